@@ -1,0 +1,87 @@
+# Shared by the scripts in this folder and in bench/; sourced, never run.
+#
+# After flo_common: TOP is the checkout, MAKE and PG_CONFIG are usable names,
+# and as_root / as_server run a command as root and as the user that servers
+# run as.  PostgreSQL refuses to run as root, so for root that is another user,
+# who may not be able to read the checkout: everything it needs is copied.
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+MAKE=${MAKE:-make}
+PG_CONFIG=${PG_CONFIG:-pg_config}
+export LC_ALL=C
+
+die() { echo "pg_flo: $*" >&2; exit 1; }
+say() { echo "# $*"; }
+
+# True when as_root will work without asking anybody anything, or when there is
+# a terminal on which sudo can ask.
+can_root()
+{
+	[ "$(id -u)" = 0 ] && return 0
+	command -v sudo >/dev/null || return 1
+	sudo -n true 2>/dev/null && return 0
+	[ -t 0 ] && [ -z "${CI:-}" ]
+}
+
+as_root()
+{
+	if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# The user servers run as: oneself, unless one is root; who came through sudo
+# can reach the checkout more likely than anybody else
+server_user()
+{
+	if [ "$(id -u)" != 0 ]; then id -un
+	elif [ -n "${FLO_SERVER_USER:-}" ]; then echo "$FLO_SERVER_USER"
+	elif [ "${SUDO_USER:-root}" != root ] && id "$SUDO_USER" >/dev/null 2>&1; then echo "$SUDO_USER"
+	elif id postgres >/dev/null 2>&1; then echo postgres
+	else echo nobody
+	fi
+}
+
+as_server()
+{
+	if [ "$(id -u)" = 0 ]; then
+		(cd / && runuser -u "$(server_user)" -- "$@")
+	else
+		"$@"
+	fi
+}
+
+# A new folder the server user owns and can reach: not below the checkout,
+# which may lie in somebody's closed home.
+server_tmpdir()
+{
+	local dir
+	dir=$(mktemp -d "${TMPDIR:-/tmp}/$1.XXXXXX") || exit 1
+	chmod 755 "$dir"
+	[ "$(id -u)" = 0 ] && chown "$(server_user)" "$dir"
+	echo "$dir"
+}
+
+pg_bindir() { "$PG_CONFIG" --bindir; }
+pg_pkglibdir() { "$PG_CONFIG" --pkglibdir; }
+
+# PostgreSQL::Test::Cluster and friends, as installed by the server's -dev package
+pg_perl_lib() { echo "$(dirname "$("$PG_CONFIG" --pgxs)")/../test/perl"; }
+
+# Build in the checkout and install, with sudo where that is needed.  When
+# nothing may be installed here, the installed modules must be these ones.
+build_and_install()
+{
+	local so
+	"$MAKE" -C "$TOP" PG_CONFIG="$PG_CONFIG" all || die "the build failed"
+	if [ -w "$(pg_pkglibdir)" ] || can_root; then
+		if [ -w "$(pg_pkglibdir)" ]; then
+			"$MAKE" -C "$TOP" PG_CONFIG="$PG_CONFIG" install || die "make install failed"
+		else
+			as_root "$MAKE" -C "$TOP" PG_CONFIG="$PG_CONFIG" install || die "make install failed"
+		fi
+	else
+		for so in pg_flo pg_flo_bus; do
+			cmp -s "$TOP/$so.so" "$(pg_pkglibdir)/$so.so" ||
+				die "this build of $so is not the one installed in $(pg_pkglibdir), and neither that folder nor sudo can be used: run \"make install\" as somebody who may"
+		done
+	fi
+}

@@ -1,0 +1,144 @@
+#!/bin/bash
+# make lint: what the compiler cannot see (which way includes point, who may
+# name the server's version, how long things get), then gcc, clang and cppcheck
+# with every warning an error.
+#
+# Everything is checked before it fails, so that one run shows all there is.
+set -u
+. "$(dirname "$0")/common.sh"
+[ -n "${FLO_NO_SETUP:-}" ] || "$(dirname "$0")/setup.sh" test lint || exit 1
+
+cd "$TOP" || exit 1
+work=$(mktemp -d "${TMPDIR:-/tmp}/pg_flo_lint.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+# run NAME COMMAND...: prints one line when it is quiet, the output when not
+check()
+{
+	local name=$1
+	shift
+	if "$@" >"$work/out" 2>&1 && [ ! -s "$work/out" ]; then
+		echo "ok      $name"
+	else
+		echo "FAILED  $name"
+		sed 's/^/	/' "$work/out"
+		failures=$((failures + 1))
+	fi
+}
+
+c_files=$(find src -name '*.c' | sort)
+all_files=$(find src -name '*.[ch]' | sort)
+
+# --- shape of the source ---------------------------------------------------------
+
+includes_point_down() { perl .ci/includes.pl $all_files; }
+
+only_in()
+{
+	local pattern=$1 allowed=$2
+	grep -nE "$pattern" $all_files | grep -vE "^($allowed):"
+	return 0
+}
+
+sizes() { perl .ci/sizes.pl $all_files; }
+
+every_source_is_built()
+{
+	local f
+	for f in $c_files; do
+		grep -q "^	${f%.c}\.o\( \\\\\)\?$" Makefile || echo "$f is in no list of objects in the Makefile"
+	done
+}
+
+no_leftovers()
+{
+	grep -nE '\b(TODO|FIXME|XXX)\b' $all_files
+	grep -nE '[ 	]+$' $all_files Makefile t/*.p[lm] sql/*.sql .ci/* bench/* 2>/dev/null
+	return 0
+}
+
+check "includes point down"                 includes_point_down
+check "PG_VERSION_NUM only in core/compat.h" only_in 'PG_VERSION_NUM' 'src/core/compat\.h'
+check "nats.h only in bus_nats.c"           only_in '#include.*nats\.h' 'src/bus/bus_nats\.c'
+check "pcre2.h only in shape/pattern.c"     only_in '#include.*pcre2' 'src/shape/pattern\.c'
+check "curl.h only in sink_webhook.c"       only_in '#include.*curl' 'src/sink/sink_webhook\.c'
+check "files and functions are short"       sizes
+check "every source is built"               every_source_is_built
+check "no leftovers"                        no_leftovers
+
+# --- scripts ------------------------------------------------------------------------
+
+scripts_parse()
+{
+	local f
+	for f in .ci/*.sh .ci/run bench/*.sh; do bash -n "$f" || echo "$f"; done
+	for f in .ci/*.pl bench/*.pl t/*.pl t/*.pm; do
+		[ -f "$f" ] || continue
+		perl -I t -I "$(pg_perl_lib)" -c "$f" 2>&1 | grep -v 'syntax OK$'
+	done
+	return 0
+}
+check "scripts parse"                       scripts_parse
+
+# --- compilers ----------------------------------------------------------------------
+
+# The server's own flags with the warnings its headers allow, all fatal
+warnings="-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -Wno-cast-function-type"
+flags="$("$PG_CONFIG" --cflags) $("$PG_CONFIG" --cppflags) -fPIC -I src -I $("$PG_CONFIG" --includedir-server) $warnings"
+# a compiler other than the server's own does not know all of its flags
+foreign="-Wno-unknown-warning-option -Wno-ignored-attributes -Wno-ignored-optimization-argument -Wno-unused-command-line-argument"
+
+# Compile all files, as many at a time as there are processors; prints warnings
+compile()
+{
+	local cc=$1 extra=$2
+	mkdir -p "$work/$cc"
+	echo "$c_files" | CC_LINE="$cc $flags $extra" OUT="$work/$cc" xargs -P "$(nproc)" -I{} \
+		bash -c '$CC_LINE -c -o "$OUT/$(echo {} | tr / _).o" {} 2>"$OUT/$(echo {} | tr / _).log"'
+	cat "$work/$cc"/*.log
+}
+check "gcc"                                 compile gcc ""
+check "clang"                               compile clang "$foreign"
+
+# All modules of a backend share one namespace of global symbols
+global_names()
+{
+	nm -g --defined-only "$work"/gcc/*.o 2>/dev/null | awk 'NF == 3 { print $3 }' | sort -u |
+		grep -vE '^(flo_|pg_flo_|pg_finfo_flo_|pg_finfo_pg_flo_|_PG_init$|_PG_fini$|Pg_magic_func$)'
+	return 0
+}
+check "global symbols begin with flo_"      global_names
+
+# --- cppcheck -----------------------------------------------------------------------
+
+# It sees our files only; the server's headers would cost minutes and say
+# nothing.  Hence what it cannot know: that ereport(ERROR) does not return,
+# what PG_TRY and the list macros expand to.
+cpp_check()
+{
+	cppcheck --quiet --enable=warning,performance,portability --std=c99 --inline-suppr \
+		--error-exitcode=1 --library=posix --template='{file}:{line}: {severity} {id}: {message}' \
+		-j "$(nproc)" -I src --suppressions-list=.ci/cppcheck.suppress \
+		-D"PG_VERSION_NUM=$(pg_version_num)" -D'PG_FUNCTION_ARGS=FunctionCallInfo fcinfo' -D'PG_MODULE_MAGIC=int flo_magic' \
+		-D'PG_FUNCTION_INFO_V1(x)=extern int flo_finfo' -D'PGDLLEXPORT=' -D'pg_noreturn=' \
+		-D'pg_attribute_noreturn()=' -D'pg_attribute_printf(a,b)=' -D'FLEXIBLE_ARRAY_MEMBER=1' \
+		-D'ereport(l,...)=do { (void) (__VA_ARGS__); if ((l) >= 21) abort(); } while (0)' \
+		-D'elog(l,...)=do { (void) (__VA_ARGS__); if ((l) >= 21) abort(); } while (0)' \
+		-D'ERROR=21' -D'FATAL=22' -D'PANIC=23' \
+		-D'PG_TRY()=if (1)' -D'PG_CATCH()=else' -D'PG_FINALLY()=' -D'PG_END_TRY()=' \
+		-D'Assert(x)=' -D'StaticAssertStmt(a,b)=' -D'StaticAssertDecl(a,b)=' \
+		src 2>&1
+}
+pg_version_num()
+{
+	echo '#include "pg_config.h"
+PG_VERSION_NUM' | gcc -E -P -I "$("$PG_CONFIG" --includedir-server)" - | tail -1
+}
+check "cppcheck"                            cpp_check
+
+if [ $failures -gt 0 ]; then
+	echo "lint: $failures checks failed"
+	exit 1
+fi
+echo "lint: all checks passed"

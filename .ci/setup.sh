@@ -1,0 +1,119 @@
+#!/bin/bash
+# Install what pg_flo needs and this machine lacks: setup.sh [run] [test] [lint]
+#
+#	run		compiler, PostgreSQL server and its headers, NATS library and server
+#	test	what the TAP tests need on top
+#	lint	clang and cppcheck on top
+#
+# Asks for capabilities, not for packages: whoever built PostgreSQL or NATS from
+# source needs nothing from here.  Only Debian and Ubuntu are known to it; on
+# anything else it lists what is missing.  Changes nothing when nothing is.
+set -u
+. "$(dirname "$0")/common.sh"
+
+MIN_MAJOR=15
+MAX_MAJOR=18
+MIN_NATS_SERVER=2.9
+MIN_NATS_C=3.4.1
+
+want() { case " $WANTED " in *" $1 "*) return 0 ;; esac; return 1; }
+WANTED="run $*"
+
+have_command() { command -v "$1" >/dev/null; }
+
+have_pgxs()
+{
+	local pgxs
+	pgxs=$("$PG_CONFIG" --pgxs 2>/dev/null) && [ -f "$pgxs" ] && [ -f "$("$PG_CONFIG" --includedir-server)/postgres.h" ]
+}
+
+pg_major() { "$PG_CONFIG" --version 2>/dev/null | sed -nE 's/^PostgreSQL ([0-9]+).*/\1/p'; }
+
+have_header()
+{
+	have_command "${CC:-cc}" && echo "#include <$1>" | "${CC:-cc}" -E -x c - >/dev/null 2>&1
+}
+
+# The newest supported PostgreSQL of which server and headers can be installed
+newest_major()
+{
+	local n
+	for n in $(seq $MAX_MAJOR -1 $MIN_MAJOR); do
+		if apt-cache show "postgresql-server-dev-$n" >/dev/null 2>&1 &&
+			apt-cache show "postgresql-$n" >/dev/null 2>&1; then
+			echo "$n"
+			return 0
+		fi
+	done
+	return 1
+}
+
+# Prints the packages that are missing; needs apt's lists only when there is no
+# pg_config that says which PostgreSQL it is to be.
+missing_packages()
+{
+	local major
+
+	have_command gcc || echo gcc libc6-dev
+	have_command make || echo make
+	have_header stdio.h || echo libc6-dev
+
+	major=$(pg_major)
+	if have_pgxs; then
+		[ -x "$("$PG_CONFIG" --bindir)/postgres" ] || echo "postgresql-$major"
+	elif [ -n "$major" ] && apt-cache show "postgresql-server-dev-$major" >/dev/null 2>&1; then
+		echo "postgresql-$major postgresql-server-dev-$major"
+	else
+		major=$(newest_major) || major=N
+		echo "postgresql-$major postgresql-server-dev-$major"
+	fi
+
+	have_header nats.h || have_header nats/nats.h || echo libnats-dev
+	have_command nats-server || [ -x /usr/sbin/nats-server ] || echo nats-server
+
+	if want test; then
+		have_command prove || echo perl
+		perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
+	fi
+	if want lint; then
+		have_command clang || echo clang
+		have_command cppcheck || echo cppcheck
+	fi
+}
+
+missing=$(missing_packages)
+if [ -n "$missing" ]; then
+	have_command apt-get ||
+		die "missing here, by their Debian names: $(echo $missing). Install them and run this again."
+	can_root ||
+		die "missing: $(echo $missing). Run this as root, or with a sudo that asks for no password."
+
+	apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@" </dev/null; }
+	apt -qq update || say "apt-get update failed; going on with the lists that are here"
+	missing=$(echo $(missing_packages))
+	say "installing: $missing"
+	# shellcheck disable=SC2086
+	apt -qq -y --no-install-recommends install $missing >/tmp/pg_flo_apt.$$ 2>&1 || {
+		tail -20 /tmp/pg_flo_apt.$$ >&2
+		rm -f /tmp/pg_flo_apt.$$
+		die "apt could not install: $missing"
+	}
+	rm -f /tmp/pg_flo_apt.$$
+	hash -r
+fi
+
+have_pgxs || die "\"$PG_CONFIG --pgxs\" names no existing file even now: set PG_CONFIG"
+major=$(pg_major)
+[ "$major" -ge $MIN_MAJOR ] && [ "$major" -le $MAX_MAJOR ] ||
+	die "PostgreSQL $major is not supported (only $MIN_MAJOR to $MAX_MAJOR): set PG_CONFIG"
+
+# at_least WANTED FOUND, both with dots
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -1)" = "$1" ]; }
+
+nats_server=$(PATH="$PATH:/usr/sbin:/usr/local/sbin" nats-server --version | sed 's/[^0-9]*//')
+at_least $MIN_NATS_SERVER "$nats_server" || die "nats-server $nats_server is too old: $MIN_NATS_SERVER or later is needed"
+if have_header nats/version.h; then
+	nats_c=$(printf '#include <nats/version.h>\nNATS_VERSION_STRING\n' | ${CC:-cc} -E -P -x c - | tail -1 | tr -d '" ')
+	at_least $MIN_NATS_C "$nats_c" || die "nats.c $nats_c is too old: $MIN_NATS_C or later is needed"
+fi
+exit 0

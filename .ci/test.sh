@@ -1,0 +1,120 @@
+#!/bin/bash
+# make test: set-up, build, install, pg_regress, TAP, one summary line.
+#
+#	make test						everything
+#	make test TESTS="001_stream"	some of it, by names from sql_tests/ and t/
+#
+# Ends with "N passed, M failed", which counts every pg_regress script and every
+# TAP test, and with exit status 1 when M is not 0.  Run by root, the servers run
+# as another user in a folder of their own under /tmp, which is kept (and named)
+# when something failed.
+set -u
+. "$(dirname "$0")/common.sh"
+[ -n "${FLO_NO_SETUP:-}" ] || "$(dirname "$0")/setup.sh" test || exit 1
+
+cd "$TOP" || exit 1
+build_and_install >"${TMPDIR:-/tmp}/pg_flo_build.$$" 2>&1 || {
+	cat "${TMPDIR:-/tmp}/pg_flo_build.$$"
+	rm -f "${TMPDIR:-/tmp}/pg_flo_build.$$"
+	exit 1
+}
+rm -f "${TMPDIR:-/tmp}/pg_flo_build.$$"
+say "built and installed for $("$PG_CONFIG" --version)"
+
+# --- which tests -----------------------------------------------------------------
+
+regress=
+tap=
+if [ $# -eq 0 ]; then
+	for f in sql_tests/*.sql; do [ -f "$f" ] && regress="$regress $(basename "$f" .sql)"; done
+	for f in t/*.pl; do [ -f "$f" ] && tap="$tap $f"; done
+else
+	for name in "$@"; do
+		name=$(basename "$name")
+		if [ -f "t/${name%.pl}.pl" ]; then tap="$tap t/${name%.pl}.pl"
+		elif [ -f "sql_tests/${name%.sql}.sql" ]; then regress="$regress ${name%.sql}"
+		else die "no test is called $name in sql_tests/ or t/"
+		fi
+	done
+fi
+
+# --- the folder they run in ----------------------------------------------------------
+
+work=$(server_tmpdir pg_flo_test) || exit 1
+mkdir -p "$work/regress"
+cp -R sql_tests "$work/regress/sql"
+cp -R expected "$work/regress/expected"
+cp -R t .ci/tap.pl "$work/"
+cat >"$work/regress/extra.conf" <<-'CONF'
+	shared_preload_libraries = 'pg_flo'
+	wal_level = logical
+	max_worker_processes = 16
+	fsync = off
+	# nobody listens there: these tests are about SQL, not about a broker
+	pg_flo.nats_url = 'nats://127.0.0.1:1'
+CONF
+chmod -R u+rwX,go+rX "$work"
+[ "$(id -u)" = 0 ] && chown -R "$(server_user)" "$work"
+
+bindir=$(pg_bindir)
+pgxs_src=$(cd "$(dirname "$("$PG_CONFIG" --pgxs)")/.." && pwd)
+passed=0
+failed=0
+
+run_in_work()
+{
+	as_server env -i HOME="$work" LANG=C LC_ALL=C TMPDIR="${TMPDIR:-/tmp}" CI="${CI:-}" \
+		PATH="$bindir:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
+		TESTDIR="$work" TESTDATADIR="$work/tmp_check" TESTLOGDIR="$work/tmp_check/log" \
+		PG_REGRESS="$pgxs_src/test/regress/pg_regress" PG_TEST_TIMEOUT_DEFAULT="${PG_TEST_TIMEOUT_DEFAULT:-120}" \
+		${FLO_TEST_ENV:-} sh -c 'cd "$0" && exec "$@"' "$work" "$@"
+}
+
+# --- pg_regress ----------------------------------------------------------------------
+
+if [ -n "$regress" ]; then
+	say "pg_regress"
+	# shellcheck disable=SC2086
+	run_in_work "$pgxs_src/test/regress/pg_regress" --bindir="$bindir" \
+		--inputdir="$work/regress" --outputdir="$work/regress" --dbname=contrib_regression \
+		--temp-instance="$work/regress/instance" --temp-config="$work/regress/extra.conf" \
+		$regress >"$work/regress/output" 2>&1
+	status=$?
+	# "test x ... ok 12 ms" up to 15, "ok 1 - x 12 ms" since 16
+	ok=$(grep -cE '^(ok +[0-9]|test .*\.\.\. ok|     .*\.\.\. ok)' "$work/regress/output")
+	bad=$(grep -cE '^(not ok +[0-9]|test .*\.\.\. FAILED|     .*\.\.\. FAILED)' "$work/regress/output")
+	grep -E '(^(not )?ok +[0-9]|\.\.\. (ok|FAILED))' "$work/regress/output"
+	# it never came to run them all: that is a failure of its own
+	if [ $((ok + bad)) -ne "$(echo $regress | wc -w)" ] || { [ $status -ne 0 ] && [ "$bad" -eq 0 ]; }; then
+		cat "$work/regress/output"
+		bad=$((bad + 1))
+	fi
+	[ "$bad" -gt 0 ] && [ -f "$work/regress/regression.diffs" ] && cat "$work/regress/regression.diffs"
+	passed=$((passed + ok))
+	failed=$((failed + bad))
+fi
+
+# --- TAP --------------------------------------------------------------------------------
+
+if [ -n "$tap" ]; then
+	say "TAP"
+	# shellcheck disable=SC2086
+	run_in_work perl tap.pl --lib="$work/t" --lib="$pgxs_src/test/perl" --counts="$work/counts" $tap
+	if [ -s "$work/counts" ]; then
+		read -r ok bad <"$work/counts"
+	else
+		ok=0 bad=1
+	fi
+	passed=$((passed + ok))
+	failed=$((failed + bad))
+fi
+
+# --- summary --------------------------------------------------------------------------------
+
+if [ $failed -gt 0 ] || [ -n "${FLO_KEEP_TEST_DIR:-}" ]; then
+	say "logs and clusters are in $work"
+else
+	rm -rf "$work"
+fi
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ] && [ $passed -gt 0 ]

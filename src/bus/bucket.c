@@ -1,0 +1,231 @@
+/*
+ * bucket.c
+ *		The state bucket of a group, and what workers report in it.
+ *
+ * A JetStream key-value bucket is a stream KV_<bucket> that keeps one message
+ * for each subject $KV.<bucket>.<key>.  A removed key is a message too, with a
+ * header that says so; such keys are absent to every reader here.
+ */
+#include "postgres.h"
+
+#include "bus/stream.h"
+#include "bus/stream_impl.h"
+#include "utils/pg_lsn.h"
+
+#define REPORT_PREFIX "worker."
+
+static char *
+bucket_stream(const char *bucket)
+{
+	return psprintf("KV_%s", bucket);
+}
+
+static char *
+key_subject(const char *bucket, const char *key)
+{
+	return psprintf("$KV.%s.%s", bucket, key);
+}
+
+char *
+flo_bucket_subject(const char *bucket)
+{
+	return psprintf("$KV.%s.>", bucket);
+}
+
+void
+flo_bucket_create(FloBus *bus, const char *bucket, int replicas)
+{
+	char	   *stream = bucket_stream(bucket);
+	FloApiReply reply;
+	StringInfoData body;
+
+	if (flo_api_stream_info(bus, stream, "", &reply))
+		return;
+	initStringInfo(&body);
+	appendStringInfoString(&body, "{\"name\":");
+	flo_json_append_string(&body, stream);
+	appendStringInfoString(&body, ",\"subjects\":[");
+	flo_json_append_string(&body, flo_bucket_subject(bucket));
+	appendStringInfo(&body,
+					 "],\"retention\":\"limits\",\"storage\":\"file\",\"discard\":\"new\""
+					 ",\"max_consumers\":-1,\"max_msgs\":-1,\"max_bytes\":-1,\"max_age\":0"
+					 ",\"max_msg_size\":-1,\"max_msgs_per_subject\":1"
+					 ",\"num_replicas\":%d,\"duplicate_window\":120000000000"
+					 ",\"allow_rollup_hdrs\":true,\"deny_delete\":true"
+					 ",\"deny_purge\":false,\"allow_direct\":true}",
+					 Max(replicas, 1));
+	reply = flo_api_call(bus, body.data, "STREAM.CREATE.%s", stream);
+	if (!reply.ok && reply.err_code != FLO_API_STREAM_IN_USE)
+		flo_api_raise(&reply, "create state bucket \"%s\"", bucket);
+}
+
+void
+flo_bucket_delete(FloBus *bus, const char *bucket)
+{
+	flo_stream_delete(bus, bucket_stream(bucket));
+}
+
+/* Publish to a key and wait until it is stored */
+static void
+store_key(FloBus *bus, const char *bucket, const char *key,
+		  const char *header, const char *header_value, const char *value)
+{
+	FloBusReply raw;
+	FloApiReply reply = {0};
+	FloJson		error;
+	int64		number;
+
+	if (!flo_bus_try_request(bus, key_subject(bucket, key), header, header_value,
+							 value, strlen(value), FLO_STREAM_REQUEST_TIMEOUT, &raw))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_EXCEPTION),
+				 errmsg("state bucket \"%s\" does not exist", bucket)));
+	if (!flo_json_get(flo_json(raw.data, raw.len), "error", &error))
+		return;
+	if (flo_json_get_int64(error, "code", &number))
+		reply.code = (int) number;
+	if (flo_json_get_int64(error, "err_code", &number))
+		reply.err_code = (int) number;
+	reply.words = flo_json_get_string(error, "description");
+	if (reply.words == NULL)
+		reply.words = pstrdup("no description");
+	flo_api_raise(&reply, "write key \"%s\" of state bucket \"%s\"", key, bucket);
+}
+
+void
+flo_bucket_put(FloBus *bus, const char *bucket, const char *key, const char *value, bool wait)
+{
+	if (wait)
+		store_key(bus, bucket, key, NULL, NULL, value);
+	else
+		flo_bus_publish(bus, key_subject(bucket, key), value, strlen(value));
+}
+
+void
+flo_bucket_remove(FloBus *bus, const char *bucket, const char *key)
+{
+	store_key(bus, bucket, key, "KV-Operation", "DEL", "");
+}
+
+/* Do these headers mark a removed key? */
+static bool
+is_removal(const char *headers)
+{
+	return headers != NULL &&
+		(strstr(headers, "KV-Operation: DEL") != NULL ||
+		 strstr(headers, "KV-Operation: PURGE") != NULL ||
+		 strstr(headers, "KV-Operation:DEL") != NULL ||
+		 strstr(headers, "KV-Operation:PURGE") != NULL);
+}
+
+char *
+flo_bucket_get(FloBus *bus, const char *bucket, const char *key)
+{
+	char	   *headers = NULL;
+	FloStoredMessage message;
+	StringInfoData body;
+
+	initStringInfo(&body);
+	appendStringInfoString(&body, "{\"last_by_subj\":");
+	flo_json_append_string(&body, key_subject(bucket, key));
+	appendStringInfoChar(&body, '}');
+	if (!flo_api_get_message(bus, bucket_stream(bucket), body.data, true, &message, &headers))
+		return NULL;
+	return is_removal(headers) ? NULL : message.data;
+}
+
+List *
+flo_bucket_keys(FloBus *bus, const char *bucket)
+{
+	FloApiReply reply;
+	FloJson		state;
+	FloJson		subjects;
+	FloJson		subject;
+	FloJson		count;
+	int			cursor = 0;
+	int			prefix = strlen("$KV..") + strlen(bucket);
+	List	   *keys = NIL;
+
+	if (!flo_api_stream_info(bus, bucket_stream(bucket), "{\"subjects_filter\":\">\"}", &reply))
+		return NIL;
+	if (!flo_json_get(reply.json, "state", &state) ||
+		!flo_json_get(state, "subjects", &subjects))
+		return NIL;
+	while (flo_json_next_member(subjects, &cursor, &subject, &count))
+	{
+		char	   *name = flo_json_string(subject);
+
+		if (name == NULL || strlen(name) <= prefix)
+			continue;
+		if (flo_bucket_get(bus, bucket, name + prefix) != NULL)
+			keys = lappend(keys, pstrdup(name + prefix));
+	}
+	return keys;
+}
+
+/* ---------------------------------------------------------------------------
+ * Reports of workers
+ * ---------------------------------------------------------------------------
+ */
+
+char *
+flo_report_key(const char *consumer)
+{
+	return psprintf(REPORT_PREFIX "%s", consumer);
+}
+
+char *
+flo_report_format(const FloWorkerReport *report)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "{\"worker\":");
+	flo_json_append_string(&buf, report->worker);
+
+	/* As a string: most JSON tools keep 53 bits of a number */
+	appendStringInfo(&buf, ",\"system_identifier\":\"" UINT64_FORMAT "\",\"database\":",
+					 report->system_identifier);
+	flo_json_append_string(&buf, report->database);
+	appendStringInfo(&buf, ",\"generation\":\"%s\",\"lsn\":\"%X/%X\",\"seq\":" UINT64_FORMAT
+					 ",\"at\":\"%s\"}",
+					 report->generation, LSN_FORMAT_ARGS(report->lsn), report->seq,
+					 flo_api_format_time(report->at));
+	return buf.data;
+}
+
+/* A member's string, or "" */
+static char *
+string_or_empty(FloJson json, const char *key)
+{
+	char	   *value = flo_json_get_string(json, key);
+
+	return value != NULL ? value : pstrdup("");
+}
+
+bool
+flo_report_parse(const char *key, const char *value, FloWorkerReport *report)
+{
+	FloJson		json = flo_json(value, strlen(value));
+	char	   *lsn;
+	bool		bad_lsn = false;
+	const char *start = strstr(key, REPORT_PREFIX);
+
+	/* The key alone, or the subject it is published under */
+	if (start == NULL || (start != key && (start[-1] != '.' || strncmp(key, "$KV.", 4) != 0)))
+		return false;
+	lsn = flo_json_get_string(json, "lsn");
+	if (lsn == NULL || !flo_json_get_uint64(json, "seq", &report->seq))
+		return false;
+	report->lsn = pg_lsn_in_internal(lsn, &bad_lsn);
+	if (bad_lsn)
+		return false;
+	report->consumer = pstrdup(start + strlen(REPORT_PREFIX));
+	report->worker = string_or_empty(json, "worker");
+	report->system_identifier = strtou64(string_or_empty(json, "system_identifier"), NULL, 10);
+	report->database = string_or_empty(json, "database");
+	strlcpy(report->generation, string_or_empty(json, "generation"), sizeof(report->generation));
+	if (!flo_api_parse_time(string_or_empty(json, "at"), &report->at))
+		report->at = 0;
+	return true;
+}

@@ -1,0 +1,624 @@
+/*
+ * bus.c
+ *		A connection to NATS, driven from this process's own event loop.
+ *
+ * The work is done by the module pg_flo_bus (bus_nats.c), which is loaded by
+ * the first connection of a process.  Here is what needs PostgreSQL: waiting,
+ * memory contexts, errors.  Every failure of the module becomes an error in
+ * raise_status(), every word of the broker passes clean_words() first, so that
+ * no password from a URL or a setting can reach a log.
+ *
+ * After an error the connection may still be used unless it is gone; messages
+ * taken but not released are freed by flo_bus_close().
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bus/bus.h"
+#include "bus/bus_impl.h"
+#include "bus/json.h"
+#include "core/compat.h"
+#include "core/loop.h"
+#include "core/settings.h"
+#include "fmgr.h"
+#include "storage/fd.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* How long one server may take to answer a connection attempt, ms */
+#define CONNECT_TIMEOUT 1000
+
+/* Longest password that is read from a file */
+#define PASSWORD_SIZE 1024
+
+struct FloBus
+{
+	FloNats    *nats;
+	uint64		requests;		/* token of the last request */
+};
+
+static const FloNatsFunctions *nats_functions = NULL;
+
+/* ---------------------------------------------------------------------------
+ * Errors
+ * ---------------------------------------------------------------------------
+ */
+
+/* Blot out all occurrences of a secret */
+static void
+blot_secret(char *text, const char *secret)
+{
+	size_t		len = secret != NULL ? strlen(secret) : 0;
+	char	   *found;
+
+	if (len < 3)
+		return;
+	while ((found = strstr(text, secret)) != NULL)
+		memset(found, '*', len);
+}
+
+/* Words of the library or the broker, without what must not be shown */
+static char *
+clean_words(const char *words)
+{
+	char	   *text = pstrdup(words);
+	char	   *scan = text;
+	char	   *start;
+
+	blot_secret(text, flo_nats_password);
+	blot_secret(text, flo_nats_token);
+	while ((start = strstr(scan, "://")) != NULL)
+	{
+		char	   *end;
+
+		start += 3;
+		end = start + strcspn(start, "/ ,\"'");
+		for (char *at = end - 1; at >= start; at--)
+		{
+			if (*at == '@')
+			{
+				memset(start, '*', at - start);
+				break;
+			}
+		}
+		scan = end;
+	}
+	return text;
+}
+
+/* Where we connect to, for messages: the setting without user and password */
+static char *
+shown_servers(void)
+{
+	StringInfoData buf;
+	const char *at = flo_nats_url;
+
+	initStringInfo(&buf);
+	while (*at != '\0')
+	{
+		size_t		len = strcspn(at, ",");
+		const char *host = at;
+
+		for (const char *c = at; c < at + len; c++)
+		{
+			if (*c == '@')
+				host = c + 1;
+		}
+		appendBinaryStringInfo(&buf, host, at + len - host);
+		at += len;
+		if (*at == ',')
+			appendStringInfoChar(&buf, *at++);
+	}
+	return buf.data;
+}
+
+/* The one place where a status of the module becomes an error */
+pg_noreturn static void
+raise_status(FloNatsStatus status, const char *words)
+{
+	words = clean_words(words);
+	switch (status)
+	{
+		case FLO_NATS_UNREACHABLE:
+			ereport(ERROR,
+					(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+					 errmsg("could not connect to NATS at \"%s\": %s", shown_servers(), words),
+					 errhint("Check pg_flo.nats_url and that the server runs.")));
+			break;
+		case FLO_NATS_REFUSED:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+					 errmsg("NATS refused the connection: %s", words),
+					 errhint("Check the settings pg_flo.nats_user, nats_password, nats_token and nats_credentials_file.")));
+			break;
+		case FLO_NATS_MISCONFIGURED:
+			ereport(ERROR,
+					(errcode(ERRCODE_CONFIG_FILE_ERROR),
+					 errmsg("could not use the settings for the connection to NATS: %s", words),
+					 errhint("Check the settings pg_flo.nats_*.")));
+			break;
+		case FLO_NATS_CLOSED:
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("lost the connection to NATS: %s", words)));
+			break;
+		case FLO_NATS_FORBIDDEN:
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("NATS refused a subject: %s", words),
+					 errhint("Grant the NATS user the subjects that pg_flo needs.")));
+			break;
+		case FLO_NATS_TOO_LARGE:
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("message is too large for NATS: %s", words)));
+			break;
+		case FLO_NATS_NO_MEMORY:
+			ereport(ERROR,
+					(errcode(ERRCODE_OUT_OF_MEMORY),
+					 errmsg("out of memory"),
+					 errdetail("Failed in the NATS library.")));
+			break;
+		case FLO_NATS_OK:
+		case FLO_NATS_NONE:
+		case FLO_NATS_ERROR:
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_EXCEPTION),
+					 errmsg("NATS library reported an error: %s", words)));
+			break;
+	}
+	pg_unreachable();
+}
+
+static void
+check_status(FloBus *bus, FloNatsStatus status)
+{
+	if (status != FLO_NATS_OK)
+		raise_status(status, nats_functions->error(bus->nats));
+}
+
+/* ---------------------------------------------------------------------------
+ * Connecting
+ * ---------------------------------------------------------------------------
+ */
+
+static void
+load_module(void)
+{
+	FloNatsEntry entry;
+	const FloNatsFunctions *functions;
+
+	if (nats_functions != NULL)
+		return;
+	entry = (FloNatsEntry) load_external_function(FLO_NATS_MODULE, FLO_NATS_ENTRY, true, NULL);
+	functions = entry();
+	if (functions->abi != FLO_NATS_ABI)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the libraries pg_flo and pg_flo_bus are of different versions"),
+				 errhint("Restart the server after an upgrade of pg_flo.")));
+	nats_functions = functions;
+}
+
+/* A secret's file must be nobody else's business, as with the server's TLS key */
+static void
+check_secret_file(const char *path, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not stat file \"%s\": %m", path)));
+	if (!S_ISREG(st.st_mode) || (st.st_mode & S_IRWXO) != 0 ||
+		((st.st_mode & S_IRWXG) != 0 && st.st_uid == geteuid()))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("password file \"%s\" can be read by others", path),
+				 errhint("Set its permissions to u=rw (0600).")));
+}
+
+/* The password of pg_flo.nats_password_file, into a buffer of PASSWORD_SIZE */
+static void
+read_password_file(char *password)
+{
+	FILE	   *file = AllocateFile(flo_nats_password_file, "r");
+	char	   *start = password;
+	size_t		len;
+
+	if (file == NULL)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open password file \"%s\": %m", flo_nats_password_file)));
+	check_secret_file(flo_nats_password_file, fileno(file));
+	len = fread(password, 1, PASSWORD_SIZE - 1, file);
+	FreeFile(file);
+	while (len > 0 && isspace((unsigned char) password[len - 1]))
+		len--;
+	password[len] = '\0';
+	while (isspace((unsigned char) *start))
+		start++;
+	memmove(password, start, strlen(start) + 1);
+}
+
+static FloNatsStatus
+connect_as_configured(const char *name, FloNats **nats, char *words, size_t words_size)
+{
+	FloNatsOptions options = {0};
+	FloNatsStatus status;
+	char		password[PASSWORD_SIZE];
+
+	load_module();
+	options.name = name;
+	options.urls = flo_nats_url;
+	options.user = flo_nats_user;
+	options.password = flo_nats_password;
+	if (flo_nats_password_file != NULL && flo_nats_password_file[0] != '\0')
+	{
+		read_password_file(password);
+		options.password = password;
+	}
+	options.token = flo_nats_token;
+	options.credentials_file = flo_nats_credentials_file;
+	options.tls = flo_nats_tls;
+	options.tls_ca_file = flo_nats_tls_ca_file;
+	options.tls_cert_file = flo_nats_tls_cert_file;
+	options.tls_key_file = flo_nats_tls_key_file;
+	options.timeout_ms = CONNECT_TIMEOUT;
+
+	words[0] = '\0';
+	status = nats_functions->connect(&options, nats, words, words_size);
+	if (options.password == password)
+	{
+		blot_secret(words, password);
+		explicit_bzero(password, sizeof(password));
+	}
+	return status;
+}
+
+static FloBus *
+wrap_connection(FloNats *nats)
+{
+	FloBus	   *bus = MemoryContextAllocZero(TopMemoryContext, sizeof(FloBus));
+
+	bus->nats = nats;
+	return bus;
+}
+
+FloBus *
+flo_bus_try_connect(const char *name, char **reason)
+{
+	FloNats    *nats = NULL;
+	char		words[512];
+	FloNatsStatus status = connect_as_configured(name, &nats, words, sizeof(words));
+
+	switch (status)
+	{
+		case FLO_NATS_OK:
+			return wrap_connection(nats);
+		case FLO_NATS_UNREACHABLE:
+			*reason = psprintf("could not connect to NATS at \"%s\": %s",
+							   shown_servers(), clean_words(words));
+			return NULL;
+		case FLO_NATS_REFUSED:
+			*reason = psprintf("NATS refused the connection: %s", clean_words(words));
+			return NULL;
+		default:
+			raise_status(status, words);
+	}
+}
+
+FloBus *
+flo_bus_connect(const char *name)
+{
+	FloNats    *nats = NULL;
+	char		words[512];
+	FloNatsStatus status = connect_as_configured(name, &nats, words, sizeof(words));
+
+	if (status != FLO_NATS_OK)
+		raise_status(status, words);
+	return wrap_connection(nats);
+}
+
+void
+flo_bus_close(FloBus *bus)
+{
+	nats_functions->close(bus->nats);
+	pfree(bus);
+}
+
+int64
+flo_bus_max_payload(FloBus *bus)
+{
+	return nats_functions->max_payload(bus->nats);
+}
+
+/* ---------------------------------------------------------------------------
+ * Waiting
+ * ---------------------------------------------------------------------------
+ */
+
+void
+flo_bus_pump(FloBus *bus)
+{
+	check_status(bus, nats_functions->pump(bus->nats));
+}
+
+void
+flo_bus_wait(FloBus *bus, long timeout_ms)
+{
+	flo_wait(nats_functions->socket(bus->nats), nats_functions->want_write(bus->nats),
+			 timeout_ms);
+	flo_bus_pump(bus);
+}
+
+/* ---------------------------------------------------------------------------
+ * Request and reply
+ * ---------------------------------------------------------------------------
+ */
+
+/* Take the reply with this token if it has arrived; older ones are dropped */
+static bool
+take_reply(FloBus *bus, uint64 token, FloBusReply *reply, int *status)
+{
+	FloNatsMessage message;
+	FloNatsStatus taken;
+
+	while ((taken = nats_functions->take(bus->nats, FLO_NATS_REPLIES, &message)) == FLO_NATS_OK)
+	{
+		bool		ours = message.token == token || message.status == 503;
+
+		if (ours)
+		{
+			reply->data = pnstrdup(message.data, message.len);
+			reply->len = message.len;
+			*status = message.status;
+		}
+		nats_functions->release(bus->nats, message.impl);
+		if (ours)
+			return true;
+	}
+	if (taken != FLO_NATS_NONE)
+		check_status(bus, taken);
+	return false;
+}
+
+bool
+flo_bus_try_request(FloBus *bus, const char *subject, const char *header,
+					const char *header_value, const char *data, int len,
+					int timeout_ms, FloBusReply *reply)
+{
+	uint64		token = ++bus->requests;
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+	int			status = 0;
+
+	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_REPLIES, token,
+											  header, header_value, data, len));
+	while (!take_reply(bus, token, reply, &status))
+	{
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+
+		if (left <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("NATS did not answer a request within %d ms", timeout_ms),
+					 errdetail("The request was sent to subject \"%s\".", subject)));
+		flo_bus_wait(bus, left);
+	}
+	return status != 503;
+}
+
+FloBusReply
+flo_bus_request(FloBus *bus, const char *subject, const char *data, int len, int timeout_ms)
+{
+	FloBusReply reply;
+
+	if (flo_bus_try_request(bus, subject, NULL, NULL, data, len, timeout_ms, &reply))
+		return reply;
+	if (strncmp(subject, "$JS.API.", 8) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("JetStream is not enabled in NATS"),
+				 errdetail("There are no responders on subject \"%s\".", subject),
+				 errhint("Start nats-server with JetStream, for example with the option -js, and enable it for the account.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("NATS has no responders on subject \"%s\"", subject)));
+}
+
+/* ---------------------------------------------------------------------------
+ * Publishing
+ * ---------------------------------------------------------------------------
+ */
+
+void
+flo_bus_publish(FloBus *bus, const char *subject, const char *data, int len)
+{
+	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_NOWHERE, 0,
+											  NULL, NULL, data, len));
+}
+
+void
+flo_bus_publish_expect(FloBus *bus, const char *subject, uint64 expected_seq,
+					   uint64 token, const char *data, int len)
+{
+	char		expected[24];
+
+	snprintf(expected, sizeof(expected), UINT64_FORMAT, expected_seq);
+	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_ACKS, token,
+											  "Nats-Expected-Last-Sequence", expected,
+											  data, len));
+}
+
+/* {"stream":"s","seq":1} or {"error":{"code":400,"err_code":10071,"description":"..."}} */
+static void
+parse_ack(FloJson json, FloBusAck *ack)
+{
+	FloJson		error;
+	int64		code;
+	char	   *words;
+
+	if (flo_json_get(json, "error", &error))
+	{
+		if (flo_json_get_int64(error, "err_code", &code) ||
+			flo_json_get_int64(error, "code", &code))
+			ack->err_code = (int) code;
+		words = flo_json_get_string(error, "description");
+		strlcpy(ack->error, words != NULL ? words : "", sizeof(ack->error));
+		if (words != NULL)
+			pfree(words);
+	}
+	else if (flo_json_get_uint64(json, "seq", &ack->seq) && ack->seq > 0)
+		ack->stored = true;
+	else
+		strlcpy(ack->error, "malformed acknowledgement", sizeof(ack->error));
+}
+
+bool
+flo_bus_next_ack(FloBus *bus, FloBusAck *ack)
+{
+	FloNatsMessage message;
+	FloNatsStatus taken = nats_functions->take(bus->nats, FLO_NATS_ACKS, &message);
+
+	if (taken == FLO_NATS_NONE)
+		return false;
+	check_status(bus, taken);
+	memset(ack, 0, sizeof(*ack));
+	ack->token = message.token;
+	if (message.status != 0)
+	{
+		ack->err_code = message.status;
+		strlcpy(ack->error, message.status == 503 ? "no stream listens on the subject" :
+				message.status_text, sizeof(ack->error));
+	}
+	else
+		parse_ack(flo_json(message.data, message.len), ack);
+	nats_functions->release(bus->nats, message.impl);
+	return true;
+}
+
+/* ---------------------------------------------------------------------------
+ * Consuming
+ * ---------------------------------------------------------------------------
+ */
+
+void
+flo_bus_pull(FloBus *bus, const char *stream, const char *consumer,
+			 int batch, int expires_ms)
+{
+	char		subject[FLO_BUS_SUBJECT_SIZE];
+	char		body[80];
+
+	snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream, consumer);
+	snprintf(body, sizeof(body), "{\"batch\":%d,\"expires\":" INT64_FORMAT "}",
+			 batch, (int64) expires_ms * 1000000);
+	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_PULLS, 0,
+											  NULL, NULL, body, strlen(body)));
+}
+
+/*
+ * The reply subject tells where in the stream a message stands:
+ * $JS.ACK.<stream>.<consumer>.<times>.<stream seq>.<consumer seq>.<time>.<pending>
+ * Servers in a domain put <domain>.<account> behind ACK and may add a token
+ * at the end.
+ */
+static bool
+parse_ack_subject(const char *reply, FloBusDelivery *delivery)
+{
+	const char *tokens[12];
+	int			n = 0;
+	int			first;
+
+	if (reply == NULL || strncmp(reply, "$JS.ACK.", 8) != 0)
+		return false;
+	tokens[n++] = reply;
+	for (const char *at = strchr(reply, '.'); at != NULL; at = strchr(at + 1, '.'))
+	{
+		if (n == lengthof(tokens))
+			break;
+		tokens[n++] = at + 1;
+	}
+	if (n < 9 || n == 10)
+		return false;
+	first = n == 9 ? 2 : 4;		/* the stream's name */
+	delivery->stream_seq = strtou64(tokens[first + 3], NULL, 10);
+	delivery->pending = strtou64(tokens[first + 6], NULL, 10);
+	return delivery->stream_seq > 0;
+}
+
+bool
+flo_bus_next_delivery(FloBus *bus, FloBusDelivery *delivery)
+{
+	FloNatsMessage message;
+
+	for (;;)
+	{
+		FloNatsStatus taken = nats_functions->take(bus->nats, FLO_NATS_PULLS, &message);
+
+		if (taken == FLO_NATS_NONE)
+			return false;
+		check_status(bus, taken);
+		if (message.status != 100)
+			break;
+		/* A sign of life is no news */
+		nats_functions->release(bus->nats, message.impl);
+	}
+	memset(delivery, 0, sizeof(*delivery));
+	delivery->data = message.data;
+	delivery->len = message.len;
+	delivery->ack_subject = message.reply;
+	delivery->status = message.status;
+	delivery->status_text = message.status_text;
+	delivery->impl = message.impl;
+	if (message.status == 0 && !parse_ack_subject(message.reply, delivery))
+	{
+		nats_functions->release(bus->nats, message.impl);
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("NATS delivered a message that no consumer sent")));
+	}
+	return true;
+}
+
+void
+flo_bus_release(FloBus *bus, FloBusDelivery *delivery)
+{
+	nats_functions->release(bus->nats, delivery->impl);
+	delivery->impl = NULL;
+}
+
+void
+flo_bus_pull_reset(FloBus *bus)
+{
+	check_status(bus, nats_functions->reset_pulls(bus->nats));
+}
+
+/* ---------------------------------------------------------------------------
+ * Watching
+ * ---------------------------------------------------------------------------
+ */
+
+void
+flo_bus_watch(FloBus *bus, const char *subject)
+{
+	check_status(bus, nats_functions->watch(bus->nats, subject));
+}
+
+bool
+flo_bus_next_update(FloBus *bus, FloBusUpdate *update)
+{
+	FloNatsMessage message;
+	FloNatsStatus taken = nats_functions->take(bus->nats, FLO_NATS_UPDATES, &message);
+
+	if (taken == FLO_NATS_NONE)
+		return false;
+	check_status(bus, taken);
+	update->subject = pstrdup(message.subject);
+	update->data = pnstrdup(message.data, message.len);
+	update->len = message.len;
+	nats_functions->release(bus->nats, message.impl);
+	return true;
+}

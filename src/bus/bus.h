@@ -1,0 +1,128 @@
+/*
+ * bus.h
+ *		A connection to NATS, driven from this process's own event loop.
+ *
+ * The library runs in its external event loop mode: all socket I/O happens in
+ * flo_bus_pump() on the main thread, no callback of ours runs on a library
+ * thread, and the library is a module of its own (pg_flo_bus) that only
+ * background processes load.  Functions throw 08xxx unless said otherwise;
+ * messages never contain a password, token or the user part of a URL.
+ */
+#ifndef FLO_BUS_H
+#define FLO_BUS_H
+
+#include "storage/latch.h"
+
+typedef struct FloBus FloBus;
+
+/* Room for any subject that pg_flo uses */
+#define FLO_BUS_SUBJECT_SIZE 512
+
+/*
+ * Connect as the pg_flo.nats_* settings say; "name" shows up in the server's
+ * connection list.  Blocks for at most about a second per configured server.
+ * Returns NULL when no server can be reached and then sets *reason (palloc'd).
+ */
+extern FloBus *flo_bus_try_connect(const char *name, char **reason);
+
+/* The same, but throws 08001 */
+extern FloBus *flo_bus_connect(const char *name);
+
+extern void flo_bus_close(FloBus *bus);
+
+/* The server's max_payload, in bytes */
+extern int64 flo_bus_max_payload(FloBus *bus);
+
+/* Socket I/O that is possible now; throws 08006 when the connection is gone */
+extern void flo_bus_pump(FloBus *bus);
+
+/*
+ * Wait until the socket is ready, the latch is set or the timeout (ms, -1 =
+ * none) has passed, then pump.  Serves interrupts, like flo_wait().
+ */
+extern void flo_bus_wait(FloBus *bus, long timeout_ms);
+
+/*
+ * Request and reply, e.g. a JetStream API call.  Waits up to timeout_ms for the
+ * reply (08006 at the timeout, with the subject; 08006 "no responders" when
+ * nobody listens, which for $JS.API means that JetStream is off).
+ */
+typedef struct FloBusReply
+{
+	char	   *data;			/* palloc'd, zero-terminated */
+	int			len;
+} FloBusReply;
+
+extern FloBusReply flo_bus_request(FloBus *bus, const char *subject,
+								   const char *data, int len, int timeout_ms);
+
+/*
+ * The same with a header (NULL for none), and false instead of an error when
+ * there are no responders.
+ */
+extern bool flo_bus_try_request(FloBus *bus, const char *subject, const char *header,
+								const char *header_value, const char *data, int len,
+								int timeout_ms, FloBusReply *reply);
+
+/* Publish without a reply */
+extern void flo_bus_publish(FloBus *bus, const char *subject, const char *data, int len);
+
+/*
+ * Publish to a stream.  The broker stores the message only if the stream's
+ * last sequence is expected_seq (also enforced for 0).  The answer arrives at
+ * flo_bus_next_ack() with the token given here.  Never blocks: it queues.
+ */
+extern void flo_bus_publish_expect(FloBus *bus, const char *subject, uint64 expected_seq,
+								   uint64 token, const char *data, int len);
+
+typedef struct FloBusAck
+{
+	uint64		token;			/* 0 with a 503: some publish found no stream */
+	bool		stored;
+	uint64		seq;			/* when stored */
+	int			err_code;		/* JetStream's err_code, e.g. 10071, 10077; 503 no responders */
+	char		error[160];
+} FloBusAck;
+
+/* The next answer that has arrived; false when none is waiting */
+extern bool flo_bus_next_ack(FloBus *bus, FloBusAck *ack);
+
+/*
+ * Ask a pull consumer for up to "batch" messages.  They arrive at
+ * flo_bus_next_delivery().  The request ends after expires_ms.
+ */
+extern void flo_bus_pull(FloBus *bus, const char *stream, const char *consumer,
+						 int batch, int expires_ms);
+
+typedef struct FloBusDelivery
+{
+	char	   *data;			/* writable; one more byte behind the end is, too */
+	int			len;
+	uint64		stream_seq;
+	uint64		pending;		/* messages of the stream after this one */
+	const char *ack_subject;	/* valid as long as the delivery */
+	int			status;			/* 0: a message; 404/408: request ended, 409: consumer changed or gone, 503 */
+	char	   *status_text;	/* the server's words, for status != 0 */
+	void	   *impl;
+} FloBusDelivery;
+
+/* The next message or status that has arrived; false when none is waiting */
+extern bool flo_bus_next_delivery(FloBus *bus, FloBusDelivery *delivery);
+
+/* Every delivery taken must be released, in any order */
+extern void flo_bus_release(FloBus *bus, FloBusDelivery *delivery);
+
+/* Forget all deliveries still queued and all outstanding pulls */
+extern void flo_bus_pull_reset(FloBus *bus);
+
+/* Plain subscription, for keys of the state bucket; one per connection */
+extern void flo_bus_watch(FloBus *bus, const char *subject);
+typedef struct FloBusUpdate
+{
+	char	   *subject;		/* palloc'd */
+	char	   *data;			/* palloc'd, zero-terminated */
+	int			len;
+} FloBusUpdate;
+extern bool flo_bus_next_update(FloBus *bus, FloBusUpdate *update);
+
+#endif

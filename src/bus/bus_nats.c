@@ -1,0 +1,770 @@
+/*
+ * bus_nats.c
+ *		The only code that knows the NATS client library; module pg_flo_bus.
+ *
+ * The library runs in its external event loop mode: it tells us the socket and
+ * whether it wants to write, and does I/O only inside pump() and publish(), on
+ * the thread of the caller.  Its own threads (three, all idle) never run code
+ * of ours but report_error(), which counts.
+ *
+ * Awkward cases:
+ * - The library's threads must not run PostgreSQL's signal handlers, and its
+ *   poll() gives up on EINTR.  So signals are blocked around everything that
+ *   can start a thread or poll.  With TLS, the library polls inside a read or
+ *   write for the rest of a record; SIGTERM stays open there, so a server that
+ *   hangs in the middle of a record costs the connection, not the shutdown.
+ * - Any blocking call of the library would wait for bytes that nobody reads
+ *   (we are the reader), so none is used once the connection stands.
+ * - Nothing here may throw: the library holds its locks while it calls us, and
+ *   its memory is not PostgreSQL's.
+ */
+#include "postgres.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include <nats/nats.h>
+
+#include "bus/bus_impl.h"
+#include "fmgr.h"
+#include "lib/ilist.h"
+#include "port/atomics.h"
+
+PG_MODULE_MAGIC;
+
+/* One read takes at most this much; also when the library starts to write */
+#define IO_BUFFER_SIZE (512 * 1024)
+
+/* Reads in one pump(), so that a flood cannot fill memory while we look away */
+#define READS_PER_PUMP 8
+
+/* Longest stall within a TLS record, ms */
+#define WRITE_DEADLINE 10000
+
+/* How long close() tries to get rid of queued bytes, ms */
+#define CLOSE_FLUSH_TIME 100
+
+#define INBOX_COUNT 4			/* all but FLO_NATS_NOWHERE */
+#define SUBJECT_SIZE 128
+
+/* A message the caller holds */
+typedef struct Held
+{
+	dlist_node	node;
+	natsMsg    *message;
+} Held;
+
+struct FloNats
+{
+	natsOptions *options;
+	natsConnection *connection;
+	natsSubscription *subscriptions[INBOX_COUNT];
+	bool		tls;
+
+	/* what the library told us about its socket */
+	int			socket;
+	bool		want_write;
+
+	/* names of the inboxes: <inbox>.<kind>[<round>].<token> */
+	char		inbox[64];
+	uint32		pull_round;
+
+	dlist_head	held;
+	uint32		errors_seen;	/* of errors_reported */
+	char		error[512];
+};
+
+static const char *const inbox_letters = "rap";
+
+/*
+ * Errors that servers reported so far, counted on a library thread.  Shared by
+ * all connections of the process: the count only says that it is worth asking.
+ */
+static pg_atomic_uint32 errors_reported;
+
+extern PGDLLEXPORT const FloNatsFunctions *flo_nats_functions(void);
+
+/* ---------------------------------------------------------------------------
+ * Signals
+ * ---------------------------------------------------------------------------
+ */
+
+static void
+block_signals(sigset_t *saved)
+{
+	sigset_t	all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, saved);
+}
+
+/* Blocks all but what ends the process; for code that starts no thread */
+static void
+block_most_signals(sigset_t *saved)
+{
+	sigset_t	most;
+
+	sigfillset(&most);
+	sigdelset(&most, SIGTERM);
+	sigdelset(&most, SIGQUIT);
+	pthread_sigmask(SIG_SETMASK, &most, saved);
+}
+
+static void
+restore_signals(const sigset_t *saved)
+{
+	pthread_sigmask(SIG_SETMASK, saved, NULL);
+}
+
+/* ---------------------------------------------------------------------------
+ * What the library calls
+ * ---------------------------------------------------------------------------
+ */
+
+/*
+ * Without the library's ping timer, an idle connection that was cut somewhere
+ * on the way would never be missed.
+ */
+static void
+set_keepalive(int sock)
+{
+	int			on = 1;
+	int			idle = 30;
+	int			interval = 10;
+	int			count = 3;
+
+	setsockopt(sock, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+#ifdef TCP_KEEPIDLE
+	setsockopt(sock, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+#endif
+#ifdef TCP_KEEPINTVL
+	setsockopt(sock, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+#endif
+#ifdef TCP_KEEPCNT
+	setsockopt(sock, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+#endif
+}
+
+static natsStatus
+loop_attach(void **user_data, void *loop, natsConnection *connection, natsSock sock)
+{
+	FloNats    *nats = (FloNats *) loop;
+
+	nats->socket = sock;
+	set_keepalive(sock);
+	*user_data = nats;
+	return NATS_OK;
+}
+
+static natsStatus
+loop_read(void *user_data, bool add)
+{
+	/* We always read */
+	return NATS_OK;
+}
+
+static natsStatus
+loop_write(void *user_data, bool add)
+{
+	((FloNats *) user_data)->want_write = add;
+	return NATS_OK;
+}
+
+static natsStatus
+loop_detach(void *user_data)
+{
+	((FloNats *) user_data)->socket = -1;
+	((FloNats *) user_data)->want_write = false;
+	return NATS_OK;
+}
+
+/*
+ * Runs on a library thread.  Being there keeps newer libraries from writing to
+ * stderr; the words are asked for by pump().
+ */
+static void
+report_error(natsConnection *connection, natsSubscription *subscription,
+			 natsStatus status, void *closure)
+{
+	pg_atomic_fetch_add_u32(&errors_reported, 1);
+}
+
+/* ---------------------------------------------------------------------------
+ * Status and words
+ * ---------------------------------------------------------------------------
+ */
+
+/* The library's words begin with "(file.c:123): " */
+static const char *
+without_position(const char *text)
+{
+	const char *end;
+
+	if (text[0] == '(' && (end = strstr(text, "): ")) != NULL)
+		return end + 3;
+	return text;
+}
+
+static void
+describe_status(natsStatus status, char *error, size_t error_size)
+{
+	natsStatus	last_status = NATS_OK;
+	const char *text = nats_GetLastError(&last_status);
+
+	if (text == NULL || text[0] == '\0' || last_status != status)
+		text = natsStatus_GetText(status);
+	strlcpy(error, without_position(text), error_size);
+}
+
+static FloNatsStatus
+translate_status(natsStatus status)
+{
+	switch (status)
+	{
+		case NATS_OK:
+			return FLO_NATS_OK;
+		case NATS_CONNECTION_CLOSED:
+		case NATS_CONNECTION_DISCONNECTED:
+		case NATS_STALE_CONNECTION:
+		case NATS_IO_ERROR:
+			return FLO_NATS_CLOSED;
+		case NATS_NOT_PERMITTED:
+			return FLO_NATS_FORBIDDEN;
+		case NATS_MAX_PAYLOAD:
+			return FLO_NATS_TOO_LARGE;
+		case NATS_NO_MEMORY:
+			return FLO_NATS_NO_MEMORY;
+		default:
+			return FLO_NATS_ERROR;
+	}
+}
+
+/* The connection is closed: remember why, in the server's words if it has any */
+static FloNatsStatus
+closed_status(FloNats *nats)
+{
+	const char *text = NULL;
+	natsStatus	status = natsConnection_GetLastError(nats->connection, &text);
+
+	if (status == NATS_OK || text == NULL || text[0] == '\0')
+		text = "server closed the connection";
+	strlcpy(nats->error, without_position(text), sizeof(nats->error));
+	return status == NATS_CONNECTION_AUTH_FAILED ? FLO_NATS_REFUSED : FLO_NATS_CLOSED;
+}
+
+static FloNatsStatus
+failed_status(FloNats *nats, natsStatus status)
+{
+	if (status == NATS_OK)
+		return FLO_NATS_OK;
+	if (natsConnection_IsClosed(nats->connection))
+		return closed_status(nats);
+	describe_status(status, nats->error, sizeof(nats->error));
+	return translate_status(status);
+}
+
+/* ---------------------------------------------------------------------------
+ * Connecting
+ * ---------------------------------------------------------------------------
+ */
+
+static bool
+is_set(const char *value)
+{
+	return value != NULL && value[0] != '\0';
+}
+
+static natsStatus
+set_servers(natsOptions *options, const char *urls)
+{
+	natsStatus	status;
+	char	   *copy = strdup(urls);
+	const char **servers;
+	char	   *save = NULL;
+	int			n = 0;
+
+	if (copy == NULL)
+		return NATS_NO_MEMORY;
+	servers = (const char **) malloc(sizeof(char *) * (strlen(urls) + 1));
+	if (servers == NULL)
+	{
+		free(copy);
+		return NATS_NO_MEMORY;
+	}
+	for (char *one = strtok_r(copy, ", \t\n", &save); one != NULL;
+		 one = strtok_r(NULL, ", \t\n", &save))
+		servers[n++] = one;
+	status = n > 0 ? natsOptions_SetServers(options, servers, n) : NATS_OK;
+	free(servers);
+	free(copy);
+	return status;
+}
+
+static natsStatus
+set_tls(natsOptions *options, const FloNatsOptions *from)
+{
+	natsStatus	status = natsOptions_SetSecure(options, true);
+
+	if (status == NATS_OK && is_set(from->tls_ca_file))
+		status = natsOptions_LoadCATrustedCertificates(options, from->tls_ca_file);
+	if (status == NATS_OK && is_set(from->tls_cert_file))
+		status = natsOptions_LoadCertificatesChain(options, from->tls_cert_file,
+												   is_set(from->tls_key_file) ?
+												   from->tls_key_file : from->tls_cert_file);
+	return status;
+}
+
+static natsStatus
+set_options(FloNats *nats, const FloNatsOptions *from)
+{
+	natsStatus	status;
+	natsOptions *options = NULL;
+
+	status = natsOptions_Create(&nats->options);
+	options = nats->options;
+	if (status == NATS_OK)
+		status = natsOptions_SetEventLoop(options, nats, loop_attach, loop_read,
+										  loop_write, loop_detach);
+	if (status == NATS_OK)
+		status = natsOptions_SetErrorHandler(options, report_error, NULL);
+	if (status == NATS_OK)
+		status = natsOptions_SetAllowReconnect(options, false);
+	if (status == NATS_OK)
+		status = natsOptions_SetSendAsap(options, true);
+	if (status == NATS_OK)
+		status = natsOptions_SetPingInterval(options, 0);
+	if (status == NATS_OK)
+		status = natsOptions_SetIOBufSize(options, IO_BUFFER_SIZE);
+	if (status == NATS_OK)
+		status = natsOptions_SetTimeout(options, from->timeout_ms);
+	if (status == NATS_OK)
+		status = natsOptions_SetWriteDeadline(options, WRITE_DEADLINE);
+	if (status == NATS_OK)
+		status = natsOptions_SetName(options, from->name);
+	if (status == NATS_OK)
+		status = set_servers(options, from->urls);
+	if (status == NATS_OK && is_set(from->user))
+		status = natsOptions_SetUserInfo(options, from->user,
+										 from->password ? from->password : "");
+	if (status == NATS_OK && is_set(from->token))
+		status = natsOptions_SetToken(options, from->token);
+	if (status == NATS_OK && is_set(from->credentials_file))
+		status = natsOptions_SetUserCredentialsFromFiles(options, from->credentials_file, NULL);
+	if (status == NATS_OK && from->tls)
+		status = set_tls(options, from);
+	return status;
+}
+
+/* Subject that answers of a kind arrive at; the token is "*" to subscribe */
+static void
+inbox_subject(FloNats *nats, FloNatsInbox inbox, const char *token, char *subject)
+{
+	if (inbox == FLO_NATS_PULLS)
+		snprintf(subject, SUBJECT_SIZE, "%s.%c%u.%s", nats->inbox,
+				 inbox_letters[inbox], nats->pull_round, token);
+	else
+		snprintf(subject, SUBJECT_SIZE, "%s.%c.%s", nats->inbox,
+				 inbox_letters[inbox], token);
+}
+
+static natsStatus
+subscribe(FloNats *nats, FloNatsInbox inbox, const char *subject)
+{
+	natsStatus	status;
+	char		buf[SUBJECT_SIZE];
+	natsSubscription **sub = &nats->subscriptions[inbox];
+
+	natsSubscription_Destroy(*sub);
+	*sub = NULL;
+	if (subject == NULL)
+	{
+		inbox_subject(nats, inbox, "*", buf);
+		subject = buf;
+	}
+	status = natsConnection_SubscribeSync(sub, nats->connection, subject);
+	if (status == NATS_OK)
+		status = natsSubscription_SetPendingLimits(*sub, -1, -1);
+	return status;
+}
+
+static FloNatsStatus
+connect_status(natsStatus status)
+{
+	switch (status)
+	{
+		case NATS_CONNECTION_AUTH_FAILED:
+		case NATS_NOT_PERMITTED:
+			return FLO_NATS_REFUSED;
+		case NATS_NO_MEMORY:
+			return FLO_NATS_NO_MEMORY;
+		default:
+			return FLO_NATS_UNREACHABLE;
+	}
+}
+
+static void
+free_nats(FloNats *nats)
+{
+	/* In this order: ending a subscription of an open connection sends bytes */
+	if (nats->connection != NULL)
+		natsConnection_Close(nats->connection);
+	for (int i = 0; i < INBOX_COUNT; i++)
+		natsSubscription_Destroy(nats->subscriptions[i]);
+	natsConnection_Destroy(nats->connection);
+	natsOptions_Destroy(nats->options);
+	free(nats);
+}
+
+static FloNatsStatus
+connect_server(const FloNatsOptions *options, FloNats **result, char *error, size_t error_size)
+{
+	FloNats    *nats;
+	natsStatus	status;
+	natsInbox  *inbox = NULL;
+	bool		configured = false;
+	sigset_t	saved;
+
+	nats = (FloNats *) calloc(1, sizeof(FloNats));
+	if (nats == NULL)
+		return FLO_NATS_NO_MEMORY;
+	nats->socket = -1;
+	nats->tls = options->tls;
+	dlist_init(&nats->held);
+	nats->errors_seen = pg_atomic_read_u32(&errors_reported);
+
+	block_signals(&saved);
+	status = nats_Open(-1);
+	if (status == NATS_OK)
+		status = set_options(nats, options);
+	if (status == NATS_OK)
+	{
+		configured = true;
+		status = natsConnection_Connect(&nats->connection, nats->options);
+	}
+	if (status == NATS_OK)
+		status = natsInbox_Create(&inbox);
+	if (status == NATS_OK)
+	{
+		strlcpy(nats->inbox, inbox, sizeof(nats->inbox));
+		natsInbox_Destroy(inbox);
+		for (int i = 0; i <= FLO_NATS_PULLS && status == NATS_OK; i++)
+			status = subscribe(nats, i, NULL);
+	}
+	if (status != NATS_OK)
+	{
+		describe_status(status, error, error_size);
+		free_nats(nats);
+	}
+	restore_signals(&saved);
+
+	if (status == NATS_OK)
+	{
+		*result = nats;
+		return FLO_NATS_OK;
+	}
+	return configured || status == NATS_NO_MEMORY ?
+		connect_status(status) : FLO_NATS_MISCONFIGURED;
+}
+
+/* ---------------------------------------------------------------------------
+ * Socket I/O
+ * ---------------------------------------------------------------------------
+ */
+
+static int
+get_socket(FloNats *nats)
+{
+	return nats->socket;
+}
+
+static bool
+get_want_write(FloNats *nats)
+{
+	return nats->want_write;
+}
+
+static int64
+get_max_payload(FloNats *nats)
+{
+	return natsConnection_GetMaxPayload(nats->connection);
+}
+
+static const char *
+get_error(FloNats *nats)
+{
+	return nats->error;
+}
+
+/* Which of read and write is possible right now */
+static short
+poll_socket(FloNats *nats, int timeout_ms)
+{
+	struct pollfd pfd;
+
+	if (nats->socket < 0)
+		return 0;
+	pfd.fd = nats->socket;
+	pfd.events = POLLIN | (nats->want_write ? POLLOUT : 0);
+	pfd.revents = 0;
+	if (poll(&pfd, 1, timeout_ms) <= 0)
+		return 0;
+	return pfd.revents;
+}
+
+static FloNatsStatus
+pump(FloNats *nats)
+{
+	sigset_t	saved;
+	uint32		errors;
+
+	if (nats->tls)
+		block_most_signals(&saved);
+	for (int i = 0; i < READS_PER_PUMP; i++)
+	{
+		short		ready = poll_socket(nats, 0);
+
+		if (ready == 0)
+			break;
+		if (ready & POLLOUT)
+			natsConnection_ProcessWriteEvent(nats->connection);
+		if (ready & (POLLIN | POLLHUP | POLLERR))
+			natsConnection_ProcessReadEvent(nats->connection);
+	}
+	if (nats->tls)
+		restore_signals(&saved);
+
+	if (natsConnection_IsClosed(nats->connection))
+		return closed_status(nats);
+
+	errors = pg_atomic_read_u32(&errors_reported);
+	if (errors != nats->errors_seen)
+	{
+		const char *text = NULL;
+
+		nats->errors_seen = errors;
+		if (natsConnection_GetLastError(nats->connection, &text) == NATS_NOT_PERMITTED)
+		{
+			strlcpy(nats->error, text, sizeof(nats->error));
+			return FLO_NATS_FORBIDDEN;
+		}
+	}
+	return FLO_NATS_OK;
+}
+
+static void
+close_connection(FloNats *nats)
+{
+	sigset_t	saved;
+	dlist_mutable_iter iter;
+
+	block_signals(&saved);
+
+	/*
+	 * Bytes still queued would make the library wait for an answer that only
+	 * we could read, so give the socket a moment to take them.
+	 */
+	for (int i = 0; i < CLOSE_FLUSH_TIME / 10 && nats->want_write; i++)
+	{
+		short		ready = poll_socket(nats, 10);
+
+		if (ready & POLLOUT)
+			natsConnection_ProcessWriteEvent(nats->connection);
+		if (ready & (POLLIN | POLLHUP | POLLERR))
+			natsConnection_ProcessReadEvent(nats->connection);
+	}
+	dlist_foreach_modify(iter, &nats->held)
+	{
+		Held	   *held = dlist_container(Held, node, iter.cur);
+
+		natsMsg_Destroy(held->message);
+		free(held);
+	}
+	free_nats(nats);
+	restore_signals(&saved);
+}
+
+/* ---------------------------------------------------------------------------
+ * Messages
+ * ---------------------------------------------------------------------------
+ */
+
+static FloNatsStatus
+publish(FloNats *nats, const char *subject, FloNatsInbox inbox, uint64 token,
+		const char *header, const char *header_value, const char *data, int len)
+{
+	natsStatus	status;
+	char		reply[SUBJECT_SIZE];
+	char		token_text[24];
+	const char *reply_to = NULL;
+
+	if (inbox != FLO_NATS_NOWHERE)
+	{
+		snprintf(token_text, sizeof(token_text), UINT64_FORMAT, token);
+		inbox_subject(nats, inbox, token_text, reply);
+		reply_to = reply;
+	}
+	if (header != NULL)
+	{
+		natsMsg    *message = NULL;
+
+		status = natsMsg_Create(&message, subject, reply_to, data, len);
+		if (status == NATS_OK)
+			status = natsMsgHeader_Set(message, header, header_value);
+		if (status == NATS_OK)
+			status = natsConnection_PublishMsg(nats->connection, message);
+		natsMsg_Destroy(message);
+	}
+	else if (reply_to != NULL)
+		status = natsConnection_PublishRequest(nats->connection, subject, reply_to, data, len);
+	else
+		status = natsConnection_Publish(nats->connection, subject, data, len);
+
+	/* Let it leave now: pump() is for what the socket did not take */
+	if (status == NATS_OK && nats->want_write)
+	{
+		sigset_t	saved;
+
+		if (nats->tls)
+			block_most_signals(&saved);
+		if (poll_socket(nats, 0) & POLLOUT)
+			natsConnection_ProcessWriteEvent(nats->connection);
+		if (nats->tls)
+			restore_signals(&saved);
+	}
+	return failed_status(nats, status);
+}
+
+/* A message without data may be the server's: then it has a status header */
+static void
+read_status(natsMsg *message, FloNatsMessage *result)
+{
+	const char *value = NULL;
+
+	if (natsMsgHeader_Get(message, "Status", &value) != NATS_OK || value == NULL)
+		return;
+	result->status = atoi(value);
+	if (natsMsgHeader_Get(message, "Description", &value) != NATS_OK || value == NULL)
+		value = "";
+	result->status_text = unconstify(char *, value);
+}
+
+static uint64
+token_of(const char *subject)
+{
+	const char *dot = strrchr(subject, '.');
+
+	return dot != NULL ? strtoull(dot + 1, NULL, 10) : 0;
+}
+
+static FloNatsStatus
+take(FloNats *nats, FloNatsInbox inbox, FloNatsMessage *result)
+{
+	natsMsg    *message = NULL;
+	natsStatus	status;
+	Held	   *held;
+	static char nothing[2];
+
+	memset(result, 0, sizeof(*result));
+	if (nats->subscriptions[inbox] == NULL)
+		return FLO_NATS_NONE;
+	status = natsSubscription_NextMsg(&message, nats->subscriptions[inbox], 0);
+	if (status == NATS_TIMEOUT)
+		return FLO_NATS_NONE;
+	if (status == NATS_NO_RESPONDERS)
+	{
+		/* The library swallows this message, and the token with it */
+		result->subject = result->data = nothing;
+		result->status = 503;
+		result->status_text = "no responders";
+		return FLO_NATS_OK;
+	}
+	if (status != NATS_OK)
+		return failed_status(nats, status);
+
+	held = (Held *) malloc(sizeof(Held));
+	if (held == NULL)
+	{
+		natsMsg_Destroy(message);
+		return FLO_NATS_NO_MEMORY;
+	}
+	held->message = message;
+	dlist_push_tail(&nats->held, &held->node);
+
+	/*
+	 * The library allocates a message with its data as one piece that nobody
+	 * else uses, and always puts a zero byte behind the data.
+	 */
+	result->impl = held;
+	result->subject = unconstify(char *, natsMsg_GetSubject(message));
+	result->reply = unconstify(char *, natsMsg_GetReply(message));
+	result->data = unconstify(char *, natsMsg_GetData(message));
+	result->len = natsMsg_GetDataLength(message);
+	if (result->len == 0)
+		read_status(message, result);
+	if (inbox == FLO_NATS_REPLIES || inbox == FLO_NATS_ACKS)
+		result->token = token_of(result->subject);
+	return FLO_NATS_OK;
+}
+
+static void
+release(FloNats *nats, void *impl)
+{
+	Held	   *held = (Held *) impl;
+
+	if (held == NULL)
+		return;
+	dlist_delete(&held->node);
+	natsMsg_Destroy(held->message);
+	free(held);
+}
+
+static FloNatsStatus
+watch(FloNats *nats, const char *subject)
+{
+	natsStatus	status;
+	sigset_t	saved;
+
+	block_signals(&saved);
+	status = subscribe(nats, FLO_NATS_UPDATES, subject);
+	restore_signals(&saved);
+	return failed_status(nats, status);
+}
+
+static FloNatsStatus
+reset_pulls(FloNats *nats)
+{
+	natsStatus	status;
+	sigset_t	saved;
+
+	block_signals(&saved);
+	nats->pull_round++;
+	status = subscribe(nats, FLO_NATS_PULLS, NULL);
+	restore_signals(&saved);
+	return failed_status(nats, status);
+}
+
+const FloNatsFunctions *
+flo_nats_functions(void)
+{
+	static const FloNatsFunctions functions = {
+		.abi = FLO_NATS_ABI,
+		.connect = connect_server,
+		.close = close_connection,
+		.socket = get_socket,
+		.want_write = get_want_write,
+		.max_payload = get_max_payload,
+		.error = get_error,
+		.pump = pump,
+		.publish = publish,
+		.take = take,
+		.release = release,
+		.watch = watch,
+		.reset_pulls = reset_pulls,
+	};
+
+	return &functions;
+}

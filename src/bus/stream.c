@@ -1,0 +1,488 @@
+/*
+ * stream.c
+ *		JetStream administration: streams, stored messages and consumers.
+ *
+ * Each function is one or two requests to $JS.API.*, with JSON bodies.  The
+ * replies of nats-server 2.9 to 2.15 differ in what they add, not in what is
+ * read here; an update of a stream sends back whatever configuration the
+ * server reported, so that nothing a newer server knows is lost.
+ *
+ * Awkward cases:
+ * - A stream that is full, or gone, must not look like a message that is gone:
+ *   "not found" is told apart by JetStream's err_code, not by the 404.
+ * - A start sequence beyond the end is taken literally by nats-server 2.15 and
+ *   clamped by older ones, so it is clamped here.
+ */
+#include "postgres.h"
+
+#include "bus/stream.h"
+#include "bus/stream_impl.h"
+#include "common/base64.h"
+#include "utils/datetime.h"
+#include "utils/timestamp.h"
+
+#define NANOSECONDS INT64CONST(1000000000)
+
+/* ---------------------------------------------------------------------------
+ * Calling the API
+ * ---------------------------------------------------------------------------
+ */
+
+FloApiReply
+flo_api_call(FloBus *bus, const char *body, const char *subject_format,...)
+{
+	char		subject[FLO_BUS_SUBJECT_SIZE] = "$JS.API.";
+	FloApiReply reply = {0};
+	FloBusReply raw;
+	FloJson		error;
+	int64		number;
+	va_list		args;
+
+	va_start(args, subject_format);
+	vsnprintf(subject + 8, sizeof(subject) - 8, subject_format, args);
+	va_end(args);
+
+	raw = flo_bus_request(bus, subject, body, strlen(body), FLO_STREAM_REQUEST_TIMEOUT);
+	reply.json = flo_json(raw.data, raw.len);
+	if (!flo_json_get(reply.json, "error", &error))
+	{
+		reply.ok = true;
+		return reply;
+	}
+	if (flo_json_get_int64(error, "code", &number))
+		reply.code = (int) number;
+	if (flo_json_get_int64(error, "err_code", &number))
+		reply.err_code = (int) number;
+	reply.words = flo_json_get_string(error, "description");
+	if (reply.words == NULL)
+		reply.words = pstrdup("no description");
+	return reply;
+}
+
+static int
+error_class(const FloApiReply *reply, const char **hint)
+{
+	switch (reply->err_code)
+	{
+		case 10039:				/* not enabled for the account */
+		case 10076:				/* not enabled */
+			*hint = "Enable JetStream in nats-server, and for the account.";
+			return ERRCODE_CONNECTION_FAILURE;
+		case 10002:				/* limits of the account exceeded */
+		case 10005:				/* no suitable peers */
+		case 10023:				/* insufficient resources */
+		case 10026:				/* too many consumers */
+		case 10027:				/* too many streams */
+		case 10028:				/* memory exceeded */
+		case 10047:				/* insufficient storage */
+		case 10077:				/* stream is full */
+			*hint = "Check the limits of JetStream's storage, of the account and of the stream.";
+			return ERRCODE_INSUFFICIENT_RESOURCES;
+		case 10074:				/* replicas without a cluster */
+			*hint = "Set pg_flo.stream_replicas to 1, or connect to a NATS cluster.";
+			return ERRCODE_CONNECTION_EXCEPTION;
+		case 10113:				/* account wants a maximum */
+			*hint = "The NATS account requires pg_flo.stream_max_bytes to be set.";
+			return ERRCODE_CONNECTION_EXCEPTION;
+	}
+	if (reply->code == 401 || reply->code == 403)
+		return ERRCODE_INSUFFICIENT_PRIVILEGE;
+	if (reply->code == 503)
+		return ERRCODE_CONNECTION_FAILURE;
+	return ERRCODE_CONNECTION_EXCEPTION;
+}
+
+void
+flo_api_raise(const FloApiReply *reply, const char *what_format,...)
+{
+	char		what[256];
+	const char *hint = NULL;
+	int			sqlstate = error_class(reply, &hint);
+	va_list		args;
+
+	va_start(args, what_format);
+	vsnprintf(what, sizeof(what), what_format, args);
+	va_end(args);
+	ereport(ERROR,
+			(errcode(sqlstate),
+			 errmsg("could not %s: %s", what, reply->words),
+			 errdetail("JetStream answered with error %d.", reply->err_code),
+			 hint != NULL ? errhint("%s", hint) : 0));
+}
+
+bool
+flo_api_parse_time(const char *text, TimestampTz *time)
+{
+	struct pg_tm tm = {0};
+	int			consumed = 0;
+	int			hours = 0;
+	int			minutes = 0;
+	int			zone = 0;
+	fsec_t		fraction = 0;
+
+	if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+			   &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &consumed) < 6)
+		return false;
+	text += consumed;
+	if (*text == '.')
+	{
+		int			unit = 100000;
+
+		for (text++; *text >= '0' && *text <= '9'; text++, unit /= 10)
+			fraction += (*text - '0') * unit;
+	}
+	if ((*text == '+' || *text == '-') && sscanf(text + 1, "%2d:%2d", &hours, &minutes) == 2)
+		zone = (*text == '+' ? -1 : 1) * (hours * 60 + minutes) * 60;
+	return tm2timestamp(&tm, fraction, &zone, time) == 0;
+}
+
+char *
+flo_api_format_time(TimestampTz time)
+{
+	struct pg_tm tm;
+	fsec_t		fraction;
+
+	if (timestamp2tm(time, NULL, &tm, &fraction, NULL, NULL) != 0)
+		return pstrdup("");
+	return psprintf("%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year, tm.tm_mon, tm.tm_mday,
+					tm.tm_hour, tm.tm_min, tm.tm_sec, (int) fraction);
+}
+
+/* ---------------------------------------------------------------------------
+ * Streams
+ * ---------------------------------------------------------------------------
+ */
+
+bool
+flo_api_stream_info(FloBus *bus, const char *stream, const char *body, FloApiReply *reply)
+{
+	*reply = flo_api_call(bus, body, "STREAM.INFO.%s", stream);
+	if (reply->ok)
+		return true;
+	if (reply->err_code != FLO_API_STREAM_NOT_FOUND)
+		flo_api_raise(reply, "get information about stream \"%s\"", stream);
+	return false;
+}
+
+/* A limit as we have it: 0 = none, where JetStream says -1 or 0 */
+static int64
+get_limit(FloJson config, const char *key)
+{
+	int64		value;
+
+	return flo_json_get_int64(config, key, &value) && value > 0 ? value : 0;
+}
+
+static void
+read_stream_info(FloJson json, FloStreamInfo *info)
+{
+	FloJson		config;
+	FloJson		state;
+	int64		replicas;
+
+	memset(info, 0, sizeof(*info));
+	if (!flo_json_get(json, "config", &config) || !flo_json_get(json, "state", &state) ||
+		!flo_json_get_uint64(state, "messages", &info->messages) ||
+		!flo_json_get_uint64(state, "bytes", &info->bytes) ||
+		!flo_json_get_uint64(state, "first_seq", &info->first_seq) ||
+		!flo_json_get_uint64(state, "last_seq", &info->last_seq))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("JetStream's information about a stream is incomplete")));
+	if (info->messages == 0)
+		info->first_seq = info->last_seq + 1;
+	info->max_bytes = get_limit(config, "max_bytes");
+	info->max_age = get_limit(config, "max_age");
+	if (info->max_age > 0)
+		info->max_age = (info->max_age + NANOSECONDS - 1) / NANOSECONDS;
+	info->replicas = flo_json_get_int64(config, "num_replicas", &replicas) ? (int) replicas : 1;
+	info->description = flo_json_get_string(config, "description");
+	if (info->description == NULL)
+		info->description = pstrdup("");
+}
+
+bool
+flo_stream_info(FloBus *bus, const char *stream, FloStreamInfo *info)
+{
+	FloApiReply reply;
+
+	if (!flo_api_stream_info(bus, stream, "", &reply))
+		return false;
+	read_stream_info(reply.json, info);
+	return true;
+}
+
+void
+flo_stream_create(FloBus *bus, const FloStreamConfig *config)
+{
+	StringInfoData body;
+	FloApiReply reply;
+
+	initStringInfo(&body);
+	appendStringInfoString(&body, "{\"name\":");
+	flo_json_append_string(&body, config->name);
+	appendStringInfoString(&body, ",\"subjects\":[");
+	flo_json_append_string(&body, config->subject);
+	appendStringInfoString(&body, "],\"description\":");
+	flo_json_append_string(&body, config->description != NULL ? config->description : "");
+
+	/*
+	 * The duplicates window is of no use to us, since messages carry no id,
+	 * but it may not be longer than the age limit.
+	 */
+	appendStringInfo(&body,
+					 ",\"retention\":\"limits\",\"storage\":\"file\",\"discard\":\"new\""
+					 ",\"max_consumers\":-1,\"max_msgs\":-1,\"max_msg_size\":-1"
+					 ",\"max_bytes\":" INT64_FORMAT ",\"max_age\":" INT64_FORMAT
+					 ",\"num_replicas\":%d,\"duplicate_window\":" INT64_FORMAT
+					 ",\"allow_direct\":true}",
+					 config->max_bytes > 0 ? config->max_bytes : -1,
+					 config->max_age * NANOSECONDS,
+					 Max(config->replicas, 1), NANOSECONDS);
+	reply = flo_api_call(bus, body.data, "STREAM.CREATE.%s", config->name);
+	if (!reply.ok)
+		flo_api_raise(&reply, "create stream \"%s\"", config->name);
+}
+
+void
+flo_stream_update(FloBus *bus, const FloStreamConfig *config)
+{
+	FloApiReply reply;
+	FloStreamInfo info;
+	StringInfoData body;
+	FloJson		current;
+	FloJson		key;
+	FloJson		value;
+	int			cursor = 0;
+	int			replicas = Max(config->replicas, 1);
+
+	if (!flo_api_stream_info(bus, config->name, "", &reply))
+		flo_api_raise(&reply, "change stream \"%s\"", config->name);
+	read_stream_info(reply.json, &info);
+	if (info.max_bytes == config->max_bytes && info.max_age == config->max_age &&
+		info.replicas == replicas)
+		return;
+
+	/* All that the server reported, with our three members replaced */
+	initStringInfo(&body);
+	appendStringInfo(&body, "{\"max_bytes\":" INT64_FORMAT ",\"max_age\":" INT64_FORMAT
+					 ",\"num_replicas\":%d",
+					 config->max_bytes > 0 ? config->max_bytes : -1,
+					 config->max_age * NANOSECONDS, replicas);
+	if (!flo_json_get(reply.json, "config", &current))
+		current = flo_json("{}", 2);
+	while (flo_json_next_member(current, &cursor, &key, &value))
+	{
+		if (flo_json_string_is(key, "max_bytes") || flo_json_string_is(key, "max_age") ||
+			flo_json_string_is(key, "num_replicas"))
+			continue;
+		appendStringInfo(&body, ",%.*s:%.*s", key.len, key.text, value.len, value.text);
+	}
+	appendStringInfoChar(&body, '}');
+	reply = flo_api_call(bus, body.data, "STREAM.UPDATE.%s", config->name);
+	if (!reply.ok)
+		flo_api_raise(&reply, "change stream \"%s\"", config->name);
+}
+
+void
+flo_stream_delete(FloBus *bus, const char *stream)
+{
+	FloApiReply reply = flo_api_call(bus, "", "STREAM.DELETE.%s", stream);
+
+	if (!reply.ok && reply.err_code != FLO_API_STREAM_NOT_FOUND)
+		flo_api_raise(&reply, "delete stream \"%s\"", stream);
+}
+
+void
+flo_stream_purge_below(FloBus *bus, const char *stream, uint64 seq)
+{
+	char		body[64];
+	FloApiReply reply;
+	FloStreamInfo info;
+
+	if (!flo_stream_info(bus, stream, &info) || seq <= info.first_seq)
+		return;
+
+	/* Beyond the end, nats-server 2.9 would move the end of the stream */
+	snprintf(body, sizeof(body), "{\"seq\":" UINT64_FORMAT "}", Min(seq, info.last_seq + 1));
+	reply = flo_api_call(bus, body, "STREAM.PURGE.%s", stream);
+	if (!reply.ok)
+		flo_api_raise(&reply, "purge stream \"%s\"", stream);
+}
+
+/* ---------------------------------------------------------------------------
+ * Stored messages
+ * ---------------------------------------------------------------------------
+ */
+
+/* Bytes of a base64 member; one byte behind the end is there and zero */
+static char *
+get_base64(FloJson object, const char *key, int *len)
+{
+	FloJson		value;
+	char	   *result;
+
+	*len = 0;
+	if (!flo_json_get(object, key, &value) || value.len < 2)
+		return NULL;
+	result = palloc(pg_b64_dec_len(value.len - 2) + 1);
+	*len = pg_b64_decode(value.text + 1, value.len - 2, (void *) result,
+						 pg_b64_dec_len(value.len - 2));
+	if (*len < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("JetStream's copy of a message is not valid base64")));
+	result[*len] = '\0';
+	return result;
+}
+
+bool
+flo_api_get_message(FloBus *bus, const char *stream, const char *body,
+					bool stream_missing_ok, FloStoredMessage *message, char **headers)
+{
+	FloApiReply reply = flo_api_call(bus, body, "STREAM.MSG.GET.%s", stream);
+	FloJson		stored;
+	int			len;
+
+	if (!reply.ok)
+	{
+		if (reply.err_code != FLO_API_NO_MESSAGE &&
+			!(stream_missing_ok && reply.err_code == FLO_API_STREAM_NOT_FOUND))
+			flo_api_raise(&reply, "get a message of stream \"%s\"", stream);
+		return false;
+	}
+	if (!flo_json_get(reply.json, "message", &stored) ||
+		!flo_json_get_uint64(stored, "seq", &message->seq))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("JetStream's copy of a message is incomplete")));
+	message->subject = flo_json_get_string(stored, "subject");
+	message->data = get_base64(stored, "data", &message->len);
+	if (message->data == NULL)
+		message->data = palloc0(1);
+	if (headers != NULL)
+		*headers = get_base64(stored, "hdrs", &len);
+	pfree(unconstify(char *, reply.json.text));
+	return true;
+}
+
+bool
+flo_stream_get(FloBus *bus, const char *stream, uint64 seq, FloStoredMessage *message)
+{
+	char		body[64];
+
+	snprintf(body, sizeof(body), "{\"seq\":" UINT64_FORMAT "}", seq);
+	return flo_api_get_message(bus, stream, body, false, message, NULL);
+}
+
+/* ---------------------------------------------------------------------------
+ * Consumers
+ * ---------------------------------------------------------------------------
+ */
+
+void
+flo_consumer_create(FloBus *bus, const char *stream, const char *consumer, uint64 start_seq)
+{
+	FloApiReply reply;
+	FloStreamInfo info;
+	StringInfoData body;
+
+	flo_consumer_delete(bus, stream, consumer);
+	if (!flo_stream_info(bus, stream, &info))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_EXCEPTION),
+				 errmsg("stream \"%s\" does not exist", stream)));
+	start_seq = Min(start_seq, info.last_seq + 1);
+	start_seq = Max(start_seq, 1);
+
+	initStringInfo(&body);
+	appendStringInfoString(&body, "{\"stream_name\":");
+	flo_json_append_string(&body, stream);
+	appendStringInfoString(&body, ",\"config\":{\"durable_name\":");
+	flo_json_append_string(&body, consumer);
+
+	/* Redelivery is never relied upon: a day is "never" */
+	appendStringInfo(&body,
+					 ",\"deliver_policy\":\"by_start_sequence\",\"opt_start_seq\":" UINT64_FORMAT
+					 ",\"ack_policy\":\"all\",\"ack_wait\":" INT64_FORMAT
+					 ",\"max_deliver\":-1,\"max_ack_pending\":-1"
+					 ",\"replay_policy\":\"instant\"}}",
+					 start_seq, NANOSECONDS * SECS_PER_DAY);
+	reply = flo_api_call(bus, body.data, "CONSUMER.DURABLE.CREATE.%s.%s", stream, consumer);
+	if (!reply.ok)
+		flo_api_raise(&reply, "create consumer \"%s\" of stream \"%s\"", consumer, stream);
+}
+
+bool
+flo_consumer_info(FloBus *bus, const char *stream, const char *consumer, FloConsumerInfo *info)
+{
+	FloApiReply reply = flo_api_call(bus, "", "CONSUMER.INFO.%s.%s", stream, consumer);
+	FloJson		position;
+	char	   *created;
+
+	if (!reply.ok)
+	{
+		if (reply.err_code != FLO_API_CONSUMER_NOT_FOUND &&
+			reply.err_code != FLO_API_STREAM_NOT_FOUND)
+			flo_api_raise(&reply, "get information about consumer \"%s\" of stream \"%s\"",
+						  consumer, stream);
+		return false;
+	}
+	memset(info, 0, sizeof(*info));
+	info->name = pstrdup(consumer);
+	if (flo_json_get(reply.json, "delivered", &position))
+		flo_json_get_uint64(position, "stream_seq", &info->delivered_seq);
+	if (flo_json_get(reply.json, "ack_floor", &position))
+		flo_json_get_uint64(position, "stream_seq", &info->ack_floor);
+	flo_json_get_uint64(reply.json, "num_pending", &info->pending);
+	created = flo_json_get_string(reply.json, "created");
+	if (created != NULL)
+		flo_api_parse_time(created, &info->created);
+	return true;
+}
+
+bool
+flo_consumer_delete(FloBus *bus, const char *stream, const char *consumer)
+{
+	FloApiReply reply = flo_api_call(bus, "", "CONSUMER.DELETE.%s.%s", stream, consumer);
+
+	if (!reply.ok && reply.err_code != FLO_API_CONSUMER_NOT_FOUND &&
+		reply.err_code != FLO_API_STREAM_NOT_FOUND)
+		flo_api_raise(&reply, "delete consumer \"%s\" of stream \"%s\"", consumer, stream);
+	return reply.ok;
+}
+
+List *
+flo_consumer_names(FloBus *bus, const char *stream)
+{
+	List	   *names = NIL;
+
+	/* The server answers with one page at a time */
+	for (;;)
+	{
+		FloApiReply reply;
+		FloJson		page;
+		FloJson		name;
+		char		body[64];
+		int64		total = 0;
+		int			cursor = 0;
+		int			before = list_length(names);
+
+		snprintf(body, sizeof(body), "{\"offset\":%d}", before);
+		reply = flo_api_call(bus, body, "CONSUMER.NAMES.%s", stream);
+		if (!reply.ok)
+		{
+			if (reply.err_code != FLO_API_STREAM_NOT_FOUND)
+				flo_api_raise(&reply, "list the consumers of stream \"%s\"", stream);
+			return NIL;
+		}
+		flo_json_get_int64(reply.json, "total", &total);
+		if (!flo_json_get(reply.json, "consumers", &page))
+			break;
+		while (flo_json_next_element(page, &cursor, &name))
+			names = lappend(names, flo_json_string(name));
+		if (list_length(names) == before || list_length(names) >= total)
+			break;
+	}
+	return names;
+}

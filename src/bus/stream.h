@@ -1,0 +1,124 @@
+/*
+ * stream.h
+ *		JetStream administration: streams, stored messages, consumers, and the
+ *		state bucket of a group.
+ *
+ * All of it is request and reply on the group's own connection, with JSON
+ * bodies.  Errors of the broker are raised as 08xxx / 42501 / 53xxx with its
+ * words in the detail.  Results are allocated in the caller's context.
+ */
+#ifndef FLO_STREAM_H
+#define FLO_STREAM_H
+
+#include "bus/bus.h"
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+#define FLO_STREAM_REQUEST_TIMEOUT 5000	/* ms */
+
+typedef struct FloStreamConfig
+{
+	const char *name;
+	const char *subject;
+	int64		max_bytes;		/* 0 = unlimited */
+	int64		max_age;		/* s, 0 = unlimited */
+	int			replicas;
+	const char *description;
+} FloStreamConfig;
+
+typedef struct FloStreamInfo
+{
+	uint64		messages;
+	uint64		bytes;
+	uint64		first_seq;		/* last_seq + 1 when empty */
+	uint64		last_seq;
+	int64		max_bytes;		/* 0 = unlimited */
+	int64		max_age;		/* s, 0 = unlimited */
+	int			replicas;
+	char	   *description;
+} FloStreamInfo;
+
+/* false when there is no such stream */
+extern bool flo_stream_info(FloBus *bus, const char *stream, FloStreamInfo *info);
+
+/* Create (file storage, limits retention, discard new, direct reads allowed) */
+extern void flo_stream_create(FloBus *bus, const FloStreamConfig *config);
+
+/* Make limits and replicas of an existing stream those of config, when they differ */
+extern void flo_stream_update(FloBus *bus, const FloStreamConfig *config);
+
+extern void flo_stream_delete(FloBus *bus, const char *stream);	/* absent: no error */
+
+/* Remove all messages with a lower sequence */
+extern void flo_stream_purge_below(FloBus *bus, const char *stream, uint64 seq);
+
+typedef struct FloStoredMessage
+{
+	uint64		seq;
+	char	   *subject;
+	char	   *data;			/* one more byte behind the end is writable */
+	int			len;
+} FloStoredMessage;
+
+/* The message stored under a sequence, from the stream's leader; false: no such message */
+extern bool flo_stream_get(FloBus *bus, const char *stream, uint64 seq, FloStoredMessage *message);
+
+/*
+ * (Re-)create a pull consumer that starts at a sequence: acknowledge all, no
+ * redelivery for hours, no limit on unacknowledged messages.  An existing
+ * consumer of the name is deleted first.  start_seq is clamped to last + 1.
+ */
+extern void flo_consumer_create(FloBus *bus, const char *stream, const char *consumer, uint64 start_seq);
+
+typedef struct FloConsumerInfo
+{
+	char	   *name;
+	uint64		delivered_seq;
+	uint64		ack_floor;
+	uint64		pending;
+	TimestampTz created;
+} FloConsumerInfo;
+
+extern bool flo_consumer_info(FloBus *bus, const char *stream, const char *consumer, FloConsumerInfo *info);
+extern bool flo_consumer_delete(FloBus *bus, const char *stream, const char *consumer);	/* false: absent */
+extern List *flo_consumer_names(FloBus *bus, const char *stream);	/* List of char * */
+
+/*
+ * State bucket: a JetStream key-value bucket with one value per key, readable
+ * with the usual tools ("nats kv get pg_flo_state_users source").
+ */
+extern void flo_bucket_create(FloBus *bus, const char *bucket, int replicas);	/* exists: no error */
+extern void flo_bucket_delete(FloBus *bus, const char *bucket);	/* absent: no error */
+
+/* Fire and forget, or stored for certain when "wait" */
+extern void flo_bucket_put(FloBus *bus, const char *bucket, const char *key, const char *value, bool wait);
+extern char *flo_bucket_get(FloBus *bus, const char *bucket, const char *key);	/* NULL: absent */
+extern void flo_bucket_remove(FloBus *bus, const char *bucket, const char *key);
+extern List *flo_bucket_keys(FloBus *bus, const char *bucket);	/* List of char *, NIL when the bucket is absent */
+
+/* The subject under which changes of the bucket's keys are published, for flo_bus_watch() */
+extern char *flo_bucket_subject(const char *bucket);
+
+/*
+ * What a worker has made durable, as kept in the state bucket under
+ * "worker.<consumer>".  The only evidence for releasing WAL and purging.
+ */
+typedef struct FloWorkerReport
+{
+	char	   *consumer;
+	char	   *worker;
+	uint64		system_identifier;	/* of the destination */
+	char	   *database;
+	char		generation[40];	/* uuid in text form; "" before the first message was seen */
+	XLogRecPtr	lsn;			/* durable position; InvalidXLogRecPtr: none yet */
+	uint64		seq;			/* stream sequence up to which nothing is needed any more */
+	TimestampTz at;
+} FloWorkerReport;
+
+extern char *flo_report_key(const char *consumer);
+extern char *flo_report_format(const FloWorkerReport *report);
+/* "key" as delivered ("worker.<consumer>"); false when it is not a worker's report */
+extern bool flo_report_parse(const char *key, const char *value, FloWorkerReport *report);
+
+#endif

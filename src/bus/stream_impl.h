@@ -1,0 +1,52 @@
+/*
+ * stream_impl.h
+ *		What stream.c and bucket.c share: one call of the JetStream API.
+ */
+#ifndef FLO_STREAM_IMPL_H
+#define FLO_STREAM_IMPL_H
+
+#include "core/compat.h"
+#include "bus/json.h"
+#include "bus/stream.h"
+
+/* Errors of the API that mean something to us (err_code) */
+#define FLO_API_CONSUMER_NOT_FOUND	10014
+#define FLO_API_NO_MESSAGE			10037
+#define FLO_API_STREAM_IN_USE		10058
+#define FLO_API_STREAM_NOT_FOUND	10059
+
+typedef struct FloApiReply
+{
+	FloJson		json;
+	bool		ok;
+	int			code;			/* like an HTTP status */
+	int			err_code;
+	char	   *words;
+} FloApiReply;
+
+/* Call $JS.API.<subject>; throws only when there is no answer */
+extern FloApiReply flo_api_call(FloBus *bus, const char *body, const char *subject_format,...)
+			pg_attribute_printf(3, 4);
+
+/* Raise the error in a reply; "what" is what could not be done */
+pg_noreturn extern void flo_api_raise(const FloApiReply *reply, const char *what_format,...)
+			pg_attribute_printf(2, 3);
+
+/* STREAM.INFO, with the names of the subjects that hold messages if asked for */
+extern bool flo_api_stream_info(FloBus *bus, const char *stream, const char *body,
+								FloApiReply *reply);
+
+/*
+ * STREAM.MSG.GET; false when there is no such message, or when the stream is
+ * absent and may be.  "headers" is set to the message's headers as sent (NULL:
+ * none) and may be NULL.
+ */
+extern bool flo_api_get_message(FloBus *bus, const char *stream, const char *body,
+								bool stream_missing_ok, FloStoredMessage *message,
+								char **headers);
+
+/* Times as the API and the state bucket have them: 2026-01-31T12:00:00.123456Z */
+extern bool flo_api_parse_time(const char *text, TimestampTz *time);
+extern char *flo_api_format_time(TimestampTz time);
+
+#endif

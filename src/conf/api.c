@@ -1,0 +1,714 @@
+/*
+ * api.c
+ *		The SQL functions that make, change, start and stop replicators and
+ *		workers.
+ *
+ * Promises: what can be known when a function is called is checked there, with
+ * the SQLSTATE that DESIGN section 3 lists and a hint, and nothing is left
+ * half-made (everything here is ordinary transactional work).  The caller's own
+ * rights decide: publications and replica identities are changed as the
+ * caller, rows of schema flo as the extension's owner.
+ *
+ * Awkward cases: a configuration that was restored or cloned from elsewhere is
+ * adopted by start_group() and create_*(), never by itself; features of later
+ * releases are refused here by name (0A000) rather than half understood.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_publication.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "conf/api.h"
+#include "conf/options.h"
+#include "conf/publication.h"
+#include "conf/store.h"
+#include "core/compat.h"
+#include "core/names.h"
+#include "core/settings.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "monitor/shstate.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+
+#define MAX_COPY_WORKERS 64
+
+PG_FUNCTION_INFO_V1(flo_create_replicator);
+PG_FUNCTION_INFO_V1(flo_create_worker);
+PG_FUNCTION_INFO_V1(flo_alter_replicator);
+PG_FUNCTION_INFO_V1(flo_alter_worker);
+PG_FUNCTION_INFO_V1(flo_start_group);
+PG_FUNCTION_INFO_V1(flo_stop_group);
+PG_FUNCTION_INFO_V1(flo_add_table);
+PG_FUNCTION_INFO_V1(flo_remove_table);
+
+/* --- arguments --------------------------------------------------------------- */
+
+static void
+require_not_null(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name)));
+}
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	require_not_null(fcinfo, n, name);
+	return text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+static Jsonb *
+options_argument(FunctionCallInfo fcinfo, int n)
+{
+	require_not_null(fcinfo, n, "options");
+	return PG_GETARG_JSONB_P(n);
+}
+
+/* An array argument as datums; NULL gives none.  Neither empty nor with NULLs in it. */
+static int
+array_argument(FunctionCallInfo fcinfo, int n, const char *name, Oid type, Datum **elements)
+{
+	ArrayType  *array;
+	bool	   *nulls;
+	int			count;
+	bool		is_text = type == TEXTOID;
+
+	if (PG_ARGISNULL(n))
+		return 0;
+
+	array = PG_GETARG_ARRAYTYPE_P(n);
+	deconstruct_array(array, type, is_text ? -1 : sizeof(Oid), !is_text, TYPALIGN_INT,
+					  elements, &nulls, &count);
+
+	if (count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not be an empty array", name),
+				 errhint("Leave it out, or pass NULL, to choose none.")));
+	for (int i = 0; i < count; i++)
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument \"%s\" must not contain nulls", name)));
+
+	return count;
+}
+
+static List *
+tables_argument(FunctionCallInfo fcinfo, int n, const char *name, bool to_replicate)
+{
+	Datum	   *elements;
+	int			count = array_argument(fcinfo, n, name, REGCLASSOID, &elements);
+	List	   *relations = NIL;
+
+	for (int i = 0; i < count; i++)
+	{
+		Oid			relation = DatumGetObjectId(elements[i]);
+
+		if (to_replicate || !OidIsValid(get_rel_namespace(relation)))
+			flo_tables_check_kind(relation);
+		relations = list_append_unique_oid(relations, relation);
+	}
+
+	return relations;
+}
+
+static List *
+schemas_argument(FunctionCallInfo fcinfo, int n)
+{
+	Datum	   *elements;
+	int			count = array_argument(fcinfo, n, "schemas", TEXTOID, &elements);
+	List	   *schemas = NIL;
+
+	for (int i = 0; i < count; i++)
+	{
+		char	   *name = TextDatumGetCString(elements[i]);
+		Oid			schema = get_namespace_oid(name, false);
+
+		if (schema < FirstNormalObjectId ? strcmp(name, "public") != 0 :
+			isAnyTempNamespace(schema) || strcmp(name, "flo") == 0 ||
+			strcmp(name, "information_schema") == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("cannot replicate schema \"%s\"", name),
+					 errhint("Schemas of the system and of pg_flo are never replicated.")));
+		schemas = list_append_unique_oid(schemas, schema);
+	}
+
+	return schemas;
+}
+
+static void
+not_supported_yet(const char *what, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s is not supported yet", what),
+			 errhint("%s", hint)));
+}
+
+static FloMode
+mode_argument(FunctionCallInfo fcinfo, int n)
+{
+	char	   *mode = text_argument(fcinfo, n, "mode");
+
+	if (strcmp(mode, "stream") == 0)
+		return FLO_MODE_STREAM;
+	if (strcmp(mode, "copy") == 0 || strcmp(mode, "copy_and_stream") == 0)
+		not_supported_yet(psprintf("mode \"%s\"", mode),
+						  "Use mode \"stream\" with tables that hold the same rows on both sides.");
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid mode \"%s\"", mode),
+			 errhint("Valid modes are: stream, copy, copy_and_stream.")));
+}
+
+static FloSinkKind
+sink_argument(const char *sink)
+{
+	if (strcmp(sink, "postgres") == 0)
+		return FLO_SINK_POSTGRES;
+	if (strcmp(sink, "file") == 0 || strcmp(sink, "stdout") == 0 || strcmp(sink, "webhook") == 0)
+		not_supported_yet(psprintf("sink \"%s\"", sink), "Use sink \"postgres\".");
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid sink \"%s\"", sink),
+			 errhint("Valid sinks are: postgres, file, stdout, webhook.")));
+}
+
+/* The options without nulls: those mean the default, which is not stored */
+static Jsonb *
+without_nulls(Jsonb *options)
+{
+	/* the second argument exists from version 18 on: also in arrays? */
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_strip_nulls, JsonbPGetDatum(options),
+											  BoolGetDatum(false)));
+}
+
+static Jsonb *
+merge_options(Jsonb *before, Jsonb *changes)
+{
+	return without_nulls(DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
+															JsonbPGetDatum(before),
+															JsonbPGetDatum(changes))));
+}
+
+/* --- create_replicator() ------------------------------------------------------ */
+
+static void
+check_source_settings(void)
+{
+	flo_shstate_require();
+
+	if (wal_level < WAL_LEVEL_LOGICAL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a replicator requires wal_level = logical"),
+				 errhint("Set wal_level to \"logical\" and restart the server.")));
+}
+
+static void
+check_source_privileges(void)
+{
+	AclResult	result;
+
+	if (!superuser() && !has_rolreplication(GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to create a replicator"),
+				 errhint("The role needs the attribute REPLICATION or SUPERUSER.")));
+
+	result = flo_compat_database_aclcheck(MyDatabaseId, GetUserId(), ACL_CREATE);
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_DATABASE, get_database_name(MyDatabaseId));
+}
+
+/* Publications check this too, but only once the replica identities have been looked at */
+static void
+check_table_owner(const List *relations)
+{
+	ListCell   *lc;
+
+	foreach(lc, relations)
+		if (!flo_compat_class_ownercheck(lfirst_oid(lc), GetUserId()))
+			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, flo_tables_name(lfirst_oid(lc)));
+}
+
+static void
+check_free_slot(const char *group)
+{
+	char	   *name = flo_name_slot(MyDatabaseId, group);
+	int			used = 0;
+	bool		exists = false;
+
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	for (int i = 0; i < max_replication_slots; i++)
+	{
+		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
+
+		if (!slot->in_use)
+			continue;
+		used++;
+		if (strcmp(NameStr(slot->data.name), name) == 0)
+			exists = true;
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+
+	if (exists)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("replication slot \"%s\" exists already", name),
+				 errdetail("It is left over from an earlier group of this name."),
+				 errhint("Remove it with pg_drop_replication_slot().")));
+	if (used >= max_replication_slots)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("all replication slots are in use"),
+				 errhint("Free one or increase max_replication_slots (now %d).",
+						 max_replication_slots)));
+}
+
+static void
+check_exceptions(const FloTableOids *choice)
+{
+	ListCell   *lc;
+
+	foreach(lc, choice->except_tables)
+	{
+		Oid			relation = lfirst_oid(lc);
+		FloTableOids rest = *choice;
+
+		if (list_member_oid(choice->tables, relation))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("table %s is both in tables and in except_tables",
+							flo_tables_name(relation))));
+
+		/* what the group would not replicate anyway may be left out as well */
+		rest.except_tables = NIL;
+		if (flo_tables_cover(&rest, relation))
+			continue;
+		if (get_rel_relispartition(relation))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("cannot leave out table %s: it is a partition", flo_tables_name(relation)),
+					 errhint("Leave out the partitioned table, or name the wanted partitions in tables.")));
+		if (!choice->all && !list_member_oid(choice->schemas, get_rel_namespace(relation)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("cannot leave out table %s: the group does not cover it",
+							flo_tables_name(relation)),
+					 errhint("except_tables takes tables out of schemas, or out of every table.")));
+	}
+}
+
+static List *
+names_of_tables(const List *relations)
+{
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	foreach(lc, relations)
+		names = lappend(names, flo_tables_name(lfirst_oid(lc)));
+	return names;
+}
+
+static void
+choice_to_names(const FloTableOids *oids, FloTableChoice *names)
+{
+	ListCell   *lc;
+
+	memset(names, 0, sizeof(FloTableChoice));
+	names->all = oids->all;
+	names->tables = names_of_tables(oids->tables);
+	names->except_tables = names_of_tables(oids->except_tables);
+	foreach(lc, oids->schemas)
+		names->schemas = lappend(names->schemas, get_namespace_name(lfirst_oid(lc)));
+}
+
+/* No two sides of a group in one database: its rows would come back to their own tables */
+static void
+check_no_postgres_worker(const char *group)
+{
+	ListCell   *lc;
+
+	foreach(lc, flo_store_members(group))
+	{
+		FloMemberSpec *member = lfirst(lc);
+
+		if (!member->is_replicator && member->sink == FLO_SINK_POSTGRES)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("worker \"%s\" of group \"%s\" writes to this very database",
+							member->member, group),
+					 errhint("Source and destination of a group are different databases.")));
+	}
+}
+
+static void
+check_new_replicator(const char *group)
+{
+	if (flo_store_replicator(group) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("group \"%s\" has a replicator in this database already", group),
+				 errhint("flo.alter_replicator() changes its options, flo.add_table() its tables.")));
+
+	check_no_postgres_worker(group);
+	check_free_slot(group);
+
+	if (flo_publication_names(group) != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("publication \"%s\" exists already",
+						(char *) linitial(flo_publication_names(group))),
+				 errhint("Drop it, or choose another name for the group.")));
+}
+
+Datum
+flo_create_replicator(PG_FUNCTION_ARGS)
+{
+	FloReplicatorSpec spec = {0};
+	FloTableOids choice = {0};
+	FloTableChoice names;
+	Jsonb	   *options;
+
+	spec.group = text_argument(fcinfo, 0, "group_name");
+	flo_name_check_group(spec.group);
+	spec.mode = mode_argument(fcinfo, 3);
+	require_not_null(fcinfo, 4, "copy_workers");
+	spec.copy_workers = PG_GETARG_INT32(4);
+	if (spec.copy_workers < 1 || spec.copy_workers > MAX_COPY_WORKERS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("copy_workers must lie between 1 and %d", MAX_COPY_WORKERS)));
+	require_not_null(fcinfo, 5, "sync_schema");
+	if (PG_GETARG_BOOL(5))
+		not_supported_yet("sync_schema", "Create the tables at the destination beforehand.");
+	require_not_null(fcinfo, 6, "track_ddl");
+	if (PG_GETARG_BOOL(6))
+		not_supported_yet("track_ddl", "Make changes of tables at the destination first.");
+	options = options_argument(fcinfo, 7);
+	flo_options_parse_replicator(options, &spec.options);
+	spec.owner = GetUserId();
+
+	check_source_settings();
+	check_source_privileges();
+
+	choice.tables = tables_argument(fcinfo, 1, "tables", true);
+	choice.schemas = schemas_argument(fcinfo, 2);
+	choice.except_tables = tables_argument(fcinfo, 8, "except_tables", false);
+	choice.all = choice.tables == NIL && choice.schemas == NIL;
+	check_table_owner(choice.tables);
+	check_exceptions(&choice);
+	check_new_replicator(spec.group);
+
+	if (flo_store_adopt_group(spec.group))
+		ereport(NOTICE,
+				(errmsg("group \"%s\" was configured in another database and is adopted here", spec.group)));
+	flo_publication_create(spec.group, &choice, &spec.options);
+	choice_to_names(&choice, &names);
+	flo_store_insert_replicator(&spec, &names, without_nulls(options));
+
+	PG_RETURN_VOID();
+}
+
+/* --- create_worker() ----------------------------------------------------------- */
+
+Datum
+flo_create_worker(PG_FUNCTION_ARGS)
+{
+	FloWorkerSpec spec = {0};
+	char	   *sink;
+	Jsonb	   *options;
+
+	spec.group = text_argument(fcinfo, 0, "group_name");
+	flo_name_check_group(spec.group);
+	sink = text_argument(fcinfo, 1, "sink");
+	spec.sink = sink_argument(sink);
+	spec.worker = PG_ARGISNULL(2) ? sink : text_argument(fcinfo, 2, "worker_name");
+	flo_name_check_worker(spec.worker);
+	options = options_argument(fcinfo, 3);
+	flo_options_parse_worker(options, spec.sink, &spec.options);
+	spec.owner = GetUserId();
+
+	flo_shstate_require();
+
+	if (flo_store_worker(spec.group, spec.worker) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("group \"%s\" has a worker \"%s\" in this database already",
+						spec.group, spec.worker),
+				 errhint("flo.alter_worker() changes its options; choose another worker_name for a second one.")));
+	if (spec.sink == FLO_SINK_POSTGRES && flo_store_replicator(spec.group) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the replicator of group \"%s\" reads this very database", spec.group),
+				 errhint("Create the worker in the destination database.")));
+
+	if (flo_store_adopt_group(spec.group))
+		ereport(NOTICE,
+				(errmsg("group \"%s\" was configured in another database and is adopted here", spec.group)));
+	flo_store_insert_worker(&spec, without_nulls(options));
+
+	PG_RETURN_VOID();
+}
+
+/* --- alter_*() ------------------------------------------------------------------ */
+
+Datum
+flo_alter_replicator(PG_FUNCTION_ARGS)
+{
+	char	   *group = text_argument(fcinfo, 0, "group_name");
+	Jsonb	   *changes = options_argument(fcinfo, 1);
+	FloReplicatorOptions before;
+	FloReplicatorOptions after;
+	Jsonb	   *merged;
+
+	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
+
+	/* on their own first: a key that is set to null must be known, too */
+	flo_options_parse_replicator(changes, &after);
+	flo_options_parse_replicator(flo_store_options(group, FLO_REPLICATOR_MEMBER), &before);
+	merged = merge_options(flo_store_options(group, FLO_REPLICATOR_MEMBER), changes);
+	flo_options_parse_replicator(merged, &after);
+
+	flo_publication_alter(group, &before, &after);
+	flo_store_save_options(group, FLO_REPLICATOR_MEMBER, merged);
+	flo_conf_started(group, FLO_REPLICATOR_MEMBER);
+
+	PG_RETURN_VOID();
+}
+
+Datum
+flo_alter_worker(PG_FUNCTION_ARGS)
+{
+	char	   *group = text_argument(fcinfo, 0, "group_name");
+	char	   *worker = text_argument(fcinfo, 1, "worker_name");
+	Jsonb	   *changes = options_argument(fcinfo, 2);
+	FloWorkerSpec *spec;
+	FloWorkerOptions ignored;
+	Jsonb	   *merged;
+
+	if (strcmp(worker, FLO_REPLICATOR_MEMBER) == 0)
+		flo_name_check_worker(worker);
+	flo_conf_require_member(group, worker);
+
+	spec = flo_store_worker(group, worker);
+	flo_options_parse_worker(changes, spec->sink, &ignored);
+	merged = merge_options(flo_store_options(group, worker), changes);
+	flo_options_parse_worker(merged, spec->sink, &ignored);
+
+	flo_store_save_options(group, worker, merged);
+	flo_conf_started(group, worker);
+
+	PG_RETURN_VOID();
+}
+
+/* --- start_group(), stop_group() ------------------------------------------------- */
+
+/* The members a call is about, after checking that they exist and are the caller's */
+static List *
+members_argument(const char *group, const char *member)
+{
+	List	   *members;
+	ListCell   *lc;
+
+	flo_conf_require_group(group);
+	if (member != NULL)
+	{
+		flo_conf_require_member(group, member);
+		return list_make1((void *) member);
+	}
+
+	members = NIL;
+	foreach(lc, flo_store_members(group))
+	{
+		char	   *name = ((FloMemberSpec *) lfirst(lc))->member;
+
+		flo_conf_require_member(group, name);
+		members = lappend(members, name);
+	}
+
+	return members;
+}
+
+/* Room in shared memory, which is as large as the number of processes allowed */
+static void
+check_free_processes(const char *group, const List *members)
+{
+	int			needed = 0;
+	int			busy = 0;
+	ListCell   *lc;
+
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+	for (int i = 0; i < flo_shared->nmembers; i++)
+	{
+		FloMember  *entry = &flo_shared->members[i];
+
+		if (entry->in_use && (entry->wanted || entry->pid != 0))
+			busy++;
+	}
+	foreach(lc, members)
+	{
+		int			i = flo_shstate_find(MyDatabaseId, group, lfirst(lc));
+
+		if (i < 0 || (!flo_shared->members[i].wanted && flo_shared->members[i].pid == 0))
+			needed++;
+	}
+	LWLockRelease(flo_shared->lock);
+
+	if (needed > 0 && busy + needed > flo_shared->nmembers)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no process is free for group \"%s\"", group),
+				 errdetail("%d of %d are in use.", busy, flo_shared->nmembers),
+				 errhint("Increase pg_flo.max_workers (and max_worker_processes) and restart the server.")));
+}
+
+Datum
+flo_start_group(PG_FUNCTION_ARGS)
+{
+	char	   *group = text_argument(fcinfo, 0, "group_name");
+	char	   *member = PG_ARGISNULL(1) ? NULL : text_argument(fcinfo, 1, "member");
+	List	   *members = members_argument(group, member);
+	const char *unexecuted;
+
+	flo_shstate_require();
+
+	unexecuted = flo_store_unexecuted(group);
+	if (unexecuted != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("group \"%s\" has %s, which are not supported yet", group, unexecuted),
+				 errhint("Delete or disable them, then start the group again.")));
+	check_free_processes(group, members);
+
+	if (flo_store_adopt_group(group))
+		ereport(NOTICE,
+				(errmsg("group \"%s\" was configured in another database and is adopted here", group)));
+	flo_store_set_started(group, member, true);
+	flo_conf_started(group, member);
+
+	PG_RETURN_VOID();
+}
+
+Datum
+flo_stop_group(PG_FUNCTION_ARGS)
+{
+	char	   *group = text_argument(fcinfo, 0, "group_name");
+	char	   *member = PG_ARGISNULL(1) ? NULL : text_argument(fcinfo, 1, "member");
+
+	(void) members_argument(group, member);
+	flo_store_set_started(group, member, false);
+	flo_conf_changed();
+
+	PG_RETURN_VOID();
+}
+
+/* --- add_table(), remove_table() --------------------------------------------------- */
+
+/* The argument of add_table() and remove_table(), with everything looked up */
+static Oid
+table_argument(FunctionCallInfo fcinfo, const char *group, FloTableChoice **names, FloTableOids *choice)
+{
+	require_not_null(fcinfo, 1, "table_name");
+	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
+	*names = flo_store_table_choice(group);
+	flo_tables_lookup(*names, choice);
+
+	return PG_GETARG_OID(1);
+}
+
+/* The list without the table's name */
+static List *
+list_without(List *names, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+		if (strcmp(lfirst(lc), name) == 0)
+			names = foreach_delete_current(names, lc);
+	return names;
+}
+
+Datum
+flo_add_table(PG_FUNCTION_ARGS)
+{
+	char	   *group = text_argument(fcinfo, 0, "group_name");
+	FloTableChoice *names;
+	FloTableOids choice;
+	Oid			relation = table_argument(fcinfo, group, &names, &choice);
+	char	   *name;
+
+	require_not_null(fcinfo, 2, "copy");
+	flo_tables_check_kind(relation);
+	check_table_owner(list_make1_oid(relation));
+	if (PG_GETARG_BOOL(2))
+		not_supported_yet("copying the rows of a table",
+						  "Pass copy => false when both sides hold the same rows.");
+
+	name = flo_tables_name(relation);
+	choice.except_tables = list_delete_oid(choice.except_tables, relation);
+	choice.tables = list_append_unique_oid(choice.tables, relation);
+	if (!flo_tables_cover(&choice, relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("table %s is a partition of a table that group \"%s\" replicates", name, group)));
+	if (flo_publication_has_table(group, relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("table %s is in group \"%s\" already", name, group)));
+
+	flo_publication_add_table(group, relation, &flo_store_replicator(group)->options);
+
+	/* a group over schemas or everything may cover it without its being named */
+	names->except_tables = list_without(names->except_tables, name);
+	flo_tables_lookup(names, &choice);
+	if (!flo_tables_cover(&choice, relation))
+		names->tables = lappend(names->tables, name);
+	flo_store_save_table_choice(group, names);
+
+	PG_RETURN_VOID();
+}
+
+Datum
+flo_remove_table(PG_FUNCTION_ARGS)
+{
+	char	   *group = text_argument(fcinfo, 0, "group_name");
+	FloTableChoice *names;
+	FloTableOids choice;
+	Oid			relation = table_argument(fcinfo, group, &names, &choice);
+	char	   *name;
+
+	if (!OidIsValid(get_rel_namespace(relation)))
+		flo_tables_check_kind(relation);
+	name = flo_tables_name(relation);
+	if (!flo_publication_has_table(group, relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("table %s is not in group \"%s\"", name, group),
+				 errhint("flo.tables shows what is; a partition is there through its root.")));
+
+	flo_publication_remove_table(group, relation);
+
+	names->tables = list_without(names->tables, name);
+	flo_tables_lookup(names, &choice);
+	if (flo_tables_cover(&choice, relation))
+		names->except_tables = lappend(names->except_tables, name);
+	flo_store_save_table_choice(group, names);
+
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,187 @@
+/*
+ * commit.c
+ *		What a change of the configuration does when its transaction commits.
+ *
+ * Promises: a change takes effect at commit and not before; a rollback starts
+ * or stops nothing; a change made by plain DML counts as one made by a
+ * function.  The launcher learns of it through a flag in shared memory, running
+ * members through relation cache invalidation, which the server itself delivers
+ * at commit.
+ *
+ * Awkward cases: a rolled back savepoint may leave the flag set, so that the
+ * launcher looks once more and finds nothing new.  A prepared transaction is
+ * committed by another session that knows nothing of the flag, hence refused.
+ * After the commit nothing may fail, so all that is needed then is copied
+ * beforehand.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "conf/api.h"
+#include "conf/store.h"
+#include "core/names.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "monitor/shstate.h"
+#include "utils/acl.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+/* Members this transaction starts; in TopTransactionContext */
+typedef struct Start
+{
+	char		group[FLO_NAME_BUF];
+	char		member[FLO_NAME_BUF];	/* "" = all */
+} Start;
+
+static bool changed = false;
+static List *starts = NIL;
+
+PG_FUNCTION_INFO_V1(flo_config_changed);
+
+void
+flo_conf_changed(void)
+{
+	changed = true;
+}
+
+void
+flo_conf_started(const char *group, const char *member)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	Start	   *start = palloc0(sizeof(Start));
+
+	strlcpy(start->group, group, sizeof(start->group));
+	if (member)
+		strlcpy(start->member, member, sizeof(start->member));
+	starts = lappend(starts, start);
+	MemoryContextSwitchTo(old);
+
+	changed = true;
+}
+
+bool
+flo_conf_started_here(const char *group)
+{
+	ListCell   *lc;
+
+	foreach(lc, starts)
+		if (strcmp(((Start *) lfirst(lc))->group, group) == 0)
+			return true;
+
+	return false;
+}
+
+static void
+make_known(void)
+{
+	ListCell   *lc;
+
+	if (flo_shared == NULL)
+		return;
+
+	foreach(lc, starts)
+	{
+		Start	   *start = lfirst(lc);
+
+		flo_shstate_retry(MyDatabaseId, start->group,
+						  start->member[0] ? start->member : NULL);
+	}
+
+	flo_shstate_mark_dirty(MyDatabaseId);
+	flo_shstate_wake_launcher();
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	if (!changed)
+		return;
+
+	switch (event)
+	{
+		case XACT_EVENT_PRE_PREPARE:
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot PREPARE a transaction that has changed the configuration of pg_flo")));
+			break;
+		case XACT_EVENT_COMMIT:
+			make_known();
+			changed = false;
+			starts = NIL;
+			break;
+		case XACT_EVENT_ABORT:
+			changed = false;
+			starts = NIL;
+			break;
+		default:
+			break;
+	}
+}
+
+void
+flo_conf_xact_init(void)
+{
+	RegisterXactCallback(at_transaction_end, NULL);
+}
+
+/* Statement trigger on the configuration tables */
+Datum
+flo_config_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("flo.config_changed() can only be called as a trigger")));
+
+	flo_conf_changed();
+	CacheInvalidateRelcache(trigger->tg_relation);
+
+	return PointerGetDatum(NULL);
+}
+
+/* --- checks ------------------------------------------------------------------ */
+
+void
+flo_conf_require_group(const char *group)
+{
+	if (!flo_name_is_valid(group) || !flo_store_group_exists(group, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("group \"%s\" does not exist in this database", group),
+				 errhint("flo.status shows the groups of this database; flo.create_replicator() "
+						 "and flo.create_worker() make one.")));
+}
+
+void
+flo_conf_require_member(const char *group, const char *member)
+{
+	bool		found;
+	Oid			owner;
+
+	flo_conf_require_group(group);
+
+	owner = flo_store_member_owner(group, member, &found);
+	if (!found)
+	{
+		if (strcmp(member, FLO_REPLICATOR_MEMBER) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("group \"%s\" has no replicator in this database", group),
+					 errhint("The replicator belongs to the source database.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("group \"%s\" has no worker \"%s\" in this database", group, member),
+				 errhint("flo.status shows the members of the group.")));
+	}
+
+	if (!superuser() && !(OidIsValid(owner) && has_privs_of_role(GetUserId(), owner)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for member \"%s\" of group \"%s\"", member, group),
+				 errhint("Only its owner, members of that role and superusers may change it.")));
+}

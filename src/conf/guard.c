@@ -1,0 +1,254 @@
+/*
+ * guard.c
+ *		Keeps DROP EXTENSION and DROP DATABASE from leaving members, slots and
+ *		streams behind unseen.
+ *
+ * Promises: DROP EXTENSION is refused as long as flo.groups has a row; DROP
+ * DATABASE is refused while members run there, and with FORCE waits until they
+ * are gone.  Both tests cost next to nothing for any other command.
+ *
+ * Awkward cases: the test for groups runs while objects are being deleted, so
+ * it reads the table itself instead of using SPI, and sees what this
+ * transaction has deleted.  A member stopped for DROP DATABASE must not be
+ * started again by the launcher before the database is gone, nor stay stopped
+ * when the command fails after all: it is held by our process meanwhile.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "commands/dbcommands.h"
+#include "conf/guard.h"
+#include "conf/store.h"
+#include "core/compat.h"
+#include "miscadmin.h"
+#include "monitor/shstate.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "tcop/utility.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#define STOP_TIMEOUT 10000		/* ms */
+#define STOP_NAP 20
+
+static object_access_hook_type prev_object_access_hook = NULL;
+static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+
+/* --- DROP EXTENSION ------------------------------------------------------------ */
+
+static bool
+table_has_rows(Oid relation)
+{
+	Relation	rel = table_open(relation, AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	bool		found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+
+	return found;
+}
+
+static bool
+is_groups_table(Oid relation)
+{
+	char	   *name = get_rel_name(relation);
+
+	return name != NULL && strcmp(name, "groups") == 0 &&
+		get_rel_namespace(relation) == get_namespace_oid("flo", true) &&
+		get_rel_relkind(relation) == RELKIND_RELATION &&
+		flo_store_extension_exists();
+}
+
+static void
+guard_object_access(ObjectAccessType access, Oid class, Oid object, int subobject, void *arg)
+{
+	if (prev_object_access_hook)
+		prev_object_access_hook(access, class, object, subobject, arg);
+
+	if (access != OAT_DROP || class != RelationRelationId || subobject != 0)
+		return;
+
+	if (is_groups_table(object) && table_has_rows(object))
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("cannot drop extension pg_flo because groups exist in this database"),
+				 errhint("Drop them with flo.drop_group(); flo.groups lists them.")));
+}
+
+/* --- DROP DATABASE ------------------------------------------------------------- */
+
+/* Number of members that run in the database; with "hold", keep them from being started */
+static int
+running_members(Oid database, bool hold, bool terminate)
+{
+	int			running = 0;
+
+	LWLockAcquire(flo_shared->lock, hold ? LW_EXCLUSIVE : LW_SHARED);
+	for (int i = 0; i < flo_shared->nmembers; i++)
+	{
+		FloMember  *member = &flo_shared->members[i];
+
+		if (!member->in_use || member->database != database)
+			continue;
+		if (hold)
+			member->held_by = MyProcPid;
+		if (member->pid != 0)
+		{
+			running++;
+			if (terminate)
+				(void) kill(member->pid, SIGTERM);
+		}
+	}
+	LWLockRelease(flo_shared->lock);
+
+	return running;
+}
+
+/* After the command: give the members back, or forget them with their database */
+static void
+release_members(Oid database, bool dropped)
+{
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < flo_shared->nmembers; i++)
+	{
+		FloMember  *member = &flo_shared->members[i];
+
+		if (!member->in_use || member->database != database)
+			continue;
+		if (dropped)
+		{
+			member->wanted = false;
+			if (member->pid == 0)
+				member->in_use = false;
+		}
+		if (member->held_by == MyProcPid)
+			member->held_by = 0;
+	}
+	LWLockRelease(flo_shared->lock);
+
+	if (!dropped)
+		flo_shstate_mark_dirty(database);
+	flo_shstate_wake_launcher();
+}
+
+static void
+stop_members(Oid database)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_TIMEOUT);
+
+	/* signalled again each time: a process may just have been starting */
+	while (running_members(database, true, true) > 0)
+	{
+		if (GetCurrentTimestamp() >= deadline)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("replicators or workers of pg_flo did not leave the database within %d s",
+							STOP_TIMEOUT / 1000)));
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 STOP_NAP, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+static bool
+has_force(const DropdbStmt *statement)
+{
+	ListCell   *lc;
+
+	foreach(lc, statement->options)
+		if (strcmp(lfirst_node(DefElem, lc)->defname, "force") == 0)
+			return true;
+	return false;
+}
+
+/* The database whose members must be seen to, or InvalidOid to leave it all to core */
+static Oid
+database_of(const DropdbStmt *statement)
+{
+	Oid			database;
+
+	if (flo_shared == NULL)
+		return InvalidOid;
+	database = get_database_oid(statement->dbname, true);
+	if (!OidIsValid(database) || database == MyDatabaseId ||
+		!flo_compat_database_ownercheck(database, GetUserId()))
+		return InvalidOid;
+
+	return database;
+}
+
+static void
+call_next(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtilityContext context,
+		  ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
+		  QueryCompletion *completion)
+{
+	if (prev_ProcessUtility_hook)
+		prev_ProcessUtility_hook(pstmt, query, readonly, context, params, environment, dest, completion);
+	else
+		standard_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
+}
+
+static void
+guard_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtilityContext context,
+			  ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
+			  QueryCompletion *completion)
+{
+	Oid			database = InvalidOid;
+	volatile bool dropped = false;
+
+	if (IsA(pstmt->utilityStmt, DropdbStmt))
+		database = database_of((DropdbStmt *) pstmt->utilityStmt);
+
+	if (!OidIsValid(database))
+	{
+		call_next(pstmt, query, readonly, context, params, environment, dest, completion);
+		return;
+	}
+
+	/* before anything is stopped for a command that cannot succeed */
+	PreventInTransactionBlock(context == PROCESS_UTILITY_TOPLEVEL, "DROP DATABASE");
+
+	if (!has_force((DropdbStmt *) pstmt->utilityStmt) && running_members(database, false, false) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("database \"%s\" is used by running members of pg_flo groups",
+						((DropdbStmt *) pstmt->utilityStmt)->dbname),
+				 errhint("Drop the groups there with flo.drop_group() or stop them with flo.stop_group().")));
+
+	PG_TRY();
+	{
+		if (has_force((DropdbStmt *) pstmt->utilityStmt))
+			stop_members(database);
+		call_next(pstmt, query, readonly, context, params, environment, dest, completion);
+		dropped = true;
+	}
+	PG_FINALLY();
+	{
+		release_members(database, dropped);
+	}
+	PG_END_TRY();
+}
+
+void
+flo_guard_init(void)
+{
+	prev_object_access_hook = object_access_hook;
+	object_access_hook = guard_object_access;
+	prev_ProcessUtility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = guard_utility;
+}

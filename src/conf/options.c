@@ -1,0 +1,421 @@
+/*
+ * options.c
+ *		The option registry: every key of the "options" arguments, its type,
+ *		bounds and default, in one table.
+ *
+ * Promises: after a parse every field of the result has a value; an unknown
+ * key, a value of the wrong type or out of bounds is an error that names the
+ * key and lists what is allowed.  A JSON null means the default.  Sizes and
+ * durations are written as in postgresql.conf ('2GB', '10s'); a bare number is
+ * in the base unit of the option (bytes, milliseconds; seconds for
+ * stream_max_age).
+ *
+ * A key may stand in the table twice when its default or its choices differ
+ * between sinks; the scopes of such entries must not overlap.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "conf/options.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/numeric.h"
+#include "utils/varlena.h"
+
+typedef enum OptionType
+{
+	OPTION_BOOL,
+	OPTION_CHOICE,				/* an enum of spec.h, by position in "choices" */
+	OPTION_NUMBER,
+	OPTION_BYTES,
+	OPTION_MILLISECONDS,
+	OPTION_SECONDS,
+	OPTION_TEXT,
+	OPTION_TABLES				/* array of table names, or one comma-separated string */
+} OptionType;
+
+typedef struct Option
+{
+	const char *name;
+	int			scopes;
+	OptionType	type;
+	size_t		offset;			/* of the field in the result */
+	int64		initial;
+	int64		min;
+	int64		max;
+	const char *const *choices;
+} Option;
+
+static const char *const release_wal_names[] = {"published", "applied", NULL};
+static const char *const keyless_names[] = {"refuse", "full", "insert_only", "skip", NULL};
+static const char *const origin_names[] = {"local", "any", NULL};
+static const char *const on_error_names[] = {"retry", "stop", "dead_letter", NULL};
+static const char *const on_error_postgres_names[] = {"retry", "stop", NULL};
+static const char *const start_names[] = {"copy", "earliest", "latest", NULL};
+static const char *const on_conflict_names[] = {"update", "error", "skip", NULL};
+static const char *const on_missing_names[] = {"insert", "skip", "error", NULL};
+static const char *const copy_into_names[] = {"empty", "truncate", "merge", NULL};
+static const char *const ddl_names[] = {"apply", "hold", "ignore", NULL};
+
+#define R(field) offsetof(FloReplicatorOptions, field)
+#define W(field) offsetof(FloWorkerOptions, field)
+
+#define KB INT64CONST(1024)
+#define MB (KB * 1024)
+#define GB (MB * 1024)
+#define SIZE_MAX_BYTES (INT64CONST(1) << 50)
+#define DAY_MS INT64CONST(86400000)
+
+#define SCOPE_EVENTS (FLO_SCOPE_FILE | FLO_SCOPE_STDOUT | FLO_SCOPE_WEBHOOK)
+
+static const Option registry[] = {
+	/* replicator */
+	{"release_wal", FLO_SCOPE_REPLICATOR, OPTION_CHOICE, R(release_wal), FLO_RELEASE_PUBLISHED, 0, 0, release_wal_names},
+	{"keyless_tables", FLO_SCOPE_REPLICATOR, OPTION_CHOICE, R(keyless_tables), FLO_KEYLESS_REFUSE, 0, 0, keyless_names},
+	{"publish_via_partition_root", FLO_SCOPE_REPLICATOR, OPTION_BOOL, R(publish_via_partition_root), true},
+	{"origin", FLO_SCOPE_REPLICATOR, OPTION_CHOICE, R(origin), FLO_ORIGIN_LOCAL, 0, 0, origin_names},
+	{"stream_max_bytes", FLO_SCOPE_REPLICATOR, OPTION_BYTES, R(stream_max_bytes), -1, 0, SIZE_MAX_BYTES},
+	{"stream_max_age", FLO_SCOPE_REPLICATOR, OPTION_SECONDS, R(stream_max_age), -1, 0, PG_INT32_MAX},
+	{"stream_replicas", FLO_SCOPE_REPLICATOR, OPTION_NUMBER, R(stream_replicas), -1, 1, 5},
+	{"copy_stream_max_bytes", FLO_SCOPE_REPLICATOR, OPTION_BYTES, R(copy_stream_max_bytes), 2 * GB, 64 * MB, SIZE_MAX_BYTES},
+	{"schema_owner", FLO_SCOPE_REPLICATOR, OPTION_BOOL, R(schema_owner), false},
+	{"schema_privileges", FLO_SCOPE_REPLICATOR, OPTION_BOOL, R(schema_privileges), false},
+
+	/* every worker */
+	{"batch_size", FLO_SCOPE_WORKERS, OPTION_NUMBER, W(batch_size), 1000, 1, 1000000},
+	{"on_error", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_postgres_names},
+	{"on_error", SCOPE_EVENTS, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_names},
+	{"start", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(start), FLO_START_COPY, 0, 0, start_names},
+	{"start", SCOPE_EVENTS, OPTION_CHOICE, W(start), FLO_START_EARLIEST, 0, 0, start_names},
+	{"tables", FLO_SCOPE_WORKERS, OPTION_TABLES, W(tables)},
+
+	/* postgres */
+	{"on_conflict", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(on_conflict), FLO_CONFLICT_UPDATE, 0, 0, on_conflict_names},
+	{"on_missing", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(on_missing), FLO_MISSING_INSERT, 0, 0, on_missing_names},
+	{"fire_triggers", FLO_SCOPE_POSTGRES, OPTION_BOOL, W(fire_triggers), false},
+	{"run_as_owner", FLO_SCOPE_POSTGRES, OPTION_BOOL, W(run_as_owner), false},
+	{"copy_into", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(copy_into), FLO_COPY_EMPTY, 0, 0, copy_into_names},
+	{"loaders", FLO_SCOPE_POSTGRES, OPTION_NUMBER, W(loaders), 4, 1, 64},
+	{"ddl", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(ddl), FLO_DDL_APPLY, 0, 0, ddl_names},
+	{"lock_timeout", FLO_SCOPE_POSTGRES, OPTION_MILLISECONDS, W(lock_timeout), 10000, 0, PG_INT32_MAX},
+
+	/* file */
+	{"directory", FLO_SCOPE_FILE, OPTION_TEXT, W(directory)},
+	{"max_size", FLO_SCOPE_FILE, OPTION_BYTES, W(max_size), 100 * MB, 64 * KB, SIZE_MAX_BYTES},
+	{"max_age", FLO_SCOPE_FILE, OPTION_MILLISECONDS, W(max_age), 3600000, 1000, 365 * DAY_MS},
+
+	/* webhook */
+	{"url", FLO_SCOPE_WEBHOOK, OPTION_TEXT, W(url)},
+	{"headers_file", FLO_SCOPE_WEBHOOK, OPTION_TEXT, W(headers_file)},
+	{"secret_file", FLO_SCOPE_WEBHOOK, OPTION_TEXT, W(secret_file)},
+	{"timeout", FLO_SCOPE_WEBHOOK, OPTION_MILLISECONDS, W(timeout), 10000, 100, 3600000},
+	{"max_attempts", FLO_SCOPE_WEBHOOK, OPTION_NUMBER, W(max_attempts), 3, 1, 1000},
+	{"events_per_request", FLO_SCOPE_WEBHOOK, OPTION_NUMBER, W(events_per_request), 1, 1, 10000},
+};
+
+FloOptionScope
+flo_options_scope_of_sink(FloSinkKind sink)
+{
+	switch (sink)
+	{
+		case FLO_SINK_POSTGRES:
+			return FLO_SCOPE_POSTGRES;
+		case FLO_SINK_FILE:
+			return FLO_SCOPE_FILE;
+		case FLO_SINK_STDOUT:
+			return FLO_SCOPE_STDOUT;
+		case FLO_SINK_WEBHOOK:
+			return FLO_SCOPE_WEBHOOK;
+	}
+
+	elog(ERROR, "unknown kind of sink: %d", (int) sink);
+}
+
+/* What the options belong to, as messages say it */
+static const char *
+owner_of_options(int scope)
+{
+	switch (scope)
+	{
+		case FLO_SCOPE_REPLICATOR:
+			return "replicator";
+		case FLO_SCOPE_POSTGRES:
+			return "worker with sink \"postgres\"";
+		case FLO_SCOPE_FILE:
+			return "worker with sink \"file\"";
+		case FLO_SCOPE_STDOUT:
+			return "worker with sink \"stdout\"";
+		default:
+			return "worker with sink \"webhook\"";
+	}
+}
+
+static const Option *
+find_option(const char *name, int len, int scope)
+{
+	for (int i = 0; i < lengthof(registry); i++)
+	{
+		const Option *option = &registry[i];
+
+		if ((option->scopes & scope) != 0 &&
+			strlen(option->name) == len && strncmp(option->name, name, len) == 0)
+			return option;
+	}
+
+	return NULL;
+}
+
+static char *
+list_options(int scope)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < lengthof(registry); i++)
+		if ((registry[i].scopes & scope) != 0)
+			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", registry[i].name);
+
+	return names.data;
+}
+
+static char *
+list_choices(const Option *option)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; option->choices[i] != NULL; i++)
+		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", option->choices[i]);
+
+	return names.data;
+}
+
+/* Values are not repeated in messages: one given to the wrong key may be a secret */
+static void
+refuse_value(const Option *option, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"%s\"", option->name),
+			 errhint("%s", hint)));
+}
+
+/* A string, number or boolean as text; anything else is refused */
+static char *
+value_as_text(const Option *option, const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvString:
+			return pnstrdup(value->val.string.val, value->val.string.len);
+		case jbvNumeric:
+			return DatumGetCString(DirectFunctionCall1(numeric_out,
+													   NumericGetDatum(value->val.numeric)));
+		case jbvBool:
+			return pstrdup(value->val.boolean ? "true" : "false");
+		default:
+			refuse_value(option, "The value must not be an object or an array.");
+	}
+
+	return NULL;				/* not reached */
+}
+
+static void
+set_quantity(const Option *option, const char *text, int unit, void *field)
+{
+	const char *hint = NULL;
+	double		number;
+
+	if (!parse_real(text, &number, unit, &hint) || number != floor(number))
+		refuse_value(option, hint ? _(hint) :
+					 unit ? "The value is a number and a unit, such as \"64MB\" or \"10s\"." :
+					 "The value is a whole number.");
+
+	if (number < (double) option->min || number > (double) option->max)
+		refuse_value(option, psprintf("The value must lie between " INT64_FORMAT " and " INT64_FORMAT "%s.",
+									  option->min, option->max,
+									  unit == GUC_UNIT_BYTE ? " bytes" :
+									  unit == GUC_UNIT_MS ? " ms" :
+									  unit == GUC_UNIT_S ? " s" : ""));
+
+	*(int64 *) field = (int64) number;
+}
+
+static void
+set_choice(const Option *option, const char *text, void *field)
+{
+	for (int i = 0; option->choices[i] != NULL; i++)
+	{
+		if (strcmp(option->choices[i], text) == 0)
+		{
+			*(int *) field = i;
+			return;
+		}
+	}
+
+	refuse_value(option, psprintf("Valid values are: %s.", list_choices(option)));
+}
+
+/* The list becomes one string of comma-separated names, as given */
+static void
+set_tables(const Option *option, const JsonbValue *value, void *field)
+{
+	static const char *const hint =
+		"The value is an array of table names, such as [\"public.orders\"].";
+	StringInfoData names;
+	List	   *elements;
+
+	initStringInfo(&names);
+
+	if (value->type == jbvBinary && JsonContainerIsArray(value->val.binary.data))
+	{
+		JsonbIterator *it = JsonbIteratorInit(value->val.binary.data);
+		JsonbIteratorToken token;
+		JsonbValue	element;
+
+		while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
+		{
+			if (token != WJB_ELEM)
+				continue;
+			if (element.type != jbvString)
+				refuse_value(option, hint);
+			appendStringInfo(&names, "%s%.*s", names.len > 0 ? "," : "",
+							 element.val.string.len, element.val.string.val);
+		}
+	}
+	else if (value->type == jbvString)
+		appendBinaryStringInfo(&names, value->val.string.val, value->val.string.len);
+	else
+		refuse_value(option, hint);
+
+	/* each element must be [schema.]table */
+	if (names.len == 0)
+		refuse_value(option, hint);
+	if (!SplitGUCList(pstrdup(names.data), ',', &elements) || elements == NIL)
+		refuse_value(option, hint);
+
+	*(char **) field = names.data;
+}
+
+static void
+set_value(const Option *option, const JsonbValue *value, void *field)
+{
+	char	   *text;
+	bool		truth;
+
+	if (option->type == OPTION_TABLES)
+	{
+		set_tables(option, value, field);
+		return;
+	}
+
+	text = value_as_text(option, value);
+
+	switch (option->type)
+	{
+		case OPTION_BOOL:
+			if (!parse_bool(text, &truth))
+				refuse_value(option, "Valid values are: true, false.");
+			*(bool *) field = truth;
+			break;
+		case OPTION_CHOICE:
+			set_choice(option, text, field);
+			break;
+		case OPTION_NUMBER:
+			set_quantity(option, text, 0, field);
+			break;
+		case OPTION_BYTES:
+			set_quantity(option, text, GUC_UNIT_BYTE, field);
+			break;
+		case OPTION_MILLISECONDS:
+			set_quantity(option, text, GUC_UNIT_MS, field);
+			break;
+		case OPTION_SECONDS:
+			set_quantity(option, text, GUC_UNIT_S, field);
+			break;
+		case OPTION_TEXT:
+			if (text[0] == '\0')
+				refuse_value(option, "The value must not be empty.");
+			*(char **) field = text;
+			break;
+		case OPTION_TABLES:
+			break;
+	}
+}
+
+static void
+set_default(const Option *option, void *field)
+{
+	switch (option->type)
+	{
+		case OPTION_BOOL:
+			*(bool *) field = option->initial != 0;
+			break;
+		case OPTION_CHOICE:
+			*(int *) field = (int) option->initial;
+			break;
+		case OPTION_TEXT:
+		case OPTION_TABLES:
+			*(char **) field = NULL;
+			break;
+		default:
+			*(int64 *) field = option->initial;
+			break;
+	}
+}
+
+static void
+parse_options(Jsonb *options, int scope, void *result)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	key;
+	JsonbValue	value;
+
+	for (int i = 0; i < lengthof(registry); i++)
+		if ((registry[i].scopes & scope) != 0)
+			set_default(&registry[i], (char *) result + registry[i].offset);
+
+	if (!JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("An example is '{\"batch_size\": 500}'.")));
+
+	it = JsonbIteratorInit(&options->root);
+	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
+	{
+		const Option *option;
+
+		if (token != WJB_KEY)
+			continue;
+
+		option = find_option(key.val.string.val, key.val.string.len, scope);
+		if (option == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unknown option \"%.*s\" of a %s",
+							key.val.string.len, key.val.string.val, owner_of_options(scope)),
+					 errhint("Known options are: %s.", list_options(scope))));
+
+		(void) JsonbIteratorNext(&it, &value, true);
+		if (value.type != jbvNull)
+			set_value(option, &value, (char *) result + option->offset);
+	}
+}
+
+void
+flo_options_parse_replicator(Jsonb *options, FloReplicatorOptions *result)
+{
+	memset(result, 0, sizeof(FloReplicatorOptions));
+	parse_options(options, FLO_SCOPE_REPLICATOR, result);
+}
+
+void
+flo_options_parse_worker(Jsonb *options, FloSinkKind sink, FloWorkerOptions *result)
+{
+	memset(result, 0, sizeof(FloWorkerOptions));
+	parse_options(options, flo_options_scope_of_sink(sink), result);
+}

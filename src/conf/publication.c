@@ -1,0 +1,774 @@
+/*
+ * publication.c
+ *		Which tables a group replicates, and the publications that say so to
+ *		logical decoding.
+ *
+ * A publication lists its tables one by one, never FOR ALL TABLES or FOR TABLES
+ * IN SCHEMA: that would need a superuser, and a table created later without a
+ * key would make the application's UPDATE fail.  What a group over schemas or
+ * over everything covers is therefore found here, once at creation and again
+ * whenever a user's DDL makes or changes a table.
+ *
+ * Awkward cases:
+ *
+ * - A partition whose root is in the group is not listed: the root stands for
+ *	 it.  A root that is left out takes its partitions with it.
+ * - Inheritance children are tables of their own: the publication says ONLY.
+ * - REPLICA IDENTITY FULL set for a group is remembered and undone with the
+ *	 group, unless another publication still sends the table's updates: taking
+ *	 it away would make them fail.
+ * - A new table joins inside the transaction that creates it, possibly many at
+ *	 once in many sessions.  ALTER PUBLICATION would hold a lock to the end of
+ *	 each, one after the other; the catalog row is written directly instead,
+ *	 with the rights of the group's owner.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_publication.h"
+#include "catalog/pg_publication_rel.h"
+#include "conf/publication.h"
+#include "core/compat.h"
+#include "core/names.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+#define MAX_NAMES_IN_MESSAGE 10
+
+/* --- tables ------------------------------------------------------------------ */
+
+char *
+flo_tables_name(Oid relation)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
+									  get_rel_name(relation));
+}
+
+/* "a, b, c and 7 more" */
+static char *
+names_of(const List *relations)
+{
+	StringInfoData names;
+	ListCell   *lc;
+	int			count = 0;
+
+	initStringInfo(&names);
+	foreach(lc, relations)
+	{
+		if (count++ == MAX_NAMES_IN_MESSAGE)
+		{
+			appendStringInfo(&names, " and %d more",
+							 list_length(relations) - MAX_NAMES_IN_MESSAGE);
+			break;
+		}
+		appendStringInfo(&names, "%s%s", count > 1 ? ", " : "", flo_tables_name(lfirst_oid(lc)));
+	}
+
+	return names.data;
+}
+
+static const char *
+kind_name(char relkind)
+{
+	switch (relkind)
+	{
+		case RELKIND_VIEW:
+			return "a view";
+		case RELKIND_MATVIEW:
+			return "a materialized view";
+		case RELKIND_FOREIGN_TABLE:
+			return "a foreign table";
+		case RELKIND_SEQUENCE:
+			return "a sequence";
+		case RELKIND_INDEX:
+		case RELKIND_PARTITIONED_INDEX:
+			return "an index";
+		default:
+			return "not a table";
+	}
+}
+
+static bool
+is_table_kind(char relkind)
+{
+	return relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE;
+}
+
+/* Tables of the server, of pg_flo and of any extension are nobody's data to replicate */
+static bool
+belongs_to_system(Oid relation, Oid namespace)
+{
+	return relation < FirstNormalObjectId ||
+		namespace == get_namespace_oid("flo", true) ||
+		OidIsValid(getExtensionOfObject(RelationRelationId, relation));
+}
+
+void
+flo_tables_check_kind(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Form_pg_class class;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("table with OID %u does not exist", relation)));
+	class = (Form_pg_class) GETSTRUCT(tuple);
+
+	if (!is_table_kind(class->relkind))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("cannot replicate \"%s\": it is %s", flo_tables_name(relation),
+						kind_name(class->relkind)),
+				 errhint("Only ordinary and partitioned tables can be replicated.")));
+
+	if (class->relpersistence != RELPERSISTENCE_PERMANENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cannot replicate \"%s\": it is %s table", flo_tables_name(relation),
+						class->relpersistence == RELPERSISTENCE_TEMP ? "a temporary" : "an unlogged"),
+				 errhint("The changes of such tables are not in the WAL.%s",
+						 class->relpersistence == RELPERSISTENCE_TEMP ? "" :
+						 " Change it with ALTER TABLE ... SET LOGGED.")));
+
+	if (belongs_to_system(relation, class->relnamespace))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cannot replicate \"%s\": it belongs to the system or to an extension",
+						flo_tables_name(relation)),
+				 errhint("Only tables made by users can be replicated.")));
+
+	ReleaseSysCache(tuple);
+}
+
+/* The table and, for a partitioned one, all partitions below it that hold rows */
+static List *
+with_partitions(Oid relation)
+{
+	if (get_rel_relkind(relation) != RELKIND_PARTITIONED_TABLE)
+		return list_make1_oid(relation);
+
+	return find_all_inheritors(relation, AccessShareLock, NULL);
+}
+
+static bool
+has_own_identity(Oid relation)
+{
+	Relation	rel = table_open(relation, AccessShareLock);
+	bool		usable;
+
+	usable = !is_table_kind(rel->rd_rel->relkind) ||
+		rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ||
+		OidIsValid(RelationGetReplicaIndex(rel));
+	table_close(rel, NoLock);
+
+	return usable;
+}
+
+bool
+flo_tables_have_identity(Oid relation)
+{
+	ListCell   *lc;
+
+	foreach(lc, with_partitions(relation))
+		if (!has_own_identity(lfirst_oid(lc)))
+			return false;
+
+	return true;
+}
+
+/* Is any of the table's ancestors in the list? */
+static bool
+ancestor_in(Oid relation, const List *list)
+{
+	ListCell   *lc;
+
+	if (list == NIL || !get_rel_relispartition(relation))
+		return false;
+
+	foreach(lc, get_partition_ancestors(relation))
+		if (list_member_oid(list, lfirst_oid(lc)))
+			return true;
+
+	return false;
+}
+
+/* Covered by "all" or by a schema, disregarding partitioning */
+static bool
+covered_by_place(const FloTableOids *choice, Form_pg_class class)
+{
+	if (!is_table_kind(class->relkind) ||
+		class->relpersistence != RELPERSISTENCE_PERMANENT)
+		return false;
+	if (!choice->all && !list_member_oid(choice->schemas, class->relnamespace))
+		return false;
+
+	return !belongs_to_system(class->oid, class->relnamespace);
+}
+
+static bool
+covered_alone(const FloTableOids *choice, Oid relation)
+{
+	HeapTuple	tuple;
+	bool		covered;
+
+	if (list_member_oid(choice->except_tables, relation) ||
+		ancestor_in(relation, choice->except_tables))
+		return false;
+	if (list_member_oid(choice->tables, relation))
+		return true;
+
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	covered = covered_by_place(choice, (Form_pg_class) GETSTRUCT(tuple));
+	ReleaseSysCache(tuple);
+
+	return covered;
+}
+
+bool
+flo_tables_cover(const FloTableOids *choice, Oid relation)
+{
+	if (!covered_alone(choice, relation))
+		return false;
+
+	if (get_rel_relispartition(relation))
+	{
+		ListCell   *lc;
+
+		foreach(lc, get_partition_ancestors(relation))
+			if (covered_alone(choice, lfirst_oid(lc)))
+				return false;
+	}
+
+	return true;
+}
+
+void
+flo_tables_lookup(const FloTableChoice *names, FloTableOids *oids)
+{
+	ListCell   *lc;
+
+	memset(oids, 0, sizeof(FloTableOids));
+	oids->all = names->all;
+
+	foreach(lc, names->tables)
+	{
+		RangeVar   *name = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(lfirst(lc))));
+		Oid			relation = RangeVarGetRelid(name, NoLock, true);
+
+		if (OidIsValid(relation))
+			oids->tables = lappend_oid(oids->tables, relation);
+	}
+	foreach(lc, names->except_tables)
+	{
+		RangeVar   *name = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(lfirst(lc))));
+		Oid			relation = RangeVarGetRelid(name, NoLock, true);
+
+		if (OidIsValid(relation))
+			oids->except_tables = lappend_oid(oids->except_tables, relation);
+	}
+	foreach(lc, names->schemas)
+	{
+		Oid			schema = get_namespace_oid(lfirst(lc), true);
+
+		if (OidIsValid(schema))
+			oids->schemas = lappend_oid(oids->schemas, schema);
+	}
+}
+
+List *
+flo_tables_covered(const FloTableOids *choice)
+{
+	List	   *candidates = list_copy(choice->tables);
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	if (choice->all || choice->schemas != NIL)
+	{
+		Relation	rel = table_open(RelationRelationId, AccessShareLock);
+		SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+		HeapTuple	tuple;
+
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			Form_pg_class class = (Form_pg_class) GETSTRUCT(tuple);
+
+			if (covered_by_place(choice, class))
+				candidates = lappend_oid(candidates, class->oid);
+		}
+		systable_endscan(scan);
+		table_close(rel, AccessShareLock);
+	}
+
+	list_sort(candidates, list_oid_cmp);
+	list_deduplicate_oid(candidates);
+
+	foreach(lc, candidates)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (flo_tables_cover(choice, lfirst_oid(lc)))
+			result = lappend_oid(result, lfirst_oid(lc));
+	}
+
+	return result;
+}
+
+/* --- publications ------------------------------------------------------------ */
+
+/* Run a utility command as the current user */
+static void
+execute(const char *command)
+{
+	int			result;
+
+	SPI_connect();
+	result = SPI_execute(command, false, 0);
+	if (result != SPI_OK_UTILITY)
+		elog(ERROR, "command returned %s: %s", SPI_result_code_string(result), command);
+	SPI_finish();
+}
+
+/* "TABLE ONLY a, ONLY b", or nothing for an empty list */
+static void
+append_tables(StringInfo command, const char *lead, const List *relations)
+{
+	ListCell   *lc;
+
+	if (relations == NIL)
+		return;
+
+	appendStringInfoString(command, lead);
+	foreach(lc, relations)
+		appendStringInfo(command, "%sONLY %s", lc == list_head(relations) ? " " : ", ",
+						 flo_tables_name(lfirst_oid(lc)));
+}
+
+static const char *
+on_off(bool value)
+{
+	return value ? "true" : "false";
+}
+
+static void
+create_publication(const char *name, const char *publish, bool via_root, const List *relations)
+{
+	StringInfoData command;
+
+	initStringInfo(&command);
+	appendStringInfo(&command, "CREATE PUBLICATION %s", quote_identifier(name));
+	append_tables(&command, " FOR TABLE", relations);
+	appendStringInfo(&command, " WITH (publish = '%s', publish_via_partition_root = %s)",
+					 publish, on_off(via_root));
+	execute(command.data);
+	pfree(command.data);
+}
+
+static void
+set_full_identity(const char *group, Oid relation)
+{
+	ListCell   *lc;
+
+	foreach(lc, with_partitions(relation))
+	{
+		Oid			part = lfirst_oid(lc);
+		HeapTuple	tuple;
+		char		before;
+
+		if (has_own_identity(part))
+			continue;
+
+		tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(part));
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for relation %u", part);
+		before = ((Form_pg_class) GETSTRUCT(tuple))->relreplident;
+		ReleaseSysCache(tuple);
+
+		execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", flo_tables_name(part)));
+		flo_store_add_full_identity(group, part, before);
+	}
+}
+
+static void
+refuse_keyless(const List *keyless)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg_plural("table %s has no usable replica identity",
+						   "tables have no usable replica identity: %s",
+						   list_length(keyless), names_of(keyless)),
+			 errhint("Add a primary key or set a replica identity, or choose with the option "
+					 "keyless_tables: full, insert_only or skip.")));
+}
+
+void
+flo_publication_create(const char *group, const FloTableOids *choice,
+					   const FloReplicatorOptions *options)
+{
+	List	   *publish = NIL;
+	List	   *keyless = NIL;
+	List	   *only_inserts = NIL;
+	ListCell   *lc;
+
+	foreach(lc, flo_tables_covered(choice))
+	{
+		if (flo_tables_have_identity(lfirst_oid(lc)))
+			publish = lappend_oid(publish, lfirst_oid(lc));
+		else
+			keyless = lappend_oid(keyless, lfirst_oid(lc));
+	}
+
+	if (keyless != NIL)
+	{
+		switch (options->keyless_tables)
+		{
+			case FLO_KEYLESS_REFUSE:
+				refuse_keyless(keyless);
+				break;
+			case FLO_KEYLESS_FULL:
+				foreach(lc, keyless)
+					set_full_identity(group, lfirst_oid(lc));
+				publish = list_concat(publish, keyless);
+				break;
+			case FLO_KEYLESS_INSERT_ONLY:
+				only_inserts = keyless;
+				break;
+			case FLO_KEYLESS_SKIP:
+				ereport(NOTICE,
+						(errmsg("not replicated because they have no usable replica identity: %s",
+								names_of(keyless))));
+				break;
+		}
+	}
+
+	if (publish == NIL && only_inserts == NIL && !choice->all && choice->schemas == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no table is left to replicate")));
+
+	create_publication(flo_name_publication(group), "insert, update, delete, truncate",
+					   options->publish_via_partition_root, publish);
+	if (options->keyless_tables == FLO_KEYLESS_INSERT_ONLY)
+		create_publication(flo_name_insert_publication(group), "insert",
+						   options->publish_via_partition_root, only_inserts);
+}
+
+static bool
+publication_lists(const char *name, Oid relation)
+{
+	Oid			publication = get_publication_oid(name, true);
+
+	return OidIsValid(publication) &&
+		SearchSysCacheExists2(PUBLICATIONRELMAP, ObjectIdGetDatum(relation),
+							  ObjectIdGetDatum(publication));
+}
+
+bool
+flo_publication_has_table(const char *group, Oid relation)
+{
+	return publication_lists(flo_name_publication(group), relation) ||
+		publication_lists(flo_name_insert_publication(group), relation);
+}
+
+void
+flo_publication_add_table(const char *group, Oid relation,
+						  const FloReplicatorOptions *options)
+{
+	const char *publication = flo_name_publication(group);
+
+	if (!flo_tables_have_identity(relation))
+	{
+		switch (options->keyless_tables)
+		{
+			case FLO_KEYLESS_REFUSE:
+			case FLO_KEYLESS_SKIP:
+				refuse_keyless(list_make1_oid(relation));
+				break;
+			case FLO_KEYLESS_FULL:
+				set_full_identity(group, relation);
+				break;
+			case FLO_KEYLESS_INSERT_ONLY:
+				publication = flo_name_insert_publication(group);
+				break;
+		}
+	}
+
+	execute(psprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s",
+					 quote_identifier(publication), flo_tables_name(relation)));
+}
+
+List *
+flo_publication_names(const char *group)
+{
+	List	   *names = NIL;
+	char	   *name = flo_name_publication(group);
+
+	if (OidIsValid(get_publication_oid(name, true)))
+		names = lappend(names, name);
+	name = flo_name_insert_publication(group);
+	if (OidIsValid(get_publication_oid(name, true)))
+		names = lappend(names, name);
+
+	return names;
+}
+
+void
+flo_publication_alter(const char *group, const FloReplicatorOptions *before,
+					  const FloReplicatorOptions *after)
+{
+	ListCell   *lc;
+
+	if (after->keyless_tables == FLO_KEYLESS_INSERT_ONLY &&
+		!OidIsValid(get_publication_oid(flo_name_insert_publication(group), true)))
+		create_publication(flo_name_insert_publication(group), "insert",
+						   after->publish_via_partition_root, NIL);
+
+	if (before->publish_via_partition_root != after->publish_via_partition_root)
+		foreach(lc, flo_publication_names(group))
+			execute(psprintf("ALTER PUBLICATION %s SET (publish_via_partition_root = %s)",
+							 quote_identifier(lfirst(lc)),
+							 on_off(after->publish_via_partition_root)));
+}
+
+/* --- undoing ----------------------------------------------------------------- */
+
+/* Does any publication still send this table's updates or deletes? */
+static bool
+updates_are_published(Oid relation)
+{
+	Relation	rel = table_open(relation, AccessShareLock);
+	PublicationDesc desc;
+	bool		result;
+
+	RelationBuildPublicationDesc(rel, &desc);
+	result = desc.pubactions.pubupdate || desc.pubactions.pubdelete;
+	table_close(rel, NoLock);
+
+	return result;
+}
+
+static void
+restore_identity(const char *group, const FloFullIdentity *identity)
+{
+	Oid			relation = identity->relation;
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	bool		still_full;
+
+	flo_store_remove_full_identity(group, relation);
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	still_full = ((Form_pg_class) GETSTRUCT(tuple))->relreplident == REPLICA_IDENTITY_FULL;
+	ReleaseSysCache(tuple);
+	if (!still_full)
+		return;
+
+	if (updates_are_published(relation))
+		ereport(NOTICE,
+				(errmsg("table %s keeps REPLICA IDENTITY FULL: another publication has it",
+						flo_tables_name(relation))));
+	else if (!flo_compat_class_ownercheck(relation, GetUserId()))
+		ereport(WARNING,
+				(errmsg("table %s keeps REPLICA IDENTITY FULL: it belongs to another role",
+						flo_tables_name(relation)),
+				 errhint("Run ALTER TABLE ... REPLICA IDENTITY %s.",
+						 identity->before == REPLICA_IDENTITY_NOTHING ? "NOTHING" : "DEFAULT")));
+	else
+		execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY %s", flo_tables_name(relation),
+						 identity->before == REPLICA_IDENTITY_NOTHING ? "NOTHING" : "DEFAULT"));
+}
+
+void
+flo_publication_remove_table(const char *group, Oid relation)
+{
+	ListCell   *lc;
+	List	   *parts = with_partitions(relation);
+
+	foreach(lc, flo_publication_names(group))
+		if (publication_lists(lfirst(lc), relation))
+			execute(psprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s",
+							 quote_identifier(lfirst(lc)), flo_tables_name(relation)));
+
+	foreach(lc, flo_store_full_identities(group))
+	{
+		FloFullIdentity *identity = lfirst(lc);
+
+		if (list_member_oid(parts, identity->relation))
+			restore_identity(group, identity);
+	}
+}
+
+void
+flo_publication_drop(const char *group)
+{
+	ListCell   *lc;
+
+	foreach(lc, flo_publication_names(group))
+		execute(psprintf("DROP PUBLICATION %s", quote_identifier(lfirst(lc))));
+
+	foreach(lc, flo_store_full_identities(group))
+		restore_identity(group, lfirst(lc));
+}
+
+/* --- tables made by users' DDL ------------------------------------------------ */
+
+static void
+warn_left_out(const char *group, Oid relation, const char *reason, const char *hint)
+{
+	ereport(WARNING,
+			(errmsg("table %s is not replicated by group \"%s\": %s",
+					flo_tables_name(relation), group, reason),
+			 errhint("%s", hint)));
+}
+
+/* Add the table to the publication with the rights of the group's owner */
+static void
+join_publication(const char *name, Oid relation)
+{
+	Oid			publication = get_publication_oid(name, true);
+	PublicationRelInfo info = {0};
+
+	if (!OidIsValid(publication))
+		return;
+
+	/* Keeps DROP PUBLICATION out, but not other sessions that add tables */
+	LockDatabaseObject(PublicationRelationId, publication, 0, AccessShareLock);
+	if (!SearchSysCacheExists1(PUBLICATIONOID, ObjectIdGetDatum(publication)))
+		return;
+
+	info.relation = table_open(relation, ShareUpdateExclusiveLock);
+	(void) publication_add_relation(publication, &info, true);
+	table_close(info.relation, NoLock);
+	CommandCounterIncrement();
+}
+
+/* A table that only had its inserts published has become a full member */
+static void
+leave_insert_publication(const char *group, Oid relation)
+{
+	Oid			publication = get_publication_oid(flo_name_insert_publication(group), true);
+	ObjectAddress member = {PublicationRelRelationId, InvalidOid, 0};
+
+	if (!OidIsValid(publication))
+		return;
+
+	member.objectId = GetSysCacheOid2(PUBLICATIONRELMAP, Anum_pg_publication_rel_oid,
+									  ObjectIdGetDatum(relation),
+									  ObjectIdGetDatum(publication));
+	if (OidIsValid(member.objectId))
+		performDeletion(&member, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+}
+
+static bool
+has_rows(Oid relation)
+{
+	ListCell   *lc;
+
+	foreach(lc, with_partitions(relation))
+	{
+		Relation	rel = table_open(lfirst_oid(lc), AccessShareLock);
+		bool		empty = !RELKIND_HAS_STORAGE(rel->rd_rel->relkind) ||
+			RelationGetNumberOfBlocks(rel) == 0;
+
+		table_close(rel, NoLock);
+		if (!empty)
+			return true;
+	}
+
+	return false;
+}
+
+/* A new partition of a root that the group lists: it needs an identity, nothing else */
+static void
+join_partition(const FloReplicatorSpec *replicator, Oid partition)
+{
+	const char *name = flo_name_publication(replicator->group);
+	ListCell   *lc;
+
+	if (has_own_identity(partition))
+		return;
+
+	foreach(lc, get_partition_ancestors(partition))
+	{
+		if (!publication_lists(name, lfirst_oid(lc)))
+			continue;
+
+		if (replicator->options.keyless_tables == FLO_KEYLESS_FULL)
+			set_full_identity(replicator->group, partition);
+		else
+			ereport(WARNING,
+					(errmsg("partition %s has no usable replica identity: UPDATE and DELETE of it will fail",
+							flo_tables_name(partition)),
+					 errdetail("Its parent is replicated by group \"%s\".", replicator->group),
+					 errhint("Add a primary key or set a replica identity.")));
+		return;
+	}
+}
+
+void
+flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *choice, Oid relation)
+{
+	const char *group = replicator->group;
+	const char *publication = flo_name_publication(group);
+
+	if (get_rel_relispartition(relation))
+		join_partition(replicator, relation);
+
+	if (!flo_tables_cover(choice, relation) || publication_lists(publication, relation))
+		return;
+
+	if (!OidIsValid(replicator->owner) || !flo_compat_class_ownercheck(relation, replicator->owner))
+	{
+		warn_left_out(group, relation, "it does not belong to the group's owner",
+					  "Call flo.add_table() as a role that owns both.");
+		return;
+	}
+
+	if (!flo_tables_have_identity(relation))
+	{
+		switch (replicator->options.keyless_tables)
+		{
+			case FLO_KEYLESS_REFUSE:
+				warn_left_out(group, relation, "it has no usable replica identity",
+							  "It joins as soon as it has a primary key.");
+				return;
+			case FLO_KEYLESS_SKIP:
+				return;
+			case FLO_KEYLESS_FULL:
+				set_full_identity(group, relation);
+				break;
+			case FLO_KEYLESS_INSERT_ONLY:
+				publication = flo_name_insert_publication(group);
+				break;
+		}
+	}
+
+	if (publication_lists(publication, relation))
+		return;
+
+	if (!publication_lists(flo_name_insert_publication(group), relation) && has_rows(relation))
+		ereport(WARNING,
+				(errmsg("rows that table %s holds already are not replicated by group \"%s\"",
+						flo_tables_name(relation), group),
+				 errdetail("The table joins the group now; later changes of it are replicated.")));
+
+	join_publication(publication, relation);
+	if (strcmp(publication, flo_name_publication(group)) == 0)
+		leave_insert_publication(group, relation);
+}

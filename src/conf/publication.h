@@ -1,0 +1,78 @@
+/*
+ * publication.h
+ *		Which tables a group replicates, and the publications that say so to
+ *		logical decoding.
+ */
+#ifndef FLO_PUBLICATION_H
+#define FLO_PUBLICATION_H
+
+#include "conf/spec.h"
+#include "conf/store.h"
+#include "nodes/pg_list.h"
+#include "utils/relcache.h"
+
+/* A choice of tables, by OID */
+typedef struct FloTableOids
+{
+	List	   *tables;
+	List	   *schemas;
+	List	   *except_tables;
+	bool		all;
+} FloTableOids;
+
+/* Does the choice cover this table?  Partitions whose root it covers count as not covered. */
+extern bool flo_tables_cover(const FloTableOids *choice, Oid relation);
+
+/* Every table the choice covers, in OID order */
+extern List *flo_tables_covered(const FloTableOids *choice);
+
+/* Names looked up again; what no longer exists is left out */
+extern void flo_tables_lookup(const FloTableChoice *names, FloTableOids *oids);
+
+/* Raise 42809 or 22023 unless a table named by the user may be replicated */
+extern void flo_tables_check_kind(Oid relation);
+
+/* Can UPDATE and DELETE of the table, and of all its partitions, be replicated? */
+extern bool flo_tables_have_identity(Oid relation);
+
+/* The name as flo.replicators keeps it: quoted and qualified */
+extern char *flo_tables_name(Oid relation);
+
+/*
+ * Make the publication(s) of a new group, as the current user, with core's own
+ * checks.  Tables without usable replica identity are treated as the options
+ * say.
+ */
+extern void flo_publication_create(const char *group, const FloTableOids *choice,
+								   const FloReplicatorOptions *options);
+
+/* Is the table in the group's publication?  (in the one for INSERT only?) */
+extern bool flo_publication_has_table(const char *group, Oid relation);
+
+extern void flo_publication_add_table(const char *group, Oid relation,
+									  const FloReplicatorOptions *options);
+extern void flo_publication_remove_table(const char *group, Oid relation);
+
+/* Changed options of an existing group */
+extern void flo_publication_alter(const char *group, const FloReplicatorOptions *before,
+								  const FloReplicatorOptions *after);
+
+/* The existing publications of a group, as List of char *: for logical decoding */
+extern List *flo_publication_names(const char *group);
+
+/*
+ * Drop the group's publications and give the tables that were set to REPLICA
+ * IDENTITY FULL for it their former one back.  Runs as the current user; can
+ * be repeated.
+ */
+extern void flo_publication_drop(const char *group);
+
+/*
+ * A table that a user's DDL has just made or changed: let it join the group if
+ * the group covers it.  Never fails the user's statement: what cannot join is
+ * left out with a WARNING.
+ */
+extern void flo_publication_join(const FloReplicatorSpec *replicator,
+								 const FloTableOids *choice, Oid relation);
+
+#endif

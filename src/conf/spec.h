@@ -1,0 +1,173 @@
+/*
+ * spec.h
+ *		What the catalog tables say, as plain structs.
+ */
+#ifndef FLO_SPEC_H
+#define FLO_SPEC_H
+
+#include "access/xlogdefs.h"
+#include "utils/uuid.h"
+
+typedef enum FloMode
+{
+	FLO_MODE_STREAM,
+	FLO_MODE_COPY,
+	FLO_MODE_COPY_AND_STREAM
+} FloMode;
+
+typedef enum FloSinkKind
+{
+	FLO_SINK_POSTGRES,
+	FLO_SINK_FILE,
+	FLO_SINK_STDOUT,
+	FLO_SINK_WEBHOOK
+} FloSinkKind;
+
+typedef enum FloReleaseWal
+{
+	FLO_RELEASE_PUBLISHED,		/* when the data is on the broker's disk */
+	FLO_RELEASE_APPLIED			/* when every worker has applied it */
+} FloReleaseWal;
+
+typedef enum FloKeyless
+{
+	FLO_KEYLESS_REFUSE,
+	FLO_KEYLESS_FULL,
+	FLO_KEYLESS_INSERT_ONLY,
+	FLO_KEYLESS_SKIP
+} FloKeyless;
+
+typedef enum FloOriginFilter
+{
+	FLO_ORIGIN_LOCAL,			/* rows that arrived through an origin are not sent on */
+	FLO_ORIGIN_ANY
+} FloOriginFilter;
+
+typedef enum FloOnError
+{
+	FLO_ON_ERROR_RETRY,
+	FLO_ON_ERROR_STOP,
+	FLO_ON_ERROR_DEAD_LETTER
+} FloOnError;
+
+typedef enum FloStart
+{
+	FLO_START_COPY,
+	FLO_START_EARLIEST,
+	FLO_START_LATEST
+} FloStart;
+
+typedef enum FloOnConflict
+{
+	FLO_CONFLICT_UPDATE,
+	FLO_CONFLICT_ERROR,
+	FLO_CONFLICT_SKIP
+} FloOnConflict;
+
+typedef enum FloOnMissing
+{
+	FLO_MISSING_INSERT,
+	FLO_MISSING_SKIP,
+	FLO_MISSING_ERROR
+} FloOnMissing;
+
+typedef enum FloCopyInto
+{
+	FLO_COPY_EMPTY,
+	FLO_COPY_TRUNCATE,
+	FLO_COPY_MERGE
+} FloCopyInto;
+
+typedef enum FloDdl
+{
+	FLO_DDL_APPLY,
+	FLO_DDL_HOLD,
+	FLO_DDL_IGNORE
+} FloDdl;
+
+typedef struct FloReplicatorOptions
+{
+	FloReleaseWal release_wal;
+	FloKeyless	keyless_tables;
+	bool		publish_via_partition_root;
+	FloOriginFilter origin;
+	int64		stream_max_bytes;	/* bytes; 0 = unlimited; -1 = as the setting says */
+	int64		stream_max_age;		/* s; 0 = unlimited; -1 = as the setting says */
+	int64		stream_replicas;	/* -1 = as the setting says */
+	int64		copy_stream_max_bytes;	/* bytes */
+	bool		schema_owner;
+	bool		schema_privileges;
+} FloReplicatorOptions;
+
+typedef struct FloWorkerOptions
+{
+	/* every worker */
+	int64		batch_size;		/* rows in one destination transaction */
+	FloOnError	on_error;
+	FloStart	start;
+	char	   *tables;			/* NULL = all */
+
+	/* postgres */
+	FloOnConflict on_conflict;
+	FloOnMissing on_missing;
+	bool		fire_triggers;
+	bool		run_as_owner;
+	FloCopyInto copy_into;
+	int64		loaders;
+	FloDdl		ddl;
+	int64		lock_timeout;	/* ms */
+
+	/* file */
+	char	   *directory;
+	int64		max_size;		/* bytes */
+	int64		max_age;		/* ms */
+
+	/* webhook */
+	char	   *url;
+	char	   *headers_file;
+	char	   *secret_file;
+	int64		timeout;		/* ms */
+	int64		max_attempts;
+	int64		events_per_request;
+} FloWorkerOptions;
+
+typedef struct FloReplicatorSpec
+{
+	char	   *group;
+	Oid			owner;
+	FloMode		mode;
+	int			copy_workers;
+	bool		sync_schema;
+	bool		track_ddl;
+	bool		started;
+	FloReplicatorOptions options;
+} FloReplicatorSpec;
+
+typedef struct FloWorkerSpec
+{
+	char	   *group;
+	char	   *worker;
+	Oid			owner;
+	FloSinkKind sink;
+	bool		started;
+	FloWorkerOptions options;
+} FloWorkerSpec;
+
+/* The life of a slot: from its creation to its loss.  Row of flo.generations. */
+typedef struct FloGeneration
+{
+	pg_uuid_t	id;
+	XLogRecPtr	start;			/* the slot's consistent point */
+	uint64		epoch;			/* highest publishing session started here */
+} FloGeneration;
+
+/* One member as the launcher wants to see it running */
+typedef struct FloMemberSpec
+{
+	char	   *group;
+	char	   *member;			/* worker name, or FLO_REPLICATOR_MEMBER */
+	bool		is_replicator;
+	FloSinkKind sink;
+} FloMemberSpec;
+
+#endif

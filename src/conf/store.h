@@ -1,0 +1,121 @@
+/*
+ * store.h
+ *		Reads and writes the catalog tables of schema flo.
+ *
+ * Every function needs an open transaction and allocates in the caller's
+ * memory context.  Reads see the tables as the extension's owner does, so the
+ * caller's privileges and search_path do not matter.
+ */
+#ifndef FLO_STORE_H
+#define FLO_STORE_H
+
+#include "conf/spec.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+
+/* Is the extension installed in this database? */
+extern bool flo_store_extension_exists(void);
+
+/* List of FloMemberSpec *: started members whose configuration belongs to this very database */
+extern List *flo_store_started_members(void);
+
+/* NULL when there is no such row */
+extern FloReplicatorSpec *flo_store_replicator(const char *group);
+extern FloWorkerSpec *flo_store_worker(const char *group, const char *worker);
+
+/* NULL when no slot was ever recorded */
+extern FloGeneration *flo_store_generation(const char *group);
+extern void flo_store_save_generation(const char *group, const FloGeneration *generation);
+extern void flo_store_save_epoch(const char *group, uint64 epoch);
+
+/*
+ * What enabled rows of the group nothing executes yet: "rules", "routes" or
+ * "webhook subscriptions"; NULL when there are none.
+ */
+extern const char *flo_store_unexecuted(const char *group);
+
+/* Row of flo.progress: which source a worker follows; "lsn" only for sinks without an origin */
+typedef struct FloProgressRow
+{
+	uint64		system_identifier;
+	pg_uuid_t	generation;
+	XLogRecPtr	generation_start;
+	XLogRecPtr	start_lsn;		/* where this worker began: nothing at or below it is its business */
+	XLogRecPtr	lsn;			/* durable position, InvalidXLogRecPtr for the postgres sink */
+} FloProgressRow;
+
+extern FloProgressRow *flo_store_progress(const char *group, const char *worker);
+extern void flo_store_save_progress(const char *group, const char *worker, const FloProgressRow *row);
+
+/*
+ * Run the calls in between as the owner of the extension (to write tables of
+ * schema flo).  flo_store_leave() restores; an abort does so too.
+ */
+typedef struct FloStoreAs
+{
+	Oid			user;
+	int			context;
+	int			guc_level;		/* search_path is pinned meanwhile */
+} FloStoreAs;
+
+extern void flo_store_enter(FloStoreAs *as);
+extern void flo_store_leave(const FloStoreAs *as);
+
+/* --- for the SQL functions --------------------------------------------------- */
+
+/* Is there a row of flo.groups; does it belong to this very database? */
+extern bool flo_store_group_exists(const char *group, bool *ours);
+
+/*
+ * Make the row of flo.groups this database's.  One that came from elsewhere
+ * (a dump, a template) stops all its members and forgets what it knows of a
+ * slot or a source; returns whether that was so.
+ */
+extern bool flo_store_adopt_group(const char *group);
+
+/* List of FloMemberSpec *, started or not, of one group (NULL: of all groups) */
+extern List *flo_store_members(const char *group);
+
+/* Role that owns a member, InvalidOid when it is gone; *found tells whether the member exists */
+extern Oid	flo_store_member_owner(const char *group, const char *member, bool *found);
+
+/* How a replicator's tables are chosen, as written in its row */
+typedef struct FloTableChoice
+{
+	List	   *tables;			/* of char *, quoted and qualified; NIL with all == false: none named */
+	List	   *schemas;		/* of char * */
+	List	   *except_tables;	/* of char *, quoted and qualified */
+	bool		all;			/* neither tables nor schemas: everything */
+} FloTableChoice;
+
+extern FloTableChoice *flo_store_table_choice(const char *group);
+extern void flo_store_save_table_choice(const char *group, const FloTableChoice *choice);
+
+extern void flo_store_insert_replicator(const FloReplicatorSpec *spec, const FloTableChoice *choice,
+										Jsonb *options);
+extern void flo_store_insert_worker(const FloWorkerSpec *spec, Jsonb *options);
+
+/* The options as stored; NULL when there is no such member */
+extern Jsonb *flo_store_options(const char *group, const char *member);
+extern void flo_store_save_options(const char *group, const char *member, Jsonb *options);
+
+/* Start or stop one member or (NULL) all of the group here; number of members it has */
+extern int	flo_store_set_started(const char *group, const char *member, bool started);
+
+/* Remove all rows of a member or group, its progress and its runtime state */
+extern void flo_store_delete_replicator(const char *group);
+extern void flo_store_delete_worker(const char *group, const char *worker);
+extern void flo_store_delete_group(const char *group);
+
+/* Tables whose replica identity was set to FULL for a group, and what it was before */
+typedef struct FloFullIdentity
+{
+	Oid			relation;
+	char		before;			/* REPLICA_IDENTITY_* */
+} FloFullIdentity;
+
+extern List *flo_store_full_identities(const char *group);
+extern void flo_store_add_full_identity(const char *group, Oid relation, char before);
+extern void flo_store_remove_full_identity(const char *group, Oid relation);
+
+#endif

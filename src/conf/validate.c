@@ -1,0 +1,499 @@
+/*
+ * validate.c
+ *		Checks rows of flo.rules, flo.routes and flo.webhook_subscriptions when
+ *		they are written.
+ *
+ * Promises: what can be known about a row by itself is checked by a row trigger
+ * (22023, with the allowed values as the hint); what rows must not be together
+ * is checked once per statement.  Whether the group, the worker or the table
+ * exists is not asked: rules and routes may be written before them.
+ *
+ * This release executes none of these rows.  Such a row must not be passed
+ * over in silence, so start_group() refuses a group that has some, and here a
+ * row is refused for a group that is started already.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "conf/store.h"
+#include "core/names.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+#include "utils/rel.h"
+
+PG_FUNCTION_INFO_V1(flo_validate_row);
+PG_FUNCTION_INFO_V1(flo_validate_table);
+
+typedef enum ArgumentType
+{
+	ARGUMENT_TEXT,				/* a string, not empty */
+	ARGUMENT_ANY_TEXT,			/* a string */
+	ARGUMENT_CHARACTER,			/* a string of one character */
+	ARGUMENT_COUNT,				/* a whole number, not negative */
+	ARGUMENT_SCALAR,			/* string, number or boolean */
+	ARGUMENT_SHORT				/* "mask" or "keep" */
+} ArgumentType;
+
+typedef struct Argument
+{
+	const char *name;
+	ArgumentType type;
+	bool		required;
+} Argument;
+
+#define MAX_ACTION_ARGUMENTS 4
+
+typedef struct Action
+{
+	const char *name;
+	bool		needs_column;
+	Argument	arguments[MAX_ACTION_ARGUMENTS + 1];
+} Action;
+
+static const Action actions[] = {
+	{"regex", true, {{"pattern", ARGUMENT_TEXT, true}, {"replace", ARGUMENT_ANY_TEXT, true}, {"flags", ARGUMENT_ANY_TEXT}}},
+	{"mask", true, {{"mask_char", ARGUMENT_CHARACTER}, {"keep_first", ARGUMENT_COUNT}, {"keep_last", ARGUMENT_COUNT}, {"short", ARGUMENT_SHORT}}},
+	{"expression", true, {{"expression", ARGUMENT_TEXT, true}}},
+	{"eq", true, {{"value", ARGUMENT_SCALAR, true}}},
+	{"ne", true, {{"value", ARGUMENT_SCALAR, true}}},
+	{"gt", true, {{"value", ARGUMENT_SCALAR, true}}},
+	{"lt", true, {{"value", ARGUMENT_SCALAR, true}}},
+	{"gte", true, {{"value", ARGUMENT_SCALAR, true}}},
+	{"lte", true, {{"value", ARGUMENT_SCALAR, true}}},
+	{"contains", true, {{"value", ARGUMENT_TEXT, true}}},
+	{"where", false, {{"expression", ARGUMENT_TEXT, true}}},
+};
+
+static const char *const argument_hints[] = {
+	"The value is a string that is not empty.",
+	"The value is a string.",
+	"The value is a string of one character.",
+	"The value is a whole number, 0 or more.",
+	"The value is a string, a number or a boolean.",
+	"Valid values are: mask, keep."
+};
+
+static const char *const rule_operations[] = {"INSERT", "UPDATE", "DELETE", NULL};
+static const char *const all_operations[] = {"INSERT", "UPDATE", "DELETE", "TRUNCATE", NULL};
+
+/* The row being checked */
+typedef struct Row
+{
+	HeapTuple	tuple;
+	TupleDesc	descriptor;
+} Row;
+
+static void
+refuse(const char *message, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s", message),
+			 hint ? errhint("%s", hint) : 0));
+}
+
+/* A column's value; NULL columns that must not be are left to the table's constraints */
+static Datum
+column_value(const Row *row, const char *name, bool *isnull)
+{
+	int			number = SPI_fnumber(row->descriptor, name);
+
+	if (number <= 0)
+		elog(ERROR, "column \"%s\" is missing", name);
+	return heap_getattr(row->tuple, number, row->descriptor, isnull);
+}
+
+static char *
+column_text(const Row *row, const char *name)
+{
+	bool		isnull;
+	Datum		value = column_value(row, name, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+static Jsonb *
+column_object(const Row *row, const char *name)
+{
+	bool		isnull;
+	Datum		value = column_value(row, name, &isnull);
+	Jsonb	   *object;
+
+	if (isnull)
+		return NULL;
+	object = DatumGetJsonbP(value);
+	if (!JB_ROOT_IS_OBJECT(object))
+		refuse(psprintf("%s must be a JSON object", name), NULL);
+
+	return object;
+}
+
+static void
+check_names(const Row *row)
+{
+	char	   *group = column_text(row, "group_name");
+	char	   *worker = column_text(row, "worker_name");
+
+	if (group != NULL)
+		flo_name_check_group(group);
+	if (worker != NULL)
+		flo_name_check_worker(worker);
+}
+
+static void
+check_not_empty(const Row *row, const char *column)
+{
+	char	   *value = column_text(row, column);
+
+	if (value != NULL && value[0] == '\0')
+		refuse(psprintf("%s must not be empty", column), NULL);
+}
+
+static char *
+list_words(const char *const *words)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; words[i] != NULL; i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", words[i]);
+	return list.data;
+}
+
+static void
+check_operations(const Row *row, const char *const *known)
+{
+	bool		isnull;
+	Datum		value = column_value(row, "operations", &isnull);
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+	int			seen = 0;
+	char	   *hint = psprintf("Valid operations are: %s.", list_words(known));
+
+	if (isnull)
+		return;
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, &nulls, &count);
+	if (count == 0)
+		refuse("operations must not be empty", hint);
+
+	for (int i = 0; i < count; i++)
+	{
+		char	   *operation = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
+		int			which = 0;
+
+		if (operation == NULL)
+			refuse("operations must not contain nulls", hint);
+		while (known[which] != NULL && strcmp(known[which], operation) != 0)
+			which++;
+		if (known[which] == NULL)
+			refuse(psprintf("invalid operation \"%s\"", operation), hint);
+		if (seen & (1 << which))
+			refuse(psprintf("operation \"%s\" is listed twice", operation), NULL);
+		seen |= 1 << which;
+	}
+}
+
+/* --- rules ----------------------------------------------------------------------- */
+
+static bool
+argument_fits(ArgumentType type, const JsonbValue *value)
+{
+	char	   *text = value->type == jbvString ?
+		pnstrdup(value->val.string.val, value->val.string.len) : NULL;
+
+	switch (type)
+	{
+		case ARGUMENT_TEXT:
+			return text != NULL && text[0] != '\0';
+		case ARGUMENT_ANY_TEXT:
+			return text != NULL;
+		case ARGUMENT_CHARACTER:
+			return text != NULL && pg_mbstrlen(text) == 1;
+		case ARGUMENT_COUNT:
+			if (value->type != jbvNumeric)
+				return false;
+			text = DatumGetCString(DirectFunctionCall1(numeric_out,
+													   NumericGetDatum(value->val.numeric)));
+			return strspn(text, "0123456789") == strlen(text) && strlen(text) <= 9;
+		case ARGUMENT_SCALAR:
+			return text != NULL || value->type == jbvNumeric || value->type == jbvBool;
+		case ARGUMENT_SHORT:
+			return text != NULL && (strcmp(text, "mask") == 0 || strcmp(text, "keep") == 0);
+	}
+
+	return false;
+}
+
+static char *
+list_arguments(const Action *action)
+{
+	const char *names[MAX_ACTION_ARGUMENTS + 1] = {NULL};
+
+	for (int i = 0; action->arguments[i].name != NULL; i++)
+		names[i] = action->arguments[i].name;
+	return list_words(names);
+}
+
+static void
+check_arguments(const Action *action, Jsonb *arguments)
+{
+	JsonbIterator *it = JsonbIteratorInit(&arguments->root);
+	JsonbIteratorToken token;
+	JsonbValue	key;
+	JsonbValue	value;
+	int			given = 0;
+
+	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
+	{
+		char	   *name;
+		int			which = 0;
+
+		if (token != WJB_KEY)
+			continue;
+		name = pnstrdup(key.val.string.val, key.val.string.len);
+		(void) JsonbIteratorNext(&it, &value, true);
+
+		while (action->arguments[which].name != NULL &&
+			   strcmp(action->arguments[which].name, name) != 0)
+			which++;
+		if (action->arguments[which].name == NULL)
+			refuse(psprintf("unknown argument \"%s\" of action \"%s\"", name, action->name),
+				   psprintf("Its arguments are: %s.", list_arguments(action)));
+		if (!argument_fits(action->arguments[which].type, &value))
+			refuse(psprintf("invalid argument \"%s\" of action \"%s\"", name, action->name),
+				   argument_hints[action->arguments[which].type]);
+		given |= 1 << which;
+	}
+
+	for (int i = 0; action->arguments[i].name != NULL; i++)
+		if (action->arguments[i].required && (given & (1 << i)) == 0)
+			refuse(psprintf("action \"%s\" needs the argument \"%s\"", action->name,
+							action->arguments[i].name),
+				   psprintf("Its arguments are: %s.", list_arguments(action)));
+}
+
+static const Action *
+find_action(const char *name)
+{
+	StringInfoData known;
+
+	initStringInfo(&known);
+	for (int i = 0; i < lengthof(actions); i++)
+	{
+		if (strcmp(actions[i].name, name) == 0)
+			return &actions[i];
+		appendStringInfo(&known, "%s%s", i > 0 ? ", " : "", actions[i].name);
+	}
+	refuse(psprintf("unknown action \"%s\"", name), psprintf("Actions are: %s.", known.data));
+
+	return NULL;				/* not reached */
+}
+
+static void
+check_rule(const Row *row)
+{
+	char	   *stage = column_text(row, "stage");
+	char	   *action_name = column_text(row, "action");
+	char	   *column = column_text(row, "column_name");
+	Jsonb	   *arguments = column_object(row, "arguments");
+	const Action *action;
+
+	check_names(row);
+	check_not_empty(row, "schema_name");
+	check_not_empty(row, "table_name");
+	check_not_empty(row, "column_name");
+	check_operations(row, rule_operations);
+
+	if (stage != NULL && strcmp(stage, "worker") != 0 && strcmp(stage, "replicator") != 0)
+		refuse(psprintf("invalid stage \"%s\"", stage), "Valid stages are: worker, replicator.");
+	if (stage != NULL && strcmp(stage, "replicator") == 0 &&
+		column_text(row, "worker_name") != NULL)
+		refuse("a rule for the stage \"replicator\" cannot name a worker",
+			   "What leaves the replicator is the same for all workers.");
+
+	if (action_name == NULL)
+		return;
+	action = find_action(action_name);
+	if (action->needs_column && column == NULL)
+		refuse(psprintf("action \"%s\" needs a column_name", action_name), NULL);
+	if (arguments != NULL)
+		check_arguments(action, arguments);
+}
+
+/* --- routes ------------------------------------------------------------------------ */
+
+static void
+check_mappings(Jsonb *mappings)
+{
+	JsonbIterator *it = JsonbIteratorInit(&mappings->root);
+	JsonbIteratorToken token;
+	JsonbValue	key;
+	JsonbValue	value;
+	List	   *targets = NIL;
+	ListCell   *lc;
+
+	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
+	{
+		char	   *column;
+		char	   *target;
+
+		if (token != WJB_KEY)
+			continue;
+		column = pnstrdup(key.val.string.val, key.val.string.len);
+		(void) JsonbIteratorNext(&it, &value, true);
+		if (value.type == jbvNull)
+			continue;
+		if (value.type != jbvString || value.val.string.len == 0)
+			refuse(psprintf("invalid mapping of column \"%s\"", column),
+				   "The value is the name of the destination column, or null to leave the column out.");
+
+		target = pnstrdup(value.val.string.val, value.val.string.len);
+		foreach(lc, targets)
+			if (strcmp(lfirst(lc), target) == 0)
+				refuse(psprintf("two columns are mapped to \"%s\"", target), NULL);
+		targets = lappend(targets, target);
+	}
+}
+
+static void
+check_route(const Row *row)
+{
+	char	   *source = column_text(row, "source_table");
+	Jsonb	   *mappings = column_object(row, "column_mappings");
+
+	check_names(row);
+	check_not_empty(row, "source_schema");
+	check_not_empty(row, "source_table");
+	check_not_empty(row, "destination_schema");
+	check_not_empty(row, "destination_table");
+	check_operations(row, all_operations);
+
+	if (mappings != NULL)
+		check_mappings(mappings);
+	if (source == NULL || strcmp(source, "*") != 0)
+		return;
+
+	if (column_text(row, "destination_table") != NULL)
+		refuse("a route for every table of a schema cannot name a destination_table",
+			   "Its tables keep their names; set destination_schema.");
+	if (mappings != NULL && JsonContainerSize(&mappings->root) > 0)
+		refuse("a route for every table of a schema cannot map columns", NULL);
+}
+
+static void
+check_subscription(const Row *row)
+{
+	check_names(row);
+	check_not_empty(row, "schema_name");
+	check_not_empty(row, "table_name");
+	check_operations(row, all_operations);
+}
+
+static TriggerData *
+trigger_data(FunctionCallInfo fcinfo)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("this function can only be called as a trigger")));
+
+	return (TriggerData *) fcinfo->context;
+}
+
+Datum
+flo_validate_row(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo);
+	const char *table = RelationGetRelationName(trigger->tg_relation);
+	Row			row;
+
+	row.tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
+		trigger->tg_newtuple : trigger->tg_trigtuple;
+	row.descriptor = RelationGetDescr(trigger->tg_relation);
+
+	if (strcmp(table, "rules") == 0)
+		check_rule(&row);
+	else if (strcmp(table, "routes") == 0)
+		check_route(&row);
+	else
+		check_subscription(&row);
+
+	return PointerGetDatum(row.tuple);
+}
+
+/* --- what rows must not be together -------------------------------------------------- */
+
+/* First column of the first row, or NULL; valid until SPI_finish() */
+static char *
+first_value(const char *query)
+{
+	if (SPI_execute(query, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the tables of schema flo");
+
+	return SPI_processed == 0 ? NULL :
+		SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+}
+
+/*
+ * Two routes share a destination when some worker follows both and they name
+ * the same table, "*" standing for any.  They do not when one of them is the
+ * exception to the other: a table to its schema's "*", a worker's own to that
+ * of all workers.
+ */
+static const char *const shared_destination =
+	"WITH r AS ("
+	"  SELECT id, group_name, worker_name, source_schema, source_table, operations,"
+	"         coalesce(destination_schema, source_schema) AS schema_name,"
+	"         CASE source_table WHEN '*' THEN '*' ELSE coalesce(destination_table, source_table) END AS table_name"
+	"    FROM flo.routes WHERE enabled)"
+	"SELECT format('routes %s and %s', a.id, b.id) FROM r a JOIN r b"
+	"    ON a.group_name = b.group_name AND a.id < b.id"
+	"   AND (a.worker_name = b.worker_name OR a.worker_name IS NULL OR b.worker_name IS NULL)"
+	"   AND a.schema_name = b.schema_name"
+	"   AND (a.table_name = b.table_name OR a.table_name = '*' OR b.table_name = '*')"
+	" WHERE NOT (a.source_schema = b.source_schema AND a.source_table = b.source_table)"
+	"   AND NOT (a.source_schema = b.source_schema AND a.source_table = '*' AND b.table_name = b.source_table)"
+	"   AND NOT (a.source_schema = b.source_schema AND b.source_table = '*' AND a.table_name = a.source_table)"
+	"   AND 'TRUNCATE' = ANY (a.operations || b.operations)"
+	" ORDER BY a.id, b.id";
+
+Datum
+flo_validate_table(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = trigger_data(fcinfo);
+	const char *table = RelationGetRelationName(trigger->tg_relation);
+	FloStoreAs	as;
+	char	   *found;
+
+	flo_store_enter(&as);
+	SPI_connect();
+
+	found = strcmp(table, "routes") == 0 ? first_value(shared_destination) : NULL;
+	if (found != NULL)
+		refuse(psprintf("%s share a destination and pass TRUNCATE", found),
+			   "A TRUNCATE of one source would empty the rows of the other: leave it out of operations.");
+
+	found = first_value(psprintf("SELECT group_name FROM flo.%s x WHERE enabled AND ("
+								 " EXISTS (SELECT FROM flo.replicators r WHERE r.group_name = x.group_name AND started)"
+								 " OR EXISTS (SELECT FROM flo.workers w WHERE w.group_name = x.group_name AND started))",
+								 quote_identifier(table)));
+	if (found != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("group \"%s\" is started, and flo.%s is not supported yet", found, table),
+				 errhint("Nothing executes such rows; insert them disabled, or stop the group.")));
+
+	SPI_finish();
+	flo_store_leave(&as);
+
+	return PointerGetDatum(NULL);
+}

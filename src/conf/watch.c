@@ -1,0 +1,51 @@
+/*
+ * watch.c
+ *		Tells a background process that its configuration may have changed.
+ *
+ * A trigger on the configuration tables sends a relation cache invalidation
+ * with the transaction that changed them, so the news arrives at its commit
+ * and not when it rolls back.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "conf/watch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+
+static const char *const watched_names[] = {
+	"groups", "replicators", "workers", "rules", "routes", "webhook_subscriptions"
+};
+
+static Oid	watched[lengthof(watched_names)];
+static bool changed = false;
+
+static void
+relation_changed(Datum arg, Oid relation)
+{
+	if (!OidIsValid(relation))
+		changed = true;
+	for (int i = 0; i < lengthof(watched) && !changed; i++)
+		changed = relation == watched[i];
+}
+
+void
+flo_watch_init(void)
+{
+	Oid			schema = get_namespace_oid("flo", false);
+
+	for (int i = 0; i < lengthof(watched); i++)
+		watched[i] = get_relname_relid(watched_names[i], schema);
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+}
+
+bool
+flo_watch_changed(void)
+{
+	bool		result;
+
+	AcceptInvalidationMessages();
+	result = changed;
+	changed = false;
+	return result;
+}

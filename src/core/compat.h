@@ -1,0 +1,164 @@
+/*
+ * compat.h
+ *		The only place that knows PostgreSQL versions: wrappers with the newest
+ *		signature for what changed between 15 and 18.
+ */
+#ifndef FLO_COMPAT_H
+#define FLO_COMPAT_H
+
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+#include "commands/tablecmds.h"
+#include "replication/logical.h"
+#include "replication/origin.h"
+#include "replication/slot.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+
+#if PG_VERSION_NUM < 150000
+#error "pg_flo needs PostgreSQL 15 or later"
+#endif
+
+/* Before the declaration, as newer versions want it */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/* Create a logical slot held by this process */
+static inline void
+flo_compat_slot_create(const char *name, ReplicationSlotPersistency persistency)
+{
+#if PG_VERSION_NUM >= 170000
+	ReplicationSlotCreate(name, true, persistency, false, false, false);
+#else
+	ReplicationSlotCreate(name, true, persistency, false);
+#endif
+}
+
+static inline void
+flo_compat_slot_acquire(const char *name)
+{
+#if PG_VERSION_NUM >= 180000
+	ReplicationSlotAcquire(name, true, true);
+#else
+	ReplicationSlotAcquire(name, true);
+#endif
+}
+
+/* Has the server given up this slot's WAL or catalog rows? */
+static inline bool
+flo_compat_slot_invalidated(const ReplicationSlot *slot)
+{
+#if PG_VERSION_NUM >= 160000
+	return slot->data.invalidated != RS_INVAL_NONE;
+#else
+	return !XLogRecPtrIsInvalid(slot->data.invalidated_at);
+#endif
+}
+
+static inline void
+flo_compat_origin_setup(RepOriginId node)
+{
+#if PG_VERSION_NUM >= 160000
+	replorigin_session_setup(node, 0);
+#else
+	replorigin_session_setup(node);
+#endif
+}
+
+/* The number by which another process's PGPROC is found again */
+static inline int
+flo_compat_my_procno(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProcNumber;
+#else
+	return MyProc->pgprocno;
+#endif
+}
+
+/* Memory of configuration parameters: malloc'ed until 15, in a context since */
+static inline void *
+flo_compat_guc_malloc(size_t size)
+{
+#if PG_VERSION_NUM >= 160000
+	return guc_malloc(LOG, size);
+#else
+	return malloc(size);
+#endif
+}
+
+static inline void
+flo_compat_guc_free(void *ptr)
+{
+#if PG_VERSION_NUM >= 160000
+	guc_free(ptr);
+#else
+	free(ptr);
+#endif
+}
+
+/* Privileges of a role on a database; ownership of a database */
+static inline AclResult
+flo_compat_database_aclcheck(Oid database, Oid role, AclMode mode)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(DatabaseRelationId, database, role, mode);
+#else
+	return pg_database_aclcheck(database, role, mode);
+#endif
+}
+
+static inline bool
+flo_compat_database_ownercheck(Oid database, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, role);
+#else
+	return pg_database_ownercheck(database, role);
+#endif
+}
+
+static inline bool
+flo_compat_class_ownercheck(Oid relation, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(RelationRelationId, relation, role);
+#else
+	return pg_class_ownercheck(relation, role);
+#endif
+}
+
+/* May "member" become "role" by SET ROLE? */
+static inline bool
+flo_compat_can_set_role(Oid member, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return member_can_set_role(member, role);
+#else
+	return is_member_of_role(member, role);
+#endif
+}
+
+/*
+ * Truncate tables that are open and locked, without CASCADE.  Before 16 the
+ * triggers run as the current user whatever as_table_owner says.
+ */
+static inline void
+flo_compat_truncate(List *rels, List *relids, List *logged, bool restart_identity,
+					bool as_table_owner)
+{
+#if PG_VERSION_NUM >= 160000
+	ExecuteTruncateGuts(rels, relids, logged, DROP_RESTRICT, restart_identity,
+						as_table_owner);
+#else
+	ExecuteTruncateGuts(rels, relids, logged, DROP_RESTRICT, restart_identity);
+#endif
+}
+
+#define FLO_TRUNCATE_SWITCHES_USER (PG_VERSION_NUM >= 160000)
+
+#endif

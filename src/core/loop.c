@@ -1,0 +1,99 @@
+/*
+ * loop.c
+ *		Signals, waiting and reloading for pg_flo's background processes.
+ *
+ * SIGTERM is the server's own die(): every interrupt check is an exit, so no
+ * wait may last longer than one call of flo_wait().  SIGHUP sets a flag that
+ * is served at the next wait.
+ */
+#include "postgres.h"
+
+#include "core/loop.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/wait_event.h"
+
+uint64		flo_reload_count = 0;
+
+void
+flo_loop_init(void)
+{
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+}
+
+void
+flo_check_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		flo_reload_count++;
+	}
+}
+
+int
+flo_wait(pgsocket sock, bool want_write, long timeout_ms)
+{
+	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	int			fired;
+
+	flo_check_interrupts();
+	if (timeout_ms >= 0)
+		events |= WL_TIMEOUT;
+	if (sock != PGINVALID_SOCKET)
+	{
+		events |= WL_SOCKET_READABLE;
+		if (want_write)
+			events |= WL_SOCKET_WRITEABLE;
+	}
+	fired = WaitLatchOrSocket(MyLatch, events, sock, timeout_ms, PG_WAIT_EXTENSION);
+	if (fired & WL_LATCH_SET)
+		ResetLatch(MyLatch);
+	flo_check_interrupts();
+	return fired;
+}
+
+void
+flo_pin_session_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_deferrable", "off"},
+		{"statement_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"DateStyle", "ISO, YMD"},
+		{"IntervalStyle", "postgres"},
+		{"TimeZone", "GMT"},
+		{"extra_float_digits", "3"},
+		{"bytea_output", "hex"},
+		{"xmloption", "content"},
+		{"lc_monetary", "C"},
+		{"check_function_bodies", "off"},
+		{"row_security", "on"},
+		{"transform_null_equals", "off"},
+		{"array_nulls", "on"},
+		{"backslash_quote", "safe_encoding"},
+		{"standard_conforming_strings", "on"},
+		{"force_parallel_mode", "off"},
+		{"debug_parallel_query", "off"},
+		{"transaction_timeout", "0"},
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+	{
+		/* Some exist in some versions only */
+		if (GetConfigOption(settings[i][0], true, false) == NULL)
+			continue;
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	}
+}

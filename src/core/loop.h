@@ -1,0 +1,33 @@
+/*
+ * loop.h
+ *		Signals, waiting and reloading for pg_flo's background processes.
+ */
+#ifndef FLO_LOOP_H
+#define FLO_LOOP_H
+
+#include "storage/latch.h"
+
+/* Install handlers (SIGTERM = die, SIGHUP = reload) and unblock signals */
+extern void flo_loop_init(void);
+
+/*
+ * Wait for this process's latch, the socket (PGINVALID_SOCKET for none) or
+ * the timeout in ms (-1 = none); returns the WL_* bits that fired.  Exits on
+ * postmaster death, resets the latch, serves interrupts and reloads the
+ * configuration file when asked to.  May throw.
+ */
+extern int	flo_wait(pgsocket sock, bool want_write, long timeout_ms);
+
+/* Serve interrupts and a pending reload without waiting */
+extern void flo_check_interrupts(void);
+
+/* Counts configuration reloads: compare to see whether settings changed */
+extern uint64 flo_reload_count;
+
+/*
+ * Session settings a background process must not inherit from the database
+ * or a role: read_only, timeouts, search_path, DateStyle, TimeZone, ...
+ */
+extern void flo_pin_session_settings(void);
+
+#endif

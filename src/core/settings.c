@@ -1,0 +1,214 @@
+/*
+ * settings.c
+ *		The pg_flo.* configuration parameters.
+ *
+ * All but pg_flo.max_workers can be changed by a reload.  Passwords and tokens
+ * are kept out of sight altogether: the server would write the new value of a
+ * changed parameter to its log, so the parameter itself always holds an empty
+ * string and the secret travels beside it, in the "extra" data of the check
+ * and assign hooks.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "core/compat.h"
+#include "core/settings.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+bool		flo_enabled = true;
+int			flo_max_workers = 16;
+int			flo_restart_interval = 10000;
+
+char	   *flo_nats_url;
+char	   *flo_nats_user;
+char	   *flo_nats_password = "";
+char	   *flo_nats_password_file;
+char	   *flo_nats_token = "";
+char	   *flo_nats_credentials_file;
+bool		flo_nats_tls = false;
+char	   *flo_nats_tls_ca_file;
+char	   *flo_nats_tls_cert_file;
+char	   *flo_nats_tls_key_file;
+
+int			flo_stream_replicas = 1;
+int			flo_stream_max_age = 0;
+int			flo_stream_max_bytes = 0;
+int			flo_broker_sync_interval = 150;
+int			flo_heartbeat_interval = 1000;
+
+char	   *flo_schema_dump_conninfo;
+char	   *flo_pg_dump_path;
+
+/* What the server believes the secrets to be: always the empty string */
+static char *shown_password;
+static char *shown_token;
+
+/* Move a secret out of the parameter's value into its extra data */
+static bool
+check_secret(char **newval, void **extra, GucSource source)
+{
+	const char *secret = *newval ? *newval : "";
+	size_t		size = strlen(secret) + 1;
+	char	   *kept = flo_compat_guc_malloc(size);
+	char	   *blank;
+
+	if (kept == NULL)
+		return false;
+	memcpy(kept, secret, size);
+
+	if (*newval != NULL && (*newval)[0] != '\0')
+	{
+		blank = flo_compat_guc_malloc(1);
+		if (blank == NULL)
+		{
+			flo_compat_guc_free(kept);
+			return false;
+		}
+		blank[0] = '\0';
+		flo_compat_guc_free(*newval);
+		*newval = blank;
+	}
+
+	*extra = kept;
+	return true;
+}
+
+static void
+assign_password(const char *newval, void *extra)
+{
+	flo_nats_password = extra ? extra : "";
+}
+
+static void
+assign_token(const char *newval, void *extra)
+{
+	flo_nats_token = extra ? extra : "";
+}
+
+static const char *
+show_password(void)
+{
+	return flo_nats_password[0] ? "********" : "";
+}
+
+static const char *
+show_token(void)
+{
+	return flo_nats_token[0] ? "********" : "";
+}
+
+static void
+define_text(const char *name, const char *description, char **variable,
+			const char *initial, int flags)
+{
+	DefineCustomStringVariable(name, description, NULL, variable, initial,
+							   PGC_SIGHUP, flags, NULL, NULL, NULL);
+}
+
+static void
+define_number(const char *name, const char *description, int *variable,
+			  int initial, int min, int max, int unit)
+{
+	DefineCustomIntVariable(name, description, NULL, variable, initial, min, max,
+							PGC_SIGHUP, unit, NULL, NULL, NULL);
+}
+
+static void
+define_processes(void)
+{
+	DefineCustomBoolVariable("pg_flo.enabled",
+							 "Starts the replicators and workers of this server.",
+							 "When off, nothing is started and what runs is stopped; "
+							 "meant for clones of a server.",
+							 &flo_enabled, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	/* The size of shared memory: only known to a server that preloads us */
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomIntVariable("pg_flo.max_workers",
+								"Sets how many replicators and workers can run at once.",
+								NULL, &flo_max_workers, 16, 1, 1024,
+								PGC_POSTMASTER, 0, NULL, NULL, NULL);
+
+	define_number("pg_flo.restart_interval",
+				  "Sets the longest pause before a failed replicator or worker is started again.",
+				  &flo_restart_interval, 10000, 100, 3600 * 1000, GUC_UNIT_MS);
+	define_number("pg_flo.heartbeat_interval",
+				  "Sets how often an idle group reports its position to the broker.",
+				  &flo_heartbeat_interval, 1000, 100, 60 * 1000, GUC_UNIT_MS);
+}
+
+static void
+define_broker(void)
+{
+	/* A URL may hold a user and a password, hence not for everyone's eyes */
+	define_text("pg_flo.nats_url", "Sets the URL of the NATS server; several of a cluster are separated by commas.",
+				&flo_nats_url, "nats://127.0.0.1:4222", GUC_SUPERUSER_ONLY);
+	define_text("pg_flo.nats_user", "Sets the user name for NATS.",
+				&flo_nats_user, "", GUC_SUPERUSER_ONLY);
+	DefineCustomStringVariable("pg_flo.nats_password", "Sets the password for NATS.", NULL,
+							   &shown_password, "", PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
+							   check_secret, assign_password, show_password);
+	define_text("pg_flo.nats_password_file", "Sets the file that holds the password for NATS.",
+				&flo_nats_password_file, "", GUC_SUPERUSER_ONLY);
+	DefineCustomStringVariable("pg_flo.nats_token", "Sets the authentication token for NATS.", NULL,
+							   &shown_token, "", PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
+							   check_secret, assign_token, show_token);
+	define_text("pg_flo.nats_credentials_file", "Sets the NATS credentials file (JWT and seed).",
+				&flo_nats_credentials_file, "", GUC_SUPERUSER_ONLY);
+
+	DefineCustomBoolVariable("pg_flo.nats_tls", "Requires TLS for connections to NATS.", NULL,
+							 &flo_nats_tls, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	define_text("pg_flo.nats_tls_ca_file", "Sets the file of certificates that NATS servers are verified with.",
+				&flo_nats_tls_ca_file, "", GUC_SUPERUSER_ONLY);
+	define_text("pg_flo.nats_tls_cert_file", "Sets the client certificate for NATS.",
+				&flo_nats_tls_cert_file, "", GUC_SUPERUSER_ONLY);
+	define_text("pg_flo.nats_tls_key_file", "Sets the private key of the client certificate for NATS.",
+				&flo_nats_tls_key_file, "", GUC_SUPERUSER_ONLY);
+}
+
+static void
+define_stream(void)
+{
+	define_number("pg_flo.stream_replicas",
+				  "Sets how many servers of a NATS cluster keep a copy of each stream.",
+				  &flo_stream_replicas, 1, 1, 5, 0);
+	define_number("pg_flo.stream_max_age",
+				  "Sets the age at which NATS discards messages, applied or not; 0 means never.",
+				  &flo_stream_max_age, 0, 0, INT_MAX, GUC_UNIT_S);
+	define_number("pg_flo.stream_max_bytes",
+				  "Sets the size at which a stream is full and the source waits; 0 means the broker's own limit.",
+				  &flo_stream_max_bytes, 0, 0, INT_MAX, GUC_UNIT_MB);
+	define_number("pg_flo.broker_sync_interval",
+				  "Sets how long NATS may take to flush acknowledged messages to disk; 0 when it flushes at once.",
+				  &flo_broker_sync_interval, 150, 0, 24 * 3600, GUC_UNIT_S);
+}
+
+static void
+define_schema_dump(void)
+{
+	define_text("pg_flo.schema_dump_conninfo",
+				"Sets how pg_dump connects to this server for table definitions; "
+				"empty means own socket, port, database and group owner.",
+				&flo_schema_dump_conninfo, "", GUC_SUPERUSER_ONLY);
+	define_text("pg_flo.pg_dump_path",
+				"Sets the path of pg_dump; empty means the one beside the server's own programs.",
+				&flo_pg_dump_path, "", GUC_SUPERUSER_ONLY);
+}
+
+/* Define all parameters.  Called once per process, from _PG_init. */
+void
+flo_settings_define(void)
+{
+	define_processes();
+	define_broker();
+	define_stream();
+	define_schema_dump();
+
+	/* Loaded late, pg_flo.max_workers is unknown here but may well be set */
+	if (process_shared_preload_libraries_in_progress)
+		MarkGUCPrefixReserved("pg_flo");
+}

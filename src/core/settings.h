@@ -1,0 +1,39 @@
+/*
+ * settings.h
+ *		The pg_flo.* configuration parameters, all defined in settings.c.
+ */
+#ifndef FLO_SETTINGS_H
+#define FLO_SETTINGS_H
+
+/* processes */
+extern bool flo_enabled;
+extern int	flo_max_workers;
+extern int	flo_restart_interval;		/* ms: longest pause between two starts of a member */
+
+/* broker: where and as whom */
+extern char *flo_nats_url;
+extern char *flo_nats_user;
+extern char *flo_nats_password;
+extern char *flo_nats_password_file;
+extern char *flo_nats_token;
+extern char *flo_nats_credentials_file;
+extern bool flo_nats_tls;
+extern char *flo_nats_tls_ca_file;
+extern char *flo_nats_tls_cert_file;
+extern char *flo_nats_tls_key_file;
+
+/* stream */
+extern int	flo_stream_replicas;
+extern int	flo_stream_max_age;			/* s, 0 = unlimited */
+extern int	flo_stream_max_bytes;		/* MB, 0 = the broker's own limit */
+extern int	flo_broker_sync_interval;	/* s */
+extern int	flo_heartbeat_interval;		/* ms */
+
+/* copy of table definitions */
+extern char *flo_schema_dump_conninfo;
+extern char *flo_pg_dump_path;
+
+/* Define all of them; called from _PG_init only */
+extern void flo_settings_define(void);
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * trail.h
+ *		What this process is working on, for every error message it raises.
+ *
+ * Fill in what is known as it becomes known and clear it afterwards; the
+ * context line of an error is then made from it ("group "users", worker
+ * "postgres", transaction finished at 0/1A2B3C8, table public.orders, ...").
+ */
+#ifndef FLO_TRAIL_H
+#define FLO_TRAIL_H
+
+#include "access/xlogdefs.h"
+#include "utils/elog.h"
+
+typedef struct FloTrail
+{
+	const char *group;
+	const char *member;
+	XLogRecPtr	commit_lsn;		/* end LSN where known, else the commit record's start */
+	const char *operation;		/* "INSERT", ... */
+	const char *schema;
+	const char *table;
+	const char *column;
+} FloTrail;
+
+extern FloTrail flo_trail;
+
+/* Install / remove the error context callback of this process */
+extern void flo_trail_install(void);
+
+/* Forget table, column, operation and transaction; group and member stay */
+extern void flo_trail_clear(void);
+
+/* The context line, or NULL when nothing is known; in the caller's context */
+extern char *flo_trail_describe(void);
+
+#endif

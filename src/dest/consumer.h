@@ -1,0 +1,61 @@
+/*
+ * consumer.h
+ *		Hands out a group's chunks strictly in stream order, from a position on.
+ */
+#ifndef FLO_CONSUMER_H
+#define FLO_CONSUMER_H
+
+#include "bus/stream.h"
+#include "wire/chunk.h"
+
+typedef struct FloConsumer FloConsumer;
+
+typedef struct FloChunk
+{
+	FloChunkHeader header;
+	uint64		seq;
+	char	   *data;			/* writable, header included; one more byte behind the end, too */
+	int			len;
+	FloBusDelivery delivery;
+} FloChunk;
+
+typedef enum FloTake
+{
+	FLO_TAKE_CHUNK,				/* here is one */
+	FLO_TAKE_DRY,				/* nothing has arrived */
+	FLO_TAKE_LOST				/* the place in the stream is lost: attach anew */
+} FloTake;
+
+extern FloConsumer *flo_consumer_open(FloBus *bus, const char *stream, const char *consumer);
+
+/*
+ * Find the place from which a worker with this position goes on, and make the
+ * broker's consumer start there.  "hint" is a sequence to try first, 0 = none.
+ * False when the stream does not exist; fails for good when the stream begins
+ * after the position.
+ */
+extern bool flo_consumer_attach(FloConsumer *consumer, XLogRecPtr position, uint64 hint);
+
+/* The first chunk in the stream that counts; false when there is none */
+extern bool flo_consumer_first(FloConsumer *consumer, FloChunkHeader *header);
+
+/* The newest one */
+extern bool flo_consumer_newest(FloConsumer *consumer, FloChunkHeader *header);
+
+/*
+ * The next chunk that counts: void messages and those already seen are passed
+ * over.  Never waits.
+ */
+extern FloTake flo_consumer_take(FloConsumer *consumer, FloChunk *chunk);
+extern void flo_consumer_release(FloConsumer *consumer, FloChunk *chunk);
+
+/*
+ * Nothing came for a while: is the stream still the one we are reading?  False
+ * when the place is lost.
+ */
+extern bool flo_consumer_verify(FloConsumer *consumer);
+
+/* Nothing up to and including this sequence is needed any more */
+extern void flo_consumer_ack(FloConsumer *consumer, uint64 seq);
+
+#endif

@@ -1,0 +1,177 @@
+/*
+ * progress.c
+ *		What a worker has durably done.
+ *
+ * The position is the progress of a replication origin, which the server
+ * moves in the same commit as the rows and recovers after a crash.  Which
+ * source and generation it is a position of stands in flo.progress, written
+ * once when the worker begins; an LSN of anything else is never compared.
+ *
+ * The origin is armed for the apply commit only: any commit of this process
+ * with it set would move it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "core/compat.h"
+#include "core/names.h"
+#include "dest/progress.h"
+#include "miscadmin.h"
+#include "monitor/shstate.h"
+#include "replication/origin.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/uuid.h"
+
+struct FloProgress
+{
+	char	   *group;
+	char	   *worker;
+	RepOriginId origin;
+	bool		known;
+	FloProgressRow row;
+	char	   *generation;
+	XLogRecPtr	position;
+};
+
+void
+flo_progress_disarm(void)
+{
+	replorigin_session_origin = InvalidRepOriginId;
+	replorigin_session_origin_lsn = InvalidXLogRecPtr;
+	replorigin_session_origin_timestamp = 0;
+}
+
+static void
+hold_origin(FloProgress *progress)
+{
+	XLogRecPtr	recorded;
+
+	StartTransactionCommand();
+	flo_compat_origin_setup(progress->origin);
+	CommitTransactionCommand();
+
+	/* what a crash could still undo must not be built on */
+	recorded = replorigin_get_progress(progress->origin, true);
+	progress->position = Max(recorded, progress->row.start_lsn);
+}
+
+static void
+keep_row(FloProgress *progress, const FloProgressRow *row)
+{
+	progress->known = true;
+	progress->row = *row;
+	progress->generation = DatumGetCString(DirectFunctionCall1(uuid_out,
+															   UUIDPGetDatum(&progress->row.generation)));
+}
+
+FloProgress *
+flo_progress_open(const char *group, const char *worker)
+{
+	FloProgress *progress = palloc0(sizeof(FloProgress));
+	MemoryContext context = CurrentMemoryContext;
+	FloProgressRow *row;
+	char	   *origin = flo_name_origin(MyDatabaseId, group, worker);
+
+	progress->group = pstrdup(group);
+	progress->worker = pstrdup(worker);
+	progress->generation = "";
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	row = flo_store_progress(group, worker);
+	progress->origin = replorigin_by_name(origin, true);
+	if (row != NULL)
+	{
+		MemoryContextSwitchTo(context);
+		keep_row(progress, row);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+
+	if (progress->known && progress->origin == InvalidRepOriginId)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "Drop the worker and create it again with a fresh copy of the data.",
+				 "replication origin \"%s\" of this worker is lost, and with it the position", origin);
+	if (progress->known)
+		hold_origin(progress);
+	return progress;
+}
+
+bool
+flo_progress_known(const FloProgress *progress)
+{
+	return progress->known;
+}
+
+void
+flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *origin = flo_name_origin(MyDatabaseId, progress->group, progress->worker);
+	FloProgressRow row = {0};
+
+	row.system_identifier = source->system_identifier;
+	row.generation = source->generation;
+	row.generation_start = source->generation_start;
+	row.start_lsn = start;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+
+	/* An origin without a row is the remains of a worker that is no more */
+	if (progress->origin != InvalidRepOriginId)
+		replorigin_drop_by_name(origin, true, false);
+	progress->origin = replorigin_create(origin);
+	flo_store_save_progress(progress->group, progress->worker, &row);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	keep_row(progress, &row);
+	hold_origin(progress);
+}
+
+void
+flo_progress_check_source(const FloProgress *progress, const FloChunkHeader *source)
+{
+	static const char *const hint =
+	"The position of this worker means nothing in that stream: drop the worker and create it again with a fresh copy of the data.";
+
+	if (source->system_identifier != progress->row.system_identifier)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
+				 "the stream is owned by another source: system " UINT64_FORMAT " instead of " UINT64_FORMAT,
+				 source->system_identifier, progress->row.system_identifier);
+	if (memcmp(&source->generation, &progress->row.generation, sizeof(pg_uuid_t)) != 0)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
+				 "the stream is of another generation of the group: it began anew at %X/%X",
+				 LSN_FORMAT_ARGS(source->generation_start));
+}
+
+XLogRecPtr
+flo_progress_position(const FloProgress *progress)
+{
+	return progress->position;
+}
+
+const char *
+flo_progress_generation(const FloProgress *progress)
+{
+	return progress->generation;
+}
+
+XLogRecPtr
+flo_progress_commit(FloProgress *progress, XLogRecPtr position, TimestampTz commit_time)
+{
+	/* without an xid the commit would not move the origin */
+	(void) GetCurrentTransactionId();
+
+	replorigin_session_origin = progress->origin;
+	replorigin_session_origin_lsn = position;
+	replorigin_session_origin_timestamp = commit_time;
+	CommitTransactionCommand();
+	flo_progress_disarm();
+	progress->position = position;
+	return XactLastCommitEnd;
+}

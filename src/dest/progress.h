@@ -1,0 +1,45 @@
+/*
+ * progress.h
+ *		What a worker has durably done: its replication origin and its row in
+ *		flo.progress.
+ */
+#ifndef FLO_PROGRESS_H
+#define FLO_PROGRESS_H
+
+#include "conf/store.h"
+#include "wire/chunk.h"
+
+typedef struct FloProgress FloProgress;
+
+/*
+ * Read what is recorded and take hold of the origin.  Needs no transaction.
+ * 53xxx when the server has no origin free, 55006 when another process holds it.
+ */
+extern FloProgress *flo_progress_open(const char *group, const char *worker);
+
+/* Has the worker ever begun? */
+extern bool flo_progress_known(const FloProgress *progress);
+
+/* Begin: this source and generation, everything after "start" */
+extern void flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start);
+
+/* Fail for good unless the chunk is of the source and generation recorded */
+extern void flo_progress_check_source(const FloProgress *progress, const FloChunkHeader *source);
+
+/* End LSN of the last source transaction in a committed batch, or a heartbeat's position */
+extern XLogRecPtr flo_progress_position(const FloProgress *progress);
+
+/* The generation being followed, as text */
+extern const char *flo_progress_generation(const FloProgress *progress);
+
+/*
+ * Commit the open transaction together with the position.  The commit is
+ * asynchronous: returns the end of the commit record, up to which WAL has to
+ * be flushed before the position may be told to anybody.
+ */
+extern XLogRecPtr flo_progress_commit(FloProgress *progress, XLogRecPtr position, TimestampTz commit_time);
+
+/* First thing in every error path of the process: no later commit may move the origin */
+extern void flo_progress_disarm(void);
+
+#endif

@@ -1,0 +1,731 @@
+/*
+ * worker.c
+ *		The destination side of a group: from the stream to the sink.
+ *
+ *	 connect -> begin (first time) -> attach -> loop
+ *
+ * Chunks are processed strictly in stream order.  A batch, one transaction at
+ * the destination, takes in as many complete source transactions as have
+ * arrived, and is committed when it is full or the stream runs dry; a source
+ * transaction is never split across two.  The commit carries the position.
+ * Acknowledgements and reports follow only once it is flushed.
+ *
+ * Any error ends the process; the next one attaches where the position says.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "bus/stream.h"
+#include "commands/dbcommands.h"
+#include "conf/store.h"
+#include "conf/watch.h"
+#include "core/loop.h"
+#include "core/names.h"
+#include "core/settings.h"
+#include "core/trail.h"
+#include "dest/consumer.h"
+#include "dest/progress.h"
+#include "dest/worker.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "monitor/shstate.h"
+#include "sink/sink.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* ms between two flushes of commits, acknowledgements and reports under load */
+#define SETTLE_INTERVAL 100
+
+/* ms between two reports to the state bucket */
+#define REPORT_INTERVAL 500
+
+/* ms between two commits that only move the origin along with heartbeats */
+#define IDLE_ADVANCE_INTERVAL 10000
+
+typedef struct Worker
+{
+	/* names and configuration */
+	char	   *group;
+	char	   *worker;
+	char	   *stream;
+	char	   *bucket;
+	char	   *consumer_name;
+	char	   *database;
+	FloWorkerSpec *spec;
+
+	/* the pipe */
+	FloBus	   *bus;
+	FloConsumer *consumer;
+	FloChangeParser *parser;
+	FloSink    *sink;
+	FloProgress *progress;
+	MemoryContext turn;			/* reset after each chunk */
+
+	/* place */
+	XLogRecPtr	position;		/* all that committed at or below is in a batch or before it */
+	uint64		epoch;			/* of the chunk before */
+	uint64		number;
+	int			encoding;
+
+	/* the transaction being read */
+	bool		in_transaction;
+	bool		skipping;		/* it was applied before */
+	FloTransaction txn;
+	StringInfoData fragment;	/* of a record split over chunks */
+	uint32		fragment_total; /* 0 = none */
+
+	/* the batch: one transaction at the destination */
+	bool		batch_open;
+	int64		batch_changes;
+	XLogRecPtr	batch_lsn;		/* last complete source transaction in it */
+	TimestampTz batch_time;
+	TimestampTz batch_oldest;	/* commit time of the first */
+	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
+
+	/* committed, not known to be flushed */
+	XLogRecPtr	unflushed_local;	/* end of the newest commit record; invalid = all flushed */
+	uint64		unflushed_seq;	/* what may be acknowledged then */
+	TimestampTz unflushed_oldest;
+
+	/* durable */
+	XLogRecPtr	durable;		/* heartbeats included */
+	XLogRecPtr	origin_lsn;		/* what the origin holds on disk */
+	uint64		acked_seq;
+	uint64		reported_seq;
+	XLogRecPtr	reported_lsn;
+	XLogRecPtr	known;			/* newest LSN known from the stream */
+	FloCounters counters;		/* since the last report to shared memory */
+	TimestampTz settled;
+	TimestampTz reported;
+	TimestampTz advanced;
+	TimestampTz heard;			/* a chunk came, or the stream was verified */
+} Worker;
+
+/* --- configuration ---------------------------------------------------------------- */
+
+/* NULL when the worker is no more */
+static FloWorkerSpec *
+load_spec(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+	FloWorkerSpec *spec;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(old);
+	spec = flo_store_worker(w->group, w->worker);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return spec;
+}
+
+static char *
+own_database(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+	char	   *name;
+
+	StartTransactionCommand();
+	MemoryContextSwitchTo(old);
+	name = get_database_name(MyDatabaseId);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return name;
+}
+
+static void
+open_sink(Worker *w)
+{
+	const FloSinkOps *ops = flo_sink_ops(w->spec->sink);
+
+	if (ops == NULL)
+		flo_fail(ERRCODE_FEATURE_NOT_SUPPORTED, NULL, "this build of pg_flo has no such sink");
+	w->sink = ops->open(w->spec, &w->counters);
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool
+same_options(const FloWorkerOptions *a, const FloWorkerOptions *b)
+{
+	FloWorkerOptions x = *a;
+	FloWorkerOptions y = *b;
+
+	x.tables = x.directory = x.url = x.headers_file = x.secret_file = NULL;
+	y.tables = y.directory = y.url = y.headers_file = y.secret_file = NULL;
+	return memcmp(&x, &y, sizeof(x)) == 0 &&
+		same_text(a->tables, b->tables) &&
+		same_text(a->directory, b->directory) &&
+		same_text(a->url, b->url) &&
+		same_text(a->headers_file, b->headers_file) &&
+		same_text(a->secret_file, b->secret_file);
+}
+
+/*
+ * Between batches.  False when the worker is no more or its options are
+ * others: the launcher starts it again with them.
+ */
+static bool
+follow_configuration(Worker *w)
+{
+	FloWorkerSpec *before = w->spec;
+
+	if (!flo_watch_changed())
+		return true;
+	w->spec = load_spec(w);
+	return w->spec != NULL && w->spec->owner == before->owner &&
+		same_options(&w->spec->options, &before->options);
+}
+
+/* --- settling: flush, acknowledge, report -------------------------------------------- */
+
+static void
+show_state(Worker *w)
+{
+	FloPositions positions = {0};
+
+	positions.received = w->position;
+	positions.durable = w->durable;
+	positions.known = Max(w->known, w->durable);
+	positions.oldest_pending = w->unflushed_oldest != 0 ? w->unflushed_oldest : w->batch_oldest;
+	flo_state_report(&positions, &w->counters);
+	memset(&w->counters, 0, sizeof(w->counters));
+}
+
+/* Tell the replicator what need not be kept for us; only what the origin holds counts */
+static void
+report_to_bucket(Worker *w, bool wait)
+{
+	FloWorkerReport report = {0};
+	char	   *key = flo_report_key(w->consumer_name);
+	char	   *value;
+
+	report.consumer = w->consumer_name;
+	report.worker = w->worker;
+	report.system_identifier = GetSystemIdentifier();
+	report.database = w->database;
+	strlcpy(report.generation, flo_progress_generation(w->progress), sizeof(report.generation));
+	report.lsn = w->origin_lsn;
+	report.seq = w->acked_seq;
+	report.at = GetCurrentTimestamp();
+	value = flo_report_format(&report);
+	flo_bucket_put(w->bus, w->bucket, key, value, wait);
+	pfree(value);
+	pfree(key);
+	w->reported = report.at;
+	w->reported_lsn = report.lsn;
+	w->reported_seq = report.seq;
+}
+
+/* The newest LSN of the stream, as its replicator says from time to time */
+static void
+take_updates(Worker *w)
+{
+	FloBusUpdate update;
+
+	while (flo_bus_next_update(w->bus, &update))
+	{
+		const char *lsn = strstr(update.data, "\"lsn\": \"");
+		uint32		hi,
+					lo;
+
+		if (lsn != NULL && sscanf(lsn + strlen("\"lsn\": \""), "%X/%X", &hi, &lo) == 2)
+			w->known = Max(w->known, ((uint64) hi) << 32 | lo);
+		pfree(update.subject);
+		pfree(update.data);
+	}
+}
+
+/*
+ * Take note of commits that have reached the disk, with "force" of all of
+ * them.  Everything told to the outside happens here, after the flush.
+ */
+static void
+settle(Worker *w, bool force)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!force && !TimestampDifferenceExceeds(w->settled, now, SETTLE_INTERVAL))
+		return;
+	w->settled = now;
+	if (!XLogRecPtrIsInvalid(w->unflushed_local))
+	{
+		XLogFlush(w->unflushed_local);
+		w->unflushed_local = InvalidXLogRecPtr;
+		w->unflushed_oldest = 0;
+		w->origin_lsn = flo_progress_position(w->progress);
+		w->durable = Max(w->durable, w->origin_lsn);
+		if (w->unflushed_seq > w->acked_seq)
+		{
+			w->acked_seq = w->unflushed_seq;
+			flo_consumer_ack(w->consumer, w->acked_seq);
+		}
+	}
+	take_updates(w);
+	show_state(w);
+	if ((w->reported_seq != w->acked_seq || w->reported_lsn != w->origin_lsn) &&
+		TimestampDifferenceExceeds(w->reported, now, REPORT_INTERVAL))
+		report_to_bucket(w, false);
+}
+
+/* --- the batch ------------------------------------------------------------------------- */
+
+static void
+open_batch(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	StartTransactionCommand();
+	w->sink->ops->begin(w->sink);
+	w->batch_open = true;
+	w->batch_changes = 0;
+	w->batch_lsn = InvalidXLogRecPtr;
+	w->batch_oldest = 0;
+	MemoryContextSwitchTo(old);
+}
+
+/* Everything up to "done_seq" is contained in this batch and those before */
+static void
+commit_batch(Worker *w, uint64 done_seq)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	w->sink->ops->finish(w->sink);
+	w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
+	MemoryContextSwitchTo(old);
+	w->unflushed_seq = done_seq;
+	if (w->unflushed_oldest == 0)
+		w->unflushed_oldest = w->batch_oldest;
+	w->batch_open = false;
+	w->batch_oldest = 0;
+	flo_trail_clear();
+	settle(w, false);
+}
+
+/* The half of a transaction whose end will never come: the source sends it again */
+static void
+drop_half(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (!w->in_transaction)
+		return;
+	w->in_transaction = false;
+	w->fragment_total = 0;
+	flo_trail_clear();
+	if (w->skipping || !w->batch_open)
+		return;
+	Assert(XLogRecPtrIsInvalid(w->batch_lsn));
+	w->sink->ops->abort(w->sink);
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(old);
+	w->batch_open = false;
+	w->batch_oldest = 0;
+}
+
+/* --- messages --------------------------------------------------------------------------- */
+
+/*
+ * A transaction begins.  If its end is not in this chunk, what is complete is
+ * committed first: should the rest never come, only the half is undone.
+ */
+static void
+begin_transaction(Worker *w, const FloChange *begin, const FloChunk *chunk)
+{
+	w->in_transaction = true;
+	w->skipping = begin->final_lsn < w->position;
+	if (w->skipping)
+		return;
+	memset(&w->txn, 0, sizeof(w->txn));
+	w->txn.final_lsn = begin->final_lsn;
+	w->txn.commit_time = begin->commit_time;
+	w->txn.xid = begin->xid;
+	if (w->batch_open && (begin->final_lsn >= chunk->header.upto || begin->final_lsn <= w->careful_until))
+		commit_batch(w, chunk->seq - 1);
+	if (!w->batch_open)
+		open_batch(w);
+	if (w->batch_oldest == 0)
+		w->batch_oldest = begin->commit_time;
+	flo_trail.commit_lsn = begin->final_lsn;
+}
+
+static void
+end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
+{
+	w->in_transaction = false;
+	if (w->skipping)
+		return;
+	w->batch_lsn = commit->end_lsn;
+	w->batch_time = commit->commit_time;
+	w->position = commit->end_lsn;
+	w->counters.transactions++;
+	flo_trail_clear();
+	if (w->batch_changes >= w->spec->options.batch_size)
+		commit_batch(w, chunk->seq - 1);
+}
+
+static void
+process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
+{
+	const FloChange *change;
+
+	/* rows of a transaction applied before need not even be looked at */
+	if (w->in_transaction && w->skipping && strchr("IUDT", data[0]) != NULL)
+		return;
+	change = flo_change_parse(w->parser, data, len);
+	switch (change->op)
+	{
+		case FLO_OP_BEGIN:
+			begin_transaction(w, change, chunk);
+			break;
+		case FLO_OP_COMMIT:
+			end_transaction(w, change, chunk);
+			break;
+		case FLO_OP_INSERT:
+		case FLO_OP_UPDATE:
+		case FLO_OP_DELETE:
+		case FLO_OP_TRUNCATE:
+			if (!w->in_transaction)
+				ereport(ERROR,
+						(errcode(ERRCODE_PROTOCOL_VIOLATION),
+						 errmsg("a change stands outside a transaction in message " UINT64_FORMAT " of stream \"%s\"",
+								chunk->seq, w->stream)));
+			w->txn.ordinal++;
+			w->batch_changes++;
+			w->sink->ops->change(w->sink, &w->txn, change);
+			break;
+		case FLO_OP_ORIGIN:
+		case FLO_OP_RELATION:
+		case FLO_OP_TYPE:
+		case FLO_OP_MESSAGE:
+			break;
+	}
+}
+
+/* --- chunks ---------------------------------------------------------------------------------- */
+
+/* More bytes of a record that began in an earlier chunk */
+static void
+collect_fragment(Worker *w, const char *data, uint32 len, const FloChunk *chunk)
+{
+	/* one byte more, for the parser's use */
+	enlargeStringInfo(&w->fragment, len + 1);
+	appendBinaryStringInfo(&w->fragment, data, len);
+	if ((uint32) w->fragment.len < w->fragment_total)
+		return;
+	process_message(w, w->fragment.data, w->fragment_total, chunk);
+	w->fragment_total = 0;
+
+	/* do not keep the memory of a huge row */
+	if (w->fragment.maxlen > 1024 * 1024)
+	{
+		pfree(w->fragment.data);
+		initStringInfo(&w->fragment);
+	}
+}
+
+static void
+begin_fragment(Worker *w, const char *data, uint32 len, uint32 total, const FloChunk *chunk)
+{
+	if (total > MaxAllocSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a record of %u bytes is larger than this server can take", total)));
+	resetStringInfo(&w->fragment);
+	w->fragment_total = total;
+	collect_fragment(w, data, len, chunk);
+}
+
+/* Does the chunk go on where the one before ended? */
+static bool
+links(Worker *w, const FloChunkHeader *header)
+{
+	if (header->from > w->position)
+		return false;
+	if (!(header->flags & FLO_CHUNK_STARTS_INSIDE))
+		return true;
+	return w->in_transaction && header->epoch == w->epoch && header->number == w->number + 1;
+}
+
+static void
+process_records(Worker *w, FloChunk *chunk)
+{
+	FloChunkReader reader;
+	const char *data;
+	uint32		len;
+	uint32		total;
+
+	flo_chunk_read(&reader, chunk->data, chunk->len);
+	if (w->fragment_total > 0)
+	{
+		len = flo_chunk_take_raw(&reader, w->fragment_total - w->fragment.len, &data);
+		collect_fragment(w, data, len, chunk);
+	}
+	while (flo_chunk_next(&reader, &data, &len, &total))
+	{
+		if (len < total)
+			begin_fragment(w, data, len, total, chunk);
+		else
+			process_message(w, unconstify(char *, data), len, chunk);
+	}
+}
+
+/* False when the chunk does not link: the place has to be found anew */
+static bool
+process_chunk(Worker *w, FloChunk *chunk)
+{
+	const FloChunkHeader *header = &chunk->header;
+	MemoryContext old;
+
+	flo_progress_check_source(w->progress, header);
+	if (!links(w, header))
+		return false;
+	if (w->in_transaction && !(header->flags & FLO_CHUNK_STARTS_INSIDE))
+		drop_half(w);
+	if (header->encoding != w->encoding)
+	{
+		w->encoding = header->encoding;
+		flo_change_set_encoding(w->parser, w->encoding);
+		SetConfigOption("client_encoding", pg_encoding_to_char(w->encoding),
+						PGC_SUSET, PGC_S_OVERRIDE);
+	}
+	old = MemoryContextSwitchTo(w->turn);
+	process_records(w, chunk);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(w->turn);
+
+	w->epoch = header->epoch;
+	w->number = header->number;
+	w->position = Max(w->position, header->position);
+	w->known = Max(w->known, header->position);
+	w->counters.bytes += chunk->len;
+	return true;
+}
+
+/*
+ * The stream has run dry between transactions: everything read is committed,
+ * flushed and told.  What heartbeats say is durable by then, too.
+ */
+static void
+run_dry(Worker *w, uint64 done_seq)
+{
+	if (w->in_transaction)
+	{
+		settle(w, false);
+		return;
+	}
+	if (w->batch_open)
+		commit_batch(w, done_seq);
+	else if (XLogRecPtrIsInvalid(w->unflushed_local) && done_seq > w->acked_seq)
+	{
+		w->acked_seq = done_seq;
+		flo_consumer_ack(w->consumer, done_seq);
+	}
+	if (!XLogRecPtrIsInvalid(w->unflushed_local))
+	{
+		w->unflushed_seq = Max(w->unflushed_seq, done_seq);
+		settle(w, true);
+	}
+	w->durable = Max(w->durable, w->position);
+	show_state(w);
+}
+
+/* An idle group's position is kept in the origin as well, at a price of one commit now and then */
+static void
+advance_when_idle(Worker *w)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (w->in_transaction || w->batch_open ||
+		w->position <= flo_progress_position(w->progress) ||
+		!TimestampDifferenceExceeds(w->advanced, now, IDLE_ADVANCE_INTERVAL))
+		return;
+	w->advanced = now;
+	StartTransactionCommand();
+	w->unflushed_local = flo_progress_commit(w->progress, w->position, now);
+	w->unflushed_seq = w->acked_seq;
+	settle(w, true);
+}
+
+/* --- starting --------------------------------------------------------------------------------- */
+
+static void
+connect_bus(Worker *w)
+{
+	char		name[128];
+
+	snprintf(name, sizeof(name), "pg_flo worker %s %s", w->group, w->worker);
+	for (;;)
+	{
+		char	   *reason;
+
+		w->bus = flo_bus_try_connect(name, &reason);
+		if (w->bus != NULL)
+			return;
+		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", reason);
+		pfree(reason);
+		flo_wait(PGINVALID_SOCKET, false, 1000);
+	}
+}
+
+/*
+ * The first start of this worker: which source is it, and from where on?
+ * Waits until the stream has its first chunk.
+ */
+static void
+begin_following(Worker *w)
+{
+	FloChunkHeader header;
+	XLogRecPtr	start;
+
+	if (flo_bucket_get(w->bus, w->bucket, flo_report_key(w->consumer_name)) != NULL)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "The destination was restored to an earlier state, or the worker dropped without the broker. Where a start from the beginning is right, remove the registration with flo.drop_consumer().",
+				 "consumer \"%s\" is registered, but its position is not known here", w->consumer_name);
+	while (!flo_consumer_first(w->consumer, &header))
+	{
+		flo_state_set(FLO_STATE_WAITING, "for stream \"%s\": the group's replicator has published nothing yet", w->stream);
+		flo_bus_wait(w->bus, 1000);
+	}
+	start = header.generation_start;
+	if (w->spec->options.start == FLO_START_EARLIEST)
+		start = Max(start, header.from);
+	if (w->spec->options.start == FLO_START_LATEST && flo_consumer_newest(w->consumer, &header))
+		start = header.position;
+	else if (header.from > start)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "Other workers have consumed it already; create the worker with start => latest, or start over with flo.resync() at the source.",
+				 "history purged: the stream begins after %X/%X, the group at %X/%X",
+				 LSN_FORMAT_ARGS(header.from), LSN_FORMAT_ARGS(start));
+	flo_progress_begin(w->progress, &header, start);
+}
+
+/* Also called when the place in the stream was lost */
+static void
+attach(Worker *w, uint64 hint)
+{
+	drop_half(w);
+	if (w->batch_open)
+		commit_batch(w, w->unflushed_seq);
+	while (!flo_consumer_attach(w->consumer, w->position, hint))
+	{
+		flo_state_set(FLO_STATE_WAITING, "for stream \"%s\", which does not exist", w->stream);
+		flo_bus_wait(w->bus, 1000);
+	}
+	w->heard = GetCurrentTimestamp();
+	flo_state_set(FLO_STATE_STREAMING, NULL);
+}
+
+/* Where the last process of this worker had got to, as a hint */
+static uint64
+last_seq_reported(Worker *w)
+{
+	char	   *key = flo_report_key(w->consumer_name);
+	char	   *value = flo_bucket_get(w->bus, w->bucket, key);
+	FloWorkerReport report;
+
+	if (value == NULL || !flo_report_parse(key, value, &report))
+		return 0;
+	return report.seq;
+}
+
+/* --- the loop --------------------------------------------------------------------------------- */
+
+static void
+loop(Worker *w)
+{
+	uint64		done_seq = 0;
+
+	for (;;)
+	{
+		FloChunk	chunk;
+		FloTake		took;
+		bool		linked = true;
+
+		flo_check_interrupts();
+		took = flo_consumer_take(w->consumer, &chunk);
+		if (took == FLO_TAKE_CHUNK)
+		{
+			linked = process_chunk(w, &chunk);
+			flo_consumer_release(w->consumer, &chunk);
+			if (linked)
+			{
+				w->heard = GetCurrentTimestamp();
+				if (!w->in_transaction)
+					done_seq = chunk.seq;
+				settle(w, false);
+				flo_bus_pump(w->bus);
+				continue;
+			}
+		}
+		if (took == FLO_TAKE_LOST || !linked)
+		{
+			attach(w, 0);
+			done_seq = 0;
+			continue;
+		}
+		run_dry(w, done_seq);
+		advance_when_idle(w);
+		if (!w->in_transaction && !follow_configuration(w))
+			return;
+		if (TimestampDifferenceExceeds(w->heard, GetCurrentTimestamp(), Max(flo_heartbeat_interval, 1000)))
+		{
+			w->heard = GetCurrentTimestamp();
+			if (!flo_consumer_verify(w->consumer))
+			{
+				attach(w, 0);
+				done_seq = 0;
+				continue;
+			}
+		}
+		settle(w, false);
+		flo_bus_wait(w->bus, 1000);
+	}
+}
+
+void
+flo_worker_run(void)
+{
+	Worker	   *w = palloc0(sizeof(Worker));
+
+	w->group = flo_me->group;
+	w->worker = flo_me->member;
+	w->stream = flo_name_stream(w->group);
+	w->bucket = flo_name_bucket(w->group);
+	w->consumer_name = flo_name_consumer(w->group, w->worker, GetSystemIdentifier(), MyDatabaseId);
+	w->encoding = -1;
+	w->careful_until = flo_me->last_error_lsn;
+	w->turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
+	w->parser = flo_change_parser_create(CurrentMemoryContext);
+	initStringInfo(&w->fragment);
+	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	w->spec = load_spec(w);
+	if (w->spec == NULL)
+		return;
+	flo_errors_are_final = w->spec->options.on_error == FLO_ON_ERROR_STOP;
+	w->database = own_database();
+	open_sink(w);
+	w->progress = flo_progress_open(w->group, w->worker);
+	connect_bus(w);
+	w->consumer = flo_consumer_open(w->bus, w->stream, w->consumer_name);
+	if (!flo_progress_known(w->progress))
+		begin_following(w);
+	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
+	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
+	flo_bus_watch(w->bus, psprintf("$KV.%s.source", w->bucket));
+	attach(w, last_seq_reported(w));
+	report_to_bucket(w, true);
+	loop(w);
+}

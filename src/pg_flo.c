@@ -1,0 +1,32 @@
+/*
+ * pg_flo.c
+ *		What loading the library does: settings, shared memory, hooks, launcher.
+ *
+ * A backend that loads it late, because the library was not preloaded, gets
+ * the settings and SQL functions only; the latter say what is missing.
+ */
+#include "postgres.h"
+
+#include "conf/api.h"
+#include "conf/guard.h"
+#include "core/settings.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "monitor/shstate.h"
+#include "worker/launcher.h"
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	flo_settings_define();
+	flo_conf_xact_init();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	flo_shstate_request();
+	flo_guard_init();
+	flo_launcher_register();
+}

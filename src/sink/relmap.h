@@ -1,0 +1,132 @@
+/*
+ * relmap.h
+ *		Source tables and the destination tables their changes go to.
+ */
+#ifndef FLO_RELMAP_H
+#define FLO_RELMAP_H
+
+#include "sink/convert.h"
+#include "utils/palloc.h"
+#include "wire/change.h"
+
+typedef struct FloRelmap FloRelmap;
+struct FloStatement;
+
+/* How a row of the destination is found */
+typedef enum FloMatch
+{
+	FLO_MATCH_NOTHING,			/* the source sends nothing to find it by */
+	FLO_MATCH_KEY,				/* by the columns listed in "match" */
+	FLO_MATCH_ROW				/* by all columns; duplicates are possible */
+} FloMatch;
+
+/* What a source column is at the destination */
+typedef struct FloTargetColumn
+{
+	char	   *name;
+	char	   *quoted;
+	AttrNumber	attnum;
+	Oid			type;
+	int32		typmod;
+	bool		generated;		/* computed here: compared, never written */
+	bool		identity_always;	/* INSERT overrides it, UPDATE cannot assign it */
+	bool		matched;		/* one of "match" */
+	bool		in_key;			/* one of "key" */
+	FloConverter converter;
+} FloTargetColumn;
+
+/*
+ * A destination table as seen from one source relation.  Columns are numbered
+ * as in the source's messages throughout.
+ */
+typedef struct FloTarget
+{
+	/* identity */
+	Oid			relid;
+	char	   *schema;
+	char	   *table;
+	char	   *quoted;			/* "schema"."table" */
+	bool		partitioned;
+
+	/* columns */
+	int			natts;
+	FloTargetColumn *columns;
+	int			nwords;			/* of a bitmap over the columns */
+	uint64	   *writable;		/* columns that may be assigned */
+	uint64	   *matched;		/* columns in "match" */
+	uint64	   *identity;		/* columns that are GENERATED ALWAYS AS IDENTITY here */
+	bool		has_identity;	/* any of these */
+	char	   *touch;			/* quoted name of a column that may be set to itself, or NULL */
+
+	/* finding rows */
+	FloMatch	match_by;
+	int			nmatch;
+	int		   *match;			/* columns that find a row for UPDATE and DELETE */
+	int			nkey;			/* 0: no primary key here, or the source does not send all of it */
+	int		   *key;			/* columns of the destination's primary key */
+	char	  **key_quoted;
+	bool		key_deferrable; /* no arbiter for ON CONFLICT */
+
+	/* whom to be */
+	Oid			owner;
+	Oid			run_as;
+	bool		restricted;		/* run_as must not get at what this process may do */
+
+	/* prepared statements, see statement.h */
+	struct FloStatement *statements;
+	int			nstatements;
+
+	/* life */
+	MemoryContext context;		/* of all of the above */
+	uint64		version;		/* of the FloRelation it was made from */
+	uint32		namespace_hash;
+	bool		built;
+	bool		stale;			/* the table changed since */
+	bool		allowed;		/* roles were checked, and did not change since */
+	uint64		batch;			/* number of the batch that holds a lock on it */
+} FloTarget;
+
+/*
+ * Rows are applied as the destination table's owner when "as_worker" is
+ * false, else as "worker_owner".  Lives in "context"; there is at most one map
+ * per process.
+ */
+extern FloRelmap *flo_relmap_create(MemoryContext context, Oid worker_owner, bool as_worker);
+
+/* A new transaction begins: no locks are held */
+extern void flo_relmap_begin(FloRelmap *map);
+
+/*
+ * The destination of a source table, locked against changes of its definition
+ * until the end of the transaction.  Throws 42P01, 42703, 42809, 42501.  The
+ * result is valid until the next call.
+ */
+extern FloTarget *flo_relmap_open(FloRelmap *map, const FloRelation *relation);
+
+/* Forget everything, e.g. because routes changed */
+extern void flo_relmap_forget(FloRelmap *map);
+
+/* Act as the target's user; an abort of the transaction restores, too */
+typedef struct FloActAs
+{
+	Oid			user;
+	int			context;
+	int			guc_level;		/* 0: none */
+} FloActAs;
+
+extern void flo_target_enter(const FloTarget *target, FloActAs *saved);
+extern void flo_target_leave(const FloActAs *saved);
+
+static inline bool
+flo_bit_get(const uint64 *bits, int i)
+{
+	return (bits[i >> 6] >> (i & 63)) & 1;
+}
+
+static inline void
+flo_bit_set(uint64 *bits, int i)
+{
+	bits[i >> 6] |= UINT64CONST(1) << (i & 63);
+}
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * sink.c
+ *		Finds the implementation of a kind of sink.
+ */
+#include "postgres.h"
+
+#include "sink/sink.h"
+
+const FloSinkOps *
+flo_sink_ops(FloSinkKind kind)
+{
+	switch (kind)
+	{
+		case FLO_SINK_POSTGRES:
+			return &flo_sink_postgres;
+		case FLO_SINK_FILE:
+		case FLO_SINK_STDOUT:
+		case FLO_SINK_WEBHOOK:
+			break;
+	}
+	return NULL;
+}

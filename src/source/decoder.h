@@ -1,0 +1,79 @@
+/*
+ * decoder.h
+ *		The group's replication slot and its decoding, inside this process.
+ */
+#ifndef FLO_DECODER_H
+#define FLO_DECODER_H
+
+#include "access/xlogdefs.h"
+#include "conf/spec.h"
+#include "nodes/pg_list.h"
+
+/*
+ * Receives one logical replication message, valid until it returns.  Called
+ * inside the reorder buffer's own transaction: it may wait, and may throw,
+ * after which the decoder is unusable and the process has to leave.
+ */
+typedef void (*FloDecoderEmit) (void *arg, const char *data, uint32 len);
+
+typedef struct FloDecoder FloDecoder;
+
+/*
+ * Create the slot and return its consistent point: every transaction that
+ * commits at or after it will be decoded.  Waits for the write transactions
+ * open at this moment.  No transaction may be open.
+ */
+extern XLogRecPtr flo_slot_create(const char *slot);
+
+/* Drop a slot; absent is no error */
+extern void flo_slot_drop(const char *slot);
+
+typedef struct FloSlotInfo
+{
+	bool		exists;
+	bool		invalidated;	/* the server has removed what it needs */
+	XLogRecPtr	restart_lsn;
+	XLogRecPtr	confirmed_flush;
+} FloSlotInfo;
+
+extern void flo_slot_info(const char *slot, FloSlotInfo *info);
+
+/*
+ * Acquire the slot and decode what commits after "start" (at least the slot's
+ * confirmed_flush, which the caller checks).  55006 when another process
+ * holds the slot.
+ */
+extern FloDecoder *flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
+									FloOriginFilter origin, FloDecoderEmit emit, void *arg);
+
+/* Change what is sent on; in force for transactions decoded from now on */
+extern void flo_decoder_set_origin(FloDecoder *decoder, FloOriginFilter origin);
+
+/*
+ * Read one WAL record and decode it.  False when all flushed WAL has been
+ * read.  On return no transaction is half emitted.
+ */
+extern bool flo_decoder_step(FloDecoder *decoder);
+
+/* End of the last record read: everything that committed below it was emitted */
+extern XLogRecPtr flo_decoder_position(FloDecoder *decoder);
+
+/* The last record read, start and checksum; false before the first */
+extern bool flo_decoder_anchor(FloDecoder *decoder, XLogRecPtr *lsn, uint32 *crc);
+
+/*
+ * Does the WAL of this server hold, at an LSN, a record with this checksum?
+ */
+typedef enum FloAnchorResult
+{
+	FLO_ANCHOR_MATCHES,
+	FLO_ANCHOR_DIFFERS,
+	FLO_ANCHOR_GONE				/* that WAL was removed: nothing can be said */
+} FloAnchorResult;
+
+extern FloAnchorResult flo_decoder_check_anchor(XLogRecPtr lsn, uint32 crc);
+
+/* Release WAL below an LSN; "save" also makes that survive a crash (one fsync) */
+extern void flo_decoder_confirm(FloDecoder *decoder, XLogRecPtr lsn, bool save);
+
+#endif

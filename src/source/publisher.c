@@ -1,0 +1,511 @@
+/*
+ * publisher.c
+ *		Packs logical replication messages into chunks and publishes them.
+ *
+ * Promise: the stream holds the messages of this session in order and without
+ * a hole.  Every publish names the sequence the stream must end at, so the
+ * broker itself refuses whatever would leave one.  The first FLO_WINDOW
+ * chunks of a session go one at a time; from then on no late publish of an
+ * older session can fit any more, and up to FLO_WINDOW are in flight.
+ *
+ * Every chunk can be read on its own: before the first change of a relation
+ * in a chunk its description is put there, from the copy kept of what
+ * pgoutput sent once.
+ *
+ * Awkward: a row may be larger than a message of the broker, so a record may
+ * be split over chunks; and a transaction may be larger than memory, so this
+ * waits for the broker while the reorder buffer's transaction is open.
+ */
+#include "postgres.h"
+
+#include "core/trail.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "source/publisher.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "wire/change.h"
+
+/* Chunks are sent when they reach this many bytes; larger ones gain nothing */
+#define CHUNK_TARGET (256 * 1024)
+
+/* Room in max_payload for the NATS headers */
+#define HEADER_ALLOWANCE 512
+
+/* A broker that takes less than this in one message is of no use */
+#define SMALLEST_PAYLOAD (16 * 1024)
+
+/* Longest wait for the broker's answer to a publish, in ms */
+#define ACK_TIMEOUT 10000
+
+/* JetStream's err_codes that are part of the protocol */
+#define ERR_WRONG_LAST_SEQUENCE 10071
+#define ERR_STORE_FAILED 10077
+
+typedef struct InFlight
+{
+	XLogRecPtr	position;
+	TimestampTz commit_time;	/* of the oldest transaction in it; 0 for a heartbeat */
+	TimestampTz sent;
+} InFlight;
+
+typedef struct RelationEntry
+{
+	uint32		id;
+	uint64		chunk;			/* number of the last chunk that holds the description */
+	char	   *block;			/* length-prefixed records: its types, then itself */
+	int			len;
+} RelationEntry;
+
+struct FloPublisher
+{
+	FloBus	   *bus;
+	char	   *subject;
+	uint32		limit;			/* size of a chunk, in bytes */
+	FloPublisherAcked acked;
+	FloPublisherAnchor anchor;
+	void	   *arg;
+	MemoryContext context;
+
+	/* the chunk being packed */
+	StringInfoData chunk;
+	FloChunkHeader header;		/* of that chunk; upto, position and flags as far as known */
+	TimestampTz oldest;			/* commit time of its first transaction */
+
+	/* the transaction being packed */
+	bool		in_transaction;
+	uint64		txn_number;		/* number of the chunk it began in */
+	TimestampTz txn_time;
+	XLogRecPtr	upto;			/* last commit packed */
+	XLogRecPtr	position;		/* newest position published; never goes back */
+
+	/* the window */
+	uint64		first_free;		/* sequence from which on pipelining is safe */
+	uint64		next_seq;		/* sequence the next chunk will get */
+	uint64		next_ack;		/* sequence the next answer is about */
+	InFlight	flights[FLO_WINDOW];	/* of sequences next_ack .. next_seq - 1, by sequence */
+
+	/* relations */
+	HTAB	   *relations;
+	StringInfoData types;		/* type records waiting for their relation */
+	RelationEntry *last_relation;	/* of the change before */
+
+	FloCounters counters;
+};
+
+/* --- the window ---------------------------------------------------------------- */
+
+static int
+in_flight(FloPublisher *pub)
+{
+	return (int) (pub->next_seq - pub->next_ack);
+}
+
+static int
+window_size(FloPublisher *pub)
+{
+	return pub->next_ack >= pub->first_free ? FLO_WINDOW : 1;
+}
+
+static InFlight *
+flight_of(FloPublisher *pub, uint64 seq)
+{
+	return &pub->flights[seq % FLO_WINDOW];
+}
+
+static void
+refused(FloPublisher *pub, const FloBusAck *ack)
+{
+	if (ack->err_code == ERR_STORE_FAILED)
+		ereport(ERROR,
+				(errcode(ERRCODE_DISK_FULL),
+				 errmsg("the broker does not store more: %s", ack->error),
+				 errhint("See flo.stream_status() for who holds the stream, or raise stream_max_bytes.")));
+	if (ack->err_code == ERR_WRONG_LAST_SEQUENCE)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the broker refused a chunk: %s", ack->error),
+				 errdetail("The stream ends elsewhere than this publishing session expected; a new session finds its place again.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("the broker refused a chunk: %s", ack->error)));
+}
+
+void
+flo_publisher_pump(FloPublisher *pub)
+{
+	FloBusAck	ack;
+
+	flo_bus_pump(pub->bus);
+	while (flo_bus_next_ack(pub->bus, &ack))
+	{
+		uint64		seq = pub->next_ack;
+
+		if (!ack.stored)
+			refused(pub, &ack);
+		if (in_flight(pub) == 0 || ack.token != seq || ack.seq != seq)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("the broker acknowledged sequence " UINT64_FORMAT " where " UINT64_FORMAT " was due",
+							ack.seq, seq)));
+		pub->next_ack++;
+		pub->acked(pub->arg, flight_of(pub, seq)->position, seq);
+	}
+	if (in_flight(pub) > 0 &&
+		TimestampDifferenceExceeds(flight_of(pub, pub->next_ack)->sent,
+								   GetCurrentTimestamp(), ACK_TIMEOUT))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("the broker did not acknowledge a chunk within %d s", ACK_TIMEOUT / 1000)));
+}
+
+static void
+wait_for_room(FloPublisher *pub)
+{
+	flo_publisher_pump(pub);
+	while (in_flight(pub) >= window_size(pub))
+	{
+		flo_bus_wait(pub->bus, 1000);
+		flo_publisher_pump(pub);
+	}
+}
+
+/* --- chunks -------------------------------------------------------------------- */
+
+static bool
+chunk_is_empty(FloPublisher *pub)
+{
+	return pub->chunk.len == FLO_CHUNK_HEADER_SIZE;
+}
+
+static void
+start_chunk(FloPublisher *pub)
+{
+	flo_chunk_reset(&pub->chunk);
+	pub->header.number++;
+	pub->header.from = pub->upto;
+	pub->header.flags = pub->in_transaction ? FLO_CHUNK_STARTS_INSIDE : 0;
+	pub->header.txn_number = pub->in_transaction ? pub->txn_number : pub->header.number;
+	pub->oldest = pub->in_transaction ? pub->txn_time : 0;
+}
+
+/* Seal and publish the chunk as it is; there must be room in the window */
+static void
+send_chunk(FloPublisher *pub)
+{
+	InFlight   *flight = flight_of(pub, pub->next_seq);
+
+	if (pub->in_transaction)
+		pub->header.flags |= FLO_CHUNK_ENDS_INSIDE;
+	pub->position = Max(pub->position, pub->upto);
+	pub->header.upto = pub->upto;
+	pub->header.position = pub->position;
+	pub->anchor(pub->arg, &pub->header.anchor_lsn, &pub->header.anchor_crc);
+	flo_chunk_seal(&pub->chunk, &pub->header);
+
+	flight->position = pub->position;
+	flight->commit_time = pub->oldest;
+	flight->sent = GetCurrentTimestamp();
+	flo_bus_publish_expect(pub->bus, pub->subject, pub->next_seq - 1, pub->next_seq,
+						   pub->chunk.data, pub->chunk.len);
+	pub->next_seq++;
+	pub->counters.bytes += pub->chunk.len;
+	start_chunk(pub);
+}
+
+static void
+send_when_room(FloPublisher *pub)
+{
+	wait_for_room(pub);
+	send_chunk(pub);
+}
+
+/* Append a record, split over as many chunks as it takes */
+static void
+put_record(FloPublisher *pub, const char *data, uint32 len)
+{
+	uint32		room = pub->limit - pub->chunk.len;
+
+	if (len + sizeof(uint32) <= room)
+	{
+		flo_chunk_append(&pub->chunk, data, len);
+		return;
+	}
+	if (room <= sizeof(uint32))
+	{
+		send_when_room(pub);
+		room = pub->limit - pub->chunk.len;
+	}
+	flo_chunk_append_length(&pub->chunk, len);
+	room -= sizeof(uint32);
+	while (len > room)
+	{
+		flo_chunk_append_raw(&pub->chunk, data, room);
+		data += room;
+		len -= room;
+		pub->header.flags |= FLO_CHUNK_ENDS_FRAGMENT;
+		send_when_room(pub);
+		pub->header.flags |= FLO_CHUNK_STARTS_FRAGMENT;
+		room = pub->limit - pub->chunk.len;
+	}
+	flo_chunk_append_raw(&pub->chunk, data, len);
+}
+
+/* --- relations ------------------------------------------------------------------- */
+
+static uint32
+get_id(const char *data)
+{
+	uint32		id;
+
+	memcpy(&id, data, sizeof(id));
+	return pg_ntoh32(id);
+}
+
+/* Keep a relation's description, with the types that came before it */
+static void
+remember_relation(FloPublisher *pub, const char *data, uint32 len)
+{
+	uint32		id = get_id(data + 1);
+	bool		found;
+	RelationEntry *entry = hash_search(pub->relations, &id, HASH_ENTER, &found);
+
+	if (found)
+		pfree(entry->block);
+	flo_chunk_append(&pub->types, data, len);
+	entry->block = MemoryContextAlloc(pub->context, pub->types.len);
+	memcpy(entry->block, pub->types.data, pub->types.len);
+	entry->len = pub->types.len;
+	entry->chunk = 0;
+	resetStringInfo(&pub->types);
+}
+
+static RelationEntry *
+find_relation(FloPublisher *pub, const char *id_bytes)
+{
+	uint32		id = get_id(id_bytes);
+
+	if (pub->last_relation == NULL || pub->last_relation->id != id)
+		pub->last_relation = hash_search(pub->relations, &id, HASH_FIND, NULL);
+	if (pub->last_relation == NULL)
+		elog(ERROR, "change of relation %u before its description", id);
+	return pub->last_relation;
+}
+
+/* Put a relation's records into this chunk unless they are there */
+static void
+describe_relation(FloPublisher *pub, RelationEntry *entry)
+{
+	int			at = 0;
+
+	if (entry->chunk == pub->header.number)
+		return;
+	while (at < entry->len)
+	{
+		uint32		len = get_id(entry->block + at);
+
+		put_record(pub, entry->block + at + sizeof(uint32), len);
+		at += sizeof(uint32) + len;
+	}
+	entry->chunk = pub->header.number;
+}
+
+/*
+ * Append a change of some relations, each described in this chunk first.  A
+ * chunk that has content and cannot take it all is sent before, so that the
+ * descriptions stand in the chunk where the change begins.
+ */
+static void
+append_change(FloPublisher *pub, const char *data, uint32 len,
+			  const char *ids, uint32 nids)
+{
+	Size		needed = (Size) len + sizeof(uint32);
+
+	for (uint32 i = 0; i < nids; i++)
+	{
+		RelationEntry *entry = find_relation(pub, ids + i * sizeof(uint32));
+
+		if (entry->chunk != pub->header.number)
+			needed += entry->len;
+	}
+	if (!chunk_is_empty(pub) && pub->chunk.len + needed > pub->limit)
+		send_when_room(pub);
+	for (uint32 i = 0; i < nids; i++)
+		describe_relation(pub, find_relation(pub, ids + i * sizeof(uint32)));
+	put_record(pub, data, len);
+}
+
+/* --- messages -------------------------------------------------------------------- */
+
+static uint64
+get64(const char *data)
+{
+	uint64		value;
+
+	memcpy(&value, data, sizeof(value));
+	return pg_ntoh64(value);
+}
+
+static void
+append_plain(FloPublisher *pub, const char *data, uint32 len)
+{
+	if (!chunk_is_empty(pub) && pub->chunk.len + len + sizeof(uint32) > pub->limit)
+		send_when_room(pub);
+	put_record(pub, data, len);
+}
+
+/* BEGIN: final LSN, commit time, xid */
+static void
+append_begin(FloPublisher *pub, const char *data, uint32 len)
+{
+	append_plain(pub, data, len);
+	pub->in_transaction = true;
+	pub->txn_number = pub->header.number;
+	pub->txn_time = (TimestampTz) get64(data + 9);
+	if (pub->oldest == 0)
+		pub->oldest = pub->txn_time;
+}
+
+/* COMMIT: flags, commit LSN, end LSN, commit time */
+static void
+append_commit(FloPublisher *pub, const char *data, uint32 len)
+{
+	append_plain(pub, data, len);
+	pub->in_transaction = false;
+	pub->upto = get64(data + 10);
+	pub->header.commit_time = (TimestampTz) get64(data + 18);
+	pub->counters.transactions++;
+}
+
+void
+flo_publisher_append(void *publisher, const char *data, uint32 len)
+{
+	FloPublisher *pub = publisher;
+
+	switch (data[0])
+	{
+		case FLO_OP_INSERT:
+			pub->counters.inserts++;
+			append_change(pub, data, len, data + 1, 1);
+			break;
+		case FLO_OP_UPDATE:
+			pub->counters.updates++;
+			append_change(pub, data, len, data + 1, 1);
+			break;
+		case FLO_OP_DELETE:
+			pub->counters.deletes++;
+			append_change(pub, data, len, data + 1, 1);
+			break;
+		case FLO_OP_TRUNCATE:
+			pub->counters.truncates++;
+			append_change(pub, data, len, data + 6, get_id(data + 1));
+			break;
+		case FLO_OP_BEGIN:
+			append_begin(pub, data, len);
+			break;
+		case FLO_OP_COMMIT:
+			append_commit(pub, data, len);
+			break;
+		case FLO_OP_TYPE:
+			flo_chunk_append(&pub->types, data, len);
+			break;
+		case FLO_OP_RELATION:
+			remember_relation(pub, data, len);
+			break;
+		default:
+
+			/*
+			 * Origins are no business of a destination; decoding messages are
+			 * those of other programs.
+			 */
+			break;
+	}
+}
+
+/* --- the session ------------------------------------------------------------------ */
+
+FloPublisher *
+flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *identity,
+				   const FloSession *session, FloPublisherAcked acked,
+				   FloPublisherAnchor anchor, void *arg)
+{
+	FloPublisher *pub = palloc0(sizeof(FloPublisher));
+	HASHCTL		control = {0};
+
+	if (flo_bus_max_payload(bus) < SMALLEST_PAYLOAD)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("max_payload of nats-server is " INT64_FORMAT " bytes, less than the %d that pg_flo needs",
+						flo_bus_max_payload(bus), SMALLEST_PAYLOAD),
+				 errhint("Raise max_payload in the configuration of nats-server.")));
+	pub->bus = bus;
+	pub->subject = pstrdup(subject);
+	pub->limit = (uint32) Min((int64) CHUNK_TARGET, flo_bus_max_payload(bus) - HEADER_ALLOWANCE);
+	pub->acked = acked;
+	pub->anchor = anchor;
+	pub->arg = arg;
+	pub->context = CurrentMemoryContext;
+
+	pub->header = *identity;
+	pub->header.encoding = (uint16) GetDatabaseEncoding();
+	pub->header.epoch = session->epoch;
+	pub->header.number = 0;
+	pub->upto = session->from;
+	pub->position = session->start;
+
+	pub->next_seq = pub->next_ack = session->last_seq + 1;
+	pub->first_free = session->last_seq + 1 + FLO_WINDOW;
+
+	control.keysize = sizeof(uint32);
+	control.entrysize = sizeof(RelationEntry);
+	control.hcxt = CurrentMemoryContext;
+	pub->relations = hash_create("pg_flo relation descriptions", 64, &control,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	initStringInfo(&pub->types);
+	initStringInfo(&pub->chunk);
+	enlargeStringInfo(&pub->chunk, pub->limit + 1);
+	start_chunk(pub);
+	return pub;
+}
+
+void
+flo_publisher_flush(FloPublisher *pub)
+{
+	Assert(!pub->in_transaction);
+	if (!chunk_is_empty(pub) && in_flight(pub) < window_size(pub))
+		send_chunk(pub);
+}
+
+bool
+flo_publisher_idle(FloPublisher *pub)
+{
+	return chunk_is_empty(pub) && in_flight(pub) == 0 && !pub->in_transaction;
+}
+
+void
+flo_publisher_heartbeat(FloPublisher *pub, XLogRecPtr position)
+{
+	Assert(flo_publisher_idle(pub));
+	pub->header.flags = FLO_CHUNK_HEARTBEAT;
+	pub->header.commit_time = GetCurrentTimestamp();
+	pub->position = Max(pub->position, position);
+	send_chunk(pub);
+}
+
+TimestampTz
+flo_publisher_oldest(FloPublisher *pub)
+{
+	for (uint64 seq = pub->next_ack; seq < pub->next_seq; seq++)
+		if (flight_of(pub, seq)->commit_time != 0)
+			return flight_of(pub, seq)->commit_time;
+	return pub->oldest;
+}
+
+void
+flo_publisher_take_counters(FloPublisher *pub, FloCounters *counters)
+{
+	*counters = pub->counters;
+	memset(&pub->counters, 0, sizeof(pub->counters));
+}

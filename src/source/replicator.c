@@ -1,0 +1,611 @@
+/*
+ * replicator.c
+ *		The source side of a group: from WAL to the stream.
+ *
+ *	 connect -> generation and slot -> stream -> session -> loop
+ *
+ * The steps before the loop decide whether this source may publish at all;
+ * src/source/session.c holds the rules.  The loop decodes, publishes, takes
+ * the broker's answers and lets go of what nobody needs any more.  Any error
+ * ends the process and so the session; the next one finds its place again in
+ * the stream.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "bus/stream.h"
+#include "conf/publication.h"
+#include "conf/store.h"
+#include "conf/watch.h"
+#include "core/loop.h"
+#include "core/names.h"
+#include "core/settings.h"
+#include "miscadmin.h"
+#include "monitor/shstate.h"
+#include "source/decoder.h"
+#include "source/publisher.h"
+#include "source/replicator.h"
+#include "source/session.h"
+#include "source/settle.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+/* Records decoded between two looks at the socket */
+#define STEPS_PER_TURN 256
+
+/* ms between two rounds of letting go and of reporting */
+#define HOUSEKEEPING_INTERVAL 200
+
+/* ms between two saves of the slot to disk, each an fsync */
+#define SLOT_SAVE_INTERVAL 10000
+
+/* A stream with less room than this is full */
+#define SPACE_NEEDED ((int64) 1024 * 1024)
+
+/* Memory for one transaction before it spills to disk, see doc/internals */
+#define DECODING_WORK_MEM "24MB"
+
+typedef struct Replicator
+{
+	/* names and configuration */
+	char	   *group;
+	char	   *stream;
+	char	   *slot;
+	char	   *bucket;
+	FloReplicatorSpec *spec;
+	MemoryContext spec_context;
+	FloChunkHeader identity;
+	uint64		recorded_epoch;
+	uint64		reloads;		/* flo_reload_count the limits were made from */
+
+	/* the pipe */
+	FloBus	   *bus;
+	FloDecoder *decoder;
+	FloPublisher *publisher;
+	FloSettle  *settle;
+	FloSession	session;
+
+	/* progress */
+	XLogRecPtr	published;		/* position of the newest acknowledged chunk */
+	uint64		published_seq;
+	XLogRecPtr	reported;		/* "source" key of the bucket */
+	uint64		purged;
+	TimestampTz last_sent;		/* a chunk or a heartbeat was acknowledged */
+	TimestampTz housekeeping;
+	TimestampTz slot_saved;
+	XLogRecPtr	slot_saved_lsn;
+} Replicator;
+
+/* --- before the loop --------------------------------------------------------------- */
+
+static void
+connect_bus(Replicator *rep)
+{
+	char		name[128];
+
+	snprintf(name, sizeof(name), "pg_flo replicator %s", rep->group);
+	for (;;)
+	{
+		char	   *reason;
+
+		rep->bus = flo_bus_try_connect(name, &reason);
+		if (rep->bus != NULL)
+			return;
+		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", reason);
+		pfree(reason);
+		flo_wait(PGINVALID_SOCKET, false, 1000);
+	}
+}
+
+/* Reads this group's row; false when it is gone */
+static bool
+load_spec(Replicator *rep)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	MemoryContextReset(rep->spec_context);
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(rep->spec_context);
+	rep->spec = flo_store_replicator(rep->group);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return rep->spec != NULL;
+}
+
+static FloGeneration *
+load_generation(const char *group)
+{
+	MemoryContext old = CurrentMemoryContext;
+	FloGeneration *generation;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(old);
+	generation = flo_store_generation(group);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return generation;
+}
+
+/* Durable before it returns: what is published next relies on it */
+static void
+save_generation(const char *group, const FloGeneration *generation, bool epoch_only)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+	if (epoch_only)
+		flo_store_save_epoch(group, generation->epoch);
+	else
+		flo_store_save_generation(group, generation);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
+static void
+new_uuid(pg_uuid_t *uuid)
+{
+	if (!pg_strong_random(uuid->data, UUID_LEN))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+	uuid->data[6] = (uuid->data[6] & 0x0f) | 0x40;
+	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
+}
+
+static FloStreamConfig
+stream_config(Replicator *rep)
+{
+	const FloReplicatorOptions *options = &rep->spec->options;
+	FloStreamConfig config = {0};
+
+	config.name = rep->stream;
+	config.subject = flo_name_subject(rep->group);
+	config.max_bytes = options->stream_max_bytes >= 0 ? options->stream_max_bytes :
+		(int64) flo_stream_max_bytes * 1024 * 1024;
+	config.max_age = options->stream_max_age >= 0 ? options->stream_max_age : flo_stream_max_age;
+	config.replicas = (int) (options->stream_replicas > 0 ? options->stream_replicas : flo_stream_replicas);
+	config.description = psprintf("pg_flo group %s of system " UINT64_FORMAT,
+								  rep->group, GetSystemIdentifier());
+	rep->reloads = flo_reload_count;
+	return config;
+}
+
+/*
+ * The first start of a group: its slot, and the generation that begins with
+ * it.  A slot without a recorded generation is the remains of a crash between
+ * the two; nothing was published from it.
+ */
+static FloGeneration *
+begin_generation(Replicator *rep)
+{
+	FloGeneration *generation = palloc0(sizeof(FloGeneration));
+	FloStreamInfo info;
+	FloStreamEnd end;
+
+	if (flo_stream_info(rep->bus, rep->stream, &info))
+	{
+		flo_session_read_end(rep->bus, rep->stream, &info, &end);
+		if (end.found)
+			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					 "Remove it with flo.drop_replicator(..., purge_stream => true) where it is no longer needed, or use another group name.",
+					 "stream \"%s\" is owned by another source (system " UINT64_FORMAT ") or by an earlier group of this name",
+					 rep->stream, end.newest.system_identifier);
+	}
+	flo_slot_drop(rep->slot);
+	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
+	generation->start = flo_slot_create(rep->slot);
+	new_uuid(&generation->id);
+	save_generation(rep->group, generation, false);
+	return generation;
+}
+
+/* The slot's state; fails for good when what was recorded is no longer there */
+static XLogRecPtr
+check_slot(Replicator *rep)
+{
+	FloSlotInfo slot;
+
+	flo_slot_info(rep->slot, &slot);
+	if (!slot.exists)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "It was dropped, or this server was promoted without it: flo.resync() starts a new generation.",
+				 "lost slot: replication slot \"%s\" does not exist any more", rep->slot);
+	if (slot.invalidated)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "See max_slot_wal_keep_size; flo.resync() starts a new generation.",
+				 "lost slot: the server has removed WAL that replication slot \"%s\" needs", rep->slot);
+	return slot.confirmed_flush;
+}
+
+static void
+load_reports(Replicator *rep)
+{
+	ListCell   *cell;
+
+	flo_bus_watch(rep->bus, flo_bucket_subject(rep->bucket));
+	foreach(cell, flo_bucket_keys(rep->bus, rep->bucket))
+	{
+		char	   *key = lfirst(cell);
+		char	   *value = flo_bucket_get(rep->bus, rep->bucket, key);
+
+		if (value != NULL)
+			flo_settle_report(rep->settle, key, value);
+	}
+}
+
+/* Reports of the workers that have come in by themselves */
+static void
+take_reports(Replicator *rep)
+{
+	FloBusUpdate update;
+
+	while (flo_bus_next_update(rep->bus, &update))
+	{
+		/* $KV.<bucket>.<key> */
+		const char *key = update.subject + strlen("$KV.") + strlen(rep->bucket) + 1;
+
+		flo_settle_report(rep->settle, key, update.len > 0 ? update.data : NULL);
+		pfree(update.subject);
+		pfree(update.data);
+	}
+}
+
+/* Who holds the stream: the worker that has reported the lowest position */
+static const char *
+slowest_worker(Replicator *rep)
+{
+	FloWorkerReport *slowest = NULL;
+	ListCell   *cell;
+
+	foreach(cell, flo_settle_reports(rep->settle))
+	{
+		FloWorkerReport *report = lfirst(cell);
+
+		if (slowest == NULL || report->seq < slowest->seq)
+			slowest = report;
+	}
+	return slowest != NULL ? psprintf("slowest consumer %s", slowest->worker) : "no worker has registered yet";
+}
+
+static char *
+size_text(int64 bytes)
+{
+	return TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes)));
+}
+
+static void
+purge(Replicator *rep)
+{
+	uint64		seq = flo_settle_purgeable(rep->settle, rep->published_seq);
+
+	if (seq <= rep->purged)
+		return;
+	flo_stream_purge_below(rep->bus, rep->stream, seq);
+	rep->purged = seq;
+}
+
+/* A full stream takes no more until workers have caught up or the limit is raised */
+static void
+wait_for_space(Replicator *rep, FloStreamInfo *info)
+{
+	while (info->max_bytes > 0 &&
+		   info->bytes + Min(SPACE_NEEDED, info->max_bytes / 4) > info->max_bytes)
+	{
+		flo_state_set(FLO_STATE_WAITING, "stream full: %s of %s, %s",
+					  size_text(info->bytes), size_text(info->max_bytes), slowest_worker(rep));
+		flo_bus_wait(rep->bus, 1000);
+		take_reports(rep);
+		rep->published_seq = info->last_seq;
+		purge(rep);
+		if (rep->reloads != flo_reload_count || flo_watch_changed())
+		{
+			FloStreamConfig config;
+
+			if (!load_spec(rep))
+				return;
+			config = stream_config(rep);
+			flo_stream_update(rep->bus, &config);
+		}
+		if (!flo_stream_info(rep->bus, rep->stream, info))
+			return;
+	}
+}
+
+/*
+ * Find or make the stream and begin a session on it.  A stream that should be
+ * there and is not counts as an empty one: whether that is a loss is decided
+ * like for any other end of the stream.
+ */
+static void
+begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
+{
+	FloStreamConfig config = stream_config(rep);
+	FloStreamInfo info;
+	FloStreamEnd end;
+	FloGeneration generation = {0};
+
+	memset(&info, 0, sizeof(info));
+	memset(&end, 0, sizeof(end));
+	flo_bucket_create(rep->bus, rep->bucket, config.replicas);
+	load_reports(rep);
+	if (flo_stream_info(rep->bus, rep->stream, &info))
+	{
+		flo_stream_update(rep->bus, &config);
+		flo_session_read_end(rep->bus, rep->stream, &info, &end);
+		flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
+						  confirmed_flush, flo_settle_reports(rep->settle), &rep->session);
+		wait_for_space(rep, &info);
+	}
+	else
+	{
+		flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
+						  confirmed_flush, flo_settle_reports(rep->settle), &rep->session);
+		flo_stream_create(rep->bus, &config);
+	}
+	generation.epoch = rep->recorded_epoch = rep->session.epoch;
+	save_generation(rep->group, &generation, true);
+	rep->published = rep->session.start;
+	rep->published_seq = rep->session.last_seq;
+}
+
+/* --- the loop ---------------------------------------------------------------------- */
+
+/* The group's publications, in this context */
+static List *
+publications(const char *group)
+{
+	MemoryContext old = CurrentMemoryContext;
+	List	   *names;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(old);
+	names = flo_publication_names(group);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return names;
+}
+
+static void
+report(Replicator *rep)
+{
+	FloPositions positions = {0};
+	FloCounters counters;
+
+	positions.received = Max(flo_decoder_position(rep->decoder), rep->session.start);
+	positions.durable = rep->published;
+	positions.known = rep->published;
+	positions.oldest_pending = flo_publisher_oldest(rep->publisher);
+	flo_publisher_take_counters(rep->publisher, &counters);
+	flo_state_report(&positions, &counters);
+}
+
+/* For people and other tools: nothing here depends on it */
+static void
+show_position(Replicator *rep)
+{
+	char	   *value;
+
+	if (rep->reported == rep->published)
+		return;
+	value = psprintf("{\"lsn\": \"%X/%X\", \"system_identifier\": \"" UINT64_FORMAT "\", \"generation\": \"%s\", \"epoch\": " UINT64_FORMAT "}",
+					 LSN_FORMAT_ARGS(rep->published), rep->identity.system_identifier,
+					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&rep->identity.generation))),
+					 rep->session.epoch);
+	flo_bucket_put(rep->bus, rep->bucket, "source", value, false);
+	pfree(value);
+	rep->reported = rep->published;
+}
+
+/* Between transactions only: never inside a callback of the decoder */
+static void
+release_wal(Replicator *rep, TimestampTz now)
+{
+	XLogRecPtr	lsn = Min(flo_settle_confirmable(rep->settle, rep->spec->options.release_wal),
+						  rep->published);
+	bool		save = lsn > rep->slot_saved_lsn &&
+		TimestampDifferenceExceeds(rep->slot_saved, now, SLOT_SAVE_INTERVAL);
+
+	if (!XLogRecPtrIsInvalid(lsn))
+		flo_decoder_confirm(rep->decoder, lsn, save);
+	if (save)
+	{
+		rep->slot_saved = now;
+		rep->slot_saved_lsn = lsn;
+	}
+}
+
+/* Now and then; "inside" a transaction's callbacks only what is allowed there */
+static void
+housekeep(Replicator *rep, bool inside)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(rep->housekeeping, now, HOUSEKEEPING_INTERVAL))
+		return;
+	rep->housekeeping = now;
+	take_reports(rep);
+	purge(rep);
+	show_position(rep);
+	report(rep);
+	if (!inside)
+		release_wal(rep, now);
+}
+
+/* Chunks are acknowledged: called while publishing, also inside a transaction */
+static void
+chunk_acknowledged(void *arg, XLogRecPtr position, uint64 seq)
+{
+	Replicator *rep = arg;
+
+	rep->published = position;
+	rep->published_seq = seq;
+	rep->last_sent = GetCurrentTimestamp();
+	flo_settle_acked(rep->settle, position);
+	housekeep(rep, true);
+}
+
+static bool
+last_record(void *arg, XLogRecPtr *lsn, uint32 *crc)
+{
+	Replicator *rep = arg;
+
+	return flo_decoder_anchor(rep->decoder, lsn, crc);
+}
+
+static void
+emit(void *arg, const char *data, uint32 len)
+{
+	flo_publisher_append(((Replicator *) arg)->publisher, data, len);
+}
+
+/* Configuration changed: false when the group has no replicator any more */
+static bool
+follow_configuration(Replicator *rep)
+{
+	FloStreamConfig config;
+	bool		changed = flo_watch_changed();
+
+	if (!changed && rep->reloads == flo_reload_count)
+		return true;
+	if (!load_spec(rep))
+		return false;
+	flo_decoder_set_origin(rep->decoder, rep->spec->options.origin);
+	config = stream_config(rep);
+	flo_stream_update(rep->bus, &config);
+	return true;
+}
+
+/* Make everything written so far readable */
+static void
+flush_wal(void)
+{
+	XLogRecPtr	last = GetLastImportantRecPtr();
+
+	if (last + 1 > GetFlushRecPtr(NULL))
+		XLogFlush(last + 1);
+}
+
+/*
+ * A commit that did not wait for the disk cannot be read before somebody
+ * flushes it, and nobody else may for a while.
+ */
+static bool
+flush_commit(void)
+{
+	XLogRecPtr	commit = pg_atomic_read_u64(&flo_wake_slots[flo_my_slot].commit_lsn);
+
+	if (commit <= GetFlushRecPtr(NULL))
+		return false;
+	XLogFlush(commit);
+	return true;
+}
+
+/* Say how far we are when there was nothing else to say it with */
+static void
+heartbeat(Replicator *rep, bool caught_up, bool *wanted)
+{
+	XLogRecPtr	position = Max(flo_decoder_position(rep->decoder), rep->session.start);
+
+	if (!flo_publisher_idle(rep->publisher))
+		return;
+	if (position <= rep->published)
+	{
+		*wanted = *wanted && !caught_up;
+		return;
+	}
+	if ((*wanted && caught_up) ||
+		TimestampDifferenceExceeds(rep->last_sent, GetCurrentTimestamp(), flo_heartbeat_interval))
+	{
+		flo_publisher_heartbeat(rep->publisher, position);
+		rep->last_sent = GetCurrentTimestamp();
+		*wanted = false;
+	}
+}
+
+static void
+loop(Replicator *rep)
+{
+	bool		wanted = false; /* somebody waits for a position */
+	MemoryContext turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo turn",
+											   ALLOCSET_DEFAULT_SIZES);
+
+	MemoryContextSwitchTo(turn);
+	for (;;)
+	{
+		bool		more = true;
+
+		MemoryContextReset(turn);
+		flo_check_interrupts();
+		if (pg_atomic_exchange_u32(&flo_wake_slots[flo_my_slot].wanted, 0) != 0)
+		{
+			flush_wal();
+			wanted = true;
+		}
+		for (int i = 0; i < STEPS_PER_TURN && more; i++)
+			more = flo_decoder_step(rep->decoder);
+		flo_publisher_pump(rep->publisher);
+		if (!more)
+			flo_publisher_flush(rep->publisher);
+		heartbeat(rep, !more, &wanted);
+		housekeep(rep, false);
+		if (more || flush_commit())
+			continue;
+		if (!follow_configuration(rep))
+			return;
+		report(rep);
+		flo_bus_wait(rep->bus, Min(flo_heartbeat_interval, 1000));
+	}
+}
+
+void
+flo_replicator_run(void)
+{
+	Replicator *rep = palloc0(sizeof(Replicator));
+	FloGeneration *generation;
+
+	rep->spec_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration",
+											  ALLOCSET_SMALL_SIZES);
+	rep->group = flo_me->group;
+	rep->stream = flo_name_stream(rep->group);
+	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
+	rep->bucket = flo_name_bucket(rep->group);
+	SetConfigOption("logical_decoding_work_mem", DECODING_WORK_MEM, PGC_SUSET, PGC_S_OVERRIDE);
+
+	if (!load_spec(rep))
+		return;
+	connect_bus(rep);
+	generation = load_generation(rep->group);
+	if (generation == NULL)
+		generation = begin_generation(rep);
+	rep->recorded_epoch = generation->epoch;
+	rep->identity.system_identifier = GetSystemIdentifier();
+	rep->identity.timeline = GetWALInsertionTimeLine();
+	rep->identity.generation = generation->id;
+	rep->identity.generation_start = generation->start;
+	rep->settle = flo_settle_create(&generation->id);
+	begin_session(rep, check_slot(rep));
+
+	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, publications(rep->group),
+									rep->spec->options.origin, emit, rep);
+	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
+										&rep->session, chunk_acknowledged, last_record, rep);
+	flo_shstate_register_replicator();
+	flo_state_set(FLO_STATE_STREAMING, NULL);
+	flo_publisher_heartbeat(rep->publisher, rep->session.start);
+	loop(rep);
+}

@@ -1,0 +1,159 @@
+/*
+ * session.c
+ *		Begins a publishing session.
+ *
+ * The stream, not the slot, says what has been published: the newest chunk
+ * that counts carries the position to go on from.  Before that position is
+ * believed it must be shown to be ours: same system, same generation of the
+ * slot, a timeline in this server's history, and WAL that still reads the
+ * same at the anchor.  PROTOCOL rules 3, 5, 7-11, 15.
+ */
+#include "postgres.h"
+
+#include "access/timeline.h"
+#include "access/xlog.h"
+#include "source/decoder.h"
+#include "source/session.h"
+#include "utils/builtins.h"
+#include "utils/uuid.h"
+
+static char *
+uuid_text(const pg_uuid_t *uuid)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+}
+
+void
+flo_session_read_end(FloBus *bus, const char *stream, const FloStreamInfo *info,
+					 FloStreamEnd *end)
+{
+	FloChunkHeader headers[FLO_WINDOW + 1];
+	int			count = 0;
+
+	memset(end, 0, sizeof(*end));
+	for (uint64 seq = info->last_seq;
+		 info->messages > 0 && seq >= info->first_seq && count <= FLO_WINDOW; seq--)
+	{
+		FloStoredMessage message;
+		const char *reason;
+
+		if (!flo_stream_get(bus, stream, seq, &message))
+			continue;
+		reason = flo_chunk_parse(message.data, message.len, &headers[count]);
+		if (reason == NULL)
+			count++;
+		else
+			ereport(WARNING,
+					(errmsg("message " UINT64_FORMAT " of stream \"%s\" is passed over: %s",
+							seq, stream, reason)));
+		pfree(message.data);
+	}
+
+	/* oldest first: the newest that counts is the last of the highest epoch */
+	for (int i = count - 1; i >= 0; i--)
+	{
+		if (headers[i].epoch < end->highest_epoch)
+			continue;
+		end->highest_epoch = headers[i].epoch;
+		end->newest = headers[i];
+		end->found = true;
+	}
+}
+
+static void
+check_ownership(const FloChunkHeader *newest, const FloChunkHeader *identity)
+{
+	static const char *const hint =
+	"Two groups of one name need two NATS accounts; a stream that is no longer needed goes with flo.drop_replicator(..., purge_stream => true).";
+
+	if (newest->system_identifier != identity->system_identifier)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
+				 "the stream is owned by another source: system " UINT64_FORMAT " instead of " UINT64_FORMAT,
+				 newest->system_identifier, identity->system_identifier);
+	if (memcmp(&newest->generation, &identity->generation, sizeof(pg_uuid_t)) != 0)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
+				 "the stream is owned by another generation of this group: %s instead of %s",
+				 uuid_text(&newest->generation), uuid_text(&identity->generation));
+}
+
+/* Was the chunk published by a server whose history is ours? */
+static void
+check_history(const FloChunkHeader *newest, const FloChunkHeader *identity)
+{
+	static const char *const hint =
+	"This server was restored, cloned or promoted without all that had been published; flo.resync() starts a new generation.";
+	XLogRecPtr	resume = newest->position;
+	XLogRecPtr	flushed = GetFlushRecPtr(NULL);
+
+	if (resume > flushed)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
+				 "history diverged: published up to %X/%X, but this server has WAL up to %X/%X only",
+				 LSN_FORMAT_ARGS(resume), LSN_FORMAT_ARGS(flushed));
+	if (newest->timeline != identity->timeline)
+	{
+		List	   *history = readTimeLineHistory(identity->timeline);
+
+		if (!tliInHistory(newest->timeline, history) ||
+			tliSwitchPoint(newest->timeline, history, NULL) < resume)
+			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
+					 "history diverged: published up to %X/%X on timeline %u, which this server left earlier",
+					 LSN_FORMAT_ARGS(resume), newest->timeline);
+	}
+	if (!XLogRecPtrIsInvalid(newest->anchor_lsn) &&
+		flo_decoder_check_anchor(newest->anchor_lsn, newest->anchor_crc) == FLO_ANCHOR_DIFFERS)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
+				 "history diverged at %X/%X: the WAL there is not what was published",
+				 LSN_FORMAT_ARGS(newest->anchor_lsn));
+}
+
+static bool
+every_worker_has(List *reports, const FloChunkHeader *identity, XLogRecPtr lsn)
+{
+	char	   *generation = uuid_text(&identity->generation);
+	ListCell   *cell;
+
+	foreach(cell, reports)
+	{
+		FloWorkerReport *report = lfirst(cell);
+
+		if (strcmp(report->generation, generation) != 0 || report->lsn < lsn)
+			return false;
+	}
+	return reports != NIL;
+}
+
+void
+flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
+				  const FloChunkHeader *identity, uint64 recorded_epoch,
+				  XLogRecPtr confirmed_flush, List *reports, FloSession *session)
+{
+	XLogRecPtr	published = identity->generation_start;
+	XLogRecPtr	from = identity->generation_start;
+
+	if (end->found)
+	{
+		check_ownership(&end->newest, identity);
+		if (end->highest_epoch > recorded_epoch)
+			flo_fail(ERRCODE_OBJECT_IN_USE,
+					 "Only one copy of a source may run its groups: set pg_flo.enabled to off on a clone.",
+					 "another replicator publishes to the stream: its session is " UINT64_FORMAT ", the last one here was " UINT64_FORMAT,
+					 end->highest_epoch, recorded_epoch);
+		check_history(&end->newest, identity);
+		published = end->newest.position;
+		from = end->newest.upto;
+	}
+
+	if (published < confirmed_flush)
+	{
+		if (!every_worker_has(reports, identity, confirmed_flush))
+			flo_fail(ERRCODE_DATA_CORRUPTED,
+					 "The broker has lost data it had acknowledged, and the source has released the WAL: flo.resync() starts a new generation.",
+					 "gap: the stream ends at %X/%X, transactions up to %X/%X are lost",
+					 LSN_FORMAT_ARGS(published), LSN_FORMAT_ARGS(confirmed_flush));
+		published = from = confirmed_flush;
+	}
+	session->start = published;
+	session->from = from;
+	session->epoch = Max(recorded_epoch, end->highest_epoch) + 1;
+	session->last_seq = info->last_seq;
+}

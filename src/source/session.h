@@ -1,0 +1,38 @@
+/*
+ * session.h
+ *		Begins a publishing session: finds where the stream ends and whether
+ *		this source may go on from there.
+ */
+#ifndef FLO_SESSION_H
+#define FLO_SESSION_H
+
+#include "bus/stream.h"
+#include "nodes/pg_list.h"
+#include "source/publisher.h"
+#include "wire/chunk.h"
+
+/*
+ * What the newest messages of a stream say.  Messages that are no chunks, and
+ * void ones, are passed over.
+ */
+typedef struct FloStreamEnd
+{
+	bool		found;			/* a chunk that counts */
+	FloChunkHeader newest;		/* the newest that is not void */
+	uint64		highest_epoch;	/* of the newest FLO_WINDOW + 1 messages, 0 = none */
+} FloStreamEnd;
+
+extern void flo_session_read_end(FloBus *bus, const char *stream,
+								 const FloStreamInfo *info, FloStreamEnd *end);
+
+/*
+ * Decide start, from and epoch, or fail for good (flo_fail) when the stream is
+ * another's, history has diverged, or acknowledged data is lost that some
+ * worker still needs.  "reports" is a List of FloWorkerReport *.
+ */
+extern void flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
+							  const FloChunkHeader *identity, uint64 recorded_epoch,
+							  XLogRecPtr confirmed_flush, List *reports,
+							  FloSession *session);
+
+#endif

@@ -1,0 +1,513 @@
+/*
+ * change.c
+ *		Parser of the logical replication protocol, version 2 without streaming.
+ *
+ * Turns one message of pgoutput into a FloChange without copying: values
+ * point into the message, and the arrays that hold them belong to the parser
+ * and only ever grow, so that a row costs no allocation.  Every length is
+ * checked against what is left of the message before it is used, since the
+ * bytes come from the network; whatever does not fit is an error 08P01.
+ *
+ * Relations are remembered by their OID in the source database.  Chunks are
+ * self-contained, so the same 'R' message comes again and again: it is
+ * compared as raw bytes and costs nothing when it is the one already known.
+ * When it is not, the FloRelation keeps its address, but its contents and its
+ * version change.  Versions are unique in the process, also over parsers, so
+ * that a reader may keep what it derived from a relation by version alone.
+ *
+ * Names are converted to the server's encoding.  When that differs from the
+ * source's, parsing needs a transaction (or client_encoding set to the
+ * source's), because the conversion function is looked up in the catalogs.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "catalog/pg_class.h"
+#include "common/hashfn.h"
+#include "mb/pg_wchar.h"
+#include "port/pg_bswap.h"
+#include "utils/memutils.h"
+
+#include "wire/change.h"
+
+/* Bits in the messages */
+#define FLO_COLUMN_IS_KEY		0x01
+#define FLO_TRUNCATE_CASCADE	0x01
+#define FLO_TRUNCATE_RESTART	0x02
+
+/* Fewest bytes an element takes: bounds counts before memory is taken */
+#define FLO_MIN_COLUMN_SIZE		10	/* flags, empty name, type, typmod */
+
+typedef struct FloRelationEntry
+{
+	uint32		id;				/* hash key */
+	char		status;			/* for simplehash */
+	FloRelation *relation;
+	int			encoding;
+	uint32		raw_len;
+	char	   *raw;			/* the message this was read from */
+	MemoryContext context;		/* holds raw, names and columns */
+} FloRelationEntry;
+
+#define SH_PREFIX flo_relations
+#define SH_ELEMENT_TYPE FloRelationEntry
+#define SH_KEY_TYPE uint32
+#define SH_KEY id
+#define SH_HASH_KEY(tb, key) murmurhash32(key)
+#define SH_EQUAL(tb, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DEFINE
+#define SH_DECLARE
+#include "lib/simplehash.h"
+
+struct FloChangeParser
+{
+	MemoryContext context;
+	int			encoding;
+	flo_relations_hash *relations;
+	const FloRelation *last;	/* the relation of the change before */
+
+	/* the result, and the room behind its arrays */
+	FloChange	change;
+	int			old_room;
+	int			new_room;
+	int			relations_room;
+};
+
+/* What is left of a message */
+typedef struct FloCursor
+{
+	char	   *next;
+	char	   *end;
+	char		op;
+} FloCursor;
+
+static uint64 last_version = 0;
+
+static void
+malformed(const FloCursor *cursor, const char *what)
+{
+	if (isalpha((unsigned char) cursor->op))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("malformed logical replication message of type \"%c\": %s",
+						cursor->op, what)));
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("malformed logical replication message of type 0x%02X: %s",
+						(unsigned char) cursor->op, what)));
+}
+
+static inline void
+need(const FloCursor *cursor, uint32 bytes)
+{
+	if (unlikely((size_t) (cursor->end - cursor->next) < bytes))
+		malformed(cursor, "it ends too early");
+}
+
+static inline uint8
+take_byte(FloCursor *cursor)
+{
+	need(cursor, 1);
+	return (uint8) *cursor->next++;
+}
+
+static inline uint16
+take_uint16(FloCursor *cursor)
+{
+	uint16		value;
+
+	need(cursor, sizeof(value));
+	memcpy(&value, cursor->next, sizeof(value));
+	cursor->next += sizeof(value);
+	return pg_ntoh16(value);
+}
+
+static inline uint32
+take_uint32(FloCursor *cursor)
+{
+	uint32		value;
+
+	need(cursor, sizeof(value));
+	memcpy(&value, cursor->next, sizeof(value));
+	cursor->next += sizeof(value);
+	return pg_ntoh32(value);
+}
+
+static inline uint64
+take_uint64(FloCursor *cursor)
+{
+	uint64		value;
+
+	need(cursor, sizeof(value));
+	memcpy(&value, cursor->next, sizeof(value));
+	cursor->next += sizeof(value);
+	return pg_ntoh64(value);
+}
+
+static char *
+take_string(FloCursor *cursor)
+{
+	char	   *start = cursor->next;
+	char	   *zero = memchr(start, '\0', cursor->end - start);
+
+	if (zero == NULL)
+		malformed(cursor, "a string has no end");
+	cursor->next = zero + 1;
+	return start;
+}
+
+static inline void
+take_end(const FloCursor *cursor)
+{
+	if (unlikely(cursor->next != cursor->end))
+		malformed(cursor, "bytes are left over");
+}
+
+FloChangeParser *
+flo_change_parser_create(MemoryContext context)
+{
+	FloChangeParser *parser = MemoryContextAllocZero(context, sizeof(FloChangeParser));
+
+	parser->context = context;
+	parser->encoding = GetDatabaseEncoding();
+	parser->relations = flo_relations_create(context, 64, NULL);
+	return parser;
+}
+
+void
+flo_change_set_encoding(FloChangeParser *parser, int encoding)
+{
+	if (!PG_VALID_ENCODING(encoding))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("unknown character encoding %d in a chunk", encoding)));
+	parser->encoding = encoding;
+}
+
+/* A name in the server's encoding, in the current memory context */
+static char *
+take_name(FloChangeParser *parser, FloCursor *cursor)
+{
+	char	   *raw = take_string(cursor);
+	char	   *name = pg_any_to_server(raw, strlen(raw), parser->encoding);
+
+	return (name == raw) ? pstrdup(raw) : name;
+}
+
+/* Read what is described behind the OID, in the current memory context */
+static void
+read_relation(FloChangeParser *parser, FloCursor *cursor, FloRelation *relation)
+{
+	relation->schema = take_name(parser, cursor);
+	/* the protocol's way to say pg_catalog */
+	if (relation->schema[0] == '\0')
+		relation->schema = pstrdup("pg_catalog");
+	relation->name = take_name(parser, cursor);
+	relation->identity = (char) take_byte(cursor);
+	if (relation->identity != REPLICA_IDENTITY_DEFAULT &&
+		relation->identity != REPLICA_IDENTITY_NOTHING &&
+		relation->identity != REPLICA_IDENTITY_FULL &&
+		relation->identity != REPLICA_IDENTITY_INDEX)
+		malformed(cursor, "unknown replica identity");
+
+	relation->natts = take_uint16(cursor);
+	need(cursor, (uint32) relation->natts * FLO_MIN_COLUMN_SIZE);
+	relation->columns = palloc(Max(relation->natts, 1) * sizeof(FloColumn));
+	for (int i = 0; i < relation->natts; i++)
+	{
+		FloColumn  *column = &relation->columns[i];
+
+		column->is_key = (take_byte(cursor) & FLO_COLUMN_IS_KEY) != 0;
+		column->name = take_name(parser, cursor);
+		column->type = take_uint32(cursor);
+		column->typmod = (int32) take_uint32(cursor);
+	}
+	take_end(cursor);
+}
+
+/*
+ * An 'R' message.  The new definition is read completely before the old one
+ * goes, so that a malformed message leaves the cache as it was.
+ */
+static const FloRelation *
+parse_relation(FloChangeParser *parser, FloCursor *cursor)
+{
+	char	   *raw = cursor->next;
+	uint32		raw_len = cursor->end - cursor->next;
+	uint32		id = take_uint32(cursor);
+	FloRelationEntry *entry = flo_relations_lookup(parser->relations, id);
+	FloRelation definition = {0};
+	MemoryContext context;
+	MemoryContext old_context;
+	char	   *raw_copy;
+	bool		found;
+
+	if (entry && entry->encoding == parser->encoding && entry->raw_len == raw_len &&
+		memcmp(entry->raw, raw, raw_len) == 0)
+		return entry->relation;
+
+	/* Lives below the caller's context until nothing can fail any more */
+	context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo source relation",
+									ALLOCSET_SMALL_SIZES);
+	old_context = MemoryContextSwitchTo(context);
+	definition.id = id;
+	read_relation(parser, cursor, &definition);
+	raw_copy = palloc(Max(raw_len, 1));
+	memcpy(raw_copy, raw, raw_len);
+	MemoryContextSwitchTo(old_context);
+
+	entry = flo_relations_insert(parser->relations, id, &found);
+	if (found)
+		MemoryContextDelete(entry->context);
+	else
+		entry->relation = MemoryContextAlloc(parser->context, sizeof(FloRelation));
+	MemoryContextSetParent(context, parser->context);
+	definition.version = ++last_version;
+	*entry->relation = definition;
+	entry->context = context;
+	entry->encoding = parser->encoding;
+	entry->raw = raw_copy;
+	entry->raw_len = raw_len;
+	return entry->relation;
+}
+
+static const FloRelation *
+find_relation(FloChangeParser *parser, uint32 id)
+{
+	FloRelationEntry *entry;
+
+	if (likely(parser->last != NULL && parser->last->id == id))
+		return parser->last;
+
+	entry = flo_relations_lookup(parser->relations, id);
+	if (entry == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("a change names relation %u, which no message has described", id)));
+	parser->last = entry->relation;
+	return entry->relation;
+}
+
+static void
+grow_values(FloChangeParser *parser, FloTuple *tuple, int *room, int natts)
+{
+	int			new_room = Max(natts, 32);
+
+	if (tuple->values)
+		pfree(tuple->values);
+	tuple->values = NULL;
+	*room = 0;
+	tuple->values = MemoryContextAlloc(parser->context, new_room * sizeof(FloValue));
+	*room = new_room;
+}
+
+static void
+parse_tuple(FloChangeParser *parser, FloCursor *cursor, const FloRelation *relation,
+			FloTuple *tuple, int *room)
+{
+	int			natts = take_uint16(cursor);
+	FloValue   *value;
+	FloValue   *end;
+
+	if (unlikely(natts != relation->natts))
+		malformed(cursor, "a row's column count is not its relation's");
+	need(cursor, natts);
+	if (unlikely(natts > *room))
+		grow_values(parser, tuple, room, natts);
+
+	tuple->natts = natts;
+	for (value = tuple->values, end = value + natts; value < end; value++)
+	{
+		value->kind = (char) take_byte(cursor);
+		switch (value->kind)
+		{
+			case FLO_VALUE_NULL:
+			case FLO_VALUE_UNCHANGED:
+				value->len = 0;
+				value->data = NULL;
+				break;
+			case FLO_VALUE_TEXT:
+			case FLO_VALUE_BINARY:
+				value->len = take_uint32(cursor);
+				need(cursor, value->len);
+				value->data = cursor->next;
+				cursor->next += value->len;
+				break;
+			default:
+				malformed(cursor, "unknown kind of value");
+		}
+	}
+}
+
+static void
+parse_insert(FloChangeParser *parser, FloCursor *cursor)
+{
+	FloChange  *change = &parser->change;
+
+	change->relation = find_relation(parser, take_uint32(cursor));
+	change->has_old = false;
+	if (take_byte(cursor) != 'N')
+		malformed(cursor, "the new row is missing");
+	parse_tuple(parser, cursor, change->relation, &change->new, &parser->new_room);
+}
+
+static void
+parse_old(FloChangeParser *parser, FloCursor *cursor, uint8 kind)
+{
+	FloChange  *change = &parser->change;
+
+	change->has_old = true;
+	change->old_is_key = (kind == 'K');
+	parse_tuple(parser, cursor, change->relation, &change->old, &parser->old_room);
+}
+
+static void
+parse_update(FloChangeParser *parser, FloCursor *cursor)
+{
+	FloChange  *change = &parser->change;
+	uint8		kind;
+
+	change->relation = find_relation(parser, take_uint32(cursor));
+	change->has_old = false;
+	kind = take_byte(cursor);
+	if (kind == 'K' || kind == 'O')
+	{
+		parse_old(parser, cursor, kind);
+		kind = take_byte(cursor);
+	}
+	if (kind != 'N')
+		malformed(cursor, "the new row is missing");
+	parse_tuple(parser, cursor, change->relation, &change->new, &parser->new_room);
+}
+
+static void
+parse_delete(FloChangeParser *parser, FloCursor *cursor)
+{
+	FloChange  *change = &parser->change;
+	uint8		kind;
+
+	change->relation = find_relation(parser, take_uint32(cursor));
+	kind = take_byte(cursor);
+	if (kind != 'K' && kind != 'O')
+		malformed(cursor, "the old row is missing");
+	parse_old(parser, cursor, kind);
+}
+
+static void
+parse_truncate(FloChangeParser *parser, FloCursor *cursor)
+{
+	FloChange  *change = &parser->change;
+	uint32		count = take_uint32(cursor);
+	uint8		flags = take_byte(cursor);
+
+	if (count > (cursor->end - cursor->next) / sizeof(uint32))
+		malformed(cursor, "it ends too early");
+	if (count > parser->relations_room)
+	{
+		parser->relations_room = 0;
+		change->relations = MemoryContextAlloc(parser->context,
+											   count * sizeof(FloRelation *));
+		parser->relations_room = count;
+	}
+
+	change->cascade = (flags & FLO_TRUNCATE_CASCADE) != 0;
+	change->restart_identity = (flags & FLO_TRUNCATE_RESTART) != 0;
+	change->nrelations = count;
+	for (uint32 i = 0; i < count; i++)
+		change->relations[i] = find_relation(parser, take_uint32(cursor));
+}
+
+static void
+parse_message(FloChangeParser *parser, FloCursor *cursor)
+{
+	FloChange  *change = &parser->change;
+
+	(void) take_byte(cursor);	/* flags: transactional */
+	(void) take_uint64(cursor); /* its LSN */
+	change->prefix = take_string(cursor);
+	change->content_len = take_uint32(cursor);
+	need(cursor, change->content_len);
+	change->content = cursor->next;
+	cursor->next += change->content_len;
+}
+
+static void
+parse_begin(FloChange *change, FloCursor *cursor)
+{
+	change->final_lsn = take_uint64(cursor);
+	change->commit_time = (TimestampTz) take_uint64(cursor);
+	change->xid = take_uint32(cursor);
+	change->end_lsn = InvalidXLogRecPtr;
+}
+
+static void
+parse_commit(FloChange *change, FloCursor *cursor)
+{
+	if (take_byte(cursor) != 0)
+		malformed(cursor, "unknown flags");
+	change->final_lsn = take_uint64(cursor);
+	change->end_lsn = take_uint64(cursor);
+	change->commit_time = (TimestampTz) take_uint64(cursor);
+}
+
+const FloChange *
+flo_change_parse(FloChangeParser *parser, char *data, uint32 len)
+{
+	FloChange  *change = &parser->change;
+	FloCursor	cursor;
+
+	cursor.next = data;
+	cursor.end = data + len;
+	cursor.op = '?';
+	cursor.op = (char) take_byte(&cursor);
+
+	change->op = (FloOp) cursor.op;
+	switch (cursor.op)
+	{
+		case FLO_OP_INSERT:
+			parse_insert(parser, &cursor);
+			break;
+		case FLO_OP_UPDATE:
+			parse_update(parser, &cursor);
+			break;
+		case FLO_OP_DELETE:
+			parse_delete(parser, &cursor);
+			break;
+		case FLO_OP_BEGIN:
+			parse_begin(change, &cursor);
+			break;
+		case FLO_OP_COMMIT:
+			parse_commit(change, &cursor);
+			break;
+		case FLO_OP_RELATION:
+			/* reads to the end itself, or knows the bytes already */
+			change->relation = parse_relation(parser, &cursor);
+			return change;
+		case FLO_OP_TYPE:
+
+			/*
+			 * Values of user types come as text and are read as the
+			 * destination column's type, so types need not be remembered.
+			 */
+			(void) take_uint32(&cursor);
+			(void) take_string(&cursor);
+			(void) take_string(&cursor);
+			break;
+		case FLO_OP_ORIGIN:
+			(void) take_uint64(&cursor);
+			(void) take_string(&cursor);
+			break;
+		case FLO_OP_TRUNCATE:
+			parse_truncate(parser, &cursor);
+			break;
+		case FLO_OP_MESSAGE:
+			parse_message(parser, &cursor);
+			break;
+		default:
+			malformed(&cursor, "unknown type");
+	}
+	take_end(&cursor);
+	return change;
+}

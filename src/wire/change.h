@@ -1,0 +1,112 @@
+/*
+ * change.h
+ *		Logical replication protocol messages, parsed without copying.
+ *
+ * The bytes are those of PostgreSQL's "Logical Replication Message Formats",
+ * protocol version 2 without streaming.  Pointers in the result point into
+ * the message; the arrays belong to the parser and are reused by the next
+ * call.  A value's byte after the end (data[len]) may be overwritten by the
+ * reader and must be restored: that lets text go to input functions in place.
+ */
+#ifndef FLO_CHANGE_H
+#define FLO_CHANGE_H
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+typedef enum FloOp
+{
+	FLO_OP_BEGIN = 'B',
+	FLO_OP_COMMIT = 'C',
+	FLO_OP_ORIGIN = 'O',
+	FLO_OP_RELATION = 'R',
+	FLO_OP_TYPE = 'Y',
+	FLO_OP_INSERT = 'I',
+	FLO_OP_UPDATE = 'U',
+	FLO_OP_DELETE = 'D',
+	FLO_OP_TRUNCATE = 'T',
+	FLO_OP_MESSAGE = 'M'
+} FloOp;
+
+#define FLO_VALUE_NULL		'n'
+#define FLO_VALUE_UNCHANGED	'u'	/* unchanged TOAST value, not sent */
+#define FLO_VALUE_TEXT		't'
+#define FLO_VALUE_BINARY	'b'
+
+typedef struct FloValue
+{
+	char		kind;			/* FLO_VALUE_* */
+	uint32		len;
+	char	   *data;
+} FloValue;
+
+typedef struct FloTuple
+{
+	int			natts;
+	FloValue   *values;
+} FloTuple;
+
+typedef struct FloColumn
+{
+	char	   *name;
+	Oid			type;			/* OID in the source database */
+	int32		typmod;
+	bool		is_key;			/* part of the replica identity */
+} FloColumn;
+
+/* A source table as an 'R' message describes it */
+typedef struct FloRelation
+{
+	uint32		id;				/* OID in the source database */
+	char	   *schema;
+	char	   *name;
+	char		identity;		/* REPLICA_IDENTITY_* */
+	int			natts;
+	FloColumn  *columns;
+	uint64		version;		/* changes whenever the definition did */
+} FloRelation;
+
+typedef struct FloChange
+{
+	FloOp		op;
+
+	/* BEGIN: final_lsn, time, xid.  COMMIT: final_lsn, end_lsn, time. */
+	XLogRecPtr	final_lsn;		/* start of the commit record */
+	XLogRecPtr	end_lsn;		/* end of the commit record */
+	TimestampTz commit_time;
+	TransactionId xid;
+
+	/* INSERT, UPDATE, DELETE */
+	const FloRelation *relation;
+	bool		has_old;
+	bool		old_is_key;		/* old holds only the replica identity's columns */
+	FloTuple	old;
+	FloTuple	new;
+
+	/* TRUNCATE */
+	int			nrelations;
+	const FloRelation **relations;
+	bool		cascade;
+	bool		restart_identity;
+
+	/* MESSAGE (logical decoding message) */
+	const char *prefix;
+	const char *content;
+	uint32		content_len;
+} FloChange;
+
+typedef struct FloChangeParser FloChangeParser;
+
+/* "encoding" is the chunk's: names are converted to the server's encoding */
+extern FloChangeParser *flo_change_parser_create(MemoryContext context);
+extern void flo_change_set_encoding(FloChangeParser *parser, int encoding);
+
+/*
+ * Parse one message.  'R' and 'Y' update the parser's relation cache (cheap
+ * when the bytes are those already known).  Throws 08P01 for malformed bytes
+ * and for a change of a relation never described.
+ */
+extern const FloChange *flo_change_parse(FloChangeParser *parser, char *data, uint32 len);
+
+#endif

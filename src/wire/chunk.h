@@ -1,0 +1,99 @@
+/*
+ * chunk.h
+ *		One NATS message: a header and a run of logical replication messages.
+ *
+ * src/wire/README.md describes the bytes.  A chunk is written by appending
+ * messages to a FloChunkWriter and sealed with a header; a reader parses the
+ * header, verifies the checksum, then steps through the records without
+ * copying them.
+ */
+#ifndef FLO_CHUNK_H
+#define FLO_CHUNK_H
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "lib/stringinfo.h"
+#include "utils/uuid.h"
+
+/*
+ * W of the protocol: the most publishes a session may have in flight, and
+ * the distance over which a late message of an older session can still be
+ * recognised as void.  Part of the protocol: all readers and writers of a
+ * stream must agree on it.
+ */
+#define FLO_WINDOW 4
+
+/* Flags */
+#define FLO_CHUNK_STARTS_INSIDE		0x0001	/* begins within a transaction */
+#define FLO_CHUNK_ENDS_INSIDE		0x0002	/* ends within a transaction */
+#define FLO_CHUNK_STARTS_FRAGMENT	0x0004	/* first bytes go on with a record of the chunk before */
+#define FLO_CHUNK_ENDS_FRAGMENT		0x0008	/* last record goes on in the next chunk */
+#define FLO_CHUNK_HEARTBEAT			0x0010	/* no records: only a position */
+#define FLO_CHUNK_STREAMED			0x0020	/* reserved: in-progress transactions */
+#define FLO_CHUNK_KNOWN_FLAGS		0x001F
+
+typedef struct FloChunkHeader
+{
+	/* origin of the data */
+	uint64		system_identifier;
+	TimeLineID	timeline;
+	pg_uuid_t	generation;
+	XLogRecPtr	generation_start;
+	uint16		encoding;		/* of all text in the records (enum pg_enc) */
+
+	/* place in the stream */
+	uint64		epoch;			/* number of the publishing session */
+	uint64		number;			/* of the chunk in its epoch, from 1 */
+	uint64		txn_number;		/* number of the chunk where the transaction open at the start began; else = number */
+	uint16		flags;
+
+	/* what it covers; end LSNs of commit records */
+	XLogRecPtr	from;			/* all commits at or below are in earlier chunks */
+	XLogRecPtr	upto;			/* last complete commit at or before the end of this chunk */
+	XLogRecPtr	position;		/* >= upto; no commit lies between upto and position */
+	TimestampTz commit_time;	/* of the commit at upto, or of a heartbeat's sending */
+
+	/* the last WAL record read */
+	XLogRecPtr	anchor_lsn;
+	uint32		anchor_crc;
+} FloChunkHeader;
+
+/* Size of the header on the wire, in bytes */
+#define FLO_CHUNK_HEADER_SIZE 124
+
+/*
+ * Writing.  "buf" holds room for the header followed by the records, so a
+ * sealed chunk is buf->data, buf->len and nothing is copied.
+ */
+extern void flo_chunk_reset(StringInfo buf);
+extern void flo_chunk_append(StringInfo buf, const char *data, uint32 len);
+/* a record's length prefix alone, and raw bytes: for records split over chunks */
+extern void flo_chunk_append_length(StringInfo buf, uint32 len);
+extern void flo_chunk_append_raw(StringInfo buf, const char *data, uint32 len);
+extern void flo_chunk_seal(StringInfo buf, const FloChunkHeader *header);
+
+/*
+ * Reading.  Returns NULL when the bytes are a well-formed chunk, else a short
+ * reason ("bad checksum", ...).  Never throws.
+ */
+extern const char *flo_chunk_parse(const char *data, size_t len, FloChunkHeader *header);
+
+typedef struct FloChunkReader
+{
+	const char *next;
+	const char *end;
+} FloChunkReader;
+
+extern void flo_chunk_read(FloChunkReader *reader, const char *data, size_t len);
+
+/*
+ * The next record: true and its bytes, false at the end.  "total" is the
+ * record's full length; when the chunk ends before it does (the chunk then
+ * has FLO_CHUNK_ENDS_FRAGMENT), *len is smaller than *total.
+ */
+extern bool flo_chunk_next(FloChunkReader *reader, const char **data, uint32 *len, uint32 *total);
+
+/* Up to len bytes that belong to a record begun in an earlier chunk */
+extern uint32 flo_chunk_take_raw(FloChunkReader *reader, uint32 len, const char **data);
+
+#endif

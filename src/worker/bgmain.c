@@ -1,0 +1,209 @@
+/*
+ * bgmain.c
+ *		The entry point and the single error boundary of pg_flo's processes.
+ *
+ * A process is crash-only: whatever goes wrong inside is thrown, caught here
+ * once, recorded for flo.status, and ends it.  The launcher starts it again.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_replication_origin.h"
+#include "commands/dbcommands.h"
+#include "conf/store.h"
+#include "conf/watch.h"
+#include "core/loop.h"
+#include "core/names.h"
+#include "core/settings.h"
+#include "core/trail.h"
+#include "dest/progress.h"
+#include "dest/worker.h"
+#include "miscadmin.h"
+#include "monitor/shstate.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "replication/origin.h"
+#include "source/replicator.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/ps_status.h"
+#include "utils/snapmgr.h"
+#include "worker/launcher.h"
+
+PGDLLEXPORT void flo_process_main(Datum arg);
+
+/* --- the scanner --------------------------------------------------------------------- */
+
+/* Tell the launcher which members of this database are wanted */
+static void
+note_wanted(List *wanted)
+{
+	bool		overflow = false;
+	ListCell   *cell;
+
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < flo_shared->nmembers; i++)
+		if (flo_shared->members[i].in_use && flo_shared->members[i].database == MyDatabaseId)
+			flo_shared->members[i].wanted = false;
+	foreach(cell, wanted)
+	{
+		FloMemberSpec *member = lfirst(cell);
+		int			slot = flo_shstate_obtain(MyDatabaseId, member->group, member->member,
+											  member->is_replicator);
+
+		if (slot < 0)
+			overflow = true;
+		else
+			flo_shared->members[slot].wanted = true;
+	}
+	LWLockRelease(flo_shared->lock);
+	flo_shstate_wake_launcher();
+	if (overflow)
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("pg_flo has more started members than pg_flo.max_workers (%d): some do not run",
+						flo_shared->nmembers),
+				 errhint("Raise pg_flo.max_workers and restart the server.")));
+}
+
+/* The origins of dropped databases are left over: they belong to the whole cluster */
+static void
+drop_lost_origins(void)
+{
+	Relation	relation = table_open(ReplicationOriginRelationId, AccessShareLock);
+	TableScanDesc scan = table_beginscan_catalog(relation, 0, NULL);
+	HeapTuple	tuple;
+	List	   *lost = NIL;
+	ListCell   *cell;
+
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		bool		isnull;
+		Datum		name = heap_getattr(tuple, Anum_pg_replication_origin_roname,
+										RelationGetDescr(relation), &isnull);
+		char	   *origin = TextDatumGetCString(name);
+		Oid			database = flo_name_database_of_origin(origin);
+
+		if (OidIsValid(database) && get_database_name(database) == NULL)
+			lost = lappend(lost, origin);
+	}
+	table_endscan(scan);
+	table_close(relation, AccessShareLock);
+	foreach(cell, lost)
+		replorigin_drop_by_name(lfirst(cell), true, true);
+}
+
+static void
+scan_database(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *wanted = NIL;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	if (flo_store_extension_exists())
+		wanted = flo_store_started_members();
+	drop_lost_origins();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	note_wanted(wanted);
+}
+
+/* --- members ----------------------------------------------------------------------------- */
+
+static void
+run_member(void)
+{
+	StartTransactionCommand();
+	flo_watch_init();
+	CommitTransactionCommand();
+	pgstat_report_activity(STATE_RUNNING, MyBgworkerEntry->bgw_name);
+	if (flo_me->is_replicator)
+		flo_replicator_run();
+	else
+		flo_worker_run();
+}
+
+/* One line for flo.status: the message, its detail, and where it happened */
+static char *
+describe_error(const ErrorData *error)
+{
+	StringInfoData text;
+	char	   *trail = flo_trail_describe();
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, error->message);
+	if (error->detail != NULL)
+		appendStringInfo(&text, ": %s", error->detail);
+	if (trail != NULL)
+		appendStringInfo(&text, " (%s)", trail);
+	return text.data;
+}
+
+/*
+ * The origin is disarmed first: whatever is committed from here on must not
+ * move it.
+ */
+static void
+leave_with_error(MemoryContext context)
+{
+	ErrorData  *error;
+
+	flo_progress_disarm();
+	HOLD_INTERRUPTS();
+	EmitErrorReport();
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	LWLockReleaseAll();
+	AbortOutOfAnyTransaction();
+	if (flo_me != NULL)
+	{
+		if (flo_errors_are_final && !XLogRecPtrIsInvalid(flo_trail.commit_lsn))
+			flo_state_set(FLO_STATE_FAILED, "%s", error->message);
+		flo_state_error(describe_error(error), flo_trail.commit_lsn);
+	}
+	proc_exit(1);
+}
+
+void
+flo_process_main(Datum arg)
+{
+	FloProcessArgs args;
+	MemoryContext context;
+
+	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
+	flo_loop_init();
+	if (args.slot >= 0 && !flo_shstate_attach(args.slot, args.incarnation))
+		return;
+	BackgroundWorkerInitializeConnectionByOid(args.database, InvalidOid, 0);
+	flo_pin_session_settings();
+	context = AllocSetContextCreate(TopMemoryContext, "pg_flo process", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	if (flo_me != NULL)
+	{
+		flo_trail.group = flo_me->group;
+		flo_trail.member = flo_me->member;
+	}
+	flo_trail_install();
+
+	PG_TRY();
+	{
+		if (flo_me != NULL)
+			run_member();
+		else
+			scan_database();
+	}
+	PG_CATCH();
+	{
+		leave_with_error(context);
+	}
+	PG_END_TRY();
+}
