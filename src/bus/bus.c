@@ -24,12 +24,16 @@
 #include "core/loop.h"
 #include "core/settings.h"
 #include "fmgr.h"
+#include "monitor/shstate.h"
 #include "storage/fd.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 /* How long one server may take to answer a connection attempt, ms */
 #define CONNECT_TIMEOUT 1000
+
+/* Pause between two attempts of a process that has nothing to do without, ms */
+#define CONNECT_RETRY_INTERVAL 1000
 
 /* Longest password that is read from a file */
 #define PASSWORD_SIZE 1024
@@ -308,6 +312,22 @@ flo_bus_try_connect(const char *name, char **reason)
 			return NULL;
 		default:
 			raise_status(status, words);
+	}
+}
+
+FloBus *
+flo_bus_await(const char *name)
+{
+	for (;;)
+	{
+		char	   *reason;
+		FloBus	   *bus = flo_bus_try_connect(name, &reason);
+
+		if (bus != NULL)
+			return bus;
+		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", reason);
+		pfree(reason);
+		flo_wait(PGINVALID_SOCKET, false, CONNECT_RETRY_INTERVAL);
 	}
 }
 
