@@ -43,6 +43,11 @@ OBJS = \
 	src/sink/sink.o \
 	src/sink/sink_postgres.o \
 	src/sink/convert.o \
+	src/sink/traits.o \
+	src/sink/gather.o \
+	src/sink/direct.o \
+	src/sink/setwise.o \
+	src/sink/batch.o \
 	src/sink/statement.o \
 	src/sink/truncate.o \
 	src/sink/relmap.o \

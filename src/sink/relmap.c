@@ -81,6 +81,8 @@ struct FloRelmap
 	bool		as_worker;
 	uint64		batch;
 	flo_targets_hash *targets;
+	void		(*on_rebuild) (void *arg, FloTarget *target);
+	void	   *on_rebuild_arg;
 	uint32		last_id;		/* the one asked for before */
 	FloTarget  *last;
 };
@@ -98,6 +100,17 @@ destination_name(const FloRelation *relation, const char **schema, const char **
 	*table = relation->name;
 }
 
+static bool
+depends_on(const FloTarget *target, Oid relid)
+{
+	if (relid == InvalidOid || target->relid == relid)
+		return true;
+	for (int i = 0; i < target->nchildren; i++)
+		if (target->children[i] == relid)
+			return true;
+	return false;
+}
+
 static void
 relation_changed(Datum arg, Oid relid)
 {
@@ -109,8 +122,7 @@ relation_changed(Datum arg, Oid relid)
 	flo_targets_start_iterate(current_map->targets, &iterator);
 	while ((entry = flo_targets_iterate(current_map->targets, &iterator)) != NULL)
 	{
-		if (entry->target != NULL &&
-			(relid == InvalidOid || entry->target->relid == relid))
+		if (entry->target != NULL && depends_on(entry->target, relid))
 			entry->target->stale = true;
 	}
 }
@@ -189,6 +201,13 @@ flo_relmap_create(MemoryContext context, Oid worker_owner, bool as_worker)
 		flo_relmap_forget(current_map);
 	current_map = map;
 	return map;
+}
+
+void
+flo_relmap_on_rebuild(FloRelmap *map, void (*function) (void *arg, FloTarget *target), void *arg)
+{
+	map->on_rebuild = function;
+	map->on_rebuild_arg = arg;
 }
 
 void
@@ -346,6 +365,8 @@ map_columns(FloTarget *target, const FloRelation *relation, TupleDesc desc)
 		column->attnum = att->attnum;
 		column->type = att->atttypid;
 		column->typmod = att->atttypmod;
+		column->typlen = att->attlen;
+		column->typbyval = att->attbyval;
 		column->generated = (att->attgenerated != '\0');
 		column->identity_always = (att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS);
 		flo_trail.column = column->name;
@@ -360,7 +381,7 @@ map_columns(FloTarget *target, const FloRelation *relation, TupleDesc desc)
  * else the one chosen as replica identity.  False when there is none.
  */
 static bool
-find_key_index(Relation rel, int *nkey, AttrNumber *attnums, bool *deferrable)
+find_key_index(Relation rel, Oid *key_index, int *nkey, AttrNumber *attnums, bool *deferrable)
 {
 	List	   *indexes = RelationGetIndexList(rel);
 	bool		found_primary = false;
@@ -383,6 +404,7 @@ find_key_index(Relation rel, int *nkey, AttrNumber *attnums, bool *deferrable)
 			for (int i = 0; i < *nkey; i++)
 				attnums[i] = index->indkey.values[i];
 			*deferrable = !index->indimmediate;
+			*key_index = index->indexrelid;
 			found_primary |= index->indisprimary;
 		}
 		ReleaseSysCache(tuple);
@@ -399,7 +421,7 @@ map_key(FloTarget *target, Relation rel)
 	int			nkey;
 
 	target->nkey = 0;
-	if (!find_key_index(rel, &nkey, attnums, &target->key_deferrable))
+	if (!find_key_index(rel, &target->key_index, &nkey, attnums, &target->key_deferrable))
 		return;
 	target->key = palloc(nkey * sizeof(int));
 	target->key_quoted = palloc(nkey * sizeof(char *));
@@ -484,6 +506,21 @@ find_touch_column(TupleDesc desc)
 	return NULL;
 }
 
+/* The relation's own copy changes with the next description of it */
+static void
+copy_source(FloTarget *target, const FloRelation *relation)
+{
+	target->source = *relation;
+	target->source.schema = pstrdup(relation->schema);
+	target->source.name = pstrdup(relation->name);
+	target->source.columns = palloc(Max(relation->natts, 1) * sizeof(FloColumn));
+	for (int i = 0; i < relation->natts; i++)
+	{
+		target->source.columns[i] = relation->columns[i];
+		target->source.columns[i].name = pstrdup(relation->columns[i].name);
+	}
+}
+
 static void
 describe_target(FloRelmap *map, FloTarget *target, const FloRelation *relation)
 {
@@ -492,6 +529,7 @@ describe_target(FloRelmap *map, FloTarget *target, const FloRelation *relation)
 	Relation	rel;
 	TupleDesc	desc;
 
+	copy_source(target, relation);
 	destination_name(relation, &schema, &table);
 	target->schema = pstrdup(schema);
 	target->table = pstrdup(table);
@@ -502,6 +540,7 @@ describe_target(FloRelmap *map, FloTarget *target, const FloRelation *relation)
 	rel = table_open(target->relid, NoLock);
 	check_kind(rel, target);
 	target->partitioned = (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE);
+	target->is_partition = rel->rd_rel->relispartition;
 	target->owner = rel->rd_rel->relowner;
 	target->run_as = map->as_worker ? map->worker_owner : target->owner;
 	target->namespace_hash =
@@ -543,6 +582,9 @@ check_roles(FloRelmap *map, FloTarget *target)
 						target->schema, target->table),
 				 errhint("Disable row-level security on the table, or apply with a role that bypasses it.")));
 
+	target->privileges = pg_class_aclmask(target->relid, target->run_as,
+										  ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE,
+										  ACLMASK_ALL);
 	target->restricted = target->run_as != GetUserId() &&
 		!flo_compat_can_set_role(target->run_as, GetUserId());
 	target->allowed = true;
@@ -555,6 +597,11 @@ build_target(FloRelmap *map, FloTargetEntry *entry, const FloRelation *relation)
 	MemoryContext old_context;
 	FloTarget  *target = entry->target;
 
+	if (target != NULL && target->gather != NULL)
+	{
+		map->on_rebuild(map->on_rebuild_arg, target);
+		entry = flo_targets_lookup(map->targets, relation->id);
+	}
 	entry->target = NULL;
 	map->last = NULL;
 	if (target != NULL)

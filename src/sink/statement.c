@@ -285,9 +285,8 @@ build_replace(FloBuilder *builder, FloParamSource source, const uint64 *bits)
 	table_close(rel, NoLock);
 }
 
-/* Types whose equal values are always the same value */
-static bool
-equal_is_same(Oid type)
+bool
+flo_equal_is_same(Oid type)
 {
 	switch (type)
 	{
@@ -340,7 +339,7 @@ build_locate(FloBuilder *builder, const uint64 *nulls)
 			continue;
 		}
 		add_equal(builder, FLO_PARAM_OLD, i);
-		if (!equal_is_same(column->type) && equality(column->type) != NULL)
+		if (!flo_equal_is_same(column->type) && equality(column->type) != NULL)
 		{
 			/* a function, since comparing two ROW()s would be column by column */
 			appendStringInfo(&same, "%spg_catalog.record_image_eq(ROW(%s), ROW($%d))",
