@@ -392,7 +392,9 @@ flo_batch_add(FloBatch *batch, FloTarget *target, const FloChange *change)
 	FloGather  *gather = target->gather;
 	FloFit		fit;
 
-	if (traits->fires)
+	/* what a lack of privileges forbids must not depend on how it is written */
+	if (traits->fires ||
+		(target->privileges & FLO_ROW_PRIVILEGES) != FLO_ROW_PRIVILEGES)
 	{
 		flo_batch_flush(batch);
 		note_strict(batch, target, traits);

@@ -9,7 +9,7 @@
  *
  * The server's own routines do the work: constraints, partition bounds and
  * unique indexes object as they would to a statement.  What they do not check,
- * privileges and the table's own replica identity, is checked here.
+ * the table's own replica identity, is checked here; privileges were before.
  */
 #include "postgres.h"
 
@@ -55,32 +55,14 @@ typedef struct FloDirect
 bool
 flo_direct_possible(const FloGather *gather)
 {
-	AclMode		needed = 0;
-
 	if (!gather->traits->direct)
 		return false;
+	if (gather->traits->direct_insert)
+		return true;
 	for (int i = 0; i < gather->nnets; i++)
-	{
-		switch ((FloNetKind) gather->nets[i].kind)
-		{
-			case FLO_NET_INSERT:
-				needed |= ACL_INSERT;
-				break;
-			case FLO_NET_UPDATE:
-				needed |= ACL_SELECT | ACL_UPDATE;
-				break;
-			case FLO_NET_DELETE:
-				needed |= ACL_SELECT | ACL_DELETE;
-				break;
-			case FLO_NET_REPLACE:
-			case FLO_NET_NOTHING:
-				needed |= ACL_SELECT | ACL_INSERT | ACL_DELETE;
-				break;
-		}
-	}
-	if ((needed & ACL_INSERT) && !gather->traits->direct_insert)
-		return false;
-	return (gather->target->privileges & needed) == needed;
+		if (gather->nets[i].kind == FLO_NET_INSERT || gather->nets[i].kind == FLO_NET_REPLACE)
+			return false;
+	return true;
 }
 
 static void

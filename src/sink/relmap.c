@@ -51,6 +51,7 @@
 #include "core/compat.h"
 #include "core/trail.h"
 #include "sink/relmap.h"
+#include "sink/setwise.h"
 #include "sink/statement.h"
 
 /* Where pg_flo's own tables are */
@@ -220,6 +221,7 @@ static void
 free_target(FloTarget *target)
 {
 	flo_statement_forget(target);
+	flo_setwise_forget(target);
 	MemoryContextDelete(target->context);
 }
 
@@ -583,7 +585,7 @@ check_roles(FloRelmap *map, FloTarget *target)
 				 errhint("Disable row-level security on the table, or apply with a role that bypasses it.")));
 
 	target->privileges = pg_class_aclmask(target->relid, target->run_as,
-										  ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE,
+										  FLO_ROW_PRIVILEGES,
 										  ACLMASK_ALL);
 	target->restricted = target->run_as != GetUserId() &&
 		!flo_compat_can_set_role(target->run_as, GetUserId());

@@ -14,6 +14,10 @@ typedef struct FloRelmap FloRelmap;
 struct FloStatement;
 struct FloTraits;
 struct FloGather;
+struct FloSetStatement;
+
+/* The privileges that changes of rows need */
+#define FLO_ROW_PRIVILEGES	(ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE)
 
 /* How a row of the destination is found */
 typedef enum FloMatch
@@ -88,6 +92,8 @@ typedef struct FloTarget
 
 	/* gathering, see batch.h */
 	struct FloTraits *traits;	/* NULL until asked for */
+	struct FloSetStatement *set_statements;
+	int			nset_statements;
 	struct FloGather *gather;	/* changes not written yet, or NULL */
 	int			nchildren;		/* partitions the traits depend on */
 	Oid		   *children;

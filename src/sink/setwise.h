@@ -13,4 +13,7 @@
  */
 extern bool flo_setwise_write(FloGather *gather);
 
+/* Free all statements of the target */
+extern void flo_setwise_forget(FloTarget *target);
+
 #endif

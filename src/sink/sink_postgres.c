@@ -74,7 +74,8 @@ typedef struct FloPostgresSink
  * Statements find rows by key.  A generic plan made while a table is small must
  * not read all of it when it has grown, so sequential scans are chosen only
  * where nothing else is possible; that makes their estimated cost huge, which
- * must not start the JIT compiler.
+ * must not start the JIT compiler.  For the same reason sets of keys are joined
+ * by nested loops only.
  */
 static void
 pin_settings(FloPostgresSink *sink)
@@ -95,6 +96,10 @@ pin_settings(FloPostgresSink *sink)
 	}
 	if (enable_seqscan)
 		SetConfigOption("enable_seqscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	if (enable_hashjoin)
+		SetConfigOption("enable_hashjoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	if (enable_mergejoin)
+		SetConfigOption("enable_mergejoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	if (jit_enabled)
 		SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 }
