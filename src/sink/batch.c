@@ -19,6 +19,10 @@
  */
 #include "postgres.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
@@ -36,7 +40,7 @@
 #define FLO_SET_MIN		6
 
 /* What is gathered at most, for one table and in all */
-#define FLO_GATHER_ROWS		10000
+#define FLO_GATHER_ROWS		8000
 #define FLO_GATHER_BYTES	(16 * 1024 * 1024)
 
 /* Turns for which a table is written strictly after it had to be */
@@ -60,11 +64,25 @@ struct FloBatch
 	FloValue   *new_values;
 };
 
+/*
+ * What is gathered is freed and taken again all the time.  Handing it back to
+ * the system in between would cost more than anything else here.
+ */
+static void
+keep_memory(void)
+{
+#ifdef __GLIBC__
+	mallopt(M_MMAP_THRESHOLD, FLO_GATHER_BYTES);
+	mallopt(M_TRIM_THRESHOLD, 2 * FLO_GATHER_BYTES);
+#endif
+}
+
 FloBatch *
 flo_batch_create(MemoryContext context, FloCounters *counters, FloApplyOne apply, void *arg)
 {
 	FloBatch   *batch = MemoryContextAllocZero(context, sizeof(FloBatch));
 
+	keep_memory();
 	batch->context = context;
 	batch->work = AllocSetContextCreate(context, "pg_flo set", ALLOCSET_DEFAULT_SIZES);
 	batch->counters = counters;
