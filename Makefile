@@ -27,6 +27,8 @@ OBJS = \
 	src/wire/change.o \
 	src/conf/options.o \
 	src/conf/store.o \
+	src/conf/visit.o \
+	src/conf/runtime.o \
 	src/conf/watch.o \
 	src/conf/api.o \
 	src/conf/publication.o \
@@ -60,7 +62,11 @@ OBJS = \
 	src/dest/progress.o \
 	src/dest/worker.o \
 	src/worker/launcher.o \
-	src/worker/bgmain.o
+	src/worker/bgmain.o \
+	src/worker/agent.o \
+	src/worker/agent_ops.o \
+	src/worker/admin.o \
+	src/worker/drop.o
 
 BUS_OBJS = \
 	src/bus/bus_nats.o
@@ -80,7 +86,7 @@ EXTRA_CLEAN = $(BUS_OBJS) $(BUS_MODULE) $(DEPS) $(STAMP) tmp_check
 # shared_preload_libraries.  pg_regress wants its inputs in a folder called sql.
 REGRESS = $(patsubst sql_tests/%.sql,%,$(sort $(wildcard sql_tests/*.sql)))
 REGRESS_DIR = tmp_check/regress
-REGRESS_OPTS = --inputdir=$(REGRESS_DIR) --outputdir=$(REGRESS_DIR)
+REGRESS_OPTS = --inputdir=$(REGRESS_DIR) --outputdir=$(REGRESS_DIR) --encoding=UTF8
 
 # Bitcode is only for inlining SQL functions into JIT code, which pg_flo has no
 # use for; without this a distribution's server would demand its own clang.
