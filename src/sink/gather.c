@@ -18,6 +18,7 @@
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
+#include "core/compat.h"
 #include "core/trail.h"
 #include "sink/gather.h"
 

@@ -29,7 +29,6 @@
 #include "commands/trigger.h"
 #include "rewrite/prs2lock.h"
 #include "utils/lsyscache.h"
-#include "utils/pg_locale.h"
 #include "utils/rel.h"
 #include "utils/typcache.h"
 
