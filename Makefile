@@ -163,6 +163,6 @@ quickstart-stop:
 	@.ci/quickstart.sh stop
 
 bench:
-	@+bench/compare.sh
+	@+bench/run.sh
 
 .PHONY: all setup test lint quickstart quickstart-stop bench install-bus uninstall-bus regress-inputs
