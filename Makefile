@@ -55,6 +55,7 @@ OBJS = \
 	src/sink/relmap.o \
 	src/source/decoder.o \
 	src/source/publisher.o \
+	src/source/spool.o \
 	src/source/session.o \
 	src/source/settle.o \
 	src/source/replicator.o \

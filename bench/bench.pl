@@ -19,7 +19,7 @@
 #
 # Environment: RUNS (3), SCALE (1; sizes are multiplied by it), SCENARIOS (names
 # below; all), SYSTEMS ("native pg_flo"), NATIVE_OPTIONS (of the subscription),
-# WORKER_OPTIONS (json).  BINDIR and WORK come from run.sh.
+# WORKER_OPTIONS (json), PERF (1: perf record of each rate, for results.perf.*).  BINDIR and WORK come from run.sh.
 use strict;
 use warnings;
 use IO::Socket::INET;
@@ -42,12 +42,12 @@ my $wide_values = join ', ', map { (qw(i i i::text now()))[$_ % 4] } 1 .. 39;
 
 sub size { return int($_[0] * $scale); }
 
-my $bulk = size(400_000);
-my $small = size(40_000);
-my $tpcb = size(15_000);
-my $hot = size(200_000);
-my $wide = size(60_000);
-my $large = size(8_000);
+my $bulk = size(1_000_000);
+my $small = size(150_000);
+my $tpcb = size(40_000);
+my $hot = size(400_000);
+my $wide = size(150_000);
+my $large = size(15_000);
 
 # name, what it is, unit, how many, SQL before (not measured), SQL of the work, floor, goal
 my @scenarios = (
@@ -336,6 +336,20 @@ sub be_ready
 	close $out or die "the destination did not catch up\n";
 }
 
+# Whose time goes where: perf report -i results.perf.NAME.SYSTEM --sort pid,symbol
+sub record_profile
+{
+	my ($name, $system, @pids) = @_;
+	my $pid = fork() // die "fork: $!";
+	if ($pid == 0)
+	{
+		open STDERR, '>', "$dir/perf.log";
+		exec('perf', 'record', '-F', '999', '-g', '-o', "$dir/results.perf.$name.$system", '-p', join(',', @pids)) or POSIX::_exit(127);
+	}
+	sleep 1;
+	return $pid;
+}
+
 sub measure_rate
 {
 	my ($system, $scenario) = @_;
@@ -354,7 +368,9 @@ sub measure_rate
 	my $error = $@;
 	my $watch = watch($db) if $ok;
 	sleep 0.3;
+	my $perf = record_profile($name, $system, $sender, $applier) if $ENV{PERF};
 	my $cpu = cpu_seconds();
+	my @own = map { stat_of($_)->{own} } $sender, $applier, $nats_pid;
 	my $start = time();
 	kill 'CONT', $sender;
 	die $error if !$ok;
@@ -373,10 +389,13 @@ sub measure_rate
 	}
 	my @lines = <$out>;
 	$cpu = cpu_seconds() - $cpu;
+	if ($perf) { kill 'INT', $perf; waitpid $perf, 0; }
+	@own = map { ((stat_of($_) || { own => 0 })->{own} - shift @own) / $ticks / $count * 1e6 } $sender, $applier, $nats_pid;
 	close $out or die "the destination never saw the end of $name\n";
 	my ($end) = grep { /^\d+\.\d+$/ } @lines;
 	my $seconds = $end - $start;
-	return { rate => $count / $seconds, seconds => $seconds, cpu => $cpu / $count * 1e6, sender_mb => $top_s, applier_mb => $top_a };
+	return { rate => $count / $seconds, seconds => $seconds, cpu => $cpu / $count * 1e6, sender_mb => $top_s, applier_mb => $top_a,
+		sender_cpu => $own[0], applier_cpu => $own[1], nats_cpu => $own[2] };
 }
 
 sub measure_latency
@@ -387,7 +406,7 @@ sub measure_latency
 
 	psql('source', $db, 'TRUNCATE latency');
 	be_ready($db);
-	psql('dest', $db, 'DROP TABLE IF EXISTS seen; CREATE UNLOGGED TABLE seen (id bigint, at timestamptz)');
+	psql('dest', $db, 'SET client_min_messages = warning; DROP TABLE IF EXISTS seen; CREATE UNLOGGED TABLE seen (id bigint, at timestamptz)');
 	my $pid = fork() // die "fork: $!";
 	if ($pid == 0)
 	{
@@ -402,10 +421,12 @@ sub measure_latency
 			END LOOP; END \$\$");
 		POSIX::_exit(0);
 	}
-	psql('source', $db, 'DROP SEQUENCE IF EXISTS latency_ids; CREATE SEQUENCE latency_ids');
+	psql('source', $db, 'SET client_min_messages = warning; DROP SEQUENCE IF EXISTS latency_ids; CREATE SEQUENCE latency_ids');
 	open my $script, '>', "$dir/latency.pgbench" or die $!;
 	print $script "INSERT INTO latency VALUES (nextval('latency_ids'), 1, 'x', clock_timestamp());\n";
 	close $script;
+	# a commit that is not flushed is not sent, either: that would measure the WAL writer's sleep
+	local $ENV{PGOPTIONS} = '-c synchronous_commit=on';
 	my $cpu = cpu_seconds();
 	run("'$bin/pgbench' -n -M prepared -c 1 -R 200 -t $n -f '$dir/latency.pgbench' -h '$dir' -p $port{source} -U postgres $db >'$dir/pgbench.log' 2>&1");
 	waitpid $pid, 0;
@@ -459,7 +480,7 @@ sub print_table
 sub write_csv
 {
 	open my $csv, '>', "$dir/results.csv" or die $!;
-	print $csv "scenario,system,run,rate,seconds,cpu_seconds_per_million,sender_mb,applier_mb,p50_ms,p99_ms\n";
+	print $csv "scenario,system,run,rate,seconds,cpu_seconds_per_million,sender_cpu,applier_cpu,nats_cpu,sender_mb,applier_mb,p50_ms,p99_ms\n";
 	for my $scenario (@scenarios)
 	{
 		for my $system (@systems)
@@ -467,7 +488,7 @@ sub write_csv
 			my $run = 0;
 			for my $m (@{ $result{ $scenario->[0] }{$system} || [] })
 			{
-				print $csv join(',', $scenario->[0], $system, ++$run, map { defined $m->{$_} ? sprintf('%.3f', $m->{$_}) : '' } qw(rate seconds cpu sender_mb applier_mb p50 p99)), "\n";
+				print $csv join(',', $scenario->[0], $system, ++$run, map { defined $m->{$_} ? sprintf('%.3f', $m->{$_}) : '' } qw(rate seconds cpu sender_cpu applier_cpu nats_cpu sender_mb applier_mb p50 p99)), "\n";
 			}
 		}
 	}
@@ -561,7 +582,7 @@ for my $run (1 .. $runs)
 			my $m = $measure->($system, $scenario);
 			push @{ $result{ $scenario->[0] }{$system} }, $m;
 			printf "# run %d, %-6s %-12s %s\n", $run, $system, $scenario->[0],
-				defined $m->{rate} ? sprintf('%9.0f %s/s, %6.2f s, %5.2f CPU s/M, %.0f/%.0f MB', $m->{rate}, $scenario->[2], $m->{seconds}, $m->{cpu}, $m->{sender_mb}, $m->{applier_mb}) : "p50 $m->{p50} ms, p99 $m->{p99} ms";
+				defined $m->{rate} ? sprintf('%9.0f %s/s, %6.2f s, %5.2f CPU s/M (sender %.2f, applier %.2f, nats %.2f), %.0f/%.0f MB', $m->{rate}, $scenario->[2], $m->{seconds}, $m->{cpu}, $m->{sender_cpu}, $m->{applier_cpu}, $m->{nats_cpu}, $m->{sender_mb}, $m->{applier_mb}) : "p50 $m->{p50} ms, p99 $m->{p99} ms";
 		}
 		$system{$system}{stop}->();
 	}

@@ -19,7 +19,7 @@ trap 'rm -rf "$work"' EXIT
 cp "$TOP/bench/bench.pl" "$work/"
 as_server env BINDIR="$(pg_bindir)" WORK="$work" PATH="$PATH:/usr/sbin" \
 	RUNS="${RUNS:-}" SCALE="${SCALE:-}" SCENARIOS="${SCENARIOS:-}" SYSTEMS="${SYSTEMS:-}" \
-	NATIVE_OPTIONS="${NATIVE_OPTIONS:-}" WORKER_OPTIONS="${WORKER_OPTIONS:-}" BENCH_PORT="${BENCH_PORT:-}" \
+	NATIVE_OPTIONS="${NATIVE_OPTIONS:-}" WORKER_OPTIONS="${WORKER_OPTIONS:-}" BENCH_PORT="${BENCH_PORT:-}" PERF="${PERF:-}" \
 	perl "$work/bench.pl" || exit 1
 mkdir -p "$TOP/bench/results"
 cp "$work"/results.* "$TOP/bench/results/"

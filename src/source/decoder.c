@@ -3,7 +3,7 @@
  *		The group's replication slot and its decoding, inside this process.
  *
  * The plugin is the server's own pgoutput, driven through the logical decoding
- * API; its messages arrive in our write callback.  Three of its callbacks are
+ * API; its messages arrive in our write callback.  Some of its callbacks are
  * wrapped: a change is sent in binary only when every column's type is built
  * in (others have OIDs that mean nothing elsewhere), a transaction that came
  * through an origin is left out when the group wants local changes only, and
@@ -48,7 +48,9 @@ struct FloDecoder
 
 	/* wrapped callbacks */
 	LogicalDecodeChangeCB change;
+	LogicalDecodeChangeCB stream_change;
 	LogicalDecodeBeginCB begin;
+	LogicalDecodeStreamStartCB stream_start;
 
 	/* relation OID -> may its rows travel in binary? */
 	HTAB	   *binary;
@@ -194,6 +196,22 @@ begin_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 	decoder_here->begin(context, txn);
 }
 
+static void
+stream_change_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn,
+					  Relation relation, ReorderBufferChange *change)
+{
+	choose_format(decoder_here, context, relation);
+	decoder_here->stream_change(context, txn, relation, change);
+}
+
+static void
+stream_start_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
+{
+	if (txn->origin_id == DoNotReplicateId)
+		txn->origin_id = InvalidRepOriginId;
+	decoder_here->stream_start(context, txn);
+}
+
 /* Runs outside any transaction: no catalog access */
 static bool
 origin_filter(LogicalDecodingContext *context, RepOriginId origin)
@@ -232,9 +250,10 @@ plugin_options(List *publications)
 	foreach(cell, publications)
 		appendStringInfo(&names, "%s%s", names.len > 0 ? "," : "",
 						 quote_identifier(lfirst(cell)));
-	return list_make3(makeDefElem("proto_version", (Node *) makeString("2"), -1),
+	return list_make4(makeDefElem("proto_version", (Node *) makeString("2"), -1),
 					  makeDefElem("publication_names", (Node *) makeString(names.data), -1),
-					  makeDefElem("messages", (Node *) makeString("true"), -1));
+					  makeDefElem("messages", (Node *) makeString("true"), -1),
+					  makeDefElem("streaming", (Node *) makeString("on"), -1));
 }
 
 XLogRecPtr
@@ -289,8 +308,12 @@ wrap_callbacks(FloDecoder *decoder)
 
 	decoder->change = callbacks->change_cb;
 	callbacks->change_cb = change_wrapper;
+	decoder->stream_change = callbacks->stream_change_cb;
+	callbacks->stream_change_cb = stream_change_wrapper;
 	decoder->begin = callbacks->begin_cb;
 	callbacks->begin_cb = begin_wrapper;
+	decoder->stream_start = callbacks->stream_start_cb;
+	callbacks->stream_start_cb = stream_start_wrapper;
 	callbacks->filter_by_origin_cb = origin_filter;
 }
 

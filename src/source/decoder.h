@@ -10,7 +10,8 @@
 #include "nodes/pg_list.h"
 
 /*
- * Receives one logical replication message, valid until it returns.  Called
+ * Receives one logical replication message, valid until it returns; those of
+ * large transactions in progress are streamed, see spool.c.  Called
  * inside the reorder buffer's own transaction: it may wait, and may throw,
  * after which the decoder is unusable and the process has to leave.
  */

@@ -28,6 +28,7 @@
 #include "source/replicator.h"
 #include "source/session.h"
 #include "source/settle.h"
+#include "source/spool.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -48,8 +49,8 @@
 /* A stream with less room than this is full */
 #define SPACE_NEEDED ((int64) 1024 * 1024)
 
-/* Memory for one transaction before it spills to disk, see doc/internals */
-#define DECODING_WORK_MEM "24MB"
+/* Memory for decoding before the largest transaction goes to spool.c; more is slower */
+#define DECODING_WORK_MEM "8MB"
 
 typedef struct Replicator
 {
@@ -68,6 +69,7 @@ typedef struct Replicator
 	FloBus	   *bus;
 	FloDecoder *decoder;
 	FloPublisher *publisher;
+	FloSpool   *spool;
 	FloSettle  *settle;
 	FloSession	session;
 
@@ -474,7 +476,7 @@ last_record(void *arg, XLogRecPtr *lsn, uint32 *crc)
 static void
 emit(void *arg, const char *data, uint32 len)
 {
-	flo_publisher_append(((Replicator *) arg)->publisher, data, len);
+	flo_spool_message(((Replicator *) arg)->spool, data, len);
 }
 
 /* Configuration changed: false when the group has no replicator any more */
@@ -589,6 +591,7 @@ flo_replicator_run(void)
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
 	rep->bucket = flo_name_bucket(rep->group);
 	SetConfigOption("logical_decoding_work_mem", DECODING_WORK_MEM, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 
 	if (!load_spec(rep))
 		return;
@@ -608,6 +611,7 @@ flo_replicator_run(void)
 									rep->spec->options.origin, emit, rep);
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
 										&rep->session, chunk_acknowledged, last_record, rep);
+	rep->spool = flo_spool_create(rep->publisher);
 	flo_shstate_register_replicator();
 	flo_state_set(FLO_STATE_STREAMING, NULL);
 	flo_publisher_heartbeat(rep->publisher, rep->session.start);
