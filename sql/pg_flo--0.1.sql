@@ -165,6 +165,7 @@ CREATE TABLE flo.generations (
 	generation uuid NOT NULL,
 	start_lsn pg_lsn NOT NULL,
 	epoch bigint NOT NULL DEFAULT 0,
+	copy_attempt int NOT NULL DEFAULT 1,
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE flo.generations IS 'The replication slot of each replicator, from its creation to its loss';
@@ -172,6 +173,7 @@ COMMENT ON COLUMN flo.generations.group_name IS 'group';
 COMMENT ON COLUMN flo.generations.generation IS 'identity of the slot, written into every message';
 COMMENT ON COLUMN flo.generations.start_lsn IS 'consistent point of the slot';
 COMMENT ON COLUMN flo.generations.epoch IS 'number of the newest publishing session';
+COMMENT ON COLUMN flo.generations.copy_attempt IS 'number of the newest snapshot from which tables are or were copied';
 COMMENT ON COLUMN flo.generations.created_at IS 'when the slot was created';
 
 CREATE TABLE flo.full_identities (
@@ -193,6 +195,7 @@ CREATE TABLE flo.progress (
 	generation_start pg_lsn NOT NULL,
 	start_lsn pg_lsn NOT NULL,
 	lsn pg_lsn,
+	copying bool NOT NULL DEFAULT false,
 	updated_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (group_name, worker_name)
 );
@@ -204,7 +207,52 @@ COMMENT ON COLUMN flo.progress.generation IS 'generation of the source''s slot';
 COMMENT ON COLUMN flo.progress.generation_start IS 'start of that generation';
 COMMENT ON COLUMN flo.progress.start_lsn IS 'where the worker began; nothing at or below it is its business';
 COMMENT ON COLUMN flo.progress.lsn IS 'durable position of a sink that has no replication origin';
+COMMENT ON COLUMN flo.progress.copying IS 'whether the copy of the tables is not in yet';
 COMMENT ON COLUMN flo.progress.updated_at IS 'when the row was written';
+
+CREATE TABLE flo.copied_tables (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	relation oid NOT NULL,
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	attempt int NOT NULL,
+	lsn pg_lsn,
+	chunks bigint,
+	tuples bigint,
+	finished_at timestamptz,
+	PRIMARY KEY (group_name, worker_name, relation)
+);
+COMMENT ON TABLE flo.copied_tables IS 'Tables being copied, or copied last, to this database';
+COMMENT ON COLUMN flo.copied_tables.group_name IS 'group';
+COMMENT ON COLUMN flo.copied_tables.worker_name IS 'worker';
+COMMENT ON COLUMN flo.copied_tables.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.copied_tables.schema_name IS 'schema of the table at the source';
+COMMENT ON COLUMN flo.copied_tables.table_name IS 'name of the table at the source';
+COMMENT ON COLUMN flo.copied_tables.attempt IS 'number of the snapshot its rows are from';
+COMMENT ON COLUMN flo.copied_tables.lsn IS 'LSN of that snapshot: streamed changes of the table committed before it are in the copy';
+COMMENT ON COLUMN flo.copied_tables.chunks IS 'chunks the source has published; NULL while it reads the table';
+COMMENT ON COLUMN flo.copied_tables.tuples IS 'rows the source has published';
+COMMENT ON COLUMN flo.copied_tables.finished_at IS 'when all of it was in';
+
+CREATE TABLE flo.copied_chunks (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	relation oid NOT NULL,
+	attempt int NOT NULL,
+	range int NOT NULL,
+	ordinal int NOT NULL,
+	tuples int NOT NULL,
+	PRIMARY KEY (group_name, worker_name, relation, attempt, range, ordinal)
+);
+COMMENT ON TABLE flo.copied_chunks IS 'Chunks of tables being copied that have been loaded; written in the transactions that load them';
+COMMENT ON COLUMN flo.copied_chunks.group_name IS 'group';
+COMMENT ON COLUMN flo.copied_chunks.worker_name IS 'worker';
+COMMENT ON COLUMN flo.copied_chunks.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.copied_chunks.attempt IS 'number of the snapshot';
+COMMENT ON COLUMN flo.copied_chunks.range IS 'range of pages of the table';
+COMMENT ON COLUMN flo.copied_chunks.ordinal IS 'chunk of the range';
+COMMENT ON COLUMN flo.copied_chunks.tuples IS 'rows in it';
 
 CREATE TABLE flo.dead_letters (
 	id bigserial PRIMARY KEY,

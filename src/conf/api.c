@@ -173,9 +173,10 @@ mode_argument(FunctionCallInfo fcinfo, int n)
 
 	if (strcmp(mode, "stream") == 0)
 		return FLO_MODE_STREAM;
-	if (strcmp(mode, "copy") == 0 || strcmp(mode, "copy_and_stream") == 0)
-		not_supported_yet(psprintf("mode \"%s\"", mode),
-						  "Use mode \"stream\" with tables that hold the same rows on both sides.");
+	if (strcmp(mode, "copy") == 0)
+		return FLO_MODE_COPY;
+	if (strcmp(mode, "copy_and_stream") == 0)
+		return FLO_MODE_COPY_AND_STREAM;
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

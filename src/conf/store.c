@@ -761,6 +761,35 @@ flo_store_save_epoch(const char *group, uint64 epoch)
 	visit_end(&visit);
 }
 
+uint32
+flo_store_next_copy_attempt(const char *group)
+{
+	Visit		visit;
+	uint32		attempt = 1;
+
+	visit_begin(&visit);
+	if (run(SPI_OK_UPDATE_RETURNING,
+			"UPDATE flo.generations SET copy_attempt = copy_attempt + 1"
+			" WHERE group_name = $1 RETURNING copy_attempt", 1, group) > 0)
+		attempt = (uint32) strtoul(cell(&visit, 0, 1), NULL, 10);
+	visit_end(&visit);
+	return attempt;
+}
+
+void
+flo_store_stop_member(const char *group, const char *member)
+{
+	Visit		visit;
+
+	visit_begin(&visit);
+	if (strcmp(member, FLO_REPLICATOR_MEMBER) == 0)
+		run(SPI_OK_UPDATE, "UPDATE flo.replicators SET started = false WHERE group_name = $1", 1, group);
+	else
+		run(SPI_OK_UPDATE, "UPDATE flo.workers SET started = false"
+			" WHERE group_name = $1 AND worker_name = $2", 2, group, member);
+	visit_end(&visit);
+}
+
 FloProgressRow *
 flo_store_progress(const char *group, const char *worker)
 {
@@ -770,7 +799,7 @@ flo_store_progress(const char *group, const char *worker)
 	visit_begin(&visit);
 	if (run(SPI_OK_SELECT,
 			"SELECT system_identifier, generation, generation_start, start_lsn,"
-			" coalesce(lsn, '0/0') FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
+			" coalesce(lsn, '0/0'), copying FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
 			2, group, worker) > 0)
 	{
 		row = MemoryContextAllocZero(visit.caller, sizeof(FloProgressRow));
@@ -779,6 +808,7 @@ flo_store_progress(const char *group, const char *worker)
 		row->generation_start = text_as_lsn(cell(&visit, 0, 3));
 		row->start_lsn = text_as_lsn(cell(&visit, 0, 4));
 		row->lsn = text_as_lsn(cell(&visit, 0, 5));
+		row->copying = cell(&visit, 0, 6)[0] == 't';
 	}
 	visit_end(&visit);
 
@@ -793,16 +823,17 @@ flo_store_save_progress(const char *group, const char *worker, const FloProgress
 	visit_begin(&visit);
 	run(SPI_OK_INSERT,
 		"INSERT INTO flo.progress (group_name, worker_name, system_identifier, generation,"
-		" generation_start, start_lsn, lsn)"
-		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn)"
+		" generation_start, start_lsn, lsn, copying)"
+		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn, $8::bool)"
 		" ON CONFLICT (group_name, worker_name) DO UPDATE SET"
 		" system_identifier = excluded.system_identifier, generation = excluded.generation,"
 		" generation_start = excluded.generation_start, start_lsn = excluded.start_lsn,"
-		" lsn = excluded.lsn, updated_at = excluded.updated_at",
-		7, group, worker, int64_as_text((int64) row->system_identifier),
+		" lsn = excluded.lsn, copying = excluded.copying, updated_at = excluded.updated_at",
+		8, group, worker, int64_as_text((int64) row->system_identifier),
 		uuid_as_text(&row->generation), lsn_as_text(row->generation_start),
 		lsn_as_text(row->start_lsn),
-		XLogRecPtrIsInvalid(row->lsn) ? NULL : lsn_as_text(row->lsn));
+		XLogRecPtrIsInvalid(row->lsn) ? NULL : lsn_as_text(row->lsn),
+		row->copying ? "t" : "f");
 	visit_end(&visit);
 }
 

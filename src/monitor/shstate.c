@@ -325,7 +325,7 @@ flo_state_set(FloMemberState state, const char *detail,...)
 		flo_me->state_since = GetCurrentTimestamp();
 	}
 	strlcpy(flo_me->detail, text, sizeof(flo_me->detail));
-	if (state == FLO_STATE_STREAMING)
+	if (state == FLO_STATE_STREAMING || state == FLO_STATE_COPYING)
 		flo_me->failures = 0;
 	LWLockRelease(flo_shared->lock);
 	if (changed)

@@ -81,6 +81,8 @@ typedef struct FloCopyState
 	pg_uuid_t	generation;
 	XLogRecPtr	generation_start;
 	pid_t		leader;
+	int			copiers;		/* running */
+	int			copiers_wanted; /* more than run when the server has no process free */
 	int			tables;
 	int			tables_done;
 	uint64		bytes;			/* of table files */

@@ -47,6 +47,7 @@
 
 #define ERR_STORE_FAILED 10077
 #define ACK_TIMEOUT 10000		/* ms */
+#define FULL_PAUSE 200			/* ms until a chunk that found no space is sent again */
 
 typedef struct Sent
 {
@@ -89,7 +90,6 @@ typedef struct Copier
 	Sent		sent[FLO_WINDOW];
 	uint64		next_token;
 	uint64		next_ack;
-	bool		stalled;
 } Copier;
 
 /* --- publishing ------------------------------------------------------------------ */
@@ -101,13 +101,15 @@ send_again(Copier *c, Sent *sent, uint64 token)
 }
 
 /*
- * Take acknowledgements.  A stream that is full takes chunks later: there are
- * many writers and no order, so the same chunk is simply sent again.
+ * Take acknowledgements; true when any answer came.  A stream that is full
+ * takes chunks later: there are many writers and no order, so the same chunk
+ * is simply sent again.
  */
-static void
+static bool
 take_acks(Copier *c)
 {
 	FloBusAck	ack;
+	bool		any = false;
 
 	while (flo_bus_next_ack(c->bus, &ack))
 	{
@@ -115,12 +117,12 @@ take_acks(Copier *c)
 
 		if (ack.token < c->next_ack || ack.token >= c->next_token || !sent->pending)
 			continue;
+		any = true;
 		if (ack.stored)
 			sent->pending = false;
 		else if (ack.err_code == ERR_STORE_FAILED)
 		{
-			flo_wait(PGINVALID_SOCKET, false, 200);
-			flo_helper_check(c->args->slot, c->args->incarnation);
+			flo_wait(PGINVALID_SOCKET, false, FULL_PAUSE);
 			send_again(c, sent, ack.token);
 		}
 		else
@@ -130,8 +132,10 @@ take_acks(Copier *c)
 	}
 	while (c->next_ack < c->next_token && !c->sent[c->next_ack % FLO_WINDOW].pending)
 		c->next_ack++;
+	return any;
 }
 
+/* Until at most "allowed" chunks are in flight */
 static void
 wait_for_acks(Copier *c, int allowed)
 {
@@ -139,18 +143,15 @@ wait_for_acks(Copier *c, int allowed)
 
 	for (;;)
 	{
-		uint64		before = c->next_ack;
-
 		flo_bus_pump(c->bus);
-		take_acks(c);
+		if (take_acks(c))
+			since = GetCurrentTimestamp();
 		if ((int) (c->next_token - c->next_ack) <= allowed)
 			return;
-		if (c->next_ack != before)
-			since = GetCurrentTimestamp();
-		if (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), 60 * ACK_TIMEOUT))
+		if (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), ACK_TIMEOUT))
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
-					 errmsg("the broker did not acknowledge a chunk of the copy")));
+					 errmsg("the broker did not acknowledge a chunk of the copy within %d s", ACK_TIMEOUT / 1000)));
 		flo_helper_check(c->args->slot, c->args->incarnation);
 		flo_bus_wait(c->bus, 1000);
 	}
@@ -255,7 +256,7 @@ read_publication(Copier *c, Reading *r, EState *estate)
 
 	foreach(cell, flo_publication_names(c->plan->group))
 	{
-		Oid			publication = flo_compat_publication_oid(lfirst(cell));
+		Oid			publication = get_publication_oid(lfirst(cell), false);
 		HeapTuple	tuple = SearchSysCache2(PUBLICATIONRELMAP,
 											ObjectIdGetDatum(RelationGetRelid(r->published)),
 											ObjectIdGetDatum(publication));
@@ -396,10 +397,13 @@ copy_row(Copier *c, Reading *r)
 		slot = execute_attr_map_slot(r->map, r->read, r->mapped);
 	if (r->filter != NULL)
 	{
+		Datum		passes;
+		bool		isnull;
+
 		r->econtext->ecxt_scantuple = slot;
 		ResetExprContext(r->econtext);
-		if (!ExecCheck(r->filter, r->econtext) ||
-			!ExecQual(r->filter, r->econtext))
+		passes = ExecEvalExprSwitchContext(r->filter, r->econtext, &isnull);
+		if (isnull || !DatumGetBool(passes))
 			return;
 	}
 	resetStringInfo(&c->message);
@@ -484,7 +488,6 @@ do_task(Copier *c, FloCopyTask *task)
 	task->rows = rows;
 	task->state = FLO_TASK_DONE;
 	SpinLockRelease(&c->plan->mutex);
-	flo_shstate_wake_pid(flo_shared->members[c->args->slot].copy.leader);
 }
 
 void

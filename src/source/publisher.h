@@ -15,6 +15,8 @@ typedef struct FloPublisher FloPublisher;
 /* A publishing session, as session.c found it */
 typedef struct FloSession
 {
+	uint16		flags;			/* in every chunk: what the generation begins with */
+
 	XLogRecPtr	start;			/* decode what commits after this */
 	XLogRecPtr	from;			/* "from" of the session's first chunk */
 	uint64		epoch;

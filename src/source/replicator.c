@@ -20,9 +20,11 @@
 #include "conf/watch.h"
 #include "core/loop.h"
 #include "core/names.h"
+#include "core/process.h"
 #include "core/settings.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
+#include "source/copy.h"
 #include "source/decoder.h"
 #include "source/publisher.h"
 #include "source/replicator.h"
@@ -80,6 +82,9 @@ typedef struct Replicator
 	TimestampTz housekeeping;
 	TimestampTz slot_saved;
 	XLogRecPtr	slot_saved_lsn;
+
+	/* the copy that the generation begins with */
+	BackgroundWorkerHandle *leader; /* NULL: none runs */
 } Replicator;
 
 /* --- before the loop --------------------------------------------------------------- */
@@ -164,6 +169,121 @@ stream_config(Replicator *rep)
 	return config;
 }
 
+/* --- the copy --------------------------------------------------------------------- */
+
+static FloCopyPhase
+copy_phase(void)
+{
+	FloCopyPhase phase;
+
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+	phase = flo_me->copy.phase;
+	LWLockRelease(flo_shared->lock);
+	return phase;
+}
+
+/* The leader must not end before it is done */
+static void
+check_leader(Replicator *rep)
+{
+	if (rep->leader == NULL || !flo_process_ended(rep->leader))
+		return;
+	pfree(rep->leader);
+	rep->leader = NULL;
+	if (copy_phase() != FLO_COPY_DONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the copy ended before it was complete: %s", flo_me->last_error)));
+}
+
+/*
+ * Start the process that leads the copy.  "snapshot" is NULL when all tables
+ * are published and only the end is to be waited for.
+ */
+static void
+start_leader(Replicator *rep, const FloGeneration *generation, const char *snapshot,
+			 uint32 attempt, XLogRecPtr lsn)
+{
+	FloProcessArgs args = {0};
+
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	memset(&flo_me->copy, 0, sizeof(flo_me->copy));
+	flo_me->copy.phase = snapshot != NULL ? FLO_COPY_SNAPSHOT : FLO_COPY_PUBLISHED;
+	if (snapshot != NULL)
+		strlcpy(flo_me->copy.snapshot, snapshot, sizeof(flo_me->copy.snapshot));
+	flo_me->copy.attempt = attempt;
+	flo_me->copy.lsn = lsn;
+	flo_me->copy.generation = generation->id;
+	flo_me->copy.generation_start = generation->start;
+	args.database = MyDatabaseId;
+	args.slot = flo_my_slot;
+	args.incarnation = flo_me->incarnation;
+	args.helper = FLO_HELPER_COPY_LEADER;
+	LWLockRelease(flo_shared->lock);
+	if (!flo_process_start(&args, psprintf("pg_flo copy leader %s", rep->group), &rep->leader))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no background worker process is free for the copy"),
+				 errhint("Raise max_worker_processes and restart the server.")));
+}
+
+/* Keep the snapshot until the leader has taken it over */
+static void
+hand_over_snapshot(Replicator *rep)
+{
+	while (copy_phase() == FLO_COPY_SNAPSHOT)
+	{
+		check_leader(rep);
+		flo_wait(PGINVALID_SOCKET, false, 100);
+	}
+	flo_slot_snapshot_end();
+}
+
+/* Has everything been published, by an earlier process of this generation? */
+static bool
+copy_published(Replicator *rep, const FloGeneration *generation)
+{
+	char	   *value = flo_bucket_get(rep->bus, rep->bucket, FLO_COPY_KEY);
+	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id)));
+
+	return value != NULL && strstr(value, id) != NULL;
+}
+
+/*
+ * After a crash: tables that were not finished are copied again, from a new
+ * snapshot whose LSN is exact because it comes with a slot.
+ */
+static void
+resume_copy(Replicator *rep, const FloGeneration *generation)
+{
+	MemoryContext old = CurrentMemoryContext;
+	char	   *snapshot;
+	XLogRecPtr	lsn;
+	uint32		attempt;
+	FloStreamInfo info;
+
+	if (copy_published(rep, generation))
+	{
+		if (flo_stream_info(rep->bus, flo_name_copy_stream(rep->group), &info))
+			start_leader(rep, generation, NULL, 0, InvalidXLogRecPtr);
+		else
+			flo_me->copy.phase = FLO_COPY_DONE;
+		return;
+	}
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+	attempt = flo_store_next_copy_attempt(rep->group);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+
+	flo_state_set(FLO_STATE_WAITING, "for write transactions that are open as a new snapshot is taken");
+	lsn = flo_slot_create_with_snapshot(psprintf("%s_copy", rep->slot), false, &snapshot);
+	start_leader(rep, generation, snapshot, attempt, lsn);
+	hand_over_snapshot(rep);
+}
+
 /*
  * The first start of a group: its slot, and the generation that begins with
  * it.  A slot without a recorded generation is the remains of a crash between
@@ -173,6 +293,7 @@ static FloGeneration *
 begin_generation(Replicator *rep)
 {
 	FloGeneration *generation = palloc0(sizeof(FloGeneration));
+	char	   *snapshot;
 	FloStreamInfo info;
 	FloStreamEnd end;
 
@@ -186,9 +307,20 @@ begin_generation(Replicator *rep)
 					 rep->stream, end.newest.system_identifier);
 	}
 	flo_slot_drop(rep->slot);
-	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
-	generation->start = flo_slot_create(rep->slot);
 	new_uuid(&generation->id);
+	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
+	if (rep->spec->mode == FLO_MODE_STREAM)
+		generation->start = flo_slot_create(rep->slot);
+	else
+	{
+		flo_stream_delete(rep->bus, flo_name_copy_stream(rep->group));
+		flo_bucket_create(rep->bus, rep->bucket, flo_stream_replicas);
+		generation->start = flo_slot_create_with_snapshot(rep->slot,
+														  rep->spec->mode == FLO_MODE_COPY_AND_STREAM,
+														  &snapshot);
+		start_leader(rep, generation, snapshot, 1, generation->start);
+		hand_over_snapshot(rep);
+	}
 	save_generation(rep->group, generation, false);
 	return generation;
 }
@@ -390,7 +522,9 @@ report(Replicator *rep)
 	FloPositions positions = {0};
 	FloCounters counters;
 
-	positions.received = Max(flo_decoder_position(rep->decoder), rep->session.start);
+	positions.received = rep->session.start;
+	if (rep->decoder != NULL)
+		positions.received = Max(positions.received, flo_decoder_position(rep->decoder));
 	positions.durable = rep->published;
 	positions.known = rep->published;
 	positions.oldest_pending = flo_publisher_oldest(rep->publisher);
@@ -433,6 +567,26 @@ release_wal(Replicator *rep, TimestampTz now)
 	}
 }
 
+/* Streaming, also while tables are still being copied */
+static void
+show_streaming(Replicator *rep)
+{
+	FloCopyState copy;
+
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+	copy = flo_me->copy;
+	LWLockRelease(flo_shared->lock);
+	if (copy.phase == FLO_COPY_NONE || copy.phase == FLO_COPY_DONE)
+		flo_state_set(FLO_STATE_STREAMING, NULL);
+	else if (copy.phase == FLO_COPY_PUBLISHED)
+		flo_state_set(FLO_STATE_COPYING, "all tables are published, workers are loading");
+	else if (copy.copiers < copy.copiers_wanted)
+		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published; %d of %d copiers run: raise max_worker_processes",
+					  copy.tables_done, copy.tables, copy.copiers, copy.copiers_wanted);
+	else
+		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published", copy.tables_done, copy.tables);
+}
+
 /* Now and then; "inside" a transaction's callbacks only what is allowed there */
 static void
 housekeep(Replicator *rep, bool inside)
@@ -446,8 +600,11 @@ housekeep(Replicator *rep, bool inside)
 	purge(rep);
 	show_position(rep);
 	report(rep);
-	if (!inside)
-		release_wal(rep, now);
+	if (inside)
+		return;
+	release_wal(rep, now);
+	check_leader(rep);
+	show_streaming(rep);
 }
 
 /* Chunks are acknowledged: called while publishing, also inside a transaction */
@@ -468,7 +625,9 @@ last_record(void *arg, XLogRecPtr *lsn, uint32 *crc)
 {
 	Replicator *rep = arg;
 
-	return flo_decoder_anchor(rep->decoder, lsn, crc);
+	*lsn = InvalidXLogRecPtr;
+	*crc = 0;
+	return rep->decoder != NULL && flo_decoder_anchor(rep->decoder, lsn, crc);
 }
 
 static void
@@ -576,11 +735,49 @@ loop(Replicator *rep)
 	}
 }
 
+/*
+ * Mode copy: nothing is decoded.  A chunk tells the workers what there is, the
+ * leader does the rest; then the group rests, on both sides.
+ */
+static void
+wait_for_copy(Replicator *rep)
+{
+	while (copy_phase() != FLO_COPY_DONE)
+	{
+		check_leader(rep);
+		flo_publisher_pump(rep->publisher);
+		housekeep(rep, true);
+		show_streaming(rep);
+		flo_bus_wait(rep->bus, 200);
+	}
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	flo_store_stop_member(rep->group, FLO_REPLICATOR_MEMBER);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->wanted = false;
+	LWLockRelease(flo_shared->lock);
+}
+
+static FloGeneration *
+find_generation(Replicator *rep)
+{
+	FloGeneration *generation = load_generation(rep->group);
+
+	if (generation == NULL)
+		return begin_generation(rep);
+	if (rep->spec->mode != FLO_MODE_STREAM)
+		resume_copy(rep, generation);
+	return generation;
+}
+
 void
 flo_replicator_run(void)
 {
 	Replicator *rep = palloc0(sizeof(Replicator));
 	FloGeneration *generation;
+	bool		decodes;
 
 	rep->spec_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration",
 											  ALLOCSET_SMALL_SIZES);
@@ -592,24 +789,31 @@ flo_replicator_run(void)
 
 	if (!load_spec(rep))
 		return;
+	decodes = rep->spec->mode != FLO_MODE_COPY;
 	rep->bus = flo_bus_await(psprintf("pg_flo replicator %s", rep->group));
-	generation = load_generation(rep->group);
-	if (generation == NULL)
-		generation = begin_generation(rep);
+	generation = find_generation(rep);
 	rep->recorded_epoch = generation->epoch;
 	rep->identity.system_identifier = GetSystemIdentifier();
 	rep->identity.timeline = GetWALInsertionTimeLine();
 	rep->identity.generation = generation->id;
 	rep->identity.generation_start = generation->start;
 	rep->settle = flo_settle_create(&generation->id);
-	begin_session(rep, check_slot(rep));
+	begin_session(rep, decodes ? check_slot(rep) : generation->start);
+	if (rep->spec->mode != FLO_MODE_STREAM)
+		rep->session.flags = FLO_CHUNK_COPIED | (decodes ? 0 : FLO_CHUNK_COPY_ONLY);
 
-	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, publications(rep->group),
-									rep->spec->options.origin, emit, rep);
+	if (decodes)
+		rep->decoder = flo_decoder_open(rep->slot, rep->session.start, publications(rep->group),
+										rep->spec->options.origin, emit, rep);
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
 										&rep->session, chunk_acknowledged, last_record, rep);
-	flo_shstate_register_replicator();
-	flo_state_set(FLO_STATE_STREAMING, NULL);
+	show_streaming(rep);
 	flo_publisher_heartbeat(rep->publisher, rep->session.start);
+	if (!decodes)
+	{
+		wait_for_copy(rep);
+		return;
+	}
+	flo_shstate_register_replicator();
 	loop(rep);
 }

@@ -32,7 +32,8 @@
 #define FLO_CHUNK_STREAMED			0x0020	/* reserved: in-progress transactions */
 #define FLO_CHUNK_COPY				0x0040	/* rows of a table copy; begins with a FloCopyKey */
 #define FLO_CHUNK_COPIED			0x0080	/* the generation begins with a copy of the tables */
-#define FLO_CHUNK_KNOWN_FLAGS		0x00DF
+#define FLO_CHUNK_COPY_ONLY			0x0100	/* and ends with it: mode copy */
+#define FLO_CHUNK_KNOWN_FLAGS		0x01DF
 
 typedef struct FloChunkHeader
 {
