@@ -28,6 +28,8 @@ OBJS = \
 	src/wire/change.o \
 	src/conf/options.o \
 	src/conf/store.o \
+	src/conf/visit.o \
+	src/conf/runtime.o \
 	src/conf/watch.o \
 	src/conf/api.o \
 	src/conf/publication.o \
@@ -51,9 +53,13 @@ OBJS = \
 	src/source/publisher.o \
 	src/source/session.o \
 	src/source/settle.o \
+	src/source/copier.o \
+	src/source/copy_leader.o \
 	src/source/replicator.o \
 	src/dest/consumer.o \
 	src/dest/progress.o \
+	src/dest/copied.o \
+	src/dest/loader.o \
 	src/dest/worker.o \
 	src/worker/launcher.o \
 	src/worker/bgmain.o \

@@ -10,70 +10,17 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "conf/store.h"
+#include "conf/visit.h"
 #include "dest/copied.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 
-typedef struct Visit
-{
-	FloStoreAs	as;
-	MemoryContext caller;
-} Visit;
-
-static void
-visit_begin(Visit *visit)
-{
-	visit->caller = CurrentMemoryContext;
-	flo_store_enter(&visit->as);
-	SPI_connect();
-}
-
-static void
-visit_end(Visit *visit)
-{
-	SPI_finish();
-	flo_store_leave(&visit->as);
-	MemoryContextSwitchTo(visit->caller);
-}
-
-/* Run a statement with text arguments, which it casts; NULL pointers are NULLs */
-static uint64
-run(const char *sql, int nargs, const char *const *args)
-{
-	Oid			types[10];
-	Datum		values[10];
-	char		nulls[10];
-
-	Assert(nargs <= lengthof(types));
-	for (int i = 0; i < nargs; i++)
-	{
-		types[i] = TEXTOID;
-		nulls[i] = args[i] == NULL ? 'n' : ' ';
-		values[i] = args[i] == NULL ? (Datum) 0 : CStringGetTextDatum(args[i]);
-	}
-	if (SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0) < 0)
-		elog(ERROR, "statement failed: %s", sql);
-	return SPI_processed;
-}
-
-static char *
-cell(Visit *visit, uint64 row, int column)
-{
-	MemoryContext spi = MemoryContextSwitchTo(visit->caller);
-	char	   *value = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
-
-	MemoryContextSwitchTo(spi);
-	return value;
-}
-
 static int64
-number(Visit *visit, uint64 row, int column)
+number(const FloVisit *visit, uint64 row, int column)
 {
-	char	   *value = cell(visit, row, column);
+	char	   *value = flo_visit_text(visit, row, column);
 
 	return value != NULL ? strtoi64(value, NULL, 10) : -1;
 }
@@ -83,30 +30,30 @@ flo_copied_begin_table(const char *group, const char *worker, uint32 relation,
 					   const char *schema, const char *table, uint32 attempt,
 					   bool *fresh, bool *again)
 {
-	Visit		visit;
-	const char *args[6] = {group, worker, psprintf("%u", relation), schema, table,
-	psprintf("%u", attempt)};
+	FloVisit	visit;
+	char	   *id = psprintf("%u", relation);
+	char	   *number_of = psprintf("%u", attempt);
 	uint32		current = attempt;
 
 	*fresh = *again = false;
-	visit_begin(&visit);
-	if (run("INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name, table_name, attempt)"
-			" VALUES ($1, $2, $3::oid, $4, $5, $6::int) ON CONFLICT DO NOTHING", 6, args) == 1)
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name, table_name, attempt)"
+			" VALUES ($1, $2, $3::oid, $4, $5, $6::int) ON CONFLICT DO NOTHING",
+					  6, group, worker, id, schema, table, number_of) == 1)
 		*fresh = true;
-	else if (run("UPDATE flo.copied_tables SET attempt = $6::int, schema_name = $4, table_name = $5,"
+	else if (flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET attempt = $6::int, schema_name = $4, table_name = $5,"
 				 " lsn = NULL, chunks = NULL, tuples = NULL, finished_at = NULL"
 				 " WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid AND attempt < $6::int",
-				 6, args) == 1)
+				 6, group, worker, id, schema, table, number_of) == 1)
 	{
 		*fresh = *again = true;
-		run("DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2"
-			" AND relation = $3::oid AND attempt < $4::int", 4,
-			(const char *[]) {group, worker, args[2], args[5]});
+		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2"
+			" AND relation = $3::oid AND attempt < $4::int", 4, group, worker, id, number_of);
 	}
-	else if (run("SELECT attempt FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2"
-				 " AND relation = $3::oid", 3, args) == 1)
+	else if (flo_visit_run(SPI_OK_SELECT, "SELECT attempt FROM flo.copied_tables WHERE group_name = $1"
+				 " AND worker_name = $2 AND relation = $3::oid", 3, group, worker, id) == 1)
 		current = (uint32) number(&visit, 0, 1);
-	visit_end(&visit);
+	flo_visit_end(&visit);
 	return current;
 }
 
@@ -115,124 +62,120 @@ flo_copied_current(const char *group, const char *worker, uint32 relation, uint3
 {
 	static const char *const query =
 	"SELECT attempt FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid";
-	Visit		visit;
-	const char *args[3] = {group, worker, psprintf("%u", relation)};
+	FloVisit	visit;
+	char	   *id = psprintf("%u", relation);
 	uint32		current = 0;
 
-	visit_begin(&visit);
-	if (run(query, 3, args) == 1)
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT, query, 3, group, worker, id) == 1)
 		current = (uint32) number(&visit, 0, 1);
 
 	/* locked only when it is the one: two that raise it must not wait for each other */
-	if (current == attempt && run(psprintf("%s FOR SHARE", query), 3, args) == 1)
+	if (current == attempt && flo_visit_run(SPI_OK_SELECT, psprintf("%s FOR SHARE", query), 3, group, worker, id) == 1)
 		current = (uint32) number(&visit, 0, 1);
-	visit_end(&visit);
+	flo_visit_end(&visit);
 	return current;
 }
 
 bool
 flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key)
 {
-	Visit		visit;
+	FloVisit	visit;
 	bool		claimed;
 
-	visit_begin(&visit);
-	claimed = run("INSERT INTO flo.copied_chunks (group_name, worker_name, relation, attempt, range, ordinal, tuples)"
+	flo_visit_begin(&visit);
+	claimed = flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_chunks (group_name, worker_name, relation, attempt, range, ordinal, tuples)"
 				  " VALUES ($1, $2, $3::oid, $4::int, $5::int, $6::int, $7::int) ON CONFLICT DO NOTHING", 7,
-				  (const char *[]) {group, worker, psprintf("%u", key->relation), psprintf("%u", key->attempt),
-				  psprintf("%u", key->range), psprintf("%u", key->ordinal), psprintf("%u", key->rows)}) == 1;
-	visit_end(&visit);
+				  group, worker, psprintf("%u", key->relation), psprintf("%u", key->attempt),
+				  psprintf("%u", key->range), psprintf("%u", key->ordinal), psprintf("%u", key->rows)) == 1;
+	flo_visit_end(&visit);
 	return claimed;
 }
 
 bool
 flo_copied_has(const char *group, const char *worker, const FloCopyKey *key)
 {
-	Visit		visit;
+	FloVisit	visit;
 	bool		has;
 
-	visit_begin(&visit);
-	has = run("SELECT FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
+	flo_visit_begin(&visit);
+	has = flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
 			  " AND attempt = $4::int AND range = $5::int AND ordinal = $6::int", 6,
-			  (const char *[]) {group, worker, psprintf("%u", key->relation), psprintf("%u", key->attempt),
-			  psprintf("%u", key->range), psprintf("%u", key->ordinal)}) == 1;
-	visit_end(&visit);
+			  group, worker, psprintf("%u", key->relation), psprintf("%u", key->attempt),
+			  psprintf("%u", key->range), psprintf("%u", key->ordinal)) == 1;
+	flo_visit_end(&visit);
 	return has;
 }
 
 void
 flo_copied_published(const char *group, const char *worker, const FloCopiedTable *table)
 {
-	Visit		visit;
+	FloVisit	visit;
 
-	visit_begin(&visit);
-	run("UPDATE flo.copied_tables SET lsn = $4::pg_lsn, chunks = $5::bigint, tuples = $6::bigint"
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET lsn = $4::pg_lsn, chunks = $5::bigint, tuples = $6::bigint"
 		" WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid AND attempt = $7::int", 7,
-		(const char *[]) {group, worker, psprintf("%u", table->relation),
+		group, worker, psprintf("%u", table->relation),
 		psprintf("%X/%X", LSN_FORMAT_ARGS(table->lsn)), psprintf(INT64_FORMAT, table->chunks),
-		psprintf(INT64_FORMAT, table->tuples), psprintf("%u", table->attempt)});
-	visit_end(&visit);
+		psprintf(INT64_FORMAT, table->tuples), psprintf("%u", table->attempt));
+	flo_visit_end(&visit);
 }
 
 List *
 flo_copied_tables(const char *group, const char *worker)
 {
-	Visit		visit;
+	FloVisit	visit;
 	List	   *result = NIL;
 	uint64		rows;
 
-	visit_begin(&visit);
-	rows = run("SELECT t.relation, t.schema_name, t.table_name, t.attempt, coalesce(t.lsn, '0/0'), t.chunks, t.tuples,"
+	flo_visit_begin(&visit);
+	rows = flo_visit_run(SPI_OK_SELECT, "SELECT t.relation, t.schema_name, t.table_name, t.attempt, coalesce(t.lsn, '0/0'), t.chunks, t.tuples,"
 			   " c.chunks, c.tuples, t.finished_at IS NOT NULL"
 			   " FROM flo.copied_tables t, LATERAL (SELECT count(*) AS chunks, coalesce(sum(tuples), 0) AS tuples"
 			   " FROM flo.copied_chunks c WHERE c.group_name = t.group_name AND c.worker_name = t.worker_name"
 			   " AND c.relation = t.relation AND c.attempt = t.attempt) c"
-			   " WHERE t.group_name = $1 AND t.worker_name = $2", 2, (const char *[]) {group, worker});
+			   " WHERE t.group_name = $1 AND t.worker_name = $2", 2, group, worker);
 	for (uint64 i = 0; i < rows; i++)
 	{
 		FloCopiedTable *table = MemoryContextAllocZero(visit.caller, sizeof(FloCopiedTable));
 		MemoryContext spi;
 
 		table->relation = (uint32) number(&visit, i, 1);
-		table->schema = cell(&visit, i, 2);
-		table->table = cell(&visit, i, 3);
+		table->schema = flo_visit_text(&visit, i, 2);
+		table->table = flo_visit_text(&visit, i, 3);
 		table->attempt = (uint32) number(&visit, i, 4);
-		table->lsn = DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(cell(&visit, i, 5))));
+		table->lsn = DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(flo_visit_text(&visit, i, 5))));
 		table->chunks = number(&visit, i, 6);
 		table->tuples = number(&visit, i, 7);
 		table->loaded = number(&visit, i, 8);
 		table->loaded_tuples = number(&visit, i, 9);
-		table->finished = cell(&visit, i, 10)[0] == 't';
+		table->finished = flo_visit_true(i, 10);
 		spi = MemoryContextSwitchTo(visit.caller);
 		result = lappend(result, table);
 		MemoryContextSwitchTo(spi);
 	}
-	visit_end(&visit);
+	flo_visit_end(&visit);
 	return result;
 }
 
 void
 flo_copied_finish(const char *group, const char *worker)
 {
-	Visit		visit;
-	const char *args[2] = {group, worker};
-
-	visit_begin(&visit);
-	run("UPDATE flo.copied_tables SET finished_at = now() WHERE group_name = $1 AND worker_name = $2"
-		" AND finished_at IS NULL", 2, args);
-	run("DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, args);
-	run("UPDATE flo.progress SET copying = false WHERE group_name = $1 AND worker_name = $2", 2, args);
-	visit_end(&visit);
+	FloVisit	visit;
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET finished_at = now() WHERE group_name = $1 AND worker_name = $2"
+		" AND finished_at IS NULL", 2, group, worker);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.progress SET copying = false WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_end(&visit);
 }
 
 void
 flo_copied_forget(const char *group, const char *worker)
 {
-	Visit		visit;
-	const char *args[2] = {group, worker};
-
-	visit_begin(&visit);
-	run("DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, args);
-	run("DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2", 2, args);
-	visit_end(&visit);
+	FloVisit	visit;
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_end(&visit);
 }

@@ -25,6 +25,8 @@
 #include "core/settings.h"
 #include "core/trail.h"
 #include "dest/consumer.h"
+#include "dest/copied.h"
+#include "dest/loader.h"
 #include "dest/progress.h"
 #include "dest/worker.h"
 #include "lib/stringinfo.h"
@@ -76,6 +78,7 @@ typedef struct Worker
 	/* the transaction being read */
 	bool		in_transaction;
 	bool		skipping;		/* it was applied before */
+	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position */
 	FloTransaction txn;
 	StringInfoData fragment;	/* of a record split over chunks */
 	uint32		fragment_total; /* 0 = none */
@@ -218,6 +221,7 @@ report_to_bucket(Worker *w, bool wait)
 	strlcpy(report.generation, flo_progress_generation(w->progress), sizeof(report.generation));
 	report.lsn = w->origin_lsn;
 	report.seq = w->acked_seq;
+	report.copying = flo_progress_copying(w->progress);
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
 	flo_bucket_put(w->bus, w->bucket, key, value, wait);
@@ -375,6 +379,47 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 		commit_batch(w, chunk->seq - 1);
 }
 
+/*
+ * Is a change in the copy of its table already?  Tables that were copied again
+ * after a crash of the source have a snapshot later than the stream's start.
+ */
+static bool
+is_copied(Worker *w, const FloRelation *relation)
+{
+	ListCell   *cell;
+
+	foreach(cell, w->copied)
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->relation == relation->id)
+			return w->txn.final_lsn < table->lsn;
+	}
+	return false;
+}
+
+/* Leave out what the copy has already */
+static void
+apply_uncopied(Worker *w, const FloChange *change)
+{
+	FloChange	rest = *change;
+	int			n = 0;
+
+	if (change->op != FLO_OP_TRUNCATE)
+	{
+		if (!is_copied(w, change->relation))
+			w->sink->ops->change(w->sink, &w->txn, change);
+		return;
+	}
+	rest.relations = palloc(sizeof(FloRelation *) * Max(change->nrelations, 1));
+	for (int i = 0; i < change->nrelations; i++)
+		if (!is_copied(w, change->relations[i]))
+			rest.relations[n++] = change->relations[i];
+	rest.nrelations = n;
+	if (n > 0)
+		w->sink->ops->change(w->sink, &w->txn, &rest);
+}
+
 static void
 process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 {
@@ -403,7 +448,10 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 								chunk->seq, w->stream)));
 			w->txn.ordinal++;
 			w->batch_changes++;
-			w->sink->ops->change(w->sink, &w->txn, change);
+			if (w->copied == NIL)
+				w->sink->ops->change(w->sink, &w->txn, change);
+			else
+				apply_uncopied(w, change);
 			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
@@ -569,6 +617,7 @@ begin_following(Worker *w)
 {
 	FloChunkHeader header;
 	XLogRecPtr	start;
+	bool		copying;
 
 	if (flo_bucket_get(w->bus, w->bucket, flo_report_key(w->consumer_name)) != NULL)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -580,6 +629,7 @@ begin_following(Worker *w)
 		flo_bus_wait(w->bus, 1000);
 	}
 	start = header.generation_start;
+	copying = (header.flags & FLO_CHUNK_COPIED) && w->spec->options.start == FLO_START_COPY;
 	if (w->spec->options.start == FLO_START_EARLIEST)
 		start = Max(start, header.from);
 	if (w->spec->options.start == FLO_START_LATEST && flo_consumer_newest(w->consumer, &header))
@@ -589,7 +639,70 @@ begin_following(Worker *w)
 				 "Other workers have consumed it already; create the worker with start => latest, or start over with flo.resync() at the source.",
 				 "history purged: the stream begins after %X/%X, the group at %X/%X",
 				 LSN_FORMAT_ARGS(header.from), LSN_FORMAT_ARGS(start));
-	flo_progress_begin(w->progress, &header, start);
+	flo_progress_begin(w->progress, &header, start, copying);
+}
+
+static void
+keep_registered(void *arg)
+{
+	report_to_bucket(arg, false);
+}
+
+/* The copy that the generation begins with, and what of the stream is in it already */
+static void
+take_copy(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ListCell   *cell;
+	List	   *tables;
+
+	if (flo_progress_copying(w->progress))
+	{
+		report_to_bucket(w, true);
+		flo_loader_receive(w->bus, w->spec, w->consumer_name,
+						   flo_progress_generation(w->progress), keep_registered, w);
+		flo_progress_copied(w->progress);
+		report_to_bucket(w, true);
+	}
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(old);
+	tables = flo_copied_tables(w->group, w->worker);
+	foreach(cell, tables)
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->lsn > w->position)
+			w->copied = lappend(w->copied, table);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
+/* Does the generation end with its copy? */
+static bool
+copy_only(Worker *w)
+{
+	FloChunkHeader header;
+
+	return flo_consumer_first(w->consumer, &header) && (header.flags & FLO_CHUNK_COPY_ONLY);
+}
+
+/* Mode copy: there is nothing to follow */
+static void
+rest(Worker *w)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+	flo_store_stop_member(w->group, w->worker);
+	PopActiveSnapshot();
+	(void) flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->wanted = false;
+	LWLockRelease(flo_shared->lock);
+	show_state(w);
 }
 
 /* Also called when the place in the stream was lost */
@@ -706,6 +819,12 @@ flo_worker_run(void)
 	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
 	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
 	flo_bus_watch(w->bus, psprintf("$KV.%s.source", w->bucket));
+	take_copy(w);
+	if (copy_only(w))
+	{
+		rest(w);
+		return;
+	}
 	attach(w, last_seq_reported(w));
 	report_to_bucket(w, true);
 	loop(w);

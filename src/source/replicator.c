@@ -72,6 +72,7 @@ typedef struct Replicator
 	FloPublisher *publisher;
 	FloSettle  *settle;
 	FloSession	session;
+	int			npublications;
 
 	/* progress */
 	XLogRecPtr	published;		/* position of the newest acknowledged chunk */
@@ -636,7 +637,10 @@ emit(void *arg, const char *data, uint32 len)
 	flo_publisher_append(((Replicator *) arg)->publisher, data, len);
 }
 
-/* Configuration changed: false when the group has no replicator any more */
+/*
+ * Configuration changed: false when the group has no replicator any more, or
+ * a process has to begin anew with it.
+ */
 static bool
 follow_configuration(Replicator *rep)
 {
@@ -647,6 +651,8 @@ follow_configuration(Replicator *rep)
 		return true;
 	if (!load_spec(rep))
 		return false;
+	if (list_length(publications(rep->group)) != rep->npublications)
+		return false;			/* the decoder has to be opened anew */
 	flo_decoder_set_origin(rep->decoder, rep->spec->options.origin);
 	config = stream_config(rep);
 	flo_stream_update(rep->bus, &config);
@@ -803,8 +809,13 @@ flo_replicator_run(void)
 		rep->session.flags = FLO_CHUNK_COPIED | (decodes ? 0 : FLO_CHUNK_COPY_ONLY);
 
 	if (decodes)
-		rep->decoder = flo_decoder_open(rep->slot, rep->session.start, publications(rep->group),
+	{
+		List	   *names = publications(rep->group);
+
+		rep->npublications = list_length(names);
+		rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,
 										rep->spec->options.origin, emit, rep);
+	}
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
 										&rep->session, chunk_acknowledged, last_record, rep);
 	show_streaming(rep);
