@@ -52,7 +52,7 @@
 typedef struct Sent
 {
 	StringInfoData chunk;
-	char	   *subject;
+	char		subject[128];
 	bool		pending;
 } Sent;
 
@@ -165,14 +165,7 @@ start_chunk(Copier *c)
 	flo_chunk_append_copy_key(&c->chunk, &c->key);
 }
 
-/* Pieces of a row larger than a chunk are found by their subjects */
-static char *
-piece_subject(Copier *c)
-{
-	return psprintf("%s.%u-%u-%u-%u", c->subject, c->key.relation, c->key.attempt,
-					c->key.range, c->key.ordinal);
-}
-
+/* Pieces of a row larger than a chunk are found by their subjects, the rest need none of their own */
 static void
 send_chunk(Copier *c, uint16 flags)
 {
@@ -187,10 +180,11 @@ send_chunk(Copier *c, uint16 flags)
 
 	resetStringInfo(&sent->chunk);
 	appendBinaryStringInfo(&sent->chunk, c->chunk.data, c->chunk.len);
-	if (sent->subject != NULL)
-		pfree(sent->subject);
-	sent->subject = (flags & (FLO_CHUNK_STARTS_FRAGMENT | FLO_CHUNK_ENDS_FRAGMENT)) ?
-		piece_subject(c) : psprintf("%s.%d", c->subject, c->args->number);
+	if (flags & (FLO_CHUNK_STARTS_FRAGMENT | FLO_CHUNK_ENDS_FRAGMENT))
+		snprintf(sent->subject, sizeof(sent->subject), "%s.%u-%u-%u-%u", c->subject,
+				 c->key.relation, c->key.attempt, c->key.range, c->key.ordinal);
+	else
+		snprintf(sent->subject, sizeof(sent->subject), "%s.%d", c->subject, c->args->number);
 	sent->pending = true;
 	send_again(c, sent, c->next_token);
 	c->next_token++;
@@ -205,6 +199,7 @@ send_huge_row(Copier *c, Reading *r)
 	const char *data = c->message.data;
 	uint32		left = c->message.len;
 	uint16		flags = 0;
+	MemoryContext old;
 
 	flo_chunk_append_raw(&c->chunk, r->description, r->description_len);
 	flo_chunk_append_length(&c->chunk, left);
@@ -221,8 +216,10 @@ send_huge_row(Copier *c, Reading *r)
 		flags = FLO_CHUNK_STARTS_FRAGMENT;
 	}
 	/* do not keep the memory of a huge row */
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(c));
 	pfree(c->message.data);
 	initStringInfo(&c->message);
+	MemoryContextSwitchTo(old);
 }
 
 static void
