@@ -53,6 +53,7 @@ OBJS = \
 	src/source/publisher.o \
 	src/source/session.o \
 	src/source/settle.o \
+	src/source/copy_control.o \
 	src/source/copier.o \
 	src/source/copy_leader.o \
 	src/source/replicator.o \

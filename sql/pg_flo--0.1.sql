@@ -196,6 +196,7 @@ CREATE TABLE flo.progress (
 	start_lsn pg_lsn NOT NULL,
 	lsn pg_lsn,
 	copying bool NOT NULL DEFAULT false,
+	copy_attempt int NOT NULL DEFAULT 0,
 	updated_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (group_name, worker_name)
 );
@@ -208,7 +209,21 @@ COMMENT ON COLUMN flo.progress.generation_start IS 'start of that generation';
 COMMENT ON COLUMN flo.progress.start_lsn IS 'where the worker began; nothing at or below it is its business';
 COMMENT ON COLUMN flo.progress.lsn IS 'durable position of a sink that has no replication origin';
 COMMENT ON COLUMN flo.progress.copying IS 'whether the copy of the tables is not in yet';
+COMMENT ON COLUMN flo.progress.copy_attempt IS 'newest snapshot from which tables were copied later than the rest';
 COMMENT ON COLUMN flo.progress.updated_at IS 'when the row was written';
+
+CREATE TABLE flo.copy_requests (
+	group_name text NOT NULL,
+	relation oid NOT NULL,
+	add bool NOT NULL,
+	requested_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (group_name, relation)
+);
+COMMENT ON TABLE flo.copy_requests IS 'Tables of running groups that are to be copied, or copied afresh';
+COMMENT ON COLUMN flo.copy_requests.group_name IS 'group';
+COMMENT ON COLUMN flo.copy_requests.relation IS 'OID of the table';
+COMMENT ON COLUMN flo.copy_requests.add IS 'whether it joins the group with the copy';
+COMMENT ON COLUMN flo.copy_requests.requested_at IS 'when';
 
 CREATE TABLE flo.copied_tables (
 	group_name text NOT NULL,
@@ -366,6 +381,8 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON fl
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.workers
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.copy_requests
+	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.groups
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.rules
@@ -484,6 +501,12 @@ CREATE FUNCTION flo.add_table(group_name text, table_name regclass, copy bool DE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.add_table(text, regclass, bool) IS
 'Adds a table to the group of this database''s replicator. Errors: 42704 unknown group, 42710 already in it, 42809 not a table, 55000 no usable replica identity, 0A000 copy of existing rows';
+
+CREATE FUNCTION flo.resync(group_name text, table_name regclass DEFAULT NULL, copy bool DEFAULT true) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_resync' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.resync(text, regclass, bool) IS
+	'copies one table of a running group afresh; destinations wait for it at the same point of the stream; 42704 when it is not in the group';
 
 CREATE FUNCTION flo.remove_table(group_name text, table_name regclass) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_remove_table' LANGUAGE C VOLATILE PARALLEL UNSAFE

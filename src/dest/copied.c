@@ -77,6 +77,18 @@ flo_copied_current(const char *group, const char *worker, uint32 relation, uint3
 	return current;
 }
 
+void
+flo_copied_expect_again(const char *group, const char *worker, uint32 relation)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name, table_name, attempt)"
+				  " VALUES ($1, $2, $3::oid, '', '', 0) ON CONFLICT DO NOTHING",
+				  3, group, worker, psprintf("%u", relation));
+	flo_visit_end(&visit);
+}
+
 bool
 flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key)
 {

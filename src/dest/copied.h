@@ -43,6 +43,9 @@ extern uint32 flo_copied_begin_table(const char *group, const char *worker, uint
 extern uint32 flo_copied_current(const char *group, const char *worker, uint32 relation,
 								 uint32 attempt);
 
+/* The table will be copied afresh: what is in it is of an earlier attempt */
+extern void flo_copied_expect_again(const char *group, const char *worker, uint32 relation);
+
 /* Record that this transaction loads a chunk; false when it was loaded before */
 extern bool flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key);
 extern bool flo_copied_has(const char *group, const char *worker, const FloCopyKey *key);

@@ -74,6 +74,7 @@ typedef struct Leader
 	char	   *generation;
 
 	/* the plan */
+	List	   *requests;		/* of FloCopyRequest *, when the copy is of these only */
 	List	   *ranges;			/* of FloCopyTask * */
 	List	   *tables;			/* of Table * */
 	dsm_segment *segment;
@@ -101,7 +102,7 @@ already_copied(Leader *l, Oid published)
 	char	   *value = flo_bucket_get(l->bus, l->bucket, flo_copy_table_key(published));
 	char	   *generation;
 
-	if (value == NULL)
+	if (value == NULL || l->copy.marked)
 		return false;
 	generation = flo_json_get_string(flo_json(value, strlen(value)), "generation");
 	return generation != NULL && strcmp(generation, l->generation) == 0;
@@ -191,6 +192,19 @@ names_array(List *names)
 										   TYPALIGN_INT));
 }
 
+static bool
+is_requested(Leader *l, Oid published)
+{
+	ListCell   *cell;
+
+	if (!l->copy.marked)
+		return true;
+	foreach(cell, l->requests)
+		if (((FloCopyRequest *) lfirst(cell))->relation == published)
+			return true;
+	return false;
+}
+
 static void
 plan_tables(Leader *l)
 {
@@ -212,7 +226,7 @@ plan_tables(Leader *l)
 			oids[k] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
 													 k + 1, &isnull));
 		spi = MemoryContextSwitchTo(caller);
-		if (!already_copied(l, oids[0]))
+		if (is_requested(l, oids[0]) && !already_copied(l, oids[0]))
 			plan_relation(l, oids[0], oids[1], oids[2]);
 		MemoryContextSwitchTo(spi);
 	}
@@ -440,6 +454,13 @@ make_stream(Leader *l)
 		flo_stream_update(l->bus, &config);
 }
 
+/* Does a worker still need what this copy publishes? */
+static bool
+is_pending(Leader *l, const FloWorkerReport *report)
+{
+	return l->copy.marked ? report->copy_attempt < l->copy.attempt : report->copying;
+}
+
 /*
  * Purge what every worker that takes the copy has loaded.  True when none of
  * the registered workers needs the copy any more, and at least one is there.
@@ -449,7 +470,7 @@ purge_loaded(Leader *l)
 {
 	uint64		floor = PG_UINT64_MAX;
 	int			workers = 0;
-	int			copying = 0;
+	int			pending = 0;
 	ListCell   *cell;
 
 	foreach(cell, flo_bucket_keys(l->bus, l->bucket))
@@ -461,20 +482,20 @@ purge_loaded(Leader *l)
 		if (value == NULL || !flo_report_parse(lfirst(cell), value, &report))
 			continue;
 		workers++;
-		if (!report.copying)
+		if (!is_pending(l, &report))
 			continue;
-		copying++;
+		pending++;
 		if (flo_consumer_info(l->bus, l->stream, report.consumer, &info))
 			floor = Min(floor, info.ack_floor);
 		else
 			floor = 0;
 	}
-	if (copying > 0 && floor > l->purged)
+	if (pending > 0 && floor > l->purged)
 	{
 		flo_stream_purge_below(l->bus, l->stream, floor + 1);
 		l->purged = floor;
 	}
-	return workers > 0 && copying == 0;
+	return workers > 0 && pending == 0;
 }
 
 /* --- the process --------------------------------------------------------------------------------- */
@@ -528,13 +549,38 @@ await_workers(Leader *l)
 	set_phase(l, FLO_COPY_DONE);
 }
 
+/* A table that was requested and is gone: nobody should wait for it */
+static void
+announce_gone(Leader *l)
+{
+	ListCell   *cell;
+
+	foreach(cell, l->requests)
+	{
+		Oid			relation = ((FloCopyRequest *) lfirst(cell))->relation;
+		bool		planned = false;
+		ListCell   *other;
+
+		foreach(other, l->tables)
+			planned |= ((Table *) lfirst(other))->published == relation;
+		if (!planned)
+			flo_bucket_put(l->bus, l->bucket, flo_copy_table_key(relation),
+						   psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\",\"chunks\":0,\"rows\":0,"
+									"\"relation\":%u,\"schema\":\"\",\"table\":\"\"}",
+									l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn), relation), true);
+	}
+}
+
 static void
 finish_copy(Leader *l)
 {
 	char	   *done = psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\"}",
 								l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn));
 
-	flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
+	if (l->copy.marked)
+		announce_gone(l);
+	else
+		flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
 	set_phase(l, FLO_COPY_PUBLISHED);
 	await_workers(l);
 }
@@ -564,6 +610,7 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->spec = flo_store_replicator(l->group);
 	if (l->spec == NULL)
 		return;
+	l->requests = flo_store_copy_requests(l->group);
 	make_stream(l);
 	plan_tables(l);
 	share_plan(l);

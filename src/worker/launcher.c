@@ -251,9 +251,8 @@ start_member(int slot)
 
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	m->incarnation++;
-	if (m->started_before)
+	if (m->state == FLO_STATE_BACKOFF)
 		m->restarts++;
-	m->started_before = true;
 	set_launcher_state(m, FLO_STATE_STARTING, "");
 	args.database = m->database;
 	args.slot = slot;
