@@ -620,6 +620,11 @@ CREATE FUNCTION flo.is_preloaded() RETURNS bool
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.is_preloaded() IS 'Whether pg_flo is in shared_preload_libraries';
 
+CREATE FUNCTION flo.launcher_problem() RETURNS text
+	AS 'MODULE_PATHNAME', 'flo_launcher_problem' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.launcher_problem() IS 'Why the launcher cannot start what is wanted; NULL when nothing is wrong';
+
 CREATE VIEW flo.status AS
 	SELECT m.group_name,
 		   m.member,
@@ -634,7 +639,7 @@ CREATE VIEW flo.status AS
 				WHEN NOT m.started THEN NULL
 				WHEN NOT m.enabled THEN 'pg_flo is not in shared_preload_libraries or pg_flo.enabled is off'
 				WHEN s.state IN ('starting', 'backoff', 'failed') THEN s.detail
-				ELSE 'waiting for the launcher'
+				ELSE coalesce(flo.launcher_problem(), 'waiting for the launcher')
 		   END AS detail,
 		   s.pid,
 		   s.received_lsn,
@@ -1149,7 +1154,7 @@ COMMENT ON FUNCTION flo.check(text) IS
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA flo FROM PUBLIC;
 -- the views call these with the rights of whoever looks
-GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem() TO PUBLIC;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA flo TO PUBLIC;
 GRANT SELECT ON SEQUENCE flo.rules_id_seq, flo.routes_id_seq, flo.webhook_subscriptions_id_seq TO PUBLIC;

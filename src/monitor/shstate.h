@@ -142,6 +142,7 @@ typedef struct FloShared
 	/* the launcher */
 	pid_t		launcher_pid;
 	int			launcher_procno;
+	bool		starved;		/* it could not start a process to read the configuration */
 	int			ndirty;			/* databases whose configuration changed */
 	Oid			dirty[FLO_MAX_DIRTY];
 	bool		all_dirty;

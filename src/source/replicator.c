@@ -46,6 +46,9 @@
 /* ms between two saves of the slot to disk, each an fsync */
 #define SLOT_SAVE_INTERVAL 10000
 
+/* ms between two looks whether an idle slot holds old WAL */
+#define NUDGE_INTERVAL 15000
+
 /* A stream with less room than this is full */
 #define SPACE_NEEDED ((int64) 1024 * 1024)
 
@@ -82,6 +85,7 @@ typedef struct Replicator
 	TimestampTz housekeeping;
 	TimestampTz slot_saved;
 	XLogRecPtr	slot_saved_lsn;
+	TimestampTz nudged;
 
 	FloCopyControl copy;
 } Replicator;
@@ -184,11 +188,12 @@ begin_generation(Replicator *rep)
 	if (flo_stream_info(rep->bus, rep->stream, &info))
 	{
 		flo_session_read_end(rep->bus, rep->stream, &info, &end);
-		if (end.found)
+		if (end.found || info.messages > 0)
 			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					 "Remove it with flo.drop_replicator(..., purge_stream => true) where it is no longer needed, or use another group name.",
-					 "stream \"%s\" is owned by another source (system " UINT64_FORMAT ") or by an earlier group of this name",
-					 rep->stream, end.newest.system_identifier);
+					 "stream \"%s\" is owned by another source (%s) or by an earlier group of this name",
+					 rep->stream, end.found ? psprintf("system " UINT64_FORMAT, end.newest.system_identifier) :
+					 "its messages are not pg_flo's");
 	}
 	flo_slot_drop(rep->slot);
 	new_uuid(&generation->id);
@@ -448,6 +453,11 @@ release_wal(Replicator *rep, TimestampTz now)
 	{
 		rep->slot_saved = now;
 		rep->slot_saved_lsn = lsn;
+	}
+	if (TimestampDifferenceExceeds(rep->nudged, now, NUDGE_INTERVAL))
+	{
+		rep->nudged = now;
+		flo_decoder_nudge(rep->decoder);
 	}
 }
 
