@@ -48,7 +48,7 @@ our $timeout = $PostgreSQL::Test::Utils::timeout_default || 180;
 A running cluster with pg_flo preloaded, wal_level logical and the broker's
 URL set.  Parameters: C<conf>, lines added to postgresql.conf; C<extension>,
 false to leave database postgres without the extension; C<start>, false to
-only initialise.  Unlike PostgreSQL's tests, the server comes back by itself
+only initialise; C<init>, a reference to more arguments for initdb.  Unlike PostgreSQL's tests, the server comes back by itself
 when a process is killed: that is what happens to users.
 
 =cut
@@ -58,7 +58,7 @@ sub flo_node
 	my ($name, $nats, %param) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init(allows_streaming => 'logical');
+	$node->init(allows_streaming => 'logical', extra => $param{init} || []);
 	$node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'pg_flo'
 restart_after_crash = on
@@ -347,15 +347,17 @@ my @running;
 sub new
 {
 	my ($class, $name, %param) = @_;
-	my $dir = "$PostgreSQL::Test::Utils::tmp_check/nats_$name";
+	my ($test) = $0 =~ m{([^/]+?)(?:\.[^./]*)?$};
+	my $dir = "$PostgreSQL::Test::Utils::tmp_check/t_${test}_nats_$name";
 	my $self = bless {
 		name => $name,
 		dir => $dir,
 		port => $param{port} || PostgreSQL::Test::Cluster::get_free_port(),
-		log => "$PostgreSQL::Test::Utils::log_path/nats_$name.log",
+		log => "$PostgreSQL::Test::Utils::log_path/${test}_nats_$name.log",
 	}, $class;
 	my $jetstream = !defined $param{jetstream} || $param{jetstream};
 
+	File::Path::remove_tree($dir);
 	File::Path::make_path($dir);
 	open my $conf, '>', "$dir/nats.conf" or croak "$dir/nats.conf: $!";
 	print $conf qq{listen: "127.0.0.1:$self->{port}"\nlog_file: "$self->{log}"\n};
