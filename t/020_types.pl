@@ -149,7 +149,7 @@ for my $type (sort keys %values)
 			CREATE TABLE x (id int PRIMARY KEY, v $type, a $type\[], m m);
 			CREATE TABLE f (v $type, a $type\[]); ALTER TABLE f REPLICA IDENTITY FULL},
 		steps => [
-			qq{INSERT INTO b VALUES $rows, (100, NULL, NULL), (101, NULL, '{}'), (102, NULL, '[0:1]={NULL,NULL}');
+			qq{INSERT INTO b VALUES $rows, (100, NULL, NULL), (101, NULL, '{}'), (102, NULL, '{NULL,NULL}');
 			INSERT INTO x SELECT *, 'b' FROM b;
 			INSERT INTO f VALUES $values, $values, (NULL, NULL), (NULL, NULL)},
 			qq{UPDATE b SET v = (SELECT v FROM b o WHERE o.id = b.id % $n + 1), a = array_append(a, v);

@@ -347,7 +347,7 @@ my @running;
 sub new
 {
 	my ($class, $name, %param) = @_;
-	my ($test) = $0 =~ m{([^/]+?)(?:\.[^./]*)?$};
+	my ($test) = $0 =~ m{([^/]+?)(\.pl)?$};
 	my $dir = "$PostgreSQL::Test::Utils::tmp_check/t_${test}_nats_$name";
 	my $self = bless {
 		name => $name,

@@ -18,6 +18,8 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
@@ -32,8 +34,10 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 struct FloDecoder
 {
@@ -102,12 +106,9 @@ emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, b
 	decoder_here->emit(decoder_here->arg, context->out->data, context->out->len);
 }
 
-/*
- * Types whose binary form means the same in every cluster: built in, and not
- * one of the reg* types, whose binary form is an OID and whose text is a name.
- */
+/* Types whose binary form is an OID and whose text is a name */
 static bool
-type_is_portable(Oid type)
+is_oid_alias(Oid type)
 {
 	switch (type)
 	{
@@ -122,23 +123,41 @@ type_is_portable(Oid type)
 		case REGNAMESPACEOID:
 		case REGROLEOID:
 		case REGCOLLATIONOID:
-		case REGPROCARRAYOID:
-		case REGPROCEDUREARRAYOID:
-		case REGOPERARRAYOID:
-		case REGOPERATORARRAYOID:
-		case REGCLASSARRAYOID:
-		case REGTYPEARRAYOID:
-		case REGCONFIGARRAYOID:
-		case REGDICTIONARYARRAYOID:
-		case REGNAMESPACEARRAYOID:
-		case REGROLEARRAYOID:
-		case REGCOLLATIONARRAYOID:
-		case RECORDOID:
-		case RECORDARRAYOID:
-			return false;
+			return true;
 		default:
-			return type < FirstNormalObjectId;
+			return false;
 	}
+}
+
+/*
+ * Types whose binary form means the same in every cluster and version: those
+ * whose OIDs are fixed by hand in the server's sources (initdb's own, for
+ * information_schema and the system views, differ between versions), that can
+ * be sent and received, and are neither rows nor names in disguise.
+ */
+static bool
+type_is_portable(Oid type)
+{
+	HeapTuple	tuple;
+	Form_pg_type form;
+	Oid			element;
+	bool		portable;
+
+	if (type >= FirstGenbkiObjectId)
+		return false;
+	element = get_element_type(type);
+	if (OidIsValid(element))
+		return type_is_portable(element);
+
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_type) GETSTRUCT(tuple);
+	portable = OidIsValid(form->typsend) && OidIsValid(form->typreceive) &&
+		form->typtype != TYPTYPE_COMPOSITE && form->typtype != TYPTYPE_PSEUDO &&
+		!is_oid_alias(type);
+	ReleaseSysCache(tuple);
+	return portable;
 }
 
 static bool
