@@ -149,7 +149,7 @@ for my $type (sort keys %values)
 			CREATE TABLE x (id int PRIMARY KEY, v $type, a $type\[], m m);
 			CREATE TABLE f (v $type, a $type\[]); ALTER TABLE f REPLICA IDENTITY FULL},
 		steps => [
-			qq{INSERT INTO b VALUES $rows, (100, NULL, NULL), (101, NULL, '{}'), (102, NULL, '{NULL,NULL}');
+			qq{INSERT INTO b VALUES $rows, (100, NULL, NULL), (101, NULL, '{}'), (102, NULL, ARRAY[NULL, NULL]::$type\[]);
 			INSERT INTO x SELECT *, 'b' FROM b;
 			INSERT INTO f VALUES $values, $values, (NULL, NULL), (NULL, NULL)},
 			qq{UPDATE b SET v = (SELECT v FROM b o WHERE o.id = b.id % $n + 1), a = array_append(a, v);
@@ -169,7 +169,7 @@ my $types = q{
 	CREATE DOMAIN moods AS mood[] CHECK (array_length(VALUE, 1) < 5);
 	CREATE TYPE address AS (street text, mood mood, numbers int[]);
 	CREATE TYPE nested AS (a address, aa address[], d posint, r int4range);
-	CREATE DOMAIN home AS address CHECK ((VALUE).street IS NOT NULL);
+	CREATE DOMAIN home AS address CHECK ((VALUE).street <> '-');
 	CREATE TYPE floats AS RANGE (SUBTYPE = float8);
 	CREATE TYPE moodrange AS RANGE (SUBTYPE = mood);
 	CREATE TYPE "Odd ""type" AS ENUM ('', 'x''y');
@@ -206,7 +206,7 @@ $m->case('types of information_schema',
 		a information_schema.sql_identifier[], r pg_namespace, y information_schema.yes_or_no)},
 	steps => [ q{INSERT INTO t VALUES (1, 'x', 5, '{a,b}', ROW(11, 'n', 10, NULL), 'YES')}, q{UPDATE t SET c = 6}, q{DELETE FROM t} ]);
 $m->case('extensions',
-	ddl => q{SET search_path = extensions, public, ext;
+	ddl => q{SET search_path = extensions, ext, public;
 		CREATE TABLE t (id int PRIMARY KEY, h hstore, hs hstore[], c citext, l ltree, ls ltree[], q lquery, k cube, i isbn, f query_int);
 		CREATE TABLE u (c citext, l ltree, k cube, PRIMARY KEY (c, l));
 		CREATE TABLE f (h hstore, c citext, k cube); ALTER TABLE f REPLICA IDENTITY FULL;},
@@ -260,13 +260,13 @@ $m->case('1, 9 and 40 MB',
 	]);
 
 $m->run;
-cmp_ok($source->safe_psql('postgres', q{SELECT '"user types".mood'::regtype::oid}), '<>',
+cmp_ok($source->safe_psql('postgres', q{SELECT '"user types".mood'::regtype::oid}), '!=',
 	$dest->safe_psql('postgres', q{SELECT '"user types".mood'::regtype::oid}), 'the types have other OIDs at the destination');
 
 # --- not carried -------------------------------------------------------------------------------
 
 # Nothing can read these back, not even pg_dump
-$m->refused('pg_node_tree',
+$m->refused('parsed expressions',
 	ddl => 'CREATE TABLE t (id int PRIMARY KEY, v pg_node_tree)',
 	change => q{INSERT INTO t SELECT 1, adbin FROM pg_attrdef LIMIT 1}, error => qr/cannot accept a value of type pg_node_tree.*column "v"/,
 	fix => q{ALTER TABLE t ALTER v TYPE text}, columns => 'id, v::text');

@@ -85,7 +85,11 @@ sub case
 sub _sql
 {
 	my ($self, $side, $sql) = @_;
-	return $self->{$side}->safe_psql($self->{"${side}_db"}, $sql);
+	my ($out, $err) = ('', '');
+	my $rc = $self->{$side}->psql($self->{"${side}_db"}, "SET client_min_messages = error;\n$sql",
+		stdout => \$out, stderr => \$err, on_error_stop => 1);
+	croak "at the $side: $err" if $rc != 0;
+	return $out;
 }
 
 sub _in_schema
@@ -101,7 +105,7 @@ sub create
 	my ($self, @cases) = @_;
 	for my $side ('source', 'dest')
 	{
-		my $sql = "SET client_min_messages = error;\n";
+		my $sql = '';
 		for my $case (@cases)
 		{
 			$sql .= qq{CREATE SCHEMA "$case->{name}";\n};

@@ -106,9 +106,13 @@ emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, b
 	decoder_here->emit(decoder_here->arg, context->out->data, context->out->len);
 }
 
-/* Types whose binary form is an OID and whose text is a name */
+/*
+ * Types whose binary form is an OID and whose text is a name; whose receive
+ * functions do not take everything their send functions give (a vector without
+ * elements); or that nothing can read back, but a text column can keep.
+ */
 static bool
-is_oid_alias(Oid type)
+is_better_as_text(Oid type)
 {
 	switch (type)
 	{
@@ -123,6 +127,14 @@ is_oid_alias(Oid type)
 		case REGNAMESPACEOID:
 		case REGROLEOID:
 		case REGCOLLATIONOID:
+		case INT2VECTOROID:
+		case OIDVECTOROID:
+		case PG_NODE_TREEOID:
+		case PG_NDISTINCTOID:
+		case PG_DEPENDENCIESOID:
+		case PG_MCV_LISTOID:
+		case PG_BRIN_BLOOM_SUMMARYOID:
+		case PG_BRIN_MINMAX_MULTI_SUMMARYOID:
 			return true;
 		default:
 			return false;
@@ -133,7 +145,7 @@ is_oid_alias(Oid type)
  * Types whose binary form means the same in every cluster and version: those
  * whose OIDs are fixed by hand in the server's sources (initdb's own, for
  * information_schema and the system views, differ between versions), that can
- * be sent and received, and are neither rows nor names in disguise.
+ * be sent and received, and are not rows.
  */
 static bool
 type_is_portable(Oid type)
@@ -143,7 +155,7 @@ type_is_portable(Oid type)
 	Oid			element;
 	bool		portable;
 
-	if (type >= FirstGenbkiObjectId)
+	if (type >= FirstGenbkiObjectId || is_better_as_text(type))
 		return false;
 	element = get_element_type(type);
 	if (OidIsValid(element))
@@ -154,8 +166,7 @@ type_is_portable(Oid type)
 		return false;
 	form = (Form_pg_type) GETSTRUCT(tuple);
 	portable = OidIsValid(form->typsend) && OidIsValid(form->typreceive) &&
-		form->typtype != TYPTYPE_COMPOSITE && form->typtype != TYPTYPE_PSEUDO &&
-		!is_oid_alias(type);
+		form->typtype != TYPTYPE_COMPOSITE && form->typtype != TYPTYPE_PSEUDO;
 	ReleaseSysCache(tuple);
 	return portable;
 }
