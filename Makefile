@@ -27,6 +27,8 @@ OBJS = \
 	src/wire/change.o \
 	src/conf/options.o \
 	src/conf/store.o \
+	src/conf/visit.o \
+	src/conf/runtime.o \
 	src/conf/watch.o \
 	src/conf/api.o \
 	src/conf/publication.o \

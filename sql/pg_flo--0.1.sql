@@ -816,7 +816,7 @@ BEGIN
 	END IF;
 
 	-- publication and choice of tables
-	item := group_name || ': publication';
+	item := 'publication of group ' || group_name;
 	status := 'ok';
 	hint := NULL;
 	detail := NULL;
@@ -864,7 +864,7 @@ BEGIN
 	END IF;
 
 	-- replica identities
-	item := group_name || ': replica identities';
+	item := 'replica identities of group ' || group_name;
 	status := 'ok';
 	detail := 'every published table has one';
 	hint := NULL;
@@ -887,7 +887,7 @@ BEGIN
 	RETURN NEXT;
 
 	-- what is covered by name or place, but never in the WAL
-	item := group_name || ': unlogged and foreign tables';
+	item := 'unlogged and foreign tables of group ' || group_name;
 	status := 'ok';
 	detail := 'none among the group''s tables';
 	hint := NULL;
@@ -906,7 +906,7 @@ BEGIN
 	END IF;
 	RETURN NEXT;
 
-	item := group_name || ': large objects';
+	item := 'large objects of group ' || group_name;
 	status := 'ok';
 	detail := 'none';
 	hint := NULL;
@@ -925,7 +925,7 @@ BEGIN
 	RETURN NEXT;
 
 	-- the slot, and what may take it away
-	item := group_name || ': replication slot';
+	item := 'replication slot of group ' || group_name;
 	status := 'ok';
 	hint := NULL;
 	SELECT s.* INTO slot FROM pg_replication_slots s
@@ -974,14 +974,14 @@ BEGIN
 			ON m.group_name = s.group_name AND m.member = s.member
 		 WHERE s.group_name = check_members.group_name ORDER BY s.member
 	LOOP
-		item := group_name || ': member ' || member.member;
+		item := format('member %s of group %s', member.member, group_name);
 		hint := NULL;
 		detail := concat_ws(': ', member.state, member.detail);
 		status := CASE WHEN member.state = 'failed' THEN 'error'
 					   WHEN member.state IN ('backoff', 'waiting', 'stopped') THEN 'warning'
 					   ELSE 'ok' END;
 		IF member.state IN ('failed', 'backoff') AND member.last_error IS NOT NULL
-		   AND position(member.last_error IN detail) = 0 THEN
+		   AND position(coalesce(member.detail, '-') IN member.last_error) = 0 THEN
 			detail := detail || '; last error: ' || member.last_error;
 		END IF;
 		IF member.state = 'stopped' THEN
@@ -999,7 +999,7 @@ BEGIN
 		END IF;
 	END LOOP;
 
-	item := group_name || ': rules and routes';
+	item := 'rules and routes of group ' || group_name;
 	status := 'ok';
 	detail := 'none';
 	hint := NULL;

@@ -31,6 +31,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -415,6 +416,9 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 
 	check_source_settings();
 	check_source_privileges();
+
+	/* tables being created right now join, or are found below: see newtables.c */
+	LockRelationOid(flo_store_table("replicators"), ShareRowExclusiveLock);
 
 	choice.tables = tables_argument(fcinfo, 1, "tables", true);
 	choice.schemas = schemas_argument(fcinfo, 2);
