@@ -147,10 +147,11 @@ sub _fingerprints
 	my @parts;
 	for my $case (@cases)
 	{
+		(my $label = $case->{name}) =~ s/'/''/g;
 		for my $n (0 .. $#{ $case->{tables} })
 		{
 			my $rows = _rows($side, $case, $case->{tables}[$n]);
-			push @parts, "SELECT '$case->{name}/$n:' || count(*) || ':' || coalesce(sum(hashtextextended(r, 1)), 0)"
+			push @parts, "SELECT '$label/$n:' || count(*) || ':' || coalesce(sum(hashtextextended(r, 1)), 0)"
 			  . " || ':' || coalesce(sum(hashtextextended(r, 2)), 0) FROM ($rows) x";
 		}
 	}

@@ -180,14 +180,95 @@ has_own_identity(Oid relation)
 	return usable;
 }
 
-bool
-flo_tables_have_identity(Oid relation)
+/* Names of the columns of a table's identity index, as a List of char * */
+static List *
+identity_columns(Relation rel)
 {
+	Oid			id = RelationGetReplicaIndex(rel);
+	Relation	index;
+	List	   *names = NIL;
+
+	if (!OidIsValid(id))
+		return NIL;
+	index = RelationIdGetRelation(id);
+	if (!RelationIsValid(index))
+		return NIL;
+	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
+	{
+		AttrNumber	attnum = index->rd_index->indkey.values[i];
+
+		names = lappend(names, pstrdup(NameStr(TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attname)));
+	}
+	RelationClose(index);
+
+	return names;
+}
+
+bool
+flo_tables_identity_fits(Relation partition, Relation root)
+{
+	List	   *wanted;
+	List	   *given;
 	ListCell   *lc;
 
-	foreach(lc, with_partitions(relation))
-		if (!has_own_identity(lfirst_oid(lc)))
+	if (partition->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
+		return root->rd_rel->relreplident == REPLICA_IDENTITY_FULL ||
+			OidIsValid(RelationGetReplicaIndex(root));
+	if (root->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
+		return false;
+
+	wanted = identity_columns(root);
+	given = identity_columns(partition);
+	foreach(lc, wanted)
+	{
+		ListCell   *other;
+		bool		found = false;
+
+		foreach(other, given)
+			found |= strcmp(lfirst(lc), lfirst(other)) == 0;
+		if (!found)
 			return false;
+	}
+
+	return wanted != NIL;
+}
+
+static bool
+partition_fits(Oid partition, Oid root)
+{
+	Relation	part = table_open(partition, AccessShareLock);
+	Relation	rel = table_open(root, AccessShareLock);
+	bool		fits = flo_tables_identity_fits(part, rel);
+
+	table_close(rel, NoLock);
+	table_close(part, NoLock);
+
+	return fits;
+}
+
+/*
+ * Changes of partitions that are published as their root's are described by
+ * the root's identity, but hold what the partition's own one records.
+ */
+bool
+flo_tables_have_identity(Oid relation, bool via_root)
+{
+	bool		partitioned = get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE;
+	ListCell   *lc;
+
+	if ((!partitioned || via_root) && !has_own_identity(relation))
+		return false;
+
+	foreach(lc, with_partitions(relation))
+	{
+		Oid			part = lfirst_oid(lc);
+
+		if (part == relation || get_rel_relkind(part) == RELKIND_PARTITIONED_TABLE)
+			continue;
+		if (!has_own_identity(part) ||
+			(via_root && get_rel_relkind(part) == RELKIND_RELATION && !partition_fits(part, relation)))
+			return false;
+	}
 
 	return true;
 }
@@ -380,9 +461,14 @@ create_publication(const char *name, const char *publish, bool via_root, const L
 	pfree(command.data);
 }
 
+/*
+ * Partitions get it with their root, whether or not they have an identity of
+ * their own, when their changes are published as the root's.
+ */
 static void
-set_full_identity(const char *group, Oid relation)
+set_full_identity(const char *group, Oid relation, bool via_root)
 {
+	bool		all = via_root && get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE;
 	ListCell   *lc;
 
 	foreach(lc, with_partitions(relation))
@@ -391,7 +477,7 @@ set_full_identity(const char *group, Oid relation)
 		HeapTuple	tuple;
 		char		before;
 
-		if (has_own_identity(part))
+		if (!is_table_kind(get_rel_relkind(part)) || (!all && has_own_identity(part)))
 			continue;
 
 		tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(part));
@@ -399,6 +485,14 @@ set_full_identity(const char *group, Oid relation)
 			elog(ERROR, "cache lookup failed for relation %u", part);
 		before = ((Form_pg_class) GETSTRUCT(tuple))->relreplident;
 		ReleaseSysCache(tuple);
+		if (before == REPLICA_IDENTITY_FULL)
+			continue;
+		if (before == REPLICA_IDENTITY_INDEX && has_own_identity(part))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the replica identity of partition %s is an index, that of %s cannot be one",
+							flo_tables_name(part), flo_tables_name(relation)),
+					 errhint("Set both to REPLICA IDENTITY FULL, or use the option publish_via_partition_root = false.")));
 
 		execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", flo_tables_name(part)));
 		flo_store_add_full_identity(group, part, before);
@@ -413,8 +507,8 @@ refuse_keyless(const List *keyless)
 			 errmsg_plural("table %s has no usable replica identity",
 						   "tables have no usable replica identity: %s",
 						   list_length(keyless), names_of(keyless)),
-			 errhint("Add a primary key or set a replica identity, or choose with the option "
-					 "keyless_tables: full, insert_only or skip.")));
+			 errhint("Add a primary key or set a replica identity, the same for a partitioned table "
+					 "and its partitions, or choose with the option keyless_tables: full, insert_only or skip.")));
 }
 
 void
@@ -428,7 +522,7 @@ flo_publication_create(const char *group, const FloTableOids *choice,
 
 	foreach(lc, flo_tables_covered(choice))
 	{
-		if (flo_tables_have_identity(lfirst_oid(lc)))
+		if (flo_tables_have_identity(lfirst_oid(lc), options->publish_via_partition_root))
 			publish = lappend_oid(publish, lfirst_oid(lc));
 		else
 			keyless = lappend_oid(keyless, lfirst_oid(lc));
@@ -443,7 +537,7 @@ flo_publication_create(const char *group, const FloTableOids *choice,
 				break;
 			case FLO_KEYLESS_FULL:
 				foreach(lc, keyless)
-					set_full_identity(group, lfirst_oid(lc));
+					set_full_identity(group, lfirst_oid(lc), options->publish_via_partition_root);
 				publish = list_concat(publish, keyless);
 				break;
 			case FLO_KEYLESS_INSERT_ONLY:
@@ -492,7 +586,7 @@ flo_publication_add_table(const char *group, Oid relation,
 {
 	const char *publication = flo_name_publication(group);
 
-	if (!flo_tables_have_identity(relation))
+	if (!flo_tables_have_identity(relation, options->publish_via_partition_root))
 	{
 		switch (options->keyless_tables)
 		{
@@ -501,7 +595,7 @@ flo_publication_add_table(const char *group, Oid relation,
 				refuse_keyless(list_make1_oid(relation));
 				break;
 			case FLO_KEYLESS_FULL:
-				set_full_identity(group, relation);
+				set_full_identity(group, relation, options->publish_via_partition_root);
 				break;
 			case FLO_KEYLESS_INSERT_ONLY:
 				publication = flo_name_insert_publication(group);
@@ -528,6 +622,23 @@ flo_publication_names(const char *group)
 	return names;
 }
 
+/* Published as their root or not, partitions need other identities */
+static void
+refuse_changed_identities(const char *name, bool via_root)
+{
+	Oid			publication = get_publication_oid(name, true);
+	List	   *keyless = NIL;
+	ListCell   *lc;
+
+	if (!OidIsValid(publication))
+		return;
+	foreach(lc, GetPublicationRelations(publication, PUBLICATION_PART_ROOT))
+		if (!flo_tables_have_identity(lfirst_oid(lc), via_root))
+			keyless = lappend_oid(keyless, lfirst_oid(lc));
+	if (keyless != NIL)
+		refuse_keyless(keyless);
+}
+
 void
 flo_publication_alter(const char *group, const FloReplicatorOptions *before,
 					  const FloReplicatorOptions *after)
@@ -539,11 +650,13 @@ flo_publication_alter(const char *group, const FloReplicatorOptions *before,
 		create_publication(flo_name_insert_publication(group), "insert",
 						   after->publish_via_partition_root, NIL);
 
-	if (before->publish_via_partition_root != after->publish_via_partition_root)
-		foreach(lc, flo_publication_names(group))
-			execute(psprintf("ALTER PUBLICATION %s SET (publish_via_partition_root = %s)",
-							 quote_identifier(lfirst(lc)),
-							 on_off(after->publish_via_partition_root)));
+	if (before->publish_via_partition_root == after->publish_via_partition_root)
+		return;
+	refuse_changed_identities(flo_name_publication(group), after->publish_via_partition_root);
+	foreach(lc, flo_publication_names(group))
+		execute(psprintf("ALTER PUBLICATION %s SET (publish_via_partition_root = %s)",
+						 quote_identifier(lfirst(lc)),
+						 on_off(after->publish_via_partition_root)));
 }
 
 /* --- undoing ----------------------------------------------------------------- */
@@ -699,24 +812,30 @@ static void
 join_partition(const FloReplicatorSpec *replicator, Oid partition)
 {
 	const char *name = flo_name_publication(replicator->group);
+	bool		via_root = replicator->options.publish_via_partition_root;
 	ListCell   *lc;
-
-	if (has_own_identity(partition))
-		return;
 
 	foreach(lc, get_partition_ancestors(partition))
 	{
-		if (!publication_lists(name, lfirst_oid(lc)))
-			continue;
+		Oid			ancestor = lfirst_oid(lc);
 
-		if (replicator->options.keyless_tables == FLO_KEYLESS_FULL)
-			set_full_identity(replicator->group, partition);
+		if (!publication_lists(name, ancestor))
+			continue;
+		if (get_rel_relkind(partition) == RELKIND_PARTITIONED_TABLE ||
+			(has_own_identity(partition) && (!via_root || partition_fits(partition, ancestor))))
+			return;
+
+		if (replicator->options.keyless_tables == FLO_KEYLESS_FULL &&
+			flo_compat_class_ownercheck(partition, GetUserId()) &&
+			(!via_root || has_own_identity(ancestor)))
+			set_full_identity(replicator->group, partition, true);
 		else
 			ereport(WARNING,
 					(errmsg("partition %s has no usable replica identity: UPDATE and DELETE of it will fail",
 							flo_tables_name(partition)),
-					 errdetail("Its parent is replicated by group \"%s\".", replicator->group),
-					 errhint("Add a primary key or set a replica identity.")));
+					 errdetail("Its parent %s is replicated by group \"%s\".",
+							   flo_tables_name(ancestor), replicator->group),
+					 errhint("Give it the replica identity that its parent has.")));
 		return;
 	}
 }
@@ -744,7 +863,7 @@ flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *ch
 		return;
 	}
 
-	if (!flo_tables_have_identity(relation))
+	if (!flo_tables_have_identity(relation, replicator->options.publish_via_partition_root))
 	{
 		switch (replicator->options.keyless_tables)
 		{
@@ -755,7 +874,7 @@ flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *ch
 			case FLO_KEYLESS_SKIP:
 				return;
 			case FLO_KEYLESS_FULL:
-				set_full_identity(group, relation);
+				set_full_identity(group, relation, replicator->options.publish_via_partition_root);
 				break;
 			case FLO_KEYLESS_INSERT_ONLY:
 				publication = flo_name_insert_publication(group);

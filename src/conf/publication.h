@@ -32,8 +32,17 @@ extern void flo_tables_lookup(const FloTableChoice *names, FloTableOids *oids);
 /* Raise 42809 or 22023 unless a table named by the user may be replicated */
 extern void flo_tables_check_kind(Oid relation);
 
-/* Can UPDATE and DELETE of the table, and of all its partitions, be replicated? */
-extern bool flo_tables_have_identity(Oid relation);
+/*
+ * Can UPDATE and DELETE of the table, and of all its partitions, be replicated,
+ * when partitions are published as their root or for themselves?
+ */
+extern bool flo_tables_have_identity(Oid relation, bool via_root);
+
+/*
+ * Do the old rows of a partition hold what identifies a row of the root?  Also
+ * for logical decoding.
+ */
+extern bool flo_tables_identity_fits(Relation partition, Relation root);
 
 /* The name as flo.replicators keeps it: quoted and qualified */
 extern char *flo_tables_name(Oid relation);

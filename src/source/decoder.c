@@ -24,9 +24,12 @@
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
 #include "catalog/pg_type.h"
+#include "conf/publication.h"
 #include "core/compat.h"
 #include "miscadmin.h"
+#include "monitor/shstate.h"
 #include "nodes/makefuncs.h"
+#include "port/pg_bswap.h"
 #include "replication/decode.h"
 #include "replication/logical.h"
 #include "replication/pgoutput.h"
@@ -38,6 +41,8 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
+
+typedef struct BinaryEntry BinaryEntry;
 
 struct FloDecoder
 {
@@ -54,17 +59,19 @@ struct FloDecoder
 	LogicalDecodeChangeCB change;
 	LogicalDecodeBeginCB begin;
 
-	/* relation OID -> may its rows travel in binary? */
-	HTAB	   *binary;
+	/* relation OID -> what is known of its rows */
+	HTAB	   *binary;			/* of BinaryEntry */
 	Oid			last_relation;
-	bool		last_binary;
+	BinaryEntry *last_entry;
+	Relation	current;		/* of the change being decoded */
 };
 
-typedef struct BinaryEntry
+struct BinaryEntry
 {
 	Oid			relation;
 	bool		binary;
-} BinaryEntry;
+	bool		fits;			/* the identity of its root, once that was looked at */
+};
 
 /* The callbacks of pgoutput carry no argument of ours */
 static FloDecoder *decoder_here = NULL;
@@ -100,9 +107,42 @@ discard_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid
 {
 }
 
+/*
+ * The message says what it is a change of, which for a partition can be its
+ * root.  Its old row then counts as one by the root's identity; when the
+ * partition's own does not record that, another row would be changed at the
+ * destination, or one doubled.
+ */
+static void
+check_identity(FloDecoder *decoder, const char *data)
+{
+	uint32		published;
+	Relation	root;
+
+	memcpy(&published, data + 1, sizeof(published));
+	published = pg_ntoh32(published);
+	if (published == RelationGetRelid(decoder->current) ||
+		(decoder->last_entry != NULL && decoder->last_entry->fits))
+		return;
+	root = RelationIdGetRelation(published);
+	if (!RelationIsValid(root))
+		return;
+	if (!flo_tables_identity_fits(decoder->current, root))
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "Give both the same replica identity; what was changed before is then to be had by flo.resync() only.",
+				 "cannot publish a change of partition \"%s\": its replica identity does not identify a row of \"%s\", as which it is published",
+				 RelationGetRelationName(decoder->current), RelationGetRelationName(root));
+	if (decoder->last_entry != NULL)
+		decoder->last_entry->fits = true;
+	RelationClose(root);
+}
+
 static void
 emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bool last)
 {
+	if (decoder_here->current != NULL && context->out->len > 5 &&
+		(context->out->data[0] == 'U' || context->out->data[0] == 'D'))
+		check_identity(decoder_here, context->out->data);
 	decoder_here->emit(decoder_here->arg, context->out->data, context->out->len);
 }
 
@@ -197,11 +237,14 @@ choose_format(FloDecoder *decoder, LogicalDecodingContext *context, Relation rel
 		BinaryEntry *entry = hash_search(decoder->binary, &id, HASH_ENTER, &found);
 
 		if (!found)
+		{
 			entry->binary = relation_is_portable(relation);
+			entry->fits = false;
+		}
 		decoder->last_relation = id;
-		decoder->last_binary = entry->binary;
+		decoder->last_entry = entry;
 	}
-	((PGOutputData *) context->output_plugin_private)->binary = decoder->last_binary;
+	((PGOutputData *) context->output_plugin_private)->binary = decoder->last_entry->binary;
 }
 
 static void
@@ -209,7 +252,9 @@ change_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn,
 			   Relation relation, ReorderBufferChange *change)
 {
 	choose_format(decoder_here, context, relation);
+	decoder_here->current = relation;
 	decoder_here->change(context, txn, relation, change);
+	decoder_here->current = NULL;
 }
 
 /*
@@ -241,6 +286,7 @@ relation_changed(Datum arg, Oid relation)
 	if (decoder == NULL)
 		return;
 	decoder->last_relation = InvalidOid;
+	decoder->last_entry = NULL;
 	if (OidIsValid(relation))
 	{
 		hash_search(decoder->binary, &relation, HASH_REMOVE, NULL);
