@@ -35,6 +35,7 @@ use warnings;
 use Carp;
 use FloTest;
 use Test::More;
+use Time::HiRes qw(sleep time);
 
 =pod
 
@@ -242,7 +243,7 @@ sub run
 =head2 refused($name, %case)
 
 As C<case>, with C<change>: SQL for the source that cannot be applied;
-C<error>: pattern of last_error; C<fix>: SQL for the destination (C<fix_source>:
+C<error>: pattern of last_error, which is told from earlier ones by the case's name (C<name_in_error>: by this instead); C<fix>: SQL for the destination (C<fix_source>:
 for the source first, C<fix_code>: code) after which the worker goes on by itself.  C<compare>
 false: the sides need not be equal then.
 
@@ -260,7 +261,7 @@ sub refused
 	$self->create($case) if !$case->{exists};
 	$self->start;
 	$self->_sql('source', _in_schema($case, $case->{change}));
-	my $error = $self->wait_error($case->{error}, $name);
+	my $error = $self->wait_error($case->{error}, $case->{name_in_error} || $name);
 	push @{ $self->{lines} }, [ $name, 'refused', $error ];
 	$self->_sql('source', _in_schema($case, $case->{fix_source})) if $case->{fix_source};
 	$self->_sql('dest', _in_schema($case, $case->{fix})) if $case->{fix};
@@ -274,11 +275,14 @@ sub wait_error
 {
 	my ($self, $pattern, $name) = @_;
 	my $error = '';
+	my $until = time() + $FloTest::timeout;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	wait_until($self->{dest}, $self->{dest_db},
-		qq{SELECT EXISTS (SELECT FROM flo.status WHERE group_name = '$self->{group}' AND member = 'postgres' AND state IN ('backoff', 'starting', 'failed') AND last_error IS NOT NULL AND last_error LIKE '%$name%')},
-		"an error of $name");
-	$error = status_of($self->{dest}, $self->{group}, 'postgres', 'last_error', $self->{dest_db});
+	while (time() < $until)
+	{
+		$error = status_of($self->{dest}, $self->{group}, 'postgres', 'last_error', $self->{dest_db});
+		last if $error =~ /\Q$name\E/ && $error =~ $pattern;
+		sleep 0.05;
+	}
 	like($error, $pattern, "$name: the error in flo.status");
 	$error =~ s/\n/ /g;
 	return $error;

@@ -84,6 +84,7 @@ typedef struct Worker
 	bool		batch_open;
 	int64		batch_changes;
 	XLogRecPtr	batch_lsn;		/* last complete source transaction in it */
+	XLogRecPtr	batch_final;	/* the same one, as errors name it */
 	TimestampTz batch_time;
 	TimestampTz batch_oldest;	/* commit time of the first */
 	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
@@ -301,6 +302,9 @@ commit_batch(Worker *w, uint64 done_seq)
 {
 	MemoryContext old = CurrentMemoryContext;
 
+	/* deferred constraints speak now: name the last transaction, the next attempt singles it out */
+	flo_trail.commit_lsn = w->batch_final;
+	flo_trail.operation = "COMMIT";
 	w->sink->ops->finish(w->sink);
 	w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
 	MemoryContextSwitchTo(old);
@@ -367,6 +371,7 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 	if (w->skipping)
 		return;
 	w->batch_lsn = commit->end_lsn;
+	w->batch_final = w->txn.final_lsn;
 	w->batch_time = commit->commit_time;
 	w->position = commit->end_lsn;
 	w->counters.transactions++;

@@ -122,8 +122,13 @@ gather(FloRelmap *map, const FloChange *change, Oid user, FloTruncateStep *step)
 		foreach(lc, children)
 			add_relation(step, lfirst_oid(lc), target->run_as);
 	}
-	flo_trail.schema = NULL;
-	flo_trail.table = NULL;
+
+	/* An error from here on is about all of them: name the first */
+	if (change->nrelations > 0)
+	{
+		flo_trail.schema = change->relations[0]->schema;
+		flo_trail.table = change->relations[0]->name;
+	}
 }
 
 static void
