@@ -486,6 +486,31 @@ process_records(Worker *w, FloChunk *chunk)
 	}
 }
 
+/*
+ * Text arrives in the source's encoding, which takes the place of a client's.
+ * The conversion is looked up in the catalogs.
+ */
+static void
+follow_encoding(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		own_transaction = !IsTransactionState();
+
+	flo_change_set_encoding(w->parser, w->encoding);
+	if (own_transaction)
+		StartTransactionCommand();
+	if (PrepareClientEncoding(w->encoding) < 0)
+		flo_fail(ERRCODE_FEATURE_NOT_SUPPORTED,
+				 "Create the destination database with the source's encoding or with UTF8.",
+				 "text of the source is in encoding %s, which cannot be converted to %s of this database",
+				 pg_encoding_to_char(w->encoding), GetDatabaseEncodingName());
+	SetConfigOption("client_encoding", pg_encoding_to_char(w->encoding),
+					PGC_SUSET, PGC_S_OVERRIDE);
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
 /* False when the chunk does not link: the place has to be found anew */
 static bool
 process_chunk(Worker *w, FloChunk *chunk)
@@ -501,9 +526,7 @@ process_chunk(Worker *w, FloChunk *chunk)
 	if (header->encoding != w->encoding)
 	{
 		w->encoding = header->encoding;
-		flo_change_set_encoding(w->parser, w->encoding);
-		SetConfigOption("client_encoding", pg_encoding_to_char(w->encoding),
-						PGC_SUSET, PGC_S_OVERRIDE);
+		follow_encoding(w);
 	}
 	old = MemoryContextSwitchTo(w->turn);
 	process_records(w, chunk);
