@@ -170,7 +170,56 @@ $l->wait;
 is($dest->safe_psql('leaf', 'SELECT count(*) FROM "leaf mode, partitions".t_1'), '0', 'leaf mode: TRUNCATE of one partition');
 $l->line('leaf mode, TRUNCATE of a partition', 'exact');
 
+# --- 1,000 tables in one group ---------------------------------------------------------------------------
+
+{
+	my $tables = 1000;
+	$_->safe_psql('postgres', 'CREATE DATABASE many') for $source, $dest;
+	$_->safe_psql('many', qq{CREATE EXTENSION pg_flo; DO \$\$ BEGIN FOR i IN 1..$tables LOOP
+		EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, v text, n numeric, b int DEFAULT 0)', i); END LOOP; END \$\$}) for $source, $dest;
+	my $start = time();
+	create_group($source, $dest, 'many', source_db => 'many', dest_db => 'many');
+	my $created = time() - $start;
+	is($source->safe_psql('many', 'SELECT count(*) FROM flo.tables'), $tables, '1,000 tables in one group');
+	my @pids = (pid_of($source, 'many', 'replicator', 'many'), pid_of($dest, 'many', 'postgres', 'many'));
+	# every table in every round, one transaction each round and one for each table
+	my $each = sub { my ($sql) = @_; return join(";\n", map { $sql =~ s/\?/t$_/gr } 1 .. $tables) };
+	$start = time();
+	$source->safe_psql('many', $each->(q{INSERT INTO ? VALUES (1, 'a', 1), (2, NULL, 'NaN')}));
+	$source->safe_psql('many', 'BEGIN;' . $each->(q{UPDATE ? SET v = 'b', b = b + 1 WHERE id = 1}) . ';' . $each->('DELETE FROM ? WHERE id = 2') . '; COMMIT');
+	$source->safe_psql('many', 'BEGIN;' . $each->(q{UPDATE ? SET id = 5; INSERT INTO ? VALUES (6, 'x')}) . '; COMMIT');
+	wait_caught_up($source, $dest, 'many', source_db => 'many', dest_db => 'many');
+	my $took = time() - $start;
+	my $all = "SELECT count(*), sum(hashtext(r)) FROM (" . join(' UNION ALL ', map { "SELECT 't$_' || t::text FROM t$_ t" } 1 .. $tables) . ') x (r)';
+	is($dest->safe_psql('many', $all), $source->safe_psql('many', $all), '1,000 tables: all the same');
+	for my $n (0, 1)
+	{
+		my ($anon) = (slurp_file("/proc/$pids[$n]/status") =~ /^RssAnon:\s+(\d+)/m);
+		cmp_ok($anon, '<', 200 * 1024, sprintf('1,000 tables: %d MB of memory of the %s', $anon / 1024, ('replicator', 'worker')[$n]));
+	}
+	$m->line('1,000 tables', 'exact', sprintf('group made in %.1f s, 5,000 changes in %.1f s', $created, $took));
+}
+
 # --- not carried ---------------------------------------------------------------------------------------------
+
+my $mixed = q{CREATE TABLE t (id int PRIMARY KEY, u int NOT NULL, a text) PARTITION BY RANGE (id); CREATE TABLE p PARTITION OF t FOR VALUES FROM (0) TO (10);
+	CREATE UNIQUE INDEX i ON p (u); ALTER TABLE p REPLICA IDENTITY USING INDEX i};
+$source->safe_psql('leaf', qq{CREATE SCHEMA mixed; SET search_path = mixed; $mixed});
+{
+	my $error = error_of($source, q{SELECT flo.create_replicator('mixed', tables => '{mixed.t}')}, 'leaf');
+	like($error, qr/^55000: table mixed\.t has no usable replica identity\nhint: .*the same for a partitioned table and its partitions/, 'a partition with another identity than its root: refused');
+	$m->line('partition identity unlike the root', 'refused', (split /\n/, $error)[0] . ' (create_replicator)');
+	is(error_of($source, q{SELECT flo.create_replicator('mixed', tables => '{mixed.t}', options => '{"publish_via_partition_root": false}')}, 'leaf'), '', 'but fine for itself');
+	like(error_of($source, q{SELECT flo.alter_replicator('mixed', '{"publish_via_partition_root": true}')}, 'leaf'), qr/^55000: table mixed\.t has no usable replica identity/, 'and not when the option changes');
+}
+# a partition that comes to a running group, likewise
+{
+	my ($out, $err);
+	$m->create({ name => 'attached unlike', ddl => 'CREATE TABLE t (id int PRIMARY KEY, u int NOT NULL, a text) PARTITION BY RANGE (id)' });
+	$source->psql('postgres', q{SET search_path = "attached unlike"; CREATE TABLE p (id int PRIMARY KEY, u int NOT NULL UNIQUE, a text); ALTER TABLE p REPLICA IDENTITY USING INDEX p_u_key;
+		ALTER TABLE t ATTACH PARTITION p FOR VALUES FROM (0) TO (10); ALTER TABLE p REPLICA IDENTITY DEFAULT}, stderr => \$err);
+	like($err, qr/WARNING:  partition .*p has no usable replica identity: UPDATE and DELETE of it will fail/, 'ATTACH of a partition with another identity warns');
+}
 
 $m->refused('missing table', ddl => 'CREATE TABLE t (id int PRIMARY KEY)', dest => 'DROP TABLE t',
 	change => 'INSERT INTO t VALUES (1)', error => qr/table "missing table\.t" does not exist at the destination/, fix => 'CREATE TABLE t (id int PRIMARY KEY)');
