@@ -13,9 +13,8 @@ use Test::More;
 
 my $nats = FloTest::Nats->new('broker');
 my $conf = "pg_flo.restart_interval = '300ms'\n";
-my @init = (init => [ '--encoding=UTF8', '--locale=C' ]);
-my $source = flo_node('source', $nats, conf => $conf, @init);
-my $dest = flo_node('dest', $nats, conf => $conf, @init);
+my $source = flo_node('source', $nats, conf => $conf);
+my $dest = flo_node('dest', $nats, conf => $conf);
 
 # --- settings --------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ our $timeout = $PostgreSQL::Test::Utils::timeout_default || 180;
 A running cluster with pg_flo preloaded, wal_level logical and the broker's
 URL set.  Parameters: C<conf>, lines added to postgresql.conf; C<extension>,
 false to leave database postgres without the extension; C<start>, false to
-only initialise; C<init>, a reference to more arguments for initdb.  Unlike PostgreSQL's tests, the server comes back by itself
+only initialise.  Unlike PostgreSQL's tests, the server comes back by itself
 when a process is killed: that is what happens to users.
 
 =cut
@@ -58,7 +58,7 @@ sub flo_node
 	my ($name, $nats, %param) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init(allows_streaming => 'logical', extra => $param{init} || []);
+	$node->init(allows_streaming => 'logical', extra => [ '--encoding=UTF8', '--locale=C' ]);
 	$node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'pg_flo'
 restart_after_crash = on

@@ -12,6 +12,7 @@
 #include "catalog/pg_database.h"
 #include "commands/tablecmds.h"
 #include "replication/logical.h"
+#include "replication/logicalproto.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
 #include "storage/proc.h"
@@ -156,6 +157,17 @@ flo_compat_truncate(List *rels, List *relids, List *logged, bool restart_identit
 						as_table_owner);
 #else
 	ExecuteTruncateGuts(rels, relids, logged, DROP_RESTRICT, restart_identity);
+#endif
+}
+
+/* The RELATION message of logical replication, with these columns (by number) only */
+static inline void
+flo_compat_write_rel(StringInfo out, Relation relation, Bitmapset *columns)
+{
+#if PG_VERSION_NUM >= 180000
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns, PUBLISH_GENCOLS_NONE);
+#else
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns);
 #endif
 }
 

@@ -3,9 +3,10 @@
  *		The group's replication slot and its decoding, inside this process.
  *
  * The plugin is the server's own pgoutput, driven through the logical decoding
- * API; its messages arrive in our write callback.  Three of its callbacks are
+ * API; its messages arrive in our write callback.  Some of its callbacks are
  * wrapped: a change is sent in binary only when every column's type is built
- * in (others have OIDs that mean nothing elsewhere), a transaction that came
+ * in (others have OIDs that mean nothing elsewhere), the TRUNCATE of a
+ * partition is sent although its root is published, a transaction that came
  * through an origin is left out when the group wants local changes only, and
  * rows loaded with "do not replicate" as origin never reach the name lookup.
  *
@@ -23,9 +24,11 @@
 #include "access/xact.h"
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
+#include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "conf/publication.h"
 #include "core/compat.h"
+#include "libpq/pqformat.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "nodes/makefuncs.h"
@@ -41,6 +44,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
+#include "wire/change.h"
 
 typedef struct BinaryEntry BinaryEntry;
 
@@ -58,12 +62,17 @@ struct FloDecoder
 	/* wrapped callbacks */
 	LogicalDecodeChangeCB change;
 	LogicalDecodeBeginCB begin;
+	LogicalDecodeTruncateCB truncate;
 
 	/* relation OID -> what is known of its rows */
 	HTAB	   *binary;			/* of BinaryEntry */
 	Oid			last_relation;
 	BinaryEntry *last_entry;
 	Relation	current;		/* of the change being decoded */
+
+	/* TRUNCATE of a partition that is published as its root */
+	Relation	truncated;		/* the partition, while pgoutput is shown the root */
+	StringInfoData truncate_message;	/* what pgoutput sent, or empty */
 };
 
 struct BinaryEntry
@@ -137,12 +146,72 @@ check_identity(FloDecoder *decoder, const char *data)
 	RelationClose(root);
 }
 
+/*
+ * Publishes the TRUNCATE of a partition, given pgoutput's message for its
+ * root: the partition is described by its name alone, and the flag says that
+ * the first table listed is only the root that it must belong to.
+ */
+static void
+emit_partition_truncate(FloDecoder *decoder, const char *message)
+{
+	StringInfoData out;
+	char		flags = message[5] | FLO_TRUNCATE_PARTITION;
+
+	initStringInfo(&out);
+	flo_compat_write_rel(&out, decoder->truncated, bms_make_singleton(0));
+	decoder->emit(decoder->arg, out.data, out.len);
+
+	resetStringInfo(&out);
+	pq_sendbyte(&out, 'T');
+	pq_sendint32(&out, 2);
+	pq_sendbyte(&out, flags);
+	appendBinaryStringInfo(&out, message + 6, sizeof(uint32));
+	pq_sendint32(&out, RelationGetRelid(decoder->truncated));
+	decoder->emit(decoder->arg, out.data, out.len);
+	pfree(out.data);
+}
+
+/* A TRUNCATE message of pgoutput's; true when something else was sent for it */
+static bool
+take_truncate(FloDecoder *decoder, StringInfo message)
+{
+	resetStringInfo(&decoder->truncate_message);
+	appendBinaryStringInfo(&decoder->truncate_message, message->data, message->len);
+	if (decoder->truncated == NULL)
+		return false;
+	emit_partition_truncate(decoder, message->data);
+	return true;
+}
+
+/* Does pgoutput's last TRUNCATE message list the table? */
+static bool
+truncate_lists(FloDecoder *decoder, Oid relation)
+{
+	const char *message = decoder->truncate_message.data;
+	uint32		count;
+
+	if (decoder->truncate_message.len == 0)
+		return false;
+	memcpy(&count, message + 1, sizeof(count));
+	for (uint32 i = 0; i < pg_ntoh32(count); i++)
+	{
+		uint32		id;
+
+		memcpy(&id, message + 6 + i * sizeof(id), sizeof(id));
+		if (pg_ntoh32(id) == relation)
+			return true;
+	}
+	return false;
+}
+
 static void
 emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bool last)
 {
 	if (decoder_here->current != NULL && context->out->len > 5 &&
 		(context->out->data[0] == 'U' || context->out->data[0] == 'D'))
 		check_identity(decoder_here, context->out->data);
+	if (context->out->data[0] == 'T' && take_truncate(decoder_here, context->out))
+		return;
 	decoder_here->emit(decoder_here->arg, context->out->data, context->out->len);
 }
 
@@ -258,6 +327,61 @@ change_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn,
 }
 
 /*
+ * A partition that was truncated alone.  pgoutput says nothing of it when its
+ * root is published in its place; it is shown the root instead, topmost first,
+ * which brings the transaction's BEGIN and the root's description along.
+ */
+static void
+truncate_partition(FloDecoder *decoder, LogicalDecodingContext *context, ReorderBufferTXN *txn,
+				   Relation partition, List *ancestors, ReorderBufferChange *change)
+{
+	for (int i = list_length(ancestors) - 1; i >= 0; i--)
+	{
+		Relation	root = RelationIdGetRelation(list_nth_oid(ancestors, i));
+
+		if (!RelationIsValid(root))
+			continue;
+		resetStringInfo(&decoder->truncate_message);
+		decoder->truncated = partition;
+		decoder->truncate(context, txn, 1, &root, change);
+		decoder->truncated = NULL;
+		RelationClose(root);
+		if (decoder->truncate_message.len > 0)
+			return;
+	}
+}
+
+static void
+truncate_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, int nrelations,
+				 Relation relations[], ReorderBufferChange *change)
+{
+	FloDecoder *decoder = decoder_here;
+	List	   *alone = NIL;
+	ListCell   *lc;
+
+	resetStringInfo(&decoder->truncate_message);
+	decoder->truncate(context, txn, nrelations, relations, change);
+
+	for (int i = 0; i < nrelations; i++)
+	{
+		List	   *ancestors;
+		bool		with_ancestor = false;
+
+		if (!relations[i]->rd_rel->relispartition ||
+			truncate_lists(decoder, RelationGetRelid(relations[i])))
+			continue;
+		ancestors = get_partition_ancestors(RelationGetRelid(relations[i]));
+		for (int j = 0; j < nrelations; j++)
+			with_ancestor |= list_member_oid(ancestors, RelationGetRelid(relations[j]));
+		if (!with_ancestor)
+			alone = lappend(alone, relations[i]);
+	}
+	foreach(lc, alone)
+		truncate_partition(decoder, context, txn, lfirst(lc),
+						   get_partition_ancestors(RelationGetRelid((Relation) lfirst(lc))), change);
+}
+
+/*
  * Rows of a loader carry an origin that stands for "none": it has no name, and
  * the plugin would look for one.
  */
@@ -365,6 +489,8 @@ wrap_callbacks(FloDecoder *decoder)
 
 	decoder->change = callbacks->change_cb;
 	callbacks->change_cb = change_wrapper;
+	decoder->truncate = callbacks->truncate_cb;
+	callbacks->truncate_cb = truncate_wrapper;
 	decoder->begin = callbacks->begin_cb;
 	callbacks->begin_cb = begin_wrapper;
 	callbacks->filter_by_origin_cb = origin_filter;
@@ -381,6 +507,7 @@ flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 	decoder->emit = emit;
 	decoder->arg = arg;
 	decoder->origin = origin;
+	initStringInfo(&decoder->truncate_message);
 	control.keysize = sizeof(Oid);
 	control.entrysize = sizeof(BinaryEntry);
 	control.hcxt = CurrentMemoryContext;
