@@ -84,6 +84,7 @@ $m->compare('COMMIT PREPARED after a crash', grep { $_->{name} eq 'prepared tran
 	# beyond shared memory: 64 MB and what a process has anyway
 	for my $p ([ $pid, 'worker' ], [ $sender, 'replicator' ])
 	{
+		next if !-r "/proc/$p->[0]/status";
 		my ($anon) = (slurp_file("/proc/$p->[0]/status") =~ /^RssAnon:\s+(\d+)/m);
 		my ($peak) = (slurp_file("/proc/$p->[0]/status") =~ /^VmHWM:\s+(\d+)/m);
 		note(sprintf('%s: %d MB of its own now, %d MB with shared memory at most', $p->[1], $anon / 1024, $peak / 1024));

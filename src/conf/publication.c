@@ -172,9 +172,12 @@ has_own_identity(Oid relation)
 	Relation	rel = table_open(relation, AccessShareLock);
 	bool		usable;
 
-	usable = !is_table_kind(rel->rd_rel->relkind) ||
-		rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ||
-		OidIsValid(RelationGetReplicaIndex(rel));
+	if (!is_table_kind(rel->rd_rel->relkind))
+		usable = true;
+	else if (rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
+		usable = flo_compat_full_identity_works(rel);
+	else
+		usable = OidIsValid(RelationGetReplicaIndex(rel));
 	table_close(rel, NoLock);
 
 	return usable;
@@ -455,10 +458,26 @@ create_publication(const char *name, const char *publish, bool via_root, const L
 	initStringInfo(&command);
 	appendStringInfo(&command, "CREATE PUBLICATION %s", quote_identifier(name));
 	append_tables(&command, " FOR TABLE", relations);
-	appendStringInfo(&command, " WITH (publish = '%s', publish_via_partition_root = %s)",
+	appendStringInfo(&command, " WITH (publish = '%s', publish_via_partition_root = %s"
+					 FLO_PUBLISH_GENERATED ")",
 					 publish, on_off(via_root));
 	execute(command.data);
 	pfree(command.data);
+}
+
+static void
+refuse_virtual_columns(Oid relation)
+{
+	Relation	rel = table_open(relation, AccessShareLock);
+	bool		works = flo_compat_full_identity_works(rel);
+
+	table_close(rel, NoLock);
+	if (!works)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s cannot have REPLICA IDENTITY FULL: it has virtual generated columns",
+						flo_tables_name(relation)),
+				 errhint("Add a primary key or make the columns STORED.")));
 }
 
 /*
@@ -485,8 +504,9 @@ set_full_identity(const char *group, Oid relation, bool via_root)
 			elog(ERROR, "cache lookup failed for relation %u", part);
 		before = ((Form_pg_class) GETSTRUCT(tuple))->relreplident;
 		ReleaseSysCache(tuple);
-		if (before == REPLICA_IDENTITY_FULL)
+		if (before == REPLICA_IDENTITY_FULL && has_own_identity(part))
 			continue;
+		refuse_virtual_columns(part);
 		if (before == REPLICA_IDENTITY_INDEX && has_own_identity(part))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -807,6 +827,28 @@ has_rows(Oid relation)
 	return false;
 }
 
+/* Would set_full_identity() go through?  A user's DDL must not fail for it. */
+static bool
+can_be_full(Oid relation)
+{
+	ListCell   *lc;
+
+	foreach(lc, with_partitions(relation))
+	{
+		Relation	rel = table_open(lfirst_oid(lc), AccessShareLock);
+		bool		can = !is_table_kind(rel->rd_rel->relkind) ||
+			(flo_compat_full_identity_works(rel) &&
+			 (rel->rd_rel->relreplident != REPLICA_IDENTITY_INDEX ||
+			  !OidIsValid(RelationGetReplicaIndex(rel))));
+
+		table_close(rel, NoLock);
+		if (!can)
+			return false;
+	}
+
+	return true;
+}
+
 /* A new partition of a root that the group lists: it needs an identity, nothing else */
 static void
 join_partition(const FloReplicatorSpec *replicator, Oid partition)
@@ -826,7 +868,7 @@ join_partition(const FloReplicatorSpec *replicator, Oid partition)
 			return;
 
 		if (replicator->options.keyless_tables == FLO_KEYLESS_FULL &&
-			flo_compat_class_ownercheck(partition, GetUserId()) &&
+			flo_compat_class_ownercheck(partition, GetUserId()) && can_be_full(partition) &&
 			(!via_root || has_own_identity(ancestor)))
 			set_full_identity(replicator->group, partition, true);
 		else
@@ -874,6 +916,12 @@ flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *ch
 			case FLO_KEYLESS_SKIP:
 				return;
 			case FLO_KEYLESS_FULL:
+				if (!can_be_full(relation))
+				{
+					warn_left_out(group, relation, "it cannot have REPLICA IDENTITY FULL",
+								  "Add a primary key or make its generated columns STORED.");
+					return;
+				}
 				set_full_identity(group, relation, replicator->options.publish_via_partition_root);
 				break;
 			case FLO_KEYLESS_INSERT_ONLY:

@@ -217,8 +217,8 @@ emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, b
 
 /*
  * Types whose binary form is an OID and whose text is a name; whose receive
- * functions do not take everything their send functions give (a vector without
- * elements); or that nothing can read back, but a text column can keep.
+ * functions do not take everything their send functions give (a vector or query
+ * without elements); or that nothing can read back, but a text column can keep.
  */
 static bool
 is_better_as_text(Oid type)
@@ -238,6 +238,7 @@ is_better_as_text(Oid type)
 		case REGCOLLATIONOID:
 		case INT2VECTOROID:
 		case OIDVECTOROID:
+		case TSQUERYOID:
 		case PG_NODE_TREEOID:
 		case PG_NDISTINCTOID:
 		case PG_DEPENDENCIESOID:
