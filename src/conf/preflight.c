@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "conf/api.h"
+#include "conf/identity.h"
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "core/names.h"

@@ -14,9 +14,6 @@
  * - A partition whose root is in the group is not listed: the root stands for
  *	 it.  A root that is left out takes its partitions with it.
  * - Inheritance children are tables of their own: the publication says ONLY.
- * - REPLICA IDENTITY FULL set for a group is remembered and undone with the
- *	 group, unless another publication still sends the table's updates: taking
- *	 it away would make them fail.
  * - A new table joins inside the transaction that creates it, possibly many at
  *	 once in many sessions.  ALTER PUBLICATION would hold a lock to the end of
  *	 each, one after the other; the catalog row is written directly instead,
@@ -34,6 +31,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_publication_rel.h"
+#include "conf/identity.h"
 #include "conf/publication.h"
 #include "core/compat.h"
 #include "core/names.h"
@@ -103,8 +101,8 @@ kind_name(char relkind)
 	}
 }
 
-static bool
-is_table_kind(char relkind)
+bool
+flo_tables_is_kind(char relkind)
 {
 	return relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE;
 }
@@ -130,7 +128,7 @@ flo_tables_check_kind(Oid relation)
 				 errmsg("table with OID %u does not exist", relation)));
 	class = (Form_pg_class) GETSTRUCT(tuple);
 
-	if (!is_table_kind(class->relkind))
+	if (!flo_tables_is_kind(class->relkind))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("cannot replicate \"%s\": it is %s", flo_tables_name(relation),
@@ -157,123 +155,13 @@ flo_tables_check_kind(Oid relation)
 }
 
 /* The table and, for a partitioned one, all partitions below it that hold rows */
-static List *
-with_partitions(Oid relation)
+List *
+flo_tables_with_partitions(Oid relation)
 {
 	if (get_rel_relkind(relation) != RELKIND_PARTITIONED_TABLE)
 		return list_make1_oid(relation);
 
 	return find_all_inheritors(relation, AccessShareLock, NULL);
-}
-
-static bool
-has_own_identity(Oid relation)
-{
-	Relation	rel = table_open(relation, AccessShareLock);
-	bool		usable;
-
-	if (!is_table_kind(rel->rd_rel->relkind))
-		usable = true;
-	else if (rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
-		usable = flo_compat_full_identity_works(rel);
-	else
-		usable = OidIsValid(RelationGetReplicaIndex(rel));
-	table_close(rel, NoLock);
-
-	return usable;
-}
-
-/* Names of the columns of a table's identity index, as a List of char * */
-static List *
-identity_columns(Relation rel)
-{
-	Oid			id = RelationGetReplicaIndex(rel);
-	Relation	index;
-	List	   *names = NIL;
-
-	if (!OidIsValid(id))
-		return NIL;
-	index = RelationIdGetRelation(id);
-	if (!RelationIsValid(index))
-		return NIL;
-	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
-	{
-		AttrNumber	attnum = index->rd_index->indkey.values[i];
-
-		names = lappend(names, pstrdup(NameStr(TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attname)));
-	}
-	RelationClose(index);
-
-	return names;
-}
-
-bool
-flo_tables_identity_fits(Relation partition, Relation root)
-{
-	List	   *wanted;
-	List	   *given;
-	ListCell   *lc;
-
-	if (partition->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
-		return root->rd_rel->relreplident == REPLICA_IDENTITY_FULL ||
-			OidIsValid(RelationGetReplicaIndex(root));
-	if (root->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
-		return false;
-
-	wanted = identity_columns(root);
-	given = identity_columns(partition);
-	foreach(lc, wanted)
-	{
-		ListCell   *other;
-		bool		found = false;
-
-		foreach(other, given)
-			found |= strcmp(lfirst(lc), lfirst(other)) == 0;
-		if (!found)
-			return false;
-	}
-
-	return wanted != NIL;
-}
-
-static bool
-partition_fits(Oid partition, Oid root)
-{
-	Relation	part = table_open(partition, AccessShareLock);
-	Relation	rel = table_open(root, AccessShareLock);
-	bool		fits = flo_tables_identity_fits(part, rel);
-
-	table_close(rel, NoLock);
-	table_close(part, NoLock);
-
-	return fits;
-}
-
-/*
- * Changes of partitions that are published as their root's are described by
- * the root's identity, but hold what the partition's own one records.
- */
-bool
-flo_tables_have_identity(Oid relation, bool via_root)
-{
-	bool		partitioned = get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE;
-	ListCell   *lc;
-
-	if ((!partitioned || via_root) && !has_own_identity(relation))
-		return false;
-
-	foreach(lc, with_partitions(relation))
-	{
-		Oid			part = lfirst_oid(lc);
-
-		if (part == relation || get_rel_relkind(part) == RELKIND_PARTITIONED_TABLE)
-			continue;
-		if (!has_own_identity(part) ||
-			(via_root && get_rel_relkind(part) == RELKIND_RELATION && !partition_fits(part, relation)))
-			return false;
-	}
-
-	return true;
 }
 
 /* Is any of the table's ancestors in the list? */
@@ -296,7 +184,7 @@ ancestor_in(Oid relation, const List *list)
 static bool
 covered_by_place(const FloTableOids *choice, Form_pg_class class)
 {
-	if (!is_table_kind(class->relkind) ||
+	if (!flo_tables_is_kind(class->relkind) ||
 		class->relpersistence != RELPERSISTENCE_PERMANENT)
 		return false;
 	if (!choice->all && !list_member_oid(choice->schemas, class->relnamespace))
@@ -417,8 +305,8 @@ flo_tables_covered(const FloTableOids *choice)
 /* --- publications ------------------------------------------------------------ */
 
 /* Run a utility command as the current user */
-static void
-execute(const char *command)
+void
+flo_publication_execute(const char *command)
 {
 	int			result;
 
@@ -461,62 +349,8 @@ create_publication(const char *name, const char *publish, bool via_root, const L
 	appendStringInfo(&command, " WITH (publish = '%s', publish_via_partition_root = %s"
 					 FLO_PUBLISH_GENERATED ")",
 					 publish, on_off(via_root));
-	execute(command.data);
+	flo_publication_execute(command.data);
 	pfree(command.data);
-}
-
-static void
-refuse_virtual_columns(Oid relation)
-{
-	Relation	rel = table_open(relation, AccessShareLock);
-	bool		works = flo_compat_full_identity_works(rel);
-
-	table_close(rel, NoLock);
-	if (!works)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table %s cannot have REPLICA IDENTITY FULL: it has virtual generated columns",
-						flo_tables_name(relation)),
-				 errhint("Add a primary key or make the columns STORED.")));
-}
-
-/*
- * Partitions get it with their root, whether or not they have an identity of
- * their own, when their changes are published as the root's.
- */
-static void
-set_full_identity(const char *group, Oid relation, bool via_root)
-{
-	bool		all = via_root && get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE;
-	ListCell   *lc;
-
-	foreach(lc, with_partitions(relation))
-	{
-		Oid			part = lfirst_oid(lc);
-		HeapTuple	tuple;
-		char		before;
-
-		if (!is_table_kind(get_rel_relkind(part)) || (!all && has_own_identity(part)))
-			continue;
-
-		tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(part));
-		if (!HeapTupleIsValid(tuple))
-			elog(ERROR, "cache lookup failed for relation %u", part);
-		before = ((Form_pg_class) GETSTRUCT(tuple))->relreplident;
-		ReleaseSysCache(tuple);
-		if (before == REPLICA_IDENTITY_FULL && has_own_identity(part))
-			continue;
-		refuse_virtual_columns(part);
-		if (before == REPLICA_IDENTITY_INDEX && has_own_identity(part))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("the replica identity of partition %s is an index, that of %s cannot be one",
-							flo_tables_name(part), flo_tables_name(relation)),
-					 errhint("Set both to REPLICA IDENTITY FULL, or use the option publish_via_partition_root = false.")));
-
-		execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", flo_tables_name(part)));
-		flo_store_add_full_identity(group, part, before);
-	}
 }
 
 static void
@@ -557,7 +391,7 @@ flo_publication_create(const char *group, const FloTableOids *choice,
 				break;
 			case FLO_KEYLESS_FULL:
 				foreach(lc, keyless)
-					set_full_identity(group, lfirst_oid(lc), options->publish_via_partition_root);
+					flo_identity_set_full(group, lfirst_oid(lc), options->publish_via_partition_root);
 				publish = list_concat(publish, keyless);
 				break;
 			case FLO_KEYLESS_INSERT_ONLY:
@@ -615,7 +449,7 @@ flo_publication_add_table(const char *group, Oid relation,
 				refuse_keyless(list_make1_oid(relation));
 				break;
 			case FLO_KEYLESS_FULL:
-				set_full_identity(group, relation, options->publish_via_partition_root);
+				flo_identity_set_full(group, relation, options->publish_via_partition_root);
 				break;
 			case FLO_KEYLESS_INSERT_ONLY:
 				publication = flo_name_insert_publication(group);
@@ -623,7 +457,7 @@ flo_publication_add_table(const char *group, Oid relation,
 		}
 	}
 
-	execute(psprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s",
+	flo_publication_execute(psprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s",
 					 quote_identifier(publication), flo_tables_name(relation)));
 }
 
@@ -674,68 +508,22 @@ flo_publication_alter(const char *group, const FloReplicatorOptions *before,
 		return;
 	refuse_changed_identities(flo_name_publication(group), after->publish_via_partition_root);
 	foreach(lc, flo_publication_names(group))
-		execute(psprintf("ALTER PUBLICATION %s SET (publish_via_partition_root = %s)",
+		flo_publication_execute(psprintf("ALTER PUBLICATION %s SET (publish_via_partition_root = %s)",
 						 quote_identifier(lfirst(lc)),
 						 on_off(after->publish_via_partition_root)));
 }
 
 /* --- undoing ----------------------------------------------------------------- */
 
-/* Does any publication still send this table's updates or deletes? */
-static bool
-updates_are_published(Oid relation)
-{
-	Relation	rel = table_open(relation, AccessShareLock);
-	PublicationDesc desc;
-	bool		result;
-
-	RelationBuildPublicationDesc(rel, &desc);
-	result = desc.pubactions.pubupdate || desc.pubactions.pubdelete;
-	table_close(rel, NoLock);
-
-	return result;
-}
-
-static void
-restore_identity(const char *group, const FloFullIdentity *identity)
-{
-	Oid			relation = identity->relation;
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	bool		still_full;
-
-	flo_store_remove_full_identity(group, relation);
-
-	if (!HeapTupleIsValid(tuple))
-		return;
-	still_full = ((Form_pg_class) GETSTRUCT(tuple))->relreplident == REPLICA_IDENTITY_FULL;
-	ReleaseSysCache(tuple);
-	if (!still_full)
-		return;
-
-	if (updates_are_published(relation))
-		ereport(NOTICE,
-				(errmsg("table %s keeps REPLICA IDENTITY FULL: another publication has it",
-						flo_tables_name(relation))));
-	else if (!flo_compat_class_ownercheck(relation, GetUserId()))
-		ereport(WARNING,
-				(errmsg("table %s keeps REPLICA IDENTITY FULL: it belongs to another role",
-						flo_tables_name(relation)),
-				 errhint("Run ALTER TABLE ... REPLICA IDENTITY %s.",
-						 identity->before == REPLICA_IDENTITY_NOTHING ? "NOTHING" : "DEFAULT")));
-	else
-		execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY %s", flo_tables_name(relation),
-						 identity->before == REPLICA_IDENTITY_NOTHING ? "NOTHING" : "DEFAULT"));
-}
-
 void
 flo_publication_remove_table(const char *group, Oid relation)
 {
 	ListCell   *lc;
-	List	   *parts = with_partitions(relation);
+	List	   *parts = flo_tables_with_partitions(relation);
 
 	foreach(lc, flo_publication_names(group))
 		if (publication_lists(lfirst(lc), relation))
-			execute(psprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s",
+			flo_publication_execute(psprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s",
 							 quote_identifier(lfirst(lc)), flo_tables_name(relation)));
 
 	foreach(lc, flo_store_full_identities(group))
@@ -743,7 +531,7 @@ flo_publication_remove_table(const char *group, Oid relation)
 		FloFullIdentity *identity = lfirst(lc);
 
 		if (list_member_oid(parts, identity->relation))
-			restore_identity(group, identity);
+			flo_identity_restore(group, identity);
 	}
 }
 
@@ -753,10 +541,10 @@ flo_publication_drop(const char *group)
 	ListCell   *lc;
 
 	foreach(lc, flo_publication_names(group))
-		execute(psprintf("DROP PUBLICATION %s", quote_identifier(lfirst(lc))));
+		flo_publication_execute(psprintf("DROP PUBLICATION %s", quote_identifier(lfirst(lc))));
 
 	foreach(lc, flo_store_full_identities(group))
-		restore_identity(group, lfirst(lc));
+		flo_identity_restore(group, lfirst(lc));
 }
 
 /* --- tables made by users' DDL ------------------------------------------------ */
@@ -813,7 +601,7 @@ has_rows(Oid relation)
 {
 	ListCell   *lc;
 
-	foreach(lc, with_partitions(relation))
+	foreach(lc, flo_tables_with_partitions(relation))
 	{
 		Relation	rel = table_open(lfirst_oid(lc), AccessShareLock);
 		bool		empty = !RELKIND_HAS_STORAGE(rel->rd_rel->relkind) ||
@@ -825,28 +613,6 @@ has_rows(Oid relation)
 	}
 
 	return false;
-}
-
-/* Would set_full_identity() go through?  A user's DDL must not fail for it. */
-static bool
-can_be_full(Oid relation)
-{
-	ListCell   *lc;
-
-	foreach(lc, with_partitions(relation))
-	{
-		Relation	rel = table_open(lfirst_oid(lc), AccessShareLock);
-		bool		can = !is_table_kind(rel->rd_rel->relkind) ||
-			(flo_compat_full_identity_works(rel) &&
-			 (rel->rd_rel->relreplident != REPLICA_IDENTITY_INDEX ||
-			  !OidIsValid(RelationGetReplicaIndex(rel))));
-
-		table_close(rel, NoLock);
-		if (!can)
-			return false;
-	}
-
-	return true;
 }
 
 /* A new partition of a root that the group lists: it needs an identity, nothing else */
@@ -864,13 +630,13 @@ join_partition(const FloReplicatorSpec *replicator, Oid partition)
 		if (!publication_lists(name, ancestor))
 			continue;
 		if (get_rel_relkind(partition) == RELKIND_PARTITIONED_TABLE ||
-			(has_own_identity(partition) && (!via_root || partition_fits(partition, ancestor))))
+			(flo_identity_own(partition) && (!via_root || flo_identity_partition_fits(partition, ancestor))))
 			return;
 
 		if (replicator->options.keyless_tables == FLO_KEYLESS_FULL &&
-			flo_compat_class_ownercheck(partition, GetUserId()) && can_be_full(partition) &&
-			(!via_root || has_own_identity(ancestor)))
-			set_full_identity(replicator->group, partition, true);
+			flo_compat_class_ownercheck(partition, GetUserId()) && flo_identity_can_be_full(partition) &&
+			(!via_root || flo_identity_own(ancestor)))
+			flo_identity_set_full(replicator->group, partition, true);
 		else
 			ereport(WARNING,
 					(errmsg("partition %s has no usable replica identity: UPDATE and DELETE of it will fail",
@@ -916,13 +682,13 @@ flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *ch
 			case FLO_KEYLESS_SKIP:
 				return;
 			case FLO_KEYLESS_FULL:
-				if (!can_be_full(relation))
+				if (!flo_identity_can_be_full(relation))
 				{
 					warn_left_out(group, relation, "it cannot have REPLICA IDENTITY FULL",
 								  "Add a primary key or make its generated columns STORED.");
 					return;
 				}
-				set_full_identity(group, relation, replicator->options.publish_via_partition_root);
+				flo_identity_set_full(group, relation, replicator->options.publish_via_partition_root);
 				break;
 			case FLO_KEYLESS_INSERT_ONLY:
 				publication = flo_name_insert_publication(group);

@@ -32,17 +32,14 @@ extern void flo_tables_lookup(const FloTableChoice *names, FloTableOids *oids);
 /* Raise 42809 or 22023 unless a table named by the user may be replicated */
 extern void flo_tables_check_kind(Oid relation);
 
-/*
- * Can UPDATE and DELETE of the table, and of all its partitions, be replicated,
- * when partitions are published as their root or for themselves?
- */
-extern bool flo_tables_have_identity(Oid relation, bool via_root);
+/* The table and, for a partitioned one, all partitions below it */
+extern List *flo_tables_with_partitions(Oid relation);
 
-/*
- * Do the old rows of a partition hold what identifies a row of the root?  Also
- * for logical decoding.
- */
-extern bool flo_tables_identity_fits(Relation partition, Relation root);
+/* An ordinary or partitioned table? */
+extern bool flo_tables_is_kind(char relkind);
+
+/* Run a utility command as the current user */
+extern void flo_publication_execute(const char *command);
 
 /* The name as flo.replicators keeps it: quoted and qualified */
 extern char *flo_tables_name(Oid relation);

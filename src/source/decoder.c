@@ -26,7 +26,7 @@
 #include "access/xlogutils.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
-#include "conf/publication.h"
+#include "conf/identity.h"
 #include "core/compat.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
@@ -136,7 +136,7 @@ check_identity(FloDecoder *decoder, const char *data)
 	root = RelationIdGetRelation(published);
 	if (!RelationIsValid(root))
 		return;
-	if (!flo_tables_identity_fits(decoder->current, root))
+	if (!flo_identity_fits(decoder->current, root))
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 				 "Give both the same replica identity; what was changed before is then to be had by flo.resync() only.",
 				 "cannot publish a change of partition \"%s\": its replica identity does not identify a row of \"%s\", as which it is published",
