@@ -110,6 +110,30 @@ for my $pair ([ 'latin1_utf8', 'LATIN1', 'C', 'UTF8', 'C' ], [ 'utf8_latin1', 'U
 	push @{ $m->{lines} }, @{ $e->{lines} };
 }
 
+# A copy converts, too
+{
+	my $ddl = q{CREATE TABLE "tä" (id int PRIMARY KEY, v text); CREATE TABLE m (id int PRIMARY KEY, v text, a aclitem[], i int2vector, q tsquery[])};
+	for my $side ([ $source, 'LATIN1' ], [ $dest, 'UTF8' ])
+	{
+		my ($node, $encoding) = @$side;
+		$node->safe_psql('postgres', "CREATE DATABASE copied ENCODING '$encoding' LOCALE 'C' TEMPLATE template0");
+		$node->safe_psql('copied', "CREATE EXTENSION pg_flo; $ddl");
+	}
+	$source->safe_psql('copied', q{INSERT INTO "tä" SELECT i, 'é' || i FROM generate_series(1, 1000) i; INSERT INTO m VALUES (1, 'ü', '{postgres=r/postgres}', '', ARRAY[''::tsquery])});
+	$source->safe_psql('copied', q{SELECT flo.create_replicator('copied', mode => 'copy_and_stream'); SELECT flo.start_group('copied')});
+	$dest->safe_psql('copied', q{SELECT flo.create_worker('copied'); SELECT flo.start_group('copied')});
+	wait_state($dest, 'copied', 'postgres', 'streaming', 'copied');
+	$source->safe_psql('copied', q{UPDATE "tä" SET v = v || 'ö' WHERE id < 10});
+	wait_caught_up($source, $dest, 'copied', source_db => 'copied', dest_db => 'copied');
+	my $all = q{SELECT count(*), sum(hashtext(encode(convert_to(v, 'UTF8'), 'hex'))) FROM %s};
+	for my $table ('"tä"', 'm')
+	{
+		my $query = sprintf($all, $table);
+		is($dest->safe_psql('copied', $query), $source->safe_psql('copied', $query), "copy from LATIN1 to UTF8: $table");
+	}
+	$m->line('copy, LATIN1 to UTF8', 'exact');
+}
+
 # SQL_ASCII: bytes of no known encoding
 for my $pair ([ 'ascii_utf8', 'SQL_ASCII', 'UTF8' ], [ 'utf8_ascii', 'UTF8', 'SQL_ASCII' ], [ 'ascii_ascii', 'SQL_ASCII', 'SQL_ASCII' ])
 {

@@ -196,4 +196,27 @@ flo_compat_full_identity_works(Relation relation)
 
 #define FLO_TRUNCATE_SWITCHES_USER (PG_VERSION_NUM >= 160000)
 
+/* Logical replication messages of a relation and a row; stored generated columns stay out */
+static inline void
+flo_compat_write_relation(StringInfo out, Relation relation, Bitmapset *columns)
+{
+#if PG_VERSION_NUM >= 180000
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns, PUBLISH_GENCOLS_NONE);
+#else
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns);
+#endif
+}
+
+static inline void
+flo_compat_write_insert(StringInfo out, Relation relation, TupleTableSlot *row,
+						bool binary, Bitmapset *columns)
+{
+#if PG_VERSION_NUM >= 180000
+	logicalrep_write_insert(out, InvalidTransactionId, relation, row, binary, columns,
+							PUBLISH_GENCOLS_NONE);
+#else
+	logicalrep_write_insert(out, InvalidTransactionId, relation, row, binary, columns);
+#endif
+}
+
 #endif
