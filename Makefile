@@ -33,6 +33,7 @@ OBJS = \
 	src/conf/watch.o \
 	src/conf/api.o \
 	src/conf/publication.o \
+	src/conf/identity.o \
 	src/conf/newtables.o \
 	src/conf/commit.o \
 	src/conf/guard.o \

@@ -18,6 +18,7 @@
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/rel.h"
 
 #if PG_VERSION_NUM < 150000
 #error "pg_flo needs PostgreSQL 15 or later"
@@ -157,6 +158,39 @@ flo_compat_truncate(List *rels, List *relids, List *logged, bool restart_identit
 						as_table_owner);
 #else
 	ExecuteTruncateGuts(rels, relids, logged, DROP_RESTRICT, restart_identity);
+#endif
+}
+
+/* The RELATION message of logical replication, with these columns (by number) only */
+static inline void
+flo_compat_write_rel(StringInfo out, Relation relation, Bitmapset *columns)
+{
+#if PG_VERSION_NUM >= 180000
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns, PUBLISH_GENCOLS_NONE);
+#else
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns);
+#endif
+}
+
+/*
+ * Since 18, a table with REPLICA IDENTITY FULL can only be updated while
+ * published when its stored generated columns are published, too, and not at
+ * all when it has virtual ones.
+ */
+#if PG_VERSION_NUM >= 180000
+#define FLO_PUBLISH_GENERATED ", publish_generated_columns = stored"
+#else
+#define FLO_PUBLISH_GENERATED ""
+#endif
+
+static inline bool
+flo_compat_full_identity_works(Relation relation)
+{
+#if PG_VERSION_NUM >= 180000
+	return RelationGetDescr(relation)->constr == NULL ||
+		!RelationGetDescr(relation)->constr->has_generated_virtual;
+#else
+	return true;
 #endif
 }
 

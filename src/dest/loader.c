@@ -31,6 +31,7 @@
 #include "core/trail.h"
 #include "dest/copied.h"
 #include "dest/loader.h"
+#include "dest/worker.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -287,8 +288,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	if (header.encoding != l->encoding)
 	{
 		l->encoding = header.encoding;
-		flo_change_set_encoding(l->parser, l->encoding);
-		SetConfigOption("client_encoding", pg_encoding_to_char(l->encoding), PGC_SUSET, PGC_S_OVERRIDE);
+		flo_worker_follow_encoding(l->parser, l->encoding);
 	}
 
 	StartTransactionCommand();

@@ -88,6 +88,7 @@ typedef struct Worker
 	bool		batch_open;
 	int64		batch_changes;
 	XLogRecPtr	batch_lsn;		/* last complete source transaction in it */
+	XLogRecPtr	batch_final;	/* the same one, as errors name it */
 	TimestampTz batch_time;
 	TimestampTz batch_oldest;	/* commit time of the first */
 	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
@@ -307,6 +308,9 @@ commit_batch(Worker *w, uint64 done_seq)
 {
 	MemoryContext old = CurrentMemoryContext;
 
+	/* deferred constraints speak now: name the last transaction, the next attempt singles it out */
+	flo_trail.commit_lsn = w->batch_final;
+	flo_trail.operation = "COMMIT";
 	w->sink->ops->finish(w->sink);
 	w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
 	MemoryContextSwitchTo(old);
@@ -373,6 +377,7 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 	if (w->skipping)
 		return;
 	w->batch_lsn = commit->end_lsn;
+	w->batch_final = w->txn.final_lsn;
 	w->batch_time = commit->commit_time;
 	w->position = commit->end_lsn;
 	w->counters.transactions++;
@@ -531,6 +536,31 @@ process_records(Worker *w, FloChunk *chunk)
 	}
 }
 
+/*
+ * Text arrives in the source's encoding, which takes the place of a client's.
+ * The conversion is looked up in the catalogs.
+ */
+void
+flo_worker_follow_encoding(FloChangeParser *parser, int encoding)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		own_transaction = !IsTransactionState();
+
+	flo_change_set_encoding(parser, encoding);
+	if (own_transaction)
+		StartTransactionCommand();
+	if (PrepareClientEncoding(encoding) < 0)
+		flo_fail(ERRCODE_FEATURE_NOT_SUPPORTED,
+				 "Create the destination database with the source's encoding or with UTF8.",
+				 "text of the source is in encoding %s, which cannot be converted to %s of this database",
+				 pg_encoding_to_char(encoding), GetDatabaseEncodingName());
+	SetConfigOption("client_encoding", pg_encoding_to_char(encoding),
+					PGC_SUSET, PGC_S_OVERRIDE);
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
 static void
 read_marker(Worker *w, const FloChunk *chunk)
 {
@@ -564,9 +594,7 @@ process_chunk(Worker *w, FloChunk *chunk)
 	if (header->encoding != w->encoding)
 	{
 		w->encoding = header->encoding;
-		flo_change_set_encoding(w->parser, w->encoding);
-		SetConfigOption("client_encoding", pg_encoding_to_char(w->encoding),
-						PGC_SUSET, PGC_S_OVERRIDE);
+		flo_worker_follow_encoding(w->parser, w->encoding);
 	}
 	old = MemoryContextSwitchTo(w->turn);
 	if (header->flags & FLO_CHUNK_MARKER)
