@@ -37,7 +37,7 @@
 /* A buffer larger than this is not kept */
 #define KEPT_BUFFER (1024 * 1024)
 
-/* Stands before each message in the file; the message's own xid is taken out */
+/* Stands before each message in the file */
 typedef struct SpoolRecord
 {
 	uint64		age;			/* of a description, see flo_publisher_replay() */
@@ -125,13 +125,12 @@ begin_piece(FloSpool *spool, TransactionId xid)
 }
 
 static void
-write_message(FloSpool *spool, const char *data, uint32 len)
+write_message(FloSpool *spool, TransactionId xid, const char *data, uint32 len)
 {
 	Spooled    *txn = spool->current;
 	SpoolRecord record;
-	char		type = data[0];
 
-	switch (type)
+	switch (data[0])
 	{
 		case FLO_OP_INSERT:
 		case FLO_OP_UPDATE:
@@ -146,14 +145,13 @@ write_message(FloSpool *spool, const char *data, uint32 len)
 			record.age = flo_publisher_next_age(spool->publisher);
 			break;
 		default:
-			/* an origin: of no use, and it carries no xid */
+			/* an origin, which is of no use */
 			return;
 	}
-	record.xid = get_xid(data, len, 1);
-	record.len = len - sizeof(TransactionId);
+	record.xid = xid;
+	record.len = len;
 	BufFileWrite(txn->file, &record, sizeof(record));
-	BufFileWrite(txn->file, &type, 1);
-	BufFileWrite(txn->file, unconstify(char *, data) + 1 + sizeof(TransactionId), record.len - 1);
+	BufFileWrite(txn->file, unconstify(char *, data), len);
 }
 
 static void
@@ -290,7 +288,7 @@ commit_transaction(FloSpool *spool, const char *data, uint32 len)
 /* --- the switch ------------------------------------------------------------------------------ */
 
 void
-flo_spool_message(FloSpool *spool, const char *data, uint32 len)
+flo_spool_message(FloSpool *spool, TransactionId xid, const char *data, uint32 len)
 {
 	switch (data[0])
 	{
@@ -308,7 +306,7 @@ flo_spool_message(FloSpool *spool, const char *data, uint32 len)
 			break;
 		default:
 			if (spool->current != NULL)
-				write_message(spool, data, len);
+				write_message(spool, xid, data, len);
 			else
 				flo_publisher_append(spool->publisher, data, len);
 	}

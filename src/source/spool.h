@@ -12,9 +12,9 @@ typedef struct FloSpool FloSpool;
 extern FloSpool *flo_spool_create(FloPublisher *publisher);
 
 /*
- * Take one message of pgoutput, streamed or not, and hand on what may be
+ * Take one message of the decoder (see FloDecoderEmit) and hand on what may be
  * published by now: whole transactions in the order of their commits.
  */
-extern void flo_spool_message(FloSpool *spool, const char *data, uint32 len);
+extern void flo_spool_message(FloSpool *spool, TransactionId xid, const char *data, uint32 len);
 
 #endif
