@@ -499,6 +499,8 @@ parse_published(Receiver *r, const char *value, FloCopiedTable *table)
 		table->relation = (uint32) number;
 	if (flo_json_get_int64(json, "attempt", &number))
 		table->attempt = (uint32) number;
+	if (flo_json_get_int64(json, "bytes", &number))
+		table->bytes = number;
 	if (!flo_json_get_int64(json, "chunks", &table->chunks) ||
 		!flo_json_get_int64(json, "rows", &table->tuples))
 		return false;

@@ -477,6 +477,7 @@ housekeep(Replicator *rep, bool inside)
 	if (inside)
 		return;
 	release_wal(rep, now);
+	flo_copy_record(&rep->copy);
 	flo_copy_check(&rep->copy);
 	flo_copy_show();
 }
@@ -628,6 +629,7 @@ wait_for_copy(Replicator *rep)
 		flo_copy_check(&rep->copy);
 		flo_publisher_pump(rep->publisher);
 		housekeep(rep, true);
+		flo_copy_record(&rep->copy);
 		flo_copy_show();
 		flo_bus_wait(rep->bus, 200);
 	}
