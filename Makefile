@@ -65,6 +65,7 @@ OBJS = \
 	src/source/copy_leader.o \
 	src/source/replicator.o \
 	src/dest/consumer.o \
+	src/dest/encoding.o \
 	src/dest/progress.o \
 	src/dest/copied.o \
 	src/dest/loader.o \

@@ -30,8 +30,8 @@
 #include "core/names.h"
 #include "core/trail.h"
 #include "dest/copied.h"
+#include "dest/encoding.h"
 #include "dest/loader.h"
-#include "dest/worker.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -288,7 +288,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	if (header.encoding != l->encoding)
 	{
 		l->encoding = header.encoding;
-		flo_worker_follow_encoding(l->parser, l->encoding);
+		flo_follow_encoding(l->parser, l->encoding);
 	}
 
 	StartTransactionCommand();

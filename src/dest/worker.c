@@ -25,6 +25,7 @@
 #include "core/settings.h"
 #include "core/trail.h"
 #include "dest/consumer.h"
+#include "dest/encoding.h"
 #include "dest/copied.h"
 #include "dest/loader.h"
 #include "dest/progress.h"
@@ -536,31 +537,6 @@ process_records(Worker *w, FloChunk *chunk)
 	}
 }
 
-/*
- * Text arrives in the source's encoding, which takes the place of a client's.
- * The conversion is looked up in the catalogs.
- */
-void
-flo_worker_follow_encoding(FloChangeParser *parser, int encoding)
-{
-	MemoryContext old = CurrentMemoryContext;
-	bool		own_transaction = !IsTransactionState();
-
-	flo_change_set_encoding(parser, encoding);
-	if (own_transaction)
-		StartTransactionCommand();
-	if (PrepareClientEncoding(encoding) < 0)
-		flo_fail(ERRCODE_FEATURE_NOT_SUPPORTED,
-				 "Create the destination database with the source's encoding or with UTF8.",
-				 "text of the source is in encoding %s, which cannot be converted to %s of this database",
-				 pg_encoding_to_char(encoding), GetDatabaseEncodingName());
-	SetConfigOption("client_encoding", pg_encoding_to_char(encoding),
-					PGC_SUSET, PGC_S_OVERRIDE);
-	if (own_transaction)
-		CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-}
-
 static void
 read_marker(Worker *w, const FloChunk *chunk)
 {
@@ -594,7 +570,7 @@ process_chunk(Worker *w, FloChunk *chunk)
 	if (header->encoding != w->encoding)
 	{
 		w->encoding = header->encoding;
-		flo_worker_follow_encoding(w->parser, w->encoding);
+		flo_follow_encoding(w->parser, w->encoding);
 	}
 	old = MemoryContextSwitchTo(w->turn);
 	if (header->flags & FLO_CHUNK_MARKER)
