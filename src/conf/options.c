@@ -258,17 +258,63 @@ set_choice(const Option *option, const char *text, void *field)
 	refuse_value(option, psprintf("Valid values are: %s.", list_choices(option)));
 }
 
-/* The list becomes one string of comma-separated names, as given */
+static const char *const tables_hint =
+"The value is an array of table names, such as [\"public.orders\"].";
+
+static void
+append_quoted(StringInfo buf, const char *name)
+{
+	appendStringInfoChar(buf, '"');
+	for (; *name; name++)
+	{
+		if (*name == '"')
+			appendStringInfoChar(buf, '"');
+		appendStringInfoChar(buf, *name);
+	}
+	appendStringInfoChar(buf, '"');
+}
+
+/* One [schema.]table, read as SQL would, becomes "schema"."table" */
+static void
+append_table(const Option *option, StringInfo names, const char *text, int len)
+{
+	List	   *parts;
+
+	if (!SplitIdentifierString(pnstrdup(text, len), '.', &parts) ||
+		list_length(parts) < 1 || list_length(parts) > 2)
+		refuse_value(option, tables_hint);
+	if (names->len > 0)
+		appendStringInfoChar(names, ',');
+	append_quoted(names, list_length(parts) == 2 ? linitial(parts) : "public");
+	appendStringInfoChar(names, '.');
+	append_quoted(names, llast(parts));
+}
+
+/* Names in one string, separated by commas that are not within quotes */
+static void
+append_tables(const Option *option, StringInfo names, const char *text, int len)
+{
+	const char *end = text + len;
+	bool		quoted = false;
+
+	for (const char *start = text; start <= end;)
+	{
+		const char *at = start;
+
+		for (; at < end && (quoted || *at != ','); at++)
+			if (*at == '"')
+				quoted = !quoted;
+		append_table(option, names, start, at - start);
+		start = at + 1;
+	}
+}
+
 static void
 set_tables(const Option *option, const JsonbValue *value, void *field)
 {
-	static const char *const hint =
-		"The value is an array of table names, such as [\"public.orders\"].";
 	StringInfoData names;
-	List	   *elements;
 
 	initStringInfo(&names);
-
 	if (value->type == jbvBinary && JsonContainerIsArray(value->val.binary.data))
 	{
 		JsonbIterator *it = JsonbIteratorInit(value->val.binary.data);
@@ -280,22 +326,14 @@ set_tables(const Option *option, const JsonbValue *value, void *field)
 			if (token != WJB_ELEM)
 				continue;
 			if (element.type != jbvString)
-				refuse_value(option, hint);
-			appendStringInfo(&names, "%s%.*s", names.len > 0 ? "," : "",
-							 element.val.string.len, element.val.string.val);
+				refuse_value(option, tables_hint);
+			append_table(option, &names, element.val.string.val, element.val.string.len);
 		}
 	}
 	else if (value->type == jbvString)
-		appendBinaryStringInfo(&names, value->val.string.val, value->val.string.len);
-	else
-		refuse_value(option, hint);
-
-	/* each element must be [schema.]table */
+		append_tables(option, &names, value->val.string.val, value->val.string.len);
 	if (names.len == 0)
-		refuse_value(option, hint);
-	if (!SplitGUCList(pstrdup(names.data), ',', &elements) || elements == NIL)
-		refuse_value(option, hint);
-
+		refuse_value(option, tables_hint);
 	*(char **) field = names.data;
 }
 

@@ -481,8 +481,6 @@ flo_store_unexecuted(const char *group)
 		what = "rules";
 	else if (run(SPI_OK_SELECT, "SELECT FROM flo.routes WHERE group_name = $1 AND enabled LIMIT 1", 1, group) > 0)
 		what = "routes";
-	else if (run(SPI_OK_SELECT, "SELECT FROM flo.webhook_subscriptions WHERE group_name = $1 AND enabled LIMIT 1", 1, group) > 0)
-		what = "webhook subscriptions";
 	visit_end(&visit);
 
 	return what;
@@ -770,7 +768,8 @@ flo_store_progress(const char *group, const char *worker)
 	visit_begin(&visit);
 	if (run(SPI_OK_SELECT,
 			"SELECT system_identifier, generation, generation_start, start_lsn,"
-			" coalesce(lsn, '0/0') FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
+			" coalesce(lsn, '0/0'), sink_state"
+			" FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
 			2, group, worker) > 0)
 	{
 		row = MemoryContextAllocZero(visit.caller, sizeof(FloProgressRow));
@@ -779,6 +778,7 @@ flo_store_progress(const char *group, const char *worker)
 		row->generation_start = text_as_lsn(cell(&visit, 0, 3));
 		row->start_lsn = text_as_lsn(cell(&visit, 0, 4));
 		row->lsn = text_as_lsn(cell(&visit, 0, 5));
+		row->sink_state = cell(&visit, 0, 6);
 	}
 	visit_end(&visit);
 
@@ -793,17 +793,33 @@ flo_store_save_progress(const char *group, const char *worker, const FloProgress
 	visit_begin(&visit);
 	run(SPI_OK_INSERT,
 		"INSERT INTO flo.progress (group_name, worker_name, system_identifier, generation,"
-		" generation_start, start_lsn, lsn)"
-		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn)"
+		" generation_start, start_lsn, lsn, sink_state)"
+		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn, $8::jsonb)"
 		" ON CONFLICT (group_name, worker_name) DO UPDATE SET"
 		" system_identifier = excluded.system_identifier, generation = excluded.generation,"
 		" generation_start = excluded.generation_start, start_lsn = excluded.start_lsn,"
-		" lsn = excluded.lsn, updated_at = excluded.updated_at",
-		7, group, worker, int64_as_text((int64) row->system_identifier),
+		" lsn = excluded.lsn, sink_state = excluded.sink_state, updated_at = excluded.updated_at",
+		8, group, worker, int64_as_text((int64) row->system_identifier),
 		uuid_as_text(&row->generation), lsn_as_text(row->generation_start),
 		lsn_as_text(row->start_lsn),
-		XLogRecPtrIsInvalid(row->lsn) ? NULL : lsn_as_text(row->lsn));
+		XLogRecPtrIsInvalid(row->lsn) ? NULL : lsn_as_text(row->lsn), row->sink_state);
 	visit_end(&visit);
+}
+
+bool
+flo_store_move_progress(const char *group, const char *worker, XLogRecPtr lsn,
+						const char *sink_state)
+{
+	Visit		visit;
+	bool		found;
+
+	visit_begin(&visit);
+	found = run(SPI_OK_UPDATE,
+				"UPDATE flo.progress SET lsn = $3::pg_lsn, sink_state = $4::jsonb, updated_at = now()"
+				" WHERE group_name = $1 AND worker_name = $2",
+				4, group, worker, lsn_as_text(lsn), sink_state) > 0;
+	visit_end(&visit);
+	return found;
 }
 
 /* --- removal ----------------------------------------------------------------- */
