@@ -55,7 +55,11 @@ OBJS = \
 	src/dest/progress.o \
 	src/dest/worker.o \
 	src/worker/launcher.o \
-	src/worker/bgmain.o
+	src/worker/bgmain.o \
+	src/worker/agent.o \
+	src/worker/agent_ops.o \
+	src/worker/admin.o \
+	src/worker/drop.o
 
 BUS_OBJS = \
 	src/bus/bus_nats.o

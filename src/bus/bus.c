@@ -24,12 +24,16 @@
 #include "core/loop.h"
 #include "core/settings.h"
 #include "fmgr.h"
+#include "monitor/shstate.h"
 #include "storage/fd.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 /* How long one server may take to answer a connection attempt, ms */
 #define CONNECT_TIMEOUT 1000
+
+/* Pause between two attempts of a process that has nothing to do without, ms */
+#define CONNECT_RETRY_INTERVAL 1000
 
 /* Longest password that is read from a file */
 #define PASSWORD_SIZE 1024
@@ -132,7 +136,7 @@ raise_status(FloNatsStatus status, const char *words)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 					 errmsg("NATS refused the connection: %s", words),
-					 errhint("Check the settings pg_flo.nats_user, nats_password, nats_token and nats_credentials_file.")));
+					 errhint("Check pg_flo.nats_user, pg_flo.nats_password and the other pg_flo.nats_* settings.")));
 			break;
 		case FLO_NATS_MISCONFIGURED:
 			ereport(ERROR,
@@ -312,6 +316,22 @@ flo_bus_try_connect(const char *name, char **reason)
 }
 
 FloBus *
+flo_bus_await(const char *name)
+{
+	for (;;)
+	{
+		char	   *reason;
+		FloBus	   *bus = flo_bus_try_connect(name, &reason);
+
+		if (bus != NULL)
+			return bus;
+		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", reason);
+		pfree(reason);
+		flo_wait(PGINVALID_SOCKET, false, CONNECT_RETRY_INTERVAL);
+	}
+}
+
+FloBus *
 flo_bus_connect(const char *name)
 {
 	FloNats    *nats = NULL;
@@ -423,7 +443,8 @@ flo_bus_request(FloBus *bus, const char *subject, const char *data, int len, int
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("JetStream is not enabled in NATS"),
 				 errdetail("There are no responders on subject \"%s\".", subject),
-				 errhint("Start nats-server with JetStream, for example with the option -js, and enable it for the account.")));
+				 errhint("Start nats-server with JetStream, for example with the option -js, "
+						 "and enable it for the account.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_CONNECTION_FAILURE),
 			 errmsg("NATS has no responders on subject \"%s\"", subject)));

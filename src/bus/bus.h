@@ -25,6 +25,9 @@ typedef struct FloBus FloBus;
  */
 extern FloBus *flo_bus_try_connect(const char *name, char **reason);
 
+/* The same, but keeps trying, with the reason in flo.status */
+extern FloBus *flo_bus_await(const char *name);
+
 /* The same, but throws 08001 */
 extern FloBus *flo_bus_connect(const char *name);
 

@@ -11,7 +11,9 @@
  * it reads the table itself instead of using SPI, and sees what this
  * transaction has deleted.  A member stopped for DROP DATABASE must not be
  * started again by the launcher before the database is gone, nor stay stopped
- * when the command fails after all: it is held by our process meanwhile.
+ * when the command fails after all: it is held by our process meanwhile.  In a
+ * server that has not preloaded us the hooks are not there; an event trigger
+ * loads the library in time, since slots are left behind there just the same.
  */
 #include "postgres.h"
 
@@ -27,6 +29,7 @@
 #include "conf/guard.h"
 #include "conf/store.h"
 #include "core/compat.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "pgstat.h"
@@ -39,6 +42,9 @@
 #define STOP_TIMEOUT 10000		/* ms */
 #define STOP_NAP 20
 
+PG_FUNCTION_INFO_V1(flo_guard_drop);
+
+static bool installed = false;
 static object_access_hook_type prev_object_access_hook = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
 
@@ -247,8 +253,21 @@ guard_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtili
 void
 flo_guard_init(void)
 {
+	if (installed)
+		return;
+	installed = true;
+
 	prev_object_access_hook = object_access_hook;
 	object_access_hook = guard_object_access;
 	prev_ProcessUtility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = guard_utility;
+}
+
+/* Event trigger before a command that may drop the extension */
+Datum
+flo_guard_drop(PG_FUNCTION_ARGS)
+{
+	flo_guard_init();
+
+	PG_RETURN_NULL();
 }

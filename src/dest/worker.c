@@ -659,25 +659,6 @@ advance_when_idle(Worker *w)
 
 /* --- starting --------------------------------------------------------------------------------- */
 
-static void
-connect_bus(Worker *w)
-{
-	char		name[128];
-
-	snprintf(name, sizeof(name), "pg_flo worker %s %s", w->group, w->worker);
-	for (;;)
-	{
-		char	   *reason;
-
-		w->bus = flo_bus_try_connect(name, &reason);
-		if (w->bus != NULL)
-			return;
-		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", reason);
-		pfree(reason);
-		flo_wait(PGINVALID_SOCKET, false, 1000);
-	}
-}
-
 /*
  * The first start of this worker: which source is it, and from where on?
  * Waits until the stream has its first chunk.
@@ -820,7 +801,7 @@ flo_worker_run(void)
 	w->progress = flo_progress_open(w->group, w->worker, w->spec->sink != FLO_SINK_POSTGRES);
 	if (w->spec->options.tables != NULL)
 		w->tables = flo_table_filter_create(CurrentMemoryContext, w->spec->options.tables);
-	connect_bus(w);
+	w->bus = flo_bus_await(psprintf("pg_flo worker %s %s", w->group, w->worker));
 	w->consumer = flo_consumer_open(w->bus, w->stream, w->consumer_name);
 	if (!flo_progress_known(w->progress))
 		begin_following(w);

@@ -375,8 +375,9 @@ describe_present(FloEventWriter *writer)
 	writer->emitted_at = now;
 }
 
+/* One TRUNCATE of several tables is one change, told apart by their OIDs */
 static void
-make_id(FloEventWriter *writer, const FloTransaction *txn, int which)
+make_id(FloEventWriter *writer, const FloTransaction *txn, const FloRelation *truncated)
 {
 	resetStringInfo(&writer->id);
 	if (txn->copy_id != NULL)
@@ -385,8 +386,8 @@ make_id(FloEventWriter *writer, const FloTransaction *txn, int which)
 	else
 		appendStringInfo(&writer->id, "%s-%08X%08X-" UINT64_FORMAT, writer->group,
 						 LSN_FORMAT_ARGS(txn->final_lsn), txn->ordinal);
-	if (which > 0)
-		appendStringInfo(&writer->id, ".%d", which);
+	if (truncated != NULL)
+		appendStringInfo(&writer->id, ".%u", truncated->id);
 }
 
 /* "only_key": the other columns of the tuple were not sent */
@@ -506,7 +507,7 @@ flo_event_append(FloEventWriter *writer, StringInfo out, const FloTransaction *t
 	MemoryContext old = MemoryContextSwitchTo(writer->scratch);
 	int			start = out->len;
 
-	make_id(writer, txn, which);
+	make_id(writer, txn, change->op == FLO_OP_TRUNCATE ? relation : NULL);
 	describe_transaction(writer, txn);
 	describe_present(writer);
 

@@ -84,25 +84,6 @@ typedef struct Replicator
 
 /* --- before the loop --------------------------------------------------------------- */
 
-static void
-connect_bus(Replicator *rep)
-{
-	char		name[128];
-
-	snprintf(name, sizeof(name), "pg_flo replicator %s", rep->group);
-	for (;;)
-	{
-		char	   *reason;
-
-		rep->bus = flo_bus_try_connect(name, &reason);
-		if (rep->bus != NULL)
-			return;
-		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", reason);
-		pfree(reason);
-		flo_wait(PGINVALID_SOCKET, false, 1000);
-	}
-}
-
 /* Reads this group's row; false when it is gone */
 static bool
 load_spec(Replicator *rep)
@@ -297,29 +278,52 @@ purge(Replicator *rep)
 	rep->purged = seq;
 }
 
-/* A full stream takes no more until workers have caught up or the limit is raised */
-static void
-wait_for_space(Replicator *rep, FloStreamInfo *info)
+/* Limits changed while waiting: make them those of the stream */
+static bool
+follow_limits(Replicator *rep)
 {
+	FloStreamConfig config;
+
+	if (!flo_watch_changed() && rep->reloads == flo_reload_count)
+		return true;
+	if (!load_spec(rep))
+		return false;
+	config = stream_config(rep);
+	flo_stream_update(rep->bus, &config);
+	return true;
+}
+
+/*
+ * A full stream takes no more until workers have caught up or the limit is
+ * raised.  When they have caught up and what fills it is the first half of one
+ * transaction, only a higher limit helps; the half is sent again then, so what
+ * lies there of it can go.
+ */
+static void
+wait_for_space(Replicator *rep, FloStreamInfo *info, const FloStreamEnd *end)
+{
+	int64		limit = info->max_bytes;
+
 	while (info->max_bytes > 0 &&
 		   info->bytes + Min(SPACE_NEEDED, info->max_bytes / 4) > info->max_bytes)
 	{
-		flo_state_set(FLO_STATE_WAITING, "stream full: %s of %s, %s",
-					  size_text(info->bytes), size_text(info->max_bytes), slowest_worker(rep));
+		bool		one_transaction = end->found &&
+			(end->newest.flags & FLO_CHUNK_ENDS_INSIDE) &&
+			flo_settle_all_have(rep->settle, end->newest.upto);
+
+		if (one_transaction && info->max_bytes > limit && info->last_seq > FLO_WINDOW)
+			flo_stream_purge_below(rep->bus, rep->stream, info->last_seq - FLO_WINDOW);
+		else if (one_transaction)
+			flo_state_set(FLO_STATE_FAILED, "a transaction after %X/%X needs more than stream_max_bytes (%s): raise it",
+						  LSN_FORMAT_ARGS(end->newest.upto), size_text(info->max_bytes));
+		else
+			flo_state_set(FLO_STATE_WAITING, "stream full: %s of %s, %s",
+						  size_text(info->bytes), size_text(info->max_bytes), slowest_worker(rep));
 		flo_bus_wait(rep->bus, 1000);
 		take_reports(rep);
 		rep->published_seq = info->last_seq;
 		purge(rep);
-		if (rep->reloads != flo_reload_count || flo_watch_changed())
-		{
-			FloStreamConfig config;
-
-			if (!load_spec(rep))
-				return;
-			config = stream_config(rep);
-			flo_stream_update(rep->bus, &config);
-		}
-		if (!flo_stream_info(rep->bus, rep->stream, info))
+		if (!follow_limits(rep) || !flo_stream_info(rep->bus, rep->stream, info))
 			return;
 	}
 }
@@ -346,13 +350,13 @@ begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
 		flo_stream_update(rep->bus, &config);
 		flo_session_read_end(rep->bus, rep->stream, &info, &end);
 		flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
-						  confirmed_flush, flo_settle_reports(rep->settle), &rep->session);
-		wait_for_space(rep, &info);
+						  confirmed_flush, rep->settle, &rep->session);
+		wait_for_space(rep, &info, &end);
 	}
 	else
 	{
 		flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
-						  confirmed_flush, flo_settle_reports(rep->settle), &rep->session);
+						  confirmed_flush, rep->settle, &rep->session);
 		flo_stream_create(rep->bus, &config);
 	}
 	generation.epoch = rep->recorded_epoch = rep->session.epoch;
@@ -588,7 +592,7 @@ flo_replicator_run(void)
 
 	if (!load_spec(rep))
 		return;
-	connect_bus(rep);
+	rep->bus = flo_bus_await(psprintf("pg_flo replicator %s", rep->group));
 	generation = load_generation(rep->group);
 	if (generation == NULL)
 		generation = begin_generation(rep);

@@ -106,26 +106,10 @@ check_history(const FloChunkHeader *newest, const FloChunkHeader *identity)
 				 LSN_FORMAT_ARGS(newest->anchor_lsn));
 }
 
-static bool
-every_worker_has(List *reports, const FloChunkHeader *identity, XLogRecPtr lsn)
-{
-	char	   *generation = uuid_text(&identity->generation);
-	ListCell   *cell;
-
-	foreach(cell, reports)
-	{
-		FloWorkerReport *report = lfirst(cell);
-
-		if (strcmp(report->generation, generation) != 0 || report->lsn < lsn)
-			return false;
-	}
-	return reports != NIL;
-}
-
 void
 flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
 				  const FloChunkHeader *identity, uint64 recorded_epoch,
-				  XLogRecPtr confirmed_flush, List *reports, FloSession *session)
+				  XLogRecPtr confirmed_flush, FloSettle *settle, FloSession *session)
 {
 	XLogRecPtr	published = identity->generation_start;
 	XLogRecPtr	from = identity->generation_start;
@@ -145,7 +129,7 @@ flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
 
 	if (published < confirmed_flush)
 	{
-		if (!every_worker_has(reports, identity, confirmed_flush))
+		if (!flo_settle_all_have(settle, confirmed_flush))
 			flo_fail(ERRCODE_DATA_CORRUPTED,
 					 "The broker has lost data it had acknowledged, and the source has released the WAL: flo.resync() starts a new generation.",
 					 "gap: the stream ends at %X/%X, transactions up to %X/%X are lost",

@@ -7,8 +7,8 @@
 #define FLO_SESSION_H
 
 #include "bus/stream.h"
-#include "nodes/pg_list.h"
 #include "source/publisher.h"
+#include "source/settle.h"
 #include "wire/chunk.h"
 
 /*
@@ -28,11 +28,11 @@ extern void flo_session_read_end(FloBus *bus, const char *stream,
 /*
  * Decide start, from and epoch, or fail for good (flo_fail) when the stream is
  * another's, history has diverged, or acknowledged data is lost that some
- * worker still needs.  "reports" is a List of FloWorkerReport *.
+ * worker still needs.
  */
 extern void flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
 							  const FloChunkHeader *identity, uint64 recorded_epoch,
-							  XLogRecPtr confirmed_flush, List *reports,
+							  XLogRecPtr confirmed_flush, FloSettle *settle,
 							  FloSession *session);
 
 #endif

@@ -164,6 +164,15 @@ applied_by_all(FloSettle *settle, uint64 *seq)
 	return lsn;
 }
 
+bool
+flo_settle_all_have(FloSettle *settle, XLogRecPtr lsn)
+{
+	uint64		seq;
+	XLogRecPtr	applied = applied_by_all(settle, &seq);
+
+	return !XLogRecPtrIsInvalid(applied) && applied >= lsn;
+}
+
 XLogRecPtr
 flo_settle_confirmable(FloSettle *settle, FloReleaseWal release)
 {

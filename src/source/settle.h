@@ -22,6 +22,9 @@ extern void flo_settle_report(FloSettle *settle, const char *key, const char *va
 /* List of FloWorkerReport *, the settle's own */
 extern List *flo_settle_reports(FloSettle *settle);
 
+/* Has every registered worker, and at least one, made this durable? */
+extern bool flo_settle_all_have(FloSettle *settle, XLogRecPtr lsn);
+
 /*
  * The position below which WAL is not needed any more: acknowledged at least
  * broker_sync_interval ago, or applied by every worker; with
