@@ -33,6 +33,7 @@ typedef enum OptionType
 	OPTION_MILLISECONDS,
 	OPTION_SECONDS,
 	OPTION_TEXT,
+	OPTION_SECRET,				/* never stored here: see outlet.c */
 	OPTION_TABLES				/* array of table names, or one comma-separated string */
 } OptionType;
 
@@ -84,7 +85,8 @@ static const Option registry[] = {
 	{"schema_privileges", FLO_SCOPE_REPLICATOR, OPTION_BOOL, R(schema_privileges), false},
 
 	/* every worker */
-	{"batch_size", FLO_SCOPE_WORKERS, OPTION_NUMBER, W(batch_size), 1000, 1, 1000000},
+	{"batch_size", FLO_SCOPE_POSTGRES, OPTION_NUMBER, W(batch_size), 1000, 1, 1000000},
+	{"batch_size", SCOPE_EVENTS, OPTION_NUMBER, W(batch_size), 10000, 1, 1000000},
 	{"on_error", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_postgres_names},
 	{"on_error", SCOPE_EVENTS, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_names},
 	{"start", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(start), FLO_START_COPY, 0, 0, start_names},
@@ -108,6 +110,8 @@ static const Option registry[] = {
 
 	/* webhook */
 	{"url", FLO_SCOPE_WEBHOOK, OPTION_TEXT, W(url)},
+	{"headers", FLO_SCOPE_WEBHOOK, OPTION_SECRET},
+	{"secret", FLO_SCOPE_WEBHOOK, OPTION_SECRET},
 	{"headers_file", FLO_SCOPE_WEBHOOK, OPTION_TEXT, W(headers_file)},
 	{"secret_file", FLO_SCOPE_WEBHOOK, OPTION_TEXT, W(secret_file)},
 	{"timeout", FLO_SCOPE_WEBHOOK, OPTION_MILLISECONDS, W(timeout), 10000, 100, 3600000},
@@ -343,6 +347,8 @@ set_value(const Option *option, const JsonbValue *value, void *field)
 	char	   *text;
 	bool		truth;
 
+	if (option->type == OPTION_SECRET)
+		return;
 	if (option->type == OPTION_TABLES)
 	{
 		set_tables(option, value, field);
@@ -378,6 +384,7 @@ set_value(const Option *option, const JsonbValue *value, void *field)
 				refuse_value(option, "The value must not be empty.");
 			*(char **) field = text;
 			break;
+		case OPTION_SECRET:
 		case OPTION_TABLES:
 			break;
 	}
@@ -397,6 +404,8 @@ set_default(const Option *option, void *field)
 		case OPTION_TEXT:
 		case OPTION_TABLES:
 			*(char **) field = NULL;
+			break;
+		case OPTION_SECRET:
 			break;
 		default:
 			*(int64 *) field = option->initial;

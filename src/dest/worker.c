@@ -293,16 +293,14 @@ record_position(Worker *w, XLogRecPtr position)
 	w->unflushed_local = XactLastCommitEnd;
 }
 
-/* For the sink, in the middle of a batch: what is complete in it counts as done */
+/* For the sink, in the middle of a batch: its state moves, the position does not */
 static void
 host_checkpoint(void *arg)
 {
 	Worker	   *w = arg;
-	XLogRecPtr	position = flo_progress_position(w->progress);
 
-	if (w->batch_open)
-		position = Max(position, w->batch_lsn);
-	record_position(w, position);
+	record_position(w, flo_progress_position(w->progress));
+	w->unflushed_local = InvalidXLogRecPtr;
 }
 
 /*
