@@ -37,6 +37,7 @@
 #include "sink/http.h"
 #include "sink/webhook_config.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -106,6 +107,7 @@ typedef struct FloWebhookSink
 	FloCounters *counters;
 	const FloSinkHost *host;
 	MemoryContext context;
+	ResourceOwner owner;
 	FloEventWriter *writer;
 	StringInfoData event;
 
@@ -338,19 +340,25 @@ reload(FloWebhookSink *sink)
 
 /* --- requests ------------------------------------------------------------------------------ */
 
+/* The server's HMAC wants a resource owner, which there is in transactions only */
 static char *
-make_signature(const FloHookConfig *config, const char *body, size_t len)
+make_signature(const FloWebhookSink *sink, const char *body, size_t len)
 {
-	pg_hmac_ctx *hmac = pg_hmac_create(PG_SHA256);
+	const FloHookConfig *config = sink->config;
+	ResourceOwner former = CurrentResourceOwner;
+	pg_hmac_ctx *hmac;
 	uint8		digest[PG_SHA256_DIGEST_LENGTH];
 	char	   *header = palloc(64 + 2 * sizeof(digest));
 	char	   *at = header + sprintf(header, "X-Pg-Flo-Signature: sha256=");
 
+	CurrentResourceOwner = sink->owner;
+	hmac = pg_hmac_create(PG_SHA256);
 	if (hmac == NULL || pg_hmac_init(hmac, (uint8 *) config->secret, config->secret_len) < 0 ||
 		pg_hmac_update(hmac, (const uint8 *) body, len) < 0 ||
 		pg_hmac_final(hmac, digest, sizeof(digest)) < 0)
 		elog(ERROR, "could not compute a signature: %s", pg_hmac_error(hmac));
 	pg_hmac_free(hmac);
+	CurrentResourceOwner = former;
 	for (int i = 0; i < sizeof(digest); i++)
 		at += sprintf(at, "%02x", digest[i]);
 	return header;
@@ -372,7 +380,7 @@ post(FloWebhookSink *sink, FloHttpLine *line, const Parcel *parcel)
 		headers[count++] = psprintf("Idempotency-Key: %s..%s", parcel->marks[0].id,
 									parcel->marks[parcel->count - 1].id);
 	if (config->secret != NULL)
-		headers[count++] = make_signature(config, parcel->body.data, parcel->body.len);
+		headers[count++] = make_signature(sink, parcel->body.data, parcel->body.len);
 	if (!sink->functions->post(line, parcel->body.data, parcel->body.len, headers, count))
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -781,6 +789,7 @@ webhook_open(const FloWorkerSpec *spec, FloCounters *counters, const char *state
 	sink->counters = counters;
 	sink->host = host;
 	sink->context = context;
+	sink->owner = ResourceOwnerCreate(NULL, "pg_flo webhook sink");
 	sink->letters_context = AllocSetContextCreate(context, "pg_flo dead letters",
 												  ALLOCSET_DEFAULT_SIZES);
 	sink->writer = flo_event_writer_create(context, spec->group, -1);
