@@ -56,7 +56,7 @@ is($first->{headers}{'idempotency-key'}, ($hook->events)[0]{Id}, 'the idempotenc
 is($first->{headers}{'x-pg-flo-signature'}, 'sha256=' . hmac_sha256_hex(Encode::encode_utf8($first->{body}), 'sesame'), 'the body is signed');
 is($first->{headers}{authorization}, 'Bearer abc', 'headers of the option');
 ok(exists $first->{headers}{'x-empty'}, 'a header without a value');
-is(($hook->events)[0]{NewTuple}{v}, 'é " \\', 'UTF-8');
+is(($hook->events)[0]{NewTuple}{v}, Encode::decode('UTF-8', 'é " \\'), 'UTF-8');
 
 # --- secrets are nowhere to be seen ------------------------------------------------------------
 

@@ -122,6 +122,7 @@ typedef struct FloWebhookSink
 	const FloHttpFunctions *functions;
 	FloHttp    *http;
 	List	   *endpoints;		/* of Endpoint * */
+	bool		running;		/* it has been opened */
 	bool		waiting;		/* as flo.status says */
 
 	/* places */
@@ -300,7 +301,8 @@ adopt_targets(FloWebhookSink *sink)
 		if (endpoint == NULL)
 		{
 			endpoint = endpoint_create(sink, target);
-			endpoint->not_before = sink->seen.final_lsn;
+			/* while running, from the next transaction on */
+			endpoint->not_before = sink->running ? sink->seen.final_lsn : InvalidXLogRecPtr;
 		}
 		else
 			former = list_delete_ptr(former, endpoint);
@@ -805,6 +807,7 @@ webhook_open(const FloWorkerSpec *spec, FloCounters *counters, const char *state
 				 errdetail("Failed in the HTTP library.")));
 	sink->letters_wanted = true;
 	reload(sink);
+	sink->running = true;
 	MemoryContextSwitchTo(old);
 	return &sink->base;
 }
