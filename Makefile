@@ -20,6 +20,7 @@ OBJS = \
 	src/pg_flo.o \
 	src/core/settings.o \
 	src/core/names.o \
+	src/core/process.o \
 	src/core/loop.o \
 	src/core/trail.o \
 	src/monitor/shstate.o \
@@ -28,6 +29,8 @@ OBJS = \
 	src/wire/change.o \
 	src/conf/options.o \
 	src/conf/store.o \
+	src/conf/visit.o \
+	src/conf/runtime.o \
 	src/conf/watch.o \
 	src/conf/api.o \
 	src/conf/publication.o \
@@ -60,10 +63,15 @@ OBJS = \
 	src/source/publisher.o \
 	src/source/session.o \
 	src/source/settle.o \
+	src/source/copy_control.o \
+	src/source/copier.o \
+	src/source/copy_leader.o \
 	src/source/replicator.o \
 	src/dest/consumer.o \
 	src/dest/progress.o \
 	src/dest/tables.o \
+	src/dest/copied.o \
+	src/dest/loader.o \
 	src/dest/worker.o \
 	src/worker/launcher.o \
 	src/worker/bgmain.o \
@@ -94,7 +102,7 @@ EXTRA_CLEAN = $(BUS_OBJS) $(BUS_MODULE) $(HTTP_OBJS) $(HTTP_MODULE) $(DEPS) $(ST
 # shared_preload_libraries.  pg_regress wants its inputs in a folder called sql.
 REGRESS = $(patsubst sql_tests/%.sql,%,$(sort $(wildcard sql_tests/*.sql)))
 REGRESS_DIR = tmp_check/regress
-REGRESS_OPTS = --inputdir=$(REGRESS_DIR) --outputdir=$(REGRESS_DIR)
+REGRESS_OPTS = --inputdir=$(REGRESS_DIR) --outputdir=$(REGRESS_DIR) --encoding=UTF8
 
 # Bitcode is only for inlining SQL functions into JIT code, which pg_flo has no
 # use for; without this a distribution's server would demand its own clang.

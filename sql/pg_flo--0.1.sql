@@ -167,6 +167,7 @@ CREATE TABLE flo.generations (
 	generation uuid NOT NULL,
 	start_lsn pg_lsn NOT NULL,
 	epoch bigint NOT NULL DEFAULT 0,
+	copy_attempt int NOT NULL DEFAULT 1,
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE flo.generations IS 'The replication slot of each replicator, from its creation to its loss';
@@ -174,6 +175,7 @@ COMMENT ON COLUMN flo.generations.group_name IS 'group';
 COMMENT ON COLUMN flo.generations.generation IS 'identity of the slot, written into every message';
 COMMENT ON COLUMN flo.generations.start_lsn IS 'consistent point of the slot';
 COMMENT ON COLUMN flo.generations.epoch IS 'number of the newest publishing session';
+COMMENT ON COLUMN flo.generations.copy_attempt IS 'number of the newest snapshot from which tables are or were copied';
 COMMENT ON COLUMN flo.generations.created_at IS 'when the slot was created';
 
 CREATE TABLE flo.full_identities (
@@ -196,6 +198,8 @@ CREATE TABLE flo.progress (
 	start_lsn pg_lsn NOT NULL,
 	lsn pg_lsn,
 	sink_state jsonb,
+	copying bool NOT NULL DEFAULT false,
+	copy_attempt int NOT NULL DEFAULT 0,
 	updated_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (group_name, worker_name)
 );
@@ -208,7 +212,66 @@ COMMENT ON COLUMN flo.progress.generation_start IS 'start of that generation';
 COMMENT ON COLUMN flo.progress.start_lsn IS 'where the worker began; nothing at or below it is its business';
 COMMENT ON COLUMN flo.progress.lsn IS 'durable position of a sink that has no replication origin';
 COMMENT ON COLUMN flo.progress.sink_state IS 'what such a sink has to know after a restart';
+COMMENT ON COLUMN flo.progress.copying IS 'whether the copy of the tables is not in yet';
+COMMENT ON COLUMN flo.progress.copy_attempt IS 'newest snapshot from which tables were copied later than the rest';
 COMMENT ON COLUMN flo.progress.updated_at IS 'when the row was written';
+
+CREATE TABLE flo.copy_requests (
+	group_name text NOT NULL,
+	relation oid NOT NULL,
+	add bool NOT NULL,
+	requested_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (group_name, relation)
+);
+COMMENT ON TABLE flo.copy_requests IS 'Tables of running groups that are to be copied, or copied afresh';
+COMMENT ON COLUMN flo.copy_requests.group_name IS 'group';
+COMMENT ON COLUMN flo.copy_requests.relation IS 'OID of the table';
+COMMENT ON COLUMN flo.copy_requests.add IS 'whether it joins the group with the copy';
+COMMENT ON COLUMN flo.copy_requests.requested_at IS 'when';
+
+CREATE TABLE flo.copied_tables (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	relation oid NOT NULL,
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	attempt int NOT NULL,
+	lsn pg_lsn,
+	chunks bigint,
+	tuples bigint,
+	finished_at timestamptz,
+	PRIMARY KEY (group_name, worker_name, relation)
+);
+COMMENT ON TABLE flo.copied_tables IS 'Tables being copied, or copied last, to this database';
+COMMENT ON COLUMN flo.copied_tables.group_name IS 'group';
+COMMENT ON COLUMN flo.copied_tables.worker_name IS 'worker';
+COMMENT ON COLUMN flo.copied_tables.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.copied_tables.schema_name IS 'schema of the table at the source';
+COMMENT ON COLUMN flo.copied_tables.table_name IS 'name of the table at the source';
+COMMENT ON COLUMN flo.copied_tables.attempt IS 'number of the snapshot its rows are from';
+COMMENT ON COLUMN flo.copied_tables.lsn IS 'LSN of that snapshot: streamed changes of the table committed before it are in the copy';
+COMMENT ON COLUMN flo.copied_tables.chunks IS 'chunks the source has published; NULL while it reads the table';
+COMMENT ON COLUMN flo.copied_tables.tuples IS 'rows the source has published';
+COMMENT ON COLUMN flo.copied_tables.finished_at IS 'when all of it was in';
+
+CREATE TABLE flo.copied_chunks (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	relation oid NOT NULL,
+	attempt int NOT NULL,
+	range int NOT NULL,
+	ordinal int NOT NULL,
+	tuples int NOT NULL,
+	PRIMARY KEY (group_name, worker_name, relation, attempt, range, ordinal)
+);
+COMMENT ON TABLE flo.copied_chunks IS 'Chunks of tables being copied that have been loaded; written in the transactions that load them';
+COMMENT ON COLUMN flo.copied_chunks.group_name IS 'group';
+COMMENT ON COLUMN flo.copied_chunks.worker_name IS 'worker';
+COMMENT ON COLUMN flo.copied_chunks.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.copied_chunks.attempt IS 'number of the snapshot';
+COMMENT ON COLUMN flo.copied_chunks.range IS 'range of pages of the table';
+COMMENT ON COLUMN flo.copied_chunks.ordinal IS 'chunk of the range';
+COMMENT ON COLUMN flo.copied_chunks.tuples IS 'rows in it';
 
 CREATE TABLE flo.dead_letters (
 	id bigserial PRIMARY KEY,
@@ -341,6 +404,8 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON fl
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.workers
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.copy_requests
+	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.groups
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.rules
@@ -456,6 +521,12 @@ CREATE FUNCTION flo.add_table(group_name text, table_name regclass, copy bool DE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.add_table(text, regclass, bool) IS
 'Adds a table to the group of this database''s replicator. Errors: 42704 unknown group, 42710 already in it, 42809 not a table, 55000 no usable replica identity, 0A000 copy of existing rows';
+
+CREATE FUNCTION flo.resync(group_name text, table_name regclass DEFAULT NULL, copy bool DEFAULT true) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_resync' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.resync(text, regclass, bool) IS
+	'copies one table of a running group afresh; destinations wait for it at the same point of the stream; 42704 when it is not in the group';
 
 CREATE FUNCTION flo.remove_table(group_name text, table_name regclass) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_remove_table' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -581,6 +652,11 @@ CREATE FUNCTION flo.is_preloaded() RETURNS bool
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.is_preloaded() IS 'Whether pg_flo is in shared_preload_libraries';
 
+CREATE FUNCTION flo.launcher_problem() RETURNS text
+	AS 'MODULE_PATHNAME', 'flo_launcher_problem' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.launcher_problem() IS 'Why the launcher cannot start what is wanted; NULL when nothing is wrong';
+
 CREATE VIEW flo.status AS
 	SELECT m.group_name,
 		   m.member,
@@ -595,7 +671,7 @@ CREATE VIEW flo.status AS
 				WHEN NOT m.started THEN NULL
 				WHEN NOT m.enabled THEN 'pg_flo is not in shared_preload_libraries or pg_flo.enabled is off'
 				WHEN s.state IN ('starting', 'backoff', 'failed') THEN s.detail
-				ELSE 'waiting for the launcher'
+				ELSE coalesce(flo.launcher_problem(), 'waiting for the launcher')
 		   END AS detail,
 		   s.pid,
 		   s.received_lsn,
@@ -848,7 +924,7 @@ BEGIN
 	END IF;
 
 	-- publication and choice of tables
-	item := group_name || ': publication';
+	item := 'publication of group ' || group_name;
 	status := 'ok';
 	hint := NULL;
 	detail := NULL;
@@ -896,7 +972,7 @@ BEGIN
 	END IF;
 
 	-- replica identities
-	item := group_name || ': replica identities';
+	item := 'replica identities of group ' || group_name;
 	status := 'ok';
 	detail := 'every published table has one';
 	hint := NULL;
@@ -919,7 +995,7 @@ BEGIN
 	RETURN NEXT;
 
 	-- what is covered by name or place, but never in the WAL
-	item := group_name || ': unlogged and foreign tables';
+	item := 'unlogged and foreign tables of group ' || group_name;
 	status := 'ok';
 	detail := 'none among the group''s tables';
 	hint := NULL;
@@ -938,7 +1014,7 @@ BEGIN
 	END IF;
 	RETURN NEXT;
 
-	item := group_name || ': large objects';
+	item := 'large objects of group ' || group_name;
 	status := 'ok';
 	detail := 'none';
 	hint := NULL;
@@ -957,7 +1033,7 @@ BEGIN
 	RETURN NEXT;
 
 	-- the slot, and what may take it away
-	item := group_name || ': replication slot';
+	item := 'replication slot of group ' || group_name;
 	status := 'ok';
 	hint := NULL;
 	SELECT s.* INTO slot FROM pg_replication_slots s
@@ -1006,14 +1082,14 @@ BEGIN
 			ON m.group_name = s.group_name AND m.member = s.member
 		 WHERE s.group_name = check_members.group_name ORDER BY s.member
 	LOOP
-		item := group_name || ': member ' || member.member;
+		item := format('member %s of group %s', member.member, group_name);
 		hint := NULL;
 		detail := concat_ws(': ', member.state, member.detail);
 		status := CASE WHEN member.state = 'failed' THEN 'error'
 					   WHEN member.state IN ('backoff', 'waiting', 'stopped') THEN 'warning'
 					   ELSE 'ok' END;
 		IF member.state IN ('failed', 'backoff') AND member.last_error IS NOT NULL
-		   AND position(member.last_error IN detail) = 0 THEN
+		   AND position(coalesce(member.detail, '-') IN member.last_error) = 0 THEN
 			detail := detail || '; last error: ' || member.last_error;
 		END IF;
 		IF member.state = 'stopped' THEN
@@ -1031,7 +1107,7 @@ BEGIN
 		END IF;
 	END LOOP;
 
-	item := group_name || ': rules and routes';
+	item := 'rules and routes of group ' || group_name;
 	status := 'ok';
 	detail := 'none';
 	hint := NULL;
@@ -1107,7 +1183,7 @@ COMMENT ON FUNCTION flo.check(text) IS
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA flo FROM PUBLIC;
 -- the views call these with the rights of whoever looks
-GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem() TO PUBLIC;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA flo TO PUBLIC;
 GRANT SELECT ON SEQUENCE flo.rules_id_seq, flo.routes_id_seq, flo.webhook_subscriptions_id_seq TO PUBLIC;

@@ -34,7 +34,15 @@ sub insert
 }
 
 sub ids { return map { $_->{NewTuple}{id} } @_; }
-sub alter { my ($options, $worker) = @_; $dest->safe_psql('postgres', "SELECT flo.alter_worker('g', '" . ($worker || 'webhook') . "', '$options')"); }
+
+# Change options, and wait until they are in force
+sub alter
+{
+	my ($options) = @_;
+	my $pid = status_of($dest, 'g', 'webhook', 'pid');
+	$dest->safe_psql('postgres', "SELECT flo.alter_worker('g', 'webhook', '$options')");
+	wait_other_pid($dest, 'g', 'webhook', $pid) if $pid ne '';
+}
 sub caught_up { return wait_caught_up($source, $dest, 'g', @_); }
 
 # Keys and values of a query's one row
@@ -128,7 +136,7 @@ $hook->answer('200 OK', hang => 1);
 insert(1);
 ok(wait_until($dest, 'postgres', q{SELECT detail ~ 'imed out|imeout' FROM flo.status WHERE member = 'webhook'}, 'a time-out'), 'an answer that does not come is a failure');
 alter('{"timeout": "1h"}');
-sleep 1.5;
+sleep 0.5;
 my $start = time();
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'webhook')});
 wait_state($dest, 'g', 'webhook', 'stopped');

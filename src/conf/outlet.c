@@ -18,6 +18,7 @@
 #include "conf/endpoint.h"
 #include "conf/outlet.h"
 #include "conf/store.h"
+#include "conf/visit.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -213,79 +214,14 @@ flo_outlet_check(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role)
 
 /* --- tables ----------------------------------------------------------------------------------- */
 
-/* One visit to the tables, as their owner */
-typedef struct Visit
-{
-	FloStoreAs	as;
-	MemoryContext caller;
-	bool		pushed_snapshot;
-} Visit;
-
-static void
-visit_begin(Visit *visit)
-{
-	visit->caller = CurrentMemoryContext;
-	flo_store_enter(&visit->as);
-	SPI_connect();
-	visit->pushed_snapshot = !ActiveSnapshotSet();
-	if (visit->pushed_snapshot)
-		PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-static void
-visit_end(Visit *visit)
-{
-	if (visit->pushed_snapshot)
-		PopActiveSnapshot();
-	SPI_finish();
-	flo_store_leave(&visit->as);
-	MemoryContextSwitchTo(visit->caller);
-}
-
-#define MAX_ARGUMENTS 10
-
-/* Arguments are text, NULL pointers NULLs; returns the number of rows */
-static uint64
-run(const char *sql, int nargs,...)
-{
-	Oid			types[MAX_ARGUMENTS];
-	Datum		values[MAX_ARGUMENTS];
-	char		nulls[MAX_ARGUMENTS];
-	va_list		args;
-	int			result;
-
-	va_start(args, nargs);
-	for (int i = 0; i < nargs; i++)
-	{
-		const char *value = va_arg(args, const char *);
-
-		types[i] = TEXTOID;
-		nulls[i] = value ? ' ' : 'n';
-		values[i] = value ? CStringGetTextDatum(value) : (Datum) 0;
-	}
-	va_end(args);
-	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
-	if (result < 0)
-		elog(ERROR, "statement on schema flo returned %s: %s", SPI_result_code_string(result), sql);
-	return SPI_processed;
-}
-
-static char *
-cell(const Visit *visit, uint64 row, int column)
-{
-	char	   *value = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
-
-	return value ? MemoryContextStrdup(visit->caller, value) : NULL;
-}
-
 static void
 save_secret(const char *group, const char *worker, const char *key, const char *value)
 {
 	if (value == NULL)
-		run("DELETE FROM flo.secrets WHERE group_name = $1 AND worker_name = $2 AND key = $3",
+		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.secrets WHERE group_name = $1 AND worker_name = $2 AND key = $3",
 			3, group, worker, key);
 	else
-		run("INSERT INTO flo.secrets (group_name, worker_name, key, value) VALUES ($1, $2, $3, $4)"
+		flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.secrets (group_name, worker_name, key, value) VALUES ($1, $2, $3, $4)"
 			" ON CONFLICT (group_name, worker_name, key) DO UPDATE SET value = excluded.value",
 			4, group, worker, key, value);
 }
@@ -293,63 +229,41 @@ save_secret(const char *group, const char *worker, const char *key, const char *
 void
 flo_secrets_save(const char *group, const char *worker, const FloSecrets *secrets)
 {
-	Visit		visit;
+	FloVisit	visit;
 
 	if (!secrets->headers_given && !secrets->secret_given)
 		return;
-	visit_begin(&visit);
+	flo_visit_begin(&visit);
 	if (secrets->headers_given)
 		save_secret(group, worker, "headers", secrets->headers);
 	if (secrets->secret_given)
 		save_secret(group, worker, "secret", secrets->secret);
-	visit_end(&visit);
+	flo_visit_end(&visit);
 }
 
 char *
 flo_secret_read(const char *group, const char *worker, const char *key)
 {
-	Visit		visit;
+	FloVisit	visit;
 	char	   *value = NULL;
 
-	visit_begin(&visit);
-	if (run("SELECT value FROM flo.secrets WHERE group_name = $1 AND worker_name = $2 AND key = $3",
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT, "SELECT value FROM flo.secrets WHERE group_name = $1 AND worker_name = $2 AND key = $3",
 			3, group, worker, key) > 0)
-		value = cell(&visit, 0, 1);
-	visit_end(&visit);
+		value = flo_visit_text(&visit, 0, 1);
+	flo_visit_end(&visit);
 	return value;
-}
-
-/* A text[] in the caller's context; NIL for NULL */
-static List *
-cell_list(const Visit *visit, uint64 row, int column)
-{
-	MemoryContext old = MemoryContextSwitchTo(visit->caller);
-	bool		isnull;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
-	List	   *result = NIL;
-	Datum	   *elements;
-	int			count;
-
-	if (!isnull)
-	{
-		deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT,
-						  &elements, NULL, &count);
-		for (int i = 0; i < count; i++)
-			result = lappend(result, TextDatumGetCString(elements[i]));
-	}
-	MemoryContextSwitchTo(old);
-	return result;
 }
 
 List *
 flo_subscriptions(const char *group, const char *worker)
 {
-	Visit		visit;
+	FloVisit	visit;
 	List	   *result = NIL;
 	uint64		count;
 
-	visit_begin(&visit);
-	count = run("SELECT url, schema_name, table_name, operations FROM flo.webhook_subscriptions"
+	flo_visit_begin(&visit);
+	count = flo_visit_run(SPI_OK_SELECT, "SELECT url, schema_name, table_name, operations FROM flo.webhook_subscriptions"
 				" WHERE group_name = $1 AND (worker_name IS NULL OR worker_name = $2) AND enabled"
 				" ORDER BY id",
 				2, group, worker);
@@ -357,16 +271,17 @@ flo_subscriptions(const char *group, const char *worker)
 	{
 		FloSubscription *one = MemoryContextAllocZero(visit.caller, sizeof(FloSubscription));
 		MemoryContext old;
+		bool		any_operation;
 
-		one->url = cell(&visit, i, 1);
-		one->schema = cell(&visit, i, 2);
-		one->table = cell(&visit, i, 3);
-		one->operations = cell_list(&visit, i, 4);
+		one->url = flo_visit_text(&visit, i, 1);
+		one->schema = flo_visit_text(&visit, i, 2);
+		one->table = flo_visit_text(&visit, i, 3);
+		one->operations = flo_visit_list(&visit, i, 4, &any_operation);
 		old = MemoryContextSwitchTo(visit.caller);
 		result = lappend(result, one);
 		MemoryContextSwitchTo(old);
 	}
-	visit_end(&visit);
+	flo_visit_end(&visit);
 	return result;
 }
 
@@ -389,10 +304,10 @@ time_as_text(TimestampTz at)
 void
 flo_letter_add(const char *group, const char *worker, const FloLetter *letter)
 {
-	Visit		visit;
+	FloVisit	visit;
 
-	visit_begin(&visit);
-	run("INSERT INTO flo.dead_letters (group_name, worker_name, url, event_id, lsn, event, error,"
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.dead_letters (group_name, worker_name, url, event_id, lsn, event, error,"
 		" attempts, first_attempt_at, last_attempt_at)"
 		" VALUES ($1, $2, $3, $4, $5::pg_lsn, $6::json, $7, $8::int, $9::timestamptz, $10::timestamptz)"
 		" ON CONFLICT (group_name, worker_name, url, event_id) DO UPDATE SET error = excluded.error,"
@@ -401,27 +316,27 @@ flo_letter_add(const char *group, const char *worker, const FloLetter *letter)
 		psprintf("%X/%X", LSN_FORMAT_ARGS(letter->lsn)), recode(letter->event, true), letter->error,
 		psprintf("%d", letter->attempts), time_as_text(letter->first_attempt),
 		time_as_text(letter->last_attempt));
-	visit_end(&visit);
+	flo_visit_end(&visit);
 }
 
 FloLetter *
 flo_letter_wanted(const char *group, const char *worker)
 {
-	Visit		visit;
+	FloVisit	visit;
 	FloLetter  *letter = NULL;
 
-	visit_begin(&visit);
-	if (run("SELECT id, url, event_id, event FROM flo.dead_letters"
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT, "SELECT id, url, event_id, event FROM flo.dead_letters"
 			" WHERE group_name = $1 AND worker_name = $2 AND redrive_requested_at IS NOT NULL"
 			" ORDER BY id LIMIT 1", 2, group, worker) > 0)
 	{
 		letter = MemoryContextAllocZero(visit.caller, sizeof(FloLetter));
-		letter->id = strtoi64(cell(&visit, 0, 1), NULL, 10);
-		letter->url = cell(&visit, 0, 2);
-		letter->event_id = cell(&visit, 0, 3);
-		letter->event = cell(&visit, 0, 4);
+		letter->id = strtoi64(flo_visit_text(&visit, 0, 1), NULL, 10);
+		letter->url = flo_visit_text(&visit, 0, 2);
+		letter->event_id = flo_visit_text(&visit, 0, 3);
+		letter->event = flo_visit_text(&visit, 0, 4);
 	}
-	visit_end(&visit);
+	flo_visit_end(&visit);
 	if (letter != NULL)
 		letter->event = recode(letter->event, false);
 	return letter;
@@ -430,23 +345,23 @@ flo_letter_wanted(const char *group, const char *worker)
 void
 flo_letter_done(int64 id)
 {
-	Visit		visit;
+	FloVisit	visit;
 
-	visit_begin(&visit);
-	run("DELETE FROM flo.dead_letters WHERE id = $1::bigint", 1, psprintf(INT64_FORMAT, id));
-	visit_end(&visit);
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.dead_letters WHERE id = $1::bigint", 1, flo_text_of_int64(id));
+	flo_visit_end(&visit);
 }
 
 void
 flo_letter_failed(int64 id, const char *error, int attempts)
 {
-	Visit		visit;
+	FloVisit	visit;
 
-	visit_begin(&visit);
-	run("UPDATE flo.dead_letters SET error = $2, attempts = attempts + $3::int,"
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.dead_letters SET error = $2, attempts = attempts + $3::int,"
 		" last_attempt_at = clock_timestamp(), redrive_requested_at = NULL WHERE id = $1::bigint",
-		3, psprintf(INT64_FORMAT, id), error, psprintf("%d", attempts));
-	visit_end(&visit);
+		3, flo_text_of_int64(id), error, psprintf("%d", attempts));
+	flo_visit_end(&visit);
 }
 
 /* Workers look after their letters when this table changes, as if it were configuration */
@@ -462,13 +377,13 @@ tell_workers(void)
 static uint64
 request(const char *condition, const char *argument)
 {
-	Visit		visit;
+	FloVisit	visit;
 	uint64		count;
 
-	visit_begin(&visit);
-	count = run(psprintf("UPDATE flo.dead_letters SET redrive_requested_at = now() WHERE %s", condition),
+	flo_visit_begin(&visit);
+	count = flo_visit_run(SPI_OK_UPDATE, psprintf("UPDATE flo.dead_letters SET redrive_requested_at = now() WHERE %s", condition),
 				1, argument);
-	visit_end(&visit);
+	flo_visit_end(&visit);
 	tell_workers();
 	return count;
 }
@@ -487,7 +402,7 @@ warn_if_stopped(const char *group, const char *worker)
 Datum
 flo_redrive(PG_FUNCTION_ARGS)
 {
-	Visit		visit;
+	FloVisit	visit;
 	char	   *id;
 	char	   *group = NULL;
 	char	   *worker = NULL;
@@ -497,13 +412,13 @@ flo_redrive(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("argument \"id\" must not be null")));
 	id = psprintf(INT64_FORMAT, PG_GETARG_INT64(0));
-	visit_begin(&visit);
-	if (run("SELECT group_name, worker_name FROM flo.dead_letters WHERE id = $1::bigint", 1, id) > 0)
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT, "SELECT group_name, worker_name FROM flo.dead_letters WHERE id = $1::bigint", 1, id) > 0)
 	{
-		group = cell(&visit, 0, 1);
-		worker = cell(&visit, 0, 2);
+		group = flo_visit_text(&visit, 0, 1);
+		worker = flo_visit_text(&visit, 0, 2);
 	}
-	visit_end(&visit);
+	flo_visit_end(&visit);
 	if (group == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

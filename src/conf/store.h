@@ -28,6 +28,24 @@ extern FloGeneration *flo_store_generation(const char *group);
 extern void flo_store_save_generation(const char *group, const FloGeneration *generation);
 extern void flo_store_save_epoch(const char *group, uint64 epoch);
 
+/* Number of the next attempt to copy the group's tables; the first is 1 */
+extern uint32 flo_store_next_copy_attempt(const char *group);
+
+/* Tables that are to be copied while the group runs */
+typedef struct FloCopyRequest
+{
+	Oid			relation;
+	bool		add;			/* it joins the publication then */
+} FloCopyRequest;
+
+extern List *flo_store_copy_requests(const char *group);	/* of FloCopyRequest * */
+extern void flo_store_request_copy(const char *group, Oid relation, bool add);
+extern void flo_store_copy_request_done(const char *group, Oid relation);
+extern void flo_store_save_copy_attempt(const char *group, const char *worker, uint32 attempt);
+
+/* The member is not to run any more: what stop_group() does */
+extern void flo_store_stop_member(const char *group, const char *member);
+
 /*
  * What enabled rows of the group nothing executes yet: "rules" or "routes";
  * NULL when there are none.
@@ -43,6 +61,8 @@ typedef struct FloProgressRow
 	XLogRecPtr	start_lsn;		/* where this worker began: nothing at or below it is its business */
 	XLogRecPtr	lsn;			/* durable position, InvalidXLogRecPtr for the postgres sink */
 	char	   *sink_state;		/* what the sink saved with it, NULL: nothing */
+	bool		copying;		/* the copy that the generation begins with is not in yet */
+	uint32		copy_attempt;	/* of the newest marker whose tables are in */
 } FloProgressRow;
 
 extern FloProgressRow *flo_store_progress(const char *group, const char *worker);
@@ -51,6 +71,8 @@ extern void flo_store_save_progress(const char *group, const char *worker, const
 /* The same row further on; false when it is gone */
 extern bool flo_store_move_progress(const char *group, const char *worker, XLogRecPtr lsn,
 									const char *sink_state);
+extern void flo_store_save_sink_state(const char *group, const char *worker,
+									  const char *sink_state);
 
 /*
  * Run the calls in between as the owner of the extension (to write tables of
@@ -65,6 +87,12 @@ typedef struct FloStoreAs
 
 extern void flo_store_enter(FloStoreAs *as);
 extern void flo_store_leave(const FloStoreAs *as);
+
+/* OID of a table of schema flo, InvalidOid when it is not there */
+extern Oid	flo_store_table(const char *name);
+
+/* Has the table any row?  Reads it directly, cheaper than a query and without SPI. */
+extern bool flo_store_has_rows(Oid relation);
 
 /* --- for the SQL functions --------------------------------------------------- */
 

@@ -18,6 +18,7 @@
 #include "access/xact.h"
 #include "core/compat.h"
 #include "core/names.h"
+#include "dest/copied.h"
 #include "dest/progress.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -119,7 +120,8 @@ flo_progress_known(const FloProgress *progress)
 }
 
 void
-flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start)
+flo_progress_begin(FloProgress *progress, const FloChunkHeader *source,
+				   XLogRecPtr start, bool copying)
 {
 	MemoryContext context = CurrentMemoryContext;
 	char	   *origin = flo_name_origin(MyDatabaseId, progress->group, progress->worker);
@@ -129,6 +131,7 @@ flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecP
 	row.generation = source->generation;
 	row.generation_start = source->generation_start;
 	row.start_lsn = start;
+	row.copying = copying;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -144,11 +147,61 @@ flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecP
 		progress->origin = replorigin_create(origin);
 	}
 	flo_store_save_progress(progress->group, progress->worker, &row);
+	flo_copied_forget(progress->group, progress->worker);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	keep_row(progress, &row);
 	hold_position(progress);
+}
+
+bool
+flo_progress_copying(const FloProgress *progress)
+{
+	return progress->row.copying;
+}
+
+void
+flo_progress_copied(FloProgress *progress)
+{
+	MemoryContext context = CurrentMemoryContext;
+	FloProgressRow *row;
+
+	progress->row.copying = false;
+	if (!progress->by_row)
+		return;
+
+	/* the loader has moved what the sink goes on from */
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	row = flo_store_progress(progress->group, progress->worker);
+	if (row != NULL)
+		progress->row.sink_state = row->sink_state;
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+uint32
+flo_progress_copy_attempt(const FloProgress *progress)
+{
+	return progress->row.copy_attempt;
+}
+
+void
+flo_progress_set_copy_attempt(FloProgress *progress, uint32 attempt)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+	flo_store_save_copy_attempt(progress->group, progress->worker, attempt);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	progress->row.copy_attempt = Max(progress->row.copy_attempt, attempt);
 }
 
 void

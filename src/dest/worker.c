@@ -25,6 +25,8 @@
 #include "core/settings.h"
 #include "core/trail.h"
 #include "dest/consumer.h"
+#include "dest/copied.h"
+#include "dest/loader.h"
 #include "dest/progress.h"
 #include "dest/tables.h"
 #include "dest/worker.h"
@@ -80,6 +82,8 @@ typedef struct Worker
 	/* the transaction being read */
 	bool		in_transaction;
 	bool		skipping;		/* it was applied before */
+	List	   *marker;			/* of FloCopyKey *: of a marker that was just read */
+	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position */
 	FloTransaction txn;
 	StringInfoData fragment;	/* of a record split over chunks */
 	uint32		fragment_total; /* 0 = none */
@@ -217,6 +221,8 @@ report_to_bucket(Worker *w, bool wait)
 	strlcpy(report.generation, flo_progress_generation(w->progress), sizeof(report.generation));
 	report.lsn = w->origin_lsn;
 	report.seq = w->acked_seq;
+	report.copying = flo_progress_copying(w->progress);
+	report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
 	flo_bucket_put(w->bus, w->bucket, key, value, wait);
@@ -449,6 +455,47 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 		commit_batch(w, chunk->seq - 1);
 }
 
+/*
+ * Is a change in the copy of its table already?  Tables that were copied again
+ * after a crash of the source have a snapshot later than the stream's start.
+ */
+static bool
+is_copied(Worker *w, const FloRelation *relation)
+{
+	ListCell   *cell;
+
+	foreach(cell, w->copied)
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->relation == relation->id)
+			return w->txn.final_lsn < table->lsn;
+	}
+	return false;
+}
+
+/* Leave out what the copy has already */
+static void
+apply_uncopied(Worker *w, const FloChange *change)
+{
+	FloChange	rest = *change;
+	int			n = 0;
+
+	if (change->op != FLO_OP_TRUNCATE)
+	{
+		if (!is_copied(w, change->relation))
+			w->sink->ops->change(w->sink, &w->txn, change);
+		return;
+	}
+	rest.relations = palloc(sizeof(FloRelation *) * Max(change->nrelations, 1));
+	for (int i = 0; i < change->nrelations; i++)
+		if (!is_copied(w, change->relations[i]))
+			rest.relations[n++] = change->relations[i];
+	rest.nrelations = n;
+	if (n > 0)
+		w->sink->ops->change(w->sink, &w->txn, &rest);
+}
+
 static void
 process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 {
@@ -483,7 +530,10 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 				break;
 			}
 			w->batch_changes++;
-			w->sink->ops->change(w->sink, &w->txn, change);
+			if (w->copied == NIL)
+				w->sink->ops->change(w->sink, &w->txn, change);
+			else
+				apply_uncopied(w, change);
 			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
@@ -578,6 +628,24 @@ set_encoding(Worker *w, int encoding)
 	MemoryContextSwitchTo(old);
 }
 
+static void
+read_marker(Worker *w, const FloChunk *chunk)
+{
+	FloChunkReader reader;
+	FloCopyKey	key;
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
+
+	flo_chunk_read(&reader, chunk->data, chunk->len);
+	while (flo_chunk_next_copy_key(&reader, &key))
+	{
+		FloCopyKey *copy = palloc(sizeof(FloCopyKey));
+
+		*copy = key;
+		w->marker = lappend(w->marker, copy);
+	}
+	MemoryContextSwitchTo(old);
+}
+
 /* False when the chunk does not link: the place has to be found anew */
 static bool
 process_chunk(Worker *w, FloChunk *chunk)
@@ -593,7 +661,14 @@ process_chunk(Worker *w, FloChunk *chunk)
 	if (header->encoding != w->encoding)
 		set_encoding(w, header->encoding);
 	old = MemoryContextSwitchTo(w->turn);
-	process_records(w, chunk);
+	if (header->flags & FLO_CHUNK_MARKER)
+	{
+		/* events of a table's rows as they stood when it was added are not asked for */
+		if (w->sink->ops->transactional)
+			read_marker(w, chunk);
+	}
+	else
+		process_records(w, chunk);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->turn);
 
@@ -666,6 +741,7 @@ begin_following(Worker *w)
 {
 	FloChunkHeader header;
 	XLogRecPtr	start;
+	bool		copying;
 
 	if (flo_bucket_get(w->bus, w->bucket, flo_report_key(w->consumer_name)) != NULL)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -677,6 +753,7 @@ begin_following(Worker *w)
 		flo_bus_wait(w->bus, 1000);
 	}
 	start = header.generation_start;
+	copying = (header.flags & FLO_CHUNK_COPIED) && w->spec->options.start == FLO_START_COPY;
 	if (w->spec->options.start == FLO_START_EARLIEST)
 		start = Max(start, header.from);
 	if (w->spec->options.start == FLO_START_LATEST && flo_consumer_newest(w->consumer, &header))
@@ -686,7 +763,112 @@ begin_following(Worker *w)
 				 "Other workers have consumed it already; create the worker with start => latest, or start over with flo.resync() at the source.",
 				 "history purged: the stream begins after %X/%X, the group at %X/%X",
 				 LSN_FORMAT_ARGS(header.from), LSN_FORMAT_ARGS(start));
-	flo_progress_begin(w->progress, &header, start);
+	flo_progress_begin(w->progress, &header, start, copying);
+}
+
+static void
+keep_registered(void *arg)
+{
+	report_to_bucket(arg, false);
+}
+
+/* Tables whose snapshot is later than where the stream is now */
+static void
+remember_copied(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ListCell   *cell;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(old);
+	w->copied = NIL;
+	foreach(cell, flo_copied_tables(w->group, w->worker))
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->lsn > w->position)
+			w->copied = lappend(w->copied, table);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
+/* The copy that the generation begins with */
+static void
+take_copy(Worker *w)
+{
+	if (flo_progress_copying(w->progress))
+	{
+		report_to_bucket(w, true);
+		flo_loader_receive(w->bus, w->spec, w->consumer_name,
+						   flo_progress_generation(w->progress), NIL, keep_registered, w);
+		flo_progress_copied(w->progress);
+		report_to_bucket(w, true);
+	}
+	remember_copied(w);
+}
+
+/*
+ * A marker: from here on the stream needs tables that are copied just now.
+ * A worker that begins again finds the marker again, and its tables in: false
+ * then, since no time was spent away from the stream.
+ */
+static bool
+take_marked_copy(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+	List	   *keys = w->marker;
+	uint32		attempt = ((FloCopyKey *) linitial(keys))->attempt;
+	ListCell   *cell;
+
+	w->marker = NIL;
+	if (attempt <= flo_progress_copy_attempt(w->progress))
+		return false;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(cell, keys)
+	{
+		FloCopyKey *key = lfirst(cell);
+
+		if (key->rows > 0)
+			flo_copied_expect_again(w->group, w->worker, key->relation);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	flo_loader_receive(w->bus, w->spec, w->consumer_name, flo_progress_generation(w->progress),
+					   keys, keep_registered, w);
+	flo_progress_set_copy_attempt(w->progress, attempt);
+	report_to_bucket(w, true);
+	remember_copied(w);
+	return true;
+}
+
+/* Does the generation end with its copy? */
+static bool
+copy_only(Worker *w)
+{
+	FloChunkHeader header;
+
+	return flo_consumer_first(w->consumer, &header) && (header.flags & FLO_CHUNK_COPY_ONLY);
+}
+
+/* Mode copy: there is nothing to follow */
+static void
+rest(Worker *w)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+	flo_store_stop_member(w->group, w->worker);
+	PopActiveSnapshot();
+	(void) flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->wanted = false;
+	LWLockRelease(flo_shared->lock);
+	show_state(w);
 }
 
 /* Also called when the place in the stream was lost */
@@ -743,6 +925,12 @@ loop(Worker *w)
 				if (!w->in_transaction)
 					done_seq = chunk.seq;
 				settle(w, false);
+				if (w->marker != NIL)
+				{
+					run_dry(w, done_seq);
+					if (take_marked_copy(w))
+						attach(w, done_seq);
+				}
 				flo_bus_pump(w->bus);
 				continue;
 			}
@@ -804,9 +992,15 @@ flo_worker_run(void)
 	if (!flo_progress_known(w->progress))
 		begin_following(w);
 	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
-	open_sink(w);
 	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
 	flo_bus_watch(w->bus, psprintf("$KV.%s.source", w->bucket));
+	take_copy(w);
+	open_sink(w);
+	if (copy_only(w))
+	{
+		rest(w);
+		return;
+	}
 	attach(w, last_seq_reported(w));
 	report_to_bucket(w, true);
 	loop(w);

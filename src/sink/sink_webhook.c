@@ -817,7 +817,7 @@ webhook_begin(FloSink *base)
 {
 	FloWebhookSink *sink = (FloWebhookSink *) base;
 
-	if (sink->stale || sink->reloads_seen != flo_reload_count)
+	if (!IsTransactionState() && (sink->stale || sink->reloads_seen != flo_reload_count))
 		reload(sink);
 }
 
@@ -908,7 +908,8 @@ webhook_finish(FloSink *base)
 	FloWebhookSink *sink = (FloWebhookSink *) base;
 
 	deliver_all(sink);
-	if (sink->letters_wanted && sink->letters == NIL)
+	/* the rows of a copy come within a transaction */
+	if (sink->letters_wanted && sink->letters == NIL && !IsTransactionState())
 		sink->letters_wanted = redrive_one(sink);
 }
 

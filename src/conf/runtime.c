@@ -1,0 +1,386 @@
+/*
+ * runtime.c
+ *		What running members leave in the tables of schema flo, and the removal
+ *		of a member's rows.
+ *
+ * These rows describe objects of this very database (slot, origins, replica
+ * identities) and are therefore never part of a dump.
+ */
+#include "postgres.h"
+
+#include "conf/store.h"
+#include "conf/visit.h"
+#include "core/names.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/uuid.h"
+
+static char *
+lsn_as_text(XLogRecPtr lsn)
+{
+	return psprintf("%X/%X", LSN_FORMAT_ARGS(lsn));
+}
+
+static XLogRecPtr
+text_as_lsn(const char *text)
+{
+	return DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(text)));
+}
+
+static char *
+uuid_as_text(const pg_uuid_t *uuid)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+}
+
+static void
+text_as_uuid(const char *text, pg_uuid_t *uuid)
+{
+	*uuid = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(text)));
+}
+
+List *
+flo_store_full_identities(const char *group)
+{
+	FloVisit	visit;
+	List	   *result = NIL;
+	uint64		count;
+
+	flo_visit_begin(&visit);
+	count = flo_visit_run(SPI_OK_SELECT,
+				"SELECT relation, before FROM flo.full_identities WHERE group_name = $1", 1, group);
+	for (uint64 i = 0; i < count; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(visit.caller);
+		FloFullIdentity *identity = palloc(sizeof(FloFullIdentity));
+
+		identity->relation = (Oid) strtoul(flo_visit_text(&visit, i, 1), NULL, 10);
+		identity->before = *flo_visit_text(&visit, i, 2);
+		result = lappend(result, identity);
+		MemoryContextSwitchTo(old);
+	}
+	flo_visit_end(&visit);
+
+	return result;
+}
+
+void
+flo_store_add_full_identity(const char *group, Oid relation, char before)
+{
+	FloVisit	visit;
+	char		identity[2] = {before, '\0'};
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT,
+		"INSERT INTO flo.full_identities (group_name, relation, before)"
+		" VALUES ($1, $2::oid, $3::\"char\") ON CONFLICT DO NOTHING",
+		3, group, psprintf("%u", relation), identity);
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_remove_full_identity(const char *group, Oid relation)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE,
+		"DELETE FROM flo.full_identities WHERE group_name = $1 AND relation = $2::oid",
+		2, group, psprintf("%u", relation));
+	flo_visit_end(&visit);
+}
+
+/* --- slots and positions ----------------------------------------------------- */
+
+FloGeneration *
+flo_store_generation(const char *group)
+{
+	FloVisit	visit;
+	FloGeneration *generation = NULL;
+
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT,
+			"SELECT generation, start_lsn, epoch FROM flo.generations WHERE group_name = $1",
+			1, group) > 0)
+	{
+		generation = MemoryContextAllocZero(visit.caller, sizeof(FloGeneration));
+		text_as_uuid(flo_visit_text(&visit, 0, 1), &generation->id);
+		generation->start = text_as_lsn(flo_visit_text(&visit, 0, 2));
+		generation->epoch = (uint64) strtou64(flo_visit_text(&visit, 0, 3), NULL, 10);
+	}
+	flo_visit_end(&visit);
+
+	return generation;
+}
+
+void
+flo_store_save_generation(const char *group, const FloGeneration *generation)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT,
+		"INSERT INTO flo.generations (group_name, generation, start_lsn, epoch)"
+		" VALUES ($1, $2::uuid, $3::pg_lsn, $4::bigint)"
+		" ON CONFLICT (group_name) DO UPDATE SET generation = excluded.generation,"
+		" start_lsn = excluded.start_lsn, epoch = excluded.epoch, created_at = excluded.created_at",
+		4, group, uuid_as_text(&generation->id), lsn_as_text(generation->start),
+		flo_text_of_int64((int64) generation->epoch));
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_save_epoch(const char *group, uint64 epoch)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE,
+		"UPDATE flo.generations SET epoch = greatest(epoch, $2::bigint) WHERE group_name = $1",
+		2, group, flo_text_of_int64((int64) epoch));
+	flo_visit_end(&visit);
+}
+
+uint32
+flo_store_next_copy_attempt(const char *group)
+{
+	FloVisit	visit;
+	uint32		attempt = 1;
+
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_UPDATE_RETURNING,
+			"UPDATE flo.generations SET copy_attempt = copy_attempt + 1"
+			" WHERE group_name = $1 RETURNING copy_attempt", 1, group) > 0)
+		attempt = (uint32) strtoul(flo_visit_text(&visit, 0, 1), NULL, 10);
+	flo_visit_end(&visit);
+	return attempt;
+}
+
+List *
+flo_store_copy_requests(const char *group)
+{
+	FloVisit	visit;
+	List	   *result = NIL;
+	uint64		count;
+
+	flo_visit_begin(&visit);
+	count = flo_visit_run(SPI_OK_SELECT, "SELECT relation, add FROM flo.copy_requests"
+						  " WHERE group_name = $1 ORDER BY requested_at, relation", 1, group);
+	for (uint64 i = 0; i < count; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(visit.caller);
+		FloCopyRequest *request = palloc(sizeof(FloCopyRequest));
+
+		request->relation = (Oid) strtoul(flo_visit_text(&visit, i, 1), NULL, 10);
+		request->add = flo_visit_true(i, 2);
+		result = lappend(result, request);
+		MemoryContextSwitchTo(old);
+	}
+	flo_visit_end(&visit);
+	return result;
+}
+
+void
+flo_store_request_copy(const char *group, Oid relation, bool add)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copy_requests (group_name, relation, add)"
+				  " VALUES ($1, $2::oid, $3::bool) ON CONFLICT (group_name, relation)"
+				  " DO UPDATE SET requested_at = now()",
+				  3, group, psprintf("%u", relation), add ? "t" : "f");
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_copy_request_done(const char *group, Oid relation)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1 AND relation = $2::oid",
+				  2, group, psprintf("%u", relation));
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_save_copy_attempt(const char *group, const char *worker, uint32 attempt)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.progress SET copy_attempt = greatest(copy_attempt, $3::int)"
+				  " WHERE group_name = $1 AND worker_name = $2", 3, group, worker, psprintf("%u", attempt));
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_stop_member(const char *group, const char *member)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	if (strcmp(member, FLO_REPLICATOR_MEMBER) == 0)
+		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.replicators SET started = false WHERE group_name = $1",
+			1, group);
+	else
+		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.workers SET started = false"
+			" WHERE group_name = $1 AND worker_name = $2", 2, group, member);
+	flo_visit_end(&visit);
+}
+
+FloProgressRow *
+flo_store_progress(const char *group, const char *worker)
+{
+	FloVisit	visit;
+	FloProgressRow *row = NULL;
+
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT,
+			"SELECT system_identifier, generation, generation_start, start_lsn,"
+			" coalesce(lsn, '0/0'), copying, copy_attempt, sink_state"
+			" FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
+			2, group, worker) > 0)
+	{
+		row = MemoryContextAllocZero(visit.caller, sizeof(FloProgressRow));
+		row->system_identifier = (uint64) strtoi64(flo_visit_text(&visit, 0, 1), NULL, 10);
+		text_as_uuid(flo_visit_text(&visit, 0, 2), &row->generation);
+		row->generation_start = text_as_lsn(flo_visit_text(&visit, 0, 3));
+		row->start_lsn = text_as_lsn(flo_visit_text(&visit, 0, 4));
+		row->lsn = text_as_lsn(flo_visit_text(&visit, 0, 5));
+		row->copying = flo_visit_true(0, 6);
+		row->copy_attempt = (uint32) strtoul(flo_visit_text(&visit, 0, 7), NULL, 10);
+		row->sink_state = flo_visit_text(&visit, 0, 8);
+	}
+	flo_visit_end(&visit);
+
+	return row;
+}
+
+void
+flo_store_save_progress(const char *group, const char *worker, const FloProgressRow *row)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT,
+		"INSERT INTO flo.progress (group_name, worker_name, system_identifier, generation,"
+		" generation_start, start_lsn, lsn, copying, copy_attempt, sink_state)"
+		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn, $8::bool, $9::int, $10::jsonb)"
+		" ON CONFLICT (group_name, worker_name) DO UPDATE SET"
+		" system_identifier = excluded.system_identifier, generation = excluded.generation,"
+		" generation_start = excluded.generation_start, start_lsn = excluded.start_lsn,"
+		" lsn = excluded.lsn, copying = excluded.copying,"
+		" copy_attempt = excluded.copy_attempt, sink_state = excluded.sink_state,"
+		" updated_at = excluded.updated_at",
+		10, group, worker, flo_text_of_int64((int64) row->system_identifier),
+		uuid_as_text(&row->generation), lsn_as_text(row->generation_start),
+		lsn_as_text(row->start_lsn),
+		XLogRecPtrIsInvalid(row->lsn) ? NULL : lsn_as_text(row->lsn),
+		row->copying ? "t" : "f", psprintf("%u", row->copy_attempt),
+		row->sink_state);
+	flo_visit_end(&visit);
+}
+
+bool
+flo_store_move_progress(const char *group, const char *worker, XLogRecPtr lsn,
+						const char *sink_state)
+{
+	FloVisit	visit;
+	bool		found;
+
+	flo_visit_begin(&visit);
+	found = flo_visit_run(SPI_OK_UPDATE,
+						  "UPDATE flo.progress SET lsn = $3::pg_lsn, sink_state = $4::jsonb,"
+						  " updated_at = now() WHERE group_name = $1 AND worker_name = $2",
+						  4, group, worker, lsn_as_text(lsn), sink_state) > 0;
+	flo_visit_end(&visit);
+	return found;
+}
+
+void
+flo_store_save_sink_state(const char *group, const char *worker, const char *sink_state)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE,
+				  "UPDATE flo.progress SET sink_state = $3::jsonb"
+				  " WHERE group_name = $1 AND worker_name = $2",
+				  3, group, worker, sink_state);
+	flo_visit_end(&visit);
+}
+
+/* --- removal ----------------------------------------------------------------- */
+
+/* The group's row goes with its last member */
+static void
+forget_empty_group(const char *group)
+{
+	flo_visit_run(SPI_OK_DELETE,
+		"DELETE FROM flo.groups g WHERE group_name = $1"
+		" AND NOT EXISTS (SELECT FROM flo.replicators r WHERE r.group_name = g.group_name)"
+		" AND NOT EXISTS (SELECT FROM flo.workers w WHERE w.group_name = g.group_name)",
+		1, group);
+}
+
+void
+flo_store_delete_replicator(const char *group)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2",
+				  2, group, FLO_REPLICATOR_MEMBER);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.replicators WHERE group_name = $1", 1, group);
+	forget_empty_group(group);
+	flo_visit_end(&visit);
+}
+
+static void
+delete_of_worker(const char *table, const char *group, const char *worker)
+{
+	flo_visit_run(SPI_OK_DELETE,
+		psprintf("DELETE FROM flo.%s WHERE group_name = $1 AND worker_name = $2", table),
+		2, group, worker);
+}
+
+void
+flo_store_delete_worker(const char *group, const char *worker)
+{
+	static const char *const tables[] = {
+		"progress", "copied_tables", "copied_chunks", "dead_letters", "pending_ddl",
+		"secrets", "rules", "routes", "webhook_subscriptions", "workers"
+	};
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	for (int i = 0; i < lengthof(tables); i++)
+		delete_of_worker(tables[i], group, worker);
+	forget_empty_group(group);
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_delete_group(const char *group)
+{
+	static const char *const tables[] = {
+		"full_identities", "generations", "copy_requests", "copied_tables",
+		"copied_chunks", "progress", "dead_letters", "pending_ddl",
+		"ddl_log", "secrets", "rules", "routes", "webhook_subscriptions",
+		"workers", "replicators", "groups"
+	};
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	for (int i = 0; i < lengthof(tables); i++)
+		flo_visit_run(SPI_OK_DELETE,
+			psprintf("DELETE FROM flo.%s WHERE group_name = $1", tables[i]), 1, group);
+	flo_visit_end(&visit);
+}
