@@ -78,6 +78,8 @@ OBJS = \
 	src/worker/agent.o \
 	src/worker/agent_ops.o \
 	src/worker/admin.o \
+	src/worker/peek.o \
+	src/worker/peek_op.o \
 	src/worker/drop.o
 
 BUS_OBJS = \

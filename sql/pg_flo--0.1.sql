@@ -591,6 +591,19 @@ CREATE FUNCTION flo.redrive_group(group_name text) RETURNS bigint
 COMMENT ON FUNCTION flo.redrive_group(text) IS
 'The same for all dead letters of the group in this database, oldest first; returns their number. Errors: 42704 unknown group, 42501 not the workers'' owner';
 
+CREATE FUNCTION flo.peek(
+	group_name text,
+	max_events int DEFAULT 10,
+	OUT seq bigint,
+	OUT lsn pg_lsn,
+	OUT committed_at timestamptz,
+	OUT event jsonb
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'flo_peek' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.peek(text, int) IS
+'The newest events in the group''s stream as event sinks write them, oldest first, consuming nothing: number of the message, LSN of the commit record, its time, and the event. Errors: 42704 unknown group, 42501 not an owner of one of its members, 22023 max_events not between 1 and 1000, 08xxx broker';
+
 CREATE FUNCTION flo.wait_for(
 	group_name text,
 	lsn pg_lsn DEFAULT NULL,

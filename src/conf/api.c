@@ -599,6 +599,20 @@ check_free_processes(const char *group, const List *members)
 				 errhint("Increase pg_flo.max_workers (and max_worker_processes) and restart the server.")));
 }
 
+static void
+check_outlets(const char *group, const List *members)
+{
+	ListCell   *lc;
+
+	foreach(lc, members)
+	{
+		FloWorkerSpec *spec = flo_store_worker(group, lfirst(lc));
+
+		if (spec != NULL)
+			flo_outlet_check_start(spec);
+	}
+}
+
 Datum
 flo_start_group(PG_FUNCTION_ARGS)
 {
@@ -615,6 +629,7 @@ flo_start_group(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("group \"%s\" has %s, which are not supported yet", group, unexecuted),
 				 errhint("Delete or disable them, then start the group again.")));
+	check_outlets(group, members);
 	check_free_processes(group, members);
 
 	if (flo_store_adopt_group(group))

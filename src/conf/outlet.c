@@ -212,6 +212,18 @@ flo_outlet_check(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role)
 			   "What keeps a file from being written is no fault of an event; choose retry or stop.");
 }
 
+void
+flo_outlet_check_start(const FloWorkerSpec *spec)
+{
+	if (spec->sink == FLO_SINK_WEBHOOK && spec->options.url == NULL &&
+		flo_subscriptions(spec->group, spec->worker) == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("worker \"%s\" of group \"%s\" has no endpoint to send events to",
+						spec->worker, spec->group),
+				 errhint("Set its option url, or insert into flo.webhook_subscriptions.")));
+}
+
 /* --- tables ----------------------------------------------------------------------------------- */
 
 static void

@@ -31,6 +31,9 @@ extern Jsonb *flo_secrets_take(Jsonb *options, FloSinkKind sink, FloSecrets *sec
  */
 extern void flo_outlet_check(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role);
 
+/* 55000 when a worker that is to be started could not do anything */
+extern void flo_outlet_check_start(const FloWorkerSpec *spec);
+
 /* --- tables: need a transaction, allocate in the caller's context ------------------ */
 
 extern void flo_secrets_save(const char *group, const char *worker, const FloSecrets *secrets);

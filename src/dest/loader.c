@@ -253,7 +253,6 @@ load_rows(Loader *l, FloCopyKey *key, FloChunkReader *reader, const FloChunkHead
 	uint32		total;
 
 	txn.final_lsn = Max(header->position, header->generation_start);
-	txn.commit_time = header->commit_time;
 	txn.copy_id = psprintf("%u-%u-%u-%u", key->relation, key->attempt, key->range, key->ordinal);
 	while (flo_chunk_next(reader, &data, &len, &total))
 	{

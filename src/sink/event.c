@@ -358,10 +358,15 @@ describe_transaction(FloEventWriter *writer, const FloTransaction *txn)
 	if (writer->final_lsn == txn->final_lsn && writer->place.len > 0)
 		return;
 	resetStringInfo(&writer->place);
-	appendStringInfo(&writer->place,
-					 "\"LSN\":\"%X/%X\",\"CommitLSN\":\"%X/%X\",\"Xid\":%u,\"CommittedAt\":\"%s\",",
-					 LSN_FORMAT_ARGS(txn->final_lsn), LSN_FORMAT_ARGS(txn->final_lsn), txn->xid,
-					 encode_time(committed, txn->commit_time));
+	appendStringInfo(&writer->place, "\"LSN\":\"%X/%X\",\"CommitLSN\":\"%X/%X\",",
+					 LSN_FORMAT_ARGS(txn->final_lsn), LSN_FORMAT_ARGS(txn->final_lsn));
+
+	/* which transaction made a row that was copied is not known */
+	if (txn->copy_id != NULL)
+		appendStringInfoString(&writer->place, "\"Xid\":null,\"CommittedAt\":null,");
+	else
+		appendStringInfo(&writer->place, "\"Xid\":%u,\"CommittedAt\":\"%s\",", txn->xid,
+						 encode_time(committed, txn->commit_time));
 	writer->final_lsn = txn->final_lsn;
 }
 

@@ -35,6 +35,7 @@
 #include "access/xlog.h"
 #include "bus/json.h"
 #include "catalog/pg_authid.h"
+#include "core/loop.h"
 #include "miscadmin.h"
 #include "pgtime.h"
 #include "sink/event.h"
@@ -47,6 +48,10 @@
 #define FILE_SUFFIX ".jsonl"
 #define FILE_NAME_SIZE 64
 #define OWNER_FILE ".pg_flo_owner"
+
+/* How long the directory's lock is waited for */
+#define LOCK_ATTEMPTS 25
+#define LOCK_PAUSE 100			/* ms */
 
 /* Bytes gathered before they are written */
 #define BUFFER_SIZE (256 * 1024)
@@ -194,11 +199,16 @@ claim_directory(FloFileSink *sink, const FloWorkerSpec *spec)
 
 	if (fd < 0)
 		report_file("open file", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("directory \"%s\" is used by another process", sink->directory),
-				 errdetail("The file \"%s\" is locked.", path)));
+	/* the process before this one, or what loaded the copy, may not quite be gone */
+	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; i++)
+	{
+		if (i == LOCK_ATTEMPTS)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("directory \"%s\" is used by another process", sink->directory),
+					 errdetail("The file \"%s\" is locked.", path)));
+		flo_wait(PGINVALID_SOCKET, false, LOCK_PAUSE);
+	}
 	len = read(fd, found, sizeof(found) - 1);
 	if (len < 0)
 		report_file("read file", path);
