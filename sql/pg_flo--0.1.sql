@@ -142,18 +142,20 @@ CREATE TABLE flo.webhook_subscriptions (
 	id bigserial PRIMARY KEY,
 	group_name text NOT NULL,
 	worker_name text,
-	schema_name text NOT NULL DEFAULT 'public',
-	table_name text NOT NULL,
-	operations text[] NOT NULL DEFAULT '{INSERT,UPDATE,DELETE,TRUNCATE}',
+	url text NOT NULL,
+	schema_name text,
+	table_name text,
+	operations text[],
 	enabled bool NOT NULL DEFAULT true
 );
-COMMENT ON TABLE flo.webhook_subscriptions IS 'Which events a webhook worker sends; without any of them it sends all';
+COMMENT ON TABLE flo.webhook_subscriptions IS 'Endpoints that webhook workers send events to, beside a worker''s own url; checked when written, in force within a second';
 COMMENT ON COLUMN flo.webhook_subscriptions.id IS 'number of the subscription';
 COMMENT ON COLUMN flo.webhook_subscriptions.group_name IS 'group; may be created later';
 COMMENT ON COLUMN flo.webhook_subscriptions.worker_name IS 'worker it holds for; NULL means every webhook worker of the group in this database';
-COMMENT ON COLUMN flo.webhook_subscriptions.schema_name IS 'schema of the table at the source';
-COMMENT ON COLUMN flo.webhook_subscriptions.table_name IS 'name of the table at the source; * means every table of the schema';
-COMMENT ON COLUMN flo.webhook_subscriptions.operations IS 'operations that are sent: INSERT, UPDATE, DELETE, TRUNCATE';
+COMMENT ON COLUMN flo.webhook_subscriptions.url IS 'where the events go; several subscriptions may name the same endpoint, which then gets what any of them asks for, once';
+COMMENT ON COLUMN flo.webhook_subscriptions.schema_name IS 'schema of the table at the source; NULL means any';
+COMMENT ON COLUMN flo.webhook_subscriptions.table_name IS 'name of the table at the source, as in pg_class; NULL means any';
+COMMENT ON COLUMN flo.webhook_subscriptions.operations IS 'operations that are sent: INSERT, UPDATE, DELETE, TRUNCATE, DDL; NULL means all';
 COMMENT ON COLUMN flo.webhook_subscriptions.enabled IS 'whether it is in force';
 
 ---------------------------------------------------------------------------
@@ -195,6 +197,7 @@ CREATE TABLE flo.progress (
 	generation_start pg_lsn NOT NULL,
 	start_lsn pg_lsn NOT NULL,
 	lsn pg_lsn,
+	sink_state jsonb,
 	copying bool NOT NULL DEFAULT false,
 	copy_attempt int NOT NULL DEFAULT 0,
 	updated_at timestamptz NOT NULL DEFAULT now(),
@@ -208,6 +211,7 @@ COMMENT ON COLUMN flo.progress.generation IS 'generation of the source''s slot';
 COMMENT ON COLUMN flo.progress.generation_start IS 'start of that generation';
 COMMENT ON COLUMN flo.progress.start_lsn IS 'where the worker began; nothing at or below it is its business';
 COMMENT ON COLUMN flo.progress.lsn IS 'durable position of a sink that has no replication origin';
+COMMENT ON COLUMN flo.progress.sink_state IS 'what such a sink has to know after a restart';
 COMMENT ON COLUMN flo.progress.copying IS 'whether the copy of the tables is not in yet';
 COMMENT ON COLUMN flo.progress.copy_attempt IS 'newest snapshot from which tables were copied later than the rest';
 COMMENT ON COLUMN flo.progress.updated_at IS 'when the row was written';
@@ -281,21 +285,40 @@ CREATE TABLE flo.dead_letters (
 	id bigserial PRIMARY KEY,
 	group_name text NOT NULL,
 	worker_name text NOT NULL,
+	url text NOT NULL,
+	event_id text NOT NULL,
 	lsn pg_lsn,
-	event jsonb,
+	event json NOT NULL,
 	error text,
 	attempts int NOT NULL DEFAULT 0,
-	created_at timestamptz NOT NULL DEFAULT now()
+	first_attempt_at timestamptz,
+	last_attempt_at timestamptz,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	redrive_requested_at timestamptz,
+	UNIQUE (group_name, worker_name, url, event_id)
 );
-COMMENT ON TABLE flo.dead_letters IS 'Events that a worker could not deliver and set aside';
+COMMENT ON TABLE flo.dead_letters IS 'Events that a worker could not deliver and set aside; shown to the worker''s owner';
 COMMENT ON COLUMN flo.dead_letters.id IS 'number of the letter';
 COMMENT ON COLUMN flo.dead_letters.group_name IS 'group';
 COMMENT ON COLUMN flo.dead_letters.worker_name IS 'worker';
+COMMENT ON COLUMN flo.dead_letters.url IS 'endpoint that did not take it';
+COMMENT ON COLUMN flo.dead_letters.event_id IS 'Id of the event';
 COMMENT ON COLUMN flo.dead_letters.lsn IS 'commit LSN of the transaction';
-COMMENT ON COLUMN flo.dead_letters.event IS 'the event';
+COMMENT ON COLUMN flo.dead_letters.event IS 'the event, exactly as it was sent';
 COMMENT ON COLUMN flo.dead_letters.error IS 'last error';
 COMMENT ON COLUMN flo.dead_letters.attempts IS 'deliveries tried';
+COMMENT ON COLUMN flo.dead_letters.first_attempt_at IS 'when it was tried first';
+COMMENT ON COLUMN flo.dead_letters.last_attempt_at IS 'when it was tried last';
 COMMENT ON COLUMN flo.dead_letters.created_at IS 'when it was set aside';
+COMMENT ON COLUMN flo.dead_letters.redrive_requested_at IS 'when redrive() was called for it; NULL unless the worker is still to try again';
+
+-- they hold rows of the source
+ALTER TABLE flo.dead_letters ENABLE ROW LEVEL SECURITY;
+CREATE POLICY owner ON flo.dead_letters FOR SELECT USING (
+	EXISTS (SELECT FROM flo.workers w JOIN pg_catalog.pg_roles r ON r.rolname = w.owner
+			 WHERE w.group_name = dead_letters.group_name AND w.worker_name = dead_letters.worker_name
+			   AND pg_catalog.pg_has_role(r.oid, 'USAGE')));
+COMMENT ON POLICY owner ON flo.dead_letters IS 'letters are shown to the owner of the worker';
 
 CREATE TABLE flo.pending_ddl (
 	id bigserial PRIMARY KEY,
@@ -410,8 +433,6 @@ CREATE TRIGGER validate_table AFTER INSERT OR UPDATE ON flo.rules
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.validate_table();
 CREATE TRIGGER validate_table AFTER INSERT OR UPDATE ON flo.routes
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.validate_table();
-CREATE TRIGGER validate_table AFTER INSERT OR UPDATE ON flo.webhook_subscriptions
-	FOR EACH STATEMENT EXECUTE FUNCTION flo.validate_table();
 
 -- also for sessions with session_replication_role = replica
 ALTER TABLE flo.groups ENABLE ALWAYS TRIGGER config_changed;
@@ -425,7 +446,6 @@ ALTER TABLE flo.routes ENABLE ALWAYS TRIGGER validate_row;
 ALTER TABLE flo.routes ENABLE ALWAYS TRIGGER validate_table;
 ALTER TABLE flo.webhook_subscriptions ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.webhook_subscriptions ENABLE ALWAYS TRIGGER validate_row;
-ALTER TABLE flo.webhook_subscriptions ENABLE ALWAYS TRIGGER validate_table;
 
 CREATE FUNCTION flo.new_tables() RETURNS event_trigger
 	AS 'MODULE_PATHNAME', 'flo_new_tables' LANGUAGE C
@@ -566,6 +586,31 @@ CREATE FUNCTION flo.stream_status(
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.stream_status(text) IS
 'The group''s stream and who holds it: one row per registered worker (one without worker when there is none). Errors: 42704 unknown group, 08xxx broker';
+
+CREATE FUNCTION flo.redrive(id bigint) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_redrive' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.redrive(bigint) IS
+'Has a dead letter sent again by its worker, once this commits and the worker runs: a letter that is delivered is removed, one that fails again stays. Errors: 42704 no such letter, 42501 not the worker''s owner';
+
+CREATE FUNCTION flo.redrive_group(group_name text) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'flo_redrive_group' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.redrive_group(text) IS
+'The same for all dead letters of the group in this database, oldest first; returns their number. Errors: 42704 unknown group, 42501 not the workers'' owner';
+
+CREATE FUNCTION flo.peek(
+	group_name text,
+	max_events int DEFAULT 10,
+	OUT seq bigint,
+	OUT lsn pg_lsn,
+	OUT committed_at timestamptz,
+	OUT event jsonb
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'flo_peek' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.peek(text, int) IS
+'The newest events in the group''s stream as event sinks write them, oldest first, consuming nothing: number of the message, LSN of the commit record, its time, and the event. Errors: 42704 unknown group, 42501 not an owner of one of its members, 22023 max_events not between 1 and 1000, 08xxx broker';
 
 CREATE FUNCTION flo.wait_for(
 	group_name text,
@@ -1127,10 +1172,7 @@ BEGIN
 	SELECT string_agg(x.name, ', ') INTO names
 	  FROM (SELECT format('rule %s', r.id) AS name FROM flo.rules r WHERE r.group_name = check_members.group_name AND r.enabled
 			UNION ALL
-			SELECT format('route %s', r.id) FROM flo.routes r WHERE r.group_name = check_members.group_name AND r.enabled
-			UNION ALL
-			SELECT format('webhook subscription %s', s.id) FROM flo.webhook_subscriptions s
-			 WHERE s.group_name = check_members.group_name AND s.enabled) x;
+			SELECT format('route %s', r.id) FROM flo.routes r WHERE r.group_name = check_members.group_name AND r.enabled) x;
 	IF names IS NOT NULL THEN
 		status := 'error';
 		detail := 'not executed by this release, the group does not start: ' || names;

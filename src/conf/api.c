@@ -23,6 +23,7 @@
 #include "commands/dbcommands.h"
 #include "conf/api.h"
 #include "conf/options.h"
+#include "conf/outlet.h"
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "core/compat.h"
@@ -159,15 +160,6 @@ not_supported_yet(const char *what, const char *hint)
 			 errhint("%s", hint)));
 }
 
-/* Options that are known but that nothing looks at in this release */
-static void
-check_worker_options(const FloWorkerOptions *options)
-{
-	if (options->tables != NULL)
-		not_supported_yet("the option \"tables\" of a worker",
-						  "A worker takes all tables of its group.");
-}
-
 static FloMode
 mode_argument(FunctionCallInfo fcinfo, int n)
 {
@@ -189,10 +181,18 @@ mode_argument(FunctionCallInfo fcinfo, int n)
 static FloSinkKind
 sink_argument(const char *sink)
 {
-	if (strcmp(sink, "postgres") == 0)
-		return FLO_SINK_POSTGRES;
-	if (strcmp(sink, "file") == 0 || strcmp(sink, "stdout") == 0 || strcmp(sink, "webhook") == 0)
-		not_supported_yet(psprintf("sink \"%s\"", sink), "Use sink \"postgres\".");
+	static const struct
+	{
+		const char *name;
+		FloSinkKind kind;
+	}			sinks[] = {
+		{"postgres", FLO_SINK_POSTGRES}, {"file", FLO_SINK_FILE},
+		{"stdout", FLO_SINK_STDOUT}, {"webhook", FLO_SINK_WEBHOOK}
+	};
+
+	for (int i = 0; i < lengthof(sinks); i++)
+		if (strcmp(sink, sinks[i].name) == 0)
+			return sinks[i].kind;
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -446,6 +446,7 @@ Datum
 flo_create_worker(PG_FUNCTION_ARGS)
 {
 	FloWorkerSpec spec = {0};
+	FloSecrets	secrets;
 	char	   *sink;
 	Jsonb	   *options;
 
@@ -455,10 +456,10 @@ flo_create_worker(PG_FUNCTION_ARGS)
 	spec.sink = sink_argument(sink);
 	spec.worker = PG_ARGISNULL(2) ? sink : text_argument(fcinfo, 2, "worker_name");
 	flo_name_check_worker(spec.worker);
-	options = options_argument(fcinfo, 3);
+	options = flo_secrets_take(options_argument(fcinfo, 3), spec.sink, &secrets);
 	flo_options_parse_worker(options, spec.sink, &spec.options);
-	check_worker_options(&spec.options);
 	spec.owner = GetUserId();
+	flo_outlet_check(&spec, &secrets, spec.owner);
 
 	flo_shstate_require();
 
@@ -478,6 +479,7 @@ flo_create_worker(PG_FUNCTION_ARGS)
 		ereport(NOTICE,
 				(errmsg("group \"%s\" was configured in another database and is adopted here", spec.group)));
 	flo_store_insert_worker(&spec, without_nulls(options));
+	flo_secrets_save(spec.group, spec.worker, &secrets);
 
 	PG_RETURN_VOID();
 }
@@ -515,7 +517,7 @@ flo_alter_worker(PG_FUNCTION_ARGS)
 	char	   *worker = text_argument(fcinfo, 1, "worker_name");
 	Jsonb	   *changes = options_argument(fcinfo, 2);
 	FloWorkerSpec *spec;
-	FloWorkerOptions after;
+	FloSecrets	secrets;
 	Jsonb	   *merged;
 
 	if (strcmp(worker, FLO_REPLICATOR_MEMBER) == 0)
@@ -523,12 +525,14 @@ flo_alter_worker(PG_FUNCTION_ARGS)
 	flo_conf_require_member(group, worker);
 
 	spec = flo_store_worker(group, worker);
-	flo_options_parse_worker(changes, spec->sink, &after);
+	changes = flo_secrets_take(changes, spec->sink, &secrets);
+	flo_options_parse_worker(changes, spec->sink, &spec->options);
 	merged = merge_options(flo_store_options(group, worker), changes);
-	flo_options_parse_worker(merged, spec->sink, &after);
-	check_worker_options(&after);
+	flo_options_parse_worker(merged, spec->sink, &spec->options);
+	flo_outlet_check(spec, &secrets, GetUserId());
 
 	flo_store_save_options(group, worker, merged);
+	flo_secrets_save(group, worker, &secrets);
 	flo_conf_altered(group, worker);
 
 	PG_RETURN_VOID();
@@ -595,6 +599,20 @@ check_free_processes(const char *group, const List *members)
 				 errhint("Increase pg_flo.max_workers (and max_worker_processes) and restart the server.")));
 }
 
+static void
+check_outlets(const char *group, const List *members)
+{
+	ListCell   *lc;
+
+	foreach(lc, members)
+	{
+		FloWorkerSpec *spec = flo_store_worker(group, lfirst(lc));
+
+		if (spec != NULL)
+			flo_outlet_check_start(spec);
+	}
+}
+
 Datum
 flo_start_group(PG_FUNCTION_ARGS)
 {
@@ -611,6 +629,7 @@ flo_start_group(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("group \"%s\" has %s, which are not supported yet", group, unexecuted),
 				 errhint("Delete or disable them, then start the group again.")));
+	check_outlets(group, members);
 	check_free_processes(group, members);
 
 	if (flo_store_adopt_group(group))

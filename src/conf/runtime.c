@@ -264,7 +264,8 @@ flo_store_progress(const char *group, const char *worker)
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
 			"SELECT system_identifier, generation, generation_start, start_lsn,"
-			" coalesce(lsn, '0/0'), copying, copy_attempt FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
+			" coalesce(lsn, '0/0'), copying, copy_attempt, sink_state"
+			" FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
 			2, group, worker) > 0)
 	{
 		row = MemoryContextAllocZero(visit.caller, sizeof(FloProgressRow));
@@ -275,6 +276,7 @@ flo_store_progress(const char *group, const char *worker)
 		row->lsn = text_as_lsn(flo_visit_text(&visit, 0, 5));
 		row->copying = flo_visit_true(0, 6);
 		row->copy_attempt = (uint32) strtoul(flo_visit_text(&visit, 0, 7), NULL, 10);
+		row->sink_state = flo_visit_text(&visit, 0, 8);
 	}
 	flo_visit_end(&visit);
 
@@ -289,18 +291,49 @@ flo_store_save_progress(const char *group, const char *worker, const FloProgress
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_INSERT,
 		"INSERT INTO flo.progress (group_name, worker_name, system_identifier, generation,"
-		" generation_start, start_lsn, lsn, copying, copy_attempt)"
-		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn, $8::bool, $9::int)"
+		" generation_start, start_lsn, lsn, copying, copy_attempt, sink_state)"
+		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn, $8::bool, $9::int, $10::jsonb)"
 		" ON CONFLICT (group_name, worker_name) DO UPDATE SET"
 		" system_identifier = excluded.system_identifier, generation = excluded.generation,"
 		" generation_start = excluded.generation_start, start_lsn = excluded.start_lsn,"
 		" lsn = excluded.lsn, copying = excluded.copying,"
-		" copy_attempt = excluded.copy_attempt, updated_at = excluded.updated_at",
-		9, group, worker, flo_text_of_int64((int64) row->system_identifier),
+		" copy_attempt = excluded.copy_attempt, sink_state = excluded.sink_state,"
+		" updated_at = excluded.updated_at",
+		10, group, worker, flo_text_of_int64((int64) row->system_identifier),
 		uuid_as_text(&row->generation), lsn_as_text(row->generation_start),
 		lsn_as_text(row->start_lsn),
 		XLogRecPtrIsInvalid(row->lsn) ? NULL : lsn_as_text(row->lsn),
-		row->copying ? "t" : "f", psprintf("%u", row->copy_attempt));
+		row->copying ? "t" : "f", psprintf("%u", row->copy_attempt),
+		row->sink_state);
+	flo_visit_end(&visit);
+}
+
+bool
+flo_store_move_progress(const char *group, const char *worker, XLogRecPtr lsn,
+						const char *sink_state)
+{
+	FloVisit	visit;
+	bool		found;
+
+	flo_visit_begin(&visit);
+	found = flo_visit_run(SPI_OK_UPDATE,
+						  "UPDATE flo.progress SET lsn = $3::pg_lsn, sink_state = $4::jsonb,"
+						  " updated_at = now() WHERE group_name = $1 AND worker_name = $2",
+						  4, group, worker, lsn_as_text(lsn), sink_state) > 0;
+	flo_visit_end(&visit);
+	return found;
+}
+
+void
+flo_store_save_sink_state(const char *group, const char *worker, const char *sink_state)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE,
+				  "UPDATE flo.progress SET sink_state = $3::jsonb"
+				  " WHERE group_name = $1 AND worker_name = $2",
+				  3, group, worker, sink_state);
 	flo_visit_end(&visit);
 }
 

@@ -61,8 +61,8 @@ extern void flo_store_copy_progress(const char *group, const FloCopyProgress *pr
 extern void flo_store_stop_member(const char *group, const char *member);
 
 /*
- * What enabled rows of the group nothing executes yet: "rules", "routes" or
- * "webhook subscriptions"; NULL when there are none.
+ * What enabled rows of the group nothing executes yet: "rules" or "routes";
+ * NULL when there are none.
  */
 extern const char *flo_store_unexecuted(const char *group);
 
@@ -74,12 +74,19 @@ typedef struct FloProgressRow
 	XLogRecPtr	generation_start;
 	XLogRecPtr	start_lsn;		/* where this worker began: nothing at or below it is its business */
 	XLogRecPtr	lsn;			/* durable position, InvalidXLogRecPtr for the postgres sink */
+	char	   *sink_state;		/* what the sink saved with it, NULL: nothing */
 	bool		copying;		/* the copy that the generation begins with is not in yet */
 	uint32		copy_attempt;	/* of the newest marker whose tables are in */
 } FloProgressRow;
 
 extern FloProgressRow *flo_store_progress(const char *group, const char *worker);
 extern void flo_store_save_progress(const char *group, const char *worker, const FloProgressRow *row);
+
+/* The same row further on; false when it is gone */
+extern bool flo_store_move_progress(const char *group, const char *worker, XLogRecPtr lsn,
+									const char *sink_state);
+extern void flo_store_save_sink_state(const char *group, const char *worker,
+									  const char *sink_state);
 
 /*
  * Run the calls in between as the owner of the extension (to write tables of

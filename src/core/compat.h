@@ -19,6 +19,7 @@
 #include "replication/logicalproto.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
+#include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
@@ -87,6 +88,17 @@ flo_compat_my_procno(void)
 	return MyProcNumber;
 #else
 	return MyProc->pgprocno;
+#endif
+}
+
+/* A set of events to wait for; freed by the caller */
+static inline WaitEventSet *
+flo_compat_wait_set_create(int events)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, events);
+#else
+	return CreateWaitEventSet(CurrentMemoryContext, events);
 #endif
 }
 

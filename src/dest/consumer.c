@@ -169,6 +169,10 @@ locate(FloConsumer *c, const FloStreamInfo *info, XLogRecPtr position, uint64 hi
 	if (p.seq == 0)
 		return info->last_seq + 1;	/* nothing here counts */
 
+	/* We have all of it, and where its last transaction began may be purged */
+	if (p.header.upto <= position && !(p.header.flags & FLO_CHUNK_ENDS_INSIDE))
+		return p.seq + 1;
+
 	/* at low "from" is not beyond the position, or nothing counts; at high it is beyond */
 	low--;
 	while (p.header.from > position && high - low > 1)

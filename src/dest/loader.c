@@ -70,6 +70,7 @@ typedef struct Loader
 	FloBus	   *bus;
 	FloChangeParser *parser;
 	FloSink    *sink;
+	FloSinkHost host;
 	FloCounters counters;
 	int			encoding;
 	MemoryContext turn;
@@ -191,7 +192,7 @@ load_message(Loader *l, const FloCopyKey *key, char *data, uint32 len, FloTransa
 
 		(void) flo_copied_begin_table(l->group, l->worker, key->relation, change->relation->schema,
 									  change->relation->name, key->attempt, &fresh, &again);
-		if (fresh)
+		if (fresh && l->sink->ops->transactional)
 			prepare_table(l, change->relation, again);
 		l->prepared = true;
 	}
@@ -245,13 +246,15 @@ collect_pieces(Loader *l, FloCopyKey *key, StringInfo row, uint32 total, uint16 
 }
 
 static void
-load_rows(Loader *l, FloCopyKey *key, FloChunkReader *reader, uint16 flags)
+load_rows(Loader *l, FloCopyKey *key, FloChunkReader *reader, const FloChunkHeader *header)
 {
 	FloTransaction txn = {0};
 	const char *data;
 	uint32		len;
 	uint32		total;
 
+	txn.final_lsn = Max(header->position, header->generation_start);
+	txn.copy_id = psprintf("%u-%u-%u-%u", key->relation, key->attempt, key->range, key->ordinal);
 	while (flo_chunk_next(reader, &data, &len, &total))
 	{
 		StringInfoData row;
@@ -264,9 +267,22 @@ load_rows(Loader *l, FloCopyKey *key, FloChunkReader *reader, uint16 flags)
 		initStringInfo(&row);
 		enlargeStringInfo(&row, Min(total, MaxAllocSize - 2) + 1);
 		appendBinaryStringInfo(&row, data, len);
-		collect_pieces(l, key, &row, total, flags);
+		collect_pieces(l, key, &row, total, header->flags);
 		load_message(l, key, row.data, row.len, &txn);
 	}
+}
+
+/*
+ * What a sink has written elsewhere is durable; that it is recorded in the
+ * transaction that claims the chunk makes it count.
+ */
+static void
+save_sink_state(Loader *l)
+{
+	if (l->sink->ops->save == NULL)
+		return;
+	ForceSyncCommit();
+	flo_store_save_sink_state(l->group, l->worker, l->sink->ops->save(l->sink));
 }
 
 /* One chunk, one transaction.  False when it is not this loader's to finish. */
@@ -303,8 +319,9 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	else if (flo_copied_claim(l->group, l->worker, &key))
 	{
 		l->sink->ops->begin(l->sink);
-		load_rows(l, &key, &reader, header.flags);
+		load_rows(l, &key, &reader, &header);
 		l->sink->ops->finish(l->sink);
+		save_sink_state(l);
 	}
 	PopActiveSnapshot();
 	replorigin_session_origin = DoNotReplicateId;
@@ -341,6 +358,39 @@ take_names(Loader *l)
 	l->consumer = flo_name_consumer(l->group, l->worker, GetSystemIdentifier(), MyDatabaseId);
 }
 
+/* What a sink that writes elsewhere has to know; it is saved with each chunk */
+static char *
+load_sink_state(Loader *l)
+{
+	MemoryContext old = CurrentMemoryContext;
+	FloProgressRow *row;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(old);
+	row = flo_store_progress(l->group, l->worker);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return row != NULL ? row->sink_state : NULL;
+}
+
+/* For such a sink while it waits */
+static void
+serve(void *arg)
+{
+	Loader	   *l = arg;
+
+	flo_helper_check(l->args->slot, l->args->incarnation);
+	flo_bus_pump(l->bus);
+}
+
+/* A chunk is loaded as a whole */
+static void
+checkpoint(void *arg)
+{
+}
+
 /* Rows go into empty tables, where nothing can be in conflict, or are merged */
 static void
 open_sink(Loader *l)
@@ -349,7 +399,21 @@ open_sink(Loader *l)
 
 	if (l->spec->options.copy_into != FLO_COPY_MERGE)
 		l->spec->options.on_conflict = FLO_CONFLICT_ERROR;
-	l->sink = ops->open(l->spec, &l->counters);
+	if (ops->transactional)
+	{
+		l->sink = ops->open(l->spec, &l->counters, NULL, &l->host);
+		return;
+	}
+	l->host.arg = l;
+	l->host.serve = serve;
+	l->host.checkpoint = checkpoint;
+	l->sink = ops->open(l->spec, &l->counters, load_sink_state(l), &l->host);
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	save_sink_state(l);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(GetMemoryChunkContext(l));
 }
 
 static FloWorkerSpec *
@@ -414,8 +478,8 @@ flo_loader_run(const FloProcessArgs *args)
 	l->spec = load_spec(l->group, l->worker);
 	if (l->spec == NULL)
 		return;
-	open_sink(l);
 	l->bus = flo_bus_connect(psprintf("pg_flo loader %s %s %d", l->group, l->worker, args->number));
+	open_sink(l);
 	while (!copy_is_in(args))
 	{
 		flo_helper_check(args->slot, args->incarnation);
@@ -639,7 +703,8 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 	r.keys = keys;
 	r.bucket = flo_name_bucket(spec->group);
 	r.stream = flo_name_copy_stream(spec->group);
-	r.nloaders = (int) spec->options.loaders;
+	/* a file, or an endpoint, has one writer */
+	r.nloaders = spec->sink == FLO_SINK_POSTGRES ? (int) spec->options.loaders : 1;
 	r.loaders = palloc0(sizeof(BackgroundWorkerHandle *) * r.nloaders);
 	r.turn = AllocSetContextCreate(context, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
 	report(arg);

@@ -29,12 +29,14 @@
 #include "dest/copied.h"
 #include "dest/loader.h"
 #include "dest/progress.h"
+#include "dest/tables.h"
 #include "dest/worker.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "sink/sink.h"
+#include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -67,6 +69,8 @@ typedef struct Worker
 	FloConsumer *consumer;
 	FloChangeParser *parser;
 	FloSink    *sink;
+	FloSinkHost host;
+	FloTableFilter *tables;		/* of the option; NULL = all */
 	FloProgress *progress;
 	MemoryContext turn;			/* reset after each chunk */
 
@@ -92,6 +96,7 @@ typedef struct Worker
 	XLogRecPtr	batch_final;	/* the same one, as errors name it */
 	TimestampTz batch_time;
 	TimestampTz batch_oldest;	/* commit time of the first */
+	TimestampTz batch_opened;
 	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
 
 	/* committed, not known to be flushed */
@@ -146,15 +151,6 @@ own_database(void)
 	return name;
 }
 
-static void
-open_sink(Worker *w)
-{
-	const FloSinkOps *ops = flo_sink_ops(w->spec->sink);
-
-	if (ops == NULL)
-		flo_fail(ERRCODE_FEATURE_NOT_SUPPORTED, NULL, "this build of pg_flo has no such sink");
-	w->sink = ops->open(w->spec, &w->counters);
-}
 
 static bool
 same_text(const char *a, const char *b)
@@ -190,8 +186,11 @@ follow_configuration(Worker *w)
 	if (!flo_watch_changed())
 		return true;
 	w->spec = load_spec(w);
-	return w->spec != NULL && w->spec->owner == before->owner &&
-		same_options(&w->spec->options, &before->options);
+	if (w->spec == NULL || w->spec->owner != before->owner ||
+		!same_options(&w->spec->options, &before->options))
+		return false;
+	w->sink->ops->invalidate(w->sink);
+	return true;
 }
 
 /* --- settling: flush, acknowledge, report -------------------------------------------- */
@@ -287,15 +286,86 @@ settle(Worker *w, bool force)
 		report_to_bucket(w, false);
 }
 
+/* --- positions of sinks that write elsewhere ---------------------------------------------- */
+
+/* Synchronous: it may be told when this returns */
+static void
+record_position(Worker *w, XLogRecPtr position)
+{
+	MemoryContext old = CurrentMemoryContext;
+	const FloSinkOps *ops = w->sink->ops;
+
+	StartTransactionCommand();
+	flo_progress_commit_row(w->progress, position, ops->save ? ops->save(w->sink) : NULL);
+	MemoryContextSwitchTo(old);
+	w->unflushed_local = XactLastCommitEnd;
+}
+
+/* For the sink, in the middle of a batch: its state moves, the position does not */
+static void
+host_checkpoint(void *arg)
+{
+	Worker	   *w = arg;
+
+	record_position(w, flo_progress_position(w->progress));
+	w->unflushed_local = InvalidXLogRecPtr;
+}
+
+/*
+ * For the sink, while it waits.  The connection to the broker wants to be
+ * served, or it is lost, and a new configuration may be what ends the wait:
+ * the launcher starts this worker again with it.
+ */
+static void
+host_serve(void *arg)
+{
+	Worker	   *w = arg;
+
+	flo_check_interrupts();
+	flo_bus_pump(w->bus);
+	take_updates(w);
+	show_state(w);
+	if (!follow_configuration(w))
+		proc_exit(0);
+}
+
+static void
+open_sink(Worker *w)
+{
+	const FloSinkOps *ops = flo_sink_ops(w->spec->sink);
+
+	w->host.arg = w;
+	w->host.serve = host_serve;
+	w->host.checkpoint = host_checkpoint;
+	w->sink = ops->open(w->spec, &w->counters, flo_progress_sink_state(w->progress), &w->host);
+	if (ops->save != NULL)
+		host_checkpoint(w);
+}
+
 /* --- the batch ------------------------------------------------------------------------- */
+
+/*
+ * Is the batch large enough?  For a sink that writes elsewhere a commit is
+ * one wait for the disk or two, so time counts as well as rows.
+ */
+static bool
+batch_is_full(Worker *w)
+{
+	if (w->batch_changes >= w->spec->options.batch_size)
+		return true;
+	return !w->sink->ops->transactional &&
+		TimestampDifferenceExceeds(w->batch_opened, GetCurrentTimestamp(), SETTLE_INTERVAL);
+}
 
 static void
 open_batch(Worker *w)
 {
 	MemoryContext old = CurrentMemoryContext;
 
-	StartTransactionCommand();
+	if (w->sink->ops->transactional)
+		StartTransactionCommand();
 	w->sink->ops->begin(w->sink);
+	w->batch_opened = GetCurrentTimestamp();
 	w->batch_open = true;
 	w->batch_changes = 0;
 	w->batch_lsn = InvalidXLogRecPtr;
@@ -313,7 +383,10 @@ commit_batch(Worker *w, uint64 done_seq)
 	flo_trail.commit_lsn = w->batch_final;
 	flo_trail.operation = "COMMIT";
 	w->sink->ops->finish(w->sink);
-	w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
+	if (w->sink->ops->transactional)
+		w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
+	else
+		record_position(w, w->batch_lsn);
 	MemoryContextSwitchTo(old);
 	w->unflushed_seq = done_seq;
 	if (w->unflushed_oldest == 0)
@@ -339,7 +412,8 @@ drop_half(Worker *w)
 		return;
 	Assert(XLogRecPtrIsInvalid(w->batch_lsn));
 	w->sink->ops->abort(w->sink);
-	AbortCurrentTransaction();
+	if (w->sink->ops->transactional)
+		AbortCurrentTransaction();
 	MemoryContextSwitchTo(old);
 	w->batch_open = false;
 	w->batch_oldest = 0;
@@ -383,7 +457,7 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 	w->position = commit->end_lsn;
 	w->counters.transactions++;
 	flo_trail_clear();
-	if (w->batch_changes >= w->spec->options.batch_size)
+	if (batch_is_full(w))
 		commit_batch(w, chunk->seq - 1);
 }
 
@@ -455,6 +529,12 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 						 errmsg("a change stands outside a transaction in message " UINT64_FORMAT " of stream \"%s\"",
 								chunk->seq, w->stream)));
 			w->txn.ordinal++;
+			change = flo_table_filter(w->tables, change);
+			if (change == NULL)
+			{
+				w->counters.filtered++;
+				break;
+			}
 			w->batch_changes++;
 			if (w->copied == NIL)
 				w->sink->ops->change(w->sink, &w->txn, change);
@@ -627,8 +707,13 @@ advance_when_idle(Worker *w)
 		!TimestampDifferenceExceeds(w->advanced, now, IDLE_ADVANCE_INTERVAL))
 		return;
 	w->advanced = now;
-	StartTransactionCommand();
-	w->unflushed_local = flo_progress_commit(w->progress, w->position, now);
+	if (w->sink->ops->transactional)
+	{
+		StartTransactionCommand();
+		w->unflushed_local = flo_progress_commit(w->progress, w->position, now);
+	}
+	else
+		record_position(w, w->position);
 	w->unflushed_seq = w->acked_seq;
 	settle(w, true);
 }
@@ -729,6 +814,13 @@ take_marked_copy(Worker *w)
 	w->marker = NIL;
 	if (attempt <= flo_progress_copy_attempt(w->progress))
 		return false;
+	if (!w->sink->ops->transactional)
+	{
+		/* events of a table's rows as they stood when it was added are not asked for */
+		flo_progress_set_copy_attempt(w->progress, attempt);
+		report_to_bucket(w, true);
+		return false;
+	}
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	foreach(cell, keys)
@@ -846,6 +938,8 @@ loop(Worker *w)
 		}
 		run_dry(w, done_seq);
 		advance_when_idle(w);
+		if (!w->in_transaction && w->sink->ops->idle != NULL)
+			w->sink->ops->idle(w->sink);
 		if (!w->in_transaction && !follow_configuration(w))
 			return;
 		if (TimestampDifferenceExceeds(w->heard, GetCurrentTimestamp(), Max(flo_heartbeat_interval, 1000)))
@@ -885,8 +979,9 @@ flo_worker_run(void)
 		return;
 	flo_errors_are_final = w->spec->options.on_error == FLO_ON_ERROR_STOP;
 	w->database = own_database();
-	open_sink(w);
-	w->progress = flo_progress_open(w->group, w->worker);
+	w->progress = flo_progress_open(w->group, w->worker, w->spec->sink != FLO_SINK_POSTGRES);
+	if (w->spec->options.tables != NULL)
+		w->tables = flo_table_filter_create(CurrentMemoryContext, w->spec->options.tables);
 	w->bus = flo_bus_await(psprintf("pg_flo worker %s %s", w->group, w->worker));
 	w->consumer = flo_consumer_open(w->bus, w->stream, w->consumer_name);
 	if (!flo_progress_known(w->progress))
@@ -895,6 +990,7 @@ flo_worker_run(void)
 	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
 	flo_bus_watch(w->bus, psprintf("$KV.%s.source", w->bucket));
 	take_copy(w);
+	open_sink(w);
 	if (copy_only(w))
 	{
 		rest(w);

@@ -53,6 +53,8 @@ typedef struct FloColumn
 	Oid			type;			/* OID in the source database */
 	int32		typmod;
 	bool		is_key;			/* part of the replica identity */
+	char	   *type_schema;	/* of a type that is not built in, else NULL */
+	char	   *type_name;
 } FloColumn;
 
 /* A source table as an 'R' message describes it */
