@@ -25,8 +25,20 @@ OBJS = \
 	src/monitor/views.o \
 	src/wire/chunk.o \
 	src/wire/change.o \
+	src/wire/encode.o \
+	src/shape/shape.o \
+	src/shape/rules.o \
+	src/shape/route.o \
+	src/shape/expr.o \
+	src/shape/pattern.o \
+	src/shape/columns.o \
+	src/shape/value.o \
+	src/shape/seen.o \
+	src/shape/rowkey.o \
+	src/shape/local.o \
 	src/conf/options.o \
 	src/conf/store.o \
+	src/conf/shaping.o \
 	src/conf/watch.o \
 	src/conf/api.o \
 	src/conf/publication.o \
@@ -66,6 +78,7 @@ BUS_OBJS = \
 PG_CPPFLAGS = -I$(srcdir)/src -MMD -MP
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-cast-function-type
+SHLIB_LINK = -lpcre2-8
 BUS_LIBS = -lnats
 
 DEPS = $(OBJS:.o=.d) $(BUS_OBJS:.o=.d)

@@ -94,7 +94,8 @@ CREATE TABLE flo.rules (
 	operations text[] NOT NULL DEFAULT '{INSERT,UPDATE,DELETE}',
 	allow_empty_deletes bool NOT NULL DEFAULT true,
 	position int NOT NULL DEFAULT 0,
-	enabled bool NOT NULL DEFAULT true
+	enabled bool NOT NULL DEFAULT true,
+	author name NOT NULL
 );
 COMMENT ON TABLE flo.rules IS 'Transforms and filters; checked when written, in force within a second';
 COMMENT ON COLUMN flo.rules.id IS 'number of the rule; rules of one column act in the order of position, id';
@@ -110,6 +111,7 @@ COMMENT ON COLUMN flo.rules.operations IS 'operations it holds for: INSERT, UPDA
 COMMENT ON COLUMN flo.rules.allow_empty_deletes IS 'whether a DELETE passes a filter whose column is not in the replica identity';
 COMMENT ON COLUMN flo.rules.position IS 'order among the rules of one column';
 COMMENT ON COLUMN flo.rules.enabled IS 'whether it is in force';
+COMMENT ON COLUMN flo.rules.author IS 'role with whose rights an expression runs: whoever wrote it last; set by itself';
 
 CREATE TABLE flo.routes (
 	id bigserial PRIMARY KEY,
@@ -205,6 +207,29 @@ COMMENT ON COLUMN flo.progress.generation_start IS 'start of that generation';
 COMMENT ON COLUMN flo.progress.start_lsn IS 'where the worker began; nothing at or below it is its business';
 COMMENT ON COLUMN flo.progress.lsn IS 'durable position of a sink that has no replication origin';
 COMMENT ON COLUMN flo.progress.updated_at IS 'when the row was written';
+
+CREATE TABLE flo.shaped_tables (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	source text NOT NULL,
+	relation oid NOT NULL,
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	columns text[] NOT NULL,
+	newest_rule bigint NOT NULL,
+	newest_route bigint NOT NULL,
+	PRIMARY KEY (group_name, worker_name, source, relation)
+);
+COMMENT ON TABLE flo.shaped_tables IS 'Source tables to which rules or routes have been applied, so that a renamed one is noticed';
+COMMENT ON COLUMN flo.shaped_tables.group_name IS 'group';
+COMMENT ON COLUMN flo.shaped_tables.worker_name IS 'worker, or replicator';
+COMMENT ON COLUMN flo.shaped_tables.source IS 'generation of the source, where it matters';
+COMMENT ON COLUMN flo.shaped_tables.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.shaped_tables.schema_name IS 'its schema when last seen';
+COMMENT ON COLUMN flo.shaped_tables.table_name IS 'its name when last seen';
+COMMENT ON COLUMN flo.shaped_tables.columns IS 'its columns when last seen';
+COMMENT ON COLUMN flo.shaped_tables.newest_rule IS 'highest id of the rules then in force';
+COMMENT ON COLUMN flo.shaped_tables.newest_route IS 'highest id of the routes then in force';
 
 CREATE TABLE flo.dead_letters (
 	id bigserial PRIMARY KEY,

@@ -24,6 +24,7 @@
 #include "conf/api.h"
 #include "conf/options.h"
 #include "conf/publication.h"
+#include "conf/shaping.h"
 #include "conf/store.h"
 #include "core/compat.h"
 #include "core/names.h"
@@ -594,6 +595,7 @@ flo_start_group(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("group \"%s\" has %s, which are not supported yet", group, unexecuted),
 				 errhint("Delete or disable them, then start the group again.")));
+	flo_shaping_check_members(group, false);
 	check_free_processes(group, members);
 
 	if (flo_store_adopt_group(group))

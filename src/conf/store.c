@@ -356,6 +356,7 @@ flo_store_adopt_group(const char *group)
 		run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
 		run(SPI_OK_DELETE, "DELETE FROM flo.progress WHERE group_name = $1", 1, group);
 		run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
+		run(SPI_OK_DELETE, "DELETE FROM flo.shaped_tables WHERE group_name = $1", 1, group);
 	}
 	else
 		run(SPI_OK_INSERT,
@@ -477,11 +478,7 @@ flo_store_unexecuted(const char *group)
 	const char *what = NULL;
 
 	visit_begin(&visit);
-	if (run(SPI_OK_SELECT, "SELECT FROM flo.rules WHERE group_name = $1 AND enabled LIMIT 1", 1, group) > 0)
-		what = "rules";
-	else if (run(SPI_OK_SELECT, "SELECT FROM flo.routes WHERE group_name = $1 AND enabled LIMIT 1", 1, group) > 0)
-		what = "routes";
-	else if (run(SPI_OK_SELECT, "SELECT FROM flo.webhook_subscriptions WHERE group_name = $1 AND enabled LIMIT 1", 1, group) > 0)
+	if (run(SPI_OK_SELECT, "SELECT FROM flo.webhook_subscriptions WHERE group_name = $1 AND enabled LIMIT 1", 1, group) > 0)
 		what = "webhook subscriptions";
 	visit_end(&visit);
 
@@ -819,19 +816,6 @@ forget_empty_group(const char *group)
 		1, group);
 }
 
-void
-flo_store_delete_replicator(const char *group)
-{
-	Visit		visit;
-
-	visit_begin(&visit);
-	run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
-	run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
-	run(SPI_OK_DELETE, "DELETE FROM flo.replicators WHERE group_name = $1", 1, group);
-	forget_empty_group(group);
-	visit_end(&visit);
-}
-
 static void
 delete_of_worker(const char *table, const char *group, const char *worker)
 {
@@ -841,11 +825,25 @@ delete_of_worker(const char *table, const char *group, const char *worker)
 }
 
 void
+flo_store_delete_replicator(const char *group)
+{
+	Visit		visit;
+
+	visit_begin(&visit);
+	run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
+	run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
+	delete_of_worker("shaped_tables", group, FLO_REPLICATOR_MEMBER);
+	run(SPI_OK_DELETE, "DELETE FROM flo.replicators WHERE group_name = $1", 1, group);
+	forget_empty_group(group);
+	visit_end(&visit);
+}
+
+void
 flo_store_delete_worker(const char *group, const char *worker)
 {
 	static const char *const tables[] = {
 		"progress", "dead_letters", "pending_ddl", "secrets", "rules", "routes",
-		"webhook_subscriptions", "workers"
+		"shaped_tables", "webhook_subscriptions", "workers"
 	};
 	Visit		visit;
 
@@ -861,7 +859,7 @@ flo_store_delete_group(const char *group)
 {
 	static const char *const tables[] = {
 		"full_identities", "generations", "progress", "dead_letters", "pending_ddl",
-		"ddl_log", "secrets", "rules", "routes", "webhook_subscriptions",
+		"ddl_log", "secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions",
 		"workers", "replicators", "groups"
 	};
 	Visit		visit;

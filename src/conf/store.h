@@ -29,8 +29,8 @@ extern void flo_store_save_generation(const char *group, const FloGeneration *ge
 extern void flo_store_save_epoch(const char *group, uint64 epoch);
 
 /*
- * What enabled rows of the group nothing executes yet: "rules", "routes" or
- * "webhook subscriptions"; NULL when there are none.
+ * What enabled rows of the group nothing executes yet: "webhook
+ * subscriptions"; NULL when there are none.
  */
 extern const char *flo_store_unexecuted(const char *group);
 

@@ -18,6 +18,7 @@
 #include "access/xlog.h"
 #include "bus/stream.h"
 #include "commands/dbcommands.h"
+#include "conf/shaping.h"
 #include "conf/store.h"
 #include "conf/watch.h"
 #include "core/loop.h"
@@ -31,6 +32,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
+#include "shape/shape.h"
 #include "sink/sink.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -63,9 +65,14 @@ typedef struct Worker
 	FloBus	   *bus;
 	FloConsumer *consumer;
 	FloChangeParser *parser;
+	FloShape   *shape;
 	FloSink    *sink;
 	FloProgress *progress;
 	MemoryContext turn;			/* reset after each chunk */
+
+	/* changed configuration that is not in force yet */
+	bool		rules_stale;
+	bool		options_stale;
 
 	/* place */
 	XLogRecPtr	position;		/* all that committed at or below is in a batch or before it */
@@ -172,6 +179,34 @@ same_options(const FloWorkerOptions *a, const FloWorkerOptions *b)
 		same_text(a->secret_file, b->secret_file);
 }
 
+/* Has anything changed?  Takes in invalidations. */
+static void
+notice_configuration(Worker *w)
+{
+	if (flo_watch_changed())
+		w->rules_stale = w->options_stale = true;
+}
+
+/* Between batches: rules and routes as they are now */
+static void
+load_rules(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo rules",
+												  ALLOCSET_SMALL_SIZES);
+	FloShapeSpec *spec;
+
+	w->rules_stale = false;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	spec = flo_shaping_load(w->group, w->worker, flo_progress_generation(w->progress));
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	flo_shape_load(w->shape, spec, context);
+}
+
 /*
  * Between batches.  False when the worker is no more or its options are
  * others: the launcher starts it again with them.
@@ -181,11 +216,26 @@ follow_configuration(Worker *w)
 {
 	FloWorkerSpec *before = w->spec;
 
-	if (!flo_watch_changed())
+	notice_configuration(w);
+	if (w->rules_stale)
+		load_rules(w);
+	if (!w->options_stale)
 		return true;
+	w->options_stale = false;
 	w->spec = load_spec(w);
 	return w->spec != NULL && w->spec->owner == before->owner &&
 		same_options(&w->spec->options, &before->options);
+}
+
+static void
+open_shape(Worker *w)
+{
+	FloShapeSettings settings = {0};
+
+	settings.owner = w->spec->owner;
+	settings.convert_updates = w->spec->sink == FLO_SINK_POSTGRES;
+	w->shape = flo_shape_create(CurrentMemoryContext, &settings);
+	load_rules(w);
 }
 
 /* --- settling: flush, acknowledge, report -------------------------------------------- */
@@ -329,6 +379,8 @@ drop_half(Worker *w)
 	Assert(XLogRecPtrIsInvalid(w->batch_lsn));
 	w->sink->ops->abort(w->sink);
 	AbortCurrentTransaction();
+	/* what was to be kept of tables went with the transaction */
+	load_rules(w);
 	MemoryContextSwitchTo(old);
 	w->batch_open = false;
 	w->batch_oldest = 0;
@@ -351,8 +403,12 @@ begin_transaction(Worker *w, const FloChange *begin, const FloChunk *chunk)
 	w->txn.final_lsn = begin->final_lsn;
 	w->txn.commit_time = begin->commit_time;
 	w->txn.xid = begin->xid;
-	if (w->batch_open && (begin->final_lsn >= chunk->header.upto || begin->final_lsn <= w->careful_until))
+	notice_configuration(w);
+	if (w->batch_open && (w->rules_stale || begin->final_lsn >= chunk->header.upto ||
+						  begin->final_lsn <= w->careful_until))
 		commit_batch(w, chunk->seq - 1);
+	if (w->rules_stale)
+		load_rules(w);
 	if (!w->batch_open)
 		open_batch(w);
 	if (w->batch_oldest == 0)
@@ -373,6 +429,24 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 	flo_trail_clear();
 	if (w->batch_changes >= w->spec->options.batch_size)
 		commit_batch(w, chunk->seq - 1);
+}
+
+/* A row or a TRUNCATE: rules and routes, then the sink */
+static void
+apply_change(Worker *w, const FloChange *change)
+{
+	List	   *seen;
+
+	w->txn.ordinal++;
+	w->batch_changes++;
+	change = flo_shape_apply(w->shape, change);
+	seen = flo_shape_take_seen(w->shape);
+	if (seen != NIL)
+		flo_shaping_keep_seen(w->group, w->worker, flo_progress_generation(w->progress), seen);
+	if (change == NULL)
+		w->counters.filtered++;
+	else
+		w->sink->ops->change(w->sink, &w->txn, change);
 }
 
 static void
@@ -401,9 +475,7 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 						(errcode(ERRCODE_PROTOCOL_VIOLATION),
 						 errmsg("a change stands outside a transaction in message " UINT64_FORMAT " of stream \"%s\"",
 								chunk->seq, w->stream)));
-			w->txn.ordinal++;
-			w->batch_changes++;
-			w->sink->ops->change(w->sink, &w->txn, change);
+			apply_change(w, change);
 			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
@@ -647,7 +719,9 @@ loop(Worker *w)
 					done_seq = chunk.seq;
 				settle(w, false);
 				flo_bus_pump(w->bus);
-				continue;
+				/* under load the stream never runs dry */
+				if (!w->options_stale || w->in_transaction)
+					continue;
 			}
 		}
 		if (took == FLO_TAKE_LOST || !linked)
@@ -703,6 +777,7 @@ flo_worker_run(void)
 	w->consumer = flo_consumer_open(w->bus, w->stream, w->consumer_name);
 	if (!flo_progress_known(w->progress))
 		begin_following(w);
+	open_shape(w);
 	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
 	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
 	flo_bus_watch(w->bus, psprintf("$KV.%s.source", w->bucket));
