@@ -39,6 +39,8 @@ OBJS = \
 	src/conf/options.o \
 	src/conf/store.o \
 	src/conf/shaping.o \
+	src/conf/visit.o \
+	src/conf/runtime.o \
 	src/conf/watch.o \
 	src/conf/api.o \
 	src/conf/publication.o \
@@ -67,7 +69,11 @@ OBJS = \
 	src/dest/progress.o \
 	src/dest/worker.o \
 	src/worker/launcher.o \
-	src/worker/bgmain.o
+	src/worker/bgmain.o \
+	src/worker/agent.o \
+	src/worker/agent_ops.o \
+	src/worker/admin.o \
+	src/worker/drop.o
 
 BUS_OBJS = \
 	src/bus/bus_nats.o

@@ -10,8 +10,8 @@
 #	latency		RATE one-row transactions a second: from clock_timestamp() in the
 #				INSERT until a reader at the destination sees the row (it looks
 #				every millisecond), so both commits are in it
-#	memory		highest private memory (smaps_rollup) of the sending and the
-#				applying process during a transaction of BIG_ROWS rows
+#	memory		highest private memory (smaps, without shared mappings) of the
+#				sending and the applying process in a transaction of BIG_ROWS rows
 #
 # Environment: ROWS, TXNS, RATE, LATENCY_SECONDS, BIG_ROWS, SYSTEMS ("native pg_flo"),
 # BENCH_DIR (default: a folder in /tmp).  Prints a markdown table at the end.
@@ -263,7 +263,14 @@ latency()
 	say "$1: latency at $RATE tx/s: p50 $p50 ms, p99 $p99 ms, max $max ms"
 }
 
-private_kb() { awk '/^Private_(Clean|Dirty)/ { n += $2 } END { print n + 0 }' "/proc/$1/smaps_rollup" 2>/dev/null || echo 0; }
+# Private pages but for those of shared buffers, which the kernel calls private
+# as long as no other process has touched them
+private_kb()
+{
+	awk '/^[0-9a-f]+-[0-9a-f]+ / { shared = ($2 ~ /s$/) }
+		 /^Private_(Clean|Dirty)/ { if (!shared) n += $2 }
+		 END { print n + 0 }' "/proc/$1/smaps" 2>/dev/null || echo 0
+}
 
 memory()
 {

@@ -390,6 +390,17 @@ CREATE EVENT TRIGGER pg_flo_new_tables ON ddl_command_end
 COMMENT ON EVENT TRIGGER pg_flo_new_tables IS 'pg_flo: new tables join the groups that cover them';
 ALTER EVENT TRIGGER pg_flo_new_tables ENABLE ALWAYS;
 
+CREATE FUNCTION flo.guard_drop() RETURNS event_trigger
+	AS 'MODULE_PATHNAME', 'flo_guard_drop' LANGUAGE C
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.guard_drop() IS 'internal: keeps DROP EXTENSION from leaving groups behind, also in a server that has not preloaded pg_flo';
+
+CREATE EVENT TRIGGER pg_flo_guard_drop ON ddl_command_start
+	WHEN TAG IN ('DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED')
+	EXECUTE FUNCTION flo.guard_drop();
+COMMENT ON EVENT TRIGGER pg_flo_guard_drop IS 'pg_flo: the extension cannot be dropped while groups exist';
+ALTER EVENT TRIGGER pg_flo_guard_drop ENABLE ALWAYS;
+
 ---------------------------------------------------------------------------
 -- Control functions
 ---------------------------------------------------------------------------
@@ -558,6 +569,11 @@ CREATE FUNCTION flo.origin_position(group_name text, worker_name text) RETURNS p
 COMMENT ON FUNCTION flo.origin_position(text, text) IS
 'How far the replication origin of a worker of this database is; NULL when it has none';
 
+CREATE FUNCTION flo.is_preloaded() RETURNS bool
+	AS 'MODULE_PATHNAME', 'flo_is_preloaded' LANGUAGE C STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.is_preloaded() IS 'Whether pg_flo is in shared_preload_libraries';
+
 CREATE VIEW flo.status AS
 	SELECT m.group_name,
 		   m.member,
@@ -577,12 +593,14 @@ CREATE VIEW flo.status AS
 		   s.pid,
 		   s.received_lsn,
 		   p.durable_lsn,
-		   greatest(CASE WHEN m.sink IS NULL THEN w.lsn ELSE s.known_lsn END - p.durable_lsn, 0)::bigint AS lag_bytes,
+		   CASE WHEN p.known_lsn > p.durable_lsn THEN (p.known_lsn - p.durable_lsn)::bigint
+				WHEN p.known_lsn <= p.durable_lsn THEN 0
+		   END AS lag_bytes,
 		   CASE WHEN s.pid IS NULL THEN NULL
 				WHEN s.oldest_pending IS NULL THEN interval '0'
 				ELSE greatest(clock_timestamp() - s.oldest_pending, interval '0')
 		   END AS lag,
-		   greatest(w.lsn - slot.restart_lsn, 0)::bigint AS retained_wal_bytes,
+		   (w.lsn - slot.restart_lsn)::bigint AS retained_wal_bytes,
 		   coalesce(s.transactions, 0) AS transactions,
 		   coalesce(s.inserts, 0) AS inserts,
 		   coalesce(s.updates, 0) AS updates,
@@ -599,8 +617,7 @@ CREATE VIEW flo.status AS
 	  FROM (SELECT u.group_name, u.member, u.sink, u.started,
 				   g.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c)
 				   AND g.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) AS here,
-				   coalesce(pg_catalog.current_setting('pg_flo.enabled', true)::bool, false)
-				   AND pg_catalog.current_setting('pg_flo.max_workers', true) IS NOT NULL AS enabled
+				   flo.is_preloaded() AND pg_catalog.current_setting('pg_flo.enabled')::bool AS enabled
 			  FROM (SELECT r.group_name, 'replicator' AS member, NULL::text AS sink, r.started FROM flo.replicators r
 					UNION ALL
 					SELECT k.group_name, k.worker_name, k.sink, k.started FROM flo.workers k) u
@@ -616,7 +633,8 @@ CREATE VIEW flo.status AS
 	  CROSS JOIN LATERAL (
 			SELECT coalesce(s.durable_lsn,
 							CASE WHEN m.sink IS NULL THEN slot.confirmed_flush_lsn
-								 ELSE flo.origin_position(m.group_name, m.member) END) AS durable_lsn) p;
+								 ELSE flo.origin_position(m.group_name, m.member) END) AS durable_lsn,
+				   CASE WHEN m.sink IS NULL THEN w.lsn ELSE s.known_lsn END AS known_lsn) p;
 COMMENT ON VIEW flo.status IS 'One row per member of a group in this database; counters since server start or reset, at most a second old';
 COMMENT ON COLUMN flo.status.group_name IS 'group';
 COMMENT ON COLUMN flo.status.member IS 'replicator, or the name of a worker';
@@ -705,8 +723,8 @@ CREATE FUNCTION flo.check_server(members int, replicators int, workers int,
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	preloaded bool := current_setting('pg_flo.max_workers', true) IS NOT NULL;
-	own_limit int := coalesce(current_setting('pg_flo.max_workers', true)::int, 0);
+	preloaded bool := flo.is_preloaded();
+	own_limit int := CASE WHEN flo.is_preloaded() THEN current_setting('pg_flo.max_workers')::int END;
 	processes int := current_setting('max_worker_processes')::int;
 	slots int := current_setting('max_replication_slots')::int;
 	used_slots int := (SELECT count(*) FROM pg_replication_slots);
@@ -715,6 +733,15 @@ DECLARE
 	origins int := coalesce(current_setting('max_active_replication_origins', true)::int, slots);
 	used_origins int := (SELECT count(*) FROM pg_replication_origin);
 	own_origins int;
+	others int := (SELECT count(*) FROM pg_stat_activity a
+					WHERE a.backend_type IN ('logical replication launcher', 'logical replication worker',
+											 'logical replication apply worker', 'logical replication tablesync worker',
+											 'logical replication parallel worker', 'parallel worker')
+					   OR a.backend_type NOT IN ('client backend', 'autovacuum launcher', 'autovacuum worker',
+												 'background writer', 'checkpointer', 'walwriter', 'walsender',
+												 'walreceiver', 'walsummarizer', 'startup', 'archiver', 'logger',
+												 'io worker', 'slotsync worker', 'standalone backend')
+						  AND a.backend_type NOT LIKE 'pg_flo%');
 	own_database text := (SELECT d.oid::text FROM pg_database d WHERE d.datname = current_database());
 BEGIN
 	item := 'shared_preload_libraries';
@@ -783,17 +810,14 @@ BEGIN
 	item := 'worker processes';
 	status := 'ok';
 	hint := NULL;
-	detail := format('max_worker_processes is %s, pg_flo.max_workers is %s, this database has %s members',
-					 processes, CASE WHEN preloaded THEN own_limit::text ELSE 'unknown' END, members);
+	detail := format('max_worker_processes is %s (%s used by others), pg_flo.max_workers is %s, this database has %s members',
+					 processes, others, CASE WHEN preloaded THEN own_limit::text ELSE 'unknown' END, members);
 	IF preloaded AND members > own_limit THEN
 		status := 'error';
 		hint := 'Increase pg_flo.max_workers and restart the server.';
-	ELSIF members + 2 > processes THEN
+	ELSIF members + others + 2 > processes THEN
 		status := 'error';
 		hint := 'Increase max_worker_processes and restart the server.';
-	ELSIF own_limit + 2 > processes THEN
-		status := 'warning';
-		hint := 'pg_flo alone may want more processes than max_worker_processes allows: increase it.';
 	END IF;
 	RETURN NEXT;
 END
@@ -817,7 +841,7 @@ BEGIN
 	END IF;
 
 	-- publication and choice of tables
-	item := group_name || ': publication';
+	item := 'publication of group ' || group_name;
 	status := 'ok';
 	hint := NULL;
 	detail := NULL;
@@ -858,14 +882,14 @@ BEGIN
 		END IF;
 
 		IF status = 'ok' THEN
-			detail := format('%s tables are published',
+			detail := format('tables published: %s',
 							 (SELECT count(*) FROM flo.tables t WHERE t.group_name = check_source.group_name));
 			RETURN NEXT;
 		END IF;
 	END IF;
 
 	-- replica identities
-	item := group_name || ': replica identities';
+	item := 'replica identities of group ' || group_name;
 	status := 'ok';
 	detail := 'every published table has one';
 	hint := NULL;
@@ -888,7 +912,7 @@ BEGIN
 	RETURN NEXT;
 
 	-- what is covered by name or place, but never in the WAL
-	item := group_name || ': unlogged and foreign tables';
+	item := 'unlogged and foreign tables of group ' || group_name;
 	status := 'ok';
 	detail := 'none among the group''s tables';
 	hint := NULL;
@@ -896,6 +920,7 @@ BEGIN
 	  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 	 WHERE ((c.relkind IN ('r', 'p') AND c.relpersistence = 'u') OR c.relkind = 'f')
 	   AND c.oid >= 16384 AND n.nspname <> 'flo'
+	   AND (replicator.except_tables IS NULL OR format('%I.%I', n.nspname, c.relname) <> ALL (replicator.except_tables))
 	   AND (n.nspname = ANY (replicator.schemas)
 			OR (replicator.tables IS NULL AND replicator.schemas IS NULL)
 			OR EXISTS (SELECT FROM pg_partition_ancestors(c.oid) a JOIN flo.covered_tables(check_source.group_name) t ON t.relation = a.relid));
@@ -906,7 +931,7 @@ BEGIN
 	END IF;
 	RETURN NEXT;
 
-	item := group_name || ': large objects';
+	item := 'large objects of group ' || group_name;
 	status := 'ok';
 	detail := 'none';
 	hint := NULL;
@@ -925,7 +950,7 @@ BEGIN
 	RETURN NEXT;
 
 	-- the slot, and what may take it away
-	item := group_name || ': replication slot';
+	item := 'replication slot of group ' || group_name;
 	status := 'ok';
 	hint := NULL;
 	SELECT s.* INTO slot FROM pg_replication_slots s
@@ -974,14 +999,14 @@ BEGIN
 			ON m.group_name = s.group_name AND m.member = s.member
 		 WHERE s.group_name = check_members.group_name ORDER BY s.member
 	LOOP
-		item := group_name || ': member ' || member.member;
+		item := format('member %s of group %s', member.member, group_name);
 		hint := NULL;
 		detail := concat_ws(': ', member.state, member.detail);
 		status := CASE WHEN member.state = 'failed' THEN 'error'
 					   WHEN member.state IN ('backoff', 'waiting', 'stopped') THEN 'warning'
 					   ELSE 'ok' END;
 		IF member.state IN ('failed', 'backoff') AND member.last_error IS NOT NULL
-		   AND position(member.last_error IN detail) = 0 THEN
+		   AND position(coalesce(member.detail, '-') IN member.last_error) = 0 THEN
 			detail := detail || '; last error: ' || member.last_error;
 		END IF;
 		IF member.state = 'stopped' THEN
@@ -999,7 +1024,7 @@ BEGIN
 		END IF;
 	END LOOP;
 
-	item := group_name || ': rules and routes';
+	item := 'rules and routes of group ' || group_name;
 	status := 'ok';
 	detail := 'none';
 	hint := NULL;
@@ -1078,7 +1103,7 @@ COMMENT ON FUNCTION flo.check(text) IS
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA flo FROM PUBLIC;
 -- the views call these with the rights of whoever looks
-GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded() TO PUBLIC;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA flo TO PUBLIC;
 GRANT SELECT ON SEQUENCE flo.rules_id_seq, flo.routes_id_seq, flo.webhook_subscriptions_id_seq TO PUBLIC;

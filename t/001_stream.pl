@@ -236,7 +236,7 @@ COMMIT;
 all_same('many small transactions');
 
 cmp_ok(status_of($dest, 'g', 'postgres', 'transactions'), '>=', 2000, 'transactions are counted');
-is($dest->safe_psql('postgres', q{SELECT inserts > 300000 AND updates > 2000 AND deletes > 100 AND truncates >= 4 FROM flo.status}),
+is($dest->safe_psql('postgres', q{SELECT inserts > 300000 AND updates > 1000 AND deletes > 100 AND truncates >= 4 FROM flo.status}),
 	't', 'and so are rows');
 
 # --- wait_for ----------------------------------------------------------------------------

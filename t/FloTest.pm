@@ -347,15 +347,17 @@ my @running;
 sub new
 {
 	my ($class, $name, %param) = @_;
-	my $dir = "$PostgreSQL::Test::Utils::tmp_check/nats_$name";
+	my ($test) = $0 =~ m{([^/]+?)(\.pl)?$};
+	my $dir = "$PostgreSQL::Test::Utils::tmp_check/t_${test}_nats_$name";
 	my $self = bless {
 		name => $name,
 		dir => $dir,
 		port => $param{port} || PostgreSQL::Test::Cluster::get_free_port(),
-		log => "$PostgreSQL::Test::Utils::log_path/nats_$name.log",
+		log => "$PostgreSQL::Test::Utils::log_path/${test}_nats_$name.log",
 	}, $class;
 	my $jetstream = !defined $param{jetstream} || $param{jetstream};
 
+	File::Path::remove_tree($dir);
 	File::Path::make_path($dir);
 	open my $conf, '>', "$dir/nats.conf" or croak "$dir/nats.conf: $!";
 	print $conf qq{listen: "127.0.0.1:$self->{port}"\nlog_file: "$self->{log}"\n};

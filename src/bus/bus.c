@@ -136,7 +136,7 @@ raise_status(FloNatsStatus status, const char *words)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 					 errmsg("NATS refused the connection: %s", words),
-					 errhint("Check the settings pg_flo.nats_user, nats_password, nats_token and nats_credentials_file.")));
+					 errhint("Check pg_flo.nats_user, pg_flo.nats_password and the other pg_flo.nats_* settings.")));
 			break;
 		case FLO_NATS_MISCONFIGURED:
 			ereport(ERROR,
@@ -443,7 +443,8 @@ flo_bus_request(FloBus *bus, const char *subject, const char *data, int len, int
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("JetStream is not enabled in NATS"),
 				 errdetail("There are no responders on subject \"%s\".", subject),
-				 errhint("Start nats-server with JetStream, for example with the option -js, and enable it for the account.")));
+				 errhint("Start nats-server with JetStream, for example with the option -js, "
+						 "and enable it for the account.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_CONNECTION_FAILURE),
 			 errmsg("NATS has no responders on subject \"%s\"", subject)));

@@ -32,6 +32,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -95,7 +96,7 @@ array_argument(FunctionCallInfo fcinfo, int n, const char *name, Oid type, Datum
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must not be an empty array", name),
-				 errhint("Leave it out, or pass NULL, to choose none.")));
+				 errhint("Pass NULL, or leave it out, to make no choice by this argument.")));
 	for (int i = 0; i < count; i++)
 		if (nulls[i])
 			ereport(ERROR,
@@ -156,6 +157,15 @@ not_supported_yet(const char *what, const char *hint)
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("%s is not supported yet", what),
 			 errhint("%s", hint)));
+}
+
+/* Options that are known but that nothing looks at in this release */
+static void
+check_worker_options(const FloWorkerOptions *options)
+{
+	if (options->tables != NULL)
+		not_supported_yet("the option \"tables\" of a worker",
+						  "A worker takes all tables of its group.");
 }
 
 static FloMode
@@ -408,6 +418,9 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 	check_source_settings();
 	check_source_privileges();
 
+	/* tables being created right now join, or are found below: see newtables.c */
+	LockRelationOid(flo_store_table("replicators"), ShareRowExclusiveLock);
+
 	choice.tables = tables_argument(fcinfo, 1, "tables", true);
 	choice.schemas = schemas_argument(fcinfo, 2);
 	choice.except_tables = tables_argument(fcinfo, 8, "except_tables", false);
@@ -443,6 +456,7 @@ flo_create_worker(PG_FUNCTION_ARGS)
 	flo_name_check_worker(spec.worker);
 	options = options_argument(fcinfo, 3);
 	flo_options_parse_worker(options, spec.sink, &spec.options);
+	check_worker_options(&spec.options);
 	spec.owner = GetUserId();
 
 	flo_shstate_require();
@@ -488,7 +502,7 @@ flo_alter_replicator(PG_FUNCTION_ARGS)
 
 	flo_publication_alter(group, &before, &after);
 	flo_store_save_options(group, FLO_REPLICATOR_MEMBER, merged);
-	flo_conf_started(group, FLO_REPLICATOR_MEMBER);
+	flo_conf_altered(group, FLO_REPLICATOR_MEMBER);
 
 	PG_RETURN_VOID();
 }
@@ -500,7 +514,7 @@ flo_alter_worker(PG_FUNCTION_ARGS)
 	char	   *worker = text_argument(fcinfo, 1, "worker_name");
 	Jsonb	   *changes = options_argument(fcinfo, 2);
 	FloWorkerSpec *spec;
-	FloWorkerOptions ignored;
+	FloWorkerOptions after;
 	Jsonb	   *merged;
 
 	if (strcmp(worker, FLO_REPLICATOR_MEMBER) == 0)
@@ -508,12 +522,13 @@ flo_alter_worker(PG_FUNCTION_ARGS)
 	flo_conf_require_member(group, worker);
 
 	spec = flo_store_worker(group, worker);
-	flo_options_parse_worker(changes, spec->sink, &ignored);
+	flo_options_parse_worker(changes, spec->sink, &after);
 	merged = merge_options(flo_store_options(group, worker), changes);
-	flo_options_parse_worker(merged, spec->sink, &ignored);
+	flo_options_parse_worker(merged, spec->sink, &after);
+	check_worker_options(&after);
 
 	flo_store_save_options(group, worker, merged);
-	flo_conf_started(group, worker);
+	flo_conf_altered(group, worker);
 
 	PG_RETURN_VOID();
 }
@@ -704,13 +719,13 @@ flo_remove_table(PG_FUNCTION_ARGS)
 				 errmsg("table %s is not in group \"%s\"", name, group),
 				 errhint("flo.tables shows what is; a partition is there through its root.")));
 
-	flo_publication_remove_table(group, relation);
-
+	/* the choice first, or undoing the replica identity would let the table join again */
 	names->tables = list_without(names->tables, name);
 	flo_tables_lookup(names, &choice);
 	if (flo_tables_cover(&choice, relation))
 		names->except_tables = lappend(names->except_tables, name);
 	flo_store_save_table_choice(group, names);
+	flo_publication_remove_table(group, relation);
 
 	PG_RETURN_VOID();
 }

@@ -17,6 +17,9 @@ extern void flo_conf_changed(void);
  */
 extern void flo_conf_started(const char *group, const char *member);
 
+/* The same for a member whose options have changed */
+extern void flo_conf_altered(const char *group, const char *member);
+
 /* Was flo_conf_started() called for the group in this very transaction? */
 extern bool flo_conf_started_here(const char *group);
 

@@ -29,15 +29,16 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-/* Members this transaction starts; in TopTransactionContext */
-typedef struct Start
+/* Members to be tried at once; in TopTransactionContext */
+typedef struct Attempt
 {
 	char		group[FLO_NAME_BUF];
 	char		member[FLO_NAME_BUF];	/* "" = all */
-} Start;
+	bool		started;		/* by start_group(), not only altered */
+} Attempt;
 
 static bool changed = false;
-static List *starts = NIL;
+static List *attempts = NIL;
 
 PG_FUNCTION_INFO_V1(flo_config_changed);
 
@@ -47,19 +48,32 @@ flo_conf_changed(void)
 	changed = true;
 }
 
-void
-flo_conf_started(const char *group, const char *member)
+static void
+remember_attempt(const char *group, const char *member, bool started)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
-	Start	   *start = palloc0(sizeof(Start));
+	Attempt    *attempt = palloc0(sizeof(Attempt));
 
-	strlcpy(start->group, group, sizeof(start->group));
+	strlcpy(attempt->group, group, sizeof(attempt->group));
 	if (member)
-		strlcpy(start->member, member, sizeof(start->member));
-	starts = lappend(starts, start);
+		strlcpy(attempt->member, member, sizeof(attempt->member));
+	attempt->started = started;
+	attempts = lappend(attempts, attempt);
 	MemoryContextSwitchTo(old);
 
 	changed = true;
+}
+
+void
+flo_conf_started(const char *group, const char *member)
+{
+	remember_attempt(group, member, true);
+}
+
+void
+flo_conf_altered(const char *group, const char *member)
+{
+	remember_attempt(group, member, false);
 }
 
 bool
@@ -67,9 +81,13 @@ flo_conf_started_here(const char *group)
 {
 	ListCell   *lc;
 
-	foreach(lc, starts)
-		if (strcmp(((Start *) lfirst(lc))->group, group) == 0)
+	foreach(lc, attempts)
+	{
+		Attempt    *attempt = lfirst(lc);
+
+		if (attempt->started && strcmp(attempt->group, group) == 0)
 			return true;
+	}
 
 	return false;
 }
@@ -82,12 +100,12 @@ make_known(void)
 	if (flo_shared == NULL)
 		return;
 
-	foreach(lc, starts)
+	foreach(lc, attempts)
 	{
-		Start	   *start = lfirst(lc);
+		Attempt    *attempt = lfirst(lc);
 
-		flo_shstate_retry(MyDatabaseId, start->group,
-						  start->member[0] ? start->member : NULL);
+		flo_shstate_retry(MyDatabaseId, attempt->group,
+						  attempt->member[0] ? attempt->member : NULL);
 	}
 
 	flo_shstate_mark_dirty(MyDatabaseId);
@@ -110,11 +128,11 @@ at_transaction_end(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			make_known();
 			changed = false;
-			starts = NIL;
+			attempts = NIL;
 			break;
 		case XACT_EVENT_ABORT:
 			changed = false;
-			starts = NIL;
+			attempts = NIL;
 			break;
 		default:
 			break;

@@ -8,17 +8,17 @@
  * are gone.  Both tests cost next to nothing for any other command.
  *
  * Awkward cases: the test for groups runs while objects are being deleted, so
- * it reads the table itself instead of using SPI, and sees what this
- * transaction has deleted.  A member stopped for DROP DATABASE must not be
+ * the table is read directly instead of through SPI, and what this transaction
+ * has deleted counts as gone.  A member stopped for DROP DATABASE must not be
  * started again by the launcher before the database is gone, nor stay stopped
- * when the command fails after all: it is held by our process meanwhile.
+ * when the command fails after all: it is held by our process meanwhile.  In a
+ * server that has not preloaded us the hooks are not there; an event trigger
+ * loads the library in time, since slots are left behind there just the same.
  */
 #include "postgres.h"
 
 #include <signal.h>
 
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
@@ -27,39 +27,25 @@
 #include "conf/guard.h"
 #include "conf/store.h"
 #include "core/compat.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "tcop/utility.h"
 #include "utils/lsyscache.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #define STOP_TIMEOUT 10000		/* ms */
 #define STOP_NAP 20
 
+PG_FUNCTION_INFO_V1(flo_guard_drop);
+
+static bool installed = false;
 static object_access_hook_type prev_object_access_hook = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
 
 /* --- DROP EXTENSION ------------------------------------------------------------ */
-
-static bool
-table_has_rows(Oid relation)
-{
-	Relation	rel = table_open(relation, AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	bool		found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
-
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
-
-	return found;
-}
 
 static bool
 is_groups_table(Oid relation)
@@ -81,7 +67,7 @@ guard_object_access(ObjectAccessType access, Oid class, Oid object, int subobjec
 	if (access != OAT_DROP || class != RelationRelationId || subobject != 0)
 		return;
 
-	if (is_groups_table(object) && table_has_rows(object))
+	if (is_groups_table(object) && flo_store_has_rows(object))
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 errmsg("cannot drop extension pg_flo because groups exist in this database"),
@@ -247,8 +233,21 @@ guard_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtili
 void
 flo_guard_init(void)
 {
+	if (installed)
+		return;
+	installed = true;
+
 	prev_object_access_hook = object_access_hook;
 	object_access_hook = guard_object_access;
 	prev_ProcessUtility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = guard_utility;
+}
+
+/* Event trigger before a command that may drop the extension */
+Datum
+flo_guard_drop(PG_FUNCTION_ARGS)
+{
+	flo_guard_init();
+
+	PG_RETURN_NULL();
 }

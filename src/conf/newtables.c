@@ -20,6 +20,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -126,6 +127,23 @@ join_groups(const List *groups, Oid relation)
 	}
 }
 
+/*
+ * Is there any group to join?  The lock is kept to the end of the transaction:
+ * create_replicator() waits for it before it looks for the tables there are,
+ * so that a table made at the same time is seen by one side or the other.
+ */
+static bool
+any_replicator(void)
+{
+	Oid			replicators = flo_store_table("replicators");
+
+	if (!OidIsValid(replicators))
+		return false;
+	LockRelationOid(replicators, RowExclusiveLock);
+
+	return flo_store_has_rows(replicators);
+}
+
 Datum
 flo_new_tables(PG_FUNCTION_ARGS)
 {
@@ -139,12 +157,10 @@ flo_new_tables(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("flo.new_tables() can only be called as an event trigger")));
 
-	if (creating_extension || !flo_store_extension_exists())
+	if (creating_extension || !any_replicator())
 		PG_RETURN_NULL();
 
 	members = flo_store_members(NULL);
-	if (members == NIL)
-		PG_RETURN_NULL();
 
 	/* what the command being ended has touched */
 	relations = append_oids(NIL,

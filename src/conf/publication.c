@@ -727,6 +727,10 @@ flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *ch
 	const char *group = replicator->group;
 	const char *publication = flo_name_publication(group);
 
+	/* none: a group being dropped, or one restored without it */
+	if (!OidIsValid(get_publication_oid(publication, true)))
+		return;
+
 	if (get_rel_relispartition(relation))
 		join_partition(replicator, relation);
 

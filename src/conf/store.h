@@ -61,6 +61,12 @@ typedef struct FloStoreAs
 extern void flo_store_enter(FloStoreAs *as);
 extern void flo_store_leave(const FloStoreAs *as);
 
+/* OID of a table of schema flo, InvalidOid when it is not there */
+extern Oid	flo_store_table(const char *name);
+
+/* Has the table any row?  Reads it directly, cheaper than a query and without SPI. */
+extern bool flo_store_has_rows(Oid relation);
+
 /* --- for the SQL functions --------------------------------------------------- */
 
 /* Is there a row of flo.groups; does it belong to this very database? */

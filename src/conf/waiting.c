@@ -228,11 +228,14 @@ flo_wait_for(PG_FUNCTION_ARGS)
 				 errdetail("It runs only when the transaction has been committed."),
 				 errhint("Commit first, then wait.")));
 
-	lsn = have_lsn ? PG_GETARG_LSN(1) : GetXLogWriteRecPtr();
-
-	/* what an asynchronous commit has left unflushed cannot be decoded */
-	if (!have_lsn)
+	if (have_lsn)
+		lsn = PG_GETARG_LSN(1);
+	else
+	{
+		/* our own asynchronous commit is part of "now", and must be flushed to be decoded */
+		lsn = Max(GetXLogWriteRecPtr(), XactLastCommitEnd);
 		XLogFlush(lsn);
+	}
 
 	foreach(lc, members)
 	{

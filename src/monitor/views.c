@@ -26,6 +26,7 @@
 
 PG_FUNCTION_INFO_V1(flo_member_stats);
 PG_FUNCTION_INFO_V1(flo_origin_position);
+PG_FUNCTION_INFO_V1(flo_is_preloaded);
 
 /* Does the current user have the rights of the member's owner? */
 static bool
@@ -185,4 +186,10 @@ flo_origin_position(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 
 	PG_RETURN_LSN(lsn);
+}
+
+Datum
+flo_is_preloaded(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(flo_shared != NULL);
 }

@@ -1,0 +1,256 @@
+/*
+ * runtime.c
+ *		What running members leave in the tables of schema flo, and the removal
+ *		of a member's rows.
+ *
+ * These rows describe objects of this very database (slot, origins, replica
+ * identities) and are therefore never part of a dump.
+ */
+#include "postgres.h"
+
+#include "conf/store.h"
+#include "conf/visit.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/uuid.h"
+
+static char *
+lsn_as_text(XLogRecPtr lsn)
+{
+	return psprintf("%X/%X", LSN_FORMAT_ARGS(lsn));
+}
+
+static XLogRecPtr
+text_as_lsn(const char *text)
+{
+	return DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(text)));
+}
+
+static char *
+uuid_as_text(const pg_uuid_t *uuid)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+}
+
+static void
+text_as_uuid(const char *text, pg_uuid_t *uuid)
+{
+	*uuid = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(text)));
+}
+
+List *
+flo_store_full_identities(const char *group)
+{
+	FloVisit	visit;
+	List	   *result = NIL;
+	uint64		count;
+
+	flo_visit_begin(&visit);
+	count = flo_visit_run(SPI_OK_SELECT,
+				"SELECT relation, before FROM flo.full_identities WHERE group_name = $1", 1, group);
+	for (uint64 i = 0; i < count; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(visit.caller);
+		FloFullIdentity *identity = palloc(sizeof(FloFullIdentity));
+
+		identity->relation = (Oid) strtoul(flo_visit_text(&visit, i, 1), NULL, 10);
+		identity->before = *flo_visit_text(&visit, i, 2);
+		result = lappend(result, identity);
+		MemoryContextSwitchTo(old);
+	}
+	flo_visit_end(&visit);
+
+	return result;
+}
+
+void
+flo_store_add_full_identity(const char *group, Oid relation, char before)
+{
+	FloVisit	visit;
+	char		identity[2] = {before, '\0'};
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT,
+		"INSERT INTO flo.full_identities (group_name, relation, before)"
+		" VALUES ($1, $2::oid, $3::\"char\") ON CONFLICT DO NOTHING",
+		3, group, psprintf("%u", relation), identity);
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_remove_full_identity(const char *group, Oid relation)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE,
+		"DELETE FROM flo.full_identities WHERE group_name = $1 AND relation = $2::oid",
+		2, group, psprintf("%u", relation));
+	flo_visit_end(&visit);
+}
+
+/* --- slots and positions ----------------------------------------------------- */
+
+FloGeneration *
+flo_store_generation(const char *group)
+{
+	FloVisit	visit;
+	FloGeneration *generation = NULL;
+
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT,
+			"SELECT generation, start_lsn, epoch FROM flo.generations WHERE group_name = $1",
+			1, group) > 0)
+	{
+		generation = MemoryContextAllocZero(visit.caller, sizeof(FloGeneration));
+		text_as_uuid(flo_visit_text(&visit, 0, 1), &generation->id);
+		generation->start = text_as_lsn(flo_visit_text(&visit, 0, 2));
+		generation->epoch = (uint64) strtou64(flo_visit_text(&visit, 0, 3), NULL, 10);
+	}
+	flo_visit_end(&visit);
+
+	return generation;
+}
+
+void
+flo_store_save_generation(const char *group, const FloGeneration *generation)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT,
+		"INSERT INTO flo.generations (group_name, generation, start_lsn, epoch)"
+		" VALUES ($1, $2::uuid, $3::pg_lsn, $4::bigint)"
+		" ON CONFLICT (group_name) DO UPDATE SET generation = excluded.generation,"
+		" start_lsn = excluded.start_lsn, epoch = excluded.epoch, created_at = excluded.created_at",
+		4, group, uuid_as_text(&generation->id), lsn_as_text(generation->start),
+		flo_text_of_int64((int64) generation->epoch));
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_save_epoch(const char *group, uint64 epoch)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE,
+		"UPDATE flo.generations SET epoch = greatest(epoch, $2::bigint) WHERE group_name = $1",
+		2, group, flo_text_of_int64((int64) epoch));
+	flo_visit_end(&visit);
+}
+
+FloProgressRow *
+flo_store_progress(const char *group, const char *worker)
+{
+	FloVisit	visit;
+	FloProgressRow *row = NULL;
+
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT,
+			"SELECT system_identifier, generation, generation_start, start_lsn,"
+			" coalesce(lsn, '0/0') FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
+			2, group, worker) > 0)
+	{
+		row = MemoryContextAllocZero(visit.caller, sizeof(FloProgressRow));
+		row->system_identifier = (uint64) strtoi64(flo_visit_text(&visit, 0, 1), NULL, 10);
+		text_as_uuid(flo_visit_text(&visit, 0, 2), &row->generation);
+		row->generation_start = text_as_lsn(flo_visit_text(&visit, 0, 3));
+		row->start_lsn = text_as_lsn(flo_visit_text(&visit, 0, 4));
+		row->lsn = text_as_lsn(flo_visit_text(&visit, 0, 5));
+	}
+	flo_visit_end(&visit);
+
+	return row;
+}
+
+void
+flo_store_save_progress(const char *group, const char *worker, const FloProgressRow *row)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT,
+		"INSERT INTO flo.progress (group_name, worker_name, system_identifier, generation,"
+		" generation_start, start_lsn, lsn)"
+		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn)"
+		" ON CONFLICT (group_name, worker_name) DO UPDATE SET"
+		" system_identifier = excluded.system_identifier, generation = excluded.generation,"
+		" generation_start = excluded.generation_start, start_lsn = excluded.start_lsn,"
+		" lsn = excluded.lsn, updated_at = excluded.updated_at",
+		7, group, worker, flo_text_of_int64((int64) row->system_identifier),
+		uuid_as_text(&row->generation), lsn_as_text(row->generation_start),
+		lsn_as_text(row->start_lsn),
+		XLogRecPtrIsInvalid(row->lsn) ? NULL : lsn_as_text(row->lsn));
+	flo_visit_end(&visit);
+}
+
+/* --- removal ----------------------------------------------------------------- */
+
+/* The group's row goes with its last member */
+static void
+forget_empty_group(const char *group)
+{
+	flo_visit_run(SPI_OK_DELETE,
+		"DELETE FROM flo.groups g WHERE group_name = $1"
+		" AND NOT EXISTS (SELECT FROM flo.replicators r WHERE r.group_name = g.group_name)"
+		" AND NOT EXISTS (SELECT FROM flo.workers w WHERE w.group_name = g.group_name)",
+		1, group);
+}
+
+static void
+delete_of_worker(const char *table, const char *group, const char *worker)
+{
+	flo_visit_run(SPI_OK_DELETE,
+		psprintf("DELETE FROM flo.%s WHERE group_name = $1 AND worker_name = $2", table),
+		2, group, worker);
+}
+
+void
+flo_store_delete_replicator(const char *group)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
+	delete_of_worker("shaped_tables", group, FLO_REPLICATOR_MEMBER);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.replicators WHERE group_name = $1", 1, group);
+	forget_empty_group(group);
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_delete_worker(const char *group, const char *worker)
+{
+	static const char *const tables[] = {
+		"progress", "dead_letters", "pending_ddl", "secrets", "rules", "routes",
+		"shaped_tables", "webhook_subscriptions", "workers"
+	};
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	for (int i = 0; i < lengthof(tables); i++)
+		delete_of_worker(tables[i], group, worker);
+	forget_empty_group(group);
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_delete_group(const char *group)
+{
+	static const char *const tables[] = {
+		"full_identities", "generations", "progress", "dead_letters", "pending_ddl",
+		"ddl_log", "secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions",
+		"workers", "replicators", "groups"
+	};
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	for (int i = 0; i < lengthof(tables); i++)
+		flo_visit_run(SPI_OK_DELETE,
+			psprintf("DELETE FROM flo.%s WHERE group_name = $1", tables[i]), 1, group);
+	flo_visit_end(&visit);
+}

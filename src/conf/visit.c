@@ -1,0 +1,196 @@
+/*
+ * visit.c
+ *		Visits to the tables of schema flo: SQL that runs as the owner of the
+ *		extension with search_path pinned.
+ *
+ * Whatever role calls and whatever its search_path and settings are, a
+ * statement here does the same thing.  The identity is that of a
+ * security-restricted operation, so nothing the statement might call can keep
+ * it.  An error needs no clean-up: the abort restores identity, settings and SPI.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "conf/visit.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#define EXTENSION_NAME "pg_flo"
+#define MAX_ARGUMENTS 12
+
+bool
+flo_store_extension_exists(void)
+{
+	return OidIsValid(get_extension_oid(EXTENSION_NAME, true));
+}
+
+static Oid
+extension_owner(void)
+{
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			owner = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(EXTENSION_NAME));
+	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	if (!OidIsValid(owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"%s\" is not installed in this database", EXTENSION_NAME),
+				 errhint("Run CREATE EXTENSION %s.", EXTENSION_NAME)));
+
+	return owner;
+}
+
+void
+flo_store_enter(FloStoreAs *as)
+{
+	Oid			owner = extension_owner();
+
+	as->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+
+	GetUserIdAndSecContext(&as->user, &as->context);
+	SetUserIdAndSecContext(owner, as->context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+}
+
+void
+flo_store_leave(const FloStoreAs *as)
+{
+	SetUserIdAndSecContext(as->user, as->context);
+	AtEOXact_GUC(false, as->guc_level);
+}
+
+void
+flo_visit_begin(FloVisit *visit)
+{
+	visit->caller = CurrentMemoryContext;
+	flo_store_enter(&visit->as);
+	SPI_connect();
+
+	visit->pushed_snapshot = !ActiveSnapshotSet();
+	if (visit->pushed_snapshot)
+		PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+void
+flo_visit_end(FloVisit *visit)
+{
+	if (visit->pushed_snapshot)
+		PopActiveSnapshot();
+	SPI_finish();
+	flo_store_leave(&visit->as);
+	MemoryContextSwitchTo(visit->caller);
+}
+
+uint64
+flo_visit_run(int expected, const char *sql, int nargs,...)
+{
+	Oid			types[MAX_ARGUMENTS];
+	Datum		values[MAX_ARGUMENTS];
+	char		nulls[MAX_ARGUMENTS];
+	va_list		args;
+	int			result;
+
+	Assert(nargs <= MAX_ARGUMENTS);
+
+	va_start(args, nargs);
+	for (int i = 0; i < nargs; i++)
+	{
+		const char *value = va_arg(args, const char *);
+
+		types[i] = TEXTOID;
+		nulls[i] = value ? ' ' : 'n';
+		values[i] = value ? CStringGetTextDatum(value) : (Datum) 0;
+	}
+	va_end(args);
+
+	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+	if (result != expected)
+		elog(ERROR, "statement on schema flo returned %s: %s",
+			 SPI_result_code_string(result), sql);
+
+	return SPI_processed;
+}
+
+char *
+flo_visit_text(const FloVisit *visit, uint64 row, int column)
+{
+	char	   *value = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+
+	return value ? MemoryContextStrdup(visit->caller, value) : NULL;
+}
+
+bool
+flo_visit_true(uint64 row, int column)
+{
+	char	   *value = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+
+	return value != NULL && value[0] == 't';
+}
+
+Jsonb *
+flo_visit_jsonb(const FloVisit *visit, uint64 row, int column)
+{
+	MemoryContext old = MemoryContextSwitchTo(visit->caller);
+	bool		isnull;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+									  column, &isnull);
+	Jsonb	   *result = isnull ? NULL : DatumGetJsonbPCopy(value);
+
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+List *
+flo_visit_list(const FloVisit *visit, uint64 row, int column, bool *isnull)
+{
+	MemoryContext old = MemoryContextSwitchTo(visit->caller);
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+									  column, isnull);
+	List	   *result = NIL;
+
+	if (!*isnull)
+	{
+		Datum	   *elements;
+		int			count;
+
+		deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT,
+						  &elements, NULL, &count);
+		for (int i = 0; i < count; i++)
+			result = lappend(result, TextDatumGetCString(elements[i]));
+	}
+
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+char *
+flo_text_of_int64(int64 value)
+{
+	return psprintf(INT64_FORMAT, value);
+}

@@ -1,0 +1,468 @@
+/*
+ * agent_ops.c
+ *		The operations that an agent does with the broker.
+ *
+ * Each takes a JSON object and appends a JSON value, all documented beside it.
+ * They run in a process without a database, on a connection of their own.
+ * What removes something can be repeated: absence is no error.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "bus/stream.h"
+#include "core/names.h"
+#include "source/session.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+#include "wire/chunk.h"
+#include "worker/agent.h"
+
+/* A server that takes less in one message is of no use; chunks are up to 256 KB */
+#define SMALLEST_PAYLOAD 65536
+
+/* A required argument */
+static char *
+text_argument(FloJson arguments, const char *key)
+{
+	char	   *value = flo_json_get_string(arguments, key);
+
+	if (value == NULL)
+		elog(ERROR, "operation needs the argument \"%s\"", key);
+	return value;
+}
+
+/* Separator before the next member or element of what is being built */
+static void
+append_separator(StringInfo buf)
+{
+	char		last = buf->len > 0 ? buf->data[buf->len - 1] : '[';
+
+	if (last != '[' && last != '{')
+		appendStringInfoChar(buf, ',');
+}
+
+static void
+append_text(StringInfo buf, const char *key, const char *value)
+{
+	if (value == NULL)
+		return;
+	append_separator(buf);
+	appendStringInfo(buf, "\"%s\":", key);
+	flo_json_append_string(buf, value);
+}
+
+static void
+append_number(StringInfo buf, const char *key, int64 value)
+{
+	append_separator(buf);
+	appendStringInfo(buf, "\"%s\":" INT64_FORMAT, key, value);
+}
+
+static void
+append_lsn(StringInfo buf, const char *key, XLogRecPtr lsn)
+{
+	append_separator(buf);
+	appendStringInfo(buf, "\"%s\":\"%X/%X\"", key, LSN_FORMAT_ARGS(lsn));
+}
+
+/* Reports of all workers registered in the group's bucket: List of FloWorkerReport * */
+static List *
+read_reports(FloBus *bus, const char *bucket)
+{
+	List	   *reports = NIL;
+	ListCell   *cell;
+
+	foreach(cell, flo_bucket_keys(bus, bucket))
+	{
+		char	   *value = flo_bucket_get(bus, bucket, lfirst(cell));
+		FloWorkerReport *report = palloc0(sizeof(FloWorkerReport));
+
+		if (value != NULL && flo_report_parse(lfirst(cell), value, report))
+			reports = lappend(reports, report);
+	}
+	return reports;
+}
+
+/* What of the stream a worker has not reported as durable; messages are taken as of equal size */
+static int64
+pending_bytes(const FloStreamInfo *info, const FloWorkerReport *report)
+{
+	uint64		pending = info->last_seq > report->seq ? info->last_seq - report->seq : 0;
+
+	if (info->messages == 0)
+		return 0;
+	pending = Min(pending, info->messages);
+	return (int64) ((double) info->bytes * pending / info->messages);
+}
+
+/* ---------------------------------------------------------------------------
+ * stream_status: {"group"} -> {"stream", "messages", "bytes", "max_bytes",
+ * "first_lsn", "last_lsn", "workers": [{"consumer", "worker_name",
+ * "system_identifier", "database", "pending_bytes", "acked_lsn", "last_seen"}]}
+ *
+ * Members that do not apply are left out: those of a stream that does not
+ * exist, of a consumer that nobody has registered.
+ * ---------------------------------------------------------------------------
+ */
+
+static void
+append_first_lsn(FloBus *bus, const char *stream, const FloStreamInfo *info, StringInfo result)
+{
+	FloStoredMessage message;
+	FloChunkHeader header;
+
+	if (info->messages > 0 && flo_stream_get(bus, stream, info->first_seq, &message) &&
+		flo_chunk_parse(message.data, message.len, &header) == NULL)
+		append_lsn(result, "first_lsn", header.from);
+}
+
+static void
+append_worker(StringInfo result, const FloWorkerReport *report, const FloStreamInfo *info)
+{
+	char		number[24];
+
+	append_separator(result);
+	appendStringInfoChar(result, '{');
+	append_text(result, "consumer", report->consumer);
+	append_text(result, "worker_name", report->worker);
+	snprintf(number, sizeof(number), UINT64_FORMAT, report->system_identifier);
+	append_text(result, "system_identifier", number);
+	append_text(result, "database", report->database);
+	if (info != NULL)
+		append_number(result, "pending_bytes", pending_bytes(info, report));
+	if (!XLogRecPtrIsInvalid(report->lsn))
+		append_lsn(result, "acked_lsn", report->lsn);
+	append_separator(result);
+	appendStringInfo(result, "\"last_seen\":" INT64_FORMAT "}", report->at);
+}
+
+/* A consumer of the stream that no report speaks of */
+static void
+append_stranger(StringInfo result, const char *consumer)
+{
+	append_separator(result);
+	appendStringInfoChar(result, '{');
+	append_text(result, "consumer", consumer);
+	appendStringInfoChar(result, '}');
+}
+
+static bool
+is_reported(List *reports, const char *consumer)
+{
+	ListCell   *cell;
+
+	foreach(cell, reports)
+	{
+		if (strcmp(((FloWorkerReport *) lfirst(cell))->consumer, consumer) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+stream_status(FloBus *bus, FloJson arguments, StringInfo result)
+{
+	char	   *group = text_argument(arguments, "group");
+	char	   *stream = flo_name_stream(group);
+	List	   *reports = read_reports(bus, flo_name_bucket(group));
+	FloStreamInfo info;
+	FloStreamEnd end;
+	bool		exists = flo_stream_info(bus, stream, &info);
+	ListCell   *cell;
+
+	appendStringInfoChar(result, '{');
+	append_text(result, "stream", stream);
+	if (exists)
+	{
+		append_number(result, "messages", info.messages);
+		append_number(result, "bytes", info.bytes);
+		if (info.max_bytes > 0)
+			append_number(result, "max_bytes", info.max_bytes);
+		append_first_lsn(bus, stream, &info, result);
+		flo_session_read_end(bus, stream, &info, &end);
+		if (end.found)
+			append_lsn(result, "last_lsn", end.newest.position);
+	}
+	appendStringInfoString(result, ",\"workers\":[");
+	foreach(cell, reports)
+		append_worker(result, lfirst(cell), exists ? &info : NULL);
+	foreach(cell, flo_consumer_names(bus, stream))
+	{
+		if (!is_reported(reports, lfirst(cell)))
+			append_stranger(result, lfirst(cell));
+	}
+	appendStringInfoString(result, "]}");
+}
+
+/* ---------------------------------------------------------------------------
+ * drop_consumer: {"group", "consumer"} -> {"worker_name", "database",
+ * "last_seen"}, as far as it had registered; 42704 when there is no such one
+ * ---------------------------------------------------------------------------
+ */
+
+static void
+drop_consumer(FloBus *bus, FloJson arguments, StringInfo result)
+{
+	char	   *group = text_argument(arguments, "group");
+	char	   *consumer = text_argument(arguments, "consumer");
+	char	   *bucket = flo_name_bucket(group);
+	char	   *key = flo_report_key(consumer);
+	char	   *value = flo_bucket_get(bus, bucket, key);
+	bool		deleted = flo_consumer_delete(bus, flo_name_stream(group), consumer);
+	FloWorkerReport report;
+
+	if (value == NULL && !deleted)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("group \"%s\" has no consumer \"%s\"", group, consumer),
+				 errhint("flo.stream_status() shows the consumers of the group.")));
+	appendStringInfoChar(result, '{');
+	if (value != NULL)
+	{
+		flo_bucket_remove(bus, bucket, key);
+		if (flo_report_parse(key, value, &report))
+		{
+			append_text(result, "worker_name", report.worker);
+			append_text(result, "database", report.database);
+			append_number(result, "last_seen", report.at);
+		}
+	}
+	appendStringInfoChar(result, '}');
+}
+
+/* forget_consumer: {"group", "consumer"} -> {}, also when there is none */
+static void
+forget_consumer(FloBus *bus, FloJson arguments, StringInfo result)
+{
+	char	   *group = text_argument(arguments, "group");
+	char	   *consumer = text_argument(arguments, "consumer");
+	char	   *bucket = flo_name_bucket(group);
+	char	   *key = flo_report_key(consumer);
+
+	(void) flo_consumer_delete(bus, flo_name_stream(group), consumer);
+	if (flo_bucket_get(bus, bucket, key) != NULL)
+		flo_bucket_remove(bus, bucket, key);
+	appendStringInfoString(result, "{}");
+}
+
+/* delete_streams: {"group"} -> {}: stream, copy stream and state bucket */
+static void
+delete_streams(FloBus *bus, FloJson arguments, StringInfo result)
+{
+	char	   *group = text_argument(arguments, "group");
+
+	flo_stream_delete(bus, flo_name_stream(group));
+	flo_stream_delete(bus, flo_name_copy_stream(group));
+	flo_bucket_delete(bus, flo_name_bucket(group));
+	appendStringInfoString(result, "{}");
+}
+
+/* ---------------------------------------------------------------------------
+ * check: {"groups": [{"group", "is_source", "generation"}]} ->
+ * [{"item", "status", "detail", "hint"}]
+ * ---------------------------------------------------------------------------
+ */
+
+static void
+append_row(StringInfo result, const char *item, const char *status,
+		   const char *detail, const char *hint)
+{
+	append_separator(result);
+	appendStringInfoChar(result, '{');
+	append_text(result, "item", item);
+	append_text(result, "status", status);
+	append_text(result, "detail", detail);
+	append_text(result, "hint", hint);
+	appendStringInfoChar(result, '}');
+}
+
+static char *
+size_text(int64 bytes)
+{
+	return TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes)));
+}
+
+/* False when there is no use in looking further */
+static bool
+check_jetstream(FloBus *bus, StringInfo result)
+{
+	FloBusReply reply;
+	FloJson		json;
+	FloJson		error;
+	FloJson		limits;
+	int64		used = 0;
+	int64		limit = -1;
+
+	if (!flo_bus_try_request(bus, "$JS.API.INFO", NULL, NULL, "", 0,
+							 FLO_STREAM_REQUEST_TIMEOUT, &reply))
+	{
+		append_row(result, "JetStream", "error", "it is not enabled in NATS",
+				   "Start nats-server with JetStream, for example with the option -js, "
+				   "and enable it for the account.");
+		return false;
+	}
+	json = flo_json(reply.data, reply.len);
+	if (flo_json_get(json, "error", &error))
+	{
+		append_row(result, "JetStream", "error", flo_json_get_string(error, "description"),
+				   "Enable JetStream in nats-server, and for the account.");
+		return false;
+	}
+	flo_json_get_int64(json, "storage", &used);
+	if (flo_json_get(json, "limits", &limits))
+		flo_json_get_int64(limits, "max_storage", &limit);
+	if (limit > 0)
+		append_row(result, "JetStream", used > limit / 10 * 9 ? "warning" : "ok",
+				   psprintf("the account uses %s of %s", size_text(used), size_text(limit)),
+				   used > limit / 10 * 9 ? "Raise the account's limit of file storage." : NULL);
+	else
+		append_row(result, "JetStream", "ok",
+				   psprintf("the account uses %s, no limit of its own", size_text(used)), NULL);
+	return true;
+}
+
+static void
+check_payload(FloBus *bus, StringInfo result)
+{
+	int64		payload = flo_bus_max_payload(bus);
+
+	if (payload < SMALLEST_PAYLOAD)
+		append_row(result, "max_payload", "error",
+				   psprintf("NATS takes messages of %s at most", size_text(payload)),
+				   "Set max_payload to 64 kB or more in the configuration of nats-server; its default is 1 MB.");
+	else
+		append_row(result, "max_payload", "ok", size_text(payload), NULL);
+}
+
+/* Whose chunks are in the stream: ours, if this database holds the source side? */
+static void
+check_owner(FloBus *bus, const char *group, FloJson about, const FloStreamInfo *info,
+			StringInfo result)
+{
+	char	   *item = psprintf("owner of the stream of group %s", group);
+	char	   *generation = text_argument(about, "generation");
+	int64		is_source = 0;
+	FloStreamEnd end;
+	char	   *published;
+	char	   *detail;
+
+	flo_session_read_end(bus, flo_name_stream(group), info, &end);
+	if (!end.found)
+		return;
+	flo_json_get_int64(about, "is_source", &is_source);
+	published = DatumGetCString(DirectFunctionCall1(uuid_out,
+													UUIDPGetDatum(&end.newest.generation)));
+	detail = psprintf("system " UINT64_FORMAT ", published up to %X/%X",
+					  end.newest.system_identifier, LSN_FORMAT_ARGS(end.newest.position));
+	if (is_source &&
+		(end.newest.system_identifier != GetSystemIdentifier() ||
+		 strcmp(generation, published) != 0))
+		append_row(result, item, "error",
+				   psprintf("another source or an earlier group of this name: %s", detail),
+				   "Use another group name or another NATS account; a stream that is no longer needed "
+				   "goes with flo.drop_replicator(..., purge_stream => true).");
+	else
+		append_row(result, item, "ok", detail, NULL);
+}
+
+static void
+check_space(const char *group, const FloStreamInfo *info, StringInfo result)
+{
+	char	   *item = psprintf("stream of group %s", group);
+	char	   *detail = psprintf(UINT64_FORMAT " messages, %s", info->messages, size_text(info->bytes));
+
+	if (info->max_bytes > 0)
+		detail = psprintf("%s of %s", detail, size_text(info->max_bytes));
+	if (info->max_bytes > 0 && info->bytes > info->max_bytes / 10 * 9)
+		append_row(result, item, "warning", detail,
+				   "A full stream stops the replicator until workers have caught up; "
+				   "see flo.stream_status() and the option stream_max_bytes.");
+	else
+		append_row(result, item, "ok", detail, NULL);
+	if (info->max_age > 0)
+		append_row(result, psprintf("age limit of the stream of group %s", group), "warning",
+				   psprintf("messages older than " INT64_FORMAT
+							" s are lost to workers that have not applied them", info->max_age),
+				   "Set stream_max_age to 0, or make sure that no worker is ever that late.");
+}
+
+/* The worker that holds the stream */
+static void
+check_workers(FloBus *bus, const char *group, const FloStreamInfo *info, StringInfo result)
+{
+	char	   *item = psprintf("workers of group %s", group);
+	List	   *reports = read_reports(bus, flo_name_bucket(group));
+	FloWorkerReport *slowest = NULL;
+	ListCell   *cell;
+
+	foreach(cell, reports)
+	{
+		FloWorkerReport *report = lfirst(cell);
+
+		if (slowest == NULL || report->seq < slowest->seq)
+			slowest = report;
+	}
+	if (slowest == NULL)
+		append_row(result, item, "warning", "no worker has registered: nothing is removed from the stream",
+				   "Create and start a worker in the destination database.");
+	else
+		append_row(result, item, "ok",
+				   psprintf("%d registered, the slowest is %s in database %s with %s pending",
+							list_length(reports), slowest->worker, slowest->database,
+							size_text(pending_bytes(info, slowest))), NULL);
+}
+
+static void
+check(FloBus *bus, FloJson arguments, StringInfo result)
+{
+	FloJson		groups;
+	FloJson		about;
+	int			cursor = 0;
+
+	appendStringInfoChar(result, '[');
+	append_row(result, "NATS", "ok", "connected", NULL);
+	check_payload(bus, result);
+	if (check_jetstream(bus, result) && flo_json_get(arguments, "groups", &groups))
+	{
+		while (flo_json_next_element(groups, &cursor, &about))
+		{
+			char	   *group = text_argument(about, "group");
+			FloStreamInfo info;
+
+			if (!flo_stream_info(bus, flo_name_stream(group), &info))
+			{
+				append_row(result, psprintf("stream of group %s", group), "ok",
+						   "it does not exist yet; the replicator makes it", NULL);
+				continue;
+			}
+			check_space(group, &info, result);
+			check_owner(bus, group, about, &info, result);
+			check_workers(bus, group, &info, result);
+		}
+	}
+	appendStringInfoChar(result, ']');
+}
+
+FloAgentOperation
+flo_agent_operation(const char *name)
+{
+	static const struct
+	{
+		const char *name;
+		FloAgentOperation operation;
+	}			operations[] = {
+		{"stream_status", stream_status},
+		{"drop_consumer", drop_consumer},
+		{"forget_consumer", forget_consumer},
+		{"delete_streams", delete_streams},
+		{"check", check},
+	};
+
+	for (int i = 0; i < lengthof(operations); i++)
+	{
+		if (strcmp(operations[i].name, name) == 0)
+			return operations[i].operation;
+	}
+	return NULL;
+}
