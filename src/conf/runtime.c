@@ -10,6 +10,7 @@
 
 #include "conf/store.h"
 #include "conf/visit.h"
+#include "core/names.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
