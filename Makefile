@@ -39,6 +39,7 @@ OBJS = \
 	src/conf/options.o \
 	src/conf/store.o \
 	src/conf/shaping.o \
+	src/conf/preview.o \
 	src/conf/visit.o \
 	src/conf/runtime.o \
 	src/conf/watch.o \

@@ -9,17 +9,22 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "conf/shaping.h"
 #include "conf/store.h"
 #include "core/names.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "shape/shape.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(flo_rule_problem);
 
 static const char *const action_names[] = {
 	"regex", "mask", "expression", "eq", "ne", "gt", "lt", "gte", "lte", "contains", "where"
@@ -214,23 +219,34 @@ query(const char *sql, int nargs, const char *const *args, bool read_only)
 	return SPI_processed;
 }
 
+static char **
+field_names(HeapTuple tuple, TupleDesc descriptor, const char *name, int *count)
+{
+	bool		isnull;
+	Datum	   *elements;
+	char	  **names;
+
+	deconstruct_array(DatumGetArrayTypeP(field(tuple, descriptor, name, &isnull)),
+					  TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, count);
+	names = palloc((*count + 1) * sizeof(char *));
+	for (int i = 0; i < *count; i++)
+		names[i] = TextDatumGetCString(elements[i]);
+	return names;
+}
+
 static FloSeenTable *
 seen_table(HeapTuple tuple, TupleDesc descriptor)
 {
 	FloSeenTable *seen = palloc0(sizeof(FloSeenTable));
 	bool		isnull;
-	Datum	   *elements;
 
 	seen->id = DatumGetObjectId(field(tuple, descriptor, "relation", &isnull));
 	seen->schema = field_text(tuple, descriptor, "schema_name");
 	seen->table = field_text(tuple, descriptor, "table_name");
 	seen->newest_rule = DatumGetInt64(field(tuple, descriptor, "newest_rule", &isnull));
 	seen->newest_route = DatumGetInt64(field(tuple, descriptor, "newest_route", &isnull));
-	deconstruct_array(DatumGetArrayTypeP(field(tuple, descriptor, "columns", &isnull)),
-					  TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &seen->ncolumns);
-	seen->columns = palloc((seen->ncolumns + 1) * sizeof(char *));
-	for (int i = 0; i < seen->ncolumns; i++)
-		seen->columns[i] = TextDatumGetCString(elements[i]);
+	seen->columns = field_names(tuple, descriptor, "columns", &seen->ncolumns);
+	seen->keys = field_names(tuple, descriptor, "keys", &seen->nkeys);
 	return seen;
 }
 
@@ -331,16 +347,17 @@ flo_shaping_keep_seen(const char *group, const char *member, const char *source,
 		const char *args[] = {
 			group, member, source, psprintf("%u", table->id), table->schema, table->table,
 			text_array(table->ncolumns, table->columns),
-			psprintf(INT64_FORMAT, table->newest_rule), psprintf(INT64_FORMAT, table->newest_route)
+			psprintf(INT64_FORMAT, table->newest_rule), psprintf(INT64_FORMAT, table->newest_route),
+			text_array(table->nkeys, table->keys)
 		};
 
 		query("INSERT INTO flo.shaped_tables (group_name, worker_name, source, relation, schema_name,"
-			  " table_name, columns, newest_rule, newest_route)"
-			  " VALUES ($1, $2, $3, $4::oid, $5, $6, $7::text[], $8::bigint, $9::bigint)"
+			  " table_name, columns, newest_rule, newest_route, keys)"
+			  " VALUES ($1, $2, $3, $4::oid, $5, $6, $7::text[], $8::bigint, $9::bigint, $10::text[])"
 			  " ON CONFLICT (group_name, worker_name, source, relation) DO UPDATE"
 			  " SET schema_name = excluded.schema_name, table_name = excluded.table_name,"
 			  " columns = excluded.columns, newest_rule = excluded.newest_rule,"
-			  " newest_route = excluded.newest_route",
+			  " newest_route = excluded.newest_route, keys = excluded.keys",
 			  lengthof(args), args, false);
 	}
 	/* what other sources' tables were called is of no more use */
@@ -407,6 +424,64 @@ flo_shaping_check_rule(const FloRuleSpec *spec, const char *group, const char *w
 	if (at_replicator || local_table_tells(spec, group, worker))
 		relation = flo_shape_local_relation(spec->schema, spec->table);
 	flo_shape_check_rule(spec, relation, at_replicator);
+}
+
+/* rule_problem(id): why the rule cannot work, NULL when nothing is known against it */
+Datum
+flo_rule_problem(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	const char *args[] = {psprintf(INT64_FORMAT, PG_GETARG_INT64(0))};
+	FloStoreAs	as;
+	FloRuleSpec *spec = NULL;
+	char	   *group = NULL;
+	char	   *worker = NULL;
+	bool		at_replicator = false;
+	text	   *problem = NULL;
+
+	flo_store_enter(&as);
+	SPI_connect();
+	if (query("SELECT * FROM flo.rules WHERE id = $1::bigint", 1, args, false) > 0)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[0];
+		TupleDesc	descriptor = SPI_tuptable->tupdesc;
+
+		MemoryContextSwitchTo(context);
+		spec = flo_shaping_rule(tuple, descriptor);
+		group = field_text(tuple, descriptor, "group_name");
+		worker = field_text(tuple, descriptor, "worker_name");
+		at_replicator = strcmp(field_text(tuple, descriptor, "stage"), "replicator") == 0;
+	}
+	SPI_finish();
+	flo_store_leave(&as);
+	MemoryContextSwitchTo(context);
+	if (spec == NULL)
+		PG_RETURN_NULL();
+
+	/* what compiling has opened and locked goes with it, error or not */
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		flo_shaping_check_rule(spec, group, worker, at_replicator);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		problem = cstring_to_text(error->message);
+	}
+	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (problem == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(problem);
 }
 
 void

@@ -131,17 +131,42 @@ flo_seen_check_route(const FloShapeSpec *spec, const FloRouteSpec *route,
 }
 
 static bool
+same_names(int count, char **names, const FloRelation *relation, bool keys)
+{
+	int			at = 0;
+
+	for (int i = 0; i < relation->natts; i++)
+	{
+		if (keys && !relation->columns[i].is_key)
+			continue;
+		if (at == count || strcmp(names[at], relation->columns[i].name) != 0)
+			return false;
+		at++;
+	}
+	return at == count;
+}
+
+static bool
 is_as_seen(const FloSeenTable *seen, const FloRelation *relation, int64 newest_rule,
 		   int64 newest_route)
 {
-	if (seen->newest_rule != newest_rule || seen->newest_route != newest_route ||
-		seen->ncolumns != relation->natts || strcmp(seen->schema, relation->schema) != 0 ||
-		strcmp(seen->table, relation->name) != 0)
-		return false;
+	return seen->newest_rule == newest_rule && seen->newest_route == newest_route &&
+		strcmp(seen->schema, relation->schema) == 0 &&
+		strcmp(seen->table, relation->name) == 0 &&
+		same_names(seen->ncolumns, seen->columns, relation, false) &&
+		same_names(seen->nkeys, seen->keys, relation, true);
+}
+
+static char **
+copy_names(const FloRelation *relation, bool keys, int *count)
+{
+	char	  **names = palloc(Max(relation->natts, 1) * sizeof(char *));
+
+	*count = 0;
 	for (int i = 0; i < relation->natts; i++)
-		if (strcmp(seen->columns[i], relation->columns[i].name) != 0)
-			return false;
-	return true;
+		if (!keys || relation->columns[i].is_key)
+			names[(*count)++] = pstrdup(relation->columns[i].name);
+	return names;
 }
 
 FloSeenTable *
@@ -167,10 +192,8 @@ flo_seen_note(FloShapeSpec *spec, const FloRelation *relation)
 	seen->id = relation->id;
 	seen->schema = pstrdup(relation->schema);
 	seen->table = pstrdup(relation->name);
-	seen->ncolumns = relation->natts;
-	seen->columns = palloc(Max(relation->natts, 1) * sizeof(char *));
-	for (int i = 0; i < relation->natts; i++)
-		seen->columns[i] = pstrdup(relation->columns[i].name);
+	seen->columns = copy_names(relation, false, &seen->ncolumns);
+	seen->keys = copy_names(relation, true, &seen->nkeys);
 	seen->newest_rule = newest_rule;
 	seen->newest_route = newest_route;
 	return seen;

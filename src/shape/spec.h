@@ -91,6 +91,8 @@ typedef struct FloSeenTable
 	char	   *table;
 	int			ncolumns;
 	char	  **columns;
+	int			nkeys;			/* columns of the replica identity */
+	char	  **keys;
 	int64		newest_rule;	/* highest ids that were known then */
 	int64		newest_route;
 } FloSeenTable;
