@@ -333,7 +333,9 @@ COMMENT ON FUNCTION flo.config_changed() IS 'internal: tells the launcher and ru
 
 CREATE FUNCTION flo.validate_row() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'flo_validate_row' LANGUAGE C
-	SET search_path = pg_catalog, pg_temp;
+	SET search_path = pg_catalog, pg_temp
+	-- values of rules mean what they mean to pg_flo's processes
+	SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'GMT' SET lc_monetary = 'C';
 COMMENT ON FUNCTION flo.validate_row() IS 'internal: checks a row of rules, routes or webhook_subscriptions (22023)';
 
 CREATE FUNCTION flo.validate_table() RETURNS trigger
@@ -1155,7 +1157,9 @@ BEGIN
 				ELSE EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name
 							 AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) END AS has_member,
 			   EXISTS (SELECT FROM flo.progress p WHERE p.group_name = r.group_name
-						AND (r.worker_name IS NULL OR p.worker_name = r.worker_name)) AS has_begun
+						AND (r.worker_name IS NULL OR p.worker_name = r.worker_name)) AS has_begun,
+			   EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name AND w.sink = 'postgres'
+						AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) AS applied_here
 		  FROM flo.rules r WHERE r.group_name = check_rules.group_name AND r.enabled ORDER BY r.id
 	LOOP
 		item := format('rule %s of group %s', rule.id, group_name);
@@ -1184,6 +1188,13 @@ BEGIN
 		ELSIF NOT is_source AND rule.has_begun AND seen.relation IS NULL THEN
 			status := 'warning';
 			detail := format('it has not matched yet: no row of %I.%I has come', rule.schema_name, rule.table_name);
+			hint := 'Names are those of the source; for a partitioned table, of its root.';
+			RETURN NEXT;
+		ELSIF NOT is_source AND rule.applied_here AND to_regclass(format('%I.%I', rule.schema_name, rule.table_name)) IS NULL
+			  AND NOT EXISTS (SELECT FROM flo.routes o WHERE o.group_name = check_rules.group_name AND o.enabled
+							  AND o.source_schema = rule.schema_name AND o.source_table IN (rule.table_name, '*')) THEN
+			status := 'warning';
+			detail := format('there is no table %I.%I here, and no route for it', rule.schema_name, rule.table_name);
 			hint := 'Names are those of the source; for a partitioned table, of its root.';
 			RETURN NEXT;
 		END IF;

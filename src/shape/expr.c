@@ -199,6 +199,16 @@ find_column(ParseState *pstate, ColumnRef *ref)
 	return (Node *) param;
 }
 
+static void
+refuse_volatile(const char *text, Node *node)
+{
+	if (contain_volatile_functions(node))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("expression \"%s\" is volatile", text),
+				 errhint("A row may be processed more than once and must come out the same: use functions that are immutable or stable.")));
+}
+
 static Expr *
 analyse(const char *text, bool is_condition, FloScope *scope)
 {
@@ -217,6 +227,8 @@ analyse(const char *text, bool is_condition, FloScope *scope)
 						   COERCION_IMPLICIT, COERCE_IMPLICIT_CAST, -1);
 	assign_expr_collations(pstate, node);
 	free_parsestate(pstate);
+	/* before functions are inlined, and again when defaults of arguments are there */
+	refuse_volatile(text, node);
 	return expression_planner((Expr *) node);
 }
 
@@ -245,20 +257,30 @@ look_at_node(Node *node, void *arg)
 		return false;
 	(void) check_functions_in_node(node, look_at_function, arg);
 	/* a type of users may bring functions of theirs along */
-	if (IsA(node, CoerceToDomain) || IsA(node, ArrayCoerceExpr) ||
-		exprType(node) >= FirstNormalObjectId)
-		found->guarded = true;
+	switch (nodeTag(node))
+	{
+		case T_CoerceToDomain:
+		case T_ArrayCoerceExpr:
+			found->guarded = true;
+			break;
+		case T_CoerceViaIO:
+		case T_ConvertRowtypeExpr:
+		case T_MinMaxExpr:
+		case T_RowExpr:
+		case T_RowCompareExpr:
+			found->guarded |= exprType(node) >= FirstNormalObjectId || exprType(node) == RECORDOID ||
+				IsA(node, RowCompareExpr);
+			break;
+		default:
+			break;
+	}
 	return expression_tree_walker(node, look_at_node, arg);
 }
 
 static void
 check_expression(const char *text, Expr *expr, bool decoding, FloFunctions *found)
 {
-	if (contain_volatile_functions((Node *) expr))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("expression \"%s\" is volatile", text),
-				 errhint("A row may be processed more than once and must come out the same: use functions that are immutable or stable.")));
+	refuse_volatile(text, (Node *) expr);
 	if (expression_returns_set((Node *) expr))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

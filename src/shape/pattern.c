@@ -28,7 +28,7 @@
 
 /* Kilobytes the slow matcher may take, and the fast one's own stack in bytes */
 #define FLO_HEAP_LIMIT (20 * 1024)
-#define FLO_JIT_STACK (1024 * 1024)
+#define FLO_JIT_STACK (4 * 1024 * 1024)
 
 /* A piece of the replacement: text, or a group of the match */
 typedef struct FloPiece
