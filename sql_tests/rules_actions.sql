@@ -115,7 +115,7 @@ SELECT e, pg_temp.try('where', jsonb_build_object('expression', e), 'id')
 SELECT e, pg_temp.try('where', jsonb_build_object('expression', e), 'id', 'userish')
   FROM unnest('{m > ''sad'',p = 5,(c).b = ''two'',''happy'' = ANY (ms),m = ''no such''}'::text[]) e;
 SELECT e, pg_temp.try('expression', jsonb_build_object('expression', e), 't')
-  FROM unnest('{upper(t),"left(t, 3) || ''…''",i + 1,n * 2,"NULL","coalesce(NULL, vc)","j - ''k''",a || 4,"CASE WHEN ok THEN ''yes'' ELSE ''no'' END","md5(t)",u,tz,ok,"to_char(d, ''YYYY'')"}'::text[]) e;
+  FROM unnest('{upper(vc),"left(t, 3) || ''…''",i + 1,n * 2,"NULL","coalesce(NULL, vc)","j - ''k''",a || 4,"CASE WHEN ok THEN ''yes'' ELSE ''no'' END","md5(t)",u,tz,ok,"to_char(d, ''YYYY'')"}'::text[]) e;
 SELECT pg_temp.try('expression', '{"expression": "i + 1"}', 'i'), pg_temp.try('expression', '{"expression": "coalesce(t, ''none'')"}', 't', new_row => pg_temp.row('{"t": null}'));
 SELECT pg_temp.try('expression', '{"expression": "1 / (i - 42)"}', 'i');
 

@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 use FloTest;
+use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -121,7 +122,7 @@ wait_until($dest, 'postgres', 'SELECT count(*) > 100 FROM ticks', 'ticks to arri
 dst(q{
 	BEGIN;
 	INSERT INTO flo.rules (group_name, table_name, column_name, action) VALUES ('g', 'ticks', 'a', 'mask'), ('g', 'ticks', 'b', 'mask');
-	INSERT INTO flo.routes (group_name, source_table, destination_table) VALUES ('g', 'ticks', 'tocks');
+	INSERT INTO flo.routes (group_name, source_table, destination_table, operations) VALUES ('g', 'ticks', 'tocks', '{INSERT}');
 	COMMIT;
 });
 my $changed = time();
@@ -202,10 +203,10 @@ dst(q{DELETE FROM flo.rules WHERE author = 'stranger'});
 synced();
 
 # a mapping to a column that is not there
-dst(q{INSERT INTO flo.routes (group_name, source_table, column_mappings) VALUES ('g', 'plain', '{"v": "w"}')});
+dst(q{INSERT INTO flo.routes (group_name, source_table, column_mappings, operations) VALUES ('g', 'plain', '{"v": "w"}', '{INSERT}')});
 sleep 1;
 src(q{INSERT INTO plain VALUES (6, 'v')});
-like(stopped($dest, 'postgres', 'does not exist at the destination'), qr/"w".*"v"/, 'a mapping to a column that does not exist names both');
+like(stopped($dest, 'postgres', 'does not exist at the destination'), qr/"w" \("v" by a route\)/, 'a mapping to a column that does not exist names both');
 dst(q{DELETE FROM flo.routes WHERE source_table = 'plain'});
 synced();
 
@@ -269,7 +270,7 @@ is(src(q{SELECT status, detail FROM flo.check('g') WHERE item ~ '^rule' AND deta
 	'warning|it never matches: the group does not publish public.nowhere', 'check: a rule that never matches');
 like(dst(q{SELECT string_agg(detail, ';') FROM flo.check('g') WHERE item ~ '^rule' AND status = 'warning'}),
 	qr/the old row does not hold what this filter looks at/, 'check: a filter that cannot see what leaves');
-dst(q{INSERT INTO flo.routes (group_name, source_table, destination_table) VALUES ('g', 'ghost', 'nowhere')});
+dst(q{INSERT INTO flo.routes (group_name, source_table, destination_table, operations) VALUES ('g', 'ghost', 'nowhere', '{INSERT}')});
 like(dst(q{SELECT string_agg(status || ' ' || detail, ';') FROM flo.check('g') WHERE item ~ '^route'}),
 	qr/error table public.nowhere does not exist here/, 'check: a route to a table that is not there');
 

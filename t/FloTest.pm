@@ -58,7 +58,7 @@ sub flo_node
 	my ($name, $nats, %param) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init(allows_streaming => 'logical');
+	$node->init(allows_streaming => 'logical', extra => [ '--encoding=UTF8', '--locale=C' ]);
 	$node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'pg_flo'
 restart_after_crash = on
