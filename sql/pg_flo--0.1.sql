@@ -592,7 +592,7 @@ BEGIN
 		  FROM jsonb_each(coalesce(rules -> 'tables', '{}')) t,
 			   jsonb_array_elements(CASE jsonb_typeof(t.value) WHEN 'array' THEN t.value ELSE jsonb_build_array(t.value) END) r
 		UNION ALL
-		SELECT r.value ->> 'table', r.value - 'table' FROM jsonb_array_elements(coalesce(rules -> 'rules', '[]')) r
+		SELECT r.value ->> 'table', CASE jsonb_typeof(r.value) WHEN 'object' THEN r.value - 'table' ELSE r.value END FROM jsonb_array_elements(coalesce(rules -> 'rules', '[]')) r
 	LOOP
 		IF jsonb_typeof(entry.rule) <> 'object' OR entry.table_name IS NULL
 		   OR entry.rule - '{type,column,parameters,operations,allow_empty_deletes}'::text[] <> '{}' THEN

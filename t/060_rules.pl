@@ -263,6 +263,27 @@ dst(q{ALTER TABLE vault ADD open text});
 synced();
 is(dst('SELECT id, open FROM vault ORDER BY id DESC LIMIT 1'), '3|XYZZYnever', 'and goes on when these are gone');
 
+# --- another encoding at the source -------------------------------------------------------------------
+
+src(q{CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0});
+$source->safe_psql('latin', q{CREATE EXTENSION pg_flo; CREATE TABLE l (id int PRIMARY KEY, a text, b text, c text); CREATE TYPE t AS ENUM ('x');
+	CREATE TABLE lt (id int PRIMARY KEY, a text, t t)});
+dst(q{CREATE TABLE l (id int PRIMARY KEY, a text, b text, c text); CREATE TYPE t AS ENUM ('x'); CREATE TABLE lt (id int PRIMARY KEY, a text, t t)});
+$source->safe_psql('latin', q{SELECT flo.create_replicator('latin')});
+start_member($source, 'latin', 'replicator', 'latin');
+$source->safe_psql('latin', q{SET client_encoding = 'UTF8'; INSERT INTO flo.rules (group_name, stage, table_name, column_name, action, arguments) VALUES
+	('latin', 'replicator', 'l', 'c', 'regex', '{"pattern": "[äöü]", "replace": "é"}')});
+dst(q{SELECT flo.create_worker('latin', worker_name => 'latin');
+	INSERT INTO flo.rules (group_name, table_name, column_name, action, arguments) VALUES
+	('latin', 'l', 'a', 'mask', '{"mask_char": "ß"}'), ('latin', 'l', 'b', 'contains', '{"value": "ü"}'), ('latin', 'l', 'c', 'expression', '{"expression": "c || ''Ö'' || length(a)"}'),
+	('latin', 'lt', 'a', 'regex', '{"pattern": "^.", "replace": "Ä"}')});
+start_member($dest, 'latin', 'latin');
+sleep 1;
+$source->safe_psql('latin', q{SET client_encoding = 'UTF8'; INSERT INTO l VALUES (1, 'äöü', 'ü', 'für'), (2, 'aou', 'u', 'x'); INSERT INTO lt VALUES (1, 'öä', 'x')});
+wait_caught_up($source, $dest, 'latin', source_db => 'latin');
+is(dst('SELECT * FROM l'), '1|äßü|ü|férÖ3', 'LATIN1 at the source, UTF-8 here: characters stay characters');
+is(dst('SELECT a FROM lt'), 'Ää', 'also in rows that travel as text');
+
 # --- preflight and start ----------------------------------------------------------------------------
 
 src(q{INSERT INTO flo.rules (group_name, stage, table_name, column_name, action) VALUES ('g', 'replicator', 'nowhere', 'a', 'mask')});

@@ -553,6 +553,25 @@ process_records(Worker *w, FloChunk *chunk)
 	}
 }
 
+/*
+ * All text that comes is in the source's encoding.  Finding the conversion needs
+ * a transaction, one of its own: with another that fails it would be undone.
+ */
+static void
+set_encoding(Worker *w, int encoding)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (w->batch_open)
+		commit_batch(w, w->unflushed_seq);
+	flo_change_set_encoding(w->parser, encoding);
+	StartTransactionCommand();
+	SetConfigOption("client_encoding", pg_encoding_to_char(encoding), PGC_SUSET, PGC_S_OVERRIDE);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	w->encoding = encoding;
+}
+
 /* False when the chunk does not link: the place has to be found anew */
 static bool
 process_chunk(Worker *w, FloChunk *chunk)
@@ -566,12 +585,7 @@ process_chunk(Worker *w, FloChunk *chunk)
 	if (w->in_transaction && !(header->flags & FLO_CHUNK_STARTS_INSIDE))
 		drop_half(w);
 	if (header->encoding != w->encoding)
-	{
-		w->encoding = header->encoding;
-		flo_change_set_encoding(w->parser, w->encoding);
-		SetConfigOption("client_encoding", pg_encoding_to_char(w->encoding),
-						PGC_SUSET, PGC_S_OVERRIDE);
-	}
+		set_encoding(w, header->encoding);
 	old = MemoryContextSwitchTo(w->turn);
 	process_records(w, chunk);
 	MemoryContextSwitchTo(old);
