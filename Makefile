@@ -19,6 +19,7 @@ OBJS = \
 	src/pg_flo.o \
 	src/core/settings.o \
 	src/core/names.o \
+	src/core/process.o \
 	src/core/loop.o \
 	src/core/trail.o \
 	src/monitor/shstate.o \
@@ -65,9 +66,15 @@ OBJS = \
 	src/source/publisher.o \
 	src/source/session.o \
 	src/source/settle.o \
+	src/source/copy_control.o \
+	src/source/copier.o \
+	src/source/copy_leader.o \
 	src/source/replicator.o \
 	src/dest/consumer.o \
 	src/dest/progress.o \
+	src/dest/copied.o \
+	src/dest/loader.o \
+	src/dest/reshape.o \
 	src/dest/worker.o \
 	src/worker/launcher.o \
 	src/worker/bgmain.o \

@@ -317,6 +317,25 @@ flo_shaping_load(const char *group, const char *member, const char *source)
 	return spec;
 }
 
+char *
+flo_shaping_fingerprint(const char *group)
+{
+	MemoryContext context = CurrentMemoryContext;
+	const char *args[] = {group};
+	char	   *result;
+	FloStoreAs	as;
+
+	flo_store_enter(&as);
+	SPI_connect();
+	query("SELECT coalesce(md5(string_agg(r::text, ',' ORDER BY id)), '') FROM flo.rules r"
+		  " WHERE group_name = $1 AND enabled AND stage = 'replicator'", 1, args, true);
+	result = MemoryContextStrdup(context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	flo_store_leave(&as);
+	MemoryContextSwitchTo(context);
+	return result;
+}
+
 static char *
 text_array(int count, char **strings)
 {

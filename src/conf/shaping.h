@@ -19,6 +19,9 @@
  */
 extern FloShapeSpec *flo_shaping_load(const char *group, const char *member, const char *source);
 
+/* Tells whether the rules of the replicator are still those of another snapshot */
+extern char *flo_shaping_fingerprint(const char *group);
+
 /* Keep what was seen: a List of FloSeenTable * */
 extern void flo_shaping_keep_seen(const char *group, const char *member, const char *source,
 								  const List *seen);

@@ -12,6 +12,7 @@
 #include "catalog/pg_database.h"
 #include "commands/tablecmds.h"
 #include "replication/logical.h"
+#include "replication/logicalproto.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
 #include "storage/proc.h"
@@ -160,5 +161,28 @@ flo_compat_truncate(List *rels, List *relids, List *logged, bool restart_identit
 }
 
 #define FLO_TRUNCATE_SWITCHES_USER (PG_VERSION_NUM >= 160000)
+
+/* Logical replication messages of a relation and a row; stored generated columns stay out */
+static inline void
+flo_compat_write_relation(StringInfo out, Relation relation, Bitmapset *columns)
+{
+#if PG_VERSION_NUM >= 180000
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns, PUBLISH_GENCOLS_NONE);
+#else
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns);
+#endif
+}
+
+static inline void
+flo_compat_write_insert(StringInfo out, Relation relation, TupleTableSlot *row,
+						bool binary, Bitmapset *columns)
+{
+#if PG_VERSION_NUM >= 180000
+	logicalrep_write_insert(out, InvalidTransactionId, relation, row, binary, columns,
+							PUBLISH_GENCOLS_NONE);
+#else
+	logicalrep_write_insert(out, InvalidTransactionId, relation, row, binary, columns);
+#endif
+}
 
 #endif

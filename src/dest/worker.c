@@ -18,7 +18,6 @@
 #include "access/xlog.h"
 #include "bus/stream.h"
 #include "commands/dbcommands.h"
-#include "conf/shaping.h"
 #include "conf/store.h"
 #include "conf/watch.h"
 #include "core/loop.h"
@@ -26,13 +25,15 @@
 #include "core/settings.h"
 #include "core/trail.h"
 #include "dest/consumer.h"
+#include "dest/copied.h"
+#include "dest/loader.h"
 #include "dest/progress.h"
+#include "dest/reshape.h"
 #include "dest/worker.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
-#include "shape/shape.h"
 #include "sink/sink.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -65,7 +66,7 @@ typedef struct Worker
 	FloBus	   *bus;
 	FloConsumer *consumer;
 	FloChangeParser *parser;
-	FloShape   *shape;
+	FloReshape *reshape;
 	FloSink    *sink;
 	FloProgress *progress;
 	MemoryContext turn;			/* reset after each chunk */
@@ -83,6 +84,8 @@ typedef struct Worker
 	/* the transaction being read */
 	bool		in_transaction;
 	bool		skipping;		/* it was applied before */
+	List	   *marker;			/* of FloCopyKey *: of a marker that was just read */
+	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position */
 	FloTransaction txn;
 	StringInfoData fragment;	/* of a record split over chunks */
 	uint32		fragment_total; /* 0 = none */
@@ -191,20 +194,8 @@ notice_configuration(Worker *w)
 static void
 load_rules(Worker *w)
 {
-	MemoryContext old = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo rules",
-												  ALLOCSET_SMALL_SIZES);
-	FloShapeSpec *spec;
-
 	w->rules_stale = false;
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(context);
-	spec = flo_shaping_load(w->group, w->worker, flo_progress_generation(w->progress));
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	flo_shape_load(w->shape, spec, context);
+	flo_reshape_load(w->reshape);
 }
 
 /*
@@ -225,17 +216,6 @@ follow_configuration(Worker *w)
 	w->spec = load_spec(w);
 	return w->spec != NULL && w->spec->owner == before->owner &&
 		same_options(&w->spec->options, &before->options);
-}
-
-static void
-open_shape(Worker *w)
-{
-	FloShapeSettings settings = {0};
-
-	settings.owner = w->spec->owner;
-	settings.convert_updates = w->spec->sink == FLO_SINK_POSTGRES;
-	w->shape = flo_shape_create(CurrentMemoryContext, &settings);
-	load_rules(w);
 }
 
 /* --- settling: flush, acknowledge, report -------------------------------------------- */
@@ -268,6 +248,8 @@ report_to_bucket(Worker *w, bool wait)
 	strlcpy(report.generation, flo_progress_generation(w->progress), sizeof(report.generation));
 	report.lsn = w->origin_lsn;
 	report.seq = w->acked_seq;
+	report.copying = flo_progress_copying(w->progress);
+	report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
 	flo_bucket_put(w->bus, w->bucket, key, value, wait);
@@ -431,21 +413,55 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 		commit_batch(w, chunk->seq - 1);
 }
 
+/*
+ * Is a change in the copy of its table already?  Tables that were copied again
+ * after a crash of the source have a snapshot later than the stream's start.
+ */
+static bool
+is_copied(Worker *w, const FloRelation *relation)
+{
+	ListCell   *cell;
+
+	foreach(cell, w->copied)
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->relation == relation->id)
+			return w->txn.final_lsn < table->lsn;
+	}
+	return false;
+}
+
+/* What the copy does not have already; NULL when that is nothing */
+static const FloChange *
+leave_out_copied(Worker *w, const FloChange *change, FloChange *rest)
+{
+	int			n = 0;
+
+	if (change->op != FLO_OP_TRUNCATE)
+		return is_copied(w, change->relation) ? NULL : change;
+	*rest = *change;
+	rest->relations = palloc(sizeof(FloRelation *) * Max(change->nrelations, 1));
+	for (int i = 0; i < change->nrelations; i++)
+		if (!is_copied(w, change->relations[i]))
+			rest->relations[n++] = change->relations[i];
+	rest->nrelations = n;
+	return n > 0 ? rest : NULL;
+}
+
 /* A row or a TRUNCATE: rules and routes, then the sink */
 static void
 apply_change(Worker *w, const FloChange *change)
 {
-	List	   *seen;
+	FloChange	rest;
 
 	w->txn.ordinal++;
 	w->batch_changes++;
-	change = flo_shape_apply(w->shape, change);
-	seen = flo_shape_take_seen(w->shape);
-	if (seen != NIL)
-		flo_shaping_keep_seen(w->group, w->worker, flo_progress_generation(w->progress), seen);
-	if (change == NULL)
-		w->counters.filtered++;
-	else
+	if (w->copied != NIL)
+		change = leave_out_copied(w, change, &rest);
+	if (change != NULL)
+		change = flo_reshape_apply(w->reshape, change, &w->counters);
+	if (change != NULL)
 		w->sink->ops->change(w->sink, &w->txn, change);
 }
 
@@ -572,6 +588,24 @@ set_encoding(Worker *w, int encoding)
 	w->encoding = encoding;
 }
 
+static void
+read_marker(Worker *w, const FloChunk *chunk)
+{
+	FloChunkReader reader;
+	FloCopyKey	key;
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
+
+	flo_chunk_read(&reader, chunk->data, chunk->len);
+	while (flo_chunk_next_copy_key(&reader, &key))
+	{
+		FloCopyKey *copy = palloc(sizeof(FloCopyKey));
+
+		*copy = key;
+		w->marker = lappend(w->marker, copy);
+	}
+	MemoryContextSwitchTo(old);
+}
+
 /* False when the chunk does not link: the place has to be found anew */
 static bool
 process_chunk(Worker *w, FloChunk *chunk)
@@ -587,7 +621,10 @@ process_chunk(Worker *w, FloChunk *chunk)
 	if (header->encoding != w->encoding)
 		set_encoding(w, header->encoding);
 	old = MemoryContextSwitchTo(w->turn);
-	process_records(w, chunk);
+	if (header->flags & FLO_CHUNK_MARKER)
+		read_marker(w, chunk);
+	else
+		process_records(w, chunk);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->turn);
 
@@ -655,6 +692,7 @@ begin_following(Worker *w)
 {
 	FloChunkHeader header;
 	XLogRecPtr	start;
+	bool		copying;
 
 	if (flo_bucket_get(w->bus, w->bucket, flo_report_key(w->consumer_name)) != NULL)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -666,6 +704,7 @@ begin_following(Worker *w)
 		flo_bus_wait(w->bus, 1000);
 	}
 	start = header.generation_start;
+	copying = (header.flags & FLO_CHUNK_COPIED) && w->spec->options.start == FLO_START_COPY;
 	if (w->spec->options.start == FLO_START_EARLIEST)
 		start = Max(start, header.from);
 	if (w->spec->options.start == FLO_START_LATEST && flo_consumer_newest(w->consumer, &header))
@@ -675,7 +714,112 @@ begin_following(Worker *w)
 				 "Other workers have consumed it already; create the worker with start => latest, or start over with flo.resync() at the source.",
 				 "history purged: the stream begins after %X/%X, the group at %X/%X",
 				 LSN_FORMAT_ARGS(header.from), LSN_FORMAT_ARGS(start));
-	flo_progress_begin(w->progress, &header, start);
+	flo_progress_begin(w->progress, &header, start, copying);
+}
+
+static void
+keep_registered(void *arg)
+{
+	report_to_bucket(arg, false);
+}
+
+/* Tables whose snapshot is later than where the stream is now */
+static void
+remember_copied(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ListCell   *cell;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(old);
+	w->copied = NIL;
+	foreach(cell, flo_copied_tables(w->group, w->worker))
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->lsn > w->position)
+			w->copied = lappend(w->copied, table);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
+/* The copy that the generation begins with */
+static void
+take_copy(Worker *w)
+{
+	if (flo_progress_copying(w->progress))
+	{
+		report_to_bucket(w, true);
+		flo_loader_receive(w->bus, w->spec, w->consumer_name,
+						   flo_progress_generation(w->progress), NIL, keep_registered, w);
+		flo_progress_copied(w->progress);
+		report_to_bucket(w, true);
+	}
+	remember_copied(w);
+}
+
+/*
+ * A marker: from here on the stream needs tables that are copied just now.
+ * A worker that begins again finds the marker again, and its tables in: false
+ * then, since no time was spent away from the stream.
+ */
+static bool
+take_marked_copy(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+	List	   *keys = w->marker;
+	uint32		attempt = ((FloCopyKey *) linitial(keys))->attempt;
+	ListCell   *cell;
+
+	w->marker = NIL;
+	if (attempt <= flo_progress_copy_attempt(w->progress))
+		return false;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(cell, keys)
+	{
+		FloCopyKey *key = lfirst(cell);
+
+		if (key->rows > 0)
+			flo_copied_expect_again(w->group, w->worker, key->relation);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	flo_loader_receive(w->bus, w->spec, w->consumer_name, flo_progress_generation(w->progress),
+					   keys, keep_registered, w);
+	flo_progress_set_copy_attempt(w->progress, attempt);
+	report_to_bucket(w, true);
+	remember_copied(w);
+	return true;
+}
+
+/* Does the generation end with its copy? */
+static bool
+copy_only(Worker *w)
+{
+	FloChunkHeader header;
+
+	return flo_consumer_first(w->consumer, &header) && (header.flags & FLO_CHUNK_COPY_ONLY);
+}
+
+/* Mode copy: there is nothing to follow */
+static void
+rest(Worker *w)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+	flo_store_stop_member(w->group, w->worker);
+	PopActiveSnapshot();
+	(void) flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->wanted = false;
+	LWLockRelease(flo_shared->lock);
+	show_state(w);
 }
 
 /* Also called when the place in the stream was lost */
@@ -732,6 +876,12 @@ loop(Worker *w)
 				if (!w->in_transaction)
 					done_seq = chunk.seq;
 				settle(w, false);
+				if (w->marker != NIL)
+				{
+					run_dry(w, done_seq);
+					if (take_marked_copy(w))
+						attach(w, done_seq);
+				}
 				flo_bus_pump(w->bus);
 				/* under load the stream never runs dry */
 				if (!w->options_stale || w->in_transaction)
@@ -791,10 +941,16 @@ flo_worker_run(void)
 	w->consumer = flo_consumer_open(w->bus, w->stream, w->consumer_name);
 	if (!flo_progress_known(w->progress))
 		begin_following(w);
-	open_shape(w);
+	w->reshape = flo_reshape_open(w->spec, flo_progress_generation(w->progress));
 	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
 	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
 	flo_bus_watch(w->bus, psprintf("$KV.%s.source", w->bucket));
+	take_copy(w);
+	if (copy_only(w))
+	{
+		rest(w);
+		return;
+	}
 	attach(w, last_seq_reported(w));
 	report_to_bucket(w, true);
 	loop(w);

@@ -29,6 +29,36 @@ flo_route_find(const List *routes, const char *schema, const char *table)
 	return NULL;
 }
 
+static const char *
+either(const char *name, const char *same)
+{
+	return name != NULL ? name : same;
+}
+
+bool
+flo_route_is_shared(const List *routes, const FloRouteSpec *route, const FloRelation *relation)
+{
+	const char *schema = route != NULL ? either(route->destination_schema, relation->schema) : relation->schema;
+	const char *table = route != NULL ? either(route->destination_table, relation->name) : relation->name;
+	ListCell   *lc;
+
+	foreach(lc, routes)
+	{
+		const FloRouteSpec *other = lfirst(lc);
+		const char *name = either(other->destination_table,
+								  either(other->source_table, table));
+
+		/* the same table by another route, which does not apply */
+		if (other == route || (strcmp(other->source_schema, relation->schema) == 0 &&
+							   (other->source_table == NULL || strcmp(other->source_table, relation->name) == 0)))
+			continue;
+		if (strcmp(either(other->destination_schema, other->source_schema), schema) == 0 &&
+			strcmp(name, table) == 0)
+			return true;
+	}
+	return false;
+}
+
 static const FloMapping *
 find_mapping(const FloRouteSpec *spec, const char *column)
 {

@@ -18,6 +18,10 @@ typedef struct FloRoute
 /* The one that applies to a table; NULL when there is none */
 extern const FloRouteSpec *flo_route_find(const List *routes, const char *schema, const char *table);
 
+/* Do other routes lead where this one (NULL: none) leads the relation? */
+extern bool flo_route_is_shared(const List *routes, const FloRouteSpec *route,
+								const FloRelation *relation);
+
 /*
  * Describe the relation as the route makes it.  Gives it another version only
  * if it has changed.  Throws 42703, 42701 or 22023 when the route does not fit.

@@ -476,6 +476,29 @@ flo_shape_concerns(FloShape *shape, const FloRelation *relation)
 	return !plan->nothing;
 }
 
+const FloRelation *
+flo_shape_target(FloShape *shape, const FloRelation *relation)
+{
+	ErrorContextCallback callback;
+	FloPlan    *plan;
+
+	if (shape->empty)
+		return relation;
+	begin_reporting(shape, NULL, &callback);
+	plan = find_plan(shape, relation);
+	end_reporting(shape, &callback);
+	return plan->route.spec != NULL ? &plan->route.relation : relation;
+}
+
+bool
+flo_shape_shares_target(const FloShape *shape, const FloRelation *relation)
+{
+	return shape->spec != NULL &&
+		flo_route_is_shared(shape->spec->routes,
+							flo_route_find(shape->spec->routes, relation->schema, relation->name),
+							relation);
+}
+
 bool
 flo_shape_is_empty(const FloShape *shape)
 {

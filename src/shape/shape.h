@@ -65,6 +65,12 @@ extern bool flo_shape_is_empty(const FloShape *shape);
 /* Does any rule or route concern the table?  Then its changes must be parsed. */
 extern bool flo_shape_concerns(FloShape *shape, const FloRelation *relation);
 
+/* Where the table's rows go: the relation itself, or as its route makes it */
+extern const FloRelation *flo_shape_target(FloShape *shape, const FloRelation *relation);
+
+/* Do routes lead other tables there, too? */
+extern bool flo_shape_shares_target(const FloShape *shape, const FloRelation *relation);
+
 /*
  * Tables that rules or a route have been applied to for the first time, or in
  * a new definition, since the last call: a List of FloSeenTable * to be kept.

@@ -28,7 +28,9 @@
 #include "replication/decode.h"
 #include "replication/logical.h"
 #include "replication/pgoutput.h"
+#include "replication/snapbuild.h"
 #include "source/decoder.h"
+#include "storage/standby.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -141,8 +143,8 @@ type_is_portable(Oid type)
 	}
 }
 
-static bool
-relation_is_portable(Relation relation)
+bool
+flo_relation_is_portable(Relation relation)
 {
 	TupleDesc	desc = RelationGetDescr(relation);
 
@@ -167,7 +169,7 @@ choose_format(FloDecoder *decoder, LogicalDecodingContext *context, Relation rel
 		BinaryEntry *entry = hash_search(decoder->binary, &id, HASH_ENTER, &found);
 
 		if (!found)
-			entry->binary = relation_is_portable(relation);
+			entry->binary = flo_relation_is_portable(relation);
 		decoder->last_relation = id;
 		decoder->last_binary = entry->binary;
 	}
@@ -237,26 +239,62 @@ plugin_options(List *publications)
 					  makeDefElem("messages", (Node *) makeString("true"), -1));
 }
 
-XLogRecPtr
-flo_slot_create(const char *slot)
+/* Make the slot, held by this process and ephemeral until the caller decides */
+static LogicalDecodingContext *
+create_slot(const char *slot, bool need_snapshot)
 {
 	LogicalDecodingContext *context;
-	XLogRecPtr	start;
 
 	Assert(!IsTransactionState());
 	CheckLogicalDecodingRequirements();
 	flo_compat_slot_create(slot, RS_EPHEMERAL);
-	context = CreateInitDecodingContext("pgoutput", NIL, false, InvalidXLogRecPtr,
+	context = CreateInitDecodingContext("pgoutput", NIL, need_snapshot, InvalidXLogRecPtr,
 										XL_ROUTINE(.page_read = read_local_xlog_page,
 												   .segment_open = wal_segment_open,
 												   .segment_close = wal_segment_close),
 										prepare_write, discard_write, NULL);
 	DecodingContextFindStartpoint(context);
-	start = MyReplicationSlot->data.confirmed_flush;
+	return context;
+}
+
+XLogRecPtr
+flo_slot_create(const char *slot)
+{
+	LogicalDecodingContext *context = create_slot(slot, false);
+	XLogRecPtr	start = MyReplicationSlot->data.confirmed_flush;
+
 	FreeDecodingContext(context);
 	ReplicationSlotPersist();
 	ReplicationSlotRelease();
 	return start;
+}
+
+XLogRecPtr
+flo_slot_create_with_snapshot(const char *slot, bool keep, char **snapshot)
+{
+	MemoryContext old = CurrentMemoryContext;
+	LogicalDecodingContext *context = create_slot(slot, true);
+	XLogRecPtr	start = MyReplicationSlot->data.confirmed_flush;
+	const char *name = SnapBuildExportSnapshot(context->snapshot_builder);
+
+	*snapshot = MemoryContextStrdup(old, name);
+	FreeDecodingContext(context);
+	if (keep)
+		ReplicationSlotPersist();
+	ReplicationSlotRelease();
+	MemoryContextSwitchTo(old);
+	return start;
+}
+
+void
+flo_slot_snapshot_end(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	SnapBuildClearExportedSnapshot();
+	if (IsTransactionState())
+		AbortCurrentTransaction();
+	MemoryContextSwitchTo(old);
 }
 
 void
@@ -423,4 +461,14 @@ flo_decoder_confirm(FloDecoder *decoder, XLogRecPtr lsn, bool save)
 		ReplicationSlotMarkDirty();
 		ReplicationSlotSave();
 	}
+}
+
+void
+flo_decoder_nudge(FloDecoder *decoder)
+{
+	ReplicationSlot *slot = MyReplicationSlot;
+
+	if (XLogRecPtrIsInvalid(slot->candidate_restart_valid) &&
+		slot->data.restart_lsn + wal_segment_size < slot->data.confirmed_flush)
+		(void) LogStandbySnapshot();
 }
