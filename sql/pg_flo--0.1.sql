@@ -1020,6 +1020,16 @@ CREATE VIEW flo.copy_progress AS
 						   END AS percent) d;
 COMMENT ON VIEW flo.copy_progress IS
 'One row per table being copied or copied last: bytes of the table''s file and rows, percent, and the time left at the pace so far. At a destination the totals are known once the source has read the table';
+COMMENT ON COLUMN flo.copy_progress.group_name IS 'group';
+COMMENT ON COLUMN flo.copy_progress.member IS 'replicator (reading) or a worker (loading)';
+COMMENT ON COLUMN flo.copy_progress.table_name IS 'table at the source, quoted and qualified';
+COMMENT ON COLUMN flo.copy_progress.phase IS 'reading or published at the source, loading or complete at a destination';
+COMMENT ON COLUMN flo.copy_progress.bytes_processed IS 'bytes of the file that are read or in';
+COMMENT ON COLUMN flo.copy_progress.bytes_total IS 'size of the file when the copy began';
+COMMENT ON COLUMN flo.copy_progress.tuples_processed IS 'rows read or in';
+COMMENT ON COLUMN flo.copy_progress.tuples_total IS 'rows in all; known when the source has read the table';
+COMMENT ON COLUMN flo.copy_progress.percent IS 'of the bytes at the source, of the chunks at a destination';
+COMMENT ON COLUMN flo.copy_progress.eta IS 'time left at the pace so far';
 
 ---------------------------------------------------------------------------
 -- Preflight
