@@ -19,6 +19,7 @@ OBJS = \
 	src/pg_flo.o \
 	src/core/settings.o \
 	src/core/names.o \
+	src/core/stop.o \
 	src/core/loop.o \
 	src/core/trail.o \
 	src/monitor/shstate.o \

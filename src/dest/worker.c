@@ -23,6 +23,7 @@
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
+#include "core/stop.h"
 #include "core/trail.h"
 #include "dest/consumer.h"
 #include "dest/progress.h"
@@ -220,7 +221,9 @@ report_to_bucket(Worker *w, bool wait)
 	report.seq = w->acked_seq;
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
+	flo_stop_point("report.before");
 	flo_bucket_put(w->bus, w->bucket, key, value, wait);
+	flo_stop_point("report.after");
 	pfree(value);
 	pfree(key);
 	w->reported = report.at;
@@ -261,7 +264,9 @@ settle(Worker *w, bool force)
 	w->settled = now;
 	if (!XLogRecPtrIsInvalid(w->unflushed_local))
 	{
+		flo_stop_point("flush.before");
 		XLogFlush(w->unflushed_local);
+		flo_stop_point("flush.after");
 		w->unflushed_local = InvalidXLogRecPtr;
 		w->unflushed_oldest = 0;
 		w->origin_lsn = flo_progress_position(w->progress);
@@ -269,7 +274,9 @@ settle(Worker *w, bool force)
 		if (w->unflushed_seq > w->acked_seq)
 		{
 			w->acked_seq = w->unflushed_seq;
+			flo_stop_point("ack.before");
 			flo_consumer_ack(w->consumer, w->acked_seq);
+			flo_stop_point("ack.after");
 		}
 	}
 	take_updates(w);
@@ -302,7 +309,9 @@ commit_batch(Worker *w, uint64 done_seq)
 	MemoryContext old = CurrentMemoryContext;
 
 	w->sink->ops->finish(w->sink);
+	flo_stop_point("commit.before");
 	w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
+	flo_stop_point("commit.after");
 	MemoryContextSwitchTo(old);
 	w->unflushed_seq = done_seq;
 	if (w->unflushed_oldest == 0)
@@ -403,7 +412,9 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 								chunk->seq, w->stream)));
 			w->txn.ordinal++;
 			w->batch_changes++;
+			flo_stop_point("apply.before");
 			w->sink->ops->change(w->sink, &w->txn, change);
+			flo_stop_point("apply.after");
 			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
@@ -635,9 +646,11 @@ loop(Worker *w)
 		bool		linked = true;
 
 		flo_check_interrupts();
+		flo_stop_point("fetch.before");
 		took = flo_consumer_take(w->consumer, &chunk);
 		if (took == FLO_TAKE_CHUNK)
 		{
+			flo_stop_point("fetch.after");
 			linked = process_chunk(w, &chunk);
 			flo_consumer_release(w->consumer, &chunk);
 			if (linked)

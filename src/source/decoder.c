@@ -23,6 +23,7 @@
 #include "access/xlogutils.h"
 #include "catalog/pg_type.h"
 #include "core/compat.h"
+#include "core/stop.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "replication/decode.h"
@@ -350,7 +351,9 @@ flo_decoder_step(FloDecoder *decoder)
 	{
 		decoder->record_lsn = reader->ReadRecPtr;
 		decoder->record_crc = record->xl_crc;
+		flo_stop_point("decode.before");
 		LogicalDecodingProcessRecord(decoder->context, reader);
+		flo_stop_point("decode.after");
 	}
 	MemoryContextSwitchTo(old);
 	return record != NULL;

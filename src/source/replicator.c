@@ -21,6 +21,7 @@
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
+#include "core/stop.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "source/decoder.h"
@@ -274,7 +275,9 @@ purge(Replicator *rep)
 
 	if (seq <= rep->purged)
 		return;
+	flo_stop_point("purge.before");
 	flo_stream_purge_below(rep->bus, rep->stream, seq);
+	flo_stop_point("purge.after");
 	rep->purged = seq;
 }
 
@@ -425,7 +428,11 @@ release_wal(Replicator *rep, TimestampTz now)
 		TimestampDifferenceExceeds(rep->slot_saved, now, SLOT_SAVE_INTERVAL);
 
 	if (!XLogRecPtrIsInvalid(lsn))
+	{
+		flo_stop_point("confirm.before");
 		flo_decoder_confirm(rep->decoder, lsn, save);
+		flo_stop_point("confirm.after");
+	}
 	if (save)
 	{
 		rep->slot_saved = now;
