@@ -62,7 +62,8 @@ OBJS = \
 	src/worker/agent.o \
 	src/worker/agent_ops.o \
 	src/worker/admin.o \
-	src/worker/drop.o
+	src/worker/drop.o \
+	src/worker/recover.o
 
 BUS_OBJS = \
 	src/bus/bus_nats.o
@@ -149,6 +150,11 @@ setup:
 test:
 	@+.ci/test.sh $(TESTS)
 
+# random kills for a while: make torture SECONDS=600
+SECONDS = 60
+torture:
+	@+FLO_TEST_ENV="FLO_TORTURE_SECONDS=$(SECONDS) FLO_TORTURE_SEED=$(SEED)" .ci/test.sh 029_torture
+
 lint:
 	@+.ci/lint.sh
 
@@ -161,4 +167,4 @@ quickstart-stop:
 bench:
 	@+bench/compare.sh
 
-.PHONY: all setup test lint quickstart quickstart-stop bench install-bus uninstall-bus regress-inputs
+.PHONY: all setup test torture lint quickstart quickstart-stop bench install-bus uninstall-bus regress-inputs

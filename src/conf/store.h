@@ -28,6 +28,9 @@ extern FloGeneration *flo_store_generation(const char *group);
 extern void flo_store_save_generation(const char *group, const FloGeneration *generation);
 extern void flo_store_save_epoch(const char *group, uint64 epoch);
 
+/* Have the replicator begin a new generation; false when it never began one */
+extern bool flo_store_request_resync(const char *group);
+
 /*
  * What enabled rows of the group nothing executes yet: "rules", "routes" or
  * "webhook subscriptions"; NULL when there are none.
@@ -42,10 +45,14 @@ typedef struct FloProgressRow
 	XLogRecPtr	generation_start;
 	XLogRecPtr	start_lsn;		/* where this worker began: nothing at or below it is its business */
 	XLogRecPtr	lsn;			/* durable position, InvalidXLogRecPtr for the postgres sink */
+	XLogRecPtr	skip_lsn;		/* commit LSN of a transaction to be skipped, InvalidXLogRecPtr: none */
 } FloProgressRow;
 
 extern FloProgressRow *flo_store_progress(const char *group, const char *worker);
 extern void flo_store_save_progress(const char *group, const char *worker, const FloProgressRow *row);
+
+/* Note a transaction to be skipped, InvalidXLogRecPtr for none; false without a row */
+extern bool flo_store_save_skip(const char *group, const char *worker, XLogRecPtr lsn);
 
 /*
  * Run the calls in between as the owner of the extension (to write tables of

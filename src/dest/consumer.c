@@ -296,6 +296,12 @@ flo_consumer_attach(FloConsumer *c, XLogRecPtr position, uint64 hint)
 	return true;
 }
 
+uint64
+flo_consumer_start(const FloConsumer *c)
+{
+	return c->start;
+}
+
 static bool
 seen_later_epoch(FloConsumer *c, uint64 epoch)
 {
@@ -305,12 +311,21 @@ seen_later_epoch(FloConsumer *c, uint64 epoch)
 	return false;
 }
 
-/* Messages that were deleted one by one leave holes; whether they matter shows the next link */
+/*
+ * Messages that are gone leave a hole, those that expired or were purged all at
+ * the front.  Whether they matter shows the next link.
+ */
 static bool
 skip_hole(FloConsumer *c, uint64 seq)
 {
 	FloChunkHeader header;
+	FloStreamInfo info;
 
+	if (flo_stream_info(c->bus, c->stream, &info) && info.first_seq > c->next)
+	{
+		memset(c->epochs, 0, sizeof(c->epochs));
+		c->next = Min(info.first_seq, seq);
+	}
 	while (c->next < seq)
 	{
 		if (probe(c, c->next, &header) != 0)

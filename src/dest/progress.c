@@ -133,6 +133,47 @@ flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecP
 	hold_origin(progress);
 }
 
+bool
+flo_progress_may_follow(const FloProgress *progress, const FloChunkHeader *source)
+{
+	return source->system_identifier == progress->row.system_identifier;
+}
+
+bool
+flo_progress_is_of(const FloProgress *progress, const FloChunkHeader *source)
+{
+	return source->system_identifier == progress->row.system_identifier &&
+		memcmp(&source->generation, &progress->row.generation, sizeof(pg_uuid_t)) == 0;
+}
+
+/* The origin is made anew: its position may have to go back */
+void
+flo_progress_follow(FloProgress *progress, const FloChunkHeader *source)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	replorigin_session_reset();
+	flo_progress_disarm();
+	pfree(progress->generation);
+	flo_progress_begin(progress, source, source->generation_start);
+	MemoryContextSwitchTo(context);
+}
+
+XLogRecPtr
+flo_progress_skip(const FloProgress *progress)
+{
+	return progress->row.skip_lsn;
+}
+
+void
+flo_progress_clear_skip(FloProgress *progress)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	flo_store_save_skip(progress->group, progress->worker, InvalidXLogRecPtr);
+	PopActiveSnapshot();
+	progress->row.skip_lsn = InvalidXLogRecPtr;
+}
+
 void
 flo_progress_check_source(const FloProgress *progress, const FloChunkHeader *source)
 {

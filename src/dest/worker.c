@@ -16,6 +16,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "bus/json.h"
 #include "bus/stream.h"
 #include "commands/dbcommands.h"
 #include "conf/store.h"
@@ -39,6 +40,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 /* ms between two flushes of commits, acknowledgements and reports under load */
 #define SETTLE_INTERVAL 100
@@ -76,7 +78,8 @@ typedef struct Worker
 
 	/* the transaction being read */
 	bool		in_transaction;
-	bool		skipping;		/* it was applied before */
+	bool		skipping;		/* it was applied before, or is given up */
+	bool		given_up;		/* by flo.skip() */
 	FloTransaction txn;
 	StringInfoData fragment;	/* of a record split over chunks */
 	uint32		fragment_total; /* 0 = none */
@@ -84,6 +87,8 @@ typedef struct Worker
 	/* the batch: one transaction at the destination */
 	bool		batch_open;
 	int64		batch_changes;
+	int64		batch_transactions;
+	XLogRecPtr	batch_final;	/* commit LSN of the last complete source transaction in it */
 	XLogRecPtr	batch_lsn;		/* last complete source transaction in it */
 	TimestampTz batch_time;
 	TimestampTz batch_oldest;	/* commit time of the first */
@@ -297,6 +302,7 @@ open_batch(Worker *w)
 	w->sink->ops->begin(w->sink);
 	w->batch_open = true;
 	w->batch_changes = 0;
+	w->batch_transactions = 0;
 	w->batch_lsn = InvalidXLogRecPtr;
 	w->batch_oldest = 0;
 	MemoryContextSwitchTo(old);
@@ -307,7 +313,15 @@ static void
 commit_batch(Worker *w, uint64 done_seq)
 {
 	MemoryContext old = CurrentMemoryContext;
+	bool		final = flo_errors_are_final;
 
+	/*
+	 * What is noticed only now may be the fault of any transaction of the
+	 * batch: the next attempt, one transaction at a time, finds out.
+	 */
+	flo_trail_clear();
+	flo_trail.commit_lsn = w->batch_final;
+	flo_errors_are_final = final && w->batch_transactions == 1;
 	w->sink->ops->finish(w->sink);
 	flo_stop_point("commit.before");
 	w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
@@ -318,6 +332,7 @@ commit_batch(Worker *w, uint64 done_seq)
 		w->unflushed_oldest = w->batch_oldest;
 	w->batch_open = false;
 	w->batch_oldest = 0;
+	flo_errors_are_final = final;
 	flo_trail_clear();
 	settle(w, false);
 }
@@ -353,7 +368,8 @@ static void
 begin_transaction(Worker *w, const FloChange *begin, const FloChunk *chunk)
 {
 	w->in_transaction = true;
-	w->skipping = begin->final_lsn < w->position;
+	w->given_up = begin->final_lsn == flo_progress_skip(w->progress);
+	w->skipping = w->given_up || begin->final_lsn < w->position;
 	if (w->skipping)
 		return;
 	memset(&w->txn, 0, sizeof(w->txn));
@@ -369,12 +385,38 @@ begin_transaction(Worker *w, const FloChange *begin, const FloChunk *chunk)
 	flo_trail.commit_lsn = begin->final_lsn;
 }
 
+/*
+ * The end of a transaction that flo.skip() named: nothing of it is applied, and
+ * the position moves past it together with the end of that order.
+ */
+static void
+give_up(Worker *w, const FloChange *commit, const FloChunk *chunk)
+{
+	MemoryContext old = CurrentMemoryContext;
+	XLogRecPtr	lsn = flo_progress_skip(w->progress);
+
+	if (w->batch_open)
+		commit_batch(w, chunk->seq - 1);
+	StartTransactionCommand();
+	flo_progress_clear_skip(w->progress);
+	w->unflushed_local = flo_progress_commit(w->progress, commit->end_lsn, commit->commit_time);
+	MemoryContextSwitchTo(old);
+	w->unflushed_seq = Max(w->unflushed_seq, chunk->seq - 1);
+	w->position = commit->end_lsn;
+	ereport(LOG,
+			(errmsg("skipped the transaction at %X/%X, as told by flo.skip()", LSN_FORMAT_ARGS(lsn))));
+}
+
 static void
 end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 {
 	w->in_transaction = false;
+	if (w->given_up && commit->end_lsn > w->position)
+		give_up(w, commit, chunk);
 	if (w->skipping)
 		return;
+	w->batch_final = w->txn.final_lsn;
+	w->batch_transactions++;
 	w->batch_lsn = commit->end_lsn;
 	w->batch_time = commit->commit_time;
 	w->position = commit->end_lsn;
@@ -492,6 +534,52 @@ process_records(Worker *w, FloChunk *chunk)
 	}
 }
 
+/* Does the source say that this generation of its slot follows the one we know? */
+static bool
+is_announced(Worker *w, const FloChunkHeader *header)
+{
+	char	   *text = flo_bucket_get(w->bus, w->bucket, FLO_GENERATION_KEY);
+	FloJson		json;
+	char	   *generation;
+	char	   *follows;
+
+	if (text == NULL)
+		return false;
+	json = flo_json(text, strlen(text));
+	generation = flo_json_get_string(json, "generation");
+	follows = flo_json_get_string(json, "follows");
+	return generation != NULL && follows != NULL &&
+		strcmp(generation, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&header->generation)))) == 0 &&
+		strcmp(follows, flo_progress_generation(w->progress)) == 0;
+}
+
+/*
+ * The source has begun anew and given up what lies between: go on with it.
+ * False when the chunk is of the generation followed so far; fails for good
+ * when nothing says that we may follow this one.
+ */
+static bool
+follow_generation(Worker *w, const FloChunkHeader *header)
+{
+	if (flo_progress_is_of(w->progress, header))
+		return false;
+	if (!flo_progress_may_follow(w->progress, header) || !is_announced(w, header))
+		flo_progress_check_source(w->progress, header);
+	drop_half(w);
+	if (w->batch_open)
+		commit_batch(w, w->unflushed_seq);
+	settle(w, true);
+	ereport(LOG,
+			(errmsg("the source began anew at %X/%X: what it committed after %X/%X is given up here",
+					LSN_FORMAT_ARGS(header->generation_start), LSN_FORMAT_ARGS(w->position))));
+	flo_progress_follow(w->progress, header);
+	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
+	w->known = w->position;
+	w->acked_seq = w->unflushed_seq = 0;
+	report_to_bucket(w, true);
+	return true;
+}
+
 /* False when the chunk does not link: the place has to be found anew */
 static bool
 process_chunk(Worker *w, FloChunk *chunk)
@@ -499,8 +587,7 @@ process_chunk(Worker *w, FloChunk *chunk)
 	const FloChunkHeader *header = &chunk->header;
 	MemoryContext old;
 
-	flo_progress_check_source(w->progress, header);
-	if (!links(w, header))
+	if (follow_generation(w, header) || !links(w, header))
 		return false;
 	if (w->in_transaction && !(header->flags & FLO_CHUNK_STARTS_INSIDE))
 		drop_half(w);
@@ -607,14 +694,24 @@ begin_following(Worker *w)
 static void
 attach(Worker *w, uint64 hint)
 {
+	FloChunkHeader newest;
+
 	drop_half(w);
 	if (w->batch_open)
 		commit_batch(w, w->unflushed_seq);
+
+	/* LSNs of another generation mean nothing to this position */
+	if (flo_consumer_newest(w->consumer, &newest))
+		(void) follow_generation(w, &newest);
 	while (!flo_consumer_attach(w->consumer, w->position, hint))
 	{
 		flo_state_set(FLO_STATE_WAITING, "for stream \"%s\", which does not exist", w->stream);
 		flo_bus_wait(w->bus, 1000);
 	}
+
+	/* in a stream that went back, what was acknowledged before is to come again */
+	w->acked_seq = Min(w->acked_seq, flo_consumer_start(w->consumer) - 1);
+	w->unflushed_seq = Min(w->unflushed_seq, w->acked_seq);
 	w->heard = GetCurrentTimestamp();
 	flo_state_set(FLO_STATE_STREAMING, NULL);
 }

@@ -62,6 +62,7 @@ typedef struct Replicator
 	FloReplicatorSpec *spec;
 	MemoryContext spec_context;
 	FloChunkHeader identity;
+	FloGeneration *generation;
 	uint64		recorded_epoch;
 	uint64		reloads;		/* flo_reload_count the limits were made from */
 
@@ -165,6 +166,17 @@ stream_config(Replicator *rep)
 	return config;
 }
 
+/* A slot, and the generation that begins with it */
+static void
+make_slot(Replicator *rep, FloGeneration *generation)
+{
+	flo_slot_drop(rep->slot);
+	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
+	generation->start = flo_slot_create(rep->slot);
+	new_uuid(&generation->id);
+	save_generation(rep->group, generation, false);
+}
+
 /*
  * The first start of a group: its slot, and the generation that begins with
  * it.  A slot without a recorded generation is the remains of a crash between
@@ -186,12 +198,92 @@ begin_generation(Replicator *rep)
 					 "stream \"%s\" is owned by another source (system " UINT64_FORMAT ") or by an earlier group of this name",
 					 rep->stream, end.newest.system_identifier);
 	}
-	flo_slot_drop(rep->slot);
-	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
-	generation->start = flo_slot_create(rep->slot);
-	new_uuid(&generation->id);
-	save_generation(rep->group, generation, false);
+	make_slot(rep, generation);
 	return generation;
+}
+
+/*
+ * The lowest position that any worker, or else the stream, has of a generation:
+ * what a new one gives up begins there.
+ */
+static XLogRecPtr
+lowest_position(Replicator *rep, const FloGeneration *generation, XLogRecPtr published)
+{
+	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id)));
+	ListCell   *cell;
+
+	foreach(cell, flo_bucket_keys(rep->bus, rep->bucket))
+	{
+		char	   *value = flo_bucket_get(rep->bus, rep->bucket, lfirst(cell));
+		FloWorkerReport report;
+
+		if (value != NULL && flo_report_parse(lfirst(cell), value, &report) &&
+			strcmp(report.generation, id) == 0)
+			published = Min(published, report.lsn);
+	}
+	return published;
+}
+
+/*
+ * flo.resync(): what is lost is given up, the group goes on from now.  A crash
+ * on the way begins this again, or leaves the stream to begin_session().
+ */
+static FloGeneration *
+renew_generation(Replicator *rep, const FloGeneration *old)
+{
+	FloGeneration *generation = palloc0(sizeof(FloGeneration));
+	XLogRecPtr	published = old->start;
+	FloStreamInfo info;
+	FloStreamEnd end;
+
+	generation->epoch = old->epoch;
+	if (flo_stream_info(rep->bus, rep->stream, &info))
+	{
+		flo_session_read_end(rep->bus, rep->stream, &info, &end);
+		if (end.found && end.newest.system_identifier != GetSystemIdentifier())
+			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					 "Two groups of one name need two NATS accounts.",
+					 "the stream is owned by another source: system " UINT64_FORMAT " instead of " UINT64_FORMAT,
+					 end.newest.system_identifier, GetSystemIdentifier());
+		if (end.found && memcmp(&end.newest.generation, &old->id, sizeof(pg_uuid_t)) == 0)
+			published = end.newest.position;
+		generation->epoch = Max(old->epoch, end.highest_epoch);
+	}
+	generation->has_follows = true;
+	generation->follows = old->id;
+	generation->given_up = lowest_position(rep, old, published);
+	make_slot(rep, generation);
+	ereport(LOG,
+			(errmsg("group \"%s\" begins anew at %X/%X: what was committed after %X/%X and is not yet at the destinations is given up",
+					rep->group, LSN_FORMAT_ARGS(generation->start), LSN_FORMAT_ARGS(generation->given_up))));
+	return generation;
+}
+
+/*
+ * Before the first chunk of a generation that follows another: the stream is
+ * emptied of the old one, whose LSNs must not be compared with the new ones,
+ * and workers are told that they may follow.
+ */
+static void
+announce_generation(Replicator *rep, FloStreamInfo *info, FloStreamEnd *end)
+{
+	const FloGeneration *generation = rep->generation;
+	char	   *value;
+
+	if (!generation->has_follows)
+		return;
+	if (end->found && memcmp(&end->newest.generation, &generation->follows, sizeof(pg_uuid_t)) == 0)
+	{
+		flo_stream_purge_below(rep->bus, rep->stream, info->last_seq + 1);
+		end->found = false;
+		if (!flo_stream_info(rep->bus, rep->stream, info))
+			memset(info, 0, sizeof(*info));
+	}
+	value = psprintf("{\"generation\": \"%s\", \"follows\": \"%s\", \"gives_up\": \"%X/%X-%X/%X\"}",
+					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id))),
+					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->follows))),
+					 LSN_FORMAT_ARGS(generation->given_up), LSN_FORMAT_ARGS(generation->start));
+	flo_bucket_put(rep->bus, rep->bucket, FLO_GENERATION_KEY, value, true);
 }
 
 /* The slot's state; fails for good when what was recorded is no longer there */
@@ -225,6 +317,29 @@ load_reports(Replicator *rep)
 
 		if (value != NULL)
 			flo_settle_report(rep->settle, key, value);
+	}
+}
+
+/*
+ * A report of a sequence that the stream does not have was made before the
+ * broker lost its end, or the stream was made anew.  What will be stored under
+ * those numbers is something else, so the worker has none of it.  In the bucket
+ * as well: the next session would not see the difference any more.
+ */
+static void
+forget_stale_reports(Replicator *rep, uint64 last_seq)
+{
+	ListCell   *cell;
+
+	foreach(cell, flo_settle_reports(rep->settle))
+	{
+		FloWorkerReport *report = lfirst(cell);
+
+		if (report->seq <= last_seq)
+			continue;
+		report->seq = 0;
+		flo_bucket_put(rep->bus, rep->bucket, flo_report_key(report->consumer),
+					   flo_report_format(report), true);
 	}
 }
 
@@ -352,12 +467,16 @@ begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
 	{
 		flo_stream_update(rep->bus, &config);
 		flo_session_read_end(rep->bus, rep->stream, &info, &end);
+		announce_generation(rep, &info, &end);
+		forget_stale_reports(rep, info.last_seq);
 		flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
 						  confirmed_flush, rep->settle, &rep->session);
 		wait_for_space(rep, &info, &end);
 	}
 	else
 	{
+		announce_generation(rep, &info, &end);
+		forget_stale_reports(rep, 0);
 		flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
 						  confirmed_flush, rep->settle, &rep->session);
 		flo_stream_create(rep->bus, &config);
@@ -603,6 +722,9 @@ flo_replicator_run(void)
 	generation = load_generation(rep->group);
 	if (generation == NULL)
 		generation = begin_generation(rep);
+	else if (generation->resync)
+		generation = renew_generation(rep, generation);
+	rep->generation = generation;
 	rep->recorded_epoch = generation->epoch;
 	rep->identity.system_identifier = GetSystemIdentifier();
 	rep->identity.timeline = GetWALInsertionTimeLine();
