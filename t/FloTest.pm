@@ -433,7 +433,8 @@ it: C<jetstream>, false for a server without; C<conf>, lines for its
 configuration file.  C<stop>, C<kill9>, C<start> (same port, same store),
 C<forget> (empties the store of a stopped server), C<url>, C<port>,
 C<api($subject, \%request)> (a JetStream API call, decoded), C<streams> (names
-of all streams, sorted), C<publish($subject, $data)>.
+of all streams, sorted), C<publish($subject, $data)>, C<message($stream, $seq)>
+(the stored bytes), C<configure($lines)>, C<save_store>, C<restore_store>.
 
 =cut
 
@@ -446,6 +447,7 @@ use File::Path ();
 use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
+use MIME::Base64 ();
 use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -468,14 +470,44 @@ sub new
 
 	File::Path::remove_tree($dir);
 	File::Path::make_path($dir);
-	open my $conf, '>', "$dir/nats.conf" or croak "$dir/nats.conf: $!";
-	print $conf qq{listen: "127.0.0.1:$self->{port}"\nlog_file: "$self->{log}"\n};
-	print $conf qq{jetstream { store_dir: "$dir/store", max_file_store: 20GB }\n} if $jetstream;
-	print $conf "$param{conf}\n" if $param{conf};
-	close $conf;
+	$self->{jetstream} = $jetstream;
+	$self->configure($param{conf});
 	push @running, $self;
 	$self->start if !defined $param{start} || $param{start};
 	return $self;
+}
+
+# Lines of its configuration file beside the usual ones, in force at the next start
+sub configure
+{
+	my ($self, $lines) = @_;
+
+	open my $conf, '>', "$self->{dir}/nats.conf" or croak "$self->{dir}/nats.conf: $!";
+	print $conf qq{listen: "127.0.0.1:$self->{port}"\nlog_file: "$self->{log}"\n};
+	print $conf qq{jetstream { store_dir: "$self->{dir}/store", max_file_store: 20GB }\n} if $self->{jetstream};
+	print $conf "$lines\n" if $lines;
+	close $conf;
+}
+
+# Keep a copy of the store, or go back to it; the server is stopped meanwhile
+sub save_store
+{
+	my ($self) = @_;
+
+	$self->stop;
+	File::Path::remove_tree("$self->{dir}/saved");
+	system('cp', '-R', "$self->{dir}/store", "$self->{dir}/saved") == 0 or croak 'cp';
+	$self->start;
+}
+
+sub restore_store
+{
+	my ($self) = @_;
+
+	$self->kill9;
+	File::Path::remove_tree("$self->{dir}/store");
+	system('cp', '-R', "$self->{dir}/saved", "$self->{dir}/store") == 0 or croak 'cp';
+	$self->start;
 }
 
 sub port { return $_[0]->{port}; }
@@ -585,6 +617,18 @@ sub api
 	my $answer = $self->request("\$JS.API.$subject", $request ? JSON::PP::encode_json($request) : '');
 	return $answer eq '' ? { error => { description => 'no answer' } } : JSON::PP::decode_json($answer);
 }
+
+# The bytes stored under a sequence; undef when there are none
+sub message
+{
+	my ($self, $stream, $seq) = @_;
+	my $answer = $self->api("STREAM.MSG.GET.$stream", { seq => $seq + 0 });
+
+	return if !$answer->{message};
+	return MIME::Base64::decode_base64($answer->{message}{data} // '');
+}
+
+sub last_seq { return $_[0]->api("STREAM.INFO.$_[1]")->{state}{last_seq}; }
 
 sub streams
 {

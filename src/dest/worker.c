@@ -690,6 +690,23 @@ begin_following(Worker *w)
 	flo_progress_begin(w->progress, &header, start);
 }
 
+/*
+ * All that was read, heartbeats included, is made durable and told: a source
+ * whose stream has lost its end goes by what the workers report, and the bucket
+ * with their reports may have lost its end as well.
+ */
+static void
+keep_position(Worker *w)
+{
+	if (w->position > flo_progress_position(w->progress))
+	{
+		StartTransactionCommand();
+		w->unflushed_local = flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
+	}
+	settle(w, true);
+	report_to_bucket(w, true);
+}
+
 /* Also called when the place in the stream was lost */
 static void
 attach(Worker *w, uint64 hint)
@@ -699,6 +716,7 @@ attach(Worker *w, uint64 hint)
 	drop_half(w);
 	if (w->batch_open)
 		commit_batch(w, w->unflushed_seq);
+	keep_position(w);
 
 	/* LSNs of another generation mean nothing to this position */
 	if (flo_consumer_newest(w->consumer, &newest))
@@ -817,6 +835,5 @@ flo_worker_run(void)
 	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
 	flo_bus_watch(w->bus, psprintf("$KV.%s.source", w->bucket));
 	attach(w, last_seq_reported(w));
-	report_to_bucket(w, true);
 	loop(w);
 }

@@ -46,6 +46,9 @@
 /* ms between two saves of the slot to disk, each an fsync */
 #define SLOT_SAVE_INTERVAL 10000
 
+/* Longest wait for workers to report after the stream has lost something, ms */
+#define REPORTS_TIMEOUT 5000
+
 /* A stream with less room than this is full */
 #define SPACE_NEEDED ((int64) 1024 * 1024)
 
@@ -360,6 +363,27 @@ take_reports(Replicator *rep)
 	}
 }
 
+/*
+ * The stream ends before what the slot has let go of.  That is no loss when the
+ * workers have it; those that run say so within seconds.
+ */
+static void
+await_reports(Replicator *rep, const FloStreamEnd *end, XLogRecPtr confirmed_flush)
+{
+	XLogRecPtr	published = end->found ? end->newest.position : rep->identity.generation_start;
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), REPORTS_TIMEOUT);
+
+	while (published < confirmed_flush && flo_settle_reports(rep->settle) != NIL &&
+		   !flo_settle_all_have(rep->settle, confirmed_flush) &&
+		   GetCurrentTimestamp() < deadline)
+	{
+		flo_state_set(FLO_STATE_WAITING, "for workers to report whether they have what the broker has lost: %X/%X to %X/%X",
+					  LSN_FORMAT_ARGS(published), LSN_FORMAT_ARGS(confirmed_flush));
+		flo_bus_wait(rep->bus, 200);
+		take_reports(rep);
+	}
+}
+
 /* Who holds the stream: the worker that has reported the lowest position */
 static const char *
 slowest_worker(Replicator *rep)
@@ -468,6 +492,7 @@ begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
 		flo_stream_update(rep->bus, &config);
 		flo_session_read_end(rep->bus, rep->stream, &info, &end);
 		announce_generation(rep, &info, &end);
+		await_reports(rep, &end, confirmed_flush);
 		forget_stale_reports(rep, info.last_seq);
 		flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
 						  confirmed_flush, rep->settle, &rep->session);
@@ -476,6 +501,7 @@ begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
 	else
 	{
 		announce_generation(rep, &info, &end);
+		await_reports(rep, &end, confirmed_flush);
 		forget_stale_reports(rep, 0);
 		flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
 						  confirmed_flush, rep->settle, &rep->session);
