@@ -150,6 +150,10 @@ setup:
 test:
 	@+.ci/test.sh $(TESTS)
 
+# the protocol, exhaustively
+model:
+	@doc/model/check.sh
+
 # random kills for a while: make torture SECONDS=600
 SECONDS = 60
 torture:
@@ -167,4 +171,4 @@ quickstart-stop:
 bench:
 	@+bench/compare.sh
 
-.PHONY: all setup test torture lint quickstart quickstart-stop bench install-bus uninstall-bus regress-inputs
+.PHONY: all setup test torture model lint quickstart quickstart-stop bench install-bus uninstall-bus regress-inputs

@@ -567,7 +567,8 @@ sub _connect
 	my $c = { socket => $socket, buffer => '' };
 
 	$c->{info} = _line($c);
-	print $socket qq{CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}\r\nPING\r\n};
+	# a server with users has one called test, with this password
+	print $socket qq{CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"user":"test","pass":"test"}\r\nPING\r\n};
 	while ((my $line = _line($c)) ne 'PONG') { croak $line if $line =~ /^-ERR/; }
 	return $c;
 }

@@ -28,6 +28,9 @@ typedef enum FloTake
 
 extern FloConsumer *flo_consumer_open(FloBus *bus, const char *stream, const char *consumer);
 
+/* Which generation the positions given to flo_consumer_attach() belong to */
+extern void flo_consumer_set_generation(FloConsumer *consumer, const pg_uuid_t *generation);
+
 /*
  * Find the place from which a worker with this position goes on, and make the
  * broker's consumer start there.  "hint" is a sequence to try first, 0 = none.

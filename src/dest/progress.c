@@ -202,6 +202,12 @@ flo_progress_generation(const FloProgress *progress)
 	return progress->generation;
 }
 
+const pg_uuid_t *
+flo_progress_generation_id(const FloProgress *progress)
+{
+	return &progress->row.generation;
+}
+
 XLogRecPtr
 flo_progress_commit(FloProgress *progress, XLogRecPtr position, TimestampTz commit_time)
 {

@@ -46,6 +46,7 @@ extern XLogRecPtr flo_progress_position(const FloProgress *progress);
 
 /* The generation being followed, as text */
 extern const char *flo_progress_generation(const FloProgress *progress);
+extern const pg_uuid_t *flo_progress_generation_id(const FloProgress *progress);
 
 /*
  * Commit the open transaction together with the position.  The commit is

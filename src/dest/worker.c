@@ -711,16 +711,11 @@ keep_position(Worker *w)
 static void
 attach(Worker *w, uint64 hint)
 {
-	FloChunkHeader newest;
-
 	drop_half(w);
 	if (w->batch_open)
 		commit_batch(w, w->unflushed_seq);
 	keep_position(w);
-
-	/* LSNs of another generation mean nothing to this position */
-	if (flo_consumer_newest(w->consumer, &newest))
-		(void) follow_generation(w, &newest);
+	flo_consumer_set_generation(w->consumer, flo_progress_generation_id(w->progress));
 	while (!flo_consumer_attach(w->consumer, w->position, hint))
 	{
 		flo_state_set(FLO_STATE_WAITING, "for stream \"%s\", which does not exist", w->stream);
