@@ -142,18 +142,20 @@ CREATE TABLE flo.webhook_subscriptions (
 	id bigserial PRIMARY KEY,
 	group_name text NOT NULL,
 	worker_name text,
-	schema_name text NOT NULL DEFAULT 'public',
-	table_name text NOT NULL,
-	operations text[] NOT NULL DEFAULT '{INSERT,UPDATE,DELETE,TRUNCATE}',
+	url text NOT NULL,
+	schema_name text,
+	table_name text,
+	operations text[],
 	enabled bool NOT NULL DEFAULT true
 );
-COMMENT ON TABLE flo.webhook_subscriptions IS 'Which events a webhook worker sends; without any of them it sends all';
+COMMENT ON TABLE flo.webhook_subscriptions IS 'Endpoints that webhook workers send events to, beside a worker''s own url; checked when written, in force within a second';
 COMMENT ON COLUMN flo.webhook_subscriptions.id IS 'number of the subscription';
 COMMENT ON COLUMN flo.webhook_subscriptions.group_name IS 'group; may be created later';
 COMMENT ON COLUMN flo.webhook_subscriptions.worker_name IS 'worker it holds for; NULL means every webhook worker of the group in this database';
-COMMENT ON COLUMN flo.webhook_subscriptions.schema_name IS 'schema of the table at the source';
-COMMENT ON COLUMN flo.webhook_subscriptions.table_name IS 'name of the table at the source; * means every table of the schema';
-COMMENT ON COLUMN flo.webhook_subscriptions.operations IS 'operations that are sent: INSERT, UPDATE, DELETE, TRUNCATE';
+COMMENT ON COLUMN flo.webhook_subscriptions.url IS 'where the events go; several subscriptions may name the same endpoint, which then gets what any of them asks for, once';
+COMMENT ON COLUMN flo.webhook_subscriptions.schema_name IS 'schema of the table at the source; NULL means any';
+COMMENT ON COLUMN flo.webhook_subscriptions.table_name IS 'name of the table at the source, as in pg_class; NULL means any';
+COMMENT ON COLUMN flo.webhook_subscriptions.operations IS 'operations that are sent: INSERT, UPDATE, DELETE, TRUNCATE, DDL; NULL means all';
 COMMENT ON COLUMN flo.webhook_subscriptions.enabled IS 'whether it is in force';
 
 ---------------------------------------------------------------------------
@@ -168,6 +170,7 @@ CREATE TABLE flo.generations (
 	follows uuid,
 	given_up pg_lsn,
 	resync bool NOT NULL DEFAULT false,
+	copy_attempt int NOT NULL DEFAULT 1,
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE flo.generations IS 'The replication slot of each replicator, from its creation to its loss';
@@ -178,6 +181,7 @@ COMMENT ON COLUMN flo.generations.epoch IS 'number of the newest publishing sess
 COMMENT ON COLUMN flo.generations.follows IS 'the generation before it, when it was begun by flo.resync()';
 COMMENT ON COLUMN flo.generations.given_up IS 'start of the range of LSNs that flo.resync() gave up; start_lsn is its end';
 COMMENT ON COLUMN flo.generations.resync IS 'flo.resync() was called, the replicator has not begun anew yet';
+COMMENT ON COLUMN flo.generations.copy_attempt IS 'number of the newest snapshot from which tables are or were copied';
 COMMENT ON COLUMN flo.generations.created_at IS 'when the slot was created';
 
 CREATE TABLE flo.full_identities (
@@ -200,6 +204,9 @@ CREATE TABLE flo.progress (
 	start_lsn pg_lsn NOT NULL,
 	lsn pg_lsn,
 	skip_lsn pg_lsn,
+	sink_state jsonb,
+	copying bool NOT NULL DEFAULT false,
+	copy_attempt int NOT NULL DEFAULT 0,
 	updated_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (group_name, worker_name)
 );
@@ -212,27 +219,114 @@ COMMENT ON COLUMN flo.progress.generation_start IS 'start of that generation';
 COMMENT ON COLUMN flo.progress.start_lsn IS 'where the worker began; nothing at or below it is its business';
 COMMENT ON COLUMN flo.progress.lsn IS 'durable position of a sink that has no replication origin';
 COMMENT ON COLUMN flo.progress.skip_lsn IS 'commit LSN of a transaction that flo.skip() told the worker to skip';
+COMMENT ON COLUMN flo.progress.sink_state IS 'what such a sink has to know after a restart';
+COMMENT ON COLUMN flo.progress.copying IS 'whether the copy of the tables is not in yet';
+COMMENT ON COLUMN flo.progress.copy_attempt IS 'newest snapshot from which tables were copied later than the rest';
 COMMENT ON COLUMN flo.progress.updated_at IS 'when the row was written';
+
+CREATE TABLE flo.copy_requests (
+	group_name text NOT NULL,
+	relation oid NOT NULL,
+	add bool NOT NULL,
+	requested_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (group_name, relation)
+);
+COMMENT ON TABLE flo.copy_requests IS 'Tables of running groups that are to be copied, or copied afresh';
+COMMENT ON COLUMN flo.copy_requests.group_name IS 'group';
+COMMENT ON COLUMN flo.copy_requests.relation IS 'OID of the table';
+COMMENT ON COLUMN flo.copy_requests.add IS 'whether it joins the group with the copy';
+COMMENT ON COLUMN flo.copy_requests.requested_at IS 'when';
+
+CREATE TABLE flo.copied_tables (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	relation oid NOT NULL,
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	attempt int NOT NULL,
+	lsn pg_lsn,
+	chunks bigint,
+	tuples bigint,
+	tuples_done bigint,
+	bytes bigint,
+	bytes_done bigint,
+	started_at timestamptz NOT NULL DEFAULT now(),
+	finished_at timestamptz,
+	PRIMARY KEY (group_name, worker_name, relation)
+);
+COMMENT ON TABLE flo.copied_tables IS 'Tables being copied, or copied last, from this database (worker replicator) or to it; use the view flo.copy_progress';
+COMMENT ON COLUMN flo.copied_tables.group_name IS 'group';
+COMMENT ON COLUMN flo.copied_tables.worker_name IS 'worker';
+COMMENT ON COLUMN flo.copied_tables.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.copied_tables.schema_name IS 'schema of the table at the source';
+COMMENT ON COLUMN flo.copied_tables.table_name IS 'name of the table at the source';
+COMMENT ON COLUMN flo.copied_tables.attempt IS 'number of the snapshot its rows are from';
+COMMENT ON COLUMN flo.copied_tables.lsn IS 'LSN of that snapshot: streamed changes of the table committed before it are in the copy';
+COMMENT ON COLUMN flo.copied_tables.chunks IS 'chunks the source has published; NULL while it reads the table';
+COMMENT ON COLUMN flo.copied_tables.tuples IS 'rows the source has published';
+COMMENT ON COLUMN flo.copied_tables.tuples_done IS 'source: rows read so far, in finished ranges';
+COMMENT ON COLUMN flo.copied_tables.bytes IS 'size of the table''s file at the source';
+COMMENT ON COLUMN flo.copied_tables.bytes_done IS 'source: bytes of finished ranges';
+COMMENT ON COLUMN flo.copied_tables.started_at IS 'when this attempt began';
+COMMENT ON COLUMN flo.copied_tables.finished_at IS 'when all of it was read, or in';
+
+CREATE TABLE flo.copied_chunks (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	relation oid NOT NULL,
+	attempt int NOT NULL,
+	range int NOT NULL,
+	ordinal int NOT NULL,
+	tuples int NOT NULL,
+	PRIMARY KEY (group_name, worker_name, relation, attempt, range, ordinal)
+);
+COMMENT ON TABLE flo.copied_chunks IS 'Chunks of tables being copied that have been loaded; written in the transactions that load them';
+COMMENT ON COLUMN flo.copied_chunks.group_name IS 'group';
+COMMENT ON COLUMN flo.copied_chunks.worker_name IS 'worker';
+COMMENT ON COLUMN flo.copied_chunks.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.copied_chunks.attempt IS 'number of the snapshot';
+COMMENT ON COLUMN flo.copied_chunks.range IS 'range of pages of the table';
+COMMENT ON COLUMN flo.copied_chunks.ordinal IS 'chunk of the range';
+COMMENT ON COLUMN flo.copied_chunks.tuples IS 'rows in it';
 
 CREATE TABLE flo.dead_letters (
 	id bigserial PRIMARY KEY,
 	group_name text NOT NULL,
 	worker_name text NOT NULL,
+	url text NOT NULL,
+	event_id text NOT NULL,
 	lsn pg_lsn,
-	event jsonb,
+	event json NOT NULL,
 	error text,
 	attempts int NOT NULL DEFAULT 0,
-	created_at timestamptz NOT NULL DEFAULT now()
+	first_attempt_at timestamptz,
+	last_attempt_at timestamptz,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	redrive_requested_at timestamptz,
+	UNIQUE (group_name, worker_name, url, event_id)
 );
-COMMENT ON TABLE flo.dead_letters IS 'Events that a worker could not deliver and set aside';
+COMMENT ON TABLE flo.dead_letters IS 'Events that a worker could not deliver and set aside; shown to the worker''s owner';
 COMMENT ON COLUMN flo.dead_letters.id IS 'number of the letter';
 COMMENT ON COLUMN flo.dead_letters.group_name IS 'group';
 COMMENT ON COLUMN flo.dead_letters.worker_name IS 'worker';
+COMMENT ON COLUMN flo.dead_letters.url IS 'endpoint that did not take it';
+COMMENT ON COLUMN flo.dead_letters.event_id IS 'Id of the event';
 COMMENT ON COLUMN flo.dead_letters.lsn IS 'commit LSN of the transaction';
-COMMENT ON COLUMN flo.dead_letters.event IS 'the event';
+COMMENT ON COLUMN flo.dead_letters.event IS 'the event, exactly as it was sent';
 COMMENT ON COLUMN flo.dead_letters.error IS 'last error';
 COMMENT ON COLUMN flo.dead_letters.attempts IS 'deliveries tried';
+COMMENT ON COLUMN flo.dead_letters.first_attempt_at IS 'when it was tried first';
+COMMENT ON COLUMN flo.dead_letters.last_attempt_at IS 'when it was tried last';
 COMMENT ON COLUMN flo.dead_letters.created_at IS 'when it was set aside';
+COMMENT ON COLUMN flo.dead_letters.redrive_requested_at IS 'when redrive() was called for it; NULL unless the worker is still to try again';
+
+-- they hold rows of the source
+ALTER TABLE flo.dead_letters ENABLE ROW LEVEL SECURITY;
+CREATE POLICY owner ON flo.dead_letters FOR SELECT USING (
+	EXISTS (SELECT FROM flo.workers w JOIN pg_catalog.pg_roles r ON r.rolname = w.owner
+			 WHERE w.group_name = dead_letters.group_name AND w.worker_name = dead_letters.worker_name
+			   AND pg_catalog.pg_has_role(r.oid, 'USAGE')));
+COMMENT ON POLICY owner ON flo.dead_letters IS 'letters are shown to the owner of the worker';
 
 CREATE TABLE flo.pending_ddl (
 	id bigserial PRIMARY KEY,
@@ -326,6 +420,8 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON fl
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.workers
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.copy_requests
+	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.groups
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.rules
@@ -345,8 +441,6 @@ CREATE TRIGGER validate_table AFTER INSERT OR UPDATE ON flo.rules
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.validate_table();
 CREATE TRIGGER validate_table AFTER INSERT OR UPDATE ON flo.routes
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.validate_table();
-CREATE TRIGGER validate_table AFTER INSERT OR UPDATE ON flo.webhook_subscriptions
-	FOR EACH STATEMENT EXECUTE FUNCTION flo.validate_table();
 
 -- also for sessions with session_replication_role = replica
 ALTER TABLE flo.groups ENABLE ALWAYS TRIGGER config_changed;
@@ -360,7 +454,6 @@ ALTER TABLE flo.routes ENABLE ALWAYS TRIGGER validate_row;
 ALTER TABLE flo.routes ENABLE ALWAYS TRIGGER validate_table;
 ALTER TABLE flo.webhook_subscriptions ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.webhook_subscriptions ENABLE ALWAYS TRIGGER validate_row;
-ALTER TABLE flo.webhook_subscriptions ENABLE ALWAYS TRIGGER validate_table;
 
 CREATE FUNCTION flo.new_tables() RETURNS event_trigger
 	AS 'MODULE_PATHNAME', 'flo_new_tables' LANGUAGE C
@@ -479,7 +572,7 @@ CREATE FUNCTION flo.resync(group_name text, table_name regclass DEFAULT NULL, co
 	AS 'MODULE_PATHNAME', 'flo_resync' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.resync(text, regclass, bool) IS
-'The way out of failed, at the source: new slot, new generation, the stream is emptied and goes on from now; the LSN range given up is written to the log and to flo.generations, the rows in between have to be brought over by other means. Errors: 42704 unknown group, 55000 never started, 55006 does not stop, 0A000 with copy => true or a table';
+'With copy => false the way out of failed, at the source: new slot, new generation, the stream is emptied and goes on from now; the LSN range given up is written to the log and to flo.generations, the rows in between have to be brought over by other means. With a table and copy => true: copies that table of a running group afresh; destinations wait for it at the same point of the stream. Errors: 42704 unknown group or table not in it, 55000 never started, 55006 does not stop, 0A000 a copy of the whole group';
 
 CREATE FUNCTION flo.drop_consumer(group_name text, consumer text) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_drop_consumer' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -507,6 +600,31 @@ CREATE FUNCTION flo.stream_status(
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.stream_status(text) IS
 'The group''s stream and who holds it: one row per registered worker (one without worker when there is none). Errors: 42704 unknown group, 08xxx broker';
+
+CREATE FUNCTION flo.redrive(id bigint) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_redrive' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.redrive(bigint) IS
+'Has a dead letter sent again by its worker, once this commits and the worker runs: a letter that is delivered is removed, one that fails again stays. Errors: 42704 no such letter, 42501 not the worker''s owner';
+
+CREATE FUNCTION flo.redrive_group(group_name text) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'flo_redrive_group' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.redrive_group(text) IS
+'The same for all dead letters of the group in this database, oldest first; returns their number. Errors: 42704 unknown group, 42501 not the workers'' owner';
+
+CREATE FUNCTION flo.peek(
+	group_name text,
+	max_events int DEFAULT 10,
+	OUT seq bigint,
+	OUT lsn pg_lsn,
+	OUT committed_at timestamptz,
+	OUT event jsonb
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'flo_peek' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.peek(text, int) IS
+'The newest events in the group''s stream as event sinks write them, oldest first, consuming nothing: number of the message, LSN of the commit record, its time, and the event. Errors: 42704 unknown group, 42501 not an owner of one of its members, 22023 max_events not between 1 and 1000, 08xxx broker';
 
 CREATE FUNCTION flo.wait_for(
 	group_name text,
@@ -569,6 +687,11 @@ CREATE FUNCTION flo.is_preloaded() RETURNS bool
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.is_preloaded() IS 'Whether pg_flo is in shared_preload_libraries';
 
+CREATE FUNCTION flo.launcher_problem() RETURNS text
+	AS 'MODULE_PATHNAME', 'flo_launcher_problem' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.launcher_problem() IS 'Why the launcher cannot start what is wanted; NULL when nothing is wrong';
+
 CREATE VIEW flo.status AS
 	SELECT m.group_name,
 		   m.member,
@@ -587,7 +710,7 @@ CREATE VIEW flo.status AS
 				WHEN NOT m.started THEN NULL
 				WHEN NOT m.enabled THEN 'pg_flo is not in shared_preload_libraries or pg_flo.enabled is off'
 				WHEN s.state IN ('starting', 'backoff', 'failed') THEN s.detail
-				ELSE 'waiting for the launcher'
+				ELSE coalesce(flo.launcher_problem(), 'waiting for the launcher')
 		   END AS detail,
 		   s.pid,
 		   s.received_lsn,
@@ -694,6 +817,43 @@ COMMENT ON COLUMN flo.tables.table_name IS 'table, quoted and schema-qualified';
 COMMENT ON COLUMN flo.tables.replica_identity IS 'primary key, index, full or none';
 COMMENT ON COLUMN flo.tables.state IS 'state of the replicator as far as this table is concerned, see flo.status';
 COMMENT ON COLUMN flo.tables.detail IS 'what is special about the table';
+
+CREATE VIEW flo.copy_progress AS
+	SELECT t.group_name,
+		   t.worker_name AS member,
+		   pg_catalog.format('%I.%I', t.schema_name, t.table_name) AS table_name,
+		   CASE WHEN t.finished_at IS NOT NULL THEN CASE WHEN d.source THEN 'published' ELSE 'complete' END
+				WHEN d.source THEN 'reading'
+				ELSE 'loading'
+		   END AS phase,
+		   d.bytes_processed,
+		   t.bytes AS bytes_total,
+		   d.tuples_processed,
+		   t.tuples AS tuples_total,
+		   d.percent,
+		   CASE WHEN t.finished_at IS NULL AND d.percent > 0
+				THEN pg_catalog.date_trunc('second', (pg_catalog.now() - t.started_at) * ((100 - d.percent) / d.percent)::double precision)
+		   END AS eta
+	  FROM flo.copied_tables t,
+		   LATERAL (SELECT count(*) AS chunks, coalesce(sum(c.tuples), 0)::bigint AS tuples
+					  FROM flo.copied_chunks c
+					 WHERE c.group_name = t.group_name AND c.worker_name = t.worker_name
+					   AND c.relation = t.relation AND c.attempt = t.attempt) c,
+		   LATERAL (SELECT t.worker_name = 'replicator' AS source,
+						   CASE WHEN t.worker_name = 'replicator' THEN t.bytes_done
+								WHEN t.finished_at IS NOT NULL THEN t.bytes
+								WHEN t.chunks > 0 THEN (t.bytes * (c.chunks::numeric / t.chunks))::bigint
+						   END AS bytes_processed,
+						   CASE WHEN t.worker_name = 'replicator' THEN t.tuples_done
+								WHEN t.finished_at IS NOT NULL THEN t.tuples
+								ELSE c.tuples
+						   END AS tuples_processed,
+						   CASE WHEN t.finished_at IS NOT NULL THEN 100.0
+								WHEN t.worker_name = 'replicator' AND t.bytes > 0 THEN round(100.0 * t.bytes_done / t.bytes, 1)
+								WHEN t.chunks > 0 THEN round(100.0 * c.chunks / t.chunks, 1)
+						   END AS percent) d;
+COMMENT ON VIEW flo.copy_progress IS
+'One row per table being copied or copied last: bytes of the table''s file and rows, percent, and the time left at the pace so far. At a destination the totals are known once the source has read the table';
 
 ---------------------------------------------------------------------------
 -- Preflight
@@ -1030,10 +1190,7 @@ BEGIN
 	SELECT string_agg(x.name, ', ') INTO names
 	  FROM (SELECT format('rule %s', r.id) AS name FROM flo.rules r WHERE r.group_name = check_members.group_name AND r.enabled
 			UNION ALL
-			SELECT format('route %s', r.id) FROM flo.routes r WHERE r.group_name = check_members.group_name AND r.enabled
-			UNION ALL
-			SELECT format('webhook subscription %s', s.id) FROM flo.webhook_subscriptions s
-			 WHERE s.group_name = check_members.group_name AND s.enabled) x;
+			SELECT format('route %s', r.id) FROM flo.routes r WHERE r.group_name = check_members.group_name AND r.enabled) x;
 	IF names IS NOT NULL THEN
 		status := 'error';
 		detail := 'not executed by this release, the group does not start: ' || names;
@@ -1102,7 +1259,7 @@ COMMENT ON FUNCTION flo.check(text) IS
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA flo FROM PUBLIC;
 -- the views call these with the rights of whoever looks
-GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem() TO PUBLIC;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA flo TO PUBLIC;
 GRANT SELECT ON SEQUENCE flo.rules_id_seq, flo.routes_id_seq, flo.webhook_subscriptions_id_seq TO PUBLIC;

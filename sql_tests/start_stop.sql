@@ -44,11 +44,6 @@ INSERT INTO flo.routes (group_name, source_table, destination_table) VALUES ('ss
 SELECT flo.start_group('ss');
 \echo :SQLSTATE
 ROLLBACK;
-BEGIN;
-INSERT INTO flo.webhook_subscriptions (group_name, table_name) VALUES ('ss', 't');
-SELECT flo.start_group('ss');
-\echo :SQLSTATE
-ROLLBACK;
 
 -- in one transaction with everything else
 BEGIN;

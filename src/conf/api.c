@@ -23,6 +23,7 @@
 #include "commands/dbcommands.h"
 #include "conf/api.h"
 #include "conf/options.h"
+#include "conf/outlet.h"
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "core/compat.h"
@@ -158,15 +159,6 @@ not_supported_yet(const char *what, const char *hint)
 			 errhint("%s", hint)));
 }
 
-/* Options that are known but that nothing looks at in this release */
-static void
-check_worker_options(const FloWorkerOptions *options)
-{
-	if (options->tables != NULL)
-		not_supported_yet("the option \"tables\" of a worker",
-						  "A worker takes all tables of its group.");
-}
-
 static FloMode
 mode_argument(FunctionCallInfo fcinfo, int n)
 {
@@ -174,9 +166,10 @@ mode_argument(FunctionCallInfo fcinfo, int n)
 
 	if (strcmp(mode, "stream") == 0)
 		return FLO_MODE_STREAM;
-	if (strcmp(mode, "copy") == 0 || strcmp(mode, "copy_and_stream") == 0)
-		not_supported_yet(psprintf("mode \"%s\"", mode),
-						  "Use mode \"stream\" with tables that hold the same rows on both sides.");
+	if (strcmp(mode, "copy") == 0)
+		return FLO_MODE_COPY;
+	if (strcmp(mode, "copy_and_stream") == 0)
+		return FLO_MODE_COPY_AND_STREAM;
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -187,10 +180,18 @@ mode_argument(FunctionCallInfo fcinfo, int n)
 static FloSinkKind
 sink_argument(const char *sink)
 {
-	if (strcmp(sink, "postgres") == 0)
-		return FLO_SINK_POSTGRES;
-	if (strcmp(sink, "file") == 0 || strcmp(sink, "stdout") == 0 || strcmp(sink, "webhook") == 0)
-		not_supported_yet(psprintf("sink \"%s\"", sink), "Use sink \"postgres\".");
+	static const struct
+	{
+		const char *name;
+		FloSinkKind kind;
+	}			sinks[] = {
+		{"postgres", FLO_SINK_POSTGRES}, {"file", FLO_SINK_FILE},
+		{"stdout", FLO_SINK_STDOUT}, {"webhook", FLO_SINK_WEBHOOK}
+	};
+
+	for (int i = 0; i < lengthof(sinks); i++)
+		if (strcmp(sink, sinks[i].name) == 0)
+			return sinks[i].kind;
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -444,6 +445,7 @@ Datum
 flo_create_worker(PG_FUNCTION_ARGS)
 {
 	FloWorkerSpec spec = {0};
+	FloSecrets	secrets;
 	char	   *sink;
 	Jsonb	   *options;
 
@@ -453,10 +455,10 @@ flo_create_worker(PG_FUNCTION_ARGS)
 	spec.sink = sink_argument(sink);
 	spec.worker = PG_ARGISNULL(2) ? sink : text_argument(fcinfo, 2, "worker_name");
 	flo_name_check_worker(spec.worker);
-	options = options_argument(fcinfo, 3);
+	options = flo_secrets_take(options_argument(fcinfo, 3), spec.sink, &secrets);
 	flo_options_parse_worker(options, spec.sink, &spec.options);
-	check_worker_options(&spec.options);
 	spec.owner = GetUserId();
+	flo_outlet_check(&spec, &secrets, spec.owner);
 
 	flo_shstate_require();
 
@@ -476,6 +478,7 @@ flo_create_worker(PG_FUNCTION_ARGS)
 		ereport(NOTICE,
 				(errmsg("group \"%s\" was configured in another database and is adopted here", spec.group)));
 	flo_store_insert_worker(&spec, without_nulls(options));
+	flo_secrets_save(spec.group, spec.worker, &secrets);
 
 	PG_RETURN_VOID();
 }
@@ -513,7 +516,7 @@ flo_alter_worker(PG_FUNCTION_ARGS)
 	char	   *worker = text_argument(fcinfo, 1, "worker_name");
 	Jsonb	   *changes = options_argument(fcinfo, 2);
 	FloWorkerSpec *spec;
-	FloWorkerOptions after;
+	FloSecrets	secrets;
 	Jsonb	   *merged;
 
 	if (strcmp(worker, FLO_REPLICATOR_MEMBER) == 0)
@@ -521,12 +524,14 @@ flo_alter_worker(PG_FUNCTION_ARGS)
 	flo_conf_require_member(group, worker);
 
 	spec = flo_store_worker(group, worker);
-	flo_options_parse_worker(changes, spec->sink, &after);
+	changes = flo_secrets_take(changes, spec->sink, &secrets);
+	flo_options_parse_worker(changes, spec->sink, &spec->options);
 	merged = merge_options(flo_store_options(group, worker), changes);
-	flo_options_parse_worker(merged, spec->sink, &after);
-	check_worker_options(&after);
+	flo_options_parse_worker(merged, spec->sink, &spec->options);
+	flo_outlet_check(spec, &secrets, GetUserId());
 
 	flo_store_save_options(group, worker, merged);
+	flo_secrets_save(group, worker, &secrets);
 	flo_conf_altered(group, worker);
 
 	PG_RETURN_VOID();
@@ -593,6 +598,20 @@ check_free_processes(const char *group, const List *members)
 				 errhint("Increase pg_flo.max_workers (and max_worker_processes) and restart the server.")));
 }
 
+static void
+check_outlets(const char *group, const List *members)
+{
+	ListCell   *lc;
+
+	foreach(lc, members)
+	{
+		FloWorkerSpec *spec = flo_store_worker(group, lfirst(lc));
+
+		if (spec != NULL)
+			flo_outlet_check_start(spec);
+	}
+}
+
 Datum
 flo_start_group(PG_FUNCTION_ARGS)
 {
@@ -609,6 +628,7 @@ flo_start_group(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("group \"%s\" has %s, which are not supported yet", group, unexecuted),
 				 errhint("Delete or disable them, then start the group again.")));
+	check_outlets(group, members);
 	check_free_processes(group, members);
 
 	if (flo_store_adopt_group(group))
@@ -671,10 +691,6 @@ flo_add_table(PG_FUNCTION_ARGS)
 	require_not_null(fcinfo, 2, "copy");
 	flo_tables_check_kind(relation);
 	check_table_owner(list_make1_oid(relation));
-	if (PG_GETARG_BOOL(2))
-		not_supported_yet("copying the rows of a table",
-						  "Pass copy => false when both sides hold the same rows.");
-
 	name = flo_tables_name(relation);
 	choice.except_tables = list_delete_oid(choice.except_tables, relation);
 	choice.tables = list_append_unique_oid(choice.tables, relation);
@@ -687,7 +703,11 @@ flo_add_table(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("table %s is in group \"%s\" already", name, group)));
 
-	flo_publication_add_table(group, relation, &flo_store_replicator(group)->options);
+	/* with a copy, the replicator adds it when the snapshot can be taken */
+	if (PG_GETARG_BOOL(2))
+		flo_store_request_copy(group, relation, true);
+	else
+		flo_publication_add_table(group, relation, &flo_store_replicator(group)->options);
 
 	/* a group over schemas or everything may cover it without its being named */
 	names->except_tables = list_without(names->except_tables, name);
@@ -726,4 +746,21 @@ flo_remove_table(PG_FUNCTION_ARGS)
 	flo_publication_remove_table(group, relation);
 
 	PG_RETURN_VOID();
+}
+
+void
+flo_conf_resync_table(FunctionCallInfo fcinfo)
+{
+	char	   *group = text_argument(fcinfo, 0, "group_name");
+	FloTableChoice *names;
+	FloTableOids choice;
+	Oid			relation;
+
+	relation = table_argument(fcinfo, group, &names, &choice);
+	if (!flo_publication_has_table(group, relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("table %s is not in group \"%s\"", flo_tables_name(relation), group),
+				 errhint("Add it with flo.add_table().")));
+	flo_store_request_copy(group, relation, false);
 }

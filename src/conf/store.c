@@ -290,8 +290,6 @@ flo_store_unexecuted(const char *group)
 		what = "rules";
 	else if (flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.routes WHERE group_name = $1 AND enabled LIMIT 1", 1, group) > 0)
 		what = "routes";
-	else if (flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.webhook_subscriptions WHERE group_name = $1 AND enabled LIMIT 1", 1, group) > 0)
-		what = "webhook subscriptions";
 	flo_visit_end(&visit);
 
 	return what;

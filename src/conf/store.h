@@ -30,10 +30,41 @@ extern void flo_store_save_epoch(const char *group, uint64 epoch);
 
 /* Have the replicator begin a new generation; false when it never began one */
 extern bool flo_store_request_resync(const char *group);
+/* Number of the next attempt to copy the group's tables; the first is 1 */
+extern uint32 flo_store_next_copy_attempt(const char *group);
+
+/* Tables that are to be copied while the group runs */
+typedef struct FloCopyRequest
+{
+	Oid			relation;
+	bool		add;			/* it joins the publication then */
+} FloCopyRequest;
+
+extern List *flo_store_copy_requests(const char *group);	/* of FloCopyRequest * */
+extern void flo_store_request_copy(const char *group, Oid relation, bool add);
+extern void flo_store_copy_request_done(const char *group, Oid relation);
+extern void flo_store_save_copy_attempt(const char *group, const char *worker, uint32 attempt);
+
+/* How far the copy of a table has got at the source, for flo.copy_progress */
+typedef struct FloCopyProgress
+{
+	Oid			relation;
+	uint32		attempt;
+	XLogRecPtr	lsn;
+	int64		bytes;
+	int64		bytes_done;
+	int64		tuples_done;
+	bool		finished;
+} FloCopyProgress;
+
+extern void flo_store_copy_progress(const char *group, const FloCopyProgress *progress);
+
+/* The member is not to run any more: what stop_group() does */
+extern void flo_store_stop_member(const char *group, const char *member);
 
 /*
- * What enabled rows of the group nothing executes yet: "rules", "routes" or
- * "webhook subscriptions"; NULL when there are none.
+ * What enabled rows of the group nothing executes yet: "rules" or "routes";
+ * NULL when there are none.
  */
 extern const char *flo_store_unexecuted(const char *group);
 
@@ -46,6 +77,9 @@ typedef struct FloProgressRow
 	XLogRecPtr	start_lsn;		/* where this worker began: nothing at or below it is its business */
 	XLogRecPtr	lsn;			/* durable position, InvalidXLogRecPtr for the postgres sink */
 	XLogRecPtr	skip_lsn;		/* commit LSN of a transaction to be skipped, InvalidXLogRecPtr: none */
+	char	   *sink_state;		/* what the sink saved with it, NULL: nothing */
+	bool		copying;		/* the copy that the generation begins with is not in yet */
+	uint32		copy_attempt;	/* of the newest marker whose tables are in */
 } FloProgressRow;
 
 extern FloProgressRow *flo_store_progress(const char *group, const char *worker);
@@ -53,6 +87,11 @@ extern void flo_store_save_progress(const char *group, const char *worker, const
 
 /* Note a transaction to be skipped, InvalidXLogRecPtr for none; false without a row */
 extern bool flo_store_save_skip(const char *group, const char *worker, XLogRecPtr lsn);
+/* The same row further on; false when it is gone */
+extern bool flo_store_move_progress(const char *group, const char *worker, XLogRecPtr lsn,
+									const char *sink_state);
+extern void flo_store_save_sink_state(const char *group, const char *worker,
+									  const char *sink_state);
 
 /*
  * Run the calls in between as the owner of the extension (to write tables of

@@ -17,11 +17,13 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "conf/endpoint.h"
 #include "conf/store.h"
 #include "core/names.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -82,6 +84,7 @@ static const char *const argument_hints[] = {
 
 static const char *const rule_operations[] = {"INSERT", "UPDATE", "DELETE", NULL};
 static const char *const all_operations[] = {"INSERT", "UPDATE", "DELETE", "TRUNCATE", NULL};
+static const char *const event_types[] = {"INSERT", "UPDATE", "DELETE", "TRUNCATE", "DDL", NULL};
 
 /* The row being checked */
 typedef struct Row
@@ -392,10 +395,17 @@ check_route(const Row *row)
 static void
 check_subscription(const Row *row)
 {
+	char	   *url = column_text(row, "url");
+
 	check_names(row);
 	check_not_empty(row, "schema_name");
 	check_not_empty(row, "table_name");
-	check_operations(row, all_operations);
+	check_operations(row, event_types);
+	if (url != NULL)
+	{
+		flo_url_check(url);
+		flo_url_check_allowed(url, GetUserId());
+	}
 }
 
 static TriggerData *

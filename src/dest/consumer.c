@@ -188,6 +188,10 @@ locate(FloConsumer *c, const FloStreamInfo *info, XLogRecPtr position, uint64 hi
 	if (!is_ours(c, &p))
 		return p.seq;			/* the worker decides whether it may follow */
 
+	/* We have all of it, and where its last transaction began may be purged */
+	if (p.header.upto <= position && !(p.header.flags & FLO_CHUNK_ENDS_INSIDE))
+		return p.seq + 1;
+
 	/* at low "from" is not beyond the position, or nothing counts; at high it is beyond */
 	low--;
 	while (p.header.from > position && high - low > 1)

@@ -1,6 +1,6 @@
 /*
  * progress.h
- *		What a worker has durably done: its replication origin and its row in
+ *		What a worker has durably done: its replication origin or its row in
  *		flo.progress.
  */
 #ifndef FLO_PROGRESS_H
@@ -12,16 +12,29 @@
 typedef struct FloProgress FloProgress;
 
 /*
- * Read what is recorded and take hold of the origin.  Needs no transaction.
- * 53xxx when the server has no origin free, 55006 when another process holds it.
+ * Read what is recorded and take hold of the origin; "by_row" for sinks that
+ * have none.  Needs no transaction.  53xxx when the server has no origin free,
+ * 55006 when another process holds it.
  */
-extern FloProgress *flo_progress_open(const char *group, const char *worker);
+extern FloProgress *flo_progress_open(const char *group, const char *worker, bool by_row);
 
 /* Has the worker ever begun? */
 extern bool flo_progress_known(const FloProgress *progress);
 
-/* Begin: this source and generation, everything after "start" */
-extern void flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start);
+/*
+ * Begin: this source and generation, everything after "start"; "copying" when
+ * the copy that the generation begins with is to be taken in first.
+ */
+extern void flo_progress_begin(FloProgress *progress, const FloChunkHeader *source,
+							   XLogRecPtr start, bool copying);
+
+/* Is the copy still to be taken in? */
+extern bool flo_progress_copying(const FloProgress *progress);
+extern void flo_progress_copied(FloProgress *progress);
+
+/* Number of the newest marker whose tables are in */
+extern uint32 flo_progress_copy_attempt(const FloProgress *progress);
+extern void flo_progress_set_copy_attempt(FloProgress *progress, uint32 attempt);
 
 /* Fail for good unless the chunk is of the source and generation recorded */
 extern void flo_progress_check_source(const FloProgress *progress, const FloChunkHeader *source);
@@ -54,6 +67,16 @@ extern const pg_uuid_t *flo_progress_generation_id(const FloProgress *progress);
  * be flushed before the position may be told to anybody.
  */
 extern XLogRecPtr flo_progress_commit(FloProgress *progress, XLogRecPtr position, TimestampTz commit_time);
+
+/*
+ * The same for a position that is a row: the commit is synchronous, and the
+ * position may be told at once.  "sink_state" is saved with it, NULL: nothing.
+ */
+extern void flo_progress_commit_row(FloProgress *progress, XLogRecPtr position,
+									const char *sink_state);
+
+/* What the sink saved with the position recorded; NULL: nothing */
+extern const char *flo_progress_sink_state(const FloProgress *progress);
 
 /* First thing in every error path of the process: no later commit may move the origin */
 extern void flo_progress_disarm(void);

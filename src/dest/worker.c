@@ -27,13 +27,18 @@
 #include "core/stop.h"
 #include "core/trail.h"
 #include "dest/consumer.h"
+#include "dest/encoding.h"
+#include "dest/copied.h"
+#include "dest/loader.h"
 #include "dest/progress.h"
+#include "dest/tables.h"
 #include "dest/worker.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "sink/sink.h"
+#include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -67,6 +72,8 @@ typedef struct Worker
 	FloConsumer *consumer;
 	FloChangeParser *parser;
 	FloSink    *sink;
+	FloSinkHost host;
+	FloTableFilter *tables;		/* of the option; NULL = all */
 	FloProgress *progress;
 	MemoryContext turn;			/* reset after each chunk */
 
@@ -80,6 +87,8 @@ typedef struct Worker
 	bool		in_transaction;
 	bool		skipping;		/* it was applied before, or is given up */
 	bool		given_up;		/* by flo.skip() */
+	List	   *marker;			/* of FloCopyKey *: of a marker that was just read */
+	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position */
 	FloTransaction txn;
 	StringInfoData fragment;	/* of a record split over chunks */
 	uint32		fragment_total; /* 0 = none */
@@ -92,6 +101,7 @@ typedef struct Worker
 	XLogRecPtr	batch_lsn;		/* last complete source transaction in it */
 	TimestampTz batch_time;
 	TimestampTz batch_oldest;	/* commit time of the first */
+	TimestampTz batch_opened;
 	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
 
 	/* committed, not known to be flushed */
@@ -146,15 +156,6 @@ own_database(void)
 	return name;
 }
 
-static void
-open_sink(Worker *w)
-{
-	const FloSinkOps *ops = flo_sink_ops(w->spec->sink);
-
-	if (ops == NULL)
-		flo_fail(ERRCODE_FEATURE_NOT_SUPPORTED, NULL, "this build of pg_flo has no such sink");
-	w->sink = ops->open(w->spec, &w->counters);
-}
 
 static bool
 same_text(const char *a, const char *b)
@@ -190,8 +191,11 @@ follow_configuration(Worker *w)
 	if (!flo_watch_changed())
 		return true;
 	w->spec = load_spec(w);
-	return w->spec != NULL && w->spec->owner == before->owner &&
-		same_options(&w->spec->options, &before->options);
+	if (w->spec == NULL || w->spec->owner != before->owner ||
+		!same_options(&w->spec->options, &before->options))
+		return false;
+	w->sink->ops->invalidate(w->sink);
+	return true;
 }
 
 /* --- settling: flush, acknowledge, report -------------------------------------------- */
@@ -224,6 +228,8 @@ report_to_bucket(Worker *w, bool wait)
 	strlcpy(report.generation, flo_progress_generation(w->progress), sizeof(report.generation));
 	report.lsn = w->origin_lsn;
 	report.seq = w->acked_seq;
+	report.copying = flo_progress_copying(w->progress);
+	report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
 	flo_stop_point("report.before");
@@ -291,15 +297,86 @@ settle(Worker *w, bool force)
 		report_to_bucket(w, false);
 }
 
+/* --- positions of sinks that write elsewhere ---------------------------------------------- */
+
+/* Synchronous: it may be told when this returns */
+static void
+record_position(Worker *w, XLogRecPtr position)
+{
+	MemoryContext old = CurrentMemoryContext;
+	const FloSinkOps *ops = w->sink->ops;
+
+	StartTransactionCommand();
+	flo_progress_commit_row(w->progress, position, ops->save ? ops->save(w->sink) : NULL);
+	MemoryContextSwitchTo(old);
+	w->unflushed_local = XactLastCommitEnd;
+}
+
+/* For the sink, in the middle of a batch: its state moves, the position does not */
+static void
+host_checkpoint(void *arg)
+{
+	Worker	   *w = arg;
+
+	record_position(w, flo_progress_position(w->progress));
+	w->unflushed_local = InvalidXLogRecPtr;
+}
+
+/*
+ * For the sink, while it waits.  The connection to the broker wants to be
+ * served, or it is lost, and a new configuration may be what ends the wait:
+ * the launcher starts this worker again with it.
+ */
+static void
+host_serve(void *arg)
+{
+	Worker	   *w = arg;
+
+	flo_check_interrupts();
+	flo_bus_pump(w->bus);
+	take_updates(w);
+	show_state(w);
+	if (!follow_configuration(w))
+		proc_exit(0);
+}
+
+static void
+open_sink(Worker *w)
+{
+	const FloSinkOps *ops = flo_sink_ops(w->spec->sink);
+
+	w->host.arg = w;
+	w->host.serve = host_serve;
+	w->host.checkpoint = host_checkpoint;
+	w->sink = ops->open(w->spec, &w->counters, flo_progress_sink_state(w->progress), &w->host);
+	if (ops->save != NULL)
+		host_checkpoint(w);
+}
+
 /* --- the batch ------------------------------------------------------------------------- */
+
+/*
+ * Is the batch large enough?  For a sink that writes elsewhere a commit is
+ * one wait for the disk or two, so time counts as well as rows.
+ */
+static bool
+batch_is_full(Worker *w)
+{
+	if (w->batch_changes >= w->spec->options.batch_size)
+		return true;
+	return !w->sink->ops->transactional &&
+		TimestampDifferenceExceeds(w->batch_opened, GetCurrentTimestamp(), SETTLE_INTERVAL);
+}
 
 static void
 open_batch(Worker *w)
 {
 	MemoryContext old = CurrentMemoryContext;
 
-	StartTransactionCommand();
+	if (w->sink->ops->transactional)
+		StartTransactionCommand();
 	w->sink->ops->begin(w->sink);
+	w->batch_opened = GetCurrentTimestamp();
 	w->batch_open = true;
 	w->batch_changes = 0;
 	w->batch_transactions = 0;
@@ -321,10 +398,14 @@ commit_batch(Worker *w, uint64 done_seq)
 	 */
 	flo_trail_clear();
 	flo_trail.commit_lsn = w->batch_final;
+	flo_trail.operation = "COMMIT";
 	flo_errors_are_final = final && w->batch_transactions == 1;
 	w->sink->ops->finish(w->sink);
 	flo_stop_point("commit.before");
-	w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
+	if (w->sink->ops->transactional)
+		w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
+	else
+		record_position(w, w->batch_lsn);
 	flo_stop_point("commit.after");
 	MemoryContextSwitchTo(old);
 	w->unflushed_seq = done_seq;
@@ -352,7 +433,8 @@ drop_half(Worker *w)
 		return;
 	Assert(XLogRecPtrIsInvalid(w->batch_lsn));
 	w->sink->ops->abort(w->sink);
-	AbortCurrentTransaction();
+	if (w->sink->ops->transactional)
+		AbortCurrentTransaction();
 	MemoryContextSwitchTo(old);
 	w->batch_open = false;
 	w->batch_oldest = 0;
@@ -399,7 +481,13 @@ give_up(Worker *w, const FloChange *commit, const FloChunk *chunk)
 		commit_batch(w, chunk->seq - 1);
 	StartTransactionCommand();
 	flo_progress_clear_skip(w->progress);
-	w->unflushed_local = flo_progress_commit(w->progress, commit->end_lsn, commit->commit_time);
+	if (w->sink->ops->transactional)
+		w->unflushed_local = flo_progress_commit(w->progress, commit->end_lsn, commit->commit_time);
+	else
+	{
+		CommitTransactionCommand();
+		record_position(w, commit->end_lsn);
+	}
 	MemoryContextSwitchTo(old);
 	w->unflushed_seq = Max(w->unflushed_seq, chunk->seq - 1);
 	w->position = commit->end_lsn;
@@ -415,15 +503,56 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 		give_up(w, commit, chunk);
 	if (w->skipping)
 		return;
-	w->batch_final = w->txn.final_lsn;
 	w->batch_transactions++;
 	w->batch_lsn = commit->end_lsn;
+	w->batch_final = w->txn.final_lsn;
 	w->batch_time = commit->commit_time;
 	w->position = commit->end_lsn;
 	w->counters.transactions++;
 	flo_trail_clear();
-	if (w->batch_changes >= w->spec->options.batch_size)
+	if (batch_is_full(w))
 		commit_batch(w, chunk->seq - 1);
+}
+
+/*
+ * Is a change in the copy of its table already?  Tables that were copied again
+ * after a crash of the source have a snapshot later than the stream's start.
+ */
+static bool
+is_copied(Worker *w, const FloRelation *relation)
+{
+	ListCell   *cell;
+
+	foreach(cell, w->copied)
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->relation == relation->id)
+			return w->txn.final_lsn < table->lsn;
+	}
+	return false;
+}
+
+/* Leave out what the copy has already */
+static void
+apply_uncopied(Worker *w, const FloChange *change)
+{
+	FloChange	rest = *change;
+	int			n = 0;
+
+	if (change->op != FLO_OP_TRUNCATE)
+	{
+		if (!is_copied(w, change->relation))
+			w->sink->ops->change(w->sink, &w->txn, change);
+		return;
+	}
+	rest.relations = palloc(sizeof(FloRelation *) * Max(change->nrelations, 1));
+	for (int i = 0; i < change->nrelations; i++)
+		if (!is_copied(w, change->relations[i]))
+			rest.relations[n++] = change->relations[i];
+	rest.nrelations = n;
+	if (n > 0)
+		w->sink->ops->change(w->sink, &w->txn, &rest);
 }
 
 static void
@@ -453,9 +582,18 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 						 errmsg("a change stands outside a transaction in message " UINT64_FORMAT " of stream \"%s\"",
 								chunk->seq, w->stream)));
 			w->txn.ordinal++;
+			change = flo_table_filter(w->tables, change);
+			if (change == NULL)
+			{
+				w->counters.filtered++;
+				break;
+			}
 			w->batch_changes++;
 			flo_stop_point("apply.before");
-			w->sink->ops->change(w->sink, &w->txn, change);
+			if (w->copied == NIL)
+				w->sink->ops->change(w->sink, &w->txn, change);
+			else
+				apply_uncopied(w, change);
 			flo_stop_point("apply.after");
 			break;
 		case FLO_OP_ORIGIN:
@@ -580,6 +718,24 @@ follow_generation(Worker *w, const FloChunkHeader *header)
 	return true;
 }
 
+static void
+read_marker(Worker *w, const FloChunk *chunk)
+{
+	FloChunkReader reader;
+	FloCopyKey	key;
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
+
+	flo_chunk_read(&reader, chunk->data, chunk->len);
+	while (flo_chunk_next_copy_key(&reader, &key))
+	{
+		FloCopyKey *copy = palloc(sizeof(FloCopyKey));
+
+		*copy = key;
+		w->marker = lappend(w->marker, copy);
+	}
+	MemoryContextSwitchTo(old);
+}
+
 /* False when the chunk does not link: the place has to be found anew */
 static bool
 process_chunk(Worker *w, FloChunk *chunk)
@@ -594,12 +750,13 @@ process_chunk(Worker *w, FloChunk *chunk)
 	if (header->encoding != w->encoding)
 	{
 		w->encoding = header->encoding;
-		flo_change_set_encoding(w->parser, w->encoding);
-		SetConfigOption("client_encoding", pg_encoding_to_char(w->encoding),
-						PGC_SUSET, PGC_S_OVERRIDE);
+		flo_follow_encoding(w->parser, w->encoding);
 	}
 	old = MemoryContextSwitchTo(w->turn);
-	process_records(w, chunk);
+	if (header->flags & FLO_CHUNK_MARKER)
+		read_marker(w, chunk);
+	else
+		process_records(w, chunk);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->turn);
 
@@ -650,8 +807,13 @@ advance_when_idle(Worker *w)
 		!TimestampDifferenceExceeds(w->advanced, now, IDLE_ADVANCE_INTERVAL))
 		return;
 	w->advanced = now;
-	StartTransactionCommand();
-	w->unflushed_local = flo_progress_commit(w->progress, w->position, now);
+	if (w->sink->ops->transactional)
+	{
+		StartTransactionCommand();
+		w->unflushed_local = flo_progress_commit(w->progress, w->position, now);
+	}
+	else
+		record_position(w, w->position);
 	w->unflushed_seq = w->acked_seq;
 	settle(w, true);
 }
@@ -667,6 +829,7 @@ begin_following(Worker *w)
 {
 	FloChunkHeader header;
 	XLogRecPtr	start;
+	bool		copying;
 
 	if (flo_bucket_get(w->bus, w->bucket, flo_report_key(w->consumer_name)) != NULL)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -678,6 +841,7 @@ begin_following(Worker *w)
 		flo_bus_wait(w->bus, 1000);
 	}
 	start = header.generation_start;
+	copying = (header.flags & FLO_CHUNK_COPIED) && w->spec->options.start == FLO_START_COPY;
 	if (w->spec->options.start == FLO_START_EARLIEST)
 		start = Max(start, header.from);
 	if (w->spec->options.start == FLO_START_LATEST && flo_consumer_newest(w->consumer, &header))
@@ -687,7 +851,119 @@ begin_following(Worker *w)
 				 "Other workers have consumed it already; create the worker with start => latest, or start over with flo.resync() at the source.",
 				 "history purged: the stream begins after %X/%X, the group at %X/%X",
 				 LSN_FORMAT_ARGS(header.from), LSN_FORMAT_ARGS(start));
-	flo_progress_begin(w->progress, &header, start);
+	flo_progress_begin(w->progress, &header, start, copying);
+}
+
+static void
+keep_registered(void *arg)
+{
+	report_to_bucket(arg, false);
+}
+
+/* Tables whose snapshot is later than where the stream is now */
+static void
+remember_copied(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ListCell   *cell;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(old);
+	w->copied = NIL;
+	foreach(cell, flo_copied_tables(w->group, w->worker))
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->lsn > w->position)
+			w->copied = lappend(w->copied, table);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
+/* The copy that the generation begins with */
+static void
+take_copy(Worker *w)
+{
+	if (flo_progress_copying(w->progress))
+	{
+		report_to_bucket(w, true);
+		flo_loader_receive(w->bus, w->spec, w->consumer_name,
+						   flo_progress_generation(w->progress), NIL, keep_registered, w);
+		flo_progress_copied(w->progress);
+		report_to_bucket(w, true);
+	}
+	remember_copied(w);
+}
+
+/*
+ * A marker: from here on the stream needs tables that are copied just now.
+ * A worker that begins again finds the marker again, and its tables in: false
+ * then, since no time was spent away from the stream.
+ */
+static bool
+take_marked_copy(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+	List	   *keys = w->marker;
+	uint32		attempt = ((FloCopyKey *) linitial(keys))->attempt;
+	ListCell   *cell;
+
+	w->marker = NIL;
+	if (attempt <= flo_progress_copy_attempt(w->progress))
+		return false;
+	if (!w->sink->ops->transactional)
+	{
+		/* events of a table's rows as they stood when it was added are not asked for */
+		flo_progress_set_copy_attempt(w->progress, attempt);
+		report_to_bucket(w, true);
+		return false;
+	}
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(cell, keys)
+	{
+		FloCopyKey *key = lfirst(cell);
+
+		if (key->rows > 0)
+			flo_copied_expect_again(w->group, w->worker, key->relation);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	flo_loader_receive(w->bus, w->spec, w->consumer_name, flo_progress_generation(w->progress),
+					   keys, keep_registered, w);
+	flo_progress_set_copy_attempt(w->progress, attempt);
+	report_to_bucket(w, true);
+	remember_copied(w);
+	return true;
+}
+
+/* Does the generation end with its copy? */
+static bool
+copy_only(Worker *w)
+{
+	FloChunkHeader header;
+
+	return flo_consumer_first(w->consumer, &header) && (header.flags & FLO_CHUNK_COPY_ONLY);
+}
+
+/* Mode copy: there is nothing to follow */
+static void
+rest(Worker *w)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+	flo_store_stop_member(w->group, w->worker);
+	PopActiveSnapshot();
+	(void) flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->wanted = false;
+	LWLockRelease(flo_shared->lock);
+	show_state(w);
 }
 
 /*
@@ -700,8 +976,13 @@ keep_position(Worker *w)
 {
 	if (w->position > flo_progress_position(w->progress))
 	{
-		StartTransactionCommand();
-		w->unflushed_local = flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
+		if (w->sink->ops->transactional)
+		{
+			StartTransactionCommand();
+			w->unflushed_local = flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
+		}
+		else
+			record_position(w, w->position);
 	}
 	settle(w, true);
 	report_to_bucket(w, true);
@@ -769,6 +1050,12 @@ loop(Worker *w)
 				if (!w->in_transaction)
 					done_seq = chunk.seq;
 				settle(w, false);
+				if (w->marker != NIL)
+				{
+					run_dry(w, done_seq);
+					if (take_marked_copy(w))
+						attach(w, done_seq);
+				}
 				flo_bus_pump(w->bus);
 				continue;
 			}
@@ -781,6 +1068,8 @@ loop(Worker *w)
 		}
 		run_dry(w, done_seq);
 		advance_when_idle(w);
+		if (!w->in_transaction && w->sink->ops->idle != NULL)
+			w->sink->ops->idle(w->sink);
 		if (!w->in_transaction && !follow_configuration(w))
 			return;
 		if (TimestampDifferenceExceeds(w->heard, GetCurrentTimestamp(), Max(flo_heartbeat_interval, 1000)))
@@ -820,8 +1109,9 @@ flo_worker_run(void)
 		return;
 	flo_errors_are_final = w->spec->options.on_error == FLO_ON_ERROR_STOP;
 	w->database = own_database();
-	open_sink(w);
-	w->progress = flo_progress_open(w->group, w->worker);
+	w->progress = flo_progress_open(w->group, w->worker, w->spec->sink != FLO_SINK_POSTGRES);
+	if (w->spec->options.tables != NULL)
+		w->tables = flo_table_filter_create(CurrentMemoryContext, w->spec->options.tables);
 	w->bus = flo_bus_await(psprintf("pg_flo worker %s %s", w->group, w->worker));
 	w->consumer = flo_consumer_open(w->bus, w->stream, w->consumer_name);
 	if (!flo_progress_known(w->progress))
@@ -829,6 +1119,13 @@ flo_worker_run(void)
 	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
 	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
 	flo_bus_watch(w->bus, psprintf("$KV.%s.source", w->bucket));
+	take_copy(w);
+	open_sink(w);
+	if (copy_only(w))
+	{
+		rest(w);
+		return;
+	}
 	attach(w, last_seq_reported(w));
 	loop(w);
 }

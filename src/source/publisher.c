@@ -58,6 +58,13 @@ typedef struct RelationEntry
 	uint64		chunk;			/* number of the last chunk that holds the description */
 	char	   *block;			/* length-prefixed records: its types, then itself */
 	int			len;
+	uint64		age;			/* larger is newer */
+
+	/* what a transaction's own description replaced while it is replayed */
+	bool		replaced;
+	char	   *before;			/* NULL: there was none */
+	int			before_len;
+	uint64		before_age;
 } RelationEntry;
 
 struct FloPublisher
@@ -72,6 +79,7 @@ struct FloPublisher
 
 	/* the chunk being packed */
 	StringInfoData chunk;
+	uint16		flags;			/* in every chunk of the session */
 	FloChunkHeader header;		/* of that chunk; upto, position and flags as far as known */
 	TimestampTz oldest;			/* commit time of its first transaction */
 
@@ -92,6 +100,9 @@ struct FloPublisher
 	HTAB	   *relations;
 	StringInfoData types;		/* type records waiting for their relation */
 	RelationEntry *last_relation;	/* of the change before */
+	uint64		age;			/* of the newest description */
+	uint64		replayed_age;	/* of the one being replayed; 0: none is */
+	bool		any_replaced;
 
 	FloCounters counters;
 };
@@ -189,7 +200,7 @@ start_chunk(FloPublisher *pub)
 	flo_chunk_reset(&pub->chunk);
 	pub->header.number++;
 	pub->header.from = pub->upto;
-	pub->header.flags = pub->in_transaction ? FLO_CHUNK_STARTS_INSIDE : 0;
+	pub->header.flags = pub->flags | (pub->in_transaction ? FLO_CHUNK_STARTS_INSIDE : 0);
 	pub->header.txn_number = pub->in_transaction ? pub->txn_number : pub->header.number;
 	pub->oldest = pub->in_transaction ? pub->txn_time : 0;
 }
@@ -277,14 +288,69 @@ remember_relation(FloPublisher *pub, const char *data, uint32 len)
 	bool		found;
 	RelationEntry *entry = hash_search(pub->relations, &id, HASH_ENTER, &found);
 
-	if (found)
+	if (!found)
+		memset((char *) entry + sizeof(id), 0, sizeof(RelationEntry) - sizeof(id));
+	if (pub->replayed_age != 0 && !entry->replaced)
+	{
+		entry->replaced = pub->any_replaced = true;
+		entry->before = entry->block;
+		entry->before_len = entry->len;
+		entry->before_age = entry->age;
+	}
+	else if (entry->block != NULL)
 		pfree(entry->block);
+	entry->age = pub->replayed_age != 0 ? pub->replayed_age : ++pub->age;
 	flo_chunk_append(&pub->types, data, len);
 	entry->block = MemoryContextAlloc(pub->context, pub->types.len);
 	memcpy(entry->block, pub->types.data, pub->types.len);
 	entry->len = pub->types.len;
 	entry->chunk = 0;
 	resetStringInfo(&pub->types);
+}
+
+uint64
+flo_publisher_next_age(FloPublisher *pub)
+{
+	return ++pub->age;
+}
+
+void
+flo_publisher_replay(FloPublisher *pub, uint64 age, const char *data, uint32 len)
+{
+	pub->replayed_age = age;
+	flo_publisher_append(pub, data, len);
+	pub->replayed_age = 0;
+}
+
+void
+flo_publisher_end_replay(FloPublisher *pub)
+{
+	HASH_SEQ_STATUS scan;
+	RelationEntry *entry;
+
+	if (!pub->any_replaced)
+		return;
+	pub->any_replaced = false;
+	hash_seq_init(&scan, pub->relations);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (!entry->replaced)
+			continue;
+		entry->replaced = false;
+		if (entry->before == NULL)
+			continue;
+		if (entry->before_age > entry->age)
+		{
+			pfree(entry->block);
+			entry->block = entry->before;
+			entry->len = entry->before_len;
+			entry->age = entry->before_age;
+			entry->chunk = 0;
+		}
+		else
+			pfree(entry->before);
+		entry->before = NULL;
+	}
 }
 
 static RelationEntry *
@@ -455,6 +521,7 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 
 	pub->header = *identity;
 	pub->header.encoding = (uint16) GetDatabaseEncoding();
+	pub->flags = session->flags;
 	pub->header.epoch = session->epoch;
 	pub->header.number = 0;
 	pub->upto = session->from;
@@ -493,10 +560,29 @@ void
 flo_publisher_heartbeat(FloPublisher *pub, XLogRecPtr position)
 {
 	Assert(flo_publisher_idle(pub));
-	pub->header.flags = FLO_CHUNK_HEARTBEAT;
+	pub->header.flags = pub->flags | FLO_CHUNK_HEARTBEAT;
 	pub->header.commit_time = GetCurrentTimestamp();
 	pub->position = Max(pub->position, position);
 	send_chunk(pub);
+}
+
+void
+flo_publisher_marker(FloPublisher *pub, List *keys)
+{
+	ListCell   *cell;
+
+	Assert(!pub->in_transaction && chunk_is_empty(pub));
+	wait_for_room(pub);
+	pub->header.flags = pub->flags | FLO_CHUNK_MARKER;
+	pub->header.commit_time = GetCurrentTimestamp();
+	foreach(cell, keys)
+		flo_chunk_append_copy_key(&pub->chunk, lfirst(cell));
+	send_chunk(pub);
+	while (in_flight(pub) > 0)
+	{
+		flo_bus_wait(pub->bus, 1000);
+		flo_publisher_pump(pub);
+	}
 }
 
 TimestampTz

@@ -8,6 +8,7 @@
 
 #include "bus/bus.h"
 #include "monitor/shstate.h"
+#include "nodes/pg_list.h"
 #include "wire/chunk.h"
 
 typedef struct FloPublisher FloPublisher;
@@ -15,6 +16,8 @@ typedef struct FloPublisher FloPublisher;
 /* A publishing session, as session.c found it */
 typedef struct FloSession
 {
+	uint16		flags;			/* in every chunk: what the generation begins with */
+
 	XLogRecPtr	start;			/* decode what commits after this */
 	XLogRecPtr	from;			/* "from" of the session's first chunk */
 	uint64		epoch;
@@ -42,6 +45,16 @@ extern FloPublisher *flo_publisher_open(FloBus *bus, const char *subject,
  */
 extern void flo_publisher_append(void *publisher, const char *data, uint32 len);
 
+/*
+ * Descriptions of tables kept with a transaction in progress hold for its
+ * changes only, if a newer one has come since.  A description gets its age when
+ * it is read from the plugin; it is appended by flo_publisher_replay(), and
+ * what it replaced comes back with flo_publisher_end_replay() if it is newer.
+ */
+extern uint64 flo_publisher_next_age(FloPublisher *publisher);
+extern void flo_publisher_replay(FloPublisher *publisher, uint64 age, const char *data, uint32 len);
+extern void flo_publisher_end_replay(FloPublisher *publisher);
+
 /* Take the broker's answers that have arrived; throws as above */
 extern void flo_publisher_pump(FloPublisher *publisher);
 
@@ -56,6 +69,12 @@ extern bool flo_publisher_idle(FloPublisher *publisher);
 
 /* Everything that commits at or below "position" has been published: say so */
 extern void flo_publisher_heartbeat(FloPublisher *publisher, XLogRecPtr position);
+
+/*
+ * Publish a marker: at this point of the stream the tables in the keys (a List
+ * of FloCopyKey *) are copied anew.  Returns when the broker has it.
+ */
+extern void flo_publisher_marker(FloPublisher *publisher, List *keys);
 
 /* Commit time of the oldest transaction not acknowledged, 0 when none */
 extern TimestampTz flo_publisher_oldest(FloPublisher *publisher);

@@ -24,11 +24,13 @@
 #include "core/stop.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
+#include "source/copy_control.h"
 #include "source/decoder.h"
 #include "source/publisher.h"
 #include "source/replicator.h"
 #include "source/session.h"
 #include "source/settle.h"
+#include "source/spool.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -48,12 +50,14 @@
 
 /* Longest wait for workers to report after the stream has lost something, ms */
 #define REPORTS_TIMEOUT 5000
+/* ms between two looks whether an idle slot holds old WAL */
+#define NUDGE_INTERVAL 15000
 
 /* A stream with less room than this is full */
 #define SPACE_NEEDED ((int64) 1024 * 1024)
 
-/* Memory for one transaction before it spills to disk, see doc/internals */
-#define DECODING_WORK_MEM "24MB"
+/* Memory for decoding before the largest transaction goes to spool.c; more is slower */
+#define DECODING_WORK_MEM "8MB"
 
 typedef struct Replicator
 {
@@ -73,8 +77,10 @@ typedef struct Replicator
 	FloBus	   *bus;
 	FloDecoder *decoder;
 	FloPublisher *publisher;
+	FloSpool   *spool;
 	FloSettle  *settle;
 	FloSession	session;
+	int			npublications;
 
 	/* progress */
 	XLogRecPtr	published;		/* position of the newest acknowledged chunk */
@@ -85,6 +91,9 @@ typedef struct Replicator
 	TimestampTz housekeeping;
 	TimestampTz slot_saved;
 	XLogRecPtr	slot_saved_lsn;
+	TimestampTz nudged;
+
+	FloCopyControl copy;
 } Replicator;
 
 /* --- before the loop --------------------------------------------------------------- */
@@ -189,19 +198,36 @@ static FloGeneration *
 begin_generation(Replicator *rep)
 {
 	FloGeneration *generation = palloc0(sizeof(FloGeneration));
+	char	   *snapshot;
 	FloStreamInfo info;
 	FloStreamEnd end;
 
 	if (flo_stream_info(rep->bus, rep->stream, &info))
 	{
 		flo_session_read_end(rep->bus, rep->stream, &info, &end);
-		if (end.found)
+		if (end.found || info.messages > 0)
 			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					 "Remove it with flo.drop_replicator(..., purge_stream => true) where it is no longer needed, or use another group name.",
-					 "stream \"%s\" is owned by another source (system " UINT64_FORMAT ") or by an earlier group of this name",
-					 rep->stream, end.newest.system_identifier);
+					 "stream \"%s\" is owned by another source (%s) or by an earlier group of this name",
+					 rep->stream, end.found ? psprintf("system " UINT64_FORMAT, end.newest.system_identifier) :
+					 "its messages are not pg_flo's");
 	}
-	make_slot(rep, generation);
+	flo_slot_drop(rep->slot);
+	new_uuid(&generation->id);
+	rep->copy.generation = generation;
+	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
+	if (rep->spec->mode == FLO_MODE_STREAM)
+		generation->start = flo_slot_create(rep->slot);
+	else
+	{
+		flo_stream_delete(rep->bus, flo_name_copy_stream(rep->group));
+		flo_bucket_create(rep->bus, rep->bucket, flo_stream_replicas);
+		generation->start = flo_slot_create_with_snapshot(rep->slot,
+														  rep->spec->mode == FLO_MODE_COPY_AND_STREAM,
+														  &snapshot);
+		flo_copy_begin(&rep->copy, snapshot);
+	}
+	save_generation(rep->group, generation, false);
 	return generation;
 }
 
@@ -538,7 +564,9 @@ report(Replicator *rep)
 	FloPositions positions = {0};
 	FloCounters counters;
 
-	positions.received = Max(flo_decoder_position(rep->decoder), rep->session.start);
+	positions.received = rep->session.start;
+	if (rep->decoder != NULL)
+		positions.received = Max(positions.received, flo_decoder_position(rep->decoder));
 	positions.durable = rep->published;
 	positions.known = rep->published;
 	positions.oldest_pending = flo_publisher_oldest(rep->publisher);
@@ -583,6 +611,11 @@ release_wal(Replicator *rep, TimestampTz now)
 		rep->slot_saved = now;
 		rep->slot_saved_lsn = lsn;
 	}
+	if (TimestampDifferenceExceeds(rep->nudged, now, NUDGE_INTERVAL))
+	{
+		rep->nudged = now;
+		flo_decoder_nudge(rep->decoder);
+	}
 }
 
 /* Now and then; "inside" a transaction's callbacks only what is allowed there */
@@ -598,8 +631,12 @@ housekeep(Replicator *rep, bool inside)
 	purge(rep);
 	show_position(rep);
 	report(rep);
-	if (!inside)
-		release_wal(rep, now);
+	if (inside)
+		return;
+	release_wal(rep, now);
+	flo_copy_record(&rep->copy);
+	flo_copy_check(&rep->copy);
+	flo_copy_show();
 }
 
 /* Chunks are acknowledged: called while publishing, also inside a transaction */
@@ -620,16 +657,21 @@ last_record(void *arg, XLogRecPtr *lsn, uint32 *crc)
 {
 	Replicator *rep = arg;
 
-	return flo_decoder_anchor(rep->decoder, lsn, crc);
+	*lsn = InvalidXLogRecPtr;
+	*crc = 0;
+	return rep->decoder != NULL && flo_decoder_anchor(rep->decoder, lsn, crc);
 }
 
 static void
-emit(void *arg, const char *data, uint32 len)
+emit(void *arg, TransactionId xid, const char *data, uint32 len)
 {
-	flo_publisher_append(((Replicator *) arg)->publisher, data, len);
+	flo_spool_message(((Replicator *) arg)->spool, xid, data, len);
 }
 
-/* Configuration changed: false when the group has no replicator any more */
+/*
+ * Configuration changed: false when the group has no replicator any more, or
+ * a process has to begin anew with it.
+ */
 static bool
 follow_configuration(Replicator *rep)
 {
@@ -640,6 +682,10 @@ follow_configuration(Replicator *rep)
 		return true;
 	if (!load_spec(rep))
 		return false;
+	if (list_length(publications(rep->group)) != rep->npublications)
+		return false;			/* the decoder has to be opened anew */
+	if (flo_copy_wanted(&rep->copy))
+		return false;			/* a snapshot can only be taken before decoding */
 	flo_decoder_set_origin(rep->decoder, rep->spec->options.origin);
 	config = stream_config(rep);
 	flo_stream_update(rep->bus, &config);
@@ -728,11 +774,61 @@ loop(Replicator *rep)
 	}
 }
 
+/*
+ * Mode copy: nothing is decoded.  A chunk tells the workers what there is, the
+ * leader does the rest; then the group rests, on both sides.
+ */
+static void
+wait_for_copy(Replicator *rep)
+{
+	while (flo_copy_phase() != FLO_COPY_DONE)
+	{
+		flo_copy_check(&rep->copy);
+		flo_publisher_pump(rep->publisher);
+		housekeep(rep, true);
+		flo_copy_record(&rep->copy);
+		flo_copy_show();
+		flo_bus_wait(rep->bus, 200);
+	}
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	flo_store_stop_member(rep->group, FLO_REPLICATOR_MEMBER);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->wanted = false;
+	LWLockRelease(flo_shared->lock);
+}
+
+/* One that goes on from now, by flo.resync(), does not */
+static bool
+begins_with_copy(Replicator *rep, const FloGeneration *generation)
+{
+	return rep->spec->mode != FLO_MODE_STREAM && !generation->has_follows;
+}
+
+static FloGeneration *
+find_generation(Replicator *rep)
+{
+	FloGeneration *generation = load_generation(rep->group);
+
+	if (generation == NULL)
+		return begin_generation(rep);
+	if (generation->resync)
+		generation = renew_generation(rep, generation);
+	rep->copy.generation = generation;
+	if (begins_with_copy(rep, generation))
+		flo_copy_resume(&rep->copy);
+	return generation;
+}
+
 void
 flo_replicator_run(void)
 {
 	Replicator *rep = palloc0(sizeof(Replicator));
 	FloGeneration *generation;
+	List	   *names;
+	bool		decodes;
 
 	rep->spec_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration",
 											  ALLOCSET_SMALL_SIZES);
@@ -741,15 +837,17 @@ flo_replicator_run(void)
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
 	rep->bucket = flo_name_bucket(rep->group);
 	SetConfigOption("logical_decoding_work_mem", DECODING_WORK_MEM, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 
 	if (!load_spec(rep))
 		return;
+	decodes = rep->spec->mode != FLO_MODE_COPY;
 	rep->bus = flo_bus_await(psprintf("pg_flo replicator %s", rep->group));
-	generation = load_generation(rep->group);
-	if (generation == NULL)
-		generation = begin_generation(rep);
-	else if (generation->resync)
-		generation = renew_generation(rep, generation);
+	rep->copy.group = rep->group;
+	rep->copy.slot = rep->slot;
+	rep->copy.bucket = rep->bucket;
+	rep->copy.bus = rep->bus;
+	generation = find_generation(rep);
 	rep->generation = generation;
 	rep->recorded_epoch = generation->epoch;
 	rep->identity.system_identifier = GetSystemIdentifier();
@@ -757,14 +855,25 @@ flo_replicator_run(void)
 	rep->identity.generation = generation->id;
 	rep->identity.generation_start = generation->start;
 	rep->settle = flo_settle_create(&generation->id);
-	begin_session(rep, check_slot(rep));
+	begin_session(rep, decodes ? check_slot(rep) : generation->start);
+	if (begins_with_copy(rep, generation))
+		rep->session.flags = FLO_CHUNK_COPIED | (decodes ? 0 : FLO_CHUNK_COPY_ONLY);
 
-	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, publications(rep->group),
-									rep->spec->options.origin, emit, rep);
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
 										&rep->session, chunk_acknowledged, last_record, rep);
-	flo_shstate_register_replicator();
-	flo_state_set(FLO_STATE_STREAMING, NULL);
+	rep->spool = flo_spool_create(rep->publisher);
 	flo_publisher_heartbeat(rep->publisher, rep->session.start);
+	if (!decodes)
+	{
+		wait_for_copy(rep);
+		return;
+	}
+	flo_copy_requested(&rep->copy, rep->publisher, &rep->spec->options);
+	names = publications(rep->group);
+	rep->npublications = list_length(names);
+	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,
+									rep->spec->options.origin, emit, rep);
+	flo_copy_show();
+	flo_shstate_register_replicator();
 	loop(rep);
 }

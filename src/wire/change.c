@@ -32,8 +32,6 @@
 
 /* Bits in the messages */
 #define FLO_COLUMN_IS_KEY		0x01
-#define FLO_TRUNCATE_CASCADE	0x01
-#define FLO_TRUNCATE_RESTART	0x02
 
 /* Fewest bytes an element takes: bounds counts before memory is taken */
 #define FLO_MIN_COLUMN_SIZE		10	/* flags, empty name, type, typmod */
@@ -60,11 +58,32 @@ typedef struct FloRelationEntry
 #define SH_DECLARE
 #include "lib/simplehash.h"
 
+/* A 'Y' message: the name of a type that is not built in */
+typedef struct FloTypeEntry
+{
+	Oid			oid;			/* hash key, in the source database */
+	char		status;			/* for simplehash */
+	char	   *schema;
+	char	   *name;
+} FloTypeEntry;
+
+#define SH_PREFIX flo_types
+#define SH_ELEMENT_TYPE FloTypeEntry
+#define SH_KEY_TYPE Oid
+#define SH_KEY oid
+#define SH_HASH_KEY(tb, key) murmurhash32(key)
+#define SH_EQUAL(tb, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DEFINE
+#define SH_DECLARE
+#include "lib/simplehash.h"
+
 struct FloChangeParser
 {
 	MemoryContext context;
 	int			encoding;
 	flo_relations_hash *relations;
+	flo_types_hash *types;
 	const FloRelation *last;	/* the relation of the change before */
 
 	/* the result, and the room behind its arrays */
@@ -173,6 +192,7 @@ flo_change_parser_create(MemoryContext context)
 	parser->context = context;
 	parser->encoding = GetDatabaseEncoding();
 	parser->relations = flo_relations_create(context, 64, NULL);
+	parser->types = flo_types_create(context, 16, NULL);
 	return parser;
 }
 
@@ -194,6 +214,44 @@ take_name(FloChangeParser *parser, FloCursor *cursor)
 	char	   *name = pg_any_to_server(raw, strlen(raw), parser->encoding);
 
 	return (name == raw) ? pstrdup(raw) : name;
+}
+
+/* A type was named before the relation that uses it, if at all */
+static void
+name_type(FloChangeParser *parser, FloColumn *column)
+{
+	FloTypeEntry *entry = flo_types_lookup(parser->types, column->type);
+
+	column->type_schema = entry ? pstrdup(entry->schema) : NULL;
+	column->type_name = entry ? pstrdup(entry->name) : NULL;
+}
+
+static void
+keep_name(FloChangeParser *parser, char **kept, const char *name)
+{
+	if (*kept != NULL && strcmp(*kept, name) == 0)
+		return;
+	if (*kept != NULL)
+		pfree(*kept);
+	*kept = MemoryContextStrdup(parser->context, name);
+}
+
+static void
+parse_type(FloChangeParser *parser, FloCursor *cursor)
+{
+	Oid			oid = take_uint32(cursor);
+	char	   *schema = take_name(parser, cursor);
+	char	   *name = take_name(parser, cursor);
+	bool		found;
+	FloTypeEntry *entry = flo_types_insert(parser->types, oid, &found);
+
+	if (!found)
+		entry->schema = entry->name = NULL;
+	/* the protocol's way to say pg_catalog */
+	keep_name(parser, &entry->schema, schema[0] == '\0' ? "pg_catalog" : schema);
+	keep_name(parser, &entry->name, name);
+	pfree(schema);
+	pfree(name);
 }
 
 /* Read what is described behind the OID, in the current memory context */
@@ -223,6 +281,7 @@ read_relation(FloChangeParser *parser, FloCursor *cursor, FloRelation *relation)
 		column->name = take_name(parser, cursor);
 		column->type = take_uint32(cursor);
 		column->typmod = (int32) take_uint32(cursor);
+		name_type(parser, column);
 	}
 	take_end(cursor);
 }
@@ -417,6 +476,17 @@ parse_truncate(FloChangeParser *parser, FloCursor *cursor)
 	change->nrelations = count;
 	for (uint32 i = 0; i < count; i++)
 		change->relations[i] = find_relation(parser, take_uint32(cursor));
+
+	/* A partition alone, behind the root it belongs to */
+	change->partition_of = NULL;
+	if (flags & FLO_TRUNCATE_PARTITION)
+	{
+		if (count != 2)
+			malformed(cursor, "it is not about one partition");
+		change->partition_of = change->relations[0];
+		change->relations[0] = change->relations[1];
+		change->nrelations = 1;
+	}
 }
 
 static void
@@ -487,13 +557,7 @@ flo_change_parse(FloChangeParser *parser, char *data, uint32 len)
 			return change;
 		case FLO_OP_TYPE:
 
-			/*
-			 * Values of user types come as text and are read as the
-			 * destination column's type, so types need not be remembered.
-			 */
-			(void) take_uint32(&cursor);
-			(void) take_string(&cursor);
-			(void) take_string(&cursor);
+			parse_type(parser, &cursor);
 			break;
 		case FLO_OP_ORIGIN:
 			(void) take_uint64(&cursor);

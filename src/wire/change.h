@@ -53,6 +53,8 @@ typedef struct FloColumn
 	Oid			type;			/* OID in the source database */
 	int32		typmod;
 	bool		is_key;			/* part of the replica identity */
+	char	   *type_schema;	/* of a type that is not built in, else NULL */
+	char	   *type_name;
 } FloColumn;
 
 /* A source table as an 'R' message describes it */
@@ -89,12 +91,18 @@ typedef struct FloChange
 	const FloRelation **relations;
 	bool		cascade;
 	bool		restart_identity;
+	const FloRelation *partition_of;	/* the root, when one of its partitions was truncated alone */
 
 	/* MESSAGE (logical decoding message) */
 	const char *prefix;
 	const char *content;
 	uint32		content_len;
 } FloChange;
+
+/* Flags of a TRUNCATE message; the last is pg_flo's own, see README.md */
+#define FLO_TRUNCATE_CASCADE	0x01
+#define FLO_TRUNCATE_RESTART	0x02
+#define FLO_TRUNCATE_PARTITION	0x40
 
 typedef struct FloChangeParser FloChangeParser;
 

@@ -19,6 +19,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
+#include "worker/admin.h"
 #include "worker/agent.h"
 
 /* A worker that has reported within this time is taken for alive, ms */
@@ -154,8 +155,8 @@ flo_stream_status(PG_FUNCTION_ARGS)
 /* --- drop_consumer() --------------------------------------------------------------- */
 
 /* 42501 unless the current user has the rights of an owner of the group's members */
-static void
-require_any_member(const char *group)
+void
+flo_admin_require_any_member(const char *group)
 {
 	ListCell   *cell;
 
@@ -215,7 +216,7 @@ flo_drop_consumer(PG_FUNCTION_ARGS)
 	int64		last_seen;
 	char	   *worker;
 
-	require_any_member(group);
+	flo_admin_require_any_member(group);
 	if (!is_consumer_name(consumer))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

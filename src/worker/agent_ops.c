@@ -17,6 +17,7 @@
 #include "utils/uuid.h"
 #include "wire/chunk.h"
 #include "worker/agent.h"
+#include "worker/peek_op.h"
 
 /* A server that takes less in one message is of no use; chunks are up to 256 KB */
 #define SMALLEST_PAYLOAD 65536
@@ -457,6 +458,7 @@ flo_agent_operation(const char *name)
 		{"forget_consumer", forget_consumer},
 		{"delete_streams", delete_streams},
 		{"check", check},
+		{"peek", flo_peek_operation},
 	};
 
 	for (int i = 0; i < lengthof(operations); i++)

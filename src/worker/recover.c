@@ -91,11 +91,25 @@ flo_resync(PG_FUNCTION_ARGS)
 	group = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
 	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
-	if (!PG_ARGISNULL(1) || PG_GETARG_BOOL(2))
+	if (!PG_ARGISNULL(1) && PG_GETARG_BOOL(2))
+	{
+		flo_conf_resync_table(fcinfo);
+		PG_RETURN_VOID();
+	}
+	if (!PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("one table alone cannot go on from now"),
+				 errhint("Leave out copy => false to copy it afresh.")));
+	if (PG_GETARG_BOOL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a fresh copy is not supported yet"),
-				 errhint("With copy => false and no table the group goes on from now.")));
+				 errmsg("a fresh copy of a whole group is not supported yet"),
+				 errhint("Name a table, or go on from now with copy => false.")));
+	if (flo_store_replicator(group)->mode == FLO_MODE_COPY)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("group \"%s\" does not stream", group)));
 	replicator.group = group;
 	replicator.member = FLO_REPLICATOR_MEMBER;
 	replicator.is_replicator = true;
