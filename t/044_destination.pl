@@ -36,7 +36,8 @@ sub fault
 			  . ($pattern =~ s/'/''/gr) . "')", "$name: $pattern"), "$name: last_error says what")
 	  or diag(status_of($dest, 'g', 'postgres', 'last_error'));
 	like(status_of($dest, 'g', 'postgres', 'last_error'), qr{transaction at [0-9A-F]+/[0-9A-F]+}, "$name: and at which LSN");
-	like(status_of($dest, 'g', 'postgres', 'detail'), qr/retry in \S+ s/, "$name: it will be tried again") if status_of($dest, 'g', 'postgres', 'state') eq 'backoff';
+	ok(wait_until($dest, 'postgres', q{SELECT EXISTS (SELECT FROM flo.status WHERE group_name = 'g' AND state = 'backoff' AND detail ~ 'retry in [0-9.]+ s')}, 'the next attempt'),
+		"$name: detail says when it will be tried again");
 	$other++;
 	$source->safe_psql('postgres', "INSERT INTO u VALUES ($other)");
 	wait_caught_up($source, $dest, 'h');
