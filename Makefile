@@ -20,6 +20,7 @@ OBJS = \
 	src/pg_flo.o \
 	src/core/settings.o \
 	src/core/names.o \
+	src/core/stop.o \
 	src/core/process.o \
 	src/core/loop.o \
 	src/core/trail.o \
@@ -102,7 +103,8 @@ OBJS = \
 	src/worker/admin.o \
 	src/worker/peek.o \
 	src/worker/peek_op.o \
-	src/worker/drop.o
+	src/worker/drop.o \
+	src/worker/recover.o
 
 BUS_OBJS = \
 	src/bus/bus_nats.o
@@ -199,6 +201,15 @@ setup:
 test:
 	@+.ci/test.sh $(TESTS)
 
+# the protocol, exhaustively
+model:
+	@doc/model/check.sh
+
+# random kills for a while: make torture SECONDS=600
+SECONDS = 60
+torture:
+	@+FLO_TEST_ENV="FLO_TORTURE_SECONDS=$(SECONDS) FLO_TORTURE_SEED=$(SEED)" .ci/test.sh 049_torture
+
 lint:
 	@+.ci/lint.sh
 
@@ -211,4 +222,4 @@ quickstart-stop:
 bench:
 	@+bench/run.sh
 
-.PHONY: all setup test lint quickstart quickstart-stop bench install-modules uninstall-modules regress-inputs
+.PHONY: all setup test torture model lint quickstart quickstart-stop bench install-modules uninstall-modules regress-inputs

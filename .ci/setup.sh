@@ -79,6 +79,7 @@ missing_packages()
 	if want lint; then
 		have_command clang || echo clang
 		have_command cppcheck || echo cppcheck
+		have_command spin || echo spin
 	fi
 }
 

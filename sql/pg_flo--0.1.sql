@@ -169,6 +169,9 @@ CREATE TABLE flo.generations (
 	generation uuid NOT NULL,
 	start_lsn pg_lsn NOT NULL,
 	epoch bigint NOT NULL DEFAULT 0,
+	follows uuid,
+	given_up pg_lsn,
+	resync bool NOT NULL DEFAULT false,
 	copy_attempt int NOT NULL DEFAULT 1,
 	created_at timestamptz NOT NULL DEFAULT now()
 );
@@ -177,6 +180,9 @@ COMMENT ON COLUMN flo.generations.group_name IS 'group';
 COMMENT ON COLUMN flo.generations.generation IS 'identity of the slot, written into every message';
 COMMENT ON COLUMN flo.generations.start_lsn IS 'consistent point of the slot';
 COMMENT ON COLUMN flo.generations.epoch IS 'number of the newest publishing session';
+COMMENT ON COLUMN flo.generations.follows IS 'the generation before it, when it was begun by flo.resync()';
+COMMENT ON COLUMN flo.generations.given_up IS 'start of the range of LSNs that flo.resync() gave up; start_lsn is its end';
+COMMENT ON COLUMN flo.generations.resync IS 'flo.resync() was called, the replicator has not begun anew yet';
 COMMENT ON COLUMN flo.generations.copy_attempt IS 'number of the newest snapshot from which tables are or were copied';
 COMMENT ON COLUMN flo.generations.created_at IS 'when the slot was created';
 
@@ -199,6 +205,7 @@ CREATE TABLE flo.progress (
 	generation_start pg_lsn NOT NULL,
 	start_lsn pg_lsn NOT NULL,
 	lsn pg_lsn,
+	skip_lsn pg_lsn,
 	sink_state jsonb,
 	copying bool NOT NULL DEFAULT false,
 	copy_attempt int NOT NULL DEFAULT 0,
@@ -213,6 +220,7 @@ COMMENT ON COLUMN flo.progress.generation IS 'generation of the source''s slot';
 COMMENT ON COLUMN flo.progress.generation_start IS 'start of that generation';
 COMMENT ON COLUMN flo.progress.start_lsn IS 'where the worker began; nothing at or below it is its business';
 COMMENT ON COLUMN flo.progress.lsn IS 'durable position of a sink that has no replication origin';
+COMMENT ON COLUMN flo.progress.skip_lsn IS 'commit LSN of a transaction that flo.skip() told the worker to skip';
 COMMENT ON COLUMN flo.progress.sink_state IS 'what such a sink has to know after a restart';
 COMMENT ON COLUMN flo.progress.copying IS 'whether the copy of the tables is not in yet';
 COMMENT ON COLUMN flo.progress.copy_attempt IS 'newest snapshot from which tables were copied later than the rest';
@@ -559,12 +567,6 @@ CREATE FUNCTION flo.add_table(group_name text, table_name regclass, copy bool DE
 COMMENT ON FUNCTION flo.add_table(text, regclass, bool) IS
 'Adds a table to the group of this database''s replicator. Errors: 42704 unknown group, 42710 already in it, 42809 not a table, 55000 no usable replica identity, 0A000 copy of existing rows';
 
-CREATE FUNCTION flo.resync(group_name text, table_name regclass DEFAULT NULL, copy bool DEFAULT true) RETURNS void
-	AS 'MODULE_PATHNAME', 'flo_resync' LANGUAGE C VOLATILE PARALLEL UNSAFE
-	SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION flo.resync(text, regclass, bool) IS
-	'copies one table of a running group afresh; destinations wait for it at the same point of the stream; 42704 when it is not in the group';
-
 CREATE FUNCTION flo.remove_table(group_name text, table_name regclass) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_remove_table' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
@@ -588,6 +590,18 @@ CREATE FUNCTION flo.drop_group(group_name text, purge_stream bool DEFAULT false,
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.drop_group(text, bool, bool) IS
 'Drops everything the group has in this database, see drop_replicator and drop_worker. Errors: 42704 unknown group, 55006 does not stop, 08xxx broker';
+
+CREATE FUNCTION flo.skip(group_name text, worker_name text, lsn pg_lsn) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_skip' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.skip(text, text, pg_lsn) IS
+'Has a worker skip exactly the transaction whose commit LSN last_error shows, and tries again at once; the rest goes on in order. Written to the log. Errors: 42704 unknown group or worker, 22023 the worker did not fail at that transaction';
+
+CREATE FUNCTION flo.resync(group_name text, table_name regclass DEFAULT NULL, copy bool DEFAULT true) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_resync' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.resync(text, regclass, bool) IS
+'With copy => false the way out of failed, at the source: new slot, new generation, the stream is emptied and goes on from now; the LSN range given up is written to the log and to flo.generations, the rows in between have to be brought over by other means. With a table and copy => true: copies that table of a running group afresh; destinations wait for it at the same point of the stream. Errors: 42704 unknown group or table not in it, 55000 never started, 55006 does not stop, 0A000 a copy of the whole group';
 
 CREATE FUNCTION flo.drop_consumer(group_name text, consumer text) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_drop_consumer' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -871,7 +885,11 @@ CREATE VIEW flo.status AS
 				WHEN s.state IN ('starting', 'backoff', 'failed') THEN s.state
 				ELSE 'starting'
 		   END AS state,
-		   CASE WHEN s.pid IS NOT NULL THEN s.detail
+		   CASE WHEN s.pid IS NOT NULL THEN coalesce(s.detail,
+						-- a worker that waits for a lock cannot say so itself
+						CASE WHEN m.sink IS NOT NULL THEN
+							(SELECT 'lock held by pid ' || pg_catalog.string_agg(b.pid::text, ', ')
+							   FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(s.pid)) b (pid)) END)
 				WHEN NOT m.here THEN 'configured in another database; start_group() adopts it'
 				WHEN NOT m.started THEN NULL
 				WHEN NOT m.enabled THEN 'pg_flo is not in shared_preload_libraries or pg_flo.enabled is off'

@@ -109,6 +109,9 @@ extern char *flo_bucket_get(FloBus *bus, const char *bucket, const char *key);	/
 extern void flo_bucket_remove(FloBus *bus, const char *bucket, const char *key);
 extern List *flo_bucket_keys(FloBus *bus, const char *bucket);	/* List of char *, NIL when the bucket is absent */
 
+/* Key under which a replicator that began anew says what its generation follows */
+#define FLO_GENERATION_KEY "generation"
+
 /* The subject under which changes of the bucket's keys are published, for flo_bus_watch() */
 extern char *flo_bucket_subject(const char *bucket);
 

@@ -51,7 +51,6 @@ PG_FUNCTION_INFO_V1(flo_start_group);
 PG_FUNCTION_INFO_V1(flo_stop_group);
 PG_FUNCTION_INFO_V1(flo_add_table);
 PG_FUNCTION_INFO_V1(flo_remove_table);
-PG_FUNCTION_INFO_V1(flo_resync);
 
 /* --- arguments --------------------------------------------------------------- */
 
@@ -744,17 +743,14 @@ flo_remove_table(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* One table copied afresh; the whole group is another matter */
-Datum
-flo_resync(PG_FUNCTION_ARGS)
+void
+flo_conf_resync_table(FunctionCallInfo fcinfo)
 {
 	char	   *group = text_argument(fcinfo, 0, "group_name");
 	FloTableChoice *names;
 	FloTableOids choice;
 	Oid			relation;
 
-	if (PG_ARGISNULL(1))
-		not_supported_yet("resynchronising a whole group", "Name a table.");
 	relation = table_argument(fcinfo, group, &names, &choice);
 	if (!flo_publication_has_table(group, relation))
 		ereport(ERROR,
@@ -762,5 +758,4 @@ flo_resync(PG_FUNCTION_ARGS)
 				 errmsg("table %s is not in group \"%s\"", flo_tables_name(relation), group),
 				 errhint("Add it with flo.add_table().")));
 	flo_store_request_copy(group, relation, false);
-	PG_RETURN_VOID();
 }

@@ -102,13 +102,21 @@ flo_store_generation(const char *group)
 
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
-			"SELECT generation, start_lsn, epoch FROM flo.generations WHERE group_name = $1",
+			"SELECT generation, start_lsn, epoch, follows, coalesce(given_up, '0/0'), resync"
+			" FROM flo.generations WHERE group_name = $1",
 			1, group) > 0)
 	{
+		char	   *follows = flo_visit_text(&visit, 0, 4);
+
 		generation = MemoryContextAllocZero(visit.caller, sizeof(FloGeneration));
 		text_as_uuid(flo_visit_text(&visit, 0, 1), &generation->id);
 		generation->start = text_as_lsn(flo_visit_text(&visit, 0, 2));
-		generation->epoch = (uint64) strtou64(flo_visit_text(&visit, 0, 3), NULL, 10);
+		generation->epoch = strtou64(flo_visit_text(&visit, 0, 3), NULL, 10);
+		generation->has_follows = follows != NULL;
+		if (follows != NULL)
+			text_as_uuid(follows, &generation->follows);
+		generation->given_up = text_as_lsn(flo_visit_text(&visit, 0, 5));
+		generation->resync = flo_visit_true(0, 6);
 	}
 	flo_visit_end(&visit);
 
@@ -122,13 +130,30 @@ flo_store_save_generation(const char *group, const FloGeneration *generation)
 
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_INSERT,
-		"INSERT INTO flo.generations (group_name, generation, start_lsn, epoch)"
-		" VALUES ($1, $2::uuid, $3::pg_lsn, $4::bigint)"
+		"INSERT INTO flo.generations (group_name, generation, start_lsn, epoch, follows, given_up)"
+		" VALUES ($1, $2::uuid, $3::pg_lsn, $4::bigint, $5::uuid, $6::pg_lsn)"
 		" ON CONFLICT (group_name) DO UPDATE SET generation = excluded.generation,"
-		" start_lsn = excluded.start_lsn, epoch = excluded.epoch, created_at = excluded.created_at",
-		4, group, uuid_as_text(&generation->id), lsn_as_text(generation->start),
-		flo_text_of_int64((int64) generation->epoch));
+		" start_lsn = excluded.start_lsn, epoch = excluded.epoch, follows = excluded.follows,"
+		" given_up = excluded.given_up, resync = false, created_at = excluded.created_at",
+		6, group, uuid_as_text(&generation->id), lsn_as_text(generation->start),
+		flo_text_of_int64((int64) generation->epoch),
+		generation->has_follows ? uuid_as_text(&generation->follows) : NULL,
+		generation->has_follows ? lsn_as_text(generation->given_up) : NULL);
 	flo_visit_end(&visit);
+}
+
+bool
+flo_store_request_resync(const char *group)
+{
+	FloVisit	visit;
+	bool		found;
+
+	flo_visit_begin(&visit);
+	found = flo_visit_run(SPI_OK_UPDATE,
+				"UPDATE flo.generations SET resync = true WHERE group_name = $1", 1, group) > 0;
+	flo_visit_end(&visit);
+
+	return found;
 }
 
 void
@@ -264,7 +289,7 @@ flo_store_progress(const char *group, const char *worker)
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
 			"SELECT system_identifier, generation, generation_start, start_lsn,"
-			" coalesce(lsn, '0/0'), copying, copy_attempt, sink_state"
+			" coalesce(lsn, '0/0'), copying, copy_attempt, sink_state, coalesce(skip_lsn, '0/0')"
 			" FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
 			2, group, worker) > 0)
 	{
@@ -277,6 +302,7 @@ flo_store_progress(const char *group, const char *worker)
 		row->copying = flo_visit_true(0, 6);
 		row->copy_attempt = (uint32) strtoul(flo_visit_text(&visit, 0, 7), NULL, 10);
 		row->sink_state = flo_visit_text(&visit, 0, 8);
+		row->skip_lsn = text_as_lsn(flo_visit_text(&visit, 0, 9));
 	}
 	flo_visit_end(&visit);
 
@@ -298,7 +324,7 @@ flo_store_save_progress(const char *group, const char *worker, const FloProgress
 		" generation_start = excluded.generation_start, start_lsn = excluded.start_lsn,"
 		" lsn = excluded.lsn, copying = excluded.copying,"
 		" copy_attempt = excluded.copy_attempt, sink_state = excluded.sink_state,"
-		" updated_at = excluded.updated_at",
+		" skip_lsn = NULL, updated_at = excluded.updated_at",
 		10, group, worker, flo_text_of_int64((int64) row->system_identifier),
 		uuid_as_text(&row->generation), lsn_as_text(row->generation_start),
 		lsn_as_text(row->start_lsn),
@@ -335,6 +361,21 @@ flo_store_save_sink_state(const char *group, const char *worker, const char *sin
 				  " WHERE group_name = $1 AND worker_name = $2",
 				  3, group, worker, sink_state);
 	flo_visit_end(&visit);
+}
+
+bool
+flo_store_save_skip(const char *group, const char *worker, XLogRecPtr lsn)
+{
+	FloVisit	visit;
+	bool		found;
+
+	flo_visit_begin(&visit);
+	found = flo_visit_run(SPI_OK_UPDATE,
+				"UPDATE flo.progress SET skip_lsn = $3::pg_lsn WHERE group_name = $1 AND worker_name = $2",
+				3, group, worker, XLogRecPtrIsInvalid(lsn) ? NULL : lsn_as_text(lsn)) > 0;
+	flo_visit_end(&visit);
+
+	return found;
 }
 
 /* --- removal ----------------------------------------------------------------- */

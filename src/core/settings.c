@@ -14,6 +14,7 @@
 
 #include "core/compat.h"
 #include "core/settings.h"
+#include "core/stop.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 
@@ -220,6 +221,7 @@ flo_settings_define(void)
 	define_stream();
 	define_webhook();
 	define_schema_dump();
+	flo_stop_define();
 
 	/* Loaded late, pg_flo.max_workers is unknown here but may well be set */
 	if (process_shared_preload_libraries_in_progress)

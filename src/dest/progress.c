@@ -204,6 +204,48 @@ flo_progress_set_copy_attempt(FloProgress *progress, uint32 attempt)
 	progress->row.copy_attempt = Max(progress->row.copy_attempt, attempt);
 }
 
+bool
+flo_progress_may_follow(const FloProgress *progress, const FloChunkHeader *source)
+{
+	return source->system_identifier == progress->row.system_identifier;
+}
+
+bool
+flo_progress_is_of(const FloProgress *progress, const FloChunkHeader *source)
+{
+	return source->system_identifier == progress->row.system_identifier &&
+		memcmp(&source->generation, &progress->row.generation, sizeof(pg_uuid_t)) == 0;
+}
+
+/* The origin is made anew: its position may have to go back */
+void
+flo_progress_follow(FloProgress *progress, const FloChunkHeader *source)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (!progress->by_row)
+		replorigin_session_reset();
+	flo_progress_disarm();
+	pfree(progress->generation);
+	flo_progress_begin(progress, source, source->generation_start, false);
+	MemoryContextSwitchTo(context);
+}
+
+XLogRecPtr
+flo_progress_skip(const FloProgress *progress)
+{
+	return progress->row.skip_lsn;
+}
+
+void
+flo_progress_clear_skip(FloProgress *progress)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	flo_store_save_skip(progress->group, progress->worker, InvalidXLogRecPtr);
+	PopActiveSnapshot();
+	progress->row.skip_lsn = InvalidXLogRecPtr;
+}
+
 void
 flo_progress_check_source(const FloProgress *progress, const FloChunkHeader *source)
 {
@@ -230,6 +272,12 @@ const char *
 flo_progress_generation(const FloProgress *progress)
 {
 	return progress->generation;
+}
+
+const pg_uuid_t *
+flo_progress_generation_id(const FloProgress *progress)
+{
+	return &progress->row.generation;
 }
 
 XLogRecPtr

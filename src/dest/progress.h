@@ -39,11 +39,27 @@ extern void flo_progress_set_copy_attempt(FloProgress *progress, uint32 attempt)
 /* Fail for good unless the chunk is of the source and generation recorded */
 extern void flo_progress_check_source(const FloProgress *progress, const FloChunkHeader *source);
 
+/* Is it? */
+extern bool flo_progress_is_of(const FloProgress *progress, const FloChunkHeader *source);
+
+/* Is it at least of the same source, so that a new generation may be followed? */
+extern bool flo_progress_may_follow(const FloProgress *progress, const FloChunkHeader *source);
+
+/* Follow a new generation of the same source from its start on.  No transaction may be open. */
+extern void flo_progress_follow(FloProgress *progress, const FloChunkHeader *source);
+
+/* Commit LSN of a transaction that is to be skipped; invalid when there is none */
+extern XLogRecPtr flo_progress_skip(const FloProgress *progress);
+
+/* It was: forget it, in the open transaction */
+extern void flo_progress_clear_skip(FloProgress *progress);
+
 /* End LSN of the last source transaction in a committed batch, or a heartbeat's position */
 extern XLogRecPtr flo_progress_position(const FloProgress *progress);
 
 /* The generation being followed, as text */
 extern const char *flo_progress_generation(const FloProgress *progress);
+extern const pg_uuid_t *flo_progress_generation_id(const FloProgress *progress);
 
 /*
  * Commit the open transaction together with the position.  The commit is

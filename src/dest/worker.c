@@ -16,6 +16,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "bus/json.h"
 #include "bus/stream.h"
 #include "commands/dbcommands.h"
 #include "conf/store.h"
@@ -23,6 +24,7 @@
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
+#include "core/stop.h"
 #include "core/trail.h"
 #include "dest/consumer.h"
 #include "dest/encoding.h"
@@ -44,6 +46,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 /* ms between two flushes of commits, acknowledgements and reports under load */
 #define SETTLE_INTERVAL 100
@@ -88,7 +91,8 @@ typedef struct Worker
 
 	/* the transaction being read */
 	bool		in_transaction;
-	bool		skipping;		/* it was applied before */
+	bool		skipping;		/* it was applied before, or is given up */
+	bool		given_up;		/* by flo.skip() */
 	List	   *marker;			/* of FloCopyKey *: of a marker that was just read */
 	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position */
 	FloTransaction txn;
@@ -98,8 +102,9 @@ typedef struct Worker
 	/* the batch: one transaction at the destination */
 	bool		batch_open;
 	int64		batch_changes;
+	int64		batch_transactions;
+	XLogRecPtr	batch_final;	/* commit LSN of the last complete source transaction in it */
 	XLogRecPtr	batch_lsn;		/* last complete source transaction in it */
-	XLogRecPtr	batch_final;	/* the same one, as errors name it */
 	TimestampTz batch_time;
 	TimestampTz batch_oldest;	/* commit time of the first */
 	TimestampTz batch_opened;
@@ -253,7 +258,9 @@ report_to_bucket(Worker *w, bool wait)
 	report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
+	flo_stop_point("report.before");
 	flo_bucket_put(w->bus, w->bucket, key, value, wait);
+	flo_stop_point("report.after");
 	pfree(value);
 	pfree(key);
 	w->reported = report.at;
@@ -294,7 +301,9 @@ settle(Worker *w, bool force)
 	w->settled = now;
 	if (!XLogRecPtrIsInvalid(w->unflushed_local))
 	{
+		flo_stop_point("flush.before");
 		XLogFlush(w->unflushed_local);
+		flo_stop_point("flush.after");
 		w->unflushed_local = InvalidXLogRecPtr;
 		w->unflushed_oldest = 0;
 		w->origin_lsn = flo_progress_position(w->progress);
@@ -302,7 +311,9 @@ settle(Worker *w, bool force)
 		if (w->unflushed_seq > w->acked_seq)
 		{
 			w->acked_seq = w->unflushed_seq;
+			flo_stop_point("ack.before");
 			flo_consumer_ack(w->consumer, w->acked_seq);
+			flo_stop_point("ack.after");
 		}
 	}
 	take_updates(w);
@@ -394,6 +405,7 @@ open_batch(Worker *w)
 	w->batch_opened = GetCurrentTimestamp();
 	w->batch_open = true;
 	w->batch_changes = 0;
+	w->batch_transactions = 0;
 	w->batch_lsn = InvalidXLogRecPtr;
 	w->batch_oldest = 0;
 	MemoryContextSwitchTo(old);
@@ -404,21 +416,30 @@ static void
 commit_batch(Worker *w, uint64 done_seq)
 {
 	MemoryContext old = CurrentMemoryContext;
+	bool		final = flo_errors_are_final;
 
-	/* deferred constraints speak now: name the last transaction, the next attempt singles it out */
+	/*
+	 * What is noticed only now may be the fault of any transaction of the
+	 * batch: the next attempt, one transaction at a time, finds out.
+	 */
+	flo_trail_clear();
 	flo_trail.commit_lsn = w->batch_final;
 	flo_trail.operation = "COMMIT";
+	flo_errors_are_final = final && w->batch_transactions == 1;
 	w->sink->ops->finish(w->sink);
+	flo_stop_point("commit.before");
 	if (w->sink->ops->transactional)
 		w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
 	else
 		record_position(w, w->batch_lsn);
+	flo_stop_point("commit.after");
 	MemoryContextSwitchTo(old);
 	w->unflushed_seq = done_seq;
 	if (w->unflushed_oldest == 0)
 		w->unflushed_oldest = w->batch_oldest;
 	w->batch_open = false;
 	w->batch_oldest = 0;
+	flo_errors_are_final = final;
 	flo_trail_clear();
 	settle(w, false);
 }
@@ -458,7 +479,8 @@ static void
 begin_transaction(Worker *w, const FloChange *begin, const FloChunk *chunk)
 {
 	w->in_transaction = true;
-	w->skipping = begin->final_lsn < w->position;
+	w->given_up = begin->final_lsn == flo_progress_skip(w->progress);
+	w->skipping = w->given_up || begin->final_lsn < w->position;
 	if (w->skipping)
 		return;
 	memset(&w->txn, 0, sizeof(w->txn));
@@ -478,12 +500,43 @@ begin_transaction(Worker *w, const FloChange *begin, const FloChunk *chunk)
 	flo_trail.commit_lsn = begin->final_lsn;
 }
 
+/*
+ * The end of a transaction that flo.skip() named: nothing of it is applied, and
+ * the position moves past it together with the end of that order.
+ */
+static void
+give_up(Worker *w, const FloChange *commit, const FloChunk *chunk)
+{
+	MemoryContext old = CurrentMemoryContext;
+	XLogRecPtr	lsn = flo_progress_skip(w->progress);
+
+	if (w->batch_open)
+		commit_batch(w, chunk->seq - 1);
+	StartTransactionCommand();
+	flo_progress_clear_skip(w->progress);
+	if (w->sink->ops->transactional)
+		w->unflushed_local = flo_progress_commit(w->progress, commit->end_lsn, commit->commit_time);
+	else
+	{
+		CommitTransactionCommand();
+		record_position(w, commit->end_lsn);
+	}
+	MemoryContextSwitchTo(old);
+	w->unflushed_seq = Max(w->unflushed_seq, chunk->seq - 1);
+	w->position = commit->end_lsn;
+	ereport(LOG,
+			(errmsg("skipped the transaction at %X/%X, as told by flo.skip()", LSN_FORMAT_ARGS(lsn))));
+}
+
 static void
 end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 {
 	w->in_transaction = false;
+	if (w->given_up && commit->end_lsn > w->position)
+		give_up(w, commit, chunk);
 	if (w->skipping)
 		return;
+	w->batch_transactions++;
 	w->batch_lsn = commit->end_lsn;
 	w->batch_final = w->txn.final_lsn;
 	w->batch_time = commit->commit_time;
@@ -578,7 +631,9 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 						(errcode(ERRCODE_PROTOCOL_VIOLATION),
 						 errmsg("a change stands outside a transaction in message " UINT64_FORMAT " of stream \"%s\"",
 								chunk->seq, w->stream)));
+			flo_stop_point("apply.before");
 			apply_change(w, change);
+			flo_stop_point("apply.after");
 			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
@@ -656,6 +711,52 @@ process_records(Worker *w, FloChunk *chunk)
 	}
 }
 
+/* Does the source say that this generation of its slot follows the one we know? */
+static bool
+is_announced(Worker *w, const FloChunkHeader *header)
+{
+	char	   *text = flo_bucket_get(w->bus, w->bucket, FLO_GENERATION_KEY);
+	FloJson		json;
+	char	   *generation;
+	char	   *follows;
+
+	if (text == NULL)
+		return false;
+	json = flo_json(text, strlen(text));
+	generation = flo_json_get_string(json, "generation");
+	follows = flo_json_get_string(json, "follows");
+	return generation != NULL && follows != NULL &&
+		strcmp(generation, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&header->generation)))) == 0 &&
+		strcmp(follows, flo_progress_generation(w->progress)) == 0;
+}
+
+/*
+ * The source has begun anew and given up what lies between: go on with it.
+ * False when the chunk is of the generation followed so far; fails for good
+ * when nothing says that we may follow this one.
+ */
+static bool
+follow_generation(Worker *w, const FloChunkHeader *header)
+{
+	if (flo_progress_is_of(w->progress, header))
+		return false;
+	if (!flo_progress_may_follow(w->progress, header) || !is_announced(w, header))
+		flo_progress_check_source(w->progress, header);
+	drop_half(w);
+	if (w->batch_open)
+		commit_batch(w, w->unflushed_seq);
+	settle(w, true);
+	ereport(LOG,
+			(errmsg("the source began anew at %X/%X: what it committed after %X/%X is given up here",
+					LSN_FORMAT_ARGS(header->generation_start), LSN_FORMAT_ARGS(w->position))));
+	flo_progress_follow(w->progress, header);
+	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
+	w->known = w->position;
+	w->acked_seq = w->unflushed_seq = 0;
+	report_to_bucket(w, true);
+	return true;
+}
+
 static void
 read_marker(Worker *w, const FloChunk *chunk)
 {
@@ -681,8 +782,7 @@ process_chunk(Worker *w, FloChunk *chunk)
 	const FloChunkHeader *header = &chunk->header;
 	MemoryContext old;
 
-	flo_progress_check_source(w->progress, header);
-	if (!links(w, header))
+	if (follow_generation(w, header) || !links(w, header))
 		return false;
 	if (w->in_transaction && !(header->flags & FLO_CHUNK_STARTS_INSIDE))
 		drop_half(w);
@@ -905,6 +1005,28 @@ rest(Worker *w)
 	show_state(w);
 }
 
+/*
+ * All that was read, heartbeats included, is made durable and told: a source
+ * whose stream has lost its end goes by what the workers report, and the bucket
+ * with their reports may have lost its end as well.
+ */
+static void
+keep_position(Worker *w)
+{
+	if (w->position > flo_progress_position(w->progress))
+	{
+		if (w->sink->ops->transactional)
+		{
+			StartTransactionCommand();
+			w->unflushed_local = flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
+		}
+		else
+			record_position(w, w->position);
+	}
+	settle(w, true);
+	report_to_bucket(w, true);
+}
+
 /* Also called when the place in the stream was lost */
 static void
 attach(Worker *w, uint64 hint)
@@ -912,11 +1034,17 @@ attach(Worker *w, uint64 hint)
 	drop_half(w);
 	if (w->batch_open)
 		commit_batch(w, w->unflushed_seq);
+	keep_position(w);
+	flo_consumer_set_generation(w->consumer, flo_progress_generation_id(w->progress));
 	while (!flo_consumer_attach(w->consumer, w->position, hint))
 	{
 		flo_state_set(FLO_STATE_WAITING, "for stream \"%s\", which does not exist", w->stream);
 		flo_bus_wait(w->bus, 1000);
 	}
+
+	/* in a stream that went back, what was acknowledged before is to come again */
+	w->acked_seq = Min(w->acked_seq, flo_consumer_start(w->consumer) - 1);
+	w->unflushed_seq = Min(w->unflushed_seq, w->acked_seq);
 	w->heard = GetCurrentTimestamp();
 	flo_state_set(FLO_STATE_STREAMING, NULL);
 }
@@ -948,9 +1076,11 @@ loop(Worker *w)
 		bool		linked = true;
 
 		flo_check_interrupts();
+		flo_stop_point("fetch.before");
 		took = flo_consumer_take(w->consumer, &chunk);
 		if (took == FLO_TAKE_CHUNK)
 		{
+			flo_stop_point("fetch.after");
 			linked = process_chunk(w, &chunk);
 			flo_consumer_release(w->consumer, &chunk);
 			if (linked)
@@ -1039,6 +1169,5 @@ flo_worker_run(void)
 		return;
 	}
 	attach(w, last_seq_reported(w));
-	report_to_bucket(w, true);
 	loop(w);
 }

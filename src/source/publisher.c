@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "core/stop.h"
 #include "core/trail.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -161,8 +162,10 @@ flo_publisher_pump(FloPublisher *pub)
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
 					 errmsg("the broker acknowledged sequence " UINT64_FORMAT " where " UINT64_FORMAT " was due",
 							ack.seq, seq)));
+		flo_stop_point("acknowledge.before");
 		pub->next_ack++;
 		pub->acked(pub->arg, flight_of(pub, seq)->position, seq);
+		flo_stop_point("acknowledge.after");
 	}
 	if (in_flight(pub) > 0 &&
 		TimestampDifferenceExceeds(flight_of(pub, pub->next_ack)->sent,
@@ -219,8 +222,10 @@ send_chunk(FloPublisher *pub)
 	flight->position = pub->position;
 	flight->commit_time = pub->oldest;
 	flight->sent = GetCurrentTimestamp();
+	flo_stop_point("publish.before");
 	flo_bus_publish_expect(pub->bus, pub->subject, pub->next_seq - 1, pub->next_seq,
 						   pub->chunk.data, pub->chunk.len);
+	flo_stop_point("publish.after");
 	pub->next_seq++;
 	pub->counters.bytes += pub->chunk.len;
 	start_chunk(pub);
