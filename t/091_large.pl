@@ -41,27 +41,33 @@ sub spilled
 	return $source->safe_psql('postgres', "SELECT count(*) FROM pg_ls_tmpdir()");
 }
 
+# What is written so far has left the decoder: only then a rollback undoes pieces
+my $steps = 1000;
+
+sub decoded
+{
+	$source->safe_psql('postgres', 'INSERT INTO small VALUES (' . ++$steps . ", 'step')");
+	wait_caught_up($source, $dest, 'g');
+}
+
 # Savepoints rolled back after they were streamed; a table whose description is
 # sent only within one of these is used afterwards
-$source->safe_psql('postgres', qq{
-	BEGIN;
-	INSERT INTO a SELECT g, $filler, 1 FROM generate_series(1, 100000) g;
-	SAVEPOINT s1;
-	INSERT INTO only_undone SELECT g, $filler FROM generate_series(1, 100000) g;
-	UPDATE a SET v = 'undone', w = 2 WHERE id <= 50000;
-	SAVEPOINT s2;
-	INSERT INTO b SELECT g, $filler FROM generate_series(1, 100000) g;
-	ROLLBACK TO s1;
-	INSERT INTO only_undone VALUES (1, 'kept');
-	INSERT INTO b VALUES (1, 'kept');
-	SAVEPOINT s3;
-	DELETE FROM a WHERE id % 2 = 0;
-	RELEASE s3;
-	INSERT INTO typed SELECT g, 'red', $filler FROM generate_series(1, 100000) g;
-	COMMIT;
-	INSERT INTO only_undone VALUES (2, 'after');
-	INSERT INTO b VALUES (2, 'after');
-});
+my $session = $source->background_psql('postgres', on_error_stop => 1);
+for my $step ("BEGIN; INSERT INTO a SELECT g, $filler, 1 FROM generate_series(1, 100000) g",
+	"SAVEPOINT s1; INSERT INTO only_undone SELECT g, $filler FROM generate_series(1, 100000) g",
+	"UPDATE a SET v = 'undone ' || v, w = 2",
+	"SAVEPOINT s2; INSERT INTO b SELECT g, $filler FROM generate_series(1, 100000) g",
+	"ROLLBACK TO s1; INSERT INTO only_undone VALUES (1, 'kept')",
+	"INSERT INTO b VALUES (1, 'kept')",
+	"SAVEPOINT s3; DELETE FROM a WHERE id % 2 = 0; RELEASE s3",
+	"INSERT INTO typed SELECT g, 'red', $filler FROM generate_series(1, 100000) g",
+	'COMMIT')
+{
+	$session->query_safe($step);
+	decoded();
+}
+$session->quit;
+$source->safe_psql('postgres', "INSERT INTO only_undone VALUES (2, 'after'); INSERT INTO b VALUES (2, 'after')");
 all_same('savepoints');
 
 # Several at a time, with small transactions between their pieces; one is
@@ -75,6 +81,7 @@ for my $round (0 .. 3)
 	$session{one}->query_safe("INSERT INTO wide SELECT g, repeat(md5(g::text), 100), g FROM generate_series($low / 50, $high / 50) g ON CONFLICT DO NOTHING");
 	$session{two}->query_safe("INSERT INTO b SELECT g + 10, $filler FROM generate_series($low, $high) g");
 	$session{three}->query_safe("INSERT INTO a SELECT g + 1000000, $filler, 3 FROM generate_series($low, $high) g");
+	decoded();
 	$session{two}->query_safe('ALTER TABLE b ALTER v SET NOT NULL; ALTER TABLE b ADD COLUMN extra int DEFAULT 5') if $round == 1;
 	$source->safe_psql('postgres', "INSERT INTO small VALUES ($round, 'small'); INSERT INTO a VALUES (-$round, 'small', 0)");
 }
@@ -94,6 +101,7 @@ is(spilled(), 0, 'the files are gone with the transactions');
 # commit meets: the column list changes meanwhile
 my $long = $source->background_psql('postgres', on_error_stop => 1);
 $long->query_safe("BEGIN; INSERT INTO typed SELECT g, 'blue', $filler FROM generate_series(200001, 300000) g");
+decoded();
 $source->safe_psql('postgres', "INSERT INTO typed VALUES (-1, 'blue', 'x')");
 $source->safe_psql('postgres', 'ALTER PUBLICATION pgflo_g SET TABLE a, b, only_undone, small, wide, typed (id, c)');
 $source->safe_psql('postgres', "INSERT INTO typed VALUES (-2, 'blue', 'not sent')");
@@ -113,6 +121,7 @@ my $held = $source->background_psql('postgres', on_error_stop => 1);
 $held->query_safe("BEGIN; INSERT INTO a SELECT g + 3000000, $filler, 3 FROM generate_series(1, 100000) g");
 $source->safe_psql('postgres', "INSERT INTO small VALUES (100, 'before')");
 wait_caught_up($source, $dest, 'g');
+decoded();
 my $pid = kill9_member($source, 'g', 'replicator');
 $held->quit;
 wait_other_pid($source, 'g', 'replicator', $pid);
