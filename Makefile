@@ -58,6 +58,8 @@ OBJS = \
 	src/sink/sink_stdout.o \
 	src/sink/sink_webhook.o \
 	src/sink/webhook_config.o \
+	src/sink/parcel.o \
+	src/sink/saved.o \
 	src/sink/http.o \
 	src/source/decoder.o \
 	src/source/publisher.o \
