@@ -34,6 +34,7 @@ OBJS = \
 	src/conf/watch.o \
 	src/conf/api.o \
 	src/conf/publication.o \
+	src/conf/identity.o \
 	src/conf/newtables.o \
 	src/conf/commit.o \
 	src/conf/guard.o \
@@ -49,6 +50,11 @@ OBJS = \
 	src/sink/sink.o \
 	src/sink/sink_postgres.o \
 	src/sink/convert.o \
+	src/sink/traits.o \
+	src/sink/gather.o \
+	src/sink/direct.o \
+	src/sink/setwise.o \
+	src/sink/batch.o \
 	src/sink/statement.o \
 	src/sink/truncate.o \
 	src/sink/relmap.o \
@@ -63,6 +69,7 @@ OBJS = \
 	src/sink/http.o \
 	src/source/decoder.o \
 	src/source/publisher.o \
+	src/source/spool.o \
 	src/source/session.o \
 	src/source/settle.o \
 	src/source/copy_control.o \
@@ -70,6 +77,7 @@ OBJS = \
 	src/source/copy_leader.o \
 	src/source/replicator.o \
 	src/dest/consumer.o \
+	src/dest/encoding.o \
 	src/dest/progress.o \
 	src/dest/tables.o \
 	src/dest/copied.o \
@@ -188,6 +196,6 @@ quickstart-stop:
 	@.ci/quickstart.sh stop
 
 bench:
-	@+bench/compare.sh
+	@+bench/run.sh
 
 .PHONY: all setup test lint quickstart quickstart-stop bench install-modules uninstall-modules regress-inputs

@@ -239,10 +239,14 @@ CREATE TABLE flo.copied_tables (
 	lsn pg_lsn,
 	chunks bigint,
 	tuples bigint,
+	tuples_done bigint,
+	bytes bigint,
+	bytes_done bigint,
+	started_at timestamptz NOT NULL DEFAULT now(),
 	finished_at timestamptz,
 	PRIMARY KEY (group_name, worker_name, relation)
 );
-COMMENT ON TABLE flo.copied_tables IS 'Tables being copied, or copied last, to this database';
+COMMENT ON TABLE flo.copied_tables IS 'Tables being copied, or copied last, from this database (worker replicator) or to it; use the view flo.copy_progress';
 COMMENT ON COLUMN flo.copied_tables.group_name IS 'group';
 COMMENT ON COLUMN flo.copied_tables.worker_name IS 'worker';
 COMMENT ON COLUMN flo.copied_tables.relation IS 'OID of the table at the source';
@@ -252,7 +256,11 @@ COMMENT ON COLUMN flo.copied_tables.attempt IS 'number of the snapshot its rows 
 COMMENT ON COLUMN flo.copied_tables.lsn IS 'LSN of that snapshot: streamed changes of the table committed before it are in the copy';
 COMMENT ON COLUMN flo.copied_tables.chunks IS 'chunks the source has published; NULL while it reads the table';
 COMMENT ON COLUMN flo.copied_tables.tuples IS 'rows the source has published';
-COMMENT ON COLUMN flo.copied_tables.finished_at IS 'when all of it was in';
+COMMENT ON COLUMN flo.copied_tables.tuples_done IS 'source: rows read so far, in finished ranges';
+COMMENT ON COLUMN flo.copied_tables.bytes IS 'size of the table''s file at the source';
+COMMENT ON COLUMN flo.copied_tables.bytes_done IS 'source: bytes of finished ranges';
+COMMENT ON COLUMN flo.copied_tables.started_at IS 'when this attempt began';
+COMMENT ON COLUMN flo.copied_tables.finished_at IS 'when all of it was read, or in';
 
 CREATE TABLE flo.copied_chunks (
 	group_name text NOT NULL,
@@ -791,6 +799,43 @@ COMMENT ON COLUMN flo.tables.table_name IS 'table, quoted and schema-qualified';
 COMMENT ON COLUMN flo.tables.replica_identity IS 'primary key, index, full or none';
 COMMENT ON COLUMN flo.tables.state IS 'state of the replicator as far as this table is concerned, see flo.status';
 COMMENT ON COLUMN flo.tables.detail IS 'what is special about the table';
+
+CREATE VIEW flo.copy_progress AS
+	SELECT t.group_name,
+		   t.worker_name AS member,
+		   pg_catalog.format('%I.%I', t.schema_name, t.table_name) AS table_name,
+		   CASE WHEN t.finished_at IS NOT NULL THEN CASE WHEN d.source THEN 'published' ELSE 'complete' END
+				WHEN d.source THEN 'reading'
+				ELSE 'loading'
+		   END AS phase,
+		   d.bytes_processed,
+		   t.bytes AS bytes_total,
+		   d.tuples_processed,
+		   t.tuples AS tuples_total,
+		   d.percent,
+		   CASE WHEN t.finished_at IS NULL AND d.percent > 0
+				THEN pg_catalog.date_trunc('second', (pg_catalog.now() - t.started_at) * ((100 - d.percent) / d.percent)::double precision)
+		   END AS eta
+	  FROM flo.copied_tables t,
+		   LATERAL (SELECT count(*) AS chunks, coalesce(sum(c.tuples), 0)::bigint AS tuples
+					  FROM flo.copied_chunks c
+					 WHERE c.group_name = t.group_name AND c.worker_name = t.worker_name
+					   AND c.relation = t.relation AND c.attempt = t.attempt) c,
+		   LATERAL (SELECT t.worker_name = 'replicator' AS source,
+						   CASE WHEN t.worker_name = 'replicator' THEN t.bytes_done
+								WHEN t.finished_at IS NOT NULL THEN t.bytes
+								WHEN t.chunks > 0 THEN (t.bytes * (c.chunks::numeric / t.chunks))::bigint
+						   END AS bytes_processed,
+						   CASE WHEN t.worker_name = 'replicator' THEN t.tuples_done
+								WHEN t.finished_at IS NOT NULL THEN t.tuples
+								ELSE c.tuples
+						   END AS tuples_processed,
+						   CASE WHEN t.finished_at IS NOT NULL THEN 100.0
+								WHEN t.worker_name = 'replicator' AND t.bytes > 0 THEN round(100.0 * t.bytes_done / t.bytes, 1)
+								WHEN t.chunks > 0 THEN round(100.0 * c.chunks / t.chunks, 1)
+						   END AS percent) d;
+COMMENT ON VIEW flo.copy_progress IS
+'One row per table being copied or copied last: bytes of the table''s file and rows, percent, and the time left at the pace so far. At a destination the totals are known once the source has read the table';
 
 ---------------------------------------------------------------------------
 -- Preflight

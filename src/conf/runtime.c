@@ -207,6 +207,29 @@ flo_store_copy_request_done(const char *group, Oid relation)
 }
 
 void
+flo_store_copy_progress(const char *group, const FloCopyProgress *progress)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name,"
+				  " table_name, attempt, lsn, bytes, bytes_done, tuples_done, tuples, finished_at)"
+				  " SELECT $1, 'replicator', c.oid, n.nspname, c.relname, $3::int, $4::pg_lsn, $5::bigint, $6::bigint,"
+				  " $7::bigint, CASE WHEN $8::bool THEN $7::bigint END, CASE WHEN $8::bool THEN now() END"
+				  " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $2::oid"
+				  " ON CONFLICT (group_name, worker_name, relation) DO UPDATE SET"
+				  " started_at = CASE WHEN copied_tables.attempt = excluded.attempt THEN copied_tables.started_at ELSE now() END,"
+				  " attempt = excluded.attempt, lsn = excluded.lsn, bytes = excluded.bytes,"
+				  " bytes_done = excluded.bytes_done, tuples_done = excluded.tuples_done, tuples = excluded.tuples,"
+				  " finished_at = excluded.finished_at",
+				  8, group, psprintf("%u", progress->relation), psprintf("%u", progress->attempt),
+				  lsn_as_text(progress->lsn), flo_text_of_int64(progress->bytes),
+				  flo_text_of_int64(progress->bytes_done), flo_text_of_int64(progress->tuples_done),
+				  progress->finished ? "t" : "f");
+	flo_visit_end(&visit);
+}
+
+void
 flo_store_save_copy_attempt(const char *group, const char *worker, uint32 attempt)
 {
 	FloVisit	visit;

@@ -43,6 +43,20 @@ extern void flo_store_request_copy(const char *group, Oid relation, bool add);
 extern void flo_store_copy_request_done(const char *group, Oid relation);
 extern void flo_store_save_copy_attempt(const char *group, const char *worker, uint32 attempt);
 
+/* How far the copy of a table has got at the source, for flo.copy_progress */
+typedef struct FloCopyProgress
+{
+	Oid			relation;
+	uint32		attempt;
+	XLogRecPtr	lsn;
+	int64		bytes;
+	int64		bytes_done;
+	int64		tuples_done;
+	bool		finished;
+} FloCopyProgress;
+
+extern void flo_store_copy_progress(const char *group, const FloCopyProgress *progress);
+
 /* The member is not to run any more: what stop_group() does */
 extern void flo_store_stop_member(const char *group, const char *member);
 

@@ -21,6 +21,7 @@ typedef struct FloCopiedTable
 	XLogRecPtr	lsn;			/* of the snapshot */
 	int64		chunks;			/* published; -1 = the source still reads it */
 	int64		tuples;
+	int64		bytes;			/* of the table's file at the source */
 	int64		loaded;			/* chunks in */
 	int64		loaded_tuples;
 	bool		finished;

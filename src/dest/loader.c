@@ -30,6 +30,7 @@
 #include "core/names.h"
 #include "core/trail.h"
 #include "dest/copied.h"
+#include "dest/encoding.h"
 #include "dest/loader.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -303,8 +304,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	if (header.encoding != l->encoding)
 	{
 		l->encoding = header.encoding;
-		flo_change_set_encoding(l->parser, l->encoding);
-		SetConfigOption("client_encoding", pg_encoding_to_char(l->encoding), PGC_SUSET, PGC_S_OVERRIDE);
+		flo_follow_encoding(l->parser, l->encoding);
 	}
 
 	StartTransactionCommand();
@@ -563,6 +563,8 @@ parse_published(Receiver *r, const char *value, FloCopiedTable *table)
 		table->relation = (uint32) number;
 	if (flo_json_get_int64(json, "attempt", &number))
 		table->attempt = (uint32) number;
+	if (flo_json_get_int64(json, "bytes", &number))
+		table->bytes = number;
 	if (!flo_json_get_int64(json, "chunks", &table->chunks) ||
 		!flo_json_get_int64(json, "rows", &table->tuples))
 		return false;

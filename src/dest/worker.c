@@ -25,6 +25,7 @@
 #include "core/settings.h"
 #include "core/trail.h"
 #include "dest/consumer.h"
+#include "dest/encoding.h"
 #include "dest/copied.h"
 #include "dest/loader.h"
 #include "dest/progress.h"
@@ -92,6 +93,7 @@ typedef struct Worker
 	bool		batch_open;
 	int64		batch_changes;
 	XLogRecPtr	batch_lsn;		/* last complete source transaction in it */
+	XLogRecPtr	batch_final;	/* the same one, as errors name it */
 	TimestampTz batch_time;
 	TimestampTz batch_oldest;	/* commit time of the first */
 	TimestampTz batch_opened;
@@ -377,6 +379,9 @@ commit_batch(Worker *w, uint64 done_seq)
 {
 	MemoryContext old = CurrentMemoryContext;
 
+	/* deferred constraints speak now: name the last transaction, the next attempt singles it out */
+	flo_trail.commit_lsn = w->batch_final;
+	flo_trail.operation = "COMMIT";
 	w->sink->ops->finish(w->sink);
 	if (w->sink->ops->transactional)
 		w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
@@ -447,6 +452,7 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 	if (w->skipping)
 		return;
 	w->batch_lsn = commit->end_lsn;
+	w->batch_final = w->txn.final_lsn;
 	w->batch_time = commit->commit_time;
 	w->position = commit->end_lsn;
 	w->counters.transactions++;
@@ -611,23 +617,6 @@ process_records(Worker *w, FloChunk *chunk)
 	}
 }
 
-/* Finding the conversion needs a transaction */
-static void
-set_encoding(Worker *w, int encoding)
-{
-	MemoryContext old = CurrentMemoryContext;
-	bool		own_transaction = !IsTransactionState();
-
-	w->encoding = encoding;
-	flo_change_set_encoding(w->parser, encoding);
-	if (own_transaction)
-		StartTransactionCommand();
-	SetConfigOption("client_encoding", pg_encoding_to_char(encoding), PGC_SUSET, PGC_S_OVERRIDE);
-	if (own_transaction)
-		CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-}
-
 static void
 read_marker(Worker *w, const FloChunk *chunk)
 {
@@ -659,14 +648,13 @@ process_chunk(Worker *w, FloChunk *chunk)
 	if (w->in_transaction && !(header->flags & FLO_CHUNK_STARTS_INSIDE))
 		drop_half(w);
 	if (header->encoding != w->encoding)
-		set_encoding(w, header->encoding);
+	{
+		w->encoding = header->encoding;
+		flo_follow_encoding(w->parser, w->encoding);
+	}
 	old = MemoryContextSwitchTo(w->turn);
 	if (header->flags & FLO_CHUNK_MARKER)
-	{
-		/* events of a table's rows as they stood when it was added are not asked for */
-		if (w->sink->ops->transactional)
-			read_marker(w, chunk);
-	}
+		read_marker(w, chunk);
 	else
 		process_records(w, chunk);
 	MemoryContextSwitchTo(old);
@@ -826,6 +814,13 @@ take_marked_copy(Worker *w)
 	w->marker = NIL;
 	if (attempt <= flo_progress_copy_attempt(w->progress))
 		return false;
+	if (!w->sink->ops->transactional)
+	{
+		/* events of a table's rows as they stood when it was added are not asked for */
+		flo_progress_set_copy_attempt(w->progress, attempt);
+		report_to_bucket(w, true);
+		return false;
+	}
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	foreach(cell, keys)

@@ -82,6 +82,7 @@ typedef struct FloCopyState
 	XLogRecPtr	generation_start;
 	bool		marked;			/* of the tables in flo.copy_requests, announced by a marker */
 	pid_t		leader;
+	uint32		segment;		/* its plan, in dynamic shared memory */
 	int			copiers;		/* running */
 	int			copiers_wanted; /* more than run when the server has no process free */
 	int			tables;

@@ -20,9 +20,11 @@
 #include "source/copy.h"
 #include "source/copy_control.h"
 #include "source/decoder.h"
+#include "storage/dsm.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 FloCopyPhase
@@ -256,6 +258,77 @@ bool
 flo_copy_wanted(FloCopyControl *c)
 {
 	return c->leader == NULL && copy_requests(c) != NIL;
+}
+
+/* One row per table of the plan, in which the ranges of a table stand anywhere */
+static List *
+progress_by_table(const FloCopyPlan *plan, const FloCopyState *state)
+{
+	List	   *tables = NIL;
+
+	for (int i = 0; i < plan->ntasks; i++)
+	{
+		const FloCopyTask *task = &plan->tasks[i];
+		FloCopyProgress *progress = NULL;
+		bool		done = task->state == FLO_TASK_DONE;
+		ListCell   *cell;
+
+		foreach(cell, tables)
+			if (((FloCopyProgress *) lfirst(cell))->relation == task->published)
+				progress = lfirst(cell);
+		if (progress == NULL)
+		{
+			progress = palloc0(sizeof(FloCopyProgress));
+			progress->relation = task->published;
+			progress->attempt = state->attempt;
+			progress->lsn = state->lsn;
+			progress->finished = true;
+			tables = lappend(tables, progress);
+		}
+		progress->bytes += (int64) task->pages * BLCKSZ;
+		progress->bytes_done += done ? (int64) task->pages * BLCKSZ : 0;
+		progress->tuples_done += done ? (int64) task->rows : 0;
+		progress->finished &= done;
+	}
+	return tables;
+}
+
+void
+flo_copy_record(FloCopyControl *c)
+{
+	MemoryContext old = CurrentMemoryContext;
+	TimestampTz now = GetCurrentTimestamp();
+	FloCopyState state;
+	ListCell   *cell;
+
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+	state = flo_me->copy;
+	LWLockRelease(flo_shared->lock);
+	if (state.segment == 0 || !TimestampDifferenceExceeds(c->recorded_at, now, 1000))
+		return;
+	if (c->plan == NULL || c->plan->attempt != state.attempt)
+	{
+		dsm_segment *segment = dsm_attach(state.segment);
+
+		if (segment == NULL)
+			return;				/* the leader has gone */
+		dsm_pin_mapping(segment);
+		c->plan = dsm_segment_address(segment);
+		c->recorded_rows = 0;
+		c->recorded_done = -1;
+	}
+	if (c->recorded_rows == state.rows_done && c->recorded_done == state.tables_done)
+		return;
+	c->recorded_at = now;
+	c->recorded_rows = state.rows_done;
+	c->recorded_done = state.tables_done;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(cell, progress_by_table(c->plan, &state))
+		flo_store_copy_progress(c->group, lfirst(cell));
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
 }
 
 /* Streaming, also while tables are still being copied */

@@ -10,6 +10,7 @@
 #include "monitor/shstate.h"
 #include "nodes/pg_list.h"
 #include "postmaster/bgworker.h"
+#include "source/copy.h"
 #include "source/publisher.h"
 
 typedef struct FloCopyControl
@@ -20,6 +21,10 @@ typedef struct FloCopyControl
 	FloBus	   *bus;
 	const FloGeneration *generation;
 	BackgroundWorkerHandle *leader; /* NULL: none runs */
+	FloCopyPlan *plan;			/* the leader's, attached for flo.copy_progress */
+	uint64		recorded_rows;
+	int			recorded_done;
+	TimestampTz recorded_at;
 	List	   *requested;		/* of FloCopyRequest *: what a copy after a marker is of */
 } FloCopyControl;
 
@@ -43,6 +48,9 @@ extern bool flo_copy_wanted(FloCopyControl *control);
 extern void flo_copy_check(FloCopyControl *control);
 
 extern FloCopyPhase flo_copy_phase(void);
+
+/* Write down how far it is, once a second at most.  Between transactions only. */
+extern void flo_copy_record(FloCopyControl *control);
 
 /* Set the member's state: streaming, or copying and how far */
 extern void flo_copy_show(void);

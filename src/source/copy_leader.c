@@ -158,8 +158,9 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode)
 		task->first = first;
 		task->end = first + RANGE_PAGES < pages ? first + RANGE_PAGES : InvalidBlockNumber;
 		task->range = table->ranges++;
+		task->pages = pages > first ? Min(pages - first, RANGE_PAGES) : 0;
 		l->ranges = lappend(l->ranges, task);
-		l->copy.bytes += (uint64) Min(pages - first, RANGE_PAGES) * BLCKSZ;
+		l->copy.bytes += (uint64) task->pages * BLCKSZ;
 	}
 }
 
@@ -236,12 +237,10 @@ plan_tables(Leader *l)
 static int
 larger_first(const ListCell *a, const ListCell *b)
 {
-	const FloCopyTask *x = lfirst(a);
-	const FloCopyTask *y = lfirst(b);
-	bool		x_whole = x->end != InvalidBlockNumber;
-	bool		y_whole = y->end != InvalidBlockNumber;
+	BlockNumber x = ((const FloCopyTask *) lfirst(a))->pages;
+	BlockNumber y = ((const FloCopyTask *) lfirst(b))->pages;
 
-	return (int) y_whole - (int) x_whole;
+	return x < y ? 1 : (x > y ? -1 : 0);
 }
 
 static void
@@ -272,6 +271,7 @@ share_plan(Leader *l)
 	foreach(cell, l->ranges)
 		plan->tasks[foreach_current_index(cell)] = *(FloCopyTask *) lfirst(cell);
 	l->plan = plan;
+	l->copy.segment = dsm_segment_handle(l->segment);
 }
 
 /* --- copiers ------------------------------------------------------------------------------ */
@@ -351,6 +351,7 @@ describe_finished(Leader *l, const Table *table)
 	StringInfoData json;
 	uint64		rows = 0;
 	uint64		chunks = 0;
+	uint64		bytes = 0;
 	bool		finished = true;
 
 	SpinLockAcquire(&l->plan->mutex);
@@ -363,14 +364,15 @@ describe_finished(Leader *l, const Table *table)
 		finished &= task->state == FLO_TASK_DONE;
 		rows += task->rows;
 		chunks += task->chunks;
+		bytes += (uint64) task->pages * BLCKSZ;
 	}
 	SpinLockRelease(&l->plan->mutex);
 	if (!finished)
 		return NULL;
 	initStringInfo(&json);
 	appendStringInfo(&json, "{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\",\"chunks\":" UINT64_FORMAT
-					 ",\"rows\":" UINT64_FORMAT ",\"relation\":%u,\"schema\":",
-					 l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn), chunks, rows,
+					 ",\"rows\":" UINT64_FORMAT ",\"bytes\":" UINT64_FORMAT ",\"relation\":%u,\"schema\":",
+					 l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn), chunks, rows, bytes,
 					 table->published);
 	flo_json_append_string(&json, get_namespace_name(get_rel_namespace(table->published)));
 	appendStringInfoString(&json, ",\"table\":");
@@ -413,11 +415,11 @@ report(Leader *l)
 		if (task->state != FLO_TASK_DONE)
 			continue;
 		rows += task->rows;
-		bytes += (uint64) (task->end != InvalidBlockNumber ? task->end - task->first : 1) * BLCKSZ;
+		bytes += (uint64) task->pages * BLCKSZ;
 	}
 	SpinLockRelease(&l->plan->mutex);
 	l->copy.rows_done = rows;
-	l->copy.bytes_done = Min(bytes, l->copy.bytes);
+	l->copy.bytes_done = bytes;
 	l->copy.tables = list_length(l->tables);
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	l->member->copy = l->copy;

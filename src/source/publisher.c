@@ -57,6 +57,13 @@ typedef struct RelationEntry
 	uint64		chunk;			/* number of the last chunk that holds the description */
 	char	   *block;			/* length-prefixed records: its types, then itself */
 	int			len;
+	uint64		age;			/* larger is newer */
+
+	/* what a transaction's own description replaced while it is replayed */
+	bool		replaced;
+	char	   *before;			/* NULL: there was none */
+	int			before_len;
+	uint64		before_age;
 } RelationEntry;
 
 struct FloPublisher
@@ -92,6 +99,9 @@ struct FloPublisher
 	HTAB	   *relations;
 	StringInfoData types;		/* type records waiting for their relation */
 	RelationEntry *last_relation;	/* of the change before */
+	uint64		age;			/* of the newest description */
+	uint64		replayed_age;	/* of the one being replayed; 0: none is */
+	bool		any_replaced;
 
 	FloCounters counters;
 };
@@ -273,14 +283,69 @@ remember_relation(FloPublisher *pub, const char *data, uint32 len)
 	bool		found;
 	RelationEntry *entry = hash_search(pub->relations, &id, HASH_ENTER, &found);
 
-	if (found)
+	if (!found)
+		memset((char *) entry + sizeof(id), 0, sizeof(RelationEntry) - sizeof(id));
+	if (pub->replayed_age != 0 && !entry->replaced)
+	{
+		entry->replaced = pub->any_replaced = true;
+		entry->before = entry->block;
+		entry->before_len = entry->len;
+		entry->before_age = entry->age;
+	}
+	else if (entry->block != NULL)
 		pfree(entry->block);
+	entry->age = pub->replayed_age != 0 ? pub->replayed_age : ++pub->age;
 	flo_chunk_append(&pub->types, data, len);
 	entry->block = MemoryContextAlloc(pub->context, pub->types.len);
 	memcpy(entry->block, pub->types.data, pub->types.len);
 	entry->len = pub->types.len;
 	entry->chunk = 0;
 	resetStringInfo(&pub->types);
+}
+
+uint64
+flo_publisher_next_age(FloPublisher *pub)
+{
+	return ++pub->age;
+}
+
+void
+flo_publisher_replay(FloPublisher *pub, uint64 age, const char *data, uint32 len)
+{
+	pub->replayed_age = age;
+	flo_publisher_append(pub, data, len);
+	pub->replayed_age = 0;
+}
+
+void
+flo_publisher_end_replay(FloPublisher *pub)
+{
+	HASH_SEQ_STATUS scan;
+	RelationEntry *entry;
+
+	if (!pub->any_replaced)
+		return;
+	pub->any_replaced = false;
+	hash_seq_init(&scan, pub->relations);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (!entry->replaced)
+			continue;
+		entry->replaced = false;
+		if (entry->before == NULL)
+			continue;
+		if (entry->before_age > entry->age)
+		{
+			pfree(entry->block);
+			entry->block = entry->before;
+			entry->len = entry->before_len;
+			entry->age = entry->before_age;
+			entry->chunk = 0;
+		}
+		else
+			pfree(entry->before);
+		entry->before = NULL;
+	}
 }
 
 static RelationEntry *

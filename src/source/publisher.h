@@ -45,6 +45,16 @@ extern FloPublisher *flo_publisher_open(FloBus *bus, const char *subject,
  */
 extern void flo_publisher_append(void *publisher, const char *data, uint32 len);
 
+/*
+ * Descriptions of tables kept with a transaction in progress hold for its
+ * changes only, if a newer one has come since.  A description gets its age when
+ * it is read from the plugin; it is appended by flo_publisher_replay(), and
+ * what it replaced comes back with flo_publisher_end_replay() if it is newer.
+ */
+extern uint64 flo_publisher_next_age(FloPublisher *publisher);
+extern void flo_publisher_replay(FloPublisher *publisher, uint64 age, const char *data, uint32 len);
+extern void flo_publisher_end_replay(FloPublisher *publisher);
+
 /* Take the broker's answers that have arrived; throws as above */
 extern void flo_publisher_pump(FloPublisher *publisher);
 

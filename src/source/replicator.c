@@ -29,6 +29,7 @@
 #include "source/replicator.h"
 #include "source/session.h"
 #include "source/settle.h"
+#include "source/spool.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -52,8 +53,8 @@
 /* A stream with less room than this is full */
 #define SPACE_NEEDED ((int64) 1024 * 1024)
 
-/* Memory for one transaction before it spills to disk, see doc/internals */
-#define DECODING_WORK_MEM "24MB"
+/* Memory for decoding before the largest transaction goes to spool.c; more is slower */
+#define DECODING_WORK_MEM "8MB"
 
 typedef struct Replicator
 {
@@ -72,6 +73,7 @@ typedef struct Replicator
 	FloBus	   *bus;
 	FloDecoder *decoder;
 	FloPublisher *publisher;
+	FloSpool   *spool;
 	FloSettle  *settle;
 	FloSession	session;
 	int			npublications;
@@ -477,6 +479,7 @@ housekeep(Replicator *rep, bool inside)
 	if (inside)
 		return;
 	release_wal(rep, now);
+	flo_copy_record(&rep->copy);
 	flo_copy_check(&rep->copy);
 	flo_copy_show();
 }
@@ -505,9 +508,9 @@ last_record(void *arg, XLogRecPtr *lsn, uint32 *crc)
 }
 
 static void
-emit(void *arg, const char *data, uint32 len)
+emit(void *arg, TransactionId xid, const char *data, uint32 len)
 {
-	flo_publisher_append(((Replicator *) arg)->publisher, data, len);
+	flo_spool_message(((Replicator *) arg)->spool, xid, data, len);
 }
 
 /*
@@ -628,6 +631,7 @@ wait_for_copy(Replicator *rep)
 		flo_copy_check(&rep->copy);
 		flo_publisher_pump(rep->publisher);
 		housekeep(rep, true);
+		flo_copy_record(&rep->copy);
 		flo_copy_show();
 		flo_bus_wait(rep->bus, 200);
 	}
@@ -669,6 +673,7 @@ flo_replicator_run(void)
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
 	rep->bucket = flo_name_bucket(rep->group);
 	SetConfigOption("logical_decoding_work_mem", DECODING_WORK_MEM, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 
 	if (!load_spec(rep))
 		return;
@@ -691,6 +696,7 @@ flo_replicator_run(void)
 
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
 										&rep->session, chunk_acknowledged, last_record, rep);
+	rep->spool = flo_spool_create(rep->publisher);
 	flo_publisher_heartbeat(rep->publisher, rep->session.start);
 	if (!decodes)
 	{
