@@ -80,6 +80,7 @@ OBJS = \
 	src/dest/encoding.o \
 	src/dest/progress.o \
 	src/dest/tables.o \
+	src/dest/myself.o \
 	src/dest/copied.o \
 	src/dest/loader.o \
 	src/dest/worker.o \

@@ -17,7 +17,6 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "bus/stream.h"
-#include "commands/dbcommands.h"
 #include "conf/store.h"
 #include "conf/watch.h"
 #include "core/loop.h"
@@ -28,6 +27,7 @@
 #include "dest/encoding.h"
 #include "dest/copied.h"
 #include "dest/loader.h"
+#include "dest/myself.h"
 #include "dest/progress.h"
 #include "dest/tables.h"
 #include "dest/worker.h"
@@ -120,60 +120,6 @@ typedef struct Worker
 
 /* --- configuration ---------------------------------------------------------------- */
 
-/* NULL when the worker is no more */
-static FloWorkerSpec *
-load_spec(Worker *w)
-{
-	MemoryContext old = CurrentMemoryContext;
-	FloWorkerSpec *spec;
-
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(old);
-	spec = flo_store_worker(w->group, w->worker);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	return spec;
-}
-
-static char *
-own_database(void)
-{
-	MemoryContext old = CurrentMemoryContext;
-	char	   *name;
-
-	StartTransactionCommand();
-	MemoryContextSwitchTo(old);
-	name = get_database_name(MyDatabaseId);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	return name;
-}
-
-
-static bool
-same_text(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
-static bool
-same_options(const FloWorkerOptions *a, const FloWorkerOptions *b)
-{
-	FloWorkerOptions x = *a;
-	FloWorkerOptions y = *b;
-
-	x.tables = x.directory = x.url = x.headers_file = x.secret_file = NULL;
-	y.tables = y.directory = y.url = y.headers_file = y.secret_file = NULL;
-	return memcmp(&x, &y, sizeof(x)) == 0 &&
-		same_text(a->tables, b->tables) &&
-		same_text(a->directory, b->directory) &&
-		same_text(a->url, b->url) &&
-		same_text(a->headers_file, b->headers_file) &&
-		same_text(a->secret_file, b->secret_file);
-}
-
 /*
  * Between batches.  False when the worker is no more or its options are
  * others: the launcher starts it again with them.
@@ -185,9 +131,9 @@ follow_configuration(Worker *w)
 
 	if (!flo_watch_changed())
 		return true;
-	w->spec = load_spec(w);
+	w->spec = flo_my_spec(w->group, w->worker);
 	if (w->spec == NULL || w->spec->owner != before->owner ||
-		!same_options(&w->spec->options, &before->options))
+		!flo_same_options(&w->spec->options, &before->options))
 		return false;
 	w->sink->ops->invalidate(w->sink);
 	return true;
@@ -461,47 +407,6 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 		commit_batch(w, chunk->seq - 1);
 }
 
-/*
- * Is a change in the copy of its table already?  Tables that were copied again
- * after a crash of the source have a snapshot later than the stream's start.
- */
-static bool
-is_copied(Worker *w, const FloRelation *relation)
-{
-	ListCell   *cell;
-
-	foreach(cell, w->copied)
-	{
-		FloCopiedTable *table = lfirst(cell);
-
-		if (table->relation == relation->id)
-			return w->txn.final_lsn < table->lsn;
-	}
-	return false;
-}
-
-/* Leave out what the copy has already */
-static void
-apply_uncopied(Worker *w, const FloChange *change)
-{
-	FloChange	rest = *change;
-	int			n = 0;
-
-	if (change->op != FLO_OP_TRUNCATE)
-	{
-		if (!is_copied(w, change->relation))
-			w->sink->ops->change(w->sink, &w->txn, change);
-		return;
-	}
-	rest.relations = palloc(sizeof(FloRelation *) * Max(change->nrelations, 1));
-	for (int i = 0; i < change->nrelations; i++)
-		if (!is_copied(w, change->relations[i]))
-			rest.relations[n++] = change->relations[i];
-	rest.nrelations = n;
-	if (n > 0)
-		w->sink->ops->change(w->sink, &w->txn, &rest);
-}
-
 static void
 process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 {
@@ -536,10 +441,9 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 				break;
 			}
 			w->batch_changes++;
-			if (w->copied == NIL)
+			change = flo_copied_leave_out(w->copied, w->txn.final_lsn, change);
+			if (change != NULL)
 				w->sink->ops->change(w->sink, &w->txn, change);
-			else
-				apply_uncopied(w, change);
 			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
@@ -974,11 +878,11 @@ flo_worker_run(void)
 	initStringInfo(&w->fragment);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 
-	w->spec = load_spec(w);
+	w->spec = flo_my_spec(w->group, w->worker);
 	if (w->spec == NULL)
 		return;
 	flo_errors_are_final = w->spec->options.on_error == FLO_ON_ERROR_STOP;
-	w->database = own_database();
+	w->database = flo_my_database();
 	w->progress = flo_progress_open(w->group, w->worker, w->spec->sink != FLO_SINK_POSTGRES);
 	if (w->spec->options.tables != NULL)
 		w->tables = flo_table_filter_create(CurrentMemoryContext, w->spec->options.tables);
