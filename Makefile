@@ -27,8 +27,21 @@ OBJS = \
 	src/monitor/views.o \
 	src/wire/chunk.o \
 	src/wire/change.o \
+	src/wire/encode.o \
+	src/shape/shape.o \
+	src/shape/rules.o \
+	src/shape/route.o \
+	src/shape/expr.o \
+	src/shape/pattern.o \
+	src/shape/columns.o \
+	src/shape/value.o \
+	src/shape/seen.o \
+	src/shape/rowkey.o \
+	src/shape/local.o \
 	src/conf/options.o \
 	src/conf/store.o \
+	src/conf/shaping.o \
+	src/conf/preview.o \
 	src/conf/visit.o \
 	src/conf/runtime.o \
 	src/conf/watch.o \
@@ -83,6 +96,7 @@ OBJS = \
 	src/dest/myself.o \
 	src/dest/copied.o \
 	src/dest/loader.o \
+	src/dest/reshape.o \
 	src/dest/worker.o \
 	src/worker/launcher.o \
 	src/worker/bgmain.o \
@@ -105,6 +119,7 @@ HTTP_OBJS = \
 PG_CPPFLAGS = -I$(srcdir)/src -MMD -MP
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-cast-function-type
+SHLIB_LINK = -lpcre2-8
 BUS_LIBS = -lnats
 HTTP_LIBS = -lcurl
 

@@ -94,7 +94,8 @@ CREATE TABLE flo.rules (
 	operations text[] NOT NULL DEFAULT '{INSERT,UPDATE,DELETE}',
 	allow_empty_deletes bool NOT NULL DEFAULT true,
 	position int NOT NULL DEFAULT 0,
-	enabled bool NOT NULL DEFAULT true
+	enabled bool NOT NULL DEFAULT true,
+	author name NOT NULL
 );
 COMMENT ON TABLE flo.rules IS 'Transforms and filters; checked when written, in force within a second';
 COMMENT ON COLUMN flo.rules.id IS 'number of the rule; rules of one column act in the order of position, id';
@@ -110,6 +111,7 @@ COMMENT ON COLUMN flo.rules.operations IS 'operations it holds for: INSERT, UPDA
 COMMENT ON COLUMN flo.rules.allow_empty_deletes IS 'whether a DELETE passes a filter whose column is not in the replica identity';
 COMMENT ON COLUMN flo.rules.position IS 'order among the rules of one column';
 COMMENT ON COLUMN flo.rules.enabled IS 'whether it is in force';
+COMMENT ON COLUMN flo.rules.author IS 'role with whose rights an expression runs: whoever wrote it last; set by itself';
 
 CREATE TABLE flo.routes (
 	id bigserial PRIMARY KEY,
@@ -215,6 +217,31 @@ COMMENT ON COLUMN flo.progress.sink_state IS 'what such a sink has to know after
 COMMENT ON COLUMN flo.progress.copying IS 'whether the copy of the tables is not in yet';
 COMMENT ON COLUMN flo.progress.copy_attempt IS 'newest snapshot from which tables were copied later than the rest';
 COMMENT ON COLUMN flo.progress.updated_at IS 'when the row was written';
+
+CREATE TABLE flo.shaped_tables (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	source text NOT NULL,
+	relation oid NOT NULL,
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	columns text[] NOT NULL,
+	newest_rule bigint NOT NULL,
+	newest_route bigint NOT NULL,
+	keys text[] NOT NULL,
+	PRIMARY KEY (group_name, worker_name, source, relation)
+);
+COMMENT ON TABLE flo.shaped_tables IS 'Source tables to which rules or routes have been applied, so that a renamed one is noticed';
+COMMENT ON COLUMN flo.shaped_tables.group_name IS 'group';
+COMMENT ON COLUMN flo.shaped_tables.worker_name IS 'worker, or replicator';
+COMMENT ON COLUMN flo.shaped_tables.source IS 'generation of the source, where it matters';
+COMMENT ON COLUMN flo.shaped_tables.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.shaped_tables.schema_name IS 'its schema when last seen';
+COMMENT ON COLUMN flo.shaped_tables.table_name IS 'its name when last seen';
+COMMENT ON COLUMN flo.shaped_tables.columns IS 'its columns when last seen';
+COMMENT ON COLUMN flo.shaped_tables.keys IS 'columns of its replica identity when last seen';
+COMMENT ON COLUMN flo.shaped_tables.newest_rule IS 'highest id of the rules then in force';
+COMMENT ON COLUMN flo.shaped_tables.newest_route IS 'highest id of the routes then in force';
 
 CREATE TABLE flo.copy_requests (
 	group_name text NOT NULL,
@@ -400,7 +427,9 @@ COMMENT ON FUNCTION flo.config_changed() IS 'internal: tells the launcher and ru
 
 CREATE FUNCTION flo.validate_row() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'flo_validate_row' LANGUAGE C
-	SET search_path = pg_catalog, pg_temp;
+	SET search_path = pg_catalog, pg_temp
+	-- values of rules mean what they mean to pg_flo's processes
+	SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'GMT' SET lc_monetary = 'C';
 COMMENT ON FUNCTION flo.validate_row() IS 'internal: checks a row of rules, routes or webhook_subscriptions (22023)';
 
 CREATE FUNCTION flo.validate_table() RETURNS trigger
@@ -628,6 +657,161 @@ CREATE FUNCTION flo.reset_stats(group_name text DEFAULT NULL) RETURNS void
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.reset_stats(text) IS
 'Sets the counters of the group (NULL: of every group of this database) in flo.status to zero. Errors: 42704 unknown group';
+
+---------------------------------------------------------------------------
+-- Rules and routes
+---------------------------------------------------------------------------
+
+-- settings as in pg_flo's processes: values have the same text form there
+CREATE FUNCTION flo.preview(
+	group_name text,
+	table_name text,
+	operation text,
+	new_row jsonb,
+	old_row jsonb DEFAULT NULL,
+	schema_name text DEFAULT 'public',
+	worker_name text DEFAULT NULL
+) RETURNS TABLE (destination_schema text, destination_table text, operation text, new_row jsonb, old_row jsonb)
+	AS 'MODULE_PATHNAME', 'flo_preview' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'GMT'
+	SET extra_float_digits = 3 SET bytea_output = 'hex' SET lc_monetary = 'C';
+COMMENT ON FUNCTION flo.preview(text, text, text, jsonb, jsonb, text, text) IS
+'What the rules and routes in force make of one change; no row when it is dropped. A column left out of new_row of an UPDATE counts as unchanged and not sent; old_row holds what the replica identity gives. Without worker_name: the only worker, else what holds for every worker. Errors: 22023 bad operation or rows, 42703 unknown column, 42704 unknown group or worker, and those of the rules';
+
+CREATE FUNCTION flo.import_operations(operations jsonb, missing text[]) RETURNS text[]
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN operations IS NULL OR operations IN ('[]', 'null') THEN missing
+				WHEN jsonb_typeof(operations) = 'array'
+				THEN (SELECT array_agg(upper(o.value) ORDER BY o.n) FROM jsonb_array_elements_text(operations) WITH ORDINALITY o (value, n))
+				ELSE ARRAY[upper(operations #>> '{}')] END
+$$;
+COMMENT ON FUNCTION flo.import_operations(jsonb, text[]) IS 'internal: a list of operations of an imported file';
+
+CREATE FUNCTION flo.import_rules(group_name text, rules jsonb) RETURNS int
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	entry record;
+	parameters jsonb;
+	kind text;
+	name text[];
+	count int := 0;
+BEGIN
+	IF jsonb_typeof(rules) IS DISTINCT FROM 'object'
+	   OR coalesce(jsonb_typeof(rules -> 'tables'), 'object') <> 'object'
+	   OR coalesce(jsonb_typeof(rules -> 'rules'), 'array') <> 'array'
+	   OR NOT rules ?| '{tables,rules}' OR rules - '{tables,rules}'::text[] <> '{}' THEN
+		RAISE EXCEPTION 'the rules are not those of a rules.yaml'
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'They are {"tables": {"name": [rule, ...]}} or {"rules": [{"table": "name", ...}]}.';
+	END IF;
+
+	FOR entry IN
+		SELECT t.key AS table_name, r.value AS rule
+		  FROM jsonb_each(coalesce(rules -> 'tables', '{}')) t,
+			   jsonb_array_elements(CASE jsonb_typeof(t.value) WHEN 'array' THEN t.value ELSE jsonb_build_array(t.value) END) r
+		UNION ALL
+		SELECT r.value ->> 'table', CASE jsonb_typeof(r.value) WHEN 'object' THEN r.value - 'table' ELSE r.value END FROM jsonb_array_elements(coalesce(rules -> 'rules', '[]')) r
+	LOOP
+		IF jsonb_typeof(entry.rule) <> 'object' OR entry.table_name IS NULL
+		   OR entry.rule - '{type,column,parameters,operations,allow_empty_deletes}'::text[] <> '{}' THEN
+			RAISE EXCEPTION 'invalid rule of table "%": %', coalesce(entry.table_name, ''), entry.rule
+				USING ERRCODE = 'invalid_parameter_value',
+					  HINT = 'Its keys are: type, column, parameters, operations, allow_empty_deletes; in a list also table.';
+		END IF;
+		parameters := coalesce(entry.rule -> 'parameters', '{}');
+		kind := entry.rule ->> 'type';
+		IF kind = 'transform' AND parameters ->> 'type' IN ('mask', 'regex') THEN
+			kind := parameters ->> 'type';
+		ELSIF kind = 'filter' AND parameters ->> 'operator' IN ('eq', 'ne', 'gt', 'lt', 'gte', 'lte', 'contains') THEN
+			kind := parameters ->> 'operator';
+		ELSIF kind = 'exclude_column' THEN
+			RAISE EXCEPTION 'columns of table "%" are left out by a route', entry.table_name
+				USING ERRCODE = 'invalid_parameter_value',
+					  HINT = format('Set column_mappings of its row in flo.routes to {%s: null}.', to_json(entry.rule ->> 'column'));
+		ELSE
+			RAISE EXCEPTION 'unknown rule of table "%": %', entry.table_name, entry.rule
+				USING ERRCODE = 'invalid_parameter_value',
+					  HINT = 'A transform has parameters.type mask or regex, a filter parameters.operator eq, ne, gt, lt, gte, lte or contains.';
+		END IF;
+
+		-- as the other tool does: short values stay as they are, contains takes any value
+		name := CASE WHEN entry.table_name LIKE '_%._%' THEN regexp_split_to_array(entry.table_name, '[.]')
+					 ELSE ARRAY['public', entry.table_name] END;
+		INSERT INTO flo.rules (group_name, schema_name, table_name, column_name, action, arguments, operations, allow_empty_deletes)
+		VALUES (import_rules.group_name, name[1], array_to_string(name[2:], '.'), entry.rule ->> 'column', kind,
+				parameters - '{type,operator,operations,allow_empty_deletes}'::text[]
+				|| CASE kind WHEN 'mask' THEN '{"short": "keep"}'
+							 WHEN 'contains' THEN jsonb_build_object('value', parameters ->> 'value') ELSE '{}' END,
+				flo.import_operations(coalesce(entry.rule -> 'operations', parameters -> 'operations'), '{INSERT,UPDATE,DELETE}'),
+				coalesce((entry.rule ->> 'allow_empty_deletes')::bool, (parameters ->> 'allow_empty_deletes')::bool, false));
+		count := count + 1;
+	END LOOP;
+	RETURN count;
+END
+$$;
+COMMENT ON FUNCTION flo.import_rules(text, jsonb) IS
+'Adds the rules of a parsed rules.yaml of the original tool to flo.rules; returns how many. Errors: 22023 not such a file, and those of flo.rules';
+
+CREATE FUNCTION flo.import_routes(group_name text, routes jsonb) RETURNS int
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	entry record;
+	mappings jsonb;
+	source text[];
+	destination text[];
+	count int := 0;
+BEGIN
+	IF jsonb_typeof(routes) IS DISTINCT FROM 'object' THEN
+		RAISE EXCEPTION 'the routes are not those of a routing.yaml'
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'They are {"table": {"destination_table": "name", "column_mappings": [{"source": "a", "destination": "b"}], "operations": ["INSERT"]}}.';
+	END IF;
+
+	FOR entry IN SELECT r.key, r.value AS route FROM jsonb_each(routes) r LOOP
+		IF jsonb_typeof(entry.route) = 'object' THEN
+			mappings := coalesce(nullif(entry.route -> 'column_mappings', 'null'), '[]');
+		END IF;
+		IF jsonb_typeof(entry.route) <> 'object' OR jsonb_typeof(mappings) <> 'array'
+		   OR entry.route - '{source_table,destination_table,column_mappings,operations}'::text[] <> '{}'
+		   OR EXISTS (SELECT FROM jsonb_array_elements(mappings) m
+					   WHERE coalesce(jsonb_typeof(m -> 'source'), '') <> 'string'
+						  OR coalesce(jsonb_typeof(m -> 'destination'), '') <> 'string') THEN
+			RAISE EXCEPTION 'invalid route of table "%": %', entry.key, entry.route
+				USING ERRCODE = 'invalid_parameter_value',
+					  HINT = 'Its keys are: source_table, destination_table, column_mappings (a list of source and destination), operations.';
+		END IF;
+		-- the key counts, as it does there
+		source := CASE WHEN entry.key LIKE '_%._%' THEN regexp_split_to_array(entry.key, '[.]')
+					   ELSE ARRAY['public', entry.key] END;
+		destination := CASE WHEN entry.route ->> 'destination_table' LIKE '_%._%'
+							THEN regexp_split_to_array(entry.route ->> 'destination_table', '[.]')
+							ELSE ARRAY[NULL, entry.route ->> 'destination_table'] END;
+		INSERT INTO flo.routes (group_name, source_schema, source_table, destination_schema, destination_table, column_mappings, operations)
+		VALUES (import_routes.group_name, source[1], array_to_string(source[2:], '.'), destination[1],
+				nullif(array_to_string(destination[2:], '.'), ''),
+				coalesce((SELECT jsonb_object_agg(m ->> 'source', m -> 'destination') FROM jsonb_array_elements(mappings) m), '{}'),
+				flo.import_operations(entry.route -> 'operations', '{INSERT,UPDATE,DELETE,TRUNCATE}'));
+		count := count + 1;
+	END LOOP;
+	RETURN count;
+END
+$$;
+COMMENT ON FUNCTION flo.import_routes(text, jsonb) IS
+'Adds the routes of a parsed routing.yaml of the original tool to flo.routes; returns how many. Errors: 22023 not such a file, and those of flo.routes';
+
+CREATE FUNCTION flo.rule_problem(id bigint) RETURNS text
+	AS 'MODULE_PATHNAME', 'flo_rule_problem' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.rule_problem(bigint) IS 'internal: why a rule cannot work, as far as can be seen from here; NULL when nothing is known against it';
 
 ---------------------------------------------------------------------------
 -- Views
@@ -1122,6 +1306,144 @@ END
 $$;
 COMMENT ON FUNCTION flo.check_source(text) IS 'internal: the part of flo.check() about a group''s replicator';
 
+CREATE FUNCTION flo.check_rules(group_name text, OUT item text, OUT status text, OUT detail text, OUT hint text)
+	RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	is_source bool := EXISTS (SELECT FROM flo.replicators r WHERE r.group_name = check_rules.group_name);
+	rule record;
+	seen flo.shaped_tables;
+	old_is_unknown bool;
+BEGIN
+	FOR rule IN
+		SELECT r.*, flo.rule_problem(r.id) AS problem,
+			   CASE r.stage WHEN 'replicator' THEN is_source
+				ELSE EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name
+							 AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) END AS has_member,
+			   EXISTS (SELECT FROM flo.progress p WHERE p.group_name = r.group_name
+						AND (r.worker_name IS NULL OR p.worker_name = r.worker_name)) AS has_begun,
+			   EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name AND w.sink = 'postgres'
+						AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) AS applied_here
+		  FROM flo.rules r WHERE r.group_name = check_rules.group_name AND r.enabled ORDER BY r.id
+	LOOP
+		item := format('rule %s of group %s', rule.id, group_name);
+		IF NOT rule.has_member THEN
+			status := 'error';
+			detail := 'nothing in this database executes it, and the group does not start';
+			hint := 'Write it in the database of the member that is to execute it, or disable it.';
+			RETURN NEXT;
+		END IF;
+		IF rule.problem IS NOT NULL THEN
+			status := 'error';
+			detail := rule.problem;
+			hint := 'It stops its member at the first row of the table: change or disable it.';
+			RETURN NEXT;
+		END IF;
+
+		-- does it ever match?
+		SELECT s.* INTO seen FROM flo.shaped_tables s
+		 WHERE s.group_name = check_rules.group_name AND s.schema_name = rule.schema_name AND s.table_name = rule.table_name LIMIT 1;
+		IF is_source AND NOT EXISTS (SELECT FROM flo.tables t WHERE t.group_name = check_rules.group_name
+									 AND t.table_name = format('%I.%I', rule.schema_name, rule.table_name)) THEN
+			status := 'warning';
+			detail := format('it never matches: the group does not publish %I.%I', rule.schema_name, rule.table_name);
+			hint := 'Names are those of the source; for a partitioned table, of its root.';
+			RETURN NEXT;
+		ELSIF NOT is_source AND rule.has_begun AND seen.relation IS NULL THEN
+			status := 'warning';
+			detail := format('it has not matched yet: no row of %I.%I has come', rule.schema_name, rule.table_name);
+			hint := 'Names are those of the source; for a partitioned table, of its root.';
+			RETURN NEXT;
+		ELSIF NOT is_source AND rule.applied_here AND to_regclass(format('%I.%I', rule.schema_name, rule.table_name)) IS NULL
+			  AND NOT EXISTS (SELECT FROM flo.routes o WHERE o.group_name = check_rules.group_name AND o.enabled
+							  AND o.source_schema = rule.schema_name AND o.source_table IN (rule.table_name, '*')) THEN
+			status := 'warning';
+			detail := format('there is no table %I.%I here, and no route for it', rule.schema_name, rule.table_name);
+			hint := 'Names are those of the source; for a partitioned table, of its root.';
+			RETURN NEXT;
+		END IF;
+
+		-- can it tell what leaves the filter?
+		old_is_unknown := seen.columns <> seen.keys AND coalesce(rule.column_name <> ALL (seen.keys), true);
+		IF is_source THEN
+			SELECT c.relreplident <> 'f' AND NOT EXISTS (
+						SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+						 WHERE i.indrelid = c.oid AND a.attname = rule.column_name
+						   AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END)
+			  INTO old_is_unknown
+			  FROM pg_class c WHERE c.oid = to_regclass(format('%I.%I', rule.schema_name, rule.table_name));
+		END IF;
+		IF old_is_unknown AND 'UPDATE' = ANY (rule.operations) AND rule.action NOT IN ('regex', 'mask', 'expression') THEN
+			status := 'warning';
+			detail := 'the old row does not hold what this filter looks at: when an UPDATE makes a row leave the filter, the UPDATE is dropped and the row stays at the destination';
+			hint := 'Give the table REPLICA IDENTITY FULL at the source.';
+			RETURN NEXT;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION flo.check_rules(text) IS 'internal: the part of flo.check() about a group''s rules';
+
+CREATE FUNCTION flo.check_routes(group_name text, OUT item text, OUT status text, OUT detail text, OUT hint text)
+	RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	route record;
+	names text;
+BEGIN
+	FOR route IN
+		SELECT r.*, format('%I.%I', coalesce(r.destination_schema, r.source_schema), coalesce(r.destination_table, r.source_table)) AS destination,
+			   EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name
+						AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) AS has_member,
+			   EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name AND w.sink = 'postgres'
+						AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) AS applied_here,
+			   EXISTS (SELECT FROM flo.progress p WHERE p.group_name = r.group_name
+						AND (r.worker_name IS NULL OR p.worker_name = r.worker_name)) AS has_begun,
+			   EXISTS (SELECT FROM flo.shaped_tables s WHERE s.group_name = r.group_name AND s.schema_name = r.source_schema
+						AND r.source_table IN (s.table_name, '*')) AS has_matched
+		  FROM flo.routes r WHERE r.group_name = check_routes.group_name AND r.enabled ORDER BY r.id
+	LOOP
+		item := format('route %s of group %s', route.id, group_name);
+		IF NOT route.has_member THEN
+			status := 'error';
+			detail := 'nothing in this database executes it, and the group does not start';
+			hint := 'Write it in the database of the worker that is to execute it, or disable it.';
+			RETURN NEXT;
+		ELSIF route.has_begun AND NOT route.has_matched THEN
+			status := 'warning';
+			detail := format('it has not matched yet: no row of %I.%s has come', route.source_schema,
+							 CASE route.source_table WHEN '*' THEN '*' ELSE quote_ident(route.source_table) END);
+			hint := 'Names are those of the source; for a partitioned table, of its root.';
+			RETURN NEXT;
+		END IF;
+		CONTINUE WHEN route.source_table = '*' OR NOT route.applied_here;
+		IF to_regclass(route.destination) IS NULL THEN
+			status := 'error';
+			detail := format('table %s does not exist here', route.destination);
+			hint := 'Create it, or change the route.';
+			RETURN NEXT;
+			CONTINUE;
+		END IF;
+		SELECT string_agg(format('%I to %I', m.key, m.value), ', ' ORDER BY m.key) INTO names
+		  FROM jsonb_each_text(route.column_mappings) m
+		 WHERE m.value IS NOT NULL
+		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(route.destination)
+							AND a.attname = m.value AND a.attnum > 0 AND NOT a.attisdropped);
+		IF names IS NOT NULL THEN
+			status := 'error';
+			detail := format('it maps columns to such as %s does not have: %s', route.destination, names);
+			hint := 'Add the columns, or change the route.';
+			RETURN NEXT;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION flo.check_routes(text) IS 'internal: the part of flo.check() about a group''s routes';
+
 CREATE FUNCTION flo.check_members(group_name text, OUT item text, OUT status text, OUT detail text, OUT hint text)
 	RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
@@ -1165,37 +1487,15 @@ BEGIN
 		END IF;
 	END LOOP;
 
-	item := 'rules and routes of group ' || group_name;
-	status := 'ok';
-	detail := 'none';
-	hint := NULL;
-	SELECT string_agg(x.name, ', ') INTO names
-	  FROM (SELECT format('rule %s', r.id) AS name FROM flo.rules r WHERE r.group_name = check_members.group_name AND r.enabled
-			UNION ALL
-			SELECT format('route %s', r.id) FROM flo.routes r WHERE r.group_name = check_members.group_name AND r.enabled) x;
-	IF names IS NOT NULL THEN
-		status := 'error';
-		detail := 'not executed by this release, the group does not start: ' || names;
-		hint := 'Delete or disable them.';
-		RETURN NEXT;
-
-		SELECT string_agg(x.name, ', ') INTO names
-		  FROM (SELECT format('rule %s (%I.%I)', r.id, r.schema_name, r.table_name) AS name FROM flo.rules r
-				 WHERE r.group_name = check_members.group_name AND r.enabled
-				   AND to_regclass(format('%I.%I', r.schema_name, r.table_name)) IS NULL
-				UNION ALL
-				SELECT format('route %s (%I.%I)', r.id, coalesce(r.destination_schema, r.source_schema),
-							  coalesce(r.destination_table, r.source_table)) FROM flo.routes r
-				 WHERE r.group_name = check_members.group_name AND r.enabled AND r.source_table <> '*'
-				   AND to_regclass(format('%I.%I', coalesce(r.destination_schema, r.source_schema),
-										  coalesce(r.destination_table, r.source_table))) IS NULL) x;
-		IF names IS NOT NULL THEN
-			status := 'warning';
-			detail := 'name tables that do not exist in this database: ' || names;
-			hint := NULL;
-			RETURN NEXT;
-		END IF;
-	ELSE
+	RETURN QUERY SELECT r.* FROM flo.check_rules(group_name) r UNION ALL SELECT r.* FROM flo.check_routes(group_name) r;
+	IF NOT FOUND THEN
+		item := 'rules and routes of group ' || group_name;
+		status := 'ok';
+		detail := (SELECT CASE count(*) WHEN 0 THEN 'none' ELSE format('%s, and nothing is known against them', count(*)) END
+					 FROM (SELECT FROM flo.rules r WHERE r.group_name = check_members.group_name AND r.enabled
+						   UNION ALL
+						   SELECT FROM flo.routes r WHERE r.group_name = check_members.group_name AND r.enabled) x);
+		hint := NULL;
 		RETURN NEXT;
 	END IF;
 END

@@ -25,6 +25,7 @@
 #include "conf/options.h"
 #include "conf/outlet.h"
 #include "conf/publication.h"
+#include "conf/shaping.h"
 #include "conf/store.h"
 #include "core/compat.h"
 #include "core/names.h"
@@ -619,17 +620,11 @@ flo_start_group(PG_FUNCTION_ARGS)
 	char	   *group = text_argument(fcinfo, 0, "group_name");
 	char	   *member = PG_ARGISNULL(1) ? NULL : text_argument(fcinfo, 1, "member");
 	List	   *members = members_argument(group, member);
-	const char *unexecuted;
 
 	flo_shstate_require();
 
-	unexecuted = flo_store_unexecuted(group);
-	if (unexecuted != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("group \"%s\" has %s, which are not supported yet", group, unexecuted),
-				 errhint("Delete or disable them, then start the group again.")));
 	check_outlets(group, members);
+	flo_shaping_check_members(group, false);
 	check_free_processes(group, members);
 
 	if (flo_store_adopt_group(group))

@@ -350,22 +350,6 @@ forget_empty_group(const char *group)
 		1, group);
 }
 
-void
-flo_store_delete_replicator(const char *group)
-{
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1", 1, group);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2",
-				  2, group, FLO_REPLICATOR_MEMBER);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.replicators WHERE group_name = $1", 1, group);
-	forget_empty_group(group);
-	flo_visit_end(&visit);
-}
-
 static void
 delete_of_worker(const char *table, const char *group, const char *worker)
 {
@@ -375,11 +359,27 @@ delete_of_worker(const char *table, const char *group, const char *worker)
 }
 
 void
+flo_store_delete_replicator(const char *group)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1", 1, group);
+	delete_of_worker("copied_tables", group, FLO_REPLICATOR_MEMBER);
+	delete_of_worker("shaped_tables", group, FLO_REPLICATOR_MEMBER);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.replicators WHERE group_name = $1", 1, group);
+	forget_empty_group(group);
+	flo_visit_end(&visit);
+}
+
+void
 flo_store_delete_worker(const char *group, const char *worker)
 {
 	static const char *const tables[] = {
 		"progress", "copied_tables", "copied_chunks", "dead_letters", "pending_ddl",
-		"secrets", "rules", "routes", "webhook_subscriptions", "workers"
+		"secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions", "workers"
 	};
 	FloVisit	visit;
 
@@ -396,7 +396,7 @@ flo_store_delete_group(const char *group)
 	static const char *const tables[] = {
 		"full_identities", "generations", "copy_requests", "copied_tables",
 		"copied_chunks", "progress", "dead_letters", "pending_ddl",
-		"ddl_log", "secrets", "rules", "routes", "webhook_subscriptions",
+		"ddl_log", "secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions",
 		"workers", "replicators", "groups"
 	};
 	FloVisit	visit;

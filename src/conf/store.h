@@ -60,12 +60,6 @@ extern void flo_store_copy_progress(const char *group, const FloCopyProgress *pr
 /* The member is not to run any more: what stop_group() does */
 extern void flo_store_stop_member(const char *group, const char *member);
 
-/*
- * What enabled rows of the group nothing executes yet: "rules" or "routes";
- * NULL when there are none.
- */
-extern const char *flo_store_unexecuted(const char *group);
-
 /* Row of flo.progress: which source a worker follows; "lsn" only for sinks without an origin */
 typedef struct FloProgressRow
 {

@@ -26,6 +26,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "conf/store.h"
+#include "conf/watch.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/trail.h"
@@ -33,6 +34,7 @@
 #include "dest/encoding.h"
 #include "dest/loader.h"
 #include "dest/myself.h"
+#include "dest/reshape.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -47,6 +49,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #define PULL_BATCH 4
 #define PULL_EXPIRES 5000		/* ms */
@@ -70,6 +73,7 @@ typedef struct Loader
 	FloWorkerSpec *spec;
 	FloBus	   *bus;
 	FloChangeParser *parser;
+	FloReshape *reshape;		/* NULL until the first chunk */
 	FloSink    *sink;
 	FloSinkHost host;
 	FloCounters counters;
@@ -128,11 +132,23 @@ empty_table(Loader *l, const FloRelation *relation)
 static void
 prepare_table(Loader *l, const FloRelation *relation, bool again)
 {
-	Oid			relid = RangeVarGetRelid(makeRangeVar(relation->schema, relation->name, -1),
-										 AccessShareLock, true);
+	bool		shared = flo_reshape_shares_target(l->reshape, relation);
+	Oid			relid;
 
+	relation = flo_reshape_target(l->reshape, relation);
+	relid = RangeVarGetRelid(makeRangeVar(relation->schema, relation->name, -1),
+							 AccessShareLock, true);
 	if (!OidIsValid(relid))
 		return;					/* the sink says so better */
+	if (again && shared)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" gets rows of several tables, one of which is copied a second time: rows of the first copy cannot be told apart",
+						relation->schema, relation->name),
+				 errhint("Empty the table and start over with flo.resync() at the source.")));
+	/* what is in it may be of another table */
+	if (shared)
+		return;
 	if (again && l->spec->options.copy_into == FLO_COPY_MERGE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -200,7 +216,9 @@ load_message(Loader *l, const FloCopyKey *key, char *data, uint32 len, FloTransa
 	if (change->op != FLO_OP_INSERT)
 		return;
 	txn->ordinal++;
-	l->sink->ops->change(l->sink, txn, change);
+	change = flo_reshape_apply(l->reshape, change, &l->counters);
+	if (change != NULL)
+		l->sink->ops->change(l->sink, txn, change);
 }
 
 /* The rest of a row that began in a chunk, from the chunks that hold it */
@@ -286,6 +304,28 @@ save_sink_state(Loader *l)
 	flo_store_save_sink_state(l->group, l->worker, l->sink->ops->save(l->sink));
 }
 
+/* Rules and routes as they are now, between chunks */
+static void
+follow_rules(Loader *l, const FloChunkHeader *header)
+{
+	MemoryContext old;
+
+	if (l->reshape == NULL)
+	{
+		char	   *generation = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&header->generation)));
+
+		old = MemoryContextSwitchTo(GetMemoryChunkContext(l));
+		StartTransactionCommand();
+		flo_watch_init();
+		CommitTransactionCommand();
+		MemoryContextSwitchTo(GetMemoryChunkContext(l));
+		l->reshape = flo_reshape_open(l->spec, generation);
+		MemoryContextSwitchTo(old);
+	}
+	else if (flo_watch_changed())
+		flo_reshape_load(l->reshape);
+}
+
 /* One chunk, one transaction.  False when it is not this loader's to finish. */
 static bool
 load_chunk(Loader *l, FloBusDelivery *delivery)
@@ -307,6 +347,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 		l->encoding = header.encoding;
 		flo_follow_encoding(l->parser, l->encoding);
 	}
+	follow_rules(l, &header);
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());

@@ -29,6 +29,7 @@
 #include "dest/loader.h"
 #include "dest/myself.h"
 #include "dest/progress.h"
+#include "dest/reshape.h"
 #include "dest/tables.h"
 #include "dest/worker.h"
 #include "lib/stringinfo.h"
@@ -68,11 +69,16 @@ typedef struct Worker
 	FloBus	   *bus;
 	FloConsumer *consumer;
 	FloChangeParser *parser;
+	FloReshape *reshape;
 	FloSink    *sink;
 	FloSinkHost host;
 	FloTableFilter *tables;		/* of the option; NULL = all */
 	FloProgress *progress;
 	MemoryContext turn;			/* reset after each chunk */
+
+	/* changed configuration that is not in force yet */
+	bool		rules_stale;
+	bool		options_stale;
 
 	/* place */
 	XLogRecPtr	position;		/* all that committed at or below is in a batch or before it */
@@ -120,6 +126,22 @@ typedef struct Worker
 
 /* --- configuration ---------------------------------------------------------------- */
 
+/* Has anything changed?  Takes in invalidations. */
+static void
+notice_configuration(Worker *w)
+{
+	if (flo_watch_changed())
+		w->rules_stale = w->options_stale = true;
+}
+
+/* Between batches: rules and routes as they are now */
+static void
+load_rules(Worker *w)
+{
+	w->rules_stale = false;
+	flo_reshape_load(w->reshape);
+}
+
 /*
  * Between batches.  False when the worker is no more or its options are
  * others: the launcher starts it again with them.
@@ -129,8 +151,12 @@ follow_configuration(Worker *w)
 {
 	FloWorkerSpec *before = w->spec;
 
-	if (!flo_watch_changed())
+	notice_configuration(w);
+	if (w->rules_stale)
+		load_rules(w);
+	if (!w->options_stale)
 		return true;
+	w->options_stale = false;
 	w->spec = flo_my_spec(w->group, w->worker);
 	if (w->spec == NULL || w->spec->owner != before->owner ||
 		!flo_same_options(&w->spec->options, &before->options))
@@ -360,6 +386,9 @@ drop_half(Worker *w)
 	w->sink->ops->abort(w->sink);
 	if (w->sink->ops->transactional)
 		AbortCurrentTransaction();
+
+	/* what was to be kept of tables went with the transaction */
+	load_rules(w);
 	MemoryContextSwitchTo(old);
 	w->batch_open = false;
 	w->batch_oldest = 0;
@@ -382,8 +411,12 @@ begin_transaction(Worker *w, const FloChange *begin, const FloChunk *chunk)
 	w->txn.final_lsn = begin->final_lsn;
 	w->txn.commit_time = begin->commit_time;
 	w->txn.xid = begin->xid;
-	if (w->batch_open && (begin->final_lsn >= chunk->header.upto || begin->final_lsn <= w->careful_until))
+	notice_configuration(w);
+	if (w->batch_open && (w->rules_stale || begin->final_lsn >= chunk->header.upto ||
+						  begin->final_lsn <= w->careful_until))
 		commit_batch(w, chunk->seq - 1);
+	if (w->rules_stale)
+		load_rules(w);
 	if (!w->batch_open)
 		open_batch(w);
 	if (w->batch_oldest == 0)
@@ -405,6 +438,25 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 	flo_trail_clear();
 	if (batch_is_full(w))
 		commit_batch(w, chunk->seq - 1);
+}
+
+/* A row or a TRUNCATE: rules and routes, then the sink */
+static void
+apply_change(Worker *w, const FloChange *change)
+{
+	w->txn.ordinal++;
+	change = flo_table_filter(w->tables, change);
+	if (change == NULL)
+	{
+		w->counters.filtered++;
+		return;
+	}
+	w->batch_changes++;
+	change = flo_copied_leave_out(w->copied, w->txn.final_lsn, change);
+	if (change != NULL)
+		change = flo_reshape_apply(w->reshape, change, &w->counters);
+	if (change != NULL)
+		w->sink->ops->change(w->sink, &w->txn, change);
 }
 
 static void
@@ -433,17 +485,7 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 						(errcode(ERRCODE_PROTOCOL_VIOLATION),
 						 errmsg("a change stands outside a transaction in message " UINT64_FORMAT " of stream \"%s\"",
 								chunk->seq, w->stream)));
-			w->txn.ordinal++;
-			change = flo_table_filter(w->tables, change);
-			if (change == NULL)
-			{
-				w->counters.filtered++;
-				break;
-			}
-			w->batch_changes++;
-			change = flo_copied_leave_out(w->copied, w->txn.final_lsn, change);
-			if (change != NULL)
-				w->sink->ops->change(w->sink, &w->txn, change);
+			apply_change(w, change);
 			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
@@ -831,7 +873,9 @@ loop(Worker *w)
 						attach(w, done_seq);
 				}
 				flo_bus_pump(w->bus);
-				continue;
+				/* under load the stream never runs dry */
+				if (!w->options_stale || w->in_transaction)
+					continue;
 			}
 		}
 		if (took == FLO_TAKE_LOST || !linked)
@@ -890,6 +934,7 @@ flo_worker_run(void)
 	w->consumer = flo_consumer_open(w->bus, w->stream, w->consumer_name);
 	if (!flo_progress_known(w->progress))
 		begin_following(w);
+	w->reshape = flo_reshape_open(w->spec, flo_progress_generation(w->progress));
 	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
 	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
 	flo_bus_watch(w->bus, psprintf("$KV.%s.source", w->bucket));

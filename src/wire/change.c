@@ -26,6 +26,7 @@
 #include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "wire/change.h"
@@ -42,10 +43,19 @@ typedef struct FloRelationEntry
 	char		status;			/* for simplehash */
 	FloRelation *relation;
 	int			encoding;
+	uint64		types_version;
 	uint32		raw_len;
 	char	   *raw;			/* the message this was read from */
 	MemoryContext context;		/* holds raw, names and columns */
 } FloRelationEntry;
+
+/* What a 'Y' message says */
+typedef struct FloTypeEntry
+{
+	Oid			type;			/* in the source database; hash key */
+	char	   *schema;
+	char	   *name;
+} FloTypeEntry;
 
 #define SH_PREFIX flo_relations
 #define SH_ELEMENT_TYPE FloRelationEntry
@@ -58,33 +68,14 @@ typedef struct FloRelationEntry
 #define SH_DECLARE
 #include "lib/simplehash.h"
 
-/* A 'Y' message: the name of a type that is not built in */
-typedef struct FloTypeEntry
-{
-	Oid			oid;			/* hash key, in the source database */
-	char		status;			/* for simplehash */
-	char	   *schema;
-	char	   *name;
-} FloTypeEntry;
-
-#define SH_PREFIX flo_types
-#define SH_ELEMENT_TYPE FloTypeEntry
-#define SH_KEY_TYPE Oid
-#define SH_KEY oid
-#define SH_HASH_KEY(tb, key) murmurhash32(key)
-#define SH_EQUAL(tb, a, b) ((a) == (b))
-#define SH_SCOPE static inline
-#define SH_DEFINE
-#define SH_DECLARE
-#include "lib/simplehash.h"
-
 struct FloChangeParser
 {
 	MemoryContext context;
 	int			encoding;
 	flo_relations_hash *relations;
-	flo_types_hash *types;
 	const FloRelation *last;	/* the relation of the change before */
+	HTAB	   *types;
+	uint64		types_version;	/* counts types that got another name */
 
 	/* the result, and the room behind its arrays */
 	FloChange	change;
@@ -188,11 +179,16 @@ FloChangeParser *
 flo_change_parser_create(MemoryContext context)
 {
 	FloChangeParser *parser = MemoryContextAllocZero(context, sizeof(FloChangeParser));
+	HASHCTL		control = {0};
 
 	parser->context = context;
 	parser->encoding = GetDatabaseEncoding();
 	parser->relations = flo_relations_create(context, 64, NULL);
-	parser->types = flo_types_create(context, 16, NULL);
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(FloTypeEntry);
+	control.hcxt = context;
+	parser->types = hash_create("pg_flo source types", 16, &control,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	return parser;
 }
 
@@ -216,52 +212,46 @@ take_name(FloChangeParser *parser, FloCursor *cursor)
 	return (name == raw) ? pstrdup(raw) : name;
 }
 
-/* A type was named before the relation that uses it, if at all */
-static void
-name_type(FloChangeParser *parser, FloColumn *column)
+/* The protocol's way to say pg_catalog is to say nothing */
+static char *
+take_schema(FloChangeParser *parser, FloCursor *cursor)
 {
-	FloTypeEntry *entry = flo_types_lookup(parser->types, column->type);
+	char	   *name = take_name(parser, cursor);
 
-	column->type_schema = entry ? pstrdup(entry->schema) : NULL;
-	column->type_name = entry ? pstrdup(entry->name) : NULL;
+	return name[0] != '\0' ? name : pstrdup("pg_catalog");
 }
 
-static void
-keep_name(FloChangeParser *parser, char **kept, const char *name)
-{
-	if (*kept != NULL && strcmp(*kept, name) == 0)
-		return;
-	if (*kept != NULL)
-		pfree(*kept);
-	*kept = MemoryContextStrdup(parser->context, name);
-}
-
+/*
+ * A 'Y' message.  It comes before the relation that uses the type; relations
+ * that use it and are known already are read again if its name has changed.
+ */
 static void
 parse_type(FloChangeParser *parser, FloCursor *cursor)
 {
-	Oid			oid = take_uint32(cursor);
-	char	   *schema = take_name(parser, cursor);
+	Oid			type = take_uint32(cursor);
+	char	   *schema = take_schema(parser, cursor);
 	char	   *name = take_name(parser, cursor);
-	bool		found;
-	FloTypeEntry *entry = flo_types_insert(parser->types, oid, &found);
+	FloTypeEntry *entry = hash_search(parser->types, &type, HASH_FIND, NULL);
+	char	   *own_schema;
+	char	   *own_name;
 
-	if (!found)
-		entry->schema = entry->name = NULL;
-	/* the protocol's way to say pg_catalog */
-	keep_name(parser, &entry->schema, schema[0] == '\0' ? "pg_catalog" : schema);
-	keep_name(parser, &entry->name, name);
-	pfree(schema);
-	pfree(name);
+	if (entry != NULL && strcmp(entry->schema, schema) == 0 && strcmp(entry->name, name) == 0)
+		return;
+	own_schema = MemoryContextStrdup(parser->context, schema);
+	own_name = MemoryContextStrdup(parser->context, name);
+	if (entry != NULL)
+		parser->types_version++;
+	else
+		entry = hash_search(parser->types, &type, HASH_ENTER, NULL);
+	entry->schema = own_schema;
+	entry->name = own_name;
 }
 
 /* Read what is described behind the OID, in the current memory context */
 static void
 read_relation(FloChangeParser *parser, FloCursor *cursor, FloRelation *relation)
 {
-	relation->schema = take_name(parser, cursor);
-	/* the protocol's way to say pg_catalog */
-	if (relation->schema[0] == '\0')
-		relation->schema = pstrdup("pg_catalog");
+	relation->schema = take_schema(parser, cursor);
 	relation->name = take_name(parser, cursor);
 	relation->identity = (char) take_byte(cursor);
 	if (relation->identity != REPLICA_IDENTITY_DEFAULT &&
@@ -272,18 +262,30 @@ read_relation(FloChangeParser *parser, FloCursor *cursor, FloRelation *relation)
 
 	relation->natts = take_uint16(cursor);
 	need(cursor, (uint32) relation->natts * FLO_MIN_COLUMN_SIZE);
-	relation->columns = palloc(Max(relation->natts, 1) * sizeof(FloColumn));
+	relation->columns = palloc0(Max(relation->natts, 1) * sizeof(FloColumn));
 	for (int i = 0; i < relation->natts; i++)
 	{
 		FloColumn  *column = &relation->columns[i];
+		FloTypeEntry *type;
 
 		column->is_key = (take_byte(cursor) & FLO_COLUMN_IS_KEY) != 0;
 		column->name = take_name(parser, cursor);
 		column->type = take_uint32(cursor);
 		column->typmod = (int32) take_uint32(cursor);
-		name_type(parser, column);
+		type = hash_search(parser->types, &column->type, HASH_FIND, NULL);
+		if (type != NULL)
+		{
+			column->type_schema = pstrdup(type->schema);
+			column->type_name = pstrdup(type->name);
+		}
 	}
 	take_end(cursor);
+}
+
+uint64
+flo_relation_new_version(void)
+{
+	return ++last_version;
 }
 
 /*
@@ -303,7 +305,8 @@ parse_relation(FloChangeParser *parser, FloCursor *cursor)
 	char	   *raw_copy;
 	bool		found;
 
-	if (entry && entry->encoding == parser->encoding && entry->raw_len == raw_len &&
+	if (entry && entry->encoding == parser->encoding &&
+		entry->types_version == parser->types_version && entry->raw_len == raw_len &&
 		memcmp(entry->raw, raw, raw_len) == 0)
 		return entry->relation;
 
@@ -323,10 +326,11 @@ parse_relation(FloChangeParser *parser, FloCursor *cursor)
 	else
 		entry->relation = MemoryContextAlloc(parser->context, sizeof(FloRelation));
 	MemoryContextSetParent(context, parser->context);
-	definition.version = ++last_version;
+	definition.version = flo_relation_new_version();
 	*entry->relation = definition;
 	entry->context = context;
 	entry->encoding = parser->encoding;
+	entry->types_version = parser->types_version;
 	entry->raw = raw_copy;
 	entry->raw_len = raw_len;
 	return entry->relation;
@@ -347,6 +351,12 @@ find_relation(FloChangeParser *parser, uint32 id)
 				 errmsg("a change names relation %u, which no message has described", id)));
 	parser->last = entry->relation;
 	return entry->relation;
+}
+
+const FloRelation *
+flo_change_relation(FloChangeParser *parser, uint32 id)
+{
+	return find_relation(parser, id);
 }
 
 static void
@@ -556,7 +566,6 @@ flo_change_parse(FloChangeParser *parser, char *data, uint32 len)
 			change->relation = parse_relation(parser, &cursor);
 			return change;
 		case FLO_OP_TYPE:
-
 			parse_type(parser, &cursor);
 			break;
 		case FLO_OP_ORIGIN:

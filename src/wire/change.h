@@ -53,8 +53,12 @@ typedef struct FloColumn
 	Oid			type;			/* OID in the source database */
 	int32		typmod;
 	bool		is_key;			/* part of the replica identity */
-	char	   *type_schema;	/* of a type that is not built in, else NULL */
-	char	   *type_name;
+
+	/* what type the OID stands for; NULL for a type every server has */
+	char	   *type_schema;
+	char	   *type_name;		/* of a domain, the type below it */
+
+	char	   *source_name;	/* the source's name when a route has given another; else NULL */
 } FloColumn;
 
 /* A source table as an 'R' message describes it */
@@ -67,6 +71,7 @@ typedef struct FloRelation
 	int			natts;
 	FloColumn  *columns;
 	uint64		version;		/* changes whenever the definition did */
+	const struct FloRelation *source;	/* what a route has made this from; else NULL */
 } FloRelation;
 
 typedef struct FloChange
@@ -116,5 +121,11 @@ extern void flo_change_set_encoding(FloChangeParser *parser, int encoding);
  * and for a change of a relation never described.
  */
 extern const FloChange *flo_change_parse(FloChangeParser *parser, char *data, uint32 len);
+
+/* The relation with this OID as last described; throws 08P01 when it never was */
+extern const FloRelation *flo_change_relation(FloChangeParser *parser, uint32 id);
+
+/* A version that no relation has had yet, for one that is made otherwise */
+extern uint64 flo_relation_new_version(void);
 
 #endif
