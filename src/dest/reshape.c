@@ -72,12 +72,16 @@ flo_reshape_apply(FloReshape *reshape, const FloChange *change, FloCounters *cou
 	if (own_transaction)
 	{
 		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
 		MemoryContextSwitchTo(old);
 	}
 	result = flo_shape_apply(reshape->shape, change);
 	keep_seen(reshape);
 	if (own_transaction)
+	{
+		PopActiveSnapshot();
 		CommitTransactionCommand();
+	}
 	MemoryContextSwitchTo(old);
 	if (result == NULL)
 		counters->filtered++;

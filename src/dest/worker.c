@@ -591,6 +591,7 @@ process_chunk(Worker *w, FloChunk *chunk)
 	flo_progress_check_source(w->progress, header);
 	if (!links(w, header))
 		return false;
+	w->known = Max(w->known, header->position);
 	if (w->in_transaction && !(header->flags & FLO_CHUNK_STARTS_INSIDE))
 		drop_half(w);
 	if (header->encoding != w->encoding)
@@ -609,7 +610,6 @@ process_chunk(Worker *w, FloChunk *chunk)
 	w->epoch = header->epoch;
 	w->number = header->number;
 	w->position = Max(w->position, header->position);
-	w->known = Max(w->known, header->position);
 	w->counters.bytes += chunk->len;
 	return true;
 }
