@@ -78,6 +78,8 @@ OBJS = \
 	src/sink/sink_stdout.o \
 	src/sink/sink_webhook.o \
 	src/sink/webhook_config.o \
+	src/sink/parcel.o \
+	src/sink/saved.o \
 	src/sink/http.o \
 	src/source/decoder.o \
 	src/source/publisher.o \
@@ -92,6 +94,7 @@ OBJS = \
 	src/dest/encoding.o \
 	src/dest/progress.o \
 	src/dest/tables.o \
+	src/dest/myself.o \
 	src/dest/copied.o \
 	src/dest/loader.o \
 	src/dest/reshape.o \

@@ -69,6 +69,7 @@ missing_packages()
 	fi
 
 	have_header nats.h || have_header nats/nats.h || echo libnats-dev
+	have_header curl/curl.h || echo libcurl4-openssl-dev
 	have_header pcre2.h || echo libpcre2-dev
 	have_command nats-server || [ -x /usr/sbin/nats-server ] || echo nats-server
 

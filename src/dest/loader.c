@@ -33,6 +33,7 @@
 #include "dest/copied.h"
 #include "dest/encoding.h"
 #include "dest/loader.h"
+#include "dest/myself.h"
 #include "dest/reshape.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -457,22 +458,6 @@ open_sink(Loader *l)
 	MemoryContextSwitchTo(GetMemoryChunkContext(l));
 }
 
-static FloWorkerSpec *
-load_spec(const char *group, const char *worker)
-{
-	MemoryContext old = CurrentMemoryContext;
-	FloWorkerSpec *spec;
-
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(old);
-	spec = flo_store_worker(group, worker);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	return spec;
-}
-
 /* Load what has come; true when something had */
 static bool
 load_deliveries(Loader *l, int *expected)
@@ -516,7 +501,7 @@ flo_loader_run(const FloProcessArgs *args)
 	l->turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
 	l->parser = flo_change_parser_create(CurrentMemoryContext);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	l->spec = load_spec(l->group, l->worker);
+	l->spec = flo_my_spec(l->group, l->worker);
 	if (l->spec == NULL)
 		return;
 	l->bus = flo_bus_connect(psprintf("pg_flo loader %s %s %d", l->group, l->worker, args->number));

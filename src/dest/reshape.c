@@ -65,9 +65,24 @@ keep_seen(FloReshape *reshape)
 const FloChange *
 flo_reshape_apply(FloReshape *reshape, const FloChange *change, FloCounters *counters)
 {
-	const FloChange *result = flo_shape_apply(reshape->shape, change);
+	MemoryContext old = CurrentMemoryContext;
+	bool		own_transaction = !IsTransactionState() && !flo_shape_is_empty(reshape->shape);
+	const FloChange *result;
 
+	if (own_transaction)
+	{
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		MemoryContextSwitchTo(old);
+	}
+	result = flo_shape_apply(reshape->shape, change);
 	keep_seen(reshape);
+	if (own_transaction)
+	{
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+	}
+	MemoryContextSwitchTo(old);
 	if (result == NULL)
 		counters->filtered++;
 	return result;

@@ -23,6 +23,7 @@ extern void flo_reshape_load(FloReshape *reshape);
 /*
  * What becomes of a change; NULL (and counted) when it is dropped.  Within the
  * transaction that applies it: what is remembered of its table is written there.
+ * For a sink that has none, in one of its own when there are rules or routes.
  */
 extern const FloChange *flo_reshape_apply(FloReshape *reshape, const FloChange *change,
 										  FloCounters *counters);

@@ -18,7 +18,6 @@
 #include "access/xlog.h"
 #include "bus/json.h"
 #include "bus/stream.h"
-#include "commands/dbcommands.h"
 #include "conf/store.h"
 #include "conf/watch.h"
 #include "core/loop.h"
@@ -30,6 +29,7 @@
 #include "dest/encoding.h"
 #include "dest/copied.h"
 #include "dest/loader.h"
+#include "dest/myself.h"
 #include "dest/progress.h"
 #include "dest/reshape.h"
 #include "dest/tables.h"
@@ -131,60 +131,6 @@ typedef struct Worker
 
 /* --- configuration ---------------------------------------------------------------- */
 
-/* NULL when the worker is no more */
-static FloWorkerSpec *
-load_spec(Worker *w)
-{
-	MemoryContext old = CurrentMemoryContext;
-	FloWorkerSpec *spec;
-
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(old);
-	spec = flo_store_worker(w->group, w->worker);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	return spec;
-}
-
-static char *
-own_database(void)
-{
-	MemoryContext old = CurrentMemoryContext;
-	char	   *name;
-
-	StartTransactionCommand();
-	MemoryContextSwitchTo(old);
-	name = get_database_name(MyDatabaseId);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	return name;
-}
-
-
-static bool
-same_text(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
-static bool
-same_options(const FloWorkerOptions *a, const FloWorkerOptions *b)
-{
-	FloWorkerOptions x = *a;
-	FloWorkerOptions y = *b;
-
-	x.tables = x.directory = x.url = x.headers_file = x.secret_file = NULL;
-	y.tables = y.directory = y.url = y.headers_file = y.secret_file = NULL;
-	return memcmp(&x, &y, sizeof(x)) == 0 &&
-		same_text(a->tables, b->tables) &&
-		same_text(a->directory, b->directory) &&
-		same_text(a->url, b->url) &&
-		same_text(a->headers_file, b->headers_file) &&
-		same_text(a->secret_file, b->secret_file);
-}
-
 /* Has anything changed?  Takes in invalidations. */
 static void
 notice_configuration(Worker *w)
@@ -216,9 +162,9 @@ follow_configuration(Worker *w)
 	if (!w->options_stale)
 		return true;
 	w->options_stale = false;
-	w->spec = load_spec(w);
+	w->spec = flo_my_spec(w->group, w->worker);
 	if (w->spec == NULL || w->spec->owner != before->owner ||
-		!same_options(&w->spec->options, &before->options))
+		!flo_same_options(&w->spec->options, &before->options))
 		return false;
 	w->sink->ops->invalidate(w->sink);
 	return true;
@@ -547,48 +493,10 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 		commit_batch(w, chunk->seq - 1);
 }
 
-/*
- * Is a change in the copy of its table already?  Tables that were copied again
- * after a crash of the source have a snapshot later than the stream's start.
- */
-static bool
-is_copied(Worker *w, const FloRelation *relation)
-{
-	ListCell   *cell;
-
-	foreach(cell, w->copied)
-	{
-		FloCopiedTable *table = lfirst(cell);
-
-		if (table->relation == relation->id)
-			return w->txn.final_lsn < table->lsn;
-	}
-	return false;
-}
-
-/* What the copy does not have already; NULL when that is nothing */
-static const FloChange *
-leave_out_copied(Worker *w, const FloChange *change, FloChange *rest)
-{
-	int			n = 0;
-
-	if (change->op != FLO_OP_TRUNCATE)
-		return is_copied(w, change->relation) ? NULL : change;
-	*rest = *change;
-	rest->relations = palloc(sizeof(FloRelation *) * Max(change->nrelations, 1));
-	for (int i = 0; i < change->nrelations; i++)
-		if (!is_copied(w, change->relations[i]))
-			rest->relations[n++] = change->relations[i];
-	rest->nrelations = n;
-	return n > 0 ? rest : NULL;
-}
-
 /* A row or a TRUNCATE: rules and routes, then the sink */
 static void
 apply_change(Worker *w, const FloChange *change)
 {
-	FloChange	rest;
-
 	w->txn.ordinal++;
 	change = flo_table_filter(w->tables, change);
 	if (change == NULL)
@@ -597,8 +505,7 @@ apply_change(Worker *w, const FloChange *change)
 		return;
 	}
 	w->batch_changes++;
-	if (w->copied != NIL)
-		change = leave_out_copied(w, change, &rest);
+	change = flo_copied_leave_out(w->copied, w->txn.final_lsn, change);
 	if (change != NULL)
 		change = flo_reshape_apply(w->reshape, change, &w->counters);
 	if (change != NULL)
@@ -784,6 +691,7 @@ process_chunk(Worker *w, FloChunk *chunk)
 
 	if (follow_generation(w, header) || !links(w, header))
 		return false;
+	w->known = Max(w->known, header->position);
 	if (w->in_transaction && !(header->flags & FLO_CHUNK_STARTS_INSIDE))
 		drop_half(w);
 	if (header->encoding != w->encoding)
@@ -802,7 +710,6 @@ process_chunk(Worker *w, FloChunk *chunk)
 	w->epoch = header->epoch;
 	w->number = header->number;
 	w->position = Max(w->position, header->position);
-	w->known = Max(w->known, header->position);
 	w->counters.bytes += chunk->len;
 	return true;
 }
@@ -1145,11 +1052,11 @@ flo_worker_run(void)
 	initStringInfo(&w->fragment);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 
-	w->spec = load_spec(w);
+	w->spec = flo_my_spec(w->group, w->worker);
 	if (w->spec == NULL)
 		return;
 	flo_errors_are_final = w->spec->options.on_error == FLO_ON_ERROR_STOP;
-	w->database = own_database();
+	w->database = flo_my_database();
 	w->progress = flo_progress_open(w->group, w->worker, w->spec->sink != FLO_SINK_POSTGRES);
 	if (w->spec->options.tables != NULL)
 		w->tables = flo_table_filter_create(CurrentMemoryContext, w->spec->options.tables);

@@ -463,6 +463,12 @@ find_plan(FloShape *shape, const FloRelation *relation)
 }
 
 bool
+flo_shape_is_empty(const FloShape *shape)
+{
+	return shape->empty;
+}
+
+bool
 flo_shape_concerns(FloShape *shape, const FloRelation *relation)
 {
 	ErrorContextCallback callback;
@@ -497,12 +503,6 @@ flo_shape_shares_target(const FloShape *shape, const FloRelation *relation)
 		flo_route_is_shared(shape->spec->routes,
 							flo_route_find(shape->spec->routes, relation->schema, relation->name),
 							relation);
-}
-
-bool
-flo_shape_is_empty(const FloShape *shape)
-{
-	return shape->empty;
 }
 
 bool

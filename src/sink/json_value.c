@@ -22,6 +22,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/jsonapi.h"
+#include "core/compat.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -572,8 +573,7 @@ append_text_form(StringInfo out, FloJsonType *type, Span text)
 
 /* --- binary form ----------------------------------------------------------------------- */
 
-pg_attribute_noreturn()
-static void
+pg_noreturn static void
 malformed(void)
 {
 	ereport(ERROR,

@@ -33,12 +33,14 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "bus/json.h"
 #include "catalog/pg_authid.h"
+#include "core/compat.h"
 #include "core/loop.h"
 #include "miscadmin.h"
 #include "pgtime.h"
 #include "sink/event.h"
+#include "sink/json_value.h"
+#include "sink/saved.h"
 #include "storage/fd.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
@@ -143,8 +145,7 @@ time_of_name(const char *name)
 
 /* --- the directory ---------------------------------------------------------------- */
 
-pg_attribute_noreturn()
-static void
+pg_noreturn static void
 report_file(const char *what, const char *path)
 {
 	ereport(ERROR,
@@ -489,13 +490,13 @@ leave_former_directory(const FloFileSink *sink, const FloWorkerSpec *spec, char 
 static void
 parse_state(FloFileSink *sink, const FloWorkerSpec *spec, const char *state)
 {
-	FloJson		json = flo_json(state, strlen(state));
-	char	   *directory = flo_json_get_string(json, "directory");
-	char	   *name = flo_json_get_string(json, "file");
+	Jsonb	   *saved = flo_saved_parse(state);
+	char	   *directory = flo_saved_text(saved, "directory");
+	char	   *name = flo_saved_text(saved, "file");
 	int64		length;
 
 	if (directory == NULL || name == NULL || !is_our_name(name) ||
-		!flo_json_get_int64(json, "length", &length))
+		!flo_saved_int64(saved, "length", &length))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("the recorded state of the worker's files cannot be read")));
@@ -615,7 +616,7 @@ file_save(FloSink *base)
 
 	initStringInfo(&state);
 	appendStringInfoString(&state, "{\"directory\": ");
-	flo_json_append_string(&state, sink->directory);
+	flo_json_append_text(&state, sink->directory, strlen(sink->directory));
 	appendStringInfo(&state, ", \"file\": \"%s\", \"length\": " INT64_FORMAT "}",
 					 sink->safe_name, sink->safe_length);
 	return state.data;

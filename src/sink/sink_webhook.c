@@ -25,7 +25,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "bus/json.h"
 #include "common/hmac.h"
 #include "common/pg_prng.h"
 #include "common/sha2.h"
@@ -35,6 +34,8 @@
 #include "miscadmin.h"
 #include "sink/event.h"
 #include "sink/http.h"
+#include "sink/parcel.h"
+#include "sink/saved.h"
 #include "sink/webhook_config.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -58,38 +59,13 @@
 /* Of a URL in messages and flo.status */
 #define SHOWN_URL 120
 
-/* A change in the stream: all of its events, or those up to it */
-typedef struct Place
-{
-	XLogRecPtr	final_lsn;
-	uint64		ordinal;
-} Place;
-
-typedef struct Mark
-{
-	int			offset;			/* of the event in the body */
-	int			len;
-	char	   *id;
-	Place		place;
-} Mark;
-
-/* The body of a request */
-typedef struct Parcel
-{
-	MemoryContext context;		/* of the ids */
-	StringInfoData body;
-	Mark	   *marks;
-	int			count;
-	int			room;
-} Parcel;
-
 typedef struct Endpoint
 {
 	char	   *url;
 	FloHookTarget *target;		/* of the configuration in force */
 	FloHttpLine *line;
-	Parcel	   *sending;		/* in flight or to be tried again, unless empty */
-	Parcel	   *gathering;
+	FloParcel	   *sending;		/* in flight or to be tried again, unless empty */
+	FloParcel	   *gathering;
 	XLogRecPtr	not_before;		/* transaction in which it was configured: not for it */
 
 	bool		in_flight;
@@ -126,9 +102,9 @@ typedef struct FloWebhookSink
 	bool		waiting;		/* as flo.status says */
 
 	/* places */
-	Place		done;			/* delivered by a former process: not again */
-	Place		seen;			/* newest change handed to us */
-	Place		saved;
+	FloPlace		done;			/* delivered by a former process: not again */
+	FloPlace		seen;			/* newest change handed to us */
+	FloPlace		saved;
 	TimestampTz saved_at;
 	TimestampTz served_at;
 
@@ -139,23 +115,23 @@ typedef struct FloWebhookSink
 /* --- places ---------------------------------------------------------------------- */
 
 static bool
-is_beyond(Place a, Place b)
+is_beyond(FloPlace a, FloPlace b)
 {
 	return a.final_lsn != b.final_lsn ? a.final_lsn > b.final_lsn : a.ordinal > b.ordinal;
 }
 
 /* Everything up to here has been delivered to all endpoints */
-static Place
+static FloPlace
 delivered(const FloWebhookSink *sink)
 {
-	Place		result = sink->seen;
+	FloPlace		result = sink->seen;
 	ListCell   *lc;
 
 	foreach(lc, sink->endpoints)
 	{
 		const Endpoint *endpoint = lfirst(lc);
-		const Parcel *oldest = endpoint->sending->count > 0 ? endpoint->sending : endpoint->gathering;
-		Place		before;
+		const FloParcel *oldest = endpoint->sending->count > 0 ? endpoint->sending : endpoint->gathering;
+		FloPlace		before;
 
 		if (oldest->count == 0)
 			continue;
@@ -167,86 +143,17 @@ delivered(const FloWebhookSink *sink)
 	return is_beyond(sink->done, result) ? sink->done : result;
 }
 
-/* --- parcels -------------------------------------------------------------------------- */
-
-static Parcel *
-parcel_create(MemoryContext context)
+static inline bool
+sends_arrays(const FloWebhookSink *sink)
 {
-	Parcel	   *parcel = MemoryContextAllocZero(context, sizeof(Parcel));
-	MemoryContext old = MemoryContextSwitchTo(context);
-
-	initStringInfo(&parcel->body);
-	parcel->context = AllocSetContextCreate(context, "pg_flo webhook request", ALLOCSET_SMALL_SIZES);
-	MemoryContextSwitchTo(old);
-	return parcel;
-}
-
-static void
-parcel_clear(Parcel *parcel)
-{
-	parcel->count = 0;
-	MemoryContextReset(parcel->context);
-	parcel->marks = NULL;
-	parcel->room = 0;
-
-	/* do not keep the memory of a huge row */
-	if (parcel->body.maxlen > 4 * FULL_BODY)
-	{
-		parcel->body.data = repalloc(parcel->body.data, 1024);
-		parcel->body.maxlen = 1024;
-	}
-	resetStringInfo(&parcel->body);
-}
-
-static void
-parcel_free(Parcel *parcel)
-{
-	MemoryContextDelete(parcel->context);
-	pfree(parcel->body.data);
-	pfree(parcel);
+	return sink->spec.options.events_per_request > 1;
 }
 
 static bool
-parcel_is_full(const FloWebhookSink *sink, const Parcel *parcel)
+parcel_is_full(const FloWebhookSink *sink, const FloParcel *parcel)
 {
 	return parcel->count >= sink->spec.options.events_per_request ||
 		parcel->body.len >= FULL_BODY;
-}
-
-/* With more than one event to a request, its body is an array, even of one */
-static void
-parcel_add(const FloWebhookSink *sink, Parcel *parcel, const char *event, int len,
-		   const char *id, Place place)
-{
-	bool		array = sink->spec.options.events_per_request > 1;
-	Mark	   *mark;
-
-	if (parcel->count == parcel->room)
-	{
-		int			room = Max(parcel->room * 2, 4);
-		Mark	   *marks = MemoryContextAlloc(parcel->context, sizeof(Mark) * room);
-
-		if (parcel->count > 0)
-			memcpy(marks, parcel->marks, sizeof(Mark) * parcel->count);
-		parcel->marks = marks;
-		parcel->room = room;
-	}
-	if (array)
-	{
-		/* the bracket that closed it before gives way */
-		if (parcel->count > 0)
-			parcel->body.data[parcel->body.len - 1] = ',';
-		else
-			appendStringInfoChar(&parcel->body, '[');
-	}
-	mark = &parcel->marks[parcel->count++];
-	mark->offset = parcel->body.len;
-	mark->len = len;
-	mark->id = MemoryContextStrdup(parcel->context, id);
-	mark->place = place;
-	appendBinaryStringInfo(&parcel->body, event, len);
-	if (array)
-		appendStringInfoChar(&parcel->body, ']');
 }
 
 /* --- endpoints -------------------------------------------------------------------------- */
@@ -258,8 +165,8 @@ endpoint_create(FloWebhookSink *sink, FloHookTarget *target)
 
 	endpoint->url = MemoryContextStrdup(sink->context, target->url);
 	endpoint->target = target;
-	endpoint->sending = parcel_create(sink->context);
-	endpoint->gathering = parcel_create(sink->context);
+	endpoint->sending = flo_parcel_create(sink->context);
+	endpoint->gathering = flo_parcel_create(sink->context);
 	endpoint->line = sink->functions->open_line(sink->http, target->url,
 												(long) sink->spec.options.timeout);
 	if (endpoint->line == NULL)
@@ -274,8 +181,8 @@ static void
 endpoint_free(FloWebhookSink *sink, Endpoint *endpoint)
 {
 	sink->functions->close_line(endpoint->line);
-	parcel_free(endpoint->sending);
-	parcel_free(endpoint->gathering);
+	flo_parcel_free(endpoint->sending);
+	flo_parcel_free(endpoint->gathering);
 	pfree(endpoint->url);
 	pfree(endpoint);
 }
@@ -367,7 +274,7 @@ make_signature(const FloWebhookSink *sink, const char *body, size_t len)
 }
 
 static void
-post(FloWebhookSink *sink, FloHttpLine *line, const Parcel *parcel)
+post(FloWebhookSink *sink, FloHttpLine *line, const FloParcel *parcel)
 {
 	const FloHookConfig *config = sink->config;
 	MemoryContext old = MemoryContextSwitchTo(parcel->context);
@@ -447,7 +354,7 @@ forget_letters(FloWebhookSink *sink)
 static void
 bury(FloWebhookSink *sink, Endpoint *endpoint)
 {
-	const Parcel *parcel = endpoint->sending;
+	const FloParcel *parcel = endpoint->sending;
 	MemoryContext old = MemoryContextSwitchTo(sink->letters_context);
 
 	for (int i = 0; i < parcel->count; i++)
@@ -485,7 +392,7 @@ checkpoint(FloWebhookSink *sink)
 static void
 settle_parcel(Endpoint *endpoint)
 {
-	parcel_clear(endpoint->sending);
+	flo_parcel_clear(endpoint->sending);
 	endpoint->attempts = 0;
 	endpoint->error[0] = '\0';
 }
@@ -577,7 +484,7 @@ start_requests(FloWebhookSink *sink, bool all)
 		if (endpoint->sending->count == 0 && endpoint->gathering->count > 0 &&
 			(all || parcel_is_full(sink, endpoint->gathering)))
 		{
-			Parcel	   *empty = endpoint->sending;
+			FloParcel	   *empty = endpoint->sending;
 
 			endpoint->sending = endpoint->gathering;
 			endpoint->gathering = empty;
@@ -701,8 +608,8 @@ send_once(FloWebhookSink *sink, const FloLetter *letter, char *error, size_t siz
 	FloHttpResult result;
 	bool		done = false;
 
-	parcel_add(sink, endpoint->sending, letter->event, strlen(letter->event), letter->event_id,
-			   (Place) {0});
+	flo_parcel_add(endpoint->sending, sends_arrays(sink), letter->event, strlen(letter->event),
+				   letter->event_id, (FloPlace) {0});
 	post(sink, endpoint->line, endpoint->sending);
 	while (!done)
 	{
@@ -763,17 +670,19 @@ redrive_one(FloWebhookSink *sink)
 static void
 parse_state(FloWebhookSink *sink, const char *state)
 {
-	FloJson		json = flo_json(state, strlen(state));
-	char	   *lsn = flo_json_get_string(json, "lsn");
+	Jsonb	   *saved = flo_saved_parse(state);
+	char	   *lsn = flo_saved_text(saved, "lsn");
+	int64		ordinal;
 	uint32		hi,
 				lo;
 
 	if (lsn == NULL || sscanf(lsn, "%X/%X", &hi, &lo) != 2 ||
-		!flo_json_get_uint64(json, "ordinal", &sink->done.ordinal))
+		!flo_saved_int64(saved, "ordinal", &ordinal))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("the recorded state of the worker cannot be read")));
 	sink->done.final_lsn = ((uint64) hi) << 32 | lo;
+	sink->done.ordinal = ordinal;
 	sink->seen = sink->saved = sink->done;
 }
 
@@ -823,7 +732,7 @@ webhook_begin(FloSink *base)
 
 /* Hand an event to an endpoint, waiting for room */
 static void
-offer(FloWebhookSink *sink, const char *url, Place place)
+offer(FloWebhookSink *sink, const char *url, FloPlace place)
 {
 	for (;;)
 	{
@@ -838,8 +747,8 @@ offer(FloWebhookSink *sink, const char *url, Place place)
 			return;
 		if (!parcel_is_full(sink, endpoint->gathering))
 		{
-			parcel_add(sink, endpoint->gathering, sink->event.data, sink->event.len,
-					   flo_event_id(sink->writer), place);
+			flo_parcel_add(endpoint->gathering, sends_arrays(sink), sink->event.data,
+						   sink->event.len, flo_event_id(sink->writer), place);
 			start_requests(sink, false);
 			return;
 		}
@@ -873,7 +782,7 @@ static void
 webhook_change(FloSink *base, const FloTransaction *txn, const FloChange *change)
 {
 	FloWebhookSink *sink = (FloWebhookSink *) base;
-	Place		place = {txn->final_lsn, txn->ordinal};
+	FloPlace		place = {txn->final_lsn, txn->ordinal};
 	bool		wanted = false;
 
 	if (txn->copy_id == NULL && !is_beyond(place, sink->done))
@@ -927,7 +836,7 @@ webhook_abort(FloSink *base)
 
 		sink->functions->cancel(endpoint->line);
 		endpoint->in_flight = false;
-		parcel_clear(endpoint->gathering);
+		flo_parcel_clear(endpoint->gathering);
 		settle_parcel(endpoint);
 	}
 }
@@ -946,7 +855,7 @@ static char *
 webhook_save(FloSink *base)
 {
 	FloWebhookSink *sink = (FloWebhookSink *) base;
-	Place		place = delivered(sink);
+	FloPlace		place = delivered(sink);
 
 	write_letters(sink);
 	forget_letters(sink);

@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 
 #include "access/xact.h"
-#include "bus/json.h"
 #include "catalog/pg_authid.h"
 #include "conf/endpoint.h"
+#include "sink/saved.h"
 #include "sink/webhook_config.h"
 #include "storage/fd.h"
 #include "utils/acl.h"
@@ -131,13 +131,21 @@ read_headers_file(FloHookConfig *config, const char *path)
 static void
 read_headers(FloHookConfig *config, const char *text)
 {
-	FloJson		object = flo_json(text, strlen(text));
-	FloJson		key;
-	FloJson		value;
-	int			cursor = 0;
+	Jsonb	   *object = flo_saved_parse(text);
+	JsonbIterator *it = JsonbIteratorInit(&object->root);
+	JsonbIteratorToken token;
+	JsonbValue	key;
+	JsonbValue	value;
 
-	while (flo_json_next_member(object, &cursor, &key, &value))
-		add_header(config, flo_json_string(key), flo_json_string(value));
+	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
+	{
+		if (token != WJB_KEY)
+			continue;
+		(void) JsonbIteratorNext(&it, &value, true);
+		if (value.type == jbvString)
+			add_header(config, pnstrdup(key.val.string.val, key.val.string.len),
+					   pnstrdup(value.val.string.val, value.val.string.len));
+	}
 }
 
 /* --- all of it ------------------------------------------------------------------------------ */
