@@ -46,6 +46,7 @@ OBJS = \
 	src/conf/watch.o \
 	src/conf/api.o \
 	src/conf/publication.o \
+	src/conf/identity.o \
 	src/conf/newtables.o \
 	src/conf/commit.o \
 	src/conf/guard.o \
@@ -59,18 +60,26 @@ OBJS = \
 	src/sink/sink.o \
 	src/sink/sink_postgres.o \
 	src/sink/convert.o \
+	src/sink/traits.o \
+	src/sink/gather.o \
+	src/sink/direct.o \
+	src/sink/setwise.o \
+	src/sink/batch.o \
 	src/sink/statement.o \
 	src/sink/truncate.o \
 	src/sink/relmap.o \
 	src/source/decoder.o \
 	src/source/publisher.o \
+	src/source/spool.o \
 	src/source/session.o \
 	src/source/settle.o \
 	src/source/copy_control.o \
 	src/source/copier.o \
 	src/source/copy_leader.o \
+	src/source/outgoing.o \
 	src/source/replicator.o \
 	src/dest/consumer.o \
+	src/dest/encoding.o \
 	src/dest/progress.o \
 	src/dest/copied.o \
 	src/dest/loader.o \
@@ -179,6 +188,6 @@ quickstart-stop:
 	@.ci/quickstart.sh stop
 
 bench:
-	@+bench/compare.sh
+	@+bench/run.sh
 
 .PHONY: all setup test lint quickstart quickstart-stop bench install-bus uninstall-bus regress-inputs

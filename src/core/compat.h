@@ -6,11 +6,15 @@
 #ifndef FLO_COMPAT_H
 #define FLO_COMPAT_H
 
+#include "access/genam.h"
+#include "access/tableam.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "commands/tablecmds.h"
+#include "executor/executor.h"
+#include "parser/parse_relation.h"
 #include "replication/logical.h"
 #include "replication/logicalproto.h"
 #include "replication/origin.h"
@@ -18,6 +22,11 @@
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/rel.h"
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
 #if PG_VERSION_NUM < 150000
 #error "pg_flo needs PostgreSQL 15 or later"
@@ -160,7 +169,113 @@ flo_compat_truncate(List *rels, List *relids, List *logged, bool restart_identit
 #endif
 }
 
+/* The RELATION message of logical replication, with these columns (by number) only */
+static inline void
+flo_compat_write_rel(StringInfo out, Relation relation, Bitmapset *columns)
+{
+#if PG_VERSION_NUM >= 180000
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns, PUBLISH_GENCOLS_NONE);
+#else
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns);
+#endif
+}
+
+/*
+ * Since 18, a table with REPLICA IDENTITY FULL can only be updated while
+ * published when its stored generated columns are published, too, and not at
+ * all when it has virtual ones.
+ */
+#if PG_VERSION_NUM >= 180000
+#define FLO_PUBLISH_GENERATED ", publish_generated_columns = stored"
+#else
+#define FLO_PUBLISH_GENERATED ""
+#endif
+
+static inline bool
+flo_compat_full_identity_works(Relation relation)
+{
+#if PG_VERSION_NUM >= 180000
+	return RelationGetDescr(relation)->constr == NULL ||
+		!RelationGetDescr(relation)->constr->has_generated_virtual;
+#else
+	return true;
+#endif
+}
+
 #define FLO_TRUNCATE_SWITCHES_USER (PG_VERSION_NUM >= 160000)
+
+/* An executor state that knows one relation, as number 1 */
+static inline void
+flo_compat_init_range_table(EState *estate, Relation rel)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+#if PG_VERSION_NUM >= 160000
+	List	   *permissions = NIL;
+#endif
+
+	rte->rtekind = RTE_RELATION;
+	rte->relid = RelationGetRelid(rel);
+	rte->relkind = rel->rd_rel->relkind;
+	rte->rellockmode = RowExclusiveLock;
+#if PG_VERSION_NUM >= 160000
+	addRTEPermissionInfo(&permissions, rte);
+#endif
+#if PG_VERSION_NUM >= 180000
+	ExecInitRangeTable(estate, list_make1(rte), permissions, bms_make_singleton(1));
+#elif PG_VERSION_NUM >= 160000
+	ExecInitRangeTable(estate, list_make1(rte), permissions);
+#else
+	ExecInitRangeTable(estate, list_make1(rte));
+#endif
+}
+
+static inline IndexScanDesc
+flo_compat_index_beginscan(Relation rel, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(rel, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(rel, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* Index entries of a new row, without deferred checks */
+static inline void
+flo_compat_insert_index_tuples(ResultRelInfo *info, TupleTableSlot *slot, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL, false);
+#else
+	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* A new version of the row at "tid", in the indexes as well */
+static inline TM_Result
+flo_compat_tuple_update(ResultRelInfo *info, ItemPointer tid, TupleTableSlot *slot,
+						EState *estate, CommandId cid, Snapshot snapshot)
+{
+	TM_FailureData failure;
+	LockTupleMode lock_mode;
+	TM_Result	result;
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes update_indexes;
+
+	result = table_tuple_update(info->ri_RelationDesc, tid, slot, cid, snapshot,
+								InvalidSnapshot, true, &failure, &lock_mode, &update_indexes);
+	if (result == TM_Ok && info->ri_NumIndices > 0 && update_indexes != TU_None)
+		ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL,
+							  update_indexes == TU_Summarizing);
+#else
+	bool		update_indexes;
+
+	result = table_tuple_update(info->ri_RelationDesc, tid, slot, cid, snapshot,
+								InvalidSnapshot, true, &failure, &lock_mode, &update_indexes);
+	if (result == TM_Ok && info->ri_NumIndices > 0 && update_indexes)
+		ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL);
+#endif
+	return result;
+}
 
 /* Logical replication messages of a relation and a row; stored generated columns stay out */
 static inline void

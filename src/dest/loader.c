@@ -31,6 +31,7 @@
 #include "core/names.h"
 #include "core/trail.h"
 #include "dest/copied.h"
+#include "dest/encoding.h"
 #include "dest/loader.h"
 #include "dest/reshape.h"
 #include "mb/pg_wchar.h"
@@ -286,20 +287,6 @@ load_rows(Loader *l, FloCopyKey *key, FloChunkReader *reader, uint16 flags)
 	}
 }
 
-/* Finding the conversion needs a transaction, one that will not be undone */
-static void
-set_encoding(Loader *l, int encoding)
-{
-	MemoryContext old = CurrentMemoryContext;
-
-	flo_change_set_encoding(l->parser, encoding);
-	StartTransactionCommand();
-	SetConfigOption("client_encoding", pg_encoding_to_char(encoding), PGC_SUSET, PGC_S_OVERRIDE);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	l->encoding = encoding;
-}
-
 /* Rules and routes as they are now, between chunks */
 static void
 follow_rules(Loader *l, const FloChunkHeader *header)
@@ -339,7 +326,10 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	if (!flo_chunk_next_copy_key(&reader, &key))
 		return true;
 	if (header.encoding != l->encoding)
-		set_encoding(l, header.encoding);
+	{
+		l->encoding = header.encoding;
+		flo_follow_encoding(l->parser, l->encoding);
+	}
 	follow_rules(l, &header);
 
 	StartTransactionCommand();

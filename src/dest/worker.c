@@ -25,6 +25,7 @@
 #include "core/settings.h"
 #include "core/trail.h"
 #include "dest/consumer.h"
+#include "dest/encoding.h"
 #include "dest/copied.h"
 #include "dest/loader.h"
 #include "dest/progress.h"
@@ -94,6 +95,7 @@ typedef struct Worker
 	bool		batch_open;
 	int64		batch_changes;
 	XLogRecPtr	batch_lsn;		/* last complete source transaction in it */
+	XLogRecPtr	batch_final;	/* the same one, as errors name it */
 	TimestampTz batch_time;
 	TimestampTz batch_oldest;	/* commit time of the first */
 	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
@@ -333,6 +335,9 @@ commit_batch(Worker *w, uint64 done_seq)
 {
 	MemoryContext old = CurrentMemoryContext;
 
+	/* deferred constraints speak now: name the last transaction, the next attempt singles it out */
+	flo_trail.commit_lsn = w->batch_final;
+	flo_trail.operation = "COMMIT";
 	w->sink->ops->finish(w->sink);
 	w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
 	MemoryContextSwitchTo(old);
@@ -405,6 +410,7 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 	if (w->skipping)
 		return;
 	w->batch_lsn = commit->end_lsn;
+	w->batch_final = w->txn.final_lsn;
 	w->batch_time = commit->commit_time;
 	w->position = commit->end_lsn;
 	w->counters.transactions++;
@@ -569,25 +575,6 @@ process_records(Worker *w, FloChunk *chunk)
 	}
 }
 
-/*
- * All text that comes is in the source's encoding.  Finding the conversion needs
- * a transaction, one of its own: with another that fails it would be undone.
- */
-static void
-set_encoding(Worker *w, int encoding)
-{
-	MemoryContext old = CurrentMemoryContext;
-
-	if (w->batch_open)
-		commit_batch(w, w->unflushed_seq);
-	flo_change_set_encoding(w->parser, encoding);
-	StartTransactionCommand();
-	SetConfigOption("client_encoding", pg_encoding_to_char(encoding), PGC_SUSET, PGC_S_OVERRIDE);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	w->encoding = encoding;
-}
-
 static void
 read_marker(Worker *w, const FloChunk *chunk)
 {
@@ -619,7 +606,10 @@ process_chunk(Worker *w, FloChunk *chunk)
 	if (w->in_transaction && !(header->flags & FLO_CHUNK_STARTS_INSIDE))
 		drop_half(w);
 	if (header->encoding != w->encoding)
-		set_encoding(w, header->encoding);
+	{
+		w->encoding = header->encoding;
+		flo_follow_encoding(w->parser, w->encoding);
+	}
 	old = MemoryContextSwitchTo(w->turn);
 	if (header->flags & FLO_CHUNK_MARKER)
 		read_marker(w, chunk);

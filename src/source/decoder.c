@@ -3,9 +3,10 @@
  *		The group's replication slot and its decoding, inside this process.
  *
  * The plugin is the server's own pgoutput, driven through the logical decoding
- * API; its messages arrive in our write callback.  Three of its callbacks are
+ * API; its messages arrive in our write callback.  Some of its callbacks are
  * wrapped: a change is sent in binary only when every column's type is built
- * in (others have OIDs that mean nothing elsewhere), a transaction that came
+ * in (others have OIDs that mean nothing elsewhere), the TRUNCATE of a
+ * partition is sent although its root is published, a transaction that came
  * through an origin is left out when the group wants local changes only, and
  * rows loaded with "do not replicate" as origin never reach the name lookup.
  *
@@ -18,13 +19,20 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
+#include "catalog/partition.h"
 #include "catalog/pg_type.h"
+#include "conf/identity.h"
 #include "core/compat.h"
+#include "libpq/pqformat.h"
 #include "miscadmin.h"
+#include "monitor/shstate.h"
 #include "nodes/makefuncs.h"
+#include "port/pg_bswap.h"
 #include "replication/decode.h"
 #include "replication/logical.h"
 #include "replication/pgoutput.h"
@@ -34,8 +42,13 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
+#include "wire/change.h"
+
+typedef struct BinaryEntry BinaryEntry;
 
 struct FloDecoder
 {
@@ -51,18 +64,31 @@ struct FloDecoder
 	/* wrapped callbacks */
 	LogicalDecodeChangeCB change;
 	LogicalDecodeBeginCB begin;
+	LogicalDecodeTruncateCB truncate;
+	LogicalDecodeStreamStartCB stream_start;
+	LogicalDecodeStreamStopCB stream_stop;
 
-	/* relation OID -> may its rows travel in binary? */
-	HTAB	   *binary;
+	/* a piece of a transaction in progress is being streamed */
+	bool		streaming;
+	TransactionId xid;			/* of the message's subtransaction; invalid outside of pieces */
+
+	/* relation OID -> what is known of its rows */
+	HTAB	   *binary;			/* of BinaryEntry */
 	Oid			last_relation;
-	bool		last_binary;
+	BinaryEntry *last_entry;
+	Relation	current;		/* of the change being decoded */
+
+	/* TRUNCATE of a partition that is published as its root */
+	Relation	truncated;		/* the partition, while pgoutput is shown the root */
+	StringInfoData truncate_message;	/* what pgoutput sent, or empty */
 };
 
-typedef struct BinaryEntry
+struct BinaryEntry
 {
 	Oid			relation;
 	bool		binary;
-} BinaryEntry;
+	bool		fits;			/* the identity of its root, once that was looked at */
+};
 
 /* The callbacks of pgoutput carry no argument of ours */
 static FloDecoder *decoder_here = NULL;
@@ -98,18 +124,136 @@ discard_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid
 {
 }
 
+/*
+ * The message says what it is a change of, which for a partition can be its
+ * root.  Its old row then counts as one by the root's identity; when the
+ * partition's own does not record that, another row would be changed at the
+ * destination, or one doubled.
+ */
 static void
-emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bool last)
+check_identity(FloDecoder *decoder, const char *data)
 {
-	decoder_here->emit(decoder_here->arg, context->out->data, context->out->len);
+	uint32		published;
+	Relation	root;
+
+	memcpy(&published, data + 1, sizeof(published));
+	published = pg_ntoh32(published);
+	if (published == RelationGetRelid(decoder->current) ||
+		(decoder->last_entry != NULL && decoder->last_entry->fits))
+		return;
+	root = RelationIdGetRelation(published);
+	if (!RelationIsValid(root))
+		return;
+	if (!flo_identity_fits(decoder->current, root))
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "Give both the same replica identity; what was changed before is then to be had by flo.resync() only.",
+				 "cannot publish a change of partition \"%s\": its replica identity does not identify a row of \"%s\", as which it is published",
+				 RelationGetRelationName(decoder->current), RelationGetRelationName(root));
+	if (decoder->last_entry != NULL)
+		decoder->last_entry->fits = true;
+	RelationClose(root);
 }
 
 /*
- * Types whose binary form means the same in every cluster: built in, and not
- * one of the reg* types, whose binary form is an OID and whose text is a name.
+ * Publishes the TRUNCATE of a partition, given pgoutput's message for its
+ * root: the partition is described by its name alone, and the flag says that
+ * the first table listed is only the root that it must belong to.
+ */
+static void
+emit_partition_truncate(FloDecoder *decoder, const char *message)
+{
+	StringInfoData out;
+	char		flags = message[5] | FLO_TRUNCATE_PARTITION;
+
+	initStringInfo(&out);
+	flo_compat_write_rel(&out, decoder->truncated, bms_make_singleton(0));
+	decoder->emit(decoder->arg, decoder->xid, out.data, out.len);
+
+	resetStringInfo(&out);
+	pq_sendbyte(&out, 'T');
+	pq_sendint32(&out, 2);
+	pq_sendbyte(&out, flags);
+	appendBinaryStringInfo(&out, message + 6, sizeof(uint32));
+	pq_sendint32(&out, RelationGetRelid(decoder->truncated));
+	decoder->emit(decoder->arg, decoder->xid, out.data, out.len);
+	pfree(out.data);
+}
+
+/* A TRUNCATE message of pgoutput's; true when something else was sent for it */
+static bool
+take_truncate(FloDecoder *decoder, const char *message, int len)
+{
+	resetStringInfo(&decoder->truncate_message);
+	appendBinaryStringInfo(&decoder->truncate_message, message, len);
+	if (decoder->truncated == NULL)
+		return false;
+	emit_partition_truncate(decoder, message);
+	return true;
+}
+
+/* Does pgoutput's last TRUNCATE message list the table? */
+static bool
+truncate_lists(FloDecoder *decoder, Oid relation)
+{
+	const char *message = decoder->truncate_message.data;
+	uint32		count;
+
+	if (decoder->truncate_message.len == 0)
+		return false;
+	memcpy(&count, message + 1, sizeof(count));
+	for (uint32 i = 0; i < pg_ntoh32(count); i++)
+	{
+		uint32		id;
+
+		memcpy(&id, message + 6 + i * sizeof(id), sizeof(id));
+		if (pg_ntoh32(id) == relation)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Within a piece of a transaction in progress a message of a change names the
+ * subtransaction behind its type; otherwise it is like any other.  Returns how
+ * many bytes to pass over, with the type moved up to where it begins then.
+ */
+static int
+take_xid(FloDecoder *decoder, StringInfo message)
+{
+	uint32		xid;
+
+	decoder->xid = InvalidTransactionId;
+	if (!decoder->streaming || message->len < 1 + sizeof(xid) ||
+		strchr("IUDTRYM", message->data[0]) == NULL)
+		return 0;
+	memcpy(&xid, message->data + 1, sizeof(xid));
+	decoder->xid = pg_ntoh32(xid);
+	message->data[sizeof(xid)] = message->data[0];
+	return sizeof(xid);
+}
+
+static void
+emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bool last)
+{
+	FloDecoder *decoder = decoder_here;
+	int			skip = take_xid(decoder, context->out);
+	char	   *data = context->out->data + skip;
+	int			len = context->out->len - skip;
+
+	if (decoder->current != NULL && len > 5 && (data[0] == 'U' || data[0] == 'D'))
+		check_identity(decoder, data);
+	if (data[0] == 'T' && take_truncate(decoder, data, len))
+		return;
+	decoder->emit(decoder->arg, decoder->xid, data, len);
+}
+
+/*
+ * Types whose binary form is an OID and whose text is a name; whose receive
+ * functions do not take everything their send functions give (a vector or query
+ * without elements); or that nothing can read back, but a text column can keep.
  */
 static bool
-type_is_portable(Oid type)
+is_better_as_text(Oid type)
 {
 	switch (type)
 	{
@@ -124,23 +268,49 @@ type_is_portable(Oid type)
 		case REGNAMESPACEOID:
 		case REGROLEOID:
 		case REGCOLLATIONOID:
-		case REGPROCARRAYOID:
-		case REGPROCEDUREARRAYOID:
-		case REGOPERARRAYOID:
-		case REGOPERATORARRAYOID:
-		case REGCLASSARRAYOID:
-		case REGTYPEARRAYOID:
-		case REGCONFIGARRAYOID:
-		case REGDICTIONARYARRAYOID:
-		case REGNAMESPACEARRAYOID:
-		case REGROLEARRAYOID:
-		case REGCOLLATIONARRAYOID:
-		case RECORDOID:
-		case RECORDARRAYOID:
-			return false;
+		case INT2VECTOROID:
+		case OIDVECTOROID:
+		case TSQUERYOID:
+		case PG_NODE_TREEOID:
+		case PG_NDISTINCTOID:
+		case PG_DEPENDENCIESOID:
+		case PG_MCV_LISTOID:
+		case PG_BRIN_BLOOM_SUMMARYOID:
+		case PG_BRIN_MINMAX_MULTI_SUMMARYOID:
+			return true;
 		default:
-			return type < FirstNormalObjectId;
+			return false;
 	}
+}
+
+/*
+ * Types whose binary form means the same in every cluster and version: those
+ * whose OIDs are fixed by hand in the server's sources (initdb's own, for
+ * information_schema and the system views, differ between versions), that can
+ * be sent and received, and are not rows.
+ */
+static bool
+type_is_portable(Oid type)
+{
+	HeapTuple	tuple;
+	Form_pg_type form;
+	Oid			element;
+	bool		portable;
+
+	if (type >= FirstGenbkiObjectId || is_better_as_text(type))
+		return false;
+	element = get_element_type(type);
+	if (OidIsValid(element))
+		return type_is_portable(element);
+
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_type) GETSTRUCT(tuple);
+	portable = OidIsValid(form->typsend) && OidIsValid(form->typreceive) &&
+		form->typtype != TYPTYPE_COMPOSITE && form->typtype != TYPTYPE_PSEUDO;
+	ReleaseSysCache(tuple);
+	return portable;
 }
 
 bool
@@ -169,11 +339,14 @@ choose_format(FloDecoder *decoder, LogicalDecodingContext *context, Relation rel
 		BinaryEntry *entry = hash_search(decoder->binary, &id, HASH_ENTER, &found);
 
 		if (!found)
+		{
 			entry->binary = flo_relation_is_portable(relation);
+			entry->fits = false;
+		}
 		decoder->last_relation = id;
-		decoder->last_binary = entry->binary;
+		decoder->last_entry = entry;
 	}
-	((PGOutputData *) context->output_plugin_private)->binary = decoder->last_binary;
+	((PGOutputData *) context->output_plugin_private)->binary = decoder->last_entry->binary;
 }
 
 static void
@@ -181,7 +354,64 @@ change_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn,
 			   Relation relation, ReorderBufferChange *change)
 {
 	choose_format(decoder_here, context, relation);
+	decoder_here->current = relation;
 	decoder_here->change(context, txn, relation, change);
+	decoder_here->current = NULL;
+}
+
+/*
+ * A partition that was truncated alone.  pgoutput says nothing of it when its
+ * root is published in its place; it is shown the root instead, topmost first,
+ * which brings the transaction's BEGIN and the root's description along.
+ */
+static void
+truncate_partition(FloDecoder *decoder, LogicalDecodingContext *context, ReorderBufferTXN *txn,
+				   Relation partition, List *ancestors, ReorderBufferChange *change)
+{
+	for (int i = list_length(ancestors) - 1; i >= 0; i--)
+	{
+		Relation	root = RelationIdGetRelation(list_nth_oid(ancestors, i));
+
+		if (!RelationIsValid(root))
+			continue;
+		resetStringInfo(&decoder->truncate_message);
+		decoder->truncated = partition;
+		decoder->truncate(context, txn, 1, &root, change);
+		decoder->truncated = NULL;
+		RelationClose(root);
+		if (decoder->truncate_message.len > 0)
+			return;
+	}
+}
+
+static void
+truncate_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, int nrelations,
+				 Relation relations[], ReorderBufferChange *change)
+{
+	FloDecoder *decoder = decoder_here;
+	List	   *alone = NIL;
+	ListCell   *lc;
+
+	resetStringInfo(&decoder->truncate_message);
+	decoder->truncate(context, txn, nrelations, relations, change);
+
+	for (int i = 0; i < nrelations; i++)
+	{
+		List	   *ancestors;
+		bool		with_ancestor = false;
+
+		if (!relations[i]->rd_rel->relispartition ||
+			truncate_lists(decoder, RelationGetRelid(relations[i])))
+			continue;
+		ancestors = get_partition_ancestors(RelationGetRelid(relations[i]));
+		for (int j = 0; j < nrelations; j++)
+			with_ancestor |= list_member_oid(ancestors, RelationGetRelid(relations[j]));
+		if (!with_ancestor)
+			alone = lappend(alone, relations[i]);
+	}
+	foreach(lc, alone)
+		truncate_partition(decoder, context, txn, lfirst(lc),
+						   get_partition_ancestors(RelationGetRelid((Relation) lfirst(lc))), change);
 }
 
 /*
@@ -194,6 +424,25 @@ begin_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 	if (txn->origin_id == DoNotReplicateId)
 		txn->origin_id = InvalidRepOriginId;
 	decoder_here->begin(context, txn);
+}
+
+static void
+stream_start_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
+{
+	if (txn->origin_id == DoNotReplicateId)
+		txn->origin_id = InvalidRepOriginId;
+	decoder_here->stream_start(context, txn);
+	decoder_here->streaming = true;
+}
+
+static void
+stream_stop_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
+{
+	/* also after the transaction was found to be aborted in the middle of a change */
+	decoder_here->streaming = false;
+	decoder_here->current = NULL;
+	decoder_here->truncated = NULL;
+	decoder_here->stream_stop(context, txn);
 }
 
 /* Runs outside any transaction: no catalog access */
@@ -213,6 +462,7 @@ relation_changed(Datum arg, Oid relation)
 	if (decoder == NULL)
 		return;
 	decoder->last_relation = InvalidOid;
+	decoder->last_entry = NULL;
 	if (OidIsValid(relation))
 	{
 		hash_search(decoder->binary, &relation, HASH_REMOVE, NULL);
@@ -234,9 +484,10 @@ plugin_options(List *publications)
 	foreach(cell, publications)
 		appendStringInfo(&names, "%s%s", names.len > 0 ? "," : "",
 						 quote_identifier(lfirst(cell)));
-	return list_make3(makeDefElem("proto_version", (Node *) makeString("2"), -1),
+	return list_make4(makeDefElem("proto_version", (Node *) makeString("2"), -1),
 					  makeDefElem("publication_names", (Node *) makeString(names.data), -1),
-					  makeDefElem("messages", (Node *) makeString("true"), -1));
+					  makeDefElem("messages", (Node *) makeString("true"), -1),
+					  makeDefElem("streaming", (Node *) makeString("on"), -1));
 }
 
 /* Make the slot, held by this process and ephemeral until the caller decides */
@@ -327,8 +578,17 @@ wrap_callbacks(FloDecoder *decoder)
 
 	decoder->change = callbacks->change_cb;
 	callbacks->change_cb = change_wrapper;
+	decoder->truncate = callbacks->truncate_cb;
+	callbacks->truncate_cb = truncate_wrapper;
+	/* pgoutput has the same functions for transactions in progress */
+	callbacks->stream_change_cb = change_wrapper;
+	callbacks->stream_truncate_cb = truncate_wrapper;
 	decoder->begin = callbacks->begin_cb;
 	callbacks->begin_cb = begin_wrapper;
+	decoder->stream_start = callbacks->stream_start_cb;
+	callbacks->stream_start_cb = stream_start_wrapper;
+	decoder->stream_stop = callbacks->stream_stop_cb;
+	callbacks->stream_stop_cb = stream_stop_wrapper;
 	callbacks->filter_by_origin_cb = origin_filter;
 }
 
@@ -343,6 +603,7 @@ flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 	decoder->emit = emit;
 	decoder->arg = arg;
 	decoder->origin = origin;
+	initStringInfo(&decoder->truncate_message);
 	control.keysize = sizeof(Oid);
 	control.entrysize = sizeof(BinaryEntry);
 	control.hcxt = CurrentMemoryContext;
