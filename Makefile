@@ -89,6 +89,7 @@ OBJS = \
 	src/source/copy_control.o \
 	src/source/copier.o \
 	src/source/copy_leader.o \
+	src/source/outgoing.o \
 	src/source/replicator.o \
 	src/dest/consumer.o \
 	src/dest/encoding.o \

@@ -238,6 +238,25 @@ is(dst('SELECT v FROM plain WHERE id = 7'), 'more gone', 'and on binary rows');
 is(status_of($source, 'g', 'replicator', 'filtered'), 1, 'filtered counts there, too');
 is(pid_of($source, 'g', 'replicator'), $replicator, 'without a restart');
 
+# a transaction so large that it leaves the decoder in pieces
+src(q{
+	CREATE TABLE bulk (id int PRIMARY KEY, v text, n int);
+	INSERT INTO flo.rules (group_name, stage, table_name, column_name, action, arguments) VALUES
+		('g', 'replicator', 'bulk', 'v', 'expression', '{"expression": "public.hide(v)"}'), ('g', 'replicator', 'bulk', 'n', 'lt', '{"value": 9}');
+});
+dst('CREATE TABLE bulk (id int PRIMARY KEY, v text, w text, n int)');
+sleep 1;
+src(q{
+	BEGIN;
+	INSERT INTO bulk SELECT i, 'XYZZY' || repeat('x', 100), i % 10 FROM generate_series(1, 150000) i;
+	SAVEPOINT s; INSERT INTO bulk SELECT i, 'XYZZY rolled back', 0 FROM generate_series(150001, 200000) i; ROLLBACK TO s;
+	ALTER TABLE bulk ADD w text;
+	INSERT INTO bulk SELECT i, 'XYZZY' || i, i % 10, 'w' FROM generate_series(200001, 300000) i;
+	COMMIT;
+});
+synced();
+is(dst(q{SELECT count(*), count(w), count(*) FILTER (WHERE v !~ '^hidden [0-9]+$' OR n >= 9) FROM bulk}), '225000|90000|0', 'rules on a transaction larger than memory');
+
 # the broker writes to its files with some delay; a restart makes it write all
 $nats->restart;
 wait_state($source, 'g', 'replicator', 'streaming');

@@ -529,11 +529,15 @@ copy_source(FloTarget *target, const FloRelation *relation)
 	target->source = *relation;
 	target->source.schema = pstrdup(relation->schema);
 	target->source.name = pstrdup(relation->name);
+	target->source.source = NULL;
 	target->source.columns = palloc(Max(relation->natts, 1) * sizeof(FloColumn));
 	for (int i = 0; i < relation->natts; i++)
 	{
 		target->source.columns[i] = relation->columns[i];
 		target->source.columns[i].name = pstrdup(relation->columns[i].name);
+		target->source.columns[i].type_schema = NULL;
+		target->source.columns[i].type_name = NULL;
+		target->source.columns[i].source_name = NULL;
 	}
 }
 

@@ -65,6 +65,7 @@ typedef struct RelationEntry
 	char	   *before;			/* NULL: there was none */
 	int			before_len;
 	uint64		before_age;
+	bool		shown;			/* the shaper knows the block */
 } RelationEntry;
 
 struct FloPublisher
@@ -100,6 +101,10 @@ struct FloPublisher
 	HTAB	   *relations;
 	StringInfoData types;		/* type records waiting for their relation */
 	RelationEntry *last_relation;	/* of the change before */
+
+	/* who looks at rows */
+	const FloPublisherShaper *shaper;
+	void	   *shaper_arg;
 	uint64		age;			/* of the newest description */
 	uint64		replayed_age;	/* of the one being replayed; 0: none is */
 	bool		any_replaced;
@@ -305,6 +310,7 @@ remember_relation(FloPublisher *pub, const char *data, uint32 len)
 	memcpy(entry->block, pub->types.data, pub->types.len);
 	entry->len = pub->types.len;
 	entry->chunk = 0;
+	entry->shown = false;
 	resetStringInfo(&pub->types);
 }
 
@@ -346,6 +352,7 @@ flo_publisher_end_replay(FloPublisher *pub)
 			entry->len = entry->before_len;
 			entry->age = entry->before_age;
 			entry->chunk = 0;
+			entry->shown = false;
 		}
 		else
 			pfree(entry->before);
@@ -451,10 +458,40 @@ append_commit(FloPublisher *pub, const char *data, uint32 len)
 }
 
 void
+flo_publisher_set_shaper(FloPublisher *pub, const FloPublisherShaper *shaper, void *arg)
+{
+	pub->shaper = shaper;
+	pub->shaper_arg = arg;
+}
+
+/* False when the row is to be left out */
+static bool
+shape(FloPublisher *pub, const char **data, uint32 *len)
+{
+	RelationEntry *entry;
+
+	if (pub->shaper == NULL || !pub->shaper->concerns(pub->shaper_arg))
+		return true;
+	entry = find_relation(pub, *data + 1);
+	for (int at = 0; at < entry->len && !entry->shown;)
+	{
+		uint32		record_len = get_id(entry->block + at);
+
+		pub->shaper->describe(pub->shaper_arg, entry->block + at + sizeof(uint32), record_len);
+		at += sizeof(uint32) + record_len;
+	}
+	entry->shown = true;
+	return pub->shaper->row(pub->shaper_arg, entry->id, data, len);
+}
+
+void
 flo_publisher_append(void *publisher, const char *data, uint32 len)
 {
 	FloPublisher *pub = publisher;
 
+	if ((data[0] == FLO_OP_INSERT || data[0] == FLO_OP_UPDATE || data[0] == FLO_OP_DELETE) &&
+		!shape(pub, &data, &len))
+		return;
 	switch (data[0])
 	{
 		case FLO_OP_INSERT:

@@ -16,7 +16,6 @@
 #include "access/xlog.h"
 #include "bus/stream.h"
 #include "conf/publication.h"
-#include "conf/shaping.h"
 #include "conf/store.h"
 #include "conf/watch.h"
 #include "core/loop.h"
@@ -25,10 +24,9 @@
 #include "core/stop.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
-#include "port/pg_bswap.h"
-#include "shape/shape.h"
 #include "source/copy_control.h"
 #include "source/decoder.h"
+#include "source/outgoing.h"
 #include "source/publisher.h"
 #include "source/replicator.h"
 #include "source/session.h"
@@ -41,7 +39,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
-#include "wire/encode.h"
 
 /* Records decoded between two looks at the socket */
 #define STEPS_PER_TURN 256
@@ -72,28 +69,21 @@ typedef struct Replicator
 	char	   *bucket;
 	FloReplicatorSpec *spec;
 	MemoryContext spec_context;
-	MemoryContext context;		/* of the process */
 	FloChunkHeader identity;
 	FloGeneration *generation;
 	uint64		recorded_epoch;
 	uint64		reloads;		/* flo_reload_count the limits were made from */
-	bool		options_stale;	/* changed, and not in force yet */
-	bool		rules_stale;
+	bool		changed;		/* the configuration, and is not in force yet */
 
 	/* the pipe */
 	FloBus	   *bus;
 	FloDecoder *decoder;
 	FloPublisher *publisher;
 	FloSpool   *spool;
+	FloOutgoing *outgoing;
 	FloSettle  *settle;
 	FloSession	session;
 	int			npublications;
-
-	/* rules that are executed before anything leaves */
-	FloChangeParser *parser;
-	FloShape   *shape;
-	StringInfoData shaped;
-	int64		filtered;		/* since the last report */
 
 	/* progress */
 	XLogRecPtr	published;		/* position of the newest acknowledged chunk */
@@ -584,8 +574,7 @@ report(Replicator *rep)
 	positions.known = rep->published;
 	positions.oldest_pending = flo_publisher_oldest(rep->publisher);
 	flo_publisher_take_counters(rep->publisher, &counters);
-	counters.filtered += rep->filtered;
-	rep->filtered = 0;
+	counters.filtered += flo_outgoing_take_filtered(rep->outgoing);
 	flo_state_report(&positions, &counters);
 }
 
@@ -677,118 +666,24 @@ last_record(void *arg, XLogRecPtr *lsn, uint32 *crc)
 	return rep->decoder != NULL && flo_decoder_anchor(rep->decoder, lsn, crc);
 }
 
-/* A row that rules of this stage concern: publish what becomes of it */
-static void
-emit_shaped(Replicator *rep, TransactionId xid, char *data, uint32 len)
-{
-	const FloChange *before = flo_change_parse(rep->parser, data, len);
-	const FloChange *after = flo_shape_apply(rep->shape, before);
-
-	if (after == NULL)
-		rep->filtered++;
-	else if (after == before)
-		flo_spool_message(rep->spool, xid, data, len);
-	else
-	{
-		flo_encode_change(&rep->shaped, after);
-		flo_spool_message(rep->spool, xid, rep->shaped.data, rep->shaped.len);
-	}
-}
-
 /*
- * Descriptions come once, so they are read even while there are no rules; rows
- * only where rules concern their table.
+ * Large transactions are published at their commit, where the reorder buffer has
+ * no transaction open; rules need one.
  */
 static void
 emit(void *arg, TransactionId xid, const char *data, uint32 len)
 {
 	Replicator *rep = arg;
-	uint32		id;
-
-	switch (data[0])
-	{
-		case FLO_OP_TYPE:
-		case FLO_OP_RELATION:
-			(void) flo_change_parse(rep->parser, unconstify(char *, data), len);
-			break;
-		case FLO_OP_INSERT:
-		case FLO_OP_UPDATE:
-		case FLO_OP_DELETE:
-			memcpy(&id, data + 1, sizeof(id));
-			if (!flo_shape_is_empty(rep->shape) &&
-				flo_shape_concerns(rep->shape, flo_change_relation(rep->parser, pg_ntoh32(id))))
-			{
-				emit_shaped(rep, xid, unconstify(char *, data), len);
-				return;
-			}
-			break;
-		default:
-			break;
-	}
-	flo_spool_message(rep->spool, xid, data, len);
-}
-
-/* --- rules ------------------------------------------------------------------------- */
-
-static void
-load_rules(Replicator *rep)
-{
-	MemoryContext context = AllocSetContextCreate(rep->context, "pg_flo rules",
-												  ALLOCSET_SMALL_SIZES);
-	FloShapeSpec *spec;
-
-	MemoryContextSwitchTo(context);
-	spec = flo_shaping_load(rep->group, FLO_REPLICATOR_MEMBER, "");
-	flo_shape_set_owner(rep->shape, rep->spec->owner);
-	flo_shape_load(rep->shape, spec, context);
-}
-
-/*
- * Between transactions: rules as they are now, compiled with the catalogs as
- * they are now.  While a transaction is decoded only those of the past can be
- * seen, which may lack functions that the rules call.
- */
-static void
-follow_rules(Replicator *rep)
-{
 	MemoryContext old = CurrentMemoryContext;
-	List	   *seen = flo_shape_take_seen(rep->shape);
+	bool		begin = !IsTransactionState() && !flo_outgoing_is_empty(rep->outgoing);
 
-	if (flo_watch_changed())
-		rep->options_stale = rep->rules_stale = true;
-	if (!rep->rules_stale && seen == NIL && !flo_shape_is_stale(rep->shape))
-		return;
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	flo_shaping_keep_seen(rep->group, FLO_REPLICATOR_MEMBER, "", seen);
-	if (rep->rules_stale)
-	{
-		CommandCounterIncrement();
-		UpdateActiveSnapshotCommandId();
-		load_rules(rep);
-	}
-	MemoryContextSwitchTo(CurTransactionContext);
-	flo_shape_refresh(rep->shape);
-	flo_shaping_keep_seen(rep->group, FLO_REPLICATOR_MEMBER, "", flo_shape_take_seen(rep->shape));
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	if (begin)
+		StartTransactionCommand();
 	MemoryContextSwitchTo(old);
-	rep->rules_stale = false;
-}
-
-static void
-open_shape(Replicator *rep)
-{
-	FloShapeSettings settings = {0};
-
-	settings.owner = rep->spec->owner;
-	settings.convert_updates = true;
-	settings.decoding = true;
-	rep->parser = flo_change_parser_create(rep->context);
-	rep->shape = flo_shape_create(rep->context, &settings);
-	initStringInfo(&rep->shaped);
-	rep->rules_stale = true;
-	follow_rules(rep);
+	flo_spool_message(rep->spool, xid, data, len);
+	if (begin)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -800,9 +695,9 @@ follow_configuration(Replicator *rep)
 {
 	FloStreamConfig config;
 
-	if (!rep->options_stale && rep->reloads == flo_reload_count)
+	if (!rep->changed && rep->reloads == flo_reload_count)
 		return true;
-	rep->options_stale = false;
+	rep->changed = false;
 	if (!load_spec(rep))
 		return false;
 	if (list_length(publications(rep->group)) != rep->npublications)
@@ -873,6 +768,7 @@ loop(Replicator *rep)
 	for (;;)
 	{
 		bool		more = true;
+		bool		changed;
 
 		MemoryContextReset(turn);
 		flo_check_interrupts();
@@ -884,7 +780,9 @@ loop(Replicator *rep)
 		for (int i = 0; i < STEPS_PER_TURN && more; i++)
 			more = flo_decoder_step(rep->decoder);
 		flo_publisher_pump(rep->publisher);
-		follow_rules(rep);
+		changed = flo_watch_changed();
+		rep->changed |= changed;
+		flo_outgoing_follow(rep->outgoing, changed, rep->spec->owner);
 		if (!more)
 			flo_publisher_flush(rep->publisher);
 		heartbeat(rep, !more, &wanted);
@@ -956,7 +854,6 @@ flo_replicator_run(void)
 
 	rep->spec_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration",
 											  ALLOCSET_SMALL_SIZES);
-	rep->context = CurrentMemoryContext;
 	rep->group = flo_me->group;
 	rep->stream = flo_name_stream(rep->group);
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
@@ -987,6 +884,7 @@ flo_replicator_run(void)
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
 										&rep->session, chunk_acknowledged, last_record, rep);
 	rep->spool = flo_spool_create(rep->publisher);
+	rep->outgoing = flo_outgoing_open(rep->group, rep->spec->owner, rep->publisher);
 	flo_publisher_heartbeat(rep->publisher, rep->session.start);
 	if (!decodes)
 	{
@@ -994,7 +892,6 @@ flo_replicator_run(void)
 		return;
 	}
 	flo_copy_requested(&rep->copy, rep->publisher, &rep->spec->options);
-	open_shape(rep);
 	names = publications(rep->group);
 	rep->npublications = list_length(names);
 	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,
