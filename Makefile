@@ -54,11 +54,14 @@ OBJS = \
 	src/source/session.o \
 	src/source/settle.o \
 	src/source/copier.o \
+	src/source/schema_dump.o \
 	src/source/copy_leader.o \
 	src/source/replicator.o \
 	src/dest/consumer.o \
 	src/dest/progress.o \
 	src/dest/copied.o \
+	src/dest/schema_apply.o \
+	src/dest/sequences.o \
 	src/dest/loader.o \
 	src/dest/worker.o \
 	src/worker/launcher.o \

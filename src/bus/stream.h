@@ -107,7 +107,27 @@ extern void flo_bucket_delete(FloBus *bus, const char *bucket);	/* absent: no er
 extern void flo_bucket_put(FloBus *bus, const char *bucket, const char *key, const char *value, bool wait);
 extern char *flo_bucket_get(FloBus *bus, const char *bucket, const char *key);	/* NULL: absent */
 extern void flo_bucket_remove(FloBus *bus, const char *bucket, const char *key);
-extern List *flo_bucket_keys(FloBus *bus, const char *bucket);	/* List of char *, NIL when the bucket is absent */
+
+/*
+ * List of char *, NIL when the bucket is absent.  "beginning" is "" or the
+ * first part of the keys with its dot.
+ */
+extern List *flo_bucket_keys(FloBus *bus, const char *bucket, const char *beginning);
+
+/*
+ * A text of any size (UTF-8) that belongs to a generation, cut into values
+ * "<key>.1" and so on, with "<key>" put last to say how many there are.
+ */
+extern void flo_bucket_put_text(FloBus *bus, const char *bucket, const char *key,
+								const char *generation, const char *text);
+/* NULL when there is none of the generation */
+extern char *flo_bucket_get_text(FloBus *bus, const char *bucket, const char *key, const char *generation);
+extern bool flo_bucket_has_text(FloBus *bus, const char *bucket, const char *key, const char *generation);
+extern void flo_bucket_remove_text(FloBus *bus, const char *bucket, const char *key);
+
+/* Texts that come with a copy: definitions, and values of sequences */
+#define FLO_SCHEMA_KEY "schema"
+#define FLO_SEQUENCES_KEY "sequences"
 
 /* The subject under which changes of the bucket's keys are published, for flo_bus_watch() */
 extern char *flo_bucket_subject(const char *bucket);

@@ -12,6 +12,7 @@
 #include "conf/visit.h"
 #include "core/names.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
@@ -220,6 +221,22 @@ flo_store_save_progress(const char *group, const char *worker, const FloProgress
 	flo_visit_end(&visit);
 }
 
+/* --- sequences ---------------------------------------------------------------- */
+
+char *
+flo_store_sequence_values(const char *group)
+{
+	FloVisit	visit;
+	char	   *values;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_SELECT, "SELECT flo.sequence_values($1)", 1, group);
+	values = flo_visit_text(&visit, 0, 1);
+	flo_visit_end(&visit);
+	values = psprintf("{\"group\":\"%s\",\"sequences\":%s}", group, values);
+	return pg_server_to_any(values, strlen(values), PG_UTF8);
+}
+
 /* --- removal ----------------------------------------------------------------- */
 
 /* The group's row goes with its last member */
@@ -258,8 +275,8 @@ void
 flo_store_delete_worker(const char *group, const char *worker)
 {
 	static const char *const tables[] = {
-		"progress", "dead_letters", "pending_ddl", "secrets", "rules", "routes",
-		"webhook_subscriptions", "workers"
+		"progress", "copied_tables", "copied_chunks", "copied_objects", "dead_letters", "pending_ddl",
+		"secrets", "rules", "routes", "webhook_subscriptions", "workers"
 	};
 	FloVisit	visit;
 
@@ -274,8 +291,8 @@ void
 flo_store_delete_group(const char *group)
 {
 	static const char *const tables[] = {
-		"full_identities", "generations", "progress", "dead_letters", "pending_ddl",
-		"ddl_log", "secrets", "rules", "routes", "webhook_subscriptions",
+		"full_identities", "generations", "progress", "copied_tables", "copied_chunks", "copied_objects",
+		"dead_letters", "pending_ddl", "ddl_log", "secrets", "rules", "routes", "webhook_subscriptions",
 		"workers", "replicators", "groups"
 	};
 	FloVisit	visit;

@@ -31,6 +31,12 @@ extern void flo_store_save_epoch(const char *group, uint64 epoch);
 /* Number of the next attempt to copy the group's tables; the first is 1 */
 extern uint32 flo_store_next_copy_attempt(const char *group);
 
+/*
+ * The sequences that the tables of a replicator own or use, and where they
+ * are, as a JSON object in UTF-8 that names the group.
+ */
+extern char *flo_store_sequence_values(const char *group);
+
 /* The member is not to run any more: what stop_group() does */
 extern void flo_store_stop_member(const char *group, const char *member);
 

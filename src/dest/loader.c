@@ -31,6 +31,8 @@
 #include "core/trail.h"
 #include "dest/copied.h"
 #include "dest/loader.h"
+#include "dest/schema_apply.h"
+#include "dest/sequences.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -511,7 +513,7 @@ note_published(Receiver *r, bool *all)
 	char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
 
 	*all = end != NULL && strstr(end, r->generation) != NULL;
-	foreach(cell, flo_bucket_keys(r->bus, r->bucket))
+	foreach(cell, flo_bucket_keys(r->bus, r->bucket, "copy."))
 	{
 		const char *key = lfirst(cell);
 		char	   *value;
@@ -606,6 +608,7 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 	r.turn = AllocSetContextCreate(context, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
 	report(arg);
 	wait_for_stream(&r);
+	flo_schema_create_before(bus, spec, generation);
 
 	/* anew at each start: what was handed out and not loaded comes at once */
 	flo_consumer_create_shared(bus, r.stream, consumer, ACK_WAIT);
@@ -621,6 +624,8 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 		flo_bus_wait(bus, 500);
 	}
 	set_copy_phase(FLO_COPY_DONE);
+	flo_schema_create_after(spec);
+	flo_sequences_take(bus, spec, generation);
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());

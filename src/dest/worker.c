@@ -28,6 +28,7 @@
 #include "dest/copied.h"
 #include "dest/loader.h"
 #include "dest/progress.h"
+#include "dest/sequences.h"
 #include "dest/worker.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -420,6 +421,14 @@ apply_uncopied(Worker *w, const FloChange *change)
 		w->sink->ops->change(w->sink, &w->txn, &rest);
 }
 
+/* What pg_flo itself says in the stream: values of sequences.  Event sinks have no use for them. */
+static void
+take_message(Worker *w, const FloChange *message)
+{
+	if (w->sink->ops->transactional && strcmp(message->prefix, FLO_MESSAGE_PREFIX) == 0)
+		flo_sequences_set(w->spec, message->content, message->content_len);
+}
+
 static void
 process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 {
@@ -453,10 +462,13 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 			else
 				apply_uncopied(w, change);
 			break;
+		case FLO_OP_MESSAGE:
+			if (w->in_transaction && !w->skipping)
+				take_message(w, change);
+			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
 		case FLO_OP_TYPE:
-		case FLO_OP_MESSAGE:
 			break;
 	}
 }

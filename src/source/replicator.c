@@ -350,7 +350,7 @@ load_reports(Replicator *rep)
 	ListCell   *cell;
 
 	flo_bus_watch(rep->bus, flo_bucket_subject(rep->bucket));
-	foreach(cell, flo_bucket_keys(rep->bus, rep->bucket))
+	foreach(cell, flo_bucket_keys(rep->bus, rep->bucket, "worker."))
 	{
 		char	   *key = lfirst(cell);
 		char	   *value = flo_bucket_get(rep->bus, rep->bucket, key);
