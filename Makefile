@@ -53,6 +53,7 @@ OBJS = \
 	src/source/publisher.o \
 	src/source/session.o \
 	src/source/settle.o \
+	src/source/copy_control.o \
 	src/source/copier.o \
 	src/source/schema_dump.o \
 	src/source/copy_leader.o \
@@ -89,7 +90,7 @@ EXTRA_CLEAN = $(BUS_OBJS) $(BUS_MODULE) $(DEPS) $(STAMP) tmp_check
 # shared_preload_libraries.  pg_regress wants its inputs in a folder called sql.
 REGRESS = $(patsubst sql_tests/%.sql,%,$(sort $(wildcard sql_tests/*.sql)))
 REGRESS_DIR = tmp_check/regress
-REGRESS_OPTS = --inputdir=$(REGRESS_DIR) --outputdir=$(REGRESS_DIR)
+REGRESS_OPTS = --inputdir=$(REGRESS_DIR) --outputdir=$(REGRESS_DIR) --encoding=UTF8
 
 # Bitcode is only for inlining SQL functions into JIT code, which pg_flo has no
 # use for; without this a distribution's server would demand its own clang.

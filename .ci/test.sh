@@ -76,7 +76,7 @@ if [ -n "$regress" ]; then
 	say "pg_regress"
 	# shellcheck disable=SC2086
 	run_in_work "$pgxs_src/test/regress/pg_regress" --bindir="$bindir" \
-		--inputdir="$work/regress" --outputdir="$work/regress" --dbname=contrib_regression \
+		--inputdir="$work/regress" --outputdir="$work/regress" --dbname=contrib_regression --encoding=UTF8 \
 		--temp-instance="$work/regress/instance" --temp-config="$work/regress/extra.conf" \
 		$regress >"$work/regress/output" 2>&1
 	status=$?

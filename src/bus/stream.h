@@ -145,7 +145,8 @@ typedef struct FloWorkerReport
 	char		generation[40];	/* uuid in text form; "" before the first message was seen */
 	XLogRecPtr	lsn;			/* durable position; InvalidXLogRecPtr: none yet */
 	uint64		seq;			/* stream sequence up to which nothing is needed any more */
-	bool		copying;		/* it needs the copy stream: its copy is not in yet */
+	bool		copying;		/* the copy that the generation begins with is not in yet */
+	uint32		copy_attempt;	/* of the newest marker whose tables it has */
 	TimestampTz at;
 } FloWorkerReport;
 

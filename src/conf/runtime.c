@@ -159,6 +159,88 @@ flo_store_next_copy_attempt(const char *group)
 	return attempt;
 }
 
+List *
+flo_store_copy_requests(const char *group)
+{
+	FloVisit	visit;
+	List	   *result = NIL;
+	uint64		count;
+
+	flo_visit_begin(&visit);
+	count = flo_visit_run(SPI_OK_SELECT, "SELECT relation, add FROM flo.copy_requests"
+						  " WHERE group_name = $1 ORDER BY requested_at, relation", 1, group);
+	for (uint64 i = 0; i < count; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(visit.caller);
+		FloCopyRequest *request = palloc(sizeof(FloCopyRequest));
+
+		request->relation = (Oid) strtoul(flo_visit_text(&visit, i, 1), NULL, 10);
+		request->add = flo_visit_true(i, 2);
+		result = lappend(result, request);
+		MemoryContextSwitchTo(old);
+	}
+	flo_visit_end(&visit);
+	return result;
+}
+
+void
+flo_store_request_copy(const char *group, Oid relation, bool add)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copy_requests (group_name, relation, add)"
+				  " VALUES ($1, $2::oid, $3::bool) ON CONFLICT (group_name, relation)"
+				  " DO UPDATE SET requested_at = now()",
+				  3, group, psprintf("%u", relation), add ? "t" : "f");
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_copy_request_done(const char *group, Oid relation)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1 AND relation = $2::oid",
+				  2, group, psprintf("%u", relation));
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_copy_progress(const char *group, const FloCopyProgress *progress)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name,"
+				  " table_name, attempt, lsn, bytes, bytes_done, tuples_done, tuples, finished_at)"
+				  " SELECT $1, 'replicator', c.oid, n.nspname, c.relname, $3::int, $4::pg_lsn, $5::bigint, $6::bigint,"
+				  " $7::bigint, CASE WHEN $8::bool THEN $7::bigint END, CASE WHEN $8::bool THEN now() END"
+				  " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $2::oid"
+				  " ON CONFLICT (group_name, worker_name, relation) DO UPDATE SET"
+				  " started_at = CASE WHEN copied_tables.attempt = excluded.attempt THEN copied_tables.started_at ELSE now() END,"
+				  " attempt = excluded.attempt, lsn = excluded.lsn, bytes = excluded.bytes,"
+				  " bytes_done = excluded.bytes_done, tuples_done = excluded.tuples_done, tuples = excluded.tuples,"
+				  " finished_at = excluded.finished_at",
+				  8, group, psprintf("%u", progress->relation), psprintf("%u", progress->attempt),
+				  lsn_as_text(progress->lsn), flo_text_of_int64(progress->bytes),
+				  flo_text_of_int64(progress->bytes_done), flo_text_of_int64(progress->tuples_done),
+				  progress->finished ? "t" : "f");
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_save_copy_attempt(const char *group, const char *worker, uint32 attempt)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.progress SET copy_attempt = greatest(copy_attempt, $3::int)"
+				  " WHERE group_name = $1 AND worker_name = $2", 3, group, worker, psprintf("%u", attempt));
+	flo_visit_end(&visit);
+}
+
 void
 flo_store_stop_member(const char *group, const char *member)
 {
@@ -183,7 +265,7 @@ flo_store_progress(const char *group, const char *worker)
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
 			"SELECT system_identifier, generation, generation_start, start_lsn,"
-			" coalesce(lsn, '0/0'), copying FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
+			" coalesce(lsn, '0/0'), copying, copy_attempt FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
 			2, group, worker) > 0)
 	{
 		row = MemoryContextAllocZero(visit.caller, sizeof(FloProgressRow));
@@ -193,6 +275,7 @@ flo_store_progress(const char *group, const char *worker)
 		row->start_lsn = text_as_lsn(flo_visit_text(&visit, 0, 4));
 		row->lsn = text_as_lsn(flo_visit_text(&visit, 0, 5));
 		row->copying = flo_visit_true(0, 6);
+		row->copy_attempt = (uint32) strtoul(flo_visit_text(&visit, 0, 7), NULL, 10);
 	}
 	flo_visit_end(&visit);
 
@@ -207,17 +290,18 @@ flo_store_save_progress(const char *group, const char *worker, const FloProgress
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_INSERT,
 		"INSERT INTO flo.progress (group_name, worker_name, system_identifier, generation,"
-		" generation_start, start_lsn, lsn, copying)"
-		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn, $8::bool)"
+		" generation_start, start_lsn, lsn, copying, copy_attempt)"
+		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn, $8::bool, $9::int)"
 		" ON CONFLICT (group_name, worker_name) DO UPDATE SET"
 		" system_identifier = excluded.system_identifier, generation = excluded.generation,"
 		" generation_start = excluded.generation_start, start_lsn = excluded.start_lsn,"
-		" lsn = excluded.lsn, copying = excluded.copying, updated_at = excluded.updated_at",
-		8, group, worker, flo_text_of_int64((int64) row->system_identifier),
+		" lsn = excluded.lsn, copying = excluded.copying,"
+		" copy_attempt = excluded.copy_attempt, updated_at = excluded.updated_at",
+		9, group, worker, flo_text_of_int64((int64) row->system_identifier),
 		uuid_as_text(&row->generation), lsn_as_text(row->generation_start),
 		lsn_as_text(row->start_lsn),
 		XLogRecPtrIsInvalid(row->lsn) ? NULL : lsn_as_text(row->lsn),
-		row->copying ? "t" : "f");
+		row->copying ? "t" : "f", psprintf("%u", row->copy_attempt));
 	flo_visit_end(&visit);
 }
 
@@ -258,6 +342,9 @@ flo_store_delete_replicator(const char *group)
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2",
+				  2, group, FLO_REPLICATOR_MEMBER);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.replicators WHERE group_name = $1", 1, group);
 	forget_empty_group(group);
 	flo_visit_end(&visit);
@@ -291,8 +378,9 @@ void
 flo_store_delete_group(const char *group)
 {
 	static const char *const tables[] = {
-		"full_identities", "generations", "progress", "copied_tables", "copied_chunks", "copied_objects",
-		"dead_letters", "pending_ddl", "ddl_log", "secrets", "rules", "routes", "webhook_subscriptions",
+		"full_identities", "generations", "copy_requests", "copied_tables",
+		"copied_chunks", "copied_objects", "progress", "dead_letters", "pending_ddl",
+		"ddl_log", "secrets", "rules", "routes", "webhook_subscriptions",
 		"workers", "replicators", "groups"
 	};
 	FloVisit	visit;

@@ -37,6 +37,32 @@ extern uint32 flo_store_next_copy_attempt(const char *group);
  */
 extern char *flo_store_sequence_values(const char *group);
 
+/* Tables that are to be copied while the group runs */
+typedef struct FloCopyRequest
+{
+	Oid			relation;
+	bool		add;			/* it joins the publication then */
+} FloCopyRequest;
+
+extern List *flo_store_copy_requests(const char *group);	/* of FloCopyRequest * */
+extern void flo_store_request_copy(const char *group, Oid relation, bool add);
+extern void flo_store_copy_request_done(const char *group, Oid relation);
+extern void flo_store_save_copy_attempt(const char *group, const char *worker, uint32 attempt);
+
+/* How far the copy of a table has got at the source, for flo.copy_progress */
+typedef struct FloCopyProgress
+{
+	Oid			relation;
+	uint32		attempt;
+	XLogRecPtr	lsn;
+	int64		bytes;
+	int64		bytes_done;
+	int64		tuples_done;
+	bool		finished;
+} FloCopyProgress;
+
+extern void flo_store_copy_progress(const char *group, const FloCopyProgress *progress);
+
 /* The member is not to run any more: what stop_group() does */
 extern void flo_store_stop_member(const char *group, const char *member);
 
@@ -55,6 +81,7 @@ typedef struct FloProgressRow
 	XLogRecPtr	start_lsn;		/* where this worker began: nothing at or below it is its business */
 	XLogRecPtr	lsn;			/* durable position, InvalidXLogRecPtr for the postgres sink */
 	bool		copying;		/* the copy that the generation begins with is not in yet */
+	uint32		copy_attempt;	/* of the newest marker whose tables are in */
 } FloProgressRow;
 
 extern FloProgressRow *flo_store_progress(const char *group, const char *worker);

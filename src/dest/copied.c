@@ -42,7 +42,7 @@ flo_copied_begin_table(const char *group, const char *worker, uint32 relation,
 					  6, group, worker, id, schema, table, number_of) == 1)
 		*fresh = true;
 	else if (flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET attempt = $6::int, schema_name = $4, table_name = $5,"
-				 " lsn = NULL, chunks = NULL, tuples = NULL, finished_at = NULL"
+				 " lsn = NULL, chunks = NULL, tuples = NULL, bytes = NULL, started_at = now(), finished_at = NULL"
 				 " WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid AND attempt < $6::int",
 				 6, group, worker, id, schema, table, number_of) == 1)
 	{
@@ -75,6 +75,18 @@ flo_copied_current(const char *group, const char *worker, uint32 relation, uint3
 		current = (uint32) number(&visit, 0, 1);
 	flo_visit_end(&visit);
 	return current;
+}
+
+void
+flo_copied_expect_again(const char *group, const char *worker, uint32 relation)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name, table_name, attempt)"
+				  " VALUES ($1, $2, $3::oid, '', '', 0) ON CONFLICT DO NOTHING",
+				  3, group, worker, psprintf("%u", relation));
+	flo_visit_end(&visit);
 }
 
 bool
@@ -113,11 +125,12 @@ flo_copied_published(const char *group, const char *worker, const FloCopiedTable
 	FloVisit	visit;
 
 	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET lsn = $4::pg_lsn, chunks = $5::bigint, tuples = $6::bigint"
-		" WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid AND attempt = $7::int", 7,
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET lsn = $4::pg_lsn, chunks = $5::bigint, tuples = $6::bigint, bytes = $8::bigint"
+		" WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid AND attempt = $7::int", 8,
 		group, worker, psprintf("%u", table->relation),
 		psprintf("%X/%X", LSN_FORMAT_ARGS(table->lsn)), psprintf(INT64_FORMAT, table->chunks),
-		psprintf(INT64_FORMAT, table->tuples), psprintf("%u", table->attempt));
+		psprintf(INT64_FORMAT, table->tuples), psprintf("%u", table->attempt),
+		psprintf(INT64_FORMAT, table->bytes));
 	flo_visit_end(&visit);
 }
 

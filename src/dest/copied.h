@@ -21,6 +21,7 @@ typedef struct FloCopiedTable
 	XLogRecPtr	lsn;			/* of the snapshot */
 	int64		chunks;			/* published; -1 = the source still reads it */
 	int64		tuples;
+	int64		bytes;			/* of the table's file at the source */
 	int64		loaded;			/* chunks in */
 	int64		loaded_tuples;
 	bool		finished;
@@ -42,6 +43,9 @@ extern uint32 flo_copied_begin_table(const char *group, const char *worker, uint
  */
 extern uint32 flo_copied_current(const char *group, const char *worker, uint32 relation,
 								 uint32 attempt);
+
+/* The table will be copied afresh: what is in it is of an earlier attempt */
+extern void flo_copied_expect_again(const char *group, const char *worker, uint32 relation);
 
 /* Record that this transaction loads a chunk; false when it was loaded before */
 extern bool flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key);

@@ -183,7 +183,7 @@ load_message(Loader *l, const FloCopyKey *key, char *data, uint32 len, FloTransa
 {
 	const FloChange *change = flo_change_parse(l->parser, data, len);
 
-	if (change->op != FLO_OP_INSERT)
+	if (change->op == FLO_OP_TYPE)
 		return;
 	if (!l->prepared)
 	{
@@ -196,6 +196,8 @@ load_message(Loader *l, const FloCopyKey *key, char *data, uint32 len, FloTransa
 			prepare_table(l, change->relation, again);
 		l->prepared = true;
 	}
+	if (change->op != FLO_OP_INSERT)
+		return;
 	txn->ordinal++;
 	l->sink->ops->change(l->sink, txn, change);
 }
@@ -441,6 +443,7 @@ typedef struct Receiver
 	FloBus	   *bus;
 	const FloWorkerSpec *spec;
 	const char *generation;
+	List	   *keys;			/* of FloCopyKey *: what is to be in; NIL = everything */
 	char	   *bucket;
 	char	   *stream;
 	const char *consumer;
@@ -498,49 +501,85 @@ parse_published(Receiver *r, const char *value, FloCopiedTable *table)
 		table->relation = (uint32) number;
 	if (flo_json_get_int64(json, "attempt", &number))
 		table->attempt = (uint32) number;
+	if (flo_json_get_int64(json, "bytes", &number))
+		table->bytes = number;
 	if (!flo_json_get_int64(json, "chunks", &table->chunks) ||
 		!flo_json_get_int64(json, "rows", &table->tuples))
 		return false;
 	return !bad && table->schema != NULL && table->table != NULL && OidIsValid(table->relation);
 }
 
-/* Take down what is published; empty tables come by this way alone */
-static int
-note_published(Receiver *r, bool *all)
+/* The key of a marker that names the table, NULL when none does */
+static FloCopyKey *
+key_of(Receiver *r, uint32 relation)
 {
-	int			count = 0;
 	ListCell   *cell;
-	char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
 
-	*all = end != NULL && strstr(end, r->generation) != NULL;
+	foreach(cell, r->keys)
+		if (((FloCopyKey *) lfirst(cell))->relation == relation)
+			return lfirst(cell);
+	return NULL;
+}
+
+/*
+ * Take down what is published, and count the tables that are to be in.  False
+ * while the source still reads.
+ */
+static bool
+note_published(Receiver *r, List **wanted)
+{
+	char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
+	ListCell   *cell;
+
+	*wanted = NIL;
 	foreach(cell, flo_bucket_keys(r->bus, r->bucket, "copy."))
 	{
-		const char *key = lfirst(cell);
+		const char *name = lfirst(cell);
 		char	   *value;
-		FloCopiedTable table;
-		bool		fresh;
-		bool		again;
+		FloCopiedTable *table = palloc0(sizeof(FloCopiedTable));
+		FloCopyKey *key;
 
-		if (strncmp(key, "copy.", 5) != 0)
+		if (strncmp(name, "copy.", 5) != 0)
 			continue;
-		value = flo_bucket_get(r->bus, r->bucket, key);
-		if (value == NULL || !parse_published(r, value, &table))
+		value = flo_bucket_get(r->bus, r->bucket, name);
+		if (value == NULL || !parse_published(r, value, table))
 			continue;
-		count++;
-		if (table.chunks == 0)
-			(void) flo_copied_begin_table(r->spec->group, r->spec->worker, table.relation, table.schema,
-										  table.table, table.attempt, &fresh, &again);
-		flo_copied_published(r->spec->group, r->spec->worker, &table);
+		key = key_of(r, table->relation);
+		if (r->keys != NIL && (key == NULL || table->attempt < key->attempt))
+			continue;
+		*wanted = lappend(*wanted, table);
+		flo_copied_published(r->spec->group, r->spec->worker, table);
 	}
-	return count;
+	if (r->keys != NIL)
+		return list_length(*wanted) >= list_length(r->keys);
+	return end != NULL && strstr(end, r->generation) != NULL;
+}
+
+static bool
+is_loaded(const FloCopiedTable *wanted, List *tables)
+{
+	ListCell   *cell;
+
+	if (wanted->chunks == 0)
+		return true;			/* the table is gone */
+	foreach(cell, tables)
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->relation == wanted->relation)
+			return table->attempt == wanted->attempt &&
+				(table->finished || table->loaded >= wanted->chunks);
+	}
+	return false;
 }
 
 /* One look at how far it is; true when everything is in */
 static bool
 look_at_progress(Receiver *r)
 {
+	List	   *wanted;
+	List	   *tables;
 	bool		all;
-	int			published;
 	int			complete = 0;
 	uint64		rows = 0;
 	ListCell   *cell;
@@ -548,20 +587,18 @@ look_at_progress(Receiver *r)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(r->turn);
-	published = note_published(r, &all);
-	foreach(cell, flo_copied_tables(r->spec->group, r->spec->worker))
-	{
-		FloCopiedTable *table = lfirst(cell);
-
-		complete += table->chunks >= 0 && table->loaded >= table->chunks;
-		rows += table->loaded_tuples;
-	}
+	all = note_published(r, &wanted);
+	tables = flo_copied_tables(r->spec->group, r->spec->worker);
+	foreach(cell, wanted)
+		complete += is_loaded(lfirst(cell), tables);
+	foreach(cell, tables)
+		rows += ((FloCopiedTable *) lfirst(cell))->loaded_tuples;
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(r->turn);
 	flo_state_set(FLO_STATE_COPYING, "%d tables complete, " UINT64_FORMAT " rows loaded%s",
 				  complete, rows, all ? "" : "; the source is still reading");
-	return all && complete >= published;
+	return all && complete >= list_length(wanted);
 }
 
 static void
@@ -573,7 +610,7 @@ wait_for_stream(Receiver *r)
 	{
 		char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
 
-		if (end != NULL && strstr(end, r->generation) != NULL)
+		if (r->keys == NIL && end != NULL && strstr(end, r->generation) != NULL)
 			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					 "Start over with flo.resync() at the source, or create the worker with start => latest.",
 					 "the copy of this group was taken in by other workers and is gone: this one needs flo.resync");
@@ -592,7 +629,7 @@ set_copy_phase(FloCopyPhase phase)
 
 void
 flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
-				   const char *generation, void (*report) (void *), void *arg)
+				   const char *generation, List *keys, void (*report) (void *), void *arg)
 {
 	Receiver	r = {0};
 	MemoryContext context = CurrentMemoryContext;
@@ -601,6 +638,7 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 	r.spec = spec;
 	r.consumer = consumer;
 	r.generation = generation;
+	r.keys = keys;
 	r.bucket = flo_name_bucket(spec->group);
 	r.stream = flo_name_copy_stream(spec->group);
 	r.nloaders = (int) spec->options.loaders;
@@ -608,7 +646,8 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 	r.turn = AllocSetContextCreate(context, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
 	report(arg);
 	wait_for_stream(&r);
-	flo_schema_create_before(bus, spec, generation);
+	if (keys == NIL)
+		flo_schema_create_before(bus, spec, generation);
 
 	/* anew at each start: what was handed out and not loaded comes at once */
 	flo_consumer_create_shared(bus, r.stream, consumer, ACK_WAIT);
@@ -624,8 +663,11 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 		flo_bus_wait(bus, 500);
 	}
 	set_copy_phase(FLO_COPY_DONE);
-	flo_schema_create_after(spec);
-	flo_sequences_take(bus, spec, generation);
+	if (keys == NIL)
+	{
+		flo_schema_create_after(spec);
+		flo_sequences_take(bus, spec, generation);
+	}
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());

@@ -149,6 +149,27 @@ flo_progress_copied(FloProgress *progress)
 	progress->row.copying = false;
 }
 
+uint32
+flo_progress_copy_attempt(const FloProgress *progress)
+{
+	return progress->row.copy_attempt;
+}
+
+void
+flo_progress_set_copy_attempt(FloProgress *progress, uint32 attempt)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+	flo_store_save_copy_attempt(progress->group, progress->worker, attempt);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	progress->row.copy_attempt = Max(progress->row.copy_attempt, attempt);
+}
+
 void
 flo_progress_check_source(const FloProgress *progress, const FloChunkHeader *source)
 {

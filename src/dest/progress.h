@@ -31,6 +31,10 @@ extern void flo_progress_begin(FloProgress *progress, const FloChunkHeader *sour
 extern bool flo_progress_copying(const FloProgress *progress);
 extern void flo_progress_copied(FloProgress *progress);
 
+/* Number of the newest marker whose tables are in */
+extern uint32 flo_progress_copy_attempt(const FloProgress *progress);
+extern void flo_progress_set_copy_attempt(FloProgress *progress, uint32 attempt);
+
 /* Fail for good unless the chunk is of the source and generation recorded */
 extern void flo_progress_check_source(const FloProgress *progress, const FloChunkHeader *source);
 

@@ -79,6 +79,7 @@ typedef struct Worker
 	/* the transaction being read */
 	bool		in_transaction;
 	bool		skipping;		/* it was applied before */
+	List	   *marker;			/* of FloCopyKey *: of a marker that was just read */
 	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position */
 	FloTransaction txn;
 	StringInfoData fragment;	/* of a record split over chunks */
@@ -223,6 +224,7 @@ report_to_bucket(Worker *w, bool wait)
 	report.lsn = w->origin_lsn;
 	report.seq = w->acked_seq;
 	report.copying = flo_progress_copying(w->progress);
+	report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
 	flo_bucket_put(w->bus, w->bucket, key, value, wait);
@@ -541,6 +543,24 @@ process_records(Worker *w, FloChunk *chunk)
 	}
 }
 
+static void
+read_marker(Worker *w, const FloChunk *chunk)
+{
+	FloChunkReader reader;
+	FloCopyKey	key;
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
+
+	flo_chunk_read(&reader, chunk->data, chunk->len);
+	while (flo_chunk_next_copy_key(&reader, &key))
+	{
+		FloCopyKey *copy = palloc(sizeof(FloCopyKey));
+
+		*copy = key;
+		w->marker = lappend(w->marker, copy);
+	}
+	MemoryContextSwitchTo(old);
+}
+
 /* False when the chunk does not link: the place has to be found anew */
 static bool
 process_chunk(Worker *w, FloChunk *chunk)
@@ -561,7 +581,10 @@ process_chunk(Worker *w, FloChunk *chunk)
 						PGC_SUSET, PGC_S_OVERRIDE);
 	}
 	old = MemoryContextSwitchTo(w->turn);
-	process_records(w, chunk);
+	if (header->flags & FLO_CHUNK_MARKER)
+		read_marker(w, chunk);
+	else
+		process_records(w, chunk);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->turn);
 
@@ -660,27 +683,18 @@ keep_registered(void *arg)
 	report_to_bucket(arg, false);
 }
 
-/* The copy that the generation begins with, and what of the stream is in it already */
+/* Tables whose snapshot is later than where the stream is now */
 static void
-take_copy(Worker *w)
+remember_copied(Worker *w)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ListCell   *cell;
-	List	   *tables;
 
-	if (flo_progress_copying(w->progress))
-	{
-		report_to_bucket(w, true);
-		flo_loader_receive(w->bus, w->spec, w->consumer_name,
-						   flo_progress_generation(w->progress), keep_registered, w);
-		flo_progress_copied(w->progress);
-		report_to_bucket(w, true);
-	}
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(old);
-	tables = flo_copied_tables(w->group, w->worker);
-	foreach(cell, tables)
+	w->copied = NIL;
+	foreach(cell, flo_copied_tables(w->group, w->worker))
 	{
 		FloCopiedTable *table = lfirst(cell);
 
@@ -690,6 +704,57 @@ take_copy(Worker *w)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
+}
+
+/* The copy that the generation begins with */
+static void
+take_copy(Worker *w)
+{
+	if (flo_progress_copying(w->progress))
+	{
+		report_to_bucket(w, true);
+		flo_loader_receive(w->bus, w->spec, w->consumer_name,
+						   flo_progress_generation(w->progress), NIL, keep_registered, w);
+		flo_progress_copied(w->progress);
+		report_to_bucket(w, true);
+	}
+	remember_copied(w);
+}
+
+/*
+ * A marker: from here on the stream needs tables that are copied just now.
+ * A worker that begins again finds the marker again, and its tables in: false
+ * then, since no time was spent away from the stream.
+ */
+static bool
+take_marked_copy(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+	List	   *keys = w->marker;
+	uint32		attempt = ((FloCopyKey *) linitial(keys))->attempt;
+	ListCell   *cell;
+
+	w->marker = NIL;
+	if (attempt <= flo_progress_copy_attempt(w->progress))
+		return false;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(cell, keys)
+	{
+		FloCopyKey *key = lfirst(cell);
+
+		if (key->rows > 0)
+			flo_copied_expect_again(w->group, w->worker, key->relation);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	flo_loader_receive(w->bus, w->spec, w->consumer_name, flo_progress_generation(w->progress),
+					   keys, keep_registered, w);
+	flo_progress_set_copy_attempt(w->progress, attempt);
+	report_to_bucket(w, true);
+	remember_copied(w);
+	return true;
 }
 
 /* Does the generation end with its copy? */
@@ -771,6 +836,12 @@ loop(Worker *w)
 				if (!w->in_transaction)
 					done_seq = chunk.seq;
 				settle(w, false);
+				if (w->marker != NIL)
+				{
+					run_dry(w, done_seq);
+					if (take_marked_copy(w))
+						attach(w, done_seq);
+				}
 				flo_bus_pump(w->bus);
 				continue;
 			}

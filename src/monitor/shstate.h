@@ -80,7 +80,9 @@ typedef struct FloCopyState
 	XLogRecPtr	lsn;			/* of the snapshot */
 	pg_uuid_t	generation;
 	XLogRecPtr	generation_start;
+	bool		marked;			/* of the tables in flo.copy_requests, announced by a marker */
 	pid_t		leader;
+	uint32		segment;		/* its plan, in dynamic shared memory */
 	int			copiers;		/* running */
 	int			copiers_wanted; /* more than run when the server has no process free */
 	int			tables;
@@ -104,7 +106,6 @@ typedef struct FloMember
 	pid_t		held_by;		/* backend that is dropping it: do not start */
 	pid_t		pid;			/* set and cleared by the process itself */
 	int			failures;		/* starts in a row that ended in an error */
-	bool		started_before;
 	TimestampTz next_start;		/* in backoff; FLO_START_UNDECIDED = the launcher is to decide */
 
 	/* state; written by the process, or by the launcher when none runs */
@@ -126,7 +127,7 @@ typedef struct FloMember
 
 	/* counters; written by the process */
 	FloCounters counters;
-	int64		restarts;
+	int64		restarts;		/* starts after an error */
 	TimestampTz stats_reset;
 
 	/* survives the reuse of the entry */
@@ -142,6 +143,7 @@ typedef struct FloShared
 	/* the launcher */
 	pid_t		launcher_pid;
 	int			launcher_procno;
+	bool		starved;		/* it could not start a process to read the configuration */
 	int			ndirty;			/* databases whose configuration changed */
 	Oid			dirty[FLO_MAX_DIRTY];
 	bool		all_dirty;

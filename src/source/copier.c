@@ -474,7 +474,11 @@ do_task(Copier *c, FloCopyTask *task)
 	begin_reading(c, task, &reading, estate);
 	start_chunk(c);
 	rows = scan_range(c, task, &reading);
-	if (c->key.rows > 0)
+
+	/* an empty table sends its description: its destination may have to be emptied */
+	if (rows == 0 && task->range == 0)
+		flo_chunk_append_raw(&c->chunk, reading.description, reading.description_len);
+	if (c->key.rows > 0 || (rows == 0 && task->range == 0))
 		send_chunk(c, 0);
 	wait_for_acks(c, 0);
 	end_reading(&reading);

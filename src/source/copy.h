@@ -29,6 +29,7 @@ typedef struct FloCopyTask
 	BlockNumber first;
 	BlockNumber end;			/* InvalidBlockNumber: to the end of the file */
 	uint32		range;			/* number among the ranges of "published" */
+	BlockNumber pages;			/* when it was planned */
 
 	/* how far */
 	FloTaskState state;

@@ -75,6 +75,7 @@ typedef struct Leader
 	char	   *generation;
 
 	/* the plan */
+	List	   *requests;		/* of FloCopyRequest *, when the copy is of these only */
 	List	   *ranges;			/* of FloCopyTask * */
 	List	   *tables;			/* of Table * */
 	dsm_segment *segment;
@@ -102,7 +103,7 @@ already_copied(Leader *l, Oid published)
 	char	   *value = flo_bucket_get(l->bus, l->bucket, flo_copy_table_key(published));
 	char	   *generation;
 
-	if (value == NULL)
+	if (value == NULL || l->copy.marked)
 		return false;
 	generation = flo_json_get_string(flo_json(value, strlen(value)), "generation");
 	return generation != NULL && strcmp(generation, l->generation) == 0;
@@ -158,8 +159,9 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode)
 		task->first = first;
 		task->end = first + RANGE_PAGES < pages ? first + RANGE_PAGES : InvalidBlockNumber;
 		task->range = table->ranges++;
+		task->pages = pages > first ? Min(pages - first, RANGE_PAGES) : 0;
 		l->ranges = lappend(l->ranges, task);
-		l->copy.bytes += (uint64) Min(pages - first, RANGE_PAGES) * BLCKSZ;
+		l->copy.bytes += (uint64) task->pages * BLCKSZ;
 	}
 }
 
@@ -192,6 +194,19 @@ names_array(List *names)
 										   TYPALIGN_INT));
 }
 
+static bool
+is_requested(Leader *l, Oid published)
+{
+	ListCell   *cell;
+
+	if (!l->copy.marked)
+		return true;
+	foreach(cell, l->requests)
+		if (((FloCopyRequest *) lfirst(cell))->relation == published)
+			return true;
+	return false;
+}
+
 static void
 plan_tables(Leader *l)
 {
@@ -213,7 +228,7 @@ plan_tables(Leader *l)
 			oids[k] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
 													 k + 1, &isnull));
 		spi = MemoryContextSwitchTo(caller);
-		if (!already_copied(l, oids[0]))
+		if (is_requested(l, oids[0]) && !already_copied(l, oids[0]))
 			plan_relation(l, oids[0], oids[1], oids[2]);
 		MemoryContextSwitchTo(spi);
 	}
@@ -223,12 +238,10 @@ plan_tables(Leader *l)
 static int
 larger_first(const ListCell *a, const ListCell *b)
 {
-	const FloCopyTask *x = lfirst(a);
-	const FloCopyTask *y = lfirst(b);
-	bool		x_whole = x->end != InvalidBlockNumber;
-	bool		y_whole = y->end != InvalidBlockNumber;
+	BlockNumber x = ((const FloCopyTask *) lfirst(a))->pages;
+	BlockNumber y = ((const FloCopyTask *) lfirst(b))->pages;
 
-	return (int) y_whole - (int) x_whole;
+	return x < y ? 1 : (x > y ? -1 : 0);
 }
 
 static void
@@ -259,6 +272,7 @@ share_plan(Leader *l)
 	foreach(cell, l->ranges)
 		plan->tasks[foreach_current_index(cell)] = *(FloCopyTask *) lfirst(cell);
 	l->plan = plan;
+	l->copy.segment = dsm_segment_handle(l->segment);
 }
 
 /* --- copiers ------------------------------------------------------------------------------ */
@@ -338,6 +352,7 @@ describe_finished(Leader *l, const Table *table)
 	StringInfoData json;
 	uint64		rows = 0;
 	uint64		chunks = 0;
+	uint64		bytes = 0;
 	bool		finished = true;
 
 	SpinLockAcquire(&l->plan->mutex);
@@ -350,14 +365,15 @@ describe_finished(Leader *l, const Table *table)
 		finished &= task->state == FLO_TASK_DONE;
 		rows += task->rows;
 		chunks += task->chunks;
+		bytes += (uint64) task->pages * BLCKSZ;
 	}
 	SpinLockRelease(&l->plan->mutex);
 	if (!finished)
 		return NULL;
 	initStringInfo(&json);
 	appendStringInfo(&json, "{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\",\"chunks\":" UINT64_FORMAT
-					 ",\"rows\":" UINT64_FORMAT ",\"relation\":%u,\"schema\":",
-					 l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn), chunks, rows,
+					 ",\"rows\":" UINT64_FORMAT ",\"bytes\":" UINT64_FORMAT ",\"relation\":%u,\"schema\":",
+					 l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn), chunks, rows, bytes,
 					 table->published);
 	flo_json_append_string(&json, get_namespace_name(get_rel_namespace(table->published)));
 	appendStringInfoString(&json, ",\"table\":");
@@ -400,11 +416,11 @@ report(Leader *l)
 		if (task->state != FLO_TASK_DONE)
 			continue;
 		rows += task->rows;
-		bytes += (uint64) (task->end != InvalidBlockNumber ? task->end - task->first : 1) * BLCKSZ;
+		bytes += (uint64) task->pages * BLCKSZ;
 	}
 	SpinLockRelease(&l->plan->mutex);
 	l->copy.rows_done = rows;
-	l->copy.bytes_done = Min(bytes, l->copy.bytes);
+	l->copy.bytes_done = bytes;
 	l->copy.tables = list_length(l->tables);
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	l->member->copy = l->copy;
@@ -441,6 +457,13 @@ make_stream(Leader *l)
 		flo_stream_update(l->bus, &config);
 }
 
+/* Does a worker still need what this copy publishes? */
+static bool
+is_pending(Leader *l, const FloWorkerReport *report)
+{
+	return l->copy.marked ? report->copy_attempt < l->copy.attempt : report->copying;
+}
+
 /*
  * Purge what every worker that takes the copy has loaded.  True when none of
  * the registered workers needs the copy any more, and at least one is there.
@@ -450,7 +473,7 @@ purge_loaded(Leader *l)
 {
 	uint64		floor = PG_UINT64_MAX;
 	int			workers = 0;
-	int			copying = 0;
+	int			pending = 0;
 	ListCell   *cell;
 
 	foreach(cell, flo_bucket_keys(l->bus, l->bucket, "worker."))
@@ -462,20 +485,20 @@ purge_loaded(Leader *l)
 		if (value == NULL || !flo_report_parse(lfirst(cell), value, &report))
 			continue;
 		workers++;
-		if (!report.copying)
+		if (!is_pending(l, &report))
 			continue;
-		copying++;
+		pending++;
 		if (flo_consumer_info(l->bus, l->stream, report.consumer, &info))
 			floor = Min(floor, info.ack_floor);
 		else
 			floor = 0;
 	}
-	if (copying > 0 && floor > l->purged)
+	if (pending > 0 && floor > l->purged)
 	{
 		flo_stream_purge_below(l->bus, l->stream, floor + 1);
 		l->purged = floor;
 	}
-	return workers > 0 && copying == 0;
+	return workers > 0 && pending == 0;
 }
 
 /* --- the process --------------------------------------------------------------------------------- */
@@ -548,14 +571,41 @@ publish_sequences(Leader *l)
 	flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation, values);
 }
 
+/* A table that was requested and is gone: nobody should wait for it */
+static void
+announce_gone(Leader *l)
+{
+	ListCell   *cell;
+
+	foreach(cell, l->requests)
+	{
+		Oid			relation = ((FloCopyRequest *) lfirst(cell))->relation;
+		bool		planned = false;
+		ListCell   *other;
+
+		foreach(other, l->tables)
+			planned |= ((Table *) lfirst(other))->published == relation;
+		if (!planned)
+			flo_bucket_put(l->bus, l->bucket, flo_copy_table_key(relation),
+						   psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\",\"chunks\":0,\"rows\":0,"
+									"\"relation\":%u,\"schema\":\"\",\"table\":\"\"}",
+									l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn), relation), true);
+	}
+}
+
 static void
 finish_copy(Leader *l)
 {
 	char	   *done = psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\"}",
 								l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn));
 
-	publish_sequences(l);
-	flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
+	if (l->copy.marked)
+		announce_gone(l);
+	else
+	{
+		publish_sequences(l);
+		flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
+	}
 	set_phase(l, FLO_COPY_PUBLISHED);
 	await_workers(l);
 }
@@ -585,12 +635,13 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->spec = flo_store_replicator(l->group);
 	if (l->spec == NULL)
 		return;
+	l->requests = flo_store_copy_requests(l->group);
 	plan_tables(l);
 	share_plan(l);
 	set_phase(l, FLO_COPY_RUNNING);
 
 	/* a worker that sees the stream takes it that the definitions are there */
-	if (l->spec->sync_schema)
+	if (l->spec->sync_schema && !l->copy.marked)
 		flo_schema_publish(l->bus, l->spec, l->generation, l->plan->snapshot, args);
 	make_stream(l);
 

@@ -30,6 +30,7 @@
 #include "replication/pgoutput.h"
 #include "replication/snapbuild.h"
 #include "source/decoder.h"
+#include "storage/standby.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -460,4 +461,14 @@ flo_decoder_confirm(FloDecoder *decoder, XLogRecPtr lsn, bool save)
 		ReplicationSlotMarkDirty();
 		ReplicationSlotSave();
 	}
+}
+
+void
+flo_decoder_nudge(FloDecoder *decoder)
+{
+	ReplicationSlot *slot = MyReplicationSlot;
+
+	if (XLogRecPtrIsInvalid(slot->candidate_restart_valid) &&
+		slot->data.restart_lsn + wal_segment_size < slot->data.confirmed_flush)
+		(void) LogStandbySnapshot();
 }

@@ -83,6 +83,13 @@ typedef enum FloAnchorResult
 
 extern FloAnchorResult flo_decoder_check_anchor(XLogRecPtr lsn, uint32 crc);
 
+/*
+ * Everything is confirmed and the server is idle, but the slot still holds old
+ * WAL: it only learns of a later restart point from a record that an idle
+ * server does not write.  Write one when that is worth it.
+ */
+extern void flo_decoder_nudge(FloDecoder *decoder);
+
 /* May rows of this table travel in binary?  Else as text. */
 extern bool flo_relation_is_portable(Relation relation);
 

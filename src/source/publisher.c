@@ -499,6 +499,25 @@ flo_publisher_heartbeat(FloPublisher *pub, XLogRecPtr position)
 	send_chunk(pub);
 }
 
+void
+flo_publisher_marker(FloPublisher *pub, List *keys)
+{
+	ListCell   *cell;
+
+	Assert(!pub->in_transaction && chunk_is_empty(pub));
+	wait_for_room(pub);
+	pub->header.flags = pub->flags | FLO_CHUNK_MARKER;
+	pub->header.commit_time = GetCurrentTimestamp();
+	foreach(cell, keys)
+		flo_chunk_append_copy_key(&pub->chunk, lfirst(cell));
+	send_chunk(pub);
+	while (in_flight(pub) > 0)
+	{
+		flo_bus_wait(pub->bus, 1000);
+		flo_publisher_pump(pub);
+	}
+}
+
 TimestampTz
 flo_publisher_oldest(FloPublisher *pub)
 {

@@ -8,6 +8,7 @@
 
 #include "bus/bus.h"
 #include "monitor/shstate.h"
+#include "nodes/pg_list.h"
 #include "wire/chunk.h"
 
 typedef struct FloPublisher FloPublisher;
@@ -58,6 +59,12 @@ extern bool flo_publisher_idle(FloPublisher *publisher);
 
 /* Everything that commits at or below "position" has been published: say so */
 extern void flo_publisher_heartbeat(FloPublisher *publisher, XLogRecPtr position);
+
+/*
+ * Publish a marker: at this point of the stream the tables in the keys (a List
+ * of FloCopyKey *) are copied anew.  Returns when the broker has it.
+ */
+extern void flo_publisher_marker(FloPublisher *publisher, List *keys);
 
 /* Commit time of the oldest transaction not acknowledged, 0 when none */
 extern TimestampTz flo_publisher_oldest(FloPublisher *publisher);

@@ -20,11 +20,10 @@
 #include "conf/watch.h"
 #include "core/loop.h"
 #include "core/names.h"
-#include "core/process.h"
 #include "core/settings.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
-#include "source/copy.h"
+#include "source/copy_control.h"
 #include "source/decoder.h"
 #include "source/publisher.h"
 #include "source/replicator.h"
@@ -46,6 +45,9 @@
 
 /* ms between two saves of the slot to disk, each an fsync */
 #define SLOT_SAVE_INTERVAL 10000
+
+/* ms between two looks whether an idle slot holds old WAL */
+#define NUDGE_INTERVAL 15000
 
 /* A stream with less room than this is full */
 #define SPACE_NEEDED ((int64) 1024 * 1024)
@@ -83,9 +85,9 @@ typedef struct Replicator
 	TimestampTz housekeeping;
 	TimestampTz slot_saved;
 	XLogRecPtr	slot_saved_lsn;
+	TimestampTz nudged;
 
-	/* the copy that the generation begins with */
-	BackgroundWorkerHandle *leader; /* NULL: none runs */
+	FloCopyControl copy;
 } Replicator;
 
 /* --- before the loop --------------------------------------------------------------- */
@@ -170,121 +172,6 @@ stream_config(Replicator *rep)
 	return config;
 }
 
-/* --- the copy --------------------------------------------------------------------- */
-
-static FloCopyPhase
-copy_phase(void)
-{
-	FloCopyPhase phase;
-
-	LWLockAcquire(flo_shared->lock, LW_SHARED);
-	phase = flo_me->copy.phase;
-	LWLockRelease(flo_shared->lock);
-	return phase;
-}
-
-/* The leader must not end before it is done */
-static void
-check_leader(Replicator *rep)
-{
-	if (rep->leader == NULL || !flo_process_ended(rep->leader))
-		return;
-	pfree(rep->leader);
-	rep->leader = NULL;
-	if (copy_phase() != FLO_COPY_DONE)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("the copy ended before it was complete: %s", flo_me->last_error)));
-}
-
-/*
- * Start the process that leads the copy.  "snapshot" is NULL when all tables
- * are published and only the end is to be waited for.
- */
-static void
-start_leader(Replicator *rep, const FloGeneration *generation, const char *snapshot,
-			 uint32 attempt, XLogRecPtr lsn)
-{
-	FloProcessArgs args = {0};
-
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	memset(&flo_me->copy, 0, sizeof(flo_me->copy));
-	flo_me->copy.phase = snapshot != NULL ? FLO_COPY_SNAPSHOT : FLO_COPY_PUBLISHED;
-	if (snapshot != NULL)
-		strlcpy(flo_me->copy.snapshot, snapshot, sizeof(flo_me->copy.snapshot));
-	flo_me->copy.attempt = attempt;
-	flo_me->copy.lsn = lsn;
-	flo_me->copy.generation = generation->id;
-	flo_me->copy.generation_start = generation->start;
-	args.database = MyDatabaseId;
-	args.slot = flo_my_slot;
-	args.incarnation = flo_me->incarnation;
-	args.helper = FLO_HELPER_COPY_LEADER;
-	LWLockRelease(flo_shared->lock);
-	if (!flo_process_start(&args, psprintf("pg_flo copy leader %s", rep->group), &rep->leader))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("no background worker process is free for the copy"),
-				 errhint("Raise max_worker_processes and restart the server.")));
-}
-
-/* Keep the snapshot until the leader has taken it over */
-static void
-hand_over_snapshot(Replicator *rep)
-{
-	while (copy_phase() == FLO_COPY_SNAPSHOT)
-	{
-		check_leader(rep);
-		flo_wait(PGINVALID_SOCKET, false, 100);
-	}
-	flo_slot_snapshot_end();
-}
-
-/* Has everything been published, by an earlier process of this generation? */
-static bool
-copy_published(Replicator *rep, const FloGeneration *generation)
-{
-	char	   *value = flo_bucket_get(rep->bus, rep->bucket, FLO_COPY_KEY);
-	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id)));
-
-	return value != NULL && strstr(value, id) != NULL;
-}
-
-/*
- * After a crash: tables that were not finished are copied again, from a new
- * snapshot whose LSN is exact because it comes with a slot.
- */
-static void
-resume_copy(Replicator *rep, const FloGeneration *generation)
-{
-	MemoryContext old = CurrentMemoryContext;
-	char	   *snapshot;
-	XLogRecPtr	lsn;
-	uint32		attempt;
-	FloStreamInfo info;
-
-	if (copy_published(rep, generation))
-	{
-		if (flo_stream_info(rep->bus, flo_name_copy_stream(rep->group), &info))
-			start_leader(rep, generation, NULL, 0, InvalidXLogRecPtr);
-		else
-			flo_me->copy.phase = FLO_COPY_DONE;
-		return;
-	}
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	ForceSyncCommit();
-	attempt = flo_store_next_copy_attempt(rep->group);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-
-	flo_state_set(FLO_STATE_WAITING, "for write transactions that are open as a new snapshot is taken");
-	lsn = flo_slot_create_with_snapshot(psprintf("%s_copy", rep->slot), false, &snapshot);
-	start_leader(rep, generation, snapshot, attempt, lsn);
-	hand_over_snapshot(rep);
-}
-
 /*
  * The first start of a group: its slot, and the generation that begins with
  * it.  A slot without a recorded generation is the remains of a crash between
@@ -301,14 +188,16 @@ begin_generation(Replicator *rep)
 	if (flo_stream_info(rep->bus, rep->stream, &info))
 	{
 		flo_session_read_end(rep->bus, rep->stream, &info, &end);
-		if (end.found)
+		if (end.found || info.messages > 0)
 			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					 "Remove it with flo.drop_replicator(..., purge_stream => true) where it is no longer needed, or use another group name.",
-					 "stream \"%s\" is owned by another source (system " UINT64_FORMAT ") or by an earlier group of this name",
-					 rep->stream, end.newest.system_identifier);
+					 "stream \"%s\" is owned by another source (%s) or by an earlier group of this name",
+					 rep->stream, end.found ? psprintf("system " UINT64_FORMAT, end.newest.system_identifier) :
+					 "its messages are not pg_flo's");
 	}
 	flo_slot_drop(rep->slot);
 	new_uuid(&generation->id);
+	rep->copy.generation = generation;
 	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
 	if (rep->spec->mode == FLO_MODE_STREAM)
 		generation->start = flo_slot_create(rep->slot);
@@ -319,8 +208,7 @@ begin_generation(Replicator *rep)
 		generation->start = flo_slot_create_with_snapshot(rep->slot,
 														  rep->spec->mode == FLO_MODE_COPY_AND_STREAM,
 														  &snapshot);
-		start_leader(rep, generation, snapshot, 1, generation->start);
-		hand_over_snapshot(rep);
+		flo_copy_begin(&rep->copy, snapshot);
 	}
 	save_generation(rep->group, generation, false);
 	return generation;
@@ -566,26 +454,11 @@ release_wal(Replicator *rep, TimestampTz now)
 		rep->slot_saved = now;
 		rep->slot_saved_lsn = lsn;
 	}
-}
-
-/* Streaming, also while tables are still being copied */
-static void
-show_streaming(Replicator *rep)
-{
-	FloCopyState copy;
-
-	LWLockAcquire(flo_shared->lock, LW_SHARED);
-	copy = flo_me->copy;
-	LWLockRelease(flo_shared->lock);
-	if (copy.phase == FLO_COPY_NONE || copy.phase == FLO_COPY_DONE)
-		flo_state_set(FLO_STATE_STREAMING, NULL);
-	else if (copy.phase == FLO_COPY_PUBLISHED)
-		flo_state_set(FLO_STATE_COPYING, "all tables are published, workers are loading");
-	else if (copy.copiers < copy.copiers_wanted)
-		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published; %d of %d copiers run: raise max_worker_processes",
-					  copy.tables_done, copy.tables, copy.copiers, copy.copiers_wanted);
-	else
-		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published", copy.tables_done, copy.tables);
+	if (TimestampDifferenceExceeds(rep->nudged, now, NUDGE_INTERVAL))
+	{
+		rep->nudged = now;
+		flo_decoder_nudge(rep->decoder);
+	}
 }
 
 /* Now and then; "inside" a transaction's callbacks only what is allowed there */
@@ -604,8 +477,9 @@ housekeep(Replicator *rep, bool inside)
 	if (inside)
 		return;
 	release_wal(rep, now);
-	check_leader(rep);
-	show_streaming(rep);
+	flo_copy_record(&rep->copy);
+	flo_copy_check(&rep->copy);
+	flo_copy_show();
 }
 
 /* Chunks are acknowledged: called while publishing, also inside a transaction */
@@ -653,6 +527,8 @@ follow_configuration(Replicator *rep)
 		return false;
 	if (list_length(publications(rep->group)) != rep->npublications)
 		return false;			/* the decoder has to be opened anew */
+	if (flo_copy_wanted(&rep->copy))
+		return false;			/* a snapshot can only be taken before decoding */
 	flo_decoder_set_origin(rep->decoder, rep->spec->options.origin);
 	config = stream_config(rep);
 	flo_stream_update(rep->bus, &config);
@@ -748,12 +624,13 @@ loop(Replicator *rep)
 static void
 wait_for_copy(Replicator *rep)
 {
-	while (copy_phase() != FLO_COPY_DONE)
+	while (flo_copy_phase() != FLO_COPY_DONE)
 	{
-		check_leader(rep);
+		flo_copy_check(&rep->copy);
 		flo_publisher_pump(rep->publisher);
 		housekeep(rep, true);
-		show_streaming(rep);
+		flo_copy_record(&rep->copy);
+		flo_copy_show();
 		flo_bus_wait(rep->bus, 200);
 	}
 	StartTransactionCommand();
@@ -773,8 +650,9 @@ find_generation(Replicator *rep)
 
 	if (generation == NULL)
 		return begin_generation(rep);
+	rep->copy.generation = generation;
 	if (rep->spec->mode != FLO_MODE_STREAM)
-		resume_copy(rep, generation);
+		flo_copy_resume(&rep->copy);
 	return generation;
 }
 
@@ -783,6 +661,7 @@ flo_replicator_run(void)
 {
 	Replicator *rep = palloc0(sizeof(Replicator));
 	FloGeneration *generation;
+	List	   *names;
 	bool		decodes;
 
 	rep->spec_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration",
@@ -797,6 +676,10 @@ flo_replicator_run(void)
 		return;
 	decodes = rep->spec->mode != FLO_MODE_COPY;
 	rep->bus = flo_bus_await(psprintf("pg_flo replicator %s", rep->group));
+	rep->copy.group = rep->group;
+	rep->copy.slot = rep->slot;
+	rep->copy.bucket = rep->bucket;
+	rep->copy.bus = rep->bus;
 	generation = find_generation(rep);
 	rep->recorded_epoch = generation->epoch;
 	rep->identity.system_identifier = GetSystemIdentifier();
@@ -808,23 +691,20 @@ flo_replicator_run(void)
 	if (rep->spec->mode != FLO_MODE_STREAM)
 		rep->session.flags = FLO_CHUNK_COPIED | (decodes ? 0 : FLO_CHUNK_COPY_ONLY);
 
-	if (decodes)
-	{
-		List	   *names = publications(rep->group);
-
-		rep->npublications = list_length(names);
-		rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,
-										rep->spec->options.origin, emit, rep);
-	}
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
 										&rep->session, chunk_acknowledged, last_record, rep);
-	show_streaming(rep);
 	flo_publisher_heartbeat(rep->publisher, rep->session.start);
 	if (!decodes)
 	{
 		wait_for_copy(rep);
 		return;
 	}
+	flo_copy_requested(&rep->copy, rep->publisher, &rep->spec->options);
+	names = publications(rep->group);
+	rep->npublications = list_length(names);
+	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,
+									rep->spec->options.origin, emit, rep);
+	flo_copy_show();
 	flo_shstate_register_replicator();
 	loop(rep);
 }

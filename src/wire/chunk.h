@@ -33,7 +33,8 @@
 #define FLO_CHUNK_COPY				0x0040	/* rows of a table copy; begins with a FloCopyKey */
 #define FLO_CHUNK_COPIED			0x0080	/* the generation begins with a copy of the tables */
 #define FLO_CHUNK_COPY_ONLY			0x0100	/* and ends with it: mode copy */
-#define FLO_CHUNK_KNOWN_FLAGS		0x01DF
+#define FLO_CHUNK_MARKER			0x0200	/* tables named here are copied anew: wait for them */
+#define FLO_CHUNK_KNOWN_FLAGS		0x03DF
 
 typedef struct FloChunkHeader
 {
@@ -71,7 +72,7 @@ typedef struct FloCopyKey
 	uint32		attempt;		/* number of the snapshot it was read under */
 	uint32		range;			/* of the table */
 	uint32		ordinal;		/* of the chunk in its range, from 0 */
-	uint32		rows;			/* that begin in it */
+	uint32		rows;			/* that begin in it; in a marker 1 = the table was there before */
 } FloCopyKey;
 
 /* Size of the header on the wire, in bytes */

@@ -148,6 +148,18 @@ take_dirty(void)
 		scan_all_databases();
 }
 
+/* Without a scanner nobody learns what to start: say so in the log and in flo.status */
+static void
+note_starved(bool starved)
+{
+	if (starved && !flo_shared->starved)
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("pg_flo cannot start its members: no background worker process is free"),
+				 errhint("Raise max_worker_processes and restart the server.")));
+	flo_shared->starved = starved;
+}
+
 /* One scanner at a time; false when none could be started */
 static bool
 scan_next(void)
@@ -168,8 +180,10 @@ scan_next(void)
 	if (!flo_process_start(&args, "pg_flo scanner", &scanner))
 	{
 		scanner = NULL;
+		note_starved(true);
 		return false;
 	}
+	note_starved(false);
 	to_scan = list_delete_first(to_scan);
 	return true;
 }
@@ -251,9 +265,8 @@ start_member(int slot)
 
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	m->incarnation++;
-	if (m->started_before)
+	if (m->state == FLO_STATE_BACKOFF)
 		m->restarts++;
-	m->started_before = true;
 	set_launcher_state(m, FLO_STATE_STARTING, "");
 	args.database = m->database;
 	args.slot = slot;
