@@ -127,8 +127,20 @@ $source->safe_psql('postgres', q{SELECT flo.drop_group('t2', purge_stream => tru
 # --- mode copy, through a small stream --------------------------------------------------------
 
 $dest->safe_psql('postgres', 'TRUNCATE pgbench_accounts, typed');
-create_copy_group($source, $dest, 'c', tables => q{'{pgbench_accounts, typed}'}, mode => 'copy', wait => 0,
-	options => q{'{"copy_stream_max_bytes": "4MB"}'});
+create_copy_group($source, undef, 'c', tables => q{'{pgbench_accounts, typed}'}, mode => 'copy',
+	options => q{'{"copy_stream_max_bytes": "64MB"}'});
+# the copiers wait for the loaders, and go on when there are some
+my $bytes = 0;
+for (1 .. 200)
+{
+	my $info = $nats->api('STREAM.INFO.pgflo_c_copy');
+	$bytes = $info->{state}{bytes} if $info->{state};
+	last if $bytes > 60 * 1024 * 1024;
+	select undef, undef, undef, 0.1;
+}
+cmp_ok($bytes, '>', 60 * 1024 * 1024, 'the copy stream fills up');
+cmp_ok($bytes, '<=', 64 * 1024 * 1024, 'to its limit');
+$dest->safe_psql('postgres', q{SELECT flo.create_worker('c'); SELECT flo.start_group('c')});
 wait_state($dest, 'c', 'postgres', 'stopped');
 wait_state($source, 'c', 'replicator', 'stopped');
 is_same_table($source, $dest, $_, "mode copy: $_") for qw(pgbench_accounts typed);
@@ -136,7 +148,6 @@ ok(wait_until($source, 'postgres', q{SELECT count(*) = 0 FROM pg_replication_slo
 is_deeply([ grep { /copy/ } $nats->streams ], [], 'and the copy stream');
 is($source->safe_psql('postgres', q{SELECT flo.wait_for('c', '0/1')}), 't', 'wait_for answers at the source');
 is($dest->safe_psql('postgres', q{SELECT flo.wait_for('c', '0/1')}), 't', 'wait_for answers at the destination');
-my $size = $nats->api('STREAM.INFO.KV_pg_flo_state_c')->{state}{bytes};
 $source->safe_psql('postgres', q{INSERT INTO typed (id) VALUES (-2)});
 $_->restart for $source, $dest;
 is($source->safe_psql('postgres', q{SELECT state FROM flo.status}), 'stopped', 'it does not start again by itself');

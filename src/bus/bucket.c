@@ -275,9 +275,9 @@ flo_report_format(const FloWorkerReport *report)
 	appendStringInfo(&buf, ",\"system_identifier\":\"" UINT64_FORMAT "\",\"database\":",
 					 report->system_identifier);
 	flo_json_append_string(&buf, report->database);
-	appendStringInfo(&buf, ",\"generation\":\"%s\",\"lsn\":\"%X/%X\",\"seq\":" UINT64_FORMAT
+	appendStringInfo(&buf, ",\"generation\":\"%s\",\"lsn\":\"%X/%X\",\"seq\":" UINT64_FORMAT ",\"copied_seq\":" UINT64_FORMAT
 					 ",\"copying\":%s,\"copy_attempt\":%u,\"at\":\"%s\"}",
-					 report->generation, LSN_FORMAT_ARGS(report->lsn), report->seq,
+					 report->generation, LSN_FORMAT_ARGS(report->lsn), report->seq, report->copied_seq,
 					 report->copying ? "true" : "false", report->copy_attempt,
 					 flo_api_format_time(report->at));
 	return buf.data;
@@ -307,6 +307,8 @@ flo_report_parse(const char *key, const char *value, FloWorkerReport *report)
 	lsn = flo_json_get_string(json, "lsn");
 	if (lsn == NULL || !flo_json_get_uint64(json, "seq", &report->seq))
 		return false;
+	if (!flo_json_get_uint64(json, "copied_seq", &report->copied_seq))
+		report->copied_seq = 0;
 	report->lsn = pg_lsn_in_internal(lsn, &bad_lsn);
 	if (bad_lsn)
 		return false;

@@ -145,6 +145,7 @@ typedef struct FloWorkerReport
 	char		generation[40];	/* uuid in text form; "" before the first message was seen */
 	XLogRecPtr	lsn;			/* durable position; InvalidXLogRecPtr: none yet */
 	uint64		seq;			/* stream sequence up to which nothing is needed any more */
+	uint64		copied_seq;		/* sequence of the copy stream up to which it needs nothing */
 	bool		copying;		/* the copy that the generation begins with is not in yet */
 	uint32		copy_attempt;	/* of the newest marker whose tables it has */
 	TimestampTz at;

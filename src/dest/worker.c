@@ -224,6 +224,7 @@ report_to_bucket(Worker *w, bool wait)
 	report.lsn = w->origin_lsn;
 	report.seq = w->acked_seq;
 	report.copying = flo_progress_copying(w->progress);
+	report.copied_seq = flo_loader_floor();
 	report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);

@@ -480,7 +480,6 @@ purge_loaded(Leader *l)
 	{
 		char	   *value = flo_bucket_get(l->bus, l->bucket, lfirst(cell));
 		FloWorkerReport report = {0};
-		FloConsumerInfo info;
 
 		if (value == NULL || !flo_report_parse(lfirst(cell), value, &report))
 			continue;
@@ -488,10 +487,7 @@ purge_loaded(Leader *l)
 		if (!is_pending(l, &report))
 			continue;
 		pending++;
-		if (flo_consumer_info(l->bus, l->stream, report.consumer, &info))
-			floor = Min(floor, info.ack_floor);
-		else
-			floor = 0;
+		floor = Min(floor, report.copied_seq);
 	}
 	if (pending > 0 && floor > l->purged)
 	{
