@@ -88,6 +88,7 @@ OBJS = \
 	src/source/settle.o \
 	src/source/copy_control.o \
 	src/source/copier.o \
+	src/source/schema_dump.o \
 	src/source/copy_leader.o \
 	src/source/outgoing.o \
 	src/source/replicator.o \
@@ -97,6 +98,8 @@ OBJS = \
 	src/dest/tables.o \
 	src/dest/myself.o \
 	src/dest/copied.o \
+	src/dest/schema_apply.o \
+	src/dest/sequences.o \
 	src/dest/loader.o \
 	src/dest/reshape.o \
 	src/dest/worker.o \

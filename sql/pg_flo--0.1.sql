@@ -316,6 +316,39 @@ COMMENT ON COLUMN flo.copied_chunks.range IS 'range of pages of the table';
 COMMENT ON COLUMN flo.copied_chunks.ordinal IS 'chunk of the range';
 COMMENT ON COLUMN flo.copied_chunks.tuples IS 'rows in it';
 
+CREATE TABLE flo.copied_objects (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	ordinal int NOT NULL,
+	generation uuid NOT NULL,
+	section text NOT NULL CHECK (section IN ('before', 'after')),
+	object text NOT NULL,
+	part_of int,
+	address_type text,
+	address_names text[],
+	address_args text[],
+	definition text,
+	command text NOT NULL,
+	action text CHECK (action IN ('created', 'kept')),
+	done_at timestamptz,
+	PRIMARY KEY (group_name, worker_name, ordinal)
+);
+COMMENT ON TABLE flo.copied_objects IS 'Definitions that came with a copy (sync_schema), and what was done with each';
+COMMENT ON COLUMN flo.copied_objects.group_name IS 'group';
+COMMENT ON COLUMN flo.copied_objects.worker_name IS 'worker';
+COMMENT ON COLUMN flo.copied_objects.ordinal IS 'order in which they are created';
+COMMENT ON COLUMN flo.copied_objects.generation IS 'generation of the source''s slot';
+COMMENT ON COLUMN flo.copied_objects.section IS 'before the rows, or after them';
+COMMENT ON COLUMN flo.copied_objects.object IS 'what it is';
+COMMENT ON COLUMN flo.copied_objects.part_of IS 'ordinal of the object it belongs to, such as that of a comment; done only when that one was created';
+COMMENT ON COLUMN flo.copied_objects.address_type IS 'with names and arguments: how pg_get_object_address() finds it; NULL for what is no object of its own';
+COMMENT ON COLUMN flo.copied_objects.address_names IS 'see address_type';
+COMMENT ON COLUMN flo.copied_objects.address_args IS 'see address_type';
+COMMENT ON COLUMN flo.copied_objects.definition IS 'its definition at the source, to compare with what exists here';
+COMMENT ON COLUMN flo.copied_objects.command IS 'SQL that creates it, from pg_dump';
+COMMENT ON COLUMN flo.copied_objects.action IS 'created; or kept, because it existed with the same definition; NULL: not done yet';
+COMMENT ON COLUMN flo.copied_objects.done_at IS 'when that was';
+
 CREATE TABLE flo.dead_letters (
 	id bigserial PRIMARY KEY,
 	group_name text NOT NULL,
@@ -1562,6 +1595,236 @@ END
 $$;
 COMMENT ON FUNCTION flo.check(text) IS
 'Preflight of one group or of all groups here: what is ok, what is not (warning, error) and what to do about it. Error: 42704 unknown group';
+
+---------------------------------------------------------------------------
+-- Definitions of tables and what they need (sync_schema)
+---------------------------------------------------------------------------
+
+CREATE FUNCTION flo.object_needs(class oid, object oid) RETURNS TABLE (needed_class oid, needed_object oid)
+	LANGUAGE sql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	-- what it depends on; a sequence does not need the table that owns it
+	SELECT d.refclassid, d.refobjid FROM pg_depend d
+	 WHERE d.classid = class AND d.objid = object AND d.refobjid >= 16384
+	   AND NOT (class = 'pg_class'::regclass AND d.deptype = 'a'
+				AND (SELECT c.relkind = 'S' FROM pg_class c WHERE c.oid = object))
+	UNION
+	-- its parts
+	SELECT 'pg_attrdef'::regclass, a.oid FROM pg_attrdef a
+	 WHERE class = 'pg_class'::regclass AND a.adrelid = object
+	UNION
+	SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c
+	 WHERE class = 'pg_class'::regclass AND c.conrelid = object AND c.contype = 'c'
+	UNION
+	SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c
+	 WHERE class = 'pg_type'::regclass AND c.contypid = object
+	UNION
+	SELECT d.classid, d.objid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+	 WHERE class = 'pg_class'::regclass AND d.refclassid = class AND d.refobjid = object
+	   AND d.classid = class AND d.deptype IN ('a', 'i')
+	UNION
+	SELECT 'pg_class'::regclass, t.typrelid FROM pg_type t
+	 WHERE class = 'pg_type'::regclass AND t.oid = object AND t.typrelid <> 0
+	UNION
+	SELECT d.classid, d.objid FROM pg_depend d
+	 WHERE class IN ('pg_opclass'::regclass, 'pg_opfamily'::regclass) AND d.refclassid = class AND d.refobjid = object
+	   AND d.classid IN ('pg_amop'::regclass, 'pg_amproc'::regclass)
+$$;
+COMMENT ON FUNCTION flo.object_needs(oid, oid) IS 'internal: what has to exist for an object to be created';
+
+CREATE FUNCTION flo.needed_objects(
+	group_name text,
+	with_policies bool,
+	OUT class oid,
+	OUT object oid,
+	OUT left_out text
+) RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE published AS (
+		SELECT DISTINCT c.oid FROM pg_publication_tables p
+		  JOIN pg_namespace n ON n.nspname = p.schemaname
+		  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+		 WHERE p.pubname IN ('pgflo_' || needed_objects.group_name, 'pgflo_' || needed_objects.group_name || '_insert')),
+	tree AS (
+		SELECT p.oid FROM published p
+		UNION
+		SELECT i.inhrelid FROM tree t
+		  JOIN pg_class p ON p.oid = t.oid AND p.relkind = 'p'
+		  JOIN pg_inherits i ON i.inhparent = t.oid),
+	needed (class, object) AS (
+		SELECT 'pg_class'::regclass::oid, t.oid FROM tree t
+		UNION
+		SELECT o.needed_class, o.needed_object FROM needed n CROSS JOIN LATERAL flo.object_needs(n.class, n.object) o),
+	relation AS (
+		SELECT n.object AS oid FROM needed n JOIN pg_class c ON c.oid = n.object
+		 WHERE n.class = 'pg_class'::regclass AND c.relkind IN ('r', 'p')),
+	extra (class, object) AS (
+		SELECT 'pg_class'::regclass::oid, i.indexrelid FROM relation r JOIN pg_index i ON i.indrelid = r.oid
+		UNION ALL
+		SELECT 'pg_constraint'::regclass, c.oid FROM relation r JOIN pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('p', 'u', 'x', 'f')
+		UNION ALL
+		SELECT 'pg_trigger'::regclass, t.oid FROM relation r JOIN pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+		UNION ALL
+		SELECT 'pg_statistic_ext'::regclass, s.oid FROM relation r JOIN pg_statistic_ext s ON s.stxrelid = r.oid
+		UNION ALL
+		SELECT 'pg_rewrite'::regclass, w.oid FROM relation r JOIN pg_rewrite w ON w.ev_class = r.oid AND w.rulename <> '_RETURN'
+		UNION ALL
+		SELECT 'pg_policy'::regclass, p.oid FROM relation r JOIN pg_policy p ON p.polrelid = r.oid WHERE with_policies),
+	extra_needs (root_class, root_object, class, object) AS (
+		SELECT e.class, e.object, e.class, e.object FROM extra e
+		UNION
+		SELECT x.root_class, x.root_object, o.needed_class, o.needed_object
+		  FROM extra_needs x CROSS JOIN LATERAL flo.object_needs(x.class, x.object) o
+		  LEFT JOIN needed n ON n.class = o.needed_class AND n.object = o.needed_object
+		 WHERE n.class IS NULL),
+	outside AS (
+		SELECT x.root_class, x.root_object, min(x.object::regclass::text) AS other
+		  FROM extra_needs x JOIN pg_class c ON c.oid = x.object
+		 WHERE x.class = 'pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+		 GROUP BY 1, 2)
+	SELECT n.class, n.object, NULL::text FROM needed n
+	UNION
+	SELECT x.class, x.object, NULL FROM extra_needs x
+	  LEFT JOIN outside o ON o.root_class = x.root_class AND o.root_object = x.root_object
+	 WHERE o.root_class IS NULL
+	UNION
+	SELECT o.root_class, o.root_object,
+		   format('%s: it needs %s', pg_describe_object(o.root_class, o.root_object, 0), o.other) FROM outside o
+$$;
+COMMENT ON FUNCTION flo.needed_objects(text, bool) IS
+'internal: the group''s tables and all they need; left_out says why an index, constraint, trigger or rule does not come along';
+
+CREATE FUNCTION flo.definition_of(class oid, object oid) RETURNS text
+	LANGUAGE sql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE class
+		WHEN 'pg_class'::regclass THEN (SELECT CASE
+			WHEN c.relkind IN ('r', 'p', 'c') THEN concat_ws(E'\n',
+				(SELECT string_agg(concat_ws(' ', 'column', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
+						(SELECT 'COLLATE ' || l.collname FROM pg_collation l, pg_type t
+						  WHERE l.oid = a.attcollation AND t.oid = a.atttypid AND t.typcollation <> a.attcollation),
+						CASE WHEN a.attnotnull THEN 'NOT NULL' END,
+						CASE a.attidentity WHEN 'a' THEN 'GENERATED ALWAYS AS IDENTITY' WHEN 'd' THEN 'GENERATED BY DEFAULT AS IDENTITY' END,
+						CASE WHEN d.oid IS NOT NULL THEN
+							CASE WHEN a.attgenerated = '' THEN 'DEFAULT ' ELSE 'GENERATED AS ' END || pg_get_expr(d.adbin, d.adrelid) END),
+					E'\n' ORDER BY a.attname)
+				   FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+				  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+				(SELECT string_agg('constraint ' || quote_ident(k.conname) || ' ' || pg_get_constraintdef(k.oid), E'\n' ORDER BY k.conname)
+				   FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.convalidated),
+				'partitioned by ' || pg_get_partkeydef(c.oid),
+				(SELECT string_agg(CASE WHEN c.relispartition THEN 'partition of ' ELSE 'inherits ' END || i.inhparent::regclass, E'\n' ORDER BY i.inhseqno)
+				   FROM pg_inherits i WHERE i.inhrelid = c.oid),
+				pg_get_expr(c.relpartbound, c.oid),
+				CASE c.relpersistence WHEN 'u' THEN 'unlogged' END)
+			WHEN c.relkind = 'S' THEN (SELECT format('sequence AS %s INCREMENT %s MINVALUE %s MAXVALUE %s START %s %s',
+					format_type(s.seqtypid, NULL), s.seqincrement, s.seqmin, s.seqmax, s.seqstart, CASE WHEN s.seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END)
+				FROM pg_sequence s WHERE s.seqrelid = c.oid)
+			WHEN c.relkind IN ('i', 'I') THEN pg_get_indexdef(c.oid)
+			END FROM pg_class c WHERE c.oid = object)
+		WHEN 'pg_type'::regclass THEN (SELECT CASE t.typtype
+			WHEN 'e' THEN (SELECT string_agg('label ' || quote_literal(e.enumlabel), E'\n' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid)
+			WHEN 'd' THEN concat_ws(E'\n', 'domain over ' || format_type(t.typbasetype, t.typtypmod), CASE WHEN t.typnotnull THEN 'NOT NULL' END,
+				'DEFAULT ' || t.typdefault,
+				(SELECT string_agg('constraint ' || quote_ident(k.conname) || ' ' || pg_get_constraintdef(k.oid), E'\n' ORDER BY k.conname)
+				   FROM pg_constraint k WHERE k.contypid = t.oid AND k.convalidated AND k.contype = 'c'))
+			WHEN 'c' THEN flo.definition_of('pg_class'::regclass, t.typrelid)
+			WHEN 'r' THEN (SELECT 'range of ' || format_type(r.rngsubtype, NULL) FROM pg_range r WHERE r.rngtypid = t.oid)
+			END FROM pg_type t WHERE t.oid = object)
+		WHEN 'pg_proc'::regclass THEN (SELECT pg_get_functiondef(p.oid) FROM pg_proc p WHERE p.oid = object AND p.prokind <> 'a')
+		WHEN 'pg_attrdef'::regclass THEN (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d WHERE d.oid = object)
+		WHEN 'pg_constraint'::regclass THEN pg_get_constraintdef(object)
+		WHEN 'pg_trigger'::regclass THEN pg_get_triggerdef(object)
+		WHEN 'pg_rewrite'::regclass THEN pg_get_ruledef(object)
+		WHEN 'pg_statistic_ext'::regclass THEN pg_get_statisticsobjdef(object)
+		WHEN 'pg_policy'::regclass THEN (SELECT concat_ws(' ', p.polcmd, p.polpermissive, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
+			FROM pg_policy p WHERE p.oid = object)
+	END
+$$;
+COMMENT ON FUNCTION flo.definition_of(oid, oid) IS
+'internal: the definition of an object, one property a line, as it compares between two databases; NULL when there is nothing to compare';
+
+CREATE FUNCTION flo.find_object(type text, names text[], args text[], OUT class oid, OUT object oid)
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	SELECT a.classid, a.objid INTO class, object FROM pg_get_object_address(type, names, args) a;
+EXCEPTION
+	WHEN undefined_table OR undefined_object OR undefined_function OR undefined_column OR undefined_parameter
+		 OR invalid_schema_name OR wrong_object_type THEN
+		NULL;
+END
+$$;
+COMMENT ON FUNCTION flo.find_object(text, text[], text[]) IS
+'internal: the object of an address as pg_identify_object_as_address() gives it; NULLs when there is none';
+
+CREATE FUNCTION flo.definition_difference(there text, here text) RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN there IS DISTINCT FROM here THEN coalesce(
+		(SELECT string_agg(d.line, '; ' ORDER BY d.place, d.line DESC)
+		   FROM (SELECT 'source: ' || s.line AS line, s.line AS place
+				   FROM (SELECT regexp_split_to_table(there, E'\n') EXCEPT SELECT regexp_split_to_table(here, E'\n')) s (line)
+				 UNION ALL
+				 SELECT 'here: ' || h.line, h.line
+				   FROM (SELECT regexp_split_to_table(here, E'\n') EXCEPT SELECT regexp_split_to_table(there, E'\n')) h (line)) d),
+		'source: ' || coalesce(there, 'nothing') || '; here: ' || coalesce(here, 'nothing')) END
+$$;
+COMMENT ON FUNCTION flo.definition_difference(text, text) IS 'internal: the lines that only one of two definitions has; NULL when they are the same';
+
+---------------------------------------------------------------------------
+-- Sequences
+---------------------------------------------------------------------------
+
+CREATE FUNCTION flo.sequence_values(group_name text) RETURNS jsonb
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	sequence record;
+	value record;
+	result jsonb := '[]';
+BEGIN
+	FOR sequence IN
+		WITH RECURSIVE tree AS (
+			SELECT c.oid FROM pg_publication_tables p
+			  JOIN pg_namespace n ON n.nspname = p.schemaname
+			  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+			 WHERE p.pubname IN ('pgflo_' || sequence_values.group_name, 'pgflo_' || sequence_values.group_name || '_insert')
+			UNION
+			SELECT i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid)
+		SELECT DISTINCT n.nspname, s.relname
+		  FROM tree t
+		  JOIN LATERAL (
+				-- owned by a column, or used by a default
+				SELECT d.objid AS oid FROM pg_depend d
+				 WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+				UNION
+				SELECT d.refobjid FROM pg_attrdef a JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid
+				 WHERE a.adrelid = t.oid AND d.refclassid = 'pg_class'::regclass) u ON true
+		  JOIN pg_class s ON s.oid = u.oid AND s.relkind = 'S' AND s.relpersistence <> 't'
+		  JOIN pg_namespace n ON n.oid = s.relnamespace
+		 ORDER BY 1, 2
+	LOOP
+		EXECUTE format('SELECT last_value, is_called FROM %I.%I', sequence.nspname, sequence.relname) INTO value;
+		result := result || jsonb_build_array(jsonb_build_array(sequence.nspname, sequence.relname, value.last_value, value.is_called));
+	END LOOP;
+	RETURN result;
+END
+$$;
+COMMENT ON FUNCTION flo.sequence_values(text) IS
+'internal: schema, name, last_value and is_called of the sequences that the group''s tables own or use in defaults';
+
+CREATE FUNCTION flo.sync_sequences(group_name text) RETURNS pg_lsn
+	AS 'MODULE_PATHNAME', 'flo_sync_sequences' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.sync_sequences(text) IS
+'Sends the present values of the sequences that the group''s tables own or use to the destinations, in order with the rows; returns the LSN to wait_for() there. Values never go back at a destination. The message is sent even when the calling transaction rolls back. Errors: 42704 unknown group, 55000 mode copy, 42501 privilege';
 
 ---------------------------------------------------------------------------
 -- Privileges: functions for those who are granted them, the rest to be read

@@ -35,9 +35,9 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
-  flo_node create_group start_member wait_state wait_until wait_caught_up
+  flo_node create_group create_copy_group start_member wait_state wait_until wait_caught_up
   status_of pid_of wait_other_pid kill9_member is_same_table error_of pgbench_tables start_load stop_load
-  halt_at await_halt transfer_tables transfer_load private_memory_ok
+  halt_at await_halt transfer_tables transfer_load private_memory_ok helper_pid
 );
 
 our $timeout = $PostgreSQL::Test::Utils::timeout_default || 180;
@@ -104,6 +104,47 @@ sub create_group
 	return if !$dest;
 	$dest->safe_psql($dest_db, "SELECT flo.create_worker('$group', options => $worker_options)");
 	start_member($dest, $group, 'postgres', $dest_db);
+}
+
+=pod
+
+=head2 create_copy_group($source, $dest, $group, %param)
+
+The same for a group that copies first; both sides are started and waited for
+until they stream.  Further parameters: C<mode>, default copy_and_stream;
+C<sync_schema>, C<copy_workers>; C<wait>, false not to wait.
+
+=cut
+
+sub create_copy_group
+{
+	my ($source, $dest, $group, %param) = @_;
+	my $source_db = $param{source_db} || 'postgres';
+	my $dest_db = $param{dest_db} || 'postgres';
+	my $tables = $param{tables} || 'NULL';
+	my $mode = $param{mode} || 'copy_and_stream';
+	my $options = $param{options} || "'{}'";
+	my $worker_options = $param{worker_options} || "'{}'";
+	my $sync_schema = $param{sync_schema} ? 'true' : 'false';
+	my $copy_workers = $param{copy_workers} || 2;
+
+	$source->safe_psql($source_db, "SELECT flo.create_replicator('$group', tables => $tables, mode => '$mode', "
+		  . "sync_schema => $sync_schema, copy_workers => $copy_workers, options => $options)");
+	$source->safe_psql($source_db, $param{before_start}) if $param{before_start};
+	$source->safe_psql($source_db, "SELECT flo.start_group('$group')");
+	return if !$dest;
+	$dest->safe_psql($dest_db, "SELECT flo.create_worker('$group', options => $worker_options)");
+	$dest->safe_psql($dest_db, "SELECT flo.start_group('$group')");
+	return if defined $param{wait} && !$param{wait};
+	wait_state($dest, $group, 'postgres', 'streaming', $dest_db);
+	wait_state($source, $group, 'replicator', 'streaming', $source_db);
+}
+
+# The process id of a helper ("copier g", "copy leader g", "loader g"), '' when there is none
+sub helper_pid
+{
+	my ($node, $name) = @_;
+	return $node->safe_psql('postgres', "SELECT coalesce(min(pid)::text, '') FROM pg_stat_activity WHERE query LIKE 'pg_flo $name%' AND pid <> pg_backend_pid()");
 }
 
 # Start a member and wait until it streams
@@ -423,6 +464,55 @@ sub private_memory_ok
 		return cmp_ok($kb / 1024, '<=', $limit, $name || "private memory of $group/$member is at most $limit MB");
 	}
 }
+
+=head1 FloTest::Session
+
+A psql that stays: C<new($node, $db)>, C<query($sql)> (its output; croaks when
+psql ends), C<close>.
+
+=cut
+
+package FloTest::Session;
+
+use strict;
+use warnings;
+use Carp;
+use IPC::Run ();
+
+sub new
+{
+	my ($class, $node, $db) = @_;
+	my $self = bless { in => '', out => '', err => '', n => 0 }, $class;
+
+	$self->{run} = IPC::Run::start(
+		[ 'psql', '-XAtq', '-p', $node->port, '-h', $node->host, '-d', $db || 'postgres' ],
+		'<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{err}, IPC::Run::timeout($FloTest::timeout));
+	return $self;
+}
+
+# Begins a statement without waiting for its end
+sub send
+{
+	my ($self, $sql) = @_;
+	$self->{in} .= "$sql;\n\\echo end-" . ++$self->{n} . "\n";
+	$self->{run}->pump_nb;
+}
+
+sub result
+{
+	my ($self) = @_;
+	my $end = "end-$self->{n}\n";
+
+	while ($self->{out} !~ /\Q$end\E/) { $self->{run}->pump or croak "psql ended: $self->{err}"; }
+	my $out = $self->{out};
+	$self->{out} = '';
+	$out =~ s/\Q$end\E//;
+	chomp $out;
+	return $out;
+}
+
+sub query { my ($self, $sql) = @_; $self->send($sql); return $self->result; }
+sub close { my ($self) = @_; $self->{in} .= "\\q\n"; $self->{run}->finish; }
 
 =pod
 

@@ -407,8 +407,13 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("copy_workers must lie between 1 and %d", MAX_COPY_WORKERS)));
 	require_not_null(fcinfo, 5, "sync_schema");
-	if (PG_GETARG_BOOL(5))
-		not_supported_yet("sync_schema", "Create the tables at the destination beforehand.");
+	spec.sync_schema = PG_GETARG_BOOL(5);
+	if (spec.sync_schema && spec.mode == FLO_MODE_STREAM)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("sync_schema needs a mode that copies"),
+				 errdetail("In mode \"stream\" the tables exist at the destination already."),
+				 errhint("Use mode => 'copy_and_stream' or 'copy'.")));
 	require_not_null(fcinfo, 6, "track_ddl");
 	if (PG_GETARG_BOOL(6))
 		not_supported_yet("track_ddl", "Make changes of tables at the destination first.");

@@ -12,6 +12,7 @@
 #include "conf/visit.h"
 #include "core/names.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
@@ -378,6 +379,22 @@ flo_store_save_skip(const char *group, const char *worker, XLogRecPtr lsn)
 	return found;
 }
 
+/* --- sequences ---------------------------------------------------------------- */
+
+char *
+flo_store_sequence_values(const char *group)
+{
+	FloVisit	visit;
+	char	   *values;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_SELECT, "SELECT flo.sequence_values($1)", 1, group);
+	values = flo_visit_text(&visit, 0, 1);
+	flo_visit_end(&visit);
+	values = psprintf("{\"group\":\"%s\",\"sequences\":%s}", group, values);
+	return pg_server_to_any(values, strlen(values), PG_UTF8);
+}
+
 /* --- removal ----------------------------------------------------------------- */
 
 /* The group's row goes with its last member */
@@ -419,7 +436,7 @@ void
 flo_store_delete_worker(const char *group, const char *worker)
 {
 	static const char *const tables[] = {
-		"progress", "copied_tables", "copied_chunks", "dead_letters", "pending_ddl",
+		"progress", "copied_tables", "copied_chunks", "copied_objects", "dead_letters", "pending_ddl",
 		"secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions", "workers"
 	};
 	FloVisit	visit;
@@ -436,7 +453,7 @@ flo_store_delete_group(const char *group)
 {
 	static const char *const tables[] = {
 		"full_identities", "generations", "copy_requests", "copied_tables",
-		"copied_chunks", "progress", "dead_letters", "pending_ddl",
+		"copied_chunks", "copied_objects", "progress", "dead_letters", "pending_ddl",
 		"ddl_log", "secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions",
 		"workers", "replicators", "groups"
 	};

@@ -33,6 +33,12 @@ extern bool flo_store_request_resync(const char *group);
 /* Number of the next attempt to copy the group's tables; the first is 1 */
 extern uint32 flo_store_next_copy_attempt(const char *group);
 
+/*
+ * The sequences that the tables of a replicator own or use, and where they
+ * are, as a JSON object in UTF-8 that names the group.
+ */
+extern char *flo_store_sequence_values(const char *group);
+
 /* Tables that are to be copied while the group runs */
 typedef struct FloCopyRequest
 {

@@ -190,6 +190,7 @@ flo_copied_forget(const char *group, const char *worker)
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
 	flo_visit_end(&visit);
 }
 

@@ -8,8 +8,8 @@
  * through the sink like streamed ones.
  *
  * A row larger than a chunk comes in pieces.  The loader that gets the first
- * one reads the others by their subjects; whoever is handed one of them leaves
- * it alone until its key is there.
+ * one reads the others by their subjects; whoever is handed one of them passes
+ * over it.
  *
  * Loaders carry the origin "do not replicate", since a process can hold the
  * worker's own origin only once: what they load is not sent on by groups here.
@@ -35,6 +35,8 @@
 #include "dest/loader.h"
 #include "dest/myself.h"
 #include "dest/reshape.h"
+#include "dest/schema_apply.h"
+#include "dest/sequences.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -52,7 +54,7 @@
 #include "utils/uuid.h"
 
 #define PULL_BATCH 4
-#define PULL_EXPIRES 5000		/* ms */
+#define PULL_EXPIRES 1000		/* ms; for so long a loader without work may hold up the purge */
 
 /* Seconds after which a chunk that was not acknowledged is handed out again */
 #define ACK_WAIT 30
@@ -82,9 +84,15 @@ typedef struct Loader
 
 	bool		prepared;		/* the table of the chunk at hand */
 
+	/* the open request */
+	int			expected;		/* messages still to come */
+	uint64		bound;			/* none of them has a lower sequence */
+
 	/* loaded, not acknowledged */
 	List	   *unacked;		/* of char * */
 	XLogRecPtr	unflushed;
+	uint64		in_hand;		/* lowest sequence of these; PG_UINT64_MAX = none */
+	uint64		last_seen;		/* highest sequence ever had */
 } Loader;
 
 /* --- emptying ------------------------------------------------------------------------ */
@@ -168,6 +176,58 @@ prepare_table(Loader *l, const FloRelation *relation, bool again)
 	empty_table(l, relation);
 }
 
+/* --- what need not be kept ------------------------------------------------------------- */
+
+/*
+ * The stream is purged by what loaders say, for the consumer cannot be asked:
+ * a purge makes nats-server 2.9 forget what it has handed out, and the next
+ * acknowledgement moves its floor over messages that are still being loaded.
+ */
+static void
+show_low(Loader *l)
+{
+	FloCopyState *copy = &flo_shared->members[l->args->slot].copy;
+	uint64		low = l->in_hand;
+
+	if (l->expected > 0)
+		low = Min(low, Max(l->bound, l->last_seen + 1));
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	copy->seen = Max(copy->seen, l->last_seen);
+	copy->low[l->args->number] = low;
+	LWLockRelease(flo_shared->lock);
+}
+
+/*
+ * What a request brings comes after everything that was handed out before it.
+ * A request that never ended may still bring something.
+ */
+static void
+before_request(Loader *l)
+{
+	if (l->expected <= 0)
+	{
+		LWLockAcquire(flo_shared->lock, LW_SHARED);
+		l->bound = flo_shared->members[l->args->slot].copy.seen + 1;
+		LWLockRelease(flo_shared->lock);
+	}
+	l->expected = PULL_BATCH;
+	show_low(l);
+}
+
+uint64
+flo_loader_floor(void)
+{
+	FloCopyState *copy = &flo_me->copy;
+	uint64		floor;
+
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+	floor = copy->phase == FLO_COPY_RUNNING ? copy->seen : 0;
+	for (int i = 0; i < FLO_MAX_LOADERS; i++)
+		floor = Min(floor, copy->low[i] - 1);
+	LWLockRelease(flo_shared->lock);
+	return floor;
+}
+
 /* --- loading ---------------------------------------------------------------------------- */
 
 static void
@@ -184,6 +244,8 @@ acknowledge(Loader *l)
 	list_free_deep(l->unacked);
 	l->unacked = NIL;
 	l->unflushed = InvalidXLogRecPtr;
+	l->in_hand = PG_UINT64_MAX;
+	show_low(l);
 }
 
 static void
@@ -245,7 +307,8 @@ collect_pieces(Loader *l, FloCopyKey *key, StringInfo row, uint32 total, uint16 
 			if (GetCurrentTimestamp() > deadline)
 				ereport(ERROR,
 						(errcode(ERRCODE_DATA_CORRUPTED),
-						 errmsg("a piece of a large row is not in the copy stream: %s", subject)));
+						 errmsg("a piece of a large row is not in the copy stream: %s", subject),
+						 errhint("The stream has to hold the largest rows of all copiers at once: see copy_stream_max_bytes.")));
 			flo_bus_wait(l->bus, 200);
 		}
 		if (flo_chunk_parse(message.data, message.len, &header) != NULL)
@@ -326,8 +389,8 @@ follow_rules(Loader *l, const FloChunkHeader *header)
 		flo_reshape_load(l->reshape);
 }
 
-/* One chunk, one transaction.  False when it is not this loader's to finish. */
-static bool
+/* One chunk, one transaction */
+static void
 load_chunk(Loader *l, FloBusDelivery *delivery)
 {
 	FloChunkHeader header;
@@ -335,13 +398,12 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	FloCopyKey	key;
 	const char *reason = flo_chunk_parse(delivery->data, delivery->len, &header);
 	uint32		current;
-	bool		done = true;
 
 	if (reason != NULL || !(header.flags & FLO_CHUNK_COPY))
-		return true;			/* if it mattered, the count will not come right */
+		return;					/* if it mattered, the count will not come right */
 	flo_chunk_read(&reader, delivery->data, delivery->len);
 	if (!flo_chunk_next_copy_key(&reader, &key))
-		return true;
+		return;
 	if (header.encoding != l->encoding)
 	{
 		l->encoding = header.encoding;
@@ -354,11 +416,9 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	MemoryContextSwitchTo(l->turn);
 	current = flo_copied_current(l->group, l->worker, key.relation, key.attempt);
 	l->prepared = current == key.attempt;
-	if (current > key.attempt)
-		done = true;			/* of a snapshot that was given up */
-	else if (header.flags & FLO_CHUNK_STARTS_FRAGMENT)
-		done = flo_copied_has(l->group, l->worker, &key);
-	else if (flo_copied_claim(l->group, l->worker, &key))
+	if (current <= key.attempt &&	/* else of a snapshot that was given up */
+		!(header.flags & FLO_CHUNK_STARTS_FRAGMENT) &&	/* else read with its row's beginning */
+		flo_copied_claim(l->group, l->worker, &key))
 	{
 		l->sink->ops->begin(l->sink);
 		load_rows(l, &key, &reader, &header);
@@ -371,7 +431,6 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	replorigin_session_origin = InvalidRepOriginId;
 	l->unflushed = XactLastCommitEnd;
 	MemoryContextSwitchTo(l->turn);
-	return done;
 }
 
 /* --- the helper process ------------------------------------------------------------------- */
@@ -460,7 +519,7 @@ open_sink(Loader *l)
 
 /* Load what has come; true when something had */
 static bool
-load_deliveries(Loader *l, int *expected)
+load_deliveries(Loader *l)
 {
 	FloBusDelivery delivery;
 	bool		any = false;
@@ -468,15 +527,17 @@ load_deliveries(Loader *l, int *expected)
 	while (flo_bus_next_delivery(l->bus, &delivery))
 	{
 		if (delivery.status != 0)
-			*expected = 0;
+			l->expected = 0;
 		else
 		{
 			MemoryContext old = MemoryContextSwitchTo(l->turn);
 
-			(*expected)--;
+			l->expected--;
 			any = true;
-			if (load_chunk(l, &delivery))
-				remember_ack(l, delivery.ack_subject);
+			l->last_seen = Max(l->last_seen, delivery.stream_seq);
+			l->in_hand = Min(l->in_hand, delivery.stream_seq);
+			load_chunk(l, &delivery);
+			remember_ack(l, delivery.ack_subject);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(l->turn);
 		}
@@ -492,11 +553,11 @@ void
 flo_loader_run(const FloProcessArgs *args)
 {
 	Loader	   *l = palloc0(sizeof(Loader));
-	int			expected = 0;	/* messages still to come of the open request */
 	TimestampTz requested = 0;
 
 	l->args = args;
 	l->encoding = -1;
+	l->in_hand = PG_UINT64_MAX;
 	take_names(l);
 	l->turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
 	l->parser = flo_change_parser_create(CurrentMemoryContext);
@@ -509,15 +570,16 @@ flo_loader_run(const FloProcessArgs *args)
 	while (!copy_is_in(args))
 	{
 		flo_helper_check(args->slot, args->incarnation);
-		if (expected <= 0 ||
+		if (l->expected <= 0 ||
 			TimestampDifferenceExceeds(requested, GetCurrentTimestamp(), PULL_EXPIRES + 1000))
 		{
+			before_request(l);
 			flo_bus_pull(l->bus, l->stream, l->consumer, PULL_BATCH, PULL_EXPIRES);
-			expected = PULL_BATCH;
+			l->expected = PULL_BATCH;
 			requested = GetCurrentTimestamp();
 		}
 		flo_bus_pump(l->bus);
-		if (load_deliveries(l, &expected))
+		if (load_deliveries(l))
 			continue;
 		acknowledge(l);
 		flo_bus_wait(l->bus, 500);
@@ -620,7 +682,7 @@ note_published(Receiver *r, List **wanted)
 	ListCell   *cell;
 
 	*wanted = NIL;
-	foreach(cell, flo_bucket_keys(r->bus, r->bucket))
+	foreach(cell, flo_bucket_keys(r->bus, r->bucket, "copy."))
 	{
 		const char *name = lfirst(cell);
 		char	   *value;
@@ -712,6 +774,12 @@ set_copy_phase(FloCopyPhase phase)
 {
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	flo_me->copy.phase = phase;
+	if (phase == FLO_COPY_RUNNING)
+	{
+		flo_me->copy.seen = 0;
+		for (int i = 0; i < FLO_MAX_LOADERS; i++)
+			flo_me->copy.low[i] = PG_UINT64_MAX;
+	}
 	LWLockRelease(flo_shared->lock);
 }
 
@@ -735,6 +803,8 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 	r.turn = AllocSetContextCreate(context, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
 	report(arg);
 	wait_for_stream(&r);
+	if (keys == NIL)
+		flo_schema_create_before(bus, spec, generation);
 
 	/* anew at each start: what was handed out and not loaded comes at once */
 	flo_consumer_create_shared(bus, r.stream, consumer, ACK_WAIT);
@@ -750,6 +820,11 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 		flo_bus_wait(bus, 500);
 	}
 	set_copy_phase(FLO_COPY_DONE);
+	if (keys == NIL)
+	{
+		flo_schema_create_after(spec);
+		flo_sequences_take(bus, spec, generation);
+	}
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());

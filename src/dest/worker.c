@@ -32,6 +32,7 @@
 #include "dest/myself.h"
 #include "dest/progress.h"
 #include "dest/reshape.h"
+#include "dest/sequences.h"
 #include "dest/tables.h"
 #include "dest/worker.h"
 #include "lib/stringinfo.h"
@@ -201,6 +202,7 @@ report_to_bucket(Worker *w, bool wait)
 	report.lsn = w->origin_lsn;
 	report.seq = w->acked_seq;
 	report.copying = flo_progress_copying(w->progress);
+	report.copied_seq = flo_loader_floor();
 	report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
@@ -512,6 +514,14 @@ apply_change(Worker *w, const FloChange *change)
 		w->sink->ops->change(w->sink, &w->txn, change);
 }
 
+/* What pg_flo itself says in the stream: values of sequences.  Event sinks have no use for them. */
+static void
+take_message(Worker *w, const FloChange *message)
+{
+	if (w->sink->ops->transactional && strcmp(message->prefix, FLO_MESSAGE_PREFIX) == 0)
+		flo_sequences_set(w->spec, message->content, message->content_len);
+}
+
 static void
 process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 {
@@ -542,10 +552,13 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 			apply_change(w, change);
 			flo_stop_point("apply.after");
 			break;
+		case FLO_OP_MESSAGE:
+			if (w->in_transaction && !w->skipping)
+				take_message(w, change);
+			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
 		case FLO_OP_TYPE:
-		case FLO_OP_MESSAGE:
 			break;
 	}
 }

@@ -72,6 +72,7 @@ struct FloPublisher
 {
 	FloBus	   *bus;
 	char	   *subject;
+	const char *group;			/* whose decoding messages pass; those of other programs do not */
 	uint32		limit;			/* size of a chunk, in bytes */
 	FloPublisherAcked acked;
 	FloPublisherAnchor anchor;
@@ -522,12 +523,13 @@ flo_publisher_append(void *publisher, const char *data, uint32 len)
 		case FLO_OP_RELATION:
 			remember_relation(pub, data, len);
 			break;
+		case FLO_OP_MESSAGE:
+			if (pub->in_transaction && flo_message_is_for(data, len, pub->group))
+				append_plain(pub, data, len);
+			break;
 		default:
 
-			/*
-			 * Origins are no business of a destination; decoding messages are
-			 * those of other programs.
-			 */
+			/* origins are no business of a destination */
 			break;
 	}
 }
@@ -550,6 +552,7 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 				 errhint("Raise max_payload in the configuration of nats-server.")));
 	pub->bus = bus;
 	pub->subject = pstrdup(subject);
+	pub->group = strrchr(pub->subject, '.') + 1;
 	pub->limit = (uint32) Min((int64) CHUNK_TARGET, flo_bus_max_payload(bus) - HEADER_ALLOWANCE);
 	pub->acked = acked;
 	pub->anchor = anchor;

@@ -244,7 +244,7 @@ lowest_position(Replicator *rep, const FloGeneration *generation, XLogRecPtr pub
 	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id)));
 	ListCell   *cell;
 
-	foreach(cell, flo_bucket_keys(rep->bus, rep->bucket))
+	foreach(cell, flo_bucket_keys(rep->bus, rep->bucket, "worker."))
 	{
 		char	   *value = flo_bucket_get(rep->bus, rep->bucket, lfirst(cell));
 		FloWorkerReport report;
@@ -342,7 +342,7 @@ load_reports(Replicator *rep)
 	ListCell   *cell;
 
 	flo_bus_watch(rep->bus, flo_bucket_subject(rep->bucket));
-	foreach(cell, flo_bucket_keys(rep->bus, rep->bucket))
+	foreach(cell, flo_bucket_keys(rep->bus, rep->bucket, "worker."))
 	{
 		char	   *key = lfirst(cell);
 		char	   *value = flo_bucket_get(rep->bus, rep->bucket, key);

@@ -74,7 +74,7 @@ read_reports(FloBus *bus, const char *bucket)
 	List	   *reports = NIL;
 	ListCell   *cell;
 
-	foreach(cell, flo_bucket_keys(bus, bucket))
+	foreach(cell, flo_bucket_keys(bus, bucket, "worker."))
 	{
 		char	   *value = flo_bucket_get(bus, bucket, lfirst(cell));
 		FloWorkerReport *report = palloc0(sizeof(FloWorkerReport));
