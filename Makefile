@@ -102,6 +102,8 @@ OBJS = \
 	src/dest/sequences.o \
 	src/dest/loader.o \
 	src/dest/reshape.o \
+	src/dest/apply.o \
+	src/dest/report.o \
 	src/dest/worker.o \
 	src/worker/launcher.o \
 	src/worker/bgmain.o \

@@ -714,10 +714,7 @@ follow_configuration(Replicator *rep)
 static void
 flush_wal(void)
 {
-	XLogRecPtr	last = GetLastImportantRecPtr();
-
-	if (last + 1 > GetFlushRecPtr(NULL))
-		XLogFlush(last + 1);
+	XLogFlush(GetLastImportantRecPtr() + 1);
 }
 
 /*
