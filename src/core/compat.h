@@ -17,8 +17,10 @@
 #include "parser/parse_relation.h"
 #include "replication/logical.h"
 #include "replication/logicalproto.h"
+#include "replication/message.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
+#include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
@@ -36,6 +38,17 @@
 #ifndef pg_noreturn
 #define pg_noreturn pg_attribute_noreturn()
 #endif
+
+/* A transactional decoding message */
+static inline XLogRecPtr
+flo_compat_log_message(const char *prefix, const char *message, size_t size)
+{
+#if PG_VERSION_NUM >= 170000
+	return LogLogicalMessage(prefix, message, size, true, false);
+#else
+	return LogLogicalMessage(prefix, message, size, true);
+#endif
+}
 
 /* Create a logical slot held by this process */
 static inline void
@@ -87,6 +100,17 @@ flo_compat_my_procno(void)
 	return MyProcNumber;
 #else
 	return MyProc->pgprocno;
+#endif
+}
+
+/* A set of events to wait for; freed by the caller */
+static inline WaitEventSet *
+flo_compat_wait_set_create(int events)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, events);
+#else
+	return CreateWaitEventSet(CurrentMemoryContext, events);
 #endif
 }
 

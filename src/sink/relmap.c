@@ -98,9 +98,7 @@ struct FloRelmap
 /* What the invalidation callbacks mark; they cannot be unregistered */
 static FloRelmap *current_map = NULL;
 
-/*
- * Where the changes of a source table go: the place for routes.
- */
+/* Where the changes go; routes have been applied to the relation already */
 static void
 destination_name(const FloRelation *relation, const char **schema, const char **table)
 {
@@ -284,6 +282,8 @@ lock_by_name(const FloRelation *relation, const char *schema, const char *table)
 			break;
 	}
 
+	if (relation->source != NULL)
+		relation = relation->source;
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -339,7 +339,11 @@ report_missing_columns(const FloTarget *target, const FloRelation *relation, Tup
 		if (first == NULL)
 			first = name;
 		appendStringInfo(&list, "%s\"%s\"", count++ > 0 ? ", " : "", name);
+		if (relation->columns[i].source_name != NULL)
+			appendStringInfo(&list, " (\"%s\" by a route)", relation->columns[i].source_name);
 	}
+	if (relation->source != NULL)
+		relation = relation->source;
 	flo_trail.column = first;
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
@@ -525,11 +529,15 @@ copy_source(FloTarget *target, const FloRelation *relation)
 	target->source = *relation;
 	target->source.schema = pstrdup(relation->schema);
 	target->source.name = pstrdup(relation->name);
+	target->source.source = NULL;
 	target->source.columns = palloc(Max(relation->natts, 1) * sizeof(FloColumn));
 	for (int i = 0; i < relation->natts; i++)
 	{
 		target->source.columns[i] = relation->columns[i];
 		target->source.columns[i].name = pstrdup(relation->columns[i].name);
+		target->source.columns[i].type_schema = NULL;
+		target->source.columns[i].type_name = NULL;
+		target->source.columns[i].source_name = NULL;
 	}
 }
 

@@ -107,7 +107,8 @@ pin_settings(FloPostgresSink *sink)
 static void apply_gathered(void *arg, FloTarget *target, const FloChange *change);
 
 static FloSink *
-postgres_open(const FloWorkerSpec *spec, FloCounters *counters)
+postgres_open(const FloWorkerSpec *spec, FloCounters *counters, const char *state,
+			  const FloSinkHost *host)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo postgres sink",
 												  ALLOCSET_DEFAULT_SIZES);

@@ -28,6 +28,7 @@
 #include "catalog/pg_type.h"
 #include "conf/identity.h"
 #include "core/compat.h"
+#include "core/stop.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -649,7 +650,9 @@ flo_decoder_step(FloDecoder *decoder)
 	{
 		decoder->record_lsn = reader->ReadRecPtr;
 		decoder->record_crc = record->xl_crc;
+		flo_stop_point("decode.before");
 		LogicalDecodingProcessRecord(decoder->context, reader);
+		flo_stop_point("decode.after");
 	}
 	MemoryContextSwitchTo(old);
 	return record != NULL;
