@@ -1767,7 +1767,7 @@ CREATE FUNCTION flo.definition_difference(there text, here text) RETURNS text
 	SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT CASE WHEN there IS DISTINCT FROM here THEN coalesce(
-		(SELECT string_agg(d.line, '; ' ORDER BY d.place, d.line DESC)
+		(SELECT string_agg(d.line, '; ' ORDER BY split_part(d.place, ' ', 2), d.line DESC)
 		   FROM (SELECT 'source: ' || s.line AS line, s.line AS place
 				   FROM (SELECT regexp_split_to_table(there, E'\n') EXCEPT SELECT regexp_split_to_table(here, E'\n')) s (line)
 				 UNION ALL
