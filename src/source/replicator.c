@@ -57,9 +57,6 @@
 /* A stream with less room than this is full */
 #define SPACE_NEEDED ((int64) 1024 * 1024)
 
-/* Memory for decoding before the largest transaction goes to spool.c; more is slower */
-#define DECODING_WORK_MEM "8MB"
-
 typedef struct Replicator
 {
 	/* names and configuration */
@@ -855,8 +852,6 @@ flo_replicator_run(void)
 	rep->stream = flo_name_stream(rep->group);
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
 	rep->bucket = flo_name_bucket(rep->group);
-	SetConfigOption("logical_decoding_work_mem", DECODING_WORK_MEM, PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 
 	if (!load_spec(rep))
 		return;
