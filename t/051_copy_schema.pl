@@ -16,7 +16,7 @@ my $source = flo_node('source', $nats);
 my $dest = flo_node('dest', $nats);
 
 $source->safe_psql('postgres', q{
-create extension citext; create schema app; create schema other; create extension btree_gist; 
+create extension citext; create schema app; create schema other; create extension btree_gist;
 create type app.mood as enum ('a','b'); create domain app.pos as int default 7 check (value > 0);
 create type app.addr as (street text, m app.mood);
 create type app.frange as range (subtype = float8);

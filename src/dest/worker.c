@@ -424,14 +424,6 @@ apply_uncopied(Worker *w, const FloChange *change)
 		w->sink->ops->change(w->sink, &w->txn, &rest);
 }
 
-/* What pg_flo itself says in the stream: values of sequences.  Event sinks have no use for them. */
-static void
-take_message(Worker *w, const FloChange *message)
-{
-	if (w->sink->ops->transactional && strcmp(message->prefix, FLO_MESSAGE_PREFIX) == 0)
-		flo_sequences_set(w->spec, message->content, message->content_len);
-}
-
 static void
 process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 {
@@ -466,8 +458,9 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 				apply_uncopied(w, change);
 			break;
 		case FLO_OP_MESSAGE:
-			if (w->in_transaction && !w->skipping)
-				take_message(w, change);
+			/* values of sequences: event sinks have no use for them */
+			if (w->in_transaction && !w->skipping && w->sink->ops->transactional)
+				flo_sequences_set(w->spec, change->content, change->content_len);
 			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
