@@ -65,7 +65,8 @@ create_copy_group($source, $dest, 'g', copy_workers => 3, wait => 0,
 	  . 'ALTER PUBLICATION pgflo_g ADD TABLE listed (id, seen), filtered WHERE (id % 2 = 0)');
 
 # the largest memory of any of our processes, shared memory apart
-while (1)
+my $until = time() + $FloTest::timeout;
+while (time() < $until)
 {
 	for my $node ($source, $dest)
 	{
