@@ -115,6 +115,15 @@ is($dest->safe_psql('postgres', 'SELECT count(*) FROM typed WHERE id > 200000'),
 $source->safe_psql('postgres', 'ALTER PUBLICATION pgflo_g SET TABLE a, b, only_undone, small, wide, typed');
 $_->safe_psql('postgres', 'TRUNCATE typed') for $source;
 
+# Rows larger than a chunk and than the buffers kept for them
+for my $i (1 .. 3)
+{
+	$source->safe_psql('postgres', "INSERT INTO wide SELECT -g - 100 * $i, repeat(md5(g::text), 100000), g FROM generate_series(1, 4) g;"
+		. "INSERT INTO a SELECT g + 4000000 + 100000 * $i, $filler, 4 FROM generate_series(1, 1000) g");
+	wait_caught_up($source, $dest, 'g');
+}
+all_same('large rows');
+
 # Prepared, and a replicator that is killed with pieces in hand
 $source->safe_psql('postgres', "BEGIN; UPDATE a SET w = w + 1; PREPARE TRANSACTION 'p'");
 my $held = $source->background_psql('postgres', on_error_stop => 1);

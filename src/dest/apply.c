@@ -276,11 +276,14 @@ collect_fragment(FloWorker *w, const char *data, uint32 len, const FloChunk *chu
 	process_message(w, w->fragment.data, w->fragment_total, chunk);
 	w->fragment_total = 0;
 
-	/* do not keep the memory of a huge row */
+	/* do not keep the memory of a huge row; the buffer outlives this chunk */
 	if (w->fragment.maxlen > 1024 * 1024)
 	{
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w->fragment.data));
+
 		pfree(w->fragment.data);
 		initStringInfo(&w->fragment);
+		MemoryContextSwitchTo(old);
 	}
 }
 

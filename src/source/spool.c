@@ -252,8 +252,11 @@ read_messages(FloSpool *spool, Spooled *txn)
 	flo_publisher_end_replay(spool->publisher);
 	if (spool->buffer.maxlen > KEPT_BUFFER)
 	{
+		MemoryContext old_context = MemoryContextSwitchTo(spool->context);
+
 		pfree(spool->buffer.data);
 		initStringInfo(&spool->buffer);
+		MemoryContextSwitchTo(old_context);
 	}
 }
 
