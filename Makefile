@@ -25,6 +25,7 @@ OBJS = \
 	src/monitor/views.o \
 	src/wire/chunk.o \
 	src/wire/change.o \
+	src/wire/ddl.o \
 	src/conf/options.o \
 	src/conf/store.o \
 	src/conf/visit.o \
@@ -52,9 +53,19 @@ OBJS = \
 	src/source/publisher.o \
 	src/source/session.o \
 	src/source/settle.o \
+	src/source/ddl_capture.o \
+	src/source/ddl_objects.o \
+	src/source/ddl_replay.o \
+	src/source/ddl_filter.o \
 	src/source/replicator.o \
 	src/dest/consumer.o \
 	src/dest/progress.o \
+	src/dest/ddl_apply.o \
+	src/dest/ddl_names.o \
+	src/dest/ddl_present.o \
+	src/dest/ddl_same.o \
+	src/dest/ddl_rewrites.o \
+	src/conf/ddl.o \
 	src/dest/worker.o \
 	src/worker/launcher.o \
 	src/worker/bgmain.o \

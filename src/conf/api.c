@@ -408,8 +408,7 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 	if (PG_GETARG_BOOL(5))
 		not_supported_yet("sync_schema", "Create the tables at the destination beforehand.");
 	require_not_null(fcinfo, 6, "track_ddl");
-	if (PG_GETARG_BOOL(6))
-		not_supported_yet("track_ddl", "Make changes of tables at the destination first.");
+	spec.track_ddl = PG_GETARG_BOOL(6);
 	options = options_argument(fcinfo, 7);
 	flo_options_parse_replicator(options, &spec.options);
 	spec.owner = GetUserId();

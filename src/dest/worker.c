@@ -25,6 +25,7 @@
 #include "core/settings.h"
 #include "core/trail.h"
 #include "dest/consumer.h"
+#include "dest/ddl_apply.h"
 #include "dest/progress.h"
 #include "dest/worker.h"
 #include "lib/stringinfo.h"
@@ -77,6 +78,7 @@ typedef struct Worker
 	bool		in_transaction;
 	bool		skipping;		/* it was applied before */
 	FloTransaction txn;
+	int			ddl_ordinal;	/* of the DDL statement within it, from 1 */
 	StringInfoData fragment;	/* of a record split over chunks */
 	uint32		fragment_total; /* 0 = none */
 
@@ -87,6 +89,9 @@ typedef struct Worker
 	TimestampTz batch_time;
 	TimestampTz batch_oldest;	/* commit time of the first */
 	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
+	bool		batch_has_ddl;
+	bool		rewind;			/* the place was given up: attach anew where the position says */
+	bool		leave;			/* the configuration changed while waiting */
 
 	/* committed, not known to be flushed */
 	XLogRecPtr	unflushed_local;	/* end of the newest commit record; invalid = all flushed */
@@ -289,6 +294,7 @@ open_batch(Worker *w)
 	StartTransactionCommand();
 	w->sink->ops->begin(w->sink);
 	w->batch_open = true;
+	w->batch_has_ddl = false;
 	w->batch_changes = 0;
 	w->batch_lsn = InvalidXLogRecPtr;
 	w->batch_oldest = 0;
@@ -344,6 +350,7 @@ static void
 begin_transaction(Worker *w, const FloChange *begin, const FloChunk *chunk)
 {
 	w->in_transaction = true;
+	w->ddl_ordinal = 0;
 	w->skipping = begin->final_lsn < w->position;
 	if (w->skipping)
 		return;
@@ -371,8 +378,185 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 	w->position = commit->end_lsn;
 	w->counters.transactions++;
 	flo_trail_clear();
-	if (w->batch_changes >= w->spec->options.batch_size)
+
+	/* rows after it may need what DDL has committed: a new value of an enum does */
+	if (w->batch_has_ddl || w->batch_changes >= w->spec->options.batch_size)
 		commit_batch(w, chunk->seq - 1);
+}
+
+/* --- DDL --------------------------------------------------------------------------------- */
+
+/* Undo the batch and go back to the last commit; the stream is read again from there */
+static void
+rewind_batch(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (w->batch_open)
+	{
+		w->sink->ops->abort(w->sink);
+		AbortCurrentTransaction();
+		MemoryContextSwitchTo(old);
+	}
+	w->batch_open = false;
+	w->batch_oldest = 0;
+	w->in_transaction = false;
+	w->fragment_total = 0;
+	w->position = flo_progress_position(w->progress);
+	w->rewind = true;
+	flo_trail_clear();
+}
+
+/* In a transaction of its own: record that the statement waits for a person; its number */
+static int64
+record_held(Worker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, const char *reason)
+{
+	MemoryContext old = CurrentMemoryContext;
+	int64		id = 0;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+	if (flo_ddl_decision(place, &id) == FLO_DDL_NOT_HELD)
+		id = flo_ddl_hold(place, ddl->tag, ddl->text, reason);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return id;
+}
+
+static bool
+is_decided(const FloDdlPlace *place)
+{
+	MemoryContext old = CurrentMemoryContext;
+	FloDdlDecision decision;
+	int64		id;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	decision = flo_ddl_decision(place, &id);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return decision != FLO_DDL_UNDECIDED;
+}
+
+/*
+ * Wait until a person has decided.  Complete transactions before this one are
+ * committed first, which takes another look at them; then nothing is open
+ * while we wait, and the transaction is read again once the decision is there.
+ */
+static void
+hold_ddl(Worker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, const char *reason)
+{
+	int64		id;
+
+	if (!XLogRecPtrIsInvalid(w->batch_lsn))
+	{
+		w->careful_until = Max(w->careful_until, w->txn.final_lsn);
+		rewind_batch(w);
+		return;
+	}
+	rewind_batch(w);
+	id = record_held(w, place, ddl, reason);
+	settle(w, true);
+	while (!is_decided(place))
+	{
+		flo_state_set(FLO_STATE_WAITING, "for flo.release_ddl(" INT64_FORMAT ") or flo.skip_ddl(" INT64_FORMAT "): %s: %s",
+					  id, id, ddl->tag, reason);
+		flo_bus_wait(w->bus, 1000);
+		flo_check_interrupts();
+		settle(w, false);
+		if (!follow_configuration(w))
+		{
+			w->leave = true;
+			return;
+		}
+	}
+}
+
+/*
+ * What cannot run in a transaction block stands alone in its transaction.  The
+ * batch before it is committed, so that the position is just before it; then
+ * it is run, and is noted when its transaction is.
+ */
+static void
+apply_between_batches(Worker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (!XLogRecPtrIsInvalid(w->batch_lsn))
+		commit_batch(w, chunk->seq - 1);
+	else
+	{
+		w->sink->ops->abort(w->sink);
+		AbortCurrentTransaction();
+		MemoryContextSwitchTo(old);
+		w->batch_open = false;
+	}
+	flo_trail.commit_lsn = w->txn.final_lsn;
+	flo_ddl_apply_concurrent(ddl, w->spec->owner);
+	open_batch(w);
+	w->batch_oldest = w->txn.commit_time;
+}
+
+/* Decide what becomes of a statement, and do it */
+static void
+apply_ddl(Worker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
+{
+	FloDdl		option = w->spec->options.ddl;
+	FloDdlPlace place = {w->group, w->worker, w->txn.final_lsn, ++w->ddl_ordinal, w->txn.commit_time};
+	FloDdlDecision decision;
+	int64		id;
+	char	   *reason = NULL;
+
+	decision = flo_ddl_decision(&place, &id);
+	w->batch_has_ddl = true;
+	if (decision == FLO_DDL_SKIPPED)
+		flo_ddl_note_outcome(&place, ddl, "skipped", "flo.skip_ddl() was called");
+	else if (option == FLO_DDL_IGNORE && decision != FLO_DDL_RELEASED)
+		flo_ddl_note_outcome(&place, ddl, "ignored", "the worker's option ddl is ignore");
+	else if (option == FLO_DDL_HOLD && decision != FLO_DDL_RELEASED)
+		reason = "the worker's option ddl is hold";
+	else if (ddl->concurrent)
+	{
+		apply_between_batches(w, ddl, chunk);
+		flo_ddl_note_outcome(&place, ddl, "applied", NULL);
+		w->batch_has_ddl = true;
+	}
+	else
+		reason = flo_ddl_apply(&place, ddl, w->spec->owner, decision != FLO_DDL_RELEASED);
+	if (reason != NULL)
+		hold_ddl(w, &place, ddl, reason);
+}
+
+/*
+ * A database runs DDL where it stands among the rows; events tell of it once
+ * it has happened, with the tables' new definitions.
+ */
+static void
+process_ddl(Worker *w, const FloChange *change, const FloChunk *chunk)
+{
+	FloDdlStatement *ddl;
+	char	   *content;
+
+	if (strcmp(change->prefix, FLO_DDL_PREFIX) != 0)
+		return;
+	content = pnstrdup(change->content, change->content_len);
+	w->txn.ordinal++;
+	if (!w->sink->ops->transactional)
+	{
+		w->batch_changes++;
+		w->sink->ops->change(w->sink, &w->txn, change);
+		return;
+	}
+	ddl = flo_ddl_parse(pg_any_to_server(content, strlen(content), w->encoding));
+	if (ddl->phase == FLO_DDL_AFTER)
+		return;
+	w->batch_changes++;
+	/* what the sink has gathered comes before */
+	w->sink->ops->change(w->sink, &w->txn, change);
+	apply_ddl(w, ddl, chunk);
 }
 
 static void
@@ -405,10 +589,13 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 			w->batch_changes++;
 			w->sink->ops->change(w->sink, &w->txn, change);
 			break;
+		case FLO_OP_MESSAGE:
+			if (w->in_transaction && !w->skipping)
+				process_ddl(w, change, chunk);
+			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
 		case FLO_OP_TYPE:
-		case FLO_OP_MESSAGE:
 			break;
 	}
 }
@@ -472,7 +659,7 @@ process_records(Worker *w, FloChunk *chunk)
 		len = flo_chunk_take_raw(&reader, w->fragment_total - w->fragment.len, &data);
 		collect_fragment(w, data, len, chunk);
 	}
-	while (flo_chunk_next(&reader, &data, &len, &total))
+	while (!w->rewind && flo_chunk_next(&reader, &data, &len, &total))
 	{
 		if (len < total)
 			begin_fragment(w, data, len, total, chunk);
@@ -504,6 +691,8 @@ process_chunk(Worker *w, FloChunk *chunk)
 	process_records(w, chunk);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->turn);
+	if (w->rewind)
+		return false;
 
 	w->epoch = header->epoch;
 	w->number = header->number;
@@ -650,8 +839,11 @@ loop(Worker *w)
 				continue;
 			}
 		}
+		if (w->leave)
+			return;
 		if (took == FLO_TAKE_LOST || !linked)
 		{
+			w->rewind = false;
 			attach(w, 0);
 			done_seq = 0;
 			continue;

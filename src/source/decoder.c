@@ -3,11 +3,12 @@
  *		The group's replication slot and its decoding, inside this process.
  *
  * The plugin is the server's own pgoutput, driven through the logical decoding
- * API; its messages arrive in our write callback.  Three of its callbacks are
+ * API; its messages arrive in our write callback.  Four of its callbacks are
  * wrapped: a change is sent in binary only when every column's type is built
  * in (others have OIDs that mean nothing elsewhere), a transaction that came
- * through an origin is left out when the group wants local changes only, and
- * rows loaded with "do not replicate" as origin never reach the name lookup.
+ * through an origin is left out when the group wants local changes only, rows
+ * loaded with "do not replicate" as origin never reach the name lookup, and of
+ * logical decoding messages only those pass that are ours and concern the group.
  *
  * WAL is read without blocking: at the end of what is flushed a step returns
  * false and the caller waits for its latch, which committing backends set.
@@ -34,11 +35,13 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "wire/ddl.h"
 
 struct FloDecoder
 {
 	LogicalDecodingContext *context;
 	FloDecoderEmit emit;
+	FloDecoderMessage message;
 	void	   *arg;
 	FloOriginFilter origin;
 
@@ -49,6 +52,7 @@ struct FloDecoder
 	/* wrapped callbacks */
 	LogicalDecodeChangeCB change;
 	LogicalDecodeBeginCB begin;
+	LogicalDecodeMessageCB message_cb;
 
 	/* relation OID -> may its rows travel in binary? */
 	HTAB	   *binary;
@@ -194,6 +198,29 @@ begin_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 	decoder_here->begin(context, txn);
 }
 
+/*
+ * Messages of other programs are dropped before pgoutput sees them, so that a
+ * transaction that has nothing else is not sent at all.
+ */
+static void
+message_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecPtr lsn,
+				bool transactional, const char *prefix, Size len, const char *content)
+{
+	MemoryContext mine;
+	MemoryContext old;
+	char	   *passed;
+
+	if (!transactional || strcmp(prefix, FLO_DDL_PREFIX) != 0)
+		return;
+	mine = AllocSetContextCreate(CurrentMemoryContext, "pg_flo message", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(mine);
+	passed = decoder_here->message(decoder_here->arg, content, len);
+	MemoryContextSwitchTo(old);
+	if (passed != NULL)
+		decoder_here->message_cb(context, txn, lsn, true, prefix, strlen(passed), passed);
+	MemoryContextDelete(mine);
+}
+
 /* Runs outside any transaction: no catalog access */
 static bool
 origin_filter(LogicalDecodingContext *context, RepOriginId origin)
@@ -291,18 +318,22 @@ wrap_callbacks(FloDecoder *decoder)
 	callbacks->change_cb = change_wrapper;
 	decoder->begin = callbacks->begin_cb;
 	callbacks->begin_cb = begin_wrapper;
+	decoder->message_cb = callbacks->message_cb;
+	callbacks->message_cb = message_wrapper;
 	callbacks->filter_by_origin_cb = origin_filter;
 }
 
 FloDecoder *
 flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
-				 FloOriginFilter origin, FloDecoderEmit emit, void *arg)
+				 FloOriginFilter origin, FloDecoderEmit emit,
+				 FloDecoderMessage message, void *arg)
 {
 	FloDecoder *decoder = palloc0(sizeof(FloDecoder));
 	HASHCTL		control = {0};
 
 	Assert(decoder_here == NULL);
 	decoder->emit = emit;
+	decoder->message = message;
 	decoder->arg = arg;
 	decoder->origin = origin;
 	control.keysize = sizeof(Oid);

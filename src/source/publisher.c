@@ -414,12 +414,12 @@ flo_publisher_append(void *publisher, const char *data, uint32 len)
 		case FLO_OP_RELATION:
 			remember_relation(pub, data, len);
 			break;
+		case FLO_OP_MESSAGE:
+			append_plain(pub, data, len);
+			break;
 		default:
 
-			/*
-			 * Origins are no business of a destination; decoding messages are
-			 * those of other programs.
-			 */
+			/* Origins are no business of a destination */
 			break;
 	}
 }

@@ -23,6 +23,7 @@
 #include "core/settings.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
+#include "source/ddl_filter.h"
 #include "source/decoder.h"
 #include "source/publisher.h"
 #include "source/replicator.h"
@@ -67,6 +68,7 @@ typedef struct Replicator
 	/* the pipe */
 	FloBus	   *bus;
 	FloDecoder *decoder;
+	FloDdlFilter *ddl_filter;
 	FloPublisher *publisher;
 	FloSettle  *settle;
 	FloSession	session;
@@ -95,6 +97,8 @@ load_spec(Replicator *rep)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(rep->spec_context);
 	rep->spec = flo_store_replicator(rep->group);
+	if (rep->spec != NULL)
+		flo_ddl_filter_load(rep->ddl_filter, rep->spec, flo_store_table_choice(rep->group));
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
@@ -477,6 +481,13 @@ emit(void *arg, const char *data, uint32 len)
 	flo_publisher_append(((Replicator *) arg)->publisher, data, len);
 }
 
+/* DDL: what concerns the group */
+static char *
+filter_message(void *arg, const char *content, Size len)
+{
+	return flo_ddl_filter_apply(((Replicator *) arg)->ddl_filter, content, len);
+}
+
 /* Configuration changed: false when the group has no replicator any more */
 static bool
 follow_configuration(Replicator *rep)
@@ -584,6 +595,7 @@ flo_replicator_run(void)
 
 	rep->spec_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration",
 											  ALLOCSET_SMALL_SIZES);
+	rep->ddl_filter = flo_ddl_filter_create();
 	rep->group = flo_me->group;
 	rep->stream = flo_name_stream(rep->group);
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
@@ -605,7 +617,7 @@ flo_replicator_run(void)
 	begin_session(rep, check_slot(rep));
 
 	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, publications(rep->group),
-									rep->spec->options.origin, emit, rep);
+									rep->spec->options.origin, emit, filter_message, rep);
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
 										&rep->session, chunk_acknowledged, last_record, rep);
 	flo_shstate_register_replicator();
