@@ -210,9 +210,13 @@ flo_ddl_fill_created(CreateTableAsStmt *statement, const char *query_text, Param
 	filler.base.mydest = DestNone;
 	filler.relation = table_openrv(statement->into->rel, RowExclusiveLock);
 	filler.command = GetCurrentCommandId(true);
-	filler.bulk = GetBulkInsertState();
+
+	/* a prepared statement runs in a portal of its own, which would own the buffers */
+	if (castNode(Query, statement->query)->commandType != CMD_UTILITY)
+		filler.bulk = GetBulkInsertState();
 	run_query(statement, query_text, params, environment, &filler.base, completion);
-	FreeBulkInsertState(filler.bulk);
+	if (filler.bulk != NULL)
+		FreeBulkInsertState(filler.bulk);
 	table_finish_bulk_insert(filler.relation, TABLE_INSERT_SKIP_FSM);
 	table_close(filler.relation, NoLock);
 	CommandCounterIncrement();
