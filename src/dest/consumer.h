@@ -36,6 +36,9 @@ extern FloConsumer *flo_consumer_open(FloBus *bus, const char *stream, const cha
  */
 extern bool flo_consumer_attach(FloConsumer *consumer, XLogRecPtr position, uint64 hint);
 
+/* The place is about to be given up by our own wish: no sign of somebody else */
+extern void flo_consumer_rewind(FloConsumer *consumer);
+
 /* The first chunk in the stream that counts; false when there is none */
 extern bool flo_consumer_first(FloConsumer *consumer, FloChunkHeader *header);
 

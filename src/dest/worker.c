@@ -404,6 +404,7 @@ rewind_batch(Worker *w)
 	w->fragment_total = 0;
 	w->position = flo_progress_position(w->progress);
 	w->rewind = true;
+	flo_consumer_rewind(w->consumer);
 	flo_trail_clear();
 }
 
