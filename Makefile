@@ -19,6 +19,7 @@ OBJS = \
 	src/pg_flo.o \
 	src/core/settings.o \
 	src/core/names.o \
+	src/core/process.o \
 	src/core/loop.o \
 	src/core/trail.o \
 	src/monitor/shstate.o \
@@ -33,6 +34,7 @@ OBJS = \
 	src/conf/watch.o \
 	src/conf/api.o \
 	src/conf/publication.o \
+	src/conf/identity.o \
 	src/conf/newtables.o \
 	src/conf/commit.o \
 	src/conf/guard.o \
@@ -57,9 +59,14 @@ OBJS = \
 	src/source/ddl_objects.o \
 	src/source/ddl_replay.o \
 	src/source/ddl_filter.o \
+	src/source/copy_control.o \
+	src/source/copier.o \
+	src/source/copy_leader.o \
 	src/source/replicator.o \
 	src/dest/consumer.o \
 	src/dest/progress.o \
+	src/dest/copied.o \
+	src/dest/loader.o \
 	src/dest/ddl_apply.o \
 	src/dest/ddl_names.o \
 	src/dest/ddl_present.o \

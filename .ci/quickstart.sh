@@ -23,12 +23,13 @@ stop_pid()
 
 	[ -n "$pid" ] && [ -r "/proc/$pid/cmdline" ] || return 0
 	tr '\0' ' ' <"/proc/$pid/cmdline" | grep -qF -- "$command" || return 0
-	as_server kill "$pid" 2>/dev/null
+	# the shell's own kill: a minimal system has no other
+	as_server sh -c "kill $pid" 2>/dev/null
 	for i in $(seq 100); do
-		kill -0 "$pid" 2>/dev/null || [ -d "/proc/$pid" ] || return 0
+		[ -d "/proc/$pid" ] || return 0
 		sleep 0.1
 	done
-	as_server kill -9 "$pid" 2>/dev/null
+	as_server sh -c "kill -9 $pid" 2>/dev/null
 }
 
 stop_all()

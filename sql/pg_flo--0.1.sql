@@ -165,6 +165,7 @@ CREATE TABLE flo.generations (
 	generation uuid NOT NULL,
 	start_lsn pg_lsn NOT NULL,
 	epoch bigint NOT NULL DEFAULT 0,
+	copy_attempt int NOT NULL DEFAULT 1,
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE flo.generations IS 'The replication slot of each replicator, from its creation to its loss';
@@ -172,6 +173,7 @@ COMMENT ON COLUMN flo.generations.group_name IS 'group';
 COMMENT ON COLUMN flo.generations.generation IS 'identity of the slot, written into every message';
 COMMENT ON COLUMN flo.generations.start_lsn IS 'consistent point of the slot';
 COMMENT ON COLUMN flo.generations.epoch IS 'number of the newest publishing session';
+COMMENT ON COLUMN flo.generations.copy_attempt IS 'number of the newest snapshot from which tables are or were copied';
 COMMENT ON COLUMN flo.generations.created_at IS 'when the slot was created';
 
 CREATE TABLE flo.full_identities (
@@ -193,6 +195,8 @@ CREATE TABLE flo.progress (
 	generation_start pg_lsn NOT NULL,
 	start_lsn pg_lsn NOT NULL,
 	lsn pg_lsn,
+	copying bool NOT NULL DEFAULT false,
+	copy_attempt int NOT NULL DEFAULT 0,
 	updated_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (group_name, worker_name)
 );
@@ -204,7 +208,74 @@ COMMENT ON COLUMN flo.progress.generation IS 'generation of the source''s slot';
 COMMENT ON COLUMN flo.progress.generation_start IS 'start of that generation';
 COMMENT ON COLUMN flo.progress.start_lsn IS 'where the worker began; nothing at or below it is its business';
 COMMENT ON COLUMN flo.progress.lsn IS 'durable position of a sink that has no replication origin';
+COMMENT ON COLUMN flo.progress.copying IS 'whether the copy of the tables is not in yet';
+COMMENT ON COLUMN flo.progress.copy_attempt IS 'newest snapshot from which tables were copied later than the rest';
 COMMENT ON COLUMN flo.progress.updated_at IS 'when the row was written';
+
+CREATE TABLE flo.copy_requests (
+	group_name text NOT NULL,
+	relation oid NOT NULL,
+	add bool NOT NULL,
+	requested_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (group_name, relation)
+);
+COMMENT ON TABLE flo.copy_requests IS 'Tables of running groups that are to be copied, or copied afresh';
+COMMENT ON COLUMN flo.copy_requests.group_name IS 'group';
+COMMENT ON COLUMN flo.copy_requests.relation IS 'OID of the table';
+COMMENT ON COLUMN flo.copy_requests.add IS 'whether it joins the group with the copy';
+COMMENT ON COLUMN flo.copy_requests.requested_at IS 'when';
+
+CREATE TABLE flo.copied_tables (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	relation oid NOT NULL,
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	attempt int NOT NULL,
+	lsn pg_lsn,
+	chunks bigint,
+	tuples bigint,
+	tuples_done bigint,
+	bytes bigint,
+	bytes_done bigint,
+	started_at timestamptz NOT NULL DEFAULT now(),
+	finished_at timestamptz,
+	PRIMARY KEY (group_name, worker_name, relation)
+);
+COMMENT ON TABLE flo.copied_tables IS 'Tables being copied, or copied last, from this database (worker replicator) or to it; use the view flo.copy_progress';
+COMMENT ON COLUMN flo.copied_tables.group_name IS 'group';
+COMMENT ON COLUMN flo.copied_tables.worker_name IS 'worker';
+COMMENT ON COLUMN flo.copied_tables.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.copied_tables.schema_name IS 'schema of the table at the source';
+COMMENT ON COLUMN flo.copied_tables.table_name IS 'name of the table at the source';
+COMMENT ON COLUMN flo.copied_tables.attempt IS 'number of the snapshot its rows are from';
+COMMENT ON COLUMN flo.copied_tables.lsn IS 'LSN of that snapshot: streamed changes of the table committed before it are in the copy';
+COMMENT ON COLUMN flo.copied_tables.chunks IS 'chunks the source has published; NULL while it reads the table';
+COMMENT ON COLUMN flo.copied_tables.tuples IS 'rows the source has published';
+COMMENT ON COLUMN flo.copied_tables.tuples_done IS 'source: rows read so far, in finished ranges';
+COMMENT ON COLUMN flo.copied_tables.bytes IS 'size of the table''s file at the source';
+COMMENT ON COLUMN flo.copied_tables.bytes_done IS 'source: bytes of finished ranges';
+COMMENT ON COLUMN flo.copied_tables.started_at IS 'when this attempt began';
+COMMENT ON COLUMN flo.copied_tables.finished_at IS 'when all of it was read, or in';
+
+CREATE TABLE flo.copied_chunks (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	relation oid NOT NULL,
+	attempt int NOT NULL,
+	range int NOT NULL,
+	ordinal int NOT NULL,
+	tuples int NOT NULL,
+	PRIMARY KEY (group_name, worker_name, relation, attempt, range, ordinal)
+);
+COMMENT ON TABLE flo.copied_chunks IS 'Chunks of tables being copied that have been loaded; written in the transactions that load them';
+COMMENT ON COLUMN flo.copied_chunks.group_name IS 'group';
+COMMENT ON COLUMN flo.copied_chunks.worker_name IS 'worker';
+COMMENT ON COLUMN flo.copied_chunks.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.copied_chunks.attempt IS 'number of the snapshot';
+COMMENT ON COLUMN flo.copied_chunks.range IS 'range of pages of the table';
+COMMENT ON COLUMN flo.copied_chunks.ordinal IS 'chunk of the range';
+COMMENT ON COLUMN flo.copied_chunks.tuples IS 'rows in it';
 
 CREATE TABLE flo.dead_letters (
 	id bigserial PRIMARY KEY,
@@ -320,6 +391,8 @@ COMMENT ON FUNCTION flo.validate_table() IS 'internal: checks what rows of rules
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.replicators
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.workers
+	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.copy_requests
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.groups
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
@@ -468,6 +541,12 @@ CREATE FUNCTION flo.add_table(group_name text, table_name regclass, copy bool DE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.add_table(text, regclass, bool) IS
 'Adds a table to the group of this database''s replicator. Errors: 42704 unknown group, 42710 already in it, 42809 not a table, 55000 no usable replica identity, 0A000 copy of existing rows';
+
+CREATE FUNCTION flo.resync(group_name text, table_name regclass DEFAULT NULL, copy bool DEFAULT true) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_resync' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.resync(text, regclass, bool) IS
+	'copies one table of a running group afresh; destinations wait for it at the same point of the stream; 42704 when it is not in the group';
 
 CREATE FUNCTION flo.remove_table(group_name text, table_name regclass) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_remove_table' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -632,6 +711,11 @@ CREATE FUNCTION flo.is_preloaded() RETURNS bool
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.is_preloaded() IS 'Whether pg_flo is in shared_preload_libraries';
 
+CREATE FUNCTION flo.launcher_problem() RETURNS text
+	AS 'MODULE_PATHNAME', 'flo_launcher_problem' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.launcher_problem() IS 'Why the launcher cannot start what is wanted; NULL when nothing is wrong';
+
 CREATE VIEW flo.status AS
 	SELECT m.group_name,
 		   m.member,
@@ -646,7 +730,7 @@ CREATE VIEW flo.status AS
 				WHEN NOT m.started THEN NULL
 				WHEN NOT m.enabled THEN 'pg_flo is not in shared_preload_libraries or pg_flo.enabled is off'
 				WHEN s.state IN ('starting', 'backoff', 'failed') THEN s.detail
-				ELSE 'waiting for the launcher'
+				ELSE coalesce(flo.launcher_problem(), 'waiting for the launcher')
 		   END AS detail,
 		   s.pid,
 		   s.received_lsn,
@@ -753,6 +837,43 @@ COMMENT ON COLUMN flo.tables.table_name IS 'table, quoted and schema-qualified';
 COMMENT ON COLUMN flo.tables.replica_identity IS 'primary key, index, full or none';
 COMMENT ON COLUMN flo.tables.state IS 'state of the replicator as far as this table is concerned, see flo.status';
 COMMENT ON COLUMN flo.tables.detail IS 'what is special about the table';
+
+CREATE VIEW flo.copy_progress AS
+	SELECT t.group_name,
+		   t.worker_name AS member,
+		   pg_catalog.format('%I.%I', t.schema_name, t.table_name) AS table_name,
+		   CASE WHEN t.finished_at IS NOT NULL THEN CASE WHEN d.source THEN 'published' ELSE 'complete' END
+				WHEN d.source THEN 'reading'
+				ELSE 'loading'
+		   END AS phase,
+		   d.bytes_processed,
+		   t.bytes AS bytes_total,
+		   d.tuples_processed,
+		   t.tuples AS tuples_total,
+		   d.percent,
+		   CASE WHEN t.finished_at IS NULL AND d.percent > 0
+				THEN pg_catalog.date_trunc('second', (pg_catalog.now() - t.started_at) * ((100 - d.percent) / d.percent)::double precision)
+		   END AS eta
+	  FROM flo.copied_tables t,
+		   LATERAL (SELECT count(*) AS chunks, coalesce(sum(c.tuples), 0)::bigint AS tuples
+					  FROM flo.copied_chunks c
+					 WHERE c.group_name = t.group_name AND c.worker_name = t.worker_name
+					   AND c.relation = t.relation AND c.attempt = t.attempt) c,
+		   LATERAL (SELECT t.worker_name = 'replicator' AS source,
+						   CASE WHEN t.worker_name = 'replicator' THEN t.bytes_done
+								WHEN t.finished_at IS NOT NULL THEN t.bytes
+								WHEN t.chunks > 0 THEN (t.bytes * (c.chunks::numeric / t.chunks))::bigint
+						   END AS bytes_processed,
+						   CASE WHEN t.worker_name = 'replicator' THEN t.tuples_done
+								WHEN t.finished_at IS NOT NULL THEN t.tuples
+								ELSE c.tuples
+						   END AS tuples_processed,
+						   CASE WHEN t.finished_at IS NOT NULL THEN 100.0
+								WHEN t.worker_name = 'replicator' AND t.bytes > 0 THEN round(100.0 * t.bytes_done / t.bytes, 1)
+								WHEN t.chunks > 0 THEN round(100.0 * c.chunks / t.chunks, 1)
+						   END AS percent) d;
+COMMENT ON VIEW flo.copy_progress IS
+'One row per table being copied or copied last: bytes of the table''s file and rows, percent, and the time left at the pace so far. At a destination the totals are known once the source has read the table';
 
 ---------------------------------------------------------------------------
 -- Preflight
@@ -1161,7 +1282,7 @@ COMMENT ON FUNCTION flo.check(text) IS
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA flo FROM PUBLIC;
 -- the views call these with the rights of whoever looks
-GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem() TO PUBLIC;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA flo TO PUBLIC;
 GRANT SELECT ON SEQUENCE flo.rules_id_seq, flo.routes_id_seq, flo.webhook_subscriptions_id_seq TO PUBLIC;

@@ -99,10 +99,6 @@ SELECT flo.create_replicator('one', tables => '{t}');
 \echo :SQLSTATE
 
 -- not yet
-SELECT flo.create_replicator('bad', tables => '{t}', mode => 'copy');
-\echo :SQLSTATE
-SELECT flo.create_replicator('bad', tables => '{t}', mode => 'copy_and_stream');
-\echo :SQLSTATE
 SELECT flo.create_replicator('bad', tables => '{t}', sync_schema => true);
 \echo :SQLSTATE
 SELECT flo.create_replicator('bad', tables => '{t}', track_ddl => true);

@@ -1,4 +1,5 @@
 -- DROP EXTENSION with and without groups
+\set SHOW_CONTEXT never
 -- needs wal_level = logical and pg_flo in shared_preload_libraries
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pg_flo;

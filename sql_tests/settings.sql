@@ -22,4 +22,6 @@ DROP ROLE flo_reader;
 SET pg_flo.nats_url = 'nats://elsewhere';
 SET pg_flo.max_workers = 3;
 SET pg_flo.no_such_setting = 3;
+\set VERBOSITY sqlstate
 ALTER SYSTEM SET pg_flo.heartbeat_interval = '1 ms';
+\set VERBOSITY default

@@ -33,8 +33,11 @@ SELECT flo.add_table('g', 'b', copy => false);
 \echo :SQLSTATE
 SELECT flo.add_table('g', 'parts_1', copy => false);
 \echo :SQLSTATE
+SAVEPOINT request;
 SELECT flo.add_table('g', 'a');
-\echo :SQLSTATE
+-- it joins the publication when the replicator takes the snapshot
+SELECT relation::regclass, add FROM flo.copy_requests WHERE group_name = 'g';
+ROLLBACK TO request;
 SELECT flo.add_table('g', 'keyless', copy => false);
 \echo :SQLSTATE
 SELECT flo.add_table('g', 'no_such_table', copy => false);

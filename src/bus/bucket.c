@@ -188,8 +188,9 @@ flo_report_format(const FloWorkerReport *report)
 					 report->system_identifier);
 	flo_json_append_string(&buf, report->database);
 	appendStringInfo(&buf, ",\"generation\":\"%s\",\"lsn\":\"%X/%X\",\"seq\":" UINT64_FORMAT
-					 ",\"at\":\"%s\"}",
+					 ",\"copying\":%s,\"copy_attempt\":%u,\"at\":\"%s\"}",
 					 report->generation, LSN_FORMAT_ARGS(report->lsn), report->seq,
+					 report->copying ? "true" : "false", report->copy_attempt,
 					 flo_api_format_time(report->at));
 	return buf.data;
 }
@@ -208,6 +209,7 @@ flo_report_parse(const char *key, const char *value, FloWorkerReport *report)
 {
 	FloJson		json = flo_json(value, strlen(value));
 	char	   *lsn;
+	int64		attempt;
 	bool		bad_lsn = false;
 	const char *start = strstr(key, REPORT_PREFIX);
 
@@ -224,6 +226,9 @@ flo_report_parse(const char *key, const char *value, FloWorkerReport *report)
 	report->worker = string_or_empty(json, "worker");
 	report->system_identifier = strtou64(string_or_empty(json, "system_identifier"), NULL, 10);
 	report->database = string_or_empty(json, "database");
+	if (flo_json_get_int64(json, "copy_attempt", &attempt))
+		report->copy_attempt = (uint32) attempt;
+	report->copying = strstr(value, "\"copying\":true") != NULL;
 	strlcpy(report->generation, string_or_empty(json, "generation"), sizeof(report->generation));
 	if (!flo_api_parse_time(string_or_empty(json, "at"), &report->at))
 		report->at = 0;

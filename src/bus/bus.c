@@ -474,6 +474,13 @@ flo_bus_publish_expect(FloBus *bus, const char *subject, uint64 expected_seq,
 											  data, len));
 }
 
+void
+flo_bus_publish_stored(FloBus *bus, const char *subject, uint64 token, const char *data, int len)
+{
+	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_ACKS, token,
+											  NULL, NULL, data, len));
+}
+
 /* {"stream":"s","seq":1} or {"error":{"code":400,"err_code":10071,"description":"..."}} */
 static void
 parse_ack(FloJson json, FloBusAck *ack)

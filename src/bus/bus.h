@@ -78,6 +78,10 @@ extern void flo_bus_publish(FloBus *bus, const char *subject, const char *data, 
 extern void flo_bus_publish_expect(FloBus *bus, const char *subject, uint64 expected_seq,
 								   uint64 token, const char *data, int len);
 
+/* The same without a condition on the stream's end, for streams of many writers */
+extern void flo_bus_publish_stored(FloBus *bus, const char *subject, uint64 token,
+								   const char *data, int len);
+
 typedef struct FloBusAck
 {
 	uint64		token;			/* 0 with a 503: some publish found no stream */

@@ -375,17 +375,45 @@ flo_stream_get(FloBus *bus, const char *stream, uint64 seq, FloStoredMessage *me
 	return flo_api_get_message(bus, stream, body, false, message, NULL);
 }
 
+bool
+flo_stream_get_last(FloBus *bus, const char *stream, const char *subject, FloStoredMessage *message)
+{
+	StringInfoData body;
+
+	initStringInfo(&body);
+	appendStringInfoString(&body, "{\"last_by_subj\":");
+	flo_json_append_string(&body, subject);
+	appendStringInfoChar(&body, '}');
+	return flo_api_get_message(bus, stream, body.data, false, message, NULL);
+}
+
 /* ---------------------------------------------------------------------------
  * Consumers
  * ---------------------------------------------------------------------------
  */
 
+/* "rest" is the part of the configuration that differs */
+static void
+create_consumer(FloBus *bus, const char *stream, const char *consumer, const char *rest)
+{
+	FloApiReply reply;
+	StringInfoData body;
+
+	initStringInfo(&body);
+	appendStringInfoString(&body, "{\"stream_name\":");
+	flo_json_append_string(&body, stream);
+	appendStringInfoString(&body, ",\"config\":{\"durable_name\":");
+	flo_json_append_string(&body, consumer);
+	appendStringInfo(&body, ",%s,\"max_deliver\":-1,\"max_ack_pending\":-1,\"replay_policy\":\"instant\"}}", rest);
+	reply = flo_api_call(bus, body.data, "CONSUMER.DURABLE.CREATE.%s.%s", stream, consumer);
+	if (!reply.ok)
+		flo_api_raise(&reply, "create consumer \"%s\" of stream \"%s\"", consumer, stream);
+}
+
 void
 flo_consumer_create(FloBus *bus, const char *stream, const char *consumer, uint64 start_seq)
 {
-	FloApiReply reply;
 	FloStreamInfo info;
-	StringInfoData body;
 
 	flo_consumer_delete(bus, stream, consumer);
 	if (!flo_stream_info(bus, stream, &info))
@@ -395,22 +423,20 @@ flo_consumer_create(FloBus *bus, const char *stream, const char *consumer, uint6
 	start_seq = Min(start_seq, info.last_seq + 1);
 	start_seq = Max(start_seq, 1);
 
-	initStringInfo(&body);
-	appendStringInfoString(&body, "{\"stream_name\":");
-	flo_json_append_string(&body, stream);
-	appendStringInfoString(&body, ",\"config\":{\"durable_name\":");
-	flo_json_append_string(&body, consumer);
-
 	/* Redelivery is never relied upon: a day is "never" */
-	appendStringInfo(&body,
-					 ",\"deliver_policy\":\"by_start_sequence\",\"opt_start_seq\":" UINT64_FORMAT
-					 ",\"ack_policy\":\"all\",\"ack_wait\":" INT64_FORMAT
-					 ",\"max_deliver\":-1,\"max_ack_pending\":-1"
-					 ",\"replay_policy\":\"instant\"}}",
-					 start_seq, NANOSECONDS * SECS_PER_DAY);
-	reply = flo_api_call(bus, body.data, "CONSUMER.DURABLE.CREATE.%s.%s", stream, consumer);
-	if (!reply.ok)
-		flo_api_raise(&reply, "create consumer \"%s\" of stream \"%s\"", consumer, stream);
+	create_consumer(bus, stream, consumer,
+					psprintf("\"deliver_policy\":\"by_start_sequence\",\"opt_start_seq\":" UINT64_FORMAT
+							 ",\"ack_policy\":\"all\",\"ack_wait\":" INT64_FORMAT,
+							 start_seq, NANOSECONDS * SECS_PER_DAY));
+}
+
+void
+flo_consumer_create_shared(FloBus *bus, const char *stream, const char *consumer, int ack_wait)
+{
+	flo_consumer_delete(bus, stream, consumer);
+	create_consumer(bus, stream, consumer,
+					psprintf("\"deliver_policy\":\"all\",\"ack_policy\":\"explicit\",\"ack_wait\":" INT64_FORMAT,
+							 NANOSECONDS * ack_wait));
 }
 
 bool

@@ -64,12 +64,24 @@ typedef struct FloStoredMessage
 /* The message stored under a sequence, from the stream's leader; false: no such message */
 extern bool flo_stream_get(FloBus *bus, const char *stream, uint64 seq, FloStoredMessage *message);
 
+/* The newest message of a subject */
+extern bool flo_stream_get_last(FloBus *bus, const char *stream, const char *subject,
+								FloStoredMessage *message);
+
 /*
  * (Re-)create a pull consumer that starts at a sequence: acknowledge all, no
  * redelivery for hours, no limit on unacknowledged messages.  An existing
  * consumer of the name is deleted first.  start_seq is clamped to last + 1.
  */
 extern void flo_consumer_create(FloBus *bus, const char *stream, const char *consumer, uint64 start_seq);
+
+/*
+ * (Re-)create a pull consumer that several processes share: from the first
+ * message on, each acknowledged by itself and handed out again when that has
+ * not happened after ack_wait seconds.
+ */
+extern void flo_consumer_create_shared(FloBus *bus, const char *stream, const char *consumer,
+									   int ack_wait);
 
 typedef struct FloConsumerInfo
 {
@@ -113,6 +125,8 @@ typedef struct FloWorkerReport
 	char		generation[40];	/* uuid in text form; "" before the first message was seen */
 	XLogRecPtr	lsn;			/* durable position; InvalidXLogRecPtr: none yet */
 	uint64		seq;			/* stream sequence up to which nothing is needed any more */
+	bool		copying;		/* the copy that the generation begins with is not in yet */
+	uint32		copy_attempt;	/* of the newest marker whose tables it has */
 	TimestampTz at;
 } FloWorkerReport;
 

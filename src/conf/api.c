@@ -49,6 +49,7 @@ PG_FUNCTION_INFO_V1(flo_start_group);
 PG_FUNCTION_INFO_V1(flo_stop_group);
 PG_FUNCTION_INFO_V1(flo_add_table);
 PG_FUNCTION_INFO_V1(flo_remove_table);
+PG_FUNCTION_INFO_V1(flo_resync);
 
 /* --- arguments --------------------------------------------------------------- */
 
@@ -174,9 +175,10 @@ mode_argument(FunctionCallInfo fcinfo, int n)
 
 	if (strcmp(mode, "stream") == 0)
 		return FLO_MODE_STREAM;
-	if (strcmp(mode, "copy") == 0 || strcmp(mode, "copy_and_stream") == 0)
-		not_supported_yet(psprintf("mode \"%s\"", mode),
-						  "Use mode \"stream\" with tables that hold the same rows on both sides.");
+	if (strcmp(mode, "copy") == 0)
+		return FLO_MODE_COPY;
+	if (strcmp(mode, "copy_and_stream") == 0)
+		return FLO_MODE_COPY_AND_STREAM;
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -670,10 +672,6 @@ flo_add_table(PG_FUNCTION_ARGS)
 	require_not_null(fcinfo, 2, "copy");
 	flo_tables_check_kind(relation);
 	check_table_owner(list_make1_oid(relation));
-	if (PG_GETARG_BOOL(2))
-		not_supported_yet("copying the rows of a table",
-						  "Pass copy => false when both sides hold the same rows.");
-
 	name = flo_tables_name(relation);
 	choice.except_tables = list_delete_oid(choice.except_tables, relation);
 	choice.tables = list_append_unique_oid(choice.tables, relation);
@@ -686,7 +684,11 @@ flo_add_table(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("table %s is in group \"%s\" already", name, group)));
 
-	flo_publication_add_table(group, relation, &flo_store_replicator(group)->options);
+	/* with a copy, the replicator adds it when the snapshot can be taken */
+	if (PG_GETARG_BOOL(2))
+		flo_store_request_copy(group, relation, true);
+	else
+		flo_publication_add_table(group, relation, &flo_store_replicator(group)->options);
 
 	/* a group over schemas or everything may cover it without its being named */
 	names->except_tables = list_without(names->except_tables, name);
@@ -724,5 +726,26 @@ flo_remove_table(PG_FUNCTION_ARGS)
 	flo_store_save_table_choice(group, names);
 	flo_publication_remove_table(group, relation);
 
+	PG_RETURN_VOID();
+}
+
+/* One table copied afresh; the whole group is another matter */
+Datum
+flo_resync(PG_FUNCTION_ARGS)
+{
+	char	   *group = text_argument(fcinfo, 0, "group_name");
+	FloTableChoice *names;
+	FloTableOids choice;
+	Oid			relation;
+
+	if (PG_ARGISNULL(1))
+		not_supported_yet("resynchronising a whole group", "Name a table.");
+	relation = table_argument(fcinfo, group, &names, &choice);
+	if (!flo_publication_has_table(group, relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("table %s is not in group \"%s\"", flo_tables_name(relation), group),
+				 errhint("Add it with flo.add_table().")));
+	flo_store_request_copy(group, relation, false);
 	PG_RETURN_VOID();
 }

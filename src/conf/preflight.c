@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "conf/api.h"
+#include "conf/identity.h"
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "core/names.h"
@@ -25,6 +26,8 @@ flo_covered_tables(PG_FUNCTION_ARGS)
 	char	   *group = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	FloTableChoice *names;
 	FloTableOids choice;
+	FloReplicatorSpec *replicator;
+	bool		via_root;
 	ListCell   *lc;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -33,6 +36,8 @@ flo_covered_tables(PG_FUNCTION_ARGS)
 	if (names == NULL)
 		return (Datum) 0;
 	flo_tables_lookup(names, &choice);
+	replicator = flo_store_replicator(group);
+	via_root = replicator == NULL || replicator->options.publish_via_partition_root;
 
 	foreach(lc, flo_tables_covered(&choice))
 	{
@@ -41,7 +46,7 @@ flo_covered_tables(PG_FUNCTION_ARGS)
 		bool		nulls[COLUMNS] = {false};
 
 		values[0] = ObjectIdGetDatum(relation);
-		values[1] = BoolGetDatum(flo_tables_have_identity(relation));
+		values[1] = BoolGetDatum(flo_tables_have_identity(relation, via_root));
 		values[2] = BoolGetDatum(flo_publication_has_table(group, relation));
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}

@@ -14,9 +14,6 @@
  * - A partition whose root is in the group is not listed: the root stands for
  *	 it.  A root that is left out takes its partitions with it.
  * - Inheritance children are tables of their own: the publication says ONLY.
- * - REPLICA IDENTITY FULL set for a group is remembered and undone with the
- *	 group, unless another publication still sends the table's updates: taking
- *	 it away would make them fail.
  * - A new table joins inside the transaction that creates it, possibly many at
  *	 once in many sessions.  ALTER PUBLICATION would hold a lock to the end of
  *	 each, one after the other; the catalog row is written directly instead,
@@ -34,6 +31,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_publication_rel.h"
+#include "conf/identity.h"
 #include "conf/publication.h"
 #include "core/compat.h"
 #include "core/names.h"
@@ -103,8 +101,8 @@ kind_name(char relkind)
 	}
 }
 
-static bool
-is_table_kind(char relkind)
+bool
+flo_tables_is_kind(char relkind)
 {
 	return relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE;
 }
@@ -130,7 +128,7 @@ flo_tables_check_kind(Oid relation)
 				 errmsg("table with OID %u does not exist", relation)));
 	class = (Form_pg_class) GETSTRUCT(tuple);
 
-	if (!is_table_kind(class->relkind))
+	if (!flo_tables_is_kind(class->relkind))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("cannot replicate \"%s\": it is %s", flo_tables_name(relation),
@@ -157,39 +155,13 @@ flo_tables_check_kind(Oid relation)
 }
 
 /* The table and, for a partitioned one, all partitions below it that hold rows */
-static List *
-with_partitions(Oid relation)
+List *
+flo_tables_with_partitions(Oid relation)
 {
 	if (get_rel_relkind(relation) != RELKIND_PARTITIONED_TABLE)
 		return list_make1_oid(relation);
 
 	return find_all_inheritors(relation, AccessShareLock, NULL);
-}
-
-static bool
-has_own_identity(Oid relation)
-{
-	Relation	rel = table_open(relation, AccessShareLock);
-	bool		usable;
-
-	usable = !is_table_kind(rel->rd_rel->relkind) ||
-		rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ||
-		OidIsValid(RelationGetReplicaIndex(rel));
-	table_close(rel, NoLock);
-
-	return usable;
-}
-
-bool
-flo_tables_have_identity(Oid relation)
-{
-	ListCell   *lc;
-
-	foreach(lc, with_partitions(relation))
-		if (!has_own_identity(lfirst_oid(lc)))
-			return false;
-
-	return true;
 }
 
 /* Is any of the table's ancestors in the list? */
@@ -212,7 +184,7 @@ ancestor_in(Oid relation, const List *list)
 static bool
 covered_by_place(const FloTableOids *choice, Form_pg_class class)
 {
-	if (!is_table_kind(class->relkind) ||
+	if (!flo_tables_is_kind(class->relkind) ||
 		class->relpersistence != RELPERSISTENCE_PERMANENT)
 		return false;
 	if (!choice->all && !list_member_oid(choice->schemas, class->relnamespace))
@@ -333,8 +305,8 @@ flo_tables_covered(const FloTableOids *choice)
 /* --- publications ------------------------------------------------------------ */
 
 /* Run a utility command as the current user */
-static void
-execute(const char *command)
+void
+flo_publication_execute(const char *command)
 {
 	int			result;
 
@@ -374,35 +346,11 @@ create_publication(const char *name, const char *publish, bool via_root, const L
 	initStringInfo(&command);
 	appendStringInfo(&command, "CREATE PUBLICATION %s", quote_identifier(name));
 	append_tables(&command, " FOR TABLE", relations);
-	appendStringInfo(&command, " WITH (publish = '%s', publish_via_partition_root = %s)",
+	appendStringInfo(&command, " WITH (publish = '%s', publish_via_partition_root = %s"
+					 FLO_PUBLISH_GENERATED ")",
 					 publish, on_off(via_root));
-	execute(command.data);
+	flo_publication_execute(command.data);
 	pfree(command.data);
-}
-
-static void
-set_full_identity(const char *group, Oid relation)
-{
-	ListCell   *lc;
-
-	foreach(lc, with_partitions(relation))
-	{
-		Oid			part = lfirst_oid(lc);
-		HeapTuple	tuple;
-		char		before;
-
-		if (has_own_identity(part))
-			continue;
-
-		tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(part));
-		if (!HeapTupleIsValid(tuple))
-			elog(ERROR, "cache lookup failed for relation %u", part);
-		before = ((Form_pg_class) GETSTRUCT(tuple))->relreplident;
-		ReleaseSysCache(tuple);
-
-		execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", flo_tables_name(part)));
-		flo_store_add_full_identity(group, part, before);
-	}
 }
 
 static void
@@ -413,8 +361,8 @@ refuse_keyless(const List *keyless)
 			 errmsg_plural("table %s has no usable replica identity",
 						   "tables have no usable replica identity: %s",
 						   list_length(keyless), names_of(keyless)),
-			 errhint("Add a primary key or set a replica identity, or choose with the option "
-					 "keyless_tables: full, insert_only or skip.")));
+			 errhint("Add a primary key or set a replica identity, the same for a partitioned table "
+					 "and its partitions, or choose with the option keyless_tables: full, insert_only or skip.")));
 }
 
 void
@@ -428,7 +376,7 @@ flo_publication_create(const char *group, const FloTableOids *choice,
 
 	foreach(lc, flo_tables_covered(choice))
 	{
-		if (flo_tables_have_identity(lfirst_oid(lc)))
+		if (flo_tables_have_identity(lfirst_oid(lc), options->publish_via_partition_root))
 			publish = lappend_oid(publish, lfirst_oid(lc));
 		else
 			keyless = lappend_oid(keyless, lfirst_oid(lc));
@@ -443,7 +391,7 @@ flo_publication_create(const char *group, const FloTableOids *choice,
 				break;
 			case FLO_KEYLESS_FULL:
 				foreach(lc, keyless)
-					set_full_identity(group, lfirst_oid(lc));
+					flo_identity_set_full(group, lfirst_oid(lc), options->publish_via_partition_root);
 				publish = list_concat(publish, keyless);
 				break;
 			case FLO_KEYLESS_INSERT_ONLY:
@@ -492,7 +440,7 @@ flo_publication_add_table(const char *group, Oid relation,
 {
 	const char *publication = flo_name_publication(group);
 
-	if (!flo_tables_have_identity(relation))
+	if (!flo_tables_have_identity(relation, options->publish_via_partition_root))
 	{
 		switch (options->keyless_tables)
 		{
@@ -501,7 +449,7 @@ flo_publication_add_table(const char *group, Oid relation,
 				refuse_keyless(list_make1_oid(relation));
 				break;
 			case FLO_KEYLESS_FULL:
-				set_full_identity(group, relation);
+				flo_identity_set_full(group, relation, options->publish_via_partition_root);
 				break;
 			case FLO_KEYLESS_INSERT_ONLY:
 				publication = flo_name_insert_publication(group);
@@ -509,7 +457,7 @@ flo_publication_add_table(const char *group, Oid relation,
 		}
 	}
 
-	execute(psprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s",
+	flo_publication_execute(psprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s",
 					 quote_identifier(publication), flo_tables_name(relation)));
 }
 
@@ -528,6 +476,23 @@ flo_publication_names(const char *group)
 	return names;
 }
 
+/* Published as their root or not, partitions need other identities */
+static void
+refuse_changed_identities(const char *name, bool via_root)
+{
+	Oid			publication = get_publication_oid(name, true);
+	List	   *keyless = NIL;
+	ListCell   *lc;
+
+	if (!OidIsValid(publication))
+		return;
+	foreach(lc, GetPublicationRelations(publication, PUBLICATION_PART_ROOT))
+		if (!flo_tables_have_identity(lfirst_oid(lc), via_root))
+			keyless = lappend_oid(keyless, lfirst_oid(lc));
+	if (keyless != NIL)
+		refuse_keyless(keyless);
+}
+
 void
 flo_publication_alter(const char *group, const FloReplicatorOptions *before,
 					  const FloReplicatorOptions *after)
@@ -539,70 +504,26 @@ flo_publication_alter(const char *group, const FloReplicatorOptions *before,
 		create_publication(flo_name_insert_publication(group), "insert",
 						   after->publish_via_partition_root, NIL);
 
-	if (before->publish_via_partition_root != after->publish_via_partition_root)
-		foreach(lc, flo_publication_names(group))
-			execute(psprintf("ALTER PUBLICATION %s SET (publish_via_partition_root = %s)",
-							 quote_identifier(lfirst(lc)),
-							 on_off(after->publish_via_partition_root)));
+	if (before->publish_via_partition_root == after->publish_via_partition_root)
+		return;
+	refuse_changed_identities(flo_name_publication(group), after->publish_via_partition_root);
+	foreach(lc, flo_publication_names(group))
+		flo_publication_execute(psprintf("ALTER PUBLICATION %s SET (publish_via_partition_root = %s)",
+						 quote_identifier(lfirst(lc)),
+						 on_off(after->publish_via_partition_root)));
 }
 
 /* --- undoing ----------------------------------------------------------------- */
-
-/* Does any publication still send this table's updates or deletes? */
-static bool
-updates_are_published(Oid relation)
-{
-	Relation	rel = table_open(relation, AccessShareLock);
-	PublicationDesc desc;
-	bool		result;
-
-	RelationBuildPublicationDesc(rel, &desc);
-	result = desc.pubactions.pubupdate || desc.pubactions.pubdelete;
-	table_close(rel, NoLock);
-
-	return result;
-}
-
-static void
-restore_identity(const char *group, const FloFullIdentity *identity)
-{
-	Oid			relation = identity->relation;
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	bool		still_full;
-
-	flo_store_remove_full_identity(group, relation);
-
-	if (!HeapTupleIsValid(tuple))
-		return;
-	still_full = ((Form_pg_class) GETSTRUCT(tuple))->relreplident == REPLICA_IDENTITY_FULL;
-	ReleaseSysCache(tuple);
-	if (!still_full)
-		return;
-
-	if (updates_are_published(relation))
-		ereport(NOTICE,
-				(errmsg("table %s keeps REPLICA IDENTITY FULL: another publication has it",
-						flo_tables_name(relation))));
-	else if (!flo_compat_class_ownercheck(relation, GetUserId()))
-		ereport(WARNING,
-				(errmsg("table %s keeps REPLICA IDENTITY FULL: it belongs to another role",
-						flo_tables_name(relation)),
-				 errhint("Run ALTER TABLE ... REPLICA IDENTITY %s.",
-						 identity->before == REPLICA_IDENTITY_NOTHING ? "NOTHING" : "DEFAULT")));
-	else
-		execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY %s", flo_tables_name(relation),
-						 identity->before == REPLICA_IDENTITY_NOTHING ? "NOTHING" : "DEFAULT"));
-}
 
 void
 flo_publication_remove_table(const char *group, Oid relation)
 {
 	ListCell   *lc;
-	List	   *parts = with_partitions(relation);
+	List	   *parts = flo_tables_with_partitions(relation);
 
 	foreach(lc, flo_publication_names(group))
 		if (publication_lists(lfirst(lc), relation))
-			execute(psprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s",
+			flo_publication_execute(psprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s",
 							 quote_identifier(lfirst(lc)), flo_tables_name(relation)));
 
 	foreach(lc, flo_store_full_identities(group))
@@ -610,7 +531,7 @@ flo_publication_remove_table(const char *group, Oid relation)
 		FloFullIdentity *identity = lfirst(lc);
 
 		if (list_member_oid(parts, identity->relation))
-			restore_identity(group, identity);
+			flo_identity_restore(group, identity);
 	}
 }
 
@@ -620,10 +541,10 @@ flo_publication_drop(const char *group)
 	ListCell   *lc;
 
 	foreach(lc, flo_publication_names(group))
-		execute(psprintf("DROP PUBLICATION %s", quote_identifier(lfirst(lc))));
+		flo_publication_execute(psprintf("DROP PUBLICATION %s", quote_identifier(lfirst(lc))));
 
 	foreach(lc, flo_store_full_identities(group))
-		restore_identity(group, lfirst(lc));
+		flo_identity_restore(group, lfirst(lc));
 }
 
 /* --- tables made by users' DDL ------------------------------------------------ */
@@ -680,7 +601,7 @@ has_rows(Oid relation)
 {
 	ListCell   *lc;
 
-	foreach(lc, with_partitions(relation))
+	foreach(lc, flo_tables_with_partitions(relation))
 	{
 		Relation	rel = table_open(lfirst_oid(lc), AccessShareLock);
 		bool		empty = !RELKIND_HAS_STORAGE(rel->rd_rel->relkind) ||
@@ -699,24 +620,30 @@ static void
 join_partition(const FloReplicatorSpec *replicator, Oid partition)
 {
 	const char *name = flo_name_publication(replicator->group);
+	bool		via_root = replicator->options.publish_via_partition_root;
 	ListCell   *lc;
-
-	if (has_own_identity(partition))
-		return;
 
 	foreach(lc, get_partition_ancestors(partition))
 	{
-		if (!publication_lists(name, lfirst_oid(lc)))
-			continue;
+		Oid			ancestor = lfirst_oid(lc);
 
-		if (replicator->options.keyless_tables == FLO_KEYLESS_FULL)
-			set_full_identity(replicator->group, partition);
+		if (!publication_lists(name, ancestor))
+			continue;
+		if (get_rel_relkind(partition) == RELKIND_PARTITIONED_TABLE ||
+			(flo_identity_own(partition) && (!via_root || flo_identity_partition_fits(partition, ancestor))))
+			return;
+
+		if (replicator->options.keyless_tables == FLO_KEYLESS_FULL &&
+			flo_compat_class_ownercheck(partition, GetUserId()) && flo_identity_can_be_full(partition) &&
+			(!via_root || flo_identity_own(ancestor)))
+			flo_identity_set_full(replicator->group, partition, true);
 		else
 			ereport(WARNING,
 					(errmsg("partition %s has no usable replica identity: UPDATE and DELETE of it will fail",
 							flo_tables_name(partition)),
-					 errdetail("Its parent is replicated by group \"%s\".", replicator->group),
-					 errhint("Add a primary key or set a replica identity.")));
+					 errdetail("Its parent %s is replicated by group \"%s\".",
+							   flo_tables_name(ancestor), replicator->group),
+					 errhint("Give it the replica identity that its parent has.")));
 		return;
 	}
 }
@@ -744,7 +671,7 @@ flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *ch
 		return;
 	}
 
-	if (!flo_tables_have_identity(relation))
+	if (!flo_tables_have_identity(relation, replicator->options.publish_via_partition_root))
 	{
 		switch (replicator->options.keyless_tables)
 		{
@@ -755,7 +682,13 @@ flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *ch
 			case FLO_KEYLESS_SKIP:
 				return;
 			case FLO_KEYLESS_FULL:
-				set_full_identity(group, relation);
+				if (!flo_identity_can_be_full(relation))
+				{
+					warn_left_out(group, relation, "it cannot have REPLICA IDENTITY FULL",
+								  "Add a primary key or make its generated columns STORED.");
+					return;
+				}
+				flo_identity_set_full(group, relation, replicator->options.publish_via_partition_root);
 				break;
 			case FLO_KEYLESS_INSERT_ONLY:
 				publication = flo_name_insert_publication(group);

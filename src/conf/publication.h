@@ -32,8 +32,14 @@ extern void flo_tables_lookup(const FloTableChoice *names, FloTableOids *oids);
 /* Raise 42809 or 22023 unless a table named by the user may be replicated */
 extern void flo_tables_check_kind(Oid relation);
 
-/* Can UPDATE and DELETE of the table, and of all its partitions, be replicated? */
-extern bool flo_tables_have_identity(Oid relation);
+/* The table and, for a partitioned one, all partitions below it */
+extern List *flo_tables_with_partitions(Oid relation);
+
+/* An ordinary or partitioned table? */
+extern bool flo_tables_is_kind(char relkind);
+
+/* Run a utility command as the current user */
+extern void flo_publication_execute(const char *command);
 
 /* The name as flo.replicators keeps it: quoted and qualified */
 extern char *flo_tables_name(Oid relation);

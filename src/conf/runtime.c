@@ -10,6 +10,7 @@
 
 #include "conf/store.h"
 #include "conf/visit.h"
+#include "core/names.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -142,6 +143,118 @@ flo_store_save_epoch(const char *group, uint64 epoch)
 	flo_visit_end(&visit);
 }
 
+uint32
+flo_store_next_copy_attempt(const char *group)
+{
+	FloVisit	visit;
+	uint32		attempt = 1;
+
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_UPDATE_RETURNING,
+			"UPDATE flo.generations SET copy_attempt = copy_attempt + 1"
+			" WHERE group_name = $1 RETURNING copy_attempt", 1, group) > 0)
+		attempt = (uint32) strtoul(flo_visit_text(&visit, 0, 1), NULL, 10);
+	flo_visit_end(&visit);
+	return attempt;
+}
+
+List *
+flo_store_copy_requests(const char *group)
+{
+	FloVisit	visit;
+	List	   *result = NIL;
+	uint64		count;
+
+	flo_visit_begin(&visit);
+	count = flo_visit_run(SPI_OK_SELECT, "SELECT relation, add FROM flo.copy_requests"
+						  " WHERE group_name = $1 ORDER BY requested_at, relation", 1, group);
+	for (uint64 i = 0; i < count; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(visit.caller);
+		FloCopyRequest *request = palloc(sizeof(FloCopyRequest));
+
+		request->relation = (Oid) strtoul(flo_visit_text(&visit, i, 1), NULL, 10);
+		request->add = flo_visit_true(i, 2);
+		result = lappend(result, request);
+		MemoryContextSwitchTo(old);
+	}
+	flo_visit_end(&visit);
+	return result;
+}
+
+void
+flo_store_request_copy(const char *group, Oid relation, bool add)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copy_requests (group_name, relation, add)"
+				  " VALUES ($1, $2::oid, $3::bool) ON CONFLICT (group_name, relation)"
+				  " DO UPDATE SET requested_at = now()",
+				  3, group, psprintf("%u", relation), add ? "t" : "f");
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_copy_request_done(const char *group, Oid relation)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1 AND relation = $2::oid",
+				  2, group, psprintf("%u", relation));
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_copy_progress(const char *group, const FloCopyProgress *progress)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name,"
+				  " table_name, attempt, lsn, bytes, bytes_done, tuples_done, tuples, finished_at)"
+				  " SELECT $1, 'replicator', c.oid, n.nspname, c.relname, $3::int, $4::pg_lsn, $5::bigint, $6::bigint,"
+				  " $7::bigint, CASE WHEN $8::bool THEN $7::bigint END, CASE WHEN $8::bool THEN now() END"
+				  " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $2::oid"
+				  " ON CONFLICT (group_name, worker_name, relation) DO UPDATE SET"
+				  " started_at = CASE WHEN copied_tables.attempt = excluded.attempt THEN copied_tables.started_at ELSE now() END,"
+				  " attempt = excluded.attempt, lsn = excluded.lsn, bytes = excluded.bytes,"
+				  " bytes_done = excluded.bytes_done, tuples_done = excluded.tuples_done, tuples = excluded.tuples,"
+				  " finished_at = excluded.finished_at",
+				  8, group, psprintf("%u", progress->relation), psprintf("%u", progress->attempt),
+				  lsn_as_text(progress->lsn), flo_text_of_int64(progress->bytes),
+				  flo_text_of_int64(progress->bytes_done), flo_text_of_int64(progress->tuples_done),
+				  progress->finished ? "t" : "f");
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_save_copy_attempt(const char *group, const char *worker, uint32 attempt)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.progress SET copy_attempt = greatest(copy_attempt, $3::int)"
+				  " WHERE group_name = $1 AND worker_name = $2", 3, group, worker, psprintf("%u", attempt));
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_stop_member(const char *group, const char *member)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	if (strcmp(member, FLO_REPLICATOR_MEMBER) == 0)
+		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.replicators SET started = false WHERE group_name = $1",
+			1, group);
+	else
+		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.workers SET started = false"
+			" WHERE group_name = $1 AND worker_name = $2", 2, group, member);
+	flo_visit_end(&visit);
+}
+
 FloProgressRow *
 flo_store_progress(const char *group, const char *worker)
 {
@@ -151,7 +264,7 @@ flo_store_progress(const char *group, const char *worker)
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
 			"SELECT system_identifier, generation, generation_start, start_lsn,"
-			" coalesce(lsn, '0/0') FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
+			" coalesce(lsn, '0/0'), copying, copy_attempt FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
 			2, group, worker) > 0)
 	{
 		row = MemoryContextAllocZero(visit.caller, sizeof(FloProgressRow));
@@ -160,6 +273,8 @@ flo_store_progress(const char *group, const char *worker)
 		row->generation_start = text_as_lsn(flo_visit_text(&visit, 0, 3));
 		row->start_lsn = text_as_lsn(flo_visit_text(&visit, 0, 4));
 		row->lsn = text_as_lsn(flo_visit_text(&visit, 0, 5));
+		row->copying = flo_visit_true(0, 6);
+		row->copy_attempt = (uint32) strtoul(flo_visit_text(&visit, 0, 7), NULL, 10);
 	}
 	flo_visit_end(&visit);
 
@@ -174,16 +289,18 @@ flo_store_save_progress(const char *group, const char *worker, const FloProgress
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_INSERT,
 		"INSERT INTO flo.progress (group_name, worker_name, system_identifier, generation,"
-		" generation_start, start_lsn, lsn)"
-		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn)"
+		" generation_start, start_lsn, lsn, copying, copy_attempt)"
+		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn, $8::bool, $9::int)"
 		" ON CONFLICT (group_name, worker_name) DO UPDATE SET"
 		" system_identifier = excluded.system_identifier, generation = excluded.generation,"
 		" generation_start = excluded.generation_start, start_lsn = excluded.start_lsn,"
-		" lsn = excluded.lsn, updated_at = excluded.updated_at",
-		7, group, worker, flo_text_of_int64((int64) row->system_identifier),
+		" lsn = excluded.lsn, copying = excluded.copying,"
+		" copy_attempt = excluded.copy_attempt, updated_at = excluded.updated_at",
+		9, group, worker, flo_text_of_int64((int64) row->system_identifier),
 		uuid_as_text(&row->generation), lsn_as_text(row->generation_start),
 		lsn_as_text(row->start_lsn),
-		XLogRecPtrIsInvalid(row->lsn) ? NULL : lsn_as_text(row->lsn));
+		XLogRecPtrIsInvalid(row->lsn) ? NULL : lsn_as_text(row->lsn),
+		row->copying ? "t" : "f", psprintf("%u", row->copy_attempt));
 	flo_visit_end(&visit);
 }
 
@@ -208,6 +325,9 @@ flo_store_delete_replicator(const char *group)
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2",
+				  2, group, FLO_REPLICATOR_MEMBER);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.replicators WHERE group_name = $1", 1, group);
 	forget_empty_group(group);
 	flo_visit_end(&visit);
@@ -225,8 +345,8 @@ void
 flo_store_delete_worker(const char *group, const char *worker)
 {
 	static const char *const tables[] = {
-		"progress", "dead_letters", "pending_ddl", "secrets", "rules", "routes",
-		"webhook_subscriptions", "workers"
+		"progress", "copied_tables", "copied_chunks", "dead_letters", "pending_ddl",
+		"secrets", "rules", "routes", "webhook_subscriptions", "workers"
 	};
 	FloVisit	visit;
 
@@ -241,7 +361,8 @@ void
 flo_store_delete_group(const char *group)
 {
 	static const char *const tables[] = {
-		"full_identities", "generations", "progress", "dead_letters", "pending_ddl",
+		"full_identities", "generations", "copy_requests", "copied_tables",
+		"copied_chunks", "progress", "dead_letters", "pending_ddl",
 		"ddl_log", "secrets", "rules", "routes", "webhook_subscriptions",
 		"workers", "replicators", "groups"
 	};

@@ -28,6 +28,38 @@ extern FloGeneration *flo_store_generation(const char *group);
 extern void flo_store_save_generation(const char *group, const FloGeneration *generation);
 extern void flo_store_save_epoch(const char *group, uint64 epoch);
 
+/* Number of the next attempt to copy the group's tables; the first is 1 */
+extern uint32 flo_store_next_copy_attempt(const char *group);
+
+/* Tables that are to be copied while the group runs */
+typedef struct FloCopyRequest
+{
+	Oid			relation;
+	bool		add;			/* it joins the publication then */
+} FloCopyRequest;
+
+extern List *flo_store_copy_requests(const char *group);	/* of FloCopyRequest * */
+extern void flo_store_request_copy(const char *group, Oid relation, bool add);
+extern void flo_store_copy_request_done(const char *group, Oid relation);
+extern void flo_store_save_copy_attempt(const char *group, const char *worker, uint32 attempt);
+
+/* How far the copy of a table has got at the source, for flo.copy_progress */
+typedef struct FloCopyProgress
+{
+	Oid			relation;
+	uint32		attempt;
+	XLogRecPtr	lsn;
+	int64		bytes;
+	int64		bytes_done;
+	int64		tuples_done;
+	bool		finished;
+} FloCopyProgress;
+
+extern void flo_store_copy_progress(const char *group, const FloCopyProgress *progress);
+
+/* The member is not to run any more: what stop_group() does */
+extern void flo_store_stop_member(const char *group, const char *member);
+
 /*
  * What enabled rows of the group nothing executes yet: "rules", "routes" or
  * "webhook subscriptions"; NULL when there are none.
@@ -42,6 +74,8 @@ typedef struct FloProgressRow
 	XLogRecPtr	generation_start;
 	XLogRecPtr	start_lsn;		/* where this worker began: nothing at or below it is its business */
 	XLogRecPtr	lsn;			/* durable position, InvalidXLogRecPtr for the postgres sink */
+	bool		copying;		/* the copy that the generation begins with is not in yet */
+	uint32		copy_attempt;	/* of the newest marker whose tables are in */
 } FloProgressRow;
 
 extern FloProgressRow *flo_store_progress(const char *group, const char *worker);

@@ -14,7 +14,8 @@
 #include "utils/lsyscache.h"
 
 static const char *const watched_names[] = {
-	"groups", "replicators", "workers", "rules", "routes", "webhook_subscriptions"
+	"groups", "replicators", "workers", "rules", "routes", "webhook_subscriptions",
+	"copy_requests"
 };
 
 static Oid	watched[lengthof(watched_names)];

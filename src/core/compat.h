@@ -13,6 +13,7 @@
 #include "commands/tablecmds.h"
 #include "executor/executor.h"
 #include "replication/logical.h"
+#include "replication/logicalproto.h"
 #include "replication/message.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
@@ -166,6 +167,39 @@ flo_compat_truncate(List *rels, List *relids, List *logged, bool restart_identit
 #endif
 }
 
+/* The RELATION message of logical replication, with these columns (by number) only */
+static inline void
+flo_compat_write_rel(StringInfo out, Relation relation, Bitmapset *columns)
+{
+#if PG_VERSION_NUM >= 180000
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns, PUBLISH_GENCOLS_NONE);
+#else
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns);
+#endif
+}
+
+/*
+ * Since 18, a table with REPLICA IDENTITY FULL can only be updated while
+ * published when its stored generated columns are published, too, and not at
+ * all when it has virtual ones.
+ */
+#if PG_VERSION_NUM >= 180000
+#define FLO_PUBLISH_GENERATED ", publish_generated_columns = stored"
+#else
+#define FLO_PUBLISH_GENERATED ""
+#endif
+
+static inline bool
+flo_compat_full_identity_works(Relation relation)
+{
+#if PG_VERSION_NUM >= 180000
+	return RelationGetDescr(relation)->constr == NULL ||
+		!RelationGetDescr(relation)->constr->has_generated_virtual;
+#else
+	return true;
+#endif
+}
+
 #define FLO_TRUNCATE_SWITCHES_USER (PG_VERSION_NUM >= 160000)
 
 /* Write a transactional logical decoding message */
@@ -211,6 +245,29 @@ flo_compat_executor_run(QueryDesc *desc)
 	ExecutorRun(desc, ForwardScanDirection, 0);
 #else
 	ExecutorRun(desc, ForwardScanDirection, 0, true);
+#endif
+}
+
+/* Logical replication messages of a relation and a row; stored generated columns stay out */
+static inline void
+flo_compat_write_relation(StringInfo out, Relation relation, Bitmapset *columns)
+{
+#if PG_VERSION_NUM >= 180000
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns, PUBLISH_GENCOLS_NONE);
+#else
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns);
+#endif
+}
+
+static inline void
+flo_compat_write_insert(StringInfo out, Relation relation, TupleTableSlot *row,
+						bool binary, Bitmapset *columns)
+{
+#if PG_VERSION_NUM >= 180000
+	logicalrep_write_insert(out, InvalidTransactionId, relation, row, binary, columns,
+							PUBLISH_GENCOLS_NONE);
+#else
+	logicalrep_write_insert(out, InvalidTransactionId, relation, row, binary, columns);
 #endif
 }
 

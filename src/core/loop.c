@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "core/loop.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -87,6 +88,10 @@ flo_pin_session_settings(void)
 		{"force_parallel_mode", "off"},
 		{"debug_parallel_query", "off"},
 		{"transaction_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"session_replication_role", "origin"},
+		{"quote_all_identifiers", "off"},
+		{"role", "none"},
 	};
 
 	for (int i = 0; i < lengthof(settings); i++)
@@ -96,4 +101,7 @@ flo_pin_session_settings(void)
 			continue;
 		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
 	}
+
+	/* Text is published as it is stored; a chunk says in which encoding */
+	SetConfigOption("client_encoding", GetDatabaseEncodingName(), PGC_SUSET, PGC_S_OVERRIDE);
 }

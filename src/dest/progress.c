@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "core/compat.h"
 #include "core/names.h"
+#include "dest/copied.h"
 #include "dest/progress.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -106,7 +107,8 @@ flo_progress_known(const FloProgress *progress)
 }
 
 void
-flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start)
+flo_progress_begin(FloProgress *progress, const FloChunkHeader *source,
+				   XLogRecPtr start, bool copying)
 {
 	MemoryContext context = CurrentMemoryContext;
 	char	   *origin = flo_name_origin(MyDatabaseId, progress->group, progress->worker);
@@ -116,6 +118,7 @@ flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecP
 	row.generation = source->generation;
 	row.generation_start = source->generation_start;
 	row.start_lsn = start;
+	row.copying = copying;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -126,11 +129,45 @@ flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecP
 		replorigin_drop_by_name(origin, true, false);
 	progress->origin = replorigin_create(origin);
 	flo_store_save_progress(progress->group, progress->worker, &row);
+	flo_copied_forget(progress->group, progress->worker);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	keep_row(progress, &row);
 	hold_origin(progress);
+}
+
+bool
+flo_progress_copying(const FloProgress *progress)
+{
+	return progress->row.copying;
+}
+
+void
+flo_progress_copied(FloProgress *progress)
+{
+	progress->row.copying = false;
+}
+
+uint32
+flo_progress_copy_attempt(const FloProgress *progress)
+{
+	return progress->row.copy_attempt;
+}
+
+void
+flo_progress_set_copy_attempt(FloProgress *progress, uint32 attempt)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+	flo_store_save_copy_attempt(progress->group, progress->worker, attempt);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	progress->row.copy_attempt = Max(progress->row.copy_attempt, attempt);
 }
 
 void

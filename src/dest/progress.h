@@ -20,8 +20,20 @@ extern FloProgress *flo_progress_open(const char *group, const char *worker);
 /* Has the worker ever begun? */
 extern bool flo_progress_known(const FloProgress *progress);
 
-/* Begin: this source and generation, everything after "start" */
-extern void flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start);
+/*
+ * Begin: this source and generation, everything after "start"; "copying" when
+ * the copy that the generation begins with is to be taken in first.
+ */
+extern void flo_progress_begin(FloProgress *progress, const FloChunkHeader *source,
+							   XLogRecPtr start, bool copying);
+
+/* Is the copy still to be taken in? */
+extern bool flo_progress_copying(const FloProgress *progress);
+extern void flo_progress_copied(FloProgress *progress);
+
+/* Number of the newest marker whose tables are in */
+extern uint32 flo_progress_copy_attempt(const FloProgress *progress);
+extern void flo_progress_set_copy_attempt(FloProgress *progress, uint32 attempt);
 
 /* Fail for good unless the chunk is of the source and generation recorded */
 extern void flo_progress_check_source(const FloProgress *progress, const FloChunkHeader *source);

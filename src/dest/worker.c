@@ -25,7 +25,9 @@
 #include "core/settings.h"
 #include "core/trail.h"
 #include "dest/consumer.h"
+#include "dest/copied.h"
 #include "dest/ddl_apply.h"
+#include "dest/loader.h"
 #include "dest/progress.h"
 #include "dest/worker.h"
 #include "lib/stringinfo.h"
@@ -77,6 +79,8 @@ typedef struct Worker
 	/* the transaction being read */
 	bool		in_transaction;
 	bool		skipping;		/* it was applied before */
+	List	   *marker;			/* of FloCopyKey *: of a marker that was just read */
+	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position */
 	FloTransaction txn;
 	int			ddl_ordinal;	/* of the DDL statement within it, from 1 */
 	StringInfoData fragment;	/* of a record split over chunks */
@@ -86,6 +90,7 @@ typedef struct Worker
 	bool		batch_open;
 	int64		batch_changes;
 	XLogRecPtr	batch_lsn;		/* last complete source transaction in it */
+	XLogRecPtr	batch_final;	/* the same one, as errors name it */
 	TimestampTz batch_time;
 	TimestampTz batch_oldest;	/* commit time of the first */
 	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
@@ -223,6 +228,8 @@ report_to_bucket(Worker *w, bool wait)
 	strlcpy(report.generation, flo_progress_generation(w->progress), sizeof(report.generation));
 	report.lsn = w->origin_lsn;
 	report.seq = w->acked_seq;
+	report.copying = flo_progress_copying(w->progress);
+	report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
 	flo_bucket_put(w->bus, w->bucket, key, value, wait);
@@ -307,6 +314,9 @@ commit_batch(Worker *w, uint64 done_seq)
 {
 	MemoryContext old = CurrentMemoryContext;
 
+	/* deferred constraints speak now: name the last transaction, the next attempt singles it out */
+	flo_trail.commit_lsn = w->batch_final;
+	flo_trail.operation = "COMMIT";
 	w->sink->ops->finish(w->sink);
 	w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
 	MemoryContextSwitchTo(old);
@@ -374,6 +384,7 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 	if (w->skipping)
 		return;
 	w->batch_lsn = commit->end_lsn;
+	w->batch_final = w->txn.final_lsn;
 	w->batch_time = commit->commit_time;
 	w->position = commit->end_lsn;
 	w->counters.transactions++;
@@ -560,6 +571,47 @@ process_ddl(Worker *w, const FloChange *change, const FloChunk *chunk)
 	apply_ddl(w, ddl, chunk);
 }
 
+/*
+ * Is a change in the copy of its table already?  Tables that were copied again
+ * after a crash of the source have a snapshot later than the stream's start.
+ */
+static bool
+is_copied(Worker *w, const FloRelation *relation)
+{
+	ListCell   *cell;
+
+	foreach(cell, w->copied)
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->relation == relation->id)
+			return w->txn.final_lsn < table->lsn;
+	}
+	return false;
+}
+
+/* Leave out what the copy has already */
+static void
+apply_uncopied(Worker *w, const FloChange *change)
+{
+	FloChange	rest = *change;
+	int			n = 0;
+
+	if (change->op != FLO_OP_TRUNCATE)
+	{
+		if (!is_copied(w, change->relation))
+			w->sink->ops->change(w->sink, &w->txn, change);
+		return;
+	}
+	rest.relations = palloc(sizeof(FloRelation *) * Max(change->nrelations, 1));
+	for (int i = 0; i < change->nrelations; i++)
+		if (!is_copied(w, change->relations[i]))
+			rest.relations[n++] = change->relations[i];
+	rest.nrelations = n;
+	if (n > 0)
+		w->sink->ops->change(w->sink, &w->txn, &rest);
+}
+
 static void
 process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 {
@@ -588,7 +640,10 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 								chunk->seq, w->stream)));
 			w->txn.ordinal++;
 			w->batch_changes++;
-			w->sink->ops->change(w->sink, &w->txn, change);
+			if (w->copied == NIL)
+				w->sink->ops->change(w->sink, &w->txn, change);
+			else
+				apply_uncopied(w, change);
 			break;
 		case FLO_OP_MESSAGE:
 			if (w->in_transaction && !w->skipping)
@@ -669,6 +724,49 @@ process_records(Worker *w, FloChunk *chunk)
 	}
 }
 
+/*
+ * Text arrives in the source's encoding, which takes the place of a client's.
+ * The conversion is looked up in the catalogs.
+ */
+void
+flo_worker_follow_encoding(FloChangeParser *parser, int encoding)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		own_transaction = !IsTransactionState();
+
+	flo_change_set_encoding(parser, encoding);
+	if (own_transaction)
+		StartTransactionCommand();
+	if (PrepareClientEncoding(encoding) < 0)
+		flo_fail(ERRCODE_FEATURE_NOT_SUPPORTED,
+				 "Create the destination database with the source's encoding or with UTF8.",
+				 "text of the source is in encoding %s, which cannot be converted to %s of this database",
+				 pg_encoding_to_char(encoding), GetDatabaseEncodingName());
+	SetConfigOption("client_encoding", pg_encoding_to_char(encoding),
+					PGC_SUSET, PGC_S_OVERRIDE);
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
+static void
+read_marker(Worker *w, const FloChunk *chunk)
+{
+	FloChunkReader reader;
+	FloCopyKey	key;
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
+
+	flo_chunk_read(&reader, chunk->data, chunk->len);
+	while (flo_chunk_next_copy_key(&reader, &key))
+	{
+		FloCopyKey *copy = palloc(sizeof(FloCopyKey));
+
+		*copy = key;
+		w->marker = lappend(w->marker, copy);
+	}
+	MemoryContextSwitchTo(old);
+}
+
 /* False when the chunk does not link: the place has to be found anew */
 static bool
 process_chunk(Worker *w, FloChunk *chunk)
@@ -684,12 +782,13 @@ process_chunk(Worker *w, FloChunk *chunk)
 	if (header->encoding != w->encoding)
 	{
 		w->encoding = header->encoding;
-		flo_change_set_encoding(w->parser, w->encoding);
-		SetConfigOption("client_encoding", pg_encoding_to_char(w->encoding),
-						PGC_SUSET, PGC_S_OVERRIDE);
+		flo_worker_follow_encoding(w->parser, w->encoding);
 	}
 	old = MemoryContextSwitchTo(w->turn);
-	process_records(w, chunk);
+	if (header->flags & FLO_CHUNK_MARKER)
+		read_marker(w, chunk);
+	else
+		process_records(w, chunk);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->turn);
 	if (w->rewind)
@@ -759,6 +858,7 @@ begin_following(Worker *w)
 {
 	FloChunkHeader header;
 	XLogRecPtr	start;
+	bool		copying;
 
 	if (flo_bucket_get(w->bus, w->bucket, flo_report_key(w->consumer_name)) != NULL)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -770,6 +870,7 @@ begin_following(Worker *w)
 		flo_bus_wait(w->bus, 1000);
 	}
 	start = header.generation_start;
+	copying = (header.flags & FLO_CHUNK_COPIED) && w->spec->options.start == FLO_START_COPY;
 	if (w->spec->options.start == FLO_START_EARLIEST)
 		start = Max(start, header.from);
 	if (w->spec->options.start == FLO_START_LATEST && flo_consumer_newest(w->consumer, &header))
@@ -779,7 +880,112 @@ begin_following(Worker *w)
 				 "Other workers have consumed it already; create the worker with start => latest, or start over with flo.resync() at the source.",
 				 "history purged: the stream begins after %X/%X, the group at %X/%X",
 				 LSN_FORMAT_ARGS(header.from), LSN_FORMAT_ARGS(start));
-	flo_progress_begin(w->progress, &header, start);
+	flo_progress_begin(w->progress, &header, start, copying);
+}
+
+static void
+keep_registered(void *arg)
+{
+	report_to_bucket(arg, false);
+}
+
+/* Tables whose snapshot is later than where the stream is now */
+static void
+remember_copied(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ListCell   *cell;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(old);
+	w->copied = NIL;
+	foreach(cell, flo_copied_tables(w->group, w->worker))
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->lsn > w->position)
+			w->copied = lappend(w->copied, table);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
+/* The copy that the generation begins with */
+static void
+take_copy(Worker *w)
+{
+	if (flo_progress_copying(w->progress))
+	{
+		report_to_bucket(w, true);
+		flo_loader_receive(w->bus, w->spec, w->consumer_name,
+						   flo_progress_generation(w->progress), NIL, keep_registered, w);
+		flo_progress_copied(w->progress);
+		report_to_bucket(w, true);
+	}
+	remember_copied(w);
+}
+
+/*
+ * A marker: from here on the stream needs tables that are copied just now.
+ * A worker that begins again finds the marker again, and its tables in: false
+ * then, since no time was spent away from the stream.
+ */
+static bool
+take_marked_copy(Worker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+	List	   *keys = w->marker;
+	uint32		attempt = ((FloCopyKey *) linitial(keys))->attempt;
+	ListCell   *cell;
+
+	w->marker = NIL;
+	if (attempt <= flo_progress_copy_attempt(w->progress))
+		return false;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(cell, keys)
+	{
+		FloCopyKey *key = lfirst(cell);
+
+		if (key->rows > 0)
+			flo_copied_expect_again(w->group, w->worker, key->relation);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	flo_loader_receive(w->bus, w->spec, w->consumer_name, flo_progress_generation(w->progress),
+					   keys, keep_registered, w);
+	flo_progress_set_copy_attempt(w->progress, attempt);
+	report_to_bucket(w, true);
+	remember_copied(w);
+	return true;
+}
+
+/* Does the generation end with its copy? */
+static bool
+copy_only(Worker *w)
+{
+	FloChunkHeader header;
+
+	return flo_consumer_first(w->consumer, &header) && (header.flags & FLO_CHUNK_COPY_ONLY);
+}
+
+/* Mode copy: there is nothing to follow */
+static void
+rest(Worker *w)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+	flo_store_stop_member(w->group, w->worker);
+	PopActiveSnapshot();
+	(void) flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->wanted = false;
+	LWLockRelease(flo_shared->lock);
+	show_state(w);
 }
 
 /* Also called when the place in the stream was lost */
@@ -836,6 +1042,12 @@ loop(Worker *w)
 				if (!w->in_transaction)
 					done_seq = chunk.seq;
 				settle(w, false);
+				if (w->marker != NIL)
+				{
+					run_dry(w, done_seq);
+					if (take_marked_copy(w))
+						attach(w, done_seq);
+				}
 				flo_bus_pump(w->bus);
 				continue;
 			}
@@ -899,6 +1111,12 @@ flo_worker_run(void)
 	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
 	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
 	flo_bus_watch(w->bus, psprintf("$KV.%s.source", w->bucket));
+	take_copy(w);
+	if (copy_only(w))
+	{
+		rest(w);
+		return;
+	}
 	attach(w, last_seq_reported(w));
 	report_to_bucket(w, true);
 	loop(w);

@@ -275,6 +275,33 @@ flo_shstate_attach(int slot, uint32 incarnation)
 }
 
 void
+flo_helper_check(int slot, uint32 incarnation)
+{
+	FloMember  *m = &flo_shared->members[slot];
+	bool		orphan;
+
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+	orphan = !m->in_use || m->incarnation != incarnation || m->pid == 0;
+	LWLockRelease(flo_shared->lock);
+	if (orphan)
+		proc_exit(0);
+}
+
+void
+flo_helper_error(int slot, uint32 incarnation, const char *message)
+{
+	FloMember  *m = &flo_shared->members[slot];
+
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	if (m->in_use && m->incarnation == incarnation)
+	{
+		strlcpy(m->last_error, message, sizeof(m->last_error));
+		m->last_error_at = GetCurrentTimestamp();
+	}
+	LWLockRelease(flo_shared->lock);
+}
+
+void
 flo_state_set(FloMemberState state, const char *detail,...)
 {
 	char		text[FLO_DETAIL_BUF] = "";
@@ -298,7 +325,7 @@ flo_state_set(FloMemberState state, const char *detail,...)
 		flo_me->state_since = GetCurrentTimestamp();
 	}
 	strlcpy(flo_me->detail, text, sizeof(flo_me->detail));
-	if (state == FLO_STATE_STREAMING)
+	if (state == FLO_STATE_STREAMING || state == FLO_STATE_COPYING)
 		flo_me->failures = 0;
 	LWLockRelease(flo_shared->lock);
 	if (changed)

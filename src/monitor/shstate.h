@@ -16,6 +16,7 @@
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
+#include "utils/uuid.h"
 
 #define FLO_DETAIL_BUF 256
 #define FLO_ERROR_BUF 1024
@@ -58,6 +59,39 @@ typedef struct FloCounters
 	int64		bytes;
 } FloCounters;
 
+/*
+ * The copy of a group's tables, between the replicator and the process that
+ * leads it, and between a worker and its loaders.
+ */
+typedef enum FloCopyPhase
+{
+	FLO_COPY_NONE,
+	FLO_COPY_SNAPSHOT,			/* the replicator holds an exported snapshot: import it */
+	FLO_COPY_RUNNING,			/* imported; tables are being read */
+	FLO_COPY_PUBLISHED,			/* all rows are in the copy stream */
+	FLO_COPY_DONE				/* and every worker has them; the copy stream is gone */
+} FloCopyPhase;
+
+typedef struct FloCopyState
+{
+	FloCopyPhase phase;
+	char		snapshot[64];
+	uint32		attempt;
+	XLogRecPtr	lsn;			/* of the snapshot */
+	pg_uuid_t	generation;
+	XLogRecPtr	generation_start;
+	bool		marked;			/* of the tables in flo.copy_requests, announced by a marker */
+	pid_t		leader;
+	uint32		segment;		/* its plan, in dynamic shared memory */
+	int			copiers;		/* running */
+	int			copiers_wanted; /* more than run when the server has no process free */
+	int			tables;
+	int			tables_done;
+	uint64		bytes;			/* of table files */
+	uint64		bytes_done;
+	uint64		rows_done;
+} FloCopyState;
+
 typedef struct FloMember
 {
 	/* identity; never changes while the entry is in use */
@@ -72,7 +106,6 @@ typedef struct FloMember
 	pid_t		held_by;		/* backend that is dropping it: do not start */
 	pid_t		pid;			/* set and cleared by the process itself */
 	int			failures;		/* starts in a row that ended in an error */
-	bool		started_before;
 	TimestampTz next_start;		/* in backoff; FLO_START_UNDECIDED = the launcher is to decide */
 
 	/* state; written by the process, or by the launcher when none runs */
@@ -89,9 +122,12 @@ typedef struct FloMember
 	XLogRecPtr	known_lsn;		/* worker: newest LSN known from the stream */
 	TimestampTz oldest_pending; /* commit time of the oldest transaction not durable; 0 = none */
 
+	/* copying; written by the process and its helpers */
+	FloCopyState copy;
+
 	/* counters; written by the process */
 	FloCounters counters;
-	int64		restarts;
+	int64		restarts;		/* starts after an error */
 	TimestampTz stats_reset;
 
 	/* survives the reuse of the entry */
@@ -107,6 +143,7 @@ typedef struct FloShared
 	/* the launcher */
 	pid_t		launcher_pid;
 	int			launcher_procno;
+	bool		starved;		/* it could not start a process to read the configuration */
 	int			ndirty;			/* databases whose configuration changed */
 	Oid			dirty[FLO_MAX_DIRTY];
 	bool		all_dirty;
@@ -151,6 +188,15 @@ extern int	flo_my_slot;
 
 /* Take the entry: false when this process is a ghost (wrong incarnation, not wanted) */
 extern bool flo_shstate_attach(int slot, uint32 incarnation);
+
+/*
+ * For a helper of the member in the entry: leave when the member is not there
+ * any more, or is a later incarnation.
+ */
+extern void flo_helper_check(int slot, uint32 incarnation);
+
+/* Remember a helper's error as the member's; the member notices its end */
+extern void flo_helper_error(int slot, uint32 incarnation, const char *message);
 
 /* The one place where a member's state changes; detail may be NULL */
 extern void flo_state_set(FloMemberState state, const char *detail,...) pg_attribute_printf(2, 3);

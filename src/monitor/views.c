@@ -27,6 +27,7 @@
 PG_FUNCTION_INFO_V1(flo_member_stats);
 PG_FUNCTION_INFO_V1(flo_origin_position);
 PG_FUNCTION_INFO_V1(flo_is_preloaded);
+PG_FUNCTION_INFO_V1(flo_launcher_problem);
 
 /* Does the current user have the rights of the member's owner? */
 static bool
@@ -192,4 +193,13 @@ Datum
 flo_is_preloaded(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(flo_shared != NULL);
+}
+
+/* Why the launcher cannot start what is wanted; NULL when nothing is wrong */
+Datum
+flo_launcher_problem(PG_FUNCTION_ARGS)
+{
+	if (flo_shared == NULL || !flo_shared->starved)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text("no free background worker process: raise max_worker_processes"));
 }

@@ -71,10 +71,10 @@ prepare_binary(FloConverter *converter)
 	Oid			function;
 	bool		is_varlena;
 
-	if (converter->source_type >= FirstNormalObjectId)
+	if (converter->source_type >= FirstGenbkiObjectId)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("a value of user-defined type %u travelled in binary form",
+				 errmsg("a value of type %u, which is not built in, travelled in binary form",
 						converter->source_type)));
 	if (!get_typisdefined(converter->source_type))
 		ereport(ERROR,

@@ -53,6 +53,12 @@
 #include "sink/relmap.h"
 #include "sink/statement.h"
 
+/*
+ * Tables remembered from one batch to the next.  Each with its statements takes
+ * about 80 kB; a group of very many tables makes them anew now and then.
+ */
+#define FLO_TARGETS_KEPT 1000
+
 /* Where pg_flo's own tables are */
 #define FLO_SCHEMA "flo"
 
@@ -80,6 +86,7 @@ struct FloRelmap
 	Oid			worker_owner;
 	bool		as_worker;
 	uint64		batch;
+	int			ntargets;		/* not forgotten */
 	flo_targets_hash *targets;
 	uint32		last_id;		/* the one asked for before */
 	FloTarget  *last;
@@ -195,13 +202,16 @@ void
 flo_relmap_begin(FloRelmap *map)
 {
 	map->batch++;
+	if (map->ntargets > FLO_TARGETS_KEPT)
+		flo_relmap_forget(map);
 }
 
 static void
-free_target(FloTarget *target)
+free_target(FloRelmap *map, FloTarget *target)
 {
 	flo_statement_forget(target);
 	MemoryContextDelete(target->context);
+	map->ntargets--;
 }
 
 void
@@ -218,7 +228,7 @@ flo_relmap_forget(FloRelmap *map)
 
 		entry->target = NULL;
 		if (target != NULL)
-			free_target(target);
+			free_target(map, target);
 	}
 }
 
@@ -558,7 +568,7 @@ build_target(FloRelmap *map, FloTargetEntry *entry, const FloRelation *relation)
 	entry->target = NULL;
 	map->last = NULL;
 	if (target != NULL)
-		free_target(target);
+		free_target(map, target);
 
 	context = AllocSetContextCreate(map->context, "pg_flo destination table",
 									ALLOCSET_SMALL_SIZES);
@@ -568,6 +578,7 @@ build_target(FloRelmap *map, FloTargetEntry *entry, const FloRelation *relation)
 
 	/* From here on invalidations reach it, and a failure leaves it to be built again */
 	entry->target = target;
+	map->ntargets++;
 	old_context = MemoryContextSwitchTo(context);
 	describe_target(map, target, relation);
 	MemoryContextSwitchTo(old_context);

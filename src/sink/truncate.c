@@ -21,6 +21,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
+#include "catalog/partition.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "commands/tablecmds.h"
@@ -28,6 +29,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "core/compat.h"
@@ -122,8 +124,13 @@ gather(FloRelmap *map, const FloChange *change, Oid user, FloTruncateStep *step)
 		foreach(lc, children)
 			add_relation(step, lfirst_oid(lc), target->run_as);
 	}
-	flo_trail.schema = NULL;
-	flo_trail.table = NULL;
+
+	/* An error from here on is about all of them: name the first */
+	if (change->nrelations > 0)
+	{
+		flo_trail.schema = change->relations[0]->schema;
+		flo_trail.table = change->relations[0]->name;
+	}
 }
 
 static void
@@ -166,6 +173,29 @@ run_as_user(FloRelmap *map, const FloChange *change, Oid user)
 	}
 }
 
+/*
+ * One partition was truncated at the source, whose rows otherwise arrive as its
+ * root's.  Only a partition of that root can hold the same rows here.
+ */
+static void
+check_partition(FloRelmap *map, const FloChange *change)
+{
+	Oid			root = flo_relmap_open(map, change->partition_of)->relid;
+	FloTarget  *target;
+
+	flo_trail.schema = change->relations[0]->schema;
+	flo_trail.table = change->relations[0]->name;
+	target = flo_relmap_open(map, change->relations[0]);
+	if (!get_rel_relispartition(target->relid) ||
+		!list_member_oid(get_partition_ancestors(target->relid), root))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("partition \"%s.%s\" was truncated at the source, but the table of that name here is no partition of \"%s.%s\"",
+						target->schema, target->table,
+						change->partition_of->schema, change->partition_of->name),
+				 errhint("Delete its rows here and skip this transaction with flo.skip().")));
+}
+
 void
 flo_truncate(FloRelmap *map, const FloChange *change)
 {
@@ -173,6 +203,8 @@ flo_truncate(FloRelmap *map, const FloChange *change)
 	List	   *users = NIL;
 	ListCell   *lc;
 
+	if (change->partition_of != NULL)
+		check_partition(map, change);
 	gather(map, change, InvalidOid, &step);
 	if (step.mixed && (FLO_TRUNCATE_SWITCHES_USER || !step.triggers))
 	{

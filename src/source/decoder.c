@@ -3,9 +3,10 @@
  *		The group's replication slot and its decoding, inside this process.
  *
  * The plugin is the server's own pgoutput, driven through the logical decoding
- * API; its messages arrive in our write callback.  Four of its callbacks are
+ * API; its messages arrive in our write callback.  Some of its callbacks are
  * wrapped: a change is sent in binary only when every column's type is built
- * in (others have OIDs that mean nothing elsewhere), a transaction that came
+ * in (others have OIDs that mean nothing elsewhere), the TRUNCATE of a
+ * partition is sent although its root is published, a transaction that came
  * through an origin is left out when the group wants local changes only, rows
  * loaded with "do not replicate" as origin never reach the name lookup, and of
  * logical decoding messages only those pass that are ours and concern the group.
@@ -19,23 +20,37 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
+#include "catalog/partition.h"
 #include "catalog/pg_type.h"
+#include "conf/identity.h"
 #include "core/compat.h"
+#include "libpq/pqformat.h"
 #include "miscadmin.h"
+#include "monitor/shstate.h"
 #include "nodes/makefuncs.h"
+#include "port/pg_bswap.h"
 #include "replication/decode.h"
 #include "replication/logical.h"
 #include "replication/pgoutput.h"
+#include "replication/snapbuild.h"
 #include "source/decoder.h"
+#include "storage/standby.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
+#include "wire/change.h"
 #include "wire/ddl.h"
+
+typedef struct BinaryEntry BinaryEntry;
 
 struct FloDecoder
 {
@@ -53,18 +68,25 @@ struct FloDecoder
 	LogicalDecodeChangeCB change;
 	LogicalDecodeBeginCB begin;
 	LogicalDecodeMessageCB message_cb;
+	LogicalDecodeTruncateCB truncate;
 
-	/* relation OID -> may its rows travel in binary? */
-	HTAB	   *binary;
+	/* relation OID -> what is known of its rows */
+	HTAB	   *binary;			/* of BinaryEntry */
 	Oid			last_relation;
-	bool		last_binary;
+	BinaryEntry *last_entry;
+	Relation	current;		/* of the change being decoded */
+
+	/* TRUNCATE of a partition that is published as its root */
+	Relation	truncated;		/* the partition, while pgoutput is shown the root */
+	StringInfoData truncate_message;	/* what pgoutput sent, or empty */
 };
 
-typedef struct BinaryEntry
+struct BinaryEntry
 {
 	Oid			relation;
 	bool		binary;
-} BinaryEntry;
+	bool		fits;			/* the identity of its root, once that was looked at */
+};
 
 /* The callbacks of pgoutput carry no argument of ours */
 static FloDecoder *decoder_here = NULL;
@@ -100,18 +122,112 @@ discard_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid
 {
 }
 
+/*
+ * The message says what it is a change of, which for a partition can be its
+ * root.  Its old row then counts as one by the root's identity; when the
+ * partition's own does not record that, another row would be changed at the
+ * destination, or one doubled.
+ */
+static void
+check_identity(FloDecoder *decoder, const char *data)
+{
+	uint32		published;
+	Relation	root;
+
+	memcpy(&published, data + 1, sizeof(published));
+	published = pg_ntoh32(published);
+	if (published == RelationGetRelid(decoder->current) ||
+		(decoder->last_entry != NULL && decoder->last_entry->fits))
+		return;
+	root = RelationIdGetRelation(published);
+	if (!RelationIsValid(root))
+		return;
+	if (!flo_identity_fits(decoder->current, root))
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "Give both the same replica identity; what was changed before is then to be had by flo.resync() only.",
+				 "cannot publish a change of partition \"%s\": its replica identity does not identify a row of \"%s\", as which it is published",
+				 RelationGetRelationName(decoder->current), RelationGetRelationName(root));
+	if (decoder->last_entry != NULL)
+		decoder->last_entry->fits = true;
+	RelationClose(root);
+}
+
+/*
+ * Publishes the TRUNCATE of a partition, given pgoutput's message for its
+ * root: the partition is described by its name alone, and the flag says that
+ * the first table listed is only the root that it must belong to.
+ */
+static void
+emit_partition_truncate(FloDecoder *decoder, const char *message)
+{
+	StringInfoData out;
+	char		flags = message[5] | FLO_TRUNCATE_PARTITION;
+
+	initStringInfo(&out);
+	flo_compat_write_rel(&out, decoder->truncated, bms_make_singleton(0));
+	decoder->emit(decoder->arg, out.data, out.len);
+
+	resetStringInfo(&out);
+	pq_sendbyte(&out, 'T');
+	pq_sendint32(&out, 2);
+	pq_sendbyte(&out, flags);
+	appendBinaryStringInfo(&out, message + 6, sizeof(uint32));
+	pq_sendint32(&out, RelationGetRelid(decoder->truncated));
+	decoder->emit(decoder->arg, out.data, out.len);
+	pfree(out.data);
+}
+
+/* A TRUNCATE message of pgoutput's; true when something else was sent for it */
+static bool
+take_truncate(FloDecoder *decoder, StringInfo message)
+{
+	resetStringInfo(&decoder->truncate_message);
+	appendBinaryStringInfo(&decoder->truncate_message, message->data, message->len);
+	if (decoder->truncated == NULL)
+		return false;
+	emit_partition_truncate(decoder, message->data);
+	return true;
+}
+
+/* Does pgoutput's last TRUNCATE message list the table? */
+static bool
+truncate_lists(FloDecoder *decoder, Oid relation)
+{
+	const char *message = decoder->truncate_message.data;
+	uint32		count;
+
+	if (decoder->truncate_message.len == 0)
+		return false;
+	memcpy(&count, message + 1, sizeof(count));
+	for (uint32 i = 0; i < pg_ntoh32(count); i++)
+	{
+		uint32		id;
+
+		memcpy(&id, message + 6 + i * sizeof(id), sizeof(id));
+		if (pg_ntoh32(id) == relation)
+			return true;
+	}
+	return false;
+}
+
 static void
 emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bool last)
 {
+	if (decoder_here->current != NULL && context->out->len > 5 &&
+		(context->out->data[0] == 'U' || context->out->data[0] == 'D'))
+		check_identity(decoder_here, context->out->data);
+	if (context->out->data[0] == 'T' && take_truncate(decoder_here, context->out))
+		return;
 	decoder_here->emit(decoder_here->arg, context->out->data, context->out->len);
 }
 
 /*
- * Types whose binary form means the same in every cluster: built in, and not
- * one of the reg* types, whose binary form is an OID and whose text is a name.
+ * Types whose binary form is an OID and whose text is a name; whose receive
+ * functions do not take everything their send functions give (a vector or query
+ * without elements); or that nothing can read back, but a text column can keep.
  */
 static bool
-type_is_portable(Oid type)
+is_better_as_text(Oid type)
 {
 	switch (type)
 	{
@@ -126,27 +242,53 @@ type_is_portable(Oid type)
 		case REGNAMESPACEOID:
 		case REGROLEOID:
 		case REGCOLLATIONOID:
-		case REGPROCARRAYOID:
-		case REGPROCEDUREARRAYOID:
-		case REGOPERARRAYOID:
-		case REGOPERATORARRAYOID:
-		case REGCLASSARRAYOID:
-		case REGTYPEARRAYOID:
-		case REGCONFIGARRAYOID:
-		case REGDICTIONARYARRAYOID:
-		case REGNAMESPACEARRAYOID:
-		case REGROLEARRAYOID:
-		case REGCOLLATIONARRAYOID:
-		case RECORDOID:
-		case RECORDARRAYOID:
-			return false;
+		case INT2VECTOROID:
+		case OIDVECTOROID:
+		case TSQUERYOID:
+		case PG_NODE_TREEOID:
+		case PG_NDISTINCTOID:
+		case PG_DEPENDENCIESOID:
+		case PG_MCV_LISTOID:
+		case PG_BRIN_BLOOM_SUMMARYOID:
+		case PG_BRIN_MINMAX_MULTI_SUMMARYOID:
+			return true;
 		default:
-			return type < FirstNormalObjectId;
+			return false;
 	}
 }
 
+/*
+ * Types whose binary form means the same in every cluster and version: those
+ * whose OIDs are fixed by hand in the server's sources (initdb's own, for
+ * information_schema and the system views, differ between versions), that can
+ * be sent and received, and are not rows.
+ */
 static bool
-relation_is_portable(Relation relation)
+type_is_portable(Oid type)
+{
+	HeapTuple	tuple;
+	Form_pg_type form;
+	Oid			element;
+	bool		portable;
+
+	if (type >= FirstGenbkiObjectId || is_better_as_text(type))
+		return false;
+	element = get_element_type(type);
+	if (OidIsValid(element))
+		return type_is_portable(element);
+
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_type) GETSTRUCT(tuple);
+	portable = OidIsValid(form->typsend) && OidIsValid(form->typreceive) &&
+		form->typtype != TYPTYPE_COMPOSITE && form->typtype != TYPTYPE_PSEUDO;
+	ReleaseSysCache(tuple);
+	return portable;
+}
+
+bool
+flo_relation_is_portable(Relation relation)
 {
 	TupleDesc	desc = RelationGetDescr(relation);
 
@@ -171,11 +313,14 @@ choose_format(FloDecoder *decoder, LogicalDecodingContext *context, Relation rel
 		BinaryEntry *entry = hash_search(decoder->binary, &id, HASH_ENTER, &found);
 
 		if (!found)
-			entry->binary = relation_is_portable(relation);
+		{
+			entry->binary = flo_relation_is_portable(relation);
+			entry->fits = false;
+		}
 		decoder->last_relation = id;
-		decoder->last_binary = entry->binary;
+		decoder->last_entry = entry;
 	}
-	((PGOutputData *) context->output_plugin_private)->binary = decoder->last_binary;
+	((PGOutputData *) context->output_plugin_private)->binary = decoder->last_entry->binary;
 }
 
 static void
@@ -183,7 +328,64 @@ change_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn,
 			   Relation relation, ReorderBufferChange *change)
 {
 	choose_format(decoder_here, context, relation);
+	decoder_here->current = relation;
 	decoder_here->change(context, txn, relation, change);
+	decoder_here->current = NULL;
+}
+
+/*
+ * A partition that was truncated alone.  pgoutput says nothing of it when its
+ * root is published in its place; it is shown the root instead, topmost first,
+ * which brings the transaction's BEGIN and the root's description along.
+ */
+static void
+truncate_partition(FloDecoder *decoder, LogicalDecodingContext *context, ReorderBufferTXN *txn,
+				   Relation partition, List *ancestors, ReorderBufferChange *change)
+{
+	for (int i = list_length(ancestors) - 1; i >= 0; i--)
+	{
+		Relation	root = RelationIdGetRelation(list_nth_oid(ancestors, i));
+
+		if (!RelationIsValid(root))
+			continue;
+		resetStringInfo(&decoder->truncate_message);
+		decoder->truncated = partition;
+		decoder->truncate(context, txn, 1, &root, change);
+		decoder->truncated = NULL;
+		RelationClose(root);
+		if (decoder->truncate_message.len > 0)
+			return;
+	}
+}
+
+static void
+truncate_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, int nrelations,
+				 Relation relations[], ReorderBufferChange *change)
+{
+	FloDecoder *decoder = decoder_here;
+	List	   *alone = NIL;
+	ListCell   *lc;
+
+	resetStringInfo(&decoder->truncate_message);
+	decoder->truncate(context, txn, nrelations, relations, change);
+
+	for (int i = 0; i < nrelations; i++)
+	{
+		List	   *ancestors;
+		bool		with_ancestor = false;
+
+		if (!relations[i]->rd_rel->relispartition ||
+			truncate_lists(decoder, RelationGetRelid(relations[i])))
+			continue;
+		ancestors = get_partition_ancestors(RelationGetRelid(relations[i]));
+		for (int j = 0; j < nrelations; j++)
+			with_ancestor |= list_member_oid(ancestors, RelationGetRelid(relations[j]));
+		if (!with_ancestor)
+			alone = lappend(alone, relations[i]);
+	}
+	foreach(lc, alone)
+		truncate_partition(decoder, context, txn, lfirst(lc),
+						   get_partition_ancestors(RelationGetRelid((Relation) lfirst(lc))), change);
 }
 
 /*
@@ -238,6 +440,7 @@ relation_changed(Datum arg, Oid relation)
 	if (decoder == NULL)
 		return;
 	decoder->last_relation = InvalidOid;
+	decoder->last_entry = NULL;
 	if (OidIsValid(relation))
 	{
 		hash_search(decoder->binary, &relation, HASH_REMOVE, NULL);
@@ -264,26 +467,62 @@ plugin_options(List *publications)
 					  makeDefElem("messages", (Node *) makeString("true"), -1));
 }
 
-XLogRecPtr
-flo_slot_create(const char *slot)
+/* Make the slot, held by this process and ephemeral until the caller decides */
+static LogicalDecodingContext *
+create_slot(const char *slot, bool need_snapshot)
 {
 	LogicalDecodingContext *context;
-	XLogRecPtr	start;
 
 	Assert(!IsTransactionState());
 	CheckLogicalDecodingRequirements();
 	flo_compat_slot_create(slot, RS_EPHEMERAL);
-	context = CreateInitDecodingContext("pgoutput", NIL, false, InvalidXLogRecPtr,
+	context = CreateInitDecodingContext("pgoutput", NIL, need_snapshot, InvalidXLogRecPtr,
 										XL_ROUTINE(.page_read = read_local_xlog_page,
 												   .segment_open = wal_segment_open,
 												   .segment_close = wal_segment_close),
 										prepare_write, discard_write, NULL);
 	DecodingContextFindStartpoint(context);
-	start = MyReplicationSlot->data.confirmed_flush;
+	return context;
+}
+
+XLogRecPtr
+flo_slot_create(const char *slot)
+{
+	LogicalDecodingContext *context = create_slot(slot, false);
+	XLogRecPtr	start = MyReplicationSlot->data.confirmed_flush;
+
 	FreeDecodingContext(context);
 	ReplicationSlotPersist();
 	ReplicationSlotRelease();
 	return start;
+}
+
+XLogRecPtr
+flo_slot_create_with_snapshot(const char *slot, bool keep, char **snapshot)
+{
+	MemoryContext old = CurrentMemoryContext;
+	LogicalDecodingContext *context = create_slot(slot, true);
+	XLogRecPtr	start = MyReplicationSlot->data.confirmed_flush;
+	const char *name = SnapBuildExportSnapshot(context->snapshot_builder);
+
+	*snapshot = MemoryContextStrdup(old, name);
+	FreeDecodingContext(context);
+	if (keep)
+		ReplicationSlotPersist();
+	ReplicationSlotRelease();
+	MemoryContextSwitchTo(old);
+	return start;
+}
+
+void
+flo_slot_snapshot_end(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	SnapBuildClearExportedSnapshot();
+	if (IsTransactionState())
+		AbortCurrentTransaction();
+	MemoryContextSwitchTo(old);
 }
 
 void
@@ -316,6 +555,8 @@ wrap_callbacks(FloDecoder *decoder)
 
 	decoder->change = callbacks->change_cb;
 	callbacks->change_cb = change_wrapper;
+	decoder->truncate = callbacks->truncate_cb;
+	callbacks->truncate_cb = truncate_wrapper;
 	decoder->begin = callbacks->begin_cb;
 	callbacks->begin_cb = begin_wrapper;
 	decoder->message_cb = callbacks->message_cb;
@@ -336,6 +577,7 @@ flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 	decoder->message = message;
 	decoder->arg = arg;
 	decoder->origin = origin;
+	initStringInfo(&decoder->truncate_message);
 	control.keysize = sizeof(Oid);
 	control.entrysize = sizeof(BinaryEntry);
 	control.hcxt = CurrentMemoryContext;
@@ -454,4 +696,14 @@ flo_decoder_confirm(FloDecoder *decoder, XLogRecPtr lsn, bool save)
 		ReplicationSlotMarkDirty();
 		ReplicationSlotSave();
 	}
+}
+
+void
+flo_decoder_nudge(FloDecoder *decoder)
+{
+	ReplicationSlot *slot = MyReplicationSlot;
+
+	if (XLogRecPtrIsInvalid(slot->candidate_restart_valid) &&
+		slot->data.restart_lsn + wal_segment_size < slot->data.confirmed_flush)
+		(void) LogStandbySnapshot();
 }

@@ -8,6 +8,7 @@
 #include "access/xlogdefs.h"
 #include "conf/spec.h"
 #include "nodes/pg_list.h"
+#include "utils/relcache.h"
 
 /*
  * Receives one logical replication message, valid until it returns.  Called
@@ -31,6 +32,15 @@ typedef struct FloDecoder FloDecoder;
  * open at this moment.  No transaction may be open.
  */
 extern XLogRecPtr flo_slot_create(const char *slot);
+
+/*
+ * The same, and export a snapshot of exactly that point.  Leaves a transaction
+ * open, in which nothing may be done, that keeps the snapshot until
+ * flo_slot_snapshot_end().  Unless "keep", the slot lives only inside this
+ * call: what is wanted is a snapshot with an exact LSN.
+ */
+extern XLogRecPtr flo_slot_create_with_snapshot(const char *slot, bool keep, char **snapshot);
+extern void flo_slot_snapshot_end(void);
 
 /* Drop a slot; absent is no error */
 extern void flo_slot_drop(const char *slot);
@@ -80,6 +90,16 @@ typedef enum FloAnchorResult
 } FloAnchorResult;
 
 extern FloAnchorResult flo_decoder_check_anchor(XLogRecPtr lsn, uint32 crc);
+
+/*
+ * Everything is confirmed and the server is idle, but the slot still holds old
+ * WAL: it only learns of a later restart point from a record that an idle
+ * server does not write.  Write one when that is worth it.
+ */
+extern void flo_decoder_nudge(FloDecoder *decoder);
+
+/* May rows of this table travel in binary?  Else as text. */
+extern bool flo_relation_is_portable(Relation relation);
 
 /* Release WAL below an LSN; "save" also makes that survive a crash (one fsync) */
 extern void flo_decoder_confirm(FloDecoder *decoder, XLogRecPtr lsn, bool save);

@@ -71,6 +71,7 @@ struct FloPublisher
 
 	/* the chunk being packed */
 	StringInfoData chunk;
+	uint16		flags;			/* in every chunk of the session */
 	FloChunkHeader header;		/* of that chunk; upto, position and flags as far as known */
 	TimestampTz oldest;			/* commit time of its first transaction */
 
@@ -186,7 +187,7 @@ start_chunk(FloPublisher *pub)
 	flo_chunk_reset(&pub->chunk);
 	pub->header.number++;
 	pub->header.from = pub->upto;
-	pub->header.flags = pub->in_transaction ? FLO_CHUNK_STARTS_INSIDE : 0;
+	pub->header.flags = pub->flags | (pub->in_transaction ? FLO_CHUNK_STARTS_INSIDE : 0);
 	pub->header.txn_number = pub->in_transaction ? pub->txn_number : pub->header.number;
 	pub->oldest = pub->in_transaction ? pub->txn_time : 0;
 }
@@ -450,6 +451,7 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 
 	pub->header = *identity;
 	pub->header.encoding = (uint16) GetDatabaseEncoding();
+	pub->flags = session->flags;
 	pub->header.epoch = session->epoch;
 	pub->header.number = 0;
 	pub->upto = session->from;
@@ -488,10 +490,29 @@ void
 flo_publisher_heartbeat(FloPublisher *pub, XLogRecPtr position)
 {
 	Assert(flo_publisher_idle(pub));
-	pub->header.flags = FLO_CHUNK_HEARTBEAT;
+	pub->header.flags = pub->flags | FLO_CHUNK_HEARTBEAT;
 	pub->header.commit_time = GetCurrentTimestamp();
 	pub->position = Max(pub->position, position);
 	send_chunk(pub);
+}
+
+void
+flo_publisher_marker(FloPublisher *pub, List *keys)
+{
+	ListCell   *cell;
+
+	Assert(!pub->in_transaction && chunk_is_empty(pub));
+	wait_for_room(pub);
+	pub->header.flags = pub->flags | FLO_CHUNK_MARKER;
+	pub->header.commit_time = GetCurrentTimestamp();
+	foreach(cell, keys)
+		flo_chunk_append_copy_key(&pub->chunk, lfirst(cell));
+	send_chunk(pub);
+	while (in_flight(pub) > 0)
+	{
+		flo_bus_wait(pub->bus, 1000);
+		flo_publisher_pump(pub);
+	}
 }
 
 TimestampTz

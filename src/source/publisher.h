@@ -8,6 +8,7 @@
 
 #include "bus/bus.h"
 #include "monitor/shstate.h"
+#include "nodes/pg_list.h"
 #include "wire/chunk.h"
 
 typedef struct FloPublisher FloPublisher;
@@ -15,6 +16,8 @@ typedef struct FloPublisher FloPublisher;
 /* A publishing session, as session.c found it */
 typedef struct FloSession
 {
+	uint16		flags;			/* in every chunk: what the generation begins with */
+
 	XLogRecPtr	start;			/* decode what commits after this */
 	XLogRecPtr	from;			/* "from" of the session's first chunk */
 	uint64		epoch;
@@ -56,6 +59,12 @@ extern bool flo_publisher_idle(FloPublisher *publisher);
 
 /* Everything that commits at or below "position" has been published: say so */
 extern void flo_publisher_heartbeat(FloPublisher *publisher, XLogRecPtr position);
+
+/*
+ * Publish a marker: at this point of the stream the tables in the keys (a List
+ * of FloCopyKey *) are copied anew.  Returns when the broker has it.
+ */
+extern void flo_publisher_marker(FloPublisher *publisher, List *keys);
 
 /* Commit time of the oldest transaction not acknowledged, 0 when none */
 extern TimestampTz flo_publisher_oldest(FloPublisher *publisher);

@@ -23,6 +23,7 @@
 #include "core/settings.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
+#include "source/copy_control.h"
 #include "source/ddl_filter.h"
 #include "source/decoder.h"
 #include "source/publisher.h"
@@ -45,6 +46,9 @@
 
 /* ms between two saves of the slot to disk, each an fsync */
 #define SLOT_SAVE_INTERVAL 10000
+
+/* ms between two looks whether an idle slot holds old WAL */
+#define NUDGE_INTERVAL 15000
 
 /* A stream with less room than this is full */
 #define SPACE_NEEDED ((int64) 1024 * 1024)
@@ -72,6 +76,7 @@ typedef struct Replicator
 	FloPublisher *publisher;
 	FloSettle  *settle;
 	FloSession	session;
+	int			npublications;
 
 	/* progress */
 	XLogRecPtr	published;		/* position of the newest acknowledged chunk */
@@ -82,6 +87,9 @@ typedef struct Replicator
 	TimestampTz housekeeping;
 	TimestampTz slot_saved;
 	XLogRecPtr	slot_saved_lsn;
+	TimestampTz nudged;
+
+	FloCopyControl copy;
 } Replicator;
 
 /* --- before the loop --------------------------------------------------------------- */
@@ -177,22 +185,35 @@ static FloGeneration *
 begin_generation(Replicator *rep)
 {
 	FloGeneration *generation = palloc0(sizeof(FloGeneration));
+	char	   *snapshot;
 	FloStreamInfo info;
 	FloStreamEnd end;
 
 	if (flo_stream_info(rep->bus, rep->stream, &info))
 	{
 		flo_session_read_end(rep->bus, rep->stream, &info, &end);
-		if (end.found)
+		if (end.found || info.messages > 0)
 			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					 "Remove it with flo.drop_replicator(..., purge_stream => true) where it is no longer needed, or use another group name.",
-					 "stream \"%s\" is owned by another source (system " UINT64_FORMAT ") or by an earlier group of this name",
-					 rep->stream, end.newest.system_identifier);
+					 "stream \"%s\" is owned by another source (%s) or by an earlier group of this name",
+					 rep->stream, end.found ? psprintf("system " UINT64_FORMAT, end.newest.system_identifier) :
+					 "its messages are not pg_flo's");
 	}
 	flo_slot_drop(rep->slot);
-	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
-	generation->start = flo_slot_create(rep->slot);
 	new_uuid(&generation->id);
+	rep->copy.generation = generation;
+	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
+	if (rep->spec->mode == FLO_MODE_STREAM)
+		generation->start = flo_slot_create(rep->slot);
+	else
+	{
+		flo_stream_delete(rep->bus, flo_name_copy_stream(rep->group));
+		flo_bucket_create(rep->bus, rep->bucket, flo_stream_replicas);
+		generation->start = flo_slot_create_with_snapshot(rep->slot,
+														  rep->spec->mode == FLO_MODE_COPY_AND_STREAM,
+														  &snapshot);
+		flo_copy_begin(&rep->copy, snapshot);
+	}
 	save_generation(rep->group, generation, false);
 	return generation;
 }
@@ -394,7 +415,9 @@ report(Replicator *rep)
 	FloPositions positions = {0};
 	FloCounters counters;
 
-	positions.received = Max(flo_decoder_position(rep->decoder), rep->session.start);
+	positions.received = rep->session.start;
+	if (rep->decoder != NULL)
+		positions.received = Max(positions.received, flo_decoder_position(rep->decoder));
 	positions.durable = rep->published;
 	positions.known = rep->published;
 	positions.oldest_pending = flo_publisher_oldest(rep->publisher);
@@ -435,6 +458,11 @@ release_wal(Replicator *rep, TimestampTz now)
 		rep->slot_saved = now;
 		rep->slot_saved_lsn = lsn;
 	}
+	if (TimestampDifferenceExceeds(rep->nudged, now, NUDGE_INTERVAL))
+	{
+		rep->nudged = now;
+		flo_decoder_nudge(rep->decoder);
+	}
 }
 
 /* Now and then; "inside" a transaction's callbacks only what is allowed there */
@@ -450,8 +478,12 @@ housekeep(Replicator *rep, bool inside)
 	purge(rep);
 	show_position(rep);
 	report(rep);
-	if (!inside)
-		release_wal(rep, now);
+	if (inside)
+		return;
+	release_wal(rep, now);
+	flo_copy_record(&rep->copy);
+	flo_copy_check(&rep->copy);
+	flo_copy_show();
 }
 
 /* Chunks are acknowledged: called while publishing, also inside a transaction */
@@ -472,7 +504,9 @@ last_record(void *arg, XLogRecPtr *lsn, uint32 *crc)
 {
 	Replicator *rep = arg;
 
-	return flo_decoder_anchor(rep->decoder, lsn, crc);
+	*lsn = InvalidXLogRecPtr;
+	*crc = 0;
+	return rep->decoder != NULL && flo_decoder_anchor(rep->decoder, lsn, crc);
 }
 
 static void
@@ -488,7 +522,10 @@ filter_message(void *arg, const char *content, Size len)
 	return flo_ddl_filter_apply(((Replicator *) arg)->ddl_filter, content, len);
 }
 
-/* Configuration changed: false when the group has no replicator any more */
+/*
+ * Configuration changed: false when the group has no replicator any more, or
+ * a process has to begin anew with it.
+ */
 static bool
 follow_configuration(Replicator *rep)
 {
@@ -499,6 +536,10 @@ follow_configuration(Replicator *rep)
 		return true;
 	if (!load_spec(rep))
 		return false;
+	if (list_length(publications(rep->group)) != rep->npublications)
+		return false;			/* the decoder has to be opened anew */
+	if (flo_copy_wanted(&rep->copy))
+		return false;			/* a snapshot can only be taken before decoding */
 	flo_decoder_set_origin(rep->decoder, rep->spec->options.origin);
 	config = stream_config(rep);
 	flo_stream_update(rep->bus, &config);
@@ -587,11 +628,52 @@ loop(Replicator *rep)
 	}
 }
 
+/*
+ * Mode copy: nothing is decoded.  A chunk tells the workers what there is, the
+ * leader does the rest; then the group rests, on both sides.
+ */
+static void
+wait_for_copy(Replicator *rep)
+{
+	while (flo_copy_phase() != FLO_COPY_DONE)
+	{
+		flo_copy_check(&rep->copy);
+		flo_publisher_pump(rep->publisher);
+		housekeep(rep, true);
+		flo_copy_record(&rep->copy);
+		flo_copy_show();
+		flo_bus_wait(rep->bus, 200);
+	}
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	flo_store_stop_member(rep->group, FLO_REPLICATOR_MEMBER);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->wanted = false;
+	LWLockRelease(flo_shared->lock);
+}
+
+static FloGeneration *
+find_generation(Replicator *rep)
+{
+	FloGeneration *generation = load_generation(rep->group);
+
+	if (generation == NULL)
+		return begin_generation(rep);
+	rep->copy.generation = generation;
+	if (rep->spec->mode != FLO_MODE_STREAM)
+		flo_copy_resume(&rep->copy);
+	return generation;
+}
+
 void
 flo_replicator_run(void)
 {
 	Replicator *rep = palloc0(sizeof(Replicator));
 	FloGeneration *generation;
+	List	   *names;
+	bool		decodes;
 
 	rep->spec_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration",
 											  ALLOCSET_SMALL_SIZES);
@@ -604,24 +686,37 @@ flo_replicator_run(void)
 
 	if (!load_spec(rep))
 		return;
+	decodes = rep->spec->mode != FLO_MODE_COPY;
 	rep->bus = flo_bus_await(psprintf("pg_flo replicator %s", rep->group));
-	generation = load_generation(rep->group);
-	if (generation == NULL)
-		generation = begin_generation(rep);
+	rep->copy.group = rep->group;
+	rep->copy.slot = rep->slot;
+	rep->copy.bucket = rep->bucket;
+	rep->copy.bus = rep->bus;
+	generation = find_generation(rep);
 	rep->recorded_epoch = generation->epoch;
 	rep->identity.system_identifier = GetSystemIdentifier();
 	rep->identity.timeline = GetWALInsertionTimeLine();
 	rep->identity.generation = generation->id;
 	rep->identity.generation_start = generation->start;
 	rep->settle = flo_settle_create(&generation->id);
-	begin_session(rep, check_slot(rep));
+	begin_session(rep, decodes ? check_slot(rep) : generation->start);
+	if (rep->spec->mode != FLO_MODE_STREAM)
+		rep->session.flags = FLO_CHUNK_COPIED | (decodes ? 0 : FLO_CHUNK_COPY_ONLY);
 
-	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, publications(rep->group),
-									rep->spec->options.origin, emit, filter_message, rep);
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
 										&rep->session, chunk_acknowledged, last_record, rep);
-	flo_shstate_register_replicator();
-	flo_state_set(FLO_STATE_STREAMING, NULL);
 	flo_publisher_heartbeat(rep->publisher, rep->session.start);
+	if (!decodes)
+	{
+		wait_for_copy(rep);
+		return;
+	}
+	flo_copy_requested(&rep->copy, rep->publisher, &rep->spec->options);
+	names = publications(rep->group);
+	rep->npublications = list_length(names);
+	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,
+									rep->spec->options.origin, emit, filter_message, rep);
+	flo_copy_show();
+	flo_shstate_register_replicator();
 	loop(rep);
 }

@@ -32,8 +32,6 @@
 
 /* Bits in the messages */
 #define FLO_COLUMN_IS_KEY		0x01
-#define FLO_TRUNCATE_CASCADE	0x01
-#define FLO_TRUNCATE_RESTART	0x02
 
 /* Fewest bytes an element takes: bounds counts before memory is taken */
 #define FLO_MIN_COLUMN_SIZE		10	/* flags, empty name, type, typmod */
@@ -417,6 +415,17 @@ parse_truncate(FloChangeParser *parser, FloCursor *cursor)
 	change->nrelations = count;
 	for (uint32 i = 0; i < count; i++)
 		change->relations[i] = find_relation(parser, take_uint32(cursor));
+
+	/* A partition alone, behind the root it belongs to */
+	change->partition_of = NULL;
+	if (flags & FLO_TRUNCATE_PARTITION)
+	{
+		if (count != 2)
+			malformed(cursor, "it is not about one partition");
+		change->partition_of = change->relations[0];
+		change->relations[0] = change->relations[1];
+		change->nrelations = 1;
+	}
 }
 
 static void

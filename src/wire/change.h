@@ -89,12 +89,18 @@ typedef struct FloChange
 	const FloRelation **relations;
 	bool		cascade;
 	bool		restart_identity;
+	const FloRelation *partition_of;	/* the root, when one of its partitions was truncated alone */
 
 	/* MESSAGE (logical decoding message) */
 	const char *prefix;
 	const char *content;
 	uint32		content_len;
 } FloChange;
+
+/* Flags of a TRUNCATE message; the last is pg_flo's own, see README.md */
+#define FLO_TRUNCATE_CASCADE	0x01
+#define FLO_TRUNCATE_RESTART	0x02
+#define FLO_TRUNCATE_PARTITION	0x40
 
 typedef struct FloChangeParser FloChangeParser;
 

@@ -212,3 +212,44 @@ flo_chunk_take_raw(FloChunkReader *reader, uint32 len, const char **data)
 	reader->next += len;
 	return len;
 }
+
+#define COPY_KEY_SIZE 20
+
+void
+flo_chunk_append_copy_key(StringInfo buf, const FloCopyKey *key)
+{
+	char		bytes[COPY_KEY_SIZE];
+	char	   *at = bytes;
+
+	put32(&at, key->relation);
+	put32(&at, key->attempt);
+	put32(&at, key->range);
+	put32(&at, key->ordinal);
+	put32(&at, key->rows);
+	flo_chunk_append(buf, bytes, sizeof(bytes));
+}
+
+void
+flo_chunk_set_copy_rows(StringInfo buf, uint32 rows)
+{
+	char	   *at = buf->data + FLO_CHUNK_HEADER_SIZE + sizeof(uint32) + 4 * sizeof(uint32);
+
+	put32(&at, rows);
+}
+
+bool
+flo_chunk_next_copy_key(FloChunkReader *reader, FloCopyKey *key)
+{
+	const char *at;
+	uint32		len;
+	uint32		total;
+
+	if (!flo_chunk_next(reader, &at, &len, &total) || len != COPY_KEY_SIZE || total != len)
+		return false;
+	key->relation = get32(&at);
+	key->attempt = get32(&at);
+	key->range = get32(&at);
+	key->ordinal = get32(&at);
+	key->rows = get32(&at);
+	return true;
+}

@@ -30,7 +30,11 @@
 #define FLO_CHUNK_ENDS_FRAGMENT		0x0008	/* last record goes on in the next chunk */
 #define FLO_CHUNK_HEARTBEAT			0x0010	/* no records: only a position */
 #define FLO_CHUNK_STREAMED			0x0020	/* reserved: in-progress transactions */
-#define FLO_CHUNK_KNOWN_FLAGS		0x001F
+#define FLO_CHUNK_COPY				0x0040	/* rows of a table copy; begins with a FloCopyKey */
+#define FLO_CHUNK_COPIED			0x0080	/* the generation begins with a copy of the tables */
+#define FLO_CHUNK_COPY_ONLY			0x0100	/* and ends with it: mode copy */
+#define FLO_CHUNK_MARKER			0x0200	/* tables named here are copied anew: wait for them */
+#define FLO_CHUNK_KNOWN_FLAGS		0x03DF
 
 typedef struct FloChunkHeader
 {
@@ -58,6 +62,19 @@ typedef struct FloChunkHeader
 	uint32		anchor_crc;
 } FloChunkHeader;
 
+/*
+ * First record of a chunk of the copy stream: which piece of which table it
+ * is.  A piece is loaded once, however often it arrives.
+ */
+typedef struct FloCopyKey
+{
+	uint32		relation;		/* OID at the source, of the table published */
+	uint32		attempt;		/* number of the snapshot it was read under */
+	uint32		range;			/* of the table */
+	uint32		ordinal;		/* of the chunk in its range, from 0 */
+	uint32		rows;			/* that begin in it; in a marker 1 = the table was there before */
+} FloCopyKey;
+
 /* Size of the header on the wire, in bytes */
 #define FLO_CHUNK_HEADER_SIZE 124
 
@@ -71,6 +88,10 @@ extern void flo_chunk_append(StringInfo buf, const char *data, uint32 len);
 extern void flo_chunk_append_length(StringInfo buf, uint32 len);
 extern void flo_chunk_append_raw(StringInfo buf, const char *data, uint32 len);
 extern void flo_chunk_seal(StringInfo buf, const FloChunkHeader *header);
+
+/* The key as first record; the writer patches the rows in when it knows them */
+extern void flo_chunk_append_copy_key(StringInfo buf, const FloCopyKey *key);
+extern void flo_chunk_set_copy_rows(StringInfo buf, uint32 rows);
 
 /*
  * Reading.  Returns NULL when the bytes are a well-formed chunk, else a short
@@ -92,6 +113,9 @@ extern void flo_chunk_read(FloChunkReader *reader, const char *data, size_t len)
  * has FLO_CHUNK_ENDS_FRAGMENT), *len is smaller than *total.
  */
 extern bool flo_chunk_next(FloChunkReader *reader, const char **data, uint32 *len, uint32 *total);
+
+/* The key of a copy chunk, read before its other records; false when malformed */
+extern bool flo_chunk_next_copy_key(FloChunkReader *reader, FloCopyKey *key);
 
 /* Up to len bytes that belong to a record begun in an earlier chunk */
 extern uint32 flo_chunk_take_raw(FloChunkReader *reader, uint32 len, const char **data);

@@ -17,8 +17,10 @@
 #include "conf/watch.h"
 #include "core/loop.h"
 #include "core/names.h"
+#include "core/process.h"
 #include "core/settings.h"
 #include "core/trail.h"
+#include "dest/loader.h"
 #include "dest/progress.h"
 #include "dest/worker.h"
 #include "miscadmin.h"
@@ -26,6 +28,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "replication/origin.h"
+#include "source/copy.h"
 #include "source/replicator.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
@@ -33,7 +36,6 @@
 #include "utils/memutils.h"
 #include "utils/ps_status.h"
 #include "utils/snapmgr.h"
-#include "worker/launcher.h"
 
 PGDLLEXPORT void flo_process_main(Datum arg);
 
@@ -119,6 +121,26 @@ scan_database(void)
 /* --- members ----------------------------------------------------------------------------- */
 
 static void
+run_helper(const FloProcessArgs *args)
+{
+	pgstat_report_activity(STATE_RUNNING, MyBgworkerEntry->bgw_name);
+	switch (args->helper)
+	{
+		case FLO_HELPER_COPY_LEADER:
+			flo_copy_leader_run(args);
+			break;
+		case FLO_HELPER_COPIER:
+			flo_copier_run(args);
+			break;
+		case FLO_HELPER_LOADER:
+			flo_loader_run(args);
+			break;
+		case FLO_HELPER_NONE:
+			break;
+	}
+}
+
+static void
 run_member(void)
 {
 	StartTransactionCommand();
@@ -152,7 +174,7 @@ describe_error(const ErrorData *error)
  * move it.
  */
 static void
-leave_with_error(MemoryContext context)
+leave_with_error(const FloProcessArgs *args, MemoryContext context)
 {
 	ErrorData  *error;
 
@@ -170,6 +192,8 @@ leave_with_error(MemoryContext context)
 			flo_state_set(FLO_STATE_FAILED, "%s", error->message);
 		flo_state_error(describe_error(error), flo_trail.commit_lsn);
 	}
+	else if (args->helper != FLO_HELPER_NONE)
+		flo_helper_error(args->slot, args->incarnation, describe_error(error));
 	proc_exit(1);
 }
 
@@ -181,7 +205,9 @@ flo_process_main(Datum arg)
 
 	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
 	flo_loop_init();
-	if (args.slot >= 0 && !flo_shstate_attach(args.slot, args.incarnation))
+	if (args.helper != FLO_HELPER_NONE)
+		flo_helper_check(args.slot, args.incarnation);
+	else if (args.slot >= 0 && !flo_shstate_attach(args.slot, args.incarnation))
 		return;
 	BackgroundWorkerInitializeConnectionByOid(args.database, InvalidOid, 0);
 	flo_pin_session_settings();
@@ -198,12 +224,14 @@ flo_process_main(Datum arg)
 	{
 		if (flo_me != NULL)
 			run_member();
+		else if (args.helper != FLO_HELPER_NONE)
+			run_helper(&args);
 		else
 			scan_database();
 	}
 	PG_CATCH();
 	{
-		leave_with_error(context);
+		leave_with_error(&args, context);
 	}
 	PG_END_TRY();
 }

@@ -26,6 +26,7 @@
 #include "commands/dbcommands.h"
 #include "core/compat.h"
 #include "core/loop.h"
+#include "core/process.h"
 #include "core/settings.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -63,33 +64,6 @@ typedef struct Starting
 static Starting *starting;		/* [nmembers] */
 static List *to_scan = NIL;		/* OIDs of databases */
 static BackgroundWorkerHandle *scanner = NULL;
-
-/* --- processes ----------------------------------------------------------------------- */
-
-static bool
-start_process(const FloProcessArgs *args, const char *name, BackgroundWorkerHandle **handle)
-{
-	BackgroundWorker worker = {0};
-
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_notify_pid = MyProcPid;
-	strlcpy(worker.bgw_library_name, "pg_flo", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "flo_process_main", sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, name, sizeof(worker.bgw_name));
-	strlcpy(worker.bgw_type, "pg_flo", sizeof(worker.bgw_type));
-	memcpy(worker.bgw_extra, args, sizeof(*args));
-	return RegisterDynamicBackgroundWorker(&worker, handle);
-}
-
-static bool
-process_ended(BackgroundWorkerHandle *handle)
-{
-	pid_t		pid;
-
-	return GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED;
-}
 
 /* --- databases ------------------------------------------------------------------------ */
 
@@ -174,6 +148,18 @@ take_dirty(void)
 		scan_all_databases();
 }
 
+/* Without a scanner nobody learns what to start: say so in the log and in flo.status */
+static void
+note_starved(bool starved)
+{
+	if (starved && !flo_shared->starved)
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("pg_flo cannot start its members: no background worker process is free"),
+				 errhint("Raise max_worker_processes and restart the server.")));
+	flo_shared->starved = starved;
+}
+
 /* One scanner at a time; false when none could be started */
 static bool
 scan_next(void)
@@ -182,7 +168,7 @@ scan_next(void)
 
 	if (scanner != NULL)
 	{
-		if (!process_ended(scanner))
+		if (!flo_process_ended(scanner))
 			return true;
 		pfree(scanner);
 		scanner = NULL;
@@ -191,11 +177,13 @@ scan_next(void)
 		return true;
 	args.database = linitial_oid(to_scan);
 	args.slot = -1;
-	if (!start_process(&args, "pg_flo scanner", &scanner))
+	if (!flo_process_start(&args, "pg_flo scanner", &scanner))
 	{
 		scanner = NULL;
+		note_starved(true);
 		return false;
 	}
+	note_starved(false);
 	to_scan = list_delete_first(to_scan);
 	return true;
 }
@@ -277,9 +265,8 @@ start_member(int slot)
 
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	m->incarnation++;
-	if (m->started_before)
+	if (m->state == FLO_STATE_BACKOFF)
 		m->restarts++;
-	m->started_before = true;
 	set_launcher_state(m, FLO_STATE_STARTING, "");
 	args.database = m->database;
 	args.slot = slot;
@@ -291,7 +278,7 @@ start_member(int slot)
 	LWLockRelease(flo_shared->lock);
 
 	starting[slot].since = GetCurrentTimestamp();
-	if (start_process(&args, name, &starting[slot].handle))
+	if (flo_process_start(&args, name, &starting[slot].handle))
 		return;
 	starting[slot].handle = NULL;
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
@@ -309,7 +296,7 @@ follow_start(int slot)
 
 	if (s->handle == NULL)
 		return;
-	ended = process_ended(s->handle);
+	ended = flo_process_ended(s->handle);
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	if (m->pid != 0 && !ended)
 	{

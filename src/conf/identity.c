@@ -1,0 +1,258 @@
+/*
+ * identity.c
+ *		Replica identities: whether a table's UPDATE and DELETE can be replicated,
+ *		and REPLICA IDENTITY FULL for groups that want it.
+ *
+ * Awkward cases:
+ *
+ * - Changes of partitions that are published as their root's are described by
+ *	 the root's identity, but hold what the partition's own one records.
+ * - REPLICA IDENTITY FULL set for a group is remembered and undone with the
+ *	 group, unless another publication still sends the table's updates: taking
+ *	 it away would make them fail.
+ * - Since version 18, FULL makes a table with virtual generated columns reject
+ *	 its own UPDATEs while it is published.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_publication.h"
+#include "conf/identity.h"
+#include "conf/publication.h"
+#include "conf/store.h"
+#include "core/compat.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/syscache.h"
+
+bool
+flo_identity_own(Oid relation)
+{
+	Relation	rel = table_open(relation, AccessShareLock);
+	bool		usable;
+
+	if (!flo_tables_is_kind(rel->rd_rel->relkind))
+		usable = true;
+	else if (rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
+		usable = flo_compat_full_identity_works(rel);
+	else
+		usable = OidIsValid(RelationGetReplicaIndex(rel));
+	table_close(rel, NoLock);
+
+	return usable;
+}
+
+/* Names of the columns of a table's identity index, as a List of char * */
+static List *
+identity_columns(Relation rel)
+{
+	Oid			id = RelationGetReplicaIndex(rel);
+	Relation	index;
+	List	   *names = NIL;
+
+	if (!OidIsValid(id))
+		return NIL;
+	index = RelationIdGetRelation(id);
+	if (!RelationIsValid(index))
+		return NIL;
+	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
+	{
+		AttrNumber	attnum = index->rd_index->indkey.values[i];
+
+		names = lappend(names, pstrdup(NameStr(TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attname)));
+	}
+	RelationClose(index);
+
+	return names;
+}
+
+bool
+flo_identity_fits(Relation partition, Relation root)
+{
+	List	   *wanted;
+	List	   *given;
+	ListCell   *lc;
+
+	if (partition->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
+		return root->rd_rel->relreplident == REPLICA_IDENTITY_FULL ||
+			OidIsValid(RelationGetReplicaIndex(root));
+	if (root->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
+		return false;
+
+	wanted = identity_columns(root);
+	given = identity_columns(partition);
+	foreach(lc, wanted)
+	{
+		ListCell   *other;
+		bool		found = false;
+
+		foreach(other, given)
+			found |= strcmp(lfirst(lc), lfirst(other)) == 0;
+		if (!found)
+			return false;
+	}
+
+	return wanted != NIL;
+}
+
+bool
+flo_identity_partition_fits(Oid partition, Oid root)
+{
+	Relation	part = table_open(partition, AccessShareLock);
+	Relation	rel = table_open(root, AccessShareLock);
+	bool		fits = flo_identity_fits(part, rel);
+
+	table_close(rel, NoLock);
+	table_close(part, NoLock);
+
+	return fits;
+}
+
+bool
+flo_tables_have_identity(Oid relation, bool via_root)
+{
+	bool		partitioned = get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE;
+	ListCell   *lc;
+
+	if ((!partitioned || via_root) && !flo_identity_own(relation))
+		return false;
+
+	foreach(lc, flo_tables_with_partitions(relation))
+	{
+		Oid			part = lfirst_oid(lc);
+
+		if (part == relation || get_rel_relkind(part) == RELKIND_PARTITIONED_TABLE)
+			continue;
+		if (!flo_identity_own(part) ||
+			(via_root && get_rel_relkind(part) == RELKIND_RELATION && !flo_identity_partition_fits(part, relation)))
+			return false;
+	}
+
+	return true;
+}
+
+static void
+refuse_virtual_columns(Oid relation)
+{
+	Relation	rel = table_open(relation, AccessShareLock);
+	bool		works = flo_compat_full_identity_works(rel);
+
+	table_close(rel, NoLock);
+	if (!works)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s cannot have REPLICA IDENTITY FULL: it has virtual generated columns",
+						flo_tables_name(relation)),
+				 errhint("Add a primary key or make the columns STORED.")));
+}
+
+/*
+ * Partitions get it with their root, whether or not they have an identity of
+ * their own, when their changes are published as the root's.
+ */
+void
+flo_identity_set_full(const char *group, Oid relation, bool via_root)
+{
+	bool		all = via_root && get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE;
+	ListCell   *lc;
+
+	foreach(lc, flo_tables_with_partitions(relation))
+	{
+		Oid			part = lfirst_oid(lc);
+		HeapTuple	tuple;
+		char		before;
+
+		if (!flo_tables_is_kind(get_rel_relkind(part)) || (!all && flo_identity_own(part)))
+			continue;
+
+		tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(part));
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for relation %u", part);
+		before = ((Form_pg_class) GETSTRUCT(tuple))->relreplident;
+		ReleaseSysCache(tuple);
+		if (before == REPLICA_IDENTITY_FULL && flo_identity_own(part))
+			continue;
+		refuse_virtual_columns(part);
+		if (before == REPLICA_IDENTITY_INDEX && flo_identity_own(part))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the replica identity of partition %s is an index, that of %s cannot be one",
+							flo_tables_name(part), flo_tables_name(relation)),
+					 errhint("Set both to REPLICA IDENTITY FULL, or use the option publish_via_partition_root = false.")));
+
+		flo_publication_execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", flo_tables_name(part)));
+		flo_store_add_full_identity(group, part, before);
+	}
+}
+
+/* Would flo_identity_set_full() go through?  A user's DDL must not fail for it. */
+bool
+flo_identity_can_be_full(Oid relation)
+{
+	ListCell   *lc;
+
+	foreach(lc, flo_tables_with_partitions(relation))
+	{
+		Relation	rel = table_open(lfirst_oid(lc), AccessShareLock);
+		bool		can = !flo_tables_is_kind(rel->rd_rel->relkind) ||
+			(flo_compat_full_identity_works(rel) &&
+			 (rel->rd_rel->relreplident != REPLICA_IDENTITY_INDEX ||
+			  !OidIsValid(RelationGetReplicaIndex(rel))));
+
+		table_close(rel, NoLock);
+		if (!can)
+			return false;
+	}
+
+	return true;
+}
+
+/* Does any publication still send this table's updates or deletes? */
+static bool
+updates_are_published(Oid relation)
+{
+	Relation	rel = table_open(relation, AccessShareLock);
+	PublicationDesc desc;
+	bool		result;
+
+	RelationBuildPublicationDesc(rel, &desc);
+	result = desc.pubactions.pubupdate || desc.pubactions.pubdelete;
+	table_close(rel, NoLock);
+
+	return result;
+}
+
+void
+flo_identity_restore(const char *group, const FloFullIdentity *identity)
+{
+	Oid			relation = identity->relation;
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	bool		still_full;
+
+	flo_store_remove_full_identity(group, relation);
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	still_full = ((Form_pg_class) GETSTRUCT(tuple))->relreplident == REPLICA_IDENTITY_FULL;
+	ReleaseSysCache(tuple);
+	if (!still_full)
+		return;
+
+	if (updates_are_published(relation))
+		ereport(NOTICE,
+				(errmsg("table %s keeps REPLICA IDENTITY FULL: another publication has it",
+						flo_tables_name(relation))));
+	else if (!flo_compat_class_ownercheck(relation, GetUserId()))
+		ereport(WARNING,
+				(errmsg("table %s keeps REPLICA IDENTITY FULL: it belongs to another role",
+						flo_tables_name(relation)),
+				 errhint("Run ALTER TABLE ... REPLICA IDENTITY %s.",
+						 identity->before == REPLICA_IDENTITY_NOTHING ? "NOTHING" : "DEFAULT")));
+	else
+		flo_publication_execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY %s", flo_tables_name(relation),
+						 identity->before == REPLICA_IDENTITY_NOTHING ? "NOTHING" : "DEFAULT"));
+}

@@ -1,0 +1,35 @@
+/*
+ * identity.h
+ *		Replica identities of tables and partitions.
+ */
+#ifndef FLO_IDENTITY_H
+#define FLO_IDENTITY_H
+
+#include "conf/store.h"
+#include "utils/relcache.h"
+
+/*
+ * Can UPDATE and DELETE of the table, and of all its partitions, be replicated,
+ * when partitions are published as their root or for themselves?
+ */
+extern bool flo_tables_have_identity(Oid relation, bool via_root);
+
+/* The same for this relation alone */
+extern bool flo_identity_own(Oid relation);
+
+/*
+ * Do the old rows of a partition hold what identifies a row of the root?  The
+ * first also serves logical decoding.
+ */
+extern bool flo_identity_fits(Relation partition, Relation root);
+extern bool flo_identity_partition_fits(Oid partition, Oid root);
+
+/*
+ * REPLICA IDENTITY FULL for a group, as the current user; partitions get it
+ * with their root.  Throws where flo_identity_can_be_full() says no.
+ */
+extern bool flo_identity_can_be_full(Oid relation);
+extern void flo_identity_set_full(const char *group, Oid relation, bool via_root);
+extern void flo_identity_restore(const char *group, const FloFullIdentity *identity);
+
+#endif

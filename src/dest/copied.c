@@ -1,0 +1,194 @@
+/*
+ * copied.c
+ *		What of a copy has been loaded.
+ *
+ * A chunk's key is inserted by the transaction that loads it, so a chunk that
+ * arrives twice is loaded once, by whichever process.  A table's row says from
+ * which snapshot its rows are; the first loader that meets a new attempt
+ * changes it and empties the table in the same transaction, and the others
+ * wait for that commit.
+ */
+#include "postgres.h"
+
+#include "conf/visit.h"
+#include "dest/copied.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+
+static int64
+number(const FloVisit *visit, uint64 row, int column)
+{
+	char	   *value = flo_visit_text(visit, row, column);
+
+	return value != NULL ? strtoi64(value, NULL, 10) : -1;
+}
+
+uint32
+flo_copied_begin_table(const char *group, const char *worker, uint32 relation,
+					   const char *schema, const char *table, uint32 attempt,
+					   bool *fresh, bool *again)
+{
+	FloVisit	visit;
+	char	   *id = psprintf("%u", relation);
+	char	   *number_of = psprintf("%u", attempt);
+	uint32		current = attempt;
+
+	*fresh = *again = false;
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name, table_name, attempt)"
+			" VALUES ($1, $2, $3::oid, $4, $5, $6::int) ON CONFLICT DO NOTHING",
+					  6, group, worker, id, schema, table, number_of) == 1)
+		*fresh = true;
+	else if (flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET attempt = $6::int, schema_name = $4, table_name = $5,"
+				 " lsn = NULL, chunks = NULL, tuples = NULL, bytes = NULL, started_at = now(), finished_at = NULL"
+				 " WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid AND attempt < $6::int",
+				 6, group, worker, id, schema, table, number_of) == 1)
+	{
+		*fresh = *again = true;
+		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2"
+			" AND relation = $3::oid AND attempt < $4::int", 4, group, worker, id, number_of);
+	}
+	else if (flo_visit_run(SPI_OK_SELECT, "SELECT attempt FROM flo.copied_tables WHERE group_name = $1"
+				 " AND worker_name = $2 AND relation = $3::oid", 3, group, worker, id) == 1)
+		current = (uint32) number(&visit, 0, 1);
+	flo_visit_end(&visit);
+	return current;
+}
+
+uint32
+flo_copied_current(const char *group, const char *worker, uint32 relation, uint32 attempt)
+{
+	static const char *const query =
+	"SELECT attempt FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid";
+	FloVisit	visit;
+	char	   *id = psprintf("%u", relation);
+	uint32		current = 0;
+
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT, query, 3, group, worker, id) == 1)
+		current = (uint32) number(&visit, 0, 1);
+
+	/* locked only when it is the one: two that raise it must not wait for each other */
+	if (current == attempt && flo_visit_run(SPI_OK_SELECT, psprintf("%s FOR SHARE", query), 3, group, worker, id) == 1)
+		current = (uint32) number(&visit, 0, 1);
+	flo_visit_end(&visit);
+	return current;
+}
+
+void
+flo_copied_expect_again(const char *group, const char *worker, uint32 relation)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name, table_name, attempt)"
+				  " VALUES ($1, $2, $3::oid, '', '', 0) ON CONFLICT DO NOTHING",
+				  3, group, worker, psprintf("%u", relation));
+	flo_visit_end(&visit);
+}
+
+bool
+flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key)
+{
+	FloVisit	visit;
+	bool		claimed;
+
+	flo_visit_begin(&visit);
+	claimed = flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_chunks (group_name, worker_name, relation, attempt, range, ordinal, tuples)"
+				  " VALUES ($1, $2, $3::oid, $4::int, $5::int, $6::int, $7::int) ON CONFLICT DO NOTHING", 7,
+				  group, worker, psprintf("%u", key->relation), psprintf("%u", key->attempt),
+				  psprintf("%u", key->range), psprintf("%u", key->ordinal), psprintf("%u", key->rows)) == 1;
+	flo_visit_end(&visit);
+	return claimed;
+}
+
+bool
+flo_copied_has(const char *group, const char *worker, const FloCopyKey *key)
+{
+	FloVisit	visit;
+	bool		has;
+
+	flo_visit_begin(&visit);
+	has = flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
+			  " AND attempt = $4::int AND range = $5::int AND ordinal = $6::int", 6,
+			  group, worker, psprintf("%u", key->relation), psprintf("%u", key->attempt),
+			  psprintf("%u", key->range), psprintf("%u", key->ordinal)) == 1;
+	flo_visit_end(&visit);
+	return has;
+}
+
+void
+flo_copied_published(const char *group, const char *worker, const FloCopiedTable *table)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET lsn = $4::pg_lsn, chunks = $5::bigint, tuples = $6::bigint, bytes = $8::bigint"
+		" WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid AND attempt = $7::int", 8,
+		group, worker, psprintf("%u", table->relation),
+		psprintf("%X/%X", LSN_FORMAT_ARGS(table->lsn)), psprintf(INT64_FORMAT, table->chunks),
+		psprintf(INT64_FORMAT, table->tuples), psprintf("%u", table->attempt),
+		psprintf(INT64_FORMAT, table->bytes));
+	flo_visit_end(&visit);
+}
+
+List *
+flo_copied_tables(const char *group, const char *worker)
+{
+	FloVisit	visit;
+	List	   *result = NIL;
+	uint64		rows;
+
+	flo_visit_begin(&visit);
+	rows = flo_visit_run(SPI_OK_SELECT, "SELECT t.relation, t.schema_name, t.table_name, t.attempt, coalesce(t.lsn, '0/0'), t.chunks, t.tuples,"
+			   " c.chunks, c.tuples, t.finished_at IS NOT NULL"
+			   " FROM flo.copied_tables t, LATERAL (SELECT count(*) AS chunks, coalesce(sum(tuples), 0) AS tuples"
+			   " FROM flo.copied_chunks c WHERE c.group_name = t.group_name AND c.worker_name = t.worker_name"
+			   " AND c.relation = t.relation AND c.attempt = t.attempt) c"
+			   " WHERE t.group_name = $1 AND t.worker_name = $2", 2, group, worker);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		FloCopiedTable *table = MemoryContextAllocZero(visit.caller, sizeof(FloCopiedTable));
+		MemoryContext spi;
+
+		table->relation = (uint32) number(&visit, i, 1);
+		table->schema = flo_visit_text(&visit, i, 2);
+		table->table = flo_visit_text(&visit, i, 3);
+		table->attempt = (uint32) number(&visit, i, 4);
+		table->lsn = DatumGetLSN(DirectFunctionCall1(pg_lsn_in, CStringGetDatum(flo_visit_text(&visit, i, 5))));
+		table->chunks = number(&visit, i, 6);
+		table->tuples = number(&visit, i, 7);
+		table->loaded = number(&visit, i, 8);
+		table->loaded_tuples = number(&visit, i, 9);
+		table->finished = flo_visit_true(i, 10);
+		spi = MemoryContextSwitchTo(visit.caller);
+		result = lappend(result, table);
+		MemoryContextSwitchTo(spi);
+	}
+	flo_visit_end(&visit);
+	return result;
+}
+
+void
+flo_copied_finish(const char *group, const char *worker)
+{
+	FloVisit	visit;
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET finished_at = now() WHERE group_name = $1 AND worker_name = $2"
+		" AND finished_at IS NULL", 2, group, worker);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.progress SET copying = false WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_end(&visit);
+}
+
+void
+flo_copied_forget(const char *group, const char *worker)
+{
+	FloVisit	visit;
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_end(&visit);
+}

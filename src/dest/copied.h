@@ -1,0 +1,66 @@
+/*
+ * copied.h
+ *		What of a copy has been loaded: tables flo.copied_tables and
+ *		flo.copied_chunks.
+ *
+ * Every function needs an open transaction with an active snapshot.
+ */
+#ifndef FLO_COPIED_H
+#define FLO_COPIED_H
+
+#include "access/xlogdefs.h"
+#include "nodes/pg_list.h"
+#include "wire/chunk.h"
+
+typedef struct FloCopiedTable
+{
+	uint32		relation;		/* OID at the source */
+	char	   *schema;
+	char	   *table;
+	uint32		attempt;
+	XLogRecPtr	lsn;			/* of the snapshot */
+	int64		chunks;			/* published; -1 = the source still reads it */
+	int64		tuples;
+	int64		bytes;			/* of the table's file at the source */
+	int64		loaded;			/* chunks in */
+	int64		loaded_tuples;
+	bool		finished;
+} FloCopiedTable;
+
+/*
+ * The attempt whose rows the table is getting.  Makes the table's row when
+ * there is none, or raises its attempt; *fresh says that the caller has to
+ * empty or check the destination, *again that rows of an earlier attempt are
+ * in it.  Waits for another loader that is doing just that.
+ */
+extern uint32 flo_copied_begin_table(const char *group, const char *worker, uint32 relation,
+									 const char *schema, const char *table, uint32 attempt,
+									 bool *fresh, bool *again);
+
+/*
+ * The attempt whose rows the table has, 0 when it has none yet.  When that is
+ * "attempt", it stays so until the end of the transaction.
+ */
+extern uint32 flo_copied_current(const char *group, const char *worker, uint32 relation,
+								 uint32 attempt);
+
+/* The table will be copied afresh: what is in it is of an earlier attempt */
+extern void flo_copied_expect_again(const char *group, const char *worker, uint32 relation);
+
+/* Record that this transaction loads a chunk; false when it was loaded before */
+extern bool flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key);
+extern bool flo_copied_has(const char *group, const char *worker, const FloCopyKey *key);
+
+/* What the source says of a table all of which is published */
+extern void flo_copied_published(const char *group, const char *worker, const FloCopiedTable *table);
+
+/* All tables, as a List of FloCopiedTable *, with what is loaded counted */
+extern List *flo_copied_tables(const char *group, const char *worker);
+
+/* All is in: the chunks need not be known any more */
+extern void flo_copied_finish(const char *group, const char *worker);
+
+/* A new copy begins: forget the one before */
+extern void flo_copied_forget(const char *group, const char *worker);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * copy.h
+ *		The initial copy of a group's tables: its plan, and the processes that
+ *		carry it out.
+ */
+#ifndef FLO_COPY_H
+#define FLO_COPY_H
+
+#include "core/process.h"
+#include "monitor/shstate.h"
+#include "storage/block.h"
+#include "storage/spin.h"
+#include "wire/chunk.h"
+
+typedef enum FloTaskState
+{
+	FLO_TASK_FREE,
+	FLO_TASK_TAKEN,
+	FLO_TASK_DONE
+} FloTaskState;
+
+/* A range of pages of one table */
+typedef struct FloCopyTask
+{
+	/* what */
+	Oid			relation;		/* to read: an ordinary table or a leaf partition */
+	Oid			published;		/* as which its rows travel: itself or its partition root */
+	Oid			filenode;		/* of the relation, as the snapshot sees it */
+	BlockNumber first;
+	BlockNumber end;			/* InvalidBlockNumber: to the end of the file */
+	uint32		range;			/* number among the ranges of "published" */
+	BlockNumber pages;			/* when it was planned */
+
+	/* how far */
+	FloTaskState state;
+	int			copier;			/* who took it */
+	uint32		chunks;
+	uint64		rows;
+} FloCopyTask;
+
+/* In dynamic shared memory of the leader */
+typedef struct FloCopyPlan
+{
+	slock_t		mutex;			/* guards the tasks' second half */
+	char		snapshot[64];
+	FloChunkHeader identity;
+	char		group[FLO_NAME_BUF];
+	uint32		attempt;
+	uint32		chunk_size;		/* the same for all, so that a range read again gives the same chunks */
+	bool		binary;
+	int			ntasks;
+	FloCopyTask tasks[FLEXIBLE_ARRAY_MEMBER];
+} FloCopyPlan;
+
+/* Key of the state bucket under which a finished table is described */
+extern char *flo_copy_table_key(Oid relation);
+
+/* Key that says that all tables have been published */
+#define FLO_COPY_KEY "copy"
+
+/* Entry points of the helpers; they return when they are done */
+extern void flo_copy_leader_run(const FloProcessArgs *args);
+extern void flo_copier_run(const FloProcessArgs *args);
+
+#endif

@@ -1,0 +1,352 @@
+/*
+ * copy_control.c
+ *		The replicator's part in copying tables: it gives the snapshot, starts
+ *		the leader, and takes requests for tables of a running group.
+ *
+ * A snapshot with an exact LSN only comes with the creation of a slot, which a
+ * process that holds a slot cannot do.  So copies begin before decoding does:
+ * a request makes the replicator begin anew.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "bus/stream.h"
+#include "conf/publication.h"
+#include "conf/store.h"
+#include "core/loop.h"
+#include "core/names.h"
+#include "miscadmin.h"
+#include "monitor/shstate.h"
+#include "source/copy.h"
+#include "source/copy_control.h"
+#include "source/decoder.h"
+#include "storage/dsm.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+FloCopyPhase
+flo_copy_phase(void)
+{
+	FloCopyPhase phase;
+
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+	phase = flo_me->copy.phase;
+	LWLockRelease(flo_shared->lock);
+	return phase;
+}
+
+/* The requests that a copy has fulfilled */
+static void
+requests_done(FloCopyControl *c)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ListCell   *cell;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(cell, c->requested)
+		flo_store_copy_request_done(c->group, ((FloCopyRequest *) lfirst(cell))->relation);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	c->requested = NIL;
+}
+
+/* The leader must not end before it is done */
+void
+flo_copy_check(FloCopyControl *c)
+{
+	if (c->leader == NULL || !flo_process_ended(c->leader))
+		return;
+	pfree(c->leader);
+	c->leader = NULL;
+	if (flo_copy_phase() != FLO_COPY_DONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the copy ended before it was complete: %s", flo_me->last_error)));
+	if (c->requested != NIL)
+		requests_done(c);
+}
+
+/*
+ * Start the process that leads the copy.  "snapshot" is NULL when all tables
+ * are published and only the end is to be waited for.
+ */
+static void
+start_leader(FloCopyControl *c, const char *snapshot,
+			 uint32 attempt, XLogRecPtr lsn, bool marked)
+{
+	FloProcessArgs args = {0};
+
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	memset(&flo_me->copy, 0, sizeof(flo_me->copy));
+	flo_me->copy.phase = snapshot != NULL ? FLO_COPY_SNAPSHOT : FLO_COPY_PUBLISHED;
+	if (snapshot != NULL)
+		strlcpy(flo_me->copy.snapshot, snapshot, sizeof(flo_me->copy.snapshot));
+	flo_me->copy.attempt = attempt;
+	flo_me->copy.marked = marked;
+	flo_me->copy.lsn = lsn;
+	flo_me->copy.generation = c->generation->id;
+	flo_me->copy.generation_start = c->generation->start;
+	args.database = MyDatabaseId;
+	args.slot = flo_my_slot;
+	args.incarnation = flo_me->incarnation;
+	args.helper = FLO_HELPER_COPY_LEADER;
+	LWLockRelease(flo_shared->lock);
+	if (!flo_process_start(&args, psprintf("pg_flo copy leader %s", c->group), &c->leader))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no background worker process is free for the copy"),
+				 errhint("Raise max_worker_processes and restart the server.")));
+}
+
+/* Keep the snapshot until the leader has taken it over */
+static void
+hand_over_snapshot(FloCopyControl *c)
+{
+	while (flo_copy_phase() == FLO_COPY_SNAPSHOT)
+	{
+		flo_copy_check(c);
+		flo_wait(PGINVALID_SOCKET, false, 100);
+	}
+	flo_slot_snapshot_end();
+}
+
+/* Has everything been published, by an earlier process of this generation? */
+static bool
+copy_published(FloCopyControl *c)
+{
+	char	   *value = flo_bucket_get(c->bus, c->bucket, FLO_COPY_KEY);
+	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&c->generation->id)));
+
+	return value != NULL && strstr(value, id) != NULL;
+}
+
+static uint32
+next_attempt(FloCopyControl *c)
+{
+	MemoryContext old = CurrentMemoryContext;
+	uint32		attempt;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+	attempt = flo_store_next_copy_attempt(c->group);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return attempt;
+}
+
+/* A slot that lives for a moment gives a snapshot with an exact LSN */
+static void
+copy_from_new_snapshot(FloCopyControl *c, uint32 attempt, bool marked)
+{
+	char	   *snapshot;
+	XLogRecPtr	lsn;
+
+	flo_state_set(FLO_STATE_WAITING, "for write transactions that are open as a new snapshot is taken");
+	lsn = flo_slot_create_with_snapshot(psprintf("%s_copy", c->slot), false, &snapshot);
+	start_leader(c, snapshot, attempt, lsn, marked);
+	hand_over_snapshot(c);
+}
+
+/*
+ * After a crash: tables that were not finished are copied again, from a new
+ * snapshot whose LSN is exact because it comes with a slot.
+ */
+void
+flo_copy_resume(FloCopyControl *c)
+{
+	uint32		attempt;
+	FloStreamInfo info;
+
+	if (copy_published(c))
+	{
+		if (flo_stream_info(c->bus, flo_name_copy_stream(c->group), &info))
+			start_leader(c, NULL, 0, InvalidXLogRecPtr, false);
+		else
+			flo_me->copy.phase = FLO_COPY_DONE;
+		return;
+	}
+	attempt = next_attempt(c);
+	copy_from_new_snapshot(c, attempt, false);
+}
+
+/* Tables that somebody wants copied while the group runs, in this context */
+static List *
+copy_requests(FloCopyControl *c)
+{
+	MemoryContext old = CurrentMemoryContext;
+	List	   *requests;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(old);
+	requests = flo_store_copy_requests(c->group);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return requests;
+}
+
+/* Tables that join the group do so before the snapshot, so nothing falls between */
+static void
+add_requested(FloCopyControl *c, List *requests, const FloReplicatorOptions *options)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ListCell   *cell;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(cell, requests)
+	{
+		FloCopyRequest *request = lfirst(cell);
+
+		if (get_rel_name(request->relation) == NULL)
+			flo_store_copy_request_done(c->group, request->relation);
+		else if (request->add && !flo_publication_has_table(c->group, request->relation))
+			flo_publication_add_table(c->group, request->relation, options);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Copy tables into a running group: a marker, at which the workers will wait
+ * for the copy, then the publication, then the snapshot.  Changes of a table
+ * that come after the marker and are in the snapshot are left out by LSN.
+ */
+void
+flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicatorOptions *options)
+{
+	List	   *requests = copy_requests(c);
+	List	   *keys = NIL;
+	uint32		attempt;
+	ListCell   *cell;
+
+	if (requests == NIL || c->leader != NULL)
+		return;
+	attempt = next_attempt(c);
+	foreach(cell, requests)
+	{
+		FloCopyKey *key = palloc0(sizeof(FloCopyKey));
+
+		key->relation = ((FloCopyRequest *) lfirst(cell))->relation;
+		key->attempt = attempt;
+		key->rows = ((FloCopyRequest *) lfirst(cell))->add ? 0 : 1;
+		keys = lappend(keys, key);
+	}
+	flo_publisher_marker(publisher, keys);
+	add_requested(c, requests, options);
+	copy_from_new_snapshot(c, attempt, true);
+	c->requested = requests;
+}
+
+void
+flo_copy_begin(FloCopyControl *c, const char *snapshot)
+{
+	start_leader(c, snapshot, 1, c->generation->start, false);
+	hand_over_snapshot(c);
+}
+
+bool
+flo_copy_wanted(FloCopyControl *c)
+{
+	return c->leader == NULL && copy_requests(c) != NIL;
+}
+
+/* One row per table of the plan, in which the ranges of a table stand anywhere */
+static List *
+progress_by_table(const FloCopyPlan *plan, const FloCopyState *state)
+{
+	List	   *tables = NIL;
+
+	for (int i = 0; i < plan->ntasks; i++)
+	{
+		const FloCopyTask *task = &plan->tasks[i];
+		FloCopyProgress *progress = NULL;
+		bool		done = task->state == FLO_TASK_DONE;
+		ListCell   *cell;
+
+		foreach(cell, tables)
+			if (((FloCopyProgress *) lfirst(cell))->relation == task->published)
+				progress = lfirst(cell);
+		if (progress == NULL)
+		{
+			progress = palloc0(sizeof(FloCopyProgress));
+			progress->relation = task->published;
+			progress->attempt = state->attempt;
+			progress->lsn = state->lsn;
+			progress->finished = true;
+			tables = lappend(tables, progress);
+		}
+		progress->bytes += (int64) task->pages * BLCKSZ;
+		progress->bytes_done += done ? (int64) task->pages * BLCKSZ : 0;
+		progress->tuples_done += done ? (int64) task->rows : 0;
+		progress->finished &= done;
+	}
+	return tables;
+}
+
+void
+flo_copy_record(FloCopyControl *c)
+{
+	MemoryContext old = CurrentMemoryContext;
+	TimestampTz now = GetCurrentTimestamp();
+	FloCopyState state;
+	ListCell   *cell;
+
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+	state = flo_me->copy;
+	LWLockRelease(flo_shared->lock);
+	if (state.segment == 0 || !TimestampDifferenceExceeds(c->recorded_at, now, 1000))
+		return;
+	if (c->plan == NULL || c->plan->attempt != state.attempt)
+	{
+		dsm_segment *segment = dsm_attach(state.segment);
+
+		if (segment == NULL)
+			return;				/* the leader has gone */
+		dsm_pin_mapping(segment);
+		c->plan = dsm_segment_address(segment);
+		c->recorded_rows = 0;
+		c->recorded_done = -1;
+	}
+	if (c->recorded_rows == state.rows_done && c->recorded_done == state.tables_done)
+		return;
+	c->recorded_at = now;
+	c->recorded_rows = state.rows_done;
+	c->recorded_done = state.tables_done;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(cell, progress_by_table(c->plan, &state))
+		flo_store_copy_progress(c->group, lfirst(cell));
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
+/* Streaming, also while tables are still being copied */
+void
+flo_copy_show(void)
+{
+	FloCopyState copy;
+
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+	copy = flo_me->copy;
+	LWLockRelease(flo_shared->lock);
+	if (copy.phase == FLO_COPY_NONE || copy.phase == FLO_COPY_DONE)
+		flo_state_set(FLO_STATE_STREAMING, NULL);
+	else if (copy.phase == FLO_COPY_PUBLISHED)
+		flo_state_set(FLO_STATE_COPYING, "all tables are published, workers are loading");
+	else if (copy.copiers < copy.copiers_wanted)
+		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published; %d of %d copiers run: raise max_worker_processes",
+					  copy.tables_done, copy.tables, copy.copiers, copy.copiers_wanted);
+	else
+		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published", copy.tables_done, copy.tables);
+}

@@ -1,0 +1,58 @@
+/*
+ * copy_control.h
+ *		The replicator's part in copying tables.
+ */
+#ifndef FLO_COPY_CONTROL_H
+#define FLO_COPY_CONTROL_H
+
+#include "bus/bus.h"
+#include "conf/spec.h"
+#include "monitor/shstate.h"
+#include "nodes/pg_list.h"
+#include "postmaster/bgworker.h"
+#include "source/copy.h"
+#include "source/publisher.h"
+
+typedef struct FloCopyControl
+{
+	char	   *group;
+	char	   *slot;
+	char	   *bucket;
+	FloBus	   *bus;
+	const FloGeneration *generation;
+	BackgroundWorkerHandle *leader; /* NULL: none runs */
+	FloCopyPlan *plan;			/* the leader's, attached for flo.copy_progress */
+	uint64		recorded_rows;
+	int			recorded_done;
+	TimestampTz recorded_at;
+	List	   *requested;		/* of FloCopyRequest *: what a copy after a marker is of */
+} FloCopyControl;
+
+/* Start the copy that a generation begins with, under the snapshot of its slot */
+extern void flo_copy_begin(FloCopyControl *control, const char *snapshot);
+
+/* Go on with it in a later process: what was not finished is copied from a new snapshot */
+extern void flo_copy_resume(FloCopyControl *control);
+
+/*
+ * Copy the tables that flo.copy_requests lists, if any: publishes a marker and
+ * takes a snapshot.  No slot may be held.
+ */
+extern void flo_copy_requested(FloCopyControl *control, FloPublisher *publisher,
+							   const FloReplicatorOptions *options);
+
+/* Does somebody want that, and no copy runs? */
+extern bool flo_copy_wanted(FloCopyControl *control);
+
+/* Throws when the leader has ended before it was done */
+extern void flo_copy_check(FloCopyControl *control);
+
+extern FloCopyPhase flo_copy_phase(void);
+
+/* Write down how far it is, once a second at most.  Between transactions only. */
+extern void flo_copy_record(FloCopyControl *control);
+
+/* Set the member's state: streaming, or copying and how far */
+extern void flo_copy_show(void);
+
+#endif

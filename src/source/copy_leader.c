@@ -1,0 +1,628 @@
+/*
+ * copy_leader.c
+ *		Plans the copy of a group's tables and supervises it.
+ *
+ * The leader imports the snapshot that came with the slot, locks every table,
+ * cuts the tables into ranges of pages, and exports the snapshot again for the
+ * copiers.  It holds locks and snapshot until all rows are in the copy stream,
+ * so a copier that fails can be replaced and reads its range again; only with
+ * the leader does the snapshot go.
+ *
+ * For each table that is complete it writes a key to the state bucket: the
+ * attempt, the snapshot's LSN and how many chunks its ranges have.  That is
+ * what a destination compares with, and what a later attempt finds finished.
+ *
+ * Afterwards it stays until every worker has loaded everything, purging the
+ * stream meanwhile, and removes it.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "bus/json.h"
+#include "bus/stream.h"
+#include "catalog/pg_type.h"
+#include "conf/publication.h"
+#include "conf/store.h"
+#include "core/loop.h"
+#include "core/names.h"
+#include "core/settings.h"
+#include "executor/spi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "source/copy.h"
+#include "storage/bufmgr.h"
+#include "storage/dsm.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+/* Pages of a range: 64 MB */
+#define RANGE_PAGES (64 * 1024 * 1024 / BLCKSZ)
+
+/* Chunks of the copy; see the publisher's for why */
+#define COPY_CHUNK_SIZE (256 * 1024)
+#define PAYLOAD_ALLOWANCE 512
+
+/* A copier that fails this often in a row ends the copy */
+#define MAX_FAILURES 10
+
+#define ROUND_INTERVAL 200		/* ms */
+
+typedef struct Table
+{
+	Oid			published;
+	uint32		ranges;
+	bool		announced;		/* its key is in the bucket */
+} Table;
+
+typedef struct Leader
+{
+	const FloProcessArgs *args;
+	FloMember  *member;
+	FloCopyState copy;			/* what the replicator asked for */
+	char	   *group;
+	char	   *bucket;
+	char	   *stream;
+	FloReplicatorSpec *spec;
+	FloBus	   *bus;
+	char	   *generation;
+
+	/* the plan */
+	List	   *requests;		/* of FloCopyRequest *, when the copy is of these only */
+	List	   *ranges;			/* of FloCopyTask * */
+	List	   *tables;			/* of Table * */
+	dsm_segment *segment;
+	FloCopyPlan *plan;
+
+	/* copiers */
+	int			ncopiers;
+	BackgroundWorkerHandle **copiers;
+	int			failures;
+	uint64		purged;
+} Leader;
+
+char *
+flo_copy_table_key(Oid relation)
+{
+	return psprintf("copy.%u", relation);
+}
+
+/* --- planning --------------------------------------------------------------------- */
+
+/* Was the table finished by an earlier attempt of this generation? */
+static bool
+already_copied(Leader *l, Oid published)
+{
+	char	   *value = flo_bucket_get(l->bus, l->bucket, flo_copy_table_key(published));
+	char	   *generation;
+
+	if (value == NULL || l->copy.marked)
+		return false;
+	generation = flo_json_get_string(flo_json(value, strlen(value)), "generation");
+	return generation != NULL && strcmp(generation, l->generation) == 0;
+}
+
+static Table *
+table_of(Leader *l, Oid published)
+{
+	ListCell   *cell;
+	Table	   *table;
+
+	foreach(cell, l->tables)
+		if (((Table *) lfirst(cell))->published == published)
+			return lfirst(cell);
+	table = palloc0(sizeof(Table));
+	table->published = published;
+	l->tables = lappend(l->tables, table);
+	return table;
+}
+
+/*
+ * Lock a table for the length of the copy and cut it into ranges.  Its size is
+ * taken after the lock; the last range is open, for rows that the snapshot sees
+ * beyond what the file was then.
+ */
+static void
+plan_relation(Leader *l, Oid published, Oid relation, Oid filenode)
+{
+	Table	   *table = table_of(l, published);
+	Relation	rel;
+	BlockNumber pages;
+
+	if (!ConditionalLockRelationOid(relation, AccessShareLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("table \"%s\" is locked by a change of its definition: the copy begins again",
+						get_rel_name(relation) ? get_rel_name(relation) : "?")));
+	rel = try_relation_open(relation, NoLock);
+	if (rel == NULL || rel->rd_rel->relfilenode != filenode)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("table with OID %u was dropped or rewritten while the copy began: it begins again",
+						relation)));
+	pages = RelationGetNumberOfBlocks(rel);
+	relation_close(rel, NoLock);
+	for (BlockNumber first = 0; first == 0 || first < pages; first += RANGE_PAGES)
+	{
+		FloCopyTask *task = palloc0(sizeof(FloCopyTask));
+
+		task->relation = relation;
+		task->published = published;
+		task->filenode = filenode;
+		task->first = first;
+		task->end = first + RANGE_PAGES < pages ? first + RANGE_PAGES : InvalidBlockNumber;
+		task->range = table->ranges++;
+		task->pages = pages > first ? Min(pages - first, RANGE_PAGES) : 0;
+		l->ranges = lappend(l->ranges, task);
+		l->copy.bytes += (uint64) task->pages * BLCKSZ;
+	}
+}
+
+/* What the snapshot sees in the group's publications, partition trees down to their leaves */
+static const char *const tables_query =
+"WITH RECURSIVE published AS ("
+" SELECT DISTINCT c.oid, c.relkind FROM pg_catalog.pg_publication_tables p"
+" JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname"
+" JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
+" WHERE p.pubname = ANY ($1::pg_catalog.text[]::pg_catalog.name[])),"
+" tree AS ("
+" SELECT oid AS published, oid, relkind FROM published"
+" UNION ALL"
+" SELECT t.published, c.oid, c.relkind FROM tree t"
+" JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid AND t.relkind = 'p'"
+" JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid)"
+" SELECT t.published::pg_catalog.oid, t.oid::pg_catalog.oid, c.relfilenode::pg_catalog.oid"
+" FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid"
+" WHERE t.relkind = 'r' ORDER BY c.relpages DESC, t.oid";
+
+static Datum
+names_array(List *names)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(list_length(names), 1));
+	ListCell   *cell;
+
+	foreach(cell, names)
+		elements[foreach_current_index(cell)] = CStringGetTextDatum(lfirst(cell));
+	return PointerGetDatum(construct_array(elements, list_length(names), TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+static bool
+is_requested(Leader *l, Oid published)
+{
+	ListCell   *cell;
+
+	if (!l->copy.marked)
+		return true;
+	foreach(cell, l->requests)
+		if (((FloCopyRequest *) lfirst(cell))->relation == published)
+			return true;
+	return false;
+}
+
+static void
+plan_tables(Leader *l)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Oid			types[1] = {TEXTARRAYOID};
+	Datum		values[1];
+
+	values[0] = names_array(flo_publication_names(l->group));
+	SPI_connect();
+	if (SPI_execute_with_args(tables_query, 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not list the tables of the group");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Oid			oids[3];
+		MemoryContext spi;
+
+		for (int k = 0; k < 3; k++)
+			oids[k] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
+													 k + 1, &isnull));
+		spi = MemoryContextSwitchTo(caller);
+		if (is_requested(l, oids[0]) && !already_copied(l, oids[0]))
+			plan_relation(l, oids[0], oids[1], oids[2]);
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+}
+
+static int
+larger_first(const ListCell *a, const ListCell *b)
+{
+	BlockNumber x = ((const FloCopyTask *) lfirst(a))->pages;
+	BlockNumber y = ((const FloCopyTask *) lfirst(b))->pages;
+
+	return x < y ? 1 : (x > y ? -1 : 0);
+}
+
+static void
+share_plan(Leader *l)
+{
+	Size		size = offsetof(FloCopyPlan, tasks) + sizeof(FloCopyTask) * Max(list_length(l->ranges), 1);
+	FloCopyPlan *plan;
+	ListCell   *cell;
+
+	list_sort(l->ranges, larger_first);
+	l->segment = dsm_create(size, 0);
+	dsm_pin_mapping(l->segment);
+	plan = dsm_segment_address(l->segment);
+	memset(plan, 0, size);
+	SpinLockInit(&plan->mutex);
+	strlcpy(plan->snapshot, ExportSnapshot(GetActiveSnapshot()), sizeof(plan->snapshot));
+	strlcpy(plan->group, l->group, sizeof(plan->group));
+	plan->identity.system_identifier = GetSystemIdentifier();
+	plan->identity.timeline = GetWALInsertionTimeLine();
+	plan->identity.generation = l->copy.generation;
+	plan->identity.generation_start = l->copy.generation_start;
+	plan->identity.encoding = (uint16) GetDatabaseEncoding();
+	plan->identity.position = plan->identity.from = plan->identity.upto = l->copy.lsn;
+	plan->attempt = l->copy.attempt;
+	plan->chunk_size = (uint32) Min((int64) COPY_CHUNK_SIZE,
+									flo_bus_max_payload(l->bus) - PAYLOAD_ALLOWANCE);
+	plan->ntasks = list_length(l->ranges);
+	foreach(cell, l->ranges)
+		plan->tasks[foreach_current_index(cell)] = *(FloCopyTask *) lfirst(cell);
+	l->plan = plan;
+	l->copy.segment = dsm_segment_handle(l->segment);
+}
+
+/* --- copiers ------------------------------------------------------------------------------ */
+
+static bool
+work_left(Leader *l)
+{
+	bool		left = false;
+
+	SpinLockAcquire(&l->plan->mutex);
+	for (int i = 0; i < l->plan->ntasks && !left; i++)
+		left = l->plan->tasks[i].state == FLO_TASK_FREE;
+	SpinLockRelease(&l->plan->mutex);
+	return left;
+}
+
+/* A copier has ended: what it had taken and not finished is free again */
+static void
+copier_ended(Leader *l, int number)
+{
+	bool		unfinished = false;
+
+	pfree(l->copiers[number]);
+	l->copiers[number] = NULL;
+	SpinLockAcquire(&l->plan->mutex);
+	for (int i = 0; i < l->plan->ntasks; i++)
+	{
+		FloCopyTask *task = &l->plan->tasks[i];
+
+		if (task->state == FLO_TASK_TAKEN && task->copier == number)
+		{
+			task->state = FLO_TASK_FREE;
+			unfinished = true;
+		}
+	}
+	SpinLockRelease(&l->plan->mutex);
+	if (unfinished && ++l->failures > MAX_FAILURES)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("copying was given up after %d failures: %s", l->failures, l->member->last_error)));
+}
+
+static void
+look_after_copiers(Leader *l)
+{
+	int			running = 0;
+	int			wanted = 0;
+
+	for (int i = 0; i < l->ncopiers; i++)
+	{
+		FloProcessArgs args = *l->args;
+
+		if (l->copiers[i] != NULL && flo_process_ended(l->copiers[i]))
+			copier_ended(l, i);
+		if (l->copiers[i] == NULL && work_left(l))
+		{
+			args.helper = FLO_HELPER_COPIER;
+			args.segment = dsm_segment_handle(l->segment);
+			args.number = i;
+			wanted++;
+			if (!flo_process_start(&args, psprintf("pg_flo copier %s %d", l->group, i), &l->copiers[i]))
+				l->copiers[i] = NULL;
+		}
+		if (l->copiers[i] != NULL)
+			running++;
+	}
+	l->copy.copiers = running;
+	l->copy.copiers_wanted = Max(running, wanted);
+}
+
+/* --- what is finished ------------------------------------------------------------------------ */
+
+/* What the key of a table says when all of it is published, else NULL */
+static char *
+describe_finished(Leader *l, const Table *table)
+{
+	StringInfoData json;
+	uint64		rows = 0;
+	uint64		chunks = 0;
+	uint64		bytes = 0;
+	bool		finished = true;
+
+	SpinLockAcquire(&l->plan->mutex);
+	for (int i = 0; i < l->plan->ntasks; i++)
+	{
+		FloCopyTask *task = &l->plan->tasks[i];
+
+		if (task->published != table->published)
+			continue;
+		finished &= task->state == FLO_TASK_DONE;
+		rows += task->rows;
+		chunks += task->chunks;
+		bytes += (uint64) task->pages * BLCKSZ;
+	}
+	SpinLockRelease(&l->plan->mutex);
+	if (!finished)
+		return NULL;
+	initStringInfo(&json);
+	appendStringInfo(&json, "{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\",\"chunks\":" UINT64_FORMAT
+					 ",\"rows\":" UINT64_FORMAT ",\"bytes\":" UINT64_FORMAT ",\"relation\":%u,\"schema\":",
+					 l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn), chunks, rows, bytes,
+					 table->published);
+	flo_json_append_string(&json, get_namespace_name(get_rel_namespace(table->published)));
+	appendStringInfoString(&json, ",\"table\":");
+	flo_json_append_string(&json, get_rel_name(table->published));
+	appendStringInfoChar(&json, '}');
+	return json.data;
+}
+
+static void
+announce_finished(Leader *l)
+{
+	ListCell   *cell;
+
+	l->copy.tables_done = 0;
+	foreach(cell, l->tables)
+	{
+		Table	   *table = lfirst(cell);
+		char	   *description;
+
+		if (!table->announced && (description = describe_finished(l, table)) != NULL)
+		{
+			flo_bucket_put(l->bus, l->bucket, flo_copy_table_key(table->published), description, true);
+			table->announced = true;
+		}
+		l->copy.tables_done += table->announced;
+	}
+}
+
+static void
+report(Leader *l)
+{
+	uint64		rows = 0;
+	uint64		bytes = 0;
+
+	SpinLockAcquire(&l->plan->mutex);
+	for (int i = 0; i < l->plan->ntasks; i++)
+	{
+		FloCopyTask *task = &l->plan->tasks[i];
+
+		if (task->state != FLO_TASK_DONE)
+			continue;
+		rows += task->rows;
+		bytes += (uint64) task->pages * BLCKSZ;
+	}
+	SpinLockRelease(&l->plan->mutex);
+	l->copy.rows_done = rows;
+	l->copy.bytes_done = bytes;
+	l->copy.tables = list_length(l->tables);
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	l->member->copy = l->copy;
+	LWLockRelease(flo_shared->lock);
+}
+
+static void
+set_phase(Leader *l, FloCopyPhase phase)
+{
+	l->copy.phase = phase;
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	l->member->copy.phase = phase;
+	LWLockRelease(flo_shared->lock);
+	flo_shstate_wake_member(l->args->slot);
+}
+
+/* --- the stream --------------------------------------------------------------------------------- */
+
+static void
+make_stream(Leader *l)
+{
+	FloStreamConfig config = {0};
+	FloStreamInfo info;
+
+	config.name = l->stream;
+	config.subject = psprintf("%s.copy.>", flo_name_subject(l->group));
+	config.max_bytes = l->spec->options.copy_stream_max_bytes;
+	config.replicas = (int) (l->spec->options.stream_replicas > 0 ?
+							 l->spec->options.stream_replicas : flo_stream_replicas);
+	config.description = psprintf("copy of pg_flo group %s", l->group);
+	if (!flo_stream_info(l->bus, l->stream, &info))
+		flo_stream_create(l->bus, &config);
+	else
+		flo_stream_update(l->bus, &config);
+}
+
+/* Does a worker still need what this copy publishes? */
+static bool
+is_pending(Leader *l, const FloWorkerReport *report)
+{
+	return l->copy.marked ? report->copy_attempt < l->copy.attempt : report->copying;
+}
+
+/*
+ * Purge what every worker that takes the copy has loaded.  True when none of
+ * the registered workers needs the copy any more, and at least one is there.
+ */
+static bool
+purge_loaded(Leader *l)
+{
+	uint64		floor = PG_UINT64_MAX;
+	int			workers = 0;
+	int			pending = 0;
+	ListCell   *cell;
+
+	foreach(cell, flo_bucket_keys(l->bus, l->bucket))
+	{
+		char	   *value = flo_bucket_get(l->bus, l->bucket, lfirst(cell));
+		FloWorkerReport report = {0};
+		FloConsumerInfo info;
+
+		if (value == NULL || !flo_report_parse(lfirst(cell), value, &report))
+			continue;
+		workers++;
+		if (!is_pending(l, &report))
+			continue;
+		pending++;
+		if (flo_consumer_info(l->bus, l->stream, report.consumer, &info))
+			floor = Min(floor, info.ack_floor);
+		else
+			floor = 0;
+	}
+	if (pending > 0 && floor > l->purged)
+	{
+		flo_stream_purge_below(l->bus, l->stream, floor + 1);
+		l->purged = floor;
+	}
+	return workers > 0 && pending == 0;
+}
+
+/* --- the process --------------------------------------------------------------------------------- */
+
+static void
+run_copiers(Leader *l)
+{
+	TimestampTz purged_at = 0;
+	int			finished = 0;
+
+	while (finished < list_length(l->tables))
+	{
+		look_after_copiers(l);
+		announce_finished(l);
+		finished = l->copy.tables_done;
+		report(l);
+		if (TimestampDifferenceExceeds(purged_at, GetCurrentTimestamp(), 1000))
+		{
+			(void) purge_loaded(l);
+			purged_at = GetCurrentTimestamp();
+		}
+		flo_helper_check(l->args->slot, l->args->incarnation);
+		if (finished < list_length(l->tables))
+			flo_bus_wait(l->bus, ROUND_INTERVAL);
+	}
+}
+
+/* What the replicator has written for us into its entry */
+static void
+take_order(Leader *l)
+{
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	l->member->copy.leader = MyProcPid;
+	l->copy = l->member->copy;
+	l->group = pstrdup(l->member->group);
+	LWLockRelease(flo_shared->lock);
+	l->generation = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&l->copy.generation)));
+	l->stream = flo_name_copy_stream(l->group);
+	l->bucket = flo_name_bucket(l->group);
+}
+
+static void
+await_workers(Leader *l)
+{
+	while (!purge_loaded(l))
+	{
+		flo_helper_check(l->args->slot, l->args->incarnation);
+		flo_bus_wait(l->bus, 1000);
+	}
+	flo_stream_delete(l->bus, l->stream);
+	set_phase(l, FLO_COPY_DONE);
+}
+
+/* A table that was requested and is gone: nobody should wait for it */
+static void
+announce_gone(Leader *l)
+{
+	ListCell   *cell;
+
+	foreach(cell, l->requests)
+	{
+		Oid			relation = ((FloCopyRequest *) lfirst(cell))->relation;
+		bool		planned = false;
+		ListCell   *other;
+
+		foreach(other, l->tables)
+			planned |= ((Table *) lfirst(other))->published == relation;
+		if (!planned)
+			flo_bucket_put(l->bus, l->bucket, flo_copy_table_key(relation),
+						   psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\",\"chunks\":0,\"rows\":0,"
+									"\"relation\":%u,\"schema\":\"\",\"table\":\"\"}",
+									l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn), relation), true);
+	}
+}
+
+static void
+finish_copy(Leader *l)
+{
+	char	   *done = psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\"}",
+								l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn));
+
+	if (l->copy.marked)
+		announce_gone(l);
+	else
+		flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
+	set_phase(l, FLO_COPY_PUBLISHED);
+	await_workers(l);
+}
+
+void
+flo_copy_leader_run(const FloProcessArgs *args)
+{
+	Leader	   *l = palloc0(sizeof(Leader));
+	MemoryContext context = CurrentMemoryContext;
+
+	l->args = args;
+	l->member = &flo_shared->members[args->slot];
+	take_order(l);
+	l->bus = flo_bus_connect(psprintf("pg_flo copy leader %s", l->group));
+
+	if (l->copy.phase == FLO_COPY_PUBLISHED)
+	{
+		await_workers(l);
+		return;
+	}
+	StartTransactionCommand();
+	XactIsoLevel = XACT_REPEATABLE_READ;
+	XactReadOnly = true;
+	ImportSnapshot(l->copy.snapshot);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	l->spec = flo_store_replicator(l->group);
+	if (l->spec == NULL)
+		return;
+	l->requests = flo_store_copy_requests(l->group);
+	make_stream(l);
+	plan_tables(l);
+	share_plan(l);
+	set_phase(l, FLO_COPY_RUNNING);
+
+	l->ncopiers = Max(1, Min(l->spec->copy_workers, l->plan->ntasks));
+	l->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * l->ncopiers);
+	run_copiers(l);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	finish_copy(l);
+}
