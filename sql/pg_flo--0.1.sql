@@ -465,6 +465,12 @@ AS $$
 DECLARE
 	wanted bool := EXISTS (SELECT FROM flo.replicators r WHERE r.track_ddl);
 BEGIN
+	IF wanted THEN
+		-- what DDL messages are signed with
+		INSERT INTO flo.secrets (group_name, worker_name, key, value)
+		VALUES ('', '', 'ddl', replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''))
+			ON CONFLICT DO NOTHING;
+	END IF;
 	IF wanted <> (SELECT e.evtenabled <> 'D' FROM pg_event_trigger e WHERE e.evtname = 'pg_flo_track_ddl') THEN
 		IF wanted THEN
 			ALTER EVENT TRIGGER pg_flo_track_ddl ENABLE ALWAYS;

@@ -5,6 +5,7 @@
 
 use strict;
 use warnings;
+use Digest::SHA;
 use FindBin;
 use lib $FindBin::Bin;
 use FloTest;
@@ -31,6 +32,15 @@ sub wait_error
 }
 
 sub log_of { my ($like) = @_; return $dest->safe_psql('postgres', "SELECT outcome FROM flo.ddl_log WHERE command LIKE \$q\$$like\$q\$ ORDER BY id"); }
+
+# Options are in force when another process has begun with them
+sub alter_ddl
+{
+	my ($value) = @_;
+	my $pid = status_of($dest, 'g', 'postgres', 'pid') || 0;
+	$dest->safe_psql('postgres', qq{SELECT flo.alter_worker('g', 'postgres', '{"ddl": "$value"}')});
+	wait_other_pid($dest, 'g', 'postgres', $pid);
+}
 
 both(q{
 	CREATE TABLE a (id int PRIMARY KEY, v text);
@@ -108,7 +118,7 @@ is($dest->safe_psql('postgres', 'SELECT count(*) FROM flo.pending_ddl'), '0', 'n
 for my $case (
 	[ 'ADD s serial', 1 ], [ 'ADD i int GENERATED ALWAYS AS IDENTITY', 1 ], [ 'ADD at timestamptz DEFAULT now()', 1 ],
 	[ q{ADD n timestamptz DEFAULT 'now'}, 1 ], [ 'ALTER v TYPE text USING v || random()', 1 ],
-	[ 'ALTER v TYPE varchar USING v || id', 0 ], [ q{ADD w text DEFAULT upper('x')}, 0 ], [ q{ADD d timestamptz DEFAULT '2020-01-01'}, 0 ],
+	[ 'ALTER v TYPE varchar USING v || id::text', 0 ], [ q{ADD w text DEFAULT upper('x')}, 0 ], [ q{ADD d timestamptz DEFAULT '2020-01-01'}, 0 ],
 	[ 'ALTER d TYPE timestamp', 0 ], [ q{ALTER d TYPE text USING d::text}, 0 ])
 {
 	my ($command, $held) = @$case;
@@ -154,16 +164,16 @@ is_same_table($source, $dest, 'typed', 'both were released');
 
 # --- the option ddl -------------------------------------------------------------------------------
 
-$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'postgres', '{"ddl": "hold"}')});
+alter_ddl('hold');
 $source->safe_psql('postgres', q{ALTER TABLE typed ADD held1 int});
 wait_for_dest(q{SELECT count(*) = 1 FROM flo.pending_ddl WHERE reason ~ 'hold'}, 'ddl = hold');
-$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'postgres', '{"ddl": "ignore"}')});
+alter_ddl('ignore');
 $source->safe_psql('postgres', q{ALTER TABLE typed ADD ignored int});
 wait_caught_up($source, $dest, 'g');
 is(log_of('%held1%'), 'ignored', 'ddl = ignore holds for a statement that was held, too');
 is(log_of('%ignored%'), 'ignored', 'ddl = ignore');
 is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.pending_ddl}), '0', 'nothing is held');
-$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'postgres', '{"ddl": "apply"}')});
+alter_ddl('apply');
 
 # --- what is there already ------------------------------------------------------------------------
 
@@ -202,15 +212,24 @@ $dest->safe_psql('postgres', q{CREATE TYPE newer AS ENUM ('n')});
 wait_caught_up($source, $dest, 'g');
 
 # the text is another server's: a statement this one cannot parse
+my $key = $source->safe_psql('postgres', q{SELECT value FROM flo.secrets WHERE key = 'ddl'});
+my $relation = $source->safe_psql('postgres', q{SELECT 'typed'::regclass::oid});
 my $message = q({"version": 1, "id": 1, "phase": "before", "tag": "ALTER TABLE", "text": "ALTER TABLE typed ADD v2 int VIRTUALLY SO", "search_path": "public", "xid": 1, )
-  . q("objects": [{"type": "table", "schema": "public", "name": "typed", "relation": %s}]});
-$source->safe_psql('postgres', sprintf(q{SELECT pg_logical_emit_message(true, 'pg_flo', replace('%s', '%%s', 'typed'::regclass::oid::text)); INSERT INTO typed (id) VALUES (32)}, $message =~ s/%s/%%s/r));
+  . qq("objects": [{"type": "table", "schema": "public", "name": "typed", "relation": $relation}]});
+my $signed = Digest::SHA::hmac_sha256_hex($message, $key) . $message;
+for my $forged ('', '{}', $message, ('0' x 64) . $message, substr($signed, 0, 64))
+{
+	$source->safe_psql('postgres', "SELECT pg_logical_emit_message(true, 'pg_flo', '$forged'), pg_logical_emit_message(false, 'pg_flo', '$signed')");
+}
+wait_caught_up($source, $dest, 'g');
+is(log_of('%VIRTUALLY%'), '', 'messages of others are left out');
+$source->safe_psql('postgres', "SELECT pg_logical_emit_message(true, 'pg_flo', '$signed'); INSERT INTO typed (id) VALUES (32)");
 wait_error('syntax error at or near "VIRTUALLY".*ALTER TABLE typed ADD v2', 'a statement of a newer version');
 my $lsn = $dest->safe_psql('postgres', q{SELECT last_error FROM flo.status WHERE group_name = 'g'});
 like($lsn, qr/transaction at [0-9A-F]+\/[0-9A-F]+/, 'with the transaction');
-$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'postgres', '{"ddl": "ignore"}')});
+alter_ddl('ignore');
 wait_caught_up($source, $dest, 'g');
-$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'postgres', '{"ddl": "apply"}')});
+alter_ddl('apply');
 is_same_table($source, $dest, 'typed', 'nothing is lost');
 
 # --- locks ------------------------------------------------------------------------------------------

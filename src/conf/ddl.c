@@ -1,7 +1,7 @@
 /*
  * ddl.c
- *		DDL that is held for a person to decide on, and the log of what became
- *		of DDL.
+ *		What the tables of schema flo know of DDL: what is held for a person to
+ *		decide on, what became of it, and the key that messages are signed with.
  *
  * A held statement is known by its place in the stream, not by its row: the
  * worker reads the stream again after the decision, comes upon the statement
@@ -90,6 +90,20 @@ flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
 				  " VALUES ($1, $2, $3::pg_lsn, $4, $5, $6, $7)",
 				  7, place->group, place->worker, lsn_text(place->lsn), tag, command, outcome, detail);
 	flo_visit_end(&visit);
+}
+
+char *
+flo_ddl_key(void)
+{
+	FloVisit	visit;
+	char	   *key = NULL;
+
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT,
+					  "SELECT value FROM flo.secrets WHERE group_name = '' AND worker_name = '' AND key = 'ddl'", 0) > 0)
+		key = flo_visit_text(&visit, 0, 1);
+	flo_visit_end(&visit);
+	return key;
 }
 
 /* --- for people ---------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /*
  * ddl.h
- *		DDL that is held for a person to decide on, and the log of what became
- *		of DDL.
+ *		What the tables of schema flo know of DDL: what is held for a person to
+ *		decide on, what became of it, and the key that messages are signed with.
  *
  * All functions need a transaction.
  */
@@ -38,5 +38,8 @@ extern int64 flo_ddl_hold(const FloDdlPlace *place, const char *tag, const char 
 /* What became of a statement; it is not held any more */
 extern void flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
 						 const char *outcome, const char *detail);
+
+/* What DDL messages of this database are signed with; NULL when no group has tracked DDL */
+extern char *flo_ddl_key(void);
 
 #endif

@@ -39,6 +39,7 @@
 #include "tcop/utility.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/varlena.h"
 
@@ -151,6 +152,8 @@ run(RawStmt *statement, const char *text, ProcessUtilityContext context)
 	List	   *plans = pg_plan_queries(queries, text, CURSOR_OPT_PARALLEL_OK, NULL);
 	ListCell   *cell;
 
+	/* what outlives the transactions of a command is kept there by core */
+	PortalContext = CurrentMemoryContext;
 	foreach(cell, plans)
 	{
 		PlannedStmt *plan = lfirst_node(PlannedStmt, cell);
@@ -163,6 +166,7 @@ run(RawStmt *statement, const char *text, ProcessUtilityContext context)
 		if (context == PROCESS_UTILITY_QUERY)
 			CommandCounterIncrement();
 	}
+	PortalContext = NULL;
 }
 
 /* --- locks ---------------------------------------------------------------------------------- */

@@ -28,6 +28,7 @@
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
+#include "conf/ddl.h"
 #include "conf/visit.h"
 #include "core/compat.h"
 #include "executor/spi.h"
@@ -112,13 +113,15 @@ search_path(void)
 static void
 write_message(FloDdlStatement *ddl, FloDdlPhase phase)
 {
-	char	   *content;
+	char	   *key = flo_ddl_key();
+	char	   *message;
 
+	if (key == NULL)
+		return;
 	ddl->phase = phase;
 	ddl->xid = GetCurrentTransactionId();
-	content = flo_ddl_format(ddl);
-	flo_compat_log_message(FLO_DDL_PREFIX, content, strlen(content));
-	pfree(content);
+	message = flo_ddl_sign(flo_ddl_format(ddl), key);
+	flo_compat_log_message(FLO_DDL_PREFIX, message, strlen(message));
 }
 
 /* Tables as they are after the statement; NULL when none of them is one */

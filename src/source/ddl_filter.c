@@ -24,6 +24,7 @@
 #include "catalog/pg_depend.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_type.h"
+#include "conf/ddl.h"
 #include "conf/publication.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -46,6 +47,7 @@ struct FloDdlFilter
 	List	   *schemas;		/* of char * */
 	List	   *except_tables;	/* of char *, quoted and qualified */
 	bool		all;
+	char	   *key;			/* that messages are signed with; NULL: there are none */
 
 	/* first phases that passed and wait for their second one; a ring */
 	int64		kept[KEPT_MAX];
@@ -77,6 +79,7 @@ void
 flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *spec, const FloTableChoice *choice)
 {
 	List	   *publications = flo_publication_names(spec->group);
+	char	   *key = flo_ddl_key();
 	MemoryContext old;
 
 	MemoryContextReset(filter->context);
@@ -88,6 +91,7 @@ flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *spec, const F
 	filter->schemas = copy_names(choice->schemas);
 	filter->except_tables = copy_names(choice->except_tables);
 	filter->all = choice->all;
+	filter->key = key != NULL ? pstrdup(key) : NULL;
 	MemoryContextSwitchTo(old);
 }
 
@@ -218,10 +222,19 @@ char *
 flo_ddl_filter_apply(FloDdlFilter *filter, const char *content, Size len)
 {
 	FloDdlStatement *ddl;
+	char	   *json;
 
-	if (!filter->track)
+	if (!filter->track || filter->key == NULL)
 		return NULL;
-	ddl = flo_ddl_parse(pnstrdup(content, len));
+	json = flo_ddl_check(content, len, filter->key);
+	if (json == NULL)
+	{
+		ereport(LOG,
+				(errmsg("a logical decoding message with prefix \"%s\" that pg_flo has not written is left out",
+						FLO_DDL_PREFIX)));
+		return NULL;
+	}
+	ddl = flo_ddl_parse(json);
 	if (ddl->phase == FLO_DDL_AFTER)
 		return passed_before(filter, ddl->id) ? flo_ddl_format(ddl) : NULL;
 	if ((ddl->about_owner && !filter->with_owner) ||

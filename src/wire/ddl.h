@@ -70,6 +70,14 @@ typedef struct FloDdlStatement
 /* In the current memory context; no catalogs needed */
 extern char *flo_ddl_format(const FloDdlStatement *ddl);
 
+/*
+ * In WAL the content is preceded by a code that only pg_flo can make: anybody
+ * may write a logical decoding message of any prefix.  "check" returns the
+ * content behind the code, NULL when the code is wrong.
+ */
+extern char *flo_ddl_sign(const char *content, const char *key);
+extern char *flo_ddl_check(const char *message, Size len, const char *key);
+
 /* The text must be in the server's encoding.  Throws 08P01 for anything else than such a message. */
 extern FloDdlStatement *flo_ddl_parse(const char *content);
 
