@@ -101,8 +101,6 @@ SELECT flo.create_replicator('one', tables => '{t}');
 -- not yet
 SELECT flo.create_replicator('bad', tables => '{t}', sync_schema => true);
 \echo :SQLSTATE
-SELECT flo.create_replicator('bad', tables => '{t}', track_ddl => true);
-\echo :SQLSTATE
 
 -- what is in the way
 CREATE PUBLICATION pgflo_taken;

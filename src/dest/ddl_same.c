@@ -221,6 +221,8 @@ flo_ddl_constraint_there(Relation relation, Constraint *constraint)
 	HeapTuple	tuple;
 	bool		same;
 
+	if (contype_of(constraint->contype) == '\0')
+		return false;
 	if (constraint->conname != NULL)
 		found = get_relation_constraint_oid(RelationGetRelid(relation), constraint->conname, true);
 	else if (constraint->contype == CONSTR_PRIMARY && OidIsValid(flo_compat_primary_key(relation)))

@@ -558,6 +558,8 @@ process_ddl(Worker *w, const FloChange *change, const FloChunk *chunk)
 	w->txn.ordinal++;
 	if (!w->sink->ops->transactional)
 	{
+		if (flo_ddl_is_before(content))
+			return;
 		w->batch_changes++;
 		w->sink->ops->change(w->sink, &w->txn, change);
 		return;

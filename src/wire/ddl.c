@@ -269,6 +269,16 @@ get_phase(JsonbContainer *root)
 	return FLO_DDL_BEFORE;		/* not reached */
 }
 
+/* The phase stands before anything that users have a say in */
+bool
+flo_ddl_is_before(const char *content)
+{
+	static const char key[] = "\"phase\": \"";
+	const char *phase = strstr(content, key);
+
+	return phase != NULL && strncmp(phase + strlen(key), "before", strlen("before")) == 0;
+}
+
 FloDdlStatement *
 flo_ddl_parse(const char *content)
 {

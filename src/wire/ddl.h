@@ -67,6 +67,9 @@ typedef struct FloDdlStatement
 	Jsonb	   *tables;			/* definitions afterwards: array, or NULL */
 } FloDdlStatement;
 
+/* Is it of phase "before"?  Looks at the first bytes only. */
+extern bool flo_ddl_is_before(const char *content);
+
 /* In the current memory context; no catalogs needed */
 extern char *flo_ddl_format(const FloDdlStatement *ddl);
 
