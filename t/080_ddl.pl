@@ -163,7 +163,7 @@ my @script = (
 	q{SET search_path = app, public; CREATE TABLE in_app (id int PRIMARY KEY); INSERT INTO in_app VALUES (1); ALTER TABLE in_app ADD s mood; INSERT INTO in_app VALUES (2, 'ok'); RESET search_path},
 
 	# as part of something else
-	q{DO $$ BEGIN ALTER TABLE users ADD from_do int; UPDATE users SET from_do = id; EXECUTE 'ALTER TABLE users ADD from_execute text DEFAULT ''; x; END $$},
+	q{DO $$ BEGIN ALTER TABLE users ADD from_do int; UPDATE users SET from_do = id; EXECUTE 'ALTER TABLE users ADD from_execute text DEFAULT ''; x'''; END $$},
 	q{CREATE FUNCTION make(n int) RETURNS void LANGUAGE plpgsql AS $f$ BEGIN EXECUTE format('CREATE TABLE made_%s (id int PRIMARY KEY)', n); EXECUTE format('INSERT INTO made_%s SELECT generate_series(1, %s)', n, n); END $f$; SELECT make(3), make(4)},
 	q{CREATE TABLE multi_a (id int PRIMARY KEY)\; CREATE TABLE multi_b (id int PRIMARY KEY)\; INSERT INTO multi_a VALUES (1)\; /* ; */ ALTER TABLE multi_b ADD "odd;name" text -- end},
 	q{INSERT INTO multi_b VALUES (1, 'x')},

@@ -162,6 +162,22 @@ $dest->safe_psql('postgres', q{SELECT flo.release_ddl(id) FROM flo.pending_ddl W
 wait_caught_up($source, $dest, 'g');
 is_same_table($source, $dest, 'typed', 'both were released');
 
+# all in one go: rows may need what DDL before them has committed
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+wait_state($dest, 'g', 'postgres', 'stopped');
+$source->safe_psql('postgres', q{
+	ALTER TYPE used ADD VALUE 'z';
+	INSERT INTO typed (id, u) VALUES (14, '{z,x}');
+	ALTER TABLE typed ADD burst used DEFAULT 'z';
+	INSERT INTO typed (id) VALUES (15);
+	ALTER TABLE typed DROP burst;
+	INSERT INTO typed (id) VALUES (16);
+});
+start_member($dest, 'g', 'postgres');
+wait_caught_up($source, $dest, 'g');
+is_same_table($source, $dest, 'typed', 'rows use what DDL just before them made');
+unlike(status_of($dest, 'g', 'postgres', 'last_error'), qr/enum/, '... at the first attempt');
+
 # --- the option ddl -------------------------------------------------------------------------------
 
 alter_ddl('hold');
