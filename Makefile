@@ -1,12 +1,13 @@
 # pg_flo: build, install and test.
 #
-#	make, make install			 needs a PostgreSQL 15-18 server's headers and libnats
+#	make, make install			 needs a PostgreSQL 15-18 server's headers, libnats and libcurl
 #	make quickstart, make test	 do all their set-up themselves, packages included
 #
-# Two shared modules come out of this.  pg_flo is preloaded by the server and
+# Three shared modules come out of this.  pg_flo is preloaded by the server and
 # is mapped into every backend; pg_flo_bus holds the only code that talks to
-# the NATS library and is loaded by pg_flo's background processes alone, so
-# that neither the postmaster nor an ordinary backend ever maps libnats.
+# the NATS library, pg_flo_http the only code that talks to libcurl.  Those are
+# loaded by the background processes that need them alone, so that neither the
+# postmaster nor an ordinary backend ever maps libnats or libcurl.
 
 PG_CONFIG ?= pg_config
 
@@ -19,6 +20,7 @@ OBJS = \
 	src/pg_flo.o \
 	src/core/settings.o \
 	src/core/names.o \
+	src/core/stop.o \
 	src/core/process.o \
 	src/core/loop.o \
 	src/core/trail.o \
@@ -27,8 +29,21 @@ OBJS = \
 	src/wire/chunk.o \
 	src/wire/change.o \
 	src/wire/ddl.o \
+	src/wire/encode.o \
+	src/shape/shape.o \
+	src/shape/rules.o \
+	src/shape/route.o \
+	src/shape/expr.o \
+	src/shape/pattern.o \
+	src/shape/columns.o \
+	src/shape/value.o \
+	src/shape/seen.o \
+	src/shape/rowkey.o \
+	src/shape/local.o \
 	src/conf/options.o \
 	src/conf/store.o \
+	src/conf/shaping.o \
+	src/conf/preview.o \
 	src/conf/visit.o \
 	src/conf/runtime.o \
 	src/conf/watch.o \
@@ -41,6 +56,8 @@ OBJS = \
 	src/conf/waiting.o \
 	src/conf/preflight.o \
 	src/conf/validate.o \
+	src/conf/endpoint.o \
+	src/conf/outlet.o \
 	src/bus/bus.o \
 	src/bus/bucket.o \
 	src/bus/json.o \
@@ -48,11 +65,26 @@ OBJS = \
 	src/sink/sink.o \
 	src/sink/sink_postgres.o \
 	src/sink/convert.o \
+	src/sink/traits.o \
+	src/sink/gather.o \
+	src/sink/direct.o \
+	src/sink/setwise.o \
+	src/sink/batch.o \
 	src/sink/statement.o \
 	src/sink/truncate.o \
 	src/sink/relmap.o \
+	src/sink/json_value.o \
+	src/sink/event.o \
+	src/sink/sink_file.o \
+	src/sink/sink_stdout.o \
+	src/sink/sink_webhook.o \
+	src/sink/webhook_config.o \
+	src/sink/parcel.o \
+	src/sink/saved.o \
+	src/sink/http.o \
 	src/source/decoder.o \
 	src/source/publisher.o \
+	src/source/spool.o \
 	src/source/session.o \
 	src/source/settle.o \
 	src/source/ddl_capture.o \
@@ -61,11 +93,18 @@ OBJS = \
 	src/source/ddl_filter.o \
 	src/source/copy_control.o \
 	src/source/copier.o \
+	src/source/schema_dump.o \
 	src/source/copy_leader.o \
+	src/source/outgoing.o \
 	src/source/replicator.o \
 	src/dest/consumer.o \
+	src/dest/encoding.o \
 	src/dest/progress.o \
+	src/dest/tables.o \
+	src/dest/myself.o \
 	src/dest/copied.o \
+	src/dest/schema_apply.o \
+	src/dest/sequences.o \
 	src/dest/loader.o \
 	src/dest/ddl_apply.o \
 	src/dest/ddl_names.o \
@@ -73,16 +112,23 @@ OBJS = \
 	src/dest/ddl_same.o \
 	src/dest/ddl_rewrites.o \
 	src/conf/ddl.o \
+	src/dest/reshape.o \
 	src/dest/worker.o \
 	src/worker/launcher.o \
 	src/worker/bgmain.o \
 	src/worker/agent.o \
 	src/worker/agent_ops.o \
 	src/worker/admin.o \
-	src/worker/drop.o
+	src/worker/peek.o \
+	src/worker/peek_op.o \
+	src/worker/drop.o \
+	src/worker/recover.o
 
 BUS_OBJS = \
 	src/bus/bus_nats.o
+
+HTTP_OBJS = \
+	src/sink/http_curl.o
 
 # PGXS does not track headers; the compiler writes what each object included.
 # Warnings beyond the server's own are fatal in "make lint" only, so that a
@@ -90,10 +136,12 @@ BUS_OBJS = \
 PG_CPPFLAGS = -I$(srcdir)/src -MMD -MP
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-cast-function-type
+SHLIB_LINK = -lpcre2-8
 BUS_LIBS = -lnats
+HTTP_LIBS = -lcurl
 
-DEPS = $(OBJS:.o=.d) $(BUS_OBJS:.o=.d)
-EXTRA_CLEAN = $(BUS_OBJS) $(BUS_MODULE) $(DEPS) $(STAMP) tmp_check
+DEPS = $(OBJS:.o=.d) $(BUS_OBJS:.o=.d) $(HTTP_OBJS:.o=.d)
+EXTRA_CLEAN = $(BUS_OBJS) $(BUS_MODULE) $(HTTP_OBJS) $(HTTP_MODULE) $(DEPS) $(STAMP) tmp_check
 
 # "make installcheck": pg_regress against a running server that has pg_flo in
 # shared_preload_libraries.  pg_regress wants its inputs in a folder called sql.
@@ -114,6 +162,7 @@ all:
 include $(PGXS)
 
 BUS_MODULE = pg_flo_bus$(DLSUFFIX)
+HTTP_MODULE = pg_flo_http$(DLSUFFIX)
 
 # Objects of one server's headers must not end up in another server's module
 STAMP = .build_for
@@ -122,21 +171,25 @@ ifneq ($(BUILD_FOR),$(shell cat $(STAMP) 2>/dev/null))
 $(shell echo '$(BUILD_FOR)' > $(STAMP))
 endif
 
-$(OBJS) $(BUS_OBJS): $(STAMP) Makefile
+$(OBJS) $(BUS_OBJS) $(HTTP_OBJS): $(STAMP) Makefile
 
-all: $(BUS_MODULE)
+all: $(BUS_MODULE) $(HTTP_MODULE)
 
 $(BUS_MODULE): $(BUS_OBJS)
 	$(CC) $(CFLAGS) $(BUS_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@ $(BUS_LIBS)
 
-install: install-bus
-uninstall: uninstall-bus
+$(HTTP_MODULE): $(HTTP_OBJS)
+	$(CC) $(CFLAGS) $(HTTP_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@ $(HTTP_LIBS)
 
-install-bus: $(BUS_MODULE) installdirs
+install: install-modules
+uninstall: uninstall-modules
+
+install-modules: $(BUS_MODULE) $(HTTP_MODULE) installdirs
 	$(INSTALL_SHLIB) $(BUS_MODULE) '$(DESTDIR)$(pkglibdir)/$(BUS_MODULE)'
+	$(INSTALL_SHLIB) $(HTTP_MODULE) '$(DESTDIR)$(pkglibdir)/$(HTTP_MODULE)'
 
-uninstall-bus:
-	rm -f '$(DESTDIR)$(pkglibdir)/$(BUS_MODULE)'
+uninstall-modules:
+	rm -f '$(DESTDIR)$(pkglibdir)/$(BUS_MODULE)' '$(DESTDIR)$(pkglibdir)/$(HTTP_MODULE)'
 
 installcheck: regress-inputs
 
@@ -166,6 +219,15 @@ setup:
 test:
 	@+.ci/test.sh $(TESTS)
 
+# the protocol, exhaustively
+model:
+	@doc/model/check.sh
+
+# random kills for a while: make torture SECONDS=600
+SECONDS = 60
+torture:
+	@+FLO_TEST_ENV="FLO_TORTURE_SECONDS=$(SECONDS) FLO_TORTURE_SEED=$(SEED)" .ci/test.sh 049_torture
+
 lint:
 	@+.ci/lint.sh
 
@@ -176,6 +238,6 @@ quickstart-stop:
 	@.ci/quickstart.sh stop
 
 bench:
-	@+bench/compare.sh
+	@+bench/run.sh
 
-.PHONY: all setup test lint quickstart quickstart-stop bench install-bus uninstall-bus regress-inputs
+.PHONY: all setup test torture model lint quickstart quickstart-stop bench install-modules uninstall-modules regress-inputs

@@ -62,7 +62,7 @@ check "includes point down"                 includes_point_down
 check "PG_VERSION_NUM only in core/compat.h" only_in 'PG_VERSION_NUM' 'src/core/compat\.h'
 check "nats.h only in bus_nats.c"           only_in '#include.*nats\.h' 'src/bus/bus_nats\.c'
 check "pcre2.h only in shape/pattern.c"     only_in '#include.*pcre2' 'src/shape/pattern\.c'
-check "curl.h only in sink_webhook.c"       only_in '#include.*curl' 'src/sink/sink_webhook\.c'
+check "curl.h only in http_curl.c"          only_in '#include.*curl' 'src/sink/http_curl\.c'
 check "files and functions are short"       sizes
 check "every source is built"               every_source_is_built
 check "no leftovers"                        no_leftovers

@@ -205,6 +205,7 @@ start_all()
 		    ${sudo}$BIN/psql -h $DIR -p $SOURCE_PORT -U postgres $DB    # source
 		    ${sudo}$BIN/psql -h $DIR -p $DEST_PORT -U postgres $DB    # destination
 
+		    destination=> INSERT INTO flo.rules (group_name, table_name, column_name, action) VALUES ('demo', 'pgbench_branches', 'filler', 'mask');
 		    source=>      UPDATE pgbench_branches SET filler = 'hello';
 		    destination=> SELECT * FROM pgbench_branches;
 		    either=>      SELECT * FROM flo.status;

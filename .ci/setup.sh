@@ -31,7 +31,7 @@ pg_major() { "$PG_CONFIG" --version 2>/dev/null | sed -nE 's/^PostgreSQL ([0-9]+
 
 have_header()
 {
-	have_command "${CC:-cc}" && echo "#include <$1>" | "${CC:-cc}" -E -x c - >/dev/null 2>&1
+	have_command "${CC:-cc}" && printf '#define PCRE2_CODE_UNIT_WIDTH 8\n#include <%s>\n' "$1" | "${CC:-cc}" -E -x c - >/dev/null 2>&1
 }
 
 # The newest supported PostgreSQL of which server and headers can be installed
@@ -69,6 +69,8 @@ missing_packages()
 	fi
 
 	have_header nats.h || have_header nats/nats.h || echo libnats-dev
+	have_header curl/curl.h || echo libcurl4-openssl-dev
+	have_header pcre2.h || echo libpcre2-dev
 	have_command nats-server || [ -x /usr/sbin/nats-server ] || echo nats-server
 
 	if want test; then
@@ -78,6 +80,7 @@ missing_packages()
 	if want lint; then
 		have_command clang || echo clang
 		have_command cppcheck || echo cppcheck
+		have_command spin || echo spin
 	fi
 }
 

@@ -44,7 +44,7 @@ work=$(server_tmpdir pg_flo_test) || exit 1
 mkdir -p "$work/regress"
 cp -R sql_tests "$work/regress/sql"
 cp -R expected "$work/regress/expected"
-cp -R t .ci/tap.pl "$work/"
+cp -R t doc .ci/tap.pl "$work/"
 cat >"$work/regress/extra.conf" <<-'CONF'
 	shared_preload_libraries = 'pg_flo'
 	wal_level = logical

@@ -94,7 +94,8 @@ CREATE TABLE flo.rules (
 	operations text[] NOT NULL DEFAULT '{INSERT,UPDATE,DELETE}',
 	allow_empty_deletes bool NOT NULL DEFAULT true,
 	position int NOT NULL DEFAULT 0,
-	enabled bool NOT NULL DEFAULT true
+	enabled bool NOT NULL DEFAULT true,
+	author name NOT NULL
 );
 COMMENT ON TABLE flo.rules IS 'Transforms and filters; checked when written, in force within a second';
 COMMENT ON COLUMN flo.rules.id IS 'number of the rule; rules of one column act in the order of position, id';
@@ -110,6 +111,7 @@ COMMENT ON COLUMN flo.rules.operations IS 'operations it holds for: INSERT, UPDA
 COMMENT ON COLUMN flo.rules.allow_empty_deletes IS 'whether a DELETE passes a filter whose column is not in the replica identity';
 COMMENT ON COLUMN flo.rules.position IS 'order among the rules of one column';
 COMMENT ON COLUMN flo.rules.enabled IS 'whether it is in force';
+COMMENT ON COLUMN flo.rules.author IS 'role with whose rights an expression runs: whoever wrote it last; set by itself';
 
 CREATE TABLE flo.routes (
 	id bigserial PRIMARY KEY,
@@ -142,18 +144,20 @@ CREATE TABLE flo.webhook_subscriptions (
 	id bigserial PRIMARY KEY,
 	group_name text NOT NULL,
 	worker_name text,
-	schema_name text NOT NULL DEFAULT 'public',
-	table_name text NOT NULL,
-	operations text[] NOT NULL DEFAULT '{INSERT,UPDATE,DELETE,TRUNCATE}',
+	url text NOT NULL,
+	schema_name text,
+	table_name text,
+	operations text[],
 	enabled bool NOT NULL DEFAULT true
 );
-COMMENT ON TABLE flo.webhook_subscriptions IS 'Which events a webhook worker sends; without any of them it sends all';
+COMMENT ON TABLE flo.webhook_subscriptions IS 'Endpoints that webhook workers send events to, beside a worker''s own url; checked when written, in force within a second';
 COMMENT ON COLUMN flo.webhook_subscriptions.id IS 'number of the subscription';
 COMMENT ON COLUMN flo.webhook_subscriptions.group_name IS 'group; may be created later';
 COMMENT ON COLUMN flo.webhook_subscriptions.worker_name IS 'worker it holds for; NULL means every webhook worker of the group in this database';
-COMMENT ON COLUMN flo.webhook_subscriptions.schema_name IS 'schema of the table at the source';
-COMMENT ON COLUMN flo.webhook_subscriptions.table_name IS 'name of the table at the source; * means every table of the schema';
-COMMENT ON COLUMN flo.webhook_subscriptions.operations IS 'operations that are sent: INSERT, UPDATE, DELETE, TRUNCATE';
+COMMENT ON COLUMN flo.webhook_subscriptions.url IS 'where the events go; several subscriptions may name the same endpoint, which then gets what any of them asks for, once';
+COMMENT ON COLUMN flo.webhook_subscriptions.schema_name IS 'schema of the table at the source; NULL means any';
+COMMENT ON COLUMN flo.webhook_subscriptions.table_name IS 'name of the table at the source, as in pg_class; NULL means any';
+COMMENT ON COLUMN flo.webhook_subscriptions.operations IS 'operations that are sent: INSERT, UPDATE, DELETE, TRUNCATE, DDL; NULL means all';
 COMMENT ON COLUMN flo.webhook_subscriptions.enabled IS 'whether it is in force';
 
 ---------------------------------------------------------------------------
@@ -165,6 +169,9 @@ CREATE TABLE flo.generations (
 	generation uuid NOT NULL,
 	start_lsn pg_lsn NOT NULL,
 	epoch bigint NOT NULL DEFAULT 0,
+	follows uuid,
+	given_up pg_lsn,
+	resync bool NOT NULL DEFAULT false,
 	copy_attempt int NOT NULL DEFAULT 1,
 	created_at timestamptz NOT NULL DEFAULT now()
 );
@@ -173,6 +180,9 @@ COMMENT ON COLUMN flo.generations.group_name IS 'group';
 COMMENT ON COLUMN flo.generations.generation IS 'identity of the slot, written into every message';
 COMMENT ON COLUMN flo.generations.start_lsn IS 'consistent point of the slot';
 COMMENT ON COLUMN flo.generations.epoch IS 'number of the newest publishing session';
+COMMENT ON COLUMN flo.generations.follows IS 'the generation before it, when it was begun by flo.resync()';
+COMMENT ON COLUMN flo.generations.given_up IS 'start of the range of LSNs that flo.resync() gave up; start_lsn is its end';
+COMMENT ON COLUMN flo.generations.resync IS 'flo.resync() was called, the replicator has not begun anew yet';
 COMMENT ON COLUMN flo.generations.copy_attempt IS 'number of the newest snapshot from which tables are or were copied';
 COMMENT ON COLUMN flo.generations.created_at IS 'when the slot was created';
 
@@ -195,6 +205,8 @@ CREATE TABLE flo.progress (
 	generation_start pg_lsn NOT NULL,
 	start_lsn pg_lsn NOT NULL,
 	lsn pg_lsn,
+	skip_lsn pg_lsn,
+	sink_state jsonb,
 	copying bool NOT NULL DEFAULT false,
 	copy_attempt int NOT NULL DEFAULT 0,
 	updated_at timestamptz NOT NULL DEFAULT now(),
@@ -208,9 +220,36 @@ COMMENT ON COLUMN flo.progress.generation IS 'generation of the source''s slot';
 COMMENT ON COLUMN flo.progress.generation_start IS 'start of that generation';
 COMMENT ON COLUMN flo.progress.start_lsn IS 'where the worker began; nothing at or below it is its business';
 COMMENT ON COLUMN flo.progress.lsn IS 'durable position of a sink that has no replication origin';
+COMMENT ON COLUMN flo.progress.skip_lsn IS 'commit LSN of a transaction that flo.skip() told the worker to skip';
+COMMENT ON COLUMN flo.progress.sink_state IS 'what such a sink has to know after a restart';
 COMMENT ON COLUMN flo.progress.copying IS 'whether the copy of the tables is not in yet';
 COMMENT ON COLUMN flo.progress.copy_attempt IS 'newest snapshot from which tables were copied later than the rest';
 COMMENT ON COLUMN flo.progress.updated_at IS 'when the row was written';
+
+CREATE TABLE flo.shaped_tables (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	source text NOT NULL,
+	relation oid NOT NULL,
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	columns text[] NOT NULL,
+	newest_rule bigint NOT NULL,
+	newest_route bigint NOT NULL,
+	keys text[] NOT NULL,
+	PRIMARY KEY (group_name, worker_name, source, relation)
+);
+COMMENT ON TABLE flo.shaped_tables IS 'Source tables to which rules or routes have been applied, so that a renamed one is noticed';
+COMMENT ON COLUMN flo.shaped_tables.group_name IS 'group';
+COMMENT ON COLUMN flo.shaped_tables.worker_name IS 'worker, or replicator';
+COMMENT ON COLUMN flo.shaped_tables.source IS 'generation of the source, where it matters';
+COMMENT ON COLUMN flo.shaped_tables.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.shaped_tables.schema_name IS 'its schema when last seen';
+COMMENT ON COLUMN flo.shaped_tables.table_name IS 'its name when last seen';
+COMMENT ON COLUMN flo.shaped_tables.columns IS 'its columns when last seen';
+COMMENT ON COLUMN flo.shaped_tables.keys IS 'columns of its replica identity when last seen';
+COMMENT ON COLUMN flo.shaped_tables.newest_rule IS 'highest id of the rules then in force';
+COMMENT ON COLUMN flo.shaped_tables.newest_route IS 'highest id of the routes then in force';
 
 CREATE TABLE flo.copy_requests (
 	group_name text NOT NULL,
@@ -277,25 +316,77 @@ COMMENT ON COLUMN flo.copied_chunks.range IS 'range of pages of the table';
 COMMENT ON COLUMN flo.copied_chunks.ordinal IS 'chunk of the range';
 COMMENT ON COLUMN flo.copied_chunks.tuples IS 'rows in it';
 
+CREATE TABLE flo.copied_objects (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	ordinal int NOT NULL,
+	generation uuid NOT NULL,
+	section text NOT NULL CHECK (section IN ('before', 'after')),
+	object text NOT NULL,
+	part_of int,
+	address_type text,
+	address_names text[],
+	address_args text[],
+	definition text,
+	command text NOT NULL,
+	action text CHECK (action IN ('created', 'kept')),
+	done_at timestamptz,
+	PRIMARY KEY (group_name, worker_name, ordinal)
+);
+COMMENT ON TABLE flo.copied_objects IS 'Definitions that came with a copy (sync_schema), and what was done with each';
+COMMENT ON COLUMN flo.copied_objects.group_name IS 'group';
+COMMENT ON COLUMN flo.copied_objects.worker_name IS 'worker';
+COMMENT ON COLUMN flo.copied_objects.ordinal IS 'order in which they are created';
+COMMENT ON COLUMN flo.copied_objects.generation IS 'generation of the source''s slot';
+COMMENT ON COLUMN flo.copied_objects.section IS 'before the rows, or after them';
+COMMENT ON COLUMN flo.copied_objects.object IS 'what it is';
+COMMENT ON COLUMN flo.copied_objects.part_of IS 'ordinal of the object it belongs to, such as that of a comment; done only when that one was created';
+COMMENT ON COLUMN flo.copied_objects.address_type IS 'with names and arguments: how pg_get_object_address() finds it; NULL for what is no object of its own';
+COMMENT ON COLUMN flo.copied_objects.address_names IS 'see address_type';
+COMMENT ON COLUMN flo.copied_objects.address_args IS 'see address_type';
+COMMENT ON COLUMN flo.copied_objects.definition IS 'its definition at the source, to compare with what exists here';
+COMMENT ON COLUMN flo.copied_objects.command IS 'SQL that creates it, from pg_dump';
+COMMENT ON COLUMN flo.copied_objects.action IS 'created; or kept, because it existed with the same definition; NULL: not done yet';
+COMMENT ON COLUMN flo.copied_objects.done_at IS 'when that was';
+
 CREATE TABLE flo.dead_letters (
 	id bigserial PRIMARY KEY,
 	group_name text NOT NULL,
 	worker_name text NOT NULL,
+	url text NOT NULL,
+	event_id text NOT NULL,
 	lsn pg_lsn,
-	event jsonb,
+	event json NOT NULL,
 	error text,
 	attempts int NOT NULL DEFAULT 0,
-	created_at timestamptz NOT NULL DEFAULT now()
+	first_attempt_at timestamptz,
+	last_attempt_at timestamptz,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	redrive_requested_at timestamptz,
+	UNIQUE (group_name, worker_name, url, event_id)
 );
-COMMENT ON TABLE flo.dead_letters IS 'Events that a worker could not deliver and set aside';
+COMMENT ON TABLE flo.dead_letters IS 'Events that a worker could not deliver and set aside; shown to the worker''s owner';
 COMMENT ON COLUMN flo.dead_letters.id IS 'number of the letter';
 COMMENT ON COLUMN flo.dead_letters.group_name IS 'group';
 COMMENT ON COLUMN flo.dead_letters.worker_name IS 'worker';
+COMMENT ON COLUMN flo.dead_letters.url IS 'endpoint that did not take it';
+COMMENT ON COLUMN flo.dead_letters.event_id IS 'Id of the event';
 COMMENT ON COLUMN flo.dead_letters.lsn IS 'commit LSN of the transaction';
-COMMENT ON COLUMN flo.dead_letters.event IS 'the event';
+COMMENT ON COLUMN flo.dead_letters.event IS 'the event, exactly as it was sent';
 COMMENT ON COLUMN flo.dead_letters.error IS 'last error';
 COMMENT ON COLUMN flo.dead_letters.attempts IS 'deliveries tried';
+COMMENT ON COLUMN flo.dead_letters.first_attempt_at IS 'when it was tried first';
+COMMENT ON COLUMN flo.dead_letters.last_attempt_at IS 'when it was tried last';
 COMMENT ON COLUMN flo.dead_letters.created_at IS 'when it was set aside';
+COMMENT ON COLUMN flo.dead_letters.redrive_requested_at IS 'when redrive() was called for it; NULL unless the worker is still to try again';
+
+-- they hold rows of the source
+ALTER TABLE flo.dead_letters ENABLE ROW LEVEL SECURITY;
+CREATE POLICY owner ON flo.dead_letters FOR SELECT USING (
+	EXISTS (SELECT FROM flo.workers w JOIN pg_catalog.pg_roles r ON r.rolname = w.owner
+			 WHERE w.group_name = dead_letters.group_name AND w.worker_name = dead_letters.worker_name
+			   AND pg_catalog.pg_has_role(r.oid, 'USAGE')));
+COMMENT ON POLICY owner ON flo.dead_letters IS 'letters are shown to the owner of the worker';
 
 CREATE TABLE flo.pending_ddl (
 	id bigserial PRIMARY KEY,
@@ -380,7 +471,9 @@ COMMENT ON FUNCTION flo.config_changed() IS 'internal: tells the launcher and ru
 
 CREATE FUNCTION flo.validate_row() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'flo_validate_row' LANGUAGE C
-	SET search_path = pg_catalog, pg_temp;
+	SET search_path = pg_catalog, pg_temp
+	-- values of rules mean what they mean to pg_flo's processes
+	SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'GMT' SET lc_monetary = 'C';
 COMMENT ON FUNCTION flo.validate_row() IS 'internal: checks a row of rules, routes or webhook_subscriptions (22023)';
 
 CREATE FUNCTION flo.validate_table() RETURNS trigger
@@ -413,8 +506,6 @@ CREATE TRIGGER validate_table AFTER INSERT OR UPDATE ON flo.rules
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.validate_table();
 CREATE TRIGGER validate_table AFTER INSERT OR UPDATE ON flo.routes
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.validate_table();
-CREATE TRIGGER validate_table AFTER INSERT OR UPDATE ON flo.webhook_subscriptions
-	FOR EACH STATEMENT EXECUTE FUNCTION flo.validate_table();
 
 -- also for sessions with session_replication_role = replica
 ALTER TABLE flo.groups ENABLE ALWAYS TRIGGER config_changed;
@@ -428,7 +519,6 @@ ALTER TABLE flo.routes ENABLE ALWAYS TRIGGER validate_row;
 ALTER TABLE flo.routes ENABLE ALWAYS TRIGGER validate_table;
 ALTER TABLE flo.webhook_subscriptions ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.webhook_subscriptions ENABLE ALWAYS TRIGGER validate_row;
-ALTER TABLE flo.webhook_subscriptions ENABLE ALWAYS TRIGGER validate_table;
 
 CREATE FUNCTION flo.new_tables() RETURNS event_trigger
 	AS 'MODULE_PATHNAME', 'flo_new_tables' LANGUAGE C
@@ -548,12 +638,6 @@ CREATE FUNCTION flo.add_table(group_name text, table_name regclass, copy bool DE
 COMMENT ON FUNCTION flo.add_table(text, regclass, bool) IS
 'Adds a table to the group of this database''s replicator. Errors: 42704 unknown group, 42710 already in it, 42809 not a table, 55000 no usable replica identity, 0A000 copy of existing rows';
 
-CREATE FUNCTION flo.resync(group_name text, table_name regclass DEFAULT NULL, copy bool DEFAULT true) RETURNS void
-	AS 'MODULE_PATHNAME', 'flo_resync' LANGUAGE C VOLATILE PARALLEL UNSAFE
-	SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION flo.resync(text, regclass, bool) IS
-	'copies one table of a running group afresh; destinations wait for it at the same point of the stream; 42704 when it is not in the group';
-
 CREATE FUNCTION flo.remove_table(group_name text, table_name regclass) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_remove_table' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
@@ -577,6 +661,18 @@ CREATE FUNCTION flo.drop_group(group_name text, purge_stream bool DEFAULT false,
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.drop_group(text, bool, bool) IS
 'Drops everything the group has in this database, see drop_replicator and drop_worker. Errors: 42704 unknown group, 55006 does not stop, 08xxx broker';
+
+CREATE FUNCTION flo.skip(group_name text, worker_name text, lsn pg_lsn) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_skip' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.skip(text, text, pg_lsn) IS
+'Has a worker skip exactly the transaction whose commit LSN last_error shows, and tries again at once; the rest goes on in order. Written to the log. Errors: 42704 unknown group or worker, 22023 the worker did not fail at that transaction';
+
+CREATE FUNCTION flo.resync(group_name text, table_name regclass DEFAULT NULL, copy bool DEFAULT true) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_resync' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.resync(text, regclass, bool) IS
+'With copy => false the way out of failed, at the source: new slot, new generation, the stream is emptied and goes on from now; the LSN range given up is written to the log and to flo.generations, the rows in between have to be brought over by other means. With a table and copy => true: copies that table of a running group afresh; destinations wait for it at the same point of the stream. Errors: 42704 unknown group or table not in it, 55000 never started, 55006 does not stop, 0A000 a copy of the whole group';
 
 CREATE FUNCTION flo.drop_consumer(group_name text, consumer text) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_drop_consumer' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -604,6 +700,31 @@ CREATE FUNCTION flo.stream_status(
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.stream_status(text) IS
 'The group''s stream and who holds it: one row per registered worker (one without worker when there is none). Errors: 42704 unknown group, 08xxx broker';
+
+CREATE FUNCTION flo.redrive(id bigint) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_redrive' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.redrive(bigint) IS
+'Has a dead letter sent again by its worker, once this commits and the worker runs: a letter that is delivered is removed, one that fails again stays. Errors: 42704 no such letter, 42501 not the worker''s owner';
+
+CREATE FUNCTION flo.redrive_group(group_name text) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'flo_redrive_group' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.redrive_group(text) IS
+'The same for all dead letters of the group in this database, oldest first; returns their number. Errors: 42704 unknown group, 42501 not the workers'' owner';
+
+CREATE FUNCTION flo.peek(
+	group_name text,
+	max_events int DEFAULT 10,
+	OUT seq bigint,
+	OUT lsn pg_lsn,
+	OUT committed_at timestamptz,
+	OUT event jsonb
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'flo_peek' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.peek(text, int) IS
+'The newest events in the group''s stream as event sinks write them, oldest first, consuming nothing: number of the message, LSN of the commit record, its time, and the event. Errors: 42704 unknown group, 42501 not an owner of one of its members, 22023 max_events not between 1 and 1000, 08xxx broker';
 
 CREATE FUNCTION flo.wait_for(
 	group_name text,
@@ -674,6 +795,161 @@ COMMENT ON FUNCTION flo.reset_stats(text) IS
 'Sets the counters of the group (NULL: of every group of this database) in flo.status to zero. Errors: 42704 unknown group';
 
 ---------------------------------------------------------------------------
+-- Rules and routes
+---------------------------------------------------------------------------
+
+-- settings as in pg_flo's processes: values have the same text form there
+CREATE FUNCTION flo.preview(
+	group_name text,
+	table_name text,
+	operation text,
+	new_row jsonb,
+	old_row jsonb DEFAULT NULL,
+	schema_name text DEFAULT 'public',
+	worker_name text DEFAULT NULL
+) RETURNS TABLE (destination_schema text, destination_table text, operation text, new_row jsonb, old_row jsonb)
+	AS 'MODULE_PATHNAME', 'flo_preview' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'GMT'
+	SET extra_float_digits = 3 SET bytea_output = 'hex' SET lc_monetary = 'C';
+COMMENT ON FUNCTION flo.preview(text, text, text, jsonb, jsonb, text, text) IS
+'What the rules and routes in force make of one change; no row when it is dropped. A column left out of new_row of an UPDATE counts as unchanged and not sent; old_row holds what the replica identity gives. Without worker_name: the only worker, else what holds for every worker. Errors: 22023 bad operation or rows, 42703 unknown column, 42704 unknown group or worker, and those of the rules';
+
+CREATE FUNCTION flo.import_operations(operations jsonb, missing text[]) RETURNS text[]
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN operations IS NULL OR operations IN ('[]', 'null') THEN missing
+				WHEN jsonb_typeof(operations) = 'array'
+				THEN (SELECT array_agg(upper(o.value) ORDER BY o.n) FROM jsonb_array_elements_text(operations) WITH ORDINALITY o (value, n))
+				ELSE ARRAY[upper(operations #>> '{}')] END
+$$;
+COMMENT ON FUNCTION flo.import_operations(jsonb, text[]) IS 'internal: a list of operations of an imported file';
+
+CREATE FUNCTION flo.import_rules(group_name text, rules jsonb) RETURNS int
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	entry record;
+	parameters jsonb;
+	kind text;
+	name text[];
+	count int := 0;
+BEGIN
+	IF jsonb_typeof(rules) IS DISTINCT FROM 'object'
+	   OR coalesce(jsonb_typeof(rules -> 'tables'), 'object') <> 'object'
+	   OR coalesce(jsonb_typeof(rules -> 'rules'), 'array') <> 'array'
+	   OR NOT rules ?| '{tables,rules}' OR rules - '{tables,rules}'::text[] <> '{}' THEN
+		RAISE EXCEPTION 'the rules are not those of a rules.yaml'
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'They are {"tables": {"name": [rule, ...]}} or {"rules": [{"table": "name", ...}]}.';
+	END IF;
+
+	FOR entry IN
+		SELECT t.key AS table_name, r.value AS rule
+		  FROM jsonb_each(coalesce(rules -> 'tables', '{}')) t,
+			   jsonb_array_elements(CASE jsonb_typeof(t.value) WHEN 'array' THEN t.value ELSE jsonb_build_array(t.value) END) r
+		UNION ALL
+		SELECT r.value ->> 'table', CASE jsonb_typeof(r.value) WHEN 'object' THEN r.value - 'table' ELSE r.value END FROM jsonb_array_elements(coalesce(rules -> 'rules', '[]')) r
+	LOOP
+		IF jsonb_typeof(entry.rule) <> 'object' OR entry.table_name IS NULL
+		   OR entry.rule - '{type,column,parameters,operations,allow_empty_deletes}'::text[] <> '{}' THEN
+			RAISE EXCEPTION 'invalid rule of table "%": %', coalesce(entry.table_name, ''), entry.rule
+				USING ERRCODE = 'invalid_parameter_value',
+					  HINT = 'Its keys are: type, column, parameters, operations, allow_empty_deletes; in a list also table.';
+		END IF;
+		parameters := coalesce(entry.rule -> 'parameters', '{}');
+		kind := entry.rule ->> 'type';
+		IF kind = 'transform' AND parameters ->> 'type' IN ('mask', 'regex') THEN
+			kind := parameters ->> 'type';
+		ELSIF kind = 'filter' AND parameters ->> 'operator' IN ('eq', 'ne', 'gt', 'lt', 'gte', 'lte', 'contains') THEN
+			kind := parameters ->> 'operator';
+		ELSIF kind = 'exclude_column' THEN
+			RAISE EXCEPTION 'columns of table "%" are left out by a route', entry.table_name
+				USING ERRCODE = 'invalid_parameter_value',
+					  HINT = format('Set column_mappings of its row in flo.routes to {%s: null}.', to_json(entry.rule ->> 'column'));
+		ELSE
+			RAISE EXCEPTION 'unknown rule of table "%": %', entry.table_name, entry.rule
+				USING ERRCODE = 'invalid_parameter_value',
+					  HINT = 'A transform has parameters.type mask or regex, a filter parameters.operator eq, ne, gt, lt, gte, lte or contains.';
+		END IF;
+
+		-- as the other tool does: short values stay as they are, contains takes any value
+		name := CASE WHEN entry.table_name LIKE '_%._%' THEN regexp_split_to_array(entry.table_name, '[.]')
+					 ELSE ARRAY['public', entry.table_name] END;
+		INSERT INTO flo.rules (group_name, schema_name, table_name, column_name, action, arguments, operations, allow_empty_deletes)
+		VALUES (import_rules.group_name, name[1], array_to_string(name[2:], '.'), entry.rule ->> 'column', kind,
+				parameters - '{type,operator,operations,allow_empty_deletes}'::text[]
+				|| CASE kind WHEN 'mask' THEN '{"short": "keep"}'
+							 WHEN 'contains' THEN jsonb_build_object('value', parameters ->> 'value') ELSE '{}' END,
+				flo.import_operations(coalesce(entry.rule -> 'operations', parameters -> 'operations'), '{INSERT,UPDATE,DELETE}'),
+				coalesce((entry.rule ->> 'allow_empty_deletes')::bool, (parameters ->> 'allow_empty_deletes')::bool, false));
+		count := count + 1;
+	END LOOP;
+	RETURN count;
+END
+$$;
+COMMENT ON FUNCTION flo.import_rules(text, jsonb) IS
+'Adds the rules of a parsed rules.yaml of the original tool to flo.rules; returns how many. Errors: 22023 not such a file, and those of flo.rules';
+
+CREATE FUNCTION flo.import_routes(group_name text, routes jsonb) RETURNS int
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	entry record;
+	mappings jsonb;
+	source text[];
+	destination text[];
+	count int := 0;
+BEGIN
+	IF jsonb_typeof(routes) IS DISTINCT FROM 'object' THEN
+		RAISE EXCEPTION 'the routes are not those of a routing.yaml'
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'They are {"table": {"destination_table": "name", "column_mappings": [{"source": "a", "destination": "b"}], "operations": ["INSERT"]}}.';
+	END IF;
+
+	FOR entry IN SELECT r.key, r.value AS route FROM jsonb_each(routes) r LOOP
+		IF jsonb_typeof(entry.route) = 'object' THEN
+			mappings := coalesce(nullif(entry.route -> 'column_mappings', 'null'), '[]');
+		END IF;
+		IF jsonb_typeof(entry.route) <> 'object' OR jsonb_typeof(mappings) <> 'array'
+		   OR entry.route - '{source_table,destination_table,column_mappings,operations}'::text[] <> '{}'
+		   OR EXISTS (SELECT FROM jsonb_array_elements(mappings) m
+					   WHERE coalesce(jsonb_typeof(m -> 'source'), '') <> 'string'
+						  OR coalesce(jsonb_typeof(m -> 'destination'), '') <> 'string') THEN
+			RAISE EXCEPTION 'invalid route of table "%": %', entry.key, entry.route
+				USING ERRCODE = 'invalid_parameter_value',
+					  HINT = 'Its keys are: source_table, destination_table, column_mappings (a list of source and destination), operations.';
+		END IF;
+		-- the key counts, as it does there
+		source := CASE WHEN entry.key LIKE '_%._%' THEN regexp_split_to_array(entry.key, '[.]')
+					   ELSE ARRAY['public', entry.key] END;
+		destination := CASE WHEN entry.route ->> 'destination_table' LIKE '_%._%'
+							THEN regexp_split_to_array(entry.route ->> 'destination_table', '[.]')
+							ELSE ARRAY[NULL, entry.route ->> 'destination_table'] END;
+		INSERT INTO flo.routes (group_name, source_schema, source_table, destination_schema, destination_table, column_mappings, operations)
+		VALUES (import_routes.group_name, source[1], array_to_string(source[2:], '.'), destination[1],
+				nullif(array_to_string(destination[2:], '.'), ''),
+				coalesce((SELECT jsonb_object_agg(m ->> 'source', m -> 'destination') FROM jsonb_array_elements(mappings) m), '{}'),
+				flo.import_operations(entry.route -> 'operations', '{INSERT,UPDATE,DELETE,TRUNCATE}'));
+		count := count + 1;
+	END LOOP;
+	RETURN count;
+END
+$$;
+COMMENT ON FUNCTION flo.import_routes(text, jsonb) IS
+'Adds the routes of a parsed routing.yaml of the original tool to flo.routes; returns how many. Errors: 22023 not such a file, and those of flo.routes';
+
+CREATE FUNCTION flo.rule_problem(id bigint) RETURNS text
+	AS 'MODULE_PATHNAME', 'flo_rule_problem' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.rule_problem(bigint) IS 'internal: why a rule cannot work, as far as can be seen from here; NULL when nothing is known against it';
+
+---------------------------------------------------------------------------
 -- Views
 ---------------------------------------------------------------------------
 
@@ -731,7 +1007,11 @@ CREATE VIEW flo.status AS
 				WHEN s.state IN ('starting', 'backoff', 'failed') THEN s.state
 				ELSE 'starting'
 		   END AS state,
-		   CASE WHEN s.pid IS NOT NULL THEN s.detail
+		   CASE WHEN s.pid IS NOT NULL THEN coalesce(s.detail,
+						-- a worker that waits for a lock cannot say so itself
+						CASE WHEN m.sink IS NOT NULL THEN
+							(SELECT 'lock held by pid ' || pg_catalog.string_agg(b.pid::text, ', ')
+							   FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(s.pid)) b (pid)) END)
 				WHEN NOT m.here THEN 'configured in another database; start_group() adopts it'
 				WHEN NOT m.started THEN NULL
 				WHEN NOT m.enabled THEN 'pg_flo is not in shared_preload_libraries or pg_flo.enabled is off'
@@ -880,6 +1160,16 @@ CREATE VIEW flo.copy_progress AS
 						   END AS percent) d;
 COMMENT ON VIEW flo.copy_progress IS
 'One row per table being copied or copied last: bytes of the table''s file and rows, percent, and the time left at the pace so far. At a destination the totals are known once the source has read the table';
+COMMENT ON COLUMN flo.copy_progress.group_name IS 'group';
+COMMENT ON COLUMN flo.copy_progress.member IS 'replicator (reading) or a worker (loading)';
+COMMENT ON COLUMN flo.copy_progress.table_name IS 'table at the source, quoted and qualified';
+COMMENT ON COLUMN flo.copy_progress.phase IS 'reading or published at the source, loading or complete at a destination';
+COMMENT ON COLUMN flo.copy_progress.bytes_processed IS 'bytes of the file that are read or in';
+COMMENT ON COLUMN flo.copy_progress.bytes_total IS 'size of the file when the copy began';
+COMMENT ON COLUMN flo.copy_progress.tuples_processed IS 'rows read or in';
+COMMENT ON COLUMN flo.copy_progress.tuples_total IS 'rows in all; known when the source has read the table';
+COMMENT ON COLUMN flo.copy_progress.percent IS 'of the bytes at the source, of the chunks at a destination';
+COMMENT ON COLUMN flo.copy_progress.eta IS 'time left at the pace so far';
 
 ---------------------------------------------------------------------------
 -- Preflight
@@ -1166,6 +1456,144 @@ END
 $$;
 COMMENT ON FUNCTION flo.check_source(text) IS 'internal: the part of flo.check() about a group''s replicator';
 
+CREATE FUNCTION flo.check_rules(group_name text, OUT item text, OUT status text, OUT detail text, OUT hint text)
+	RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	is_source bool := EXISTS (SELECT FROM flo.replicators r WHERE r.group_name = check_rules.group_name);
+	rule record;
+	seen flo.shaped_tables;
+	old_is_unknown bool;
+BEGIN
+	FOR rule IN
+		SELECT r.*, flo.rule_problem(r.id) AS problem,
+			   CASE r.stage WHEN 'replicator' THEN is_source
+				ELSE EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name
+							 AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) END AS has_member,
+			   EXISTS (SELECT FROM flo.progress p WHERE p.group_name = r.group_name
+						AND (r.worker_name IS NULL OR p.worker_name = r.worker_name)) AS has_begun,
+			   EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name AND w.sink = 'postgres'
+						AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) AS applied_here
+		  FROM flo.rules r WHERE r.group_name = check_rules.group_name AND r.enabled ORDER BY r.id
+	LOOP
+		item := format('rule %s of group %s', rule.id, group_name);
+		IF NOT rule.has_member THEN
+			status := 'error';
+			detail := 'nothing in this database executes it, and the group does not start';
+			hint := 'Write it in the database of the member that is to execute it, or disable it.';
+			RETURN NEXT;
+		END IF;
+		IF rule.problem IS NOT NULL THEN
+			status := 'error';
+			detail := rule.problem;
+			hint := 'It stops its member at the first row of the table: change or disable it.';
+			RETURN NEXT;
+		END IF;
+
+		-- does it ever match?
+		SELECT s.* INTO seen FROM flo.shaped_tables s
+		 WHERE s.group_name = check_rules.group_name AND s.schema_name = rule.schema_name AND s.table_name = rule.table_name LIMIT 1;
+		IF is_source AND NOT EXISTS (SELECT FROM flo.tables t WHERE t.group_name = check_rules.group_name
+									 AND t.table_name = format('%I.%I', rule.schema_name, rule.table_name)) THEN
+			status := 'warning';
+			detail := format('it never matches: the group does not publish %I.%I', rule.schema_name, rule.table_name);
+			hint := 'Names are those of the source; for a partitioned table, of its root.';
+			RETURN NEXT;
+		ELSIF NOT is_source AND rule.has_begun AND seen.relation IS NULL THEN
+			status := 'warning';
+			detail := format('it has not matched yet: no row of %I.%I has come', rule.schema_name, rule.table_name);
+			hint := 'Names are those of the source; for a partitioned table, of its root.';
+			RETURN NEXT;
+		ELSIF NOT is_source AND rule.applied_here AND to_regclass(format('%I.%I', rule.schema_name, rule.table_name)) IS NULL
+			  AND NOT EXISTS (SELECT FROM flo.routes o WHERE o.group_name = check_rules.group_name AND o.enabled
+							  AND o.source_schema = rule.schema_name AND o.source_table IN (rule.table_name, '*')) THEN
+			status := 'warning';
+			detail := format('there is no table %I.%I here, and no route for it', rule.schema_name, rule.table_name);
+			hint := 'Names are those of the source; for a partitioned table, of its root.';
+			RETURN NEXT;
+		END IF;
+
+		-- can it tell what leaves the filter?
+		old_is_unknown := seen.columns <> seen.keys AND coalesce(rule.column_name <> ALL (seen.keys), true);
+		IF is_source THEN
+			SELECT c.relreplident <> 'f' AND NOT EXISTS (
+						SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+						 WHERE i.indrelid = c.oid AND a.attname = rule.column_name
+						   AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END)
+			  INTO old_is_unknown
+			  FROM pg_class c WHERE c.oid = to_regclass(format('%I.%I', rule.schema_name, rule.table_name));
+		END IF;
+		IF old_is_unknown AND 'UPDATE' = ANY (rule.operations) AND rule.action NOT IN ('regex', 'mask', 'expression') THEN
+			status := 'warning';
+			detail := 'the old row does not hold what this filter looks at: when an UPDATE makes a row leave the filter, the UPDATE is dropped and the row stays at the destination';
+			hint := 'Give the table REPLICA IDENTITY FULL at the source.';
+			RETURN NEXT;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION flo.check_rules(text) IS 'internal: the part of flo.check() about a group''s rules';
+
+CREATE FUNCTION flo.check_routes(group_name text, OUT item text, OUT status text, OUT detail text, OUT hint text)
+	RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	route record;
+	names text;
+BEGIN
+	FOR route IN
+		SELECT r.*, format('%I.%I', coalesce(r.destination_schema, r.source_schema), coalesce(r.destination_table, r.source_table)) AS destination,
+			   EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name
+						AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) AS has_member,
+			   EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name AND w.sink = 'postgres'
+						AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) AS applied_here,
+			   EXISTS (SELECT FROM flo.progress p WHERE p.group_name = r.group_name
+						AND (r.worker_name IS NULL OR p.worker_name = r.worker_name)) AS has_begun,
+			   EXISTS (SELECT FROM flo.shaped_tables s WHERE s.group_name = r.group_name AND s.schema_name = r.source_schema
+						AND r.source_table IN (s.table_name, '*')) AS has_matched
+		  FROM flo.routes r WHERE r.group_name = check_routes.group_name AND r.enabled ORDER BY r.id
+	LOOP
+		item := format('route %s of group %s', route.id, group_name);
+		IF NOT route.has_member THEN
+			status := 'error';
+			detail := 'nothing in this database executes it, and the group does not start';
+			hint := 'Write it in the database of the worker that is to execute it, or disable it.';
+			RETURN NEXT;
+		ELSIF route.has_begun AND NOT route.has_matched THEN
+			status := 'warning';
+			detail := format('it has not matched yet: no row of %I.%s has come', route.source_schema,
+							 CASE route.source_table WHEN '*' THEN '*' ELSE quote_ident(route.source_table) END);
+			hint := 'Names are those of the source; for a partitioned table, of its root.';
+			RETURN NEXT;
+		END IF;
+		CONTINUE WHEN route.source_table = '*' OR NOT route.applied_here;
+		IF to_regclass(route.destination) IS NULL THEN
+			status := 'error';
+			detail := format('table %s does not exist here', route.destination);
+			hint := 'Create it, or change the route.';
+			RETURN NEXT;
+			CONTINUE;
+		END IF;
+		SELECT string_agg(format('%I to %I', m.key, m.value), ', ' ORDER BY m.key) INTO names
+		  FROM jsonb_each_text(route.column_mappings) m
+		 WHERE m.value IS NOT NULL
+		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(route.destination)
+							AND a.attname = m.value AND a.attnum > 0 AND NOT a.attisdropped);
+		IF names IS NOT NULL THEN
+			status := 'error';
+			detail := format('it maps columns to such as %s does not have: %s', route.destination, names);
+			hint := 'Add the columns, or change the route.';
+			RETURN NEXT;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION flo.check_routes(text) IS 'internal: the part of flo.check() about a group''s routes';
+
 CREATE FUNCTION flo.check_members(group_name text, OUT item text, OUT status text, OUT detail text, OUT hint text)
 	RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
@@ -1209,40 +1637,15 @@ BEGIN
 		END IF;
 	END LOOP;
 
-	item := 'rules and routes of group ' || group_name;
-	status := 'ok';
-	detail := 'none';
-	hint := NULL;
-	SELECT string_agg(x.name, ', ') INTO names
-	  FROM (SELECT format('rule %s', r.id) AS name FROM flo.rules r WHERE r.group_name = check_members.group_name AND r.enabled
-			UNION ALL
-			SELECT format('route %s', r.id) FROM flo.routes r WHERE r.group_name = check_members.group_name AND r.enabled
-			UNION ALL
-			SELECT format('webhook subscription %s', s.id) FROM flo.webhook_subscriptions s
-			 WHERE s.group_name = check_members.group_name AND s.enabled) x;
-	IF names IS NOT NULL THEN
-		status := 'error';
-		detail := 'not executed by this release, the group does not start: ' || names;
-		hint := 'Delete or disable them.';
-		RETURN NEXT;
-
-		SELECT string_agg(x.name, ', ') INTO names
-		  FROM (SELECT format('rule %s (%I.%I)', r.id, r.schema_name, r.table_name) AS name FROM flo.rules r
-				 WHERE r.group_name = check_members.group_name AND r.enabled
-				   AND to_regclass(format('%I.%I', r.schema_name, r.table_name)) IS NULL
-				UNION ALL
-				SELECT format('route %s (%I.%I)', r.id, coalesce(r.destination_schema, r.source_schema),
-							  coalesce(r.destination_table, r.source_table)) FROM flo.routes r
-				 WHERE r.group_name = check_members.group_name AND r.enabled AND r.source_table <> '*'
-				   AND to_regclass(format('%I.%I', coalesce(r.destination_schema, r.source_schema),
-										  coalesce(r.destination_table, r.source_table))) IS NULL) x;
-		IF names IS NOT NULL THEN
-			status := 'warning';
-			detail := 'name tables that do not exist in this database: ' || names;
-			hint := NULL;
-			RETURN NEXT;
-		END IF;
-	ELSE
+	RETURN QUERY SELECT r.* FROM flo.check_rules(group_name) r UNION ALL SELECT r.* FROM flo.check_routes(group_name) r;
+	IF NOT FOUND THEN
+		item := 'rules and routes of group ' || group_name;
+		status := 'ok';
+		detail := (SELECT CASE count(*) WHEN 0 THEN 'none' ELSE format('%s, and nothing is known against them', count(*)) END
+					 FROM (SELECT FROM flo.rules r WHERE r.group_name = check_members.group_name AND r.enabled
+						   UNION ALL
+						   SELECT FROM flo.routes r WHERE r.group_name = check_members.group_name AND r.enabled) x);
+		hint := NULL;
 		RETURN NEXT;
 	END IF;
 END
@@ -1281,6 +1684,236 @@ END
 $$;
 COMMENT ON FUNCTION flo.check(text) IS
 'Preflight of one group or of all groups here: what is ok, what is not (warning, error) and what to do about it. Error: 42704 unknown group';
+
+---------------------------------------------------------------------------
+-- Definitions of tables and what they need (sync_schema)
+---------------------------------------------------------------------------
+
+CREATE FUNCTION flo.object_needs(class oid, object oid) RETURNS TABLE (needed_class oid, needed_object oid)
+	LANGUAGE sql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	-- what it depends on; a sequence does not need the table that owns it
+	SELECT d.refclassid, d.refobjid FROM pg_depend d
+	 WHERE d.classid = class AND d.objid = object AND d.refobjid >= 16384
+	   AND NOT (class = 'pg_class'::regclass AND d.deptype = 'a'
+				AND (SELECT c.relkind = 'S' FROM pg_class c WHERE c.oid = object))
+	UNION
+	-- its parts
+	SELECT 'pg_attrdef'::regclass, a.oid FROM pg_attrdef a
+	 WHERE class = 'pg_class'::regclass AND a.adrelid = object
+	UNION
+	SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c
+	 WHERE class = 'pg_class'::regclass AND c.conrelid = object AND c.contype = 'c'
+	UNION
+	SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c
+	 WHERE class = 'pg_type'::regclass AND c.contypid = object
+	UNION
+	SELECT d.classid, d.objid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+	 WHERE class = 'pg_class'::regclass AND d.refclassid = class AND d.refobjid = object
+	   AND d.classid = class AND d.deptype IN ('a', 'i')
+	UNION
+	SELECT 'pg_class'::regclass, t.typrelid FROM pg_type t
+	 WHERE class = 'pg_type'::regclass AND t.oid = object AND t.typrelid <> 0
+	UNION
+	SELECT d.classid, d.objid FROM pg_depend d
+	 WHERE class IN ('pg_opclass'::regclass, 'pg_opfamily'::regclass) AND d.refclassid = class AND d.refobjid = object
+	   AND d.classid IN ('pg_amop'::regclass, 'pg_amproc'::regclass)
+$$;
+COMMENT ON FUNCTION flo.object_needs(oid, oid) IS 'internal: what has to exist for an object to be created';
+
+CREATE FUNCTION flo.needed_objects(
+	group_name text,
+	with_policies bool,
+	OUT class oid,
+	OUT object oid,
+	OUT left_out text
+) RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE published AS (
+		SELECT DISTINCT c.oid FROM pg_publication_tables p
+		  JOIN pg_namespace n ON n.nspname = p.schemaname
+		  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+		 WHERE p.pubname IN ('pgflo_' || needed_objects.group_name, 'pgflo_' || needed_objects.group_name || '_insert')),
+	tree AS (
+		SELECT p.oid FROM published p
+		UNION
+		SELECT i.inhrelid FROM tree t
+		  JOIN pg_class p ON p.oid = t.oid AND p.relkind = 'p'
+		  JOIN pg_inherits i ON i.inhparent = t.oid),
+	needed (class, object) AS (
+		SELECT 'pg_class'::regclass::oid, t.oid FROM tree t
+		UNION
+		SELECT o.needed_class, o.needed_object FROM needed n CROSS JOIN LATERAL flo.object_needs(n.class, n.object) o),
+	relation AS (
+		SELECT n.object AS oid FROM needed n JOIN pg_class c ON c.oid = n.object
+		 WHERE n.class = 'pg_class'::regclass AND c.relkind IN ('r', 'p')),
+	extra (class, object) AS (
+		SELECT 'pg_class'::regclass::oid, i.indexrelid FROM relation r JOIN pg_index i ON i.indrelid = r.oid
+		UNION ALL
+		SELECT 'pg_constraint'::regclass, c.oid FROM relation r JOIN pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('p', 'u', 'x', 'f')
+		UNION ALL
+		SELECT 'pg_trigger'::regclass, t.oid FROM relation r JOIN pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+		UNION ALL
+		SELECT 'pg_statistic_ext'::regclass, s.oid FROM relation r JOIN pg_statistic_ext s ON s.stxrelid = r.oid
+		UNION ALL
+		SELECT 'pg_rewrite'::regclass, w.oid FROM relation r JOIN pg_rewrite w ON w.ev_class = r.oid AND w.rulename <> '_RETURN'
+		UNION ALL
+		SELECT 'pg_policy'::regclass, p.oid FROM relation r JOIN pg_policy p ON p.polrelid = r.oid WHERE with_policies),
+	extra_needs (root_class, root_object, class, object) AS (
+		SELECT e.class, e.object, e.class, e.object FROM extra e
+		UNION
+		SELECT x.root_class, x.root_object, o.needed_class, o.needed_object
+		  FROM extra_needs x CROSS JOIN LATERAL flo.object_needs(x.class, x.object) o
+		  LEFT JOIN needed n ON n.class = o.needed_class AND n.object = o.needed_object
+		 WHERE n.class IS NULL),
+	outside AS (
+		SELECT x.root_class, x.root_object, min(x.object::regclass::text) AS other
+		  FROM extra_needs x JOIN pg_class c ON c.oid = x.object
+		 WHERE x.class = 'pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+		 GROUP BY 1, 2)
+	SELECT n.class, n.object, NULL::text FROM needed n
+	UNION
+	SELECT x.class, x.object, NULL FROM extra_needs x
+	  LEFT JOIN outside o ON o.root_class = x.root_class AND o.root_object = x.root_object
+	 WHERE o.root_class IS NULL
+	UNION
+	SELECT o.root_class, o.root_object,
+		   format('%s: it needs %s', pg_describe_object(o.root_class, o.root_object, 0), o.other) FROM outside o
+$$;
+COMMENT ON FUNCTION flo.needed_objects(text, bool) IS
+'internal: the group''s tables and all they need; left_out says why an index, constraint, trigger or rule does not come along';
+
+CREATE FUNCTION flo.definition_of(class oid, object oid) RETURNS text
+	LANGUAGE sql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE class
+		WHEN 'pg_class'::regclass THEN (SELECT CASE
+			WHEN c.relkind IN ('r', 'p', 'c') THEN concat_ws(E'\n',
+				(SELECT string_agg(concat_ws(' ', 'column', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
+						(SELECT 'COLLATE ' || l.collname FROM pg_collation l, pg_type t
+						  WHERE l.oid = a.attcollation AND t.oid = a.atttypid AND t.typcollation <> a.attcollation),
+						CASE WHEN a.attnotnull THEN 'NOT NULL' END,
+						CASE a.attidentity WHEN 'a' THEN 'GENERATED ALWAYS AS IDENTITY' WHEN 'd' THEN 'GENERATED BY DEFAULT AS IDENTITY' END,
+						CASE WHEN d.oid IS NOT NULL THEN
+							CASE WHEN a.attgenerated = '' THEN 'DEFAULT ' ELSE 'GENERATED AS ' END || pg_get_expr(d.adbin, d.adrelid) END),
+					E'\n' ORDER BY a.attname)
+				   FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+				  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+				(SELECT string_agg('constraint ' || quote_ident(k.conname) || ' ' || pg_get_constraintdef(k.oid), E'\n' ORDER BY k.conname)
+				   FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.convalidated),
+				'partitioned by ' || pg_get_partkeydef(c.oid),
+				(SELECT string_agg(CASE WHEN c.relispartition THEN 'partition of ' ELSE 'inherits ' END || i.inhparent::regclass, E'\n' ORDER BY i.inhseqno)
+				   FROM pg_inherits i WHERE i.inhrelid = c.oid),
+				pg_get_expr(c.relpartbound, c.oid),
+				CASE c.relpersistence WHEN 'u' THEN 'unlogged' END)
+			WHEN c.relkind = 'S' THEN (SELECT format('sequence AS %s INCREMENT %s MINVALUE %s MAXVALUE %s START %s %s',
+					format_type(s.seqtypid, NULL), s.seqincrement, s.seqmin, s.seqmax, s.seqstart, CASE WHEN s.seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END)
+				FROM pg_sequence s WHERE s.seqrelid = c.oid)
+			WHEN c.relkind IN ('i', 'I') THEN pg_get_indexdef(c.oid)
+			END FROM pg_class c WHERE c.oid = object)
+		WHEN 'pg_type'::regclass THEN (SELECT CASE t.typtype
+			WHEN 'e' THEN (SELECT string_agg('label ' || quote_literal(e.enumlabel), E'\n' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid)
+			WHEN 'd' THEN concat_ws(E'\n', 'domain over ' || format_type(t.typbasetype, t.typtypmod), CASE WHEN t.typnotnull THEN 'NOT NULL' END,
+				'DEFAULT ' || t.typdefault,
+				(SELECT string_agg('constraint ' || quote_ident(k.conname) || ' ' || pg_get_constraintdef(k.oid), E'\n' ORDER BY k.conname)
+				   FROM pg_constraint k WHERE k.contypid = t.oid AND k.convalidated AND k.contype = 'c'))
+			WHEN 'c' THEN flo.definition_of('pg_class'::regclass, t.typrelid)
+			WHEN 'r' THEN (SELECT 'range of ' || format_type(r.rngsubtype, NULL) FROM pg_range r WHERE r.rngtypid = t.oid)
+			END FROM pg_type t WHERE t.oid = object)
+		WHEN 'pg_proc'::regclass THEN (SELECT pg_get_functiondef(p.oid) FROM pg_proc p WHERE p.oid = object AND p.prokind <> 'a')
+		WHEN 'pg_attrdef'::regclass THEN (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d WHERE d.oid = object)
+		WHEN 'pg_constraint'::regclass THEN pg_get_constraintdef(object)
+		WHEN 'pg_trigger'::regclass THEN pg_get_triggerdef(object)
+		WHEN 'pg_rewrite'::regclass THEN pg_get_ruledef(object)
+		WHEN 'pg_statistic_ext'::regclass THEN pg_get_statisticsobjdef(object)
+		WHEN 'pg_policy'::regclass THEN (SELECT concat_ws(' ', p.polcmd, p.polpermissive, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
+			FROM pg_policy p WHERE p.oid = object)
+	END
+$$;
+COMMENT ON FUNCTION flo.definition_of(oid, oid) IS
+'internal: the definition of an object, one property a line, as it compares between two databases; NULL when there is nothing to compare';
+
+CREATE FUNCTION flo.find_object(type text, names text[], args text[], OUT class oid, OUT object oid)
+	LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	SELECT a.classid, a.objid INTO class, object FROM pg_get_object_address(type, names, args) a;
+EXCEPTION
+	WHEN undefined_table OR undefined_object OR undefined_function OR undefined_column OR undefined_parameter
+		 OR invalid_schema_name OR wrong_object_type THEN
+		NULL;
+END
+$$;
+COMMENT ON FUNCTION flo.find_object(text, text[], text[]) IS
+'internal: the object of an address as pg_identify_object_as_address() gives it; NULLs when there is none';
+
+CREATE FUNCTION flo.definition_difference(there text, here text) RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN there IS DISTINCT FROM here THEN coalesce(
+		(SELECT string_agg(d.line, '; ' ORDER BY d.place, d.line DESC)
+		   FROM (SELECT 'source: ' || s.line AS line, s.line AS place
+				   FROM (SELECT regexp_split_to_table(there, E'\n') EXCEPT SELECT regexp_split_to_table(here, E'\n')) s (line)
+				 UNION ALL
+				 SELECT 'here: ' || h.line, h.line
+				   FROM (SELECT regexp_split_to_table(here, E'\n') EXCEPT SELECT regexp_split_to_table(there, E'\n')) h (line)) d),
+		'source: ' || coalesce(there, 'nothing') || '; here: ' || coalesce(here, 'nothing')) END
+$$;
+COMMENT ON FUNCTION flo.definition_difference(text, text) IS 'internal: the lines that only one of two definitions has; NULL when they are the same';
+
+---------------------------------------------------------------------------
+-- Sequences
+---------------------------------------------------------------------------
+
+CREATE FUNCTION flo.sequence_values(group_name text) RETURNS jsonb
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	sequence record;
+	value record;
+	result jsonb := '[]';
+BEGIN
+	FOR sequence IN
+		WITH RECURSIVE tree AS (
+			SELECT c.oid FROM pg_publication_tables p
+			  JOIN pg_namespace n ON n.nspname = p.schemaname
+			  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+			 WHERE p.pubname IN ('pgflo_' || sequence_values.group_name, 'pgflo_' || sequence_values.group_name || '_insert')
+			UNION
+			SELECT i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid)
+		SELECT DISTINCT n.nspname, s.relname
+		  FROM tree t
+		  JOIN LATERAL (
+				-- owned by a column, or used by a default
+				SELECT d.objid AS oid FROM pg_depend d
+				 WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+				UNION
+				SELECT d.refobjid FROM pg_attrdef a JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid
+				 WHERE a.adrelid = t.oid AND d.refclassid = 'pg_class'::regclass) u ON true
+		  JOIN pg_class s ON s.oid = u.oid AND s.relkind = 'S' AND s.relpersistence <> 't'
+		  JOIN pg_namespace n ON n.oid = s.relnamespace
+		 ORDER BY 1, 2
+	LOOP
+		EXECUTE format('SELECT last_value, is_called FROM %I.%I', sequence.nspname, sequence.relname) INTO value;
+		result := result || jsonb_build_array(jsonb_build_array(sequence.nspname, sequence.relname, value.last_value, value.is_called));
+	END LOOP;
+	RETURN result;
+END
+$$;
+COMMENT ON FUNCTION flo.sequence_values(text) IS
+'internal: schema, name, last_value and is_called of the sequences that the group''s tables own or use in defaults';
+
+CREATE FUNCTION flo.sync_sequences(group_name text) RETURNS pg_lsn
+	AS 'MODULE_PATHNAME', 'flo_sync_sequences' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.sync_sequences(text) IS
+'Sends the present values of the sequences that the group''s tables own or use to the destinations, in order with the rows; returns the LSN to wait_for() there. Values never go back at a destination. The message is sent even when the calling transaction rolls back. Errors: 42704 unknown group, 55000 mode copy, 42501 privilege';
 
 ---------------------------------------------------------------------------
 -- Privileges: functions for those who are granted them, the rest to be read

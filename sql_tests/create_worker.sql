@@ -17,15 +17,10 @@ SELECT flo.create_worker('g', sink => 'postgress');
 \echo :SQLSTATE
 SELECT flo.create_worker('g', sink => NULL);
 \echo :SQLSTATE
-SELECT flo.create_worker('g', sink => 'file', options => '{"directory": "/tmp"}');
+SELECT flo.create_worker('k', options => '{"tables": ["public.t", "\"Odd.Name\""]}');
+SELECT flo.create_worker('k2', options => '{"tables": ["a.b.c"]}');
 \echo :SQLSTATE
-SELECT flo.create_worker('g', sink => 'stdout');
-\echo :SQLSTATE
-SELECT flo.create_worker('g', sink => 'webhook');
-\echo :SQLSTATE
-
-SELECT flo.create_worker('k', options => '{"tables": ["public.t"]}');
-\echo :SQLSTATE
+SELECT flo.create_worker('k2', options => '{"tables": "public.t, s.\"a,b\""}');
 SELECT flo.create_worker('k', options => '{"tables": []}');
 \echo :SQLSTATE
 

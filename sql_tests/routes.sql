@@ -1,4 +1,4 @@
--- Routes and webhook subscriptions are checked when they are written
+-- Routes are checked when they are written
 -- needs wal_level = logical and pg_flo in shared_preload_libraries
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pg_flo;
@@ -55,11 +55,4 @@ SELECT pg_temp.route('c', operations => '{TRUNCATE}', worker_name => 'v');
 SELECT pg_temp.route('*', source_schema => 's1', destination_schema => 'x', operations => '{INSERT,TRUNCATE}');
 SELECT pg_temp.route('t', source_schema => 's1', destination_schema => 'x', operations => '{INSERT,TRUNCATE}');
 SELECT pg_temp.route('*', source_schema => 's2', destination_schema => 'x', operations => '{INSERT}');
-
--- subscriptions
-INSERT INTO flo.webhook_subscriptions (group_name, table_name, operations) VALUES ('g', 'users', '{INSERT,DELETE}');
-INSERT INTO flo.webhook_subscriptions (group_name, table_name, operations) VALUES ('g', 'users', '{SELECT}');
-\echo :SQLSTATE
-INSERT INTO flo.webhook_subscriptions (group_name, table_name) VALUES ('g', '');
-\echo :SQLSTATE
 ROLLBACK;

@@ -235,11 +235,11 @@ my $message = q({"version": 1, "id": 1, "phase": "before", "tag": "ALTER TABLE",
 my $signed = Digest::SHA::hmac_sha256_hex($message, $key) . $message;
 for my $forged ('', '{}', $message, ('0' x 64) . $message, substr($signed, 0, 64))
 {
-	$source->safe_psql('postgres', "SELECT pg_logical_emit_message(true, 'pg_flo', '$forged'), pg_logical_emit_message(false, 'pg_flo', '$signed')");
+	$source->safe_psql('postgres', "SELECT pg_logical_emit_message(true, 'pg_flo_ddl', '$forged'), pg_logical_emit_message(false, 'pg_flo_ddl', '$signed')");
 }
 wait_caught_up($source, $dest, 'g');
 is(log_of('%VIRTUALLY%'), '', 'messages of others are left out');
-$source->safe_psql('postgres', "SELECT pg_logical_emit_message(true, 'pg_flo', '$signed'); INSERT INTO typed (id) VALUES (32)");
+$source->safe_psql('postgres', "SELECT pg_logical_emit_message(true, 'pg_flo_ddl', '$signed'); INSERT INTO typed (id) VALUES (32)");
 wait_error('syntax error at or near "VIRTUALLY".*ALTER TABLE typed ADD v2', 'a statement of a newer version');
 my $lsn = $dest->safe_psql('postgres', q{SELECT last_error FROM flo.status WHERE group_name = 'g'});
 like($lsn, qr/transaction at [0-9A-F]+\/[0-9A-F]+/, 'with the transaction');

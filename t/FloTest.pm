@@ -35,8 +35,9 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
-  flo_node create_group start_member wait_state wait_until wait_caught_up
+  flo_node create_group create_copy_group start_member wait_state wait_until wait_caught_up
   status_of pid_of wait_other_pid kill9_member is_same_table error_of pgbench_tables start_load stop_load
+  halt_at await_halt transfer_tables transfer_load private_memory_ok helper_pid
 );
 
 our $timeout = $PostgreSQL::Test::Utils::timeout_default || 180;
@@ -103,6 +104,47 @@ sub create_group
 	return if !$dest;
 	$dest->safe_psql($dest_db, "SELECT flo.create_worker('$group', options => $worker_options)");
 	start_member($dest, $group, 'postgres', $dest_db);
+}
+
+=pod
+
+=head2 create_copy_group($source, $dest, $group, %param)
+
+The same for a group that copies first; both sides are started and waited for
+until they stream.  Further parameters: C<mode>, default copy_and_stream;
+C<sync_schema>, C<copy_workers>; C<wait>, false not to wait.
+
+=cut
+
+sub create_copy_group
+{
+	my ($source, $dest, $group, %param) = @_;
+	my $source_db = $param{source_db} || 'postgres';
+	my $dest_db = $param{dest_db} || 'postgres';
+	my $tables = $param{tables} || 'NULL';
+	my $mode = $param{mode} || 'copy_and_stream';
+	my $options = $param{options} || "'{}'";
+	my $worker_options = $param{worker_options} || "'{}'";
+	my $sync_schema = $param{sync_schema} ? 'true' : 'false';
+	my $copy_workers = $param{copy_workers} || 2;
+
+	$source->safe_psql($source_db, "SELECT flo.create_replicator('$group', tables => $tables, mode => '$mode', "
+		  . "sync_schema => $sync_schema, copy_workers => $copy_workers, options => $options)");
+	$source->safe_psql($source_db, $param{before_start}) if $param{before_start};
+	$source->safe_psql($source_db, "SELECT flo.start_group('$group')");
+	return if !$dest;
+	$dest->safe_psql($dest_db, "SELECT flo.create_worker('$group', options => $worker_options)");
+	$dest->safe_psql($dest_db, "SELECT flo.start_group('$group')");
+	return if defined $param{wait} && !$param{wait};
+	wait_state($dest, $group, 'postgres', 'streaming', $dest_db);
+	wait_state($source, $group, 'replicator', 'streaming', $source_db);
+}
+
+# The process id of a helper ("copier g", "copy leader g", "loader g"), '' when there is none
+sub helper_pid
+{
+	my ($node, $name) = @_;
+	return $node->safe_psql('postgres', "SELECT coalesce(min(pid)::text, '') FROM pg_stat_activity WHERE query LIKE 'pg_flo $name%' AND pid <> pg_backend_pid()");
 }
 
 # Start a member and wait until it streams
@@ -317,6 +359,163 @@ sub stop_load
 
 =pod
 
+=head2 halt_at($node, $point), await_halt($node, $what)
+
+Have the next process of C<$node> that comes to a named point halt there (see
+src/core/stop.h; C<"name:n"> for the n-th time), and wait until one has.
+
+=cut
+
+sub halt_at
+{
+	my ($node, $point) = @_;
+	my $file = $node->data_dir . '/pg_flo.stop';
+
+	$node->append_conf('postgresql.conf', "pg_flo.stop_at = '$point'\n");
+	$node->reload;
+	append_to_file($file, "stop\n");
+	return $file;
+}
+
+sub await_halt
+{
+	my ($node, $what) = @_;
+	my $file = $node->data_dir . '/pg_flo.stop';
+	my $until = time() + $timeout;
+
+	while (time() < $until)
+	{
+		return 1 if !-e $file;
+		sleep 0.02;
+	}
+	unlink $file;
+	diag("no process came to " . ($what || 'the point'));
+	return 0;
+}
+
+=pod
+
+=head2 transfer_tables($node...), transfer_load($node, %param)
+
+A bank: 100 accounts of 1000 each, created with the same statement everywhere
+and filled on the first node only; and a load that moves money between accounts
+and notes each move, a transaction each.  The sum over all accounts never
+changes, so it shows transactions that arrive in parts.  Stop the load with
+stop_load.
+
+=cut
+
+sub transfer_tables
+{
+	my ($source, @others) = @_;
+	for my $node ($source, @others)
+	{
+		$node->safe_psql('postgres',
+			'CREATE TABLE accounts (id int PRIMARY KEY, balance bigint NOT NULL);'
+			  . 'CREATE TABLE moves (id bigserial PRIMARY KEY, a int, b int, amount int, note text)');
+	}
+}
+
+sub transfer_load
+{
+	my ($node, %param) = @_;
+	my $script = PostgreSQL::Test::Utils::tempdir() . '/transfer.sql';
+	my $stop = $PostgreSQL::Test::Utils::tmp_check . '/' . $node->name . '.stop_transfer';
+	my $log = $PostgreSQL::Test::Utils::log_path . '/' . $node->name . '_transfer.log';
+	my ($host, $port, $clients) = ($node->host, $node->port, $param{clients} || 2);
+	my $rate = $param{rate} ? "-R $param{rate}" : '';
+
+	append_to_file($script, <<'SQL');
+\set a random(1, 100)
+\set b random(1, 100)
+\set amount random(1, 50)
+BEGIN;
+UPDATE accounts SET balance = balance - :amount WHERE id = least(:a, :b);
+UPDATE accounts SET balance = balance + :amount WHERE id = greatest(:a, :b);
+INSERT INTO moves (a, b, amount, note) VALUES (:a, :b, :amount, repeat('x', 200));
+END;
+SQL
+	unlink $stop;
+	my $shell = "while [ ! -e '$stop' ]; do "
+	  . "pgbench -n -c $clients -T 2 $rate --max-tries=10 -f '$script' -h '$host' -p $port postgres || sleep 0.2; done";
+	my $run = IPC::Run::start([ 'sh', '-c', $shell ], '<', \undef, '>', $log, '2>&1');
+	return { run => $run, stop => $stop };
+}
+
+=pod
+
+=head2 private_memory_ok($node, $group, $member, $limit_mb, $name)
+
+One test: what the member's process has in private memory (Anonymous of
+/proc/PID/smaps_rollup, which leaves shared memory out) is at most C<$limit_mb>.
+
+=cut
+
+sub private_memory_ok
+{
+	my ($node, $group, $member, $limit, $name) = @_;
+	my $pid = pid_of($node, $group, $member);
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	SKIP:
+	{
+		skip 'no /proc/PID/smaps_rollup', 1 if !-r "/proc/$pid/smaps_rollup";
+		my ($kb) = slurp_file("/proc/$pid/smaps_rollup") =~ /^Anonymous:\s+(\d+) kB/m;
+		return cmp_ok($kb / 1024, '<=', $limit, $name || "private memory of $group/$member is at most $limit MB");
+	}
+}
+
+=head1 FloTest::Session
+
+A psql that stays: C<new($node, $db)>, C<query($sql)> (its output; croaks when
+psql ends), C<close>.
+
+=cut
+
+package FloTest::Session;
+
+use strict;
+use warnings;
+use Carp;
+use IPC::Run ();
+
+sub new
+{
+	my ($class, $node, $db) = @_;
+	my $self = bless { in => '', out => '', err => '', n => 0 }, $class;
+
+	$self->{run} = IPC::Run::start(
+		[ 'psql', '-XAtq', '-p', $node->port, '-h', $node->host, '-d', $db || 'postgres' ],
+		'<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{err}, IPC::Run::timeout($FloTest::timeout));
+	return $self;
+}
+
+# Begins a statement without waiting for its end
+sub send
+{
+	my ($self, $sql) = @_;
+	$self->{in} .= "$sql;\n\\echo end-" . ++$self->{n} . "\n";
+	$self->{run}->pump_nb;
+}
+
+sub result
+{
+	my ($self) = @_;
+	my $end = "end-$self->{n}\n";
+
+	while ($self->{out} !~ /\Q$end\E/) { $self->{run}->pump or croak "psql ended: $self->{err}"; }
+	my $out = $self->{out};
+	$self->{out} = '';
+	$out =~ s/\Q$end\E//;
+	chomp $out;
+	return $out;
+}
+
+sub query { my ($self, $sql) = @_; $self->send($sql); return $self->result; }
+sub close { my ($self) = @_; $self->{in} .= "\\q\n"; $self->{run}->finish; }
+
+=pod
+
 =head1 FloTest::Nats
 
 A nats-server with its store below tmp_check.  C<new($name, %param)> starts
@@ -324,7 +523,8 @@ it: C<jetstream>, false for a server without; C<conf>, lines for its
 configuration file.  C<stop>, C<kill9>, C<start> (same port, same store),
 C<forget> (empties the store of a stopped server), C<url>, C<port>,
 C<api($subject, \%request)> (a JetStream API call, decoded), C<streams> (names
-of all streams, sorted), C<publish($subject, $data)>.
+of all streams, sorted), C<publish($subject, $data)>, C<message($stream, $seq)>
+(the stored bytes), C<configure($lines)>, C<save_store>, C<restore_store>.
 
 =cut
 
@@ -337,6 +537,7 @@ use File::Path ();
 use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
+use MIME::Base64 ();
 use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -359,14 +560,44 @@ sub new
 
 	File::Path::remove_tree($dir);
 	File::Path::make_path($dir);
-	open my $conf, '>', "$dir/nats.conf" or croak "$dir/nats.conf: $!";
-	print $conf qq{listen: "127.0.0.1:$self->{port}"\nlog_file: "$self->{log}"\n};
-	print $conf qq{jetstream { store_dir: "$dir/store", max_file_store: 20GB }\n} if $jetstream;
-	print $conf "$param{conf}\n" if $param{conf};
-	close $conf;
+	$self->{jetstream} = $jetstream;
+	$self->configure($param{conf});
 	push @running, $self;
 	$self->start if !defined $param{start} || $param{start};
 	return $self;
+}
+
+# Lines of its configuration file beside the usual ones, in force at the next start
+sub configure
+{
+	my ($self, $lines) = @_;
+
+	open my $conf, '>', "$self->{dir}/nats.conf" or croak "$self->{dir}/nats.conf: $!";
+	print $conf qq{listen: "127.0.0.1:$self->{port}"\nlog_file: "$self->{log}"\n};
+	print $conf qq{jetstream { store_dir: "$self->{dir}/store", max_file_store: 20GB }\n} if $self->{jetstream};
+	print $conf "$lines\n" if $lines;
+	close $conf;
+}
+
+# Keep a copy of the store, or go back to it; the server is stopped meanwhile
+sub save_store
+{
+	my ($self) = @_;
+
+	$self->stop;
+	File::Path::remove_tree("$self->{dir}/saved");
+	system('cp', '-R', "$self->{dir}/store", "$self->{dir}/saved") == 0 or croak 'cp';
+	$self->start;
+}
+
+sub restore_store
+{
+	my ($self) = @_;
+
+	$self->kill9;
+	File::Path::remove_tree("$self->{dir}/store");
+	system('cp', '-R', "$self->{dir}/saved", "$self->{dir}/store") == 0 or croak 'cp';
+	$self->start;
 }
 
 sub port { return $_[0]->{port}; }
@@ -426,7 +657,8 @@ sub _connect
 	my $c = { socket => $socket, buffer => '' };
 
 	$c->{info} = _line($c);
-	print $socket qq{CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}\r\nPING\r\n};
+	# a server with users has one called test, with this password
+	print $socket qq{CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"user":"test","pass":"test"}\r\nPING\r\n};
 	while ((my $line = _line($c)) ne 'PONG') { croak $line if $line =~ /^-ERR/; }
 	return $c;
 }
@@ -476,6 +708,18 @@ sub api
 	my $answer = $self->request("\$JS.API.$subject", $request ? JSON::PP::encode_json($request) : '');
 	return $answer eq '' ? { error => { description => 'no answer' } } : JSON::PP::decode_json($answer);
 }
+
+# The bytes stored under a sequence; undef when there are none
+sub message
+{
+	my ($self, $stream, $seq) = @_;
+	my $answer = $self->api("STREAM.MSG.GET.$stream", { seq => $seq + 0 });
+
+	return if !$answer->{message};
+	return MIME::Base64::decode_base64($answer->{message}{data} // '');
+}
+
+sub last_seq { return $_[0]->api("STREAM.INFO.$_[1]")->{state}{last_seq}; }
 
 sub streams
 {

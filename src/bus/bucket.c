@@ -14,6 +14,9 @@
 
 #define REPORT_PREFIX "worker."
 
+/* Bytes of one value of a text that may be larger */
+#define PIECE_SIZE (256 * 1024)
+
 static char *
 bucket_stream(const char *bucket)
 {
@@ -134,8 +137,93 @@ flo_bucket_get(FloBus *bus, const char *bucket, const char *key)
 	return is_removal(headers) ? NULL : message.data;
 }
 
+/* --- texts of any size ------------------------------------------------------- */
+
+/* Number of pieces of a text, 0 when there is none (of the generation, unless NULL) */
+static int64
+count_pieces(FloBus *bus, const char *bucket, const char *key, const char *generation)
+{
+	char	   *value = flo_bucket_get(bus, bucket, key);
+	FloJson		json;
+	char	   *of;
+	int64		pieces = 0;
+
+	if (value == NULL)
+		return 0;
+	json = flo_json(value, strlen(value));
+	of = flo_json_get_string(json, "generation");
+	if (of == NULL || (generation != NULL && strcmp(of, generation) != 0))
+		return 0;
+	(void) flo_json_get_int64(json, "pieces", &pieces);
+	return pieces;
+}
+
+void
+flo_bucket_put_text(FloBus *bus, const char *bucket, const char *key,
+					const char *generation, const char *text)
+{
+	size_t		left = strlen(text);
+	size_t		size = (size_t) Min((int64) PIECE_SIZE, flo_bus_max_payload(bus) / 2);
+	int			pieces = 0;
+
+	do
+	{
+		size_t		len = Min(left, size);
+		char	   *piece = pnstrdup(text, len);
+
+		flo_bucket_put(bus, bucket, psprintf("%s.%d", key, ++pieces), piece, true);
+		pfree(piece);
+		text += len;
+		left -= len;
+	} while (left > 0);
+	flo_bucket_put(bus, bucket, key,
+				   psprintf("{\"generation\":\"%s\",\"pieces\":%d}", generation, pieces), true);
+}
+
+bool
+flo_bucket_has_text(FloBus *bus, const char *bucket, const char *key, const char *generation)
+{
+	return count_pieces(bus, bucket, key, generation) > 0;
+}
+
+char *
+flo_bucket_get_text(FloBus *bus, const char *bucket, const char *key, const char *generation)
+{
+	int64		pieces = count_pieces(bus, bucket, key, generation);
+	StringInfoData text;
+
+	if (pieces == 0)
+		return NULL;
+	initStringInfo(&text);
+	for (int64 i = 1; i <= pieces; i++)
+	{
+		char	   *piece = flo_bucket_get(bus, bucket, psprintf("%s." INT64_FORMAT, key, i));
+
+		if (piece == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("piece " INT64_FORMAT " of " INT64_FORMAT " of \"%s\" is missing in state bucket \"%s\"",
+							i, pieces, key, bucket)));
+		appendStringInfoString(&text, piece);
+		pfree(piece);
+	}
+	return text.data;
+}
+
+void
+flo_bucket_remove_text(FloBus *bus, const char *bucket, const char *key)
+{
+	int64		pieces = count_pieces(bus, bucket, key, NULL);
+
+	if (pieces == 0)
+		return;
+	flo_bucket_remove(bus, bucket, key);
+	for (int64 i = 1; i <= pieces; i++)
+		flo_bucket_remove(bus, bucket, psprintf("%s." INT64_FORMAT, key, i));
+}
+
 List *
-flo_bucket_keys(FloBus *bus, const char *bucket)
+flo_bucket_keys(FloBus *bus, const char *bucket, const char *beginning)
 {
 	FloApiReply reply;
 	FloJson		state;
@@ -146,7 +234,7 @@ flo_bucket_keys(FloBus *bus, const char *bucket)
 	int			prefix = strlen("$KV..") + strlen(bucket);
 	List	   *keys = NIL;
 
-	if (!flo_api_stream_info(bus, bucket_stream(bucket), "{\"subjects_filter\":\">\"}", &reply))
+	if (!flo_api_stream_info(bus, bucket_stream(bucket), psprintf("{\"subjects_filter\":\"$KV.%s.%s>\"}", bucket, beginning), &reply))
 		return NIL;
 	if (!flo_json_get(reply.json, "state", &state) ||
 		!flo_json_get(state, "subjects", &subjects))
@@ -187,9 +275,9 @@ flo_report_format(const FloWorkerReport *report)
 	appendStringInfo(&buf, ",\"system_identifier\":\"" UINT64_FORMAT "\",\"database\":",
 					 report->system_identifier);
 	flo_json_append_string(&buf, report->database);
-	appendStringInfo(&buf, ",\"generation\":\"%s\",\"lsn\":\"%X/%X\",\"seq\":" UINT64_FORMAT
+	appendStringInfo(&buf, ",\"generation\":\"%s\",\"lsn\":\"%X/%X\",\"seq\":" UINT64_FORMAT ",\"copied_seq\":" UINT64_FORMAT
 					 ",\"copying\":%s,\"copy_attempt\":%u,\"at\":\"%s\"}",
-					 report->generation, LSN_FORMAT_ARGS(report->lsn), report->seq,
+					 report->generation, LSN_FORMAT_ARGS(report->lsn), report->seq, report->copied_seq,
 					 report->copying ? "true" : "false", report->copy_attempt,
 					 flo_api_format_time(report->at));
 	return buf.data;
@@ -219,6 +307,8 @@ flo_report_parse(const char *key, const char *value, FloWorkerReport *report)
 	lsn = flo_json_get_string(json, "lsn");
 	if (lsn == NULL || !flo_json_get_uint64(json, "seq", &report->seq))
 		return false;
+	if (!flo_json_get_uint64(json, "copied_seq", &report->copied_seq))
+		report->copied_seq = 0;
 	report->lsn = pg_lsn_in_internal(lsn, &bad_lsn);
 	if (bad_lsn)
 		return false;

@@ -107,7 +107,30 @@ extern void flo_bucket_delete(FloBus *bus, const char *bucket);	/* absent: no er
 extern void flo_bucket_put(FloBus *bus, const char *bucket, const char *key, const char *value, bool wait);
 extern char *flo_bucket_get(FloBus *bus, const char *bucket, const char *key);	/* NULL: absent */
 extern void flo_bucket_remove(FloBus *bus, const char *bucket, const char *key);
-extern List *flo_bucket_keys(FloBus *bus, const char *bucket);	/* List of char *, NIL when the bucket is absent */
+
+/*
+ * List of char *, NIL when the bucket is absent.  "beginning" is "" or the
+ * first part of the keys with its dot.
+ */
+extern List *flo_bucket_keys(FloBus *bus, const char *bucket, const char *beginning);
+
+/*
+ * A text of any size (UTF-8) that belongs to a generation, cut into values
+ * "<key>.1" and so on, with "<key>" put last to say how many there are.
+ */
+extern void flo_bucket_put_text(FloBus *bus, const char *bucket, const char *key,
+								const char *generation, const char *text);
+/* NULL when there is none of the generation */
+extern char *flo_bucket_get_text(FloBus *bus, const char *bucket, const char *key, const char *generation);
+extern bool flo_bucket_has_text(FloBus *bus, const char *bucket, const char *key, const char *generation);
+extern void flo_bucket_remove_text(FloBus *bus, const char *bucket, const char *key);
+
+/* Texts that come with a copy: definitions, and values of sequences */
+#define FLO_SCHEMA_KEY "schema"
+#define FLO_SEQUENCES_KEY "sequences"
+
+/* Key under which a replicator that began anew says what its generation follows */
+#define FLO_GENERATION_KEY "generation"
 
 /* The subject under which changes of the bucket's keys are published, for flo_bus_watch() */
 extern char *flo_bucket_subject(const char *bucket);
@@ -125,6 +148,7 @@ typedef struct FloWorkerReport
 	char		generation[40];	/* uuid in text form; "" before the first message was seen */
 	XLogRecPtr	lsn;			/* durable position; InvalidXLogRecPtr: none yet */
 	uint64		seq;			/* stream sequence up to which nothing is needed any more */
+	uint64		copied_seq;		/* sequence of the copy stream up to which it needs nothing */
 	bool		copying;		/* the copy that the generation begins with is not in yet */
 	uint32		copy_attempt;	/* of the newest marker whose tables it has */
 	TimestampTz at;

@@ -23,7 +23,9 @@
 #include "commands/dbcommands.h"
 #include "conf/api.h"
 #include "conf/options.h"
+#include "conf/outlet.h"
 #include "conf/publication.h"
+#include "conf/shaping.h"
 #include "conf/store.h"
 #include "core/compat.h"
 #include "core/names.h"
@@ -49,7 +51,6 @@ PG_FUNCTION_INFO_V1(flo_start_group);
 PG_FUNCTION_INFO_V1(flo_stop_group);
 PG_FUNCTION_INFO_V1(flo_add_table);
 PG_FUNCTION_INFO_V1(flo_remove_table);
-PG_FUNCTION_INFO_V1(flo_resync);
 
 /* --- arguments --------------------------------------------------------------- */
 
@@ -150,24 +151,6 @@ schemas_argument(FunctionCallInfo fcinfo, int n)
 	return schemas;
 }
 
-static void
-not_supported_yet(const char *what, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s is not supported yet", what),
-			 errhint("%s", hint)));
-}
-
-/* Options that are known but that nothing looks at in this release */
-static void
-check_worker_options(const FloWorkerOptions *options)
-{
-	if (options->tables != NULL)
-		not_supported_yet("the option \"tables\" of a worker",
-						  "A worker takes all tables of its group.");
-}
-
 static FloMode
 mode_argument(FunctionCallInfo fcinfo, int n)
 {
@@ -189,10 +172,18 @@ mode_argument(FunctionCallInfo fcinfo, int n)
 static FloSinkKind
 sink_argument(const char *sink)
 {
-	if (strcmp(sink, "postgres") == 0)
-		return FLO_SINK_POSTGRES;
-	if (strcmp(sink, "file") == 0 || strcmp(sink, "stdout") == 0 || strcmp(sink, "webhook") == 0)
-		not_supported_yet(psprintf("sink \"%s\"", sink), "Use sink \"postgres\".");
+	static const struct
+	{
+		const char *name;
+		FloSinkKind kind;
+	}			sinks[] = {
+		{"postgres", FLO_SINK_POSTGRES}, {"file", FLO_SINK_FILE},
+		{"stdout", FLO_SINK_STDOUT}, {"webhook", FLO_SINK_WEBHOOK}
+	};
+
+	for (int i = 0; i < lengthof(sinks); i++)
+		if (strcmp(sink, sinks[i].name) == 0)
+			return sinks[i].kind;
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -407,8 +398,13 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("copy_workers must lie between 1 and %d", MAX_COPY_WORKERS)));
 	require_not_null(fcinfo, 5, "sync_schema");
-	if (PG_GETARG_BOOL(5))
-		not_supported_yet("sync_schema", "Create the tables at the destination beforehand.");
+	spec.sync_schema = PG_GETARG_BOOL(5);
+	if (spec.sync_schema && spec.mode == FLO_MODE_STREAM)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("sync_schema needs a mode that copies"),
+				 errdetail("In mode \"stream\" the tables exist at the destination already."),
+				 errhint("Use mode => 'copy_and_stream' or 'copy'.")));
 	require_not_null(fcinfo, 6, "track_ddl");
 	spec.track_ddl = PG_GETARG_BOOL(6);
 	options = options_argument(fcinfo, 7);
@@ -445,6 +441,7 @@ Datum
 flo_create_worker(PG_FUNCTION_ARGS)
 {
 	FloWorkerSpec spec = {0};
+	FloSecrets	secrets;
 	char	   *sink;
 	Jsonb	   *options;
 
@@ -454,10 +451,10 @@ flo_create_worker(PG_FUNCTION_ARGS)
 	spec.sink = sink_argument(sink);
 	spec.worker = PG_ARGISNULL(2) ? sink : text_argument(fcinfo, 2, "worker_name");
 	flo_name_check_worker(spec.worker);
-	options = options_argument(fcinfo, 3);
+	options = flo_secrets_take(options_argument(fcinfo, 3), spec.sink, &secrets);
 	flo_options_parse_worker(options, spec.sink, &spec.options);
-	check_worker_options(&spec.options);
 	spec.owner = GetUserId();
+	flo_outlet_check(&spec, &secrets, spec.owner);
 
 	flo_shstate_require();
 
@@ -477,6 +474,7 @@ flo_create_worker(PG_FUNCTION_ARGS)
 		ereport(NOTICE,
 				(errmsg("group \"%s\" was configured in another database and is adopted here", spec.group)));
 	flo_store_insert_worker(&spec, without_nulls(options));
+	flo_secrets_save(spec.group, spec.worker, &secrets);
 
 	PG_RETURN_VOID();
 }
@@ -514,7 +512,7 @@ flo_alter_worker(PG_FUNCTION_ARGS)
 	char	   *worker = text_argument(fcinfo, 1, "worker_name");
 	Jsonb	   *changes = options_argument(fcinfo, 2);
 	FloWorkerSpec *spec;
-	FloWorkerOptions after;
+	FloSecrets	secrets;
 	Jsonb	   *merged;
 
 	if (strcmp(worker, FLO_REPLICATOR_MEMBER) == 0)
@@ -522,12 +520,14 @@ flo_alter_worker(PG_FUNCTION_ARGS)
 	flo_conf_require_member(group, worker);
 
 	spec = flo_store_worker(group, worker);
-	flo_options_parse_worker(changes, spec->sink, &after);
+	changes = flo_secrets_take(changes, spec->sink, &secrets);
+	flo_options_parse_worker(changes, spec->sink, &spec->options);
 	merged = merge_options(flo_store_options(group, worker), changes);
-	flo_options_parse_worker(merged, spec->sink, &after);
-	check_worker_options(&after);
+	flo_options_parse_worker(merged, spec->sink, &spec->options);
+	flo_outlet_check(spec, &secrets, GetUserId());
 
 	flo_store_save_options(group, worker, merged);
+	flo_secrets_save(group, worker, &secrets);
 	flo_conf_altered(group, worker);
 
 	PG_RETURN_VOID();
@@ -594,22 +594,31 @@ check_free_processes(const char *group, const List *members)
 				 errhint("Increase pg_flo.max_workers (and max_worker_processes) and restart the server.")));
 }
 
+static void
+check_outlets(const char *group, const List *members)
+{
+	ListCell   *lc;
+
+	foreach(lc, members)
+	{
+		FloWorkerSpec *spec = flo_store_worker(group, lfirst(lc));
+
+		if (spec != NULL)
+			flo_outlet_check_start(spec);
+	}
+}
+
 Datum
 flo_start_group(PG_FUNCTION_ARGS)
 {
 	char	   *group = text_argument(fcinfo, 0, "group_name");
 	char	   *member = PG_ARGISNULL(1) ? NULL : text_argument(fcinfo, 1, "member");
 	List	   *members = members_argument(group, member);
-	const char *unexecuted;
 
 	flo_shstate_require();
 
-	unexecuted = flo_store_unexecuted(group);
-	if (unexecuted != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("group \"%s\" has %s, which are not supported yet", group, unexecuted),
-				 errhint("Delete or disable them, then start the group again.")));
+	check_outlets(group, members);
+	flo_shaping_check_members(group, false);
 	check_free_processes(group, members);
 
 	if (flo_store_adopt_group(group))
@@ -729,17 +738,14 @@ flo_remove_table(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* One table copied afresh; the whole group is another matter */
-Datum
-flo_resync(PG_FUNCTION_ARGS)
+void
+flo_conf_resync_table(FunctionCallInfo fcinfo)
 {
 	char	   *group = text_argument(fcinfo, 0, "group_name");
 	FloTableChoice *names;
 	FloTableOids choice;
 	Oid			relation;
 
-	if (PG_ARGISNULL(1))
-		not_supported_yet("resynchronising a whole group", "Name a table.");
 	relation = table_argument(fcinfo, group, &names, &choice);
 	if (!flo_publication_has_table(group, relation))
 		ereport(ERROR,
@@ -747,5 +753,4 @@ flo_resync(PG_FUNCTION_ARGS)
 				 errmsg("table %s is not in group \"%s\"", flo_tables_name(relation), group),
 				 errhint("Add it with flo.add_table().")));
 	flo_store_request_copy(group, relation, false);
-	PG_RETURN_VOID();
 }

@@ -5,6 +5,8 @@
 #ifndef FLO_API_H
 #define FLO_API_H
 
+#include "fmgr.h"
+
 /* From _PG_init: the transaction callback that makes changes known at commit */
 extern void flo_conf_xact_init(void);
 
@@ -33,5 +35,8 @@ extern void flo_conf_require_group(const char *group);
  * rights of its owner (or is a superuser).
  */
 extern void flo_conf_require_member(const char *group, const char *member);
+
+/* The form of flo.resync() that copies one table afresh */
+extern void flo_conf_resync_table(FunctionCallInfo fcinfo);
 
 #endif

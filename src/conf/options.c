@@ -33,6 +33,7 @@ typedef enum OptionType
 	OPTION_MILLISECONDS,
 	OPTION_SECONDS,
 	OPTION_TEXT,
+	OPTION_SECRET,				/* never stored here: see outlet.c */
 	OPTION_TABLES				/* array of table names, or one comma-separated string */
 } OptionType;
 
@@ -84,7 +85,8 @@ static const Option registry[] = {
 	{"schema_privileges", FLO_SCOPE_REPLICATOR, OPTION_BOOL, R(schema_privileges), false},
 
 	/* every worker */
-	{"batch_size", FLO_SCOPE_WORKERS, OPTION_NUMBER, W(batch_size), 1000, 1, 1000000},
+	{"batch_size", FLO_SCOPE_POSTGRES, OPTION_NUMBER, W(batch_size), 1000, 1, 1000000},
+	{"batch_size", SCOPE_EVENTS, OPTION_NUMBER, W(batch_size), 10000, 1, 1000000},
 	{"on_error", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_postgres_names},
 	{"on_error", SCOPE_EVENTS, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_names},
 	{"start", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(start), FLO_START_COPY, 0, 0, start_names},
@@ -108,6 +110,8 @@ static const Option registry[] = {
 
 	/* webhook */
 	{"url", FLO_SCOPE_WEBHOOK, OPTION_TEXT, W(url)},
+	{"headers", FLO_SCOPE_WEBHOOK, OPTION_SECRET},
+	{"secret", FLO_SCOPE_WEBHOOK, OPTION_SECRET},
 	{"headers_file", FLO_SCOPE_WEBHOOK, OPTION_TEXT, W(headers_file)},
 	{"secret_file", FLO_SCOPE_WEBHOOK, OPTION_TEXT, W(secret_file)},
 	{"timeout", FLO_SCOPE_WEBHOOK, OPTION_MILLISECONDS, W(timeout), 10000, 100, 3600000},
@@ -258,17 +262,63 @@ set_choice(const Option *option, const char *text, void *field)
 	refuse_value(option, psprintf("Valid values are: %s.", list_choices(option)));
 }
 
-/* The list becomes one string of comma-separated names, as given */
+static const char *const tables_hint =
+"The value is an array of table names, such as [\"public.orders\"].";
+
+static void
+append_quoted(StringInfo buf, const char *name)
+{
+	appendStringInfoChar(buf, '"');
+	for (; *name; name++)
+	{
+		if (*name == '"')
+			appendStringInfoChar(buf, '"');
+		appendStringInfoChar(buf, *name);
+	}
+	appendStringInfoChar(buf, '"');
+}
+
+/* One [schema.]table, read as SQL would, becomes "schema"."table" */
+static void
+append_table(const Option *option, StringInfo names, const char *text, int len)
+{
+	List	   *parts;
+
+	if (!SplitIdentifierString(pnstrdup(text, len), '.', &parts) ||
+		list_length(parts) < 1 || list_length(parts) > 2)
+		refuse_value(option, tables_hint);
+	if (names->len > 0)
+		appendStringInfoChar(names, ',');
+	append_quoted(names, list_length(parts) == 2 ? linitial(parts) : "public");
+	appendStringInfoChar(names, '.');
+	append_quoted(names, llast(parts));
+}
+
+/* Names in one string, separated by commas that are not within quotes */
+static void
+append_tables(const Option *option, StringInfo names, const char *text, int len)
+{
+	const char *end = text + len;
+	bool		quoted = false;
+
+	for (const char *start = text; start <= end;)
+	{
+		const char *at = start;
+
+		for (; at < end && (quoted || *at != ','); at++)
+			if (*at == '"')
+				quoted = !quoted;
+		append_table(option, names, start, at - start);
+		start = at + 1;
+	}
+}
+
 static void
 set_tables(const Option *option, const JsonbValue *value, void *field)
 {
-	static const char *const hint =
-		"The value is an array of table names, such as [\"public.orders\"].";
 	StringInfoData names;
-	List	   *elements;
 
 	initStringInfo(&names);
-
 	if (value->type == jbvBinary && JsonContainerIsArray(value->val.binary.data))
 	{
 		JsonbIterator *it = JsonbIteratorInit(value->val.binary.data);
@@ -280,22 +330,14 @@ set_tables(const Option *option, const JsonbValue *value, void *field)
 			if (token != WJB_ELEM)
 				continue;
 			if (element.type != jbvString)
-				refuse_value(option, hint);
-			appendStringInfo(&names, "%s%.*s", names.len > 0 ? "," : "",
-							 element.val.string.len, element.val.string.val);
+				refuse_value(option, tables_hint);
+			append_table(option, &names, element.val.string.val, element.val.string.len);
 		}
 	}
 	else if (value->type == jbvString)
-		appendBinaryStringInfo(&names, value->val.string.val, value->val.string.len);
-	else
-		refuse_value(option, hint);
-
-	/* each element must be [schema.]table */
+		append_tables(option, &names, value->val.string.val, value->val.string.len);
 	if (names.len == 0)
-		refuse_value(option, hint);
-	if (!SplitGUCList(pstrdup(names.data), ',', &elements) || elements == NIL)
-		refuse_value(option, hint);
-
+		refuse_value(option, tables_hint);
 	*(char **) field = names.data;
 }
 
@@ -305,6 +347,8 @@ set_value(const Option *option, const JsonbValue *value, void *field)
 	char	   *text;
 	bool		truth;
 
+	if (option->type == OPTION_SECRET)
+		return;
 	if (option->type == OPTION_TABLES)
 	{
 		set_tables(option, value, field);
@@ -340,6 +384,7 @@ set_value(const Option *option, const JsonbValue *value, void *field)
 				refuse_value(option, "The value must not be empty.");
 			*(char **) field = text;
 			break;
+		case OPTION_SECRET:
 		case OPTION_TABLES:
 			break;
 	}
@@ -359,6 +404,8 @@ set_default(const Option *option, void *field)
 		case OPTION_TEXT:
 		case OPTION_TABLES:
 			*(char **) field = NULL;
+			break;
+		case OPTION_SECRET:
 			break;
 		default:
 			*(int64 *) field = option->initial;

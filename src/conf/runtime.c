@@ -12,6 +12,7 @@
 #include "conf/visit.h"
 #include "core/names.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
@@ -102,13 +103,21 @@ flo_store_generation(const char *group)
 
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
-			"SELECT generation, start_lsn, epoch FROM flo.generations WHERE group_name = $1",
+			"SELECT generation, start_lsn, epoch, follows, coalesce(given_up, '0/0'), resync"
+			" FROM flo.generations WHERE group_name = $1",
 			1, group) > 0)
 	{
+		char	   *follows = flo_visit_text(&visit, 0, 4);
+
 		generation = MemoryContextAllocZero(visit.caller, sizeof(FloGeneration));
 		text_as_uuid(flo_visit_text(&visit, 0, 1), &generation->id);
 		generation->start = text_as_lsn(flo_visit_text(&visit, 0, 2));
-		generation->epoch = (uint64) strtou64(flo_visit_text(&visit, 0, 3), NULL, 10);
+		generation->epoch = strtou64(flo_visit_text(&visit, 0, 3), NULL, 10);
+		generation->has_follows = follows != NULL;
+		if (follows != NULL)
+			text_as_uuid(follows, &generation->follows);
+		generation->given_up = text_as_lsn(flo_visit_text(&visit, 0, 5));
+		generation->resync = flo_visit_true(0, 6);
 	}
 	flo_visit_end(&visit);
 
@@ -122,13 +131,30 @@ flo_store_save_generation(const char *group, const FloGeneration *generation)
 
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_INSERT,
-		"INSERT INTO flo.generations (group_name, generation, start_lsn, epoch)"
-		" VALUES ($1, $2::uuid, $3::pg_lsn, $4::bigint)"
+		"INSERT INTO flo.generations (group_name, generation, start_lsn, epoch, follows, given_up)"
+		" VALUES ($1, $2::uuid, $3::pg_lsn, $4::bigint, $5::uuid, $6::pg_lsn)"
 		" ON CONFLICT (group_name) DO UPDATE SET generation = excluded.generation,"
-		" start_lsn = excluded.start_lsn, epoch = excluded.epoch, created_at = excluded.created_at",
-		4, group, uuid_as_text(&generation->id), lsn_as_text(generation->start),
-		flo_text_of_int64((int64) generation->epoch));
+		" start_lsn = excluded.start_lsn, epoch = excluded.epoch, follows = excluded.follows,"
+		" given_up = excluded.given_up, resync = false, created_at = excluded.created_at",
+		6, group, uuid_as_text(&generation->id), lsn_as_text(generation->start),
+		flo_text_of_int64((int64) generation->epoch),
+		generation->has_follows ? uuid_as_text(&generation->follows) : NULL,
+		generation->has_follows ? lsn_as_text(generation->given_up) : NULL);
 	flo_visit_end(&visit);
+}
+
+bool
+flo_store_request_resync(const char *group)
+{
+	FloVisit	visit;
+	bool		found;
+
+	flo_visit_begin(&visit);
+	found = flo_visit_run(SPI_OK_UPDATE,
+				"UPDATE flo.generations SET resync = true WHERE group_name = $1", 1, group) > 0;
+	flo_visit_end(&visit);
+
+	return found;
 }
 
 void
@@ -264,7 +290,8 @@ flo_store_progress(const char *group, const char *worker)
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
 			"SELECT system_identifier, generation, generation_start, start_lsn,"
-			" coalesce(lsn, '0/0'), copying, copy_attempt FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
+			" coalesce(lsn, '0/0'), copying, copy_attempt, sink_state, coalesce(skip_lsn, '0/0')"
+			" FROM flo.progress WHERE group_name = $1 AND worker_name = $2",
 			2, group, worker) > 0)
 	{
 		row = MemoryContextAllocZero(visit.caller, sizeof(FloProgressRow));
@@ -275,6 +302,8 @@ flo_store_progress(const char *group, const char *worker)
 		row->lsn = text_as_lsn(flo_visit_text(&visit, 0, 5));
 		row->copying = flo_visit_true(0, 6);
 		row->copy_attempt = (uint32) strtoul(flo_visit_text(&visit, 0, 7), NULL, 10);
+		row->sink_state = flo_visit_text(&visit, 0, 8);
+		row->skip_lsn = text_as_lsn(flo_visit_text(&visit, 0, 9));
 	}
 	flo_visit_end(&visit);
 
@@ -289,19 +318,81 @@ flo_store_save_progress(const char *group, const char *worker, const FloProgress
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_INSERT,
 		"INSERT INTO flo.progress (group_name, worker_name, system_identifier, generation,"
-		" generation_start, start_lsn, lsn, copying, copy_attempt)"
-		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn, $8::bool, $9::int)"
+		" generation_start, start_lsn, lsn, copying, copy_attempt, sink_state)"
+		" VALUES ($1, $2, $3::bigint, $4::uuid, $5::pg_lsn, $6::pg_lsn, $7::pg_lsn, $8::bool, $9::int, $10::jsonb)"
 		" ON CONFLICT (group_name, worker_name) DO UPDATE SET"
 		" system_identifier = excluded.system_identifier, generation = excluded.generation,"
 		" generation_start = excluded.generation_start, start_lsn = excluded.start_lsn,"
 		" lsn = excluded.lsn, copying = excluded.copying,"
-		" copy_attempt = excluded.copy_attempt, updated_at = excluded.updated_at",
-		9, group, worker, flo_text_of_int64((int64) row->system_identifier),
+		" copy_attempt = excluded.copy_attempt, sink_state = excluded.sink_state,"
+		" skip_lsn = NULL, updated_at = excluded.updated_at",
+		10, group, worker, flo_text_of_int64((int64) row->system_identifier),
 		uuid_as_text(&row->generation), lsn_as_text(row->generation_start),
 		lsn_as_text(row->start_lsn),
 		XLogRecPtrIsInvalid(row->lsn) ? NULL : lsn_as_text(row->lsn),
-		row->copying ? "t" : "f", psprintf("%u", row->copy_attempt));
+		row->copying ? "t" : "f", psprintf("%u", row->copy_attempt),
+		row->sink_state);
 	flo_visit_end(&visit);
+}
+
+bool
+flo_store_move_progress(const char *group, const char *worker, XLogRecPtr lsn,
+						const char *sink_state)
+{
+	FloVisit	visit;
+	bool		found;
+
+	flo_visit_begin(&visit);
+	found = flo_visit_run(SPI_OK_UPDATE,
+						  "UPDATE flo.progress SET lsn = $3::pg_lsn, sink_state = $4::jsonb,"
+						  " updated_at = now() WHERE group_name = $1 AND worker_name = $2",
+						  4, group, worker, lsn_as_text(lsn), sink_state) > 0;
+	flo_visit_end(&visit);
+	return found;
+}
+
+void
+flo_store_save_sink_state(const char *group, const char *worker, const char *sink_state)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE,
+				  "UPDATE flo.progress SET sink_state = $3::jsonb"
+				  " WHERE group_name = $1 AND worker_name = $2",
+				  3, group, worker, sink_state);
+	flo_visit_end(&visit);
+}
+
+bool
+flo_store_save_skip(const char *group, const char *worker, XLogRecPtr lsn)
+{
+	FloVisit	visit;
+	bool		found;
+
+	flo_visit_begin(&visit);
+	found = flo_visit_run(SPI_OK_UPDATE,
+				"UPDATE flo.progress SET skip_lsn = $3::pg_lsn WHERE group_name = $1 AND worker_name = $2",
+				3, group, worker, XLogRecPtrIsInvalid(lsn) ? NULL : lsn_as_text(lsn)) > 0;
+	flo_visit_end(&visit);
+
+	return found;
+}
+
+/* --- sequences ---------------------------------------------------------------- */
+
+char *
+flo_store_sequence_values(const char *group)
+{
+	FloVisit	visit;
+	char	   *values;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_SELECT, "SELECT flo.sequence_values($1)", 1, group);
+	values = flo_visit_text(&visit, 0, 1);
+	flo_visit_end(&visit);
+	values = psprintf("{\"group\":\"%s\",\"sequences\":%s}", group, values);
+	return pg_server_to_any(values, strlen(values), PG_UTF8);
 }
 
 /* --- removal ----------------------------------------------------------------- */
@@ -317,22 +408,6 @@ forget_empty_group(const char *group)
 		1, group);
 }
 
-void
-flo_store_delete_replicator(const char *group)
-{
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1", 1, group);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2",
-				  2, group, FLO_REPLICATOR_MEMBER);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.replicators WHERE group_name = $1", 1, group);
-	forget_empty_group(group);
-	flo_visit_end(&visit);
-}
-
 static void
 delete_of_worker(const char *table, const char *group, const char *worker)
 {
@@ -342,11 +417,27 @@ delete_of_worker(const char *table, const char *group, const char *worker)
 }
 
 void
+flo_store_delete_replicator(const char *group)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1", 1, group);
+	delete_of_worker("copied_tables", group, FLO_REPLICATOR_MEMBER);
+	delete_of_worker("shaped_tables", group, FLO_REPLICATOR_MEMBER);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.replicators WHERE group_name = $1", 1, group);
+	forget_empty_group(group);
+	flo_visit_end(&visit);
+}
+
+void
 flo_store_delete_worker(const char *group, const char *worker)
 {
 	static const char *const tables[] = {
-		"progress", "copied_tables", "copied_chunks", "dead_letters", "pending_ddl",
-		"secrets", "rules", "routes", "webhook_subscriptions", "workers"
+		"progress", "copied_tables", "copied_chunks", "copied_objects", "dead_letters", "pending_ddl",
+		"secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions", "workers"
 	};
 	FloVisit	visit;
 
@@ -362,8 +453,8 @@ flo_store_delete_group(const char *group)
 {
 	static const char *const tables[] = {
 		"full_identities", "generations", "copy_requests", "copied_tables",
-		"copied_chunks", "progress", "dead_letters", "pending_ddl",
-		"ddl_log", "secrets", "rules", "routes", "webhook_subscriptions",
+		"copied_chunks", "copied_objects", "progress", "dead_letters", "pending_ddl",
+		"ddl_log", "secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions",
 		"workers", "replicators", "groups"
 	};
 	FloVisit	visit;

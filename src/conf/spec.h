@@ -159,6 +159,13 @@ typedef struct FloGeneration
 	pg_uuid_t	id;
 	XLogRecPtr	start;			/* the slot's consistent point */
 	uint64		epoch;			/* highest publishing session started here */
+
+	/* what it follows, when it was begun by flo.resync() */
+	bool		has_follows;
+	pg_uuid_t	follows;
+	XLogRecPtr	given_up;		/* start of the range that was given up; it ends at "start" */
+
+	bool		resync;			/* flo.resync() was called: begin the next one */
 } FloGeneration;
 
 /* One member as the launcher wants to see it running */

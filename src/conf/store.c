@@ -165,6 +165,7 @@ flo_store_adopt_group(const char *group)
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.progress WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
+		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.shaped_tables WHERE group_name = $1", 1, group);
 	}
 	else
 		flo_visit_run(SPI_OK_INSERT,
@@ -277,24 +278,6 @@ flo_store_set_started(const char *group, const char *member, bool started)
 	flo_visit_end(&visit);
 
 	return (int) count;
-}
-
-const char *
-flo_store_unexecuted(const char *group)
-{
-	FloVisit	visit;
-	const char *what = NULL;
-
-	flo_visit_begin(&visit);
-	if (flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.rules WHERE group_name = $1 AND enabled LIMIT 1", 1, group) > 0)
-		what = "rules";
-	else if (flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.routes WHERE group_name = $1 AND enabled LIMIT 1", 1, group) > 0)
-		what = "routes";
-	else if (flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.webhook_subscriptions WHERE group_name = $1 AND enabled LIMIT 1", 1, group) > 0)
-		what = "webhook subscriptions";
-	flo_visit_end(&visit);
-
-	return what;
 }
 
 /* --- one member -------------------------------------------------------------- */

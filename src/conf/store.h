@@ -28,8 +28,16 @@ extern FloGeneration *flo_store_generation(const char *group);
 extern void flo_store_save_generation(const char *group, const FloGeneration *generation);
 extern void flo_store_save_epoch(const char *group, uint64 epoch);
 
+/* Have the replicator begin a new generation; false when it never began one */
+extern bool flo_store_request_resync(const char *group);
 /* Number of the next attempt to copy the group's tables; the first is 1 */
 extern uint32 flo_store_next_copy_attempt(const char *group);
+
+/*
+ * The sequences that the tables of a replicator own or use, and where they
+ * are, as a JSON object in UTF-8 that names the group.
+ */
+extern char *flo_store_sequence_values(const char *group);
 
 /* Tables that are to be copied while the group runs */
 typedef struct FloCopyRequest
@@ -60,12 +68,6 @@ extern void flo_store_copy_progress(const char *group, const FloCopyProgress *pr
 /* The member is not to run any more: what stop_group() does */
 extern void flo_store_stop_member(const char *group, const char *member);
 
-/*
- * What enabled rows of the group nothing executes yet: "rules", "routes" or
- * "webhook subscriptions"; NULL when there are none.
- */
-extern const char *flo_store_unexecuted(const char *group);
-
 /* Row of flo.progress: which source a worker follows; "lsn" only for sinks without an origin */
 typedef struct FloProgressRow
 {
@@ -74,12 +76,22 @@ typedef struct FloProgressRow
 	XLogRecPtr	generation_start;
 	XLogRecPtr	start_lsn;		/* where this worker began: nothing at or below it is its business */
 	XLogRecPtr	lsn;			/* durable position, InvalidXLogRecPtr for the postgres sink */
+	XLogRecPtr	skip_lsn;		/* commit LSN of a transaction to be skipped, InvalidXLogRecPtr: none */
+	char	   *sink_state;		/* what the sink saved with it, NULL: nothing */
 	bool		copying;		/* the copy that the generation begins with is not in yet */
 	uint32		copy_attempt;	/* of the newest marker whose tables are in */
 } FloProgressRow;
 
 extern FloProgressRow *flo_store_progress(const char *group, const char *worker);
 extern void flo_store_save_progress(const char *group, const char *worker, const FloProgressRow *row);
+
+/* Note a transaction to be skipped, InvalidXLogRecPtr for none; false without a row */
+extern bool flo_store_save_skip(const char *group, const char *worker, XLogRecPtr lsn);
+/* The same row further on; false when it is gone */
+extern bool flo_store_move_progress(const char *group, const char *worker, XLogRecPtr lsn,
+									const char *sink_state);
+extern void flo_store_save_sink_state(const char *group, const char *worker,
+									  const char *sink_state);
 
 /*
  * Run the calls in between as the owner of the extension (to write tables of

@@ -8,7 +8,12 @@
  * is checked once per statement.  Whether the group, the worker or the table
  * exists is not asked: rules and routes may be written before them.
  *
- * This release executes none of these rows.  Such a row must not be passed
+ * A rule is also compiled, for the local table where that tells what the
+ * source's is like, so that what can never work is refused here and not by a
+ * process later.  Whoever writes a rule is its author, with whose rights its
+ * expression runs; nobody can put somebody else's name to what he has written.
+ *
+ * This release executes no webhook subscriptions.  Such a row must not be passed
  * over in silence, so start_group() refuses a group that has some, and here a
  * row is refused for a group that is started already.
  */
@@ -17,13 +22,19 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "conf/endpoint.h"
+#include "conf/shaping.h"
 #include "conf/store.h"
 #include "core/names.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "shape/shape.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
@@ -82,6 +93,7 @@ static const char *const argument_hints[] = {
 
 static const char *const rule_operations[] = {"INSERT", "UPDATE", "DELETE", NULL};
 static const char *const all_operations[] = {"INSERT", "UPDATE", "DELETE", "TRUNCATE", NULL};
+static const char *const event_types[] = {"INSERT", "UPDATE", "DELETE", "TRUNCATE", "DDL", NULL};
 
 /* The row being checked */
 typedef struct Row
@@ -329,6 +341,115 @@ check_rule(const Row *row)
 		check_arguments(action, arguments);
 }
 
+/* Columns whose change leaves the author as he is: they say when, not what */
+static bool
+says_only_when(const char *column)
+{
+	static const char *const names[] = {
+		"author", "operations", "allow_empty_deletes", "position", "enabled", NULL
+	};
+
+	for (int i = 0; names[i] != NULL; i++)
+		if (strcmp(names[i], column) == 0)
+			return true;
+	return false;
+}
+
+/* Is what the rule does another thing than before? */
+static bool
+does_something_else(const Row *row, HeapTuple before)
+{
+	for (int i = 0; i < row->descriptor->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(row->descriptor, i);
+		bool		null_now;
+		bool		null_before;
+		Datum		now;
+		Datum		then;
+
+		if (att->attisdropped || says_only_when(NameStr(att->attname)))
+			continue;
+		now = heap_getattr(row->tuple, i + 1, row->descriptor, &null_now);
+		then = heap_getattr(before, i + 1, row->descriptor, &null_before);
+		if (null_now != null_before ||
+			(!null_now && !datum_image_eq(now, then, att->attbyval, att->attlen)))
+			return true;
+	}
+	return false;
+}
+
+static char *
+author_of(HeapTuple tuple, TupleDesc descriptor)
+{
+	Row			row = {tuple, descriptor};
+	bool		isnull;
+	Datum		value = column_value(&row, "author", &isnull);
+
+	return isnull ? NULL : pstrdup(NameStr(*DatumGetName(value)));
+}
+
+/*
+ * The author of a new or changed row.  Another than the one who writes can be
+ * named by somebody who could act as him: that is how a dump is restored.
+ */
+static HeapTuple
+set_author(Row *row, HeapTuple before)
+{
+	char	   *given = author_of(row->tuple, row->descriptor);
+	char	   *former = before != NULL ? author_of(before, row->descriptor) : NULL;
+	char	   *author = given;
+	NameData	name;
+	Datum		value;
+	int			number = SPI_fnumber(row->descriptor, "author");
+	bool		isnull = false;
+
+	if (former != NULL && (given == NULL || strcmp(given, former) == 0))
+		author = does_something_else(row, before) ? NULL : former;
+	else if (given != NULL && !superuser() &&
+			 !is_member_of_role(GetUserId(), get_role_oid(given, false)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to write a rule as role \"%s\"", given),
+				 errhint("Leave the column author alone: it is set to whoever writes the rule.")));
+	if (author == NULL)
+		author = GetUserNameFromId(GetUserId(), false);
+	if (given != NULL && strcmp(given, author) == 0)
+		return row->tuple;
+	namestrcpy(&name, author);
+	value = NameGetDatum(&name);
+	return heap_modify_tuple_by_cols(row->tuple, row->descriptor, 1, &number, &value, &isnull);
+}
+
+static HeapTuple
+check_rule_of_row(Row *row, HeapTuple before)
+{
+	FloRuleSpec *spec;
+	char	   *stage;
+	bool		isnull;
+
+	check_rule(row);
+	/* what must not be null is refused by the table */
+	if (column_text(row, "action") == NULL || column_text(row, "table_name") == NULL ||
+		column_text(row, "schema_name") == NULL || column_text(row, "group_name") == NULL ||
+		column_object(row, "arguments") == NULL)
+		return row->tuple;
+	row->tuple = set_author(row, before);
+	spec = flo_shaping_rule(row->tuple, row->descriptor);
+	/* restored where its author does not exist: it stops whoever executes it */
+	if (!OidIsValid(get_role_oid(spec->author, true)))
+		return row->tuple;
+	/* one that no longer fits can always be disabled */
+	if (!DatumGetBool(column_value(row, "enabled", &isnull)))
+	{
+		flo_shape_check_rule(spec, NULL, false);
+		return row->tuple;
+	}
+	stage = column_text(row, "stage");
+	flo_shaping_check_rule(spec, column_text(row, "group_name"), column_text(row, "worker_name"),
+						   stage != NULL && strcmp(stage, "replicator") == 0);
+	return row->tuple;
+}
+
 /* --- routes ------------------------------------------------------------------------ */
 
 static void
@@ -392,10 +513,17 @@ check_route(const Row *row)
 static void
 check_subscription(const Row *row)
 {
+	char	   *url = column_text(row, "url");
+
 	check_names(row);
 	check_not_empty(row, "schema_name");
 	check_not_empty(row, "table_name");
-	check_operations(row, all_operations);
+	check_operations(row, event_types);
+	if (url != NULL)
+	{
+		flo_url_check(url);
+		flo_url_check_allowed(url, GetUserId());
+	}
 }
 
 static TriggerData *
@@ -421,7 +549,8 @@ flo_validate_row(PG_FUNCTION_ARGS)
 	row.descriptor = RelationGetDescr(trigger->tg_relation);
 
 	if (strcmp(table, "rules") == 0)
-		check_rule(&row);
+		row.tuple = check_rule_of_row(&row, TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
+									  trigger->tg_trigtuple : NULL);
 	else if (strcmp(table, "routes") == 0)
 		check_route(&row);
 	else
@@ -466,6 +595,38 @@ static const char *const shared_destination =
 	"   AND 'TRUNCATE' = ANY (a.operations || b.operations)"
 	" ORDER BY a.id, b.id";
 
+static void
+refuse_subscriptions(void)
+{
+	char	   *found = first_value("SELECT group_name FROM flo.webhook_subscriptions x WHERE enabled AND ("
+									" EXISTS (SELECT FROM flo.replicators r WHERE r.group_name = x.group_name AND started)"
+									" OR EXISTS (SELECT FROM flo.workers w WHERE w.group_name = x.group_name AND started))");
+
+	if (found != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("group \"%s\" is started, and flo.webhook_subscriptions is not supported yet", found),
+				 errhint("Nothing executes such rows; insert them disabled, or stop the group.")));
+}
+
+/* Every enabled row of a started group must have somebody who executes it */
+static void
+check_executors(const char *table)
+{
+	uint64		count;
+	char	  **groups;
+
+	if (SPI_execute(psprintf("SELECT DISTINCT group_name FROM flo.%s WHERE enabled", table),
+					false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the tables of schema flo");
+	count = SPI_processed;
+	groups = palloc((count + 1) * sizeof(char *));
+	for (uint64 i = 0; i < count; i++)
+		groups[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+	for (uint64 i = 0; i < count; i++)
+		flo_shaping_check_members(groups[i], true);
+}
+
 Datum
 flo_validate_table(PG_FUNCTION_ARGS)
 {
@@ -482,15 +643,10 @@ flo_validate_table(PG_FUNCTION_ARGS)
 		refuse(psprintf("%s share a destination and pass TRUNCATE", found),
 			   "A TRUNCATE of one source would empty the rows of the other: leave it out of operations.");
 
-	found = first_value(psprintf("SELECT group_name FROM flo.%s x WHERE enabled AND ("
-								 " EXISTS (SELECT FROM flo.replicators r WHERE r.group_name = x.group_name AND started)"
-								 " OR EXISTS (SELECT FROM flo.workers w WHERE w.group_name = x.group_name AND started))",
-								 quote_identifier(table)));
-	if (found != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("group \"%s\" is started, and flo.%s is not supported yet", found, table),
-				 errhint("Nothing executes such rows; insert them disabled, or stop the group.")));
+	if (strcmp(table, "webhook_subscriptions") == 0)
+		refuse_subscriptions();
+	else
+		check_executors(table);
 
 	SPI_finish();
 	flo_store_leave(&as);

@@ -15,7 +15,7 @@
 
 static const char *const watched_names[] = {
 	"groups", "replicators", "workers", "rules", "routes", "webhook_subscriptions",
-	"copy_requests"
+	"dead_letters", "copy_requests"
 };
 
 static Oid	watched[lengthof(watched_names)];

@@ -6,17 +6,21 @@
 #ifndef FLO_COMPAT_H
 #define FLO_COMPAT_H
 
+#include "access/genam.h"
+#include "access/tableam.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "commands/tablecmds.h"
 #include "executor/executor.h"
+#include "parser/parse_relation.h"
 #include "replication/logical.h"
 #include "replication/logicalproto.h"
 #include "replication/message.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
+#include "storage/latch.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
@@ -26,6 +30,10 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 #if PG_VERSION_NUM < 150000
 #error "pg_flo needs PostgreSQL 15 or later"
 #endif
@@ -34,6 +42,17 @@
 #ifndef pg_noreturn
 #define pg_noreturn pg_attribute_noreturn()
 #endif
+
+/* A transactional decoding message */
+static inline XLogRecPtr
+flo_compat_log_message(const char *prefix, const char *message, size_t size)
+{
+#if PG_VERSION_NUM >= 170000
+	return LogLogicalMessage(prefix, message, size, true, false);
+#else
+	return LogLogicalMessage(prefix, message, size, true);
+#endif
+}
 
 /* Create a logical slot held by this process */
 static inline void
@@ -85,6 +104,17 @@ flo_compat_my_procno(void)
 	return MyProcNumber;
 #else
 	return MyProc->pgprocno;
+#endif
+}
+
+/* A set of events to wait for; freed by the caller */
+static inline WaitEventSet *
+flo_compat_wait_set_create(int events)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, events);
+#else
+	return CreateWaitEventSet(CurrentMemoryContext, events);
 #endif
 }
 
@@ -202,17 +232,6 @@ flo_compat_full_identity_works(Relation relation)
 
 #define FLO_TRUNCATE_SWITCHES_USER (PG_VERSION_NUM >= 160000)
 
-/* Write a transactional logical decoding message */
-static inline void
-flo_compat_log_message(const char *prefix, const char *message, size_t size)
-{
-#if PG_VERSION_NUM >= 170000
-	(void) LogLogicalMessage(prefix, message, size, true, false);
-#else
-	(void) LogLogicalMessage(prefix, message, size, true);
-#endif
-}
-
 /* The primary key's index; invalid when there is none or it is deferrable */
 static inline Oid
 flo_compat_primary_key(Relation relation)
@@ -246,6 +265,79 @@ flo_compat_executor_run(QueryDesc *desc)
 #else
 	ExecutorRun(desc, ForwardScanDirection, 0, true);
 #endif
+}
+
+/* An executor state that knows one relation, as number 1 */
+static inline void
+flo_compat_init_range_table(EState *estate, Relation rel)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+#if PG_VERSION_NUM >= 160000
+	List	   *permissions = NIL;
+#endif
+
+	rte->rtekind = RTE_RELATION;
+	rte->relid = RelationGetRelid(rel);
+	rte->relkind = rel->rd_rel->relkind;
+	rte->rellockmode = RowExclusiveLock;
+#if PG_VERSION_NUM >= 160000
+	addRTEPermissionInfo(&permissions, rte);
+#endif
+#if PG_VERSION_NUM >= 180000
+	ExecInitRangeTable(estate, list_make1(rte), permissions, bms_make_singleton(1));
+#elif PG_VERSION_NUM >= 160000
+	ExecInitRangeTable(estate, list_make1(rte), permissions);
+#else
+	ExecInitRangeTable(estate, list_make1(rte));
+#endif
+}
+
+static inline IndexScanDesc
+flo_compat_index_beginscan(Relation rel, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(rel, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(rel, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* Index entries of a new row, without deferred checks */
+static inline void
+flo_compat_insert_index_tuples(ResultRelInfo *info, TupleTableSlot *slot, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL, false);
+#else
+	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* A new version of the row at "tid", in the indexes as well */
+static inline TM_Result
+flo_compat_tuple_update(ResultRelInfo *info, ItemPointer tid, TupleTableSlot *slot,
+						EState *estate, CommandId cid, Snapshot snapshot)
+{
+	TM_FailureData failure;
+	LockTupleMode lock_mode;
+	TM_Result	result;
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes update_indexes;
+
+	result = table_tuple_update(info->ri_RelationDesc, tid, slot, cid, snapshot,
+								InvalidSnapshot, true, &failure, &lock_mode, &update_indexes);
+	if (result == TM_Ok && info->ri_NumIndices > 0 && update_indexes != TU_None)
+		ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL,
+							  update_indexes == TU_Summarizing);
+#else
+	bool		update_indexes;
+
+	result = table_tuple_update(info->ri_RelationDesc, tid, slot, cid, snapshot,
+								InvalidSnapshot, true, &failure, &lock_mode, &update_indexes);
+	if (result == TM_Ok && info->ri_NumIndices > 0 && update_indexes)
+		ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL);
+#endif
+	return result;
 }
 
 /* Logical replication messages of a relation and a row; stored generated columns stay out */

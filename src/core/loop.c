@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "core/compat.h"
 #include "core/loop.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -58,6 +59,56 @@ flo_wait(pgsocket sock, bool want_write, long timeout_ms)
 	fired = WaitLatchOrSocket(MyLatch, events, sock, timeout_ms, PG_WAIT_EXTENSION);
 	if (fired & WL_LATCH_SET)
 		ResetLatch(MyLatch);
+	flo_check_interrupts();
+	return fired;
+}
+
+static void
+note_events(FloWaitSocket *sockets, const WaitEvent *events, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		FloWaitSocket *socket = events[i].user_data;
+
+		if (socket == NULL)
+			continue;
+		socket->ready = true;
+		socket->readable = (events[i].events & WL_SOCKET_READABLE) != 0;
+		socket->writable = (events[i].events & WL_SOCKET_WRITEABLE) != 0;
+	}
+}
+
+int
+flo_wait_sockets(FloWaitSocket *sockets, int count, long timeout_ms)
+{
+	WaitEventSet *set;
+	WaitEvent  *events = palloc(sizeof(WaitEvent) * (count + 2));
+	int			fired = 0;
+	int			n;
+
+	flo_check_interrupts();
+	set = flo_compat_wait_set_create(count + 2);
+	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	for (int i = 0; i < count; i++)
+	{
+		uint32		wanted = (sockets[i].read ? WL_SOCKET_READABLE : 0) |
+		(sockets[i].write ? WL_SOCKET_WRITEABLE : 0);
+
+		sockets[i].ready = sockets[i].readable = sockets[i].writable = false;
+		if (wanted != 0)
+			AddWaitEventToSet(set, wanted, sockets[i].sock, NULL, &sockets[i]);
+	}
+	n = WaitEventSetWait(set, timeout_ms, events, count + 2, PG_WAIT_EXTENSION);
+	FreeWaitEventSet(set);
+	note_events(sockets, events, n);
+	for (int i = 0; i < n; i++)
+		fired |= events[i].events;
+	pfree(events);
+	if (fired & WL_LATCH_SET)
+		ResetLatch(MyLatch);
+	if (n == 0)
+		fired = WL_TIMEOUT;
 	flo_check_interrupts();
 	return fired;
 }

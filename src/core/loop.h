@@ -18,6 +18,22 @@ extern void flo_loop_init(void);
  */
 extern int	flo_wait(pgsocket sock, bool want_write, long timeout_ms);
 
+/*
+ * The same for several sockets, each with what is waited for; sets "ready" of
+ * those that are.
+ */
+typedef struct FloWaitSocket
+{
+	pgsocket	sock;
+	bool		read;
+	bool		write;
+	bool		ready;
+	bool		readable;
+	bool		writable;
+} FloWaitSocket;
+
+extern int	flo_wait_sockets(FloWaitSocket *sockets, int count, long timeout_ms);
+
 /* Serve interrupts and a pending reload without waiting */
 extern void flo_check_interrupts(void);
 

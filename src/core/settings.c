@@ -14,6 +14,7 @@
 
 #include "core/compat.h"
 #include "core/settings.h"
+#include "core/stop.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 
@@ -37,6 +38,8 @@ int			flo_stream_max_age = 0;
 int			flo_stream_max_bytes = 0;
 int			flo_broker_sync_interval = 150;
 int			flo_heartbeat_interval = 1000;
+
+char	   *flo_webhook_allow;
 
 char	   *flo_schema_dump_conninfo;
 char	   *flo_pg_dump_path;
@@ -187,6 +190,16 @@ define_stream(void)
 				  &flo_broker_sync_interval, 150, 0, 24 * 3600, GUC_UNIT_S);
 }
 
+/* Prefixes are judged when they are used: conf/endpoint.c */
+static void
+define_webhook(void)
+{
+	define_text("pg_flo.webhook_allow",
+				"Sets the URL prefixes, separated by commas, that webhook workers of roles "
+				"other than superusers may send events to; empty means none.",
+				&flo_webhook_allow, "", 0);
+}
+
 static void
 define_schema_dump(void)
 {
@@ -206,7 +219,9 @@ flo_settings_define(void)
 	define_processes();
 	define_broker();
 	define_stream();
+	define_webhook();
 	define_schema_dump();
+	flo_stop_define();
 
 	/* Loaded late, pg_flo.max_workers is unknown here but may well be set */
 	if (process_shared_preload_libraries_in_progress)

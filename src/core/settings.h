@@ -29,6 +29,9 @@ extern int	flo_stream_max_bytes;		/* MB, 0 = the broker's own limit */
 extern int	flo_broker_sync_interval;	/* s */
 extern int	flo_heartbeat_interval;		/* ms */
 
+/* webhooks */
+extern char *flo_webhook_allow;
+
 /* copy of table definitions */
 extern char *flo_schema_dump_conninfo;
 extern char *flo_pg_dump_path;

@@ -40,6 +40,9 @@ flo_trail_describe(void)
 						 flo_trail.table);
 		add_part(&buf, "column \"%s\"", flo_trail.column);
 	}
+	if (flo_trail.rule != 0)
+		appendStringInfo(&buf, "%srule " INT64_FORMAT, buf.len > 0 ? ", " : "", flo_trail.rule);
+	add_part(&buf, "row %s", flo_trail.row);
 	if (buf.len == 0)
 		return NULL;
 	return buf.data;
@@ -71,4 +74,6 @@ flo_trail_clear(void)
 	flo_trail.schema = NULL;
 	flo_trail.table = NULL;
 	flo_trail.column = NULL;
+	flo_trail.rule = 0;
+	flo_trail.row = NULL;
 }

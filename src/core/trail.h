@@ -21,6 +21,8 @@ typedef struct FloTrail
 	const char *schema;
 	const char *table;
 	const char *column;
+	int64		rule;			/* of flo.rules; 0 = none */
+	const char *row;			/* its key */
 } FloTrail;
 
 extern FloTrail flo_trail;

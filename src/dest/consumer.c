@@ -42,7 +42,9 @@ struct FloConsumer
 
 	/* place in the stream */
 	uint64		next;			/* the sequence that must come next */
+	pg_uuid_t	generation;		/* that the position belongs to */
 	uint64		start;			/* below it, messages only tell their epoch */
+	bool		headless;		/* what comes belongs to a transaction whose begin is gone */
 	uint64		epochs[FLO_WINDOW]; /* of the messages before next, by sequence; 0 = not known */
 
 	/* requests */
@@ -61,6 +63,12 @@ flo_consumer_open(FloBus *bus, const char *stream, const char *consumer)
 	result->stream = pstrdup(stream);
 	result->name = pstrdup(consumer);
 	return result;
+}
+
+void
+flo_consumer_set_generation(FloConsumer *c, const pg_uuid_t *generation)
+{
+	c->generation = *generation;
 }
 
 /* --- finding the place -------------------------------------------------------------- */
@@ -114,6 +122,13 @@ effective_at_or_below(FloConsumer *c, const FloStreamInfo *info, uint64 seq)
 	return result;
 }
 
+/* LSNs of another generation mean nothing here */
+static bool
+is_ours(FloConsumer *c, const Probe *p)
+{
+	return memcmp(&p->header.generation, &c->generation, sizeof(pg_uuid_t)) == 0;
+}
+
 static bool
 is_entrance(const Probe *p, XLogRecPtr position)
 {
@@ -155,19 +170,27 @@ locate(FloConsumer *c, const FloStreamInfo *info, XLogRecPtr position, uint64 hi
 {
 	uint64		low = info->first_seq;
 	uint64		high = info->last_seq;
+	XLogRecPtr	beyond = InvalidXLogRecPtr;
 	Probe		p;
 
+	c->headless = false;
 	if (info->messages == 0)
 		return info->last_seq + 1;
 	if (hint >= low && hint <= high)
 	{
 		p = effective_at_or_below(c, info, hint);
-		if (is_entrance(&p, position))
+		if (is_entrance(&p, position) && is_ours(c, &p))
 			return p.seq;
 	}
 	p = effective_at_or_below(c, info, high);
 	if (p.seq == 0)
 		return info->last_seq + 1;	/* nothing here counts */
+	if (!is_ours(c, &p))
+		return p.seq;			/* the worker decides whether it may follow */
+
+	/* We have all of it, and where its last transaction began may be purged */
+	if (p.header.upto <= position && !(p.header.flags & FLO_CHUNK_ENDS_INSIDE))
+		return p.seq + 1;
 
 	/* at low "from" is not beyond the position, or nothing counts; at high it is beyond */
 	low--;
@@ -183,16 +206,24 @@ locate(FloConsumer *c, const FloStreamInfo *info, XLogRecPtr position, uint64 hi
 	}
 	if (p.header.from > position)
 	{
-		XLogRecPtr	beyond = effective_at_or_below(c, info, high).header.from;
-
+		beyond = effective_at_or_below(c, info, high).header.from;
 		p = effective_at_or_below(c, info, low);
 		if (p.seq == 0)
 			fail_gap(position, beyond);
 	}
 	p = transaction_start(c, info, p);
-	if (!is_entrance(&p, position))
-		fail_gap(position, position);
-	return p.seq;
+	if (is_entrance(&p, position))
+		return p.seq;
+	if (!XLogRecPtrIsInvalid(beyond))
+		fail_gap(position, beyond);
+
+	/*
+	 * All there is are pieces of one transaction without its begin, as a full
+	 * stream leaves them when its limit is raised.  The source sends it again,
+	 * or what comes after it shows the gap.
+	 */
+	c->headless = true;
+	return info->last_seq + 1;
 }
 
 bool
@@ -302,6 +333,12 @@ flo_consumer_attach(FloConsumer *c, XLogRecPtr position, uint64 hint)
 	return true;
 }
 
+uint64
+flo_consumer_start(const FloConsumer *c)
+{
+	return c->start;
+}
+
 static bool
 seen_later_epoch(FloConsumer *c, uint64 epoch)
 {
@@ -311,12 +348,21 @@ seen_later_epoch(FloConsumer *c, uint64 epoch)
 	return false;
 }
 
-/* Messages that were deleted one by one leave holes; whether they matter shows the next link */
+/*
+ * Messages that are gone leave a hole, those that expired or were purged all at
+ * the front.  Whether they matter shows the next link.
+ */
 static bool
 skip_hole(FloConsumer *c, uint64 seq)
 {
 	FloChunkHeader header;
+	FloStreamInfo info;
 
+	if (flo_stream_info(c->bus, c->stream, &info) && info.first_seq > c->next)
+	{
+		memset(c->epochs, 0, sizeof(c->epochs));
+		c->next = Min(info.first_seq, seq);
+	}
 	while (c->next < seq)
 	{
 		if (probe(c, c->next, &header) != 0)
@@ -340,7 +386,12 @@ examine(FloConsumer *c, FloBusDelivery *delivery, FloChunk *chunk)
 		ereport(WARNING,
 				(errmsg("message " UINT64_FORMAT " of stream \"%s\" is passed over: %s",
 						delivery->stream_seq, c->stream, reason)));
-	return counts && delivery->stream_seq >= c->start;
+	if (!counts || delivery->stream_seq < c->start)
+		return false;
+	if (c->headless && (chunk->header.flags & FLO_CHUNK_STARTS_INSIDE))
+		return false;
+	c->headless = false;
+	return true;
 }
 
 static void

@@ -28,6 +28,9 @@ typedef enum FloTake
 
 extern FloConsumer *flo_consumer_open(FloBus *bus, const char *stream, const char *consumer);
 
+/* Which generation the positions given to flo_consumer_attach() belong to */
+extern void flo_consumer_set_generation(FloConsumer *consumer, const pg_uuid_t *generation);
+
 /*
  * Find the place from which a worker with this position goes on, and make the
  * broker's consumer start there.  "hint" is a sequence to try first, 0 = none.
@@ -38,6 +41,9 @@ extern bool flo_consumer_attach(FloConsumer *consumer, XLogRecPtr position, uint
 
 /* The place is about to be given up by our own wish: no sign of somebody else */
 extern void flo_consumer_rewind(FloConsumer *consumer);
+
+/* The sequence at which the last attach starts */
+extern uint64 flo_consumer_start(const FloConsumer *consumer);
 
 /* The first chunk in the stream that counts; false when there is none */
 extern bool flo_consumer_first(FloConsumer *consumer, FloChunkHeader *header);

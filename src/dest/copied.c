@@ -190,5 +190,41 @@ flo_copied_forget(const char *group, const char *worker)
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
 	flo_visit_end(&visit);
+}
+
+/* Is a change in the copy of its table already? */
+static bool
+is_copied(const List *copied, XLogRecPtr final_lsn, const FloRelation *relation)
+{
+	ListCell   *cell;
+
+	foreach(cell, copied)
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->relation == relation->id)
+			return final_lsn < table->lsn;
+	}
+	return false;
+}
+
+const FloChange *
+flo_copied_leave_out(const List *copied, XLogRecPtr final_lsn, const FloChange *change)
+{
+	FloChange  *rest;
+
+	if (copied == NIL)
+		return change;
+	if (change->op != FLO_OP_TRUNCATE)
+		return is_copied(copied, final_lsn, change->relation) ? NULL : change;
+	rest = palloc(sizeof(FloChange));
+	*rest = *change;
+	rest->relations = palloc(sizeof(FloRelation *) * Max(change->nrelations, 1));
+	rest->nrelations = 0;
+	for (int i = 0; i < change->nrelations; i++)
+		if (!is_copied(copied, final_lsn, change->relations[i]))
+			rest->relations[rest->nrelations++] = change->relations[i];
+	return rest->nrelations > 0 ? rest : NULL;
 }

@@ -10,6 +10,7 @@
 
 #include "access/xlogdefs.h"
 #include "nodes/pg_list.h"
+#include "wire/change.h"
 #include "wire/chunk.h"
 
 typedef struct FloCopiedTable
@@ -62,5 +63,14 @@ extern void flo_copied_finish(const char *group, const char *worker);
 
 /* A new copy begins: forget the one before */
 extern void flo_copied_forget(const char *group, const char *worker);
+
+/*
+ * The change without what the copy has already, NULL when that is all of it.
+ * "copied" lists tables (FloCopiedTable) that were copied again after a crash
+ * of the source, with a snapshot later than the stream's start.  Needs no
+ * transaction; allocates in the current memory context.
+ */
+extern const FloChange *flo_copied_leave_out(const List *copied, XLogRecPtr final_lsn,
+											 const FloChange *change);
 
 #endif

@@ -116,12 +116,19 @@ leave(const Office *office)
 	flo_trail.operation = NULL;
 }
 
-/* Where tables are here: the place for routes */
+/* Where tables are here */
+typedef struct Mapping
+{
+	FloReshape *routes;
+	int64		mapped;			/* a route that gives columns other names; 0 = none */
+} Mapping;
+
 static void
 map_table(void *arg, const char *schema, const char *table, const char **to_schema, const char **to_table)
 {
-	*to_schema = schema;
-	*to_table = table;
+	Mapping    *mapping = arg;
+
+	flo_reshape_name(mapping->routes, schema, table, to_schema, to_table, &mapping->mapped);
 }
 
 /* --- the statement ----------------------------------------------------------------------- */
@@ -133,7 +140,7 @@ text_to_run(const FloDdlStatement *ddl)
 }
 
 static RawStmt *
-parse(const FloDdlStatement *ddl)
+parse(const FloDdlStatement *ddl, Mapping *mapping)
 {
 	List	   *statements = raw_parser(text_to_run(ddl), RAW_PARSE_DEFAULT);
 
@@ -141,7 +148,7 @@ parse(const FloDdlStatement *ddl)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("a DDL message holds %d statements instead of one", list_length(statements))));
-	flo_ddl_map_names(linitial_node(RawStmt, statements)->stmt, ddl, map_table, NULL);
+	flo_ddl_map_names(linitial_node(RawStmt, statements)->stmt, ddl, map_table, mapping);
 	return linitial_node(RawStmt, statements);
 }
 
@@ -258,8 +265,10 @@ flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl, const
 }
 
 char *
-flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner, bool check)
+flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
+			  FloReshape *routes, bool check)
 {
+	Mapping		mapping = {routes, 0};
 	StringInfoData note;
 	Office		office;
 	RawStmt    *statement;
@@ -270,10 +279,12 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner, b
 	PushActiveSnapshot(GetTransactionSnapshot());
 	enter(ddl, owner, false, &office);
 	check_creation_schema(ddl);
-	statement = parse(ddl);
+	statement = parse(ddl, &mapping);
 	lock_relations(statement->stmt);
 	present = flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note);
-	if (!present && check)
+	if (!present && check && mapping.mapped != 0)
+		reason = psprintf("route " INT64_FORMAT " gives columns of the table other names", mapping.mapped);
+	else if (!present && check)
 		reason = flo_ddl_undetermined(statement->stmt, text_to_run(ddl));
 	if (!present && reason == NULL)
 	{
@@ -332,8 +343,9 @@ finalize_detach(Node *node)
 }
 
 void
-flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner)
+flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes)
 {
+	Mapping		mapping = {routes, 0};
 	MemoryContext context = CurrentMemoryContext;
 	StringInfoData note;
 	Office		office;
@@ -345,7 +357,7 @@ flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(context);
 	enter(ddl, owner, true, &office);
-	statement = parse(ddl);
+	statement = parse(ddl, &mapping);
 	if (IsA(statement->stmt, IndexStmt))
 		drop_invalid_index((IndexStmt *) statement->stmt);
 	finalize_detach(statement->stmt);

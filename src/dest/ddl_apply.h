@@ -6,6 +6,7 @@
 #define FLO_DDL_APPLY_H
 
 #include "conf/ddl.h"
+#include "dest/reshape.h"
 #include "wire/ddl.h"
 
 /*
@@ -15,13 +16,13 @@
  * statement then stands in flo_trail.
  */
 extern char *flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
-						   bool check);
+						   FloReshape *routes, bool check);
 
 /*
  * A statement that cannot run in a transaction block: outside any transaction.
  * Does nothing when its effect is there already.  Not noted.
  */
-extern void flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner);
+extern void flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes);
 
 /* The same with names mapped, in the log */
 extern void flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl,

@@ -8,8 +8,8 @@
  * through the sink like streamed ones.
  *
  * A row larger than a chunk comes in pieces.  The loader that gets the first
- * one reads the others by their subjects; whoever is handed one of them leaves
- * it alone until its key is there.
+ * one reads the others by their subjects; whoever is handed one of them passes
+ * over it.
  *
  * Loaders carry the origin "do not replicate", since a process can hold the
  * worker's own origin only once: what they load is not sent on by groups here.
@@ -26,12 +26,17 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "conf/store.h"
+#include "conf/watch.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/trail.h"
 #include "dest/copied.h"
+#include "dest/encoding.h"
 #include "dest/loader.h"
-#include "dest/worker.h"
+#include "dest/myself.h"
+#include "dest/reshape.h"
+#include "dest/schema_apply.h"
+#include "dest/sequences.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -46,9 +51,10 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #define PULL_BATCH 4
-#define PULL_EXPIRES 5000		/* ms */
+#define PULL_EXPIRES 1000		/* ms; for so long a loader without work may hold up the purge */
 
 /* Seconds after which a chunk that was not acknowledged is handed out again */
 #define ACK_WAIT 30
@@ -69,16 +75,24 @@ typedef struct Loader
 	FloWorkerSpec *spec;
 	FloBus	   *bus;
 	FloChangeParser *parser;
+	FloReshape *reshape;		/* NULL until the first chunk */
 	FloSink    *sink;
+	FloSinkHost host;
 	FloCounters counters;
 	int			encoding;
 	MemoryContext turn;
 
 	bool		prepared;		/* the table of the chunk at hand */
 
+	/* the open request */
+	int			expected;		/* messages still to come */
+	uint64		bound;			/* none of them has a lower sequence */
+
 	/* loaded, not acknowledged */
 	List	   *unacked;		/* of char * */
 	XLogRecPtr	unflushed;
+	uint64		in_hand;		/* lowest sequence of these; PG_UINT64_MAX = none */
+	uint64		last_seen;		/* highest sequence ever had */
 } Loader;
 
 /* --- emptying ------------------------------------------------------------------------ */
@@ -126,11 +140,23 @@ empty_table(Loader *l, const FloRelation *relation)
 static void
 prepare_table(Loader *l, const FloRelation *relation, bool again)
 {
-	Oid			relid = RangeVarGetRelid(makeRangeVar(relation->schema, relation->name, -1),
-										 AccessShareLock, true);
+	bool		shared = flo_reshape_shares_target(l->reshape, relation);
+	Oid			relid;
 
+	relation = flo_reshape_target(l->reshape, relation);
+	relid = RangeVarGetRelid(makeRangeVar(relation->schema, relation->name, -1),
+							 AccessShareLock, true);
 	if (!OidIsValid(relid))
 		return;					/* the sink says so better */
+	if (again && shared)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" gets rows of several tables, one of which is copied a second time: rows of the first copy cannot be told apart",
+						relation->schema, relation->name),
+				 errhint("Empty the table and start over with flo.resync() at the source.")));
+	/* what is in it may be of another table */
+	if (shared)
+		return;
 	if (again && l->spec->options.copy_into == FLO_COPY_MERGE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -150,6 +176,58 @@ prepare_table(Loader *l, const FloRelation *relation, bool again)
 	empty_table(l, relation);
 }
 
+/* --- what need not be kept ------------------------------------------------------------- */
+
+/*
+ * The stream is purged by what loaders say, for the consumer cannot be asked:
+ * a purge makes nats-server 2.9 forget what it has handed out, and the next
+ * acknowledgement moves its floor over messages that are still being loaded.
+ */
+static void
+show_low(Loader *l)
+{
+	FloCopyState *copy = &flo_shared->members[l->args->slot].copy;
+	uint64		low = l->in_hand;
+
+	if (l->expected > 0)
+		low = Min(low, Max(l->bound, l->last_seen + 1));
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	copy->seen = Max(copy->seen, l->last_seen);
+	copy->low[l->args->number] = low;
+	LWLockRelease(flo_shared->lock);
+}
+
+/*
+ * What a request brings comes after everything that was handed out before it.
+ * A request that never ended may still bring something.
+ */
+static void
+before_request(Loader *l)
+{
+	if (l->expected <= 0)
+	{
+		LWLockAcquire(flo_shared->lock, LW_SHARED);
+		l->bound = flo_shared->members[l->args->slot].copy.seen + 1;
+		LWLockRelease(flo_shared->lock);
+	}
+	l->expected = PULL_BATCH;
+	show_low(l);
+}
+
+uint64
+flo_loader_floor(void)
+{
+	FloCopyState *copy = &flo_me->copy;
+	uint64		floor;
+
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+	floor = copy->phase == FLO_COPY_RUNNING ? copy->seen : 0;
+	for (int i = 0; i < FLO_MAX_LOADERS; i++)
+		floor = Min(floor, copy->low[i] - 1);
+	LWLockRelease(flo_shared->lock);
+	return floor;
+}
+
 /* --- loading ---------------------------------------------------------------------------- */
 
 static void
@@ -166,6 +244,8 @@ acknowledge(Loader *l)
 	list_free_deep(l->unacked);
 	l->unacked = NIL;
 	l->unflushed = InvalidXLogRecPtr;
+	l->in_hand = PG_UINT64_MAX;
+	show_low(l);
 }
 
 static void
@@ -191,14 +271,16 @@ load_message(Loader *l, const FloCopyKey *key, char *data, uint32 len, FloTransa
 
 		(void) flo_copied_begin_table(l->group, l->worker, key->relation, change->relation->schema,
 									  change->relation->name, key->attempt, &fresh, &again);
-		if (fresh)
+		if (fresh && l->sink->ops->transactional)
 			prepare_table(l, change->relation, again);
 		l->prepared = true;
 	}
 	if (change->op != FLO_OP_INSERT)
 		return;
 	txn->ordinal++;
-	l->sink->ops->change(l->sink, txn, change);
+	change = flo_reshape_apply(l->reshape, change, &l->counters);
+	if (change != NULL)
+		l->sink->ops->change(l->sink, txn, change);
 }
 
 /* The rest of a row that began in a chunk, from the chunks that hold it */
@@ -225,7 +307,8 @@ collect_pieces(Loader *l, FloCopyKey *key, StringInfo row, uint32 total, uint16 
 			if (GetCurrentTimestamp() > deadline)
 				ereport(ERROR,
 						(errcode(ERRCODE_DATA_CORRUPTED),
-						 errmsg("a piece of a large row is not in the copy stream: %s", subject)));
+						 errmsg("a piece of a large row is not in the copy stream: %s", subject),
+						 errhint("The stream has to hold the largest rows of all copiers at once: see copy_stream_max_bytes.")));
 			flo_bus_wait(l->bus, 200);
 		}
 		if (flo_chunk_parse(message.data, message.len, &header) != NULL)
@@ -245,13 +328,15 @@ collect_pieces(Loader *l, FloCopyKey *key, StringInfo row, uint32 total, uint16 
 }
 
 static void
-load_rows(Loader *l, FloCopyKey *key, FloChunkReader *reader, uint16 flags)
+load_rows(Loader *l, FloCopyKey *key, FloChunkReader *reader, const FloChunkHeader *header)
 {
 	FloTransaction txn = {0};
 	const char *data;
 	uint32		len;
 	uint32		total;
 
+	txn.final_lsn = Max(header->position, header->generation_start);
+	txn.copy_id = psprintf("%u-%u-%u-%u", key->relation, key->attempt, key->range, key->ordinal);
 	while (flo_chunk_next(reader, &data, &len, &total))
 	{
 		StringInfoData row;
@@ -264,13 +349,48 @@ load_rows(Loader *l, FloCopyKey *key, FloChunkReader *reader, uint16 flags)
 		initStringInfo(&row);
 		enlargeStringInfo(&row, Min(total, MaxAllocSize - 2) + 1);
 		appendBinaryStringInfo(&row, data, len);
-		collect_pieces(l, key, &row, total, flags);
+		collect_pieces(l, key, &row, total, header->flags);
 		load_message(l, key, row.data, row.len, &txn);
 	}
 }
 
-/* One chunk, one transaction.  False when it is not this loader's to finish. */
-static bool
+/*
+ * What a sink has written elsewhere is durable; that it is recorded in the
+ * transaction that claims the chunk makes it count.
+ */
+static void
+save_sink_state(Loader *l)
+{
+	if (l->sink->ops->save == NULL)
+		return;
+	ForceSyncCommit();
+	flo_store_save_sink_state(l->group, l->worker, l->sink->ops->save(l->sink));
+}
+
+/* Rules and routes as they are now, between chunks */
+static void
+follow_rules(Loader *l, const FloChunkHeader *header)
+{
+	MemoryContext old;
+
+	if (l->reshape == NULL)
+	{
+		char	   *generation = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&header->generation)));
+
+		old = MemoryContextSwitchTo(GetMemoryChunkContext(l));
+		StartTransactionCommand();
+		flo_watch_init();
+		CommitTransactionCommand();
+		MemoryContextSwitchTo(GetMemoryChunkContext(l));
+		l->reshape = flo_reshape_open(l->spec, generation);
+		MemoryContextSwitchTo(old);
+	}
+	else if (flo_watch_changed())
+		flo_reshape_load(l->reshape);
+}
+
+/* One chunk, one transaction */
+static void
 load_chunk(Loader *l, FloBusDelivery *delivery)
 {
 	FloChunkHeader header;
@@ -278,33 +398,32 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	FloCopyKey	key;
 	const char *reason = flo_chunk_parse(delivery->data, delivery->len, &header);
 	uint32		current;
-	bool		done = true;
 
 	if (reason != NULL || !(header.flags & FLO_CHUNK_COPY))
-		return true;			/* if it mattered, the count will not come right */
+		return;					/* if it mattered, the count will not come right */
 	flo_chunk_read(&reader, delivery->data, delivery->len);
 	if (!flo_chunk_next_copy_key(&reader, &key))
-		return true;
+		return;
 	if (header.encoding != l->encoding)
 	{
 		l->encoding = header.encoding;
-		flo_worker_follow_encoding(l->parser, l->encoding);
+		flo_follow_encoding(l->parser, l->encoding);
 	}
+	follow_rules(l, &header);
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(l->turn);
 	current = flo_copied_current(l->group, l->worker, key.relation, key.attempt);
 	l->prepared = current == key.attempt;
-	if (current > key.attempt)
-		done = true;			/* of a snapshot that was given up */
-	else if (header.flags & FLO_CHUNK_STARTS_FRAGMENT)
-		done = flo_copied_has(l->group, l->worker, &key);
-	else if (flo_copied_claim(l->group, l->worker, &key))
+	if (current <= key.attempt &&	/* else of a snapshot that was given up */
+		!(header.flags & FLO_CHUNK_STARTS_FRAGMENT) &&	/* else read with its row's beginning */
+		flo_copied_claim(l->group, l->worker, &key))
 	{
 		l->sink->ops->begin(l->sink);
-		load_rows(l, &key, &reader, header.flags);
+		load_rows(l, &key, &reader, &header);
 		l->sink->ops->finish(l->sink);
+		save_sink_state(l);
 	}
 	PopActiveSnapshot();
 	replorigin_session_origin = DoNotReplicateId;
@@ -312,7 +431,6 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	replorigin_session_origin = InvalidRepOriginId;
 	l->unflushed = XactLastCommitEnd;
 	MemoryContextSwitchTo(l->turn);
-	return done;
 }
 
 /* --- the helper process ------------------------------------------------------------------- */
@@ -341,6 +459,39 @@ take_names(Loader *l)
 	l->consumer = flo_name_consumer(l->group, l->worker, GetSystemIdentifier(), MyDatabaseId);
 }
 
+/* What a sink that writes elsewhere has to know; it is saved with each chunk */
+static char *
+load_sink_state(Loader *l)
+{
+	MemoryContext old = CurrentMemoryContext;
+	FloProgressRow *row;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(old);
+	row = flo_store_progress(l->group, l->worker);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return row != NULL ? row->sink_state : NULL;
+}
+
+/* For such a sink while it waits */
+static void
+serve(void *arg)
+{
+	Loader	   *l = arg;
+
+	flo_helper_check(l->args->slot, l->args->incarnation);
+	flo_bus_pump(l->bus);
+}
+
+/* A chunk is loaded as a whole */
+static void
+checkpoint(void *arg)
+{
+}
+
 /* Rows go into empty tables, where nothing can be in conflict, or are merged */
 static void
 open_sink(Loader *l)
@@ -349,28 +500,26 @@ open_sink(Loader *l)
 
 	if (l->spec->options.copy_into != FLO_COPY_MERGE)
 		l->spec->options.on_conflict = FLO_CONFLICT_ERROR;
-	l->sink = ops->open(l->spec, &l->counters);
-}
-
-static FloWorkerSpec *
-load_spec(const char *group, const char *worker)
-{
-	MemoryContext old = CurrentMemoryContext;
-	FloWorkerSpec *spec;
-
+	if (ops->transactional)
+	{
+		l->sink = ops->open(l->spec, &l->counters, NULL, &l->host);
+		return;
+	}
+	l->host.arg = l;
+	l->host.serve = serve;
+	l->host.checkpoint = checkpoint;
+	l->sink = ops->open(l->spec, &l->counters, load_sink_state(l), &l->host);
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(old);
-	spec = flo_store_worker(group, worker);
+	save_sink_state(l);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	return spec;
+	MemoryContextSwitchTo(GetMemoryChunkContext(l));
 }
 
 /* Load what has come; true when something had */
 static bool
-load_deliveries(Loader *l, int *expected)
+load_deliveries(Loader *l)
 {
 	FloBusDelivery delivery;
 	bool		any = false;
@@ -378,15 +527,17 @@ load_deliveries(Loader *l, int *expected)
 	while (flo_bus_next_delivery(l->bus, &delivery))
 	{
 		if (delivery.status != 0)
-			*expected = 0;
+			l->expected = 0;
 		else
 		{
 			MemoryContext old = MemoryContextSwitchTo(l->turn);
 
-			(*expected)--;
+			l->expected--;
 			any = true;
-			if (load_chunk(l, &delivery))
-				remember_ack(l, delivery.ack_subject);
+			l->last_seen = Max(l->last_seen, delivery.stream_seq);
+			l->in_hand = Min(l->in_hand, delivery.stream_seq);
+			load_chunk(l, &delivery);
+			remember_ack(l, delivery.ack_subject);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(l->turn);
 		}
@@ -402,32 +553,33 @@ void
 flo_loader_run(const FloProcessArgs *args)
 {
 	Loader	   *l = palloc0(sizeof(Loader));
-	int			expected = 0;	/* messages still to come of the open request */
 	TimestampTz requested = 0;
 
 	l->args = args;
 	l->encoding = -1;
+	l->in_hand = PG_UINT64_MAX;
 	take_names(l);
 	l->turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
 	l->parser = flo_change_parser_create(CurrentMemoryContext);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	l->spec = load_spec(l->group, l->worker);
+	l->spec = flo_my_spec(l->group, l->worker);
 	if (l->spec == NULL)
 		return;
-	open_sink(l);
 	l->bus = flo_bus_connect(psprintf("pg_flo loader %s %s %d", l->group, l->worker, args->number));
+	open_sink(l);
 	while (!copy_is_in(args))
 	{
 		flo_helper_check(args->slot, args->incarnation);
-		if (expected <= 0 ||
+		if (l->expected <= 0 ||
 			TimestampDifferenceExceeds(requested, GetCurrentTimestamp(), PULL_EXPIRES + 1000))
 		{
+			before_request(l);
 			flo_bus_pull(l->bus, l->stream, l->consumer, PULL_BATCH, PULL_EXPIRES);
-			expected = PULL_BATCH;
+			l->expected = PULL_BATCH;
 			requested = GetCurrentTimestamp();
 		}
 		flo_bus_pump(l->bus);
-		if (load_deliveries(l, &expected))
+		if (load_deliveries(l))
 			continue;
 		acknowledge(l);
 		flo_bus_wait(l->bus, 500);
@@ -530,7 +682,7 @@ note_published(Receiver *r, List **wanted)
 	ListCell   *cell;
 
 	*wanted = NIL;
-	foreach(cell, flo_bucket_keys(r->bus, r->bucket))
+	foreach(cell, flo_bucket_keys(r->bus, r->bucket, "copy."))
 	{
 		const char *name = lfirst(cell);
 		char	   *value;
@@ -622,6 +774,12 @@ set_copy_phase(FloCopyPhase phase)
 {
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	flo_me->copy.phase = phase;
+	if (phase == FLO_COPY_RUNNING)
+	{
+		flo_me->copy.seen = 0;
+		for (int i = 0; i < FLO_MAX_LOADERS; i++)
+			flo_me->copy.low[i] = PG_UINT64_MAX;
+	}
 	LWLockRelease(flo_shared->lock);
 }
 
@@ -639,11 +797,14 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 	r.keys = keys;
 	r.bucket = flo_name_bucket(spec->group);
 	r.stream = flo_name_copy_stream(spec->group);
-	r.nloaders = (int) spec->options.loaders;
+	/* a file, or an endpoint, has one writer */
+	r.nloaders = spec->sink == FLO_SINK_POSTGRES ? (int) spec->options.loaders : 1;
 	r.loaders = palloc0(sizeof(BackgroundWorkerHandle *) * r.nloaders);
 	r.turn = AllocSetContextCreate(context, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
 	report(arg);
 	wait_for_stream(&r);
+	if (keys == NIL)
+		flo_schema_create_before(bus, spec, generation);
 
 	/* anew at each start: what was handed out and not loaded comes at once */
 	flo_consumer_create_shared(bus, r.stream, consumer, ACK_WAIT);
@@ -659,6 +820,11 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 		flo_bus_wait(bus, 500);
 	}
 	set_copy_phase(FLO_COPY_DONE);
+	if (keys == NIL)
+	{
+		flo_schema_create_after(spec);
+		flo_sequences_take(bus, spec, generation);
+	}
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());

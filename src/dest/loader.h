@@ -23,4 +23,7 @@ extern void flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const cha
 							   const char *generation, List *keys,
 							   void (*report) (void *), void *arg);
 
+/* The sequence of the copy stream up to which everything is durable, as far as is known */
+extern uint64 flo_loader_floor(void);
+
 #endif

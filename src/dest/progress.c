@@ -7,6 +7,9 @@
  * source and generation it is a position of stands in flo.progress, written
  * once when the worker begins; an LSN of anything else is never compared.
  *
+ * Sinks that write elsewhere have no use for an origin: their position is
+ * the LSN in that row, committed once what they wrote is durable.
+ *
  * The origin is armed for the apply commit only: any commit of this process
  * with it set would move it.
  */
@@ -29,6 +32,7 @@ struct FloProgress
 	char	   *group;
 	char	   *worker;
 	RepOriginId origin;
+	bool		by_row;			/* no origin: the row says it */
 	bool		known;
 	FloProgressRow row;
 	char	   *generation;
@@ -58,6 +62,15 @@ hold_origin(FloProgress *progress)
 }
 
 static void
+hold_position(FloProgress *progress)
+{
+	if (progress->by_row)
+		progress->position = Max(progress->row.lsn, progress->row.start_lsn);
+	else
+		hold_origin(progress);
+}
+
+static void
 keep_row(FloProgress *progress, const FloProgressRow *row)
 {
 	progress->known = true;
@@ -67,7 +80,7 @@ keep_row(FloProgress *progress, const FloProgressRow *row)
 }
 
 FloProgress *
-flo_progress_open(const char *group, const char *worker)
+flo_progress_open(const char *group, const char *worker, bool by_row)
 {
 	FloProgress *progress = palloc0(sizeof(FloProgress));
 	MemoryContext context = CurrentMemoryContext;
@@ -77,26 +90,26 @@ flo_progress_open(const char *group, const char *worker)
 	progress->group = pstrdup(group);
 	progress->worker = pstrdup(worker);
 	progress->generation = "";
+	progress->by_row = by_row;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
 	row = flo_store_progress(group, worker);
-	progress->origin = replorigin_by_name(origin, true);
+	if (!by_row)
+		progress->origin = replorigin_by_name(origin, true);
 	if (row != NULL)
-	{
-		MemoryContextSwitchTo(context);
 		keep_row(progress, row);
-	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 
-	if (progress->known && progress->origin == InvalidRepOriginId)
+	if (!by_row && progress->known && progress->origin == InvalidRepOriginId)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 				 "Drop the worker and create it again with a fresh copy of the data.",
 				 "replication origin \"%s\" of this worker is lost, and with it the position", origin);
 	if (progress->known)
-		hold_origin(progress);
+		hold_position(progress);
 	return progress;
 }
 
@@ -124,17 +137,22 @@ flo_progress_begin(FloProgress *progress, const FloChunkHeader *source,
 	PushActiveSnapshot(GetTransactionSnapshot());
 	ForceSyncCommit();
 
-	/* An origin without a row is the remains of a worker that is no more */
-	if (progress->origin != InvalidRepOriginId)
-		replorigin_drop_by_name(origin, true, false);
-	progress->origin = replorigin_create(origin);
+	if (progress->by_row)
+		row.lsn = start;
+	else
+	{
+		/* An origin without a row is the remains of a worker that is no more */
+		if (progress->origin != InvalidRepOriginId)
+			replorigin_drop_by_name(origin, true, false);
+		progress->origin = replorigin_create(origin);
+	}
 	flo_store_save_progress(progress->group, progress->worker, &row);
 	flo_copied_forget(progress->group, progress->worker);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	keep_row(progress, &row);
-	hold_origin(progress);
+	hold_position(progress);
 }
 
 bool
@@ -146,7 +164,23 @@ flo_progress_copying(const FloProgress *progress)
 void
 flo_progress_copied(FloProgress *progress)
 {
+	MemoryContext context = CurrentMemoryContext;
+	FloProgressRow *row;
+
 	progress->row.copying = false;
+	if (!progress->by_row)
+		return;
+
+	/* the loader has moved what the sink goes on from */
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	row = flo_store_progress(progress->group, progress->worker);
+	if (row != NULL)
+		progress->row.sink_state = row->sink_state;
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
 }
 
 uint32
@@ -168,6 +202,48 @@ flo_progress_set_copy_attempt(FloProgress *progress, uint32 attempt)
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	progress->row.copy_attempt = Max(progress->row.copy_attempt, attempt);
+}
+
+bool
+flo_progress_may_follow(const FloProgress *progress, const FloChunkHeader *source)
+{
+	return source->system_identifier == progress->row.system_identifier;
+}
+
+bool
+flo_progress_is_of(const FloProgress *progress, const FloChunkHeader *source)
+{
+	return source->system_identifier == progress->row.system_identifier &&
+		memcmp(&source->generation, &progress->row.generation, sizeof(pg_uuid_t)) == 0;
+}
+
+/* The origin is made anew: its position may have to go back */
+void
+flo_progress_follow(FloProgress *progress, const FloChunkHeader *source)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (!progress->by_row)
+		replorigin_session_reset();
+	flo_progress_disarm();
+	pfree(progress->generation);
+	flo_progress_begin(progress, source, source->generation_start, false);
+	MemoryContextSwitchTo(context);
+}
+
+XLogRecPtr
+flo_progress_skip(const FloProgress *progress)
+{
+	return progress->row.skip_lsn;
+}
+
+void
+flo_progress_clear_skip(FloProgress *progress)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	flo_store_save_skip(progress->group, progress->worker, InvalidXLogRecPtr);
+	PopActiveSnapshot();
+	progress->row.skip_lsn = InvalidXLogRecPtr;
 }
 
 void
@@ -198,6 +274,12 @@ flo_progress_generation(const FloProgress *progress)
 	return progress->generation;
 }
 
+const pg_uuid_t *
+flo_progress_generation_id(const FloProgress *progress)
+{
+	return &progress->row.generation;
+}
+
 XLogRecPtr
 flo_progress_commit(FloProgress *progress, XLogRecPtr position, TimestampTz commit_time)
 {
@@ -211,4 +293,25 @@ flo_progress_commit(FloProgress *progress, XLogRecPtr position, TimestampTz comm
 	flo_progress_disarm();
 	progress->position = position;
 	return XactLastCommitEnd;
+}
+
+const char *
+flo_progress_sink_state(const FloProgress *progress)
+{
+	return progress->row.sink_state;
+}
+
+void
+flo_progress_commit_row(FloProgress *progress, XLogRecPtr position, const char *sink_state)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (!flo_store_move_progress(progress->group, progress->worker, position, sink_state))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the recorded position of the worker is gone"),
+				 errdetail("Its row in flo.progress was deleted.")));
+	PopActiveSnapshot();
+	ForceSyncCommit();
+	CommitTransactionCommand();
+	progress->position = position;
 }

@@ -1,6 +1,6 @@
 /*
  * progress.h
- *		What a worker has durably done: its replication origin and its row in
+ *		What a worker has durably done: its replication origin or its row in
  *		flo.progress.
  */
 #ifndef FLO_PROGRESS_H
@@ -12,10 +12,11 @@
 typedef struct FloProgress FloProgress;
 
 /*
- * Read what is recorded and take hold of the origin.  Needs no transaction.
- * 53xxx when the server has no origin free, 55006 when another process holds it.
+ * Read what is recorded and take hold of the origin; "by_row" for sinks that
+ * have none.  Needs no transaction.  53xxx when the server has no origin free,
+ * 55006 when another process holds it.
  */
-extern FloProgress *flo_progress_open(const char *group, const char *worker);
+extern FloProgress *flo_progress_open(const char *group, const char *worker, bool by_row);
 
 /* Has the worker ever begun? */
 extern bool flo_progress_known(const FloProgress *progress);
@@ -38,11 +39,27 @@ extern void flo_progress_set_copy_attempt(FloProgress *progress, uint32 attempt)
 /* Fail for good unless the chunk is of the source and generation recorded */
 extern void flo_progress_check_source(const FloProgress *progress, const FloChunkHeader *source);
 
+/* Is it? */
+extern bool flo_progress_is_of(const FloProgress *progress, const FloChunkHeader *source);
+
+/* Is it at least of the same source, so that a new generation may be followed? */
+extern bool flo_progress_may_follow(const FloProgress *progress, const FloChunkHeader *source);
+
+/* Follow a new generation of the same source from its start on.  No transaction may be open. */
+extern void flo_progress_follow(FloProgress *progress, const FloChunkHeader *source);
+
+/* Commit LSN of a transaction that is to be skipped; invalid when there is none */
+extern XLogRecPtr flo_progress_skip(const FloProgress *progress);
+
+/* It was: forget it, in the open transaction */
+extern void flo_progress_clear_skip(FloProgress *progress);
+
 /* End LSN of the last source transaction in a committed batch, or a heartbeat's position */
 extern XLogRecPtr flo_progress_position(const FloProgress *progress);
 
 /* The generation being followed, as text */
 extern const char *flo_progress_generation(const FloProgress *progress);
+extern const pg_uuid_t *flo_progress_generation_id(const FloProgress *progress);
 
 /*
  * Commit the open transaction together with the position.  The commit is
@@ -50,6 +67,16 @@ extern const char *flo_progress_generation(const FloProgress *progress);
  * be flushed before the position may be told to anybody.
  */
 extern XLogRecPtr flo_progress_commit(FloProgress *progress, XLogRecPtr position, TimestampTz commit_time);
+
+/*
+ * The same for a position that is a row: the commit is synchronous, and the
+ * position may be told at once.  "sink_state" is saved with it, NULL: nothing.
+ */
+extern void flo_progress_commit_row(FloProgress *progress, XLogRecPtr position,
+									const char *sink_state);
+
+/* What the sink saved with the position recorded; NULL: nothing */
+extern const char *flo_progress_sink_state(const FloProgress *progress);
 
 /* First thing in every error path of the process: no later commit may move the origin */
 extern void flo_progress_disarm(void);

@@ -16,31 +16,39 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "bus/json.h"
 #include "bus/stream.h"
-#include "commands/dbcommands.h"
 #include "conf/store.h"
 #include "conf/watch.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
+#include "core/stop.h"
 #include "core/trail.h"
 #include "dest/consumer.h"
+#include "dest/encoding.h"
 #include "dest/copied.h"
 #include "dest/ddl_apply.h"
 #include "dest/loader.h"
+#include "dest/myself.h"
 #include "dest/progress.h"
+#include "dest/reshape.h"
+#include "dest/sequences.h"
+#include "dest/tables.h"
 #include "dest/worker.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "sink/sink.h"
+#include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 /* ms between two flushes of commits, acknowledgements and reports under load */
 #define SETTLE_INTERVAL 100
@@ -66,9 +74,16 @@ typedef struct Worker
 	FloBus	   *bus;
 	FloConsumer *consumer;
 	FloChangeParser *parser;
+	FloReshape *reshape;
 	FloSink    *sink;
+	FloSinkHost host;
+	FloTableFilter *tables;		/* of the option; NULL = all */
 	FloProgress *progress;
 	MemoryContext turn;			/* reset after each chunk */
+
+	/* changed configuration that is not in force yet */
+	bool		rules_stale;
+	bool		options_stale;
 
 	/* place */
 	XLogRecPtr	position;		/* all that committed at or below is in a batch or before it */
@@ -78,7 +93,8 @@ typedef struct Worker
 
 	/* the transaction being read */
 	bool		in_transaction;
-	bool		skipping;		/* it was applied before */
+	bool		skipping;		/* it was applied before, or is given up */
+	bool		given_up;		/* by flo.skip() */
 	List	   *marker;			/* of FloCopyKey *: of a marker that was just read */
 	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position */
 	FloTransaction txn;
@@ -89,10 +105,12 @@ typedef struct Worker
 	/* the batch: one transaction at the destination */
 	bool		batch_open;
 	int64		batch_changes;
+	int64		batch_transactions;
+	XLogRecPtr	batch_final;	/* commit LSN of the last complete source transaction in it */
 	XLogRecPtr	batch_lsn;		/* last complete source transaction in it */
-	XLogRecPtr	batch_final;	/* the same one, as errors name it */
 	TimestampTz batch_time;
 	TimestampTz batch_oldest;	/* commit time of the first */
+	TimestampTz batch_opened;
 	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
 	bool		batch_has_ddl;
 	bool		rewind;			/* the place was given up: attach anew where the position says */
@@ -119,67 +137,20 @@ typedef struct Worker
 
 /* --- configuration ---------------------------------------------------------------- */
 
-/* NULL when the worker is no more */
-static FloWorkerSpec *
-load_spec(Worker *w)
-{
-	MemoryContext old = CurrentMemoryContext;
-	FloWorkerSpec *spec;
-
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(old);
-	spec = flo_store_worker(w->group, w->worker);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	return spec;
-}
-
-static char *
-own_database(void)
-{
-	MemoryContext old = CurrentMemoryContext;
-	char	   *name;
-
-	StartTransactionCommand();
-	MemoryContextSwitchTo(old);
-	name = get_database_name(MyDatabaseId);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	return name;
-}
-
+/* Has anything changed?  Takes in invalidations. */
 static void
-open_sink(Worker *w)
+notice_configuration(Worker *w)
 {
-	const FloSinkOps *ops = flo_sink_ops(w->spec->sink);
-
-	if (ops == NULL)
-		flo_fail(ERRCODE_FEATURE_NOT_SUPPORTED, NULL, "this build of pg_flo has no such sink");
-	w->sink = ops->open(w->spec, &w->counters);
+	if (flo_watch_changed())
+		w->rules_stale = w->options_stale = true;
 }
 
-static bool
-same_text(const char *a, const char *b)
+/* Between batches: rules and routes as they are now */
+static void
+load_rules(Worker *w)
 {
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
-static bool
-same_options(const FloWorkerOptions *a, const FloWorkerOptions *b)
-{
-	FloWorkerOptions x = *a;
-	FloWorkerOptions y = *b;
-
-	x.tables = x.directory = x.url = x.headers_file = x.secret_file = NULL;
-	y.tables = y.directory = y.url = y.headers_file = y.secret_file = NULL;
-	return memcmp(&x, &y, sizeof(x)) == 0 &&
-		same_text(a->tables, b->tables) &&
-		same_text(a->directory, b->directory) &&
-		same_text(a->url, b->url) &&
-		same_text(a->headers_file, b->headers_file) &&
-		same_text(a->secret_file, b->secret_file);
+	w->rules_stale = false;
+	flo_reshape_load(w->reshape);
 }
 
 /*
@@ -191,11 +162,18 @@ follow_configuration(Worker *w)
 {
 	FloWorkerSpec *before = w->spec;
 
-	if (!flo_watch_changed())
+	notice_configuration(w);
+	if (w->rules_stale)
+		load_rules(w);
+	if (!w->options_stale)
 		return true;
-	w->spec = load_spec(w);
-	return w->spec != NULL && w->spec->owner == before->owner &&
-		same_options(&w->spec->options, &before->options);
+	w->options_stale = false;
+	w->spec = flo_my_spec(w->group, w->worker);
+	if (w->spec == NULL || w->spec->owner != before->owner ||
+		!flo_same_options(&w->spec->options, &before->options))
+		return false;
+	w->sink->ops->invalidate(w->sink);
+	return true;
 }
 
 /* --- settling: flush, acknowledge, report -------------------------------------------- */
@@ -229,10 +207,13 @@ report_to_bucket(Worker *w, bool wait)
 	report.lsn = w->origin_lsn;
 	report.seq = w->acked_seq;
 	report.copying = flo_progress_copying(w->progress);
+	report.copied_seq = flo_loader_floor();
 	report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
+	flo_stop_point("report.before");
 	flo_bucket_put(w->bus, w->bucket, key, value, wait);
+	flo_stop_point("report.after");
 	pfree(value);
 	pfree(key);
 	w->reported = report.at;
@@ -273,7 +254,9 @@ settle(Worker *w, bool force)
 	w->settled = now;
 	if (!XLogRecPtrIsInvalid(w->unflushed_local))
 	{
+		flo_stop_point("flush.before");
 		XLogFlush(w->unflushed_local);
+		flo_stop_point("flush.after");
 		w->unflushed_local = InvalidXLogRecPtr;
 		w->unflushed_oldest = 0;
 		w->origin_lsn = flo_progress_position(w->progress);
@@ -281,7 +264,9 @@ settle(Worker *w, bool force)
 		if (w->unflushed_seq > w->acked_seq)
 		{
 			w->acked_seq = w->unflushed_seq;
+			flo_stop_point("ack.before");
 			flo_consumer_ack(w->consumer, w->acked_seq);
+			flo_stop_point("ack.after");
 		}
 	}
 	take_updates(w);
@@ -291,18 +276,90 @@ settle(Worker *w, bool force)
 		report_to_bucket(w, false);
 }
 
+/* --- positions of sinks that write elsewhere ---------------------------------------------- */
+
+/* Synchronous: it may be told when this returns */
+static void
+record_position(Worker *w, XLogRecPtr position)
+{
+	MemoryContext old = CurrentMemoryContext;
+	const FloSinkOps *ops = w->sink->ops;
+
+	StartTransactionCommand();
+	flo_progress_commit_row(w->progress, position, ops->save ? ops->save(w->sink) : NULL);
+	MemoryContextSwitchTo(old);
+	w->unflushed_local = XactLastCommitEnd;
+}
+
+/* For the sink, in the middle of a batch: its state moves, the position does not */
+static void
+host_checkpoint(void *arg)
+{
+	Worker	   *w = arg;
+
+	record_position(w, flo_progress_position(w->progress));
+	w->unflushed_local = InvalidXLogRecPtr;
+}
+
+/*
+ * For the sink, while it waits.  The connection to the broker wants to be
+ * served, or it is lost, and a new configuration may be what ends the wait:
+ * the launcher starts this worker again with it.
+ */
+static void
+host_serve(void *arg)
+{
+	Worker	   *w = arg;
+
+	flo_check_interrupts();
+	flo_bus_pump(w->bus);
+	take_updates(w);
+	show_state(w);
+	if (!follow_configuration(w))
+		proc_exit(0);
+}
+
+static void
+open_sink(Worker *w)
+{
+	const FloSinkOps *ops = flo_sink_ops(w->spec->sink);
+
+	w->host.arg = w;
+	w->host.serve = host_serve;
+	w->host.checkpoint = host_checkpoint;
+	w->sink = ops->open(w->spec, &w->counters, flo_progress_sink_state(w->progress), &w->host);
+	if (ops->save != NULL)
+		host_checkpoint(w);
+}
+
 /* --- the batch ------------------------------------------------------------------------- */
+
+/*
+ * Is the batch large enough?  For a sink that writes elsewhere a commit is
+ * one wait for the disk or two, so time counts as well as rows.
+ */
+static bool
+batch_is_full(Worker *w)
+{
+	if (w->batch_changes >= w->spec->options.batch_size)
+		return true;
+	return !w->sink->ops->transactional &&
+		TimestampDifferenceExceeds(w->batch_opened, GetCurrentTimestamp(), SETTLE_INTERVAL);
+}
 
 static void
 open_batch(Worker *w)
 {
 	MemoryContext old = CurrentMemoryContext;
 
-	StartTransactionCommand();
+	if (w->sink->ops->transactional)
+		StartTransactionCommand();
 	w->sink->ops->begin(w->sink);
+	w->batch_opened = GetCurrentTimestamp();
 	w->batch_open = true;
 	w->batch_has_ddl = false;
 	w->batch_changes = 0;
+	w->batch_transactions = 0;
 	w->batch_lsn = InvalidXLogRecPtr;
 	w->batch_oldest = 0;
 	MemoryContextSwitchTo(old);
@@ -313,18 +370,30 @@ static void
 commit_batch(Worker *w, uint64 done_seq)
 {
 	MemoryContext old = CurrentMemoryContext;
+	bool		final = flo_errors_are_final;
 
-	/* deferred constraints speak now: name the last transaction, the next attempt singles it out */
+	/*
+	 * What is noticed only now may be the fault of any transaction of the
+	 * batch: the next attempt, one transaction at a time, finds out.
+	 */
+	flo_trail_clear();
 	flo_trail.commit_lsn = w->batch_final;
 	flo_trail.operation = "COMMIT";
+	flo_errors_are_final = final && w->batch_transactions == 1;
 	w->sink->ops->finish(w->sink);
-	w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
+	flo_stop_point("commit.before");
+	if (w->sink->ops->transactional)
+		w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
+	else
+		record_position(w, w->batch_lsn);
+	flo_stop_point("commit.after");
 	MemoryContextSwitchTo(old);
 	w->unflushed_seq = done_seq;
 	if (w->unflushed_oldest == 0)
 		w->unflushed_oldest = w->batch_oldest;
 	w->batch_open = false;
 	w->batch_oldest = 0;
+	flo_errors_are_final = final;
 	flo_trail_clear();
 	settle(w, false);
 }
@@ -344,7 +413,11 @@ drop_half(Worker *w)
 		return;
 	Assert(XLogRecPtrIsInvalid(w->batch_lsn));
 	w->sink->ops->abort(w->sink);
-	AbortCurrentTransaction();
+	if (w->sink->ops->transactional)
+		AbortCurrentTransaction();
+
+	/* what was to be kept of tables went with the transaction */
+	load_rules(w);
 	MemoryContextSwitchTo(old);
 	w->batch_open = false;
 	w->batch_oldest = 0;
@@ -361,15 +434,20 @@ begin_transaction(Worker *w, const FloChange *begin, const FloChunk *chunk)
 {
 	w->in_transaction = true;
 	w->ddl_ordinal = 0;
-	w->skipping = begin->final_lsn < w->position;
+	w->given_up = begin->final_lsn == flo_progress_skip(w->progress);
+	w->skipping = w->given_up || begin->final_lsn < w->position;
 	if (w->skipping)
 		return;
 	memset(&w->txn, 0, sizeof(w->txn));
 	w->txn.final_lsn = begin->final_lsn;
 	w->txn.commit_time = begin->commit_time;
 	w->txn.xid = begin->xid;
-	if (w->batch_open && (begin->final_lsn >= chunk->header.upto || begin->final_lsn <= w->careful_until))
+	notice_configuration(w);
+	if (w->batch_open && (w->rules_stale || begin->final_lsn >= chunk->header.upto ||
+						  begin->final_lsn <= w->careful_until))
 		commit_batch(w, chunk->seq - 1);
+	if (w->rules_stale)
+		load_rules(w);
 	if (!w->batch_open)
 		open_batch(w);
 	if (w->batch_oldest == 0)
@@ -377,12 +455,43 @@ begin_transaction(Worker *w, const FloChange *begin, const FloChunk *chunk)
 	flo_trail.commit_lsn = begin->final_lsn;
 }
 
+/*
+ * The end of a transaction that flo.skip() named: nothing of it is applied, and
+ * the position moves past it together with the end of that order.
+ */
+static void
+give_up(Worker *w, const FloChange *commit, const FloChunk *chunk)
+{
+	MemoryContext old = CurrentMemoryContext;
+	XLogRecPtr	lsn = flo_progress_skip(w->progress);
+
+	if (w->batch_open)
+		commit_batch(w, chunk->seq - 1);
+	StartTransactionCommand();
+	flo_progress_clear_skip(w->progress);
+	if (w->sink->ops->transactional)
+		w->unflushed_local = flo_progress_commit(w->progress, commit->end_lsn, commit->commit_time);
+	else
+	{
+		CommitTransactionCommand();
+		record_position(w, commit->end_lsn);
+	}
+	MemoryContextSwitchTo(old);
+	w->unflushed_seq = Max(w->unflushed_seq, chunk->seq - 1);
+	w->position = commit->end_lsn;
+	ereport(LOG,
+			(errmsg("skipped the transaction at %X/%X, as told by flo.skip()", LSN_FORMAT_ARGS(lsn))));
+}
+
 static void
 end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 {
 	w->in_transaction = false;
+	if (w->given_up && commit->end_lsn > w->position)
+		give_up(w, commit, chunk);
 	if (w->skipping)
 		return;
+	w->batch_transactions++;
 	w->batch_lsn = commit->end_lsn;
 	w->batch_final = w->txn.final_lsn;
 	w->batch_time = commit->commit_time;
@@ -391,7 +500,7 @@ end_transaction(Worker *w, const FloChange *commit, const FloChunk *chunk)
 	flo_trail_clear();
 
 	/* rows after it may need what DDL has committed: a new value of an enum does */
-	if (w->batch_has_ddl || w->batch_changes >= w->spec->options.batch_size)
+	if (w->batch_has_ddl || batch_is_full(w))
 		commit_batch(w, chunk->seq - 1);
 }
 
@@ -507,7 +616,7 @@ apply_between_batches(Worker *w, const FloDdlStatement *ddl, const FloChunk *chu
 		w->batch_open = false;
 	}
 	flo_trail.commit_lsn = w->txn.final_lsn;
-	flo_ddl_apply_concurrent(ddl, w->spec->owner);
+	flo_ddl_apply_concurrent(ddl, w->spec->owner, w->reshape);
 	open_batch(w);
 	w->batch_oldest = w->txn.commit_time;
 }
@@ -537,7 +646,8 @@ apply_ddl(Worker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
 		w->batch_has_ddl = true;
 	}
 	else
-		reason = flo_ddl_apply(&place, ddl, w->spec->owner, decision != FLO_DDL_RELEASED);
+		reason = flo_ddl_apply(&place, ddl, w->spec->owner, w->reshape,
+							   decision != FLO_DDL_RELEASED);
 	if (reason != NULL)
 		hold_ddl(w, &place, ddl, reason);
 }
@@ -552,8 +662,6 @@ process_ddl(Worker *w, const FloChange *change, const FloChunk *chunk)
 	FloDdlStatement *ddl;
 	char	   *content;
 
-	if (strcmp(change->prefix, FLO_DDL_PREFIX) != 0)
-		return;
 	content = pnstrdup(change->content, change->content_len);
 	w->txn.ordinal++;
 	if (!w->sink->ops->transactional)
@@ -573,45 +681,31 @@ process_ddl(Worker *w, const FloChange *change, const FloChunk *chunk)
 	apply_ddl(w, ddl, chunk);
 }
 
-/*
- * Is a change in the copy of its table already?  Tables that were copied again
- * after a crash of the source have a snapshot later than the stream's start.
- */
-static bool
-is_copied(Worker *w, const FloRelation *relation)
-{
-	ListCell   *cell;
-
-	foreach(cell, w->copied)
-	{
-		FloCopiedTable *table = lfirst(cell);
-
-		if (table->relation == relation->id)
-			return w->txn.final_lsn < table->lsn;
-	}
-	return false;
-}
-
-/* Leave out what the copy has already */
+/* A row or a TRUNCATE: rules and routes, then the sink */
 static void
-apply_uncopied(Worker *w, const FloChange *change)
+apply_change(Worker *w, const FloChange *change)
 {
-	FloChange	rest = *change;
-	int			n = 0;
-
-	if (change->op != FLO_OP_TRUNCATE)
+	w->txn.ordinal++;
+	change = flo_table_filter(w->tables, change);
+	if (change == NULL)
 	{
-		if (!is_copied(w, change->relation))
-			w->sink->ops->change(w->sink, &w->txn, change);
+		w->counters.filtered++;
 		return;
 	}
-	rest.relations = palloc(sizeof(FloRelation *) * Max(change->nrelations, 1));
-	for (int i = 0; i < change->nrelations; i++)
-		if (!is_copied(w, change->relations[i]))
-			rest.relations[n++] = change->relations[i];
-	rest.nrelations = n;
-	if (n > 0)
-		w->sink->ops->change(w->sink, &w->txn, &rest);
+	w->batch_changes++;
+	change = flo_copied_leave_out(w->copied, w->txn.final_lsn, change);
+	if (change != NULL)
+		change = flo_reshape_apply(w->reshape, change, &w->counters);
+	if (change != NULL)
+		w->sink->ops->change(w->sink, &w->txn, change);
+}
+
+/* What pg_flo itself says in the stream: values of sequences.  Event sinks have no use for them. */
+static void
+take_message(Worker *w, const FloChange *message)
+{
+	if (w->sink->ops->transactional && strcmp(message->prefix, FLO_MESSAGE_PREFIX) == 0)
+		flo_sequences_set(w->spec, message->content, message->content_len);
 }
 
 static void
@@ -640,16 +734,17 @@ process_message(Worker *w, char *data, uint32 len, const FloChunk *chunk)
 						(errcode(ERRCODE_PROTOCOL_VIOLATION),
 						 errmsg("a change stands outside a transaction in message " UINT64_FORMAT " of stream \"%s\"",
 								chunk->seq, w->stream)));
-			w->txn.ordinal++;
-			w->batch_changes++;
-			if (w->copied == NIL)
-				w->sink->ops->change(w->sink, &w->txn, change);
-			else
-				apply_uncopied(w, change);
+			flo_stop_point("apply.before");
+			apply_change(w, change);
+			flo_stop_point("apply.after");
 			break;
 		case FLO_OP_MESSAGE:
-			if (w->in_transaction && !w->skipping)
+			if (!w->in_transaction || w->skipping)
+				break;
+			if (strcmp(change->prefix, FLO_DDL_PREFIX) == 0)
 				process_ddl(w, change, chunk);
+			else
+				take_message(w, change);
 			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
@@ -726,29 +821,50 @@ process_records(Worker *w, FloChunk *chunk)
 	}
 }
 
-/*
- * Text arrives in the source's encoding, which takes the place of a client's.
- * The conversion is looked up in the catalogs.
- */
-void
-flo_worker_follow_encoding(FloChangeParser *parser, int encoding)
+/* Does the source say that this generation of its slot follows the one we know? */
+static bool
+is_announced(Worker *w, const FloChunkHeader *header)
 {
-	MemoryContext old = CurrentMemoryContext;
-	bool		own_transaction = !IsTransactionState();
+	char	   *text = flo_bucket_get(w->bus, w->bucket, FLO_GENERATION_KEY);
+	FloJson		json;
+	char	   *generation;
+	char	   *follows;
 
-	flo_change_set_encoding(parser, encoding);
-	if (own_transaction)
-		StartTransactionCommand();
-	if (PrepareClientEncoding(encoding) < 0)
-		flo_fail(ERRCODE_FEATURE_NOT_SUPPORTED,
-				 "Create the destination database with the source's encoding or with UTF8.",
-				 "text of the source is in encoding %s, which cannot be converted to %s of this database",
-				 pg_encoding_to_char(encoding), GetDatabaseEncodingName());
-	SetConfigOption("client_encoding", pg_encoding_to_char(encoding),
-					PGC_SUSET, PGC_S_OVERRIDE);
-	if (own_transaction)
-		CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	if (text == NULL)
+		return false;
+	json = flo_json(text, strlen(text));
+	generation = flo_json_get_string(json, "generation");
+	follows = flo_json_get_string(json, "follows");
+	return generation != NULL && follows != NULL &&
+		strcmp(generation, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&header->generation)))) == 0 &&
+		strcmp(follows, flo_progress_generation(w->progress)) == 0;
+}
+
+/*
+ * The source has begun anew and given up what lies between: go on with it.
+ * False when the chunk is of the generation followed so far; fails for good
+ * when nothing says that we may follow this one.
+ */
+static bool
+follow_generation(Worker *w, const FloChunkHeader *header)
+{
+	if (flo_progress_is_of(w->progress, header))
+		return false;
+	if (!flo_progress_may_follow(w->progress, header) || !is_announced(w, header))
+		flo_progress_check_source(w->progress, header);
+	drop_half(w);
+	if (w->batch_open)
+		commit_batch(w, w->unflushed_seq);
+	settle(w, true);
+	ereport(LOG,
+			(errmsg("the source began anew at %X/%X: what it committed after %X/%X is given up here",
+					LSN_FORMAT_ARGS(header->generation_start), LSN_FORMAT_ARGS(w->position))));
+	flo_progress_follow(w->progress, header);
+	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
+	w->known = w->position;
+	w->acked_seq = w->unflushed_seq = 0;
+	report_to_bucket(w, true);
+	return true;
 }
 
 static void
@@ -776,15 +892,15 @@ process_chunk(Worker *w, FloChunk *chunk)
 	const FloChunkHeader *header = &chunk->header;
 	MemoryContext old;
 
-	flo_progress_check_source(w->progress, header);
-	if (!links(w, header))
+	if (follow_generation(w, header) || !links(w, header))
 		return false;
+	w->known = Max(w->known, header->position);
 	if (w->in_transaction && !(header->flags & FLO_CHUNK_STARTS_INSIDE))
 		drop_half(w);
 	if (header->encoding != w->encoding)
 	{
 		w->encoding = header->encoding;
-		flo_worker_follow_encoding(w->parser, w->encoding);
+		flo_follow_encoding(w->parser, w->encoding);
 	}
 	old = MemoryContextSwitchTo(w->turn);
 	if (header->flags & FLO_CHUNK_MARKER)
@@ -799,7 +915,6 @@ process_chunk(Worker *w, FloChunk *chunk)
 	w->epoch = header->epoch;
 	w->number = header->number;
 	w->position = Max(w->position, header->position);
-	w->known = Max(w->known, header->position);
 	w->counters.bytes += chunk->len;
 	return true;
 }
@@ -843,8 +958,13 @@ advance_when_idle(Worker *w)
 		!TimestampDifferenceExceeds(w->advanced, now, IDLE_ADVANCE_INTERVAL))
 		return;
 	w->advanced = now;
-	StartTransactionCommand();
-	w->unflushed_local = flo_progress_commit(w->progress, w->position, now);
+	if (w->sink->ops->transactional)
+	{
+		StartTransactionCommand();
+		w->unflushed_local = flo_progress_commit(w->progress, w->position, now);
+	}
+	else
+		record_position(w, w->position);
 	w->unflushed_seq = w->acked_seq;
 	settle(w, true);
 }
@@ -945,6 +1065,13 @@ take_marked_copy(Worker *w)
 	w->marker = NIL;
 	if (attempt <= flo_progress_copy_attempt(w->progress))
 		return false;
+	if (!w->sink->ops->transactional)
+	{
+		/* events of a table's rows as they stood when it was added are not asked for */
+		flo_progress_set_copy_attempt(w->progress, attempt);
+		report_to_bucket(w, true);
+		return false;
+	}
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	foreach(cell, keys)
@@ -990,6 +1117,28 @@ rest(Worker *w)
 	show_state(w);
 }
 
+/*
+ * All that was read, heartbeats included, is made durable and told: a source
+ * whose stream has lost its end goes by what the workers report, and the bucket
+ * with their reports may have lost its end as well.
+ */
+static void
+keep_position(Worker *w)
+{
+	if (w->position > flo_progress_position(w->progress))
+	{
+		if (w->sink->ops->transactional)
+		{
+			StartTransactionCommand();
+			w->unflushed_local = flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
+		}
+		else
+			record_position(w, w->position);
+	}
+	settle(w, true);
+	report_to_bucket(w, true);
+}
+
 /* Also called when the place in the stream was lost */
 static void
 attach(Worker *w, uint64 hint)
@@ -997,11 +1146,17 @@ attach(Worker *w, uint64 hint)
 	drop_half(w);
 	if (w->batch_open)
 		commit_batch(w, w->unflushed_seq);
+	keep_position(w);
+	flo_consumer_set_generation(w->consumer, flo_progress_generation_id(w->progress));
 	while (!flo_consumer_attach(w->consumer, w->position, hint))
 	{
 		flo_state_set(FLO_STATE_WAITING, "for stream \"%s\", which does not exist", w->stream);
 		flo_bus_wait(w->bus, 1000);
 	}
+
+	/* in a stream that went back, what was acknowledged before is to come again */
+	w->acked_seq = Min(w->acked_seq, flo_consumer_start(w->consumer) - 1);
+	w->unflushed_seq = Min(w->unflushed_seq, w->acked_seq);
 	w->heard = GetCurrentTimestamp();
 	flo_state_set(FLO_STATE_STREAMING, NULL);
 }
@@ -1033,9 +1188,11 @@ loop(Worker *w)
 		bool		linked = true;
 
 		flo_check_interrupts();
+		flo_stop_point("fetch.before");
 		took = flo_consumer_take(w->consumer, &chunk);
 		if (took == FLO_TAKE_CHUNK)
 		{
+			flo_stop_point("fetch.after");
 			linked = process_chunk(w, &chunk);
 			flo_consumer_release(w->consumer, &chunk);
 			if (linked)
@@ -1051,7 +1208,9 @@ loop(Worker *w)
 						attach(w, done_seq);
 				}
 				flo_bus_pump(w->bus);
-				continue;
+				/* under load the stream never runs dry */
+				if (!w->options_stale || w->in_transaction)
+					continue;
 			}
 		}
 		if (w->leave)
@@ -1065,6 +1224,8 @@ loop(Worker *w)
 		}
 		run_dry(w, done_seq);
 		advance_when_idle(w);
+		if (!w->in_transaction && w->sink->ops->idle != NULL)
+			w->sink->ops->idle(w->sink);
 		if (!w->in_transaction && !follow_configuration(w))
 			return;
 		if (TimestampDifferenceExceeds(w->heard, GetCurrentTimestamp(), Max(flo_heartbeat_interval, 1000)))
@@ -1099,27 +1260,29 @@ flo_worker_run(void)
 	initStringInfo(&w->fragment);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 
-	w->spec = load_spec(w);
+	w->spec = flo_my_spec(w->group, w->worker);
 	if (w->spec == NULL)
 		return;
 	flo_errors_are_final = w->spec->options.on_error == FLO_ON_ERROR_STOP;
-	w->database = own_database();
-	open_sink(w);
-	w->progress = flo_progress_open(w->group, w->worker);
+	w->database = flo_my_database();
+	w->progress = flo_progress_open(w->group, w->worker, w->spec->sink != FLO_SINK_POSTGRES);
+	if (w->spec->options.tables != NULL)
+		w->tables = flo_table_filter_create(CurrentMemoryContext, w->spec->options.tables);
 	w->bus = flo_bus_await(psprintf("pg_flo worker %s %s", w->group, w->worker));
 	w->consumer = flo_consumer_open(w->bus, w->stream, w->consumer_name);
 	if (!flo_progress_known(w->progress))
 		begin_following(w);
+	w->reshape = flo_reshape_open(w->spec, flo_progress_generation(w->progress));
 	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
 	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
 	flo_bus_watch(w->bus, psprintf("$KV.%s.source", w->bucket));
 	take_copy(w);
+	open_sink(w);
 	if (copy_only(w))
 	{
 		rest(w);
 		return;
 	}
 	attach(w, last_seq_reported(w));
-	report_to_bucket(w, true);
 	loop(w);
 }

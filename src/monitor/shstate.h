@@ -72,6 +72,8 @@ typedef enum FloCopyPhase
 	FLO_COPY_DONE				/* and every worker has them; the copy stream is gone */
 } FloCopyPhase;
 
+#define FLO_MAX_LOADERS 64
+
 typedef struct FloCopyState
 {
 	FloCopyPhase phase;
@@ -90,6 +92,13 @@ typedef struct FloCopyState
 	uint64		bytes;			/* of table files */
 	uint64		bytes_done;
 	uint64		rows_done;
+
+	/*
+	 * Loading: sequences of the copy stream.  A loader's "low" is the lowest
+	 * that may have been handed to it and is not durable.
+	 */
+	uint64		seen;			/* highest that any loader has had */
+	uint64		low[FLO_MAX_LOADERS];
 } FloCopyState;
 
 typedef struct FloMember

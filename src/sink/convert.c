@@ -16,8 +16,10 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -64,6 +66,27 @@ flo_converter_init(FloConverter *converter, Oid source_type, Oid type, int32 typ
 	fmgr_info_cxt(function, &converter->input, context);
 }
 
+/* The types most values have are read without a call of their function */
+static FloBinaryPath
+direct_path(const FloConverter *converter)
+{
+	switch (converter->type)
+	{
+		case INT2OID:
+			return FLO_BINARY_INT2;
+		case INT4OID:
+			return FLO_BINARY_INT4;
+		case INT8OID:
+			return FLO_BINARY_INT8;
+		case TEXTOID:
+			return FLO_BINARY_TEXT;
+		case VARCHAROID:
+			return converter->typmod < 0 ? FLO_BINARY_TEXT : FLO_BINARY_DIRECT;
+		default:
+			return FLO_BINARY_DIRECT;
+	}
+}
+
 /* Look up what binary values need, when the first one arrives */
 static void
 prepare_binary(FloConverter *converter)
@@ -92,7 +115,16 @@ prepare_binary(FloConverter *converter)
 		converter->binary_path = FLO_BINARY_VIA_TEXT;
 	}
 	else
-		converter->binary_path = FLO_BINARY_DIRECT;
+		converter->binary_path = direct_path(converter);
+}
+
+static void
+report_length(const FloConverter *converter)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+			 errmsg("incorrect binary data format for type %s",
+					format_type_be(converter->source_type))));
 }
 
 static Datum
@@ -111,11 +143,42 @@ receive_value(FloConverter *converter, const FloValue *value, int32 typmod)
 	flo_convert_restore();
 
 	if (unlikely(buf.cursor != buf.len))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-				 errmsg("incorrect binary data format for type %s",
-						format_type_be(converter->source_type))));
+		report_length(converter);
 	return result;
+}
+
+static Datum
+receive_int(const FloConverter *converter, const FloValue *value)
+{
+	uint16		two;
+	uint32		four;
+	uint64		eight;
+
+	if (value->len == 4 && converter->binary_path == FLO_BINARY_INT4)
+	{
+		memcpy(&four, value->data, 4);
+		return Int32GetDatum((int32) pg_ntoh32(four));
+	}
+	if (value->len == 8 && converter->binary_path == FLO_BINARY_INT8)
+	{
+		memcpy(&eight, value->data, 8);
+		return Int64GetDatum((int64) pg_ntoh64(eight));
+	}
+	if (value->len != 2 || converter->binary_path != FLO_BINARY_INT2)
+		report_length(converter);
+	memcpy(&two, value->data, 2);
+	return Int16GetDatum((int16) pg_ntoh16(two));
+}
+
+/* As textrecv() does it: verified, and in the server's encoding */
+static Datum
+receive_text(const FloValue *value)
+{
+	char	   *text = pg_client_to_server(value->data, value->len);
+
+	if (likely(text == value->data))
+		return PointerGetDatum(cstring_to_text_with_len(value->data, value->len));
+	return PointerGetDatum(cstring_to_text(text));
 }
 
 static Datum
@@ -126,8 +189,20 @@ convert_binary(FloConverter *converter, const FloValue *value)
 
 	if (unlikely(converter->binary_path == FLO_BINARY_UNKNOWN))
 		prepare_binary(converter);
-	if (likely(converter->binary_path == FLO_BINARY_DIRECT))
-		return receive_value(converter, value, converter->typmod);
+	switch (converter->binary_path)
+	{
+		case FLO_BINARY_INT2:
+		case FLO_BINARY_INT4:
+		case FLO_BINARY_INT8:
+			return receive_int(converter, value);
+		case FLO_BINARY_TEXT:
+			return receive_text(value);
+		case FLO_BINARY_DIRECT:
+			return receive_value(converter, value, converter->typmod);
+		case FLO_BINARY_UNKNOWN:
+		case FLO_BINARY_VIA_TEXT:
+			break;
+	}
 
 	received = receive_value(converter, value, -1);
 	text = OutputFunctionCall(&converter->output, received);

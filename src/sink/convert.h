@@ -8,11 +8,18 @@
 #include "fmgr.h"
 #include "wire/change.h"
 
+/* A value converted before: FloValue.data is the Datum */
+#define FLO_VALUE_DATUM 'd'
+
 /* How the binary form of the source's type becomes a value of ours */
 typedef enum FloBinaryPath
 {
 	FLO_BINARY_UNKNOWN,			/* no binary value was seen yet */
 	FLO_BINARY_DIRECT,			/* the types are one: receive function */
+	FLO_BINARY_INT2,			/* the same, done here without the function */
+	FLO_BINARY_INT4,
+	FLO_BINARY_INT8,
+	FLO_BINARY_TEXT,
 	FLO_BINARY_VIA_TEXT			/* source's receive and output, then our input */
 } FloBinaryPath;
 

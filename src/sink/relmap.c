@@ -51,6 +51,7 @@
 #include "core/compat.h"
 #include "core/trail.h"
 #include "sink/relmap.h"
+#include "sink/setwise.h"
 #include "sink/statement.h"
 
 /*
@@ -88,6 +89,8 @@ struct FloRelmap
 	uint64		batch;
 	int			ntargets;		/* not forgotten */
 	flo_targets_hash *targets;
+	void		(*on_rebuild) (void *arg, FloTarget *target);
+	void	   *on_rebuild_arg;
 	uint32		last_id;		/* the one asked for before */
 	FloTarget  *last;
 };
@@ -95,14 +98,23 @@ struct FloRelmap
 /* What the invalidation callbacks mark; they cannot be unregistered */
 static FloRelmap *current_map = NULL;
 
-/*
- * Where the changes of a source table go: the place for routes.
- */
+/* Where the changes go; routes have been applied to the relation already */
 static void
 destination_name(const FloRelation *relation, const char **schema, const char **table)
 {
 	*schema = relation->schema;
 	*table = relation->name;
+}
+
+static bool
+depends_on(const FloTarget *target, Oid relid)
+{
+	if (relid == InvalidOid || target->relid == relid)
+		return true;
+	for (int i = 0; i < target->nchildren; i++)
+		if (target->children[i] == relid)
+			return true;
+	return false;
 }
 
 static void
@@ -116,8 +128,7 @@ relation_changed(Datum arg, Oid relid)
 	flo_targets_start_iterate(current_map->targets, &iterator);
 	while ((entry = flo_targets_iterate(current_map->targets, &iterator)) != NULL)
 	{
-		if (entry->target != NULL &&
-			(relid == InvalidOid || entry->target->relid == relid))
+		if (entry->target != NULL && depends_on(entry->target, relid))
 			entry->target->stale = true;
 	}
 }
@@ -199,6 +210,13 @@ flo_relmap_create(MemoryContext context, Oid worker_owner, bool as_worker)
 }
 
 void
+flo_relmap_on_rebuild(FloRelmap *map, void (*function) (void *arg, FloTarget *target), void *arg)
+{
+	map->on_rebuild = function;
+	map->on_rebuild_arg = arg;
+}
+
+void
 flo_relmap_begin(FloRelmap *map)
 {
 	map->batch++;
@@ -210,6 +228,7 @@ static void
 free_target(FloRelmap *map, FloTarget *target)
 {
 	flo_statement_forget(target);
+	flo_setwise_forget(target);
 	MemoryContextDelete(target->context);
 	map->ntargets--;
 }
@@ -263,6 +282,8 @@ lock_by_name(const FloRelation *relation, const char *schema, const char *table)
 			break;
 	}
 
+	if (relation->source != NULL)
+		relation = relation->source;
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -318,7 +339,11 @@ report_missing_columns(const FloTarget *target, const FloRelation *relation, Tup
 		if (first == NULL)
 			first = name;
 		appendStringInfo(&list, "%s\"%s\"", count++ > 0 ? ", " : "", name);
+		if (relation->columns[i].source_name != NULL)
+			appendStringInfo(&list, " (\"%s\" by a route)", relation->columns[i].source_name);
 	}
+	if (relation->source != NULL)
+		relation = relation->source;
 	flo_trail.column = first;
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
@@ -356,6 +381,8 @@ map_columns(FloTarget *target, const FloRelation *relation, TupleDesc desc)
 		column->attnum = att->attnum;
 		column->type = att->atttypid;
 		column->typmod = att->atttypmod;
+		column->typlen = att->attlen;
+		column->typbyval = att->attbyval;
 		column->generated = (att->attgenerated != '\0');
 		column->identity_always = (att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS);
 		flo_trail.column = column->name;
@@ -370,7 +397,7 @@ map_columns(FloTarget *target, const FloRelation *relation, TupleDesc desc)
  * else the one chosen as replica identity.  False when there is none.
  */
 static bool
-find_key_index(Relation rel, int *nkey, AttrNumber *attnums, bool *deferrable)
+find_key_index(Relation rel, Oid *key_index, int *nkey, AttrNumber *attnums, bool *deferrable)
 {
 	List	   *indexes = RelationGetIndexList(rel);
 	bool		found_primary = false;
@@ -393,6 +420,7 @@ find_key_index(Relation rel, int *nkey, AttrNumber *attnums, bool *deferrable)
 			for (int i = 0; i < *nkey; i++)
 				attnums[i] = index->indkey.values[i];
 			*deferrable = !index->indimmediate;
+			*key_index = index->indexrelid;
 			found_primary |= index->indisprimary;
 		}
 		ReleaseSysCache(tuple);
@@ -409,7 +437,7 @@ map_key(FloTarget *target, Relation rel)
 	int			nkey;
 
 	target->nkey = 0;
-	if (!find_key_index(rel, &nkey, attnums, &target->key_deferrable))
+	if (!find_key_index(rel, &target->key_index, &nkey, attnums, &target->key_deferrable))
 		return;
 	target->key = palloc(nkey * sizeof(int));
 	target->key_quoted = palloc(nkey * sizeof(char *));
@@ -494,6 +522,25 @@ find_touch_column(TupleDesc desc)
 	return NULL;
 }
 
+/* The relation's own copy changes with the next description of it */
+static void
+copy_source(FloTarget *target, const FloRelation *relation)
+{
+	target->source = *relation;
+	target->source.schema = pstrdup(relation->schema);
+	target->source.name = pstrdup(relation->name);
+	target->source.source = NULL;
+	target->source.columns = palloc(Max(relation->natts, 1) * sizeof(FloColumn));
+	for (int i = 0; i < relation->natts; i++)
+	{
+		target->source.columns[i] = relation->columns[i];
+		target->source.columns[i].name = pstrdup(relation->columns[i].name);
+		target->source.columns[i].type_schema = NULL;
+		target->source.columns[i].type_name = NULL;
+		target->source.columns[i].source_name = NULL;
+	}
+}
+
 static void
 describe_target(FloRelmap *map, FloTarget *target, const FloRelation *relation)
 {
@@ -502,6 +549,7 @@ describe_target(FloRelmap *map, FloTarget *target, const FloRelation *relation)
 	Relation	rel;
 	TupleDesc	desc;
 
+	copy_source(target, relation);
 	destination_name(relation, &schema, &table);
 	target->schema = pstrdup(schema);
 	target->table = pstrdup(table);
@@ -512,6 +560,7 @@ describe_target(FloRelmap *map, FloTarget *target, const FloRelation *relation)
 	rel = table_open(target->relid, NoLock);
 	check_kind(rel, target);
 	target->partitioned = (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE);
+	target->is_partition = rel->rd_rel->relispartition;
 	target->owner = rel->rd_rel->relowner;
 	target->run_as = map->as_worker ? map->worker_owner : target->owner;
 	target->namespace_hash =
@@ -553,6 +602,9 @@ check_roles(FloRelmap *map, FloTarget *target)
 						target->schema, target->table),
 				 errhint("Disable row-level security on the table, or apply with a role that bypasses it.")));
 
+	target->privileges = pg_class_aclmask(target->relid, target->run_as,
+										  FLO_ROW_PRIVILEGES,
+										  ACLMASK_ALL);
 	target->restricted = target->run_as != GetUserId() &&
 		!flo_compat_can_set_role(target->run_as, GetUserId());
 	target->allowed = true;
@@ -565,6 +617,11 @@ build_target(FloRelmap *map, FloTargetEntry *entry, const FloRelation *relation)
 	MemoryContext old_context;
 	FloTarget  *target = entry->target;
 
+	if (target != NULL && target->gather != NULL)
+	{
+		map->on_rebuild(map->on_rebuild_arg, target);
+		entry = flo_targets_lookup(map->targets, relation->id);
+	}
 	entry->target = NULL;
 	map->last = NULL;
 	if (target != NULL)

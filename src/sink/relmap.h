@@ -5,12 +5,19 @@
 #ifndef FLO_RELMAP_H
 #define FLO_RELMAP_H
 
+#include "nodes/parsenodes.h"
 #include "sink/convert.h"
 #include "utils/palloc.h"
 #include "wire/change.h"
 
 typedef struct FloRelmap FloRelmap;
 struct FloStatement;
+struct FloTraits;
+struct FloGather;
+struct FloSetStatement;
+
+/* The privileges that changes of rows need */
+#define FLO_ROW_PRIVILEGES	(ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE)
 
 /* How a row of the destination is found */
 typedef enum FloMatch
@@ -28,6 +35,8 @@ typedef struct FloTargetColumn
 	AttrNumber	attnum;
 	Oid			type;
 	int32		typmod;
+	int16		typlen;
+	bool		typbyval;
 	bool		generated;		/* computed here: compared, never written */
 	bool		identity_always;	/* INSERT overrides it, UPDATE cannot assign it */
 	bool		matched;		/* one of "match" */
@@ -47,6 +56,8 @@ typedef struct FloTarget
 	char	   *table;
 	char	   *quoted;			/* "schema"."table" */
 	bool		partitioned;
+	bool		is_partition;
+	FloRelation source;			/* what the target was made from; a copy */
 
 	/* columns */
 	int			natts;
@@ -66,15 +77,26 @@ typedef struct FloTarget
 	int		   *key;			/* columns of the destination's primary key */
 	char	  **key_quoted;
 	bool		key_deferrable; /* no arbiter for ON CONFLICT */
+	Oid			key_index;
 
 	/* whom to be */
 	Oid			owner;
 	Oid			run_as;
 	bool		restricted;		/* run_as must not get at what this process may do */
 
+	AclMode		privileges;		/* on the whole table, of those changes need */
+
 	/* prepared statements, see statement.h */
 	struct FloStatement *statements;
 	int			nstatements;
+
+	/* gathering, see batch.h */
+	struct FloTraits *traits;	/* NULL until asked for */
+	struct FloSetStatement *set_statements;
+	int			nset_statements;
+	struct FloGather *gather;	/* changes not written yet, or NULL */
+	int			nchildren;		/* partitions the traits depend on */
+	Oid		   *children;
 
 	/* life */
 	MemoryContext context;		/* of all of the above */
@@ -92,6 +114,13 @@ typedef struct FloTarget
  * per process.
  */
 extern FloRelmap *flo_relmap_create(MemoryContext context, Oid worker_owner, bool as_worker);
+
+/*
+ * Called with a target that has changes gathered before it is made anew, so
+ * that they can be written the way they were read.
+ */
+extern void flo_relmap_on_rebuild(FloRelmap *map, void (*function) (void *arg, FloTarget *target),
+								  void *arg);
 
 /* A new transaction begins: no locks are held */
 extern void flo_relmap_begin(FloRelmap *map);
@@ -116,6 +145,9 @@ typedef struct FloActAs
 
 extern void flo_target_enter(const FloTarget *target, FloActAs *saved);
 extern void flo_target_leave(const FloActAs *saved);
+
+/* Types whose equal values are always the same value (see statement.c) */
+extern bool flo_equal_is_same(Oid type);
 
 static inline bool
 flo_bit_get(const uint64 *bits, int i)

@@ -14,9 +14,11 @@ flo_sink_ops(FloSinkKind kind)
 		case FLO_SINK_POSTGRES:
 			return &flo_sink_postgres;
 		case FLO_SINK_FILE:
+			return &flo_sink_file;
 		case FLO_SINK_STDOUT:
+			return &flo_sink_stdout;
 		case FLO_SINK_WEBHOOK:
-			break;
+			return &flo_sink_webhook;
 	}
 	return NULL;
 }

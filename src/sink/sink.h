@@ -11,7 +11,9 @@
  * A transactional sink writes through SPI inside the database transaction
  * that the worker has opened around the batch; the worker commits it together
  * with the position.  Any other sink is called outside a transaction and must
- * have made everything durable when finish returns.
+ * have made everything durable when finish returns.  What such a sink has to
+ * know after a restart, "save" gives as text within the transaction that
+ * records the position, and "open" is given back.
  */
 #ifndef FLO_SINK_H
 #define FLO_SINK_H
@@ -29,21 +31,48 @@ typedef struct FloTransaction
 	TimestampTz commit_time;
 	TransactionId xid;
 	uint64		ordinal;		/* of the change within its transaction, from 1 */
+	const char *copy_id;		/* of a copied row: names its piece of the copy; else NULL */
 } FloTransaction;
+
+/*
+ * What a sink that waits for the outside world may ask of its worker.  Both
+ * are called between database transactions only, and may throw.
+ */
+typedef struct FloSinkHost
+{
+	void	   *arg;
+
+	/* Once a second at least while waiting: keeps the pipe alive and looks after configuration */
+	void		(*serve) (void *arg);
+
+	/* Save the sink's state now, in the middle of a batch */
+	void		(*checkpoint) (void *arg);
+} FloSinkHost;
 
 typedef struct FloSinkOps
 {
 	const char *name;
 	bool		transactional;
 
-	/* "counters" belongs to the caller: add conflicts, fallbacks, ... there */
-	FloSink    *(*open) (const FloWorkerSpec *spec, FloCounters *counters);
+	/*
+	 * "counters" belongs to the caller: add conflicts, fallbacks, ... there.
+	 * "state" is what was saved last, or NULL.  "host" outlives the sink.
+	 */
+	FloSink    *(*open) (const FloWorkerSpec *spec, FloCounters *counters,
+						 const char *state, const FloSinkHost *host);
 	void		(*begin) (FloSink *sink);
 	void		(*change) (FloSink *sink, const FloTransaction *txn, const FloChange *change);
 	void		(*finish) (FloSink *sink);
 	void		(*abort) (FloSink *sink);
 	/* Configuration or catalogs changed: forget what was derived from them */
 	void		(*invalidate) (FloSink *sink);
+
+	/* Not for transactional sinks, and NULL where there is nothing to do: */
+
+	/* Within the transaction that records the position; palloc'd, or NULL */
+	char	   *(*save) (FloSink *sink);
+	/* Between batches, when the stream is dry */
+	void		(*idle) (FloSink *sink);
 } FloSinkOps;
 
 struct FloSink
@@ -55,5 +84,8 @@ struct FloSink
 extern const FloSinkOps *flo_sink_ops(FloSinkKind kind);
 
 extern const FloSinkOps flo_sink_postgres;
+extern const FloSinkOps flo_sink_file;
+extern const FloSinkOps flo_sink_stdout;
+extern const FloSinkOps flo_sink_webhook;
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * sink_postgres.c
- *		Applies changes to tables of this database, one row at a time.
+ *		Applies changes to tables of this database.
  *
- * Each change becomes one prepared statement, run through SPI with the values
+ * Here each change becomes one prepared statement, run through SPI with the values
  * converted to the destination columns' types, as the user relmap.c chose.
  * Constraints, partitions, generated columns and triggers are the server's
  * business that way, and its errors reach the user with their own SQLSTATE.
@@ -18,7 +18,8 @@
  *	DELETE of a row that is missing: counted.
  *
  * Conversion, statements and execution are apart (convert.c, statement.c, and
- * here), so that changes can also be gathered and applied as sets.
+ * here).  Where nothing of the above can matter, changes are gathered and
+ * written as sets instead (batch.c); what cannot be written so comes back here.
  */
 #include "postgres.h"
 
@@ -31,11 +32,13 @@
 #include "optimizer/cost.h"
 #include "storage/itemptr.h"
 #include "storage/proc.h"
+#include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "core/trail.h"
+#include "sink/batch.h"
 #include "sink/relmap.h"
 #include "sink/sink.h"
 #include "sink/statement.h"
@@ -50,6 +53,7 @@ typedef struct FloPostgresSink
 	FloWorkerOptions options;
 	FloCounters *counters;
 	FloRelmap  *map;
+	FloBatch   *batch;			/* NULL: changes are applied one by one */
 	MemoryContext context;		/* the sink's life */
 	MemoryContext row_context;	/* reset with each change */
 	bool		in_batch;
@@ -70,7 +74,8 @@ typedef struct FloPostgresSink
  * Statements find rows by key.  A generic plan made while a table is small must
  * not read all of it when it has grown, so sequential scans are chosen only
  * where nothing else is possible; that makes their estimated cost huge, which
- * must not start the JIT compiler.
+ * must not start the JIT compiler.  For the same reason sets of keys are joined
+ * by nested loops only.
  */
 static void
 pin_settings(FloPostgresSink *sink)
@@ -91,12 +96,19 @@ pin_settings(FloPostgresSink *sink)
 	}
 	if (enable_seqscan)
 		SetConfigOption("enable_seqscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	if (enable_hashjoin)
+		SetConfigOption("enable_hashjoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	if (enable_mergejoin)
+		SetConfigOption("enable_mergejoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	if (jit_enabled)
 		SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
+static void apply_gathered(void *arg, FloTarget *target, const FloChange *change);
+
 static FloSink *
-postgres_open(const FloWorkerSpec *spec, FloCounters *counters)
+postgres_open(const FloWorkerSpec *spec, FloCounters *counters, const char *state,
+			  const FloSinkHost *host)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo postgres sink",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -108,6 +120,11 @@ postgres_open(const FloWorkerSpec *spec, FloCounters *counters)
 	sink->context = context;
 	sink->row_context = AllocSetContextCreate(context, "pg_flo row", ALLOCSET_DEFAULT_SIZES);
 	sink->map = flo_relmap_create(context, spec->owner, spec->options.run_as_owner);
+	if (!sink->options.fire_triggers)
+	{
+		sink->batch = flo_batch_create(context, counters, apply_gathered, sink);
+		flo_relmap_on_rebuild(sink->map, flo_batch_flush_target, sink->batch);
+	}
 	pin_settings(sink);
 	return &sink->base;
 }
@@ -135,6 +152,8 @@ postgres_finish(FloSink *base)
 	FloPostgresSink *sink = (FloPostgresSink *) base;
 	MemoryContext old_context = CurrentMemoryContext;
 
+	if (sink->batch != NULL)
+		flo_batch_flush(sink->batch);
 	PopActiveSnapshot();
 	sink->in_batch = false;
 	if (SPI_finish() != SPI_OK_FINISH)
@@ -152,6 +171,8 @@ postgres_abort(FloSink *base)
 	FloPostgresSink *sink = (FloPostgresSink *) base;
 
 	flo_convert_restore();
+	if (sink->batch != NULL)
+		flo_batch_drop(sink->batch);
 	sink->in_batch = false;
 	MemoryContextReset(sink->row_context);
 	flo_relmap_begin(sink->map);
@@ -207,6 +228,12 @@ fill_param(const FloTarget *target, const FloParam *param, const FloTuple *tuple
 	}
 	if (unlikely(value->kind == FLO_VALUE_UNCHANGED))
 		report_not_sent(target, column, false);
+	if (value->kind == FLO_VALUE_DATUM)
+	{
+		result->value = PointerGetDatum(value->data);
+		result->isnull = false;
+		return;
+	}
 	flo_trail.column = column->name;
 	result->value = flo_convert(&column->converter, value);
 	result->isnull = false;
@@ -296,11 +323,16 @@ assigned_columns(FloPostgresSink *sink, const FloTarget *target, const FloTuple 
 }
 
 static bool
-same_value(const FloValue *old, const FloValue *new)
+same_value(const FloTargetColumn *column, const FloValue *old, const FloValue *new)
 {
 	if (new->kind == FLO_VALUE_UNCHANGED)
 		return true;
-	return old->kind == new->kind && old->len == new->len &&
+	if (old->kind != new->kind)
+		return false;
+	if (new->kind == FLO_VALUE_DATUM)
+		return datumIsEqual(PointerGetDatum(old->data), PointerGetDatum(new->data),
+							column->typbyval, column->typlen);
+	return old->len == new->len &&
 		(old->len == 0 || memcmp(old->data, new->data, old->len) == 0);
 }
 
@@ -311,7 +343,7 @@ match_columns_changed(const FloTarget *target, const FloTuple *old, const FloTup
 	{
 		int			column = target->match[i];
 
-		if (!same_value(&old->values[column], &new->values[column]))
+		if (!same_value(&target->columns[column], &old->values[column], &new->values[column]))
 			return true;
 	}
 	return false;
@@ -497,7 +529,8 @@ update_by_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
 	bits = assigned_columns(sink, target, &change->new, true);
 	for (int i = 0; i < target->natts && target->has_identity; i++)
 		if (target->columns[i].identity_always &&
-			!same_value(&change->old.values[i], &change->new.values[i]))
+			!same_value(&target->columns[i], &change->old.values[i],
+						&change->new.values[i]))
 			report_identity_change(target);
 	if (target->touch == NULL)
 		return true;
@@ -616,39 +649,73 @@ apply_delete(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
 		sink->counters->conflicts++;
 }
 
-static void
-apply_row(FloPostgresSink *sink, const FloChange *change, const char *operation,
-		  void (*apply) (FloPostgresSink *sink, FloTarget *target, const FloChange *change))
+static const char *
+operation_name(FloOp op)
 {
-	const FloRelation *relation = change->relation;
-	FloTarget  *target;
+	switch (op)
+	{
+		case FLO_OP_INSERT:
+			return "INSERT";
+		case FLO_OP_UPDATE:
+			return "UPDATE";
+		default:
+			return "DELETE";
+	}
+}
+
+static void
+apply_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
+{
 	FloActAs	saved;
 
-	flo_trail.operation = operation;
-	flo_trail.schema = relation->schema;
-	flo_trail.table = relation->name;
-
-	target = flo_relmap_open(sink->map, relation);
 	flo_target_enter(target, &saved);
-	apply(sink, target, change);
+	switch (change->op)
+	{
+		case FLO_OP_INSERT:
+			apply_insert(sink, target, change);
+			break;
+		case FLO_OP_UPDATE:
+			apply_update(sink, target, change);
+			break;
+		default:
+			apply_delete(sink, target, change);
+	}
 	flo_target_leave(&saved);
+}
+
+/* One of the changes of a batch that has to be applied in order */
+static void
+apply_gathered(void *arg, FloTarget *target, const FloChange *change)
+{
+	FloPostgresSink *sink = arg;
+	MemoryContext old_context = MemoryContextSwitchTo(sink->row_context);
+
+	flo_trail.operation = operation_name(change->op);
+	apply_row(sink, target, change);
+	MemoryContextSwitchTo(old_context);
+	MemoryContextReset(sink->row_context);
 }
 
 static void
 apply_change(FloPostgresSink *sink, const FloChange *change)
 {
+	FloTarget  *target;
+
 	switch (change->op)
 	{
 		case FLO_OP_INSERT:
-			apply_row(sink, change, "INSERT", apply_insert);
-			break;
 		case FLO_OP_UPDATE:
-			apply_row(sink, change, "UPDATE", apply_update);
-			break;
 		case FLO_OP_DELETE:
-			apply_row(sink, change, "DELETE", apply_delete);
+			flo_trail.operation = operation_name(change->op);
+			flo_trail.schema = change->relation->schema;
+			flo_trail.table = change->relation->name;
+			target = flo_relmap_open(sink->map, change->relation);
+			if (sink->batch == NULL || !flo_batch_add(sink->batch, target, change))
+				apply_row(sink, target, change);
 			break;
 		case FLO_OP_TRUNCATE:
+			if (sink->batch != NULL)
+				flo_batch_flush(sink->batch);
 			flo_trail.operation = "TRUNCATE";
 			flo_truncate(sink->map, change);
 			sink->counters->truncates++;
@@ -658,7 +725,11 @@ apply_change(FloPostgresSink *sink, const FloChange *change)
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
 		case FLO_OP_TYPE:
+			break;
 		case FLO_OP_MESSAGE:
+			/* DDL is about to be run: what was gathered comes before it */
+			if (sink->batch != NULL)
+				flo_batch_flush(sink->batch);
 			break;
 	}
 }

@@ -77,9 +77,8 @@ add_table(FloBuilder *builder)
 					 builder->target->quoted);
 }
 
-/* The type's equality as "OPERATOR(schema.name)"; NULL when it has none */
-static char *
-equality(Oid type)
+char *
+flo_equality(Oid type)
 {
 	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_EQ_OPR);
 	HeapTuple	tuple;
@@ -104,7 +103,7 @@ static void
 add_equal(FloBuilder *builder, FloParamSource source, int column)
 {
 	FloTargetColumn *c = &builder->target->columns[column];
-	char	   *operator = equality(c->type);
+	char	   *operator = flo_equality(c->type);
 
 	if (operator != NULL)
 	{
@@ -285,9 +284,8 @@ build_replace(FloBuilder *builder, FloParamSource source, const uint64 *bits)
 	table_close(rel, NoLock);
 }
 
-/* Types whose equal values are always the same value */
-static bool
-equal_is_same(Oid type)
+bool
+flo_equal_is_same(Oid type)
 {
 	switch (type)
 	{
@@ -340,7 +338,7 @@ build_locate(FloBuilder *builder, const uint64 *nulls)
 			continue;
 		}
 		add_equal(builder, FLO_PARAM_OLD, i);
-		if (!equal_is_same(column->type) && equality(column->type) != NULL)
+		if (!flo_equal_is_same(column->type) && flo_equality(column->type) != NULL)
 		{
 			/* a function, since comparing two ROW()s would be column by column */
 			appendStringInfo(&same, "%spg_catalog.record_image_eq(ROW(%s), ROW($%d))",

@@ -61,6 +61,9 @@ typedef struct FloStatement
 extern FloStatement *flo_statement_get(FloTarget *target, FloStatementKind kind,
 									   bool by_old, const uint64 *bits);
 
+/* The type's equality as "OPERATOR(schema.name)"; NULL when it has none */
+extern char *flo_equality(Oid type);
+
 /* Free all statements of the target */
 extern void flo_statement_forget(FloTarget *target);
 

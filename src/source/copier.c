@@ -13,6 +13,10 @@
  * snapshot.  A queued ALTER TABLE makes the lock unavailable; waiting for it
  * could wait for ever, since it waits for the leader in turn.  Either way the
  * copy begins again under a new snapshot.
+ *
+ * Rules of the replicator are executed before rows are packed, with the rules
+ * that the snapshot shows: so a range read again gives the same chunks, too.
+ * When they have changed since, the copy begins again as well.
  */
 #include "postgres.h"
 
@@ -26,6 +30,8 @@
 #include "catalog/pg_publication.h"
 #include "catalog/pg_publication_rel.h"
 #include "conf/publication.h"
+#include "conf/shaping.h"
+#include "conf/store.h"
 #include "core/compat.h"
 #include "core/loop.h"
 #include "core/names.h"
@@ -33,6 +39,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "shape/shape.h"
 #include "source/copy.h"
 #include "source/decoder.h"
 #include "storage/dsm.h"
@@ -44,6 +51,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "wire/encode.h"
 
 #define ERR_STORE_FAILED 10077
 #define ACK_TIMEOUT 10000		/* ms */
@@ -69,6 +77,7 @@ typedef struct Reading
 	TupleTableSlot *mapped;
 	TupleTableSlot *row;		/* with all values in memory */
 	bool		binary;
+	bool		shaped;			/* rules concern it */
 	char	   *description;	/* its 'Y' and 'R' records */
 	int			description_len;
 } Reading;
@@ -81,9 +90,15 @@ typedef struct Copier
 	char	   *subject;
 	MemoryContext row_context;
 
+	/* rules that are executed before anything leaves */
+	FloChangeParser *parser;
+	FloShape   *shape;
+	char	   *fingerprint;	/* of the rules */
+
 	/* the chunk being packed */
 	StringInfoData chunk;
 	StringInfoData message;
+	StringInfoData shaped;
 	FloCopyKey	key;
 
 	/* in flight: kept until acknowledged */
@@ -295,10 +310,13 @@ describe(Copier *c, Reading *r)
 		resetStringInfo(&c->message);
 		logicalrep_write_typ(&c->message, InvalidTransactionId, att->atttypid);
 		flo_chunk_append(&records, c->message.data, c->message.len);
+		(void) flo_change_parse(c->parser, c->message.data, c->message.len);
 	}
 	resetStringInfo(&c->message);
 	flo_compat_write_relation(&c->message, r->published, r->columns);
 	flo_chunk_append(&records, c->message.data, c->message.len);
+	r->shaped = flo_shape_concerns(c->shape,
+								   flo_change_parse(c->parser, c->message.data, c->message.len)->relation);
 	r->description = records.data;
 	r->description_len = records.len;
 	r->binary = flo_relation_is_portable(r->published);
@@ -385,6 +403,25 @@ complete_row(Reading *r, TupleTableSlot *from)
 	return ExecStoreVirtualTuple(r->row);
 }
 
+/* What rules make of the row in the message; false when it is dropped */
+static bool
+shape_row(Copier *c)
+{
+	const FloChange *row = flo_change_parse(c->parser, c->message.data, c->message.len);
+	const FloChange *shaped = flo_shape_apply(c->shape, row);
+	StringInfoData message = c->message;
+
+	if (shaped == NULL)
+		return false;
+	if (shaped != row)
+	{
+		flo_encode_change(&c->shaped, shaped);
+		c->message = c->shaped;
+		c->shaped = message;
+	}
+	return true;
+}
+
 static void
 copy_row(Copier *c, Reading *r)
 {
@@ -406,6 +443,8 @@ copy_row(Copier *c, Reading *r)
 	resetStringInfo(&c->message);
 	flo_compat_write_insert(&c->message, r->published, complete_row(r, slot),
 							r->binary, r->columns);
+	if (r->shaped && !shape_row(c))
+		return;
 	send_row(c, r);
 }
 
@@ -460,13 +499,51 @@ take_task(Copier *c)
 	return task;
 }
 
+/* The rules as the snapshot shows them */
+static void
+open_shape(Copier *c, MemoryContext context)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext rules = AllocSetContextCreate(context, "pg_flo rules", ALLOCSET_SMALL_SIZES);
+	FloReplicatorSpec *replicator = flo_store_replicator(c->plan->group);
+	FloShapeSettings settings = {0};
+	FloShapeSpec *spec;
+
+	settings.owner = replicator != NULL ? replicator->owner : InvalidOid;
+	c->parser = flo_change_parser_create(context);
+	c->shape = flo_shape_create(context, &settings);
+	MemoryContextSwitchTo(rules);
+	spec = flo_shaping_load(c->plan->group, FLO_REPLICATOR_MEMBER, "");
+	flo_shape_load(c->shape, spec, rules);
+	MemoryContextSwitchTo(context);
+	c->fingerprint = flo_shaping_fingerprint(c->plan->group);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+check_rules(Copier *c)
+{
+	char	   *now;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	now = flo_shaping_fingerprint(c->plan->group);
+	PopActiveSnapshot();
+	if (strcmp(now, c->fingerprint) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("rules of the replicator have changed after the copy began: the copy begins again")));
+	pfree(now);
+}
+
 static void
 do_task(Copier *c, FloCopyTask *task)
 {
 	EState	   *estate = CreateExecutorState();
 	Reading		reading;
 	uint64		rows;
+	bool		empty;
 
+	check_rules(c);
 	memset(&c->key, 0, sizeof(c->key));
 	c->key.relation = task->published;
 	c->key.attempt = c->plan->attempt;
@@ -475,10 +552,11 @@ do_task(Copier *c, FloCopyTask *task)
 	start_chunk(c);
 	rows = scan_range(c, task, &reading);
 
-	/* an empty table sends its description: its destination may have to be emptied */
-	if (rows == 0 && task->range == 0)
+	/* a table without rows sends its description: its destination may have to be emptied */
+	empty = c->key.rows == 0 && c->key.ordinal == 0 && task->range == 0;
+	if (empty)
 		flo_chunk_append_raw(&c->chunk, reading.description, reading.description_len);
-	if (c->key.rows > 0 || (rows == 0 && task->range == 0))
+	if (c->key.rows > 0 || empty)
 		send_chunk(c, 0);
 	wait_for_acks(c, 0);
 	end_reading(&reading);
@@ -497,6 +575,7 @@ flo_copier_run(const FloProcessArgs *args)
 	Copier	   *c = palloc0(sizeof(Copier));
 	dsm_segment *segment = dsm_attach(args->segment);
 	FloCopyTask *task;
+	MemoryContext context = CurrentMemoryContext;
 
 	if (segment == NULL)
 		return;					/* the leader is gone */
@@ -507,6 +586,7 @@ flo_copier_run(const FloProcessArgs *args)
 	c->next_token = c->next_ack = 1;
 	initStringInfo(&c->chunk);
 	initStringInfo(&c->message);
+	initStringInfo(&c->shaped);
 	for (int i = 0; i < FLO_WINDOW; i++)
 		initStringInfo(&c->sent[i].chunk);
 	c->row_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo copied row",
@@ -518,6 +598,7 @@ flo_copier_run(const FloProcessArgs *args)
 	XactReadOnly = true;
 	ImportSnapshot(c->plan->snapshot);
 	PushActiveSnapshot(GetTransactionSnapshot());
+	open_shape(c, context);
 	while ((task = take_task(c)) != NULL)
 		do_task(c, task);
 	PopActiveSnapshot();

@@ -31,6 +31,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "source/copy.h"
+#include "source/schema_dump.h"
 #include "storage/bufmgr.h"
 #include "storage/dsm.h"
 #include "storage/lmgr.h"
@@ -475,11 +476,10 @@ purge_loaded(Leader *l)
 	int			pending = 0;
 	ListCell   *cell;
 
-	foreach(cell, flo_bucket_keys(l->bus, l->bucket))
+	foreach(cell, flo_bucket_keys(l->bus, l->bucket, "worker."))
 	{
 		char	   *value = flo_bucket_get(l->bus, l->bucket, lfirst(cell));
 		FloWorkerReport report = {0};
-		FloConsumerInfo info;
 
 		if (value == NULL || !flo_report_parse(lfirst(cell), value, &report))
 			continue;
@@ -487,10 +487,7 @@ purge_loaded(Leader *l)
 		if (!is_pending(l, &report))
 			continue;
 		pending++;
-		if (flo_consumer_info(l->bus, l->stream, report.consumer, &info))
-			floor = Min(floor, info.ack_floor);
-		else
-			floor = 0;
+		floor = Min(floor, report.copied_seq);
 	}
 	if (pending > 0 && floor > l->purged)
 	{
@@ -548,7 +545,26 @@ await_workers(Leader *l)
 		flo_bus_wait(l->bus, 1000);
 	}
 	flo_stream_delete(l->bus, l->stream);
+	flo_bucket_remove_text(l->bus, l->bucket, FLO_SCHEMA_KEY);
+	flo_bucket_remove_text(l->bus, l->bucket, FLO_SEQUENCES_KEY);
 	set_phase(l, FLO_COPY_DONE);
+}
+
+/* They are in no snapshot: the later they are read, the nearer they are */
+static void
+publish_sequences(Leader *l)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *values;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	values = flo_store_sequence_values(l->group);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation, values);
 }
 
 /* A table that was requested and is gone: nobody should wait for it */
@@ -582,7 +598,10 @@ finish_copy(Leader *l)
 	if (l->copy.marked)
 		announce_gone(l);
 	else
+	{
+		publish_sequences(l);
 		flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
+	}
 	set_phase(l, FLO_COPY_PUBLISHED);
 	await_workers(l);
 }
@@ -613,10 +632,14 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	if (l->spec == NULL)
 		return;
 	l->requests = flo_store_copy_requests(l->group);
-	make_stream(l);
 	plan_tables(l);
 	share_plan(l);
 	set_phase(l, FLO_COPY_RUNNING);
+
+	/* a worker that sees the stream takes it that the definitions are there */
+	if (l->spec->sync_schema && !l->copy.marked)
+		flo_schema_publish(l->bus, l->spec, l->generation, l->plan->snapshot, args);
+	make_stream(l);
 
 	l->ncopiers = Max(1, Min(l->spec->copy_workers, l->plan->ntasks));
 	l->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * l->ncopiers);

@@ -29,6 +29,7 @@
 #include "catalog/pg_type.h"
 #include "conf/identity.h"
 #include "core/compat.h"
+#include "core/stop.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -68,7 +69,14 @@ struct FloDecoder
 	LogicalDecodeChangeCB change;
 	LogicalDecodeBeginCB begin;
 	LogicalDecodeMessageCB message_cb;
+	LogicalDecodeMessageCB stream_message_cb;
 	LogicalDecodeTruncateCB truncate;
+	LogicalDecodeStreamStartCB stream_start;
+	LogicalDecodeStreamStopCB stream_stop;
+
+	/* a piece of a transaction in progress is being streamed */
+	bool		streaming;
+	TransactionId xid;			/* of the message's subtransaction; invalid outside of pieces */
 
 	/* relation OID -> what is known of its rows */
 	HTAB	   *binary;			/* of BinaryEntry */
@@ -165,7 +173,7 @@ emit_partition_truncate(FloDecoder *decoder, const char *message)
 
 	initStringInfo(&out);
 	flo_compat_write_rel(&out, decoder->truncated, bms_make_singleton(0));
-	decoder->emit(decoder->arg, out.data, out.len);
+	decoder->emit(decoder->arg, decoder->xid, out.data, out.len);
 
 	resetStringInfo(&out);
 	pq_sendbyte(&out, 'T');
@@ -173,19 +181,19 @@ emit_partition_truncate(FloDecoder *decoder, const char *message)
 	pq_sendbyte(&out, flags);
 	appendBinaryStringInfo(&out, message + 6, sizeof(uint32));
 	pq_sendint32(&out, RelationGetRelid(decoder->truncated));
-	decoder->emit(decoder->arg, out.data, out.len);
+	decoder->emit(decoder->arg, decoder->xid, out.data, out.len);
 	pfree(out.data);
 }
 
 /* A TRUNCATE message of pgoutput's; true when something else was sent for it */
 static bool
-take_truncate(FloDecoder *decoder, StringInfo message)
+take_truncate(FloDecoder *decoder, const char *message, int len)
 {
 	resetStringInfo(&decoder->truncate_message);
-	appendBinaryStringInfo(&decoder->truncate_message, message->data, message->len);
+	appendBinaryStringInfo(&decoder->truncate_message, message, len);
 	if (decoder->truncated == NULL)
 		return false;
-	emit_partition_truncate(decoder, message->data);
+	emit_partition_truncate(decoder, message);
 	return true;
 }
 
@@ -210,15 +218,39 @@ truncate_lists(FloDecoder *decoder, Oid relation)
 	return false;
 }
 
+/*
+ * Within a piece of a transaction in progress a message of a change names the
+ * subtransaction behind its type; otherwise it is like any other.  Returns how
+ * many bytes to pass over, with the type moved up to where it begins then.
+ */
+static int
+take_xid(FloDecoder *decoder, StringInfo message)
+{
+	uint32		xid;
+
+	decoder->xid = InvalidTransactionId;
+	if (!decoder->streaming || message->len < 1 + sizeof(xid) ||
+		strchr("IUDTRYM", message->data[0]) == NULL)
+		return 0;
+	memcpy(&xid, message->data + 1, sizeof(xid));
+	decoder->xid = pg_ntoh32(xid);
+	message->data[sizeof(xid)] = message->data[0];
+	return sizeof(xid);
+}
+
 static void
 emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bool last)
 {
-	if (decoder_here->current != NULL && context->out->len > 5 &&
-		(context->out->data[0] == 'U' || context->out->data[0] == 'D'))
-		check_identity(decoder_here, context->out->data);
-	if (context->out->data[0] == 'T' && take_truncate(decoder_here, context->out))
+	FloDecoder *decoder = decoder_here;
+	int			skip = take_xid(decoder, context->out);
+	char	   *data = context->out->data + skip;
+	int			len = context->out->len - skip;
+
+	if (decoder->current != NULL && len > 5 && (data[0] == 'U' || data[0] == 'D'))
+		check_identity(decoder, data);
+	if (data[0] == 'T' && take_truncate(decoder, data, len))
 		return;
-	decoder_here->emit(decoder_here->arg, context->out->data, context->out->len);
+	decoder->emit(decoder->arg, decoder->xid, data, len);
 }
 
 /*
@@ -411,7 +443,11 @@ message_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecP
 	MemoryContext mine;
 	MemoryContext old;
 	char	   *passed;
+	LogicalDecodeMessageCB pass = decoder_here->streaming ? decoder_here->stream_message_cb :
+	decoder_here->message_cb;
 
+	if (transactional && strcmp(prefix, FLO_MESSAGE_PREFIX) == 0)
+		pass(context, txn, lsn, true, prefix, len, content);
 	if (!transactional || strcmp(prefix, FLO_DDL_PREFIX) != 0)
 		return;
 	mine = AllocSetContextCreate(CurrentMemoryContext, "pg_flo message", ALLOCSET_SMALL_SIZES);
@@ -419,8 +455,27 @@ message_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecP
 	passed = decoder_here->message(decoder_here->arg, content, len);
 	MemoryContextSwitchTo(old);
 	if (passed != NULL)
-		decoder_here->message_cb(context, txn, lsn, true, prefix, strlen(passed), passed);
+		pass(context, txn, lsn, true, prefix, strlen(passed), passed);
 	MemoryContextDelete(mine);
+}
+
+static void
+stream_start_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
+{
+	if (txn->origin_id == DoNotReplicateId)
+		txn->origin_id = InvalidRepOriginId;
+	decoder_here->stream_start(context, txn);
+	decoder_here->streaming = true;
+}
+
+static void
+stream_stop_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
+{
+	/* also after the transaction was found to be aborted in the middle of a change */
+	decoder_here->streaming = false;
+	decoder_here->current = NULL;
+	decoder_here->truncated = NULL;
+	decoder_here->stream_stop(context, txn);
 }
 
 /* Runs outside any transaction: no catalog access */
@@ -462,9 +517,10 @@ plugin_options(List *publications)
 	foreach(cell, publications)
 		appendStringInfo(&names, "%s%s", names.len > 0 ? "," : "",
 						 quote_identifier(lfirst(cell)));
-	return list_make3(makeDefElem("proto_version", (Node *) makeString("2"), -1),
+	return list_make4(makeDefElem("proto_version", (Node *) makeString("2"), -1),
 					  makeDefElem("publication_names", (Node *) makeString(names.data), -1),
-					  makeDefElem("messages", (Node *) makeString("true"), -1));
+					  makeDefElem("messages", (Node *) makeString("true"), -1),
+					  makeDefElem("streaming", (Node *) makeString("on"), -1));
 }
 
 /* Make the slot, held by this process and ephemeral until the caller decides */
@@ -557,10 +613,19 @@ wrap_callbacks(FloDecoder *decoder)
 	callbacks->change_cb = change_wrapper;
 	decoder->truncate = callbacks->truncate_cb;
 	callbacks->truncate_cb = truncate_wrapper;
+	/* pgoutput has the same functions for transactions in progress */
+	callbacks->stream_change_cb = change_wrapper;
+	callbacks->stream_truncate_cb = truncate_wrapper;
 	decoder->begin = callbacks->begin_cb;
 	callbacks->begin_cb = begin_wrapper;
 	decoder->message_cb = callbacks->message_cb;
 	callbacks->message_cb = message_wrapper;
+	decoder->stream_message_cb = callbacks->stream_message_cb;
+	callbacks->stream_message_cb = message_wrapper;
+	decoder->stream_start = callbacks->stream_start_cb;
+	callbacks->stream_start_cb = stream_start_wrapper;
+	decoder->stream_stop = callbacks->stream_stop_cb;
+	callbacks->stream_stop_cb = stream_stop_wrapper;
 	callbacks->filter_by_origin_cb = origin_filter;
 }
 
@@ -623,7 +688,9 @@ flo_decoder_step(FloDecoder *decoder)
 	{
 		decoder->record_lsn = reader->ReadRecPtr;
 		decoder->record_crc = record->xl_crc;
+		flo_stop_point("decode.before");
 		LogicalDecodingProcessRecord(decoder->context, reader);
+		flo_stop_point("decode.after");
 	}
 	MemoryContextSwitchTo(old);
 	return record != NULL;

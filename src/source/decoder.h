@@ -11,11 +11,14 @@
 #include "utils/relcache.h"
 
 /*
- * Receives one logical replication message, valid until it returns.  Called
+ * Receives one logical replication message, valid until it returns.  Large
+ * transactions come in pieces while they run (STREAM START, STREAM STOP, STREAM
+ * COMMIT, STREAM ABORT); "xid" is the subtransaction of a change in a piece,
+ * and invalid otherwise.  The message itself does not hold it.  Called
  * inside the reorder buffer's own transaction: it may wait, and may throw,
  * after which the decoder is unusable and the process has to leave.
  */
-typedef void (*FloDecoderEmit) (void *arg, const char *data, uint32 len);
+typedef void (*FloDecoderEmit) (void *arg, TransactionId xid, const char *data, uint32 len);
 
 /*
  * Is asked about every transactional logical decoding message with our prefix,

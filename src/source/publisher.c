@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "core/stop.h"
 #include "core/trail.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -57,12 +58,21 @@ typedef struct RelationEntry
 	uint64		chunk;			/* number of the last chunk that holds the description */
 	char	   *block;			/* length-prefixed records: its types, then itself */
 	int			len;
+	uint64		age;			/* larger is newer */
+
+	/* what a transaction's own description replaced while it is replayed */
+	bool		replaced;
+	char	   *before;			/* NULL: there was none */
+	int			before_len;
+	uint64		before_age;
+	bool		shown;			/* the shaper knows the block */
 } RelationEntry;
 
 struct FloPublisher
 {
 	FloBus	   *bus;
 	char	   *subject;
+	const char *group;			/* whose decoding messages pass; those of other programs do not */
 	uint32		limit;			/* size of a chunk, in bytes */
 	FloPublisherAcked acked;
 	FloPublisherAnchor anchor;
@@ -92,6 +102,13 @@ struct FloPublisher
 	HTAB	   *relations;
 	StringInfoData types;		/* type records waiting for their relation */
 	RelationEntry *last_relation;	/* of the change before */
+
+	/* who looks at rows */
+	const FloPublisherShaper *shaper;
+	void	   *shaper_arg;
+	uint64		age;			/* of the newest description */
+	uint64		replayed_age;	/* of the one being replayed; 0: none is */
+	bool		any_replaced;
 
 	FloCounters counters;
 };
@@ -151,8 +168,10 @@ flo_publisher_pump(FloPublisher *pub)
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
 					 errmsg("the broker acknowledged sequence " UINT64_FORMAT " where " UINT64_FORMAT " was due",
 							ack.seq, seq)));
+		flo_stop_point("acknowledge.before");
 		pub->next_ack++;
 		pub->acked(pub->arg, flight_of(pub, seq)->position, seq);
+		flo_stop_point("acknowledge.after");
 	}
 	if (in_flight(pub) > 0 &&
 		TimestampDifferenceExceeds(flight_of(pub, pub->next_ack)->sent,
@@ -209,8 +228,10 @@ send_chunk(FloPublisher *pub)
 	flight->position = pub->position;
 	flight->commit_time = pub->oldest;
 	flight->sent = GetCurrentTimestamp();
+	flo_stop_point("publish.before");
 	flo_bus_publish_expect(pub->bus, pub->subject, pub->next_seq - 1, pub->next_seq,
 						   pub->chunk.data, pub->chunk.len);
+	flo_stop_point("publish.after");
 	pub->next_seq++;
 	pub->counters.bytes += pub->chunk.len;
 	start_chunk(pub);
@@ -273,14 +294,71 @@ remember_relation(FloPublisher *pub, const char *data, uint32 len)
 	bool		found;
 	RelationEntry *entry = hash_search(pub->relations, &id, HASH_ENTER, &found);
 
-	if (found)
+	if (!found)
+		memset((char *) entry + sizeof(id), 0, sizeof(RelationEntry) - sizeof(id));
+	if (pub->replayed_age != 0 && !entry->replaced)
+	{
+		entry->replaced = pub->any_replaced = true;
+		entry->before = entry->block;
+		entry->before_len = entry->len;
+		entry->before_age = entry->age;
+	}
+	else if (entry->block != NULL)
 		pfree(entry->block);
+	entry->age = pub->replayed_age != 0 ? pub->replayed_age : ++pub->age;
 	flo_chunk_append(&pub->types, data, len);
 	entry->block = MemoryContextAlloc(pub->context, pub->types.len);
 	memcpy(entry->block, pub->types.data, pub->types.len);
 	entry->len = pub->types.len;
 	entry->chunk = 0;
+	entry->shown = false;
 	resetStringInfo(&pub->types);
+}
+
+uint64
+flo_publisher_next_age(FloPublisher *pub)
+{
+	return ++pub->age;
+}
+
+void
+flo_publisher_replay(FloPublisher *pub, uint64 age, const char *data, uint32 len)
+{
+	pub->replayed_age = age;
+	flo_publisher_append(pub, data, len);
+	pub->replayed_age = 0;
+}
+
+void
+flo_publisher_end_replay(FloPublisher *pub)
+{
+	HASH_SEQ_STATUS scan;
+	RelationEntry *entry;
+
+	if (!pub->any_replaced)
+		return;
+	pub->any_replaced = false;
+	hash_seq_init(&scan, pub->relations);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (!entry->replaced)
+			continue;
+		entry->replaced = false;
+		if (entry->before == NULL)
+			continue;
+		if (entry->before_age > entry->age)
+		{
+			pfree(entry->block);
+			entry->block = entry->before;
+			entry->len = entry->before_len;
+			entry->age = entry->before_age;
+			entry->chunk = 0;
+			entry->shown = false;
+		}
+		else
+			pfree(entry->before);
+		entry->before = NULL;
+	}
 }
 
 static RelationEntry *
@@ -381,10 +459,40 @@ append_commit(FloPublisher *pub, const char *data, uint32 len)
 }
 
 void
+flo_publisher_set_shaper(FloPublisher *pub, const FloPublisherShaper *shaper, void *arg)
+{
+	pub->shaper = shaper;
+	pub->shaper_arg = arg;
+}
+
+/* False when the row is to be left out */
+static bool
+shape(FloPublisher *pub, const char **data, uint32 *len)
+{
+	RelationEntry *entry;
+
+	if (pub->shaper == NULL || !pub->shaper->concerns(pub->shaper_arg))
+		return true;
+	entry = find_relation(pub, *data + 1);
+	for (int at = 0; at < entry->len && !entry->shown;)
+	{
+		uint32		record_len = get_id(entry->block + at);
+
+		pub->shaper->describe(pub->shaper_arg, entry->block + at + sizeof(uint32), record_len);
+		at += sizeof(uint32) + record_len;
+	}
+	entry->shown = true;
+	return pub->shaper->row(pub->shaper_arg, entry->id, data, len);
+}
+
+void
 flo_publisher_append(void *publisher, const char *data, uint32 len)
 {
 	FloPublisher *pub = publisher;
 
+	if ((data[0] == FLO_OP_INSERT || data[0] == FLO_OP_UPDATE || data[0] == FLO_OP_DELETE) &&
+		!shape(pub, &data, &len))
+		return;
 	switch (data[0])
 	{
 		case FLO_OP_INSERT:
@@ -416,11 +524,13 @@ flo_publisher_append(void *publisher, const char *data, uint32 len)
 			remember_relation(pub, data, len);
 			break;
 		case FLO_OP_MESSAGE:
-			append_plain(pub, data, len);
+			if (pub->in_transaction &&
+				(flo_message_is_ddl(data, len) || flo_message_is_for(data, len, pub->group)))
+				append_plain(pub, data, len);
 			break;
 		default:
 
-			/* Origins are no business of a destination */
+			/* origins are no business of a destination */
 			break;
 	}
 }
@@ -443,6 +553,7 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 				 errhint("Raise max_payload in the configuration of nats-server.")));
 	pub->bus = bus;
 	pub->subject = pstrdup(subject);
+	pub->group = strrchr(pub->subject, '.') + 1;
 	pub->limit = (uint32) Min((int64) CHUNK_TARGET, flo_bus_max_payload(bus) - HEADER_ALLOWANCE);
 	pub->acked = acked;
 	pub->anchor = anchor;

@@ -45,6 +45,32 @@ extern FloPublisher *flo_publisher_open(FloBus *bus, const char *subject,
  */
 extern void flo_publisher_append(void *publisher, const char *data, uint32 len);
 
+/*
+ * Descriptions of tables kept with a transaction in progress hold for its
+ * changes only, if a newer one has come since.  A description gets its age when
+ * it is read from the plugin; it is appended by flo_publisher_replay(), and
+ * what it replaced comes back with flo_publisher_end_replay() if it is newer.
+ */
+extern uint64 flo_publisher_next_age(FloPublisher *publisher);
+extern void flo_publisher_replay(FloPublisher *publisher, uint64 age, const char *data, uint32 len);
+extern void flo_publisher_end_replay(FloPublisher *publisher);
+
+/*
+ * Who looks at rows before they are packed, if anybody does at the moment.  He
+ * is given the descriptions ('Y' and 'R' messages) that belong to a row before
+ * it, whenever they are others than before; answers whether the row is to be
+ * published, and may put other bytes in its place.
+ */
+typedef struct FloPublisherShaper
+{
+	bool		(*concerns) (void *arg);
+	void		(*describe) (void *arg, const char *data, uint32 len);
+	bool		(*row) (void *arg, uint32 relation, const char **data, uint32 *len);
+} FloPublisherShaper;
+
+extern void flo_publisher_set_shaper(FloPublisher *publisher, const FloPublisherShaper *shaper,
+									 void *arg);
+
 /* Take the broker's answers that have arrived; throws as above */
 extern void flo_publisher_pump(FloPublisher *publisher);
 

@@ -21,15 +21,18 @@
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
+#include "core/stop.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "source/copy_control.h"
 #include "source/ddl_filter.h"
 #include "source/decoder.h"
+#include "source/outgoing.h"
 #include "source/publisher.h"
 #include "source/replicator.h"
 #include "source/session.h"
 #include "source/settle.h"
+#include "source/spool.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -47,14 +50,16 @@
 /* ms between two saves of the slot to disk, each an fsync */
 #define SLOT_SAVE_INTERVAL 10000
 
+/* Longest wait for workers to report after the stream has lost something, ms */
+#define REPORTS_TIMEOUT 5000
 /* ms between two looks whether an idle slot holds old WAL */
 #define NUDGE_INTERVAL 15000
 
 /* A stream with less room than this is full */
 #define SPACE_NEEDED ((int64) 1024 * 1024)
 
-/* Memory for one transaction before it spills to disk, see doc/internals */
-#define DECODING_WORK_MEM "24MB"
+/* Memory for decoding before the largest transaction goes to spool.c; more is slower */
+#define DECODING_WORK_MEM "8MB"
 
 typedef struct Replicator
 {
@@ -66,14 +71,18 @@ typedef struct Replicator
 	FloReplicatorSpec *spec;
 	MemoryContext spec_context;
 	FloChunkHeader identity;
+	FloGeneration *generation;
 	uint64		recorded_epoch;
 	uint64		reloads;		/* flo_reload_count the limits were made from */
+	bool		changed;		/* the configuration, and is not in force yet */
 
 	/* the pipe */
 	FloBus	   *bus;
 	FloDecoder *decoder;
 	FloDdlFilter *ddl_filter;
 	FloPublisher *publisher;
+	FloSpool   *spool;
+	FloOutgoing *outgoing;
 	FloSettle  *settle;
 	FloSession	session;
 	int			npublications;
@@ -176,6 +185,17 @@ stream_config(Replicator *rep)
 	return config;
 }
 
+/* A slot, and the generation that begins with it */
+static void
+make_slot(Replicator *rep, FloGeneration *generation)
+{
+	flo_slot_drop(rep->slot);
+	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
+	generation->start = flo_slot_create(rep->slot);
+	new_uuid(&generation->id);
+	save_generation(rep->group, generation, false);
+}
+
 /*
  * The first start of a group: its slot, and the generation that begins with
  * it.  A slot without a recorded generation is the remains of a crash between
@@ -218,6 +238,90 @@ begin_generation(Replicator *rep)
 	return generation;
 }
 
+/*
+ * The lowest position that any worker, or else the stream, has of a generation:
+ * what a new one gives up begins there.
+ */
+static XLogRecPtr
+lowest_position(Replicator *rep, const FloGeneration *generation, XLogRecPtr published)
+{
+	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id)));
+	ListCell   *cell;
+
+	foreach(cell, flo_bucket_keys(rep->bus, rep->bucket, "worker."))
+	{
+		char	   *value = flo_bucket_get(rep->bus, rep->bucket, lfirst(cell));
+		FloWorkerReport report;
+
+		if (value != NULL && flo_report_parse(lfirst(cell), value, &report) &&
+			strcmp(report.generation, id) == 0)
+			published = Min(published, report.lsn);
+	}
+	return published;
+}
+
+/*
+ * flo.resync(): what is lost is given up, the group goes on from now.  A crash
+ * on the way begins this again, or leaves the stream to begin_session().
+ */
+static FloGeneration *
+renew_generation(Replicator *rep, const FloGeneration *old)
+{
+	FloGeneration *generation = palloc0(sizeof(FloGeneration));
+	XLogRecPtr	published = old->start;
+	FloStreamInfo info;
+	FloStreamEnd end;
+
+	generation->epoch = old->epoch;
+	if (flo_stream_info(rep->bus, rep->stream, &info))
+	{
+		flo_session_read_end(rep->bus, rep->stream, &info, &end);
+		if (end.found && end.newest.system_identifier != GetSystemIdentifier())
+			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					 "Two groups of one name need two NATS accounts.",
+					 "the stream is owned by another source: system " UINT64_FORMAT " instead of " UINT64_FORMAT,
+					 end.newest.system_identifier, GetSystemIdentifier());
+		if (end.found && memcmp(&end.newest.generation, &old->id, sizeof(pg_uuid_t)) == 0)
+			published = end.newest.position;
+		generation->epoch = Max(old->epoch, end.highest_epoch);
+	}
+	generation->has_follows = true;
+	generation->follows = old->id;
+	generation->given_up = lowest_position(rep, old, published);
+	make_slot(rep, generation);
+	ereport(LOG,
+			(errmsg("group \"%s\" begins anew at %X/%X: what was committed after %X/%X and is not yet at the destinations is given up",
+					rep->group, LSN_FORMAT_ARGS(generation->start), LSN_FORMAT_ARGS(generation->given_up))));
+	return generation;
+}
+
+/*
+ * Before the first chunk of a generation that follows another: the stream is
+ * emptied of the old one, whose LSNs must not be compared with the new ones,
+ * and workers are told that they may follow.
+ */
+static void
+announce_generation(Replicator *rep, FloStreamInfo *info, FloStreamEnd *end)
+{
+	const FloGeneration *generation = rep->generation;
+	char	   *value;
+
+	if (!generation->has_follows)
+		return;
+	if (end->found && memcmp(&end->newest.generation, &generation->follows, sizeof(pg_uuid_t)) == 0)
+	{
+		flo_stream_purge_below(rep->bus, rep->stream, info->last_seq + 1);
+		end->found = false;
+		if (!flo_stream_info(rep->bus, rep->stream, info))
+			memset(info, 0, sizeof(*info));
+	}
+	value = psprintf("{\"generation\": \"%s\", \"follows\": \"%s\", \"gives_up\": \"%X/%X-%X/%X\"}",
+					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id))),
+					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->follows))),
+					 LSN_FORMAT_ARGS(generation->given_up), LSN_FORMAT_ARGS(generation->start));
+	flo_bucket_put(rep->bus, rep->bucket, FLO_GENERATION_KEY, value, true);
+}
+
 /* The slot's state; fails for good when what was recorded is no longer there */
 static XLogRecPtr
 check_slot(Replicator *rep)
@@ -242,13 +346,36 @@ load_reports(Replicator *rep)
 	ListCell   *cell;
 
 	flo_bus_watch(rep->bus, flo_bucket_subject(rep->bucket));
-	foreach(cell, flo_bucket_keys(rep->bus, rep->bucket))
+	foreach(cell, flo_bucket_keys(rep->bus, rep->bucket, "worker."))
 	{
 		char	   *key = lfirst(cell);
 		char	   *value = flo_bucket_get(rep->bus, rep->bucket, key);
 
 		if (value != NULL)
 			flo_settle_report(rep->settle, key, value);
+	}
+}
+
+/*
+ * A report of a sequence that the stream does not have was made before the
+ * broker lost its end, or the stream was made anew.  What will be stored under
+ * those numbers is something else, so the worker has none of it.  In the bucket
+ * as well: the next session would not see the difference any more.
+ */
+static void
+forget_stale_reports(Replicator *rep, uint64 last_seq)
+{
+	ListCell   *cell;
+
+	foreach(cell, flo_settle_reports(rep->settle))
+	{
+		FloWorkerReport *report = lfirst(cell);
+
+		if (report->seq <= last_seq)
+			continue;
+		report->seq = 0;
+		flo_bucket_put(rep->bus, rep->bucket, flo_report_key(report->consumer),
+					   flo_report_format(report), true);
 	}
 }
 
@@ -266,6 +393,27 @@ take_reports(Replicator *rep)
 		flo_settle_report(rep->settle, key, update.len > 0 ? update.data : NULL);
 		pfree(update.subject);
 		pfree(update.data);
+	}
+}
+
+/*
+ * The stream ends before what the slot has let go of.  That is no loss when the
+ * workers have it; those that run say so within seconds.
+ */
+static void
+await_reports(Replicator *rep, const FloStreamEnd *end, XLogRecPtr confirmed_flush)
+{
+	XLogRecPtr	published = end->found ? end->newest.position : rep->identity.generation_start;
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), REPORTS_TIMEOUT);
+
+	while (published < confirmed_flush && flo_settle_reports(rep->settle) != NIL &&
+		   !flo_settle_all_have(rep->settle, confirmed_flush) &&
+		   GetCurrentTimestamp() < deadline)
+	{
+		flo_state_set(FLO_STATE_WAITING, "for workers to report whether they have what the broker has lost: %X/%X to %X/%X",
+					  LSN_FORMAT_ARGS(published), LSN_FORMAT_ARGS(confirmed_flush));
+		flo_bus_wait(rep->bus, 200);
+		take_reports(rep);
 	}
 }
 
@@ -299,7 +447,9 @@ purge(Replicator *rep)
 
 	if (seq <= rep->purged)
 		return;
+	flo_stop_point("purge.before");
 	flo_stream_purge_below(rep->bus, rep->stream, seq);
+	flo_stop_point("purge.after");
 	rep->purged = seq;
 }
 
@@ -374,12 +524,18 @@ begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
 	{
 		flo_stream_update(rep->bus, &config);
 		flo_session_read_end(rep->bus, rep->stream, &info, &end);
+		announce_generation(rep, &info, &end);
+		await_reports(rep, &end, confirmed_flush);
+		forget_stale_reports(rep, info.last_seq);
 		flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
 						  confirmed_flush, rep->settle, &rep->session);
 		wait_for_space(rep, &info, &end);
 	}
 	else
 	{
+		announce_generation(rep, &info, &end);
+		await_reports(rep, &end, confirmed_flush);
+		forget_stale_reports(rep, 0);
 		flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
 						  confirmed_flush, rep->settle, &rep->session);
 		flo_stream_create(rep->bus, &config);
@@ -422,6 +578,7 @@ report(Replicator *rep)
 	positions.known = rep->published;
 	positions.oldest_pending = flo_publisher_oldest(rep->publisher);
 	flo_publisher_take_counters(rep->publisher, &counters);
+	counters.filtered += flo_outgoing_take_filtered(rep->outgoing);
 	flo_state_report(&positions, &counters);
 }
 
@@ -452,7 +609,11 @@ release_wal(Replicator *rep, TimestampTz now)
 		TimestampDifferenceExceeds(rep->slot_saved, now, SLOT_SAVE_INTERVAL);
 
 	if (!XLogRecPtrIsInvalid(lsn))
+	{
+		flo_stop_point("confirm.before");
 		flo_decoder_confirm(rep->decoder, lsn, save);
+		flo_stop_point("confirm.after");
+	}
 	if (save)
 	{
 		rep->slot_saved = now;
@@ -509,10 +670,24 @@ last_record(void *arg, XLogRecPtr *lsn, uint32 *crc)
 	return rep->decoder != NULL && flo_decoder_anchor(rep->decoder, lsn, crc);
 }
 
+/*
+ * Large transactions are published at their commit, where the reorder buffer has
+ * no transaction open; rules need one.
+ */
 static void
-emit(void *arg, const char *data, uint32 len)
+emit(void *arg, TransactionId xid, const char *data, uint32 len)
 {
-	flo_publisher_append(((Replicator *) arg)->publisher, data, len);
+	Replicator *rep = arg;
+	MemoryContext old = CurrentMemoryContext;
+	bool		begin = !IsTransactionState() && !flo_outgoing_is_empty(rep->outgoing);
+
+	if (begin)
+		StartTransactionCommand();
+	MemoryContextSwitchTo(old);
+	flo_spool_message(rep->spool, xid, data, len);
+	if (begin)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
 }
 
 /* DDL: what concerns the group */
@@ -530,10 +705,10 @@ static bool
 follow_configuration(Replicator *rep)
 {
 	FloStreamConfig config;
-	bool		changed = flo_watch_changed();
 
-	if (!changed && rep->reloads == flo_reload_count)
+	if (!rep->changed && rep->reloads == flo_reload_count)
 		return true;
+	rep->changed = false;
 	if (!load_spec(rep))
 		return false;
 	if (list_length(publications(rep->group)) != rep->npublications)
@@ -604,6 +779,7 @@ loop(Replicator *rep)
 	for (;;)
 	{
 		bool		more = true;
+		bool		changed;
 
 		MemoryContextReset(turn);
 		flo_check_interrupts();
@@ -615,6 +791,9 @@ loop(Replicator *rep)
 		for (int i = 0; i < STEPS_PER_TURN && more; i++)
 			more = flo_decoder_step(rep->decoder);
 		flo_publisher_pump(rep->publisher);
+		changed = flo_watch_changed();
+		rep->changed |= changed;
+		flo_outgoing_follow(rep->outgoing, changed, rep->spec->owner);
 		if (!more)
 			flo_publisher_flush(rep->publisher);
 		heartbeat(rep, !more, &wanted);
@@ -654,6 +833,13 @@ wait_for_copy(Replicator *rep)
 	LWLockRelease(flo_shared->lock);
 }
 
+/* One that goes on from now, by flo.resync(), does not */
+static bool
+begins_with_copy(Replicator *rep, const FloGeneration *generation)
+{
+	return rep->spec->mode != FLO_MODE_STREAM && !generation->has_follows;
+}
+
 static FloGeneration *
 find_generation(Replicator *rep)
 {
@@ -661,8 +847,10 @@ find_generation(Replicator *rep)
 
 	if (generation == NULL)
 		return begin_generation(rep);
+	if (generation->resync)
+		generation = renew_generation(rep, generation);
 	rep->copy.generation = generation;
-	if (rep->spec->mode != FLO_MODE_STREAM)
+	if (begins_with_copy(rep, generation))
 		flo_copy_resume(&rep->copy);
 	return generation;
 }
@@ -683,6 +871,7 @@ flo_replicator_run(void)
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
 	rep->bucket = flo_name_bucket(rep->group);
 	SetConfigOption("logical_decoding_work_mem", DECODING_WORK_MEM, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 
 	if (!load_spec(rep))
 		return;
@@ -693,6 +882,7 @@ flo_replicator_run(void)
 	rep->copy.bucket = rep->bucket;
 	rep->copy.bus = rep->bus;
 	generation = find_generation(rep);
+	rep->generation = generation;
 	rep->recorded_epoch = generation->epoch;
 	rep->identity.system_identifier = GetSystemIdentifier();
 	rep->identity.timeline = GetWALInsertionTimeLine();
@@ -700,11 +890,13 @@ flo_replicator_run(void)
 	rep->identity.generation_start = generation->start;
 	rep->settle = flo_settle_create(&generation->id);
 	begin_session(rep, decodes ? check_slot(rep) : generation->start);
-	if (rep->spec->mode != FLO_MODE_STREAM)
+	if (begins_with_copy(rep, generation))
 		rep->session.flags = FLO_CHUNK_COPIED | (decodes ? 0 : FLO_CHUNK_COPY_ONLY);
 
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
 										&rep->session, chunk_acknowledged, last_record, rep);
+	rep->spool = flo_spool_create(rep->publisher);
+	rep->outgoing = flo_outgoing_open(rep->group, rep->spec->owner, rep->publisher);
 	flo_publisher_heartbeat(rep->publisher, rep->session.start);
 	if (!decodes)
 	{

@@ -191,6 +191,10 @@ flo_settle_purgeable(FloSettle *settle, uint64 last_seq)
 	uint64		seq;
 
 	applied_by_all(settle, &seq);
+
+	/* far ahead of the stream: reported before the broker lost its end */
+	if (seq > last_seq + FLO_WINDOW)
+		return 0;
 	seq = Min(seq, last_seq);
 	return seq > FLO_WINDOW ? seq - FLO_WINDOW : 0;
 }

@@ -26,9 +26,11 @@
 #include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "wire/change.h"
+#include "wire/ddl.h"
 
 /* Bits in the messages */
 #define FLO_COLUMN_IS_KEY		0x01
@@ -42,10 +44,19 @@ typedef struct FloRelationEntry
 	char		status;			/* for simplehash */
 	FloRelation *relation;
 	int			encoding;
+	uint64		types_version;
 	uint32		raw_len;
 	char	   *raw;			/* the message this was read from */
 	MemoryContext context;		/* holds raw, names and columns */
 } FloRelationEntry;
+
+/* What a 'Y' message says */
+typedef struct FloTypeEntry
+{
+	Oid			type;			/* in the source database; hash key */
+	char	   *schema;
+	char	   *name;
+} FloTypeEntry;
 
 #define SH_PREFIX flo_relations
 #define SH_ELEMENT_TYPE FloRelationEntry
@@ -64,6 +75,8 @@ struct FloChangeParser
 	int			encoding;
 	flo_relations_hash *relations;
 	const FloRelation *last;	/* the relation of the change before */
+	HTAB	   *types;
+	uint64		types_version;	/* counts types that got another name */
 
 	/* the result, and the room behind its arrays */
 	FloChange	change;
@@ -167,10 +180,16 @@ FloChangeParser *
 flo_change_parser_create(MemoryContext context)
 {
 	FloChangeParser *parser = MemoryContextAllocZero(context, sizeof(FloChangeParser));
+	HASHCTL		control = {0};
 
 	parser->context = context;
 	parser->encoding = GetDatabaseEncoding();
 	parser->relations = flo_relations_create(context, 64, NULL);
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(FloTypeEntry);
+	control.hcxt = context;
+	parser->types = hash_create("pg_flo source types", 16, &control,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	return parser;
 }
 
@@ -194,14 +213,46 @@ take_name(FloChangeParser *parser, FloCursor *cursor)
 	return (name == raw) ? pstrdup(raw) : name;
 }
 
+/* The protocol's way to say pg_catalog is to say nothing */
+static char *
+take_schema(FloChangeParser *parser, FloCursor *cursor)
+{
+	char	   *name = take_name(parser, cursor);
+
+	return name[0] != '\0' ? name : pstrdup("pg_catalog");
+}
+
+/*
+ * A 'Y' message.  It comes before the relation that uses the type; relations
+ * that use it and are known already are read again if its name has changed.
+ */
+static void
+parse_type(FloChangeParser *parser, FloCursor *cursor)
+{
+	Oid			type = take_uint32(cursor);
+	char	   *schema = take_schema(parser, cursor);
+	char	   *name = take_name(parser, cursor);
+	FloTypeEntry *entry = hash_search(parser->types, &type, HASH_FIND, NULL);
+	char	   *own_schema;
+	char	   *own_name;
+
+	if (entry != NULL && strcmp(entry->schema, schema) == 0 && strcmp(entry->name, name) == 0)
+		return;
+	own_schema = MemoryContextStrdup(parser->context, schema);
+	own_name = MemoryContextStrdup(parser->context, name);
+	if (entry != NULL)
+		parser->types_version++;
+	else
+		entry = hash_search(parser->types, &type, HASH_ENTER, NULL);
+	entry->schema = own_schema;
+	entry->name = own_name;
+}
+
 /* Read what is described behind the OID, in the current memory context */
 static void
 read_relation(FloChangeParser *parser, FloCursor *cursor, FloRelation *relation)
 {
-	relation->schema = take_name(parser, cursor);
-	/* the protocol's way to say pg_catalog */
-	if (relation->schema[0] == '\0')
-		relation->schema = pstrdup("pg_catalog");
+	relation->schema = take_schema(parser, cursor);
 	relation->name = take_name(parser, cursor);
 	relation->identity = (char) take_byte(cursor);
 	if (relation->identity != REPLICA_IDENTITY_DEFAULT &&
@@ -212,17 +263,30 @@ read_relation(FloChangeParser *parser, FloCursor *cursor, FloRelation *relation)
 
 	relation->natts = take_uint16(cursor);
 	need(cursor, (uint32) relation->natts * FLO_MIN_COLUMN_SIZE);
-	relation->columns = palloc(Max(relation->natts, 1) * sizeof(FloColumn));
+	relation->columns = palloc0(Max(relation->natts, 1) * sizeof(FloColumn));
 	for (int i = 0; i < relation->natts; i++)
 	{
 		FloColumn  *column = &relation->columns[i];
+		FloTypeEntry *type;
 
 		column->is_key = (take_byte(cursor) & FLO_COLUMN_IS_KEY) != 0;
 		column->name = take_name(parser, cursor);
 		column->type = take_uint32(cursor);
 		column->typmod = (int32) take_uint32(cursor);
+		type = hash_search(parser->types, &column->type, HASH_FIND, NULL);
+		if (type != NULL)
+		{
+			column->type_schema = pstrdup(type->schema);
+			column->type_name = pstrdup(type->name);
+		}
 	}
 	take_end(cursor);
+}
+
+uint64
+flo_relation_new_version(void)
+{
+	return ++last_version;
 }
 
 /*
@@ -242,7 +306,8 @@ parse_relation(FloChangeParser *parser, FloCursor *cursor)
 	char	   *raw_copy;
 	bool		found;
 
-	if (entry && entry->encoding == parser->encoding && entry->raw_len == raw_len &&
+	if (entry && entry->encoding == parser->encoding &&
+		entry->types_version == parser->types_version && entry->raw_len == raw_len &&
 		memcmp(entry->raw, raw, raw_len) == 0)
 		return entry->relation;
 
@@ -262,10 +327,11 @@ parse_relation(FloChangeParser *parser, FloCursor *cursor)
 	else
 		entry->relation = MemoryContextAlloc(parser->context, sizeof(FloRelation));
 	MemoryContextSetParent(context, parser->context);
-	definition.version = ++last_version;
+	definition.version = flo_relation_new_version();
 	*entry->relation = definition;
 	entry->context = context;
 	entry->encoding = parser->encoding;
+	entry->types_version = parser->types_version;
 	entry->raw = raw_copy;
 	entry->raw_len = raw_len;
 	return entry->relation;
@@ -286,6 +352,12 @@ find_relation(FloChangeParser *parser, uint32 id)
 				 errmsg("a change names relation %u, which no message has described", id)));
 	parser->last = entry->relation;
 	return entry->relation;
+}
+
+const FloRelation *
+flo_change_relation(FloChangeParser *parser, uint32 id)
+{
+	return find_relation(parser, id);
 }
 
 static void
@@ -495,14 +567,7 @@ flo_change_parse(FloChangeParser *parser, char *data, uint32 len)
 			change->relation = parse_relation(parser, &cursor);
 			return change;
 		case FLO_OP_TYPE:
-
-			/*
-			 * Values of user types come as text and are read as the
-			 * destination column's type, so types need not be remembered.
-			 */
-			(void) take_uint32(&cursor);
-			(void) take_string(&cursor);
-			(void) take_string(&cursor);
+			parse_type(parser, &cursor);
 			break;
 		case FLO_OP_ORIGIN:
 			(void) take_uint64(&cursor);
@@ -519,4 +584,25 @@ flo_change_parse(FloChangeParser *parser, char *data, uint32 len)
 	}
 	take_end(&cursor);
 	return change;
+}
+
+/* Bytes of our own server's pgoutput, hence well-formed */
+bool
+flo_message_is_ddl(const char *data, uint32 len)
+{
+	return strcmp(data + 1 + 1 + sizeof(uint64), FLO_DDL_PREFIX) == 0;
+}
+
+bool
+flo_message_is_for(const char *data, uint32 len, const char *group)
+{
+	const char *prefix = data + 1 + 1 + sizeof(uint64);
+	char		beginning[128];
+	const char *content = prefix + sizeof(FLO_MESSAGE_PREFIX) + sizeof(uint32);
+
+	if (len < content - data || data[1] != 1 || strcmp(prefix, FLO_MESSAGE_PREFIX) != 0)
+		return false;
+	snprintf(beginning, sizeof(beginning), "{\"group\":\"%s\",", group);
+	return len - (content - data) >= strlen(beginning) &&
+		memcmp(content, beginning, strlen(beginning)) == 0;
 }

@@ -53,6 +53,12 @@ typedef struct FloColumn
 	Oid			type;			/* OID in the source database */
 	int32		typmod;
 	bool		is_key;			/* part of the replica identity */
+
+	/* what type the OID stands for; NULL for a type every server has */
+	char	   *type_schema;
+	char	   *type_name;		/* of a domain, the type below it */
+
+	char	   *source_name;	/* the source's name when a route has given another; else NULL */
 } FloColumn;
 
 /* A source table as an 'R' message describes it */
@@ -65,6 +71,7 @@ typedef struct FloRelation
 	int			natts;
 	FloColumn  *columns;
 	uint64		version;		/* changes whenever the definition did */
+	const struct FloRelation *source;	/* what a route has made this from; else NULL */
 } FloRelation;
 
 typedef struct FloChange
@@ -113,6 +120,23 @@ extern void flo_change_set_encoding(FloChangeParser *parser, int encoding);
  * when the bytes are those already known).  Throws 08P01 for malformed bytes
  * and for a change of a relation never described.
  */
+/*
+ * pg_flo's own decoding messages: transactional, with this prefix, and a JSON
+ * object as content that begins with the group's name.
+ */
+#define FLO_MESSAGE_PREFIX "pg_flo"
+
+/* A DDL message, see ddl.h */
+extern bool flo_message_is_ddl(const char *data, uint32 len);
+
+extern bool flo_message_is_for(const char *data, uint32 len, const char *group);
+
 extern const FloChange *flo_change_parse(FloChangeParser *parser, char *data, uint32 len);
+
+/* The relation with this OID as last described; throws 08P01 when it never was */
+extern const FloRelation *flo_change_relation(FloChangeParser *parser, uint32 id);
+
+/* A version that no relation has had yet, for one that is made otherwise */
+extern uint64 flo_relation_new_version(void);
 
 #endif

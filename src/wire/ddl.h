@@ -24,7 +24,7 @@
 #define FLO_DDL_EVENT_TRIGGER "pg_flo_track_ddl"
 
 /* Prefix of the logical decoding messages */
-#define FLO_DDL_PREFIX "pg_flo"
+#define FLO_DDL_PREFIX "pg_flo_ddl"
 
 typedef enum FloDdlPhase
 {

@@ -19,6 +19,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
+#include "worker/admin.h"
 #include "worker/agent.h"
 
 /* A worker that has reported within this time is taken for alive, ms */
@@ -30,6 +31,7 @@
 PG_FUNCTION_INFO_V1(flo_stream_status);
 PG_FUNCTION_INFO_V1(flo_drop_consumer);
 PG_FUNCTION_INFO_V1(flo_check_broker);
+PG_FUNCTION_INFO_V1(flo_sync_sequences);
 
 static char *
 text_argument(FunctionCallInfo fcinfo, int n, const char *name)
@@ -154,8 +156,8 @@ flo_stream_status(PG_FUNCTION_ARGS)
 /* --- drop_consumer() --------------------------------------------------------------- */
 
 /* 42501 unless the current user has the rights of an owner of the group's members */
-static void
-require_any_member(const char *group)
+void
+flo_admin_require_any_member(const char *group)
 {
 	ListCell   *cell;
 
@@ -215,7 +217,7 @@ flo_drop_consumer(PG_FUNCTION_ARGS)
 	int64		last_seen;
 	char	   *worker;
 
-	require_any_member(group);
+	flo_admin_require_any_member(group);
 	if (!is_consumer_name(consumer))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -312,4 +314,23 @@ flo_check_broker(PG_FUNCTION_ARGS)
 		put_row(result, &row);
 	}
 	return (Datum) 0;
+}
+
+/* --- sync_sequences() ------------------------------------------------------------------ */
+
+Datum
+flo_sync_sequences(PG_FUNCTION_ARGS)
+{
+	char	   *group = text_argument(fcinfo, 0, "group_name");
+
+	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
+	if (flo_store_replicator(group)->mode == FLO_MODE_COPY)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the replicator of group \"%s\" does not follow changes: its mode is copy", group)));
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot synchronize sequences during recovery")));
+	PG_RETURN_LSN(flo_agent_emit(flo_store_sequence_values(group)));
 }

@@ -4,7 +4,9 @@
  *
  * The backend puts the request into a dynamic shared memory segment, starts a
  * background process and waits for the answer in a message queue there.  The
- * process is connected to no database: it needs the settings only.
+ * process is connected to no database: it needs the settings only.  It is
+ * also lent out to write a decoding message in a transaction of its own; then
+ * it is connected to the database, and not to the broker.
  *
  * Awkward cases:
  * - The process may die, or never be started: the queue then says that nobody
@@ -17,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "core/loop.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -28,10 +31,13 @@
 #include "storage/proc.h"
 #include "storage/shm_mq.h"
 #include "storage/shm_toc.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/pg_lsn.h"
 #include "utils/ps_status.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
+#include "wire/change.h"
 #include "worker/agent.h"
 
 PGDLLEXPORT void flo_agent_main(Datum arg);
@@ -101,11 +107,14 @@ open_segment(Call *call, const char *operation, const char *arguments)
 }
 
 static bool
-start_process(Call *call)
+start_process(Call *call, Oid database)
 {
 	BackgroundWorker worker = {0};
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
+	if (OidIsValid(database))
+		worker.bgw_flags |= BGWORKER_BACKEND_DATABASE_CONNECTION;
+	memcpy(worker.bgw_extra, &database, sizeof(database));
 	worker.bgw_start_time = BgWorkerStart_ConsistentState;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_notify_pid = MyProcPid;
@@ -189,15 +198,15 @@ wait_for_answer(Call *call, FloAgentError *error)
 	}
 }
 
-FloJson
-flo_agent_call(const char *operation, const char *arguments, FloAgentError *error)
+static FloJson
+call_agent(Oid database, const char *operation, const char *arguments, FloAgentError *error)
 {
 	Call		call = {0};
 	FloAgentError own_error = {0};
 	FloJson		result = {"", 0};
 
 	open_segment(&call, operation, arguments);
-	if (!start_process(&call))
+	if (!start_process(&call, database))
 		set_error(&own_error, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
 				  "no background worker process is free to talk to NATS",
 				  "Increase max_worker_processes.");
@@ -226,6 +235,22 @@ flo_agent_call(const char *operation, const char *arguments, FloAgentError *erro
 	if (error != NULL)
 		*error = own_error;
 	return result;
+}
+
+FloJson
+flo_agent_call(const char *operation, const char *arguments, FloAgentError *error)
+{
+	return call_agent(InvalidOid, operation, arguments, error);
+}
+
+XLogRecPtr
+flo_agent_emit(const char *message)
+{
+	FloJson		answer = call_agent(MyDatabaseId, "", message, NULL);
+	char	   *lsn = flo_json_get_string(answer, "lsn");
+	bool		bad = false;
+
+	return lsn != NULL ? pg_lsn_in_internal(lsn, &bad) : InvalidXLogRecPtr;
 }
 
 void
@@ -292,9 +317,33 @@ run_operation(const Request *request, StringInfo answer)
 		flo_bus_close(bus);
 }
 
+/* Write the message in a transaction of its own; the answer is where that ended */
+static void
+emit_message(const Request *request, StringInfo answer)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
+		StartTransactionCommand();
+		(void) flo_compat_log_message(FLO_MESSAGE_PREFIX, request->arguments, request->len);
+		CommitTransactionCommand();
+		MemoryContextSwitchTo(context);
+		appendStringInfo(answer, "%c{\"lsn\":\"%X/%X\"}", ANSWER_RESULT, LSN_FORMAT_ARGS(XactLastCommitEnd));
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		format_error(answer);
+	}
+	PG_END_TRY();
+}
+
 void
 flo_agent_main(Datum arg)
 {
+	Oid			database;
 	dsm_segment *segment;
 	shm_toc    *toc;
 	Request    *request;
@@ -303,6 +352,9 @@ flo_agent_main(Datum arg)
 	StringInfoData answer;
 
 	flo_loop_init();
+	memcpy(&database, MyBgworkerEntry->bgw_extra, sizeof(database));
+	if (OidIsValid(database))
+		BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	CurrentResourceOwner = ResourceOwnerCreate(NULL, "pg_flo agent");
 	CurrentMemoryContext = AllocSetContextCreate(TopMemoryContext, "pg_flo agent",
 												 ALLOCSET_DEFAULT_SIZES);
@@ -321,8 +373,13 @@ flo_agent_main(Datum arg)
 	handle = shm_mq_attach(queue, segment, NULL);
 
 	/* Words of the broker are made fit for the database that will show them */
-	SetDatabaseEncoding(request->encoding);
-	run_operation(request, &answer);
+	if (!OidIsValid(database))
+	{
+		SetDatabaseEncoding(request->encoding);
+		run_operation(request, &answer);
+	}
+	else
+		emit_message(request, &answer);
 	(void) shm_mq_send(handle, answer.len, answer.data, false, true);
 	dsm_detach(segment);
 }

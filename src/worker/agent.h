@@ -10,6 +10,7 @@
 #ifndef FLO_AGENT_H
 #define FLO_AGENT_H
 
+#include "access/xlogdefs.h"
 #include "bus/bus.h"
 #include "bus/json.h"
 #include "core/compat.h"
@@ -35,6 +36,13 @@ typedef struct FloAgentError
  */
 extern FloJson flo_agent_call(const char *operation, const char *arguments,
 							  FloAgentError *error);
+
+/*
+ * Write a transactional decoding message of pg_flo's, committed when this
+ * returns whatever becomes of the caller.  Returns the end of that transaction:
+ * who has everything up to there has the message, too.
+ */
+extern XLogRecPtr flo_agent_emit(const char *message);
 
 pg_noreturn extern void flo_agent_raise(const FloAgentError *error);
 

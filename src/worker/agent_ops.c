@@ -17,6 +17,7 @@
 #include "utils/uuid.h"
 #include "wire/chunk.h"
 #include "worker/agent.h"
+#include "worker/peek_op.h"
 
 /* A server that takes less in one message is of no use; chunks are up to 256 KB */
 #define SMALLEST_PAYLOAD 65536
@@ -73,7 +74,7 @@ read_reports(FloBus *bus, const char *bucket)
 	List	   *reports = NIL;
 	ListCell   *cell;
 
-	foreach(cell, flo_bucket_keys(bus, bucket))
+	foreach(cell, flo_bucket_keys(bus, bucket, "worker."))
 	{
 		char	   *value = flo_bucket_get(bus, bucket, lfirst(cell));
 		FloWorkerReport *report = palloc0(sizeof(FloWorkerReport));
@@ -457,6 +458,7 @@ flo_agent_operation(const char *name)
 		{"forget_consumer", forget_consumer},
 		{"delete_streams", delete_streams},
 		{"check", check},
+		{"peek", flo_peek_operation},
 	};
 
 	for (int i = 0; i < lengthof(operations); i++)

@@ -35,6 +35,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "worker/agent.h"
+#include "worker/drop.h"
 
 #define STOP_TIMEOUT 10000		/* ms */
 #define STOP_NAP 20
@@ -159,8 +160,8 @@ terminate_member(const FloMemberSpec *spec)
 	return pid != 0;
 }
 
-static void
-stop_members(List *members)
+void
+flo_members_stop(List *members)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_TIMEOUT);
 	ListCell   *cell;
@@ -276,7 +277,7 @@ flo_drop_replicator(PG_FUNCTION_ARGS)
 
 	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
 	flo_conf_changed();
-	stop_members(list_make1(make_member(group, FLO_REPLICATOR_MEMBER, true)));
+	flo_members_stop(list_make1(make_member(group, FLO_REPLICATOR_MEMBER, true)));
 	if (purge_stream)
 		drop_streams(group, force);
 	flo_slot_drop(flo_name_slot(MyDatabaseId, group));
@@ -301,7 +302,7 @@ flo_drop_worker(PG_FUNCTION_ARGS)
 				 errhint("flo.drop_replicator() drops the replicator.")));
 	flo_conf_require_member(group, worker);
 	flo_conf_changed();
-	stop_members(list_make1(make_member(group, worker, false)));
+	flo_members_stop(list_make1(make_member(group, worker, false)));
 	drop_consumer(group, worker, force);
 	drop_origin(group, worker);
 	flo_store_delete_worker(group, worker);
@@ -344,7 +345,7 @@ flo_drop_group(PG_FUNCTION_ARGS)
 	foreach(cell, members)
 		flo_conf_require_member(group, ((FloMemberSpec *) lfirst(cell))->member);
 	flo_conf_changed();
-	stop_members(members);
+	flo_members_stop(members);
 	if (purge_stream)
 		drop_streams(group, force);
 	foreach(cell, members)

@@ -1,0 +1,228 @@
+/*
+ * endpoint.c
+ *		What a webhook worker may be told: URLs and headers.
+ *
+ * Promises: a URL that passes is understood by every client in the same way,
+ * so that a prefix in pg_flo.webhook_allow cannot be got around: scheme and
+ * host are compared as a whole and the path by its segments; user names,
+ * fragments, dot segments, backslashes and anything outside printable ASCII
+ * are refused.  A header cannot end the line it stands in, nor say what the
+ * worker itself has to say.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "conf/endpoint.h"
+#include "core/settings.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+
+#define HEADER_VALUE_MAX 8000
+
+/* A URL in its parts; they point into it */
+typedef struct Url
+{
+	bool		secure;
+	const char *host;
+	int			host_len;
+	int			port;
+	const char *path;			/* up to the end; "" or begins with / or ? */
+} Url;
+
+static bool
+host_is_valid(const char *host, int len)
+{
+	if (len > 2 && host[0] == '[' && host[len - 1] == ']')
+	{
+		for (int i = 1; i < len - 1; i++)
+			if (!isxdigit((unsigned char) host[i]) && host[i] != ':' && host[i] != '.')
+				return false;
+		return true;
+	}
+	for (int i = 0; i < len; i++)
+		if (!isalnum((unsigned char) host[i]) && host[i] != '-' && host[i] != '.' && host[i] != '_')
+			return false;
+	return len > 0 && host[0] != '.' && host[0] != '-';
+}
+
+/* Is one of the path's segments "." or "..", perhaps percent-encoded? */
+static bool
+has_dot_segment(const char *path)
+{
+	const char *at = path;
+
+	while (*at != '\0' && *at != '?')
+	{
+		int			dots = 0;
+
+		if (*at == '/')
+			at++;
+		while (*at == '.' || pg_strncasecmp(at, "%2e", 3) == 0)
+		{
+			at += *at == '.' ? 1 : 3;
+			dots++;
+		}
+		if ((dots == 1 || dots == 2) && (*at == '\0' || *at == '/' || *at == '?'))
+			return true;
+		while (*at != '\0' && *at != '/' && *at != '?')
+			at++;
+	}
+	return false;
+}
+
+/* Digits up to the path: the port, or -1 */
+static int
+parse_port(const char *text, const char **end)
+{
+	int			port = 0;
+
+	if (!isdigit((unsigned char) *text))
+		return -1;
+	for (; isdigit((unsigned char) *text); text++)
+	{
+		port = port * 10 + (*text - '0');
+		if (port > 65535)
+			return -1;
+	}
+	*end = text;
+	return port > 0 ? port : -1;
+}
+
+/* NULL, or what is wrong */
+static const char *
+parse_url(const char *text, Url *url)
+{
+	const char *at;
+
+	if (strlen(text) > FLO_URL_MAX)
+		return "it is too long";
+	for (at = text; *at; at++)
+		if (*at <= ' ' || *at > '~' || strchr("\\\"<>^`{|}", *at) != NULL)
+			return "it holds a character that must be percent-encoded";
+
+	url->secure = pg_strncasecmp(text, "https://", 8) == 0;
+	if (!url->secure && pg_strncasecmp(text, "http://", 7) != 0)
+		return "its scheme is not http or https";
+	url->host = text + (url->secure ? 8 : 7);
+	url->host_len = strcspn(url->host, "/?#");
+	if (memchr(url->host, '@', url->host_len) != NULL)
+		return "it holds a user name or password";
+	if (strchr(url->host, '#') != NULL)
+		return "it has a fragment";
+	url->path = url->host + url->host_len;
+	url->port = url->secure ? 443 : 80;
+
+	if (url->host[0] == '[')
+		at = memchr(url->host, ']', url->host_len);
+	else
+		at = url->host;
+	at = at != NULL ? memchr(at, ':', url->host + url->host_len - at) : NULL;
+	if (at != NULL)
+	{
+		const char *end = at;
+
+		url->port = parse_port(at + 1, &end);
+		if (url->port < 0 || end != url->path)
+			return "its port is not a number between 1 and 65535";
+		url->host_len = at - url->host;
+	}
+	if (!host_is_valid(url->host, url->host_len))
+		return "its host is not a name or an address";
+	if (has_dot_segment(url->path))
+		return "its path holds \".\" or \"..\"";
+	return NULL;
+}
+
+void
+flo_url_check(const char *text)
+{
+	Url			url;
+	const char *problem = parse_url(text, &url);
+
+	/* the URL itself is not repeated: it may hold a password */
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid webhook URL: %s", problem),
+				 errhint("An example is \"https://example.com/hook\". Secrets belong into the options headers and secret, or into files.")));
+}
+
+/* Does everything below "prefix" include the URL? */
+static bool
+is_below(const Url *prefix, const Url *url)
+{
+	size_t		len = strlen(prefix->path);
+
+	if (prefix->secure != url->secure || prefix->port != url->port ||
+		prefix->host_len != url->host_len ||
+		pg_strncasecmp(prefix->host, url->host, url->host_len) != 0)
+		return false;
+	if (strncmp(prefix->path, url->path, len) != 0)
+		return false;
+	return len == 0 || prefix->path[len - 1] == '/' || strchr("/?", url->path[len]) != NULL;
+}
+
+/* The next prefix of a list, palloc'd; NULL at its end */
+static char *
+next_prefix(const char **list)
+{
+	const char *start = *list + strspn(*list, " \t,");
+	int			len = strcspn(start, ",");
+
+	*list = start + len;
+	while (len > 0 && isspace((unsigned char) start[len - 1]))
+		len--;
+	return len > 0 ? pnstrdup(start, len) : NULL;
+}
+
+bool
+flo_url_is_allowed(const char *text)
+{
+	const char *list = flo_webhook_allow;
+	Url			url;
+	Url			prefix;
+	char	   *one;
+
+	if (parse_url(text, &url) != NULL)
+		return false;
+	while ((one = next_prefix(&list)) != NULL)
+		if (parse_url(one, &prefix) == NULL && is_below(&prefix, &url))
+			return true;
+	return false;
+}
+
+void
+flo_url_check_allowed(const char *url, Oid role)
+{
+	if (!superuser_arg(role) && !flo_url_is_allowed(url))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\" must not send events to this URL",
+						GetUserNameFromId(role, true)),
+				 errhint("Only superusers may choose any URL; for others an administrator lists prefixes in pg_flo.webhook_allow.")));
+}
+
+const char *
+flo_header_problem(const char *name, int name_len, const char *value, int value_len)
+{
+	static const char *const reserved[] = {
+		"Host", "Content-Length", "Content-Type", "Transfer-Encoding", "Connection", "Expect",
+		"Upgrade", "Idempotency-Key", "X-Pg-Flo-Signature"
+	};
+
+	if (name_len == 0)
+		return "its name is empty";
+	for (int i = 0; i < name_len; i++)
+		if (!isalnum((unsigned char) name[i]) && (name[i] == '\0' || strchr("!#$%&'*+-.^_`|~", name[i]) == NULL))
+			return "its name holds a character that is not allowed there";
+	for (int i = 0; i < lengthof(reserved); i++)
+		if (strlen(reserved[i]) == name_len && pg_strncasecmp(reserved[i], name, name_len) == 0)
+			return "it is set by the worker itself";
+	if (value_len > HEADER_VALUE_MAX)
+		return "its value is too long";
+	for (int i = 0; i < value_len; i++)
+		if (((unsigned char) value[i] < ' ' && value[i] != '\t') || value[i] == 0x7f)
+			return "its value holds a line break or another control character";
+	return NULL;
+}

@@ -1,0 +1,29 @@
+/*
+ * endpoint.h
+ *		What a webhook worker may be told: URLs and headers.
+ */
+#ifndef FLO_ENDPOINT_H
+#define FLO_ENDPOINT_H
+
+#include "nodes/pg_list.h"
+
+/* Longest URL, in bytes */
+#define FLO_URL_MAX 2000
+
+/* Raise 22023 unless this is a URL that events may be sent to */
+extern void flo_url_check(const char *url);
+
+/* Does pg_flo.webhook_allow list the URL, which is a valid one? */
+extern bool flo_url_is_allowed(const char *url);
+
+/* Raise 42501 unless the role is a superuser or the URL is allowed */
+extern void flo_url_check_allowed(const char *url, Oid role);
+
+/*
+ * Why a header cannot be sent, NULL when it can.  Reasons never repeat the
+ * value, which may be a secret.
+ */
+extern const char *flo_header_problem(const char *name, int name_len,
+									  const char *value, int value_len);
+
+#endif

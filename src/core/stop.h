@@ -1,0 +1,28 @@
+/*
+ * stop.h
+ *		Named points at which a test may halt a background process.
+ *
+ * The setting pg_flo.stop_at names one point, or "name:n" for the n-th time
+ * the process comes by.  The process that reaches it while a file pg_flo.stop
+ * is in the data directory removes the file and halts there until it is
+ * killed: the file makes it happen once, so that the process that follows is
+ * not caught as well.  While nothing is named, a point costs one test of a
+ * pointer.
+ */
+#ifndef FLO_STOP_H
+#define FLO_STOP_H
+
+/* The point named by pg_flo.stop_at, NULL when none is */
+extern const char *flo_stop_name;
+
+extern void flo_stop_define(void);
+extern void flo_stop_passed(const char *name);
+
+static inline void
+flo_stop_point(const char *name)
+{
+	if (unlikely(flo_stop_name != NULL))
+		flo_stop_passed(name);
+}
+
+#endif

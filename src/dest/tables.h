@@ -1,0 +1,21 @@
+/*
+ * tables.h
+ *		The worker's option "tables": which source tables' changes it takes.
+ */
+#ifndef FLO_TABLES_H
+#define FLO_TABLES_H
+
+#include "wire/change.h"
+
+typedef struct FloTableFilter FloTableFilter;
+
+/* "names" as flo_options_parse_worker() leaves them: "schema"."table","..."... */
+extern FloTableFilter *flo_table_filter_create(MemoryContext context, const char *names);
+
+/*
+ * The change, as far as it concerns the chosen tables; NULL when it does not.
+ * A filter of NULL takes everything.  Valid until the next call.
+ */
+extern const FloChange *flo_table_filter(FloTableFilter *filter, const FloChange *change);
+
+#endif

@@ -1,0 +1,386 @@
+/*
+ * direct.c
+ *		Writes gathered changes to an ordinary table without a statement.
+ *
+ * Most tables are plain: no trigger fires, columns are stored as they are
+ * sent, rows are found by a btree index.  For these, starting the executor and
+ * running a plan is most of what a change costs.  Here one executor state and
+ * one index scan serve a whole set, and new rows go to the table page by page.
+ *
+ * The server's own routines do the work: constraints, partition bounds and
+ * unique indexes object as they would to a statement.  What they do not check,
+ * the table's own replica identity, is checked here; privileges were before.
+ */
+#include "postgres.h"
+
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "core/compat.h"
+#include "sink/direct.h"
+
+/* Rows given to the table access method at a time */
+#define FLO_ROWS_AT_ONCE 500
+
+typedef struct FloDirect
+{
+	FloGather  *gather;
+	FloTarget  *target;
+	Relation	rel;
+	EState	   *estate;
+	ResultRelInfo *info;
+	CommandId	cid;
+	Snapshot	snapshot;
+
+	/* finding rows by key */
+	Relation	index;
+	IndexScanDesc scan;
+	ScanKeyData key[INDEX_MAX_KEYS];
+	TupleTableSlot *found;
+	TupleTableSlot *changed;
+
+	/* inserting */
+	int			nslots;
+	TupleTableSlot **slots;
+} FloDirect;
+
+bool
+flo_direct_possible(const FloGather *gather)
+{
+	if (!gather->traits->direct)
+		return false;
+	if (gather->traits->direct_insert)
+		return true;
+	for (int i = 0; i < gather->nnets; i++)
+		if (gather->nets[i].kind == FLO_NET_INSERT || gather->nets[i].kind == FLO_NET_REPLACE)
+			return false;
+	return true;
+}
+
+static void
+begin(FloDirect *direct, FloGather *gather)
+{
+	MemoryContext old_context;
+
+	direct->gather = gather;
+	direct->target = gather->target;
+	direct->rel = table_open(gather->target->relid, NoLock);
+	direct->estate = CreateExecutorState();
+	old_context = MemoryContextSwitchTo(direct->estate->es_query_cxt);
+	flo_compat_init_range_table(direct->estate, direct->rel);
+	direct->info = makeNode(ResultRelInfo);
+	InitResultRelInfo(direct->info, direct->rel, 1, NULL, 0);
+	ExecOpenIndices(direct->info, false);
+	direct->cid = GetCurrentCommandId(true);
+	direct->estate->es_output_cid = direct->cid;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	direct->snapshot = GetActiveSnapshot();
+	MemoryContextSwitchTo(old_context);
+}
+
+static void
+finish(FloDirect *direct)
+{
+	if (direct->scan != NULL)
+	{
+		ExecClearTuple(direct->found);
+		index_endscan(direct->scan);
+		index_close(direct->index, NoLock);
+	}
+	ExecResetTupleTable(direct->estate->es_tupleTable, false);
+	ExecCloseIndices(direct->info);
+	PopActiveSnapshot();
+	FreeExecutorState(direct->estate);
+	table_close(direct->rel, NoLock);
+	CommandCounterIncrement();
+}
+
+/* --- finding rows ---------------------------------------------------------------------------- */
+
+static void
+begin_scan(FloDirect *direct)
+{
+	const FloTraits *traits = direct->gather->traits;
+	MemoryContext old_context;
+
+	if (direct->scan != NULL)
+		return;
+	old_context = MemoryContextSwitchTo(direct->estate->es_query_cxt);
+	direct->index = index_open(traits->key_index, RowExclusiveLock);
+	for (int i = 0; i < traits->nkey; i++)
+	{
+		Oid			family = direct->index->rd_opfamily[i];
+		Oid			type = direct->index->rd_opcintype[i];
+		Oid			operator = get_opfamily_member(family, type, type, BTEqualStrategyNumber);
+
+		if (!OidIsValid(operator))
+			elog(ERROR, "missing operator %d(%u,%u) in opfamily %u",
+				 BTEqualStrategyNumber, type, type, family);
+		ScanKeyInit(&direct->key[i], i + 1, BTEqualStrategyNumber, get_opcode(operator), 0);
+		direct->key[i].sk_collation = direct->index->rd_indcollation[i];
+	}
+	direct->scan = flo_compat_index_beginscan(direct->rel, direct->index, direct->snapshot,
+											  traits->nkey);
+	direct->found = table_slot_create(direct->rel, &direct->estate->es_tupleTable);
+	direct->changed = table_slot_create(direct->rel, &direct->estate->es_tupleTable);
+	MemoryContextSwitchTo(old_context);
+}
+
+/* The row goes to direct->found */
+static bool
+find(FloDirect *direct, FloRow key)
+{
+	const FloTraits *traits = direct->gather->traits;
+
+	for (int i = 0; i < traits->nkey; i++)
+		direct->key[i].sk_argument = key[traits->key[i].column];
+	index_rescan(direct->scan, direct->key, traits->nkey, NULL, 0);
+	return index_getnext_slot(direct->scan, ForwardScanDirection, direct->found);
+}
+
+/* --- writing rows ------------------------------------------------------------------------------ */
+
+static void
+check_row(FloDirect *direct, TupleTableSlot *slot)
+{
+	if (direct->rel->rd_att->constr != NULL)
+		ExecConstraints(direct->info, slot, direct->estate);
+	if (direct->rel->rd_rel->relispartition)
+		ExecPartitionCheck(direct->info, slot, direct->estate, true);
+}
+
+static bool
+delete_row(FloDirect *direct, const FloNet *net)
+{
+	TM_FailureData failure;
+
+	return find(direct, net->key) &&
+		table_tuple_delete(direct->rel, &direct->found->tts_tid, direct->cid,
+						   direct->snapshot, InvalidSnapshot, true, &failure, false) == TM_Ok;
+}
+
+/*
+ * Values that were sent replace those of the row found, but for its key unless
+ * it changes.  False when an identity column would change, which an UPDATE
+ * cannot do.
+ */
+static bool
+fill_changed(FloDirect *direct, const FloNet *net)
+{
+	const FloTarget *target = direct->target;
+	TupleTableSlot *slot = direct->changed;
+	int			natts = direct->rel->rd_att->natts;
+	char	   *kinds = flo_row_kinds(net->row, target->natts);
+	bool		moves = direct->gather->run && direct->gather->run_moves;
+
+	slot_getallattrs(direct->found);
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, direct->found->tts_values, natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, direct->found->tts_isnull, natts * sizeof(bool));
+	for (int i = 0; i < target->natts; i++)
+	{
+		const FloTargetColumn *column = &target->columns[i];
+		int			at = column->attnum - 1;
+
+		if (kinds[i] == FLO_ROW_UNCHANGED || (column->matched && !moves))
+			continue;
+		if (unlikely(column->identity_always))
+		{
+			if (slot->tts_isnull[at] || kinds[i] == FLO_ROW_NULL ||
+				!datumIsEqual(slot->tts_values[at], net->row[i], column->typbyval, column->typlen))
+				return false;
+			continue;
+		}
+		slot->tts_values[at] = net->row[i];
+		slot->tts_isnull[at] = (kinds[i] == FLO_ROW_NULL);
+	}
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(direct->rel);
+	return true;
+}
+
+static bool
+update_row(FloDirect *direct, const FloNet *net)
+{
+	TM_Result	result;
+
+	if (!find(direct, net->key) || !fill_changed(direct, net))
+		return false;
+	check_row(direct, direct->changed);
+	result = flo_compat_tuple_update(direct->info, &direct->found->tts_tid, direct->changed,
+									 direct->estate, direct->cid, direct->snapshot);
+	ResetPerTupleExprContext(direct->estate);
+	return result == TM_Ok;
+}
+
+static void
+begin_insert(FloDirect *direct)
+{
+	MemoryContext old_context;
+	const TupleTableSlotOps *ops;
+	TupleDesc	desc;
+
+	if (direct->slots != NULL)
+		return;
+	old_context = MemoryContextSwitchTo(direct->estate->es_query_cxt);
+	direct->nslots = Min(direct->gather->nnets, FLO_ROWS_AT_ONCE);
+	direct->slots = palloc(direct->nslots * sizeof(TupleTableSlot *));
+	/* a copy is not counted in references, of which there would be many */
+	desc = CreateTupleDescCopyConstr(direct->rel->rd_att);
+	ops = table_slot_callbacks(direct->rel);
+	for (int i = 0; i < direct->nslots; i++)
+		direct->slots[i] = MakeTupleTableSlot(desc, ops);
+	MemoryContextSwitchTo(old_context);
+}
+
+static void
+fill_inserted(FloDirect *direct, TupleTableSlot *slot, FloRow row)
+{
+	const FloTarget *target = direct->target;
+	char	   *kinds = flo_row_kinds(row, target->natts);
+
+	ExecClearTuple(slot);
+	if (direct->rel->rd_att->natts != target->natts)
+		memset(slot->tts_isnull, true, direct->rel->rd_att->natts * sizeof(bool));
+	for (int i = 0; i < target->natts; i++)
+	{
+		int			at = target->columns[i].attnum - 1;
+
+		slot->tts_values[at] = row[i];
+		slot->tts_isnull[at] = (kinds[i] != FLO_ROW_VALUE);
+	}
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(direct->rel);
+	check_row(direct, slot);
+	ResetPerTupleExprContext(direct->estate);
+}
+
+/* The first "count" slots */
+static void
+insert_slots(FloDirect *direct, int count)
+{
+	MemoryContext old_context;
+
+	if (count == 0)
+		return;
+	old_context = MemoryContextSwitchTo(GetPerTupleMemoryContext(direct->estate));
+	table_multi_insert(direct->rel, direct->slots, count, direct->cid, 0, NULL);
+	MemoryContextSwitchTo(old_context);
+	ResetPerTupleExprContext(direct->estate);
+	if (direct->info->ri_NumIndices == 0)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		flo_compat_insert_index_tuples(direct->info, direct->slots[i], direct->estate);
+		ResetPerTupleExprContext(direct->estate);
+	}
+}
+
+/* --- sets --------------------------------------------------------------------------------------- */
+
+static bool
+is_deleted(const FloNet *net)
+{
+	return net->kind == FLO_NET_DELETE || net->kind == FLO_NET_REPLACE;
+}
+
+static bool
+is_inserted(const FloNet *net)
+{
+	return net->kind == FLO_NET_INSERT || net->kind == FLO_NET_REPLACE;
+}
+
+/* Rows that come and go within the set must not be there */
+static bool
+write_deletes(FloDirect *direct)
+{
+	FloGather  *gather = direct->gather;
+
+	for (int i = 0; i < gather->nnets; i++)
+	{
+		FloNet	   *net = &gather->nets[i];
+
+		if (!is_deleted(net) && net->kind != FLO_NET_NOTHING)
+			continue;
+		if (direct->scan == NULL)
+		{
+			CheckCmdReplicaIdentity(direct->rel, CMD_DELETE);
+			begin_scan(direct);
+		}
+		CHECK_FOR_INTERRUPTS();
+		if (net->kind == FLO_NET_NOTHING ? find(direct, net->key) : !delete_row(direct, net))
+			return false;
+	}
+	return true;
+}
+
+static bool
+write_updates(FloDirect *direct)
+{
+	FloGather  *gather = direct->gather;
+	bool		checked = false;
+
+	for (int i = 0; i < gather->nnets; i++)
+	{
+		FloNet	   *net = &gather->nets[i];
+
+		if (net->kind != FLO_NET_UPDATE)
+			continue;
+		if (!checked)
+		{
+			CheckCmdReplicaIdentity(direct->rel, CMD_UPDATE);
+			begin_scan(direct);
+			checked = true;
+		}
+		CHECK_FOR_INTERRUPTS();
+		if (!update_row(direct, net))
+			return false;
+	}
+	return true;
+}
+
+static void
+write_inserts(FloDirect *direct)
+{
+	FloGather  *gather = direct->gather;
+	int			count = 0;
+
+	for (int i = 0; i < gather->nnets; i++)
+	{
+		FloNet	   *net = &gather->nets[i];
+
+		if (!is_inserted(net))
+			continue;
+		begin_insert(direct);
+		fill_inserted(direct, direct->slots[count], net->row);
+		if (++count < direct->nslots)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		insert_slots(direct, count);
+		count = 0;
+	}
+	insert_slots(direct, count);
+	for (int i = 0; i < direct->nslots; i++)
+		ExecDropSingleTupleTableSlot(direct->slots[i]);
+}
+
+bool
+flo_direct_write(FloGather *gather)
+{
+	FloDirect	direct = {0};
+
+	begin(&direct, gather);
+	if (!write_deletes(&direct) || !write_updates(&direct))
+		return false;
+	write_inserts(&direct);
+	finish(&direct);
+	return true;
+}

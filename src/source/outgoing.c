@@ -1,0 +1,144 @@
+/*
+ * outgoing.c
+ *		The rules of the replicator: executed before anything leaves.
+ *
+ * Rows are shaped as they are packed: there a transaction is whole and commits,
+ * and the description that belongs to a row is at hand.
+ *
+ * Rules are compiled between transactions, with the catalogs as they are now.
+ * While a transaction is decoded only those of the past can be seen, which may
+ * lack functions that the rules call.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "conf/shaping.h"
+#include "core/names.h"
+#include "shape/shape.h"
+#include "source/outgoing.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "wire/encode.h"
+
+struct FloOutgoing
+{
+	MemoryContext context;
+	char	   *group;
+	FloChangeParser *parser;
+	FloShape   *shape;
+	StringInfoData shaped;
+	int64		filtered;
+};
+
+static bool
+concerns(void *arg)
+{
+	return !flo_shape_is_empty(((FloOutgoing *) arg)->shape);
+}
+
+static void
+describe(void *arg, const char *data, uint32 len)
+{
+	(void) flo_change_parse(((FloOutgoing *) arg)->parser, unconstify(char *, data), len);
+}
+
+static bool
+shape_row(void *arg, uint32 relation, const char **data, uint32 *len)
+{
+	FloOutgoing *out = arg;
+	const FloChange *before;
+	const FloChange *after;
+
+	if (!flo_shape_concerns(out->shape, flo_change_relation(out->parser, relation)))
+		return true;
+	before = flo_change_parse(out->parser, unconstify(char *, *data), *len);
+	after = flo_shape_apply(out->shape, before);
+	if (after == NULL)
+	{
+		out->filtered++;
+		return false;
+	}
+	if (after != before)
+	{
+		flo_encode_change(&out->shaped, after);
+		*data = out->shaped.data;
+		*len = out->shaped.len;
+	}
+	return true;
+}
+
+static const FloPublisherShaper shaper = {concerns, describe, shape_row};
+
+static void
+load(FloOutgoing *out)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(out->context, "pg_flo rules",
+												  ALLOCSET_SMALL_SIZES);
+	FloShapeSpec *spec;
+
+	MemoryContextSwitchTo(context);
+	spec = flo_shaping_load(out->group, FLO_REPLICATOR_MEMBER, "");
+	MemoryContextSwitchTo(old);
+	flo_shape_load(out->shape, spec, context);
+}
+
+void
+flo_outgoing_follow(FloOutgoing *out, bool changed, Oid owner)
+{
+	MemoryContext old = CurrentMemoryContext;
+	List	   *seen = flo_shape_take_seen(out->shape);
+
+	if (!changed && seen == NIL && !flo_shape_is_stale(out->shape))
+		return;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(CurTransactionContext);
+	flo_shaping_keep_seen(out->group, FLO_REPLICATOR_MEMBER, "", seen);
+	if (changed)
+	{
+		CommandCounterIncrement();
+		UpdateActiveSnapshotCommandId();
+		flo_shape_set_owner(out->shape, owner);
+		load(out);
+	}
+	flo_shape_refresh(out->shape);
+	flo_shaping_keep_seen(out->group, FLO_REPLICATOR_MEMBER, "", flo_shape_take_seen(out->shape));
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
+FloOutgoing *
+flo_outgoing_open(const char *group, Oid owner, FloPublisher *publisher)
+{
+	FloOutgoing *out = palloc0(sizeof(FloOutgoing));
+	FloShapeSettings settings = {0};
+
+	out->context = CurrentMemoryContext;
+	out->group = pstrdup(group);
+	settings.owner = owner;
+	settings.convert_updates = true;
+	settings.decoding = true;
+	out->parser = flo_change_parser_create(CurrentMemoryContext);
+	out->shape = flo_shape_create(CurrentMemoryContext, &settings);
+	initStringInfo(&out->shaped);
+	flo_outgoing_follow(out, true, owner);
+	flo_publisher_set_shaper(publisher, &shaper, out);
+	return out;
+}
+
+bool
+flo_outgoing_is_empty(const FloOutgoing *out)
+{
+	return flo_shape_is_empty(out->shape);
+}
+
+int64
+flo_outgoing_take_filtered(FloOutgoing *out)
+{
+	int64		filtered = out->filtered;
+
+	out->filtered = 0;
+	return filtered;
+}

@@ -1,0 +1,21 @@
+/*
+ * schema_dump.h
+ *		Publishes the definitions of a group's tables and of what they need.
+ */
+#ifndef FLO_SCHEMA_DUMP_H
+#define FLO_SCHEMA_DUMP_H
+
+#include "bus/bus.h"
+#include "conf/spec.h"
+#include "core/process.h"
+
+/*
+ * Have pg_dump write the definitions as an exported snapshot sees them, and
+ * put them into the state bucket, unless those of this generation (a uuid as
+ * text) are there already.  Needs a transaction with that snapshot active;
+ * the process works for the member that "args" names, and leaves with it.
+ */
+extern void flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *generation,
+							   const char *snapshot, const FloProcessArgs *args);
+
+#endif

@@ -1,0 +1,313 @@
+/*
+ * spool.c
+ *		Large transactions between the decoder and the publisher.
+ *
+ * The reorder buffer keeps a transaction until its commit is read.  What does
+ * not fit into its memory it either writes to disk change by change, two
+ * system calls for each, or hands to the plugin at once ("streaming").  The
+ * latter is several times as fast, so that is what we ask for; but what is
+ * published is always a whole transaction that has committed.  So the pieces of
+ * a transaction in progress are kept here, in a temporary file of its own, as
+ * the messages they will be published as, and are read again at its commit.
+ *
+ * Subtransactions that are rolled back after they were streamed are remembered
+ * and left out on reading.  Not so descriptions of tables in them: the plugin
+ * sends one once per transaction and counts on its being known.
+ *
+ * Messages between pieces belong to other transactions, smaller ones that are
+ * streamed by nobody, and go straight on.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "source/spool.h"
+#include "storage/buffile.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "wire/change.h"
+
+/* Message types of protocol version 2 that appear with streaming only */
+#define STREAM_START	'S'
+#define STREAM_STOP		'E'
+#define STREAM_COMMIT	'c'
+#define STREAM_ABORT	'A'
+
+/* A buffer larger than this is not kept */
+#define KEPT_BUFFER (1024 * 1024)
+
+/* Stands before each message in the file */
+typedef struct SpoolRecord
+{
+	uint64		age;			/* of a description, see flo_publisher_replay() */
+	TransactionId xid;			/* the subtransaction */
+	uint32		len;
+} SpoolRecord;
+
+/* A transaction in progress */
+typedef struct Spooled
+{
+	TransactionId xid;			/* hash key */
+	BufFile    *file;			/* NULL: none of it is left */
+	uint64		changes;
+	int			naborted;
+	int			aborted_room;
+	TransactionId *aborted;		/* subtransactions, in no order */
+} Spooled;
+
+struct FloSpool
+{
+	FloPublisher *publisher;
+	MemoryContext context;
+	HTAB	   *transactions;
+	Spooled    *current;		/* whose piece is being streamed */
+	StringInfoData buffer;
+};
+
+FloSpool *
+flo_spool_create(FloPublisher *publisher)
+{
+	FloSpool   *spool = palloc0(sizeof(FloSpool));
+	HASHCTL		control = {0};
+
+	spool->publisher = publisher;
+	spool->context = CurrentMemoryContext;
+	control.keysize = sizeof(TransactionId);
+	control.entrysize = sizeof(Spooled);
+	control.hcxt = CurrentMemoryContext;
+	spool->transactions = hash_create("pg_flo large transactions", 16, &control,
+									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	initStringInfo(&spool->buffer);
+	return spool;
+}
+
+static TransactionId
+get_xid(const char *data, uint32 len, uint32 at)
+{
+	uint32		value;
+
+	if (len < at + sizeof(value))
+		elog(ERROR, "message of type \"%c\" is too short", data[0]);
+	memcpy(&value, data + at, sizeof(value));
+	return pg_ntoh32(value);
+}
+
+/* --- writing ------------------------------------------------------------------------------- */
+
+/* The file outlives the transaction that the reorder buffer has open around this */
+static BufFile *
+create_file(FloSpool *spool)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(spool->context);
+	ResourceOwner old_owner = CurrentResourceOwner;
+	BufFile    *file;
+
+	CurrentResourceOwner = NULL;
+	file = BufFileCreateTemp(true);
+	CurrentResourceOwner = old_owner;
+	MemoryContextSwitchTo(old_context);
+	return file;
+}
+
+static void
+begin_piece(FloSpool *spool, TransactionId xid)
+{
+	bool		found;
+	Spooled    *txn = hash_search(spool->transactions, &xid, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		memset((char *) txn + sizeof(xid), 0, sizeof(Spooled) - sizeof(xid));
+		txn->file = create_file(spool);
+	}
+	spool->current = txn;
+}
+
+static void
+write_message(FloSpool *spool, TransactionId xid, const char *data, uint32 len)
+{
+	Spooled    *txn = spool->current;
+	SpoolRecord record;
+
+	switch (data[0])
+	{
+		case FLO_OP_INSERT:
+		case FLO_OP_UPDATE:
+		case FLO_OP_DELETE:
+		case FLO_OP_TRUNCATE:
+		case FLO_OP_MESSAGE:
+			txn->changes++;
+			record.age = 0;
+			break;
+		case FLO_OP_RELATION:
+		case FLO_OP_TYPE:
+			record.age = flo_publisher_next_age(spool->publisher);
+			break;
+		default:
+			/* an origin, which is of no use */
+			return;
+	}
+	record.xid = xid;
+	record.len = len;
+	BufFileWrite(txn->file, &record, sizeof(record));
+	BufFileWrite(txn->file, unconstify(char *, data), len);
+}
+
+static void
+forget(FloSpool *spool, Spooled *txn)
+{
+	TransactionId xid = txn->xid;
+
+	BufFileClose(txn->file);
+	if (txn->aborted != NULL)
+		pfree(txn->aborted);
+	hash_search(spool->transactions, &xid, HASH_REMOVE, NULL);
+}
+
+static void
+abort_transaction(FloSpool *spool, TransactionId xid, TransactionId sub)
+{
+	Spooled    *txn = hash_search(spool->transactions, &xid, HASH_FIND, NULL);
+
+	if (txn == NULL)
+		return;
+	if (sub == xid)
+	{
+		forget(spool, txn);
+		return;
+	}
+	if (txn->naborted == txn->aborted_room)
+	{
+		int			room = Max(txn->aborted_room * 2, 16);
+
+		if (txn->aborted == NULL)
+			txn->aborted = MemoryContextAlloc(spool->context, room * sizeof(TransactionId));
+		else
+			txn->aborted = repalloc_huge(txn->aborted, room * sizeof(TransactionId));
+		txn->aborted_room = room;
+	}
+	txn->aborted[txn->naborted++] = sub;
+}
+
+/* --- reading ------------------------------------------------------------------------------- */
+
+static int
+compare_xids(const void *a, const void *b)
+{
+	TransactionId x = *(const TransactionId *) a;
+	TransactionId y = *(const TransactionId *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+static bool
+was_aborted(const Spooled *txn, TransactionId xid)
+{
+	return txn->naborted > 0 &&
+		bsearch(&xid, txn->aborted, txn->naborted, sizeof(TransactionId), compare_xids) != NULL;
+}
+
+static bool
+read_exactly(Spooled *txn, void *into, size_t len, bool may_end)
+{
+	size_t		count = BufFileRead(txn->file, into, len);
+
+	if (count == len)
+		return true;
+	if (count != 0 || !may_end)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read the temporary file of transaction %u: read only %zu of %zu bytes",
+						txn->xid, count, len)));
+	return false;
+}
+
+static void
+read_messages(FloSpool *spool, Spooled *txn)
+{
+	SpoolRecord record;
+
+	if (BufFileSeek(txn->file, 0, 0, SEEK_SET) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not rewind the temporary file of transaction %u", txn->xid)));
+	while (read_exactly(txn, &record, sizeof(record), true))
+	{
+		CHECK_FOR_INTERRUPTS();
+		resetStringInfo(&spool->buffer);
+		enlargeStringInfo(&spool->buffer, record.len);
+		read_exactly(txn, spool->buffer.data, record.len, false);
+		if (record.age != 0)
+			flo_publisher_replay(spool->publisher, record.age, spool->buffer.data, record.len);
+		else if (!was_aborted(txn, record.xid))
+			flo_publisher_append(spool->publisher, spool->buffer.data, record.len);
+	}
+	flo_publisher_end_replay(spool->publisher);
+	if (spool->buffer.maxlen > KEPT_BUFFER)
+	{
+		pfree(spool->buffer.data);
+		initStringInfo(&spool->buffer);
+	}
+}
+
+/*
+ * The message holds, after the type and the xid, just what COMMIT holds: flags,
+ * commit LSN, end LSN, time.  BEGIN: commit LSN, time, xid.
+ */
+static void
+commit_transaction(FloSpool *spool, const char *data, uint32 len)
+{
+	TransactionId xid = get_xid(data, len, 1);
+	Spooled    *txn = hash_search(spool->transactions, &xid, HASH_FIND, NULL);
+	char		begin[1 + 8 + 8 + 4];
+	char		commit[1 + 1 + 8 + 8 + 8];
+
+	if (txn == NULL)
+		elog(ERROR, "commit of transaction %u, of which nothing was streamed", xid);
+	if (len != sizeof(commit) + sizeof(xid))
+		elog(ERROR, "commit of transaction %u has %u bytes", xid, len);
+	commit[0] = FLO_OP_COMMIT;
+	memcpy(commit + 1, data + 5, sizeof(commit) - 1);
+	begin[0] = FLO_OP_BEGIN;
+	memcpy(begin + 1, commit + 2, 8);
+	memcpy(begin + 9, commit + 18, 8);
+	memcpy(begin + 17, data + 1, 4);
+
+	if (txn->naborted > 0)
+		qsort(txn->aborted, txn->naborted, sizeof(TransactionId), compare_xids);
+	if (txn->changes > 0)
+	{
+		flo_publisher_append(spool->publisher, begin, sizeof(begin));
+		read_messages(spool, txn);
+		flo_publisher_append(spool->publisher, commit, sizeof(commit));
+	}
+	forget(spool, txn);
+}
+
+/* --- the switch ------------------------------------------------------------------------------ */
+
+void
+flo_spool_message(FloSpool *spool, TransactionId xid, const char *data, uint32 len)
+{
+	switch (data[0])
+	{
+		case STREAM_START:
+			begin_piece(spool, get_xid(data, len, 1));
+			break;
+		case STREAM_STOP:
+			spool->current = NULL;
+			break;
+		case STREAM_COMMIT:
+			commit_transaction(spool, data, len);
+			break;
+		case STREAM_ABORT:
+			abort_transaction(spool, get_xid(data, len, 1), get_xid(data, len, 5));
+			break;
+		default:
+			if (spool->current != NULL)
+				write_message(spool, xid, data, len);
+			else
+				flo_publisher_append(spool->publisher, data, len);
+	}
+}

@@ -1,0 +1,124 @@
+/*
+ * recover.c
+ *		skip() and resync(): a person's ways out of "failed".
+ *
+ * Both only write down what is to be done; the member does it, and both are
+ * logged, since what they give up is lost on purpose.
+ */
+#include "postgres.h"
+
+#include "conf/api.h"
+#include "conf/store.h"
+#include "core/compat.h"
+#include "core/names.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "monitor/shstate.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/pg_lsn.h"
+#include "worker/drop.h"
+
+PG_FUNCTION_INFO_V1(flo_skip);
+PG_FUNCTION_INFO_V1(flo_resync);
+
+static void
+require_not_null(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not be null", name)));
+}
+
+/* Did the worker fail at this transaction, and has not got past it since? */
+static bool
+failed_at(const char *group, const char *worker, XLogRecPtr lsn)
+{
+	int			slot;
+	bool		result = false;
+
+	flo_shstate_require();
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+	slot = flo_shstate_find(MyDatabaseId, group, worker);
+	if (slot >= 0 && !XLogRecPtrIsInvalid(lsn))
+		result = flo_shared->members[slot].last_error_lsn == lsn &&
+			flo_shared->members[slot].durable_lsn <= lsn;
+	LWLockRelease(flo_shared->lock);
+	return result;
+}
+
+Datum
+flo_skip(PG_FUNCTION_ARGS)
+{
+	char	   *group;
+	char	   *worker;
+	XLogRecPtr	lsn;
+
+	require_not_null(fcinfo, 0, "group_name");
+	require_not_null(fcinfo, 1, "worker_name");
+	require_not_null(fcinfo, 2, "lsn");
+	group = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	worker = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	lsn = PG_GETARG_LSN(2);
+
+	if (strcmp(worker, FLO_REPLICATOR_MEMBER) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is not a worker", worker)));
+	flo_conf_require_member(group, worker);
+	if (!failed_at(group, worker, lsn) || !flo_store_save_skip(group, worker, lsn))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("worker \"%s\" of group \"%s\" did not fail at transaction %X/%X",
+						worker, group, LSN_FORMAT_ARGS(lsn)),
+				 errhint("Only the transaction named by last_error in flo.status can be skipped.")));
+	ereport(LOG,
+			(errmsg("worker \"%s\" of group \"%s\" is told by \"%s\" to skip the transaction at %X/%X",
+					worker, group, GetUserNameFromId(GetUserId(), false), LSN_FORMAT_ARGS(lsn))));
+	flo_conf_altered(group, worker);
+	PG_RETURN_VOID();
+}
+
+Datum
+flo_resync(PG_FUNCTION_ARGS)
+{
+	char	   *group;
+	FloMemberSpec replicator = {0};
+
+	require_not_null(fcinfo, 0, "group_name");
+	require_not_null(fcinfo, 2, "copy");
+	group = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
+	if (!PG_ARGISNULL(1) && PG_GETARG_BOOL(2))
+	{
+		flo_conf_resync_table(fcinfo);
+		PG_RETURN_VOID();
+	}
+	if (!PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("one table alone cannot go on from now"),
+				 errhint("Leave out copy => false to copy it afresh.")));
+	if (PG_GETARG_BOOL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a fresh copy of a whole group is not supported yet"),
+				 errhint("Name a table, or go on from now with copy => false.")));
+	if (flo_store_replicator(group)->mode == FLO_MODE_COPY)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("group \"%s\" does not stream", group)));
+	replicator.group = group;
+	replicator.member = FLO_REPLICATOR_MEMBER;
+	replicator.is_replicator = true;
+	flo_members_stop(list_make1(&replicator));
+	if (!flo_store_request_resync(group))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the replicator of group \"%s\" has never begun, there is nothing to give up", group),
+				 errhint("flo.start_group() starts it.")));
+	flo_conf_altered(group, FLO_REPLICATOR_MEMBER);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,100 @@
+
+# Promise 2 at random: replicator, worker and nats-server are killed, both
+# clusters stopped at once without warning, and the network is stuck, in any
+# order and at any moment, under a load of transfers.  All the while nobody at
+# the destination may see a transaction in parts; in the end both sides are the
+# same.  FLO_TORTURE_SECONDS says for how long, FLO_TORTURE_SEED repeats an order
+# of faults (not their timing).
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use FloTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $seconds = $ENV{FLO_TORTURE_SECONDS} || 30;
+my $seed = $ENV{FLO_TORTURE_SEED} || int(rand(1_000_000));
+srand($seed);
+note("seed $seed, $seconds s");
+
+my $nats = FloTest::Nats->new('broker');
+my $conf = "pg_flo.broker_sync_interval = '2s'\n";
+my $source = flo_node('source', $nats, conf => $conf);
+my $dest = flo_node('dest', $nats, conf => $conf);
+my %count;
+my ($looks, $torn) = (0, 0);
+
+transfer_tables($source, $dest);
+create_group($source, $dest, 'g');
+$source->safe_psql('postgres', 'INSERT INTO accounts SELECT i, 1000 FROM generate_series(1, 100) i');
+wait_caught_up($source, $dest, 'g');
+
+# What a reader at the destination sees; nothing while its server is down
+sub look
+{
+	my ($out, $err);
+	return if $dest->psql('postgres', 'SELECT sum(balance) FROM accounts', stdout => \$out, stderr => \$err, timeout => 20) != 0;
+	return if !defined $out || $out eq '';
+	$looks++;
+	$torn++ if $out ne '100000';
+}
+
+sub kill_member
+{
+	my ($node, $member) = @_;
+	my ($out, $err);
+	$node->psql('postgres', "SELECT pid FROM flo.status WHERE member = '$member'", stdout => \$out, stderr => \$err);
+	return 0 if !defined $out || $out !~ /^\d+$/;
+	return kill 'KILL', $out;
+}
+
+my %faults = (
+	'kill of the replicator' => sub { kill_member($source, 'replicator') },
+	'kill of the worker' => sub { kill_member($dest, 'postgres') },
+	'kill of nats-server' => sub { $nats->kill9; sleep rand(2); $nats->start; 1 },
+	'a stuck network' => sub { $nats->pause; sleep rand(3); $nats->resume; 1 },
+	'immediate stop of the source' => sub { $source->stop('immediate'); $source->start; 1 },
+	'immediate stop of the destination' => sub { $dest->stop('immediate'); $dest->start; 1 },
+	'a large transaction' => sub {
+		my ($out, $err);
+		$source->psql('postgres', q{INSERT INTO moves (a, amount, note) SELECT i, 0, repeat('y', 300) FROM generate_series(1, 5000) i},
+			stdout => \$out, stderr => \$err);
+		1;
+	});
+
+my $load = transfer_load($source, clients => 3, rate => 400);
+my $end = time() + $seconds;
+while (time() < $end)
+{
+	my $name = (sort keys %faults)[ int(rand(keys %faults)) ];
+
+	$count{$name}++ if $faults{$name}->();
+	for (1 .. 1 + int(rand(4)))
+	{
+		look();
+		sleep rand(0.4);
+	}
+}
+stop_load($load);
+wait_until($_, 'postgres', 'SELECT true', $_->name) for $source, $dest;
+wait_caught_up($source, $dest, 'g');
+look();
+
+note("$_: $count{$_}") for sort keys %count;
+my $kills = 0;
+$kills += $count{$_} for grep { !/large/ } keys %count;
+cmp_ok($kills, '>', $seconds / 10, "faults survived: $kills in $seconds s (seed $seed)");
+cmp_ok($looks, '>', 0, "looks at the destination: $looks");
+is($torn, 0, 'no transaction was seen in parts');
+is_same_table($source, $dest, $_, "after the torture: $_") for qw(accounts moves);
+wait_state($source, 'g', 'replicator', 'streaming');
+wait_state($dest, 'g', 'postgres', 'streaming');
+private_memory_ok($source, 'g', 'replicator', 64);
+private_memory_ok($dest, 'g', 'postgres', 64);
+
+$_->stop('fast') for $source, $dest;
+done_testing();

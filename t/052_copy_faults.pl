@@ -1,0 +1,125 @@
+
+# Promise 2 for the initial copy: kill anything in the middle of it, and
+# rewrite tables before they are read; the end is exact, and what was finished
+# is not copied again.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use FloTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $nats = FloTest::Nats->new('broker');
+my $source = flo_node('source', $nats);
+my $dest = flo_node('dest', $nats);
+my @tables = qw(wide pgbench_accounts pgbench_branches pgbench_tellers pgbench_history);
+
+pgbench_tables($source, $dest);
+# several ranges: more than the stream takes at once
+$_->safe_psql('postgres', 'CREATE TABLE wide (id int PRIMARY KEY, v text)') for $source, $dest;
+$source->safe_psql('postgres', q{INSERT INTO wide SELECT i, repeat(md5(i::text), 25) FROM generate_series(1, 120000) i});
+$source->command_ok([ 'pgbench', '-i', '-I', 'g', '-q', '-p', $source->port, '-h', $source->host, 'postgres' ], "pgbench's rows");
+
+my $n = 0;
+
+# One fault in the middle of a copy under load
+sub fault
+{
+	my ($name, $attempts, $do) = @_;
+	my $group = 'g' . ++$n;
+	my $load = start_load($source, clients => 2, rate => 300);
+
+	create_copy_group($source, $dest, $group, wait => 0, options => q{'{"copy_stream_max_bytes": "64MB"}'},
+		worker_options => q{'{"loaders": 2}'});
+	wait_until($dest, 'postgres', 'SELECT count(*) > 20 FROM flo.copied_chunks', "$name: the middle of the copy");
+	my $early = $dest->safe_psql('postgres', 'SELECT count(*) FROM flo.copied_chunks');
+	$do->($group);
+	wait_state($dest, $group, 'postgres', 'streaming');
+	wait_state($source, $group, 'replicator', 'streaming');
+	stop_load($load);
+	cmp_ok($early, '<', 600, "$name: it came before the end ($early chunks)");
+	wait_caught_up($source, $dest, $group);
+	is_same_table($source, $dest, $_, "$name: $_") for @tables;
+	like($dest->safe_psql('postgres', q{SELECT max(attempt) FROM flo.copied_tables}), $attempts, "$name: attempts");
+	$dest->safe_psql('postgres', "SELECT flo.drop_group('$group')");
+	$source->safe_psql('postgres', "SELECT flo.drop_group('$group', purge_stream => true)");
+	$dest->safe_psql('postgres', 'TRUNCATE ' . join(', ', @tables));
+}
+
+# While the source's snapshot lives, nothing that is finished is copied again
+fault('kill -9 of nats-server', qr/^[123]$/, sub { $nats->kill9; $nats->start; });
+fault('immediate restart of the destination', qr/^1$/, sub { $dest->stop('immediate'); $dest->start; });
+fault('end of a copier', qr/^1$/, sub {
+	my $pid = helper_pid($source, 'copier');
+	ok($pid, 'a copier runs');
+	$source->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+});
+fault('end of a loader', qr/^1$/, sub {
+	my ($group) = @_;
+	my $pid = helper_pid($dest, 'loader');
+	ok($pid, 'a loader runs');
+	$dest->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+});
+fault('kill -9 of a copier, and so of the source', qr/^[23]$/, sub {
+	my $pid = helper_pid($source, 'copier');
+	kill 'KILL', $pid if $pid;
+});
+fault('immediate restart of the source', qr/^[23]$/, sub { $source->stop('immediate'); $source->start; });
+
+# --- tables rewritten before they are read ------------------------------------------------
+
+# The snapshot is exported while no process can be started, so that everything
+# in between happens before the leader of the copy holds its locks.
+sub rewritten
+{
+	my ($name, $sql, %param) = @_;
+	my $group = 'r' . ++$n;
+
+	$_->safe_psql('postgres', q{DROP TABLE IF EXISTS r, keep; CREATE TABLE r (id int PRIMARY KEY, v int); CREATE TABLE keep (id int PRIMARY KEY)})
+	  for $source, $dest;
+	$source->safe_psql('postgres', q{INSERT INTO r SELECT i, i FROM generate_series(1, 10000) i; INSERT INTO keep SELECT generate_series(1, 100)});
+	my $writer = FloTest::Session->new($source);
+	my $rewriter = FloTest::Session->new($source);
+	$writer->query('BEGIN');
+	$writer->query('SELECT pg_current_xact_id()');
+	$rewriter->query('SELECT 1');
+	create_copy_group($source, $dest, $group, wait => 0, tables => q{'{r, keep}'});
+	ok(wait_until($source, 'postgres', "SELECT detail ~ 'open' FROM flo.status WHERE group_name = '$group'", 'the slot to be made'),
+		"$name: the slot waits for a transaction");
+	my $postmaster = (split /\n/, slurp_file($source->data_dir . '/postmaster.pid'))[0];
+	kill 'STOP', $postmaster;
+	$writer->query('COMMIT');
+	$writer->close;
+	my $exported = 0;
+	for (1 .. 200)
+	{
+		$exported = $rewriter->query("SELECT count(*) FROM pg_ls_dir('pg_snapshots')");
+		last if $exported;
+		select undef, undef, undef, 0.05;
+	}
+	ok($exported, "$name: the snapshot is exported");
+	$rewriter->query($_) for ref $sql ? @$sql : $sql;
+	$rewriter->close;
+	kill 'CONT', $postmaster;
+	wait_state($dest, $group, 'postgres', 'streaming');
+	wait_state($source, $group, 'replicator', 'streaming');
+	wait_caught_up($source, $dest, $group);
+	is_same_table($source, $dest, $_, "$name: $_") for $param{tables} ? @{ $param{tables} } : qw(r keep);
+	$param{check}->() if $param{check};
+	$dest->safe_psql('postgres', "SELECT flo.drop_group('$group')");
+	$source->safe_psql('postgres', "SELECT flo.drop_group('$group', purge_stream => true)");
+}
+
+rewritten('ALTER TYPE', 'ALTER TABLE r ALTER v TYPE bigint');
+rewritten('VACUUM FULL', [ 'DELETE FROM r WHERE id % 2 = 0', 'VACUUM FULL r' ]);
+rewritten('CLUSTER', [ 'UPDATE r SET v = -v', 'CLUSTER r USING r_pkey' ]);
+rewritten('TRUNCATE', [ 'TRUNCATE r', 'INSERT INTO r VALUES (1, 1)' ]);
+rewritten('DROP', 'DROP TABLE r', tables => ['keep'], check => sub {
+	ok($source->log_contains('dropped or rewritten'), 'DROP: the log names it');
+});
+
+$_->stop('fast') for $source, $dest;
+done_testing();

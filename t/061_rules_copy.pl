@@ -1,0 +1,84 @@
+
+# Rules and routes apply to copied rows exactly as to streamed ones, in the
+# processes that read them and in those that load them.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use FloTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $nats = FloTest::Nats->new('broker');
+my $source = flo_node('source', $nats);
+my $dest = flo_node('dest', $nats);
+
+sub src { return $source->safe_psql('postgres', $_[0]); }
+sub dst { return $dest->safe_psql('postgres', $_[0]); }
+
+my $types = q{CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');};
+src($types . q{
+	CREATE TABLE users (id int PRIMARY KEY, email text, age int, ssn text);
+	CREATE TABLE moods (id int PRIMARY KEY, m mood, big text);
+	ALTER TABLE moods ALTER big SET STORAGE EXTERNAL;
+	CREATE TABLE none_pass (id int PRIMARY KEY, v text);
+	CREATE SCHEMA eu; CREATE TABLE eu.orders (id int PRIMARY KEY, v text);
+	CREATE SCHEMA us; CREATE TABLE us.orders (id int PRIMARY KEY, v text);
+	INSERT INTO users SELECT i, 'user' || i || '@example.com', i % 50, 'XYZZY' || i FROM generate_series(1, 20000) i;
+	INSERT INTO moods SELECT i, (ARRAY['sad', 'ok', 'happy']::mood[])[1 + i % 3], repeat('m', 3000 + i) FROM generate_series(1, 300) i;
+	INSERT INTO none_pass SELECT i, 'x' FROM generate_series(1, 100) i;
+	INSERT INTO eu.orders SELECT i, 'eu' FROM generate_series(1, 2000, 2) i;
+	INSERT INTO us.orders SELECT i, 'us' FROM generate_series(2, 2000, 2) i;
+});
+dst('CREATE TABLE moved (a int); DROP TABLE moved;' . $types . q{
+	CREATE TABLE customers (customer_id bigint PRIMARY KEY, email text, age int);
+	CREATE TABLE moods (id int PRIMARY KEY, m mood, big text);
+	CREATE TABLE none_pass (id int PRIMARY KEY, v text);
+	CREATE TABLE orders (id int PRIMARY KEY, v text);
+});
+
+src(q{
+	SELECT flo.create_replicator('g', mode => 'copy_and_stream', copy_workers => 2);
+	INSERT INTO flo.rules (group_name, stage, table_name, column_name, action, arguments) VALUES
+		('g', 'replicator', 'users', 'ssn', 'mask', '{"keep_first": 0, "keep_last": 2}'),
+		('g', 'replicator', 'moods', 'm', 'ne', '{"value": "sad"}'),
+		('g', 'replicator', 'none_pass', 'id', 'lt', '{"value": 0}');
+	SELECT flo.start_group('g');
+});
+dst(q{
+	BEGIN;
+	SELECT flo.create_worker('g', options => '{"loaders": 2}');
+	INSERT INTO flo.rules (group_name, table_name, column_name, action, arguments) VALUES
+		('g', 'users', 'email', 'expression', '{"expression": "md5(email) || right(ssn, 2)"}'), ('g', 'users', 'age', 'gte', '{"value": 18}'),
+		('g', 'moods', 'big', 'mask', '{}');
+	INSERT INTO flo.routes (group_name, source_schema, source_table, destination_schema, destination_table, column_mappings, operations) VALUES
+		('g', 'public', 'users', NULL, 'customers', '{"id": "customer_id", "ssn": null}', '{INSERT,UPDATE,DELETE,TRUNCATE}'),
+		('g', 'eu', 'orders', 'public', NULL, '{}', '{INSERT,UPDATE,DELETE}'), ('g', 'us', 'orders', 'public', NULL, '{}', '{INSERT,UPDATE,DELETE}');
+	SELECT flo.start_group('g');
+	COMMIT;
+});
+wait_state($dest, 'g', 'postgres', 'streaming');
+src(q{INSERT INTO users VALUES (20001, 'streamed', 20, 'XYZZY1'); UPDATE moods SET m = 'happy', big = 'mum' WHERE id = 3; DELETE FROM eu.orders WHERE id = 1});
+wait_caught_up($source, $dest, 'g');
+
+my $sum = 'count(*), sum(hashtextextended(t::text, 0))';
+is(dst("SELECT $sum FROM customers t"), src("SELECT $sum FROM (SELECT id, md5(email) || right(ssn, 2), age FROM users WHERE age >= 18) t"), 'a table renamed, filtered, transformed');
+is(dst("SELECT $sum FROM (SELECT id, m, length(big) FROM moods WHERE id <> 3) t"), src("SELECT $sum FROM (SELECT id, m, length(big) FROM moods WHERE m <> 'sad' AND id <> 3) t"),
+	'a type of users, and values out of line, filtered at the source');
+is(dst(q{SELECT count(*) FROM moods WHERE big !~ '^m[*]*m$'}), 0, 'and masked here');
+is(dst("SELECT $sum FROM orders t"), src("SELECT $sum FROM (SELECT * FROM eu.orders UNION ALL SELECT * FROM us.orders) t"), 'two tables into one');
+is(dst('SELECT count(*) FROM none_pass'), 0, 'a table none of whose rows pass');
+is(`grep -rla XYZZY '$nats->{dir}/store'`, '', 'no clear text in the broker\'s files');
+
+# copied afresh, into the renamed table
+src(q{SELECT flo.resync('g', 'users')});
+src(q{UPDATE users SET age = 0 WHERE id <= 1000});
+wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM flo.copied_tables WHERE table_name = 'users' AND attempt > 1 AND finished_at IS NOT NULL}, 'the second copy');
+wait_caught_up($source, $dest, 'g');
+is(dst('SELECT count(*) FROM customers WHERE customer_id > 1000'), src('SELECT count(*) FROM users WHERE age >= 18 AND id > 1000'), 'a second copy empties the table that the route names');
+is(dst('SELECT count(*) FROM flo.shaped_tables'), 4, 'what it remembers of the tables');
+
+$_->stop for $source, $dest;
+done_testing();

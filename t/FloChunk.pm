@@ -1,0 +1,82 @@
+
+=head1 NAME
+
+FloChunk - reads and forges pg_flo's messages, as src/wire/README.md describes them
+
+=head1 SYNOPSIS
+
+  my $chunk = FloChunk->parse($bytes);
+  $chunk->{epoch}--;
+  $nats->publish('pgflo.g', $chunk->bytes);
+
+=cut
+
+package FloChunk;
+
+use strict;
+use warnings;
+
+my @fields = qw(magic version flags system timeline generation generation_start encoding epoch number txn_number
+  from upto position commit_time anchor_lsn anchor_crc zero crc);
+my $layout = 'a4 n n Q> N a16 Q> n Q> Q> Q> Q> Q> Q> Q> Q> N a6 N';
+my $size = 124;
+my @table;
+
+# CRC-32C of all bytes but the checksum itself
+sub crc
+{
+	my ($bytes) = @_;
+	my $crc = 0xFFFFFFFF;
+
+	if (!@table)
+	{
+		for my $i (0 .. 255)
+		{
+			my $c = $i;
+			$c = $c & 1 ? ($c >> 1) ^ 0x82F63B78 : $c >> 1 for 1 .. 8;
+			push @table, $c;
+		}
+	}
+	$crc = ($crc >> 8) ^ $table[ ($crc ^ $_) & 0xFF ] for unpack 'C*', $bytes;
+	return $crc ^ 0xFFFFFFFF;
+}
+
+sub parse
+{
+	my ($class, $bytes) = @_;
+	return if length $bytes < $size || substr($bytes, 0, 4) ne 'PFLO';
+	my %chunk;
+	@chunk{@fields} = unpack $layout, substr($bytes, 0, $size);
+	$chunk{records} = substr($bytes, $size);
+	return bless \%chunk, $class;
+}
+
+sub bytes
+{
+	my ($self) = @_;
+	my $head = substr(pack($layout, @$self{@fields}), 0, $size - 4);
+	return $head . pack('N', crc($head . $self->{records})) . $self->{records};
+}
+
+sub is_heartbeat { return $_[0]->{flags} & 0x10; }
+
+# Give the only transaction of the chunk another place in the WAL
+sub move_to
+{
+	my ($self, $from, $lsn) = @_;
+	my ($in, $out) = ($self->{records}, '');
+
+	while (length $in)
+	{
+		my $len = unpack 'N', $in;
+		my $record = substr($in, 4, $len);
+		$in = substr($in, 4 + $len);
+		substr($record, 1, 8) = pack('Q>', $lsn) if $record =~ /^B/;
+		substr($record, 2, 16) = pack('Q> Q>', $lsn, $lsn + 8) if $record =~ /^C/;
+		$out .= pack('N', $len) . $record;
+	}
+	@$self{qw(records from upto position)} = ($out, $from, $lsn + 8, $lsn + 8);
+	return $self;
+}
+
+1;

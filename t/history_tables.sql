@@ -1,0 +1,33 @@
+-- Tables of every kind that decides how changes are gathered and written; the
+-- destinations' differ from the source's where they may.
+CREATE TABLE plain (id int PRIMARY KEY, v int, big text, n numeric);
+ALTER TABLE plain ALTER big SET STORAGE EXTERNAL;
+CREATE TABLE uniq (id int PRIMARY KEY, u int UNIQUE, big text);
+ALTER TABLE uniq ALTER big SET STORAGE EXTERNAL;
+CREATE TABLE uniq_later (id int PRIMARY KEY, u int UNIQUE DEFERRABLE INITIALLY DEFERRED, v int);
+CREATE TABLE checked (id bigint PRIMARY KEY, v int CHECK (v IS NULL OR v > -5), big text NOT NULL DEFAULT 'x');
+ALTER TABLE checked ALTER big SET STORAGE EXTERNAL;
+CREATE TABLE computed (id int PRIMARY KEY, v int, w int GENERATED ALWAYS AS (v * 2) STORED, big text);
+ALTER TABLE computed ALTER big SET STORAGE EXTERNAL;
+CREATE TABLE parted (k int, l int, v text, PRIMARY KEY (k, l)) PARTITION BY RANGE (k);
+CREATE TABLE parted_low PARTITION OF parted FOR VALUES FROM (MINVALUE) TO (10);
+CREATE TABLE parted_rest PARTITION OF parted DEFAULT;
+ALTER TABLE parted ALTER v SET STORAGE EXTERNAL;
+CREATE TABLE number_key (n numeric PRIMARY KEY, v text);
+CREATE TABLE text_key (a text, b varchar(20), v int, PRIMARY KEY (a, b));
+CREATE TABLE full_key (id int PRIMARY KEY, v int, big text);
+ALTER TABLE full_key REPLICA IDENTITY FULL;
+ALTER TABLE full_key ALTER big SET STORAGE EXTERNAL;
+CREATE TABLE no_key (a int, b text);
+ALTER TABLE no_key REPLICA IDENTITY FULL;
+CREATE TABLE by_index (id int NOT NULL, v int, w text);
+CREATE UNIQUE INDEX by_index_id ON by_index (id);
+ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_id;
+CREATE TABLE numbered (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v int, w text);
+CREATE TABLE parent (id int PRIMARY KEY, v int);
+CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent ON DELETE CASCADE ON UPDATE CASCADE, v int);
+CREATE TABLE extra (id int PRIMARY KEY, v int NOT NULL);
+CREATE TABLE spans (id int PRIMARY KEY, span int4range, EXCLUDE USING gist (span WITH &&));
+CREATE TABLE arrays (id int PRIMARY KEY, a int[], j jsonb, b bytea, f float8);
+CREATE TABLE expressions (id int PRIMARY KEY, v int, w text);
+CREATE INDEX ON expressions ((100 / (v + 1000)));
