@@ -219,7 +219,7 @@ passed_before(FloDdlFilter *filter, int64 id)
 }
 
 char *
-flo_ddl_filter_apply(FloDdlFilter *filter, const char *content, Size len)
+flo_ddl_filter_apply(FloDdlFilter *filter, const char *content, Size len, TransactionId *xid)
 {
 	FloDdlStatement *ddl;
 	char	   *json;
@@ -235,6 +235,7 @@ flo_ddl_filter_apply(FloDdlFilter *filter, const char *content, Size len)
 		return NULL;
 	}
 	ddl = flo_ddl_parse(json);
+	*xid = ddl->xid;
 	if (ddl->phase == FLO_DDL_AFTER)
 		return passed_before(filter, ddl->id) ? flo_ddl_format(ddl) : NULL;
 	if ((ddl->about_owner && !filter->with_owner) ||

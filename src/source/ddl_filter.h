@@ -24,6 +24,7 @@ extern void flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *s
  * Called with the content of a DDL message, inside the decoder's transaction:
  * what is to be sent of it, in the current memory context, or NULL.
  */
-extern char *flo_ddl_filter_apply(FloDdlFilter *filter, const char *content, Size len);
+extern char *flo_ddl_filter_apply(FloDdlFilter *filter, const char *content, Size len,
+								  TransactionId *xid);
 
 #endif

@@ -76,6 +76,7 @@ struct FloDecoder
 
 	/* a piece of a transaction in progress is being streamed */
 	bool		streaming;
+	TransactionId message_xid;	/* that wrote the message at hand; invalid: as pgoutput says */
 	TransactionId xid;			/* of the message's subtransaction; invalid outside of pieces */
 
 	/* relation OID -> what is known of its rows */
@@ -234,6 +235,10 @@ take_xid(FloDecoder *decoder, StringInfo message)
 		return 0;
 	memcpy(&xid, message->data + 1, sizeof(xid));
 	decoder->xid = pg_ntoh32(xid);
+
+	/* of a logical decoding message it names the whole transaction */
+	if (TransactionIdIsValid(decoder->message_xid))
+		decoder->xid = decoder->message_xid;
 	message->data[sizeof(xid)] = message->data[0];
 	return sizeof(xid);
 }
@@ -452,10 +457,11 @@ message_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecP
 		return;
 	mine = AllocSetContextCreate(CurrentMemoryContext, "pg_flo message", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(mine);
-	passed = decoder_here->message(decoder_here->arg, content, len);
+	passed = decoder_here->message(decoder_here->arg, content, len, &decoder_here->message_xid);
 	MemoryContextSwitchTo(old);
 	if (passed != NULL)
 		pass(context, txn, lsn, true, prefix, strlen(passed), passed);
+	decoder_here->message_xid = InvalidTransactionId;
 	MemoryContextDelete(mine);
 }
 

@@ -23,9 +23,10 @@ typedef void (*FloDecoderEmit) (void *arg, TransactionId xid, const char *data, 
 /*
  * Is asked about every transactional logical decoding message with our prefix,
  * inside the decoder's transaction: returns what to emit of its content, in
- * the current memory context, or NULL for nothing.
+ * the current memory context, or NULL for nothing.  *xid becomes the
+ * subtransaction that wrote it, which the server does not say.
  */
-typedef char *(*FloDecoderMessage) (void *arg, const char *content, Size len);
+typedef char *(*FloDecoderMessage) (void *arg, const char *content, Size len, TransactionId *xid);
 
 typedef struct FloDecoder FloDecoder;
 

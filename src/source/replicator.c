@@ -692,9 +692,9 @@ emit(void *arg, TransactionId xid, const char *data, uint32 len)
 
 /* DDL: what concerns the group */
 static char *
-filter_message(void *arg, const char *content, Size len)
+filter_message(void *arg, const char *content, Size len, TransactionId *xid)
 {
-	return flo_ddl_filter_apply(((Replicator *) arg)->ddl_filter, content, len);
+	return flo_ddl_filter_apply(((Replicator *) arg)->ddl_filter, content, len, xid);
 }
 
 /*
