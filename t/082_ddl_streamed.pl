@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 use FloTest;
+use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -57,5 +58,23 @@ $dest->safe_psql('postgres', 'ALTER TABLE mapped ALTER w SET DEFAULT 1; SELECT f
 $source->safe_psql('postgres', 'INSERT INTO mapped (id) VALUES (1)');
 wait_caught_up($source, $dest, 'g');
 is($dest->safe_psql('postgres', 'SELECT id, w FROM mapped'), '1|1', 'and goes on when it was done by hand');
+
+# --- events -----------------------------------------------------------------------------
+
+my $dir = PostgreSQL::Test::Utils::tempdir();
+chmod 0777, $dir;
+$dest->safe_psql('postgres', qq{SELECT flo.create_worker('g', sink => 'file', worker_name => 'events', options => '{"directory": "$dir", "start": "latest"}')});
+start_member($dest, 'g', 'events');
+$source->safe_psql('postgres', q{CREATE TABLE told (id int PRIMARY KEY); ALTER TABLE told ADD "v ""ü" text DEFAULT 'é'; INSERT INTO told VALUES (1); CREATE INDEX CONCURRENTLY told_i ON told (id); DROP TABLE told});
+wait_caught_up($source, $dest, 'g');
+my @events = map { JSON::PP->new->utf8->decode($_) } map { split /\n/, slurp_file($_) } sort glob("$dir/*.jsonl");
+is(join(' ', map { "$_->{Type}:$_->{Schema}.$_->{Table}" } @events),
+	'DDL:public.told DDL:public.told INSERT:public.told DDL:public.told_i DDL:public.told', 'one event for each statement, in order');
+is($events[1]{Command}{tag} . ': ' . $events[1]{Command}{search_path}, 'ALTER TABLE: public', 'tag and search_path');
+is($events[1]{Command}{text}, qq{ALTER TABLE told ADD "v ""\x{fc}" text DEFAULT '\x{e9}'}, 'text');
+is($events[1]{Command}{tables}[0]{columns}[1]{name}, qq{v "\x{fc}}, 'the definition afterwards');
+is_deeply($events[1]{Command}{objects}, [ { type => 'table', schema => 'public', name => 'told' } ], 'objects');
+my %ids = map { $_->{Id} => 1 } @events;
+is(scalar(keys %ids), 5, 'each has an Id');
 
 done_testing();

@@ -660,25 +660,39 @@ static void
 process_ddl(Worker *w, const FloChange *change, const FloChunk *chunk)
 {
 	FloDdlStatement *ddl;
-	char	   *content;
+	FloChange	about = *change;
+	FloRelation relation = {0};
+	static uint64 version = 0;
+	char	   *content = pnstrdup(change->content, change->content_len);
 
-	content = pnstrdup(change->content, change->content_len);
 	w->txn.ordinal++;
-	if (!w->sink->ops->transactional)
+	ddl = flo_ddl_parse(pg_any_to_server(content, strlen(content), w->encoding));
+	if (ddl->phase == (w->sink->ops->transactional ? FLO_DDL_AFTER : FLO_DDL_BEFORE))
+		return;
+	if (ddl->objects != NIL)
 	{
-		if (flo_ddl_is_before(content))
-			return;
-		w->batch_changes++;
-		w->sink->ops->change(w->sink, &w->txn, change);
+		FloDdlObject *object = linitial(ddl->objects);
+
+		relation.schema = object->schema;
+		relation.name = object->name;
+	}
+	if (relation.schema == NULL)
+		relation.schema = "";
+	if (relation.name == NULL)
+		relation.name = "";
+	relation.version = ++version;	/* as good as another table */
+	about.relation = &relation;
+	if (flo_table_filter(w->tables, &about) == NULL)
+	{
+		w->counters.filtered++;
 		return;
 	}
-	ddl = flo_ddl_parse(pg_any_to_server(content, strlen(content), w->encoding));
-	if (ddl->phase == FLO_DDL_AFTER)
-		return;
 	w->batch_changes++;
-	/* what the sink has gathered comes before */
-	w->sink->ops->change(w->sink, &w->txn, change);
-	apply_ddl(w, ddl, chunk);
+
+	/* an event; or, for a database, the sign that what was gathered comes before */
+	w->sink->ops->change(w->sink, &w->txn, &about);
+	if (w->sink->ops->transactional)
+		apply_ddl(w, ddl, chunk);
 }
 
 /* A row or a TRUNCATE: rules and routes, then the sink */

@@ -117,6 +117,36 @@ flo_ddl_format(const FloDdlStatement *ddl)
 	return buf.data;
 }
 
+void
+flo_ddl_append_command(StringInfo out, const FloDdlStatement *ddl)
+{
+	ListCell   *cell;
+
+	appendStringInfoChar(out, '{');
+	put_text(out, "tag", ddl->tag);
+	put_text(out, "text", ddl->text);
+	put_text(out, "search_path", ddl->search_path);
+	put_key(out, "objects");
+	appendStringInfoChar(out, '[');
+	foreach(cell, ddl->objects)
+	{
+		const FloDdlObject *object = lfirst(cell);
+
+		appendStringInfoString(out, foreach_current_index(cell) > 0 ? ", {" : "{");
+		put_text(out, "type", object->type);
+		put_text(out, "schema", object->schema);
+		put_text(out, "name", object->name);
+		appendStringInfoChar(out, '}');
+	}
+	appendStringInfoChar(out, ']');
+	put_key(out, "tables");
+	if (ddl->tables != NULL)
+		(void) JsonbToCString(out, &ddl->tables->root, VARSIZE(ddl->tables));
+	else
+		appendStringInfoString(out, "[]");
+	appendStringInfoChar(out, '}');
+}
+
 /* --- the code ------------------------------------------------------------------- */
 
 #define CODE_LEN (PG_SHA256_DIGEST_LENGTH * 2)
@@ -267,16 +297,6 @@ get_phase(JsonbContainer *root)
 			return (FloDdlPhase) i;
 	malformed("unknown phase");
 	return FLO_DDL_BEFORE;		/* not reached */
-}
-
-/* The phase stands before anything that users have a say in */
-bool
-flo_ddl_is_before(const char *content)
-{
-	static const char key[] = "\"phase\": \"";
-	const char *phase = strstr(content, key);
-
-	return phase != NULL && strncmp(phase + strlen(key), "before", strlen("before")) == 0;
 }
 
 FloDdlStatement *

@@ -17,6 +17,7 @@
 #ifndef FLO_DDL_H
 #define FLO_DDL_H
 
+#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
@@ -67,11 +68,11 @@ typedef struct FloDdlStatement
 	Jsonb	   *tables;			/* definitions afterwards: array, or NULL */
 } FloDdlStatement;
 
-/* Is it of phase "before"?  Looks at the first bytes only. */
-extern bool flo_ddl_is_before(const char *content);
-
 /* In the current memory context; no catalogs needed */
 extern char *flo_ddl_format(const FloDdlStatement *ddl);
+
+/* What an event says of the statement: {"tag", "text", "search_path", "objects", "tables"} */
+extern void flo_ddl_append_command(StringInfo out, const FloDdlStatement *ddl);
 
 /*
  * In WAL the content is preceded by a code that only pg_flo can make: anybody
