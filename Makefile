@@ -106,6 +106,7 @@ OBJS = \
 	src/dest/schema_apply.o \
 	src/dest/sequences.o \
 	src/dest/loader.o \
+	src/dest/ddl_worker.o \
 	src/dest/ddl_apply.o \
 	src/dest/ddl_names.o \
 	src/dest/ddl_present.o \
@@ -113,6 +114,8 @@ OBJS = \
 	src/dest/ddl_rewrites.o \
 	src/conf/ddl.o \
 	src/dest/reshape.o \
+	src/dest/apply.o \
+	src/dest/report.o \
 	src/dest/worker.o \
 	src/worker/launcher.o \
 	src/worker/bgmain.o \

@@ -672,7 +672,7 @@ CREATE FUNCTION flo.resync(group_name text, table_name regclass DEFAULT NULL, co
 	AS 'MODULE_PATHNAME', 'flo_resync' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.resync(text, regclass, bool) IS
-'With copy => false the way out of failed, at the source: new slot, new generation, the stream is emptied and goes on from now; the LSN range given up is written to the log and to flo.generations, the rows in between have to be brought over by other means. With a table and copy => true: copies that table of a running group afresh; destinations wait for it at the same point of the stream. Errors: 42704 unknown group or table not in it, 55000 never started, 55006 does not stop, 0A000 a copy of the whole group';
+'The way out of failed, at the source. Without a table: new slot, new generation, the stream is emptied and goes on from now, and every table is copied afresh; with copy => false they are not: the LSN range given up is written to the log and to flo.generations, the rows in between have to be brought over by other means. With a table: copies that table of a running group afresh. Destinations wait for copies at the same point of the stream. Errors: 42704 unknown group or table not in it, 55000 never started, 55006 does not stop';
 
 CREATE FUNCTION flo.drop_consumer(group_name text, consumer text) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_drop_consumer' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -1856,7 +1856,7 @@ CREATE FUNCTION flo.definition_difference(there text, here text) RETURNS text
 	SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT CASE WHEN there IS DISTINCT FROM here THEN coalesce(
-		(SELECT string_agg(d.line, '; ' ORDER BY d.place, d.line DESC)
+		(SELECT string_agg(d.line, '; ' ORDER BY split_part(d.place, ' ', 2), d.line DESC)
 		   FROM (SELECT 'source: ' || s.line AS line, s.line AS place
 				   FROM (SELECT regexp_split_to_table(there, E'\n') EXCEPT SELECT regexp_split_to_table(here, E'\n')) s (line)
 				 UNION ALL

@@ -98,7 +98,7 @@ SELECT flo.create_replicator('bad', tables => '{t}', copy_workers => 65);
 SELECT flo.create_replicator('one', tables => '{t}');
 \echo :SQLSTATE
 
--- not yet
+-- without a copy there is nothing to put into new tables
 SELECT flo.create_replicator('bad', tables => '{t}', sync_schema => true);
 \echo :SQLSTATE
 

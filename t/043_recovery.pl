@@ -97,7 +97,6 @@ wait_caught_up($source, $dest, 'g');
 
 # --- resync -----------------------------------------------------------------------------
 
-like(error_of($source, q{SELECT flo.resync('g')}), qr/^0A000.*copy => false/s, 'resync with a copy: not yet, with the way out');
 like(error_of($source, q{SELECT flo.resync('nobody', copy => false)}), qr/^42704/, 'unknown group');
 $source->safe_psql('postgres', q{SELECT flo.create_replicator('fresh', tables => '{public.t}')});
 like(error_of($source, q{SELECT flo.resync('fresh', copy => false)}), qr/^55000: .*never begun/, 'a group that never began');
@@ -154,6 +153,15 @@ wait_state($source, 'g', 'replicator', 'streaming');
 insert(27);
 wait_caught_up($source, $dest, 'g');
 is(ids(), '20,23,24,25,27', 'resync goes on without what was lost');
+
+# With a copy, what was lost comes with it, and what does not belong there goes
+$dest->safe_psql('postgres', 'UPDATE t SET id = id + 1000 WHERE id = 20');
+$source->safe_psql('postgres', q{SELECT flo.resync('g')});
+insert(28);
+wait_until($source, 'postgres', q{SELECT count(*) = 0 FROM flo.copy_requests}, 'the copy of all tables') or die;
+wait_state($source, 'g', 'replicator', 'streaming');
+wait_caught_up($source, $dest, 'g');
+is_same_table($source, $dest, 't', 'resync with a copy makes both sides the same again');
 
 # A worker that missed two of them must not guess
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});

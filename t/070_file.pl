@@ -52,6 +52,8 @@ $source->safe_psql('postgres', q{
 create_group($source, undef, 'g');
 create_event_worker($dest, 'g', 'file', 'file', { directory => $dir });
 create_event_worker($source, 'g', 'file', 'here', { directory => $here });
+mkdir "$dir.some";
+create_event_worker($dest, 'g', 'file', 'some', { directory => "$dir.some", tables => [ 'keyless', 'public."Odd ""Name\\ "' ] });
 
 # --- what events say -----------------------------------------------------------------
 
@@ -139,8 +141,6 @@ is((stat "$dir/" . (event_files($dir))[0])[2] & 07777, 0600, 'files are for thei
 
 # --- the option tables -----------------------------------------------------------------
 
-mkdir "$dir.some";
-create_event_worker($dest, 'g', 'file', 'some', { directory => "$dir.some", tables => [ 'keyless', 'public."Odd ""Name\\ "' ] });
 wait_caught_up($source, $dest, 'g', member => 'some');
 is_deeply([ map { $_->{Id} } file_events("$dir.some") ], [ map { $_->{Id} } grep { $_->{Table} =~ /keyless|Odd/ } @all ],
 	'the option tables: only their events, Ids the same');

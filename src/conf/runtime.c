@@ -222,6 +222,21 @@ flo_store_request_copy(const char *group, Oid relation, bool add)
 }
 
 void
+flo_store_request_copy_of_all(const char *group)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copy_requests (group_name, relation, add)"
+				  " SELECT DISTINCT $1, c.oid, false FROM pg_publication_tables p"
+				  " JOIN pg_namespace n ON n.nspname = p.schemaname"
+				  " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
+				  " WHERE p.pubname IN ($2, $3) ON CONFLICT DO NOTHING",
+				  3, group, flo_name_publication(group), flo_name_insert_publication(group));
+	flo_visit_end(&visit);
+}
+
+void
 flo_store_copy_request_done(const char *group, Oid relation)
 {
 	FloVisit	visit;

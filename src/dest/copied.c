@@ -104,21 +104,6 @@ flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key)
 	return claimed;
 }
 
-bool
-flo_copied_has(const char *group, const char *worker, const FloCopyKey *key)
-{
-	FloVisit	visit;
-	bool		has;
-
-	flo_visit_begin(&visit);
-	has = flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
-			  " AND attempt = $4::int AND range = $5::int AND ordinal = $6::int", 6,
-			  group, worker, psprintf("%u", key->relation), psprintf("%u", key->attempt),
-			  psprintf("%u", key->range), psprintf("%u", key->ordinal)) == 1;
-	flo_visit_end(&visit);
-	return has;
-}
-
 void
 flo_copied_published(const char *group, const char *worker, const FloCopiedTable *table)
 {

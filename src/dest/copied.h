@@ -50,7 +50,6 @@ extern void flo_copied_expect_again(const char *group, const char *worker, uint3
 
 /* Record that this transaction loads a chunk; false when it was loaded before */
 extern bool flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key);
-extern bool flo_copied_has(const char *group, const char *worker, const FloCopyKey *key);
 
 /* What the source says of a table all of which is published */
 extern void flo_copied_published(const char *group, const char *worker, const FloCopiedTable *table);

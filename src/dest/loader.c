@@ -97,14 +97,17 @@ typedef struct Loader
 
 /* --- emptying ------------------------------------------------------------------------ */
 
-/* Does the table, or a partition of it, hold a row? */
+/* Does the table, or a partition of it, hold a row?  Other children are tables of their own. */
 static bool
 has_rows(Oid relation)
 {
 	bool		found = false;
+	List	   *relations = list_make1_oid(relation);
 	ListCell   *cell;
 
-	foreach(cell, find_all_inheritors(relation, AccessShareLock, NULL))
+	if (get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE)
+		relations = find_all_inheritors(relation, AccessShareLock, NULL);
+	foreach(cell, relations)
 	{
 		Relation	rel = table_open(lfirst_oid(cell), NoLock);
 

@@ -173,8 +173,7 @@ create_object(const FloWorkerSpec *spec, const Object *object)
 	char	   *whole = object->has_address ? NULL : action_of_whole(spec, object);
 	bool		kept = whole != NULL && strcmp(whole, "kept") == 0;
 
-	flo_trail.operation = "sync_schema";
-	flo_trail.table = object->name;
+	flo_trail.operation = psprintf("sync_schema of %s", object->name);
 	if (object->has_address && exists_alike(spec, object))
 	{
 		ereport(LOG,

@@ -22,6 +22,7 @@
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 
 #include "sink/convert.h"
 
@@ -78,6 +79,9 @@ direct_path(const FloConverter *converter)
 			return FLO_BINARY_INT4;
 		case INT8OID:
 			return FLO_BINARY_INT8;
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return converter->typmod < 0 ? FLO_BINARY_TIMESTAMP : FLO_BINARY_DIRECT;
 		case TEXTOID:
 			return FLO_BINARY_TEXT;
 		case VARCHAROID:
@@ -170,6 +174,25 @@ receive_int(const FloConverter *converter, const FloValue *value)
 	return Int16GetDatum((int16) pg_ntoh16(two));
 }
 
+/*
+ * The receive function takes every value apart to see whether it could be
+ * printed, which is so for all in the range.  The rest it may decide.
+ */
+static Datum
+receive_timestamp(FloConverter *converter, const FloValue *value)
+{
+	uint64		bits;
+	Timestamp	result;
+
+	if (value->len != sizeof(bits))
+		report_length(converter);
+	memcpy(&bits, value->data, sizeof(bits));
+	result = (Timestamp) pg_ntoh64(bits);
+	if (unlikely(!IS_VALID_TIMESTAMP(result)))
+		return receive_value(converter, value, converter->typmod);
+	return TimestampGetDatum(result);
+}
+
 /* As textrecv() does it: verified, and in the server's encoding */
 static Datum
 receive_text(const FloValue *value)
@@ -195,6 +218,8 @@ convert_binary(FloConverter *converter, const FloValue *value)
 		case FLO_BINARY_INT4:
 		case FLO_BINARY_INT8:
 			return receive_int(converter, value);
+		case FLO_BINARY_TIMESTAMP:
+			return receive_timestamp(converter, value);
 		case FLO_BINARY_TEXT:
 			return receive_text(value);
 		case FLO_BINARY_DIRECT:

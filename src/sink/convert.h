@@ -19,6 +19,7 @@ typedef enum FloBinaryPath
 	FLO_BINARY_INT2,			/* the same, done here without the function */
 	FLO_BINARY_INT4,
 	FLO_BINARY_INT8,
+	FLO_BINARY_TIMESTAMP,
 	FLO_BINARY_TEXT,
 	FLO_BINARY_VIA_TEXT			/* source's receive and output, then our input */
 } FloBinaryPath;

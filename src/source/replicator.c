@@ -58,9 +58,6 @@
 /* A stream with less room than this is full */
 #define SPACE_NEEDED ((int64) 1024 * 1024)
 
-/* Memory for decoding before the largest transaction goes to spool.c; more is slower */
-#define DECODING_WORK_MEM "8MB"
-
 typedef struct Replicator
 {
 	/* names and configuration */
@@ -725,10 +722,7 @@ follow_configuration(Replicator *rep)
 static void
 flush_wal(void)
 {
-	XLogRecPtr	last = GetLastImportantRecPtr();
-
-	if (last + 1 > GetFlushRecPtr(NULL))
-		XLogFlush(last + 1);
+	XLogFlush(GetLastImportantRecPtr() + 1);
 }
 
 /*
@@ -870,8 +864,6 @@ flo_replicator_run(void)
 	rep->stream = flo_name_stream(rep->group);
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
 	rep->bucket = flo_name_bucket(rep->group);
-	SetConfigOption("logical_decoding_work_mem", DECODING_WORK_MEM, PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 
 	if (!load_spec(rep))
 		return;

@@ -26,6 +26,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
+#include "common/file_utils.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"

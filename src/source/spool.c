@@ -11,8 +11,8 @@
  * the messages they will be published as, and are read again at its commit.
  *
  * Subtransactions that are rolled back after they were streamed are remembered
- * and left out on reading.  Not so descriptions of tables in them: the plugin
- * sends one once per transaction and counts on its being known.
+ * and left out on reading.  Not so descriptions of tables in them: they do no
+ * harm, as a newer one follows where there is another to be used.
  *
  * Messages between pieces belong to other transactions, smaller ones that are
  * streamed by nobody, and go straight on.
@@ -23,6 +23,7 @@
 #include "port/pg_bswap.h"
 #include "source/spool.h"
 #include "storage/buffile.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -33,6 +34,9 @@
 #define STREAM_STOP		'E'
 #define STREAM_COMMIT	'c'
 #define STREAM_ABORT	'A'
+
+/* Memory for decoding before the largest transaction comes here; more is slower */
+#define DECODING_WORK_MEM "8MB"
 
 /* A buffer larger than this is not kept */
 #define KEPT_BUFFER (1024 * 1024)
@@ -79,6 +83,8 @@ flo_spool_create(FloPublisher *publisher)
 	spool->transactions = hash_create("pg_flo large transactions", 16, &control,
 									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	initStringInfo(&spool->buffer);
+	SetConfigOption("logical_decoding_work_mem", DECODING_WORK_MEM, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 	return spool;
 }
 

@@ -101,11 +101,6 @@ flo_resync(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("one table alone cannot go on from now"),
 				 errhint("Leave out copy => false to copy it afresh.")));
-	if (PG_GETARG_BOOL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a fresh copy of a whole group is not supported yet"),
-				 errhint("Name a table, or go on from now with copy => false.")));
 	if (flo_store_replicator(group)->mode == FLO_MODE_COPY)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -119,6 +114,9 @@ flo_resync(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the replicator of group \"%s\" has never begun, there is nothing to give up", group),
 				 errhint("flo.start_group() starts it.")));
+	/* what is given up comes with the copy: every table is copied afresh at the new start */
+	if (PG_GETARG_BOOL(2))
+		flo_store_request_copy_of_all(group);
 	flo_conf_altered(group, FLO_REPLICATOR_MEMBER);
 	PG_RETURN_VOID();
 }

@@ -1,0 +1,488 @@
+/*
+ * apply.c
+ *		Takes chunks apart and applies them in batches.
+ *
+ * Chunks are processed strictly in stream order.  A batch, one transaction at
+ * the destination, takes in as many complete source transactions as have
+ * arrived, and is committed when it is full or the stream runs dry; a source
+ * transaction is never split across two.  The commit carries the position.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "bus/json.h"
+#include "core/stop.h"
+#include "core/trail.h"
+#include "dest/copied.h"
+#include "dest/encoding.h"
+#include "dest/progress.h"
+#include "dest/sequences.h"
+#include "dest/worker_impl.h"
+#include "monitor/shstate.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "wire/ddl.h"
+
+/* ms between two commits that only move the origin along with heartbeats */
+#define IDLE_ADVANCE_INTERVAL 10000
+
+/* --- the batch ------------------------------------------------------------------------- */
+
+/*
+ * Is the batch large enough?  For a sink that writes elsewhere a commit is
+ * one wait for the disk or two, so time counts as well as rows.
+ */
+static bool
+batch_is_full(FloWorker *w)
+{
+	if (w->batch_changes >= w->spec->options.batch_size)
+		return true;
+	return !w->sink->ops->transactional &&
+		TimestampDifferenceExceeds(w->batch_opened, GetCurrentTimestamp(), FLO_SETTLE_INTERVAL);
+}
+
+void
+flo_worker_open_batch(FloWorker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (w->sink->ops->transactional)
+		StartTransactionCommand();
+	w->sink->ops->begin(w->sink);
+	w->batch_opened = GetCurrentTimestamp();
+	w->batch_open = true;
+	w->batch_has_ddl = false;
+	w->batch_changes = 0;
+	w->batch_transactions = 0;
+	w->batch_lsn = InvalidXLogRecPtr;
+	w->batch_oldest = 0;
+	MemoryContextSwitchTo(old);
+}
+
+/* Everything up to "done_seq" is contained in this batch and those before */
+void
+flo_worker_commit_batch(FloWorker *w, uint64 done_seq)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		final = flo_errors_are_final;
+
+	/*
+	 * What is noticed only now may be the fault of any transaction of the
+	 * batch: the next attempt, one transaction at a time, finds out.
+	 */
+	flo_trail_clear();
+	flo_trail.commit_lsn = w->batch_final;
+	flo_trail.operation = "COMMIT";
+	flo_errors_are_final = final && w->batch_transactions == 1;
+	w->sink->ops->finish(w->sink);
+	flo_stop_point("commit.before");
+	if (w->sink->ops->transactional)
+		w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
+	else
+		flo_worker_record_position(w, w->batch_lsn);
+	flo_stop_point("commit.after");
+	MemoryContextSwitchTo(old);
+	w->unflushed_seq = done_seq;
+	if (w->unflushed_oldest == 0)
+		w->unflushed_oldest = w->batch_oldest;
+	w->batch_open = false;
+	w->batch_oldest = 0;
+	flo_errors_are_final = final;
+	flo_trail_clear();
+	flo_worker_settle(w, false);
+}
+
+/* The half of a transaction whose end will never come: the source sends it again */
+void
+flo_worker_drop_half(FloWorker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (!w->in_transaction)
+		return;
+	w->in_transaction = false;
+	w->fragment_total = 0;
+	flo_trail_clear();
+	if (w->skipping || !w->batch_open)
+		return;
+	Assert(XLogRecPtrIsInvalid(w->batch_lsn));
+	w->sink->ops->abort(w->sink);
+	if (w->sink->ops->transactional)
+		AbortCurrentTransaction();
+
+	/* what was to be kept of tables went with the transaction */
+	flo_worker_load_rules(w);
+	MemoryContextSwitchTo(old);
+	w->batch_open = false;
+	w->batch_oldest = 0;
+}
+
+/* --- messages --------------------------------------------------------------------------- */
+
+/*
+ * A transaction begins.  If its end is not in this chunk, what is complete is
+ * committed first: should the rest never come, only the half is undone.
+ */
+static void
+begin_transaction(FloWorker *w, const FloChange *begin, const FloChunk *chunk)
+{
+	w->in_transaction = true;
+	w->given_up = begin->final_lsn == flo_progress_skip(w->progress);
+	w->ddl_ordinal = 0;
+	w->skipping = w->given_up || begin->final_lsn < w->position;
+	if (w->skipping)
+		return;
+	memset(&w->txn, 0, sizeof(w->txn));
+	w->txn.final_lsn = begin->final_lsn;
+	w->txn.commit_time = begin->commit_time;
+	w->txn.xid = begin->xid;
+	flo_worker_notice_configuration(w);
+	if (w->batch_open && (w->rules_stale || begin->final_lsn >= chunk->header.upto ||
+						  begin->final_lsn <= w->careful_until))
+		flo_worker_commit_batch(w, chunk->seq - 1);
+	if (w->rules_stale)
+		flo_worker_load_rules(w);
+	if (!w->batch_open)
+		flo_worker_open_batch(w);
+	if (w->batch_oldest == 0)
+		w->batch_oldest = begin->commit_time;
+	flo_trail.commit_lsn = begin->final_lsn;
+}
+
+/*
+ * The end of a transaction that flo.skip() named: nothing of it is applied, and
+ * the position moves past it together with the end of that order.
+ */
+static void
+give_up(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
+{
+	MemoryContext old = CurrentMemoryContext;
+	XLogRecPtr	lsn = flo_progress_skip(w->progress);
+
+	if (w->batch_open)
+		flo_worker_commit_batch(w, chunk->seq - 1);
+	StartTransactionCommand();
+	flo_progress_clear_skip(w->progress);
+	if (w->sink->ops->transactional)
+		w->unflushed_local = flo_progress_commit(w->progress, commit->end_lsn, commit->commit_time);
+	else
+	{
+		CommitTransactionCommand();
+		flo_worker_record_position(w, commit->end_lsn);
+	}
+	MemoryContextSwitchTo(old);
+	w->unflushed_seq = Max(w->unflushed_seq, chunk->seq - 1);
+	w->position = commit->end_lsn;
+	ereport(LOG,
+			(errmsg("skipped the transaction at %X/%X, as told by flo.skip()", LSN_FORMAT_ARGS(lsn))));
+}
+
+static void
+end_transaction(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
+{
+	w->in_transaction = false;
+	if (w->given_up && commit->end_lsn > w->position)
+		give_up(w, commit, chunk);
+	if (w->skipping)
+		return;
+	w->batch_transactions++;
+	w->batch_lsn = commit->end_lsn;
+	w->batch_final = w->txn.final_lsn;
+	w->batch_time = commit->commit_time;
+	w->position = commit->end_lsn;
+	w->counters.transactions++;
+	flo_trail_clear();
+
+	/* rows after it may need what DDL has committed: a new value of an enum does */
+	if (w->batch_has_ddl || batch_is_full(w))
+		flo_worker_commit_batch(w, chunk->seq - 1);
+}
+
+/* A row or a TRUNCATE: rules and routes, then the sink */
+static void
+apply_change(FloWorker *w, const FloChange *change)
+{
+	w->txn.ordinal++;
+	change = flo_table_filter(w->tables, change);
+	if (change == NULL)
+	{
+		w->counters.filtered++;
+		return;
+	}
+	w->batch_changes++;
+	change = flo_copied_leave_out(w->copied, w->txn.final_lsn, change);
+	if (change != NULL)
+		change = flo_reshape_apply(w->reshape, change, &w->counters);
+	if (change != NULL)
+		w->sink->ops->change(w->sink, &w->txn, change);
+}
+
+/* What pg_flo itself says in the stream: values of sequences.  Event sinks have no use for them. */
+static void
+take_message(FloWorker *w, const FloChange *message)
+{
+	if (w->sink->ops->transactional && strcmp(message->prefix, FLO_MESSAGE_PREFIX) == 0)
+		flo_sequences_set(w->spec, message->content, message->content_len);
+}
+
+static void
+process_message(FloWorker *w, char *data, uint32 len, const FloChunk *chunk)
+{
+	const FloChange *change;
+
+	/* rows of a transaction applied before need not even be looked at */
+	if (w->in_transaction && w->skipping && strchr("IUDT", data[0]) != NULL)
+		return;
+	change = flo_change_parse(w->parser, data, len);
+	switch (change->op)
+	{
+		case FLO_OP_BEGIN:
+			begin_transaction(w, change, chunk);
+			break;
+		case FLO_OP_COMMIT:
+			end_transaction(w, change, chunk);
+			break;
+		case FLO_OP_INSERT:
+		case FLO_OP_UPDATE:
+		case FLO_OP_DELETE:
+		case FLO_OP_TRUNCATE:
+			if (!w->in_transaction)
+				ereport(ERROR,
+						(errcode(ERRCODE_PROTOCOL_VIOLATION),
+						 errmsg("a change stands outside a transaction in message " UINT64_FORMAT " of stream \"%s\"",
+								chunk->seq, w->stream)));
+			flo_stop_point("apply.before");
+			apply_change(w, change);
+			flo_stop_point("apply.after");
+			break;
+		case FLO_OP_MESSAGE:
+			if (!w->in_transaction || w->skipping)
+				break;
+			if (strcmp(change->prefix, FLO_DDL_PREFIX) == 0)
+				flo_worker_process_ddl(w, change, chunk);
+			else
+				take_message(w, change);
+			break;
+		case FLO_OP_ORIGIN:
+		case FLO_OP_RELATION:
+		case FLO_OP_TYPE:
+			break;
+	}
+}
+
+/* --- chunks ---------------------------------------------------------------------------------- */
+
+/* More bytes of a record that began in an earlier chunk */
+static void
+collect_fragment(FloWorker *w, const char *data, uint32 len, const FloChunk *chunk)
+{
+	/* one byte more, for the parser's use */
+	enlargeStringInfo(&w->fragment, len + 1);
+	appendBinaryStringInfo(&w->fragment, data, len);
+	if ((uint32) w->fragment.len < w->fragment_total)
+		return;
+	process_message(w, w->fragment.data, w->fragment_total, chunk);
+	w->fragment_total = 0;
+
+	/* do not keep the memory of a huge row */
+	if (w->fragment.maxlen > 1024 * 1024)
+	{
+		pfree(w->fragment.data);
+		initStringInfo(&w->fragment);
+	}
+}
+
+static void
+begin_fragment(FloWorker *w, const char *data, uint32 len, uint32 total, const FloChunk *chunk)
+{
+	if (total > MaxAllocSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a record of %u bytes is larger than this server can take", total)));
+	resetStringInfo(&w->fragment);
+	w->fragment_total = total;
+	collect_fragment(w, data, len, chunk);
+}
+
+/* Does the chunk go on where the one before ended? */
+static bool
+links(FloWorker *w, const FloChunkHeader *header)
+{
+	if (header->from > w->position)
+		return false;
+	if (!(header->flags & FLO_CHUNK_STARTS_INSIDE))
+		return true;
+	return w->in_transaction && header->epoch == w->epoch && header->number == w->number + 1;
+}
+
+static void
+process_records(FloWorker *w, FloChunk *chunk)
+{
+	FloChunkReader reader;
+	const char *data;
+	uint32		len;
+	uint32		total;
+
+	flo_chunk_read(&reader, chunk->data, chunk->len);
+	if (w->fragment_total > 0)
+	{
+		len = flo_chunk_take_raw(&reader, w->fragment_total - w->fragment.len, &data);
+		collect_fragment(w, data, len, chunk);
+	}
+	while (!w->rewind && flo_chunk_next(&reader, &data, &len, &total))
+	{
+		if (len < total)
+			begin_fragment(w, data, len, total, chunk);
+		else
+			process_message(w, unconstify(char *, data), len, chunk);
+	}
+}
+
+/* Does the source say that this generation of its slot follows the one we know? */
+static bool
+is_announced(FloWorker *w, const FloChunkHeader *header)
+{
+	char	   *text = flo_bucket_get(w->bus, w->bucket, FLO_GENERATION_KEY);
+	FloJson		json;
+	char	   *generation;
+	char	   *follows;
+
+	if (text == NULL)
+		return false;
+	json = flo_json(text, strlen(text));
+	generation = flo_json_get_string(json, "generation");
+	follows = flo_json_get_string(json, "follows");
+	return generation != NULL && follows != NULL &&
+		strcmp(generation, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&header->generation)))) == 0 &&
+		strcmp(follows, flo_progress_generation(w->progress)) == 0;
+}
+
+/*
+ * The source has begun anew and given up what lies between: go on with it.
+ * False when the chunk is of the generation followed so far; fails for good
+ * when nothing says that we may follow this one.
+ */
+static bool
+follow_generation(FloWorker *w, const FloChunkHeader *header)
+{
+	if (flo_progress_is_of(w->progress, header))
+		return false;
+	if (!flo_progress_may_follow(w->progress, header) || !is_announced(w, header))
+		flo_progress_check_source(w->progress, header);
+	flo_worker_drop_half(w);
+	if (w->batch_open)
+		flo_worker_commit_batch(w, w->unflushed_seq);
+	flo_worker_settle(w, true);
+	ereport(LOG,
+			(errmsg("the source began anew at %X/%X: what it committed after %X/%X is given up here",
+					LSN_FORMAT_ARGS(header->generation_start), LSN_FORMAT_ARGS(w->position))));
+	flo_progress_follow(w->progress, header);
+	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
+	w->known = w->position;
+	w->acked_seq = w->unflushed_seq = 0;
+	flo_worker_report_to_bucket(w, true);
+	return true;
+}
+
+static void
+read_marker(FloWorker *w, const FloChunk *chunk)
+{
+	FloChunkReader reader;
+	FloCopyKey	key;
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
+
+	flo_chunk_read(&reader, chunk->data, chunk->len);
+	while (flo_chunk_next_copy_key(&reader, &key))
+	{
+		FloCopyKey *copy = palloc(sizeof(FloCopyKey));
+
+		*copy = key;
+		w->marker = lappend(w->marker, copy);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* False when the chunk does not link: the place has to be found anew */
+bool
+flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
+{
+	const FloChunkHeader *header = &chunk->header;
+	MemoryContext old;
+
+	if (follow_generation(w, header) || !links(w, header))
+		return false;
+	w->known = Max(w->known, header->position);
+	if (w->in_transaction && !(header->flags & FLO_CHUNK_STARTS_INSIDE))
+		flo_worker_drop_half(w);
+	if (header->encoding != w->encoding)
+	{
+		w->encoding = header->encoding;
+		flo_follow_encoding(w->parser, w->encoding);
+	}
+	old = MemoryContextSwitchTo(w->turn);
+	if (header->flags & FLO_CHUNK_MARKER)
+		read_marker(w, chunk);
+	else
+		process_records(w, chunk);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(w->turn);
+	if (w->rewind)
+		return false;
+
+	w->epoch = header->epoch;
+	w->number = header->number;
+	w->position = Max(w->position, header->position);
+	w->counters.bytes += chunk->len;
+	return true;
+}
+
+/*
+ * The stream has run dry between transactions: everything read is committed,
+ * flushed and told.  What heartbeats say is durable by then, too.
+ */
+void
+flo_worker_run_dry(FloWorker *w, uint64 done_seq)
+{
+	if (w->in_transaction)
+	{
+		flo_worker_settle(w, false);
+		return;
+	}
+	if (w->batch_open)
+		flo_worker_commit_batch(w, done_seq);
+	else if (XLogRecPtrIsInvalid(w->unflushed_local) && done_seq > w->acked_seq)
+	{
+		w->acked_seq = done_seq;
+		flo_consumer_ack(w->consumer, done_seq);
+	}
+	if (!XLogRecPtrIsInvalid(w->unflushed_local))
+	{
+		w->unflushed_seq = Max(w->unflushed_seq, done_seq);
+		flo_worker_settle(w, true);
+	}
+	w->durable = Max(w->durable, w->position);
+	flo_worker_show_state(w);
+}
+
+/* An idle group's position is kept in the origin as well, at a price of one commit now and then */
+void
+flo_worker_advance_when_idle(FloWorker *w)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (w->in_transaction || w->batch_open ||
+		w->position <= flo_progress_position(w->progress) ||
+		!TimestampDifferenceExceeds(w->advanced, now, IDLE_ADVANCE_INTERVAL))
+		return;
+	w->advanced = now;
+	if (w->sink->ops->transactional)
+	{
+		StartTransactionCommand();
+		w->unflushed_local = flo_progress_commit(w->progress, w->position, now);
+	}
+	else
+		flo_worker_record_position(w, w->position);
+	w->unflushed_seq = w->acked_seq;
+	flo_worker_settle(w, true);
+}

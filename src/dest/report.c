@@ -1,0 +1,179 @@
+/*
+ * report.c
+ *		What a worker tells of itself: to shared memory, to the state bucket, and
+ *		to the broker.
+ *
+ * Everything told to the outside happens after the flush of what it is about.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "bus/stream.h"
+#include "core/loop.h"
+#include "core/stop.h"
+#include "dest/consumer.h"
+#include "dest/loader.h"
+#include "dest/progress.h"
+#include "dest/worker_impl.h"
+#include "monitor/shstate.h"
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
+
+/* ms between two reports to the state bucket */
+#define REPORT_INTERVAL 500
+
+/* --- settling: flush, acknowledge, report -------------------------------------------- */
+
+void
+flo_worker_show_state(FloWorker *w)
+{
+	FloPositions positions = {0};
+
+	positions.received = w->position;
+	positions.durable = w->durable;
+	positions.known = Max(w->known, w->durable);
+	positions.oldest_pending = w->unflushed_oldest != 0 ? w->unflushed_oldest : w->batch_oldest;
+	flo_state_report(&positions, &w->counters);
+	memset(&w->counters, 0, sizeof(w->counters));
+}
+
+/* Tell the replicator what need not be kept for us; only what the origin holds counts */
+void
+flo_worker_report_to_bucket(FloWorker *w, bool wait)
+{
+	FloWorkerReport report = {0};
+	char	   *key = flo_report_key(w->consumer_name);
+	char	   *value;
+
+	report.consumer = w->consumer_name;
+	report.worker = w->worker;
+	report.system_identifier = GetSystemIdentifier();
+	report.database = w->database;
+	strlcpy(report.generation, flo_progress_generation(w->progress), sizeof(report.generation));
+	report.lsn = w->origin_lsn;
+	report.seq = w->acked_seq;
+	report.copying = flo_progress_copying(w->progress);
+	report.copied_seq = flo_loader_floor();
+	report.copy_attempt = flo_progress_copy_attempt(w->progress);
+	report.at = GetCurrentTimestamp();
+	value = flo_report_format(&report);
+	flo_stop_point("report.before");
+	flo_bucket_put(w->bus, w->bucket, key, value, wait);
+	flo_stop_point("report.after");
+	pfree(value);
+	pfree(key);
+	w->reported = report.at;
+	w->reported_lsn = report.lsn;
+	w->reported_seq = report.seq;
+}
+
+/* The newest LSN of the stream, as its replicator says from time to time */
+static void
+take_updates(FloWorker *w)
+{
+	FloBusUpdate update;
+
+	while (flo_bus_next_update(w->bus, &update))
+	{
+		const char *lsn = strstr(update.data, "\"lsn\": \"");
+		uint32		hi,
+					lo;
+
+		if (lsn != NULL && sscanf(lsn + strlen("\"lsn\": \""), "%X/%X", &hi, &lo) == 2)
+			w->known = Max(w->known, ((uint64) hi) << 32 | lo);
+		pfree(update.subject);
+		pfree(update.data);
+	}
+}
+
+/*
+ * Take note of commits that have reached the disk, with "force" of all of
+ * them.  Everything told to the outside happens here, after the flush.
+ */
+void
+flo_worker_settle(FloWorker *w, bool force)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!force && !TimestampDifferenceExceeds(w->settled, now, FLO_SETTLE_INTERVAL))
+		return;
+	w->settled = now;
+	if (!XLogRecPtrIsInvalid(w->unflushed_local))
+	{
+		flo_stop_point("flush.before");
+		XLogFlush(w->unflushed_local);
+		flo_stop_point("flush.after");
+		w->unflushed_local = InvalidXLogRecPtr;
+		w->unflushed_oldest = 0;
+		w->origin_lsn = flo_progress_position(w->progress);
+		w->durable = Max(w->durable, w->origin_lsn);
+		if (w->unflushed_seq > w->acked_seq)
+		{
+			w->acked_seq = w->unflushed_seq;
+			flo_stop_point("ack.before");
+			flo_consumer_ack(w->consumer, w->acked_seq);
+			flo_stop_point("ack.after");
+		}
+	}
+	take_updates(w);
+	flo_worker_show_state(w);
+	if ((w->reported_seq != w->acked_seq || w->reported_lsn != w->origin_lsn) &&
+		TimestampDifferenceExceeds(w->reported, now, REPORT_INTERVAL))
+		flo_worker_report_to_bucket(w, false);
+}
+
+/* --- positions of sinks that write elsewhere ---------------------------------------------- */
+
+/* Synchronous: it may be told when this returns */
+void
+flo_worker_record_position(FloWorker *w, XLogRecPtr position)
+{
+	MemoryContext old = CurrentMemoryContext;
+	const FloSinkOps *ops = w->sink->ops;
+
+	StartTransactionCommand();
+	flo_progress_commit_row(w->progress, position, ops->save ? ops->save(w->sink) : NULL);
+	MemoryContextSwitchTo(old);
+	w->unflushed_local = XactLastCommitEnd;
+}
+
+/* For the sink, in the middle of a batch: its state moves, the position does not */
+static void
+host_checkpoint(void *arg)
+{
+	FloWorker  *w = arg;
+
+	flo_worker_record_position(w, flo_progress_position(w->progress));
+	w->unflushed_local = InvalidXLogRecPtr;
+}
+
+/*
+ * For the sink, while it waits.  The connection to the broker wants to be
+ * served, or it is lost, and a new configuration may be what ends the wait:
+ * the launcher starts this worker again with it.
+ */
+static void
+host_serve(void *arg)
+{
+	FloWorker  *w = arg;
+
+	flo_check_interrupts();
+	flo_bus_pump(w->bus);
+	take_updates(w);
+	flo_worker_show_state(w);
+	if (!flo_worker_follow_configuration(w))
+		proc_exit(0);
+}
+
+void
+flo_worker_open_sink(FloWorker *w)
+{
+	const FloSinkOps *ops = flo_sink_ops(w->spec->sink);
+
+	w->host.arg = w;
+	w->host.serve = host_serve;
+	w->host.checkpoint = host_checkpoint;
+	w->sink = ops->open(w->spec, &w->counters, flo_progress_sink_state(w->progress), &w->host);
+	if (ops->save != NULL)
+		host_checkpoint(w);
+}

@@ -1,0 +1,146 @@
+/*
+ * worker_impl.h
+ *		The state of a worker process, for the files that run it.
+ *
+ * worker.c starts and loops, apply.c takes chunks apart and batches them,
+ * report.c settles what is durable and tells it.  Private to these.
+ */
+#ifndef FLO_WORKER_IMPL_H
+#define FLO_WORKER_IMPL_H
+
+#include "dest/consumer.h"
+#include "dest/progress.h"
+#include "dest/reshape.h"
+#include "dest/tables.h"
+#include "lib/stringinfo.h"
+#include "sink/sink.h"
+
+/* ms between two flushes of commits, acknowledgements and reports under load */
+#define FLO_SETTLE_INTERVAL 100
+
+typedef struct FloWorker
+{
+	/* names and configuration */
+	char	   *group;
+	char	   *worker;
+	char	   *stream;
+	char	   *bucket;
+	char	   *consumer_name;
+	char	   *database;
+	FloWorkerSpec *spec;
+
+	/* the pipe */
+	FloBus	   *bus;
+	FloConsumer *consumer;
+	FloChangeParser *parser;
+	FloReshape *reshape;
+	FloSink    *sink;
+	FloSinkHost host;
+	FloTableFilter *tables;		/* of the option; NULL = all */
+	FloProgress *progress;
+	MemoryContext turn;			/* reset after each chunk */
+
+	/* changed configuration that is not in force yet */
+	bool		rules_stale;
+	bool		options_stale;
+
+	/* place */
+	XLogRecPtr	position;		/* all that committed at or below is in a batch or before it */
+	uint64		epoch;			/* of the chunk before */
+	uint64		number;
+	int			encoding;
+
+	/* the transaction being read */
+	bool		in_transaction;
+	bool		skipping;		/* it was applied before, or is given up */
+	bool		given_up;		/* by flo.skip() */
+	List	   *marker;			/* of FloCopyKey *: of a marker that was just read */
+	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position */
+	FloTransaction txn;
+	int			ddl_ordinal;	/* of the DDL statement within it, from 1 */
+	StringInfoData fragment;	/* of a record split over chunks */
+	uint32		fragment_total; /* 0 = none */
+
+	/* the batch: one transaction at the destination */
+	bool		batch_open;
+	int64		batch_changes;
+	int64		batch_transactions;
+	XLogRecPtr	batch_final;	/* commit LSN of the last complete source transaction in it */
+	XLogRecPtr	batch_lsn;		/* last complete source transaction in it */
+	TimestampTz batch_time;
+	TimestampTz batch_oldest;	/* commit time of the first */
+	TimestampTz batch_opened;
+	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
+	bool		batch_has_ddl;
+	bool		rewind;			/* the place was given up: attach anew where the position says */
+	bool		leave;			/* the configuration changed while waiting */
+
+	/* committed, not known to be flushed */
+	XLogRecPtr	unflushed_local;	/* end of the newest commit record; invalid = all flushed */
+	uint64		unflushed_seq;	/* what may be acknowledged then */
+	TimestampTz unflushed_oldest;
+
+	/* durable */
+	XLogRecPtr	durable;		/* heartbeats included */
+	XLogRecPtr	origin_lsn;		/* what the origin holds on disk */
+	uint64		acked_seq;
+	uint64		reported_seq;
+	XLogRecPtr	reported_lsn;
+	XLogRecPtr	known;			/* newest LSN known from the stream */
+	FloCounters counters;		/* since the last report to shared memory */
+	TimestampTz settled;
+	TimestampTz reported;
+	TimestampTz advanced;
+	TimestampTz heard;			/* a chunk came, or the stream was verified */
+} FloWorker;
+
+/* --- worker.c ---------------------------------------------------------------------- */
+
+/* Has anything changed?  Takes in invalidations. */
+extern void flo_worker_notice_configuration(FloWorker *w);
+
+/* Between batches: rules and routes as they are now */
+extern void flo_worker_load_rules(FloWorker *w);
+extern bool flo_worker_follow_configuration(FloWorker *w);
+
+/* --- report.c ---------------------------------------------------------------------- */
+
+/* Positions and counters to shared memory */
+extern void flo_worker_show_state(FloWorker *w);
+
+/* Tell the replicator what need not be kept for us; only what is durable counts */
+extern void flo_worker_report_to_bucket(FloWorker *w, bool wait);
+
+/* Take note of commits that have reached the disk, with "force" of all of them */
+extern void flo_worker_settle(FloWorker *w, bool force);
+
+/* A sink that writes elsewhere has everything up to here: durable when this returns */
+extern void flo_worker_record_position(FloWorker *w, XLogRecPtr position);
+
+extern void flo_worker_open_sink(FloWorker *w);
+
+/* --- apply.c ----------------------------------------------------------------------- */
+
+/* False when the chunk does not link: the place has to be found anew */
+extern bool flo_worker_process_chunk(FloWorker *w, FloChunk *chunk);
+
+extern void flo_worker_open_batch(FloWorker *w);
+
+/* Everything up to "done_seq" is contained in this batch and those before */
+extern void flo_worker_commit_batch(FloWorker *w, uint64 done_seq);
+
+/* Undo the half of a transaction whose end will never come */
+extern void flo_worker_drop_half(FloWorker *w);
+
+/* The stream has run dry: everything read is committed, flushed and told */
+extern void flo_worker_run_dry(FloWorker *w, uint64 done_seq);
+
+/* Keep an idle group's position in the origin as well, now and then */
+extern void flo_worker_advance_when_idle(FloWorker *w);
+
+/* --- ddl_worker.c ------------------------------------------------------------------- */
+
+/* A DDL message, within its transaction; may set "rewind" or "leave" */
+extern void flo_worker_process_ddl(FloWorker *w, const FloChange *change, const FloChunk *chunk);
+
+#endif
