@@ -304,6 +304,12 @@ count_attach(FloConsumer *c)
 	c->attached[0] = now;
 }
 
+void
+flo_consumer_rewind(FloConsumer *c)
+{
+	memset(c->attached, 0, sizeof(c->attached));
+}
+
 bool
 flo_consumer_attach(FloConsumer *c, XLogRecPtr position, uint64 hint)
 {

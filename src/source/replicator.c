@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "source/copy_control.h"
+#include "source/ddl_filter.h"
 #include "source/decoder.h"
 #include "source/outgoing.h"
 #include "source/publisher.h"
@@ -75,6 +76,7 @@ typedef struct Replicator
 	/* the pipe */
 	FloBus	   *bus;
 	FloDecoder *decoder;
+	FloDdlFilter *ddl_filter;
 	FloPublisher *publisher;
 	FloSpool   *spool;
 	FloOutgoing *outgoing;
@@ -109,6 +111,8 @@ load_spec(Replicator *rep)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(rep->spec_context);
 	rep->spec = flo_store_replicator(rep->group);
+	if (rep->spec != NULL)
+		flo_ddl_filter_load(rep->ddl_filter, rep->spec, flo_store_table_choice(rep->group));
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
@@ -683,6 +687,13 @@ emit(void *arg, TransactionId xid, const char *data, uint32 len)
 	MemoryContextSwitchTo(old);
 }
 
+/* DDL: what concerns the group */
+static char *
+filter_message(void *arg, const char *content, Size len, TransactionId *xid)
+{
+	return flo_ddl_filter_apply(((Replicator *) arg)->ddl_filter, content, len, xid);
+}
+
 /*
  * Configuration changed: false when the group has no replicator any more, or
  * a process has to begin anew with it.
@@ -848,6 +859,7 @@ flo_replicator_run(void)
 
 	rep->spec_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration",
 											  ALLOCSET_SMALL_SIZES);
+	rep->ddl_filter = flo_ddl_filter_create();
 	rep->group = flo_me->group;
 	rep->stream = flo_name_stream(rep->group);
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
@@ -887,7 +899,7 @@ flo_replicator_run(void)
 	names = publications(rep->group);
 	rep->npublications = list_length(names);
 	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,
-									rep->spec->options.origin, emit, rep);
+									rep->spec->options.origin, emit, filter_message, rep);
 	flo_copy_show();
 	flo_shstate_register_replicator();
 	loop(rep);
