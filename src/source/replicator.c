@@ -414,23 +414,6 @@ await_reports(Replicator *rep, const FloStreamEnd *end, XLogRecPtr confirmed_flu
 	}
 }
 
-/* Who holds the stream: the worker that has reported the lowest position */
-static const char *
-slowest_worker(Replicator *rep)
-{
-	FloWorkerReport *slowest = NULL;
-	ListCell   *cell;
-
-	foreach(cell, flo_settle_reports(rep->settle))
-	{
-		FloWorkerReport *report = lfirst(cell);
-
-		if (slowest == NULL || report->seq < slowest->seq)
-			slowest = report;
-	}
-	return slowest != NULL ? psprintf("slowest consumer %s", slowest->worker) : "no worker has registered yet";
-}
-
 static char *
 size_text(int64 bytes)
 {
@@ -490,7 +473,7 @@ wait_for_space(Replicator *rep, FloStreamInfo *info, const FloStreamEnd *end)
 						  LSN_FORMAT_ARGS(end->newest.upto), size_text(info->max_bytes));
 		else
 			flo_state_set(FLO_STATE_WAITING, "stream full: %s of %s, %s",
-						  size_text(info->bytes), size_text(info->max_bytes), slowest_worker(rep));
+						  size_text(info->bytes), size_text(info->max_bytes), flo_settle_slowest(rep->settle));
 		flo_bus_wait(rep->bus, 1000);
 		take_reports(rep);
 		rep->published_seq = info->last_seq;
