@@ -192,7 +192,9 @@ sub wait_until
 
 	while (time() < $until)
 	{
-		$node->psql($db, $query, stdout => \$out, stderr => \$err);
+		eval { $node->psql($db, $query, stdout => \$out, stderr => \$err); 1 }
+		  or $@ =~ /Broken pipe/
+		  or die $@;
 		return 1 if defined $out && $out eq 't';
 		sleep 0.05;
 	}
