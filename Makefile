@@ -28,6 +28,7 @@ OBJS = \
 	src/monitor/views.o \
 	src/wire/chunk.o \
 	src/wire/change.o \
+	src/wire/ddl.o \
 	src/wire/encode.o \
 	src/shape/shape.o \
 	src/shape/rules.o \
@@ -86,6 +87,10 @@ OBJS = \
 	src/source/spool.o \
 	src/source/session.o \
 	src/source/settle.o \
+	src/source/ddl_capture.o \
+	src/source/ddl_objects.o \
+	src/source/ddl_replay.o \
+	src/source/ddl_filter.o \
 	src/source/copy_control.o \
 	src/source/copier.o \
 	src/source/schema_dump.o \
@@ -101,6 +106,13 @@ OBJS = \
 	src/dest/schema_apply.o \
 	src/dest/sequences.o \
 	src/dest/loader.o \
+	src/dest/ddl_worker.o \
+	src/dest/ddl_apply.o \
+	src/dest/ddl_names.o \
+	src/dest/ddl_present.o \
+	src/dest/ddl_same.o \
+	src/dest/ddl_rewrites.o \
+	src/conf/ddl.o \
 	src/dest/reshape.o \
 	src/dest/apply.o \
 	src/dest/report.o \

@@ -393,12 +393,14 @@ CREATE TABLE flo.pending_ddl (
 	group_name text NOT NULL,
 	worker_name text NOT NULL,
 	lsn pg_lsn NOT NULL,
+	committed_at timestamptz NOT NULL,
 	tag text NOT NULL,
 	command text NOT NULL,
-	search_path text,
-	role text,
-	reason text,
-	created_at timestamptz NOT NULL DEFAULT now()
+	reason text NOT NULL,
+	ordinal int NOT NULL,
+	decision text CHECK (decision IN ('release', 'skip')),
+	created_at timestamptz NOT NULL DEFAULT now(),
+	UNIQUE (group_name, worker_name, lsn, ordinal)
 );
 COMMENT ON TABLE flo.pending_ddl IS 'DDL that a worker holds until a person decides';
 COMMENT ON COLUMN flo.pending_ddl.id IS 'number of the statement';
@@ -407,9 +409,10 @@ COMMENT ON COLUMN flo.pending_ddl.worker_name IS 'worker';
 COMMENT ON COLUMN flo.pending_ddl.lsn IS 'commit LSN of the transaction';
 COMMENT ON COLUMN flo.pending_ddl.tag IS 'command tag';
 COMMENT ON COLUMN flo.pending_ddl.command IS 'text of the statement';
-COMMENT ON COLUMN flo.pending_ddl.search_path IS 'search_path in force at the source';
-COMMENT ON COLUMN flo.pending_ddl.role IS 'role at the source';
+COMMENT ON COLUMN flo.pending_ddl.committed_at IS 'when the source committed it';
 COMMENT ON COLUMN flo.pending_ddl.reason IS 'why it is held';
+COMMENT ON COLUMN flo.pending_ddl.ordinal IS 'place among the statements of its transaction';
+COMMENT ON COLUMN flo.pending_ddl.decision IS 'release or skip, until the worker has done it';
 COMMENT ON COLUMN flo.pending_ddl.created_at IS 'when it arrived';
 
 CREATE TABLE flo.ddl_log (
@@ -423,14 +426,14 @@ CREATE TABLE flo.ddl_log (
 	detail text,
 	executed_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE flo.ddl_log IS 'DDL that was applied, skipped or refused at this destination';
+COMMENT ON TABLE flo.ddl_log IS 'What became of the DDL that arrived at this destination';
 COMMENT ON COLUMN flo.ddl_log.id IS 'number of the entry';
 COMMENT ON COLUMN flo.ddl_log.group_name IS 'group';
 COMMENT ON COLUMN flo.ddl_log.worker_name IS 'worker';
 COMMENT ON COLUMN flo.ddl_log.lsn IS 'commit LSN of the transaction';
 COMMENT ON COLUMN flo.ddl_log.tag IS 'command tag';
-COMMENT ON COLUMN flo.ddl_log.command IS 'text of the statement as executed';
-COMMENT ON COLUMN flo.ddl_log.outcome IS 'applied, skipped or refused';
+COMMENT ON COLUMN flo.ddl_log.command IS 'text of the statement as the source ran it';
+COMMENT ON COLUMN flo.ddl_log.outcome IS 'applied; present (its effect was there already); skipped (flo.skip_ddl()) or ignored (option ddl)';
 COMMENT ON COLUMN flo.ddl_log.detail IS 'more about the outcome';
 COMMENT ON COLUMN flo.ddl_log.executed_at IS 'when';
 
@@ -538,6 +541,41 @@ CREATE EVENT TRIGGER pg_flo_guard_drop ON ddl_command_start
 	EXECUTE FUNCTION flo.guard_drop();
 COMMENT ON EVENT TRIGGER pg_flo_guard_drop IS 'pg_flo: the extension cannot be dropped while groups exist';
 ALTER EVENT TRIGGER pg_flo_guard_drop ENABLE ALWAYS;
+
+-- Never does anything: whether it is enabled tells every session whether DDL is tracked here
+CREATE EVENT TRIGGER pg_flo_track_ddl ON ddl_command_start
+	WHEN TAG IN ('DROP EXTENSION')
+	EXECUTE FUNCTION flo.guard_drop();
+COMMENT ON EVENT TRIGGER pg_flo_track_ddl IS 'pg_flo: enabled while a group of this database tracks DDL';
+ALTER EVENT TRIGGER pg_flo_track_ddl DISABLE;
+
+CREATE FUNCTION flo.follow_tracking() RETURNS trigger LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	wanted bool := EXISTS (SELECT FROM flo.replicators r WHERE r.track_ddl);
+BEGIN
+	IF wanted THEN
+		-- what DDL messages are signed with
+		INSERT INTO flo.secrets (group_name, worker_name, key, value)
+		VALUES ('', '', 'ddl', replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''))
+			ON CONFLICT DO NOTHING;
+	END IF;
+	IF wanted <> (SELECT e.evtenabled <> 'D' FROM pg_event_trigger e WHERE e.evtname = 'pg_flo_track_ddl') THEN
+		IF wanted THEN
+			ALTER EVENT TRIGGER pg_flo_track_ddl ENABLE ALWAYS;
+		ELSE
+			ALTER EVENT TRIGGER pg_flo_track_ddl DISABLE;
+		END IF;
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION flo.follow_tracking() IS 'internal: keeps the event trigger pg_flo_track_ddl in step with flo.replicators';
+
+CREATE TRIGGER follow_tracking AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.replicators
+	FOR EACH STATEMENT EXECUTE FUNCTION flo.follow_tracking();
+ALTER TABLE flo.replicators ENABLE ALWAYS TRIGGER follow_tracking;
 
 ---------------------------------------------------------------------------
 -- Control functions
@@ -698,6 +736,57 @@ CREATE FUNCTION flo.wait_for(
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.wait_for(text, pg_lsn, interval, text) IS
 'Waits until the group has got as far as lsn; false at the timeout. Source: published and acknowledged (lsn NULL: the current LSN). Destination: durable in the sink of one worker, or of all workers here. In a database with both sides and no member named, an lsn of NULL means the replicator and any other lsn all workers. Errors: 42704 unknown group or member, 22004 lsn missing, 22023 negative timeout, 55000 started in this very transaction';
+
+CREATE FUNCTION flo.release_ddl(id bigint) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_release_ddl' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.release_ddl(bigint) IS
+'Lets the worker run a statement of flo.pending_ddl as it is, within a second of the commit. Errors: 42704 no such statement, 42501 not the worker''s owner';
+
+CREATE FUNCTION flo.skip_ddl(id bigint) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_skip_ddl' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.skip_ddl(bigint) IS
+'Lets the worker pass a statement of flo.pending_ddl without running it, within a second of the commit. Errors: 42704 no such statement, 42501 not the worker''s owner';
+
+CREATE FUNCTION flo.table_schema(table_name regclass) RETURNS jsonb
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT jsonb_build_object(
+		'schema', n.nspname,
+		'table', c.relname,
+		'kind', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view'
+					WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' WHEN 'c' THEN 'type' ELSE c.relkind::text END,
+		'replica_identity', CASE c.relreplident WHEN 'd' THEN 'default' WHEN 'n' THEN 'nothing' WHEN 'f' THEN 'full' ELSE 'index' END,
+		'columns', coalesce((
+			SELECT jsonb_agg(jsonb_build_object(
+						'attnum', a.attnum,
+						'name', a.attname,
+						'type', format_type(a.atttypid, a.atttypmod),
+						'nullable', NOT a.attnotnull,
+						'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
+						'generated', CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END,
+						'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END)
+					ORDER BY a.attnum)
+			  FROM pg_attribute a
+			  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+			 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]'),
+		'keys', coalesce((
+			SELECT jsonb_agg(jsonb_build_object(
+						'name', i.relname,
+						'primary', x.indisprimary,
+						'replica_identity', x.indisreplident OR (x.indisprimary AND c.relreplident = 'd'),
+						'columns', (SELECT jsonb_agg(pg_get_indexdef(x.indexrelid, k, false) ORDER BY k)
+									  FROM generate_series(1, x.indnkeyatts) k))
+					ORDER BY NOT x.indisprimary, i.relname)
+			  FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+			 WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid AND x.indpred IS NULL), '[]'))
+	  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	 WHERE c.oid = table_name
+$$;
+COMMENT ON FUNCTION flo.table_schema(regclass) IS
+'The definition of a table as JSON: columns with attnum, type, nullability, default; unique keys; replica identity';
 
 CREATE FUNCTION flo.reset_stats(group_name text DEFAULT NULL) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_reset_stats' LANGUAGE C VOLATILE PARALLEL UNSAFE

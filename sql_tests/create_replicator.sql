@@ -102,10 +102,6 @@ SELECT flo.create_replicator('one', tables => '{t}');
 SELECT flo.create_replicator('bad', tables => '{t}', sync_schema => true);
 \echo :SQLSTATE
 
--- not yet
-SELECT flo.create_replicator('bad', tables => '{t}', track_ddl => true);
-\echo :SQLSTATE
-
 -- what is in the way
 CREATE PUBLICATION pgflo_taken;
 SELECT flo.create_replicator('taken', tables => '{t}');

@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
+#include "source/ddl_capture.h"
 #include "worker/launcher.h"
 
 PG_MODULE_MAGIC;
@@ -28,5 +29,6 @@ _PG_init(void)
 		return;
 	flo_shstate_request();
 	flo_guard_init();
+	flo_ddl_capture_init();
 	flo_launcher_register();
 }

@@ -42,6 +42,26 @@ our @EXPORT = qw(
 
 our $timeout = $PostgreSQL::Test::Utils::timeout_default || 180;
 
+# A server that restarts after a kill may turn psql away before it has read the
+# query, and writing that then fails: no answer, to be asked for again.
+{
+	no warnings 'redefine';
+	my $poll = \&PostgreSQL::Test::Cluster::poll_query_until;
+
+	*PostgreSQL::Test::Cluster::poll_query_until = sub {
+		my @arguments = @_;
+
+		for (1 .. 50)
+		{
+			my $answer = eval { $poll->(@arguments) };
+			return $answer if $@ eq '';
+			die $@ if $@ !~ /Broken pipe/;
+			sleep 0.2;
+		}
+		return 0;
+	};
+}
+
 =pod
 
 =head2 flo_node($name, $nats, %param)
@@ -172,7 +192,9 @@ sub wait_until
 
 	while (time() < $until)
 	{
-		$node->psql($db, $query, stdout => \$out, stderr => \$err);
+		eval { $node->psql($db, $query, stdout => \$out, stderr => \$err); 1 }
+		  or $@ =~ /Broken pipe/
+		  or die $@;
 		return 1 if defined $out && $out eq 't';
 		sleep 0.05;
 	}

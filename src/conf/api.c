@@ -151,15 +151,6 @@ schemas_argument(FunctionCallInfo fcinfo, int n)
 	return schemas;
 }
 
-static void
-not_supported_yet(const char *what, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s is not supported yet", what),
-			 errhint("%s", hint)));
-}
-
 static FloMode
 mode_argument(FunctionCallInfo fcinfo, int n)
 {
@@ -415,8 +406,7 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 				 errdetail("In mode \"stream\" the tables exist at the destination already."),
 				 errhint("Use mode => 'copy_and_stream' or 'copy'.")));
 	require_not_null(fcinfo, 6, "track_ddl");
-	if (PG_GETARG_BOOL(6))
-		not_supported_yet("track_ddl", "Make changes of tables at the destination first.");
+	spec.track_ddl = PG_GETARG_BOOL(6);
 	options = options_argument(fcinfo, 7);
 	flo_options_parse_replicator(options, &spec.options);
 	spec.owner = GetUserId();

@@ -21,10 +21,14 @@
 #include "replication/origin.h"
 #include "replication/slot.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
+#include "utils/relcache.h"
 
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
@@ -227,6 +231,41 @@ flo_compat_full_identity_works(Relation relation)
 }
 
 #define FLO_TRUNCATE_SWITCHES_USER (PG_VERSION_NUM >= 160000)
+
+/* The primary key's index; invalid when there is none or it is deferrable */
+static inline Oid
+flo_compat_primary_key(Relation relation)
+{
+#if PG_VERSION_NUM >= 180000
+	return RelationGetPrimaryKeyIndex(relation, false);
+#else
+	return RelationGetPrimaryKeyIndex(relation);
+#endif
+}
+
+/* The process that holds a virtual transaction; 0 when it has gone */
+static inline int
+flo_compat_vxid_pid(VirtualTransactionId vxid)
+{
+#if PG_VERSION_NUM >= 170000
+	PGPROC	   *proc = ProcNumberGetProc(vxid.procNumber);
+#else
+	PGPROC	   *proc = BackendIdGetProc(vxid.backendId);
+#endif
+
+	return proc != NULL ? proc->pid : 0;
+}
+
+/* Run a query that was started, to its end and only once */
+static inline void
+flo_compat_executor_run(QueryDesc *desc)
+{
+#if PG_VERSION_NUM >= 180000
+	ExecutorRun(desc, ForwardScanDirection, 0);
+#else
+	ExecutorRun(desc, ForwardScanDirection, 0, true);
+#endif
+}
 
 /* An executor state that knows one relation, as number 1 */
 static inline void

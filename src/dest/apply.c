@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "wire/ddl.h"
 
 /* ms between two commits that only move the origin along with heartbeats */
 #define IDLE_ADVANCE_INTERVAL 10000
@@ -41,8 +42,8 @@ batch_is_full(FloWorker *w)
 		TimestampDifferenceExceeds(w->batch_opened, GetCurrentTimestamp(), FLO_SETTLE_INTERVAL);
 }
 
-static void
-open_batch(FloWorker *w)
+void
+flo_worker_open_batch(FloWorker *w)
 {
 	MemoryContext old = CurrentMemoryContext;
 
@@ -51,6 +52,7 @@ open_batch(FloWorker *w)
 	w->sink->ops->begin(w->sink);
 	w->batch_opened = GetCurrentTimestamp();
 	w->batch_open = true;
+	w->batch_has_ddl = false;
 	w->batch_changes = 0;
 	w->batch_transactions = 0;
 	w->batch_lsn = InvalidXLogRecPtr;
@@ -127,6 +129,7 @@ begin_transaction(FloWorker *w, const FloChange *begin, const FloChunk *chunk)
 {
 	w->in_transaction = true;
 	w->given_up = begin->final_lsn == flo_progress_skip(w->progress);
+	w->ddl_ordinal = 0;
 	w->skipping = w->given_up || begin->final_lsn < w->position;
 	if (w->skipping)
 		return;
@@ -141,7 +144,7 @@ begin_transaction(FloWorker *w, const FloChange *begin, const FloChunk *chunk)
 	if (w->rules_stale)
 		flo_worker_load_rules(w);
 	if (!w->batch_open)
-		open_batch(w);
+		flo_worker_open_batch(w);
 	if (w->batch_oldest == 0)
 		w->batch_oldest = begin->commit_time;
 	flo_trail.commit_lsn = begin->final_lsn;
@@ -190,7 +193,9 @@ end_transaction(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
 	w->position = commit->end_lsn;
 	w->counters.transactions++;
 	flo_trail_clear();
-	if (batch_is_full(w))
+
+	/* rows after it may need what DDL has committed: a new value of an enum does */
+	if (w->batch_has_ddl || batch_is_full(w))
 		flo_worker_commit_batch(w, chunk->seq - 1);
 }
 
@@ -252,7 +257,11 @@ process_message(FloWorker *w, char *data, uint32 len, const FloChunk *chunk)
 			flo_stop_point("apply.after");
 			break;
 		case FLO_OP_MESSAGE:
-			if (w->in_transaction && !w->skipping)
+			if (!w->in_transaction || w->skipping)
+				break;
+			if (strcmp(change->prefix, FLO_DDL_PREFIX) == 0)
+				flo_worker_process_ddl(w, change, chunk);
+			else
 				take_message(w, change);
 			break;
 		case FLO_OP_ORIGIN:
@@ -324,7 +333,7 @@ process_records(FloWorker *w, FloChunk *chunk)
 		len = flo_chunk_take_raw(&reader, w->fragment_total - w->fragment.len, &data);
 		collect_fragment(w, data, len, chunk);
 	}
-	while (flo_chunk_next(&reader, &data, &len, &total))
+	while (!w->rewind && flo_chunk_next(&reader, &data, &len, &total))
 	{
 		if (len < total)
 			begin_fragment(w, data, len, total, chunk);
@@ -421,6 +430,8 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 		process_records(w, chunk);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->turn);
+	if (w->rewind)
+		return false;
 
 	w->epoch = header->epoch;
 	w->number = header->number;

@@ -226,6 +226,32 @@ locate(FloConsumer *c, const FloStreamInfo *info, XLogRecPtr position, uint64 hi
 	return info->last_seq + 1;
 }
 
+/*
+ * Markers and heartbeats move no "from": a chunk that leaves nothing out after
+ * the position may still have one before it that was never taken.  So start
+ * at the first chunk that reaches the position; what is in it is known by LSN.
+ */
+static uint64
+earliest_unseen(FloConsumer *c, const FloStreamInfo *info, XLogRecPtr position, uint64 found)
+{
+	Probe		p = effective_at_or_below(c, info, Min(found, info->last_seq));
+	uint64		low = info->first_seq - 1;
+
+	if (p.seq == 0 || p.header.position < position || !is_ours(c, &p))
+		return found;
+	while (p.seq - low > 1)
+	{
+		uint64		middle = low + (p.seq - low) / 2;
+		Probe		m = effective_at_or_below(c, info, middle);
+
+		if (m.seq > low && m.header.position >= position && is_ours(c, &m))
+			p = m;
+		else
+			low = middle;
+	}
+	return is_entrance(&p, position) ? p.seq : found;
+}
+
 bool
 flo_consumer_first(FloConsumer *c, FloChunkHeader *header)
 {
@@ -304,6 +330,12 @@ count_attach(FloConsumer *c)
 	c->attached[0] = now;
 }
 
+void
+flo_consumer_rewind(FloConsumer *c)
+{
+	memset(c->attached, 0, sizeof(c->attached));
+}
+
 bool
 flo_consumer_attach(FloConsumer *c, XLogRecPtr position, uint64 hint)
 {
@@ -315,7 +347,7 @@ flo_consumer_attach(FloConsumer *c, XLogRecPtr position, uint64 hint)
 	if (!flo_stream_info(c->bus, c->stream, &info))
 		return false;
 	count_attach(c);
-	c->start = locate(c, &info, position, hint);
+	c->start = earliest_unseen(c, &info, position, locate(c, &info, position, hint));
 	c->stalled_at = 0;
 
 	/* the messages before it are read too, for their epochs */

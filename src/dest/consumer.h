@@ -39,6 +39,9 @@ extern void flo_consumer_set_generation(FloConsumer *consumer, const pg_uuid_t *
  */
 extern bool flo_consumer_attach(FloConsumer *consumer, XLogRecPtr position, uint64 hint);
 
+/* The place is about to be given up by our own wish: no sign of somebody else */
+extern void flo_consumer_rewind(FloConsumer *consumer);
+
 /* The sequence at which the last attach starts */
 extern uint64 flo_consumer_start(const FloConsumer *consumer);
 

@@ -101,3 +101,21 @@ flo_reshape_shares_target(FloReshape *reshape, const FloRelation *relation)
 {
 	return flo_shape_shares_target(reshape->shape, relation);
 }
+
+void
+flo_reshape_name(FloReshape *reshape, const char *schema, const char *table,
+				 const char **to_schema, const char **to_table, int64 *mapped)
+{
+	const FloRouteSpec *route = flo_shape_route(reshape->shape, schema, table);
+
+	*to_schema = schema;
+	*to_table = table;
+	if (route == NULL)
+		return;
+	if (route->destination_schema != NULL)
+		*to_schema = route->destination_schema;
+	if (route->destination_table != NULL)
+		*to_table = route->destination_table;
+	if (route->nmappings > 0)
+		*mapped = route->id;
+}

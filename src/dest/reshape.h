@@ -31,6 +31,13 @@ extern const FloChange *flo_reshape_apply(FloReshape *reshape, const FloChange *
 /* Where a table's rows go; itself when no route applies */
 extern const FloRelation *flo_reshape_target(FloReshape *reshape, const FloRelation *relation);
 
+/*
+ * Where a table is here; *mapped is set to the number of a route that gives its
+ * columns other names, else left alone.
+ */
+extern void flo_reshape_name(FloReshape *reshape, const char *schema, const char *table,
+							 const char **to_schema, const char **to_table, int64 *mapped);
+
 /* Do routes lead other tables there, too? */
 extern bool flo_reshape_shares_target(FloReshape *reshape, const FloRelation *relation);
 

@@ -315,8 +315,11 @@ loop(FloWorker *w)
 					continue;
 			}
 		}
+		if (w->leave)
+			return;
 		if (took == FLO_TAKE_LOST || !linked)
 		{
+			w->rewind = false;
 			attach(w, 0);
 			done_seq = 0;
 			continue;

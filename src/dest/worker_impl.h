@@ -57,6 +57,7 @@ typedef struct FloWorker
 	List	   *marker;			/* of FloCopyKey *: of a marker that was just read */
 	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position */
 	FloTransaction txn;
+	int			ddl_ordinal;	/* of the DDL statement within it, from 1 */
 	StringInfoData fragment;	/* of a record split over chunks */
 	uint32		fragment_total; /* 0 = none */
 
@@ -70,6 +71,9 @@ typedef struct FloWorker
 	TimestampTz batch_oldest;	/* commit time of the first */
 	TimestampTz batch_opened;
 	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
+	bool		batch_has_ddl;
+	bool		rewind;			/* the place was given up: attach anew where the position says */
+	bool		leave;			/* the configuration changed while waiting */
 
 	/* committed, not known to be flushed */
 	XLogRecPtr	unflushed_local;	/* end of the newest commit record; invalid = all flushed */
@@ -120,6 +124,8 @@ extern void flo_worker_open_sink(FloWorker *w);
 /* False when the chunk does not link: the place has to be found anew */
 extern bool flo_worker_process_chunk(FloWorker *w, FloChunk *chunk);
 
+extern void flo_worker_open_batch(FloWorker *w);
+
 /* Everything up to "done_seq" is contained in this batch and those before */
 extern void flo_worker_commit_batch(FloWorker *w, uint64 done_seq);
 
@@ -131,5 +137,10 @@ extern void flo_worker_run_dry(FloWorker *w, uint64 done_seq);
 
 /* Keep an idle group's position in the origin as well, now and then */
 extern void flo_worker_advance_when_idle(FloWorker *w);
+
+/* --- ddl_worker.c ------------------------------------------------------------------- */
+
+/* A DDL message, within its transaction; may set "rewind" or "leave" */
+extern void flo_worker_process_ddl(FloWorker *w, const FloChange *change, const FloChunk *chunk);
 
 #endif

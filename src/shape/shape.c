@@ -367,6 +367,12 @@ note_seen(FloShape *shape, const FloRelation *relation)
 	MemoryContextSwitchTo(old);
 }
 
+const FloRouteSpec *
+flo_shape_route(const FloShape *shape, const char *schema, const char *table)
+{
+	return shape->spec != NULL ? flo_route_find(shape->spec->routes, schema, table) : NULL;
+}
+
 /*
  * Bind the plan to the relation as it is described now.  "local": as it is
  * in our own catalogs, which may differ from what will be sent.

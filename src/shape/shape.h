@@ -59,6 +59,9 @@ extern bool flo_shape_is_stale(const FloShape *shape);
  */
 extern const FloChange *flo_shape_apply(FloShape *shape, const FloChange *change);
 
+/* The route that applies to a table; NULL: none */
+extern const FloRouteSpec *flo_shape_route(const FloShape *shape, const char *schema, const char *table);
+
 /* No rules and no routes at all */
 extern bool flo_shape_is_empty(const FloShape *shape);
 

@@ -21,6 +21,7 @@
 #include "mb/pg_wchar.h"
 #include "sink/event.h"
 #include "sink/json_value.h"
+#include "wire/ddl.h"
 #include "utils/datetime.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -502,13 +503,34 @@ convert_to_utf8(FloEventWriter *writer, StringInfo out, int start)
 
 /* --- events -------------------------------------------------------------------------------------- */
 
+/* The rest of a DDL event: the relation only says which table it is about */
+static void
+append_command(StringInfo out, const FloChange *change)
+{
+	char	   *content = pnstrdup(change->content, change->content_len);
+
+	appendStringInfoString(out, "\"NewTuple\":null,\"OldTuple\":null,\"Command\":");
+	flo_ddl_append_command(out, flo_ddl_parse(pg_any_to_server(content, strlen(content),
+															  pg_get_client_encoding())));
+}
+
+static void
+append_place_of_command(StringInfo out, const FloRelation *relation)
+{
+	appendStringInfoString(out, "\"Schema\":");
+	escape_json(out, relation->schema);
+	appendStringInfoString(out, ",\"Table\":");
+	escape_json(out, relation->name);
+	appendStringInfoString(out, ",\"ReplicationKey\":null,");
+}
+
 void
 flo_event_append(FloEventWriter *writer, StringInfo out, const FloTransaction *txn,
 				 const FloChange *change, int which)
 {
 	const FloRelation *relation = change->op == FLO_OP_TRUNCATE ?
 		change->relations[which] : change->relation;
-	EventRelation *entry = find_relation(writer, relation);
+	EventRelation *entry = change->op == FLO_OP_MESSAGE ? NULL : find_relation(writer, relation);
 	MemoryContext old = MemoryContextSwitchTo(writer->scratch);
 	int			start = out->len;
 
@@ -521,12 +543,18 @@ flo_event_append(FloEventWriter *writer, StringInfo out, const FloTransaction *t
 	appendStringInfoString(out, "\",\"Type\":\"");
 	appendStringInfoString(out, flo_event_type_name(flo_event_type_of(change)));
 	appendStringInfoString(out, "\",");
-	appendBinaryStringInfo(out, entry->table, entry->table_len);
+	if (entry != NULL)
+		appendBinaryStringInfo(out, entry->table, entry->table_len);
+	else
+		append_place_of_command(out, relation);
 	appendBinaryStringInfo(out, writer->place.data, writer->place.len);
 	appendStringInfoString(out, "\"EmittedAt\":\"");
 	appendStringInfoString(out, writer->emitted);
 	appendStringInfoString(out, "\",");
-	append_rows(writer, out, entry, change);
+	if (entry != NULL)
+		append_rows(writer, out, entry, change);
+	else
+		append_command(out, change);
 	appendStringInfoChar(out, '}');
 	if (writer->converts)
 		convert_to_utf8(writer, out, start);

@@ -725,7 +725,11 @@ apply_change(FloPostgresSink *sink, const FloChange *change)
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
 		case FLO_OP_TYPE:
+			break;
 		case FLO_OP_MESSAGE:
+			/* DDL is about to be run: what was gathered comes before it */
+			if (sink->batch != NULL)
+				flo_batch_flush(sink->batch);
 			break;
 	}
 }

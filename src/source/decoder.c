@@ -7,8 +7,9 @@
  * wrapped: a change is sent in binary only when every column's type is built
  * in (others have OIDs that mean nothing elsewhere), the TRUNCATE of a
  * partition is sent although its root is published, a transaction that came
- * through an origin is left out when the group wants local changes only, and
- * rows loaded with "do not replicate" as origin never reach the name lookup.
+ * through an origin is left out when the group wants local changes only, rows
+ * loaded with "do not replicate" as origin never reach the name lookup, and of
+ * logical decoding messages only those pass that are ours and concern the group.
  *
  * WAL is read without blocking: at the end of what is flushed a step returns
  * false and the caller waits for its latch, which committing backends set.
@@ -48,6 +49,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 #include "wire/change.h"
+#include "wire/ddl.h"
 
 typedef struct BinaryEntry BinaryEntry;
 
@@ -55,6 +57,7 @@ struct FloDecoder
 {
 	LogicalDecodingContext *context;
 	FloDecoderEmit emit;
+	FloDecoderMessage message;
 	void	   *arg;
 	FloOriginFilter origin;
 
@@ -65,12 +68,15 @@ struct FloDecoder
 	/* wrapped callbacks */
 	LogicalDecodeChangeCB change;
 	LogicalDecodeBeginCB begin;
+	LogicalDecodeMessageCB message_cb;
+	LogicalDecodeMessageCB stream_message_cb;
 	LogicalDecodeTruncateCB truncate;
 	LogicalDecodeStreamStartCB stream_start;
 	LogicalDecodeStreamStopCB stream_stop;
 
 	/* a piece of a transaction in progress is being streamed */
 	bool		streaming;
+	TransactionId message_xid;	/* that wrote the message at hand; invalid: as pgoutput says */
 	TransactionId xid;			/* of the message's subtransaction; invalid outside of pieces */
 
 	/* relation OID -> what is known of its rows */
@@ -229,6 +235,10 @@ take_xid(FloDecoder *decoder, StringInfo message)
 		return 0;
 	memcpy(&xid, message->data + 1, sizeof(xid));
 	decoder->xid = pg_ntoh32(xid);
+
+	/* of a logical decoding message it names the whole transaction */
+	if (TransactionIdIsValid(decoder->message_xid))
+		decoder->xid = decoder->message_xid;
 	message->data[sizeof(xid)] = message->data[0];
 	return sizeof(xid);
 }
@@ -427,6 +437,34 @@ begin_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 	decoder_here->begin(context, txn);
 }
 
+/*
+ * Messages of other programs are dropped before pgoutput sees them, so that a
+ * transaction that has nothing else is not sent at all.
+ */
+static void
+message_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecPtr lsn,
+				bool transactional, const char *prefix, Size len, const char *content)
+{
+	MemoryContext mine;
+	MemoryContext old;
+	char	   *passed;
+	LogicalDecodeMessageCB pass = decoder_here->streaming ? decoder_here->stream_message_cb :
+	decoder_here->message_cb;
+
+	if (transactional && strcmp(prefix, FLO_MESSAGE_PREFIX) == 0)
+		pass(context, txn, lsn, true, prefix, len, content);
+	if (!transactional || strcmp(prefix, FLO_DDL_PREFIX) != 0)
+		return;
+	mine = AllocSetContextCreate(CurrentMemoryContext, "pg_flo message", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(mine);
+	passed = decoder_here->message(decoder_here->arg, content, len, &decoder_here->message_xid);
+	MemoryContextSwitchTo(old);
+	if (passed != NULL)
+		pass(context, txn, lsn, true, prefix, strlen(passed), passed);
+	decoder_here->message_xid = InvalidTransactionId;
+	MemoryContextDelete(mine);
+}
+
 static void
 stream_start_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 {
@@ -586,6 +624,10 @@ wrap_callbacks(FloDecoder *decoder)
 	callbacks->stream_truncate_cb = truncate_wrapper;
 	decoder->begin = callbacks->begin_cb;
 	callbacks->begin_cb = begin_wrapper;
+	decoder->message_cb = callbacks->message_cb;
+	callbacks->message_cb = message_wrapper;
+	decoder->stream_message_cb = callbacks->stream_message_cb;
+	callbacks->stream_message_cb = message_wrapper;
 	decoder->stream_start = callbacks->stream_start_cb;
 	callbacks->stream_start_cb = stream_start_wrapper;
 	decoder->stream_stop = callbacks->stream_stop_cb;
@@ -595,13 +637,15 @@ wrap_callbacks(FloDecoder *decoder)
 
 FloDecoder *
 flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
-				 FloOriginFilter origin, FloDecoderEmit emit, void *arg)
+				 FloOriginFilter origin, FloDecoderEmit emit,
+				 FloDecoderMessage message, void *arg)
 {
 	FloDecoder *decoder = palloc0(sizeof(FloDecoder));
 	HASHCTL		control = {0};
 
 	Assert(decoder_here == NULL);
 	decoder->emit = emit;
+	decoder->message = message;
 	decoder->arg = arg;
 	decoder->origin = origin;
 	initStringInfo(&decoder->truncate_message);

@@ -20,6 +20,14 @@
  */
 typedef void (*FloDecoderEmit) (void *arg, TransactionId xid, const char *data, uint32 len);
 
+/*
+ * Is asked about every transactional logical decoding message with our prefix,
+ * inside the decoder's transaction: returns what to emit of its content, in
+ * the current memory context, or NULL for nothing.  *xid becomes the
+ * subtransaction that wrote it, which the server does not say.
+ */
+typedef char *(*FloDecoderMessage) (void *arg, const char *content, Size len, TransactionId *xid);
+
 typedef struct FloDecoder FloDecoder;
 
 /*
@@ -57,7 +65,8 @@ extern void flo_slot_info(const char *slot, FloSlotInfo *info);
  * holds the slot.
  */
 extern FloDecoder *flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
-									FloOriginFilter origin, FloDecoderEmit emit, void *arg);
+									FloOriginFilter origin, FloDecoderEmit emit,
+									FloDecoderMessage message, void *arg);
 
 /* Change what is sent on; in force for transactions decoded from now on */
 extern void flo_decoder_set_origin(FloDecoder *decoder, FloOriginFilter origin);

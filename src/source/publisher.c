@@ -524,7 +524,8 @@ flo_publisher_append(void *publisher, const char *data, uint32 len)
 			remember_relation(pub, data, len);
 			break;
 		case FLO_OP_MESSAGE:
-			if (pub->in_transaction && flo_message_is_for(data, len, pub->group))
+			if (pub->in_transaction &&
+				(flo_message_is_ddl(data, len) || flo_message_is_for(data, len, pub->group)))
 				append_plain(pub, data, len);
 			break;
 		default:

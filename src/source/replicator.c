@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "source/copy_control.h"
+#include "source/ddl_filter.h"
 #include "source/decoder.h"
 #include "source/outgoing.h"
 #include "source/publisher.h"
@@ -75,6 +76,7 @@ typedef struct Replicator
 	/* the pipe */
 	FloBus	   *bus;
 	FloDecoder *decoder;
+	FloDdlFilter *ddl_filter;
 	FloPublisher *publisher;
 	FloSpool   *spool;
 	FloOutgoing *outgoing;
@@ -109,6 +111,8 @@ load_spec(Replicator *rep)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(rep->spec_context);
 	rep->spec = flo_store_replicator(rep->group);
+	if (rep->spec != NULL)
+		flo_ddl_filter_load(rep->ddl_filter, rep->spec, flo_store_table_choice(rep->group));
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
@@ -410,23 +414,6 @@ await_reports(Replicator *rep, const FloStreamEnd *end, XLogRecPtr confirmed_flu
 	}
 }
 
-/* Who holds the stream: the worker that has reported the lowest position */
-static const char *
-slowest_worker(Replicator *rep)
-{
-	FloWorkerReport *slowest = NULL;
-	ListCell   *cell;
-
-	foreach(cell, flo_settle_reports(rep->settle))
-	{
-		FloWorkerReport *report = lfirst(cell);
-
-		if (slowest == NULL || report->seq < slowest->seq)
-			slowest = report;
-	}
-	return slowest != NULL ? psprintf("slowest consumer %s", slowest->worker) : "no worker has registered yet";
-}
-
 static char *
 size_text(int64 bytes)
 {
@@ -486,7 +473,7 @@ wait_for_space(Replicator *rep, FloStreamInfo *info, const FloStreamEnd *end)
 						  LSN_FORMAT_ARGS(end->newest.upto), size_text(info->max_bytes));
 		else
 			flo_state_set(FLO_STATE_WAITING, "stream full: %s of %s, %s",
-						  size_text(info->bytes), size_text(info->max_bytes), slowest_worker(rep));
+						  size_text(info->bytes), size_text(info->max_bytes), flo_settle_slowest(rep->settle));
 		flo_bus_wait(rep->bus, 1000);
 		take_reports(rep);
 		rep->published_seq = info->last_seq;
@@ -683,6 +670,13 @@ emit(void *arg, TransactionId xid, const char *data, uint32 len)
 	MemoryContextSwitchTo(old);
 }
 
+/* DDL: what concerns the group */
+static char *
+filter_message(void *arg, const char *content, Size len, TransactionId *xid)
+{
+	return flo_ddl_filter_apply(((Replicator *) arg)->ddl_filter, content, len, xid);
+}
+
 /*
  * Configuration changed: false when the group has no replicator any more, or
  * a process has to begin anew with it.
@@ -848,6 +842,7 @@ flo_replicator_run(void)
 
 	rep->spec_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration",
 											  ALLOCSET_SMALL_SIZES);
+	rep->ddl_filter = flo_ddl_filter_create();
 	rep->group = flo_me->group;
 	rep->stream = flo_name_stream(rep->group);
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
@@ -887,7 +882,7 @@ flo_replicator_run(void)
 	names = publications(rep->group);
 	rep->npublications = list_length(names);
 	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,
-									rep->spec->options.origin, emit, rep);
+									rep->spec->options.origin, emit, filter_message, rep);
 	flo_copy_show();
 	flo_shstate_register_replicator();
 	loop(rep);

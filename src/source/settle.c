@@ -198,3 +198,19 @@ flo_settle_purgeable(FloSettle *settle, uint64 last_seq)
 	seq = Min(seq, last_seq);
 	return seq > FLO_WINDOW ? seq - FLO_WINDOW : 0;
 }
+
+const char *
+flo_settle_slowest(FloSettle *settle)
+{
+	FloWorkerReport *slowest = NULL;
+	ListCell   *cell;
+
+	foreach(cell, settle->reports)
+	{
+		FloWorkerReport *report = lfirst(cell);
+
+		if (slowest == NULL || report->seq < slowest->seq)
+			slowest = report;
+	}
+	return slowest != NULL ? psprintf("slowest consumer %s", slowest->worker) : "no worker has registered yet";
+}

@@ -35,4 +35,7 @@ extern XLogRecPtr flo_settle_confirmable(FloSettle *settle, FloReleaseWal releas
 /* Messages below this sequence may be purged; 0 = none */
 extern uint64 flo_settle_purgeable(FloSettle *settle, uint64 last_seq);
 
+/* Who holds the stream: the worker that has reported the lowest position, in words */
+extern const char *flo_settle_slowest(FloSettle *settle);
+
 #endif

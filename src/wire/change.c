@@ -30,6 +30,7 @@
 #include "utils/memutils.h"
 
 #include "wire/change.h"
+#include "wire/ddl.h"
 
 /* Bits in the messages */
 #define FLO_COLUMN_IS_KEY		0x01
@@ -586,6 +587,12 @@ flo_change_parse(FloChangeParser *parser, char *data, uint32 len)
 }
 
 /* Bytes of our own server's pgoutput, hence well-formed */
+bool
+flo_message_is_ddl(const char *data, uint32 len)
+{
+	return strcmp(data + 1 + 1 + sizeof(uint64), FLO_DDL_PREFIX) == 0;
+}
+
 bool
 flo_message_is_for(const char *data, uint32 len, const char *group)
 {

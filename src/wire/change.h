@@ -126,6 +126,9 @@ extern void flo_change_set_encoding(FloChangeParser *parser, int encoding);
  */
 #define FLO_MESSAGE_PREFIX "pg_flo"
 
+/* A DDL message, see ddl.h */
+extern bool flo_message_is_ddl(const char *data, uint32 len);
+
 extern bool flo_message_is_for(const char *data, uint32 len, const char *group);
 
 extern const FloChange *flo_change_parse(FloChangeParser *parser, char *data, uint32 len);

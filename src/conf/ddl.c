@@ -1,0 +1,152 @@
+/*
+ * ddl.c
+ *		What the tables of schema flo know of DDL: what is held for a person to
+ *		decide on, what became of it, and the key that messages are signed with.
+ *
+ * A held statement is known by its place in the stream, not by its row: the
+ * worker reads the stream again after the decision, comes upon the statement
+ * again and looks it up.  The row goes in the same transaction that carries
+ * the decision out.
+ */
+#include "postgres.h"
+
+#include "conf/api.h"
+#include "conf/ddl.h"
+#include "conf/store.h"
+#include "conf/visit.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(flo_release_ddl);
+PG_FUNCTION_INFO_V1(flo_skip_ddl);
+
+static char *
+lsn_text(XLogRecPtr lsn)
+{
+	return psprintf("%X/%X", LSN_FORMAT_ARGS(lsn));
+}
+
+FloDdlDecision
+flo_ddl_decision(const FloDdlPlace *place, int64 *id)
+{
+	FloVisit	visit;
+	FloDdlDecision result = FLO_DDL_NOT_HELD;
+
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT,
+					  "SELECT id, decision FROM flo.pending_ddl"
+					  " WHERE group_name = $1 AND worker_name = $2 AND lsn = $3::pg_lsn AND ordinal = $4::int",
+					  4, place->group, place->worker, lsn_text(place->lsn),
+					  flo_text_of_int64(place->ordinal)) > 0)
+	{
+		char	   *decision = flo_visit_text(&visit, 0, 2);
+
+		*id = strtoll(flo_visit_text(&visit, 0, 1), NULL, 10);
+		if (decision == NULL)
+			result = FLO_DDL_UNDECIDED;
+		else
+			result = strcmp(decision, "release") == 0 ? FLO_DDL_RELEASED : FLO_DDL_SKIPPED;
+	}
+	flo_visit_end(&visit);
+	return result;
+}
+
+int64
+flo_ddl_hold(const FloDdlPlace *place, const char *tag, const char *command, const char *reason)
+{
+	FloVisit	visit;
+	int64		id;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_INSERT_RETURNING,
+				  "INSERT INTO flo.pending_ddl (group_name, worker_name, lsn, ordinal, committed_at, tag, command, reason)"
+				  " VALUES ($1, $2, $3::pg_lsn, $4::int, $5::timestamptz, $6, $7, $8)"
+				  " ON CONFLICT (group_name, worker_name, lsn, ordinal) DO UPDATE SET reason = excluded.reason"
+				  " RETURNING id",
+				  8, place->group, place->worker, lsn_text(place->lsn),
+				  flo_text_of_int64(place->ordinal), timestamptz_to_str(place->committed_at),
+				  tag, command, reason);
+	id = strtoll(flo_visit_text(&visit, 0, 1), NULL, 10);
+	flo_visit_end(&visit);
+	return id;
+}
+
+void
+flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
+			 const char *outcome, const char *detail)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE,
+				  "DELETE FROM flo.pending_ddl"
+				  " WHERE group_name = $1 AND worker_name = $2 AND lsn = $3::pg_lsn AND ordinal = $4::int",
+				  4, place->group, place->worker, lsn_text(place->lsn),
+				  flo_text_of_int64(place->ordinal));
+	flo_visit_run(SPI_OK_INSERT,
+				  "INSERT INTO flo.ddl_log (group_name, worker_name, lsn, tag, command, outcome, detail)"
+				  " VALUES ($1, $2, $3::pg_lsn, $4, $5, $6, $7)",
+				  7, place->group, place->worker, lsn_text(place->lsn), tag, command, outcome, detail);
+	flo_visit_end(&visit);
+}
+
+char *
+flo_ddl_key(void)
+{
+	FloVisit	visit;
+	char	   *key = NULL;
+
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT,
+					  "SELECT value FROM flo.secrets WHERE group_name = '' AND worker_name = '' AND key = 'ddl'", 0) > 0)
+		key = flo_visit_text(&visit, 0, 1);
+	flo_visit_end(&visit);
+	return key;
+}
+
+/* --- for people ---------------------------------------------------------------- */
+
+static void
+decide(FunctionCallInfo fcinfo, const char *decision)
+{
+	char	   *id = flo_text_of_int64(PG_GETARG_INT64(0));
+	FloVisit	visit;
+	char	   *group = NULL;
+	char	   *worker = NULL;
+
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT,
+					  "SELECT group_name, worker_name FROM flo.pending_ddl WHERE id = $1::bigint", 1, id) > 0)
+	{
+		group = flo_visit_text(&visit, 0, 1);
+		worker = flo_visit_text(&visit, 0, 2);
+	}
+	flo_visit_end(&visit);
+	if (group == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("no DDL statement %s is held", id),
+				 errhint("flo.pending_ddl lists those that are.")));
+	flo_conf_require_member(group, worker);
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE,
+				  "UPDATE flo.pending_ddl SET decision = $2 WHERE id = $1::bigint", 2, id, decision);
+	flo_visit_end(&visit);
+}
+
+Datum
+flo_release_ddl(PG_FUNCTION_ARGS)
+{
+	decide(fcinfo, "release");
+	PG_RETURN_VOID();
+}
+
+Datum
+flo_skip_ddl(PG_FUNCTION_ARGS)
+{
+	decide(fcinfo, "skip");
+	PG_RETURN_VOID();
+}

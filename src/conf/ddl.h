@@ -1,0 +1,45 @@
+/*
+ * ddl.h
+ *		What the tables of schema flo know of DDL: what is held for a person to
+ *		decide on, what became of it, and the key that messages are signed with.
+ *
+ * All functions need a transaction.
+ */
+#ifndef FLO_CONF_DDL_H
+#define FLO_CONF_DDL_H
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+
+/* A statement's place in the stream: the same whenever it is read again */
+typedef struct FloDdlPlace
+{
+	const char *group;
+	const char *worker;
+	XLogRecPtr	lsn;			/* commit LSN of its transaction */
+	int			ordinal;		/* of the statement in it, from 1 */
+	TimestampTz committed_at;
+} FloDdlPlace;
+
+typedef enum FloDdlDecision
+{
+	FLO_DDL_NOT_HELD,
+	FLO_DDL_UNDECIDED,
+	FLO_DDL_RELEASED,
+	FLO_DDL_SKIPPED
+} FloDdlDecision;
+
+/* "id" is set when the statement is held */
+extern FloDdlDecision flo_ddl_decision(const FloDdlPlace *place, int64 *id);
+
+extern int64 flo_ddl_hold(const FloDdlPlace *place, const char *tag, const char *command,
+						  const char *reason);
+
+/* What became of a statement; it is not held any more */
+extern void flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
+						 const char *outcome, const char *detail);
+
+/* What DDL messages of this database are signed with; NULL when no group has tracked DDL */
+extern char *flo_ddl_key(void);
+
+#endif

@@ -1,0 +1,395 @@
+/*
+ * ddl_apply.c
+ *		Runs DDL of the source at this destination.
+ *
+ * The text is parsed again by this server, its tables get the names they have
+ * here, and what remains after a look at what is there already is run as the
+ * worker's owner, with the search_path that was in force at the source.
+ *
+ * Awkward cases.  Types of the source's search_path may be found elsewhere
+ * here; a schema that is missing must not lead a new object into the next one.
+ * A lock somebody else holds is waited for as long as lock_timeout says, and
+ * the holder is named meanwhile and in the error.  CONCURRENTLY commits in the
+ * midst of its work: it is run between two transactions, and finds out by
+ * itself how far it has got when it is run again after a crash.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "commands/tablecmds.h"
+#include "core/compat.h"
+#include "core/trail.h"
+#include "dest/ddl_apply.h"
+#include "dest/ddl_names.h"
+#include "dest/ddl_present.h"
+#include "dest/ddl_rewrites.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "monitor/shstate.h"
+#include "nodes/parsenodes.h"
+#include "parser/parser.h"
+#include "storage/lmgr.h"
+#include "tcop/dest.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/varlena.h"
+
+/* Bytes of a statement that are shown in error messages */
+#define SHOWN 300
+
+typedef struct Office
+{
+	Oid			user;
+	int			context;
+	int			guc_level;
+} Office;
+
+/* --- surroundings ---------------------------------------------------------------------- */
+
+static void
+set_local(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * A schema that does not exist here is left out of the path by the server; the
+ * first one is where new objects go, and must be there for that.
+ */
+static void
+check_creation_schema(const FloDdlStatement *ddl)
+{
+	List	   *names;
+	ListCell   *cell;
+
+	foreach(cell, ddl->objects)
+	{
+		FloDdlObject *object = lfirst(cell);
+
+		if (object->creates && object->schema != NULL && strcmp(object->type, "schema") != 0 &&
+			!OidIsValid(get_namespace_oid(object->schema, true)))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_SCHEMA),
+					 errmsg("schema \"%s\" does not exist at the destination", object->schema),
+					 errhint("Create it here.")));
+	}
+	if (ddl->search_path != NULL &&
+		!SplitIdentifierString(pstrdup(ddl->search_path), ',', &names))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("malformed DDL message: search_path")));
+}
+
+static void
+enter(const FloDdlStatement *ddl, Oid owner, bool concurrent, Office *office)
+{
+	flo_trail.operation = psprintf("%.*s", pg_mbcliplen(ddl->text, strlen(ddl->text), SHOWN), ddl->text);
+	office->guc_level = NewGUCNestLevel();
+	set_local("search_path", ddl->search_path != NULL ? ddl->search_path : "");
+	set_local("check_function_bodies", "off");
+	if (ddl->time_zone != NULL)
+		set_local("TimeZone", ddl->time_zone);
+	if (ddl->date_style != NULL)
+		set_local("DateStyle", ddl->date_style);
+	if (ddl->interval_style != NULL)
+		set_local("IntervalStyle", ddl->interval_style);
+
+	/* a security context must not outlast a transaction */
+	GetUserIdAndSecContext(&office->user, &office->context);
+	SetUserIdAndSecContext(owner, concurrent ? 0 : office->context | SECURITY_LOCAL_USERID_CHANGE);
+}
+
+static void
+leave(const Office *office)
+{
+	SetUserIdAndSecContext(office->user, office->context);
+	AtEOXact_GUC(false, office->guc_level);
+	flo_trail.operation = NULL;
+}
+
+/* Where tables are here */
+typedef struct Mapping
+{
+	FloReshape *routes;
+	int64		mapped;			/* a route that gives columns other names; 0 = none */
+} Mapping;
+
+static void
+map_table(void *arg, const char *schema, const char *table, const char **to_schema, const char **to_table)
+{
+	Mapping    *mapping = arg;
+
+	flo_reshape_name(mapping->routes, schema, table, to_schema, to_table, &mapping->mapped);
+}
+
+/* --- the statement ----------------------------------------------------------------------- */
+
+static const char *
+text_to_run(const FloDdlStatement *ddl)
+{
+	return ddl->replay != NULL ? ddl->replay : ddl->text;
+}
+
+static RawStmt *
+parse(const FloDdlStatement *ddl, Mapping *mapping)
+{
+	List	   *statements = raw_parser(text_to_run(ddl), RAW_PARSE_DEFAULT);
+
+	if (list_length(statements) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("a DDL message holds %d statements instead of one", list_length(statements))));
+	flo_ddl_map_names(linitial_node(RawStmt, statements)->stmt, ddl, map_table, mapping);
+	return linitial_node(RawStmt, statements);
+}
+
+static void
+run(RawStmt *statement, const char *text, ProcessUtilityContext context)
+{
+	List	   *queries = pg_analyze_and_rewrite_fixedparams(statement, text, NULL, 0, NULL);
+	List	   *plans = pg_plan_queries(queries, text, CURSOR_OPT_PARALLEL_OK, NULL);
+	ListCell   *cell;
+
+	/* what outlives the transactions of a command is kept there by core */
+	PortalContext = CurrentMemoryContext;
+	foreach(cell, plans)
+	{
+		PlannedStmt *plan = lfirst_node(PlannedStmt, cell);
+
+		if (plan->commandType != CMD_UTILITY)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("a DDL message holds a statement that is none")));
+		ProcessUtility(plan, text, false, context, NULL, NULL, None_Receiver, NULL);
+		if (context == PROCESS_UTILITY_QUERY)
+			CommandCounterIncrement();
+	}
+	PortalContext = NULL;
+}
+
+/* --- locks ---------------------------------------------------------------------------------- */
+
+static int
+holder(Oid relation, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+	VirtualTransactionId *holders;
+	int			count;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relation);
+	holders = GetLockConflicts(&tag, mode, &count);
+	for (int i = 0; i < count; i++)
+	{
+		int			pid = flo_compat_vxid_pid(holders[i]);
+
+		if (pid != 0 && pid != MyProcPid)
+			return pid;
+	}
+	return 0;
+}
+
+static LOCKMODE
+lock_needed(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_AlterTableStmt:
+			return AlterTableGetLockLevel(((AlterTableStmt *) statement)->cmds);
+		case T_IndexStmt:
+			return ShareLock;
+		case T_CreateTrigStmt:
+			return ShareRowExclusiveLock;
+		default:
+			return AccessExclusiveLock;
+	}
+}
+
+static void
+wait_for_lock(Oid relation, LOCKMODE mode)
+{
+	int			pid = holder(relation, mode);
+
+	flo_state_set(FLO_STATE_WAITING, pid != 0 ? "lock held by pid %d" : "for a lock", pid);
+	PG_TRY();
+	{
+		LockRelationOid(relation, mode);
+	}
+	PG_CATCH();
+	{
+		int			code = geterrcode();
+
+		if (code != ERRCODE_LOCK_NOT_AVAILABLE || pid == 0)
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("lock held by pid %d: not had within lock_timeout (%d ms)", pid, LockTimeout),
+				 errhint("It is tried again; end the transaction of that process, or raise the worker's option lock_timeout.")));
+	}
+	PG_END_TRY();
+	flo_state_set(FLO_STATE_STREAMING, NULL);
+}
+
+static void
+lock_relations(Node *statement)
+{
+	LOCKMODE	mode = lock_needed(statement);
+	ListCell   *cell;
+
+	foreach(cell, flo_ddl_changed_relations(statement))
+	{
+		Oid			relation = RangeVarGetRelid(lfirst(cell), NoLock, true);
+
+		if (!OidIsValid(relation) || ConditionalLockRelationOid(relation, mode))
+			continue;
+		wait_for_lock(relation, mode);
+	}
+}
+
+/* --- applying --------------------------------------------------------------------------------- */
+
+void
+flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl, const char *outcome,
+					 const char *detail)
+{
+	flo_ddl_note(place, ddl->tag, ddl->text, outcome, detail);
+}
+
+char *
+flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
+			  FloReshape *routes, bool check)
+{
+	Mapping		mapping = {routes, 0};
+	StringInfoData note;
+	Office		office;
+	RawStmt    *statement;
+	char	   *reason = NULL;
+	bool		present;
+
+	initStringInfo(&note);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	enter(ddl, owner, false, &office);
+	check_creation_schema(ddl);
+	statement = parse(ddl, &mapping);
+	lock_relations(statement->stmt);
+	present = flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note);
+	if (!present && check && mapping.mapped != 0)
+		reason = psprintf("route " INT64_FORMAT " gives columns of the table other names", mapping.mapped);
+	else if (!present && check)
+		reason = flo_ddl_undetermined(statement->stmt, text_to_run(ddl));
+	if (!present && reason == NULL)
+	{
+		UpdateActiveSnapshotCommandId();
+		run(statement, text_to_run(ddl), PROCESS_UTILITY_QUERY);
+	}
+	leave(&office);
+	PopActiveSnapshot();
+	if (reason == NULL)
+		flo_ddl_note_outcome(place, ddl, present ? "present" : "applied",
+							 note.len > 0 ? note.data : NULL);
+	return reason;
+}
+
+/* --- concurrently ------------------------------------------------------------------------------- */
+
+/* What a crash has left of CREATE INDEX CONCURRENTLY goes first */
+static void
+drop_invalid_index(IndexStmt *statement)
+{
+	Oid			table = RangeVarGetRelid(statement->relation, NoLock, true);
+	Oid			index;
+	ObjectAddress address;
+
+	if (statement->idxname == NULL || !OidIsValid(table))
+		return;
+	index = get_relname_relid(statement->idxname, get_rel_namespace(table));
+	if (!OidIsValid(index) || get_rel_relkind(index) != RELKIND_INDEX || get_index_isvalid(index) ||
+		IndexGetRelation(index, true) != table)
+		return;
+	ObjectAddressSet(address, RelationRelationId, index);
+	performDeletion(&address, DROP_RESTRICT, 0);
+	CommandCounterIncrement();
+}
+
+/* A crash between the two halves of DETACH CONCURRENTLY: only the second is left to do */
+static void
+finalize_detach(Node *node)
+{
+	AlterTableStmt *statement = (AlterTableStmt *) node;
+	AlterTableCmd *command;
+	Oid			partition;
+
+	if (!IsA(node, AlterTableStmt) || list_length(statement->cmds) != 1)
+		return;
+	command = linitial_node(AlterTableCmd, statement->cmds);
+	if (command->subtype != AT_DetachPartition)
+		return;
+	partition = RangeVarGetRelid(((PartitionCmd *) command->def)->name, NoLock, true);
+	if (OidIsValid(partition) && get_rel_relispartition(partition) &&
+		PartitionHasPendingDetach(partition))
+	{
+		command->subtype = AT_DetachPartitionFinalize;
+		((PartitionCmd *) command->def)->concurrent = false;
+	}
+}
+
+void
+flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes)
+{
+	Mapping		mapping = {routes, 0};
+	MemoryContext context = CurrentMemoryContext;
+	StringInfoData note;
+	Office		office;
+	RawStmt    *statement;
+	bool		present;
+
+	initStringInfo(&note);
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	enter(ddl, owner, true, &office);
+	statement = parse(ddl, &mapping);
+	if (IsA(statement->stmt, IndexStmt))
+		drop_invalid_index((IndexStmt *) statement->stmt);
+	finalize_detach(statement->stmt);
+	present = flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	if (present)
+	{
+		SetUserIdAndSecContext(office.user, office.context);
+		flo_trail.operation = NULL;
+		return;
+	}
+
+	/*
+	 * Settings go with the transaction that set them.  The command waits for all
+	 * transactions that are older, however long they take; the next batch sets
+	 * its lock_timeout again.
+	 */
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetUserIdAndSecContext(office.user, office.context);
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	enter(ddl, owner, true, &office);
+	flo_state_set(FLO_STATE_STREAMING, "running %s CONCURRENTLY", ddl->tag);
+	run(statement, text_to_run(ddl), PROCESS_UTILITY_TOPLEVEL);
+	SetUserIdAndSecContext(office.user, office.context);
+	flo_trail.operation = NULL;
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	flo_state_set(FLO_STATE_STREAMING, NULL);
+}

@@ -1,0 +1,31 @@
+/*
+ * ddl_apply.h
+ *		Runs DDL of the source at this destination.
+ */
+#ifndef FLO_DDL_APPLY_H
+#define FLO_DDL_APPLY_H
+
+#include "conf/ddl.h"
+#include "dest/reshape.h"
+#include "wire/ddl.h"
+
+/*
+ * Within the transaction of the rows around it, as "owner".  With "check",
+ * returns why the statement should be held instead, having done nothing; NULL
+ * when it was applied and noted.  Throws what the statement throws; the
+ * statement then stands in flo_trail.
+ */
+extern char *flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
+						   FloReshape *routes, bool check);
+
+/*
+ * A statement that cannot run in a transaction block: outside any transaction.
+ * Does nothing when its effect is there already.  Not noted.
+ */
+extern void flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes);
+
+/* The same with names mapped, in the log */
+extern void flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl,
+								 const char *outcome, const char *detail);
+
+#endif

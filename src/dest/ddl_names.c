@@ -1,0 +1,277 @@
+/*
+ * ddl_names.c
+ *		The names in a DDL statement, as they are at this destination.
+ *
+ * A bare name was looked up along the search_path of a session in another
+ * database; the message says in which schema it was found, or made.  Other
+ * names in the statement (a foreign key's table, a column's type) are looked
+ * up here along the same search_path.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+
+#include "dest/ddl_names.h"
+
+typedef struct Mapper
+{
+	const FloDdlStatement *ddl;
+	FloDdlMapTable map;
+	void	   *arg;
+} Mapper;
+
+static const FloDdlObject *
+find_object(const FloDdlStatement *ddl, const char *schema, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, ddl->objects)
+	{
+		const FloDdlObject *object = lfirst(cell);
+
+		if (object->schema != NULL && strcmp(object->name, name) == 0 &&
+			(schema == NULL || strcmp(object->schema, schema) == 0))
+			return object;
+	}
+	return NULL;
+}
+
+static void
+map_relation(Mapper *mapper, RangeVar *name)
+{
+	const FloDdlObject *object;
+	const char *schema;
+	const char *table;
+
+	if (name == NULL)
+		return;
+	object = find_object(mapper->ddl, name->schemaname, name->relname);
+
+	/* parts of a table: the message names the part, and the schema is the table's */
+	if (object == NULL && name->schemaname == NULL && mapper->ddl->objects != NIL)
+	{
+		object = linitial(mapper->ddl->objects);
+		if (!OidIsValid(object->relation) || strcmp(object->type, "table") == 0)
+			return;
+	}
+	schema = name->schemaname != NULL ? name->schemaname : object != NULL ? object->schema : NULL;
+	if (schema == NULL)
+		return;
+	mapper->map(mapper->arg, schema, name->relname, &schema, &table);
+	name->catalogname = NULL;
+	name->schemaname = pstrdup(schema);
+	name->relname = pstrdup(table);
+}
+
+/* A name as a list of parts, of which the last "own" are not the table's */
+static List *
+map_name_list(Mapper *mapper, List *names, int own)
+{
+	List	   *table = list_truncate(list_copy(names), list_length(names) - own);
+	List	   *rest = list_copy_tail(names, list_length(names) - own);
+	RangeVar   *name;
+
+	if (table == NIL)
+		return names;
+	name = makeRangeVarFromNameList(table);
+	map_relation(mapper, name);
+	if (name->schemaname == NULL)
+		return names;
+	return list_concat(list_make2(makeString(name->schemaname), makeString(name->relname)), rest);
+}
+
+static Node *
+map_named(Mapper *mapper, ObjectType type, Node *object)
+{
+	switch (type)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_INDEX:
+		case OBJECT_SEQUENCE:
+		case OBJECT_VIEW:
+		case OBJECT_MATVIEW:
+			return (Node *) map_name_list(mapper, castNode(List, object), 0);
+		case OBJECT_COLUMN:
+		case OBJECT_TABCONSTRAINT:
+		case OBJECT_TRIGGER:
+		case OBJECT_POLICY:
+		case OBJECT_RULE:
+			return (Node *) map_name_list(mapper, castNode(List, object), 1);
+		default:
+			return object;
+	}
+}
+
+/* Does the group track the statement's nth object? */
+static bool
+is_kept(const FloDdlStatement *ddl, int position)
+{
+	ListCell   *cell;
+	bool		listed = false;
+
+	foreach(cell, ddl->objects)
+	{
+		const FloDdlObject *object = lfirst(cell);
+
+		if (object->position == position)
+			return true;
+		listed |= object->position >= 0;
+	}
+	return !listed;
+}
+
+static List *
+kept_only(const FloDdlStatement *ddl, List *objects)
+{
+	List	   *kept = NIL;
+	ListCell   *cell;
+
+	foreach(cell, objects)
+		if (is_kept(ddl, foreach_current_index(cell)))
+			kept = lappend(kept, lfirst(cell));
+	return kept;
+}
+
+static void
+map_drop(Mapper *mapper, DropStmt *statement)
+{
+	ListCell   *cell;
+
+	statement->objects = kept_only(mapper->ddl, statement->objects);
+	foreach(cell, statement->objects)
+		lfirst(cell) = map_named(mapper, statement->removeType, lfirst(cell));
+}
+
+static void
+map_alter(Mapper *mapper, AlterTableStmt *statement)
+{
+	ListCell   *cell;
+
+	map_relation(mapper, statement->relation);
+	foreach(cell, statement->cmds)
+	{
+		AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
+
+		if (command->def != NULL && IsA(command->def, PartitionCmd))
+			map_relation(mapper, ((PartitionCmd *) command->def)->name);
+	}
+}
+
+static void
+map_create(Mapper *mapper, CreateStmt *statement)
+{
+	map_relation(mapper, statement->relation);
+	if (statement->tablespacename != NULL)
+		statement->tablespacename = NULL;
+}
+
+static void
+map_grant(Mapper *mapper, GrantStmt *statement)
+{
+	ListCell   *cell;
+
+	statement->objects = kept_only(mapper->ddl, statement->objects);
+	if (statement->objtype != OBJECT_TABLE && statement->objtype != OBJECT_SEQUENCE)
+		return;
+	foreach(cell, statement->objects)
+		map_relation(mapper, lfirst_node(RangeVar, cell));
+}
+
+void
+flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map, void *arg)
+{
+	Mapper		mapper = {ddl, map, arg};
+
+	switch (nodeTag(node))
+	{
+		case T_CreateStmt:
+			map_create(&mapper, (CreateStmt *) node);
+			break;
+		case T_AlterTableStmt:
+			map_alter(&mapper, (AlterTableStmt *) node);
+			break;
+		case T_DropStmt:
+			map_drop(&mapper, (DropStmt *) node);
+			break;
+		case T_RenameStmt:
+			map_relation(&mapper, ((RenameStmt *) node)->relation);
+			break;
+		case T_AlterObjectSchemaStmt:
+			map_relation(&mapper, ((AlterObjectSchemaStmt *) node)->relation);
+			break;
+		case T_CommentStmt:
+			((CommentStmt *) node)->object = map_named(&mapper, ((CommentStmt *) node)->objtype,
+													   ((CommentStmt *) node)->object);
+			break;
+		case T_IndexStmt:
+			map_relation(&mapper, ((IndexStmt *) node)->relation);
+			((IndexStmt *) node)->tableSpace = NULL;
+			break;
+		case T_CreateSeqStmt:
+			map_relation(&mapper, ((CreateSeqStmt *) node)->sequence);
+			break;
+		case T_AlterSeqStmt:
+			map_relation(&mapper, ((AlterSeqStmt *) node)->sequence);
+			break;
+		case T_ViewStmt:
+			map_relation(&mapper, ((ViewStmt *) node)->view);
+			break;
+		case T_CreateTrigStmt:
+			map_relation(&mapper, ((CreateTrigStmt *) node)->relation);
+			break;
+		case T_RuleStmt:
+			map_relation(&mapper, ((RuleStmt *) node)->relation);
+			break;
+		case T_CreatePolicyStmt:
+			map_relation(&mapper, ((CreatePolicyStmt *) node)->table);
+			break;
+		case T_AlterPolicyStmt:
+			map_relation(&mapper, ((AlterPolicyStmt *) node)->table);
+			break;
+		case T_RefreshMatViewStmt:
+			map_relation(&mapper, ((RefreshMatViewStmt *) node)->relation);
+			break;
+		case T_GrantStmt:
+			map_grant(&mapper, (GrantStmt *) node);
+			break;
+		case T_CreateSchemaStmt:
+			/* roles are the destination's business */
+			((CreateSchemaStmt *) node)->authrole = NULL;
+			break;
+		default:
+			break;
+	}
+}
+
+List *
+flo_ddl_changed_relations(Node *node)
+{
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	switch (nodeTag(node))
+	{
+		case T_AlterTableStmt:
+			return list_make1(((AlterTableStmt *) node)->relation);
+		case T_RenameStmt:
+			return ((RenameStmt *) node)->relation != NULL ?
+				list_make1(((RenameStmt *) node)->relation) : NIL;
+		case T_AlterObjectSchemaStmt:
+			return ((AlterObjectSchemaStmt *) node)->relation != NULL ?
+				list_make1(((AlterObjectSchemaStmt *) node)->relation) : NIL;
+		case T_IndexStmt:
+			return list_make1(((IndexStmt *) node)->relation);
+		case T_CreateTrigStmt:
+			return list_make1(((CreateTrigStmt *) node)->relation);
+		case T_DropStmt:
+			if (((DropStmt *) node)->removeType != OBJECT_TABLE)
+				return NIL;
+			foreach(cell, ((DropStmt *) node)->objects)
+				names = lappend(names, makeRangeVarFromNameList(lfirst_node(List, cell)));
+			return names;
+		default:
+			return NIL;
+	}
+}

@@ -1,0 +1,27 @@
+/*
+ * ddl_names.h
+ *		The names in a DDL statement, as they are at this destination.
+ */
+#ifndef FLO_DDL_NAMES_H
+#define FLO_DDL_NAMES_H
+
+#include "nodes/nodes.h"
+#include "nodes/primnodes.h"
+#include "wire/ddl.h"
+
+/* Where a table of the source is here */
+typedef void (*FloDdlMapTable) (void *arg, const char *schema, const char *table,
+								const char **to_schema, const char **to_table);
+
+/*
+ * Change the raw parse tree: the tables the statement is about get the schema
+ * they had at the source, and go where routes send them.  What the group does
+ * not track is taken out of lists of names.
+ */
+extern void flo_ddl_map_names(Node *statement, const FloDdlStatement *ddl,
+							  FloDdlMapTable map, void *arg);
+
+/* The relations that an existing statement changes, by name; List of RangeVar * */
+extern List *flo_ddl_changed_relations(Node *statement);
+
+#endif

@@ -1,0 +1,437 @@
+/*
+ * ddl_present.c
+ *		Is the effect of a DDL statement there already?
+ *
+ * Somebody may have prepared the destination, or a CONCURRENTLY was cut short
+ * after its work and before it was noted.  What is there with the same shape
+ * is passed; what has only the name is an error that says where it differs.
+ * Whatever is not looked at here is left to the server, which objects or
+ * knows how to do a thing twice.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_enum.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "parser/parse_type.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "dest/ddl_present.h"
+
+static void
+add_note(StringInfo note, const char *format, const char *name)
+{
+	if (note->len > 0)
+		appendStringInfoString(note, "; ");
+	appendStringInfo(note, format, name);
+}
+
+static void
+report_different(int sqlstate, const char *what, const char *name, const char *difference)
+{
+	ereport(ERROR,
+			(errcode(sqlstate),
+			 errmsg("%s \"%s\" exists already and is another", what, name),
+			 errdetail_internal("%s", difference)));
+}
+
+static bool
+column_exists(Oid relation, const char *name)
+{
+	return get_attnum(relation, name) != InvalidAttrNumber;
+}
+
+/* --- CREATE ---------------------------------------------------------------------------- */
+
+static bool
+table_present(CreateStmt *statement, const char *text, StringInfo note)
+{
+	Oid			relid = RangeVarGetRelid(statement->relation, NoLock, true);
+	Relation	relation;
+	char	   *difference;
+
+	if (!OidIsValid(relid))
+		return false;
+	relation = relation_open(relid, AccessShareLock);
+	if (relation->rd_rel->relkind != (statement->partspec != NULL ? RELKIND_PARTITIONED_TABLE : RELKIND_RELATION))
+		difference = pstrdup("it is of another kind here");
+	else
+		difference = flo_ddl_table_differs(relation, statement->tableElts,
+										   statement->inhRelations == NIL && statement->ofTypename == NULL, text);
+	relation_close(relation, AccessShareLock);
+	if (difference != NULL)
+		report_different(ERRCODE_DUPLICATE_TABLE, "table", statement->relation->relname, difference);
+	add_note(note, "table \"%s\" exists already", statement->relation->relname);
+	return true;
+}
+
+static bool
+index_present(IndexStmt *statement, const char *text, StringInfo note)
+{
+	Oid			table = RangeVarGetRelid(statement->relation, NoLock, true);
+	Oid			index;
+	char	   *difference;
+
+	if (statement->idxname == NULL || !OidIsValid(table))
+		return false;
+	index = get_relname_relid(statement->idxname, get_rel_namespace(table));
+	if (!OidIsValid(index))
+		return false;
+	difference = flo_ddl_index_differs(index, statement, text);
+	if (difference != NULL)
+		report_different(ERRCODE_DUPLICATE_TABLE, "index", statement->idxname, difference);
+	add_note(note, "index \"%s\" exists already", statement->idxname);
+	return true;
+}
+
+static bool
+sequence_present(CreateSeqStmt *statement, StringInfo note)
+{
+	Oid			relid = RangeVarGetRelid(statement->sequence, NoLock, true);
+
+	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_SEQUENCE)
+		return false;
+	add_note(note, "sequence \"%s\" exists already", statement->sequence->relname);
+	return true;
+}
+
+static bool
+enum_present(CreateEnumStmt *statement, StringInfo note)
+{
+	Oid			type = LookupTypeNameOid(NULL, makeTypeNameFromNameList(statement->typeName), true);
+	char	   *name = strVal(llast(statement->typeName));
+	ListCell   *cell;
+
+	if (!OidIsValid(type))
+		return false;
+	foreach(cell, statement->vals)
+		if (!SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(strVal(lfirst(cell)))))
+			report_different(ERRCODE_DUPLICATE_OBJECT, "type", name,
+							 psprintf("it has no value \"%s\" here", strVal(lfirst(cell))));
+	add_note(note, "type \"%s\" exists already", name);
+	return true;
+}
+
+static bool
+domain_present(CreateDomainStmt *statement, StringInfo note)
+{
+	Oid			type = LookupTypeNameOid(NULL, makeTypeNameFromNameList(statement->domainname), true);
+	char	   *name = strVal(llast(statement->domainname));
+
+	if (!OidIsValid(type))
+		return false;
+	if (get_typtype(type) != TYPTYPE_DOMAIN ||
+		getBaseType(type) != getBaseType(typenameTypeId(NULL, statement->typeName)))
+		report_different(ERRCODE_DUPLICATE_OBJECT, "domain", name, "its type is another here");
+	add_note(note, "domain \"%s\" exists already", name);
+	return true;
+}
+
+static bool
+composite_present(CompositeTypeStmt *statement, const char *text, StringInfo note)
+{
+	Oid			relid = RangeVarGetRelid(statement->typevar, NoLock, true);
+	Relation	relation;
+	char	   *difference;
+
+	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_COMPOSITE_TYPE)
+		return false;
+	relation = relation_open(relid, AccessShareLock);
+	difference = flo_ddl_table_differs(relation, statement->coldeflist, true, text);
+	relation_close(relation, AccessShareLock);
+	if (difference != NULL)
+		report_different(ERRCODE_DUPLICATE_OBJECT, "type", statement->typevar->relname, difference);
+	add_note(note, "type \"%s\" exists already", statement->typevar->relname);
+	return true;
+}
+
+static bool
+schema_present(CreateSchemaStmt *statement, StringInfo note)
+{
+	if (!OidIsValid(get_namespace_oid(statement->schemaname, true)) || statement->schemaElts != NIL)
+		return false;
+	add_note(note, "schema \"%s\" exists already", statement->schemaname);
+	return true;
+}
+
+/* --- ALTER TABLE ------------------------------------------------------------------------- */
+
+static bool
+partition_is_attached(Oid parent, PartitionCmd *command)
+{
+	Oid			partition = RangeVarGetRelid(command->name, NoLock, true);
+
+	return OidIsValid(partition) && get_rel_relispartition(partition) &&
+		get_partition_parent(partition, true) == parent;
+}
+
+static bool
+trigger_missing(Oid relation, AlterTableCmd *command)
+{
+	return command->name != NULL && !OidIsValid(get_trigger_oid(relation, command->name, true));
+}
+
+static bool
+rule_missing(Oid relation, AlterTableCmd *command)
+{
+	return command->name != NULL &&
+		!SearchSysCacheExists2(RULERELNAME, ObjectIdGetDatum(relation), CStringGetDatum(command->name));
+}
+
+static bool
+add_column_present(Relation relation, AlterTableCmd *command, const char *text, StringInfo note)
+{
+	ColumnDef  *column = castNode(ColumnDef, command->def);
+	AttrNumber	attnum = get_attnum(RelationGetRelid(relation), column->colname);
+	char	   *difference;
+
+	if (attnum == InvalidAttrNumber)
+		return false;
+	difference = flo_ddl_column_differs(relation, attnum, column, false, text);
+	if (difference != NULL)
+		report_different(ERRCODE_DUPLICATE_COLUMN, "column", column->colname, difference);
+	add_note(note, "column \"%s\" exists already", column->colname);
+	return true;
+}
+
+/* Is the effect of one command of ALTER TABLE there, or none of ours? */
+static bool
+command_present(Relation relation, AlterTableCmd *command, const char *text, bool with_owner,
+				StringInfo note)
+{
+	Oid			relid = RelationGetRelid(relation);
+
+	switch (command->subtype)
+	{
+		case AT_AddColumn:
+			return add_column_present(relation, command, text, note);
+		case AT_DropColumn:
+			if (column_exists(relid, command->name))
+				return false;
+			add_note(note, "column \"%s\" is gone already", command->name);
+			return true;
+		case AT_AddConstraint:
+			if (!flo_ddl_constraint_there(relation, castNode(Constraint, command->def)))
+				return false;
+			add_note(note, "constraint%s exists already", "");
+			return true;
+		case AT_DropConstraint:
+			if (OidIsValid(get_relation_constraint_oid(relid, command->name, true)) ||
+				relation->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
+				return false;
+			add_note(note, "constraint \"%s\" is gone already", command->name);
+			return true;
+		case AT_AttachPartition:
+			if (!partition_is_attached(relid, (PartitionCmd *) command->def))
+				return false;
+			add_note(note, "partition%s is attached already", "");
+			return true;
+		case AT_DetachPartition:
+			if (partition_is_attached(relid, (PartitionCmd *) command->def))
+				return false;
+			add_note(note, "partition%s is detached already", "");
+			return true;
+		case AT_ChangeOwner:
+			return !with_owner;
+		case AT_SetTableSpace:
+			add_note(note, "tablespaces are not tracked%s", "");
+			return true;
+		case AT_EnableTrig:
+		case AT_EnableAlwaysTrig:
+		case AT_EnableReplicaTrig:
+		case AT_DisableTrig:
+			if (!trigger_missing(relid, command))
+				return false;
+			add_note(note, "trigger \"%s\" does not exist here", command->name);
+			return true;
+		case AT_EnableRule:
+		case AT_EnableAlwaysRule:
+		case AT_EnableReplicaRule:
+		case AT_DisableRule:
+			if (!rule_missing(relid, command))
+				return false;
+			add_note(note, "rule \"%s\" does not exist here", command->name);
+			return true;
+		default:
+			return false;
+	}
+}
+
+static bool
+alter_present(AlterTableStmt *statement, const char *text, bool with_owner, StringInfo note)
+{
+	Oid			relid = RangeVarGetRelid(statement->relation, AccessShareLock, true);
+	Relation	relation;
+	List	   *commands = NIL;
+	ListCell   *cell;
+
+	if (!OidIsValid(relid))
+		return false;
+	relation = relation_open(relid, NoLock);
+	foreach(cell, statement->cmds)
+		if (!command_present(relation, lfirst(cell), text, with_owner, note))
+			commands = lappend(commands, lfirst(cell));
+	relation_close(relation, NoLock);
+	statement->cmds = commands;
+	return commands == NIL;
+}
+
+/* --- the rest ------------------------------------------------------------------------------ */
+
+static bool
+rename_present(RenameStmt *statement, StringInfo note)
+{
+	Oid			relid;
+	RangeVar   *renamed;
+
+	switch (statement->renameType)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_INDEX:
+		case OBJECT_SEQUENCE:
+		case OBJECT_VIEW:
+		case OBJECT_MATVIEW:
+			renamed = copyObject(statement->relation);
+			renamed->relname = statement->newname;
+			if (OidIsValid(RangeVarGetRelid(statement->relation, NoLock, true)) ||
+				!OidIsValid(RangeVarGetRelid(renamed, NoLock, true)))
+				return false;
+			break;
+		case OBJECT_COLUMN:
+		case OBJECT_TABCONSTRAINT:
+			relid = RangeVarGetRelid(statement->relation, NoLock, true);
+			if (!OidIsValid(relid))
+				return false;
+			if (statement->renameType == OBJECT_COLUMN &&
+				(column_exists(relid, statement->subname) || !column_exists(relid, statement->newname)))
+				return false;
+			if (statement->renameType == OBJECT_TABCONSTRAINT &&
+				(OidIsValid(get_relation_constraint_oid(relid, statement->subname, true)) ||
+				 !OidIsValid(get_relation_constraint_oid(relid, statement->newname, true))))
+				return false;
+			break;
+		default:
+			return false;
+	}
+	add_note(note, "the name is \"%s\" already", statement->newname);
+	return true;
+}
+
+static bool
+move_present(AlterObjectSchemaStmt *statement, StringInfo note)
+{
+	RangeVar   *moved;
+
+	if (statement->relation == NULL)
+		return false;
+	moved = makeRangeVar(statement->newschema, statement->relation->relname, -1);
+	if (OidIsValid(RangeVarGetRelid(statement->relation, NoLock, true)) ||
+		!OidIsValid(RangeVarGetRelid(moved, NoLock, true)))
+		return false;
+	add_note(note, "it is in schema \"%s\" already", statement->newschema);
+	return true;
+}
+
+/* Objects to be dropped that are not there; others than relations the server looks for */
+static bool
+drop_present(DropStmt *statement, StringInfo note)
+{
+	List	   *objects = NIL;
+	ListCell   *cell;
+
+	foreach(cell, statement->objects)
+	{
+		bool		there = true;
+
+		if (statement->removeType == OBJECT_TABLE || statement->removeType == OBJECT_INDEX ||
+			statement->removeType == OBJECT_SEQUENCE || statement->removeType == OBJECT_VIEW ||
+			statement->removeType == OBJECT_MATVIEW)
+			there = OidIsValid(RangeVarGetRelid(makeRangeVarFromNameList(lfirst_node(List, cell)),
+												NoLock, true));
+		if (there)
+			objects = lappend(objects, lfirst(cell));
+		else
+			add_note(note, "\"%s\" is gone already", strVal(llast(lfirst_node(List, cell))));
+	}
+	statement->objects = objects;
+	statement->missing_ok = true;
+	return objects == NIL;
+}
+
+static bool
+enum_value_present(AlterEnumStmt *statement, StringInfo note)
+{
+	Oid			type = LookupTypeNameOid(NULL, makeTypeNameFromNameList(statement->typeName), true);
+
+	if (!OidIsValid(type))
+		return false;
+	if (statement->oldVal == NULL)
+	{
+		statement->skipIfNewValExists = true;
+		return false;
+	}
+	if (SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(statement->oldVal)) ||
+		!SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(statement->newVal)))
+		return false;
+	add_note(note, "the value is \"%s\" already", statement->newVal);
+	return true;
+}
+
+bool
+flo_ddl_present(Node *node, const char *text, bool with_owner, StringInfo note)
+{
+	switch (nodeTag(node))
+	{
+		case T_CreateStmt:
+			return table_present((CreateStmt *) node, text, note);
+		case T_IndexStmt:
+			return index_present((IndexStmt *) node, text, note);
+		case T_CreateSeqStmt:
+			return sequence_present((CreateSeqStmt *) node, note);
+		case T_CreateEnumStmt:
+			return enum_present((CreateEnumStmt *) node, note);
+		case T_CreateDomainStmt:
+			return domain_present((CreateDomainStmt *) node, note);
+		case T_CompositeTypeStmt:
+			return composite_present((CompositeTypeStmt *) node, text, note);
+		case T_CreateSchemaStmt:
+			return schema_present((CreateSchemaStmt *) node, note);
+		case T_AlterTableStmt:
+			return alter_present((AlterTableStmt *) node, text, with_owner, note);
+		case T_RenameStmt:
+			return rename_present((RenameStmt *) node, note);
+		case T_AlterObjectSchemaStmt:
+			return move_present((AlterObjectSchemaStmt *) node, note);
+		case T_DropStmt:
+			return drop_present((DropStmt *) node, note);
+		case T_AlterEnumStmt:
+			return enum_value_present((AlterEnumStmt *) node, note);
+		case T_ViewStmt:
+			((ViewStmt *) node)->replace = true;
+			return false;
+		case T_CreateFunctionStmt:
+			((CreateFunctionStmt *) node)->replace = true;
+			return false;
+		case T_CreateTrigStmt:
+			if (!((CreateTrigStmt *) node)->isconstraint)
+				((CreateTrigStmt *) node)->replace = true;
+			return false;
+		case T_CreateStatsStmt:
+			((CreateStatsStmt *) node)->if_not_exists = true;
+			return false;
+		default:
+			return false;
+	}
+}

@@ -1,0 +1,209 @@
+/*
+ * ddl_worker.c
+ *		What a worker does when it comes upon DDL.
+ *
+ * A statement is applied in the batch, in the midst of the rows of its
+ * transaction; or held, or passed over, as the option and a person decide.  A
+ * source transaction is never split, so while a statement is held nothing of
+ * its transaction is applied: the worker goes back to the last commit, waits
+ * with nothing open, and reads the transaction again.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "core/loop.h"
+#include "core/trail.h"
+#include "dest/ddl_apply.h"
+#include "dest/worker_impl.h"
+#include "mb/pg_wchar.h"
+#include "monitor/shstate.h"
+#include "utils/snapmgr.h"
+
+/* Undo the batch and go back to the last commit; the stream is read again from there */
+static void
+rewind_batch(FloWorker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (w->batch_open)
+	{
+		w->sink->ops->abort(w->sink);
+		AbortCurrentTransaction();
+		MemoryContextSwitchTo(old);
+	}
+	w->batch_open = false;
+	w->batch_oldest = 0;
+	w->in_transaction = false;
+	w->fragment_total = 0;
+	w->position = flo_progress_position(w->progress);
+	w->rewind = true;
+	flo_consumer_rewind(w->consumer);
+	flo_trail_clear();
+}
+
+/* In a transaction of its own: record that the statement waits for a person; its number */
+static int64
+record_held(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, const char *reason)
+{
+	MemoryContext old = CurrentMemoryContext;
+	int64		id = 0;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ForceSyncCommit();
+	if (flo_ddl_decision(place, &id) == FLO_DDL_NOT_HELD)
+		id = flo_ddl_hold(place, ddl->tag, ddl->text, reason);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return id;
+}
+
+static bool
+is_decided(const FloDdlPlace *place)
+{
+	MemoryContext old = CurrentMemoryContext;
+	FloDdlDecision decision;
+	int64		id;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	decision = flo_ddl_decision(place, &id);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return decision != FLO_DDL_UNDECIDED;
+}
+
+/*
+ * Wait until a person has decided.  Complete transactions before this one are
+ * committed first, which takes another look at them; then nothing is open
+ * while we wait, and the transaction is read again once the decision is there.
+ */
+static void
+hold_ddl(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, const char *reason)
+{
+	int64		id;
+
+	if (!XLogRecPtrIsInvalid(w->batch_lsn))
+	{
+		w->careful_until = Max(w->careful_until, w->txn.final_lsn);
+		rewind_batch(w);
+		return;
+	}
+	rewind_batch(w);
+	id = record_held(w, place, ddl, reason);
+	flo_worker_settle(w, true);
+	while (!is_decided(place))
+	{
+		flo_state_set(FLO_STATE_WAITING, "for flo.release_ddl(" INT64_FORMAT ") or flo.skip_ddl(" INT64_FORMAT "): %s: %s",
+					  id, id, ddl->tag, reason);
+		flo_bus_wait(w->bus, 1000);
+		flo_check_interrupts();
+		flo_worker_settle(w, false);
+		if (!flo_worker_follow_configuration(w))
+		{
+			w->leave = true;
+			return;
+		}
+	}
+}
+
+/*
+ * What cannot run in a transaction block stands alone in its transaction.  The
+ * batch before it is committed, so that the position is just before it; then
+ * it is run, and is noted when its transaction is.
+ */
+static void
+apply_between_batches(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (!XLogRecPtrIsInvalid(w->batch_lsn))
+		flo_worker_commit_batch(w, chunk->seq - 1);
+	else
+	{
+		w->sink->ops->abort(w->sink);
+		AbortCurrentTransaction();
+		MemoryContextSwitchTo(old);
+		w->batch_open = false;
+	}
+	flo_trail.commit_lsn = w->txn.final_lsn;
+	flo_ddl_apply_concurrent(ddl, w->spec->owner, w->reshape);
+	flo_worker_open_batch(w);
+	w->batch_oldest = w->txn.commit_time;
+}
+
+/* Decide what becomes of a statement, and do it */
+static void
+apply_ddl(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
+{
+	FloDdl		option = w->spec->options.ddl;
+	FloDdlPlace place = {w->group, w->worker, w->txn.final_lsn, ++w->ddl_ordinal, w->txn.commit_time};
+	FloDdlDecision decision;
+	int64		id;
+	char	   *reason = NULL;
+
+	decision = flo_ddl_decision(&place, &id);
+	w->batch_has_ddl = true;
+	if (decision == FLO_DDL_SKIPPED)
+		flo_ddl_note_outcome(&place, ddl, "skipped", "flo.skip_ddl() was called");
+	else if (option == FLO_DDL_IGNORE && decision != FLO_DDL_RELEASED)
+		flo_ddl_note_outcome(&place, ddl, "ignored", "the worker's option ddl is ignore");
+	else if (option == FLO_DDL_HOLD && decision != FLO_DDL_RELEASED)
+		reason = "the worker's option ddl is hold";
+	else if (ddl->concurrent)
+	{
+		apply_between_batches(w, ddl, chunk);
+		flo_ddl_note_outcome(&place, ddl, "applied", NULL);
+		w->batch_has_ddl = true;
+	}
+	else
+		reason = flo_ddl_apply(&place, ddl, w->spec->owner, w->reshape,
+							   decision != FLO_DDL_RELEASED);
+	if (reason != NULL)
+		hold_ddl(w, &place, ddl, reason);
+}
+
+/*
+ * A database runs DDL where it stands among the rows; events tell of it once
+ * it has happened, with the tables' new definitions.
+ */
+void
+flo_worker_process_ddl(FloWorker *w, const FloChange *change, const FloChunk *chunk)
+{
+	FloDdlStatement *ddl;
+	FloChange	about = *change;
+	FloRelation relation = {0};
+	static uint64 version = 0;
+	char	   *content = pnstrdup(change->content, change->content_len);
+
+	w->txn.ordinal++;
+	ddl = flo_ddl_parse(pg_any_to_server(content, strlen(content), w->encoding));
+	if (ddl->phase == (w->sink->ops->transactional ? FLO_DDL_AFTER : FLO_DDL_BEFORE))
+		return;
+	if (ddl->objects != NIL)
+	{
+		FloDdlObject *object = linitial(ddl->objects);
+
+		relation.schema = object->schema;
+		relation.name = object->name;
+	}
+	if (relation.schema == NULL)
+		relation.schema = "";
+	if (relation.name == NULL)
+		relation.name = "";
+	relation.version = ++version;	/* as good as another table */
+	about.relation = &relation;
+	if (flo_table_filter(w->tables, &about) == NULL)
+	{
+		w->counters.filtered++;
+		return;
+	}
+	w->batch_changes++;
+
+	/* an event; or, for a database, the sign that what was gathered comes before */
+	w->sink->ops->change(w->sink, &w->txn, &about);
+	if (w->sink->ops->transactional)
+		apply_ddl(w, ddl, chunk);
+}

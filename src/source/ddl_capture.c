@@ -1,0 +1,230 @@
+/*
+ * ddl_capture.c
+ *		Writes the DDL of sessions into WAL, for groups that track it.
+ *
+ * Promises: a statement that has an effect and commits is written exactly
+ * once per phase, with its exact text, between the changes before and after
+ * it; one that is rolled back, alone or with a savepoint, is not seen by
+ * anybody.  In a database without a group that tracks DDL nothing is written
+ * and no table of schema flo is touched: whether there is one, an event
+ * trigger says, which is enabled when the first such group is created and
+ * whose row every session has in its catalog cache.
+ *
+ * Awkward cases.  A string of several statements and the commands within DO
+ * blocks and functions come here one by one, each with its own place in its
+ * own source text; the block around them comes, too, and is none of the kinds
+ * we look at.  Parts of a command (the index of a primary key) come as
+ * subcommands with the whole command's text and are left out, as is all that
+ * the script of an extension does.  A command that cannot run in a transaction
+ * block is written in the transaction it ends with: it has happened then.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_event_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
+#include "commands/extension.h"
+#include "conf/ddl.h"
+#include "conf/visit.h"
+#include "core/compat.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "source/ddl_capture.h"
+#include "source/ddl_objects.h"
+#include "source/ddl_replay.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "wire/ddl.h"
+
+static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+static int64 last_id = 0;
+
+/* Does a group of this database track DDL? */
+static bool
+is_tracked_database(void)
+{
+	HeapTuple	tuple;
+	bool		enabled;
+
+	tuple = SearchSysCache1(EVENTTRIGGERNAME, CStringGetDatum(FLO_DDL_EVENT_TRIGGER));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	enabled = ((Form_pg_event_trigger) GETSTRUCT(tuple))->evtenabled != TRIGGER_DISABLED;
+	ReleaseSysCache(tuple);
+	return enabled;
+}
+
+static bool
+is_captured(PlannedStmt *pstmt, const char *query, ProcessUtilityContext context)
+{
+	return context != PROCESS_UTILITY_SUBCOMMAND && query != NULL &&
+		flo_ddl_is_candidate(pstmt->utilityStmt) &&
+		OidIsValid(MyDatabaseId) && !creating_extension && IsTransactionState() &&
+		XLogLogicalInfoActive() && !RecoveryInProgress() && !XactReadOnly &&
+		is_tracked_database();
+}
+
+/* The statement's own part of the source text */
+static char *
+statement_text(const PlannedStmt *pstmt, const char *query)
+{
+	const char *start = query + Max(pstmt->stmt_location, 0);
+	int			len = pstmt->stmt_len > 0 ? pstmt->stmt_len : (int) strlen(start);
+
+	while (len > 0 && strchr(" \t\n\r\f\v;", start[len - 1]) != NULL)
+		len--;
+	while (len > 0 && strchr(" \t\n\r\f\v", start[0]) != NULL)
+	{
+		start++;
+		len--;
+	}
+	return pnstrdup(start, len);
+}
+
+/* The schemas where names are looked for: those that exist, in order */
+static char *
+search_path(void)
+{
+	StringInfoData buf;
+	List	   *path = fetch_search_path(false);
+	ListCell   *cell;
+
+	initStringInfo(&buf);
+	foreach(cell, path)
+	{
+		char	   *name = get_namespace_name(lfirst_oid(cell));
+
+		if (name != NULL && !isAnyTempNamespace(lfirst_oid(cell)))
+			appendStringInfo(&buf, "%s%s", buf.len > 0 ? ", " : "", quote_identifier(name));
+	}
+	return buf.data;
+}
+
+/* Wakes replicators at commit like any other change, because it takes an xid */
+static void
+write_message(FloDdlStatement *ddl, FloDdlPhase phase)
+{
+	char	   *key = flo_ddl_key();
+	char	   *message;
+
+	if (key == NULL)
+		return;
+	ddl->phase = phase;
+	ddl->xid = GetCurrentTransactionId();
+	message = flo_ddl_sign(flo_ddl_format(ddl), key);
+	flo_compat_log_message(FLO_DDL_PREFIX, message, strlen(message));
+}
+
+/* Tables as they are after the statement; NULL when none of them is one */
+static Jsonb *
+definitions(const FloDdlStatement *ddl)
+{
+	StringInfoData list;
+	FloVisit	visit;
+	Jsonb	   *result;
+	ListCell   *cell;
+
+	initStringInfo(&list);
+	foreach(cell, ddl->objects)
+	{
+		FloDdlObject *object = lfirst(cell);
+		Oid			relation = object->relation;
+
+		if (strcmp(object->type, "table") == 0 && object->creates)
+			relation = get_relname_relid(object->name, get_namespace_oid(object->schema, true));
+		if (OidIsValid(relation) && get_rel_name(relation) != NULL)
+			appendStringInfo(&list, "%s%u", list.len > 0 ? "," : "", relation);
+	}
+	if (list.len == 0)
+		return NULL;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_SELECT,
+				  "SELECT pg_catalog.jsonb_agg(flo.table_schema(o.id::pg_catalog.oid::pg_catalog.regclass))"
+				  "  FROM (SELECT DISTINCT u.id"
+				  "          FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ',')) u (id)) o",
+				  1, list.data);
+	result = flo_visit_jsonb(&visit, 0, 1);
+	flo_visit_end(&visit);
+	return result;
+}
+
+static void
+call_next(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtilityContext context,
+		  ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
+		  QueryCompletion *completion)
+{
+	if (prev_ProcessUtility_hook)
+		prev_ProcessUtility_hook(pstmt, query, readonly, context, params, environment, dest, completion);
+	else
+		standard_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
+}
+
+/* Is it CREATE TABLE AS with rows, for a table that will be there after it? */
+static bool
+is_filled_table(Node *statement, const FloDdlStatement *ddl)
+{
+	return IsA(statement, CreateTableAsStmt) && ddl->replay != NULL &&
+		!((CreateTableAsStmt *) statement)->into->skipData;
+}
+
+static void
+capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtilityContext context,
+				ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
+				QueryCompletion *completion)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	FloDdlStatement ddl = {0};
+
+	if (!is_captured(pstmt, query, context) || !flo_ddl_describe(pstmt->utilityStmt, &ddl))
+	{
+		call_next(pstmt, query, readonly, context, params, environment, dest, completion);
+		return;
+	}
+
+	ddl.id = ((int64) MyProcPid << 32) + ++last_id;
+	ddl.text = statement_text(pstmt, query);
+	ddl.search_path = search_path();
+	ddl.role = GetUserNameFromId(GetUserId(), false);
+	ddl.time_zone = GetConfigOptionByName("TimeZone", NULL, false);
+	ddl.date_style = GetConfigOptionByName("DateStyle", NULL, false);
+	ddl.interval_style = GetConfigOptionByName("IntervalStyle", NULL, false);
+	if (!ddl.concurrent)
+		write_message(&ddl, FLO_DDL_BEFORE);
+
+	if (is_filled_table(pstmt->utilityStmt, &ddl))
+	{
+		PlannedStmt *empty = copyObject(pstmt);
+		uint64		rows;
+
+		castNode(CreateTableAsStmt, empty->utilityStmt)->into->skipData = true;
+		call_next(empty, query, false, context, params, environment, dest, NULL);
+		rows = flo_ddl_fill_created((CreateTableAsStmt *) pstmt->utilityStmt, query, params,
+									environment, NULL);
+		if (completion != NULL)
+			SetQueryCompletion(completion, CMDTAG_SELECT, rows);
+	}
+	else
+		call_next(pstmt, query, readonly, context, params, environment, dest, completion);
+
+	MemoryContextSwitchTo(caller);
+	ddl.tables = definitions(&ddl);
+	write_message(&ddl, ddl.concurrent ? FLO_DDL_BOTH : FLO_DDL_AFTER);
+	MemoryContextSwitchTo(caller);
+}
+
+void
+flo_ddl_capture_init(void)
+{
+	prev_ProcessUtility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = capture_utility;
+}

@@ -1,0 +1,30 @@
+/*
+ * ddl_filter.h
+ *		Which DDL statements concern a group.
+ */
+#ifndef FLO_DDL_FILTER_H
+#define FLO_DDL_FILTER_H
+
+#include "conf/spec.h"
+#include "conf/store.h"
+#include "nodes/pg_list.h"
+
+typedef struct FloDdlFilter FloDdlFilter;
+
+extern FloDdlFilter *flo_ddl_filter_create(void);
+
+/*
+ * Put another configuration in force; needs a transaction.  Until then nothing
+ * passes.
+ */
+extern void flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *spec,
+								const FloTableChoice *choice);
+
+/*
+ * Called with the content of a DDL message, inside the decoder's transaction:
+ * what is to be sent of it, in the current memory context, or NULL.
+ */
+extern char *flo_ddl_filter_apply(FloDdlFilter *filter, const char *content, Size len,
+								  TransactionId *xid);
+
+#endif

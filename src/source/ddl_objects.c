@@ -1,0 +1,674 @@
+/*
+ * ddl_objects.c
+ *		What a DDL statement is about.
+ *
+ * Names in a statement mean what the session's search_path makes of them, and
+ * only until the statement has run; so they are resolved here, in the session,
+ * before it runs.  Which table an object belongs to decides which groups the
+ * statement concerns.
+ *
+ * Awkward: nothing may be locked here that the statement will want to lock
+ * harder.  Tables are looked up without a lock; should one change its name at
+ * this very moment, the statement itself will notice.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/dependency.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "parser/parse_type.h"
+#include "storage/lmgr.h"
+#include "tcop/cmdtag.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "source/ddl_objects.h"
+#include "source/ddl_replay.h"
+
+#define FLO_SCHEMA "flo"
+
+bool
+flo_ddl_is_candidate(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_CreateStmt:
+		case T_CreateTableAsStmt:
+		case T_AlterTableStmt:
+		case T_DropStmt:
+		case T_RenameStmt:
+		case T_AlterObjectSchemaStmt:
+		case T_AlterOwnerStmt:
+		case T_CommentStmt:
+		case T_IndexStmt:
+		case T_CreateSeqStmt:
+		case T_AlterSeqStmt:
+		case T_CreateSchemaStmt:
+		case T_CompositeTypeStmt:
+		case T_CreateEnumStmt:
+		case T_CreateRangeStmt:
+		case T_CreateDomainStmt:
+		case T_AlterEnumStmt:
+		case T_AlterTypeStmt:
+		case T_AlterDomainStmt:
+		case T_DefineStmt:
+		case T_ViewStmt:
+		case T_RefreshMatViewStmt:
+		case T_CreateFunctionStmt:
+		case T_AlterFunctionStmt:
+		case T_CreateTrigStmt:
+		case T_RuleStmt:
+		case T_CreatePolicyStmt:
+		case T_AlterPolicyStmt:
+		case T_CreateStatsStmt:
+		case T_GrantStmt:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* --- objects --------------------------------------------------------------------- */
+
+/* Never travels: temporary, a system schema, or ours */
+static bool
+is_private_schema(Oid namespace)
+{
+	char	   *name = get_namespace_name(namespace);
+
+	return name == NULL || isAnyTempNamespace(namespace) || strcmp(name, FLO_SCHEMA) == 0 ||
+		strncmp(name, "pg_", 3) == 0 || strcmp(name, "information_schema") == 0;
+}
+
+static FloDdlObject *
+add_object(FloDdlStatement *ddl, const char *type, Oid namespace, const char *name)
+{
+	FloDdlObject *object;
+
+	if (is_private_schema(namespace))
+		return NULL;
+	object = palloc0(sizeof(FloDdlObject));
+	object->type = pstrdup(type);
+	object->schema = get_namespace_name(namespace);
+	object->name = pstrdup(name);
+	object->position = -1;
+	ddl->objects = lappend(ddl->objects, object);
+	return object;
+}
+
+static const char *
+type_of_relation(Oid relation)
+{
+	switch (get_rel_relkind(relation))
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+			return "table";
+		case RELKIND_INDEX:
+		case RELKIND_PARTITIONED_INDEX:
+			return "index";
+		case RELKIND_SEQUENCE:
+			return "sequence";
+		case RELKIND_VIEW:
+			return "view";
+		case RELKIND_MATVIEW:
+			return "materialized view";
+		case RELKIND_COMPOSITE_TYPE:
+			return "type";
+		default:
+			return NULL;		/* foreign tables, TOAST */
+	}
+}
+
+/* The table that an existing relation is or belongs to; 0 when there is none */
+static Oid
+table_of_relation(Oid relation)
+{
+	Oid			table;
+	int32		column;
+
+	switch (get_rel_relkind(relation))
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+			return relation;
+		case RELKIND_INDEX:
+		case RELKIND_PARTITIONED_INDEX:
+			return IndexGetRelation(relation, true);
+		case RELKIND_SEQUENCE:
+			if (sequenceIsOwned(relation, DEPENDENCY_AUTO, &table, &column) ||
+				sequenceIsOwned(relation, DEPENDENCY_INTERNAL, &table, &column))
+				return table;
+			return InvalidOid;
+		default:
+			return InvalidOid;
+	}
+}
+
+static FloDdlObject *
+add_relation_by_oid(FloDdlStatement *ddl, Oid relation)
+{
+	const char *type = OidIsValid(relation) ? type_of_relation(relation) : NULL;
+	FloDdlObject *object;
+
+	if (type == NULL || get_rel_persistence(relation) == RELPERSISTENCE_TEMP)
+		return NULL;
+	object = add_object(ddl, type, get_rel_namespace(relation), get_rel_name(relation));
+	if (object != NULL)
+	{
+		object->relation = table_of_relation(relation);
+		if (strcmp(type, "type") == 0)
+			object->oid = get_rel_type_id(relation);
+	}
+	return object;
+}
+
+static FloDdlObject *
+add_relation(FloDdlStatement *ddl, const RangeVar *name)
+{
+	return add_relation_by_oid(ddl, RangeVarGetRelid(name, NoLock, true));
+}
+
+/* A relation the statement makes; NULL also when it is there and need not be made */
+static FloDdlObject *
+add_new_relation(FloDdlStatement *ddl, RangeVar *name, const char *type, bool if_not_exists)
+{
+	Oid			namespace;
+	FloDdlObject *object;
+
+	if (name->relpersistence == RELPERSISTENCE_TEMP)
+		return NULL;
+	namespace = RangeVarGetCreationNamespace(name);
+	if (if_not_exists && OidIsValid(get_relname_relid(name->relname, namespace)))
+		return NULL;
+	object = add_object(ddl, type, namespace, name->relname);
+	if (object != NULL)
+		object->creates = true;
+	return object;
+}
+
+/* Something else with a qualified name that the statement makes */
+static FloDdlObject *
+add_new_named(FloDdlStatement *ddl, List *names, const char *type)
+{
+	char	   *name;
+	Oid			namespace = QualifiedNameGetCreationNamespace(names, &name);
+	FloDdlObject *object = add_object(ddl, type, namespace, name);
+
+	if (object != NULL)
+		object->creates = true;
+	return object;
+}
+
+static FloDdlObject *
+add_type(FloDdlStatement *ddl, Node *node)
+{
+	TypeName   *name = IsA(node, List) ? makeTypeNameFromNameList((List *) node) :
+	castNode(TypeName, node);
+	Oid			type = LookupTypeNameOid(NULL, name, true);
+	FloDdlObject *object;
+	HeapTuple	tuple;
+	Form_pg_type form;
+
+	if (!OidIsValid(type))
+		return NULL;
+	tuple = typeidType(type);
+	form = (Form_pg_type) GETSTRUCT(tuple);
+	object = add_object(ddl, form->typtype == TYPTYPE_DOMAIN ? "domain" : "type",
+						form->typnamespace, NameStr(form->typname));
+	ReleaseSysCache(tuple);
+	if (object != NULL)
+		object->oid = type;
+	return object;
+}
+
+static FloDdlObject *
+add_schema(FloDdlStatement *ddl, const char *name, bool creates)
+{
+	FloDdlObject *object;
+
+	if (strncmp(name, "pg_", 3) == 0 || strcmp(name, FLO_SCHEMA) == 0)
+		return NULL;
+	object = palloc0(sizeof(FloDdlObject));
+	object->type = pstrdup("schema");
+	object->schema = pstrdup(name);
+	object->name = pstrdup(name);
+	object->position = -1;
+	object->creates = creates;
+	ddl->objects = lappend(ddl->objects, object);
+	return object;
+}
+
+/* What belongs to a table without being a relation; "names" ends with its own name */
+static FloDdlObject *
+add_part_of_table(FloDdlStatement *ddl, Oid table, const char *type, const char *name, bool attached)
+{
+	FloDdlObject *object;
+
+	if (!OidIsValid(table) || get_rel_persistence(table) == RELPERSISTENCE_TEMP)
+		return NULL;
+	object = add_object(ddl, type, get_rel_namespace(table), name);
+	if (object != NULL)
+	{
+		object->relation = table_of_relation(table);
+		object->attached = attached;
+	}
+	return object;
+}
+
+static FloDdlObject *
+add_listed_part(FloDdlStatement *ddl, List *names, const char *type, bool attached)
+{
+	List	   *table = list_truncate(list_copy(names), list_length(names) - 1);
+
+	if (table == NIL)
+		return NULL;
+	return add_part_of_table(ddl, RangeVarGetRelid(makeRangeVarFromNameList(table), NoLock, true),
+							 type, strVal(llast(names)), attached);
+}
+
+static const char *
+name_of_type(ObjectType type)
+{
+	switch (type)
+	{
+		case OBJECT_FUNCTION:
+			return "function";
+		case OBJECT_PROCEDURE:
+			return "procedure";
+		case OBJECT_ROUTINE:
+			return "routine";
+		case OBJECT_AGGREGATE:
+			return "aggregate";
+		case OBJECT_OPERATOR:
+			return "operator";
+		case OBJECT_COLLATION:
+			return "collation";
+		case OBJECT_STATISTIC_EXT:
+			return "statistics";
+		case OBJECT_TRIGGER:
+			return "trigger";
+		case OBJECT_POLICY:
+			return "policy";
+		case OBJECT_RULE:
+			return "rule";
+		case OBJECT_TYPE:
+			return "type";
+		default:
+			return NULL;
+	}
+}
+
+/* An object that is found by core's general means */
+static FloDdlObject *
+add_by_address(FloDdlStatement *ddl, ObjectType type, Node *node)
+{
+	Relation	relation = NULL;
+	ObjectAddress address;
+	char	   *name;
+
+	if (name_of_type(type) == NULL)
+		return NULL;
+	address = get_object_address(type, node, &relation, AccessShareLock, true);
+	if (!OidIsValid(address.objectId))
+		return NULL;
+	name = IsA(node, ObjectWithArgs) ? strVal(llast(((ObjectWithArgs *) node)->objname)) :
+		strVal(llast(castNode(List, node)));
+	return add_object(ddl, name_of_type(type), get_object_namespace(&address), name);
+}
+
+/*
+ * An object as DROP, COMMENT, ALTER ... OWNER, RENAME and SET SCHEMA name it.
+ */
+static FloDdlObject *
+add_named(FloDdlStatement *ddl, ObjectType type, Node *node)
+{
+	switch (type)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_INDEX:
+		case OBJECT_SEQUENCE:
+		case OBJECT_VIEW:
+		case OBJECT_MATVIEW:
+			return add_relation(ddl, makeRangeVarFromNameList(castNode(List, node)));
+		case OBJECT_COLUMN:
+		case OBJECT_TABCONSTRAINT:
+			return add_listed_part(ddl, castNode(List, node),
+								   type == OBJECT_COLUMN ? "column" : "constraint", false);
+		case OBJECT_TRIGGER:
+		case OBJECT_POLICY:
+		case OBJECT_RULE:
+			return add_listed_part(ddl, castNode(List, node), name_of_type(type), true);
+		case OBJECT_TYPE:
+		case OBJECT_DOMAIN:
+			return add_type(ddl, node);
+		case OBJECT_DOMCONSTRAINT:
+			return add_type(ddl, linitial(castNode(List, node)));
+		case OBJECT_SCHEMA:
+			return add_schema(ddl, strVal(node), false);
+		default:
+			return add_by_address(ddl, type, node);
+	}
+}
+
+/* --- statements -------------------------------------------------------------------- */
+
+static void
+describe_create(FloDdlStatement *ddl, CreateStmt *statement)
+{
+	FloDdlObject *object = add_new_relation(ddl, statement->relation, "table",
+											statement->if_not_exists);
+
+	if (object != NULL && statement->partbound != NULL)
+		object->relation = RangeVarGetRelid(linitial(statement->inhRelations), NoLock, true);
+}
+
+static void
+describe_create_as(FloDdlStatement *ddl, CreateTableAsStmt *statement)
+{
+	bool		is_table = statement->objtype == OBJECT_TABLE;
+
+	if (add_new_relation(ddl, statement->into->rel, is_table ? "table" : "materialized view",
+						 statement->if_not_exists) != NULL && is_table)
+		ddl->replay = flo_ddl_replay_create_as(statement);
+}
+
+static void
+describe_alter(FloDdlStatement *ddl, AlterTableStmt *statement)
+{
+	ListCell   *cell;
+
+	if (add_relation(ddl, statement->relation) == NULL)
+		return;
+	ddl->about_owner = true;
+	foreach(cell, statement->cmds)
+	{
+		AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
+
+		if (command->subtype != AT_ChangeOwner)
+			ddl->about_owner = false;
+		if (command->subtype == AT_AttachPartition || command->subtype == AT_DetachPartition ||
+			command->subtype == AT_DetachPartitionFinalize)
+		{
+			PartitionCmd *partition = castNode(PartitionCmd, command->def);
+
+			(void) add_relation(ddl, partition->name);
+			if (partition->concurrent)
+				ddl->concurrent = true;
+		}
+	}
+}
+
+static void
+describe_drop(FloDdlStatement *ddl, DropStmt *statement)
+{
+	ListCell   *cell;
+
+	ddl->concurrent = statement->concurrent;
+	foreach(cell, statement->objects)
+	{
+		FloDdlObject *object = add_named(ddl, statement->removeType, lfirst(cell));
+
+		if (object != NULL)
+			object->position = foreach_current_index(cell);
+	}
+}
+
+static void
+describe_rename(FloDdlStatement *ddl, RenameStmt *statement)
+{
+	switch (statement->renameType)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_INDEX:
+		case OBJECT_SEQUENCE:
+		case OBJECT_VIEW:
+		case OBJECT_MATVIEW:
+		case OBJECT_COLUMN:
+		case OBJECT_ATTRIBUTE:
+		case OBJECT_TABCONSTRAINT:
+			(void) add_relation(ddl, statement->relation);
+			break;
+		case OBJECT_TRIGGER:
+		case OBJECT_POLICY:
+		case OBJECT_RULE:
+			(void) add_part_of_table(ddl, RangeVarGetRelid(statement->relation, NoLock, true),
+									 name_of_type(statement->renameType), statement->subname, true);
+			break;
+		case OBJECT_SCHEMA:
+			(void) add_schema(ddl, statement->subname, false);
+			break;
+		case OBJECT_DOMCONSTRAINT:
+			(void) add_type(ddl, statement->object);
+			break;
+		default:
+			if (statement->object != NULL)
+				(void) add_named(ddl, statement->renameType, statement->object);
+			break;
+	}
+}
+
+static void
+describe_index(FloDdlStatement *ddl, IndexStmt *statement)
+{
+	Oid			table = RangeVarGetRelid(statement->relation, NoLock, true);
+	FloDdlObject *object;
+
+	if (statement->if_not_exists && statement->idxname != NULL && OidIsValid(table) &&
+		OidIsValid(get_relname_relid(statement->idxname, get_rel_namespace(table))))
+		return;
+	object = add_part_of_table(ddl, table, "index",
+							   statement->idxname != NULL ? statement->idxname : "", false);
+	if (object == NULL)
+		return;
+	object->creates = true;
+	ddl->concurrent = statement->concurrent;
+}
+
+static void
+describe_sequence(FloDdlStatement *ddl, CreateSeqStmt *statement)
+{
+	FloDdlObject *object = add_new_relation(ddl, statement->sequence, "sequence",
+											statement->if_not_exists);
+	ListCell   *cell;
+
+	foreach(cell, statement->options)
+	{
+		DefElem    *option = lfirst_node(DefElem, cell);
+		List	   *owner;
+
+		if (object == NULL || strcmp(option->defname, "owned_by") != 0)
+			continue;
+		owner = defGetQualifiedName(option);
+		if (list_length(owner) > 1)
+			object->relation =
+				RangeVarGetRelid(makeRangeVarFromNameList(list_truncate(list_copy(owner),
+																		list_length(owner) - 1)),
+								 NoLock, true);
+	}
+}
+
+static void
+describe_grant(FloDdlStatement *ddl, GrantStmt *statement)
+{
+	ListCell   *cell;
+
+	ddl->about_privileges = true;
+	if (statement->targtype != ACL_TARGET_OBJECT)
+		return;
+	foreach(cell, statement->objects)
+	{
+		FloDdlObject *object = NULL;
+
+		if (statement->objtype == OBJECT_TABLE || statement->objtype == OBJECT_SEQUENCE)
+			object = add_relation(ddl, lfirst_node(RangeVar, cell));
+		else if (statement->objtype == OBJECT_SCHEMA)
+			object = add_schema(ddl, strVal(lfirst(cell)), false);
+		else if (statement->objtype == OBJECT_FUNCTION || statement->objtype == OBJECT_PROCEDURE ||
+				 statement->objtype == OBJECT_ROUTINE)
+			object = add_by_address(ddl, statement->objtype, lfirst(cell));
+		if (object != NULL)
+			object->position = foreach_current_index(cell);
+	}
+}
+
+static void
+describe_statistics(FloDdlStatement *ddl, CreateStatsStmt *statement)
+{
+	FloDdlObject *object;
+
+	if (list_length(statement->relations) != 1 || !IsA(linitial(statement->relations), RangeVar))
+		return;
+	object = add_part_of_table(ddl, RangeVarGetRelid(linitial(statement->relations), NoLock, true),
+							   "statistics",
+							   statement->defnames != NIL ? strVal(llast(statement->defnames)) : "", false);
+	if (object != NULL)
+		object->creates = true;
+}
+
+static void
+describe_define(FloDdlStatement *ddl, DefineStmt *statement)
+{
+	if (name_of_type(statement->kind) != NULL)
+		(void) add_new_named(ddl, statement->defnames, name_of_type(statement->kind));
+}
+
+/* Objects that belong to tables without being relations, and statements that make one object */
+static void
+describe_other(FloDdlStatement *ddl, Node *node)
+{
+	switch (nodeTag(node))
+	{
+		case T_CompositeTypeStmt:
+			(void) add_new_relation(ddl, ((CompositeTypeStmt *) node)->typevar, "type", false);
+			break;
+		case T_CreateEnumStmt:
+			(void) add_new_named(ddl, ((CreateEnumStmt *) node)->typeName, "type");
+			break;
+		case T_CreateRangeStmt:
+			(void) add_new_named(ddl, ((CreateRangeStmt *) node)->typeName, "type");
+			break;
+		case T_CreateDomainStmt:
+			(void) add_new_named(ddl, ((CreateDomainStmt *) node)->domainname, "domain");
+			break;
+		case T_CreateFunctionStmt:
+			(void) add_new_named(ddl, ((CreateFunctionStmt *) node)->funcname,
+								 ((CreateFunctionStmt *) node)->is_procedure ? "procedure" : "function");
+			break;
+		case T_AlterFunctionStmt:
+			(void) add_by_address(ddl, ((AlterFunctionStmt *) node)->objtype,
+								  (Node *) ((AlterFunctionStmt *) node)->func);
+			break;
+		case T_AlterEnumStmt:
+			(void) add_type(ddl, (Node *) ((AlterEnumStmt *) node)->typeName);
+			break;
+		case T_AlterTypeStmt:
+			(void) add_type(ddl, (Node *) ((AlterTypeStmt *) node)->typeName);
+			break;
+		case T_AlterDomainStmt:
+			(void) add_type(ddl, (Node *) ((AlterDomainStmt *) node)->typeName);
+			break;
+		case T_CreateTrigStmt:
+			(void) add_part_of_table(ddl, RangeVarGetRelid(((CreateTrigStmt *) node)->relation, NoLock, true),
+									 "trigger", ((CreateTrigStmt *) node)->trigname, true);
+			break;
+		case T_RuleStmt:
+			(void) add_part_of_table(ddl, RangeVarGetRelid(((RuleStmt *) node)->relation, NoLock, true),
+									 "rule", ((RuleStmt *) node)->rulename, true);
+			break;
+		case T_CreatePolicyStmt:
+			(void) add_part_of_table(ddl, RangeVarGetRelid(((CreatePolicyStmt *) node)->table, NoLock, true),
+									 "policy", ((CreatePolicyStmt *) node)->policy_name, true);
+			break;
+		case T_AlterPolicyStmt:
+			(void) add_part_of_table(ddl, RangeVarGetRelid(((AlterPolicyStmt *) node)->table, NoLock, true),
+									 "policy", ((AlterPolicyStmt *) node)->policy_name, true);
+			break;
+		default:
+			break;
+	}
+}
+
+bool
+flo_ddl_describe(Node *node, FloDdlStatement *ddl)
+{
+	ddl->tag = pstrdup(GetCommandTagName(CreateCommandTag(node)));
+	switch (nodeTag(node))
+	{
+		case T_CreateStmt:
+			describe_create(ddl, (CreateStmt *) node);
+			break;
+		case T_CreateTableAsStmt:
+			describe_create_as(ddl, (CreateTableAsStmt *) node);
+			break;
+		case T_AlterTableStmt:
+			describe_alter(ddl, (AlterTableStmt *) node);
+			break;
+		case T_DropStmt:
+			describe_drop(ddl, (DropStmt *) node);
+			break;
+		case T_RenameStmt:
+			describe_rename(ddl, (RenameStmt *) node);
+			break;
+		case T_AlterObjectSchemaStmt:
+			if (((AlterObjectSchemaStmt *) node)->relation != NULL)
+				(void) add_relation(ddl, ((AlterObjectSchemaStmt *) node)->relation);
+			else
+				(void) add_named(ddl, ((AlterObjectSchemaStmt *) node)->objectType,
+								 ((AlterObjectSchemaStmt *) node)->object);
+			break;
+		case T_AlterOwnerStmt:
+			ddl->about_owner = true;
+			if (((AlterOwnerStmt *) node)->relation == NULL)
+				(void) add_named(ddl, ((AlterOwnerStmt *) node)->objectType,
+								 ((AlterOwnerStmt *) node)->object);
+			break;
+		case T_CommentStmt:
+			(void) add_named(ddl, ((CommentStmt *) node)->objtype, ((CommentStmt *) node)->object);
+			break;
+		case T_IndexStmt:
+			describe_index(ddl, (IndexStmt *) node);
+			break;
+		case T_CreateSeqStmt:
+			describe_sequence(ddl, (CreateSeqStmt *) node);
+			break;
+		case T_AlterSeqStmt:
+			(void) add_relation(ddl, ((AlterSeqStmt *) node)->sequence);
+			break;
+		case T_CreateSchemaStmt:
+			if (((CreateSchemaStmt *) node)->schemaname != NULL &&
+				!(((CreateSchemaStmt *) node)->if_not_exists &&
+				  OidIsValid(get_namespace_oid(((CreateSchemaStmt *) node)->schemaname, true))))
+				(void) add_schema(ddl, ((CreateSchemaStmt *) node)->schemaname, true);
+			break;
+		case T_DefineStmt:
+			describe_define(ddl, (DefineStmt *) node);
+			break;
+		case T_ViewStmt:
+			(void) add_new_relation(ddl, ((ViewStmt *) node)->view, "view", false);
+			break;
+		case T_RefreshMatViewStmt:
+			(void) add_relation(ddl, ((RefreshMatViewStmt *) node)->relation);
+			break;
+		case T_CreateStatsStmt:
+			describe_statistics(ddl, (CreateStatsStmt *) node);
+			break;
+		case T_GrantStmt:
+			describe_grant(ddl, (GrantStmt *) node);
+			break;
+		default:
+			describe_other(ddl, node);
+			break;
+	}
+	return ddl->objects != NIL;
+}

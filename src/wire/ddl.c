@@ -1,0 +1,336 @@
+/*
+ * ddl.c
+ *		Writer and reader of DDL messages.
+ *
+ * JSON, because the message is read by three programs (replicator, worker,
+ * whoever receives events) and is rare.  Fields that are absent have their
+ * zero value, so fields can be added without a new version.
+ */
+#include "postgres.h"
+
+#include "common/hmac.h"
+#include "common/sha2.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+
+#include "wire/ddl.h"
+
+#define DDL_VERSION 1
+
+static const char *const phase_names[] = {"before", "after", "both"};
+
+/* --- writing ------------------------------------------------------------------- */
+
+static void
+put_key(StringInfo buf, const char *key)
+{
+	if (buf->data[buf->len - 1] != '{')
+		appendStringInfoString(buf, ", ");
+	appendStringInfo(buf, "\"%s\": ", key);
+}
+
+static void
+put_text(StringInfo buf, const char *key, const char *value)
+{
+	if (value == NULL)
+		return;
+	put_key(buf, key);
+	escape_json(buf, value);
+}
+
+static void
+put_number(StringInfo buf, const char *key, int64 value)
+{
+	put_key(buf, key);
+	appendStringInfo(buf, INT64_FORMAT, value);
+}
+
+static void
+put_true(StringInfo buf, const char *key, bool value)
+{
+	if (!value)
+		return;
+	put_key(buf, key);
+	appendStringInfoString(buf, "true");
+}
+
+static void
+put_object(StringInfo buf, const FloDdlObject *object)
+{
+	appendStringInfoChar(buf, '{');
+	put_text(buf, "type", object->type);
+	put_text(buf, "schema", object->schema);
+	put_text(buf, "name", object->name);
+	if (OidIsValid(object->relation))
+		put_number(buf, "relation", object->relation);
+	if (OidIsValid(object->oid))
+		put_number(buf, "oid", object->oid);
+	put_true(buf, "creates", object->creates);
+	put_true(buf, "attached", object->attached);
+	if (object->position >= 0)
+		put_number(buf, "position", object->position);
+	appendStringInfoChar(buf, '}');
+}
+
+char *
+flo_ddl_format(const FloDdlStatement *ddl)
+{
+	StringInfoData buf;
+	ListCell   *cell;
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '{');
+	put_number(&buf, "version", DDL_VERSION);
+	put_number(&buf, "id", ddl->id);
+	put_text(&buf, "phase", phase_names[ddl->phase]);
+	put_text(&buf, "tag", ddl->tag);
+	put_text(&buf, "text", ddl->text);
+	put_text(&buf, "replay", ddl->replay);
+	put_text(&buf, "search_path", ddl->search_path);
+	put_text(&buf, "role", ddl->role);
+	put_text(&buf, "time_zone", ddl->time_zone);
+	put_text(&buf, "date_style", ddl->date_style);
+	put_text(&buf, "interval_style", ddl->interval_style);
+	put_number(&buf, "xid", ddl->xid);
+	put_true(&buf, "concurrent", ddl->concurrent);
+	put_true(&buf, "about_owner", ddl->about_owner);
+	put_true(&buf, "about_privileges", ddl->about_privileges);
+	put_true(&buf, "with_owner", ddl->with_owner);
+	put_key(&buf, "objects");
+	appendStringInfoChar(&buf, '[');
+	foreach(cell, ddl->objects)
+	{
+		if (foreach_current_index(cell) > 0)
+			appendStringInfoString(&buf, ", ");
+		put_object(&buf, lfirst(cell));
+	}
+	appendStringInfoChar(&buf, ']');
+	if (ddl->tables != NULL)
+	{
+		put_key(&buf, "tables");
+		(void) JsonbToCString(&buf, &ddl->tables->root, VARSIZE(ddl->tables));
+	}
+	appendStringInfoChar(&buf, '}');
+	return buf.data;
+}
+
+void
+flo_ddl_append_command(StringInfo out, const FloDdlStatement *ddl)
+{
+	ListCell   *cell;
+
+	appendStringInfoChar(out, '{');
+	put_text(out, "tag", ddl->tag);
+	put_text(out, "text", ddl->text);
+	put_text(out, "search_path", ddl->search_path);
+	put_key(out, "objects");
+	appendStringInfoChar(out, '[');
+	foreach(cell, ddl->objects)
+	{
+		const FloDdlObject *object = lfirst(cell);
+
+		appendStringInfoString(out, foreach_current_index(cell) > 0 ? ", {" : "{");
+		put_text(out, "type", object->type);
+		put_text(out, "schema", object->schema);
+		put_text(out, "name", object->name);
+		appendStringInfoChar(out, '}');
+	}
+	appendStringInfoChar(out, ']');
+	put_key(out, "tables");
+	if (ddl->tables != NULL)
+		(void) JsonbToCString(out, &ddl->tables->root, VARSIZE(ddl->tables));
+	else
+		appendStringInfoString(out, "[]");
+	appendStringInfoChar(out, '}');
+}
+
+/* --- the code ------------------------------------------------------------------- */
+
+#define CODE_LEN (PG_SHA256_DIGEST_LENGTH * 2)
+
+static void
+make_code(const char *content, Size len, const char *key, char *code)
+{
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	pg_hmac_ctx *hmac = pg_hmac_create(PG_SHA256);
+
+	if (hmac == NULL ||
+		pg_hmac_init(hmac, (const uint8 *) key, strlen(key)) < 0 ||
+		pg_hmac_update(hmac, (const uint8 *) content, len) < 0 ||
+		pg_hmac_final(hmac, digest, sizeof(digest)) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not compute the code of a DDL message")));
+	pg_hmac_free(hmac);
+	(void) hex_encode((char *) digest, sizeof(digest), code);
+}
+
+char *
+flo_ddl_sign(const char *content, const char *key)
+{
+	char		code[CODE_LEN];
+
+	make_code(content, strlen(content), key, code);
+	return psprintf("%.*s%s", CODE_LEN, code, content);
+}
+
+char *
+flo_ddl_check(const char *message, Size len, const char *key)
+{
+	char		code[CODE_LEN];
+
+	if (len <= CODE_LEN)
+		return NULL;
+	make_code(message + CODE_LEN, len - CODE_LEN, key, code);
+	if (memcmp(code, message, CODE_LEN) != 0)
+		return NULL;
+	return pnstrdup(message + CODE_LEN, len - CODE_LEN);
+}
+
+/* --- reading ------------------------------------------------------------------- */
+
+static void
+malformed(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROTOCOL_VIOLATION),
+			 errmsg("malformed DDL message: %s", what)));
+}
+
+static JsonbValue *
+get_value(JsonbContainer *object, const char *key, JsonbValue *into)
+{
+	return getKeyJsonValueFromContainer(object, key, strlen(key), into);
+}
+
+static char *
+get_text(JsonbContainer *object, const char *key)
+{
+	JsonbValue	value;
+
+	if (get_value(object, key, &value) == NULL || value.type == jbvNull)
+		return NULL;
+	if (value.type != jbvString)
+		malformed("a field is not a string");
+	return pnstrdup(value.val.string.val, value.val.string.len);
+}
+
+static char *
+get_required_text(JsonbContainer *object, const char *key)
+{
+	char	   *text = get_text(object, key);
+
+	if (text == NULL)
+		malformed("a field is missing");
+	return text;
+}
+
+static int64
+get_number(JsonbContainer *object, const char *key, int64 otherwise)
+{
+	JsonbValue	value;
+
+	if (get_value(object, key, &value) == NULL || value.type == jbvNull)
+		return otherwise;
+	if (value.type != jbvNumeric)
+		malformed("a field is not a number");
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
+}
+
+static bool
+get_true(JsonbContainer *object, const char *key)
+{
+	JsonbValue	value;
+
+	if (get_value(object, key, &value) == NULL)
+		return false;
+	return value.type == jbvBool && value.val.boolean;
+}
+
+static FloDdlObject *
+get_object(JsonbContainer *container)
+{
+	FloDdlObject *object = palloc0(sizeof(FloDdlObject));
+
+	object->type = get_required_text(container, "type");
+	object->schema = get_text(container, "schema");
+	object->name = get_required_text(container, "name");
+	object->relation = (Oid) get_number(container, "relation", 0);
+	object->oid = (Oid) get_number(container, "oid", 0);
+	object->creates = get_true(container, "creates");
+	object->attached = get_true(container, "attached");
+	object->position = (int) get_number(container, "position", -1);
+	return object;
+}
+
+static List *
+get_objects(JsonbContainer *root)
+{
+	JsonbValue	array;
+	List	   *objects = NIL;
+
+	if (get_value(root, "objects", &array) == NULL)
+		return NIL;
+	if (array.type != jbvBinary || !JsonContainerIsArray(array.val.binary.data))
+		malformed("\"objects\" is not an array");
+	for (uint32 i = 0; i < JsonContainerSize(array.val.binary.data); i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(array.val.binary.data, i);
+
+		if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
+			malformed("an object is not one");
+		objects = lappend(objects, get_object(element->val.binary.data));
+	}
+	return objects;
+}
+
+static FloDdlPhase
+get_phase(JsonbContainer *root)
+{
+	char	   *name = get_required_text(root, "phase");
+
+	for (int i = 0; i < lengthof(phase_names); i++)
+		if (strcmp(name, phase_names[i]) == 0)
+			return (FloDdlPhase) i;
+	malformed("unknown phase");
+	return FLO_DDL_BEFORE;		/* not reached */
+}
+
+FloDdlStatement *
+flo_ddl_parse(const char *content)
+{
+	Jsonb	   *json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(content)));
+	JsonbContainer *root = &json->root;
+	FloDdlStatement	   *ddl = palloc0(sizeof(FloDdlStatement));
+	JsonbValue	tables;
+
+	if (!JB_ROOT_IS_OBJECT(json))
+		malformed("it is no JSON object");
+	if (get_number(root, "version", 0) != DDL_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("unknown version of a DDL message"),
+				 errhint("Update pg_flo here to the version of the source.")));
+	ddl->id = get_number(root, "id", 0);
+	ddl->phase = get_phase(root);
+	ddl->tag = get_required_text(root, "tag");
+	ddl->text = get_required_text(root, "text");
+	ddl->replay = get_text(root, "replay");
+	ddl->search_path = get_text(root, "search_path");
+	ddl->role = get_text(root, "role");
+	ddl->time_zone = get_text(root, "time_zone");
+	ddl->date_style = get_text(root, "date_style");
+	ddl->interval_style = get_text(root, "interval_style");
+	ddl->xid = (TransactionId) get_number(root, "xid", 0);
+	ddl->concurrent = get_true(root, "concurrent");
+	ddl->about_owner = get_true(root, "about_owner");
+	ddl->about_privileges = get_true(root, "about_privileges");
+	ddl->with_owner = get_true(root, "with_owner");
+	ddl->objects = get_objects(root);
+	if (get_value(root, "tables", &tables) != NULL && tables.type == jbvBinary)
+		ddl->tables = JsonbValueToJsonb(&tables);
+	return ddl;
+}

@@ -1,0 +1,88 @@
+/*
+ * ddl.h
+ *		A DDL statement on its way from the session that runs it to the
+ *		destinations: content of a logical decoding message.
+ *
+ * The content is JSON in the source database's encoding:
+ *
+ *	{"version": 1, "id": n, "phase": "before", "tag": "ALTER TABLE",
+ *	 "text": "...", "search_path": "public", "role": "...", "xid": n,
+ *	 "objects": [{"type": "table", "schema": "public", "name": "t", ...}], ...}
+ *
+ * A statement is written twice in the source transaction: before its own
+ * effects, which is where a database applies it, and after them, with what
+ * its tables look like then, which is what events tell.  One that cannot run
+ * in a transaction block is written once ("both"), in its last transaction.
+ */
+#ifndef FLO_DDL_H
+#define FLO_DDL_H
+
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+
+/* Enabled in databases where a group tracks DDL */
+#define FLO_DDL_EVENT_TRIGGER "pg_flo_track_ddl"
+
+/* Prefix of the logical decoding messages */
+#define FLO_DDL_PREFIX "pg_flo_ddl"
+
+typedef enum FloDdlPhase
+{
+	FLO_DDL_BEFORE,
+	FLO_DDL_AFTER,
+	FLO_DDL_BOTH
+} FloDdlPhase;
+
+/* Something the statement is about */
+typedef struct FloDdlObject
+{
+	char	   *type;			/* "table", "index", ...: as in command tags, in lower case */
+	char	   *schema;			/* NULL: it is in none */
+	char	   *name;			/* not quoted */
+	Oid			relation;		/* table that it is or belongs to, at the source; 0 = none yet */
+	Oid			oid;			/* of a type, at the source */
+	bool		creates;		/* the statement makes it */
+	bool		attached;		/* not of a table by itself: triggers, policies, rules */
+	int			position;		/* in the statement's own list; -1 = none */
+} FloDdlObject;
+
+typedef struct FloDdlStatement
+{
+	int64		id;				/* pairs the phases of one statement */
+	FloDdlPhase phase;
+	char	   *tag;
+	char	   *text;			/* exactly as the client sent it */
+	char	   *replay;			/* what to run elsewhere instead, or NULL */
+	char	   *search_path;	/* quoted names, comma-separated, existing schemas only */
+	char	   *role;
+	char	   *time_zone;		/* settings that decide what conversions give */
+	char	   *date_style;
+	char	   *interval_style;
+	TransactionId xid;			/* of the subtransaction */
+	bool		concurrent;		/* cannot run in a transaction block */
+	bool		about_owner;	/* nothing but ownership */
+	bool		about_privileges;	/* nothing but privileges */
+	bool		with_owner;		/* ownership is to follow */
+	List	   *objects;		/* of FloDdlObject * */
+	Jsonb	   *tables;			/* definitions afterwards: array, or NULL */
+} FloDdlStatement;
+
+/* In the current memory context; no catalogs needed */
+extern char *flo_ddl_format(const FloDdlStatement *ddl);
+
+/* What an event says of the statement: {"tag", "text", "search_path", "objects", "tables"} */
+extern void flo_ddl_append_command(StringInfo out, const FloDdlStatement *ddl);
+
+/*
+ * In WAL the content is preceded by a code that only pg_flo can make: anybody
+ * may write a logical decoding message of any prefix.  "check" returns the
+ * content behind the code, NULL when the code is wrong.
+ */
+extern char *flo_ddl_sign(const char *content, const char *key);
+extern char *flo_ddl_check(const char *message, Size len, const char *key);
+
+/* The text must be in the server's encoding.  Throws 08P01 for anything else than such a message. */
+extern FloDdlStatement *flo_ddl_parse(const char *content);
+
+#endif
