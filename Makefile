@@ -19,6 +19,7 @@ PGFILEDESC = "pg_flo - streams changes between databases through NATS JetStream"
 OBJS = \
 	src/pg_flo.o \
 	src/core/settings.o \
+	src/core/arguments.o \
 	src/core/names.o \
 	src/core/stop.o \
 	src/core/process.o \

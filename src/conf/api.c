@@ -27,6 +27,7 @@
 #include "conf/publication.h"
 #include "conf/shaping.h"
 #include "conf/store.h"
+#include "core/arguments.h"
 #include "core/compat.h"
 #include "core/names.h"
 #include "core/settings.h"
@@ -54,26 +55,10 @@ PG_FUNCTION_INFO_V1(flo_remove_table);
 
 /* --- arguments --------------------------------------------------------------- */
 
-static void
-require_not_null(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
-}
-
-static char *
-text_argument(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	require_not_null(fcinfo, n, name);
-	return text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
 static Jsonb *
 options_argument(FunctionCallInfo fcinfo, int n)
 {
-	require_not_null(fcinfo, n, "options");
+	flo_argument_require(fcinfo, n, "options");
 	return PG_GETARG_JSONB_P(n);
 }
 
@@ -154,7 +139,7 @@ schemas_argument(FunctionCallInfo fcinfo, int n)
 static FloMode
 mode_argument(FunctionCallInfo fcinfo, int n)
 {
-	char	   *mode = text_argument(fcinfo, n, "mode");
+	char	   *mode = flo_argument_text(fcinfo, n, "mode");
 
 	if (strcmp(mode, "stream") == 0)
 		return FLO_MODE_STREAM;
@@ -388,16 +373,16 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 	FloTableChoice names;
 	Jsonb	   *options;
 
-	spec.group = text_argument(fcinfo, 0, "group_name");
+	spec.group = flo_argument_text(fcinfo, 0, "group_name");
 	flo_name_check_group(spec.group);
 	spec.mode = mode_argument(fcinfo, 3);
-	require_not_null(fcinfo, 4, "copy_workers");
+	flo_argument_require(fcinfo, 4, "copy_workers");
 	spec.copy_workers = PG_GETARG_INT32(4);
 	if (spec.copy_workers < 1 || spec.copy_workers > MAX_COPY_WORKERS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("copy_workers must lie between 1 and %d", MAX_COPY_WORKERS)));
-	require_not_null(fcinfo, 5, "sync_schema");
+	flo_argument_require(fcinfo, 5, "sync_schema");
 	spec.sync_schema = PG_GETARG_BOOL(5);
 	if (spec.sync_schema && spec.mode == FLO_MODE_STREAM)
 		ereport(ERROR,
@@ -405,7 +390,7 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 				 errmsg("sync_schema needs a mode that copies"),
 				 errdetail("In mode \"stream\" the tables exist at the destination already."),
 				 errhint("Use mode => 'copy_and_stream' or 'copy'.")));
-	require_not_null(fcinfo, 6, "track_ddl");
+	flo_argument_require(fcinfo, 6, "track_ddl");
 	spec.track_ddl = PG_GETARG_BOOL(6);
 	options = options_argument(fcinfo, 7);
 	flo_options_parse_replicator(options, &spec.options);
@@ -445,11 +430,11 @@ flo_create_worker(PG_FUNCTION_ARGS)
 	char	   *sink;
 	Jsonb	   *options;
 
-	spec.group = text_argument(fcinfo, 0, "group_name");
+	spec.group = flo_argument_text(fcinfo, 0, "group_name");
 	flo_name_check_group(spec.group);
-	sink = text_argument(fcinfo, 1, "sink");
+	sink = flo_argument_text(fcinfo, 1, "sink");
 	spec.sink = sink_argument(sink);
-	spec.worker = PG_ARGISNULL(2) ? sink : text_argument(fcinfo, 2, "worker_name");
+	spec.worker = PG_ARGISNULL(2) ? sink : flo_argument_text(fcinfo, 2, "worker_name");
 	flo_name_check_worker(spec.worker);
 	options = flo_secrets_take(options_argument(fcinfo, 3), spec.sink, &secrets);
 	flo_options_parse_worker(options, spec.sink, &spec.options);
@@ -484,7 +469,7 @@ flo_create_worker(PG_FUNCTION_ARGS)
 Datum
 flo_alter_replicator(PG_FUNCTION_ARGS)
 {
-	char	   *group = text_argument(fcinfo, 0, "group_name");
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 	Jsonb	   *changes = options_argument(fcinfo, 1);
 	FloReplicatorOptions before;
 	FloReplicatorOptions after;
@@ -508,8 +493,8 @@ flo_alter_replicator(PG_FUNCTION_ARGS)
 Datum
 flo_alter_worker(PG_FUNCTION_ARGS)
 {
-	char	   *group = text_argument(fcinfo, 0, "group_name");
-	char	   *worker = text_argument(fcinfo, 1, "worker_name");
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
+	char	   *worker = flo_argument_text(fcinfo, 1, "worker_name");
 	Jsonb	   *changes = options_argument(fcinfo, 2);
 	FloWorkerSpec *spec;
 	FloSecrets	secrets;
@@ -611,8 +596,8 @@ check_outlets(const char *group, const List *members)
 Datum
 flo_start_group(PG_FUNCTION_ARGS)
 {
-	char	   *group = text_argument(fcinfo, 0, "group_name");
-	char	   *member = PG_ARGISNULL(1) ? NULL : text_argument(fcinfo, 1, "member");
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
+	char	   *member = PG_ARGISNULL(1) ? NULL : flo_argument_text(fcinfo, 1, "member");
 	List	   *members = members_argument(group, member);
 
 	flo_shstate_require();
@@ -633,8 +618,8 @@ flo_start_group(PG_FUNCTION_ARGS)
 Datum
 flo_stop_group(PG_FUNCTION_ARGS)
 {
-	char	   *group = text_argument(fcinfo, 0, "group_name");
-	char	   *member = PG_ARGISNULL(1) ? NULL : text_argument(fcinfo, 1, "member");
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
+	char	   *member = PG_ARGISNULL(1) ? NULL : flo_argument_text(fcinfo, 1, "member");
 
 	(void) members_argument(group, member);
 	flo_store_set_started(group, member, false);
@@ -649,7 +634,7 @@ flo_stop_group(PG_FUNCTION_ARGS)
 static Oid
 table_argument(FunctionCallInfo fcinfo, const char *group, FloTableChoice **names, FloTableOids *choice)
 {
-	require_not_null(fcinfo, 1, "table_name");
+	flo_argument_require(fcinfo, 1, "table_name");
 	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
 	*names = flo_store_table_choice(group);
 	flo_tables_lookup(*names, choice);
@@ -672,13 +657,13 @@ list_without(List *names, const char *name)
 Datum
 flo_add_table(PG_FUNCTION_ARGS)
 {
-	char	   *group = text_argument(fcinfo, 0, "group_name");
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 	FloTableChoice *names;
 	FloTableOids choice;
 	Oid			relation = table_argument(fcinfo, group, &names, &choice);
 	char	   *name;
 
-	require_not_null(fcinfo, 2, "copy");
+	flo_argument_require(fcinfo, 2, "copy");
 	flo_tables_check_kind(relation);
 	check_table_owner(list_make1_oid(relation));
 	name = flo_tables_name(relation);
@@ -712,7 +697,7 @@ flo_add_table(PG_FUNCTION_ARGS)
 Datum
 flo_remove_table(PG_FUNCTION_ARGS)
 {
-	char	   *group = text_argument(fcinfo, 0, "group_name");
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 	FloTableChoice *names;
 	FloTableOids choice;
 	Oid			relation = table_argument(fcinfo, group, &names, &choice);
@@ -741,7 +726,7 @@ flo_remove_table(PG_FUNCTION_ARGS)
 void
 flo_conf_resync_table(FunctionCallInfo fcinfo)
 {
-	char	   *group = text_argument(fcinfo, 0, "group_name");
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 	FloTableChoice *names;
 	FloTableOids choice;
 	Oid			relation;

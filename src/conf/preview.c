@@ -19,6 +19,7 @@
 #include "catalog/pg_type.h"
 #include "conf/shaping.h"
 #include "conf/store.h"
+#include "core/arguments.h"
 #include "core/names.h"
 #include "funcapi.h"
 #include "nodes/makefuncs.h"
@@ -62,16 +63,6 @@ bad_argument(const char *message, const char *hint)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("%s", message),
 			 hint != NULL ? errhint("%s", hint) : 0));
-}
-
-static char *
-text_argument(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
-	return text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
 static Jsonb *
@@ -659,13 +650,13 @@ flo_preview(PG_FUNCTION_ARGS)
 	FloShapeSpec *at_worker;
 	const FloChange *change;
 
-	preview.group = text_argument(fcinfo, 0, "group_name");
-	preview.table = text_argument(fcinfo, 1, "table_name");
-	operation = text_argument(fcinfo, 2, "operation");
+	preview.group = flo_argument_text(fcinfo, 0, "group_name");
+	preview.table = flo_argument_text(fcinfo, 1, "table_name");
+	operation = flo_argument_text(fcinfo, 2, "operation");
 	preview.new = row_argument(fcinfo, 3, "new_row");
 	preview.old = row_argument(fcinfo, 4, "old_row");
-	preview.schema = text_argument(fcinfo, 5, "schema_name");
-	preview.worker = PG_ARGISNULL(6) ? NULL : text_argument(fcinfo, 6, "worker_name");
+	preview.schema = flo_argument_text(fcinfo, 5, "schema_name");
+	preview.worker = PG_ARGISNULL(6) ? NULL : flo_argument_text(fcinfo, 6, "worker_name");
 	op = operation_argument(operation, &preview);
 	flo_name_check_group(preview.group);
 

@@ -10,6 +10,7 @@
 #include "access/xlog.h"
 #include "conf/api.h"
 #include "conf/store.h"
+#include "core/arguments.h"
 #include "core/names.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -32,16 +33,6 @@ PG_FUNCTION_INFO_V1(flo_stream_status);
 PG_FUNCTION_INFO_V1(flo_drop_consumer);
 PG_FUNCTION_INFO_V1(flo_check_broker);
 PG_FUNCTION_INFO_V1(flo_sync_sequences);
-
-static char *
-text_argument(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
-	return text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
 
 /* --- rows made from JSON members ---------------------------------------------- */
 
@@ -133,7 +124,7 @@ Datum
 flo_stream_status(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	char	   *group = text_argument(fcinfo, 0, "group_name");
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 	FloJson		stream;
 	FloJson		workers;
 	FloJson		worker;
@@ -211,8 +202,8 @@ is_consumer_name(const char *name)
 Datum
 flo_drop_consumer(PG_FUNCTION_ARGS)
 {
-	char	   *group = text_argument(fcinfo, 0, "group_name");
-	char	   *consumer = text_argument(fcinfo, 1, "consumer");
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
+	char	   *consumer = flo_argument_text(fcinfo, 1, "consumer");
 	FloJson		about;
 	int64		last_seen;
 	char	   *worker;
@@ -286,7 +277,7 @@ Datum
 flo_check_broker(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	char	   *group = PG_ARGISNULL(0) ? NULL : text_argument(fcinfo, 0, "group_name");
+	char	   *group = PG_ARGISNULL(0) ? NULL : flo_argument_text(fcinfo, 0, "group_name");
 	FloAgentError error = {0};
 	FloJson		rows;
 	FloJson		one;
@@ -321,7 +312,7 @@ flo_check_broker(PG_FUNCTION_ARGS)
 Datum
 flo_sync_sequences(PG_FUNCTION_ARGS)
 {
-	char	   *group = text_argument(fcinfo, 0, "group_name");
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 
 	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
 	if (flo_store_replicator(group)->mode == FLO_MODE_COPY)

@@ -23,6 +23,7 @@
 #include "conf/api.h"
 #include "conf/publication.h"
 #include "conf/store.h"
+#include "core/arguments.h"
 #include "core/compat.h"
 #include "core/names.h"
 #include "fmgr.h"
@@ -46,26 +47,10 @@ PG_FUNCTION_INFO_V1(flo_drop_group);
 
 /* --- arguments ------------------------------------------------------------------- */
 
-static void
-require_not_null(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
-}
-
-static char *
-text_argument(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	require_not_null(fcinfo, n, name);
-	return text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
 static bool
 bool_argument(FunctionCallInfo fcinfo, int n, const char *name)
 {
-	require_not_null(fcinfo, n, name);
+	flo_argument_require(fcinfo, n, name);
 	return PG_GETARG_BOOL(n);
 }
 
@@ -271,7 +256,7 @@ make_member(char *group, char *name, bool is_replicator)
 Datum
 flo_drop_replicator(PG_FUNCTION_ARGS)
 {
-	char	   *group = text_argument(fcinfo, 0, "group_name");
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 	bool		purge_stream = bool_argument(fcinfo, 1, "purge_stream");
 	bool		force = bool_argument(fcinfo, 2, "force");
 
@@ -291,8 +276,8 @@ flo_drop_replicator(PG_FUNCTION_ARGS)
 Datum
 flo_drop_worker(PG_FUNCTION_ARGS)
 {
-	char	   *group = text_argument(fcinfo, 0, "group_name");
-	char	   *worker = text_argument(fcinfo, 1, "worker_name");
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
+	char	   *worker = flo_argument_text(fcinfo, 1, "worker_name");
 	bool		force = bool_argument(fcinfo, 2, "force");
 
 	if (strcmp(worker, FLO_REPLICATOR_MEMBER) == 0)
@@ -334,7 +319,7 @@ drop_member(const FloMemberSpec *member, bool purge_stream, bool force)
 Datum
 flo_drop_group(PG_FUNCTION_ARGS)
 {
-	char	   *group = text_argument(fcinfo, 0, "group_name");
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 	bool		purge_stream = bool_argument(fcinfo, 1, "purge_stream");
 	bool		force = bool_argument(fcinfo, 2, "force");
 	List	   *members;

@@ -9,6 +9,7 @@
 
 #include "conf/api.h"
 #include "conf/store.h"
+#include "core/arguments.h"
 #include "core/compat.h"
 #include "core/names.h"
 #include "fmgr.h"
@@ -21,15 +22,6 @@
 
 PG_FUNCTION_INFO_V1(flo_skip);
 PG_FUNCTION_INFO_V1(flo_resync);
-
-static void
-require_not_null(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
-}
 
 /* Did the worker fail at this transaction, and has not got past it since? */
 static bool
@@ -55,9 +47,9 @@ flo_skip(PG_FUNCTION_ARGS)
 	char	   *worker;
 	XLogRecPtr	lsn;
 
-	require_not_null(fcinfo, 0, "group_name");
-	require_not_null(fcinfo, 1, "worker_name");
-	require_not_null(fcinfo, 2, "lsn");
+	flo_argument_require(fcinfo, 0, "group_name");
+	flo_argument_require(fcinfo, 1, "worker_name");
+	flo_argument_require(fcinfo, 2, "lsn");
 	group = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	worker = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	lsn = PG_GETARG_LSN(2);
@@ -86,8 +78,8 @@ flo_resync(PG_FUNCTION_ARGS)
 	char	   *group;
 	FloMemberSpec replicator = {0};
 
-	require_not_null(fcinfo, 0, "group_name");
-	require_not_null(fcinfo, 2, "copy");
+	flo_argument_require(fcinfo, 0, "group_name");
+	flo_argument_require(fcinfo, 2, "copy");
 	group = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
 	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
