@@ -51,17 +51,17 @@ flo_copied_begin_table(const char *group, const char *worker, uint32 relation,
 			" AND relation = $3::oid AND attempt < $4::int", 4, group, worker, id, number_of);
 	}
 	else if (flo_visit_run(SPI_OK_SELECT, "SELECT attempt FROM flo.copied_tables WHERE group_name = $1"
-				 " AND worker_name = $2 AND relation = $3::oid", 3, group, worker, id) == 1)
+				 " AND worker_name = $2 AND relation = $3::oid FOR SHARE", 3, group, worker, id) == 1)
 		current = (uint32) number(&visit, 0, 1);
 	flo_visit_end(&visit);
 	return current;
 }
 
 uint32
-flo_copied_current(const char *group, const char *worker, uint32 relation, uint32 attempt)
+flo_copied_current(const char *group, const char *worker, uint32 relation, uint32 attempt, bool *finished)
 {
 	static const char *const query =
-	"SELECT attempt FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid";
+	"SELECT attempt, finished_at IS NOT NULL FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid";
 	FloVisit	visit;
 	char	   *id = psprintf("%u", relation);
 	uint32		current = 0;
@@ -71,8 +71,12 @@ flo_copied_current(const char *group, const char *worker, uint32 relation, uint3
 		current = (uint32) number(&visit, 0, 1);
 
 	/* locked only when it is the one: two that raise it must not wait for each other */
+	*finished = false;
 	if (current == attempt && flo_visit_run(SPI_OK_SELECT, psprintf("%s FOR SHARE", query), 3, group, worker, id) == 1)
+	{
 		current = (uint32) number(&visit, 0, 1);
+		*finished = flo_visit_true(0, 2);
+	}
 	flo_visit_end(&visit);
 	return current;
 }
@@ -157,14 +161,16 @@ flo_copied_tables(const char *group, const char *worker)
 }
 
 void
-flo_copied_finish(const char *group, const char *worker)
+flo_copied_finish(const char *group, const char *worker, uint32 marker)
 {
 	FloVisit	visit;
+
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET finished_at = now() WHERE group_name = $1 AND worker_name = $2"
 		" AND finished_at IS NULL", 2, group, worker);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
-	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.progress SET copying = false WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.progress SET copying = false, copy_attempt = greatest(copy_attempt, $3::int)"
+				  " WHERE group_name = $1 AND worker_name = $2", 3, group, worker, psprintf("%u", marker));
 	flo_visit_end(&visit);
 }
 
@@ -172,6 +178,7 @@ void
 flo_copied_forget(const char *group, const char *worker)
 {
 	FloVisit	visit;
+
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2", 2, group, worker);

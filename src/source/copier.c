@@ -35,6 +35,7 @@
 #include "core/compat.h"
 #include "core/loop.h"
 #include "core/names.h"
+#include "core/stop.h"
 #include "core/trail.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -94,6 +95,7 @@ typedef struct Copier
 	FloChangeParser *parser;
 	FloShape   *shape;
 	char	   *fingerprint;	/* of the rules */
+	FloCounters counters;		/* of the range */
 
 	/* the chunk being packed */
 	StringInfoData chunk;
@@ -203,6 +205,7 @@ send_chunk(Copier *c, uint16 flags)
 	sent->pending = true;
 	send_again(c, sent, c->next_token);
 	c->next_token++;
+	flo_stop_point("chunk.after");
 	c->key.ordinal++;
 	start_chunk(c);
 }
@@ -444,7 +447,10 @@ copy_row(Copier *c, Reading *r)
 	flo_compat_write_insert(&c->message, r->published, complete_row(r, slot),
 							r->binary, r->columns);
 	if (r->shaped && !shape_row(c))
+	{
+		c->counters.filtered++;
 		return;
+	}
 	send_row(c, r);
 }
 
@@ -543,6 +549,7 @@ do_task(Copier *c, FloCopyTask *task)
 	uint64		rows;
 	bool		empty;
 
+	flo_stop_point("range.before");
 	check_rules(c);
 	memset(&c->key, 0, sizeof(c->key));
 	c->key.relation = task->published;
@@ -559,6 +566,7 @@ do_task(Copier *c, FloCopyTask *task)
 	if (c->key.rows > 0 || empty)
 		send_chunk(c, 0);
 	wait_for_acks(c, 0);
+	flo_stop_point("range.after");
 	end_reading(&reading);
 	FreeExecutorState(estate);
 
@@ -567,6 +575,7 @@ do_task(Copier *c, FloCopyTask *task)
 	task->rows = rows;
 	task->state = FLO_TASK_DONE;
 	SpinLockRelease(&c->plan->mutex);
+	flo_helper_count(c->args->slot, c->args->incarnation, &c->counters);
 }
 
 void

@@ -27,6 +27,7 @@
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
+#include "core/stop.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -461,7 +462,37 @@ make_stream(Leader *l)
 static bool
 is_pending(Leader *l, const FloWorkerReport *report)
 {
+	if (report->waits && strcmp(report->generation, l->generation) == 0)
+		return false;
 	return l->copy.marked ? report->copy_attempt < l->copy.attempt : report->copying;
+}
+
+/*
+ * A worker misses chunks that are no longer at the broker: it came when others
+ * had loaded them, or the broker has lost them.  The snapshot is gone, so the
+ * table is copied again in another attempt, with what makes it one.
+ */
+static void
+check_lacking(Leader *l, const FloWorkerReport *report)
+{
+	char	   *key = flo_copy_table_key(report->lacking);
+	char	   *value;
+	FloJson		json;
+	int64		attempt;
+
+	if (report->lacking == 0 || strcmp(report->generation, l->generation) != 0 ||
+		(value = flo_bucket_get(l->bus, l->bucket, key)) == NULL)
+		return;
+	json = flo_json(value, strlen(value));
+	if (!flo_json_get_int64(json, "attempt", &attempt) || attempt != report->lacking_attempt)
+		return;
+	if (!l->copy.marked)
+		flo_bucket_remove(l->bus, l->bucket, FLO_COPY_KEY);
+	flo_bucket_remove(l->bus, l->bucket, key);
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("worker \"%s\" misses chunks of table \"%s.%s\" that the broker does not have any more: the table is copied again",
+					report->worker, flo_json_get_string(json, "schema"), flo_json_get_string(json, "table"))));
 }
 
 /*
@@ -487,6 +518,8 @@ purge_loaded(Leader *l)
 		if (!is_pending(l, &report))
 			continue;
 		pending++;
+		if (l->copy.phase == FLO_COPY_PUBLISHED)
+			check_lacking(l, &report);
 		floor = Min(floor, report.copied_seq);
 	}
 	if (pending > 0 && floor > l->purged)
@@ -603,6 +636,7 @@ finish_copy(Leader *l)
 		flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
 	}
 	set_phase(l, FLO_COPY_PUBLISHED);
+	flo_stop_point("published.after");
 	await_workers(l);
 }
 
@@ -632,6 +666,7 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	if (l->spec == NULL)
 		return;
 	l->requests = flo_store_copy_requests(l->group);
+	flo_stop_point("plan.before");
 	plan_tables(l);
 	share_plan(l);
 	set_phase(l, FLO_COPY_RUNNING);
@@ -644,6 +679,7 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->ncopiers = Max(1, Min(l->spec->copy_workers, l->plan->ntasks));
 	l->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * l->ncopiers);
 	run_copiers(l);
+	flo_stop_point("copied.after");
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
