@@ -28,7 +28,7 @@
 #include "access/xact.h"
 #include "bus/stream.h"
 #include "catalog/pg_publication.h"
-#include "catalog/pg_publication_rel.h"
+#include "catalog/pg_type.h"
 #include "conf/publication.h"
 #include "conf/shaping.h"
 #include "conf/store.h"
@@ -38,6 +38,7 @@
 #include "core/stop.h"
 #include "core/trail.h"
 #include "executor/executor.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "shape/shape.h"
@@ -50,7 +51,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "wire/encode.h"
 
@@ -261,35 +261,45 @@ send_row(Copier *c, Reading *r)
 
 /* --- reading -------------------------------------------------------------------------- */
 
+/* Of the table, as the snapshot shows it: a range read again is read alike, whatever is altered meanwhile */
+static const char *const publication_query =
+"SELECT r.prattrs, r.prqual FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid"
+" WHERE r.prrelid = $1 AND p.pubname = ANY ($2::pg_catalog.text[]::pg_catalog.name[])";
+
 /* Column list and row filter of the publications that list the table */
 static void
 read_publication(Copier *c, Reading *r, EState *estate)
 {
+	MemoryContext caller = CurrentMemoryContext;
+	Oid			types[2] = {OIDOID, TEXTARRAYOID};
+	Datum		values[2];
 	Node	   *filter = NULL;
 	bool		all_rows = false;
-	ListCell   *cell;
 
-	foreach(cell, flo_publication_names(c->plan->group))
+	values[0] = ObjectIdGetDatum(RelationGetRelid(r->published));
+	values[1] = flo_copy_names_array(flo_publication_names(c->plan->group));
+	SPI_connect();
+	if (SPI_execute_with_args(publication_query, 2, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the publications of the group");
+	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		Oid			publication = get_publication_oid(lfirst(cell), false);
-		HeapTuple	tuple = SearchSysCache2(PUBLICATIONRELMAP,
-											ObjectIdGetDatum(RelationGetRelid(r->published)),
-											ObjectIdGetDatum(publication));
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		MemoryContext spi = MemoryContextSwitchTo(caller);
 		bool		isnull;
 		Datum		value;
 
-		if (!HeapTupleIsValid(tuple))
-			continue;
-		value = SysCacheGetAttr(PUBLICATIONRELMAP, tuple, Anum_pg_publication_rel_prattrs, &isnull);
+		value = SPI_getbinval(tuple, desc, 1, &isnull);
 		if (!isnull)
 			r->columns = pub_collist_to_bitmapset(NULL, value, NULL);
-		value = SysCacheGetAttr(PUBLICATIONRELMAP, tuple, Anum_pg_publication_rel_prqual, &isnull);
+		value = SPI_getbinval(tuple, desc, 2, &isnull);
 		if (isnull)
 			all_rows = true;
 		else
 			filter = stringToNode(TextDatumGetCString(value));
-		ReleaseSysCache(tuple);
+		MemoryContextSwitchTo(spi);
 	}
+	SPI_finish();
 	if (filter != NULL && !all_rows)
 		r->filter = ExecPrepareExpr((Expr *) filter, estate);
 }

@@ -166,25 +166,36 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode)
 	}
 }
 
-/* What the snapshot sees in the group's publications, partition trees down to their leaves */
+/*
+ * What the snapshot sees in the group's publications, partition trees down to
+ * their leaves.  The view pg_publication_tables shows what they list now: a
+ * table dropped since would be passed over, and of one that joined since some
+ * changes would neither be in the snapshot nor in the stream.
+ */
 static const char *const tables_query =
-"WITH RECURSIVE published AS ("
-" SELECT DISTINCT c.oid, c.relkind FROM pg_catalog.pg_publication_tables p"
-" JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname"
-" JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
-" WHERE p.pubname = ANY ($1::pg_catalog.text[]::pg_catalog.name[])),"
+"WITH RECURSIVE publications AS ("
+" SELECT oid, pubviaroot FROM pg_catalog.pg_publication"
+" WHERE pubname = ANY ($1::pg_catalog.text[]::pg_catalog.name[])),"
+" listed AS ("
+" SELECT r.prrelid AS oid, p.pubviaroot FROM publications p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid"
+" UNION"
+" SELECT c.oid, p.pubviaroot FROM publications p JOIN pg_catalog.pg_publication_namespace n ON n.pnpubid = p.oid"
+" JOIN pg_catalog.pg_class c ON c.relnamespace = n.pnnspid AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'),"
 " tree AS ("
-" SELECT oid AS published, oid, relkind FROM published"
-" UNION ALL"
-" SELECT t.published, c.oid, c.relkind FROM tree t"
-" JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid AND t.relkind = 'p'"
-" JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid)"
-" SELECT t.published::pg_catalog.oid, t.oid::pg_catalog.oid, c.relfilenode::pg_catalog.oid"
+" SELECT oid AS root, oid, pubviaroot FROM listed"
+" UNION"
+" SELECT t.root, i.inhrelid, t.pubviaroot FROM tree t"
+" JOIN pg_catalog.pg_class c ON c.oid = t.oid AND c.relkind = 'p'"
+" JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid)"
+" SELECT DISTINCT CASE WHEN t.pubviaroot THEN t.root ELSE t.oid END::pg_catalog.oid, t.oid::pg_catalog.oid,"
+" c.relfilenode::pg_catalog.oid, c.relpages"
 " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid"
-" WHERE t.relkind = 'r' ORDER BY c.relpages DESC, t.oid";
+" WHERE c.relkind = 'r' AND NOT (t.pubviaroot AND EXISTS ("
+" SELECT FROM tree above WHERE above.oid = t.root AND above.root <> t.root AND above.pubviaroot))"
+" ORDER BY c.relpages DESC, t.oid";
 
-static Datum
-names_array(List *names)
+Datum
+flo_copy_names_array(List *names)
 {
 	Datum	   *elements = palloc(sizeof(Datum) * Max(list_length(names), 1));
 	ListCell   *cell;
@@ -215,7 +226,7 @@ plan_tables(Leader *l)
 	Oid			types[1] = {TEXTARRAYOID};
 	Datum		values[1];
 
-	values[0] = names_array(flo_publication_names(l->group));
+	values[0] = flo_copy_names_array(flo_publication_names(l->group));
 	SPI_connect();
 	if (SPI_execute_with_args(tables_query, 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the tables of the group");
