@@ -222,6 +222,12 @@ flo_bucket_remove_text(FloBus *bus, const char *bucket, const char *key)
 		flo_bucket_remove(bus, bucket, psprintf("%s." INT64_FORMAT, key, i));
 }
 
+char *
+flo_schema_tag(const char *generation, uint32 attempt)
+{
+	return psprintf("%s-%u", generation, attempt);
+}
+
 List *
 flo_bucket_keys(FloBus *bus, const char *bucket, const char *beginning)
 {

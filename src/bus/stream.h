@@ -127,6 +127,16 @@ extern void flo_bucket_remove_text(FloBus *bus, const char *bucket, const char *
 
 /* Texts that come with a copy: definitions, and values of sequences */
 #define FLO_SCHEMA_KEY "schema"
+
+/* What the former belongs to: a generation and a snapshot of it */
+extern char *flo_schema_tag(const char *generation, uint32 attempt);
+
+/*
+ * Key under which the source says which snapshot's rows come now, once their
+ * definitions, if they come along, are there
+ */
+#define FLO_ATTEMPT_KEY "attempt"
+
 #define FLO_SEQUENCES_KEY "sequences"
 
 /*

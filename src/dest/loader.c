@@ -44,6 +44,7 @@
 #include "nodes/makefuncs.h"
 #include "replication/origin.h"
 #include "sink/sink.h"
+#include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -410,6 +411,29 @@ follow_rules(Loader *l, const FloChunkHeader *header)
 		flo_reshape_load(l->reshape);
 }
 
+/* Rows wait until the worker has seen to the definitions that came with their snapshot */
+static void
+await_admission(Loader *l, uint32 attempt)
+{
+	FloCopyState *copy = &flo_shared->members[l->args->slot].copy;
+	bool		admitted;
+	bool		runs;
+
+	for (;;)
+	{
+		LWLockAcquire(flo_shared->lock, LW_SHARED);
+		admitted = copy->attempt >= attempt;
+		runs = copy->phase == FLO_COPY_RUNNING;
+		LWLockRelease(flo_shared->lock);
+		flo_helper_check(l->args->slot, l->args->incarnation);
+		if (!runs)
+			proc_exit(0);
+		if (admitted)
+			return;
+		flo_bus_wait(l->bus, 100);
+	}
+}
+
 /* One chunk, one transaction */
 static void
 load_chunk(Loader *l, FloBusDelivery *delivery)
@@ -428,6 +452,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	flo_chunk_read(&reader, delivery->data, delivery->len);
 	if (!flo_chunk_next_copy_key(&reader, &key))
 		return;
+	await_admission(l, key.attempt);
 	if (header.encoding != l->encoding)
 	{
 		l->encoding = header.encoding;

@@ -41,6 +41,7 @@ typedef struct Receiver
 	BackgroundWorkerHandle **loaders;
 	int			nloaders;
 	int			running;
+	uint32		admitted;		/* newest snapshot whose rows may be loaded */
 	bool		drained;		/* nothing was left at the broker at the last look */
 	FloCopyKey *lacking;		/* a table whose chunks are lost, NULL = none is known */
 	MemoryContext turn;
@@ -106,6 +107,7 @@ set_copy_phase(Receiver *r, FloCopyPhase phase)
 	if (phase == FLO_COPY_RUNNING)
 	{
 		flo_me->copy.generation = *r->what->generation_id;
+		flo_me->copy.attempt = 0;
 		flo_me->copy.seen = 0;
 		for (int i = 0; i < FLO_MAX_LOADERS; i++)
 			flo_me->copy.low[i] = PG_UINT64_MAX;
@@ -314,6 +316,33 @@ wait_for_stream(Receiver *r)
 	return true;
 }
 
+/*
+ * Rows of a snapshot are loaded once the definitions that came with it have been
+ * compared with what is here: they may not be those of the snapshot before.
+ */
+static void
+admit_attempt(Receiver *r)
+{
+	char	   *value = flo_bucket_get(r->bus, r->bucket, FLO_ATTEMPT_KEY);
+	FloJson		json;
+	char	   *generation;
+	int64		attempt;
+
+	if (value == NULL)
+		return;
+	json = flo_json(value, strlen(value));
+	generation = flo_json_get_string(json, "generation");
+	if (generation == NULL || strcmp(generation, r->what->generation) != 0 ||
+		!flo_json_get_int64(json, "attempt", &attempt) || attempt <= r->admitted)
+		return;
+	if (r->spec->sink == FLO_SINK_POSTGRES && strstr(value, "\"definitions\":true") != NULL)
+		flo_schema_create_before(r->bus, r->spec, generation, (uint32) attempt);
+	r->admitted = (uint32) attempt;
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->copy.attempt = r->admitted;
+	LWLockRelease(flo_shared->lock);
+}
+
 /* --- taking it in -------------------------------------------------------------------- */
 
 /* Until everything is in; false when it will not be */
@@ -329,6 +358,7 @@ have_loaded(Receiver *r)
 	flo_state_set(FLO_STATE_COPYING, "loaders are starting");
 	for (;;)
 	{
+		admit_attempt(r);
 		look_after_loaders(r);
 		there = flo_stream_info(r->bus, r->stream, &info);
 		if (look_at_progress(r))
@@ -344,6 +374,7 @@ have_loaded(Receiver *r)
 	}
 	set_copy_phase(r, FLO_COPY_DONE);
 	end_loaders(r);
+	admit_attempt(r);
 	return true;
 }
 
@@ -366,11 +397,7 @@ flo_copy_receive(const FloReception *what)
 	if (!what->turn(what->arg, NULL))
 		return false;
 	if (wait_for_stream(&r))
-	{
-		if (what->keys == NIL)
-			flo_schema_create_before(r.bus, r.spec, what->generation);
 		in = have_loaded(&r);
-	}
 	else
 		in = is_over(&r) && look_at_progress(&r);
 	MemoryContextSwitchTo(context);
@@ -379,7 +406,7 @@ flo_copy_receive(const FloReception *what)
 		MemoryContextDelete(r.turn);
 		return false;
 	}
-	if (what->keys == NIL)
+	if (r.spec->sink == FLO_SINK_POSTGRES)
 	{
 		flo_schema_create_after(r.spec);
 		flo_sequences_take(r.bus, r.spec, what->generation);

@@ -639,16 +639,42 @@ finish_copy(Leader *l)
 	char	   *done = psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\"}",
 								l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn));
 
+	publish_sequences(l);
 	if (l->copy.marked)
 		announce_gone(l);
 	else
 	{
-		publish_sequences(l);
 		flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
 	}
 	set_phase(l, FLO_COPY_PUBLISHED);
 	flo_stop_point("published.after");
 	await_workers(l);
+}
+
+/*
+ * Before any row is read.  Of tables that join a running group: those, to be
+ * compared with what is there; of tables that are copied afresh: what is missing.
+ */
+static void
+publish_definitions(Leader *l)
+{
+	List	   *tables = NIL;
+	bool		joining = false;
+	ListCell   *cell;
+
+	if (l->spec->sync_schema)
+	{
+		foreach(cell, l->copy.marked ? l->tables : NIL)
+			tables = lappend_oid(tables, ((Table *) lfirst(cell))->published);
+		foreach(cell, l->requests)
+			joining |= ((FloCopyRequest *) lfirst(cell))->add;
+		if (!l->copy.marked || tables != NIL)
+			flo_schema_publish(l->bus, l->spec, l->generation, l->copy.attempt, tables,
+							   l->copy.marked && !joining, l->plan->snapshot, l->args);
+	}
+	flo_bucket_put(l->bus, l->bucket, FLO_ATTEMPT_KEY,
+				   psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"definitions\":%s}", l->generation, l->copy.attempt,
+							l->spec->sync_schema && (!l->copy.marked || tables != NIL) ? "true" : "false"), true);
 }
 
 void
@@ -682,10 +708,8 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	share_plan(l);
 	set_phase(l, FLO_COPY_RUNNING);
 
-	/* a worker that sees the stream takes it that the definitions are there */
-	if (l->spec->sync_schema && !l->copy.marked)
-		flo_schema_publish(l->bus, l->spec, l->generation, l->plan->snapshot, args);
 	make_stream(l);
+	publish_definitions(l);
 
 	l->ncopiers = Max(1, Min(l->spec->copy_workers, l->plan->ntasks));
 	l->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * l->ncopiers);
