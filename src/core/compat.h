@@ -329,7 +329,10 @@ flo_compat_tuple_update(ResultRelInfo *info, ItemPointer tid, TupleTableSlot *sl
 	return result;
 }
 
-/* Logical replication messages of a relation and a row, with these columns (by number) only; stored generated ones stay out */
+/*
+ * Logical replication messages of a relation and a row, with these columns (by
+ * number) only; stored generated ones stay out
+ */
 static inline void
 flo_compat_write_relation(StringInfo out, Relation relation, Bitmapset *columns)
 {
