@@ -52,11 +52,11 @@ requests_done(FloCopyControl *c)
 }
 
 /* The leader must not end before it is done */
-void
+bool
 flo_copy_check(FloCopyControl *c)
 {
 	if (c->leader == NULL || !flo_process_ended(c->leader))
-		return;
+		return false;
 	pfree(c->leader);
 	c->leader = NULL;
 	if (flo_copy_phase() != FLO_COPY_DONE)
@@ -65,6 +65,7 @@ flo_copy_check(FloCopyControl *c)
 				 errmsg("the copy ended before it was complete: %s", flo_me->last_error)));
 	if (c->requested != NIL)
 		requests_done(c);
+	return true;
 }
 
 /*
@@ -105,7 +106,7 @@ hand_over_snapshot(FloCopyControl *c)
 {
 	while (flo_copy_phase() == FLO_COPY_SNAPSHOT)
 	{
-		flo_copy_check(c);
+		(void) flo_copy_check(c);
 		flo_wait(PGINVALID_SOCKET, false, 100);
 	}
 	flo_slot_snapshot_end();

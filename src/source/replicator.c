@@ -607,7 +607,9 @@ housekeep(Replicator *rep, bool inside)
 		return;
 	release_wal(rep, now);
 	flo_copy_record(&rep->copy);
-	flo_copy_check(&rep->copy);
+
+	/* tables may have been asked for while the copy ran */
+	rep->changed |= flo_copy_check(&rep->copy);
 	flo_copy_show();
 }
 
@@ -779,7 +781,7 @@ wait_for_copy(Replicator *rep)
 
 	while (flo_copy_phase() != FLO_COPY_DONE)
 	{
-		flo_copy_check(&rep->copy);
+		(void) flo_copy_check(&rep->copy);
 		flo_publisher_pump(rep->publisher);
 		housekeep(rep, true);
 		flo_copy_record(&rep->copy);
