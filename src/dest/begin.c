@@ -11,12 +11,12 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "bus/json.h"
 #include "bus/stream.h"
 #include "conf/store.h"
 #include "core/loop.h"
 #include "core/settings.h"
+#include "core/transaction.h"
 #include "dest/begin.h"
 #include "dest/consumer.h"
 #include "dest/copied.h"
@@ -28,7 +28,6 @@
 #include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
 /* Where a generation's copy is found */
@@ -268,8 +267,7 @@ remember_copied(FloWorker *w)
 	MemoryContext old = CurrentMemoryContext;
 	ListCell   *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(old);
 	w->copied = NIL;
 	foreach(cell, flo_copied_tables(w->group, w->worker))
@@ -279,9 +277,7 @@ remember_copied(FloWorker *w)
 		if (table->lsn > w->position)
 			w->copied = lappend(w->copied, table);
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 }
 
 static bool
@@ -310,12 +306,9 @@ has_copied(FloWorker *w)
 	MemoryContext old = CurrentMemoryContext;
 	bool		result;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	result = flo_copied_tables(w->group, w->worker) != NIL;
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return result;
 }
 
@@ -385,8 +378,7 @@ expect_again(FloWorker *w, List *keys)
 	MemoryContext old = CurrentMemoryContext;
 	ListCell   *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	foreach(cell, keys)
 	{
 		FloCopyKey *key = lfirst(cell);
@@ -394,9 +386,7 @@ expect_again(FloWorker *w, List *keys)
 		if (key->rows > 0)
 			flo_copied_expect_again(w->group, w->worker, key->relation);
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 }
 
 /*

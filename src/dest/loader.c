@@ -31,6 +31,7 @@
 #include "core/names.h"
 #include "core/stop.h"
 #include "core/trail.h"
+#include "core/transaction.h"
 #include "dest/copied.h"
 #include "dest/encoding.h"
 #include "dest/loader.h"
@@ -461,8 +462,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	follow_rules(l, &header);
 
 	flo_stop_point("load.before");
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(l->turn);
 	current = flo_copied_current(l->group, l->worker, key.relation, key.attempt, &finished);
 	l->prepared = current == key.attempt;
@@ -517,16 +517,12 @@ take_names(Loader *l)
 static char *
 load_sink_state(Loader *l)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	FloProgressRow *row;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(old);
 	row = flo_store_progress(l->group, l->worker);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return row != NULL ? row->sink_state : NULL;
 }
 
@@ -563,12 +559,9 @@ open_sink(Loader *l)
 	l->host.serve = serve;
 	l->host.checkpoint = checkpoint;
 	l->sink = ops->open(l->spec, &l->counters, load_sink_state(l), &l->host);
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	save_sink_state(l);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(GetMemoryChunkContext(l));
+	flo_transaction_end(GetMemoryChunkContext(l));
 }
 
 /* Load what has come; true when something had */

@@ -16,6 +16,7 @@
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/stop.h"
+#include "core/transaction.h"
 #include "dest/copied.h"
 #include "dest/loader.h"
 #include "dest/receive.h"
@@ -26,7 +27,6 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
-#include "utils/snapmgr.h"
 
 /* Seconds after which a chunk that was not acknowledged is handed out again */
 #define ACK_WAIT 30
@@ -253,8 +253,7 @@ look_at_progress(Receiver *r)
 	uint64		rows = 0;
 	ListCell   *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(r->turn);
 	all = note_published(r, &wanted);
 	tables = flo_copied_tables(r->spec->group, r->spec->worker);
@@ -262,9 +261,7 @@ look_at_progress(Receiver *r)
 		complete += is_loaded(lfirst(cell), tables);
 	foreach(cell, tables)
 		rows += ((FloCopiedTable *) lfirst(cell))->loaded_tuples;
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(r->turn);
+	flo_transaction_end(r->turn);
 	if (all && complete >= list_length(wanted))
 		return true;
 	if (all)
@@ -287,13 +284,10 @@ is_over(Receiver *r)
 	List	   *wanted;
 	bool		all;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(r->turn);
 	all = note_published(r, &wanted);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(r->turn);
+	flo_transaction_end(r->turn);
 	return all;
 }
 
@@ -413,13 +407,10 @@ flo_copy_receive(const FloReception *what)
 	}
 
 	flo_stop_point("finish.before");
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	ForceSyncCommit();
 	flo_copied_finish(r.spec->group, r.spec->worker, what->keys != NIL ? ((FloCopyKey *) linitial(what->keys))->attempt : 0);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	flo_stop_point("finish.after");
 	flo_consumer_delete(r.bus, r.stream, what->consumer);
 	MemoryContextDelete(r.turn);

@@ -19,6 +19,7 @@
 #include "core/process.h"
 #include "core/stop.h"
 #include "core/trail.h"
+#include "core/transaction.h"
 #include "dest/myself.h"
 #include "dest/schema_apply.h"
 #include "executor/spi.h"
@@ -27,7 +28,6 @@
 #include "monitor/shstate.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #define BEFORE "before"
 #define AFTER "after"
@@ -245,17 +245,12 @@ create_objects(const FloWorkerSpec *spec, List *objects, const char *what, bool 
 		flo_state_set(FLO_STATE_COPYING, "%s: %d of %d", what, foreach_current_index(cell) + 1, list_length(objects));
 		if (!together)
 		{
-			StartTransactionCommand();
-			PushActiveSnapshot(GetTransactionSnapshot());
+			(void) flo_transaction_begin();
 			MemoryContextSwitchTo(context);
 		}
 		create_object(spec, lfirst(cell));
 		if (!together)
-		{
-			PopActiveSnapshot();
-			CommitTransactionCommand();
-			MemoryContextSwitchTo(context);
-		}
+			flo_transaction_end(context);
 	}
 }
 
@@ -265,15 +260,12 @@ flo_schema_create_before(FloBus *bus, const FloWorkerSpec *spec, const char *gen
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(old, "pg_flo schema", ALLOCSET_DEFAULT_SIZES);
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	take_definitions(bus, spec, generation, attempt);
 	create_objects(spec, objects_to_do(spec, BEFORE, "true"), "creating tables and what they need", true);
-	PopActiveSnapshot();
 	ForceSyncCommit();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	MemoryContextDelete(context);
 }
 
@@ -287,13 +279,10 @@ objects_after(const FloWorkerSpec *spec, const char *which)
 	MemoryContext context = CurrentMemoryContext;
 	List	   *objects;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	objects = objects_to_do(spec, AFTER, which);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	return objects;
 }
 
@@ -329,8 +318,7 @@ build_some(const FloWorkerSpec *spec, List *objects)
 	foreach(cell, objects)
 	{
 		flo_check_interrupts();
-		StartTransactionCommand();
-		PushActiveSnapshot(GetTransactionSnapshot());
+		(void) flo_transaction_begin();
 		MemoryContextSwitchTo(context);
 		if (claim(spec, lfirst(cell)))
 		{
@@ -338,9 +326,7 @@ build_some(const FloWorkerSpec *spec, List *objects)
 			create_object(spec, lfirst(cell));
 			any = true;
 		}
-		PopActiveSnapshot();
-		CommitTransactionCommand();
-		MemoryContextSwitchTo(context);
+		flo_transaction_end(context);
 	}
 	return any;
 }

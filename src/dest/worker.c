@@ -19,6 +19,7 @@
 #include "core/names.h"
 #include "core/settings.h"
 #include "core/stop.h"
+#include "core/transaction.h"
 #include "dest/begin.h"
 #include "dest/consumer.h"
 #include "dest/myself.h"
@@ -86,8 +87,7 @@ copy_only(FloWorker *w)
 static void
 rest(FloWorker *w)
 {
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	ForceSyncCommit();
 	flo_store_stop_member(w->group, w->worker);
 	PopActiveSnapshot();

@@ -47,8 +47,8 @@ extern bool flo_copy_wanted(FloCopyControl *control);
 /* What a generation that follows another says of its copy: FLO_COPY_ALL, FLO_COPY_MISSING, or nothing */
 extern const char *flo_copy_of_generation(FloCopyControl *control, FloMode mode);
 
-/* Throws when the leader has ended before it was done */
-extern void flo_copy_check(FloCopyControl *control);
+/* Has a copy just ended?  Throws when its leader did so before it was done. */
+extern bool flo_copy_check(FloCopyControl *control);
 
 extern FloCopyPhase flo_copy_phase(void);
 
