@@ -87,7 +87,9 @@ typedef struct Leader
 	int			ncopiers;
 	BackgroundWorkerHandle **copiers;
 	int			failures;
+	uint64		halves;			/* bytes of rows whose copier ended before their end */
 	uint64		purged;
+	MemoryContext turn;			/* reset in each round */
 } Leader;
 
 char *
@@ -281,6 +283,7 @@ share_plan(Leader *l)
 	plan->attempt = l->copy.attempt;
 	plan->chunk_size = (uint32) Min((int64) COPY_CHUNK_SIZE,
 									flo_bus_max_payload(l->bus) - PAYLOAD_ALLOWANCE);
+	flo_space_init(&plan->space);
 	plan->ntasks = list_length(l->ranges);
 	foreach(cell, l->ranges)
 		plan->tasks[foreach_current_index(cell)] = *(FloCopyTask *) lfirst(cell);
@@ -307,6 +310,8 @@ static void
 copier_ended(Leader *l, int number)
 {
 	bool		unfinished = false;
+	bool		shaped = false;
+	uint64		limit = (uint64) l->copy.stream_limit;
 
 	pfree(l->copiers[number]);
 	l->copiers[number] = NULL;
@@ -319,9 +324,24 @@ copier_ended(Leader *l, int number)
 		{
 			task->state = FLO_TASK_FREE;
 			unfinished = true;
+			shaped |= task->shaped;
+			l->halves += task->in_pieces;
+			task->in_pieces = 0;
+			task->rows = 0;
+			task->pages_done = 0;
 		}
 	}
 	SpinLockRelease(&l->plan->mutex);
+	flo_space_copier_ended(&l->plan->space, number);
+	if (shaped)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("reading a table to which rules of the replicator apply was broken off: its copy begins again"),
+				 errdetail("Rules may make something else of its rows at another time.")));
+	if (limit != 0 && l->halves > limit / 4)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("halves of large rows lie in the copy stream, and there may be no room for the whole: the copy of tables that are not finished begins again")));
 	if (unfinished && ++l->failures > MAX_FAILURES)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -332,7 +352,7 @@ static void
 look_after_copiers(Leader *l)
 {
 	int			running = 0;
-	int			wanted = 0;
+	int			refused = 0;
 
 	for (int i = 0; i < l->ncopiers; i++)
 	{
@@ -345,15 +365,17 @@ look_after_copiers(Leader *l)
 			args.helper = FLO_HELPER_COPIER;
 			args.segment = dsm_segment_handle(l->segment);
 			args.number = i;
-			wanted++;
 			if (!flo_process_start(&args, psprintf("pg_flo copier %s %d", l->group, i), &l->copiers[i]))
+			{
 				l->copiers[i] = NULL;
+				refused++;
+			}
 		}
 		if (l->copiers[i] != NULL)
 			running++;
 	}
 	l->copy.copiers = running;
-	l->copy.copiers_wanted = Max(running, wanted);
+	l->copy.copiers_wanted = running + refused;
 }
 
 /* --- what is finished ------------------------------------------------------------------------ */
@@ -426,16 +448,16 @@ report(Leader *l)
 	{
 		FloCopyTask *task = &l->plan->tasks[i];
 
-		if (task->state != FLO_TASK_DONE)
-			continue;
 		rows += task->rows;
-		bytes += (uint64) task->pages * BLCKSZ;
+		bytes += (uint64) task->pages_done * BLCKSZ;
 	}
 	SpinLockRelease(&l->plan->mutex);
 	l->copy.rows_done = rows;
 	l->copy.bytes_done = bytes;
 	l->copy.tables = list_length(l->tables);
+	l->copy.full = flo_space_is_wanted(&l->plan->space, &l->copy.row_room, &l->copy.row_relation);
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	l->copy.stream_limit = l->member->copy.stream_limit;	/* the replicator's */
 	l->member->copy = l->copy;
 	LWLockRelease(flo_shared->lock);
 }
@@ -460,7 +482,7 @@ make_stream(Leader *l)
 
 	config.name = l->stream;
 	config.subject = psprintf("%s.copy.>", flo_name_subject(l->group));
-	config.max_bytes = l->spec->options.copy_stream_max_bytes;
+	config.max_bytes = l->copy.stream_limit;
 	config.replicas = (int) (l->spec->options.stream_replicas > 0 ?
 							 l->spec->options.stream_replicas : flo_stream_replicas);
 	config.description = psprintf("copy of pg_flo group %s", l->group);
@@ -544,26 +566,55 @@ purge_loaded(Leader *l)
 
 /* --- the process --------------------------------------------------------------------------------- */
 
+/* What copiers may put into the stream; a limit that has been changed is made the stream's */
+static void
+look_at_space(Leader *l, int64 *limit)
+{
+	FloCopySpace *space = &l->plan->space;
+	uint64		before = flo_space_before_look(space);
+	FloStreamInfo info;
+
+	if (*limit != l->copy.stream_limit)
+	{
+		if (*limit >= 0)
+			make_stream(l);
+		*limit = l->copy.stream_limit;
+		/* less one chunk, for what the broker counts otherwise than we do */
+		flo_space_set_limit(space, *limit > COPY_CHUNK_SIZE ? *limit - COPY_CHUNK_SIZE : 0);
+	}
+	if (*limit > 0 && flo_stream_info(l->bus, l->stream, &info))
+		flo_space_looked(space, before, info.bytes);
+}
+
 static void
 run_copiers(Leader *l)
 {
+	MemoryContext context = CurrentMemoryContext;
 	TimestampTz purged_at = 0;
+	int64		limit = -1;
 	int			finished = 0;
 
+	l->turn = AllocSetContextCreate(context, "pg_flo round", ALLOCSET_DEFAULT_SIZES);
 	while (finished < list_length(l->tables))
 	{
+		MemoryContextSwitchTo(l->turn);
+		look_at_space(l, &limit);
+		MemoryContextSwitchTo(context);
 		look_after_copiers(l);
-		announce_finished(l);
-		finished = l->copy.tables_done;
-		report(l);
-		if (TimestampDifferenceExceeds(purged_at, GetCurrentTimestamp(), 1000))
+		MemoryContextSwitchTo(l->turn);
+		if (l->copy.full || TimestampDifferenceExceeds(purged_at, GetCurrentTimestamp(), 1000))
 		{
 			(void) purge_loaded(l);
 			purged_at = GetCurrentTimestamp();
 		}
+		announce_finished(l);
+		finished = l->copy.tables_done;
+		report(l);
 		flo_helper_check(l->args->slot, l->args->incarnation);
 		if (finished < list_length(l->tables))
 			flo_bus_wait(l->bus, ROUND_INTERVAL);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(l->turn);
 	}
 }
 
@@ -584,10 +635,19 @@ take_order(Leader *l)
 static void
 await_workers(Leader *l)
 {
-	while (!purge_loaded(l))
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext turn = AllocSetContextCreate(context, "pg_flo round", ALLOCSET_DEFAULT_SIZES);
+	bool		done = false;
+
+	while (!done)
 	{
+		MemoryContextSwitchTo(turn);
 		flo_helper_check(l->args->slot, l->args->incarnation);
-		flo_bus_wait(l->bus, 1000);
+		done = purge_loaded(l);
+		if (!done)
+			flo_bus_wait(l->bus, 1000);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(turn);
 	}
 	flo_stream_delete(l->bus, l->stream);
 	flo_bucket_remove_text(l->bus, l->bucket, FLO_SCHEMA_KEY);
