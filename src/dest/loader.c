@@ -110,6 +110,9 @@ has_rows(Oid relation)
 
 	if (get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE)
 		relations = find_all_inheritors(relation, AccessShareLock, NULL);
+
+	/* what another loader has committed while we waited for it counts as well */
+	PushActiveSnapshot(GetLatestSnapshot());
 	foreach(cell, relations)
 	{
 		Relation	rel = table_open(lfirst_oid(cell), NoLock);
@@ -125,6 +128,7 @@ has_rows(Oid relation)
 		}
 		table_close(rel, NoLock);
 	}
+	PopActiveSnapshot();
 	return found;
 }
 

@@ -426,7 +426,14 @@ begin_reading(Copier *c, const FloCopyTask *task, Reading *r, EState *estate)
 	r->relation = open_unchanged(task);
 	r->published = r->relation;
 	if (task->published != task->relation)
-		r->published = table_open(task->published, AccessShareLock);
+	{
+		if (!ConditionalLockRelationOid(task->published, AccessShareLock))
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("table with OID %u is being changed by another transaction: the copy begins again",
+							task->published)));
+		r->published = table_open(task->published, NoLock);
+	}
 	flo_trail.schema = get_namespace_name(RelationGetNamespace(r->published));
 	flo_trail.table = RelationGetRelationName(r->published);
 	if (r->published != r->relation)

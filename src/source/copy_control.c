@@ -148,6 +148,19 @@ copy_from_new_snapshot(FloCopyControl *c, uint32 attempt, bool marked)
 	hand_over_snapshot(c);
 }
 
+/* Tables that somebody wants copied while the group runs, in this context */
+static List *
+copy_requests(FloCopyControl *c)
+{
+	MemoryContext old = flo_transaction_begin();
+	List	   *requests;
+
+	MemoryContextSwitchTo(old);
+	requests = flo_store_copy_requests(c->group);
+	flo_transaction_end(old);
+	return requests;
+}
+
 /*
  * After a crash: tables that were not finished are copied again, from a new
  * snapshot whose LSN is exact because it comes with a slot.
@@ -160,6 +173,9 @@ flo_copy_resume(FloCopyControl *c)
 
 	if (copy_published(c))
 	{
+		/* who still loads is waited for by the copy that comes next as well */
+		if (copy_requests(c) != NIL)
+			return;
 		if (flo_stream_info(c->bus, flo_name_copy_stream(c->group), &info))
 			start_leader(c, NULL, 0, InvalidXLogRecPtr, false);
 		else
@@ -168,19 +184,6 @@ flo_copy_resume(FloCopyControl *c)
 	}
 	attempt = next_attempt(c);
 	copy_from_new_snapshot(c, attempt, false);
-}
-
-/* Tables that somebody wants copied while the group runs, in this context */
-static List *
-copy_requests(FloCopyControl *c)
-{
-	MemoryContext old = flo_transaction_begin();
-	List	   *requests;
-
-	MemoryContextSwitchTo(old);
-	requests = flo_store_copy_requests(c->group);
-	flo_transaction_end(old);
-	return requests;
 }
 
 /* Tables that join the group do so before the snapshot, so nothing falls between */

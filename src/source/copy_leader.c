@@ -140,7 +140,8 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode)
 	Relation	rel;
 	BlockNumber pages;
 
-	if (!ConditionalLockRelationOid(relation, AccessShareLock))
+	if (!ConditionalLockRelationOid(relation, AccessShareLock) ||
+		!ConditionalLockRelationOid(published, AccessShareLock))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("table \"%s\" is locked by a change of its definition: the copy begins again",
@@ -220,6 +221,57 @@ is_requested(Leader *l, Oid published)
 		if (((FloCopyRequest *) lfirst(cell))->relation == published)
 			return true;
 	return false;
+}
+
+/* Columns of the tables in the plan, as the active snapshot shows them */
+static char *
+columns_of_plan(Leader *l)
+{
+	static const char *const query =
+	"SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(pg_catalog.concat_ws(':', attrelid, attnum, attname, atttypid, atttypmod, attisdropped), ','"
+	" ORDER BY attrelid, attnum), '')) FROM pg_catalog.pg_attribute WHERE attrelid = ANY ($1) AND attnum > 0";
+	MemoryContext caller = CurrentMemoryContext;
+	Datum	   *oids = palloc(sizeof(Datum) * Max(2 * list_length(l->ranges), 1));
+	Oid			types[1] = {OIDARRAYOID};
+	Datum		values[1];
+	int			n = 0;
+	char	   *result;
+	ListCell   *cell;
+
+	foreach(cell, l->ranges)
+	{
+		FloCopyTask *task = lfirst(cell);
+
+		oids[n++] = ObjectIdGetDatum(task->relation);
+		oids[n++] = ObjectIdGetDatum(task->published);
+	}
+	values[0] = PointerGetDatum(construct_array(oids, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+	SPI_connect();
+	if (SPI_execute_with_args(query, 1, types, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read the columns of the group's tables");
+	result = MemoryContextStrdup(caller, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	return result;
+}
+
+/*
+ * A change that leaves the file as it is leaves no trace in it either: rows
+ * would be read with other columns than the definitions of the snapshot, and
+ * the stream that follows it, have.
+ */
+static void
+check_columns(Leader *l)
+{
+	char	   *then = columns_of_plan(l);
+	char	   *now;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	now = columns_of_plan(l);
+	PopActiveSnapshot();
+	if (strcmp(then, now) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("columns of a table were altered while the copy began: it begins again")));
 }
 
 static void
@@ -520,7 +572,7 @@ check_lacking(Leader *l, const FloWorkerReport *report)
 	json = flo_json(value, strlen(value));
 	if (!flo_json_get_int64(json, "attempt", &attempt) || attempt != report->lacking_attempt)
 		return;
-	if (!l->copy.marked)
+	if (report->copying)
 		flo_bucket_remove(l->bus, l->bucket, FLO_COPY_KEY);
 	flo_bucket_remove(l->bus, l->bucket, key);
 	ereport(ERROR,
@@ -659,12 +711,16 @@ await_workers(Leader *l)
 static void
 publish_sequences(Leader *l)
 {
-	MemoryContext context = flo_transaction_begin();
+	MemoryContext context = CurrentMemoryContext;
+	bool		begin = !IsTransactionState();
 	char	   *values;
 
+	if (begin)
+		(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	values = flo_store_sequence_values(l->group);
-	flo_transaction_end(context);
+	if (begin)
+		flo_transaction_end(context);
 	flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation, values);
 }
 
@@ -696,11 +752,11 @@ finish_copy(Leader *l)
 	char	   *done = psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\"}",
 								l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn));
 
-	publish_sequences(l);
 	if (l->copy.marked)
 		announce_gone(l);
 	else
 	{
+		publish_sequences(l);
 		flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
 	}
 	set_phase(l, FLO_COPY_PUBLISHED);
@@ -762,12 +818,16 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->requests = flo_store_copy_requests(l->group);
 	flo_stop_point("plan.before");
 	plan_tables(l);
+	check_columns(l);
 	share_plan(l);
 	set_phase(l, FLO_COPY_RUNNING);
 
 	make_stream(l);
 	publish_definitions(l);
 
+	/* a worker that has the tables a marker names waits for nothing else */
+	if (l->copy.marked)
+		publish_sequences(l);
 	l->ncopiers = Max(1, Min(l->spec->copy_workers, l->plan->ntasks));
 	l->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * l->ncopiers);
 	run_copiers(l);
