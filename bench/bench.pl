@@ -439,7 +439,7 @@ sub measure_rate
 	my $error = $@;
 	my $watch = watch($db) if $ok;
 	sleep 0.3;
-	my $perf = record_profile($name, $system, $sender, $applier) if $ENV{PERF};
+	my $perf = record_profile($name, $system, $sender, $applier, $nats_pid) if $ENV{PERF};
 	my $cpu = cpu_seconds();
 	my @own = map { stat_of($_)->{own} } $sender, $applier, $nats_pid;
 	my $start = time();
