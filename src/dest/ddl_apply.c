@@ -24,6 +24,7 @@
 #include "commands/tablecmds.h"
 #include "core/compat.h"
 #include "core/trail.h"
+#include "core/transaction.h"
 #include "dest/ddl_apply.h"
 #include "dest/ddl_names.h"
 #include "dest/ddl_present.h"
@@ -353,8 +354,7 @@ flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *rout
 	bool		present;
 
 	initStringInfo(&note);
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	enter(ddl, owner, true, &office);
 	statement = parse(ddl, &mapping);
@@ -362,9 +362,7 @@ flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *rout
 		drop_invalid_index((IndexStmt *) statement->stmt);
 	finalize_detach(statement->stmt);
 	present = flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	if (present)
 	{
 		SetUserIdAndSecContext(office.user, office.context);
@@ -379,8 +377,7 @@ flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *rout
 	 */
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetUserIdAndSecContext(office.user, office.context);
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	enter(ddl, owner, true, &office);
 	flo_state_set(FLO_STATE_STREAMING, "running %s CONCURRENTLY", ddl->tag);

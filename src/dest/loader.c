@@ -30,6 +30,7 @@
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/trail.h"
+#include "core/transaction.h"
 #include "dest/copied.h"
 #include "dest/encoding.h"
 #include "dest/loader.h"
@@ -418,8 +419,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	}
 	follow_rules(l, &header);
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(l->turn);
 	current = flo_copied_current(l->group, l->worker, key.relation, key.attempt);
 	l->prepared = current == key.attempt;
@@ -470,16 +470,12 @@ take_names(Loader *l)
 static char *
 load_sink_state(Loader *l)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	FloProgressRow *row;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(old);
 	row = flo_store_progress(l->group, l->worker);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return row != NULL ? row->sink_state : NULL;
 }
 
@@ -516,12 +512,9 @@ open_sink(Loader *l)
 	l->host.serve = serve;
 	l->host.checkpoint = checkpoint;
 	l->sink = ops->open(l->spec, &l->counters, load_sink_state(l), &l->host);
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	save_sink_state(l);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(GetMemoryChunkContext(l));
+	flo_transaction_end(GetMemoryChunkContext(l));
 }
 
 /* Load what has come; true when something had */
@@ -741,8 +734,7 @@ look_at_progress(Receiver *r)
 	uint64		rows = 0;
 	ListCell   *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(r->turn);
 	all = note_published(r, &wanted);
 	tables = flo_copied_tables(r->spec->group, r->spec->worker);
@@ -750,9 +742,7 @@ look_at_progress(Receiver *r)
 		complete += is_loaded(lfirst(cell), tables);
 	foreach(cell, tables)
 		rows += ((FloCopiedTable *) lfirst(cell))->loaded_tuples;
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(r->turn);
+	flo_transaction_end(r->turn);
 	flo_state_set(FLO_STATE_COPYING, "%d tables complete, " UINT64_FORMAT " rows loaded%s",
 				  complete, rows, all ? "" : "; the source is still reading");
 	return all && complete >= list_length(wanted);
@@ -839,12 +829,9 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 		flo_sequences_take(bus, spec, generation);
 	}
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	ForceSyncCommit();
 	flo_copied_finish(spec->group, spec->worker);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	flo_consumer_delete(bus, r.stream, consumer);
 }

@@ -18,6 +18,7 @@
 #include "core/names.h"
 #include "core/settings.h"
 #include "core/stop.h"
+#include "core/transaction.h"
 #include "dest/consumer.h"
 #include "dest/copied.h"
 #include "dest/loader.h"
@@ -119,11 +120,9 @@ keep_registered(void *arg)
 static void
 remember_copied(FloWorker *w)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	ListCell   *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(old);
 	w->copied = NIL;
 	foreach(cell, flo_copied_tables(w->group, w->worker))
@@ -133,9 +132,7 @@ remember_copied(FloWorker *w)
 		if (table->lsn > w->position)
 			w->copied = lappend(w->copied, table);
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 }
 
 /* The copy that the generation begins with */
@@ -161,7 +158,7 @@ take_copy(FloWorker *w)
 static bool
 take_marked_copy(FloWorker *w)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old;
 	List	   *keys = w->marker;
 	uint32		attempt = ((FloCopyKey *) linitial(keys))->attempt;
 	ListCell   *cell;
@@ -176,8 +173,7 @@ take_marked_copy(FloWorker *w)
 		flo_worker_report_to_bucket(w, true);
 		return false;
 	}
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	old = flo_transaction_begin();
 	foreach(cell, keys)
 	{
 		FloCopyKey *key = lfirst(cell);
@@ -185,9 +181,7 @@ take_marked_copy(FloWorker *w)
 		if (key->rows > 0)
 			flo_copied_expect_again(w->group, w->worker, key->relation);
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	flo_loader_receive(w->bus, w->spec, w->consumer_name, flo_progress_generation(w->progress),
 					   keys, keep_registered, w);
 	flo_progress_set_copy_attempt(w->progress, attempt);
@@ -209,8 +203,7 @@ copy_only(FloWorker *w)
 static void
 rest(FloWorker *w)
 {
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	ForceSyncCommit();
 	flo_store_stop_member(w->group, w->worker);
 	PopActiveSnapshot();

@@ -15,6 +15,7 @@
 #include "conf/store.h"
 #include "core/loop.h"
 #include "core/names.h"
+#include "core/transaction.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "source/copy.h"
@@ -23,7 +24,6 @@
 #include "storage/dsm.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -42,25 +42,21 @@ flo_copy_phase(void)
 static void
 requests_done(FloCopyControl *c)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	ListCell   *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	foreach(cell, c->requested)
 		flo_store_copy_request_done(c->group, ((FloCopyRequest *) lfirst(cell))->relation);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	c->requested = NIL;
 }
 
 /* The leader must not end before it is done */
-void
+bool
 flo_copy_check(FloCopyControl *c)
 {
 	if (c->leader == NULL || !flo_process_ended(c->leader))
-		return;
+		return false;
 	pfree(c->leader);
 	c->leader = NULL;
 	if (flo_copy_phase() != FLO_COPY_DONE)
@@ -69,6 +65,7 @@ flo_copy_check(FloCopyControl *c)
 				 errmsg("the copy ended before it was complete: %s", flo_me->last_error)));
 	if (c->requested != NIL)
 		requests_done(c);
+	return true;
 }
 
 /*
@@ -109,7 +106,7 @@ hand_over_snapshot(FloCopyControl *c)
 {
 	while (flo_copy_phase() == FLO_COPY_SNAPSHOT)
 	{
-		flo_copy_check(c);
+		(void) flo_copy_check(c);
 		flo_wait(PGINVALID_SOCKET, false, 100);
 	}
 	flo_slot_snapshot_end();
@@ -128,16 +125,12 @@ copy_published(FloCopyControl *c)
 static uint32
 next_attempt(FloCopyControl *c)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	uint32		attempt;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	ForceSyncCommit();
 	attempt = flo_store_next_copy_attempt(c->group);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return attempt;
 }
 
@@ -180,16 +173,12 @@ flo_copy_resume(FloCopyControl *c)
 static List *
 copy_requests(FloCopyControl *c)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	List	   *requests;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(old);
 	requests = flo_store_copy_requests(c->group);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return requests;
 }
 
@@ -197,11 +186,9 @@ copy_requests(FloCopyControl *c)
 static void
 add_requested(FloCopyControl *c, List *requests, const FloReplicatorOptions *options)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	ListCell   *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	foreach(cell, requests)
 	{
 		FloCopyRequest *request = lfirst(cell);
@@ -211,9 +198,7 @@ add_requested(FloCopyControl *c, List *requests, const FloReplicatorOptions *opt
 		else if (request->add && !flo_publication_has_table(c->group, request->relation))
 			flo_publication_add_table(c->group, request->relation, options);
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 }
 
 /*
@@ -296,7 +281,7 @@ progress_by_table(const FloCopyPlan *plan, const FloCopyState *state)
 void
 flo_copy_record(FloCopyControl *c)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old;
 	TimestampTz now = GetCurrentTimestamp();
 	FloCopyState state;
 	ListCell   *cell;
@@ -322,13 +307,10 @@ flo_copy_record(FloCopyControl *c)
 	c->recorded_at = now;
 	c->recorded_rows = state.rows_done;
 	c->recorded_done = state.tables_done;
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	old = flo_transaction_begin();
 	foreach(cell, progress_by_table(c->plan, &state))
 		flo_store_copy_progress(c->group, lfirst(cell));
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 }
 
 /* Streaming, also while tables are still being copied */

@@ -27,6 +27,7 @@
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
+#include "core/transaction.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -554,16 +555,12 @@ await_workers(Leader *l)
 static void
 publish_sequences(Leader *l)
 {
-	MemoryContext context = CurrentMemoryContext;
+	MemoryContext context = flo_transaction_begin();
 	char	   *values;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(context);
 	values = flo_store_sequence_values(l->group);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation, values);
 }
 

@@ -178,7 +178,7 @@ emit_partition_truncate(FloDecoder *decoder, const char *message)
 	char		flags = message[5] | FLO_TRUNCATE_PARTITION;
 
 	initStringInfo(&out);
-	flo_compat_write_rel(&out, decoder->truncated, bms_make_singleton(0));
+	flo_compat_write_relation(&out, decoder->truncated, bms_make_singleton(0));
 	decoder->emit(decoder->arg, decoder->xid, out.data, out.len);
 
 	resetStringInfo(&out);
