@@ -236,6 +236,23 @@ flo_store_request_copy_of_all(const char *group)
 	flo_visit_end(&visit);
 }
 
+bool
+flo_store_copy_of_all_requested(const char *group)
+{
+	FloVisit	visit;
+	bool		all;
+
+	flo_visit_begin(&visit);
+	all = flo_visit_run(SPI_OK_SELECT, "SELECT FROM pg_publication_tables p"
+						" JOIN pg_namespace n ON n.nspname = p.schemaname"
+						" JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
+						" WHERE p.pubname IN ($2, $3) AND NOT EXISTS (SELECT FROM flo.copy_requests r"
+						" WHERE r.group_name = $1 AND r.relation = c.oid) LIMIT 1",
+						3, group, flo_name_publication(group), flo_name_insert_publication(group)) == 0;
+	flo_visit_end(&visit);
+	return all;
+}
+
 void
 flo_store_copy_request_done(const char *group, Oid relation)
 {

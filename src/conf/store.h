@@ -49,6 +49,7 @@ typedef struct FloCopyRequest
 extern List *flo_store_copy_requests(const char *group);	/* of FloCopyRequest * */
 extern void flo_store_request_copy(const char *group, Oid relation, bool add);
 extern void flo_store_request_copy_of_all(const char *group);
+extern bool flo_store_copy_of_all_requested(const char *group);
 extern void flo_store_copy_request_done(const char *group, Oid relation);
 extern void flo_store_save_copy_attempt(const char *group, const char *worker, uint32 attempt);
 

@@ -18,7 +18,7 @@
 #include "utils/pg_lsn.h"
 
 #define ATTEMPT_QUERY \
-	"SELECT attempt FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
+	"SELECT attempt, finished_at IS NOT NULL FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
 
 static int64
 number(const FloVisit *visit, uint64 row, int column)
@@ -53,14 +53,14 @@ flo_copied_begin_table(const char *group, const char *worker, uint32 relation,
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2"
 			" AND relation = $3::oid AND attempt < $4::int", 4, group, worker, id, number_of);
 	}
-	else if (flo_visit_run(SPI_OK_SELECT, ATTEMPT_QUERY, 3, group, worker, id) == 1)
+	else if (flo_visit_run(SPI_OK_SELECT, ATTEMPT_QUERY " FOR SHARE", 3, group, worker, id) == 1)
 		current = (uint32) number(&visit, 0, 1);
 	flo_visit_end(&visit);
 	return current;
 }
 
 uint32
-flo_copied_current(const char *group, const char *worker, uint32 relation, uint32 attempt)
+flo_copied_current(const char *group, const char *worker, uint32 relation, uint32 attempt, bool *finished)
 {
 	static SPIPlanPtr look;
 	static SPIPlanPtr look_and_lock;
@@ -73,9 +73,13 @@ flo_copied_current(const char *group, const char *worker, uint32 relation, uint3
 		current = (uint32) number(&visit, 0, 1);
 
 	/* locked only when it is the one: two that raise it must not wait for each other */
+	*finished = false;
 	if (current == attempt &&
 		flo_visit_run_kept(&look_and_lock, SPI_OK_SELECT, ATTEMPT_QUERY " FOR SHARE", 3, group, worker, id) == 1)
+	{
 		current = (uint32) number(&visit, 0, 1);
+		*finished = flo_visit_true(0, 2);
+	}
 	flo_visit_end(&visit);
 	return current;
 }
@@ -161,14 +165,16 @@ flo_copied_tables(const char *group, const char *worker)
 }
 
 void
-flo_copied_finish(const char *group, const char *worker)
+flo_copied_finish(const char *group, const char *worker, uint32 marker)
 {
 	FloVisit	visit;
+
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET finished_at = now() WHERE group_name = $1 AND worker_name = $2"
 		" AND finished_at IS NULL", 2, group, worker);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
-	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.progress SET copying = false WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.progress SET copying = false, copy_attempt = greatest(copy_attempt, $3::int)"
+				  " WHERE group_name = $1 AND worker_name = $2", 3, group, worker, psprintf("%u", marker));
 	flo_visit_end(&visit);
 }
 
@@ -176,6 +182,7 @@ void
 flo_copied_forget(const char *group, const char *worker)
 {
 	FloVisit	visit;
+
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2", 2, group, worker);

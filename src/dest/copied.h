@@ -39,11 +39,12 @@ extern uint32 flo_copied_begin_table(const char *group, const char *worker, uint
 									 bool *fresh, bool *again);
 
 /*
- * The attempt whose rows the table has, 0 when it has none yet.  When that is
- * "attempt", it stays so until the end of the transaction.
+ * The attempt whose rows the table has, 0 when it has none yet, and whether all
+ * of them are in.  When that is "attempt", both stay so until the end of the
+ * transaction.
  */
 extern uint32 flo_copied_current(const char *group, const char *worker, uint32 relation,
-								 uint32 attempt);
+								 uint32 attempt, bool *finished);
 
 /* The table will be copied afresh: what is in it is of an earlier attempt */
 extern void flo_copied_expect_again(const char *group, const char *worker, uint32 relation);
@@ -57,8 +58,11 @@ extern void flo_copied_published(const char *group, const char *worker, const Fl
 /* All tables, as a List of FloCopiedTable *, with what is loaded counted */
 extern List *flo_copied_tables(const char *group, const char *worker);
 
-/* All is in: the chunks need not be known any more */
-extern void flo_copied_finish(const char *group, const char *worker);
+/*
+ * All is in: the chunks need not be known any more.  "marker" is the attempt of
+ * the marker that asked for the copy, 0 = it is the one a generation begins with.
+ */
+extern void flo_copied_finish(const char *group, const char *worker, uint32 marker);
 
 /* A new copy begins: forget the one before */
 extern void flo_copied_forget(const char *group, const char *worker);

@@ -29,6 +29,7 @@
 #include "conf/watch.h"
 #include "core/loop.h"
 #include "core/names.h"
+#include "core/stop.h"
 #include "core/trail.h"
 #include "core/transaction.h"
 #include "dest/copied.h"
@@ -44,6 +45,7 @@
 #include "nodes/makefuncs.h"
 #include "replication/origin.h"
 #include "sink/sink.h"
+#include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -57,15 +59,8 @@
 #define PULL_BATCH 4
 #define PULL_EXPIRES 1000		/* ms; for so long a loader without work may hold up the purge */
 
-/* Seconds after which a chunk that was not acknowledged is handed out again */
-#define ACK_WAIT 30
-
 /* Commits between two flushes */
 #define FLUSH_EVERY 8
-
-/* Pauses between looks at the progress: a look takes longer the larger the copy is */
-#define LOOK_PAUSE 50			/* ms */
-#define LOOK_PAUSE_MAX 2000
 
 /* How long the pieces of a large row may be under way, ms */
 #define PIECE_TIMEOUT 60000
@@ -84,10 +79,13 @@ typedef struct Loader
 	FloSink    *sink;
 	FloSinkHost host;
 	FloCounters counters;
+	pg_uuid_t	generation;		/* chunks of others are not for us */
 	int			encoding;
 	MemoryContext turn;
 
-	bool		prepared;		/* the table of the chunk at hand */
+	/* the table of the chunk at hand */
+	bool		prepared;
+	bool		outdated;		/* it gets the rows of a later snapshot */
 
 	/* the open request */
 	int			expected;		/* messages still to come */
@@ -194,14 +192,17 @@ prepare_table(Loader *l, const FloRelation *relation, bool again)
 static void
 show_low(Loader *l)
 {
-	FloCopyState *copy = &flo_shared->members[l->args->slot].copy;
+	FloMember  *m = &flo_shared->members[l->args->slot];
 	uint64		low = l->in_hand;
 
 	if (l->expected > 0)
 		low = Min(low, Max(l->bound, l->last_seen + 1));
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	copy->seen = Max(copy->seen, l->last_seen);
-	copy->low[l->args->number] = low;
+	if (m->incarnation == l->args->incarnation)
+	{
+		m->copy.seen = Max(m->copy.seen, l->last_seen);
+		m->copy.low[l->args->number] = low;
+	}
 	LWLockRelease(flo_shared->lock);
 }
 
@@ -247,6 +248,7 @@ acknowledge(Loader *l)
 		return;
 	if (!XLogRecPtrIsInvalid(l->unflushed))
 		XLogFlush(l->unflushed);
+	flo_helper_count(l->args->slot, l->args->incarnation, &l->counters);
 	foreach(cell, l->unacked)
 		flo_bus_publish(l->bus, lfirst(cell), "+ACK", 4);
 	list_free_deep(l->unacked);
@@ -277,18 +279,34 @@ load_message(Loader *l, const FloCopyKey *key, char *data, uint32 len, FloTransa
 		bool		fresh;
 		bool		again;
 
-		(void) flo_copied_begin_table(l->group, l->worker, key->relation, change->relation->schema,
-									  change->relation->name, key->attempt, &fresh, &again);
+		l->outdated = flo_copied_begin_table(l->group, l->worker, key->relation, change->relation->schema,
+											 change->relation->name, key->attempt, &fresh, &again) != key->attempt;
 		if (fresh && l->sink->ops->transactional)
 			prepare_table(l, change->relation, again);
 		l->prepared = true;
 	}
-	if (change->op != FLO_OP_INSERT)
+	if (change->op != FLO_OP_INSERT || l->outdated)
 		return;
 	txn->ordinal++;
 	change = flo_reshape_apply(l->reshape, change, &l->counters);
 	if (change != NULL)
 		l->sink->ops->change(l->sink, txn, change);
+}
+
+/* A copy that was given up may have had pieces of the same name */
+static bool
+get_piece(Loader *l, const char *subject, FloStoredMessage *message, FloChunkHeader *header)
+{
+	if (!flo_stream_get_last(l->bus, l->stream, subject, message))
+		return false;
+	if (flo_chunk_parse(message->data, message->len, header) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a piece of a large row is damaged: %s", subject)));
+	if (memcmp(&header->generation, &l->generation, sizeof(pg_uuid_t)) == 0)
+		return true;
+	pfree(message->data);
+	return false;
 }
 
 /* The rest of a row that began in a chunk, from the chunks that hold it */
@@ -310,19 +328,16 @@ collect_pieces(Loader *l, FloCopyKey *key, StringInfo row, uint32 total, uint16 
 		key->ordinal++;
 		subject = psprintf("%s.copy.%u-%u-%u-%u", flo_name_subject(l->group), key->relation,
 						   key->attempt, key->range, key->ordinal);
-		while (!flo_stream_get_last(l->bus, l->stream, subject, &message))
+		while (!get_piece(l, subject, &message, &header))
 		{
 			if (GetCurrentTimestamp() > deadline)
 				ereport(ERROR,
 						(errcode(ERRCODE_DATA_CORRUPTED),
 						 errmsg("a piece of a large row is not in the copy stream: %s", subject),
 						 errhint("The stream has to hold the largest rows of all copiers at once: see copy_stream_max_bytes.")));
+			flo_helper_check(l->args->slot, l->args->incarnation);
 			flo_bus_wait(l->bus, 200);
 		}
-		if (flo_chunk_parse(message.data, message.len, &header) != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("a piece of a large row is damaged: %s", subject)));
 		flo_chunk_read(&reader, message.data, message.len);
 		if (!flo_chunk_next_copy_key(&reader, &piece) || !flo_copied_claim(l->group, l->worker, &piece))
 			ereport(ERROR,
@@ -397,6 +412,29 @@ follow_rules(Loader *l, const FloChunkHeader *header)
 		flo_reshape_load(l->reshape);
 }
 
+/* Rows wait until the worker has seen to the definitions that came with their snapshot */
+static void
+await_admission(Loader *l, uint32 attempt)
+{
+	FloCopyState *copy = &flo_shared->members[l->args->slot].copy;
+	bool		admitted;
+	bool		runs;
+
+	for (;;)
+	{
+		LWLockAcquire(flo_shared->lock, LW_SHARED);
+		admitted = copy->attempt >= attempt;
+		runs = copy->phase == FLO_COPY_RUNNING;
+		LWLockRelease(flo_shared->lock);
+		flo_helper_check(l->args->slot, l->args->incarnation);
+		if (!runs)
+			proc_exit(0);
+		if (admitted)
+			return;
+		flo_bus_wait(l->bus, 100);
+	}
+}
+
 /* One chunk, one transaction */
 static void
 load_chunk(Loader *l, FloBusDelivery *delivery)
@@ -406,12 +444,16 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	FloCopyKey	key;
 	const char *reason = flo_chunk_parse(delivery->data, delivery->len, &header);
 	uint32		current;
+	bool		finished;
 
 	if (reason != NULL || !(header.flags & FLO_CHUNK_COPY))
 		return;					/* if it mattered, the count will not come right */
+	if (memcmp(&header.generation, &l->generation, sizeof(pg_uuid_t)) != 0)
+		return;					/* of a copy that was given up */
 	flo_chunk_read(&reader, delivery->data, delivery->len);
 	if (!flo_chunk_next_copy_key(&reader, &key))
 		return;
+	await_admission(l, key.attempt);
 	if (header.encoding != l->encoding)
 	{
 		l->encoding = header.encoding;
@@ -419,11 +461,14 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	}
 	follow_rules(l, &header);
 
+	flo_stop_point("load.before");
 	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(l->turn);
-	current = flo_copied_current(l->group, l->worker, key.relation, key.attempt);
+	current = flo_copied_current(l->group, l->worker, key.relation, key.attempt, &finished);
 	l->prepared = current == key.attempt;
+	l->outdated = false;
 	if (current <= key.attempt &&	/* else of a snapshot that was given up */
+		!(l->prepared && finished) &&	/* else handed out again, its key is forgotten */
 		!(header.flags & FLO_CHUNK_STARTS_FRAGMENT) &&	/* else read with its row's beginning */
 		flo_copied_claim(l->group, l->worker, &key))
 	{
@@ -437,20 +482,21 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	CommitTransactionCommand();
 	replorigin_session_origin = InvalidRepOriginId;
 	l->unflushed = XactLastCommitEnd;
+	flo_stop_point("load.after");
 	MemoryContextSwitchTo(l->turn);
 }
 
 /* --- the helper process ------------------------------------------------------------------- */
 
 static bool
-copy_is_in(const FloProcessArgs *args)
+copy_runs(const FloProcessArgs *args)
 {
-	bool		done;
+	bool		runs;
 
 	LWLockAcquire(flo_shared->lock, LW_SHARED);
-	done = flo_shared->members[args->slot].copy.phase == FLO_COPY_DONE;
+	runs = flo_shared->members[args->slot].copy.phase == FLO_COPY_RUNNING;
 	LWLockRelease(flo_shared->lock);
-	return done;
+	return runs;
 }
 
 static void
@@ -461,6 +507,7 @@ take_names(Loader *l)
 	LWLockAcquire(flo_shared->lock, LW_SHARED);
 	l->group = pstrdup(m->group);
 	l->worker = pstrdup(m->member);
+	l->generation = m->copy.generation;
 	LWLockRelease(flo_shared->lock);
 	l->stream = flo_name_copy_stream(l->group);
 	l->consumer = flo_name_consumer(l->group, l->worker, GetSystemIdentifier(), MyDatabaseId);
@@ -537,6 +584,7 @@ load_deliveries(Loader *l)
 			l->last_seen = Max(l->last_seen, delivery.stream_seq);
 			l->in_hand = Min(l->in_hand, delivery.stream_seq);
 			load_chunk(l, &delivery);
+			l->counters.bytes += delivery.len;
 			remember_ack(l, delivery.ack_subject);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(l->turn);
@@ -567,7 +615,7 @@ flo_loader_run(const FloProcessArgs *args)
 		return;
 	l->bus = flo_bus_connect(psprintf("pg_flo loader %s %s %d", l->group, l->worker, args->number));
 	open_sink(l);
-	while (!copy_is_in(args))
+	while (copy_runs(args))
 	{
 		flo_helper_check(args->slot, args->incarnation);
 		if (l->expected <= 0 ||
@@ -582,256 +630,6 @@ flo_loader_run(const FloProcessArgs *args)
 		if (load_deliveries(l))
 			continue;
 		acknowledge(l);
-		flo_bus_wait(l->bus, 500);
+		flo_bus_wait(l->bus, 50);
 	}
-}
-
-/* --- the worker's side ------------------------------------------------------------------------ */
-
-typedef struct Receiver
-{
-	FloBus	   *bus;
-	const FloWorkerSpec *spec;
-	const char *generation;
-	List	   *keys;			/* of FloCopyKey *: what is to be in; NIL = everything */
-	char	   *bucket;
-	char	   *stream;
-	const char *consumer;
-	BackgroundWorkerHandle **loaders;
-	int			nloaders;
-	MemoryContext turn;
-} Receiver;
-
-static void
-look_after_loaders(Receiver *r)
-{
-	for (int i = 0; i < r->nloaders; i++)
-	{
-		FloProcessArgs args = {0};
-
-		if (r->loaders[i] != NULL && flo_process_ended(r->loaders[i]))
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("a loader ended before the copy was in: %s", flo_me->last_error)));
-		if (r->loaders[i] != NULL)
-			continue;
-		args.database = MyDatabaseId;
-		args.slot = flo_my_slot;
-		args.incarnation = flo_me->incarnation;
-		args.helper = FLO_HELPER_LOADER;
-		args.number = i;
-		if (!flo_process_start(&args, psprintf("pg_flo loader %s %s %d", r->spec->group, r->spec->worker, i),
-							   &r->loaders[i]))
-			r->loaders[i] = NULL;
-		if (r->loaders[i] == NULL && i == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					 errmsg("no background worker process is free to load the copy"),
-					 errhint("Raise max_worker_processes and restart the server.")));
-	}
-}
-
-/* What the state bucket says of a table all of which is published */
-static bool
-parse_published(Receiver *r, const char *value, FloCopiedTable *table)
-{
-	FloJson		json = flo_json(value, strlen(value));
-	char	   *generation = flo_json_get_string(json, "generation");
-	char	   *lsn = flo_json_get_string(json, "lsn");
-	int64		number;
-	bool		bad = false;
-
-	if (generation == NULL || lsn == NULL || strcmp(generation, r->generation) != 0)
-		return false;
-	memset(table, 0, sizeof(*table));
-	table->lsn = pg_lsn_in_internal(lsn, &bad);
-	table->schema = flo_json_get_string(json, "schema");
-	table->table = flo_json_get_string(json, "table");
-	if (flo_json_get_int64(json, "relation", &number))
-		table->relation = (uint32) number;
-	if (flo_json_get_int64(json, "attempt", &number))
-		table->attempt = (uint32) number;
-	if (flo_json_get_int64(json, "bytes", &number))
-		table->bytes = number;
-	if (!flo_json_get_int64(json, "chunks", &table->chunks) ||
-		!flo_json_get_int64(json, "rows", &table->tuples))
-		return false;
-	return !bad && table->schema != NULL && table->table != NULL && OidIsValid(table->relation);
-}
-
-/* The key of a marker that names the table, NULL when none does */
-static FloCopyKey *
-key_of(Receiver *r, uint32 relation)
-{
-	ListCell   *cell;
-
-	foreach(cell, r->keys)
-		if (((FloCopyKey *) lfirst(cell))->relation == relation)
-			return lfirst(cell);
-	return NULL;
-}
-
-/*
- * Take down what is published, and count the tables that are to be in.  False
- * while the source still reads.
- */
-static bool
-note_published(Receiver *r, List **wanted)
-{
-	char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
-	ListCell   *cell;
-
-	*wanted = NIL;
-	foreach(cell, flo_bucket_keys(r->bus, r->bucket, "copy."))
-	{
-		const char *name = lfirst(cell);
-		char	   *value;
-		FloCopiedTable *table = palloc0(sizeof(FloCopiedTable));
-		FloCopyKey *key;
-
-		if (strncmp(name, "copy.", 5) != 0)
-			continue;
-		value = flo_bucket_get(r->bus, r->bucket, name);
-		if (value == NULL || !parse_published(r, value, table))
-			continue;
-		key = key_of(r, table->relation);
-		if (r->keys != NIL && (key == NULL || table->attempt < key->attempt))
-			continue;
-		*wanted = lappend(*wanted, table);
-		flo_copied_published(r->spec->group, r->spec->worker, table);
-	}
-	if (r->keys != NIL)
-		return list_length(*wanted) >= list_length(r->keys);
-	return end != NULL && strstr(end, r->generation) != NULL;
-}
-
-static bool
-is_loaded(const FloCopiedTable *wanted, List *tables)
-{
-	ListCell   *cell;
-
-	if (wanted->chunks == 0)
-		return true;			/* the table is gone */
-	foreach(cell, tables)
-	{
-		FloCopiedTable *table = lfirst(cell);
-
-		if (table->relation == wanted->relation)
-			return table->attempt == wanted->attempt &&
-				(table->finished || table->loaded >= wanted->chunks);
-	}
-	return false;
-}
-
-/* One look at how far it is; true when everything is in */
-static bool
-look_at_progress(Receiver *r)
-{
-	List	   *wanted;
-	List	   *tables;
-	bool		all;
-	int			complete = 0;
-	uint64		rows = 0;
-	ListCell   *cell;
-
-	(void) flo_transaction_begin();
-	MemoryContextSwitchTo(r->turn);
-	all = note_published(r, &wanted);
-	tables = flo_copied_tables(r->spec->group, r->spec->worker);
-	foreach(cell, wanted)
-		complete += is_loaded(lfirst(cell), tables);
-	foreach(cell, tables)
-		rows += ((FloCopiedTable *) lfirst(cell))->loaded_tuples;
-	flo_transaction_end(r->turn);
-	flo_state_set(FLO_STATE_COPYING, "%d tables complete, " UINT64_FORMAT " rows loaded%s",
-				  complete, rows, all ? "" : "; the source is still reading");
-	return all && complete >= list_length(wanted);
-}
-
-static void
-wait_for_stream(Receiver *r)
-{
-	FloStreamInfo info;
-	long		pause = LOOK_PAUSE;
-
-	while (!flo_stream_info(r->bus, r->stream, &info))
-	{
-		char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
-
-		if (r->keys == NIL && end != NULL && strstr(end, r->generation) != NULL)
-			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-					 "Start over with flo.resync() at the source, or create the worker with start => latest.",
-					 "the copy of this group was taken in by other workers and is gone: this one needs flo.resync");
-		flo_state_set(FLO_STATE_WAITING, "for the copy to begin at the source");
-		flo_bus_wait(r->bus, pause);
-		pause = Min(pause * 2, 1000);
-	}
-}
-
-static void
-set_copy_phase(FloCopyPhase phase)
-{
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	flo_me->copy.phase = phase;
-	if (phase == FLO_COPY_RUNNING)
-	{
-		flo_me->copy.seen = 0;
-		for (int i = 0; i < FLO_MAX_LOADERS; i++)
-			flo_me->copy.low[i] = PG_UINT64_MAX;
-	}
-	LWLockRelease(flo_shared->lock);
-}
-
-void
-flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
-				   const char *generation, List *keys, void (*report) (void *), void *arg)
-{
-	Receiver	r = {0};
-	MemoryContext context = CurrentMemoryContext;
-
-	r.bus = bus;
-	r.spec = spec;
-	r.consumer = consumer;
-	r.generation = generation;
-	r.keys = keys;
-	r.bucket = flo_name_bucket(spec->group);
-	r.stream = flo_name_copy_stream(spec->group);
-	/* a file, or an endpoint, has one writer */
-	r.nloaders = spec->sink == FLO_SINK_POSTGRES ? (int) spec->options.loaders : 1;
-	r.loaders = palloc0(sizeof(BackgroundWorkerHandle *) * r.nloaders);
-	r.turn = AllocSetContextCreate(context, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
-	report(arg);
-	wait_for_stream(&r);
-	if (keys == NIL)
-		flo_schema_create_before(bus, spec, generation);
-
-	/* anew at each start: what was handed out and not loaded comes at once */
-	flo_consumer_create_shared(bus, r.stream, consumer, ACK_WAIT);
-	set_copy_phase(FLO_COPY_RUNNING);
-	flo_state_set(FLO_STATE_COPYING, "loaders are starting");
-	for (;;)
-	{
-		TimestampTz began = GetCurrentTimestamp();
-		long		took;
-
-		look_after_loaders(&r);
-		if (look_at_progress(&r))
-			break;
-		MemoryContextReset(r.turn);
-		report(arg);
-		took = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
-		flo_bus_wait(bus, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
-	}
-	set_copy_phase(FLO_COPY_DONE);
-	if (keys == NIL)
-	{
-		flo_schema_create_after(spec);
-		flo_sequences_take(bus, spec, generation);
-	}
-
-	(void) flo_transaction_begin();
-	ForceSyncCommit();
-	flo_copied_finish(spec->group, spec->worker);
-	flo_transaction_end(context);
-	flo_consumer_delete(bus, r.stream, consumer);
 }

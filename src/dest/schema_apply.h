@@ -7,14 +7,22 @@
 
 #include "bus/bus.h"
 #include "conf/spec.h"
+#include "core/process.h"
 
 /*
- * Take the definitions that the source has published for a generation (none:
- * nothing happens) and create what rows need, in one transaction.
+ * Take the definitions that the source has published for a snapshot of a
+ * generation and create what rows need, in one transaction.
  */
-extern void flo_schema_create_before(FloBus *bus, const FloWorkerSpec *spec, const char *generation);
+extern void flo_schema_create_before(FloBus *bus, const FloWorkerSpec *spec, const char *generation,
+									 uint32 attempt);
 
-/* All rows are in: indexes, constraints, triggers; each in a transaction of its own */
+/*
+ * All rows are in: indexes, constraints, triggers; each in a transaction of its
+ * own, those of different tables by several processes.
+ */
 extern void flo_schema_create_after(const FloWorkerSpec *spec);
+
+/* Entry point of such a process; returns when no table is left */
+extern void flo_schema_builder_run(const FloProcessArgs *args);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "core/process.h"
 #include "monitor/shstate.h"
+#include "nodes/pg_list.h"
 #include "storage/block.h"
 #include "storage/spin.h"
 #include "wire/chunk.h"
@@ -55,6 +56,9 @@ typedef struct FloCopyPlan
 
 /* Key of the state bucket under which a finished table is described */
 extern char *flo_copy_table_key(Oid relation);
+
+/* Of char *, as an array of text */
+extern Datum flo_copy_names_array(List *names);
 
 /* Key that says that all tables have been published */
 #define FLO_COPY_KEY "copy"

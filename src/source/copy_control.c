@@ -245,6 +245,20 @@ flo_copy_wanted(FloCopyControl *c)
 	return c->leader == NULL && copy_requests(c) != NIL;
 }
 
+const char *
+flo_copy_of_generation(FloCopyControl *c, FloMode mode)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		all;
+
+	(void) flo_transaction_begin();
+	all = flo_store_copy_of_all_requested(c->group);
+	flo_transaction_end(old);
+	if (all)
+		return FLO_COPY_ALL;
+	return mode != FLO_MODE_STREAM ? FLO_COPY_MISSING : "";
+}
+
 /* One row per table of the plan, in which the ranges of a table stand anywhere */
 static List *
 progress_by_table(const FloCopyPlan *plan, const FloCopyState *state)

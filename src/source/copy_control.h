@@ -44,6 +44,9 @@ extern void flo_copy_requested(FloCopyControl *control, FloPublisher *publisher,
 /* Does somebody want that, and no copy runs? */
 extern bool flo_copy_wanted(FloCopyControl *control);
 
+/* What a generation that follows another says of its copy: FLO_COPY_ALL, FLO_COPY_MISSING, or nothing */
+extern const char *flo_copy_of_generation(FloCopyControl *control, FloMode mode);
+
 /* Has a copy just ended?  Throws when its leader did so before it was done. */
 extern bool flo_copy_check(FloCopyControl *control);
 

@@ -239,7 +239,7 @@ lowest_position(Replicator *rep, const FloGeneration *generation, XLogRecPtr pub
 		FloWorkerReport report;
 
 		if (value != NULL && flo_report_parse(lfirst(cell), value, &report) &&
-			strcmp(report.generation, id) == 0)
+			!report.waits && strcmp(report.generation, id) == 0)
 			published = Min(published, report.lsn);
 	}
 	return published;
@@ -289,6 +289,8 @@ static void
 announce_generation(Replicator *rep, FloStreamInfo *info, FloStreamEnd *end)
 {
 	const FloGeneration *generation = rep->generation;
+	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id)));
+	char	   *before;
 	char	   *value;
 
 	if (!generation->has_follows)
@@ -300,9 +302,12 @@ announce_generation(Replicator *rep, FloStreamInfo *info, FloStreamEnd *end)
 		if (!flo_stream_info(rep->bus, rep->stream, info))
 			memset(info, 0, sizeof(*info));
 	}
-	value = psprintf("{\"generation\": \"%s\", \"follows\": \"%s\", \"gives_up\": \"%X/%X-%X/%X\"}",
-					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id))),
+	before = flo_bucket_get(rep->bus, rep->bucket, FLO_GENERATION_KEY);
+	if (before != NULL && strstr(before, psprintf("\"generation\": \"%s\"", id)) != NULL)
+		return;
+	value = psprintf("{\"generation\": \"%s\", \"follows\": \"%s\", \"copy\": \"%s\", \"gives_up\": \"%X/%X-%X/%X\"}", id,
 					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->follows))),
+					 flo_copy_of_generation(&rep->copy, rep->spec->mode),
 					 LSN_FORMAT_ARGS(generation->given_up), LSN_FORMAT_ARGS(generation->start));
 	flo_bucket_put(rep->bus, rep->bucket, FLO_GENERATION_KEY, value, true);
 }

@@ -1,0 +1,429 @@
+/*
+ * receive.c
+ *		The worker's side of taking in a copy: it has loaders load it, and knows
+ *		when all of it is in, or that it cannot be had.
+ *
+ * The source describes each table that it has published in the state bucket,
+ * with the number of its chunks.  When nothing is left at the broker and chunks
+ * of such a table are missing, they were lost there, or purged before this
+ * worker was known: the report says so, and the source copies the table again.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "bus/json.h"
+#include "bus/stream.h"
+#include "core/loop.h"
+#include "core/names.h"
+#include "core/stop.h"
+#include "core/transaction.h"
+#include "dest/copied.h"
+#include "dest/loader.h"
+#include "dest/receive.h"
+#include "dest/schema_apply.h"
+#include "dest/sequences.h"
+#include "miscadmin.h"
+#include "monitor/shstate.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
+
+/* Pauses between looks at the progress: a look takes longer the larger the copy is */
+#define LOOK_PAUSE 50			/* ms */
+#define LOOK_PAUSE_MAX 2000
+
+/* Seconds after which a chunk that was not acknowledged is handed out again */
+#define ACK_WAIT 30
+
+typedef struct Receiver
+{
+	const FloReception *what;
+	FloBus	   *bus;
+	const FloWorkerSpec *spec;
+	char	   *bucket;
+	char	   *stream;
+	BackgroundWorkerHandle **loaders;
+	int			nloaders;
+	int			running;
+	uint32		admitted;		/* newest snapshot whose rows may be loaded */
+	bool		drained;		/* nothing was left at the broker at the last look */
+	FloCopyKey *lacking;		/* a table whose chunks are lost, NULL = none is known */
+	MemoryContext turn;
+} Receiver;
+
+/* --- loaders ------------------------------------------------------------------------ */
+
+static void
+look_after_loaders(Receiver *r)
+{
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(r->loaders));
+
+	for (int i = 0; i < r->nloaders; i++)
+	{
+		FloProcessArgs args = {0};
+
+		if (r->loaders[i] != NULL && flo_process_ended(r->loaders[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("a loader ended before the copy was in: %s", flo_me->last_error)));
+		if (r->loaders[i] != NULL)
+			continue;
+		args.database = MyDatabaseId;
+		args.slot = flo_my_slot;
+		args.incarnation = flo_me->incarnation;
+		args.helper = FLO_HELPER_LOADER;
+		args.number = i;
+		if (flo_process_start(&args, psprintf("pg_flo loader %s %s %d", r->spec->group, r->spec->worker, i),
+							  &r->loaders[i]))
+			r->running++;
+		else
+			r->loaders[i] = NULL;
+		if (r->loaders[i] == NULL && i == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					 errmsg("no background worker process is free to load the copy"),
+					 errhint("Raise max_worker_processes and restart the server.")));
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* None of them may be at work when what they go by is changed */
+static void
+end_loaders(Receiver *r)
+{
+	for (int i = 0; i < r->nloaders; i++)
+	{
+		if (r->loaders[i] == NULL)
+			continue;
+		while (!flo_process_ended(r->loaders[i]))
+			(void) flo_wait(PGINVALID_SOCKET, false, 10);
+		pfree(r->loaders[i]);
+		r->loaders[i] = NULL;
+	}
+	r->running = 0;
+}
+
+static void
+set_copy_phase(Receiver *r, FloCopyPhase phase)
+{
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->copy.phase = phase;
+	if (phase == FLO_COPY_RUNNING)
+	{
+		flo_me->copy.generation = *r->what->generation_id;
+		flo_me->copy.attempt = 0;
+		flo_me->copy.seen = 0;
+		for (int i = 0; i < FLO_MAX_LOADERS; i++)
+			flo_me->copy.low[i] = PG_UINT64_MAX;
+	}
+	LWLockRelease(flo_shared->lock);
+}
+
+/* --- what is published, and what is in ---------------------------------------------- */
+
+/* What the state bucket says of a table all of which is published */
+static bool
+parse_published(Receiver *r, const char *value, FloCopiedTable *table)
+{
+	FloJson		json = flo_json(value, strlen(value));
+	char	   *generation = flo_json_get_string(json, "generation");
+	char	   *lsn = flo_json_get_string(json, "lsn");
+	int64		number;
+	bool		bad = false;
+
+	if (generation == NULL || lsn == NULL || strcmp(generation, r->what->generation) != 0)
+		return false;
+	memset(table, 0, sizeof(*table));
+	table->lsn = pg_lsn_in_internal(lsn, &bad);
+	table->schema = flo_json_get_string(json, "schema");
+	table->table = flo_json_get_string(json, "table");
+	if (flo_json_get_int64(json, "relation", &number))
+		table->relation = (uint32) number;
+	if (flo_json_get_int64(json, "attempt", &number))
+		table->attempt = (uint32) number;
+	if (flo_json_get_int64(json, "bytes", &number))
+		table->bytes = number;
+	if (!flo_json_get_int64(json, "chunks", &table->chunks) ||
+		!flo_json_get_int64(json, "rows", &table->tuples))
+		return false;
+	return !bad && table->schema != NULL && table->table != NULL && OidIsValid(table->relation);
+}
+
+/* The key of a marker that names the table, NULL when none does */
+static FloCopyKey *
+key_of(Receiver *r, uint32 relation)
+{
+	ListCell   *cell;
+
+	foreach(cell, r->what->keys)
+		if (((FloCopyKey *) lfirst(cell))->relation == relation)
+			return lfirst(cell);
+	return NULL;
+}
+
+/*
+ * Take down what is published, and count the tables that are to be in.  False
+ * while the source still reads.
+ */
+static bool
+note_published(Receiver *r, List **wanted)
+{
+	char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
+	ListCell   *cell;
+
+	*wanted = NIL;
+	foreach(cell, flo_bucket_keys(r->bus, r->bucket, "copy."))
+	{
+		const char *name = lfirst(cell);
+		char	   *value;
+		FloCopiedTable *table = palloc0(sizeof(FloCopiedTable));
+		FloCopyKey *key;
+
+		if (strncmp(name, "copy.", 5) != 0)
+			continue;
+		value = flo_bucket_get(r->bus, r->bucket, name);
+		if (value == NULL || !parse_published(r, value, table))
+			continue;
+		key = key_of(r, table->relation);
+		if (r->what->keys != NIL && (key == NULL || table->attempt < key->attempt))
+			continue;
+		*wanted = lappend(*wanted, table);
+		flo_copied_published(r->spec->group, r->spec->worker, table);
+	}
+	if (r->what->keys != NIL)
+		return list_length(*wanted) >= list_length(r->what->keys);
+	return end != NULL && strstr(end, r->what->generation) != NULL;
+}
+
+static bool
+is_loaded(const FloCopiedTable *wanted, List *tables)
+{
+	ListCell   *cell;
+
+	if (wanted->chunks == 0)
+		return true;			/* the table is gone */
+	foreach(cell, tables)
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->relation == wanted->relation)
+			return table->attempt == wanted->attempt &&
+				(table->finished || table->loaded >= wanted->chunks);
+	}
+	return false;
+}
+
+/*
+ * Is there nothing left that a loader could be handed?  Then what is missing
+ * will not come.  The tables have to be looked at once more after that is seen:
+ * the last chunk may have been loaded meanwhile.
+ */
+static void
+look_for_losses(Receiver *r, List *wanted, List *tables)
+{
+	FloStreamInfo info;
+	bool		drained = flo_stream_info(r->bus, r->stream, &info) &&
+		(info.messages == 0 || flo_loader_floor() >= info.last_seq);
+	bool		before = r->drained;
+	ListCell   *cell;
+
+	r->drained = drained;
+	if (!drained || !before || r->lacking != NULL)
+		return;
+	foreach(cell, wanted)
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (is_loaded(table, tables))
+			continue;
+		r->lacking = MemoryContextAllocZero(GetMemoryChunkContext(r->loaders), sizeof(FloCopyKey));
+		r->lacking->relation = table->relation;
+		r->lacking->attempt = table->attempt;
+		ereport(LOG,
+				(errmsg("chunks of table \"%s.%s\" are lost at the broker, or were removed before this worker was known: the source is asked to copy the table again",
+						table->schema, table->table)));
+		return;
+	}
+}
+
+/* One look at how far it is; true when everything is in */
+static bool
+look_at_progress(Receiver *r)
+{
+	List	   *wanted;
+	List	   *tables;
+	bool		all;
+	int			complete = 0;
+	uint64		rows = 0;
+	ListCell   *cell;
+
+	(void) flo_transaction_begin();
+	MemoryContextSwitchTo(r->turn);
+	all = note_published(r, &wanted);
+	tables = flo_copied_tables(r->spec->group, r->spec->worker);
+	foreach(cell, wanted)
+		complete += is_loaded(lfirst(cell), tables);
+	foreach(cell, tables)
+		rows += ((FloCopiedTable *) lfirst(cell))->loaded_tuples;
+	flo_transaction_end(r->turn);
+	if (all && complete >= list_length(wanted))
+		return true;
+	if (all)
+		look_for_losses(r, wanted, tables);
+	else
+		r->drained = false;
+	if (!all)
+		r->lacking = NULL;
+	flo_state_set(FLO_STATE_COPYING, "%d tables complete, " UINT64_FORMAT " rows loaded%s%s",
+				  complete, rows, all ? "" : "; the source is still reading",
+				  r->running < r->nloaders ?
+				  psprintf("; %d of %d loaders, no process is free: raise max_worker_processes", r->running, r->nloaders) : "");
+	return false;
+}
+
+/* Has everything been published?  Then the stream is gone because nobody was known to need it. */
+static bool
+is_over(Receiver *r)
+{
+	List	   *wanted;
+	bool		all;
+
+	(void) flo_transaction_begin();
+	MemoryContextSwitchTo(r->turn);
+	all = note_published(r, &wanted);
+	flo_transaction_end(r->turn);
+	return all;
+}
+
+/* False when there will be none, or it is to be left */
+static bool
+wait_for_stream(Receiver *r)
+{
+	FloStreamInfo info;
+	long		pause = LOOK_PAUSE;
+
+	while (!flo_stream_info(r->bus, r->stream, &info))
+	{
+		if (is_over(r))
+			return false;
+		MemoryContextReset(r->turn);
+		flo_state_set(FLO_STATE_WAITING, "for the copy to begin at the source");
+		if (!r->what->turn(r->what->arg, NULL))
+			return false;
+		flo_bus_wait(r->bus, pause);
+		pause = Min(pause * 2, 1000);
+	}
+	return true;
+}
+
+/*
+ * Rows of a snapshot are loaded once the definitions that came with it have been
+ * compared with what is here: they may not be those of the snapshot before.
+ */
+static void
+admit_attempt(Receiver *r)
+{
+	char	   *value = flo_bucket_get(r->bus, r->bucket, FLO_ATTEMPT_KEY);
+	FloJson		json;
+	char	   *generation;
+	int64		attempt;
+
+	if (value == NULL)
+		return;
+	json = flo_json(value, strlen(value));
+	generation = flo_json_get_string(json, "generation");
+	if (generation == NULL || strcmp(generation, r->what->generation) != 0 ||
+		!flo_json_get_int64(json, "attempt", &attempt) || attempt <= r->admitted)
+		return;
+	if (r->spec->sink == FLO_SINK_POSTGRES && strstr(value, "\"definitions\":true") != NULL)
+		flo_schema_create_before(r->bus, r->spec, generation, (uint32) attempt);
+	r->admitted = (uint32) attempt;
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->copy.attempt = r->admitted;
+	LWLockRelease(flo_shared->lock);
+}
+
+/* --- taking it in -------------------------------------------------------------------- */
+
+/* Until everything is in; false when it will not be */
+static bool
+have_loaded(Receiver *r)
+{
+	FloStreamInfo info;
+	bool		there;
+
+	/* anew at each start: what was handed out and not loaded comes at once */
+	flo_consumer_create_shared(r->bus, r->stream, r->what->consumer, ACK_WAIT);
+	set_copy_phase(r, FLO_COPY_RUNNING);
+	flo_state_set(FLO_STATE_COPYING, "loaders are starting");
+	for (;;)
+	{
+		TimestampTz began = GetCurrentTimestamp();
+		long		took;
+
+		admit_attempt(r);
+		look_after_loaders(r);
+		there = flo_stream_info(r->bus, r->stream, &info);
+		if (look_at_progress(r))
+			break;
+		MemoryContextReset(r->turn);
+		if (!there || !r->what->turn(r->what->arg, r->lacking))
+		{
+			set_copy_phase(r, FLO_COPY_NONE);
+			end_loaders(r);
+			return false;
+		}
+		took = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
+		flo_bus_wait(r->bus, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
+	}
+	set_copy_phase(r, FLO_COPY_DONE);
+	end_loaders(r);
+	admit_attempt(r);
+	return true;
+}
+
+bool
+flo_copy_receive(const FloReception *what)
+{
+	Receiver	r = {0};
+	MemoryContext context = CurrentMemoryContext;
+	bool		in;
+
+	r.what = what;
+	r.bus = what->bus;
+	r.spec = what->spec;
+	r.bucket = flo_name_bucket(r.spec->group);
+	r.stream = flo_name_copy_stream(r.spec->group);
+	/* a file, or an endpoint, has one writer */
+	r.nloaders = r.spec->sink == FLO_SINK_POSTGRES ? (int) r.spec->options.loaders : 1;
+	r.loaders = palloc0(sizeof(BackgroundWorkerHandle *) * r.nloaders);
+	r.turn = AllocSetContextCreate(context, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
+	if (!what->turn(what->arg, NULL))
+		return false;
+	if (wait_for_stream(&r))
+		in = have_loaded(&r);
+	else
+		in = is_over(&r) && look_at_progress(&r);
+	MemoryContextSwitchTo(context);
+	if (!in)
+	{
+		MemoryContextDelete(r.turn);
+		return false;
+	}
+	if (r.spec->sink == FLO_SINK_POSTGRES)
+	{
+		flo_schema_create_after(r.spec);
+		flo_sequences_take(r.bus, r.spec, what->generation);
+	}
+
+	flo_stop_point("finish.before");
+	(void) flo_transaction_begin();
+	ForceSyncCommit();
+	flo_copied_finish(r.spec->group, r.spec->worker, what->keys != NIL ? ((FloCopyKey *) linitial(what->keys))->attempt : 0);
+	flo_transaction_end(context);
+	flo_stop_point("finish.after");
+	flo_consumer_delete(r.bus, r.stream, what->consumer);
+	MemoryContextDelete(r.turn);
+	return true;
+}
