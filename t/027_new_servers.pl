@@ -159,6 +159,16 @@ for my $default ($version >= 18 ? ('random(1, 10)', 'uuidv7()', 'uuidv4()') : ('
 	wait_caught_up($source, $dest, 'g');
 }
 
+# a session without event triggers: as doc/types-and-tables.md says
+$source->safe_psql('postgres', q{SET event_triggers = off; CREATE TABLE quiet (id int PRIMARY KEY)});
+my $published = q{SELECT count(*) FROM pg_publication_tables WHERE tablename = 'quiet'};
+is($source->safe_psql('postgres', $published), '0', 'event_triggers = off: a new table does not join');
+$source->safe_psql('postgres', q{ALTER TABLE quiet ADD v text; INSERT INTO quiet VALUES (1, 'x')});
+is($source->safe_psql('postgres', $published), '1', 'until it is altered');
+wait_caught_up($source, $dest, 'g');
+push @tables, 'quiet';
+is_same_table($source, $dest, 'quiet', 'then its rows arrive');
+
 # --- servers that lose slots nobody uses --------------------------------------------------------------
 
 SKIP:
