@@ -169,6 +169,29 @@ wait_caught_up($source, $dest, 'g');
 push @tables, 'quiet';
 is_same_table($source, $dest, 'quiet', 'then its rows arrive');
 
+# what a database's settings end in sessions of users goes on in ours
+$dest->safe_psql('postgres', q{
+	CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(1.5); RETURN NEW; END$$;
+	CREATE TRIGGER dawdle BEFORE INSERT ON quiet FOR EACH ROW EXECUTE FUNCTION dawdle();
+	ALTER TABLE quiet ENABLE ALWAYS TRIGGER dawdle;
+	ALTER DATABASE postgres SET transaction_timeout = '700ms';
+	SELECT flo.stop_group('g')});
+wait_state($dest, 'g', 'postgres', 'stopped');
+start_member($dest, 'g', 'postgres');
+$source->safe_psql('postgres', q{INSERT INTO quiet VALUES (2, 'slow')});
+my $lsn = $source->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()');
+ok(wait_until($dest, 'postgres', "SELECT flo.wait_for('g', '$lsn', '100 ms')", 'the slow row'), 'transaction_timeout of the database does not reach the worker');
+is(status_of($dest, 'g', 'postgres', 'restarts'), '0', 'which was not restarted for it');
+$dest->safe_psql('postgres', $_) for 'ALTER DATABASE postgres RESET transaction_timeout', 'DROP TRIGGER dawdle ON quiet';
+
+SKIP:
+{
+	skip 'virtual generated columns are of 18', 1 if $version < 18;
+	$source->safe_psql('postgres', 'CREATE TABLE keyless (a int, b int GENERATED ALWAYS AS (a) VIRTUAL)');
+	like(error_of($source, q{SELECT flo.create_replicator('h', tables => '{keyless}', options => '{"keyless_tables": "full"}')}),
+		qr/^\w{5}: .*keyless cannot have REPLICA IDENTITY FULL: it has virtual generated columns/, 'FULL with virtual columns is refused');
+}
+
 # --- servers that lose slots nobody uses --------------------------------------------------------------
 
 SKIP:
