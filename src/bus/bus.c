@@ -347,6 +347,7 @@ flo_bus_connect(const char *name)
 void
 flo_bus_close(FloBus *bus)
 {
+	flo_wait_forget();
 	nats_functions->close(bus->nats);
 	pfree(bus);
 }

@@ -63,6 +63,10 @@
 /* Commits between two flushes */
 #define FLUSH_EVERY 8
 
+/* Pauses between looks at the progress: a look takes longer the larger the copy is */
+#define LOOK_PAUSE 50			/* ms */
+#define LOOK_PAUSE_MAX 2000
+
 /* How long the pieces of a large row may be under way, ms */
 #define PIECE_TIMEOUT 60000
 
@@ -748,6 +752,7 @@ static void
 wait_for_stream(Receiver *r)
 {
 	FloStreamInfo info;
+	long		pause = LOOK_PAUSE;
 
 	while (!flo_stream_info(r->bus, r->stream, &info))
 	{
@@ -758,7 +763,8 @@ wait_for_stream(Receiver *r)
 					 "Start over with flo.resync() at the source, or create the worker with start => latest.",
 					 "the copy of this group was taken in by other workers and is gone: this one needs flo.resync");
 		flo_state_set(FLO_STATE_WAITING, "for the copy to begin at the source");
-		flo_bus_wait(r->bus, 1000);
+		flo_bus_wait(r->bus, pause);
+		pause = Min(pause * 2, 1000);
 	}
 }
 
@@ -805,12 +811,16 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 	flo_state_set(FLO_STATE_COPYING, "loaders are starting");
 	for (;;)
 	{
+		TimestampTz began = GetCurrentTimestamp();
+		long		took;
+
 		look_after_loaders(&r);
 		if (look_at_progress(&r))
 			break;
 		MemoryContextReset(r.turn);
 		report(arg);
-		flo_bus_wait(bus, 500);
+		took = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
+		flo_bus_wait(bus, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
 	}
 	set_copy_phase(FLO_COPY_DONE);
 	if (keys == NIL)

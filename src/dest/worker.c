@@ -84,6 +84,7 @@ begin_following(FloWorker *w)
 	FloChunkHeader header;
 	XLogRecPtr	start;
 	bool		copying;
+	long		pause = 50;
 
 	if (flo_bucket_get(w->bus, w->bucket, flo_report_key(w->consumer_name)) != NULL)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -92,7 +93,8 @@ begin_following(FloWorker *w)
 	while (!flo_consumer_first(w->consumer, &header))
 	{
 		flo_state_set(FLO_STATE_WAITING, "for stream \"%s\": the group's replicator has published nothing yet", w->stream);
-		flo_bus_wait(w->bus, 1000);
+		flo_bus_wait(w->bus, pause);
+		pause = Min(pause * 2, 1000);
 	}
 	start = header.generation_start;
 	copying = (header.flags & FLO_CHUNK_COPIED) && w->spec->options.start == FLO_START_COPY;
@@ -334,7 +336,7 @@ loop(FloWorker *w)
 			}
 		}
 		flo_worker_settle(w, false);
-		flo_bus_wait(w->bus, 1000);
+		flo_bus_wait(w->bus, XLogRecPtrIsInvalid(w->unflushed_local) ? 1000 : FLO_DRY_SETTLE_INTERVAL);
 	}
 }
 

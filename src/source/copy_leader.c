@@ -54,7 +54,7 @@
 /* A copier that fails this often in a row ends the copy */
 #define MAX_FAILURES 10
 
-#define ROUND_INTERVAL 200		/* ms */
+#define ROUND_INTERVAL 50		/* ms */
 
 typedef struct Table
 {
