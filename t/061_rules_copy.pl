@@ -81,15 +81,31 @@ ok(wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM flo.copied_tables WH
 wait_caught_up($source, $dest, 'g');
 is(dst('SELECT count(*) FROM customers WHERE customer_id > 1000'), src('SELECT count(*) FROM users WHERE age >= 18 AND id > 1000'), 'a second copy empties the table that the route names');
 
+# asked for once more while it is being copied: copied once more
+my $leaders = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'pg_flo copy leader g%'";
+wait_until($source, 'postgres', "SELECT (SELECT count(*) FROM flo.copy_requests) + ($leaders) = 0", 'the second copy to be over') or die;
+my $attempt = dst(q{SELECT attempt FROM flo.copied_tables WHERE table_name = 'users'});
+dst(q{BEGIN; LOCK customers IN SHARE MODE; PREPARE TRANSACTION 'held'});
+src(q{SELECT flo.resync('g', 'users')});
+ok(wait_until($source, 'postgres', "SELECT ($leaders) = 1", 'the third copy to begin'), 'a third copy begins');
+src(q{UPDATE users SET age = 0 WHERE id BETWEEN 1001 AND 2000; SELECT flo.resync('g', 'users')});
+dst(q{COMMIT PREPARED 'held'});
+ok(wait_until($dest, 'postgres', "SELECT count(*) = 1 FROM flo.copied_tables WHERE table_name = 'users' AND attempt = $attempt + 2 AND finished_at IS NOT NULL", 'the fourth copy'),
+	'a table asked for while it is copied is copied once more');
+ok(wait_until($source, 'postgres', 'SELECT count(*) = 0 FROM flo.copy_requests', 'no request to be left'), 'and then no more');
+wait_caught_up($source, $dest, 'g');
+is(dst('SELECT count(*) FROM customers WHERE customer_id > 2000'), src('SELECT count(*) FROM users WHERE age >= 18 AND id > 2000'), 'with the rows of the last');
+
 # a range that is broken off is not read again when rules apply: they may cut it otherwise
 wait_state($source, 'g', 'replicator', 'streaming');
+$attempt = dst(q{SELECT attempt FROM flo.copied_tables WHERE table_name = 'users'});
 halt_at($source, 'chunk.after:2');
 src(q{SELECT flo.resync('g', 'users')});
 await_halt($source, 'the middle of a range') or die;
 src("ALTER SYSTEM SET pg_flo.stop_at = ''");
 $source->reload;
 src('SELECT pg_terminate_backend(' . helper_pid($source, 'copier') . ')');
-ok(wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM flo.copied_tables WHERE table_name = 'users' AND attempt > 3 AND finished_at IS NOT NULL}, 'another copy'), 'a copier that ends in a table with rules');
+ok(wait_until($dest, 'postgres', "SELECT count(*) = 1 FROM flo.copied_tables WHERE table_name = 'users' AND attempt > $attempt + 1 AND finished_at IS NOT NULL", 'another copy'), 'a copier that ends in a table with rules');
 ok($source->log_contains('to which rules of the replicator apply was broken off'), 'has its copy begin again');
 wait_caught_up($source, $dest, 'g');
 is(dst("SELECT $sum FROM customers t"), src("SELECT $sum FROM (SELECT id, md5(email) || right(ssn, 2), age FROM users WHERE age >= 18) t"), 'and the rows are those of one copy');

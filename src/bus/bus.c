@@ -289,6 +289,7 @@ wrap_connection(FloNats *nats)
 	FloBus	   *bus = MemoryContextAllocZero(TopMemoryContext, sizeof(FloBus));
 
 	bus->nats = nats;
+	flo_wait_forget();
 	return bus;
 }
 
@@ -347,6 +348,7 @@ flo_bus_connect(const char *name)
 void
 flo_bus_close(FloBus *bus)
 {
+	flo_wait_forget();
 	nats_functions->close(bus->nats);
 	pfree(bus);
 }

@@ -135,10 +135,13 @@ follow_newest(FloWorker *w)
 static void
 await_first(FloWorker *w, FloChunkHeader *header)
 {
+	long		pause = 50;
+
 	while (!flo_consumer_entrance(w->consumer, header))
 	{
 		flo_state_set(FLO_STATE_WAITING, "for stream \"%s\": the group's replicator has published nothing yet", w->stream);
-		flo_bus_wait(w->bus, 1000);
+		flo_bus_wait(w->bus, pause);
+		pause = Min(pause * 2, 1000);
 	}
 }
 

@@ -653,6 +653,6 @@ flo_loader_run(const FloProcessArgs *args)
 		if (load_deliveries(l))
 			continue;
 		acknowledge(l);
-		flo_bus_wait(l->bus, 500);
+		flo_bus_wait(l->bus, 50);
 	}
 }

@@ -27,6 +27,11 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
+
+/* Pauses between looks at the progress: a look takes longer the larger the copy is */
+#define LOOK_PAUSE 50			/* ms */
+#define LOOK_PAUSE_MAX 2000
 
 /* Seconds after which a chunk that was not acknowledged is handed out again */
 #define ACK_WAIT 30
@@ -92,7 +97,7 @@ end_loaders(Receiver *r)
 		if (r->loaders[i] == NULL)
 			continue;
 		while (!flo_process_ended(r->loaders[i]))
-			(void) flo_wait(PGINVALID_SOCKET, false, 100);
+			(void) flo_wait(PGINVALID_SOCKET, false, 10);
 		pfree(r->loaders[i]);
 		r->loaders[i] = NULL;
 	}
@@ -296,6 +301,7 @@ static bool
 wait_for_stream(Receiver *r)
 {
 	FloStreamInfo info;
+	long		pause = LOOK_PAUSE;
 
 	while (!flo_stream_info(r->bus, r->stream, &info))
 	{
@@ -305,7 +311,8 @@ wait_for_stream(Receiver *r)
 		flo_state_set(FLO_STATE_WAITING, "for the copy to begin at the source");
 		if (!r->what->turn(r->what->arg, NULL))
 			return false;
-		flo_bus_wait(r->bus, 1000);
+		flo_bus_wait(r->bus, pause);
+		pause = Min(pause * 2, 1000);
 	}
 	return true;
 }
@@ -359,6 +366,9 @@ have_loaded(Receiver *r)
 	flo_state_set(FLO_STATE_COPYING, "loaders are starting");
 	for (;;)
 	{
+		TimestampTz began = GetCurrentTimestamp();
+		long		took;
+
 		admit_attempt(r);
 		look_after_loaders(r);
 		there = flo_stream_info(r->bus, r->stream, &info);
@@ -372,7 +382,8 @@ have_loaded(Receiver *r)
 			end_loaders(r);
 			return go_on ? VANISHED : LEFT;
 		}
-		flo_bus_wait(r->bus, 500);
+		took = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
+		flo_bus_wait(r->bus, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
 	}
 	set_copy_phase(r, FLO_COPY_DONE);
 	end_loaders(r);

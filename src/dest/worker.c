@@ -220,7 +220,7 @@ loop(FloWorker *w)
 			}
 		}
 		flo_worker_settle(w, false);
-		flo_bus_wait(w->bus, 1000);
+		flo_bus_wait(w->bus, XLogRecPtrIsInvalid(w->unflushed_local) ? 1000 : FLO_DRY_SETTLE_INTERVAL);
 	}
 }
 

@@ -32,6 +32,7 @@ typedef struct FloCopyTask
 	BlockNumber end;			/* InvalidBlockNumber: to the end of the file */
 	uint32		range;			/* number among the ranges of "published" */
 	BlockNumber pages;			/* when it was planned */
+	BlockNumber table_pages;	/* of the whole relation then */
 
 	/* how far */
 	FloTaskState state;

@@ -46,7 +46,7 @@ requests_done(FloCopyControl *c)
 	ListCell   *cell;
 
 	foreach(cell, c->requested)
-		flo_store_copy_request_done(c->group, ((FloCopyRequest *) lfirst(cell))->relation);
+		flo_store_copy_request_done(c->group, lfirst(cell));
 	flo_transaction_end(old);
 	c->requested = NIL;
 }
@@ -198,7 +198,7 @@ add_requested(FloCopyControl *c, List *requests, const FloReplicatorOptions *opt
 		FloCopyRequest *request = lfirst(cell);
 
 		if (get_rel_name(request->relation) == NULL)
-			flo_store_copy_request_done(c->group, request->relation);
+			flo_store_copy_request_done(c->group, request);
 		else if (request->add && !flo_publication_has_table(c->group, request->relation))
 			flo_publication_add_table(c->group, request->relation, options);
 	}

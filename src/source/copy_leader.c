@@ -55,7 +55,7 @@
 /* A copier that fails this often in a row ends the copy */
 #define MAX_FAILURES 10
 
-#define ROUND_INTERVAL 200		/* ms */
+#define ROUND_INTERVAL 50		/* ms */
 
 typedef struct Table
 {
@@ -161,6 +161,7 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode)
 		task->relation = relation;
 		task->published = published;
 		task->filenode = filenode;
+		task->table_pages = pages;
 		task->first = first;
 		task->end = first + RANGE_PAGES < pages ? first + RANGE_PAGES : InvalidBlockNumber;
 		task->range = table->ranges++;
@@ -302,13 +303,18 @@ plan_tables(Leader *l)
 	SPI_finish();
 }
 
+/* Largest table first, each in the order of its pages */
 static int
-larger_first(const ListCell *a, const ListCell *b)
+compare_work(const ListCell *a, const ListCell *b)
 {
-	BlockNumber x = ((const FloCopyTask *) lfirst(a))->pages;
-	BlockNumber y = ((const FloCopyTask *) lfirst(b))->pages;
+	const FloCopyTask *x = lfirst(a);
+	const FloCopyTask *y = lfirst(b);
 
-	return x < y ? 1 : (x > y ? -1 : 0);
+	if (x->table_pages != y->table_pages)
+		return x->table_pages > y->table_pages ? -1 : 1;
+	if (x->relation != y->relation)
+		return x->relation < y->relation ? -1 : 1;
+	return x->first < y->first ? -1 : (x->first > y->first ? 1 : 0);
 }
 
 static void
@@ -318,7 +324,7 @@ share_plan(Leader *l)
 	FloCopyPlan *plan;
 	ListCell   *cell;
 
-	list_sort(l->ranges, larger_first);
+	list_sort(l->ranges, compare_work);
 	l->segment = dsm_create(size, 0);
 	dsm_pin_mapping(l->segment);
 	plan = dsm_segment_address(l->segment);

@@ -84,6 +84,7 @@ struct FloDecoder
 	Oid			last_relation;
 	BinaryEntry *last_entry;
 	Relation	current;		/* of the change being decoded */
+	XLogRecPtr	dry_at;			/* end of the WAL as it was found to hold no whole record */
 
 	/* TRUNCATE of a partition that is published as its root */
 	Relation	truncated;		/* the partition, while pgoutput is shown the root */
@@ -100,6 +101,9 @@ struct BinaryEntry
 /* The callbacks of pgoutput carry no argument of ours */
 static FloDecoder *decoder_here = NULL;
 
+/* How far there was WAL when a page was last asked for */
+static XLogRecPtr read_limit;
+
 /* Non-blocking: -1 when the WAL asked for is not flushed yet */
 static int
 read_page(XLogReaderState *state, XLogRecPtr page, int wanted, XLogRecPtr record, char *into)
@@ -112,6 +116,7 @@ read_page(XLogReaderState *state, XLogRecPtr page, int wanted, XLogRecPtr record
 	XLogReadDetermineTimeline(state, page, wanted, current);
 	if (state->currTLI != current)
 		limit = state->currTLIValidUntil;
+	read_limit = limit;
 	if (page + wanted > limit)
 		return -1;
 	count = (int) Min((XLogRecPtr) XLOG_BLCKSZ, limit - page);
@@ -598,6 +603,7 @@ flo_slot_info(const char *slot, FloSlotInfo *info)
 	SpinLockAcquire(&found->mutex);
 	info->exists = true;
 	info->invalidated = flo_compat_slot_invalidated(found);
+	info->idle_too_long = flo_compat_slot_idle_too_long(found);
 	info->restart_lsn = found->data.restart_lsn;
 	info->confirmed_flush = found->data.confirmed_flush;
 	SpinLockRelease(&found->mutex);
@@ -682,9 +688,19 @@ flo_decoder_step(FloDecoder *decoder)
 	XLogRecord *record;
 	MemoryContext old;
 
+	/* trying in vain would cost the reader its page */
+	if (!XLogRecPtrIsInvalid(decoder->dry_at))
+	{
+		if (GetFlushRecPtr(NULL) == decoder->dry_at)
+			return false;
+		decoder->dry_at = InvalidXLogRecPtr;
+	}
+
 	/* the reader's buffers grow in the current context and must live on */
 	old = MemoryContextSwitchTo(decoder->context->context);
 	record = XLogReadRecord(reader, &error);
+	if (record == NULL)
+		decoder->dry_at = read_limit;
 	if (error != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),

@@ -323,6 +323,11 @@ check_slot(Replicator *rep)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 				 "It was dropped, or this server was promoted without it: flo.resync() starts a new generation.",
 				 "lost slot: replication slot \"%s\" does not exist any more", rep->slot);
+	if (slot.idle_too_long)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "See idle_replication_slot_timeout; flo.resync() starts a new generation.",
+				 "lost slot: the server has invalidated replication slot \"%s\", which was not used for longer than idle_replication_slot_timeout",
+				 rep->slot);
 	if (slot.invalidated)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 				 "See max_slot_wal_keep_size; flo.resync() starts a new generation.",

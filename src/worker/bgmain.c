@@ -117,10 +117,18 @@ scan_database(void)
 
 /* --- members ----------------------------------------------------------------------------- */
 
+/* In pg_stat_activity and the log, too */
+static void
+show_name(void)
+{
+	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_OVERRIDE);
+	pgstat_report_activity(STATE_RUNNING, MyBgworkerEntry->bgw_name);
+}
+
 static void
 run_helper(const FloProcessArgs *args)
 {
-	pgstat_report_activity(STATE_RUNNING, MyBgworkerEntry->bgw_name);
+	show_name();
 	switch (args->helper)
 	{
 		case FLO_HELPER_COPY_LEADER:
@@ -146,7 +154,7 @@ run_member(void)
 	StartTransactionCommand();
 	flo_watch_init();
 	CommitTransactionCommand();
-	pgstat_report_activity(STATE_RUNNING, MyBgworkerEntry->bgw_name);
+	show_name();
 	if (flo_me->is_replicator)
 		flo_replicator_run();
 	else
