@@ -7,6 +7,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use FloChunk;
 use FloTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -197,6 +198,12 @@ for my $kind ('the first copy', 'a copy after a marker')
 	my $info = $nats->api('STREAM.INFO.pgflo_l_copy');
 	my $lost = $info->{state}{last_seq} - 1;
 	ok($nats->api('STREAM.MSG.DELETE.pgflo_l_copy', { seq => $lost })->{success}, "$kind: a chunk is lost");
+
+	# a late chunk of a copy that was given up, in another generation
+	my $forged = FloChunk->parse($nats->message('pgflo_l_copy', $info->{state}{first_seq}));
+	$forged->{generation} = 'x' x 16;
+	substr($forged->{records}, 16, 4) = pack('N', 1000);
+	ok($nats->publish('pgflo.l.copy.9', $forged->bytes)->{seq}, "$kind: a chunk of another generation comes in");
 	$dest->safe_psql('postgres', q{SELECT flo.create_worker('l'); SELECT flo.start_group('l')});
 	ok(wait_until($source, 'postgres', q{SELECT last_error LIKE '%misses chunks of table "public.%" that the broker does not have any more%' FROM flo.status}, 'the loss to be noticed'), "$kind: it is noticed");
 	wait_state($dest, 'l', 'postgres', 'streaming');

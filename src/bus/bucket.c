@@ -10,6 +10,7 @@
 
 #include "bus/stream.h"
 #include "bus/stream_impl.h"
+#include "core/names.h"
 #include "utils/pg_lsn.h"
 
 #define REPORT_PREFIX "worker."
@@ -112,6 +113,25 @@ is_removal(const char *headers)
 		 strstr(headers, "KV-Operation:PURGE") != NULL);
 }
 
+/*
+ * Does it hold anything?  nats-server 2.9 crashes when it is asked for a message
+ * of a stream that it is making at that moment, as the other side of a new group
+ * may have it do; one that has messages is made.
+ */
+static bool
+is_filled(FloBus *bus, const char *bucket)
+{
+	static char filled[FLO_NAME_BUF + 32];
+	FloStreamInfo info;
+
+	if (strcmp(filled, bucket) == 0)
+		return true;
+	if (!flo_stream_info(bus, bucket_stream(bucket), &info) || info.messages == 0)
+		return false;
+	strlcpy(filled, bucket, sizeof(filled));
+	return true;
+}
+
 char *
 flo_bucket_get(FloBus *bus, const char *bucket, const char *key)
 {
@@ -119,6 +139,8 @@ flo_bucket_get(FloBus *bus, const char *bucket, const char *key)
 	FloStoredMessage message;
 	StringInfoData body;
 
+	if (!is_filled(bus, bucket))
+		return NULL;
 	initStringInfo(&body);
 	appendStringInfoString(&body, "{\"last_by_subj\":");
 	flo_json_append_string(&body, key_subject(bucket, key));

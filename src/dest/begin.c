@@ -96,7 +96,7 @@ began_anew(FloWorker *w)
 {
 	FloChunkHeader header;
 
-	return flo_consumer_entrance(w->consumer, &header) && !flo_progress_is_of(w->progress, &header);
+	return flo_consumer_first(w->consumer, &header) && !flo_progress_is_of(w->progress, &header);
 }
 
 static void
@@ -112,9 +112,13 @@ take_position(FloWorker *w)
 static void
 follow_newest(FloWorker *w)
 {
+	MemoryContext old = MemoryContextSwitchTo(w->turn);
 	FloChunkHeader header;
+	bool		differs = flo_consumer_entrance(w->consumer, &header) &&
+		!flo_progress_is_of(w->progress, &header);
 
-	if (!flo_consumer_entrance(w->consumer, &header) || flo_progress_is_of(w->progress, &header))
+	MemoryContextSwitchTo(old);
+	if (!differs)
 		return;
 	if (!flo_progress_may_follow(w->progress, &header) ||
 		!((header.flags & FLO_CHUNK_COPIED) || flo_worker_may_follow(w, &header) ||
@@ -216,8 +220,6 @@ serve(void *arg, const FloCopyKey *lacking)
 static void
 await_resync(FloWorker *w, const char *what, const char *why)
 {
-	MemoryContext old = MemoryContextSwitchTo(w->turn);
-
 	leave_if_altered(w);
 	flo_state_set(FLO_STATE_WAITING, "needs %s: %s", what, why);
 	if (!w->waits)
@@ -228,8 +230,6 @@ await_resync(FloWorker *w, const char *what, const char *why)
 	w->waits = true;
 	flo_worker_report_to_bucket(w, true);
 	flo_bus_wait(w->bus, 1000);
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(w->turn);
 }
 
 /* --- the copy that a generation begins with ------------------------------------------------- */
@@ -344,10 +344,16 @@ void
 flo_worker_take_copy(FloWorker *w)
 {
 	bool		transactional = flo_sink_ops(w->spec->sink)->transactional;
+	MemoryContext context = CurrentMemoryContext;
 	bool		tried = false;
 
 	take_position(w);
-	if (flo_progress_copying(w->progress) && w->spec->options.start != FLO_START_COPY && !has_copied(w))
+	if (!flo_progress_copying(w->progress))
+	{
+		remember_copied(w);
+		return;
+	}
+	if (w->spec->options.start != FLO_START_COPY && !has_copied(w))
 		flo_worker_begin(w);
 	while (flo_progress_copying(w->progress))
 	{
@@ -355,6 +361,7 @@ flo_worker_take_copy(FloWorker *w)
 		CopyPlace	place;
 
 		follow_newest(w);
+		MemoryContextSwitchTo(w->turn);
 		place = find_copy(w, tried, &gone);
 		if (gone != NULL)
 			await_resync(w, remedy(w), gone);
@@ -364,9 +371,13 @@ flo_worker_take_copy(FloWorker *w)
 			flo_state_set(FLO_STATE_WAITING, "for stream \"%s\": the group's replicator has published nothing yet", w->stream);
 			flo_bus_wait(w->bus, 1000);
 		}
-		else if (place == COPY_MARKED && transactional)
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(w->turn);
+		if (gone != NULL || place == COPY_UNKNOWN)
+			continue;
+		if (place == COPY_MARKED && transactional)
 			break;
-		else if (place == COPY_NONE || (place == COPY_MARKED ? take_first_marker(w) : receive(w, NIL)))
+		if (place == COPY_NONE || (place == COPY_MARKED ? take_first_marker(w) : receive(w, NIL)))
 			flo_progress_copied(w->progress);
 		else
 			tried = !began_anew(w);
@@ -403,6 +414,7 @@ expect_again(FloWorker *w, List *keys)
 bool
 flo_worker_take_marked_copy(FloWorker *w)
 {
+	MemoryContext context = CurrentMemoryContext;
 	List	   *keys = w->marker;
 	uint32		attempt = ((FloCopyKey *) linitial(keys))->attempt;
 
@@ -429,9 +441,12 @@ flo_worker_take_marked_copy(FloWorker *w)
 		{
 			flo_state_set(FLO_STATE_WAITING, "for the copy to begin at the source");
 			flo_bus_wait(w->bus, 1000);
+			continue;
 		}
-		else
-			await_resync(w, remedy(w), "a copy of tables that the stream goes on with was taken in by other workers and is gone");
+		MemoryContextSwitchTo(w->turn);
+		await_resync(w, remedy(w), "a copy of tables that the stream goes on with was taken in by other workers and is gone");
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(w->turn);
 	}
 	w->waits = false;
 	flo_progress_set_copy_attempt(w->progress, attempt);

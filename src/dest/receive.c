@@ -391,13 +391,32 @@ have_loaded(Receiver *r)
 	return LOADED;
 }
 
+static Outcome
+receive(Receiver *r)
+{
+	Outcome		outcome = VANISHED;
+
+	if (!r->what->turn(r->what->arg, NULL))
+		return LEFT;
+	while (outcome == VANISHED)
+	{
+		if (wait_for_stream(r))
+			outcome = have_loaded(r);
+		else
+			outcome = is_over(r) && look_at_progress(r) ? LOADED : LEFT;
+	}
+	return outcome;
+}
+
 bool
 flo_copy_receive(const FloReception *what)
 {
 	Receiver	r = {0};
-	MemoryContext context = CurrentMemoryContext;
-	Outcome		outcome = VANISHED;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
+	bool		in;
 
+	MemoryContextSwitchTo(context);
 	r.what = what;
 	r.bus = what->bus;
 	r.spec = what->spec;
@@ -406,35 +425,26 @@ flo_copy_receive(const FloReception *what)
 	/* a file, or an endpoint, has one writer */
 	r.nloaders = r.spec->sink == FLO_SINK_POSTGRES ? (int) r.spec->options.loaders : 1;
 	r.loaders = palloc0(sizeof(BackgroundWorkerHandle *) * r.nloaders);
-	r.turn = AllocSetContextCreate(context, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
-	if (!what->turn(what->arg, NULL))
-		return false;
-	while (outcome == VANISHED)
-	{
-		if (wait_for_stream(&r))
-			outcome = have_loaded(&r);
-		else
-			outcome = is_over(&r) && look_at_progress(&r) ? LOADED : LEFT;
-	}
+	r.turn = AllocSetContextCreate(context, "pg_flo look", ALLOCSET_DEFAULT_SIZES);
+	in = receive(&r) == LOADED;
 	MemoryContextSwitchTo(context);
-	if (outcome != LOADED)
+	if (in)
 	{
-		MemoryContextDelete(r.turn);
-		return false;
+		if (r.spec->sink == FLO_SINK_POSTGRES)
+		{
+			flo_schema_create_after(r.spec);
+			flo_sequences_take(r.bus, r.spec, what->generation);
+		}
+		flo_stop_point("finish.before");
+		(void) flo_transaction_begin();
+		ForceSyncCommit();
+		flo_copied_finish(r.spec->group, r.spec->worker,
+						  what->keys != NIL ? ((FloCopyKey *) linitial(what->keys))->attempt : 0);
+		flo_transaction_end(context);
+		flo_stop_point("finish.after");
+		flo_consumer_delete(r.bus, r.stream, what->consumer);
 	}
-	if (r.spec->sink == FLO_SINK_POSTGRES)
-	{
-		flo_schema_create_after(r.spec);
-		flo_sequences_take(r.bus, r.spec, what->generation);
-	}
-
-	flo_stop_point("finish.before");
-	(void) flo_transaction_begin();
-	ForceSyncCommit();
-	flo_copied_finish(r.spec->group, r.spec->worker, what->keys != NIL ? ((FloCopyKey *) linitial(what->keys))->attempt : 0);
-	flo_transaction_end(context);
-	flo_stop_point("finish.after");
-	flo_consumer_delete(r.bus, r.stream, what->consumer);
-	MemoryContextDelete(r.turn);
-	return true;
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return in;
 }
