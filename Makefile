@@ -97,6 +97,7 @@ OBJS = \
 	src/source/copier.o \
 	src/source/schema_dump.o \
 	src/source/copy_leader.o \
+	src/source/copy_space.o \
 	src/source/outgoing.o \
 	src/source/replicator.o \
 	src/dest/consumer.o \

@@ -141,9 +141,19 @@ for (1 .. 200)
 }
 cmp_ok($bytes, '>', 60 * 1024 * 1024, 'the copy stream fills up');
 cmp_ok($bytes, '<=', 64 * 1024 * 1024, 'to its limit');
+ok(wait_until($source, 'postgres', q{SELECT phase = 'reading' AND percent > 0 AND percent < 100 AND eta IS NOT NULL AND bytes_total > bytes_processed
+	AND tuples_processed > 0 AND tuples_total IS NULL FROM flo.copy_progress WHERE group_name = 'c' AND table_name = 'public.pgbench_accounts'}, 'the progress'),
+	'flo.copy_progress shows how far the source is');
+ok(wait_until($source, 'postgres', q{SELECT state = 'copying' AND detail ~ '^\d of 2 tables published; the copy stream is full, it waits for the workers to load' FROM flo.status}, 'the detail'),
+	'flo.status says what the copy waits for');
 $dest->safe_psql('postgres', q{SELECT flo.create_worker('c'); SELECT flo.start_group('c')});
 wait_state($dest, 'c', 'postgres', 'stopped');
 wait_state($source, 'c', 'replicator', 'stopped');
+is($source->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', table_name, phase, percent, tuples_processed = tuples_total, tuples_total, eta), ', ' ORDER BY table_name) FROM flo.copy_progress}),
+	'public.pgbench_accounts published 100.0 t 500000, public.typed published 100.0 t 2001', 'flo.copy_progress at the source afterwards');
+is($dest->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', table_name, phase, percent, tuples_processed = tuples_total, bytes_processed = bytes_total, tuples_total, eta), ', ' ORDER BY table_name) FROM flo.copy_progress}),
+	'public.pgbench_accounts complete 100.0 t t 500000, public.typed complete 100.0 t t 2001', 'and at the destination');
+is(status_of($dest, 'c', 'postgres', 'inserts'), '502001', 'flo.status counts the rows');
 is_same_table($source, $dest, $_, "mode copy: $_") for qw(pgbench_accounts typed);
 ok(wait_until($source, 'postgres', q{SELECT count(*) = 0 FROM pg_replication_slots}, 'the slot to go'), 'the slot is gone');
 is_deeply([ grep { /copy/ } $nats->streams ], [], 'and the copy stream');

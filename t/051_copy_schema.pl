@@ -156,14 +156,14 @@ wait_until($dest, 'postgres', q{SELECT to_regclass('changes') IS NOT NULL}, 'the
 $source->stop('immediate');
 $source->append_conf('postgresql.conf', "pg_flo.enabled = off\npg_flo.stop_at = ''\n");
 $source->start;
-$source->safe_psql('postgres', q{ALTER TABLE changes ADD w text DEFAULT 'new'; ALTER TABLE changes ALTER v TYPE bigint; INSERT INTO changes VALUES (2000, 5)});
+$source->safe_psql('postgres', q{ALTER TABLE changes ALTER v TYPE bigint; INSERT INTO changes VALUES (2000, 5)});
 $source->append_conf('postgresql.conf', "pg_flo.enabled = on\n");
 $source->reload;
-ok(wait_until($dest, 'postgres', q{SELECT last_error ~ 'table public.changes exists here and differs.*source: column v bigint.*here: column v integer.*source: column w text' FROM flo.status}, 'the difference'),
+ok(wait_until($dest, 'postgres', q{SELECT last_error ~ 'table public.changes exists here and differs.*source: column v bigint.*here: column v integer' FROM flo.status}, 'the difference'),
 	'a definition that changed between two attempts is noticed')
   or diag(status_of($dest, 'c', 'postgres', 'last_error'));
 is($dest->safe_psql('postgres', 'SELECT count(*) FROM changes'), '0', 'before any row is loaded');
-$dest->safe_psql('postgres', q{ALTER TABLE changes ADD w text DEFAULT 'new', ALTER v TYPE bigint});
+$dest->safe_psql('postgres', q{ALTER TABLE changes ALTER v TYPE bigint});
 wait_state($dest, 'c', 'postgres', 'streaming');
 wait_caught_up($source, $dest, 'c');
 is_same_table($source, $dest, 'changes', 'and once it is the same the copy goes on');

@@ -36,6 +36,7 @@ sub fault
 		worker_options => q{'{"loaders": 2}'});
 	wait_until($dest, 'postgres', 'SELECT count(*) > 20 FROM flo.copied_chunks', "$name: the middle of the copy");
 	my $early = $dest->safe_psql('postgres', 'SELECT count(*) FROM flo.copied_chunks');
+	is($dest->safe_psql('postgres', q{SELECT count(*) > 0 FROM flo.copy_progress WHERE phase = 'loading' AND tuples_processed > 0}), 't', "$name: flo.copy_progress shows it");
 	$do->($group);
 	wait_state($dest, $group, 'postgres', 'streaming');
 	wait_state($source, $group, 'replicator', 'streaming');
@@ -73,6 +74,8 @@ fault('immediate restart of the source', qr/^[23]$/, sub { $source->stop('immedi
 
 # The snapshot is exported while no process can be started, so that everything
 # in between happens before the leader of the copy holds its locks.
+my $dest_alter = '';
+
 sub rewritten
 {
 	my ($name, $sql, %param) = @_;
@@ -82,6 +85,7 @@ sub rewritten
 	$_->safe_psql('postgres', q{DROP TABLE IF EXISTS r, keep; CREATE TABLE r (id int PRIMARY KEY, v int); CREATE TABLE keep (id int PRIMARY KEY)})
 	  for $source, $dest;
 	$source->safe_psql('postgres', q{INSERT INTO r SELECT i, i FROM generate_series(1, 10000) i; INSERT INTO keep SELECT generate_series(1, 100)});
+	$dest->safe_psql('postgres', $dest_alter) if $dest_alter;
 	my $writer = FloTest::Session->new($source);
 	my $rewriter = FloTest::Session->new($source);
 	$writer->query('BEGIN');
@@ -110,7 +114,7 @@ sub rewritten
 	wait_caught_up($source, $dest, $group);
 	is_same_table($source, $dest, $_, "$name: $_") for $param{tables} ? @{ $param{tables} } : qw(r keep);
 	# the rows alone do not show it: VACUUM FULL keeps those that an old snapshot sees, and TRUNCATE is streamed
-	ok($source->log_contains('was dropped or rewritten while the copy began: it begins again', $logged), "$name: the copy begins again");
+	ok($source->log_contains($param{log} || 'was dropped or rewritten while the copy began: it begins again', $logged), "$name: the copy begins again");
 	$dest->safe_psql('postgres', "SELECT flo.drop_group('$group')");
 	$source->safe_psql('postgres', "SELECT flo.drop_group('$group', purge_stream => true)");
 }
@@ -119,6 +123,9 @@ rewritten('ALTER TYPE', 'ALTER TABLE r ALTER v TYPE bigint');
 rewritten('VACUUM FULL', [ 'DELETE FROM r WHERE id % 2 = 0', 'VACUUM FULL r' ]);
 rewritten('CLUSTER', [ 'UPDATE r SET v = -v', 'CLUSTER r USING r_pkey' ]);
 rewritten('TRUNCATE', [ 'TRUNCATE r', 'INSERT INTO r VALUES (1, 1)' ]);
+$dest_alter = 'ALTER TABLE r ADD w text';
+rewritten('ADD COLUMN', [ 'ALTER TABLE r ADD w text', "UPDATE r SET w = 'x' WHERE id % 3 = 0" ], log => 'columns of a table were altered while the copy began');
+$dest_alter = '';
 rewritten('DROP', 'DROP TABLE r', tables => ['keep']);
 
 # --- and while others are read ---------------------------------------------------------------

@@ -60,6 +60,8 @@ dst(q{
 	COMMIT;
 });
 wait_state($dest, 'g', 'postgres', 'streaming');
+is(status_of($dest, 'g', 'postgres', 'filtered'), '7200', 'copied rows that rules drop are counted where that is');
+is(status_of($source, 'g', 'replicator', 'filtered'), '200', 'at the source, too');
 src(q{INSERT INTO users VALUES (20001, 'streamed', 20, 'XYZZY1'); UPDATE moods SET m = 'happy', big = 'mum' WHERE id = 3; DELETE FROM eu.orders WHERE id = 1});
 wait_caught_up($source, $dest, 'g');
 
@@ -93,6 +95,20 @@ ok(wait_until($dest, 'postgres', "SELECT count(*) = 1 FROM flo.copied_tables WHE
 ok(wait_until($source, 'postgres', 'SELECT count(*) = 0 FROM flo.copy_requests', 'no request to be left'), 'and then no more');
 wait_caught_up($source, $dest, 'g');
 is(dst('SELECT count(*) FROM customers WHERE customer_id > 2000'), src('SELECT count(*) FROM users WHERE age >= 18 AND id > 2000'), 'with the rows of the last');
+
+# a range that is broken off is not read again when rules apply: they may cut it otherwise
+wait_state($source, 'g', 'replicator', 'streaming');
+$attempt = dst(q{SELECT attempt FROM flo.copied_tables WHERE table_name = 'users'});
+halt_at($source, 'chunk.after:2');
+src(q{SELECT flo.resync('g', 'users')});
+await_halt($source, 'the middle of a range') or die;
+src("ALTER SYSTEM SET pg_flo.stop_at = ''");
+$source->reload;
+src('SELECT pg_terminate_backend(' . helper_pid($source, 'copier') . ')');
+ok(wait_until($dest, 'postgres', "SELECT count(*) = 1 FROM flo.copied_tables WHERE table_name = 'users' AND attempt > $attempt + 1 AND finished_at IS NOT NULL", 'another copy'), 'a copier that ends in a table with rules');
+ok($source->log_contains('to which rules of the replicator apply was broken off'), 'has its copy begin again');
+wait_caught_up($source, $dest, 'g');
+is(dst("SELECT $sum FROM customers t"), src("SELECT $sum FROM (SELECT id, md5(email) || right(ssn, 2), age FROM users WHERE age >= 18) t"), 'and the rows are those of one copy');
 is(dst('SELECT count(*) FROM flo.shaped_tables'), 4, 'what it remembers of the tables');
 
 $_->stop for $source, $dest;

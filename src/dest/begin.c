@@ -30,6 +30,9 @@
 #include "utils/memutils.h"
 #include "utils/uuid.h"
 
+/* Looks, a second apart, until a copy that a marker asks for is believed to be gone */
+#define MARKED_PATIENCE 10
+
 /* Where a generation's copy is found */
 typedef enum CopyPlace
 {
@@ -414,13 +417,23 @@ flo_worker_take_marked_copy(FloWorker *w)
 		return false;
 	}
 	expect_again(w, keys);
-	if (!receive(w, keys))
+	for (int tries = 0; !receive(w, keys); tries++)
 	{
-		while (!began_anew(w))
+		if (began_anew(w))
+		{
+			w->waits = false;
+			return true;
+		}
+		/* a source that has just crashed begins the copy again */
+		if (tries < MARKED_PATIENCE)
+		{
+			flo_state_set(FLO_STATE_WAITING, "for the copy to begin at the source");
+			flo_bus_wait(w->bus, 1000);
+		}
+		else
 			await_resync(w, remedy(w), "a copy of tables that the stream goes on with was taken in by other workers and is gone");
-		w->waits = false;
-		return true;
 	}
+	w->waits = false;
 	flo_progress_set_copy_attempt(w->progress, attempt);
 	flo_progress_copied(w->progress);
 	flo_worker_report_to_bucket(w, true);

@@ -110,6 +110,9 @@ has_rows(Oid relation)
 
 	if (get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE)
 		relations = find_all_inheritors(relation, AccessShareLock, NULL);
+
+	/* what another loader has committed while we waited for it counts as well */
+	PushActiveSnapshot(GetLatestSnapshot());
 	foreach(cell, relations)
 	{
 		Relation	rel = table_open(lfirst_oid(cell), NoLock);
@@ -125,6 +128,7 @@ has_rows(Oid relation)
 		}
 		table_close(rel, NoLock);
 	}
+	PopActiveSnapshot();
 	return found;
 }
 
@@ -309,8 +313,23 @@ get_piece(Loader *l, const char *subject, FloStoredMessage *message, FloChunkHea
 	return false;
 }
 
-/* The rest of a row that began in a chunk, from the chunks that hold it */
-static void
+/* Do rows of a later snapshot come now? */
+static bool
+is_superseded(Loader *l, uint32 attempt)
+{
+	bool		result;
+
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+	result = flo_shared->members[l->args->slot].copy.attempt > attempt;
+	LWLockRelease(flo_shared->lock);
+	return result;
+}
+
+/*
+ * The rest of a row that began in a chunk, from the chunks that hold it.  False
+ * when it will not come, since the source has begun the table again.
+ */
+static bool
 collect_pieces(Loader *l, FloCopyKey *key, StringInfo row, uint32 total, uint16 flags)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PIECE_TIMEOUT);
@@ -334,8 +353,10 @@ collect_pieces(Loader *l, FloCopyKey *key, StringInfo row, uint32 total, uint16 
 				ereport(ERROR,
 						(errcode(ERRCODE_DATA_CORRUPTED),
 						 errmsg("a piece of a large row is not in the copy stream: %s", subject),
-						 errhint("The stream has to hold the largest rows of all copiers at once: see copy_stream_max_bytes.")));
+						 errhint("The broker has lost it, or a copier cannot publish: see the log of the source.")));
 			flo_helper_check(l->args->slot, l->args->incarnation);
+			if (is_superseded(l, key->attempt))
+				return false;
 			flo_bus_wait(l->bus, 200);
 		}
 		flo_chunk_read(&reader, message.data, message.len);
@@ -348,6 +369,7 @@ collect_pieces(Loader *l, FloCopyKey *key, StringInfo row, uint32 total, uint16 
 		flags = header.flags;
 		pfree(message.data);
 	}
+	return true;
 }
 
 static void
@@ -372,7 +394,8 @@ load_rows(Loader *l, FloCopyKey *key, FloChunkReader *reader, const FloChunkHead
 		initStringInfo(&row);
 		enlargeStringInfo(&row, Min(total, MaxAllocSize - 2) + 1);
 		appendBinaryStringInfo(&row, data, len);
-		collect_pieces(l, key, &row, total, header->flags);
+		if (!collect_pieces(l, key, &row, total, header->flags))
+			return;
 		load_message(l, key, row.data, row.len, &txn);
 	}
 }

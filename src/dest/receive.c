@@ -346,12 +346,19 @@ admit_attempt(Receiver *r)
 
 /* --- taking it in -------------------------------------------------------------------- */
 
-/* Until everything is in; false when it will not be */
-static bool
+typedef enum Outcome
+{
+	LOADED,
+	VANISHED,					/* the stream was removed: by a source that begins the copy again, or ends it */
+	LEFT
+} Outcome;
+
+static Outcome
 have_loaded(Receiver *r)
 {
 	FloStreamInfo info;
 	bool		there;
+	bool		go_on;
 
 	/* anew at each start: what was handed out and not loaded comes at once */
 	flo_consumer_create_shared(r->bus, r->stream, r->what->consumer, ACK_WAIT);
@@ -368,11 +375,12 @@ have_loaded(Receiver *r)
 		if (look_at_progress(r))
 			break;
 		MemoryContextReset(r->turn);
-		if (!there || !r->what->turn(r->what->arg, r->lacking))
+		go_on = r->what->turn(r->what->arg, r->lacking);
+		if (!there || !go_on)
 		{
 			set_copy_phase(r, FLO_COPY_NONE);
 			end_loaders(r);
-			return false;
+			return go_on ? VANISHED : LEFT;
 		}
 		took = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
 		flo_bus_wait(r->bus, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
@@ -380,7 +388,7 @@ have_loaded(Receiver *r)
 	set_copy_phase(r, FLO_COPY_DONE);
 	end_loaders(r);
 	admit_attempt(r);
-	return true;
+	return LOADED;
 }
 
 bool
@@ -388,7 +396,7 @@ flo_copy_receive(const FloReception *what)
 {
 	Receiver	r = {0};
 	MemoryContext context = CurrentMemoryContext;
-	bool		in;
+	Outcome		outcome = VANISHED;
 
 	r.what = what;
 	r.bus = what->bus;
@@ -401,12 +409,15 @@ flo_copy_receive(const FloReception *what)
 	r.turn = AllocSetContextCreate(context, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
 	if (!what->turn(what->arg, NULL))
 		return false;
-	if (wait_for_stream(&r))
-		in = have_loaded(&r);
-	else
-		in = is_over(&r) && look_at_progress(&r);
+	while (outcome == VANISHED)
+	{
+		if (wait_for_stream(&r))
+			outcome = have_loaded(&r);
+		else
+			outcome = is_over(&r) && look_at_progress(&r) ? LOADED : LEFT;
+	}
 	MemoryContextSwitchTo(context);
-	if (!in)
+	if (outcome != LOADED)
 	{
 		MemoryContextDelete(r.turn);
 		return false;

@@ -92,6 +92,10 @@ typedef struct FloCopyState
 	uint64		bytes;			/* of table files */
 	uint64		bytes_done;
 	uint64		rows_done;
+	int64		stream_limit;	/* copy_stream_max_bytes; written by the replicator */
+	bool		full;			/* copiers wait for room in the stream */
+	uint64		row_room;		/* what a row needs that does not fit into the stream at all; 0 = none */
+	Oid			row_relation;	/* its table */
 
 	/*
 	 * Loading: sequences of the copy stream.  A loader's "low" is the lowest

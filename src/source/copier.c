@@ -57,10 +57,12 @@
 #define ERR_STORE_FAILED 10077
 #define ACK_TIMEOUT 10000		/* ms */
 #define FULL_PAUSE 200			/* ms until a chunk that found no space is sent again */
+#define ROOM_PAUSE 50			/* ms between two looks whether there is room */
 
 typedef struct Sent
 {
 	StringInfoData chunk;
+	uint64		room;			/* that it takes in the stream */
 	char		subject[128];
 	bool		pending;
 } Sent;
@@ -103,6 +105,10 @@ typedef struct Copier
 	StringInfoData shaped;
 	FloCopyKey	key;
 
+	/* room in the stream that is taken for the pieces of a row, and not used yet */
+	uint64		room;
+	FloCopyTask *task;			/* the range being read */
+
 	/* in flight: kept until acknowledged */
 	Sent		sent[FLO_WINDOW];
 	uint64		next_token;
@@ -136,7 +142,10 @@ take_acks(Copier *c)
 			continue;
 		any = true;
 		if (ack.stored)
+		{
 			sent->pending = false;
+			flo_space_arrived(&c->plan->space, c->args->number, sent->room);
+		}
 		else if (ack.err_code == ERR_STORE_FAILED)
 		{
 			flo_wait(PGINVALID_SOCKET, false, FULL_PAUSE);
@@ -174,6 +183,36 @@ wait_for_acks(Copier *c, int allowed)
 	}
 }
 
+static uint64
+room_of(uint64 length)
+{
+	return length + FLO_MESSAGE_OVERHEAD;
+}
+
+/* Wait until there is room for all of it, with what is in flight looked after */
+static void
+take_room(Copier *c, uint64 bytes)
+{
+	bool		told = false;
+
+	while (!flo_space_take(&c->plan->space, c->args->number, bytes, c->key.relation))
+	{
+		uint64		limit = c->plan->space.limit;
+
+		if (bytes > limit && limit != 0 && !told)
+			ereport(WARNING,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("a row needs " UINT64_FORMAT " bytes in the copy stream, which takes " UINT64_FORMAT,
+							bytes, limit),
+					 errhint("Raise copy_stream_max_bytes with flo.alter_replicator(); the copy waits for it.")));
+		told |= bytes > limit;
+		flo_bus_pump(c->bus);
+		(void) take_acks(c);
+		flo_helper_check(c->args->slot, c->args->incarnation);
+		flo_bus_wait(c->bus, ROOM_PAUSE);
+	}
+}
+
 static void
 start_chunk(Copier *c)
 {
@@ -189,8 +228,12 @@ send_chunk(Copier *c, uint16 flags)
 	FloChunkHeader header = c->plan->identity;
 	Sent	   *sent;
 
+	if (c->room == 0)
+		take_room(c, room_of(c->chunk.len));
 	wait_for_acks(c, FLO_WINDOW - 1);
 	sent = &c->sent[c->next_token % FLO_WINDOW];
+	sent->room = room_of(c->chunk.len);
+	c->room -= Min(c->room, sent->room);
 	flo_chunk_set_copy_rows(&c->chunk, c->key.rows);
 	header.flags = FLO_CHUNK_COPY | flags;
 	flo_chunk_seal(&c->chunk, &header);
@@ -210,6 +253,14 @@ send_chunk(Copier *c, uint16 flags)
 	start_chunk(c);
 }
 
+static void
+set_in_pieces(Copier *c, uint64 bytes)
+{
+	SpinLockAcquire(&c->plan->mutex);
+	c->task->in_pieces = bytes;
+	SpinLockRelease(&c->plan->mutex);
+}
+
 /* A row larger than a chunk: pieces of its own, the description in the first */
 static void
 send_huge_row(Copier *c, Reading *r)
@@ -217,8 +268,13 @@ send_huge_row(Copier *c, Reading *r)
 	const char *data = c->message.data;
 	uint32		left = c->message.len;
 	uint16		flags = 0;
+	uint32		overhead = c->chunk.len;	/* of each piece */
+	uint64		pieces = (left + r->description_len) / (c->plan->chunk_size - overhead) + 2;
 	MemoryContext old;
 
+	take_room(c, left + r->description_len + pieces * room_of(overhead));
+	c->room = left + r->description_len + pieces * room_of(overhead);
+	set_in_pieces(c, c->room);
 	flo_chunk_append_raw(&c->chunk, r->description, r->description_len);
 	flo_chunk_append_length(&c->chunk, left);
 	c->key.rows = 1;
@@ -233,6 +289,11 @@ send_huge_row(Copier *c, Reading *r)
 		send_chunk(c, flags | (left > 0 ? FLO_CHUNK_ENDS_FRAGMENT : 0));
 		flags = FLO_CHUNK_STARTS_FRAGMENT;
 	}
+	wait_for_acks(c, 0);
+	flo_space_arrived(&c->plan->space, c->args->number, c->room);
+	c->room = 0;
+	set_in_pieces(c, 0);
+
 	/* do not keep the memory of a huge row */
 	old = MemoryContextSwitchTo(GetMemoryChunkContext(c));
 	pfree(c->message.data);
@@ -365,7 +426,14 @@ begin_reading(Copier *c, const FloCopyTask *task, Reading *r, EState *estate)
 	r->relation = open_unchanged(task);
 	r->published = r->relation;
 	if (task->published != task->relation)
-		r->published = table_open(task->published, AccessShareLock);
+	{
+		if (!ConditionalLockRelationOid(task->published, AccessShareLock))
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("table with OID %u is being changed by another transaction: the copy begins again",
+							task->published)));
+		r->published = table_open(task->published, NoLock);
+	}
 	flo_trail.schema = get_namespace_name(RelationGetNamespace(r->published));
 	flo_trail.table = RelationGetRelationName(r->published);
 	if (r->published != r->relation)
@@ -464,9 +532,23 @@ copy_row(Copier *c, Reading *r)
 	send_row(c, r);
 }
 
+/* For flo.copy_progress, now and then */
+static void
+show_progress(Copier *c, Reading *r, uint64 rows)
+{
+	FloCopyTask *task = c->task;
+	BlockNumber block = ItemPointerGetBlockNumber(&r->read->tts_tid);
+
+	SpinLockAcquire(&c->plan->mutex);
+	task->rows = rows;
+	task->pages_done = Min(block - task->first, task->pages);
+	SpinLockRelease(&c->plan->mutex);
+}
+
 static uint64
 scan_range(Copier *c, const FloCopyTask *task, Reading *r)
 {
+	uint32		ordinal = 0;
 	ItemPointerData low;
 	ItemPointerData high;
 	TableScanDesc scan;
@@ -485,7 +567,13 @@ scan_range(Copier *c, const FloCopyTask *task, Reading *r)
 		copy_row(c, r);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(c->row_context);
-		if ((++rows & 0x3ff) == 0)
+		rows++;
+		if (c->key.ordinal != ordinal)
+		{
+			ordinal = c->key.ordinal;
+			show_progress(c, r, rows);
+		}
+		if ((rows & 0x3ff) == 0)
 		{
 			flo_check_interrupts();
 			flo_helper_check(c->args->slot, c->args->incarnation);
@@ -562,10 +650,14 @@ do_task(Copier *c, FloCopyTask *task)
 	flo_stop_point("range.before");
 	check_rules(c);
 	memset(&c->key, 0, sizeof(c->key));
+	c->task = task;
 	c->key.relation = task->published;
 	c->key.attempt = c->plan->attempt;
 	c->key.range = task->range;
 	begin_reading(c, task, &reading, estate);
+	SpinLockAcquire(&c->plan->mutex);
+	task->shaped = reading.shaped;
+	SpinLockRelease(&c->plan->mutex);
 	start_chunk(c);
 	rows = scan_range(c, task, &reading);
 
@@ -583,6 +675,7 @@ do_task(Copier *c, FloCopyTask *task)
 	SpinLockAcquire(&c->plan->mutex);
 	task->chunks = c->key.ordinal;
 	task->rows = rows;
+	task->pages_done = task->pages;
 	task->state = FLO_TASK_DONE;
 	SpinLockRelease(&c->plan->mutex);
 	flo_helper_count(c->args->slot, c->args->incarnation, &c->counters);

@@ -9,6 +9,7 @@
 #include "core/process.h"
 #include "monitor/shstate.h"
 #include "nodes/pg_list.h"
+#include "source/copy_space.h"
 #include "storage/block.h"
 #include "storage/spin.h"
 #include "wire/chunk.h"
@@ -37,7 +38,10 @@ typedef struct FloCopyTask
 	FloTaskState state;
 	int			copier;			/* who took it */
 	uint32		chunks;
-	uint64		rows;
+	uint64		rows;			/* so far */
+	BlockNumber pages_done;		/* so far */
+	bool		shaped;			/* rules of the replicator apply */
+	uint64		in_pieces;		/* bytes of a row that is being published in pieces; 0 = none is */
 } FloCopyTask;
 
 /* In dynamic shared memory of the leader */
@@ -50,6 +54,7 @@ typedef struct FloCopyPlan
 	uint32		attempt;
 	uint32		chunk_size;		/* the same for all, so that a range read again gives the same chunks */
 	bool		binary;
+	FloCopySpace space;
 	int			ntasks;
 	FloCopyTask tasks[FLEXIBLE_ARRAY_MEMBER];
 } FloCopyPlan;

@@ -85,6 +85,7 @@ start_leader(FloCopyControl *c, const char *snapshot,
 		strlcpy(flo_me->copy.snapshot, snapshot, sizeof(flo_me->copy.snapshot));
 	flo_me->copy.attempt = attempt;
 	flo_me->copy.marked = marked;
+	flo_me->copy.stream_limit = c->stream_limit;
 	flo_me->copy.lsn = lsn;
 	flo_me->copy.generation = c->generation->id;
 	flo_me->copy.generation_start = c->generation->start;
@@ -147,6 +148,19 @@ copy_from_new_snapshot(FloCopyControl *c, uint32 attempt, bool marked)
 	hand_over_snapshot(c);
 }
 
+/* Tables that somebody wants copied while the group runs, in this context */
+static List *
+copy_requests(FloCopyControl *c)
+{
+	MemoryContext old = flo_transaction_begin();
+	List	   *requests;
+
+	MemoryContextSwitchTo(old);
+	requests = flo_store_copy_requests(c->group);
+	flo_transaction_end(old);
+	return requests;
+}
+
 /*
  * After a crash: tables that were not finished are copied again, from a new
  * snapshot whose LSN is exact because it comes with a slot.
@@ -159,6 +173,9 @@ flo_copy_resume(FloCopyControl *c)
 
 	if (copy_published(c))
 	{
+		/* who still loads is waited for by the copy that comes next as well */
+		if (copy_requests(c) != NIL)
+			return;
 		if (flo_stream_info(c->bus, flo_name_copy_stream(c->group), &info))
 			start_leader(c, NULL, 0, InvalidXLogRecPtr, false);
 		else
@@ -167,19 +184,6 @@ flo_copy_resume(FloCopyControl *c)
 	}
 	attempt = next_attempt(c);
 	copy_from_new_snapshot(c, attempt, false);
-}
-
-/* Tables that somebody wants copied while the group runs, in this context */
-static List *
-copy_requests(FloCopyControl *c)
-{
-	MemoryContext old = flo_transaction_begin();
-	List	   *requests;
-
-	MemoryContextSwitchTo(old);
-	requests = flo_store_copy_requests(c->group);
-	flo_transaction_end(old);
-	return requests;
 }
 
 /* Tables that join the group do so before the snapshot, so nothing falls between */
@@ -245,6 +249,15 @@ flo_copy_wanted(FloCopyControl *c)
 	return c->leader == NULL && copy_requests(c) != NIL;
 }
 
+void
+flo_copy_set_limit(FloCopyControl *c, int64 bytes)
+{
+	c->stream_limit = bytes;
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->copy.stream_limit = bytes;
+	LWLockRelease(flo_shared->lock);
+}
+
 const char *
 flo_copy_of_generation(FloCopyControl *c, FloMode mode)
 {
@@ -285,8 +298,8 @@ progress_by_table(const FloCopyPlan *plan, const FloCopyState *state)
 			tables = lappend(tables, progress);
 		}
 		progress->bytes += (int64) task->pages * BLCKSZ;
-		progress->bytes_done += done ? (int64) task->pages * BLCKSZ : 0;
-		progress->tuples_done += done ? (int64) task->rows : 0;
+		progress->bytes_done += (int64) task->pages_done * BLCKSZ;
+		progress->tuples_done += (int64) task->rows;
 		progress->finished &= done;
 	}
 	return tables;
@@ -327,6 +340,27 @@ flo_copy_record(FloCopyControl *c)
 	flo_transaction_end(old);
 }
 
+static char *
+size_text(uint64 bytes)
+{
+	return TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum((int64) bytes)));
+}
+
+/* A row that the stream can never take: the copy waits for the option */
+static void
+show_large_row(const FloCopyState *copy)
+{
+	MemoryContext old = flo_transaction_begin();
+	char	   *name = get_rel_name(copy->row_relation);
+	char	   *schema = name != NULL ? get_namespace_name(get_rel_namespace(copy->row_relation)) : NULL;
+
+	/* more than it needs by what others put there meanwhile */
+	flo_state_set(FLO_STATE_COPYING, "a row of table %s needs %s in the copy stream: raise copy_stream_max_bytes to at least " UINT64_FORMAT "MB",
+				  schema != NULL ? quote_qualified_identifier(schema, name) : "that is gone", size_text(copy->row_room),
+				  copy->row_room / (1024 * 1024) + 2);
+	flo_transaction_end(old);
+}
+
 /* Streaming, also while tables are still being copied */
 void
 flo_copy_show(void)
@@ -340,9 +374,14 @@ flo_copy_show(void)
 		flo_state_set(FLO_STATE_STREAMING, NULL);
 	else if (copy.phase == FLO_COPY_PUBLISHED)
 		flo_state_set(FLO_STATE_COPYING, "all tables are published, workers are loading");
+	else if (copy.row_room > 0)
+		show_large_row(&copy);
 	else if (copy.copiers < copy.copiers_wanted)
-		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published; %d of %d copiers run: raise max_worker_processes",
+		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published; %d of %d copy processes, none is free: raise max_worker_processes",
 					  copy.tables_done, copy.tables, copy.copiers, copy.copiers_wanted);
+	else if (copy.full)
+		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published; the copy stream is full, it waits for the workers to load",
+					  copy.tables_done, copy.tables);
 	else
 		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published", copy.tables_done, copy.tables);
 }

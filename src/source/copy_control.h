@@ -25,6 +25,7 @@ typedef struct FloCopyControl
 	uint64		recorded_rows;
 	int			recorded_done;
 	TimestampTz recorded_at;
+	int64		stream_limit;	/* copy_stream_max_bytes */
 	List	   *requested;		/* of FloCopyRequest *: what a copy after a marker is of */
 } FloCopyControl;
 
@@ -43,6 +44,9 @@ extern void flo_copy_requested(FloCopyControl *control, FloPublisher *publisher,
 
 /* Does somebody want that, and no copy runs? */
 extern bool flo_copy_wanted(FloCopyControl *control);
+
+/* The option copy_stream_max_bytes, also while a copy runs */
+extern void flo_copy_set_limit(FloCopyControl *control, int64 bytes);
 
 /* What a generation that follows another says of its copy: FLO_COPY_ALL, FLO_COPY_MISSING, or nothing */
 extern const char *flo_copy_of_generation(FloCopyControl *control, FloMode mode);

@@ -87,7 +87,9 @@ typedef struct Leader
 	int			ncopiers;
 	BackgroundWorkerHandle **copiers;
 	int			failures;
+	uint64		halves;			/* bytes of rows whose copier ended before their end */
 	uint64		purged;
+	MemoryContext turn;			/* reset in each round */
 } Leader;
 
 char *
@@ -138,7 +140,8 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode)
 	Relation	rel;
 	BlockNumber pages;
 
-	if (!ConditionalLockRelationOid(relation, AccessShareLock))
+	if (!ConditionalLockRelationOid(relation, AccessShareLock) ||
+		!ConditionalLockRelationOid(published, AccessShareLock))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("table \"%s\" is locked by a change of its definition: the copy begins again",
@@ -221,6 +224,57 @@ is_requested(Leader *l, Oid published)
 	return false;
 }
 
+/* Columns of the tables in the plan, as the active snapshot shows them */
+static char *
+columns_of_plan(Leader *l)
+{
+	static const char *const query =
+	"SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(pg_catalog.concat_ws(':', attrelid, attnum, attname, atttypid, atttypmod, attisdropped), ','"
+	" ORDER BY attrelid, attnum), '')) FROM pg_catalog.pg_attribute WHERE attrelid = ANY ($1) AND attnum > 0";
+	MemoryContext caller = CurrentMemoryContext;
+	Datum	   *oids = palloc(sizeof(Datum) * Max(2 * list_length(l->ranges), 1));
+	Oid			types[1] = {OIDARRAYOID};
+	Datum		values[1];
+	int			n = 0;
+	char	   *result;
+	ListCell   *cell;
+
+	foreach(cell, l->ranges)
+	{
+		FloCopyTask *task = lfirst(cell);
+
+		oids[n++] = ObjectIdGetDatum(task->relation);
+		oids[n++] = ObjectIdGetDatum(task->published);
+	}
+	values[0] = PointerGetDatum(construct_array(oids, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+	SPI_connect();
+	if (SPI_execute_with_args(query, 1, types, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read the columns of the group's tables");
+	result = MemoryContextStrdup(caller, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	return result;
+}
+
+/*
+ * A change that leaves the file as it is leaves no trace in it either: rows
+ * would be read with other columns than the definitions of the snapshot, and
+ * the stream that follows it, have.
+ */
+static void
+check_columns(Leader *l)
+{
+	char	   *then = columns_of_plan(l);
+	char	   *now;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	now = columns_of_plan(l);
+	PopActiveSnapshot();
+	if (strcmp(then, now) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("columns of a table were altered while the copy began: it begins again")));
+}
+
 static void
 plan_tables(Leader *l)
 {
@@ -287,6 +341,7 @@ share_plan(Leader *l)
 	plan->attempt = l->copy.attempt;
 	plan->chunk_size = (uint32) Min((int64) COPY_CHUNK_SIZE,
 									flo_bus_max_payload(l->bus) - PAYLOAD_ALLOWANCE);
+	flo_space_init(&plan->space);
 	plan->ntasks = list_length(l->ranges);
 	foreach(cell, l->ranges)
 		plan->tasks[foreach_current_index(cell)] = *(FloCopyTask *) lfirst(cell);
@@ -313,6 +368,8 @@ static void
 copier_ended(Leader *l, int number)
 {
 	bool		unfinished = false;
+	bool		shaped = false;
+	uint64		limit = (uint64) l->copy.stream_limit;
 
 	pfree(l->copiers[number]);
 	l->copiers[number] = NULL;
@@ -325,9 +382,24 @@ copier_ended(Leader *l, int number)
 		{
 			task->state = FLO_TASK_FREE;
 			unfinished = true;
+			shaped |= task->shaped;
+			l->halves += task->in_pieces;
+			task->in_pieces = 0;
+			task->rows = 0;
+			task->pages_done = 0;
 		}
 	}
 	SpinLockRelease(&l->plan->mutex);
+	flo_space_copier_ended(&l->plan->space, number);
+	if (shaped)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("reading a table to which rules of the replicator apply was broken off: its copy begins again"),
+				 errdetail("Rules may make something else of its rows at another time.")));
+	if (limit != 0 && l->halves > limit / 4)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("halves of large rows lie in the copy stream, and there may be no room for the whole: the copy of tables that are not finished begins again")));
 	if (unfinished && ++l->failures > MAX_FAILURES)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -338,7 +410,7 @@ static void
 look_after_copiers(Leader *l)
 {
 	int			running = 0;
-	int			wanted = 0;
+	int			refused = 0;
 
 	for (int i = 0; i < l->ncopiers; i++)
 	{
@@ -351,15 +423,17 @@ look_after_copiers(Leader *l)
 			args.helper = FLO_HELPER_COPIER;
 			args.segment = dsm_segment_handle(l->segment);
 			args.number = i;
-			wanted++;
 			if (!flo_process_start(&args, psprintf("pg_flo copier %s %d", l->group, i), &l->copiers[i]))
+			{
 				l->copiers[i] = NULL;
+				refused++;
+			}
 		}
 		if (l->copiers[i] != NULL)
 			running++;
 	}
 	l->copy.copiers = running;
-	l->copy.copiers_wanted = Max(running, wanted);
+	l->copy.copiers_wanted = running + refused;
 }
 
 /* --- what is finished ------------------------------------------------------------------------ */
@@ -432,16 +506,16 @@ report(Leader *l)
 	{
 		FloCopyTask *task = &l->plan->tasks[i];
 
-		if (task->state != FLO_TASK_DONE)
-			continue;
 		rows += task->rows;
-		bytes += (uint64) task->pages * BLCKSZ;
+		bytes += (uint64) task->pages_done * BLCKSZ;
 	}
 	SpinLockRelease(&l->plan->mutex);
 	l->copy.rows_done = rows;
 	l->copy.bytes_done = bytes;
 	l->copy.tables = list_length(l->tables);
+	l->copy.full = flo_space_is_wanted(&l->plan->space, &l->copy.row_room, &l->copy.row_relation);
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	l->copy.stream_limit = l->member->copy.stream_limit;	/* the replicator's */
 	l->member->copy = l->copy;
 	LWLockRelease(flo_shared->lock);
 }
@@ -466,7 +540,7 @@ make_stream(Leader *l)
 
 	config.name = l->stream;
 	config.subject = psprintf("%s.copy.>", flo_name_subject(l->group));
-	config.max_bytes = l->spec->options.copy_stream_max_bytes;
+	config.max_bytes = l->copy.stream_limit;
 	config.replicas = (int) (l->spec->options.stream_replicas > 0 ?
 							 l->spec->options.stream_replicas : flo_stream_replicas);
 	config.description = psprintf("copy of pg_flo group %s", l->group);
@@ -504,7 +578,7 @@ check_lacking(Leader *l, const FloWorkerReport *report)
 	json = flo_json(value, strlen(value));
 	if (!flo_json_get_int64(json, "attempt", &attempt) || attempt != report->lacking_attempt)
 		return;
-	if (!l->copy.marked)
+	if (report->copying)
 		flo_bucket_remove(l->bus, l->bucket, FLO_COPY_KEY);
 	flo_bucket_remove(l->bus, l->bucket, key);
 	ereport(ERROR,
@@ -550,26 +624,55 @@ purge_loaded(Leader *l)
 
 /* --- the process --------------------------------------------------------------------------------- */
 
+/* What copiers may put into the stream; a limit that has been changed is made the stream's */
+static void
+look_at_space(Leader *l, int64 *limit)
+{
+	FloCopySpace *space = &l->plan->space;
+	uint64		before = flo_space_before_look(space);
+	FloStreamInfo info;
+
+	if (*limit != l->copy.stream_limit)
+	{
+		if (*limit >= 0)
+			make_stream(l);
+		*limit = l->copy.stream_limit;
+		/* less one chunk, for what the broker counts otherwise than we do */
+		flo_space_set_limit(space, *limit > COPY_CHUNK_SIZE ? *limit - COPY_CHUNK_SIZE : 0);
+	}
+	if (*limit > 0 && flo_stream_info(l->bus, l->stream, &info))
+		flo_space_looked(space, before, info.bytes);
+}
+
 static void
 run_copiers(Leader *l)
 {
+	MemoryContext context = CurrentMemoryContext;
 	TimestampTz purged_at = 0;
+	int64		limit = -1;
 	int			finished = 0;
 
+	l->turn = AllocSetContextCreate(context, "pg_flo round", ALLOCSET_DEFAULT_SIZES);
 	while (finished < list_length(l->tables))
 	{
+		MemoryContextSwitchTo(l->turn);
+		look_at_space(l, &limit);
+		MemoryContextSwitchTo(context);
 		look_after_copiers(l);
-		announce_finished(l);
-		finished = l->copy.tables_done;
-		report(l);
-		if (TimestampDifferenceExceeds(purged_at, GetCurrentTimestamp(), 1000))
+		MemoryContextSwitchTo(l->turn);
+		if (l->copy.full || TimestampDifferenceExceeds(purged_at, GetCurrentTimestamp(), 1000))
 		{
 			(void) purge_loaded(l);
 			purged_at = GetCurrentTimestamp();
 		}
+		announce_finished(l);
+		finished = l->copy.tables_done;
+		report(l);
 		flo_helper_check(l->args->slot, l->args->incarnation);
 		if (finished < list_length(l->tables))
 			flo_bus_wait(l->bus, ROUND_INTERVAL);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(l->turn);
 	}
 }
 
@@ -590,10 +693,19 @@ take_order(Leader *l)
 static void
 await_workers(Leader *l)
 {
-	while (!purge_loaded(l))
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext turn = AllocSetContextCreate(context, "pg_flo round", ALLOCSET_DEFAULT_SIZES);
+	bool		done = false;
+
+	while (!done)
 	{
+		MemoryContextSwitchTo(turn);
 		flo_helper_check(l->args->slot, l->args->incarnation);
-		flo_bus_wait(l->bus, 1000);
+		done = purge_loaded(l);
+		if (!done)
+			flo_bus_wait(l->bus, 1000);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(turn);
 	}
 	flo_stream_delete(l->bus, l->stream);
 	flo_bucket_remove_text(l->bus, l->bucket, FLO_SCHEMA_KEY);
@@ -605,12 +717,16 @@ await_workers(Leader *l)
 static void
 publish_sequences(Leader *l)
 {
-	MemoryContext context = flo_transaction_begin();
+	MemoryContext context = CurrentMemoryContext;
+	bool		begin = !IsTransactionState();
 	char	   *values;
 
+	if (begin)
+		(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	values = flo_store_sequence_values(l->group);
-	flo_transaction_end(context);
+	if (begin)
+		flo_transaction_end(context);
 	flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation, values);
 }
 
@@ -642,11 +758,11 @@ finish_copy(Leader *l)
 	char	   *done = psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\"}",
 								l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn));
 
-	publish_sequences(l);
 	if (l->copy.marked)
 		announce_gone(l);
 	else
 	{
+		publish_sequences(l);
 		flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
 	}
 	set_phase(l, FLO_COPY_PUBLISHED);
@@ -708,12 +824,16 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->requests = flo_store_copy_requests(l->group);
 	flo_stop_point("plan.before");
 	plan_tables(l);
+	check_columns(l);
 	share_plan(l);
 	set_phase(l, FLO_COPY_RUNNING);
 
 	make_stream(l);
 	publish_definitions(l);
 
+	/* a worker that has the tables a marker names waits for nothing else */
+	if (l->copy.marked)
+		publish_sequences(l);
 	l->ncopiers = Max(1, Min(l->spec->copy_workers, l->plan->ntasks));
 	l->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * l->ncopiers);
 	run_copiers(l);

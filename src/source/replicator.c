@@ -692,6 +692,7 @@ follow_configuration(Replicator *rep)
 	if (flo_copy_wanted(&rep->copy))
 		return false;			/* a snapshot can only be taken before decoding */
 	flo_decoder_set_origin(rep->decoder, rep->spec->options.origin);
+	flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
 	config = stream_config(rep);
 	flo_stream_update(rep->bus, &config);
 	return true;
@@ -796,6 +797,9 @@ wait_for_copy(Replicator *rep)
 		housekeep(rep, true);
 		flo_copy_record(&rep->copy);
 		flo_copy_show();
+		if (flo_watch_changed() && !load_spec(rep))
+			return;
+		flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
 		flo_bus_wait(rep->bus, 200);
 	}
 	old = flo_transaction_begin();
@@ -852,6 +856,7 @@ flo_replicator_run(void)
 	rep->copy.slot = rep->slot;
 	rep->copy.bucket = rep->bucket;
 	rep->copy.bus = rep->bus;
+	rep->copy.stream_limit = rep->spec->options.copy_stream_max_bytes;
 	generation = find_generation(rep);
 	rep->generation = generation;
 	rep->recorded_epoch = generation->epoch;

@@ -1,0 +1,118 @@
+/*
+ * copy_space.c
+ *		Room in the copy stream, shared out among the copiers.
+ *
+ * A row larger than a chunk is published in pieces, and can be loaded, and its
+ * pieces removed, only when all are there.  Were copiers to publish such rows as
+ * room comes, a few halves of rows could fill the stream for ever.  So a copier
+ * takes room for the whole row before its first piece, and all chunks take room:
+ * what has been begun can always be finished, what is finished is loaded, and
+ * what is loaded makes room.  Only a row that is larger than the stream waits
+ * without end, and is named.
+ *
+ * What is taken is counted exactly.  The bytes at the broker are what the last
+ * look found, plus at most all that was promised since and had not arrived
+ * before that look.
+ */
+#include "postgres.h"
+
+#include "source/copy_space.h"
+
+void
+flo_space_init(FloCopySpace *space)
+{
+	memset(space, 0, sizeof(*space));
+	SpinLockInit(&space->mutex);
+}
+
+bool
+flo_space_take(FloCopySpace *space, int copier, uint64 bytes, Oid relation)
+{
+	bool		taken;
+
+	SpinLockAcquire(&space->mutex);
+	taken = space->limit == 0 ||
+		space->stored + (space->promised - space->arrived_then) + bytes <= space->limit;
+	if (taken)
+	{
+		space->promised += bytes;
+		space->pending[copier] += bytes;
+	}
+	else
+	{
+		space->wanted = true;
+		if (bytes > space->limit && bytes > space->largest)
+		{
+			space->largest = bytes;
+			space->relation = relation;
+		}
+	}
+	SpinLockRelease(&space->mutex);
+	return taken;
+}
+
+static void
+arrived(FloCopySpace *space, int copier, uint64 bytes)
+{
+	bytes = Min(bytes, space->pending[copier]);
+	space->pending[copier] -= bytes;
+	space->arrived += bytes;
+}
+
+void
+flo_space_arrived(FloCopySpace *space, int copier, uint64 bytes)
+{
+	SpinLockAcquire(&space->mutex);
+	arrived(space, copier, bytes);
+	SpinLockRelease(&space->mutex);
+}
+
+void
+flo_space_copier_ended(FloCopySpace *space, int copier)
+{
+	flo_space_arrived(space, copier, PG_UINT64_MAX);
+}
+
+void
+flo_space_set_limit(FloCopySpace *space, uint64 limit)
+{
+	SpinLockAcquire(&space->mutex);
+	space->limit = limit;
+	if (limit == 0 || space->largest <= limit)
+		space->largest = 0;
+	SpinLockRelease(&space->mutex);
+}
+
+uint64
+flo_space_before_look(FloCopySpace *space)
+{
+	uint64		result;
+
+	SpinLockAcquire(&space->mutex);
+	result = space->arrived;
+	SpinLockRelease(&space->mutex);
+	return result;
+}
+
+void
+flo_space_looked(FloCopySpace *space, uint64 arrived_before, uint64 stored)
+{
+	SpinLockAcquire(&space->mutex);
+	space->stored = stored;
+	space->arrived_then = arrived_before;
+	SpinLockRelease(&space->mutex);
+}
+
+bool
+flo_space_is_wanted(FloCopySpace *space, uint64 *largest, Oid *relation)
+{
+	bool		wanted;
+
+	SpinLockAcquire(&space->mutex);
+	wanted = space->wanted;
+	space->wanted = false;
+	*largest = space->largest;
+	*relation = space->relation;
+	SpinLockRelease(&space->mutex);
+	return wanted;
+}
