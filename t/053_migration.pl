@@ -40,7 +40,14 @@ my $load;
 }
 
 my $lsn = '0/0';
-
+my $compared = 0;
+my $definitions = q{
+	SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid IN ('accounts'::regclass, 'orders'::regclass)
+	 UNION ALL SELECT tablename::regclass, indexname, indexdef FROM pg_indexes WHERE tablename IN ('accounts', 'orders')
+	 UNION ALL SELECT attrelid::regclass, attname, concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attidentity, pg_get_expr(adbin, adrelid))
+	   FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+	  WHERE attrelid IN ('accounts'::regclass, 'orders'::regclass) AND attnum > 0
+	 ORDER BY 1, 2, 3};
 
 sub run_block
 {
@@ -51,6 +58,7 @@ sub run_block
 	if ($where eq 'both')
 	{
 		return if $load;
+		$compared++;
 		is($node{destination}->safe_psql('app', $sql), $node{source}->safe_psql('app', $sql), 'both sides are the same');
 		return;
 	}
@@ -71,6 +79,12 @@ sub run_block
 	{
 		$load->finish;
 		undef $load;
+	}
+	if ($sql =~ /drop_group\('move'\)/ && $where eq 'destination')
+	{
+		is($node{destination}->safe_psql('app', $definitions), $node{source}->safe_psql('app', $definitions), 'the definitions are the same');
+		is($node{destination}->safe_psql('app', 'SELECT last_value >= (SELECT max(id) FROM accounts) FROM accounts_id_seq'), 't', 'a sequence is where its rows are');
+		is($node{destination}->safe_psql('app', 'SELECT last_value >= (SELECT max(id) FROM orders) FROM orders_id_seq'), 't', 'so is that of an identity column');
 	}
 	if ($sql =~ /create_worker\('back'\)/)
 	{
@@ -94,6 +108,7 @@ while ($text =~ /^```sql\n-- (\w+)(?:, ([^\n]+))?\n(.*?)^```$/msg)
 	run_block($1, $2, $3);
 }
 cmp_ok($blocks, '>=', 18, 'the document has its blocks');
+is($compared, 1, 'both sides were compared while nobody wrote');
 
 # The old server takes over again where the new one ended: no key is handed out twice
 $node{source}->safe_psql('app', $work);

@@ -56,6 +56,7 @@
 #define MAX_FAILURES 10
 
 #define ROUND_INTERVAL 50		/* ms */
+#define SPACE_INTERVAL 200		/* ms between two looks at the space in the stream */
 
 typedef struct Table
 {
@@ -649,18 +650,23 @@ run_copiers(Leader *l)
 {
 	MemoryContext context = CurrentMemoryContext;
 	TimestampTz purged_at = 0;
+	TimestampTz looked_at = 0;
 	int64		limit = -1;
 	int			finished = 0;
 
 	l->turn = AllocSetContextCreate(context, "pg_flo round", ALLOCSET_DEFAULT_SIZES);
 	while (finished < list_length(l->tables))
 	{
-		MemoryContextSwitchTo(l->turn);
-		look_at_space(l, &limit);
-		MemoryContextSwitchTo(context);
+		if (TimestampDifferenceExceeds(looked_at, GetCurrentTimestamp(), SPACE_INTERVAL))
+		{
+			looked_at = GetCurrentTimestamp();
+			MemoryContextSwitchTo(l->turn);
+			look_at_space(l, &limit);
+			MemoryContextSwitchTo(context);
+		}
 		look_after_copiers(l);
 		MemoryContextSwitchTo(l->turn);
-		if (l->copy.full || TimestampDifferenceExceeds(purged_at, GetCurrentTimestamp(), 1000))
+		if (TimestampDifferenceExceeds(purged_at, GetCurrentTimestamp(), l->copy.full ? SPACE_INTERVAL : 1000))
 		{
 			(void) purge_loaded(l);
 			purged_at = GetCurrentTimestamp();
