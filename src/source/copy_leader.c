@@ -28,7 +28,6 @@
 #include "core/names.h"
 #include "core/settings.h"
 #include "core/stop.h"
-#include "core/transaction.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -401,6 +400,15 @@ describe_finished(Leader *l, const Table *table)
 	return json.data;
 }
 
+/* They are in no snapshot: the later they are read, the nearer they are */
+static void
+publish_sequences(Leader *l)
+{
+	flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation,
+						flo_store_sequence_values(l->group));
+}
+
+/* The last of the tables that a marker named ends the copy for a worker */
 static void
 announce_finished(Leader *l)
 {
@@ -414,6 +422,8 @@ announce_finished(Leader *l)
 
 		if (!table->announced && (description = describe_finished(l, table)) != NULL)
 		{
+			if (l->copy.marked)
+				publish_sequences(l);
 			flo_bucket_put(l->bus, l->bucket, flo_copy_table_key(table->published), description, true);
 			table->announced = true;
 		}
@@ -601,19 +611,6 @@ await_workers(Leader *l)
 	set_phase(l, FLO_COPY_DONE);
 }
 
-/* They are in no snapshot: the later they are read, the nearer they are */
-static void
-publish_sequences(Leader *l)
-{
-	MemoryContext context = flo_transaction_begin();
-	char	   *values;
-
-	MemoryContextSwitchTo(context);
-	values = flo_store_sequence_values(l->group);
-	flo_transaction_end(context);
-	flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation, values);
-}
-
 /* A table that was requested and is gone: nobody should wait for it */
 static void
 announce_gone(Leader *l)
@@ -642,13 +639,10 @@ finish_copy(Leader *l)
 	char	   *done = psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\"}",
 								l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn));
 
-	publish_sequences(l);
 	if (l->copy.marked)
 		announce_gone(l);
 	else
-	{
 		flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
-	}
 	set_phase(l, FLO_COPY_PUBLISHED);
 	flo_stop_point("published.after");
 	await_workers(l);
@@ -718,6 +712,8 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * l->ncopiers);
 	run_copiers(l);
 	flo_stop_point("copied.after");
+	if (!l->copy.marked)
+		publish_sequences(l);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
