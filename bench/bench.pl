@@ -12,7 +12,7 @@
 #
 # The initial copy is measured from the statement that starts it until the last
 # table is in, of tables that lie in a database of their own; memory is that of the
-# largest process at either side.
+# largest process at either side, CPU seconds are those of all processes of a side.
 #
 # Latency is measured under a load of 200 one-row transactions a second: from
 # clock_timestamp() in the INSERT until a reader at the destination, which looks
@@ -231,26 +231,29 @@ sub stat_of
 	return { ppid => $f[1], own => $f[11] + $f[12], children => $f[13] + $f[14] };
 }
 
-# CPU seconds of both clusters, processes that have ended included, and of nats-server
-sub cpu_seconds
+# CPU seconds of the source, the destination (processes that have ended included) and nats-server
+sub cpu_of_each
 {
 	my %root;
 	for my $side (qw(source dest))
 	{
 		open my $in, '<', "$dir/$side/postmaster.pid" or die $!;
 		chomp(my $pid = <$in>);
-		$root{$pid} = 1;
+		$root{$pid} = $side;
 	}
-	my $sum = stat_of($nats_pid)->{own};
+	my %sum = (source => 0, dest => 0, nats => stat_of($nats_pid)->{own});
 	opendir my $proc, '/proc' or die $!;
 	for my $pid (grep { /^\d+$/ } readdir $proc)
 	{
 		my $stat = stat_of($pid) or next;
-		$sum += $stat->{own} if $root{$pid} || $root{ $stat->{ppid} };
-		$sum += $stat->{children} if $root{$pid};
+		my $side = $root{$pid} // $root{ $stat->{ppid} } // next;
+		$sum{$side} += $stat->{own};
+		$sum{$side} += $stat->{children} if $root{$pid};
 	}
-	return $sum / $ticks;
+	return map { $sum{$_} / $ticks } qw(source dest nats);
 }
+
+sub cpu_seconds { my ($source, $dest, $nats) = cpu_of_each(); return $source + $dest + $nats; }
 
 # The processes of a cluster at this moment
 sub children_of
@@ -470,15 +473,18 @@ sub measure_copy
 	psql($_, 'bench_copy', 'CHECKPOINT') for qw(source dest);
 	my $watch = watch('bench_copy', "($s->{copied}) = " . @tables);
 	sleep 0.3;
-	my $cpu = cpu_seconds();
+	my @cpu = cpu_of_each();
 	my $start = time();
 	eval { $start_copy->(); 1 } or do { kill 'TERM', $watch->{pid}; die $@ };
 	my ($end, @top) = sample_until($watch, 0.2, sub { return map { [ children_of($_) ] } qw(source dest) });
-	$cpu = cpu_seconds() - $cpu;
+	sleep 0.2;	# processes that end just now would be missed
+	@cpu = map { ($_ - shift @cpu) / $count * 1e6 } cpu_of_each();
 	my $rows = psql('dest', 'bench_copy', 'SELECT ' . join(' + ', map { "(SELECT count(*) FROM $_)" } @tables));
 	die "$name by $system: $rows rows instead of $count\n" if $rows != $count;
+	my $bytes = psql('source', 'bench_copy', 'SELECT ' . join(' + ', map { "pg_table_size('$_')" } @tables));
 	$s->{uncopy}->($group);
-	return { rate => $count / ($end - $start), seconds => $end - $start, cpu => $cpu / $count * 1e6, sender_mb => $top[0], applier_mb => $top[1] };
+	return { rate => $count / ($end - $start), seconds => $end - $start, mb_rate => $bytes / 1e6 / ($end - $start), cpu => $cpu[0] + $cpu[1] + $cpu[2],
+		sender_cpu => $cpu[0], applier_cpu => $cpu[1], nats_cpu => $cpu[2], sender_mb => $top[0], applier_mb => $top[1] };
 }
 
 # A database that both systems copy from and to
@@ -585,7 +591,7 @@ sub print_table
 sub write_csv
 {
 	open my $csv, '>', "$dir/results.csv" or die $!;
-	print $csv "scenario,system,run,rate,seconds,cpu_seconds_per_million,sender_cpu,applier_cpu,nats_cpu,sender_mb,applier_mb,p50_ms,p99_ms\n";
+	print $csv "scenario,system,run,rate,seconds,cpu_seconds_per_million,sender_cpu,applier_cpu,nats_cpu,sender_mb,applier_mb,mb_per_second,p50_ms,p99_ms\n";
 	for my $scenario (@scenarios)
 	{
 		for my $system (@systems)
@@ -593,7 +599,7 @@ sub write_csv
 			my $run = 0;
 			for my $m (@{ $result{ $scenario->[0] }{$system} || [] })
 			{
-				print $csv join(',', $scenario->[0], $system, ++$run, map { defined $m->{$_} ? sprintf('%.3f', $m->{$_}) : '' } qw(rate seconds cpu sender_cpu applier_cpu nats_cpu sender_mb applier_mb p50 p99)), "\n";
+				print $csv join(',', $scenario->[0], $system, ++$run, map { defined $m->{$_} ? sprintf('%.3f', $m->{$_}) : '' } qw(rate seconds cpu sender_cpu applier_cpu nats_cpu sender_mb applier_mb mb_rate p50 p99)), "\n";
 			}
 		}
 	}
@@ -688,7 +694,7 @@ for my $run (1 .. $runs)
 			my $m = $measure->($system, $scenario);
 			push @{ $result{ $scenario->[0] }{$system} }, $m;
 			printf "# run %d, %-6s %-12s %s\n", $run, $system, $scenario->[0],
-				defined $m->{rate} ? sprintf('%9.0f %s/s, %6.2f s, %5.2f CPU s/M (sender %.2f, applier %.2f, nats %.2f), %.0f/%.0f MB', $m->{rate}, $scenario->[2], $m->{seconds}, $m->{cpu}, (map { $m->{$_} // 0 } qw(sender_cpu applier_cpu nats_cpu)), $m->{sender_mb}, $m->{applier_mb}) : "p50 $m->{p50} ms, p99 $m->{p99} ms";
+				defined $m->{rate} ? sprintf('%9.0f %s/s, %6.2f s, %5.2f CPU s/M (sender %.2f, applier %.2f, nats %.2f), %.0f/%.0f MB', $m->{rate}, $scenario->[2], $m->{seconds}, $m->{cpu}, $m->{sender_cpu}, $m->{applier_cpu}, $m->{nats_cpu}, $m->{sender_mb}, $m->{applier_mb}) . (defined $m->{mb_rate} ? sprintf(', %.0f MB/s', $m->{mb_rate}) : '') : "p50 $m->{p50} ms, p99 $m->{p99} ms";
 		}
 		$system{$system}{stop}->();
 	}

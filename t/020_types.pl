@@ -138,8 +138,12 @@ for my $type (sort keys %values)
 	my @v = @{ $values{$type} };
 	my ($n, $name) = (scalar @v, $type);
 	$name =~ s/"//g;
-	my $rows = join(', ', map { "($_, $v[$_ - 1]::$type, ARRAY[$v[$_ - 1]::$type, NULL, $v[0]::$type])" } 1 .. $n);
-	my $values = join(', ', map { "($v[$_ - 1]::$type, ARRAY[$v[$_ - 1]::$type, NULL, $v[0]::$type])" } 1 .. $n);
+
+	# early minor releases of 15 and 16 make no arrays of these by ARRAY[]
+	my ($text, $list) = $type =~ /^(?:int2|oid)vector$/ ? ('::text', "::$type\[]") : ('', '');
+	my $array = sub { "ARRAY[$_[0]::$type$text, NULL, $v[0]::$type$text]$list" };
+	my $rows = join(', ', map { "($_, $v[$_ - 1]::$type, " . $array->($v[$_ - 1]) . ')' } 1 .. $n);
+	my $values = join(', ', map { "($v[$_ - 1]::$type, " . $array->($v[$_ - 1]) . ')' } 1 .. $n);
 
 	$m->case("type $name",
 		tables => [qw(b x f)],

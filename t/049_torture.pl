@@ -34,11 +34,21 @@ $source->safe_psql('postgres', 'INSERT INTO accounts SELECT i, 1000 FROM generat
 wait_caught_up($source, $dest, 'g');
 
 # What a reader at the destination sees; nothing while its server is down
+# The answer, '' when the server is away or goes away before it has read the query
+sub ask
+{
+	my ($node, $query) = @_;
+	my ($out, $err) = ('', '');
+	my $rc = eval { $node->psql('postgres', $query, stdout => \$out, stderr => \$err, timeout => $FloTest::timeout) };
+
+	die $@ if $@ ne '' && $@ !~ /Broken pipe/;
+	return defined $rc && $rc == 0 && defined $out ? $out : '';
+}
+
 sub look
 {
-	my ($out, $err);
-	return if $dest->psql('postgres', 'SELECT sum(balance) FROM accounts', stdout => \$out, stderr => \$err, timeout => 20) != 0;
-	return if !defined $out || $out eq '';
+	my $out = ask($dest, 'SELECT sum(balance) FROM accounts');
+	return if $out eq '';
 	$looks++;
 	$torn++ if $out ne '100000';
 }
@@ -46,10 +56,9 @@ sub look
 sub kill_member
 {
 	my ($node, $member) = @_;
-	my ($out, $err);
-	$node->psql('postgres', "SELECT pid FROM flo.status WHERE member = '$member'", stdout => \$out, stderr => \$err);
-	return 0 if !defined $out || $out !~ /^\d+$/;
-	return kill 'KILL', $out;
+	my $pid = ask($node, "SELECT pid FROM flo.status WHERE member = '$member'");
+	return 0 if $pid !~ /^\d+$/;
+	return kill 'KILL', $pid;
 }
 
 my %faults = (
@@ -60,9 +69,7 @@ my %faults = (
 	'immediate stop of the source' => sub { $source->stop('immediate'); $source->start; 1 },
 	'immediate stop of the destination' => sub { $dest->stop('immediate'); $dest->start; 1 },
 	'a large transaction' => sub {
-		my ($out, $err);
-		$source->psql('postgres', q{INSERT INTO moves (a, amount, note) SELECT i, 0, repeat('y', 300) FROM generate_series(1, 5000) i},
-			stdout => \$out, stderr => \$err);
+		ask($source, q{INSERT INTO moves (a, amount, note) SELECT i, 0, repeat('y', 300) FROM generate_series(1, 5000) i});
 		1;
 	});
 

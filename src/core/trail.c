@@ -30,7 +30,8 @@ flo_trail_describe(void)
 	add_part(&buf, "group \"%s\"", flo_trail.group);
 	add_part(&buf, "member \"%s\"", flo_trail.member);
 	if (!XLogRecPtrIsInvalid(flo_trail.commit_lsn))
-		appendStringInfo(&buf, "%stransaction at %X/%X", buf.len > 0 ? ", " : "",
+		appendStringInfo(&buf, "%s%s %X/%X", buf.len > 0 ? ", " : "",
+						 flo_trail.several ? "one of the transactions up to" : "transaction at",
 						 LSN_FORMAT_ARGS(flo_trail.commit_lsn));
 	add_part(&buf, "%s", flo_trail.operation);
 	if (flo_trail.table != NULL)
@@ -70,6 +71,7 @@ void
 flo_trail_clear(void)
 {
 	flo_trail.commit_lsn = InvalidXLogRecPtr;
+	flo_trail.several = false;
 	flo_trail.operation = NULL;
 	flo_trail.schema = NULL;
 	flo_trail.table = NULL;

@@ -17,6 +17,7 @@ typedef struct FloTrail
 	const char *group;
 	const char *member;
 	XLogRecPtr	commit_lsn;		/* end LSN where known, else the commit record's start */
+	bool		several;		/* it is one of several transactions, and that LSN is the last one's */
 	const char *operation;		/* "INSERT", ... */
 	const char *schema;
 	const char *table;

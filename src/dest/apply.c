@@ -74,6 +74,7 @@ flo_worker_commit_batch(FloWorker *w, uint64 done_seq)
 	 */
 	flo_trail_clear();
 	flo_trail.commit_lsn = w->batch_final;
+	flo_trail.several = w->batch_transactions > 1;
 	flo_trail.operation = "COMMIT";
 	flo_errors_are_final = final && w->batch_transactions == 1;
 	w->sink->ops->finish(w->sink);

@@ -342,13 +342,14 @@ flo_state_set(FloMemberState state, const char *detail,...)
 }
 
 void
-flo_state_error(const char *message, XLogRecPtr lsn)
+flo_state_error(const char *message, XLogRecPtr lsn, bool exact)
 {
 	if (flo_me == NULL)
 		return;
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	strlcpy(flo_me->last_error, message, sizeof(flo_me->last_error));
 	flo_me->last_error_lsn = lsn;
+	flo_me->last_error_exact = exact;
 	flo_me->last_error_at = GetCurrentTimestamp();
 	if (flo_me->state != FLO_STATE_FAILED)
 	{

@@ -127,6 +127,7 @@ typedef struct FloMember
 	char		detail[FLO_DETAIL_BUF];
 	char		last_error[FLO_ERROR_BUF];
 	XLogRecPtr	last_error_lsn;	/* commit LSN of the transaction that failed, for flo.skip() */
+	bool		last_error_exact;	/* else it is the last of several that it may be */
 	TimestampTz last_error_at;
 
 	/* positions; written by the process */
@@ -225,10 +226,11 @@ extern bool flo_errors_are_final;
 
 /*
  * This process is about to leave because of an error: remember it for
- * flo.status, with the transaction it belongs to or 0.  Unless it failed for
- * good, the launcher will start it again.
+ * flo.status, with the transaction it belongs to or 0; not "exact": with the
+ * last of several that it may belong to.  Unless it failed for good, the
+ * launcher will start it again.
  */
-extern void flo_state_error(const char *message, XLogRecPtr lsn);
+extern void flo_state_error(const char *message, XLogRecPtr lsn, bool exact);
 
 typedef struct FloPositions
 {

@@ -148,6 +148,7 @@ apply_strictly(FloBatch *batch, FloGather *gather)
 			restore_tuple(logged->old, natts, batch->old_values, &change.old);
 		}
 		flo_trail.commit_lsn = logged->commit_lsn;
+		flo_trail.several = false;
 		batch->apply(batch->arg, target, &change);
 	}
 }
@@ -283,6 +284,7 @@ flush(FloBatch *batch, FloGather *gather)
 	if (gather->nlogged > 0)
 	{
 		flo_trail.commit_lsn = gather->log[gather->nlogged - 1].commit_lsn;
+		flo_trail.several = gather->log[0].commit_lsn != flo_trail.commit_lsn;
 		flo_trail.operation = NULL;
 		flo_trail.schema = gather->target->source.schema;
 		flo_trail.table = gather->target->source.name;

@@ -28,7 +28,6 @@
 #include "core/names.h"
 #include "core/settings.h"
 #include "core/stop.h"
-#include "core/transaction.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -476,6 +475,15 @@ describe_finished(Leader *l, const Table *table)
 	return json.data;
 }
 
+/* They are in no snapshot: the later they are read, the nearer they are */
+static void
+publish_sequences(Leader *l)
+{
+	flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation,
+						flo_store_sequence_values(l->group));
+}
+
+/* The last of the tables that a marker named ends the copy for a worker */
 static void
 announce_finished(Leader *l)
 {
@@ -489,6 +497,8 @@ announce_finished(Leader *l)
 
 		if (!table->announced && (description = describe_finished(l, table)) != NULL)
 		{
+			if (l->copy.marked)
+				publish_sequences(l);
 			flo_bucket_put(l->bus, l->bucket, flo_copy_table_key(table->published), description, true);
 			table->announced = true;
 		}
@@ -719,23 +729,6 @@ await_workers(Leader *l)
 	set_phase(l, FLO_COPY_DONE);
 }
 
-/* They are in no snapshot: the later they are read, the nearer they are */
-static void
-publish_sequences(Leader *l)
-{
-	MemoryContext context = CurrentMemoryContext;
-	bool		begin = !IsTransactionState();
-	char	   *values;
-
-	if (begin)
-		(void) flo_transaction_begin();
-	MemoryContextSwitchTo(context);
-	values = flo_store_sequence_values(l->group);
-	if (begin)
-		flo_transaction_end(context);
-	flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation, values);
-}
-
 /* A table that was requested and is gone: nobody should wait for it */
 static void
 announce_gone(Leader *l)
@@ -767,10 +760,7 @@ finish_copy(Leader *l)
 	if (l->copy.marked)
 		announce_gone(l);
 	else
-	{
-		publish_sequences(l);
 		flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
-	}
 	set_phase(l, FLO_COPY_PUBLISHED);
 	flo_stop_point("published.after");
 	await_workers(l);
@@ -837,13 +827,12 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	make_stream(l);
 	publish_definitions(l);
 
-	/* a worker that has the tables a marker names waits for nothing else */
-	if (l->copy.marked)
-		publish_sequences(l);
 	l->ncopiers = Max(1, Min(l->spec->copy_workers, l->plan->ntasks));
 	l->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * l->ncopiers);
 	run_copiers(l);
 	flo_stop_point("copied.after");
+	if (!l->copy.marked)
+		publish_sequences(l);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);

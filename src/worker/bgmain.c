@@ -198,7 +198,7 @@ leave_with_error(const FloProcessArgs *args, MemoryContext context)
 	{
 		if (flo_errors_are_final && !XLogRecPtrIsInvalid(flo_trail.commit_lsn))
 			flo_state_set(FLO_STATE_FAILED, "%s", error->message);
-		flo_state_error(describe_error(error), flo_trail.commit_lsn);
+		flo_state_error(describe_error(error), flo_trail.commit_lsn, !flo_trail.several);
 	}
 	else if (args->helper != FLO_HELPER_NONE)
 		flo_helper_error(args->slot, args->incarnation, describe_error(error));

@@ -35,6 +35,7 @@ failed_at(const char *group, const char *worker, XLogRecPtr lsn)
 	slot = flo_shstate_find(MyDatabaseId, group, worker);
 	if (slot >= 0 && !XLogRecPtrIsInvalid(lsn))
 		result = flo_shared->members[slot].last_error_lsn == lsn &&
+			flo_shared->members[slot].last_error_exact &&
 			flo_shared->members[slot].durable_lsn <= lsn;
 	LWLockRelease(flo_shared->lock);
 	return result;
