@@ -107,6 +107,7 @@ OBJS = \
 	src/dest/schema_apply.o \
 	src/dest/sequences.o \
 	src/dest/loader.o \
+	src/dest/receive.o \
 	src/dest/ddl_worker.o \
 	src/dest/ddl_apply.o \
 	src/dest/ddl_names.o \

@@ -129,6 +129,9 @@ extern void flo_bucket_remove_text(FloBus *bus, const char *bucket, const char *
 #define FLO_SCHEMA_KEY "schema"
 #define FLO_SEQUENCES_KEY "sequences"
 
+/* Key under which a replicator says which snapshot (attempt) of marked tables is the newest */
+#define FLO_ATTEMPT_KEY "attempt"
+
 /* Key under which a replicator that began anew says what its generation follows */
 #define FLO_GENERATION_KEY "generation"
 

@@ -49,6 +49,10 @@ typedef struct FloCopyRequest
 extern List *flo_store_copy_requests(const char *group);	/* of FloCopyRequest * */
 extern void flo_store_request_copy(const char *group, Oid relation, bool add);
 extern void flo_store_request_copy_of_all(const char *group);
+
+/* OIDs of the tables in the group's publications, as they travel */
+extern List *flo_store_published(const char *group);
+
 extern void flo_store_copy_request_done(const char *group, Oid relation);
 extern void flo_store_save_copy_attempt(const char *group, const char *worker, uint32 attempt);
 

@@ -26,6 +26,8 @@ typedef struct FloCopiedTable
 	int64		loaded;			/* chunks in */
 	int64		loaded_tuples;
 	bool		finished;
+	uint32		expected;		/* attempt that is still to come: rows of the stream are in it; 0 = none */
+	bool		again;			/* what is in the table then is of an earlier one */
 } FloCopiedTable;
 
 /*
@@ -45,8 +47,12 @@ extern uint32 flo_copied_begin_table(const char *group, const char *worker, uint
 extern uint32 flo_copied_current(const char *group, const char *worker, uint32 relation,
 								 uint32 attempt);
 
-/* The table will be copied afresh: what is in it is of an earlier attempt */
-extern void flo_copied_expect_again(const char *group, const char *worker, uint32 relation);
+/*
+ * A snapshot of the table, of this attempt or a later one, is to come further
+ * down the stream; "again" = what is in the table is of an earlier one.
+ */
+extern void flo_copied_expect(const char *group, const char *worker, uint32 relation,
+							  uint32 attempt, bool again);
 
 /* Record that this transaction loads a chunk; false when it was loaded before */
 extern bool flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key);
@@ -57,16 +63,21 @@ extern void flo_copied_published(const char *group, const char *worker, const Fl
 /* All tables, as a List of FloCopiedTable *, with what is loaded counted */
 extern List *flo_copied_tables(const char *group, const char *worker);
 
-/* All is in: the chunks need not be known any more */
-extern void flo_copied_finish(const char *group, const char *worker);
+/* All is in up to this attempt: the chunks need not be known any more */
+extern void flo_copied_finish(const char *group, const char *worker, uint32 attempt);
+
+extern FloCopiedTable *flo_copied_find(const List *copied, uint32 relation);
+
+/* Is a snapshot of any of them to come further down the stream? */
+extern bool flo_copied_expected(const List *copied);
 
 /* A new copy begins: forget the one before */
 extern void flo_copied_forget(const char *group, const char *worker);
 
 /*
  * The change without what the copy has already, NULL when that is all of it.
- * "copied" lists tables (FloCopiedTable) that were copied again after a crash
- * of the source, with a snapshot later than the stream's start.  Needs no
+ * "copied" lists tables (FloCopiedTable) whose snapshot is later than where
+ * the stream is.  Needs no
  * transaction; allocates in the current memory context.
  */
 extern const FloChange *flo_copied_leave_out(const List *copied, XLogRecPtr final_lsn,

@@ -18,6 +18,7 @@
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/dependency.h"
+#include "catalog/heap.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -121,13 +122,18 @@ typedef struct Mapping
 {
 	FloReshape *routes;
 	int64		mapped;			/* a route that gives columns other names; 0 = none */
+	bool		shared;			/* other tables' rows are there, too */
 } Mapping;
 
 static void
 map_table(void *arg, const char *schema, const char *table, const char **to_schema, const char **to_table)
 {
 	Mapping    *mapping = arg;
+	FloRelation relation = {0};
 
+	relation.schema = unconstify(char *, schema);
+	relation.name = unconstify(char *, table);
+	mapping->shared |= flo_reshape_shares_target(mapping->routes, &relation);
 	flo_reshape_name(mapping->routes, schema, table, to_schema, to_table, &mapping->mapped);
 }
 
@@ -255,6 +261,62 @@ lock_relations(Node *statement)
 	}
 }
 
+/* --- before a copy ----------------------------------------------------------------------------- */
+
+/* A table that others refer to cannot be emptied, and keeps its rows */
+static void
+empty_relations(Node *statement)
+{
+	ListCell   *cell;
+
+	foreach(cell, flo_ddl_changed_relations(statement))
+	{
+		RangeVar   *name = copyObject(lfirst_node(RangeVar, cell));
+		Oid			relation = RangeVarGetRelid(name, NoLock, true);
+		char		kind = get_rel_relkind(relation);
+		TruncateStmt *truncate = makeNode(TruncateStmt);
+
+		if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) ||
+			heap_truncate_find_FKs(list_make1_oid(relation)) != NIL)
+			continue;
+		name->inh = kind == RELKIND_PARTITIONED_TABLE;
+		truncate->relations = list_make1(name);
+		truncate->behavior = DROP_RESTRICT;
+		ExecuteTruncate(truncate);
+		CommandCounterIncrement();
+	}
+}
+
+static void
+trust_constraint(Constraint *constraint)
+{
+	if (!IsA(constraint, Constraint) || constraint->contype != CONSTR_FOREIGN ||
+		constraint->skip_validation)
+		return;
+	constraint->skip_validation = true;
+	constraint->initially_valid = true;
+}
+
+static void
+trust_foreign_keys(Node *node)
+{
+	ListCell   *cell;
+	ListCell   *part;
+
+	if (!IsA(node, AlterTableStmt))
+		return;
+	foreach(cell, ((AlterTableStmt *) node)->cmds)
+	{
+		Node	   *def = lfirst_node(AlterTableCmd, cell)->def;
+
+		if (def != NULL && IsA(def, Constraint))
+			trust_constraint((Constraint *) def);
+		else if (def != NULL && IsA(def, ColumnDef))
+			foreach(part, ((ColumnDef *) def)->constraints)
+				trust_constraint(lfirst(part));
+	}
+}
+
 /* --- applying --------------------------------------------------------------------------------- */
 
 void
@@ -266,9 +328,10 @@ flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl, const
 
 char *
 flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
-			  FloReshape *routes, bool check)
+			  FloReshape *routes, int manner)
 {
-	Mapping		mapping = {routes, 0};
+	Mapping		mapping = {routes, 0, false};
+	bool		check = (manner & FLO_DDL_CHECKED) != 0;
 	StringInfoData note;
 	Office		office;
 	RawStmt    *statement;
@@ -281,6 +344,10 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 	check_creation_schema(ddl);
 	statement = parse(ddl, &mapping);
 	lock_relations(statement->stmt);
+	if ((manner & FLO_DDL_EMPTY) && !mapping.shared)
+		empty_relations(statement->stmt);
+	if (manner & FLO_DDL_TRUST_KEYS)
+		trust_foreign_keys(statement->stmt);
 	present = flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note);
 	if (!present && check && mapping.mapped != 0)
 		reason = psprintf("route " INT64_FORMAT " gives columns of the table other names", mapping.mapped);
@@ -345,7 +412,7 @@ finalize_detach(Node *node)
 void
 flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes)
 {
-	Mapping		mapping = {routes, 0};
+	Mapping		mapping = {routes, 0, false};
 	MemoryContext context = CurrentMemoryContext;
 	StringInfoData note;
 	Office		office;

@@ -9,14 +9,21 @@
 #include "dest/reshape.h"
 #include "wire/ddl.h"
 
+/* Return why the statement should be held, when it should */
+#define FLO_DDL_CHECKED 1
+/* Foreign keys are not checked: rows of a table are still to be copied */
+#define FLO_DDL_TRUST_KEYS 2
+/* Rows of the tables it changes will be copied afresh, and go */
+#define FLO_DDL_EMPTY 4
+
 /*
- * Within the transaction of the rows around it, as "owner".  With "check",
- * returns why the statement should be held instead, having done nothing; NULL
- * when it was applied and noted.  Throws what the statement throws; the
+ * Within the transaction of the rows around it, as "owner", in a manner that is
+ * made of the above.  Returns why the statement should be held instead, having
+ * done nothing; NULL when it was applied and noted.  Throws what the statement throws; the
  * statement then stands in flo_trail.
  */
 extern char *flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
-						   FloReshape *routes, bool check);
+						   FloReshape *routes, int manner);
 
 /*
  * A statement that cannot run in a transaction block: outside any transaction.

@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "core/loop.h"
 #include "core/trail.h"
+#include "dest/copied.h"
 #include "dest/ddl_apply.h"
 #include "dest/worker_impl.h"
 #include "mb/pg_wchar.h"
@@ -134,6 +135,70 @@ apply_between_batches(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *
 	w->batch_oldest = w->txn.commit_time;
 }
 
+/* --- tables that are being copied ------------------------------------------------------- */
+
+/* The copied table that an object is or belongs to; NULL when it is of none */
+static FloCopiedTable *
+copied_table(FloWorker *w, const FloDdlObject *object)
+{
+	ListCell   *cell;
+
+	if (OidIsValid(object->relation))
+		return flo_copied_find(w->copied, object->relation);
+	foreach(cell, w->copied)
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (object->schema != NULL && strcmp(table->schema, object->schema) == 0 &&
+			strcmp(table->table, object->name) == 0)
+			return table;
+	}
+	return NULL;
+}
+
+/* Was the copy of all the tables made after the statement? */
+static bool
+is_in_copy(FloWorker *w, const FloDdlStatement *ddl)
+{
+	ListCell   *cell;
+
+	foreach(cell, ddl->objects)
+	{
+		FloCopiedTable *table = copied_table(w, lfirst(cell));
+
+		if (table == NULL || table->expected > 0 || w->txn.final_lsn >= table->lsn)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * How to apply a statement.  Rows that are still to be copied make all checks
+ * at the destination meaningless: what the source has checked is taken over.
+ * What we had copied before into a table that is copied afresh goes, lest rows
+ * that the source had changed by this time object to the statement.
+ */
+static int
+manner_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
+{
+	int			manner = decision == FLO_DDL_RELEASED ? 0 : FLO_DDL_CHECKED;
+	ListCell   *cell;
+
+	if (flo_copied_expected(w->copied))
+		manner |= FLO_DDL_TRUST_KEYS;
+	foreach(cell, ddl->objects)
+	{
+		FloCopiedTable *table = copied_table(w, lfirst(cell));
+
+		if (table == NULL || table->expected == 0)
+			continue;
+		manner &= ~FLO_DDL_CHECKED;
+		if (table->again)
+			manner |= FLO_DDL_EMPTY;
+	}
+	return manner;
+}
+
 /* Decide what becomes of a statement, and do it */
 static void
 apply_ddl(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
@@ -150,6 +215,8 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
 		flo_ddl_note_outcome(&place, ddl, "skipped", "flo.skip_ddl() was called");
 	else if (option == FLO_DDL_IGNORE && decision != FLO_DDL_RELEASED)
 		flo_ddl_note_outcome(&place, ddl, "ignored", "the worker's option ddl is ignore");
+	else if (is_in_copy(w, ddl))
+		flo_ddl_note_outcome(&place, ddl, "present", "the copy of the table was made after it");
 	else if (option == FLO_DDL_HOLD && decision != FLO_DDL_RELEASED)
 		reason = "the worker's option ddl is hold";
 	else if (ddl->concurrent)
@@ -160,7 +227,7 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
 	}
 	else
 		reason = flo_ddl_apply(&place, ddl, w->spec->owner, w->reshape,
-							   decision != FLO_DDL_RELEASED);
+							   manner_of(w, ddl, decision));
 	if (reason != NULL)
 		hold_ddl(w, &place, ddl, reason);
 }

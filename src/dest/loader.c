@@ -20,8 +20,8 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "bus/json.h"
 #include "bus/stream.h"
+#include "catalog/heap.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -35,8 +35,7 @@
 #include "dest/loader.h"
 #include "dest/myself.h"
 #include "dest/reshape.h"
-#include "dest/schema_apply.h"
-#include "dest/sequences.h"
+#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -47,7 +46,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/pg_lsn.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -55,9 +53,6 @@
 
 #define PULL_BATCH 4
 #define PULL_EXPIRES 1000		/* ms; for so long a loader without work may hold up the purge */
-
-/* Seconds after which a chunk that was not acknowledged is handed out again */
-#define ACK_WAIT 30
 
 /* Commits between two flushes */
 #define FLUSH_EVERY 8
@@ -82,6 +77,7 @@ typedef struct Loader
 	int			encoding;
 	MemoryContext turn;
 
+	uint32		attempt;		/* snapshot whose rows are loaded; 0 = whichever is the newest */
 	bool		prepared;		/* the table of the chunk at hand */
 
 	/* the open request */
@@ -92,6 +88,7 @@ typedef struct Loader
 	List	   *unacked;		/* of char * */
 	XLogRecPtr	unflushed;
 	uint64		in_hand;		/* lowest sequence of these; PG_UINT64_MAX = none */
+	uint64		left;			/* the first chunk of a later snapshot: nothing from there on is ours */
 	uint64		last_seen;		/* highest sequence ever had */
 } Loader;
 
@@ -125,13 +122,44 @@ has_rows(Oid relation)
 	return found;
 }
 
+/*
+ * Other tables refer to it, so it cannot be truncated.  Their rows need not be
+ * in order before the copy is in: the loader's role makes no triggers fire but
+ * those that are meant for it, which run as the table's owner.
+ */
 static void
-empty_table(Loader *l, const FloRelation *relation)
+delete_rows(Oid relation)
+{
+	Relation	rel = table_open(relation, RowExclusiveLock);
+	Oid			user;
+	int			context;
+	int			result;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(rel->rd_rel->relowner, context | SECURITY_RESTRICTED_OPERATION);
+	SPI_connect();
+	result = SPI_execute(psprintf("DELETE FROM %s%s", rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
+								  quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+															 RelationGetRelationName(rel))), false, 0);
+	if (result != SPI_OK_DELETE)
+		elog(ERROR, "could not empty a table: %s", SPI_result_code_string(result));
+	SPI_finish();
+	SetUserIdAndSecContext(user, context);
+	table_close(rel, NoLock);
+}
+
+static void
+empty_table(Loader *l, const FloRelation *relation, Oid relid)
 {
 	FloChange	truncate = {0};
 	FloTransaction txn = {0};
 	const FloRelation *relations[1] = {relation};
 
+	if (heap_truncate_find_FKs(list_make1_oid(relid)) != NIL)
+	{
+		delete_rows(relid);
+		return;
+	}
 	truncate.op = FLO_OP_TRUNCATE;
 	truncate.nrelations = 1;
 	truncate.relations = relations;
@@ -176,7 +204,7 @@ prepare_table(Loader *l, const FloRelation *relation, bool again)
 				 errmsg("table \"%s.%s\" is not empty, so rows are not copied into it",
 						relation->schema, relation->name),
 				 errhint("Empty it, or set the worker's option copy_into to truncate or merge.")));
-	empty_table(l, relation);
+	empty_table(l, relation, relid);
 }
 
 /* --- what need not be kept ------------------------------------------------------------- */
@@ -190,7 +218,7 @@ static void
 show_low(Loader *l)
 {
 	FloCopyState *copy = &flo_shared->members[l->args->slot].copy;
-	uint64		low = l->in_hand;
+	uint64		low = Min(l->in_hand, l->left);
 
 	if (l->expected > 0)
 		low = Min(low, Max(l->bound, l->last_seen + 1));
@@ -392,8 +420,11 @@ follow_rules(Loader *l, const FloChunkHeader *header)
 		flo_reshape_load(l->reshape);
 }
 
-/* One chunk, one transaction */
-static void
+/*
+ * One chunk, one transaction.  False for a chunk of a later snapshot: the place
+ * in the stream where its table has the shape for it is still to come.
+ */
+static bool
 load_chunk(Loader *l, FloBusDelivery *delivery)
 {
 	FloChunkHeader header;
@@ -403,10 +434,12 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	uint32		current;
 
 	if (reason != NULL || !(header.flags & FLO_CHUNK_COPY))
-		return;					/* if it mattered, the count will not come right */
+		return true;			/* if it mattered, the count will not come right */
 	flo_chunk_read(&reader, delivery->data, delivery->len);
 	if (!flo_chunk_next_copy_key(&reader, &key))
-		return;
+		return true;
+	if (l->attempt > 0 && key.attempt != l->attempt)
+		return key.attempt < l->attempt;
 	if (header.encoding != l->encoding)
 	{
 		l->encoding = header.encoding;
@@ -434,6 +467,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	replorigin_session_origin = InvalidRepOriginId;
 	l->unflushed = XactLastCommitEnd;
 	MemoryContextSwitchTo(l->turn);
+	return true;
 }
 
 /* --- the helper process ------------------------------------------------------------------- */
@@ -457,6 +491,7 @@ take_names(Loader *l)
 	LWLockAcquire(flo_shared->lock, LW_SHARED);
 	l->group = pstrdup(m->group);
 	l->worker = pstrdup(m->member);
+	l->attempt = m->copy.attempt;
 	LWLockRelease(flo_shared->lock);
 	l->stream = flo_name_copy_stream(l->group);
 	l->consumer = flo_name_consumer(l->group, l->worker, GetSystemIdentifier(), MyDatabaseId);
@@ -539,8 +574,10 @@ load_deliveries(Loader *l)
 			any = true;
 			l->last_seen = Max(l->last_seen, delivery.stream_seq);
 			l->in_hand = Min(l->in_hand, delivery.stream_seq);
-			load_chunk(l, &delivery);
-			remember_ack(l, delivery.ack_subject);
+			if (l->left < delivery.stream_seq || !load_chunk(l, &delivery))
+				l->left = Min(l->left, delivery.stream_seq);
+			else
+				remember_ack(l, delivery.ack_subject);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(l->turn);
 		}
@@ -560,7 +597,7 @@ flo_loader_run(const FloProcessArgs *args)
 
 	l->args = args;
 	l->encoding = -1;
-	l->in_hand = PG_UINT64_MAX;
+	l->in_hand = l->left = PG_UINT64_MAX;
 	take_names(l);
 	l->turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
 	l->parser = flo_change_parser_create(CurrentMemoryContext);
@@ -573,8 +610,9 @@ flo_loader_run(const FloProcessArgs *args)
 	while (!copy_is_in(args))
 	{
 		flo_helper_check(args->slot, args->incarnation);
-		if (l->expected <= 0 ||
-			TimestampDifferenceExceeds(requested, GetCurrentTimestamp(), PULL_EXPIRES + 1000))
+		if (l->left == PG_UINT64_MAX &&
+			(l->expected <= 0 ||
+			 TimestampDifferenceExceeds(requested, GetCurrentTimestamp(), PULL_EXPIRES + 1000)))
 		{
 			before_request(l);
 			flo_bus_pull(l->bus, l->stream, l->consumer, PULL_BATCH, PULL_EXPIRES);
@@ -587,254 +625,4 @@ flo_loader_run(const FloProcessArgs *args)
 		acknowledge(l);
 		flo_bus_wait(l->bus, 500);
 	}
-}
-
-/* --- the worker's side ------------------------------------------------------------------------ */
-
-typedef struct Receiver
-{
-	FloBus	   *bus;
-	const FloWorkerSpec *spec;
-	const char *generation;
-	List	   *keys;			/* of FloCopyKey *: what is to be in; NIL = everything */
-	char	   *bucket;
-	char	   *stream;
-	const char *consumer;
-	BackgroundWorkerHandle **loaders;
-	int			nloaders;
-	MemoryContext turn;
-} Receiver;
-
-static void
-look_after_loaders(Receiver *r)
-{
-	for (int i = 0; i < r->nloaders; i++)
-	{
-		FloProcessArgs args = {0};
-
-		if (r->loaders[i] != NULL && flo_process_ended(r->loaders[i]))
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("a loader ended before the copy was in: %s", flo_me->last_error)));
-		if (r->loaders[i] != NULL)
-			continue;
-		args.database = MyDatabaseId;
-		args.slot = flo_my_slot;
-		args.incarnation = flo_me->incarnation;
-		args.helper = FLO_HELPER_LOADER;
-		args.number = i;
-		if (!flo_process_start(&args, psprintf("pg_flo loader %s %s %d", r->spec->group, r->spec->worker, i),
-							   &r->loaders[i]))
-			r->loaders[i] = NULL;
-		if (r->loaders[i] == NULL && i == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					 errmsg("no background worker process is free to load the copy"),
-					 errhint("Raise max_worker_processes and restart the server.")));
-	}
-}
-
-/* What the state bucket says of a table all of which is published */
-static bool
-parse_published(Receiver *r, const char *value, FloCopiedTable *table)
-{
-	FloJson		json = flo_json(value, strlen(value));
-	char	   *generation = flo_json_get_string(json, "generation");
-	char	   *lsn = flo_json_get_string(json, "lsn");
-	int64		number;
-	bool		bad = false;
-
-	if (generation == NULL || lsn == NULL || strcmp(generation, r->generation) != 0)
-		return false;
-	memset(table, 0, sizeof(*table));
-	table->lsn = pg_lsn_in_internal(lsn, &bad);
-	table->schema = flo_json_get_string(json, "schema");
-	table->table = flo_json_get_string(json, "table");
-	if (flo_json_get_int64(json, "relation", &number))
-		table->relation = (uint32) number;
-	if (flo_json_get_int64(json, "attempt", &number))
-		table->attempt = (uint32) number;
-	if (flo_json_get_int64(json, "bytes", &number))
-		table->bytes = number;
-	if (!flo_json_get_int64(json, "chunks", &table->chunks) ||
-		!flo_json_get_int64(json, "rows", &table->tuples))
-		return false;
-	return !bad && table->schema != NULL && table->table != NULL && OidIsValid(table->relation);
-}
-
-/* The key of a marker that names the table, NULL when none does */
-static FloCopyKey *
-key_of(Receiver *r, uint32 relation)
-{
-	ListCell   *cell;
-
-	foreach(cell, r->keys)
-		if (((FloCopyKey *) lfirst(cell))->relation == relation)
-			return lfirst(cell);
-	return NULL;
-}
-
-/*
- * Take down what is published, and count the tables that are to be in.  False
- * while the source still reads.
- */
-static bool
-note_published(Receiver *r, List **wanted)
-{
-	char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
-	ListCell   *cell;
-
-	*wanted = NIL;
-	foreach(cell, flo_bucket_keys(r->bus, r->bucket, "copy."))
-	{
-		const char *name = lfirst(cell);
-		char	   *value;
-		FloCopiedTable *table = palloc0(sizeof(FloCopiedTable));
-		FloCopyKey *key;
-
-		if (strncmp(name, "copy.", 5) != 0)
-			continue;
-		value = flo_bucket_get(r->bus, r->bucket, name);
-		if (value == NULL || !parse_published(r, value, table))
-			continue;
-		key = key_of(r, table->relation);
-		if (r->keys != NIL && (key == NULL || table->attempt < key->attempt))
-			continue;
-		*wanted = lappend(*wanted, table);
-		flo_copied_published(r->spec->group, r->spec->worker, table);
-	}
-	if (r->keys != NIL)
-		return list_length(*wanted) >= list_length(r->keys);
-	return end != NULL && strstr(end, r->generation) != NULL;
-}
-
-static bool
-is_loaded(const FloCopiedTable *wanted, List *tables)
-{
-	ListCell   *cell;
-
-	if (wanted->chunks == 0)
-		return true;			/* the table is gone */
-	foreach(cell, tables)
-	{
-		FloCopiedTable *table = lfirst(cell);
-
-		if (table->relation == wanted->relation)
-			return table->attempt == wanted->attempt &&
-				(table->finished || table->loaded >= wanted->chunks);
-	}
-	return false;
-}
-
-/* One look at how far it is; true when everything is in */
-static bool
-look_at_progress(Receiver *r)
-{
-	List	   *wanted;
-	List	   *tables;
-	bool		all;
-	int			complete = 0;
-	uint64		rows = 0;
-	ListCell   *cell;
-
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(r->turn);
-	all = note_published(r, &wanted);
-	tables = flo_copied_tables(r->spec->group, r->spec->worker);
-	foreach(cell, wanted)
-		complete += is_loaded(lfirst(cell), tables);
-	foreach(cell, tables)
-		rows += ((FloCopiedTable *) lfirst(cell))->loaded_tuples;
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(r->turn);
-	flo_state_set(FLO_STATE_COPYING, "%d tables complete, " UINT64_FORMAT " rows loaded%s",
-				  complete, rows, all ? "" : "; the source is still reading");
-	return all && complete >= list_length(wanted);
-}
-
-static void
-wait_for_stream(Receiver *r)
-{
-	FloStreamInfo info;
-
-	while (!flo_stream_info(r->bus, r->stream, &info))
-	{
-		char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
-
-		if (r->keys == NIL && end != NULL && strstr(end, r->generation) != NULL)
-			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-					 "Start over with flo.resync() at the source, or create the worker with start => latest.",
-					 "the copy of this group was taken in by other workers and is gone: this one needs flo.resync");
-		flo_state_set(FLO_STATE_WAITING, "for the copy to begin at the source");
-		flo_bus_wait(r->bus, 1000);
-	}
-}
-
-static void
-set_copy_phase(FloCopyPhase phase)
-{
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	flo_me->copy.phase = phase;
-	if (phase == FLO_COPY_RUNNING)
-	{
-		flo_me->copy.seen = 0;
-		for (int i = 0; i < FLO_MAX_LOADERS; i++)
-			flo_me->copy.low[i] = PG_UINT64_MAX;
-	}
-	LWLockRelease(flo_shared->lock);
-}
-
-void
-flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
-				   const char *generation, List *keys, void (*report) (void *), void *arg)
-{
-	Receiver	r = {0};
-	MemoryContext context = CurrentMemoryContext;
-
-	r.bus = bus;
-	r.spec = spec;
-	r.consumer = consumer;
-	r.generation = generation;
-	r.keys = keys;
-	r.bucket = flo_name_bucket(spec->group);
-	r.stream = flo_name_copy_stream(spec->group);
-	/* a file, or an endpoint, has one writer */
-	r.nloaders = spec->sink == FLO_SINK_POSTGRES ? (int) spec->options.loaders : 1;
-	r.loaders = palloc0(sizeof(BackgroundWorkerHandle *) * r.nloaders);
-	r.turn = AllocSetContextCreate(context, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
-	report(arg);
-	wait_for_stream(&r);
-	if (keys == NIL)
-		flo_schema_create_before(bus, spec, generation);
-
-	/* anew at each start: what was handed out and not loaded comes at once */
-	flo_consumer_create_shared(bus, r.stream, consumer, ACK_WAIT);
-	set_copy_phase(FLO_COPY_RUNNING);
-	flo_state_set(FLO_STATE_COPYING, "loaders are starting");
-	for (;;)
-	{
-		look_after_loaders(&r);
-		if (look_at_progress(&r))
-			break;
-		MemoryContextReset(r.turn);
-		report(arg);
-		flo_bus_wait(bus, 500);
-	}
-	set_copy_phase(FLO_COPY_DONE);
-	if (keys == NIL)
-	{
-		flo_schema_create_after(spec);
-		flo_sequences_take(bus, spec, generation);
-	}
-
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	ForceSyncCommit();
-	flo_copied_finish(spec->group, spec->worker);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-	flo_consumer_delete(bus, r.stream, consumer);
 }

@@ -16,12 +16,16 @@ extern void flo_loader_run(const FloProcessArgs *args);
 /*
  * Have loaders take in the copy that a generation begins with, or with "keys"
  * (a List of FloCopyKey *) the tables that a marker names; return when all of
- * it is durable.  "generation" is the uuid as text, "report" is called now and
- * then.
+ * it is durable, or false when the source has given up that snapshot for a
+ * newer one.  Only rows of snapshot "attempt" are taken, with 0 of any.
+ * "generation" is the uuid as text, "report" is called now and then.
  */
-extern void flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
-							   const char *generation, List *keys,
+extern bool flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
+							   const char *generation, List *keys, uint32 attempt,
 							   void (*report) (void *), void *arg);
+
+/* The newest snapshot that the source has begun for a marker; 0 = none */
+extern uint32 flo_loader_newest(FloBus *bus, const char *group, const char *generation);
 
 /* The sequence of the copy stream up to which everything is durable, as far as is known */
 extern uint64 flo_loader_floor(void);

@@ -236,8 +236,21 @@ flo_schema_create_before(FloBus *bus, const FloWorkerSpec *spec, const char *gen
 	MemoryContextDelete(context);
 }
 
+/* Foreign keys, which need the rows of all tables */
+static List *
+without_foreign_keys(List *objects)
+{
+	List	   *rest = NIL;
+	ListCell   *cell;
+
+	foreach(cell, objects)
+		if (strstr(((Object *) lfirst(cell))->command, " FOREIGN KEY ") == NULL)
+			rest = lappend(rest, lfirst(cell));
+	return rest;
+}
+
 void
-flo_schema_create_after(const FloWorkerSpec *spec)
+flo_schema_create_after(const FloWorkerSpec *spec, bool complete)
 {
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(old, "pg_flo schema", ALLOCSET_DEFAULT_SIZES);
@@ -247,6 +260,8 @@ flo_schema_create_after(const FloWorkerSpec *spec)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(context);
 	objects = objects_to_do(spec, AFTER);
+	if (!complete)
+		objects = without_foreign_keys(objects);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);

@@ -14,7 +14,10 @@
  */
 extern void flo_schema_create_before(FloBus *bus, const FloWorkerSpec *spec, const char *generation);
 
-/* All rows are in: indexes, constraints, triggers; each in a transaction of its own */
-extern void flo_schema_create_after(const FloWorkerSpec *spec);
+/*
+ * Rows are in: indexes, constraints, triggers; each in a transaction of its
+ * own.  Unless the rows are "complete", foreign keys are left for another call.
+ */
+extern void flo_schema_create_after(const FloWorkerSpec *spec, bool complete);
 
 #endif

@@ -23,6 +23,7 @@
 #include "dest/loader.h"
 #include "dest/myself.h"
 #include "dest/progress.h"
+#include "dest/schema_apply.h"
 #include "dest/worker.h"
 #include "dest/worker_impl.h"
 #include "miscadmin.h"
@@ -113,7 +114,7 @@ keep_registered(void *arg)
 	flo_worker_report_to_bucket(arg, false);
 }
 
-/* Tables whose snapshot is later than where the stream is now */
+/* Tables whose snapshot is later than where the stream is now, or still to come in it */
 static void
 remember_copied(FloWorker *w)
 {
@@ -128,70 +129,12 @@ remember_copied(FloWorker *w)
 	{
 		FloCopiedTable *table = lfirst(cell);
 
-		if (table->lsn > w->position)
+		if (table->lsn > w->position || table->expected > 0)
 			w->copied = lappend(w->copied, table);
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
-}
-
-/* The copy that the generation begins with */
-static void
-take_copy(FloWorker *w)
-{
-	if (flo_progress_copying(w->progress))
-	{
-		flo_worker_report_to_bucket(w, true);
-		flo_loader_receive(w->bus, w->spec, w->consumer_name,
-						   flo_progress_generation(w->progress), NIL, keep_registered, w);
-		flo_progress_copied(w->progress);
-		flo_worker_report_to_bucket(w, true);
-	}
-	remember_copied(w);
-}
-
-/*
- * A marker: from here on the stream needs tables that are copied just now.
- * A worker that begins again finds the marker again, and its tables in: false
- * then, since no time was spent away from the stream.
- */
-static bool
-take_marked_copy(FloWorker *w)
-{
-	MemoryContext old = CurrentMemoryContext;
-	List	   *keys = w->marker;
-	uint32		attempt = ((FloCopyKey *) linitial(keys))->attempt;
-	ListCell   *cell;
-
-	w->marker = NIL;
-	if (attempt <= flo_progress_copy_attempt(w->progress))
-		return false;
-	if (!w->sink->ops->transactional)
-	{
-		/* events of a table's rows as they stood when it was added are not asked for */
-		flo_progress_set_copy_attempt(w->progress, attempt);
-		flo_worker_report_to_bucket(w, true);
-		return false;
-	}
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	foreach(cell, keys)
-	{
-		FloCopyKey *key = lfirst(cell);
-
-		if (key->rows > 0)
-			flo_copied_expect_again(w->group, w->worker, key->relation);
-	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-	flo_loader_receive(w->bus, w->spec, w->consumer_name, flo_progress_generation(w->progress),
-					   keys, keep_registered, w);
-	flo_progress_set_copy_attempt(w->progress, attempt);
-	flo_worker_report_to_bucket(w, true);
-	remember_copied(w);
-	return true;
 }
 
 /* Does the generation end with its copy? */
@@ -201,6 +144,89 @@ copy_only(FloWorker *w)
 	FloChunkHeader header;
 
 	return flo_consumer_first(w->consumer, &header) && (header.flags & FLO_CHUNK_COPY_ONLY);
+}
+
+/*
+ * The copy that the generation begins with.  A table whose rows come from a
+ * later snapshot, after a crash of the source, has to wait for that snapshot's
+ * place in the stream; where there is no stream, or events do not care about
+ * the shape of a table, it comes with the rest.
+ */
+static void
+take_copy(FloWorker *w)
+{
+	if (flo_progress_copying(w->progress))
+	{
+		flo_worker_report_to_bucket(w, true);
+		(void) flo_loader_receive(w->bus, w->spec, w->consumer_name, flo_progress_generation(w->progress),
+								  NIL, w->spec->sink == FLO_SINK_POSTGRES && !copy_only(w) ? 1 : 0,
+								  keep_registered, w);
+		flo_progress_copied(w->progress);
+		flo_worker_report_to_bucket(w, true);
+	}
+	remember_copied(w);
+}
+
+/* Rows of these tables are left out of the stream until their snapshot's marker */
+static void
+expect_copy(FloWorker *w, List *keys)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ListCell   *cell;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(cell, keys)
+	{
+		FloCopyKey *key = lfirst(cell);
+
+		flo_copied_expect(w->group, w->worker, key->relation, key->attempt, key->rows > 0);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	remember_copied(w);
+}
+
+/*
+ * A marker: the tables it names are being copied, or are to be in from here on.
+ * A worker that begins again finds the marker again, and its tables in.  True
+ * when time was spent away from the stream.
+ */
+static bool
+take_marker(FloWorker *w)
+{
+	List	   *keys = w->marker;
+	FloCopyKey *first = linitial(keys);
+	bool		complete;
+
+	w->marker = NIL;
+	if (first->attempt <= flo_progress_copy_attempt(w->progress))
+		return false;
+	if (!w->sink->ops->transactional)
+	{
+		/* events of a table's rows as they stood when it was added are not asked for */
+		flo_progress_set_copy_attempt(w->progress, first->attempt);
+		flo_worker_report_to_bucket(w, true);
+		return false;
+	}
+	if (flo_loader_newest(w->bus, w->group, flo_progress_generation(w->progress)) > first->attempt &&
+		first->range == FLO_MARKER_SNAPSHOT)
+		return false;
+	expect_copy(w, keys);
+	if (first->range == FLO_MARKER_BEGIN)
+		return false;
+	complete = flo_loader_receive(w->bus, w->spec, w->consumer_name, flo_progress_generation(w->progress),
+								  keys, first->attempt, keep_registered, w);
+	if (complete)
+	{
+		flo_progress_set_copy_attempt(w->progress, first->attempt);
+		flo_worker_report_to_bucket(w, true);
+	}
+	remember_copied(w);
+	if (!flo_copied_expected(w->copied))
+		flo_schema_create_after(w->spec, true);
+	return true;
 }
 
 /* Mode copy: there is nothing to follow */
@@ -306,8 +332,12 @@ loop(FloWorker *w)
 				if (w->marker != NIL)
 				{
 					flo_worker_run_dry(w, done_seq);
-					if (take_marked_copy(w))
+					if (take_marker(w))
+					{
+						/* of our own accord */
+						flo_consumer_rewind(w->consumer);
 						attach(w, done_seq);
+					}
 				}
 				flo_bus_pump(w->bus);
 				/* under load the stream never runs dry */

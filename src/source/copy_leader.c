@@ -124,17 +124,41 @@ table_of(Leader *l, Oid published)
 	return table;
 }
 
-/*
- * Lock a table for the length of the copy and cut it into ranges.  Its size is
- * taken after the lock; the last range is open, for rows that the snapshot sees
- * beyond what the file was then.
- */
-static void
-plan_relation(Leader *l, Oid published, Oid relation, Oid filenode)
+/* Name and columns, as SHAPE_OF has them from the snapshot */
+static char *
+shape_of(Relation rel)
 {
-	Table	   *table = table_of(l, published);
+	TupleDesc	desc = RelationGetDescr(rel);
+	StringInfoData shape;
+
+	initStringInfo(&shape);
+	appendStringInfo(&shape, "%s.%s", get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped)
+			appendStringInfo(&shape, ",%d %s %u %d", att->attnum, NameStr(att->attname), att->atttypid, att->atttypmod);
+	}
+	return shape.data;
+}
+
+#define SHAPE_OF(table) \
+"SELECT n.nspname || '.' || c.relname || coalesce(',' || pg_catalog.string_agg(" \
+"a.attnum || ' ' || a.attname || ' ' || a.atttypid::pg_catalog.oid || ' ' || a.atttypmod, ',' ORDER BY a.attnum), '')" \
+" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace" \
+" LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped" \
+" WHERE c.oid = " table " GROUP BY n.nspname, c.relname"
+
+/*
+ * Lock a table for the length of the copy.  It must still be the one that the
+ * snapshot sees: a rewritten one looks empty, and rows of one with other
+ * columns would come in a shape that the stream has not reached.
+ */
+static Relation
+lock_relation(Oid relation, Oid filenode, const char *shape)
+{
 	Relation	rel;
-	BlockNumber pages;
 
 	if (!ConditionalLockRelationOid(relation, AccessShareLock))
 		ereport(ERROR,
@@ -142,11 +166,34 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode)
 				 errmsg("table \"%s\" is locked by a change of its definition: the copy begins again",
 						get_rel_name(relation) ? get_rel_name(relation) : "?")));
 	rel = try_relation_open(relation, NoLock);
-	if (rel == NULL || rel->rd_rel->relfilenode != filenode)
+	if (rel == NULL || (OidIsValid(filenode) && rel->rd_rel->relfilenode != filenode))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("table with OID %u was dropped or rewritten while the copy began: it begins again",
 						relation)));
+	if (shape == NULL || strcmp(shape_of(rel), shape) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("table \"%s\" got another name or other columns while the copy began: it begins again",
+						RelationGetRelationName(rel))));
+	return rel;
+}
+
+/*
+ * Cut a table into ranges.  Its size is taken after the lock; the last range is
+ * open, for rows that the snapshot sees beyond what the file was then.
+ */
+static void
+plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *shape,
+			  const char *published_shape)
+{
+	Table	   *table = table_of(l, published);
+	Relation	rel;
+	BlockNumber pages;
+
+	if (published != relation)
+		relation_close(lock_relation(published, InvalidOid, published_shape), NoLock);
+	rel = lock_relation(relation, filenode, shape);
 	pages = RelationGetNumberOfBlocks(rel);
 	relation_close(rel, NoLock);
 	for (BlockNumber first = 0; first == 0 || first < pages; first += RANGE_PAGES)
@@ -178,7 +225,8 @@ static const char *const tables_query =
 " SELECT t.published, c.oid, c.relkind FROM tree t"
 " JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid AND t.relkind = 'p'"
 " JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid)"
-" SELECT t.published::pg_catalog.oid, t.oid::pg_catalog.oid, c.relfilenode::pg_catalog.oid"
+" SELECT t.published::pg_catalog.oid, t.oid::pg_catalog.oid, c.relfilenode::pg_catalog.oid,"
+" (" SHAPE_OF("t.oid") "), (" SHAPE_OF("t.published") ")"
 " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid"
 " WHERE t.relkind = 'r' ORDER BY c.relpages DESC, t.oid";
 
@@ -229,7 +277,9 @@ plan_tables(Leader *l)
 													 k + 1, &isnull));
 		spi = MemoryContextSwitchTo(caller);
 		if (is_requested(l, oids[0]) && !already_copied(l, oids[0]))
-			plan_relation(l, oids[0], oids[1], oids[2]);
+			plan_relation(l, oids[0], oids[1], oids[2],
+						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 4),
+						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 5));
 		MemoryContextSwitchTo(spi);
 	}
 	SPI_finish();
@@ -550,9 +600,8 @@ await_workers(Leader *l)
 	set_phase(l, FLO_COPY_DONE);
 }
 
-/* They are in no snapshot: the later they are read, the nearer they are */
-static void
-publish_sequences(Leader *l)
+void
+flo_copy_publish_sequences(FloBus *bus, const char *group, const char *generation)
 {
 	MemoryContext context = CurrentMemoryContext;
 	char	   *values;
@@ -560,11 +609,11 @@ publish_sequences(Leader *l)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(context);
-	values = flo_store_sequence_values(l->group);
+	values = flo_store_sequence_values(group);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
-	flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation, values);
+	flo_bucket_put_text(bus, flo_name_bucket(group), FLO_SEQUENCES_KEY, generation, values);
 }
 
 /* A table that was requested and is gone: nobody should wait for it */
@@ -599,7 +648,7 @@ finish_copy(Leader *l)
 		announce_gone(l);
 	else
 	{
-		publish_sequences(l);
+		flo_copy_publish_sequences(l->bus, l->group, l->generation);
 		flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
 	}
 	set_phase(l, FLO_COPY_PUBLISHED);

@@ -766,7 +766,10 @@ loop(Replicator *rep)
 			wanted = true;
 		}
 		for (int i = 0; i < STEPS_PER_TURN && more; i++)
+		{
 			more = flo_decoder_step(rep->decoder);
+			flo_copy_mark_snapshot(&rep->copy, rep->publisher, flo_decoder_position(rep->decoder));
+		}
 		flo_publisher_pump(rep->publisher);
 		changed = flo_watch_changed();
 		rep->changed |= changed;
@@ -828,7 +831,7 @@ find_generation(Replicator *rep)
 		generation = renew_generation(rep, generation);
 	rep->copy.generation = generation;
 	if (begins_with_copy(rep, generation))
-		flo_copy_resume(&rep->copy);
+		flo_copy_resume(&rep->copy, rep->spec->mode == FLO_MODE_COPY_AND_STREAM);
 	return generation;
 }
 
