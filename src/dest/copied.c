@@ -165,14 +165,25 @@ flo_copied_tables(const char *group, const char *worker)
 }
 
 void
-flo_copied_finish(const char *group, const char *worker, uint32 attempt)
+flo_copied_reached(const char *group, const char *worker, const FloCopyKey *key)
 {
 	FloVisit	visit;
+
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET expected = NULL WHERE group_name = $1 AND worker_name = $2"
-		" AND expected <= $3::int", 3, group, worker, psprintf("%u", attempt));
+				  " AND relation = $3::oid AND expected <= $4::int",
+				  4, group, worker, psprintf("%u", key->relation), psprintf("%u", key->attempt));
+	flo_visit_end(&visit);
+}
+
+void
+flo_copied_finish(const char *group, const char *worker)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET finished_at = now() WHERE group_name = $1 AND worker_name = $2"
-		" AND finished_at IS NULL AND expected IS NULL", 2, group, worker);
+				  " AND finished_at IS NULL AND expected IS NULL", 2, group, worker);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
 	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.progress SET copying = false WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
 	flo_visit_end(&visit);

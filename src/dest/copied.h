@@ -63,8 +63,11 @@ extern void flo_copied_published(const char *group, const char *worker, const Fl
 /* All tables, as a List of FloCopiedTable *, with what is loaded counted */
 extern List *flo_copied_tables(const char *group, const char *worker);
 
-/* All is in up to this attempt: the chunks need not be known any more */
-extern void flo_copied_finish(const char *group, const char *worker, uint32 attempt);
+/* The table of a marker is in, and expected no more */
+extern void flo_copied_reached(const char *group, const char *worker, const FloCopyKey *key);
+
+/* All is in: the chunks need not be known any more */
+extern void flo_copied_finish(const char *group, const char *worker);
 
 extern FloCopiedTable *flo_copied_find(const List *copied, uint32 relation);
 

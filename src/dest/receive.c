@@ -367,7 +367,11 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 		foreach(cell, r.again)
 			flo_copied_expect(spec->group, spec->worker, lfirst_oid(cell), attempt + 1, true);
 	if (complete)
-		flo_copied_finish(spec->group, spec->worker, attempt);
+	{
+		foreach(cell, keys)
+			flo_copied_reached(spec->group, spec->worker, lfirst(cell));
+		flo_copied_finish(spec->group, spec->worker);
+	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);

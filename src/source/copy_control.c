@@ -248,7 +248,7 @@ add_requested(FloCopyControl *c, List *requests, const FloReplicatorOptions *opt
 		FloCopyRequest *request = lfirst(cell);
 
 		if (get_rel_name(request->relation) != NULL && request->add &&
-			!flo_publication_has_table(c->group, request->relation))
+			!flo_publication_sends(c->group, request->relation))
 			flo_publication_add_table(c->group, request->relation, options);
 	}
 	PopActiveSnapshot();
@@ -256,9 +256,9 @@ add_requested(FloCopyControl *c, List *requests, const FloReplicatorOptions *opt
 	MemoryContextSwitchTo(old);
 }
 
-/* Requests for tables that are no more are forgotten, not announced */
+/* Requests for tables that are no more, or have lost their key, are forgotten, not announced */
 static List *
-forget_dropped(FloCopyControl *c, List *requests)
+forget_impossible(FloCopyControl *c, List *requests, const FloReplicatorOptions *options)
 {
 	MemoryContext old = CurrentMemoryContext;
 	List	   *rest = NIL;
@@ -270,8 +270,15 @@ forget_dropped(FloCopyControl *c, List *requests)
 	{
 		FloCopyRequest *request = lfirst(cell);
 
-		if (get_rel_name(request->relation) == NULL)
+		if (get_rel_name(request->relation) == NULL ||
+			(request->add && !flo_publication_sends(c->group, request->relation) &&
+			 !flo_publication_admits(request->relation, options)))
+		{
+			ereport(LOG,
+					(errmsg("group \"%s\": table with OID %u is not copied: it was dropped, or has no usable replica identity any more",
+							c->group, request->relation)));
 			flo_store_copy_request_done(c->group, request->relation);
+		}
 		else
 		{
 			MemoryContext inner = MemoryContextSwitchTo(old);
@@ -304,7 +311,7 @@ flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicat
 
 	if (requests == NIL || c->leader != NULL)
 		return;
-	requests = forget_dropped(c, requests);
+	requests = forget_impossible(c, requests, options);
 	if (requests == NIL)
 		return;
 	attempt = next_attempt(c);

@@ -29,6 +29,7 @@
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
 #include "conf/ddl.h"
+#include "conf/newtables.h"
 #include "conf/visit.h"
 #include "core/compat.h"
 #include "executor/spi.h"
@@ -158,6 +159,19 @@ definitions(const FloDdlStatement *ddl)
 	return result;
 }
 
+/*
+ * Rows of an attached partition that its group has never had.  The object
+ * after the parent's is the partition, found before the statement ran.
+ */
+static List *
+joined_by_attach(const FloDdlStatement *ddl, Node *statement)
+{
+	if (!IsA(statement, AlterTableStmt) || list_length(ddl->objects) != 2 ||
+		linitial_node(AlterTableCmd, ((AlterTableStmt *) statement)->cmds)->subtype != AT_AttachPartition)
+		return NIL;
+	return flo_newtables_attached(((FloDdlObject *) lsecond(ddl->objects))->relation);
+}
+
 static void
 call_next(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtilityContext context,
 		  ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
@@ -217,6 +231,7 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 		call_next(pstmt, query, readonly, context, params, environment, dest, completion);
 
 	MemoryContextSwitchTo(caller);
+	ddl.expected = joined_by_attach(&ddl, pstmt->utilityStmt);
 	ddl.tables = definitions(&ddl);
 	write_message(&ddl, ddl.concurrent ? FLO_DDL_BOTH : FLO_DDL_AFTER);
 	MemoryContextSwitchTo(caller);

@@ -75,6 +75,28 @@ put_object(StringInfo buf, const FloDdlObject *object)
 	appendStringInfoChar(buf, '}');
 }
 
+static void
+put_expected(StringInfo buf, const List *expected)
+{
+	ListCell   *cell;
+
+	if (expected == NIL)
+		return;
+	put_key(buf, "expected");
+	appendStringInfoChar(buf, '[');
+	foreach(cell, expected)
+	{
+		const FloDdlExpected *table = lfirst(cell);
+
+		appendStringInfoString(buf, foreach_current_index(cell) > 0 ? ", {" : "{");
+		put_text(buf, "group", table->group);
+		put_number(buf, "relation", table->relation);
+		put_true(buf, "again", table->again);
+		appendStringInfoChar(buf, '}');
+	}
+	appendStringInfoChar(buf, ']');
+}
+
 char *
 flo_ddl_format(const FloDdlStatement *ddl)
 {
@@ -108,6 +130,7 @@ flo_ddl_format(const FloDdlStatement *ddl)
 		put_object(&buf, lfirst(cell));
 	}
 	appendStringInfoChar(&buf, ']');
+	put_expected(&buf, ddl->expected);
 	if (ddl->tables != NULL)
 	{
 		put_key(&buf, "tables");
@@ -250,7 +273,7 @@ get_true(JsonbContainer *object, const char *key)
 	return value.type == jbvBool && value.val.boolean;
 }
 
-static FloDdlObject *
+static void *
 get_object(JsonbContainer *container)
 {
 	FloDdlObject *object = palloc0(sizeof(FloDdlObject));
@@ -266,25 +289,37 @@ get_object(JsonbContainer *container)
 	return object;
 }
 
+static void *
+get_expected(JsonbContainer *container)
+{
+	FloDdlExpected *table = palloc0(sizeof(FloDdlExpected));
+
+	table->group = get_required_text(container, "group");
+	table->relation = (Oid) get_number(container, "relation", 0);
+	table->again = get_true(container, "again");
+	return table;
+}
+
+/* The objects of an array, each read by a function; NIL when there is no array */
 static List *
-get_objects(JsonbContainer *root)
+get_list(JsonbContainer *root, const char *key, void *(*get) (JsonbContainer *))
 {
 	JsonbValue	array;
-	List	   *objects = NIL;
+	List	   *list = NIL;
 
-	if (get_value(root, "objects", &array) == NULL)
+	if (get_value(root, key, &array) == NULL)
 		return NIL;
 	if (array.type != jbvBinary || !JsonContainerIsArray(array.val.binary.data))
-		malformed("\"objects\" is not an array");
+		malformed("a list is not an array");
 	for (uint32 i = 0; i < JsonContainerSize(array.val.binary.data); i++)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(array.val.binary.data, i);
 
 		if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
 			malformed("an object is not one");
-		objects = lappend(objects, get_object(element->val.binary.data));
+		list = lappend(list, get(element->val.binary.data));
 	}
-	return objects;
+	return list;
 }
 
 static FloDdlPhase
@@ -329,7 +364,8 @@ flo_ddl_parse(const char *content)
 	ddl->about_owner = get_true(root, "about_owner");
 	ddl->about_privileges = get_true(root, "about_privileges");
 	ddl->with_owner = get_true(root, "with_owner");
-	ddl->objects = get_objects(root);
+	ddl->objects = get_list(root, "objects", get_object);
+	ddl->expected = get_list(root, "expected", get_expected);
 	if (get_value(root, "tables", &tables) != NULL && tables.type == jbvBinary)
 		ddl->tables = JsonbValueToJsonb(&tables);
 	return ddl;
