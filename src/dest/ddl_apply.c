@@ -24,8 +24,10 @@
 #include "catalog/pg_inherits.h"
 #include "commands/tablecmds.h"
 #include "core/compat.h"
+#include "core/stop.h"
 #include "core/trail.h"
 #include "dest/ddl_apply.h"
+#include "dest/ddl_columns.h"
 #include "dest/ddl_names.h"
 #include "dest/ddl_present.h"
 #include "dest/ddl_rewrites.h"
@@ -122,19 +124,55 @@ typedef struct Mapping
 {
 	FloReshape *routes;
 	int64		mapped;			/* a route that gives columns other names; 0 = none */
+	const char *schema;			/* of the table it is for, at the source */
+	const char *table;
 	bool		shared;			/* other tables' rows are there, too */
 } Mapping;
 
-static void
-map_table(void *arg, const char *schema, const char *table, const char **to_schema, const char **to_table)
+static bool
+map_table(void *arg, const char *schema, const char *table, bool about,
+		  const char **to_schema, const char **to_table)
 {
 	Mapping    *mapping = arg;
 	FloRelation relation = {0};
+	int64		mapped;
+	bool		routed;
 
 	relation.schema = unconstify(char *, schema);
 	relation.name = unconstify(char *, table);
 	mapping->shared |= flo_reshape_shares_target(mapping->routes, &relation);
-	flo_reshape_name(mapping->routes, schema, table, to_schema, to_table, &mapping->mapped);
+	routed = flo_reshape_name(mapping->routes, schema, table, to_schema, to_table, &mapped);
+	if (about && mapped != 0 && mapping->mapped == 0)
+	{
+		mapping->mapped = mapped;
+		mapping->schema = pstrdup(schema);
+		mapping->table = pstrdup(table);
+	}
+	return routed;
+}
+
+static const char *
+map_column(void *arg, const char *schema, const char *table, const char *column)
+{
+	return flo_reshape_column(((Mapping *) arg)->routes, schema, table, column);
+}
+
+/*
+ * Columns that a route gives other names.  True when nothing is left to do;
+ * *reason says why the statement has to be held instead.
+ */
+static bool
+map_columns(Mapping *mapping, Node *statement, StringInfo note, char **reason)
+{
+	bool		nothing = false;
+	char	   *why;
+
+	if (mapping->mapped == 0)
+		return false;
+	why = flo_ddl_map_columns(statement, mapping->routes, mapping->schema, mapping->table, &nothing, note);
+	if (why != NULL)
+		*reason = psprintf("route " INT64_FORMAT " gives columns of the table other names, and %s", mapping->mapped, why);
+	return nothing && why == NULL;
 }
 
 /* --- the statement ----------------------------------------------------------------------- */
@@ -143,6 +181,20 @@ static const char *
 text_to_run(const FloDdlStatement *ddl)
 {
 	return ddl->replay != NULL ? ddl->replay : ddl->text;
+}
+
+/*
+ * The name the source has chosen, where it is known: a second attempt at an
+ * index finds the first one by it.
+ */
+static void
+give_name(Node *statement, const FloDdlStatement *ddl)
+{
+	const FloDdlObject *object = ddl->objects != NIL ? linitial(ddl->objects) : NULL;
+
+	if (IsA(statement, IndexStmt) && ((IndexStmt *) statement)->idxname == NULL &&
+		object != NULL && strcmp(object->type, "index") == 0 && object->name[0] != '\0')
+		((IndexStmt *) statement)->idxname = object->name;
 }
 
 static RawStmt *
@@ -154,7 +206,8 @@ parse(const FloDdlStatement *ddl, Mapping *mapping)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("a DDL message holds %d statements instead of one", list_length(statements))));
-	flo_ddl_map_names(linitial_node(RawStmt, statements)->stmt, ddl, map_table, mapping);
+	give_name(linitial_node(RawStmt, statements)->stmt, ddl);
+	flo_ddl_map_names(linitial_node(RawStmt, statements)->stmt, ddl, map_table, map_column, mapping);
 	return linitial_node(RawStmt, statements);
 }
 
@@ -330,8 +383,8 @@ char *
 flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 			  FloReshape *routes, int manner)
 {
-	Mapping		mapping = {routes, 0, false};
-	bool		check = (manner & FLO_DDL_CHECKED) != 0;
+	Mapping		mapping = {routes};
+	bool		nothing;
 	StringInfoData note;
 	Office		office;
 	RawStmt    *statement;
@@ -348,10 +401,11 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 		empty_relations(statement->stmt);
 	if (manner & FLO_DDL_TRUST_KEYS)
 		trust_foreign_keys(statement->stmt);
-	present = flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note);
-	if (!present && check && mapping.mapped != 0)
-		reason = psprintf("route " INT64_FORMAT " gives columns of the table other names", mapping.mapped);
-	else if (!present && check)
+	nothing = map_columns(&mapping, statement->stmt, &note, &reason);
+	present = nothing || (reason == NULL && flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note));
+	if (manner & FLO_DDL_DECIDED)
+		reason = NULL;
+	else if (!present && reason == NULL && (manner & FLO_DDL_CHECKED))
 		reason = flo_ddl_undetermined(statement->stmt, text_to_run(ddl));
 	if (!present && reason == NULL)
 	{
@@ -361,7 +415,7 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 	leave(&office);
 	PopActiveSnapshot();
 	if (reason == NULL)
-		flo_ddl_note_outcome(place, ddl, present ? "present" : "applied",
+		flo_ddl_note_outcome(place, ddl, nothing ? "ignored" : present ? "present" : "applied",
 							 note.len > 0 ? note.data : NULL);
 	return reason;
 }
@@ -409,43 +463,18 @@ finalize_detach(Node *node)
 	}
 }
 
-void
-flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes)
+/*
+ * Settings go with the transaction that set them.  The command waits for all
+ * transactions that are older, however long they take; the next batch sets its
+ * lock_timeout again.
+ */
+static void
+run_concurrent(const FloDdlStatement *ddl, Oid owner, RawStmt *statement)
 {
-	Mapping		mapping = {routes, 0, false};
 	MemoryContext context = CurrentMemoryContext;
-	StringInfoData note;
 	Office		office;
-	RawStmt    *statement;
-	bool		present;
 
-	initStringInfo(&note);
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(context);
-	enter(ddl, owner, true, &office);
-	statement = parse(ddl, &mapping);
-	if (IsA(statement->stmt, IndexStmt))
-		drop_invalid_index((IndexStmt *) statement->stmt);
-	finalize_detach(statement->stmt);
-	present = flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-	if (present)
-	{
-		SetUserIdAndSecContext(office.user, office.context);
-		flo_trail.operation = NULL;
-		return;
-	}
-
-	/*
-	 * Settings go with the transaction that set them.  The command waits for all
-	 * transactions that are older, however long they take; the next batch sets
-	 * its lock_timeout again.
-	 */
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetUserIdAndSecContext(office.user, office.context);
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(context);
@@ -458,5 +487,45 @@ flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *rout
 		PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
+	flo_stop_point("concurrent.after");
 	flo_state_set(FLO_STATE_STREAMING, NULL);
+}
+
+char *
+flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes,
+						 int manner, const char **outcome, char **detail)
+{
+	Mapping		mapping = {routes};
+	MemoryContext context = CurrentMemoryContext;
+	StringInfoData note;
+	Office		office;
+	RawStmt    *statement;
+	char	   *reason = NULL;
+	bool		nothing;
+	bool		present;
+
+	initStringInfo(&note);
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(context);
+	enter(ddl, owner, true, &office);
+	statement = parse(ddl, &mapping);
+	nothing = map_columns(&mapping, statement->stmt, &note, &reason);
+	if (manner & FLO_DDL_DECIDED)
+		reason = NULL;
+	if (!nothing && reason == NULL && IsA(statement->stmt, IndexStmt))
+		drop_invalid_index((IndexStmt *) statement->stmt);
+	if (reason == NULL)
+		finalize_detach(statement->stmt);
+	present = nothing || (reason == NULL && flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note));
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	SetUserIdAndSecContext(office.user, office.context);
+	flo_trail.operation = NULL;
+	if (!present && reason == NULL)
+		run_concurrent(ddl, owner, statement);
+	*outcome = nothing ? "ignored" : "applied";
+	*detail = note.len > 0 ? note.data : NULL;
+	return reason;
 }

@@ -115,10 +115,14 @@ hold_ddl(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, con
  * batch before it is committed, so that the position is just before it; then
  * it is run, and is noted when its transaction is.
  */
-static void
-apply_between_batches(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
+static char *
+apply_between_batches(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl,
+					  int manner, const FloChunk *chunk)
 {
 	MemoryContext old = CurrentMemoryContext;
+	const char *outcome;
+	char	   *detail;
+	char	   *reason;
 
 	if (!XLogRecPtrIsInvalid(w->batch_lsn))
 		flo_worker_commit_batch(w, chunk->seq - 1);
@@ -130,9 +134,13 @@ apply_between_batches(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *
 		w->batch_open = false;
 	}
 	flo_trail.commit_lsn = w->txn.final_lsn;
-	flo_ddl_apply_concurrent(ddl, w->spec->owner, w->reshape);
+	reason = flo_ddl_apply_concurrent(ddl, w->spec->owner, w->reshape, manner, &outcome, &detail);
 	flo_worker_open_batch(w);
 	w->batch_oldest = w->txn.commit_time;
+	w->batch_has_ddl = true;
+	if (reason == NULL)
+		flo_ddl_note_outcome(place, ddl, outcome, detail);
+	return reason;
 }
 
 /* --- tables that are being copied ------------------------------------------------------- */
@@ -181,7 +189,7 @@ is_in_copy(FloWorker *w, const FloDdlStatement *ddl)
 static int
 manner_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
 {
-	int			manner = decision == FLO_DDL_RELEASED ? 0 : FLO_DDL_CHECKED;
+	int			manner = decision == FLO_DDL_RELEASED ? FLO_DDL_DECIDED : FLO_DDL_CHECKED;
 	ListCell   *cell;
 
 	if (flo_copied_expected(w->copied))
@@ -249,11 +257,7 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
 	else if (option == FLO_DDL_HOLD && decision != FLO_DDL_RELEASED)
 		reason = "the worker's option ddl is hold";
 	else if (ddl->concurrent)
-	{
-		apply_between_batches(w, ddl, chunk);
-		flo_ddl_note_outcome(&place, ddl, "applied", NULL);
-		w->batch_has_ddl = true;
-	}
+		reason = apply_between_batches(w, &place, ddl, manner_of(w, ddl, decision), chunk);
 	else
 		reason = flo_ddl_apply(&place, ddl, w->spec->owner, w->reshape,
 							   manner_of(w, ddl, decision));

@@ -21,6 +21,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
@@ -43,6 +44,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 #include "wire/ddl.h"
 
@@ -172,6 +174,36 @@ joined_by_attach(const FloDdlStatement *ddl, Node *statement)
 	return flo_newtables_attached(((FloDdlObject *) lsecond(ddl->objects))->relation);
 }
 
+/* The indexes of the table for which CREATE INDEX CONCURRENTLY has no name */
+static List *
+indexes_of_nameless(const FloDdlStatement *ddl, Node *statement)
+{
+	Relation	table;
+	List	   *indexes;
+
+	if (!ddl->concurrent || !IsA(statement, IndexStmt) || ((IndexStmt *) statement)->idxname != NULL)
+		return NIL;
+	table = try_relation_open(((FloDdlObject *) linitial(ddl->objects))->relation, AccessShareLock);
+	if (table == NULL)
+		return NIL;
+	indexes = RelationGetIndexList(table);
+	relation_close(table, AccessShareLock);
+	return indexes;
+}
+
+/* Afterwards: destinations use the name that the server has chosen */
+static void
+tell_index_name(FloDdlStatement *ddl, Node *statement, List *before)
+{
+	Oid			newest = InvalidOid;
+	ListCell   *cell;
+
+	foreach(cell, list_difference_oid(indexes_of_nameless(ddl, statement), before))
+		newest = Max(newest, lfirst_oid(cell));
+	if (OidIsValid(newest))
+		((FloDdlObject *) linitial(ddl->objects))->name = get_rel_name(newest);
+}
+
 static void
 call_next(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtilityContext context,
 		  ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
@@ -198,6 +230,7 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 {
 	MemoryContext caller = CurrentMemoryContext;
 	FloDdlStatement ddl = {0};
+	List	   *indexes;
 
 	if (!is_captured(pstmt, query, context) || !flo_ddl_describe(pstmt->utilityStmt, &ddl))
 	{
@@ -214,6 +247,7 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 	ddl.interval_style = GetConfigOptionByName("IntervalStyle", NULL, false);
 	if (!ddl.concurrent)
 		write_message(&ddl, FLO_DDL_BEFORE);
+	indexes = indexes_of_nameless(&ddl, pstmt->utilityStmt);
 
 	if (is_filled_table(pstmt->utilityStmt, &ddl))
 	{
@@ -231,6 +265,7 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 		call_next(pstmt, query, readonly, context, params, environment, dest, completion);
 
 	MemoryContextSwitchTo(caller);
+	tell_index_name(&ddl, pstmt->utilityStmt, indexes);
 	ddl.expected = joined_by_attach(&ddl, pstmt->utilityStmt);
 	ddl.tables = definitions(&ddl);
 	write_message(&ddl, ddl.concurrent ? FLO_DDL_BOTH : FLO_DDL_AFTER);
