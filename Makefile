@@ -25,6 +25,7 @@ OBJS = \
 	src/core/process.o \
 	src/core/loop.o \
 	src/core/trail.o \
+	src/core/transaction.o \
 	src/monitor/shstate.o \
 	src/monitor/views.o \
 	src/wire/chunk.o \

@@ -10,6 +10,10 @@
 # processes of both clusters and of nats-server meanwhile; memory is the highest
 # private memory (RssAnon) of the sender and the applier.
 #
+# The initial copy is measured from the statement that starts it until the last
+# table is in, of tables that lie in a database of their own; memory is that of the
+# largest process at either side.
+#
 # Latency is measured under a load of 200 one-row transactions a second: from
 # clock_timestamp() in the INSERT until a reader at the destination, which looks
 # every half millisecond, sees the row.
@@ -32,6 +36,7 @@ my $runs = $ENV{RUNS} || 3;
 my $scale = $ENV{SCALE} || 1;
 my @systems = split ' ', $ENV{SYSTEMS} || 'native pg_flo';
 my $base = $ENV{BENCH_PORT} || 25432;
+$ENV{PGOPTIONS} = '-c client_min_messages=warning';
 my %db = (native => 'bench_native', pg_flo => 'bench_flo');
 
 # --- scenarios -------------------------------------------------------------------------
@@ -48,10 +53,12 @@ my $tpcb = size(40_000);
 my $hot = size(400_000);
 my $wide = size(150_000);
 my $large = size(15_000);
+my %copy = (copy_one => [ map { size($_) } 4_000_000 ], copy_twenty => [ map { size(10_000 * $_) } 1 .. 20 ]);	# rows of each table
 
 # name, what it is, unit, how many, SQL before (not measured), SQL of the work, floor, goal
 my @scenarios = (
-	# The initial copy (one big table; twenty tables) comes here with modes copy and copy_and_stream
+	[ 'copy_one', 'initial copy, one table', 'rows', size(4_000_000), undef, undef, 0.8, 1.2 ],
+	[ 'copy_twenty', 'initial copy, twenty tables', 'rows', size(2_100_000), undef, undef, 0.8, 1.2 ],
 	[ 'bulk_insert', 'bulk insert, one transaction', 'rows', $bulk, 'TRUNCATE bulk',
 		"INSERT INTO bulk SELECT i, i % 1000, md5(i::text) || 'abcdefgh', now() FROM generate_series(1, $bulk) i", 2, 3 ],
 	[ 'bulk_update', 'bulk update, one transaction', 'rows', $bulk, fill_bulk(), "UPDATE bulk SET a = a + 1, b = b || 'x'", 1.5, 2 ],
@@ -155,7 +162,7 @@ listen_addresses = ''
 unix_socket_directories = '$dir'
 shared_preload_libraries = 'pg_flo'
 wal_level = logical
-max_worker_processes = 16
+max_worker_processes = 24
 shared_buffers = 512MB
 max_wal_size = 16GB
 checkpoint_timeout = 30min
@@ -164,6 +171,8 @@ autovacuum = off
 wal_sender_timeout = 0
 wal_receiver_timeout = 0
 wal_retrieve_retry_interval = 100ms
+max_logical_replication_workers = 8
+max_sync_workers_per_subscription = 4
 logical_decoding_work_mem = 64MB
 pg_flo.nats_url = 'nats://127.0.0.1:$nats_port'
 CONF
@@ -243,6 +252,16 @@ sub cpu_seconds
 	return $sum / $ticks;
 }
 
+# The processes of a cluster at this moment
+sub children_of
+{
+	my ($side) = @_;
+	open my $in, '<', "$dir/$side/postmaster.pid" or return;
+	chomp(my $postmaster = <$in>);
+	opendir my $proc, '/proc' or return;
+	return grep { /^\d+$/ && (stat_of($_) || { ppid => 0 })->{ppid} == $postmaster } readdir $proc;
+}
+
 sub private_mb
 {
 	my ($pid) = @_;
@@ -280,12 +299,24 @@ my %system = (
 			psql('dest', $db{native}, 'ALTER SUBSCRIPTION bench DISABLE');
 			wait_for('the subscription to stop', sub { psql('source', $db{native}, 'SELECT count(*) FROM pg_stat_replication') eq '0' });
 		},
+		copy => sub {
+			my ($name, $list) = @_;
+			psql('source', 'bench_copy', "CREATE PUBLICATION $name FOR TABLE $list");
+			return sub { psql('dest', 'bench_copy', "CREATE SUBSCRIPTION $name CONNECTION 'host=$dir port=$port{source} user=postgres dbname=bench_copy' PUBLICATION $name WITH ($native_options)") };
+		},
+		copied => "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate IN ('s', 'r')",
+		uncopy => sub {
+			my ($name) = @_;
+			wait_for('the copy to be followed', sub { psql('dest', 'bench_copy', "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'") eq '0' });
+			psql('dest', 'bench_copy', "DROP SUBSCRIPTION $name");
+			psql('source', 'bench_copy', "DROP PUBLICATION $name");
+		},
 		sender => sub { psql('source', $db{native}, "SELECT active_pid FROM pg_replication_slots WHERE slot_name = 'bench'") },
 		applier => sub { psql('dest', $db{native}, 'SELECT pid FROM pg_stat_subscription WHERE pid IS NOT NULL AND relid IS NULL LIMIT 1') },
 	},
 	pg_flo => {
 		setup => sub {
-			psql($_, $db{pg_flo}, 'SET client_min_messages = warning; CREATE EXTENSION pg_flo') for qw(source dest);
+			psql($_, $db{pg_flo}, 'CREATE EXTENSION pg_flo') for qw(source dest);
 			psql('source', $db{pg_flo}, "SELECT flo.create_replicator('bench', tables => '{" . ($tables =~ s/ //gr) . "}')");
 			psql('dest', $db{pg_flo}, "SELECT flo.create_worker('bench', options => '$worker_options')");
 		},
@@ -299,6 +330,21 @@ my %system = (
 				wait_for('the group to stop', sub { psql($side, $db{pg_flo}, 'SELECT count(*) FROM flo.status WHERE pid IS NOT NULL') eq '0' });
 			}
 		},
+		copy => sub {
+			my ($name, $list) = @_;
+			psql('source', 'bench_copy', "SELECT flo.create_replicator('$name', tables => '{" . ($list =~ s/ //gr) . "}', mode => 'copy')");
+			psql('dest', 'bench_copy', "SELECT flo.create_worker('$name', options => '$worker_options')");
+			return sub { psql($_, 'bench_copy', "SELECT flo.start_group('$name')") for qw(source dest) };
+		},
+		copied => 'SELECT count(*) FROM flo.copied_tables WHERE finished_at IS NOT NULL',
+		uncopy => sub {
+			my ($name) = @_;
+			for my $side (qw(source dest))
+			{
+				wait_for('the copy to end', sub { psql($side, 'bench_copy', 'SELECT count(*) FROM flo.status WHERE pid IS NOT NULL') eq '0' });
+			}
+			psql($_, 'bench_copy', "SELECT flo.drop_group('$name', purge_stream => true)") for qw(dest source);
+		},
 		sender => sub { psql('source', $db{pg_flo}, "SELECT pid FROM flo.status WHERE member = 'replicator'") },
 		applier => sub { psql('dest', $db{pg_flo}, "SELECT pid FROM flo.status WHERE member = 'postgres'") },
 	},
@@ -311,16 +357,17 @@ my $ready = 0;
 # A row that has arrived says that everything before it has
 sub mark { $ready++; psql('source', $_[0], "INSERT INTO ready VALUES ($ready)"); }
 
-# A psql that ends when the mark has arrived, and says when
+# A psql that ends when a condition holds at the destination (by default: the mark has arrived), and says when
 sub watch
 {
-	my ($db) = @_;
+	my ($db, $condition) = @_;
+	$condition //= "EXISTS (SELECT FROM ready WHERE id = $ready)";
 	my $pid = open(my $out, '-|') // die "fork: $!";
 	if ($pid == 0)
 	{
 		exec("$bin/psql", '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-h', $dir, '-p', $port{dest}, '-U', 'postgres', '-d', $db,
 			'-c', "SET statement_timeout = '10min'",
-			'-c', "DO \$\$ BEGIN WHILE NOT EXISTS (SELECT FROM ready WHERE id = $ready) LOOP COMMIT; PERFORM pg_sleep(0.005); END LOOP; END \$\$",
+			'-c', "DO \$\$ BEGIN WHILE NOT ($condition) LOOP COMMIT; PERFORM pg_sleep(0.005); END LOOP; END \$\$",
 			'-c', 'SELECT extract(epoch FROM clock_timestamp())') or POSIX::_exit(127);
 	}
 	return { pid => $pid, out => $out };
@@ -350,6 +397,30 @@ sub record_profile
 	return $pid;
 }
 
+# When the watch ended, and the highest private memory meanwhile of the source's and the destination's processes
+sub sample_until
+{
+	my ($watch, $interval, $processes) = @_;
+	my @top = (0, 0);
+	my $out = $watch->{out};
+	my $bits = '';
+	vec($bits, fileno($out), 1) = 1;
+	while (1)
+	{
+		my $r = $bits;
+		last if select($r, undef, undef, $interval) > 0;
+		my @pids = $processes->();
+		for my $i (0, 1)
+		{
+			for my $mb (map { private_mb($_) } @{ $pids[$i] }) { $top[$i] = $mb if $mb > $top[$i]; }
+		}
+	}
+	my @lines = <$out>;
+	close $out or die "the destination never saw the end\n";
+	my ($end) = grep { /^\d+\.\d+$/ } @lines;
+	return ($end, @top);
+}
+
 sub measure_rate
 {
 	my ($system, $scenario) = @_;
@@ -368,34 +439,68 @@ sub measure_rate
 	my $error = $@;
 	my $watch = watch($db) if $ok;
 	sleep 0.3;
-	my $perf = record_profile($name, $system, $sender, $applier) if $ENV{PERF};
+	my $perf = record_profile($name, $system, $sender, $applier, $nats_pid) if $ENV{PERF};
 	my $cpu = cpu_seconds();
 	my @own = map { stat_of($_)->{own} } $sender, $applier, $nats_pid;
 	my $start = time();
 	kill 'CONT', $sender;
 	die $error if !$ok;
 
-	my ($top_s, $top_a) = (0, 0);
-	my $out = $watch->{out};
-	my $bits = '';
-	vec($bits, fileno($out), 1) = 1;
-	while (1)
-	{
-		my $r = $bits;
-		last if select($r, undef, undef, 0.02) > 0;
-		my ($a, $b) = (private_mb($sender), private_mb($applier));
-		$top_s = $a if $a > $top_s;
-		$top_a = $b if $b > $top_a;
-	}
-	my @lines = <$out>;
+	my ($end, $top_s, $top_a) = sample_until($watch, 0.02, sub { return ([$sender], [$applier]) });
 	$cpu = cpu_seconds() - $cpu;
 	if ($perf) { kill 'INT', $perf; waitpid $perf, 0; }
 	@own = map { ((stat_of($_) || { own => 0 })->{own} - shift @own) / $ticks / $count * 1e6 } $sender, $applier, $nats_pid;
-	close $out or die "the destination never saw the end of $name\n";
-	my ($end) = grep { /^\d+\.\d+$/ } @lines;
 	my $seconds = $end - $start;
 	return { rate => $count / $seconds, seconds => $seconds, cpu => $cpu / $count * 1e6, sender_mb => $top_s, applier_mb => $top_a,
 		sender_cpu => $own[0], applier_cpu => $own[1], nats_cpu => $own[2] };
+}
+
+my $copies = 0;
+
+sub measure_copy
+{
+	my ($system, $scenario) = @_;
+	my ($name, undef, undef, $count) = @$scenario;
+	my $s = $system{$system};
+	my @tables = map { "public.${name}_$_" } 1 .. @{ $copy{$name} };
+	my $group = 'copy' . ++$copies;
+
+	psql('dest', 'bench_copy', 'TRUNCATE ' . join(', ', @tables));
+	my $start_copy = $s->{copy}->($group, join(', ', @tables));
+	psql($_, 'bench_copy', 'CHECKPOINT') for qw(source dest);
+	my $watch = watch('bench_copy', "($s->{copied}) = " . @tables);
+	sleep 0.3;
+	my $cpu = cpu_seconds();
+	my $start = time();
+	eval { $start_copy->(); 1 } or do { kill 'TERM', $watch->{pid}; die $@ };
+	my ($end, @top) = sample_until($watch, 0.2, sub { return map { [ children_of($_) ] } qw(source dest) });
+	$cpu = cpu_seconds() - $cpu;
+	my $rows = psql('dest', 'bench_copy', 'SELECT ' . join(' + ', map { "(SELECT count(*) FROM $_)" } @tables));
+	die "$name by $system: $rows rows instead of $count\n" if $rows != $count;
+	$s->{uncopy}->($group);
+	return { rate => $count / ($end - $start), seconds => $end - $start, cpu => $cpu / $count * 1e6, sender_mb => $top[0], applier_mb => $top[1] };
+}
+
+# A database that both systems copy from and to
+sub set_up_copy
+{
+	my @wanted = grep { $copy{ $_->[0] } } @scenarios or return;
+	for my $side (qw(source dest))
+	{
+		psql($side, 'postgres', 'CREATE DATABASE bench_copy');
+		psql($side, 'bench_copy', 'CREATE EXTENSION pg_flo') if grep { $_ eq 'pg_flo' } @systems;
+		for my $name (map { $_->[0] } @wanted)
+		{
+			my $i = 0;
+			for my $rows (@{ $copy{$name} })
+			{
+				my $table = "${name}_" . ++$i;
+				psql($side, 'bench_copy', "CREATE TABLE $table $four");
+				psql($side, 'bench_copy', "INSERT INTO $table SELECT i, i % 1000, md5(i::text) || 'abcdefgh', now() FROM generate_series(1, $rows) i") if $side eq 'source';
+			}
+		}
+		psql($side, 'bench_copy', 'VACUUM ANALYZE');
+	}
 }
 
 sub measure_latency
@@ -406,7 +511,7 @@ sub measure_latency
 
 	psql('source', $db, 'TRUNCATE latency');
 	be_ready($db);
-	psql('dest', $db, 'SET client_min_messages = warning; DROP TABLE IF EXISTS seen; CREATE UNLOGGED TABLE seen (id bigint, at timestamptz)');
+	psql('dest', $db, 'DROP TABLE IF EXISTS seen; CREATE UNLOGGED TABLE seen (id bigint, at timestamptz)');
 	my $pid = fork() // die "fork: $!";
 	if ($pid == 0)
 	{
@@ -421,7 +526,7 @@ sub measure_latency
 			END LOOP; END \$\$");
 		POSIX::_exit(0);
 	}
-	psql('source', $db, 'SET client_min_messages = warning; DROP SEQUENCE IF EXISTS latency_ids; CREATE SEQUENCE latency_ids');
+	psql('source', $db, 'DROP SEQUENCE IF EXISTS latency_ids; CREATE SEQUENCE latency_ids');
 	open my $script, '>', "$dir/latency.pgbench" or die $!;
 	print $script "INSERT INTO latency VALUES (nextval('latency_ids'), 1, 'x', clock_timestamp());\n";
 	close $script;
@@ -570,6 +675,7 @@ for my $system (@systems)
 	psql($_, $db{$system}, 'VACUUM ANALYZE') for qw(source dest);
 	$system{$system}{stop}->();
 }
+set_up_copy();
 for my $run (1 .. $runs)
 {
 	for my $system ($run % 2 ? @systems : reverse @systems)
@@ -578,11 +684,11 @@ for my $run (1 .. $runs)
 		be_ready($db{$system});
 		for my $scenario (@scenarios)
 		{
-			my $measure = $scenario->[0] eq 'latency' ? \&measure_latency : \&measure_rate;
+			my $measure = $scenario->[0] eq 'latency' ? \&measure_latency : $copy{ $scenario->[0] } ? \&measure_copy : \&measure_rate;
 			my $m = $measure->($system, $scenario);
 			push @{ $result{ $scenario->[0] }{$system} }, $m;
 			printf "# run %d, %-6s %-12s %s\n", $run, $system, $scenario->[0],
-				defined $m->{rate} ? sprintf('%9.0f %s/s, %6.2f s, %5.2f CPU s/M (sender %.2f, applier %.2f, nats %.2f), %.0f/%.0f MB', $m->{rate}, $scenario->[2], $m->{seconds}, $m->{cpu}, $m->{sender_cpu}, $m->{applier_cpu}, $m->{nats_cpu}, $m->{sender_mb}, $m->{applier_mb}) : "p50 $m->{p50} ms, p99 $m->{p99} ms";
+				defined $m->{rate} ? sprintf('%9.0f %s/s, %6.2f s, %5.2f CPU s/M (sender %.2f, applier %.2f, nats %.2f), %.0f/%.0f MB', $m->{rate}, $scenario->[2], $m->{seconds}, $m->{cpu}, (map { $m->{$_} // 0 } qw(sender_cpu applier_cpu nats_cpu)), $m->{sender_mb}, $m->{applier_mb}) : "p50 $m->{p50} ms, p99 $m->{p99} ms";
 		}
 		$system{$system}{stop}->();
 	}

@@ -75,7 +75,7 @@ is(`grep -rla XYZZY '$nats->{dir}/store'`, '', 'no clear text in the broker\'s f
 # copied afresh, into the renamed table
 src(q{SELECT flo.resync('g', 'users')});
 src(q{UPDATE users SET age = 0 WHERE id <= 1000});
-wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM flo.copied_tables WHERE table_name = 'users' AND attempt > 1 AND finished_at IS NOT NULL}, 'the second copy');
+ok(wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM flo.copied_tables WHERE table_name = 'users' AND attempt > 1 AND finished_at IS NOT NULL}, 'the second copy'), 'a table asked for while the first copy is still being wound up');
 wait_caught_up($source, $dest, 'g');
 is(dst('SELECT count(*) FROM customers WHERE customer_id > 1000'), src('SELECT count(*) FROM users WHERE age >= 18 AND id > 1000'), 'a second copy empties the table that the route names');
 is(dst('SELECT count(*) FROM flo.shaped_tables'), 4, 'what it remembers of the tables');

@@ -263,11 +263,26 @@ sub refused
 	$self->_sql('source', _in_schema($case, $case->{change}));
 	my $error = $self->wait_error($case->{error}, $case->{name_in_error} || $name);
 	push @{ $self->{lines} }, [ $name, 'refused', $error ];
+	$self->wait_retried;
 	$self->_sql('source', _in_schema($case, $case->{fix_source})) if $case->{fix_source};
 	$self->_sql('dest', _in_schema($case, $case->{fix})) if $case->{fix};
 	$case->{fix_code}->() if $case->{fix_code};
 	$self->wait;
 	$self->compare('goes on by itself', $case) if !defined $case->{compare} || $case->{compare};
+}
+
+# Waits until the worker has failed again: the first time may have been at the
+# commit of several transactions, of which those before the culprit come in with
+# the next attempt, one by one, and need the tables as they were.
+sub wait_retried
+{
+	my ($self) = @_;
+	my $restarts = status_of($self->{dest}, $self->{group}, 'postgres', 'restarts', $self->{dest_db});
+
+	wait_until($self->{dest}, $self->{dest_db},
+		"SELECT EXISTS (SELECT FROM flo.status WHERE group_name = '$self->{group}' AND member = 'postgres'"
+		  . " AND (state = 'failed' OR state = 'backoff' AND restarts > $restarts))",
+		'the worker to try again');
 }
 
 # Waits for an error of the worker; one test.  Returns it

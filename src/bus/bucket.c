@@ -74,25 +74,16 @@ store_key(FloBus *bus, const char *bucket, const char *key,
 		  const char *header, const char *header_value, const char *value)
 {
 	FloBusReply raw;
-	FloApiReply reply = {0};
-	FloJson		error;
-	int64		number;
+	FloApiReply reply;
 
 	if (!flo_bus_try_request(bus, key_subject(bucket, key), header, header_value,
 							 value, strlen(value), FLO_STREAM_REQUEST_TIMEOUT, &raw))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_EXCEPTION),
 				 errmsg("state bucket \"%s\" does not exist", bucket)));
-	if (!flo_json_get(flo_json(raw.data, raw.len), "error", &error))
-		return;
-	if (flo_json_get_int64(error, "code", &number))
-		reply.code = (int) number;
-	if (flo_json_get_int64(error, "err_code", &number))
-		reply.err_code = (int) number;
-	reply.words = flo_json_get_string(error, "description");
-	if (reply.words == NULL)
-		reply.words = pstrdup("no description");
-	flo_api_raise(&reply, "write key \"%s\" of state bucket \"%s\"", key, bucket);
+	reply = flo_api_reply(&raw);
+	if (!reply.ok)
+		flo_api_raise(&reply, "write key \"%s\" of state bucket \"%s\"", key, bucket);
 }
 
 void

@@ -292,8 +292,9 @@ wrap_connection(FloNats *nats)
 	return bus;
 }
 
-FloBus *
-flo_bus_try_connect(const char *name, char **reason)
+/* NULL when no server can be reached; *reason says why then */
+static FloBus *
+try_connect(const char *name, char **reason)
 {
 	FloNats    *nats = NULL;
 	char		words[512];
@@ -321,7 +322,7 @@ flo_bus_await(const char *name)
 	for (;;)
 	{
 		char	   *reason;
-		FloBus	   *bus = flo_bus_try_connect(name, &reason);
+		FloBus	   *bus = try_connect(name, &reason);
 
 		if (bus != NULL)
 			return bus;
@@ -346,6 +347,7 @@ flo_bus_connect(const char *name)
 void
 flo_bus_close(FloBus *bus)
 {
+	flo_wait_forget();
 	nats_functions->close(bus->nats);
 	pfree(bus);
 }

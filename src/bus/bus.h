@@ -20,15 +20,12 @@ typedef struct FloBus FloBus;
 
 /*
  * Connect as the pg_flo.nats_* settings say; "name" shows up in the server's
- * connection list.  Blocks for at most about a second per configured server.
- * Returns NULL when no server can be reached and then sets *reason (palloc'd).
+ * connection list.  One attempt blocks for at most about a second per
+ * configured server.  Keeps trying, with the reason in flo.status.
  */
-extern FloBus *flo_bus_try_connect(const char *name, char **reason);
-
-/* The same, but keeps trying, with the reason in flo.status */
 extern FloBus *flo_bus_await(const char *name);
 
-/* The same, but throws 08001 */
+/* The same, but throws 08001 when no server can be reached */
 extern FloBus *flo_bus_connect(const char *name);
 
 extern void flo_bus_close(FloBus *bus);

@@ -58,6 +58,10 @@ typedef struct Held
 	natsMsg    *message;
 } Held;
 
+/* Messages not needed any more are kept until there are so many, or so many bytes */
+#define DISCARD_COUNT 32
+#define DISCARD_BYTES (64 * 1024)
+
 struct FloNats
 {
 	natsOptions *options;
@@ -74,6 +78,9 @@ struct FloNats
 	uint32		pull_round;
 
 	dlist_head	held;
+	natsMsg    *discarded[DISCARD_COUNT];
+	int			ndiscarded;
+	int			discarded_bytes;
 	uint32		errors_seen;	/* of errors_reported */
 	char		error[512];
 };
@@ -406,9 +413,31 @@ connect_status(natsStatus status)
 	}
 }
 
+/* For each message, the library wakes a thread that frees it; so let them go together */
+static void
+free_discarded(FloNats *nats)
+{
+	for (int i = 0; i < nats->ndiscarded; i++)
+		natsMsg_Destroy(nats->discarded[i]);
+	nats->ndiscarded = 0;
+	nats->discarded_bytes = 0;
+}
+
+static void
+discard(FloNats *nats, natsMsg *message)
+{
+	if (message == NULL)
+		return;
+	nats->discarded[nats->ndiscarded++] = message;
+	nats->discarded_bytes += natsMsg_GetDataLength(message);
+	if (nats->ndiscarded == DISCARD_COUNT || nats->discarded_bytes >= DISCARD_BYTES)
+		free_discarded(nats);
+}
+
 static void
 free_nats(FloNats *nats)
 {
+	free_discarded(nats);
 	/* In this order: ending a subscription of an open connection sends bytes */
 	if (nats->connection != NULL)
 		natsConnection_Close(nats->connection);
@@ -616,7 +645,7 @@ publish(FloNats *nats, const char *subject, FloNatsInbox inbox, uint64 token,
 			status = natsMsgHeader_Set(message, header, header_value);
 		if (status == NATS_OK)
 			status = natsConnection_PublishMsg(nats->connection, message);
-		natsMsg_Destroy(message);
+		discard(nats, message);
 	}
 	else if (reply_to != NULL)
 		status = natsConnection_PublishRequest(nats->connection, subject, reply_to, data, len);
@@ -718,7 +747,7 @@ release(FloNats *nats, void *impl)
 	if (held == NULL)
 		return;
 	dlist_delete(&held->node);
-	natsMsg_Destroy(held->message);
+	discard(nats, held->message);
 	free(held);
 }
 

@@ -29,21 +29,13 @@
  */
 
 FloApiReply
-flo_api_call(FloBus *bus, const char *body, const char *subject_format,...)
+flo_api_reply(const FloBusReply *raw)
 {
-	char		subject[FLO_BUS_SUBJECT_SIZE] = "$JS.API.";
 	FloApiReply reply = {0};
-	FloBusReply raw;
 	FloJson		error;
 	int64		number;
-	va_list		args;
 
-	va_start(args, subject_format);
-	vsnprintf(subject + 8, sizeof(subject) - 8, subject_format, args);
-	va_end(args);
-
-	raw = flo_bus_request(bus, subject, body, strlen(body), FLO_STREAM_REQUEST_TIMEOUT);
-	reply.json = flo_json(raw.data, raw.len);
+	reply.json = flo_json(raw->data, raw->len);
 	if (!flo_json_get(reply.json, "error", &error))
 	{
 		reply.ok = true;
@@ -57,6 +49,21 @@ flo_api_call(FloBus *bus, const char *body, const char *subject_format,...)
 	if (reply.words == NULL)
 		reply.words = pstrdup("no description");
 	return reply;
+}
+
+FloApiReply
+flo_api_call(FloBus *bus, const char *body, const char *subject_format,...)
+{
+	char		subject[FLO_BUS_SUBJECT_SIZE] = "$JS.API.";
+	FloBusReply raw;
+	va_list		args;
+
+	va_start(args, subject_format);
+	vsnprintf(subject + 8, sizeof(subject) - 8, subject_format, args);
+	va_end(args);
+
+	raw = flo_bus_request(bus, subject, body, strlen(body), FLO_STREAM_REQUEST_TIMEOUT);
+	return flo_api_reply(&raw);
 }
 
 static int
@@ -437,34 +444,6 @@ flo_consumer_create_shared(FloBus *bus, const char *stream, const char *consumer
 	create_consumer(bus, stream, consumer,
 					psprintf("\"deliver_policy\":\"all\",\"ack_policy\":\"explicit\",\"ack_wait\":" INT64_FORMAT,
 							 NANOSECONDS * ack_wait));
-}
-
-bool
-flo_consumer_info(FloBus *bus, const char *stream, const char *consumer, FloConsumerInfo *info)
-{
-	FloApiReply reply = flo_api_call(bus, "", "CONSUMER.INFO.%s.%s", stream, consumer);
-	FloJson		position;
-	char	   *created;
-
-	if (!reply.ok)
-	{
-		if (reply.err_code != FLO_API_CONSUMER_NOT_FOUND &&
-			reply.err_code != FLO_API_STREAM_NOT_FOUND)
-			flo_api_raise(&reply, "get information about consumer \"%s\" of stream \"%s\"",
-						  consumer, stream);
-		return false;
-	}
-	memset(info, 0, sizeof(*info));
-	info->name = pstrdup(consumer);
-	if (flo_json_get(reply.json, "delivered", &position))
-		flo_json_get_uint64(position, "stream_seq", &info->delivered_seq);
-	if (flo_json_get(reply.json, "ack_floor", &position))
-		flo_json_get_uint64(position, "stream_seq", &info->ack_floor);
-	flo_json_get_uint64(reply.json, "num_pending", &info->pending);
-	created = flo_json_get_string(reply.json, "created");
-	if (created != NULL)
-		flo_api_parse_time(created, &info->created);
-	return true;
 }
 
 bool

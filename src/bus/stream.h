@@ -83,16 +83,6 @@ extern void flo_consumer_create(FloBus *bus, const char *stream, const char *con
 extern void flo_consumer_create_shared(FloBus *bus, const char *stream, const char *consumer,
 									   int ack_wait);
 
-typedef struct FloConsumerInfo
-{
-	char	   *name;
-	uint64		delivered_seq;
-	uint64		ack_floor;
-	uint64		pending;
-	TimestampTz created;
-} FloConsumerInfo;
-
-extern bool flo_consumer_info(FloBus *bus, const char *stream, const char *consumer, FloConsumerInfo *info);
 extern bool flo_consumer_delete(FloBus *bus, const char *stream, const char *consumer);	/* false: absent */
 extern List *flo_consumer_names(FloBus *bus, const char *stream);	/* List of char * */
 

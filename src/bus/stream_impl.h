@@ -24,6 +24,9 @@ typedef struct FloApiReply
 	char	   *words;
 } FloApiReply;
 
+/* What the server answered */
+extern FloApiReply flo_api_reply(const FloBusReply *raw);
+
 /* Call $JS.API.<subject>; throws only when there is no answer */
 extern FloApiReply flo_api_call(FloBus *bus, const char *body, const char *subject_format,...)
 			pg_attribute_printf(3, 4);

@@ -5,6 +5,7 @@
 #ifndef FLO_API_H
 #define FLO_API_H
 
+#include "core/compat.h"
 #include "fmgr.h"
 
 /* From _PG_init: the transaction callback that makes changes known at commit */
@@ -26,6 +27,9 @@ extern void flo_conf_altered(const char *group, const char *member);
 extern bool flo_conf_started_here(const char *group);
 
 /* --- checks ------------------------------------------------------------------ */
+
+/* Raise 22023; "hint" may be NULL */
+pg_noreturn extern void flo_conf_refuse(const char *message, const char *hint);
 
 /* Raise 42704 unless the group has a member in this database */
 extern void flo_conf_require_group(const char *group);

@@ -165,6 +165,15 @@ flo_config_changed(PG_FUNCTION_ARGS)
 /* --- checks ------------------------------------------------------------------ */
 
 void
+flo_conf_refuse(const char *message, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s", message),
+			 hint != NULL ? errhint("%s", hint) : 0));
+}
+
+void
 flo_conf_require_group(const char *group)
 {
 	if (!flo_name_is_valid(group) || !flo_store_group_exists(group, NULL))

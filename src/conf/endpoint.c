@@ -176,8 +176,9 @@ next_prefix(const char **list)
 	return len > 0 ? pnstrdup(start, len) : NULL;
 }
 
-bool
-flo_url_is_allowed(const char *text)
+/* Does pg_flo.webhook_allow list the URL, which is a valid one? */
+static bool
+is_allowed(const char *text)
 {
 	const char *list = flo_webhook_allow;
 	Url			url;
@@ -195,7 +196,7 @@ flo_url_is_allowed(const char *text)
 void
 flo_url_check_allowed(const char *url, Oid role)
 {
-	if (!superuser_arg(role) && !flo_url_is_allowed(url))
+	if (!superuser_arg(role) && !is_allowed(url))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("role \"%s\" must not send events to this URL",

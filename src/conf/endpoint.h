@@ -13,10 +13,7 @@
 /* Raise 22023 unless this is a URL that events may be sent to */
 extern void flo_url_check(const char *url);
 
-/* Does pg_flo.webhook_allow list the URL, which is a valid one? */
-extern bool flo_url_is_allowed(const char *url);
-
-/* Raise 42501 unless the role is a superuser or the URL is allowed */
+/* Raise 42501 unless the role is a superuser or pg_flo.webhook_allow lists the URL */
 extern void flo_url_check_allowed(const char *url, Oid role);
 
 /*

@@ -43,7 +43,7 @@ PG_FUNCTION_INFO_V1(flo_guard_drop);
 
 static bool installed = false;
 static object_access_hook_type prev_object_access_hook = NULL;
-static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+static ProcessUtility_hook_type next_ProcessUtility = NULL;
 
 /* --- DROP EXTENSION ------------------------------------------------------------ */
 
@@ -179,17 +179,6 @@ database_of(const DropdbStmt *statement)
 }
 
 static void
-call_next(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtilityContext context,
-		  ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
-		  QueryCompletion *completion)
-{
-	if (prev_ProcessUtility_hook)
-		prev_ProcessUtility_hook(pstmt, query, readonly, context, params, environment, dest, completion);
-	else
-		standard_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
-}
-
-static void
 guard_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtilityContext context,
 			  ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
 			  QueryCompletion *completion)
@@ -202,7 +191,7 @@ guard_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtili
 
 	if (!OidIsValid(database))
 	{
-		call_next(pstmt, query, readonly, context, params, environment, dest, completion);
+		next_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
 		return;
 	}
 
@@ -220,7 +209,7 @@ guard_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtili
 	{
 		if (has_force((DropdbStmt *) pstmt->utilityStmt))
 			stop_members(database);
-		call_next(pstmt, query, readonly, context, params, environment, dest, completion);
+		next_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
 		dropped = true;
 	}
 	PG_FINALLY();
@@ -239,7 +228,7 @@ flo_guard_init(void)
 
 	prev_object_access_hook = object_access_hook;
 	object_access_hook = guard_object_access;
-	prev_ProcessUtility_hook = ProcessUtility_hook;
+	next_ProcessUtility = ProcessUtility_hook ? ProcessUtility_hook : standard_ProcessUtility;
 	ProcessUtility_hook = guard_utility;
 }
 

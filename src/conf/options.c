@@ -24,6 +24,18 @@
 #include "utils/numeric.h"
 #include "utils/varlena.h"
 
+typedef enum Scope
+{
+	FLO_SCOPE_REPLICATOR = 1 << 0,
+	FLO_SCOPE_POSTGRES = 1 << 1,
+	FLO_SCOPE_FILE = 1 << 2,
+	FLO_SCOPE_STDOUT = 1 << 3,
+	FLO_SCOPE_WEBHOOK = 1 << 4
+} Scope;
+
+#define FLO_SCOPE_WORKERS \
+	(FLO_SCOPE_POSTGRES | FLO_SCOPE_FILE | FLO_SCOPE_STDOUT | FLO_SCOPE_WEBHOOK)
+
 typedef enum OptionType
 {
 	OPTION_BOOL,
@@ -119,8 +131,8 @@ static const Option registry[] = {
 	{"events_per_request", FLO_SCOPE_WEBHOOK, OPTION_NUMBER, W(events_per_request), 1, 1, 10000},
 };
 
-FloOptionScope
-flo_options_scope_of_sink(FloSinkKind sink)
+static Scope
+scope_of_sink(FloSinkKind sink)
 {
 	switch (sink)
 	{
@@ -206,10 +218,11 @@ refuse_value(const Option *option, const char *hint)
 			 errhint("%s", hint)));
 }
 
-/* A string, number or boolean as text; anything else is refused */
-static char *
-value_as_text(const Option *option, const JsonbValue *value)
+char *
+flo_scalar_text(const JsonbValue *value)
 {
+	if (value == NULL)
+		return NULL;
 	switch (value->type)
 	{
 		case jbvString:
@@ -220,10 +233,18 @@ value_as_text(const Option *option, const JsonbValue *value)
 		case jbvBool:
 			return pstrdup(value->val.boolean ? "true" : "false");
 		default:
-			refuse_value(option, "The value must not be an object or an array.");
+			return NULL;
 	}
+}
 
-	return NULL;				/* not reached */
+static char *
+value_as_text(const Option *option, const JsonbValue *value)
+{
+	char	   *text = flo_scalar_text(value);
+
+	if (text == NULL)
+		refuse_value(option, "The value must not be an object or an array.");
+	return text;
 }
 
 static void
@@ -464,5 +485,5 @@ void
 flo_options_parse_worker(Jsonb *options, FloSinkKind sink, FloWorkerOptions *result)
 {
 	memset(result, 0, sizeof(FloWorkerOptions));
-	parse_options(options, flo_options_scope_of_sink(sink), result);
+	parse_options(options, scope_of_sink(sink), result);
 }

@@ -9,19 +9,8 @@
 #include "conf/spec.h"
 #include "utils/jsonb.h"
 
-typedef enum FloOptionScope
-{
-	FLO_SCOPE_REPLICATOR = 1 << 0,
-	FLO_SCOPE_POSTGRES = 1 << 1,
-	FLO_SCOPE_FILE = 1 << 2,
-	FLO_SCOPE_STDOUT = 1 << 3,
-	FLO_SCOPE_WEBHOOK = 1 << 4
-} FloOptionScope;
-
-#define FLO_SCOPE_WORKERS \
-	(FLO_SCOPE_POSTGRES | FLO_SCOPE_FILE | FLO_SCOPE_STDOUT | FLO_SCOPE_WEBHOOK)
-
-extern FloOptionScope flo_options_scope_of_sink(FloSinkKind sink);
+/* A string, number or boolean as text; NULL for anything else, and for NULL */
+extern char *flo_scalar_text(const JsonbValue *value);
 
 /*
  * Parse validated or user-given options into the struct (defaults filled in).

@@ -19,6 +19,7 @@
 #include "conf/outlet.h"
 #include "conf/store.h"
 #include "conf/visit.h"
+#include "core/arguments.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -37,15 +38,6 @@
 
 PG_FUNCTION_INFO_V1(flo_redrive);
 PG_FUNCTION_INFO_V1(flo_redrive_group);
-
-static void
-refuse(const char *message, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s", message),
-			 hint ? errhint("%s", hint) : 0));
-}
 
 /* --- secrets among options ---------------------------------------------------------- */
 
@@ -67,7 +59,7 @@ check_headers(const JsonbValue *value)
 	Jsonb	   *object;
 
 	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
-		refuse("invalid value for option \"headers\"", hint);
+		flo_conf_refuse("invalid value for option \"headers\"", hint);
 	it = JsonbIteratorInit(value->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
 	{
@@ -77,11 +69,11 @@ check_headers(const JsonbValue *value)
 			continue;
 		(void) JsonbIteratorNext(&it, &text, true);
 		if (text.type != jbvString)
-			refuse("invalid value for option \"headers\"", hint);
+			flo_conf_refuse("invalid value for option \"headers\"", hint);
 		problem = flo_header_problem(key.val.string.val, key.val.string.len,
 									 text.val.string.val, text.val.string.len);
 		if (problem != NULL)
-			refuse(psprintf("invalid header in option \"headers\": %s", problem), hint);
+			flo_conf_refuse(psprintf("invalid header in option \"headers\": %s", problem), hint);
 	}
 	object = JsonbValueToJsonb(unconstify(JsonbValue *, value));
 	return JsonbToCString(NULL, &object->root, VARSIZE(object));
@@ -92,7 +84,7 @@ check_secret(const JsonbValue *value)
 {
 	if (value->type != jbvString || value->val.string.len == 0 ||
 		value->val.string.len > SECRET_MAX)
-		refuse("invalid value for option \"secret\"",
+		flo_conf_refuse("invalid value for option \"secret\"",
 			   psprintf("The value is a string of 1 to %d bytes.", SECRET_MAX));
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
@@ -130,10 +122,10 @@ check_directory(const char *directory, Oid role)
 	struct stat st;
 
 	if (directory == NULL)
-		refuse("a worker with sink \"file\" needs the option \"directory\"",
+		flo_conf_refuse("a worker with sink \"file\" needs the option \"directory\"",
 			   "The value is the absolute path of an existing directory on the server.");
 	if (!is_absolute_path(directory))
-		refuse("option \"directory\" must be an absolute path", NULL);
+		flo_conf_refuse("option \"directory\" must be an absolute path", NULL);
 	if (!has_privs_of_role(role, ROLE_PG_WRITE_SERVER_FILES))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -145,7 +137,7 @@ check_directory(const char *directory, Oid role)
 				 errmsg("could not use directory \"%s\": %m", directory),
 				 errhint("Create it on the server, writable for the server's operating system user.")));
 	if (!S_ISDIR(st.st_mode))
-		refuse(psprintf("\"%s\" is not a directory", directory), NULL);
+		flo_conf_refuse(psprintf("\"%s\" is not a directory", directory), NULL);
 	if (access(directory, R_OK | W_OK | X_OK) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -161,7 +153,7 @@ check_secret_file(const char *option, const char *path, Oid role)
 	if (path == NULL)
 		return;
 	if (!is_absolute_path(path))
-		refuse(psprintf("option \"%s\" must be an absolute path", option), NULL);
+		flo_conf_refuse(psprintf("option \"%s\" must be an absolute path", option), NULL);
 	if (!has_privs_of_role(role, ROLE_PG_READ_SERVER_FILES))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -193,10 +185,10 @@ check_webhook(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role)
 	check_secret_file("secret_file", options->secret_file, role);
 	if (options->headers_file != NULL &&
 		has_secret(spec, "headers", secrets->headers_given, secrets->headers))
-		refuse("options \"headers\" and \"headers_file\" exclude each other", NULL);
+		flo_conf_refuse("options \"headers\" and \"headers_file\" exclude each other", NULL);
 	if (options->secret_file != NULL &&
 		has_secret(spec, "secret", secrets->secret_given, secrets->secret))
-		refuse("options \"secret\" and \"secret_file\" exclude each other", NULL);
+		flo_conf_refuse("options \"secret\" and \"secret_file\" exclude each other", NULL);
 }
 
 void
@@ -208,7 +200,7 @@ flo_outlet_check(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role)
 		check_webhook(spec, secrets, role);
 	if ((spec->sink == FLO_SINK_FILE || spec->sink == FLO_SINK_STDOUT) &&
 		spec->options.on_error == FLO_ON_ERROR_DEAD_LETTER)
-		refuse("on_error \"dead_letter\" is for webhook workers",
+		flo_conf_refuse("on_error \"dead_letter\" is for webhook workers",
 			   "What keeps a file from being written is no fault of an event; choose retry or stop.");
 }
 
@@ -419,10 +411,7 @@ flo_redrive(PG_FUNCTION_ARGS)
 	char	   *group = NULL;
 	char	   *worker = NULL;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"id\" must not be null")));
+	flo_argument_require(fcinfo, 0, "id");
 	id = psprintf(INT64_FORMAT, PG_GETARG_INT64(0));
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT, "SELECT group_name, worker_name FROM flo.dead_letters WHERE id = $1::bigint", 1, id) > 0)
@@ -445,14 +434,9 @@ flo_redrive(PG_FUNCTION_ARGS)
 Datum
 flo_redrive_group(PG_FUNCTION_ARGS)
 {
-	char	   *group;
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 	ListCell   *lc;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"group_name\" must not be null")));
-	group = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	flo_conf_require_group(group);
 	foreach(lc, flo_store_members(group))
 	{

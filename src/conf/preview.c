@@ -17,6 +17,7 @@
 #include "access/transam.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "conf/api.h"
 #include "conf/shaping.h"
 #include "conf/store.h"
 #include "core/arguments.h"
@@ -56,15 +57,6 @@ typedef struct Preview
 
 /* --- arguments --------------------------------------------------------------------- */
 
-static void
-bad_argument(const char *message, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s", message),
-			 hint != NULL ? errhint("%s", hint) : 0));
-}
-
 static Jsonb *
 row_argument(FunctionCallInfo fcinfo, int n, const char *name)
 {
@@ -74,7 +66,7 @@ row_argument(FunctionCallInfo fcinfo, int n, const char *name)
 		return NULL;
 	row = PG_GETARG_JSONB_P(n);
 	if (!JB_ROOT_IS_OBJECT(row))
-		bad_argument(psprintf("%s must be a JSON object", name), NULL);
+		flo_conf_refuse(psprintf("%s must be a JSON object", name), NULL);
 	return row;
 }
 
@@ -84,29 +76,29 @@ operation_argument(const char *operation, const Preview *preview)
 	if (strcmp(operation, "INSERT") == 0)
 	{
 		if (preview->new == NULL || preview->old != NULL)
-			bad_argument("an INSERT has a new_row and no old_row", NULL);
+			flo_conf_refuse("an INSERT has a new_row and no old_row", NULL);
 		return FLO_OP_INSERT;
 	}
 	if (strcmp(operation, "UPDATE") == 0)
 	{
 		if (preview->new == NULL)
-			bad_argument("an UPDATE needs a new_row", NULL);
+			flo_conf_refuse("an UPDATE needs a new_row", NULL);
 		return FLO_OP_UPDATE;
 	}
 	if (strcmp(operation, "DELETE") == 0)
 	{
 		if (preview->old == NULL || preview->new != NULL)
-			bad_argument("a DELETE has an old_row and no new_row",
+			flo_conf_refuse("a DELETE has an old_row and no new_row",
 						 "old_row holds what the replica identity gives: usually the key.");
 		return FLO_OP_DELETE;
 	}
 	if (strcmp(operation, "TRUNCATE") == 0)
 	{
 		if (preview->old != NULL || preview->new != NULL)
-			bad_argument("a TRUNCATE has no rows", NULL);
+			flo_conf_refuse("a TRUNCATE has no rows", NULL);
 		return FLO_OP_TRUNCATE;
 	}
-	bad_argument(psprintf("invalid operation \"%s\"", operation),
+	flo_conf_refuse(psprintf("invalid operation \"%s\"", operation),
 				 "Valid operations are: INSERT, UPDATE, DELETE, TRUNCATE.");
 	return FLO_OP_INSERT;		/* not reached */
 }

@@ -11,6 +11,7 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "conf/options.h"
 #include "conf/shaping.h"
 #include "conf/store.h"
 #include "core/names.h"
@@ -73,32 +74,12 @@ field_operations(HeapTuple tuple, TupleDesc descriptor)
 	return operations;
 }
 
-/* A scalar as text; NULL when there is no such key, or JSON null */
-static char *
-scalar_text(const JsonbValue *value)
-{
-	if (value == NULL)
-		return NULL;
-	switch (value->type)
-	{
-		case jbvString:
-			return pnstrdup(value->val.string.val, value->val.string.len);
-		case jbvNumeric:
-			return DatumGetCString(DirectFunctionCall1(numeric_out,
-													   NumericGetDatum(value->val.numeric)));
-		case jbvBool:
-			return pstrdup(value->val.boolean ? "true" : "false");
-		default:
-			return NULL;
-	}
-}
-
 static char *
 argument(Jsonb *arguments, const char *name)
 {
 	JsonbValue	space;
 
-	return scalar_text(getKeyJsonValueFromContainer(&arguments->root, name, strlen(name), &space));
+	return flo_scalar_text(getKeyJsonValueFromContainer(&arguments->root, name, strlen(name), &space));
 }
 
 static int
@@ -174,12 +155,12 @@ set_mappings(FloRouteSpec *route, Jsonb *mappings)
 		(void) JsonbIteratorNext(&it, &value, true);
 		mapping = &route->mappings[route->nmappings++];
 		mapping->source = pnstrdup(key.val.string.val, key.val.string.len);
-		mapping->destination = scalar_text(&value);
+		mapping->destination = flo_scalar_text(&value);
 	}
 }
 
-FloRouteSpec *
-flo_shaping_route(HeapTuple tuple, TupleDesc descriptor)
+static void *
+make_route(HeapTuple tuple, TupleDesc descriptor)
 {
 	FloRouteSpec *route = palloc0(sizeof(FloRouteSpec));
 	bool		isnull;
@@ -269,12 +250,6 @@ static void *
 make_rule(HeapTuple tuple, TupleDesc descriptor)
 {
 	return flo_shaping_rule(tuple, descriptor);
-}
-
-static void *
-make_route(HeapTuple tuple, TupleDesc descriptor)
-{
-	return flo_shaping_route(tuple, descriptor);
 }
 
 static void *

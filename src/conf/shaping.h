@@ -26,9 +26,8 @@ extern char *flo_shaping_fingerprint(const char *group);
 extern void flo_shaping_keep_seen(const char *group, const char *member, const char *source,
 								  const List *seen);
 
-/* A row of flo.rules or flo.routes; its arguments have been validated */
+/* A row of flo.rules; its arguments have been validated */
 extern FloRuleSpec *flo_shaping_rule(HeapTuple tuple, TupleDesc descriptor);
-extern FloRouteSpec *flo_shaping_route(HeapTuple tuple, TupleDesc descriptor);
 
 /*
  * Throw what is wrong with a rule, judged by the local table where that tells

@@ -22,6 +22,7 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "conf/api.h"
 #include "conf/endpoint.h"
 #include "conf/shaping.h"
 #include "conf/store.h"
@@ -102,15 +103,6 @@ typedef struct Row
 	TupleDesc	descriptor;
 } Row;
 
-static void
-refuse(const char *message, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s", message),
-			 hint ? errhint("%s", hint) : 0));
-}
-
 /* A column's value; NULL columns that must not be are left to the table's constraints */
 static Datum
 column_value(const Row *row, const char *name, bool *isnull)
@@ -142,7 +134,7 @@ column_object(const Row *row, const char *name)
 		return NULL;
 	object = DatumGetJsonbP(value);
 	if (!JB_ROOT_IS_OBJECT(object))
-		refuse(psprintf("%s must be a JSON object", name), NULL);
+		flo_conf_refuse(psprintf("%s must be a JSON object", name), NULL);
 
 	return object;
 }
@@ -165,7 +157,7 @@ check_not_empty(const Row *row, const char *column)
 	char	   *value = column_text(row, column);
 
 	if (value != NULL && value[0] == '\0')
-		refuse(psprintf("%s must not be empty", column), NULL);
+		flo_conf_refuse(psprintf("%s must not be empty", column), NULL);
 }
 
 static char *
@@ -195,7 +187,7 @@ check_operations(const Row *row, const char *const *known)
 	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT,
 					  &elements, &nulls, &count);
 	if (count == 0)
-		refuse("operations must not be empty", hint);
+		flo_conf_refuse("operations must not be empty", hint);
 
 	for (int i = 0; i < count; i++)
 	{
@@ -203,13 +195,13 @@ check_operations(const Row *row, const char *const *known)
 		int			which = 0;
 
 		if (operation == NULL)
-			refuse("operations must not contain nulls", hint);
+			flo_conf_refuse("operations must not contain nulls", hint);
 		while (known[which] != NULL && strcmp(known[which], operation) != 0)
 			which++;
 		if (known[which] == NULL)
-			refuse(psprintf("invalid operation \"%s\"", operation), hint);
+			flo_conf_refuse(psprintf("invalid operation \"%s\"", operation), hint);
 		if (seen & (1 << which))
-			refuse(psprintf("operation \"%s\" is listed twice", operation), NULL);
+			flo_conf_refuse(psprintf("operation \"%s\" is listed twice", operation), NULL);
 		seen |= 1 << which;
 	}
 }
@@ -278,17 +270,17 @@ check_arguments(const Action *action, Jsonb *arguments)
 			   strcmp(action->arguments[which].name, name) != 0)
 			which++;
 		if (action->arguments[which].name == NULL)
-			refuse(psprintf("unknown argument \"%s\" of action \"%s\"", name, action->name),
+			flo_conf_refuse(psprintf("unknown argument \"%s\" of action \"%s\"", name, action->name),
 				   psprintf("Its arguments are: %s.", list_arguments(action)));
 		if (!argument_fits(action->arguments[which].type, &value))
-			refuse(psprintf("invalid argument \"%s\" of action \"%s\"", name, action->name),
+			flo_conf_refuse(psprintf("invalid argument \"%s\" of action \"%s\"", name, action->name),
 				   argument_hints[action->arguments[which].type]);
 		given |= 1 << which;
 	}
 
 	for (int i = 0; action->arguments[i].name != NULL; i++)
 		if (action->arguments[i].required && (given & (1 << i)) == 0)
-			refuse(psprintf("action \"%s\" needs the argument \"%s\"", action->name,
+			flo_conf_refuse(psprintf("action \"%s\" needs the argument \"%s\"", action->name,
 							action->arguments[i].name),
 				   psprintf("Its arguments are: %s.", list_arguments(action)));
 }
@@ -305,7 +297,7 @@ find_action(const char *name)
 			return &actions[i];
 		appendStringInfo(&known, "%s%s", i > 0 ? ", " : "", actions[i].name);
 	}
-	refuse(psprintf("unknown action \"%s\"", name), psprintf("Actions are: %s.", known.data));
+	flo_conf_refuse(psprintf("unknown action \"%s\"", name), psprintf("Actions are: %s.", known.data));
 
 	return NULL;				/* not reached */
 }
@@ -326,17 +318,17 @@ check_rule(const Row *row)
 	check_operations(row, rule_operations);
 
 	if (stage != NULL && strcmp(stage, "worker") != 0 && strcmp(stage, "replicator") != 0)
-		refuse(psprintf("invalid stage \"%s\"", stage), "Valid stages are: worker, replicator.");
+		flo_conf_refuse(psprintf("invalid stage \"%s\"", stage), "Valid stages are: worker, replicator.");
 	if (stage != NULL && strcmp(stage, "replicator") == 0 &&
 		column_text(row, "worker_name") != NULL)
-		refuse("a rule for the stage \"replicator\" cannot name a worker",
+		flo_conf_refuse("a rule for the stage \"replicator\" cannot name a worker",
 			   "What leaves the replicator is the same for all workers.");
 
 	if (action_name == NULL)
 		return;
 	action = find_action(action_name);
 	if (action->needs_column && column == NULL)
-		refuse(psprintf("action \"%s\" needs a column_name", action_name), NULL);
+		flo_conf_refuse(psprintf("action \"%s\" needs a column_name", action_name), NULL);
 	if (arguments != NULL)
 		check_arguments(action, arguments);
 }
@@ -474,13 +466,13 @@ check_mappings(Jsonb *mappings)
 		if (value.type == jbvNull)
 			continue;
 		if (value.type != jbvString || value.val.string.len == 0)
-			refuse(psprintf("invalid mapping of column \"%s\"", column),
+			flo_conf_refuse(psprintf("invalid mapping of column \"%s\"", column),
 				   "The value is the name of the destination column, or null to leave the column out.");
 
 		target = pnstrdup(value.val.string.val, value.val.string.len);
 		foreach(lc, targets)
 			if (strcmp(lfirst(lc), target) == 0)
-				refuse(psprintf("two columns are mapped to \"%s\"", target), NULL);
+				flo_conf_refuse(psprintf("two columns are mapped to \"%s\"", target), NULL);
 		targets = lappend(targets, target);
 	}
 }
@@ -504,10 +496,10 @@ check_route(const Row *row)
 		return;
 
 	if (column_text(row, "destination_table") != NULL)
-		refuse("a route for every table of a schema cannot name a destination_table",
+		flo_conf_refuse("a route for every table of a schema cannot name a destination_table",
 			   "Its tables keep their names; set destination_schema.");
 	if (mappings != NULL && JsonContainerSize(&mappings->root) > 0)
-		refuse("a route for every table of a schema cannot map columns", NULL);
+		flo_conf_refuse("a route for every table of a schema cannot map columns", NULL);
 }
 
 static void
@@ -640,7 +632,7 @@ flo_validate_table(PG_FUNCTION_ARGS)
 
 	found = strcmp(table, "routes") == 0 ? first_value(shared_destination) : NULL;
 	if (found != NULL)
-		refuse(psprintf("%s share a destination and pass TRUNCATE", found),
+		flo_conf_refuse(psprintf("%s share a destination and pass TRUNCATE", found),
 			   "A TRUNCATE of one source would empty the rows of the other: leave it out of operations.");
 
 	if (strcmp(table, "webhook_subscriptions") == 0)

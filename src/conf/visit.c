@@ -107,34 +107,68 @@ flo_visit_end(FloVisit *visit)
 	MemoryContextSwitchTo(visit->caller);
 }
 
-uint64
-flo_visit_run(int expected, const char *sql, int nargs,...)
+/* Arguments as SPI wants them */
+typedef struct Arguments
 {
 	Oid			types[MAX_ARGUMENTS];
 	Datum		values[MAX_ARGUMENTS];
 	char		nulls[MAX_ARGUMENTS];
-	va_list		args;
-	int			result;
+} Arguments;
 
+static void
+take_arguments(Arguments *arguments, int nargs, va_list args)
+{
 	Assert(nargs <= MAX_ARGUMENTS);
-
-	va_start(args, nargs);
 	for (int i = 0; i < nargs; i++)
 	{
 		const char *value = va_arg(args, const char *);
 
-		types[i] = TEXTOID;
-		nulls[i] = value ? ' ' : 'n';
-		values[i] = value ? CStringGetTextDatum(value) : (Datum) 0;
+		arguments->types[i] = TEXTOID;
+		arguments->nulls[i] = value ? ' ' : 'n';
+		arguments->values[i] = value ? CStringGetTextDatum(value) : (Datum) 0;
 	}
-	va_end(args);
+}
 
-	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+static uint64
+check_result(int result, int expected, const char *sql)
+{
 	if (result != expected)
 		elog(ERROR, "statement on schema flo returned %s: %s",
 			 SPI_result_code_string(result), sql);
-
 	return SPI_processed;
+}
+
+uint64
+flo_visit_run(int expected, const char *sql, int nargs,...)
+{
+	Arguments	arguments;
+	va_list		args;
+
+	va_start(args, nargs);
+	take_arguments(&arguments, nargs, args);
+	va_end(args);
+	return check_result(SPI_execute_with_args(sql, nargs, arguments.types, arguments.values,
+											  arguments.nulls, false, 0), expected, sql);
+}
+
+uint64
+flo_visit_run_kept(SPIPlanPtr *plan, int expected, const char *sql, int nargs,...)
+{
+	Arguments	arguments;
+	va_list		args;
+
+	va_start(args, nargs);
+	take_arguments(&arguments, nargs, args);
+	va_end(args);
+	if (*plan == NULL)
+	{
+		SPIPlanPtr	prepared = SPI_prepare(sql, nargs, arguments.types);
+
+		if (prepared == NULL || SPI_keepplan(prepared) != 0)
+			elog(ERROR, "could not prepare statement on schema flo: %s", sql);
+		*plan = prepared;
+	}
+	return check_result(SPI_execute_plan(*plan, arguments.values, arguments.nulls, false, 0), expected, sql);
 }
 
 char *

@@ -11,6 +11,7 @@
 #define FLO_VISIT_H
 
 #include "conf/store.h"
+#include "executor/spi.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
@@ -30,6 +31,9 @@ extern void flo_visit_end(FloVisit *visit);
  * result but the expected one is an error.
  */
 extern uint64 flo_visit_run(int expected, const char *sql, int nargs,...);
+
+/* The same for what runs often: *plan, NULL at first, is kept by the process */
+extern uint64 flo_visit_run_kept(SPIPlanPtr *plan, int expected, const char *sql, int nargs,...);
 
 /* Values of the result; rows count from 0, columns from 1.  NULL for NULL. */
 extern char *flo_visit_text(const FloVisit *visit, uint64 row, int column);

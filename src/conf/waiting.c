@@ -19,6 +19,7 @@
 #include "access/xlog.h"
 #include "conf/api.h"
 #include "conf/store.h"
+#include "core/arguments.h"
 #include "core/compat.h"
 #include "core/names.h"
 #include "fmgr.h"
@@ -204,7 +205,7 @@ targets_of_call(const char *group, const char *member, bool have_lsn)
 Datum
 flo_wait_for(PG_FUNCTION_ARGS)
 {
-	char	   *group;
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 	char	   *member = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
 	bool		have_lsn = !PG_ARGISNULL(1);
 	XLogRecPtr	lsn;
@@ -212,11 +213,6 @@ flo_wait_for(PG_FUNCTION_ARGS)
 	List	   *members;
 	ListCell   *lc;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"group_name\" must not be null")));
-	group = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	deadline = deadline_argument(fcinfo, 2);
 	flo_conf_require_group(group);
 	members = targets_of_call(group, member, have_lsn);

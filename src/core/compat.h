@@ -197,17 +197,6 @@ flo_compat_truncate(List *rels, List *relids, List *logged, bool restart_identit
 #endif
 }
 
-/* The RELATION message of logical replication, with these columns (by number) only */
-static inline void
-flo_compat_write_rel(StringInfo out, Relation relation, Bitmapset *columns)
-{
-#if PG_VERSION_NUM >= 180000
-	logicalrep_write_rel(out, InvalidTransactionId, relation, columns, PUBLISH_GENCOLS_NONE);
-#else
-	logicalrep_write_rel(out, InvalidTransactionId, relation, columns);
-#endif
-}
-
 /*
  * Since 18, a table with REPLICA IDENTITY FULL can only be updated while
  * published when its stored generated columns are published, too, and not at
@@ -340,7 +329,10 @@ flo_compat_tuple_update(ResultRelInfo *info, ItemPointer tid, TupleTableSlot *sl
 	return result;
 }
 
-/* Logical replication messages of a relation and a row; stored generated columns stay out */
+/*
+ * Logical replication messages of a relation and a row, with these columns (by
+ * number) only; stored generated ones stay out
+ */
 static inline void
 flo_compat_write_relation(StringInfo out, Relation relation, Bitmapset *columns)
 {

@@ -17,9 +17,18 @@
 #include "postmaster/interrupt.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/wait_event.h"
 
 uint64		flo_reload_count = 0;
+
+/* Kept from one wait to the next, since nearly all are for the same socket */
+static struct
+{
+	WaitEventSet *set;
+	pgsocket	sock;
+	int			position;
+}			kept;
 
 void
 flo_loop_init(void)
@@ -41,22 +50,55 @@ flo_check_interrupts(void)
 	}
 }
 
+void
+flo_wait_forget(void)
+{
+	if (kept.set != NULL)
+		FreeWaitEventSet(kept.set);
+	kept.set = NULL;
+}
+
+/* The set for the socket, made when it is another one than before */
+static WaitEventSet *
+wait_set(pgsocket sock, uint32 events)
+{
+	if (kept.set != NULL && kept.sock != sock)
+		flo_wait_forget();
+	if (kept.set == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+		WaitEventSet *set = flo_compat_wait_set_create(3);
+
+		AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+		AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+		kept.position = AddWaitEventToSet(set, events, sock, NULL, NULL);
+		MemoryContextSwitchTo(old);
+		kept.set = set;
+		kept.sock = sock;
+	}
+	else
+		ModifyWaitEvent(kept.set, kept.position, events, NULL);
+	return kept.set;
+}
+
 int
 flo_wait(pgsocket sock, bool want_write, long timeout_ms)
 {
-	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
 	int			fired;
 
 	flo_check_interrupts();
-	if (timeout_ms >= 0)
-		events |= WL_TIMEOUT;
-	if (sock != PGINVALID_SOCKET)
+	if (sock == PGINVALID_SOCKET)
+		fired = WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout_ms >= 0 ? WL_TIMEOUT : 0),
+						  timeout_ms, PG_WAIT_EXTENSION);
+	else
 	{
-		events |= WL_SOCKET_READABLE;
-		if (want_write)
-			events |= WL_SOCKET_WRITEABLE;
+		uint32		events = WL_SOCKET_READABLE | (want_write ? WL_SOCKET_WRITEABLE : 0);
+		WaitEvent	event;
+
+		fired = WL_TIMEOUT;
+		if (WaitEventSetWait(wait_set(sock, events), timeout_ms, &event, 1, PG_WAIT_EXTENSION) > 0)
+			fired = event.events;
 	}
-	fired = WaitLatchOrSocket(MyLatch, events, sock, timeout_ms, PG_WAIT_EXTENSION);
 	if (fired & WL_LATCH_SET)
 		ResetLatch(MyLatch);
 	flo_check_interrupts();

@@ -18,6 +18,9 @@ extern void flo_loop_init(void);
  */
 extern int	flo_wait(pgsocket sock, bool want_write, long timeout_ms);
 
+/* To be called when a socket that was waited for is closed: its number will be another's */
+extern void flo_wait_forget(void);
+
 /*
  * The same for several sockets, each with what is waited for; sets "ready" of
  * those that are.

@@ -442,7 +442,8 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 
 /*
  * The stream has run dry between transactions: everything read is committed,
- * flushed and told.  What heartbeats say is durable by then, too.
+ * and flushed and told unless that was done a moment ago; then it is the next
+ * call's.  What heartbeats say is durable by then, too.
  */
 void
 flo_worker_run_dry(FloWorker *w, uint64 done_seq)
@@ -462,9 +463,11 @@ flo_worker_run_dry(FloWorker *w, uint64 done_seq)
 	if (!XLogRecPtrIsInvalid(w->unflushed_local))
 	{
 		w->unflushed_seq = Max(w->unflushed_seq, done_seq);
-		flo_worker_settle(w, true);
+		flo_worker_settle(w, TimestampDifferenceExceeds(w->settled, GetCurrentTimestamp(),
+														FLO_DRY_SETTLE_INTERVAL));
 	}
-	w->durable = Max(w->durable, w->position);
+	if (XLogRecPtrIsInvalid(w->unflushed_local))
+		w->durable = Max(w->durable, w->position);
 	flo_worker_show_state(w);
 }
 

@@ -17,6 +17,9 @@
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 
+#define ATTEMPT_QUERY \
+	"SELECT greatest(attempt, 0) FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
+
 static int64
 number(const FloVisit *visit, uint64 row, int column)
 {
@@ -55,8 +58,7 @@ flo_copied_begin_table(const char *group, const char *worker, uint32 relation,
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2"
 			" AND relation = $3::oid AND attempt < $4::int", 4, group, worker, id, number_of);
 	}
-	else if (flo_visit_run(SPI_OK_SELECT, "SELECT attempt FROM flo.copied_tables WHERE group_name = $1"
-				 " AND worker_name = $2 AND relation = $3::oid", 3, group, worker, id) == 1)
+	else if (flo_visit_run(SPI_OK_SELECT, ATTEMPT_QUERY, 3, group, worker, id) == 1)
 		current = (uint32) number(&visit, 0, 1);
 	flo_visit_end(&visit);
 	return current;
@@ -65,18 +67,19 @@ flo_copied_begin_table(const char *group, const char *worker, uint32 relation,
 uint32
 flo_copied_current(const char *group, const char *worker, uint32 relation, uint32 attempt)
 {
-	static const char *const query =
-	"SELECT greatest(attempt, 0) FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid";
+	static SPIPlanPtr look;
+	static SPIPlanPtr look_and_lock;
 	FloVisit	visit;
 	char	   *id = psprintf("%u", relation);
 	uint32		current = 0;
 
 	flo_visit_begin(&visit);
-	if (flo_visit_run(SPI_OK_SELECT, query, 3, group, worker, id) == 1)
+	if (flo_visit_run_kept(&look, SPI_OK_SELECT, ATTEMPT_QUERY, 3, group, worker, id) == 1)
 		current = (uint32) number(&visit, 0, 1);
 
 	/* locked only when it is the one: two that raise it must not wait for each other */
-	if (current == attempt && flo_visit_run(SPI_OK_SELECT, psprintf("%s FOR SHARE", query), 3, group, worker, id) == 1)
+	if (current == attempt &&
+		flo_visit_run_kept(&look_and_lock, SPI_OK_SELECT, ATTEMPT_QUERY " FOR SHARE", 3, group, worker, id) == 1)
 		current = (uint32) number(&visit, 0, 1);
 	flo_visit_end(&visit);
 	return current;
@@ -98,11 +101,12 @@ flo_copied_expect(const char *group, const char *worker, uint32 relation, uint32
 bool
 flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key)
 {
+	static SPIPlanPtr claim;
 	FloVisit	visit;
 	bool		claimed;
 
 	flo_visit_begin(&visit);
-	claimed = flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_chunks (group_name, worker_name, relation, attempt, range, ordinal, tuples)"
+	claimed = flo_visit_run_kept(&claim, SPI_OK_INSERT, "INSERT INTO flo.copied_chunks (group_name, worker_name, relation, attempt, range, ordinal, tuples)"
 				  " VALUES ($1, $2, $3::oid, $4::int, $5::int, $6::int, $7::int) ON CONFLICT DO NOTHING", 7,
 				  group, worker, psprintf("%u", key->relation), psprintf("%u", key->attempt),
 				  psprintf("%u", key->range), psprintf("%u", key->ordinal), psprintf("%u", key->rows)) == 1;

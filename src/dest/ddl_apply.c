@@ -26,6 +26,7 @@
 #include "core/compat.h"
 #include "core/stop.h"
 #include "core/trail.h"
+#include "core/transaction.h"
 #include "dest/ddl_apply.h"
 #include "dest/ddl_columns.h"
 #include "dest/ddl_names.h"
@@ -475,8 +476,7 @@ run_concurrent(const FloDdlStatement *ddl, Oid owner, RawStmt *statement)
 	Office		office;
 
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	enter(ddl, owner, true, &office);
 	flo_state_set(FLO_STATE_STREAMING, "running %s CONCURRENTLY", ddl->tag);
@@ -505,8 +505,7 @@ flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *rout
 	bool		present;
 
 	initStringInfo(&note);
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	enter(ddl, owner, true, &office);
 	statement = parse(ddl, &mapping);
@@ -518,9 +517,7 @@ flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *rout
 	if (reason == NULL)
 		finalize_detach(statement->stmt);
 	present = nothing || (reason == NULL && flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note));
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	SetUserIdAndSecContext(office.user, office.context);
 	flo_trail.operation = NULL;
 	if (!present && reason == NULL)

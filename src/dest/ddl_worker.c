@@ -13,12 +13,12 @@
 #include "access/xact.h"
 #include "core/loop.h"
 #include "core/trail.h"
+#include "core/transaction.h"
 #include "dest/copied.h"
 #include "dest/ddl_apply.h"
 #include "dest/worker_impl.h"
 #include "mb/pg_wchar.h"
 #include "monitor/shstate.h"
-#include "utils/snapmgr.h"
 
 /* Undo the batch and go back to the last commit; the stream is read again from there */
 static void
@@ -46,33 +46,25 @@ rewind_batch(FloWorker *w)
 static int64
 record_held(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, const char *reason)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	int64		id = 0;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	ForceSyncCommit();
 	if (flo_ddl_decision(place, &id) == FLO_DDL_NOT_HELD)
 		id = flo_ddl_hold(place, ddl->tag, ddl->text, reason);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return id;
 }
 
 static bool
 is_decided(const FloDdlPlace *place)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	FloDdlDecision decision;
 	int64		id;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	decision = flo_ddl_decision(place, &id);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return decision != FLO_DDL_UNDECIDED;
 }
 

@@ -30,6 +30,7 @@
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/trail.h"
+#include "core/transaction.h"
 #include "dest/copied.h"
 #include "dest/encoding.h"
 #include "dest/loader.h"
@@ -56,6 +57,7 @@
 
 /* Commits between two flushes */
 #define FLUSH_EVERY 8
+
 
 /* How long the pieces of a large row may be under way, ms */
 #define PIECE_TIMEOUT 60000
@@ -447,8 +449,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	}
 	follow_rules(l, &header);
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(l->turn);
 	current = flo_copied_current(l->group, l->worker, key.relation, key.attempt);
 	l->prepared = current == key.attempt;
@@ -501,16 +502,12 @@ take_names(Loader *l)
 static char *
 load_sink_state(Loader *l)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	FloProgressRow *row;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(old);
 	row = flo_store_progress(l->group, l->worker);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return row != NULL ? row->sink_state : NULL;
 }
 
@@ -547,12 +544,9 @@ open_sink(Loader *l)
 	l->host.serve = serve;
 	l->host.checkpoint = checkpoint;
 	l->sink = ops->open(l->spec, &l->counters, load_sink_state(l), &l->host);
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	save_sink_state(l);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(GetMemoryChunkContext(l));
+	flo_transaction_end(GetMemoryChunkContext(l));
 }
 
 /* Load what has come; true when something had */

@@ -4,44 +4,36 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "commands/dbcommands.h"
 #include "conf/store.h"
+#include "core/transaction.h"
 #include "dest/myself.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 FloWorkerSpec *
 flo_my_spec(const char *group, const char *worker)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	FloWorkerSpec *spec;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(old);
 	spec = flo_store_worker(group, worker);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return spec;
 }
 
 char *
 flo_my_database(void)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	char	   *name;
 
-	StartTransactionCommand();
 	MemoryContextSwitchTo(old);
 	name = get_database_name(MyDatabaseId);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return name;
 }
-
 
 static bool
 same_text(const char *a, const char *b)

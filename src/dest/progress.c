@@ -18,6 +18,7 @@
 #include "access/xact.h"
 #include "core/compat.h"
 #include "core/names.h"
+#include "core/transaction.h"
 #include "dest/copied.h"
 #include "dest/progress.h"
 #include "miscadmin.h"
@@ -83,26 +84,23 @@ FloProgress *
 flo_progress_open(const char *group, const char *worker, bool by_row)
 {
 	FloProgress *progress = palloc0(sizeof(FloProgress));
-	MemoryContext context = CurrentMemoryContext;
-	FloProgressRow *row;
 	char	   *origin = flo_name_origin(MyDatabaseId, group, worker);
+	MemoryContext context;
+	FloProgressRow *row;
 
 	progress->group = pstrdup(group);
 	progress->worker = pstrdup(worker);
 	progress->generation = "";
 	progress->by_row = by_row;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	context = flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	row = flo_store_progress(group, worker);
 	if (!by_row)
 		progress->origin = replorigin_by_name(origin, true);
 	if (row != NULL)
 		keep_row(progress, row);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 
 	if (!by_row && progress->known && progress->origin == InvalidRepOriginId)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -123,7 +121,7 @@ void
 flo_progress_begin(FloProgress *progress, const FloChunkHeader *source,
 				   XLogRecPtr start, bool copying)
 {
-	MemoryContext context = CurrentMemoryContext;
+	MemoryContext context = flo_transaction_begin();
 	char	   *origin = flo_name_origin(MyDatabaseId, progress->group, progress->worker);
 	FloProgressRow row = {0};
 
@@ -133,8 +131,6 @@ flo_progress_begin(FloProgress *progress, const FloChunkHeader *source,
 	row.start_lsn = start;
 	row.copying = copying;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	ForceSyncCommit();
 
 	if (progress->by_row)
@@ -148,9 +144,7 @@ flo_progress_begin(FloProgress *progress, const FloChunkHeader *source,
 	}
 	flo_store_save_progress(progress->group, progress->worker, &row);
 	flo_copied_forget(progress->group, progress->worker);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	keep_row(progress, &row);
 	hold_position(progress);
 }
@@ -164,7 +158,7 @@ flo_progress_copying(const FloProgress *progress)
 void
 flo_progress_copied(FloProgress *progress)
 {
-	MemoryContext context = CurrentMemoryContext;
+	MemoryContext context;
 	FloProgressRow *row;
 
 	progress->row.copying = false;
@@ -172,15 +166,12 @@ flo_progress_copied(FloProgress *progress)
 		return;
 
 	/* the loader has moved what the sink goes on from */
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	context = flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	row = flo_store_progress(progress->group, progress->worker);
 	if (row != NULL)
 		progress->row.sink_state = row->sink_state;
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 }
 
 uint32
@@ -192,15 +183,11 @@ flo_progress_copy_attempt(const FloProgress *progress)
 void
 flo_progress_set_copy_attempt(FloProgress *progress, uint32 attempt)
 {
-	MemoryContext context = CurrentMemoryContext;
+	MemoryContext context = flo_transaction_begin();
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	ForceSyncCommit();
 	flo_store_save_copy_attempt(progress->group, progress->worker, attempt);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	progress->row.copy_attempt = Max(progress->row.copy_attempt, attempt);
 }
 

@@ -18,6 +18,7 @@
 #include "bus/stream.h"
 #include "core/loop.h"
 #include "core/names.h"
+#include "core/transaction.h"
 #include "dest/copied.h"
 #include "dest/loader.h"
 #include "dest/schema_apply.h"
@@ -31,6 +32,10 @@
 
 /* Seconds after which a chunk that was not acknowledged is handed out again */
 #define ACK_WAIT 30
+
+/* Pauses between looks at the progress: a look takes longer the larger the copy is */
+#define LOOK_PAUSE 50			/* ms */
+#define LOOK_PAUSE_MAX 2000
 
 typedef struct Receiver
 {
@@ -230,8 +235,7 @@ look_at_progress(Receiver *r)
 	uint64		rows = 0;
 	ListCell   *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(r->turn);
 	all = note_published(r, &wanted);
 	tables = flo_copied_tables(r->spec->group, r->spec->worker);
@@ -239,9 +243,7 @@ look_at_progress(Receiver *r)
 		complete += is_loaded(lfirst(cell), tables);
 	foreach(cell, tables)
 		rows += ((FloCopiedTable *) lfirst(cell))->loaded_tuples;
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(r->turn);
+	flo_transaction_end(r->turn);
 	flo_state_set(FLO_STATE_COPYING, "%d tables complete, " UINT64_FORMAT " rows loaded%s",
 				  complete, rows, all ? "" : "; the source is still reading");
 	return all && complete >= list_length(wanted);
@@ -270,6 +272,7 @@ static bool
 wait_for_stream(Receiver *r)
 {
 	FloStreamInfo info;
+	long		pause = LOOK_PAUSE;
 
 	while (!flo_stream_info(r->bus, r->stream, &info))
 	{
@@ -282,7 +285,8 @@ wait_for_stream(Receiver *r)
 		if (is_superseded(r))
 			return false;
 		flo_state_set(FLO_STATE_WAITING, "for the copy to begin at the source");
-		flo_bus_wait(r->bus, 1000);
+		flo_bus_wait(r->bus, pause);
+		pause = Min(pause * 2, 1000);
 	}
 	return true;
 }
@@ -314,13 +318,17 @@ run_loaders(Receiver *r, void (*report) (void *), void *arg)
 	flo_state_set(FLO_STATE_COPYING, "loaders are starting");
 	for (;;)
 	{
+		TimestampTz began = GetCurrentTimestamp();
+		long		took;
+
 		look_after_loaders(r);
 		complete = look_at_progress(r);
 		MemoryContextReset(r->turn);
 		if (complete || is_superseded(r))
 			break;
 		report(arg);
-		flo_bus_wait(r->bus, 500);
+		took = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
+		flo_bus_wait(r->bus, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
 	}
 	set_copy_phase(FLO_COPY_DONE, r->attempt);
 	return complete;
@@ -360,8 +368,7 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 		flo_sequences_take(bus, spec, generation);
 	}
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	ForceSyncCommit();
 	if (attempt > 0)
 		foreach(cell, r.again)
@@ -372,9 +379,7 @@ flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
 			flo_copied_reached(spec->group, spec->worker, lfirst(cell));
 		flo_copied_finish(spec->group, spec->worker);
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	flo_consumer_delete(bus, r.stream, consumer);
 	return complete;
 }

@@ -6,10 +6,10 @@
 
 #include "access/xact.h"
 #include "conf/shaping.h"
+#include "core/transaction.h"
 #include "dest/reshape.h"
 #include "shape/shape.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 struct FloReshape
 {
@@ -22,18 +22,14 @@ struct FloReshape
 void
 flo_reshape_load(FloReshape *reshape)
 {
-	MemoryContext old = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo rules",
 												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = flo_transaction_begin();
 	FloShapeSpec *spec;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(context);
 	spec = flo_shaping_load(reshape->group, reshape->worker, reshape->source);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	flo_shape_load(reshape->shape, spec, context);
 }
 
@@ -71,18 +67,13 @@ flo_reshape_apply(FloReshape *reshape, const FloChange *change, FloCounters *cou
 
 	if (own_transaction)
 	{
-		StartTransactionCommand();
-		PushActiveSnapshot(GetTransactionSnapshot());
+		(void) flo_transaction_begin();
 		MemoryContextSwitchTo(old);
 	}
 	result = flo_shape_apply(reshape->shape, change);
 	keep_seen(reshape);
 	if (own_transaction)
-	{
-		PopActiveSnapshot();
-		CommitTransactionCommand();
-	}
-	MemoryContextSwitchTo(old);
+		flo_transaction_end(old);
 	if (result == NULL)
 		counters->filtered++;
 	return result;

@@ -17,6 +17,7 @@
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/trail.h"
+#include "core/transaction.h"
 #include "dest/schema_apply.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
@@ -24,7 +25,6 @@
 #include "monitor/shstate.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #define BEFORE "before"
 #define AFTER "after"
@@ -199,17 +199,12 @@ create_objects(const FloWorkerSpec *spec, List *objects, const char *what, bool 
 		flo_state_set(FLO_STATE_COPYING, "%s: %d of %d", what, foreach_current_index(cell) + 1, list_length(objects));
 		if (!together)
 		{
-			StartTransactionCommand();
-			PushActiveSnapshot(GetTransactionSnapshot());
+			(void) flo_transaction_begin();
 			MemoryContextSwitchTo(context);
 		}
 		create_object(spec, lfirst(cell));
 		if (!together)
-		{
-			PopActiveSnapshot();
-			CommitTransactionCommand();
-			MemoryContextSwitchTo(context);
-		}
+			flo_transaction_end(context);
 	}
 }
 
@@ -224,15 +219,12 @@ flo_schema_create_before(FloBus *bus, const FloWorkerSpec *spec, const char *gen
 	json = flo_bucket_get_text(bus, flo_name_bucket(spec->group), FLO_SCHEMA_KEY, generation);
 	if (json != NULL)
 		json = pg_any_to_server(json, strlen(json), PG_UTF8);
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	note_definitions(spec, generation, json);
 	create_objects(spec, objects_to_do(spec, BEFORE), "creating tables and what they need", true);
-	PopActiveSnapshot();
 	ForceSyncCommit();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	MemoryContextDelete(context);
 }
 
@@ -256,15 +248,12 @@ flo_schema_create_after(const FloWorkerSpec *spec, bool complete)
 	MemoryContext context = AllocSetContextCreate(old, "pg_flo schema", ALLOCSET_DEFAULT_SIZES);
 	List	   *objects;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	objects = objects_to_do(spec, AFTER);
 	if (!complete)
 		objects = without_foreign_keys(objects);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	create_objects(spec, objects, "building indexes and constraints", false);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

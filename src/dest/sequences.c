@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "core/names.h"
 #include "core/trail.h"
+#include "core/transaction.h"
 #include "dest/sequences.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -88,17 +89,14 @@ flo_sequences_set(const FloWorkerSpec *spec, const char *message, int len)
 void
 flo_sequences_take(FloBus *bus, const FloWorkerSpec *spec, const char *generation)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old;
 	char	   *values = flo_bucket_get_text(bus, flo_name_bucket(spec->group), FLO_SEQUENCES_KEY, generation);
 
 	if (values == NULL)
 		return;
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	old = flo_transaction_begin();
 	flo_sequences_set(spec, values, strlen(values));
-	PopActiveSnapshot();
 	ForceSyncCommit();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	flo_trail_clear();
 }

@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "dest/tables.h"
 #include "lib/stringinfo.h"
 
@@ -19,16 +18,9 @@ typedef struct TableEntry
 	bool		wanted;
 } TableEntry;
 
-#define SH_PREFIX flo_wanted
-#define SH_ELEMENT_TYPE TableEntry
-#define SH_KEY_TYPE uint32
-#define SH_KEY id
-#define SH_HASH_KEY(tb, key) murmurhash32(key)
-#define SH_EQUAL(tb, a, b) ((a) == (b))
-#define SH_SCOPE static inline
-#define SH_DEFINE
-#define SH_DECLARE
-#include "lib/simplehash.h"
+#define FLO_BY_ID flo_wanted
+#define FLO_BY_ID_ENTRY TableEntry
+#include "core/byid.h"
 
 struct FloTableFilter
 {

@@ -18,6 +18,7 @@
 #include "core/names.h"
 #include "core/settings.h"
 #include "core/stop.h"
+#include "core/transaction.h"
 #include "dest/consumer.h"
 #include "dest/copied.h"
 #include "dest/loader.h"
@@ -84,6 +85,7 @@ begin_following(FloWorker *w)
 	FloChunkHeader header;
 	XLogRecPtr	start;
 	bool		copying;
+	long		pause = 50;
 
 	if (flo_bucket_get(w->bus, w->bucket, flo_report_key(w->consumer_name)) != NULL)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -92,7 +94,8 @@ begin_following(FloWorker *w)
 	while (!flo_consumer_first(w->consumer, &header))
 	{
 		flo_state_set(FLO_STATE_WAITING, "for stream \"%s\": the group's replicator has published nothing yet", w->stream);
-		flo_bus_wait(w->bus, 1000);
+		flo_bus_wait(w->bus, pause);
+		pause = Min(pause * 2, 1000);
 	}
 	start = header.generation_start;
 	copying = (header.flags & FLO_CHUNK_COPIED) && w->spec->options.start == FLO_START_COPY;
@@ -118,11 +121,9 @@ keep_registered(void *arg)
 static void
 remember_copied(FloWorker *w)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	ListCell   *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(old);
 	w->copied = NIL;
 	foreach(cell, flo_copied_tables(w->group, w->worker))
@@ -132,9 +133,7 @@ remember_copied(FloWorker *w)
 		if (table->lsn > w->position || table->expected > 0)
 			w->copied = lappend(w->copied, table);
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 }
 
 /* Does the generation end with its copy? */
@@ -174,17 +173,14 @@ expect_copy(FloWorker *w, List *keys)
 	MemoryContext old = CurrentMemoryContext;
 	ListCell   *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	foreach(cell, keys)
 	{
 		FloCopyKey *key = lfirst(cell);
 
 		flo_copied_expect(w->group, w->worker, key->relation, key->attempt, key->rows > 0);
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	remember_copied(w);
 }
 
@@ -233,8 +229,7 @@ take_marker(FloWorker *w)
 static void
 rest(FloWorker *w)
 {
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	ForceSyncCommit();
 	flo_store_stop_member(w->group, w->worker);
 	PopActiveSnapshot();
@@ -371,7 +366,7 @@ loop(FloWorker *w)
 			}
 		}
 		flo_worker_settle(w, false);
-		flo_bus_wait(w->bus, 1000);
+		flo_bus_wait(w->bus, XLogRecPtrIsInvalid(w->unflushed_local) ? 1000 : FLO_DRY_SETTLE_INTERVAL);
 	}
 }
 

@@ -18,6 +18,9 @@
 /* ms between two flushes of commits, acknowledgements and reports under load */
 #define FLO_SETTLE_INTERVAL 100
 
+/* The same when the stream has run dry: the next transaction shall not find us waiting for the disk */
+#define FLO_DRY_SETTLE_INTERVAL 20
+
 typedef struct FloWorker
 {
 	/* names and configuration */

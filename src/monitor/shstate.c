@@ -95,8 +95,9 @@ startup_shared_memory(void)
 }
 
 /*
- * Every commit in every backend passes here.  A commit that wrote something
- * has moved XactLastCommitEnd; COMMIT PREPARED does so as well.
+ * Every commit in every backend passes here and wakes the replicators of its
+ * database; cheap when there are none.  A commit that wrote something has moved
+ * XactLastCommitEnd; COMMIT PREPARED does so as well.
  */
 static void
 wake_at_commit(XactEvent event, void *arg)
@@ -106,7 +107,15 @@ wake_at_commit(XactEvent event, void *arg)
 	if (event != XACT_EVENT_COMMIT || XactLastCommitEnd == last_seen)
 		return;
 	last_seen = XactLastCommitEnd;
-	flo_shstate_wake_replicators(MyDatabaseId, last_seen);
+	if (flo_replicators == NULL || pg_atomic_read_u32(flo_replicators) == 0)
+		return;
+	for (int i = 0; i < flo_shared->nmembers; i++)
+	{
+		if (pg_atomic_read_u32(&flo_wake_slots[i].database) != MyDatabaseId)
+			continue;
+		pg_atomic_write_u64(&flo_wake_slots[i].commit_lsn, last_seen);
+		flo_shstate_wake_member(i);
+	}
 }
 
 void
@@ -455,19 +464,4 @@ flo_shstate_register_replicator(void)
 {
 	if (pg_atomic_exchange_u32(&flo_wake_slots[flo_my_slot].database, MyDatabaseId) == InvalidOid)
 		pg_atomic_fetch_add_u32(flo_replicators, 1);
-}
-
-void
-flo_shstate_wake_replicators(Oid database, XLogRecPtr lsn)
-{
-	if (flo_replicators == NULL || pg_atomic_read_u32(flo_replicators) == 0)
-		return;
-	for (int i = 0; i < flo_shared->nmembers; i++)
-	{
-		if (pg_atomic_read_u32(&flo_wake_slots[i].database) != database)
-			continue;
-		if (!XLogRecPtrIsInvalid(lsn))
-			pg_atomic_write_u64(&flo_wake_slots[i].commit_lsn, lsn);
-		flo_shstate_wake_member(i);
-	}
 }

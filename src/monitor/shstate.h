@@ -251,12 +251,6 @@ extern void flo_shstate_wake_launcher(void);
 extern void flo_shstate_retry(Oid database, const char *group, const char *member);
 extern void flo_shstate_wake_member(int slot);
 
-/*
- * At commit: wake the replicators of this database.  Cheap when there are
- * none.  "lsn" is the end of the commit record, or invalid when not known.
- */
-extern void flo_shstate_wake_replicators(Oid database, XLogRecPtr lsn);
-
 /* This process decodes its database: have it woken by commits until it exits */
 extern void flo_shstate_register_replicator(void);
 

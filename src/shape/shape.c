@@ -19,7 +19,6 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "common/hashfn.h"
 #include "core/trail.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -60,16 +59,9 @@ typedef struct FloPlanEntry
 	FloPlan    *plan;
 } FloPlanEntry;
 
-#define SH_PREFIX flo_plans
-#define SH_ELEMENT_TYPE FloPlanEntry
-#define SH_KEY_TYPE uint32
-#define SH_KEY id
-#define SH_HASH_KEY(tb, key) murmurhash32(key)
-#define SH_EQUAL(tb, a, b) ((a) == (b))
-#define SH_SCOPE static inline
-#define SH_DEFINE
-#define SH_DECLARE
-#include "lib/simplehash.h"
+#define FLO_BY_ID flo_plans
+#define FLO_BY_ID_ENTRY FloPlanEntry
+#include "core/byid.h"
 
 struct FloShape
 {
@@ -157,12 +149,6 @@ flo_shape_create(MemoryContext parent, const FloShapeSettings *settings)
 }
 
 void
-flo_shape_destroy(FloShape *shape)
-{
-	MemoryContextDelete(shape->context);
-}
-
-void
 flo_shape_load(FloShape *shape, FloShapeSpec *spec, MemoryContext context)
 {
 	if (shape->spec_context != NULL)
@@ -175,25 +161,6 @@ flo_shape_load(FloShape *shape, FloShapeSpec *spec, MemoryContext context)
 	shape->news = NIL;
 	shape->refreshed = 0;
 	shape->last_relation = NULL;
-}
-
-void
-flo_shape_forget(FloShape *shape)
-{
-	flo_plans_iterator iterator;
-	FloPlanEntry *entry;
-
-	shape->last_relation = NULL;
-	shape->news = NIL;
-	if (shape->spec == NULL)
-		return;
-
-	/* what was to be kept is noted again when the tables come along again */
-	shape->spec->seen = NIL;
-	flo_plans_start_iterate(shape->plans, &iterator);
-	while ((entry = flo_plans_iterate(shape->plans, &iterator)) != NULL)
-		if (entry->plan != NULL)
-			entry->plan->version = 0;
 }
 
 void

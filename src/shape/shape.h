@@ -33,7 +33,6 @@ typedef struct FloShapeSettings
 } FloShapeSettings;
 
 extern FloShape *flo_shape_create(MemoryContext context, const FloShapeSettings *settings);
-extern void flo_shape_destroy(FloShape *shape);
 
 /*
  * Put other rules and routes in force, all at once; between transactions.
@@ -77,10 +76,9 @@ extern bool flo_shape_shares_target(const FloShape *shape, const FloRelation *re
 /*
  * Tables that rules or a route have been applied to for the first time, or in
  * a new definition, since the last call: a List of FloSeenTable * to be kept.
- * If they could not be kept after all, say so with flo_shape_forget().
+ * If they could not be kept after all, call flo_shape_load() again.
  */
 extern List *flo_shape_take_seen(FloShape *shape);
-extern void flo_shape_forget(FloShape *shape);
 
 /* --- for checks and flo.preview() ------------------------------------------------ */
 

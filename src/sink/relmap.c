@@ -32,7 +32,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_namespace.h"
-#include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -70,16 +69,9 @@ typedef struct FloTargetEntry
 	FloTarget  *target;
 } FloTargetEntry;
 
-#define SH_PREFIX flo_targets
-#define SH_ELEMENT_TYPE FloTargetEntry
-#define SH_KEY_TYPE uint32
-#define SH_KEY id
-#define SH_HASH_KEY(tb, key) murmurhash32(key)
-#define SH_EQUAL(tb, a, b) ((a) == (b))
-#define SH_SCOPE static inline
-#define SH_DEFINE
-#define SH_DECLARE
-#include "lib/simplehash.h"
+#define FLO_BY_ID flo_targets
+#define FLO_BY_ID_ENTRY FloTargetEntry
+#include "core/byid.h"
 
 struct FloRelmap
 {
@@ -117,8 +109,9 @@ depends_on(const FloTarget *target, Oid relid)
 	return false;
 }
 
+/* Call "mark" for every target of the current map, if there is one */
 static void
-relation_changed(Datum arg, Oid relid)
+mark_targets(void (*mark) (FloTarget *target, uint32 value), uint32 value)
 {
 	flo_targets_iterator iterator;
 	FloTargetEntry *entry;
@@ -127,43 +120,46 @@ relation_changed(Datum arg, Oid relid)
 		return;
 	flo_targets_start_iterate(current_map->targets, &iterator);
 	while ((entry = flo_targets_iterate(current_map->targets, &iterator)) != NULL)
-	{
-		if (entry->target != NULL && depends_on(entry->target, relid))
-			entry->target->stale = true;
-	}
+		if (entry->target != NULL)
+			mark(entry->target, value);
+}
+
+static void
+mark_relation(FloTarget *target, uint32 relid)
+{
+	if (depends_on(target, relid))
+		target->stale = true;
+}
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	mark_targets(mark_relation, relid);
+}
+
+static void
+mark_namespace(FloTarget *target, uint32 hash)
+{
+	if (hash == 0 || target->namespace_hash == hash)
+		target->stale = true;
 }
 
 static void
 namespace_changed(Datum arg, int cache, uint32 hash)
 {
-	flo_targets_iterator iterator;
-	FloTargetEntry *entry;
+	mark_targets(mark_namespace, hash);
+}
 
-	if (current_map == NULL)
-		return;
-	flo_targets_start_iterate(current_map->targets, &iterator);
-	while ((entry = flo_targets_iterate(current_map->targets, &iterator)) != NULL)
-	{
-		if (entry->target != NULL &&
-			(hash == 0 || entry->target->namespace_hash == hash))
-			entry->target->stale = true;
-	}
+static void
+mark_roles(FloTarget *target, uint32 hash)
+{
+	target->allowed = false;
 }
 
 static void
 roles_changed(Datum arg, int cache, uint32 hash)
 {
-	flo_targets_iterator iterator;
-	FloTargetEntry *entry;
-
-	if (current_map == NULL)
-		return;
-	flo_targets_start_iterate(current_map->targets, &iterator);
-	while ((entry = flo_targets_iterate(current_map->targets, &iterator)) != NULL)
-	{
-		if (entry->target != NULL)
-			entry->target->allowed = false;
-	}
+	mark_targets(mark_roles, hash);
 }
 
 static void

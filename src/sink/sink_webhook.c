@@ -31,6 +31,7 @@
 #include "conf/endpoint.h"
 #include "core/loop.h"
 #include "core/trail.h"
+#include "core/transaction.h"
 #include "miscadmin.h"
 #include "sink/event.h"
 #include "sink/http.h"
@@ -39,7 +40,6 @@
 #include "sink/webhook_config.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 /* ms: pauses between attempts, and the most that an endpoint may ask for */
@@ -627,18 +627,14 @@ send_once(FloWebhookSink *sink, const FloLetter *letter, char *error, size_t siz
 static FloLetter *
 next_letter(FloWebhookSink *sink)
 {
-	MemoryContext context = CurrentMemoryContext;
+	MemoryContext context = flo_transaction_begin();
 	FloLetter  *letter;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(context);
 	letter = flo_letter_wanted(sink->spec.group, sink->spec.worker);
 	if (letter != NULL)
 		flo_url_check_allowed(letter->url, sink->spec.owner);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	return letter;
 }
 

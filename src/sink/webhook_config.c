@@ -10,15 +10,15 @@
 
 #include <ctype.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "conf/endpoint.h"
+#include "core/transaction.h"
 #include "sink/saved.h"
 #include "sink/webhook_config.h"
 #include "storage/fd.h"
 #include "utils/acl.h"
-#include "utils/snapmgr.h"
 
 /* Largest file of headers or with a secret */
 #define FILE_LIMIT 65536
@@ -184,20 +184,16 @@ read_targets(FloHookConfig *config, const FloWorkerSpec *spec)
 FloHookConfig *
 flo_hook_config(const FloWorkerSpec *spec)
 {
-	MemoryContext context = CurrentMemoryContext;
 	FloHookConfig *config = palloc0(sizeof(FloHookConfig));
+	MemoryContext context = flo_transaction_begin();
 	char	   *headers;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(context);
 	check_owner(spec);
 	read_targets(config, spec);
 	headers = flo_secret_read(spec->group, spec->worker, "headers");
 	config->secret = flo_secret_read(spec->group, spec->worker, "secret");
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 
 	if (headers != NULL)
 		read_headers(config, headers);

@@ -15,6 +15,7 @@
 #include "conf/store.h"
 #include "core/loop.h"
 #include "core/names.h"
+#include "core/transaction.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "source/copy.h"
@@ -23,7 +24,6 @@
 #include "storage/dsm.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -42,25 +42,21 @@ flo_copy_phase(void)
 static void
 requests_done(FloCopyControl *c)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	ListCell   *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	foreach(cell, c->requested)
 		flo_store_copy_request_done(c->group, ((FloCopyRequest *) lfirst(cell))->relation);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	c->requested = NIL;
 }
 
 /* The leader must not end before it is done */
-void
+bool
 flo_copy_check(FloCopyControl *c)
 {
 	if (c->leader == NULL || !flo_process_ended(c->leader))
-		return;
+		return false;
 	pfree(c->leader);
 	c->leader = NULL;
 	if (flo_copy_phase() != FLO_COPY_DONE)
@@ -69,6 +65,7 @@ flo_copy_check(FloCopyControl *c)
 				 errmsg("the copy ended before it was complete: %s", flo_me->last_error)));
 	if (c->requested != NIL)
 		requests_done(c);
+	return true;
 }
 
 /*
@@ -109,7 +106,7 @@ hand_over_snapshot(FloCopyControl *c)
 {
 	while (flo_copy_phase() == FLO_COPY_SNAPSHOT)
 	{
-		flo_copy_check(c);
+		(void) flo_copy_check(c);
 		flo_wait(PGINVALID_SOCKET, false, 100);
 	}
 	flo_slot_snapshot_end();
@@ -128,16 +125,12 @@ copy_published(FloCopyControl *c)
 static uint32
 next_attempt(FloCopyControl *c)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	uint32		attempt;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	ForceSyncCommit();
 	attempt = flo_store_next_copy_attempt(c->group);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return attempt;
 }
 
@@ -159,16 +152,12 @@ copy_from_new_snapshot(FloCopyControl *c, uint32 attempt, bool marked)
 static List *
 copy_requests(FloCopyControl *c)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	List	   *requests;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(old);
 	requests = flo_store_copy_requests(c->group);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return requests;
 }
 
@@ -188,8 +177,7 @@ request_unfinished(FloCopyControl *c)
 	initStringInfo(&end);		/* outlives the transaction */
 	appendStringInfo(&end, "{\"generation\":\"%s\",\"attempt\":1,\"lsn\":\"%X/%X\",\"again\":[",
 					 generation, LSN_FORMAT_ARGS(c->generation->start));
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	ForceSyncCommit();
 	foreach(cell, flo_store_published(c->group))
 	{
@@ -202,9 +190,7 @@ request_unfinished(FloCopyControl *c)
 		appendStringInfo(&end, "%s%u", foreach_current_index(cell) > 0 ? "," : "",
 						 ((FloCopyRequest *) lfirst(cell))->relation);
 	appendStringInfoString(&end, "]}");
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	flo_copy_publish_sequences(c->bus, c->group, generation);
 	flo_bucket_put(c->bus, c->bucket, FLO_COPY_KEY, end.data, true);
 	flo_me->copy.phase = FLO_COPY_DONE;
@@ -238,11 +224,9 @@ flo_copy_resume(FloCopyControl *c, bool marked)
 static void
 add_requested(FloCopyControl *c, List *requests, const FloReplicatorOptions *options)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	ListCell   *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	foreach(cell, requests)
 	{
 		FloCopyRequest *request = lfirst(cell);
@@ -251,9 +235,7 @@ add_requested(FloCopyControl *c, List *requests, const FloReplicatorOptions *opt
 			!flo_publication_sends(c->group, request->relation))
 			flo_publication_add_table(c->group, request->relation, options);
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 }
 
 /* Requests for tables that are no more, or have lost their key, are forgotten, not announced */
@@ -264,8 +246,7 @@ forget_impossible(FloCopyControl *c, List *requests, const FloReplicatorOptions 
 	List	   *rest = NIL;
 	ListCell   *cell;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) flo_transaction_begin();
 	foreach(cell, requests)
 	{
 		FloCopyRequest *request = lfirst(cell);
@@ -287,9 +268,7 @@ forget_impossible(FloCopyControl *c, List *requests, const FloReplicatorOptions 
 			MemoryContextSwitchTo(inner);
 		}
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return rest;
 }
 
@@ -397,7 +376,7 @@ progress_by_table(const FloCopyPlan *plan, const FloCopyState *state)
 void
 flo_copy_record(FloCopyControl *c)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old;
 	TimestampTz now = GetCurrentTimestamp();
 	FloCopyState state;
 	ListCell   *cell;
@@ -423,13 +402,10 @@ flo_copy_record(FloCopyControl *c)
 	c->recorded_at = now;
 	c->recorded_rows = state.rows_done;
 	c->recorded_done = state.tables_done;
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	old = flo_transaction_begin();
 	foreach(cell, progress_by_table(c->plan, &state))
 		flo_store_copy_progress(c->group, lfirst(cell));
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 }
 
 /* Streaming, also while tables are still being copied */

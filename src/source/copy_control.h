@@ -53,8 +53,8 @@ extern void flo_copy_mark_snapshot(FloCopyControl *control, FloPublisher *publis
 /* Does somebody want that, and no copy runs? */
 extern bool flo_copy_wanted(FloCopyControl *control);
 
-/* Throws when the leader has ended before it was done */
-extern void flo_copy_check(FloCopyControl *control);
+/* Has a copy just ended?  Throws when its leader did so before it was done. */
+extern bool flo_copy_check(FloCopyControl *control);
 
 extern FloCopyPhase flo_copy_phase(void);
 

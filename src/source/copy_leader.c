@@ -27,6 +27,7 @@
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
+#include "core/transaction.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -53,7 +54,7 @@
 /* A copier that fails this often in a row ends the copy */
 #define MAX_FAILURES 10
 
-#define ROUND_INTERVAL 200		/* ms */
+#define ROUND_INTERVAL 50		/* ms */
 
 typedef struct Table
 {
@@ -603,16 +604,12 @@ await_workers(Leader *l)
 void
 flo_copy_publish_sequences(FloBus *bus, const char *group, const char *generation)
 {
-	MemoryContext context = CurrentMemoryContext;
+	MemoryContext context = flo_transaction_begin();
 	char	   *values;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(context);
 	values = flo_store_sequence_values(group);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	flo_bucket_put_text(bus, flo_name_bucket(group), FLO_SEQUENCES_KEY, generation, values);
 }
 
@@ -693,8 +690,6 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->ncopiers = Max(1, Min(l->spec->copy_workers, l->plan->ntasks));
 	l->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * l->ncopiers);
 	run_copiers(l);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	finish_copy(l);
 }

@@ -48,7 +48,7 @@
 #include "utils/syscache.h"
 #include "wire/ddl.h"
 
-static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+static ProcessUtility_hook_type next_ProcessUtility = NULL;
 static int64 last_id = 0;
 
 /* Does a group of this database track DDL? */
@@ -204,17 +204,6 @@ tell_index_name(FloDdlStatement *ddl, Node *statement, List *before)
 		((FloDdlObject *) linitial(ddl->objects))->name = get_rel_name(newest);
 }
 
-static void
-call_next(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtilityContext context,
-		  ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
-		  QueryCompletion *completion)
-{
-	if (prev_ProcessUtility_hook)
-		prev_ProcessUtility_hook(pstmt, query, readonly, context, params, environment, dest, completion);
-	else
-		standard_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
-}
-
 /* Is it CREATE TABLE AS with rows, for a table that will be there after it? */
 static bool
 is_filled_table(Node *statement, const FloDdlStatement *ddl)
@@ -234,7 +223,7 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 
 	if (!is_captured(pstmt, query, context) || !flo_ddl_describe(pstmt->utilityStmt, &ddl))
 	{
-		call_next(pstmt, query, readonly, context, params, environment, dest, completion);
+		next_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
 		return;
 	}
 
@@ -255,14 +244,14 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 		uint64		rows;
 
 		castNode(CreateTableAsStmt, empty->utilityStmt)->into->skipData = true;
-		call_next(empty, query, false, context, params, environment, dest, NULL);
+		next_ProcessUtility(empty, query, false, context, params, environment, dest, NULL);
 		rows = flo_ddl_fill_created((CreateTableAsStmt *) pstmt->utilityStmt, query, params,
 									environment, NULL);
 		if (completion != NULL)
 			SetQueryCompletion(completion, CMDTAG_SELECT, rows);
 	}
 	else
-		call_next(pstmt, query, readonly, context, params, environment, dest, completion);
+		next_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
 
 	MemoryContextSwitchTo(caller);
 	tell_index_name(&ddl, pstmt->utilityStmt, indexes);
@@ -275,6 +264,6 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 void
 flo_ddl_capture_init(void)
 {
-	prev_ProcessUtility_hook = ProcessUtility_hook;
+	next_ProcessUtility = ProcessUtility_hook ? ProcessUtility_hook : standard_ProcessUtility;
 	ProcessUtility_hook = capture_utility;
 }

@@ -84,6 +84,7 @@ struct FloDecoder
 	Oid			last_relation;
 	BinaryEntry *last_entry;
 	Relation	current;		/* of the change being decoded */
+	XLogRecPtr	dry_at;			/* end of the WAL as it was found to hold no whole record */
 
 	/* TRUNCATE of a partition that is published as its root */
 	Relation	truncated;		/* the partition, while pgoutput is shown the root */
@@ -100,6 +101,9 @@ struct BinaryEntry
 /* The callbacks of pgoutput carry no argument of ours */
 static FloDecoder *decoder_here = NULL;
 
+/* How far there was WAL when a page was last asked for */
+static XLogRecPtr read_limit;
+
 /* Non-blocking: -1 when the WAL asked for is not flushed yet */
 static int
 read_page(XLogReaderState *state, XLogRecPtr page, int wanted, XLogRecPtr record, char *into)
@@ -112,6 +116,7 @@ read_page(XLogReaderState *state, XLogRecPtr page, int wanted, XLogRecPtr record
 	XLogReadDetermineTimeline(state, page, wanted, current);
 	if (state->currTLI != current)
 		limit = state->currTLIValidUntil;
+	read_limit = limit;
 	if (page + wanted > limit)
 		return -1;
 	count = (int) Min((XLogRecPtr) XLOG_BLCKSZ, limit - page);
@@ -173,7 +178,7 @@ emit_partition_truncate(FloDecoder *decoder, const char *message)
 	char		flags = message[5] | FLO_TRUNCATE_PARTITION;
 
 	initStringInfo(&out);
-	flo_compat_write_rel(&out, decoder->truncated, bms_make_singleton(0));
+	flo_compat_write_relation(&out, decoder->truncated, bms_make_singleton(0));
 	decoder->emit(decoder->arg, decoder->xid, out.data, out.len);
 
 	resetStringInfo(&out);
@@ -682,9 +687,19 @@ flo_decoder_step(FloDecoder *decoder)
 	XLogRecord *record;
 	MemoryContext old;
 
+	/* trying in vain would cost the reader its page */
+	if (!XLogRecPtrIsInvalid(decoder->dry_at))
+	{
+		if (GetFlushRecPtr(NULL) == decoder->dry_at)
+			return false;
+		decoder->dry_at = InvalidXLogRecPtr;
+	}
+
 	/* the reader's buffers grow in the current context and must live on */
 	old = MemoryContextSwitchTo(decoder->context->context);
 	record = XLogReadRecord(reader, &error);
+	if (record == NULL)
+		decoder->dry_at = read_limit;
 	if (error != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),

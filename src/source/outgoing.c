@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "conf/shaping.h"
 #include "core/names.h"
+#include "core/transaction.h"
 #include "shape/shape.h"
 #include "source/outgoing.h"
 #include "utils/memutils.h"
@@ -86,14 +87,12 @@ load(FloOutgoing *out)
 void
 flo_outgoing_follow(FloOutgoing *out, bool changed, Oid owner)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old;
 	List	   *seen = flo_shape_take_seen(out->shape);
 
 	if (!changed && seen == NIL && !flo_shape_is_stale(out->shape))
 		return;
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(CurTransactionContext);
+	old = flo_transaction_begin();
 	flo_shaping_keep_seen(out->group, FLO_REPLICATOR_MEMBER, "", seen);
 	if (changed)
 	{
@@ -104,9 +103,7 @@ flo_outgoing_follow(FloOutgoing *out, bool changed, Oid owner)
 	}
 	flo_shape_refresh(out->shape);
 	flo_shaping_keep_seen(out->group, FLO_REPLICATOR_MEMBER, "", flo_shape_take_seen(out->shape));
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 }
 
 FloOutgoing *

@@ -22,6 +22,7 @@
 #include "core/names.h"
 #include "core/settings.h"
 #include "core/stop.h"
+#include "core/transaction.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "source/copy_control.h"
@@ -37,7 +38,6 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -104,34 +104,26 @@ typedef struct Replicator
 static bool
 load_spec(Replicator *rep)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 
 	MemoryContextReset(rep->spec_context);
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(rep->spec_context);
 	rep->spec = flo_store_replicator(rep->group);
 	if (rep->spec != NULL)
 		flo_ddl_filter_load(rep->ddl_filter, rep->spec, flo_store_table_choice(rep->group));
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return rep->spec != NULL;
 }
 
 static FloGeneration *
 load_generation(const char *group)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	FloGeneration *generation;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(old);
 	generation = flo_store_generation(group);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return generation;
 }
 
@@ -139,18 +131,14 @@ load_generation(const char *group)
 static void
 save_generation(const char *group, const FloGeneration *generation, bool epoch_only)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	ForceSyncCommit();
 	if (epoch_only)
 		flo_store_save_epoch(group, generation->epoch);
 	else
 		flo_store_save_generation(group, generation);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 }
 
 static void
@@ -532,16 +520,12 @@ begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
 static List *
 publications(const char *group)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	List	   *names;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(old);
 	names = flo_publication_names(group);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
+	flo_transaction_end(old);
 	return names;
 }
 
@@ -623,7 +607,9 @@ housekeep(Replicator *rep, bool inside)
 		return;
 	release_wal(rep, now);
 	flo_copy_record(&rep->copy);
-	flo_copy_check(&rep->copy);
+
+	/* tables may have been asked for while the copy ran */
+	rep->changed |= flo_copy_check(&rep->copy);
 	flo_copy_show();
 }
 
@@ -794,20 +780,20 @@ loop(Replicator *rep)
 static void
 wait_for_copy(Replicator *rep)
 {
+	MemoryContext old;
+
 	while (flo_copy_phase() != FLO_COPY_DONE)
 	{
-		flo_copy_check(&rep->copy);
+		(void) flo_copy_check(&rep->copy);
 		flo_publisher_pump(rep->publisher);
 		housekeep(rep, true);
 		flo_copy_record(&rep->copy);
 		flo_copy_show();
 		flo_bus_wait(rep->bus, 200);
 	}
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	old = flo_transaction_begin();
 	flo_store_stop_member(rep->group, FLO_REPLICATOR_MEMBER);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	flo_transaction_end(old);
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	flo_me->wanted = false;
 	LWLockRelease(flo_shared->lock);

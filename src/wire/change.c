@@ -23,7 +23,6 @@
 
 #include "access/transam.h"
 #include "catalog/pg_class.h"
-#include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
 #include "utils/hsearch.h"
@@ -58,16 +57,9 @@ typedef struct FloTypeEntry
 	char	   *name;
 } FloTypeEntry;
 
-#define SH_PREFIX flo_relations
-#define SH_ELEMENT_TYPE FloRelationEntry
-#define SH_KEY_TYPE uint32
-#define SH_KEY id
-#define SH_HASH_KEY(tb, key) murmurhash32(key)
-#define SH_EQUAL(tb, a, b) ((a) == (b))
-#define SH_SCOPE static inline
-#define SH_DEFINE
-#define SH_DECLARE
-#include "lib/simplehash.h"
+#define FLO_BY_ID flo_relations
+#define FLO_BY_ID_ENTRY FloRelationEntry
+#include "core/byid.h"
 
 struct FloChangeParser
 {

@@ -198,6 +198,16 @@ wait_for_answer(Call *call, FloAgentError *error)
 	}
 }
 
+pg_noreturn static void
+raise_error(const FloAgentError *error)
+{
+	ereport(ERROR,
+			(errcode(error->sqlstate),
+			 errmsg_internal("%s", error->message),
+			 error->detail != NULL ? errdetail_internal("%s", error->detail) : 0,
+			 error->hint != NULL ? errhint("%s", error->hint) : 0));
+}
+
 static FloJson
 call_agent(Oid database, const char *operation, const char *arguments, FloAgentError *error)
 {
@@ -231,7 +241,7 @@ call_agent(Oid database, const char *operation, const char *arguments, FloAgentE
 	dsm_detach(call.segment);
 
 	if (own_error.message != NULL && error == NULL)
-		flo_agent_raise(&own_error);
+		raise_error(&own_error);
 	if (error != NULL)
 		*error = own_error;
 	return result;
@@ -251,16 +261,6 @@ flo_agent_emit(const char *message)
 	bool		bad = false;
 
 	return lsn != NULL ? pg_lsn_in_internal(lsn, &bad) : InvalidXLogRecPtr;
-}
-
-void
-flo_agent_raise(const FloAgentError *error)
-{
-	ereport(ERROR,
-			(errcode(error->sqlstate),
-			 errmsg_internal("%s", error->message),
-			 error->detail != NULL ? errdetail_internal("%s", error->detail) : 0,
-			 error->hint != NULL ? errhint("%s", error->hint) : 0));
 }
 
 /* ---------------------------------------------------------------------------

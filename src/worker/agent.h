@@ -44,8 +44,6 @@ extern FloJson flo_agent_call(const char *operation, const char *arguments,
  */
 extern XLogRecPtr flo_agent_emit(const char *message);
 
-pg_noreturn extern void flo_agent_raise(const FloAgentError *error);
-
 /* --- in the agent ------------------------------------------------------------ */
 
 /* An operation: appends its result, throws its errors.  There is no database. */

@@ -20,6 +20,7 @@
 #include "core/process.h"
 #include "core/settings.h"
 #include "core/trail.h"
+#include "core/transaction.h"
 #include "dest/loader.h"
 #include "dest/progress.h"
 #include "dest/worker.h"
@@ -35,7 +36,6 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/ps_status.h"
-#include "utils/snapmgr.h"
 
 PGDLLEXPORT void flo_process_main(Datum arg);
 
@@ -103,27 +103,31 @@ drop_lost_origins(void)
 static void
 scan_database(void)
 {
-	MemoryContext context = CurrentMemoryContext;
+	MemoryContext context = flo_transaction_begin();
 	List	   *wanted = NIL;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(context);
 	if (flo_store_extension_exists())
 		wanted = flo_store_started_members();
 	drop_lost_origins();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	flo_transaction_end(context);
 	note_wanted(wanted);
 }
 
 /* --- members ----------------------------------------------------------------------------- */
 
+/* In pg_stat_activity and the log, too */
+static void
+show_name(void)
+{
+	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_USERSET, PGC_S_OVERRIDE);
+	pgstat_report_activity(STATE_RUNNING, MyBgworkerEntry->bgw_name);
+}
+
 static void
 run_helper(const FloProcessArgs *args)
 {
-	pgstat_report_activity(STATE_RUNNING, MyBgworkerEntry->bgw_name);
+	show_name();
 	switch (args->helper)
 	{
 		case FLO_HELPER_COPY_LEADER:
@@ -146,7 +150,7 @@ run_member(void)
 	StartTransactionCommand();
 	flo_watch_init();
 	CommitTransactionCommand();
-	pgstat_report_activity(STATE_RUNNING, MyBgworkerEntry->bgw_name);
+	show_name();
 	if (flo_me->is_replicator)
 		flo_replicator_run();
 	else
