@@ -555,7 +555,11 @@ CREATE FUNCTION flo.follow_tracking() RETURNS trigger LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	wanted bool := EXISTS (SELECT FROM flo.replicators r WHERE r.track_ddl);
+	-- groups that were restored from elsewhere do nothing until somebody adopts them
+	wanted bool := EXISTS (SELECT FROM flo.replicators r JOIN flo.groups g USING (group_name)
+							WHERE r.track_ddl
+							  AND g.system_identifier = (SELECT c.system_identifier FROM pg_control_system() c)
+							  AND g.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()));
 BEGIN
 	IF wanted THEN
 		-- what DDL messages are signed with
@@ -578,6 +582,9 @@ COMMENT ON FUNCTION flo.follow_tracking() IS 'internal: keeps the event trigger 
 CREATE TRIGGER follow_tracking AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.replicators
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.follow_tracking();
 ALTER TABLE flo.replicators ENABLE ALWAYS TRIGGER follow_tracking;
+CREATE TRIGGER follow_tracking AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.groups
+	FOR EACH STATEMENT EXECUTE FUNCTION flo.follow_tracking();
+ALTER TABLE flo.groups ENABLE ALWAYS TRIGGER follow_tracking;
 
 ---------------------------------------------------------------------------
 -- Control functions

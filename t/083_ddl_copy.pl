@@ -216,6 +216,7 @@ for my $case ('loading', 'loaded')
 $source->safe_psql('postgres', q{INSERT INTO a (id, n) VALUES (4001, 1)});
 kill9_member($source, 'g', 'replicator');
 kill9_member($dest, 'g', 'postgres');
+wait_until($source, 'postgres', 'SELECT true', 'the source to be back');
 wait_caught_up($source, $dest, 'g');
 same('a', 'afterwards');
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('g')});

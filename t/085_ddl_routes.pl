@@ -133,6 +133,22 @@ for my $case (
 }
 is(at_dest(q{SELECT count(*) FROM flo.pending_ddl}), '0', 'nothing else was held');
 
+# several tables that are one here: nothing that one of them does alone may take it from the others
+run(q{CREATE TABLE one (id int PRIMARY KEY, v text)}, q{CREATE TABLE two (id int PRIMARY KEY, v text)});
+caught_up();
+at_dest(q{CREATE TABLE there.shared (id int PRIMARY KEY, v text);
+	INSERT INTO flo.routes (group_name, source_table, destination_schema, destination_table, operations)
+	VALUES ('g', 'one', 'there', 'shared', '{INSERT,UPDATE,DELETE}'), ('g', 'two', 'there', 'shared', '{INSERT,UPDATE,DELETE}')});
+run(q{INSERT INTO one VALUES (1, '1')}, q{INSERT INTO two VALUES (2, '2')}, q{ALTER TABLE one ADD w int DEFAULT 3}, q{ALTER TABLE two ADD w int DEFAULT 3});
+for my $sql ('ALTER TABLE one DROP v', 'DROP TABLE one')
+{
+	run($sql);
+	ok(wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM flo.pending_ddl WHERE reason ~ 'other tables'}, $sql), "held: $sql");
+	at_dest('SELECT flo.skip_ddl(id) FROM flo.pending_ddl');
+}
+caught_up();
+is(at_dest('SELECT string_agg(s::text, chr(32) ORDER BY id) FROM there.shared s'), '(1,1,3) (2,2,3)', 'tables that share their destination');
+
 # --- CREATE INDEX CONCURRENTLY without a name --------------------------------------------------
 
 # built, and not recorded

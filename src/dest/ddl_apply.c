@@ -100,12 +100,9 @@ enter(const FloDdlStatement *ddl, Oid owner, bool concurrent, Office *office)
 	office->guc_level = NewGUCNestLevel();
 	set_local("search_path", ddl->search_path != NULL ? ddl->search_path : "");
 	set_local("check_function_bodies", "off");
-	if (ddl->time_zone != NULL)
-		set_local("TimeZone", ddl->time_zone);
-	if (ddl->date_style != NULL)
-		set_local("DateStyle", ddl->date_style);
-	if (ddl->interval_style != NULL)
-		set_local("IntervalStyle", ddl->interval_style);
+	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
+		if (ddl->settings[i] != NULL)
+			set_local(flo_ddl_settings[i], ddl->settings[i]);
 
 	/* a security context must not outlast a transaction */
 	GetUserIdAndSecContext(&office->user, &office->context);
@@ -156,6 +153,27 @@ static const char *
 map_column(void *arg, const char *schema, const char *table, const char *column)
 {
 	return flo_reshape_column(((Mapping *) arg)->routes, schema, table, column);
+}
+
+/* What one of several tables that are one table here has no right to do to it alone */
+static char *
+hurts_others(const Mapping *mapping, Node *statement)
+{
+	bool		hurts = false;
+	ListCell   *cell;
+
+	if (!mapping->shared)
+		return NULL;
+	if (IsA(statement, AlterTableStmt))
+	{
+		foreach(cell, ((AlterTableStmt *) statement)->cmds)
+			hurts |= lfirst_node(AlterTableCmd, cell)->subtype == AT_DropColumn;
+	}
+	else if (IsA(statement, DropStmt))
+		hurts = ((DropStmt *) statement)->removeType == OBJECT_TABLE;
+	else
+		hurts = IsA(statement, RenameStmt) || IsA(statement, AlterObjectSchemaStmt);
+	return hurts ? pstrdup("routes lead other tables to the same table here") : NULL;
 }
 
 /*
@@ -403,6 +421,8 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 	if (manner & FLO_DDL_TRUST_KEYS)
 		trust_foreign_keys(statement->stmt);
 	nothing = map_columns(&mapping, statement->stmt, &note, &reason);
+	if (reason == NULL)
+		reason = hurts_others(&mapping, statement->stmt);
 	present = nothing || (reason == NULL && flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note));
 	if (manner & FLO_DDL_DECIDED)
 		reason = NULL;

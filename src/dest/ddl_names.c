@@ -341,8 +341,10 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 			map_grant(&mapper, (GrantStmt *) node);
 			break;
 		case T_CreateSchemaStmt:
-			/* roles are the destination's business */
+			/* roles are the destination's business, but the name may be one */
 			((CreateSchemaStmt *) node)->authrole = NULL;
+			if (((CreateSchemaStmt *) node)->schemaname == NULL && ddl->objects != NIL)
+				((CreateSchemaStmt *) node)->schemaname = ((FloDdlObject *) linitial(ddl->objects))->name;
 			break;
 		default:
 			break;

@@ -8,7 +8,8 @@
  * anybody.  In a database without a group that tracks DDL nothing is written
  * and no table of schema flo is touched: whether there is one, an event
  * trigger says, which is enabled when the first such group is created and
- * whose row every session has in its catalog cache.
+ * whose row every session has in its catalog cache.  A copy of such a database
+ * has it, too, with groups that are not its own: those are looked at.
  *
  * Awkward cases.  A string of several statements and the commands within DO
  * blocks and functions come here one by one, each with its own place in its
@@ -73,7 +74,7 @@ is_captured(PlannedStmt *pstmt, const char *query, ProcessUtilityContext context
 		flo_ddl_is_candidate(pstmt->utilityStmt) &&
 		OidIsValid(MyDatabaseId) && !creating_extension && IsTransactionState() &&
 		XLogLogicalInfoActive() && !RecoveryInProgress() && !XactReadOnly &&
-		is_tracked_database();
+		is_tracked_database() && flo_ddl_tracks_here();
 }
 
 /* The statement's own part of the source text */
@@ -169,6 +170,7 @@ static List *
 joined_by_attach(const FloDdlStatement *ddl, Node *statement)
 {
 	if (!IsA(statement, AlterTableStmt) || list_length(ddl->objects) != 2 ||
+		((AlterTableStmt *) statement)->objtype != OBJECT_TABLE ||
 		linitial_node(AlterTableCmd, ((AlterTableStmt *) statement)->cmds)->subtype != AT_AttachPartition)
 		return NIL;
 	return flo_newtables_attached(((FloDdlObject *) lsecond(ddl->objects))->relation);
@@ -231,9 +233,8 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 	ddl.text = statement_text(pstmt, query);
 	ddl.search_path = search_path();
 	ddl.role = GetUserNameFromId(GetUserId(), false);
-	ddl.time_zone = GetConfigOptionByName("TimeZone", NULL, false);
-	ddl.date_style = GetConfigOptionByName("DateStyle", NULL, false);
-	ddl.interval_style = GetConfigOptionByName("IntervalStyle", NULL, false);
+	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
+		ddl.settings[i] = GetConfigOptionByName(flo_ddl_settings[i], NULL, false);
 	if (!ddl.concurrent)
 		write_message(&ddl, FLO_DDL_BEFORE);
 	indexes = indexes_of_nameless(&ddl, pstmt->utilityStmt);

@@ -20,6 +20,11 @@
 
 #define DDL_VERSION 1
 
+const char *const flo_ddl_settings[FLO_DDL_SETTINGS] = {
+	"TimeZone", "DateStyle", "IntervalStyle",
+	"standard_conforming_strings", "transform_null_equals", "xmloption"
+};
+
 static const char *const phase_names[] = {"before", "after", "both"};
 
 /* --- writing ------------------------------------------------------------------- */
@@ -113,9 +118,8 @@ flo_ddl_format(const FloDdlStatement *ddl)
 	put_text(&buf, "replay", ddl->replay);
 	put_text(&buf, "search_path", ddl->search_path);
 	put_text(&buf, "role", ddl->role);
-	put_text(&buf, "time_zone", ddl->time_zone);
-	put_text(&buf, "date_style", ddl->date_style);
-	put_text(&buf, "interval_style", ddl->interval_style);
+	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
+		put_text(&buf, flo_ddl_settings[i], ddl->settings[i]);
 	put_number(&buf, "xid", ddl->xid);
 	put_true(&buf, "concurrent", ddl->concurrent);
 	put_true(&buf, "about_owner", ddl->about_owner);
@@ -356,9 +360,8 @@ flo_ddl_parse(const char *content)
 	ddl->replay = get_text(root, "replay");
 	ddl->search_path = get_text(root, "search_path");
 	ddl->role = get_text(root, "role");
-	ddl->time_zone = get_text(root, "time_zone");
-	ddl->date_style = get_text(root, "date_style");
-	ddl->interval_style = get_text(root, "interval_style");
+	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
+		ddl->settings[i] = get_text(root, flo_ddl_settings[i]);
 	ddl->xid = (TransactionId) get_number(root, "xid", 0);
 	ddl->concurrent = get_true(root, "concurrent");
 	ddl->about_owner = get_true(root, "about_owner");

@@ -27,6 +27,10 @@
 /* Prefix of the logical decoding messages */
 #define FLO_DDL_PREFIX "pg_flo_ddl"
 
+/* Settings that decide what the text means, and what conversions give */
+#define FLO_DDL_SETTINGS 6
+extern const char *const flo_ddl_settings[FLO_DDL_SETTINGS];
+
 typedef enum FloDdlPhase
 {
 	FLO_DDL_BEFORE,
@@ -64,9 +68,7 @@ typedef struct FloDdlStatement
 	char	   *replay;			/* what to run elsewhere instead, or NULL */
 	char	   *search_path;	/* quoted names, comma-separated, existing schemas only */
 	char	   *role;
-	char	   *time_zone;		/* settings that decide what conversions give */
-	char	   *date_style;
-	char	   *interval_style;
+	char	   *settings[FLO_DDL_SETTINGS]; /* values of flo_ddl_settings; NULL = as it is */
 	TransactionId xid;			/* of the subtransaction */
 	bool		concurrent;		/* cannot run in a transaction block */
 	bool		about_owner;	/* nothing but ownership */
