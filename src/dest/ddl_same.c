@@ -382,20 +382,20 @@ flo_ddl_table_differs(Relation relation, List *elements, bool complete, const ch
 
 /* --- indexes ------------------------------------------------------------------------ */
 
-/* Expressions of an index as they were parsed, not as the planner has them */
-static List *
-stored_expressions(Relation index, AttrNumber attribute)
+/* Expressions of an index as they were parsed, not as the planner has them; NULL for none */
+static Node *
+stored_expression(Relation index, AttrNumber attribute)
 {
 	bool		isnull;
 	Datum		value = SysCacheGetAttr(INDEXRELID, index->rd_indextuple, attribute, &isnull);
 
-	return isnull ? NIL : castNode(List, stringToNode(TextDatumGetCString(value)));
+	return isnull ? NULL : stringToNode(TextDatumGetCString(value));
 }
 
 static char *
 elements_differ(Relation index, Relation table, IndexStmt *statement, const char *text)
 {
-	List	   *expressions = stored_expressions(index, Anum_pg_index_indexprs);
+	List	   *expressions = (List *) stored_expression(index, Anum_pg_index_indexprs);
 	int			expression = 0;
 
 	for (int i = 0; i < index->rd_index->indnatts; i++)
@@ -425,11 +425,11 @@ elements_differ(Relation index, Relation table, IndexStmt *statement, const char
 static bool
 same_condition(Relation index, Relation table, Node *condition, const char *text)
 {
-	List	   *stored = stored_expressions(index, Anum_pg_index_indpred);
+	Node	   *stored = stored_expression(index, Anum_pg_index_indpred);
 
-	if (condition == NULL || stored == NIL)
-		return condition == NULL && stored == NIL;
-	return equal(stored, make_ands_implicit((Expr *) cook(table, condition, EXPR_KIND_INDEX_PREDICATE, text)));
+	if (condition == NULL || stored == NULL)
+		return condition == NULL && stored == NULL;
+	return equal(stored, cook(table, condition, EXPR_KIND_INDEX_PREDICATE, text));
 }
 
 char *
