@@ -109,6 +109,7 @@ OBJS = \
 	src/dest/sequences.o \
 	src/dest/loader.o \
 	src/dest/receive.o \
+	src/dest/begin.o \
 	src/dest/ddl_worker.o \
 	src/dest/ddl_apply.o \
 	src/dest/ddl_names.o \

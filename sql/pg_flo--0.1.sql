@@ -323,9 +323,11 @@ CREATE TABLE flo.copied_objects (
 	worker_name text NOT NULL,
 	ordinal int NOT NULL,
 	generation uuid NOT NULL,
+	attempt int NOT NULL,
 	section text NOT NULL CHECK (section IN ('before', 'after')),
 	object text NOT NULL,
 	part_of int,
+	of_table oid,
 	address_type text,
 	address_names text[],
 	address_args text[],
@@ -340,13 +342,15 @@ COMMENT ON COLUMN flo.copied_objects.group_name IS 'group';
 COMMENT ON COLUMN flo.copied_objects.worker_name IS 'worker';
 COMMENT ON COLUMN flo.copied_objects.ordinal IS 'order in which they are created';
 COMMENT ON COLUMN flo.copied_objects.generation IS 'generation of the source''s slot';
+COMMENT ON COLUMN flo.copied_objects.attempt IS 'number of the snapshot that the definition is of';
 COMMENT ON COLUMN flo.copied_objects.section IS 'before the rows, or after them';
 COMMENT ON COLUMN flo.copied_objects.object IS 'what it is';
 COMMENT ON COLUMN flo.copied_objects.part_of IS 'ordinal of the object it belongs to, such as that of a comment; done only when that one was created';
+COMMENT ON COLUMN flo.copied_objects.of_table IS 'OID at the source of the table whose index or constraint it is: those of different tables are built at once';
 COMMENT ON COLUMN flo.copied_objects.address_type IS 'with names and arguments: how pg_get_object_address() finds it; NULL for what is no object of its own';
 COMMENT ON COLUMN flo.copied_objects.address_names IS 'see address_type';
 COMMENT ON COLUMN flo.copied_objects.address_args IS 'see address_type';
-COMMENT ON COLUMN flo.copied_objects.definition IS 'its definition at the source, to compare with what exists here';
+COMMENT ON COLUMN flo.copied_objects.definition IS 'its definition at the source, to compare with what exists here; empty: whatever exists is kept';
 COMMENT ON COLUMN flo.copied_objects.command IS 'SQL that creates it, from pg_dump';
 COMMENT ON COLUMN flo.copied_objects.action IS 'created; or kept, because it existed with the same definition; NULL: not done yet';
 COMMENT ON COLUMN flo.copied_objects.done_at IS 'when that was';
@@ -1447,6 +1451,10 @@ BEGIN
 			detail := 'the slot is gone';
 			hint := 'Changes since its loss cannot be had any more: drop the replicator and create it again.';
 		END IF;
+	ELSIF pg_catalog.to_jsonb(slot) ->> 'invalidation_reason' = 'idle_timeout' THEN
+		status := 'error';
+		detail := 'the slot was not used for longer than idle_replication_slot_timeout and is invalidated';
+		hint := 'Call flo.resync() or drop the replicator and create it again; see idle_replication_slot_timeout.';
 	ELSIF slot.wal_status = 'lost' THEN
 		status := 'error';
 		detail := 'the server has removed WAL that the slot needs';
@@ -1460,6 +1468,11 @@ BEGIN
 		status := 'warning';
 		detail := detail || ', and max_slot_wal_keep_size is ' || current_setting('max_slot_wal_keep_size');
 		hint := 'The slot is lost when NATS is away for longer than that much WAL lasts.';
+	END IF;
+	IF status = 'ok' AND current_setting('idle_replication_slot_timeout', true) <> '0' THEN
+		status := 'warning';
+		detail := detail || ', and idle_replication_slot_timeout is ' || current_setting('idle_replication_slot_timeout');
+		hint := 'The slot is lost when the replicator is stopped for longer than that.';
 	END IF;
 	RETURN NEXT;
 END
@@ -1735,6 +1748,7 @@ COMMENT ON FUNCTION flo.object_needs(oid, oid) IS 'internal: what has to exist f
 CREATE FUNCTION flo.needed_objects(
 	group_name text,
 	with_policies bool,
+	tables oid[],
 	OUT class oid,
 	OUT object oid,
 	OUT left_out text
@@ -1746,12 +1760,16 @@ AS $$
 		  JOIN pg_namespace n ON n.nspname = p.schemaname
 		  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
 		 WHERE p.pubname IN ('pgflo_' || needed_objects.group_name, 'pgflo_' || needed_objects.group_name || '_insert')),
-	tree AS (
-		SELECT p.oid FROM published p
+	whole AS (
+		SELECT p.oid, tables IS NULL OR p.oid = ANY (tables) AS asked FROM published p
 		UNION
-		SELECT i.inhrelid FROM tree t
-		  JOIN pg_class p ON p.oid = t.oid AND p.relkind = 'p'
-		  JOIN pg_inherits i ON i.inhparent = t.oid),
+		SELECT i.inhrelid, w.asked FROM whole w
+		  JOIN pg_class p ON p.oid = w.oid AND p.relkind = 'p'
+		  JOIN pg_inherits i ON i.inhparent = w.oid),
+	tree AS (
+		SELECT DISTINCT w.oid FROM whole w WHERE w.asked),
+	there AS (
+		SELECT w.oid FROM whole w WHERE NOT w.asked AND w.oid NOT IN (SELECT t.oid FROM tree t)),
 	needed (class, object) AS (
 		SELECT 'pg_class'::regclass::oid, t.oid FROM tree t
 		UNION
@@ -1762,7 +1780,9 @@ AS $$
 	extra (class, object) AS (
 		SELECT 'pg_class'::regclass::oid, i.indexrelid FROM relation r JOIN pg_index i ON i.indrelid = r.oid
 		UNION ALL
-		SELECT 'pg_constraint'::regclass, c.oid FROM relation r JOIN pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('p', 'u', 'x', 'f')
+		-- what is NOT NULL comes with its column, unless it is not valid yet (18)
+		SELECT 'pg_constraint'::regclass, c.oid FROM relation r JOIN pg_constraint c ON c.conrelid = r.oid
+		   AND (c.contype IN ('p', 'u', 'x', 'f') OR c.contype = 'n' AND NOT c.convalidated)
 		UNION ALL
 		SELECT 'pg_trigger'::regclass, t.oid FROM relation r JOIN pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
 		UNION ALL
@@ -1777,7 +1797,7 @@ AS $$
 		SELECT x.root_class, x.root_object, o.needed_class, o.needed_object
 		  FROM extra_needs x CROSS JOIN LATERAL flo.object_needs(x.class, x.object) o
 		  LEFT JOIN needed n ON n.class = o.needed_class AND n.object = o.needed_object
-		 WHERE n.class IS NULL),
+		 WHERE n.class IS NULL AND NOT (o.needed_class = 'pg_class'::regclass AND o.needed_object IN (SELECT t.oid FROM there t))),
 	outside AS (
 		SELECT x.root_class, x.root_object, min(x.object::regclass::text) AS other
 		  FROM extra_needs x JOIN pg_class c ON c.oid = x.object
@@ -1792,8 +1812,8 @@ AS $$
 	SELECT o.root_class, o.root_object,
 		   format('%s: it needs %s', pg_describe_object(o.root_class, o.root_object, 0), o.other) FROM outside o
 $$;
-COMMENT ON FUNCTION flo.needed_objects(text, bool) IS
-'internal: the group''s tables and all they need; left_out says why an index, constraint, trigger or rule does not come along';
+COMMENT ON FUNCTION flo.needed_objects(text, bool, oid[]) IS
+'internal: the group''s tables, or these of them, and all they need; left_out says why an index, constraint, trigger or rule does not come along';
 
 CREATE FUNCTION flo.definition_of(class oid, object oid) RETURNS text
 	LANGUAGE sql STABLE PARALLEL SAFE
@@ -1808,7 +1828,8 @@ AS $$
 						CASE WHEN a.attnotnull THEN 'NOT NULL' END,
 						CASE a.attidentity WHEN 'a' THEN 'GENERATED ALWAYS AS IDENTITY' WHEN 'd' THEN 'GENERATED BY DEFAULT AS IDENTITY' END,
 						CASE WHEN d.oid IS NOT NULL THEN
-							CASE WHEN a.attgenerated = '' THEN 'DEFAULT ' ELSE 'GENERATED AS ' END || pg_get_expr(d.adbin, d.adrelid) END),
+							CASE WHEN a.attgenerated = '' THEN 'DEFAULT ' ELSE 'GENERATED AS ' END || pg_get_expr(d.adbin, d.adrelid) END,
+						CASE WHEN a.attgenerated = 'v' THEN 'VIRTUAL' END),
 					E'\n' ORDER BY a.attname)
 				   FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 				  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),

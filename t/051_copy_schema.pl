@@ -108,8 +108,86 @@ cmp_ok($dest->safe_psql('postgres', 'SELECT last_value FROM app.shared'), '<', 1
 $source->safe_psql('postgres', q{INSERT INTO app.t (m) VALUES ('b'); UPDATE app.part SET id = 1 WHERE id = 500; DELETE FROM app.ridx; UPDATE app."Odd ""T" SET "from" = 'y' WHERE id = 50});
 wait_caught_up($source, $dest, 'g');
 is_same_table($source, $dest, $_, "followed: $_") for 'app.t', 'app."Odd ""T"', 'app.part1', 'app.part2d', 'app.ridx';
+
+# --- tables that join later ------------------------------------------------------------------
+
+$source->safe_psql('postgres', q{
+	CREATE TYPE app.colour AS ENUM ('red', 'blue');
+	CREATE TABLE app.later (id serial PRIMARY KEY, c app.colour DEFAULT 'red', tid int REFERENCES app.t, o int REFERENCES app.outside, ci citext UNIQUE);
+	CREATE INDEX later_c ON app.later (c);
+	COMMENT ON TABLE app.later IS 'late'; COMMENT ON INDEX app.later_c IS 'by colour';
+	INSERT INTO app.later (tid) SELECT i FROM generate_series(1, 200) i;
+	SELECT flo.add_table('g', 'app.later')});
+wait_until($dest, 'postgres', q{SELECT to_regclass('app.later') IS NOT NULL}, 'the table') or die;
+wait_until($source, 'postgres', q{SELECT count(*) = 0 FROM flo.copy_requests}, 'its copy') or die;
+$source->safe_psql('postgres', q{INSERT INTO app.later (c) VALUES ('blue')});
+wait_caught_up($source, $dest, 'g');
+is_same_table($source, $dest, 'app.later', 'a table that joins is made at the destination');
+is_deeply([ split /\n/, dump_of($dest) ], [ split /\n/, dump_of($source, qr/unneeded|outside/) ], 'with all it needs, and nothing else is touched');
+cmp_ok($dest->safe_psql('postgres', 'SELECT last_value FROM app.later_id_seq'), '>=', 200, 'its sequence, too');
+
+# One that is there is compared
+$source->safe_psql('postgres', q{CREATE TABLE app.there (id int PRIMARY KEY, v text); INSERT INTO app.there VALUES (1, 'x')});
+$dest->safe_psql('postgres', q{CREATE TABLE app.there (id int PRIMARY KEY, v int)});
+$source->safe_psql('postgres', q{SELECT flo.add_table('g', 'app.there')});
+ok(wait_until($dest, 'postgres', q{SELECT last_error ~ 'table app.there exists here and differs.*source: column v text.*here: column v integer' FROM flo.status}, 'the difference'),
+	'one that is there and differs is an error that shows the difference');
+$dest->safe_psql('postgres', q{ALTER TABLE app.there ALTER v TYPE text});
+wait_until($source, 'postgres', q{SELECT count(*) = 0 FROM flo.copy_requests}, 'its copy') or die;
+wait_caught_up($source, $dest, 'g');
+is_same_table($source, $dest, 'app.there', 'and goes away with its cause');
+
+# One that is copied afresh stays as it is here
+$dest->safe_psql('postgres', q{ALTER TABLE app.there ADD extra int; DELETE FROM app.there});
+$source->safe_psql('postgres', q{SELECT flo.resync('g', 'app.there')});
+wait_until($source, 'postgres', q{SELECT count(*) = 0 FROM flo.copy_requests}, 'the copy') or die;
+wait_caught_up($source, $dest, 'g');
+is($dest->safe_psql('postgres', q{SELECT id, v, extra FROM app.there}), '1|x|', 'what exists is left as it is when a table is copied afresh');
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('g')});
 $source->safe_psql('postgres', q{SELECT flo.drop_group('g', purge_stream => true)});
+
+# --- a definition that changes between two attempts -----------------------------------------------
+
+$source->safe_psql('postgres', q{CREATE TABLE changes (id int PRIMARY KEY, v int); INSERT INTO changes SELECT i, i FROM generate_series(1, 1000) i});
+halt_at($source, 'range.before');
+create_copy_group($source, $dest, 'c', tables => q{'{changes}'}, sync_schema => 1, wait => 0);
+await_halt($source, 'the first range') or die;
+wait_until($dest, 'postgres', q{SELECT to_regclass('changes') IS NOT NULL}, 'the table to be made') or die;
+$source->stop('immediate');
+$source->append_conf('postgresql.conf', "pg_flo.enabled = off\npg_flo.stop_at = ''\n");
+$source->start;
+$source->safe_psql('postgres', q{ALTER TABLE changes ADD w text DEFAULT 'new'; ALTER TABLE changes ALTER v TYPE bigint; INSERT INTO changes VALUES (2000, 5)});
+$source->append_conf('postgresql.conf', "pg_flo.enabled = on\n");
+$source->reload;
+ok(wait_until($dest, 'postgres', q{SELECT last_error ~ 'table public.changes exists here and differs.*source: column v bigint.*here: column v integer.*source: column w text' FROM flo.status}, 'the difference'),
+	'a definition that changed between two attempts is noticed')
+  or diag(status_of($dest, 'c', 'postgres', 'last_error'));
+is($dest->safe_psql('postgres', 'SELECT count(*) FROM changes'), '0', 'before any row is loaded');
+$dest->safe_psql('postgres', q{ALTER TABLE changes ADD w text DEFAULT 'new', ALTER v TYPE bigint});
+wait_state($dest, 'c', 'postgres', 'streaming');
+wait_caught_up($source, $dest, 'c');
+is_same_table($source, $dest, 'changes', 'and once it is the same the copy goes on');
+$dest->safe_psql('postgres', q{SELECT flo.drop_group('c')});
+$source->safe_psql('postgres', q{SELECT flo.drop_group('c', purge_stream => true)});
+
+# --- indexes at once --------------------------------------------------------------------------------
+
+$source->safe_psql('postgres', qq{CREATE TABLE p$_ (id int PRIMARY KEY, v int, r int); CREATE INDEX p${_}_v ON p$_ (v); INSERT INTO p$_ SELECT i, i, i FROM generate_series(1, 1000) i}) for 1 .. 3;
+$source->safe_psql('postgres', q{ALTER TABLE p2 ADD FOREIGN KEY (r) REFERENCES p1; ALTER TABLE p1 ADD FOREIGN KEY (r) REFERENCES p3});
+halt_at($dest, 'build.before');
+create_copy_group($source, $dest, 'p', tables => q{'{p1, p2, p3}'}, sync_schema => 1, wait => 0, worker_options => q{'{"loaders": 3}'});
+await_halt($dest, 'an index') or die;
+ok(wait_until($dest, 'postgres', q{SELECT count(DISTINCT tablename) = 2 AND count(*) = 4 FROM pg_indexes WHERE tablename ~ '^p[123]$'}, 'the indexes of the others'),
+	'indexes of other tables are built while one takes its time');
+is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid IN ('p1'::regclass, 'p2'::regclass)}), '0', 'foreign keys come after all');
+ok(wait_until($dest, 'postgres', q{SELECT detail ~ '^building indexes: 2 left of 6, 1 processes' FROM flo.status WHERE group_name = 'p'}, 'the detail'), 'detail says how far it is');
+$dest->safe_psql('postgres', 'SELECT pg_terminate_backend(' . helper_pid($dest, 'builder p') . ')');
+wait_state($dest, 'p', 'postgres', 'streaming');
+is($dest->safe_psql('postgres', q{SELECT (SELECT count(*) FROM pg_indexes WHERE tablename ~ '^p[123]$'), (SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid IN ('p1'::regclass, 'p2'::regclass))}), '6|2', 'what a builder left is built by others');
+$dest->append_conf('postgresql.conf', "pg_flo.stop_at = ''\n");
+$dest->reload;
+$dest->safe_psql('postgres', q{SELECT flo.drop_group('p')});
+$source->safe_psql('postgres', q{SELECT flo.drop_group('p', purge_stream => true)});
 
 # --- what exists already -------------------------------------------------------------------
 

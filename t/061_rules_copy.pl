@@ -78,6 +78,21 @@ src(q{UPDATE users SET age = 0 WHERE id <= 1000});
 ok(wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM flo.copied_tables WHERE table_name = 'users' AND attempt > 1 AND finished_at IS NOT NULL}, 'the second copy'), 'a table asked for while the first copy is still being wound up');
 wait_caught_up($source, $dest, 'g');
 is(dst('SELECT count(*) FROM customers WHERE customer_id > 1000'), src('SELECT count(*) FROM users WHERE age >= 18 AND id > 1000'), 'a second copy empties the table that the route names');
+
+# asked for once more while it is being copied: copied once more
+my $leaders = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'pg_flo copy leader g%'";
+wait_until($source, 'postgres', "SELECT (SELECT count(*) FROM flo.copy_requests) + ($leaders) = 0", 'the second copy to be over') or die;
+my $attempt = dst(q{SELECT attempt FROM flo.copied_tables WHERE table_name = 'users'});
+dst(q{BEGIN; LOCK customers IN SHARE MODE; PREPARE TRANSACTION 'held'});
+src(q{SELECT flo.resync('g', 'users')});
+ok(wait_until($source, 'postgres', "SELECT ($leaders) = 1", 'the third copy to begin'), 'a third copy begins');
+src(q{UPDATE users SET age = 0 WHERE id BETWEEN 1001 AND 2000; SELECT flo.resync('g', 'users')});
+dst(q{COMMIT PREPARED 'held'});
+ok(wait_until($dest, 'postgres', "SELECT count(*) = 1 FROM flo.copied_tables WHERE table_name = 'users' AND attempt = $attempt + 2 AND finished_at IS NOT NULL", 'the fourth copy'),
+	'a table asked for while it is copied is copied once more');
+ok(wait_until($source, 'postgres', 'SELECT count(*) = 0 FROM flo.copy_requests', 'no request to be left'), 'and then no more');
+wait_caught_up($source, $dest, 'g');
+is(dst('SELECT count(*) FROM customers WHERE customer_id > 2000'), src('SELECT count(*) FROM users WHERE age >= 18 AND id > 2000'), 'with the rows of the last');
 is(dst('SELECT count(*) FROM flo.shaped_tables'), 4, 'what it remembers of the tables');
 
 $_->stop for $source, $dest;

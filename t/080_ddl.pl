@@ -236,7 +236,8 @@ is($dest->safe_psql('postgres', q{SELECT command FROM flo.ddl_log WHERE command 
 	'CREATE TABLE made_3 (id int PRIMARY KEY)',
 	'CREATE TABLE multi_a (id int PRIMARY KEY)',
 	'CREATE TABLE multi_b (id int PRIMARY KEY)',
-	'/* ; */ ALTER TABLE multi_b ADD "odd;name" text -- end',
+	# from 18 on a statement begins behind the comment
+	($source->pg_version >= 18 ? '' : '/* ; */ ') . 'ALTER TABLE multi_b ADD "odd;name" text -- end',
 	'DROP TABLE multi_a, multi_b'), 'the exact text of each statement');
 
 done_testing();

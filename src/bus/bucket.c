@@ -213,6 +213,12 @@ flo_bucket_remove_text(FloBus *bus, const char *bucket, const char *key)
 		flo_bucket_remove(bus, bucket, psprintf("%s." INT64_FORMAT, key, i));
 }
 
+char *
+flo_schema_tag(const char *generation, uint32 attempt)
+{
+	return psprintf("%s-%u", generation, attempt);
+}
+
 List *
 flo_bucket_keys(FloBus *bus, const char *bucket, const char *beginning)
 {
@@ -267,9 +273,10 @@ flo_report_format(const FloWorkerReport *report)
 					 report->system_identifier);
 	flo_json_append_string(&buf, report->database);
 	appendStringInfo(&buf, ",\"generation\":\"%s\",\"lsn\":\"%X/%X\",\"seq\":" UINT64_FORMAT ",\"copied_seq\":" UINT64_FORMAT
-					 ",\"copying\":%s,\"copy_attempt\":%u,\"at\":\"%s\"}",
+					 ",\"copying\":%s,\"waits\":%s,\"copy_attempt\":%u,\"lacking\":%u,\"lacking_attempt\":%u,\"at\":\"%s\"}",
 					 report->generation, LSN_FORMAT_ARGS(report->lsn), report->seq, report->copied_seq,
-					 report->copying ? "true" : "false", report->copy_attempt,
+					 report->copying ? "true" : "false", report->waits ? "true" : "false", report->copy_attempt,
+					 report->lacking, report->lacking_attempt,
 					 flo_api_format_time(report->at));
 	return buf.data;
 }
@@ -283,12 +290,19 @@ string_or_empty(FloJson json, const char *key)
 	return value != NULL ? value : pstrdup("");
 }
 
+static uint32
+number_or_zero(FloJson json, const char *key)
+{
+	int64		value;
+
+	return flo_json_get_int64(json, key, &value) ? (uint32) value : 0;
+}
+
 bool
 flo_report_parse(const char *key, const char *value, FloWorkerReport *report)
 {
 	FloJson		json = flo_json(value, strlen(value));
 	char	   *lsn;
-	int64		attempt;
 	bool		bad_lsn = false;
 	const char *start = strstr(key, REPORT_PREFIX);
 
@@ -307,9 +321,11 @@ flo_report_parse(const char *key, const char *value, FloWorkerReport *report)
 	report->worker = string_or_empty(json, "worker");
 	report->system_identifier = strtou64(string_or_empty(json, "system_identifier"), NULL, 10);
 	report->database = string_or_empty(json, "database");
-	if (flo_json_get_int64(json, "copy_attempt", &attempt))
-		report->copy_attempt = (uint32) attempt;
+	report->copy_attempt = number_or_zero(json, "copy_attempt");
+	report->lacking = number_or_zero(json, "lacking");
+	report->lacking_attempt = number_or_zero(json, "lacking_attempt");
 	report->copying = strstr(value, "\"copying\":true") != NULL;
+	report->waits = strstr(value, "\"waits\":true") != NULL;
 	strlcpy(report->generation, string_or_empty(json, "generation"), sizeof(report->generation));
 	if (!flo_api_parse_time(string_or_empty(json, "at"), &report->at))
 		report->at = 0;

@@ -289,6 +289,7 @@ wrap_connection(FloNats *nats)
 	FloBus	   *bus = MemoryContextAllocZero(TopMemoryContext, sizeof(FloBus));
 
 	bus->nats = nats;
+	flo_wait_forget();
 	return bus;
 }
 

@@ -115,15 +115,31 @@ extern char *flo_bucket_get_text(FloBus *bus, const char *bucket, const char *ke
 extern bool flo_bucket_has_text(FloBus *bus, const char *bucket, const char *key, const char *generation);
 extern void flo_bucket_remove_text(FloBus *bus, const char *bucket, const char *key);
 
-/* Texts that come with a copy: definitions, and values of sequences */
+/*
+ * Texts that come with a copy: definitions, and values of sequences.  Those of
+ * a copy that a marker asks for do not take the place of the first one's.
+ */
 #define FLO_SCHEMA_KEY "schema"
-#define FLO_SEQUENCES_KEY "sequences"
+#define FLO_MARKED_SCHEMA_KEY "schema-marked"
 
-/* Key under which a replicator says which snapshot (attempt) of marked tables is the newest */
+/* What the former belongs to: a generation and a snapshot of it */
+extern char *flo_schema_tag(const char *generation, uint32 attempt);
+
+/*
+ * Key under which the source says which snapshot's rows come now, once their
+ * definitions, if they come along, are there
+ */
 #define FLO_ATTEMPT_KEY "attempt"
 
-/* Key under which a replicator that began anew says what its generation follows */
+#define FLO_SEQUENCES_KEY "sequences"
+
+/*
+ * Key under which a replicator that began anew says what its generation follows,
+ * and whether all tables are copied afresh
+ */
 #define FLO_GENERATION_KEY "generation"
+#define FLO_COPY_ALL "all"		/* they are, after a marker */
+#define FLO_COPY_MISSING "missing"	/* they are not, so who has no copy gets none */
 
 /* The subject under which changes of the bucket's keys are published, for flo_bus_watch() */
 extern char *flo_bucket_subject(const char *bucket);
@@ -142,7 +158,10 @@ typedef struct FloWorkerReport
 	XLogRecPtr	lsn;			/* durable position; InvalidXLogRecPtr: none yet */
 	uint64		seq;			/* stream sequence up to which nothing is needed any more */
 	uint64		copied_seq;		/* sequence of the copy stream up to which it needs nothing */
-	bool		copying;		/* the copy that the generation begins with is not in yet */
+	bool		copying;		/* the copy that it begins with is not in yet */
+	bool		waits;			/* and cannot be had: it waits for another generation, nothing need be kept for it */
+	uint32		lacking;		/* OID of a table whose copied chunks are lost, 0 = none */
+	uint32		lacking_attempt;	/* of its copy */
 	uint32		copy_attempt;	/* of the newest marker whose tables it has */
 	TimestampTz at;
 } FloWorkerReport;

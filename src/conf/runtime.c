@@ -192,7 +192,7 @@ flo_store_copy_requests(const char *group)
 	uint64		count;
 
 	flo_visit_begin(&visit);
-	count = flo_visit_run(SPI_OK_SELECT, "SELECT relation, add FROM flo.copy_requests"
+	count = flo_visit_run(SPI_OK_SELECT, "SELECT relation, add, requested_at FROM flo.copy_requests"
 						  " WHERE group_name = $1 ORDER BY requested_at, relation", 1, group);
 	for (uint64 i = 0; i < count; i++)
 	{
@@ -201,6 +201,7 @@ flo_store_copy_requests(const char *group)
 
 		request->relation = (Oid) strtoul(flo_visit_text(&visit, i, 1), NULL, 10);
 		request->add = flo_visit_true(i, 2);
+		request->requested_at = flo_visit_text(&visit, i, 3);
 		result = lappend(result, request);
 		MemoryContextSwitchTo(old);
 	}
@@ -231,9 +232,27 @@ flo_store_request_copy_of_all(const char *group)
 				  " SELECT DISTINCT $1, c.oid, false FROM pg_publication_tables p"
 				  " JOIN pg_namespace n ON n.nspname = p.schemaname"
 				  " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
-				  " WHERE p.pubname IN ($2, $3) ON CONFLICT DO NOTHING",
+				  " WHERE p.pubname IN ($2, $3) ON CONFLICT (group_name, relation)"
+				  " DO UPDATE SET requested_at = now()",
 				  3, group, flo_name_publication(group), flo_name_insert_publication(group));
 	flo_visit_end(&visit);
+}
+
+bool
+flo_store_copy_of_all_requested(const char *group)
+{
+	FloVisit	visit;
+	bool		all;
+
+	flo_visit_begin(&visit);
+	all = flo_visit_run(SPI_OK_SELECT, "SELECT FROM pg_publication_tables p"
+						" JOIN pg_namespace n ON n.nspname = p.schemaname"
+						" JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
+						" WHERE p.pubname IN ($2, $3) AND NOT EXISTS (SELECT FROM flo.copy_requests r"
+						" WHERE r.group_name = $1 AND r.relation = c.oid) LIMIT 1",
+						3, group, flo_name_publication(group), flo_name_insert_publication(group)) == 0;
+	flo_visit_end(&visit);
+	return all;
 }
 
 List *
@@ -261,13 +280,14 @@ flo_store_published(const char *group)
 }
 
 void
-flo_store_copy_request_done(const char *group, Oid relation)
+flo_store_copy_request_done(const char *group, const FloCopyRequest *request)
 {
 	FloVisit	visit;
 
 	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1 AND relation = $2::oid",
-				  2, group, psprintf("%u", relation));
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests"
+				  " WHERE group_name = $1 AND relation = $2::oid AND requested_at = $3::timestamptz",
+				  3, group, psprintf("%u", request->relation), request->requested_at);
 	flo_visit_end(&visit);
 }
 

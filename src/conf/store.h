@@ -44,16 +44,20 @@ typedef struct FloCopyRequest
 {
 	Oid			relation;
 	bool		add;			/* it joins the publication then */
+	char	   *requested_at;
 } FloCopyRequest;
 
 extern List *flo_store_copy_requests(const char *group);	/* of FloCopyRequest * */
 extern void flo_store_request_copy(const char *group, Oid relation, bool add);
 extern void flo_store_request_copy_of_all(const char *group);
+extern bool flo_store_copy_of_all_requested(const char *group);
 
 /* OIDs of the tables in the group's publications, as they travel */
 extern List *flo_store_published(const char *group);
 
-extern void flo_store_copy_request_done(const char *group, Oid relation);
+/* Fulfilled; one that was made again meanwhile stays */
+extern void flo_store_copy_request_done(const char *group, const FloCopyRequest *request);
+
 extern void flo_store_save_copy_attempt(const char *group, const char *worker, uint32 attempt);
 
 /* How far the copy of a table has got at the source, for flo.copy_progress */

@@ -86,6 +86,17 @@ flo_compat_slot_invalidated(const ReplicationSlot *slot)
 #endif
 }
 
+/* ... because nobody had used it for idle_replication_slot_timeout? */
+static inline bool
+flo_compat_slot_idle_too_long(const ReplicationSlot *slot)
+{
+#if PG_VERSION_NUM >= 180000
+	return slot->data.invalidated == RS_INVAL_IDLE_TIMEOUT;
+#else
+	return false;
+#endif
+}
+
 static inline void
 flo_compat_origin_setup(RepOriginId node)
 {

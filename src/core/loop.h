@@ -18,7 +18,7 @@ extern void flo_loop_init(void);
  */
 extern int	flo_wait(pgsocket sock, bool want_write, long timeout_ms);
 
-/* To be called when a socket that was waited for is closed: its number will be another's */
+/* To be called when a socket is opened or closed: its number was, or will be, another's */
 extern void flo_wait_forget(void);
 
 /*

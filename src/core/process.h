@@ -13,7 +13,8 @@ typedef enum FloHelper
 	FLO_HELPER_NONE,			/* the member itself, or a scanner */
 	FLO_HELPER_COPY_LEADER,		/* of a replicator: plans and supervises a copy */
 	FLO_HELPER_COPIER,			/* of a replicator: reads ranges of tables */
-	FLO_HELPER_LOADER			/* of a worker: loads copied rows */
+	FLO_HELPER_LOADER,			/* of a worker: loads copied rows */
+	FLO_HELPER_BUILDER			/* of a worker: builds indexes after a copy */
 } FloHelper;
 
 /* Argument of a process, in bgw_extra */

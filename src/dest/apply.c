@@ -13,6 +13,7 @@
 #include "bus/json.h"
 #include "core/stop.h"
 #include "core/trail.h"
+#include "dest/begin.h"
 #include "dest/copied.h"
 #include "dest/encoding.h"
 #include "dest/progress.h"
@@ -342,25 +343,6 @@ process_records(FloWorker *w, FloChunk *chunk)
 	}
 }
 
-/* Does the source say that this generation of its slot follows the one we know? */
-static bool
-is_announced(FloWorker *w, const FloChunkHeader *header)
-{
-	char	   *text = flo_bucket_get(w->bus, w->bucket, FLO_GENERATION_KEY);
-	FloJson		json;
-	char	   *generation;
-	char	   *follows;
-
-	if (text == NULL)
-		return false;
-	json = flo_json(text, strlen(text));
-	generation = flo_json_get_string(json, "generation");
-	follows = flo_json_get_string(json, "follows");
-	return generation != NULL && follows != NULL &&
-		strcmp(generation, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&header->generation)))) == 0 &&
-		strcmp(follows, flo_progress_generation(w->progress)) == 0;
-}
-
 /*
  * The source has begun anew and given up what lies between: go on with it.
  * False when the chunk is of the generation followed so far; fails for good
@@ -371,7 +353,7 @@ follow_generation(FloWorker *w, const FloChunkHeader *header)
 {
 	if (flo_progress_is_of(w->progress, header))
 		return false;
-	if (!flo_progress_may_follow(w->progress, header) || !is_announced(w, header))
+	if (!flo_worker_may_follow(w, header))
 		flo_progress_check_source(w->progress, header);
 	flo_worker_drop_half(w);
 	if (w->batch_open)
@@ -380,7 +362,7 @@ follow_generation(FloWorker *w, const FloChunkHeader *header)
 	ereport(LOG,
 			(errmsg("the source began anew at %X/%X: what it committed after %X/%X is given up here",
 					LSN_FORMAT_ARGS(header->generation_start), LSN_FORMAT_ARGS(w->position))));
-	flo_progress_follow(w->progress, header);
+	flo_progress_follow(w->progress, header, header->generation_start, false);
 	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
 	w->known = w->position;
 	w->acked_seq = w->unflushed_seq = 0;

@@ -252,8 +252,8 @@ earliest_unseen(FloConsumer *c, const FloStreamInfo *info, XLogRecPtr position, 
 	return is_entrance(&p, position) ? p.seq : found;
 }
 
-bool
-flo_consumer_first(FloConsumer *c, FloChunkHeader *header)
+static bool
+first_chunk(FloConsumer *c, bool outside, FloChunkHeader *header)
 {
 	FloStreamInfo info;
 
@@ -263,13 +263,53 @@ flo_consumer_first(FloConsumer *c, FloChunkHeader *header)
 	{
 		Probe		p = effective_at_or_below(c, &info, seq);
 
-		if (p.seq != 0)
+		if (p.seq != 0 && !(outside && (p.header.flags & FLO_CHUNK_STARTS_INSIDE)))
 		{
 			*header = p.header;
 			return true;
 		}
 	}
 	return false;
+}
+
+bool
+flo_consumer_first(FloConsumer *c, FloChunkHeader *header)
+{
+	return first_chunk(c, false, header);
+}
+
+bool
+flo_consumer_entrance(FloConsumer *c, FloChunkHeader *header)
+{
+	return first_chunk(c, true, header);
+}
+
+List *
+flo_consumer_marker(FloConsumer *c)
+{
+	FloStreamInfo info;
+	List	   *keys = NIL;
+
+	if (!flo_stream_info(c->bus, c->stream, &info))
+		return NIL;
+	for (uint64 seq = info.first_seq; seq <= info.last_seq && keys == NIL; seq++)
+	{
+		FloStoredMessage message;
+		FloChunkHeader header;
+		FloChunkReader reader;
+		FloCopyKey	key;
+
+		if (!flo_stream_get(c->bus, c->stream, seq, &message))
+			continue;
+		if (flo_chunk_parse(message.data, message.len, &header) == NULL && (header.flags & FLO_CHUNK_MARKER))
+		{
+			flo_chunk_read(&reader, message.data, message.len);
+			while (flo_chunk_next_copy_key(&reader, &key))
+				keys = lappend(keys, memcpy(palloc(sizeof(key)), &key, sizeof(key)));
+		}
+		pfree(message.data);
+	}
+	return keys;
 }
 
 bool

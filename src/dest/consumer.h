@@ -48,6 +48,12 @@ extern uint64 flo_consumer_start(const FloConsumer *consumer);
 /* The first chunk in the stream that counts; false when there is none */
 extern bool flo_consumer_first(FloConsumer *consumer, FloChunkHeader *header);
 
+/* The first one that does not begin inside a transaction */
+extern bool flo_consumer_entrance(FloConsumer *consumer, FloChunkHeader *header);
+
+/* What the first marker names, as a List of FloCopyKey *; NIL when there is none yet */
+extern List *flo_consumer_marker(FloConsumer *consumer);
+
 /* The newest one */
 extern bool flo_consumer_newest(FloConsumer *consumer, FloChunkHeader *header);
 

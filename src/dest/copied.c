@@ -18,7 +18,7 @@
 #include "utils/pg_lsn.h"
 
 #define ATTEMPT_QUERY \
-	"SELECT greatest(attempt, 0) FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
+	"SELECT greatest(attempt, 0), finished_at IS NOT NULL FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
 
 static int64
 number(const FloVisit *visit, uint64 row, int column)
@@ -58,14 +58,14 @@ flo_copied_begin_table(const char *group, const char *worker, uint32 relation,
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2"
 			" AND relation = $3::oid AND attempt < $4::int", 4, group, worker, id, number_of);
 	}
-	else if (flo_visit_run(SPI_OK_SELECT, ATTEMPT_QUERY, 3, group, worker, id) == 1)
+	else if (flo_visit_run(SPI_OK_SELECT, ATTEMPT_QUERY " FOR SHARE", 3, group, worker, id) == 1)
 		current = (uint32) number(&visit, 0, 1);
 	flo_visit_end(&visit);
 	return current;
 }
 
 uint32
-flo_copied_current(const char *group, const char *worker, uint32 relation, uint32 attempt)
+flo_copied_current(const char *group, const char *worker, uint32 relation, uint32 attempt, bool *finished)
 {
 	static SPIPlanPtr look;
 	static SPIPlanPtr look_and_lock;
@@ -78,15 +78,20 @@ flo_copied_current(const char *group, const char *worker, uint32 relation, uint3
 		current = (uint32) number(&visit, 0, 1);
 
 	/* locked only when it is the one: two that raise it must not wait for each other */
+	*finished = false;
 	if (current == attempt &&
 		flo_visit_run_kept(&look_and_lock, SPI_OK_SELECT, ATTEMPT_QUERY " FOR SHARE", 3, group, worker, id) == 1)
+	{
 		current = (uint32) number(&visit, 0, 1);
+		*finished = flo_visit_true(0, 2);
+	}
 	flo_visit_end(&visit);
 	return current;
 }
 
 void
-flo_copied_expect(const char *group, const char *worker, uint32 relation, uint32 attempt, bool again)
+flo_copied_expect(const char *group, const char *worker, uint32 relation, uint32 attempt,
+				  bool again, bool definitions)
 {
 	FloVisit	visit;
 
@@ -94,7 +99,8 @@ flo_copied_expect(const char *group, const char *worker, uint32 relation, uint32
 	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_tables AS t (group_name, worker_name, relation, schema_name, table_name, attempt, expected)"
 				  " VALUES ($1, $2, $3::oid, '', '', $5::int, $4::int) ON CONFLICT (group_name, worker_name, relation) DO UPDATE"
 				  " SET expected = greatest(t.expected, excluded.expected), attempt = greatest(t.attempt, excluded.attempt)",
-				  5, group, worker, psprintf("%u", relation), psprintf("%u", attempt), again ? "0" : "-1");
+				  5, group, worker, psprintf("%u", relation), psprintf("%u", attempt),
+				  again ? "0" : definitions ? "-2" : "-1");
 	flo_visit_end(&visit);
 }
 
@@ -138,7 +144,7 @@ flo_copied_tables(const char *group, const char *worker)
 
 	flo_visit_begin(&visit);
 	rows = flo_visit_run(SPI_OK_SELECT, "SELECT t.relation, t.schema_name, t.table_name, greatest(t.attempt, 0), coalesce(t.lsn, '0/0'), t.chunks, t.tuples,"
-			   " c.chunks, c.tuples, t.finished_at IS NOT NULL, coalesce(t.expected, 0), t.attempt >= 0"
+			   " c.chunks, c.tuples, t.finished_at IS NOT NULL, coalesce(t.expected, 0), t.attempt >= 0, t.attempt = -2"
 			   " FROM flo.copied_tables t, LATERAL (SELECT count(*) AS chunks, coalesce(sum(tuples), 0) AS tuples"
 			   " FROM flo.copied_chunks c WHERE c.group_name = t.group_name AND c.worker_name = t.worker_name"
 			   " AND c.relation = t.relation AND c.attempt = t.attempt) c"
@@ -160,6 +166,7 @@ flo_copied_tables(const char *group, const char *worker)
 		table->finished = flo_visit_true(i, 10);
 		table->expected = (uint32) number(&visit, i, 11);
 		table->again = flo_visit_true(i, 12);
+		table->coming = flo_visit_true(i, 13);
 		spi = MemoryContextSwitchTo(visit.caller);
 		result = lappend(result, table);
 		MemoryContextSwitchTo(spi);
@@ -181,15 +188,16 @@ flo_copied_reached(const char *group, const char *worker, const FloCopyKey *key)
 }
 
 void
-flo_copied_finish(const char *group, const char *worker)
+flo_copied_finish(const char *group, const char *worker, uint32 marker)
 {
 	FloVisit	visit;
 
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET finished_at = now() WHERE group_name = $1 AND worker_name = $2"
-				  " AND finished_at IS NULL AND expected IS NULL", 2, group, worker);
+		" AND finished_at IS NULL AND expected IS NULL", 2, group, worker);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
-	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.progress SET copying = false WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.progress SET copying = false, copy_attempt = greatest(copy_attempt, $3::int)"
+				  " WHERE group_name = $1 AND worker_name = $2", 3, group, worker, psprintf("%u", marker));
 	flo_visit_end(&visit);
 }
 
@@ -197,6 +205,7 @@ void
 flo_copied_forget(const char *group, const char *worker)
 {
 	FloVisit	visit;
+
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2", 2, group, worker);

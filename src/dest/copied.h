@@ -28,6 +28,7 @@ typedef struct FloCopiedTable
 	bool		finished;
 	uint32		expected;		/* attempt that is still to come: rows of the stream are in it; 0 = none */
 	bool		again;			/* what is in the table then is of an earlier one */
+	bool		coming;			/* its definition comes along, if it is not here */
 } FloCopiedTable;
 
 /*
@@ -41,18 +42,28 @@ extern uint32 flo_copied_begin_table(const char *group, const char *worker, uint
 									 bool *fresh, bool *again);
 
 /*
- * The attempt whose rows the table has, 0 when it has none yet.  When that is
- * "attempt", it stays so until the end of the transaction.
+ * The attempt whose rows the table has, 0 when it has none yet, and whether all
+ * of them are in.  When that is "attempt", both stay so until the end of the
+ * transaction.
  */
 extern uint32 flo_copied_current(const char *group, const char *worker, uint32 relation,
-								 uint32 attempt);
+								 uint32 attempt, bool *finished);
 
 /*
  * A snapshot of the table, of this attempt or a later one, is to come further
- * down the stream; "again" = what is in the table is of an earlier one.
+ * down the stream; "again" = what is in the table is of an earlier one, else
+ * "definitions" = that of the table comes along.
  */
 extern void flo_copied_expect(const char *group, const char *worker, uint32 relation,
-							  uint32 attempt, bool again);
+							  uint32 attempt, bool again, bool definitions);
+
+/* The table of a marker is in, and expected no more */
+extern void flo_copied_reached(const char *group, const char *worker, const FloCopyKey *key);
+
+extern FloCopiedTable *flo_copied_find(const List *copied, uint32 relation);
+
+/* Is a snapshot of any of them to come further down the stream? */
+extern bool flo_copied_expected(const List *copied);
 
 /* Record that this transaction loads a chunk; false when it was loaded before */
 extern bool flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key);
@@ -63,16 +74,11 @@ extern void flo_copied_published(const char *group, const char *worker, const Fl
 /* All tables, as a List of FloCopiedTable *, with what is loaded counted */
 extern List *flo_copied_tables(const char *group, const char *worker);
 
-/* The table of a marker is in, and expected no more */
-extern void flo_copied_reached(const char *group, const char *worker, const FloCopyKey *key);
-
-/* All is in: the chunks need not be known any more */
-extern void flo_copied_finish(const char *group, const char *worker);
-
-extern FloCopiedTable *flo_copied_find(const List *copied, uint32 relation);
-
-/* Is a snapshot of any of them to come further down the stream? */
-extern bool flo_copied_expected(const List *copied);
+/*
+ * All is in: the chunks need not be known any more.  "marker" is the attempt of
+ * the marker that asked for the copy, 0 = it is the one a generation begins with.
+ */
+extern void flo_copied_finish(const char *group, const char *worker, uint32 marker);
 
 /* A new copy begins: forget the one before */
 extern void flo_copied_forget(const char *group, const char *worker);

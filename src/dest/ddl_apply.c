@@ -359,6 +359,18 @@ empty_relations(Node *statement)
 	}
 }
 
+static bool
+is_here(Node *statement)
+{
+	List	   *relations = flo_ddl_changed_relations(statement);
+	ListCell   *cell;
+
+	foreach(cell, relations)
+		if (OidIsValid(RangeVarGetRelid(lfirst(cell), NoLock, true)))
+			return true;
+	return relations == NIL;
+}
+
 static void
 trust_constraint(Constraint *constraint)
 {
@@ -421,6 +433,11 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 	if (manner & FLO_DDL_TRUST_KEYS)
 		trust_foreign_keys(statement->stmt);
 	nothing = map_columns(&mapping, statement->stmt, &note, &reason);
+	if ((manner & FLO_DDL_COMING) && !is_here(statement->stmt))
+	{
+		nothing = true;
+		appendStringInfoString(&note, "not run: the table comes with its copy");
+	}
 	if (reason == NULL)
 		reason = hurts_others(&mapping, statement->stmt);
 	present = nothing || (reason == NULL && flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note));

@@ -17,6 +17,8 @@
 #define FLO_DDL_EMPTY 4
 /* A person has decided that it is run as it is */
 #define FLO_DDL_DECIDED 8
+/* The table it changes may not be here yet: then it comes with its copy, as it is by then */
+#define FLO_DDL_COMING 16
 
 /*
  * Within the transaction of the rows around it, as "owner", in a manner that is

@@ -193,8 +193,7 @@ manner_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
 		if (table == NULL || table->expected == 0)
 			continue;
 		manner &= ~FLO_DDL_CHECKED;
-		if (table->again)
-			manner |= FLO_DDL_EMPTY;
+		manner |= table->again ? FLO_DDL_EMPTY : table->coming ? FLO_DDL_COMING : 0;
 	}
 	return manner;
 }
@@ -224,7 +223,7 @@ expect_copies(FloWorker *w, const FloDdlStatement *ddl)
 		table->expected = Max(table->expected, flo_progress_copy_attempt(w->progress) + 1);
 		table->again = expected->again;
 		MemoryContextSwitchTo(old);
-		flo_copied_expect(w->group, w->worker, table->relation, table->expected, expected->again);
+		flo_copied_expect(w->group, w->worker, table->relation, table->expected, expected->again, false);
 	}
 }
 

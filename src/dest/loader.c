@@ -20,6 +20,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "bus/json.h"
 #include "bus/stream.h"
 #include "catalog/heap.h"
 #include "catalog/namespace.h"
@@ -29,6 +30,7 @@
 #include "conf/watch.h"
 #include "core/loop.h"
 #include "core/names.h"
+#include "core/stop.h"
 #include "core/trail.h"
 #include "core/transaction.h"
 #include "dest/copied.h"
@@ -37,16 +39,20 @@
 #include "dest/myself.h"
 #include "dest/reshape.h"
 #include "executor/spi.h"
+#include "dest/schema_apply.h"
+#include "dest/sequences.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "nodes/makefuncs.h"
 #include "replication/origin.h"
 #include "sink/sink.h"
+#include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/pg_lsn.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -57,7 +63,6 @@
 
 /* Commits between two flushes */
 #define FLUSH_EVERY 8
-
 
 /* How long the pieces of a large row may be under way, ms */
 #define PIECE_TIMEOUT 60000
@@ -76,11 +81,13 @@ typedef struct Loader
 	FloSink    *sink;
 	FloSinkHost host;
 	FloCounters counters;
+	pg_uuid_t	generation;		/* chunks of others are not for us */
 	int			encoding;
 	MemoryContext turn;
 
-	uint32		attempt;		/* snapshot whose rows are loaded; 0 = whichever is the newest */
-	bool		prepared;		/* the table of the chunk at hand */
+	/* the table of the chunk at hand */
+	bool		prepared;
+	bool		outdated;		/* it gets the rows of a later snapshot */
 
 	/* the open request */
 	int			expected;		/* messages still to come */
@@ -90,7 +97,6 @@ typedef struct Loader
 	List	   *unacked;		/* of char * */
 	XLogRecPtr	unflushed;
 	uint64		in_hand;		/* lowest sequence of these; PG_UINT64_MAX = none */
-	uint64		left;			/* the first chunk of a later snapshot: nothing from there on is ours */
 	uint64		last_seen;		/* highest sequence ever had */
 } Loader;
 
@@ -162,6 +168,7 @@ empty_table(Loader *l, const FloRelation *relation, Oid relid)
 		delete_rows(relid);
 		return;
 	}
+
 	truncate.op = FLO_OP_TRUNCATE;
 	truncate.nrelations = 1;
 	truncate.relations = relations;
@@ -219,14 +226,17 @@ prepare_table(Loader *l, const FloRelation *relation, bool again)
 static void
 show_low(Loader *l)
 {
-	FloCopyState *copy = &flo_shared->members[l->args->slot].copy;
-	uint64		low = Min(l->in_hand, l->left);
+	FloMember  *m = &flo_shared->members[l->args->slot];
+	uint64		low = l->in_hand;
 
 	if (l->expected > 0)
 		low = Min(low, Max(l->bound, l->last_seen + 1));
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	copy->seen = Max(copy->seen, l->last_seen);
-	copy->low[l->args->number] = low;
+	if (m->incarnation == l->args->incarnation)
+	{
+		m->copy.seen = Max(m->copy.seen, l->last_seen);
+		m->copy.low[l->args->number] = low;
+	}
 	LWLockRelease(flo_shared->lock);
 }
 
@@ -272,6 +282,7 @@ acknowledge(Loader *l)
 		return;
 	if (!XLogRecPtrIsInvalid(l->unflushed))
 		XLogFlush(l->unflushed);
+	flo_helper_count(l->args->slot, l->args->incarnation, &l->counters);
 	foreach(cell, l->unacked)
 		flo_bus_publish(l->bus, lfirst(cell), "+ACK", 4);
 	list_free_deep(l->unacked);
@@ -302,18 +313,34 @@ load_message(Loader *l, const FloCopyKey *key, char *data, uint32 len, FloTransa
 		bool		fresh;
 		bool		again;
 
-		(void) flo_copied_begin_table(l->group, l->worker, key->relation, change->relation->schema,
-									  change->relation->name, key->attempt, &fresh, &again);
+		l->outdated = flo_copied_begin_table(l->group, l->worker, key->relation, change->relation->schema,
+											 change->relation->name, key->attempt, &fresh, &again) != key->attempt;
 		if (fresh && l->sink->ops->transactional)
 			prepare_table(l, change->relation, again);
 		l->prepared = true;
 	}
-	if (change->op != FLO_OP_INSERT)
+	if (change->op != FLO_OP_INSERT || l->outdated)
 		return;
 	txn->ordinal++;
 	change = flo_reshape_apply(l->reshape, change, &l->counters);
 	if (change != NULL)
 		l->sink->ops->change(l->sink, txn, change);
+}
+
+/* A copy that was given up may have had pieces of the same name */
+static bool
+get_piece(Loader *l, const char *subject, FloStoredMessage *message, FloChunkHeader *header)
+{
+	if (!flo_stream_get_last(l->bus, l->stream, subject, message))
+		return false;
+	if (flo_chunk_parse(message->data, message->len, header) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a piece of a large row is damaged: %s", subject)));
+	if (memcmp(&header->generation, &l->generation, sizeof(pg_uuid_t)) == 0)
+		return true;
+	pfree(message->data);
+	return false;
 }
 
 /* The rest of a row that began in a chunk, from the chunks that hold it */
@@ -335,19 +362,16 @@ collect_pieces(Loader *l, FloCopyKey *key, StringInfo row, uint32 total, uint16 
 		key->ordinal++;
 		subject = psprintf("%s.copy.%u-%u-%u-%u", flo_name_subject(l->group), key->relation,
 						   key->attempt, key->range, key->ordinal);
-		while (!flo_stream_get_last(l->bus, l->stream, subject, &message))
+		while (!get_piece(l, subject, &message, &header))
 		{
 			if (GetCurrentTimestamp() > deadline)
 				ereport(ERROR,
 						(errcode(ERRCODE_DATA_CORRUPTED),
 						 errmsg("a piece of a large row is not in the copy stream: %s", subject),
 						 errhint("The stream has to hold the largest rows of all copiers at once: see copy_stream_max_bytes.")));
+			flo_helper_check(l->args->slot, l->args->incarnation);
 			flo_bus_wait(l->bus, 200);
 		}
-		if (flo_chunk_parse(message.data, message.len, &header) != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("a piece of a large row is damaged: %s", subject)));
 		flo_chunk_read(&reader, message.data, message.len);
 		if (!flo_chunk_next_copy_key(&reader, &piece) || !flo_copied_claim(l->group, l->worker, &piece))
 			ereport(ERROR,
@@ -423,10 +447,36 @@ follow_rules(Loader *l, const FloChunkHeader *header)
 }
 
 /*
- * One chunk, one transaction.  False for a chunk of a later snapshot: the place
- * in the stream where its table has the shape for it is still to come.
+ * Rows wait until the worker has seen to the definitions that came with their
+ * snapshot; for ever, when the stream has to go on to that snapshot first.
+ * False for rows of one that was given up.
  */
 static bool
+await_admission(Loader *l, uint32 attempt)
+{
+	FloCopyState *copy = &flo_shared->members[l->args->slot].copy;
+	bool		admitted;
+	bool		outdated;
+	bool		runs;
+
+	for (;;)
+	{
+		LWLockAcquire(flo_shared->lock, LW_SHARED);
+		admitted = copy->attempt >= attempt;
+		outdated = copy->exact && copy->attempt > attempt;
+		runs = copy->phase == FLO_COPY_RUNNING;
+		LWLockRelease(flo_shared->lock);
+		flo_helper_check(l->args->slot, l->args->incarnation);
+		if (!runs)
+			proc_exit(0);
+		if (admitted)
+			return !outdated;
+		flo_bus_wait(l->bus, 100);
+	}
+}
+
+/* One chunk, one transaction */
+static void
 load_chunk(Loader *l, FloBusDelivery *delivery)
 {
 	FloChunkHeader header;
@@ -434,14 +484,17 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	FloCopyKey	key;
 	const char *reason = flo_chunk_parse(delivery->data, delivery->len, &header);
 	uint32		current;
+	bool		finished;
 
 	if (reason != NULL || !(header.flags & FLO_CHUNK_COPY))
-		return true;			/* if it mattered, the count will not come right */
+		return;					/* if it mattered, the count will not come right */
+	if (memcmp(&header.generation, &l->generation, sizeof(pg_uuid_t)) != 0)
+		return;					/* of a copy that was given up */
 	flo_chunk_read(&reader, delivery->data, delivery->len);
 	if (!flo_chunk_next_copy_key(&reader, &key))
-		return true;
-	if (l->attempt > 0 && key.attempt != l->attempt)
-		return key.attempt < l->attempt;
+		return;
+	if (!await_admission(l, key.attempt))
+		return;
 	if (header.encoding != l->encoding)
 	{
 		l->encoding = header.encoding;
@@ -449,11 +502,14 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	}
 	follow_rules(l, &header);
 
+	flo_stop_point("load.before");
 	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(l->turn);
-	current = flo_copied_current(l->group, l->worker, key.relation, key.attempt);
+	current = flo_copied_current(l->group, l->worker, key.relation, key.attempt, &finished);
 	l->prepared = current == key.attempt;
+	l->outdated = false;
 	if (current <= key.attempt &&	/* else of a snapshot that was given up */
+		!(l->prepared && finished) &&	/* else handed out again, its key is forgotten */
 		!(header.flags & FLO_CHUNK_STARTS_FRAGMENT) &&	/* else read with its row's beginning */
 		flo_copied_claim(l->group, l->worker, &key))
 	{
@@ -467,21 +523,21 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	CommitTransactionCommand();
 	replorigin_session_origin = InvalidRepOriginId;
 	l->unflushed = XactLastCommitEnd;
+	flo_stop_point("load.after");
 	MemoryContextSwitchTo(l->turn);
-	return true;
 }
 
 /* --- the helper process ------------------------------------------------------------------- */
 
 static bool
-copy_is_in(const FloProcessArgs *args)
+copy_runs(const FloProcessArgs *args)
 {
-	bool		done;
+	bool		runs;
 
 	LWLockAcquire(flo_shared->lock, LW_SHARED);
-	done = flo_shared->members[args->slot].copy.phase == FLO_COPY_DONE;
+	runs = flo_shared->members[args->slot].copy.phase == FLO_COPY_RUNNING;
 	LWLockRelease(flo_shared->lock);
-	return done;
+	return runs;
 }
 
 static void
@@ -492,7 +548,7 @@ take_names(Loader *l)
 	LWLockAcquire(flo_shared->lock, LW_SHARED);
 	l->group = pstrdup(m->group);
 	l->worker = pstrdup(m->member);
-	l->attempt = m->copy.attempt;
+	l->generation = m->copy.generation;
 	LWLockRelease(flo_shared->lock);
 	l->stream = flo_name_copy_stream(l->group);
 	l->consumer = flo_name_consumer(l->group, l->worker, GetSystemIdentifier(), MyDatabaseId);
@@ -568,10 +624,9 @@ load_deliveries(Loader *l)
 			any = true;
 			l->last_seen = Max(l->last_seen, delivery.stream_seq);
 			l->in_hand = Min(l->in_hand, delivery.stream_seq);
-			if (l->left < delivery.stream_seq || !load_chunk(l, &delivery))
-				l->left = Min(l->left, delivery.stream_seq);
-			else
-				remember_ack(l, delivery.ack_subject);
+			load_chunk(l, &delivery);
+			l->counters.bytes += delivery.len;
+			remember_ack(l, delivery.ack_subject);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(l->turn);
 		}
@@ -591,7 +646,7 @@ flo_loader_run(const FloProcessArgs *args)
 
 	l->args = args;
 	l->encoding = -1;
-	l->in_hand = l->left = PG_UINT64_MAX;
+	l->in_hand = PG_UINT64_MAX;
 	take_names(l);
 	l->turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
 	l->parser = flo_change_parser_create(CurrentMemoryContext);
@@ -601,12 +656,11 @@ flo_loader_run(const FloProcessArgs *args)
 		return;
 	l->bus = flo_bus_connect(psprintf("pg_flo loader %s %s %d", l->group, l->worker, args->number));
 	open_sink(l);
-	while (!copy_is_in(args))
+	while (copy_runs(args))
 	{
 		flo_helper_check(args->slot, args->incarnation);
-		if (l->left == PG_UINT64_MAX &&
-			(l->expected <= 0 ||
-			 TimestampDifferenceExceeds(requested, GetCurrentTimestamp(), PULL_EXPIRES + 1000)))
+		if (l->expected <= 0 ||
+			TimestampDifferenceExceeds(requested, GetCurrentTimestamp(), PULL_EXPIRES + 1000))
 		{
 			before_request(l);
 			flo_bus_pull(l->bus, l->stream, l->consumer, PULL_BATCH, PULL_EXPIRES);
@@ -617,6 +671,6 @@ flo_loader_run(const FloProcessArgs *args)
 		if (load_deliveries(l))
 			continue;
 		acknowledge(l);
-		flo_bus_wait(l->bus, 500);
+		flo_bus_wait(l->bus, 50);
 	}
 }

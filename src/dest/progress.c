@@ -206,7 +206,7 @@ flo_progress_is_of(const FloProgress *progress, const FloChunkHeader *source)
 
 /* The origin is made anew: its position may have to go back */
 void
-flo_progress_follow(FloProgress *progress, const FloChunkHeader *source)
+flo_progress_follow(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start, bool copying)
 {
 	MemoryContext context = CurrentMemoryContext;
 
@@ -214,7 +214,7 @@ flo_progress_follow(FloProgress *progress, const FloChunkHeader *source)
 		replorigin_session_reset();
 	flo_progress_disarm();
 	pfree(progress->generation);
-	flo_progress_begin(progress, source, source->generation_start, false);
+	flo_progress_begin(progress, source, start, copying);
 	MemoryContextSwitchTo(context);
 }
 

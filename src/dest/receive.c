@@ -1,15 +1,16 @@
 /*
  * receive.c
- *		Has a copy taken in: the worker's side of it.
+ *		The worker's side of taking in a copy: it has loaders load it, and knows
+ *		when all of it is in, or that it cannot be had.
  *
- * The worker starts loaders and looks how far they are: what the source says in
- * the state bucket of each table that is all published is compared with what
- * flo.copied_chunks says is in.
+ * The source describes each table that it has published in the state bucket,
+ * with the number of its chunks.  When nothing is left at the broker and chunks
+ * of such a table are missing, they were lost there, or purged before this
+ * worker was known: the report says so, and the source copies the table again.
  *
- * A copy belongs to one snapshot, and its rows fit the tables only where the
- * stream is at that snapshot.  When the source has begun another one meanwhile,
- * rows of this one may be missing for ever: the worker goes on without them, to
- * the marker of the newer one.
+ * A copy belongs to one snapshot, and its rows fit a database's tables only where
+ * the stream is at that snapshot.  When the source has begun another one, rows of
+ * this one may never come: the worker goes on without them, to its marker.
  */
 #include "postgres.h"
 
@@ -18,9 +19,11 @@
 #include "bus/stream.h"
 #include "core/loop.h"
 #include "core/names.h"
+#include "core/stop.h"
 #include "core/transaction.h"
 #include "dest/copied.h"
 #include "dest/loader.h"
+#include "dest/receive.h"
 #include "dest/schema_apply.h"
 #include "dest/sequences.h"
 #include "miscadmin.h"
@@ -28,34 +31,40 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
-#include "utils/snapmgr.h"
-
-/* Seconds after which a chunk that was not acknowledged is handed out again */
-#define ACK_WAIT 30
+#include "utils/timestamp.h"
 
 /* Pauses between looks at the progress: a look takes longer the larger the copy is */
 #define LOOK_PAUSE 50			/* ms */
 #define LOOK_PAUSE_MAX 2000
 
+/* Seconds after which a chunk that was not acknowledged is handed out again */
+#define ACK_WAIT 30
+
 typedef struct Receiver
 {
+	const FloReception *what;
 	FloBus	   *bus;
 	const FloWorkerSpec *spec;
-	const char *generation;
-	List	   *keys;			/* of FloCopyKey *: what is to be in; NIL = everything */
-	uint32		attempt;		/* the snapshot; 0 = any */
-	List	   *again;			/* OIDs of tables that come later, from another one */
 	char	   *bucket;
 	char	   *stream;
-	const char *consumer;
 	BackgroundWorkerHandle **loaders;
 	int			nloaders;
+	int			running;
+	uint32		admitted;		/* newest snapshot whose rows may be loaded */
+	bool		superseded;		/* the source has begun a newer one for the marker's tables */
+	List	   *again;			/* OIDs of tables that come later, with a marker */
+	bool		drained;		/* nothing was left at the broker at the last look */
+	FloCopyKey *lacking;		/* a table whose chunks are lost, NULL = none is known */
 	MemoryContext turn;
 } Receiver;
+
+/* --- loaders ------------------------------------------------------------------------ */
 
 static void
 look_after_loaders(Receiver *r)
 {
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(r->loaders));
+
 	for (int i = 0; i < r->nloaders; i++)
 	{
 		FloProcessArgs args = {0};
@@ -71,8 +80,10 @@ look_after_loaders(Receiver *r)
 		args.incarnation = flo_me->incarnation;
 		args.helper = FLO_HELPER_LOADER;
 		args.number = i;
-		if (!flo_process_start(&args, psprintf("pg_flo loader %s %s %d", r->spec->group, r->spec->worker, i),
-							   &r->loaders[i]))
+		if (flo_process_start(&args, psprintf("pg_flo loader %s %s %d", r->spec->group, r->spec->worker, i),
+							  &r->loaders[i]))
+			r->running++;
+		else
 			r->loaders[i] = NULL;
 		if (r->loaders[i] == NULL && i == 0)
 			ereport(ERROR,
@@ -80,7 +91,43 @@ look_after_loaders(Receiver *r)
 					 errmsg("no background worker process is free to load the copy"),
 					 errhint("Raise max_worker_processes and restart the server.")));
 	}
+	MemoryContextSwitchTo(old);
 }
+
+/* None of them may be at work when what they go by is changed */
+static void
+end_loaders(Receiver *r)
+{
+	for (int i = 0; i < r->nloaders; i++)
+	{
+		if (r->loaders[i] == NULL)
+			continue;
+		while (!flo_process_ended(r->loaders[i]))
+			(void) flo_wait(PGINVALID_SOCKET, false, 10);
+		pfree(r->loaders[i]);
+		r->loaders[i] = NULL;
+	}
+	r->running = 0;
+}
+
+static void
+set_copy_phase(Receiver *r, FloCopyPhase phase)
+{
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->copy.phase = phase;
+	if (phase == FLO_COPY_RUNNING)
+	{
+		flo_me->copy.generation = *r->what->generation_id;
+		flo_me->copy.attempt = 0;
+		flo_me->copy.exact = r->what->attempt > 0;
+		flo_me->copy.seen = 0;
+		for (int i = 0; i < FLO_MAX_LOADERS; i++)
+			flo_me->copy.low[i] = PG_UINT64_MAX;
+	}
+	LWLockRelease(flo_shared->lock);
+}
+
+/* --- what is published, and what is in ---------------------------------------------- */
 
 /* What the state bucket says of a table all of which is published */
 static bool
@@ -92,7 +139,7 @@ parse_published(Receiver *r, const char *value, FloCopiedTable *table)
 	int64		number;
 	bool		bad = false;
 
-	if (generation == NULL || lsn == NULL || strcmp(generation, r->generation) != 0)
+	if (generation == NULL || lsn == NULL || strcmp(generation, r->what->generation) != 0)
 		return false;
 	memset(table, 0, sizeof(*table));
 	table->lsn = pg_lsn_in_internal(lsn, &bad);
@@ -116,7 +163,7 @@ key_of(Receiver *r, uint32 relation)
 {
 	ListCell   *cell;
 
-	foreach(cell, r->keys)
+	foreach(cell, r->what->keys)
 		if (((FloCopyKey *) lfirst(cell))->relation == relation)
 			return lfirst(cell);
 	return NULL;
@@ -128,51 +175,48 @@ read_end(Receiver *r)
 {
 	char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
 	char	   *again;
+	MemoryContext old;
 
-	if (end == NULL || strstr(end, r->generation) == NULL)
+	if (end == NULL || strstr(end, r->what->generation) == NULL)
 		return false;
-	again = strstr(end, "\"again\":[");
 	list_free(r->again);
 	r->again = NIL;
+	again = strstr(end, "\"again\":[");
 	if (again == NULL)
 		return true;
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(r->loaders));
 	for (again = strchr(again, '[') + 1; *again >= '0' && *again <= '9';)
 	{
-		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(r->loaders));
-
 		r->again = lappend_oid(r->again, (Oid) strtoul(again, &again, 10));
-		MemoryContextSwitchTo(old);
 		if (*again == ',')
 			again++;
 	}
+	MemoryContextSwitchTo(old);
 	return true;
 }
 
-/*
- * Is all of it to be expected?  A sink without transactions takes rows of any
- * snapshot, and so waits here for those of a later one.
- */
 static bool
 is_wanted(Receiver *r, const FloCopiedTable *table)
 {
 	FloCopyKey *key = key_of(r, table->relation);
 
-	if (r->keys != NIL)
-		return key != NULL && table->attempt == key->attempt;
-	return r->attempt == 0 || table->attempt == r->attempt;
+	if (r->what->keys != NIL && (key == NULL || table->attempt < key->attempt))
+		return false;
+	return r->what->attempt == 0 || table->attempt == r->what->attempt;
 }
 
+/* Who takes rows of any snapshot waits for all tables here */
 static bool
 all_published(Receiver *r, const List *wanted)
 {
 	ListCell   *cell;
 
-	if (r->keys != NIL)
-		return list_length(wanted) >= list_length(r->keys);
+	if (r->what->keys != NIL)
+		return list_length(wanted) >= list_length(r->what->keys);
 	if (!read_end(r))
 		return false;
 	foreach(cell, r->again)
-		if (r->attempt == 0 && flo_copied_find(wanted, lfirst_oid(cell)) == NULL)
+		if (r->what->attempt == 0 && flo_copied_find(wanted, lfirst_oid(cell)) == NULL)
 			return false;
 	return true;
 }
@@ -224,6 +268,39 @@ is_loaded(const FloCopiedTable *wanted, List *tables)
 	return false;
 }
 
+/*
+ * Is there nothing left that a loader could be handed?  Then what is missing
+ * will not come.  The tables have to be looked at once more after that is seen:
+ * the last chunk may have been loaded meanwhile.
+ */
+static void
+look_for_losses(Receiver *r, List *wanted, List *tables)
+{
+	FloStreamInfo info;
+	bool		drained = flo_stream_info(r->bus, r->stream, &info) &&
+		(info.messages == 0 || flo_loader_floor() >= info.last_seq);
+	bool		before = r->drained;
+	ListCell   *cell;
+
+	r->drained = drained;
+	if (!drained || !before || r->lacking != NULL)
+		return;
+	foreach(cell, wanted)
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (is_loaded(table, tables))
+			continue;
+		r->lacking = MemoryContextAllocZero(GetMemoryChunkContext(r->loaders), sizeof(FloCopyKey));
+		r->lacking->relation = table->relation;
+		r->lacking->attempt = table->attempt;
+		ereport(LOG,
+				(errmsg("chunks of table \"%s.%s\" are lost at the broker, or were removed before this worker was known: the source is asked to copy the table again",
+						table->schema, table->table)));
+		return;
+	}
+}
+
 /* One look at how far it is; true when everything is in */
 static bool
 look_at_progress(Receiver *r)
@@ -244,13 +321,58 @@ look_at_progress(Receiver *r)
 	foreach(cell, tables)
 		rows += ((FloCopiedTable *) lfirst(cell))->loaded_tuples;
 	flo_transaction_end(r->turn);
-	flo_state_set(FLO_STATE_COPYING, "%d tables complete, " UINT64_FORMAT " rows loaded%s",
-				  complete, rows, all ? "" : "; the source is still reading");
-	return all && complete >= list_length(wanted);
+	if (all && complete >= list_length(wanted))
+		return true;
+	if (all)
+		look_for_losses(r, wanted, tables);
+	else
+		r->drained = false;
+	if (!all)
+		r->lacking = NULL;
+	flo_state_set(FLO_STATE_COPYING, "%d tables complete, " UINT64_FORMAT " rows loaded%s%s",
+				  complete, rows, all ? "" : "; the source is still reading",
+				  r->running < r->nloaders ?
+				  psprintf("; %d of %d loaders, no process is free: raise max_worker_processes", r->running, r->nloaders) : "");
+	return false;
+}
+
+/* Has everything been published?  Then the stream is gone because nobody was known to need it. */
+static bool
+is_over(Receiver *r)
+{
+	List	   *wanted;
+	bool		all;
+
+	(void) flo_transaction_begin();
+	MemoryContextSwitchTo(r->turn);
+	all = note_published(r, &wanted);
+	flo_transaction_end(r->turn);
+	return all;
+}
+
+/* False when there will be none, or it is to be left */
+static bool
+wait_for_stream(Receiver *r)
+{
+	FloStreamInfo info;
+	long		pause = LOOK_PAUSE;
+
+	while (!flo_stream_info(r->bus, r->stream, &info))
+	{
+		if (is_over(r))
+			return false;
+		MemoryContextReset(r->turn);
+		flo_state_set(FLO_STATE_WAITING, "for the copy to begin at the source");
+		if (!r->what->turn(r->what->arg, NULL))
+			return false;
+		flo_bus_wait(r->bus, pause);
+		pause = Min(pause * 2, 1000);
+	}
+	return true;
 }
 
 uint32
-flo_loader_newest(FloBus *bus, const char *group, const char *generation)
+flo_copy_newest(FloBus *bus, const char *group, const char *generation)
 {
 	char	   *value = flo_bucket_get(bus, flo_name_bucket(group), FLO_ATTEMPT_KEY);
 	int64		attempt;
@@ -261,125 +383,139 @@ flo_loader_newest(FloBus *bus, const char *group, const char *generation)
 	return (uint32) attempt;
 }
 
-static bool
-is_superseded(Receiver *r)
-{
-	return r->keys != NIL && flo_loader_newest(r->bus, r->spec->group, r->generation) > r->attempt;
-}
-
-/* False when what is waited for will not come */
-static bool
-wait_for_stream(Receiver *r)
-{
-	FloStreamInfo info;
-	long		pause = LOOK_PAUSE;
-
-	while (!flo_stream_info(r->bus, r->stream, &info))
-	{
-		char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
-
-		if (r->keys == NIL && end != NULL && strstr(end, r->generation) != NULL)
-			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-					 "Start over with flo.resync() at the source, or create the worker with start => latest.",
-					 "the copy of this group was taken in by other workers and is gone: this one needs flo.resync");
-		if (is_superseded(r))
-			return false;
-		flo_state_set(FLO_STATE_WAITING, "for the copy to begin at the source");
-		flo_bus_wait(r->bus, pause);
-		pause = Min(pause * 2, 1000);
-	}
-	return true;
-}
-
+/*
+ * Rows of a snapshot are loaded once the definitions that came with it have been
+ * compared with what is here: they may not be those of the snapshot before.
+ */
 static void
-set_copy_phase(FloCopyPhase phase, uint32 attempt)
+admit_attempt(Receiver *r)
 {
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	flo_me->copy.phase = phase;
-	flo_me->copy.attempt = attempt;
-	if (phase == FLO_COPY_RUNNING)
+	const char *key = r->what->keys != NIL ? FLO_MARKED_SCHEMA_KEY : FLO_SCHEMA_KEY;
+	uint32		attempt = flo_copy_newest(r->bus, r->spec->group, r->what->generation);
+
+	if (attempt <= r->admitted || attempt < r->what->attempt)
+		return;
+	if (r->what->attempt > 0 && attempt > r->what->attempt)
 	{
-		flo_me->copy.seen = 0;
-		for (int i = 0; i < FLO_MAX_LOADERS; i++)
-			flo_me->copy.low[i] = PG_UINT64_MAX;
+		r->superseded = r->what->keys != NIL;
+		attempt = r->what->attempt;
+		if (r->superseded || attempt <= r->admitted)
+			return;
 	}
+	if (r->spec->sink == FLO_SINK_POSTGRES &&
+		flo_bucket_has_text(r->bus, r->bucket, key, flo_schema_tag(r->what->generation, attempt)))
+		flo_schema_create_before(r->bus, r->spec, key, r->what->generation, attempt);
+	r->admitted = attempt;
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->copy.attempt = r->admitted;
 	LWLockRelease(flo_shared->lock);
 }
 
-/* Loaders run until all is in; false when that will never be */
+/* --- taking it in -------------------------------------------------------------------- */
+
+/* Until everything is in; false when it will not be */
 static bool
-run_loaders(Receiver *r, void (*report) (void *), void *arg)
+have_loaded(Receiver *r)
 {
-	bool		complete = false;
+	FloStreamInfo info;
+	bool		there;
 
 	/* anew at each start: what was handed out and not loaded comes at once */
-	flo_consumer_create_shared(r->bus, r->stream, r->consumer, ACK_WAIT);
-	set_copy_phase(FLO_COPY_RUNNING, r->attempt);
+	flo_consumer_create_shared(r->bus, r->stream, r->what->consumer, ACK_WAIT);
+	set_copy_phase(r, FLO_COPY_RUNNING);
 	flo_state_set(FLO_STATE_COPYING, "loaders are starting");
 	for (;;)
 	{
 		TimestampTz began = GetCurrentTimestamp();
 		long		took;
 
+		admit_attempt(r);
 		look_after_loaders(r);
-		complete = look_at_progress(r);
-		MemoryContextReset(r->turn);
-		if (complete || is_superseded(r))
+		there = flo_stream_info(r->bus, r->stream, &info);
+		if (look_at_progress(r))
 			break;
-		report(arg);
+		MemoryContextReset(r->turn);
+		if (r->superseded || !there || !r->what->turn(r->what->arg, r->lacking))
+		{
+			set_copy_phase(r, FLO_COPY_NONE);
+			end_loaders(r);
+			return false;
+		}
 		took = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
 		flo_bus_wait(r->bus, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
 	}
-	set_copy_phase(FLO_COPY_DONE, r->attempt);
+	set_copy_phase(r, FLO_COPY_DONE);
+	end_loaders(r);
+	admit_attempt(r);
+	return true;
+}
+
+/* Are the rows of all tables in then? */
+static bool
+is_complete(Receiver *r)
+{
+	bool		complete = r->what->attempt == 0 || r->again == NIL;
+	MemoryContext old = CurrentMemoryContext;
+	ListCell   *cell;
+
+	(void) flo_transaction_begin();
+	foreach(cell, flo_copied_tables(r->spec->group, r->spec->worker))
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		complete &= table->expected == 0 || key_of(r, table->relation) != NULL;
+	}
+	flo_transaction_end(old);
 	return complete;
 }
 
 bool
-flo_loader_receive(FloBus *bus, const FloWorkerSpec *spec, const char *consumer,
-				   const char *generation, List *keys, uint32 attempt,
-				   void (*report) (void *), void *arg)
+flo_copy_receive(const FloReception *what)
 {
 	Receiver	r = {0};
 	MemoryContext context = CurrentMemoryContext;
-	bool		complete;
+	bool		in;
 	ListCell   *cell;
 
-	r.bus = bus;
-	r.spec = spec;
-	r.consumer = consumer;
-	r.generation = generation;
-	r.keys = keys;
-	r.attempt = attempt;
-	r.bucket = flo_name_bucket(spec->group);
-	r.stream = flo_name_copy_stream(spec->group);
+	r.what = what;
+	r.bus = what->bus;
+	r.spec = what->spec;
+	r.bucket = flo_name_bucket(r.spec->group);
+	r.stream = flo_name_copy_stream(r.spec->group);
 	/* a file, or an endpoint, has one writer */
-	r.nloaders = spec->sink == FLO_SINK_POSTGRES ? (int) spec->options.loaders : 1;
+	r.nloaders = r.spec->sink == FLO_SINK_POSTGRES ? (int) r.spec->options.loaders : 1;
 	r.loaders = palloc0(sizeof(BackgroundWorkerHandle *) * r.nloaders);
 	r.turn = AllocSetContextCreate(context, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
-	report(arg);
-	if (!wait_for_stream(&r))
+	if (!what->turn(what->arg, NULL))
 		return false;
-	if (keys == NIL)
-		flo_schema_create_before(bus, spec, generation);
-	complete = run_loaders(&r, report, arg);
-	if (keys == NIL)
+	if (wait_for_stream(&r))
+		in = have_loaded(&r);
+	else
+		in = is_over(&r) && look_at_progress(&r);
+	MemoryContextSwitchTo(context);
+	if (!in)
 	{
-		flo_schema_create_after(spec, r.again == NIL || attempt == 0);
-		flo_sequences_take(bus, spec, generation);
+		MemoryContextDelete(r.turn);
+		return false;
+	}
+	if (r.spec->sink == FLO_SINK_POSTGRES)
+	{
+		flo_schema_create_after(r.spec, is_complete(&r));
+		flo_sequences_take(r.bus, r.spec, what->generation);
 	}
 
+	flo_stop_point("finish.before");
 	(void) flo_transaction_begin();
 	ForceSyncCommit();
-	if (attempt > 0)
+	if (what->attempt > 0)
 		foreach(cell, r.again)
-			flo_copied_expect(spec->group, spec->worker, lfirst_oid(cell), attempt + 1, true);
-	if (complete)
-	{
-		foreach(cell, keys)
-			flo_copied_reached(spec->group, spec->worker, lfirst(cell));
-		flo_copied_finish(spec->group, spec->worker);
-	}
+			flo_copied_expect(r.spec->group, r.spec->worker, lfirst_oid(cell), what->attempt + 1, true, false);
+	foreach(cell, what->keys)
+		flo_copied_reached(r.spec->group, r.spec->worker, lfirst(cell));
+	flo_copied_finish(r.spec->group, r.spec->worker, what->keys != NIL ? ((FloCopyKey *) linitial(what->keys))->attempt : 0);
 	flo_transaction_end(context);
-	flo_consumer_delete(bus, r.stream, consumer);
-	return complete;
+	flo_stop_point("finish.after");
+	flo_consumer_delete(r.bus, r.stream, what->consumer);
+	MemoryContextDelete(r.turn);
+	return true;
 }

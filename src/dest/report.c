@@ -53,6 +53,9 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 	report.lsn = w->origin_lsn;
 	report.seq = w->acked_seq;
 	report.copying = flo_progress_copying(w->progress);
+	report.waits = w->waits;
+	report.lacking = w->lacking.relation;
+	report.lacking_attempt = w->lacking.attempt;
 	report.copied_seq = flo_loader_floor();
 	report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.at = GetCurrentTimestamp();

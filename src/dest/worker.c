@@ -2,9 +2,10 @@
  * worker.c
  *		The destination side of a group: from the stream to the sink.
  *
- *	 connect -> begin (first time) -> attach -> loop
+ *	 connect -> begin (first time) -> take the copy -> attach -> loop
  *
- * What is done with chunks is in apply.c, what is told about it in report.c.
+ * Where it begins and what it copies is in begin.c, what is done with chunks in
+ * apply.c, what is told about it in report.c.
  *
  * Any error ends the process; the next one attaches where the position says.
  */
@@ -19,12 +20,10 @@
 #include "core/settings.h"
 #include "core/stop.h"
 #include "core/transaction.h"
+#include "dest/begin.h"
 #include "dest/consumer.h"
-#include "dest/copied.h"
-#include "dest/loader.h"
 #include "dest/myself.h"
 #include "dest/progress.h"
-#include "dest/schema_apply.h"
 #include "dest/worker.h"
 #include "dest/worker_impl.h"
 #include "miscadmin.h"
@@ -75,67 +74,6 @@ flo_worker_follow_configuration(FloWorker *w)
 
 /* --- starting --------------------------------------------------------------------------------- */
 
-/*
- * The first start of this worker: which source is it, and from where on?
- * Waits until the stream has its first chunk.
- */
-static void
-begin_following(FloWorker *w)
-{
-	FloChunkHeader header;
-	XLogRecPtr	start;
-	bool		copying;
-	long		pause = 50;
-
-	if (flo_bucket_get(w->bus, w->bucket, flo_report_key(w->consumer_name)) != NULL)
-		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-				 "The destination was restored to an earlier state, or the worker dropped without the broker. Where a start from the beginning is right, remove the registration with flo.drop_consumer().",
-				 "consumer \"%s\" is registered, but its position is not known here", w->consumer_name);
-	while (!flo_consumer_first(w->consumer, &header))
-	{
-		flo_state_set(FLO_STATE_WAITING, "for stream \"%s\": the group's replicator has published nothing yet", w->stream);
-		flo_bus_wait(w->bus, pause);
-		pause = Min(pause * 2, 1000);
-	}
-	start = header.generation_start;
-	copying = (header.flags & FLO_CHUNK_COPIED) && w->spec->options.start == FLO_START_COPY;
-	if (w->spec->options.start == FLO_START_EARLIEST)
-		start = Max(start, header.from);
-	if (w->spec->options.start == FLO_START_LATEST && flo_consumer_newest(w->consumer, &header))
-		start = header.position;
-	else if (header.from > start)
-		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-				 "Other workers have consumed it already; create the worker with start => latest, or start over with flo.resync() at the source.",
-				 "history purged: the stream begins after %X/%X, the group at %X/%X",
-				 LSN_FORMAT_ARGS(header.from), LSN_FORMAT_ARGS(start));
-	flo_progress_begin(w->progress, &header, start, copying);
-}
-
-static void
-keep_registered(void *arg)
-{
-	flo_worker_report_to_bucket(arg, false);
-}
-
-/* Tables whose snapshot is later than where the stream is now, or still to come in it */
-static void
-remember_copied(FloWorker *w)
-{
-	MemoryContext old = flo_transaction_begin();
-	ListCell   *cell;
-
-	MemoryContextSwitchTo(old);
-	w->copied = NIL;
-	foreach(cell, flo_copied_tables(w->group, w->worker))
-	{
-		FloCopiedTable *table = lfirst(cell);
-
-		if (table->lsn > w->position || table->expected > 0)
-			w->copied = lappend(w->copied, table);
-	}
-	flo_transaction_end(old);
-}
-
 /* Does the generation end with its copy? */
 static bool
 copy_only(FloWorker *w)
@@ -143,86 +81,6 @@ copy_only(FloWorker *w)
 	FloChunkHeader header;
 
 	return flo_consumer_first(w->consumer, &header) && (header.flags & FLO_CHUNK_COPY_ONLY);
-}
-
-/*
- * The copy that the generation begins with.  A table whose rows come from a
- * later snapshot, after a crash of the source, has to wait for that snapshot's
- * place in the stream; where there is no stream, or events do not care about
- * the shape of a table, it comes with the rest.
- */
-static void
-take_copy(FloWorker *w)
-{
-	if (flo_progress_copying(w->progress))
-	{
-		flo_worker_report_to_bucket(w, true);
-		(void) flo_loader_receive(w->bus, w->spec, w->consumer_name, flo_progress_generation(w->progress),
-								  NIL, w->spec->sink == FLO_SINK_POSTGRES && !copy_only(w) ? 1 : 0,
-								  keep_registered, w);
-		flo_progress_copied(w->progress);
-		flo_worker_report_to_bucket(w, true);
-	}
-	remember_copied(w);
-}
-
-/* Rows of these tables are left out of the stream until their snapshot's marker */
-static void
-expect_copy(FloWorker *w, List *keys)
-{
-	MemoryContext old = CurrentMemoryContext;
-	ListCell   *cell;
-
-	(void) flo_transaction_begin();
-	foreach(cell, keys)
-	{
-		FloCopyKey *key = lfirst(cell);
-
-		flo_copied_expect(w->group, w->worker, key->relation, key->attempt, key->rows > 0);
-	}
-	flo_transaction_end(old);
-	remember_copied(w);
-}
-
-/*
- * A marker: the tables it names are being copied, or are to be in from here on.
- * A worker that begins again finds the marker again, and its tables in.  True
- * when time was spent away from the stream.
- */
-static bool
-take_marker(FloWorker *w)
-{
-	List	   *keys = w->marker;
-	FloCopyKey *first = linitial(keys);
-	bool		complete;
-
-	w->marker = NIL;
-	if (first->attempt <= flo_progress_copy_attempt(w->progress))
-		return false;
-	if (!w->sink->ops->transactional)
-	{
-		/* events of a table's rows as they stood when it was added are not asked for */
-		flo_progress_set_copy_attempt(w->progress, first->attempt);
-		flo_worker_report_to_bucket(w, true);
-		return false;
-	}
-	if (flo_loader_newest(w->bus, w->group, flo_progress_generation(w->progress)) > first->attempt &&
-		first->range == FLO_MARKER_SNAPSHOT)
-		return false;
-	expect_copy(w, keys);
-	if (first->range == FLO_MARKER_BEGIN)
-		return false;
-	complete = flo_loader_receive(w->bus, w->spec, w->consumer_name, flo_progress_generation(w->progress),
-								  keys, first->attempt, keep_registered, w);
-	if (complete)
-	{
-		flo_progress_set_copy_attempt(w->progress, first->attempt);
-		flo_worker_report_to_bucket(w, true);
-	}
-	remember_copied(w);
-	if (!flo_copied_expected(w->copied))
-		flo_schema_create_after(w->spec, true);
-	return true;
 }
 
 /* Mode copy: there is nothing to follow */
@@ -327,7 +185,7 @@ loop(FloWorker *w)
 				if (w->marker != NIL)
 				{
 					flo_worker_run_dry(w, done_seq);
-					if (take_marker(w))
+					if (flo_worker_take_marked_copy(w))
 					{
 						/* of our own accord */
 						flo_consumer_rewind(w->consumer);
@@ -398,12 +256,11 @@ flo_worker_run(void)
 	w->bus = flo_bus_await(psprintf("pg_flo worker %s %s", w->group, w->worker));
 	w->consumer = flo_consumer_open(w->bus, w->stream, w->consumer_name);
 	if (!flo_progress_known(w->progress))
-		begin_following(w);
-	w->reshape = flo_reshape_open(w->spec, flo_progress_generation(w->progress));
-	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
+		flo_worker_begin(w);
 	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
 	flo_bus_watch(w->bus, psprintf("$KV.%s.source", w->bucket));
-	take_copy(w);
+	flo_worker_take_copy(w);
+	w->reshape = flo_reshape_open(w->spec, flo_progress_generation(w->progress));
 	flo_worker_open_sink(w);
 	if (copy_only(w))
 	{

@@ -2,7 +2,7 @@
  * worker_impl.h
  *		The state of a worker process, for the files that run it.
  *
- * worker.c starts and loops, apply.c takes chunks apart and batches them,
+ * worker.c starts and loops, begin.c finds where to begin, apply.c takes chunks apart and batches them,
  * report.c settles what is durable and tells it.  Private to these.
  */
 #ifndef FLO_WORKER_IMPL_H
@@ -77,6 +77,10 @@ typedef struct FloWorker
 	bool		batch_has_ddl;
 	bool		rewind;			/* the place was given up: attach anew where the position says */
 	bool		leave;			/* the configuration changed while waiting */
+
+	/* the copy, while it is not in */
+	bool		waits;			/* for a generation that brings one */
+	FloCopyKey	lacking;		/* a table chunks of which are lost; relation 0 = none */
 
 	/* committed, not known to be flushed */
 	XLogRecPtr	unflushed_local;	/* end of the newest commit record; invalid = all flushed */

@@ -375,6 +375,33 @@ flo_fail(int sqlstate, const char *hint, const char *message,...)
 			 hint != NULL ? errhint("%s", hint) : 0));
 }
 
+/* Counters are deltas since the last call, so that a reset by SQL holds */
+static void
+add_counters(FloCounters *to, const FloCounters *counters)
+{
+	to->transactions += counters->transactions;
+	to->inserts += counters->inserts;
+	to->updates += counters->updates;
+	to->deletes += counters->deletes;
+	to->truncates += counters->truncates;
+	to->filtered += counters->filtered;
+	to->conflicts += counters->conflicts;
+	to->fallbacks += counters->fallbacks;
+	to->bytes += counters->bytes;
+}
+
+void
+flo_helper_count(int slot, uint32 incarnation, FloCounters *counters)
+{
+	FloMember  *m = &flo_shared->members[slot];
+
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	if (m->in_use && m->incarnation == incarnation)
+		add_counters(&m->counters, counters);
+	LWLockRelease(flo_shared->lock);
+	memset(counters, 0, sizeof(*counters));
+}
+
 void
 flo_state_report(const FloPositions *positions, const FloCounters *counters)
 {
@@ -388,16 +415,7 @@ flo_state_report(const FloPositions *positions, const FloCounters *counters)
 	m->known_lsn = positions->known;
 	m->oldest_pending = positions->oldest_pending;
 
-	/* Counters are deltas since the last call, so that a reset by SQL holds */
-	m->counters.transactions += counters->transactions;
-	m->counters.inserts += counters->inserts;
-	m->counters.updates += counters->updates;
-	m->counters.deletes += counters->deletes;
-	m->counters.truncates += counters->truncates;
-	m->counters.filtered += counters->filtered;
-	m->counters.conflicts += counters->conflicts;
-	m->counters.fallbacks += counters->fallbacks;
-	m->counters.bytes += counters->bytes;
+	add_counters(&m->counters, counters);
 	LWLockRelease(flo_shared->lock);
 	if (moved)
 		ConditionVariableBroadcast(&m->progress);

@@ -79,6 +79,7 @@ typedef struct FloCopyState
 	FloCopyPhase phase;
 	char		snapshot[64];
 	uint32		attempt;
+	bool		exact;			/* destination: rows of that snapshot only */
 	XLogRecPtr	lsn;			/* of the snapshot */
 	pg_uuid_t	generation;
 	XLogRecPtr	generation_start;
@@ -206,6 +207,9 @@ extern void flo_helper_check(int slot, uint32 incarnation);
 
 /* Remember a helper's error as the member's; the member notices its end */
 extern void flo_helper_error(int slot, uint32 incarnation, const char *message);
+
+/* Add a helper's counters to the member's, and set them to zero */
+extern void flo_helper_count(int slot, uint32 incarnation, FloCounters *counters);
 
 /* The one place where a member's state changes; detail may be NULL */
 extern void flo_state_set(FloMemberState state, const char *detail,...) pg_attribute_printf(2, 3);

@@ -28,15 +28,17 @@
 #include "access/xact.h"
 #include "bus/stream.h"
 #include "catalog/pg_publication.h"
-#include "catalog/pg_publication_rel.h"
+#include "catalog/pg_type.h"
 #include "conf/publication.h"
 #include "conf/shaping.h"
 #include "conf/store.h"
 #include "core/compat.h"
 #include "core/loop.h"
 #include "core/names.h"
+#include "core/stop.h"
 #include "core/trail.h"
 #include "executor/executor.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "shape/shape.h"
@@ -49,7 +51,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "wire/encode.h"
 
@@ -94,6 +95,7 @@ typedef struct Copier
 	FloChangeParser *parser;
 	FloShape   *shape;
 	char	   *fingerprint;	/* of the rules */
+	FloCounters counters;		/* of the range */
 
 	/* the chunk being packed */
 	StringInfoData chunk;
@@ -203,6 +205,7 @@ send_chunk(Copier *c, uint16 flags)
 	sent->pending = true;
 	send_again(c, sent, c->next_token);
 	c->next_token++;
+	flo_stop_point("chunk.after");
 	c->key.ordinal++;
 	start_chunk(c);
 }
@@ -258,35 +261,45 @@ send_row(Copier *c, Reading *r)
 
 /* --- reading -------------------------------------------------------------------------- */
 
+/* Of the table, as the snapshot shows it: a range read again is read alike, whatever is altered meanwhile */
+static const char *const publication_query =
+"SELECT r.prattrs, r.prqual FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid"
+" WHERE r.prrelid = $1 AND p.pubname = ANY ($2::pg_catalog.text[]::pg_catalog.name[])";
+
 /* Column list and row filter of the publications that list the table */
 static void
 read_publication(Copier *c, Reading *r, EState *estate)
 {
+	MemoryContext caller = CurrentMemoryContext;
+	Oid			types[2] = {OIDOID, TEXTARRAYOID};
+	Datum		values[2];
 	Node	   *filter = NULL;
 	bool		all_rows = false;
-	ListCell   *cell;
 
-	foreach(cell, flo_publication_names(c->plan->group))
+	values[0] = ObjectIdGetDatum(RelationGetRelid(r->published));
+	values[1] = flo_copy_names_array(flo_publication_names(c->plan->group));
+	SPI_connect();
+	if (SPI_execute_with_args(publication_query, 2, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the publications of the group");
+	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		Oid			publication = get_publication_oid(lfirst(cell), false);
-		HeapTuple	tuple = SearchSysCache2(PUBLICATIONRELMAP,
-											ObjectIdGetDatum(RelationGetRelid(r->published)),
-											ObjectIdGetDatum(publication));
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		MemoryContext spi = MemoryContextSwitchTo(caller);
 		bool		isnull;
 		Datum		value;
 
-		if (!HeapTupleIsValid(tuple))
-			continue;
-		value = SysCacheGetAttr(PUBLICATIONRELMAP, tuple, Anum_pg_publication_rel_prattrs, &isnull);
+		value = SPI_getbinval(tuple, desc, 1, &isnull);
 		if (!isnull)
 			r->columns = pub_collist_to_bitmapset(NULL, value, NULL);
-		value = SysCacheGetAttr(PUBLICATIONRELMAP, tuple, Anum_pg_publication_rel_prqual, &isnull);
+		value = SPI_getbinval(tuple, desc, 2, &isnull);
 		if (isnull)
 			all_rows = true;
 		else
 			filter = stringToNode(TextDatumGetCString(value));
-		ReleaseSysCache(tuple);
+		MemoryContextSwitchTo(spi);
 	}
+	SPI_finish();
 	if (filter != NULL && !all_rows)
 		r->filter = ExecPrepareExpr((Expr *) filter, estate);
 }
@@ -444,7 +457,10 @@ copy_row(Copier *c, Reading *r)
 	flo_compat_write_insert(&c->message, r->published, complete_row(r, slot),
 							r->binary, r->columns);
 	if (r->shaped && !shape_row(c))
+	{
+		c->counters.filtered++;
 		return;
+	}
 	send_row(c, r);
 }
 
@@ -543,6 +559,7 @@ do_task(Copier *c, FloCopyTask *task)
 	uint64		rows;
 	bool		empty;
 
+	flo_stop_point("range.before");
 	check_rules(c);
 	memset(&c->key, 0, sizeof(c->key));
 	c->key.relation = task->published;
@@ -559,6 +576,7 @@ do_task(Copier *c, FloCopyTask *task)
 	if (c->key.rows > 0 || empty)
 		send_chunk(c, 0);
 	wait_for_acks(c, 0);
+	flo_stop_point("range.after");
 	end_reading(&reading);
 	FreeExecutorState(estate);
 
@@ -567,6 +585,7 @@ do_task(Copier *c, FloCopyTask *task)
 	task->rows = rows;
 	task->state = FLO_TASK_DONE;
 	SpinLockRelease(&c->plan->mutex);
+	flo_helper_count(c->args->slot, c->args->incarnation, &c->counters);
 }
 
 void

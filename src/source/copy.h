@@ -9,6 +9,7 @@
 #include "bus/bus.h"
 #include "core/process.h"
 #include "monitor/shstate.h"
+#include "nodes/pg_list.h"
 #include "storage/block.h"
 #include "storage/spin.h"
 #include "wire/chunk.h"
@@ -31,6 +32,7 @@ typedef struct FloCopyTask
 	BlockNumber end;			/* InvalidBlockNumber: to the end of the file */
 	uint32		range;			/* number among the ranges of "published" */
 	BlockNumber pages;			/* when it was planned */
+	BlockNumber table_pages;	/* of the whole relation then */
 
 	/* how far */
 	FloTaskState state;
@@ -55,6 +57,9 @@ typedef struct FloCopyPlan
 
 /* Key of the state bucket under which a finished table is described */
 extern char *flo_copy_table_key(Oid relation);
+
+/* Of char *, as an array of text */
+extern Datum flo_copy_names_array(List *names);
 
 /* Key that says that all tables have been published */
 #define FLO_COPY_KEY "copy"

@@ -46,7 +46,7 @@ requests_done(FloCopyControl *c)
 	ListCell   *cell;
 
 	foreach(cell, c->requested)
-		flo_store_copy_request_done(c->group, ((FloCopyRequest *) lfirst(cell))->relation);
+		flo_store_copy_request_done(c->group, lfirst(cell));
 	flo_transaction_end(old);
 	c->requested = NIL;
 }
@@ -258,7 +258,7 @@ forget_impossible(FloCopyControl *c, List *requests, const FloReplicatorOptions 
 			ereport(LOG,
 					(errmsg("group \"%s\": table with OID %u is not copied: it was dropped, or has no usable replica identity any more",
 							c->group, request->relation)));
-			flo_store_copy_request_done(c->group, request->relation);
+			flo_store_copy_request_done(c->group, request);
 		}
 		else
 		{
@@ -282,7 +282,7 @@ forget_impossible(FloCopyControl *c, List *requests, const FloReplicatorOptions 
  * rows of the one before learns from the state bucket that they will not come.
  */
 void
-flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicatorOptions *options)
+flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicatorSpec *spec)
 {
 	List	   *requests = copy_requests(c);
 	uint32		attempt;
@@ -290,14 +290,10 @@ flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicat
 
 	if (requests == NIL || c->leader != NULL)
 		return;
-	requests = forget_impossible(c, requests, options);
+	requests = forget_impossible(c, requests, &spec->options);
 	if (requests == NIL)
 		return;
 	attempt = next_attempt(c);
-	flo_bucket_put(c->bus, c->bucket, FLO_ATTEMPT_KEY,
-				   psprintf("{\"generation\":\"%s\",\"attempt\":%u}",
-							DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&c->generation->id))),
-							attempt), true);
 	foreach(cell, requests)
 	{
 		FloCopyKey *key = palloc0(sizeof(FloCopyKey));
@@ -305,11 +301,12 @@ flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicat
 		key->relation = ((FloCopyRequest *) lfirst(cell))->relation;
 		key->attempt = attempt;
 		key->range = FLO_MARKER_BEGIN;
-		key->rows = ((FloCopyRequest *) lfirst(cell))->add ? 0 : 1;
+		key->rows = (((FloCopyRequest *) lfirst(cell))->add ? 0 : FLO_MARKER_AGAIN) |
+			(spec->sync_schema ? FLO_MARKER_DEFINITIONS : 0);
 		c->marker = lappend(c->marker, key);
 	}
 	flo_publisher_marker(publisher, c->marker);
-	add_requested(c, requests, options);
+	add_requested(c, requests, &spec->options);
 	c->requested = requests;
 	c->marker_lsn = copy_from_new_snapshot(c, attempt, true);
 }
@@ -338,6 +335,20 @@ bool
 flo_copy_wanted(FloCopyControl *c)
 {
 	return c->leader == NULL && copy_requests(c) != NIL;
+}
+
+const char *
+flo_copy_of_generation(FloCopyControl *c, FloMode mode)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		all;
+
+	(void) flo_transaction_begin();
+	all = flo_store_copy_of_all_requested(c->group);
+	flo_transaction_end(old);
+	if (all)
+		return FLO_COPY_ALL;
+	return mode != FLO_MODE_STREAM ? FLO_COPY_MISSING : "";
 }
 
 /* One row per table of the plan, in which the ranges of a table stand anywhere */

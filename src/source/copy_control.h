@@ -45,13 +45,16 @@ extern void flo_copy_resume(FloCopyControl *control, bool marked);
  * takes a snapshot.  No slot may be held.
  */
 extern void flo_copy_requested(FloCopyControl *control, FloPublisher *publisher,
-							   const FloReplicatorOptions *options);
+							   const FloReplicatorSpec *spec);
 
 /* Between transactions: everything that committed below "position" was published */
 extern void flo_copy_mark_snapshot(FloCopyControl *control, FloPublisher *publisher, XLogRecPtr position);
 
 /* Does somebody want that, and no copy runs? */
 extern bool flo_copy_wanted(FloCopyControl *control);
+
+/* What a generation that follows another says of its copy: FLO_COPY_ALL, FLO_COPY_MISSING, or nothing */
+extern const char *flo_copy_of_generation(FloCopyControl *control, FloMode mode);
 
 /* Has a copy just ended?  Throws when its leader did so before it was done. */
 extern bool flo_copy_check(FloCopyControl *control);

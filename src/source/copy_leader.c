@@ -27,6 +27,7 @@
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
+#include "core/stop.h"
 #include "core/transaction.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
@@ -204,6 +205,7 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *
 		task->relation = relation;
 		task->published = published;
 		task->filenode = filenode;
+		task->table_pages = pages;
 		task->first = first;
 		task->end = first + RANGE_PAGES < pages ? first + RANGE_PAGES : InvalidBlockNumber;
 		task->range = table->ranges++;
@@ -213,26 +215,37 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *
 	}
 }
 
-/* What the snapshot sees in the group's publications, partition trees down to their leaves */
+/*
+ * What the snapshot sees in the group's publications, partition trees down to
+ * their leaves.  The view pg_publication_tables shows what they list now: a
+ * table dropped since would be passed over, and of one that joined since some
+ * changes would neither be in the snapshot nor in the stream.
+ */
 static const char *const tables_query =
-"WITH RECURSIVE published AS ("
-" SELECT DISTINCT c.oid, c.relkind FROM pg_catalog.pg_publication_tables p"
-" JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname"
-" JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
-" WHERE p.pubname = ANY ($1::pg_catalog.text[]::pg_catalog.name[])),"
+"WITH RECURSIVE publications AS ("
+" SELECT oid, pubviaroot FROM pg_catalog.pg_publication"
+" WHERE pubname = ANY ($1::pg_catalog.text[]::pg_catalog.name[])),"
+" listed AS ("
+" SELECT r.prrelid AS oid, p.pubviaroot FROM publications p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid"
+" UNION"
+" SELECT c.oid, p.pubviaroot FROM publications p JOIN pg_catalog.pg_publication_namespace n ON n.pnpubid = p.oid"
+" JOIN pg_catalog.pg_class c ON c.relnamespace = n.pnnspid AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'),"
 " tree AS ("
-" SELECT oid AS published, oid, relkind FROM published"
-" UNION ALL"
-" SELECT t.published, c.oid, c.relkind FROM tree t"
-" JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid AND t.relkind = 'p'"
-" JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid)"
-" SELECT t.published::pg_catalog.oid, t.oid::pg_catalog.oid, c.relfilenode::pg_catalog.oid,"
-" (" SHAPE_OF("t.oid") "), (" SHAPE_OF("t.published") ")"
+" SELECT oid AS root, oid, pubviaroot FROM listed"
+" UNION"
+" SELECT t.root, i.inhrelid, t.pubviaroot FROM tree t"
+" JOIN pg_catalog.pg_class c ON c.oid = t.oid AND c.relkind = 'p'"
+" JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid)"
+" SELECT DISTINCT CASE WHEN t.pubviaroot THEN t.root ELSE t.oid END::pg_catalog.oid, t.oid::pg_catalog.oid,"
+" c.relfilenode::pg_catalog.oid, c.relpages, (" SHAPE_OF("t.oid") "),"
+" (" SHAPE_OF("(CASE WHEN t.pubviaroot THEN t.root ELSE t.oid END)") ")"
 " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid"
-" WHERE t.relkind = 'r' ORDER BY c.relpages DESC, t.oid";
+" WHERE c.relkind = 'r' AND NOT (t.pubviaroot AND EXISTS ("
+" SELECT FROM tree above WHERE above.oid = t.root AND above.root <> t.root AND above.pubviaroot))"
+" ORDER BY c.relpages DESC, t.oid";
 
-static Datum
-names_array(List *names)
+Datum
+flo_copy_names_array(List *names)
 {
 	Datum	   *elements = palloc(sizeof(Datum) * Max(list_length(names), 1));
 	ListCell   *cell;
@@ -263,7 +276,7 @@ plan_tables(Leader *l)
 	Oid			types[1] = {TEXTARRAYOID};
 	Datum		values[1];
 
-	values[0] = names_array(flo_publication_names(l->group));
+	values[0] = flo_copy_names_array(flo_publication_names(l->group));
 	SPI_connect();
 	if (SPI_execute_with_args(tables_query, 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the tables of the group");
@@ -279,20 +292,25 @@ plan_tables(Leader *l)
 		spi = MemoryContextSwitchTo(caller);
 		if (is_requested(l, oids[0]) && !already_copied(l, oids[0]))
 			plan_relation(l, oids[0], oids[1], oids[2],
-						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 4),
-						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 5));
+						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 5),
+						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 6));
 		MemoryContextSwitchTo(spi);
 	}
 	SPI_finish();
 }
 
+/* Largest table first, each in the order of its pages */
 static int
-larger_first(const ListCell *a, const ListCell *b)
+compare_work(const ListCell *a, const ListCell *b)
 {
-	BlockNumber x = ((const FloCopyTask *) lfirst(a))->pages;
-	BlockNumber y = ((const FloCopyTask *) lfirst(b))->pages;
+	const FloCopyTask *x = lfirst(a);
+	const FloCopyTask *y = lfirst(b);
 
-	return x < y ? 1 : (x > y ? -1 : 0);
+	if (x->table_pages != y->table_pages)
+		return x->table_pages > y->table_pages ? -1 : 1;
+	if (x->relation != y->relation)
+		return x->relation < y->relation ? -1 : 1;
+	return x->first < y->first ? -1 : (x->first > y->first ? 1 : 0);
 }
 
 static void
@@ -302,7 +320,7 @@ share_plan(Leader *l)
 	FloCopyPlan *plan;
 	ListCell   *cell;
 
-	list_sort(l->ranges, larger_first);
+	list_sort(l->ranges, compare_work);
 	l->segment = dsm_create(size, 0);
 	dsm_pin_mapping(l->segment);
 	plan = dsm_segment_address(l->segment);
@@ -512,7 +530,37 @@ make_stream(Leader *l)
 static bool
 is_pending(Leader *l, const FloWorkerReport *report)
 {
+	if (report->waits && strcmp(report->generation, l->generation) == 0)
+		return false;
 	return l->copy.marked ? report->copy_attempt < l->copy.attempt : report->copying;
+}
+
+/*
+ * A worker misses chunks that are no longer at the broker: it came when others
+ * had loaded them, or the broker has lost them.  The snapshot is gone, so the
+ * table is copied again in another attempt, with what makes it one.
+ */
+static void
+check_lacking(Leader *l, const FloWorkerReport *report)
+{
+	char	   *key = flo_copy_table_key(report->lacking);
+	char	   *value;
+	FloJson		json;
+	int64		attempt;
+
+	if (report->lacking == 0 || strcmp(report->generation, l->generation) != 0 ||
+		(value = flo_bucket_get(l->bus, l->bucket, key)) == NULL)
+		return;
+	json = flo_json(value, strlen(value));
+	if (!flo_json_get_int64(json, "attempt", &attempt) || attempt != report->lacking_attempt)
+		return;
+	if (!l->copy.marked)
+		flo_bucket_remove(l->bus, l->bucket, FLO_COPY_KEY);
+	flo_bucket_remove(l->bus, l->bucket, key);
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("worker \"%s\" misses chunks of table \"%s.%s\" that the broker does not have any more: the table is copied again",
+					report->worker, flo_json_get_string(json, "schema"), flo_json_get_string(json, "table"))));
 }
 
 /*
@@ -538,6 +586,8 @@ purge_loaded(Leader *l)
 		if (!is_pending(l, &report))
 			continue;
 		pending++;
+		if (l->copy.phase == FLO_COPY_PUBLISHED)
+			check_lacking(l, &report);
 		floor = Min(floor, report.copied_seq);
 	}
 	if (pending > 0 && floor > l->purged)
@@ -597,10 +647,12 @@ await_workers(Leader *l)
 	}
 	flo_stream_delete(l->bus, l->stream);
 	flo_bucket_remove_text(l->bus, l->bucket, FLO_SCHEMA_KEY);
+	flo_bucket_remove_text(l->bus, l->bucket, FLO_MARKED_SCHEMA_KEY);
 	flo_bucket_remove_text(l->bus, l->bucket, FLO_SEQUENCES_KEY);
 	set_phase(l, FLO_COPY_DONE);
 }
 
+/* They are in no snapshot: the later they are read, the nearer they are */
 void
 flo_copy_publish_sequences(FloBus *bus, const char *group, const char *generation)
 {
@@ -641,15 +693,42 @@ finish_copy(Leader *l)
 	char	   *done = psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\"}",
 								l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn));
 
+	flo_copy_publish_sequences(l->bus, l->group, l->generation);
 	if (l->copy.marked)
 		announce_gone(l);
 	else
 	{
-		flo_copy_publish_sequences(l->bus, l->group, l->generation);
 		flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
 	}
 	set_phase(l, FLO_COPY_PUBLISHED);
+	flo_stop_point("published.after");
 	await_workers(l);
+}
+
+/*
+ * Before any row is read.  Of tables that join a running group: those, to be
+ * compared with what is there; of tables that are copied afresh: what is missing.
+ */
+static void
+publish_definitions(Leader *l)
+{
+	List	   *tables = NIL;
+	bool		joining = false;
+	ListCell   *cell;
+
+	if (l->spec->sync_schema)
+	{
+		foreach(cell, l->copy.marked ? l->tables : NIL)
+			tables = lappend_oid(tables, ((Table *) lfirst(cell))->published);
+		foreach(cell, l->requests)
+			joining |= ((FloCopyRequest *) lfirst(cell))->add;
+		if (!l->copy.marked || tables != NIL)
+			flo_schema_publish(l->bus, l->spec, l->copy.marked ? FLO_MARKED_SCHEMA_KEY : FLO_SCHEMA_KEY,
+							   l->generation, l->copy.attempt, tables, l->copy.marked && !joining, l->plan->snapshot, l->args);
+	}
+	flo_bucket_put(l->bus, l->bucket, FLO_ATTEMPT_KEY,
+				   psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"definitions\":%s}", l->generation, l->copy.attempt,
+							l->spec->sync_schema && (!l->copy.marked || tables != NIL) ? "true" : "false"), true);
 }
 
 void
@@ -678,18 +757,20 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	if (l->spec == NULL)
 		return;
 	l->requests = flo_store_copy_requests(l->group);
+	flo_stop_point("plan.before");
 	plan_tables(l);
 	share_plan(l);
 	set_phase(l, FLO_COPY_RUNNING);
 
-	/* a worker that sees the stream takes it that the definitions are there */
-	if (l->spec->sync_schema && !l->copy.marked)
-		flo_schema_publish(l->bus, l->spec, l->generation, l->plan->snapshot, args);
 	make_stream(l);
+	publish_definitions(l);
 
 	l->ncopiers = Max(1, Min(l->spec->copy_workers, l->plan->ntasks));
 	l->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * l->ncopiers);
 	run_copiers(l);
-	flo_transaction_end(context);
+	flo_stop_point("copied.after");
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
 	finish_copy(l);
 }

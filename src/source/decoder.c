@@ -603,6 +603,7 @@ flo_slot_info(const char *slot, FloSlotInfo *info)
 	SpinLockAcquire(&found->mutex);
 	info->exists = true;
 	info->invalidated = flo_compat_slot_invalidated(found);
+	info->idle_too_long = flo_compat_slot_idle_too_long(found);
 	info->restart_lsn = found->data.restart_lsn;
 	info->confirmed_flush = found->data.confirmed_flush;
 	SpinLockRelease(&found->mutex);

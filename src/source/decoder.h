@@ -53,6 +53,7 @@ typedef struct FloSlotInfo
 {
 	bool		exists;
 	bool		invalidated;	/* the server has removed what it needs */
+	bool		idle_too_long;	/* invalidated for that */
 	XLogRecPtr	restart_lsn;
 	XLogRecPtr	confirmed_flush;
 } FloSlotInfo;

@@ -239,7 +239,7 @@ lowest_position(Replicator *rep, const FloGeneration *generation, XLogRecPtr pub
 		FloWorkerReport report;
 
 		if (value != NULL && flo_report_parse(lfirst(cell), value, &report) &&
-			strcmp(report.generation, id) == 0)
+			!report.waits && strcmp(report.generation, id) == 0)
 			published = Min(published, report.lsn);
 	}
 	return published;
@@ -289,6 +289,8 @@ static void
 announce_generation(Replicator *rep, FloStreamInfo *info, FloStreamEnd *end)
 {
 	const FloGeneration *generation = rep->generation;
+	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id)));
+	char	   *before;
 	char	   *value;
 
 	if (!generation->has_follows)
@@ -300,9 +302,12 @@ announce_generation(Replicator *rep, FloStreamInfo *info, FloStreamEnd *end)
 		if (!flo_stream_info(rep->bus, rep->stream, info))
 			memset(info, 0, sizeof(*info));
 	}
-	value = psprintf("{\"generation\": \"%s\", \"follows\": \"%s\", \"gives_up\": \"%X/%X-%X/%X\"}",
-					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id))),
+	before = flo_bucket_get(rep->bus, rep->bucket, FLO_GENERATION_KEY);
+	if (before != NULL && strstr(before, psprintf("\"generation\": \"%s\"", id)) != NULL)
+		return;
+	value = psprintf("{\"generation\": \"%s\", \"follows\": \"%s\", \"copy\": \"%s\", \"gives_up\": \"%X/%X-%X/%X\"}", id,
 					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->follows))),
+					 flo_copy_of_generation(&rep->copy, rep->spec->mode),
 					 LSN_FORMAT_ARGS(generation->given_up), LSN_FORMAT_ARGS(generation->start));
 	flo_bucket_put(rep->bus, rep->bucket, FLO_GENERATION_KEY, value, true);
 }
@@ -318,6 +323,11 @@ check_slot(Replicator *rep)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 				 "It was dropped, or this server was promoted without it: flo.resync() starts a new generation.",
 				 "lost slot: replication slot \"%s\" does not exist any more", rep->slot);
+	if (slot.idle_too_long)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "See idle_replication_slot_timeout; flo.resync() starts a new generation.",
+				 "lost slot: the server has invalidated replication slot \"%s\", which was not used for longer than idle_replication_slot_timeout",
+				 rep->slot);
 	if (slot.invalidated)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 				 "See max_slot_wal_keep_size; flo.resync() starts a new generation.",
@@ -867,7 +877,7 @@ flo_replicator_run(void)
 		wait_for_copy(rep);
 		return;
 	}
-	flo_copy_requested(&rep->copy, rep->publisher, &rep->spec->options);
+	flo_copy_requested(&rep->copy, rep->publisher, rep->spec);
 	names = publications(rep->group);
 	rep->npublications = list_length(names);
 	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,

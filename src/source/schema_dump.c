@@ -11,7 +11,8 @@
  * is believed to be an entry before the server's own parser has read it as
  * whole statements; where it has not, the next piece belongs to it.
  *
- * The result is a JSON array in the state bucket, once for each generation.
+ * The result is a JSON array in the state bucket, made anew for each snapshot: a
+ * definition may have changed since the one before.
  */
 #include "postgres.h"
 
@@ -77,6 +78,8 @@ typedef struct Dump
 	const FloReplicatorSpec *spec;
 	const FloProcessArgs *args;
 	const char *snapshot;
+	List	   *tables;			/* NIL = all of the group */
+	bool		only_missing;
 	char	   *script;			/* files */
 	char	   *complaints;
 	HTAB	   *wanted;			/* of ObjectKey */
@@ -92,17 +95,24 @@ static void
 find_wanted(Dump *d)
 {
 	HASHCTL		control = {0};
-	Oid			types[2] = {TEXTOID, BOOLOID};
-	Datum		values[2];
+	Oid			types[3] = {TEXTOID, BOOLOID, OIDARRAYOID};
+	Datum		values[3];
+	char		nulls[3] = {' ', ' ', ' '};
+	Datum	   *oids = palloc(sizeof(Datum) * Max(list_length(d->tables), 1));
+	ListCell   *cell;
 
 	control.keysize = control.entrysize = sizeof(ObjectKey);
 	control.hcxt = CurrentMemoryContext;
 	d->wanted = hash_create("pg_flo needed objects", 1024, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	values[0] = CStringGetTextDatum(d->spec->group);
 	values[1] = BoolGetDatum(d->spec->options.schema_privileges);
+	foreach(cell, d->tables)
+		oids[foreach_current_index(cell)] = ObjectIdGetDatum(lfirst_oid(cell));
+	values[2] = PointerGetDatum(construct_array(oids, list_length(d->tables), OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+	nulls[2] = d->tables == NIL ? 'n' : ' ';
 	SPI_connect();
-	if (SPI_execute_with_args("SELECT class, object, left_out FROM flo.needed_objects($1, $2)",
-							  2, types, values, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args("SELECT class, object, left_out FROM flo.needed_objects($1, $2, $3)",
+							  3, types, values, nulls, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not find what the group's tables need");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -655,7 +665,11 @@ static const char *const describe_query =
 " 'section', CASE WHEN u.after THEN 'after' ELSE 'before' END,"
 " 'object', coalesce(pg_catalog.pg_describe_object(nullif(u.class, 0), u.object, 0), u.label),"
 " 'part_of', nullif(u.part_of, 0), 'type', a.type, 'names', a.object_names, 'args', a.object_args,"
-" 'definition', CASE WHEN u.class <> 0 THEN flo.definition_of(u.class, u.object) END,"
+" 'definition', CASE WHEN $7 THEN '' WHEN u.class <> 0 THEN flo.definition_of(u.class, u.object) END,"
+" 'of_table', CASE u.class WHEN 'pg_catalog.pg_class'::pg_catalog.regclass"
+" THEN (SELECT i.indrelid FROM pg_catalog.pg_index i WHERE i.indexrelid = u.object)"
+" WHEN 'pg_catalog.pg_constraint'::pg_catalog.regclass"
+" THEN (SELECT c.conrelid FROM pg_catalog.pg_constraint c WHERE c.oid = u.object AND c.contype IN ('p', 'u', 'x')) END,"
 " 'command', u.command) ORDER BY u.ordinal)::pg_catalog.text"
 " FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.oid[]),"
 " pg_catalog.unnest($3::pg_catalog.int4[]), pg_catalog.unnest($4::pg_catalog.bool[]),"
@@ -668,11 +682,11 @@ static char *
 describe_entries(Dump *d)
 {
 	static const Oid element_types[6] = {OIDOID, OIDOID, INT4OID, BOOLOID, TEXTOID, TEXTOID};
-	Oid			types[6] = {OIDARRAYOID, OIDARRAYOID, INT4ARRAYOID, BOOLARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
+	Oid			types[7] = {OIDARRAYOID, OIDARRAYOID, INT4ARRAYOID, BOOLARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
 	MemoryContext caller = CurrentMemoryContext;
 	int			n = list_length(d->entries);
 	Datum	   *elements[6];
-	Datum		values[6];
+	Datum		values[7];
 	ListCell   *cell;
 	char	   *json;
 
@@ -694,8 +708,9 @@ describe_entries(Dump *d)
 		values[k] = PointerGetDatum(construct_array(elements[k], n, element_types[k],
 													k < 3 ? 4 : k == 3 ? 1 : -1, k < 4,
 													k == 3 ? TYPALIGN_CHAR : TYPALIGN_INT));
+	values[6] = BoolGetDatum(d->only_missing);
 	SPI_connect();
-	if (SPI_execute_with_args(describe_query, 6, types, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	if (SPI_execute_with_args(describe_query, 7, types, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not describe the objects of the dump");
 	json = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	json = MemoryContextStrdup(caller, json != NULL ? json : "[]");
@@ -704,36 +719,33 @@ describe_entries(Dump *d)
 }
 
 void
-flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *generation,
+flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *key,
+				   const char *generation, uint32 attempt, List *tables, bool only_missing,
 				   const char *snapshot, const FloProcessArgs *args)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo schema dump",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Dump		dump = {0};
+	char	   *json;
 
-	char	   *bucket = flo_name_bucket(spec->group);
-
-	if (!flo_bucket_has_text(bus, bucket, FLO_SCHEMA_KEY, generation))
-	{
-		char	   *json;
-
-		dump.bus = bus;
-		dump.spec = spec;
-		dump.args = args;
-		dump.snapshot = snapshot;
-		dump.context = context;
-		dump.turn = AllocSetContextCreate(context, "pg_flo dump entry", ALLOCSET_DEFAULT_SIZES);
-		(void) MakePGDirectory("base/" PG_TEMP_FILES_DIR);
-		dump.script = psprintf("base/" PG_TEMP_FILES_DIR "/" PG_TEMP_FILE_PREFIX "%d.flo", MyProcPid);
-		dump.complaints = psprintf("%s_err", dump.script);
-		find_wanted(&dump);
-		read_entries(&dump, run_dump(&dump));
-		remove_files(&dump);
-		json = describe_entries(&dump);
-		flo_bucket_put_text(bus, bucket, FLO_SCHEMA_KEY, generation,
-							pg_server_to_any(json, strlen(json), PG_UTF8));
-	}
+	dump.bus = bus;
+	dump.spec = spec;
+	dump.args = args;
+	dump.snapshot = snapshot;
+	dump.tables = tables;
+	dump.only_missing = only_missing;
+	dump.context = context;
+	dump.turn = AllocSetContextCreate(context, "pg_flo dump entry", ALLOCSET_DEFAULT_SIZES);
+	(void) MakePGDirectory("base/" PG_TEMP_FILES_DIR);
+	dump.script = psprintf("base/" PG_TEMP_FILES_DIR "/" PG_TEMP_FILE_PREFIX "%d.flo", MyProcPid);
+	dump.complaints = psprintf("%s_err", dump.script);
+	find_wanted(&dump);
+	read_entries(&dump, run_dump(&dump));
+	remove_files(&dump);
+	json = describe_entries(&dump);
+	flo_bucket_put_text(bus, flo_name_bucket(spec->group), key,
+						flo_schema_tag(generation, attempt), pg_server_to_any(json, strlen(json), PG_UTF8));
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }

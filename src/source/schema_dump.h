@@ -10,12 +10,14 @@
 #include "core/process.h"
 
 /*
- * Have pg_dump write the definitions as an exported snapshot sees them, and
- * put them into the state bucket, unless those of this generation (a uuid as
- * text) are there already.  Needs a transaction with that snapshot active;
+ * Have pg_dump write the definitions as an exported snapshot sees them, of
+ * "tables" (OIDs; NIL: of the whole group), and put them into the state bucket
+ * for a generation (a uuid as text) and an attempt.  With "only_missing" they
+ * are not to be compared with what exists at the destination.  Needs a transaction with that snapshot active;
  * the process works for the member that "args" names, and leaves with it.
  */
-extern void flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *generation,
+extern void flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *key,
+							   const char *generation, uint32 attempt, List *tables, bool only_missing,
 							   const char *snapshot, const FloProcessArgs *args);
 
 #endif

@@ -139,11 +139,19 @@ flo_settle_reports(FloSettle *settle)
 	return settle->reports;
 }
 
+/* One that waits for another generation has no use for what this one streams */
+static bool
+is_waiting(FloSettle *settle, const FloWorkerReport *report)
+{
+	return report->waits && strcmp(report->generation, settle->generation) == 0;
+}
+
 /* What every worker has; invalid when there is none, or one of another generation */
 static XLogRecPtr
 applied_by_all(FloSettle *settle, uint64 *seq)
 {
 	XLogRecPtr	lsn = InvalidXLogRecPtr;
+	bool		first = true;
 	ListCell   *cell;
 
 	*seq = 0;
@@ -151,15 +159,18 @@ applied_by_all(FloSettle *settle, uint64 *seq)
 	{
 		FloWorkerReport *report = lfirst(cell);
 
+		if (is_waiting(settle, report))
+			continue;
 		if (strcmp(report->generation, settle->generation) != 0)
 		{
 			*seq = 0;
 			return InvalidXLogRecPtr;
 		}
-		if (foreach_current_index(cell) == 0 || report->lsn < lsn)
+		if (first || report->lsn < lsn)
 			lsn = report->lsn;
-		if (foreach_current_index(cell) == 0 || report->seq < *seq)
+		if (first || report->seq < *seq)
 			*seq = report->seq;
+		first = false;
 	}
 	return lsn;
 }
@@ -209,7 +220,7 @@ flo_settle_slowest(FloSettle *settle)
 	{
 		FloWorkerReport *report = lfirst(cell);
 
-		if (slowest == NULL || report->seq < slowest->seq)
+		if (!is_waiting(settle, report) && (slowest == NULL || report->seq < slowest->seq))
 			slowest = report;
 	}
 	return slowest != NULL ? psprintf("slowest consumer %s", slowest->worker) : "no worker has registered yet";

@@ -23,6 +23,7 @@
 #include "core/transaction.h"
 #include "dest/loader.h"
 #include "dest/progress.h"
+#include "dest/schema_apply.h"
 #include "dest/worker.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -138,6 +139,9 @@ run_helper(const FloProcessArgs *args)
 			break;
 		case FLO_HELPER_LOADER:
 			flo_loader_run(args);
+			break;
+		case FLO_HELPER_BUILDER:
+			flo_schema_builder_run(args);
 			break;
 		case FLO_HELPER_NONE:
 			break;
