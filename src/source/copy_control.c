@@ -193,7 +193,6 @@ request_unfinished(FloCopyControl *c)
 	flo_transaction_end(old);
 	flo_copy_publish_sequences(c->bus, c->group, generation);
 	flo_bucket_put(c->bus, c->bucket, FLO_COPY_KEY, end.data, true);
-	flo_me->copy.phase = FLO_COPY_DONE;
 }
 
 /*
@@ -207,17 +206,19 @@ flo_copy_resume(FloCopyControl *c, bool marked)
 	FloStreamInfo info;
 	bool		begun = flo_stream_info(c->bus, flo_name_copy_stream(c->group), &info);
 
-	if (copy_published(c))
+	if (!copy_published(c))
 	{
-		if (begun && copy_requests(c) == NIL)
-			start_leader(c, NULL, 0, InvalidXLogRecPtr, false);
-		else
-			flo_me->copy.phase = FLO_COPY_DONE;
-	}
-	else if (marked && begun)
+		if (!marked || !begun)
+		{
+			(void) copy_from_new_snapshot(c, marked ? 1 : next_attempt(c), false);
+			return;
+		}
 		request_unfinished(c);
+	}
+	if (begun && copy_requests(c) == NIL)
+		start_leader(c, NULL, 0, InvalidXLogRecPtr, false);
 	else
-		(void) copy_from_new_snapshot(c, marked ? 1 : next_attempt(c), false);
+		flo_me->copy.phase = FLO_COPY_DONE;
 }
 
 /* Tables that join the group do so before the snapshot, so nothing falls between */

@@ -554,7 +554,7 @@ check_lacking(Leader *l, const FloWorkerReport *report)
 	json = flo_json(value, strlen(value));
 	if (!flo_json_get_int64(json, "attempt", &attempt) || attempt != report->lacking_attempt)
 		return;
-	if (!l->copy.marked)
+	if (!l->copy.marked || attempt < l->copy.attempt)
 		flo_bucket_remove(l->bus, l->bucket, FLO_COPY_KEY);
 	flo_bucket_remove(l->bus, l->bucket, key);
 	ereport(ERROR,
@@ -586,7 +586,7 @@ purge_loaded(Leader *l)
 		if (!is_pending(l, &report))
 			continue;
 		pending++;
-		if (l->copy.phase == FLO_COPY_PUBLISHED)
+		if (l->copy.phase == FLO_COPY_PUBLISHED || report.lacking_attempt < l->copy.attempt)
 			check_lacking(l, &report);
 		floor = Min(floor, report.copied_seq);
 	}
