@@ -705,30 +705,47 @@ finish_copy(Leader *l)
 	await_workers(l);
 }
 
+/* Is the table one that a crash has left unfinished in the copy that the generation began with? */
+static bool
+is_unfinished(Leader *l, Oid relation)
+{
+	char	   *end = flo_bucket_get(l->bus, l->bucket, FLO_COPY_KEY);
+	char	   *value = flo_bucket_get(l->bus, l->bucket, flo_copy_table_key(relation));
+
+	if (end == NULL || strstr(end, l->generation) == NULL || strstr(end, "\"again\"") == NULL)
+		return false;
+	return value == NULL || strstr(value, l->generation) == NULL;
+}
+
 /*
- * Before any row is read.  Of tables that join a running group: those, to be
- * compared with what is there; of tables that are copied afresh: what is missing.
+ * Before any row is read.  Of tables that join a running group, or whose copy a
+ * crash has cut short: those, to be compared with what is there; of tables that
+ * are copied afresh: what is missing.  Values of sequences at least as high as
+ * the rows need them come along; later ones follow at the end.
  */
 static void
 publish_definitions(Leader *l)
 {
 	List	   *tables = NIL;
-	bool		joining = false;
+	bool		compared = !l->copy.marked;
+	bool		wanted;
 	ListCell   *cell;
 
-	if (l->spec->sync_schema)
-	{
-		foreach(cell, l->copy.marked ? l->tables : NIL)
-			tables = lappend_oid(tables, ((Table *) lfirst(cell))->published);
-		foreach(cell, l->requests)
-			joining |= ((FloCopyRequest *) lfirst(cell))->add;
-		if (!l->copy.marked || tables != NIL)
-			flo_schema_publish(l->bus, l->spec, l->copy.marked ? FLO_MARKED_SCHEMA_KEY : FLO_SCHEMA_KEY,
-							   l->generation, l->copy.attempt, tables, l->copy.marked && !joining, l->plan->snapshot, l->args);
-	}
+	foreach(cell, l->copy.marked ? l->tables : NIL)
+		tables = lappend_oid(tables, ((Table *) lfirst(cell))->published);
+	foreach(cell, l->requests)
+		compared |= ((FloCopyRequest *) lfirst(cell))->add ||
+			is_unfinished(l, ((FloCopyRequest *) lfirst(cell))->relation);
+	wanted = l->spec->sync_schema && (!l->copy.marked || tables != NIL);
+	if (wanted)
+		flo_schema_publish(l->bus, l->spec, l->copy.marked ? FLO_MARKED_SCHEMA_KEY : FLO_SCHEMA_KEY,
+						   l->generation, l->copy.attempt, tables, !compared, l->plan->snapshot, l->args);
+	if (l->copy.marked)
+		flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation,
+							flo_store_sequence_values(l->group));
 	flo_bucket_put(l->bus, l->bucket, FLO_ATTEMPT_KEY,
-				   psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"definitions\":%s}", l->generation, l->copy.attempt,
-							l->spec->sync_schema && (!l->copy.marked || tables != NIL) ? "true" : "false"), true);
+				   psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"definitions\":%s}",
+							l->generation, l->copy.attempt, wanted ? "true" : "false"), true);
 }
 
 void
