@@ -114,6 +114,7 @@ OBJS = \
 	src/dest/ddl_worker.o \
 	src/dest/ddl_apply.o \
 	src/dest/ddl_names.o \
+	src/dest/ddl_columns.o \
 	src/dest/ddl_present.o \
 	src/dest/ddl_same.o \
 	src/dest/ddl_rewrites.o \

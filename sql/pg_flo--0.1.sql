@@ -271,6 +271,7 @@ CREATE TABLE flo.copied_tables (
 	schema_name text NOT NULL,
 	table_name text NOT NULL,
 	attempt int NOT NULL,
+	expected int,
 	lsn pg_lsn,
 	chunks bigint,
 	tuples bigint,
@@ -287,7 +288,8 @@ COMMENT ON COLUMN flo.copied_tables.worker_name IS 'worker';
 COMMENT ON COLUMN flo.copied_tables.relation IS 'OID of the table at the source';
 COMMENT ON COLUMN flo.copied_tables.schema_name IS 'schema of the table at the source';
 COMMENT ON COLUMN flo.copied_tables.table_name IS 'name of the table at the source';
-COMMENT ON COLUMN flo.copied_tables.attempt IS 'number of the snapshot its rows are from';
+COMMENT ON COLUMN flo.copied_tables.attempt IS 'number of the snapshot its rows are from; below 1: of none yet';
+COMMENT ON COLUMN flo.copied_tables.expected IS 'snapshot that is still to come in the stream, whose changes of the table are left out until then';
 COMMENT ON COLUMN flo.copied_tables.lsn IS 'LSN of that snapshot: streamed changes of the table committed before it are in the copy';
 COMMENT ON COLUMN flo.copied_tables.chunks IS 'chunks the source has published; NULL while it reads the table';
 COMMENT ON COLUMN flo.copied_tables.tuples IS 'rows the source has published';
@@ -437,7 +439,7 @@ COMMENT ON COLUMN flo.ddl_log.worker_name IS 'worker';
 COMMENT ON COLUMN flo.ddl_log.lsn IS 'commit LSN of the transaction';
 COMMENT ON COLUMN flo.ddl_log.tag IS 'command tag';
 COMMENT ON COLUMN flo.ddl_log.command IS 'text of the statement as the source ran it';
-COMMENT ON COLUMN flo.ddl_log.outcome IS 'applied; present (its effect was there already); skipped (flo.skip_ddl()) or ignored (option ddl)';
+COMMENT ON COLUMN flo.ddl_log.outcome IS 'applied; present (its effect was there already); skipped (flo.skip_ddl()) or ignored (option ddl, or columns that a route leaves out)';
 COMMENT ON COLUMN flo.ddl_log.detail IS 'more about the outcome';
 COMMENT ON COLUMN flo.ddl_log.executed_at IS 'when';
 
@@ -557,7 +559,11 @@ CREATE FUNCTION flo.follow_tracking() RETURNS trigger LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	wanted bool := EXISTS (SELECT FROM flo.replicators r WHERE r.track_ddl);
+	-- groups that were restored from elsewhere do nothing until somebody adopts them
+	wanted bool := EXISTS (SELECT FROM flo.replicators r JOIN flo.groups g USING (group_name)
+							WHERE r.track_ddl
+							  AND g.system_identifier = (SELECT c.system_identifier FROM pg_control_system() c)
+							  AND g.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()));
 BEGIN
 	IF wanted THEN
 		-- what DDL messages are signed with
@@ -580,6 +586,9 @@ COMMENT ON FUNCTION flo.follow_tracking() IS 'internal: keeps the event trigger 
 CREATE TRIGGER follow_tracking AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.replicators
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.follow_tracking();
 ALTER TABLE flo.replicators ENABLE ALWAYS TRIGGER follow_tracking;
+CREATE TRIGGER follow_tracking AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.groups
+	FOR EACH STATEMENT EXECUTE FUNCTION flo.follow_tracking();
+ALTER TABLE flo.groups ENABLE ALWAYS TRIGGER follow_tracking;
 
 ---------------------------------------------------------------------------
 -- Control functions
@@ -1161,7 +1170,8 @@ CREATE VIEW flo.copy_progress AS
 						   CASE WHEN t.finished_at IS NOT NULL THEN 100.0
 								WHEN t.worker_name = 'replicator' AND t.bytes > 0 THEN round(100.0 * t.bytes_done / t.bytes, 1)
 								WHEN t.chunks > 0 THEN round(100.0 * c.chunks / t.chunks, 1)
-						   END AS percent) d;
+						   END AS percent) d
+	 WHERE t.table_name <> '';
 COMMENT ON VIEW flo.copy_progress IS
 'One row per table being copied or copied last: bytes of the table''s file and rows, percent, and the time left at the pace so far. At a destination the totals are known once the source has read the table';
 COMMENT ON COLUMN flo.copy_progress.group_name IS 'group';

@@ -16,6 +16,19 @@ SELECT tracked();
 SELECT group_name, track_ddl FROM flo.replicators ORDER BY 1;
 SELECT count(*), min(length(value)) FROM flo.secrets WHERE key = 'ddl';
 
+-- what was restored from elsewhere waits for somebody to adopt it
+BEGIN;
+UPDATE flo.groups SET system_identifier = 1;
+SELECT tracked();
+SELECT flo.start_group('ddl');
+SELECT tracked();
+ROLLBACK;
+BEGIN;
+UPDATE flo.groups SET database = 1 WHERE group_name = 'ddl';
+SELECT tracked();
+ROLLBACK;
+SELECT tracked();
+
 -- DDL goes on as ever
 ALTER TABLE t ADD c int;
 CREATE TABLE made AS SELECT g AS id, 'v' || g AS v FROM generate_series(1, 5) g;

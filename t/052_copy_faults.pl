@@ -124,7 +124,7 @@ rewritten('VACUUM FULL', [ 'DELETE FROM r WHERE id % 2 = 0', 'VACUUM FULL r' ]);
 rewritten('CLUSTER', [ 'UPDATE r SET v = -v', 'CLUSTER r USING r_pkey' ]);
 rewritten('TRUNCATE', [ 'TRUNCATE r', 'INSERT INTO r VALUES (1, 1)' ]);
 $dest_alter = 'ALTER TABLE r ADD w text';
-rewritten('ADD COLUMN', [ 'ALTER TABLE r ADD w text', "UPDATE r SET w = 'x' WHERE id % 3 = 0" ], log => 'columns of a table were altered while the copy began');
+rewritten('ADD COLUMN', [ 'ALTER TABLE r ADD w text', "UPDATE r SET w = 'x' WHERE id % 3 = 0" ], log => 'got another name or other columns while the copy began');
 $dest_alter = '';
 rewritten('DROP', 'DROP TABLE r', tables => ['keep']);
 

@@ -213,6 +213,34 @@ $dest->safe_psql('postgres', q{ALTER TABLE typed DROP wrong});
 wait_caught_up($source, $dest, 'g');
 is_same_table($source, $dest, 'typed', 'it goes on when the cause is gone');
 
+# expressions are compared, too: what is prepared at the destination, the statement, why it is another, how to make room
+for my $case (
+	[ 'ALTER TABLE typed ADD e1 int DEFAULT 1 + 2', 'ALTER TABLE typed ADD e1 int DEFAULT 3', 'another default', 'ALTER TABLE typed DROP e1' ],
+	[ 'ALTER TABLE typed ADD e2 int', 'ALTER TABLE typed ADD e2 int CHECK (e2 > 0)', 'lacks a constraint here: CHECK', 'ALTER TABLE typed DROP e2' ],
+	[ 'ALTER TABLE typed ADD e3 int CHECK (e3 > 1)', 'ALTER TABLE typed ADD e3 int CHECK (e3 > 0)', 'lacks a constraint here: CHECK', 'ALTER TABLE typed DROP e3' ],
+	[ 'ALTER TABLE typed ADD e4 int GENERATED ALWAYS AS (id + 1) STORED', 'ALTER TABLE typed ADD e4 int GENERATED ALWAYS AS (id + 2) STORED', 'generated from another', 'ALTER TABLE typed DROP e4' ],
+	[ 'ALTER TABLE typed ADD e5 int UNIQUE', 'ALTER TABLE typed ADD e5 int REFERENCES a', 'lacks a constraint here: FOREIGN', 'ALTER TABLE typed DROP e5' ],
+	[ 'ALTER TABLE typed ADD CONSTRAINT e6 CHECK (id > 0)', 'ALTER TABLE typed ADD CONSTRAINT e6 CHECK (id > -1)', 'another constraint of this name', 'ALTER TABLE typed DROP CONSTRAINT e6' ],
+	[ 'CREATE INDEX e7 ON typed ((id + 1))', 'CREATE INDEX e7 ON typed ((id + 2))', 'its expressions are others', 'DROP INDEX e7' ],
+	[ 'CREATE INDEX e8 ON typed (id) WHERE id > 5', 'CREATE INDEX e8 ON typed (id) WHERE id > 6', 'its condition is another', 'DROP INDEX e8' ],
+	[ 'CREATE INDEX e9 ON typed (id)', 'CREATE INDEX e9 ON typed (id DESC)', 'its order is another', 'DROP INDEX e9' ],
+	[ 'CREATE TABLE parted_9 (id int, k int CHECK (k < 10))', q{CREATE TABLE parted_9 PARTITION OF parted (CHECK (k < 20)) FOR VALUES IN (9)}, 'lacks a constraint', 'DROP TABLE parted_9' ],
+	[ q{ALTER TABLE typed ADD e10 text DEFAULT upper('a' || 1) CHECK (length(e10) > 0), ADD e11 int GENERATED ALWAYS AS (id * 2) STORED, ADD CONSTRAINT e12 CHECK (e10 <> 'x' OR id > 0)},
+	  q{ALTER TABLE typed ADD e10 text DEFAULT upper('a' || 1) CHECK (length(e10) > 0), ADD e11 int GENERATED ALWAYS AS (id * 2) STORED, ADD CONSTRAINT e12 CHECK (e10 <> 'x' OR id > 0)} ],
+	[ q{CREATE INDEX e13 ON typed (lower(e10), (id + 1) DESC) INCLUDE (late) WHERE e10 IS NOT NULL AND id > 0}, q{CREATE INDEX e13 ON typed (lower(e10), (id + 1) DESC) INCLUDE (late) WHERE e10 IS NOT NULL AND id > 0} ])
+{
+	my ($there, $sql, $error, $away) = @$case;
+	$dest->safe_psql('postgres', $there);
+	$source->safe_psql('postgres', $sql);
+	if ($error)
+	{
+		wait_error($error, "another is there: $there");
+		$dest->safe_psql('postgres', $away);
+	}
+	wait_caught_up($source, $dest, 'g');
+	is($dest->safe_psql('postgres', q{SELECT outcome FROM flo.ddl_log ORDER BY id DESC LIMIT 1}), $error ? 'applied' : 'present', $sql);
+}
+
 # --- what fails ------------------------------------------------------------------------------------
 
 $dest->safe_psql('postgres', q{CREATE VIEW on_typed AS SELECT late FROM typed});

@@ -115,8 +115,12 @@ extern char *flo_bucket_get_text(FloBus *bus, const char *bucket, const char *ke
 extern bool flo_bucket_has_text(FloBus *bus, const char *bucket, const char *key, const char *generation);
 extern void flo_bucket_remove_text(FloBus *bus, const char *bucket, const char *key);
 
-/* Texts that come with a copy: definitions, and values of sequences */
+/*
+ * Texts that come with a copy: definitions, and values of sequences.  Those of
+ * a copy that a marker asks for do not take the place of the first one's.
+ */
 #define FLO_SCHEMA_KEY "schema"
+#define FLO_MARKED_SCHEMA_KEY "schema-marked"
 
 /* What the former belongs to: a generation and a snapshot of it */
 extern char *flo_schema_tag(const char *generation, uint32 attempt);

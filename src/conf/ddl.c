@@ -10,12 +10,14 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "conf/api.h"
 #include "conf/ddl.h"
 #include "conf/store.h"
 #include "conf/visit.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -90,6 +92,21 @@ flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
 				  " VALUES ($1, $2, $3::pg_lsn, $4, $5, $6, $7)",
 				  7, place->group, place->worker, lsn_text(place->lsn), tag, command, outcome, detail);
 	flo_visit_end(&visit);
+}
+
+bool
+flo_ddl_tracks_here(void)
+{
+	FloVisit	visit;
+	bool		tracks;
+
+	flo_visit_begin(&visit);
+	tracks = flo_visit_run(SPI_OK_SELECT,
+						   "SELECT FROM flo.replicators r JOIN flo.groups g USING (group_name)"
+						   " WHERE r.track_ddl AND g.system_identifier = $1::bigint AND g.database = $2::oid",
+						   2, flo_text_of_int64((int64) GetSystemIdentifier()), psprintf("%u", MyDatabaseId)) > 0;
+	flo_visit_end(&visit);
+	return tracks;
 }
 
 char *

@@ -39,6 +39,12 @@ extern int64 flo_ddl_hold(const FloDdlPlace *place, const char *tag, const char 
 extern void flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
 						 const char *outcome, const char *detail);
 
+/*
+ * Does a group of this very database track DDL?  Not one that was restored or
+ * cloned from elsewhere and waits for somebody to adopt it.
+ */
+extern bool flo_ddl_tracks_here(void);
+
 /* What DDL messages of this database are signed with; NULL when no group has tracked DDL */
 extern char *flo_ddl_key(void);
 

@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
+#include "conf/newtables.h"
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "executor/spi.h"
@@ -23,6 +24,7 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "wire/ddl.h"
 
 PG_FUNCTION_INFO_V1(flo_new_tables);
 
@@ -97,8 +99,25 @@ append_named_partitions(List *oids, Node *statement)
 	return oids;
 }
 
+static bool
+is_detach(Node *statement)
+{
+	ListCell   *lc;
+
+	if (statement == NULL || !IsA(statement, AlterTableStmt))
+		return false;
+	foreach(lc, ((AlterTableStmt *) statement)->cmds)
+	{
+		AlterTableType subtype = lfirst_node(AlterTableCmd, lc)->subtype;
+
+		if (subtype == AT_DetachPartition || subtype == AT_DetachPartitionFinalize)
+			return true;
+	}
+	return false;
+}
+
 static void
-join_groups(const List *groups, Oid relation)
+join_groups(const List *groups, Oid relation, bool detached)
 {
 	ListCell   *lc;
 	char		relkind = get_rel_relkind(relation);
@@ -123,7 +142,7 @@ join_groups(const List *groups, Oid relation)
 			continue;
 
 		flo_tables_lookup(choice, &oids);
-		flo_publication_join(replicator, &oids, relation);
+		flo_publication_join(replicator, &oids, relation, detached);
 	}
 }
 
@@ -142,6 +161,33 @@ any_replicator(void)
 	LockRelationOid(replicators, RowExclusiveLock);
 
 	return flo_store_has_rows(replicators);
+}
+
+List *
+flo_newtables_attached(Oid partition)
+{
+	List	   *joined = NIL;
+	ListCell   *lc;
+	ListCell   *copy;
+
+	foreach(lc, flo_store_members(NULL))
+	{
+		FloMemberSpec *member = lfirst(lc);
+		FloReplicatorSpec *replicator = member->is_replicator ? flo_store_replicator(member->group) : NULL;
+
+		if (replicator == NULL || !replicator->track_ddl)
+			continue;
+		foreach(copy, flo_publication_attached(replicator, partition))
+		{
+			FloDdlExpected *table = palloc(sizeof(FloDdlExpected));
+
+			table->group = replicator->group;
+			table->relation = lfirst_oid(copy);
+			table->again = replicator->options.publish_via_partition_root;
+			joined = lappend(joined, table);
+		}
+	}
+	return joined;
 }
 
 Datum
@@ -170,7 +216,7 @@ flo_new_tables(PG_FUNCTION_ARGS)
 							NULL, NULL);
 	relations = append_named_partitions(relations, trigger->parsetree);
 	foreach(lc, relations)
-		join_groups(members, lfirst_oid(lc));
+		join_groups(members, lfirst_oid(lc), is_detach(trigger->parsetree));
 
 	PG_RETURN_NULL();
 }

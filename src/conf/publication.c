@@ -434,6 +434,29 @@ flo_publication_has_table(const char *group, Oid relation)
 		publication_lists(flo_name_insert_publication(group), relation);
 }
 
+bool
+flo_publication_sends(const char *group, Oid relation)
+{
+	ListCell   *lc;
+
+	if (flo_publication_has_table(group, relation))
+		return true;
+	if (!get_rel_relispartition(relation))
+		return false;
+	foreach(lc, get_partition_ancestors(relation))
+		if (flo_publication_has_table(group, lfirst_oid(lc)))
+			return true;
+	return false;
+}
+
+bool
+flo_publication_admits(Oid relation, const FloReplicatorOptions *options)
+{
+	return options->keyless_tables == FLO_KEYLESS_FULL ||
+		options->keyless_tables == FLO_KEYLESS_INSERT_ONLY ||
+		flo_tables_have_identity(relation, options->publish_via_partition_root);
+}
+
 void
 flo_publication_add_table(const char *group, Oid relation,
 						  const FloReplicatorOptions *options)
@@ -648,8 +671,60 @@ join_partition(const FloReplicatorSpec *replicator, Oid partition)
 	}
 }
 
+/*
+ * The table holds rows already.  Where definitions travel, its rows have to come
+ * along: it joins with a copy, as flo.add_table() makes it.
+ */
+static bool
+joins_with_copy(const FloReplicatorSpec *replicator, Oid relation)
+{
+	if (!replicator->track_ddl)
+	{
+		ereport(WARNING,
+				(errmsg("rows that table %s holds already are not replicated by group \"%s\"",
+						flo_tables_name(relation), replicator->group),
+				 errdetail("The table joins the group now; later changes of it are replicated.")));
+		return false;
+	}
+	flo_store_request_copy(replicator->group, relation, true);
+	ereport(NOTICE,
+			(errmsg("table %s joins group \"%s\" with a copy of the rows it holds",
+					flo_tables_name(relation), replicator->group)));
+	return true;
+}
+
+List *
+flo_publication_attached(const FloReplicatorSpec *replicator, Oid partition)
+{
+	const char *name = flo_name_publication(replicator->group);
+	bool		via_root = replicator->options.publish_via_partition_root;
+	Oid			root = InvalidOid;
+	List	   *copies = NIL;
+	ListCell   *lc;
+
+	/* what was a member by itself has its rows there */
+	if (!get_rel_relispartition(partition) || !has_rows(partition) ||
+		flo_publication_has_table(replicator->group, partition))
+		return NIL;
+	foreach(lc, get_partition_ancestors(partition))
+		if (publication_lists(name, lfirst_oid(lc)))
+			root = lfirst_oid(lc);
+	if (!OidIsValid(root))
+		return NIL;
+	if (via_root)
+		copies = list_make1_oid(root);
+	else
+		foreach(lc, flo_tables_with_partitions(partition))
+			if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION)
+				copies = lappend_oid(copies, lfirst_oid(lc));
+	foreach(lc, copies)
+		flo_store_request_copy(replicator->group, lfirst_oid(lc), !via_root);
+	return copies;
+}
+
 void
-flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *choice, Oid relation)
+flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *choice, Oid relation,
+					 bool detached)
 {
 	const char *group = replicator->group;
 	const char *publication = flo_name_publication(group);
@@ -677,6 +752,7 @@ flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *ch
 		{
 			case FLO_KEYLESS_REFUSE:
 				warn_left_out(group, relation, "it has no usable replica identity",
+							  replicator->track_ddl ? "It joins, with its rows, as soon as it has a primary key." :
 							  "It joins as soon as it has a primary key.");
 				return;
 			case FLO_KEYLESS_SKIP:
@@ -699,11 +775,10 @@ flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *ch
 	if (publication_lists(publication, relation))
 		return;
 
-	if (!publication_lists(flo_name_insert_publication(group), relation) && has_rows(relation))
-		ereport(WARNING,
-				(errmsg("rows that table %s holds already are not replicated by group \"%s\"",
-						flo_tables_name(relation), group),
-				 errdetail("The table joins the group now; later changes of it are replicated.")));
+	/* rows of a partition have travelled as such */
+	if (!detached && !publication_lists(flo_name_insert_publication(group), relation) &&
+		has_rows(relation) && joins_with_copy(replicator, relation))
+		return;
 
 	join_publication(publication, relation);
 	if (strcmp(publication, flo_name_publication(group)) == 0)

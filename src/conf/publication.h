@@ -55,6 +55,12 @@ extern void flo_publication_create(const char *group, const FloTableOids *choice
 /* Is the table in the group's publication?  (in the one for INSERT only?) */
 extern bool flo_publication_has_table(const char *group, Oid relation);
 
+/* Is it, or does it travel as a partition of one that is? */
+extern bool flo_publication_sends(const char *group, Oid relation);
+
+/* Could the table be added, as the option keyless_tables is? */
+extern bool flo_publication_admits(Oid relation, const FloReplicatorOptions *options);
+
 extern void flo_publication_add_table(const char *group, Oid relation,
 									  const FloReplicatorOptions *options);
 extern void flo_publication_remove_table(const char *group, Oid relation);
@@ -76,9 +82,15 @@ extern void flo_publication_drop(const char *group);
 /*
  * A table that a user's DDL has just made or changed: let it join the group if
  * the group covers it.  Never fails the user's statement: what cannot join is
- * left out with a WARNING.
+ * left out with a WARNING.  "detached": it was a partition until now.
  */
 extern void flo_publication_join(const FloReplicatorSpec *replicator,
-								 const FloTableOids *choice, Oid relation);
+								 const FloTableOids *choice, Oid relation, bool detached);
+
+/*
+ * A partition that a user's DDL has just attached, with rows, to a table of the
+ * group: asks for the copy of what is published for it.  OIDs of these tables.
+ */
+extern List *flo_publication_attached(const FloReplicatorSpec *replicator, Oid partition);
 
 #endif

@@ -255,6 +255,30 @@ flo_store_copy_of_all_requested(const char *group)
 	return all;
 }
 
+List *
+flo_store_published(const char *group)
+{
+	FloVisit	visit;
+	List	   *result = NIL;
+	uint64		rows;
+
+	flo_visit_begin(&visit);
+	rows = flo_visit_run(SPI_OK_SELECT, "SELECT DISTINCT c.oid FROM pg_publication_tables p"
+						 " JOIN pg_namespace n ON n.nspname = p.schemaname"
+						 " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
+						 " WHERE p.pubname IN ($1, $2)",
+						 2, flo_name_publication(group), flo_name_insert_publication(group));
+	for (uint64 i = 0; i < rows; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(visit.caller);
+
+		result = lappend_oid(result, (Oid) strtoul(flo_visit_text(&visit, i, 1), NULL, 10));
+		MemoryContextSwitchTo(old);
+	}
+	flo_visit_end(&visit);
+	return result;
+}
+
 void
 flo_store_copy_request_done(const char *group, const FloCopyRequest *request)
 {

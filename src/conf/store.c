@@ -163,6 +163,7 @@ flo_store_adopt_group(const char *group)
 		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.replicators SET started = false WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.workers SET started = false WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
+		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.progress WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.shaped_tables WHERE group_name = $1", 1, group);

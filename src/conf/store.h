@@ -52,6 +52,9 @@ extern void flo_store_request_copy(const char *group, Oid relation, bool add);
 extern void flo_store_request_copy_of_all(const char *group);
 extern bool flo_store_copy_of_all_requested(const char *group);
 
+/* OIDs of the tables in the group's publications, as they travel */
+extern List *flo_store_published(const char *group);
+
 /* Fulfilled; one that was made again meanwhile stays */
 extern void flo_store_copy_request_done(const char *group, const FloCopyRequest *request);
 

@@ -266,7 +266,7 @@ remedy(FloWorker *w)
 	return psprintf("flo.resync('%s') at the source", w->group);
 }
 
-/* Tables whose snapshot is later than where the stream is now */
+/* Tables whose snapshot is later than where the stream is now, or still to come in it */
 static void
 remember_copied(FloWorker *w)
 {
@@ -280,10 +280,25 @@ remember_copied(FloWorker *w)
 	{
 		FloCopiedTable *table = lfirst(cell);
 
-		if (table->lsn > w->position)
+		if (table->lsn > w->position || table->expected > 0)
 			w->copied = lappend(w->copied, table);
 	}
 	flo_transaction_end(old);
+}
+
+/*
+ * The snapshot whose rows fit where the stream is.  Where there is no stream, and
+ * for events, which do not care about a table's shape, any will do.
+ */
+static uint32
+fitting_attempt(FloWorker *w, List *keys)
+{
+	FloChunkHeader header;
+
+	if (!flo_sink_ops(w->spec->sink)->transactional ||
+		(flo_consumer_entrance(w->consumer, &header) && (header.flags & FLO_CHUNK_COPY_ONLY)))
+		return 0;
+	return keys != NIL ? ((FloCopyKey *) linitial(keys))->attempt : 1;
 }
 
 static bool
@@ -298,6 +313,7 @@ receive(FloWorker *w, List *keys)
 	what.generation = flo_progress_generation(w->progress);
 	what.generation_id = flo_progress_generation_id(w->progress);
 	what.keys = keys;
+	what.attempt = fitting_attempt(w, keys);
 	what.turn = serve;
 	what.arg = w;
 	in = flo_copy_receive(&what);
@@ -389,8 +405,9 @@ flo_worker_take_copy(FloWorker *w)
 
 /* --- copies that a marker asks for ----------------------------------------------------------- */
 
+/* Rows of these tables are left out of the stream until their snapshot's marker */
 static void
-expect_again(FloWorker *w, List *keys)
+expect_copy(FloWorker *w, List *keys)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ListCell   *cell;
@@ -400,14 +417,21 @@ expect_again(FloWorker *w, List *keys)
 	{
 		FloCopyKey *key = lfirst(cell);
 
-		if (key->rows > 0)
-			flo_copied_expect_again(w->group, w->worker, key->relation);
+		flo_copied_expect(w->group, w->worker, key->relation, key->attempt,
+						  (key->rows & FLO_MARKER_AGAIN) != 0, (key->rows & FLO_MARKER_DEFINITIONS) != 0);
 	}
 	flo_transaction_end(old);
+	remember_copied(w);
+}
+
+static bool
+is_superseded(FloWorker *w, const FloCopyKey *key)
+{
+	return flo_copy_newest(w->bus, w->group, flo_progress_generation(w->progress)) > key->attempt;
 }
 
 /*
- * A marker: from here on the stream needs tables that are copied just now.
+ * A marker: the tables it names are being copied, or are to be in from here on.
  * A worker that begins again finds the marker again, and its tables in: false
  * then, since no time was spent away from the stream.
  */
@@ -416,22 +440,24 @@ flo_worker_take_marked_copy(FloWorker *w)
 {
 	MemoryContext context = CurrentMemoryContext;
 	List	   *keys = w->marker;
-	uint32		attempt = ((FloCopyKey *) linitial(keys))->attempt;
+	FloCopyKey *first = linitial(keys);
 
 	w->marker = NIL;
-	if (attempt <= flo_progress_copy_attempt(w->progress))
+	if (first->attempt <= flo_progress_copy_attempt(w->progress))
 		return false;
 	/* events of a table's rows as they stood when it was added are not asked for */
 	if (!w->sink->ops->transactional)
 	{
-		flo_progress_set_copy_attempt(w->progress, attempt);
+		flo_progress_set_copy_attempt(w->progress, first->attempt);
 		flo_worker_report_to_bucket(w, true);
 		return false;
 	}
-	expect_again(w, keys);
+	expect_copy(w, keys);
+	if (first->range == FLO_MARKER_BEGIN || is_superseded(w, first))
+		return false;
 	for (int tries = 0; !receive(w, keys); tries++)
 	{
-		if (began_anew(w))
+		if (began_anew(w) || is_superseded(w, first))
 		{
 			w->waits = false;
 			return true;
@@ -449,7 +475,7 @@ flo_worker_take_marked_copy(FloWorker *w)
 		MemoryContextReset(w->turn);
 	}
 	w->waits = false;
-	flo_progress_set_copy_attempt(w->progress, attempt);
+	flo_progress_set_copy_attempt(w->progress, first->attempt);
 	flo_progress_copied(w->progress);
 	flo_worker_report_to_bucket(w, true);
 	remember_copied(w);

@@ -18,7 +18,7 @@
 #include "utils/pg_lsn.h"
 
 #define ATTEMPT_QUERY \
-	"SELECT attempt, finished_at IS NOT NULL FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
+	"SELECT greatest(attempt, 0), finished_at IS NOT NULL FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
 
 static int64
 number(const FloVisit *visit, uint64 row, int column)
@@ -27,6 +27,11 @@ number(const FloVisit *visit, uint64 row, int column)
 
 	return value != NULL ? strtoi64(value, NULL, 10) : -1;
 }
+
+#define RAISE_ATTEMPT \
+"UPDATE flo.copied_tables SET attempt = $6::int, schema_name = $4, table_name = $5," \
+" lsn = NULL, chunks = NULL, tuples = NULL, bytes = NULL, started_at = now(), finished_at = NULL" \
+" WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
 
 uint32
 flo_copied_begin_table(const char *group, const char *worker, uint32 relation,
@@ -44,10 +49,10 @@ flo_copied_begin_table(const char *group, const char *worker, uint32 relation,
 			" VALUES ($1, $2, $3::oid, $4, $5, $6::int) ON CONFLICT DO NOTHING",
 					  6, group, worker, id, schema, table, number_of) == 1)
 		*fresh = true;
-	else if (flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET attempt = $6::int, schema_name = $4, table_name = $5,"
-				 " lsn = NULL, chunks = NULL, tuples = NULL, bytes = NULL, started_at = now(), finished_at = NULL"
-				 " WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid AND attempt < $6::int",
-				 6, group, worker, id, schema, table, number_of) == 1)
+	else if (flo_visit_run(SPI_OK_UPDATE, RAISE_ATTEMPT " AND attempt < 0", 6, group, worker, id, schema, table, number_of) == 1)
+		*fresh = true;
+	else if (flo_visit_run(SPI_OK_UPDATE, RAISE_ATTEMPT " AND attempt BETWEEN 0 AND $6::int - 1",
+						   6, group, worker, id, schema, table, number_of) == 1)
 	{
 		*fresh = *again = true;
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2"
@@ -85,14 +90,17 @@ flo_copied_current(const char *group, const char *worker, uint32 relation, uint3
 }
 
 void
-flo_copied_expect_again(const char *group, const char *worker, uint32 relation)
+flo_copied_expect(const char *group, const char *worker, uint32 relation, uint32 attempt,
+				  bool again, bool definitions)
 {
 	FloVisit	visit;
 
 	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name, table_name, attempt)"
-				  " VALUES ($1, $2, $3::oid, '', '', 0) ON CONFLICT DO NOTHING",
-				  3, group, worker, psprintf("%u", relation));
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_tables AS t (group_name, worker_name, relation, schema_name, table_name, attempt, expected)"
+				  " VALUES ($1, $2, $3::oid, '', '', $5::int, $4::int) ON CONFLICT (group_name, worker_name, relation) DO UPDATE"
+				  " SET expected = greatest(t.expected, excluded.expected), attempt = greatest(t.attempt, excluded.attempt)",
+				  5, group, worker, psprintf("%u", relation), psprintf("%u", attempt),
+				  again ? "0" : definitions ? "-2" : "-1");
 	flo_visit_end(&visit);
 }
 
@@ -135,8 +143,8 @@ flo_copied_tables(const char *group, const char *worker)
 	uint64		rows;
 
 	flo_visit_begin(&visit);
-	rows = flo_visit_run(SPI_OK_SELECT, "SELECT t.relation, t.schema_name, t.table_name, t.attempt, coalesce(t.lsn, '0/0'), t.chunks, t.tuples,"
-			   " c.chunks, c.tuples, t.finished_at IS NOT NULL"
+	rows = flo_visit_run(SPI_OK_SELECT, "SELECT t.relation, t.schema_name, t.table_name, greatest(t.attempt, 0), coalesce(t.lsn, '0/0'), t.chunks, t.tuples,"
+			   " c.chunks, c.tuples, t.finished_at IS NOT NULL, coalesce(t.expected, 0), t.attempt >= 0, t.attempt = -2"
 			   " FROM flo.copied_tables t, LATERAL (SELECT count(*) AS chunks, coalesce(sum(tuples), 0) AS tuples"
 			   " FROM flo.copied_chunks c WHERE c.group_name = t.group_name AND c.worker_name = t.worker_name"
 			   " AND c.relation = t.relation AND c.attempt = t.attempt) c"
@@ -156,6 +164,9 @@ flo_copied_tables(const char *group, const char *worker)
 		table->loaded = number(&visit, i, 8);
 		table->loaded_tuples = number(&visit, i, 9);
 		table->finished = flo_visit_true(i, 10);
+		table->expected = (uint32) number(&visit, i, 11);
+		table->again = flo_visit_true(i, 12);
+		table->coming = flo_visit_true(i, 13);
 		spi = MemoryContextSwitchTo(visit.caller);
 		result = lappend(result, table);
 		MemoryContextSwitchTo(spi);
@@ -165,13 +176,25 @@ flo_copied_tables(const char *group, const char *worker)
 }
 
 void
+flo_copied_reached(const char *group, const char *worker, const FloCopyKey *key)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET expected = NULL WHERE group_name = $1 AND worker_name = $2"
+				  " AND relation = $3::oid AND expected <= $4::int",
+				  4, group, worker, psprintf("%u", key->relation), psprintf("%u", key->attempt));
+	flo_visit_end(&visit);
+}
+
+void
 flo_copied_finish(const char *group, const char *worker, uint32 marker)
 {
 	FloVisit	visit;
 
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET finished_at = now() WHERE group_name = $1 AND worker_name = $2"
-		" AND finished_at IS NULL", 2, group, worker);
+		" AND finished_at IS NULL AND expected IS NULL", 2, group, worker);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
 	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.progress SET copying = false, copy_attempt = greatest(copy_attempt, $3::int)"
 				  " WHERE group_name = $1 AND worker_name = $2", 3, group, worker, psprintf("%u", marker));
@@ -190,20 +213,35 @@ flo_copied_forget(const char *group, const char *worker)
 	flo_visit_end(&visit);
 }
 
-/* Is a change in the copy of its table already? */
-static bool
-is_copied(const List *copied, XLogRecPtr final_lsn, const FloRelation *relation)
+FloCopiedTable *
+flo_copied_find(const List *copied, uint32 relation)
 {
 	ListCell   *cell;
 
 	foreach(cell, copied)
-	{
-		FloCopiedTable *table = lfirst(cell);
+		if (((FloCopiedTable *) lfirst(cell))->relation == relation)
+			return lfirst(cell);
+	return NULL;
+}
 
-		if (table->relation == relation->id)
-			return final_lsn < table->lsn;
-	}
+bool
+flo_copied_expected(const List *copied)
+{
+	ListCell   *cell;
+
+	foreach(cell, copied)
+		if (((FloCopiedTable *) lfirst(cell))->expected > 0)
+			return true;
 	return false;
+}
+
+/* Is a change in the copy of its table already? */
+static bool
+is_copied(const List *copied, XLogRecPtr final_lsn, const FloRelation *relation)
+{
+	FloCopiedTable *table = flo_copied_find(copied, relation->id);
+
+	return table != NULL && (table->expected > 0 || final_lsn < table->lsn);
 }
 
 const FloChange *

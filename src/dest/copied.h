@@ -26,6 +26,9 @@ typedef struct FloCopiedTable
 	int64		loaded;			/* chunks in */
 	int64		loaded_tuples;
 	bool		finished;
+	uint32		expected;		/* attempt that is still to come: rows of the stream are in it; 0 = none */
+	bool		again;			/* what is in the table then is of an earlier one */
+	bool		coming;			/* its definition comes along, if it is not here */
 } FloCopiedTable;
 
 /*
@@ -46,8 +49,21 @@ extern uint32 flo_copied_begin_table(const char *group, const char *worker, uint
 extern uint32 flo_copied_current(const char *group, const char *worker, uint32 relation,
 								 uint32 attempt, bool *finished);
 
-/* The table will be copied afresh: what is in it is of an earlier attempt */
-extern void flo_copied_expect_again(const char *group, const char *worker, uint32 relation);
+/*
+ * A snapshot of the table, of this attempt or a later one, is to come further
+ * down the stream; "again" = what is in the table is of an earlier one, else
+ * "definitions" = that of the table comes along.
+ */
+extern void flo_copied_expect(const char *group, const char *worker, uint32 relation,
+							  uint32 attempt, bool again, bool definitions);
+
+/* The table of a marker is in, and expected no more */
+extern void flo_copied_reached(const char *group, const char *worker, const FloCopyKey *key);
+
+extern FloCopiedTable *flo_copied_find(const List *copied, uint32 relation);
+
+/* Is a snapshot of any of them to come further down the stream? */
+extern bool flo_copied_expected(const List *copied);
 
 /* Record that this transaction loads a chunk; false when it was loaded before */
 extern bool flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key);
@@ -69,8 +85,8 @@ extern void flo_copied_forget(const char *group, const char *worker);
 
 /*
  * The change without what the copy has already, NULL when that is all of it.
- * "copied" lists tables (FloCopiedTable) that were copied again after a crash
- * of the source, with a snapshot later than the stream's start.  Needs no
+ * "copied" lists tables (FloCopiedTable) whose snapshot is later than where
+ * the stream is.  Needs no
  * transaction; allocates in the current memory context.
  */
 extern const FloChange *flo_copied_leave_out(const List *copied, XLogRecPtr final_lsn,

@@ -18,14 +18,17 @@
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/dependency.h"
+#include "catalog/heap.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "commands/tablecmds.h"
 #include "core/compat.h"
+#include "core/stop.h"
 #include "core/trail.h"
 #include "core/transaction.h"
 #include "dest/ddl_apply.h"
+#include "dest/ddl_columns.h"
 #include "dest/ddl_names.h"
 #include "dest/ddl_present.h"
 #include "dest/ddl_rewrites.h"
@@ -97,12 +100,9 @@ enter(const FloDdlStatement *ddl, Oid owner, bool concurrent, Office *office)
 	office->guc_level = NewGUCNestLevel();
 	set_local("search_path", ddl->search_path != NULL ? ddl->search_path : "");
 	set_local("check_function_bodies", "off");
-	if (ddl->time_zone != NULL)
-		set_local("TimeZone", ddl->time_zone);
-	if (ddl->date_style != NULL)
-		set_local("DateStyle", ddl->date_style);
-	if (ddl->interval_style != NULL)
-		set_local("IntervalStyle", ddl->interval_style);
+	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
+		if (ddl->settings[i] != NULL)
+			set_local(flo_ddl_settings[i], ddl->settings[i]);
 
 	/* a security context must not outlast a transaction */
 	GetUserIdAndSecContext(&office->user, &office->context);
@@ -122,14 +122,76 @@ typedef struct Mapping
 {
 	FloReshape *routes;
 	int64		mapped;			/* a route that gives columns other names; 0 = none */
+	const char *schema;			/* of the table it is for, at the source */
+	const char *table;
+	bool		shared;			/* other tables' rows are there, too */
 } Mapping;
 
-static void
-map_table(void *arg, const char *schema, const char *table, const char **to_schema, const char **to_table)
+static bool
+map_table(void *arg, const char *schema, const char *table, bool about,
+		  const char **to_schema, const char **to_table)
 {
 	Mapping    *mapping = arg;
+	FloRelation relation = {0};
+	int64		mapped;
+	bool		routed;
 
-	flo_reshape_name(mapping->routes, schema, table, to_schema, to_table, &mapping->mapped);
+	relation.schema = unconstify(char *, schema);
+	relation.name = unconstify(char *, table);
+	mapping->shared |= flo_reshape_shares_target(mapping->routes, &relation);
+	routed = flo_reshape_name(mapping->routes, schema, table, to_schema, to_table, &mapped);
+	if (about && mapped != 0 && mapping->mapped == 0)
+	{
+		mapping->mapped = mapped;
+		mapping->schema = pstrdup(schema);
+		mapping->table = pstrdup(table);
+	}
+	return routed;
+}
+
+static const char *
+map_column(void *arg, const char *schema, const char *table, const char *column)
+{
+	return flo_reshape_column(((Mapping *) arg)->routes, schema, table, column);
+}
+
+/* What one of several tables that are one table here has no right to do to it alone */
+static char *
+hurts_others(const Mapping *mapping, Node *statement)
+{
+	bool		hurts = false;
+	ListCell   *cell;
+
+	if (!mapping->shared)
+		return NULL;
+	if (IsA(statement, AlterTableStmt))
+	{
+		foreach(cell, ((AlterTableStmt *) statement)->cmds)
+			hurts |= lfirst_node(AlterTableCmd, cell)->subtype == AT_DropColumn;
+	}
+	else if (IsA(statement, DropStmt))
+		hurts = ((DropStmt *) statement)->removeType == OBJECT_TABLE;
+	else
+		hurts = IsA(statement, RenameStmt) || IsA(statement, AlterObjectSchemaStmt);
+	return hurts ? pstrdup("routes lead other tables to the same table here") : NULL;
+}
+
+/*
+ * Columns that a route gives other names.  True when nothing is left to do;
+ * *reason says why the statement has to be held instead.
+ */
+static bool
+map_columns(Mapping *mapping, Node *statement, StringInfo note, char **reason)
+{
+	bool		nothing = false;
+	char	   *why;
+
+	if (mapping->mapped == 0)
+		return false;
+	why = flo_ddl_map_columns(statement, mapping->routes, mapping->schema, mapping->table, &nothing, note);
+	if (why != NULL)
+		*reason = psprintf("route " INT64_FORMAT " gives columns of the table other names, and %s", mapping->mapped, why);
+	return nothing && why == NULL;
 }
 
 /* --- the statement ----------------------------------------------------------------------- */
@@ -138,6 +200,20 @@ static const char *
 text_to_run(const FloDdlStatement *ddl)
 {
 	return ddl->replay != NULL ? ddl->replay : ddl->text;
+}
+
+/*
+ * The name the source has chosen, where it is known: a second attempt at an
+ * index finds the first one by it.
+ */
+static void
+give_name(Node *statement, const FloDdlStatement *ddl)
+{
+	const FloDdlObject *object = ddl->objects != NIL ? linitial(ddl->objects) : NULL;
+
+	if (IsA(statement, IndexStmt) && ((IndexStmt *) statement)->idxname == NULL &&
+		object != NULL && strcmp(object->type, "index") == 0 && object->name[0] != '\0')
+		((IndexStmt *) statement)->idxname = object->name;
 }
 
 static RawStmt *
@@ -149,7 +225,8 @@ parse(const FloDdlStatement *ddl, Mapping *mapping)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("a DDL message holds %d statements instead of one", list_length(statements))));
-	flo_ddl_map_names(linitial_node(RawStmt, statements)->stmt, ddl, map_table, mapping);
+	give_name(linitial_node(RawStmt, statements)->stmt, ddl);
+	flo_ddl_map_names(linitial_node(RawStmt, statements)->stmt, ddl, map_table, map_column, mapping);
 	return linitial_node(RawStmt, statements);
 }
 
@@ -256,6 +333,74 @@ lock_relations(Node *statement)
 	}
 }
 
+/* --- before a copy ----------------------------------------------------------------------------- */
+
+/* A table that others refer to cannot be emptied, and keeps its rows */
+static void
+empty_relations(Node *statement)
+{
+	ListCell   *cell;
+
+	foreach(cell, flo_ddl_changed_relations(statement))
+	{
+		RangeVar   *name = copyObject(lfirst_node(RangeVar, cell));
+		Oid			relation = RangeVarGetRelid(name, NoLock, true);
+		char		kind = get_rel_relkind(relation);
+		TruncateStmt *truncate = makeNode(TruncateStmt);
+
+		if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) ||
+			heap_truncate_find_FKs(list_make1_oid(relation)) != NIL)
+			continue;
+		name->inh = kind == RELKIND_PARTITIONED_TABLE;
+		truncate->relations = list_make1(name);
+		truncate->behavior = DROP_RESTRICT;
+		ExecuteTruncate(truncate);
+		CommandCounterIncrement();
+	}
+}
+
+static bool
+is_here(Node *statement)
+{
+	List	   *relations = flo_ddl_changed_relations(statement);
+	ListCell   *cell;
+
+	foreach(cell, relations)
+		if (OidIsValid(RangeVarGetRelid(lfirst(cell), NoLock, true)))
+			return true;
+	return relations == NIL;
+}
+
+static void
+trust_constraint(Constraint *constraint)
+{
+	if (!IsA(constraint, Constraint) || constraint->contype != CONSTR_FOREIGN ||
+		constraint->skip_validation)
+		return;
+	constraint->skip_validation = true;
+	constraint->initially_valid = true;
+}
+
+static void
+trust_foreign_keys(Node *node)
+{
+	ListCell   *cell;
+	ListCell   *part;
+
+	if (!IsA(node, AlterTableStmt))
+		return;
+	foreach(cell, ((AlterTableStmt *) node)->cmds)
+	{
+		Node	   *def = lfirst_node(AlterTableCmd, cell)->def;
+
+		if (def != NULL && IsA(def, Constraint))
+			trust_constraint((Constraint *) def);
+		else if (def != NULL && IsA(def, ColumnDef))
+			foreach(part, ((ColumnDef *) def)->constraints)
+				trust_constraint(lfirst(part));
+	}
+}
+
 /* --- applying --------------------------------------------------------------------------------- */
 
 void
@@ -267,9 +412,10 @@ flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl, const
 
 char *
 flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
-			  FloReshape *routes, bool check)
+			  FloReshape *routes, int manner)
 {
-	Mapping		mapping = {routes, 0};
+	Mapping		mapping = {routes};
+	bool		nothing;
 	StringInfoData note;
 	Office		office;
 	RawStmt    *statement;
@@ -282,10 +428,22 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 	check_creation_schema(ddl);
 	statement = parse(ddl, &mapping);
 	lock_relations(statement->stmt);
-	present = flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note);
-	if (!present && check && mapping.mapped != 0)
-		reason = psprintf("route " INT64_FORMAT " gives columns of the table other names", mapping.mapped);
-	else if (!present && check)
+	if ((manner & FLO_DDL_EMPTY) && !mapping.shared)
+		empty_relations(statement->stmt);
+	if (manner & FLO_DDL_TRUST_KEYS)
+		trust_foreign_keys(statement->stmt);
+	nothing = map_columns(&mapping, statement->stmt, &note, &reason);
+	if ((manner & FLO_DDL_COMING) && !is_here(statement->stmt))
+	{
+		nothing = true;
+		appendStringInfoString(&note, "not run: the table comes with its copy");
+	}
+	if (reason == NULL)
+		reason = hurts_others(&mapping, statement->stmt);
+	present = nothing || (reason == NULL && flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note));
+	if (manner & FLO_DDL_DECIDED)
+		reason = NULL;
+	else if (!present && reason == NULL && (manner & FLO_DDL_CHECKED))
 		reason = flo_ddl_undetermined(statement->stmt, text_to_run(ddl));
 	if (!present && reason == NULL)
 	{
@@ -295,7 +453,7 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 	leave(&office);
 	PopActiveSnapshot();
 	if (reason == NULL)
-		flo_ddl_note_outcome(place, ddl, present ? "present" : "applied",
+		flo_ddl_note_outcome(place, ddl, nothing ? "ignored" : present ? "present" : "applied",
 							 note.len > 0 ? note.data : NULL);
 	return reason;
 }
@@ -343,40 +501,18 @@ finalize_detach(Node *node)
 	}
 }
 
-void
-flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes)
+/*
+ * Settings go with the transaction that set them.  The command waits for all
+ * transactions that are older, however long they take; the next batch sets its
+ * lock_timeout again.
+ */
+static void
+run_concurrent(const FloDdlStatement *ddl, Oid owner, RawStmt *statement)
 {
-	Mapping		mapping = {routes, 0};
 	MemoryContext context = CurrentMemoryContext;
-	StringInfoData note;
 	Office		office;
-	RawStmt    *statement;
-	bool		present;
 
-	initStringInfo(&note);
-	(void) flo_transaction_begin();
-	MemoryContextSwitchTo(context);
-	enter(ddl, owner, true, &office);
-	statement = parse(ddl, &mapping);
-	if (IsA(statement->stmt, IndexStmt))
-		drop_invalid_index((IndexStmt *) statement->stmt);
-	finalize_detach(statement->stmt);
-	present = flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note);
-	flo_transaction_end(context);
-	if (present)
-	{
-		SetUserIdAndSecContext(office.user, office.context);
-		flo_trail.operation = NULL;
-		return;
-	}
-
-	/*
-	 * Settings go with the transaction that set them.  The command waits for all
-	 * transactions that are older, however long they take; the next batch sets
-	 * its lock_timeout again.
-	 */
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetUserIdAndSecContext(office.user, office.context);
 	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	enter(ddl, owner, true, &office);
@@ -388,5 +524,42 @@ flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *rout
 		PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
+	flo_stop_point("concurrent.after");
 	flo_state_set(FLO_STATE_STREAMING, NULL);
+}
+
+char *
+flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes,
+						 int manner, const char **outcome, char **detail)
+{
+	Mapping		mapping = {routes};
+	MemoryContext context = CurrentMemoryContext;
+	StringInfoData note;
+	Office		office;
+	RawStmt    *statement;
+	char	   *reason = NULL;
+	bool		nothing;
+	bool		present;
+
+	initStringInfo(&note);
+	(void) flo_transaction_begin();
+	MemoryContextSwitchTo(context);
+	enter(ddl, owner, true, &office);
+	statement = parse(ddl, &mapping);
+	nothing = map_columns(&mapping, statement->stmt, &note, &reason);
+	if (manner & FLO_DDL_DECIDED)
+		reason = NULL;
+	if (!nothing && reason == NULL && IsA(statement->stmt, IndexStmt))
+		drop_invalid_index((IndexStmt *) statement->stmt);
+	if (reason == NULL)
+		finalize_detach(statement->stmt);
+	present = nothing || (reason == NULL && flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note));
+	flo_transaction_end(context);
+	SetUserIdAndSecContext(office.user, office.context);
+	flo_trail.operation = NULL;
+	if (!present && reason == NULL)
+		run_concurrent(ddl, owner, statement);
+	*outcome = nothing ? "ignored" : "applied";
+	*detail = note.len > 0 ? note.data : NULL;
+	return reason;
 }

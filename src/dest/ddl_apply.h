@@ -9,20 +9,33 @@
 #include "dest/reshape.h"
 #include "wire/ddl.h"
 
+/* Is the result the source's, whatever the rows? */
+#define FLO_DDL_CHECKED 1
+/* Foreign keys are not checked: rows of a table are still to be copied */
+#define FLO_DDL_TRUST_KEYS 2
+/* Rows of the tables it changes will be copied afresh, and go */
+#define FLO_DDL_EMPTY 4
+/* A person has decided that it is run as it is */
+#define FLO_DDL_DECIDED 8
+/* The table it changes may not be here yet: then it comes with its copy, as it is by then */
+#define FLO_DDL_COMING 16
+
 /*
- * Within the transaction of the rows around it, as "owner".  With "check",
- * returns why the statement should be held instead, having done nothing; NULL
- * when it was applied and noted.  Throws what the statement throws; the
+ * Within the transaction of the rows around it, as "owner", in a manner that is
+ * made of the above.  Returns why the statement should be held instead, having
+ * done nothing; NULL when it was applied and noted.  Throws what the statement throws; the
  * statement then stands in flo_trail.
  */
 extern char *flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
-						   FloReshape *routes, bool check);
+						   FloReshape *routes, int manner);
 
 /*
  * A statement that cannot run in a transaction block: outside any transaction.
- * Does nothing when its effect is there already.  Not noted.
+ * Does nothing when its effect is there already.  Not noted: outcome and detail
+ * are for that.
  */
-extern void flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes);
+extern char *flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes,
+									  int manner, const char **outcome, char **detail);
 
 /* The same with names mapped, in the log */
 extern void flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl,

@@ -12,6 +12,7 @@
 #include "catalog/namespace.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
+#include "utils/varlena.h"
 
 #include "dest/ddl_names.h"
 
@@ -19,6 +20,7 @@ typedef struct Mapper
 {
 	const FloDdlStatement *ddl;
 	FloDdlMapTable map;
+	FloDdlMapColumn map_column;
 	void	   *arg;
 } Mapper;
 
@@ -59,10 +61,65 @@ map_relation(Mapper *mapper, RangeVar *name)
 	schema = name->schemaname != NULL ? name->schemaname : object != NULL ? object->schema : NULL;
 	if (schema == NULL)
 		return;
-	mapper->map(mapper->arg, schema, name->relname, &schema, &table);
+	(void) mapper->map(mapper->arg, schema, name->relname, true, &schema, &table);
 	name->catalogname = NULL;
 	name->schemaname = pstrdup(schema);
 	name->relname = pstrdup(table);
+}
+
+/*
+ * Another table that the statement refers to.  A bare name is taken for the
+ * first schema of the source's search_path from which a route leads it.
+ */
+static void
+map_other(Mapper *mapper, RangeVar *name, List *columns)
+{
+	List	   *schemas = NIL;
+	ListCell   *cell;
+	ListCell   *column;
+
+	if (name == NULL)
+		return;
+	if (name->schemaname != NULL)
+		schemas = list_make1(name->schemaname);
+	else if (mapper->ddl->search_path != NULL)
+		(void) SplitIdentifierString(pstrdup(mapper->ddl->search_path), ',', &schemas);
+	foreach(cell, schemas)
+	{
+		const char *schema;
+		const char *table;
+
+		if (!mapper->map(mapper->arg, lfirst(cell), name->relname, false, &schema, &table))
+			continue;
+		foreach(column, columns)
+		{
+			const char *mapped = mapper->map_column(mapper->arg, lfirst(cell), name->relname,
+													strVal(lfirst(column)));
+
+			if (mapped != NULL)
+				lfirst(column) = makeString(pstrdup(mapped));
+		}
+		name->catalogname = NULL;
+		name->schemaname = pstrdup(schema);
+		name->relname = pstrdup(table);
+		return;
+	}
+}
+
+static void
+map_constraints(Mapper *mapper, Node *node)
+{
+	ListCell   *cell;
+
+	if (node == NULL)
+		return;
+	if (IsA(node, Constraint))
+		map_other(mapper, ((Constraint *) node)->pktable, ((Constraint *) node)->pk_attrs);
+	else if (IsA(node, ColumnDef))
+		foreach(cell, ((ColumnDef *) node)->constraints)
+			map_constraints(mapper, lfirst(cell));
+	else if (IsA(node, TableLikeClause))
+		map_other(mapper, ((TableLikeClause *) node)->relation, NIL);
 }
 
 /* A name as a list of parts, of which the last "own" are not the table's */
@@ -156,15 +213,53 @@ map_alter(Mapper *mapper, AlterTableStmt *statement)
 
 		if (command->def != NULL && IsA(command->def, PartitionCmd))
 			map_relation(mapper, ((PartitionCmd *) command->def)->name);
+		else
+			map_constraints(mapper, command->def);
 	}
 }
 
 static void
 map_create(Mapper *mapper, CreateStmt *statement)
 {
+	ListCell   *cell;
+
 	map_relation(mapper, statement->relation);
+	foreach(cell, statement->inhRelations)
+		map_other(mapper, lfirst_node(RangeVar, cell), NIL);
+	foreach(cell, statement->tableElts)
+		map_constraints(mapper, lfirst(cell));
 	if (statement->tablespacename != NULL)
 		statement->tablespacename = NULL;
+}
+
+/* A sequence whose table is led to another schema than it cannot be owned by it */
+static List *
+map_owner(Mapper *mapper, const RangeVar *sequence, List *options)
+{
+	List	   *rest = NIL;
+	ListCell   *cell;
+
+	foreach(cell, options)
+	{
+		DefElem    *option = lfirst_node(DefElem, cell);
+		List	   *owner = strcmp(option->defname, "owned_by") == 0 ? (List *) option->arg : NIL;
+		RangeVar   *table;
+		List	   *column;
+
+		rest = lappend(rest, option);
+		if (list_length(owner) < 2)
+			continue;
+		table = makeRangeVarFromNameList(list_truncate(list_copy(owner), list_length(owner) - 1));
+		column = list_make1(llast(owner));
+		map_other(mapper, table, column);
+		if (table->schemaname != NULL)
+			option->arg = (Node *) list_make3(makeString(table->schemaname), makeString(table->relname),
+											  linitial(column));
+		if (table->schemaname != NULL && sequence->schemaname != NULL &&
+			strcmp(table->schemaname, sequence->schemaname) != 0)
+			rest = list_delete_last(rest);
+	}
+	return rest;
 }
 
 static void
@@ -180,9 +275,10 @@ map_grant(Mapper *mapper, GrantStmt *statement)
 }
 
 void
-flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map, void *arg)
+flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
+				  FloDdlMapColumn map_column, void *arg)
 {
-	Mapper		mapper = {ddl, map, arg};
+	Mapper		mapper = {ddl, map, map_column, arg};
 
 	switch (nodeTag(node))
 	{
@@ -211,9 +307,13 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map, vo
 			break;
 		case T_CreateSeqStmt:
 			map_relation(&mapper, ((CreateSeqStmt *) node)->sequence);
+			((CreateSeqStmt *) node)->options = map_owner(&mapper, ((CreateSeqStmt *) node)->sequence,
+														((CreateSeqStmt *) node)->options);
 			break;
 		case T_AlterSeqStmt:
 			map_relation(&mapper, ((AlterSeqStmt *) node)->sequence);
+			((AlterSeqStmt *) node)->options = map_owner(&mapper, ((AlterSeqStmt *) node)->sequence,
+														((AlterSeqStmt *) node)->options);
 			break;
 		case T_ViewStmt:
 			map_relation(&mapper, ((ViewStmt *) node)->view);
@@ -233,12 +333,18 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map, vo
 		case T_RefreshMatViewStmt:
 			map_relation(&mapper, ((RefreshMatViewStmt *) node)->relation);
 			break;
+		case T_CreateStatsStmt:
+			if (IsA(linitial(((CreateStatsStmt *) node)->relations), RangeVar))
+				map_relation(&mapper, linitial(((CreateStatsStmt *) node)->relations));
+			break;
 		case T_GrantStmt:
 			map_grant(&mapper, (GrantStmt *) node);
 			break;
 		case T_CreateSchemaStmt:
-			/* roles are the destination's business */
+			/* roles are the destination's business, but the name may be one */
 			((CreateSchemaStmt *) node)->authrole = NULL;
+			if (((CreateSchemaStmt *) node)->schemaname == NULL && ddl->objects != NIL)
+				((CreateSchemaStmt *) node)->schemaname = ((FloDdlObject *) linitial(ddl->objects))->name;
 			break;
 		default:
 			break;

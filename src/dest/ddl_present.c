@@ -223,7 +223,7 @@ command_present(Relation relation, AlterTableCmd *command, const char *text, boo
 			add_note(note, "column \"%s\" is gone already", command->name);
 			return true;
 		case AT_AddConstraint:
-			if (!flo_ddl_constraint_there(relation, castNode(Constraint, command->def)))
+			if (!flo_ddl_constraint_there(relation, castNode(Constraint, command->def), text))
 				return false;
 			add_note(note, "constraint%s exists already", "");
 			return true;

@@ -30,7 +30,8 @@ extern char *flo_ddl_column_differs(Relation relation, int attnum, struct Column
 extern char *flo_ddl_table_differs(Relation relation, List *elements, bool complete, const char *text);
 
 /* An existing constraint, by name or (when it has none) as the primary key */
-extern bool flo_ddl_constraint_there(Relation relation, struct Constraint *constraint);
+extern bool flo_ddl_constraint_there(Relation relation, struct Constraint *constraint,
+									 const char *text);
 
 /* An index of the name on the same table, with the same columns */
 extern char *flo_ddl_index_differs(Oid index, struct IndexStmt *statement, const char *text);

@@ -14,6 +14,7 @@
 #include "core/loop.h"
 #include "core/trail.h"
 #include "core/transaction.h"
+#include "dest/copied.h"
 #include "dest/ddl_apply.h"
 #include "dest/worker_impl.h"
 #include "mb/pg_wchar.h"
@@ -106,10 +107,14 @@ hold_ddl(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, con
  * batch before it is committed, so that the position is just before it; then
  * it is run, and is noted when its transaction is.
  */
-static void
-apply_between_batches(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
+static char *
+apply_between_batches(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl,
+					  int manner, const FloChunk *chunk)
 {
 	MemoryContext old = CurrentMemoryContext;
+	const char *outcome;
+	char	   *detail;
+	char	   *reason;
 
 	if (!XLogRecPtrIsInvalid(w->batch_lsn))
 		flo_worker_commit_batch(w, chunk->seq - 1);
@@ -121,9 +126,105 @@ apply_between_batches(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *
 		w->batch_open = false;
 	}
 	flo_trail.commit_lsn = w->txn.final_lsn;
-	flo_ddl_apply_concurrent(ddl, w->spec->owner, w->reshape);
+	reason = flo_ddl_apply_concurrent(ddl, w->spec->owner, w->reshape, manner, &outcome, &detail);
 	flo_worker_open_batch(w);
 	w->batch_oldest = w->txn.commit_time;
+	w->batch_has_ddl = true;
+	if (reason == NULL)
+		flo_ddl_note_outcome(place, ddl, outcome, detail);
+	return reason;
+}
+
+/* --- tables that are being copied ------------------------------------------------------- */
+
+/* The copied table that an object is or belongs to; NULL when it is of none */
+static FloCopiedTable *
+copied_table(FloWorker *w, const FloDdlObject *object)
+{
+	ListCell   *cell;
+
+	if (OidIsValid(object->relation))
+		return flo_copied_find(w->copied, object->relation);
+	foreach(cell, w->copied)
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (object->schema != NULL && strcmp(table->schema, object->schema) == 0 &&
+			strcmp(table->table, object->name) == 0)
+			return table;
+	}
+	return NULL;
+}
+
+/* Was the copy of all the tables made after the statement? */
+static bool
+is_in_copy(FloWorker *w, const FloDdlStatement *ddl)
+{
+	ListCell   *cell;
+
+	foreach(cell, ddl->objects)
+	{
+		FloCopiedTable *table = copied_table(w, lfirst(cell));
+
+		if (table == NULL || table->expected > 0 || w->txn.final_lsn >= table->lsn)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * How to apply a statement.  Rows that are still to be copied make all checks
+ * at the destination meaningless: what the source has checked is taken over.
+ * What we had copied before into a table that is copied afresh goes, lest rows
+ * that the source had changed by this time object to the statement.
+ */
+static int
+manner_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
+{
+	int			manner = decision == FLO_DDL_RELEASED ? FLO_DDL_DECIDED : FLO_DDL_CHECKED;
+	ListCell   *cell;
+
+	if (flo_copied_expected(w->copied))
+		manner |= FLO_DDL_TRUST_KEYS;
+	foreach(cell, ddl->objects)
+	{
+		FloCopiedTable *table = copied_table(w, lfirst(cell));
+
+		if (table == NULL || table->expected == 0)
+			continue;
+		manner &= ~FLO_DDL_CHECKED;
+		manner |= table->again ? FLO_DDL_EMPTY : table->coming ? FLO_DDL_COMING : 0;
+	}
+	return manner;
+}
+
+/*
+ * Tables that have rows since the statement which the stream does not hold: a
+ * marker will follow, whose number is higher than all so far.
+ */
+static void
+expect_copies(FloWorker *w, const FloDdlStatement *ddl)
+{
+	ListCell   *cell;
+
+	foreach(cell, ddl->expected)
+	{
+		FloDdlExpected *expected = lfirst(cell);
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
+		FloCopiedTable *table = flo_copied_find(w->copied, expected->relation);
+
+		if (table == NULL)
+		{
+			table = palloc0(sizeof(FloCopiedTable));
+			table->relation = expected->relation;
+			table->schema = table->table = "";
+			w->copied = lappend(w->copied, table);
+		}
+		table->expected = Max(table->expected, flo_progress_copy_attempt(w->progress) + 1);
+		table->again = expected->again;
+		MemoryContextSwitchTo(old);
+		flo_copied_expect(w->group, w->worker, table->relation, table->expected, expected->again, false);
+	}
 }
 
 /* Decide what becomes of a statement, and do it */
@@ -142,17 +243,15 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
 		flo_ddl_note_outcome(&place, ddl, "skipped", "flo.skip_ddl() was called");
 	else if (option == FLO_DDL_IGNORE && decision != FLO_DDL_RELEASED)
 		flo_ddl_note_outcome(&place, ddl, "ignored", "the worker's option ddl is ignore");
+	else if (is_in_copy(w, ddl))
+		flo_ddl_note_outcome(&place, ddl, "present", "the copy of the table was made after it");
 	else if (option == FLO_DDL_HOLD && decision != FLO_DDL_RELEASED)
 		reason = "the worker's option ddl is hold";
 	else if (ddl->concurrent)
-	{
-		apply_between_batches(w, ddl, chunk);
-		flo_ddl_note_outcome(&place, ddl, "applied", NULL);
-		w->batch_has_ddl = true;
-	}
+		reason = apply_between_batches(w, &place, ddl, manner_of(w, ddl, decision), chunk);
 	else
 		reason = flo_ddl_apply(&place, ddl, w->spec->owner, w->reshape,
-							   decision != FLO_DDL_RELEASED);
+							   manner_of(w, ddl, decision));
 	if (reason != NULL)
 		hold_ddl(w, &place, ddl, reason);
 }
@@ -172,6 +271,8 @@ flo_worker_process_ddl(FloWorker *w, const FloChange *change, const FloChunk *ch
 
 	w->txn.ordinal++;
 	ddl = flo_ddl_parse(pg_any_to_server(content, strlen(content), w->encoding));
+	if (w->sink->ops->transactional && ddl->phase != FLO_DDL_BEFORE)
+		expect_copies(w, ddl);
 	if (ddl->phase == (w->sink->ops->transactional ? FLO_DDL_AFTER : FLO_DDL_BEFORE))
 		return;
 	if (ddl->objects != NIL)

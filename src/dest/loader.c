@@ -22,6 +22,7 @@
 #include "access/xlog.h"
 #include "bus/json.h"
 #include "bus/stream.h"
+#include "catalog/heap.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -37,6 +38,7 @@
 #include "dest/loader.h"
 #include "dest/myself.h"
 #include "dest/reshape.h"
+#include "executor/spi.h"
 #include "dest/schema_apply.h"
 #include "dest/sequences.h"
 #include "mb/pg_wchar.h"
@@ -132,12 +134,44 @@ has_rows(Oid relation)
 	return found;
 }
 
+/*
+ * Other tables refer to it, so it cannot be truncated.  Their rows need not be
+ * in order before the copy is in: the loader's role makes no triggers fire but
+ * those that are meant for it, which run as the table's owner.
+ */
 static void
-empty_table(Loader *l, const FloRelation *relation)
+delete_rows(Oid relation)
+{
+	Relation	rel = table_open(relation, RowExclusiveLock);
+	Oid			user;
+	int			context;
+	int			result;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(rel->rd_rel->relowner, context | SECURITY_RESTRICTED_OPERATION);
+	SPI_connect();
+	result = SPI_execute(psprintf("DELETE FROM %s%s", rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
+								  quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+															 RelationGetRelationName(rel))), false, 0);
+	if (result != SPI_OK_DELETE)
+		elog(ERROR, "could not empty a table: %s", SPI_result_code_string(result));
+	SPI_finish();
+	SetUserIdAndSecContext(user, context);
+	table_close(rel, NoLock);
+}
+
+static void
+empty_table(Loader *l, const FloRelation *relation, Oid relid)
 {
 	FloChange	truncate = {0};
 	FloTransaction txn = {0};
 	const FloRelation *relations[1] = {relation};
+
+	if (heap_truncate_find_FKs(list_make1_oid(relid)) != NIL)
+	{
+		delete_rows(relid);
+		return;
+	}
 
 	truncate.op = FLO_OP_TRUNCATE;
 	truncate.nrelations = 1;
@@ -183,7 +217,7 @@ prepare_table(Loader *l, const FloRelation *relation, bool again)
 				 errmsg("table \"%s.%s\" is not empty, so rows are not copied into it",
 						relation->schema, relation->name),
 				 errhint("Empty it, or set the worker's option copy_into to truncate or merge.")));
-	empty_table(l, relation);
+	empty_table(l, relation, relid);
 }
 
 /* --- what need not be kept ------------------------------------------------------------- */
@@ -435,25 +469,31 @@ follow_rules(Loader *l, const FloChunkHeader *header)
 		flo_reshape_load(l->reshape);
 }
 
-/* Rows wait until the worker has seen to the definitions that came with their snapshot */
-static void
+/*
+ * Rows wait until the worker has seen to the definitions that came with their
+ * snapshot; for ever, when the stream has to go on to that snapshot first.
+ * False for rows of one that was given up.
+ */
+static bool
 await_admission(Loader *l, uint32 attempt)
 {
 	FloCopyState *copy = &flo_shared->members[l->args->slot].copy;
 	bool		admitted;
+	bool		outdated;
 	bool		runs;
 
 	for (;;)
 	{
 		LWLockAcquire(flo_shared->lock, LW_SHARED);
 		admitted = copy->attempt >= attempt;
+		outdated = copy->exact && copy->attempt > attempt;
 		runs = copy->phase == FLO_COPY_RUNNING;
 		LWLockRelease(flo_shared->lock);
 		flo_helper_check(l->args->slot, l->args->incarnation);
 		if (!runs)
 			proc_exit(0);
 		if (admitted)
-			return;
+			return !outdated;
 		flo_bus_wait(l->bus, 100);
 	}
 }
@@ -476,7 +516,8 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	flo_chunk_read(&reader, delivery->data, delivery->len);
 	if (!flo_chunk_next_copy_key(&reader, &key))
 		return;
-	await_admission(l, key.attempt);
+	if (!await_admission(l, key.attempt))
+		return;
 	if (header.encoding != l->encoding)
 	{
 		l->encoding = header.encoding;

@@ -7,6 +7,10 @@
  * with the number of its chunks.  When nothing is left at the broker and chunks
  * of such a table are missing, they were lost there, or purged before this
  * worker was known: the report says so, and the source copies the table again.
+ *
+ * A copy belongs to one snapshot, and its rows fit a database's tables only where
+ * the stream is at that snapshot.  When the source has begun another one, rows of
+ * this one may never come: the worker goes on without them, to its marker.
  */
 #include "postgres.h"
 
@@ -47,6 +51,8 @@ typedef struct Receiver
 	int			nloaders;
 	int			running;
 	uint32		admitted;		/* newest snapshot whose rows may be loaded */
+	bool		superseded;		/* the source has begun a newer one for the marker's tables */
+	List	   *again;			/* OIDs of tables that come later, with a marker */
 	bool		drained;		/* nothing was left at the broker at the last look */
 	FloCopyKey *lacking;		/* a table whose chunks are lost, NULL = none is known */
 	MemoryContext turn;
@@ -113,6 +119,7 @@ set_copy_phase(Receiver *r, FloCopyPhase phase)
 	{
 		flo_me->copy.generation = *r->what->generation_id;
 		flo_me->copy.attempt = 0;
+		flo_me->copy.exact = r->what->attempt > 0;
 		flo_me->copy.seen = 0;
 		for (int i = 0; i < FLO_MAX_LOADERS; i++)
 			flo_me->copy.low[i] = PG_UINT64_MAX;
@@ -162,6 +169,58 @@ key_of(Receiver *r, uint32 relation)
 	return NULL;
 }
 
+/* The end of the copy that a generation begins with, and what it is without */
+static bool
+read_end(Receiver *r)
+{
+	char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
+	char	   *again;
+	MemoryContext old;
+
+	if (end == NULL || strstr(end, r->what->generation) == NULL)
+		return false;
+	list_free(r->again);
+	r->again = NIL;
+	again = strstr(end, "\"again\":[");
+	if (again == NULL)
+		return true;
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(r->loaders));
+	for (again = strchr(again, '[') + 1; *again >= '0' && *again <= '9';)
+	{
+		r->again = lappend_oid(r->again, (Oid) strtoul(again, &again, 10));
+		if (*again == ',')
+			again++;
+	}
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static bool
+is_wanted(Receiver *r, const FloCopiedTable *table)
+{
+	FloCopyKey *key = key_of(r, table->relation);
+
+	if (r->what->keys != NIL && (key == NULL || table->attempt < key->attempt))
+		return false;
+	return r->what->attempt == 0 || table->attempt == r->what->attempt;
+}
+
+/* Who takes rows of any snapshot waits for all tables here */
+static bool
+all_published(Receiver *r, const List *wanted)
+{
+	ListCell   *cell;
+
+	if (r->what->keys != NIL)
+		return list_length(wanted) >= list_length(r->what->keys);
+	if (!read_end(r))
+		return false;
+	foreach(cell, r->again)
+		if (r->what->attempt == 0 && flo_copied_find(wanted, lfirst_oid(cell)) == NULL)
+			return false;
+	return true;
+}
+
 /*
  * Take down what is published, and count the tables that are to be in.  False
  * while the source still reads.
@@ -169,7 +228,6 @@ key_of(Receiver *r, uint32 relation)
 static bool
 note_published(Receiver *r, List **wanted)
 {
-	char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
 	ListCell   *cell;
 
 	*wanted = NIL;
@@ -178,22 +236,18 @@ note_published(Receiver *r, List **wanted)
 		const char *name = lfirst(cell);
 		char	   *value;
 		FloCopiedTable *table = palloc0(sizeof(FloCopiedTable));
-		FloCopyKey *key;
 
 		if (strncmp(name, "copy.", 5) != 0)
 			continue;
 		value = flo_bucket_get(r->bus, r->bucket, name);
 		if (value == NULL || !parse_published(r, value, table))
 			continue;
-		key = key_of(r, table->relation);
-		if (r->what->keys != NIL && (key == NULL || table->attempt < key->attempt))
+		if (!is_wanted(r, table))
 			continue;
 		*wanted = lappend(*wanted, table);
 		flo_copied_published(r->spec->group, r->spec->worker, table);
 	}
-	if (r->what->keys != NIL)
-		return list_length(*wanted) >= list_length(r->what->keys);
-	return end != NULL && strstr(end, r->what->generation) != NULL;
+	return all_published(r, *wanted);
 }
 
 static bool
@@ -317,6 +371,18 @@ wait_for_stream(Receiver *r)
 	return true;
 }
 
+uint32
+flo_copy_newest(FloBus *bus, const char *group, const char *generation)
+{
+	char	   *value = flo_bucket_get(bus, flo_name_bucket(group), FLO_ATTEMPT_KEY);
+	int64		attempt;
+
+	if (value == NULL || strstr(value, generation) == NULL ||
+		!flo_json_get_int64(flo_json(value, strlen(value)), "attempt", &attempt))
+		return 0;
+	return (uint32) attempt;
+}
+
 /*
  * Rows of a snapshot are loaded once the definitions that came with it have been
  * compared with what is here: they may not be those of the snapshot before.
@@ -324,21 +390,22 @@ wait_for_stream(Receiver *r)
 static void
 admit_attempt(Receiver *r)
 {
-	char	   *value = flo_bucket_get(r->bus, r->bucket, FLO_ATTEMPT_KEY);
-	FloJson		json;
-	char	   *generation;
-	int64		attempt;
+	const char *key = r->what->keys != NIL ? FLO_MARKED_SCHEMA_KEY : FLO_SCHEMA_KEY;
+	uint32		attempt = flo_copy_newest(r->bus, r->spec->group, r->what->generation);
 
-	if (value == NULL)
+	if (attempt <= r->admitted || attempt < r->what->attempt)
 		return;
-	json = flo_json(value, strlen(value));
-	generation = flo_json_get_string(json, "generation");
-	if (generation == NULL || strcmp(generation, r->what->generation) != 0 ||
-		!flo_json_get_int64(json, "attempt", &attempt) || attempt <= r->admitted)
-		return;
-	if (r->spec->sink == FLO_SINK_POSTGRES && strstr(value, "\"definitions\":true") != NULL)
-		flo_schema_create_before(r->bus, r->spec, generation, (uint32) attempt);
-	r->admitted = (uint32) attempt;
+	if (r->what->attempt > 0 && attempt > r->what->attempt)
+	{
+		r->superseded = r->what->keys != NIL;
+		attempt = r->what->attempt;
+		if (r->superseded || attempt <= r->admitted)
+			return;
+	}
+	if (r->spec->sink == FLO_SINK_POSTGRES &&
+		flo_bucket_has_text(r->bus, r->bucket, key, flo_schema_tag(r->what->generation, attempt)))
+		flo_schema_create_before(r->bus, r->spec, key, r->what->generation, attempt);
+	r->admitted = attempt;
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	flo_me->copy.attempt = r->admitted;
 	LWLockRelease(flo_shared->lock);
@@ -375,7 +442,7 @@ have_loaded(Receiver *r)
 		if (look_at_progress(r))
 			break;
 		MemoryContextReset(r->turn);
-		go_on = r->what->turn(r->what->arg, r->lacking);
+		go_on = r->what->turn(r->what->arg, r->lacking) && !r->superseded;
 		if (!there || !go_on)
 		{
 			set_copy_phase(r, FLO_COPY_NONE);
@@ -408,6 +475,25 @@ receive(Receiver *r)
 	return outcome;
 }
 
+/* Are the rows of all tables in then? */
+static bool
+is_complete(Receiver *r)
+{
+	bool		complete = r->what->attempt == 0 || r->again == NIL;
+	MemoryContext old = CurrentMemoryContext;
+	ListCell   *cell;
+
+	(void) flo_transaction_begin();
+	foreach(cell, flo_copied_tables(r->spec->group, r->spec->worker))
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		complete &= table->expected == 0 || key_of(r, table->relation) != NULL;
+	}
+	flo_transaction_end(old);
+	return complete;
+}
+
 bool
 flo_copy_receive(const FloReception *what)
 {
@@ -415,6 +501,7 @@ flo_copy_receive(const FloReception *what)
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
 	bool		in;
+	ListCell   *cell;
 
 	MemoryContextSwitchTo(context);
 	r.what = what;
@@ -432,12 +519,17 @@ flo_copy_receive(const FloReception *what)
 	{
 		if (r.spec->sink == FLO_SINK_POSTGRES)
 		{
-			flo_schema_create_after(r.spec);
+			flo_schema_create_after(r.spec, is_complete(&r));
 			flo_sequences_take(r.bus, r.spec, what->generation);
 		}
 		flo_stop_point("finish.before");
 		(void) flo_transaction_begin();
 		ForceSyncCommit();
+		if (what->attempt > 0)
+			foreach(cell, r.again)
+				flo_copied_expect(r.spec->group, r.spec->worker, lfirst_oid(cell), what->attempt + 1, true, false);
+		foreach(cell, what->keys)
+			flo_copied_reached(r.spec->group, r.spec->worker, lfirst(cell));
 		flo_copied_finish(r.spec->group, r.spec->worker,
 						  what->keys != NIL ? ((FloCopyKey *) linitial(what->keys))->attempt : 0);
 		flo_transaction_end(context);

@@ -20,6 +20,7 @@ typedef struct FloReception
 	const char *generation;		/* as text */
 	const pg_uuid_t *generation_id;
 	List	   *keys;			/* of FloCopyKey *: tables of a marker; NIL = the copy that the generation begins with */
+	uint32		attempt;		/* the snapshot whose rows fit where the stream is; 0 = any */
 
 	/*
 	 * Called now and then; false: leave it.  "lacking" is a table chunks of
@@ -31,8 +32,12 @@ typedef struct FloReception
 
 /*
  * Have loaders take it in; true when all of it is durable, false when it cannot
- * be had any more.
+ * be had any more, also because the source has begun another snapshot.  Tables
+ * that come later, with a marker, are noted as expected.
  */
 extern bool flo_copy_receive(const FloReception *what);
+
+/* The newest snapshot that the source copies; 0 = none is known */
+extern uint32 flo_copy_newest(FloBus *bus, const char *group, const char *generation);
 
 #endif

@@ -93,7 +93,7 @@ flo_reshape_shares_target(FloReshape *reshape, const FloRelation *relation)
 	return flo_shape_shares_target(reshape->shape, relation);
 }
 
-void
+bool
 flo_reshape_name(FloReshape *reshape, const char *schema, const char *table,
 				 const char **to_schema, const char **to_table, int64 *mapped)
 {
@@ -101,12 +101,25 @@ flo_reshape_name(FloReshape *reshape, const char *schema, const char *table,
 
 	*to_schema = schema;
 	*to_table = table;
+	*mapped = 0;
 	if (route == NULL)
-		return;
+		return false;
 	if (route->destination_schema != NULL)
 		*to_schema = route->destination_schema;
 	if (route->destination_table != NULL)
 		*to_table = route->destination_table;
 	if (route->nmappings > 0)
 		*mapped = route->id;
+	return true;
+}
+
+const char *
+flo_reshape_column(FloReshape *reshape, const char *schema, const char *table, const char *column)
+{
+	const FloRouteSpec *route = flo_shape_route(reshape->shape, schema, table);
+
+	for (int i = 0; route != NULL && i < route->nmappings; i++)
+		if (strcmp(route->mappings[i].source, column) == 0)
+			return route->mappings[i].destination;
+	return column;
 }

@@ -32,11 +32,15 @@ extern const FloChange *flo_reshape_apply(FloReshape *reshape, const FloChange *
 extern const FloRelation *flo_reshape_target(FloReshape *reshape, const FloRelation *relation);
 
 /*
- * Where a table is here; *mapped is set to the number of a route that gives its
- * columns other names, else left alone.
+ * Where a table is here; false when no route applies.  *mapped is the number of
+ * a route that gives its columns other names, else 0.
  */
-extern void flo_reshape_name(FloReshape *reshape, const char *schema, const char *table,
+extern bool flo_reshape_name(FloReshape *reshape, const char *schema, const char *table,
 							 const char **to_schema, const char **to_table, int64 *mapped);
+
+/* What a column is called here; NULL when a route leaves it out */
+extern const char *flo_reshape_column(FloReshape *reshape, const char *schema, const char *table,
+									  const char *column);
 
 /* Do routes lead other tables there, too? */
 extern bool flo_reshape_shares_target(FloReshape *reshape, const FloRelation *relation);

@@ -57,10 +57,12 @@ is_noted(const FloWorkerSpec *spec, const char *generation, const char *attempt)
 /*
  * Put a snapshot's definitions behind those of earlier ones.  What was done
  * with the very same definition is done; another takes the place of the one
- * before, and is compared with what exists here.
+ * before, and is compared with what exists here.  What was not done goes when
+ * these are "all" there are, and not only those of some tables.
  */
 static void
-note_definitions(const FloWorkerSpec *spec, const char *generation, const char *attempt, const char *json)
+note_definitions(const FloWorkerSpec *spec, const char *generation, const char *attempt, const char *json,
+				 bool all)
 {
 	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_objects (group_name, worker_name, generation, attempt, ordinal, section, object,"
 				  " part_of, of_table, address_type, address_names, address_args, definition, command, action, done_at)"
@@ -77,13 +79,13 @@ note_definitions(const FloWorkerSpec *spec, const char *generation, const char *
 				  " AND d.action IS NOT NULL LIMIT 1) d ON true",
 				  5, spec->group, spec->worker, generation, attempt, json);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_objects o WHERE group_name = $1 AND worker_name = $2 AND attempt < $3::int"
-				  " AND (action IS NULL OR EXISTS (SELECT FROM flo.copied_objects n WHERE n.group_name = $1 AND n.worker_name = $2"
+				  " AND (action IS NULL AND $4::bool OR EXISTS (SELECT FROM flo.copied_objects n WHERE n.group_name = $1 AND n.worker_name = $2"
 				  " AND n.attempt = $3::int AND n.section = o.section AND n.object = o.object))",
-				  3, spec->group, spec->worker, attempt);
+				  4, spec->group, spec->worker, attempt, all ? "t" : "f");
 }
 
 static void
-take_definitions(FloBus *bus, const FloWorkerSpec *spec, const char *generation, uint32 attempt)
+take_definitions(FloBus *bus, const FloWorkerSpec *spec, const char *key, const char *generation, uint32 attempt)
 {
 	MemoryContext context = CurrentMemoryContext;
 	char	   *number = psprintf("%u", attempt);
@@ -95,7 +97,7 @@ take_definitions(FloBus *bus, const FloWorkerSpec *spec, const char *generation,
 	{
 		MemoryContext spi = MemoryContextSwitchTo(context);
 
-		json = flo_bucket_get_text(bus, flo_name_bucket(spec->group), FLO_SCHEMA_KEY, flo_schema_tag(generation, attempt));
+		json = flo_bucket_get_text(bus, flo_name_bucket(spec->group), key, flo_schema_tag(generation, attempt));
 		if (json == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -103,7 +105,7 @@ take_definitions(FloBus *bus, const FloWorkerSpec *spec, const char *generation,
 					 errhint("flo.resync() at the source copies everything afresh.")));
 		json = pg_any_to_server(json, strlen(json), PG_UTF8);
 		MemoryContextSwitchTo(spi);
-		note_definitions(spec, generation, number, json);
+		note_definitions(spec, generation, number, json, strcmp(key, FLO_SCHEMA_KEY) == 0);
 	}
 	flo_visit_end(&visit);
 }
@@ -255,14 +257,15 @@ create_objects(const FloWorkerSpec *spec, List *objects, const char *what, bool 
 }
 
 void
-flo_schema_create_before(FloBus *bus, const FloWorkerSpec *spec, const char *generation, uint32 attempt)
+flo_schema_create_before(FloBus *bus, const FloWorkerSpec *spec, const char *key,
+						 const char *generation, uint32 attempt)
 {
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(old, "pg_flo schema", ALLOCSET_DEFAULT_SIZES);
 
 	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
-	take_definitions(bus, spec, generation, attempt);
+	take_definitions(bus, spec, key, generation, attempt);
 	create_objects(spec, objects_to_do(spec, BEFORE, "true"), "creating tables and what they need", true);
 	ForceSyncCommit();
 	flo_transaction_end(old);
@@ -400,14 +403,14 @@ build_together(const FloWorkerSpec *spec)
 }
 
 void
-flo_schema_create_after(const FloWorkerSpec *spec)
+flo_schema_create_after(const FloWorkerSpec *spec, bool complete)
 {
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(old, "pg_flo schema", ALLOCSET_DEFAULT_SIZES);
 
 	MemoryContextSwitchTo(context);
 	build_together(spec);
-	create_objects(spec, objects_after(spec, "true"), "building indexes and constraints", false);
+	create_objects(spec, objects_after(spec, complete ? "true" : "command NOT LIKE '% FOREIGN KEY %'"), "building indexes and constraints", false);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }

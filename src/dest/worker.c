@@ -186,7 +186,11 @@ loop(FloWorker *w)
 				{
 					flo_worker_run_dry(w, done_seq);
 					if (flo_worker_take_marked_copy(w))
+					{
+						/* of our own accord */
+						flo_consumer_rewind(w->consumer);
 						attach(w, done_seq);
+					}
 				}
 				flo_bus_pump(w->bus);
 				/* under load the stream never runs dry */

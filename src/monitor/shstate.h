@@ -79,6 +79,7 @@ typedef struct FloCopyState
 	FloCopyPhase phase;
 	char		snapshot[64];
 	uint32		attempt;
+	bool		exact;			/* destination: rows of that snapshot only */
 	XLogRecPtr	lsn;			/* of the snapshot */
 	pg_uuid_t	generation;
 	XLogRecPtr	generation_start;

@@ -6,6 +6,7 @@
 #ifndef FLO_COPY_H
 #define FLO_COPY_H
 
+#include "bus/bus.h"
 #include "core/process.h"
 #include "monitor/shstate.h"
 #include "nodes/pg_list.h"
@@ -67,6 +68,9 @@ extern Datum flo_copy_names_array(List *names);
 
 /* Key that says that all tables have been published */
 #define FLO_COPY_KEY "copy"
+
+/* They are in no snapshot: the later they are read, the nearer they are.  In a transaction of its own. */
+extern void flo_copy_publish_sequences(FloBus *bus, const char *group, const char *generation);
 
 /* Entry points of the helpers; they return when they are done */
 extern void flo_copy_leader_run(const FloProcessArgs *args);

@@ -136,7 +136,7 @@ next_attempt(FloCopyControl *c)
 }
 
 /* A slot that lives for a moment gives a snapshot with an exact LSN */
-static void
+static XLogRecPtr
 copy_from_new_snapshot(FloCopyControl *c, uint32 attempt, bool marked)
 {
 	char	   *snapshot;
@@ -146,6 +146,7 @@ copy_from_new_snapshot(FloCopyControl *c, uint32 attempt, bool marked)
 	lsn = flo_slot_create_with_snapshot(psprintf("%s_copy", c->slot), false, &snapshot);
 	start_leader(c, snapshot, attempt, lsn, marked);
 	hand_over_snapshot(c);
+	return lsn;
 }
 
 /* Tables that somebody wants copied while the group runs, in this context */
@@ -162,28 +163,63 @@ copy_requests(FloCopyControl *c)
 }
 
 /*
+ * Ask for the tables that a crash has left unfinished, and end the copy that
+ * the generation began with: it consists of those that were finished.  Workers
+ * are told which ones are to come later, from a marker on.
+ */
+static void
+request_unfinished(FloCopyControl *c)
+{
+	MemoryContext old = CurrentMemoryContext;
+	char	   *generation = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&c->generation->id)));
+	StringInfoData end;
+	ListCell   *cell;
+
+	initStringInfo(&end);		/* outlives the transaction */
+	appendStringInfo(&end, "{\"generation\":\"%s\",\"attempt\":1,\"lsn\":\"%X/%X\",\"again\":[",
+					 generation, LSN_FORMAT_ARGS(c->generation->start));
+	(void) flo_transaction_begin();
+	ForceSyncCommit();
+	foreach(cell, flo_store_published(c->group))
+	{
+		char	   *value = flo_bucket_get(c->bus, c->bucket, flo_copy_table_key(lfirst_oid(cell)));
+
+		if (value == NULL || strstr(value, generation) == NULL)
+			flo_store_request_copy(c->group, lfirst_oid(cell), false);
+	}
+	foreach(cell, flo_store_copy_requests(c->group))
+		appendStringInfo(&end, "%s%u", foreach_current_index(cell) > 0 ? "," : "",
+						 ((FloCopyRequest *) lfirst(cell))->relation);
+	appendStringInfoString(&end, "]}");
+	flo_transaction_end(old);
+	flo_copy_publish_sequences(c->bus, c->group, generation);
+	flo_bucket_put(c->bus, c->bucket, FLO_COPY_KEY, end.data, true);
+}
+
+/*
  * After a crash: tables that were not finished are copied again, from a new
- * snapshot whose LSN is exact because it comes with a slot.
+ * snapshot whose LSN is exact because it comes with a slot.  If the crash came
+ * before the copy stream was made, no worker has anything yet.
  */
 void
-flo_copy_resume(FloCopyControl *c)
+flo_copy_resume(FloCopyControl *c, bool marked)
 {
-	uint32		attempt;
 	FloStreamInfo info;
+	bool		begun = flo_stream_info(c->bus, flo_name_copy_stream(c->group), &info);
 
-	if (copy_published(c))
+	if (!copy_published(c))
 	{
-		/* who still loads is waited for by the copy that comes next as well */
-		if (copy_requests(c) != NIL)
+		if (!marked || !begun)
+		{
+			(void) copy_from_new_snapshot(c, marked ? 1 : next_attempt(c), false);
 			return;
-		if (flo_stream_info(c->bus, flo_name_copy_stream(c->group), &info))
-			start_leader(c, NULL, 0, InvalidXLogRecPtr, false);
-		else
-			flo_me->copy.phase = FLO_COPY_DONE;
-		return;
+		}
+		request_unfinished(c);
 	}
-	attempt = next_attempt(c);
-	copy_from_new_snapshot(c, attempt, false);
+	if (begun && copy_requests(c) == NIL)
+		start_leader(c, NULL, 0, InvalidXLogRecPtr, false);
+	else
+		flo_me->copy.phase = FLO_COPY_DONE;
 }
 
 /* Tables that join the group do so before the snapshot, so nothing falls between */
@@ -197,28 +233,67 @@ add_requested(FloCopyControl *c, List *requests, const FloReplicatorOptions *opt
 	{
 		FloCopyRequest *request = lfirst(cell);
 
-		if (get_rel_name(request->relation) == NULL)
-			flo_store_copy_request_done(c->group, request);
-		else if (request->add && !flo_publication_has_table(c->group, request->relation))
+		if (get_rel_name(request->relation) != NULL && request->add &&
+			!flo_publication_sends(c->group, request->relation))
 			flo_publication_add_table(c->group, request->relation, options);
 	}
 	flo_transaction_end(old);
 }
 
+/* Requests for tables that are no more, or have lost their key, are forgotten, not announced */
+static List *
+forget_impossible(FloCopyControl *c, List *requests, const FloReplicatorOptions *options)
+{
+	MemoryContext old = CurrentMemoryContext;
+	List	   *rest = NIL;
+	ListCell   *cell;
+
+	(void) flo_transaction_begin();
+	foreach(cell, requests)
+	{
+		FloCopyRequest *request = lfirst(cell);
+
+		if (get_rel_name(request->relation) == NULL ||
+			(request->add && !flo_publication_sends(c->group, request->relation) &&
+			 !flo_publication_admits(request->relation, options)))
+		{
+			ereport(LOG,
+					(errmsg("group \"%s\": table with OID %u is not copied: it was dropped, or has no usable replica identity any more",
+							c->group, request->relation)));
+			flo_store_copy_request_done(c->group, request);
+		}
+		else
+		{
+			MemoryContext inner = MemoryContextSwitchTo(old);
+
+			rest = lappend(rest, request);
+			MemoryContextSwitchTo(inner);
+		}
+	}
+	flo_transaction_end(old);
+	return rest;
+}
+
 /*
- * Copy tables into a running group: a marker, at which the workers will wait
- * for the copy, then the publication, then the snapshot.  Changes of a table
- * that come after the marker and are in the snapshot are left out by LSN.
+ * Copy tables into a running group: a marker, from which on the workers leave
+ * out their rows, then the publication, then the snapshot, whose place in the
+ * stream gets a marker, too: there the workers wait for the copy.  In between
+ * they change the tables as the source did, so that the copied rows fit.
+ *
+ * A process that begins anew takes another snapshot; a worker that waits for
+ * rows of the one before learns from the state bucket that they will not come.
  */
 void
-flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicatorOptions *options)
+flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicatorSpec *spec)
 {
 	List	   *requests = copy_requests(c);
-	List	   *keys = NIL;
 	uint32		attempt;
 	ListCell   *cell;
 
 	if (requests == NIL || c->leader != NULL)
+		return;
+	requests = forget_impossible(c, requests, &spec->options);
+	if (requests == NIL)
 		return;
 	attempt = next_attempt(c);
 	foreach(cell, requests)
@@ -227,13 +302,28 @@ flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicat
 
 		key->relation = ((FloCopyRequest *) lfirst(cell))->relation;
 		key->attempt = attempt;
-		key->rows = ((FloCopyRequest *) lfirst(cell))->add ? 0 : 1;
-		keys = lappend(keys, key);
+		key->range = FLO_MARKER_BEGIN;
+		key->rows = (((FloCopyRequest *) lfirst(cell))->add ? 0 : FLO_MARKER_AGAIN) |
+			(spec->sync_schema ? FLO_MARKER_DEFINITIONS : 0);
+		c->marker = lappend(c->marker, key);
 	}
-	flo_publisher_marker(publisher, keys);
-	add_requested(c, requests, options);
-	copy_from_new_snapshot(c, attempt, true);
+	flo_publisher_marker(publisher, c->marker);
+	add_requested(c, requests, &spec->options);
 	c->requested = requests;
+	c->marker_lsn = copy_from_new_snapshot(c, attempt, true);
+}
+
+void
+flo_copy_mark_snapshot(FloCopyControl *c, FloPublisher *publisher, XLogRecPtr position)
+{
+	ListCell   *cell;
+
+	if (XLogRecPtrIsInvalid(c->marker_lsn) || position < c->marker_lsn)
+		return;
+	foreach(cell, c->marker)
+		((FloCopyKey *) lfirst(cell))->range = FLO_MARKER_SNAPSHOT;
+	flo_publisher_marker(publisher, c->marker);
+	c->marker_lsn = InvalidXLogRecPtr;
 }
 
 void

@@ -27,20 +27,29 @@ typedef struct FloCopyControl
 	TimestampTz recorded_at;
 	int64		stream_limit;	/* copy_stream_max_bytes */
 	List	   *requested;		/* of FloCopyRequest *: what a copy after a marker is of */
+	List	   *marker;			/* of FloCopyKey *: the marker at its snapshot */
+	XLogRecPtr	marker_lsn;		/* where that belongs; invalid = it is in the stream */
 } FloCopyControl;
 
 /* Start the copy that a generation begins with, under the snapshot of its slot */
 extern void flo_copy_begin(FloCopyControl *control, const char *snapshot);
 
-/* Go on with it in a later process: what was not finished is copied from a new snapshot */
-extern void flo_copy_resume(FloCopyControl *control);
+/*
+ * Go on with it in a later process: what was not finished is copied from a new
+ * snapshot; where the stream is decoded ("marked"), as if somebody had asked
+ * for these tables now.
+ */
+extern void flo_copy_resume(FloCopyControl *control, bool marked);
 
 /*
  * Copy the tables that flo.copy_requests lists, if any: publishes a marker and
  * takes a snapshot.  No slot may be held.
  */
 extern void flo_copy_requested(FloCopyControl *control, FloPublisher *publisher,
-							   const FloReplicatorOptions *options);
+							   const FloReplicatorSpec *spec);
+
+/* Between transactions: everything that committed below "position" was published */
+extern void flo_copy_mark_snapshot(FloCopyControl *control, FloPublisher *publisher, XLogRecPtr position);
 
 /* Does somebody want that, and no copy runs? */
 extern bool flo_copy_wanted(FloCopyControl *control);

@@ -28,6 +28,7 @@
 #include "core/names.h"
 #include "core/settings.h"
 #include "core/stop.h"
+#include "core/transaction.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -128,30 +129,76 @@ table_of(Leader *l, Oid published)
 	return table;
 }
 
-/*
- * Lock a table for the length of the copy and cut it into ranges.  Its size is
- * taken after the lock; the last range is open, for rows that the snapshot sees
- * beyond what the file was then.
- */
-static void
-plan_relation(Leader *l, Oid published, Oid relation, Oid filenode)
+/* Name and columns, as SHAPE_OF has them from the snapshot */
+static char *
+shape_of(Relation rel)
 {
-	Table	   *table = table_of(l, published);
-	Relation	rel;
-	BlockNumber pages;
+	TupleDesc	desc = RelationGetDescr(rel);
+	StringInfoData shape;
 
-	if (!ConditionalLockRelationOid(relation, AccessShareLock) ||
-		!ConditionalLockRelationOid(published, AccessShareLock))
+	initStringInfo(&shape);
+	appendStringInfo(&shape, "%s.%s", get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped)
+			appendStringInfo(&shape, ",%d %s %u %d", att->attnum, NameStr(att->attname), att->atttypid, att->atttypmod);
+	}
+	return shape.data;
+}
+
+#define SHAPE_OF(table) \
+"SELECT n.nspname || '.' || c.relname || coalesce(',' || pg_catalog.string_agg(" \
+"a.attnum || ' ' || a.attname || ' ' || a.atttypid::pg_catalog.oid || ' ' || a.atttypmod, ',' ORDER BY a.attnum), '')" \
+" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace" \
+" LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped" \
+" WHERE c.oid = " table " GROUP BY n.nspname, c.relname"
+
+/*
+ * Lock a table for the length of the copy.  It must still be the one that the
+ * snapshot sees: a rewritten one looks empty, and rows of one with other
+ * columns would come in a shape that the stream has not reached.
+ */
+static Relation
+lock_relation(Oid relation, Oid filenode, const char *shape)
+{
+	Relation	rel;
+
+	if (!ConditionalLockRelationOid(relation, AccessShareLock))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("table \"%s\" is locked by a change of its definition: the copy begins again",
 						get_rel_name(relation) ? get_rel_name(relation) : "?")));
 	rel = try_relation_open(relation, NoLock);
-	if (rel == NULL || rel->rd_rel->relfilenode != filenode)
+	if (rel == NULL || (OidIsValid(filenode) && rel->rd_rel->relfilenode != filenode))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("table with OID %u was dropped or rewritten while the copy began: it begins again",
 						relation)));
+	if (shape == NULL || strcmp(shape_of(rel), shape) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("table \"%s\" got another name or other columns while the copy began: it begins again",
+						RelationGetRelationName(rel))));
+	return rel;
+}
+
+/*
+ * Cut a table into ranges.  Its size is taken after the lock; the last range is
+ * open, for rows that the snapshot sees beyond what the file was then.
+ */
+static void
+plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *shape,
+			  const char *published_shape)
+{
+	Table	   *table = table_of(l, published);
+	Relation	rel;
+	BlockNumber pages;
+
+	if (published != relation)
+		relation_close(lock_relation(published, InvalidOid, published_shape), NoLock);
+	rel = lock_relation(relation, filenode, shape);
 	pages = RelationGetNumberOfBlocks(rel);
 	relation_close(rel, NoLock);
 	for (BlockNumber first = 0; first == 0 || first < pages; first += RANGE_PAGES)
@@ -193,7 +240,8 @@ static const char *const tables_query =
 " JOIN pg_catalog.pg_class c ON c.oid = t.oid AND c.relkind = 'p'"
 " JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid)"
 " SELECT DISTINCT CASE WHEN t.pubviaroot THEN t.root ELSE t.oid END::pg_catalog.oid, t.oid::pg_catalog.oid,"
-" c.relfilenode::pg_catalog.oid, c.relpages"
+" c.relfilenode::pg_catalog.oid, c.relpages, (" SHAPE_OF("t.oid") "),"
+" (" SHAPE_OF("(CASE WHEN t.pubviaroot THEN t.root ELSE t.oid END)") ")"
 " FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid"
 " WHERE c.relkind = 'r' AND NOT (t.pubviaroot AND EXISTS ("
 " SELECT FROM tree above WHERE above.oid = t.root AND above.root <> t.root AND above.pubviaroot))"
@@ -224,57 +272,6 @@ is_requested(Leader *l, Oid published)
 	return false;
 }
 
-/* Columns of the tables in the plan, as the active snapshot shows them */
-static char *
-columns_of_plan(Leader *l)
-{
-	static const char *const query =
-	"SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(pg_catalog.concat_ws(':', attrelid, attnum, attname, atttypid, atttypmod, attisdropped), ','"
-	" ORDER BY attrelid, attnum), '')) FROM pg_catalog.pg_attribute WHERE attrelid = ANY ($1) AND attnum > 0";
-	MemoryContext caller = CurrentMemoryContext;
-	Datum	   *oids = palloc(sizeof(Datum) * Max(2 * list_length(l->ranges), 1));
-	Oid			types[1] = {OIDARRAYOID};
-	Datum		values[1];
-	int			n = 0;
-	char	   *result;
-	ListCell   *cell;
-
-	foreach(cell, l->ranges)
-	{
-		FloCopyTask *task = lfirst(cell);
-
-		oids[n++] = ObjectIdGetDatum(task->relation);
-		oids[n++] = ObjectIdGetDatum(task->published);
-	}
-	values[0] = PointerGetDatum(construct_array(oids, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
-	SPI_connect();
-	if (SPI_execute_with_args(query, 1, types, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "could not read the columns of the group's tables");
-	result = MemoryContextStrdup(caller, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	SPI_finish();
-	return result;
-}
-
-/*
- * A change that leaves the file as it is leaves no trace in it either: rows
- * would be read with other columns than the definitions of the snapshot, and
- * the stream that follows it, have.
- */
-static void
-check_columns(Leader *l)
-{
-	char	   *then = columns_of_plan(l);
-	char	   *now;
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	now = columns_of_plan(l);
-	PopActiveSnapshot();
-	if (strcmp(then, now) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("columns of a table were altered while the copy began: it begins again")));
-}
-
 static void
 plan_tables(Leader *l)
 {
@@ -297,7 +294,9 @@ plan_tables(Leader *l)
 													 k + 1, &isnull));
 		spi = MemoryContextSwitchTo(caller);
 		if (is_requested(l, oids[0]) && !already_copied(l, oids[0]))
-			plan_relation(l, oids[0], oids[1], oids[2]);
+			plan_relation(l, oids[0], oids[1], oids[2],
+						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 5),
+						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 6));
 		MemoryContextSwitchTo(spi);
 	}
 	SPI_finish();
@@ -476,11 +475,20 @@ describe_finished(Leader *l, const Table *table)
 }
 
 /* They are in no snapshot: the later they are read, the nearer they are */
-static void
-publish_sequences(Leader *l)
+void
+flo_copy_publish_sequences(FloBus *bus, const char *group, const char *generation)
 {
-	flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation,
-						flo_store_sequence_values(l->group));
+	MemoryContext context = CurrentMemoryContext;
+	bool		begin = !IsTransactionState();
+	char	   *values;
+
+	if (begin)
+		(void) flo_transaction_begin();
+	MemoryContextSwitchTo(context);
+	values = flo_store_sequence_values(group);
+	if (begin)
+		flo_transaction_end(context);
+	flo_bucket_put_text(bus, flo_name_bucket(group), FLO_SEQUENCES_KEY, generation, values);
 }
 
 /* The last of the tables that a marker named ends the copy for a worker */
@@ -498,7 +506,7 @@ announce_finished(Leader *l)
 		if (!table->announced && (description = describe_finished(l, table)) != NULL)
 		{
 			if (l->copy.marked)
-				publish_sequences(l);
+				flo_copy_publish_sequences(l->bus, l->group, l->generation);
 			flo_bucket_put(l->bus, l->bucket, flo_copy_table_key(table->published), description, true);
 			table->announced = true;
 		}
@@ -589,7 +597,7 @@ check_lacking(Leader *l, const FloWorkerReport *report)
 	json = flo_json(value, strlen(value));
 	if (!flo_json_get_int64(json, "attempt", &attempt) || attempt != report->lacking_attempt)
 		return;
-	if (report->copying)
+	if (!l->copy.marked || attempt < l->copy.attempt)
 		flo_bucket_remove(l->bus, l->bucket, FLO_COPY_KEY);
 	flo_bucket_remove(l->bus, l->bucket, key);
 	ereport(ERROR,
@@ -621,7 +629,7 @@ purge_loaded(Leader *l)
 		if (!is_pending(l, &report))
 			continue;
 		pending++;
-		if (l->copy.phase == FLO_COPY_PUBLISHED)
+		if (l->copy.phase == FLO_COPY_PUBLISHED || report.lacking_attempt < l->copy.attempt)
 			check_lacking(l, &report);
 		floor = Min(floor, report.copied_seq);
 	}
@@ -725,6 +733,7 @@ await_workers(Leader *l)
 	}
 	flo_stream_delete(l->bus, l->stream);
 	flo_bucket_remove_text(l->bus, l->bucket, FLO_SCHEMA_KEY);
+	flo_bucket_remove_text(l->bus, l->bucket, FLO_MARKED_SCHEMA_KEY);
 	flo_bucket_remove_text(l->bus, l->bucket, FLO_SEQUENCES_KEY);
 	set_phase(l, FLO_COPY_DONE);
 }
@@ -766,30 +775,47 @@ finish_copy(Leader *l)
 	await_workers(l);
 }
 
+/* Is the table one that a crash has left unfinished in the copy that the generation began with? */
+static bool
+is_unfinished(Leader *l, Oid relation)
+{
+	char	   *end = flo_bucket_get(l->bus, l->bucket, FLO_COPY_KEY);
+	char	   *value = flo_bucket_get(l->bus, l->bucket, flo_copy_table_key(relation));
+
+	if (end == NULL || strstr(end, l->generation) == NULL || strstr(end, "\"again\"") == NULL)
+		return false;
+	return value == NULL || strstr(value, l->generation) == NULL;
+}
+
 /*
- * Before any row is read.  Of tables that join a running group: those, to be
- * compared with what is there; of tables that are copied afresh: what is missing.
+ * Before any row is read.  Of tables that join a running group, or whose copy a
+ * crash has cut short: those, to be compared with what is there; of tables that
+ * are copied afresh: what is missing.  Values of sequences at least as high as
+ * the rows need them come along; later ones follow at the end.
  */
 static void
 publish_definitions(Leader *l)
 {
 	List	   *tables = NIL;
-	bool		joining = false;
+	bool		compared = !l->copy.marked;
+	bool		wanted;
 	ListCell   *cell;
 
-	if (l->spec->sync_schema)
-	{
-		foreach(cell, l->copy.marked ? l->tables : NIL)
-			tables = lappend_oid(tables, ((Table *) lfirst(cell))->published);
-		foreach(cell, l->requests)
-			joining |= ((FloCopyRequest *) lfirst(cell))->add;
-		if (!l->copy.marked || tables != NIL)
-			flo_schema_publish(l->bus, l->spec, l->generation, l->copy.attempt, tables,
-							   l->copy.marked && !joining, l->plan->snapshot, l->args);
-	}
+	foreach(cell, l->copy.marked ? l->tables : NIL)
+		tables = lappend_oid(tables, ((Table *) lfirst(cell))->published);
+	foreach(cell, l->requests)
+		compared |= ((FloCopyRequest *) lfirst(cell))->add ||
+			is_unfinished(l, ((FloCopyRequest *) lfirst(cell))->relation);
+	wanted = l->spec->sync_schema && (!l->copy.marked || tables != NIL);
+	if (wanted)
+		flo_schema_publish(l->bus, l->spec, l->copy.marked ? FLO_MARKED_SCHEMA_KEY : FLO_SCHEMA_KEY,
+						   l->generation, l->copy.attempt, tables, !compared, l->plan->snapshot, l->args);
+	if (l->copy.marked)
+		flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation,
+							flo_store_sequence_values(l->group));
 	flo_bucket_put(l->bus, l->bucket, FLO_ATTEMPT_KEY,
-				   psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"definitions\":%s}", l->generation, l->copy.attempt,
-							l->spec->sync_schema && (!l->copy.marked || tables != NIL) ? "true" : "false"), true);
+				   psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"definitions\":%s}",
+							l->generation, l->copy.attempt, wanted ? "true" : "false"), true);
 }
 
 void
@@ -820,7 +846,6 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->requests = flo_store_copy_requests(l->group);
 	flo_stop_point("plan.before");
 	plan_tables(l);
-	check_columns(l);
 	share_plan(l);
 	set_phase(l, FLO_COPY_RUNNING);
 
@@ -832,7 +857,7 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	run_copiers(l);
 	flo_stop_point("copied.after");
 	if (!l->copy.marked)
-		publish_sequences(l);
+		flo_copy_publish_sequences(l->bus, l->group, l->generation);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);

@@ -8,7 +8,8 @@
  * anybody.  In a database without a group that tracks DDL nothing is written
  * and no table of schema flo is touched: whether there is one, an event
  * trigger says, which is enabled when the first such group is created and
- * whose row every session has in its catalog cache.
+ * whose row every session has in its catalog cache.  A copy of such a database
+ * has it, too, with groups that are not its own: those are looked at.
  *
  * Awkward cases.  A string of several statements and the commands within DO
  * blocks and functions come here one by one, each with its own place in its
@@ -21,6 +22,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
@@ -29,6 +31,7 @@
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
 #include "conf/ddl.h"
+#include "conf/newtables.h"
 #include "conf/visit.h"
 #include "core/compat.h"
 #include "executor/spi.h"
@@ -42,6 +45,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 #include "wire/ddl.h"
 
@@ -70,7 +74,7 @@ is_captured(PlannedStmt *pstmt, const char *query, ProcessUtilityContext context
 		flo_ddl_is_candidate(pstmt->utilityStmt) &&
 		OidIsValid(MyDatabaseId) && !creating_extension && IsTransactionState() &&
 		XLogLogicalInfoActive() && !RecoveryInProgress() && !XactReadOnly &&
-		is_tracked_database();
+		is_tracked_database() && flo_ddl_tracks_here();
 }
 
 /* The statement's own part of the source text */
@@ -158,6 +162,50 @@ definitions(const FloDdlStatement *ddl)
 	return result;
 }
 
+/*
+ * Rows of an attached partition that its group has never had.  The object
+ * after the parent's is the partition, found before the statement ran.
+ */
+static List *
+joined_by_attach(const FloDdlStatement *ddl, Node *statement)
+{
+	if (!IsA(statement, AlterTableStmt) || list_length(ddl->objects) != 2 ||
+		((AlterTableStmt *) statement)->objtype != OBJECT_TABLE ||
+		linitial_node(AlterTableCmd, ((AlterTableStmt *) statement)->cmds)->subtype != AT_AttachPartition)
+		return NIL;
+	return flo_newtables_attached(((FloDdlObject *) lsecond(ddl->objects))->relation);
+}
+
+/* The indexes of the table for which CREATE INDEX CONCURRENTLY has no name */
+static List *
+indexes_of_nameless(const FloDdlStatement *ddl, Node *statement)
+{
+	Relation	table;
+	List	   *indexes;
+
+	if (!ddl->concurrent || !IsA(statement, IndexStmt) || ((IndexStmt *) statement)->idxname != NULL)
+		return NIL;
+	table = try_relation_open(((FloDdlObject *) linitial(ddl->objects))->relation, AccessShareLock);
+	if (table == NULL)
+		return NIL;
+	indexes = RelationGetIndexList(table);
+	relation_close(table, AccessShareLock);
+	return indexes;
+}
+
+/* Afterwards: destinations use the name that the server has chosen */
+static void
+tell_index_name(FloDdlStatement *ddl, Node *statement, List *before)
+{
+	Oid			newest = InvalidOid;
+	ListCell   *cell;
+
+	foreach(cell, list_difference_oid(indexes_of_nameless(ddl, statement), before))
+		newest = Max(newest, lfirst_oid(cell));
+	if (OidIsValid(newest))
+		((FloDdlObject *) linitial(ddl->objects))->name = get_rel_name(newest);
+}
+
 /* Is it CREATE TABLE AS with rows, for a table that will be there after it? */
 static bool
 is_filled_table(Node *statement, const FloDdlStatement *ddl)
@@ -173,6 +221,7 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 {
 	MemoryContext caller = CurrentMemoryContext;
 	FloDdlStatement ddl = {0};
+	List	   *indexes;
 
 	if (!is_captured(pstmt, query, context) || !flo_ddl_describe(pstmt->utilityStmt, &ddl))
 	{
@@ -184,11 +233,11 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 	ddl.text = statement_text(pstmt, query);
 	ddl.search_path = search_path();
 	ddl.role = GetUserNameFromId(GetUserId(), false);
-	ddl.time_zone = GetConfigOptionByName("TimeZone", NULL, false);
-	ddl.date_style = GetConfigOptionByName("DateStyle", NULL, false);
-	ddl.interval_style = GetConfigOptionByName("IntervalStyle", NULL, false);
+	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
+		ddl.settings[i] = GetConfigOptionByName(flo_ddl_settings[i], NULL, false);
 	if (!ddl.concurrent)
 		write_message(&ddl, FLO_DDL_BEFORE);
+	indexes = indexes_of_nameless(&ddl, pstmt->utilityStmt);
 
 	if (is_filled_table(pstmt->utilityStmt, &ddl))
 	{
@@ -206,6 +255,8 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 		next_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
 
 	MemoryContextSwitchTo(caller);
+	tell_index_name(&ddl, pstmt->utilityStmt, indexes);
+	ddl.expected = joined_by_attach(&ddl, pstmt->utilityStmt);
 	ddl.tables = definitions(&ddl);
 	write_message(&ddl, ddl.concurrent ? FLO_DDL_BOTH : FLO_DDL_AFTER);
 	MemoryContextSwitchTo(caller);

@@ -40,6 +40,7 @@
 struct FloDdlFilter
 {
 	MemoryContext context;		/* of what is loaded */
+	char	   *group;
 	bool		track;
 	bool		with_owner;
 	bool		with_privileges;
@@ -84,6 +85,7 @@ flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *spec, const F
 
 	MemoryContextReset(filter->context);
 	old = MemoryContextSwitchTo(filter->context);
+	filter->group = pstrdup(spec->group);
 	filter->track = spec->track_ddl;
 	filter->with_owner = spec->options.schema_owner;
 	filter->with_privileges = spec->options.schema_privileges;
@@ -218,6 +220,18 @@ passed_before(FloDdlFilter *filter, int64 id)
 	return false;
 }
 
+static List *
+own_expected(FloDdlFilter *filter, List *expected)
+{
+	List	   *own = NIL;
+	ListCell   *cell;
+
+	foreach(cell, expected)
+		if (strcmp(((FloDdlExpected *) lfirst(cell))->group, filter->group) == 0)
+			own = lappend(own, lfirst(cell));
+	return own;
+}
+
 char *
 flo_ddl_filter_apply(FloDdlFilter *filter, const char *content, Size len, TransactionId *xid)
 {
@@ -236,6 +250,7 @@ flo_ddl_filter_apply(FloDdlFilter *filter, const char *content, Size len, Transa
 	}
 	ddl = flo_ddl_parse(json);
 	*xid = ddl->xid;
+	ddl->expected = own_expected(filter, ddl->expected);
 	if (ddl->phase == FLO_DDL_AFTER)
 		return passed_before(filter, ddl->id) ? flo_ddl_format(ddl) : NULL;
 	if ((ddl->about_owner && !filter->with_owner) ||

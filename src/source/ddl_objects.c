@@ -22,11 +22,13 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_type.h"
 #include "storage/lmgr.h"
 #include "tcop/cmdtag.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -72,6 +74,7 @@ flo_ddl_is_candidate(Node *statement)
 		case T_AlterPolicyStmt:
 		case T_CreateStatsStmt:
 		case T_GrantStmt:
+		case T_ClusterStmt:
 			return true;
 		default:
 			return false;
@@ -599,6 +602,48 @@ describe_other(FloDdlStatement *ddl, Node *node)
 	}
 }
 
+/* Nothing moves elsewhere, but the index is marked */
+static void
+describe_cluster(FloDdlStatement *ddl, ClusterStmt *statement)
+{
+	FloDdlObject *object;
+
+	if (statement->relation == NULL || statement->indexname == NULL)
+		return;
+	object = add_relation(ddl, statement->relation);
+	if (object != NULL)
+		ddl->replay = psprintf("ALTER TABLE %s CLUSTER ON %s",
+							   quote_qualified_identifier(object->schema, object->name),
+							   quote_identifier(statement->indexname));
+}
+
+/* Without a name it has its owner's */
+static void
+describe_schema(FloDdlStatement *ddl, CreateSchemaStmt *statement)
+{
+	const char *name = statement->schemaname;
+
+	if (name == NULL)
+		name = get_rolespec_name(statement->authrole);
+	if (!statement->if_not_exists || !OidIsValid(get_namespace_oid(name, true)))
+		(void) add_schema(ddl, name, true);
+}
+
+/* A view over a temporary table is itself temporary, whatever its name says */
+static bool
+uses_temporary(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeVar))
+	{
+		Oid			relation = RangeVarGetRelid((RangeVar *) node, NoLock, true);
+
+		return OidIsValid(relation) && get_rel_persistence(relation) == RELPERSISTENCE_TEMP;
+	}
+	return raw_expression_tree_walker(node, uses_temporary, context);
+}
+
 bool
 flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 {
@@ -646,22 +691,23 @@ flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 			(void) add_relation(ddl, ((AlterSeqStmt *) node)->sequence);
 			break;
 		case T_CreateSchemaStmt:
-			if (((CreateSchemaStmt *) node)->schemaname != NULL &&
-				!(((CreateSchemaStmt *) node)->if_not_exists &&
-				  OidIsValid(get_namespace_oid(((CreateSchemaStmt *) node)->schemaname, true))))
-				(void) add_schema(ddl, ((CreateSchemaStmt *) node)->schemaname, true);
+			describe_schema(ddl, (CreateSchemaStmt *) node);
 			break;
 		case T_DefineStmt:
 			describe_define(ddl, (DefineStmt *) node);
 			break;
 		case T_ViewStmt:
-			(void) add_new_relation(ddl, ((ViewStmt *) node)->view, "view", false);
+			if (!uses_temporary(((ViewStmt *) node)->query, NULL))
+				(void) add_new_relation(ddl, ((ViewStmt *) node)->view, "view", false);
 			break;
 		case T_RefreshMatViewStmt:
 			(void) add_relation(ddl, ((RefreshMatViewStmt *) node)->relation);
 			break;
 		case T_CreateStatsStmt:
 			describe_statistics(ddl, (CreateStatsStmt *) node);
+			break;
+		case T_ClusterStmt:
+			describe_cluster(ddl, (ClusterStmt *) node);
 			break;
 		case T_GrantStmt:
 			describe_grant(ddl, (GrantStmt *) node);

@@ -612,7 +612,9 @@ flo_publisher_marker(FloPublisher *pub, List *keys)
 {
 	ListCell   *cell;
 
-	Assert(!pub->in_transaction && chunk_is_empty(pub));
+	Assert(!pub->in_transaction);
+	if (!chunk_is_empty(pub))
+		send_when_room(pub);
 	wait_for_room(pub);
 	pub->header.flags = pub->flags | FLO_CHUNK_MARKER;
 	pub->header.commit_time = GetCurrentTimestamp();

@@ -763,7 +763,10 @@ loop(Replicator *rep)
 			wanted = true;
 		}
 		for (int i = 0; i < STEPS_PER_TURN && more; i++)
+		{
 			more = flo_decoder_step(rep->decoder);
+			flo_copy_mark_snapshot(&rep->copy, rep->publisher, flo_decoder_position(rep->decoder));
+		}
 		flo_publisher_pump(rep->publisher);
 		changed = flo_watch_changed();
 		rep->changed |= changed;
@@ -828,7 +831,7 @@ find_generation(Replicator *rep)
 		generation = renew_generation(rep, generation);
 	rep->copy.generation = generation;
 	if (begins_with_copy(rep, generation))
-		flo_copy_resume(&rep->copy);
+		flo_copy_resume(&rep->copy, rep->spec->mode == FLO_MODE_COPY_AND_STREAM);
 	return generation;
 }
 
@@ -879,7 +882,7 @@ flo_replicator_run(void)
 		wait_for_copy(rep);
 		return;
 	}
-	flo_copy_requested(&rep->copy, rep->publisher, &rep->spec->options);
+	flo_copy_requested(&rep->copy, rep->publisher, rep->spec);
 	names = publications(rep->group);
 	rep->npublications = list_length(names);
 	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,

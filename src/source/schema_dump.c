@@ -719,8 +719,8 @@ describe_entries(Dump *d)
 }
 
 void
-flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *generation,
-				   uint32 attempt, List *tables, bool only_missing,
+flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *key,
+				   const char *generation, uint32 attempt, List *tables, bool only_missing,
 				   const char *snapshot, const FloProcessArgs *args)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo schema dump",
@@ -744,7 +744,7 @@ flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *gener
 	read_entries(&dump, run_dump(&dump));
 	remove_files(&dump);
 	json = describe_entries(&dump);
-	flo_bucket_put_text(bus, flo_name_bucket(spec->group), FLO_SCHEMA_KEY,
+	flo_bucket_put_text(bus, flo_name_bucket(spec->group), key,
 						flo_schema_tag(generation, attempt), pg_server_to_any(json, strlen(json), PG_UTF8));
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

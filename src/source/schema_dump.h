@@ -16,8 +16,8 @@
  * are not to be compared with what exists at the destination.  Needs a transaction with that snapshot active;
  * the process works for the member that "args" names, and leaves with it.
  */
-extern void flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *generation,
-							   uint32 attempt, List *tables, bool only_missing,
+extern void flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *key,
+							   const char *generation, uint32 attempt, List *tables, bool only_missing,
 							   const char *snapshot, const FloProcessArgs *args);
 
 #endif

@@ -70,10 +70,23 @@ typedef struct FloCopyKey
 {
 	uint32		relation;		/* OID at the source, of the table published */
 	uint32		attempt;		/* number of the snapshot it was read under */
-	uint32		range;			/* of the table */
+	uint32		range;			/* of the table; in a marker one of FLO_MARKER_... */
 	uint32		ordinal;		/* of the chunk in its range, from 0 */
-	uint32		rows;			/* that begin in it; in a marker 1 = the table was there before */
+	uint32		rows;			/* that begin in it; in a marker FLO_MARKER_AGAIN and ..._DEFINITIONS */
 } FloCopyKey;
+
+/*
+ * Two markers enclose the part of the stream in which a table has joined, or is
+ * to be copied afresh, and its snapshot is still to come: rows there are in the
+ * copy.  The second one stands exactly at the snapshot, so that the table has
+ * the shape in which its rows were read.
+ */
+#define FLO_MARKER_BEGIN 0
+#define FLO_MARKER_SNAPSHOT 1
+
+/* Destinations have rows of the table; its definition comes along */
+#define FLO_MARKER_AGAIN 1
+#define FLO_MARKER_DEFINITIONS 2
 
 /* Size of the header on the wire, in bytes */
 #define FLO_CHUNK_HEADER_SIZE 124

@@ -20,6 +20,11 @@
 
 #define DDL_VERSION 1
 
+const char *const flo_ddl_settings[FLO_DDL_SETTINGS] = {
+	"TimeZone", "DateStyle", "IntervalStyle",
+	"standard_conforming_strings", "transform_null_equals", "xmloption"
+};
+
 static const char *const phase_names[] = {"before", "after", "both"};
 
 /* --- writing ------------------------------------------------------------------- */
@@ -75,6 +80,28 @@ put_object(StringInfo buf, const FloDdlObject *object)
 	appendStringInfoChar(buf, '}');
 }
 
+static void
+put_expected(StringInfo buf, const List *expected)
+{
+	ListCell   *cell;
+
+	if (expected == NIL)
+		return;
+	put_key(buf, "expected");
+	appendStringInfoChar(buf, '[');
+	foreach(cell, expected)
+	{
+		const FloDdlExpected *table = lfirst(cell);
+
+		appendStringInfoString(buf, foreach_current_index(cell) > 0 ? ", {" : "{");
+		put_text(buf, "group", table->group);
+		put_number(buf, "relation", table->relation);
+		put_true(buf, "again", table->again);
+		appendStringInfoChar(buf, '}');
+	}
+	appendStringInfoChar(buf, ']');
+}
+
 char *
 flo_ddl_format(const FloDdlStatement *ddl)
 {
@@ -91,9 +118,8 @@ flo_ddl_format(const FloDdlStatement *ddl)
 	put_text(&buf, "replay", ddl->replay);
 	put_text(&buf, "search_path", ddl->search_path);
 	put_text(&buf, "role", ddl->role);
-	put_text(&buf, "time_zone", ddl->time_zone);
-	put_text(&buf, "date_style", ddl->date_style);
-	put_text(&buf, "interval_style", ddl->interval_style);
+	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
+		put_text(&buf, flo_ddl_settings[i], ddl->settings[i]);
 	put_number(&buf, "xid", ddl->xid);
 	put_true(&buf, "concurrent", ddl->concurrent);
 	put_true(&buf, "about_owner", ddl->about_owner);
@@ -108,6 +134,7 @@ flo_ddl_format(const FloDdlStatement *ddl)
 		put_object(&buf, lfirst(cell));
 	}
 	appendStringInfoChar(&buf, ']');
+	put_expected(&buf, ddl->expected);
 	if (ddl->tables != NULL)
 	{
 		put_key(&buf, "tables");
@@ -250,7 +277,7 @@ get_true(JsonbContainer *object, const char *key)
 	return value.type == jbvBool && value.val.boolean;
 }
 
-static FloDdlObject *
+static void *
 get_object(JsonbContainer *container)
 {
 	FloDdlObject *object = palloc0(sizeof(FloDdlObject));
@@ -266,25 +293,37 @@ get_object(JsonbContainer *container)
 	return object;
 }
 
+static void *
+get_expected(JsonbContainer *container)
+{
+	FloDdlExpected *table = palloc0(sizeof(FloDdlExpected));
+
+	table->group = get_required_text(container, "group");
+	table->relation = (Oid) get_number(container, "relation", 0);
+	table->again = get_true(container, "again");
+	return table;
+}
+
+/* The objects of an array, each read by a function; NIL when there is no array */
 static List *
-get_objects(JsonbContainer *root)
+get_list(JsonbContainer *root, const char *key, void *(*get) (JsonbContainer *))
 {
 	JsonbValue	array;
-	List	   *objects = NIL;
+	List	   *list = NIL;
 
-	if (get_value(root, "objects", &array) == NULL)
+	if (get_value(root, key, &array) == NULL)
 		return NIL;
 	if (array.type != jbvBinary || !JsonContainerIsArray(array.val.binary.data))
-		malformed("\"objects\" is not an array");
+		malformed("a list is not an array");
 	for (uint32 i = 0; i < JsonContainerSize(array.val.binary.data); i++)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(array.val.binary.data, i);
 
 		if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
 			malformed("an object is not one");
-		objects = lappend(objects, get_object(element->val.binary.data));
+		list = lappend(list, get(element->val.binary.data));
 	}
-	return objects;
+	return list;
 }
 
 static FloDdlPhase
@@ -321,15 +360,15 @@ flo_ddl_parse(const char *content)
 	ddl->replay = get_text(root, "replay");
 	ddl->search_path = get_text(root, "search_path");
 	ddl->role = get_text(root, "role");
-	ddl->time_zone = get_text(root, "time_zone");
-	ddl->date_style = get_text(root, "date_style");
-	ddl->interval_style = get_text(root, "interval_style");
+	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
+		ddl->settings[i] = get_text(root, flo_ddl_settings[i]);
 	ddl->xid = (TransactionId) get_number(root, "xid", 0);
 	ddl->concurrent = get_true(root, "concurrent");
 	ddl->about_owner = get_true(root, "about_owner");
 	ddl->about_privileges = get_true(root, "about_privileges");
 	ddl->with_owner = get_true(root, "with_owner");
-	ddl->objects = get_objects(root);
+	ddl->objects = get_list(root, "objects", get_object);
+	ddl->expected = get_list(root, "expected", get_expected);
 	if (get_value(root, "tables", &tables) != NULL && tables.type == jbvBinary)
 		ddl->tables = JsonbValueToJsonb(&tables);
 	return ddl;

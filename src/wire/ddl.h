@@ -27,6 +27,10 @@
 /* Prefix of the logical decoding messages */
 #define FLO_DDL_PREFIX "pg_flo_ddl"
 
+/* Settings that decide what the text means, and what conversions give */
+#define FLO_DDL_SETTINGS 6
+extern const char *const flo_ddl_settings[FLO_DDL_SETTINGS];
+
 typedef enum FloDdlPhase
 {
 	FLO_DDL_BEFORE,
@@ -47,6 +51,14 @@ typedef struct FloDdlObject
 	int			position;		/* in the statement's own list; -1 = none */
 } FloDdlObject;
 
+/* A table whose rows are to be left out of the stream until its copy's marker */
+typedef struct FloDdlExpected
+{
+	char	   *group;
+	Oid			relation;		/* as published */
+	bool		again;			/* destinations have rows of it */
+} FloDdlExpected;
+
 typedef struct FloDdlStatement
 {
 	int64		id;				/* pairs the phases of one statement */
@@ -56,15 +68,14 @@ typedef struct FloDdlStatement
 	char	   *replay;			/* what to run elsewhere instead, or NULL */
 	char	   *search_path;	/* quoted names, comma-separated, existing schemas only */
 	char	   *role;
-	char	   *time_zone;		/* settings that decide what conversions give */
-	char	   *date_style;
-	char	   *interval_style;
+	char	   *settings[FLO_DDL_SETTINGS]; /* values of flo_ddl_settings; NULL = as it is */
 	TransactionId xid;			/* of the subtransaction */
 	bool		concurrent;		/* cannot run in a transaction block */
 	bool		about_owner;	/* nothing but ownership */
 	bool		about_privileges;	/* nothing but privileges */
 	bool		with_owner;		/* ownership is to follow */
 	List	   *objects;		/* of FloDdlObject * */
+	List	   *expected;		/* of FloDdlExpected *; only after it */
 	Jsonb	   *tables;			/* definitions afterwards: array, or NULL */
 } FloDdlStatement;
 
