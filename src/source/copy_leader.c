@@ -28,6 +28,7 @@
 #include "core/names.h"
 #include "core/settings.h"
 #include "core/stop.h"
+#include "core/transaction.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -475,14 +476,6 @@ describe_finished(Leader *l, const Table *table)
 	return json.data;
 }
 
-/* They are in no snapshot: the later they are read, the nearer they are */
-static void
-publish_sequences(Leader *l)
-{
-	flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation,
-						flo_store_sequence_values(l->group));
-}
-
 /* The last of the tables that a marker named ends the copy for a worker */
 static void
 announce_finished(Leader *l)
@@ -498,7 +491,7 @@ announce_finished(Leader *l)
 		if (!table->announced && (description = describe_finished(l, table)) != NULL)
 		{
 			if (l->copy.marked)
-				publish_sequences(l);
+				flo_copy_publish_sequences(l->bus, l->group, l->generation);
 			flo_bucket_put(l->bus, l->bucket, flo_copy_table_key(table->published), description, true);
 			table->announced = true;
 		}
@@ -729,6 +722,20 @@ await_workers(Leader *l)
 	set_phase(l, FLO_COPY_DONE);
 }
 
+void
+flo_copy_publish_sequences(FloBus *bus, const char *group, const char *generation)
+{
+	bool		own_transaction = !IsTransactionState();
+	MemoryContext context = own_transaction ? flo_transaction_begin() : CurrentMemoryContext;
+	char	   *values;
+
+	MemoryContextSwitchTo(context);
+	values = flo_store_sequence_values(group);
+	if (own_transaction)
+		flo_transaction_end(context);
+	flo_bucket_put_text(bus, flo_name_bucket(group), FLO_SEQUENCES_KEY, generation, values);
+}
+
 /* A table that was requested and is gone: nobody should wait for it */
 static void
 announce_gone(Leader *l)
@@ -832,7 +839,7 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	run_copiers(l);
 	flo_stop_point("copied.after");
 	if (!l->copy.marked)
-		publish_sequences(l);
+		flo_copy_publish_sequences(l->bus, l->group, l->generation);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
