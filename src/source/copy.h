@@ -69,7 +69,10 @@ extern Datum flo_copy_names_array(List *names);
 /* Key that says that all tables have been published */
 #define FLO_COPY_KEY "copy"
 
-/* They are in no snapshot: the later they are read, the nearer they are.  In a transaction of its own. */
+/*
+ * In this transaction, or in one of its own.  Sequences are in no snapshot: the
+ * later they are read, the nearer they are.
+ */
 extern void flo_copy_publish_sequences(FloBus *bus, const char *group, const char *generation);
 
 /* Entry points of the helpers; they return when they are done */

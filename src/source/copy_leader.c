@@ -474,23 +474,6 @@ describe_finished(Leader *l, const Table *table)
 	return json.data;
 }
 
-/* They are in no snapshot: the later they are read, the nearer they are */
-void
-flo_copy_publish_sequences(FloBus *bus, const char *group, const char *generation)
-{
-	MemoryContext context = CurrentMemoryContext;
-	bool		begin = !IsTransactionState();
-	char	   *values;
-
-	if (begin)
-		(void) flo_transaction_begin();
-	MemoryContextSwitchTo(context);
-	values = flo_store_sequence_values(group);
-	if (begin)
-		flo_transaction_end(context);
-	flo_bucket_put_text(bus, flo_name_bucket(group), FLO_SEQUENCES_KEY, generation, values);
-}
-
 /* The last of the tables that a marker named ends the copy for a worker */
 static void
 announce_finished(Leader *l)
@@ -736,6 +719,20 @@ await_workers(Leader *l)
 	flo_bucket_remove_text(l->bus, l->bucket, FLO_MARKED_SCHEMA_KEY);
 	flo_bucket_remove_text(l->bus, l->bucket, FLO_SEQUENCES_KEY);
 	set_phase(l, FLO_COPY_DONE);
+}
+
+void
+flo_copy_publish_sequences(FloBus *bus, const char *group, const char *generation)
+{
+	bool		own_transaction = !IsTransactionState();
+	MemoryContext context = own_transaction ? flo_transaction_begin() : CurrentMemoryContext;
+	char	   *values;
+
+	MemoryContextSwitchTo(context);
+	values = flo_store_sequence_values(group);
+	if (own_transaction)
+		flo_transaction_end(context);
+	flo_bucket_put_text(bus, flo_name_bucket(group), FLO_SEQUENCES_KEY, generation, values);
 }
 
 /* A table that was requested and is gone: nobody should wait for it */
