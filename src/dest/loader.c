@@ -98,6 +98,7 @@ typedef struct Loader
 	XLogRecPtr	unflushed;
 	uint64		in_hand;		/* lowest sequence of these; PG_UINT64_MAX = none */
 	uint64		last_seen;		/* highest sequence ever had */
+	uint64		current;		/* of the chunk at hand */
 } Loader;
 
 /* --- emptying ------------------------------------------------------------------------ */
@@ -347,14 +348,14 @@ get_piece(Loader *l, const char *subject, FloStoredMessage *message, FloChunkHea
 	return false;
 }
 
-/* Do rows of a later snapshot come now? */
+/* Has the source begun a later snapshot?  Then what it has not sent of this one does not come. */
 static bool
 is_superseded(Loader *l, uint32 attempt)
 {
 	bool		result;
 
 	LWLockAcquire(flo_shared->lock, LW_SHARED);
-	result = flo_shared->members[l->args->slot].copy.attempt > attempt;
+	result = flo_shared->members[l->args->slot].copy.newest > attempt;
 	LWLockRelease(flo_shared->lock);
 	return result;
 }
@@ -469,6 +470,20 @@ follow_rules(Loader *l, const FloChunkHeader *header)
 		flo_reshape_load(l->reshape);
 }
 
+/* The chunk at hand has to wait: it must not look as if those before it were not in */
+static void
+hold_for_later(Loader *l)
+{
+	FloCopyState *copy = &flo_shared->members[l->args->slot].copy;
+
+	acknowledge(l);
+	l->in_hand = l->current;
+	show_low(l);
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	copy->later = Min(copy->later, l->in_hand);
+	LWLockRelease(flo_shared->lock);
+}
+
 /*
  * Rows wait until the worker has seen to the definitions that came with their
  * snapshot; for ever, when the stream has to go on to that snapshot first.
@@ -494,6 +509,7 @@ await_admission(Loader *l, uint32 attempt)
 			proc_exit(0);
 		if (admitted)
 			return !outdated;
+		hold_for_later(l);
 		flo_bus_wait(l->bus, 100);
 	}
 }
@@ -647,6 +663,7 @@ load_deliveries(Loader *l)
 			any = true;
 			l->last_seen = Max(l->last_seen, delivery.stream_seq);
 			l->in_hand = Min(l->in_hand, delivery.stream_seq);
+			l->current = delivery.stream_seq;
 			load_chunk(l, &delivery);
 			l->counters.bytes += delivery.len;
 			remember_ack(l, delivery.ack_subject);

@@ -120,7 +120,9 @@ set_copy_phase(Receiver *r, FloCopyPhase phase)
 		flo_me->copy.generation = *r->what->generation_id;
 		flo_me->copy.attempt = 0;
 		flo_me->copy.exact = r->what->attempt > 0;
+		flo_me->copy.newest = 0;
 		flo_me->copy.seen = 0;
+		flo_me->copy.later = PG_UINT64_MAX;
 		for (int i = 0; i < FLO_MAX_LOADERS; i++)
 			flo_me->copy.low[i] = PG_UINT64_MAX;
 	}
@@ -269,8 +271,8 @@ is_loaded(const FloCopiedTable *wanted, List *tables)
 }
 
 /*
- * Is there nothing left that a loader could be handed?  Then what is missing
- * will not come.  The tables have to be looked at once more after that is seen:
+ * Is there nothing left that a loader could be handed?  Rows of a later snapshot
+ * come after those of the one before.  Then what is missing will not come.  The tables have to be looked at once more after that is seen:
  * the last chunk may have been loaded meanwhile.
  */
 static void
@@ -278,7 +280,7 @@ look_for_losses(Receiver *r, List *wanted, List *tables)
 {
 	FloStreamInfo info;
 	bool		drained = flo_stream_info(r->bus, r->stream, &info) &&
-		(info.messages == 0 || flo_loader_floor() >= info.last_seq);
+		(info.messages == 0 || flo_loader_floor() >= Min(info.last_seq, flo_me->copy.later - 1));
 	bool		before = r->drained;
 	ListCell   *cell;
 
@@ -393,6 +395,9 @@ admit_attempt(Receiver *r)
 	const char *key = r->what->keys != NIL ? FLO_MARKED_SCHEMA_KEY : FLO_SCHEMA_KEY;
 	uint32		attempt = flo_copy_newest(r->bus, r->spec->group, r->what->generation);
 
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_me->copy.newest = Max(flo_me->copy.newest, attempt);
+	LWLockRelease(flo_shared->lock);
 	if (attempt <= r->admitted || attempt < r->what->attempt)
 		return;
 	if (r->what->attempt > 0 && attempt > r->what->attempt)

@@ -80,6 +80,7 @@ typedef struct FloCopyState
 	char		snapshot[64];
 	uint32		attempt;
 	bool		exact;			/* destination: rows of that snapshot only */
+	uint32		newest;			/* destination: the newest that the source has begun */
 	XLogRecPtr	lsn;			/* of the snapshot */
 	pg_uuid_t	generation;
 	XLogRecPtr	generation_start;
@@ -103,6 +104,7 @@ typedef struct FloCopyState
 	 * that may have been handed to it and is not durable.
 	 */
 	uint64		seen;			/* highest that any loader has had */
+	uint64		later;			/* lowest of rows whose snapshot the stream has not reached; PG_UINT64_MAX = none */
 	uint64		low[FLO_MAX_LOADERS];
 } FloCopyState;
 
