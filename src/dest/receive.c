@@ -272,8 +272,9 @@ is_loaded(const FloCopiedTable *wanted, List *tables)
 
 /*
  * Is there nothing left that a loader could be handed?  Rows of a later snapshot
- * come after those of the one before.  Then what is missing will not come.  The tables have to be looked at once more after that is seen:
- * the last chunk may have been loaded meanwhile.
+ * come after those of the one before.  Then what is missing will not come.  The
+ * tables have to be looked at once more after that is seen: the last chunk may
+ * have been loaded meanwhile.
  */
 static void
 look_for_losses(Receiver *r, List *wanted, List *tables)
