@@ -472,7 +472,7 @@ follow_rules(Loader *l, const FloChunkHeader *header)
 
 /* The chunk at hand has to wait: it must not look as if those before it were not in */
 static void
-hold_for_later(Loader *l)
+hold_for_later(Loader *l, uint32 attempt)
 {
 	FloCopyState *copy = &flo_shared->members[l->args->slot].copy;
 
@@ -480,7 +480,8 @@ hold_for_later(Loader *l)
 	l->in_hand = l->current;
 	show_low(l);
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	copy->later = Min(copy->later, l->in_hand);
+	if (copy->attempt < attempt)
+		copy->later = Min(copy->later, l->in_hand);
 	LWLockRelease(flo_shared->lock);
 }
 
@@ -509,7 +510,7 @@ await_admission(Loader *l, uint32 attempt)
 			proc_exit(0);
 		if (admitted)
 			return !outdated;
-		hold_for_later(l);
+		hold_for_later(l, attempt);
 		flo_bus_wait(l->bus, 100);
 	}
 }

@@ -414,6 +414,7 @@ admit_attempt(Receiver *r)
 	r->admitted = attempt;
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	flo_me->copy.attempt = r->admitted;
+	flo_me->copy.later = PG_UINT64_MAX; /* what was held for this snapshot may go on */
 	LWLockRelease(flo_shared->lock);
 }
 
