@@ -168,7 +168,7 @@ set_options(FloHttpLine *line, const char *url, long timeout_ms)
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, line);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_POST, 1L);
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, "pg_flo/0.1");
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, "pg_flo/0.2");
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);

@@ -1,4 +1,4 @@
-/* sql/pg_flo--0.1.sql */
+/* sql/pg_flo--0.2.sql */
 
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION pg_flo" to load this file. \quit
