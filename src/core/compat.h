@@ -29,6 +29,7 @@
 #include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
@@ -126,6 +127,17 @@ flo_compat_wait_set_create(int events)
 	return CreateWaitEventSet(NULL, events);
 #else
 	return CreateWaitEventSet(CurrentMemoryContext, events);
+#endif
+}
+
+/* What pg_stat_activity shows a process to wait for; by name since 17 */
+static inline uint32
+flo_compat_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
 #endif
 }
 

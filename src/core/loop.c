@@ -5,20 +5,38 @@
  * SIGTERM is the server's own die(): every interrupt check is an exit, so no
  * wait may last longer than one call of flo_wait().  SIGHUP sets a flag that
  * is served at the next wait.
+ *
+ * A wait outside of a transaction is what waiting for the next command is to a
+ * backend, and does what is done there: statistics are handed in, invalidation
+ * messages that hold up the others' queue are taken in, and pg_stat_activity
+ * says "idle".
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "core/compat.h"
 #include "core/loop.h"
+#include "core/transaction.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "storage/sinval.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
+
+/* What is waited for, as pg_stat_activity shows it */
+typedef enum WaitFor
+{
+	FLO_WAIT_IDLE,
+	FLO_WAIT_BROKER,
+	FLO_WAIT_HTTP
+} WaitFor;
+
+static const char *const wait_names[] = {"PgFloIdle", "PgFloBroker", "PgFloHttp"};
 
 uint64		flo_reload_count = 0;
 
@@ -48,6 +66,44 @@ flo_check_interrupts(void)
 		ProcessConfigFile(PGC_SIGHUP);
 		flo_reload_count++;
 	}
+}
+
+static uint32
+wait_event(WaitFor what)
+{
+	static uint32 known[lengthof(wait_names)];
+
+	if (known[what] == 0)
+		known[what] = flo_compat_wait_event(wait_names[what]);
+	return known[what];
+}
+
+/*
+ * About to wait.  Within a transaction nothing changes: waiting for more of one
+ * is work, and a process that is woken would have to take in invalidations where
+ * nobody expects them.
+ */
+static void
+before_wait(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (IsTransactionOrTransactionBlock())
+		return;
+	if (catchupInterruptPending)
+	{
+		ProcessCatchupInterrupt();
+		MemoryContextSwitchTo(old);
+	}
+	flo_statistics_report_idle();
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+static void
+after_wait(void)
+{
+	if (!IsTransactionOrTransactionBlock())
+		pgstat_report_activity(STATE_RUNNING, NULL);
 }
 
 void
@@ -87,18 +143,21 @@ flo_wait(pgsocket sock, bool want_write, long timeout_ms)
 	int			fired;
 
 	flo_check_interrupts();
+	before_wait();
 	if (sock == PGINVALID_SOCKET)
 		fired = WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout_ms >= 0 ? WL_TIMEOUT : 0),
-						  timeout_ms, PG_WAIT_EXTENSION);
+						  timeout_ms, wait_event(FLO_WAIT_IDLE));
 	else
 	{
 		uint32		events = WL_SOCKET_READABLE | (want_write ? WL_SOCKET_WRITEABLE : 0);
 		WaitEvent	event;
 
 		fired = WL_TIMEOUT;
-		if (WaitEventSetWait(wait_set(sock, events), timeout_ms, &event, 1, PG_WAIT_EXTENSION) > 0)
+		if (WaitEventSetWait(wait_set(sock, events), timeout_ms, &event, 1,
+							 wait_event(FLO_WAIT_BROKER)) > 0)
 			fired = event.events;
 	}
+	after_wait();
 	if (fired & WL_LATCH_SET)
 		ResetLatch(MyLatch);
 	flo_check_interrupts();
@@ -129,6 +188,7 @@ flo_wait_sockets(FloWaitSocket *sockets, int count, long timeout_ms)
 	int			n;
 
 	flo_check_interrupts();
+	before_wait();
 	set = flo_compat_wait_set_create(count + 2);
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
@@ -141,8 +201,9 @@ flo_wait_sockets(FloWaitSocket *sockets, int count, long timeout_ms)
 		if (wanted != 0)
 			AddWaitEventToSet(set, wanted, sockets[i].sock, NULL, &sockets[i]);
 	}
-	n = WaitEventSetWait(set, timeout_ms, events, count + 2, PG_WAIT_EXTENSION);
+	n = WaitEventSetWait(set, timeout_ms, events, count + 2, wait_event(FLO_WAIT_HTTP));
 	FreeWaitEventSet(set);
+	after_wait();
 	note_events(sockets, events, n);
 	for (int i = 0; i < n; i++)
 		fired |= events[i].events;

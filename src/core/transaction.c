@@ -1,19 +1,62 @@
 /*
  * transaction.c
  *		Transactions of a background process's own.
+ *
+ * The server's main loop does more for a backend's statement than begin and
+ * commit: it sets the clock that now() and pg_stat_activity.xact_start show,
+ * and hands in the statistics that autovacuum goes by.  Nobody does that for a
+ * background process, so all of its transactions begin and end here.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "core/transaction.h"
+#include "pgstat.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* ms between two times that statistics are handed in by force */
+#define STATISTICS_INTERVAL 1000
+
+void
+flo_transaction_start(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+}
+
+void
+flo_transaction_commit(void)
+{
+	CommitTransactionCommand();
+	flo_statistics_report();
+}
+
+void
+flo_statistics_report(void)
+{
+	(void) pgstat_report_stat(false);
+}
+
+void
+flo_statistics_report_idle(void)
+{
+	static TimestampTz reported = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (IsTransactionOrTransactionBlock() ||
+		!TimestampDifferenceExceeds(reported, now, STATISTICS_INTERVAL))
+		return;
+	reported = now;
+	(void) pgstat_report_stat(true);
+}
 
 MemoryContext
 flo_transaction_begin(void)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
-	StartTransactionCommand();
+	flo_transaction_start();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	return caller;
 }
@@ -22,6 +65,6 @@ void
 flo_transaction_end(MemoryContext caller)
 {
 	PopActiveSnapshot();
-	CommitTransactionCommand();
+	flo_transaction_commit();
 	MemoryContextSwitchTo(caller);
 }

@@ -1,12 +1,30 @@
 /*
  * transaction.h
- *		Transactions of a background process's own, to read or write a few rows.
+ *		Transactions of a background process's own.
  */
 #ifndef FLO_TRANSACTION_H
 #define FLO_TRANSACTION_H
 
 /*
- * Begin one, with a snapshot.  What is allocated now goes with the transaction;
+ * What StartTransactionCommand() and CommitTransactionCommand() are to a
+ * backend, with what the server's main loop does around them: now() is the
+ * present, and what was written is told to the statistics (at most once a
+ * second).  Like these they leave another memory context behind.
+ */
+extern void flo_transaction_start(void);
+extern void flo_transaction_commit(void);
+
+/* For a commit made otherwise: tell the statistics, at most once a second */
+extern void flo_statistics_report(void);
+
+/*
+ * For a process that may be about to wait for long: the same for what is left,
+ * also of transactions that were aborted.  Does nothing inside a transaction.
+ */
+extern void flo_statistics_report_idle(void);
+
+/*
+ * To read or write a few rows: begin one, with a snapshot.  What is allocated now goes with the transaction;
  * who wants to keep something switches back to the memory context that was
  * current before, which is the result.
  */

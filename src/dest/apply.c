@@ -13,6 +13,7 @@
 #include "bus/json.h"
 #include "core/stop.h"
 #include "core/trail.h"
+#include "core/transaction.h"
 #include "dest/begin.h"
 #include "dest/copied.h"
 #include "dest/encoding.h"
@@ -49,7 +50,7 @@ flo_worker_open_batch(FloWorker *w)
 	MemoryContext old = CurrentMemoryContext;
 
 	if (w->sink->ops->transactional)
-		StartTransactionCommand();
+		flo_transaction_start();
 	w->sink->ops->begin(w->sink);
 	w->batch_opened = GetCurrentTimestamp();
 	w->batch_open = true;
@@ -164,13 +165,13 @@ give_up(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
 
 	if (w->batch_open)
 		flo_worker_commit_batch(w, chunk->seq - 1);
-	StartTransactionCommand();
+	flo_transaction_start();
 	flo_progress_clear_skip(w->progress);
 	if (w->sink->ops->transactional)
 		w->unflushed_local = flo_progress_commit(w->progress, commit->end_lsn, commit->commit_time);
 	else
 	{
-		CommitTransactionCommand();
+		flo_transaction_commit();
 		flo_worker_record_position(w, commit->end_lsn);
 	}
 	MemoryContextSwitchTo(old);
@@ -467,7 +468,7 @@ flo_worker_advance_when_idle(FloWorker *w)
 	w->advanced = now;
 	if (w->sink->ops->transactional)
 	{
-		StartTransactionCommand();
+		flo_transaction_start();
 		w->unflushed_local = flo_progress_commit(w->progress, w->position, now);
 	}
 	else

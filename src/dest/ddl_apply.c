@@ -522,7 +522,7 @@ run_concurrent(const FloDdlStatement *ddl, Oid owner, RawStmt *statement)
 	flo_trail.operation = NULL;
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
-	CommitTransactionCommand();
+	flo_transaction_commit();
 	MemoryContextSwitchTo(context);
 	flo_stop_point("concurrent.after");
 	flo_state_set(FLO_STATE_STREAMING, NULL);

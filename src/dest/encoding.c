@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "core/transaction.h"
 #include "dest/encoding.h"
 #include "mb/pg_wchar.h"
 #include "monitor/shstate.h"
@@ -22,7 +23,7 @@ flo_follow_encoding(FloChangeParser *parser, int encoding)
 
 	flo_change_set_encoding(parser, encoding);
 	if (own_transaction)
-		StartTransactionCommand();
+		flo_transaction_start();
 	if (PrepareClientEncoding(encoding) < 0)
 		flo_fail(ERRCODE_FEATURE_NOT_SUPPORTED,
 				 "Create the destination database with the source's encoding or with UTF8.",
@@ -31,6 +32,6 @@ flo_follow_encoding(FloChangeParser *parser, int encoding)
 	SetConfigOption("client_encoding", pg_encoding_to_char(encoding),
 					PGC_SUSET, PGC_S_OVERRIDE);
 	if (own_transaction)
-		CommitTransactionCommand();
+		flo_transaction_commit();
 	MemoryContextSwitchTo(old);
 }

@@ -459,9 +459,9 @@ follow_rules(Loader *l, const FloChunkHeader *header)
 		char	   *generation = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&header->generation)));
 
 		old = MemoryContextSwitchTo(GetMemoryChunkContext(l));
-		StartTransactionCommand();
+		flo_transaction_start();
 		flo_watch_init();
-		CommitTransactionCommand();
+		flo_transaction_commit();
 		MemoryContextSwitchTo(GetMemoryChunkContext(l));
 		l->reshape = flo_reshape_open(l->spec, generation);
 		MemoryContextSwitchTo(old);
@@ -562,6 +562,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	replorigin_session_origin = DoNotReplicateId;
 	CommitTransactionCommand();
 	replorigin_session_origin = InvalidRepOriginId;
+	flo_statistics_report();
 	l->unflushed = XactLastCommitEnd;
 	flo_stop_point("load.after");
 	MemoryContextSwitchTo(l->turn);

@@ -53,9 +53,9 @@ hold_origin(FloProgress *progress)
 {
 	XLogRecPtr	recorded;
 
-	StartTransactionCommand();
+	flo_transaction_start();
 	flo_compat_origin_setup(progress->origin);
-	CommitTransactionCommand();
+	flo_transaction_commit();
 
 	/* what a crash could still undo must not be built on */
 	recorded = replorigin_get_progress(progress->origin, true);
@@ -278,6 +278,7 @@ flo_progress_commit(FloProgress *progress, XLogRecPtr position, TimestampTz comm
 	replorigin_session_origin_timestamp = commit_time;
 	CommitTransactionCommand();
 	flo_progress_disarm();
+	flo_statistics_report();
 	progress->position = position;
 	return XactLastCommitEnd;
 }
@@ -299,6 +300,6 @@ flo_progress_commit_row(FloProgress *progress, XLogRecPtr position, const char *
 				 errdetail("Its row in flo.progress was deleted.")));
 	PopActiveSnapshot();
 	ForceSyncCommit();
-	CommitTransactionCommand();
+	flo_transaction_commit();
 	progress->position = position;
 }

@@ -11,6 +11,7 @@
 #include "bus/stream.h"
 #include "core/loop.h"
 #include "core/stop.h"
+#include "core/transaction.h"
 #include "dest/consumer.h"
 #include "dest/loader.h"
 #include "dest/progress.h"
@@ -134,7 +135,7 @@ flo_worker_record_position(FloWorker *w, XLogRecPtr position)
 	MemoryContext old = CurrentMemoryContext;
 	const FloSinkOps *ops = w->sink->ops;
 
-	StartTransactionCommand();
+	flo_transaction_start();
 	flo_progress_commit_row(w->progress, position, ops->save ? ops->save(w->sink) : NULL);
 	MemoryContextSwitchTo(old);
 	w->unflushed_local = XactLastCommitEnd;

@@ -110,7 +110,7 @@ keep_position(FloWorker *w)
 	{
 		if (w->sink->ops->transactional)
 		{
-			StartTransactionCommand();
+			flo_transaction_start();
 			w->unflushed_local = flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
 		}
 		else

@@ -17,6 +17,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "catalog/namespace.h"
+#include "core/transaction.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "sink/event.h"
@@ -280,7 +281,7 @@ enter_transaction(void)
 
 	if (IsTransactionState())
 		return false;
-	StartTransactionCommand();
+	flo_transaction_start();
 	MemoryContextSwitchTo(old);
 	return true;
 }
@@ -291,7 +292,7 @@ leave_transaction(bool opened)
 	MemoryContext old = CurrentMemoryContext;
 
 	if (opened)
-		CommitTransactionCommand();
+		flo_transaction_commit();
 	MemoryContextSwitchTo(old);
 }
 

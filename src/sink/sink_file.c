@@ -36,6 +36,7 @@
 #include "catalog/pg_authid.h"
 #include "core/compat.h"
 #include "core/loop.h"
+#include "core/transaction.h"
 #include "miscadmin.h"
 #include "pgtime.h"
 #include "sink/event.h"
@@ -439,10 +440,10 @@ check_privilege(const FloWorkerSpec *spec)
 	MemoryContext old = CurrentMemoryContext;
 	bool		allowed;
 
-	StartTransactionCommand();
+	flo_transaction_start();
 	allowed = OidIsValid(spec->owner) &&
 		has_privs_of_role(spec->owner, ROLE_PG_WRITE_SERVER_FILES);
-	CommitTransactionCommand();
+	flo_transaction_commit();
 	MemoryContextSwitchTo(old);
 	if (!allowed)
 		ereport(ERROR,

@@ -649,12 +649,12 @@ redrive_one(FloWebhookSink *sink)
 	if (letter != NULL)
 	{
 		send_once(sink, letter, error, sizeof(error));
-		StartTransactionCommand();
+		flo_transaction_start();
 		if (error[0] == '\0')
 			flo_letter_done(letter->id);
 		else
 			flo_letter_failed(letter->id, error, 1);
-		CommitTransactionCommand();
+		flo_transaction_commit();
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(sink->letters_context);

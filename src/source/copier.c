@@ -37,6 +37,7 @@
 #include "core/names.h"
 #include "core/stop.h"
 #include "core/trail.h"
+#include "core/transaction.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -705,7 +706,7 @@ flo_copier_run(const FloProcessArgs *args)
 										   ALLOCSET_DEFAULT_SIZES);
 	c->bus = flo_bus_connect(psprintf("pg_flo copier %s %d", c->plan->group, args->number));
 
-	StartTransactionCommand();
+	flo_transaction_start();
 	XactIsoLevel = XACT_REPEATABLE_READ;
 	XactReadOnly = true;
 	ImportSnapshot(c->plan->snapshot);
@@ -714,5 +715,5 @@ flo_copier_run(const FloProcessArgs *args)
 	while ((task = take_task(c)) != NULL)
 		do_task(c, task);
 	PopActiveSnapshot();
-	CommitTransactionCommand();
+	flo_transaction_commit();
 }

@@ -831,7 +831,7 @@ flo_copy_leader_run(const FloProcessArgs *args)
 		await_workers(l);
 		return;
 	}
-	StartTransactionCommand();
+	flo_transaction_start();
 	XactIsoLevel = XACT_REPEATABLE_READ;
 	XactReadOnly = true;
 	ImportSnapshot(l->copy.snapshot);
@@ -856,7 +856,7 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	if (!l->copy.marked)
 		flo_copy_publish_sequences(l->bus, l->group, l->generation);
 	PopActiveSnapshot();
-	CommitTransactionCommand();
+	flo_transaction_commit();
 	MemoryContextSwitchTo(context);
 	finish_copy(l);
 }

@@ -658,11 +658,11 @@ emit(void *arg, TransactionId xid, const char *data, uint32 len)
 	bool		begin = !IsTransactionState() && !flo_outgoing_is_empty(rep->outgoing);
 
 	if (begin)
-		StartTransactionCommand();
+		flo_transaction_start();
 	MemoryContextSwitchTo(old);
 	flo_spool_message(rep->spool, xid, data, len);
 	if (begin)
-		CommitTransactionCommand();
+		flo_transaction_commit();
 	MemoryContextSwitchTo(old);
 }
 

@@ -21,6 +21,7 @@
 
 #include "access/xact.h"
 #include "core/loop.h"
+#include "core/transaction.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -326,9 +327,9 @@ emit_message(const Request *request, StringInfo answer)
 	PG_TRY();
 	{
 		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
-		StartTransactionCommand();
+		flo_transaction_start();
 		(void) flo_compat_log_message(FLO_MESSAGE_PREFIX, request->arguments, request->len);
-		CommitTransactionCommand();
+		flo_transaction_commit();
 		MemoryContextSwitchTo(context);
 		appendStringInfo(answer, "%c{\"lsn\":\"%X/%X\"}", ANSWER_RESULT, LSN_FORMAT_ARGS(XactLastCommitEnd));
 	}

@@ -151,9 +151,9 @@ run_helper(const FloProcessArgs *args)
 static void
 run_member(void)
 {
-	StartTransactionCommand();
+	flo_transaction_start();
 	flo_watch_init();
-	CommitTransactionCommand();
+	flo_transaction_commit();
 	show_name();
 	if (flo_me->is_replicator)
 		flo_replicator_run();

@@ -28,6 +28,7 @@
 #include "core/loop.h"
 #include "core/process.h"
 #include "core/settings.h"
+#include "core/transaction.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "pgstat.h"
@@ -75,7 +76,7 @@ scan_all_databases(void)
 	TableScanDesc scan;
 	HeapTuple	tuple;
 
-	StartTransactionCommand();
+	flo_transaction_start();
 	(void) GetTransactionSnapshot();
 	relation = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(relation, 0, NULL);
@@ -92,7 +93,7 @@ scan_all_databases(void)
 	}
 	table_endscan(scan);
 	table_close(relation, AccessShareLock);
-	CommitTransactionCommand();
+	flo_transaction_commit();
 	MemoryContextSwitchTo(old);
 }
 
@@ -106,7 +107,7 @@ forget_dropped_databases(void)
 	MemoryContext old = CurrentMemoryContext;
 	bool		forgotten = false;
 
-	StartTransactionCommand();
+	flo_transaction_start();
 	for (int i = 0; i < flo_shared->nmembers; i++)
 	{
 		FloMember  *m = &flo_shared->members[i];
@@ -126,7 +127,7 @@ forget_dropped_databases(void)
 		}
 		LWLockRelease(flo_shared->lock);
 	}
-	CommitTransactionCommand();
+	flo_transaction_commit();
 	MemoryContextSwitchTo(old);
 	if (forgotten)
 		scan_all_databases();
