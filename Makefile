@@ -88,6 +88,7 @@ OBJS = \
 	src/source/publisher.o \
 	src/source/spool.o \
 	src/source/session.o \
+	src/source/generation.o \
 	src/source/settle.o \
 	src/source/ddl_capture.o \
 	src/source/ddl_objects.o \

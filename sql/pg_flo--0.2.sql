@@ -169,7 +169,7 @@ CREATE TABLE flo.generations (
 	generation uuid NOT NULL,
 	start_lsn pg_lsn NOT NULL,
 	epoch bigint NOT NULL DEFAULT 0,
-	follows uuid,
+	follows uuid[] NOT NULL DEFAULT '{}',
 	given_up pg_lsn,
 	resync bool NOT NULL DEFAULT false,
 	copy_attempt int NOT NULL DEFAULT 1,
@@ -180,7 +180,7 @@ COMMENT ON COLUMN flo.generations.group_name IS 'group';
 COMMENT ON COLUMN flo.generations.generation IS 'identity of the slot, written into every message';
 COMMENT ON COLUMN flo.generations.start_lsn IS 'consistent point of the slot';
 COMMENT ON COLUMN flo.generations.epoch IS 'number of the newest publishing session';
-COMMENT ON COLUMN flo.generations.follows IS 'the generation before it, when it was begun by flo.resync()';
+COMMENT ON COLUMN flo.generations.follows IS 'the generations before it, oldest first; each flo.resync() begins another';
 COMMENT ON COLUMN flo.generations.given_up IS 'start of the range of LSNs that flo.resync() gave up; start_lsn is its end';
 COMMENT ON COLUMN flo.generations.resync IS 'flo.resync() was called, the replicator has not begun anew yet';
 COMMENT ON COLUMN flo.generations.copy_attempt IS 'number of the newest snapshot from which tables are or were copied';

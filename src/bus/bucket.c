@@ -270,6 +270,46 @@ flo_bucket_keys(FloBus *bus, const char *bucket, const char *beginning)
 	return keys;
 }
 
+/* --- generations ------------------------------------------------------------- */
+
+char *
+flo_generation_key_format(const FloGenerationKey *key)
+{
+	StringInfoData buf;
+	ListCell   *cell;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "{\"generation\": \"%s\", \"follows\": [", key->generation);
+	foreach(cell, key->follows)
+		appendStringInfo(&buf, "%s\"%s\"", foreach_current_index(cell) > 0 ? ", " : "", (char *) lfirst(cell));
+	appendStringInfo(&buf, "], \"copy\": \"%s\", \"gives_up\": \"%X/%X-%X/%X\"}",
+					 key->copy, LSN_FORMAT_ARGS(key->given_up), LSN_FORMAT_ARGS(key->start));
+	return buf.data;
+}
+
+bool
+flo_generation_key_parse(const char *value, FloGenerationKey *key)
+{
+	FloJson		json = flo_json(value, strlen(value));
+	FloJson		follows;
+	FloJson		element;
+	int			cursor = 0;
+
+	memset(key, 0, sizeof(*key));
+	key->generation = flo_json_get_string(json, "generation");
+	key->copy = flo_json_get_string(json, "copy");
+	if (key->copy == NULL)
+		key->copy = pstrdup("");
+	while (flo_json_get(json, "follows", &follows) && flo_json_next_element(follows, &cursor, &element))
+	{
+		char	   *id = flo_json_string(element);
+
+		if (id != NULL)
+			key->follows = lappend(key->follows, id);
+	}
+	return key->generation != NULL;
+}
+
 /* ---------------------------------------------------------------------------
  * Reports of workers
  * ---------------------------------------------------------------------------

@@ -134,12 +134,25 @@ extern char *flo_schema_tag(const char *generation, uint32 attempt);
 #define FLO_SEQUENCES_KEY "sequences"
 
 /*
- * Key under which a replicator that began anew says what its generation follows,
- * and whether all tables are copied afresh
+ * Key under which a replicator that began anew says which generations its own
+ * follows, and whether all tables are copied afresh
  */
 #define FLO_GENERATION_KEY "generation"
 #define FLO_COPY_ALL "all"		/* they are, after a marker */
 #define FLO_COPY_MISSING "missing"	/* they are not, so who has no copy gets none */
+
+typedef struct FloGenerationKey
+{
+	char	   *generation;		/* uuids as text */
+	List	   *follows;		/* of char *, oldest first */
+	char	   *copy;			/* FLO_COPY_*, or "" */
+	XLogRecPtr	given_up;		/* up to "start"; for people, not parsed */
+	XLogRecPtr	start;
+} FloGenerationKey;
+
+extern char *flo_generation_key_format(const FloGenerationKey *key);
+/* false when the text does not say which generation it is about */
+extern bool flo_generation_key_parse(const char *value, FloGenerationKey *key);
 
 /* The subject under which changes of the bucket's keys are published, for flo_bus_watch() */
 extern char *flo_bucket_subject(const char *bucket);

@@ -103,19 +103,17 @@ flo_store_generation(const char *group)
 
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
-			"SELECT generation, start_lsn, epoch, follows, coalesce(given_up, '0/0'), resync"
+			"SELECT generation, start_lsn, epoch, follows::text[], coalesce(given_up, '0/0'), resync"
 			" FROM flo.generations WHERE group_name = $1",
 			1, group) > 0)
 	{
-		char	   *follows = flo_visit_text(&visit, 0, 4);
+		bool		isnull;
 
 		generation = MemoryContextAllocZero(visit.caller, sizeof(FloGeneration));
 		text_as_uuid(flo_visit_text(&visit, 0, 1), &generation->id);
 		generation->start = text_as_lsn(flo_visit_text(&visit, 0, 2));
 		generation->epoch = strtou64(flo_visit_text(&visit, 0, 3), NULL, 10);
-		generation->has_follows = follows != NULL;
-		if (follows != NULL)
-			text_as_uuid(follows, &generation->follows);
+		generation->follows = flo_visit_list(&visit, 0, 4, &isnull);
 		generation->given_up = text_as_lsn(flo_visit_text(&visit, 0, 5));
 		generation->resync = flo_visit_true(0, 6);
 	}
@@ -128,18 +126,25 @@ void
 flo_store_save_generation(const char *group, const FloGeneration *generation)
 {
 	FloVisit	visit;
+	StringInfoData follows;
+	ListCell   *cell;
+
+	initStringInfo(&follows);
+	appendStringInfoChar(&follows, '{');
+	foreach(cell, generation->follows)
+		appendStringInfo(&follows, "%s%s", foreach_current_index(cell) > 0 ? "," : "", (char *) lfirst(cell));
+	appendStringInfoChar(&follows, '}');
 
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_INSERT,
 		"INSERT INTO flo.generations (group_name, generation, start_lsn, epoch, follows, given_up)"
-		" VALUES ($1, $2::uuid, $3::pg_lsn, $4::bigint, $5::uuid, $6::pg_lsn)"
+		" VALUES ($1, $2::uuid, $3::pg_lsn, $4::bigint, $5::uuid[], $6::pg_lsn)"
 		" ON CONFLICT (group_name) DO UPDATE SET generation = excluded.generation,"
 		" start_lsn = excluded.start_lsn, epoch = excluded.epoch, follows = excluded.follows,"
 		" given_up = excluded.given_up, resync = false, created_at = excluded.created_at",
 		6, group, uuid_as_text(&generation->id), lsn_as_text(generation->start),
 		flo_text_of_int64((int64) generation->epoch),
-		generation->has_follows ? uuid_as_text(&generation->follows) : NULL,
-		generation->has_follows ? lsn_as_text(generation->given_up) : NULL);
+		follows.data, generation->follows != NIL ? lsn_as_text(generation->given_up) : NULL);
 	flo_visit_end(&visit);
 }
 

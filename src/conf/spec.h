@@ -6,6 +6,7 @@
 #define FLO_SPEC_H
 
 #include "access/xlogdefs.h"
+#include "nodes/pg_list.h"
 #include "utils/uuid.h"
 
 typedef enum FloMode
@@ -160,9 +161,11 @@ typedef struct FloGeneration
 	XLogRecPtr	start;			/* the slot's consistent point */
 	uint64		epoch;			/* highest publishing session started here */
 
-	/* what it follows, when it was begun by flo.resync() */
-	bool		has_follows;
-	pg_uuid_t	follows;
+	/*
+	 * The generations before it, each but the first begun by flo.resync(), oldest
+	 * first: uuids as text.  The stream and the workers may still be at any of them.
+	 */
+	List	   *follows;		/* of char *; NIL = it is the first */
 	XLogRecPtr	given_up;		/* start of the range that was given up; it ends at "start" */
 
 	bool		resync;			/* flo.resync() was called: begin the next one */

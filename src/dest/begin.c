@@ -36,7 +36,7 @@
 /* Where a generation's copy is found */
 typedef enum CopyPlace
 {
-	COPY_UNKNOWN,				/* the stream is empty, or is not there */
+	COPY_UNKNOWN,				/* the stream is empty, not there, or about to be emptied */
 	COPY_NONE,					/* it has none */
 	COPY_FIRST,					/* it begins with one */
 	COPY_MARKED,				/* a marker at its beginning asks for one of all tables */
@@ -51,44 +51,62 @@ generation_text(const FloChunkHeader *header)
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&header->generation)));
 }
 
-/* A member of what the source says of its newest generation; NULL when it says nothing */
-static char *
-announced(FloWorker *w, const char *member)
+/* What the source says of its newest generation; false when it says nothing */
+static bool
+announced(FloWorker *w, FloGenerationKey *key)
 {
 	char	   *text = flo_bucket_get(w->bus, w->bucket, FLO_GENERATION_KEY);
 
-	return text != NULL ? flo_json_get_string(flo_json(text, strlen(text)), member) : NULL;
+	return text != NULL && flo_generation_key_parse(text, key);
 }
 
+/* Which in the order of generations, -1 = of another group, or it is not said */
+static int
+place_of(const FloGenerationKey *key, const char *generation)
+{
+	ListCell   *cell;
+
+	foreach(cell, key->follows)
+		if (strcmp(lfirst(cell), generation) == 0)
+			return foreach_current_index(cell);
+	return strcmp(key->generation, generation) == 0 ? list_length(key->follows) : -1;
+}
+
+/*
+ * Forward only, from any generation of the group to any later one.  The chunk
+ * may be of one that the source itself has left meanwhile.
+ */
 bool
 flo_worker_may_follow(FloWorker *w, const FloChunkHeader *header)
 {
-	char	   *generation = announced(w, "generation");
-	char	   *follows = announced(w, "follows");
-	char	   *copy = announced(w, "copy");
+	FloGenerationKey key;
+	int			ours;
+	int			other;
 
-	if (!flo_progress_may_follow(w->progress, header) ||
-		generation == NULL || strcmp(generation, generation_text(header)) != 0)
+	if (!flo_progress_may_follow(w->progress, header) || !announced(w, &key))
 		return false;
-	return (follows != NULL && strcmp(follows, flo_progress_generation(w->progress)) == 0) ||
-		(copy != NULL && strcmp(copy, FLO_COPY_ALL) == 0);
+	ours = place_of(&key, flo_progress_generation(w->progress));
+	other = place_of(&key, generation_text(header));
+	if (ours >= 0)
+		return other > ours;
+	return other == list_length(key.follows) && strcmp(key.copy, FLO_COPY_ALL) == 0;
 }
 
 static CopyPlace
 copy_of(FloWorker *w, const FloChunkHeader *header)
 {
-	char	   *generation;
-	char	   *copy;
+	FloGenerationKey key;
+	int			place;
 
 	if (header->flags & FLO_CHUNK_COPIED)
 		return COPY_FIRST;
-	generation = announced(w, "generation");
-	copy = announced(w, "copy");
-	if (generation == NULL || copy == NULL || strcmp(generation, generation_text(header)) != 0)
+	if (!announced(w, &key) || (place = place_of(&key, generation_text(header))) < 0)
 		return COPY_NONE;
-	if (strcmp(copy, FLO_COPY_ALL) == 0)
+	if (place < list_length(key.follows))
+		return COPY_UNKNOWN;	/* its stream is being emptied */
+	if (strcmp(key.copy, FLO_COPY_ALL) == 0)
 		return COPY_MARKED;
-	return strcmp(copy, FLO_COPY_MISSING) == 0 ? COPY_MISSING : COPY_NONE;
+	return strcmp(key.copy, FLO_COPY_MISSING) == 0 ? COPY_MISSING : COPY_NONE;
 }
 
 static bool

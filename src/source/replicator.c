@@ -28,6 +28,7 @@
 #include "source/copy_control.h"
 #include "source/ddl_filter.h"
 #include "source/decoder.h"
+#include "source/generation.h"
 #include "source/outgoing.h"
 #include "source/publisher.h"
 #include "source/replicator.h"
@@ -115,43 +116,6 @@ load_spec(Replicator *rep)
 	return rep->spec != NULL;
 }
 
-static FloGeneration *
-load_generation(const char *group)
-{
-	MemoryContext old = flo_transaction_begin();
-	FloGeneration *generation;
-
-	MemoryContextSwitchTo(old);
-	generation = flo_store_generation(group);
-	flo_transaction_end(old);
-	return generation;
-}
-
-/* Durable before it returns: what is published next relies on it */
-static void
-save_generation(const char *group, const FloGeneration *generation, bool epoch_only)
-{
-	MemoryContext old = flo_transaction_begin();
-
-	ForceSyncCommit();
-	if (epoch_only)
-		flo_store_save_epoch(group, generation->epoch);
-	else
-		flo_store_save_generation(group, generation);
-	flo_transaction_end(old);
-}
-
-static void
-new_uuid(pg_uuid_t *uuid)
-{
-	if (!pg_strong_random(uuid->data, UUID_LEN))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
-	uuid->data[6] = (uuid->data[6] & 0x0f) | 0x40;
-	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
-}
-
 static FloStreamConfig
 stream_config(Replicator *rep)
 {
@@ -168,148 +132,6 @@ stream_config(Replicator *rep)
 								  rep->group, GetSystemIdentifier());
 	rep->reloads = flo_reload_count;
 	return config;
-}
-
-/* A slot, and the generation that begins with it */
-static void
-make_slot(Replicator *rep, FloGeneration *generation)
-{
-	flo_slot_drop(rep->slot);
-	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
-	generation->start = flo_slot_create(rep->slot);
-	new_uuid(&generation->id);
-	save_generation(rep->group, generation, false);
-}
-
-/*
- * The first start of a group: its slot, and the generation that begins with
- * it.  A slot without a recorded generation is the remains of a crash between
- * the two; nothing was published from it.
- */
-static FloGeneration *
-begin_generation(Replicator *rep)
-{
-	FloGeneration *generation = palloc0(sizeof(FloGeneration));
-	char	   *snapshot;
-	FloStreamInfo info;
-	FloStreamEnd end;
-
-	if (flo_stream_info(rep->bus, rep->stream, &info))
-	{
-		flo_session_read_end(rep->bus, rep->stream, &info, &end);
-		if (end.found || info.messages > 0)
-			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-					 "Remove it with flo.drop_replicator(..., purge_stream => true) where it is no longer needed, or use another group name.",
-					 "stream \"%s\" is owned by another source (%s) or by an earlier group of this name",
-					 rep->stream, end.found ? psprintf("system " UINT64_FORMAT, end.newest.system_identifier) :
-					 "its messages are not pg_flo's");
-	}
-	flo_slot_drop(rep->slot);
-	new_uuid(&generation->id);
-	rep->copy.generation = generation;
-	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
-	if (rep->spec->mode == FLO_MODE_STREAM)
-		generation->start = flo_slot_create(rep->slot);
-	else
-	{
-		flo_stream_delete(rep->bus, flo_name_copy_stream(rep->group));
-		flo_bucket_create(rep->bus, rep->bucket, flo_stream_replicas);
-		generation->start = flo_slot_create_with_snapshot(rep->slot,
-														  rep->spec->mode == FLO_MODE_COPY_AND_STREAM,
-														  &snapshot);
-		flo_copy_begin(&rep->copy, snapshot);
-	}
-	save_generation(rep->group, generation, false);
-	return generation;
-}
-
-/*
- * The lowest position that any worker, or else the stream, has of a generation:
- * what a new one gives up begins there.
- */
-static XLogRecPtr
-lowest_position(Replicator *rep, const FloGeneration *generation, XLogRecPtr published)
-{
-	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id)));
-	ListCell   *cell;
-
-	foreach(cell, flo_bucket_keys(rep->bus, rep->bucket, "worker."))
-	{
-		char	   *value = flo_bucket_get(rep->bus, rep->bucket, lfirst(cell));
-		FloWorkerReport report;
-
-		if (value != NULL && flo_report_parse(lfirst(cell), value, &report) &&
-			!report.waits && strcmp(report.generation, id) == 0)
-			published = Min(published, report.lsn);
-	}
-	return published;
-}
-
-/*
- * flo.resync(): what is lost is given up, the group goes on from now.  A crash
- * on the way begins this again, or leaves the stream to begin_session().
- */
-static FloGeneration *
-renew_generation(Replicator *rep, const FloGeneration *old)
-{
-	FloGeneration *generation = palloc0(sizeof(FloGeneration));
-	XLogRecPtr	published = old->start;
-	FloStreamInfo info;
-	FloStreamEnd end;
-
-	generation->epoch = old->epoch;
-	if (flo_stream_info(rep->bus, rep->stream, &info))
-	{
-		flo_session_read_end(rep->bus, rep->stream, &info, &end);
-		if (end.found && end.newest.system_identifier != GetSystemIdentifier())
-			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-					 "Two groups of one name need two NATS accounts.",
-					 "the stream is owned by another source: system " UINT64_FORMAT " instead of " UINT64_FORMAT,
-					 end.newest.system_identifier, GetSystemIdentifier());
-		if (end.found && memcmp(&end.newest.generation, &old->id, sizeof(pg_uuid_t)) == 0)
-			published = end.newest.position;
-		generation->epoch = Max(old->epoch, end.highest_epoch);
-	}
-	generation->has_follows = true;
-	generation->follows = old->id;
-	generation->given_up = lowest_position(rep, old, published);
-	make_slot(rep, generation);
-	ereport(LOG,
-			(errmsg("group \"%s\" begins anew at %X/%X: what was committed after %X/%X and is not yet at the destinations is given up",
-					rep->group, LSN_FORMAT_ARGS(generation->start), LSN_FORMAT_ARGS(generation->given_up))));
-	return generation;
-}
-
-/*
- * Before the first chunk of a generation that follows another: the stream is
- * emptied of the old one, whose LSNs must not be compared with the new ones,
- * and workers are told that they may follow.
- */
-static void
-announce_generation(Replicator *rep, FloStreamInfo *info, FloStreamEnd *end)
-{
-	const FloGeneration *generation = rep->generation;
-	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id)));
-	char	   *before;
-	char	   *value;
-
-	if (!generation->has_follows)
-		return;
-	if (end->found && memcmp(&end->newest.generation, &generation->follows, sizeof(pg_uuid_t)) == 0)
-	{
-		flo_stream_purge_below(rep->bus, rep->stream, info->last_seq + 1);
-		end->found = false;
-		if (!flo_stream_info(rep->bus, rep->stream, info))
-			memset(info, 0, sizeof(*info));
-	}
-	before = flo_bucket_get(rep->bus, rep->bucket, FLO_GENERATION_KEY);
-	if (before != NULL && strstr(before, psprintf("\"generation\": \"%s\"", id)) != NULL)
-		return;
-	value = psprintf("{\"generation\": \"%s\", \"follows\": \"%s\", \"copy\": \"%s\", \"gives_up\": \"%X/%X-%X/%X\"}", id,
-					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->follows))),
-					 flo_copy_of_generation(&rep->copy, rep->spec->mode),
-					 LSN_FORMAT_ARGS(generation->given_up), LSN_FORMAT_ARGS(generation->start));
-	flo_bucket_put(rep->bus, rep->bucket, FLO_GENERATION_KEY, value, true);
 }
 
 /* The slot's state; fails for good when what was recorded is no longer there */
@@ -482,7 +304,8 @@ wait_for_space(Replicator *rep, FloStreamInfo *info, const FloStreamEnd *end)
 }
 
 /*
- * Find or make the stream and begin a session on it.  A stream that should be
+ * Find or make the stream and begin a session on it.  Nothing at the broker is
+ * touched before it is known that the stream is ours.  A stream that should be
  * there and is not counts as an empty one: whether that is a loss is decided
  * like for any other end of the stream.
  */
@@ -490,36 +313,32 @@ static void
 begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
 {
 	FloStreamConfig config = stream_config(rep);
-	FloStreamInfo info;
-	FloStreamEnd end;
-	FloGeneration generation = {0};
+	FloStreamInfo info = {0};
+	FloStreamEnd end = {0};
+	bool		there = flo_stream_info(rep->bus, rep->stream, &info);
+	bool		earlier;
 
-	memset(&info, 0, sizeof(info));
-	memset(&end, 0, sizeof(end));
+	if (there)
+		flo_session_read_end(rep->bus, rep->stream, &info, &end);
+	earlier = flo_session_check(&end, &rep->identity, rep->generation);
+
 	flo_bucket_create(rep->bus, rep->bucket, config.replicas);
 	load_reports(rep);
-	if (flo_stream_info(rep->bus, rep->stream, &info))
-	{
+	if (there)
 		flo_stream_update(rep->bus, &config);
-		flo_session_read_end(rep->bus, rep->stream, &info, &end);
-		announce_generation(rep, &info, &end);
-		await_reports(rep, &end, confirmed_flush);
-		forget_stale_reports(rep, info.last_seq);
-		flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
-						  confirmed_flush, rep->settle, &rep->session);
+	if (earlier)
+		flo_generation_empty_stream(rep->bus, rep->stream, &info, &end);
+	flo_generation_announce(&rep->copy, rep->spec->mode);
+	await_reports(rep, &end, confirmed_flush);
+	forget_stale_reports(rep, info.last_seq);
+	flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
+					  confirmed_flush, rep->settle, &rep->session);
+	if (there)
 		wait_for_space(rep, &info, &end);
-	}
 	else
-	{
-		announce_generation(rep, &info, &end);
-		await_reports(rep, &end, confirmed_flush);
-		forget_stale_reports(rep, 0);
-		flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
-						  confirmed_flush, rep->settle, &rep->session);
 		flo_stream_create(rep->bus, &config);
-	}
-	generation.epoch = rep->recorded_epoch = rep->session.epoch;
-	save_generation(rep->group, &generation, true);
+	rep->recorded_epoch = rep->session.epoch;
+	flo_generation_save_epoch(rep->group, rep->session.epoch);
 	rep->published = rep->session.start;
 	rep->published_seq = rep->session.last_seq;
 }
@@ -813,28 +632,6 @@ wait_for_copy(Replicator *rep)
 	LWLockRelease(flo_shared->lock);
 }
 
-/* One that goes on from now, by flo.resync(), does not */
-static bool
-begins_with_copy(Replicator *rep, const FloGeneration *generation)
-{
-	return rep->spec->mode != FLO_MODE_STREAM && !generation->has_follows;
-}
-
-static FloGeneration *
-find_generation(Replicator *rep)
-{
-	FloGeneration *generation = load_generation(rep->group);
-
-	if (generation == NULL)
-		return begin_generation(rep);
-	if (generation->resync)
-		generation = renew_generation(rep, generation);
-	rep->copy.generation = generation;
-	if (begins_with_copy(rep, generation))
-		flo_copy_resume(&rep->copy, rep->spec->mode == FLO_MODE_COPY_AND_STREAM);
-	return generation;
-}
-
 void
 flo_replicator_run(void)
 {
@@ -860,7 +657,7 @@ flo_replicator_run(void)
 	rep->copy.bucket = rep->bucket;
 	rep->copy.bus = rep->bus;
 	rep->copy.stream_limit = rep->spec->options.copy_stream_max_bytes;
-	generation = find_generation(rep);
+	generation = flo_generation_find(&rep->copy, rep->spec);
 	rep->generation = generation;
 	rep->recorded_epoch = generation->epoch;
 	rep->identity.system_identifier = GetSystemIdentifier();
@@ -869,7 +666,7 @@ flo_replicator_run(void)
 	rep->identity.generation_start = generation->start;
 	rep->settle = flo_settle_create(&generation->id);
 	begin_session(rep, decodes ? check_slot(rep) : generation->start);
-	if (begins_with_copy(rep, generation))
+	if (flo_generation_begins_with_copy(generation, rep->spec->mode))
 		rep->session.flags = FLO_CHUNK_COPIED | (decodes ? 0 : FLO_CHUNK_COPY_ONLY);
 
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,

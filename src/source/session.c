@@ -60,20 +60,27 @@ flo_session_read_end(FloBus *bus, const char *stream, const FloStreamInfo *info,
 	}
 }
 
-static void
-check_ownership(const FloChunkHeader *newest, const FloChunkHeader *identity)
+/* Is the generation of the stream one before this one?  Fails when it is another's. */
+static bool
+check_ownership(const FloChunkHeader *newest, const FloChunkHeader *identity, const List *follows)
 {
-	static const char *const hint =
-	"Two groups of one name need two NATS accounts; a stream that is no longer needed goes with flo.drop_replicator(..., purge_stream => true).";
+	char	   *id = uuid_text(&newest->generation);
+	ListCell   *cell;
 
 	if (newest->system_identifier != identity->system_identifier)
-		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "Two groups of one name need two NATS accounts; a stream that is no longer needed goes with flo.drop_replicator(..., purge_stream => true).",
 				 "the stream is owned by another source: system " UINT64_FORMAT " instead of " UINT64_FORMAT,
 				 newest->system_identifier, identity->system_identifier);
-	if (memcmp(&newest->generation, &identity->generation, sizeof(pg_uuid_t)) != 0)
-		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
-				 "the stream is owned by another generation of this group: %s instead of %s",
-				 uuid_text(&newest->generation), uuid_text(&identity->generation));
+	if (memcmp(&newest->generation, &identity->generation, sizeof(pg_uuid_t)) == 0)
+		return false;
+	foreach(cell, follows)
+		if (strcmp(lfirst(cell), id) == 0)
+			return true;
+	flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+			 "This server was restored to a state before flo.resync(), which leads out once more; or it is the stream of another group, see flo.drop_replicator(..., purge_stream => true).",
+			 "the stream is owned by another generation of this group: %s instead of %s",
+			 id, uuid_text(&identity->generation));
 }
 
 /* Was the chunk published by a server whose history is ours? */
@@ -106,6 +113,24 @@ check_history(const FloChunkHeader *newest, const FloChunkHeader *identity)
 				 LSN_FORMAT_ARGS(newest->anchor_lsn));
 }
 
+bool
+flo_session_check(const FloStreamEnd *end, const FloChunkHeader *identity, const FloGeneration *generation)
+{
+	bool		earlier;
+
+	if (!end->found)
+		return false;
+	earlier = check_ownership(&end->newest, identity, generation->follows);
+	if (end->highest_epoch > generation->epoch)
+		flo_fail(ERRCODE_OBJECT_IN_USE,
+				 "Only one copy of a source may run its groups: set pg_flo.enabled to off on a clone.",
+				 "another replicator publishes to the stream: its session is " UINT64_FORMAT ", the last one here was " UINT64_FORMAT,
+				 end->highest_epoch, generation->epoch);
+	if (!earlier)
+		check_history(&end->newest, identity);
+	return earlier;
+}
+
 void
 flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
 				  const FloChunkHeader *identity, uint64 recorded_epoch,
@@ -116,13 +141,6 @@ flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
 
 	if (end->found)
 	{
-		check_ownership(&end->newest, identity);
-		if (end->highest_epoch > recorded_epoch)
-			flo_fail(ERRCODE_OBJECT_IN_USE,
-					 "Only one copy of a source may run its groups: set pg_flo.enabled to off on a clone.",
-					 "another replicator publishes to the stream: its session is " UINT64_FORMAT ", the last one here was " UINT64_FORMAT,
-					 end->highest_epoch, recorded_epoch);
-		check_history(&end->newest, identity);
 		published = end->newest.position;
 		from = end->newest.upto;
 	}

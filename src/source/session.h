@@ -7,6 +7,7 @@
 #define FLO_SESSION_H
 
 #include "bus/stream.h"
+#include "conf/spec.h"
 #include "source/publisher.h"
 #include "source/settle.h"
 #include "wire/chunk.h"
@@ -26,9 +27,16 @@ extern void flo_session_read_end(FloBus *bus, const char *stream,
 								 const FloStreamInfo *info, FloStreamEnd *end);
 
 /*
- * Decide start, from and epoch, or fail for good (flo_fail) when the stream is
- * another's, history has diverged, or acknowledged data is lost that some
- * worker still needs.
+ * Whose is the stream?  Fails for good (flo_fail) when its newest chunk is
+ * another's, or of a history that is not this server's.  True when it is of a
+ * generation before this one: what is in the stream has to go.
+ */
+extern bool flo_session_check(const FloStreamEnd *end, const FloChunkHeader *identity,
+							  const FloGeneration *generation);
+
+/*
+ * Decide start, from and epoch on a stream that was checked, or fail for good
+ * when acknowledged data is lost that some worker still needs.
  */
 extern void flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
 							  const FloChunkHeader *identity, uint64 recorded_epoch,

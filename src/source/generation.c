@@ -1,0 +1,307 @@
+/*
+ * generation.c
+ *		Which life of its slot a replicator is in, and how one begins.
+ *
+ * A generation is what begins with a slot and ends with its loss.  The first one
+ * comes with the group; flo.resync() marks the row of flo.generations, and the
+ * replicator that finds the mark begins another, in steps that each may be the
+ * last before a crash, or before the next flo.resync():
+ *
+ *		slot -> row -> stream emptied -> announced -> first chunk
+ *
+ *	 slot		until the row is there the mark stands, so it is made once more
+ *	 row		lists all generations before: whichever of them the newest chunk of
+ *				the stream is of, the stream is ours, and is emptied
+ *	 announced	under a key of the state bucket, with the same list: a worker goes on
+ *				from any of them, also past some that it never saw
+ *
+ * So no step needs to know how far the one before had got, and any number of
+ * generations may be begun without a chunk.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "bus/json.h"
+#include "conf/store.h"
+#include "core/loop.h"
+#include "core/names.h"
+#include "core/settings.h"
+#include "core/stop.h"
+#include "core/transaction.h"
+#include "monitor/shstate.h"
+#include "source/decoder.h"
+#include "source/generation.h"
+#include "utils/builtins.h"
+#include "utils/uuid.h"
+
+static FloGeneration *
+load(const char *group)
+{
+	MemoryContext old = flo_transaction_begin();
+	FloGeneration *generation;
+
+	MemoryContextSwitchTo(old);
+	generation = flo_store_generation(group);
+	flo_transaction_end(old);
+	return generation;
+}
+
+/* Durable before it returns */
+static void
+save(const char *group, const FloGeneration *generation)
+{
+	MemoryContext old = flo_transaction_begin();
+
+	ForceSyncCommit();
+	flo_store_save_generation(group, generation);
+	flo_transaction_end(old);
+}
+
+void
+flo_generation_save_epoch(const char *group, uint64 epoch)
+{
+	MemoryContext old = flo_transaction_begin();
+
+	ForceSyncCommit();
+	flo_store_save_epoch(group, epoch);
+	flo_transaction_end(old);
+}
+
+static void
+new_uuid(pg_uuid_t *uuid)
+{
+	if (!pg_strong_random(uuid->data, UUID_LEN))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+	uuid->data[6] = (uuid->data[6] & 0x0f) | 0x40;
+	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
+}
+
+static char *
+uuid_text(const pg_uuid_t *uuid)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+}
+
+/* --- the first one ------------------------------------------------------------------ */
+
+/* Of what other sources publish under this group's name nothing may be removed */
+static void
+check_unused(FloBus *bus, const char *stream)
+{
+	FloStreamInfo info;
+	FloStreamEnd end;
+
+	if (!flo_stream_info(bus, stream, &info) || info.messages == 0)
+		return;
+	flo_session_read_end(bus, stream, &info, &end);
+	flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+			 "Remove it with flo.drop_replicator(..., purge_stream => true) where it is no longer needed, or use another group name.",
+			 "stream \"%s\" is owned by another source (%s) or by an earlier group of this name",
+			 stream, end.found ? psprintf("system " UINT64_FORMAT, end.newest.system_identifier) :
+			 "its messages are not pg_flo's");
+}
+
+/* A crash may have left one, by a process of this group that never published anything else */
+static void
+remove_copy_stream(FloBus *bus, const char *stream)
+{
+	FloStreamInfo info;
+	FloStreamEnd end = {0};
+
+	if (!flo_stream_info(bus, stream, &info))
+		return;
+	flo_session_read_end(bus, stream, &info, &end);
+	if (end.found && end.newest.system_identifier != GetSystemIdentifier())
+		check_unused(bus, stream);
+	flo_stream_delete(bus, stream);
+}
+
+/*
+ * The first start of a group: its slot, and the generation that begins with
+ * it.  A slot without a recorded generation is the remains of a crash between
+ * the two; nothing was published from it.
+ */
+static FloGeneration *
+begin(FloCopyControl *copy, const FloReplicatorSpec *spec)
+{
+	FloGeneration *generation = palloc0(sizeof(FloGeneration));
+	char	   *snapshot;
+
+	check_unused(copy->bus, flo_name_stream(copy->group));
+	flo_slot_drop(copy->slot);
+	new_uuid(&generation->id);
+	copy->generation = generation;
+	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
+	if (spec->mode == FLO_MODE_STREAM)
+		generation->start = flo_slot_create(copy->slot);
+	else
+	{
+		remove_copy_stream(copy->bus, flo_name_copy_stream(copy->group));
+		flo_bucket_create(copy->bus, copy->bucket, flo_stream_replicas);
+		generation->start = flo_slot_create_with_snapshot(copy->slot,
+														  spec->mode == FLO_MODE_COPY_AND_STREAM,
+														  &snapshot);
+		flo_copy_begin(copy, snapshot);
+	}
+	save(copy->group, generation);
+	return generation;
+}
+
+/* --- those that follow ---------------------------------------------------------------- */
+
+static bool
+is_listed(const List *generations, const char *id)
+{
+	ListCell   *cell;
+
+	foreach(cell, generations)
+		if (strcmp(lfirst(cell), id) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * All that the group has been, also what this server does not know since it was
+ * restored to a state before: the state bucket says it in full, and shows with
+ * a generation that is ours that it is of this group.
+ */
+static List *
+ancestors(FloCopyControl *copy, const FloGeneration *old)
+{
+	List	   *ids = lappend(list_copy(old->follows), uuid_text(&old->id));
+	char	   *announced = flo_bucket_get(copy->bus, copy->bucket, FLO_GENERATION_KEY);
+	FloGenerationKey key;
+	bool		ours = false;
+	ListCell   *cell;
+
+	if (announced == NULL || !flo_generation_key_parse(announced, &key))
+		return ids;
+	key.follows = lappend(key.follows, key.generation);
+	foreach(cell, key.follows)
+		ours |= is_listed(ids, lfirst(cell));
+	foreach(cell, key.follows)
+		if (ours && !is_listed(ids, lfirst(cell)))
+			ids = lappend(ids, lfirst(cell));
+	return ids;
+}
+
+/*
+ * The lowest position that any worker, or else the stream, has of what came
+ * before: what a new generation gives up begins there.
+ */
+static XLogRecPtr
+lowest_position(FloCopyControl *copy, const List *generations, XLogRecPtr published)
+{
+	ListCell   *cell;
+
+	foreach(cell, flo_bucket_keys(copy->bus, copy->bucket, "worker."))
+	{
+		char	   *value = flo_bucket_get(copy->bus, copy->bucket, lfirst(cell));
+		FloWorkerReport report;
+
+		if (value != NULL && flo_report_parse(lfirst(cell), value, &report) &&
+			!report.waits && is_listed(generations, report.generation))
+			published = Min(published, report.lsn);
+	}
+	return published;
+}
+
+/*
+ * flo.resync(): what is lost is given up, the group goes on from now.  One that
+ * was begun and published nothing is given up with what it had given up itself.
+ */
+static FloGeneration *
+renew(FloCopyControl *copy, const FloGeneration *old)
+{
+	FloGeneration *generation = palloc0(sizeof(FloGeneration));
+	char	   *stream = flo_name_stream(copy->group);
+	XLogRecPtr	published = old->follows != NIL ? old->given_up : old->start;
+	FloStreamInfo info;
+	FloStreamEnd end;
+
+	generation->epoch = old->epoch;
+	generation->follows = ancestors(copy, old);
+	if (flo_stream_info(copy->bus, stream, &info))
+	{
+		flo_session_read_end(copy->bus, stream, &info, &end);
+		if (end.found && end.newest.system_identifier != GetSystemIdentifier())
+			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					 "Two groups of one name need two NATS accounts.",
+					 "the stream is owned by another source: system " UINT64_FORMAT " instead of " UINT64_FORMAT,
+					 end.newest.system_identifier, GetSystemIdentifier());
+		if (end.found && memcmp(&end.newest.generation, &old->id, sizeof(pg_uuid_t)) == 0)
+			published = end.newest.position;
+		generation->epoch = Max(old->epoch, end.highest_epoch);
+	}
+	generation->given_up = lowest_position(copy, generation->follows, published);
+	new_uuid(&generation->id);
+	flo_slot_drop(copy->slot);
+	flo_stop_point("slot.before");
+	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
+	generation->start = flo_slot_create(copy->slot);
+	flo_stop_point("slot.after");
+	save(copy->group, generation);
+	flo_stop_point("generation.after");
+	ereport(LOG,
+			(errmsg("group \"%s\" begins anew at %X/%X: what was committed after %X/%X and is not yet at the destinations is given up",
+					copy->group, LSN_FORMAT_ARGS(generation->start), LSN_FORMAT_ARGS(generation->given_up))));
+	return generation;
+}
+
+void
+flo_generation_empty_stream(FloBus *bus, const char *stream, FloStreamInfo *info, FloStreamEnd *end)
+{
+	flo_stream_purge_below(bus, stream, info->last_seq + 1);
+	flo_stop_point("empty.after");
+	end->found = false;
+	if (!flo_stream_info(bus, stream, info))
+		memset(info, 0, sizeof(*info));
+}
+
+void
+flo_generation_announce(FloCopyControl *copy, FloMode mode)
+{
+	const FloGeneration *generation = copy->generation;
+	FloGenerationKey key = {0};
+	FloGenerationKey before;
+	char	   *announced;
+
+	if (generation->follows == NIL)
+		return;
+	key.generation = uuid_text(&generation->id);
+	announced = flo_bucket_get(copy->bus, copy->bucket, FLO_GENERATION_KEY);
+	if (announced != NULL && flo_generation_key_parse(announced, &before) &&
+		strcmp(before.generation, key.generation) == 0)
+		return;
+	key.follows = generation->follows;
+	key.copy = unconstify(char *, flo_copy_of_generation(copy, mode));
+	key.given_up = generation->given_up;
+	key.start = generation->start;
+	flo_bucket_put(copy->bus, copy->bucket, FLO_GENERATION_KEY, flo_generation_key_format(&key), true);
+	flo_stop_point("announce.after");
+}
+
+/* --- at the start of a process ---------------------------------------------------------- */
+
+bool
+flo_generation_begins_with_copy(const FloGeneration *generation, FloMode mode)
+{
+	return mode != FLO_MODE_STREAM && generation->follows == NIL;
+}
+
+FloGeneration *
+flo_generation_find(FloCopyControl *copy, const FloReplicatorSpec *spec)
+{
+	FloGeneration *generation = load(copy->group);
+
+	if (generation == NULL)
+		return begin(copy, spec);
+	if (generation->resync)
+		generation = renew(copy, generation);
+	copy->generation = generation;
+	if (flo_generation_begins_with_copy(generation, spec->mode))
+		flo_copy_resume(copy, spec->mode == FLO_MODE_COPY_AND_STREAM);
+	return generation;
+}
