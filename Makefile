@@ -21,6 +21,7 @@ OBJS = \
 	src/core/settings.o \
 	src/core/arguments.o \
 	src/core/names.o \
+	src/core/files.o \
 	src/core/stop.o \
 	src/core/process.o \
 	src/core/loop.o \

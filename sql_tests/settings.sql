@@ -25,3 +25,34 @@ SET pg_flo.no_such_setting = 3;
 \set VERBOSITY sqlstate
 ALTER SYSTEM SET pg_flo.heartbeat_interval = '1 ms';
 \set VERBOSITY default
+
+-- what is shown and logged takes no secret, and is not repeated when it is refused
+ALTER SYSTEM SET pg_flo.nats_url = 'nats://user:hidden@127.0.0.1:4222';
+\echo :SQLSTATE
+ALTER SYSTEM SET pg_flo.nats_url = 'nats://hidden@127.0.0.1';
+ALTER SYSTEM SET pg_flo.nats_url = 'nats://127.0.0.1:4222, user:hidden@other:4222';
+ALTER SYSTEM SET pg_flo.nats_url = 'tls://user:hid/den@127.0.0.1';
+ALTER SYSTEM SET pg_flo.nats_url = 'http://127.0.0.1:4222';
+ALTER SYSTEM SET pg_flo.nats_url = 'nats://';
+ALTER SYSTEM SET pg_flo.nats_url = 'nats://a b';
+ALTER SYSTEM SET pg_flo.nats_url = 'nats://a/path';
+ALTER SYSTEM SET pg_flo.nats_url = 'nats://a:0';
+ALTER SYSTEM SET pg_flo.nats_url = 'nats://a:65536';
+ALTER SYSTEM SET pg_flo.nats_url = 'nats://a:';
+ALTER SYSTEM SET pg_flo.nats_url = 'nats://a:4222,';
+ALTER SYSTEM SET pg_flo.nats_url = ',nats://a:4222';
+ALTER SYSTEM SET pg_flo.nats_url = 'nats://[::1';
+ALTER SYSTEM SET pg_flo.webhook_allow = 'https://a.example/, https://user:hidden@b.example/';
+ALTER SYSTEM SET pg_flo.schema_dump_conninfo = 'user=postgres password = hidden';
+ALTER SYSTEM SET pg_flo.schema_dump_conninfo = 'postgresql://postgres:hidden@localhost/postgres';
+ALTER SYSTEM SET pg_flo.schema_dump_conninfo = 'postgresql://localhost/postgres?user=a&password=hidden';
+ALTER SYSTEM SET pg_flo.schema_dump_conninfo = 'sslpassword=hidden';
+-- and these are fine
+ALTER SYSTEM SET pg_flo.nats_url = 'nats://a:4222, tls://b.example:4223/,c,nats://[::1]:4222,10.0.0.1';
+ALTER SYSTEM SET pg_flo.nats_url = '';
+ALTER SYSTEM SET pg_flo.webhook_allow = 'https://a.example/hook?to=a@b';
+ALTER SYSTEM SET pg_flo.schema_dump_conninfo = 'postgresql://postgres@localhost/postgres?passfile=/x';
+ALTER SYSTEM SET pg_flo.schema_dump_conninfo = 'user=postgres passfile=/x/password';
+ALTER SYSTEM RESET pg_flo.nats_url;
+ALTER SYSTEM RESET pg_flo.webhook_allow;
+ALTER SYSTEM RESET pg_flo.schema_dump_conninfo;

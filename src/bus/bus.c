@@ -14,13 +14,13 @@
 #include "postgres.h"
 
 #include <ctype.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bus/bus.h"
 #include "bus/bus_impl.h"
 #include "bus/json.h"
 #include "core/compat.h"
+#include "core/files.h"
 #include "core/loop.h"
 #include "core/settings.h"
 #include "fmgr.h"
@@ -36,7 +36,7 @@
 #define CONNECT_RETRY_INTERVAL 1000
 
 /* Longest password that is read from a file */
-#define PASSWORD_SIZE 1024
+#define PASSWORD_MAX 1024
 
 struct FloBus
 {
@@ -69,54 +69,10 @@ static char *
 clean_words(const char *words)
 {
 	char	   *text = pstrdup(words);
-	char	   *scan = text;
-	char	   *start;
 
 	blot_secret(text, flo_nats_password);
 	blot_secret(text, flo_nats_token);
-	while ((start = strstr(scan, "://")) != NULL)
-	{
-		char	   *end;
-
-		start += 3;
-		end = start + strcspn(start, "/ ,\"'");
-		for (char *at = end - 1; at >= start; at--)
-		{
-			if (*at == '@')
-			{
-				memset(start, '*', at - start);
-				break;
-			}
-		}
-		scan = end;
-	}
 	return text;
-}
-
-/* Where we connect to, for messages: the setting without user and password */
-static char *
-shown_servers(void)
-{
-	StringInfoData buf;
-	const char *at = flo_nats_url;
-
-	initStringInfo(&buf);
-	while (*at != '\0')
-	{
-		size_t		len = strcspn(at, ",");
-		const char *host = at;
-
-		for (const char *c = at; c < at + len; c++)
-		{
-			if (*c == '@')
-				host = c + 1;
-		}
-		appendBinaryStringInfo(&buf, host, at + len - host);
-		at += len;
-		if (*at == ',')
-			appendStringInfoChar(&buf, *at++);
-	}
-	return buf.data;
 }
 
 /* The one place where a status of the module becomes an error */
@@ -129,7 +85,7 @@ raise_status(FloNatsStatus status, const char *words)
 		case FLO_NATS_UNREACHABLE:
 			ereport(ERROR,
 					(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
-					 errmsg("could not connect to NATS at \"%s\": %s", shown_servers(), words),
+					 errmsg("could not connect to NATS at \"%s\": %s", flo_nats_url, words),
 					 errhint("Check pg_flo.nats_url and that the server runs.")));
 			break;
 		case FLO_NATS_REFUSED:
@@ -207,45 +163,40 @@ load_module(void)
 	nats_functions = functions;
 }
 
-/* A secret's file must be nobody else's business, as with the server's TLS key */
-static void
-check_secret_file(const char *path, int fd)
+static bool
+is_set(const char *setting)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not stat file \"%s\": %m", path)));
-	if (!S_ISREG(st.st_mode) || (st.st_mode & S_IRWXO) != 0 ||
-		((st.st_mode & S_IRWXG) != 0 && st.st_uid == geteuid()))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("password file \"%s\" can be read by others", path),
-				 errhint("Set its permissions to u=rw (0600).")));
+	return setting != NULL && setting[0] != '\0';
 }
 
-/* The password of pg_flo.nats_password_file, into a buffer of PASSWORD_SIZE */
-static void
-read_password_file(char *password)
+/* The password of pg_flo.nats_password_file, palloc'd */
+static char *
+read_password_file(void)
 {
-	FILE	   *file = AllocateFile(flo_nats_password_file, "r");
-	char	   *start = password;
-	size_t		len;
+	char	   *password = flo_files_read_secret(flo_nats_password_file, "password file", PASSWORD_MAX);
+	size_t		len = strlen(password);
+	size_t		blanks = 0;
 
-	if (file == NULL)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not open password file \"%s\": %m", flo_nats_password_file)));
-	check_secret_file(flo_nats_password_file, fileno(file));
-	len = fread(password, 1, PASSWORD_SIZE - 1, file);
-	FreeFile(file);
 	while (len > 0 && isspace((unsigned char) password[len - 1]))
-		len--;
-	password[len] = '\0';
-	while (isspace((unsigned char) *start))
-		start++;
-	memmove(password, start, strlen(start) + 1);
+		password[--len] = '\0';
+	while (isspace((unsigned char) password[blanks]))
+		blanks++;
+	memmove(password, password + blanks, len - blanks + 1);
+	return password;
+}
+
+/* What the library opens by name is looked at before, and called by name when it is not there */
+static void
+check_files(void)
+{
+	if (is_set(flo_nats_credentials_file))
+		flo_files_check(flo_nats_credentials_file, "NATS credentials file", true);
+	if (is_set(flo_nats_tls_ca_file))
+		flo_files_check(flo_nats_tls_ca_file, "NATS CA file", false);
+	if (is_set(flo_nats_tls_cert_file))
+		flo_files_check(flo_nats_tls_cert_file, "NATS certificate file", !is_set(flo_nats_tls_key_file));
+	if (is_set(flo_nats_tls_key_file))
+		flo_files_check(flo_nats_tls_key_file, "NATS key file", true);
 }
 
 static FloNatsStatus
@@ -253,18 +204,16 @@ connect_as_configured(const char *name, FloNats **nats, char *words, size_t word
 {
 	FloNatsOptions options = {0};
 	FloNatsStatus status;
-	char		password[PASSWORD_SIZE];
+	char	   *password = NULL;
 
 	load_module();
+	check_files();
 	options.name = name;
 	options.urls = flo_nats_url;
 	options.user = flo_nats_user;
 	options.password = flo_nats_password;
-	if (flo_nats_password_file != NULL && flo_nats_password_file[0] != '\0')
-	{
-		read_password_file(password);
-		options.password = password;
-	}
+	if (is_set(flo_nats_password_file))
+		options.password = password = read_password_file();
 	options.token = flo_nats_token;
 	options.credentials_file = flo_nats_credentials_file;
 	options.tls = flo_nats_tls;
@@ -274,11 +223,19 @@ connect_as_configured(const char *name, FloNats **nats, char *words, size_t word
 	options.timeout_ms = CONNECT_TIMEOUT;
 
 	words[0] = '\0';
-	status = nats_functions->connect(&options, nats, words, words_size);
-	if (options.password == password)
+	/* the library would connect to this machine */
+	if (!is_set(flo_nats_url))
+	{
+		strlcpy(words, "pg_flo.nats_url is empty", words_size);
+		status = FLO_NATS_UNREACHABLE;
+	}
+	else
+		status = nats_functions->connect(&options, nats, words, words_size);
+	if (password != NULL)
 	{
 		blot_secret(words, password);
-		explicit_bzero(password, sizeof(password));
+		explicit_bzero(password, strlen(password));
+		pfree(password);
 	}
 	return status;
 }
@@ -307,7 +264,7 @@ try_connect(const char *name, char **reason)
 			return wrap_connection(nats);
 		case FLO_NATS_UNREACHABLE:
 			*reason = psprintf("could not connect to NATS at \"%s\": %s",
-							   shown_servers(), clean_words(words));
+							   flo_nats_url, clean_words(words));
 			return NULL;
 		case FLO_NATS_REFUSED:
 			*reason = psprintf("NATS refused the connection: %s", clean_words(words));

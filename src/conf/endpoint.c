@@ -20,6 +20,9 @@
 
 #define HEADER_VALUE_MAX 8000
 
+/* Bytes of a URL that messages show at most */
+#define SHOWN_MAX 120
+
 /* A URL in its parts; they point into it */
 typedef struct Url
 {
@@ -146,6 +149,17 @@ flo_url_check(const char *text)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid webhook URL: %s", problem),
 				 errhint("An example is \"https://example.com/hook\". Secrets belong into the options headers and secret, or into files.")));
+}
+
+char *
+flo_url_shown(const char *text)
+{
+	Url			url;
+
+	if (parse_url(text, &url) != NULL)
+		return pstrdup("(not a URL)");
+	return psprintf("%.*s%s", (int) Min(url.path - text, SHOWN_MAX), text,
+					url.path[0] == '\0' || strcmp(url.path, "/") == 0 ? "" : "/...");
 }
 
 /* Does everything below "prefix" include the URL? */

@@ -13,6 +13,12 @@
 /* Raise 22023 unless this is a URL that events may be sent to */
 extern void flo_url_check(const char *url);
 
+/*
+ * Scheme, host and port for messages, palloc'd; what follows may be a secret
+ * that opens the endpoint, so only whether there is something.
+ */
+extern char *flo_url_shown(const char *url);
+
 /* Raise 42501 unless the role is a superuser or pg_flo.webhook_allow lists the URL */
 extern void flo_url_check_allowed(const char *url, Oid role);
 

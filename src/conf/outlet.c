@@ -9,7 +9,7 @@
  */
 #include "postgres.h"
 
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
@@ -20,6 +20,7 @@
 #include "conf/store.h"
 #include "conf/visit.h"
 #include "core/arguments.h"
+#include "core/files.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -119,7 +120,8 @@ flo_secrets_take(Jsonb *options, FloSinkKind sink, FloSecrets *secrets)
 static void
 check_directory(const char *directory, Oid role)
 {
-	struct stat st;
+	char	   *problem;
+	int			fd;
 
 	if (directory == NULL)
 		flo_conf_refuse("a worker with sink \"file\" needs the option \"directory\"",
@@ -131,13 +133,11 @@ check_directory(const char *directory, Oid role)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to write files on the server"),
 				 errhint("Only roles with privileges of the role pg_write_server_files may do so.")));
-	if (stat(directory, &st) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("could not use directory \"%s\": %m", directory),
-				 errhint("Create it on the server, writable for the server's operating system user.")));
-	if (!S_ISDIR(st.st_mode))
-		flo_conf_refuse(psprintf("\"%s\" is not a directory", directory), NULL);
+	fd = flo_files_open_directory(directory, &problem);
+	if (fd < 0)
+		flo_conf_refuse(psprintf("could not use directory \"%s\": %s", directory, problem),
+						"It must exist on the server, with no symbolic link on the way, belong to the server's operating system user or to root, and not be writable for everybody.");
+	close(fd);
 	if (access(directory, R_OK | W_OK | X_OK) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -148,8 +148,6 @@ check_directory(const char *directory, Oid role)
 static void
 check_secret_file(const char *option, const char *path, Oid role)
 {
-	struct stat st;
-
 	if (path == NULL)
 		return;
 	if (!is_absolute_path(path))
@@ -159,10 +157,7 @@ check_secret_file(const char *option, const char *path, Oid role)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to read files on the server"),
 				 errhint("Only roles with privileges of the role pg_read_server_files may use the option \"%s\".", option)));
-	if (stat(path, &st) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("could not use the file of option \"%s\": %m", option)));
+	flo_files_check(path, psprintf("the file of option \"%s\",", option), true);
 }
 
 static bool

@@ -6,7 +6,9 @@
  * are kept out of sight altogether: the server would write the new value of a
  * changed parameter to its log, so the parameter itself always holds an empty
  * string and the secret travels beside it, in the "extra" data of the check
- * and assign hooks.
+ * and assign hooks.  Settings that are shown, and logged when they change, take
+ * no secret: URLs with a user or password in them, and connection strings with
+ * a password, are refused without being repeated.
  */
 #include "postgres.h"
 
@@ -102,12 +104,182 @@ show_token(void)
 	return flo_nats_token[0] ? "********" : "";
 }
 
+/* --- settings that must hold no secret ----------------------------------------------- */
+
+/*
+ * Refuse a value without repeating it, as the server's own message would.  At
+ * server start a refused value is replaced by the default, which is a broker
+ * that nobody has named: there it becomes empty instead, and nothing connects.
+ */
+static bool
+refuse(char **newval, const char *name, const char *problem, const char *hint)
+{
+	if (process_shared_preload_libraries_in_progress)
+	{
+		char	   *blank = flo_compat_guc_malloc(1);
+
+		if (blank == NULL)
+			return false;
+		blank[0] = '\0';
+		flo_compat_guc_free(*newval);
+		*newval = blank;
+		ereport(WARNING,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for parameter \"%s\": %s", name, problem),
+				 errdetail("It counts as empty."),
+				 errhint("%s", hint)));
+		return true;
+	}
+	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+	GUC_check_errmsg("invalid value for parameter \"%s\": %s", name, problem);
+	GUC_check_errhint("%s", hint);
+	return false;
+}
+
+/* One of the servers, without blanks around it: NULL, or what is wrong with it */
+static const char *
+server_problem(const char *url, size_t len)
+{
+	const char *end = url + len;
+	const char *host = url;
+	const char *port;
+
+	if (memchr(url, '@', len) != NULL)
+		return "it holds a user, password or token";
+	for (const char *at = url; at + 3 <= end; at++)
+		if (strncmp(at, "://", 3) == 0)
+		{
+			if (!(at - url == 4 && strncmp(url, "nats", 4) == 0) &&
+				!(at - url == 3 && strncmp(url, "tls", 3) == 0))
+				return "its scheme is not nats or tls";
+			host = at + 3;
+			break;
+		}
+	if (end > host && end[-1] == '/')
+		end--;
+	if (host < end && *host == '[')
+	{
+		port = host + 1 + strspn(host + 1, "0123456789abcdefABCDEF:.%");
+		if (port >= end || *port != ']' || port == host + 1)
+			return "its host is not a name or an address";
+		port++;
+	}
+	else
+	{
+		port = host + strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._");
+		if (port > end)
+			port = end;
+		if (port == host)
+			return "its host is not a name or an address";
+	}
+	if (port == end)
+		return NULL;
+	if (*port != ':')
+		return "its host is not a name or an address";
+	port++;
+	if (end - port < 1 || end - port > 5 || strspn(port, "0123456789") < end - port ||
+		atoi(port) < 1 || atoi(port) > 65535)
+		return "its port is not a number between 1 and 65535";
+	return NULL;
+}
+
+static bool
+check_nats_url(char **newval, void **extra, GucSource source)
+{
+	const char *at = *newval != NULL ? *newval : "";
+
+	/* empty: nothing connects */
+	while (*at != '\0')
+	{
+		size_t		len = strcspn(at, ",");
+		size_t		before = strspn(at, " \t");
+		size_t		end = len;
+		const char *problem;
+
+		while (end > before && (at[end - 1] == ' ' || at[end - 1] == '\t'))
+			end--;
+		problem = before >= end ? "one of its servers is empty" : server_problem(at + before, end - before);
+		if (problem != NULL)
+			return refuse(newval, "pg_flo.nats_url", problem,
+						  "It is like \"nats://host:4222\", with commas between the servers of a cluster. User and password belong into pg_flo.nats_user and pg_flo.nats_password_file, a token into pg_flo.nats_token.");
+		at += len;
+		if (*at == ',' && *++at == '\0')
+			return refuse(newval, "pg_flo.nats_url", "one of its servers is empty", "Remove the comma at its end.");
+	}
+	return true;
+}
+
+/* The URLs are judged when they are used: conf/endpoint.c */
+static bool
+check_webhook_allow(char **newval, void **extra, GucSource source)
+{
+	const char *at = *newval != NULL ? *newval : "";
+
+	while ((at = strstr(at, "://")) != NULL)
+	{
+		size_t		len = strcspn(at += 3, "/?#, ");
+
+		if (memchr(at, '@', len) != NULL)
+			return refuse(newval, "pg_flo.webhook_allow", "a prefix holds a user name or password",
+						  "Name scheme, host and path only; secrets belong into the worker's options headers and secret.");
+	}
+	return true;
+}
+
+/* Does a connection string, of either kind, hold a password? */
+static bool
+holds_password(const char *conninfo)
+{
+	static const char *const keywords[] = {"password", "sslpassword", "oauth_client_secret"};
+	const char *user = strstr(conninfo, "://");
+	const char *end = user != NULL ? user + 3 + strcspn(user + 3, "/?") : NULL;
+
+	if (user != NULL)
+	{
+		const char *at = memchr(user + 3, '@', end - user - 3);
+
+		if (at != NULL && memchr(user + 3, ':', at - user - 3) != NULL)
+			return true;
+	}
+	for (int i = 0; i < lengthof(keywords); i++)
+	{
+		for (const char *at = conninfo; (at = strstr(at, keywords[i])) != NULL; at++)
+		{
+			const char *after = at + strlen(keywords[i]);
+
+			if (at > conninfo && strchr(" \t\n?&", at[-1]) == NULL)
+				continue;
+			if (after[strspn(after, " \t\n")] == '=')
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool
+check_conninfo(char **newval, void **extra, GucSource source)
+{
+	if (*newval != NULL && holds_password(*newval))
+		return refuse(newval, "pg_flo.schema_dump_conninfo", "it holds a password",
+					  "Write the password into a file and name that: \"passfile=...\".");
+	return true;
+}
+
+/* --- definitions ------------------------------------------------------------------------ */
+
+static void
+define_checked_text(const char *name, const char *description, char **variable,
+					const char *initial, int flags, GucStringCheckHook check)
+{
+	DefineCustomStringVariable(name, description, NULL, variable, initial,
+							   PGC_SIGHUP, flags, check, NULL, NULL);
+}
+
 static void
 define_text(const char *name, const char *description, char **variable,
 			const char *initial, int flags)
 {
-	DefineCustomStringVariable(name, description, NULL, variable, initial,
-							   PGC_SIGHUP, flags, NULL, NULL, NULL);
+	define_checked_text(name, description, variable, initial, flags, NULL);
 }
 
 static void
@@ -145,9 +317,8 @@ define_processes(void)
 static void
 define_broker(void)
 {
-	/* A URL may hold a user and a password, hence not for everyone's eyes */
-	define_text("pg_flo.nats_url", "Sets the URL of the NATS server; several of a cluster are separated by commas.",
-				&flo_nats_url, "nats://127.0.0.1:4222", GUC_SUPERUSER_ONLY);
+	define_checked_text("pg_flo.nats_url", "Sets the URL of the NATS server; several of a cluster are separated by commas.",
+						&flo_nats_url, "nats://127.0.0.1:4222", GUC_SUPERUSER_ONLY, check_nats_url);
 	define_text("pg_flo.nats_user", "Sets the user name for NATS.",
 				&flo_nats_user, "", GUC_SUPERUSER_ONLY);
 	DefineCustomStringVariable("pg_flo.nats_password", "Sets the password for NATS.", NULL,
@@ -190,23 +361,22 @@ define_stream(void)
 				  &flo_broker_sync_interval, 150, 0, 24 * 3600, GUC_UNIT_S);
 }
 
-/* Prefixes are judged when they are used: conf/endpoint.c */
 static void
 define_webhook(void)
 {
-	define_text("pg_flo.webhook_allow",
-				"Sets the URL prefixes, separated by commas, that webhook workers of roles "
-				"other than superusers may send events to; empty means none.",
-				&flo_webhook_allow, "", 0);
+	define_checked_text("pg_flo.webhook_allow",
+						"Sets the URL prefixes, separated by commas, that webhook workers of roles "
+						"other than superusers may send events to; empty means none.",
+						&flo_webhook_allow, "", 0, check_webhook_allow);
 }
 
 static void
 define_schema_dump(void)
 {
-	define_text("pg_flo.schema_dump_conninfo",
-				"Sets how pg_dump connects to this server for table definitions; "
-				"empty means own socket, port, database and group owner.",
-				&flo_schema_dump_conninfo, "", GUC_SUPERUSER_ONLY);
+	define_checked_text("pg_flo.schema_dump_conninfo",
+						"Sets how pg_dump connects to this server for table definitions; "
+						"empty means own socket, port, database and group owner.",
+						&flo_schema_dump_conninfo, "", GUC_SUPERUSER_ONLY, check_conninfo);
 	define_text("pg_flo.pg_dump_path",
 				"Sets the path of pg_dump; empty means the one beside the server's own programs.",
 				&flo_pg_dump_path, "", GUC_SUPERUSER_ONLY);

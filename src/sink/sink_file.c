@@ -14,7 +14,8 @@
  *
  * Removing files is only safe while nobody else writes to the directory: it
  * belongs to one worker, whose name stands in the file OWNER_FILE, locked
- * while the worker runs.
+ * while the worker runs.  Everything is opened in the directory that was opened
+ * at the start, and nothing through a link (core/files.h).
  *
  * Awkward cases: somebody removes or moves away the file being written.  What
  * was recorded in it is then his; before anything more is recorded the file
@@ -35,6 +36,7 @@
 #include "access/xlog.h"
 #include "catalog/pg_authid.h"
 #include "core/compat.h"
+#include "core/files.h"
 #include "core/loop.h"
 #include "core/transaction.h"
 #include "miscadmin.h"
@@ -51,6 +53,7 @@
 #define FILE_SUFFIX ".jsonl"
 #define FILE_NAME_SIZE 64
 #define OWNER_FILE ".pg_flo_owner"
+#define MARK_MAX 128
 
 /* How long the directory's lock is waited for */
 #define LOCK_ATTEMPTS 25
@@ -67,6 +70,7 @@ typedef struct FloFileSink
 
 	/* configuration */
 	char	   *directory;
+	int			directory_fd;
 	int64		max_size;
 	int64		max_age;		/* ms */
 
@@ -154,6 +158,31 @@ report_file(const char *what, const char *path)
 			 errmsg("could not %s \"%s\": %m", what, path)));
 }
 
+static void
+report_problem(const char *what, const char *path, const char *problem)
+{
+	ereport(ERROR,
+			(errcode_for_file_access(),
+			 errmsg("could not %s \"%s\": %s", what, path, problem)));
+}
+
+static void
+open_directory(FloFileSink *sink)
+{
+	char	   *problem;
+
+	sink->directory_fd = flo_files_open_directory(sink->directory, &problem);
+	if (sink->directory_fd < 0)
+		report_problem("open directory", sink->directory, problem);
+}
+
+static void
+sync_directory(FloFileSink *sink)
+{
+	if (pg_fsync(sink->directory_fd) != 0)
+		report_file("fsync directory", sink->directory);
+}
+
 /*
  * Call "each" for our files in the directory; the newest name of them goes to
  * "newest".
@@ -161,21 +190,31 @@ report_file(const char *what, const char *path)
 static void
 scan_directory(FloFileSink *sink, void (*each) (FloFileSink *sink, const char *name), char *newest)
 {
-	DIR		   *dir = AllocateDir(sink->directory);
+	int			fd = openat(sink->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR		   *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *entry;
+	List	   *names = NIL;
+	ListCell   *lc;
 
 	if (dir == NULL)
 		report_file("open directory", sink->directory);
-	while ((entry = ReadDir(dir, sink->directory)) != NULL)
+	while ((errno = 0, entry = readdir(dir)) != NULL)
+		if (is_our_name(entry->d_name))
+			names = lappend(names, pstrdup(entry->d_name));
+	if (errno != 0)
+		report_file("read directory", sink->directory);
+	closedir(dir);
+
+	foreach(lc, names)
 	{
-		if (!is_our_name(entry->d_name))
-			continue;
-		if (newest != NULL && strcmp(entry->d_name, newest) > 0)
-			strlcpy(newest, entry->d_name, FILE_NAME_SIZE);
+		char	   *name = lfirst(lc);
+
+		if (newest != NULL && strcmp(name, newest) > 0)
+			strlcpy(newest, name, FILE_NAME_SIZE);
 		if (each != NULL)
-			each(sink, entry->d_name);
+			each(sink, name);
 	}
-	FreeDir(dir);
+	list_free_deep(names);
 }
 
 /* This worker, as the owner file names it */
@@ -184,6 +223,14 @@ own_mark(const FloWorkerSpec *spec)
 {
 	return psprintf(UINT64_FORMAT " %u %s %s\n", GetSystemIdentifier(), MyDatabaseId,
 					spec->group, spec->worker);
+}
+
+/* The beginning of a mark, written when the machine went down? */
+static bool
+is_torn_mark(const char *found)
+{
+	return strchr(found, '\n') == NULL && strlen(found) < MARK_MAX &&
+		strspn(found, "0123456789 abcdefghijklmnopqrstuvwxyz_") == strlen(found);
 }
 
 /*
@@ -195,12 +242,13 @@ claim_directory(FloFileSink *sink, const FloWorkerSpec *spec)
 {
 	char	   *path = path_of(sink, OWNER_FILE);
 	char	   *mark = own_mark(spec);
+	char	   *problem;
 	char		found[512];
 	ssize_t		len;
-	int			fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	int			fd = flo_files_open_own(sink->directory_fd, OWNER_FILE, O_RDWR | O_CREAT, &problem);
 
 	if (fd < 0)
-		report_file("open file", path);
+		report_problem("open file", path, problem);
 	/* the process before this one, or what loaded the copy, may not quite be gone */
 	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; i++)
 	{
@@ -215,7 +263,7 @@ claim_directory(FloFileSink *sink, const FloWorkerSpec *spec)
 	if (len < 0)
 		report_file("read file", path);
 	found[len] = '\0';
-	if (len > 0 && strchr(found, '\n') != NULL && strcmp(found, mark) != 0)
+	if (len > 0 && strcmp(found, mark) != 0 && !is_torn_mark(found))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("directory \"%s\" belongs to another worker", sink->directory),
@@ -225,7 +273,7 @@ claim_directory(FloFileSink *sink, const FloWorkerSpec *spec)
 	if (ftruncate(fd, 0) != 0 || pwrite(fd, mark, strlen(mark), 0) != (ssize_t) strlen(mark) ||
 		pg_fsync(fd) != 0)
 		report_file("write file", path);
-	fsync_fname(sink->directory, true);
+	sync_directory(sink);
 }
 
 /* --- repair -------------------------------------------------------------------------- */
@@ -235,11 +283,8 @@ remove_if_later(FloFileSink *sink, const char *name)
 {
 	if (strcmp(name, sink->safe_name) > 0)
 	{
-		char	   *path = path_of(sink, name);
-
-		if (unlink(path) != 0 && errno != ENOENT)
-			report_file("remove file", path);
-		pfree(path);
+		if (unlinkat(sink->directory_fd, name, 0) != 0 && errno != ENOENT)
+			report_file("remove file", path_of(sink, name));
 	}
 }
 
@@ -256,16 +301,17 @@ static void
 reopen_file(FloFileSink *sink)
 {
 	char	   *path = path_of(sink, sink->safe_name);
+	char	   *problem;
 	struct stat st;
 
 	strlcpy(sink->name, sink->safe_name, FILE_NAME_SIZE);
 	sink->created = time_of_name(sink->name);
 	sink->length = sink->safe_length;
-	sink->fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	sink->fd = flo_files_open_own(sink->directory_fd, sink->safe_name, O_WRONLY | O_APPEND, &problem);
 	if (sink->fd < 0)
 	{
 		if (errno != ENOENT)
-			report_file("open file", path);
+			report_problem("open file", path, problem);
 		if (sink->safe_length > 0)
 			ereport(LOG,
 					(errmsg("file \"%s\" is no longer there", path),
@@ -296,7 +342,7 @@ repair(FloFileSink *sink)
 	resetStringInfo(&sink->buffer);
 	scan_directory(sink, remove_if_later, NULL);
 	reopen_file(sink);
-	fsync_fname(sink->directory, true);
+	sync_directory(sink);
 	sink->unsynced = false;
 	sink->fresh = sink->length;
 }
@@ -325,17 +371,16 @@ choose_name(FloFileSink *sink)
 static void
 create_file(FloFileSink *sink)
 {
-	char	   *path;
+	char	   *problem;
 
 	if (sink->name[0] == '\0')
 		choose_name(sink);
-	path = path_of(sink, sink->name);
-	sink->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	sink->fd = flo_files_open_own(sink->directory_fd, sink->name,
+								  O_WRONLY | O_APPEND | O_CREAT | O_EXCL, &problem);
 	if (sink->fd < 0)
-		report_file("create file", path);
+		report_problem("create file", path_of(sink, sink->name), problem);
 	sink->length = sink->fresh = 0;
-	fsync_fname(sink->directory, true);
-	pfree(path);
+	sync_directory(sink);
 }
 
 static void
@@ -383,7 +428,8 @@ check_still_there(FloFileSink *sink)
 
 	if (fstat(sink->fd, &here) != 0)
 		report_file("stat file", path);
-	if (stat(path, &there) != 0 || here.st_dev != there.st_dev || here.st_ino != there.st_ino)
+	/* by the whole path: the directory may have been moved away with the file */
+	if (lstat(path, &there) != 0 || here.st_dev != there.st_dev || here.st_ino != there.st_ino)
 	{
 		if (ftruncate(sink->fd, sink->fresh) != 0)
 			ereport(LOG,
@@ -463,29 +509,36 @@ leave_former_directory(const FloFileSink *sink, const FloWorkerSpec *spec, char 
 {
 	FloFileSink former = *sink;
 	char		mark[512];
-	char	   *path;
+	char	   *problem;
 	struct stat st;
 	int			fd;
 	ssize_t		len = -1;
 
 	former.directory = directory;
 	strlcpy(former.safe_name, name, FILE_NAME_SIZE);
-	path = path_of(&former, OWNER_FILE);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	former.directory_fd = flo_files_open_directory(directory, &problem);
+	if (former.directory_fd < 0)
+		return;
+	fd = flo_files_open_own(former.directory_fd, OWNER_FILE, O_RDONLY, &problem);
 	if (fd >= 0)
 	{
 		len = read(fd, mark, sizeof(mark) - 1);
 		close(fd);
 	}
-	if (len <= 0)
-		return;
-	mark[len] = '\0';
-	if (strcmp(mark, own_mark(spec)) != 0)
-		return;
-	scan_directory(&former, remove_if_later, NULL);
-	path = path_of(&former, name);
-	if (stat(path, &st) == 0 && st.st_size > length && truncate(path, length) != 0)
-		report_file("truncate file", path);
+	if (len > 0)
+		mark[len] = '\0';
+	if (len > 0 && strcmp(mark, own_mark(spec)) == 0)
+	{
+		scan_directory(&former, remove_if_later, NULL);
+		fd = flo_files_open_own(former.directory_fd, name, O_WRONLY, &problem);
+		if (fd >= 0)
+		{
+			if (fstat(fd, &st) == 0 && st.st_size > length && ftruncate(fd, length) != 0)
+				report_file("truncate file", path_of(&former, name));
+			close(fd);
+		}
+	}
+	close(former.directory_fd);
 }
 
 static void
@@ -531,6 +584,7 @@ file_open(const FloWorkerSpec *spec, FloCounters *counters, const char *state,
 	initStringInfo(&sink->buffer);
 	if (state != NULL)
 		parse_state(sink, spec, state);
+	open_directory(sink);
 	claim_directory(sink, spec);
 	if (sink->safe_name[0] == '\0')
 	{

@@ -56,12 +56,10 @@
 /* Dead letters that are gathered before they are written */
 #define MAX_LETTERS 100
 
-/* Of a URL in messages and flo.status */
-#define SHOWN_URL 120
-
 typedef struct Endpoint
 {
 	char	   *url;
+	char	   *shown;			/* what of it may be shown */
 	FloHookTarget *target;		/* of the configuration in force */
 	FloHttpLine *line;
 	FloParcel	   *sending;		/* in flight or to be tried again, unless empty */
@@ -161,9 +159,12 @@ parcel_is_full(const FloWebhookSink *sink, const FloParcel *parcel)
 static Endpoint *
 endpoint_create(FloWebhookSink *sink, FloHookTarget *target)
 {
-	Endpoint   *endpoint = MemoryContextAllocZero(sink->context, sizeof(Endpoint));
+	MemoryContext old = MemoryContextSwitchTo(sink->context);
+	Endpoint   *endpoint = palloc0(sizeof(Endpoint));
 
-	endpoint->url = MemoryContextStrdup(sink->context, target->url);
+	endpoint->url = pstrdup(target->url);
+	endpoint->shown = flo_url_shown(target->url);
+	MemoryContextSwitchTo(old);
 	endpoint->target = target;
 	endpoint->sending = flo_parcel_create(sink->context);
 	endpoint->gathering = flo_parcel_create(sink->context);
@@ -184,6 +185,7 @@ endpoint_free(FloWebhookSink *sink, Endpoint *endpoint)
 	flo_parcel_free(endpoint->sending);
 	flo_parcel_free(endpoint->gathering);
 	pfree(endpoint->url);
+	pfree(endpoint->shown);
 	pfree(endpoint);
 }
 
@@ -373,8 +375,8 @@ bury(FloWebhookSink *sink, Endpoint *endpoint)
 	}
 	MemoryContextSwitchTo(old);
 	ereport(LOG,
-			(errmsg("%d events for endpoint \"%.*s\" were set aside as dead letters: %s",
-					parcel->count, SHOWN_URL, endpoint->url, endpoint->error)));
+			(errmsg("%d events for endpoint \"%s\" were set aside as dead letters: %s",
+					parcel->count, endpoint->shown, endpoint->error)));
 }
 
 static void
@@ -404,7 +406,7 @@ delivery_failed(FloWebhookSink *sink, Endpoint *endpoint, int64 retry_after)
 
 	if (endpoint->attempts == 1)
 		ereport(LOG,
-				(errmsg("endpoint \"%.*s\" did not take an event: %s", SHOWN_URL, endpoint->url,
+				(errmsg("endpoint \"%s\" did not take an event: %s", endpoint->shown,
 						endpoint->error)));
 	if (on_error == FLO_ON_ERROR_RETRY || endpoint->attempts < sink->spec.options.max_attempts)
 	{
@@ -423,8 +425,8 @@ delivery_failed(FloWebhookSink *sink, Endpoint *endpoint, int64 retry_after)
 	flo_trail.commit_lsn = endpoint->sending->marks[0].place.final_lsn;
 	ereport(ERROR,
 			(errcode(ERRCODE_CONNECTION_FAILURE),
-			 errmsg("endpoint \"%.*s\" did not take an event in %d attempts: %s",
-					SHOWN_URL, endpoint->url, endpoint->attempts, endpoint->error)));
+			 errmsg("endpoint \"%s\" did not take an event in %d attempts: %s",
+					endpoint->shown, endpoint->attempts, endpoint->error)));
 }
 
 static Endpoint *
@@ -461,7 +463,7 @@ take_results(FloWebhookSink *sink)
 		}
 		if (failed_before)
 			ereport(LOG,
-					(errmsg("endpoint \"%.*s\" takes events again", SHOWN_URL, endpoint->url)));
+					(errmsg("endpoint \"%s\" takes events again", endpoint->shown)));
 		settle_parcel(endpoint);
 	}
 }
@@ -526,11 +528,11 @@ show_waiting(FloWebhookSink *sink)
 	sink->waiting = true;
 	left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), worst->next_attempt);
 	if (worst->in_flight)
-		flo_state_set(FLO_STATE_WAITING, "for endpoint \"%.*s\": %.80s; attempt %d is under way",
-					  SHOWN_URL, worst->url, worst->error, worst->attempts + 1);
+		flo_state_set(FLO_STATE_WAITING, "for endpoint \"%s\": %.80s; attempt %d is under way",
+					  worst->shown, worst->error, worst->attempts + 1);
 	else
-		flo_state_set(FLO_STATE_WAITING, "for endpoint \"%.*s\": %.80s; attempt %d, retry in %ld s",
-					  SHOWN_URL, worst->url, worst->error, worst->attempts, (left + 999) / 1000);
+		flo_state_set(FLO_STATE_WAITING, "for endpoint \"%s\": %.80s; attempt %d, retry in %ld s",
+					  worst->shown, worst->error, worst->attempts, (left + 999) / 1000);
 }
 
 /* How long until an endpoint is to be tried again */

@@ -9,15 +9,13 @@
 #include "postgres.h"
 
 #include <ctype.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "catalog/pg_authid.h"
 #include "conf/endpoint.h"
+#include "core/files.h"
 #include "core/transaction.h"
 #include "sink/saved.h"
 #include "sink/webhook_config.h"
-#include "storage/fd.h"
 #include "utils/acl.h"
 
 /* Largest file of headers or with a secret */
@@ -62,36 +60,6 @@ add_header(FloHookConfig *config, const char *name, const char *value)
 
 /* --- files ------------------------------------------------------------------------------ */
 
-/* A secret's file must be nobody else's business, as with the server's TLS key */
-static char *
-read_secret_file(const char *path)
-{
-	FILE	   *file = AllocateFile(path, "r");
-	char	   *text;
-	size_t		len;
-	struct stat st;
-
-	if (file == NULL || fstat(fileno(file), &st) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not open file \"%s\": %m", path)));
-	if (!S_ISREG(st.st_mode) || (st.st_mode & S_IRWXO) != 0 ||
-		((st.st_mode & S_IRWXG) != 0 && st.st_uid == geteuid()))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("file \"%s\" can be read by others", path),
-				 errhint("Set its permissions to u=rw (0600).")));
-	text = palloc(FILE_LIMIT + 1);
-	len = fread(text, 1, FILE_LIMIT + 1, file);
-	FreeFile(file);
-	if (len > FILE_LIMIT)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("file \"%s\" is too large", path)));
-	text[len] = '\0';
-	return text;
-}
-
 static char *
 trim(char *text)
 {
@@ -111,7 +79,7 @@ read_headers_file(FloHookConfig *config, const char *path)
 {
 	char	   *save;
 
-	for (char *line = strtok_r(read_secret_file(path), "\n", &save); line != NULL;
+	for (char *line = strtok_r(flo_files_read_secret(path, "headers file", FILE_LIMIT), "\n", &save); line != NULL;
 		 line = strtok_r(NULL, "\n", &save))
 	{
 		char	   *colon = strchr(line, ':');
@@ -200,7 +168,7 @@ flo_hook_config(const FloWorkerSpec *spec)
 	if (spec->options.headers_file != NULL)
 		read_headers_file(config, spec->options.headers_file);
 	if (spec->options.secret_file != NULL)
-		config->secret = trim(read_secret_file(spec->options.secret_file));
+		config->secret = trim(flo_files_read_secret(spec->options.secret_file, "secret file", FILE_LIMIT));
 	config->secret_len = config->secret != NULL ? strlen(config->secret) : 0;
 	if (config->secret_len == 0)
 		config->secret = NULL;

@@ -248,6 +248,11 @@ write_script(Dump *d)
 	char	   *path = pg_dump_path();
 	FILE	   *file;
 
+	/* the shell would look a bare name up elsewhere */
+	if (!is_absolute_path(path))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("pg_flo.pg_dump_path is not an absolute path")));
 	if (access(path, X_OK) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FILE),
