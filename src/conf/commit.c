@@ -145,7 +145,11 @@ flo_conf_xact_init(void)
 	RegisterXactCallback(at_transaction_end, NULL);
 }
 
-/* Statement trigger on the configuration tables */
+/*
+ * Statement trigger on the configuration tables.  A request for a copy concerns
+ * a running member alone, which the invalidation reaches also from a prepared
+ * transaction: users' DDL makes such requests, and may be prepared.
+ */
 Datum
 flo_config_changed(PG_FUNCTION_ARGS)
 {
@@ -156,7 +160,8 @@ flo_config_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("flo.config_changed() can only be called as a trigger")));
 
-	flo_conf_changed();
+	if (strcmp(RelationGetRelationName(trigger->tg_relation), "copy_requests") != 0)
+		flo_conf_changed();
 	CacheInvalidateRelcache(trigger->tg_relation);
 
 	return PointerGetDatum(NULL);

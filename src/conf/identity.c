@@ -17,8 +17,11 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_publication.h"
+#include "commands/event_trigger.h"
+#include "commands/tablecmds.h"
 #include "conf/identity.h"
 #include "conf/publication.h"
 #include "conf/store.h"
@@ -28,6 +31,8 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/syscache.h"
+
+void		(*flo_identity_made_full) (Oid relation) = NULL;
 
 bool
 flo_identity_own(Oid relation)
@@ -151,6 +156,32 @@ refuse_virtual_columns(Oid relation)
 }
 
 /*
+ * Not as SQL: users' event triggers are told of what users do, and one that
+ * forbids ALTER TABLE must not make their CREATE TABLE fail.
+ */
+static void
+set_identity(Oid relation, char identity)
+{
+	ReplicaIdentityStmt *statement = makeNode(ReplicaIdentityStmt);
+	AlterTableCmd *command = makeNode(AlterTableCmd);
+
+	statement->identity_type = identity;
+	command->subtype = AT_ReplicaIdentity;
+	command->def = (Node *) statement;
+	EventTriggerInhibitCommandCollection();
+	PG_TRY();
+	{
+		AlterTableInternal(relation, list_make1(command), false);
+	}
+	PG_FINALLY();
+	{
+		EventTriggerUndoInhibitCommandCollection();
+	}
+	PG_END_TRY();
+	CommandCounterIncrement();
+}
+
+/*
  * Partitions get it with their root, whether or not they have an identity of
  * their own, when their changes are published as the root's.
  */
@@ -184,7 +215,9 @@ flo_identity_set_full(const char *group, Oid relation, bool via_root)
 							flo_tables_name(part), flo_tables_name(relation)),
 					 errhint("Set both to REPLICA IDENTITY FULL, or use the option publish_via_partition_root = false.")));
 
-		flo_publication_execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", flo_tables_name(part)));
+		set_identity(part, REPLICA_IDENTITY_FULL);
+		if (flo_identity_made_full != NULL)
+			flo_identity_made_full(part);
 		flo_store_add_full_identity(group, part, before);
 	}
 }
@@ -253,6 +286,6 @@ flo_identity_restore(const char *group, const FloFullIdentity *identity)
 				 errhint("Run ALTER TABLE ... REPLICA IDENTITY %s.",
 						 identity->before == REPLICA_IDENTITY_NOTHING ? "NOTHING" : "DEFAULT")));
 	else
-		flo_publication_execute(psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY %s", flo_tables_name(relation),
-						 identity->before == REPLICA_IDENTITY_NOTHING ? "NOTHING" : "DEFAULT"));
+		set_identity(relation, identity->before == REPLICA_IDENTITY_NOTHING ?
+					 REPLICA_IDENTITY_NOTHING : REPLICA_IDENTITY_DEFAULT);
 }

@@ -29,6 +29,9 @@ extern bool flo_identity_partition_fits(Oid partition, Oid root);
  * with their root.  Throws where flo_identity_can_be_full() says no.
  */
 extern bool flo_identity_can_be_full(Oid relation);
+
+/* Told of each table that was given it; set by whoever writes DDL into WAL */
+extern void (*flo_identity_made_full) (Oid relation);
 extern void flo_identity_set_full(const char *group, Oid relation, bool via_root);
 extern void flo_identity_restore(const char *group, const FloFullIdentity *identity);
 

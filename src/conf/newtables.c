@@ -18,6 +18,7 @@
 #include "conf/newtables.h"
 #include "conf/publication.h"
 #include "conf/store.h"
+#include "core/compat.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "nodes/parsenodes.h"
@@ -117,6 +118,18 @@ is_detach(Node *statement)
 }
 
 static void
+join_group(const FloReplicatorSpec *replicator, Oid relation, bool detached)
+{
+	FloTableChoice *choice = flo_store_table_choice(replicator->group);
+	FloTableOids oids;
+
+	if (choice == NULL)
+		return;
+	flo_tables_lookup(choice, &oids);
+	flo_publication_join(replicator, &oids, relation, detached);
+}
+
+static void
 join_groups(const List *groups, Oid relation, bool detached)
 {
 	ListCell   *lc;
@@ -129,20 +142,10 @@ join_groups(const List *groups, Oid relation, bool detached)
 	foreach(lc, groups)
 	{
 		FloMemberSpec *member = lfirst(lc);
-		FloReplicatorSpec *replicator;
-		FloTableChoice *choice;
-		FloTableOids oids;
+		FloReplicatorSpec *replicator = member->is_replicator ? flo_store_replicator(member->group) : NULL;
 
-		if (!member->is_replicator)
-			continue;
-
-		replicator = flo_store_replicator(member->group);
-		choice = flo_store_table_choice(member->group);
-		if (replicator == NULL || choice == NULL)
-			continue;
-
-		flo_tables_lookup(choice, &oids);
-		flo_publication_join(replicator, &oids, relation, detached);
+		if (replicator != NULL)
+			join_group(replicator, relation, detached);
 	}
 }
 
@@ -161,6 +164,29 @@ any_replicator(void)
 	LockRelationOid(replicators, RowExclusiveLock);
 
 	return flo_store_has_rows(replicators);
+}
+
+/*
+ * A group that leaves out what has no key says so when the command ends, as for
+ * any new table.
+ */
+void
+flo_newtables_made(Oid table)
+{
+	ListCell   *lc;
+
+	if (!any_replicator())
+		return;
+	foreach(lc, flo_store_members(NULL))
+	{
+		FloMemberSpec *member = lfirst(lc);
+		FloReplicatorSpec *replicator = member->is_replicator ? flo_store_replicator(member->group) : NULL;
+
+		if (replicator != NULL && replicator->track_ddl &&
+			flo_publication_admits(table, &replicator->options) &&
+			OidIsValid(replicator->owner) && flo_compat_class_ownercheck(table, replicator->owner))
+			join_group(replicator, table, false);
+	}
 }
 
 List *

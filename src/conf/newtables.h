@@ -8,6 +8,12 @@
 #include "nodes/pg_list.h"
 
 /*
+ * In the session that is about to fill the table it has made: joins it to the
+ * groups that track DDL and take tables without a key.
+ */
+extern void flo_newtables_made(Oid table);
+
+/*
  * In the session that has attached the partition: asks for the copy of rows
  * that its groups have never had; List of FloDdlExpected *, for those that
  * track DDL.

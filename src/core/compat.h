@@ -268,16 +268,14 @@ flo_compat_vxid_pid(VirtualTransactionId vxid)
 	return proc != NULL ? proc->pid : 0;
 }
 
-/* Run a query that was started, to its end and only once */
-static inline void
-flo_compat_executor_run(QueryDesc *desc)
-{
+/* Until 17 the executor is also told whether a query is run only once: the hook passes it on */
 #if PG_VERSION_NUM >= 180000
-	ExecutorRun(desc, ForwardScanDirection, 0);
+#define FLO_EXECUTE_ONCE_PARAMETER
+#define FLO_EXECUTE_ONCE_ARGUMENT
 #else
-	ExecutorRun(desc, ForwardScanDirection, 0, true);
+#define FLO_EXECUTE_ONCE_PARAMETER , bool once
+#define FLO_EXECUTE_ONCE_ARGUMENT , once
 #endif
-}
 
 /* An executor state that knows one relation, as number 1 */
 static inline void

@@ -31,12 +31,15 @@
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
 #include "conf/ddl.h"
+#include "conf/identity.h"
 #include "conf/newtables.h"
+#include "conf/publication.h"
 #include "conf/visit.h"
 #include "core/compat.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "parser/parser.h"
 #include "source/ddl_capture.h"
 #include "source/ddl_objects.h"
 #include "source/ddl_replay.h"
@@ -68,13 +71,18 @@ is_tracked_database(void)
 }
 
 static bool
+is_tracked_session(void)
+{
+	return OidIsValid(MyDatabaseId) && !creating_extension && IsTransactionState() &&
+		XLogLogicalInfoActive() && !RecoveryInProgress() && !XactReadOnly &&
+		is_tracked_database() && flo_ddl_tracks_here();
+}
+
+static bool
 is_captured(PlannedStmt *pstmt, const char *query, ProcessUtilityContext context)
 {
 	return context != PROCESS_UTILITY_SUBCOMMAND && query != NULL &&
-		flo_ddl_is_candidate(pstmt->utilityStmt) &&
-		OidIsValid(MyDatabaseId) && !creating_extension && IsTransactionState() &&
-		XLogLogicalInfoActive() && !RecoveryInProgress() && !XactReadOnly &&
-		is_tracked_database() && flo_ddl_tracks_here();
+		flo_ddl_is_candidate(pstmt->utilityStmt) && is_tracked_session();
 }
 
 /* The statement's own part of the source text */
@@ -111,6 +119,16 @@ search_path(void)
 			appendStringInfo(&buf, "%s%s", buf.len > 0 ? ", " : "", quote_identifier(name));
 	}
 	return buf.data;
+}
+
+static void
+note_surroundings(FloDdlStatement *ddl)
+{
+	ddl->id = ((int64) MyProcPid << 32) + ++last_id;
+	ddl->search_path = search_path();
+	ddl->role = GetUserNameFromId(GetUserId(), false);
+	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
+		ddl->settings[i] = GetConfigOptionByName(flo_ddl_settings[i], NULL, false);
 }
 
 /* Wakes replicators at commit like any other change, because it takes an xid */
@@ -206,12 +224,29 @@ tell_index_name(FloDdlStatement *ddl, Node *statement, List *before)
 		((FloDdlObject *) linitial(ddl->objects))->name = get_rel_name(newest);
 }
 
-/* Is it CREATE TABLE AS with rows, for a table that will be there after it? */
-static bool
-is_filled_table(Node *statement, const FloDdlStatement *ddl)
+/* Run it, as if we were not there; rows of CREATE TABLE AS need their table in its publications */
+static void
+run_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtilityContext context,
+			ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
+			QueryCompletion *completion, const FloDdlStatement *ddl)
 {
-	return IsA(statement, CreateTableAsStmt) && ddl->replay != NULL &&
-		!((CreateTableAsStmt *) statement)->into->skipData;
+	const FloDdlObject *outer;
+
+	if (!IsA(pstmt->utilityStmt, CreateTableAsStmt) || ddl->replay == NULL)
+	{
+		next_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
+		return;
+	}
+	outer = flo_ddl_replay_await(linitial(ddl->objects));
+	PG_TRY();
+	{
+		next_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
+	}
+	PG_FINALLY();
+	{
+		(void) flo_ddl_replay_await(outer);
+	}
+	PG_END_TRY();
 }
 
 static void
@@ -229,30 +264,12 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 		return;
 	}
 
-	ddl.id = ((int64) MyProcPid << 32) + ++last_id;
 	ddl.text = statement_text(pstmt, query);
-	ddl.search_path = search_path();
-	ddl.role = GetUserNameFromId(GetUserId(), false);
-	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
-		ddl.settings[i] = GetConfigOptionByName(flo_ddl_settings[i], NULL, false);
+	note_surroundings(&ddl);
 	if (!ddl.concurrent)
 		write_message(&ddl, FLO_DDL_BEFORE);
 	indexes = indexes_of_nameless(&ddl, pstmt->utilityStmt);
-
-	if (is_filled_table(pstmt->utilityStmt, &ddl))
-	{
-		PlannedStmt *empty = copyObject(pstmt);
-		uint64		rows;
-
-		castNode(CreateTableAsStmt, empty->utilityStmt)->into->skipData = true;
-		next_ProcessUtility(empty, query, false, context, params, environment, dest, NULL);
-		rows = flo_ddl_fill_created((CreateTableAsStmt *) pstmt->utilityStmt, query, params,
-									environment, NULL);
-		if (completion != NULL)
-			SetQueryCompletion(completion, CMDTAG_SELECT, rows);
-	}
-	else
-		next_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
+	run_utility(pstmt, query, readonly, context, params, environment, dest, completion, &ddl);
 
 	MemoryContextSwitchTo(caller);
 	tell_index_name(&ddl, pstmt->utilityStmt, indexes);
@@ -262,9 +279,27 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 	MemoryContextSwitchTo(caller);
 }
 
+/* What a group does to a table without a key travels as if its owner had said it */
+static void
+capture_identity(Oid relation)
+{
+	FloDdlStatement ddl = {0};
+
+	if (!is_tracked_session())
+		return;
+	ddl.text = psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", flo_tables_name(relation));
+	if (!flo_ddl_describe(linitial_node(RawStmt, raw_parser(ddl.text, RAW_PARSE_DEFAULT))->stmt, &ddl))
+		return;
+	note_surroundings(&ddl);
+	ddl.tables = definitions(&ddl);
+	write_message(&ddl, FLO_DDL_BOTH);
+}
+
 void
 flo_ddl_capture_init(void)
 {
 	next_ProcessUtility = ProcessUtility_hook ? ProcessUtility_hook : standard_ProcessUtility;
 	ProcessUtility_hook = capture_utility;
+	flo_ddl_replay_init();
+	flo_identity_made_full = capture_identity;
 }

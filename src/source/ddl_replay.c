@@ -5,33 +5,27 @@
  * Elsewhere such a statement must only make the table: its query may read
  * tables that do not exist there, and the rows travel by themselves.  They do
  * so only when they are written after the table has joined its publications,
- * which happens when the command that makes the table ends.  Hence in a
- * session that is tracked the table is made WITH NO DATA first, and filled
- * from the query afterwards, all within the one statement.
+ * which for other tables happens when the command that makes them ends.
+ *
+ * The statement itself is the server's and runs as if we were not there.  The
+ * one moment between table and rows is when the executor starts the receiver
+ * that makes the table: the receiver's startup function is called through ours
+ * then, once, and nothing else of it is touched.
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "access/xact.h"
 #include "catalog/namespace.h"
-#include "commands/createas.h"
 #include "commands/defrem.h"
 #include "commands/prepare.h"
 #include "executor/executor.h"
 #include "lib/stringinfo.h"
 #include "nodes/nodeFuncs.h"
-#include "parser/parse_node.h"
-#include "rewrite/rewriteHandler.h"
 #include "tcop/dest.h"
-#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
 #include "utils/ruleutils.h"
-#include "utils/snapmgr.h"
 
+#include "conf/newtables.h"
 #include "core/compat.h"
 #include "source/ddl_replay.h"
 
@@ -131,94 +125,56 @@ flo_ddl_replay_create_as(CreateTableAsStmt *statement)
 	return buf.data;
 }
 
-/* --- the rows ---------------------------------------------------------------------- */
+/* --- between table and rows --------------------------------------------------------- */
 
-typedef struct Filler
-{
-	DestReceiver base;
-	Relation	relation;
-	CommandId	command;
-	BulkInsertState bulk;
-	uint64		rows;
-} Filler;
+typedef void (*ReceiverStartup) (DestReceiver *self, int operation, TupleDesc desc);
 
-static void
-filler_startup(DestReceiver *self, int operation, TupleDesc desc)
+static ExecutorRun_hook_type next_ExecutorRun = NULL;
+static const FloDdlObject *awaited = NULL;	/* a table that is about to be made */
+static ReceiverStartup receiver_startup;	/* of the receiver that is about to start */
+
+const FloDdlObject *
+flo_ddl_replay_await(const FloDdlObject *table)
 {
+	const FloDdlObject *before = awaited;
+
+	awaited = table;
+	return before;
 }
 
-static bool
-filler_receive(TupleTableSlot *slot, DestReceiver *self)
-{
-	Filler	   *filler = (Filler *) self;
-
-	table_tuple_insert(filler->relation, slot, filler->command, TABLE_INSERT_SKIP_FSM,
-					   filler->bulk);
-	filler->rows++;
-	return true;
-}
-
+/*
+ * It may be another table: of a statement that a function runs while the
+ * awaited one's is being planned.
+ */
 static void
-filler_nothing(DestReceiver *self)
+table_startup(DestReceiver *self, int operation, TupleDesc desc)
 {
-}
+	Oid			table;
 
-static void
-run_query(CreateTableAsStmt *statement, const char *query_text, ParamListInfo params,
-		  QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
-{
-	Query	   *query = castNode(Query, copyObject(statement->query));
-	PlannedStmt *plan;
-	QueryDesc  *desc;
-
-	if (query->commandType == CMD_UTILITY)
-	{
-		ParseState *pstate = make_parsestate(NULL);
-
-		pstate->p_sourcetext = query_text;
-		pstate->p_queryEnv = environment;
-		ExecuteQuery(pstate, castNode(ExecuteStmt, query->utilityStmt), NULL, params, dest,
-					 completion);
-		free_parsestate(pstate);
+	self->rStartup = receiver_startup;
+	self->rStartup(self, operation, desc);
+	table = get_relname_relid(awaited->name, get_namespace_oid(awaited->schema, false));
+	if (!OidIsValid(table))
 		return;
-	}
-	query = linitial_node(Query, QueryRewrite(query));
-	plan = pg_plan_query(query, query_text, CURSOR_OPT_PARALLEL_OK, params);
-	PushCopiedSnapshot(GetActiveSnapshot());
-	UpdateActiveSnapshotCommandId();
-	desc = CreateQueryDesc(plan, query_text, GetActiveSnapshot(), InvalidSnapshot, dest,
-						   params, environment, 0);
-	ExecutorStart(desc, 0);
-	flo_compat_executor_run(desc);
-	ExecutorFinish(desc);
-	ExecutorEnd(desc);
-	FreeQueryDesc(desc);
-	PopActiveSnapshot();
+	awaited = NULL;
+	flo_newtables_made(table);
 }
 
-uint64
-flo_ddl_fill_created(CreateTableAsStmt *statement, const char *query_text, ParamListInfo params,
-					 QueryEnvironment *environment, QueryCompletion *completion)
+static void
+watch_executor(QueryDesc *desc, ScanDirection direction, uint64 count FLO_EXECUTE_ONCE_PARAMETER)
 {
-	Filler		filler = {{0}};
+	/* the executor starts the receiver first thing, before any code of users */
+	if (unlikely(awaited != NULL) && desc->dest->mydest == DestIntoRel)
+	{
+		receiver_startup = desc->dest->rStartup;
+		desc->dest->rStartup = table_startup;
+	}
+	next_ExecutorRun(desc, direction, count FLO_EXECUTE_ONCE_ARGUMENT);
+}
 
-	CommandCounterIncrement();
-	filler.base.receiveSlot = filler_receive;
-	filler.base.rStartup = filler_startup;
-	filler.base.rShutdown = filler_nothing;
-	filler.base.rDestroy = filler_nothing;
-	filler.base.mydest = DestNone;
-	filler.relation = table_openrv(statement->into->rel, RowExclusiveLock);
-	filler.command = GetCurrentCommandId(true);
-
-	/* a prepared statement runs in a portal of its own, which would own the buffers */
-	if (castNode(Query, statement->query)->commandType != CMD_UTILITY)
-		filler.bulk = GetBulkInsertState();
-	run_query(statement, query_text, params, environment, &filler.base, completion);
-	if (filler.bulk != NULL)
-		FreeBulkInsertState(filler.bulk);
-	table_finish_bulk_insert(filler.relation, TABLE_INSERT_SKIP_FSM);
-	table_close(filler.relation, NoLock);
-	CommandCounterIncrement();
-	return filler.rows;
+void
+flo_ddl_replay_init(void)
+{
+	next_ExecutorRun = ExecutorRun_hook ? ExecutorRun_hook : standard_ExecutorRun;
+	ExecutorRun_hook = watch_executor;
 }

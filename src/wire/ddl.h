@@ -12,7 +12,8 @@
  * A statement is written twice in the source transaction: before its own
  * effects, which is where a database applies it, and after them, with what
  * its tables look like then, which is what events tell.  One that cannot run
- * in a transaction block is written once ("both"), in its last transaction.
+ * in a transaction block is written once ("both"), in its last transaction; so
+ * is what pg_flo itself does to a table.
  */
 #ifndef FLO_DDL_H
 #define FLO_DDL_H
