@@ -31,7 +31,7 @@ SELECT count(*) FROM flo.groups;
 
 BEGIN;
 DROP EXTENSION pg_flo;
-SELECT count(*) FROM pg_class WHERE relnamespace = 'flo'::regnamespace;
+SELECT count(*) FROM pg_namespace WHERE nspname = 'flo';
 SELECT count(*) FROM pg_event_trigger WHERE evtname LIKE 'pg_flo%';
 CREATE EXTENSION pg_flo;
 ROLLBACK;
@@ -40,7 +40,6 @@ ROLLBACK;
 CREATE ROLE flo_squatter;
 BEGIN;
 DROP EXTENSION pg_flo;
-DROP SCHEMA IF EXISTS flo;
 CREATE SCHEMA flo AUTHORIZATION flo_squatter;
 CREATE EXTENSION pg_flo;
 \echo :SQLSTATE

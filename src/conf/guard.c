@@ -125,8 +125,8 @@ release_members(Oid database, bool dropped)
 	}
 	LWLockRelease(flo_shared->lock);
 
-	if (!dropped)
-		flo_shstate_mark_dirty(database);
+	/* what the dropped one has left in the cluster is removed by whoever reads another */
+	flo_shstate_mark_dirty(dropped ? MyDatabaseId : database);
 	flo_shstate_wake_launcher();
 }
 

@@ -461,7 +461,7 @@ flo_store_sequence_values(const char *group)
 
 /* --- removal ----------------------------------------------------------------- */
 
-/* The group's row goes with its last member */
+/* The group's row goes with its last member, and so does what is told of its past */
 static void
 forget_empty_group(const char *group)
 {
@@ -469,6 +469,10 @@ forget_empty_group(const char *group)
 		"DELETE FROM flo.groups g WHERE group_name = $1"
 		" AND NOT EXISTS (SELECT FROM flo.replicators r WHERE r.group_name = g.group_name)"
 		" AND NOT EXISTS (SELECT FROM flo.workers w WHERE w.group_name = g.group_name)",
+		1, group);
+	flo_visit_run(SPI_OK_DELETE,
+		"DELETE FROM flo.ddl_log l WHERE group_name = $1"
+		" AND NOT EXISTS (SELECT FROM flo.groups g WHERE g.group_name = l.group_name)",
 		1, group);
 }
 
