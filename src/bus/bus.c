@@ -40,7 +40,9 @@
 
 struct FloBus
 {
-	FloNats    *nats;
+	FloNats    *nats;			/* NULL: lost, and not renewed yet */
+	char	   *name;
+	char	   *watched;		/* subject, NULL = none */
 	uint64		requests;		/* token of the last request */
 };
 
@@ -138,6 +140,14 @@ check_status(FloBus *bus, FloNatsStatus status)
 {
 	if (status != FLO_NATS_OK)
 		raise_status(status, nats_functions->error(bus->nats));
+}
+
+/* The same where the next pump is early enough to notice that the connection is gone */
+static void
+check_status_unless_closed(FloBus *bus, FloNatsStatus status)
+{
+	if (status != FLO_NATS_CLOSED)
+		check_status(bus, status);
 }
 
 /* ---------------------------------------------------------------------------
@@ -241,17 +251,18 @@ connect_as_configured(const char *name, FloNats **nats, char *words, size_t word
 }
 
 static FloBus *
-wrap_connection(FloNats *nats)
+wrap_connection(FloNats *nats, const char *name)
 {
 	FloBus	   *bus = MemoryContextAllocZero(TopMemoryContext, sizeof(FloBus));
 
 	bus->nats = nats;
+	bus->name = MemoryContextStrdup(TopMemoryContext, name);
 	flo_wait_forget();
 	return bus;
 }
 
 /* NULL when no server can be reached; *reason says why then */
-static FloBus *
+static FloNats *
 try_connect(const char *name, char **reason)
 {
 	FloNats    *nats = NULL;
@@ -261,7 +272,7 @@ try_connect(const char *name, char **reason)
 	switch (status)
 	{
 		case FLO_NATS_OK:
-			return wrap_connection(nats);
+			return nats;
 		case FLO_NATS_UNREACHABLE:
 			*reason = psprintf("could not connect to NATS at \"%s\": %s",
 							   flo_nats_url, clean_words(words));
@@ -277,17 +288,83 @@ try_connect(const char *name, char **reason)
 FloBus *
 flo_bus_await(const char *name)
 {
-	for (;;)
-	{
-		char	   *reason;
-		FloBus	   *bus = try_connect(name, &reason);
+	MemoryContext attempt = AllocSetContextCreate(CurrentMemoryContext, "pg_flo connection attempt",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(attempt);
+	FloNats    *nats;
+	char	   *reason;
 
-		if (bus != NULL)
-			return bus;
+	while ((nats = try_connect(name, &reason)) == NULL)
+	{
 		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", reason);
-		pfree(reason);
 		flo_wait(PGINVALID_SOCKET, false, CONNECT_RETRY_INTERVAL);
+		MemoryContextReset(attempt);
 	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(attempt);
+	return wrap_connection(nats, name);
+}
+
+bool
+flo_bus_renew(FloBus *bus, char **reason)
+{
+	flo_wait_forget();
+	if (bus->nats != NULL)
+		nats_functions->close(bus->nats);
+	bus->nats = NULL;
+	bus->nats = try_connect(bus->name, reason);
+	if (bus->nats == NULL)
+		return false;
+	if (bus->watched != NULL)
+		check_status(bus, nats_functions->watch(bus->nats, bus->watched));
+	return true;
+}
+
+static void
+step_pump(void *arg)
+{
+	flo_bus_pump(arg);
+}
+
+void
+flo_bus_refresh(FloBus *bus)
+{
+	char	   *reason = NULL;
+
+	if (flo_bus_guard(step_pump, bus, &reason))
+		return;
+	pfree(reason);
+	if (!flo_bus_renew(bus, &reason))
+		ereport(ERROR,
+				(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+				 errmsg("%s", reason)));
+}
+
+bool
+flo_bus_guard(FloBusStep step, void *arg, char **reason)
+{
+	MemoryContext old = CurrentMemoryContext;
+	volatile bool done = true;
+
+	PG_TRY();
+	{
+		step(arg);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_CONNECTION_EXCEPTION ||
+			geterrcode() == ERRCODE_PROTOCOL_VIOLATION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(old);
+		error = CopyErrorData();
+		FlushErrorState();
+		*reason = error->message;
+		done = false;
+	}
+	PG_END_TRY();
+	return done;
 }
 
 FloBus *
@@ -299,14 +376,18 @@ flo_bus_connect(const char *name)
 
 	if (status != FLO_NATS_OK)
 		raise_status(status, words);
-	return wrap_connection(nats);
+	return wrap_connection(nats, name);
 }
 
 void
 flo_bus_close(FloBus *bus)
 {
 	flo_wait_forget();
-	nats_functions->close(bus->nats);
+	if (bus->nats != NULL)
+		nats_functions->close(bus->nats);
+	if (bus->watched != NULL)
+		pfree(bus->watched);
+	pfree(bus->name);
 	pfree(bus);
 }
 
@@ -418,8 +499,9 @@ flo_bus_request(FloBus *bus, const char *subject, const char *data, int len, int
 void
 flo_bus_publish(FloBus *bus, const char *subject, const char *data, int len)
 {
-	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_NOWHERE, 0,
-											  NULL, NULL, data, len));
+	if (bus->nats != NULL)
+		check_status_unless_closed(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_NOWHERE, 0,
+																NULL, NULL, data, len));
 }
 
 void
@@ -593,17 +675,26 @@ void
 flo_bus_watch(FloBus *bus, const char *subject)
 {
 	check_status(bus, nats_functions->watch(bus->nats, subject));
+	if (bus->watched != NULL)
+		pfree(bus->watched);
+	bus->watched = MemoryContextStrdup(TopMemoryContext, subject);
 }
 
 bool
 flo_bus_next_update(FloBus *bus, FloBusUpdate *update)
 {
 	FloNatsMessage message;
-	FloNatsStatus taken = nats_functions->take(bus->nats, FLO_NATS_UPDATES, &message);
+	FloNatsStatus taken;
 
-	if (taken == FLO_NATS_NONE)
+	if (bus->nats == NULL)
 		return false;
-	check_status(bus, taken);
+	taken = nats_functions->take(bus->nats, FLO_NATS_UPDATES, &message);
+	if (taken != FLO_NATS_OK)
+	{
+		if (taken != FLO_NATS_NONE)
+			check_status_unless_closed(bus, taken);
+		return false;
+	}
 	update->subject = pstrdup(message.subject);
 	update->data = pnstrdup(message.data, message.len);
 	update->len = message.len;

@@ -30,6 +30,22 @@ extern FloBus *flo_bus_connect(const char *name);
 
 extern void flo_bus_close(FloBus *bus);
 
+/*
+ * A new connection in the place of one that is gone, watching what was watched.
+ * One attempt; false, with the reason (palloc'd), when no server can be reached.
+ * Outstanding requests, pulls and deliveries are gone with the old connection.
+ */
+extern bool flo_bus_renew(FloBus *bus, char **reason);
+
+/*
+ * Run a step that does nothing but talk to the broker, in the midst of work
+ * that can do without: false, with the words of the error (palloc'd), when it
+ * threw 08xxx other than 08P01.  Nothing is rolled back, so the step must leave nothing behind.
+ * flo_bus_renew() is what has to follow.
+ */
+typedef void (*FloBusStep) (void *arg);
+extern bool flo_bus_guard(FloBusStep step, void *arg, char **reason);
+
 /* The server's max_payload, in bytes */
 extern int64 flo_bus_max_payload(FloBus *bus);
 
@@ -64,7 +80,13 @@ extern bool flo_bus_try_request(FloBus *bus, const char *subject, const char *he
 								const char *header_value, const char *data, int len,
 								int timeout_ms, FloBusReply *reply);
 
-/* Publish without a reply */
+/*
+ * After work of any length during which the connection was not served: renew it
+ * when it is gone.  Throws 08001 when no server can be reached.
+ */
+extern void flo_bus_refresh(FloBus *bus);
+
+/* Publish without a reply; into a connection that is gone, too: the next pump throws */
 extern void flo_bus_publish(FloBus *bus, const char *subject, const char *data, int len);
 
 /*

@@ -399,6 +399,20 @@ flo_consumer_attach(FloConsumer *c, XLogRecPtr position, uint64 hint)
 	return true;
 }
 
+bool
+flo_consumer_resume(FloConsumer *c)
+{
+	FloStreamInfo info;
+
+	c->requested[0] = c->requested[1] = 0;
+	c->stalled_at = 0;
+	if (!flo_stream_info(c->bus, c->stream, &info) || c->next > info.last_seq + 1)
+		return false;
+	flo_consumer_create(c->bus, c->stream, c->name, c->next);
+	request_more(c);
+	return true;
+}
+
 uint64
 flo_consumer_start(const FloConsumer *c)
 {

@@ -39,6 +39,12 @@ extern void flo_consumer_set_generation(FloConsumer *consumer, const pg_uuid_t *
  */
 extern bool flo_consumer_attach(FloConsumer *consumer, XLogRecPtr position, uint64 hint);
 
+/*
+ * Over a new connection, go on with the message after the last one taken.  False
+ * when the stream ends before it: the place is lost.
+ */
+extern bool flo_consumer_resume(FloConsumer *consumer);
+
 /* The place is about to be given up by our own wish: no sign of somebody else */
 extern void flo_consumer_rewind(FloConsumer *consumer);
 

@@ -151,18 +151,27 @@ host_checkpoint(void *arg)
 	w->unflushed_local = InvalidXLogRecPtr;
 }
 
+static void
+pump_bus(void *arg)
+{
+	flo_bus_pump(arg);
+}
+
 /*
  * For the sink, while it waits.  The connection to the broker wants to be
- * served, or it is lost, and a new configuration may be what ends the wait:
- * the launcher starts this worker again with it.
+ * served, or it is lost; when it is, the sink need not know, since the loop
+ * renews it.  A new configuration may be what ends the wait: the launcher
+ * starts this worker again with it.
  */
 static void
 host_serve(void *arg)
 {
 	FloWorker  *w = arg;
+	char	   *reason = NULL;
 
 	flo_check_interrupts();
-	flo_bus_pump(w->bus);
+	if (!flo_bus_guard(pump_bus, w->bus, &reason))
+		pfree(reason);
 	take_updates(w);
 	flo_worker_show_state(w);
 	if (!flo_worker_follow_configuration(w))

@@ -155,76 +155,213 @@ last_seq_reported(FloWorker *w)
 	return report.seq;
 }
 
+/* --- the connection ---------------------------------------------------------------------------- */
+
+/* How long a transaction may stand open, its locks held, while NATS is away, ms */
+#define RECONNECT_PATIENCE 30000
+
+/* What the loop is at, for steps that talk to the broker */
+typedef struct Turn
+{
+	FloWorker  *w;
+	FloChunk	chunk;
+	FloTake		took;
+	uint64		done_seq;		/* everything up to it was read, and ended outside a transaction */
+	long		pause;			/* ms */
+	bool		placed;			/* the place in the stream is known */
+} Turn;
+
+static void
+step_take(void *arg)
+{
+	Turn	   *t = arg;
+
+	t->took = flo_consumer_take(t->w->consumer, &t->chunk);
+}
+
+static void
+step_pump(void *arg)
+{
+	flo_bus_pump(((Turn *) arg)->w->bus);
+}
+
+static void
+step_wait(void *arg)
+{
+	Turn	   *t = arg;
+
+	flo_bus_wait(t->w->bus, t->pause);
+}
+
+static void
+step_verify(void *arg)
+{
+	Turn	   *t = arg;
+
+	t->placed = flo_consumer_verify(t->w->consumer);
+}
+
+static void
+step_resume(void *arg)
+{
+	Turn	   *t = arg;
+
+	t->placed = flo_consumer_resume(t->w->consumer);
+}
+
+/*
+ * The broker gives up a client that does not answer for some minutes, as we do
+ * not while a statement runs; or it was away itself.  What is being applied can
+ * do without it: complete transactions are committed, and one of which a part
+ * is here goes on with its next chunk over another connection.
+ */
+static void
+renew_connection(Turn *t, const char *reason)
+{
+	FloWorker  *w = t->w;
+	TimestampTz lost_at = GetCurrentTimestamp();
+	MemoryContext old;
+
+	if (w->batch_open && !w->in_transaction)
+		flo_worker_commit_batch(w, t->done_seq);
+	ereport(LOG,
+			(errmsg("connecting to NATS anew: %s", reason)));
+	old = MemoryContextSwitchTo(w->turn);
+	for (;;)
+	{
+		char	   *why = NULL;
+
+		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", reason);
+		if (flo_bus_renew(w->bus, &why) && flo_bus_guard(step_resume, t, &why))
+			break;
+		if (w->in_transaction &&
+			TimestampDifferenceExceeds(lost_at, GetCurrentTimestamp(), RECONNECT_PATIENCE))
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("NATS has been away for %d s in the middle of a transaction: %s",
+							RECONNECT_PATIENCE / 1000, why),
+					 errdetail("It is undone, and applied again from its begin when NATS is back.")));
+		flo_wait(PGINVALID_SOCKET, false, 1000);
+		MemoryContextReset(w->turn);
+		reason = why = NULL;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(w->turn);
+	w->heard = GetCurrentTimestamp();
+	flo_state_set(FLO_STATE_STREAMING, NULL);
+}
+
+/* False when the step came to nothing because the connection had to be renewed */
+static bool
+ask_broker(Turn *t, FloBusStep step)
+{
+	char	   *reason = NULL;
+
+	if (flo_bus_guard(step, t, &reason))
+		return true;
+	renew_connection(t, reason);
+	pfree(reason);
+	return false;
+}
+
 /* --- the loop --------------------------------------------------------------------------------- */
+
+static void
+find_place(Turn *t, uint64 hint)
+{
+	t->w->rewind = false;
+	attach(t->w, hint);
+	t->placed = true;
+}
+
+/* A chunk has come: false when it does not link to what was read before */
+static bool
+take_in(Turn *t)
+{
+	FloWorker  *w = t->w;
+	bool		linked;
+
+	flo_stop_point("fetch.after");
+	linked = flo_worker_process_chunk(w, &t->chunk);
+	flo_consumer_release(w->consumer, &t->chunk);
+	if (!linked)
+		return false;
+	w->heard = GetCurrentTimestamp();
+	if (!w->in_transaction)
+		t->done_seq = t->chunk.seq;
+	flo_worker_settle(w, false);
+	if (w->marker == NIL)
+		return true;
+	flo_worker_run_dry(w, t->done_seq);
+	if (flo_worker_take_marked_copy(w))
+	{
+		/* of our own accord */
+		flo_consumer_rewind(w->consumer);
+		find_place(t, t->done_seq);
+	}
+	return true;
+}
+
+/* Nothing has arrived: false when this process is to end, to be started with another configuration */
+static bool
+rest_a_while(Turn *t)
+{
+	FloWorker  *w = t->w;
+
+	flo_worker_run_dry(w, t->done_seq);
+	flo_worker_advance_when_idle(w);
+	if (!w->in_transaction)
+	{
+		if (w->sink->ops->idle != NULL)
+			w->sink->ops->idle(w->sink);
+		if (!flo_worker_follow_configuration(w))
+			return false;
+	}
+	if (TimestampDifferenceExceeds(w->heard, GetCurrentTimestamp(), Max(flo_heartbeat_interval, 1000)))
+	{
+		w->heard = GetCurrentTimestamp();
+		if (!ask_broker(t, step_verify) || !t->placed)
+			return true;
+	}
+	flo_worker_settle(w, false);
+	t->pause = XLogRecPtrIsInvalid(w->unflushed_local) ? 1000 : FLO_DRY_SETTLE_INTERVAL;
+	(void) ask_broker(t, step_wait);
+	return true;
+}
 
 static void
 loop(FloWorker *w)
 {
-	uint64		done_seq = 0;
+	Turn		t = {.w = w, .placed = true};
 
 	for (;;)
 	{
-		FloChunk	chunk;
-		FloTake		took;
-		bool		linked = true;
-
 		flo_check_interrupts();
 		flo_stop_point("fetch.before");
-		took = flo_consumer_take(w->consumer, &chunk);
-		if (took == FLO_TAKE_CHUNK)
+		if (!t.placed)
 		{
-			flo_stop_point("fetch.after");
-			linked = flo_worker_process_chunk(w, &chunk);
-			flo_consumer_release(w->consumer, &chunk);
-			if (linked)
-			{
-				w->heard = GetCurrentTimestamp();
-				if (!w->in_transaction)
-					done_seq = chunk.seq;
-				flo_worker_settle(w, false);
-				if (w->marker != NIL)
-				{
-					flo_worker_run_dry(w, done_seq);
-					if (flo_worker_take_marked_copy(w))
-					{
-						/* of our own accord */
-						flo_consumer_rewind(w->consumer);
-						attach(w, done_seq);
-					}
-				}
-				flo_bus_pump(w->bus);
-				/* under load the stream never runs dry */
-				if (!w->options_stale || w->in_transaction)
-					continue;
-			}
+			find_place(&t, 0);
+			t.done_seq = 0;
+		}
+		if (!ask_broker(&t, step_take))
+			continue;
+		t.placed = t.took != FLO_TAKE_LOST;
+		if (t.took == FLO_TAKE_CHUNK)
+		{
+			t.placed = take_in(&t);
+			if (t.placed)
+				(void) ask_broker(&t, step_pump);
 		}
 		if (w->leave)
 			return;
-		if (took == FLO_TAKE_LOST || !linked)
-		{
-			w->rewind = false;
-			attach(w, 0);
-			done_seq = 0;
+		if (!t.placed)
 			continue;
-		}
-		flo_worker_run_dry(w, done_seq);
-		flo_worker_advance_when_idle(w);
-		if (!w->in_transaction && w->sink->ops->idle != NULL)
-			w->sink->ops->idle(w->sink);
-		if (!w->in_transaction && !flo_worker_follow_configuration(w))
+
+		/* under load the stream never runs dry */
+		if (t.took == FLO_TAKE_CHUNK && (!w->options_stale || w->in_transaction))
+			continue;
+		if (!rest_a_while(&t))
 			return;
-		if (TimestampDifferenceExceeds(w->heard, GetCurrentTimestamp(), Max(flo_heartbeat_interval, 1000)))
-		{
-			w->heard = GetCurrentTimestamp();
-			if (!flo_consumer_verify(w->consumer))
-			{
-				attach(w, 0);
-				done_seq = 0;
-				continue;
-			}
-		}
-		flo_worker_settle(w, false);
-		flo_bus_wait(w->bus, XLogRecPtrIsInvalid(w->unflushed_local) ? 1000 : FLO_DRY_SETTLE_INTERVAL);
 	}
 }
 

@@ -74,7 +74,6 @@ typedef struct Entry
 
 typedef struct Dump
 {
-	FloBus	   *bus;
 	const FloReplicatorSpec *spec;
 	const FloProcessArgs *args;
 	const char *snapshot;
@@ -734,7 +733,6 @@ flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *key,
 	Dump		dump = {0};
 	char	   *json;
 
-	dump.bus = bus;
 	dump.spec = spec;
 	dump.args = args;
 	dump.snapshot = snapshot;
@@ -749,6 +747,7 @@ flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *key,
 	read_entries(&dump, run_dump(&dump));
 	remove_files(&dump);
 	json = describe_entries(&dump);
+	flo_bus_refresh(bus);
 	flo_bucket_put_text(bus, flo_name_bucket(spec->group), key,
 						flo_schema_tag(generation, attempt), pg_server_to_any(json, strlen(json), PG_UTF8));
 	MemoryContextSwitchTo(old);
