@@ -104,6 +104,7 @@ OBJS = \
 	src/source/replicator.o \
 	src/dest/consumer.o \
 	src/dest/encoding.o \
+	src/dest/foreign_keys.o \
 	src/dest/progress.o \
 	src/dest/tables.o \
 	src/dest/myself.o \

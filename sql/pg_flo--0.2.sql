@@ -321,6 +321,17 @@ COMMENT ON COLUMN flo.copied_chunks.range IS 'range of pages of the table';
 COMMENT ON COLUMN flo.copied_chunks.ordinal IS 'chunk of the range';
 COMMENT ON COLUMN flo.copied_chunks.tuples IS 'rows in it';
 
+CREATE TABLE flo.unchecked_tables (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	relation oid NOT NULL,
+	PRIMARY KEY (group_name, worker_name, relation)
+);
+COMMENT ON TABLE flo.unchecked_tables IS 'Tables here into which a worker with fire_triggers has put rows while copying, and whose foreign keys are still to be checked';
+COMMENT ON COLUMN flo.unchecked_tables.group_name IS 'group';
+COMMENT ON COLUMN flo.unchecked_tables.worker_name IS 'worker';
+COMMENT ON COLUMN flo.unchecked_tables.relation IS 'OID of the table in this database';
+
 CREATE TABLE flo.copied_objects (
 	group_name text NOT NULL,
 	worker_name text NOT NULL,

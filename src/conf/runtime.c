@@ -504,7 +504,7 @@ void
 flo_store_delete_worker(const char *group, const char *worker)
 {
 	static const char *const tables[] = {
-		"progress", "copied_tables", "copied_chunks", "copied_objects", "dead_letters", "pending_ddl",
+		"progress", "copied_tables", "copied_chunks", "copied_objects", "unchecked_tables", "dead_letters", "pending_ddl",
 		"secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions", "workers"
 	};
 	FloVisit	visit;
@@ -521,7 +521,7 @@ flo_store_delete_group(const char *group)
 {
 	static const char *const tables[] = {
 		"full_identities", "generations", "copy_requests", "copied_tables",
-		"copied_chunks", "copied_objects", "progress", "dead_letters", "pending_ddl",
+		"copied_chunks", "copied_objects", "unchecked_tables", "progress", "dead_letters", "pending_ddl",
 		"ddl_log", "secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions",
 		"workers", "replicators", "groups"
 	};

@@ -11,6 +11,10 @@
  * one reads the others by their subjects; whoever is handed one of them passes
  * over it.
  *
+ * Ordinary triggers do not fire, whatever the worker's option says: rows come in
+ * any order.  Where it asks for them, the worker checks the foreign keys in the
+ * end (foreign_keys.c).
+ *
  * Loaders carry the origin "do not replicate", since a process can hold the
  * worker's own origin only once: what they load is not sent on by groups here.
  */
@@ -35,6 +39,7 @@
 #include "core/transaction.h"
 #include "dest/copied.h"
 #include "dest/encoding.h"
+#include "dest/foreign_keys.h"
 #include "dest/loader.h"
 #include "dest/myself.h"
 #include "dest/reshape.h"
@@ -86,6 +91,7 @@ typedef struct Loader
 	MemoryContext turn;
 
 	/* the table of the chunk at hand */
+	bool		checks_keys;	/* in the end: the worker is one that fires triggers */
 	bool		prepared;
 	bool		outdated;		/* it gets the rows of a later snapshot */
 
@@ -193,6 +199,8 @@ prepare_table(Loader *l, const FloRelation *relation, bool again)
 							 AccessShareLock, true);
 	if (!OidIsValid(relid))
 		return;					/* the sink says so better */
+	if (l->checks_keys)
+		flo_foreign_keys_unchecked(l->spec, relid);
 	if (again && shared)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -624,12 +632,14 @@ checkpoint(void *arg)
 {
 }
 
-/* Rows go into empty tables, where nothing can be in conflict, or are merged */
+/* Rows go into empty tables, where nothing can be in conflict, or are merged; see above for triggers */
 static void
 open_sink(Loader *l)
 {
 	const FloSinkOps *ops = flo_sink_ops(l->spec->sink);
 
+	l->checks_keys = l->spec->options.fire_triggers;
+	l->spec->options.fire_triggers = false;
 	if (l->spec->options.copy_into != FLO_COPY_MERGE)
 		l->spec->options.on_conflict = FLO_CONFLICT_ERROR;
 	if (ops->transactional)

@@ -22,6 +22,7 @@
 #include "core/stop.h"
 #include "core/transaction.h"
 #include "dest/copied.h"
+#include "dest/foreign_keys.h"
 #include "dest/loader.h"
 #include "dest/receive.h"
 #include "dest/schema_apply.h"
@@ -508,6 +509,7 @@ flo_copy_receive(const FloReception *what)
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
 	bool		in;
+	bool		complete = false;
 	ListCell   *cell;
 
 	MemoryContextSwitchTo(context);
@@ -526,7 +528,11 @@ flo_copy_receive(const FloReception *what)
 	{
 		if (r.spec->sink == FLO_SINK_POSTGRES)
 		{
-			flo_schema_create_after(r.spec, is_complete(&r));
+			/* those that exist; the ones that are created now are checked in doing so */
+			complete = is_complete(&r);
+			if (complete)
+				flo_foreign_keys_check(r.spec);
+			flo_schema_create_after(r.spec, complete);
 			flo_sequences_take(r.bus, r.spec, what->generation);
 		}
 		flo_stop_point("finish.before");
@@ -539,6 +545,8 @@ flo_copy_receive(const FloReception *what)
 			flo_copied_reached(r.spec->group, r.spec->worker, lfirst(cell));
 		flo_copied_finish(r.spec->group, r.spec->worker,
 						  what->keys != NIL ? ((FloCopyKey *) linitial(what->keys))->attempt : 0);
+		if (complete)
+			flo_foreign_keys_checked(r.spec);
 		flo_transaction_end(context);
 		flo_stop_point("finish.after");
 		flo_consumer_delete(r.bus, r.stream, what->consumer);
