@@ -3,7 +3,9 @@
  *		What loading the library does: settings, shared memory, hooks, launcher.
  *
  * A backend that loads it late, because the library was not preloaded, gets
- * the settings and SQL functions only; the latter say what is missing.
+ * the settings and SQL functions only; the latter say what is missing.  The
+ * same in a server that pg_upgrade has started and in single-user mode: there
+ * somebody works on the cluster itself, and nothing of ours may run or act.
  */
 #include "postgres.h"
 
@@ -25,7 +27,7 @@ _PG_init(void)
 {
 	flo_settings_define();
 	flo_conf_xact_init();
-	if (!process_shared_preload_libraries_in_progress)
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade || !IsPostmasterEnvironment)
 		return;
 	flo_shstate_request();
 	flo_guard_init();

@@ -236,7 +236,8 @@ flo_guard_init(void)
 Datum
 flo_guard_drop(PG_FUNCTION_ARGS)
 {
-	flo_guard_init();
+	if (!IsBinaryUpgrade)
+		flo_guard_init();
 
 	PG_RETURN_NULL();
 }

@@ -21,6 +21,7 @@
 #include "core/compat.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -229,7 +230,7 @@ flo_new_tables(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("flo.new_tables() can only be called as an event trigger")));
 
-	if (creating_extension || !any_replicator())
+	if (creating_extension || IsBinaryUpgrade || !any_replicator())
 		PG_RETURN_NULL();
 
 	members = flo_store_members(NULL);
