@@ -22,7 +22,6 @@ CONF
 my $source = flo_node('source', $nats);
 my $dest = flo_node('dest', $nats, conf => $conf);
 my $directory = PostgreSQL::Test::Utils::tempdir();
-chmod 0777, $directory;
 
 $_->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE copied (id int PRIMARY KEY, v text)') for $source, $dest;
 $source->safe_psql('postgres', q{INSERT INTO copied SELECT i, 'x' FROM generate_series(1, 2000) i});

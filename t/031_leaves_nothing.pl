@@ -15,7 +15,6 @@ my $source = flo_node('source', $nats, extension => 0);
 my $dest = flo_node('dest', $nats, extension => 0);
 my $directory = PostgreSQL::Test::Utils::tempdir();
 mkdir "$directory/$_" for 1 .. 3, 'unused';
-chmod 0777, $directory, glob("$directory/*");
 
 $_->safe_psql('postgres', <<'SQL') for $source, $dest;
 CREATE SCHEMA app;
