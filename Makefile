@@ -32,6 +32,7 @@ OBJS = \
 	src/wire/chunk.o \
 	src/wire/change.o \
 	src/wire/ddl.o \
+	src/wire/message.o \
 	src/wire/encode.o \
 	src/shape/shape.o \
 	src/shape/rules.o \
@@ -85,6 +86,7 @@ OBJS = \
 	src/sink/parcel.o \
 	src/sink/saved.o \
 	src/sink/http.o \
+	src/source/own_messages.o \
 	src/source/decoder.o \
 	src/source/publisher.o \
 	src/source/spool.o \
@@ -122,6 +124,7 @@ OBJS = \
 	src/dest/ddl_same.o \
 	src/dest/ddl_rewrites.o \
 	src/conf/ddl.o \
+	src/conf/message.o \
 	src/dest/reshape.o \
 	src/dest/apply.o \
 	src/dest/report.o \

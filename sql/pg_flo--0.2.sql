@@ -464,9 +464,9 @@ CREATE TABLE flo.secrets (
 	value text NOT NULL,
 	PRIMARY KEY (group_name, worker_name, key)
 );
-COMMENT ON TABLE flo.secrets IS 'Secrets of workers; readable by nobody but the owner of the extension, never dumped';
+COMMENT ON TABLE flo.secrets IS 'Secrets of workers, and the keys with which replicators'' messages in WAL are signed; readable by nobody but the owner of the extension, never dumped';
 COMMENT ON COLUMN flo.secrets.group_name IS 'group';
-COMMENT ON COLUMN flo.secrets.worker_name IS 'worker';
+COMMENT ON COLUMN flo.secrets.worker_name IS 'worker; empty for the replicator';
 COMMENT ON COLUMN flo.secrets.key IS 'what it is for';
 COMMENT ON COLUMN flo.secrets.value IS 'the secret';
 
@@ -569,6 +569,21 @@ CREATE EVENT TRIGGER pg_flo_track_ddl ON ddl_command_start
 COMMENT ON EVENT TRIGGER pg_flo_track_ddl IS 'pg_flo: enabled while a group of this database tracks DDL';
 ALTER EVENT TRIGGER pg_flo_track_ddl DISABLE;
 
+CREATE FUNCTION flo.make_keys() RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	INSERT INTO flo.secrets (group_name, worker_name, key, value)
+	SELECT r.group_name, '', 'sign', replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')
+	  FROM flo.replicators r JOIN flo.groups g USING (group_name)
+	 WHERE g.system_identifier = (SELECT c.system_identifier FROM pg_control_system() c)
+	   AND g.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+	   AND NOT EXISTS (SELECT FROM flo.secrets s
+						WHERE s.group_name = r.group_name AND s.worker_name = '' AND s.key = 'sign')
+		ON CONFLICT DO NOTHING
+$$;
+COMMENT ON FUNCTION flo.make_keys() IS
+'internal: keys for this database''s replicators that have none, with which pg_flo signs its messages in WAL';
+
 CREATE FUNCTION flo.follow_tracking() RETURNS trigger LANGUAGE plpgsql
 	SET search_path = pg_catalog, pg_temp
 AS $$
@@ -579,12 +594,7 @@ DECLARE
 							  AND g.system_identifier = (SELECT c.system_identifier FROM pg_control_system() c)
 							  AND g.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()));
 BEGIN
-	IF wanted THEN
-		-- what DDL messages are signed with
-		INSERT INTO flo.secrets (group_name, worker_name, key, value)
-		VALUES ('', '', 'ddl', replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''))
-			ON CONFLICT DO NOTHING;
-	END IF;
+	PERFORM flo.make_keys();
 	IF wanted <> (SELECT e.evtenabled <> 'D' FROM pg_event_trigger e WHERE e.evtname = 'pg_flo_track_ddl') THEN
 		IF wanted THEN
 			ALTER EVENT TRIGGER pg_flo_track_ddl ENABLE ALWAYS;
@@ -595,7 +605,7 @@ BEGIN
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION flo.follow_tracking() IS 'internal: keeps the event trigger pg_flo_track_ddl in step with flo.replicators';
+COMMENT ON FUNCTION flo.follow_tracking() IS 'internal: keeps the event trigger pg_flo_track_ddl in step with flo.replicators, and makes keys for new ones';
 
 CREATE TRIGGER follow_tracking AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.replicators
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.follow_tracking();
@@ -1002,7 +1012,8 @@ CREATE FUNCTION flo.member_stats(
 	OUT restarts bigint,
 	OUT last_error text,
 	OUT last_error_at timestamptz,
-	OUT stats_reset timestamptz
+	OUT stats_reset timestamptz,
+	OUT foreign_messages bigint
 ) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'flo_member_stats' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
@@ -1068,7 +1079,8 @@ CREATE VIEW flo.status AS
 		   coalesce(s.restarts, 0) AS restarts,
 		   s.last_error,
 		   s.last_error_at,
-		   s.stats_reset
+		   s.stats_reset,
+		   coalesce(s.foreign_messages, 0) AS foreign_messages
 	  FROM (SELECT u.group_name, u.member, u.sink, u.started,
 				   g.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c)
 				   AND g.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) AS here,
@@ -1115,6 +1127,7 @@ COMMENT ON COLUMN flo.status.restarts IS 'starts after the first';
 COMMENT ON COLUMN flo.status.last_error IS 'newest error';
 COMMENT ON COLUMN flo.status.last_error_at IS 'when it happened';
 COMMENT ON COLUMN flo.status.stats_reset IS 'since when the counters count';
+COMMENT ON COLUMN flo.status.foreign_messages IS 'replicator: logical decoding messages that somebody else wrote in the name of pg_flo, and that were left out';
 
 CREATE VIEW flo.tables AS
 	SELECT r.group_name,
@@ -1641,7 +1654,7 @@ DECLARE
 	names text;
 BEGIN
 	FOR member IN
-		SELECT s.member, s.state, s.detail, s.last_error,
+		SELECT s.member, s.state, s.detail, s.last_error, s.foreign_messages,
 			   EXISTS (SELECT FROM pg_roles o WHERE o.rolname = m.owner) AS owner_exists, m.owner
 		  FROM flo.status s
 		  JOIN (SELECT r.group_name, 'replicator' AS member, r.owner FROM flo.replicators r
@@ -1666,6 +1679,12 @@ BEGIN
 		END IF;
 		RETURN NEXT;
 
+		IF member.foreign_messages > 0 THEN
+			status := 'warning';
+			detail := format('%s logical decoding messages in WAL that somebody else wrote in the name of pg_flo were left out', member.foreign_messages);
+			hint := 'Look for a role that calls pg_logical_emit_message(); flo.reset_stats() begins to count anew.';
+			RETURN NEXT;
+		END IF;
 		IF NOT member.owner_exists THEN
 			status := 'error';
 			detail := format('its owner "%s" does not exist', member.owner);

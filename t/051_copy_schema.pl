@@ -95,15 +95,6 @@ is($dest->safe_psql('postgres', $values), '(7000,f)|' . $source->safe_psql('post
 	'sequences have moved on, and none has gone back');
 like(error_of($source, q{SELECT flo.sync_sequences('nobody')}), qr/^42704/, 'sync_sequences of an unknown group');
 
-# Messages of others, and of other groups, are not for this one
-$source->safe_psql('postgres', q{
-	SELECT pg_logical_emit_message(true, 'pg_flo', '{"group":"other","sequences":[["app","shared",999999,true]]}');
-	SELECT pg_logical_emit_message(true, 'somebody', '{"group":"g","sequences":[["app","shared",999999,true]]}');
-	SELECT pg_logical_emit_message(false, 'pg_flo', '{"group":"g","sequences":[["app","shared",999999,true]]}');
-});
-wait_caught_up($source, $dest, 'g');
-cmp_ok($dest->safe_psql('postgres', 'SELECT last_value FROM app.shared'), '<', 10000, 'messages of others are not taken');
-
 # Rows follow into what was created
 $source->safe_psql('postgres', q{INSERT INTO app.t (m) VALUES ('b'); UPDATE app.part SET id = 1 WHERE id = 500; DELETE FROM app.ridx; UPDATE app."Odd ""T" SET "from" = 'y' WHERE id = 50});
 wait_caught_up($source, $dest, 'g');

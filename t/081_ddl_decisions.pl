@@ -5,9 +5,9 @@
 
 use strict;
 use warnings;
-use Digest::SHA;
 use FindBin;
 use lib $FindBin::Bin;
+use FloMessage;
 use FloTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -256,18 +256,15 @@ $dest->safe_psql('postgres', q{CREATE TYPE newer AS ENUM ('n')});
 wait_caught_up($source, $dest, 'g');
 
 # the text is another server's: a statement this one cannot parse
-my $key = $source->safe_psql('postgres', q{SELECT value FROM flo.secrets WHERE key = 'ddl'});
+my $key = $source->safe_psql('postgres', q{SELECT value FROM flo.secrets WHERE group_name = 'g' AND key = 'sign'});
 my $relation = $source->safe_psql('postgres', q{SELECT 'typed'::regclass::oid});
-my $message = q({"version": 1, "id": 1, "phase": "before", "tag": "ALTER TABLE", "text": "ALTER TABLE typed ADD v2 int VIRTUALLY SO", "search_path": "public", "xid": 1, )
+my $message = q({"version": 1, "id": 1, "phase": "before", "tag": "ALTER TABLE", "text": "ALTER TABLE typed ADD v2 int VIRTUALLY SO", "search_path": "public", )
   . qq("objects": [{"type": "table", "schema": "public", "name": "typed", "relation": $relation}]});
-my $signed = Digest::SHA::hmac_sha256_hex($message, $key) . $message;
-for my $forged ('', '{}', $message, ('0' x 64) . $message, substr($signed, 0, 64))
-{
-	$source->safe_psql('postgres', "SELECT pg_logical_emit_message(true, 'pg_flo_ddl', '$forged'), pg_logical_emit_message(false, 'pg_flo_ddl', '$signed')");
-}
-wait_caught_up($source, $dest, 'g');
-is(log_of('%VIRTUALLY%'), '', 'messages of others are left out');
-$source->safe_psql('postgres', "SELECT pg_logical_emit_message(true, 'pg_flo_ddl', '$signed'); INSERT INTO typed (id) VALUES (32)");
+my $session = FloTest::Session->new($source);
+my $xid = $session->query('BEGIN; SELECT pg_current_xact_id()');
+my $signed = FloMessage::signed(group => 'g', key => $key, kind => 'D', transaction => $xid, subtransaction => $xid & 0xFFFFFFFF, ordinal => 1, payload => $message);
+$session->query('SELECT ' . FloMessage::emit($signed));
+$session->query('INSERT INTO typed (id) VALUES (32); COMMIT');
 wait_error('syntax error at or near "VIRTUALLY".*ALTER TABLE typed ADD v2', 'a statement of a newer version');
 my $lsn = $dest->safe_psql('postgres', q{SELECT last_error FROM flo.status WHERE group_name = 'g'});
 like($lsn, qr/transaction at [0-9A-F]+\/[0-9A-F]+/, 'with the transaction');

@@ -1,7 +1,7 @@
 /*
  * ddl.c
  *		What the tables of schema flo know of DDL: what is held for a person to
- *		decide on, what became of it, and the key that messages are signed with.
+ *		decide on, what became of it, and which groups track it.
  *
  * A held statement is known by its place in the stream, not by its row: the
  * worker reads the stream again after the decision, comes upon the statement
@@ -94,33 +94,28 @@ flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
 	flo_visit_end(&visit);
 }
 
-bool
-flo_ddl_tracks_here(void)
+List *
+flo_ddl_groups_here(void)
 {
 	FloVisit	visit;
-	bool		tracks;
+	List	   *groups = NIL;
+	uint64		count;
 
 	flo_visit_begin(&visit);
-	tracks = flo_visit_run(SPI_OK_SELECT,
-						   "SELECT FROM flo.replicators r JOIN flo.groups g USING (group_name)"
-						   " WHERE r.track_ddl AND g.system_identifier = $1::bigint AND g.database = $2::oid",
-						   2, flo_text_of_int64((int64) GetSystemIdentifier()), psprintf("%u", MyDatabaseId)) > 0;
-	flo_visit_end(&visit);
-	return tracks;
-}
+	count = flo_visit_run(SPI_OK_SELECT,
+						  "SELECT r.group_name FROM flo.replicators r JOIN flo.groups g USING (group_name)"
+						  " WHERE r.track_ddl AND g.system_identifier = $1::bigint AND g.database = $2::oid",
+						  2, flo_text_of_int64((int64) GetSystemIdentifier()), psprintf("%u", MyDatabaseId));
+	for (uint64 i = 0; i < count; i++)
+	{
+		char	   *group = flo_visit_text(&visit, i, 1);
+		MemoryContext old = MemoryContextSwitchTo(visit.caller);
 
-char *
-flo_ddl_key(void)
-{
-	FloVisit	visit;
-	char	   *key = NULL;
-
-	flo_visit_begin(&visit);
-	if (flo_visit_run(SPI_OK_SELECT,
-					  "SELECT value FROM flo.secrets WHERE group_name = '' AND worker_name = '' AND key = 'ddl'", 0) > 0)
-		key = flo_visit_text(&visit, 0, 1);
+		groups = lappend(groups, group);
+		MemoryContextSwitchTo(old);
+	}
 	flo_visit_end(&visit);
-	return key;
+	return groups;
 }
 
 /* --- for people ---------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /*
  * ddl.h
  *		What the tables of schema flo know of DDL: what is held for a person to
- *		decide on, what became of it, and the key that messages are signed with.
+ *		decide on, what became of it, and which groups track it.
  *
  * All functions need a transaction.
  */
@@ -10,6 +10,7 @@
 
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 
 /* A statement's place in the stream: the same whenever it is read again */
 typedef struct FloDdlPlace
@@ -40,12 +41,9 @@ extern void flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *
 						 const char *outcome, const char *detail);
 
 /*
- * Does a group of this very database track DDL?  Not one that was restored or
- * cloned from elsewhere and waits for somebody to adopt it.
+ * The groups of this very database that track DDL: List of char *.  Not one
+ * that was restored or cloned from elsewhere and waits for somebody to adopt it.
  */
-extern bool flo_ddl_tracks_here(void);
-
-/* What DDL messages of this database are signed with; NULL when no group has tracked DDL */
-extern char *flo_ddl_key(void);
+extern List *flo_ddl_groups_here(void);
 
 #endif

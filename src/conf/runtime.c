@@ -495,6 +495,7 @@ flo_store_delete_replicator(const char *group)
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1", 1, group);
 	delete_of_worker("copied_tables", group, FLO_REPLICATOR_MEMBER);
 	delete_of_worker("shaped_tables", group, FLO_REPLICATOR_MEMBER);
+	delete_of_worker("secrets", group, "");
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.replicators WHERE group_name = $1", 1, group);
 	forget_empty_group(group);
 	flo_visit_end(&visit);

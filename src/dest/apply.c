@@ -25,6 +25,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "wire/ddl.h"
+#include "wire/message.h"
 
 /* ms between two commits that only move the origin along with heartbeats */
 #define IDLE_ADVANCE_INTERVAL 10000
@@ -225,7 +226,7 @@ apply_change(FloWorker *w, const FloChange *change)
 static void
 take_message(FloWorker *w, const FloChange *message)
 {
-	if (w->sink->ops->transactional && strcmp(message->prefix, FLO_MESSAGE_PREFIX) == 0)
+	if (w->sink->ops->transactional && strcmp(message->prefix, FLO_SEQUENCES_PREFIX) == 0)
 		flo_sequences_set(w->spec, message->content, message->content_len);
 }
 

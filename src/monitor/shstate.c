@@ -389,6 +389,7 @@ add_counters(FloCounters *to, const FloCounters *counters)
 	to->conflicts += counters->conflicts;
 	to->fallbacks += counters->fallbacks;
 	to->bytes += counters->bytes;
+	to->foreign_messages += counters->foreign_messages;
 }
 
 void

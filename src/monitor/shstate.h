@@ -57,6 +57,7 @@ typedef struct FloCounters
 	int64		conflicts;
 	int64		fallbacks;
 	int64		bytes;
+	int64		foreign_messages;	/* in WAL, in our name, and not ours */
 } FloCounters;
 
 /*

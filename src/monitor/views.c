@@ -22,7 +22,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
-#define STATS_COLUMNS 22
+#define STATS_COLUMNS 23
 
 PG_FUNCTION_INFO_V1(flo_member_stats);
 PG_FUNCTION_INFO_V1(flo_origin_position);
@@ -134,6 +134,7 @@ fill_row(Row *row, const FloMember *member, bool show_errors)
 	add_text(row, show_errors ? member->last_error : NULL);
 	add_time(row, member->last_error_at);
 	add_time(row, member->stats_reset);
+	add_count(row, counters->foreign_messages);
 }
 
 Datum

@@ -32,6 +32,7 @@
 #include "commands/extension.h"
 #include "conf/ddl.h"
 #include "conf/identity.h"
+#include "conf/message.h"
 #include "conf/newtables.h"
 #include "conf/publication.h"
 #include "conf/visit.h"
@@ -75,7 +76,7 @@ is_tracked_session(void)
 {
 	return OidIsValid(MyDatabaseId) && !creating_extension && IsTransactionState() &&
 		XLogLogicalInfoActive() && !RecoveryInProgress() && !XactReadOnly &&
-		is_tracked_database() && flo_ddl_tracks_here();
+		is_tracked_database() && flo_ddl_groups_here() != NIL;
 }
 
 static bool
@@ -135,15 +136,11 @@ note_surroundings(FloDdlStatement *ddl)
 static void
 write_message(FloDdlStatement *ddl, FloDdlPhase phase)
 {
-	char	   *key = flo_ddl_key();
-	char	   *message;
+	char	   *payload;
 
-	if (key == NULL)
-		return;
 	ddl->phase = phase;
-	ddl->xid = GetCurrentTransactionId();
-	message = flo_ddl_sign(flo_ddl_format(ddl), key);
-	flo_compat_log_message(FLO_DDL_PREFIX, message, strlen(message));
+	payload = flo_ddl_format(ddl);
+	flo_message_write(FLO_MESSAGE_DDL, flo_ddl_groups_here(), payload, strlen(payload));
 }
 
 /* Tables as they are after the statement; NULL when none of them is one */

@@ -24,7 +24,6 @@
 #include "catalog/pg_depend.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_type.h"
-#include "conf/ddl.h"
 #include "conf/publication.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -48,7 +47,6 @@ struct FloDdlFilter
 	List	   *schemas;		/* of char * */
 	List	   *except_tables;	/* of char *, quoted and qualified */
 	bool		all;
-	char	   *key;			/* that messages are signed with; NULL: there are none */
 
 	/* first phases that passed and wait for their second one; a ring */
 	int64		kept[KEPT_MAX];
@@ -80,7 +78,6 @@ void
 flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *spec, const FloTableChoice *choice)
 {
 	List	   *publications = flo_publication_names(spec->group);
-	char	   *key = flo_ddl_key();
 	MemoryContext old;
 
 	MemoryContextReset(filter->context);
@@ -93,7 +90,6 @@ flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *spec, const F
 	filter->schemas = copy_names(choice->schemas);
 	filter->except_tables = copy_names(choice->except_tables);
 	filter->all = choice->all;
-	filter->key = key != NULL ? pstrdup(key) : NULL;
 	MemoryContextSwitchTo(old);
 }
 
@@ -233,23 +229,13 @@ own_expected(FloDdlFilter *filter, List *expected)
 }
 
 char *
-flo_ddl_filter_apply(FloDdlFilter *filter, const char *content, Size len, TransactionId *xid)
+flo_ddl_filter_apply(FloDdlFilter *filter, const char *payload, Size len)
 {
 	FloDdlStatement *ddl;
-	char	   *json;
 
-	if (!filter->track || filter->key == NULL)
+	if (!filter->track)
 		return NULL;
-	json = flo_ddl_check(content, len, filter->key);
-	if (json == NULL)
-	{
-		ereport(LOG,
-				(errmsg("a logical decoding message with prefix \"%s\" that pg_flo has not written is left out",
-						FLO_DDL_PREFIX)));
-		return NULL;
-	}
-	ddl = flo_ddl_parse(json);
-	*xid = ddl->xid;
+	ddl = flo_ddl_parse(pnstrdup(payload, len));
 	ddl->expected = own_expected(filter, ddl->expected);
 	if (ddl->phase == FLO_DDL_AFTER)
 		return passed_before(filter, ddl->id) ? flo_ddl_format(ddl) : NULL;

@@ -21,10 +21,9 @@ extern void flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *s
 								const FloTableChoice *choice);
 
 /*
- * Called with the content of a DDL message, inside the decoder's transaction:
+ * Called with the payload of a DDL message, inside the decoder's transaction:
  * what is to be sent of it, in the current memory context, or NULL.
  */
-extern char *flo_ddl_filter_apply(FloDdlFilter *filter, const char *content, Size len,
-								  TransactionId *xid);
+extern char *flo_ddl_filter_apply(FloDdlFilter *filter, const char *payload, Size len);
 
 #endif

@@ -9,7 +9,7 @@
  * partition is sent although its root is published, a transaction that came
  * through an origin is left out when the group wants local changes only, rows
  * loaded with "do not replicate" as origin never reach the name lookup, and of
- * logical decoding messages only those pass that are ours and concern the group.
+ * logical decoding messages only those pass that pg_flo wrote for the group.
  *
  * WAL is read without blocking: at the end of what is flushed a step returns
  * false and the caller waits for its latch, which committing backends set.
@@ -49,13 +49,13 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 #include "wire/change.h"
-#include "wire/ddl.h"
 
 typedef struct BinaryEntry BinaryEntry;
 
 struct FloDecoder
 {
 	LogicalDecodingContext *context;
+	FloOwnMessages *own;
 	FloDecoderEmit emit;
 	FloDecoderMessage message;
 	void	   *arg;
@@ -68,11 +68,14 @@ struct FloDecoder
 	/* wrapped callbacks */
 	LogicalDecodeChangeCB change;
 	LogicalDecodeBeginCB begin;
+	LogicalDecodeCommitCB commit;
 	LogicalDecodeMessageCB message_cb;
 	LogicalDecodeMessageCB stream_message_cb;
 	LogicalDecodeTruncateCB truncate;
 	LogicalDecodeStreamStartCB stream_start;
 	LogicalDecodeStreamStopCB stream_stop;
+	LogicalDecodeStreamCommitCB stream_commit;
+	LogicalDecodeStreamAbortCB stream_abort;
 
 	/* a piece of a transaction in progress is being streamed */
 	bool		streaming;
@@ -443,31 +446,55 @@ begin_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 }
 
 /*
- * Messages of other programs are dropped before pgoutput sees them, so that a
- * transaction that has nothing else is not sent at all.
+ * Messages of other programs, and those that only look like ours, are dropped
+ * before pgoutput sees them, so that a transaction that has nothing else is not
+ * sent at all.
  */
 static void
 message_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecPtr lsn,
 				bool transactional, const char *prefix, Size len, const char *content)
 {
+	FloDecoder *decoder = decoder_here;
+	LogicalDecodeMessageCB pass = decoder->streaming ? decoder->stream_message_cb : decoder->message_cb;
+	FloMessage	message;
 	MemoryContext mine;
 	MemoryContext old;
-	char	   *passed;
-	LogicalDecodeMessageCB pass = decoder_here->streaming ? decoder_here->stream_message_cb :
-	decoder_here->message_cb;
+	const char *emitted_prefix = NULL;
+	char	   *emitted;
 
-	if (transactional && strcmp(prefix, FLO_MESSAGE_PREFIX) == 0)
-		pass(context, txn, lsn, true, prefix, len, content);
-	if (!transactional || strcmp(prefix, FLO_DDL_PREFIX) != 0)
+	if (!flo_own_messages_claims(prefix) ||
+		!flo_own_messages_admit(decoder->own, txn, transactional, prefix, content, len, &message))
 		return;
 	mine = AllocSetContextCreate(CurrentMemoryContext, "pg_flo message", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(mine);
-	passed = decoder_here->message(decoder_here->arg, content, len, &decoder_here->message_xid);
+	emitted = decoder->message(decoder->arg, &message, &emitted_prefix);
 	MemoryContextSwitchTo(old);
-	if (passed != NULL)
-		pass(context, txn, lsn, true, prefix, strlen(passed), passed);
-	decoder_here->message_xid = InvalidTransactionId;
+	decoder->message_xid = message.subtransaction;
+	if (emitted != NULL)
+		pass(context, txn, lsn, true, emitted_prefix, strlen(emitted), emitted);
+	decoder->message_xid = InvalidTransactionId;
 	MemoryContextDelete(mine);
+}
+
+static void
+commit_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecPtr lsn)
+{
+	flo_own_messages_forget(decoder_here->own, txn);
+	decoder_here->commit(context, txn, lsn);
+}
+
+static void
+stream_commit_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecPtr lsn)
+{
+	flo_own_messages_forget(decoder_here->own, txn);
+	decoder_here->stream_commit(context, txn, lsn);
+}
+
+static void
+stream_abort_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecPtr lsn)
+{
+	flo_own_messages_forget(decoder_here->own, txn);
+	decoder_here->stream_abort(context, txn, lsn);
 }
 
 static void
@@ -630,6 +657,8 @@ wrap_callbacks(FloDecoder *decoder)
 	callbacks->stream_truncate_cb = truncate_wrapper;
 	decoder->begin = callbacks->begin_cb;
 	callbacks->begin_cb = begin_wrapper;
+	decoder->commit = callbacks->commit_cb;
+	callbacks->commit_cb = commit_wrapper;
 	decoder->message_cb = callbacks->message_cb;
 	callbacks->message_cb = message_wrapper;
 	decoder->stream_message_cb = callbacks->stream_message_cb;
@@ -638,18 +667,23 @@ wrap_callbacks(FloDecoder *decoder)
 	callbacks->stream_start_cb = stream_start_wrapper;
 	decoder->stream_stop = callbacks->stream_stop_cb;
 	callbacks->stream_stop_cb = stream_stop_wrapper;
+	decoder->stream_commit = callbacks->stream_commit_cb;
+	callbacks->stream_commit_cb = stream_commit_wrapper;
+	decoder->stream_abort = callbacks->stream_abort_cb;
+	callbacks->stream_abort_cb = stream_abort_wrapper;
 	callbacks->filter_by_origin_cb = origin_filter;
 }
 
 FloDecoder *
 flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
-				 FloOriginFilter origin, FloDecoderEmit emit,
+				 FloOriginFilter origin, FloOwnMessages *own, FloDecoderEmit emit,
 				 FloDecoderMessage message, void *arg)
 {
 	FloDecoder *decoder = palloc0(sizeof(FloDecoder));
 	HASHCTL		control = {0};
 
 	Assert(decoder_here == NULL);
+	decoder->own = own;
 	decoder->emit = emit;
 	decoder->message = message;
 	decoder->arg = arg;

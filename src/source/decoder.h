@@ -8,6 +8,7 @@
 #include "access/xlogdefs.h"
 #include "conf/spec.h"
 #include "nodes/pg_list.h"
+#include "source/own_messages.h"
 #include "utils/relcache.h"
 
 /*
@@ -21,12 +22,11 @@
 typedef void (*FloDecoderEmit) (void *arg, TransactionId xid, const char *data, uint32 len);
 
 /*
- * Is asked about every transactional logical decoding message with our prefix,
- * inside the decoder's transaction: returns what to emit of its content, in
- * the current memory context, or NULL for nothing.  *xid becomes the
- * subtransaction that wrote it, which the server does not say.
+ * Is given every message of pg_flo's own for the group, inside the decoder's
+ * transaction: returns what to emit of its payload, in the current memory
+ * context, or NULL for nothing; *prefix becomes the prefix to emit it with.
  */
-typedef char *(*FloDecoderMessage) (void *arg, const char *content, Size len, TransactionId *xid);
+typedef char *(*FloDecoderMessage) (void *arg, const FloMessage *message, const char **prefix);
 
 typedef struct FloDecoder FloDecoder;
 
@@ -66,7 +66,7 @@ extern void flo_slot_info(const char *slot, FloSlotInfo *info);
  * holds the slot.
  */
 extern FloDecoder *flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
-									FloOriginFilter origin, FloDecoderEmit emit,
+									FloOriginFilter origin, FloOwnMessages *own, FloDecoderEmit emit,
 									FloDecoderMessage message, void *arg);
 
 /* Change what is sent on; in force for transactions decoded from now on */

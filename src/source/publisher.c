@@ -72,7 +72,6 @@ struct FloPublisher
 {
 	FloBus	   *bus;
 	char	   *subject;
-	const char *group;			/* whose decoding messages pass; those of other programs do not */
 	uint32		limit;			/* size of a chunk, in bytes */
 	FloPublisherAcked acked;
 	FloPublisherAnchor anchor;
@@ -524,9 +523,7 @@ flo_publisher_append(void *publisher, const char *data, uint32 len)
 			remember_relation(pub, data, len);
 			break;
 		case FLO_OP_MESSAGE:
-			if (pub->in_transaction &&
-				(flo_message_is_ddl(data, len) || flo_message_is_for(data, len, pub->group)))
-				append_plain(pub, data, len);
+			append_plain(pub, data, len);
 			break;
 		default:
 
@@ -553,7 +550,6 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 				 errhint("Raise max_payload in the configuration of nats-server.")));
 	pub->bus = bus;
 	pub->subject = pstrdup(subject);
-	pub->group = strrchr(pub->subject, '.') + 1;
 	pub->limit = (uint32) Min((int64) CHUNK_TARGET, flo_bus_max_payload(bus) - HEADER_ALLOWANCE);
 	pub->acked = acked;
 	pub->anchor = anchor;

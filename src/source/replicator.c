@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "bus/stream.h"
+#include "conf/message.h"
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "conf/watch.h"
@@ -30,6 +31,7 @@
 #include "source/decoder.h"
 #include "source/generation.h"
 #include "source/outgoing.h"
+#include "source/own_messages.h"
 #include "source/publisher.h"
 #include "source/replicator.h"
 #include "source/session.h"
@@ -77,6 +79,7 @@ typedef struct Replicator
 	/* the pipe */
 	FloBus	   *bus;
 	FloDecoder *decoder;
+	FloOwnMessages *own_messages;
 	FloDdlFilter *ddl_filter;
 	FloPublisher *publisher;
 	FloSpool   *spool;
@@ -111,7 +114,10 @@ load_spec(Replicator *rep)
 	MemoryContextSwitchTo(rep->spec_context);
 	rep->spec = flo_store_replicator(rep->group);
 	if (rep->spec != NULL)
+	{
 		flo_ddl_filter_load(rep->ddl_filter, rep->spec, flo_store_table_choice(rep->group));
+		flo_own_messages_set_key(rep->own_messages, flo_message_key(rep->group));
+	}
 	flo_transaction_end(old);
 	return rep->spec != NULL;
 }
@@ -372,6 +378,7 @@ report(Replicator *rep)
 	positions.oldest_pending = flo_publisher_oldest(rep->publisher);
 	flo_publisher_take_counters(rep->publisher, &counters);
 	counters.filtered += flo_outgoing_take_filtered(rep->outgoing);
+	counters.foreign_messages = flo_own_messages_take_foreign(rep->own_messages);
 	flo_state_report(&positions, &counters);
 }
 
@@ -485,11 +492,22 @@ emit(void *arg, TransactionId xid, const char *data, uint32 len)
 	MemoryContextSwitchTo(old);
 }
 
-/* DDL: what concerns the group */
+/* A message that pg_flo has written for this group: what is sent on of it */
 static char *
-filter_message(void *arg, const char *content, Size len, TransactionId *xid)
+take_message(void *arg, const FloMessage *message, const char **prefix)
 {
-	return flo_ddl_filter_apply(((Replicator *) arg)->ddl_filter, content, len, xid);
+	Replicator *rep = arg;
+
+	switch (message->kind)
+	{
+		case FLO_MESSAGE_DDL:
+			*prefix = FLO_DDL_PREFIX;
+			return flo_ddl_filter_apply(rep->ddl_filter, message->payload, message->len);
+		case FLO_MESSAGE_SEQUENCES:
+			*prefix = FLO_SEQUENCES_PREFIX;
+			return pnstrdup(message->payload, message->len);
+	}
+	return NULL;				/* of a later version, which has gone */
 }
 
 /*
@@ -643,6 +661,7 @@ flo_replicator_run(void)
 	rep->spec_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration",
 											  ALLOCSET_SMALL_SIZES);
 	rep->ddl_filter = flo_ddl_filter_create();
+	rep->own_messages = flo_own_messages_create();
 	rep->group = flo_me->group;
 	rep->stream = flo_name_stream(rep->group);
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
@@ -683,7 +702,8 @@ flo_replicator_run(void)
 	names = publications(rep->group);
 	rep->npublications = list_length(names);
 	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,
-									rep->spec->options.origin, emit, filter_message, rep);
+									rep->spec->options.origin, rep->own_messages,
+									emit, take_message, rep);
 	flo_copy_show();
 	flo_shstate_register_replicator();
 	loop(rep);

@@ -29,7 +29,6 @@
 #include "utils/memutils.h"
 
 #include "wire/change.h"
-#include "wire/ddl.h"
 
 /* Bits in the messages */
 #define FLO_COLUMN_IS_KEY		0x01
@@ -576,25 +575,4 @@ flo_change_parse(FloChangeParser *parser, char *data, uint32 len)
 	}
 	take_end(&cursor);
 	return change;
-}
-
-/* Bytes of our own server's pgoutput, hence well-formed */
-bool
-flo_message_is_ddl(const char *data, uint32 len)
-{
-	return strcmp(data + 1 + 1 + sizeof(uint64), FLO_DDL_PREFIX) == 0;
-}
-
-bool
-flo_message_is_for(const char *data, uint32 len, const char *group)
-{
-	const char *prefix = data + 1 + 1 + sizeof(uint64);
-	char		beginning[128];
-	const char *content = prefix + sizeof(FLO_MESSAGE_PREFIX) + sizeof(uint32);
-
-	if (len < content - data || data[1] != 1 || strcmp(prefix, FLO_MESSAGE_PREFIX) != 0)
-		return false;
-	snprintf(beginning, sizeof(beginning), "{\"group\":\"%s\",", group);
-	return len - (content - data) >= strlen(beginning) &&
-		memcmp(content, beginning, strlen(beginning)) == 0;
 }

@@ -120,17 +120,6 @@ extern void flo_change_set_encoding(FloChangeParser *parser, int encoding);
  * when the bytes are those already known).  Throws 08P01 for malformed bytes
  * and for a change of a relation never described.
  */
-/*
- * pg_flo's own decoding messages: transactional, with this prefix, and a JSON
- * object as content that begins with the group's name.
- */
-#define FLO_MESSAGE_PREFIX "pg_flo"
-
-/* A DDL message, see ddl.h */
-extern bool flo_message_is_ddl(const char *data, uint32 len);
-
-extern bool flo_message_is_for(const char *data, uint32 len, const char *group);
-
 extern const FloChange *flo_change_parse(FloChangeParser *parser, char *data, uint32 len);
 
 /* The relation with this OID as last described; throws 08P01 when it never was */

@@ -8,8 +8,6 @@
  */
 #include "postgres.h"
 
-#include "common/hmac.h"
-#include "common/sha2.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -120,7 +118,6 @@ flo_ddl_format(const FloDdlStatement *ddl)
 	put_text(&buf, "role", ddl->role);
 	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
 		put_text(&buf, flo_ddl_settings[i], ddl->settings[i]);
-	put_number(&buf, "xid", ddl->xid);
 	put_true(&buf, "concurrent", ddl->concurrent);
 	put_true(&buf, "about_owner", ddl->about_owner);
 	put_true(&buf, "about_privileges", ddl->about_privileges);
@@ -172,49 +169,6 @@ flo_ddl_append_command(StringInfo out, const FloDdlStatement *ddl)
 	else
 		appendStringInfoString(out, "[]");
 	appendStringInfoChar(out, '}');
-}
-
-/* --- the code ------------------------------------------------------------------- */
-
-#define CODE_LEN (PG_SHA256_DIGEST_LENGTH * 2)
-
-static void
-make_code(const char *content, Size len, const char *key, char *code)
-{
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
-	pg_hmac_ctx *hmac = pg_hmac_create(PG_SHA256);
-
-	if (hmac == NULL ||
-		pg_hmac_init(hmac, (const uint8 *) key, strlen(key)) < 0 ||
-		pg_hmac_update(hmac, (const uint8 *) content, len) < 0 ||
-		pg_hmac_final(hmac, digest, sizeof(digest)) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not compute the code of a DDL message")));
-	pg_hmac_free(hmac);
-	(void) hex_encode((char *) digest, sizeof(digest), code);
-}
-
-char *
-flo_ddl_sign(const char *content, const char *key)
-{
-	char		code[CODE_LEN];
-
-	make_code(content, strlen(content), key, code);
-	return psprintf("%.*s%s", CODE_LEN, code, content);
-}
-
-char *
-flo_ddl_check(const char *message, Size len, const char *key)
-{
-	char		code[CODE_LEN];
-
-	if (len <= CODE_LEN)
-		return NULL;
-	make_code(message + CODE_LEN, len - CODE_LEN, key, code);
-	if (memcmp(code, message, CODE_LEN) != 0)
-		return NULL;
-	return pnstrdup(message + CODE_LEN, len - CODE_LEN);
 }
 
 /* --- reading ------------------------------------------------------------------- */
@@ -362,7 +316,6 @@ flo_ddl_parse(const char *content)
 	ddl->role = get_text(root, "role");
 	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
 		ddl->settings[i] = get_text(root, flo_ddl_settings[i]);
-	ddl->xid = (TransactionId) get_number(root, "xid", 0);
 	ddl->concurrent = get_true(root, "concurrent");
 	ddl->about_owner = get_true(root, "about_owner");
 	ddl->about_privileges = get_true(root, "about_privileges");

@@ -1,12 +1,12 @@
 /*
  * ddl.h
  *		A DDL statement on its way from the session that runs it to the
- *		destinations: content of a logical decoding message.
+ *		destinations: payload of a message of pg_flo's, see message.h.
  *
- * The content is JSON in the source database's encoding:
+ * It is JSON in the source database's encoding:
  *
  *	{"version": 1, "id": n, "phase": "before", "tag": "ALTER TABLE",
- *	 "text": "...", "search_path": "public", "role": "...", "xid": n,
+ *	 "text": "...", "search_path": "public", "role": "...",
  *	 "objects": [{"type": "table", "schema": "public", "name": "t", ...}], ...}
  *
  * A statement is written twice in the source transaction: before its own
@@ -24,9 +24,6 @@
 
 /* Enabled in databases where a group tracks DDL */
 #define FLO_DDL_EVENT_TRIGGER "pg_flo_track_ddl"
-
-/* Prefix of the logical decoding messages */
-#define FLO_DDL_PREFIX "pg_flo_ddl"
 
 /* Settings that decide what the text means, and what conversions give */
 #define FLO_DDL_SETTINGS 6
@@ -70,7 +67,6 @@ typedef struct FloDdlStatement
 	char	   *search_path;	/* quoted names, comma-separated, existing schemas only */
 	char	   *role;
 	char	   *settings[FLO_DDL_SETTINGS]; /* values of flo_ddl_settings; NULL = as it is */
-	TransactionId xid;			/* of the subtransaction */
 	bool		concurrent;		/* cannot run in a transaction block */
 	bool		about_owner;	/* nothing but ownership */
 	bool		about_privileges;	/* nothing but privileges */
@@ -85,14 +81,6 @@ extern char *flo_ddl_format(const FloDdlStatement *ddl);
 
 /* What an event says of the statement: {"tag", "text", "search_path", "objects", "tables"} */
 extern void flo_ddl_append_command(StringInfo out, const FloDdlStatement *ddl);
-
-/*
- * In WAL the content is preceded by a code that only pg_flo can make: anybody
- * may write a logical decoding message of any prefix.  "check" returns the
- * content behind the code, NULL when the code is wrong.
- */
-extern char *flo_ddl_sign(const char *content, const char *key);
-extern char *flo_ddl_check(const char *message, Size len, const char *key);
 
 /* The text must be in the server's encoding.  Throws 08P01 for anything else than such a message. */
 extern FloDdlStatement *flo_ddl_parse(const char *content);

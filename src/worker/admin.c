@@ -323,5 +323,5 @@ flo_sync_sequences(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 				 errmsg("cannot synchronize sequences during recovery")));
-	PG_RETURN_LSN(flo_agent_emit(flo_store_sequence_values(group)));
+	PG_RETURN_LSN(flo_agent_emit(FLO_MESSAGE_SEQUENCES, group, flo_store_sequence_values(group)));
 }

@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "conf/message.h"
 #include "core/loop.h"
 #include "core/transaction.h"
 #include "mb/pg_wchar.h"
@@ -38,7 +39,6 @@
 #include "utils/ps_status.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
-#include "wire/change.h"
 #include "worker/agent.h"
 
 PGDLLEXPORT void flo_agent_main(Datum arg);
@@ -255,9 +255,9 @@ flo_agent_call(const char *operation, const char *arguments, FloAgentError *erro
 }
 
 XLogRecPtr
-flo_agent_emit(const char *message)
+flo_agent_emit(FloMessageKind kind, const char *group, const char *payload)
 {
-	FloJson		answer = call_agent(MyDatabaseId, "", message, NULL);
+	FloJson		answer = call_agent(MyDatabaseId, "", psprintf("%c%s\n%s", kind, group, payload), NULL);
 	char	   *lsn = flo_json_get_string(answer, "lsn");
 	bool		bad = false;
 
@@ -318,17 +318,22 @@ run_operation(const Request *request, StringInfo answer)
 		flo_bus_close(bus);
 }
 
-/* Write the message in a transaction of its own; the answer is where that ended */
+/*
+ * Write a message of pg_flo's in a transaction of its own; the answer is where
+ * that ended.  The arguments are kind, group, line feed and payload.
+ */
 static void
 emit_message(const Request *request, StringInfo answer)
 {
 	MemoryContext context = CurrentMemoryContext;
+	const char *payload = strchr(request->arguments, '\n') + 1;
+	char	   *group = pnstrdup(request->arguments + 1, payload - request->arguments - 2);
 
 	PG_TRY();
 	{
 		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
 		flo_transaction_start();
-		(void) flo_compat_log_message(FLO_MESSAGE_PREFIX, request->arguments, request->len);
+		flo_message_write((FloMessageKind) request->arguments[0], list_make1(group), payload, strlen(payload));
 		flo_transaction_commit();
 		MemoryContextSwitchTo(context);
 		appendStringInfo(answer, "%c{\"lsn\":\"%X/%X\"}", ANSWER_RESULT, LSN_FORMAT_ARGS(XactLastCommitEnd));

@@ -15,6 +15,7 @@
 #include "bus/json.h"
 #include "core/compat.h"
 #include "lib/stringinfo.h"
+#include "wire/message.h"
 
 /* No call takes longer, ms */
 #define FLO_AGENT_TIMEOUT 10000
@@ -38,11 +39,11 @@ extern FloJson flo_agent_call(const char *operation, const char *arguments,
 							  FloAgentError *error);
 
 /*
- * Write a transactional decoding message of pg_flo's, committed when this
+ * Write a message of pg_flo's for a group of this database, committed when this
  * returns whatever becomes of the caller.  Returns the end of that transaction:
  * who has everything up to there has the message, too.
  */
-extern XLogRecPtr flo_agent_emit(const char *message);
+extern XLogRecPtr flo_agent_emit(FloMessageKind kind, const char *group, const char *payload);
 
 /* --- in the agent ------------------------------------------------------------ */
 
