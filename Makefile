@@ -152,7 +152,7 @@ PG_CPPFLAGS = -I$(srcdir)/src -MMD -MP
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-cast-function-type
 SHLIB_LINK = -lpcre2-8
-BUS_LIBS = -lnats
+BUS_LIBS = -lnats -lpthread
 HTTP_LIBS = -lcurl
 
 DEPS = $(OBJS:.o=.d) $(BUS_OBJS:.o=.d) $(HTTP_OBJS:.o=.d)

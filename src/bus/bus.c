@@ -32,6 +32,9 @@
 /* How long one server may take to answer a connection attempt, ms */
 #define CONNECT_TIMEOUT 1000
 
+/* How long an attempt may take in all, ms */
+#define CONNECT_DEADLINE 10000
+
 /* Pause between two attempts of a process that has nothing to do without, ms */
 #define CONNECT_RETRY_INTERVAL 1000
 
@@ -209,6 +212,33 @@ check_files(void)
 		flo_files_check(flo_nats_tls_key_file, "NATS key file", true);
 }
 
+/*
+ * Wait until the attempt is over.  A name look-up or a TLS handshake may never
+ * end, and nothing ends its thread but the end of the process: an error here is
+ * one that a process does not outlive.
+ */
+static FloNatsStatus
+finish_connecting(FloNats *nats, char *words, size_t words_size)
+{
+	TimestampTz begun = GetCurrentTimestamp();
+	pgsocket	over = nats_functions->connecting(nats);
+
+	while ((flo_wait(over, false, CONNECT_TIMEOUT / 2) & WL_SOCKET_READABLE) == 0)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+
+		if (TimestampDifferenceExceeds(begun, now, CONNECT_DEADLINE))
+			ereport(ERROR,
+					(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+					 errmsg("could not connect to NATS at \"%s\" within %d s", flo_nats_url, CONNECT_DEADLINE / 1000),
+					 errhint("Look for a name server that does not answer, or something that accepts connections and does not go on with TLS.")));
+		if (flo_me != NULL && TimestampDifferenceExceeds(begun, now, CONNECT_TIMEOUT / 2))
+			flo_state_set(FLO_STATE_WAITING, "for NATS: connecting to \"%s\"", flo_nats_url);
+	}
+	flo_wait_forget();
+	return nats_functions->connected(nats, words, words_size);
+}
+
 static FloNatsStatus
 connect_as_configured(const char *name, FloNats **nats, char *words, size_t words_size)
 {
@@ -241,6 +271,8 @@ connect_as_configured(const char *name, FloNats **nats, char *words, size_t word
 	}
 	else
 		status = nats_functions->connect(&options, nats, words, words_size);
+	if (status == FLO_NATS_OK)
+		status = finish_connecting(*nats, words, words_size);
 	if (password != NULL)
 	{
 		blot_secret(words, password);

@@ -20,8 +20,9 @@ typedef struct FloBus FloBus;
 
 /*
  * Connect as the pg_flo.nats_* settings say; "name" shows up in the server's
- * connection list.  One attempt blocks for at most about a second per
- * configured server.  Keeps trying, with the reason in flo.status.
+ * connection list.  Keeps trying, with the reason in flo.status; interrupts
+ * are served meanwhile.  An attempt that is not over after ten seconds (a name
+ * look-up or a TLS handshake that hangs) is an error that ends the process.
  */
 extern FloBus *flo_bus_await(const char *name);
 

@@ -4,7 +4,7 @@
  *
  * Private to bus.c and bus_nats.c.  The module is a shared library of its own,
  * so that ordinary backends never map the NATS library.  None of these
- * functions throws, blocks (connect and close excepted) or allocates in a
+ * functions throws, blocks (close excepted, for a moment) or allocates in a
  * memory context; they answer with a status, and words in a buffer that the
  * caller has to clean of secrets before showing them.
  */
@@ -15,7 +15,7 @@
 #define FLO_NATS_ENTRY "flo_nats_functions"
 
 /* Raised with every change of this file: both modules must agree */
-#define FLO_NATS_ABI 1
+#define FLO_NATS_ABI 2
 
 typedef enum FloNatsStatus
 {
@@ -74,8 +74,17 @@ typedef struct FloNatsFunctions
 {
 	uint32		abi;
 
+	/*
+	 * Begin to connect.  That goes on in a thread, since name look-ups and TLS
+	 * handshakes have no end of their own; connecting() is a descriptor that
+	 * becomes readable when it is over, connected() takes the result, and frees
+	 * everything when that is not OK.  Until then nothing else may be called,
+	 * close() included: who cannot wait any longer ends the process.
+	 */
 	FloNatsStatus (*connect) (const FloNatsOptions *options, FloNats **nats,
 							  char *error, size_t error_size);
+	int			(*connecting) (FloNats *nats);
+	FloNatsStatus (*connected) (FloNats *nats, char *error, size_t error_size);
 	void		(*close) (FloNats *nats);
 
 	int			(*socket) (FloNats *nats);	/* -1 when closed */

@@ -4,8 +4,8 @@
  *
  * The library runs in its external event loop mode: it tells us the socket and
  * whether it wants to write, and does I/O only inside pump() and publish(), on
- * the thread of the caller.  Its own threads (three, all idle) never run code
- * of ours but report_error(), which counts.
+ * the thread of the caller, once it is connected.  Its own threads (three, all
+ * idle) never run code of ours but report_error(), which counts.
  *
  * Awkward cases:
  * - The library's threads must not run PostgreSQL's signal handlers, and its
@@ -15,6 +15,9 @@
  *   hangs in the middle of a record costs the connection, not the shutdown.
  * - Any blocking call of the library would wait for bytes that nobody reads
  *   (we are the reader), so none is used once the connection stands.
+ * - To connect is such a call, and a name server or the other end of a TLS
+ *   handshake may keep it for ever.  It runs in a thread of its own, which
+ *   touches nothing that the main thread looks at meanwhile.
  * - Nothing here may throw: the library holds its locks while it calls us, and
  *   its memory is not PostgreSQL's.
  */
@@ -26,6 +29,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <nats/nats.h>
 
@@ -68,6 +72,11 @@ struct FloNats
 	natsConnection *connection;
 	natsSubscription *subscriptions[INBOX_COUNT];
 	bool		tls;
+
+	/* while connecting: its thread, which writes a byte into the pipe when it is done */
+	pthread_t	thread;
+	int			done[2];
+	natsStatus	connect_status;
 
 	/* what the library told us about its socket */
 	int			socket;
@@ -448,13 +457,44 @@ free_nats(FloNats *nats)
 	free(nats);
 }
 
+static natsStatus
+make_connection(FloNats *nats)
+{
+	natsStatus	status = natsConnection_Connect(&nats->connection, nats->options);
+	natsInbox  *inbox = NULL;
+
+	if (status == NATS_OK)
+		status = natsInbox_Create(&inbox);
+	if (status != NATS_OK)
+		return status;
+	strlcpy(nats->inbox, inbox, sizeof(nats->inbox));
+	natsInbox_Destroy(inbox);
+	for (int i = 0; i <= FLO_NATS_PULLS && status == NATS_OK; i++)
+		status = subscribe(nats, i, NULL);
+	return status;
+}
+
+/* With all signals blocked, as they were when it was made */
+static void *
+connect_thread(void *arg)
+{
+	FloNats    *nats = (FloNats *) arg;
+
+	nats->connect_status = make_connection(nats);
+	if (nats->connect_status != NATS_OK)
+		describe_status(nats->connect_status, nats->error, sizeof(nats->error));
+	nats_ReleaseThreadMemory();
+	if (write(nats->done[1], "", 1) < 0)
+		close(nats->done[1]);	/* wakes the reader as well */
+	return NULL;
+}
+
 static FloNatsStatus
-connect_server(const FloNatsOptions *options, FloNats **result, char *error, size_t error_size)
+start_connecting(const FloNatsOptions *options, FloNats **result, char *error, size_t error_size)
 {
 	FloNats    *nats;
 	natsStatus	status;
-	natsInbox  *inbox = NULL;
-	bool		configured = false;
+	bool		started = false;
 	sigset_t	saved;
 
 	nats = (FloNats *) calloc(1, sizeof(FloNats));
@@ -469,34 +509,53 @@ connect_server(const FloNatsOptions *options, FloNats **result, char *error, siz
 	status = nats_Open(-1);
 	if (status == NATS_OK)
 		status = set_options(nats, options);
-	if (status == NATS_OK)
-	{
-		configured = true;
-		status = natsConnection_Connect(&nats->connection, nats->options);
-	}
-	if (status == NATS_OK)
-		status = natsInbox_Create(&inbox);
-	if (status == NATS_OK)
-	{
-		strlcpy(nats->inbox, inbox, sizeof(nats->inbox));
-		natsInbox_Destroy(inbox);
-		for (int i = 0; i <= FLO_NATS_PULLS && status == NATS_OK; i++)
-			status = subscribe(nats, i, NULL);
-	}
 	if (status != NATS_OK)
-	{
 		describe_status(status, error, error_size);
-		free_nats(nats);
+	else if (pipe(nats->done) != 0)
+		snprintf(error, error_size, "could not create a pipe: %s", strerror(errno));
+	else if ((errno = pthread_create(&nats->thread, NULL, connect_thread, nats)) != 0)
+	{
+		snprintf(error, error_size, "could not create a thread: %s", strerror(errno));
+		close(nats->done[0]);
+		close(nats->done[1]);
 	}
+	else
+		started = true;
+	if (!started)
+		free_nats(nats);
 	restore_signals(&saved);
 
-	if (status == NATS_OK)
-	{
-		*result = nats;
+	*result = nats;
+	if (started)
 		return FLO_NATS_OK;
-	}
-	return configured || status == NATS_NO_MEMORY ?
-		connect_status(status) : FLO_NATS_MISCONFIGURED;
+	if (status == NATS_NO_MEMORY)
+		return FLO_NATS_NO_MEMORY;
+	return status != NATS_OK ? FLO_NATS_MISCONFIGURED : FLO_NATS_ERROR;
+}
+
+static int
+get_connecting(FloNats *nats)
+{
+	return nats->done[0];
+}
+
+static FloNatsStatus
+finish_connecting(FloNats *nats, char *error, size_t error_size)
+{
+	natsStatus	status;
+	sigset_t	saved;
+
+	pthread_join(nats->thread, NULL);
+	close(nats->done[0]);
+	close(nats->done[1]);
+	status = nats->connect_status;
+	if (status == NATS_OK)
+		return FLO_NATS_OK;
+	strlcpy(error, nats->error, error_size);
+	block_signals(&saved);
+	free_nats(nats);
+	restore_signals(&saved);
+	return connect_status(status);
 }
 
 /* ---------------------------------------------------------------------------
@@ -781,7 +840,9 @@ flo_nats_functions(void)
 {
 	static const FloNatsFunctions functions = {
 		.abi = FLO_NATS_ABI,
-		.connect = connect_server,
+		.connect = start_connecting,
+		.connecting = get_connecting,
+		.connected = finish_connecting,
 		.close = close_connection,
 		.socket = get_socket,
 		.want_write = get_want_write,
