@@ -39,6 +39,8 @@ struct FloHttp
 	FloHttpSocket sockets[MAX_SOCKETS];
 	bool		has_deadline;
 	struct timespec deadline;
+	int			active;			/* requests whose result was not taken yet */
+	int			running;		/* those of them that have not ended */
 };
 
 struct FloHttpLine
@@ -222,6 +224,8 @@ http_cancel(FloHttpLine *line)
 	curl_slist_free_all(line->headers);
 	line->headers = NULL;
 	line->active = false;
+	line->http->active--;
+	line->http->running = Min(line->http->running, line->http->active);
 	restore_signals(&saved);
 }
 
@@ -272,11 +276,13 @@ http_post(FloHttpLine *line, const char *body, size_t len,
 	}
 	if (ok)
 	{
-		int			running;
+		FloHttp    *http = line->http;
 
 		line->headers = list;
 		line->active = true;
-		curl_multi_socket_action(line->http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+		http->active++;
+		/* with some libraries the exchange may be over when this returns */
+		curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &http->running);
 	}
 	else
 		curl_slist_free_all(list);
@@ -294,8 +300,9 @@ http_sockets(FloHttp *http, FloHttpSocket *sockets, int room)
 	return http->nsockets;
 }
 
+/* ms until the library wants to be called, -1 = it does not */
 static long
-http_timeout(FloHttp *http)
+deadline_in(FloHttp *http)
 {
 	struct timespec now;
 	long		left;
@@ -308,24 +315,30 @@ http_timeout(FloHttp *http)
 	return left > 0 ? left : 0;
 }
 
+/* What has ended already is not to be waited for */
+static long
+http_timeout(FloHttp *http)
+{
+	return http->running < http->active ? 0 : deadline_in(http);
+}
+
 static void
 http_act(FloHttp *http, int sock, bool readable, bool writable)
 {
-	int			running;
 	sigset_t	saved;
 
-	if (sock < 0 && http_timeout(http) != 0)
+	if (sock < 0 && deadline_in(http) != 0)
 		return;
 	block_signals(&saved);
 	if (sock < 0)
 	{
 		http->has_deadline = false;
-		curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+		curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &http->running);
 	}
 	else
 		curl_multi_socket_action(http->multi, sock,
 								 (readable ? CURL_CSELECT_IN : 0) |
-								 (writable ? CURL_CSELECT_OUT : 0), &running);
+								 (writable ? CURL_CSELECT_OUT : 0), &http->running);
 	restore_signals(&saved);
 }
 

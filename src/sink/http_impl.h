@@ -56,7 +56,7 @@ typedef struct FloHttpFunctions
 						 const char *const *headers, int nheaders);
 	void		(*cancel) (FloHttpLine *line);
 
-	/* What to wait for: number of sockets, and ms until act(-1), -1 = no limit */
+	/* What to wait for: number of sockets, and ms until act(-1) or take(), -1 = no limit */
 	int			(*sockets) (FloHttp *http, FloHttpSocket *sockets, int room);
 	long		(*timeout) (FloHttp *http);
 
