@@ -24,6 +24,7 @@ OBJS = \
 	src/core/files.o \
 	src/core/stop.o \
 	src/core/process.o \
+	src/core/lock.o \
 	src/core/loop.o \
 	src/core/trail.o \
 	src/core/transaction.o \
@@ -51,6 +52,7 @@ OBJS = \
 	src/conf/visit.o \
 	src/conf/runtime.o \
 	src/conf/watch.o \
+	src/conf/known.o \
 	src/conf/api.o \
 	src/conf/publication.o \
 	src/conf/identity.o \

@@ -632,7 +632,7 @@ CREATE FUNCTION flo.create_replicator(
 	AS 'MODULE_PATHNAME', 'flo_create_replicator' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.create_replicator(text, regclass[], text[], text, int, bool, bool, jsonb, regclass[]) IS
-'Records the source side of a group and creates its publication. tables and schemas add up, neither means every table. Errors: 22023 bad value, 42710 exists, 42501 not the tables'' owner or no REPLICATION, 42809 not a table, 55000 wal_level, preload or replica identity, 53400 no free slot';
+'Records the source side of a group and creates its publication. tables and schemas add up, neither means every table. Errors: 22023 bad value, 42710 exists, 42501 not the tables'' owner or no REPLICATION, 42809 not a table, 55000 wal_level, preload or replica identity, 53400 no free slot, 55P03 locked by others for 10 s';
 
 CREATE FUNCTION flo.create_worker(
 	group_name text,
@@ -673,19 +673,19 @@ CREATE FUNCTION flo.add_table(group_name text, table_name regclass, copy bool DE
 	AS 'MODULE_PATHNAME', 'flo_add_table' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.add_table(text, regclass, bool) IS
-'Adds a table to the group of this database''s replicator. Errors: 42704 unknown group, 42710 already in it, 42809 not a table, 55000 no usable replica identity, 0A000 copy of existing rows';
+'Adds a table to the group of this database''s replicator. Errors: 42704 unknown group, 42710 already in it, 42809 not a table, 55000 no usable replica identity, 0A000 copy of existing rows, 55P03 locked by others for 10 s';
 
 CREATE FUNCTION flo.remove_table(group_name text, table_name regclass) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_remove_table' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.remove_table(text, regclass) IS
-'Takes a table out of the group of this database''s replicator. Errors: 42704 unknown group or table not in it';
+'Takes a table out of the group of this database''s replicator. Errors: 42704 unknown group or table not in it, 55P03 locked by others for 10 s';
 
 CREATE FUNCTION flo.drop_replicator(group_name text, purge_stream bool DEFAULT false, force bool DEFAULT false) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_drop_replicator' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.drop_replicator(text, bool, bool) IS
-'Stops the replicator (waits up to 10 s) and removes slot, publication and rows; purge_stream also stream and state bucket. Not transactional; can be repeated. With force an unreachable broker is a warning. Errors: 42704 unknown group, 55006 does not stop, 08xxx broker';
+'Stops the replicator (waits up to 10 s) and removes slot, publication and rows; purge_stream also stream and state bucket. Not transactional; can be repeated. With force an unreachable broker is a warning. Errors: 42704 unknown group, 55006 does not stop, 55P03 locked by others for 10 s, 08xxx broker';
 
 CREATE FUNCTION flo.drop_worker(group_name text, worker_name text, force bool DEFAULT false) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_drop_worker' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -697,7 +697,7 @@ CREATE FUNCTION flo.drop_group(group_name text, purge_stream bool DEFAULT false,
 	AS 'MODULE_PATHNAME', 'flo_drop_group' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.drop_group(text, bool, bool) IS
-'Drops everything the group has in this database, see drop_replicator and drop_worker. Errors: 42704 unknown group, 55006 does not stop, 08xxx broker';
+'Drops everything the group has in this database, see drop_replicator and drop_worker. Errors: 42704 unknown group, 55006 does not stop, 55P03 locked by others for 10 s, 08xxx broker';
 
 CREATE FUNCTION flo.skip(group_name text, worker_name text, lsn pg_lsn) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_skip' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -709,7 +709,7 @@ CREATE FUNCTION flo.resync(group_name text, table_name regclass DEFAULT NULL, co
 	AS 'MODULE_PATHNAME', 'flo_resync' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.resync(text, regclass, bool) IS
-'The way out of failed, at the source. Without a table: new slot, new generation, the stream is emptied and goes on from now, and every table is copied afresh; with copy => false they are not: the LSN range given up is written to the log and to flo.generations, the rows in between have to be brought over by other means. With a table: copies that table of a running group afresh. Destinations wait for copies at the same point of the stream. Errors: 42704 unknown group or table not in it, 55000 never started, 55006 does not stop';
+'The way out of failed, at the source. Without a table: new slot, new generation, the stream is emptied and goes on from now, and every table is copied afresh; with copy => false they are not: the LSN range given up is written to the log and to flo.generations, the rows in between have to be brought over by other means. With a table: copies that table of a running group afresh. Destinations wait for copies at the same point of the stream. Errors: 42704 unknown group or table not in it, 55P03 locked by others for 10 s, 55000 never started, 55006 does not stop';
 
 CREATE FUNCTION flo.drop_consumer(group_name text, consumer text) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_drop_consumer' LANGUAGE C VOLATILE PARALLEL UNSAFE

@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $nats = FloTest::Nats->new('broker');
-my $source = flo_node('source', $nats);
+my $source = flo_node('source', $nats, conf => "shared_preload_libraries = 'pg_stat_statements, pg_flo'\npg_stat_statements.track = all\n");
 my $dest = flo_node('dest', $nats);
 my $file = PostgreSQL::Test::Utils::tempdir() . '/script.sql';
 
@@ -162,11 +162,25 @@ for my $db (@followed)
 	is(status_of($dest, "g_$db", 'postgres', 'last_error', $db), '', "$db: without an error");
 }
 
+# Nor do statistics show what pg_flo does within statements
+$source->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements');
+sub statements
+{
+	my ($db) = @_;
+	$source->safe_psql('postgres', 'SELECT pg_stat_statements_reset()');
+	session($db, q{CREATE TABLE q1 (id int PRIMARY KEY, v text); CREATE TABLE q2 AS SELECT * FROM q1; ALTER TABLE q2 ADD PRIMARY KEY (id); COMMENT ON TABLE q1 IS 'c'; CREATE TEMP TABLE q3 (id int);
+		CREATE TABLE q4 (id int, k int) PARTITION BY LIST (k); CREATE TABLE q5 (id int, k int); ALTER TABLE q4 ATTACH PARTITION q5 DEFAULT; INSERT INTO q1 VALUES (1, 'a'); DROP TABLE q1, q2, q3, q4});
+	return $source->safe_psql('postgres', qq{SELECT toplevel, calls, rows, query FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid WHERE datname = '$db' ORDER BY query COLLATE "C"});
+}
+my $counted = statements('plain');
+like($counted, qr/CREATE TABLE q2 AS/, 'statements are counted');
+is(statements($_), $counted, "no others are, $_") for qw(skip two untracked listed);
+
 # what has no key joins as its option says, before its first row and without a copy
 is($source->safe_psql('whole', q{SELECT relreplident FROM pg_class WHERE oid = 'ix'::regclass}), 'f', 'keyless tables are identified in full');
 is($source->safe_psql('whole', 'SELECT count(*) FROM flo.copy_requests'), '0', 'nothing is copied');
 is($source->safe_psql('skip', q{SELECT count(*) FROM pg_publication_tables WHERE tablename IN ('ix', 'w1', 'loud')}), '0', 'or stay out');
 is($source->safe_psql('listed', q{SELECT string_agg(DISTINCT tablename, ' ') FROM pg_publication_tables}), 'first', 'a list is a list');
-is($source->safe_psql('two', q{SELECT string_agg(pubname, ' ' ORDER BY pubname) FROM pg_publication_tables WHERE tablename = 'ix'}), 'pgflo_g_two', 'each group as it wants');
+is($source->safe_psql('two', q{SELECT string_agg(pubname, ' ' ORDER BY pubname) FROM pg_publication_tables WHERE tablename = 'ix'}), 'pgflo_g_one pgflo_g_two', 'what one group gives an identity joins the other, too');
 
 done_testing();

@@ -533,6 +533,14 @@ sub result
 	return $out;
 }
 
+# Has the statement that was sent ended?
+sub ended
+{
+	my ($self) = @_;
+	$self->{run}->pump_nb;
+	return $self->{out} =~ /\Qend-$self->{n}\E\n/;
+}
+
 sub query { my ($self, $sql) = @_; $self->send($sql); return $self->result; }
 sub close { my ($self) = @_; $self->{in} .= "\\q\n"; $self->{run}->finish; }
 

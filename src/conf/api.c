@@ -22,6 +22,7 @@
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "conf/api.h"
+#include "conf/newtables.h"
 #include "conf/options.h"
 #include "conf/outlet.h"
 #include "conf/publication.h"
@@ -29,12 +30,12 @@
 #include "conf/store.h"
 #include "core/arguments.h"
 #include "core/compat.h"
+#include "core/lock.h"
 #include "core/names.h"
 #include "core/settings.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
-#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -399,15 +400,16 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 	check_source_settings();
 	check_source_privileges();
 
-	/* tables being created right now join, or are found below: see newtables.c */
-	LockRelationOid(flo_store_table("replicators"), ShareRowExclusiveLock);
-
 	choice.tables = tables_argument(fcinfo, 1, "tables", true);
 	choice.schemas = schemas_argument(fcinfo, 2);
 	choice.except_tables = tables_argument(fcinfo, 8, "except_tables", false);
 	choice.all = choice.tables == NIL && choice.schemas == NIL;
 	check_table_owner(choice.tables);
 	check_exceptions(&choice);
+
+	/* tables being created right now join, or are found below: see newtables.c */
+	flo_lock_all(flo_lock_wish_relation(flo_publication_wishes(&choice, &spec.options),
+										flo_store_table("replicators"), ShareRowExclusiveLock));
 	check_new_replicator(spec.group);
 
 	if (flo_store_adopt_group(spec.group))
@@ -416,6 +418,7 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 	flo_publication_create(spec.group, &choice, &spec.options);
 	choice_to_names(&choice, &names);
 	flo_store_insert_replicator(&spec, &names, without_nulls(options));
+	flo_newtables_identified(spec.group);
 
 	PG_RETURN_VOID();
 }
@@ -690,6 +693,7 @@ flo_add_table(PG_FUNCTION_ARGS)
 	if (!flo_tables_cover(&choice, relation))
 		names->tables = lappend(names->tables, name);
 	flo_store_save_table_choice(group, names);
+	flo_newtables_identified(group);
 
 	PG_RETURN_VOID();
 }

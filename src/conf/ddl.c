@@ -10,9 +10,9 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
 #include "conf/api.h"
 #include "conf/ddl.h"
+#include "conf/known.h"
 #include "conf/store.h"
 #include "conf/visit.h"
 #include "executor/spi.h"
@@ -97,24 +97,16 @@ flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
 List *
 flo_ddl_groups_here(void)
 {
-	FloVisit	visit;
 	List	   *groups = NIL;
-	uint64		count;
+	ListCell   *lc;
 
-	flo_visit_begin(&visit);
-	count = flo_visit_run(SPI_OK_SELECT,
-						  "SELECT r.group_name FROM flo.replicators r JOIN flo.groups g USING (group_name)"
-						  " WHERE r.track_ddl AND g.system_identifier = $1::bigint AND g.database = $2::oid",
-						  2, flo_text_of_int64((int64) GetSystemIdentifier()), psprintf("%u", MyDatabaseId));
-	for (uint64 i = 0; i < count; i++)
+	foreach(lc, flo_known_replicators())
 	{
-		char	   *group = flo_visit_text(&visit, i, 1);
-		MemoryContext old = MemoryContextSwitchTo(visit.caller);
+		FloKnownReplicator *replicator = lfirst(lc);
 
-		groups = lappend(groups, group);
-		MemoryContextSwitchTo(old);
+		if (replicator->ours && replicator->spec->track_ddl)
+			groups = lappend(groups, replicator->spec->group);
 	}
-	flo_visit_end(&visit);
 	return groups;
 }
 

@@ -26,7 +26,9 @@
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "core/compat.h"
+#include "core/lock.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
@@ -244,6 +246,27 @@ flo_identity_can_be_full(Oid relation)
 	return true;
 }
 
+List *
+flo_identity_wish_full(List *wishes, Oid relation)
+{
+	ListCell   *lc;
+
+	foreach(lc, flo_tables_with_partitions(relation))
+		wishes = flo_lock_wish_relation(wishes, lfirst_oid(lc), AccessExclusiveLock);
+	return wishes;
+}
+
+bool
+flo_identity_try_lock(Oid relation)
+{
+	ListCell   *lc;
+
+	foreach(lc, flo_tables_with_partitions(relation))
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessExclusiveLock))
+			return false;
+	return true;
+}
+
 /* Does any publication still send this table's updates or deletes? */
 static bool
 updates_are_published(Oid relation)
@@ -259,20 +282,35 @@ updates_are_published(Oid relation)
 	return result;
 }
 
+static bool
+is_still_full(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	bool		full;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	full = ((Form_pg_class) GETSTRUCT(tuple))->relreplident == REPLICA_IDENTITY_FULL;
+	ReleaseSysCache(tuple);
+	return full;
+}
+
+List *
+flo_identity_wish_restore(List *wishes, const FloFullIdentity *identity)
+{
+	if (!is_still_full(identity->relation) ||
+		!flo_compat_class_ownercheck(identity->relation, GetUserId()))
+		return wishes;
+	return flo_lock_wish_relation(wishes, identity->relation, AccessExclusiveLock);
+}
+
 void
 flo_identity_restore(const char *group, const FloFullIdentity *identity)
 {
 	Oid			relation = identity->relation;
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	bool		still_full;
 
 	flo_store_remove_full_identity(group, relation);
-
-	if (!HeapTupleIsValid(tuple))
-		return;
-	still_full = ((Form_pg_class) GETSTRUCT(tuple))->relreplident == REPLICA_IDENTITY_FULL;
-	ReleaseSysCache(tuple);
-	if (!still_full)
+	if (!is_still_full(relation))
 		return;
 
 	if (updates_are_published(relation))

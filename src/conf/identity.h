@@ -26,13 +26,20 @@ extern bool flo_identity_partition_fits(Oid partition, Oid root);
 
 /*
  * REPLICA IDENTITY FULL for a group, as the current user; partitions get it
- * with their root.  Throws where flo_identity_can_be_full() says no.
+ * with their root.  Throws where flo_identity_can_be_full() says no.  It excludes
+ * everybody: the locks come first, with flo_lock_all(), or within a user's DDL
+ * with flo_identity_try_lock(), which does not wait.
  */
 extern bool flo_identity_can_be_full(Oid relation);
+extern bool flo_identity_try_lock(Oid relation);
+extern List *flo_identity_wish_full(List *wishes, Oid relation);
+extern void flo_identity_set_full(const char *group, Oid relation, bool via_root);
 
 /* Told of each table that was given it; set by whoever writes DDL into WAL */
 extern void (*flo_identity_made_full) (Oid relation);
-extern void flo_identity_set_full(const char *group, Oid relation, bool via_root);
+
+/* Give a table its former identity back; the lock comes first */
+extern List *flo_identity_wish_restore(List *wishes, const FloFullIdentity *identity);
 extern void flo_identity_restore(const char *group, const FloFullIdentity *identity);
 
 #endif

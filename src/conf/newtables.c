@@ -5,64 +5,93 @@
  *
  * The event trigger sees the commands that can make a table a member: it was
  * created, came into a covered schema, became permanent, got a key, or was
- * attached to or detached from a partitioned table.  It costs one look into
- * flo.replicators when no group covers anything, and never fails the user's
- * command for what pg_flo cannot do with the table.
+ * attached to or detached from a partitioned table.  It runs no query of its
+ * own, takes no lock for tables that cannot join (temporary, unlogged, foreign),
+ * and never fails the user's command for what pg_flo cannot do with the table.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
+#include "conf/known.h"
 #include "conf/newtables.h"
 #include "conf/publication.h"
-#include "conf/store.h"
 #include "core/compat.h"
-#include "executor/spi.h"
+#include "executor/executor.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
-#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/tuplestore.h"
 #include "wire/ddl.h"
+
+/* Columns of pg_event_trigger_ddl_commands() */
+#define COMMAND_CLASS 1
+#define COMMAND_OBJECT 2
+#define COMMAND_IN_EXTENSION 8
 
 PG_FUNCTION_INFO_V1(flo_new_tables);
 
-/* The OIDs a query returns in its first column, added to the list */
+/*
+ * Relations that the command being ended has touched.  The function that event
+ * triggers call is called as such: a query would be one more in the user's
+ * session.
+ */
 static List *
-append_oids(List *oids, const char *query, const char *schema, const char *name)
+touched_relations(void)
 {
-	MemoryContext context = CurrentMemoryContext;
-	Oid			types[2] = {TEXTOID, TEXTOID};
-	Datum		values[2] = {(Datum) 0, (Datum) 0};
-	char		nulls[2] = {'n', 'n'};
+	LOCAL_FCINFO(call, 0);
+	FmgrInfo	function;
+	ReturnSetInfo result = {T_ReturnSetInfo};
+	TupleTableSlot *slot;
+	List	   *relations = NIL;
 
-	SPI_connect();
-	if (schema != NULL)
-	{
-		values[0] = CStringGetTextDatum(schema);
-		nulls[0] = ' ';
-	}
-	if (name != NULL)
-	{
-		values[1] = CStringGetTextDatum(name);
-		nulls[1] = ' ';
-	}
-	if (SPI_execute_with_args(query, 2, types, values, nulls, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the commands of an event trigger");
+	fmgr_info(F_PG_EVENT_TRIGGER_DDL_COMMANDS, &function);
+	InitFunctionCallInfoData(*call, &function, 0, InvalidOid, NULL, (Node *) &result);
+	result.econtext = CreateStandaloneExprContext();
+	result.allowedModes = SFRM_Materialize;
+	(void) FunctionCallInvoke(call);
 
-	for (uint64 i = 0; i < SPI_processed; i++)
+	slot = MakeSingleTupleTableSlot(result.setDesc, &TTSOpsMinimalTuple);
+	while (tuplestore_gettupleslot(result.setResult, true, false, slot))
 	{
 		bool		isnull;
-		Datum		value = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
-		MemoryContext old = MemoryContextSwitchTo(context);
+		Oid			class = DatumGetObjectId(slot_getattr(slot, COMMAND_CLASS, &isnull));
+		Oid			object = DatumGetObjectId(slot_getattr(slot, COMMAND_OBJECT, &isnull));
 
-		oids = list_append_unique_oid(oids, DatumGetObjectId(value));
-		MemoryContextSwitchTo(old);
+		if (class == RelationRelationId && !DatumGetBool(slot_getattr(slot, COMMAND_IN_EXTENSION, &isnull)))
+			relations = list_append_unique_oid(relations, object);
 	}
-	SPI_finish();
+	ExecDropSingleTupleTableSlot(slot);
+	tuplestore_end(result.setResult);
+	FreeExprContext(result.econtext, true);
+
+	return relations;
+}
+
+/* All relations of a name, whatever their schemas */
+static List *
+append_named(List *oids, const char *name)
+{
+	Relation	class = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_class_relname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum(name));
+	scan = systable_beginscan(class, ClassNameNspIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		oids = list_append_unique_oid(oids, ((Form_pg_class) GETSTRUCT(tuple))->oid);
+	systable_endscan(scan);
+	table_close(class, AccessShareLock);
 
 	return oids;
 }
@@ -84,18 +113,16 @@ append_named_partitions(List *oids, Node *statement)
 	foreach(lc, ((AlterTableStmt *) statement)->cmds)
 	{
 		AlterTableCmd *command = lfirst_node(AlterTableCmd, lc);
+		RangeVar   *name;
+		Oid			relation;
 
-		if (command->subtype == AT_AttachPartition || command->subtype == AT_DetachPartition)
-		{
-			RangeVar   *name = ((PartitionCmd *) command->def)->name;
-
-			oids = append_oids(oids,
-							   "SELECT c.oid FROM pg_catalog.pg_class c"
-							   "  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-							   " WHERE c.relname = $2 AND c.relkind IN ('r', 'p')"
-							   "   AND ($1 IS NULL OR n.nspname = $1)",
-							   name->schemaname, name->relname);
-		}
+		if (command->subtype != AT_AttachPartition && command->subtype != AT_DetachPartition)
+			continue;
+		name = ((PartitionCmd *) command->def)->name;
+		if (name->schemaname == NULL)
+			oids = append_named(oids, name->relname);
+		else if (OidIsValid(relation = RangeVarGetRelid(name, NoLock, true)))
+			oids = list_append_unique_oid(oids, relation);
 	}
 
 	return oids;
@@ -118,53 +145,56 @@ is_detach(Node *statement)
 	return false;
 }
 
-static void
-join_group(const FloReplicatorSpec *replicator, Oid relation, bool detached)
+static bool
+may_join(Oid relation)
 {
-	FloTableChoice *choice = flo_store_table_choice(replicator->group);
-	FloTableOids oids;
-
-	if (choice == NULL)
-		return;
-	flo_tables_lookup(choice, &oids);
-	flo_publication_join(replicator, &oids, relation, detached);
+	return flo_tables_is_kind(get_rel_relkind(relation)) &&
+		get_rel_persistence(relation) == RELPERSISTENCE_PERMANENT;
 }
 
 static void
-join_groups(const List *groups, Oid relation, bool detached)
+join_group(const FloKnownReplicator *replicator, Oid relation, bool detached)
 {
-	ListCell   *lc;
-	char		relkind = get_rel_relkind(relation);
+	FloTableOids oids;
 
-	if ((relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE) ||
-		get_rel_persistence(relation) != RELPERSISTENCE_PERMANENT)
-		return;
-
-	foreach(lc, groups)
-	{
-		FloMemberSpec *member = lfirst(lc);
-		FloReplicatorSpec *replicator = member->is_replicator ? flo_store_replicator(member->group) : NULL;
-
-		if (replicator != NULL)
-			join_group(replicator, relation, detached);
-	}
+	flo_tables_lookup(replicator->choice, &oids);
+	flo_publication_join(replicator->spec, &oids, relation, detached);
 }
 
 /*
- * Is there any group to join?  The lock is kept to the end of the transaction:
- * create_replicator() waits for it before it looks for the tables there are,
- * so that a table made at the same time is seen by one side or the other.
+ * The replicators there are, for a table that may join them.  The lock is kept
+ * to the end of the transaction: create_replicator() wants its opposite before
+ * it looks for the tables there are, so that a table made at the same time is
+ * seen by one side or the other.
  */
-static bool
-any_replicator(void)
+static List *
+replicators_to_join(void)
 {
 	Oid			replicators = flo_store_table("replicators");
 
 	if (!OidIsValid(replicators))
-		return false;
+		return NIL;
 	LockRelationOid(replicators, RowExclusiveLock);
 
-	return flo_store_has_rows(replicators);
+	return flo_known_replicators();
+}
+
+/* Those first that give it an identity, with which it may join others */
+static List *
+in_order_of_joining(const List *replicators)
+{
+	List	   *first = NIL;
+	List	   *rest = NIL;
+	ListCell   *lc;
+
+	foreach(lc, replicators)
+	{
+		if (((FloKnownReplicator *) lfirst(lc))->spec->options.keyless_tables == FLO_KEYLESS_FULL)
+			first = lappend(first, lfirst(lc));
+		else
+			rest = lappend(rest, lfirst(lc));
+	}
+	return list_concat(first, rest);
 }
 
 /*
@@ -176,17 +206,34 @@ flo_newtables_made(Oid table)
 {
 	ListCell   *lc;
 
-	if (!any_replicator())
+	if (!may_join(table))
 		return;
-	foreach(lc, flo_store_members(NULL))
+	foreach(lc, in_order_of_joining(replicators_to_join()))
 	{
-		FloMemberSpec *member = lfirst(lc);
-		FloReplicatorSpec *replicator = member->is_replicator ? flo_store_replicator(member->group) : NULL;
+		FloKnownReplicator *replicator = lfirst(lc);
+		FloReplicatorSpec *spec = replicator->spec;
 
-		if (replicator != NULL && replicator->track_ddl &&
-			flo_publication_admits(table, &replicator->options) &&
-			OidIsValid(replicator->owner) && flo_compat_class_ownercheck(table, replicator->owner))
+		if (spec->track_ddl && flo_publication_admits(table, &spec->options) &&
+			OidIsValid(spec->owner) && flo_compat_class_ownercheck(table, spec->owner))
 			join_group(replicator, table, false);
+	}
+}
+
+void
+flo_newtables_identified(const char *group)
+{
+	ListCell   *identity;
+	ListCell   *lc;
+
+	foreach(identity, flo_store_full_identities(group))
+	{
+		Oid			relation = ((FloFullIdentity *) lfirst(identity))->relation;
+
+		if (!may_join(relation))
+			continue;
+		foreach(lc, replicators_to_join())
+			if (strcmp(((FloKnownReplicator *) lfirst(lc))->spec->group, group) != 0)
+				join_group(lfirst(lc), relation, false);
 	}
 }
 
@@ -197,20 +244,19 @@ flo_newtables_attached(Oid partition)
 	ListCell   *lc;
 	ListCell   *copy;
 
-	foreach(lc, flo_store_members(NULL))
+	foreach(lc, flo_known_replicators())
 	{
-		FloMemberSpec *member = lfirst(lc);
-		FloReplicatorSpec *replicator = member->is_replicator ? flo_store_replicator(member->group) : NULL;
+		FloReplicatorSpec *spec = ((FloKnownReplicator *) lfirst(lc))->spec;
 
-		if (replicator == NULL || !replicator->track_ddl)
+		if (!spec->track_ddl)
 			continue;
-		foreach(copy, flo_publication_attached(replicator, partition))
+		foreach(copy, flo_publication_attached(spec, partition))
 		{
 			FloDdlExpected *table = palloc(sizeof(FloDdlExpected));
 
-			table->group = replicator->group;
+			table->group = spec->group;
 			table->relation = lfirst_oid(copy);
-			table->again = replicator->options.publish_via_partition_root;
+			table->again = spec->options.publish_via_partition_root;
 			joined = lappend(joined, table);
 		}
 	}
@@ -221,8 +267,7 @@ Datum
 flo_new_tables(PG_FUNCTION_ARGS)
 {
 	EventTriggerData *trigger = (EventTriggerData *) fcinfo->context;
-	List	   *members;
-	List	   *relations;
+	ListCell   *relation;
 	ListCell   *lc;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
@@ -230,20 +275,13 @@ flo_new_tables(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("flo.new_tables() can only be called as an event trigger")));
 
-	if (creating_extension || IsBinaryUpgrade || !any_replicator())
+	if (creating_extension || IsBinaryUpgrade)
 		PG_RETURN_NULL();
 
-	members = flo_store_members(NULL);
-
-	/* what the command being ended has touched */
-	relations = append_oids(NIL,
-							"SELECT objid FROM pg_catalog.pg_event_trigger_ddl_commands()"
-							" WHERE classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-							"   AND NOT in_extension",
-							NULL, NULL);
-	relations = append_named_partitions(relations, trigger->parsetree);
-	foreach(lc, relations)
-		join_groups(members, lfirst_oid(lc), is_detach(trigger->parsetree));
+	foreach(relation, append_named_partitions(touched_relations(), trigger->parsetree))
+		if (may_join(lfirst_oid(relation)))
+			foreach(lc, in_order_of_joining(replicators_to_join()))
+				join_group(lfirst(lc), lfirst_oid(relation), is_detach(trigger->parsetree));
 
 	PG_RETURN_NULL();
 }

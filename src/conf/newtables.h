@@ -14,6 +14,12 @@
 extern void flo_newtables_made(Oid table);
 
 /*
+ * Tables that the group has given REPLICA IDENTITY FULL: they join other groups
+ * that have left them out for want of an identity.
+ */
+extern void flo_newtables_identified(const char *group);
+
+/*
  * In the session that has attached the partition: asks for the copy of rows
  * that its groups have never had; List of FloDdlExpected *, for those that
  * track DDL.

@@ -34,6 +34,7 @@
 #include "conf/identity.h"
 #include "conf/publication.h"
 #include "core/compat.h"
+#include "core/lock.h"
 #include "core/names.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -302,8 +303,6 @@ flo_tables_covered(const FloTableOids *choice)
 	return result;
 }
 
-/* --- publications ------------------------------------------------------------ */
-
 /* Run a utility command as the current user */
 void
 flo_publication_execute(const char *command)
@@ -316,6 +315,46 @@ flo_publication_execute(const char *command)
 		elog(ERROR, "command returned %s: %s", SPI_result_code_string(result), command);
 	SPI_finish();
 }
+
+/* --- locks, see core/lock.h ---------------------------------------------------- */
+
+/*
+ * What ALTER and DROP PUBLICATION will lock.  Sessions that have made tables
+ * keep a weak lock on the publication until they commit.
+ */
+static List *
+wish_publication(List *wishes, const char *name)
+{
+	Oid			publication = get_publication_oid(name, true);
+
+	if (!OidIsValid(publication))
+		return wishes;
+	return flo_lock_wish_object(wishes, PublicationRelationId, publication, AccessExclusiveLock,
+								psprintf("publication \"%s\"", name));
+}
+
+/* What a table that joins needs by itself */
+static List *
+wish_table(List *wishes, Oid relation, const FloReplicatorOptions *options)
+{
+	if (options->keyless_tables == FLO_KEYLESS_FULL &&
+		!flo_tables_have_identity(relation, options->publish_via_partition_root))
+		wishes = flo_identity_wish_full(wishes, relation);
+	return flo_lock_wish_relation(wishes, relation, ShareUpdateExclusiveLock);
+}
+
+List *
+flo_publication_wishes(const FloTableOids *choice, const FloReplicatorOptions *options)
+{
+	List	   *wishes = NIL;
+	ListCell   *lc;
+
+	foreach(lc, flo_tables_covered(choice))
+		wishes = wish_table(wishes, lfirst_oid(lc), options);
+	return wishes;
+}
+
+/* --- publications ------------------------------------------------------------ */
 
 /* "TABLE ONLY a, ONLY b", or nothing for an empty list */
 static void
@@ -463,6 +502,8 @@ flo_publication_add_table(const char *group, Oid relation,
 {
 	const char *publication = flo_name_publication(group);
 
+	flo_lock_all(wish_publication(wish_publication(wish_table(NIL, relation, options), publication),
+								  flo_name_insert_publication(group)));
 	if (!flo_tables_have_identity(relation, options->publish_via_partition_root))
 	{
 		switch (options->keyless_tables)
@@ -538,12 +579,31 @@ flo_publication_alter(const char *group, const FloReplicatorOptions *before,
 
 /* --- undoing ----------------------------------------------------------------- */
 
+/* What is needed to give those of these tables (NIL: all) their identities back, and for the publications */
+static void
+lock_for_undoing(const char *group, const List *tables, List *wishes)
+{
+	ListCell   *lc;
+
+	foreach(lc, flo_store_full_identities(group))
+	{
+		FloFullIdentity *identity = lfirst(lc);
+
+		if (tables == NIL || list_member_oid(tables, identity->relation))
+			wishes = flo_identity_wish_restore(wishes, identity);
+	}
+	foreach(lc, flo_publication_names(group))
+		wishes = wish_publication(wishes, lfirst(lc));
+	flo_lock_all(wishes);
+}
+
 void
 flo_publication_remove_table(const char *group, Oid relation)
 {
 	ListCell   *lc;
 	List	   *parts = flo_tables_with_partitions(relation);
 
+	lock_for_undoing(group, parts, flo_lock_wish_relation(NIL, relation, ShareUpdateExclusiveLock));
 	foreach(lc, flo_publication_names(group))
 		if (publication_lists(lfirst(lc), relation))
 			flo_publication_execute(psprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s",
@@ -556,6 +616,12 @@ flo_publication_remove_table(const char *group, Oid relation)
 		if (list_member_oid(parts, identity->relation))
 			flo_identity_restore(group, identity);
 	}
+}
+
+void
+flo_publication_prepare_drop(const char *group)
+{
+	lock_for_undoing(group, NIL, NIL);
 }
 
 void
@@ -583,7 +649,7 @@ warn_left_out(const char *group, Oid relation, const char *reason, const char *h
 
 /* Add the table to the publication with the rights of the group's owner */
 static void
-join_publication(const char *name, Oid relation)
+join_publication(const char *group, const char *name, Oid relation)
 {
 	Oid			publication = get_publication_oid(name, true);
 	PublicationRelInfo info = {0};
@@ -591,12 +657,20 @@ join_publication(const char *name, Oid relation)
 	if (!OidIsValid(publication))
 		return;
 
+	/* the command that we are part of must not wait for others on our account */
+	if (!ConditionalLockRelationOid(relation, ShareUpdateExclusiveLock))
+	{
+		warn_left_out(group, relation, "another session uses it",
+					  "Call flo.add_table() when it has ended.");
+		return;
+	}
+
 	/* Keeps DROP PUBLICATION out, but not other sessions that add tables */
 	LockDatabaseObject(PublicationRelationId, publication, 0, AccessShareLock);
 	if (!SearchSysCacheExists1(PUBLICATIONOID, ObjectIdGetDatum(publication)))
 		return;
 
-	info.relation = table_open(relation, ShareUpdateExclusiveLock);
+	info.relation = table_open(relation, NoLock);
 	(void) publication_add_relation(publication, &info, true);
 	table_close(info.relation, NoLock);
 	CommandCounterIncrement();
@@ -657,7 +731,8 @@ join_partition(const FloReplicatorSpec *replicator, Oid partition)
 			return;
 
 		if (replicator->options.keyless_tables == FLO_KEYLESS_FULL &&
-			flo_compat_class_ownercheck(partition, GetUserId()) && flo_identity_can_be_full(partition) &&
+			flo_compat_class_ownercheck(partition, GetUserId()) &&
+			flo_identity_can_be_full(partition) && flo_identity_try_lock(partition) &&
 			(!via_root || flo_identity_own(ancestor)))
 			flo_identity_set_full(replicator->group, partition, true);
 		else
@@ -764,6 +839,12 @@ flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *ch
 								  "Add a primary key or make its generated columns STORED.");
 					return;
 				}
+				if (!flo_identity_try_lock(relation))
+				{
+					warn_left_out(group, relation, "another session uses it",
+								  "Call flo.add_table() when it has ended.");
+					return;
+				}
 				flo_identity_set_full(group, relation, replicator->options.publish_via_partition_root);
 				break;
 			case FLO_KEYLESS_INSERT_ONLY:
@@ -780,7 +861,7 @@ flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *ch
 		has_rows(relation) && joins_with_copy(replicator, relation))
 		return;
 
-	join_publication(publication, relation);
+	join_publication(group, publication, relation);
 	if (strcmp(publication, flo_name_publication(group)) == 0)
 		leave_insert_publication(group, relation);
 }

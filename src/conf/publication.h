@@ -72,6 +72,15 @@ extern void flo_publication_alter(const char *group, const FloReplicatorOptions 
 /* The existing publications of a group, as List of char *: for logical decoding */
 extern List *flo_publication_names(const char *group);
 
+/* The locks that flo_publication_create() needs, see core/lock.h; throws what it would */
+extern List *flo_publication_wishes(const FloTableOids *choice, const FloReplicatorOptions *options);
+
+/*
+ * Take the locks that the next one needs, before anything is done that cannot
+ * be undone.  Throws 55P03 when somebody keeps them.
+ */
+extern void flo_publication_prepare_drop(const char *group);
+
 /*
  * Drop the group's publications and give the tables that were set to REPLICA
  * IDENTITY FULL for it their former one back.  Runs as the current user; can

@@ -31,6 +31,8 @@
 #define EXTENSION_NAME "pg_flo"
 #define MAX_ARGUMENTS 12
 
+static bool as_of_now = false;
+
 bool
 flo_store_extension_exists(void)
 {
@@ -73,6 +75,10 @@ flo_store_enter(FloStoreAs *as)
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 
+	/* pg_stat_statements counts what has an id; these are nobody's statements */
+	(void) set_config_option("compute_query_id", "off", PGC_SUSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+
 	GetUserIdAndSecContext(&as->user, &as->context);
 	SetUserIdAndSecContext(owner, as->context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
@@ -105,6 +111,12 @@ flo_visit_end(FloVisit *visit)
 	SPI_finish();
 	flo_store_leave(&visit->as);
 	MemoryContextSwitchTo(visit->caller);
+}
+
+void
+flo_visit_as_of_now(bool on)
+{
+	as_of_now = on;
 }
 
 /* Arguments as SPI wants them */
@@ -148,7 +160,7 @@ flo_visit_run(int expected, const char *sql, int nargs,...)
 	take_arguments(&arguments, nargs, args);
 	va_end(args);
 	return check_result(SPI_execute_with_args(sql, nargs, arguments.types, arguments.values,
-											  arguments.nulls, false, 0), expected, sql);
+											  arguments.nulls, as_of_now, 0), expected, sql);
 }
 
 uint64

@@ -26,6 +26,12 @@ extern void flo_visit_begin(FloVisit *visit);
 extern void flo_visit_end(FloVisit *visit);
 
 /*
+ * While it is on, flo_visit_run() only reads, and with the snapshot that is
+ * active, not with the transaction's.
+ */
+extern void flo_visit_as_of_now(bool on);
+
+/*
  * Run a statement whose arguments are all text (NULL pointers are NULLs); the
  * statement casts them as it needs.  Returns the number of rows; any SPI
  * result but the expected one is an error.

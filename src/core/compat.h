@@ -255,17 +255,19 @@ flo_compat_primary_key(Relation relation)
 #endif
 }
 
-/* The process that holds a virtual transaction; 0 when it has gone */
+/* The process that runs a virtual transaction; 0 when it has ended or is a prepared one */
 static inline int
 flo_compat_vxid_pid(VirtualTransactionId vxid)
 {
 #if PG_VERSION_NUM >= 170000
 	PGPROC	   *proc = ProcNumberGetProc(vxid.procNumber);
+	bool		here = proc != NULL && proc->vxid.lxid == vxid.localTransactionId;
 #else
 	PGPROC	   *proc = BackendIdGetProc(vxid.backendId);
+	bool		here = proc != NULL && proc->lxid == vxid.localTransactionId;
 #endif
 
-	return proc != NULL ? proc->pid : 0;
+	return here ? proc->pid : 0;
 }
 
 /* Until 17 the executor is also told whether a query is run only once: the hook passes it on */

@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "bus/stream.h"
+#include "conf/newtables.h"
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "core/loop.h"
@@ -237,6 +238,7 @@ add_requested(FloCopyControl *c, List *requests, const FloReplicatorOptions *opt
 			!flo_publication_sends(c->group, request->relation))
 			flo_publication_add_table(c->group, request->relation, options);
 	}
+	flo_newtables_identified(c->group);
 	flo_transaction_end(old);
 }
 

@@ -265,6 +265,7 @@ flo_drop_replicator(PG_FUNCTION_ARGS)
 	flo_members_stop(list_make1(make_member(group, FLO_REPLICATOR_MEMBER, true)));
 	if (purge_stream)
 		drop_streams(group, force);
+	flo_publication_prepare_drop(group);
 	flo_slot_drop(flo_name_slot(MyDatabaseId, group));
 	flo_publication_drop(group);
 	flo_store_delete_replicator(group);
@@ -303,6 +304,7 @@ drop_member(const FloMemberSpec *member, bool purge_stream, bool force)
 {
 	if (member->is_replicator)
 	{
+		flo_publication_prepare_drop(member->group);
 		flo_slot_drop(flo_name_slot(MyDatabaseId, member->group));
 		flo_publication_drop(member->group);
 		if (!purge_stream)

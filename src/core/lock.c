@@ -1,0 +1,135 @@
+/*
+ * lock.c
+ *		Locks on what applications use, taken without standing in their way.
+ */
+#include "postgres.h"
+
+#include "core/compat.h"
+#include "core/lock.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#define PATIENCE 10000			/* ms */
+#define NAP 20
+#define MAX_HOLDERS 10			/* that are named */
+
+typedef struct Wish
+{
+	LOCKTAG		tag;
+	LOCKMODE	mode;
+	char	   *what;
+} Wish;
+
+static List *
+wish(List *wishes, const LOCKTAG *tag, LOCKMODE mode, char *what)
+{
+	Wish	   *new = palloc(sizeof(Wish));
+
+	new->tag = *tag;
+	new->mode = mode;
+	new->what = what;
+	return lappend(wishes, new);
+}
+
+List *
+flo_lock_wish_relation(List *wishes, Oid relation, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+	char	   *name = get_rel_name(relation);
+
+	if (name == NULL)
+		return wishes;			/* whoever opens it says so */
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relation);
+	return wish(wishes, &tag, mode,
+				psprintf("table %s", quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), name)));
+}
+
+List *
+flo_lock_wish_object(List *wishes, Oid class, Oid object, LOCKMODE mode, char *what)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, 0);
+	return wish(wishes, &tag, mode, what);
+}
+
+/* All of them and NULL, or none and the one that could not be had */
+static const Wish *
+try_all(const List *wishes)
+{
+	ListCell   *lc;
+
+	foreach(lc, wishes)
+	{
+		const Wish *lacking = lfirst(lc);
+
+		if (LockAcquire(&lacking->tag, lacking->mode, false, true) != LOCKACQUIRE_NOT_AVAIL)
+			continue;
+		for (int i = foreach_current_index(lc) - 1; i >= 0; i--)
+		{
+			const Wish *had = list_nth(wishes, i);
+
+			(void) LockRelease(&had->tag, had->mode, false);
+		}
+		return lacking;
+	}
+	AcceptInvalidationMessages();
+	return NULL;
+}
+
+/* "process 11, 12 and a prepared transaction" */
+static char *
+holders_of(const LOCKTAG *tag, LOCKMODE mode)
+{
+	StringInfoData names;
+	VirtualTransactionId *holders;
+	int			count;
+	int			shown = 0;
+	bool		prepared = false;
+
+	initStringInfo(&names);
+	holders = GetLockConflicts(tag, mode, &count);
+	for (int i = 0; i < count; i++)
+	{
+		int			pid = flo_compat_vxid_pid(holders[i]);
+
+		if (pid == 0)
+			prepared = true;
+		else if (shown++ < MAX_HOLDERS)
+			appendStringInfo(&names, "%s%d", shown > 1 ? ", " : "process ", pid);
+	}
+	if (shown > MAX_HOLDERS)
+		appendStringInfo(&names, " and %d more", shown - MAX_HOLDERS);
+	if (prepared)
+		appendStringInfo(&names, "%sa prepared transaction", shown > 0 ? " and " : "");
+	return names.len > 0 ? names.data : "a process that has just let go of it";
+}
+
+void
+flo_lock_all(const List *wishes)
+{
+	int			patience = LockTimeout > 0 ? Min(LockTimeout, PATIENCE) : PATIENCE;
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), patience);
+	const Wish *lacking;
+
+	while ((lacking = try_all(wishes)) != NULL)
+	{
+		if (GetCurrentTimestamp() >= deadline)
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("%s is in use by other transactions", lacking->what),
+					 errdetail("It is locked by %s.", holders_of(&lacking->tag, lacking->mode)),
+					 errhint("End these transactions, or repeat the call when they have ended.")));
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, NAP, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}

@@ -1,0 +1,25 @@
+/*
+ * lock.h
+ *		Locks on what applications use, taken without standing in their way.
+ *
+ * Who waits for a lock holds up everybody who comes after him and wants a
+ * weaker one, and waits himself as long as some idle transaction likes; who has
+ * one of two and waits for the other holds up others with the first.  So all
+ * locks that a call needs are tried at once, again and again, with nothing held
+ * and nobody behind us in between, and given up after some seconds (or
+ * lock_timeout, when that is less): 55P03, with the processes that hold what is
+ * lacking.  Once had they are kept to the end of the transaction.
+ */
+#ifndef FLO_LOCK_H
+#define FLO_LOCK_H
+
+#include "nodes/pg_list.h"
+#include "storage/lock.h"
+
+/* The list with one more wish; "what" names an object that is no relation in the error */
+extern List *flo_lock_wish_relation(List *wishes, Oid relation, LOCKMODE mode);
+extern List *flo_lock_wish_object(List *wishes, Oid class, Oid object, LOCKMODE mode, char *what);
+
+extern void flo_lock_all(const List *wishes);
+
+#endif
