@@ -20,6 +20,7 @@ OBJS = \
 	src/pg_flo.o \
 	src/core/settings.o \
 	src/core/arguments.o \
+	src/core/as_role.o \
 	src/core/names.o \
 	src/core/files.o \
 	src/core/stop.o \

@@ -266,7 +266,7 @@ flo_shaping_load(const char *group, const char *member, const char *source)
 	bool		is_replicator = member != NULL && strcmp(member, FLO_REPLICATOR_MEMBER) == 0;
 	const char *args[] = {group, is_replicator ? NULL : member, is_replicator ? "replicator" : "worker"};
 	const char *seen_args[] = {group, member, source};
-	FloStoreAs	as;
+	FloAsRole	as;
 
 	Assert(ActiveSnapshotSet());
 	flo_store_enter(&as);
@@ -298,7 +298,7 @@ flo_shaping_fingerprint(const char *group)
 	MemoryContext context = CurrentMemoryContext;
 	const char *args[] = {group};
 	char	   *result;
-	FloStoreAs	as;
+	FloAsRole	as;
 
 	flo_store_enter(&as);
 	SPI_connect();
@@ -330,7 +330,7 @@ void
 flo_shaping_keep_seen(const char *group, const char *member, const char *source, const List *seen)
 {
 	MemoryContext context = CurrentMemoryContext;
-	FloStoreAs	as;
+	FloAsRole	as;
 	ListCell   *lc;
 
 	flo_store_enter(&as);
@@ -374,7 +374,7 @@ static char *
 first_value(const char *sql, int nargs, const char *const *args)
 {
 	MemoryContext context = CurrentMemoryContext;
-	FloStoreAs	as;
+	FloAsRole	as;
 	char	   *value = NULL;
 
 	flo_store_enter(&as);
@@ -427,7 +427,7 @@ flo_rule_problem(PG_FUNCTION_ARGS)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	const char *args[] = {psprintf(INT64_FORMAT, PG_GETARG_INT64(0))};
-	FloStoreAs	as;
+	FloAsRole	as;
 	FloRuleSpec *spec = NULL;
 	char	   *group = NULL;
 	char	   *worker = NULL;

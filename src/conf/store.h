@@ -10,6 +10,7 @@
 #define FLO_STORE_H
 
 #include "conf/spec.h"
+#include "core/as_role.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
@@ -104,17 +105,10 @@ extern void flo_store_save_sink_state(const char *group, const char *worker,
 
 /*
  * Run the calls in between as the owner of the extension (to write tables of
- * schema flo).  flo_store_leave() restores; an abort does so too.
+ * schema flo), search_path pinned.  flo_store_leave() restores; an abort does so too.
  */
-typedef struct FloStoreAs
-{
-	Oid			user;
-	int			context;
-	int			guc_level;		/* search_path is pinned meanwhile */
-} FloStoreAs;
-
-extern void flo_store_enter(FloStoreAs *as);
-extern void flo_store_leave(const FloStoreAs *as);
+extern void flo_store_enter(FloAsRole *as);
+extern void flo_store_leave(const FloAsRole *as);
 
 /* OID of a table of schema flo, InvalidOid when it is not there */
 extern Oid	flo_store_table(const char *name);

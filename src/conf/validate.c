@@ -624,7 +624,7 @@ flo_validate_table(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = trigger_data(fcinfo);
 	const char *table = RelationGetRelationName(trigger->tg_relation);
-	FloStoreAs	as;
+	FloAsRole	as;
 	char	   *found;
 
 	flo_store_enter(&as);

@@ -19,11 +19,9 @@
 #include "commands/extension.h"
 #include "conf/visit.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -67,28 +65,21 @@ extension_owner(void)
 }
 
 void
-flo_store_enter(FloStoreAs *as)
+flo_store_enter(FloAsRole *as)
 {
 	Oid			owner = extension_owner();
 
-	as->guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	flo_as_role_enter(as, owner, FLO_AS_ROLE_RESTRICTED);
+	flo_as_role_set("search_path", "pg_catalog, pg_temp");
 
 	/* pg_stat_statements counts what has an id; these are nobody's statements */
-	(void) set_config_option("compute_query_id", "off", PGC_SUSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-
-	GetUserIdAndSecContext(&as->user, &as->context);
-	SetUserIdAndSecContext(owner, as->context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+	flo_as_role_set("compute_query_id", "off");
 }
 
 void
-flo_store_leave(const FloStoreAs *as)
+flo_store_leave(const FloAsRole *as)
 {
-	SetUserIdAndSecContext(as->user, as->context);
-	AtEOXact_GUC(false, as->guc_level);
+	flo_as_role_leave(as);
 }
 
 void

@@ -17,7 +17,7 @@
 
 typedef struct FloVisit
 {
-	FloStoreAs	as;
+	FloAsRole	as;
 	MemoryContext caller;
 	bool		pushed_snapshot;
 } FloVisit;

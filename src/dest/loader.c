@@ -32,6 +32,7 @@
 #include "catalog/pg_inherits.h"
 #include "conf/store.h"
 #include "conf/watch.h"
+#include "core/as_role.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/stop.h"
@@ -150,12 +151,10 @@ static void
 delete_rows(Oid relation)
 {
 	Relation	rel = table_open(relation, RowExclusiveLock);
-	Oid			user;
-	int			context;
+	FloAsRole	as;
 	int			result;
 
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner, context | SECURITY_RESTRICTED_OPERATION);
+	flo_as_role_enter(&as, rel->rd_rel->relowner, FLO_AS_ROLE_RESTRICTED);
 	SPI_connect();
 	result = SPI_execute(psprintf("DELETE FROM %s%s", rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
 								  quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
@@ -163,7 +162,7 @@ delete_rows(Oid relation)
 	if (result != SPI_OK_DELETE)
 		elog(ERROR, "could not empty a table: %s", SPI_result_code_string(result));
 	SPI_finish();
-	SetUserIdAndSecContext(user, context);
+	flo_as_role_leave(&as);
 	table_close(rel, NoLock);
 }
 

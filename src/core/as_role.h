@@ -1,0 +1,45 @@
+/*
+ * as_role.h
+ *		Acting as another role for a while.
+ *
+ * User, security context and settings are changed together and put back
+ * together.  An error needs no clean-up: the abort of the (sub)transaction
+ * restores all three.
+ */
+#ifndef FLO_AS_ROLE_H
+#define FLO_AS_ROLE_H
+
+#include "postgres.h"
+
+typedef enum FloAsRoleMode
+{
+	/* may do what the role may, but not become another one */
+	FLO_AS_ROLE_PLAIN,
+
+	/* a security-restricted operation: code that runs in it cannot leave anything behind that runs later as us */
+	FLO_AS_ROLE_RESTRICTED,
+
+	/* for commands that commit in their midst: a security context must not outlast a transaction */
+	FLO_AS_ROLE_ACROSS_COMMITS
+} FloAsRoleMode;
+
+/* What is to be put back */
+typedef struct FloAsRole
+{
+	Oid			user;
+	int			context;
+	int			guc_level;		/* 0 = settings are none of ours */
+} FloAsRole;
+
+/* In a transaction.  Calls nest; each is left in reverse order. */
+extern void flo_as_role_enter(FloAsRole *as, Oid role, FloAsRoleMode mode);
+
+/* A setting that lasts until the innermost flo_as_role_leave() */
+extern void flo_as_role_set(const char *name, const char *value);
+
+extern void flo_as_role_leave(const FloAsRole *as);
+
+/* The transaction in which it was entered, and the settings with it, has ended: only the role is left to put back */
+extern void flo_as_role_leave_late(const FloAsRole *as);
+
+#endif
