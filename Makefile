@@ -126,6 +126,8 @@ OBJS = \
 	src/dest/ddl_present.o \
 	src/dest/ddl_same.o \
 	src/dest/ddl_rewrites.o \
+	src/dest/ddl_trust.o \
+	src/dest/ddl_rights.o \
 	src/conf/ddl.o \
 	src/conf/message.o \
 	src/dest/reshape.o \

@@ -347,7 +347,7 @@ CREATE TABLE flo.copied_objects (
 	address_args text[],
 	definition text,
 	command text NOT NULL,
-	action text CHECK (action IN ('created', 'kept')),
+	action text CHECK (action IN ('created', 'kept', 'skipped')),
 	done_at timestamptz,
 	PRIMARY KEY (group_name, worker_name, ordinal)
 );
@@ -366,7 +366,7 @@ COMMENT ON COLUMN flo.copied_objects.address_names IS 'see address_type';
 COMMENT ON COLUMN flo.copied_objects.address_args IS 'see address_type';
 COMMENT ON COLUMN flo.copied_objects.definition IS 'its definition at the source, to compare with what exists here; empty: whatever exists is kept';
 COMMENT ON COLUMN flo.copied_objects.command IS 'SQL that creates it, from pg_dump';
-COMMENT ON COLUMN flo.copied_objects.action IS 'created; or kept, because it existed with the same definition; NULL: not done yet';
+COMMENT ON COLUMN flo.copied_objects.action IS 'created; kept, because it existed with the same definition; skipped (flo.skip_ddl()); NULL: not done yet';
 COMMENT ON COLUMN flo.copied_objects.done_at IS 'when that was';
 
 CREATE TABLE flo.dead_letters (
@@ -422,16 +422,16 @@ CREATE TABLE flo.pending_ddl (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	UNIQUE (group_name, worker_name, lsn, ordinal)
 );
-COMMENT ON TABLE flo.pending_ddl IS 'DDL that a worker holds until a person decides';
+COMMENT ON TABLE flo.pending_ddl IS 'DDL, of the stream or of a copy, that a worker holds until a person decides';
 COMMENT ON COLUMN flo.pending_ddl.id IS 'number of the statement';
 COMMENT ON COLUMN flo.pending_ddl.group_name IS 'group';
 COMMENT ON COLUMN flo.pending_ddl.worker_name IS 'worker';
-COMMENT ON COLUMN flo.pending_ddl.lsn IS 'commit LSN of the transaction';
+COMMENT ON COLUMN flo.pending_ddl.lsn IS 'commit LSN of the transaction; 0/0: a definition that came with a copy (sync_schema)';
 COMMENT ON COLUMN flo.pending_ddl.tag IS 'command tag';
 COMMENT ON COLUMN flo.pending_ddl.command IS 'text of the statement';
 COMMENT ON COLUMN flo.pending_ddl.committed_at IS 'when the source committed it';
 COMMENT ON COLUMN flo.pending_ddl.reason IS 'why it is held';
-COMMENT ON COLUMN flo.pending_ddl.ordinal IS 'place among the statements of its transaction';
+COMMENT ON COLUMN flo.pending_ddl.ordinal IS 'place among the statements of its transaction, or in flo.copied_objects';
 COMMENT ON COLUMN flo.pending_ddl.decision IS 'release or skip, until the worker has done it';
 COMMENT ON COLUMN flo.pending_ddl.created_at IS 'when it arrived';
 
@@ -778,7 +778,7 @@ CREATE FUNCTION flo.release_ddl(id bigint) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_release_ddl' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.release_ddl(bigint) IS
-'Lets the worker run a statement of flo.pending_ddl as it is, within a second of the commit. Errors: 42704 no such statement, 42501 not the worker''s owner';
+'Lets the worker run a statement of flo.pending_ddl as it is, with the rights of the worker''s owner where it cannot with less, within a second of the commit. Errors: 42704 no such statement, 42501 not the worker''s owner';
 
 CREATE FUNCTION flo.skip_ddl(id bigint) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_skip_ddl' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
@@ -1691,6 +1691,28 @@ BEGIN
 			hint := 'Create the role, or drop the member and create it again.';
 			RETURN NEXT;
 		END IF;
+	END LOOP;
+
+	FOR member IN
+		SELECT w.worker_name, w.owner, coalesce(w.options->>'ddl_trust', 'object') AS trust, o.rolsuper
+		  FROM flo.workers w JOIN pg_roles o ON o.rolname = w.owner
+		 WHERE w.group_name = check_members.group_name AND w.sink = 'postgres' AND coalesce(w.options->>'ddl', 'apply') = 'apply'
+		 ORDER BY w.worker_name
+	LOOP
+		item := format('DDL rights of member %s of group %s', member.worker_name, group_name);
+		status := 'ok';
+		hint := NULL;
+		IF member.trust = 'source' THEN
+			detail := format('ddl_trust is source: owners of tables at the source can do here whatever %s "%s" can',
+							 CASE WHEN member.rolsuper THEN 'superuser' ELSE 'role' END, member.owner);
+			IF member.rolsuper THEN
+				status := 'warning';
+				hint := 'Let a role that is no superuser create the worker, or set ddl_trust to object and release what is held.';
+			END IF;
+		ELSE
+			detail := 'ddl_trust is object: DDL of the source runs as the owner of what it is about; code it brings is held in flo.pending_ddl';
+		END IF;
+		RETURN NEXT;
 	END LOOP;
 
 	RETURN QUERY SELECT r.* FROM flo.check_rules(group_name) r UNION ALL SELECT r.* FROM flo.check_routes(group_name) r;

@@ -80,7 +80,7 @@ my @tables = (qw(kept counted stored), $version >= 18 ? qw(virtual named parent 
 
 $source->safe_psql('postgres', q{SELECT flo.create_replicator('g', mode => 'copy_and_stream', sync_schema => true, track_ddl => true, options => '{"schema_privileges": true}')});
 $source->safe_psql('postgres', q{SELECT flo.start_group('g')});
-$dest->safe_psql('postgres', q{SELECT flo.create_worker('g'); SELECT flo.start_group('g')});
+$dest->safe_psql('postgres', q{SELECT flo.create_worker('g', options => '{"ddl_trust": "source"}'); SELECT flo.start_group('g')});
 wait_state($dest, 'g', 'postgres', 'streaming');
 wait_caught_up($source, $dest, 'g');
 is_same_table($source, $dest, $_, "$_ is copied") for @tables;

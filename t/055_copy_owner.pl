@@ -44,8 +44,9 @@ sub write_some { $writes++; as($source, 'seller', "INSERT INTO shop.items (kind,
 sub begin
 {
 	my ($group, $options, $worker_owner) = @_;
+	my $trust = $options =~ /schema_/ ? 'source' : 'object';		# owners and privileges are held otherwise
 	as($source, 'seller', "SELECT flo.create_replicator('$group', schemas => '{shop}', mode => 'copy_and_stream', copy_workers => 2, sync_schema => true, options => '$options'); SELECT flo.start_group('$group')");
-	as($dest, $worker_owner, "SELECT flo.create_worker('$group'); SELECT flo.start_group('$group')");
+	as($dest, $worker_owner, "SELECT flo.create_worker('$group', options => '{\"ddl_trust\": \"$trust\"}'); SELECT flo.start_group('$group')");
 }
 
 sub same

@@ -46,7 +46,7 @@ $source->safe_psql('postgres', q{SELECT flo.create_replicator('g', schemas => '{
   if $source->safe_psql('postgres', 'CREATE SCHEMA app') || 1;
 $dest->safe_psql('postgres', 'CREATE SCHEMA app');
 start_member($source, 'g', 'replicator');
-$dest->safe_psql('postgres', q{SELECT flo.create_worker('g')});
+$dest->safe_psql('postgres', q{SELECT flo.create_worker('g', options => '{"ddl_trust": "source"}')});
 start_member($dest, 'g', 'postgres');
 
 $from = $source->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()');

@@ -21,7 +21,7 @@ $dest->safe_psql('postgres', 'CREATE TABLE big (id int PRIMARY KEY, v text); CRE
 $source->safe_psql('postgres', q{SELECT flo.create_replicator('g', track_ddl => true)});
 start_member($source, 'g', 'replicator');
 $dest->safe_psql('postgres', q{
-	SELECT flo.create_worker('g');
+	SELECT flo.create_worker('g', options => '{"ddl_trust": "source"}');
 	INSERT INTO flo.routes (group_name, source_table, destination_schema, destination_table) VALUES ('g', 'routed', 'there', 'led');
 	INSERT INTO flo.routes (group_name, source_table, column_mappings) VALUES ('g', 'mapped', '{"v": "w"}');
 });

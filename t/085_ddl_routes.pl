@@ -42,7 +42,7 @@ $dest->safe_psql('postgres', q{
 run(q{SELECT flo.create_replicator('g', track_ddl => true)});
 start_member($source, 'g', 'replicator');
 $dest->safe_psql('postgres', q{
-	SELECT flo.create_worker('g');
+	SELECT flo.create_worker('g', options => '{"ddl_trust": "source"}');
 	INSERT INTO flo.routes (id, group_name, source_table, destination_schema, destination_table, column_mappings) OVERRIDING SYSTEM VALUE VALUES
 		(101, 'g', 'mapped', 'there', 'target', '{"v": "w", "secret": null, "later": "mellom"}'),
 		(102, 'g', 'referrer', 'public', 'pointing', '{"id": "ident"}'),

@@ -29,7 +29,7 @@ $source->safe_psql($db, q{
 	INSERT INTO t SELECT i, 'v' FROM generate_series(1, 10) i;
 	SELECT flo.create_replicator('g', track_ddl => true);
 });
-$dest->safe_psql($db, q{CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 10) i; SELECT flo.create_worker('g')});
+$dest->safe_psql($db, q{CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 10) i; SELECT flo.create_worker('g', options => '{"ddl_trust": "source"}')});
 start_member($source, 'g', 'replicator', $db);
 start_member($dest, 'g', 'postgres', $db);
 

@@ -425,6 +425,17 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 
 /* --- create_worker() ----------------------------------------------------------- */
 
+static void
+warn_of_trust(const FloWorkerSpec *spec)
+{
+	if (spec->sink == FLO_SINK_POSTGRES && spec->options.ddl == FLO_DDL_APPLY &&
+		spec->options.ddl_trust == FLO_DDL_TRUST_SOURCE && superuser_arg(spec->owner))
+		ereport(WARNING,
+				(errmsg("with ddl_trust = source the owners of tables at the source can do here whatever superuser \"%s\" can",
+						GetUserNameFromId(spec->owner, true)),
+				 errhint("Let a role that is no superuser create the worker, or leave ddl_trust at object and release what is held.")));
+}
+
 Datum
 flo_create_worker(PG_FUNCTION_ARGS)
 {
@@ -463,6 +474,7 @@ flo_create_worker(PG_FUNCTION_ARGS)
 				(errmsg("group \"%s\" was configured in another database and is adopted here", spec.group)));
 	flo_store_insert_worker(&spec, without_nulls(options));
 	flo_secrets_save(spec.group, spec.worker, &secrets);
+	warn_of_trust(&spec);
 
 	PG_RETURN_VOID();
 }
@@ -517,6 +529,7 @@ flo_alter_worker(PG_FUNCTION_ARGS)
 	flo_store_save_options(group, worker, merged);
 	flo_secrets_save(group, worker, &secrets);
 	flo_conf_altered(group, worker);
+	warn_of_trust(spec);
 
 	PG_RETURN_VOID();
 }

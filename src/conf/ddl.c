@@ -31,7 +31,7 @@ lsn_text(XLogRecPtr lsn)
 }
 
 FloDdlDecision
-flo_ddl_decision(const FloDdlPlace *place, int64 *id)
+flo_ddl_decision(const FloDdlPlace *place, const char *command, int64 *id)
 {
 	FloVisit	visit;
 	FloDdlDecision result = FLO_DDL_NOT_HELD;
@@ -39,9 +39,9 @@ flo_ddl_decision(const FloDdlPlace *place, int64 *id)
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
 					  "SELECT id, decision FROM flo.pending_ddl"
-					  " WHERE group_name = $1 AND worker_name = $2 AND lsn = $3::pg_lsn AND ordinal = $4::int",
-					  4, place->group, place->worker, lsn_text(place->lsn),
-					  flo_text_of_int64(place->ordinal)) > 0)
+					  " WHERE group_name = $1 AND worker_name = $2 AND lsn = $3::pg_lsn AND ordinal = $4::int AND command = $5",
+					  5, place->group, place->worker, lsn_text(place->lsn),
+					  flo_text_of_int64(place->ordinal), command) > 0)
 	{
 		char	   *decision = flo_visit_text(&visit, 0, 2);
 
@@ -65,7 +65,9 @@ flo_ddl_hold(const FloDdlPlace *place, const char *tag, const char *command, con
 	flo_visit_run(SPI_OK_INSERT_RETURNING,
 				  "INSERT INTO flo.pending_ddl (group_name, worker_name, lsn, ordinal, committed_at, tag, command, reason)"
 				  " VALUES ($1, $2, $3::pg_lsn, $4::int, $5::timestamptz, $6, $7, $8)"
-				  " ON CONFLICT (group_name, worker_name, lsn, ordinal) DO UPDATE SET reason = excluded.reason"
+				  " ON CONFLICT (group_name, worker_name, lsn, ordinal) DO UPDATE SET reason = excluded.reason,"
+				  " tag = excluded.tag, command = excluded.command,"
+				  " decision = CASE WHEN pending_ddl.command = excluded.command THEN pending_ddl.decision END"
 				  " RETURNING id",
 				  8, place->group, place->worker, lsn_text(place->lsn),
 				  flo_text_of_int64(place->ordinal), timestamptz_to_str(place->committed_at),

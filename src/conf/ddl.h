@@ -30,8 +30,11 @@ typedef enum FloDdlDecision
 	FLO_DDL_SKIPPED
 } FloDdlDecision;
 
-/* "id" is set when the statement is held */
-extern FloDdlDecision flo_ddl_decision(const FloDdlPlace *place, int64 *id);
+/*
+ * "id" is set when the statement is held.  A decision is about the text that a
+ * person has read: another one at the same place is not held yet.
+ */
+extern FloDdlDecision flo_ddl_decision(const FloDdlPlace *place, const char *command, int64 *id);
 
 extern int64 flo_ddl_hold(const FloDdlPlace *place, const char *tag, const char *command,
 						  const char *reason);

@@ -70,6 +70,7 @@ static const char *const start_names[] = {"copy", "earliest", "latest", NULL};
 static const char *const on_conflict_names[] = {"update", "error", "skip", NULL};
 static const char *const on_missing_names[] = {"insert", "skip", "error", NULL};
 static const char *const copy_into_names[] = {"empty", "truncate", "merge", NULL};
+static const char *const ddl_trust_names[] = {"object", "source", NULL};
 static const char *const ddl_names[] = {"apply", "hold", "ignore", NULL};
 
 #define R(field) offsetof(FloReplicatorOptions, field)
@@ -113,6 +114,7 @@ static const Option registry[] = {
 	{"copy_into", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(copy_into), FLO_COPY_EMPTY, 0, 0, copy_into_names},
 	{"loaders", FLO_SCOPE_POSTGRES, OPTION_NUMBER, W(loaders), 4, 1, 64},
 	{"ddl", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(ddl), FLO_DDL_APPLY, 0, 0, ddl_names},
+	{"ddl_trust", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(ddl_trust), FLO_DDL_TRUST_OBJECT, 0, 0, ddl_trust_names},
 	{"lock_timeout", FLO_SCOPE_POSTGRES, OPTION_MILLISECONDS, W(lock_timeout), 10000, 0, PG_INT32_MAX},
 
 	/* file */

@@ -86,6 +86,13 @@ typedef enum FloDdl
 	FLO_DDL_IGNORE
 } FloDdl;
 
+/* Whose right DDL of the source has here */
+typedef enum FloDdlTrustOption
+{
+	FLO_DDL_TRUST_OBJECT,		/* of the owner of what it is about; code of the source's is held */
+	FLO_DDL_TRUST_SOURCE		/* of the worker's owner, whatever it does */
+} FloDdlTrustOption;
+
 typedef struct FloReplicatorOptions
 {
 	FloReleaseWal release_wal;
@@ -116,6 +123,7 @@ typedef struct FloWorkerOptions
 	FloCopyInto copy_into;
 	int64		loaders;
 	FloDdl		ddl;
+	FloDdlTrustOption ddl_trust;
 	int64		lock_timeout;	/* ms */
 
 	/* file */

@@ -12,6 +12,7 @@
 #include "access/xlog_internal.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_namespace.h"
 #include "commands/tablecmds.h"
 #include "executor/executor.h"
 #include "parser/parse_relation.h"
@@ -27,6 +28,7 @@
 #include "storage/sinvaladt.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/wait_event.h"
@@ -183,6 +185,17 @@ flo_compat_database_ownercheck(Oid database, Oid role)
 #endif
 }
 
+/* May the role look up names there (ACL_USAGE), or make objects (ACL_CREATE)? */
+static inline bool
+flo_compat_schema_allows(Oid schema, Oid role, AclMode mode)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(NamespaceRelationId, schema, role, mode) == ACLCHECK_OK;
+#else
+	return pg_namespace_aclcheck(schema, role, mode) == ACLCHECK_OK;
+#endif
+}
+
 static inline bool
 flo_compat_class_ownercheck(Oid relation, Oid role)
 {
@@ -190,6 +203,28 @@ flo_compat_class_ownercheck(Oid relation, Oid role)
 	return object_ownercheck(RelationRelationId, relation, role);
 #else
 	return pg_class_ownercheck(relation, role);
+#endif
+}
+
+/* ALTER TABLE ... ALTER COLUMN ... SET EXPRESSION, which there is since 17 */
+static inline bool
+flo_compat_is_set_expression(AlterTableType type)
+{
+#if PG_VERSION_NUM >= 170000
+	return type == AT_SetExpression;
+#else
+	return false;
+#endif
+}
+
+/* A qualified name as people write it, in its parts */
+static inline List *
+flo_compat_qualified_names(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return stringToQualifiedNameList(name, NULL);
+#else
+	return stringToQualifiedNameList(name);
 #endif
 }
 

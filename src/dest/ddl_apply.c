@@ -3,8 +3,8 @@
  *		Runs DDL of the source at this destination.
  *
  * The text is parsed again by this server, its tables get the names they have
- * here, and what remains after a look at what is there already is run as the
- * worker's owner, with the search_path that was in force at the source.
+ * here, and what remains after a look at what is there already is run with the
+ * rights that ddl_rights.c gives it.
  *
  * Awkward cases.  Types of the source's search_path may be found elsewhere
  * here; a schema that is missing must not lead a new object into the next one.
@@ -23,6 +23,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "commands/tablecmds.h"
+#include "core/as_role.h"
 #include "core/compat.h"
 #include "core/stop.h"
 #include "core/trail.h"
@@ -32,6 +33,7 @@
 #include "dest/ddl_names.h"
 #include "dest/ddl_present.h"
 #include "dest/ddl_rewrites.h"
+#include "dest/ddl_rights.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -50,20 +52,7 @@
 /* Bytes of a statement that are shown in error messages */
 #define SHOWN 300
 
-typedef struct Office
-{
-	Oid			user;
-	int			context;
-	int			guc_level;
-} Office;
-
 /* --- surroundings ---------------------------------------------------------------------- */
-
-static void
-set_local(const char *name, const char *value)
-{
-	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-}
 
 /*
  * A schema that does not exist here is left out of the path by the server; the
@@ -93,28 +82,42 @@ check_creation_schema(const FloDdlStatement *ddl)
 				 errmsg("malformed DDL message: search_path")));
 }
 
+/* What the text means: the settings of the session at the source */
 static void
-enter(const FloDdlStatement *ddl, Oid owner, bool concurrent, Office *office)
+enter(const FloDdlStatement *ddl, FloAsRole *as)
 {
 	flo_trail.operation = psprintf("%.*s", pg_mbcliplen(ddl->text, strlen(ddl->text), SHOWN), ddl->text);
-	office->guc_level = NewGUCNestLevel();
-	set_local("search_path", ddl->search_path != NULL ? ddl->search_path : "");
-	set_local("check_function_bodies", "off");
+	flo_as_role_enter(as, GetUserId(), FLO_AS_ROLE_PLAIN);
+	flo_as_role_set("check_function_bodies", "off");
 	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
 		if (ddl->settings[i] != NULL)
-			set_local(flo_ddl_settings[i], ddl->settings[i]);
-
-	/* a security context must not outlast a transaction */
-	GetUserIdAndSecContext(&office->user, &office->context);
-	SetUserIdAndSecContext(owner, concurrent ? 0 : office->context | SECURITY_LOCAL_USERID_CHANGE);
+			flo_as_role_set(flo_ddl_settings[i], ddl->settings[i]);
 }
 
 static void
-leave(const Office *office)
+leave(const FloAsRole *as)
 {
-	SetUserIdAndSecContext(office->user, office->context);
-	AtEOXact_GUC(false, office->guc_level);
+	flo_as_role_leave(as);
 	flo_trail.operation = NULL;
+}
+
+/*
+ * The rights to run it with; or why it must not run.  What a person has
+ * released runs with the worker's owner's where it cannot with less.
+ */
+static char *
+choose_rights(const FloDdlStatement *ddl, Node *statement, Oid owner, int manner, FloDdlRights *rights)
+{
+	char	   *reason;
+
+	if (!(manner & FLO_DDL_TRUSTED))
+	{
+		reason = flo_ddl_rights(statement, owner, ddl->search_path, rights);
+		if (reason == NULL || !(manner & FLO_DDL_DECIDED))
+			return reason;
+	}
+	flo_ddl_full_rights(owner, ddl->search_path, rights);
+	return NULL;
 }
 
 /* Where tables are here */
@@ -230,8 +233,8 @@ parse(const FloDdlStatement *ddl, Mapping *mapping)
 	return linitial_node(RawStmt, statements);
 }
 
-static void
-run(RawStmt *statement, const char *text, ProcessUtilityContext context)
+void
+flo_ddl_run(RawStmt *statement, const char *text, ProcessUtilityContext context)
 {
 	List	   *queries = pg_analyze_and_rewrite_fixedparams(statement, text, NULL, 0, NULL);
 	List	   *plans = pg_plan_queries(queries, text, CURSOR_OPT_PARALLEL_OK, NULL);
@@ -410,51 +413,88 @@ flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl, const
 	flo_ddl_note(place, ddl->tag, ddl->text, outcome, detail);
 }
 
+/* Ownership that is not to follow is nobody's concern here */
+static void
+leave_owner_out(Node *node)
+{
+	AlterTableStmt *statement = (AlterTableStmt *) node;
+	ListCell   *cell;
+
+	if (!IsA(node, AlterTableStmt))
+		return;
+	foreach(cell, statement->cmds)
+		if (lfirst_node(AlterTableCmd, cell)->subtype == AT_ChangeOwner)
+			statement->cmds = foreach_delete_current(statement->cmds, cell);
+}
+
+/* With the rights for it; what flo_ddl_apply() returns */
+static char *
+apply_statement(const FloDdlStatement *ddl, RawStmt *statement, Mapping *mapping, int manner,
+				const char **outcome, StringInfo note)
+{
+	Node	   *node = statement->stmt;
+	char	   *reason = NULL;
+	bool		nothing;
+	bool		present;
+
+	lock_relations(node);
+	if ((manner & FLO_DDL_EMPTY) && !mapping->shared)
+		empty_relations(node);
+	if (manner & FLO_DDL_TRUST_KEYS)
+		trust_foreign_keys(node);
+	nothing = map_columns(mapping, node, note, &reason);
+	if (reason == NULL)
+		reason = hurts_others(mapping, node);
+	present = nothing || (reason == NULL && flo_ddl_present(node, text_to_run(ddl), ddl->with_owner, note));
+	if (manner & FLO_DDL_DECIDED)
+		reason = NULL;
+	else if (!present && reason == NULL && (manner & FLO_DDL_CHECKED))
+		reason = flo_ddl_undetermined(node, text_to_run(ddl));
+	if (!present && reason == NULL)
+	{
+		UpdateActiveSnapshotCommandId();
+		flo_ddl_run(statement, text_to_run(ddl), PROCESS_UTILITY_QUERY);
+	}
+	*outcome = nothing ? "ignored" : present ? "present" : "applied";
+	return reason;
+}
+
 char *
 flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 			  FloReshape *routes, int manner)
 {
 	Mapping		mapping = {routes};
-	bool		nothing;
+	const char *outcome = "ignored";
 	StringInfoData note;
-	Office		office;
+	FloAsRole	settings;
+	FloAsRole	as;
+	FloDdlRights rights;
 	RawStmt    *statement;
 	char	   *reason = NULL;
-	bool		present;
 
 	initStringInfo(&note);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	enter(ddl, owner, false, &office);
+	enter(ddl, &settings);
 	check_creation_schema(ddl);
 	statement = parse(ddl, &mapping);
-	lock_relations(statement->stmt);
-	if ((manner & FLO_DDL_EMPTY) && !mapping.shared)
-		empty_relations(statement->stmt);
-	if (manner & FLO_DDL_TRUST_KEYS)
-		trust_foreign_keys(statement->stmt);
-	nothing = map_columns(&mapping, statement->stmt, &note, &reason);
 	if ((manner & FLO_DDL_COMING) && !is_here(statement->stmt))
-	{
-		nothing = true;
 		appendStringInfoString(&note, "not run: the table comes with its copy");
-	}
-	if (reason == NULL)
-		reason = hurts_others(&mapping, statement->stmt);
-	present = nothing || (reason == NULL && flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note));
-	if (manner & FLO_DDL_DECIDED)
-		reason = NULL;
-	else if (!present && reason == NULL && (manner & FLO_DDL_CHECKED))
-		reason = flo_ddl_undetermined(statement->stmt, text_to_run(ddl));
-	if (!present && reason == NULL)
+	else
 	{
-		UpdateActiveSnapshotCommandId();
-		run(statement, text_to_run(ddl), PROCESS_UTILITY_QUERY);
+		if (!ddl->with_owner)
+			leave_owner_out(statement->stmt);
+		reason = choose_rights(ddl, statement->stmt, owner, manner, &rights);
+		if (reason == NULL)
+		{
+			flo_ddl_take_rights(&as, &rights);
+			reason = apply_statement(ddl, statement, &mapping, manner, &outcome, &note);
+			flo_as_role_leave(&as);
+		}
 	}
-	leave(&office);
+	leave(&settings);
 	PopActiveSnapshot();
 	if (reason == NULL)
-		flo_ddl_note_outcome(place, ddl, nothing ? "ignored" : present ? "present" : "applied",
-							 note.len > 0 ? note.data : NULL);
+		flo_ddl_note_outcome(place, ddl, outcome, note.len > 0 ? note.data : NULL);
 	return reason;
 }
 
@@ -475,6 +515,8 @@ drop_invalid_index(IndexStmt *statement)
 		IndexGetRelation(index, true) != table)
 		return;
 	ObjectAddressSet(address, RelationRelationId, index);
+	if (!flo_compat_class_ownercheck(table, GetUserId()))
+		return;					/* the statement itself will be refused */
 	performDeletion(&address, DROP_RESTRICT, 0);
 	CommandCounterIncrement();
 }
@@ -507,18 +549,21 @@ finalize_detach(Node *node)
  * lock_timeout again.
  */
 static void
-run_concurrent(const FloDdlStatement *ddl, Oid owner, RawStmt *statement)
+run_concurrent(const FloDdlStatement *ddl, const FloDdlRights *rights, RawStmt *statement)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Office		office;
+	FloAsRole	settings;
+	FloAsRole	as;
 
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
-	enter(ddl, owner, true, &office);
+	enter(ddl, &settings);
+	flo_as_role_enter(&as, rights->role, FLO_AS_ROLE_ACROSS_COMMITS);
+	flo_as_role_set("search_path", rights->search_path);
 	flo_state_set(FLO_STATE_STREAMING, "running %s CONCURRENTLY", ddl->tag);
-	run(statement, text_to_run(ddl), PROCESS_UTILITY_TOPLEVEL);
-	SetUserIdAndSecContext(office.user, office.context);
+	flo_ddl_run(statement, text_to_run(ddl), PROCESS_UTILITY_TOPLEVEL);
+	flo_as_role_leave_late(&settings);
 	flo_trail.operation = NULL;
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
@@ -528,6 +573,25 @@ run_concurrent(const FloDdlStatement *ddl, Oid owner, RawStmt *statement)
 	flo_state_set(FLO_STATE_STREAMING, NULL);
 }
 
+/* With the rights for it: is something left to run? */
+static bool
+prepare_concurrent(const FloDdlStatement *ddl, Mapping *mapping, RawStmt *statement, int manner,
+				   const char **outcome, StringInfo note, char **reason)
+{
+	Node	   *node = statement->stmt;
+	bool		nothing = map_columns(mapping, node, note, reason);
+
+	*outcome = nothing ? "ignored" : "applied";
+	if (manner & FLO_DDL_DECIDED)
+		*reason = NULL;
+	if (nothing || *reason != NULL)
+		return false;
+	if (IsA(node, IndexStmt))
+		drop_invalid_index((IndexStmt *) node);
+	finalize_detach(node);
+	return !flo_ddl_present(node, text_to_run(ddl), ddl->with_owner, note);
+}
+
 char *
 flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes,
 						 int manner, const char **outcome, char **detail)
@@ -535,31 +599,29 @@ flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *rout
 	Mapping		mapping = {routes};
 	MemoryContext context = CurrentMemoryContext;
 	StringInfoData note;
-	Office		office;
+	FloAsRole	settings;
+	FloAsRole	as;
+	FloDdlRights rights;
 	RawStmt    *statement;
-	char	   *reason = NULL;
-	bool		nothing;
-	bool		present;
+	char	   *reason;
+	bool		left = false;
 
 	initStringInfo(&note);
 	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
-	enter(ddl, owner, true, &office);
+	enter(ddl, &settings);
 	statement = parse(ddl, &mapping);
-	nothing = map_columns(&mapping, statement->stmt, &note, &reason);
-	if (manner & FLO_DDL_DECIDED)
-		reason = NULL;
-	if (!nothing && reason == NULL && IsA(statement->stmt, IndexStmt))
-		drop_invalid_index((IndexStmt *) statement->stmt);
+	reason = choose_rights(ddl, statement->stmt, owner, manner, &rights);
 	if (reason == NULL)
-		finalize_detach(statement->stmt);
-	present = nothing || (reason == NULL && flo_ddl_present(statement->stmt, text_to_run(ddl), ddl->with_owner, &note));
+	{
+		flo_ddl_take_rights(&as, &rights);
+		left = prepare_concurrent(ddl, &mapping, statement, manner, outcome, &note, &reason);
+		flo_as_role_leave(&as);
+	}
+	leave(&settings);
 	flo_transaction_end(context);
-	SetUserIdAndSecContext(office.user, office.context);
-	flo_trail.operation = NULL;
-	if (!present && reason == NULL)
-		run_concurrent(ddl, owner, statement);
-	*outcome = nothing ? "ignored" : "applied";
+	if (left)
+		run_concurrent(ddl, &rights, statement);
 	*detail = note.len > 0 ? note.data : NULL;
 	return reason;
 }

@@ -7,6 +7,7 @@
 
 #include "conf/ddl.h"
 #include "dest/reshape.h"
+#include "tcop/utility.h"
 #include "wire/ddl.h"
 
 /* Is the result the source's, whatever the rows? */
@@ -19,10 +20,12 @@
 #define FLO_DDL_DECIDED 8
 /* The table it changes may not be here yet: then it comes with its copy, as it is by then */
 #define FLO_DDL_COMING 16
+/* The worker's owner takes the source's word for it: with all his rights, whatever it does */
+#define FLO_DDL_TRUSTED 32
 
 /*
- * Within the transaction of the rows around it, as "owner", in a manner that is
- * made of the above.  Returns why the statement should be held instead, having
+ * Within the transaction of the rows around it, for a worker of "owner", in a
+ * manner that is made of the above.  Returns why the statement should be held instead, having
  * done nothing; NULL when it was applied and noted.  Throws what the statement throws; the
  * statement then stands in flo_trail.
  */
@@ -36,6 +39,9 @@ extern char *flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl,
  */
 extern char *flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes,
 									  int manner, const char **outcome, char **detail);
+
+/* Run one utility statement of a text, as the current user; it may be changed */
+extern void flo_ddl_run(RawStmt *statement, const char *text, ProcessUtilityContext context);
 
 /* The same with names mapped, in the log */
 extern void flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl,

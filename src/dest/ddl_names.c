@@ -139,6 +139,29 @@ map_name_list(Mapper *mapper, List *names, int own)
 	return list_concat(list_make2(makeString(name->schemaname), makeString(name->relname)), rest);
 }
 
+/* A type, or what else has a schema and is no relation: it is where it was at the source */
+static List *
+qualify(const FloDdlStatement *ddl, List *names)
+{
+	const FloDdlObject *object;
+
+	if (list_length(names) != 1)
+		return names;
+	object = find_object(ddl, NULL, strVal(linitial(names)));
+	return object == NULL ? names : list_make2(makeString(object->schema), linitial(names));
+}
+
+static Node *
+qualify_type(const FloDdlStatement *ddl, Node *type)
+{
+	if (type == NULL)
+		return NULL;
+	if (IsA(type, List))
+		return (Node *) qualify(ddl, (List *) type);
+	castNode(TypeName, type)->names = qualify(ddl, ((TypeName *) type)->names);
+	return type;
+}
+
 static Node *
 map_named(Mapper *mapper, ObjectType type, Node *object)
 {
@@ -156,6 +179,9 @@ map_named(Mapper *mapper, ObjectType type, Node *object)
 		case OBJECT_POLICY:
 		case OBJECT_RULE:
 			return (Node *) map_name_list(mapper, castNode(List, object), 1);
+		case OBJECT_TYPE:
+		case OBJECT_DOMAIN:
+			return qualify_type(mapper->ddl, object);
 		default:
 			return object;
 	}
@@ -293,9 +319,37 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 			break;
 		case T_RenameStmt:
 			map_relation(&mapper, ((RenameStmt *) node)->relation);
+			if (((RenameStmt *) node)->relation == NULL)
+				((RenameStmt *) node)->object = map_named(&mapper, ((RenameStmt *) node)->renameType,
+														  ((RenameStmt *) node)->object);
 			break;
 		case T_AlterObjectSchemaStmt:
 			map_relation(&mapper, ((AlterObjectSchemaStmt *) node)->relation);
+			if (((AlterObjectSchemaStmt *) node)->relation == NULL)
+				((AlterObjectSchemaStmt *) node)->object = map_named(&mapper, ((AlterObjectSchemaStmt *) node)->objectType,
+																	 ((AlterObjectSchemaStmt *) node)->object);
+			break;
+		case T_CreateEnumStmt:
+			((CreateEnumStmt *) node)->typeName = qualify(ddl, ((CreateEnumStmt *) node)->typeName);
+			break;
+		case T_AlterEnumStmt:
+			((AlterEnumStmt *) node)->typeName = qualify(ddl, ((AlterEnumStmt *) node)->typeName);
+			break;
+		case T_CreateDomainStmt:
+			((CreateDomainStmt *) node)->domainname = qualify(ddl, ((CreateDomainStmt *) node)->domainname);
+			break;
+		case T_AlterDomainStmt:
+			((AlterDomainStmt *) node)->typeName = qualify(ddl, ((AlterDomainStmt *) node)->typeName);
+			break;
+		case T_CreateRangeStmt:
+			((CreateRangeStmt *) node)->typeName = qualify(ddl, ((CreateRangeStmt *) node)->typeName);
+			break;
+		case T_CompositeTypeStmt:
+			if (((CompositeTypeStmt *) node)->typevar->schemaname == NULL && ddl->objects != NIL)
+				((CompositeTypeStmt *) node)->typevar->schemaname = ((FloDdlObject *) linitial(ddl->objects))->schema;
+			break;
+		case T_DefineStmt:
+			((DefineStmt *) node)->defnames = qualify(ddl, ((DefineStmt *) node)->defnames);
 			break;
 		case T_CommentStmt:
 			((CommentStmt *) node)->object = map_named(&mapper, ((CommentStmt *) node)->objtype,

@@ -50,20 +50,20 @@ record_held(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, 
 	int64		id = 0;
 
 	ForceSyncCommit();
-	if (flo_ddl_decision(place, &id) == FLO_DDL_NOT_HELD)
+	if (flo_ddl_decision(place, ddl->text, &id) == FLO_DDL_NOT_HELD)
 		id = flo_ddl_hold(place, ddl->tag, ddl->text, reason);
 	flo_transaction_end(old);
 	return id;
 }
 
 static bool
-is_decided(const FloDdlPlace *place)
+is_decided(const FloDdlPlace *place, const FloDdlStatement *ddl)
 {
 	MemoryContext old = flo_transaction_begin();
 	FloDdlDecision decision;
 	int64		id;
 
-	decision = flo_ddl_decision(place, &id);
+	decision = flo_ddl_decision(place, ddl->text, &id);
 	flo_transaction_end(old);
 	return decision != FLO_DDL_UNDECIDED;
 }
@@ -87,7 +87,7 @@ hold_ddl(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, con
 	rewind_batch(w);
 	id = record_held(w, place, ddl, reason);
 	flo_worker_settle(w, true);
-	while (!is_decided(place))
+	while (!is_decided(place, ddl))
 	{
 		flo_state_set(FLO_STATE_WAITING, "for flo.release_ddl(" INT64_FORMAT ") or flo.skip_ddl(" INT64_FORMAT "): %s: %s",
 					  id, id, ddl->tag, reason);
@@ -184,6 +184,8 @@ manner_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
 	int			manner = decision == FLO_DDL_RELEASED ? FLO_DDL_DECIDED : FLO_DDL_CHECKED;
 	ListCell   *cell;
 
+	if (w->spec->options.ddl_trust == FLO_DDL_TRUST_SOURCE)
+		manner |= FLO_DDL_TRUSTED;
 	if (flo_copied_expected(w->copied))
 		manner |= FLO_DDL_TRUST_KEYS;
 	foreach(cell, ddl->objects)
@@ -237,7 +239,7 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
 	int64		id;
 	char	   *reason = NULL;
 
-	decision = flo_ddl_decision(&place, &id);
+	decision = flo_ddl_decision(&place, ddl->text, &id);
 	w->batch_has_ddl = true;
 	if (decision == FLO_DDL_SKIPPED)
 		flo_ddl_note_outcome(&place, ddl, "skipped", "flo.skip_ddl() was called");

@@ -390,8 +390,9 @@ flo_copy_newest(FloBus *bus, const char *group, const char *generation)
 /*
  * Rows of a snapshot are loaded once the definitions that came with it have been
  * compared with what is here: they may not be those of the snapshot before.
+ * False when the copy is to be left.
  */
-static void
+static bool
 admit_attempt(Receiver *r)
 {
 	const char *key = r->what->keys != NIL ? FLO_MARKED_SCHEMA_KEY : FLO_SCHEMA_KEY;
@@ -401,22 +402,24 @@ admit_attempt(Receiver *r)
 	flo_me->copy.newest = Max(flo_me->copy.newest, attempt);
 	LWLockRelease(flo_shared->lock);
 	if (attempt <= r->admitted || attempt < r->what->attempt)
-		return;
+		return true;
 	if (r->what->attempt > 0 && attempt > r->what->attempt)
 	{
 		r->superseded = r->what->keys != NIL;
 		attempt = r->what->attempt;
 		if (r->superseded || attempt <= r->admitted)
-			return;
+			return true;
 	}
 	if (r->spec->sink == FLO_SINK_POSTGRES &&
-		flo_bucket_has_text(r->bus, r->bucket, key, flo_schema_tag(r->what->generation, attempt)))
-		flo_schema_create_before(r->bus, r->spec, key, r->what->generation, attempt);
+		flo_bucket_has_text(r->bus, r->bucket, key, flo_schema_tag(r->what->generation, attempt)) &&
+		!flo_schema_create_before(r->what, key, attempt))
+		return false;
 	r->admitted = attempt;
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	flo_me->copy.attempt = r->admitted;
 	flo_me->copy.later = PG_UINT64_MAX; /* what was held for this snapshot may go on */
 	LWLockRelease(flo_shared->lock);
+	return true;
 }
 
 /* --- taking it in -------------------------------------------------------------------- */
@@ -443,14 +446,14 @@ have_loaded(Receiver *r)
 	{
 		TimestampTz began = GetCurrentTimestamp();
 		long		took;
+		bool		admitted = admit_attempt(r);
 
-		admit_attempt(r);
 		look_after_loaders(r);
 		there = flo_stream_info(r->bus, r->stream, &info);
-		if (look_at_progress(r))
+		if (admitted && look_at_progress(r))
 			break;
 		MemoryContextReset(r->turn);
-		go_on = r->what->turn(r->what->arg, r->lacking) && !r->superseded;
+		go_on = admitted && r->what->turn(r->what->arg, r->lacking) && !r->superseded;
 		if (!there || !go_on)
 		{
 			set_copy_phase(r, FLO_COPY_NONE);
@@ -462,8 +465,7 @@ have_loaded(Receiver *r)
 	}
 	set_copy_phase(r, FLO_COPY_DONE);
 	end_loaders(r);
-	admit_attempt(r);
-	return LOADED;
+	return admit_attempt(r) ? LOADED : LEFT;
 }
 
 static Outcome
@@ -524,15 +526,18 @@ flo_copy_receive(const FloReception *what)
 	r.turn = AllocSetContextCreate(context, "pg_flo look", ALLOCSET_DEFAULT_SIZES);
 	in = receive(&r) == LOADED;
 	MemoryContextSwitchTo(context);
+	if (in && r.spec->sink == FLO_SINK_POSTGRES)
+	{
+		/* those that exist; the ones that are created now are checked in doing so */
+		complete = is_complete(&r);
+		if (complete)
+			flo_foreign_keys_check(r.spec);
+		in = flo_schema_create_after(what, complete);
+	}
 	if (in)
 	{
 		if (r.spec->sink == FLO_SINK_POSTGRES)
 		{
-			/* those that exist; the ones that are created now are checked in doing so */
-			complete = is_complete(&r);
-			if (complete)
-				flo_foreign_keys_check(r.spec);
-			flo_schema_create_after(r.spec, complete);
 			flo_sequences_take(r.bus, r.spec, what->generation);
 		}
 		flo_stop_point("finish.before");

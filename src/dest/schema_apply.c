@@ -7,12 +7,17 @@
  * transaction that creates it, so a worker that comes back goes on behind the
  * last one.  An object that exists already is compared with the source's
  * definition; the same: it is kept, another: an error that shows where they
- * differ.  Commands run with the rights of the worker's owner.
+ * differ.
+ *
+ * Commands have the rights that ddl_rights.c gives them.  What must not run
+ * without a person's word is put into flo.pending_ddl, as the stream's DDL is,
+ * all that is known of it at once, and the copy waits.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "bus/stream.h"
+#include "conf/ddl.h"
 #include "conf/visit.h"
 #include "core/loop.h"
 #include "core/names.h"
@@ -20,17 +25,25 @@
 #include "core/stop.h"
 #include "core/trail.h"
 #include "core/transaction.h"
+#include "dest/ddl_apply.h"
+#include "dest/ddl_rights.h"
 #include "dest/myself.h"
 #include "dest/schema_apply.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
+#include "parser/parser.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #define BEFORE "before"
 #define AFTER "after"
+
+/* The tag of a definition in flo.pending_ddl and flo.ddl_log */
+#define SYNC_TAG "sync_schema"
 
 /* An object that is not there yet */
 typedef struct Object
@@ -48,8 +61,10 @@ typedef struct Object
 static bool
 is_noted(const FloWorkerSpec *spec, const char *generation, const char *attempt)
 {
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2"
-				  " AND generation <> $3::uuid", 3, spec->group, spec->worker, generation);
+	if (flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2"
+					  " AND generation <> $3::uuid", 3, spec->group, spec->worker, generation) > 0)
+		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.pending_ddl WHERE group_name = $1 AND worker_name = $2"
+					  " AND lsn = '0/0'", 2, spec->group, spec->worker);
 	return flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2 AND attempt >= $3::int LIMIT 1",
 						 3, spec->group, spec->worker, attempt) > 0;
 }
@@ -85,8 +100,10 @@ note_definitions(const FloWorkerSpec *spec, const char *generation, const char *
 }
 
 static void
-take_definitions(FloBus *bus, const FloWorkerSpec *spec, const char *key, const char *generation, uint32 attempt)
+take_definitions(const FloReception *what, const char *key, uint32 attempt)
 {
+	const FloWorkerSpec *spec = what->spec;
+	const char *generation = what->generation;
 	MemoryContext context = CurrentMemoryContext;
 	char	   *number = psprintf("%u", attempt);
 	char	   *json;
@@ -97,7 +114,7 @@ take_definitions(FloBus *bus, const FloWorkerSpec *spec, const char *key, const 
 	{
 		MemoryContext spi = MemoryContextSwitchTo(context);
 
-		json = flo_bucket_get_text(bus, flo_name_bucket(spec->group), key, flo_schema_tag(generation, attempt));
+		json = flo_bucket_get_text(what->bus, flo_name_bucket(spec->group), key, flo_schema_tag(generation, attempt));
 		if (json == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -185,22 +202,56 @@ action_of_whole(const FloWorkerSpec *spec, const Object *object)
 	return action;
 }
 
-static void
-run_command(const FloWorkerSpec *spec, const Object *object)
+/* Where flo.pending_ddl keeps it: 0/0 is no transaction of the stream */
+static FloDdlPlace
+place_of(const FloWorkerSpec *spec, const Object *object)
 {
-	Oid			user;
-	int			context;
-	int			result;
+	FloDdlPlace place = {spec->group, spec->worker, InvalidXLogRecPtr, atoi(object->ordinal), GetCurrentTimestamp()};
 
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(spec->owner, context | SECURITY_LOCAL_USERID_CHANGE);
-	SPI_connect();
-	result = SPI_execute(object->command, false, 0);
-	if (result < 0)
-		elog(ERROR, "%s returned %s", object->name, SPI_result_code_string(result));
-	SPI_finish();
-	SetUserIdAndSecContext(user, context);
+	return place;
+}
+
+/*
+ * One of the statements that make an object.  Returns why a person has to
+ * decide on it; then nothing was done.
+ */
+static char *
+run_statement(const FloWorkerSpec *spec, const Object *object, RawStmt *statement, bool released, bool try)
+{
+	FloDdlRights rights;
+	FloAsRole	as;
+	char	   *reason = NULL;
+
+	if (spec->options.ddl_trust == FLO_DDL_TRUST_OBJECT)
+		reason = flo_ddl_rights(statement->stmt, spec->owner, NULL, &rights);
+	if (reason != NULL && !released)
+		return reason;
+	if (reason != NULL || spec->options.ddl_trust == FLO_DDL_TRUST_SOURCE)
+		flo_ddl_full_rights(spec->owner, NULL, &rights);
+	if (try)
+		return NULL;
+	flo_ddl_take_rights(&as, &rights);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	flo_ddl_run(statement, object->command, PROCESS_UTILITY_QUERY);
+	PopActiveSnapshot();
+	flo_as_role_leave(&as);
 	CommandCounterIncrement();
+	return NULL;
+}
+
+static char *
+run_command(const FloWorkerSpec *spec, const Object *object, bool released, bool try)
+{
+	char	   *reason = NULL;
+	ListCell   *cell;
+
+	foreach(cell, raw_parser(object->command, RAW_PARSE_DEFAULT))
+	{
+		reason = run_statement(spec, object, lfirst_node(RawStmt, cell), released, try);
+		if (reason != NULL)
+			break;
+	}
+	return reason;
 }
 
 static void
@@ -215,61 +266,167 @@ note_done(const FloWorkerSpec *spec, const Object *object, const char *action)
 	flo_visit_end(&visit);
 }
 
-static void
+/*
+ * In a transaction.  Returns why a person has to decide first; the transaction
+ * has to be given up then.
+ */
+static char *
 create_object(const FloWorkerSpec *spec, const Object *object)
 {
 	char	   *whole = object->has_address ? NULL : action_of_whole(spec, object);
-	bool		kept = whole != NULL && strcmp(whole, "kept") == 0;
+	bool		kept = whole != NULL && strcmp(whole, "created") != 0;
+	FloDdlPlace place = place_of(spec, object);
+	int64		id;
+	FloDdlDecision decision = flo_ddl_decision(&place, object->command, &id);
+	const char *action;
+	char	   *reason;
 
 	flo_trail.operation = psprintf("sync_schema of %s", object->name);
-	if (object->has_address && exists_alike(spec, object))
+	if (decision != FLO_DDL_SKIPPED && object->has_address && exists_alike(spec, object))
 	{
 		ereport(LOG,
 				(errmsg("%s exists already with the source's definition and is kept", object->name)));
 		kept = true;
 	}
-	if (!kept)
-		run_command(spec, object);
-	note_done(spec, object, kept ? "kept" : "created");
+	action = kept ? "kept" : decision == FLO_DDL_SKIPPED ? "skipped" : "created";
+	if (strcmp(action, "created") == 0)
+	{
+		reason = run_command(spec, object, decision == FLO_DDL_RELEASED, false);
+		if (reason != NULL)
+			return reason;
+	}
+	note_done(spec, object, action);
+	if (decision != FLO_DDL_NOT_HELD)
+		flo_ddl_note(&place, SYNC_TAG, object->command,
+					 kept ? "present" : decision == FLO_DDL_SKIPPED ? "skipped" : "applied", object->name);
 	flo_trail_clear();
+	return NULL;
 }
 
-/* All that is left of a section; with "together" in the transaction at hand */
+/* --- waiting for a person --------------------------------------------------------------- */
+
+/*
+ * A transaction in which an object had to be held is given up; this one and
+ * what else is known to need a decision are put where they wait for it.
+ */
 static void
-create_objects(const FloWorkerSpec *spec, List *objects, const char *what, bool together)
+hold_objects(const FloWorkerSpec *spec, List *objects, int first, const char *reason)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ListCell   *cell;
 
-	foreach(cell, objects)
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(context);
+	flo_trail_clear();
+	(void) flo_transaction_begin();
+	MemoryContextSwitchTo(context);
+	ForceSyncCommit();
+	for_each_from(cell, objects, first)
 	{
-		flo_check_interrupts();
-		flo_state_set(FLO_STATE_COPYING, "%s: %d of %d", what, foreach_current_index(cell) + 1, list_length(objects));
-		if (!together)
-		{
-			(void) flo_transaction_begin();
-			MemoryContextSwitchTo(context);
-		}
-		create_object(spec, lfirst(cell));
-		if (!together)
-			flo_transaction_end(context);
+		Object	   *object = lfirst(cell);
+		FloDdlPlace place = place_of(spec, object);
+		int64		id;
+
+		if (foreach_current_index(cell) > first)
+			reason = object->has_address && !exists_alike(spec, object) ? run_command(spec, object, false, true) : NULL;
+		if (reason != NULL && flo_ddl_decision(&place, object->command, &id) == FLO_DDL_NOT_HELD)
+			(void) flo_ddl_hold(&place, SYNC_TAG, object->command, psprintf("%s: %s", object->name, reason));
 	}
+	flo_transaction_end(context);
 }
 
-void
-flo_schema_create_before(FloBus *bus, const FloWorkerSpec *spec, const char *key,
-						 const char *generation, uint32 attempt)
+/* One that waits for a decision, and how many do; false when there is none */
+static bool
+find_undecided(const FloWorkerSpec *spec, char **id, char **reason, char **count)
 {
-	MemoryContext old = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(old, "pg_flo schema", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context = CurrentMemoryContext;
+	FloVisit	visit;
+	bool		any;
 
 	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
-	take_definitions(bus, spec, key, generation, attempt);
-	create_objects(spec, objects_to_do(spec, BEFORE, "true"), "creating tables and what they need", true);
-	ForceSyncCommit();
-	flo_transaction_end(old);
+	flo_visit_begin(&visit);
+	any = flo_visit_run(SPI_OK_SELECT, "SELECT id, reason, count(*) OVER () FROM flo.pending_ddl"
+						" WHERE group_name = $1 AND worker_name = $2 AND lsn = '0/0' AND decision IS NULL ORDER BY ordinal LIMIT 1",
+						2, spec->group, spec->worker) > 0;
+	if (any)
+	{
+		*id = flo_visit_text(&visit, 0, 1);
+		*reason = flo_visit_text(&visit, 0, 2);
+		*count = flo_visit_text(&visit, 0, 3);
+	}
+	flo_visit_end(&visit);
+	flo_transaction_end(context);
+	return any;
+}
+
+/* With another ddl_trust this process ends and comes back; false when the copy is to be left */
+static bool
+await_decisions(const FloReception *what)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext turn = AllocSetContextCreate(context, "pg_flo decisions", ALLOCSET_SMALL_SIZES);
+	bool		go_on = true;
+	char	   *id;
+	char	   *reason;
+	char	   *count;
+
+	MemoryContextSwitchTo(turn);
+	while (go_on && find_undecided(what->spec, &id, &reason, &count))
+	{
+		flo_state_set(FLO_STATE_WAITING, "for flo.release_ddl(%s) or flo.skip_ddl(%s), %s in flo.pending_ddl: %s",
+					  id, id, count, reason);
+		flo_bus_wait(what->bus, 1000);
+		flo_check_interrupts();
+		go_on = what->turn(what->arg, NULL);
+		MemoryContextReset(turn);
+	}
+	MemoryContextSwitchTo(context);
+	MemoryContextDelete(turn);
+	return go_on;
+}
+
+/* --- before the rows ------------------------------------------------------------------------ */
+
+bool
+flo_schema_create_before(const FloReception *what, const char *key, uint32 attempt)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(old, "pg_flo schema", ALLOCSET_DEFAULT_SIZES);
+	List	   *objects;
+	char	   *reason;
+	bool		go_on = true;
+
+	(void) flo_transaction_begin();
+	MemoryContextSwitchTo(context);
+	take_definitions(what, key, attempt);
+	flo_transaction_end(context);
+	do
+	{
+		reason = NULL;
+		MemoryContextReset(context);
+		(void) flo_transaction_begin();
+		MemoryContextSwitchTo(context);
+		objects = objects_to_do(what->spec, BEFORE, "true");
+		for (int i = 0; i < list_length(objects) && reason == NULL; i++)
+		{
+			flo_check_interrupts();
+			flo_state_set(FLO_STATE_COPYING, "creating tables and what they need: %d of %d", i + 1, list_length(objects));
+			reason = create_object(what->spec, list_nth(objects, i));
+			if (reason != NULL)
+				hold_objects(what->spec, objects, i, reason);
+		}
+		if (reason != NULL)
+			go_on = await_decisions(what);
+	} while (reason != NULL && go_on);
+	if (go_on)
+	{
+		ForceSyncCommit();
+		flo_transaction_end(old);
+	}
+	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	return go_on;
 }
 
 /* --- after the rows ------------------------------------------------------------------- */
@@ -326,7 +483,14 @@ build_some(const FloWorkerSpec *spec, List *objects)
 		if (claim(spec, lfirst(cell)))
 		{
 			flo_stop_point("build.before");
-			create_object(spec, lfirst(cell));
+			if (create_object(spec, lfirst(cell)) != NULL)
+			{
+				/* the worker itself comes upon it, and waits */
+				AbortCurrentTransaction();
+				MemoryContextSwitchTo(context);
+				flo_trail_clear();
+				continue;
+			}
 			any = true;
 		}
 		flo_transaction_end(context);
@@ -402,15 +566,45 @@ build_together(const FloWorkerSpec *spec)
 	} while (running > 0);
 }
 
-void
-flo_schema_create_after(const FloWorkerSpec *spec, bool complete)
+/* Each in a transaction of its own; false when one of them needs a decision first */
+static bool
+create_rest(const FloReception *what, List *objects)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ListCell   *cell;
+
+	foreach(cell, objects)
+	{
+		char	   *reason;
+
+		flo_check_interrupts();
+		flo_state_set(FLO_STATE_COPYING, "building indexes and constraints: %d of %d",
+					  foreach_current_index(cell) + 1, list_length(objects));
+		(void) flo_transaction_begin();
+		MemoryContextSwitchTo(context);
+		reason = create_object(what->spec, lfirst(cell));
+		if (reason != NULL)
+		{
+			hold_objects(what->spec, objects, foreach_current_index(cell), reason);
+			return false;
+		}
+		flo_transaction_end(context);
+	}
+	return true;
+}
+
+bool
+flo_schema_create_after(const FloReception *what, bool complete)
 {
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(old, "pg_flo schema", ALLOCSET_DEFAULT_SIZES);
+	bool		go_on = true;
 
 	MemoryContextSwitchTo(context);
-	build_together(spec);
-	create_objects(spec, objects_after(spec, complete ? "true" : "command NOT LIKE '% FOREIGN KEY %'"), "building indexes and constraints", false);
+	build_together(what->spec);
+	while (go_on && !create_rest(what, objects_after(what->spec, complete ? "true" : "command NOT LIKE '% FOREIGN KEY %'")))
+		go_on = await_decisions(what);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	return go_on;
 }
