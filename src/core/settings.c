@@ -40,6 +40,7 @@ int			flo_stream_max_age = 0;
 int			flo_stream_max_bytes = 0;
 int			flo_broker_sync_interval = 150;
 int			flo_heartbeat_interval = 1000;
+int			flo_table_memory = 32 * 1024;
 
 char	   *flo_webhook_allow;
 
@@ -312,6 +313,9 @@ define_processes(void)
 	define_number("pg_flo.heartbeat_interval",
 				  "Sets how often an idle group reports its position to the broker.",
 				  &flo_heartbeat_interval, 1000, 100, 60 * 1000, GUC_UNIT_MS);
+	define_number("pg_flo.table_memory",
+				  "Sets how much memory a process uses to remember the tables it has seen.",
+				  &flo_table_memory, 32 * 1024, 2 * 1024, 1024 * 1024, GUC_UNIT_KB);
 }
 
 static void

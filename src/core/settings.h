@@ -22,6 +22,9 @@ extern char *flo_nats_tls_ca_file;
 extern char *flo_nats_tls_cert_file;
 extern char *flo_nats_tls_key_file;
 
+/* processes' memory */
+extern int	flo_table_memory;			/* kB, of what a process remembers of tables */
+
 /* stream */
 extern int	flo_stream_replicas;
 extern int	flo_stream_max_age;			/* s, 0 = unlimited */

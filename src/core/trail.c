@@ -54,8 +54,12 @@ report_trail(void *arg)
 {
 	char	   *line = flo_trail_describe();
 
-	if (line != NULL)
-		errcontext("%s", line);
+	if (line == NULL)
+		return;
+	errcontext("%s", line);
+
+	/* what is left here by a message that is no error stays for ever */
+	pfree(line);
 }
 
 void

@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "core/transaction.h"
 #include "pgstat.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -26,9 +27,17 @@ flo_transaction_start(void)
 }
 
 void
+flo_transaction_close(void)
+{
+	/* the server leaves some bytes of each commit in the context it finds */
+	MemoryContextSwitchTo(TopTransactionContext);
+	CommitTransactionCommand();
+}
+
+void
 flo_transaction_commit(void)
 {
-	CommitTransactionCommand();
+	flo_transaction_close();
 	flo_statistics_report();
 }
 

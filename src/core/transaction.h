@@ -14,7 +14,10 @@
 extern void flo_transaction_start(void);
 extern void flo_transaction_commit(void);
 
-/* For a commit made otherwise: tell the statistics, at most once a second */
+/* The same without the statistics, for who has to do something at once after the commit; then */
+extern void flo_transaction_close(void);
+
+/* Tell the statistics, at most once a second */
 extern void flo_statistics_report(void);
 
 /*

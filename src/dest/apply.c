@@ -45,11 +45,23 @@ batch_is_full(FloWorker *w)
 		TimestampDifferenceExceeds(w->batch_opened, GetCurrentTimestamp(), FLO_SETTLE_INTERVAL);
 }
 
+/* Nothing is left to be written: what is known of a table can go */
+static void
+forget_table(void *arg, uint32 relation)
+{
+	FloWorker  *w = arg;
+
+	flo_table_filter_forget(w->tables, relation);
+	flo_reshape_forget(w->reshape, relation);
+	w->sink->ops->forget(w->sink, relation);
+}
+
 void
 flo_worker_open_batch(FloWorker *w)
 {
 	MemoryContext old = CurrentMemoryContext;
 
+	flo_change_make_room(w->parser, forget_table, w);
 	if (w->sink->ops->transactional)
 		flo_transaction_start();
 	w->sink->ops->begin(w->sink);
@@ -409,6 +421,7 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 		flo_follow_encoding(w->parser, w->encoding);
 	}
 	old = MemoryContextSwitchTo(w->turn);
+	flo_change_begin_chunk(w->parser);
 	if (header->flags & FLO_CHUNK_MARKER)
 		read_marker(w, chunk);
 	else

@@ -522,6 +522,15 @@ await_admission(Loader *l, uint32 attempt)
 	}
 }
 
+static void
+forget_table(void *arg, uint32 relation)
+{
+	Loader	   *l = arg;
+
+	flo_reshape_forget(l->reshape, relation);
+	l->sink->ops->forget(l->sink, relation);
+}
+
 /* One chunk, one transaction */
 static void
 load_chunk(Loader *l, FloBusDelivery *delivery)
@@ -548,6 +557,8 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 		flo_follow_encoding(l->parser, l->encoding);
 	}
 	follow_rules(l, &header);
+	flo_change_begin_chunk(l->parser);
+	flo_change_make_room(l->parser, forget_table, l);
 
 	flo_stop_point("load.before");
 	(void) flo_transaction_begin();
@@ -567,7 +578,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	}
 	PopActiveSnapshot();
 	replorigin_session_origin = DoNotReplicateId;
-	CommitTransactionCommand();
+	flo_transaction_close();
 	replorigin_session_origin = InvalidRepOriginId;
 	flo_statistics_report();
 	l->unflushed = XactLastCommitEnd;

@@ -276,7 +276,7 @@ flo_progress_commit(FloProgress *progress, XLogRecPtr position, TimestampTz comm
 	replorigin_session_origin = progress->origin;
 	replorigin_session_origin_lsn = position;
 	replorigin_session_origin_timestamp = commit_time;
-	CommitTransactionCommand();
+	flo_transaction_close();
 	flo_progress_disarm();
 	flo_statistics_report();
 	progress->position = position;

@@ -42,6 +42,7 @@ flo_worker_show_state(FloWorker *w)
 void
 flo_worker_report_to_bucket(FloWorker *w, bool wait)
 {
+	MemoryContext old = MemoryContextSwitchTo(w->exchange);
 	FloWorkerReport report = {0};
 	char	   *key = flo_report_key(w->consumer_name);
 	char	   *value;
@@ -64,8 +65,8 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 	flo_stop_point("report.before");
 	flo_bucket_put(w->bus, w->bucket, key, value, wait);
 	flo_stop_point("report.after");
-	pfree(value);
-	pfree(key);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(w->exchange);
 	w->reported = report.at;
 	w->reported_lsn = report.lsn;
 	w->reported_seq = report.seq;

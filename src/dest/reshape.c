@@ -49,6 +49,12 @@ flo_reshape_open(const FloWorkerSpec *spec, const char *source)
 	return reshape;
 }
 
+void
+flo_reshape_forget(FloReshape *reshape, uint32 relation)
+{
+	flo_shape_forget(reshape->shape, relation);
+}
+
 static void
 keep_seen(FloReshape *reshape)
 {

@@ -20,6 +20,9 @@ extern FloReshape *flo_reshape_open(const FloWorkerSpec *spec, const char *sourc
 /* Between transactions: put in force what is there now */
 extern void flo_reshape_load(FloReshape *reshape);
 
+/* A source table that is not needed for now */
+extern void flo_reshape_forget(FloReshape *reshape, uint32 relation);
+
 /*
  * What becomes of a change; NULL (and counted) when it is dropped.  Within the
  * transaction that applies it: what is remembered of its table is written there.

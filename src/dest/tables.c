@@ -92,6 +92,13 @@ is_wanted(FloTableFilter *filter, const FloRelation *relation)
 	return entry->wanted;
 }
 
+void
+flo_table_filter_forget(FloTableFilter *filter, uint32 relation)
+{
+	if (filter != NULL)
+		flo_wanted_delete(filter->tables, relation);
+}
+
 static const FloChange *
 reduce_truncate(FloTableFilter *filter, const FloChange *change)
 {

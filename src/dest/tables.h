@@ -18,4 +18,7 @@ extern FloTableFilter *flo_table_filter_create(MemoryContext context, const char
  */
 extern const FloChange *flo_table_filter(FloTableFilter *filter, const FloChange *change);
 
+/* A source table that is not needed for now; the filter may be NULL */
+extern void flo_table_filter_forget(FloTableFilter *filter, uint32 relation);
+
 #endif

@@ -197,8 +197,11 @@ static void
 step_verify(void *arg)
 {
 	Turn	   *t = arg;
+	MemoryContext old = MemoryContextSwitchTo(t->w->exchange);
 
 	t->placed = flo_consumer_verify(t->w->consumer);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(t->w->exchange);
 }
 
 static void
@@ -378,6 +381,7 @@ flo_worker_run(void)
 	w->encoding = -1;
 	w->careful_until = flo_me->last_error_lsn;
 	w->turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
+	w->exchange = AllocSetContextCreate(CurrentMemoryContext, "pg_flo exchange", ALLOCSET_SMALL_SIZES);
 	w->parser = flo_change_parser_create(CurrentMemoryContext);
 	initStringInfo(&w->fragment);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);

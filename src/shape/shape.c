@@ -164,6 +164,19 @@ flo_shape_load(FloShape *shape, FloShapeSpec *spec, MemoryContext context)
 }
 
 void
+flo_shape_forget(FloShape *shape, uint32 relation)
+{
+	FloPlanEntry *entry = shape->plans != NULL ? flo_plans_lookup(shape->plans, relation) : NULL;
+
+	shape->last_relation = NULL;
+	if (entry == NULL)
+		return;
+	if (entry->plan != NULL)
+		MemoryContextDelete(entry->plan->context);
+	flo_plans_delete(shape->plans, relation);
+}
+
+void
 flo_shape_set_owner(FloShape *shape, Oid owner)
 {
 	if (shape->settings.owner == owner)

@@ -40,6 +40,9 @@ extern FloShape *flo_shape_create(MemoryContext context, const FloShapeSettings 
  */
 extern void flo_shape_load(FloShape *shape, FloShapeSpec *spec, MemoryContext context);
 
+/* The source table with this OID is not needed for now; what applies to it is made again when it is */
+extern void flo_shape_forget(FloShape *shape, uint32 relation);
+
 /* The member's owner is another */
 extern void flo_shape_set_owner(FloShape *shape, Oid owner);
 

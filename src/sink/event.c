@@ -207,6 +207,19 @@ flo_event_forget(FloEventWriter *writer)
 	writer->last = NULL;
 }
 
+void
+flo_event_forget_table(FloEventWriter *writer, uint32 relation)
+{
+	EventRelation *entry = hash_search(writer->relations, &relation, HASH_FIND, NULL);
+
+	writer->last = NULL;
+	if (entry == NULL)
+		return;
+	if (entry->context != NULL)
+		MemoryContextDelete(entry->context);
+	hash_search(writer->relations, &relation, HASH_REMOVE, NULL);
+}
+
 static const char *
 replica_identity(const FloRelation *relation)
 {

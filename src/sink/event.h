@@ -53,4 +53,7 @@ extern const char *flo_event_id(const FloEventWriter *writer);
 /* Types or tables here changed: forget what is known of them */
 extern void flo_event_forget(FloEventWriter *writer);
 
+/* Forget one source table, which is not needed for now */
+extern void flo_event_forget_table(FloEventWriter *writer, uint32 relation);
+
 #endif

@@ -53,12 +53,6 @@
 #include "sink/setwise.h"
 #include "sink/statement.h"
 
-/*
- * Tables remembered from one batch to the next.  Each with its statements takes
- * about 80 kB; a group of very many tables makes them anew now and then.
- */
-#define FLO_TARGETS_KEPT 1000
-
 /* Where pg_flo's own tables are */
 #define FLO_SCHEMA "flo"
 
@@ -79,7 +73,6 @@ struct FloRelmap
 	Oid			worker_owner;
 	bool		as_worker;
 	uint64		batch;
-	int			ntargets;		/* not forgotten */
 	flo_targets_hash *targets;
 	void		(*on_rebuild) (void *arg, FloTarget *target);
 	void	   *on_rebuild_arg;
@@ -216,17 +209,29 @@ void
 flo_relmap_begin(FloRelmap *map)
 {
 	map->batch++;
-	if (map->ntargets > FLO_TARGETS_KEPT)
-		flo_relmap_forget(map);
 }
 
 static void
-free_target(FloRelmap *map, FloTarget *target)
+free_target(FloTarget *target)
 {
 	flo_statement_forget(target);
 	flo_setwise_forget(target);
 	MemoryContextDelete(target->context);
-	map->ntargets--;
+}
+
+void
+flo_relmap_forget_table(FloRelmap *map, uint32 relation)
+{
+	FloTargetEntry *entry = flo_targets_lookup(map->targets, relation);
+	FloTarget  *target = entry != NULL ? entry->target : NULL;
+
+	map->last = NULL;
+	if (entry == NULL)
+		return;
+	Assert(target == NULL || target->gather == NULL);
+	flo_targets_delete(map->targets, relation);
+	if (target != NULL)
+		free_target(target);
 }
 
 void
@@ -243,7 +248,7 @@ flo_relmap_forget(FloRelmap *map)
 
 		entry->target = NULL;
 		if (target != NULL)
-			free_target(map, target);
+			free_target(target);
 	}
 }
 
@@ -621,7 +626,7 @@ build_target(FloRelmap *map, FloTargetEntry *entry, const FloRelation *relation)
 	entry->target = NULL;
 	map->last = NULL;
 	if (target != NULL)
-		free_target(map, target);
+		free_target(target);
 
 	context = AllocSetContextCreate(map->context, "pg_flo destination table",
 									ALLOCSET_SMALL_SIZES);
@@ -631,7 +636,6 @@ build_target(FloRelmap *map, FloTargetEntry *entry, const FloRelation *relation)
 
 	/* From here on invalidations reach it, and a failure leaves it to be built again */
 	entry->target = target;
-	map->ntargets++;
 	old_context = MemoryContextSwitchTo(context);
 	describe_target(map, target, relation);
 	MemoryContextSwitchTo(old_context);

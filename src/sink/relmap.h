@@ -135,6 +135,9 @@ extern FloTarget *flo_relmap_open(FloRelmap *map, const FloRelation *relation);
 /* Forget everything, e.g. because routes changed */
 extern void flo_relmap_forget(FloRelmap *map);
 
+/* Forget one source table, of which no change is left to be written */
+extern void flo_relmap_forget_table(FloRelmap *map, uint32 relation);
+
 /* Act as the target's user; an abort of the transaction restores, too */
 typedef struct FloActAs
 {

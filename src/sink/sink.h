@@ -66,6 +66,8 @@ typedef struct FloSinkOps
 	void		(*abort) (FloSink *sink);
 	/* Configuration or catalogs changed: forget what was derived from them */
 	void		(*invalidate) (FloSink *sink);
+	/* Between batches: forget what was derived from this source table, which is made again when needed */
+	void		(*forget) (FloSink *sink, uint32 relation);
 
 	/* Not for transactional sinks, and NULL where there is nothing to do: */
 

@@ -663,6 +663,12 @@ file_invalidate(FloSink *base)
 	flo_event_forget(((FloFileSink *) base)->writer);
 }
 
+static void
+file_forget(FloSink *base, uint32 relation)
+{
+	flo_event_forget_table(((FloFileSink *) base)->writer, relation);
+}
+
 static char *
 file_save(FloSink *base)
 {
@@ -686,5 +692,6 @@ const FloSinkOps flo_sink_file = {
 	.finish = file_finish,
 	.abort = file_abort,
 	.invalidate = file_invalidate,
+	.forget = file_forget,
 	.save = file_save,
 };

@@ -184,6 +184,12 @@ postgres_invalidate(FloSink *base)
 	flo_relmap_forget(((FloPostgresSink *) base)->map);
 }
 
+static void
+postgres_forget(FloSink *base, uint32 relation)
+{
+	flo_relmap_forget_table(((FloPostgresSink *) base)->map, relation);
+}
+
 /* An empty bitmap over the target's columns; the same room each time */
 static uint64 *
 clear_bits(FloPostgresSink *sink, const FloTarget *target)
@@ -772,4 +778,5 @@ const FloSinkOps flo_sink_postgres = {
 	.finish = postgres_finish,
 	.abort = postgres_abort,
 	.invalidate = postgres_invalidate,
+	.forget = postgres_forget,
 };

@@ -206,6 +206,12 @@ stdout_invalidate(FloSink *base)
 	flo_event_forget(((FloStdoutSink *) base)->writer);
 }
 
+static void
+stdout_forget(FloSink *base, uint32 relation)
+{
+	flo_event_forget_table(((FloStdoutSink *) base)->writer, relation);
+}
+
 const FloSinkOps flo_sink_stdout = {
 	.name = "stdout",
 	.transactional = false,
@@ -215,4 +221,5 @@ const FloSinkOps flo_sink_stdout = {
 	.finish = stdout_nothing,
 	.abort = stdout_nothing,
 	.invalidate = stdout_invalidate,
+	.forget = stdout_forget,
 };

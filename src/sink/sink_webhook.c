@@ -849,6 +849,12 @@ webhook_invalidate(FloSink *base)
 	flo_event_forget(sink->writer);
 }
 
+static void
+webhook_forget(FloSink *base, uint32 relation)
+{
+	flo_event_forget_table(((FloWebhookSink *) base)->writer, relation);
+}
+
 static char *
 webhook_save(FloSink *base)
 {
@@ -882,6 +888,7 @@ const FloSinkOps flo_sink_webhook = {
 	.finish = webhook_finish,
 	.abort = webhook_abort,
 	.invalidate = webhook_invalidate,
+	.forget = webhook_forget,
 	.save = webhook_save,
 	.idle = webhook_idle,
 };

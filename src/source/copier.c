@@ -366,13 +366,22 @@ read_publication(Copier *c, Reading *r, EState *estate)
 		r->filter = ExecPrepareExpr((Expr *) filter, estate);
 }
 
+static void
+forget_table(void *arg, uint32 relation)
+{
+	flo_shape_forget(((Copier *) arg)->shape, relation);
+}
+
 /* The records that describe the table, as pgoutput would send them */
 static void
 describe(Copier *c, Reading *r)
 {
 	StringInfoData records;
-	TupleDesc	desc = RelationGetDescr(r->published);
+	TupleDesc	desc;
 
+	flo_change_begin_chunk(c->parser);
+	flo_change_make_room(c->parser, forget_table, c);
+	desc = RelationGetDescr(r->published);
 	initStringInfo(&records);
 	for (int i = 0; i < desc->natts; i++)
 	{

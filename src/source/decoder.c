@@ -61,6 +61,9 @@ struct FloDecoder
 	void	   *arg;
 	FloOriginFilter origin;
 
+	List	   *options;		/* of the plugin */
+	XLogRecPtr	start;			/* all below was read, by this context or one before */
+
 	/* last record read */
 	XLogRecPtr	record_lsn;
 	uint32		record_crc;
@@ -674,6 +677,19 @@ wrap_callbacks(FloDecoder *decoder)
 	callbacks->filter_by_origin_cb = origin_filter;
 }
 
+/* A context that emits what commits from decoder->start on, given the slot */
+static void
+begin_decoding(FloDecoder *decoder)
+{
+	decoder->context = CreateDecodingContext(decoder->start, decoder->options, false,
+											 XL_ROUTINE(.page_read = read_page,
+														.segment_open = wal_segment_open,
+														.segment_close = wal_segment_close),
+											 prepare_write, emit_write, NULL);
+	wrap_callbacks(decoder);
+	XLogBeginRead(decoder->context->reader, MyReplicationSlot->data.restart_lsn);
+}
+
 FloDecoder *
 flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 				 FloOriginFilter origin, FloOwnMessages *own, FloDecoderEmit emit,
@@ -698,14 +714,36 @@ flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 
 	flo_compat_slot_acquire(slot);
-	decoder->context = CreateDecodingContext(start, plugin_options(publications), false,
-											 XL_ROUTINE(.page_read = read_page,
-														.segment_open = wal_segment_open,
-														.segment_close = wal_segment_close),
-											 prepare_write, emit_write, NULL);
-	wrap_callbacks(decoder);
-	XLogBeginRead(decoder->context->reader, MyReplicationSlot->data.restart_lsn);
+	decoder->options = plugin_options(publications);
+	decoder->start = start;
+	begin_decoding(decoder);
 	return decoder;
+}
+
+Size
+flo_decoder_table_memory(FloDecoder *decoder)
+{
+	PGOutputData *plugin = decoder->context->output_plugin_private;
+
+	return MemoryContextMemAllocated(plugin->cachectx, true);
+}
+
+/*
+ * The plugin forgets no table while it lives, so it gets a new life.  It begins
+ * to read where the slot keeps WAL from, as after a restart, and emits nothing
+ * before it is here again.
+ */
+void
+flo_decoder_forget(FloDecoder *decoder)
+{
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(decoder));
+
+	decoder->start = flo_decoder_position(decoder);
+	FreeDecodingContext(decoder->context);
+	decoder->dry_at = InvalidXLogRecPtr;
+	relation_changed((Datum) 0, InvalidOid);
+	begin_decoding(decoder);
+	MemoryContextSwitchTo(old);
 }
 
 void
@@ -742,8 +780,11 @@ flo_decoder_step(FloDecoder *decoder)
 						LSN_FORMAT_ARGS(reader->EndRecPtr), error)));
 	if (record != NULL)
 	{
-		decoder->record_lsn = reader->ReadRecPtr;
-		decoder->record_crc = record->xl_crc;
+		if (reader->EndRecPtr > decoder->start)
+		{
+			decoder->record_lsn = reader->ReadRecPtr;
+			decoder->record_crc = record->xl_crc;
+		}
 		flo_stop_point("decode.before");
 		LogicalDecodingProcessRecord(decoder->context, reader);
 		flo_stop_point("decode.after");
@@ -755,7 +796,7 @@ flo_decoder_step(FloDecoder *decoder)
 XLogRecPtr
 flo_decoder_position(FloDecoder *decoder)
 {
-	return decoder->context->reader->EndRecPtr;
+	return Max(decoder->context->reader->EndRecPtr, decoder->start);
 }
 
 bool

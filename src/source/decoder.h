@@ -78,6 +78,10 @@ extern void flo_decoder_set_origin(FloDecoder *decoder, FloOriginFilter origin);
  */
 extern bool flo_decoder_step(FloDecoder *decoder);
 
+/* Bytes that the plugin keeps of tables, and its way to forget them all; between steps only */
+extern Size flo_decoder_table_memory(FloDecoder *decoder);
+extern void flo_decoder_forget(FloDecoder *decoder);
+
 /* End of the last record read: everything that committed below it was emitted */
 extern XLogRecPtr flo_decoder_position(FloDecoder *decoder);
 

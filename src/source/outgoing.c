@@ -117,12 +117,25 @@ flo_outgoing_open(const char *group, Oid owner, FloPublisher *publisher)
 	settings.owner = owner;
 	settings.convert_updates = true;
 	settings.decoding = true;
-	out->parser = flo_change_parser_create(CurrentMemoryContext);
-	out->shape = flo_shape_create(CurrentMemoryContext, &settings);
+	out->parser = flo_change_parser_create(flo_publisher_tables(publisher));
+	out->shape = flo_shape_create(flo_publisher_tables(publisher), &settings);
 	initStringInfo(&out->shaped);
 	flo_outgoing_follow(out, true, owner);
 	flo_publisher_set_shaper(publisher, &shaper, out);
 	return out;
+}
+
+static void
+forget_table(void *arg, uint32 relation)
+{
+	flo_shape_forget(((FloOutgoing *) arg)->shape, relation);
+}
+
+void
+flo_outgoing_forget(FloOutgoing *out)
+{
+	flo_change_begin_chunk(out->parser);
+	flo_change_forget(out->parser, forget_table, out);
 }
 
 bool

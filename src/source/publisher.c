@@ -98,7 +98,10 @@ struct FloPublisher
 	InFlight	flights[FLO_WINDOW];	/* of sequences next_ack .. next_seq - 1, by sequence */
 
 	/* relations */
+	MemoryContext tables;		/* for what is kept of tables, here and by the shaper */
+	MemoryContext described;	/* within it: all relations */
 	HTAB	   *relations;
+	uint64		learned;		/* counts descriptions */
 	StringInfoData types;		/* type records waiting for their relation */
 	RelationEntry *last_relation;	/* of the change before */
 
@@ -293,6 +296,7 @@ remember_relation(FloPublisher *pub, const char *data, uint32 len)
 	bool		found;
 	RelationEntry *entry = hash_search(pub->relations, &id, HASH_ENTER, &found);
 
+	pub->learned++;
 	if (!found)
 		memset((char *) entry + sizeof(id), 0, sizeof(RelationEntry) - sizeof(id));
 	if (pub->replayed_age != 0 && !entry->replaced)
@@ -306,12 +310,47 @@ remember_relation(FloPublisher *pub, const char *data, uint32 len)
 		pfree(entry->block);
 	entry->age = pub->replayed_age != 0 ? pub->replayed_age : ++pub->age;
 	flo_chunk_append(&pub->types, data, len);
-	entry->block = MemoryContextAlloc(pub->context, pub->types.len);
+	entry->block = MemoryContextAlloc(pub->described, pub->types.len);
 	memcpy(entry->block, pub->types.data, pub->types.len);
 	entry->len = pub->types.len;
 	entry->chunk = 0;
 	entry->shown = false;
 	resetStringInfo(&pub->types);
+}
+
+static void
+create_relations(FloPublisher *pub)
+{
+	HASHCTL		control = {0};
+
+	pub->described = AllocSetContextCreate(pub->tables, "pg_flo published tables",
+										   ALLOCSET_DEFAULT_SIZES);
+	control.keysize = sizeof(uint32);
+	control.entrysize = sizeof(RelationEntry);
+	control.hcxt = pub->described;
+	pub->relations = hash_create("pg_flo relation descriptions", 64, &control,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+uint64
+flo_publisher_learned(const FloPublisher *pub)
+{
+	return pub->learned;
+}
+
+MemoryContext
+flo_publisher_tables(const FloPublisher *pub)
+{
+	return pub->tables;
+}
+
+void
+flo_publisher_forget(FloPublisher *pub)
+{
+	Assert(!pub->in_transaction);
+	pub->last_relation = NULL;
+	MemoryContextDelete(pub->described);
+	create_relations(pub);
 }
 
 uint64
@@ -540,7 +579,6 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 				   FloPublisherAnchor anchor, void *arg)
 {
 	FloPublisher *pub = palloc0(sizeof(FloPublisher));
-	HASHCTL		control = {0};
 
 	if (flo_bus_max_payload(bus) < SMALLEST_PAYLOAD)
 		ereport(ERROR,
@@ -567,11 +605,9 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 	pub->next_seq = pub->next_ack = session->last_seq + 1;
 	pub->first_free = session->last_seq + 1 + FLO_WINDOW;
 
-	control.keysize = sizeof(uint32);
-	control.entrysize = sizeof(RelationEntry);
-	control.hcxt = CurrentMemoryContext;
-	pub->relations = hash_create("pg_flo relation descriptions", 64, &control,
-								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	pub->tables = AllocSetContextCreate(CurrentMemoryContext, "pg_flo tables",
+										ALLOCSET_DEFAULT_SIZES);
+	create_relations(pub);
 	initStringInfo(&pub->types);
 	initStringInfo(&pub->chunk);
 	enlargeStringInfo(&pub->chunk, pub->limit + 1);

@@ -46,6 +46,16 @@ extern FloPublisher *flo_publisher_open(FloBus *bus, const char *subject,
 extern void flo_publisher_append(void *publisher, const char *data, uint32 len);
 
 /*
+ * Descriptions are kept as the plugin sends each but once.  "learned" counts
+ * them; "tables" is where they are kept, and where the shaper keeps what it
+ * knows of tables.  All can be forgotten between transactions if the plugin is
+ * made to describe every table again.
+ */
+extern uint64 flo_publisher_learned(const FloPublisher *publisher);
+extern MemoryContext flo_publisher_tables(const FloPublisher *publisher);
+extern void flo_publisher_forget(FloPublisher *publisher);
+
+/*
  * Descriptions of tables kept with a transaction in progress hold for its
  * changes only, if a newer one has come since.  A description gets its age when
  * it is read from the plugin; it is appended by flo_publisher_replay(), and

@@ -20,6 +20,7 @@
 #include "conf/store.h"
 #include "conf/watch.h"
 #include "core/loop.h"
+#include "core/memory.h"
 #include "core/names.h"
 #include "core/settings.h"
 #include "core/stop.h"
@@ -61,6 +62,9 @@
 /* A stream with less room than this is full */
 #define SPACE_NEEDED ((int64) 1024 * 1024)
 
+/* Descriptions of tables between two looks at how much memory they take */
+#define LOOK_EVERY 64
+
 typedef struct Replicator
 {
 	/* names and configuration */
@@ -98,6 +102,7 @@ typedef struct Replicator
 	TimestampTz slot_saved;
 	XLogRecPtr	slot_saved_lsn;
 	TimestampTz nudged;
+	uint64		tables_learned; /* when memory was last looked at */
 
 	FloCopyControl copy;
 } Replicator;
@@ -579,6 +584,29 @@ heartbeat(Replicator *rep, bool caught_up, bool *wanted)
 	}
 }
 
+/*
+ * Tables are forgotten all at once: what the publisher has forgotten the plugin
+ * must describe again.  A large transaction on its way holds descriptions too,
+ * and would be read again from its beginning.
+ */
+static void
+make_room(Replicator *rep)
+{
+	uint64		learned = flo_publisher_learned(rep->publisher);
+	MemoryContext tables = flo_publisher_tables(rep->publisher);
+
+	if (learned - rep->tables_learned < LOOK_EVERY || !flo_spool_is_empty(rep->spool))
+		return;
+	rep->tables_learned = learned;
+	if (!flo_memory_is_short(tables, flo_decoder_table_memory(rep->decoder)))
+		return;
+	flo_outgoing_forget(rep->outgoing);
+	flo_publisher_forget(rep->publisher);
+	flo_decoder_forget(rep->decoder);
+	if (flo_memory_is_short(tables, flo_decoder_table_memory(rep->decoder)))
+		flo_memory_empty_caches();
+}
+
 static void
 loop(Replicator *rep)
 {
@@ -604,6 +632,7 @@ loop(Replicator *rep)
 			more = flo_decoder_step(rep->decoder);
 			flo_copy_mark_snapshot(&rep->copy, rep->publisher, flo_decoder_position(rep->decoder));
 		}
+		make_room(rep);
 		flo_publisher_pump(rep->publisher);
 		changed = flo_watch_changed();
 		rep->changed |= changed;

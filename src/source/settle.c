@@ -30,6 +30,7 @@ struct FloSettle
 {
 	char	   *generation;
 	MemoryContext context;
+	MemoryContext reading;		/* reset with each report */
 
 	/* acknowledged positions, a ring in order of time */
 	Sample		samples[MAX_SAMPLES];
@@ -46,6 +47,8 @@ flo_settle_create(const pg_uuid_t *generation)
 	FloSettle  *settle = palloc0(sizeof(FloSettle));
 
 	settle->context = CurrentMemoryContext;
+	settle->reading = AllocSetContextCreate(CurrentMemoryContext, "pg_flo report",
+											ALLOCSET_SMALL_SIZES);
 	settle->generation = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(generation)));
 	return settle;
 }
@@ -109,11 +112,26 @@ forget_report(FloSettle *settle, const char *consumer)
 	}
 }
 
+/* What it was read from does not stay */
+static void
+keep_report(FloSettle *settle, const FloWorkerReport *report)
+{
+	MemoryContext old = MemoryContextSwitchTo(settle->context);
+	FloWorkerReport *kept = palloc(sizeof(FloWorkerReport));
+
+	*kept = *report;
+	kept->consumer = pstrdup(report->consumer);
+	kept->worker = pstrdup(report->worker);
+	kept->database = pstrdup(report->database);
+	settle->reports = lappend(settle->reports, kept);
+	MemoryContextSwitchTo(old);
+}
+
 void
 flo_settle_report(FloSettle *settle, const char *key, const char *value)
 {
-	MemoryContext old = MemoryContextSwitchTo(settle->context);
-	FloWorkerReport *report = palloc0(sizeof(FloWorkerReport));
+	MemoryContext old = MemoryContextSwitchTo(settle->reading);
+	FloWorkerReport report = {0};
 
 	if (value == NULL)
 	{
@@ -122,15 +140,13 @@ flo_settle_report(FloSettle *settle, const char *key, const char *value)
 		if (consumer != NULL)
 			forget_report(settle, consumer + 1);
 	}
-	else if (flo_report_parse(key, value, report))
+	else if (flo_report_parse(key, value, &report))
 	{
-		forget_report(settle, report->consumer);
-		settle->reports = lappend(settle->reports, report);
-		report = NULL;
+		forget_report(settle, report.consumer);
+		keep_report(settle, &report);
 	}
-	if (report != NULL)
-		pfree(report);
 	MemoryContextSwitchTo(old);
+	MemoryContextReset(settle->reading);
 }
 
 List *

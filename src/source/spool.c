@@ -320,3 +320,9 @@ flo_spool_message(FloSpool *spool, TransactionId xid, const char *data, uint32 l
 				flo_publisher_append(spool->publisher, data, len);
 	}
 }
+
+bool
+flo_spool_is_empty(FloSpool *spool)
+{
+	return hash_get_num_entries(spool->transactions) == 0;
+}

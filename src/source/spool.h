@@ -17,4 +17,7 @@ extern FloSpool *flo_spool_create(FloPublisher *publisher);
  */
 extern void flo_spool_message(FloSpool *spool, TransactionId xid, const char *data, uint32 len);
 
+/* No transaction is on its way */
+extern bool flo_spool_is_empty(FloSpool *spool);
+
 #endif

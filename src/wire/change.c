@@ -15,6 +15,11 @@
  * version change.  Versions are unique in the process, also over parsers, so
  * that a reader may keep what it derived from a relation by version alone.
  *
+ * Readers remember more of a relation, by its OID.  When the memory for all
+ * this is used up, relations not seen of late are forgotten, by the readers
+ * as well: chunks are self-contained, so they are described again before they
+ * are needed again.
+ *
  * Names are converted to the server's encoding.  When that differs from the
  * source's, parsing needs a transaction (or client_encoding set to the
  * source's), because the conversion function is looked up in the catalogs.
@@ -28,6 +33,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+#include "core/memory.h"
 #include "wire/change.h"
 
 /* Bits in the messages */
@@ -43,6 +49,7 @@ typedef struct FloRelationEntry
 	FloRelation *relation;
 	int			encoding;
 	uint64		types_version;
+	uint64		chunk;			/* the last that described it */
 	uint32		raw_len;
 	char	   *raw;			/* the message this was read from */
 	MemoryContext context;		/* holds raw, names and columns */
@@ -67,7 +74,13 @@ struct FloChangeParser
 	flo_relations_hash *relations;
 	const FloRelation *last;	/* the relation of the change before */
 	HTAB	   *types;
+	MemoryContext types_context;	/* holds their names */
 	uint64		types_version;	/* counts types that got another name */
+
+	/* what may be forgotten */
+	uint64		chunk;			/* counts chunks */
+	uint64		learned;		/* counts descriptions that were news */
+	uint64		looked;			/* "learned" when memory was last looked at */
 
 	/* the result, and the room behind its arrays */
 	FloChange	change;
@@ -83,6 +96,12 @@ typedef struct FloCursor
 	char	   *end;
 	char		op;
 } FloCursor;
+
+/* Relations learned between two looks at how much memory they take */
+#define LOOK_EVERY 32
+
+/* Relations described in so many chunks before are the last to go */
+#define KEPT_CHUNKS 64
 
 static uint64 last_version = 0;
 
@@ -167,21 +186,100 @@ take_end(const FloCursor *cursor)
 		malformed(cursor, "bytes are left over");
 }
 
+static void
+create_types(FloChangeParser *parser)
+{
+	HASHCTL		control = {0};
+
+	parser->types_context = AllocSetContextCreate(parser->context, "pg_flo source types",
+												  ALLOCSET_SMALL_SIZES);
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(FloTypeEntry);
+	control.hcxt = parser->types_context;
+	parser->types = hash_create("pg_flo source types", 16, &control,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
 FloChangeParser *
 flo_change_parser_create(MemoryContext context)
 {
 	FloChangeParser *parser = MemoryContextAllocZero(context, sizeof(FloChangeParser));
-	HASHCTL		control = {0};
 
 	parser->context = context;
 	parser->encoding = GetDatabaseEncoding();
 	parser->relations = flo_relations_create(context, 64, NULL);
-	control.keysize = sizeof(Oid);
-	control.entrysize = sizeof(FloTypeEntry);
-	control.hcxt = context;
-	parser->types = hash_create("pg_flo source types", 16, &control,
-								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	create_types(parser);
 	return parser;
+}
+
+void
+flo_change_begin_chunk(FloChangeParser *parser)
+{
+	parser->chunk++;
+}
+
+/* Types went, or are others: relations are read anew when they are described again */
+static void
+forget_types(FloChangeParser *parser)
+{
+	MemoryContextDelete(parser->types_context);
+	create_types(parser);
+	parser->types_version++;
+}
+
+static void
+forget_relation(FloChangeParser *parser, FloRelationEntry *entry)
+{
+	if (parser->last == entry->relation)
+		parser->last = NULL;
+	MemoryContextDelete(entry->context);
+	pfree(entry->relation);
+	flo_relations_delete(parser->relations, entry->id);
+}
+
+/* Those that the last "keep" chunks have not described; 0: nor has the one at hand */
+static void
+forget_relations(FloChangeParser *parser, uint64 keep, FloChangeForgotten forgotten, void *arg)
+{
+	flo_relations_iterator iterator;
+	FloRelationEntry *entry;
+	List	   *unused = NIL;
+	ListCell   *cell;
+
+	flo_relations_start_iterate(parser->relations, &iterator);
+	while ((entry = flo_relations_iterate(parser->relations, &iterator)) != NULL)
+		if (entry->chunk + keep < parser->chunk)
+			unused = lappend_oid(unused, entry->id);
+	foreach(cell, unused)
+	{
+		forgotten(arg, lfirst_oid(cell));
+		forget_relation(parser, flo_relations_lookup(parser->relations, lfirst_oid(cell)));
+	}
+	list_free(unused);
+}
+
+void
+flo_change_forget(FloChangeParser *parser, FloChangeForgotten forgotten, void *arg)
+{
+	parser->looked = parser->learned;
+	forget_relations(parser, 0, forgotten, arg);
+	forget_types(parser);
+}
+
+void
+flo_change_make_room(FloChangeParser *parser, FloChangeForgotten forgotten, void *arg)
+{
+	if (parser->learned - parser->looked < LOOK_EVERY)
+		return;
+	parser->looked = parser->learned;
+	if (!flo_memory_is_short(parser->context, 0))
+		return;
+	forget_relations(parser, KEPT_CHUNKS, forgotten, arg);
+	if (!flo_memory_is_short(parser->context, 0))
+		return;
+	flo_change_forget(parser, forgotten, arg);
+	if (flo_memory_is_short(parser->context, 0))
+		flo_memory_empty_caches();
 }
 
 void
@@ -229,10 +327,14 @@ parse_type(FloChangeParser *parser, FloCursor *cursor)
 
 	if (entry != NULL && strcmp(entry->schema, schema) == 0 && strcmp(entry->name, name) == 0)
 		return;
-	own_schema = MemoryContextStrdup(parser->context, schema);
-	own_name = MemoryContextStrdup(parser->context, name);
+	own_schema = MemoryContextStrdup(parser->types_context, schema);
+	own_name = MemoryContextStrdup(parser->types_context, name);
 	if (entry != NULL)
+	{
 		parser->types_version++;
+		pfree(entry->schema);
+		pfree(entry->name);
+	}
 	else
 		entry = hash_search(parser->types, &type, HASH_ENTER, NULL);
 	entry->schema = own_schema;
@@ -300,7 +402,10 @@ parse_relation(FloChangeParser *parser, FloCursor *cursor)
 	if (entry && entry->encoding == parser->encoding &&
 		entry->types_version == parser->types_version && entry->raw_len == raw_len &&
 		memcmp(entry->raw, raw, raw_len) == 0)
+	{
+		entry->chunk = parser->chunk;
 		return entry->relation;
+	}
 
 	/* Lives below the caller's context until nothing can fail any more */
 	context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo source relation",
@@ -319,10 +424,12 @@ parse_relation(FloChangeParser *parser, FloCursor *cursor)
 		entry->relation = MemoryContextAlloc(parser->context, sizeof(FloRelation));
 	MemoryContextSetParent(context, parser->context);
 	definition.version = flo_relation_new_version();
+	parser->learned++;
 	*entry->relation = definition;
 	entry->context = context;
 	entry->encoding = parser->encoding;
 	entry->types_version = parser->types_version;
+	entry->chunk = parser->chunk;
 	entry->raw = raw_copy;
 	entry->raw_len = raw_len;
 	return entry->relation;

@@ -115,6 +115,27 @@ typedef struct FloChangeParser FloChangeParser;
 extern FloChangeParser *flo_change_parser_create(MemoryContext context);
 extern void flo_change_set_encoding(FloChangeParser *parser, int encoding);
 
+/* The messages to come are those of another chunk */
+extern void flo_change_begin_chunk(FloChangeParser *parser);
+
+/*
+ * Called for each relation that is forgotten, by its OID in the source, while
+ * it is still there.
+ */
+typedef void (*FloChangeForgotten) (void *arg, uint32 relation);
+
+/*
+ * Forget relations that have not been described of late, if the memory for
+ * what the process knows of tables is used up; mostly does nothing.  Measured
+ * is the parser's context with all below it and the server's caches.  To be
+ * called where nothing refers to a relation but by what this chunk says: between
+ * source transactions and with nothing left to write.
+ */
+extern void flo_change_make_room(FloChangeParser *parser, FloChangeForgotten forgotten, void *arg);
+
+/* Forget all but what the chunk at hand has described */
+extern void flo_change_forget(FloChangeParser *parser, FloChangeForgotten forgotten, void *arg);
+
 /*
  * Parse one message.  'R' and 'Y' update the parser's relation cache (cheap
  * when the bytes are those already known).  Throws 08P01 for malformed bytes
