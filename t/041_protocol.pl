@@ -220,6 +220,57 @@ $source->safe_psql('postgres', 'TRUNCATE t');
 insert();
 same('resync is the way out of that, too');
 
+# --- 19: what no replicator writes ---------------------------------------------------------------------------
+
+# Each forged message follows the newest one; what is in it must neither be applied nor move the position
+sub record { return pack('N', length $_[0]) . $_[0]; }
+sub worker_refuses
+{
+	my ($state, $change, $pattern, $name) = @_;
+	my ($end, $row) = ((newest(0))[0], (newest(1))[0]);
+	my $held = status_of($dest, 'g', 'postgres', 'durable_lsn');
+	my ($b, $c) = map { my ($type) = $_; my $in = $row->{records}; my $found;
+		while (length $in) { my $n = unpack 'N', $in; $found = substr($in, 0, 4 + $n) if substr($in, 4, 1) eq $type; $in = substr($in, 4 + $n); } $found } 'B', 'C';
+
+	$row->move_to($end->{upto}, $end->{position} + 16);
+	@$row{qw(epoch number)} = ($end->{epoch}, $end->{number} + 1);
+	$row->{txn_number} = $row->{number};
+	$change->($row, $b, $c);
+	my $seq = $nats->publish('pgflo.g', $row->bytes)->{seq};
+	member_is($dest, 'postgres', $state);
+	like(status_of($dest, 'g', 'postgres', $state eq 'failed' ? 'detail' : 'last_error'), qr/^message $seq of stream "$stream" $pattern/, $name);
+	cmp_ok(status_of($dest, 'g', 'postgres', 'restarts'), '<', 20, "$name: without haste");
+	is($dest->safe_psql('postgres', "SELECT flo.origin_position('g', 'postgres') <= '$held'"), 't', "$name: the position stands");
+	ok($nats->api("STREAM.MSG.DELETE.$stream", { seq => $seq })->{success}, 'the forged message can be deleted');
+	$dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
+	insert();
+	same("$name: over");
+}
+
+insert();
+same('before the forged ones');
+worker_refuses('backoff', sub { my ($r) = @_; $r->{records} = substr($r->{records}, 4 + unpack('N', $r->{records})); },
+	qr/breaks the protocol: .* outside a transaction/, 'rows without BEGIN');
+worker_refuses('backoff', sub { my ($r, $b, $c) = @_; $r->{records} = substr($r->{records}, -30); },
+	qr/breaks the protocol: a transaction ends that has not begun/, 'COMMIT without BEGIN');
+worker_refuses('backoff', sub { my ($r) = @_; $r->{records} = substr($r->{records}, 0, 4 + unpack('N', $r->{records})) . $r->{records}; },
+	qr/breaks the protocol: a transaction begins within another/, 'BEGIN within a transaction');
+worker_refuses('backoff', sub { my ($r) = @_; $r->{records} = substr($r->{records}, 0, -30); },
+	qr/breaks the protocol: it does not end as its header says/, 'BEGIN without COMMIT');
+worker_refuses('backoff', sub { my ($r) = @_; substr($r->{records}, -16, 8) = pack('Q>', $r->{upto} + 1000); },
+	qr/breaks the protocol: its commits are not those that its header names/, 'a COMMIT elsewhere');
+worker_refuses('backoff', sub { my ($r) = @_; $r->{upto} = $r->{position} = $r->{upto} + 1000; },
+	qr/breaks the protocol: its commits are not those that its header names/, 'a header that promises more');
+worker_refuses('backoff', sub { my ($r) = @_; $r->{records} .= 'xx'; }, qr/breaks the protocol: something follows its last record/, 'remains');
+worker_refuses('backoff', sub { my ($r) = @_; $r->{records} .= pack('N', 500) . 'I'; $r->{flags} |= 8; },
+	qr/breaks the protocol: it does not end as its header says/, 'a split record outside a transaction');
+worker_refuses('backoff', sub { my ($r) = @_; $r->{flags} |= 4; $r->{rest} = 10; }, qr/breaks the protocol: it does not begin as its header says/, 'the rest of nothing');
+worker_refuses('failed', sub { my ($r) = @_; $r->{flags} |= 1; $r->{txn_number}--; },
+	qr/does not link: it goes on inside a transaction, as chunk \d+ of session \d+, after chunk \d+ of session \d+/, 'inside of nothing');
+worker_refuses('failed', sub { my ($r) = @_; $r->{flags} |= 1; $r->{txn_number} = 1; $r->{number} += 100; },
+	qr/does not link/, 'far behind');
+unlike(slurp_file($dest->logfile), qr/another worker uses/, 'none of it is taken for another worker');
+
 # --- 29, 30: workers without a position ---------------------------------------------------------------------
 
 insert() for 1 .. 10;

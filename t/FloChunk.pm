@@ -17,8 +17,8 @@ use strict;
 use warnings;
 
 my @fields = qw(magic version flags system timeline generation generation_start encoding epoch number txn_number
-  from upto position commit_time anchor_lsn anchor_crc zero crc);
-my $layout = 'a4 n n Q> N a16 Q> n Q> Q> Q> Q> Q> Q> Q> Q> N a6 N';
+  from upto position commit_time anchor_lsn anchor_crc rest zero crc);
+my $layout = 'a4 n n Q> N a16 Q> n Q> Q> Q> Q> Q> Q> Q> Q> N N a2 N';
 my $size = 124;
 my @table;
 

@@ -34,6 +34,11 @@ check fails "without slow start (rule 4)" -DWITHOUT_SLOW_START -DLOSSES=1
 check fails "without slack when purging (rule 16)" -DPURGE -DWITHOUT_SLACK -DLOSSES=2
 check fails "heartbeats anywhere (rule 14)" -DHEARTBEAT_ANYWHERE -DHEARTBEATS=1
 check holds "a transaction longer than the slack" -DPURGE -DEND2=4 -DW=1 -DLOSSES=0
+check holds "a backlog: restarts with purging close behind" -DPURGE -DBACKLOG=4 -DW=1 -DLOSSES=0 -DCRASHES=2
+check holds "a backlog of transactions longer than a message" -DPURGE -DBACKLOG=3 -DLENGTH=3 -DW=1 -DLOSSES=0 -DCRASHES=2
+check holds "a backlog, W = 2" -DPURGE -DBACKLOG=4 -DW=2 -DLOSSES=0
+check holds "a backlog, a connection lost, a restart" -DPURGE -DBACKLOG=3 -DW=1
+check fails "a backlog entered only outside of transactions (rule 20)" -DPURGE -DBACKLOG=4 -DW=1 -DLOSSES=0 -DENTER_OUTSIDE
 check fails "acknowledging half a transaction (rule 27)" -DPURGE -DEND2=4 -DW=1 -DLOSSES=0 -DACK_HALF
 check fails "acknowledging before the flush (rule 27)" -DACK_UNFLUSHED -DCRASHES=1
 exit $failed

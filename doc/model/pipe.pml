@@ -1,7 +1,7 @@
 /*
  * pipe.pml - the pipe of pg_flo as a model for spin.
  *
- * A publisher cuts three source transactions into messages, a broker stores
+ * A publisher cuts some source transactions into messages, a broker stores
  * them with an expected sequence, a worker applies them.  Everything that may
  * go wrong on the way may go wrong at any moment: the publisher's connection
  * is lost while its messages are still under way and arrive later, publishes
@@ -18,8 +18,11 @@
  *	 -DHEARTBEAT_ANYWHERE	rule 14: also inside a transaction
  *	 -DACK_HALF				rule 27: acknowledge a message with half a transaction
  *	 -DACK_UNFLUSHED		rule 27: acknowledge before the commit is on disk
+ *	 -DENTER_OUTSIDE		rule 20 as it was: enter only where no transaction is open
  * Sizes: W, LOSSES (of the publisher's connection), CRASHES (of the worker),
  * REFUSALS, HEARTBEATS, END2 (length of the long transaction), STORE (messages the broker may hold in all).
+ * With -DBACKLOG=n there are n transactions of LENGTH pieces back to back instead, so that every
+ * message may begin inside one, and the worker may be started again anywhere between them.
  * With -DPURGE the broker removes what the worker has acknowledged.
  */
 #ifndef W
@@ -46,6 +49,18 @@
 #define SLACK W
 #endif
 
+#ifdef BACKLOG
+#ifndef LENGTH
+#define LENGTH 2
+#endif
+#define PIECES (BACKLOG * LENGTH)
+#define TRANSACTIONS BACKLOG
+#define TXN_OF(p)		(((p) + LENGTH - 1) / LENGTH)
+#define IS_BEGIN(p)		((p) % LENGTH == 1)
+#define IS_COMMIT(p)	((p) % LENGTH == 0)
+#define COMMITS_UPTO(p) ((p) / LENGTH)
+#define PIECE_AFTER(c)	((c) * LENGTH + 1)
+#else
 /* Transaction 1 is piece 1, transaction 2 the pieces from 2 to END2, transaction 3 the next one */
 #ifndef END2
 #define END2 3
@@ -57,6 +72,7 @@
 #define IS_COMMIT(p)	((p) == 1 || (p) == END2 || (p) == END2 + 1)
 #define COMMITS_UPTO(p) ((p) > END2 -> 3 : ((p) == END2 -> 2 : ((p) >= 1 -> 1 : 0)))
 #define PIECE_AFTER(c)	((c) == 0 -> 1 : ((c) == 1 -> 2 : ((c) == 2 -> END2 + 1 : END2 + 2)))
+#endif
 
 /* A message holds the pieces first..last; a heartbeat has last = first - 1 */
 typedef Message { byte first; byte last; byte epoch };
@@ -230,9 +246,81 @@ inline look_back(s)
 #endif
 }
 
-/* Rule 19: it leaves nothing out, and begins a transaction or goes on exactly where the last one ended */
-#define LINKS(m) (COMMITS_UPTO(m.first - 1) <= committed && \
-	(IS_BEGIN(m.first) || m.last < m.first || TXN_OF(m.first) <= committed || (half == m.first - 1 && half_epoch == m.epoch)))
+#define FROM(m)			COMMITS_UPTO(m.first - 1)
+#define UPTO(m)			COMMITS_UPTO(m.last)
+#define INSIDE(m)		(!IS_BEGIN(m.first) && m.last >= m.first)
+
+/*
+ * Rule 20: one may enter at a message that leaves nothing out and begins
+ * outside a transaction, or inside one that ends in it, at or below the position
+ */
+#if defined(ENTER_OUTSIDE)
+#define ENTRANCE(m)		(FROM(m) <= committed && !INSIDE(m))
+#else
+#define ENTRANCE(m)		(FROM(m) <= committed && (!INSIDE(m) || (UPTO(m) > FROM(m) && TXN_OF(m.first) <= committed)))
+#endif
+
+/* Rule 19: it can be entered, or goes on exactly where the last one ended */
+#define CONTINUES(m)	(INSIDE(m) && half == m.first - 1 && half_epoch == m.epoch)
+#define LINKS(m)		(FROM(m) <= committed && (CONTINUES(m) || ENTRANCE(m)))
+
+/* The newest message at or below s that counts; s < first_seq when there is none */
+inline newest_that_counts()
+{
+	is_void = 1;
+	do
+	:: s >= first_seq && s > 0 -> look_back(s); if :: is_void -> s-- :: else -> break fi
+	:: else -> break
+	od;
+	is_void = 0
+}
+
+/*
+ * locate(): the newest message that leaves nothing out, or the one where the
+ * transaction began that it is inside of; or all that comes, if the position is at
+ * the end.  Then earliest_unseen(): the first one from which everything to
+ * there is at or beyond the position; pieces without their begin are passed over.
+ */
+inline attach()
+{
+	half = 0; half_epoch = 0; entered = 0; reach = 0;
+	s = last_seq;
+	newest_that_counts();
+	if
+	:: s < first_seq || s == 0 -> next = last_seq + 1
+	:: else ->
+		if
+		:: UPTO(store[s]) <= committed && (store[s].last < store[s].first || IS_COMMIT(store[s].last)) -> next = s + 1
+		:: else ->
+			do
+			:: s >= first_seq && s > 0 && FROM(store[s]) > committed -> s--; newest_that_counts()
+			:: else -> break
+			od;
+			if
+			:: s < first_seq || s == 0 -> gap = 1
+			:: else ->
+				reach = UPTO(store[s]);
+				do
+				:: s >= first_seq && s > 0 && INSIDE(store[s]) && !ENTRANCE(store[s]) -> s--; newest_that_counts()
+				:: else -> break
+				od;
+				if
+				:: s < first_seq || s == 0 ->
+					if :: reach > committed -> gap = 1 :: else -> next = last_seq + 1 fi
+				:: else -> next = s
+				fi
+			fi
+		fi
+	fi;
+	/* back as long as what is before reaches the position, too */
+	s = (next > last_seq -> last_seq : next);
+	newest_that_counts();
+	do
+	:: !gap && s >= first_seq && s > 0 && UPTO(store[s]) >= committed -> next = s; s--; newest_that_counts()
+	:: else -> break
+	od;
+	s = 0; reach = 0
+}
 
 /* Rule 24: a piece belongs to the open half, or opens one, or is of a transaction that was applied (rule 22) */
 inline apply_piece(p)
@@ -267,46 +355,43 @@ active proctype Worker()
 {
 	byte next = 1;			/* the sequence that must come next (rule 18) */
 	byte half = 0, half_epoch = 0;	/* last piece of an open transaction, and the session it came in */
-	byte searched = 0;		/* where the last search back began */
-	byte p;
-	bit is_void, searching;
+	byte unlinked = 0;		/* a message that did not link: a second time it never will */
+	byte p, s, reach;
+	bit is_void, entered = 0;
 
 	do
 	:: atomic { !gap && next <= last_seq ->
 		d_step { look_back(next) };
 		if
 		:: next < first_seq -> next++
-		/* rule 20: the search back passes over void messages */
-		:: next >= first_seq && is_void && searching -> if :: next > first_seq -> next-- :: else -> gap = 1 fi
-		:: next >= first_seq && is_void && !searching -> next++
-		:: next >= first_seq && !is_void && !LINKS(store[next]) ->
-			/* rule 19: search back, once from each place */
+		:: next >= first_seq && is_void -> next++
+		:: next >= first_seq && !is_void && !entered && INSIDE(store[next]) && !ENTRANCE(store[next]) -> next++
+		:: next >= first_seq && !is_void && (entered || !INSIDE(store[next]) || ENTRANCE(store[next])) && !LINKS(store[next]) ->
+			/* rule 19: look for the place, once for each message */
 			if
-			:: next > first_seq && (searching || next != searched) ->
-				if :: searching :: else -> searched = next fi;
-				next--; half = 0; half_epoch = 0; searching = 1
-			:: else -> gap = 1
+			:: unlinked == next -> gap = 1
+			:: else -> unlinked = next; d_step { attach() }
 			fi
 		:: else ->
 			d_step {
-				if :: store[next].last < store[next].first -> half = 0; half_epoch = 0 :: else fi;
+				if :: !CONTINUES(store[next]) -> half = 0; half_epoch = 0 :: else fi;
 				p = store[next].first;
 				do
 				:: p <= store[next].last -> apply_piece(p); p++
 				:: else -> break
 				od;
-				p = 0; searching = 0; next++
+				if :: next >= unlinked -> unlinked = 0 :: else fi;
+				p = 0; entered = 1; next++
 			}
 		fi;
 		is_void = 0 }
 	:: atomic { flushed < committed -> flushed = committed }
 	:: atomic { acked + 1 < next && acked + 1 <= last_seq &&
 		COMMITS_UPTO(store[acked + 1].last) <= DURABLE && WHOLE(store[acked + 1]) -> acked++ }
-	/* a crash: what was not flushed is gone, and the worker begins after what it acknowledged */
+	/* a crash: what was not flushed is gone, and the worker looks for its place by its position alone */
 	:: atomic { crashes > 0 ->
 		crashes--;
-		committed = flushed; half = 0; half_epoch = 0; searching = 0; searched = 0;
-		next = acked + 1 }
+		d_step { committed = flushed; unlinked = 0; attach() } }
 	:: atomic { published_all || gap -> break }
 	od;
 	/* the broker forgets nothing here, so nothing may be missing */

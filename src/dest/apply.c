@@ -30,19 +30,33 @@
 /* ms between two commits that only move the origin along with heartbeats */
 #define IDLE_ADVANCE_INTERVAL 10000
 
+/* Longest time in ms that a batch takes in more: what is left out costs no rows */
+#define BATCH_TIME 1000
+
 /* --- the batch ------------------------------------------------------------------------- */
 
 /*
- * Is the batch large enough?  For a sink that writes elsewhere a commit is
- * one wait for the disk or two, so time counts as well as rows.
+ * Is the batch large enough?  All changes count, those that are left out, too.
+ * A sink that writes elsewhere waits for the disk at a commit, once or twice,
+ * and nothing is known to be there before.
  */
 static bool
 batch_is_full(FloWorker *w)
 {
-	if (w->batch_changes >= w->spec->options.batch_size)
-		return true;
-	return !w->sink->ops->transactional &&
-		TimestampDifferenceExceeds(w->batch_opened, GetCurrentTimestamp(), FLO_SETTLE_INTERVAL);
+	return w->batch_changes >= w->spec->options.batch_size ||
+		TimestampDifferenceExceeds(w->batch_opened, GetCurrentTimestamp(),
+								   w->sink->ops->transactional ? BATCH_TIME : FLO_SETTLE_INTERVAL);
+}
+
+/*
+ * The sequence up to which nothing is needed once all batches so far are
+ * durable: a worker that begins again does so in the chunk behind it.  That is
+ * the one where the first transaction begins that is in none of them.
+ */
+static uint64
+done_seq(const FloWorker *w)
+{
+	return (w->in_transaction ? w->began : w->place) - 1;
 }
 
 /* Nothing is left to be written: what is known of a table can go */
@@ -75,9 +89,8 @@ flo_worker_open_batch(FloWorker *w)
 	MemoryContextSwitchTo(old);
 }
 
-/* Everything up to "done_seq" is contained in this batch and those before */
 void
-flo_worker_commit_batch(FloWorker *w, uint64 done_seq)
+flo_worker_commit_batch(FloWorker *w)
 {
 	MemoryContext old = CurrentMemoryContext;
 	bool		final = flo_errors_are_final;
@@ -99,7 +112,7 @@ flo_worker_commit_batch(FloWorker *w, uint64 done_seq)
 		flo_worker_record_position(w, w->batch_lsn);
 	flo_stop_point("commit.after");
 	MemoryContextSwitchTo(old);
-	w->unflushed_seq = done_seq;
+	w->unflushed_seq = done_seq(w);
 	if (w->unflushed_oldest == 0)
 		w->unflushed_oldest = w->batch_oldest;
 	w->batch_open = false;
@@ -115,10 +128,11 @@ flo_worker_drop_half(FloWorker *w)
 {
 	MemoryContext old = CurrentMemoryContext;
 
+	w->fragment_total = 0;
 	if (!w->in_transaction)
 		return;
 	w->in_transaction = false;
-	w->fragment_total = 0;
+	w->place = w->began;
 	flo_trail_clear();
 	if (w->skipping || !w->batch_open)
 		return;
@@ -136,6 +150,16 @@ flo_worker_drop_half(FloWorker *w)
 
 /* --- messages --------------------------------------------------------------------------- */
 
+/* Nothing that a replicator has written */
+pg_noreturn static void
+violated(const FloWorker *w, const FloChunk *chunk, const char *how)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROTOCOL_VIOLATION),
+			 errmsg("message " UINT64_FORMAT " of stream \"%s\" breaks the protocol: %s", chunk->seq, w->stream, how),
+			 errhint("If something other than pg_flo has published it, delete that message from the stream.")));
+}
+
 /*
  * A transaction begins.  If its end is not in this chunk, what is complete is
  * committed first: should the rest never come, only the half is undone.
@@ -143,20 +167,25 @@ flo_worker_drop_half(FloWorker *w)
 static void
 begin_transaction(FloWorker *w, const FloChange *begin, const FloChunk *chunk)
 {
+	if (w->in_transaction)
+		violated(w, chunk, "a transaction begins within another");
+	if (begin->final_lsn < w->last_end)
+		violated(w, chunk, "transactions are out of order");
 	w->in_transaction = true;
+	w->began = chunk->seq;
 	w->given_up = begin->final_lsn == flo_progress_skip(w->progress);
 	w->ddl_ordinal = 0;
 	w->skipping = w->given_up || begin->final_lsn < w->position;
-	if (w->skipping)
-		return;
 	memset(&w->txn, 0, sizeof(w->txn));
 	w->txn.final_lsn = begin->final_lsn;
 	w->txn.commit_time = begin->commit_time;
 	w->txn.xid = begin->xid;
+	if (w->skipping)
+		return;
 	flo_worker_notice_configuration(w);
 	if (w->batch_open && (w->rules_stale || begin->final_lsn >= chunk->header.upto ||
-						  begin->final_lsn <= w->careful_until))
-		flo_worker_commit_batch(w, chunk->seq - 1);
+						  w->batch_final <= w->careful_until))
+		flo_worker_commit_batch(w);
 	if (w->rules_stale)
 		flo_worker_load_rules(w);
 	if (!w->batch_open)
@@ -171,13 +200,13 @@ begin_transaction(FloWorker *w, const FloChange *begin, const FloChunk *chunk)
  * the position moves past it together with the end of that order.
  */
 static void
-give_up(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
+give_up(FloWorker *w, const FloChange *commit)
 {
 	MemoryContext old = CurrentMemoryContext;
 	XLogRecPtr	lsn = flo_progress_skip(w->progress);
 
 	if (w->batch_open)
-		flo_worker_commit_batch(w, chunk->seq - 1);
+		flo_worker_commit_batch(w);
 	flo_transaction_start();
 	flo_progress_clear_skip(w->progress);
 	if (w->sink->ops->transactional)
@@ -188,7 +217,7 @@ give_up(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
 		flo_worker_record_position(w, commit->end_lsn);
 	}
 	MemoryContextSwitchTo(old);
-	w->unflushed_seq = Max(w->unflushed_seq, chunk->seq - 1);
+	w->unflushed_seq = Max(w->unflushed_seq, done_seq(w));
 	w->position = commit->end_lsn;
 	ereport(LOG,
 			(errmsg("skipped the transaction at %X/%X, as told by flo.skip()", LSN_FORMAT_ARGS(lsn))));
@@ -197,9 +226,17 @@ give_up(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
 static void
 end_transaction(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
 {
+	if (!w->in_transaction)
+		violated(w, chunk, "a transaction ends that has not begun");
+	if (commit->end_lsn <= commit->final_lsn || commit->end_lsn <= w->last_end ||
+		(!XLogRecPtrIsInvalid(w->txn.final_lsn) && commit->final_lsn != w->txn.final_lsn))
+		violated(w, chunk, "a transaction does not end where it said that it would");
+	if (commit->end_lsn > chunk->header.upto)
+		violated(w, chunk, "its commits are not those that its header names");
+	w->last_end = commit->end_lsn;
 	w->in_transaction = false;
 	if (w->given_up && commit->end_lsn > w->position)
-		give_up(w, commit, chunk);
+		give_up(w, commit);
 	if (w->skipping)
 		return;
 	w->batch_transactions++;
@@ -212,7 +249,7 @@ end_transaction(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
 
 	/* rows after it may need what DDL has committed: a new value of an enum does */
 	if (w->batch_has_ddl || batch_is_full(w))
-		flo_worker_commit_batch(w, chunk->seq - 1);
+		flo_worker_commit_batch(w);
 }
 
 /* A row or a TRUNCATE: rules and routes, then the sink */
@@ -220,13 +257,13 @@ static void
 apply_change(FloWorker *w, const FloChange *change)
 {
 	w->txn.ordinal++;
+	w->batch_changes++;
 	change = flo_table_filter(w->tables, change);
 	if (change == NULL)
 	{
 		w->counters.filtered++;
 		return;
 	}
-	w->batch_changes++;
 	change = flo_copied_leave_out(w->copied, w->txn.final_lsn, change);
 	if (change != NULL)
 		change = flo_reshape_apply(w->reshape, change, &w->counters);
@@ -264,19 +301,18 @@ process_message(FloWorker *w, char *data, uint32 len, const FloChunk *chunk)
 		case FLO_OP_DELETE:
 		case FLO_OP_TRUNCATE:
 			if (!w->in_transaction)
-				ereport(ERROR,
-						(errcode(ERRCODE_PROTOCOL_VIOLATION),
-						 errmsg("a change stands outside a transaction in message " UINT64_FORMAT " of stream \"%s\"",
-								chunk->seq, w->stream)));
+				violated(w, chunk, "a change stands outside a transaction");
 			flo_stop_point("apply.before");
 			apply_change(w, change);
 			flo_stop_point("apply.after");
 			break;
 		case FLO_OP_MESSAGE:
-			if (!w->in_transaction || w->skipping)
+			if (!w->in_transaction)
+				violated(w, chunk, "a message stands outside a transaction");
+			if (w->skipping)
 				break;
 			if (strcmp(change->prefix, FLO_DDL_PREFIX) == 0)
-				flo_worker_process_ddl(w, change, chunk);
+				flo_worker_process_ddl(w, change);
 			else
 				take_message(w, change);
 			break;
@@ -324,15 +360,75 @@ begin_fragment(FloWorker *w, const char *data, uint32 len, uint32 total, const F
 	collect_fragment(w, data, len, chunk);
 }
 
-/* Does the chunk go on where the one before ended? */
+/* Does the chunk go on in the midst of a transaction where the one before ended? */
 static bool
-links(FloWorker *w, const FloChunkHeader *header)
+continues(const FloWorker *w, const FloChunkHeader *header)
 {
-	if (header->from > w->position)
+	return (header->flags & FLO_CHUNK_STARTS_INSIDE) && w->in_transaction &&
+		header->epoch == w->epoch && header->number == w->number + 1;
+}
+
+/*
+ * Does the chunk leave nothing out?  Where we enter the stream, what is open at
+ * its start may be a transaction that is in the position already.
+ */
+static bool
+links(const FloWorker *w, const FloChunk *chunk)
+{
+	if (chunk->header.from > w->position)
 		return false;
-	if (!(header->flags & FLO_CHUNK_STARTS_INSIDE))
-		return true;
-	return w->in_transaction && header->epoch == w->epoch && header->number == w->number + 1;
+	return continues(w, &chunk->header) ||
+		flo_chunk_entrance(chunk->data, chunk->len, &chunk->header) <= w->position;
+}
+
+/*
+ * One that does not link makes us look for the place anew.  If we come to it
+ * again it never will.
+ */
+static void
+note_unlinked(FloWorker *w, const FloChunk *chunk)
+{
+	const FloChunkHeader *header = &chunk->header;
+
+	if (w->unlinked != chunk->seq)
+	{
+		w->unlinked = chunk->seq;
+		return;
+	}
+	if (header->from > w->position)
+		flo_consumer_fail_gap(w->position, header->from);
+	flo_fail(ERRCODE_DATA_CORRUPTED,
+			 "The broker has lost messages, or something other than pg_flo has published this one. In the latter case delete it from the stream and start the group again; else start over with flo.resync() at the source.",
+			 "message " UINT64_FORMAT " of stream \"%s\" does not link: it goes on inside a transaction, as chunk " UINT64_FORMAT " of session " UINT64_FORMAT
+			 ", after chunk " UINT64_FORMAT " of session " UINT64_FORMAT "; this worker has everything up to %X/%X",
+			 chunk->seq, w->stream, header->number, header->epoch, w->number, w->epoch,
+			 LSN_FORMAT_ARGS(w->position));
+}
+
+/* Enter in the midst of a transaction that was applied before: what is left of it is passed over */
+static void
+enter_inside(FloWorker *w, const FloChunk *chunk)
+{
+	memset(&w->txn, 0, sizeof(w->txn));
+	w->in_transaction = w->skipping = true;
+	w->given_up = false;
+	w->began = chunk->seq;
+}
+
+/* What the header says of the records must be so: positions and purging go by it */
+static void
+check_end(const FloWorker *w, const FloChunk *chunk, const FloChunkReader *reader)
+{
+	const FloChunkHeader *header = &chunk->header;
+
+	if (reader->next != reader->end)
+		violated(w, chunk, "something follows its last record");
+	if (w->in_transaction != ((header->flags & FLO_CHUNK_ENDS_INSIDE) != 0) ||
+		(w->fragment_total > 0) != ((header->flags & FLO_CHUNK_ENDS_FRAGMENT) != 0) ||
+		(w->fragment_total > 0 && !w->in_transaction))
+		violated(w, chunk, "it does not end as its header says");
+	if (header->upto != w->last_end || header->position < header->upto)
+		violated(w, chunk, "its commits are not those that its header names");
 }
 
 static void
@@ -343,7 +439,15 @@ process_records(FloWorker *w, FloChunk *chunk)
 	uint32		len;
 	uint32		total;
 
+	w->last_end = chunk->header.from;
 	flo_chunk_read(&reader, chunk->data, chunk->len);
+	if ((chunk->header.flags & FLO_CHUNK_STARTS_INSIDE) && !continues(w, &chunk->header))
+	{
+		enter_inside(w, chunk);
+		(void) flo_chunk_take_raw(&reader, chunk->header.rest, &data);
+	}
+	else if ((w->fragment_total > 0) != ((chunk->header.flags & FLO_CHUNK_STARTS_FRAGMENT) != 0))
+		violated(w, chunk, "it does not begin as its header says");
 	if (w->fragment_total > 0)
 	{
 		len = flo_chunk_take_raw(&reader, w->fragment_total - w->fragment.len, &data);
@@ -356,6 +460,8 @@ process_records(FloWorker *w, FloChunk *chunk)
 		else
 			process_message(w, unconstify(char *, data), len, chunk);
 	}
+	if (!w->rewind)
+		check_end(w, chunk, &reader);
 }
 
 /*
@@ -372,7 +478,7 @@ follow_generation(FloWorker *w, const FloChunkHeader *header)
 		flo_progress_check_source(w->progress, header);
 	flo_worker_drop_half(w);
 	if (w->batch_open)
-		flo_worker_commit_batch(w, w->unflushed_seq);
+		flo_worker_commit_batch(w);
 	flo_worker_settle(w, true);
 	ereport(LOG,
 			(errmsg("the source began anew at %X/%X: what it committed after %X/%X is given up here",
@@ -410,11 +516,17 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 	const FloChunkHeader *header = &chunk->header;
 	MemoryContext old;
 
-	if (follow_generation(w, header) || !links(w, header))
+	if (follow_generation(w, header))
 		return false;
+	if (!links(w, chunk))
+	{
+		note_unlinked(w, chunk);
+		return false;
+	}
 	w->known = Max(w->known, header->position);
-	if (w->in_transaction && !(header->flags & FLO_CHUNK_STARTS_INSIDE))
+	if (!continues(w, header))
 		flo_worker_drop_half(w);
+	w->place = chunk->seq;
 	if (header->encoding != w->encoding)
 	{
 		w->encoding = header->encoding;
@@ -431,6 +543,9 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 	if (w->rewind)
 		return false;
 
+	if (chunk->seq >= w->unlinked)
+		w->unlinked = 0;
+	w->place = chunk->seq + 1;
 	w->epoch = header->epoch;
 	w->number = header->number;
 	w->position = Max(w->position, header->position);
@@ -444,23 +559,25 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
  * call's.  What heartbeats say is durable by then, too.
  */
 void
-flo_worker_run_dry(FloWorker *w, uint64 done_seq)
+flo_worker_run_dry(FloWorker *w)
 {
+	uint64		done = done_seq(w);
+
 	if (w->in_transaction)
 	{
 		flo_worker_settle(w, false);
 		return;
 	}
 	if (w->batch_open)
-		flo_worker_commit_batch(w, done_seq);
-	else if (XLogRecPtrIsInvalid(w->unflushed_local) && done_seq > w->acked_seq)
+		flo_worker_commit_batch(w);
+	else if (XLogRecPtrIsInvalid(w->unflushed_local) && done > w->acked_seq)
 	{
-		w->acked_seq = done_seq;
-		flo_consumer_ack(w->consumer, done_seq);
+		w->acked_seq = done;
+		flo_consumer_ack(w->consumer, done);
 	}
 	if (!XLogRecPtrIsInvalid(w->unflushed_local))
 	{
-		w->unflushed_seq = Max(w->unflushed_seq, done_seq);
+		w->unflushed_seq = Max(w->unflushed_seq, done);
 		flo_worker_settle(w, TimestampDifferenceExceeds(w->settled, GetCurrentTimestamp(),
 														FLO_DRY_SETTLE_INTERVAL));
 	}

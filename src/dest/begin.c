@@ -132,7 +132,8 @@ follow_newest(FloWorker *w)
 {
 	MemoryContext old = MemoryContextSwitchTo(w->turn);
 	FloChunkHeader header;
-	bool		differs = flo_consumer_entrance(w->consumer, &header) &&
+	XLogRecPtr	entrance;
+	bool		differs = flo_consumer_entrance(w->consumer, &header, &entrance) &&
 		!flo_progress_is_of(w->progress, &header);
 
 	MemoryContextSwitchTo(old);
@@ -153,13 +154,13 @@ follow_newest(FloWorker *w)
 
 /* --- beginning -------------------------------------------------------------------------- */
 
-/* The first chunk that the worker could begin with: waits until there is one */
+/* The first chunk that the worker could begin with, and where that would be: waits until there is one */
 static void
-await_first(FloWorker *w, FloChunkHeader *header)
+await_first(FloWorker *w, FloChunkHeader *header, XLogRecPtr *entrance)
 {
 	long		pause = 50;
 
-	while (!flo_consumer_entrance(w->consumer, header))
+	while (!flo_consumer_entrance(w->consumer, header, entrance))
 	{
 		flo_state_set(FLO_STATE_WAITING, "for stream \"%s\": the group's replicator has published nothing yet", w->stream);
 		flo_bus_wait(w->bus, pause);
@@ -176,6 +177,7 @@ void
 flo_worker_begin(FloWorker *w)
 {
 	FloChunkHeader header;
+	XLogRecPtr	entrance;
 	XLogRecPtr	start;
 	bool		copying;
 
@@ -186,12 +188,12 @@ flo_worker_begin(FloWorker *w)
 				 "consumer \"%s\" is registered, but its position is not known here", w->consumer_name);
 	do
 	{
-		await_first(w, &header);
+		await_first(w, &header, &entrance);
 		start = header.generation_start;
 		copying = w->spec->options.start == FLO_START_COPY &&
-			(header.from > start || copy_of(w, &header) != COPY_NONE);
+			(entrance > start || copy_of(w, &header) != COPY_NONE);
 		if (w->spec->options.start == FLO_START_EARLIEST)
-			start = Max(start, header.from);
+			start = Max(start, entrance);
 		if (w->spec->options.start == FLO_START_LATEST && flo_consumer_newest(w->consumer, &header))
 			start = header.position;
 		if (flo_progress_known(w->progress))
@@ -201,7 +203,7 @@ flo_worker_begin(FloWorker *w)
 		take_position(w);
 		flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
 		flo_worker_report_to_bucket(w, true);
-	} while (!copying && flo_consumer_entrance(w->consumer, &header) && header.from > start);
+	} while (!copying && flo_consumer_entrance(w->consumer, &header, &entrance) && entrance > start);
 }
 
 /* --- waiting ------------------------------------------------------------------------------ */
@@ -257,15 +259,16 @@ static CopyPlace
 find_copy(FloWorker *w, bool tried, const char **gone)
 {
 	FloChunkHeader header;
+	XLogRecPtr	entrance;
 	CopyPlace	place;
 
 	*gone = NULL;
-	if (!flo_consumer_entrance(w->consumer, &header))
+	if (!flo_consumer_entrance(w->consumer, &header, &entrance))
 		return COPY_UNKNOWN;
 	place = copy_of(w, &header);
-	if (header.from > flo_progress_position(w->progress))
+	if (entrance > flo_progress_position(w->progress))
 		*gone = psprintf("history purged: the stream begins after %X/%X, the group at %X/%X",
-						 LSN_FORMAT_ARGS(header.from), LSN_FORMAT_ARGS(header.generation_start));
+						 LSN_FORMAT_ARGS(entrance), LSN_FORMAT_ARGS(header.generation_start));
 	else if (place == COPY_MISSING)
 		*gone = "the group began anew without a copy";
 	else if (tried)
@@ -279,7 +282,7 @@ remedy(FloWorker *w)
 {
 	FloChunkHeader header;
 
-	if (flo_consumer_entrance(w->consumer, &header) && (header.flags & FLO_CHUNK_COPY_ONLY))
+	if (flo_consumer_first(w->consumer, &header) && (header.flags & FLO_CHUNK_COPY_ONLY))
 		return psprintf("group '%s' to be dropped and created again at the source", w->group);
 	return psprintf("flo.resync('%s') at the source", w->group);
 }
@@ -314,7 +317,7 @@ fitting_attempt(FloWorker *w, List *keys)
 	FloChunkHeader header;
 
 	if (!flo_sink_ops(w->spec->sink)->transactional ||
-		(flo_consumer_entrance(w->consumer, &header) && (header.flags & FLO_CHUNK_COPY_ONLY)))
+		(flo_consumer_first(w->consumer, &header) && (header.flags & FLO_CHUNK_COPY_ONLY)))
 		return 0;
 	return keys != NIL ? ((FloCopyKey *) linitial(keys))->attempt : 1;
 }

@@ -22,8 +22,8 @@
 #define PULL_BATCH 16
 #define PULL_EXPIRES 30000		/* ms */
 
-/* More attaches than this within a minute: somebody else uses our name */
-#define MAX_ATTACHES 6
+/* The place lost to the broker more often than this within a minute: somebody else uses our name */
+#define MAX_LOSSES 5
 
 /* Acknowledging is for the broker's book-keeping: one that is forgotten is made up by the next */
 #define ACKS_KEPT 256
@@ -43,15 +43,16 @@ struct FloConsumer
 	/* place in the stream */
 	uint64		next;			/* the sequence that must come next */
 	pg_uuid_t	generation;		/* that the position belongs to */
+	XLogRecPtr	position;		/* at the last attach */
 	uint64		start;			/* below it, messages only tell their epoch */
-	bool		headless;		/* what comes belongs to a transaction whose begin is gone */
+	bool		entered;		/* a chunk to begin with has come */
 	uint64		epochs[FLO_WINDOW]; /* of the messages before next, by sequence; 0 = not known */
 
 	/* requests */
 	int			requested[2];	/* messages still to come of the older and the newer one */
 	AckSubject	acks[ACKS_KEPT];	/* of the newest chunks, by sequence */
 	uint64		stalled_at;		/* next, when the last look found it stored but not delivered */
-	TimestampTz attached[MAX_ATTACHES]; /* newest first */
+	TimestampTz losses[MAX_LOSSES]; /* newest first */
 };
 
 FloConsumer *
@@ -78,45 +79,46 @@ typedef struct Probe
 {
 	uint64		seq;			/* 0: none */
 	FloChunkHeader header;
+	XLogRecPtr	entrance;		/* the lowest position that may begin here */
 } Probe;
 
 /* Epoch 0 stands for "no message" and "no chunk", both of which make nothing void */
 static uint64
-probe(FloConsumer *c, uint64 seq, FloChunkHeader *header)
+probe(FloConsumer *c, uint64 seq, Probe *p)
 {
 	FloStoredMessage message;
-	uint64		epoch = 0;
 
+	p->seq = 0;
 	if (!flo_stream_get(c->bus, c->stream, seq, &message))
 		return 0;
-	if (flo_chunk_parse(message.data, message.len, header) == NULL)
-		epoch = header->epoch;
+	if (flo_chunk_parse(message.data, message.len, &p->header) == NULL)
+	{
+		p->seq = seq;
+		p->entrance = flo_chunk_entrance(message.data, message.len, &p->header);
+	}
 	pfree(message.data);
-	return epoch;
+	return p->seq != 0 ? p->header.epoch : 0;
 }
 
 /* The newest chunk that counts at or below a sequence */
 static Probe
 effective_at_or_below(FloConsumer *c, const FloStreamInfo *info, uint64 seq)
 {
-	Probe		result = {0};
+	Probe		result;
 
 	for (; seq >= info->first_seq && seq > 0; seq--)
 	{
-		uint64		epoch = probe(c, seq, &result.header);
+		uint64		epoch = probe(c, seq, &result);
 		bool		is_void = epoch == 0;
 
 		for (int back = 1; back <= FLO_WINDOW && !is_void && seq >= info->first_seq + back; back++)
 		{
-			FloChunkHeader before;
+			Probe		before;
 
 			is_void = probe(c, seq - back, &before) > epoch;
 		}
 		if (!is_void)
-		{
-			result.seq = seq;
 			return result;
-		}
 	}
 	result.seq = 0;
 	return result;
@@ -124,23 +126,64 @@ effective_at_or_below(FloConsumer *c, const FloStreamInfo *info, uint64 seq)
 
 /* LSNs of another generation mean nothing here */
 static bool
-is_ours(FloConsumer *c, const Probe *p)
+is_ours(const FloConsumer *c, const FloChunkHeader *header)
 {
-	return memcmp(&p->header.generation, &c->generation, sizeof(pg_uuid_t)) == 0;
+	return memcmp(&header->generation, &c->generation, sizeof(pg_uuid_t)) == 0;
 }
 
 static bool
-is_entrance(const Probe *p, XLogRecPtr position)
+is_entrance(FloConsumer *c, const Probe *p)
 {
-	return p->seq != 0 && p->header.from <= position &&
-		!(p->header.flags & FLO_CHUNK_STARTS_INSIDE);
+	return p->seq != 0 && p->entrance <= c->position;
 }
 
-/* From a chunk inside a transaction back to the one where that began */
+/* Does it leave something out after the position? */
+static bool
+is_beyond(FloConsumer *c, const Probe *p)
+{
+	return p->header.from > c->position;
+}
+
+/* Does it end where the position is, or later? */
+static bool
+reaches(FloConsumer *c, const Probe *p)
+{
+	return p->header.position >= c->position && is_ours(c, &p->header);
+}
+
+/*
+ * The first chunk for which "test" is true, given that it is for "last" and,
+ * once true, remains so over the chunks that count: none of their LSNs ever
+ * goes back.
+ */
+static Probe
+first_that(FloConsumer *c, const FloStreamInfo *info, Probe last,
+		   bool (*test) (FloConsumer *c, const Probe *p))
+{
+	uint64		low = info->first_seq - 1;	/* untrue there, or nothing counts */
+
+	while (last.seq - low > 1)
+	{
+		uint64		middle = low + (last.seq - low) / 2;
+		Probe		m = effective_at_or_below(c, info, middle);
+
+		if (m.seq > low && test(c, &m))
+			last = m;
+		else
+			low = middle;
+	}
+	return last;
+}
+
+/*
+ * Back to the chunk where the transaction began that is open at this one's
+ * start.  What is open at the start of that chunk ends before it, hence at or
+ * below the position, so no further.
+ */
 static Probe
 transaction_start(FloConsumer *c, const FloStreamInfo *info, Probe p)
 {
-	while (p.seq != 0 && (p.header.flags & FLO_CHUNK_STARTS_INSIDE))
+	while (p.seq != 0 && (p.header.flags & FLO_CHUNK_STARTS_INSIDE) && !is_entrance(c, &p))
 	{
 		uint64		back = Max(p.header.number - p.header.txn_number, 1);
 
@@ -151,8 +194,8 @@ transaction_start(FloConsumer *c, const FloStreamInfo *info, Probe p)
 	return p;
 }
 
-static void
-fail_gap(XLogRecPtr position, XLogRecPtr from)
+void
+flo_consumer_fail_gap(XLogRecPtr position, XLogRecPtr from)
 {
 	flo_fail(ERRCODE_DATA_CORRUPTED,
 			 "The stream no longer holds what this worker needs: it was purged, expired or lost by the broker. Start over with flo.resync() at the source.",
@@ -161,68 +204,52 @@ fail_gap(XLogRecPtr position, XLogRecPtr from)
 }
 
 /*
- * The sequence to start at: the last chunk that begins outside a transaction
- * and leaves nothing out after the position.  "from" never decreases over the
- * chunks that count, so it can be bisected.
+ * Where everything after the position can be had: the newest chunk that leaves
+ * nothing out, or the one where the transaction began that it starts inside.
  */
 static uint64
-locate(FloConsumer *c, const FloStreamInfo *info, XLogRecPtr position, uint64 hint)
+locate(FloConsumer *c, const FloStreamInfo *info, uint64 hint)
 {
-	uint64		low = info->first_seq;
-	uint64		high = info->last_seq;
-	XLogRecPtr	beyond = InvalidXLogRecPtr;
-	Probe		p;
+	Probe		newest = effective_at_or_below(c, info, info->last_seq);
+	Probe		p = newest;
+	XLogRecPtr	goes_on;
 
-	c->headless = false;
-	if (info->messages == 0)
-		return info->last_seq + 1;
-	if (hint >= low && hint <= high)
+	if (newest.seq == 0)
+		return info->last_seq + 1;	/* nothing here counts */
+	if (!is_ours(c, &newest.header))
+		return newest.seq;		/* the worker decides whether it may follow */
+	if (hint >= info->first_seq && hint <= info->last_seq)
 	{
 		p = effective_at_or_below(c, info, hint);
-		if (is_entrance(&p, position) && is_ours(c, &p))
+		if (is_entrance(c, &p) && is_ours(c, &p.header))
 			return p.seq;
+		p = newest;
 	}
-	p = effective_at_or_below(c, info, high);
-	if (p.seq == 0)
-		return info->last_seq + 1;	/* nothing here counts */
-	if (!is_ours(c, &p))
-		return p.seq;			/* the worker decides whether it may follow */
 
 	/* We have all of it, and where its last transaction began may be purged */
-	if (p.header.upto <= position && !(p.header.flags & FLO_CHUNK_ENDS_INSIDE))
-		return p.seq + 1;
+	if (newest.header.upto <= c->position && !(newest.header.flags & FLO_CHUNK_ENDS_INSIDE))
+		return newest.seq + 1;
 
-	/* at low "from" is not beyond the position, or nothing counts; at high it is beyond */
-	low--;
-	while (p.header.from > position && high - low > 1)
+	if (is_beyond(c, &newest))
 	{
-		uint64		middle = low + (high - low) / 2;
-		Probe		m = effective_at_or_below(c, info, middle);
+		Probe		beyond = first_that(c, info, newest, is_beyond);
 
-		if (m.seq != 0 && m.header.from > position)
-			high = middle;
-		else
-			low = middle;
-	}
-	if (p.header.from > position)
-	{
-		beyond = effective_at_or_below(c, info, high).header.from;
-		p = effective_at_or_below(c, info, low);
+		p = effective_at_or_below(c, info, beyond.seq - 1);
 		if (p.seq == 0)
-			fail_gap(position, beyond);
+			flo_consumer_fail_gap(c->position, beyond.header.from);
 	}
+	goes_on = p.header.upto;
 	p = transaction_start(c, info, p);
-	if (is_entrance(&p, position))
+	if (is_entrance(c, &p))
 		return p.seq;
-	if (!XLogRecPtrIsInvalid(beyond))
-		fail_gap(position, beyond);
+	if (goes_on > c->position)
+		flo_consumer_fail_gap(c->position, goes_on);
 
 	/*
 	 * All there is are pieces of one transaction without its begin, as a full
 	 * stream leaves them when its limit is raised.  The source sends it again,
 	 * or what comes after it shows the gap.
 	 */
-	c->headless = true;
 	return info->last_seq + 1;
 }
 
@@ -232,28 +259,17 @@ locate(FloConsumer *c, const FloStreamInfo *info, XLogRecPtr position, uint64 hi
  * at the first chunk that reaches the position; what is in it is known by LSN.
  */
 static uint64
-earliest_unseen(FloConsumer *c, const FloStreamInfo *info, XLogRecPtr position, uint64 found)
+earliest_unseen(FloConsumer *c, const FloStreamInfo *info, uint64 found)
 {
 	Probe		p = effective_at_or_below(c, info, Min(found, info->last_seq));
-	uint64		low = info->first_seq - 1;
 
-	if (p.seq == 0 || p.header.position < position || !is_ours(c, &p))
+	if (p.seq == 0 || !reaches(c, &p))
 		return found;
-	while (p.seq - low > 1)
-	{
-		uint64		middle = low + (p.seq - low) / 2;
-		Probe		m = effective_at_or_below(c, info, middle);
-
-		if (m.seq > low && m.header.position >= position && is_ours(c, &m))
-			p = m;
-		else
-			low = middle;
-	}
-	return is_entrance(&p, position) ? p.seq : found;
+	return first_that(c, info, p, reaches).seq;
 }
 
-static bool
-first_chunk(FloConsumer *c, bool outside, FloChunkHeader *header)
+bool
+flo_consumer_first(FloConsumer *c, FloChunkHeader *header)
 {
 	FloStreamInfo info;
 
@@ -263,7 +279,7 @@ first_chunk(FloConsumer *c, bool outside, FloChunkHeader *header)
 	{
 		Probe		p = effective_at_or_below(c, &info, seq);
 
-		if (p.seq != 0 && !(outside && (p.header.flags & FLO_CHUNK_STARTS_INSIDE)))
+		if (p.seq != 0)
 		{
 			*header = p.header;
 			return true;
@@ -273,15 +289,24 @@ first_chunk(FloConsumer *c, bool outside, FloChunkHeader *header)
 }
 
 bool
-flo_consumer_first(FloConsumer *c, FloChunkHeader *header)
+flo_consumer_entrance(FloConsumer *c, FloChunkHeader *header, XLogRecPtr *entrance)
 {
-	return first_chunk(c, false, header);
-}
+	FloStreamInfo info;
 
-bool
-flo_consumer_entrance(FloConsumer *c, FloChunkHeader *header)
-{
-	return first_chunk(c, true, header);
+	if (!flo_stream_info(c->bus, c->stream, &info) || info.messages == 0)
+		return false;
+	for (uint64 seq = info.first_seq; seq <= info.last_seq; seq++)
+	{
+		Probe		p = effective_at_or_below(c, &info, seq);
+
+		if (p.seq != 0 && p.entrance != FLO_NO_ENTRANCE)
+		{
+			*header = p.header;
+			*entrance = p.entrance;
+			return true;
+		}
+	}
+	return false;
 }
 
 List *
@@ -355,25 +380,22 @@ message_came(FloConsumer *c)
 		older_request_ended(c);
 }
 
-/* Two workers of one name would take the consumer from each other for ever */
+/*
+ * The broker has taken the place in the stream from us.  Two workers of one
+ * name would take it from each other for ever.
+ */
 static void
-count_attach(FloConsumer *c)
+count_loss(FloConsumer *c)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz oldest = c->attached[MAX_ATTACHES - 1];
+	TimestampTz oldest = c->losses[MAX_LOSSES - 1];
 
 	if (oldest != 0 && !TimestampDifferenceExceeds(oldest, now, 60 * 1000))
 		flo_fail(ERRCODE_OBJECT_IN_USE,
 				 "A copy of this database is running too? Set pg_flo.enabled to off in the copy, or drop its worker.",
 				 "another worker uses consumer \"%s\" of stream \"%s\"", c->name, c->stream);
-	memmove(&c->attached[1], &c->attached[0], sizeof(TimestampTz) * (MAX_ATTACHES - 1));
-	c->attached[0] = now;
-}
-
-void
-flo_consumer_rewind(FloConsumer *c)
-{
-	memset(c->attached, 0, sizeof(c->attached));
+	memmove(&c->losses[1], &c->losses[0], sizeof(TimestampTz) * (MAX_LOSSES - 1));
+	c->losses[0] = now;
 }
 
 bool
@@ -386,8 +408,11 @@ flo_consumer_attach(FloConsumer *c, XLogRecPtr position, uint64 hint)
 	c->requested[0] = c->requested[1] = 0;
 	if (!flo_stream_info(c->bus, c->stream, &info))
 		return false;
-	count_attach(c);
-	c->start = earliest_unseen(c, &info, position, locate(c, &info, position, hint));
+	c->position = position;
+	c->entered = false;
+	c->start = info.last_seq + 1;
+	if (info.messages > 0)
+		c->start = earliest_unseen(c, &info, locate(c, &info, hint));
 	c->stalled_at = 0;
 
 	/* the messages before it are read too, for their epochs */
@@ -435,7 +460,7 @@ seen_later_epoch(FloConsumer *c, uint64 epoch)
 static bool
 skip_hole(FloConsumer *c, uint64 seq)
 {
-	FloChunkHeader header;
+	Probe		p;
 	FloStreamInfo info;
 
 	if (flo_stream_info(c->bus, c->stream, &info) && info.first_seq > c->next)
@@ -445,7 +470,7 @@ skip_hole(FloConsumer *c, uint64 seq)
 	}
 	while (c->next < seq)
 	{
-		if (probe(c, c->next, &header) != 0)
+		if (probe(c, c->next, &p) != 0)
 			return false;
 		c->epochs[c->next % FLO_WINDOW] = 0;
 		c->next++;
@@ -468,9 +493,12 @@ examine(FloConsumer *c, FloBusDelivery *delivery, FloChunk *chunk)
 						delivery->stream_seq, c->stream, reason)));
 	if (!counts || delivery->stream_seq < c->start)
 		return false;
-	if (c->headless && (chunk->header.flags & FLO_CHUNK_STARTS_INSIDE))
+
+	/* pieces of a transaction whose begin is gone: one that starts outside follows, or shows the gap */
+	if (!c->entered && is_ours(c, &chunk->header) && (chunk->header.flags & FLO_CHUNK_STARTS_INSIDE) &&
+		flo_chunk_entrance(delivery->data, delivery->len, &chunk->header) > c->position)
 		return false;
-	c->headless = false;
+	c->entered = true;
 	return true;
 }
 
@@ -513,7 +541,10 @@ flo_consumer_take(FloConsumer *c, FloChunk *chunk)
 			usable = take_status(c, delivery);
 			flo_bus_release(c->bus, delivery);
 			if (!usable)
+			{
+				count_loss(c);
 				return FLO_TAKE_LOST;
+			}
 			request_more(c);
 			continue;
 		}
@@ -527,6 +558,7 @@ flo_consumer_take(FloConsumer *c, FloChunk *chunk)
 		if (delivery->stream_seq > c->next && !skip_hole(c, delivery->stream_seq))
 		{
 			flo_bus_release(c->bus, delivery);
+			count_loss(c);
 			return FLO_TAKE_LOST;
 		}
 		remember_ack(c, delivery);
@@ -566,6 +598,8 @@ flo_consumer_verify(FloConsumer *c)
 	waiting = c->next <= info.last_seq;
 	stalled = waiting && c->stalled_at == c->next;
 	c->stalled_at = waiting ? c->next : 0;
+	if (stalled)
+		count_loss(c);
 	return !stalled;
 }
 

@@ -6,6 +6,7 @@
 #define FLO_CONSUMER_H
 
 #include "bus/stream.h"
+#include "core/compat.h"
 #include "wire/chunk.h"
 
 typedef struct FloConsumer FloConsumer;
@@ -45,8 +46,8 @@ extern bool flo_consumer_attach(FloConsumer *consumer, XLogRecPtr position, uint
  */
 extern bool flo_consumer_resume(FloConsumer *consumer);
 
-/* The place is about to be given up by our own wish: no sign of somebody else */
-extern void flo_consumer_rewind(FloConsumer *consumer);
+/* The stream goes on after an LSN that is beyond the position: fails for good */
+pg_noreturn extern void flo_consumer_fail_gap(XLogRecPtr position, XLogRecPtr from);
 
 /* The sequence at which the last attach starts */
 extern uint64 flo_consumer_start(const FloConsumer *consumer);
@@ -54,8 +55,8 @@ extern uint64 flo_consumer_start(const FloConsumer *consumer);
 /* The first chunk in the stream that counts; false when there is none */
 extern bool flo_consumer_first(FloConsumer *consumer, FloChunkHeader *header);
 
-/* The first one that does not begin inside a transaction */
-extern bool flo_consumer_entrance(FloConsumer *consumer, FloChunkHeader *header);
+/* The first one that can be begun with, and the lowest position that may do so */
+extern bool flo_consumer_entrance(FloConsumer *consumer, FloChunkHeader *header, XLogRecPtr *entrance);
 
 /* What the first marker names, as a List of FloCopyKey *; NIL when there is none yet */
 extern List *flo_consumer_marker(FloConsumer *consumer);
@@ -65,7 +66,8 @@ extern bool flo_consumer_newest(FloConsumer *consumer, FloChunkHeader *header);
 
 /*
  * The next chunk that counts: void messages and those already seen are passed
- * over.  Never waits.
+ * over.  The first one after an attach may start inside a transaction that ends
+ * at or below the position; that one's rest is to be dropped.  Never waits.
  */
 extern FloTake flo_consumer_take(FloConsumer *consumer, FloChunk *chunk);
 extern void flo_consumer_release(FloConsumer *consumer, FloChunk *chunk);

@@ -38,7 +38,6 @@ rewind_batch(FloWorker *w)
 	w->fragment_total = 0;
 	w->position = flo_progress_position(w->progress);
 	w->rewind = true;
-	flo_consumer_rewind(w->consumer);
 	flo_trail_clear();
 }
 
@@ -109,7 +108,7 @@ hold_ddl(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, con
  */
 static char *
 apply_between_batches(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl,
-					  int manner, const FloChunk *chunk)
+					  int manner)
 {
 	MemoryContext old = CurrentMemoryContext;
 	const char *outcome;
@@ -117,7 +116,7 @@ apply_between_batches(FloWorker *w, const FloDdlPlace *place, const FloDdlStatem
 	char	   *reason;
 
 	if (!XLogRecPtrIsInvalid(w->batch_lsn))
-		flo_worker_commit_batch(w, chunk->seq - 1);
+		flo_worker_commit_batch(w);
 	else
 	{
 		w->sink->ops->abort(w->sink);
@@ -231,7 +230,7 @@ expect_copies(FloWorker *w, const FloDdlStatement *ddl)
 
 /* Decide what becomes of a statement, and do it */
 static void
-apply_ddl(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
+apply_ddl(FloWorker *w, const FloDdlStatement *ddl)
 {
 	FloDdl		option = w->spec->options.ddl;
 	FloDdlPlace place = {w->group, w->worker, w->txn.final_lsn, ++w->ddl_ordinal, w->txn.commit_time};
@@ -250,7 +249,7 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
 	else if (option == FLO_DDL_HOLD && decision != FLO_DDL_RELEASED)
 		reason = "the worker's option ddl is hold";
 	else if (ddl->concurrent)
-		reason = apply_between_batches(w, &place, ddl, manner_of(w, ddl, decision), chunk);
+		reason = apply_between_batches(w, &place, ddl, manner_of(w, ddl, decision));
 	else
 		reason = flo_ddl_apply(&place, ddl, w->spec->owner, w->reshape,
 							   manner_of(w, ddl, decision));
@@ -263,7 +262,7 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl, const FloChunk *chunk)
  * it has happened, with the tables' new definitions.
  */
 void
-flo_worker_process_ddl(FloWorker *w, const FloChange *change, const FloChunk *chunk)
+flo_worker_process_ddl(FloWorker *w, const FloChange *change)
 {
 	FloDdlStatement *ddl;
 	FloChange	about = *change;
@@ -272,6 +271,7 @@ flo_worker_process_ddl(FloWorker *w, const FloChange *change, const FloChunk *ch
 	char	   *content = pnstrdup(change->content, change->content_len);
 
 	w->txn.ordinal++;
+	w->batch_changes++;
 	ddl = flo_ddl_parse(pg_any_to_server(content, strlen(content), w->encoding));
 	if (w->sink->ops->transactional && ddl->phase != FLO_DDL_BEFORE)
 		expect_copies(w, ddl);
@@ -295,10 +295,9 @@ flo_worker_process_ddl(FloWorker *w, const FloChange *change, const FloChunk *ch
 		w->counters.filtered++;
 		return;
 	}
-	w->batch_changes++;
 
 	/* an event; or, for a database, the sign that what was gathered comes before */
 	w->sink->ops->change(w->sink, &w->txn, &about);
 	if (w->sink->ops->transactional)
-		apply_ddl(w, ddl, chunk);
+		apply_ddl(w, ddl);
 }

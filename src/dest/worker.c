@@ -126,7 +126,7 @@ attach(FloWorker *w, uint64 hint)
 {
 	flo_worker_drop_half(w);
 	if (w->batch_open)
-		flo_worker_commit_batch(w, w->unflushed_seq);
+		flo_worker_commit_batch(w);
 	keep_position(w);
 	flo_consumer_set_generation(w->consumer, flo_progress_generation_id(w->progress));
 	while (!flo_consumer_attach(w->consumer, w->position, hint))
@@ -136,7 +136,8 @@ attach(FloWorker *w, uint64 hint)
 	}
 
 	/* in a stream that went back, what was acknowledged before is to come again */
-	w->acked_seq = Min(w->acked_seq, flo_consumer_start(w->consumer) - 1);
+	w->place = flo_consumer_start(w->consumer);
+	w->acked_seq = Min(w->acked_seq, w->place - 1);
 	w->unflushed_seq = Min(w->unflushed_seq, w->acked_seq);
 	w->heard = GetCurrentTimestamp();
 	flo_state_set(FLO_STATE_STREAMING, NULL);
@@ -166,7 +167,6 @@ typedef struct Turn
 	FloWorker  *w;
 	FloChunk	chunk;
 	FloTake		took;
-	uint64		done_seq;		/* everything up to it was read, and ended outside a transaction */
 	long		pause;			/* ms */
 	bool		placed;			/* the place in the stream is known */
 } Turn;
@@ -226,7 +226,7 @@ renew_connection(Turn *t, const char *reason)
 	MemoryContext old;
 
 	if (w->batch_open && !w->in_transaction)
-		flo_worker_commit_batch(w, t->done_seq);
+		flo_worker_commit_batch(w);
 	ereport(LOG,
 			(errmsg("connecting to NATS anew: %s", reason)));
 	old = MemoryContextSwitchTo(w->turn);
@@ -290,18 +290,12 @@ take_in(Turn *t)
 	if (!linked)
 		return false;
 	w->heard = GetCurrentTimestamp();
-	if (!w->in_transaction)
-		t->done_seq = t->chunk.seq;
 	flo_worker_settle(w, false);
 	if (w->marker == NIL)
 		return true;
-	flo_worker_run_dry(w, t->done_seq);
+	flo_worker_run_dry(w);
 	if (flo_worker_take_marked_copy(w))
-	{
-		/* of our own accord */
-		flo_consumer_rewind(w->consumer);
-		find_place(t, t->done_seq);
-	}
+		find_place(t, w->place - 1);
 	return true;
 }
 
@@ -311,7 +305,7 @@ rest_a_while(Turn *t)
 {
 	FloWorker  *w = t->w;
 
-	flo_worker_run_dry(w, t->done_seq);
+	flo_worker_run_dry(w);
 	flo_worker_advance_when_idle(w);
 	if (!w->in_transaction)
 	{
@@ -342,10 +336,7 @@ loop(FloWorker *w)
 		flo_check_interrupts();
 		flo_stop_point("fetch.before");
 		if (!t.placed)
-		{
 			find_place(&t, 0);
-			t.done_seq = 0;
-		}
 		if (!ask_broker(&t, step_take))
 			continue;
 		t.placed = t.took != FLO_TAKE_LOST;

@@ -50,12 +50,16 @@ typedef struct FloWorker
 
 	/* place */
 	XLogRecPtr	position;		/* all that committed at or below is in a batch or before it */
+	uint64		place;			/* sequence of the first chunk that is not done with */
+	uint64		unlinked;		/* of the last one that did not link, 0 = none */
+	XLogRecPtr	last_end;		/* of the last commit read, or what the chunk says of those before it */
 	uint64		epoch;			/* of the chunk before */
 	uint64		number;
 	int			encoding;
 
 	/* the transaction being read */
 	bool		in_transaction;
+	uint64		began;			/* sequence of the chunk where that was, or where we entered */
 	bool		skipping;		/* it was applied before, or is given up */
 	bool		given_up;		/* by flo.skip() */
 	List	   *marker;			/* of FloCopyKey *: of a marker that was just read */
@@ -85,7 +89,7 @@ typedef struct FloWorker
 
 	/* committed, not known to be flushed */
 	XLogRecPtr	unflushed_local;	/* end of the newest commit record; invalid = all flushed */
-	uint64		unflushed_seq;	/* what may be acknowledged then */
+	uint64		unflushed_seq;	/* nothing up to here is needed then */
 	TimestampTz unflushed_oldest;
 
 	/* durable */
@@ -134,14 +138,13 @@ extern bool flo_worker_process_chunk(FloWorker *w, FloChunk *chunk);
 
 extern void flo_worker_open_batch(FloWorker *w);
 
-/* Everything up to "done_seq" is contained in this batch and those before */
-extern void flo_worker_commit_batch(FloWorker *w, uint64 done_seq);
+extern void flo_worker_commit_batch(FloWorker *w);
 
 /* Undo the half of a transaction whose end will never come */
 extern void flo_worker_drop_half(FloWorker *w);
 
 /* The stream has run dry: everything read is committed, flushed and told */
-extern void flo_worker_run_dry(FloWorker *w, uint64 done_seq);
+extern void flo_worker_run_dry(FloWorker *w);
 
 /* Keep an idle group's position in the origin as well, now and then */
 extern void flo_worker_advance_when_idle(FloWorker *w);
@@ -149,6 +152,6 @@ extern void flo_worker_advance_when_idle(FloWorker *w);
 /* --- ddl_worker.c ------------------------------------------------------------------- */
 
 /* A DDL message, within its transaction; may set "rewind" or "leave" */
-extern void flo_worker_process_ddl(FloWorker *w, const FloChange *change, const FloChunk *chunk);
+extern void flo_worker_process_ddl(FloWorker *w, const FloChange *change);
 
 #endif

@@ -210,6 +210,7 @@ start_chunk(FloPublisher *pub)
 	pub->header.from = pub->upto;
 	pub->header.flags = pub->flags | (pub->in_transaction ? FLO_CHUNK_STARTS_INSIDE : 0);
 	pub->header.txn_number = pub->in_transaction ? pub->txn_number : pub->header.number;
+	pub->header.rest = 0;
 	pub->oldest = pub->in_transaction ? pub->txn_time : 0;
 }
 
@@ -272,6 +273,7 @@ put_record(FloPublisher *pub, const char *data, uint32 len)
 		pub->header.flags |= FLO_CHUNK_ENDS_FRAGMENT;
 		send_when_room(pub);
 		pub->header.flags |= FLO_CHUNK_STARTS_FRAGMENT;
+		pub->header.rest = len;
 		room = pub->limit - pub->chunk.len;
 	}
 	flo_chunk_append_raw(&pub->chunk, data, len);
@@ -411,13 +413,17 @@ find_relation(FloPublisher *pub, const char *id_bytes)
 	return pub->last_relation;
 }
 
-/* Put a relation's records into this chunk unless they are there */
+/*
+ * Put a relation's records into this chunk unless they are there.  Records that
+ * had to be split over chunks are in none of them for who begins to read there.
+ */
 static void
 describe_relation(FloPublisher *pub, RelationEntry *entry)
 {
+	uint64		chunk = pub->header.number;
 	int			at = 0;
 
-	if (entry->chunk == pub->header.number)
+	if (entry->chunk == chunk)
 		return;
 	while (at < entry->len)
 	{
@@ -426,7 +432,7 @@ describe_relation(FloPublisher *pub, RelationEntry *entry)
 		put_record(pub, entry->block + at + sizeof(uint32), len);
 		at += sizeof(uint32) + len;
 	}
-	entry->chunk = pub->header.number;
+	entry->chunk = pub->header.number == chunk ? chunk : 0;
 }
 
 /*

@@ -137,8 +137,8 @@ flo_chunk_seal(StringInfo buf, const FloChunkHeader *header)
 	put64(&at, (uint64) header->commit_time);
 	put64(&at, header->anchor_lsn);
 	put32(&at, header->anchor_crc);
-	put32(&at, 0);				/* room to grow */
-	put16(&at, 0);
+	put32(&at, header->rest);
+	put16(&at, 0);				/* room to grow */
 	Assert(at == buf->data + CRC_OFFSET);
 	put32(&at, chunk_crc(buf->data, buf->len));
 }
@@ -176,6 +176,7 @@ flo_chunk_parse(const char *data, size_t len, FloChunkHeader *header)
 	header->commit_time = (TimestampTz) get64(&at);
 	header->anchor_lsn = get64(&at);
 	header->anchor_crc = get32(&at);
+	header->rest = get32(&at);
 	return NULL;
 }
 
@@ -211,6 +212,39 @@ flo_chunk_take_raw(FloChunkReader *reader, uint32 len, const char **data)
 	*data = reader->next;
 	reader->next += len;
 	return len;
+}
+
+/* COMMIT: a letter, flags, its LSN, its end LSN, a time */
+#define COMMIT_SIZE 26
+#define COMMIT_END 10
+
+XLogRecPtr
+flo_chunk_entrance(const char *data, size_t len, const FloChunkHeader *header)
+{
+	FloChunkReader reader;
+	const char *record;
+	uint32		here;
+	uint32		total;
+
+	if (!(header->flags & FLO_CHUNK_STARTS_INSIDE))
+		return header->from;
+
+	/* where the first whole record begins, older writers do not tell */
+	if ((header->flags & FLO_CHUNK_STARTS_FRAGMENT) && header->rest == 0)
+		return FLO_NO_ENTRANCE;
+	flo_chunk_read(&reader, data, len);
+	(void) flo_chunk_take_raw(&reader, header->rest, &record);
+	while (flo_chunk_next(&reader, &record, &here, &total))
+	{
+		if (here == COMMIT_SIZE && here == total && record[0] == 'C')
+		{
+			const char *at = record + COMMIT_END;
+			XLogRecPtr	end = get64(&at);
+
+			return Max(header->from, end);
+		}
+	}
+	return FLO_NO_ENTRANCE;
 }
 
 #define COPY_KEY_SIZE 20

@@ -50,6 +50,7 @@ typedef struct FloChunkHeader
 	uint64		number;			/* of the chunk in its epoch, from 1 */
 	uint64		txn_number;		/* number of the chunk where the transaction open at the start began; else = number */
 	uint16		flags;
+	uint32		rest;			/* bytes of a record begun earlier that are still to come, at the start; 0 = not told */
 
 	/* what it covers; end LSNs of commit records */
 	XLogRecPtr	from;			/* all commits at or below are in earlier chunks */
@@ -119,6 +120,14 @@ typedef struct FloChunkReader
 } FloChunkReader;
 
 extern void flo_chunk_read(FloChunkReader *reader, const char *data, size_t len);
+
+/*
+ * The lowest position with which a reader may enter the stream at this chunk:
+ * its "from"; or, when it starts inside a transaction, the end of that, whose
+ * rest such a reader drops.  FLO_NO_ENTRANCE when that does not end here.
+ */
+#define FLO_NO_ENTRANCE PG_UINT64_MAX
+extern XLogRecPtr flo_chunk_entrance(const char *data, size_t len, const FloChunkHeader *header);
 
 /*
  * The next record: true and its bytes, false at the end.  "total" is the

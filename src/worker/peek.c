@@ -153,8 +153,6 @@ take_chunk(Peek *peek, char *bytes, int size)
 		peek->in_transaction = false;
 		peek->fragment_total = 0;
 	}
-	else if (!peek->in_transaction)
-		return;					/* we have come into the middle of it */
 	if (peek->writer == NULL || header.encoding != peek->encoding)
 	{
 		peek->encoding = header.encoding;
@@ -162,6 +160,13 @@ take_chunk(Peek *peek, char *bytes, int size)
 		peek->writer = flo_event_writer_create(CurrentMemoryContext, peek->group, header.encoding);
 	}
 	flo_chunk_read(&reader, bytes, size);
+	if ((header.flags & FLO_CHUNK_STARTS_INSIDE) && !peek->in_transaction)
+	{
+		/* we have come into the middle of it: what begins after its end is shown */
+		if (flo_chunk_entrance(bytes, size, &header) == FLO_NO_ENTRANCE)
+			return;
+		(void) flo_chunk_take_raw(&reader, header.rest, &data);
+	}
 	if (peek->fragment_total > 0)
 	{
 		len = flo_chunk_take_raw(&reader, peek->fragment_total - peek->fragment.len, &data);

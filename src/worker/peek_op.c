@@ -2,8 +2,8 @@
  * peek_op.c
  *		What an agent does for flo.peek(): fetch the newest chunks of a stream.
  *
- * Read from the end of the stream backwards until there are enough events and
- * the oldest chunk begins outside a transaction, within bounds: a stream of
+ * Read from the end of the stream backwards until there are enough events in
+ * transactions that are whole, within bounds: a stream of
  * heartbeats only, or a transaction larger than the bounds, is not followed
  * for ever.  Void messages are passed over, so FLO_WINDOW messages more are
  * looked at for their epochs.
@@ -27,25 +27,37 @@ typedef struct Found
 	uint64		seq;
 	uint64		epoch;			/* 0: no chunk */
 	uint16		flags;
-	int			events;
+	bool		enterable;		/* reading can begin here */
+	int			head;			/* events of the transaction that it starts inside */
+	int			events;			/* the others */
 	char	   *data;
 	int			len;
 } Found;
 
-static int
-count_events(const char *data, int len)
+static void
+count_events(Found *found, const char *data, int len, const FloChunkHeader *header)
 {
+	bool		inside = (header->flags & FLO_CHUNK_STARTS_INSIDE) != 0;
 	FloChunkReader reader;
 	const char *record;
 	uint32		record_len;
 	uint32		total;
-	int			count = 0;
 
 	flo_chunk_read(&reader, data, len);
+	(void) flo_chunk_take_raw(&reader, header->rest, &record);
 	while (flo_chunk_next(&reader, &record, &record_len, &total))
-		if (record_len > 0 && strchr("IUDT", record[0]) != NULL)
-			count++;
-	return count;
+	{
+		if (record_len == 0)
+			continue;
+		if (record[0] == 'C')
+			inside = false;
+		else if (strchr("IUDT", record[0]) == NULL)
+			continue;
+		else if (inside)
+			found->head++;
+		else
+			found->events++;
+	}
 }
 
 static Found *
@@ -68,9 +80,10 @@ read_message(FloBus *bus, const char *stream, uint64 seq)
 	found->data = message.data;
 	found->len = message.len;
 
-	/* what begins with a piece of a record cannot be counted from here */
-	if (!(header.flags & (FLO_CHUNK_HEARTBEAT | FLO_CHUNK_MARKER | FLO_CHUNK_STARTS_FRAGMENT)))
-		found->events = count_events(message.data, message.len);
+	found->enterable = flo_chunk_entrance(message.data, message.len, &header) != FLO_NO_ENTRANCE;
+	if (!(header.flags & (FLO_CHUNK_HEARTBEAT | FLO_CHUNK_MARKER)) &&
+		(!(header.flags & FLO_CHUNK_STARTS_FRAGMENT) || header.rest != 0))
+		count_events(found, message.data, message.len, &header);
 	return found;
 }
 
@@ -96,6 +109,7 @@ read_newest(FloBus *bus, const char *stream, const FloStreamInfo *info, int max_
 	List	   *messages = NIL;
 	int64		bytes = 0;
 	int			events = 0;
+	int			begun_earlier = 0;	/* events of a transaction whose begin has not been met */
 	int			more = -1;		/* messages still to be looked at for their epochs */
 
 	for (uint64 seq = info->last_seq; seq >= info->first_seq && seq > 0; seq--)
@@ -104,9 +118,13 @@ read_newest(FloBus *bus, const char *stream, const FloStreamInfo *info, int max_
 
 		messages = lappend(messages, found);
 		bytes += found->len;
-		events += found->events;
-		if (more < 0 && events >= max_events && found->data != NULL &&
-			!(found->flags & FLO_CHUNK_STARTS_INSIDE))
+		if (found->enterable)
+		{
+			events += found->events + begun_earlier;
+			begun_earlier = 0;
+		}
+		begun_earlier += found->head;
+		if (more < 0 && events >= max_events && found->enterable)
 			more = FLO_WINDOW;
 		if (more-- == 0 || bytes > MAX_BYTES || GetCurrentTimestamp() > deadline)
 			break;
