@@ -334,9 +334,11 @@ flo_report_format(const FloWorkerReport *report)
 	appendStringInfo(&buf, ",\"system_identifier\":\"" UINT64_FORMAT "\",\"database\":",
 					 report->system_identifier);
 	flo_json_append_string(&buf, report->database);
-	appendStringInfo(&buf, ",\"generation\":\"%s\",\"lsn\":\"%X/%X\",\"seq\":" UINT64_FORMAT ",\"copied_seq\":" UINT64_FORMAT
+	appendStringInfoString(&buf, ",\"generation\":");
+	flo_json_append_string(&buf, report->generation);
+	appendStringInfo(&buf, ",\"lsn\":\"%X/%X\",\"seq\":" UINT64_FORMAT ",\"copied_seq\":" UINT64_FORMAT
 					 ",\"copying\":%s,\"waits\":%s,\"copy_attempt\":%u,\"lacking\":%u,\"lacking_attempt\":%u,\"at\":\"%s\"}",
-					 report->generation, LSN_FORMAT_ARGS(report->lsn), report->seq, report->copied_seq,
+					 LSN_FORMAT_ARGS(report->lsn), report->seq, report->copied_seq,
 					 report->copying ? "true" : "false", report->waits ? "true" : "false", report->copy_attempt,
 					 report->lacking, report->lacking_attempt,
 					 flo_api_format_time(report->at));
@@ -365,6 +367,7 @@ flo_report_parse(const char *key, const char *value, FloWorkerReport *report)
 {
 	FloJson		json = flo_json(value, strlen(value));
 	char	   *lsn;
+	char	   *generation;
 	bool		bad_lsn = false;
 	const char *start = strstr(key, REPORT_PREFIX);
 
@@ -388,7 +391,10 @@ flo_report_parse(const char *key, const char *value, FloWorkerReport *report)
 	report->lacking_attempt = number_or_zero(json, "lacking_attempt");
 	report->copying = strstr(value, "\"copying\":true") != NULL;
 	report->waits = strstr(value, "\"waits\":true") != NULL;
-	strlcpy(report->generation, string_or_empty(json, "generation"), sizeof(report->generation));
+	generation = string_or_empty(json, "generation");
+	/* a part of one is none, and might end within a character */
+	strlcpy(report->generation, strlen(generation) < sizeof(report->generation) ? generation : "",
+			sizeof(report->generation));
 	if (!flo_api_parse_time(string_or_empty(json, "at"), &report->at))
 		report->at = 0;
 	return true;

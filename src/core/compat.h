@@ -14,7 +14,9 @@
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
 #include "commands/tablecmds.h"
+#include "common/jsonapi.h"
 #include "executor/executor.h"
+#include "mb/pg_wchar.h"
 #include "parser/parse_relation.h"
 #include "replication/logical.h"
 #include "replication/logicalproto.h"
@@ -55,6 +57,25 @@ flo_compat_log_message(const char *prefix, const char *message, size_t size)
 #else
 	return LogLogicalMessage(prefix, message, size, true);
 #endif
+}
+
+/* Is the text, which is in the server's encoding, JSON as far as its syntax goes? */
+static inline bool
+flo_compat_is_json(const char *text, int len)
+{
+	JsonLexContext *lex;
+	bool		result;
+
+#if PG_VERSION_NUM >= 170000
+	lex = makeJsonLexContextCstringLen(NULL, text, len, GetDatabaseEncoding(), false);
+	result = pg_parse_json(lex, &nullSemAction) == JSON_SUCCESS;
+	freeJsonLexContext(lex);
+#else
+	lex = makeJsonLexContextCstringLen(unconstify(char *, text), len, GetDatabaseEncoding(), false);
+	result = pg_parse_json(lex, &nullSemAction) == JSON_SUCCESS;
+	pfree(lex);
+#endif
+	return result;
 }
 
 /* Create a logical slot held by this process */

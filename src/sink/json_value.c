@@ -354,12 +354,20 @@ flo_json_append_text(StringInfo out, const char *text, int len)
 	appendStringInfoCharMacro(out, '"');
 }
 
-/* Line feeds in JSON stand between its tokens only */
+/*
+ * What a rule has made of JSON need not be JSON any more.  Line feeds in it
+ * stand between its tokens only.
+ */
 static void
 append_json(StringInfo out, Span json)
 {
 	int			start = out->len;
 
+	if (!flo_compat_is_json(json.data, json.len))
+	{
+		flo_json_append_text(out, json.data, json.len);
+		return;
+	}
 	appendBinaryStringInfo(out, json.data, json.len);
 	for (char *c = out->data + start; c < out->data + out->len; c++)
 		if (*c == '\n' || *c == '\r')
