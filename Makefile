@@ -162,7 +162,7 @@ BUS_LIBS = -lnats -lpthread
 HTTP_LIBS = -lcurl
 
 DEPS = $(OBJS:.o=.d) $(BUS_OBJS:.o=.d) $(HTTP_OBJS:.o=.d)
-EXTRA_CLEAN = $(BUS_OBJS) $(BUS_MODULE) $(HTTP_OBJS) $(HTTP_MODULE) $(DEPS) $(STAMP) tmp_check
+EXTRA_CLEAN = $(BUS_OBJS) $(BUS_MODULE) $(HTTP_OBJS) $(HTTP_MODULE) $(DEPS) $(STAMP) tmp_check fuzz/build
 
 # "make installcheck": pg_regress against a running server that has pg_flo in
 # shared_preload_libraries.  pg_regress wants its inputs in a folder called sql.
@@ -249,6 +249,10 @@ SECONDS = 60
 torture:
 	@+FLO_TEST_ENV="FLO_TORTURE_SECONDS=$(SECONDS) FLO_TORTURE_SEED=$(SEED)" .ci/test.sh 049_torture
 
+# libFuzzer in a server, every target for a while: make fuzz SECONDS=900
+fuzz:
+	@+fuzz/run.sh $(SECONDS) $(TARGETS)
+
 lint:
 	@+.ci/lint.sh
 
@@ -261,4 +265,4 @@ quickstart-stop:
 bench:
 	@+bench/run.sh
 
-.PHONY: all setup test torture model lint quickstart quickstart-stop bench install-modules uninstall-modules regress-inputs
+.PHONY: all setup test torture model fuzz lint quickstart quickstart-stop bench install-modules uninstall-modules regress-inputs

@@ -85,3 +85,22 @@ build_and_install()
 		done
 	fi
 }
+
+# A copy of the server below a folder, in which modules can be installed that
+# no other server must load: prints its pg_config.  The server finds its files
+# by the way from its own program to them, so only programs are copied.
+private_server()
+{
+	local root=$1 dir
+	mkdir -p "$root$(pg_bindir)"
+	cp -R "$(pg_bindir)/." "$root$(pg_bindir)/"
+	for dir in --pkglibdir --sharedir; do
+		dir=$("$PG_CONFIG" $dir)
+		mkdir -p "$root$dir"
+		cp -Rsf "$(realpath "$dir")/." "$root$dir/"
+	done
+	dir=$("$PG_CONFIG" --includedir)
+	mkdir -p "$root$(dirname "$dir")"
+	ln -sfn "$dir" "$root$dir"
+	echo "$root$(pg_bindir)/pg_config"
+}

@@ -29,6 +29,7 @@ check()
 
 c_files=$(find src -name '*.c' | sort)
 all_files=$(find src -name '*.[ch]' | sort)
+fuzz_files=$(find fuzz -maxdepth 1 -name '*.c' | sort)
 
 # --- shape of the source ---------------------------------------------------------
 
@@ -41,7 +42,7 @@ only_in()
 	return 0
 }
 
-sizes() { perl .ci/sizes.pl $all_files; }
+sizes() { perl .ci/sizes.pl $all_files fuzz/*.[ch]; }
 
 every_source_is_built()
 {
@@ -53,8 +54,8 @@ every_source_is_built()
 
 no_leftovers()
 {
-	grep -nE '\b(TODO|FIXME|XXX)\b' $all_files
-	grep -nE '[ 	]+$' $all_files Makefile t/*.p[lm] sql/*.sql .ci/* bench/* 2>/dev/null
+	grep -nE '\b(TODO|FIXME|XXX)\b' $all_files fuzz/*.[ch]
+	grep -nE '[ 	]+$' $all_files fuzz/*.* fuzz/Makefile Makefile t/*.p[lm] sql/*.sql .ci/* bench/* 2>/dev/null
 	return 0
 }
 
@@ -72,7 +73,7 @@ check "no leftovers"                        no_leftovers
 scripts_parse()
 {
 	local f
-	for f in .ci/*.sh .ci/run bench/*.sh; do bash -n "$f" || echo "$f"; done
+	for f in .ci/*.sh .ci/run bench/*.sh fuzz/*.sh; do bash -n "$f" || echo "$f"; done
 	for f in .ci/*.pl bench/*.pl t/*.pl t/*.pm; do
 		[ -f "$f" ] || continue
 		perl -I t -I "$(pg_perl_lib)" -c "$f" 2>&1 | grep -v 'syntax OK$'
@@ -89,17 +90,18 @@ flags="$("$PG_CONFIG" --cflags) $("$PG_CONFIG" --cppflags) -fPIC -I src -I $("$P
 # a compiler other than the server's own does not know all of its flags
 foreign="-Wno-unknown-warning-option -Wno-ignored-attributes -Wno-ignored-optimization-argument -Wno-unused-command-line-argument"
 
-# Compile all files, as many at a time as there are processors; prints warnings
+# Compile files, as many at a time as there are processors; prints warnings
 compile()
 {
-	local cc=$1 extra=$2
+	local cc=$1 extra=$2 files=$3
 	mkdir -p "$work/$cc"
-	echo "$c_files" | CC_LINE="$cc $flags $extra" OUT="$work/$cc" xargs -P "$(nproc)" -I{} \
+	echo "$files" | CC_LINE="$cc $flags $extra" OUT="$work/$cc" xargs -P "$(nproc)" -I{} \
 		bash -c '$CC_LINE -c -o "$OUT/$(echo {} | tr / _).o" {} 2>"$OUT/$(echo {} | tr / _).log"'
 	cat "$work/$cc"/*.log
 }
-check "gcc"                                 compile gcc ""
-check "clang"                               compile clang "$foreign"
+check "gcc"                                 compile gcc "" "$c_files"
+check "clang"                               compile clang "$foreign" "$c_files"
+check "clang: fuzz targets"                 compile clang "$foreign -I fuzz" "$fuzz_files"
 
 # All modules of a backend share one namespace of global symbols
 global_names()

@@ -1,9 +1,10 @@
 #!/bin/bash
-# Install what pg_flo needs and this machine lacks: setup.sh [run] [test] [lint]
+# Install what pg_flo needs and this machine lacks: setup.sh [run] [test] [lint] [fuzz]
 #
 #	run		compiler, PostgreSQL server and its headers, NATS library and server
 #	test	what the TAP tests need on top
 #	lint	clang and cppcheck on top
+#	fuzz	clang with its sanitizers and libFuzzer on top
 #
 # Asks for capabilities, not for packages: whoever built PostgreSQL or NATS from
 # source needs nothing from here.  Only Debian and Ubuntu are known to it; on
@@ -33,6 +34,18 @@ have_header()
 {
 	have_command "${CC:-cc}" && printf '#define PCRE2_CODE_UNIT_WIDTH 8\n#include <%s>\n' "$1" | "${CC:-cc}" -E -x c - >/dev/null 2>&1
 }
+
+# Of clang, or of the one that "clang" will be
+clang_major()
+{
+	local major
+	major=$(clang -dumpversion 2>/dev/null | cut -d. -f1)
+	[ -n "$major" ] || major=$(apt-cache depends clang 2>/dev/null | sed -nE 's/.*Depends: clang-([0-9]+)$/\1/p' | head -1)
+	echo "${major:-14}"
+}
+
+have_fuzzer() { have_command clang && [ -f "$(clang -print-file-name="libclang_rt.fuzzer_no_main-$(uname -m).a")" ]; }
+have_symbolizer() { have_command llvm-symbolizer || have_command "llvm-symbolizer-$(clang_major)"; }
 
 # The newest supported PostgreSQL of which server and headers can be installed
 newest_major()
@@ -77,8 +90,14 @@ missing_packages()
 		have_command prove || echo perl
 		perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
 	fi
-	if want lint; then
+	if want lint || want fuzz; then
 		have_command clang || echo clang
+		have_fuzzer || echo "libclang-rt-$(clang_major)-dev"
+	fi
+	if want fuzz; then
+		have_symbolizer || echo "llvm-$(clang_major)"
+	fi
+	if want lint; then
 		have_command cppcheck || echo cppcheck
 		have_command spin || echo spin
 	fi

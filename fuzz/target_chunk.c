@@ -1,0 +1,93 @@
+/*
+ * target_chunk.c
+ *		A chunk: header, records, pieces of records, key of a copy.
+ *
+ * The checksum is made right first: an attacker can compute it, the fuzzer
+ * cannot.
+ */
+#include "postgres.h"
+
+#include "port/pg_bswap.h"
+#include "port/pg_crc32c.h"
+#include "wire/chunk.h"
+
+#include "fuzz.h"
+
+static void
+mend_checksum(char *chunk, size_t len)
+{
+	const int	at = FLO_CHUNK_HEADER_SIZE - sizeof(pg_crc32c);
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, chunk, at);
+	COMP_CRC32C(crc, chunk + FLO_CHUNK_HEADER_SIZE, len - FLO_CHUNK_HEADER_SIZE);
+	FIN_CRC32C(crc);
+	crc = pg_hton32(crc);
+	memcpy(chunk + at, &crc, sizeof(crc));
+}
+
+static void
+read_records(FloChunkReader *reader)
+{
+	const char *data;
+	uint32		len;
+	uint32		total;
+
+	while (flo_chunk_next(reader, &data, &len, &total))
+	{
+		fuzz_check(len <= total);
+		fuzz_check(len == total || reader->next == reader->end);
+		fuzz_touch(data, len);
+	}
+}
+
+/* What is written with the header that was read must be read as the same */
+static void
+check_round_trip(const FloChunkHeader *header, const char *chunk, size_t len)
+{
+	StringInfoData buf;
+	FloChunkHeader again;
+
+	initStringInfo(&buf);
+	flo_chunk_reset(&buf);
+	flo_chunk_append_raw(&buf, chunk + FLO_CHUNK_HEADER_SIZE, len - FLO_CHUNK_HEADER_SIZE);
+	flo_chunk_seal(&buf, header);
+	fuzz_check(buf.len == len);
+	memset(&again, 0, sizeof(again));
+	fuzz_check(flo_chunk_parse(buf.data, buf.len, &again) == NULL);
+	fuzz_check(memcmp(header, &again, sizeof(again)) == 0);
+}
+
+void
+fuzz_chunk(const char *data, size_t len)
+{
+	char	   *chunk = fuzz_copy(data, len);
+	FloChunkHeader header;
+	FloChunkReader reader;
+	FloCopyKey	key;
+	const char *piece;
+	uint32		taken;
+
+	memset(&header, 0, sizeof(header));
+	(void) flo_chunk_parse(chunk, len, &header);
+	if (len < FLO_CHUNK_HEADER_SIZE)
+		return;
+	mend_checksum(chunk, len);
+	if (flo_chunk_parse(chunk, len, &header) != NULL)
+		return;
+	check_round_trip(&header, chunk, len);
+
+	flo_chunk_read(&reader, chunk, len);
+	read_records(&reader);
+
+	flo_chunk_read(&reader, chunk, len);
+	if (flo_chunk_next_copy_key(&reader, &key))
+		read_records(&reader);
+
+	/* the rest of a record from an earlier chunk comes first */
+	flo_chunk_read(&reader, chunk, len);
+	taken = flo_chunk_take_raw(&reader, (uint8) data[len - 1], &piece);
+	fuzz_touch(piece, taken);
+	read_records(&reader);
+}

@@ -1,0 +1,152 @@
+/*
+ * target_event.c
+ *		Rows as events, and as values for rules: everything that walks a value.
+ *
+ * Inputs are those of target_change.c.  The types are the server's own and, by
+ * the names that 'Y' messages give, those of setup.sql.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "mb/pg_wchar.h"
+#include "shape/value.h"
+#include "sink/event.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "wire/change.h"
+
+#include "fuzz.h"
+#include "messages.h"
+
+/* What is done with a change; may throw */
+typedef void (*ChangeUser) (void *arg, const FloChange *change);
+
+static void
+use_messages(FuzzMessages *messages, ChangeUser use, void *arg)
+{
+	FloChangeParser *parser = flo_change_parser_create(CurrentMemoryContext);
+	MemoryContext context = CurrentMemoryContext;
+	char	   *message;
+	uint32		len;
+
+	flo_change_set_encoding(parser, messages->encoding);
+	while (fuzz_messages_next(messages, &message, &len))
+	{
+		PG_TRY();
+		{
+			const FloChange *change = flo_change_parse(parser, message, len);
+
+			if (change->op == FLO_OP_INSERT || change->op == FLO_OP_UPDATE ||
+				change->op == FLO_OP_DELETE || change->op == FLO_OP_TRUNCATE)
+				use(arg, change);
+		}
+		PG_CATCH();
+		{
+			fuzz_judge_error(context);
+		}
+		PG_END_TRY();
+	}
+}
+
+/* The server's own reader must take the event for JSON, and it must be one line */
+static void
+check_event(const StringInfoData *event)
+{
+	fuzz_check(memchr(event->data, '\n', event->len) == NULL);
+	fuzz_check(strlen(event->data) == event->len);
+	fuzz_check(pg_verify_mbstr(PG_UTF8, event->data, event->len, true));
+	(void) DirectFunctionCall1(json_in, CStringGetDatum(event->data));
+}
+
+static void
+write_events(void *arg, const FloChange *change)
+{
+	FloEventWriter *writer = arg;
+	FloTransaction txn = {.final_lsn = 1, .xid = 1, .ordinal = 1};
+	MemoryContext context = CurrentMemoryContext;
+	StringInfoData event;
+
+	initStringInfo(&event);
+	for (int i = 0; i < flo_event_count(change); i++)
+	{
+		resetStringInfo(&event);
+		flo_event_append(writer, &event, &txn, change, i);
+		PG_TRY();
+		{
+			check_event(&event);
+		}
+		PG_CATCH();
+		{
+			MemoryContextSwitchTo(context);
+			fprintf(stderr, "%s\n", event.data);
+			fuzz_fail("the event is JSON");
+		}
+		PG_END_TRY();
+	}
+}
+
+void
+fuzz_write_event(const FloChange *change)
+{
+	write_events(flo_event_writer_create(CurrentMemoryContext, "fuzz", -1), change);
+}
+
+void
+fuzz_event(const char *data, size_t len)
+{
+	FuzzMessages messages;
+
+	if (fuzz_messages_open(&messages, data, len))
+		use_messages(&messages, write_events,
+					 flo_event_writer_create(CurrentMemoryContext, "fuzz", messages.encoding));
+}
+
+static void
+read_tuple(const FloRelation *relation, const FloTuple *tuple)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	for (int i = 0; i < tuple->natts; i++)
+	{
+		FloValue   *value = &tuple->values[i];
+		FloReader	reader;
+		const char *text;
+		int			len;
+
+		if (value->data == NULL)
+			continue;
+		PG_TRY();
+		{
+			flo_reader_init(&reader, &relation->columns[i], InvalidOid);
+			text = flo_reader_text(&reader, value, &len);
+			fuzz_touch(text, len);
+			(void) flo_reader_datum(&reader, value);
+		}
+		PG_CATCH();
+		{
+			fuzz_judge_error(context);
+		}
+		PG_END_TRY();
+	}
+}
+
+static void
+read_values(void *arg, const FloChange *change)
+{
+	if (change->op == FLO_OP_TRUNCATE)
+		return;
+	if (change->op != FLO_OP_INSERT && change->has_old)
+		read_tuple(change->relation, &change->old);
+	if (change->op != FLO_OP_DELETE)
+		read_tuple(change->relation, &change->new);
+}
+
+void
+fuzz_value(const char *data, size_t len)
+{
+	FuzzMessages messages;
+
+	if (fuzz_messages_open(&messages, data, len) && PG_VALID_ENCODING(messages.encoding))
+		use_messages(&messages, read_values, NULL);
+}
