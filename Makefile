@@ -23,6 +23,7 @@ OBJS = \
 	src/core/as_role.o \
 	src/core/names.o \
 	src/core/files.o \
+	src/core/roles.o \
 	src/core/stop.o \
 	src/core/process.o \
 	src/core/lock.o \
@@ -51,6 +52,7 @@ OBJS = \
 	src/conf/store.o \
 	src/conf/shaping.o \
 	src/conf/preview.o \
+	src/conf/rights.o \
 	src/conf/visit.o \
 	src/conf/runtime.o \
 	src/conf/watch.o \

@@ -46,7 +46,7 @@ CREATE TABLE flo.replicators (
 	copy_workers int NOT NULL DEFAULT 4 CHECK (copy_workers BETWEEN 1 AND 64),
 	sync_schema bool NOT NULL DEFAULT false,
 	track_ddl bool NOT NULL DEFAULT false,
-	owner name NOT NULL,
+	owner regrole NOT NULL,
 	started bool NOT NULL DEFAULT false,
 	options jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(options) = 'object')
 );
@@ -59,7 +59,7 @@ COMMENT ON COLUMN flo.replicators.mode IS 'stream, copy or copy_and_stream';
 COMMENT ON COLUMN flo.replicators.copy_workers IS 'processes that copy existing rows';
 COMMENT ON COLUMN flo.replicators.sync_schema IS 'publish the table definitions ahead of the rows';
 COMMENT ON COLUMN flo.replicators.track_ddl IS 'publish later DDL in order with the data';
-COMMENT ON COLUMN flo.replicators.owner IS 'role that created it; only its members may change it';
+COMMENT ON COLUMN flo.replicators.owner IS 'role it belongs to: only those with its rights may change it; a number when the role was dropped. See set_owner()';
 COMMENT ON COLUMN flo.replicators.started IS 'whether it is to run';
 COMMENT ON COLUMN flo.replicators.options IS 'options that differ from the default';
 
@@ -67,18 +67,43 @@ CREATE TABLE flo.workers (
 	group_name text NOT NULL REFERENCES flo.groups,
 	worker_name text NOT NULL CHECK (worker_name ~ '^[a-z][a-z0-9_]{0,39}$' AND worker_name <> 'replicator'),
 	sink text NOT NULL CHECK (sink IN ('postgres', 'file', 'stdout', 'webhook')),
-	owner name NOT NULL,
+	owner regrole NOT NULL,
 	started bool NOT NULL DEFAULT false,
 	options jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(options) = 'object'),
 	PRIMARY KEY (group_name, worker_name)
 );
-COMMENT ON TABLE flo.workers IS 'Destination sides of groups in this database';
+COMMENT ON TABLE flo.workers IS 'Destination sides of groups in this database; rows are shown to those with the rights of the owner, since the URL of a webhook may be a secret. flo.members shows all, without options';
 COMMENT ON COLUMN flo.workers.group_name IS 'group';
 COMMENT ON COLUMN flo.workers.worker_name IS 'name of the worker';
 COMMENT ON COLUMN flo.workers.sink IS 'where it writes: postgres, file, stdout or webhook';
-COMMENT ON COLUMN flo.workers.owner IS 'role that created it; only its members may change it';
+COMMENT ON COLUMN flo.workers.owner IS 'role it belongs to: only those with its rights may change it; a number when the role was dropped. See set_owner()';
 COMMENT ON COLUMN flo.workers.started IS 'whether it is to run';
 COMMENT ON COLUMN flo.workers.options IS 'options that differ from the default; never a secret';
+
+CREATE TABLE flo.readers (
+	group_name text NOT NULL REFERENCES flo.replicators ON DELETE CASCADE,
+	reader regrole NOT NULL,
+	PRIMARY KEY (group_name, reader)
+);
+COMMENT ON TABLE flo.readers IS 'Roles that may read the rows of a group of this database beside the owner of its replicator, by workers of their own here among others';
+COMMENT ON COLUMN flo.readers.group_name IS 'group';
+COMMENT ON COLUMN flo.readers.reader IS 'role, see grant_reader()';
+
+CREATE VIEW flo.members AS
+	SELECT r.group_name, 'replicator' AS member, NULL::text AS sink, r.owner, r.started FROM flo.replicators r
+	UNION ALL
+	SELECT w.group_name, w.worker_name, w.sink, w.owner, w.started FROM flo.workers w;
+COMMENT ON VIEW flo.members IS 'Replicators and workers of this database, whoever they belong to';
+COMMENT ON COLUMN flo.members.group_name IS 'group';
+COMMENT ON COLUMN flo.members.member IS 'replicator, or the name of a worker';
+COMMENT ON COLUMN flo.members.sink IS 'where a worker writes';
+COMMENT ON COLUMN flo.members.owner IS 'role it belongs to';
+COMMENT ON COLUMN flo.members.started IS 'whether it is to run';
+
+-- rows are for those with the rights of the owner
+ALTER TABLE flo.workers ENABLE ROW LEVEL SECURITY;
+CREATE POLICY owner ON flo.workers FOR SELECT USING (pg_catalog.pg_has_role(owner::oid, 'USAGE'));
+COMMENT ON POLICY owner ON flo.workers IS 'a worker is shown to its owner; flo.members shows who has one';
 
 ---------------------------------------------------------------------------
 -- Configuration: edited by INSERT, UPDATE and DELETE, saved by pg_dump
@@ -98,9 +123,9 @@ CREATE TABLE flo.rules (
 	allow_empty_deletes bool NOT NULL DEFAULT true,
 	position int NOT NULL DEFAULT 0,
 	enabled bool NOT NULL DEFAULT true,
-	author name NOT NULL
+	author regrole NOT NULL
 );
-COMMENT ON TABLE flo.rules IS 'Transforms and filters; checked when written, in force within a second';
+COMMENT ON TABLE flo.rules IS 'Transforms and filters; checked when written, in force within a second. Shown to their authors and to owners of the group''s members here; once it has some, written by the latter only';
 COMMENT ON COLUMN flo.rules.id IS 'number of the rule; rules of one column act in the order of position, id';
 COMMENT ON COLUMN flo.rules.group_name IS 'group; may be created later';
 COMMENT ON COLUMN flo.rules.worker_name IS 'worker it holds for; NULL means every worker of the group in this database';
@@ -151,9 +176,10 @@ CREATE TABLE flo.webhook_subscriptions (
 	schema_name text,
 	table_name text,
 	operations text[],
-	enabled bool NOT NULL DEFAULT true
+	enabled bool NOT NULL DEFAULT true,
+	author regrole NOT NULL
 );
-COMMENT ON TABLE flo.webhook_subscriptions IS 'Endpoints that webhook workers send events to, beside a worker''s own url; checked when written, in force within a second';
+COMMENT ON TABLE flo.webhook_subscriptions IS 'Endpoints that webhook workers send events to, beside a worker''s own url; checked when written, in force within a second. Shown and written as flo.rules, since a URL may be a secret';
 COMMENT ON COLUMN flo.webhook_subscriptions.id IS 'number of the subscription';
 COMMENT ON COLUMN flo.webhook_subscriptions.group_name IS 'group; may be created later';
 COMMENT ON COLUMN flo.webhook_subscriptions.worker_name IS 'worker it holds for; NULL means every webhook worker of the group in this database';
@@ -162,6 +188,41 @@ COMMENT ON COLUMN flo.webhook_subscriptions.schema_name IS 'schema of the table 
 COMMENT ON COLUMN flo.webhook_subscriptions.table_name IS 'name of the table at the source, as in pg_class; NULL means any';
 COMMENT ON COLUMN flo.webhook_subscriptions.operations IS 'operations that are sent: INSERT, UPDATE, DELETE, TRUNCATE, DDL; NULL means all';
 COMMENT ON COLUMN flo.webhook_subscriptions.enabled IS 'whether it is in force';
+COMMENT ON COLUMN flo.webhook_subscriptions.author IS 'role that wrote it last, which must be able to act as the worker''s owner; set by itself';
+
+-- Whoever has the rights of an owner of one of the group's members here, and
+-- whoever wrote the row.  A group without members here is nobody's yet.
+CREATE FUNCTION flo.owns_member(group_name text) RETURNS bool
+	LANGUAGE sql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT bool_or(pg_has_role(m.owner::oid, 'USAGE')) FROM flo.members m WHERE m.group_name = owns_member.group_name
+$$;
+COMMENT ON FUNCTION flo.owns_member(text) IS 'internal: has the current user the rights of an owner of one of the group''s members here? NULL when there are none';
+
+ALTER TABLE flo.rules ENABLE ROW LEVEL SECURITY;
+CREATE POLICY shown ON flo.rules FOR SELECT USING (pg_catalog.pg_has_role(author::oid, 'USAGE') OR flo.owns_member(group_name));
+CREATE POLICY inserted ON flo.rules FOR INSERT WITH CHECK (coalesce(flo.owns_member(group_name), true));
+CREATE POLICY updated ON flo.rules FOR UPDATE
+	USING (coalesce(flo.owns_member(group_name), pg_catalog.pg_has_role(author::oid, 'USAGE')))
+	WITH CHECK (coalesce(flo.owns_member(group_name), true));
+CREATE POLICY deleted ON flo.rules FOR DELETE
+	USING (coalesce(flo.owns_member(group_name), pg_catalog.pg_has_role(author::oid, 'USAGE')));
+
+-- routes hold names only
+ALTER TABLE flo.routes ENABLE ROW LEVEL SECURITY;
+CREATE POLICY shown ON flo.routes FOR SELECT USING (true);
+CREATE POLICY written ON flo.routes
+	USING (coalesce(flo.owns_member(group_name), true)) WITH CHECK (coalesce(flo.owns_member(group_name), true));
+
+ALTER TABLE flo.webhook_subscriptions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY shown ON flo.webhook_subscriptions FOR SELECT USING (pg_catalog.pg_has_role(author::oid, 'USAGE') OR flo.owns_member(group_name));
+CREATE POLICY inserted ON flo.webhook_subscriptions FOR INSERT WITH CHECK (coalesce(flo.owns_member(group_name), true));
+CREATE POLICY updated ON flo.webhook_subscriptions FOR UPDATE
+	USING (coalesce(flo.owns_member(group_name), pg_catalog.pg_has_role(author::oid, 'USAGE')))
+	WITH CHECK (coalesce(flo.owns_member(group_name), true));
+CREATE POLICY deleted ON flo.webhook_subscriptions FOR DELETE
+	USING (coalesce(flo.owns_member(group_name), pg_catalog.pg_has_role(author::oid, 'USAGE')));
 
 ---------------------------------------------------------------------------
 -- Runtime state: written by pg_flo's processes, never saved by pg_dump
@@ -351,7 +412,7 @@ CREATE TABLE flo.copied_objects (
 	done_at timestamptz,
 	PRIMARY KEY (group_name, worker_name, ordinal)
 );
-COMMENT ON TABLE flo.copied_objects IS 'Definitions that came with a copy (sync_schema), and what was done with each';
+COMMENT ON TABLE flo.copied_objects IS 'Definitions that came with a copy (sync_schema), and what was done with each; shown to the worker''s owner';
 COMMENT ON COLUMN flo.copied_objects.group_name IS 'group';
 COMMENT ON COLUMN flo.copied_objects.worker_name IS 'worker';
 COMMENT ON COLUMN flo.copied_objects.ordinal IS 'order in which they are created';
@@ -403,9 +464,7 @@ COMMENT ON COLUMN flo.dead_letters.redrive_requested_at IS 'when redrive() was c
 -- they hold rows of the source
 ALTER TABLE flo.dead_letters ENABLE ROW LEVEL SECURITY;
 CREATE POLICY owner ON flo.dead_letters FOR SELECT USING (
-	EXISTS (SELECT FROM flo.workers w JOIN pg_catalog.pg_roles r ON r.rolname = w.owner
-			 WHERE w.group_name = dead_letters.group_name AND w.worker_name = dead_letters.worker_name
-			   AND pg_catalog.pg_has_role(r.oid, 'USAGE')));
+	EXISTS (SELECT FROM flo.workers w WHERE w.group_name = dead_letters.group_name AND w.worker_name = dead_letters.worker_name));
 COMMENT ON POLICY owner ON flo.dead_letters IS 'letters are shown to the owner of the worker';
 
 CREATE TABLE flo.pending_ddl (
@@ -422,7 +481,7 @@ CREATE TABLE flo.pending_ddl (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	UNIQUE (group_name, worker_name, lsn, ordinal)
 );
-COMMENT ON TABLE flo.pending_ddl IS 'DDL, of the stream or of a copy, that a worker holds until a person decides';
+COMMENT ON TABLE flo.pending_ddl IS 'DDL, of the stream or of a copy, that a worker holds until a person decides; shown to the worker''s owner';
 COMMENT ON COLUMN flo.pending_ddl.id IS 'number of the statement';
 COMMENT ON COLUMN flo.pending_ddl.group_name IS 'group';
 COMMENT ON COLUMN flo.pending_ddl.worker_name IS 'worker';
@@ -446,7 +505,7 @@ CREATE TABLE flo.ddl_log (
 	detail text,
 	executed_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE flo.ddl_log IS 'What became of the DDL that arrived at this destination';
+COMMENT ON TABLE flo.ddl_log IS 'What became of the DDL that arrived at this destination; shown to the worker''s owner';
 COMMENT ON COLUMN flo.ddl_log.id IS 'number of the entry';
 COMMENT ON COLUMN flo.ddl_log.group_name IS 'group';
 COMMENT ON COLUMN flo.ddl_log.worker_name IS 'worker';
@@ -456,6 +515,17 @@ COMMENT ON COLUMN flo.ddl_log.command IS 'text of the statement as the source ra
 COMMENT ON COLUMN flo.ddl_log.outcome IS 'applied; present (its effect was there already); skipped (flo.skip_ddl()) or ignored (option ddl, or columns that a route leaves out)';
 COMMENT ON COLUMN flo.ddl_log.detail IS 'more about the outcome';
 COMMENT ON COLUMN flo.ddl_log.executed_at IS 'when';
+
+-- statements hold literals of the source
+ALTER TABLE flo.copied_objects ENABLE ROW LEVEL SECURITY;
+CREATE POLICY owner ON flo.copied_objects FOR SELECT USING (
+	EXISTS (SELECT FROM flo.workers w WHERE w.group_name = copied_objects.group_name AND w.worker_name = copied_objects.worker_name));
+ALTER TABLE flo.pending_ddl ENABLE ROW LEVEL SECURITY;
+CREATE POLICY owner ON flo.pending_ddl FOR SELECT USING (
+	EXISTS (SELECT FROM flo.workers w WHERE w.group_name = pending_ddl.group_name AND w.worker_name = pending_ddl.worker_name));
+ALTER TABLE flo.ddl_log ENABLE ROW LEVEL SECURITY;
+CREATE POLICY owner ON flo.ddl_log FOR SELECT USING (
+	EXISTS (SELECT FROM flo.workers w WHERE w.group_name = ddl_log.group_name AND (w.worker_name = ddl_log.worker_name OR ddl_log.worker_name IS NULL)));
 
 CREATE TABLE flo.secrets (
 	group_name text NOT NULL,
@@ -473,6 +543,7 @@ COMMENT ON COLUMN flo.secrets.value IS 'the secret';
 SELECT pg_catalog.pg_extension_config_dump('flo.groups', '');
 SELECT pg_catalog.pg_extension_config_dump('flo.replicators', '');
 SELECT pg_catalog.pg_extension_config_dump('flo.workers', '');
+SELECT pg_catalog.pg_extension_config_dump('flo.readers', '');
 SELECT pg_catalog.pg_extension_config_dump('flo.rules', '');
 SELECT pg_catalog.pg_extension_config_dump('flo.rules_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('flo.routes', '');
@@ -505,6 +576,8 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON fl
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.workers
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.readers
+	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.copy_requests
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.groups
@@ -531,6 +604,7 @@ CREATE TRIGGER validate_table AFTER INSERT OR UPDATE ON flo.routes
 ALTER TABLE flo.groups ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.replicators ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.workers ENABLE ALWAYS TRIGGER config_changed;
+ALTER TABLE flo.readers ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.rules ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.rules ENABLE ALWAYS TRIGGER validate_row;
 ALTER TABLE flo.rules ENABLE ALWAYS TRIGGER validate_table;
@@ -668,6 +742,24 @@ CREATE FUNCTION flo.stop_group(group_name text, member text DEFAULT NULL) RETURN
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.stop_group(text, text) IS
 'Stops one member or all members of the group in this database when the transaction commits; flo.status says stopped when the process is gone. Errors: 42704 unknown group or member';
+
+CREATE FUNCTION flo.set_owner(group_name text, member text, new_owner regrole) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_set_owner' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.set_owner(text, text, regrole) IS
+'Gives a member (replicator, or a worker) to another role, which must be one that could have made it; the replicator''s publications go with it. The way on when an owner was dropped, and before DROP ROLE. Errors: 42704 unknown group, member or role, 42501 not the owner, or not allowed to the new one';
+
+CREATE FUNCTION flo.grant_reader(group_name text, reader regrole) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_grant_reader' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.grant_reader(text, regrole) IS
+'Lets a role read the rows of a group whose replicator is in this database: by workers of its own here, peek(), stream_status() and preview(). Errors: 42704 unknown group or role, 42501 not the replicator''s owner';
+
+CREATE FUNCTION flo.revoke_reader(group_name text, reader regrole) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_revoke_reader' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.revoke_reader(text, regrole) IS
+'Takes that right back; a worker whose owner has no other right to the group fails within a second. Errors: 42704 unknown group, or no reader of it, 42501 not the replicator''s owner';
 
 CREATE FUNCTION flo.add_table(group_name text, table_name regclass, copy bool DEFAULT true) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_add_table' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -1085,9 +1177,7 @@ CREATE VIEW flo.status AS
 				   g.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c)
 				   AND g.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) AS here,
 				   flo.is_preloaded() AND pg_catalog.current_setting('pg_flo.enabled')::bool AS enabled
-			  FROM (SELECT r.group_name, 'replicator' AS member, NULL::text AS sink, r.started FROM flo.replicators r
-					UNION ALL
-					SELECT k.group_name, k.worker_name, k.sink, k.started FROM flo.workers k) u
+			  FROM flo.members u
 			  JOIN flo.groups g ON g.group_name = u.group_name) m
 	  LEFT JOIN flo.member_stats() s ON s.group_name = m.group_name AND s.member = m.member
 	  LEFT JOIN pg_catalog.pg_replication_slots slot
@@ -1309,7 +1399,7 @@ BEGIN
 	RETURN NEXT;
 
 	own_origins := (SELECT count(*) FROM pg_replication_origin o
-					 WHERE o.roname IN (SELECT 'pgflo_' || own_database || '_' || w.group_name || '/' || w.worker_name FROM flo.workers w));
+					 WHERE o.roname IN (SELECT 'pgflo_' || own_database || '_' || m.group_name || '/' || m.member FROM flo.members m));
 	item := 'replication origins';
 	status := 'ok';
 	hint := NULL;
@@ -1520,12 +1610,12 @@ BEGIN
 	FOR rule IN
 		SELECT r.*, flo.rule_problem(r.id) AS problem,
 			   CASE r.stage WHEN 'replicator' THEN is_source
-				ELSE EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name
-							 AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) END AS has_member,
+				ELSE EXISTS (SELECT FROM flo.members w WHERE w.sink IS NOT NULL AND w.group_name = r.group_name
+							 AND (r.worker_name IS NULL OR w.member = r.worker_name)) END AS has_member,
 			   EXISTS (SELECT FROM flo.progress p WHERE p.group_name = r.group_name
 						AND (r.worker_name IS NULL OR p.worker_name = r.worker_name)) AS has_begun,
-			   EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name AND w.sink = 'postgres'
-						AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) AS applied_here
+			   EXISTS (SELECT FROM flo.members w WHERE w.sink IS NOT NULL AND w.group_name = r.group_name AND w.sink = 'postgres'
+						AND (r.worker_name IS NULL OR w.member = r.worker_name)) AS applied_here
 		  FROM flo.rules r WHERE r.group_name = check_rules.group_name AND r.enabled ORDER BY r.id
 	LOOP
 		item := format('rule %s of group %s', rule.id, group_name);
@@ -1597,10 +1687,10 @@ DECLARE
 BEGIN
 	FOR route IN
 		SELECT r.*, format('%I.%I', coalesce(r.destination_schema, r.source_schema), coalesce(r.destination_table, r.source_table)) AS destination,
-			   EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name
-						AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) AS has_member,
-			   EXISTS (SELECT FROM flo.workers w WHERE w.group_name = r.group_name AND w.sink = 'postgres'
-						AND (r.worker_name IS NULL OR w.worker_name = r.worker_name)) AS applied_here,
+			   EXISTS (SELECT FROM flo.members w WHERE w.sink IS NOT NULL AND w.group_name = r.group_name
+						AND (r.worker_name IS NULL OR w.member = r.worker_name)) AS has_member,
+			   EXISTS (SELECT FROM flo.members w WHERE w.sink IS NOT NULL AND w.group_name = r.group_name AND w.sink = 'postgres'
+						AND (r.worker_name IS NULL OR w.member = r.worker_name)) AS applied_here,
 			   EXISTS (SELECT FROM flo.progress p WHERE p.group_name = r.group_name
 						AND (r.worker_name IS NULL OR p.worker_name = r.worker_name)) AS has_begun,
 			   EXISTS (SELECT FROM flo.shaped_tables s WHERE s.group_name = r.group_name AND s.schema_name = r.source_schema
@@ -1655,11 +1745,9 @@ DECLARE
 BEGIN
 	FOR member IN
 		SELECT s.member, s.state, s.detail, s.last_error, s.foreign_messages,
-			   EXISTS (SELECT FROM pg_roles o WHERE o.rolname = m.owner) AS owner_exists, m.owner
+			   EXISTS (SELECT FROM pg_roles o WHERE o.oid = m.owner) AS owner_exists, m.owner::oid AS owner
 		  FROM flo.status s
-		  JOIN (SELECT r.group_name, 'replicator' AS member, r.owner FROM flo.replicators r
-				UNION ALL SELECT w.group_name, w.worker_name, w.owner FROM flo.workers w) m
-			ON m.group_name = s.group_name AND m.member = s.member
+		  JOIN flo.members m ON m.group_name = s.group_name AND m.member = s.member
 		 WHERE s.group_name = check_members.group_name ORDER BY s.member
 	LOOP
 		item := format('member %s of group %s', member.member, group_name);
@@ -1687,15 +1775,15 @@ BEGIN
 		END IF;
 		IF NOT member.owner_exists THEN
 			status := 'error';
-			detail := format('its owner "%s" does not exist', member.owner);
-			hint := 'Create the role, or drop the member and create it again.';
+			detail := format('its owner, a role with OID %s, no longer exists', member.owner);
+			hint := 'A superuser gives it another one with flo.set_owner().';
 			RETURN NEXT;
 		END IF;
 	END LOOP;
 
 	FOR member IN
-		SELECT w.worker_name, w.owner, coalesce(w.options->>'ddl_trust', 'object') AS trust, o.rolsuper
-		  FROM flo.workers w JOIN pg_roles o ON o.rolname = w.owner
+		SELECT w.worker_name, o.rolname AS owner, coalesce(w.options->>'ddl_trust', 'object') AS trust, o.rolsuper
+		  FROM flo.workers w JOIN pg_roles o ON o.oid = w.owner
 		 WHERE w.group_name = check_members.group_name AND w.sink = 'postgres' AND coalesce(w.options->>'ddl', 'apply') = 'apply'
 		 ORDER BY w.worker_name
 	LOOP
@@ -1719,7 +1807,7 @@ BEGIN
 	IF NOT FOUND THEN
 		item := 'rules and routes of group ' || group_name;
 		status := 'ok';
-		detail := (SELECT CASE count(*) WHEN 0 THEN 'none' ELSE format('%s, and nothing is known against them', count(*)) END
+		detail := (SELECT CASE count(*) WHEN 0 THEN CASE WHEN flo.owns_member(group_name) THEN 'none' ELSE 'shown to owners of its members' END ELSE format('%s, and nothing is known against them', count(*)) END
 					 FROM (SELECT FROM flo.rules r WHERE r.group_name = check_members.group_name AND r.enabled
 						   UNION ALL
 						   SELECT FROM flo.routes r WHERE r.group_name = check_members.group_name AND r.enabled) x);
@@ -1745,9 +1833,9 @@ BEGIN
 
 	RETURN QUERY
 		SELECT s.* FROM flo.check_server(
-			(SELECT count(*)::int FROM (SELECT FROM flo.replicators UNION ALL SELECT FROM flo.workers) m),
+			(SELECT count(*)::int FROM flo.members),
 			(SELECT count(*)::int FROM flo.replicators),
-			(SELECT count(*)::int FROM flo.workers w WHERE w.sink = 'postgres')) s;
+			(SELECT count(*)::int FROM flo.members m WHERE m.sink = 'postgres')) s;
 
 	FOR name IN
 		SELECT g.group_name FROM flo.groups g
@@ -2006,9 +2094,11 @@ COMMENT ON FUNCTION flo.sync_sequences(text) IS
 ---------------------------------------------------------------------------
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA flo FROM PUBLIC;
--- the views call these with the rights of whoever looks
-GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem() TO PUBLIC;
+-- the views and policies call these with the rights of whoever looks
+GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem(),
+	flo.owns_member(text) TO PUBLIC;
 
+-- Rows that are not for everybody are kept back by policies.
 GRANT SELECT ON ALL TABLES IN SCHEMA flo TO PUBLIC;
 GRANT SELECT ON SEQUENCE flo.rules_id_seq, flo.routes_id_seq, flo.webhook_subscriptions_id_seq TO PUBLIC;
 REVOKE ALL ON flo.secrets FROM PUBLIC;

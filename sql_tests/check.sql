@@ -32,7 +32,7 @@ SELECT count(*) FROM flo.check_source('dst');
 SELECT * FROM flo.check_members('dst');
 SELECT setval('flo.rules_id_seq', 1000) \gset
 INSERT INTO flo.rules (group_name, table_name, column_name, action) VALUES ('dst', 'nowhere', 'c', 'mask');
-UPDATE flo.workers SET owner = 'no_such_role';
+UPDATE flo.workers SET owner = '4000000000';
 SELECT item, status, regexp_replace(detail, 'rule \d+', 'rule N') AS detail, hint FROM flo.check_members('dst');
 
 SELECT * FROM flo.check('nobody');

@@ -25,7 +25,7 @@ CREATE FOREIGN TABLE far (id int) SERVER dummy;
 -- tables one by one; a partition is there through its root
 SELECT flo.create_replicator('one', tables => ARRAY['t', '"Odd ""Name"', 'parts', 'parts_1', 't']::regclass[]);
 SELECT table_name, replica_identity, detail FROM flo.tables WHERE group_name = 'one' ORDER BY 1;
-SELECT tables, schemas, except_tables, mode, copy_workers, sync_schema, track_ddl, owner = current_user AS own, started, options
+SELECT tables, schemas, except_tables, mode, copy_workers, sync_schema, track_ddl, owner = current_user::regrole AS own, started, options
   FROM flo.replicators WHERE group_name = 'one';
 
 -- tables and schemas add up

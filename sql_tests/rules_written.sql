@@ -80,11 +80,13 @@ CREATE ROLE flo_bob;
 CREATE ROLE flo_ann;
 GRANT SELECT, INSERT, UPDATE ON flo.rules TO flo_bob;
 GRANT USAGE ON SEQUENCE flo.rules_id_seq TO flo_bob;
+INSERT INTO flo.groups (group_name, system_identifier, database) VALUES ('g', 1, 1);
+INSERT INTO flo.workers (group_name, worker_name, sink, owner) VALUES ('g', 'bobs', 'postgres', 'flo_bob');
 UPDATE flo.rules SET enabled = true;
-SELECT author = current_user FROM flo.rules;
+SELECT author = current_user::regrole FROM flo.rules;
 SET ROLE flo_bob;
 UPDATE flo.rules SET position = 3;
-SELECT author = 'flo_bob' FROM flo.rules;
+SELECT author = 'flo_bob'::regrole FROM flo.rules;
 UPDATE flo.rules SET arguments = '{"keep_first": 2}';
 SELECT author FROM flo.rules;
 INSERT INTO flo.rules (group_name, table_name, column_name, action) VALUES ('g', 'elsewhere', 'c', 'mask') RETURNING author;
@@ -97,7 +99,7 @@ RESET ROLE;
 UPDATE flo.rules SET enabled = false WHERE table_name = 't';
 SELECT author FROM flo.rules WHERE table_name = 't';
 UPDATE flo.rules SET author = 'flo_ann' WHERE table_name = 't' RETURNING author;
-INSERT INTO flo.rules (group_name, table_name, column_name, action, author) VALUES ('g', 'elsewhere', 'c', 'mask', 'no_such_role') RETURNING author;
+INSERT INTO flo.rules (group_name, table_name, column_name, action, author) VALUES ('g', 'elsewhere', 'c', 'mask', '4000000000') RETURNING author;
 
 -- an expression has its author's rights and no more
 CREATE TABLE secret (s text);

@@ -203,13 +203,13 @@ static void
 check_files(void)
 {
 	if (is_set(flo_nats_credentials_file))
-		flo_files_check(flo_nats_credentials_file, "NATS credentials file", true);
+		flo_files_check(flo_nats_credentials_file, "NATS credentials file", true, 0);
 	if (is_set(flo_nats_tls_ca_file))
-		flo_files_check(flo_nats_tls_ca_file, "NATS CA file", false);
+		flo_files_check(flo_nats_tls_ca_file, "NATS CA file", false, 0);
 	if (is_set(flo_nats_tls_cert_file))
-		flo_files_check(flo_nats_tls_cert_file, "NATS certificate file", !is_set(flo_nats_tls_key_file));
+		flo_files_check(flo_nats_tls_cert_file, "NATS certificate file", !is_set(flo_nats_tls_key_file), 0);
 	if (is_set(flo_nats_tls_key_file))
-		flo_files_check(flo_nats_tls_key_file, "NATS key file", true);
+		flo_files_check(flo_nats_tls_key_file, "NATS key file", true, 0);
 }
 
 /*

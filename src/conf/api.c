@@ -26,6 +26,7 @@
 #include "conf/options.h"
 #include "conf/outlet.h"
 #include "conf/publication.h"
+#include "conf/rights.h"
 #include "conf/shaping.h"
 #include "conf/store.h"
 #include "core/arguments.h"
@@ -208,18 +209,18 @@ check_source_settings(void)
 				 errhint("Set wal_level to \"logical\" and restart the server.")));
 }
 
-static void
-check_source_privileges(void)
+void
+flo_conf_check_source_privileges(Oid role)
 {
 	AclResult	result;
 
-	if (!superuser() && !has_rolreplication(GetUserId()))
+	if (!superuser_arg(role) && !has_rolreplication(role))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to create a replicator"),
 				 errhint("The role needs the attribute REPLICATION or SUPERUSER.")));
 
-	result = flo_compat_database_aclcheck(MyDatabaseId, GetUserId(), ACL_CREATE);
+	result = flo_compat_database_aclcheck(MyDatabaseId, role, ACL_CREATE);
 	if (result != ACLCHECK_OK)
 		aclcheck_error(result, OBJECT_DATABASE, get_database_name(MyDatabaseId));
 }
@@ -398,7 +399,7 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 	spec.owner = GetUserId();
 
 	check_source_settings();
-	check_source_privileges();
+	flo_conf_check_source_privileges(spec.owner);
 
 	choice.tables = tables_argument(fcinfo, 1, "tables", true);
 	choice.schemas = schemas_argument(fcinfo, 2);
@@ -453,6 +454,7 @@ flo_create_worker(PG_FUNCTION_ARGS)
 	options = flo_secrets_take(options_argument(fcinfo, 3), spec.sink, &secrets);
 	flo_options_parse_worker(options, spec.sink, &spec.options);
 	spec.owner = GetUserId();
+	flo_rights_require_worker(spec.group, spec.owner);
 	flo_outlet_check(&spec, &secrets, spec.owner);
 
 	flo_shstate_require();

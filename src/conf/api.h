@@ -40,6 +40,9 @@ extern void flo_conf_require_group(const char *group);
  */
 extern void flo_conf_require_member(const char *group, const char *member);
 
+/* Raise 42501 unless the role may have a replicator: REPLICATION, and CREATE on the database */
+extern void flo_conf_check_source_privileges(Oid role);
+
 /* The form of flo.resync() that copies one table afresh */
 extern void flo_conf_resync_table(FunctionCallInfo fcinfo);
 

@@ -19,12 +19,13 @@
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "conf/api.h"
+#include "conf/rights.h"
 #include "conf/store.h"
 #include "core/names.h"
+#include "core/roles.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
-#include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -162,6 +163,7 @@ flo_config_changed(PG_FUNCTION_ARGS)
 
 	if (strcmp(RelationGetRelationName(trigger->tg_relation), "copy_requests") != 0)
 		flo_conf_changed();
+	flo_rights_note_roles(trigger->tg_relation);
 	CacheInvalidateRelcache(trigger->tg_relation);
 
 	return PointerGetDatum(NULL);
@@ -211,9 +213,11 @@ flo_conf_require_member(const char *group, const char *member)
 				 errhint("flo.status shows the members of the group.")));
 	}
 
-	if (!superuser() && !(OidIsValid(owner) && has_privs_of_role(GetUserId(), owner)))
+	if (!flo_role_has_rights_of(GetUserId(), owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for member \"%s\" of group \"%s\"", member, group),
+				 flo_role_exists(owner) ? 0 :
+				 errdetail("Its owner, %s, has left it to superusers.", flo_role_shown(owner)),
 				 errhint("Only its owner, members of that role and superusers may change it.")));
 }

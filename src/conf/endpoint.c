@@ -14,9 +14,9 @@
 #include <ctype.h>
 
 #include "conf/endpoint.h"
+#include "core/roles.h"
 #include "core/settings.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 
 #define HEADER_VALUE_MAX 8000
 
@@ -213,8 +213,7 @@ flo_url_check_allowed(const char *url, Oid role)
 	if (!superuser_arg(role) && !is_allowed(url))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("role \"%s\" must not send events to this URL",
-						GetUserNameFromId(role, true)),
+				 errmsg("%s must not send events to this URL", flo_role_shown(role)),
 				 errhint("Only superusers may choose any URL; for others an administrator lists prefixes in pg_flo.webhook_allow.")));
 }
 

@@ -21,10 +21,10 @@
 #include "conf/visit.h"
 #include "core/arguments.h"
 #include "core/files.h"
+#include "core/roles.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -128,7 +128,7 @@ check_directory(const char *directory, Oid role)
 			   "The value is the absolute path of an existing directory on the server.");
 	if (!is_absolute_path(directory))
 		flo_conf_refuse("option \"directory\" must be an absolute path", NULL);
-	if (!has_privs_of_role(role, ROLE_PG_WRITE_SERVER_FILES))
+	if (!flo_role_has_rights_of(role, ROLE_PG_WRITE_SERVER_FILES))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to write files on the server"),
@@ -152,12 +152,12 @@ check_secret_file(const char *option, const char *path, Oid role)
 		return;
 	if (!is_absolute_path(path))
 		flo_conf_refuse(psprintf("option \"%s\" must be an absolute path", option), NULL);
-	if (!has_privs_of_role(role, ROLE_PG_READ_SERVER_FILES))
+	if (!flo_role_has_rights_of(role, ROLE_PG_READ_SERVER_FILES))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to read files on the server"),
 				 errhint("Only roles with privileges of the role pg_read_server_files may use the option \"%s\".", option)));
-	flo_files_check(path, psprintf("the file of option \"%s\",", option), true);
+	flo_files_check(path, option, true, ERRCODE_INVALID_PARAMETER_VALUE);
 }
 
 static bool
@@ -176,14 +176,14 @@ check_webhook(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role)
 		flo_url_check(options->url);
 		flo_url_check_allowed(options->url, role);
 	}
-	check_secret_file("headers_file", options->headers_file, role);
-	check_secret_file("secret_file", options->secret_file, role);
 	if (options->headers_file != NULL &&
 		has_secret(spec, "headers", secrets->headers_given, secrets->headers))
 		flo_conf_refuse("options \"headers\" and \"headers_file\" exclude each other", NULL);
 	if (options->secret_file != NULL &&
 		has_secret(spec, "secret", secrets->secret_given, secrets->secret))
 		flo_conf_refuse("options \"secret\" and \"secret_file\" exclude each other", NULL);
+	check_secret_file("headers_file", options->headers_file, role);
+	check_secret_file("secret_file", options->secret_file, role);
 }
 
 void
@@ -262,7 +262,7 @@ flo_subscriptions(const char *group, const char *worker)
 	uint64		count;
 
 	flo_visit_begin(&visit);
-	count = flo_visit_run(SPI_OK_SELECT, "SELECT url, schema_name, table_name, operations FROM flo.webhook_subscriptions"
+	count = flo_visit_run(SPI_OK_SELECT, "SELECT url, schema_name, table_name, operations, author::oid FROM flo.webhook_subscriptions"
 				" WHERE group_name = $1 AND (worker_name IS NULL OR worker_name = $2) AND enabled"
 				" ORDER BY id",
 				2, group, worker);
@@ -276,6 +276,7 @@ flo_subscriptions(const char *group, const char *worker)
 		one->schema = flo_visit_text(&visit, i, 2);
 		one->table = flo_visit_text(&visit, i, 3);
 		one->operations = flo_visit_list(&visit, i, 4, &any_operation);
+		one->author = flo_visit_oid(i, 5);
 		old = MemoryContextSwitchTo(visit.caller);
 		result = lappend(result, one);
 		MemoryContextSwitchTo(old);
@@ -431,6 +432,7 @@ flo_redrive_group(PG_FUNCTION_ARGS)
 {
 	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 	ListCell   *lc;
+	bool		found = false;
 
 	flo_conf_require_group(group);
 	foreach(lc, flo_store_members(group))
@@ -441,6 +443,8 @@ flo_redrive_group(PG_FUNCTION_ARGS)
 			continue;
 		flo_conf_require_member(group, member->member);
 		warn_if_stopped(group, member->member);
+		found = true;
 	}
-	PG_RETURN_INT64(request("group_name = $1", group));
+	/* without such a worker there are no letters, and nobody was asked for his rights */
+	PG_RETURN_INT64(found ? request("group_name = $1", group) : 0);
 }

@@ -46,6 +46,7 @@ typedef struct FloSubscription
 	char	   *schema;
 	char	   *table;
 	List	   *operations;		/* of char * */
+	Oid			author;
 } FloSubscription;
 
 /* The enabled ones of a worker, List of FloSubscription * in the order of their ids */

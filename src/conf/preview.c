@@ -18,11 +18,14 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "conf/api.h"
+#include "conf/rights.h"
 #include "conf/shaping.h"
 #include "conf/store.h"
 #include "core/arguments.h"
 #include "core/names.h"
+#include "core/roles.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "shape/route.h"
 #include "shape/rules.h"
@@ -631,6 +634,32 @@ return_change(ReturnSetInfo *result, const Preview *preview, const FloChange *ch
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+/*
+ * Code of the rules' authors runs with what the caller gives it: he must be a
+ * reader of the group or, before it has members here, have the authors' rights.
+ */
+static void
+check_rights(const Preview *preview, const FloShapeSpec *at_replicator, const FloShapeSpec *at_worker)
+{
+	ListCell   *lc;
+
+	if (flo_store_group_exists(preview->group, NULL))
+	{
+		flo_rights_require_reader(preview->group);
+		return;
+	}
+	foreach(lc, list_concat_copy(at_replicator->rules, at_worker->rules))
+	{
+		FloRuleSpec *rule = lfirst(lc);
+
+		if (!flo_role_has_rights_of(GetUserId(), rule->author))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied for rule " INT64_FORMAT " of group \"%s\"", rule->id, preview->group),
+					 errhint("It belongs to %s.", flo_role_shown(rule->author))));
+	}
+}
+
 Datum
 flo_preview(PG_FUNCTION_ARGS)
 {
@@ -661,6 +690,7 @@ flo_preview(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("group \"%s\" does not exist in this database, and has no rules or routes here",
 						preview.group)));
+	check_rights(&preview, at_replicator, at_worker);
 
 	preview.relation = flo_shape_local_relation(preview.schema, preview.table);
 	if (preview.relation == NULL)

@@ -108,7 +108,6 @@ flo_shaping_rule(HeapTuple tuple, TupleDesc descriptor)
 	FloRuleSpec *spec = palloc0(sizeof(FloRuleSpec));
 	bool		isnull;
 	Jsonb	   *arguments;
-	Datum		author;
 	char	   *text;
 
 	spec->id = DatumGetInt64(field(tuple, descriptor, "id", &isnull));
@@ -116,8 +115,7 @@ flo_shaping_rule(HeapTuple tuple, TupleDesc descriptor)
 	spec->table = field_text(tuple, descriptor, "table_name");
 	spec->column = field_text(tuple, descriptor, "column_name");
 	set_action(spec, field_text(tuple, descriptor, "action"));
-	author = field(tuple, descriptor, "author", &isnull);
-	spec->author = isnull ? NULL : pstrdup(NameStr(*DatumGetName(author)));
+	spec->author = DatumGetObjectId(field(tuple, descriptor, "author", &isnull));
 	spec->operations = field_operations(tuple, descriptor);
 	spec->allow_empty_deletes =
 		DatumGetBool(field(tuple, descriptor, "allow_empty_deletes", &isnull));

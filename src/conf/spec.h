@@ -143,7 +143,7 @@ typedef struct FloWorkerOptions
 typedef struct FloReplicatorSpec
 {
 	char	   *group;
-	Oid			owner;
+	Oid			owner;			/* may have been dropped */
 	FloMode		mode;
 	int			copy_workers;
 	bool		sync_schema;
@@ -156,7 +156,7 @@ typedef struct FloWorkerSpec
 {
 	char	   *group;
 	char	   *worker;
-	Oid			owner;
+	Oid			owner;			/* may have been dropped */
 	FloSinkKind sink;
 	bool		started;
 	FloWorkerOptions options;
@@ -185,7 +185,9 @@ typedef struct FloMemberSpec
 	char	   *group;
 	char	   *member;			/* worker name, or FLO_REPLICATOR_MEMBER */
 	bool		is_replicator;
+	bool		started;
 	FloSinkKind sink;
+	Oid			owner;			/* may have been dropped */
 } FloMemberSpec;
 
 #endif

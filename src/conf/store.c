@@ -194,6 +194,8 @@ members_from_result(const FloVisit *visit, uint64 count)
 		spec->is_replicator = strcmp(spec->member, FLO_REPLICATOR_MEMBER) == 0;
 		if (!spec->is_replicator)
 			spec->sink = sink_from_text(flo_visit_text(visit, i, 3));
+		spec->owner = flo_visit_oid(i, 4);
+		spec->started = flo_visit_true(i, 5);
 		members = lappend(members, spec);
 	}
 
@@ -202,12 +204,10 @@ members_from_result(const FloVisit *visit, uint64 count)
 }
 
 #define MEMBERS \
-	"SELECT group_name, member, sink FROM (" \
-	"  SELECT group_name, 'replicator' AS member, NULL AS sink, started FROM flo.replicators" \
-	"  UNION ALL SELECT group_name, worker_name, sink, started FROM flo.workers) m "
+	"SELECT group_name, member, sink, owner::oid, started FROM flo.members m "
 
 List *
-flo_store_started_members(void)
+flo_store_members_here(void)
 {
 	FloVisit	visit;
 	List	   *members;
@@ -216,7 +216,7 @@ flo_store_started_members(void)
 	flo_visit_begin(&visit);
 	count = flo_visit_run(SPI_OK_SELECT,
 				MEMBERS "JOIN flo.groups g USING (group_name)"
-				" WHERE started AND system_identifier = $1::bigint AND database = $2::oid"
+				" WHERE system_identifier = $1::bigint AND database = $2::oid"
 				" ORDER BY group_name, member",
 				2, own_system(), own_database());
 	members = members_from_result(&visit, count);
@@ -250,11 +250,10 @@ flo_store_member_owner(const char *group, const char *member, bool *found)
 
 	flo_visit_begin(&visit);
 	*found = flo_visit_run(SPI_OK_SELECT,
-				 "SELECT owner FROM flo.replicators WHERE group_name = $1 AND $2 = 'replicator'"
-				 " UNION ALL SELECT owner FROM flo.workers WHERE group_name = $1 AND worker_name = $2",
+				 "SELECT owner::oid FROM flo.members WHERE group_name = $1 AND member = $2",
 				 2, group, member) > 0;
 	if (*found)
-		owner = get_role_oid(flo_visit_text(&visit, 0, 1), true);
+		owner = flo_visit_oid(0, 1);
 	flo_visit_end(&visit);
 
 	return owner;
@@ -292,12 +291,12 @@ flo_store_replicator(const char *group)
 
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
-			"SELECT owner, mode, copy_workers, sync_schema, track_ddl, started, options"
+			"SELECT owner::oid, mode, copy_workers, sync_schema, track_ddl, started, options"
 			"  FROM flo.replicators WHERE group_name = $1", 1, group) > 0)
 	{
 		spec = MemoryContextAllocZero(visit.caller, sizeof(FloReplicatorSpec));
 		spec->group = MemoryContextStrdup(visit.caller, group);
-		spec->owner = get_role_oid(flo_visit_text(&visit, 0, 1), true);
+		spec->owner = flo_visit_oid(0, 1);
 		spec->mode = mode_from_text(flo_visit_text(&visit, 0, 2));
 		spec->copy_workers = pg_strtoint32(flo_visit_text(&visit, 0, 3));
 		spec->sync_schema = flo_visit_true(0, 4);
@@ -321,13 +320,13 @@ flo_store_worker(const char *group, const char *worker)
 
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
-			"SELECT owner, sink, started, options"
+			"SELECT owner::oid, sink, started, options"
 			"  FROM flo.workers WHERE group_name = $1 AND worker_name = $2", 2, group, worker) > 0)
 	{
 		spec = MemoryContextAllocZero(visit.caller, sizeof(FloWorkerSpec));
 		spec->group = MemoryContextStrdup(visit.caller, group);
 		spec->worker = MemoryContextStrdup(visit.caller, worker);
-		spec->owner = get_role_oid(flo_visit_text(&visit, 0, 1), true);
+		spec->owner = flo_visit_oid(0, 1);
 		spec->sink = sink_from_text(flo_visit_text(&visit, 0, 2));
 		spec->started = flo_visit_true(0, 3);
 		options = flo_visit_jsonb(&visit, 0, 4);
@@ -348,10 +347,10 @@ flo_store_insert_replicator(const FloReplicatorSpec *spec, const FloTableChoice 
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_INSERT,
 		"INSERT INTO flo.replicators (group_name, mode, copy_workers, sync_schema, track_ddl, owner, options)"
-		" VALUES ($1, $2, $3::int, $4::bool, $5::bool, $6::name, $7::jsonb)",
+		" VALUES ($1, $2, $3::int, $4::bool, $5::bool, $6::oid::regrole, $7::jsonb)",
 		7, spec->group, mode_as_text(spec->mode), flo_text_of_int64(spec->copy_workers),
 		spec->sync_schema ? "t" : "f", spec->track_ddl ? "t" : "f",
-		GetUserNameFromId(spec->owner, false),
+		psprintf("%u", spec->owner),
 		JsonbToCString(NULL, &options->root, VARSIZE(options)));
 	flo_visit_end(&visit);
 
@@ -366,9 +365,9 @@ flo_store_insert_worker(const FloWorkerSpec *spec, Jsonb *options)
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_INSERT,
 		"INSERT INTO flo.workers (group_name, worker_name, sink, owner, options)"
-		" VALUES ($1, $2, $3, $4::name, $5::jsonb)",
+		" VALUES ($1, $2, $3, $4::oid::regrole, $5::jsonb)",
 		5, spec->group, spec->worker, sink_as_text(spec->sink),
-		GetUserNameFromId(spec->owner, false),
+		psprintf("%u", spec->owner),
 		JsonbToCString(NULL, &options->root, VARSIZE(options)));
 	flo_visit_end(&visit);
 }

@@ -17,8 +17,8 @@
 /* Is the extension installed in this database? */
 extern bool flo_store_extension_exists(void);
 
-/* List of FloMemberSpec *: started members whose configuration belongs to this very database */
-extern List *flo_store_started_members(void);
+/* List of FloMemberSpec *, started or not: members whose configuration belongs to this very database */
+extern List *flo_store_members_here(void);
 
 /* NULL when there is no such row */
 extern FloReplicatorSpec *flo_store_replicator(const char *group);
@@ -131,7 +131,7 @@ extern bool flo_store_adopt_group(const char *group);
 /* List of FloMemberSpec *, started or not, of one group (NULL: of all groups) */
 extern List *flo_store_members(const char *group);
 
-/* Role that owns a member, InvalidOid when it is gone; *found tells whether the member exists */
+/* Role that owns a member, which may have been dropped; *found tells whether the member exists */
 extern Oid	flo_store_member_owner(const char *group, const char *member, bool *found);
 
 /* How a replicator's tables are chosen, as written in its row */

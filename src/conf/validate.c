@@ -27,12 +27,12 @@
 #include "conf/shaping.h"
 #include "conf/store.h"
 #include "core/names.h"
+#include "core/roles.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "shape/shape.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -347,7 +347,7 @@ says_only_when(const char *column)
 	return false;
 }
 
-/* Is what the rule does another thing than before? */
+/* Is what the row does another thing than before? */
 static bool
 does_something_else(const Row *row, HeapTuple before)
 {
@@ -370,14 +370,14 @@ does_something_else(const Row *row, HeapTuple before)
 	return false;
 }
 
-static char *
+static Oid
 author_of(HeapTuple tuple, TupleDesc descriptor)
 {
 	Row			row = {tuple, descriptor};
 	bool		isnull;
 	Datum		value = column_value(&row, "author", &isnull);
 
-	return isnull ? NULL : pstrdup(NameStr(*DatumGetName(value)));
+	return isnull ? InvalidOid : DatumGetObjectId(value);
 }
 
 /*
@@ -387,28 +387,25 @@ author_of(HeapTuple tuple, TupleDesc descriptor)
 static HeapTuple
 set_author(Row *row, HeapTuple before)
 {
-	char	   *given = author_of(row->tuple, row->descriptor);
-	char	   *former = before != NULL ? author_of(before, row->descriptor) : NULL;
-	char	   *author = given;
-	NameData	name;
+	Oid			given = author_of(row->tuple, row->descriptor);
+	Oid			former = before != NULL ? author_of(before, row->descriptor) : InvalidOid;
+	Oid			author = given;
 	Datum		value;
 	int			number = SPI_fnumber(row->descriptor, "author");
 	bool		isnull = false;
 
-	if (former != NULL && (given == NULL || strcmp(given, former) == 0))
-		author = does_something_else(row, before) ? NULL : former;
-	else if (given != NULL && !superuser() &&
-			 !is_member_of_role(GetUserId(), get_role_oid(given, false)))
+	if (OidIsValid(former) && (!OidIsValid(given) || given == former))
+		author = does_something_else(row, before) ? GetUserId() : former;
+	else if (!OidIsValid(given))
+		author = GetUserId();
+	else if (!superuser() && !flo_role_can_become(GetUserId(), given))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to write a rule as role \"%s\"", given),
-				 errhint("Leave the column author alone: it is set to whoever writes the rule.")));
-	if (author == NULL)
-		author = GetUserNameFromId(GetUserId(), false);
-	if (given != NULL && strcmp(given, author) == 0)
+				 errmsg("permission denied to write a row as %s", flo_role_shown(given)),
+				 errhint("Leave the column author alone: it is set to whoever writes the row.")));
+	if (given == author)
 		return row->tuple;
-	namestrcpy(&name, author);
-	value = NameGetDatum(&name);
+	value = ObjectIdGetDatum(author);
 	return heap_modify_tuple_by_cols(row->tuple, row->descriptor, 1, &number, &value, &isnull);
 }
 
@@ -427,8 +424,8 @@ check_rule_of_row(Row *row, HeapTuple before)
 		return row->tuple;
 	row->tuple = set_author(row, before);
 	spec = flo_shaping_rule(row->tuple, row->descriptor);
-	/* restored where its author does not exist: it stops whoever executes it */
-	if (!OidIsValid(get_role_oid(spec->author, true)))
+	/* its author is gone: it stops whoever executes it */
+	if (!flo_role_exists(spec->author))
 		return row->tuple;
 	/* one that no longer fits can always be disabled */
 	if (!DatumGetBool(column_value(row, "enabled", &isnull)))
@@ -546,7 +543,10 @@ flo_validate_row(PG_FUNCTION_ARGS)
 	else if (strcmp(table, "routes") == 0)
 		check_route(&row);
 	else
+	{
 		check_subscription(&row);
+		row.tuple = set_author(&row, TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_trigtuple : NULL);
+	}
 
 	return PointerGetDatum(row.tuple);
 }

@@ -190,6 +190,15 @@ flo_visit_true(uint64 row, int column)
 	return value != NULL && value[0] == 't';
 }
 
+Oid
+flo_visit_oid(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+
+	return isnull ? InvalidOid : DatumGetObjectId(value);
+}
+
 Jsonb *
 flo_visit_jsonb(const FloVisit *visit, uint64 row, int column)
 {

@@ -44,6 +44,7 @@ extern uint64 flo_visit_run_kept(SPIPlanPtr *plan, int expected, const char *sql
 /* Values of the result; rows count from 0, columns from 1.  NULL for NULL. */
 extern char *flo_visit_text(const FloVisit *visit, uint64 row, int column);
 extern bool flo_visit_true(uint64 row, int column);
+extern Oid	flo_visit_oid(uint64 row, int column);	/* InvalidOid for NULL */
 extern Jsonb *flo_visit_jsonb(const FloVisit *visit, uint64 row, int column);
 
 /* A text[] as List of char *; NIL for NULL, which *isnull tells from empty */

@@ -96,47 +96,52 @@ flo_files_open_own(int directory, const char *name, int flags, char **problem)
 
 /* --- what we read ------------------------------------------------------------------ */
 
-static void
-check_file(const char *path, const char *what, bool secret, const struct stat *st)
+/* NULL, or what is wrong with it; the hint that goes with it, or NULL */
+static const char *
+problem_of(bool secret, const struct stat *st, const char **hint)
 {
+	*hint = NULL;
 	if (!S_ISREG(st->st_mode))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("%s \"%s\" is not a regular file", what, path)));
+		return "it is not a regular file";
+	*hint = "It must belong to the server's user or to root.";
 	if (st->st_uid != geteuid() && st->st_uid != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("%s \"%s\" belongs to another user of the operating system", what, path),
-				 errhint("It must belong to the server's user or to root.")));
+		return "it belongs to another user of the operating system";
+	*hint = "Set its permissions to u=rw (0600), or to u=rw,g=r (0640) where it belongs to root.";
 	if ((st->st_mode & S_IWOTH) != 0 ||
 		(secret && ((st->st_mode & S_IRWXO) != 0 ||
 					((st->st_mode & S_IRWXG) != 0 && st->st_uid == geteuid()) ||
 					(st->st_mode & S_IWGRP) != 0)))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("%s \"%s\" can be read or written by others", what, path),
-				 errhint("Set its permissions to u=rw (0600), or to u=rw,g=r (0640) where it belongs to root.")));
+		return "it can be read or written by others";
+	*hint = NULL;
+	return NULL;
 }
 
 /* Open for reading and checked; throws */
 static int
-open_to_read(const char *path, const char *what, bool secret)
+open_to_read(const char *path, const char *what, bool secret, int sqlstate)
 {
 	int			fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	struct stat st;
+	const char *problem;
+	const char *hint;
 
 	if (fd < 0 || fstat(fd, &st) != 0)
 		ereport(ERROR,
-				(errcode_for_file_access(),
+				(sqlstate != 0 ? errcode(sqlstate) : errcode_for_file_access(),
 				 errmsg("could not open %s \"%s\": %m", what, path)));
-	check_file(path, what, secret, &st);
+	problem = problem_of(secret, &st, &hint);
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(sqlstate != 0 ? sqlstate : ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("could not use %s \"%s\": %s", what, path, problem),
+				 hint != NULL ? errhint("%s", hint) : 0));
 	return fd;
 }
 
 char *
 flo_files_read_secret(const char *path, const char *what, size_t limit)
 {
-	int			fd = open_to_read(path, what, true);
+	int			fd = open_to_read(path, what, true, 0);
 	char	   *text = palloc(limit + 2);
 	size_t		len = 0;
 	ssize_t		n;
@@ -157,7 +162,7 @@ flo_files_read_secret(const char *path, const char *what, size_t limit)
 }
 
 void
-flo_files_check(const char *path, const char *what, bool secret)
+flo_files_check(const char *path, const char *what, bool secret, int sqlstate)
 {
-	CloseTransientFile(open_to_read(path, what, secret));
+	CloseTransientFile(open_to_read(path, what, secret, sqlstate));
 }

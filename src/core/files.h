@@ -35,9 +35,10 @@ extern int	flo_files_open_own(int directory, const char *name, int flags, char *
 extern char *flo_files_read_secret(const char *path, const char *what, size_t limit);
 
 /*
- * The same checks for files that a library opens by name.  "secret": it must
- * be nobody else's business.  Throws.
+ * The same checks for files that a library opens by name, or that are opened
+ * later.  "secret": it must be nobody else's business.  Throws "sqlstate", 0 for
+ * what goes with the problem.
  */
-extern void flo_files_check(const char *path, const char *what, bool secret);
+extern void flo_files_check(const char *path, const char *what, bool secret, int sqlstate);
 
 #endif

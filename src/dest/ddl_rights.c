@@ -18,6 +18,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "core/compat.h"
+#include "core/roles.h"
 #include "dest/ddl_rights.h"
 #include "dest/ddl_trust.h"
 #include "miscadmin.h"
@@ -243,7 +244,7 @@ role_of(Node *statement, Oid worker_owner)
 
 	if (!OidIsValid(owner))
 		owner = owner_of_created(statement);
-	return OidIsValid(owner) && flo_compat_can_set_role(worker_owner, owner) ? owner : worker_owner;
+	return flo_role_can_become(worker_owner, owner) ? owner : worker_owner;
 }
 
 /* --- parts of statements ------------------------------------------------------------------ */

@@ -13,6 +13,7 @@
 
 #include "access/xact.h"
 #include "bus/stream.h"
+#include "conf/rights.h"
 #include "conf/store.h"
 #include "conf/watch.h"
 #include "core/loop.h"
@@ -68,6 +69,7 @@ flo_worker_follow_configuration(FloWorker *w)
 	if (w->spec == NULL || w->spec->owner != before->owner ||
 		!flo_same_options(&w->spec->options, &before->options))
 		return false;
+	flo_rights_check_member(w->group, w->spec->owner, true);
 	w->sink->ops->invalidate(w->sink);
 	return true;
 }
@@ -380,6 +382,7 @@ flo_worker_run(void)
 	w->spec = flo_my_spec(w->group, w->worker);
 	if (w->spec == NULL)
 		return;
+	flo_rights_check_member(w->group, w->spec->owner, true);
 	flo_errors_are_final = w->spec->options.on_error == FLO_ON_ERROR_STOP;
 	w->database = flo_my_database();
 	w->progress = flo_progress_open(w->group, w->worker, w->spec->sink != FLO_SINK_POSTGRES);

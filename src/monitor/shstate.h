@@ -118,6 +118,8 @@ typedef struct FloMember
 	char		group[FLO_NAME_BUF];
 	char		member[FLO_NAME_BUF];
 
+	Oid			owner;			/* to whom its errors are shown; written by the scanner */
+
 	/* wanted and running; written by the launcher unless noted */
 	bool		wanted;			/* configuration says it should run */
 	pid_t		held_by;		/* backend that is dropping it: do not start */

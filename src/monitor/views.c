@@ -9,15 +9,13 @@
 #include "postgres.h"
 
 #include "catalog/pg_authid.h"
-#include "catalog/pg_type.h"
 #include "core/compat.h"
 #include "core/names.h"
-#include "executor/spi.h"
+#include "core/roles.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
@@ -28,32 +26,6 @@ PG_FUNCTION_INFO_V1(flo_member_stats);
 PG_FUNCTION_INFO_V1(flo_origin_position);
 PG_FUNCTION_INFO_V1(flo_is_preloaded);
 PG_FUNCTION_INFO_V1(flo_launcher_problem);
-
-/* Does the current user have the rights of the member's owner? */
-static bool
-is_owner(const FloMember *member)
-{
-	Oid			types[2] = {TEXTOID, TEXTOID};
-	Datum		values[2] = {CStringGetTextDatum(member->group), CStringGetTextDatum(member->member)};
-	bool		result = false;
-
-	SPI_connect();
-	if (SPI_execute_with_args("SELECT owner FROM flo.replicators"
-							  " WHERE group_name = $1 AND $2 = 'replicator'"
-							  " UNION ALL SELECT owner FROM flo.workers"
-							  " WHERE group_name = $1 AND worker_name = $2",
-							  2, types, values, NULL, true, 1) == SPI_OK_SELECT &&
-		SPI_processed > 0)
-	{
-		char	   *owner = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-		Oid			role = owner ? get_role_oid(owner, true) : InvalidOid;
-
-		result = OidIsValid(role) && has_privs_of_role(GetUserId(), role);
-	}
-	SPI_finish();
-
-	return result;
-}
 
 /* Next column of the row being made; a pointer that is NULL makes it NULL */
 typedef struct Row
@@ -141,7 +113,7 @@ Datum
 flo_member_stats(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	bool		all_errors = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
+	bool		all_errors = flo_role_has_rights_of(GetUserId(), ROLE_PG_READ_ALL_STATS);
 	FloMember  *members;
 	int			count = 0;
 
@@ -160,7 +132,7 @@ flo_member_stats(PG_FUNCTION_ARGS)
 	{
 		Row			row;
 
-		fill_row(&row, &members[i], all_errors || is_owner(&members[i]));
+		fill_row(&row, &members[i], all_errors || flo_role_has_rights_of(GetUserId(), members[i].owner));
 		Assert(row.used == STATS_COLUMNS);
 		tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
 	}

@@ -12,9 +12,9 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "core/roles.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -32,22 +32,18 @@
 static Oid
 find_author(const FloRuleSpec *spec, const FloRuleOffice *office)
 {
-	Oid			author = spec->author != NULL ? get_role_oid(spec->author, true) : InvalidOid;
-
-	if (!OidIsValid(author))
+	if (!flo_role_exists(spec->author))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("the author of rule " INT64_FORMAT ", role \"%s\", does not exist",
-						spec->id, spec->author != NULL ? spec->author : ""),
+				 errmsg("the author of rule " INT64_FORMAT ", %s", spec->id, flo_role_shown(spec->author)),
 				 errhint("Write the rule anew as another role.")));
-	if (OidIsValid(office->owner) && !is_member_of_role(author, office->owner))
+	if (OidIsValid(office->owner) && !flo_role_can_become(spec->author, office->owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("the author of rule " INT64_FORMAT ", role \"%s\", must not run code in a process of role \"%s\"",
-						spec->id, spec->author, GetUserNameFromId(office->owner, true)),
-				 errhint("Grant role \"%s\" to \"%s\", or write the rule anew as another role.",
-						 GetUserNameFromId(office->owner, true), spec->author)));
-	return author;
+				 errmsg("the author of rule " INT64_FORMAT ", %s, must not run code in a process of %s",
+						spec->id, flo_role_shown(spec->author), flo_role_shown(office->owner)),
+				 errhint("Grant the second role to the first, or write the rule anew as another role.")));
+	return spec->author;
 }
 
 static void

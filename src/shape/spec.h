@@ -45,7 +45,7 @@ typedef struct FloRuleSpec
 	char	   *table;
 	char	   *column;			/* NULL: none */
 	FloAction	action;
-	char	   *author;			/* role */
+	Oid			author;			/* may have been dropped */
 	int			operations;
 	bool		allow_empty_deletes;
 

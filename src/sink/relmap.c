@@ -48,6 +48,7 @@
 #include "utils/syscache.h"
 
 #include "core/compat.h"
+#include "core/roles.h"
 #include "core/trail.h"
 #include "sink/relmap.h"
 #include "sink/setwise.h"
@@ -583,16 +584,16 @@ describe_target(FloRelmap *map, FloTarget *target, const FloRelation *relation)
 static void
 check_roles(FloRelmap *map, FloTarget *target)
 {
-	if (!map->as_worker && !flo_compat_can_set_role(map->worker_owner, target->run_as))
+	if (!map->as_worker && !flo_role_can_become(map->worker_owner, target->run_as))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("role \"%s\" must not apply changes to table \"%s.%s\" as its owner \"%s\"",
-						GetUserNameFromId(map->worker_owner, true),
+				 errmsg("%s must not apply changes to table \"%s.%s\" as its owner \"%s\"",
+						flo_role_shown(map->worker_owner),
 						target->schema, target->table,
 						GetUserNameFromId(target->run_as, true)),
-				 errhint("Grant role \"%s\" to \"%s\", or set the worker's option run_as_owner and grant it the table's privileges.",
+				 errhint("Grant role \"%s\" to %s, or set the worker's option run_as_owner and grant it the table's privileges.",
 						 GetUserNameFromId(target->run_as, true),
-						 GetUserNameFromId(map->worker_owner, true))));
+						 flo_role_shown(map->worker_owner))));
 
 	/* Policies are not applied to replicated rows: refuse rather than ignore them */
 	if (check_enable_rls(target->relid, target->run_as, true) == RLS_ENABLED)
@@ -607,7 +608,7 @@ check_roles(FloRelmap *map, FloTarget *target)
 										  FLO_ROW_PRIVILEGES,
 										  ACLMASK_ALL);
 	target->restricted = target->run_as != GetUserId() &&
-		!flo_compat_can_set_role(target->run_as, GetUserId());
+		!flo_role_can_become(target->run_as, GetUserId());
 	target->allowed = true;
 }
 

@@ -38,6 +38,7 @@
 #include "core/compat.h"
 #include "core/files.h"
 #include "core/loop.h"
+#include "core/roles.h"
 #include "core/transaction.h"
 #include "miscadmin.h"
 #include "pgtime.h"
@@ -45,7 +46,6 @@
 #include "sink/json_value.h"
 #include "sink/saved.h"
 #include "storage/fd.h"
-#include "utils/acl.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -487,8 +487,7 @@ check_privilege(const FloWorkerSpec *spec)
 	bool		allowed;
 
 	flo_transaction_start();
-	allowed = OidIsValid(spec->owner) &&
-		has_privs_of_role(spec->owner, ROLE_PG_WRITE_SERVER_FILES);
+	allowed = flo_role_has_rights_of(spec->owner, ROLE_PG_WRITE_SERVER_FILES);
 	flo_transaction_commit();
 	MemoryContextSwitchTo(old);
 	if (!allowed)

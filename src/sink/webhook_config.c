@@ -13,10 +13,10 @@
 #include "catalog/pg_authid.h"
 #include "conf/endpoint.h"
 #include "core/files.h"
+#include "core/roles.h"
 #include "core/transaction.h"
 #include "sink/saved.h"
 #include "sink/webhook_config.h"
-#include "utils/acl.h"
 
 /* Largest file of headers or with a secret */
 #define FILE_LIMIT 65536
@@ -124,7 +124,7 @@ check_owner(const FloWorkerSpec *spec)
 	const FloWorkerOptions *options = &spec->options;
 
 	if ((options->headers_file != NULL || options->secret_file != NULL) &&
-		!has_privs_of_role(spec->owner, ROLE_PG_READ_SERVER_FILES))
+		!flo_role_has_rights_of(spec->owner, ROLE_PG_READ_SERVER_FILES))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("the worker's owner must not read files on the server"),
@@ -143,6 +143,13 @@ read_targets(FloHookConfig *config, const FloWorkerSpec *spec)
 		FloSubscription *subscription = lfirst(lc);
 		FloHookTarget *target = target_of(config, subscription->url);
 
+		/* whoever sends events somewhere must be somebody who could have made the worker do so */
+		if (!flo_role_can_become(subscription->author, spec->owner))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("the author of a subscription, %s, must not act as the worker's owner, %s",
+							flo_role_shown(subscription->author), flo_role_shown(spec->owner)),
+					 errhint("Grant the second role to the first, or write the subscription anew as another role.")));
 		target->subscriptions = lappend(target->subscriptions, subscription);
 	}
 	foreach(lc, config->targets)

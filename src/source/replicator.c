@@ -17,6 +17,7 @@
 #include "bus/stream.h"
 #include "conf/message.h"
 #include "conf/publication.h"
+#include "conf/rights.h"
 #include "conf/store.h"
 #include "conf/watch.h"
 #include "core/loop.h"
@@ -124,6 +125,8 @@ load_spec(Replicator *rep)
 		flo_own_messages_set_key(rep->own_messages, flo_message_key(rep->group));
 	}
 	flo_transaction_end(old);
+	if (rep->spec != NULL)
+		flo_rights_check_member(rep->group, rep->spec->owner, false);
 	return rep->spec != NULL;
 }
 

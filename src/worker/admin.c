@@ -9,18 +9,17 @@
 
 #include "access/xlog.h"
 #include "conf/api.h"
+#include "conf/rights.h"
 #include "conf/store.h"
 #include "core/arguments.h"
 #include "core/names.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
-#include "worker/admin.h"
 #include "worker/agent.h"
 
 /* A worker that has reported within this time is taken for alive, ms */
@@ -132,6 +131,7 @@ flo_stream_status(PG_FUNCTION_ARGS)
 	int			cursor = 0;
 
 	flo_conf_require_group(group);
+	flo_rights_require_viewer(group);
 	InitMaterializedSRF(fcinfo, 0);
 	stream = flo_agent_call("stream_status", psprintf("{\"group\":\"%s\"}", group), NULL);
 	if (flo_json_get(stream, "workers", &workers))
@@ -145,30 +145,6 @@ flo_stream_status(PG_FUNCTION_ARGS)
 }
 
 /* --- drop_consumer() --------------------------------------------------------------- */
-
-/* 42501 unless the current user has the rights of an owner of the group's members */
-void
-flo_admin_require_any_member(const char *group)
-{
-	ListCell   *cell;
-
-	flo_conf_require_group(group);
-	if (superuser())
-		return;
-	foreach(cell, flo_store_members(group))
-	{
-		FloMemberSpec *member = lfirst(cell);
-		bool		found;
-		Oid			owner = flo_store_member_owner(group, member->member, &found);
-
-		if (OidIsValid(owner) && has_privs_of_role(GetUserId(), owner))
-			return;
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for group \"%s\"", group),
-			 errhint("Only owners of its members, members of those roles and superusers may change it.")));
-}
 
 /* The consumer of a worker that lives here goes with the worker */
 static void
@@ -208,7 +184,8 @@ flo_drop_consumer(PG_FUNCTION_ARGS)
 	int64		last_seen;
 	char	   *worker;
 
-	flo_admin_require_any_member(group);
+	flo_conf_require_group(group);
+	flo_rights_require_owner(group);
 	if (!is_consumer_name(consumer))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

@@ -42,9 +42,9 @@ PGDLLEXPORT void flo_process_main(Datum arg);
 
 /* --- the scanner --------------------------------------------------------------------- */
 
-/* Tell the launcher which members of this database are wanted */
+/* Tell the launcher which members of this database are wanted, and the views whose they are */
 static void
-note_wanted(List *wanted)
+note_members(List *members)
 {
 	bool		overflow = false;
 	ListCell   *cell;
@@ -53,16 +53,20 @@ note_wanted(List *wanted)
 	for (int i = 0; i < flo_shared->nmembers; i++)
 		if (flo_shared->members[i].in_use && flo_shared->members[i].database == MyDatabaseId)
 			flo_shared->members[i].wanted = false;
-	foreach(cell, wanted)
+	foreach(cell, members)
 	{
 		FloMemberSpec *member = lfirst(cell);
-		int			slot = flo_shstate_obtain(MyDatabaseId, member->group, member->member,
-											  member->is_replicator);
+		int			slot = member->started ?
+			flo_shstate_obtain(MyDatabaseId, member->group, member->member, member->is_replicator) :
+			flo_shstate_find(MyDatabaseId, member->group, member->member);
 
-		if (slot < 0)
+		if (slot >= 0)
+		{
+			flo_shared->members[slot].wanted = member->started;
+			flo_shared->members[slot].owner = member->owner;
+		}
+		else if (member->started)
 			overflow = true;
-		else
-			flo_shared->members[slot].wanted = true;
 	}
 	LWLockRelease(flo_shared->lock);
 	flo_shstate_wake_launcher();
@@ -105,14 +109,14 @@ static void
 scan_database(void)
 {
 	MemoryContext context = flo_transaction_begin();
-	List	   *wanted = NIL;
+	List	   *members = NIL;
 
 	MemoryContextSwitchTo(context);
 	if (flo_store_extension_exists())
-		wanted = flo_store_started_members();
+		members = flo_store_members_here();
 	drop_lost_origins();
 	flo_transaction_end(context);
-	note_wanted(wanted);
+	note_members(members);
 }
 
 /* --- members ----------------------------------------------------------------------------- */

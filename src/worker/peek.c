@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "common/base64.h"
 #include "conf/api.h"
+#include "conf/rights.h"
 #include "core/names.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -24,7 +25,6 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 #include "wire/chunk.h"
-#include "worker/admin.h"
 #include "worker/agent.h"
 
 #define MAX_EVENTS 1000
@@ -228,7 +228,8 @@ flo_peek(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_events must lie between 1 and %d", MAX_EVENTS)));
-	flo_admin_require_any_member(group);
+	flo_conf_require_group(group);
+	flo_rights_require_reader(group);
 	InitMaterializedSRF(fcinfo, 0);
 
 	peek.result = (ReturnSetInfo *) fcinfo->resultinfo;

@@ -116,13 +116,13 @@ $dest->safe_psql('postgres', q{SELECT flo.drop_worker('g', 'file')});
 my $secret_file = PostgreSQL::Test::Utils::tempdir() . '/secret';
 sub create_hook_worker { return error_of($dest, qq{SELECT flo.create_worker('g', 'webhook', 'other', '{"url": "http://127.0.0.1:1/", "secret_file": "$secret_file"}')}); }
 mkfifo($secret_file, 0600) or die;
-like(create_hook_worker(), qr/F0000.*is not a regular file/s, 'a FIFO as secret_file is refused, and not waited for');
+like(create_hook_worker(), qr/22023.*is not a regular file/s, 'a FIFO as secret_file is refused, and not waited for');
 unlink $secret_file;
 append_to_file($secret_file, "s3cret\n");
 chmod 0644, $secret_file;
-like(create_hook_worker(), qr/F0000.*can be read or written by others/s, 'one that others can read');
+like(create_hook_worker(), qr/22023.*can be read or written by others/s, 'one that others can read');
 chmod 0620, $secret_file;
-like(create_hook_worker(), qr/F0000.*can be read or written by others/s, 'one that others can write');
+like(create_hook_worker(), qr/22023.*can be read or written by others/s, 'one that others can write');
 
 for my $setting (qw(nats_password_file nats_credentials_file nats_tls_ca_file nats_tls_key_file))
 {
@@ -131,7 +131,7 @@ for my $setting (qw(nats_password_file nats_credentials_file nats_tls_ca_file na
 	$dest->safe_psql('postgres', "ALTER SYSTEM SET pg_flo.$setting = '$fifo'");
 	$dest->reload;
 	like($dest->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', status, detail), E'\n') FROM flo.check() WHERE item = 'NATS'}),
-		qr/^error.*file "\Q$fifo\E" is not a regular file/m, "a FIFO as $setting is refused, and not waited for");
+		qr/^error.*file "\Q$fifo\E": it is not a regular file/m, "a FIFO as $setting is refused, and not waited for");
 	$dest->safe_psql('postgres', "ALTER SYSTEM RESET pg_flo.$setting");
 	$dest->reload;
 }
@@ -172,5 +172,75 @@ is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity a WHERE 
 unlike(slurp_file($dest->logfile), qr/hidden[45]/, 'nor the log');
 $dest->safe_psql('postgres', q{SELECT flo.drop_worker('g', 'hook')});
 $hook->stop;
+
+# --- whose a member is, and who may read ------------------------------------------------------------
+
+my $events = PostgreSQL::Test::Utils::tempdir() . '/ann';
+mkdir $events;
+$source->safe_psql('postgres', q{
+	CREATE ROLE ann;
+	GRANT pg_write_server_files TO ann;
+	GRANT EXECUTE ON FUNCTION flo.create_worker, flo.peek TO ann;
+});
+my $make = qq{SET ROLE ann; SELECT flo.create_worker('g', 'file', 'anns', '{"directory": "$events"}')};
+like(error_of($source, $make), qr/42501.*role "ann" must not read the rows of group "g".*hint:.*flo.grant_reader/s, 'EXECUTE on create_worker is no access to a group');
+like(error_of($source, q{SET ROLE ann; SELECT * FROM flo.peek('g')}), qr/42501.*permission denied for group "g"/s, 'nor EXECUTE on peek');
+$source->safe_psql('postgres', q{SELECT flo.grant_reader('g', 'ann')});
+$source->safe_psql('postgres', $make);
+start_member($source, 'g', 'anns');
+insert(31, 32);
+ok(wait_until($source, 'postgres', q{SELECT flo.wait_for('g', pg_current_wal_lsn(), '1 s', 'anns')}, 'it to catch up'), 'a reader has a worker');
+is($source->safe_psql('postgres', q{SET ROLE ann; SELECT count(*) > 0 FROM flo.peek('g')}), 't', 'and may peek');
+$source->safe_psql('postgres', q{SELECT flo.revoke_reader('g', 'ann')});
+ok(wait_until($source, 'postgres', q{SELECT state = 'failed' AND detail ~ 'the owner, role "ann", must not read' FROM flo.status WHERE member = 'anns'}, 'it to fail'),
+	'when the right is taken back its worker fails, and says why');
+insert(33, 34);
+$source->safe_psql('postgres', q{SELECT flo.start_group('g', 'anns')});
+wait_state($source, 'g', 'anns', 'failed');
+unlike(join('', file_lines($events)), qr/"id":33/, 'and has read nothing more');
+$source->safe_psql('postgres', q{SELECT flo.grant_reader('g', 'ann'); SELECT flo.start_group('g', 'anns')});
+wait_state($source, 'g', 'anns', 'streaming');
+ok(wait_until($source, 'postgres', q{SELECT flo.wait_for('g', pg_current_wal_lsn(), '1 s', 'anns')}, 'it to catch up'), 'with the right it goes on where it was');
+
+like(error_of($source, 'DROP ROLE ann'), qr/2BP01.*detail: .*flo\.(workers|readers)/s, 'an owner is not dropped unseen');
+$source->safe_psql('postgres', q{CREATE DATABASE other});
+like(error_of($source, 'DROP OWNED BY ann; DROP ROLE ann', 'other'), qr/2BP01.*detail: \d+ objects in database postgres/s, 'nor from another database');
+# as after pg_upgrade, which does not carry dependencies over
+my $oid = $source->safe_psql('postgres', q{SELECT 'ann'::regrole::oid});
+$source->safe_psql('postgres', q{
+	SET allow_system_table_mods = on;
+	REVOKE EXECUTE ON FUNCTION flo.create_worker, flo.peek FROM ann;
+	DELETE FROM pg_shdepend WHERE refobjid = 'ann'::regrole;
+	DROP ROLE ann;
+	CREATE ROLE ann SUPERUSER;
+	SELECT flo.stop_group('g', 'anns');
+});
+wait_state($source, 'g', 'anns', 'stopped');
+$source->safe_psql('postgres', q{SELECT flo.start_group('g', 'anns')});
+ok(wait_until($source, 'postgres', qq{SELECT state = 'failed' AND detail = 'the owner is a role with OID $oid, which no longer exists' FROM flo.status WHERE member = 'anns'}, 'it to fail'),
+	'a worker whose owner was dropped fails, whoever has the name by now');
+is($source->safe_psql('postgres', q{SELECT owner FROM flo.members WHERE member = 'anns'}), $oid, 'it still belongs to nobody');
+is($source->safe_psql('postgres', q{SELECT detail FROM flo.check('g') WHERE hint ~ 'flo.set_owner'}), "its owner, a role with OID $oid, no longer exists", 'flo.check() says so');
+$source->safe_psql('postgres', qq{
+	CREATE ROLE ben; GRANT pg_write_server_files TO ben;
+	SELECT flo.grant_reader('g', 'ben'); SELECT flo.set_owner('g', 'anns', 'ben'); SELECT flo.revoke_reader('g', '$oid')});
+wait_state($source, 'g', 'anns', 'streaming');
+insert(35, 36);
+ok(wait_until($source, 'postgres', q{SELECT flo.wait_for('g', pg_current_wal_lsn(), '1 s', 'anns')}, 'it to catch up'), 'given to another role it goes on');
+like(join('', file_lines($events)), qr/"id":36/, 'with its files');
+
+# --- dump and restore --------------------------------------------------------------------------------
+
+my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump.sql';
+$source->command_ok([ 'pg_dump', '-f', $dump, '-p', $source->port, '-h', $source->host, 'postgres' ], 'pg_dump as a superuser');
+$dest->safe_psql('postgres', 'CREATE DATABASE restored');
+my @restore = ('psql', '-qX', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-p', $dest->port, '-h', $dest->host, 'restored');
+$dest->command_fails_like(\@restore, qr/role "ben" does not exist/, 'a role that is missing in another cluster is named');
+$dest->safe_psql('postgres', $_) for 'DROP DATABASE restored', 'CREATE DATABASE restored', 'CREATE ROLE somebody; CREATE ROLE ben';
+$dest->command_ok(\@restore, 'where it exists the dump is restored');
+is($dest->safe_psql('restored', q{SELECT w.owner::text, w.owner::oid = r.oid, (SELECT string_agg(reader::text, ',') FROM flo.readers) FROM flo.workers w JOIN pg_roles r ON r.rolname = 'ben' WHERE worker_name = 'anns'}), 'ben|t|ben',
+	'with owners and readers by name, whatever their OIDs are there');
+like(error_of($dest, 'DROP ROLE ben', 'restored'), qr/2BP01.*column (owner|reader) of table flo\.(workers|readers)/s, 'and known to the server');
+$dest->safe_psql('postgres', 'DROP DATABASE restored');
 
 done_testing();
