@@ -134,7 +134,6 @@ same('four', 'm', 'and flo.resync() lets it go on');
 # --- a file -----------------------------------------------------------------------------------
 
 my $dir = PostgreSQL::Test::Utils::tempdir();
-chmod 0777, $dir;
 late('five', 'm', sink => 'file', options => qq{'{"start": "copy", "directory": "$dir"}'});
 wait_until($dest, 'five', q{SELECT state ~ 'waiting|streaming' FROM flo.status}, 'the file worker') or die;
 purged('m') if status_of($dest, 'm', 'late', 'state', 'five') ne 'waiting';

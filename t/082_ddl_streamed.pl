@@ -84,7 +84,6 @@ is($dest->safe_psql('postgres', 'SELECT id, w FROM mapped'), '1|1', 'and maps it
 # --- events -----------------------------------------------------------------------------
 
 my $dir = PostgreSQL::Test::Utils::tempdir();
-chmod 0777, $dir;
 $dest->safe_psql('postgres', qq{SELECT flo.create_worker('g', sink => 'file', worker_name => 'events', options => '{"directory": "$dir", "start": "latest"}')});
 start_member($dest, 'g', 'events');
 $source->safe_psql('postgres', q{CREATE TABLE told (id int PRIMARY KEY); ALTER TABLE told ADD "v ""ü" text DEFAULT 'é'; INSERT INTO told VALUES (1); CREATE INDEX CONCURRENTLY told_i ON told (id); DROP TABLE told});

@@ -300,6 +300,39 @@ map_grant(Mapper *mapper, GrantStmt *statement)
 		map_relation(mapper, lfirst_node(RangeVar, cell));
 }
 
+/* Types and collations; they are where they were at the source */
+static void
+qualify_created(const FloDdlStatement *ddl, Node *node)
+{
+	switch (nodeTag(node))
+	{
+		case T_CreateEnumStmt:
+			((CreateEnumStmt *) node)->typeName = qualify(ddl, ((CreateEnumStmt *) node)->typeName);
+			break;
+		case T_AlterEnumStmt:
+			((AlterEnumStmt *) node)->typeName = qualify(ddl, ((AlterEnumStmt *) node)->typeName);
+			break;
+		case T_CreateDomainStmt:
+			((CreateDomainStmt *) node)->domainname = qualify(ddl, ((CreateDomainStmt *) node)->domainname);
+			break;
+		case T_AlterDomainStmt:
+			((AlterDomainStmt *) node)->typeName = qualify(ddl, ((AlterDomainStmt *) node)->typeName);
+			break;
+		case T_CreateRangeStmt:
+			((CreateRangeStmt *) node)->typeName = qualify(ddl, ((CreateRangeStmt *) node)->typeName);
+			break;
+		case T_CompositeTypeStmt:
+			if (((CompositeTypeStmt *) node)->typevar->schemaname == NULL && ddl->objects != NIL)
+				((CompositeTypeStmt *) node)->typevar->schemaname = ((FloDdlObject *) linitial(ddl->objects))->schema;
+			break;
+		case T_DefineStmt:
+			((DefineStmt *) node)->defnames = qualify(ddl, ((DefineStmt *) node)->defnames);
+			break;
+		default:
+			break;
+	}
+}
+
 void
 flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 				  FloDdlMapColumn map_column, void *arg)
@@ -328,28 +361,6 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 			if (((AlterObjectSchemaStmt *) node)->relation == NULL)
 				((AlterObjectSchemaStmt *) node)->object = map_named(&mapper, ((AlterObjectSchemaStmt *) node)->objectType,
 																	 ((AlterObjectSchemaStmt *) node)->object);
-			break;
-		case T_CreateEnumStmt:
-			((CreateEnumStmt *) node)->typeName = qualify(ddl, ((CreateEnumStmt *) node)->typeName);
-			break;
-		case T_AlterEnumStmt:
-			((AlterEnumStmt *) node)->typeName = qualify(ddl, ((AlterEnumStmt *) node)->typeName);
-			break;
-		case T_CreateDomainStmt:
-			((CreateDomainStmt *) node)->domainname = qualify(ddl, ((CreateDomainStmt *) node)->domainname);
-			break;
-		case T_AlterDomainStmt:
-			((AlterDomainStmt *) node)->typeName = qualify(ddl, ((AlterDomainStmt *) node)->typeName);
-			break;
-		case T_CreateRangeStmt:
-			((CreateRangeStmt *) node)->typeName = qualify(ddl, ((CreateRangeStmt *) node)->typeName);
-			break;
-		case T_CompositeTypeStmt:
-			if (((CompositeTypeStmt *) node)->typevar->schemaname == NULL && ddl->objects != NIL)
-				((CompositeTypeStmt *) node)->typevar->schemaname = ((FloDdlObject *) linitial(ddl->objects))->schema;
-			break;
-		case T_DefineStmt:
-			((DefineStmt *) node)->defnames = qualify(ddl, ((DefineStmt *) node)->defnames);
 			break;
 		case T_CommentStmt:
 			((CommentStmt *) node)->object = map_named(&mapper, ((CommentStmt *) node)->objtype,
@@ -401,6 +412,7 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 				((CreateSchemaStmt *) node)->schemaname = ((FloDdlObject *) linitial(ddl->objects))->name;
 			break;
 		default:
+			qualify_created(ddl, node);
 			break;
 	}
 }
