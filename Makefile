@@ -35,6 +35,7 @@ OBJS = \
 	src/monitor/views.o \
 	src/wire/chunk.o \
 	src/wire/change.o \
+	src/wire/copies.o \
 	src/wire/ddl.o \
 	src/wire/message.o \
 	src/wire/encode.o \
@@ -55,6 +56,7 @@ OBJS = \
 	src/conf/rights.o \
 	src/conf/visit.o \
 	src/conf/runtime.o \
+	src/conf/requests.o \
 	src/conf/watch.o \
 	src/conf/known.o \
 	src/conf/api.o \
@@ -113,6 +115,7 @@ OBJS = \
 	src/dest/consumer.o \
 	src/dest/encoding.o \
 	src/dest/foreign_keys.o \
+	src/dest/owed.o \
 	src/dest/progress.o \
 	src/dest/tables.o \
 	src/dest/myself.o \

@@ -320,6 +320,7 @@ CREATE TABLE flo.copy_requests (
 	relation oid NOT NULL,
 	add bool NOT NULL,
 	requested_at timestamptz NOT NULL DEFAULT now(),
+	number int GENERATED ALWAYS AS IDENTITY,
 	PRIMARY KEY (group_name, relation)
 );
 COMMENT ON TABLE flo.copy_requests IS 'Tables of running groups that are to be copied, or copied afresh';
@@ -327,6 +328,7 @@ COMMENT ON COLUMN flo.copy_requests.group_name IS 'group';
 COMMENT ON COLUMN flo.copy_requests.relation IS 'OID of the table';
 COMMENT ON COLUMN flo.copy_requests.add IS 'whether it joins the group with the copy';
 COMMENT ON COLUMN flo.copy_requests.requested_at IS 'when';
+COMMENT ON COLUMN flo.copy_requests.number IS 'rises with each request';
 
 CREATE TABLE flo.copied_tables (
 	group_name text NOT NULL,
@@ -381,6 +383,23 @@ COMMENT ON COLUMN flo.copied_chunks.attempt IS 'number of the snapshot';
 COMMENT ON COLUMN flo.copied_chunks.range IS 'range of pages of the table';
 COMMENT ON COLUMN flo.copied_chunks.ordinal IS 'chunk of the range';
 COMMENT ON COLUMN flo.copied_chunks.tuples IS 'rows in it';
+
+CREATE TABLE flo.owed_copies (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	relation oid NOT NULL,
+	request int NOT NULL,
+	since pg_lsn NOT NULL,
+	since_at timestamptz NOT NULL,
+	PRIMARY KEY (group_name, worker_name, relation)
+);
+COMMENT ON TABLE flo.owed_copies IS 'Copies that were asked for at the source and are not in: until then a worker does not have everything beyond since, however far it has read; see wait_for()';
+COMMENT ON COLUMN flo.owed_copies.group_name IS 'group';
+COMMENT ON COLUMN flo.owed_copies.worker_name IS 'worker';
+COMMENT ON COLUMN flo.owed_copies.relation IS 'OID of the table at the source; 0 = whatever was asked for before the generation began, until its first message is read';
+COMMENT ON COLUMN flo.owed_copies.request IS 'number of the newest request for the table in flo.copy_requests there';
+COMMENT ON COLUMN flo.owed_copies.since IS 'LSN up to which nothing is missing';
+COMMENT ON COLUMN flo.owed_copies.since_at IS 'when it was asked for';
 
 CREATE TABLE flo.unchecked_tables (
 	group_name text NOT NULL,
@@ -864,7 +883,7 @@ CREATE FUNCTION flo.wait_for(
 	AS 'MODULE_PATHNAME', 'flo_wait_for' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.wait_for(text, pg_lsn, interval, text) IS
-'Waits until the group has got as far as lsn; false at the timeout. Source: published and acknowledged (lsn NULL: the current LSN). Destination: durable in the sink of one worker, or of all workers here. In a database with both sides and no member named, an lsn of NULL means the replicator and any other lsn all workers. Errors: 42704 unknown group or member, 22004 lsn missing, 22023 negative timeout, 55000 started in this very transaction';
+'Waits until the group has got as far as lsn; false at the timeout. Source: published and acknowledged (lsn NULL: the current LSN). Destination: every row committed below is durable in the sink of one worker, or of all workers here, tables being added or copied afresh included. In a database with both sides and no member named, an lsn of NULL means the replicator and any other lsn all workers. Errors: 42704 unknown group or member, 22004 lsn missing, 22023 negative timeout, 55000 started in this very transaction';
 
 CREATE FUNCTION flo.release_ddl(id bigint) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_release_ddl' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
@@ -1190,7 +1209,10 @@ CREATE VIEW flo.status AS
 	  CROSS JOIN LATERAL (
 			SELECT coalesce(s.durable_lsn,
 							CASE WHEN m.sink IS NULL THEN slot.confirmed_flush_lsn
-								 ELSE flo.origin_position(m.group_name, m.member) END) AS durable_lsn,
+								 WHEN flo.origin_position(m.group_name, m.member) IS NOT NULL
+								 THEN least(flo.origin_position(m.group_name, m.member),
+											(SELECT min(o.since) FROM flo.owed_copies o
+											  WHERE o.group_name = m.group_name AND o.worker_name = m.member)) END) AS durable_lsn,
 				   CASE WHEN m.sink IS NULL THEN w.lsn ELSE s.known_lsn END AS known_lsn) p;
 COMMENT ON VIEW flo.status IS 'One row per member of a group in this database; counters since server start or reset, at most a second old';
 COMMENT ON COLUMN flo.status.group_name IS 'group';
@@ -1200,9 +1222,9 @@ COMMENT ON COLUMN flo.status.state IS 'stopped, starting, waiting, copying, stre
 COMMENT ON COLUMN flo.status.detail IS 'what it waits for, in one sentence';
 COMMENT ON COLUMN flo.status.pid IS 'process';
 COMMENT ON COLUMN flo.status.received_lsn IS 'replicator: decoded up to here; worker: received up to here';
-COMMENT ON COLUMN flo.status.durable_lsn IS 'replicator: acknowledged by the broker; worker: durable in the sink';
+COMMENT ON COLUMN flo.status.durable_lsn IS 'replicator: acknowledged by the broker; worker: everything below is durable in the sink, copies that were asked for included';
 COMMENT ON COLUMN flo.status.lag_bytes IS 'bytes of WAL between the newest known LSN and durable_lsn';
-COMMENT ON COLUMN flo.status.lag IS 'age of the oldest transaction not yet durable, 0 when there is none, NULL when the member does not run';
+COMMENT ON COLUMN flo.status.lag IS 'age of the oldest transaction, or request for a copy, not yet durable, 0 when there is none, NULL when the member does not run';
 COMMENT ON COLUMN flo.status.retained_wal_bytes IS 'bytes of WAL kept for the slot';
 COMMENT ON COLUMN flo.status.transactions IS 'source transactions';
 COMMENT ON COLUMN flo.status.inserts IS 'rows inserted';

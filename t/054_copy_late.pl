@@ -119,15 +119,18 @@ $source->safe_psql('postgres', q{SELECT flo.drop_group('g', purge_stream => true
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('g')});
 $dest->safe_psql('postgres', 'TRUNCATE t, nokey');
 
-# nothing is purged while there are few messages
+# nothing is purged while there are few messages: no heartbeats meanwhile
+$source->append_conf('postgresql.conf', "pg_flo.heartbeat_interval = '60s'\n");
+$source->reload;
 $source->safe_psql('postgres', 'DELETE FROM t; DELETE FROM nokey');
 create_group($source, $dest, 'm', tables => q{'{t}'});
 $source->safe_psql('postgres', q{SELECT flo.add_table('m', 'nokey')});
 wait_until($source, 'postgres', q{SELECT count(*) = 0 FROM flo.copy_requests}, 'the copy of the table') or die;
 wait_until($source, 'postgres', q{SELECT state = 'streaming' FROM flo.status}, 'its end') or die;
-wait_caught_up($source, $dest, 'm');
 late('four', 'm');
 wait_detail('four', 'm', 'a copy of tables that the stream goes on with was taken in by other workers', 'a marker whose copy is gone');
+$source->append_conf('postgresql.conf', "pg_flo.heartbeat_interval = '1s'\n");
+$source->reload;
 $source->safe_psql('postgres', q{SELECT flo.resync('m')});
 same('four', 'm', 'and flo.resync() lets it go on');
 

@@ -721,11 +721,17 @@ flo_remove_table(PG_FUNCTION_ARGS)
 	FloTableOids choice;
 	Oid			relation = table_argument(fcinfo, group, &names, &choice);
 	char	   *name;
+	bool		withdrawn;
+	bool		member;
 
 	if (!OidIsValid(get_rel_namespace(relation)))
 		flo_tables_check_kind(relation);
 	name = flo_tables_name(relation);
-	if (!flo_publication_has_table(group, relation))
+
+	/* a copy that has not begun is none; one that has lets the table join before we look */
+	withdrawn = flo_store_withdraw_copy(group, relation);
+	member = flo_publication_has_table(group, relation);
+	if (!member && !withdrawn)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("table %s is not in group \"%s\"", name, group),
@@ -737,7 +743,8 @@ flo_remove_table(PG_FUNCTION_ARGS)
 	if (flo_tables_cover(&choice, relation))
 		names->except_tables = lappend(names->except_tables, name);
 	flo_store_save_table_choice(group, names);
-	flo_publication_remove_table(group, relation);
+	if (member)
+		flo_publication_remove_table(group, relation);
 
 	PG_RETURN_VOID();
 }

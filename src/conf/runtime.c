@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 static char *
@@ -189,113 +190,6 @@ flo_store_next_copy_attempt(const char *group)
 	return attempt;
 }
 
-List *
-flo_store_copy_requests(const char *group)
-{
-	FloVisit	visit;
-	List	   *result = NIL;
-	uint64		count;
-
-	flo_visit_begin(&visit);
-	count = flo_visit_run(SPI_OK_SELECT, "SELECT relation, add, requested_at FROM flo.copy_requests"
-						  " WHERE group_name = $1 ORDER BY requested_at, relation", 1, group);
-	for (uint64 i = 0; i < count; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(visit.caller);
-		FloCopyRequest *request = palloc(sizeof(FloCopyRequest));
-
-		request->relation = (Oid) strtoul(flo_visit_text(&visit, i, 1), NULL, 10);
-		request->add = flo_visit_true(i, 2);
-		request->requested_at = flo_visit_text(&visit, i, 3);
-		result = lappend(result, request);
-		MemoryContextSwitchTo(old);
-	}
-	flo_visit_end(&visit);
-	return result;
-}
-
-void
-flo_store_request_copy(const char *group, Oid relation, bool add)
-{
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copy_requests (group_name, relation, add)"
-				  " VALUES ($1, $2::oid, $3::bool) ON CONFLICT (group_name, relation)"
-				  " DO UPDATE SET requested_at = now()",
-				  3, group, psprintf("%u", relation), add ? "t" : "f");
-	flo_visit_end(&visit);
-}
-
-void
-flo_store_request_copy_of_all(const char *group)
-{
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copy_requests (group_name, relation, add)"
-				  " SELECT DISTINCT $1, c.oid, false FROM pg_publication_tables p"
-				  " JOIN pg_namespace n ON n.nspname = p.schemaname"
-				  " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
-				  " WHERE p.pubname IN ($2, $3) ON CONFLICT (group_name, relation)"
-				  " DO UPDATE SET requested_at = now()",
-				  3, group, flo_name_publication(group), flo_name_insert_publication(group));
-	flo_visit_end(&visit);
-}
-
-bool
-flo_store_copy_of_all_requested(const char *group)
-{
-	FloVisit	visit;
-	bool		all;
-
-	flo_visit_begin(&visit);
-	all = flo_visit_run(SPI_OK_SELECT, "SELECT FROM pg_publication_tables p"
-						" JOIN pg_namespace n ON n.nspname = p.schemaname"
-						" JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
-						" WHERE p.pubname IN ($2, $3) AND NOT EXISTS (SELECT FROM flo.copy_requests r"
-						" WHERE r.group_name = $1 AND r.relation = c.oid) LIMIT 1",
-						3, group, flo_name_publication(group), flo_name_insert_publication(group)) == 0;
-	flo_visit_end(&visit);
-	return all;
-}
-
-List *
-flo_store_published(const char *group)
-{
-	FloVisit	visit;
-	List	   *result = NIL;
-	uint64		rows;
-
-	flo_visit_begin(&visit);
-	rows = flo_visit_run(SPI_OK_SELECT, "SELECT DISTINCT c.oid FROM pg_publication_tables p"
-						 " JOIN pg_namespace n ON n.nspname = p.schemaname"
-						 " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
-						 " WHERE p.pubname IN ($1, $2)",
-						 2, flo_name_publication(group), flo_name_insert_publication(group));
-	for (uint64 i = 0; i < rows; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(visit.caller);
-
-		result = lappend_oid(result, (Oid) strtoul(flo_visit_text(&visit, i, 1), NULL, 10));
-		MemoryContextSwitchTo(old);
-	}
-	flo_visit_end(&visit);
-	return result;
-}
-
-void
-flo_store_copy_request_done(const char *group, const FloCopyRequest *request)
-{
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests"
-				  " WHERE group_name = $1 AND relation = $2::oid AND requested_at = $3::timestamptz",
-				  3, group, psprintf("%u", request->relation), request->requested_at);
-	flo_visit_end(&visit);
-}
-
 void
 flo_store_copy_progress(const char *group, const FloCopyProgress *progress)
 {
@@ -343,6 +237,27 @@ flo_store_stop_member(const char *group, const char *member)
 		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.workers SET started = false"
 			" WHERE group_name = $1 AND worker_name = $2", 2, group, member);
 	flo_visit_end(&visit);
+}
+
+/* The oldest of what a worker owes; see owed.c */
+XLogRecPtr
+flo_store_owed_since(const char *group, const char *worker, TimestampTz *at)
+{
+	FloVisit	visit;
+	XLogRecPtr	since = FLO_OWES_NOTHING;
+
+	*at = 0;
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT, "SELECT min(since), min(since_at) FROM flo.owed_copies"
+					  " WHERE group_name = $1 AND worker_name = $2 HAVING count(*) > 0", 2, group, worker) > 0)
+	{
+		bool		isnull;
+
+		since = text_as_lsn(flo_visit_text(&visit, 0, 1));
+		*at = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	}
+	flo_visit_end(&visit);
+	return since;
 }
 
 FloProgressRow *
@@ -505,7 +420,7 @@ void
 flo_store_delete_worker(const char *group, const char *worker)
 {
 	static const char *const tables[] = {
-		"progress", "copied_tables", "copied_chunks", "copied_objects", "unchecked_tables", "dead_letters", "pending_ddl",
+		"progress", "copied_tables", "copied_chunks", "copied_objects", "unchecked_tables", "owed_copies", "dead_letters", "pending_ddl",
 		"secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions", "workers"
 	};
 	FloVisit	visit;
@@ -522,7 +437,7 @@ flo_store_delete_group(const char *group)
 {
 	static const char *const tables[] = {
 		"full_identities", "generations", "copy_requests", "copied_tables",
-		"copied_chunks", "copied_objects", "unchecked_tables", "progress", "dead_letters", "pending_ddl",
+		"copied_chunks", "copied_objects", "unchecked_tables", "owed_copies", "progress", "dead_letters", "pending_ddl",
 		"ddl_log", "secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions",
 		"workers", "replicators", "groups"
 	};

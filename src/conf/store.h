@@ -11,6 +11,7 @@
 
 #include "conf/spec.h"
 #include "core/as_role.h"
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
@@ -45,16 +46,26 @@ typedef struct FloCopyRequest
 {
 	Oid			relation;
 	bool		add;			/* it joins the publication then */
-	char	   *requested_at;
+	uint32		number;			/* rises with each request of this database */
 } FloCopyRequest;
 
 extern List *flo_store_copy_requests(const char *group);	/* of FloCopyRequest * */
-extern void flo_store_request_copy(const char *group, Oid relation, bool add);
-extern void flo_store_request_copy_of_all(const char *group);
+/* The same; none of them is withdrawn before the end of the transaction */
+extern List *flo_store_lock_copy_requests(const char *group);
 extern bool flo_store_copy_of_all_requested(const char *group);
 
 /* OIDs of the tables in the group's publications, as they travel */
 extern List *flo_store_published(const char *group);
+
+/*
+ * Ask for a copy, and tell the destinations, in order with the changes of the
+ * transaction, that they owe it from here on.
+ */
+extern void flo_store_request_copy(const char *group, Oid relation, bool add);
+extern void flo_store_request_copy_of_all(const char *group);
+
+/* There will be none, so nobody owes it any more; false when there was no request */
+extern bool flo_store_withdraw_copy(const char *group, Oid relation);
 
 /* Fulfilled; one that was made again meanwhile stays */
 extern void flo_store_copy_request_done(const char *group, const FloCopyRequest *request);
@@ -91,6 +102,14 @@ typedef struct FloProgressRow
 	bool		copying;		/* the copy that the generation begins with is not in yet */
 	uint32		copy_attempt;	/* of the newest marker whose tables are in */
 } FloProgressRow;
+
+/*
+ * The LSN up to which all rows of the source are at the worker's destination,
+ * however far its position is, because copies of tables are still to come;
+ * *at is since when.
+ */
+#define FLO_OWES_NOTHING PG_UINT64_MAX
+extern XLogRecPtr flo_store_owed_since(const char *group, const char *worker, TimestampTz *at);
 
 extern FloProgressRow *flo_store_progress(const char *group, const char *worker);
 extern void flo_store_save_progress(const char *group, const char *worker, const FloProgressRow *row);

@@ -63,19 +63,20 @@ slot_position(const char *group)
 	return position;
 }
 
-/* What outlives the process of a worker */
+/* What outlives the process of a worker: nothing before its first copy is in, then no more than copies owed leave */
 static XLogRecPtr
 stored_position(const Target *target)
 {
 	RepOriginId origin = replorigin_by_name(flo_name_origin(MyDatabaseId, target->group, target->member),
 											true);
-	FloProgressRow *row;
+	FloProgressRow *row = flo_store_progress(target->group, target->member);
+	XLogRecPtr	position;
+	TimestampTz at;
 
-	if (origin != InvalidRepOriginId)
-		return replorigin_get_progress(origin, true);
-
-	row = flo_store_progress(target->group, target->member);
-	return row ? row->lsn : InvalidXLogRecPtr;
+	if (row == NULL || row->copying)
+		return InvalidXLogRecPtr;
+	position = origin != InvalidRepOriginId ? replorigin_get_progress(origin, true) : row->lsn;
+	return Min(position, flo_store_owed_since(target->group, target->member, &at));
 }
 
 /* Is the target reached?  *slot is the member's entry, -1 when it has none. */

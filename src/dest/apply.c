@@ -17,6 +17,7 @@
 #include "dest/begin.h"
 #include "dest/copied.h"
 #include "dest/encoding.h"
+#include "dest/owed.h"
 #include "dest/progress.h"
 #include "dest/sequences.h"
 #include "dest/worker_impl.h"
@@ -271,11 +272,15 @@ apply_change(FloWorker *w, const FloChange *change)
 		w->sink->ops->change(w->sink, &w->txn, change);
 }
 
-/* What pg_flo itself says in the stream: values of sequences.  Event sinks have no use for them. */
+/* What pg_flo itself says in the stream: values of sequences, copies that are owed.  No concern of event sinks. */
 static void
 take_message(FloWorker *w, const FloChange *message)
 {
-	if (w->sink->ops->transactional && strcmp(message->prefix, FLO_SEQUENCES_PREFIX) == 0)
+	if (!w->sink->ops->transactional)
+		return;
+	if (strcmp(message->prefix, FLO_COPIES_PREFIX) == 0)
+		flo_owed_take_message(w, message->content, message->content_len);
+	else if (strcmp(message->prefix, FLO_SEQUENCES_PREFIX) == 0)
 		flo_sequences_set(w->spec, message->content, message->content_len);
 }
 
@@ -483,7 +488,9 @@ follow_generation(FloWorker *w, const FloChunkHeader *header)
 	ereport(LOG,
 			(errmsg("the source began anew at %X/%X: what it committed after %X/%X is given up here",
 					LSN_FORMAT_ARGS(header->generation_start), LSN_FORMAT_ARGS(w->position))));
-	flo_progress_follow(w->progress, header, header->generation_start, false);
+	flo_progress_follow(w->progress, header, header->generation_start, false, flo_owed_durable(w));
+	flo_worker_look_at_copies(w);
+	w->entering = true;
 	w->position = w->durable = w->origin_lsn = flo_progress_position(w->progress);
 	w->known = w->position;
 	w->acked_seq = w->unflushed_seq = 0;

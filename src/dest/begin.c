@@ -21,6 +21,7 @@
 #include "dest/consumer.h"
 #include "dest/copied.h"
 #include "dest/myself.h"
+#include "dest/owed.h"
 #include "dest/progress.h"
 #include "dest/receive.h"
 #include "dest/worker_impl.h"
@@ -28,6 +29,7 @@
 #include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 /* Looks, a second apart, until a copy that a marker asks for is believed to be gone */
@@ -146,7 +148,7 @@ follow_newest(FloWorker *w)
 	ereport(LOG,
 			(errmsg("the source began anew at %X/%X: this worker begins there, too",
 					LSN_FORMAT_ARGS(header.generation_start))));
-	flo_progress_follow(w->progress, &header, header.generation_start, true);
+	flo_progress_follow(w->progress, &header, header.generation_start, true, InvalidXLogRecPtr);
 	take_position(w);
 	w->waits = false;
 	flo_worker_report_to_bucket(w, true);
@@ -197,7 +199,7 @@ flo_worker_begin(FloWorker *w)
 		if (w->spec->options.start == FLO_START_LATEST && flo_consumer_newest(w->consumer, &header))
 			start = header.position;
 		if (flo_progress_known(w->progress))
-			flo_progress_follow(w->progress, &header, start, copying);
+			flo_progress_follow(w->progress, &header, start, copying, InvalidXLogRecPtr);
 		else
 			flo_progress_begin(w->progress, &header, start, copying);
 		take_position(w);
@@ -288,8 +290,8 @@ remedy(FloWorker *w)
 }
 
 /* Tables whose snapshot is later than where the stream is now, or still to come in it */
-static void
-remember_copied(FloWorker *w)
+void
+flo_worker_look_at_copies(FloWorker *w)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ListCell   *cell;
@@ -304,6 +306,7 @@ remember_copied(FloWorker *w)
 		if (table->lsn > w->position || table->expected > 0)
 			w->copied = lappend(w->copied, table);
 	}
+	flo_owed_look(w);
 	flo_transaction_end(old);
 }
 
@@ -335,6 +338,7 @@ receive(FloWorker *w, List *keys)
 	what.generation_id = flo_progress_generation_id(w->progress);
 	what.keys = keys;
 	what.attempt = fitting_attempt(w, keys);
+	what.position = w->position;
 	what.turn = serve;
 	what.arg = w;
 	in = flo_copy_receive(&what);
@@ -342,15 +346,17 @@ receive(FloWorker *w, List *keys)
 	return in;
 }
 
-/* Nothing was ever loaded, so there is nothing to be given up */
+/* Else nothing was loaded of this generation's copy, so there is nothing to be given up */
 static bool
 has_copied(FloWorker *w)
 {
 	MemoryContext old = CurrentMemoryContext;
-	bool		result;
+	bool		result = false;
+	ListCell   *cell;
 
 	(void) flo_transaction_begin();
-	result = flo_copied_tables(w->group, w->worker) != NIL;
+	foreach(cell, flo_copied_tables(w->group, w->worker))
+		result |= ((FloCopiedTable *) lfirst(cell))->attempt > 0;
 	flo_transaction_end(old);
 	return result;
 }
@@ -387,7 +393,7 @@ flo_worker_take_copy(FloWorker *w)
 	take_position(w);
 	if (!flo_progress_copying(w->progress))
 	{
-		remember_copied(w);
+		flo_worker_look_at_copies(w);
 		return;
 	}
 	if (w->spec->options.start != FLO_START_COPY && !has_copied(w))
@@ -421,7 +427,7 @@ flo_worker_take_copy(FloWorker *w)
 	}
 	w->waits = false;
 	flo_worker_report_to_bucket(w, true);
-	remember_copied(w);
+	flo_worker_look_at_copies(w);
 }
 
 /* --- copies that a marker asks for ----------------------------------------------------------- */
@@ -431,6 +437,7 @@ static void
 expect_copy(FloWorker *w, List *keys)
 {
 	MemoryContext old = CurrentMemoryContext;
+	XLogRecPtr	since = w->entering ? flo_owed_durable(w) : w->position;
 	ListCell   *cell;
 
 	(void) flo_transaction_begin();
@@ -440,9 +447,10 @@ expect_copy(FloWorker *w, List *keys)
 
 		flo_copied_expect(w->group, w->worker, key->relation, key->attempt,
 						  (key->rows & FLO_MARKER_AGAIN) != 0, (key->rows & FLO_MARKER_DEFINITIONS) != 0);
+		flo_owed_add(w->group, w->worker, key->relation, key->ordinal, since, GetCurrentTimestamp());
 	}
 	flo_transaction_end(old);
-	remember_copied(w);
+	flo_worker_look_at_copies(w);
 }
 
 static bool
@@ -499,6 +507,6 @@ flo_worker_take_marked_copy(FloWorker *w)
 	flo_progress_set_copy_attempt(w->progress, first->attempt);
 	flo_progress_copied(w->progress);
 	flo_worker_report_to_bucket(w, true);
-	remember_copied(w);
+	flo_worker_look_at_copies(w);
 	return true;
 }

@@ -16,6 +16,9 @@ extern void flo_worker_begin(FloWorker *w);
  */
 extern void flo_worker_take_copy(FloWorker *w);
 
+/* Take in again, as recorded, what of the stream is in copies, and what of copies is owed */
+extern void flo_worker_look_at_copies(FloWorker *w);
+
 /* The tables of w->marker; true when the place in the stream has to be found anew */
 extern bool flo_worker_take_marked_copy(FloWorker *w);
 

@@ -208,7 +208,9 @@ flo_copied_forget(const char *group, const char *worker)
 
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_tables WHERE group_name = $1 AND worker_name = $2 AND attempt < 0", 2, group, worker);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET attempt = 0, expected = NULL, lsn = NULL"
+				  " WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
 	flo_visit_end(&visit);
 }

@@ -80,7 +80,7 @@ extern List *flo_copied_tables(const char *group, const char *worker);
  */
 extern void flo_copied_finish(const char *group, const char *worker, uint32 marker);
 
-/* A new copy begins: forget the one before */
+/* A new generation begins: of the copies before only that they were is remembered, for what is in the tables is theirs */
 extern void flo_copied_forget(const char *group, const char *worker);
 
 /*

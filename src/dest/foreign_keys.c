@@ -19,6 +19,7 @@
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "conf/visit.h"
+#include "core/as_role.h"
 #include "core/loop.h"
 #include "core/trail.h"
 #include "core/transaction.h"
@@ -114,8 +115,7 @@ static void
 check_key(const ForeignKey *key, Relation referencing, Relation referenced)
 {
 	Trigger		trigger = {0};
-	Oid			user;
-	int			context;
+	FloAsRole	as;
 	bool		checked;
 
 	trigger.tgname = key->name;
@@ -124,10 +124,9 @@ check_key(const ForeignKey *key, Relation referencing, Relation referenced)
 	trigger.tgconstrrelid = key->referenced;
 	trigger.tgconstrindid = key->index;
 	trigger.tgconstraint = key->constraint;
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(referencing->rd_rel->relowner, context | SECURITY_RESTRICTED_OPERATION);
+	flo_as_role_enter(&as, referencing->rd_rel->relowner, FLO_AS_ROLE_RESTRICTED);
 	checked = RI_Initial_Check(&trigger, referencing, referenced);
-	SetUserIdAndSecContext(user, context);
+	flo_as_role_leave(&as);
 	if (!checked)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

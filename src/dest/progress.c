@@ -20,6 +20,7 @@
 #include "core/names.h"
 #include "core/transaction.h"
 #include "dest/copied.h"
+#include "dest/owed.h"
 #include "dest/progress.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -117,9 +118,8 @@ flo_progress_known(const FloProgress *progress)
 	return progress->known;
 }
 
-void
-flo_progress_begin(FloProgress *progress, const FloChunkHeader *source,
-				   XLogRecPtr start, bool copying)
+static void
+begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start, bool copying, XLogRecPtr since)
 {
 	MemoryContext context = flo_transaction_begin();
 	char	   *origin = flo_name_origin(MyDatabaseId, progress->group, progress->worker);
@@ -144,9 +144,16 @@ flo_progress_begin(FloProgress *progress, const FloChunkHeader *source,
 	}
 	flo_store_save_progress(progress->group, progress->worker, &row);
 	flo_copied_forget(progress->group, progress->worker);
+	flo_owed_begin(progress->group, progress->worker, since);
 	flo_transaction_end(context);
 	keep_row(progress, &row);
 	hold_position(progress);
+}
+
+void
+flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start, bool copying)
+{
+	begin(progress, source, start, copying, InvalidXLogRecPtr);
 }
 
 bool
@@ -206,7 +213,8 @@ flo_progress_is_of(const FloProgress *progress, const FloChunkHeader *source)
 
 /* The origin is made anew: its position may have to go back */
 void
-flo_progress_follow(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start, bool copying)
+flo_progress_follow(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start, bool copying,
+					XLogRecPtr since)
 {
 	MemoryContext context = CurrentMemoryContext;
 
@@ -214,7 +222,7 @@ flo_progress_follow(FloProgress *progress, const FloChunkHeader *source, XLogRec
 		replorigin_session_reset();
 	flo_progress_disarm();
 	pfree(progress->generation);
-	flo_progress_begin(progress, source, start, copying);
+	begin(progress, source, start, copying, since);
 	MemoryContextSwitchTo(context);
 }
 

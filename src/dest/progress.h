@@ -45,9 +45,12 @@ extern bool flo_progress_is_of(const FloProgress *progress, const FloChunkHeader
 /* Is it at least of the same source, so that a new generation may be followed? */
 extern bool flo_progress_may_follow(const FloProgress *progress, const FloChunkHeader *source);
 
-/* Begin once more, mostly with a new generation of the same source.  No transaction may be open. */
+/*
+ * Begin once more, mostly with a new generation of the same source; "since" is
+ * what was shown as durable before.  No transaction may be open.
+ */
 extern void flo_progress_follow(FloProgress *progress, const FloChunkHeader *source,
-								XLogRecPtr start, bool copying);
+								XLogRecPtr start, bool copying, XLogRecPtr since);
 
 /* Commit LSN of a transaction that is to be skipped; invalid when there is none */
 extern XLogRecPtr flo_progress_skip(const FloProgress *progress);

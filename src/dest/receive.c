@@ -24,6 +24,7 @@
 #include "dest/copied.h"
 #include "dest/foreign_keys.h"
 #include "dest/loader.h"
+#include "dest/owed.h"
 #include "dest/receive.h"
 #include "dest/schema_apply.h"
 #include "dest/sequences.h"
@@ -545,9 +546,17 @@ flo_copy_receive(const FloReception *what)
 		ForceSyncCommit();
 		if (what->attempt > 0)
 			foreach(cell, r.again)
+			{
 				flo_copied_expect(r.spec->group, r.spec->worker, lfirst_oid(cell), what->attempt + 1, true, false);
+				flo_owed_add(r.spec->group, r.spec->worker, lfirst_oid(cell), 0, what->position, GetCurrentTimestamp());
+			}
 		foreach(cell, what->keys)
-			flo_copied_reached(r.spec->group, r.spec->worker, lfirst(cell));
+		{
+			FloCopyKey *key = lfirst(cell);
+
+			flo_copied_reached(r.spec->group, r.spec->worker, key);
+			flo_owed_fulfilled(r.spec->group, r.spec->worker, key->relation);
+		}
 		flo_copied_finish(r.spec->group, r.spec->worker,
 						  what->keys != NIL ? ((FloCopyKey *) linitial(what->keys))->attempt : 0);
 		if (complete)

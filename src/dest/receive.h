@@ -20,6 +20,7 @@ typedef struct FloReception
 	const char *generation;		/* as text */
 	const pg_uuid_t *generation_id;
 	List	   *keys;			/* of FloCopyKey *: tables of a marker; NIL = the copy that the generation begins with */
+	XLogRecPtr	position;		/* where the stream is */
 	uint32		attempt;		/* the snapshot whose rows fit where the stream is; 0 = any */
 
 	/*

@@ -14,6 +14,7 @@
 #include "core/transaction.h"
 #include "dest/consumer.h"
 #include "dest/loader.h"
+#include "dest/owed.h"
 #include "dest/progress.h"
 #include "dest/worker_impl.h"
 #include "monitor/shstate.h"
@@ -31,9 +32,11 @@ flo_worker_show_state(FloWorker *w)
 	FloPositions positions = {0};
 
 	positions.received = w->position;
-	positions.durable = w->durable;
+	positions.durable = flo_owed_durable(w);
 	positions.known = Max(w->known, w->durable);
 	positions.oldest_pending = w->unflushed_oldest != 0 ? w->unflushed_oldest : w->batch_oldest;
+	if (w->owed_at != 0 && (positions.oldest_pending == 0 || w->owed_at < positions.oldest_pending))
+		positions.oldest_pending = w->owed_at;
 	flo_state_report(&positions, &w->counters);
 	memset(&w->counters, 0, sizeof(w->counters));
 }

@@ -24,6 +24,7 @@
 #include "dest/begin.h"
 #include "dest/consumer.h"
 #include "dest/myself.h"
+#include "dest/owed.h"
 #include "dest/progress.h"
 #include "dest/worker.h"
 #include "dest/worker_impl.h"
@@ -89,6 +90,7 @@ copy_only(FloWorker *w)
 static void
 rest(FloWorker *w)
 {
+	flo_owed_entered(w);		/* the stream says nothing more than that */
 	(void) flo_transaction_begin();
 	ForceSyncCommit();
 	flo_store_stop_member(w->group, w->worker);
@@ -293,11 +295,13 @@ take_in(Turn *t)
 		return false;
 	w->heard = GetCurrentTimestamp();
 	flo_worker_settle(w, false);
-	if (w->marker == NIL)
-		return true;
-	flo_worker_run_dry(w);
-	if (flo_worker_take_marked_copy(w))
-		find_place(t, w->place - 1);
+	if (w->marker != NIL)
+	{
+		flo_worker_run_dry(w);
+		if (flo_worker_take_marked_copy(w))
+			find_place(t, w->place - 1);
+	}
+	flo_owed_entered(w);
 	return true;
 }
 
@@ -372,6 +376,8 @@ flo_worker_run(void)
 	w->bucket = flo_name_bucket(w->group);
 	w->consumer_name = flo_name_consumer(w->group, w->worker, GetSystemIdentifier(), MyDatabaseId);
 	w->encoding = -1;
+	w->owed_since = FLO_OWES_NOTHING;
+	w->entering = true;
 	w->careful_until = flo_me->last_error_lsn;
 	w->turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
 	w->exchange = AllocSetContextCreate(CurrentMemoryContext, "pg_flo exchange", ALLOCSET_SMALL_SIZES);

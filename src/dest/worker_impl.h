@@ -99,6 +99,12 @@ typedef struct FloWorker
 	uint64		reported_seq;
 	XLogRecPtr	reported_lsn;
 	XLogRecPtr	known;			/* newest LSN known from the stream */
+
+	/* copies that are owed: see owed.c */
+	XLogRecPtr	owed_since;		/* what is shown as durable stays here; FLO_OWES_NOTHING */
+	TimestampTz owed_at;		/* 0 = none */
+	bool		entering;		/* the first message of the generation, or of this process, is not read yet */
+
 	FloCounters counters;		/* since the last report to shared memory */
 	TimestampTz settled;
 	TimestampTz reported;

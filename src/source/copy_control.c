@@ -223,14 +223,17 @@ flo_copy_resume(FloCopyControl *c, bool marked)
 		flo_me->copy.phase = FLO_COPY_DONE;
 }
 
-/* Tables that join the group do so before the snapshot, so nothing falls between */
+/*
+ * Tables that join the group do so before the snapshot, so nothing falls between;
+ * not those that flo.remove_table() has withdrawn by now.
+ */
 static void
-add_requested(FloCopyControl *c, List *requests, const FloReplicatorOptions *options)
+add_requested(FloCopyControl *c, const FloReplicatorOptions *options)
 {
 	MemoryContext old = flo_transaction_begin();
 	ListCell   *cell;
 
-	foreach(cell, requests)
+	foreach(cell, flo_store_lock_copy_requests(c->group))
 	{
 		FloCopyRequest *request = lfirst(cell);
 
@@ -242,9 +245,9 @@ add_requested(FloCopyControl *c, List *requests, const FloReplicatorOptions *opt
 	flo_transaction_end(old);
 }
 
-/* Requests for tables that are no more, or have lost their key, are forgotten, not announced */
+/* Requests for tables that are no more, or have lost their key, are withdrawn, not announced */
 static List *
-forget_impossible(FloCopyControl *c, List *requests, const FloReplicatorOptions *options)
+withdraw_impossible(FloCopyControl *c, List *requests, const FloReplicatorOptions *options)
 {
 	MemoryContext old = CurrentMemoryContext;
 	List	   *rest = NIL;
@@ -262,7 +265,7 @@ forget_impossible(FloCopyControl *c, List *requests, const FloReplicatorOptions 
 			ereport(LOG,
 					(errmsg("group \"%s\": table with OID %u is not copied: it was dropped, or has no usable replica identity any more",
 							c->group, request->relation)));
-			flo_store_copy_request_done(c->group, request);
+			flo_store_withdraw_copy(c->group, request->relation);
 		}
 		else
 		{
@@ -294,7 +297,7 @@ flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicat
 
 	if (requests == NIL || c->leader != NULL)
 		return;
-	requests = forget_impossible(c, requests, &spec->options);
+	requests = withdraw_impossible(c, requests, &spec->options);
 	if (requests == NIL)
 		return;
 	attempt = next_attempt(c);
@@ -305,12 +308,13 @@ flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicat
 		key->relation = ((FloCopyRequest *) lfirst(cell))->relation;
 		key->attempt = attempt;
 		key->range = FLO_MARKER_BEGIN;
+		key->ordinal = ((FloCopyRequest *) lfirst(cell))->number;
 		key->rows = (((FloCopyRequest *) lfirst(cell))->add ? 0 : FLO_MARKER_AGAIN) |
 			(spec->sync_schema ? FLO_MARKER_DEFINITIONS : 0);
 		c->marker = lappend(c->marker, key);
 	}
 	flo_publisher_marker(publisher, c->marker);
-	add_requested(c, requests, &spec->options);
+	add_requested(c, &spec->options);
 	c->requested = requests;
 	c->marker_lsn = copy_from_new_snapshot(c, attempt, true);
 }

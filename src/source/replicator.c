@@ -514,6 +514,9 @@ take_message(void *arg, const FloMessage *message, const char **prefix)
 		case FLO_MESSAGE_SEQUENCES:
 			*prefix = FLO_SEQUENCES_PREFIX;
 			return pnstrdup(message->payload, message->len);
+		case FLO_MESSAGE_COPIES:
+			*prefix = FLO_COPIES_PREFIX;
+			return pnstrdup(message->payload, message->len);
 	}
 	return NULL;				/* of a later version, which has gone */
 }
@@ -724,13 +727,15 @@ flo_replicator_run(void)
 										&rep->session, chunk_acknowledged, last_record, rep);
 	rep->spool = flo_spool_create(rep->publisher);
 	rep->outgoing = flo_outgoing_open(rep->group, rep->spec->owner, rep->publisher);
+	/* the first chunk of a generation names the copies that were asked for before it began */
+	if (decodes)
+		flo_copy_requested(&rep->copy, rep->publisher, rep->spec);
 	flo_publisher_heartbeat(rep->publisher, rep->session.start);
 	if (!decodes)
 	{
 		wait_for_copy(rep);
 		return;
 	}
-	flo_copy_requested(&rep->copy, rep->publisher, rep->spec);
 	names = publications(rep->group);
 	rep->npublications = list_length(names);
 	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,

@@ -72,7 +72,7 @@ typedef struct FloCopyKey
 	uint32		relation;		/* OID at the source, of the table published */
 	uint32		attempt;		/* number of the snapshot it was read under */
 	uint32		range;			/* of the table; in a marker one of FLO_MARKER_... */
-	uint32		ordinal;		/* of the chunk in its range, from 0 */
+	uint32		ordinal;		/* of the chunk in its range, from 0; in a marker the number of the request */
 	uint32		rows;			/* that begin in it; in a marker FLO_MARKER_AGAIN and ..._DEFINITIONS */
 } FloCopyKey;
 

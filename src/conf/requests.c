@@ -1,0 +1,187 @@
+/*
+ * requests.c
+ *		Copies of tables that are asked for while a group runs.
+ *
+ * A request is a row of flo.copy_requests, and a message in the transaction
+ * that makes it.  The row has the replicator take a snapshot, sooner or later;
+ * the message tells the destinations, exactly where the request was committed,
+ * that they do not have everything any more (dest/owed.c).  A request that comes
+ * to nothing is withdrawn with another message.  Numbers tell a request from one
+ * for the same table made before.
+ */
+#include "postgres.h"
+
+#include "conf/message.h"
+#include "conf/store.h"
+#include "conf/visit.h"
+#include "core/names.h"
+#include "wire/copies.h"
+
+#define PUBLISHED \
+	" FROM pg_publication_tables p" \
+	" JOIN pg_namespace n ON n.nspname = p.schemaname" \
+	" JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename" \
+	" WHERE p.pubname IN ($2, $3)"
+
+/* Which columns 1 and 2 of the result name */
+static List *
+notices(const FloVisit *visit, uint64 rows)
+{
+	MemoryContext old = MemoryContextSwitchTo(visit->caller);
+	List	   *result = NIL;
+
+	for (uint64 i = 0; i < rows; i++)
+	{
+		FloCopyNotice *notice = palloc(sizeof(FloCopyNotice));
+
+		notice->relation = (uint32) strtoul(flo_visit_text(visit, i, 1), NULL, 10);
+		notice->request = (uint32) strtoul(flo_visit_text(visit, i, 2), NULL, 10);
+		result = lappend(result, notice);
+	}
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+static void
+say(const char *group, bool owed, const List *copies)
+{
+	char	   *payload;
+
+	if (copies == NIL)
+		return;
+	payload = flo_copies_format(owed, copies);
+	flo_message_write(FLO_MESSAGE_COPIES, list_make1(unconstify(char *, group)), payload, strlen(payload));
+}
+
+void
+flo_store_request_copy(const char *group, Oid relation, bool add)
+{
+	FloVisit	visit;
+	List	   *copies;
+
+	flo_visit_begin(&visit);
+	copies = notices(&visit, flo_visit_run(SPI_OK_INSERT_RETURNING, "INSERT INTO flo.copy_requests (group_name, relation, add)"
+										   " VALUES ($1, $2::oid, $3::bool) ON CONFLICT (group_name, relation)"
+										   " DO UPDATE SET requested_at = now(), number = DEFAULT RETURNING relation, number",
+										   3, group, psprintf("%u", relation), add ? "t" : "f"));
+	flo_visit_end(&visit);
+	say(group, true, copies);
+}
+
+void
+flo_store_request_copy_of_all(const char *group)
+{
+	FloVisit	visit;
+	List	   *copies;
+
+	flo_visit_begin(&visit);
+	copies = notices(&visit, flo_visit_run(SPI_OK_INSERT_RETURNING, "INSERT INTO flo.copy_requests (group_name, relation, add)"
+										   " SELECT DISTINCT $1, c.oid, false" PUBLISHED " ON CONFLICT (group_name, relation)"
+										   " DO UPDATE SET requested_at = now(), number = DEFAULT RETURNING relation, number",
+										   3, group, flo_name_publication(group), flo_name_insert_publication(group)));
+	flo_visit_end(&visit);
+	say(group, true, copies);
+}
+
+bool
+flo_store_withdraw_copy(const char *group, Oid relation)
+{
+	FloVisit	visit;
+	List	   *copies;
+
+	flo_visit_begin(&visit);
+	copies = notices(&visit, flo_visit_run(SPI_OK_DELETE_RETURNING, "DELETE FROM flo.copy_requests"
+										   " WHERE group_name = $1 AND relation = $2::oid RETURNING relation, number",
+										   2, group, psprintf("%u", relation)));
+	flo_visit_end(&visit);
+	say(group, false, copies);
+	return copies != NIL;
+}
+
+void
+flo_store_copy_request_done(const char *group, const FloCopyRequest *request)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests"
+				  " WHERE group_name = $1 AND relation = $2::oid AND number = $3::int",
+				  3, group, psprintf("%u", request->relation), psprintf("%u", request->number));
+	flo_visit_end(&visit);
+}
+
+/* --- what there is ------------------------------------------------------------------- */
+
+#define REQUESTS "SELECT relation, add, number FROM flo.copy_requests WHERE group_name = $1 ORDER BY number"
+
+static List *
+requests(const char *group, const char *query)
+{
+	FloVisit	visit;
+	List	   *result = NIL;
+	uint64		count;
+
+	flo_visit_begin(&visit);
+	count = flo_visit_run(SPI_OK_SELECT, query, 1, group);
+	for (uint64 i = 0; i < count; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(visit.caller);
+		FloCopyRequest *request = palloc(sizeof(FloCopyRequest));
+
+		request->relation = (Oid) strtoul(flo_visit_text(&visit, i, 1), NULL, 10);
+		request->add = flo_visit_true(i, 2);
+		request->number = (uint32) strtoul(flo_visit_text(&visit, i, 3), NULL, 10);
+		result = lappend(result, request);
+		MemoryContextSwitchTo(old);
+	}
+	flo_visit_end(&visit);
+	return result;
+}
+
+List *
+flo_store_copy_requests(const char *group)
+{
+	return requests(group, REQUESTS);
+}
+
+List *
+flo_store_lock_copy_requests(const char *group)
+{
+	return requests(group, REQUESTS " FOR SHARE");
+}
+
+bool
+flo_store_copy_of_all_requested(const char *group)
+{
+	FloVisit	visit;
+	bool		all;
+
+	flo_visit_begin(&visit);
+	all = flo_visit_run(SPI_OK_SELECT, "SELECT" PUBLISHED
+						" AND NOT EXISTS (SELECT FROM flo.copy_requests r"
+						" WHERE r.group_name = $1 AND r.relation = c.oid) LIMIT 1",
+						3, group, flo_name_publication(group), flo_name_insert_publication(group)) == 0;
+	flo_visit_end(&visit);
+	return all;
+}
+
+List *
+flo_store_published(const char *group)
+{
+	FloVisit	visit;
+	List	   *result = NIL;
+	uint64		rows;
+
+	flo_visit_begin(&visit);
+	rows = flo_visit_run(SPI_OK_SELECT, "SELECT DISTINCT c.oid" PUBLISHED " AND $1 IS NOT NULL",
+						 3, group, flo_name_publication(group), flo_name_insert_publication(group));
+	for (uint64 i = 0; i < rows; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(visit.caller);
+
+		result = lappend_oid(result, (Oid) strtoul(flo_visit_text(&visit, i, 1), NULL, 10));
+		MemoryContextSwitchTo(old);
+	}
+	flo_visit_end(&visit);
+	return result;
+}
