@@ -81,6 +81,33 @@ for my $id (6001, 6002)
 		"now() is the present in a worker's transaction ($id)");
 }
 
+# --- history ------------------------------------------------------------------------------
+
+# More than one portion, of which some is to stay; a worker looks through it when it starts and every minute
+$dest->safe_psql('postgres', q{INSERT INTO flo.ddl_log (group_name, worker_name, lsn, tag, command, outcome, executed_at)
+	SELECT 'g', 'postgres', '0/1'::pg_lsn, 'ALTER TABLE', 'old', 'applied', now() - interval '31 days' FROM generate_series(1, 1200)
+	UNION ALL SELECT g, 'postgres', '0/1'::pg_lsn, 'ALTER TABLE', 'kept', 'applied', now() - interval '29 days' FROM (VALUES ('g'), ('g')) v (g)});
+$dest->safe_psql('postgres', q{INSERT INTO flo.dead_letters (group_name, worker_name, url, event_id, lsn, event, error, attempts, first_attempt_at, last_attempt_at, redrive_requested_at)
+	SELECT 'g', 'file', 'u', i::text, '0/1'::pg_lsn, '{}'::json, 'e', 1, now() - interval '10 days', now() - interval '10 days', CASE WHEN i = 1 THEN now() END FROM generate_series(1, 5) i});
+sub begin_again
+{
+	my $pid = pid_of($dest, 'g', 'postgres');
+	$dest->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+	wait_other_pid($dest, 'g', 'postgres', $pid);
+	$worker = pid_of($dest, 'g', 'postgres');
+	return;
+}
+begin_again();
+ok(wait_until($dest, 'postgres', q{SELECT count(*) = 2 AND min(command) = 'kept' FROM flo.ddl_log}, 'history to go'), 'flo.ddl_log keeps 30 days');
+is($dest->safe_psql('postgres', 'SELECT count(*) FROM flo.dead_letters'), '5', 'and dead letters stay until somebody sees to them');
+$dest->append_conf('postgresql.conf', "pg_flo.dead_letters_keep = '9d'\npg_flo.ddl_log_keep = 0\n");
+$dest->reload;
+begin_again();
+ok(wait_until($dest, 'postgres', q{SELECT count(*) = 1 AND bool_and(redrive_requested_at IS NOT NULL) FROM flo.dead_letters}, 'letters to go'),
+	'or for as long as was said, those to be redriven excepted');
+is($dest->safe_psql('postgres', 'SELECT count(*) FROM flo.ddl_log'), '2', 'while what has no limit stays');
+$dest->safe_psql('postgres', 'DELETE FROM flo.dead_letters');
+
 # --- what a DBA sees ------------------------------------------------------------------------
 
 for my $node ($source, $dest)

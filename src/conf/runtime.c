@@ -11,6 +11,7 @@
 #include "conf/store.h"
 #include "conf/visit.h"
 #include "core/names.h"
+#include "core/settings.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
@@ -448,4 +449,34 @@ flo_store_delete_group(const char *group)
 		flo_visit_run(SPI_OK_DELETE,
 			psprintf("DELETE FROM flo.%s WHERE group_name = $1", tables[i]), 1, group);
 	flo_visit_end(&visit);
+}
+
+/* --- history ----------------------------------------------------------------------- */
+
+/* Rows removed at a time: nobody shall wait for it, and a worker does it beside its work */
+#define PRUNED_AT_ONCE 500
+
+static bool
+prune(const char *group, const char *table, const char *condition, int keep)
+{
+	/* what another worker of the group is at is left to it */
+	return keep > 0 && flo_visit_run(SPI_OK_DELETE,
+		psprintf("DELETE FROM flo.%s WHERE id IN (SELECT id FROM flo.%s WHERE group_name = $1"
+				 " AND %s < now() - $2::interval ORDER BY id LIMIT %d FOR UPDATE SKIP LOCKED)",
+				 table, table, condition, PRUNED_AT_ONCE),
+		2, group, psprintf("%d minutes", keep)) == PRUNED_AT_ONCE;
+}
+
+bool
+flo_store_prune_history(const char *group)
+{
+	FloVisit	visit;
+	bool		more;
+
+	flo_visit_begin(&visit);
+	more = prune(group, "ddl_log", "executed_at", flo_ddl_log_keep);
+	more |= prune(group, "dead_letters", "redrive_requested_at IS NULL AND coalesce(last_attempt_at, created_at)",
+				  flo_dead_letters_keep);
+	flo_visit_end(&visit);
+	return more;
 }

@@ -179,6 +179,12 @@ extern int	flo_store_set_started(const char *group, const char *member, bool sta
 /* Remove all rows of a member or group, its progress and its runtime state */
 extern void flo_store_delete_replicator(const char *group);
 extern void flo_store_delete_worker(const char *group, const char *worker);
+
+/*
+ * Remove a few of the oldest rows of the group's history (DDL, dead letters) that
+ * the settings keep no longer; true when there may be more.
+ */
+extern bool flo_store_prune_history(const char *group);
 extern void flo_store_delete_group(const char *group);
 
 /* Tables whose replica identity was set to FULL for a group, and what it was before */

@@ -41,6 +41,8 @@ int			flo_stream_max_bytes = 0;
 int			flo_broker_sync_interval = 150;
 int			flo_heartbeat_interval = 1000;
 int			flo_table_memory = 32 * 1024;
+int			flo_ddl_log_keep = 30 * 24 * 60;
+int			flo_dead_letters_keep = 0;
 
 char	   *flo_webhook_allow;
 
@@ -366,6 +368,17 @@ define_stream(void)
 }
 
 static void
+define_history(void)
+{
+	define_number("pg_flo.ddl_log_keep",
+				  "Sets how long entries of flo.ddl_log are kept; 0 means for ever.",
+				  &flo_ddl_log_keep, 30 * 24 * 60, 0, INT_MAX, GUC_UNIT_MIN);
+	define_number("pg_flo.dead_letters_keep",
+				  "Sets how long flo.dead_letters are kept; 0 means until somebody deletes or redrives them.",
+				  &flo_dead_letters_keep, 0, 0, INT_MAX, GUC_UNIT_MIN);
+}
+
+static void
 define_webhook(void)
 {
 	define_checked_text("pg_flo.webhook_allow",
@@ -393,6 +406,7 @@ flo_settings_define(void)
 	define_processes();
 	define_broker();
 	define_stream();
+	define_history();
 	define_webhook();
 	define_schema_dump();
 	flo_stop_define();

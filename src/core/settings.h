@@ -32,6 +32,10 @@ extern int	flo_stream_max_bytes;		/* MB, 0 = the broker's own limit */
 extern int	flo_broker_sync_interval;	/* s */
 extern int	flo_heartbeat_interval;		/* ms */
 
+/* history: minutes, 0 = for ever */
+extern int	flo_ddl_log_keep;
+extern int	flo_dead_letters_keep;
+
 /* webhooks */
 extern char *flo_webhook_allow;
 

@@ -11,6 +11,8 @@
 
 #include "access/xact.h"
 #include "bus/json.h"
+#include "conf/store.h"
+#include "core/settings.h"
 #include "core/stop.h"
 #include "core/trail.h"
 #include "core/transaction.h"
@@ -33,6 +35,9 @@
 
 /* Longest time in ms that a batch takes in more: what is left out costs no rows */
 #define BATCH_TIME 1000
+/* ms between two looks at history, and between two portions of what is too old */
+#define PRUNE_INTERVAL 60000
+#define PRUNE_PAUSE 1000
 
 /* --- the batch ------------------------------------------------------------------------- */
 
@@ -60,6 +65,23 @@ done_seq(const FloWorker *w)
 	return (w->in_transaction ? w->began : w->place) - 1;
 }
 
+/* Between batches, now and then: history that is kept no longer */
+static void
+prune_history(FloWorker *w)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	MemoryContext old;
+	bool		more;
+
+	if ((flo_ddl_log_keep == 0 && flo_dead_letters_keep == 0) ||
+		!TimestampDifferenceExceeds(w->pruned, now, PRUNE_INTERVAL))
+		return;
+	old = flo_transaction_begin();
+	more = flo_store_prune_history(w->group);
+	flo_transaction_end(old);
+	w->pruned = more ? TimestampTzPlusMilliseconds(now, PRUNE_PAUSE - PRUNE_INTERVAL) : now;
+}
+
 /* Nothing is left to be written: what is known of a table can go */
 static void
 forget_table(void *arg, uint32 relation)
@@ -76,6 +98,7 @@ flo_worker_open_batch(FloWorker *w)
 {
 	MemoryContext old = CurrentMemoryContext;
 
+	prune_history(w);
 	flo_change_make_room(w->parser, forget_table, w);
 	if (w->sink->ops->transactional)
 		flo_transaction_start();
@@ -590,6 +613,7 @@ flo_worker_run_dry(FloWorker *w)
 	}
 	if (XLogRecPtrIsInvalid(w->unflushed_local))
 		w->durable = Max(w->durable, w->position);
+	prune_history(w);
 	flo_worker_show_state(w);
 }
 
