@@ -245,6 +245,10 @@ setup:
 test:
 	@+.ci/test.sh $(TESTS)
 
+# the same, or some of it, under the address and undefined-behaviour sanitizers
+test-sanitized:
+	@+.ci/sanitized.sh $(TESTS)
+
 # the protocol, exhaustively
 model:
 	@doc/model/check.sh
@@ -270,4 +274,4 @@ quickstart-stop:
 bench:
 	@+bench/run.sh
 
-.PHONY: all setup test torture model fuzz lint quickstart quickstart-stop bench install-modules uninstall-modules regress-inputs
+.PHONY: all setup test test-sanitized torture model fuzz lint quickstart quickstart-stop bench install-modules uninstall-modules regress-inputs

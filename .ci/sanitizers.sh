@@ -1,4 +1,4 @@
-# Loading modules built with clang's sanitizers into a server that was not;
+# Loading modules built with a compiler's sanitizers into a server that was not;
 # sourced after common.sh, by fuzz/run.sh and sanitized.sh.
 
 SANITIZER_CC=${SANITIZER_CC:-clang}
@@ -10,7 +10,10 @@ SANITIZER_UBSAN=print_stacktrace=1:abort_on_error=1
 
 sanitizer_runtime()
 {
-	"$SANITIZER_CC" -print-file-name="libclang_rt.asan-$(uname -m).so"
+	case $SANITIZER_CC in
+		*clang*) "$SANITIZER_CC" -print-file-name="libclang_rt.asan-$(uname -m).so" ;;
+		*) "$SANITIZER_CC" -print-file-name=libasan.so ;;
+	esac
 }
 
 sanitizer_symbolizer() { command -v llvm-symbolizer || command -v "llvm-symbolizer-$("$SANITIZER_CC" -dumpversion | cut -d. -f1)"; }
