@@ -101,7 +101,10 @@ flo_worker_open_batch(FloWorker *w)
 	prune_history(w);
 	flo_change_make_room(w->parser, forget_table, w);
 	if (w->sink->ops->transactional)
+	{
 		flo_transaction_start();
+		flo_progress_mark(w->progress);
+	}
 	w->sink->ops->begin(w->sink);
 	w->batch_opened = GetCurrentTimestamp();
 	w->batch_open = true;
@@ -146,6 +149,22 @@ flo_worker_commit_batch(FloWorker *w)
 	flo_worker_settle(w, false);
 }
 
+void
+flo_worker_abort_batch(FloWorker *w)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	w->batch_oldest = 0;
+	if (!w->batch_open)
+		return;
+	w->batch_open = false;
+	flo_progress_disarm();
+	w->sink->ops->abort(w->sink);
+	if (w->sink->ops->transactional)
+		AbortCurrentTransaction();
+	MemoryContextSwitchTo(old);
+}
+
 /* The half of a transaction whose end will never come: the source sends it again */
 void
 flo_worker_drop_half(FloWorker *w)
@@ -161,15 +180,11 @@ flo_worker_drop_half(FloWorker *w)
 	if (w->skipping || !w->batch_open)
 		return;
 	Assert(XLogRecPtrIsInvalid(w->batch_lsn));
-	w->sink->ops->abort(w->sink);
-	if (w->sink->ops->transactional)
-		AbortCurrentTransaction();
+	flo_worker_abort_batch(w);
 
 	/* what was to be kept of tables went with the transaction */
 	flo_worker_load_rules(w);
 	MemoryContextSwitchTo(old);
-	w->batch_open = false;
-	w->batch_oldest = 0;
 }
 
 /* --- messages --------------------------------------------------------------------------- */

@@ -24,16 +24,7 @@
 static void
 rewind_batch(FloWorker *w)
 {
-	MemoryContext old = CurrentMemoryContext;
-
-	if (w->batch_open)
-	{
-		w->sink->ops->abort(w->sink);
-		AbortCurrentTransaction();
-		MemoryContextSwitchTo(old);
-	}
-	w->batch_open = false;
-	w->batch_oldest = 0;
+	flo_worker_abort_batch(w);
 	w->in_transaction = false;
 	w->fragment_total = 0;
 	w->position = flo_progress_position(w->progress);
@@ -110,7 +101,6 @@ static char *
 apply_between_batches(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl,
 					  int manner)
 {
-	MemoryContext old = CurrentMemoryContext;
 	const char *outcome;
 	char	   *detail;
 	char	   *reason;
@@ -118,12 +108,7 @@ apply_between_batches(FloWorker *w, const FloDdlPlace *place, const FloDdlStatem
 	if (!XLogRecPtrIsInvalid(w->batch_lsn))
 		flo_worker_commit_batch(w);
 	else
-	{
-		w->sink->ops->abort(w->sink);
-		AbortCurrentTransaction();
-		MemoryContextSwitchTo(old);
-		w->batch_open = false;
-	}
+		flo_worker_abort_batch(w);
 	flo_trail.commit_lsn = w->txn.final_lsn;
 	reason = flo_ddl_apply_concurrent(ddl, w->spec->owner, w->reshape, manner, &outcome, &detail);
 	flo_worker_open_batch(w);

@@ -562,6 +562,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 
 	flo_stop_point("load.before");
 	(void) flo_transaction_begin();
+	replorigin_session_origin = DoNotReplicateId;
 	MemoryContextSwitchTo(l->turn);
 	current = flo_copied_current(l->group, l->worker, key.relation, key.attempt, &finished);
 	l->prepared = current == key.attempt;
@@ -577,7 +578,6 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 		save_sink_state(l);
 	}
 	PopActiveSnapshot();
-	replorigin_session_origin = DoNotReplicateId;
 	flo_transaction_close();
 	replorigin_session_origin = InvalidRepOriginId;
 	flo_statistics_report();

@@ -10,8 +10,10 @@
  * Sinks that write elsewhere have no use for an origin: their position is
  * the LSN in that row, committed once what they wrote is durable.
  *
- * The origin is armed for the apply commit only: any commit of this process
- * with it set would move it.
+ * What a batch writes carries the origin from its first row on, so that a slot
+ * of a group in the other direction leaves it out while it is decoded.  The
+ * position is set for the apply commit only: any commit of this process with it
+ * set would move the origin, and from 16 on any abort, too.
  */
 #include "postgres.h"
 
@@ -25,6 +27,7 @@
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "replication/origin.h"
+#include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
@@ -47,6 +50,19 @@ flo_progress_disarm(void)
 	replorigin_session_origin = InvalidRepOriginId;
 	replorigin_session_origin_lsn = InvalidXLogRecPtr;
 	replorigin_session_origin_timestamp = 0;
+}
+
+/* A FATAL error does not come by the error path; the server aborts the transaction after this */
+static void
+disarm_at_exit(int code, Datum arg)
+{
+	flo_progress_disarm();
+}
+
+void
+flo_progress_mark(const FloProgress *progress)
+{
+	replorigin_session_origin = progress->origin;
 }
 
 static void
@@ -103,6 +119,7 @@ flo_progress_open(const char *group, const char *worker, bool by_row)
 		keep_row(progress, row);
 	flo_transaction_end(context);
 
+	before_shmem_exit(disarm_at_exit, (Datum) 0);
 	if (!by_row && progress->known && progress->origin == InvalidRepOriginId)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 				 "Drop the worker and create it again with a fresh copy of the data.",

@@ -82,7 +82,14 @@ extern void flo_progress_commit_row(FloProgress *progress, XLogRecPtr position,
 /* What the sink saved with the position recorded; NULL: nothing */
 extern const char *flo_progress_sink_state(const FloProgress *progress);
 
-/* First thing in every error path of the process: no later commit may move the origin */
+/*
+ * What the open transaction writes from here on comes from the source: it
+ * carries the origin.  Its commit does not move that, unless it is
+ * flo_progress_commit().
+ */
+extern void flo_progress_mark(const FloProgress *progress);
+
+/* Before every abort, and first thing in every error path: nothing later may move the origin */
 extern void flo_progress_disarm(void);
 
 #endif

@@ -147,6 +147,9 @@ extern void flo_worker_open_batch(FloWorker *w);
 
 extern void flo_worker_commit_batch(FloWorker *w);
 
+/* Undo all of it, complete transactions, too */
+extern void flo_worker_abort_batch(FloWorker *w);
+
 /* Undo the half of a transaction whose end will never come */
 extern void flo_worker_drop_half(FloWorker *w);
 
