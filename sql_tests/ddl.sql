@@ -14,7 +14,7 @@ SELECT tracked();
 SELECT flo.create_replicator('ddl', tables => '{t}', track_ddl => true);
 SELECT tracked();
 SELECT group_name, track_ddl FROM flo.replicators ORDER BY 1;
-SELECT count(*), min(length(value)) FROM flo.secrets WHERE key = 'sign';
+SELECT count(*), min(length(value)) FROM flo.secrets WHERE key = 'sign' AND group_name = 'ddl';
 
 -- what was restored from elsewhere waits for somebody to adopt it
 BEGIN;

@@ -116,7 +116,7 @@ for my $db (sort keys %groups)
 }
 for my $db (@followed)
 {
-	$dest->safe_psql($db, qq{INSERT INTO first SELECT i, 'v' || i FROM generate_series(1, 1000) i; SELECT flo.create_worker('g_$db')});
+	$dest->safe_psql($db, qq{INSERT INTO first SELECT i, 'v' || i FROM generate_series(1, 1000) i; SELECT flo.create_worker('g_$db', options => '{"ddl_trust": "source"}')});
 	start_member($source, "g_$db", 'replicator', $db);
 	start_member($dest, "g_$db", 'postgres', $db);
 }
