@@ -109,7 +109,7 @@ $session->query('ALTER TABLE s.masked ADD w int DEFAULT 7; INSERT INTO s.masked 
 my @whole = rounds(301, 400);
 for my $i (0 .. 2)
 {
-	cmp_ok($whole[$i][0] - $half[$i][0], '<', 2000000, "400 tables take no more than 200 do: $members[$i][1]");
+	cmp_ok($whole[$i][0] - $half[$i][0], '<', 3000000, "400 tables take no more than 200 do: $members[$i][1]");
 	cmp_ok($whole[$i][0], '<', 8000000, 'and little');
 }
 like(substr(slurp_file($source->logfile), $log), qr/starting logical decoding for slot/, 'the plugin was given another life');

@@ -35,6 +35,7 @@
 
 /* Longest time in ms that a batch takes in more: what is left out costs no rows */
 #define BATCH_TIME 1000
+
 /* ms between two looks at history, and between two portions of what is too old */
 #define PRUNE_INTERVAL 60000
 #define PRUNE_PAUSE 1000
