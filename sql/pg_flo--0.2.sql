@@ -736,7 +736,7 @@ CREATE FUNCTION flo.create_worker(
 	AS 'MODULE_PATHNAME', 'flo_create_worker' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.create_worker(text, text, text, jsonb) IS
-'Records a destination side of a group; worker_name defaults to the sink''s name. Errors: 22023 bad value, 42710 exists, 55000 not preloaded';
+'Records a destination side of a group; worker_name defaults to the sink''s name. Errors: 22023 bad value, 42710 exists, 42501 its replicator is in this database and the caller neither its owner nor a reader, or not allowed what the sink does, 55000 not preloaded';
 
 CREATE FUNCTION flo.alter_replicator(group_name text, options jsonb) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_alter_replicator' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -847,7 +847,7 @@ CREATE FUNCTION flo.stream_status(
 	AS 'MODULE_PATHNAME', 'flo_stream_status' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.stream_status(text) IS
-'The group''s stream and who holds it: one row per registered worker (one without worker when there is none). Errors: 42704 unknown group, 08xxx broker';
+'The group''s stream and who holds it: one row per registered worker (one without worker when there is none). Errors: 42704 unknown group, 42501 neither owner nor reader of the group nor pg_monitor, 08xxx broker';
 
 CREATE FUNCTION flo.redrive(id bigint) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_redrive' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -872,7 +872,7 @@ CREATE FUNCTION flo.peek(
 	AS 'MODULE_PATHNAME', 'flo_peek' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.peek(text, int) IS
-'The newest events in the group''s stream as event sinks write them, oldest first, consuming nothing: number of the message, LSN of the commit record, its time, and the event. Errors: 42704 unknown group, 42501 not an owner of one of its members, 22023 max_events not between 1 and 1000, 08xxx broker';
+'The newest events in the group''s stream as event sinks write them, oldest first, consuming nothing: number of the message, LSN of the commit record, its time, and the event. Errors: 42704 unknown group, 42501 neither owner nor reader of the group, 22023 max_events not between 1 and 1000, 08xxx broker';
 
 CREATE FUNCTION flo.wait_for(
 	group_name text,
@@ -961,7 +961,7 @@ CREATE FUNCTION flo.preview(
 	SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'GMT'
 	SET extra_float_digits = 3 SET bytea_output = 'hex' SET lc_monetary = 'C';
 COMMENT ON FUNCTION flo.preview(text, text, text, jsonb, jsonb, text, text) IS
-'What the rules and routes in force make of one change; no row when it is dropped. A column left out of new_row of an UPDATE counts as unchanged and not sent; old_row holds what the replica identity gives. Without worker_name: the only worker, else what holds for every worker. Errors: 22023 bad operation or rows, 42703 unknown column, 42704 unknown group or worker, and those of the rules';
+'What the rules and routes in force make of one change; no row when it is dropped. A column left out of new_row of an UPDATE counts as unchanged and not sent; old_row holds what the replica identity gives. Without worker_name: the only worker, else what holds for every worker. Errors: 22023 bad operation or rows, 42703 unknown column, 42704 unknown group or worker, 42501 neither owner nor reader of the group, and those of the rules';
 
 CREATE FUNCTION flo.import_operations(operations jsonb, missing text[]) RETURNS text[]
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -47,12 +47,18 @@ ALTER SYSTEM SET pg_flo.schema_dump_conninfo = 'user=postgres password = hidden'
 ALTER SYSTEM SET pg_flo.schema_dump_conninfo = 'postgresql://postgres:hidden@localhost/postgres';
 ALTER SYSTEM SET pg_flo.schema_dump_conninfo = 'postgresql://localhost/postgres?user=a&password=hidden';
 ALTER SYSTEM SET pg_flo.schema_dump_conninfo = 'sslpassword=hidden';
+ALTER SYSTEM SET pg_flo.nats_inbox_prefix = '_INBOX.>';
+ALTER SYSTEM SET pg_flo.nats_inbox_prefix = '';
+ALTER SYSTEM SET pg_flo.nats_inbox_prefix = 'a..b';
+ALTER SYSTEM SET pg_flo.nats_inbox_prefix = 'a234567890123456789012345678901234567890';
 -- and these are fine
 ALTER SYSTEM SET pg_flo.nats_url = 'nats://a:4222, tls://b.example:4223/,c,nats://[::1]:4222,10.0.0.1';
 ALTER SYSTEM SET pg_flo.nats_url = '';
 ALTER SYSTEM SET pg_flo.webhook_allow = 'https://a.example/hook?to=a@b';
 ALTER SYSTEM SET pg_flo.schema_dump_conninfo = 'postgresql://postgres@localhost/postgres?passfile=/x';
 ALTER SYSTEM SET pg_flo.schema_dump_conninfo = 'user=postgres passfile=/x/password';
+ALTER SYSTEM SET pg_flo.nats_inbox_prefix = '_INBOX_of-this.server';
+ALTER SYSTEM RESET pg_flo.nats_inbox_prefix;
 ALTER SYSTEM RESET pg_flo.nats_url;
 ALTER SYSTEM RESET pg_flo.webhook_allow;
 ALTER SYSTEM RESET pg_flo.schema_dump_conninfo;

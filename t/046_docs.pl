@@ -45,6 +45,7 @@ run_examples('sql.md');
 $source->safe_psql('postgres', q{SELECT flo.create_replicator('users', tables => '{public.users}')});
 start_member($source, 'users', 'replicator');
 run_examples('operations.md');
+run_examples('security.md');
 
 # --- completeness --------------------------------------------------------------------------------
 

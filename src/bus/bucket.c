@@ -45,6 +45,7 @@ flo_bucket_create(FloBus *bus, const char *bucket, int replicas)
 
 	if (flo_api_stream_info(bus, stream, "", &reply))
 		return;
+	/* no roll-ups: with such a header, who may write one key can remove all others */
 	initStringInfo(&body);
 	appendStringInfoString(&body, "{\"name\":");
 	flo_json_append_string(&body, stream);
@@ -55,7 +56,7 @@ flo_bucket_create(FloBus *bus, const char *bucket, int replicas)
 					 ",\"max_consumers\":-1,\"max_msgs\":-1,\"max_bytes\":-1,\"max_age\":0"
 					 ",\"max_msg_size\":-1,\"max_msgs_per_subject\":1"
 					 ",\"num_replicas\":%d,\"duplicate_window\":120000000000"
-					 ",\"allow_rollup_hdrs\":true,\"deny_delete\":true"
+					 ",\"allow_rollup_hdrs\":false,\"deny_delete\":true"
 					 ",\"deny_purge\":false,\"allow_direct\":true}",
 					 Max(replicas, 1));
 	reply = flo_api_call(bus, body.data, "STREAM.CREATE.%s", stream);

@@ -260,6 +260,7 @@ connect_as_configured(const char *name, FloNats **nats, char *words, size_t word
 	options.tls_ca_file = flo_nats_tls_ca_file;
 	options.tls_cert_file = flo_nats_tls_cert_file;
 	options.tls_key_file = flo_nats_tls_key_file;
+	options.inbox_prefix = flo_nats_inbox_prefix;
 	options.timeout_ms = CONNECT_TIMEOUT;
 
 	words[0] = '\0';

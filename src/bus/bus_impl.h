@@ -15,7 +15,7 @@
 #define FLO_NATS_ENTRY "flo_nats_functions"
 
 /* Raised with every change of this file: both modules must agree */
-#define FLO_NATS_ABI 2
+#define FLO_NATS_ABI 3
 
 typedef enum FloNatsStatus
 {
@@ -45,6 +45,7 @@ typedef struct FloNatsOptions
 	const char *tls_ca_file;
 	const char *tls_cert_file;
 	const char *tls_key_file;
+	const char *inbox_prefix;	/* subject that those of our inboxes begin with */
 	int			timeout_ms;		/* per server */
 } FloNatsOptions;
 

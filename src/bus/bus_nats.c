@@ -34,6 +34,7 @@
 #include <nats/nats.h>
 
 #include "bus/bus_impl.h"
+#include "core/settings.h"
 #include "fmgr.h"
 #include "lib/ilist.h"
 #include "port/atomics.h"
@@ -84,6 +85,7 @@ struct FloNats
 
 	/* names of the inboxes: <inbox>.<kind>[<round>].<token> */
 	char		inbox[64];
+	char		inbox_prefix[FLO_NATS_INBOX_PREFIX_SIZE];
 	uint32		pull_round;
 
 	dlist_head	held;
@@ -467,7 +469,8 @@ make_connection(FloNats *nats)
 		status = natsInbox_Create(&inbox);
 	if (status != NATS_OK)
 		return status;
-	strlcpy(nats->inbox, inbox, sizeof(nats->inbox));
+	/* the library's begin with _INBOX */
+	snprintf(nats->inbox, sizeof(nats->inbox), "%s%s", nats->inbox_prefix, inbox + strlen("_INBOX"));
 	natsInbox_Destroy(inbox);
 	for (int i = 0; i <= FLO_NATS_PULLS && status == NATS_OK; i++)
 		status = subscribe(nats, i, NULL);
@@ -502,6 +505,7 @@ start_connecting(const FloNatsOptions *options, FloNats **result, char *error, s
 		return FLO_NATS_NO_MEMORY;
 	nats->socket = -1;
 	nats->tls = options->tls;
+	strlcpy(nats->inbox_prefix, options->inbox_prefix, sizeof(nats->inbox_prefix));
 	dlist_init(&nats->held);
 	nats->errors_seen = pg_atomic_read_u32(&errors_reported);
 

@@ -34,6 +34,7 @@ bool		flo_nats_tls = false;
 char	   *flo_nats_tls_ca_file;
 char	   *flo_nats_tls_cert_file;
 char	   *flo_nats_tls_key_file;
+char	   *flo_nats_inbox_prefix;
 
 int			flo_stream_replicas = 1;
 int			flo_stream_max_age = 0;
@@ -212,6 +213,23 @@ check_nats_url(char **newval, void **extra, GucSource source)
 	return true;
 }
 
+/* A subject without wildcards; what follows has to fit as well */
+static bool
+check_inbox_prefix(char **newval, void **extra, GucSource source)
+{
+	const char *prefix = *newval != NULL ? *newval : "";
+	size_t		len = strlen(prefix);
+
+	if (len > 0 && len < FLO_NATS_INBOX_PREFIX_SIZE &&
+		strspn(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == len &&
+		prefix[0] != '.' && prefix[len - 1] != '.' && strstr(prefix, "..") == NULL)
+		return true;
+	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+	GUC_check_errdetail("It is a subject of NATS of 1 to %d letters, digits, dots and the characters _ and -.",
+						FLO_NATS_INBOX_PREFIX_SIZE - 1);
+	return false;
+}
+
 /* The URLs are judged when they are used: conf/endpoint.c */
 static bool
 check_webhook_allow(char **newval, void **extra, GucSource source)
@@ -348,6 +366,9 @@ define_broker(void)
 				&flo_nats_tls_cert_file, "", GUC_SUPERUSER_ONLY);
 	define_text("pg_flo.nats_tls_key_file", "Sets the private key of the client certificate for NATS.",
 				&flo_nats_tls_key_file, "", GUC_SUPERUSER_ONLY);
+	define_checked_text("pg_flo.nats_inbox_prefix",
+						"Sets the subject below which NATS answers this server; one of its own for each NATS user keeps others from listening.",
+						&flo_nats_inbox_prefix, "_INBOX", 0, check_inbox_prefix);
 }
 
 static void

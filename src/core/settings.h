@@ -21,6 +21,10 @@ extern bool flo_nats_tls;
 extern char *flo_nats_tls_ca_file;
 extern char *flo_nats_tls_cert_file;
 extern char *flo_nats_tls_key_file;
+extern char *flo_nats_inbox_prefix;
+
+/* Longest prefix, with its terminator: the rest of a subject is 23 bytes and a number */
+#define FLO_NATS_INBOX_PREFIX_SIZE 33
 
 /* processes' memory */
 extern int	flo_table_memory;			/* kB, of what a process remembers of tables */
