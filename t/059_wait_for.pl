@@ -57,6 +57,10 @@ sub go_on { kill('TERM', $held); }
 create_group($source, $dest, 'g', tables => q{'{public.t}'});
 $dest->safe_psql('postgres', q{SELECT flo.create_worker('g', sink => 'stdout', worker_name => 'events', options => '{"start": "latest"}')});
 start_member($dest, 'g', 'events');
+# one that takes a single table and has no other
+$dest->safe_psql('postgres', 'CREATE DATABASE narrow');
+$dest->safe_psql('narrow', q{CREATE EXTENSION pg_flo; CREATE TABLE t (id int PRIMARY KEY, v text); SELECT flo.create_worker('g', worker_name => 'narrow', options => '{"tables": ["public.t"]}')});
+start_member($dest, 'g', 'narrow', 'narrow');
 wait_caught_up($source, $dest, 'g');
 
 # --- added, and while that copy runs: added and copied afresh ---------------------------------------
@@ -101,6 +105,9 @@ is(rows_of('second'), 2000, 'with all rows there');
 wait_caught_up($source, $dest, 'g', member => 'postgres');
 is_same_table($source, $dest, 't', 'copied afresh');
 is($dest->safe_psql('postgres', 'SELECT count(*) FROM flo.owed_copies'), 0, 'nothing is owed');
+wait_caught_up($source, $dest, 'g', dest_db => 'narrow');
+is($dest->safe_psql('narrow', 'SELECT count(*) > 1000, (SELECT count(*) FROM flo.owed_copies) FROM t'), 't|0', 'a worker that does not take the table owes nothing either');
+$dest->safe_psql('narrow', q{SELECT flo.drop_group('g')});
 
 # --- all tables afresh -------------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@
 #include "executor/spi.h"
 #include "dest/schema_apply.h"
 #include "dest/sequences.h"
+#include "dest/tables.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -83,6 +84,7 @@ typedef struct Loader
 	FloWorkerSpec *spec;
 	FloBus	   *bus;
 	FloChangeParser *parser;
+	FloTableFilter *tables;		/* of the option; NULL = all */
 	FloReshape *reshape;		/* NULL until the first chunk */
 	FloSink    *sink;
 	FloSinkHost host;
@@ -317,9 +319,12 @@ static void
 load_message(Loader *l, const FloCopyKey *key, char *data, uint32 len, FloTransaction *txn)
 {
 	const FloChange *change = flo_change_parse(l->parser, data, len);
+	bool		taken;
 
 	if (change->op == FLO_OP_TYPE)
 		return;
+	/* a table that the worker does not take need not be here; its chunks count as loaded all the same */
+	taken = flo_table_filter(l->tables, change) != NULL;
 	if (!l->prepared)
 	{
 		bool		fresh;
@@ -327,13 +332,18 @@ load_message(Loader *l, const FloCopyKey *key, char *data, uint32 len, FloTransa
 
 		l->outdated = flo_copied_begin_table(l->group, l->worker, key->relation, change->relation->schema,
 											 change->relation->name, key->attempt, &fresh, &again) != key->attempt;
-		if (fresh && l->sink->ops->transactional)
+		if (fresh && taken && l->sink->ops->transactional)
 			prepare_table(l, change->relation, again);
 		l->prepared = true;
 	}
 	if (change->op != FLO_OP_INSERT || l->outdated)
 		return;
 	txn->ordinal++;
+	if (!taken)
+	{
+		l->counters.filtered++;
+		return;
+	}
 	change = flo_reshape_apply(l->reshape, change, &l->counters);
 	if (change != NULL)
 		l->sink->ops->change(l->sink, txn, change);
@@ -527,6 +537,7 @@ forget_table(void *arg, uint32 relation)
 {
 	Loader	   *l = arg;
 
+	flo_table_filter_forget(l->tables, relation);
 	flo_reshape_forget(l->reshape, relation);
 	l->sink->ops->forget(l->sink, relation);
 }
@@ -716,6 +727,8 @@ flo_loader_run(const FloProcessArgs *args)
 	l->spec = flo_my_spec(l->group, l->worker);
 	if (l->spec == NULL)
 		return;
+	if (l->spec->options.tables != NULL)
+		l->tables = flo_table_filter_create(CurrentMemoryContext, l->spec->options.tables);
 	l->bus = flo_bus_connect(psprintf("pg_flo loader %s %s %d", l->group, l->worker, args->number));
 	open_sink(l);
 	while (copy_runs(args))
