@@ -102,13 +102,33 @@ create_copy_group($source, $dest2, 'h', tables => q{'{public.a,public.b,public.s
 await_halt($source, 'the third range');
 kill('KILL', helper_pid($source, 'copier h'));
 wait_until($source, 'postgres', 'SELECT true', 'the source');
-my $open = FloTest::Session->new($source);
 $source->safe_psql('postgres', q{INSERT INTO self VALUES (6001, 6001); INSERT INTO part VALUES (6001, 'y'); INSERT INTO leaf VALUES (6001, 6001); INSERT INTO a VALUES (6001, NULL); INSERT INTO b VALUES (6001, 6001); UPDATE a SET b = 6001 WHERE id = 6001});
 wait_state($source, 'h', 'replicator', 'streaming');
 wait_state($dest2, 'h', 'postgres', 'streaming');
 wait_caught_up($source, $dest2, 'h');
 is_same_table($source, $dest2, $_, "after a crash of the source: $_") for qw(a b self part leaf);
+
+# --- rows of the stream that refer to rows which come with a copy -----------------------------------
+
+$dest2->safe_psql('postgres', q{CREATE TABLE fired (what text); CREATE TABLE apart (id int PRIMARY KEY);
+	CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.fired VALUES (TG_TABLE_NAME || NEW.id); RETURN NEW; END';
+	CREATE TRIGGER note AFTER INSERT ON apart FOR EACH ROW EXECUTE FUNCTION note(); CREATE TRIGGER note AFTER INSERT ON leaf FOR EACH ROW EXECUTE FUNCTION note()});
+$source->safe_psql('postgres', q{CREATE TABLE apart (id int PRIMARY KEY); SELECT flo.add_table('h', 'apart', copy => false)});
+wait_caught_up($source, $dest2, 'h');
+my $open = FloTest::Session->new($source);
+$open->query('BEGIN; INSERT INTO apart VALUES (1)');
+$source->safe_psql('postgres', q{SELECT flo.resync('h', 'part')});
+wait_until($source, 'postgres', q{SELECT detail ~ 'write transactions' FROM flo.status}, 'the snapshot to wait') or die;
+$source->safe_psql('postgres', q{INSERT INTO self VALUES (7001, 7001); INSERT INTO part VALUES (7001, 'z'); INSERT INTO leaf VALUES (7001, 7001); INSERT INTO apart VALUES (7001)});
+$open->query('COMMIT');
 $open->close;
+wait_until($source, 'postgres', q{SELECT count(*) = 0 FROM flo.copy_requests}, 'the copy') or die;
+wait_caught_up($source, $dest2, 'h');
+is_same_table($source, $dest2, $_, "a copy of what others refer to: $_") for qw(a b self part leaf apart);
+is($dest2->safe_psql('postgres', q{SELECT string_agg(what, ',' ORDER BY what) FROM fired}), 'apart1,apart7001', 'triggers of tables without keys have fired meanwhile');
+$source->safe_psql('postgres', 'INSERT INTO leaf VALUES (7002, 7001)');
+wait_caught_up($source, $dest2, 'h');
+is($dest2->safe_psql('postgres', q{SELECT count(*) FROM fired WHERE what = 'leaf7002'}), 1, 'afterwards all do');
 
 $_->stop('fast') for $source, $dest2;
 done_testing();

@@ -106,6 +106,9 @@ flo_worker_open_batch(FloWorker *w)
 		flo_transaction_start();
 		flo_progress_mark(w->progress);
 	}
+	w->host.keys_later = flo_copied_expected(w->copied);
+	list_free(w->unchecked);
+	w->unchecked = NIL;
 	w->sink->ops->begin(w->sink);
 	w->batch_opened = GetCurrentTimestamp();
 	w->batch_open = true;

@@ -13,6 +13,7 @@
 #include "core/stop.h"
 #include "core/transaction.h"
 #include "dest/consumer.h"
+#include "dest/foreign_keys.h"
 #include "dest/loader.h"
 #include "dest/owed.h"
 #include "dest/progress.h"
@@ -182,6 +183,21 @@ host_serve(void *arg)
 		proc_exit(0);
 }
 
+/* For the sink, within a batch: once for each table is enough */
+static void
+host_unchecked(void *arg, Oid relation)
+{
+	FloWorker  *w = arg;
+	MemoryContext old;
+
+	if (list_member_oid(w->unchecked, relation))
+		return;
+	flo_foreign_keys_unchecked(w->spec, relation);
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
+	w->unchecked = lappend_oid(w->unchecked, relation);
+	MemoryContextSwitchTo(old);
+}
+
 void
 flo_worker_open_sink(FloWorker *w)
 {
@@ -190,6 +206,7 @@ flo_worker_open_sink(FloWorker *w)
 	w->host.arg = w;
 	w->host.serve = host_serve;
 	w->host.checkpoint = host_checkpoint;
+	w->host.unchecked = host_unchecked;
 	w->sink = ops->open(w->spec, &w->counters, flo_progress_sink_state(w->progress), &w->host);
 	if (ops->save != NULL)
 		host_checkpoint(w);

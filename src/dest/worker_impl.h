@@ -81,6 +81,7 @@ typedef struct FloWorker
 	TimestampTz batch_opened;
 	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
 	bool		batch_has_ddl;
+	List	   *unchecked;		/* OIDs of tables written in it without a look at their foreign keys */
 	bool		rewind;			/* the place was given up: attach anew where the position says */
 	bool		leave;			/* the configuration changed while waiting */
 

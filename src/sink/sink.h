@@ -35,8 +35,9 @@ typedef struct FloTransaction
 } FloTransaction;
 
 /*
- * What a sink that waits for the outside world may ask of its worker.  Both
- * are called between database transactions only, and may throw.
+ * What a sink may ask of its worker.  "serve" and "checkpoint" are for one that
+ * waits for the outside world, called between database transactions only.  All
+ * may throw.
  */
 typedef struct FloSinkHost
 {
@@ -47,6 +48,14 @@ typedef struct FloSinkHost
 
 	/* Save the sink's state now, in the middle of a batch */
 	void		(*checkpoint) (void *arg);
+
+	/*
+	 * For a sink that fires triggers: copies of tables are still to come, so rows
+	 * may refer to some that are not here yet.  What is written without a look at
+	 * foreign keys is noted for later, within the batch.
+	 */
+	bool		keys_later;
+	void		(*unchecked) (void *arg, Oid relation);
 } FloSinkHost;
 
 typedef struct FloSinkOps

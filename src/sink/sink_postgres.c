@@ -24,6 +24,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -35,6 +36,7 @@
 #include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "core/trail.h"
@@ -51,6 +53,7 @@ typedef struct FloPostgresSink
 {
 	FloSink		base;
 	FloWorkerOptions options;
+	const FloSinkHost *host;
 	FloCounters *counters;
 	FloRelmap  *map;
 	FloBatch   *batch;			/* NULL: changes are applied one by one */
@@ -67,6 +70,17 @@ typedef struct FloPostgresSink
 	ItemPointerData place;
 } FloPostgresSink;
 
+/* Do ordinary triggers fire, those of foreign keys among them? */
+static void
+pin_role(bool fire_triggers)
+{
+	int			role = fire_triggers ? SESSION_REPLICATION_ROLE_ORIGIN : SESSION_REPLICATION_ROLE_REPLICA;
+
+	if (SessionReplicationRole != role)
+		SetConfigOption("session_replication_role", fire_triggers ? "origin" : "replica",
+						PGC_SUSET, PGC_S_OVERRIDE);
+}
+
 /*
  * Settings of this process that the sink depends on.  Kept up at each batch,
  * since an aborted transaction takes back what it set.
@@ -80,13 +94,7 @@ typedef struct FloPostgresSink
 static void
 pin_settings(FloPostgresSink *sink)
 {
-	int			role = sink->options.fire_triggers ?
-		SESSION_REPLICATION_ROLE_ORIGIN : SESSION_REPLICATION_ROLE_REPLICA;
-
-	if (SessionReplicationRole != role)
-		SetConfigOption("session_replication_role",
-						sink->options.fire_triggers ? "origin" : "replica",
-						PGC_SUSET, PGC_S_OVERRIDE);
+	pin_role(sink->options.fire_triggers);
 	if (LockTimeout != sink->options.lock_timeout)
 	{
 		char		value[32];
@@ -116,6 +124,7 @@ postgres_open(const FloWorkerSpec *spec, FloCounters *counters, const char *stat
 
 	sink->base.ops = &flo_sink_postgres;
 	sink->options = spec->options;
+	sink->host = host;
 	sink->counters = counters;
 	sink->context = context;
 	sink->row_context = AllocSetContextCreate(context, "pg_flo row", ALLOCSET_DEFAULT_SIZES);
@@ -669,11 +678,41 @@ operation_name(FloOp op)
 	}
 }
 
+/* Has it foreign keys, or is it what some refer to?  Of partitions that is not looked at. */
+static bool
+has_foreign_keys(const FloTarget *target)
+{
+	Relation	rel = table_open(target->relid, NoLock);
+	bool		found = target->partitioned;
+
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+		found |= RI_FKey_trigger_type(rel->trigdesc->triggers[i].tgfoid) != RI_TRIGGER_NONE;
+	table_close(rel, NoLock);
+	return found;
+}
+
+/*
+ * While copies are to come, rows of the stream refer to rows that are left out of
+ * it.  Where foreign keys are, no trigger fires then, for those of the keys
+ * cannot be told from others; the keys are checked with the copies'.
+ */
+static void
+choose_triggers(FloPostgresSink *sink, const FloTarget *target)
+{
+	bool		later = sink->host->keys_later && has_foreign_keys(target);
+
+	if (later)
+		sink->host->unchecked(sink->host->arg, target->relid);
+	pin_role(!later);
+}
+
 static void
 apply_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
 {
 	FloActAs	saved;
 
+	if (sink->options.fire_triggers)
+		choose_triggers(sink, target);
 	flo_target_enter(target, &saved);
 	switch (change->op)
 	{
