@@ -38,6 +38,8 @@ OBJS = \
 	src/wire/copies.o \
 	src/wire/ddl.o \
 	src/wire/message.o \
+	src/wire/record.o \
+	src/wire/sequences.o \
 	src/wire/encode.o \
 	src/shape/shape.o \
 	src/shape/rules.o \
@@ -72,6 +74,7 @@ OBJS = \
 	src/conf/outlet.o \
 	src/bus/bus.o \
 	src/bus/bucket.o \
+	src/bus/records.o \
 	src/bus/json.o \
 	src/bus/stream.o \
 	src/sink/sink.o \

@@ -2083,8 +2083,11 @@ BEGIN
 			 WHERE p.pubname IN ('pgflo_' || sequence_values.group_name, 'pgflo_' || sequence_values.group_name || '_insert')
 			UNION
 			SELECT i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid)
-		SELECT DISTINCT n.nspname, s.relname
+		SELECT n.nspname, s.relname,
+			   jsonb_agg(DISTINCT jsonb_build_object('schema', o.nspname, 'name', c.relname)) AS tables
 		  FROM tree t
+		  JOIN pg_class c ON c.oid = t.oid
+		  JOIN pg_namespace o ON o.oid = c.relnamespace
 		  JOIN LATERAL (
 				-- owned by a column, or used by a default
 				SELECT d.objid AS oid FROM pg_depend d
@@ -2094,16 +2097,17 @@ BEGIN
 				 WHERE a.adrelid = t.oid AND d.refclassid = 'pg_class'::regclass) u ON true
 		  JOIN pg_class s ON s.oid = u.oid AND s.relkind = 'S' AND s.relpersistence <> 't'
 		  JOIN pg_namespace n ON n.oid = s.relnamespace
-		 ORDER BY 1, 2
+		 GROUP BY 1, 2 ORDER BY 1, 2
 	LOOP
 		EXECUTE format('SELECT last_value, is_called FROM %I.%I', sequence.nspname, sequence.relname) INTO value;
-		result := result || jsonb_build_array(jsonb_build_array(sequence.nspname, sequence.relname, value.last_value, value.is_called));
+		result := result || jsonb_build_object('schema', sequence.nspname, 'name', sequence.relname,
+											   'last_value', value.last_value, 'is_called', value.is_called, 'tables', sequence.tables);
 	END LOOP;
 	RETURN result;
 END
 $$;
 COMMENT ON FUNCTION flo.sequence_values(text) IS
-'internal: schema, name, last_value and is_called of the sequences that the group''s tables own or use in defaults';
+'internal: the sequences that the group''s tables own or use in defaults, where they are, and which tables these are';
 
 CREATE FUNCTION flo.sync_sequences(group_name text) RETURNS pg_lsn
 	AS 'MODULE_PATHNAME', 'flo_sync_sequences' LANGUAGE C VOLATILE PARALLEL UNSAFE

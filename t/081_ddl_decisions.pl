@@ -259,7 +259,7 @@ wait_caught_up($source, $dest, 'g');
 my $key = $source->safe_psql('postgres', q{SELECT value FROM flo.secrets WHERE group_name = 'g' AND key = 'sign'});
 my $relation = $source->safe_psql('postgres', q{SELECT 'typed'::regclass::oid});
 my $message = q({"version": 1, "id": 1, "phase": "before", "tag": "ALTER TABLE", "text": "ALTER TABLE typed ADD v2 int VIRTUALLY SO", "search_path": "public", )
-  . qq("objects": [{"type": "table", "schema": "public", "name": "typed", "relation": $relation}]});
+  . qq("objects": [{"type": "table", "schema": "public", "name": "typed", "relation": $relation, "position": -1}]});
 my $session = FloTest::Session->new($source);
 my $xid = $session->query('BEGIN; SELECT pg_current_xact_id()');
 my $signed = FloMessage::signed(group => 'g', key => $key, kind => 'D', transaction => $xid, subtransaction => $xid & 0xFFFFFFFF, ordinal => 1, payload => $message);

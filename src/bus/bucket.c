@@ -1,6 +1,6 @@
 /*
  * bucket.c
- *		The state bucket of a group, and what workers report in it.
+ *		The state bucket of a group: keys, and texts of any size.
  *
  * A JetStream key-value bucket is a stream KV_<bucket> that keeps one message
  * for each subject $KV.<bucket>.<key>.  A removed key is a message too, with a
@@ -8,12 +8,10 @@
  */
 #include "postgres.h"
 
+#include "bus/records.h"
 #include "bus/stream.h"
 #include "bus/stream_impl.h"
 #include "core/names.h"
-#include "utils/pg_lsn.h"
-
-#define REPORT_PREFIX "worker."
 
 /* Bytes of one value of a text that may be larger */
 #define PIECE_SIZE (256 * 1024)
@@ -157,19 +155,11 @@ flo_bucket_get(FloBus *bus, const char *bucket, const char *key)
 static int64
 count_pieces(FloBus *bus, const char *bucket, const char *key, const char *generation)
 {
-	char	   *value = flo_bucket_get(bus, bucket, key);
-	FloJson		json;
-	char	   *of;
-	int64		pieces = 0;
+	FloTextRecord *record = flo_records_get(bus, bucket, key, &flo_text_format);
 
-	if (value == NULL)
+	if (record == NULL || (generation != NULL && strcmp(record->generation, generation) != 0))
 		return 0;
-	json = flo_json(value, strlen(value));
-	of = flo_json_get_string(json, "generation");
-	if (of == NULL || (generation != NULL && strcmp(of, generation) != 0))
-		return 0;
-	(void) flo_json_get_int64(json, "pieces", &pieces);
-	return pieces;
+	return record->pieces;
 }
 
 void
@@ -178,20 +168,19 @@ flo_bucket_put_text(FloBus *bus, const char *bucket, const char *key,
 {
 	size_t		left = strlen(text);
 	size_t		size = (size_t) Min((int64) PIECE_SIZE, flo_bus_max_payload(bus) / 2);
-	int			pieces = 0;
+	FloTextRecord record = {unconstify(char *, generation), 0};
 
 	do
 	{
 		size_t		len = Min(left, size);
 		char	   *piece = pnstrdup(text, len);
 
-		flo_bucket_put(bus, bucket, psprintf("%s.%d", key, ++pieces), piece, true);
+		flo_bucket_put(bus, bucket, psprintf("%s." INT64_FORMAT, key, ++record.pieces), piece, true);
 		pfree(piece);
 		text += len;
 		left -= len;
 	} while (left > 0);
-	flo_bucket_put(bus, bucket, key,
-				   psprintf("{\"generation\":\"%s\",\"pieces\":%d}", generation, pieces), true);
+	flo_records_put(bus, bucket, key, &flo_text_format, &record, true);
 }
 
 bool
@@ -269,134 +258,4 @@ flo_bucket_keys(FloBus *bus, const char *bucket, const char *beginning)
 			keys = lappend(keys, pstrdup(name + prefix));
 	}
 	return keys;
-}
-
-/* --- generations ------------------------------------------------------------- */
-
-char *
-flo_generation_key_format(const FloGenerationKey *key)
-{
-	StringInfoData buf;
-	ListCell   *cell;
-
-	initStringInfo(&buf);
-	appendStringInfo(&buf, "{\"generation\": \"%s\", \"follows\": [", key->generation);
-	foreach(cell, key->follows)
-		appendStringInfo(&buf, "%s\"%s\"", foreach_current_index(cell) > 0 ? ", " : "", (char *) lfirst(cell));
-	appendStringInfo(&buf, "], \"copy\": \"%s\", \"gives_up\": \"%X/%X-%X/%X\"}",
-					 key->copy, LSN_FORMAT_ARGS(key->given_up), LSN_FORMAT_ARGS(key->start));
-	return buf.data;
-}
-
-bool
-flo_generation_key_parse(const char *value, FloGenerationKey *key)
-{
-	FloJson		json = flo_json(value, strlen(value));
-	FloJson		follows;
-	FloJson		element;
-	int			cursor = 0;
-
-	memset(key, 0, sizeof(*key));
-	key->generation = flo_json_get_string(json, "generation");
-	key->copy = flo_json_get_string(json, "copy");
-	if (key->copy == NULL)
-		key->copy = pstrdup("");
-	while (flo_json_get(json, "follows", &follows) && flo_json_next_element(follows, &cursor, &element))
-	{
-		char	   *id = flo_json_string(element);
-
-		if (id != NULL)
-			key->follows = lappend(key->follows, id);
-	}
-	return key->generation != NULL;
-}
-
-/* ---------------------------------------------------------------------------
- * Reports of workers
- * ---------------------------------------------------------------------------
- */
-
-char *
-flo_report_key(const char *consumer)
-{
-	return psprintf(REPORT_PREFIX "%s", consumer);
-}
-
-char *
-flo_report_format(const FloWorkerReport *report)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	appendStringInfoString(&buf, "{\"worker\":");
-	flo_json_append_string(&buf, report->worker);
-
-	/* As a string: most JSON tools keep 53 bits of a number */
-	appendStringInfo(&buf, ",\"system_identifier\":\"" UINT64_FORMAT "\",\"database\":",
-					 report->system_identifier);
-	flo_json_append_string(&buf, report->database);
-	appendStringInfoString(&buf, ",\"generation\":");
-	flo_json_append_string(&buf, report->generation);
-	appendStringInfo(&buf, ",\"lsn\":\"%X/%X\",\"seq\":" UINT64_FORMAT ",\"copied_seq\":" UINT64_FORMAT
-					 ",\"copying\":%s,\"waits\":%s,\"copy_attempt\":%u,\"lacking\":%u,\"lacking_attempt\":%u,\"at\":\"%s\"}",
-					 LSN_FORMAT_ARGS(report->lsn), report->seq, report->copied_seq,
-					 report->copying ? "true" : "false", report->waits ? "true" : "false", report->copy_attempt,
-					 report->lacking, report->lacking_attempt,
-					 flo_api_format_time(report->at));
-	return buf.data;
-}
-
-/* A member's string, or "" */
-static char *
-string_or_empty(FloJson json, const char *key)
-{
-	char	   *value = flo_json_get_string(json, key);
-
-	return value != NULL ? value : pstrdup("");
-}
-
-static uint32
-number_or_zero(FloJson json, const char *key)
-{
-	int64		value;
-
-	return flo_json_get_int64(json, key, &value) ? (uint32) value : 0;
-}
-
-bool
-flo_report_parse(const char *key, const char *value, FloWorkerReport *report)
-{
-	FloJson		json = flo_json(value, strlen(value));
-	char	   *lsn;
-	char	   *generation;
-	bool		bad_lsn = false;
-	const char *start = strstr(key, REPORT_PREFIX);
-
-	/* The key alone, or the subject it is published under */
-	if (start == NULL || (start != key && (start[-1] != '.' || strncmp(key, "$KV.", 4) != 0)))
-		return false;
-	lsn = flo_json_get_string(json, "lsn");
-	if (lsn == NULL || !flo_json_get_uint64(json, "seq", &report->seq))
-		return false;
-	if (!flo_json_get_uint64(json, "copied_seq", &report->copied_seq))
-		report->copied_seq = 0;
-	report->lsn = pg_lsn_in_internal(lsn, &bad_lsn);
-	if (bad_lsn)
-		return false;
-	report->consumer = pstrdup(start + strlen(REPORT_PREFIX));
-	report->worker = string_or_empty(json, "worker");
-	report->system_identifier = strtou64(string_or_empty(json, "system_identifier"), NULL, 10);
-	report->database = string_or_empty(json, "database");
-	report->copy_attempt = number_or_zero(json, "copy_attempt");
-	report->lacking = number_or_zero(json, "lacking");
-	report->lacking_attempt = number_or_zero(json, "lacking_attempt");
-	report->copying = strstr(value, "\"copying\":true") != NULL;
-	report->waits = strstr(value, "\"waits\":true") != NULL;
-	generation = string_or_empty(json, "generation");
-	/* a part of one is none, and might end within a character */
-	strlcpy(report->generation, strlen(generation) < sizeof(report->generation) ? generation : "",
-			sizeof(report->generation));
-	if (!flo_api_parse_time(string_or_empty(json, "at"), &report->at))
-		report->at = 0;
-	return true;
 }

@@ -18,8 +18,6 @@
 #include "bus/stream.h"
 #include "bus/stream_impl.h"
 #include "common/base64.h"
-#include "utils/datetime.h"
-#include "utils/timestamp.h"
 
 #define NANOSECONDS INT64CONST(1000000000)
 
@@ -115,44 +113,6 @@ flo_api_raise(const FloApiReply *reply, const char *what_format,...)
 			 errmsg("could not %s: %s", what, reply->words),
 			 errdetail("JetStream answered with error %d.", reply->err_code),
 			 hint != NULL ? errhint("%s", hint) : 0));
-}
-
-bool
-flo_api_parse_time(const char *text, TimestampTz *time)
-{
-	struct pg_tm tm = {0};
-	int			consumed = 0;
-	int			hours = 0;
-	int			minutes = 0;
-	int			zone = 0;
-	fsec_t		fraction = 0;
-
-	if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
-			   &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &consumed) < 6)
-		return false;
-	text += consumed;
-	if (*text == '.')
-	{
-		int			unit = 100000;
-
-		for (text++; *text >= '0' && *text <= '9'; text++, unit /= 10)
-			fraction += (*text - '0') * unit;
-	}
-	if ((*text == '+' || *text == '-') && sscanf(text + 1, "%2d:%2d", &hours, &minutes) == 2)
-		zone = (*text == '+' ? -1 : 1) * (hours * 60 + minutes) * 60;
-	return tm2timestamp(&tm, fraction, &zone, time) == 0;
-}
-
-char *
-flo_api_format_time(TimestampTz time)
-{
-	struct pg_tm tm;
-	fsec_t		fraction;
-
-	if (timestamp2tm(time, NULL, &tm, &fraction, NULL, NULL) != 0)
-		return pstrdup("");
-	return psprintf("%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year, tm.tm_mon, tm.tm_mday,
-					tm.tm_hour, tm.tm_min, tm.tm_sec, (int) fraction);
 }
 
 /* ---------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 /*
  * stream.h
  *		JetStream administration: streams, stored messages, consumers, and the
- *		state bucket of a group.
+ *		state bucket of a group.  What lies in that: records.h.
  *
  * All of it is request and reply on the group's own connection, with JSON
  * bodies.  Errors of the broker are raised as 08xxx / 42501 / 53xxx with its
@@ -125,63 +125,9 @@ extern void flo_bucket_remove_text(FloBus *bus, const char *bucket, const char *
 /* What the former belongs to: a generation and a snapshot of it */
 extern char *flo_schema_tag(const char *generation, uint32 attempt);
 
-/*
- * Key under which the source says which snapshot's rows come now, once their
- * definitions, if they come along, are there
- */
-#define FLO_ATTEMPT_KEY "attempt"
-
 #define FLO_SEQUENCES_KEY "sequences"
-
-/*
- * Key under which a replicator that began anew says which generations its own
- * follows, and whether all tables are copied afresh
- */
-#define FLO_GENERATION_KEY "generation"
-#define FLO_COPY_ALL "all"		/* they are, after a marker */
-#define FLO_COPY_MISSING "missing"	/* they are not, so who has no copy gets none */
-
-typedef struct FloGenerationKey
-{
-	char	   *generation;		/* uuids as text */
-	List	   *follows;		/* of char *, oldest first */
-	char	   *copy;			/* FLO_COPY_*, or "" */
-	XLogRecPtr	given_up;		/* up to "start"; for people, not parsed */
-	XLogRecPtr	start;
-} FloGenerationKey;
-
-extern char *flo_generation_key_format(const FloGenerationKey *key);
-/* false when the text does not say which generation it is about */
-extern bool flo_generation_key_parse(const char *value, FloGenerationKey *key);
 
 /* The subject under which changes of the bucket's keys are published, for flo_bus_watch() */
 extern char *flo_bucket_subject(const char *bucket);
-
-/*
- * What a worker has made durable, as kept in the state bucket under
- * "worker.<consumer>".  The only evidence for releasing WAL and purging.
- */
-typedef struct FloWorkerReport
-{
-	char	   *consumer;
-	char	   *worker;
-	uint64		system_identifier;	/* of the destination */
-	char	   *database;
-	char		generation[40];	/* uuid in text form; "" before the first message was seen */
-	XLogRecPtr	lsn;			/* durable position; InvalidXLogRecPtr: none yet */
-	uint64		seq;			/* stream sequence up to which nothing is needed any more */
-	uint64		copied_seq;		/* sequence of the copy stream up to which it needs nothing */
-	bool		copying;		/* the copy that it begins with is not in yet */
-	bool		waits;			/* and cannot be had: it waits for another generation, nothing need be kept for it */
-	uint32		lacking;		/* OID of a table whose copied chunks are lost, 0 = none */
-	uint32		lacking_attempt;	/* of its copy */
-	uint32		copy_attempt;	/* of the newest marker whose tables it has */
-	TimestampTz at;
-} FloWorkerReport;
-
-extern char *flo_report_key(const char *consumer);
-extern char *flo_report_format(const FloWorkerReport *report);
-/* "key" as delivered ("worker.<consumer>"); false when it is not a worker's report */
-extern bool flo_report_parse(const char *key, const char *value, FloWorkerReport *report);
 
 #endif

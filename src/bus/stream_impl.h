@@ -48,8 +48,4 @@ extern bool flo_api_get_message(FloBus *bus, const char *stream, const char *bod
 								bool stream_missing_ok, FloStoredMessage *message,
 								char **headers);
 
-/* Times as the API and the state bucket have them: 2026-01-31T12:00:00.123456Z */
-extern bool flo_api_parse_time(const char *text, TimestampTz *time);
-extern char *flo_api_format_time(TimestampTz time);
-
 #endif

@@ -19,6 +19,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
+#include "wire/sequences.h"
 
 static char *
 lsn_as_text(XLogRecPtr lsn)
@@ -371,8 +372,7 @@ flo_store_sequence_values(const char *group)
 	flo_visit_run(SPI_OK_SELECT, "SELECT flo.sequence_values($1)", 1, group);
 	values = flo_visit_text(&visit, 0, 1);
 	flo_visit_end(&visit);
-	values = psprintf("{\"group\":\"%s\",\"sequences\":%s}", group, values);
-	return pg_server_to_any(values, strlen(values), PG_UTF8);
+	return flo_sequences_format(group, values);
 }
 
 /* --- removal ----------------------------------------------------------------- */

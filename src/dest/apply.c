@@ -10,7 +10,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "bus/json.h"
 #include "conf/store.h"
 #include "core/settings.h"
 #include "core/stop.h"
@@ -323,7 +322,7 @@ take_message(FloWorker *w, const FloChange *message)
 	if (strcmp(message->prefix, FLO_COPIES_PREFIX) == 0)
 		flo_owed_take_message(w, message->content, message->content_len);
 	else if (strcmp(message->prefix, FLO_SEQUENCES_PREFIX) == 0)
-		flo_sequences_set(w->spec, message->content, message->content_len);
+		flo_sequences_set(w->spec, w->reshape, w->tables, message->content, message->content_len);
 }
 
 static void

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "bus/json.h"
+#include "bus/records.h"
 #include "bus/stream.h"
 #include "conf/store.h"
 #include "core/loop.h"
@@ -53,25 +54,23 @@ generation_text(const FloChunkHeader *header)
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&header->generation)));
 }
 
-/* What the source says of its newest generation; false when it says nothing */
-static bool
-announced(FloWorker *w, FloGenerationKey *key)
+/* What the source says of its newest generation; NULL when it says nothing */
+static FloGenerationRecord *
+announced(FloWorker *w)
 {
-	char	   *text = flo_bucket_get(w->bus, w->bucket, FLO_GENERATION_KEY);
-
-	return text != NULL && flo_generation_key_parse(text, key);
+	return flo_records_get(w->bus, w->bucket, FLO_GENERATION_KEY, &flo_generation_format);
 }
 
 /* Which in the order of generations, -1 = of another group, or it is not said */
 static int
-place_of(const FloGenerationKey *key, const char *generation)
+place_of(const FloGenerationRecord *record, const char *generation)
 {
 	ListCell   *cell;
 
-	foreach(cell, key->follows)
+	foreach(cell, record->follows)
 		if (strcmp(lfirst(cell), generation) == 0)
 			return foreach_current_index(cell);
-	return strcmp(key->generation, generation) == 0 ? list_length(key->follows) : -1;
+	return strcmp(record->generation, generation) == 0 ? list_length(record->follows) : -1;
 }
 
 /*
@@ -81,34 +80,34 @@ place_of(const FloGenerationKey *key, const char *generation)
 bool
 flo_worker_may_follow(FloWorker *w, const FloChunkHeader *header)
 {
-	FloGenerationKey key;
+	FloGenerationRecord *record;
 	int			ours;
 	int			other;
 
-	if (!flo_progress_may_follow(w->progress, header) || !announced(w, &key))
+	if (!flo_progress_may_follow(w->progress, header) || (record = announced(w)) == NULL)
 		return false;
-	ours = place_of(&key, flo_progress_generation(w->progress));
-	other = place_of(&key, generation_text(header));
+	ours = place_of(record, flo_progress_generation(w->progress));
+	other = place_of(record, generation_text(header));
 	if (ours >= 0)
 		return other > ours;
-	return other == list_length(key.follows) && strcmp(key.copy, FLO_COPY_ALL) == 0;
+	return other == list_length(record->follows) && record->copy == FLO_COPY_ALL;
 }
 
 static CopyPlace
 copy_of(FloWorker *w, const FloChunkHeader *header)
 {
-	FloGenerationKey key;
+	FloGenerationRecord *record;
 	int			place;
 
 	if (header->flags & FLO_CHUNK_COPIED)
 		return COPY_FIRST;
-	if (!announced(w, &key) || (place = place_of(&key, generation_text(header))) < 0)
+	if ((record = announced(w)) == NULL || (place = place_of(record, generation_text(header))) < 0)
 		return COPY_NONE;
-	if (place < list_length(key.follows))
+	if (place < list_length(record->follows))
 		return COPY_UNKNOWN;	/* its stream is being emptied */
-	if (strcmp(key.copy, FLO_COPY_ALL) == 0)
+	if (record->copy == FLO_COPY_ALL)
 		return COPY_MARKED;
-	return strcmp(key.copy, FLO_COPY_MISSING) == 0 ? COPY_MISSING : COPY_NONE;
+	return record->copy == FLO_COPY_MISSING ? COPY_MISSING : COPY_NONE;
 }
 
 static bool

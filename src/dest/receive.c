@@ -15,7 +15,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "bus/json.h"
+#include "bus/records.h"
 #include "bus/stream.h"
 #include "core/loop.h"
 #include "core/names.h"
@@ -133,32 +133,25 @@ set_copy_phase(Receiver *r, FloCopyPhase phase)
 
 /* --- what is published, and what is in ---------------------------------------------- */
 
-/* What the state bucket says of a table all of which is published */
-static bool
-parse_published(Receiver *r, const char *value, FloCopiedTable *table)
+/* What the state bucket says of a table all of which is published; NULL unless it is of this generation */
+static FloCopiedTable *
+published_table(Receiver *r, const char *key)
 {
-	FloJson		json = flo_json(value, strlen(value));
-	char	   *generation = flo_json_get_string(json, "generation");
-	char	   *lsn = flo_json_get_string(json, "lsn");
-	int64		number;
-	bool		bad = false;
+	FloCopyTableRecord *record = flo_records_get(r->bus, r->bucket, key, &flo_copy_table_format);
+	FloCopiedTable *table;
 
-	if (generation == NULL || lsn == NULL || strcmp(generation, r->what->generation) != 0)
-		return false;
-	memset(table, 0, sizeof(*table));
-	table->lsn = pg_lsn_in_internal(lsn, &bad);
-	table->schema = flo_json_get_string(json, "schema");
-	table->table = flo_json_get_string(json, "table");
-	if (flo_json_get_int64(json, "relation", &number))
-		table->relation = (uint32) number;
-	if (flo_json_get_int64(json, "attempt", &number))
-		table->attempt = (uint32) number;
-	if (flo_json_get_int64(json, "bytes", &number))
-		table->bytes = number;
-	if (!flo_json_get_int64(json, "chunks", &table->chunks) ||
-		!flo_json_get_int64(json, "rows", &table->tuples))
-		return false;
-	return !bad && table->schema != NULL && table->table != NULL && OidIsValid(table->relation);
+	if (record == NULL || strcmp(record->generation, r->what->generation) != 0)
+		return NULL;
+	table = palloc0(sizeof(FloCopiedTable));
+	table->lsn = record->lsn;
+	table->schema = record->schema;
+	table->table = record->table;
+	table->relation = record->relation;
+	table->attempt = record->attempt;
+	table->bytes = record->bytes;
+	table->chunks = record->chunks;
+	table->tuples = record->rows;
+	return table;
 }
 
 /* The key of a marker that names the table, NULL when none does */
@@ -177,24 +170,14 @@ key_of(Receiver *r, uint32 relation)
 static bool
 read_end(Receiver *r)
 {
-	char	   *end = flo_bucket_get(r->bus, r->bucket, "copy");
-	char	   *again;
+	FloCopyRecord *end = flo_records_copy(r->bus, r->bucket, r->what->generation);
 	MemoryContext old;
 
-	if (end == NULL || strstr(end, r->what->generation) == NULL)
+	if (end == NULL)
 		return false;
 	list_free(r->again);
-	r->again = NIL;
-	again = strstr(end, "\"again\":[");
-	if (again == NULL)
-		return true;
 	old = MemoryContextSwitchTo(GetMemoryChunkContext(r->loaders));
-	for (again = strchr(again, '[') + 1; *again >= '0' && *again <= '9';)
-	{
-		r->again = lappend_oid(r->again, (Oid) strtoul(again, &again, 10));
-		if (*again == ',')
-			again++;
-	}
+	r->again = list_copy(end->again);
 	MemoryContextSwitchTo(old);
 	return true;
 }
@@ -235,18 +218,11 @@ note_published(Receiver *r, List **wanted)
 	ListCell   *cell;
 
 	*wanted = NIL;
-	foreach(cell, flo_bucket_keys(r->bus, r->bucket, "copy."))
+	foreach(cell, flo_bucket_keys(r->bus, r->bucket, FLO_COPY_TABLE_PREFIX))
 	{
-		const char *name = lfirst(cell);
-		char	   *value;
-		FloCopiedTable *table = palloc0(sizeof(FloCopiedTable));
+		FloCopiedTable *table = published_table(r, lfirst(cell));
 
-		if (strncmp(name, "copy.", 5) != 0)
-			continue;
-		value = flo_bucket_get(r->bus, r->bucket, name);
-		if (value == NULL || !parse_published(r, value, table))
-			continue;
-		if (!is_wanted(r, table))
+		if (table == NULL || !is_wanted(r, table))
 			continue;
 		*wanted = lappend(*wanted, table);
 		flo_copied_published(r->spec->group, r->spec->worker, table);
@@ -379,13 +355,9 @@ wait_for_stream(Receiver *r)
 uint32
 flo_copy_newest(FloBus *bus, const char *group, const char *generation)
 {
-	char	   *value = flo_bucket_get(bus, flo_name_bucket(group), FLO_ATTEMPT_KEY);
-	int64		attempt;
+	FloAttemptRecord *record = flo_records_get(bus, flo_name_bucket(group), FLO_ATTEMPT_KEY, &flo_attempt_format);
 
-	if (value == NULL || strstr(value, generation) == NULL ||
-		!flo_json_get_int64(flo_json(value, strlen(value)), "attempt", &attempt))
-		return 0;
-	return (uint32) attempt;
+	return record != NULL && strcmp(record->generation, generation) == 0 ? record->attempt : 0;
 }
 
 /*

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "bus/records.h"
 #include "bus/stream.h"
 #include "core/loop.h"
 #include "core/stop.h"
@@ -84,12 +85,15 @@ take_updates(FloWorker *w)
 
 	while (flo_bus_next_update(w->bus, &update))
 	{
-		const char *lsn = strstr(update.data, "\"lsn\": \"");
-		uint32		hi,
-					lo;
+		FloSourceRecord *source;
 
-		if (lsn != NULL && sscanf(lsn + strlen("\"lsn\": \""), "%X/%X", &hi, &lo) == 2)
-			w->known = Max(w->known, ((uint64) hi) << 32 | lo);
+		/* nothing when the key was removed */
+		if (update.len > 0)
+		{
+			source = flo_record_read(&flo_source_format, FLO_SOURCE_KEY, update.data, update.len);
+			w->known = Max(w->known, source->lsn);
+			pfree(source);
+		}
 		pfree(update.subject);
 		pfree(update.data);
 	}

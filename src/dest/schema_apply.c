@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "bus/records.h"
 #include "bus/stream.h"
 #include "conf/ddl.h"
 #include "conf/visit.h"
@@ -87,7 +88,7 @@ note_definitions(const FloWorkerSpec *spec, const char *generation, const char *
 				  " CASE WHEN o.object->>'type' IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(o.object->'args')) END,"
 				  " o.object->>'definition', o.object->>'command', d.action, d.done_at"
 				  " FROM (SELECT coalesce(max(ordinal), 0) AS base FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2) b"
-				  " CROSS JOIN json_array_elements($5::json) WITH ORDINALITY o (object, ordinal)"
+				  " CROSS JOIN json_array_elements($5::json->'definitions') WITH ORDINALITY o (object, ordinal)"
 				  " LEFT JOIN LATERAL (SELECT action, done_at FROM flo.copied_objects d WHERE d.group_name = $1 AND d.worker_name = $2"
 				  " AND d.section = o.object->>'section' AND d.object = o.object->>'object' AND d.command = o.object->>'command'"
 				  " AND (o.object->>'definition' = '' OR d.definition IS NOT DISTINCT FROM o.object->>'definition')"
@@ -120,6 +121,7 @@ take_definitions(const FloReception *what, const char *key, uint32 attempt)
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("the definitions that came with the copy are not in the group's state bucket"),
 					 errhint("flo.resync() at the source copies everything afresh.")));
+		flo_definitions_check(key, json);
 		json = pg_any_to_server(json, strlen(json), PG_UTF8);
 		MemoryContextSwitchTo(spi);
 		note_definitions(spec, generation, number, json, strcmp(key, FLO_SCHEMA_KEY) == 0);

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "bus/records.h"
 #include "bus/stream.h"
 #include "conf/rights.h"
 #include "conf/store.h"
@@ -153,11 +154,8 @@ last_seq_reported(FloWorker *w)
 {
 	char	   *key = flo_report_key(w->consumer_name);
 	char	   *value = flo_bucket_get(w->bus, w->bucket, key);
-	FloWorkerReport report;
 
-	if (value == NULL || !flo_report_parse(key, value, &report))
-		return 0;
-	return report.seq;
+	return value != NULL ? flo_report_read(key, value)->seq : 0;
 }
 
 /* --- the connection ---------------------------------------------------------------------------- */
@@ -399,7 +397,7 @@ flo_worker_run(void)
 	if (!flo_progress_known(w->progress))
 		flo_worker_begin(w);
 	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
-	flo_bus_watch(w->bus, psprintf("$KV.%s.source", w->bucket));
+	flo_bus_watch(w->bus, psprintf("$KV.%s." FLO_SOURCE_KEY, w->bucket));
 	flo_worker_take_copy(w);
 	w->reshape = flo_reshape_open(w->spec, flo_progress_generation(w->progress));
 	flo_worker_open_sink(w);

@@ -60,14 +60,8 @@ typedef struct FloCopyPlan
 	FloCopyTask tasks[FLEXIBLE_ARRAY_MEMBER];
 } FloCopyPlan;
 
-/* Key of the state bucket under which a finished table is described */
-extern char *flo_copy_table_key(Oid relation);
-
 /* Of char *, as an array of text */
 extern Datum flo_copy_names_array(List *names);
-
-/* Key that says that all tables have been published */
-#define FLO_COPY_KEY "copy"
 
 /*
  * In this transaction, or in one of its own.  Sequences are in no snapshot: the

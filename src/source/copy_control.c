@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "bus/records.h"
 #include "bus/stream.h"
 #include "conf/newtables.h"
 #include "conf/publication.h"
@@ -118,10 +119,9 @@ hand_over_snapshot(FloCopyControl *c)
 static bool
 copy_published(FloCopyControl *c)
 {
-	char	   *value = flo_bucket_get(c->bus, c->bucket, FLO_COPY_KEY);
 	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&c->generation->id)));
 
-	return value != NULL && strstr(value, id) != NULL;
+	return flo_records_copy(c->bus, c->bucket, id) != NULL;
 }
 
 static uint32
@@ -173,28 +173,28 @@ request_unfinished(FloCopyControl *c)
 {
 	MemoryContext old = CurrentMemoryContext;
 	char	   *generation = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&c->generation->id)));
-	StringInfoData end;
+	FloCopyRecord end = {.attempt = 1, .lsn = c->generation->start};
 	ListCell   *cell;
 
-	initStringInfo(&end);		/* outlives the transaction */
-	appendStringInfo(&end, "{\"generation\":\"%s\",\"attempt\":1,\"lsn\":\"%X/%X\",\"again\":[",
-					 generation, LSN_FORMAT_ARGS(c->generation->start));
+	strlcpy(end.generation, generation, sizeof(end.generation));
 	(void) flo_transaction_begin();
 	ForceSyncCommit();
 	foreach(cell, flo_store_published(c->group))
 	{
-		char	   *value = flo_bucket_get(c->bus, c->bucket, flo_copy_table_key(lfirst_oid(cell)));
-
-		if (value == NULL || strstr(value, generation) == NULL)
+		if (flo_records_copy_table(c->bus, c->bucket, lfirst_oid(cell), generation) == NULL)
 			flo_store_request_copy(c->group, lfirst_oid(cell), false);
 	}
 	foreach(cell, flo_store_copy_requests(c->group))
-		appendStringInfo(&end, "%s%u", foreach_current_index(cell) > 0 ? "," : "",
-						 ((FloCopyRequest *) lfirst(cell))->relation);
-	appendStringInfoString(&end, "]}");
+	{
+		/* outlives the transaction */
+		MemoryContext inner = MemoryContextSwitchTo(old);
+
+		end.again = lappend_oid(end.again, ((FloCopyRequest *) lfirst(cell))->relation);
+		MemoryContextSwitchTo(inner);
+	}
 	flo_transaction_end(old);
 	flo_copy_publish_sequences(c->bus, c->group, generation);
-	flo_bucket_put(c->bus, c->bucket, FLO_COPY_KEY, end.data, true);
+	flo_records_put(c->bus, c->bucket, FLO_COPY_KEY, &flo_copy_format, &end, true);
 }
 
 /*
@@ -354,7 +354,7 @@ flo_copy_set_limit(FloCopyControl *c, int64 bytes)
 	LWLockRelease(flo_shared->lock);
 }
 
-const char *
+FloCopyAfresh
 flo_copy_of_generation(FloCopyControl *c, FloMode mode)
 {
 	MemoryContext old = CurrentMemoryContext;
@@ -365,7 +365,7 @@ flo_copy_of_generation(FloCopyControl *c, FloMode mode)
 	flo_transaction_end(old);
 	if (all)
 		return FLO_COPY_ALL;
-	return mode != FLO_MODE_STREAM ? FLO_COPY_MISSING : "";
+	return mode != FLO_MODE_STREAM ? FLO_COPY_MISSING : FLO_COPY_NOTHING;
 }
 
 /* One row per table of the plan, in which the ranges of a table stand anywhere */

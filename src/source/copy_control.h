@@ -5,7 +5,7 @@
 #ifndef FLO_COPY_CONTROL_H
 #define FLO_COPY_CONTROL_H
 
-#include "bus/bus.h"
+#include "bus/records.h"
 #include "conf/spec.h"
 #include "monitor/shstate.h"
 #include "nodes/pg_list.h"
@@ -57,8 +57,8 @@ extern bool flo_copy_wanted(FloCopyControl *control);
 /* The option copy_stream_max_bytes, also while a copy runs */
 extern void flo_copy_set_limit(FloCopyControl *control, int64 bytes);
 
-/* What a generation that follows another says of its copy: FLO_COPY_ALL, FLO_COPY_MISSING, or nothing */
-extern const char *flo_copy_of_generation(FloCopyControl *control, FloMode mode);
+/* What a generation that follows another says of its copy */
+extern FloCopyAfresh flo_copy_of_generation(FloCopyControl *control, FloMode mode);
 
 /* Has a copy just ended?  Throws when its leader did so before it was done. */
 extern bool flo_copy_check(FloCopyControl *control);

@@ -19,7 +19,7 @@
 
 #include "access/relation.h"
 #include "access/xact.h"
-#include "bus/json.h"
+#include "bus/records.h"
 #include "bus/stream.h"
 #include "catalog/pg_type.h"
 #include "conf/publication.h"
@@ -93,25 +93,13 @@ typedef struct Leader
 	MemoryContext turn;			/* reset in each round */
 } Leader;
 
-char *
-flo_copy_table_key(Oid relation)
-{
-	return psprintf("copy.%u", relation);
-}
-
 /* --- planning --------------------------------------------------------------------- */
 
 /* Was the table finished by an earlier attempt of this generation? */
 static bool
 already_copied(Leader *l, Oid published)
 {
-	char	   *value = flo_bucket_get(l->bus, l->bucket, flo_copy_table_key(published));
-	char	   *generation;
-
-	if (value == NULL || l->copy.marked)
-		return false;
-	generation = flo_json_get_string(flo_json(value, strlen(value)), "generation");
-	return generation != NULL && strcmp(generation, l->generation) == 0;
+	return !l->copy.marked && flo_records_copy_table(l->bus, l->bucket, published, l->generation) != NULL;
 }
 
 static Table *
@@ -437,16 +425,26 @@ look_after_copiers(Leader *l)
 
 /* --- what is finished ------------------------------------------------------------------------ */
 
-/* What the key of a table says when all of it is published, else NULL */
-static char *
-describe_finished(Leader *l, const Table *table)
+static FloCopyTableRecord
+table_record(Leader *l, Oid relation)
 {
-	StringInfoData json;
-	uint64		rows = 0;
-	uint64		chunks = 0;
-	uint64		bytes = 0;
+	FloCopyTableRecord record = {0};
+
+	strlcpy(record.generation, l->generation, sizeof(record.generation));
+	record.attempt = l->copy.attempt;
+	record.lsn = l->copy.lsn;
+	record.relation = relation;
+	record.schema = record.table = "";
+	return record;
+}
+
+/* Is all of a table published?  Then that is told. */
+static bool
+describe_finished(Leader *l, const Table *table, FloCopyTableRecord *record)
+{
 	bool		finished = true;
 
+	*record = table_record(l, table->published);
 	SpinLockAcquire(&l->plan->mutex);
 	for (int i = 0; i < l->plan->ntasks; i++)
 	{
@@ -455,23 +453,16 @@ describe_finished(Leader *l, const Table *table)
 		if (task->published != table->published)
 			continue;
 		finished &= task->state == FLO_TASK_DONE;
-		rows += task->rows;
-		chunks += task->chunks;
-		bytes += (uint64) task->pages * BLCKSZ;
+		record->rows += task->rows;
+		record->chunks += task->chunks;
+		record->bytes += (int64) task->pages * BLCKSZ;
 	}
 	SpinLockRelease(&l->plan->mutex);
 	if (!finished)
-		return NULL;
-	initStringInfo(&json);
-	appendStringInfo(&json, "{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\",\"chunks\":" UINT64_FORMAT
-					 ",\"rows\":" UINT64_FORMAT ",\"bytes\":" UINT64_FORMAT ",\"relation\":%u,\"schema\":",
-					 l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn), chunks, rows, bytes,
-					 table->published);
-	flo_json_append_string(&json, get_namespace_name(get_rel_namespace(table->published)));
-	appendStringInfoString(&json, ",\"table\":");
-	flo_json_append_string(&json, get_rel_name(table->published));
-	appendStringInfoChar(&json, '}');
-	return json.data;
+		return false;
+	record->schema = get_namespace_name(get_rel_namespace(table->published));
+	record->table = get_rel_name(table->published);
+	return true;
 }
 
 /* The last of the tables that a marker named ends the copy for a worker */
@@ -484,13 +475,13 @@ announce_finished(Leader *l)
 	foreach(cell, l->tables)
 	{
 		Table	   *table = lfirst(cell);
-		char	   *description;
+		FloCopyTableRecord record;
 
-		if (!table->announced && (description = describe_finished(l, table)) != NULL)
+		if (!table->announced && describe_finished(l, table, &record))
 		{
 			if (l->copy.marked)
 				flo_copy_publish_sequences(l->bus, l->group, l->generation);
-			flo_bucket_put(l->bus, l->bucket, flo_copy_table_key(table->published), description, true);
+			flo_records_put(l->bus, l->bucket, flo_copy_table_key(table->published), &flo_copy_table_format, &record, true);
 			table->announced = true;
 		}
 		l->copy.tables_done += table->announced;
@@ -569,24 +560,20 @@ is_pending(Leader *l, const FloWorkerReport *report)
 static void
 check_lacking(Leader *l, const FloWorkerReport *report)
 {
-	char	   *key = flo_copy_table_key(report->lacking);
-	char	   *value;
-	FloJson		json;
-	int64		attempt;
+	FloCopyTableRecord *table;
 
-	if (report->lacking == 0 || strcmp(report->generation, l->generation) != 0 ||
-		(value = flo_bucket_get(l->bus, l->bucket, key)) == NULL)
+	if (report->lacking == 0 || strcmp(report->generation, l->generation) != 0)
 		return;
-	json = flo_json(value, strlen(value));
-	if (!flo_json_get_int64(json, "attempt", &attempt) || attempt != report->lacking_attempt)
+	table = flo_records_get(l->bus, l->bucket, flo_copy_table_key(report->lacking), &flo_copy_table_format);
+	if (table == NULL || table->attempt != report->lacking_attempt)
 		return;
-	if (!l->copy.marked || attempt < l->copy.attempt)
+	if (!l->copy.marked || table->attempt < l->copy.attempt)
 		flo_bucket_remove(l->bus, l->bucket, FLO_COPY_KEY);
-	flo_bucket_remove(l->bus, l->bucket, key);
+	flo_bucket_remove(l->bus, l->bucket, flo_copy_table_key(report->lacking));
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("worker \"%s\" misses chunks of table \"%s.%s\" that the broker does not have any more: the table is copied again",
-					report->worker, flo_json_get_string(json, "schema"), flo_json_get_string(json, "table"))));
+					report->worker, table->schema, table->table)));
 }
 
 /*
@@ -601,20 +588,17 @@ purge_loaded(Leader *l)
 	int			pending = 0;
 	ListCell   *cell;
 
-	foreach(cell, flo_bucket_keys(l->bus, l->bucket, "worker."))
+	foreach(cell, flo_reports(l->bus, l->bucket))
 	{
-		char	   *value = flo_bucket_get(l->bus, l->bucket, lfirst(cell));
-		FloWorkerReport report = {0};
+		FloWorkerReport *report = lfirst(cell);
 
-		if (value == NULL || !flo_report_parse(lfirst(cell), value, &report))
-			continue;
 		workers++;
-		if (!is_pending(l, &report))
+		if (!is_pending(l, report))
 			continue;
 		pending++;
-		if (l->copy.phase == FLO_COPY_PUBLISHED || report.lacking_attempt < l->copy.attempt)
-			check_lacking(l, &report);
-		floor = Min(floor, report.copied_seq);
+		if (l->copy.phase == FLO_COPY_PUBLISHED || report->lacking_attempt < l->copy.attempt)
+			check_lacking(l, report);
+		floor = Min(floor, report->copied_seq);
 	}
 	if (pending > 0 && floor > l->purged)
 	{
@@ -750,23 +734,24 @@ announce_gone(Leader *l)
 		foreach(other, l->tables)
 			planned |= ((Table *) lfirst(other))->published == relation;
 		if (!planned)
-			flo_bucket_put(l->bus, l->bucket, flo_copy_table_key(relation),
-						   psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\",\"chunks\":0,\"rows\":0,"
-									"\"relation\":%u,\"schema\":\"\",\"table\":\"\"}",
-									l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn), relation), true);
+		{
+			FloCopyTableRecord record = table_record(l, relation);
+
+			flo_records_put(l->bus, l->bucket, flo_copy_table_key(relation), &flo_copy_table_format, &record, true);
+		}
 	}
 }
 
 static void
 finish_copy(Leader *l)
 {
-	char	   *done = psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"lsn\":\"%X/%X\"}",
-								l->generation, l->copy.attempt, LSN_FORMAT_ARGS(l->copy.lsn));
+	FloCopyRecord done = {.attempt = l->copy.attempt, .lsn = l->copy.lsn};
 
+	strlcpy(done.generation, l->generation, sizeof(done.generation));
 	if (l->copy.marked)
 		announce_gone(l);
 	else
-		flo_bucket_put(l->bus, l->bucket, FLO_COPY_KEY, done, true);
+		flo_records_put(l->bus, l->bucket, FLO_COPY_KEY, &flo_copy_format, &done, true);
 	set_phase(l, FLO_COPY_PUBLISHED);
 	flo_stop_point("published.after");
 	await_workers(l);
@@ -776,12 +761,10 @@ finish_copy(Leader *l)
 static bool
 is_unfinished(Leader *l, Oid relation)
 {
-	char	   *end = flo_bucket_get(l->bus, l->bucket, FLO_COPY_KEY);
-	char	   *value = flo_bucket_get(l->bus, l->bucket, flo_copy_table_key(relation));
+	FloCopyRecord *end = flo_records_copy(l->bus, l->bucket, l->generation);
 
-	if (end == NULL || strstr(end, l->generation) == NULL || strstr(end, "\"again\"") == NULL)
-		return false;
-	return value == NULL || strstr(value, l->generation) == NULL;
+	return end != NULL && list_member_oid(end->again, relation) &&
+		flo_records_copy_table(l->bus, l->bucket, relation, l->generation) == NULL;
 }
 
 /*
@@ -793,9 +776,9 @@ is_unfinished(Leader *l, Oid relation)
 static void
 publish_definitions(Leader *l)
 {
+	FloAttemptRecord attempt = {.attempt = l->copy.attempt};
 	List	   *tables = NIL;
 	bool		compared = !l->copy.marked;
-	bool		wanted;
 	ListCell   *cell;
 
 	foreach(cell, l->copy.marked ? l->tables : NIL)
@@ -803,16 +786,15 @@ publish_definitions(Leader *l)
 	foreach(cell, l->requests)
 		compared |= ((FloCopyRequest *) lfirst(cell))->add ||
 			is_unfinished(l, ((FloCopyRequest *) lfirst(cell))->relation);
-	wanted = l->spec->sync_schema && (!l->copy.marked || tables != NIL);
-	if (wanted)
+	attempt.definitions = l->spec->sync_schema && (!l->copy.marked || tables != NIL);
+	if (attempt.definitions)
 		flo_schema_publish(l->bus, l->spec, l->copy.marked ? FLO_MARKED_SCHEMA_KEY : FLO_SCHEMA_KEY,
 						   l->generation, l->copy.attempt, tables, !compared, l->plan->snapshot, l->args);
 	if (l->copy.marked)
 		flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation,
 							flo_store_sequence_values(l->group));
-	flo_bucket_put(l->bus, l->bucket, FLO_ATTEMPT_KEY,
-				   psprintf("{\"generation\":\"%s\",\"attempt\":%u,\"definitions\":%s}",
-							l->generation, l->copy.attempt, wanted ? "true" : "false"), true);
+	strlcpy(attempt.generation, l->generation, sizeof(attempt.generation));
+	flo_records_put(l->bus, l->bucket, FLO_ATTEMPT_KEY, &flo_attempt_format, &attempt, true);
 }
 
 void

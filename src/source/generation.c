@@ -21,7 +21,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "bus/json.h"
+#include "bus/records.h"
 #include "conf/store.h"
 #include "core/loop.h"
 #include "core/names.h"
@@ -171,17 +171,17 @@ static List *
 ancestors(FloCopyControl *copy, const FloGeneration *old)
 {
 	List	   *ids = lappend(list_copy(old->follows), uuid_text(&old->id));
-	char	   *announced = flo_bucket_get(copy->bus, copy->bucket, FLO_GENERATION_KEY);
-	FloGenerationKey key;
+	FloGenerationRecord *announced = flo_records_get(copy->bus, copy->bucket, FLO_GENERATION_KEY, &flo_generation_format);
+	List	   *said;
 	bool		ours = false;
 	ListCell   *cell;
 
-	if (announced == NULL || !flo_generation_key_parse(announced, &key))
+	if (announced == NULL)
 		return ids;
-	key.follows = lappend(key.follows, key.generation);
-	foreach(cell, key.follows)
+	said = lappend(announced->follows, announced->generation);
+	foreach(cell, said)
 		ours |= is_listed(ids, lfirst(cell));
-	foreach(cell, key.follows)
+	foreach(cell, said)
 		if (ours && !is_listed(ids, lfirst(cell)))
 			ids = lappend(ids, lfirst(cell));
 	return ids;
@@ -196,14 +196,12 @@ lowest_position(FloCopyControl *copy, const List *generations, XLogRecPtr publis
 {
 	ListCell   *cell;
 
-	foreach(cell, flo_bucket_keys(copy->bus, copy->bucket, "worker."))
+	foreach(cell, flo_reports(copy->bus, copy->bucket))
 	{
-		char	   *value = flo_bucket_get(copy->bus, copy->bucket, lfirst(cell));
-		FloWorkerReport report;
+		FloWorkerReport *report = lfirst(cell);
 
-		if (value != NULL && flo_report_parse(lfirst(cell), value, &report) &&
-			!report.waits && is_listed(generations, report.generation))
-			published = Min(published, report.lsn);
+		if (!report->waits && is_listed(generations, report->generation))
+			published = Min(published, report->lsn);
 	}
 	return published;
 }
@@ -264,22 +262,20 @@ void
 flo_generation_announce(FloCopyControl *copy, FloMode mode)
 {
 	const FloGeneration *generation = copy->generation;
-	FloGenerationKey key = {0};
-	FloGenerationKey before;
-	char	   *announced;
+	FloGenerationRecord record = {0};
+	FloGenerationRecord *before;
 
 	if (generation->follows == NIL)
 		return;
-	key.generation = uuid_text(&generation->id);
-	announced = flo_bucket_get(copy->bus, copy->bucket, FLO_GENERATION_KEY);
-	if (announced != NULL && flo_generation_key_parse(announced, &before) &&
-		strcmp(before.generation, key.generation) == 0)
+	strlcpy(record.generation, uuid_text(&generation->id), sizeof(record.generation));
+	before = flo_records_get(copy->bus, copy->bucket, FLO_GENERATION_KEY, &flo_generation_format);
+	if (before != NULL && strcmp(before->generation, record.generation) == 0)
 		return;
-	key.follows = generation->follows;
-	key.copy = unconstify(char *, flo_copy_of_generation(copy, mode));
-	key.given_up = generation->given_up;
-	key.start = generation->start;
-	flo_bucket_put(copy->bus, copy->bucket, FLO_GENERATION_KEY, flo_generation_key_format(&key), true);
+	record.follows = generation->follows;
+	record.copy = flo_copy_of_generation(copy, mode);
+	record.given_up = generation->given_up;
+	record.start = generation->start;
+	flo_records_put(copy->bus, copy->bucket, FLO_GENERATION_KEY, &flo_generation_format, &record, true);
 	flo_stop_point("announce.after");
 }
 

@@ -14,6 +14,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "bus/records.h"
 #include "bus/stream.h"
 #include "conf/message.h"
 #include "conf/publication.h"
@@ -394,16 +395,16 @@ report(Replicator *rep)
 static void
 show_position(Replicator *rep)
 {
-	char	   *value;
+	FloSourceRecord record = {0};
 
 	if (rep->reported == rep->published)
 		return;
-	value = psprintf("{\"lsn\": \"%X/%X\", \"system_identifier\": \"" UINT64_FORMAT "\", \"generation\": \"%s\", \"epoch\": " UINT64_FORMAT "}",
-					 LSN_FORMAT_ARGS(rep->published), rep->identity.system_identifier,
-					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&rep->identity.generation))),
-					 rep->session.epoch);
-	flo_bucket_put(rep->bus, rep->bucket, "source", value, false);
-	pfree(value);
+	record.lsn = rep->published;
+	record.system_identifier = rep->identity.system_identifier;
+	strlcpy(record.generation, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&rep->identity.generation))),
+			sizeof(record.generation));
+	record.epoch = rep->session.epoch;
+	flo_records_put(rep->bus, rep->bucket, FLO_SOURCE_KEY, &flo_source_format, &record, false);
 	rep->reported = rep->published;
 }
 

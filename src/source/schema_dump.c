@@ -673,7 +673,7 @@ static const char *const describe_query =
 " 'of_table', CASE u.class WHEN 'pg_catalog.pg_class'::pg_catalog.regclass"
 " THEN (SELECT i.indrelid FROM pg_catalog.pg_index i WHERE i.indexrelid = u.object)"
 " WHEN 'pg_catalog.pg_constraint'::pg_catalog.regclass"
-" THEN (SELECT c.conrelid FROM pg_catalog.pg_constraint c WHERE c.oid = u.object AND c.contype IN ('p', 'u', 'x')) END,"
+" THEN (SELECT c.conrelid FROM pg_catalog.pg_constraint c WHERE c.oid = u.object AND c.contype IN ('p', 'u', 'x')) END::pg_catalog.int8,"
 " 'command', u.command) ORDER BY u.ordinal)::pg_catalog.text"
 " FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.oid[]),"
 " pg_catalog.unnest($3::pg_catalog.int4[]), pg_catalog.unnest($4::pg_catalog.bool[]),"
@@ -681,7 +681,7 @@ static const char *const describe_query =
 " WITH ORDINALITY u (class, object, part_of, after, label, command, ordinal)"
 " LEFT JOIN LATERAL pg_catalog.pg_identify_object_as_address(nullif(u.class, 0), u.object, 0) a ON true";
 
-/* The entries as JSON */
+/* The entries as JSON: fields of a FloDefinition */
 static char *
 describe_entries(Dump *d)
 {
@@ -719,7 +719,7 @@ describe_entries(Dump *d)
 	json = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	json = MemoryContextStrdup(caller, json != NULL ? json : "[]");
 	SPI_finish();
-	return json;
+	return psprintf("{\"version\": 1, \"definitions\": %s}", json);
 }
 
 void

@@ -131,7 +131,7 @@ void
 flo_settle_report(FloSettle *settle, const char *key, const char *value)
 {
 	MemoryContext old = MemoryContextSwitchTo(settle->reading);
-	FloWorkerReport report = {0};
+	FloWorkerReport *report;
 
 	if (value == NULL)
 	{
@@ -140,10 +140,10 @@ flo_settle_report(FloSettle *settle, const char *key, const char *value)
 		if (consumer != NULL)
 			forget_report(settle, consumer + 1);
 	}
-	else if (flo_report_parse(key, value, &report))
+	else if ((report = flo_report_read(key, value)) != NULL)
 	{
-		forget_report(settle, report.consumer);
-		keep_report(settle, &report);
+		forget_report(settle, report->consumer);
+		keep_report(settle, report);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(settle->reading);

@@ -6,6 +6,7 @@
 #ifndef FLO_SETTLE_H
 #define FLO_SETTLE_H
 
+#include "bus/records.h"
 #include "bus/stream.h"
 #include "conf/spec.h"
 
@@ -16,7 +17,7 @@ extern FloSettle *flo_settle_create(const pg_uuid_t *generation);
 /* The broker has acknowledged everything up to a position */
 extern void flo_settle_acked(FloSettle *settle, XLogRecPtr position);
 
-/* A worker's report, or its removal (value = NULL) */
+/* A worker's report, or its removal (value = NULL).  Other keys are none of ours; 08P01 for one that cannot be read. */
 extern void flo_settle_report(FloSettle *settle, const char *key, const char *value);
 
 /* List of FloWorkerReport *, the settle's own */

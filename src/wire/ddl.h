@@ -46,7 +46,7 @@ typedef struct FloDdlObject
 	Oid			oid;			/* of a type, at the source */
 	bool		creates;		/* the statement makes it */
 	bool		attached;		/* not of a table by itself: triggers, policies, rules */
-	int			position;		/* in the statement's own list; -1 = none */
+	int64		position;		/* in the statement's own list; -1 = none */
 } FloDdlObject;
 
 /* A table whose rows are to be left out of the stream until its copy's marker */
@@ -76,7 +76,7 @@ typedef struct FloDdlStatement
 	Jsonb	   *tables;			/* definitions afterwards: array, or NULL */
 } FloDdlStatement;
 
-/* In the current memory context; no catalogs needed */
+/* In the current memory context; no catalogs needed.  Fields as record.h has them. */
 extern char *flo_ddl_format(const FloDdlStatement *ddl);
 
 /* What an event says of the statement: {"tag", "text", "search_path", "objects", "tables"} */

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "bus/records.h"
 #include "bus/stream.h"
 #include "core/names.h"
 #include "source/session.h"
@@ -65,24 +66,6 @@ append_lsn(StringInfo buf, const char *key, XLogRecPtr lsn)
 {
 	append_separator(buf);
 	appendStringInfo(buf, "\"%s\":\"%X/%X\"", key, LSN_FORMAT_ARGS(lsn));
-}
-
-/* Reports of all workers registered in the group's bucket: List of FloWorkerReport * */
-static List *
-read_reports(FloBus *bus, const char *bucket)
-{
-	List	   *reports = NIL;
-	ListCell   *cell;
-
-	foreach(cell, flo_bucket_keys(bus, bucket, "worker."))
-	{
-		char	   *value = flo_bucket_get(bus, bucket, lfirst(cell));
-		FloWorkerReport *report = palloc0(sizeof(FloWorkerReport));
-
-		if (value != NULL && flo_report_parse(lfirst(cell), value, report))
-			reports = lappend(reports, report);
-	}
-	return reports;
 }
 
 /* What of the stream a worker has not reported as durable; messages are taken as of equal size */
@@ -166,7 +149,7 @@ stream_status(FloBus *bus, FloJson arguments, StringInfo result)
 {
 	char	   *group = text_argument(arguments, "group");
 	char	   *stream = flo_name_stream(group);
-	List	   *reports = read_reports(bus, flo_name_bucket(group));
+	List	   *reports = flo_reports(bus, flo_name_bucket(group));
 	FloStreamInfo info;
 	FloStreamEnd end;
 	bool		exists = flo_stream_info(bus, stream, &info);
@@ -211,7 +194,6 @@ drop_consumer(FloBus *bus, FloJson arguments, StringInfo result)
 	char	   *key = flo_report_key(consumer);
 	char	   *value = flo_bucket_get(bus, bucket, key);
 	bool		deleted = flo_consumer_delete(bus, flo_name_stream(group), consumer);
-	FloWorkerReport report;
 
 	if (value == NULL && !deleted)
 		ereport(ERROR,
@@ -221,13 +203,14 @@ drop_consumer(FloBus *bus, FloJson arguments, StringInfo result)
 	appendStringInfoChar(result, '{');
 	if (value != NULL)
 	{
+		FloWorkerReport *report;
+
+		/* it goes even when it cannot be read: this is the way out then */
 		flo_bucket_remove(bus, bucket, key);
-		if (flo_report_parse(key, value, &report))
-		{
-			append_text(result, "worker_name", report.worker);
-			append_text(result, "database", report.database);
-			append_number(result, "last_seen", report.at);
-		}
+		report = flo_report_read(key, value);
+		append_text(result, "worker_name", report->worker);
+		append_text(result, "database", report->database);
+		append_number(result, "last_seen", report->at);
 	}
 	appendStringInfoChar(result, '}');
 }
@@ -393,7 +376,7 @@ static void
 check_workers(FloBus *bus, const char *group, const FloStreamInfo *info, StringInfo result)
 {
 	char	   *item = psprintf("workers of group %s", group);
-	List	   *reports = read_reports(bus, flo_name_bucket(group));
+	List	   *reports = flo_reports(bus, flo_name_bucket(group));
 	FloWorkerReport *slowest = NULL;
 	ListCell   *cell;
 

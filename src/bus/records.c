@@ -1,0 +1,199 @@
+/*
+ * records.c
+ *		What lies in a group's state bucket: one struct a key, each field typed.
+ */
+#include "postgres.h"
+
+#include "bus/records.h"
+#include "bus/stream.h"
+
+#define FORMAT(of, record_fields) \
+	{.version = 1, .size = sizeof(of), .fields = record_fields, .nfields = lengthof(record_fields), .shown_only = true}
+
+static const FloField source_fields[] = {
+	{FLO_FIELD(FloSourceRecord, lsn, FLO_FIELD_LSN, FLO_REQUIRED)},
+	{FLO_FIELD(FloSourceRecord, system_identifier, FLO_FIELD_SYSTEM, FLO_REQUIRED)},
+	{FLO_FIELD(FloSourceRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
+	{FLO_FIELD(FloSourceRecord, epoch, FLO_FIELD_UINT64, FLO_REQUIRED)},
+};
+const FloRecordFormat flo_source_format = FORMAT(FloSourceRecord, source_fields);
+
+static const char *const copy_names[] = {"", "all", "missing", NULL};
+static const FloField generation_fields[] = {
+	{FLO_FIELD(FloGenerationRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
+	{FLO_FIELD(FloGenerationRecord, follows, FLO_FIELD_UUIDS, FLO_REQUIRED)},
+	{FLO_FIELD(FloGenerationRecord, copy, FLO_FIELD_ENUM, FLO_REQUIRED), .names = copy_names},
+	{FLO_FIELD(FloGenerationRecord, given_up, FLO_FIELD_LSN, FLO_REQUIRED)},
+	{FLO_FIELD(FloGenerationRecord, start, FLO_FIELD_LSN, FLO_REQUIRED)},
+};
+const FloRecordFormat flo_generation_format = FORMAT(FloGenerationRecord, generation_fields);
+
+static const FloField copy_fields[] = {
+	{FLO_FIELD(FloCopyRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
+	{FLO_FIELD(FloCopyRecord, attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
+	{FLO_FIELD(FloCopyRecord, lsn, FLO_FIELD_LSN, FLO_REQUIRED)},
+	{FLO_FIELD(FloCopyRecord, again, FLO_FIELD_OIDS, FLO_OPTIONAL)},
+};
+const FloRecordFormat flo_copy_format = FORMAT(FloCopyRecord, copy_fields);
+
+static const FloField copy_table_fields[] = {
+	{FLO_FIELD(FloCopyTableRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
+	{FLO_FIELD(FloCopyTableRecord, attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
+	{FLO_FIELD(FloCopyTableRecord, lsn, FLO_FIELD_LSN, FLO_REQUIRED)},
+	{FLO_FIELD(FloCopyTableRecord, chunks, FLO_FIELD_INT64, FLO_REQUIRED), .min = 0, .max = PG_INT64_MAX},
+	{FLO_FIELD(FloCopyTableRecord, rows, FLO_FIELD_INT64, FLO_REQUIRED), .min = 0, .max = PG_INT64_MAX},
+	{FLO_FIELD(FloCopyTableRecord, bytes, FLO_FIELD_INT64, FLO_REQUIRED), .min = 0, .max = PG_INT64_MAX},
+	{FLO_FIELD(FloCopyTableRecord, relation, FLO_FIELD_UINT32, FLO_REQUIRED), .min = 1, .max = PG_UINT32_MAX},
+	{FLO_FIELD(FloCopyTableRecord, schema, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloCopyTableRecord, table, FLO_FIELD_TEXT, FLO_REQUIRED)},
+};
+const FloRecordFormat flo_copy_table_format = FORMAT(FloCopyTableRecord, copy_table_fields);
+
+static const FloField attempt_fields[] = {
+	{FLO_FIELD(FloAttemptRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
+	{FLO_FIELD(FloAttemptRecord, attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
+	{FLO_FIELD(FloAttemptRecord, definitions, FLO_FIELD_BOOL, FLO_REQUIRED)},
+};
+const FloRecordFormat flo_attempt_format = FORMAT(FloAttemptRecord, attempt_fields);
+
+static const FloField text_fields[] = {
+	{FLO_FIELD(FloTextRecord, generation, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloTextRecord, pieces, FLO_FIELD_INT64, FLO_REQUIRED), .min = 1, .max = PG_INT32_MAX},
+};
+const FloRecordFormat flo_text_format = FORMAT(FloTextRecord, text_fields);
+
+static const char *const section_names[] = {"before", "after", NULL};
+static const FloField definition_fields[] = {
+	{FLO_FIELD(FloDefinition, section, FLO_FIELD_ENUM, FLO_REQUIRED), .names = section_names},
+	{FLO_FIELD(FloDefinition, object, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloDefinition, part_of, FLO_FIELD_UINT32, FLO_OPTIONAL), .min = 1, .max = PG_INT32_MAX},
+	{FLO_FIELD(FloDefinition, of_table, FLO_FIELD_UINT32, FLO_OPTIONAL), .min = 1, .max = PG_UINT32_MAX},
+	{FLO_FIELD(FloDefinition, type, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDefinition, names, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDefinition, args, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDefinition, definition, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDefinition, command, FLO_FIELD_TEXT, FLO_REQUIRED)},
+};
+static const FloRecordFormat definition_format = {
+	.size = sizeof(FloDefinition), .fields = definition_fields, .nfields = lengthof(definition_fields)
+};
+
+typedef struct Definitions
+{
+	List	   *definitions;
+} Definitions;
+
+static const FloField definitions_fields[] = {
+	{FLO_FIELD(Definitions, definitions, FLO_FIELD_RECORDS, FLO_REQUIRED), .of = &definition_format},
+};
+static const FloRecordFormat definitions_format = {
+	.version = 1, .size = sizeof(Definitions), .fields = definitions_fields, .nfields = lengthof(definitions_fields)
+};
+
+static const FloField report_fields[] = {
+	{FLO_FIELD(FloWorkerReport, worker, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, system_identifier, FLO_FIELD_SYSTEM, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, database, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, generation, FLO_FIELD_UUID, FLO_OPTIONAL)},
+	{FLO_FIELD(FloWorkerReport, lsn, FLO_FIELD_LSN, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, seq, FLO_FIELD_UINT64, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, copied_seq, FLO_FIELD_UINT64, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, copying, FLO_FIELD_BOOL, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, waits, FLO_FIELD_BOOL, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, lacking, FLO_FIELD_UINT32, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, lacking_attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, copy_attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, at, FLO_FIELD_TIME, FLO_REQUIRED)},
+};
+static const FloRecordFormat report_format = FORMAT(FloWorkerReport, report_fields);
+
+void *
+flo_records_get(FloBus *bus, const char *bucket, const char *key, const FloRecordFormat *format)
+{
+	char	   *value = flo_bucket_get(bus, bucket, key);
+
+	return value != NULL ? flo_record_read(format, key, value, strlen(value)) : NULL;
+}
+
+void
+flo_records_put(FloBus *bus, const char *bucket, const char *key, const FloRecordFormat *format,
+				const void *record, bool wait)
+{
+	char	   *value = flo_record_write(format, record);
+
+	flo_bucket_put(bus, bucket, key, value, wait);
+	pfree(value);
+}
+
+/* --- the copy ---------------------------------------------------------------------- */
+
+void
+flo_definitions_check(const char *key, const char *json)
+{
+	(void) flo_record_read(&definitions_format, key, json, strlen(json));
+}
+
+char *
+flo_copy_table_key(Oid relation)
+{
+	return psprintf(FLO_COPY_TABLE_PREFIX "%u", relation);
+}
+
+FloCopyRecord *
+flo_records_copy(FloBus *bus, const char *bucket, const char *generation)
+{
+	FloCopyRecord *record = flo_records_get(bus, bucket, FLO_COPY_KEY, &flo_copy_format);
+
+	return record != NULL && strcmp(record->generation, generation) == 0 ? record : NULL;
+}
+
+FloCopyTableRecord *
+flo_records_copy_table(FloBus *bus, const char *bucket, Oid relation, const char *generation)
+{
+	FloCopyTableRecord *record = flo_records_get(bus, bucket, flo_copy_table_key(relation), &flo_copy_table_format);
+
+	return record != NULL && strcmp(record->generation, generation) == 0 ? record : NULL;
+}
+
+/* --- reports of workers --------------------------------------------------------------- */
+
+char *
+flo_report_key(const char *consumer)
+{
+	return psprintf(FLO_REPORT_PREFIX "%s", consumer);
+}
+
+char *
+flo_report_format(const FloWorkerReport *report)
+{
+	return flo_record_write(&report_format, report);
+}
+
+FloWorkerReport *
+flo_report_read(const char *key, const char *value)
+{
+	FloWorkerReport *report;
+	const char *start = strstr(key, FLO_REPORT_PREFIX);
+
+	if (start == NULL || (start != key && (start[-1] != '.' || strncmp(key, "$KV.", 4) != 0)))
+		return NULL;
+	report = flo_record_read(&report_format, start, value, strlen(value));
+	report->consumer = pstrdup(start + strlen(FLO_REPORT_PREFIX));
+	return report;
+}
+
+List *
+flo_reports(FloBus *bus, const char *bucket)
+{
+	List	   *reports = NIL;
+	ListCell   *cell;
+
+	foreach(cell, flo_bucket_keys(bus, bucket, FLO_REPORT_PREFIX))
+	{
+		char	   *value = flo_bucket_get(bus, bucket, lfirst(cell));
+
+		if (value != NULL)
+			reports = lappend(reports, flo_report_read(lfirst(cell), value));
+	}
+	return reports;
+}

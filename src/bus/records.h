@@ -1,0 +1,167 @@
+/*
+ * records.h
+ *		What lies in a group's state bucket: one struct a key, each field typed.
+ *
+ * wire/README.md shows every document.  Functions that read return NULL when the
+ * key is not there, and throw 08P01 with the key and the field when it holds
+ * something else, 0A000 when it is of a later version: what cannot be read is
+ * never taken for what is not there.
+ */
+#ifndef FLO_RECORDS_H
+#define FLO_RECORDS_H
+
+#include "access/xlogdefs.h"
+#include "bus/bus.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+#include "wire/record.h"
+
+/* "source": how far the replicator has published; for people, and to know how far behind one is */
+#define FLO_SOURCE_KEY "source"
+
+typedef struct FloSourceRecord
+{
+	XLogRecPtr	lsn;
+	uint64		system_identifier;
+	char		generation[FLO_UUID_BUF];
+	uint64		epoch;
+} FloSourceRecord;
+
+/*
+ * "generation": which generations that of a replicator that began anew follows,
+ * and whether all tables are copied afresh.
+ */
+#define FLO_GENERATION_KEY "generation"
+
+typedef enum FloCopyAfresh
+{
+	FLO_COPY_NOTHING,			/* it goes on from now */
+	FLO_COPY_ALL,				/* all are, after a marker */
+	FLO_COPY_MISSING			/* they are not, so who has no copy gets none */
+} FloCopyAfresh;
+
+typedef struct FloGenerationRecord
+{
+	char		generation[FLO_UUID_BUF];
+	List	   *follows;		/* of char *, oldest first */
+	int			copy;			/* a FloCopyAfresh */
+	XLogRecPtr	given_up;		/* what was committed from here */
+	XLogRecPtr	start;			/* to here and is not at a destination does not come any more */
+} FloGenerationRecord;
+
+/* "copy": the copy that a generation begins with is published */
+#define FLO_COPY_KEY "copy"
+
+typedef struct FloCopyRecord
+{
+	char		generation[FLO_UUID_BUF];
+	uint32		attempt;
+	XLogRecPtr	lsn;			/* of the snapshot */
+	List	   *again;			/* OIDs of tables that a crash left unfinished: they come with a marker */
+} FloCopyRecord;
+
+/* "copy.<oid>": all of a table is published */
+#define FLO_COPY_TABLE_PREFIX "copy."
+
+typedef struct FloCopyTableRecord
+{
+	char		generation[FLO_UUID_BUF];
+	uint32		attempt;
+	XLogRecPtr	lsn;			/* of the snapshot */
+	int64		chunks;			/* 0 = the table is gone */
+	int64		rows;
+	int64		bytes;			/* of its file */
+	uint32		relation;
+	char	   *schema;
+	char	   *table;
+} FloCopyTableRecord;
+
+extern char *flo_copy_table_key(Oid relation);
+
+/* "attempt": which snapshot's rows come now, once definitions that come along are there */
+#define FLO_ATTEMPT_KEY "attempt"
+
+typedef struct FloAttemptRecord
+{
+	char		generation[FLO_UUID_BUF];
+	uint32		attempt;
+	bool		definitions;
+} FloAttemptRecord;
+
+/* "schema", "schema-marked", "sequences": a text of so many pieces, see stream.h */
+typedef struct FloTextRecord
+{
+	char	   *generation;		/* what it belongs to */
+	int64		pieces;
+} FloTextRecord;
+
+/* "schema", "schema-marked": the text is a list of these, made with SQL here and taken apart with SQL there */
+typedef struct FloDefinition
+{
+	int			section;		/* before or after the rows */
+	char	   *object;			/* as people call it */
+	uint32		part_of;		/* ordinal of the one it belongs to */
+	uint32		of_table;		/* OID of the table of an index or key */
+	char	   *type;			/* address of the object; NULL: it has none */
+	List	   *names;
+	List	   *args;
+	char	   *definition;		/* to compare with one that is there */
+	char	   *command;
+} FloDefinition;
+
+/* Throws 08P01 unless that is what the text holds */
+extern void flo_definitions_check(const char *key, const char *json);
+
+extern const FloRecordFormat flo_source_format;
+extern const FloRecordFormat flo_generation_format;
+extern const FloRecordFormat flo_copy_format;
+extern const FloRecordFormat flo_copy_table_format;
+extern const FloRecordFormat flo_attempt_format;
+extern const FloRecordFormat flo_text_format;
+
+/* The key's document, as the struct of the format */
+extern void *flo_records_get(FloBus *bus, const char *bucket, const char *key, const FloRecordFormat *format);
+
+/* Stored for certain when "wait", else fire and forget */
+extern void flo_records_put(FloBus *bus, const char *bucket, const char *key, const FloRecordFormat *format,
+							const void *record, bool wait);
+
+/* Those that a copy writes; NULL also when they are of another generation */
+extern FloCopyRecord *flo_records_copy(FloBus *bus, const char *bucket, const char *generation);
+extern FloCopyTableRecord *flo_records_copy_table(FloBus *bus, const char *bucket, Oid relation,
+												  const char *generation);
+
+/*
+ * "worker.<consumer>": what a worker has made durable.  The only evidence for
+ * releasing WAL and purging.
+ */
+#define FLO_REPORT_PREFIX "worker."
+
+typedef struct FloWorkerReport
+{
+	char	   *consumer;		/* from the key */
+	char	   *worker;
+	uint64		system_identifier;	/* of the destination */
+	char	   *database;
+	char		generation[FLO_UUID_BUF];	/* "" before the first message was seen */
+	XLogRecPtr	lsn;			/* durable position; InvalidXLogRecPtr: none yet */
+	uint64		seq;			/* stream sequence up to which nothing is needed any more */
+	uint64		copied_seq;		/* sequence of the copy stream up to which it needs nothing */
+	bool		copying;		/* the copy that it begins with is not in yet */
+	bool		waits;			/* and cannot be had: it waits for another generation, nothing need be kept for it */
+	uint32		lacking;		/* OID of a table whose copied chunks are lost, 0 = none */
+	uint32		lacking_attempt;	/* of its copy */
+	uint32		copy_attempt;	/* of the newest marker whose tables it has */
+	TimestampTz at;
+} FloWorkerReport;
+
+extern char *flo_report_key(const char *consumer);
+extern char *flo_report_format(const FloWorkerReport *report);
+
+/* "key" alone or as the subject it is published under; NULL when it is not a worker's */
+extern FloWorkerReport *flo_report_read(const char *key, const char *value);
+
+/* All of the bucket: List of FloWorkerReport * */
+extern List *flo_reports(FloBus *bus, const char *bucket);
+
+#endif
