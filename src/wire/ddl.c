@@ -70,7 +70,8 @@ static const FloField statement_fields[] = {
 	{FLO_FIELD(FloDdlStatement, tables, FLO_FIELD_JSON, FLO_OPTIONAL)},
 };
 static const FloRecordFormat statement_format = {
-	.version = 1, .size = sizeof(FloDdlStatement), .fields = statement_fields, .nfields = lengthof(statement_fields), .local = true
+	.version = 1, .size = sizeof(FloDdlStatement), .fields = statement_fields,
+	.nfields = lengthof(statement_fields), .local = true
 };
 
 StaticAssertDecl(sizeof(FloDdlPhase) == sizeof(int), "read as an int");
