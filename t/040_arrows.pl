@@ -58,6 +58,7 @@ sub crash_at
 	my $member = $node == $source ? 'replicator' : 'postgres';
 
 	halt_at($node, $point);
+	my $checkpointer = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'});
 	my $session = work();
 	ok(await_halt($node, $point), "$point: a process is there") or return;
 	if ($how eq 'kill')
@@ -77,6 +78,8 @@ sub crash_at
 		kill9_member($node, 'g', $member);
 	}
 	$session->finish;
+	# until its server has noticed, it goes on answering, and then drops whoever asks
+	wait_until($node, 'postgres', "SELECT pid <> $checkpointer FROM pg_stat_activity WHERE backend_type = 'checkpointer'", 'the server to begin anew') or die;
 	wait_until($source, 'postgres', 'SELECT true', 'the source') or die;
 	wait_caught_up($source, $dest, 'g');
 	is($dest->safe_psql('postgres', 'SELECT sum(balance) FROM accounts'), '100000', "$point, $how: no transaction in parts");
