@@ -20,8 +20,8 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "core/as_role.h"
-#include "core/compat.h"
 #include "core/names.h"
+#include "core/roles.h"
 #include "core/trail.h"
 #include "core/transaction.h"
 #include "dest/sequences.h"
@@ -117,7 +117,7 @@ owner_of(Oid sequence, const FloWorkerSpec *spec)
 	ReleaseSysCache(tuple);
 	if (spec->options.run_as_owner)
 		return spec->owner;
-	if (!flo_compat_can_set_role(spec->owner, owner))
+	if (!flo_role_can_become(spec->owner, owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("role \"%s\" must not set sequence \"%s\" as its owner \"%s\"",
