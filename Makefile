@@ -58,6 +58,7 @@ OBJS = \
 	src/conf/rights.o \
 	src/conf/visit.o \
 	src/conf/runtime.o \
+	src/conf/sequence_state.o \
 	src/conf/requests.o \
 	src/conf/watch.o \
 	src/conf/known.o \

@@ -2066,6 +2066,12 @@ COMMENT ON FUNCTION flo.definition_difference(text, text) IS 'internal: the line
 -- Sequences
 ---------------------------------------------------------------------------
 
+CREATE FUNCTION flo.sequence_state(sequence oid, OUT last_value bigint, OUT is_called bool) RETURNS record
+	AS 'MODULE_PATHNAME', 'flo_sequence_state' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.sequence_state(oid) IS
+'internal: what SELECT * FROM a sequence gives, by its OID; NULLs when the OID is no sequence''s';
+
 CREATE FUNCTION flo.sequence_values(group_name text) RETURNS jsonb
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
@@ -2083,7 +2089,7 @@ BEGIN
 			 WHERE p.pubname IN ('pgflo_' || sequence_values.group_name, 'pgflo_' || sequence_values.group_name || '_insert')
 			UNION
 			SELECT i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid)
-		SELECT n.nspname, s.relname,
+		SELECT s.oid, n.nspname, s.relname,
 			   jsonb_agg(DISTINCT jsonb_build_object('schema', o.nspname, 'name', c.relname)) AS tables
 		  FROM tree t
 		  JOIN pg_class c ON c.oid = t.oid
@@ -2097,9 +2103,11 @@ BEGIN
 				 WHERE a.adrelid = t.oid AND d.refclassid = 'pg_class'::regclass) u ON true
 		  JOIN pg_class s ON s.oid = u.oid AND s.relkind = 'S' AND s.relpersistence <> 't'
 		  JOIN pg_namespace n ON n.oid = s.relnamespace
-		 GROUP BY 1, 2 ORDER BY 1, 2
+		 GROUP BY 1, 2, 3 ORDER BY 2, 3
 	LOOP
-		EXECUTE format('SELECT last_value, is_called FROM %I.%I', sequence.nspname, sequence.relname) INTO value;
+		-- never by name: it may be another relation's by now, a view's whose code would run with our rights
+		SELECT s.last_value, s.is_called INTO value FROM flo.sequence_state(sequence.oid) s;
+		CONTINUE WHEN value.last_value IS NULL;
 		result := result || jsonb_build_object('schema', sequence.nspname, 'name', sequence.relname,
 											   'last_value', value.last_value, 'is_called', value.is_called, 'tables', sequence.tables);
 	END LOOP;

@@ -50,14 +50,15 @@ renewed('a statement of seven seconds in a transaction of several chunks');
 
 # --- many transactions in one chunk -----------------------------------------------------------
 
-$dest->safe_psql('postgres', q{CREATE OR REPLACE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.03); RETURN NEW; END $$});
+$dest->safe_psql('postgres', q{CREATE OR REPLACE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(4); RETURN NEW; END $$});
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
 wait_state($dest, 'g', 'postgres', 'stopped');
-$source->safe_psql('postgres', q{DO $$ BEGIN FOR i IN 1001..1250 LOOP INSERT INTO t VALUES (i, 'one'); COMMIT; END LOOP; END $$});
+$source->safe_psql('postgres', q{DO $$ BEGIN FOR i IN 1001..1003 LOOP INSERT INTO t VALUES (i, 'one'); COMMIT; END LOOP; END $$});
 $source->safe_psql('postgres', q{SELECT flo.wait_for('g')});
 $dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
 wait_caught_up($source, $dest, 'g');
-renewed('a chunk of small transactions that take seven seconds together');
+renewed('a chunk of transactions each of which takes longer');
+$dest->safe_psql('postgres', q{CREATE OR REPLACE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.03); RETURN NEW; END $$});
 
 # --- the broker is started again meanwhile ------------------------------------------------------
 

@@ -169,15 +169,49 @@ flo_report_format(const FloWorkerReport *report)
 	return flo_record_write(&report_format, report);
 }
 
+/*
+ * Each destination may write under this prefix, so what cannot be read must not
+ * stop the source.  It may be a worker's of a later release: nothing that it
+ * might need is let go while it is there.
+ */
+static FloWorkerReport *
+unreadable_report(void)
+{
+	FloWorkerReport *report = palloc0(sizeof(FloWorkerReport));
+	ErrorData  *error = CopyErrorData();
+
+	FlushErrorState();
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg_internal("%s", error->message),
+			 errdetail("Nothing is removed from the stream while this report is there."),
+			 errhint("flo.drop_consumer() removes it, if it is no worker's of a later version of pg_flo.")));
+	report->worker = pstrdup("");
+	report->database = pstrdup("");
+	return report;
+}
+
 FloWorkerReport *
 flo_report_read(const char *key, const char *value)
 {
-	FloWorkerReport *report;
+	MemoryContext context = CurrentMemoryContext;
+	FloWorkerReport *report = NULL;
 	const char *start = strstr(key, FLO_REPORT_PREFIX);
 
 	if (start == NULL || (start != key && (start[-1] != '.' || strncmp(key, "$KV.", 4) != 0)))
 		return NULL;
-	report = flo_record_read(&report_format, start, value, strlen(value));
+	PG_TRY();
+	{
+		report = flo_record_read(&report_format, start, value, strlen(value));
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_PROTOCOL_VIOLATION && geterrcode() != ERRCODE_FEATURE_NOT_SUPPORTED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		report = unreadable_report();
+	}
+	PG_END_TRY();
 	report->consumer = pstrdup(start + strlen(FLO_REPORT_PREFIX));
 	return report;
 }

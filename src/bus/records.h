@@ -158,7 +158,11 @@ typedef struct FloWorkerReport
 extern char *flo_report_key(const char *consumer);
 extern char *flo_report_format(const FloWorkerReport *report);
 
-/* "key" alone or as the subject it is published under; NULL when it is not a worker's */
+/*
+ * "key" alone or as the subject it is published under; NULL when it is not a
+ * worker's.  One that cannot be read is told with a WARNING (08P01, 0A000 for a
+ * later version), and is a report of somebody who has nothing yet.
+ */
 extern FloWorkerReport *flo_report_read(const char *key, const char *value);
 
 /* All of the bucket: List of FloWorkerReport * */

@@ -203,11 +203,9 @@ drop_consumer(FloBus *bus, FloJson arguments, StringInfo result)
 	appendStringInfoChar(result, '{');
 	if (value != NULL)
 	{
-		FloWorkerReport *report;
+		FloWorkerReport *report = flo_report_read(key, value);
 
-		/* it goes even when it cannot be read: this is the way out then */
 		flo_bucket_remove(bus, bucket, key);
-		report = flo_report_read(key, value);
 		append_text(result, "worker_name", report->worker);
 		append_text(result, "database", report->database);
 		append_number(result, "last_seen", report->at);
