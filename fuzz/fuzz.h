@@ -23,6 +23,7 @@ extern void fuzz_value(const char *data, size_t len);
 extern void fuzz_message(const char *data, size_t len);
 extern void fuzz_ddl(const char *data, size_t len);
 extern void fuzz_broker(const char *data, size_t len);
+extern void fuzz_record(const char *data, size_t len);
 extern void fuzz_rule(const char *data, size_t len);
 extern void fuzz_import(const char *data, size_t len);
 extern void fuzz_hook(const char *data, size_t len);

@@ -41,6 +41,7 @@ static const struct
 	{"message", fuzz_message},
 	{"ddl", fuzz_ddl},
 	{"broker", fuzz_broker},
+	{"record", fuzz_record},
 	{"rule", fuzz_rule},
 	{"import", fuzz_import},
 	{"hook", fuzz_hook},

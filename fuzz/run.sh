@@ -12,7 +12,7 @@ set -u
 . "$(dirname "$0")/../.ci/sanitizers.sh"
 
 FUZZ=$TOP/fuzz
-TARGETS="chunk change event value message ddl broker rule import hook"
+TARGETS="chunk change event value message ddl broker record rule import hook"
 
 # Rows on their way are one kind of input for three targets
 seeds_of() { case $1 in change | event | value) echo messages ;; *) echo "$1" ;; esac; }
@@ -91,7 +91,7 @@ fuzz_one()
 	mkdir -p "$dir/corpus" "$dir/seeds" "$dir/finds" "$corpus"
 	cp "$FUZZ/seeds/$(seeds_of "$target")"/* "$dir/seeds/"
 	find "$corpus" -type f -exec cp -t "$dir/corpus" {} +
-	case $target in ddl | broker | import) cp "$FUZZ/json.dict" "$dir/dict"; dict=-dict=$dir/dict ;; esac
+	case $target in ddl | broker | record | import) cp "$FUZZ/json.dict" "$dir/dict"; dict=-dict=$dir/dict ;; esac
 	[ "$(id -u)" = 0 ] && chown -R "$(server_user)" "$dir"
 	# shellcheck disable=SC2086
 	libfuzzer "data.$target" "$log" "$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 \

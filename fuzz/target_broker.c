@@ -1,18 +1,15 @@
 /*
  * target_broker.c
- *		What a broker sends: acknowledgements, their subjects, documents.
+ *		What a broker sends: acknowledgements and their subjects.
  *
- * Readers of acknowledgements must find nothing, rather than throw, in what is
- * malformed; those of documents throw.
+ * Readers must find nothing, rather than throw, in what is malformed.
  */
 #include "postgres.h"
 
 /* for its static functions; the Makefile leaves it out of the module's own list */
 #include "bus/bus.c"
 
-#include "bus/records.h"
 #include "mb/pg_wchar.h"
-#include "wire/sequences.h"
 
 #include "fuzz.h"
 
@@ -77,40 +74,6 @@ check_string(const char *text)
 	fuzz_check(strcmp(flo_json_string(flo_json(buf.data, buf.len)), text) == 0);
 }
 
-/* A document that is read and written must be read as the same */
-static void
-check_round_trip(const FloRecordFormat *format, const char *text)
-{
-	char	   *written = flo_record_write(format, flo_record_read(format, "document", text, strlen(text)));
-
-	fuzz_check(strcmp(flo_record_write(format, flo_record_read(format, "document", written, strlen(written))),
-					  written) == 0);
-}
-
-/* One of the readers of documents, chosen by the length: each throws for most inputs */
-static void
-check_document(const char *text)
-{
-	static const FloRecordFormat *const formats[] = {
-		&flo_source_format, &flo_generation_format, &flo_copy_format, &flo_copy_table_format,
-		&flo_attempt_format, &flo_text_format
-	};
-	size_t		which = strlen(text) % (lengthof(formats) + 3);
-
-	if (which < lengthof(formats))
-		check_round_trip(formats[which], text);
-	else if (which == lengthof(formats))
-		(void) flo_sequences_parse("sequences", "g", text, strlen(text));
-	else if (which == lengthof(formats) + 1)
-		flo_definitions_check("schema", text);
-	else
-	{
-		char	   *written = flo_report_format(flo_report_read("worker.w", text));
-
-		fuzz_check(strcmp(flo_report_format(flo_report_read("worker.w", written)), written) == 0);
-	}
-}
-
 void
 fuzz_broker(const char *data, size_t len)
 {
@@ -128,5 +91,4 @@ fuzz_broker(const char *data, size_t len)
 	(void) parse_ack_subject(text, &delivery);
 	(void) parse_ack_subject(psprintf("$JS.ACK.%s", text), &delivery);
 	check_string(text);
-	check_document(text);
 }
