@@ -26,6 +26,7 @@
 #include "fmgr.h"
 #include "monitor/shstate.h"
 #include "storage/fd.h"
+#include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -217,12 +218,30 @@ check_files(void)
  * end, and nothing ends its thread but the end of the process: an error here is
  * one that a process does not outlive.
  */
+static bool is_connecting = false;
+
+/*
+ * What is to be done at exit has been done.  What the libraries would do then is
+ * left out when their thread is still at work: it would pull the ground away
+ * from under it, and a crash is one of the whole server.
+ */
+static void
+leave_thread(int code, Datum arg)
+{
+	if (is_connecting)
+		_exit(code);
+}
+
 static FloNatsStatus
 finish_connecting(FloNats *nats, char *words, size_t words_size)
 {
+	static bool registered = false;
 	TimestampTz begun = GetCurrentTimestamp();
 	pgsocket	over = nats_functions->connecting(nats);
 
+	if (!registered)
+		on_proc_exit(leave_thread, 0);
+	registered = is_connecting = true;
 	while ((flo_wait(over, false, CONNECT_TIMEOUT / 2) & WL_SOCKET_READABLE) == 0)
 	{
 		TimestampTz now = GetCurrentTimestamp();
@@ -235,6 +254,7 @@ finish_connecting(FloNats *nats, char *words, size_t words_size)
 		if (flo_me != NULL && TimestampDifferenceExceeds(begun, now, CONNECT_TIMEOUT / 2))
 			flo_state_set(FLO_STATE_WAITING, "for NATS: connecting to \"%s\"", flo_nats_url);
 	}
+	is_connecting = false;
 	flo_wait_forget();
 	return nats_functions->connected(nats, words, words_size);
 }
@@ -393,7 +413,8 @@ flo_bus_guard(FloBusStep step, void *arg, char **reason)
 		MemoryContextSwitchTo(old);
 		error = CopyErrorData();
 		FlushErrorState();
-		*reason = error->message;
+		*reason = pstrdup(error->message);
+		FreeErrorData(error);
 		done = false;
 	}
 	PG_END_TRY();

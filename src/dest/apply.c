@@ -146,6 +146,7 @@ flo_worker_commit_batch(FloWorker *w)
 	if (w->unflushed_oldest == 0)
 		w->unflushed_oldest = w->batch_oldest;
 	w->batch_open = false;
+	w->entered = false;
 	w->batch_oldest = 0;
 	flo_errors_are_final = final;
 	flo_trail_clear();
@@ -161,6 +162,8 @@ flo_worker_abort_batch(FloWorker *w)
 	if (!w->batch_open)
 		return;
 	w->batch_open = false;
+	w->entering |= w->entered;
+	w->entered = false;
 	flo_progress_disarm();
 	w->sink->ops->abort(w->sink);
 	if (w->sink->ops->transactional)

@@ -143,6 +143,7 @@ flo_owed_entered(FloWorker *w)
 	if (!w->entering)
 		return;
 	w->entering = false;
+	w->entered = !begin;
 	if (begin)
 		(void) flo_transaction_begin();
 	flo_visit_begin(&visit);

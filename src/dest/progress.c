@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "core/compat.h"
 #include "core/names.h"
 #include "core/transaction.h"
@@ -297,6 +298,13 @@ flo_progress_commit(FloProgress *progress, XLogRecPtr position, TimestampTz comm
 {
 	/* without an xid the commit would not move the origin */
 	(void) GetCurrentTransactionId();
+
+	/*
+	 * Deferred triggers come first: since 16 a subtransaction that one of them
+	 * rolls back moves the origin, which must not be past rows that may still
+	 * be refused.
+	 */
+	AfterTriggerFireDeferred();
 
 	replorigin_session_origin = progress->origin;
 	replorigin_session_origin_lsn = position;

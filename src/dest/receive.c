@@ -506,6 +506,8 @@ flo_copy_receive(const FloReception *what)
 		if (complete)
 			flo_foreign_keys_check(r.spec);
 		in = flo_schema_create_after(what, complete);
+		/* both may take longer than the broker waits for a sign of life */
+		flo_bus_refresh(r.bus);
 	}
 	if (in)
 	{

@@ -39,7 +39,7 @@
 static Oid
 table_here(FloReshape *reshape, FloTableFilter *tables, const FloSequenceTable *table)
 {
-	FloRelation relation = {.schema = table->schema, .name = table->name};
+	FloRelation relation = {.schema = table->schema, .name = table->name, .version = flo_relation_new_version()};
 	FloChange	change = {.op = FLO_OP_INSERT, .relation = &relation};
 	const char *schema;
 	const char *name;

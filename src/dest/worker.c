@@ -225,18 +225,20 @@ renew_connection(Turn *t, const char *reason)
 {
 	FloWorker  *w = t->w;
 	TimestampTz lost_at = GetCurrentTimestamp();
+	char		shown[256];
 	MemoryContext old;
 
 	if (w->batch_open && !w->in_transaction)
 		flo_worker_commit_batch(w);
 	ereport(LOG,
 			(errmsg("connecting to NATS anew: %s", reason)));
+	strlcpy(shown, reason, sizeof(shown));
 	old = MemoryContextSwitchTo(w->turn);
 	for (;;)
 	{
 		char	   *why = NULL;
 
-		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", reason);
+		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", shown);
 		if (flo_bus_renew(w->bus, &why) && flo_bus_guard(step_resume, t, &why))
 			break;
 		if (w->in_transaction &&
@@ -246,9 +248,9 @@ renew_connection(Turn *t, const char *reason)
 					 errmsg("NATS has been away for %d s in the middle of a transaction: %s",
 							RECONNECT_PATIENCE / 1000, why),
 					 errdetail("It is undone, and applied again from its begin when NATS is back.")));
-		flo_wait(PGINVALID_SOCKET, false, 1000);
+		strlcpy(shown, why, sizeof(shown));
 		MemoryContextReset(w->turn);
-		reason = why = NULL;
+		flo_wait(PGINVALID_SOCKET, false, 1000);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->turn);

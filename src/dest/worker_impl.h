@@ -105,6 +105,7 @@ typedef struct FloWorker
 	/* copies that are owed: see owed.c */
 	XLogRecPtr	owed_since;		/* what is shown as durable stays here; FLO_OWES_NOTHING */
 	TimestampTz owed_at;		/* 0 = none */
+	bool		entered;		/* it was read in this batch */
 	bool		entering;		/* the first message of the generation, or of this process, is not read yet */
 
 	FloCounters counters;		/* since the last report to shared memory */
