@@ -154,6 +154,21 @@ $session->query('COMMIT');
 # one byte of the name of another group is that group's business
 nothing_but(@changed - 1, 'changed and cut ones');
 
+# The id of a transaction comes again after four thousand million others: that
+# one has another epoch.  Made with the key, as after so many transactions.
+sub made
+{
+	my ($epoch) = @_;
+	my $xid = $session->query('BEGIN; SELECT pg_current_xact_id()');
+	$session->query('SELECT ' . FloMessage::emit(FloMessage::signed(group => 'g', key => $key, kind => 'S', ordinal => 1, transaction => $xid + ($epoch << 32),
+		subtransaction => $xid & 0xFFFFFFFF, payload => '{"version": 1, "group": "g", "sequences": []}')));
+	$session->query('COMMIT');
+}
+made(0);
+nothing_but(0, 'a message made with the key is one');
+made(1);
+nothing_but(1, 'but not in a transaction of another epoch');
+
 # --- transactions that are decoded while they run ----------------------------------------------
 
 # 9 MB each: more than what is decoded in one piece
