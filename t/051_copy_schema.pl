@@ -208,6 +208,7 @@ ok($source->log_contains('Set pg_flo.schema_dump_conninfo'), 'which names the se
 $source->adjust_conf('postgresql.conf', 'pg_flo.schema_dump_conninfo', "''");
 $source->reload;
 wait_state($dest, 'h', 'postgres', 'streaming');
+wait_caught_up($source, $dest, 'h');
 is($dest->safe_psql('postgres', 'SELECT count(*) FROM same'), '1', 'and goes away with its cause');
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('h')});
 $source->safe_psql('postgres', q{SELECT flo.drop_group('h', purge_stream => true)});
