@@ -238,4 +238,23 @@ $key = $source->safe_psql('postgres', 'SELECT value FROM flo.secrets');
 }
 like(error_of($source, q{SET ROLE mallory; SELECT * FROM flo.secrets}), qr/^42501/, 'nor is its table to be read');
 
+# A sequence that becomes a view while its value is asked for: the view's code does not run
+$source->safe_psql('postgres', q{
+	CREATE ROLE mal; GRANT CREATE ON SCHEMA public TO mal; SET ROLE mal;
+	CREATE TABLE mt (id serial PRIMARY KEY);
+	CREATE FUNCTION own() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
+		IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN EXECUTE 'ALTER ROLE mal SUPERUSER'; END IF; RETURN 1; END $$;
+	RESET ROLE; ALTER PUBLICATION pgflo_g ADD TABLE mt;});
+{
+	my $mal = FloTest::Session->new($source, 'postgres');
+	my $admin = FloTest::Session->new($source, 'postgres');
+	$mal->query(q{SET ROLE mal; BEGIN; ALTER SEQUENCE mt_id_seq RENAME TO other; CREATE VIEW mt_id_seq AS SELECT own() AS last_value, true AS is_called});
+	$admin->send(q{SELECT flo.sequence_values('g')});
+	ok(wait_until($source, 'postgres', q{SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query ~ 'sequence_values' AND wait_event_type = 'Lock')}, 'the lock'), 'the sequence is waited for');
+	$mal->query('COMMIT');
+	like($admin->result, qr/mt_id_seq/, 'and read');
+	is($source->safe_psql('postgres', q{SELECT rolsuper FROM pg_roles WHERE rolname = 'mal'}), 'f', 'its owner gains nothing by making a view of its name');
+	$_->close for $mal, $admin;
+}
+
 done_testing();
