@@ -16,7 +16,6 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
 #include "core/compat.h"
 #include "core/roles.h"
 #include "dest/ddl_rights.h"
@@ -30,39 +29,19 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 /* --- as whom ---------------------------------------------------------------------------- */
 
 static Oid
 owner_of_relation(const RangeVar *name)
 {
-	Oid			relation = name != NULL ? RangeVarGetRelid(name, NoLock, true) : InvalidOid;
-	HeapTuple	tuple;
-	Oid			owner;
-
-	if (!OidIsValid(relation))
-		return InvalidOid;
-	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
+	return name != NULL ? flo_ddl_relation_owner(RangeVarGetRelid(name, NoLock, true)) : InvalidOid;
 }
 
 static Oid
 owner_of_type(const TypeName *name)
 {
-	Oid			type = LookupTypeNameOid(NULL, name, true);
-	HeapTuple	tuple = OidIsValid(type) ? SearchSysCache1(TYPEOID, ObjectIdGetDatum(type)) : NULL;
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_type) GETSTRUCT(tuple))->typowner;
-	ReleaseSysCache(tuple);
-	return owner;
+	return flo_ddl_type_owner(LookupTypeNameOid(NULL, name, true));
 }
 
 static Oid

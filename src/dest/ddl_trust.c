@@ -243,8 +243,8 @@ find_type(const char *name, Oid schema)
 	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name), ObjectIdGetDatum(schema));
 }
 
-static Oid
-owner_of_type(Oid type)
+Oid
+flo_ddl_type_owner(Oid type)
 {
 	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
 	Oid			owner;
@@ -263,14 +263,14 @@ type_is_trusted(const FloDdlTrust *trust, Oid type)
 
 	if (OidIsValid(element))
 		type = element;
-	return type < FirstNormalObjectId || flo_ddl_role_is_trusted(trust, owner_of_type(type));
+	return type < FirstNormalObjectId || flo_ddl_role_is_trusted(trust, flo_ddl_type_owner(type));
 }
 
 static void
 distrust_type(FloDdlTrust *trust, Oid type)
 {
 	flo_ddl_distrust(trust, "type %s is owned by role \"%s\", who decides what its values run",
-					 format_type_be(type), GetUserNameFromId(owner_of_type(type), true));
+					 format_type_be(type), GetUserNameFromId(flo_ddl_type_owner(type), true));
 }
 
 static bool
@@ -473,8 +473,8 @@ find_relation(const char *name, Oid schema)
 	return get_relname_relid(name, schema);
 }
 
-static Oid
-owner_of_relation(Oid relation)
+Oid
+flo_ddl_relation_owner(Oid relation)
 {
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
 	Oid			owner;
@@ -526,7 +526,7 @@ flo_ddl_check_relation(FloDdlTrust *trust, RangeVar *name, bool keys)
 
 		if (schema == NULL)
 			return;
-		if (!schema->trusted && !flo_ddl_role_is_trusted(trust, owner_of_relation(relation)))
+		if (!schema->trusted && !flo_ddl_role_is_trusted(trust, flo_ddl_relation_owner(relation)))
 			distrust_schema(trust, "relation", name->relname, schema);
 		name->schemaname = schema->name;
 	}
@@ -534,12 +534,12 @@ flo_ddl_check_relation(FloDdlTrust *trust, RangeVar *name, bool keys)
 		relation = RangeVarGetRelid(name, NoLock, true);
 	if (!OidIsValid(relation) || trust->reason != NULL)
 		return;
-	trusted = flo_ddl_role_is_trusted(trust, owner_of_relation(relation));
+	trusted = flo_ddl_role_is_trusted(trust, flo_ddl_relation_owner(relation));
 	if (!trusted && keys && is_table(relation))
 		trusted = !OidIsValid(untrusted_column(trust, relation));
 	if (!trusted)
 		flo_ddl_distrust(trust, "relation \"%s\" is owned by role \"%s\", who decides what runs when it is used",
-						 name->relname, GetUserNameFromId(owner_of_relation(relation), true));
+						 name->relname, GetUserNameFromId(flo_ddl_relation_owner(relation), true));
 }
 
 /* --- collations, operator classes ----------------------------------------------------------------- */
