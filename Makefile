@@ -111,6 +111,7 @@ OBJS = \
 	src/source/ddl_filter.o \
 	src/source/copy_control.o \
 	src/source/copier.o \
+	src/source/archive.o \
 	src/source/schema_dump.o \
 	src/source/copy_leader.o \
 	src/source/copy_space.o \

@@ -427,7 +427,8 @@ CREATE TABLE flo.copied_objects (
 	address_args text[],
 	definition text,
 	command text NOT NULL,
-	action text CHECK (action IN ('created', 'kept', 'skipped')),
+	rest bool NOT NULL DEFAULT false,
+	action text CHECK (action IN ('created', 'kept', 'skipped', 'left out')),
 	done_at timestamptz,
 	PRIMARY KEY (group_name, worker_name, ordinal)
 );
@@ -446,7 +447,8 @@ COMMENT ON COLUMN flo.copied_objects.address_names IS 'see address_type';
 COMMENT ON COLUMN flo.copied_objects.address_args IS 'see address_type';
 COMMENT ON COLUMN flo.copied_objects.definition IS 'its definition at the source, to compare with what exists here; empty: whatever exists is kept';
 COMMENT ON COLUMN flo.copied_objects.command IS 'SQL that creates it, from pg_dump';
-COMMENT ON COLUMN flo.copied_objects.action IS 'created; kept, because it existed with the same definition; skipped (flo.skip_ddl()); NULL: not done yet';
+COMMENT ON COLUMN flo.copied_objects.rest IS 'no table needs it: of a group over schemas';
+COMMENT ON COLUMN flo.copied_objects.action IS 'created; kept, because it existed with the same definition; skipped (flo.skip_ddl()); left out, because no table needs it and it would bring code of the source''s or cannot be made (flo.ddl_log says why); NULL: not done yet';
 COMMENT ON COLUMN flo.copied_objects.done_at IS 'when that was';
 
 CREATE TABLE flo.dead_letters (
@@ -531,7 +533,7 @@ COMMENT ON COLUMN flo.ddl_log.worker_name IS 'worker';
 COMMENT ON COLUMN flo.ddl_log.lsn IS 'commit LSN of the transaction';
 COMMENT ON COLUMN flo.ddl_log.tag IS 'command tag';
 COMMENT ON COLUMN flo.ddl_log.command IS 'text of the statement as the source ran it';
-COMMENT ON COLUMN flo.ddl_log.outcome IS 'applied; present (its effect was there already); skipped (flo.skip_ddl()) or ignored (option ddl, or columns that a route leaves out)';
+COMMENT ON COLUMN flo.ddl_log.outcome IS 'applied; present (its effect was there already); not_here (it is about what was never brought here, or that is not made here); skipped (flo.skip_ddl()) or ignored (option ddl, or columns that a route leaves out)';
 COMMENT ON COLUMN flo.ddl_log.detail IS 'more about the outcome';
 COMMENT ON COLUMN flo.ddl_log.executed_at IS 'when';
 
@@ -2037,7 +2039,10 @@ CREATE FUNCTION flo.find_object(type text, names text[], args text[], OUT class 
 	SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	SELECT a.classid, a.objid INTO class, object FROM pg_get_object_address(type, names, args) a;
+	SELECT a.classid, a.objid INTO class, object
+	  FROM pg_get_object_address(CASE type WHEN 'shell type' THEN 'type' ELSE type END, names, args) a
+	 WHERE type = 'shell type' OR NOT EXISTS (
+		SELECT FROM pg_type t WHERE a.classid = 'pg_type'::regclass AND t.oid = a.objid AND NOT t.typisdefined);
 EXCEPTION
 	WHEN undefined_table OR undefined_object OR undefined_function OR undefined_column OR undefined_parameter
 		 OR invalid_schema_name OR wrong_object_type THEN
@@ -2045,7 +2050,7 @@ EXCEPTION
 END
 $$;
 COMMENT ON FUNCTION flo.find_object(text, text[], text[]) IS
-'internal: the object of an address as pg_identify_object_as_address() gives it; NULLs when there is none';
+'internal: the object of an address as pg_identify_object_as_address() gives it; NULLs when there is none. A type of which there is no more than the name is a "shell type"';
 
 CREATE FUNCTION flo.definition_difference(there text, here text) RETURNS text
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -65,6 +65,7 @@ const FloRecordFormat flo_text_format = FORMAT(FloTextRecord, text_fields);
 static const char *const section_names[] = {"before", "after", NULL};
 static const FloField definition_fields[] = {
 	{FLO_FIELD(FloDefinition, section, FLO_FIELD_ENUM, FLO_REQUIRED), .names = section_names},
+	{FLO_FIELD(FloDefinition, rest, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDefinition, object, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloDefinition, part_of, FLO_FIELD_UINT32, FLO_OPTIONAL), .min = 1, .max = PG_INT32_MAX},
 	{FLO_FIELD(FloDefinition, of_table, FLO_FIELD_UINT32, FLO_OPTIONAL), .min = 1, .max = PG_UINT32_MAX},

@@ -99,6 +99,7 @@ typedef struct FloTextRecord
 typedef struct FloDefinition
 {
 	int			section;		/* before or after the rows */
+	bool		rest;			/* no table needs it: it may be left out */
 	char	   *object;			/* as people call it */
 	uint32		part_of;		/* ordinal of the one it belongs to */
 	uint32		of_table;		/* OID of the table of an index or key */

@@ -9,6 +9,9 @@
  * definition; the same: it is kept, another: an error that shows where they
  * differ.
  *
+ * What no table needs comes after the rows, and is left out when it would have
+ * to wait for a person or cannot be made: the log says so, and the copy goes on.
+ *
  * Commands have the rights that ddl_rights.c gives them.  What must not run
  * without a person's word is put into flo.pending_ddl, as the stream's DDL is,
  * all that is known of it at once, and the copy waits.
@@ -18,6 +21,8 @@
 #include "access/xact.h"
 #include "bus/records.h"
 #include "bus/stream.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "conf/ddl.h"
 #include "conf/visit.h"
 #include "core/loop.h"
@@ -36,7 +41,10 @@
 #include "monitor/shstate.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -54,6 +62,8 @@ typedef struct Object
 	char	   *name;
 	char	   *command;
 	bool		has_address;
+	bool		rest;			/* no table needs it */
+	bool		unchecked;		/* a foreign key that rows violate */
 } Object;
 
 /* --- taking the definitions ------------------------------------------------------- */
@@ -81,12 +91,12 @@ note_definitions(const FloWorkerSpec *spec, const char *generation, const char *
 				 bool all)
 {
 	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.copied_objects (group_name, worker_name, generation, attempt, ordinal, section, object,"
-				  " part_of, of_table, address_type, address_names, address_args, definition, command, action, done_at)"
+				  " part_of, of_table, address_type, address_names, address_args, definition, command, rest, action, done_at)"
 				  " SELECT $1, $2, $3::uuid, $4::int, b.base + o.ordinal, o.object->>'section', o.object->>'object',"
 				  " b.base + (o.object->>'part_of')::int, (o.object->>'of_table')::oid, o.object->>'type',"
 				  " CASE WHEN o.object->>'type' IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(o.object->'names')) END,"
 				  " CASE WHEN o.object->>'type' IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(o.object->'args')) END,"
-				  " o.object->>'definition', o.object->>'command', d.action, d.done_at"
+				  " o.object->>'definition', o.object->>'command', coalesce((o.object->>'rest')::bool, false), d.action, d.done_at"
 				  " FROM (SELECT coalesce(max(ordinal), 0) AS base FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2) b"
 				  " CROSS JOIN json_array_elements($5::json->'definitions') WITH ORDINALITY o (object, ordinal)"
 				  " LEFT JOIN LATERAL (SELECT action, done_at FROM flo.copied_objects d WHERE d.group_name = $1 AND d.worker_name = $2"
@@ -140,7 +150,7 @@ objects_to_do(const FloWorkerSpec *spec, const char *section, const char *which)
 	uint64		rows;
 
 	flo_visit_begin(&visit);
-	rows = flo_visit_run(SPI_OK_SELECT, psprintf("SELECT ordinal, object, command, address_type IS NOT NULL, coalesce(of_table, 0)"
+	rows = flo_visit_run(SPI_OK_SELECT, psprintf("SELECT ordinal, object, command, address_type IS NOT NULL, coalesce(of_table, 0), rest"
 												 " FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2"
 												 " AND section = $3 AND action IS NULL AND %s ORDER BY ordinal", which),
 						 3, spec->group, spec->worker, section);
@@ -154,6 +164,7 @@ objects_to_do(const FloWorkerSpec *spec, const char *section, const char *which)
 		object->command = flo_visit_text(&visit, i, 3);
 		object->has_address = flo_visit_true(i, 4);
 		object->table = flo_visit_text(&visit, i, 5);
+		object->rest = flo_visit_true(i, 6);
 		spi = MemoryContextSwitchTo(visit.caller);
 		objects = lappend(objects, object);
 		MemoryContextSwitchTo(spi);
@@ -241,18 +252,61 @@ run_statement(const FloWorkerSpec *spec, const Object *object, RawStmt *statemen
 	return NULL;
 }
 
+/*
+ * A foreign key is not checked against the rows that are there, and says so;
+ * that of a partitioned table cannot say so before 18, and is as at the source.
+ */
+static void
+leave_unchecked(Node *node)
+{
+	AlterTableStmt *statement = (AlterTableStmt *) node;
+	ListCell   *cell;
+
+	if (!IsA(node, AlterTableStmt))
+		return;
+	foreach(cell, statement->cmds)
+	{
+		Constraint *constraint = (Constraint *) lfirst_node(AlterTableCmd, cell)->def;
+		Oid			table = RangeVarGetRelid(statement->relation, NoLock, true);
+
+		if (constraint == NULL || !IsA(constraint, Constraint) || constraint->contype != CONSTR_FOREIGN)
+			continue;
+		constraint->skip_validation = true;
+		constraint->initially_valid = get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE;
+	}
+}
+
+/*
+ * Text means what it means to pg_dump: see DUMP_SETTINGS, which are those this
+ * process has anyway.  What else a script of pg_dump's sets is set here, and a
+ * setting that is for one command only lasts for that.
+ */
 static char *
 run_command(const FloWorkerSpec *spec, const Object *object, bool released, bool try)
 {
+	FloAsRole	settings;
 	char	   *reason = NULL;
 	ListCell   *cell;
 
+	flo_as_role_enter(&settings, GetUserId(), FLO_AS_ROLE_PLAIN);
+	flo_as_role_set("default_table_access_method", "heap");
+	flo_as_role_set("search_path", "");
 	foreach(cell, raw_parser(object->command, RAW_PARSE_DEFAULT))
 	{
-		reason = run_statement(spec, object, lfirst_node(RawStmt, cell), released, try);
+		RawStmt    *statement = lfirst_node(RawStmt, cell);
+
+		if (object->unchecked)
+			leave_unchecked(statement->stmt);
+		if (IsA(statement->stmt, VariableSetStmt) &&
+			strcmp(((VariableSetStmt *) statement->stmt)->name, "default_table_access_method") == 0)
+			flo_as_role_set("default_table_access_method",
+							ExtractSetVariableArgs((VariableSetStmt *) statement->stmt));
+		else
+			reason = run_statement(spec, object, statement, released, try);
 		if (reason != NULL)
 			break;
 	}
+	flo_as_role_leave(&settings);
 	return reason;
 }
 
@@ -290,7 +344,8 @@ create_object(const FloWorkerSpec *spec, const Object *object)
 				(errmsg("%s exists already with the source's definition and is kept", object->name)));
 		kept = true;
 	}
-	action = kept ? "kept" : decision == FLO_DDL_SKIPPED ? "skipped" : "created";
+	action = kept ? (whole != NULL && strcmp(whole, "left out") == 0 ? whole : "kept") :
+		decision == FLO_DDL_SKIPPED ? "skipped" : "created";
 	if (strcmp(action, "created") == 0)
 	{
 		reason = run_command(spec, object, decision == FLO_DDL_RELEASED, false);
@@ -303,6 +358,110 @@ create_object(const FloWorkerSpec *spec, const Object *object)
 					 kept ? "present" : decision == FLO_DDL_SKIPPED ? "skipped" : "applied", object->name);
 	flo_trail_clear();
 	return NULL;
+}
+
+/* --- what may fail ------------------------------------------------------------------ */
+
+/* Does the error say that the object cannot be made here, whenever it is tried? */
+static bool
+is_about_object(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return false;
+		default:
+			return sqlstate != ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
+
+/*
+ * create_object(), which has done nothing where it returns a reason or, in
+ * *error, what went wrong with this object.
+ */
+static char *
+try_object(const FloWorkerSpec *spec, const Object *object, ErrorData **error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char	   *volatile reason = NULL;
+
+	*error = NULL;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		reason = create_object(spec, object);
+		if (reason == NULL)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		*error = CopyErrorData();
+		if (!is_about_object((*error)->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		flo_trail_clear();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return reason;
+}
+
+static void
+leave_out(const FloWorkerSpec *spec, const Object *object, const char *why)
+{
+	FloDdlPlace place = place_of(spec, object);
+
+	ereport(LOG,
+			(errmsg("sync_schema leaves out %s, which no table needs: %s", object->name, why)));
+	note_done(spec, object, "left out");
+	flo_ddl_note(&place, SYNC_TAG, object->command, "not_here", psprintf("%s: %s", object->name, why));
+}
+
+/*
+ * In a transaction, which has to be given up when this returns why a person has
+ * to decide.  What no table needs is done without, and a foreign key that rows
+ * violate (the source had them before, or without asking) does not hold up all
+ * that comes after.
+ */
+static char *
+create_after(const FloWorkerSpec *spec, Object *object)
+{
+	FloDdlPlace place = place_of(spec, object);
+	ErrorData  *error;
+	char	   *reason = try_object(spec, object, &error);
+
+	if (object->rest && (reason != NULL || error != NULL))
+	{
+		leave_out(spec, object, reason != NULL ? reason : error->message);
+		return NULL;
+	}
+	if (error == NULL)
+		return reason;
+	if (error->sqlerrcode != ERRCODE_FOREIGN_KEY_VIOLATION)
+		ReThrowError(error);
+	object->unchecked = true;
+	ereport(WARNING,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			 errmsg("%s is not checked: rows violate it", object->name),
+			 errdetail_internal("%s %s", error->message, error->detail != NULL ? error->detail : ""),
+			 errhint("Mend the rows at the source, then ALTER TABLE ... VALIDATE CONSTRAINT here.")));
+	reason = create_object(spec, object);
+	if (reason == NULL)
+		flo_ddl_note(&place, SYNC_TAG, object->command, "applied",
+					 psprintf("%s is not checked: %s", object->name, error->message));
+	return reason;
 }
 
 /* --- waiting for a person --------------------------------------------------------------- */
@@ -329,6 +488,8 @@ hold_objects(const FloWorkerSpec *spec, List *objects, int first, const char *re
 		FloDdlPlace place = place_of(spec, object);
 		int64		id;
 
+		if (object->rest)
+			continue;			/* nobody is asked for */
 		if (foreach_current_index(cell) > first)
 			reason = object->has_address && !exists_alike(spec, object) ? run_command(spec, object, false, true) : NULL;
 		if (reason != NULL && flo_ddl_decision(&place, object->command, &id) == FLO_DDL_NOT_HELD)
@@ -584,7 +745,7 @@ create_rest(const FloReception *what, List *objects)
 					  foreach_current_index(cell) + 1, list_length(objects));
 		(void) flo_transaction_begin();
 		MemoryContextSwitchTo(context);
-		reason = create_object(what->spec, lfirst(cell));
+		reason = create_after(what->spec, lfirst(cell));
 		if (reason != NULL)
 		{
 			hold_objects(what->spec, objects, foreach_current_index(cell), reason);

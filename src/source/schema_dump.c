@@ -2,14 +2,15 @@
  * schema_dump.c
  *		Publishes the definitions of a group's tables and of what they need.
  *
- * pg_dump writes them, seen through the snapshot of the copy; its text is cut
- * at the headings that "--verbose" puts before each entry, which carry the
- * catalog and OID of the object.  What the group's tables need is found in
- * pg_depend (flo.needed_objects), so every entry is either needed or left out.
+ * pg_dump writes them, seen through the snapshot of the copy, as an archive whose
+ * table of contents carries the catalog and OID of each object.  What the
+ * group's tables need is found in pg_depend (flo.needed_objects).  In a group
+ * over schemas the rest of these schemas comes along as well, behind the rows:
+ * what no table needs may be left out at a destination.
  *
- * A heading may also stand in the body of a function.  Hence no piece of text
- * is believed to be an entry before the server's own parser has read it as
- * whole statements; where it has not, the next piece belongs to it.
+ * pg_dump's session has settings of ours, whatever ALTER DATABASE or ALTER ROLE
+ * say, which are those that a destination's processes pin: text means the same
+ * on both sides.
  *
  * The result is a JSON array in the state bucket, made anew for each snapshot: a
  * definition may have changed since the one before.
@@ -28,6 +29,8 @@
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "common/file_utils.h"
+#include "conf/publication.h"
+#include "conf/store.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
@@ -39,13 +42,16 @@
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
 #include "postmaster/postmaster.h"
+#include "source/archive.h"
 #include "source/schema_dump.h"
 #include "storage/fd.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 /* Bytes of pg_dump's command line: an arbitrary part of what systems allow */
 #define MAX_ARGUMENTS_SIZE (1024 * 1024)
@@ -53,7 +59,13 @@
 /* pg_dump must not wait behind a change that in turn waits for this copy */
 #define LOCK_WAIT_TIMEOUT 5000	/* ms */
 
-#define ENTRY_MARK "\n--\n-- TOC entry "
+/* Objects that are described in one query */
+#define DESCRIBED_TOGETHER 1000
+
+/* What decides how definitions are written; see flo_pin_session_settings() */
+#define DUMP_SETTINGS \
+	"-c standard_conforming_strings=on -c bytea_output=hex -c lc_monetary=C -c xmloption=content" \
+	" -c array_nulls=on -c TimeZone=GMT -c role=none -c default_transaction_deferrable=off"
 
 typedef struct ObjectKey
 {
@@ -61,16 +73,24 @@ typedef struct ObjectKey
 	Oid			object;
 } ObjectKey;
 
-/* An entry of pg_dump's that is wanted */
+/* An entry of pg_dump's that comes along */
 typedef struct Entry
 {
-	int			id;				/* pg_dump's number */
 	ObjectKey	key;			/* zeroes for what is no object of its own */
 	int			part_of;		/* place in the list, from 1; 0 = none */
 	bool		after;			/* the rows */
+	bool		rest;			/* no table needs it */
+	bool		shell;			/* a type's name, for the functions that make the type */
+	bool		query;			/* a view, which has parts of its own */
 	char	   *label;
 	char	   *command;
 } Entry;
+
+typedef struct EntryPlace
+{
+	int			id;				/* pg_dump's */
+	int			place;			/* in the list, from 1 */
+} EntryPlace;
 
 typedef struct Dump
 {
@@ -79,11 +99,14 @@ typedef struct Dump
 	const char *snapshot;
 	List	   *tables;			/* NIL = all of the group */
 	bool		only_missing;
+	FloTableOids covered;		/* whose schemas come along whole */
 	char	   *script;			/* files */
 	char	   *complaints;
+	FILE	   *pipe;
 	HTAB	   *wanted;			/* of ObjectKey */
+	HTAB	   *places;			/* of EntryPlace */
 	List	   *entries;		/* of Entry * */
-	char	   *access_method;	/* set for the tables to come, NULL = heap */
+	List	   *privileges;		/* of Entry *: they come last */
 	MemoryContext context;		/* of the entries */
 	MemoryContext turn;			/* of the one being read */
 } Dump;
@@ -157,9 +180,17 @@ append_argument(StringInfo script, const char *argument)
 	appendStringInfoChar(script, '\'');
 }
 
+/* Does the whole schema come along? */
+static bool
+is_covered(Dump *d, Oid schema)
+{
+	return OidIsValid(schema) && d->tables == NIL &&
+		(d->covered.all || list_member_oid(d->covered.schemas, schema));
+}
+
 /*
- * Tables, views and sequences nobody needs: pg_dump would lock them.  When
- * there are too many to name, it dumps them for nothing.
+ * Tables nobody needs, which pg_dump would lock, and their sequences.  When there
+ * are too many to name, it dumps them for nothing.
  */
 static void
 append_exclusions(Dump *d, StringInfo script)
@@ -168,18 +199,24 @@ append_exclusions(Dump *d, StringInfo script)
 
 	SPI_connect();
 	if (SPI_execute("SELECT c.oid, '--exclude-table=\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\".\"'"
-					" || pg_catalog.replace(c.relname, '\"', '\"\"') || '\"'"
+					" || pg_catalog.replace(c.relname, '\"', '\"\"') || '\"', n.oid,"
+					" c.relkind IN ('v', 'm') OR c.relkind = 'S' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d"
+					" WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')"
+					" AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass)"
 					" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 					" WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.oid >= 16384 AND n.nspname !~ '^pg_'",
 					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the tables of the database");
 	for (uint64 i = 0; i < SPI_processed && script->len - before < MAX_ARGUMENTS_SIZE; i++)
 	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
 		bool		isnull;
-		Oid			relation = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		Oid			relation = DatumGetObjectId(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+		Oid			schema = DatumGetObjectId(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
+		bool		loose = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 4, &isnull));
 
-		if (!is_wanted(d, RelationRelationId, relation))
-			append_argument(script, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2));
+		if (!is_wanted(d, RelationRelationId, relation) && !(loose && is_covered(d, schema)))
+			append_argument(script, SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2));
 	}
 	SPI_finish();
 	if (script->len - before >= MAX_ARGUMENTS_SIZE)
@@ -258,18 +295,16 @@ write_script(Dump *d)
 				 errmsg("sync_schema needs pg_dump, and \"%s\" cannot be run: %m", path),
 				 errhint("Install the client programs of this server's version, or set pg_flo.pg_dump_path.")));
 	initStringInfo(&script);
-	appendStringInfoString(&script, "exec");
+	appendStringInfoString(&script, "PGOPTIONS='" DUMP_SETTINGS "' exec");
 	append_argument(&script, path);
+	append_argument(&script, "--format=custom");
+	append_argument(&script, "--compress=0");
 	append_argument(&script, "--schema-only");
-	append_argument(&script, "--verbose");
 	append_argument(&script, "--no-password");
 	append_argument(&script, "--quote-all-identifiers");
 	append_argument(&script, "--no-publications");
 	append_argument(&script, "--no-subscriptions");
 	append_argument(&script, "--no-security-labels");
-	append_argument(&script, "--no-tablespaces");
-	if (!d->spec->options.schema_owner)
-		append_argument(&script, "--no-owner");
 	if (!d->spec->options.schema_privileges)
 		append_argument(&script, "--no-privileges");
 	append_argument(&script, psprintf("--lock-wait-timeout=%d", LOCK_WAIT_TIMEOUT));
@@ -336,102 +371,68 @@ dump_failed(Dump *d, int status)
 			 errdetail_internal("%s", said[0] != '\0' ? said : "It left no message.")));
 }
 
-/* pg_dump's whole output */
-static char *
-run_dump(Dump *d)
+static void
+start_dump(Dump *d)
 {
-	StringInfoData text;
-	FILE	   *pipe;
-	int			status;
-
 	write_script(d);
-	pipe = OpenPipeStream(psprintf("/bin/sh '%s'", d->script), "r");
-	if (pipe == NULL)
+	d->pipe = OpenPipeStream(psprintf("/bin/sh '%s'", d->script), "r");
+	if (d->pipe == NULL)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not run pg_dump: %m")));
-	initStringInfo(&text);
-	appendStringInfoChar(&text, '\n');
+	if (fcntl(fileno(d->pipe), F_SETFL, O_NONBLOCK) != 0)
+		elog(ERROR, "could not set a pipe to nonblocking mode: %m");
+}
+
+/* At the end what pg_dump says of itself comes first */
+static Size
+read_dump(void *arg, char *buffer, Size size)
+{
+	Dump	   *d = arg;
+	int			status;
+
 	for (;;)
 	{
 		ssize_t		got;
 
-		(void) flo_wait(fileno(pipe), false, 1000);
+		(void) flo_wait(fileno(d->pipe), false, 1000);
 		flo_helper_check(d->args->slot, d->args->incarnation);
-		enlargeStringInfo(&text, 65536);
-		if (fcntl(fileno(pipe), F_SETFL, O_NONBLOCK) != 0)
-			elog(ERROR, "could not set a pipe to nonblocking mode: %m");
-		got = read(fileno(pipe), text.data + text.len, 65535);
+		got = read(fileno(d->pipe), buffer, size);
+		if (got > 0)
+			return got;
 		if (got == 0)
 			break;
-		if (got < 0 && errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)
+		if (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)
 			ereport(ERROR,
 					(errcode_for_file_access(),
 					 errmsg("could not read from pg_dump: %m")));
-		if (got > 0)
-			text.len += got;
-		text.data[text.len] = '\0';
 	}
-	status = ClosePipeStream(pipe);
+	status = ClosePipeStream(d->pipe);
 	if (status != 0)
 		dump_failed(d, status);
-	return text.data;
+	return 0;
 }
 
 /* --- reading what it wrote ------------------------------------------------------------ */
 
-/* The value behind a key in the heading's last line, up to the next one */
-static char *
-heading_value(const char *heading, const char *key, const char *until)
-{
-	const char *start = strstr(heading, key);
-	const char *end;
-
-	if (start == NULL)
-		return pstrdup("");
-	start += strlen(key);
-	end = strstr(start, until);
-	return end != NULL ? pnstrdup(start, end - start) : pstrdup("");
-}
-
 static bool
-comes_after_rows(const char *type)
+is_one_of(const char *kind, const char *const *kinds)
 {
-	static const char *const types[] = {
-		"INDEX", "CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "TRIGGER", "RULE",
-		"STATISTICS", "INDEX ATTACH", "POLICY", "ROW SECURITY"
-	};
-
-	for (int i = 0; i < lengthof(types); i++)
-		if (strcmp(type, types[i]) == 0)
+	for (; *kinds != NULL; kinds++)
+		if (strcmp(kind, *kinds) == 0)
 			return true;
 	return false;
 }
 
-static int
-entry_by_id(Dump *d, int id)
+static Entry *
+entry_by_id(Dump *d, int id, int *place)
 {
-	ListCell   *cell;
+	EntryPlace *known = hash_search(d->places, &id, HASH_FIND, NULL);
 
-	foreach(cell, d->entries)
-		if (((Entry *) lfirst(cell))->id == id)
-			return foreach_current_index(cell) + 1;
-	return 0;
-}
-
-static int
-entry_by_object(Dump *d, Oid class, Oid object)
-{
-	ListCell   *cell;
-
-	foreach(cell, d->entries)
-	{
-		Entry	   *entry = lfirst(cell);
-
-		if (entry->key.class == class && entry->key.object == object)
-			return foreach_current_index(cell) + 1;
-	}
-	return 0;
+	if (known == NULL)
+		return NULL;
+	*place = known->place;
+	return list_nth(d->entries, known->place - 1);
 }
 
 static Oid
@@ -445,7 +446,7 @@ relation_named(RangeVar *name)
  * speak in their statement only.
  */
 static bool
-both_ends_wanted(Dump *d, Node *statement, Entry *entry)
+both_ends_wanted(Dump *d, const FloArchiveEntry *read, Node *statement, Entry *entry)
 {
 	ListCell   *cell;
 
@@ -458,7 +459,14 @@ both_ends_wanted(Dump *d, Node *statement, Entry *entry)
 		if (command->subtype != AT_AttachPartition)
 			return true;
 		part = relation_named(((PartitionCmd *) command->def)->name);
-		entry->part_of = entry_by_object(d, RelationRelationId, part);
+		foreach(cell, read->needs)
+		{
+			int			place;
+			Entry	   *other = entry_by_id(d, lfirst_int(cell), &place);
+
+			if (other != NULL && other->key.class == RelationRelationId && other->key.object == part)
+				entry->part_of = place;
+		}
 		return is_wanted(d, RelationRelationId, part) &&
 			is_wanted(d, RelationRelationId, relation_named(alter->relation));
 	}
@@ -482,244 +490,313 @@ both_ends_wanted(Dump *d, Node *statement, Entry *entry)
 	return true;
 }
 
-/* Is the entry needed?  One without object of its own is if all it belongs to are. */
-static bool
-entry_is_wanted(Dump *d, const char *heading, const char *heading_end, Entry *entry, const char *type)
+/* The type whose name a shell is */
+static Oid
+type_of_shell(const FloArchiveEntry *read)
 {
-	char	   *text = pnstrdup(heading, heading_end - heading);
-	char	   *dependencies = strstr(text, "\n-- Dependencies: ");
-	char	   *next;
+	Oid			schema = get_namespace_oid(read->schema, true);
 
-	if (OidIsValid(entry->key.class))
-		return is_wanted(d, entry->key.class, entry->key.object);
-	if (strcmp(type, "TABLE ATTACH") == 0 || strcmp(type, "INDEX ATTACH") == 0)
-		return true;			/* if both ends are */
-	if (dependencies == NULL || strcmp(type, "DEFAULT ACL") == 0)
-		return false;
-	next = dependencies + strlen("\n-- Dependencies: ");
-	while (*next >= '0' && *next <= '9')
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(read->name), ObjectIdGetDatum(schema));
+}
+
+/* Is it of a covered schema, or of something that is, though no table needs it? */
+static bool
+is_rest(Dump *d, const FloArchiveEntry *read)
+{
+	static const char *const objects[] = {
+		"TYPE", "SHELL TYPE", "DOMAIN", "COLLATION", "SEQUENCE", "VIEW", "MATERIALIZED VIEW",
+		"FUNCTION", "PROCEDURE", "AGGREGATE", "OPERATOR", NULL
+	};
+	static const char *const parts[] = {"INDEX", "RULE", "TRIGGER", "DEFAULT", NULL};
+	ListCell   *cell;
+
+	if (is_one_of(read->kind, objects))
+		return is_covered(d, get_namespace_oid(read->schema, true));
+	if (is_one_of(read->kind, parts))
+		foreach(cell, read->needs)
+		{
+			int			place;
+			Entry	   *other = entry_by_id(d, lfirst_int(cell), &place);
+
+			if (other != NULL && other->rest && other->query)
+				return true;
+		}
+	return false;
+}
+
+/* One without object of its own comes along if all it belongs to do */
+static bool
+is_part_of_wanted(Dump *d, const FloArchiveEntry *read, Entry *entry)
+{
+	ListCell   *cell;
+
+	foreach(cell, read->needs)
 	{
-		int			place = entry_by_id(d, (int) strtol(next, &next, 10));
+		Entry	   *whole = entry_by_id(d, lfirst_int(cell), &entry->part_of);
 
-		if (place == 0)
+		if (whole == NULL)
 			return false;
-		entry->part_of = place;
-		entry->after |= ((Entry *) list_nth(d->entries, place - 1))->after;
-		while (*next == ' ')
-			next++;
+		entry->after |= whole->after;
+		entry->rest |= whole->rest;
 	}
 	return entry->part_of != 0;
 }
 
-/* SET default_table_access_method stands before the heading of the table it is for */
-static void
-note_setting(Dump *d, const VariableSetStmt *set)
+static bool
+is_entry_wanted(Dump *d, const FloArchiveEntry *read, Entry *entry)
 {
-	if (strcmp(set->name, "default_table_access_method") != 0 || list_length(set->args) != 1)
-		return;
-	d->access_method = MemoryContextStrdup(d->context, strVal(&((A_Const *) linitial(set->args))->val));
-	if (strcmp(d->access_method, "heap") == 0)
-		d->access_method = NULL;
+	static const char *const never[] = {
+		"ENCODING", "STDSTRINGS", "SEARCHPATH", "DEFAULT ACL", "STATISTICS DATA", NULL
+	};
+	static const char *const by_statement[] = {"TABLE ATTACH", "INDEX ATTACH", NULL};
+
+	if (read->section == FLO_ARCHIVE_ROWS || is_one_of(read->kind, never))
+		return false;
+	if (strcmp(read->kind, "SHELL TYPE") == 0)
+	{
+		entry->shell = true;
+		entry->key.class = TypeRelationId;
+		entry->key.object = type_of_shell(read);
+	}
+	if (OidIsValid(entry->key.class) && is_wanted(d, entry->key.class, entry->key.object))
+		return true;
+	if (is_rest(d, read))
+	{
+		entry->after = entry->rest = true;
+		return true;
+	}
+	if (OidIsValid(entry->key.class))
+		return false;
+	return is_one_of(read->kind, by_statement) || is_part_of_wanted(d, read, entry);
 }
 
-/* Statements of an entry without the settings between them */
+/* Statements as pg_restore gives them, after those of the entry itself */
+static void
+append_owner(StringInfo command, const FloArchiveEntry *read)
+{
+	static const char *const named[] = {
+		"COLLATION", "DOMAIN", "MATERIALIZED VIEW", "SEQUENCE", "STATISTICS", "TABLE", "TYPE", "VIEW", NULL
+	};
+	static const char *const with_arguments[] = {
+		"AGGREGATE", "FUNCTION", "PROCEDURE", "OPERATOR", "OPERATOR CLASS", "OPERATOR FAMILY", NULL
+	};
+	const char *what = NULL;
+	int			len = strlen(read->drop);
+
+	while (len > 0 && strchr(" ;\n", read->drop[len - 1]) != NULL)
+		len--;
+	if (strcmp(read->kind, "SCHEMA") == 0)
+		what = psprintf("SCHEMA %s", quote_identifier(read->name));
+	else if (is_one_of(read->kind, named))
+		what = psprintf("%s %s", read->kind, quote_qualified_identifier(read->schema, read->name));
+	else if (is_one_of(read->kind, with_arguments) && len > strlen("DROP "))
+		what = pnstrdup(read->drop + strlen("DROP "), len - strlen("DROP "));
+	if (what != NULL && read->owner[0] != '\0')
+		appendStringInfo(command, "ALTER %s OWNER TO %s;\n", what, quote_identifier(read->owner));
+}
+
+static bool
+is_populated(const Entry *entry)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(entry->key.object));
+	bool		populated;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	populated = ((Form_pg_class) GETSTRUCT(tuple))->relispopulated;
+	ReleaseSysCache(tuple);
+	return populated;
+}
+
 static char *
-take_statements(Dump *d, const char *text, List *statements, Entry *entry, bool *wanted)
+command_of(Dump *d, const FloArchiveEntry *read, const Entry *entry)
 {
 	StringInfoData command;
-	ListCell   *cell;
-	char	   *access_method = d->access_method;
+	char	   *name = quote_qualified_identifier(read->schema, read->name);
 
 	initStringInfo(&command);
-	foreach(cell, statements)
-	{
-		RawStmt    *raw = lfirst_node(RawStmt, cell);
-		int			len = raw->stmt_len > 0 ? raw->stmt_len : (int) strlen(text + raw->stmt_location);
-
-		if (IsA(raw->stmt, VariableSetStmt))
-		{
-			note_setting(d, (VariableSetStmt *) raw->stmt);
-			continue;
-		}
-		*wanted = *wanted && both_ends_wanted(d, raw->stmt, entry);
-		if (IsA(raw->stmt, CreateStmt) && access_method != NULL)
-			appendStringInfo(&command, "SET LOCAL default_table_access_method = %s;\n", quote_identifier(access_method));
-		appendStringInfo(&command, "%.*s;\n", len, text + raw->stmt_location);
-	}
+	if (read->access_method[0] != '\0' && read->relkind != RELKIND_PARTITIONED_TABLE)
+		appendStringInfo(&command, "SET LOCAL default_table_access_method = %s;\n",
+						 quote_identifier(read->access_method));
+	/* of schema public there may be no more than a comment */
+	if (strcmp(read->kind, "SCHEMA") == 0 && strncmp(read->command, "--", 2) == 0)
+		appendStringInfo(&command, "CREATE SCHEMA %s;\n", quote_identifier(read->name));
+	else
+		appendStringInfoString(&command, read->command);
+	if (read->access_method[0] != '\0' && read->relkind == RELKIND_PARTITIONED_TABLE)
+		appendStringInfo(&command, "ALTER TABLE %s SET ACCESS METHOD %s;\n", name,
+						 quote_identifier(read->access_method));
+	if (d->spec->options.schema_owner)
+		append_owner(&command, read);
+	if (strcmp(read->kind, "MATERIALIZED VIEW") == 0 && is_populated(entry))
+		appendStringInfo(&command, "REFRESH MATERIALIZED VIEW %s;\n", name);
 	return command.data;
 }
 
-/* The server's parser: NIL when the text is not whole statements */
-static List *
-parse_statements(const char *text)
+static void
+keep_entry(Dump *d, const FloArchiveEntry *read, const Entry *entry)
 {
-	MemoryContext context = CurrentMemoryContext;
-	List	   *statements = NIL;
+	MemoryContext old = MemoryContextSwitchTo(d->context);
+	Entry	   *kept = palloc(sizeof(Entry));
+	EntryPlace *place;
 
-	PG_TRY();
+	*kept = *entry;
+	kept->label = pstrdup(entry->label);
+	kept->command = pstrdup(entry->command);
+	if (strcmp(read->kind, "ACL") == 0)
+		d->privileges = lappend(d->privileges, kept);
+	else
 	{
-		statements = raw_parser(text, RAW_PARSE_DEFAULT);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		if (geterrcode() != ERRCODE_SYNTAX_ERROR)
-			PG_RE_THROW();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-	return statements;
-}
-
-/* Psql's commands around the dump guard against a text that holds others */
-static char *
-without_restrict(const char *text)
-{
-	char	   *copy = pstrdup(text);
-	char	   *line = copy + strlen(copy);
-
-	while (line > copy && isspace((unsigned char) line[-1]))
-		line--;
-	*line = '\0';
-	while (line > copy && line[-1] != '\n')
-		line--;
-	if (strncmp(line, "\\unrestrict ", strlen("\\unrestrict ")) == 0)
-		*line = '\0';
-	return copy;
-}
-
-/*
- * Read one entry, "heading" to "end".  False when the text is not complete,
- * since what looks like the next heading is part of it.
- */
-static bool
-read_entry(Dump *d, const char *heading, const char *end)
-{
-	const char *name_line = strstr(heading + strlen(ENTRY_MARK), "\n-- Name: ");
-	const char *body = name_line != NULL ? strstr(name_line, "\n--\n") : NULL;
-	Entry	   *entry = palloc0(sizeof(Entry));
-	List	   *statements;
-	char	   *text;
-	char	   *line;
-	char	   *type;
-	bool		wanted;
-
-	if (body == NULL || body > end ||
-		sscanf(heading, ENTRY_MARK "%d (class %u OID %u)", &entry->id, &entry->key.class, &entry->key.object) != 3)
-		return false;
-	body += strlen("\n--\n");
-	text = without_restrict(pnstrdup(body, end - body));
-	statements = parse_statements(text);
-	if (statements == NIL)
-		return false;
-	line = pnstrdup(name_line, body - name_line);
-	type = heading_value(line, "; Type: ", "; Schema: ");
-	entry->after = comes_after_rows(type);
-	wanted = entry_is_wanted(d, heading, body, entry, type);
-	entry->label = psprintf("%s %s", type, heading_value(line, "\n-- Name: ", "; Type: "));
-	entry->command = take_statements(d, text, statements, entry, &wanted);
-	if (wanted)
-	{
-		Entry	   *kept = MemoryContextAlloc(d->context, sizeof(Entry));
-
-		*kept = *entry;
-		kept->label = MemoryContextStrdup(d->context, entry->label);
-		kept->command = MemoryContextStrdup(d->context, entry->command);
-		MemoryContextSwitchTo(d->context);
 		d->entries = lappend(d->entries, kept);
+		place = hash_search(d->places, &read->id, HASH_ENTER, NULL);
+		place->place = list_length(d->entries);
 	}
-	return true;
+	MemoryContextSwitchTo(old);
 }
 
 static void
-read_entries(Dump *d, const char *text)
+take_entry(Dump *d, const FloArchiveEntry *read)
 {
-	const char *heading = strstr(text, ENTRY_MARK);
+	static const char *const queries[] = {"VIEW", "MATERIALIZED VIEW", NULL};
+	static const char *const of_others[] = {"TABLE ATTACH", "INDEX ATTACH", "SEQUENCE OWNED BY", NULL};
+	Entry		entry = {{read->class, read->object}};
 
-	while (heading != NULL)
+	entry.after = read->section == FLO_ARCHIVE_AFTER_ROWS;
+	entry.query = is_one_of(read->kind, queries);
+	if (read->command[0] == '\0' || !is_entry_wanted(d, read, &entry))
+		return;
+	if (is_one_of(read->kind, of_others) &&
+		!both_ends_wanted(d, read, linitial_node(RawStmt, raw_parser(read->command, RAW_PARSE_DEFAULT))->stmt, &entry))
+		return;
+	entry.label = psprintf("%s %s", read->kind, read->name);
+	entry.command = command_of(d, read, &entry);
+	keep_entry(d, read, &entry);
+}
+
+static void
+read_entries(Dump *d)
+{
+	FloArchive *archive = flo_archive_open(read_dump, d);
+	char		end[64];
+
+	for (;;)
 	{
-		const char *end = strstr(heading + 1, ENTRY_MARK);
+		FloArchiveEntry *read;
 
-		for (;;)
-		{
-			bool		read;
-
-			MemoryContextReset(d->turn);
-			MemoryContextSwitchTo(d->turn);
-			read = read_entry(d, heading, end != NULL ? end : text + strlen(text));
-			MemoryContextSwitchTo(d->context);
-			if (read)
-				break;
-			if (end == NULL)
-				ereport(ERROR,
-						(errcode(ERRCODE_SYNTAX_ERROR),
-						 errmsg("what pg_dump wrote for sync_schema cannot be read by this server"),
-						 errdetail_internal("It begins with: %.200s", heading + 1),
-						 errhint("pg_dump should be of this server's version, see pg_flo.pg_dump_path.")));
-			end = strstr(end + 1, ENTRY_MARK);
-		}
-		heading = end;
+		MemoryContextReset(d->turn);
+		MemoryContextSwitchTo(d->turn);
+		read = flo_archive_next(archive);
+		if (read == NULL)
+			break;
+		take_entry(d, read);
 	}
+	MemoryContextSwitchTo(d->context);
+	while (read_dump(d, end, sizeof(end)) > 0)
+		;
+	d->entries = list_concat(d->entries, d->privileges);
 }
 
 /* --- publishing -------------------------------------------------------------------------- */
 
 static const char *const describe_query =
-"SELECT pg_catalog.json_agg(pg_catalog.json_build_object("
-" 'section', CASE WHEN u.after THEN 'after' ELSE 'before' END,"
-" 'object', coalesce(pg_catalog.pg_describe_object(nullif(u.class, 0), u.object, 0), u.label),"
-" 'part_of', nullif(u.part_of, 0), 'type', a.type, 'names', a.object_names, 'args', a.object_args,"
-" 'definition', CASE WHEN $7 THEN '' WHEN u.class <> 0 THEN flo.definition_of(u.class, u.object) END,"
+"SELECT pg_catalog.string_agg(pg_catalog.json_build_object("
+" 'section', CASE WHEN u.after THEN 'after' ELSE 'before' END, 'rest', u.rest,"
+" 'object', coalesce(CASE WHEN NOT u.shell THEN pg_catalog.pg_describe_object(nullif(u.class, 0), u.object, 0) END, u.label),"
+" 'part_of', nullif(u.part_of, 0), 'type', CASE WHEN u.shell THEN 'shell type' ELSE a.type END,"
+" 'names', a.object_names, 'args', a.object_args,"
+" 'definition', CASE WHEN $9 OR u.shell THEN '' WHEN u.class <> 0 THEN flo.definition_of(u.class, u.object) END,"
 " 'of_table', CASE u.class WHEN 'pg_catalog.pg_class'::pg_catalog.regclass"
 " THEN (SELECT i.indrelid FROM pg_catalog.pg_index i WHERE i.indexrelid = u.object)"
 " WHEN 'pg_catalog.pg_constraint'::pg_catalog.regclass"
 " THEN (SELECT c.conrelid FROM pg_catalog.pg_constraint c WHERE c.oid = u.object AND c.contype IN ('p', 'u', 'x')) END::pg_catalog.int8,"
-" 'command', u.command) ORDER BY u.ordinal)::pg_catalog.text"
+" 'command', u.command)::pg_catalog.text, ',' ORDER BY u.ordinal)"
 " FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.oid[]),"
 " pg_catalog.unnest($3::pg_catalog.int4[]), pg_catalog.unnest($4::pg_catalog.bool[]),"
-" pg_catalog.unnest($5::pg_catalog.text[]), pg_catalog.unnest($6::pg_catalog.text[]))"
-" WITH ORDINALITY u (class, object, part_of, after, label, command, ordinal)"
+" pg_catalog.unnest($5::pg_catalog.bool[]), pg_catalog.unnest($6::pg_catalog.bool[]),"
+" pg_catalog.unnest($7::pg_catalog.text[]), pg_catalog.unnest($8::pg_catalog.text[]))"
+" WITH ORDINALITY u (class, object, part_of, after, rest, shell, label, command, ordinal)"
 " LEFT JOIN LATERAL pg_catalog.pg_identify_object_as_address(nullif(u.class, 0), u.object, 0) a ON true";
 
-/* The entries as JSON: fields of a FloDefinition */
+#define DESCRIBED_FIELDS 8
+
+/* Some of the entries, from this place on, as JSON objects */
 static char *
-describe_entries(Dump *d)
+describe_some(Dump *d, int first, int count)
 {
-	static const Oid element_types[6] = {OIDOID, OIDOID, INT4OID, BOOLOID, TEXTOID, TEXTOID};
-	Oid			types[7] = {OIDARRAYOID, OIDARRAYOID, INT4ARRAYOID, BOOLARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
+	static const Oid element_types[DESCRIBED_FIELDS] = {
+		OIDOID, OIDOID, INT4OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, TEXTOID
+	};
+	Oid			types[DESCRIBED_FIELDS + 1];
+	Datum	   *elements[DESCRIBED_FIELDS];
+	Datum		values[DESCRIBED_FIELDS + 1];
 	MemoryContext caller = CurrentMemoryContext;
-	int			n = list_length(d->entries);
-	Datum	   *elements[6];
-	Datum		values[7];
-	ListCell   *cell;
 	char	   *json;
 
-	for (int k = 0; k < 6; k++)
-		elements[k] = palloc(sizeof(Datum) * Max(n, 1));
-	foreach(cell, d->entries)
+	for (int k = 0; k < DESCRIBED_FIELDS; k++)
+		elements[k] = palloc(sizeof(Datum) * count);
+	for (int i = 0; i < count; i++)
 	{
-		Entry	   *entry = lfirst(cell);
-		int			i = foreach_current_index(cell);
+		Entry	   *entry = list_nth(d->entries, first + i);
 
 		elements[0][i] = ObjectIdGetDatum(entry->key.class);
 		elements[1][i] = ObjectIdGetDatum(entry->key.object);
 		elements[2][i] = Int32GetDatum(entry->part_of);
 		elements[3][i] = BoolGetDatum(entry->after);
-		elements[4][i] = CStringGetTextDatum(entry->label);
-		elements[5][i] = CStringGetTextDatum(entry->command);
+		elements[4][i] = BoolGetDatum(entry->rest);
+		elements[5][i] = BoolGetDatum(entry->shell);
+		elements[6][i] = CStringGetTextDatum(entry->label);
+		elements[7][i] = CStringGetTextDatum(entry->command);
 	}
-	for (int k = 0; k < 6; k++)
-		values[k] = PointerGetDatum(construct_array(elements[k], n, element_types[k],
-													k < 3 ? 4 : k == 3 ? 1 : -1, k < 4,
-													k == 3 ? TYPALIGN_CHAR : TYPALIGN_INT));
-	values[6] = BoolGetDatum(d->only_missing);
+	for (int k = 0; k < DESCRIBED_FIELDS; k++)
+	{
+		int16		len;
+		bool		by_value;
+		char		alignment;
+
+		get_typlenbyvalalign(element_types[k], &len, &by_value, &alignment);
+		types[k] = get_array_type(element_types[k]);
+		values[k] = PointerGetDatum(construct_array(elements[k], count, element_types[k], len, by_value, alignment));
+	}
+	types[DESCRIBED_FIELDS] = BOOLOID;
+	values[DESCRIBED_FIELDS] = BoolGetDatum(d->only_missing);
 	SPI_connect();
-	if (SPI_execute_with_args(describe_query, 7, types, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	if (SPI_execute_with_args(describe_query, DESCRIBED_FIELDS + 1, types, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not describe the objects of the dump");
-	json = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	json = MemoryContextStrdup(caller, json != NULL ? json : "[]");
+	json = MemoryContextStrdup(caller, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	SPI_finish();
-	return psprintf("{\"version\": 1, \"definitions\": %s}", json);
+	return json;
+}
+
+/* The entries as JSON: fields of a FloDefinition */
+static char *
+describe_entries(Dump *d)
+{
+	int			n = list_length(d->entries);
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoString(&json, "{\"version\": 1, \"definitions\": [");
+	for (int first = 0; first < n; first += DESCRIBED_TOGETHER)
+	{
+		MemoryContextReset(d->turn);
+		MemoryContextSwitchTo(d->turn);
+		appendStringInfo(&json, "%s%s", first > 0 ? "," : "",
+						 describe_some(d, first, Min(n - first, DESCRIBED_TOGETHER)));
+		MemoryContextSwitchTo(d->context);
+	}
+	appendStringInfoString(&json, "]}");
+	return json.data;
+}
+
+static HTAB *
+places_create(void)
+{
+	HASHCTL		control = {0};
+
+	control.keysize = sizeof(int);
+	control.entrysize = sizeof(EntryPlace);
+	control.hcxt = CurrentMemoryContext;
+	return hash_create("pg_flo entries", 1024, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
 void
@@ -743,8 +820,11 @@ flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *key,
 	(void) MakePGDirectory("base/" PG_TEMP_FILES_DIR);
 	dump.script = psprintf("base/" PG_TEMP_FILES_DIR "/" PG_TEMP_FILE_PREFIX "%d.flo", MyProcPid);
 	dump.complaints = psprintf("%s_err", dump.script);
+	dump.places = places_create();
+	flo_tables_lookup(flo_store_table_choice(spec->group), &dump.covered);
 	find_wanted(&dump);
-	read_entries(&dump, run_dump(&dump));
+	start_dump(&dump);
+	read_entries(&dump);
 	remove_files(&dump);
 	json = describe_entries(&dump);
 	flo_bus_refresh(bus);
