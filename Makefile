@@ -38,6 +38,7 @@ OBJS = \
 	src/wire/copies.o \
 	src/wire/ddl.o \
 	src/wire/message.o \
+	src/wire/partition.o \
 	src/wire/record.o \
 	src/wire/sequences.o \
 	src/wire/encode.o \
@@ -73,6 +74,7 @@ OBJS = \
 	src/conf/validate.o \
 	src/conf/endpoint.o \
 	src/conf/outlet.o \
+	src/conf/partition.o \
 	src/bus/bus.o \
 	src/bus/bucket.o \
 	src/bus/records.o \
@@ -88,6 +90,7 @@ OBJS = \
 	src/sink/batch.o \
 	src/sink/statement.o \
 	src/sink/truncate.o \
+	src/sink/parts.o \
 	src/sink/relmap.o \
 	src/sink/json_value.o \
 	src/sink/event.o \

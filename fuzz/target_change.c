@@ -10,6 +10,7 @@
 
 #include "mb/pg_wchar.h"
 #include "wire/change.h"
+#include "wire/partition.h"
 #include "wire/encode.h"
 
 #include "fuzz.h"
@@ -112,10 +113,12 @@ check_change(const FloChange *change, const char *message, uint32 len)
 			check_relation(change->relation);
 			break;
 		case FLO_OP_TRUNCATE:
-			for (int i = 0; i < change->nrelations; i++)
-				check_relation(change->relations[i]);
-			if (change->partition_of != NULL)
-				check_relation(change->partition_of);
+			for (int i = 0; i < change->ntruncated; i++)
+			{
+				check_relation(change->truncated[i].relation);
+				if (change->truncated[i].part != NULL)
+					(void) flo_partition_read(change->truncated[i].part);
+			}
 			break;
 		case FLO_OP_MESSAGE:
 			fuzz_check(memchr(change->prefix, '\0', message + len - change->prefix) != NULL);

@@ -451,9 +451,9 @@ make_change(Preview *preview, FloOp op)
 	preview->change.relation = relation;
 	if (op == FLO_OP_TRUNCATE)
 	{
-		preview->change.nrelations = 1;
-		preview->change.relations = palloc(sizeof(FloRelation *));
-		preview->change.relations[0] = relation;
+		preview->change.ntruncated = 1;
+		preview->change.truncated = palloc0(sizeof(FloTruncated));
+		preview->change.truncated[0].relation = relation;
 	}
 	if (preview->new != NULL)
 		make_tuple(preview, preview->new,
@@ -618,7 +618,7 @@ make_shape(const Preview *preview, FloShapeSpec *spec, bool converts, Oid owner)
 static void
 return_change(ReturnSetInfo *result, const Preview *preview, const FloChange *change)
 {
-	const FloRelation *relation = change->op == FLO_OP_TRUNCATE ? change->relations[0] : change->relation;
+	const FloRelation *relation = change->op == FLO_OP_TRUNCATE ? change->truncated[0].relation : change->relation;
 	Datum		values[PREVIEW_COLUMNS] = {0};
 	bool		nulls[PREVIEW_COLUMNS] = {false};
 

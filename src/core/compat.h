@@ -11,12 +11,14 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
 #include "commands/tablecmds.h"
 #include "common/jsonapi.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "parser/parse_relation.h"
 #include "replication/logical.h"
 #include "replication/logicalproto.h"
@@ -29,10 +31,13 @@
 #include "storage/procarray.h"
 #include "storage/sinvaladt.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/pg_locale.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
+#include "utils/syscache.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM >= 160000
@@ -258,6 +263,63 @@ flo_compat_can_set_role(Oid member, Oid role)
 #else
 	return is_member_of_role(member, role);
 #endif
+}
+
+/* Does a collation order by bytes? */
+static inline bool
+flo_compat_collate_is_c(Oid collation)
+{
+#if PG_VERSION_NUM >= 180000
+	return pg_newlocale_from_collation(collation)->collate_is_c;
+#else
+	return lc_collate_is_c(collation);
+#endif
+}
+
+/* The locale's attribute of a provider other than libc */
+#if PG_VERSION_NUM >= 170000
+#define FLO_COLLATION_LOCALE Anum_pg_collation_colllocale
+#define FLO_DATABASE_LOCALE Anum_pg_database_datlocale
+#else
+#define FLO_COLLATION_LOCALE Anum_pg_collation_colliculocale
+#define FLO_DATABASE_LOCALE Anum_pg_database_daticulocale
+#endif
+
+/*
+ * Provider and locale of a collation, or of the database's own (invalid); NULL
+ * when they do not say all: rules were added.
+ */
+static inline char *
+flo_compat_collation_locale(Oid collation)
+{
+	bool		own = !OidIsValid(collation);
+	int			cache = own ? DATABASEOID : COLLOID;
+	HeapTuple	tuple = SearchSysCache1(cache, ObjectIdGetDatum(own ? MyDatabaseId : collation));
+	char		provider;
+	Datum		locale;
+	bool		isnull;
+	char	   *result = NULL;
+
+	if (!HeapTupleIsValid(tuple))
+		return NULL;
+	provider = own ? ((Form_pg_database) GETSTRUCT(tuple))->datlocprovider :
+		((Form_pg_collation) GETSTRUCT(tuple))->collprovider;
+	if (provider == COLLPROVIDER_LIBC)
+		locale = SysCacheGetAttr(cache, tuple, own ? Anum_pg_database_datcollate :
+								 Anum_pg_collation_collcollate, &isnull);
+	else
+		locale = SysCacheGetAttr(cache, tuple, own ? FLO_DATABASE_LOCALE : FLO_COLLATION_LOCALE,
+								 &isnull);
+	if (!isnull)
+		result = psprintf("%c %s", provider, TextDatumGetCString(locale));
+#if PG_VERSION_NUM >= 160000
+	(void) SysCacheGetAttr(cache, tuple, own ? Anum_pg_database_daticurules :
+						   Anum_pg_collation_collicurules, &isnull);
+	if (!isnull)
+		result = NULL;
+#endif
+	ReleaseSysCache(tuple);
+	return result;
 }
 
 /*

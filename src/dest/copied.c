@@ -257,10 +257,10 @@ flo_copied_leave_out(const List *copied, XLogRecPtr final_lsn, const FloChange *
 		return is_copied(copied, final_lsn, change->relation) ? NULL : change;
 	rest = palloc(sizeof(FloChange));
 	*rest = *change;
-	rest->relations = palloc(sizeof(FloRelation *) * Max(change->nrelations, 1));
-	rest->nrelations = 0;
-	for (int i = 0; i < change->nrelations; i++)
-		if (!is_copied(copied, final_lsn, change->relations[i]))
-			rest->relations[rest->nrelations++] = change->relations[i];
-	return rest->nrelations > 0 ? rest : NULL;
+	rest->truncated = palloc(sizeof(FloTruncated) * Max(change->ntruncated, 1));
+	rest->ntruncated = 0;
+	for (int i = 0; i < change->ntruncated; i++)
+		if (!is_copied(copied, final_lsn, change->truncated[i].relation))
+			rest->truncated[rest->ntruncated++] = change->truncated[i];
+	return rest->ntruncated > 0 ? rest : NULL;
 }

@@ -173,7 +173,7 @@ empty_table(Loader *l, const FloRelation *relation, Oid relid)
 {
 	FloChange	truncate = {0};
 	FloTransaction txn = {0};
-	const FloRelation *relations[1] = {relation};
+	FloTruncated whole = {relation, NULL};
 
 	if (heap_truncate_find_FKs(list_make1_oid(relid)) != NIL)
 	{
@@ -182,8 +182,8 @@ empty_table(Loader *l, const FloRelation *relation, Oid relid)
 	}
 
 	truncate.op = FLO_OP_TRUNCATE;
-	truncate.nrelations = 1;
-	truncate.relations = relations;
+	truncate.ntruncated = 1;
+	truncate.truncated = &whole;
 	l->sink->ops->change(l->sink, &txn, &truncate);
 	CommandCounterIncrement();
 }

@@ -103,20 +103,20 @@ static const FloChange *
 reduce_truncate(FloTableFilter *filter, const FloChange *change)
 {
 	FloChange  *result = &filter->truncate;
-	const FloRelation **relations = result->relations;
+	FloTruncated *truncated = result->truncated;
 
-	if (change->nrelations > filter->room)
+	if (change->ntruncated > filter->room)
 	{
-		filter->room = change->nrelations;
-		relations = MemoryContextAlloc(filter->context, filter->room * sizeof(FloRelation *));
+		filter->room = change->ntruncated;
+		truncated = MemoryContextAlloc(filter->context, filter->room * sizeof(FloTruncated));
 	}
 	*result = *change;
-	result->relations = relations;
-	result->nrelations = 0;
-	for (int i = 0; i < change->nrelations; i++)
-		if (is_wanted(filter, change->relations[i]))
-			relations[result->nrelations++] = change->relations[i];
-	return result->nrelations > 0 ? result : NULL;
+	result->truncated = truncated;
+	result->ntruncated = 0;
+	for (int i = 0; i < change->ntruncated; i++)
+		if (is_wanted(filter, change->truncated[i].relation))
+			truncated[result->ntruncated++] = change->truncated[i];
+	return result->ntruncated > 0 ? result : NULL;
 }
 
 const FloChange *

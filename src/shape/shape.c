@@ -30,6 +30,7 @@
 #include "shape/rules.h"
 #include "shape/seen.h"
 #include "shape/shape.h"
+#include "wire/partition.h"
 
 /* What becomes of the rows of one source table */
 typedef struct FloPlan
@@ -733,26 +734,64 @@ shape_row(FloShape *shape, FloPlan *plan, const FloChange *change)
 	return result;
 }
 
-/* Each table by its own route; filters have no say */
+/* Does a transform make another value of the column? */
+static bool
+is_transformed(void *arg, const char *column)
+{
+	FloPlan    *plan = arg;
+
+	for (int i = 0; i < plan->nrules; i++)
+	{
+		FloRule    *rule = plan->rules[i];
+
+		if (flo_action_is_filter(rule->spec->action) || strcmp(rule->spec->column, column) != 0)
+			continue;
+		flo_trail.rule = rule->spec->id;
+		return true;
+	}
+	return false;
+}
+
+/* Rows can be told to be a partition's where they have the values they had at the source */
+static void
+check_part(FloPlan *plan, const FloTruncated *truncated)
+{
+	FloPartition *partition = flo_partition_read(truncated->part);
+	const char *column = flo_partition_find_column(partition, is_transformed, plan);
+
+	if (column != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("partition \"%s.%s\" was truncated at the source, and rule " INT64_FORMAT " changes column \"%s\", by which its rows are told from those of other partitions",
+						partition->schema, partition->name, flo_trail.rule, column),
+				 errhint("Delete its rows here and skip this transaction with flo.skip().")));
+}
+
+/* Each table by its own route, a partition by its root's; filters have no say */
 static const FloChange *
 shape_truncate(FloShape *shape, const FloChange *change)
 {
 	FloChange  *result = &shape->change;
 
 	*result = *change;
-	result->nrelations = 0;
-	result->relations = palloc(Max(change->nrelations, 1) * sizeof(FloRelation *));
-	for (int i = 0; i < change->nrelations; i++)
+	result->ntruncated = 0;
+	result->truncated = palloc(Max(change->ntruncated, 1) * sizeof(FloTruncated));
+	for (int i = 0; i < change->ntruncated; i++)
 	{
-		FloPlan    *plan = find_plan(shape, change->relations[i]);
+		const FloTruncated *from = &change->truncated[i];
+		FloPlan    *plan = find_plan(shape, from->relation);
 		const FloRouteSpec *route = plan->route.spec;
+		FloTruncated *to = &result->truncated[result->ntruncated];
 
-		if (route == NULL)
-			result->relations[result->nrelations++] = change->relations[i];
-		else if (route->operations & FLO_ON_TRUNCATE)
-			result->relations[result->nrelations++] = &plan->route.relation;
+		if (route != NULL && !(route->operations & FLO_ON_TRUNCATE))
+			continue;
+		if (from->part != NULL)
+			check_part(plan, from);
+		to->relation = route != NULL ? &plan->route.relation : from->relation;
+		to->part = from->part;
+		result->ntruncated++;
 	}
-	return result->nrelations > 0 ? result : NULL;
+	return result->ntruncated > 0 ? result : NULL;
 }
 
 const FloChange *

@@ -23,6 +23,8 @@
 #include "sink/event.h"
 #include "sink/json_value.h"
 #include "wire/ddl.h"
+#include "wire/partition.h"
+#include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -162,7 +164,7 @@ flo_event_type_of(const FloChange *change)
 int
 flo_event_count(const FloChange *change)
 {
-	return change->op == FLO_OP_TRUNCATE ? change->nrelations : 1;
+	return change->op == FLO_OP_TRUNCATE ? change->ntruncated : 1;
 }
 
 void
@@ -180,7 +182,7 @@ flo_event_tally(FloCounters *counters, const FloChange *change)
 			counters->deletes++;
 			break;
 		case FLO_EVENT_TRUNCATE:
-			counters->truncates += change->nrelations;
+			counters->truncates += change->ntruncated;
 			break;
 		case FLO_EVENT_DDL:
 			break;
@@ -395,9 +397,9 @@ describe_present(FloEventWriter *writer)
 	writer->emitted_at = now;
 }
 
-/* One TRUNCATE of several tables is one change, told apart by their OIDs */
+/* One TRUNCATE of several tables is one change, told apart by their OIDs; 0: no TRUNCATE */
 static void
-make_id(FloEventWriter *writer, const FloTransaction *txn, const FloRelation *truncated)
+make_id(FloEventWriter *writer, const FloTransaction *txn, uint32 truncated)
 {
 	resetStringInfo(&writer->id);
 	if (txn->copy_id != NULL)
@@ -406,8 +408,8 @@ make_id(FloEventWriter *writer, const FloTransaction *txn, const FloRelation *tr
 	else
 		appendStringInfo(&writer->id, "%s-%08X%08X-" UINT64_FORMAT, writer->group,
 						 LSN_FORMAT_ARGS(txn->final_lsn), txn->ordinal);
-	if (truncated != NULL)
-		appendStringInfo(&writer->id, ".%u", truncated->id);
+	if (truncated != 0)
+		appendStringInfo(&writer->id, ".%u", truncated);
 }
 
 /* "only_key": the other columns of the tuple were not sent */
@@ -472,6 +474,43 @@ append_rows(FloEventWriter *writer, StringInfo out, EventRelation *entry, const 
 	if (has_new)
 		append_unchanged(out, change->relation, &change->new);
 	leave_transaction(opened);
+}
+
+/* --- partitions ------------------------------------------------------------------------------- */
+
+static char *
+key_in_words(void *arg, const FloPartitionLevel *level, const FloPartitionKey *key)
+{
+	const char *column = key->column != NULL ? flo_partition_column(arg, key->column) : NULL;
+
+	if (key->column == NULL)
+		return psprintf("(%s)", key->expression);
+	return column != NULL ? pstrdup(quote_identifier(column)) : NULL;
+}
+
+static char *
+no_hash(void *arg, const FloPartitionLevel *level)
+{
+	return NULL;
+}
+
+/* Of a partition that was truncated alone: who it is and, where words tell, which rows were in it */
+static void
+append_part(StringInfo out, const FloPartition *part, const FloRelation *relation)
+{
+	const FloPartitionWords words = {unconstify(FloRelation *, relation), key_in_words, no_hash};
+	char	   *condition = flo_partition_condition(part, &words);
+
+	appendStringInfoString(out, ",\"Partition\":{\"Schema\":");
+	append_name(out, part->schema);
+	appendStringInfoString(out, ",\"Table\":");
+	append_name(out, part->name);
+	appendStringInfoString(out, ",\"Condition\":");
+	if (condition != NULL)
+		append_name(out, condition);
+	else
+		appendStringInfoString(out, "null");
+	appendStringInfoChar(out, '}');
 }
 
 /* --- encoding --------------------------------------------------------------------------------- */
@@ -542,13 +581,15 @@ void
 flo_event_append(FloEventWriter *writer, StringInfo out, const FloTransaction *txn,
 				 const FloChange *change, int which)
 {
-	const FloRelation *relation = change->op == FLO_OP_TRUNCATE ?
-		change->relations[which] : change->relation;
+	const FloTruncated *truncated = change->op == FLO_OP_TRUNCATE ? &change->truncated[which] : NULL;
+	const FloRelation *relation = truncated != NULL ? truncated->relation : change->relation;
 	EventRelation *entry = change->op == FLO_OP_MESSAGE ? NULL : find_relation(writer, relation);
 	MemoryContext old = MemoryContextSwitchTo(writer->scratch);
+	FloPartition *part = truncated != NULL && truncated->part != NULL ?
+		flo_partition_read(truncated->part) : NULL;
 	int			start = out->len;
 
-	make_id(writer, txn, change->op == FLO_OP_TRUNCATE ? relation : NULL);
+	make_id(writer, txn, part != NULL ? part->relation : truncated != NULL ? relation->id : 0);
 	describe_transaction(writer, txn);
 	describe_present(writer);
 
@@ -569,6 +610,8 @@ flo_event_append(FloEventWriter *writer, StringInfo out, const FloTransaction *t
 		append_rows(writer, out, entry, change);
 	else
 		append_command(out, change);
+	if (part != NULL)
+		append_part(out, part, relation);
 	appendStringInfoChar(out, '}');
 	if (writer->converts)
 		convert_to_utf8(writer, out, start);

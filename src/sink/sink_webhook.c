@@ -788,7 +788,7 @@ webhook_change(FloSink *base, const FloTransaction *txn, const FloChange *change
 	for (int i = 0; i < flo_event_count(change); i++)
 	{
 		const FloRelation *relation = change->op == FLO_OP_TRUNCATE ?
-			change->relations[i] : change->relation;
+			change->truncated[i].relation : change->relation;
 		List	   *urls = who_wants(sink, txn, change, relation);
 		ListCell   *lc;
 

@@ -10,6 +10,13 @@
  * partitions, any other table alone, as its children at the source are listed
  * for themselves.
  *
+ * Of a partition that was truncated alone, the message has the root as whose
+ * its rows travel, and what tells them from others.  Here the root may be
+ * partitioned otherwise, or not at all, whatever its partitions are called: a
+ * partition that provably holds the same rows is truncated, otherwise the rows
+ * are deleted by the bounds they had at the source.  Where these do not say it
+ * here - no two servers hash an enum alike - it is an error.
+ *
  * The tables may have different owners.  Each privilege is checked for the
  * user that rows of this table are applied as; then the server does the work
  * as this process, and runs triggers as each table's owner.  Servers before 16
@@ -32,8 +39,10 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "conf/partition.h"
 #include "core/compat.h"
 #include "core/trail.h"
+#include "sink/parts.h"
 #include "sink/truncate.h"
 
 /* Tables to be emptied in one step */
@@ -97,6 +106,27 @@ add_relation(FloTruncateStep *step, Oid relid, Oid user)
 		step->logged = lappend_oid(step->logged, relid);
 }
 
+/* The target of one of the tables; valid until the next one is opened */
+static FloTarget *
+open_target(FloRelmap *map, const FloChange *change, int i)
+{
+	const FloRelation *relation = change->truncated[i].relation;
+
+	flo_trail.schema = relation->schema;
+	flo_trail.table = relation->name;
+	return flo_relmap_open(map, relation);
+}
+
+/* The table that is emptied for one that was truncated; invalid: rows have to be deleted instead */
+static Oid
+lock_table(const FloTarget *target, const FloTruncated *truncated)
+{
+	if (truncated->part != NULL)
+		return flo_part_lock(target, truncated);
+	LockRelationOid(target->relid, AccessExclusiveLock);
+	return target->relid;
+}
+
 /*
  * A step's tables are those of one user, or all when "user" is invalid.
  * Partitions are truncated with the rights their root is.
@@ -105,31 +135,29 @@ static void
 gather(FloRelmap *map, const FloChange *change, Oid user, FloTruncateStep *step)
 {
 	memset(step, 0, sizeof(FloTruncateStep));
-	for (int i = 0; i < change->nrelations; i++)
+	for (int i = 0; i < change->ntruncated; i++)
 	{
-		FloTarget  *target;
-		List	   *children;
+		FloTarget  *target = open_target(map, change, i);
+		Oid			table;
 		ListCell   *lc;
 
-		flo_trail.schema = change->relations[i]->schema;
-		flo_trail.table = change->relations[i]->name;
-		target = flo_relmap_open(map, change->relations[i]);
 		if (OidIsValid(user) && target->run_as != user)
 			continue;
-		LockRelationOid(target->relid, AccessExclusiveLock);
-		add_relation(step, target->relid, target->run_as);
-		if (!target->partitioned)
+		table = lock_table(target, &change->truncated[i]);
+		if (!OidIsValid(table))
 			continue;
-		children = find_all_inheritors(target->relid, AccessExclusiveLock, NULL);
-		foreach(lc, children)
+		add_relation(step, table, target->run_as);
+		if (get_rel_relkind(table) != RELKIND_PARTITIONED_TABLE)
+			continue;
+		foreach(lc, find_all_inheritors(table, AccessExclusiveLock, NULL))
 			add_relation(step, lfirst_oid(lc), target->run_as);
 	}
 
 	/* An error from here on is about all of them: name the first */
-	if (change->nrelations > 0)
+	if (change->ntruncated > 0)
 	{
-		flo_trail.schema = change->relations[0]->schema;
-		flo_trail.table = change->relations[0]->name;
+		flo_trail.schema = change->truncated[0].relation->schema;
+		flo_trail.table = change->truncated[0].relation->name;
 	}
 }
 
@@ -159,52 +187,25 @@ run_as_user(FloRelmap *map, const FloChange *change, Oid user)
 	FloTruncateStep step;
 	FloActAs	saved;
 
-	for (int i = 0; i < change->nrelations; i++)
+	for (int i = 0; i < change->ntruncated; i++)
 	{
-		FloTarget  *target = flo_relmap_open(map, change->relations[i]);
-
-		if (target->run_as != user)
+		if (open_target(map, change, i)->run_as != user)
 			continue;
 		gather(map, change, user, &step);
-		flo_target_enter(target, &saved);
+		flo_target_enter(open_target(map, change, i), &saved);
 		run_step(&step, change->restart_identity);
 		flo_target_leave(&saved);
 		return;
 	}
 }
 
-/*
- * One partition was truncated at the source, whose rows otherwise arrive as its
- * root's.  Only a partition of that root can hold the same rows here.
- */
 static void
-check_partition(FloRelmap *map, const FloChange *change)
-{
-	Oid			root = flo_relmap_open(map, change->partition_of)->relid;
-	FloTarget  *target;
-
-	flo_trail.schema = change->relations[0]->schema;
-	flo_trail.table = change->relations[0]->name;
-	target = flo_relmap_open(map, change->relations[0]);
-	if (!get_rel_relispartition(target->relid) ||
-		!list_member_oid(get_partition_ancestors(target->relid), root))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("partition \"%s.%s\" was truncated at the source, but the table of that name here is no partition of \"%s.%s\"",
-						target->schema, target->table,
-						change->partition_of->schema, change->partition_of->name),
-				 errhint("Delete its rows here and skip this transaction with flo.skip().")));
-}
-
-void
-flo_truncate(FloRelmap *map, const FloChange *change)
+run_steps(FloRelmap *map, const FloChange *change)
 {
 	FloTruncateStep step;
 	List	   *users = NIL;
 	ListCell   *lc;
 
-	if (change->partition_of != NULL)
-		check_partition(map, change);
 	gather(map, change, InvalidOid, &step);
 	if (step.mixed && (FLO_TRUNCATE_SWITCHES_USER || !step.triggers))
 	{
@@ -213,9 +214,28 @@ flo_truncate(FloRelmap *map, const FloChange *change)
 	}
 	close_step(&step);
 
-	for (int i = 0; i < change->nrelations; i++)
-		users = list_append_unique_oid(users,
-									   flo_relmap_open(map, change->relations[i])->run_as);
+	for (int i = 0; i < change->ntruncated; i++)
+		users = list_append_unique_oid(users, open_target(map, change, i)->run_as);
 	foreach(lc, users)
 		run_as_user(map, change, lfirst_oid(lc));
+}
+
+/*
+ * Rows are deleted when the tables that refer to them are empty already: those
+ * were truncated in the same statement.
+ */
+void
+flo_truncate(FloRelmap *map, const FloChange *change)
+{
+	run_steps(map, change);
+	for (int i = 0; i < change->ntruncated; i++)
+	{
+		FloTarget  *target;
+
+		if (change->truncated[i].part == NULL)
+			continue;
+		target = open_target(map, change, i);
+		if (!OidIsValid(flo_part_lock(target, &change->truncated[i])))
+			flo_part_delete(target, &change->truncated[i]);
+	}
 }

@@ -28,6 +28,7 @@
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "conf/identity.h"
+#include "conf/partition.h"
 #include "core/compat.h"
 #include "core/stop.h"
 #include "libpq/pqformat.h"
@@ -92,9 +93,12 @@ struct FloDecoder
 	Relation	current;		/* of the change being decoded */
 	XLogRecPtr	dry_at;			/* end of the WAL as it was found to hold no whole record */
 
-	/* TRUNCATE of a partition that is published as its root */
-	Relation	truncated;		/* the partition, while pgoutput is shown the root */
-	StringInfoData truncate_message;	/* what pgoutput sent, or empty */
+	/* the TRUNCATE being put together from what pgoutput says of it */
+	Relation	truncated;		/* a partition that is published as its root, while pgoutput is shown that */
+	uint32		ntruncated;
+	char		truncate_flags;
+	StringInfoData truncated_ids;	/* as in the message */
+	StringInfoData truncated_parts;	/* likewise: for each a text and a zero */
 };
 
 struct BinaryEntry
@@ -173,61 +177,67 @@ check_identity(FloDecoder *decoder, const char *data)
 }
 
 /*
- * Publishes the TRUNCATE of a partition, given pgoutput's message for its
- * root: the partition is described by its name alone, and the flag says that
- * the first table listed is only the root that it must belong to.
+ * What pgoutput says of a TRUNCATE is kept until all is known: the tables, or
+ * the root it was shown in the place of one of its partitions.
  */
 static void
-emit_partition_truncate(FloDecoder *decoder, const char *message)
+take_truncate(FloDecoder *decoder, const char *message)
 {
-	StringInfoData out;
-	char		flags = message[5] | FLO_TRUNCATE_PARTITION;
+	uint32		count;
 
-	initStringInfo(&out);
-	flo_compat_write_relation(&out, decoder->truncated, bms_make_singleton(0));
-	decoder->emit(decoder->arg, decoder->xid, out.data, out.len);
+	memcpy(&count, message + 1, sizeof(count));
+	count = pg_ntoh32(count);
+	decoder->truncate_flags = message[5];
+	for (uint32 i = 0; i < count; i++)
+	{
+		const char *id = message + 6 + i * sizeof(uint32);
+		uint32		root;
 
-	resetStringInfo(&out);
-	pq_sendbyte(&out, 'T');
-	pq_sendint32(&out, 2);
-	pq_sendbyte(&out, flags);
-	appendBinaryStringInfo(&out, message + 6, sizeof(uint32));
-	pq_sendint32(&out, RelationGetRelid(decoder->truncated));
-	decoder->emit(decoder->arg, decoder->xid, out.data, out.len);
-	pfree(out.data);
+		appendBinaryStringInfo(&decoder->truncated_ids, id, sizeof(uint32));
+		if (decoder->truncated != NULL)
+		{
+			memcpy(&root, id, sizeof(root));
+			appendStringInfoString(&decoder->truncated_parts,
+								   flo_partition_write(flo_partition_describe(RelationGetRelid(decoder->truncated),
+																			  pg_ntoh32(root))));
+		}
+		appendStringInfoChar(&decoder->truncated_parts, '\0');
+	}
+	decoder->ntruncated += count;
 }
 
-/* A TRUNCATE message of pgoutput's; true when something else was sent for it */
-static bool
-take_truncate(FloDecoder *decoder, const char *message, int len)
-{
-	resetStringInfo(&decoder->truncate_message);
-	appendBinaryStringInfo(&decoder->truncate_message, message, len);
-	if (decoder->truncated == NULL)
-		return false;
-	emit_partition_truncate(decoder, message);
-	return true;
-}
-
-/* Does pgoutput's last TRUNCATE message list the table? */
+/* Is the table among those that were taken? */
 static bool
 truncate_lists(FloDecoder *decoder, Oid relation)
 {
-	const char *message = decoder->truncate_message.data;
-	uint32		count;
-
-	if (decoder->truncate_message.len == 0)
-		return false;
-	memcpy(&count, message + 1, sizeof(count));
-	for (uint32 i = 0; i < pg_ntoh32(count); i++)
+	for (uint32 i = 0; i < decoder->ntruncated; i++)
 	{
 		uint32		id;
 
-		memcpy(&id, message + 6 + i * sizeof(id), sizeof(id));
+		memcpy(&id, decoder->truncated_ids.data + i * sizeof(id), sizeof(id));
 		if (pg_ntoh32(id) == relation)
 			return true;
 	}
 	return false;
+}
+
+/* One statement is one change, whatever it has truncated */
+static void
+emit_truncate(FloDecoder *decoder, bool parts)
+{
+	StringInfoData out;
+
+	if (decoder->ntruncated == 0)
+		return;
+	initStringInfo(&out);
+	pq_sendbyte(&out, FLO_OP_TRUNCATE);
+	pq_sendint32(&out, decoder->ntruncated);
+	pq_sendbyte(&out, decoder->truncate_flags | (parts ? FLO_TRUNCATE_PARTS : 0));
+	appendBinaryStringInfo(&out, decoder->truncated_ids.data, decoder->truncated_ids.len);
+	if (parts)
+		appendBinaryStringInfo(&out, decoder->truncated_parts.data, decoder->truncated_parts.len);
+	decoder->emit(decoder->arg, decoder->xid, out.data, out.len);
+	pfree(out.data);
 }
 
 /*
@@ -264,9 +274,10 @@ emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, b
 
 	if (decoder->current != NULL && len > 5 && (data[0] == 'U' || data[0] == 'D'))
 		check_identity(decoder, data);
-	if (data[0] == 'T' && take_truncate(decoder, data, len))
-		return;
-	decoder->emit(decoder->arg, decoder->xid, data, len);
+	if (data[0] == FLO_OP_TRUNCATE)
+		take_truncate(decoder, data);
+	else
+		decoder->emit(decoder->arg, decoder->xid, data, len);
 }
 
 /*
@@ -384,24 +395,26 @@ change_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn,
 /*
  * A partition that was truncated alone.  pgoutput says nothing of it when its
  * root is published in its place; it is shown the root instead, topmost first,
- * which brings the transaction's BEGIN and the root's description along.
+ * which brings the transaction's BEGIN and the root's description along.  What
+ * is sent is the root, with what tells the partition's rows from the others.
  */
 static void
 truncate_partition(FloDecoder *decoder, LogicalDecodingContext *context, ReorderBufferTXN *txn,
 				   Relation partition, List *ancestors, ReorderBufferChange *change)
 {
+	uint32		before = decoder->ntruncated;
+
 	for (int i = list_length(ancestors) - 1; i >= 0; i--)
 	{
 		Relation	root = RelationIdGetRelation(list_nth_oid(ancestors, i));
 
 		if (!RelationIsValid(root))
 			continue;
-		resetStringInfo(&decoder->truncate_message);
 		decoder->truncated = partition;
 		decoder->truncate(context, txn, 1, &root, change);
 		decoder->truncated = NULL;
 		RelationClose(root);
-		if (decoder->truncate_message.len > 0)
+		if (decoder->ntruncated > before)
 			return;
 	}
 }
@@ -411,10 +424,14 @@ truncate_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, int nre
 				 Relation relations[], ReorderBufferChange *change)
 {
 	FloDecoder *decoder = decoder_here;
+	MemoryContext mine = AllocSetContextCreate(CurrentMemoryContext, "pg_flo truncate", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(mine);
 	List	   *alone = NIL;
 	ListCell   *lc;
 
-	resetStringInfo(&decoder->truncate_message);
+	decoder->ntruncated = 0;
+	resetStringInfo(&decoder->truncated_ids);
+	resetStringInfo(&decoder->truncated_parts);
 	decoder->truncate(context, txn, nrelations, relations, change);
 
 	for (int i = 0; i < nrelations; i++)
@@ -434,6 +451,9 @@ truncate_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, int nre
 	foreach(lc, alone)
 		truncate_partition(decoder, context, txn, lfirst(lc),
 						   get_partition_ancestors(RelationGetRelid((Relation) lfirst(lc))), change);
+	emit_truncate(decoder, alone != NIL);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(mine);
 }
 
 /*
@@ -704,7 +724,8 @@ flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 	decoder->message = message;
 	decoder->arg = arg;
 	decoder->origin = origin;
-	initStringInfo(&decoder->truncate_message);
+	initStringInfo(&decoder->truncated_ids);
+	initStringInfo(&decoder->truncated_parts);
 	control.keysize = sizeof(Oid);
 	control.entrysize = sizeof(BinaryEntry);
 	control.hcxt = CurrentMemoryContext;

@@ -86,7 +86,8 @@ struct FloChangeParser
 	FloChange	change;
 	int			old_room;
 	int			new_room;
-	int			relations_room;
+	int			truncated_room;
+	MemoryContext truncated_context;	/* of the parts of the last TRUNCATE */
 };
 
 /* What is left of a message */
@@ -563,6 +564,28 @@ parse_delete(FloChangeParser *parser, FloCursor *cursor)
 	parse_old(parser, cursor, kind);
 }
 
+/* For each table the partition of it that was truncated alone, or nothing */
+static void
+parse_parts(FloChangeParser *parser, FloCursor *cursor)
+{
+	FloChange  *change = &parser->change;
+	MemoryContext old;
+
+	if (parser->truncated_context == NULL)
+		parser->truncated_context = AllocSetContextCreate(parser->context, "pg_flo truncated partitions",
+														  ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(parser->truncated_context);
+	old = MemoryContextSwitchTo(parser->truncated_context);
+	for (int i = 0; i < change->ntruncated; i++)
+	{
+		char	   *part = take_name(parser, cursor);
+
+		if (part[0] != '\0')
+			change->truncated[i].part = part;
+	}
+	MemoryContextSwitchTo(old);
+}
+
 static void
 parse_truncate(FloChangeParser *parser, FloCursor *cursor)
 {
@@ -572,30 +595,25 @@ parse_truncate(FloChangeParser *parser, FloCursor *cursor)
 
 	if (count > (cursor->end - cursor->next) / sizeof(uint32))
 		malformed(cursor, "it ends too early");
-	if (count > parser->relations_room)
+	if (flags & ~(FLO_TRUNCATE_CASCADE | FLO_TRUNCATE_RESTART | FLO_TRUNCATE_PARTS))
+		malformed(cursor, "unknown flags");
+	if (count > parser->truncated_room)
 	{
-		parser->relations_room = 0;
-		change->relations = MemoryContextAlloc(parser->context,
-											   count * sizeof(FloRelation *));
-		parser->relations_room = count;
+		parser->truncated_room = 0;
+		change->truncated = MemoryContextAlloc(parser->context, count * sizeof(FloTruncated));
+		parser->truncated_room = count;
 	}
 
 	change->cascade = (flags & FLO_TRUNCATE_CASCADE) != 0;
 	change->restart_identity = (flags & FLO_TRUNCATE_RESTART) != 0;
-	change->nrelations = count;
+	change->ntruncated = count;
 	for (uint32 i = 0; i < count; i++)
-		change->relations[i] = find_relation(parser, take_uint32(cursor));
-
-	/* A partition alone, behind the root it belongs to */
-	change->partition_of = NULL;
-	if (flags & FLO_TRUNCATE_PARTITION)
 	{
-		if (count != 2)
-			malformed(cursor, "it is not about one partition");
-		change->partition_of = change->relations[0];
-		change->relations[0] = change->relations[1];
-		change->nrelations = 1;
+		change->truncated[i].relation = find_relation(parser, take_uint32(cursor));
+		change->truncated[i].part = NULL;
 	}
+	if (flags & FLO_TRUNCATE_PARTS)
+		parse_parts(parser, cursor);
 }
 
 static void

@@ -74,6 +74,13 @@ typedef struct FloRelation
 	const struct FloRelation *source;	/* what a route has made this from; else NULL */
 } FloRelation;
 
+/* One table of a TRUNCATE */
+typedef struct FloTruncated
+{
+	const FloRelation *relation;
+	const char *part;			/* NULL: all of it; else the partition that was truncated alone, see partition.h */
+} FloTruncated;
+
 typedef struct FloChange
 {
 	FloOp		op;
@@ -92,11 +99,10 @@ typedef struct FloChange
 	FloTuple	new;
 
 	/* TRUNCATE */
-	int			nrelations;
-	const FloRelation **relations;
+	int			ntruncated;
+	FloTruncated *truncated;
 	bool		cascade;
 	bool		restart_identity;
-	const FloRelation *partition_of;	/* the root, when one of its partitions was truncated alone */
 
 	/* MESSAGE (logical decoding message) */
 	const char *prefix;
@@ -107,7 +113,7 @@ typedef struct FloChange
 /* Flags of a TRUNCATE message; the last is pg_flo's own, see README.md */
 #define FLO_TRUNCATE_CASCADE	0x01
 #define FLO_TRUNCATE_RESTART	0x02
-#define FLO_TRUNCATE_PARTITION	0x40
+#define FLO_TRUNCATE_PARTS		0x20
 
 typedef struct FloChangeParser FloChangeParser;
 
