@@ -141,6 +141,9 @@ OBJS = \
 	src/dest/ddl_same.o \
 	src/dest/ddl_rewrites.o \
 	src/dest/ddl_trust.o \
+	src/dest/ddl_targets.o \
+	src/dest/ddl_reach.o \
+	src/dest/rows.o \
 	src/dest/ddl_rights.o \
 	src/conf/ddl.o \
 	src/conf/message.o \

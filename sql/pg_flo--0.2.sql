@@ -412,6 +412,19 @@ COMMENT ON COLUMN flo.unchecked_tables.group_name IS 'group';
 COMMENT ON COLUMN flo.unchecked_tables.worker_name IS 'worker';
 COMMENT ON COLUMN flo.unchecked_tables.relation IS 'OID of the table in this database';
 
+CREATE TABLE flo.group_objects (
+	object_oid oid NOT NULL,
+	class_oid oid NOT NULL,
+	group_name text NOT NULL REFERENCES flo.groups ON DELETE CASCADE,
+	belongs boolean NOT NULL,
+	PRIMARY KEY (object_oid, class_oid, group_name)
+);
+COMMENT ON TABLE flo.group_objects IS 'Objects of this database that DDL of the source may change: what it made here, the tables that were in the group before, and what a person has released a statement about';
+COMMENT ON COLUMN flo.group_objects.object_oid IS 'OID in the catalog of class_oid; parts of the object (indexes, constraints, owned sequences, partitions) go with it';
+COMMENT ON COLUMN flo.group_objects.class_oid IS 'OID of the system catalog that it is in, as a regclass';
+COMMENT ON COLUMN flo.group_objects.group_name IS 'group';
+COMMENT ON COLUMN flo.group_objects.belongs IS 'false: it only has the name of one of the source''s, and had rows of its own when that one came';
+
 CREATE TABLE flo.copied_objects (
 	group_name text NOT NULL,
 	worker_name text NOT NULL,

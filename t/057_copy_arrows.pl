@@ -33,6 +33,20 @@ sub write_some
 		  . '; DELETE FROM keyed WHERE id = ' . ($next - 97500) . "; UPDATE keyless SET v = 'changed' WHERE a = " . (($next - 100000) % 100));
 }
 
+# Who halted there: the file that says so is gone a moment before the line is in the log
+sub halted_pid
+{
+	my ($node, $point, $from) = @_;
+	my $until = time() + $PostgreSQL::Test::Utils::timeout_default;
+
+	while (time() < $until)
+	{
+		return $1 if slurp_file($node->logfile, $from) =~ /\[(\d+)\] LOG:  halted at "\Q$point\E"/;
+		sleep 0.02;
+	}
+	return 0;
+}
+
 # The process that comes to a point is killed there, and with it its server
 sub killed_at
 {
@@ -41,6 +55,7 @@ sub killed_at
 	my $name = ($marked ? 'marker, ' : '') . $point;
 
 	$dest->safe_psql('postgres', 'TRUNCATE keyed, keyless, large');
+	my $log_before = -s $node->logfile;
 	if ($marked)
 	{
 		create_copy_group($source, $dest, $group, copy_workers => 2, worker_options => q{'{"loaders": 2}'});
@@ -54,7 +69,7 @@ sub killed_at
 		create_copy_group($source, $dest, $group, wait => 0, copy_workers => 2, worker_options => q{'{"loaders": 2}'});
 	}
 	await_halt($node, $name) or die;
-	my ($pid) = slurp_file($node->logfile) =~ /.*\[(\d+)\] LOG:  halted at "\Q$point\E"/s;
+	my $pid = halted_pid($node, $point, $log_before) or die;
 	write_some();
 	kill('KILL', $pid) or die "kill $pid: $!";
 	$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)") or die;

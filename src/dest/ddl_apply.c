@@ -32,8 +32,10 @@
 #include "dest/ddl_columns.h"
 #include "dest/ddl_names.h"
 #include "dest/ddl_present.h"
+#include "dest/ddl_reach.h"
 #include "dest/ddl_rewrites.h"
 #include "dest/ddl_rights.h"
+#include "dest/ddl_targets.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -118,6 +120,13 @@ choose_rights(const FloDdlStatement *ddl, Node *statement, Oid owner, int manner
 	}
 	flo_ddl_full_rights(owner, ddl->search_path, rights);
 	return NULL;
+}
+
+/* Is what the statement touches of any concern? */
+static bool
+is_bounded(int manner)
+{
+	return !(manner & (FLO_DDL_TRUSTED | FLO_DDL_DECIDED));
 }
 
 /* Where tables are here */
@@ -231,30 +240,6 @@ parse(const FloDdlStatement *ddl, Mapping *mapping)
 	give_name(linitial_node(RawStmt, statements)->stmt, ddl);
 	flo_ddl_map_names(linitial_node(RawStmt, statements)->stmt, ddl, map_table, map_column, mapping);
 	return linitial_node(RawStmt, statements);
-}
-
-void
-flo_ddl_run(RawStmt *statement, const char *text, ProcessUtilityContext context)
-{
-	List	   *queries = pg_analyze_and_rewrite_fixedparams(statement, text, NULL, 0, NULL);
-	List	   *plans = pg_plan_queries(queries, text, CURSOR_OPT_PARALLEL_OK, NULL);
-	ListCell   *cell;
-
-	/* what outlives the transactions of a command is kept there by core */
-	PortalContext = CurrentMemoryContext;
-	foreach(cell, plans)
-	{
-		PlannedStmt *plan = lfirst_node(PlannedStmt, cell);
-
-		if (plan->commandType != CMD_UTILITY)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROTOCOL_VIOLATION),
-					 errmsg("a DDL message holds a statement that is none")));
-		ProcessUtility(plan, text, false, context, NULL, NULL, None_Receiver, NULL);
-		if (context == PROCESS_UTILITY_QUERY)
-			CommandCounterIncrement();
-	}
-	PortalContext = NULL;
 }
 
 /* --- locks ---------------------------------------------------------------------------------- */
@@ -404,6 +389,89 @@ trust_foreign_keys(Node *node)
 	}
 }
 
+/* --- what it may touch -------------------------------------------------------------------------- */
+
+/* The table here of an object's; 0 = there is none */
+static Oid
+table_here(Mapping *mapping, const char *schema, const char *table)
+{
+	const char *to_schema = schema;
+	const char *to_table = table;
+	Oid			namespace;
+
+	if (schema == NULL || table == NULL)
+		return InvalidOid;
+	(void) map_table(mapping, schema, table, false, &to_schema, &to_table);
+	namespace = get_namespace_oid(to_schema, true);
+	return OidIsValid(namespace) ? get_relname_relid(to_table, namespace) : InvalidOid;
+}
+
+/*
+ * Why it must not touch what it names.  Tables that were in the group before
+ * it, under the name they had then, are the group's; so are those without rows
+ * that it attaches to one.
+ */
+static char *
+reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, Mapping *mapping, int manner)
+{
+	List	   *targets;
+	ListCell   *cell;
+
+	if (!is_bounded(manner))
+		return NULL;
+	foreach(cell, list_concat_copy(ddl->objects, ddl->refers))
+	{
+		const FloDdlObject *object = lfirst(cell);
+		Oid			table = object->member ? table_here(mapping, object->table_schema, object->table_name) : InvalidOid;
+
+		if (OidIsValid(table))
+			(void) flo_ddl_adopt(group, table, false, true);
+	}
+	targets = flo_ddl_targets(statement);
+	foreach(cell, targets)
+	{
+		FloDdlTarget *target = lfirst(cell);
+
+		if (target->also && target->object.classId == RelationRelationId && IsA(statement, AlterTableStmt))
+			(void) flo_ddl_adopt(group, target->object.objectId, true, false);
+	}
+	return flo_ddl_out_of_reach(group, targets);
+}
+
+/* What CREATE TABLE finds here already is taken for what the source has made, unless it has rows */
+static char *
+adopt_present(const char *group, Node *statement, int manner)
+{
+	Oid			table;
+
+	if (!IsA(statement, CreateStmt))
+		return NULL;
+	table = RangeVarGetRelid(((CreateStmt *) statement)->relation, NoLock, true);
+	if (!OidIsValid(table) || flo_ddl_adopt(group, table, is_bounded(manner), !is_bounded(manner)))
+		return NULL;
+	return psprintf("table %s has rows here that are not known to be of the group",
+					((CreateStmt *) statement)->relation->relname);
+}
+
+void
+flo_ddl_pass_over(const char *group, const FloDdlStatement *ddl, FloReshape *routes)
+{
+	Mapping		mapping = {routes};
+	ListCell   *cell;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(cell, ddl->objects)
+	{
+		const FloDdlObject *object = lfirst(cell);
+		Oid			table = object->creates && strcmp(object->type, "table") == 0 ?
+			table_here(&mapping, object->schema, object->name) : InvalidOid;
+
+		if (OidIsValid(table))
+			flo_ddl_disown(group, table);
+	}
+	PopActiveSnapshot();
+}
+
 /* --- applying --------------------------------------------------------------------------------- */
 
 void
@@ -429,7 +497,7 @@ leave_owner_out(Node *node)
 
 /* With the rights for it; what flo_ddl_apply() returns */
 static char *
-apply_statement(const FloDdlStatement *ddl, RawStmt *statement, Mapping *mapping, int manner,
+apply_statement(const char *group, const FloDdlStatement *ddl, RawStmt *statement, Mapping *mapping, int manner,
 				const char **outcome, StringInfo note)
 {
 	Node	   *node = statement->stmt;
@@ -437,6 +505,9 @@ apply_statement(const FloDdlStatement *ddl, RawStmt *statement, Mapping *mapping
 	bool		nothing;
 	bool		present;
 
+	reason = reach_of(group, ddl, node, mapping, manner);
+	if (reason != NULL)
+		return reason;
 	lock_relations(node);
 	if ((manner & FLO_DDL_EMPTY) && !mapping->shared)
 		empty_relations(node);
@@ -450,10 +521,12 @@ apply_statement(const FloDdlStatement *ddl, RawStmt *statement, Mapping *mapping
 		reason = NULL;
 	else if (!present && reason == NULL && (manner & FLO_DDL_CHECKED))
 		reason = flo_ddl_undetermined(node, text_to_run(ddl));
+	if (present && !nothing && reason == NULL)
+		reason = adopt_present(group, node, manner);
 	if (!present && reason == NULL)
 	{
 		UpdateActiveSnapshotCommandId();
-		flo_ddl_run(statement, text_to_run(ddl), PROCESS_UTILITY_QUERY);
+		reason = flo_ddl_run_within_reach(group, is_bounded(manner), statement, text_to_run(ddl));
 	}
 	*outcome = nothing ? "ignored" : present ? "present" : "applied";
 	return reason;
@@ -487,7 +560,7 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 		if (reason == NULL)
 		{
 			flo_ddl_take_rights(&as, &rights);
-			reason = apply_statement(ddl, statement, &mapping, manner, &outcome, &note);
+			reason = apply_statement(place->group, ddl, statement, &mapping, manner, &outcome, &note);
 			flo_as_role_leave(&as);
 		}
 	}
@@ -593,7 +666,7 @@ prepare_concurrent(const FloDdlStatement *ddl, Mapping *mapping, RawStmt *statem
 }
 
 char *
-flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes,
+flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *ddl, Oid owner, FloReshape *routes,
 						 int manner, const char **outcome, char **detail)
 {
 	Mapping		mapping = {routes};
@@ -615,7 +688,9 @@ flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *rout
 	if (reason == NULL)
 	{
 		flo_ddl_take_rights(&as, &rights);
-		left = prepare_concurrent(ddl, &mapping, statement, manner, outcome, &note, &reason);
+		reason = reach_of(group, ddl, statement->stmt, &mapping, manner);
+		if (reason == NULL)
+			left = prepare_concurrent(ddl, &mapping, statement, manner, outcome, &note, &reason);
 		flo_as_role_leave(&as);
 	}
 	leave(&settings);

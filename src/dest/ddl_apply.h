@@ -37,11 +37,14 @@ extern char *flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl,
  * Does nothing when its effect is there already.  Not noted: outcome and detail
  * are for that.
  */
-extern char *flo_ddl_apply_concurrent(const FloDdlStatement *ddl, Oid owner, FloReshape *routes,
-									  int manner, const char **outcome, char **detail);
+extern char *flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *ddl, Oid owner,
+									  FloReshape *routes, int manner, const char **outcome, char **detail);
 
-/* Run one utility statement of a text, as the current user; it may be changed */
-extern void flo_ddl_run(RawStmt *statement, const char *text, ProcessUtilityContext context);
+/*
+ * A person has let it pass, and has perhaps made the change.  A table that it
+ * would have made and that has rows here is none of the group's from now on.
+ */
+extern void flo_ddl_pass_over(const char *group, const FloDdlStatement *ddl, FloReshape *routes);
 
 /* The same with names mapped, in the log */
 extern void flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl,

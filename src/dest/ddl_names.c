@@ -25,11 +25,11 @@ typedef struct Mapper
 } Mapper;
 
 static const FloDdlObject *
-find_object(const FloDdlStatement *ddl, const char *schema, const char *name)
+find_object(const List *objects, const char *schema, const char *name)
 {
 	ListCell   *cell;
 
-	foreach(cell, ddl->objects)
+	foreach(cell, objects)
 	{
 		const FloDdlObject *object = lfirst(cell);
 
@@ -49,7 +49,7 @@ map_relation(Mapper *mapper, RangeVar *name)
 
 	if (name == NULL)
 		return;
-	object = find_object(mapper->ddl, name->schemaname, name->relname);
+	object = find_object(mapper->ddl->objects, name->schemaname, name->relname);
 
 	/* parts of a table: the message names the part, and the schema is the table's */
 	if (object == NULL && name->schemaname == NULL && mapper->ddl->objects != NIL)
@@ -68,18 +68,24 @@ map_relation(Mapper *mapper, RangeVar *name)
 }
 
 /*
- * Another table that the statement refers to.  A bare name is taken for the
- * first schema of the source's search_path from which a route leads it.
+ * Another table that the statement refers to.  The message says in which schema
+ * a bare name was found; what it does not know (a sequence of a default, a
+ * table made by the same statement) is taken for the first schema of the
+ * source's search_path from which a route leads it.
  */
 static void
 map_other(Mapper *mapper, RangeVar *name, List *columns)
 {
 	List	   *schemas = NIL;
+	const FloDdlObject *object;
 	ListCell   *cell;
 	ListCell   *column;
 
 	if (name == NULL)
 		return;
+	object = find_object(mapper->ddl->refers, name->schemaname, name->relname);
+	if (name->schemaname == NULL && object != NULL)
+		name->schemaname = object->schema;
 	if (name->schemaname != NULL)
 		schemas = list_make1(name->schemaname);
 	else if (mapper->ddl->search_path != NULL)
@@ -147,7 +153,7 @@ qualify(const FloDdlStatement *ddl, List *names)
 
 	if (list_length(names) != 1)
 		return names;
-	object = find_object(ddl, NULL, strVal(linitial(names)));
+	object = find_object(ddl->objects, NULL, strVal(linitial(names)));
 	return object == NULL ? names : list_make2(makeString(object->schema), linitial(names));
 }
 
@@ -239,6 +245,8 @@ map_alter(Mapper *mapper, AlterTableStmt *statement)
 
 		if (command->def != NULL && IsA(command->def, PartitionCmd))
 			map_relation(mapper, ((PartitionCmd *) command->def)->name);
+		else if (command->def != NULL && IsA(command->def, RangeVar))
+			map_other(mapper, (RangeVar *) command->def, NIL);
 		else
 			map_constraints(mapper, command->def);
 	}

@@ -55,6 +55,23 @@ column_exists(Oid relation, const char *name)
 
 /* --- CREATE ---------------------------------------------------------------------------- */
 
+/* Why it is no partition or child of what the statement says; NULL when it is */
+static char *
+parent_differs(Oid relation, List *parents)
+{
+	ListCell   *cell;
+
+	foreach(cell, parents)
+	{
+		RangeVar   *name = lfirst_node(RangeVar, cell);
+		Oid			parent = RangeVarGetRelid(name, NoLock, true);
+
+		if (!OidIsValid(parent) || !list_member_oid(find_inheritance_children(parent, NoLock), relation))
+			return psprintf("it is no partition or child of \"%s\" here", name->relname);
+	}
+	return NULL;
+}
+
 static bool
 table_present(CreateStmt *statement, const char *text, StringInfo note)
 {
@@ -70,6 +87,8 @@ table_present(CreateStmt *statement, const char *text, StringInfo note)
 	else
 		difference = flo_ddl_table_differs(relation, statement->tableElts,
 										   statement->inhRelations == NIL && statement->ofTypename == NULL, text);
+	if (difference == NULL)
+		difference = parent_differs(relid, statement->inhRelations);
 	relation_close(relation, AccessShareLock);
 	if (difference != NULL)
 		report_different(ERRCODE_DUPLICATE_TABLE, "table", statement->relation->relname, difference);

@@ -19,6 +19,7 @@
 #include "core/compat.h"
 #include "core/roles.h"
 #include "dest/ddl_rights.h"
+#include "dest/ddl_targets.h"
 #include "dest/ddl_trust.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -31,18 +32,6 @@
 #include "utils/lsyscache.h"
 
 /* --- as whom ---------------------------------------------------------------------------- */
-
-static Oid
-owner_of_relation(const RangeVar *name)
-{
-	return name != NULL ? flo_ddl_relation_owner(RangeVarGetRelid(name, NoLock, true)) : InvalidOid;
-}
-
-static Oid
-owner_of_type(const TypeName *name)
-{
-	return flo_ddl_type_owner(LookupTypeNameOid(NULL, name, true));
-}
 
 static Oid
 owner_of_schema(const char *name)
@@ -67,137 +56,41 @@ schema_of(List *names)
 	return list_length(names) > 1 ? strVal(list_nth(names, list_length(names) - 2)) : NULL;
 }
 
-static RangeVar *
-table_of_part(List *names)
-{
-	return list_length(names) < 2 ? NULL :
-		makeRangeVarFromNameList(list_truncate(list_copy(names), list_length(names) - 1));
-}
-
-/* The owner of an object as DROP and COMMENT name it; 0 = not known */
+/* Of what it changes; 0 = there is nothing, or it is of several roles */
 static Oid
-owner_of_named(ObjectType type, Node *object)
-{
-	switch (type)
-	{
-		case OBJECT_TABLE:
-		case OBJECT_INDEX:
-		case OBJECT_SEQUENCE:
-		case OBJECT_VIEW:
-		case OBJECT_MATVIEW:
-			return owner_of_relation(makeRangeVarFromNameList(castNode(List, object)));
-		case OBJECT_COLUMN:
-		case OBJECT_TABCONSTRAINT:
-		case OBJECT_TRIGGER:
-		case OBJECT_POLICY:
-		case OBJECT_RULE:
-			return owner_of_relation(table_of_part(castNode(List, object)));
-		case OBJECT_TYPE:
-		case OBJECT_DOMAIN:
-			return owner_of_type(IsA(object, List) ? makeTypeNameFromNameList((List *) object) :
-								 castNode(TypeName, object));
-		case OBJECT_DOMCONSTRAINT:
-			return owner_of_type(linitial_node(TypeName, castNode(List, object)));
-		case OBJECT_SCHEMA:
-			return owner_of_schema(strVal(object));
-		default:
-			return InvalidOid;
-	}
-}
-
-/* 0 when they are of several */
-static Oid
-owner_of_dropped(DropStmt *statement)
+owner_of_targets(FloDdlTrust *trust, Node *statement)
 {
 	Oid			owner = InvalidOid;
 	ListCell   *cell;
 
-	foreach(cell, statement->objects)
+	foreach(cell, flo_ddl_targets(statement))
 	{
-		Oid			other = owner_of_named(statement->removeType, lfirst(cell));
+		FloDdlTarget *target = lfirst(cell);
+		Oid			other = flo_ddl_target_owner(target);
 
+		if (target->also)
+			continue;
 		if (OidIsValid(owner) && other != owner)
+		{
+			flo_ddl_distrust(trust, "it is about objects of several roles");
 			return InvalidOid;
+		}
 		owner = other;
 	}
 	return owner;
 }
 
-/* The table of OWNED BY, whose owner a sequence has to have */
-static RangeVar *
-owned_by(List *options)
-{
-	ListCell   *cell;
-
-	foreach(cell, options)
-	{
-		DefElem    *option = lfirst_node(DefElem, cell);
-
-		if (strcmp(option->defname, "owned_by") == 0 && list_length((List *) option->arg) > 1)
-			return table_of_part((List *) option->arg);
-	}
-	return NULL;
-}
-
-static Oid
-owner_of_altered(Node *node)
-{
-	switch (nodeTag(node))
-	{
-		case T_AlterTableStmt:
-			return owner_of_relation(((AlterTableStmt *) node)->relation);
-		case T_IndexStmt:
-			return owner_of_relation(((IndexStmt *) node)->relation);
-		case T_AlterSeqStmt:
-			return owner_of_relation(((AlterSeqStmt *) node)->sequence);
-		case T_RefreshMatViewStmt:
-			return owner_of_relation(((RefreshMatViewStmt *) node)->relation);
-		case T_CreateStatsStmt:
-			return IsA(linitial(((CreateStatsStmt *) node)->relations), RangeVar) ?
-				owner_of_relation(linitial(((CreateStatsStmt *) node)->relations)) : InvalidOid;
-		case T_RenameStmt:
-			if (((RenameStmt *) node)->renameType == OBJECT_SCHEMA)
-				return owner_of_schema(((RenameStmt *) node)->subname);
-			if (((RenameStmt *) node)->renameType == OBJECT_DOMCONSTRAINT)
-				return owner_of_named(OBJECT_DOMAIN, ((RenameStmt *) node)->object);
-			return ((RenameStmt *) node)->relation != NULL ? owner_of_relation(((RenameStmt *) node)->relation) :
-				owner_of_named(((RenameStmt *) node)->renameType, ((RenameStmt *) node)->object);
-		case T_AlterObjectSchemaStmt:
-			return ((AlterObjectSchemaStmt *) node)->relation != NULL ?
-				owner_of_relation(((AlterObjectSchemaStmt *) node)->relation) :
-				owner_of_named(((AlterObjectSchemaStmt *) node)->objectType, ((AlterObjectSchemaStmt *) node)->object);
-		case T_AlterEnumStmt:
-			return owner_of_type(makeTypeNameFromNameList(((AlterEnumStmt *) node)->typeName));
-		case T_AlterDomainStmt:
-			return owner_of_type(makeTypeNameFromNameList(((AlterDomainStmt *) node)->typeName));
-		case T_CommentStmt:
-			return owner_of_named(((CommentStmt *) node)->objtype, ((CommentStmt *) node)->object);
-		case T_DropStmt:
-			return owner_of_dropped((DropStmt *) node);
-		default:
-			return InvalidOid;
-	}
-}
-
 static Oid
 owner_of_created(Node *node)
 {
-	CreateStmt *create = (CreateStmt *) node;
-	RangeVar   *table;
-
 	switch (nodeTag(node))
 	{
 		case T_CreateStmt:
-			if (create->inhRelations != NIL)
-				return owner_of_relation(linitial(create->inhRelations));
-			return owner_of_new(create->relation->schemaname);
+			return owner_of_new(((CreateStmt *) node)->relation->schemaname);
 		case T_CreateSeqStmt:
-			table = owned_by(((CreateSeqStmt *) node)->options);
-			return table != NULL ? owner_of_relation(table) :
-				owner_of_new(((CreateSeqStmt *) node)->sequence->schemaname);
+			return owner_of_new(((CreateSeqStmt *) node)->sequence->schemaname);
 		case T_ViewStmt:
-			return OidIsValid(owner_of_relation(((ViewStmt *) node)->view)) ?
-				owner_of_relation(((ViewStmt *) node)->view) : owner_of_new(((ViewStmt *) node)->view->schemaname);
+			return owner_of_new(((ViewStmt *) node)->view->schemaname);
 		case T_CreateTableAsStmt:
 			return owner_of_new(((CreateTableAsStmt *) node)->into->rel->schemaname);
 		case T_CompositeTypeStmt:
@@ -217,9 +110,9 @@ owner_of_created(Node *node)
 
 /* Who cannot become the object's owner tries it as himself, and is told by the server */
 static Oid
-role_of(Node *statement, Oid worker_owner)
+role_of(FloDdlTrust *trust, Node *statement, Oid worker_owner)
 {
-	Oid			owner = owner_of_altered(statement);
+	Oid			owner = owner_of_targets(trust, statement);
 
 	if (!OidIsValid(owner))
 		owner = owner_of_created(statement);
@@ -256,7 +149,7 @@ check_options(FloDdlTrust *trust, List *options)
 		if (value != NULL && IsA(value, TypeName))
 			flo_ddl_check_type(trust, (TypeName *) value);
 	}
-	flo_ddl_check_relation(trust, owned_by(options), true);
+	flo_ddl_check_relation(trust, flo_ddl_owned_by(options), true);
 }
 
 static void
@@ -718,6 +611,8 @@ check_statement(FloDdlTrust *trust, Node *node)
 	switch (nodeTag(node))
 	{
 		case T_CreateStmt:
+			if (((CreateStmt *) node)->inhRelations != NIL)
+				trust->table = RangeVarGetRelid(linitial(((CreateStmt *) node)->inhRelations), NoLock, true);
 			check_create(trust, (CreateStmt *) node);
 			break;
 		case T_AlterTableStmt:
@@ -784,7 +679,7 @@ flo_ddl_rights(Node *statement, Oid worker_owner, const char *search_path, FloDd
 	trust.worker_owner = trust.runs_as = worker_owner;
 	flo_as_role_enter(&as, worker_owner, FLO_AS_ROLE_RESTRICTED);
 	flo_as_role_set("search_path", flo_ddl_trusted_path(&trust, search_path));
-	trust.runs_as = role_of(statement, worker_owner);
+	trust.runs_as = role_of(&trust, statement, worker_owner);
 	flo_as_role_leave(&as);
 
 	rights->role = trust.runs_as;

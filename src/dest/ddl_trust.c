@@ -36,6 +36,7 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "core/compat.h"
+#include "dest/ddl_targets.h"
 #include "dest/ddl_trust.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -95,37 +96,10 @@ flo_ddl_distrust(FloDdlTrust *trust, const char *format,...)
 
 /* --- roles and schemas ------------------------------------------------------------------ */
 
-static Oid
-database_owner(void)
-{
-	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for database %u", MyDatabaseId);
-	owner = ((Form_pg_database) GETSTRUCT(tuple))->datdba;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-Oid
-flo_ddl_schema_owner(Oid schema)
-{
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
-	return owner == ROLE_PG_DATABASE_OWNER ? database_owner() : owner;
-}
-
 bool
 flo_ddl_role_is_trusted(const FloDdlTrust *trust, Oid role)
 {
-	if (role == ROLE_PG_DATABASE_OWNER)
-		role = database_owner();
+	role = flo_ddl_actual_role(role);
 	return OidIsValid(role) &&
 		(role == trust->worker_owner || role == trust->runs_as || superuser_arg(role));
 }
@@ -241,19 +215,6 @@ static Oid
 find_type(const char *name, Oid schema)
 {
 	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name), ObjectIdGetDatum(schema));
-}
-
-Oid
-flo_ddl_type_owner(Oid type)
-{
-	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_type) GETSTRUCT(tuple))->typowner;
-	ReleaseSysCache(tuple);
-	return owner;
 }
 
 static bool
@@ -471,19 +432,6 @@ static Oid
 find_relation(const char *name, Oid schema)
 {
 	return get_relname_relid(name, schema);
-}
-
-Oid
-flo_ddl_relation_owner(Oid relation)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
 }
 
 /* A column whose type is not trusted; 0 = there is none */

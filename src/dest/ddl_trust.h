@@ -29,13 +29,6 @@ typedef struct FloDdlSchema
 	bool		trusted;		/* nobody else can put anything there */
 } FloDdlSchema;
 
-/* The role that a schema, or whatever is of pg_database_owner, in fact belongs to */
-extern Oid	flo_ddl_schema_owner(Oid schema);
-
-/* 0 when there is no such object, OID 0 included */
-extern Oid	flo_ddl_relation_owner(Oid relation);
-extern Oid	flo_ddl_type_owner(Oid type);
-
 extern bool flo_ddl_role_is_trusted(const FloDdlTrust *trust, Oid role);
 
 /* Can nobody but trusted roles create objects there, or drop them? */

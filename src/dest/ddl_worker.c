@@ -110,7 +110,7 @@ apply_between_batches(FloWorker *w, const FloDdlPlace *place, const FloDdlStatem
 	else
 		flo_worker_abort_batch(w);
 	flo_trail.commit_lsn = w->txn.final_lsn;
-	reason = flo_ddl_apply_concurrent(ddl, w->spec->owner, w->reshape, manner, &outcome, &detail);
+	reason = flo_ddl_apply_concurrent(w->group, ddl, w->spec->owner, w->reshape, manner, &outcome, &detail);
 	flo_worker_open_batch(w);
 	w->batch_oldest = w->txn.commit_time;
 	w->batch_has_ddl = true;
@@ -226,7 +226,10 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl)
 	decision = flo_ddl_decision(&place, ddl->text, &id);
 	w->batch_has_ddl = true;
 	if (decision == FLO_DDL_SKIPPED)
+	{
+		flo_ddl_pass_over(w->group, ddl, w->reshape);
 		flo_ddl_note_outcome(&place, ddl, "skipped", "flo.skip_ddl() was called");
+	}
 	else if (option == FLO_DDL_IGNORE && decision != FLO_DDL_RELEASED)
 		flo_ddl_note_outcome(&place, ddl, "ignored", "the worker's option ddl is ignore");
 	else if (is_in_copy(w, ddl))

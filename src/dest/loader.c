@@ -40,6 +40,7 @@
 #include "core/transaction.h"
 #include "dest/copied.h"
 #include "dest/encoding.h"
+#include "dest/ddl_reach.h"
 #include "dest/foreign_keys.h"
 #include "dest/loader.h"
 #include "dest/myself.h"
@@ -47,6 +48,7 @@
 #include "executor/spi.h"
 #include "dest/schema_apply.h"
 #include "dest/sequences.h"
+#include "dest/rows.h"
 #include "dest/tables.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -112,38 +114,6 @@ typedef struct Loader
 
 /* --- emptying ------------------------------------------------------------------------ */
 
-/* Does the table, or a partition of it, hold a row?  Other children are tables of their own. */
-static bool
-has_rows(Oid relation)
-{
-	bool		found = false;
-	List	   *relations = list_make1_oid(relation);
-	ListCell   *cell;
-
-	if (get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE)
-		relations = find_all_inheritors(relation, AccessShareLock, NULL);
-
-	/* what another loader has committed while we waited for it counts as well */
-	PushActiveSnapshot(GetLatestSnapshot());
-	foreach(cell, relations)
-	{
-		Relation	rel = table_open(lfirst_oid(cell), NoLock);
-
-		if (!found && rel->rd_rel->relkind == RELKIND_RELATION)
-		{
-			TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
-			TupleTableSlot *slot = table_slot_create(rel, NULL);
-
-			found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
-			ExecDropSingleTupleTableSlot(slot);
-			table_endscan(scan);
-		}
-		table_close(rel, NoLock);
-	}
-	PopActiveSnapshot();
-	return found;
-}
-
 /*
  * Other tables refer to it, so it cannot be truncated.  Their rows need not be
  * in order before the copy is in: the loader's role makes no triggers fire but
@@ -200,6 +170,7 @@ prepare_table(Loader *l, const FloRelation *relation, bool again)
 							 AccessShareLock, true);
 	if (!OidIsValid(relid))
 		return;					/* the sink says so better */
+	(void) flo_ddl_adopt(l->group, relid, !again, true);
 	if (l->checks_keys)
 		flo_foreign_keys_unchecked(l->spec, relid);
 	if (again && shared)
@@ -219,7 +190,7 @@ prepare_table(Loader *l, const FloRelation *relation, bool again)
 				 errhint("Empty the table, or set copy_into to truncate.")));
 	if (l->spec->options.copy_into == FLO_COPY_MERGE)
 		return;
-	if (!has_rows(relid))
+	if (!flo_table_has_rows(relid))
 		return;
 	if (!again && l->spec->options.copy_into == FLO_COPY_EMPTY)
 		ereport(ERROR,

@@ -32,7 +32,9 @@
 #include "core/trail.h"
 #include "core/transaction.h"
 #include "dest/ddl_apply.h"
+#include "dest/ddl_reach.h"
 #include "dest/ddl_rights.h"
+#include "dest/ddl_targets.h"
 #include "dest/myself.h"
 #include "dest/schema_apply.h"
 #include "executor/spi.h"
@@ -179,16 +181,19 @@ exists_alike(const FloWorkerSpec *spec, const Object *object)
 {
 	FloVisit	visit;
 	bool		exists;
+	Oid			relation;
 	char	   *difference;
 
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_SELECT, "SELECT f.object IS NOT NULL, CASE WHEN f.object IS NOT NULL THEN"
-				  " CASE WHEN o.definition <> '' OR o.definition IS NULL THEN flo.definition_difference(o.definition, flo.definition_of(f.class, f.object)) END END"
+				  " CASE WHEN o.definition <> '' OR o.definition IS NULL THEN flo.definition_difference(o.definition, flo.definition_of(f.class, f.object)) END END,"
+				  " CASE WHEN f.class = 'pg_catalog.pg_class'::regclass THEN f.object END"
 				  " FROM flo.copied_objects o, LATERAL flo.find_object(o.address_type, o.address_names, o.address_args) f"
 				  " WHERE o.group_name = $1 AND o.worker_name = $2 AND o.ordinal = $3::int",
 				  3, spec->group, spec->worker, object->ordinal);
 	exists = flo_visit_true(0, 1);
 	difference = flo_visit_text(&visit, 0, 2);
+	relation = flo_visit_oid(0, 3);
 	flo_visit_end(&visit);
 	if (difference != NULL)
 		ereport(ERROR,
@@ -196,6 +201,14 @@ exists_alike(const FloWorkerSpec *spec, const Object *object)
 				 errmsg("%s exists here and differs from the source's", object->name),
 				 errdetail_internal("%s", difference),
 				 errhint("Make it the same or drop it here, or create the replicator without sync_schema.")));
+
+	/* an empty table that is alike waits for the copy's rows */
+	if (OidIsValid(relation))
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		(void) flo_ddl_adopt(spec->group, relation, true, true);
+		PopActiveSnapshot();
+	}
 	return exists;
 }
 
@@ -231,12 +244,15 @@ place_of(const FloWorkerSpec *spec, const Object *object)
 static char *
 run_statement(const FloWorkerSpec *spec, const Object *object, RawStmt *statement, bool released, bool try)
 {
+	bool		bounded = spec->options.ddl_trust == FLO_DDL_TRUST_OBJECT && !released;
 	FloDdlRights rights;
 	FloAsRole	as;
 	char	   *reason = NULL;
 
 	if (spec->options.ddl_trust == FLO_DDL_TRUST_OBJECT)
 		reason = flo_ddl_rights(statement->stmt, spec->owner, NULL, &rights);
+	if (reason == NULL && bounded)
+		reason = flo_ddl_out_of_reach(spec->group, flo_ddl_targets(statement->stmt));
 	if (reason != NULL && !released)
 		return reason;
 	if (reason != NULL || spec->options.ddl_trust == FLO_DDL_TRUST_SOURCE)
@@ -245,11 +261,11 @@ run_statement(const FloWorkerSpec *spec, const Object *object, RawStmt *statemen
 		return NULL;
 	flo_ddl_take_rights(&as, &rights);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	flo_ddl_run(statement, object->command, PROCESS_UTILITY_QUERY);
+	reason = flo_ddl_run_within_reach(spec->group, bounded, statement, object->command);
 	PopActiveSnapshot();
 	flo_as_role_leave(&as);
 	CommandCounterIncrement();
-	return NULL;
+	return reason;
 }
 
 /*

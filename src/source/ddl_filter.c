@@ -135,31 +135,31 @@ is_published(FloDdlFilter *filter, Oid relation)
 	return false;
 }
 
-/* Does a column of the group's tables have this type?  Tables depend on the types they use. */
-static bool
-is_used_by_published(FloDdlFilter *filter, Oid type, int depth)
+/* A table of the group's with a column of this type, 0 = there is none.  Tables depend on the types they use. */
+static Oid
+published_user_of(FloDdlFilter *filter, Oid type, int depth)
 {
 	Relation	depend = table_open(DependRelationId, AccessShareLock);
 	ScanKeyData key[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	bool		used = false;
+	Oid			used = InvalidOid;
 
 	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(TypeRelationId));
 	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(type));
 	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, key);
-	while (!used && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while (!OidIsValid(used) && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
 
 		if (form->classid == RelationRelationId)
-			used = is_published(filter, form->objid);
+			used = is_published(filter, form->objid) ? form->objid : InvalidOid;
 
 		/* arrays of it, domains over it, composites with it */
 		else if (form->classid == TypeRelationId && depth < 8)
-			used = is_used_by_published(filter, form->objid, depth + 1);
+			used = published_user_of(filter, form->objid, depth + 1);
 	}
 	systable_endscan(scan);
 	table_close(depend, AccessShareLock);
@@ -184,7 +184,20 @@ is_covered(FloDdlFilter *filter, const FloDdlObject *object)
 		return true;
 	if (OidIsValid(object->relation) && !object->attached && is_published(filter, object->relation))
 		return true;
-	return OidIsValid(object->oid) && is_used_by_published(filter, object->oid, 0);
+	return OidIsValid(object->oid) && OidIsValid(published_user_of(filter, object->oid, 0));
+}
+
+/* Is the table that it is or belongs to, or that uses it, the group's before the statement? */
+static void
+note_member(FloDdlFilter *filter, FloDdlObject *object)
+{
+	Oid			user = OidIsValid(object->oid) ? published_user_of(filter, object->oid, 0) : InvalidOid;
+
+	object->member = OidIsValid(object->relation) || OidIsValid(user);
+	if (!OidIsValid(user))
+		return;
+	object->table_schema = get_namespace_name(get_rel_namespace(user));
+	object->table_name = get_rel_name(user);
 }
 
 /* Keep the objects that are the group's; those of a list are taken out one by one */
@@ -199,8 +212,12 @@ covered_objects(FloDdlFilter *filter, const FloDdlStatement *ddl)
 	{
 		FloDdlObject *object = lfirst(cell);
 
+		object->member = false;
 		if (is_covered(filter, object))
+		{
+			note_member(filter, object);
 			covered = lappend(covered, object);
+		}
 		else if (object->position < 0)
 			rest = lappend(rest, object);
 	}
@@ -232,6 +249,7 @@ char *
 flo_ddl_filter_apply(FloDdlFilter *filter, const char *payload, Size len)
 {
 	FloDdlStatement *ddl;
+	ListCell   *cell;
 
 	if (!filter->track)
 		return NULL;
@@ -245,6 +263,12 @@ flo_ddl_filter_apply(FloDdlFilter *filter, const char *payload, Size len)
 	ddl->objects = covered_objects(filter, ddl);
 	if (ddl->objects == NIL)
 		return NULL;
+	foreach(cell, ddl->refers)
+	{
+		FloDdlObject *object = lfirst(cell);
+
+		object->member = OidIsValid(object->relation) && is_covered(filter, object);
+	}
 	ddl->with_owner = filter->with_owner;
 	if (ddl->phase == FLO_DDL_BEFORE)
 		filter->kept[filter->nkept++ % KEPT_MAX] = ddl->id;

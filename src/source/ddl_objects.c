@@ -34,6 +34,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "core/compat.h"
 #include "source/ddl_objects.h"
 #include "source/ddl_replay.h"
 
@@ -158,6 +159,16 @@ table_of_relation(Oid relation)
 	}
 }
 
+static void
+set_table(FloDdlObject *object, Oid table)
+{
+	object->relation = table;
+	if (!OidIsValid(table))
+		return;
+	object->table_schema = get_namespace_name(get_rel_namespace(table));
+	object->table_name = get_rel_name(table);
+}
+
 static FloDdlObject *
 add_relation_by_oid(FloDdlStatement *ddl, Oid relation)
 {
@@ -169,7 +180,7 @@ add_relation_by_oid(FloDdlStatement *ddl, Oid relation)
 	object = add_object(ddl, type, get_rel_namespace(relation), get_rel_name(relation));
 	if (object != NULL)
 	{
-		object->relation = table_of_relation(relation);
+		set_table(object, table_of_relation(relation));
 		if (strcmp(type, "type") == 0)
 			object->oid = get_rel_type_id(relation);
 	}
@@ -263,7 +274,7 @@ add_part_of_table(FloDdlStatement *ddl, Oid table, const char *type, const char 
 	object = add_object(ddl, type, get_rel_namespace(table), name);
 	if (object != NULL)
 	{
-		object->relation = table_of_relation(table);
+		set_table(object, table_of_relation(table));
 		object->attached = attached;
 	}
 	return object;
@@ -373,7 +384,7 @@ describe_create(FloDdlStatement *ddl, CreateStmt *statement)
 											statement->if_not_exists);
 
 	if (object != NULL && statement->partbound != NULL)
-		object->relation = RangeVarGetRelid(linitial(statement->inhRelations), NoLock, true);
+		set_table(object, RangeVarGetRelid(linitial(statement->inhRelations), NoLock, true));
 }
 
 static void
@@ -494,10 +505,9 @@ describe_sequence(FloDdlStatement *ddl, CreateSeqStmt *statement)
 			continue;
 		owner = defGetQualifiedName(option);
 		if (list_length(owner) > 1)
-			object->relation =
-				RangeVarGetRelid(makeRangeVarFromNameList(list_truncate(list_copy(owner),
-																		list_length(owner) - 1)),
-								 NoLock, true);
+			set_table(object, RangeVarGetRelid(makeRangeVarFromNameList(list_truncate(list_copy(owner),
+																					 list_length(owner) - 1)),
+											  NoLock, true));
 	}
 }
 
@@ -644,6 +654,101 @@ uses_temporary(Node *node, void *context)
 	return raw_expression_tree_walker(node, uses_temporary, context);
 }
 
+/* --- what it refers to --------------------------------------------------------------- */
+
+/* A table or sequence by name; the same as an object, but not what the statement is about */
+static void
+add_reference(FloDdlStatement *ddl, const RangeVar *name)
+{
+	List	   *objects = ddl->objects;
+
+	if (name == NULL)
+		return;
+	ddl->objects = ddl->refers;
+	(void) add_relation(ddl, name);
+	ddl->refers = ddl->objects;
+	ddl->objects = objects;
+}
+
+/* Sequences of nextval('...'), wherever in an expression */
+static bool
+refer_in_expression(Node *node, void *context)
+{
+	FuncCall   *call = (FuncCall *) node;
+	Node	   *argument;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, FuncCall))
+		return raw_expression_tree_walker(node, refer_in_expression, context);
+	argument = list_length(call->args) == 1 ? linitial(call->args) : NULL;
+	if (argument != NULL && IsA(argument, TypeCast))
+		argument = ((TypeCast *) argument)->arg;
+	if (strcmp(strVal(llast(call->funcname)), "nextval") == 0 && argument != NULL && IsA(argument, A_Const) &&
+		!((A_Const *) argument)->isnull && IsA(&((A_Const *) argument)->val, String))
+		add_reference(context, makeRangeVarFromNameList(flo_compat_qualified_names(strVal(&((A_Const *) argument)->val))));
+	return raw_expression_tree_walker(node, refer_in_expression, context);
+}
+
+/* A column, a constraint, a table whose like is made, a parent, a default */
+static void
+refer_in_definition(FloDdlStatement *ddl, Node *node)
+{
+	ListCell   *cell;
+
+	if (node == NULL)
+		return;
+	switch (nodeTag(node))
+	{
+		case T_ColumnDef:
+			(void) refer_in_expression(((ColumnDef *) node)->raw_default, ddl);
+			foreach(cell, ((ColumnDef *) node)->constraints)
+				refer_in_definition(ddl, lfirst(cell));
+			break;
+		case T_Constraint:
+			add_reference(ddl, ((Constraint *) node)->pktable);
+			(void) refer_in_expression(((Constraint *) node)->raw_expr, ddl);
+			break;
+		case T_TableLikeClause:
+			add_reference(ddl, ((TableLikeClause *) node)->relation);
+			break;
+		case T_RangeVar:
+			add_reference(ddl, (RangeVar *) node);
+			break;
+		case T_FuncCall:
+		case T_TypeCast:
+		case T_A_Expr:
+			(void) refer_in_expression(node, ddl);
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+describe_references(FloDdlStatement *ddl, Node *node)
+{
+	ListCell   *cell;
+
+	switch (nodeTag(node))
+	{
+		case T_CreateStmt:
+			foreach(cell, ((CreateStmt *) node)->inhRelations)
+				refer_in_definition(ddl, lfirst(cell));
+			foreach(cell, ((CreateStmt *) node)->tableElts)
+				refer_in_definition(ddl, lfirst(cell));
+			foreach(cell, ((CreateStmt *) node)->constraints)
+				refer_in_definition(ddl, lfirst(cell));
+			break;
+		case T_AlterTableStmt:
+			foreach(cell, ((AlterTableStmt *) node)->cmds)
+				refer_in_definition(ddl, lfirst_node(AlterTableCmd, cell)->def);
+			break;
+		default:
+			break;
+	}
+}
+
 bool
 flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 {
@@ -716,5 +821,6 @@ flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 			describe_other(ddl, node);
 			break;
 	}
+	describe_references(ddl, node);
 	return ddl->objects != NIL;
 }

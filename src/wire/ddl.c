@@ -30,6 +30,9 @@ static const FloField object_fields[] = {
 	{FLO_FIELD(FloDdlObject, schema, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, name, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloDdlObject, relation, FLO_FIELD_UINT32, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlObject, table_schema, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlObject, table_name, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlObject, member, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, oid, FLO_FIELD_UINT32, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, creates, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, attached, FLO_FIELD_BOOL, FLO_OPTIONAL)},
@@ -66,6 +69,7 @@ static const FloField statement_fields[] = {
 	{FLO_FIELD(FloDdlStatement, about_privileges, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, with_owner, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, objects, FLO_FIELD_RECORDS, FLO_REQUIRED), .of = &object_format},
+	{FLO_FIELD(FloDdlStatement, refers, FLO_FIELD_RECORDS, FLO_OPTIONAL), .of = &object_format},
 	{FLO_FIELD(FloDdlStatement, expected, FLO_FIELD_RECORDS, FLO_OPTIONAL), .of = &expected_format},
 	{FLO_FIELD(FloDdlStatement, tables, FLO_FIELD_JSON, FLO_OPTIONAL)},
 };

@@ -7,7 +7,8 @@
  *
  *	{"version": 1, "id": n, "phase": "before", "tag": "ALTER TABLE",
  *	 "text": "...", "search_path": "public", "role": "...",
- *	 "objects": [{"type": "table", "schema": "public", "name": "t", ...}], ...}
+ *	 "objects": [{"type": "table", "schema": "public", "name": "t", ...}],
+ *	 "refers": [...], ...}
  *
  * A statement is written twice in the source transaction: before its own
  * effects, which is where a database applies it, and after them, with what
@@ -43,6 +44,9 @@ typedef struct FloDdlObject
 	char	   *schema;			/* NULL: it is in none */
 	char	   *name;			/* not quoted */
 	Oid			relation;		/* table that it is or belongs to, at the source; 0 = none yet */
+	char	   *table_schema;	/* and how it was called before the statement; NULL: none yet */
+	char	   *table_name;
+	bool		member;			/* that table is the group's, and was before the statement */
 	Oid			oid;			/* of a type, at the source */
 	bool		creates;		/* the statement makes it */
 	bool		attached;		/* not of a table by itself: triggers, policies, rules */
@@ -72,6 +76,7 @@ typedef struct FloDdlStatement
 	bool		about_privileges;	/* nothing but privileges */
 	bool		with_owner;		/* ownership is to follow */
 	List	   *objects;		/* of FloDdlObject * */
+	List	   *refers;			/* of FloDdlObject *: tables and sequences it only refers to */
 	List	   *expected;		/* of FloDdlExpected *; only after it */
 	Jsonb	   *tables;			/* definitions afterwards: array, or NULL */
 } FloDdlStatement;

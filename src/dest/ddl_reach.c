@@ -1,0 +1,674 @@
+/*
+ * ddl_reach.c
+ *		The objects of this database that a group's DDL may touch.
+ *
+ * What a statement names is looked at before it runs.  What it takes along
+ * (CASCADE, DISABLE TRIGGER ALL, children) only the server knows: while it
+ * runs, each object that is dropped, altered or emptied passes here, through
+ * the server's object access hook, and an error ends the statement at the first
+ * one that is not the group's.  What it made is looked at at the end, for what
+ * it depends on.  Other sessions never come by: the hook is the process's.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/catalog.h"
+#include "catalog/dependency.h"
+#include "catalog/index.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_attrdef.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_policy.h"
+#include "catalog/pg_publication_namespace.h"
+#include "catalog/pg_publication_rel.h"
+#include "catalog/pg_range.h"
+#include "catalog/pg_rewrite.h"
+#include "catalog/pg_statistic_ext.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "conf/visit.h"
+#include "dest/ddl_reach.h"
+#include "dest/ddl_targets.h"
+#include "dest/rows.h"
+#include "storage/lmgr.h"
+#include "tcop/dest.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+/* A statement that is being run */
+typedef struct Reach
+{
+	const char *group;
+	bool		enforce;
+	MemoryContext context;
+	List	   *made;			/* of ObjectAddress *, parts too */
+	List	   *changed;		/* of ObjectAddress * */
+	char	   *reason;			/* what it must not touch, the first that was met */
+} Reach;
+
+static Reach *watching = NULL;
+static object_access_hook_type next_object_access = NULL;
+
+/* --- what is part of what ------------------------------------------------------------------- */
+
+/* A row of a catalog by OID; the value of one of its columns, an OID; 0 when it is gone */
+static Oid
+oid_of_row(Oid class, Oid object, AttrNumber column)
+{
+	Relation	catalog = table_open(class, AccessShareLock);
+	HeapTuple	tuple = get_catalog_object_by_oid(catalog, get_object_attnum_oid(class), object);
+	Oid			value = InvalidOid;
+	bool		isnull;
+
+	if (HeapTupleIsValid(tuple))
+		value = DatumGetObjectId(heap_getattr(tuple, column, RelationGetDescr(catalog), &isnull));
+	table_close(catalog, AccessShareLock);
+	return value;
+}
+
+static Oid
+published_table(Oid membership)
+{
+	HeapTuple	tuple = SearchSysCache1(PUBLICATIONREL, ObjectIdGetDatum(membership));
+	Oid			table;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	table = ((Form_pg_publication_rel) GETSTRUCT(tuple))->prrelid;
+	ReleaseSysCache(tuple);
+	return table;
+}
+
+static bool
+go_to(ObjectAddress *object, Oid class, Oid whole)
+{
+	if (!OidIsValid(whole))
+		return false;
+	ObjectAddressSet(*object, class, whole);
+	return true;
+}
+
+static bool
+type_to_whole(ObjectAddress *object)
+{
+	Oid			type = object->objectId;
+	Oid			element = get_element_type(type);
+	Oid			relation = get_typ_typrelid(type);
+
+	if (OidIsValid(element))
+		return go_to(object, TypeRelationId, element);
+	if (get_typtype(type) == TYPTYPE_MULTIRANGE)
+		return go_to(object, TypeRelationId, get_multirange_range(type));
+	return OidIsValid(relation) && get_rel_relkind(relation) != RELKIND_COMPOSITE_TYPE &&
+		go_to(object, RelationRelationId, relation);
+}
+
+static bool
+relation_to_whole(ObjectAddress *object)
+{
+	Oid			relation = object->objectId;
+	Oid			table;
+	int32		column;
+
+	switch (get_rel_relkind(relation))
+	{
+		case RELKIND_INDEX:
+		case RELKIND_PARTITIONED_INDEX:
+			return go_to(object, RelationRelationId, IndexGetRelation(relation, true));
+		case RELKIND_COMPOSITE_TYPE:
+			return go_to(object, TypeRelationId, get_rel_type_id(relation));
+		case RELKIND_SEQUENCE:
+			return (sequenceIsOwned(relation, DEPENDENCY_AUTO, &table, &column) ||
+					sequenceIsOwned(relation, DEPENDENCY_INTERNAL, &table, &column)) &&
+				go_to(object, RelationRelationId, table);
+		default:
+			return false;
+	}
+}
+
+static bool
+constraint_to_whole(ObjectAddress *object)
+{
+	Oid			constraint = object->objectId;
+
+	return go_to(object, RelationRelationId, oid_of_row(ConstraintRelationId, constraint, Anum_pg_constraint_conrelid)) ||
+		go_to(object, TypeRelationId, oid_of_row(ConstraintRelationId, constraint, Anum_pg_constraint_contypid));
+}
+
+/* One step from a part to what it is part of; false for what is nobody's part */
+static bool
+to_whole(ObjectAddress *object)
+{
+	Oid			id = object->objectId;
+
+	switch (object->classId)
+	{
+		case RelationRelationId:
+			return relation_to_whole(object);
+		case TypeRelationId:
+			return type_to_whole(object);
+		case ConstraintRelationId:
+			return constraint_to_whole(object);
+		case IndexRelationId:
+			return go_to(object, RelationRelationId, IndexGetRelation(id, true));
+		case AttrDefaultRelationId:
+			return go_to(object, RelationRelationId, GetAttrDefaultColumnAddress(id).objectId);
+		case StatisticExtRelationId:
+			return go_to(object, RelationRelationId, oid_of_row(StatisticExtRelationId, id, Anum_pg_statistic_ext_stxrelid));
+		default:
+			return false;
+	}
+}
+
+/* What goes when its table goes, whoever made it: the table that decides; 0 = it has none */
+static Oid
+table_of_attached(const ObjectAddress *object)
+{
+	switch (object->classId)
+	{
+		case TriggerRelationId:
+			return oid_of_row(TriggerRelationId, object->objectId, Anum_pg_trigger_tgrelid);
+		case RewriteRelationId:
+			return oid_of_row(RewriteRelationId, object->objectId, Anum_pg_rewrite_ev_class);
+		case PolicyRelationId:
+			return oid_of_row(PolicyRelationId, object->objectId, Anum_pg_policy_polrelid);
+		case PublicationRelRelationId:
+			return published_table(object->objectId);
+		default:
+			return InvalidOid;
+	}
+}
+
+/* What the server makes and changes by itself: triggers of foreign keys, the rule of a view */
+static bool
+is_servers(const ObjectAddress *object)
+{
+	HeapTuple	tuple;
+	Relation	catalog;
+	bool		internal = false;
+
+	switch (object->classId)
+	{
+		case PublicationNamespaceRelationId:
+			return true;
+		case RelationRelationId:
+			return IsToastNamespace(get_rel_namespace(object->objectId));
+		case TriggerRelationId:
+			catalog = table_open(TriggerRelationId, AccessShareLock);
+			tuple = get_catalog_object_by_oid(catalog, Anum_pg_trigger_oid, object->objectId);
+			internal = HeapTupleIsValid(tuple) && ((Form_pg_trigger) GETSTRUCT(tuple))->tgisinternal;
+			table_close(catalog, AccessShareLock);
+			return internal;
+		default:
+			return false;
+	}
+}
+
+/* --- whose it is ------------------------------------------------------------------------------ */
+
+typedef enum Belongs
+{
+	UNKNOWN,
+	FOREIGN,
+	OURS
+} Belongs;
+
+static bool
+is_listed(const List *objects, const ObjectAddress *object)
+{
+	ListCell   *cell;
+
+	foreach(cell, objects)
+	{
+		const ObjectAddress *other = lfirst(cell);
+
+		if (other->classId == object->classId && other->objectId == object->objectId)
+			return true;
+	}
+	return false;
+}
+
+/* Read directly: this may be asked in the midst of a statement, as a role that may not read the table */
+static Belongs
+recorded(const char *group, const ObjectAddress *object)
+{
+	Oid			schema = get_namespace_oid("flo", false);
+	Relation	table = table_open(get_relname_relid("group_objects", schema), AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Belongs		result = UNKNOWN;
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->objectId));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->classId));
+	scan = systable_beginscan(table, get_relname_relid("group_objects_pkey", schema), true, NULL, 2, keys);
+	while (result == UNKNOWN && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		name = heap_getattr(tuple, 3, RelationGetDescr(table), &isnull);
+
+		if (strcmp(TextDatumGetCString(name), group) == 0)
+			result = DatumGetBool(heap_getattr(tuple, 4, RelationGetDescr(table), &isnull)) ? OURS : FOREIGN;
+	}
+	systable_endscan(scan);
+	table_close(table, AccessShareLock);
+	return result;
+}
+
+static bool
+is_recorded(const char *group, const ObjectAddress *object)
+{
+	return (watching != NULL && is_listed(watching->made, object)) || recorded(group, object) == OURS;
+}
+
+/* A table, or one of those it is a partition (with "children", any child) of */
+static bool
+is_known_table(const char *group, Oid relation, bool children)
+{
+	ObjectAddress object;
+	Relation	inherits;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		known;
+
+	ObjectAddressSet(object, RelationRelationId, relation);
+	known = is_recorded(group, &object);
+	if (known || (!children && !get_rel_relispartition(relation)))
+		return known;
+	inherits = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	while (!known && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		known = is_known_table(group, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent, children);
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	return known;
+}
+
+static bool
+is_groups(const char *group, const ObjectAddress *object, bool children)
+{
+	ObjectAddress whole = *object;
+
+	do
+	{
+		if (whole.classId == RelationRelationId ? is_known_table(group, whole.objectId, children) :
+			is_recorded(group, &whole))
+			return true;
+	} while (to_whole(&whole));
+	return false;
+}
+
+static char *
+name_of(const ObjectAddress *object)
+{
+	char	   *description = getObjectDescription(object, true);
+
+	return description != NULL ? description : pstrdup("an object");
+}
+
+char *
+flo_ddl_out_of_reach(const char *group, List *targets)
+{
+	ListCell   *cell;
+
+	foreach(cell, targets)
+	{
+		const ObjectAddress *object = &((FloDdlTarget *) lfirst(cell))->object;
+
+		if (!is_groups(group, object, false))
+			return psprintf("%s is not known to be of the group here", name_of(object));
+	}
+	return NULL;
+}
+
+/* --- recording --------------------------------------------------------------------------------- */
+
+static void
+record(const char *group, const List *objects, bool belongs)
+{
+	FloVisit	visit;
+	ListCell   *cell;
+
+	if (objects == NIL)
+		return;
+	flo_visit_begin(&visit);
+	foreach(cell, objects)
+	{
+		const ObjectAddress *object = lfirst(cell);
+
+		flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.group_objects VALUES ($1::oid, $2::oid, $3, $4::bool)"
+					  " ON CONFLICT ON CONSTRAINT group_objects_pkey DO UPDATE SET belongs = EXCLUDED.belongs"
+					  " WHERE group_objects.belongs <> EXCLUDED.belongs",
+					  4, psprintf("%u", object->objectId), psprintf("%u", object->classId), group,
+					  belongs ? "true" : "false");
+	}
+	flo_visit_end(&visit);
+}
+
+static List *
+add_address(List *objects, Oid class, Oid id)
+{
+	ObjectAddress *object = palloc(sizeof(ObjectAddress));
+
+	ObjectAddressSet(*object, class, id);
+	if (is_listed(objects, object))
+		return objects;
+	return lappend(objects, object);
+}
+
+/* Types of columns that are neither built in nor an extension's, and what they are made of */
+static List *
+add_type(List *objects, Oid type)
+{
+	Oid			element = get_element_type(type);
+
+	if (type < FirstNormalObjectId)
+		return objects;
+	if (OidIsValid(element))
+		return add_type(objects, element);
+	if (OidIsValid(getExtensionOfObject(TypeRelationId, type)))
+		return objects;
+	if (get_typtype(type) == TYPTYPE_DOMAIN)
+		objects = add_type(objects, getBaseType(type));
+	return add_address(objects, TypeRelationId, type);
+}
+
+static List *
+add_types_of_columns(List *objects, Oid relid)
+{
+	Relation	relation = table_open(relid, AccessShareLock);
+
+	for (int i = 0; i < RelationGetNumberOfAttributes(relation); i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(relation), i);
+
+		if (!att->attisdropped)
+			objects = add_type(objects, att->atttypid);
+	}
+	table_close(relation, NoLock);
+	return objects;
+}
+
+static bool
+is_table(Oid relation)
+{
+	char		kind = get_rel_relkind(relation);
+
+	return kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE;
+}
+
+bool
+flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types)
+{
+	ObjectAddress object;
+	Belongs		belongs;
+	List	   *objects;
+
+	ObjectAddressSet(object, RelationRelationId, relation);
+	belongs = is_known_table(group, relation, false) ? OURS : recorded(group, &object);
+	if (belongs != UNKNOWN)
+		return belongs == OURS;
+	LockRelationOid(relation, AccessShareLock);
+	if (!is_table(relation) || relation < FirstNormalObjectId || (empty_only && flo_table_has_rows(relation)))
+		return false;
+	objects = add_address(NIL, RelationRelationId, relation);
+	if (types)
+		objects = add_types_of_columns(objects, relation);
+	record(group, objects, true);
+	CommandCounterIncrement();
+	return true;
+}
+
+void
+flo_ddl_disown(const char *group, Oid relation)
+{
+	if (is_table(relation) && !flo_ddl_adopt(group, relation, true, false))
+		record(group, add_address(NIL, RelationRelationId, relation), false);
+}
+
+/* --- while a statement runs ---------------------------------------------------------------------- */
+
+static void
+refuse(const ObjectAddress *object, const char *does)
+{
+	MemoryContext old = MemoryContextSwitchTo(watching->context);
+
+	watching->reason = psprintf("it %s %s, which is not known to be of the group here", does, name_of(object));
+	MemoryContextSwitchTo(old);
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg_internal("%s", watching->reason)));
+}
+
+static void
+note(List **objects, const ObjectAddress *object)
+{
+	MemoryContext old = MemoryContextSwitchTo(watching->context);
+
+	*objects = add_address(*objects, object->classId, object->objectId);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+watch(ObjectAccessType access, Oid class, Oid id, int part, void *arg)
+{
+	ObjectAddress object;
+	Oid			table;
+
+	if (next_object_access)
+		next_object_access(access, class, id, part, arg);
+	if (watching == NULL || watching->reason != NULL)
+		return;
+	ObjectAddressSet(object, class, id);
+	switch (access)
+	{
+		case OAT_POST_CREATE:
+			if (part == 0)
+				note(&watching->made, &object);
+			break;
+		case OAT_POST_ALTER:
+			/* who may be joined to whom was asked before */
+			if (class == InheritsRelationId)
+				break;
+			note(&watching->changed, &object);
+			if (watching->enforce && !is_servers(&object) && !is_groups(watching->group, &object, true))
+				refuse(&object, "changes");
+			break;
+		case OAT_DROP:
+			if (!watching->enforce || is_servers(&object) || is_groups(watching->group, &object, false))
+				break;
+			table = table_of_attached(&object);
+			ObjectAddressSet(object, OidIsValid(table) ? RelationRelationId : class, OidIsValid(table) ? table : id);
+			if (!OidIsValid(table) || !is_groups(watching->group, &object, false))
+				refuse(&object, "drops");
+			break;
+		case OAT_TRUNCATE:
+			if (watching->enforce && !is_groups(watching->group, &object, true))
+				refuse(&object, "empties");
+			break;
+		default:
+			break;
+	}
+}
+
+/* Relations that something depends on: a foreign key's table, a parent, the sequence of a default */
+static void
+check_references(const ObjectAddress *object)
+{
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->classId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->objectId));
+	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+		ObjectAddress other;
+
+		if (form->refclassid != RelationRelationId || form->refobjid < FirstNormalObjectId)
+			continue;
+		ObjectAddressSet(other, RelationRelationId, form->refobjid);
+		if (!is_groups(watching->group, &other, false))
+			refuse(&other, "refers to");
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+}
+
+static void
+check_made(void)
+{
+	ListCell   *cell;
+
+	CommandCounterIncrement();
+	foreach(cell, watching->made)
+	{
+		const ObjectAddress *object = lfirst(cell);
+
+		/* a query reads what its owner may read; the rule is what depends on it */
+		if (object->classId != RewriteRelationId && !is_servers(object))
+			check_references(object);
+	}
+}
+
+void
+flo_ddl_run(RawStmt *statement, const char *text, ProcessUtilityContext context)
+{
+	List	   *queries = pg_analyze_and_rewrite_fixedparams(statement, text, NULL, 0, NULL);
+	List	   *plans = pg_plan_queries(queries, text, CURSOR_OPT_PARALLEL_OK, NULL);
+	ListCell   *cell;
+
+	/* what outlives the transactions of a command is kept there by core */
+	PortalContext = CurrentMemoryContext;
+	foreach(cell, plans)
+	{
+		PlannedStmt *plan = lfirst_node(PlannedStmt, cell);
+
+		if (plan->commandType != CMD_UTILITY)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("a DDL message holds a statement that is none")));
+		ProcessUtility(plan, text, false, context, NULL, NULL, None_Receiver, NULL);
+		if (context == PROCESS_UTILITY_QUERY)
+			CommandCounterIncrement();
+	}
+	PortalContext = NULL;
+}
+
+static void
+run_watched(RawStmt *statement, const char *text)
+{
+	flo_ddl_run(statement, text, PROCESS_UTILITY_QUERY);
+	if (watching->enforce)
+		check_made();
+}
+
+static void
+install_hook(void)
+{
+	static bool installed = false;
+
+	if (installed)
+		return;
+	next_object_access = object_access_hook;
+	object_access_hook = watch;
+	installed = true;
+}
+
+/* Those that are still there, without what is part of others */
+static List *
+only_wholes(const List *objects)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, objects)
+	{
+		ObjectAddress object = *(ObjectAddress *) lfirst(cell);
+
+		if (!is_servers(&object) && getObjectDescription(&object, true) != NULL && !to_whole(&object))
+			result = add_address(result, object.classId, object.objectId);
+	}
+	return result;
+}
+
+/* A person's word for a statement is one for what it changes, or belongs to */
+static List *
+wholes_of(const List *objects)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, objects)
+	{
+		ObjectAddress object = *(ObjectAddress *) lfirst(cell);
+
+		if (is_servers(&object))
+			continue;
+		while (to_whole(&object))
+			;
+		if (object.objectId >= FirstNormalObjectId && getObjectDescription(&object, true) != NULL)
+			result = add_address(result, object.classId, object.objectId);
+	}
+	return result;
+}
+
+char *
+flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, const char *text)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	Reach		reach = {.group = group, .enforce = enforce, .context = context};
+
+	install_hook();
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	watching = &reach;
+	PG_TRY();
+	{
+		run_watched(statement, text);
+		watching = NULL;
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		watching = NULL;
+		if (reach.reason == NULL)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (reach.reason != NULL)
+		return reach.reason;
+	CommandCounterIncrement();
+	record(group, only_wholes(reach.made), true);
+	if (!enforce)
+		record(group, wholes_of(reach.changed), true);
+	return NULL;
+}
