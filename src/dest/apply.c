@@ -358,6 +358,8 @@ process_message(FloWorker *w, char *data, uint32 len, const FloChunk *chunk)
 		case FLO_OP_MESSAGE:
 			if (!w->in_transaction)
 				violated(w, chunk, "a message stands outside a transaction");
+			if (w->given_up && w->sink->ops->transactional && strcmp(change->prefix, FLO_DDL_PREFIX) == 0)
+				flo_worker_pass_over_ddl(w, change);
 			if (w->skipping)
 				break;
 			if (strcmp(change->prefix, FLO_DDL_PREFIX) == 0)

@@ -15,6 +15,9 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/dependency.h"
@@ -45,9 +48,11 @@
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/varlena.h"
 
@@ -453,8 +458,26 @@ adopt_present(const char *group, Node *statement, int manner)
 					((CreateStmt *) statement)->relation->relname);
 }
 
+/* The tables of a schema are what a renamed one would have held */
+static void
+disown_schema(const char *group, const char *name, bool failed)
+{
+	Oid			schema = get_namespace_oid(name, true);
+	Relation	class = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(schema));
+	scan = systable_beginscan(class, InvalidOid, false, NULL, 1, &key);
+	while (OidIsValid(schema) && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		flo_ddl_disown(group, ((Form_pg_class) GETSTRUCT(tuple))->oid, failed);
+	systable_endscan(scan);
+	table_close(class, AccessShareLock);
+}
+
 void
-flo_ddl_pass_over(const char *group, const FloDdlStatement *ddl, FloReshape *routes)
+flo_ddl_pass_over(const char *group, const FloDdlStatement *ddl, FloReshape *routes, bool failed)
 {
 	Mapping		mapping = {routes};
 	ListCell   *cell;
@@ -463,11 +486,13 @@ flo_ddl_pass_over(const char *group, const FloDdlStatement *ddl, FloReshape *rou
 	foreach(cell, ddl->objects)
 	{
 		const FloDdlObject *object = lfirst(cell);
-		Oid			table = object->creates && strcmp(object->type, "table") == 0 ?
-			table_here(&mapping, object->schema, object->name) : InvalidOid;
+		Oid			table = object->creates ? table_here(&mapping, object->schema, object->name) :
+			table_here(&mapping, object->new_schema, object->new_name);
 
-		if (OidIsValid(table))
-			flo_ddl_disown(group, table);
+		if (strcmp(object->type, "schema") == 0 && object->new_name != NULL)
+			disown_schema(group, object->new_name, failed);
+		else if (strcmp(object->type, "table") == 0 && OidIsValid(table))
+			flo_ddl_disown(group, table, failed);
 	}
 	PopActiveSnapshot();
 }

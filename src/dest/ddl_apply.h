@@ -41,10 +41,11 @@ extern char *flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *
 									  FloReshape *routes, int manner, const char **outcome, char **detail);
 
 /*
- * A person has let it pass, and has perhaps made the change.  A table that it
- * would have made and that has rows here is none of the group's from now on.
+ * In a transaction.  A person has let it pass, and has perhaps made the change.
+ * What has the name here that a table would have got by it is none of the
+ * group's from now on, if it has rows or the statement has failed.
  */
-extern void flo_ddl_pass_over(const char *group, const FloDdlStatement *ddl, FloReshape *routes);
+extern void flo_ddl_pass_over(const char *group, const FloDdlStatement *ddl, FloReshape *routes, bool failed);
 
 /* The same with names mapped, in the log */
 extern void flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl,

@@ -3,9 +3,9 @@
  *		The names in a DDL statement, as they are at this destination.
  *
  * A bare name was looked up along the search_path of a session in another
- * database; the message says in which schema it was found, or made.  Other
- * names in the statement (a foreign key's table, a column's type) are looked
- * up here along the same search_path.
+ * database; the message says in which schema it was found, or made, also for
+ * the tables that the statement only refers to.  Other names in it (a column's
+ * type, a function) are looked up here along the same search_path.
  */
 #include "postgres.h"
 

@@ -59,6 +59,7 @@ typedef struct Reach
 	bool		enforce;
 	MemoryContext context;
 	List	   *made;			/* of ObjectAddress *, parts too */
+	List	   *defaults;		/* of ObjectAddress *: columns that got one */
 	List	   *changed;		/* of ObjectAddress * */
 	char	   *reason;			/* what it must not touch, the first that was met */
 } Reach;
@@ -439,9 +440,11 @@ flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types)
 }
 
 void
-flo_ddl_disown(const char *group, Oid relation)
+flo_ddl_disown(const char *group, Oid relation, bool failed)
 {
-	if (is_table(relation) && !flo_ddl_adopt(group, relation, true, false))
+	if (!is_table(relation) || is_known_table(group, relation, false))
+		return;
+	if (failed || !flo_ddl_adopt(group, relation, true, false))
 		record(group, add_address(NIL, RelationRelationId, relation), false);
 }
 
@@ -468,6 +471,18 @@ note(List **objects, const ObjectAddress *object)
 	MemoryContextSwitchTo(old);
 }
 
+/* Defaults are told by their columns */
+static void
+note_default(Oid relation, int column)
+{
+	MemoryContext old = MemoryContextSwitchTo(watching->context);
+	ObjectAddress *object = palloc(sizeof(ObjectAddress));
+
+	ObjectAddressSubSet(*object, RelationRelationId, relation, column);
+	watching->defaults = lappend(watching->defaults, object);
+	MemoryContextSwitchTo(old);
+}
+
 static void
 watch(ObjectAccessType access, Oid class, Oid id, int part, void *arg)
 {
@@ -482,7 +497,9 @@ watch(ObjectAccessType access, Oid class, Oid id, int part, void *arg)
 	switch (access)
 	{
 		case OAT_POST_CREATE:
-			if (part == 0)
+			if (class == AttrDefaultRelationId)
+				note_default(id, part);
+			else if (part == 0)
 				note(&watching->made, &object);
 			break;
 		case OAT_POST_ALTER:
@@ -550,6 +567,14 @@ check_made(void)
 		/* a query reads what its owner may read; the rule is what depends on it */
 		if (object->classId != RewriteRelationId && !is_servers(object))
 			check_references(object);
+	}
+	foreach(cell, watching->defaults)
+	{
+		const ObjectAddress *column = lfirst(cell);
+		ObjectAddress object;
+
+		ObjectAddressSet(object, AttrDefaultRelationId, GetAttrDefaultOid(column->objectId, column->objectSubId));
+		check_references(&object);
 	}
 }
 

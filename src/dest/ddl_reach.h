@@ -30,8 +30,12 @@
  */
 extern bool flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types);
 
-/* The same when a person has let the source's statement about it pass: one with rows is none of the group's */
-extern void flo_ddl_disown(const char *group, Oid relation);
+/*
+ * What has the name of one that the source has made, and a person has let that
+ * statement pass.  It is the group's if it has no rows, and the statement had
+ * not "failed"; else it is noted that it is not.
+ */
+extern void flo_ddl_disown(const char *group, Oid relation, bool failed);
 
 /* Why a statement must not change one of these (of FloDdlTarget *); NULL = it may */
 extern char *flo_ddl_out_of_reach(const char *group, List *targets);

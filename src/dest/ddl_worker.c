@@ -227,7 +227,7 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl)
 	w->batch_has_ddl = true;
 	if (decision == FLO_DDL_SKIPPED)
 	{
-		flo_ddl_pass_over(w->group, ddl, w->reshape);
+		flo_ddl_pass_over(w->group, ddl, w->reshape, false);
 		flo_ddl_note_outcome(&place, ddl, "skipped", "flo.skip_ddl() was called");
 	}
 	else if (option == FLO_DDL_IGNORE && decision != FLO_DDL_RELEASED)
@@ -243,6 +243,20 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl)
 							   manner_of(w, ddl, decision));
 	if (reason != NULL)
 		hold_ddl(w, &place, ddl, reason);
+}
+
+void
+flo_worker_pass_over_ddl(FloWorker *w, const FloChange *change)
+{
+	char	   *content = pnstrdup(change->content, change->content_len);
+	FloDdlStatement *ddl = flo_ddl_parse(pg_any_to_server(content, strlen(content), w->encoding));
+	bool		own = !IsTransactionState();
+	MemoryContext old = own ? flo_transaction_begin() : NULL;
+
+	if (ddl->phase != FLO_DDL_AFTER)
+		flo_ddl_pass_over(w->group, ddl, w->reshape, true);
+	if (own)
+		flo_transaction_end(old);
 }
 
 /*

@@ -166,4 +166,7 @@ extern void flo_worker_advance_when_idle(FloWorker *w);
 /* A DDL message, within its transaction; may set "rewind" or "leave" */
 extern void flo_worker_process_ddl(FloWorker *w, const FloChange *change);
 
+/* One of a transaction that is given up */
+extern void flo_worker_pass_over_ddl(FloWorker *w, const FloChange *change);
+
 #endif

@@ -438,6 +438,16 @@ describe_drop(FloDdlStatement *ddl, DropStmt *statement)
 	}
 }
 
+/* Where it goes: a table of another database may have that name */
+static void
+set_destination(FloDdlObject *object, const char *schema, const char *name)
+{
+	if (object == NULL)
+		return;
+	object->new_schema = pstrdup(schema != NULL ? schema : object->schema);
+	object->new_name = pstrdup(name != NULL ? name : object->name);
+}
+
 static void
 describe_rename(FloDdlStatement *ddl, RenameStmt *statement)
 {
@@ -448,6 +458,8 @@ describe_rename(FloDdlStatement *ddl, RenameStmt *statement)
 		case OBJECT_SEQUENCE:
 		case OBJECT_VIEW:
 		case OBJECT_MATVIEW:
+			set_destination(add_relation(ddl, statement->relation), NULL, statement->newname);
+			break;
 		case OBJECT_COLUMN:
 		case OBJECT_ATTRIBUTE:
 		case OBJECT_TABCONSTRAINT:
@@ -460,7 +472,7 @@ describe_rename(FloDdlStatement *ddl, RenameStmt *statement)
 									 name_of_type(statement->renameType), statement->subname, true);
 			break;
 		case OBJECT_SCHEMA:
-			(void) add_schema(ddl, statement->subname, false);
+			set_destination(add_schema(ddl, statement->subname, false), statement->newname, statement->newname);
 			break;
 		case OBJECT_DOMCONSTRAINT:
 			(void) add_type(ddl, statement->object);
@@ -772,7 +784,8 @@ flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 			break;
 		case T_AlterObjectSchemaStmt:
 			if (((AlterObjectSchemaStmt *) node)->relation != NULL)
-				(void) add_relation(ddl, ((AlterObjectSchemaStmt *) node)->relation);
+				set_destination(add_relation(ddl, ((AlterObjectSchemaStmt *) node)->relation),
+								((AlterObjectSchemaStmt *) node)->newschema, NULL);
 			else
 				(void) add_named(ddl, ((AlterObjectSchemaStmt *) node)->objectType,
 								 ((AlterObjectSchemaStmt *) node)->object);

@@ -34,6 +34,8 @@ static const FloField object_fields[] = {
 	{FLO_FIELD(FloDdlObject, table_name, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, member, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, oid, FLO_FIELD_UINT32, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlObject, new_schema, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlObject, new_name, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, creates, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, attached, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, position, FLO_FIELD_INT64, FLO_REQUIRED), .min = -1, .max = PG_INT32_MAX},

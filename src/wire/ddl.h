@@ -48,6 +48,8 @@ typedef struct FloDdlObject
 	char	   *table_name;
 	bool		member;			/* that table is the group's, and was before the statement */
 	Oid			oid;			/* of a type, at the source */
+	char	   *new_schema;		/* what the statement renames or moves it to; NULL: neither */
+	char	   *new_name;
 	bool		creates;		/* the statement makes it */
 	bool		attached;		/* not of a table by itself: triggers, policies, rules */
 	int64		position;		/* in the statement's own list; -1 = none */
