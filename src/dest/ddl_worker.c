@@ -245,15 +245,39 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl)
 		hold_ddl(w, &place, ddl, reason);
 }
 
+/* NULL when it is none: what is to be passed over may be so because it cannot be read */
+static FloDdlStatement *
+read_if_possible(FloWorker *w, const FloChange *change)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *content = pnstrdup(change->content, change->content_len);
+	FloDdlStatement *ddl = NULL;
+
+	PG_TRY();
+	{
+		ddl = flo_ddl_parse(pg_any_to_server(content, strlen(content), w->encoding));
+	}
+	PG_CATCH();
+	{
+		int			code = geterrcode();
+
+		if (code != ERRCODE_PROTOCOL_VIOLATION && ERRCODE_TO_CATEGORY(code) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return ddl;
+}
+
 void
 flo_worker_pass_over_ddl(FloWorker *w, const FloChange *change)
 {
-	char	   *content = pnstrdup(change->content, change->content_len);
-	FloDdlStatement *ddl = flo_ddl_parse(pg_any_to_server(content, strlen(content), w->encoding));
 	bool		own = !IsTransactionState();
 	MemoryContext old = own ? flo_transaction_begin() : NULL;
+	FloDdlStatement *ddl = read_if_possible(w, change);
 
-	if (ddl->phase != FLO_DDL_AFTER)
+	if (ddl != NULL && ddl->phase != FLO_DDL_AFTER)
 		flo_ddl_pass_over(w->group, ddl, w->reshape, true);
 	if (own)
 		flo_transaction_end(old);
