@@ -30,6 +30,12 @@ flo_as_role_set(const char *name, const char *value)
 	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
+bool
+flo_as_role_try(const char *name, const char *value)
+{
+	return set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, DEBUG2, false) > 0;
+}
+
 void
 flo_as_role_leave(const FloAsRole *as)
 {

@@ -37,6 +37,9 @@ extern void flo_as_role_enter(FloAsRole *as, Oid role, FloAsRoleMode mode);
 /* A setting that lasts until the innermost flo_as_role_leave() */
 extern void flo_as_role_set(const char *name, const char *value);
 
+/* The same; false, and nothing changed, for a value that this server refuses */
+extern bool flo_as_role_try(const char *name, const char *value);
+
 extern void flo_as_role_leave(const FloAsRole *as);
 
 /* The transaction in which it was entered, and the settings with it, has ended: only the role is left to put back */

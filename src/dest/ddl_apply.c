@@ -89,7 +89,11 @@ check_creation_schema(const FloDdlStatement *ddl)
 				 errmsg("malformed DDL message: search_path")));
 }
 
-/* What the text means: the settings of the session at the source */
+/*
+ * What the text means, and what conversions give: the settings of the session
+ * at the source.  A value that this server refuses is seen to by
+ * flo_ddl_refused().
+ */
 static void
 enter(const FloDdlStatement *ddl, FloAsRole *as)
 {
@@ -98,7 +102,7 @@ enter(const FloDdlStatement *ddl, FloAsRole *as)
 	flo_as_role_set("check_function_bodies", "off");
 	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
 		if (ddl->settings[i] != NULL)
-			flo_as_role_set(flo_ddl_settings[i], ddl->settings[i]);
+			(void) flo_as_role_try(flo_ddl_settings[i], ddl->settings[i]);
 }
 
 static void
@@ -544,8 +548,12 @@ apply_statement(const char *group, const FloDdlStatement *ddl, RawStmt *statemen
 	present = nothing || (reason == NULL && flo_ddl_present(node, text_to_run(ddl), ddl->with_owner, note));
 	if (manner & FLO_DDL_DECIDED)
 		reason = NULL;
-	else if (!present && reason == NULL && (manner & FLO_DDL_CHECKED))
-		reason = flo_ddl_undetermined(node, text_to_run(ddl));
+	else if (!present && reason == NULL)
+	{
+		reason = flo_ddl_refused(ddl, text_to_run(ddl));
+		if (reason == NULL && (manner & FLO_DDL_CHECKED))
+			reason = flo_ddl_undetermined(node, ddl, text_to_run(ddl));
+	}
 	if (present && !nothing && reason == NULL)
 		reason = adopt_present(group, node, manner);
 	if (!present && reason == NULL)
@@ -679,6 +687,8 @@ prepare_concurrent(const FloDdlStatement *ddl, Mapping *mapping, RawStmt *statem
 	Node	   *node = statement->stmt;
 	bool		nothing = map_columns(mapping, node, note, reason);
 
+	if (*reason == NULL)
+		*reason = flo_ddl_refused(ddl, text_to_run(ddl));
 	*outcome = nothing ? "ignored" : "applied";
 	if (manner & FLO_DDL_DECIDED)
 		*reason = NULL;

@@ -26,6 +26,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_event_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
@@ -34,6 +35,7 @@
 #include "conf/identity.h"
 #include "conf/message.h"
 #include "conf/newtables.h"
+#include "conf/partition.h"
 #include "conf/publication.h"
 #include "conf/visit.h"
 #include "core/compat.h"
@@ -130,6 +132,7 @@ note_surroundings(FloDdlStatement *ddl)
 	ddl->role = GetUserNameFromId(GetUserId(), false);
 	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
 		ddl->settings[i] = GetConfigOptionByName(flo_ddl_settings[i], NULL, false);
+	ddl->locale = unconstify(char *, flo_partition_collation(DEFAULT_COLLATION_OID, FLO_BY_RANGE));
 }
 
 /* Wakes replicators at commit like any other change, because it takes an xid */

@@ -17,7 +17,9 @@
 
 const char *const flo_ddl_settings[FLO_DDL_SETTINGS] = {
 	"TimeZone", "DateStyle", "IntervalStyle",
-	"standard_conforming_strings", "transform_null_equals", "xmloption"
+	"standard_conforming_strings", "transform_null_equals", "xmloption",
+	"backslash_quote", "array_nulls", "bytea_output", "extra_float_digits", "xmlbinary",
+	"lc_monetary", "timezone_abbreviations"
 };
 
 static const char *const phase_names[] = {"before", "after", "both", NULL};
@@ -66,6 +68,14 @@ static const FloField statement_fields[] = {
 	SETTING("standard_conforming_strings", 3),
 	SETTING("transform_null_equals", 4),
 	SETTING("xmloption", 5),
+	SETTING("backslash_quote", 6),
+	SETTING("array_nulls", 7),
+	SETTING("bytea_output", 8),
+	SETTING("extra_float_digits", 9),
+	SETTING("xmlbinary", 10),
+	SETTING("lc_monetary", 11),
+	SETTING("timezone_abbreviations", 12),
+	{FLO_FIELD(FloDdlStatement, locale, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, concurrent, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, about_owner, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, about_privileges, FLO_FIELD_BOOL, FLO_OPTIONAL)},

@@ -27,7 +27,7 @@
 #define FLO_DDL_EVENT_TRIGGER "pg_flo_track_ddl"
 
 /* Settings that decide what the text means, and what conversions give */
-#define FLO_DDL_SETTINGS 6
+#define FLO_DDL_SETTINGS 13
 extern const char *const flo_ddl_settings[FLO_DDL_SETTINGS];
 
 typedef enum FloDdlPhase
@@ -73,6 +73,7 @@ typedef struct FloDdlStatement
 	char	   *search_path;	/* quoted names, comma-separated, existing schemas only */
 	char	   *role;
 	char	   *settings[FLO_DDL_SETTINGS]; /* values of flo_ddl_settings; NULL = as it is */
+	char	   *locale;			/* what the database's own collation orders by, as in partition.h; NULL: cannot be named */
 	bool		concurrent;		/* cannot run in a transaction block */
 	bool		about_owner;	/* nothing but ownership */
 	bool		about_privileges;	/* nothing but privileges */
