@@ -65,6 +65,7 @@ check "rights of roles asked in core/roles.c only" only_in '(has_privs_of_role|i
 check "nats.h only in bus_nats.c"           only_in '#include.*nats\.h' 'src/bus/bus_nats\.c'
 check "pcre2.h only in shape/pattern.c"     only_in '#include.*pcre2' 'src/shape/pattern\.c'
 check "curl.h only in http_curl.c"          only_in '#include.*curl' 'src/sink/http_curl\.c'
+check "no header that needs those of ICU"    only_in '#include.*utils/pg_locale\.h' 'nowhere'
 check "files and functions are short"       sizes
 check "every source is built"               every_source_is_built
 check "no leftovers"                        no_leftovers

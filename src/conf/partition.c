@@ -31,7 +31,6 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
-#include "utils/pg_locale.h"
 #include "utils/ruleutils.h"
 #include "utils/syscache.h"
 
@@ -87,6 +86,18 @@ provider_version(PGFunction function, Oid object)
 	return fcinfo->isnull ? NULL : text_to_cstring(DatumGetTextPP(version));
 }
 
+/* Provider and locale of those that order by bytes */
+static bool
+orders_by_bytes(const char *locale)
+{
+	static const char *const locales[] = {"c C", "c POSIX", "b C", "b C.UTF-8", "b C.UTF8"};
+
+	for (int i = 0; i < lengthof(locales); i++)
+		if (strcmp(locale, locales[i]) == 0)
+			return true;
+	return false;
+}
+
 const char *
 flo_partition_collation(Oid collation, FloPartitionStrategy strategy)
 {
@@ -97,9 +108,9 @@ flo_partition_collation(Oid collation, FloPartitionStrategy strategy)
 	if (!OidIsValid(collation) ||
 		(strategy != FLO_BY_RANGE && get_collation_isdeterministic(collation)))
 		return "";
-	if (flo_compat_collate_is_c(collation))
-		return "C";
 	locale = flo_compat_collation_locale(is_default ? InvalidOid : collation);
+	if (locale != NULL && orders_by_bytes(locale))
+		return "C";
 	version = is_default ?
 		provider_version(pg_database_collation_actual_version, MyDatabaseId) :
 		provider_version(pg_collation_actual_version, collation);
