@@ -64,8 +64,13 @@ OBJS = \
 	src/conf/watch.o \
 	src/conf/known.o \
 	src/conf/api.o \
+	src/conf/choice.o \
 	src/conf/publication.o \
 	src/conf/identity.o \
+	src/conf/before.o \
+	src/conf/notes.o \
+	src/conf/joining.o \
+	src/conf/naming.o \
 	src/conf/newtables.o \
 	src/conf/commit.o \
 	src/conf/guard.o \

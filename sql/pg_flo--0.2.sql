@@ -37,11 +37,9 @@ COMMENT ON COLUMN flo.groups.system_identifier IS 'cluster in which the configur
 COMMENT ON COLUMN flo.groups.database IS 'OID of the database in which the configuration is in force';
 COMMENT ON COLUMN flo.groups.created_at IS 'when the first member was created';
 
-CREATE TABLE flo.replicators (
+CREATE TABLE flo.sources (
 	group_name text PRIMARY KEY REFERENCES flo.groups,
-	tables text[],
-	schemas text[],
-	except_tables text[],
+	every_table bool NOT NULL DEFAULT false,
 	mode text NOT NULL DEFAULT 'stream' CHECK (mode IN ('stream', 'copy', 'copy_and_stream')),
 	copy_workers int NOT NULL DEFAULT 4 CHECK (copy_workers BETWEEN 1 AND 64),
 	sync_schema bool NOT NULL DEFAULT false,
@@ -50,11 +48,67 @@ CREATE TABLE flo.replicators (
 	started bool NOT NULL DEFAULT false,
 	options jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(options) = 'object')
 );
-COMMENT ON TABLE flo.replicators IS 'Source sides of groups: what is published from this database';
+COMMENT ON TABLE flo.sources IS 'Source sides of groups, without their tables: flo.replicators shows both';
+COMMENT ON COLUMN flo.sources.group_name IS 'group';
+COMMENT ON COLUMN flo.sources.every_table IS 'whether it is of every table of the database';
+COMMENT ON COLUMN flo.sources.mode IS 'stream, copy or copy_and_stream';
+COMMENT ON COLUMN flo.sources.copy_workers IS 'processes that copy existing rows';
+COMMENT ON COLUMN flo.sources.sync_schema IS 'publish the table definitions ahead of the rows';
+COMMENT ON COLUMN flo.sources.track_ddl IS 'publish later DDL in order with the data';
+COMMENT ON COLUMN flo.sources.owner IS 'role it belongs to: only those with its rights may change it; a number when the role was dropped. See set_owner()';
+COMMENT ON COLUMN flo.sources.started IS 'whether it is to run';
+COMMENT ON COLUMN flo.sources.options IS 'options that differ from the default';
+
+CREATE TABLE flo.chosen (
+	group_name text NOT NULL REFERENCES flo.sources ON DELETE CASCADE,
+	kind text NOT NULL CHECK (kind IN ('table', 'schema', 'except')),
+	object oid NOT NULL,
+	name text NOT NULL,
+	former bool NOT NULL DEFAULT false,
+	place int NOT NULL GENERATED ALWAYS AS IDENTITY,
+	PRIMARY KEY (group_name, kind, object, name)
+);
+COMMENT ON TABLE flo.chosen IS
+'Tables and schemas that a group was told of: each is the object, whatever it is called; once that is dropped, and in a restored copy, it is the name';
+COMMENT ON COLUMN flo.chosen.group_name IS 'group';
+COMMENT ON COLUMN flo.chosen.kind IS 'table or schema of the group, or except: a table left out';
+COMMENT ON COLUMN flo.chosen.object IS 'OID of the table or schema, in the database where the group is in force';
+COMMENT ON COLUMN flo.chosen.name IS 'its name when last seen: of a table quoted and schema-qualified';
+COMMENT ON COLUMN flo.chosen.former IS 'not shown: what a table that was left out was called before, which leaves out others, too; or a dropped one whose place another has taken';
+COMMENT ON COLUMN flo.chosen.place IS 'order in which they are shown';
+
+CREATE VIEW flo.chosen_names AS
+	SELECT c.group_name, c.kind, c.place,
+		   coalesce(CASE WHEN NOT (g.system_identifier = (SELECT s.system_identifier FROM pg_catalog.pg_control_system() s)
+								   AND g.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())) THEN NULL
+						 WHEN c.kind = 'schema' THEN (SELECT n.nspname::text FROM pg_catalog.pg_namespace n WHERE n.oid = c.object)
+						 ELSE (SELECT pg_catalog.format('%I.%I', n.nspname, t.relname)
+								 FROM pg_catalog.pg_class t JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+								WHERE t.oid = c.object)
+					END, c.name) AS name
+	  FROM flo.chosen c JOIN flo.groups g USING (group_name)
+	 WHERE NOT c.former;
+COMMENT ON VIEW flo.chosen_names IS 'internal: what flo.chosen lists, as it is called now';
+COMMENT ON COLUMN flo.chosen_names.group_name IS 'group';
+COMMENT ON COLUMN flo.chosen_names.kind IS 'table, schema or except';
+COMMENT ON COLUMN flo.chosen_names.place IS 'order';
+COMMENT ON COLUMN flo.chosen_names.name IS 'of a table quoted and schema-qualified';
+
+CREATE VIEW flo.replicators AS
+	SELECT s.group_name,
+		   CASE WHEN NOT s.every_table THEN
+				coalesce((SELECT pg_catalog.array_agg(c.name ORDER BY c.place) FROM flo.chosen_names c WHERE c.group_name = s.group_name AND c.kind = 'table'),
+						 CASE WHEN NOT EXISTS (SELECT FROM flo.chosen_names c WHERE c.group_name = s.group_name AND c.kind = 'schema') THEN '{}'::text[] END)
+		   END AS tables,
+		   (SELECT pg_catalog.array_agg(c.name ORDER BY c.place) FROM flo.chosen_names c WHERE c.group_name = s.group_name AND c.kind = 'schema') AS schemas,
+		   (SELECT pg_catalog.array_agg(c.name ORDER BY c.place) FROM flo.chosen_names c WHERE c.group_name = s.group_name AND c.kind = 'except') AS except_tables,
+		   s.mode, s.copy_workers, s.sync_schema, s.track_ddl, s.owner, s.started, s.options
+	  FROM flo.sources s;
+COMMENT ON VIEW flo.replicators IS 'Source sides of groups: what is published from this database';
 COMMENT ON COLUMN flo.replicators.group_name IS 'group';
-COMMENT ON COLUMN flo.replicators.tables IS 'tables named one by one, quoted and schema-qualified';
-COMMENT ON COLUMN flo.replicators.schemas IS 'schemas all of whose tables belong to the group; without tables and schemas: every table of the database';
-COMMENT ON COLUMN flo.replicators.except_tables IS 'tables left out, quoted and schema-qualified';
+COMMENT ON COLUMN flo.replicators.tables IS 'tables named one by one, quoted and schema-qualified, as they are called now';
+COMMENT ON COLUMN flo.replicators.schemas IS 'schemas all of whose tables belong to the group, as they are called now; without tables and schemas: every table of the database';
+COMMENT ON COLUMN flo.replicators.except_tables IS 'tables left out, quoted and schema-qualified, as they are called now';
 COMMENT ON COLUMN flo.replicators.mode IS 'stream, copy or copy_and_stream';
 COMMENT ON COLUMN flo.replicators.copy_workers IS 'processes that copy existing rows';
 COMMENT ON COLUMN flo.replicators.sync_schema IS 'publish the table definitions ahead of the rows';
@@ -81,7 +135,7 @@ COMMENT ON COLUMN flo.workers.started IS 'whether it is to run';
 COMMENT ON COLUMN flo.workers.options IS 'options that differ from the default; never a secret';
 
 CREATE TABLE flo.readers (
-	group_name text NOT NULL REFERENCES flo.replicators ON DELETE CASCADE,
+	group_name text NOT NULL REFERENCES flo.sources ON DELETE CASCADE,
 	reader regrole NOT NULL,
 	PRIMARY KEY (group_name, reader)
 );
@@ -260,6 +314,17 @@ COMMENT ON TABLE flo.full_identities IS 'Tables that were given REPLICA IDENTITY
 COMMENT ON COLUMN flo.full_identities.group_name IS 'group';
 COMMENT ON COLUMN flo.full_identities.relation IS 'OID of the table';
 COMMENT ON COLUMN flo.full_identities.before IS 'pg_class.relreplident as it was before';
+
+CREATE TABLE flo.astray (
+	group_name text NOT NULL,
+	relation oid NOT NULL,
+	since timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (group_name, relation)
+);
+COMMENT ON TABLE flo.astray IS 'Tables of groups that are left out until their replica identity is mended: changes of them do not say which row they are of';
+COMMENT ON COLUMN flo.astray.group_name IS 'group';
+COMMENT ON COLUMN flo.astray.relation IS 'OID of the table';
+COMMENT ON COLUMN flo.astray.since IS 'when that began';
 
 CREATE TABLE flo.progress (
 	group_name text NOT NULL,
@@ -575,7 +640,9 @@ COMMENT ON COLUMN flo.secrets.key IS 'what it is for';
 COMMENT ON COLUMN flo.secrets.value IS 'the secret';
 
 SELECT pg_catalog.pg_extension_config_dump('flo.groups', '');
-SELECT pg_catalog.pg_extension_config_dump('flo.replicators', '');
+SELECT pg_catalog.pg_extension_config_dump('flo.sources', '');
+SELECT pg_catalog.pg_extension_config_dump('flo.chosen', '');
+SELECT pg_catalog.pg_extension_config_dump('flo.chosen_place_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('flo.workers', '');
 SELECT pg_catalog.pg_extension_config_dump('flo.readers', '');
 SELECT pg_catalog.pg_extension_config_dump('flo.rules', '');
@@ -606,7 +673,11 @@ CREATE FUNCTION flo.validate_table() RETURNS trigger
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.validate_table() IS 'internal: checks what rows of rules or routes must not be together (22023, 0A000)';
 
-CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.replicators
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.sources
+	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.chosen
+	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.astray
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.workers
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
@@ -636,7 +707,9 @@ CREATE TRIGGER validate_table AFTER INSERT OR UPDATE ON flo.routes
 
 -- also for sessions with session_replication_role = replica
 ALTER TABLE flo.groups ENABLE ALWAYS TRIGGER config_changed;
-ALTER TABLE flo.replicators ENABLE ALWAYS TRIGGER config_changed;
+ALTER TABLE flo.sources ENABLE ALWAYS TRIGGER config_changed;
+ALTER TABLE flo.chosen ENABLE ALWAYS TRIGGER config_changed;
+ALTER TABLE flo.astray ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.workers ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.readers ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.rules ENABLE ALWAYS TRIGGER config_changed;
@@ -654,7 +727,7 @@ CREATE FUNCTION flo.new_tables() RETURNS event_trigger
 COMMENT ON FUNCTION flo.new_tables() IS 'internal: lets new tables join the groups that cover them';
 
 CREATE EVENT TRIGGER pg_flo_new_tables ON ddl_command_end
-	WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE SCHEMA', 'ALTER TABLE')
+	WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE SCHEMA', 'ALTER TABLE', 'CREATE INDEX', 'ALTER INDEX')
 	EXECUTE FUNCTION flo.new_tables();
 COMMENT ON EVENT TRIGGER pg_flo_new_tables IS 'pg_flo: new tables join the groups that cover them';
 ALTER EVENT TRIGGER pg_flo_new_tables ENABLE ALWAYS;
@@ -715,9 +788,9 @@ END
 $$;
 COMMENT ON FUNCTION flo.follow_tracking() IS 'internal: keeps the event trigger pg_flo_track_ddl in step with flo.replicators, and makes keys for new ones';
 
-CREATE TRIGGER follow_tracking AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.replicators
+CREATE TRIGGER follow_tracking AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.sources
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.follow_tracking();
-ALTER TABLE flo.replicators ENABLE ALWAYS TRIGGER follow_tracking;
+ALTER TABLE flo.sources ENABLE ALWAYS TRIGGER follow_tracking;
 CREATE TRIGGER follow_tracking AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.groups
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.follow_tracking();
 ALTER TABLE flo.groups ENABLE ALWAYS TRIGGER follow_tracking;
@@ -1256,6 +1329,16 @@ COMMENT ON COLUMN flo.status.last_error_at IS 'when it happened';
 COMMENT ON COLUMN flo.status.stats_reset IS 'since when the counters count';
 COMMENT ON COLUMN flo.status.foreign_messages IS 'replicator: logical decoding messages that somebody else wrote in the name of pg_flo, and that were left out';
 
+CREATE FUNCTION flo.left_out_tables(
+	group_name text,
+	OUT relation regclass,
+	OUT reason text
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'flo_left_out_tables' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.left_out_tables(text) IS
+'internal: tables that a group would have, or was told to leave out, and why it does not have them; waits for no lock';
+
 CREATE VIEW flo.tables AS
 	SELECT r.group_name,
 		   pg_catalog.format('%I.%I', n.nspname, c.relname) AS table_name,
@@ -1283,12 +1366,26 @@ CREATE VIEW flo.tables AS
 	  CROSS JOIN LATERAL (
 			SELECT EXISTS (SELECT FROM pg_catalog.pg_index x
 							WHERE x.indrelid = c.oid AND x.indisvalid AND x.indimmediate
-							  AND CASE c.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident ELSE false END) AS usable) k;
-COMMENT ON VIEW flo.tables IS 'What the groups of this database''s replicators replicate now';
+							  AND CASE c.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident ELSE false END
+							  -- before 18 generated columns are not sent
+							  AND (pg_catalog.current_setting('server_version_num')::int >= 180000 OR NOT EXISTS (
+									SELECT FROM pg_catalog.pg_attribute a
+									 WHERE a.attrelid = c.oid AND a.attgenerated <> ''
+									   AND a.attnum = ANY ((x.indkey::int2[])[0:x.indnkeyatts - 1])))) AS usable) k
+	UNION ALL
+	SELECT r.group_name, pg_catalog.format('%I.%I', n.nspname, c.relname),
+		   CASE c.relreplident WHEN 'f' THEN 'full' ELSE 'none' END,
+		   'left out', pg_catalog.string_agg(l.reason, '; ')
+	  FROM flo.replicators r
+	  CROSS JOIN LATERAL flo.left_out_tables(r.group_name) l
+	  JOIN pg_catalog.pg_class c ON c.oid = l.relation
+	  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	 GROUP BY 1, 2, 3;
+COMMENT ON VIEW flo.tables IS 'What the groups of this database''s replicators replicate now, and, with state left out, what they would have or were told to leave out';
 COMMENT ON COLUMN flo.tables.group_name IS 'group';
 COMMENT ON COLUMN flo.tables.table_name IS 'table, quoted and schema-qualified';
 COMMENT ON COLUMN flo.tables.replica_identity IS 'primary key, index, full or none';
-COMMENT ON COLUMN flo.tables.state IS 'state of the replicator as far as this table is concerned, see flo.status';
+COMMENT ON COLUMN flo.tables.state IS 'state of the replicator as far as this table is concerned, see flo.status; left out: not replicated, detail says why';
 COMMENT ON COLUMN flo.tables.detail IS 'what is special about the table';
 
 CREATE VIEW flo.copy_progress AS
@@ -1476,6 +1573,7 @@ DECLARE
 	replicator flo.replicators;
 	names text;
 	keyless text;
+	astray text;
 	slot pg_replication_slots;
 BEGIN
 	SELECT r.* INTO replicator FROM flo.replicators r WHERE r.group_name = check_source.group_name;
@@ -1498,8 +1596,8 @@ BEGIN
 		  FROM unnest(replicator.tables) t (name) WHERE to_regclass(t.name) IS NULL;
 		IF names IS NOT NULL THEN
 			status := 'warning';
-			detail := 'tables that no longer exist under their name: ' || names;
-			hint := 'They were dropped or renamed since; a renamed table is still replicated.';
+			detail := 'tables that no longer exist: ' || names;
+			hint := 'They were dropped; a table that is made under such a name takes the place.';
 			RETURN NEXT;
 		END IF;
 
@@ -1514,7 +1612,7 @@ BEGIN
 
 		SELECT string_agg(t.table_name, ', ' ORDER BY t.table_name) INTO names
 		  FROM flo.tables t
-		 WHERE t.group_name = check_source.group_name
+		 WHERE t.group_name = check_source.group_name AND t.state <> 'left out'
 		   AND NOT EXISTS (SELECT FROM flo.covered_tables(check_source.group_name) c
 							WHERE c.relation = to_regclass(t.table_name));
 		IF names IS NOT NULL THEN
@@ -1526,7 +1624,7 @@ BEGIN
 
 		IF status = 'ok' THEN
 			detail := format('tables published: %s',
-							 (SELECT count(*) FROM flo.tables t WHERE t.group_name = check_source.group_name));
+							 (SELECT count(*) FROM flo.tables t WHERE t.group_name = check_source.group_name AND t.state <> 'left out'));
 			RETURN NEXT;
 		END IF;
 	END IF;
@@ -1543,14 +1641,20 @@ BEGIN
 	 WHERE NOT c.has_identity
 	   AND NOT EXISTS (SELECT FROM pg_publication p JOIN pg_publication_rel pr ON pr.prpubid = p.oid
 						WHERE p.pubname = 'pgflo_' || check_source.group_name || '_insert' AND pr.prrelid = c.relation);
-	IF names IS NOT NULL THEN
+	SELECT string_agg(a.relation::regclass::text, ', ' ORDER BY a.relation::regclass::text) INTO astray
+	  FROM flo.astray a JOIN pg_class c ON c.oid = a.relation WHERE a.group_name = check_source.group_name;
+	IF astray IS NOT NULL THEN
+		status := 'error';
+		detail := 'left out until their replica identity is mended, as it does not identify the rows that change: ' || astray;
+		hint := 'Give each the replica identity of the table as which it is published; what was left out is copied then. flo.tables has the reasons.';
+	ELSIF names IS NOT NULL THEN
 		status := 'error';
 		detail := 'UPDATE and DELETE fail on published tables without a usable one: ' || names;
 		hint := 'Add a primary key, set a replica identity, or take the tables out with flo.remove_table().';
 	ELSIF keyless IS NOT NULL THEN
 		status := 'warning';
 		detail := 'not replicated because they have none that is usable: ' || keyless;
-		hint := 'They join when they get a primary key; see also the option keyless_tables.';
+		hint := 'They join when they get a primary key; see also the option keyless_tables, and flo.tables for the reasons.';
 	END IF;
 	RETURN NEXT;
 
@@ -2148,7 +2252,7 @@ COMMENT ON FUNCTION flo.sync_sequences(text) IS
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA flo FROM PUBLIC;
 -- the views and policies call these with the rights of whoever looks
 GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem(),
-	flo.owns_member(text) TO PUBLIC;
+	flo.owns_member(text), flo.left_out_tables(text) TO PUBLIC;
 
 -- Rows that are not for everybody are kept back by policies.
 GRANT SELECT ON ALL TABLES IN SCHEMA flo TO PUBLIC;

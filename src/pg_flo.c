@@ -11,6 +11,7 @@
 
 #include "conf/api.h"
 #include "conf/guard.h"
+#include "conf/newtables.h"
 #include "core/settings.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -27,6 +28,8 @@ _PG_init(void)
 {
 	flo_settings_define();
 	flo_conf_xact_init();
+	if (!IsBinaryUpgrade)
+		flo_newtables_init();
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade || !IsPostmasterEnvironment)
 		return;
 	flo_shstate_request();

@@ -304,30 +304,6 @@ check_exceptions(const FloTableOids *choice)
 	}
 }
 
-static List *
-names_of_tables(const List *relations)
-{
-	List	   *names = NIL;
-	ListCell   *lc;
-
-	foreach(lc, relations)
-		names = lappend(names, flo_tables_name(lfirst_oid(lc)));
-	return names;
-}
-
-static void
-choice_to_names(const FloTableOids *oids, FloTableChoice *names)
-{
-	ListCell   *lc;
-
-	memset(names, 0, sizeof(FloTableChoice));
-	names->all = oids->all;
-	names->tables = names_of_tables(oids->tables);
-	names->except_tables = names_of_tables(oids->except_tables);
-	foreach(lc, oids->schemas)
-		names->schemas = lappend(names->schemas, get_namespace_name(lfirst_oid(lc)));
-}
-
 /* No two sides of a group in one database: its rows would come back to their own tables */
 static void
 check_no_postgres_worker(const char *group)
@@ -372,7 +348,6 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 {
 	FloReplicatorSpec spec = {0};
 	FloTableOids choice = {0};
-	FloTableChoice names;
 	Jsonb	   *options;
 
 	spec.group = flo_argument_text(fcinfo, 0, "group_name");
@@ -410,15 +385,14 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 
 	/* tables being created right now join, or are found below: see newtables.c */
 	flo_lock_all(flo_lock_wish_relation(flo_publication_wishes(&choice, &spec.options),
-										flo_store_table("replicators"), ShareRowExclusiveLock));
+										flo_store_table("sources"), ShareRowExclusiveLock));
 	check_new_replicator(spec.group);
 
 	if (flo_store_adopt_group(spec.group))
 		ereport(NOTICE,
 				(errmsg("group \"%s\" was configured in another database and is adopted here", spec.group)));
 	flo_publication_create(spec.group, &choice, &spec.options);
-	choice_to_names(&choice, &names);
-	flo_store_insert_replicator(&spec, &names, without_nulls(options));
+	flo_store_insert_replicator(&spec, flo_choice_make(spec.group, &choice), without_nulls(options));
 	flo_newtables_identified(spec.group);
 
 	PG_RETURN_VOID();
@@ -650,35 +624,23 @@ flo_stop_group(PG_FUNCTION_ARGS)
 
 /* The argument of add_table() and remove_table(), with everything looked up */
 static Oid
-table_argument(FunctionCallInfo fcinfo, const char *group, FloTableChoice **names, FloTableOids *choice)
+table_argument(FunctionCallInfo fcinfo, const char *group, FloTableChoice **entries, FloTableOids *choice)
 {
 	flo_argument_require(fcinfo, 1, "table_name");
 	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
-	*names = flo_store_table_choice(group);
-	flo_tables_lookup(*names, choice);
+	*entries = flo_store_table_choice(group);
+	flo_choice_look_up(*entries, choice);
 
 	return PG_GETARG_OID(1);
-}
-
-/* The list without the table's name */
-static List *
-list_without(List *names, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, names)
-		if (strcmp(lfirst(lc), name) == 0)
-			names = foreach_delete_current(names, lc);
-	return names;
 }
 
 Datum
 flo_add_table(PG_FUNCTION_ARGS)
 {
 	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
-	FloTableChoice *names;
+	FloTableChoice *entries;
 	FloTableOids choice;
-	Oid			relation = table_argument(fcinfo, group, &names, &choice);
+	Oid			relation = table_argument(fcinfo, group, &entries, &choice);
 	char	   *name;
 
 	flo_argument_require(fcinfo, 2, "copy");
@@ -698,16 +660,16 @@ flo_add_table(PG_FUNCTION_ARGS)
 
 	/* with a copy, the replicator adds it when the snapshot can be taken */
 	if (PG_GETARG_BOOL(2))
-		flo_store_request_copy(group, relation, true);
+		flo_store_request_copy(group, relation, FLO_REQUEST_ADD);
 	else
 		flo_publication_add_table(group, relation, &flo_store_replicator(group)->options);
 
 	/* a group over schemas or everything may cover it without its being named */
-	names->except_tables = list_without(names->except_tables, name);
-	flo_tables_lookup(names, &choice);
+	entries->except_tables = flo_choice_without(entries->except_tables, relation);
+	flo_choice_look_up(entries, &choice);
 	if (!flo_tables_cover(&choice, relation))
-		names->tables = lappend(names->tables, name);
-	flo_store_save_table_choice(group, names);
+		entries->tables = lappend(entries->tables, flo_choice_entry(relation));
+	flo_store_save_table_choice(entries);
 	flo_newtables_identified(group);
 
 	PG_RETURN_VOID();
@@ -717,9 +679,9 @@ Datum
 flo_remove_table(PG_FUNCTION_ARGS)
 {
 	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
-	FloTableChoice *names;
+	FloTableChoice *entries;
 	FloTableOids choice;
-	Oid			relation = table_argument(fcinfo, group, &names, &choice);
+	Oid			relation = table_argument(fcinfo, group, &entries, &choice);
 	char	   *name;
 	bool		withdrawn;
 	bool		member;
@@ -738,11 +700,11 @@ flo_remove_table(PG_FUNCTION_ARGS)
 				 errhint("flo.tables shows what is; a partition is there through its root.")));
 
 	/* the choice first, or undoing the replica identity would let the table join again */
-	names->tables = list_without(names->tables, name);
-	flo_tables_lookup(names, &choice);
+	entries->tables = flo_choice_without(entries->tables, relation);
+	flo_choice_look_up(entries, &choice);
 	if (flo_tables_cover(&choice, relation))
-		names->except_tables = lappend(names->except_tables, name);
-	flo_store_save_table_choice(group, names);
+		entries->except_tables = lappend(entries->except_tables, flo_choice_entry(relation));
+	flo_store_save_table_choice(entries);
 	if (member)
 		flo_publication_remove_table(group, relation);
 
@@ -753,15 +715,15 @@ void
 flo_conf_resync_table(FunctionCallInfo fcinfo)
 {
 	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
-	FloTableChoice *names;
+	FloTableChoice *entries;
 	FloTableOids choice;
 	Oid			relation;
 
-	relation = table_argument(fcinfo, group, &names, &choice);
+	relation = table_argument(fcinfo, group, &entries, &choice);
 	if (!flo_publication_has_table(group, relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("table %s is not in group \"%s\"", flo_tables_name(relation), group),
 				 errhint("Add it with flo.add_table().")));
-	flo_store_request_copy(group, relation, false);
+	flo_store_request_copy(group, relation, FLO_REQUEST_ANEW);
 }

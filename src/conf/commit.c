@@ -146,10 +146,17 @@ flo_conf_xact_init(void)
 	RegisterXactCallback(at_transaction_end, NULL);
 }
 
+static bool
+concerns_members_alone(const char *table)
+{
+	return strcmp(table, "copy_requests") == 0 || strcmp(table, "chosen") == 0 || strcmp(table, "astray") == 0;
+}
+
 /*
- * Statement trigger on the configuration tables.  A request for a copy concerns
- * a running member alone, which the invalidation reaches also from a prepared
- * transaction: users' DDL makes such requests, and may be prepared.
+ * Statement trigger on the configuration tables.  A request for a copy and what
+ * a table is called concern running members alone, which the invalidation
+ * reaches also from a prepared transaction: users' DDL writes them, and may be
+ * prepared.
  */
 Datum
 flo_config_changed(PG_FUNCTION_ARGS)
@@ -161,7 +168,7 @@ flo_config_changed(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("flo.config_changed() can only be called as a trigger")));
 
-	if (strcmp(RelationGetRelationName(trigger->tg_relation), "copy_requests") != 0)
+	if (!concerns_members_alone(RelationGetRelationName(trigger->tg_relation)))
 		flo_conf_changed();
 	flo_rights_note_roles(trigger->tg_relation);
 	CacheInvalidateRelcache(trigger->tg_relation);

@@ -7,6 +7,7 @@
  *
  * - Changes of partitions that are published as their root's are described by
  *	 the root's identity, but hold what the partition's own one records.
+ * - Before version 18 generated columns are not sent, those of a key neither.
  * - REPLICA IDENTITY FULL set for a group is remembered and undone with the
  *	 group, unless another publication still sends the table's updates: taking
  *	 it away would make them fail.
@@ -36,26 +37,9 @@
 
 void		(*flo_identity_made_full) (Oid relation) = NULL;
 
-bool
-flo_identity_own(Oid relation)
-{
-	Relation	rel = table_open(relation, AccessShareLock);
-	bool		usable;
-
-	if (!flo_tables_is_kind(rel->rd_rel->relkind))
-		usable = true;
-	else if (rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
-		usable = flo_compat_full_identity_works(rel);
-	else
-		usable = OidIsValid(RelationGetReplicaIndex(rel));
-	table_close(rel, NoLock);
-
-	return usable;
-}
-
-/* Names of the columns of a table's identity index, as a List of char * */
+/* Names of the columns of a table's identity index, as a List of char *; those that travel, or those that do not */
 static List *
-identity_columns(Relation rel)
+identity_columns(Relation rel, bool sent)
 {
 	Oid			id = RelationGetReplicaIndex(rel);
 	Relation	index;
@@ -69,16 +53,46 @@ identity_columns(Relation rel)
 	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
 	{
 		AttrNumber	attnum = index->rd_index->indkey.values[i];
+		Form_pg_attribute column = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
 
-		names = lappend(names, pstrdup(NameStr(TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attname)));
+		if (sent == (FLO_SENDS_GENERATED || column->attgenerated == '\0'))
+			names = lappend(names, pstrdup(NameStr(column->attname)));
 	}
 	RelationClose(index);
 
 	return names;
 }
 
+/* Does the server let rows of the table be changed, as far as its identity goes? */
+static bool
+may_change(Relation rel)
+{
+	return rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL || OidIsValid(RelationGetReplicaIndex(rel));
+}
+
+static bool
+is_usable(Relation rel)
+{
+	if (!flo_tables_is_kind(rel->rd_rel->relkind))
+		return true;
+	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
+		return flo_compat_full_identity_works(rel);
+	return may_change(rel) && identity_columns(rel, false) == NIL;
+}
+
 bool
-flo_identity_fits(Relation partition, Relation root)
+flo_identity_own(Oid relation)
+{
+	Relation	rel = table_open(relation, AccessShareLock);
+	bool		usable = is_usable(rel);
+
+	table_close(rel, NoLock);
+	return usable;
+}
+
+/* Do the old rows of a partition hold what identifies a row of the root? */
+static bool
+fits(Relation partition, Relation root)
 {
 	List	   *wanted;
 	List	   *given;
@@ -90,8 +104,8 @@ flo_identity_fits(Relation partition, Relation root)
 	if (root->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
 		return false;
 
-	wanted = identity_columns(root);
-	given = identity_columns(partition);
+	wanted = identity_columns(root, true);
+	given = identity_columns(partition, true);
 	foreach(lc, wanted)
 	{
 		ListCell   *other;
@@ -106,17 +120,39 @@ flo_identity_fits(Relation partition, Relation root)
 	return wanted != NIL;
 }
 
-bool
-flo_identity_partition_fits(Oid partition, Oid root)
+static bool
+partition_fits(Oid partition, Oid root)
 {
 	Relation	part = table_open(partition, AccessShareLock);
 	Relation	rel = table_open(root, AccessShareLock);
-	bool		fits = flo_identity_fits(part, rel);
+	bool		result = fits(part, rel);
 
 	table_close(rel, NoLock);
 	table_close(part, NoLock);
 
-	return fits;
+	return result;
+}
+
+bool
+flo_identity_strays(Relation table, Relation published)
+{
+	if (!may_change(table))
+		return false;
+	if (RelationGetRelid(table) == RelationGetRelid(published))
+		return !is_usable(table);
+	return !is_usable(published) || !fits(table, published);
+}
+
+bool
+flo_identity_table_strays(Oid table, Oid published)
+{
+	Relation	rel = table_open(table, AccessShareLock);
+	Relation	as = table_open(published, AccessShareLock);
+	bool		strays = flo_identity_strays(rel, as);
+
+	table_close(as, NoLock);
+	table_close(rel, NoLock);
+	return strays;
 }
 
 bool
@@ -135,11 +171,36 @@ flo_tables_have_identity(Oid relation, bool via_root)
 		if (part == relation || get_rel_relkind(part) == RELKIND_PARTITIONED_TABLE)
 			continue;
 		if (!flo_identity_own(part) ||
-			(via_root && get_rel_relkind(part) == RELKIND_RELATION && !flo_identity_partition_fits(part, relation)))
+			(via_root && get_rel_relkind(part) == RELKIND_RELATION && !partition_fits(part, relation)))
 			return false;
 	}
 
 	return true;
+}
+
+char *
+flo_identity_lack(Oid relation)
+{
+	ListCell   *lc;
+
+	foreach(lc, flo_tables_with_partitions(relation))
+	{
+		Relation	rel;
+		List	   *unsent;
+		char	   *lack = NULL;
+
+		if (!flo_tables_is_kind(get_rel_relkind(lfirst_oid(lc))))
+			continue;
+		rel = table_open(lfirst_oid(lc), AccessShareLock);
+		unsent = rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ? NIL : identity_columns(rel, false);
+		if (unsent != NIL)
+			lack = psprintf("the replica identity of %s has generated column \"%s\", which servers before version 18 do not send",
+							flo_tables_name(lfirst_oid(lc)), (char *) linitial(unsent));
+		table_close(rel, NoLock);
+		if (lack != NULL)
+			return lack;
+	}
+	return NULL;
 }
 
 static void
@@ -183,6 +244,16 @@ set_identity(Oid relation, char identity)
 	CommandCounterIncrement();
 }
 
+static bool
+has_index(Oid relation)
+{
+	Relation	rel = table_open(relation, AccessShareLock);
+	bool		has = OidIsValid(RelationGetReplicaIndex(rel));
+
+	table_close(rel, NoLock);
+	return has;
+}
+
 /*
  * Partitions get it with their root, whether or not they have an identity of
  * their own, when their changes are published as the root's.
@@ -210,7 +281,7 @@ flo_identity_set_full(const char *group, Oid relation, bool via_root)
 		if (before == REPLICA_IDENTITY_FULL && flo_identity_own(part))
 			continue;
 		refuse_virtual_columns(part);
-		if (before == REPLICA_IDENTITY_INDEX && flo_identity_own(part))
+		if (before == REPLICA_IDENTITY_INDEX && has_index(part))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("the replica identity of partition %s is an index, that of %s cannot be one",

@@ -18,11 +18,15 @@ extern bool flo_tables_have_identity(Oid relation, bool via_root);
 extern bool flo_identity_own(Oid relation);
 
 /*
- * Do the old rows of a partition hold what identifies a row of the root?  The
+ * Can rows of the table be changed without its old ones saying which row of what
+ * is published, the table itself or a partitioned table above it, that is?  The
  * first also serves logical decoding.
  */
-extern bool flo_identity_fits(Relation partition, Relation root);
-extern bool flo_identity_partition_fits(Oid partition, Oid root);
+extern bool flo_identity_strays(Relation table, Relation published);
+extern bool flo_identity_table_strays(Oid table, Oid published);
+
+/* What is special about the identity that a table, or a partition of it, has and cannot use; NULL: it has none */
+extern char *flo_identity_lack(Oid relation);
 
 /*
  * REPLICA IDENTITY FULL for a group, as the current user; partitions get it

@@ -27,11 +27,14 @@ static bool up_to_date = false;
 /* Whose invalidation is waited for; 0 before the extension is there */
 static Oid	replicators = InvalidOid;
 static Oid	groups = InvalidOid;
+static Oid	chosen = InvalidOid;
+static Oid	astray = InvalidOid;
 
 static void
 relation_changed(Datum arg, Oid relation)
 {
-	if (!OidIsValid(relation) || relation == replicators || relation == groups)
+	if (!OidIsValid(relation) || relation == replicators || relation == groups ||
+		relation == chosen || relation == astray)
 		up_to_date = false;
 }
 
@@ -63,6 +66,7 @@ read_all(void)
 
 		replicator->spec = flo_store_replicator(lfirst(lc));
 		replicator->choice = flo_store_table_choice(lfirst(lc));
+		replicator->astray = flo_store_astray(lfirst(lc));
 		(void) flo_store_group_exists(lfirst(lc), &replicator->ours);
 		if (replicator->spec != NULL && replicator->choice != NULL)
 			known = lappend(known, replicator);
@@ -85,8 +89,10 @@ load(void)
 	MemoryContext caller;
 
 	forget();
-	replicators = flo_store_table("replicators");
+	replicators = flo_store_table("sources");
 	groups = flo_store_table("groups");
+	chosen = flo_store_table("chosen");
+	astray = flo_store_table("astray");
 	if (!OidIsValid(replicators))
 		return;
 	context = AllocSetContextCreate(CurTransactionContext, "pg_flo replicators", ALLOCSET_SMALL_SIZES);

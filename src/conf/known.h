@@ -11,6 +11,7 @@ typedef struct FloKnownReplicator
 {
 	FloReplicatorSpec *spec;
 	FloTableChoice *choice;
+	List	   *astray;			/* OIDs of tables left out for their identities */
 	bool		ours;			/* not restored or cloned from elsewhere */
 } FloKnownReplicator;
 

@@ -1,25 +1,45 @@
 /*
  * newtables.c
  *		Lets tables join the groups that cover them, inside the transaction that
- *		creates or changes them.
+ *		makes it possible, whatever statement that is.
  *
- * The event trigger sees the commands that can make a table a member: it was
- * created, came into a covered schema, became permanent, got a key, or was
- * attached to or detached from a partitioned table.  It runs no query of its
- * own, takes no lock for tables that cannot join (temporary, unlogged, foreign),
- * and never fails the user's command for what pg_flo cannot do with the table.
+ * At the end of each transaction all that it has changed is looked at: the
+ * server's own list of relations whose descriptions others have to forget says
+ * which those are.  A key or a replica identity of a table, of a partition or of
+ * the partitioned table above it, an index attached or made valid, another
+ * schema, another parent, rows that are logged from now on: nothing of that
+ * needs to be known here.  Then everything is there for good, and what holds rows
+ * by now is copied.
+ *
+ * For a table to have its rows in the stream from the first one on it has to
+ * join before that is written, perhaps in the same transaction: so an event
+ * trigger looks at the usual commands when they end, too, and tells what is left
+ * out, which the end of the transaction does not repeat.
+ *
+ * Neither fails the user's command for what pg_flo cannot do with the table, nor
+ * takes a lock for tables that cannot join (temporary, unlogged, foreign).  A
+ * transaction that changes no table, and any in a database without groups, pays
+ * next to nothing.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
+#include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
+#include "conf/joining.h"
 #include "conf/known.h"
+#include "conf/naming.h"
 #include "conf/newtables.h"
+#include "conf/notes.h"
 #include "conf/publication.h"
 #include "core/compat.h"
 #include "executor/executor.h"
@@ -27,11 +47,15 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "postmaster/autovacuum.h"
 #include "storage/lmgr.h"
+#include "storage/sinval.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/tuplestore.h"
-#include "wire/ddl.h"
 
 /* Columns of pg_event_trigger_ddl_commands() */
 #define COMMAND_CLASS 1
@@ -129,23 +153,6 @@ append_named_partitions(List *oids, Node *statement)
 }
 
 static bool
-is_detach(Node *statement)
-{
-	ListCell   *lc;
-
-	if (statement == NULL || !IsA(statement, AlterTableStmt))
-		return false;
-	foreach(lc, ((AlterTableStmt *) statement)->cmds)
-	{
-		AlterTableType subtype = lfirst_node(AlterTableCmd, lc)->subtype;
-
-		if (subtype == AT_DetachPartition || subtype == AT_DetachPartitionFinalize)
-			return true;
-	}
-	return false;
-}
-
-static bool
 may_join(Oid relation)
 {
 	return flo_tables_is_kind(get_rel_relkind(relation)) &&
@@ -153,12 +160,13 @@ may_join(Oid relation)
 }
 
 static void
-join_group(const FloKnownReplicator *replicator, Oid relation, bool detached)
+look(const FloKnownReplicator *replicator, Oid relation, bool quiet)
 {
-	FloTableOids oids;
+	FloTableOids choice;
+	FloJoin		join = {replicator->spec, &choice, replicator->astray, quiet};
 
-	flo_tables_lookup(replicator->choice, &oids);
-	flo_publication_join(replicator->spec, &oids, relation, detached);
+	flo_choice_look_up(replicator->choice, &choice);
+	flo_join_look(&join, relation);
 }
 
 /*
@@ -170,7 +178,7 @@ join_group(const FloKnownReplicator *replicator, Oid relation, bool detached)
 static List *
 replicators_to_join(void)
 {
-	Oid			replicators = flo_store_table("replicators");
+	Oid			replicators = flo_store_table("sources");
 
 	if (!OidIsValid(replicators))
 		return NIL;
@@ -215,7 +223,7 @@ flo_newtables_made(Oid table)
 
 		if (spec->track_ddl && flo_publication_admits(table, &spec->options) &&
 			OidIsValid(spec->owner) && flo_compat_class_ownercheck(table, spec->owner))
-			join_group(replicator, table, false);
+			look(replicator, table, false);
 	}
 }
 
@@ -233,55 +241,162 @@ flo_newtables_identified(const char *group)
 			continue;
 		foreach(lc, replicators_to_join())
 			if (strcmp(((FloKnownReplicator *) lfirst(lc))->spec->group, group) != 0)
-				join_group(lfirst(lc), relation, false);
+				look(lfirst(lc), relation, false);
 	}
 }
 
-List *
-flo_newtables_attached(Oid partition)
+/* --- what a statement or transaction has touched --------------------------------- */
+
+/* A DETACH CONCURRENTLY makes a partition a table of its own before it ends */
+static List *
+append_leaving(List *tables, Oid root)
 {
-	List	   *joined = NIL;
+	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhparent, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(root));
+	scan = systable_beginscan(inherits, InheritsParentIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		if (((Form_pg_inherits) GETSTRUCT(tuple))->inhdetachpending)
+			tables = lappend_oid(tables, ((Form_pg_inherits) GETSTRUCT(tuple))->inhrelid);
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	return tables;
+}
+
+/*
+ * An index of a partitioned table becomes valid, and a key, with the last of its
+ * parts.  The server forgets the index then, but not what it knows of the table's
+ * keys: nor does logical decoding.
+ */
+static void
+forget_keys(Oid table)
+{
 	ListCell   *lc;
-	ListCell   *copy;
 
-	foreach(lc, flo_known_replicators())
+	CacheInvalidateRelcacheByRelid(table);
+	if (get_rel_relispartition(table))
+		foreach(lc, get_partition_ancestors(table))
+			CacheInvalidateRelcacheByRelid(lfirst_oid(lc));
+	CommandEndInvalidationMessages();
+}
+
+/* The tables that these relations are or belong to, and all partitioned ones above them */
+static List *
+tables_of(const List *relations)
+{
+	List	   *tables = NIL;
+	ListCell   *lc;
+
+	foreach(lc, relations)
 	{
-		FloReplicatorSpec *spec = ((FloKnownReplicator *) lfirst(lc))->spec;
+		Oid			relation = lfirst_oid(lc);
+		char		kind = get_rel_relkind(relation);
 
-		if (!spec->track_ddl)
+		if (kind == RELKIND_INDEX || kind == RELKIND_PARTITIONED_INDEX)
+			relation = IndexGetRelation(relation, true);
+		if (!OidIsValid(relation) || !may_join(relation))
 			continue;
-		foreach(copy, flo_publication_attached(spec, partition))
-		{
-			FloDdlExpected *table = palloc(sizeof(FloDdlExpected));
+		if (kind == RELKIND_PARTITIONED_INDEX)
+			forget_keys(relation);
+		tables = lappend_oid(tables, relation);
+		if (get_rel_relispartition(relation))
+			tables = list_concat(tables, get_partition_ancestors(relation));
+		if (get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE)
+			tables = append_leaving(tables, relation);
+	}
+	list_sort(tables, list_oid_cmp);
+	list_deduplicate_oid(tables);
+	return tables;
+}
 
-			table->group = spec->group;
-			table->relation = lfirst_oid(copy);
-			table->again = spec->options.publish_via_partition_root;
-			joined = lappend(joined, table);
+static void
+look_at_all(const List *relations, bool quiet)
+{
+	List	   *tables = tables_of(relations);
+	List	   *replicators = tables == NIL ? NIL : in_order_of_joining(replicators_to_join());
+	ListCell   *group;
+	ListCell   *lc;
+
+	foreach(group, replicators)
+	{
+		const FloKnownReplicator *replicator = lfirst(group);
+		FloTableOids choice;
+		FloJoin		join = {replicator->spec, &choice, replicator->astray};
+
+		flo_choice_look_up(replicator->choice, &choice);
+		foreach(lc, tables)
+		{
+			/* the statement is about the table itself */
+			join.quiet = quiet || !list_member_oid(relations, lfirst_oid(lc));
+			flo_join_look(&join, lfirst_oid(lc));
 		}
 	}
-	return joined;
 }
 
 Datum
 flo_new_tables(PG_FUNCTION_ARGS)
 {
 	EventTriggerData *trigger = (EventTriggerData *) fcinfo->context;
-	ListCell   *relation;
-	ListCell   *lc;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("flo.new_tables() can only be called as an event trigger")));
 
-	if (creating_extension || IsBinaryUpgrade)
-		PG_RETURN_NULL();
-
-	foreach(relation, append_named_partitions(touched_relations(), trigger->parsetree))
-		if (may_join(lfirst_oid(relation)))
-			foreach(lc, in_order_of_joining(replicators_to_join()))
-				join_group(lfirst(lc), lfirst_oid(relation), is_detach(trigger->parsetree));
+	if (!creating_extension && !IsBinaryUpgrade)
+		look_at_all(append_named_partitions(touched_relations(), trigger->parsetree), false);
 
 	PG_RETURN_NULL();
+}
+
+/* --- the end of a transaction ----------------------------------------------------- */
+
+/* Relations whose descriptions this transaction has changed; has it changed schemas? */
+static List *
+changed_relations(bool *schemas)
+{
+	SharedInvalidationMessage *messages;
+	bool		init_file;
+	int			count = xactGetCommittedInvalidationMessages(&messages, &init_file);
+	List	   *relations = NIL;
+
+	*schemas = false;
+	for (int i = 0; i < count; i++)
+	{
+		if (messages[i].id == SHAREDINVALRELCACHE_ID && messages[i].rc.dbId == MyDatabaseId)
+			relations = lappend_oid(relations, messages[i].rc.relId);
+		else if (messages[i].id == NAMESPACEOID)
+			*schemas = true;
+	}
+	list_sort(relations, list_oid_cmp);
+	list_deduplicate_oid(relations);
+	return relations;
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	List	   *relations;
+	bool		schemas;
+
+	if ((event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE) ||
+		!OidIsValid(MyDatabaseId) || !TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
+		XactReadOnly || IsAutoVacuumWorkerProcess())
+		return;
+	relations = changed_relations(&schemas);
+	if ((relations == NIL && !schemas) || flo_known_replicators() == NIL)
+		return;
+	CommandCounterIncrement();
+	flo_naming_follow(flo_known_replicators());
+	look_at_all(relations, true);
+}
+
+void
+flo_newtables_init(void)
+{
+	flo_notes_init();
+	RegisterXactCallback(at_transaction_end, NULL);
 }

@@ -19,11 +19,7 @@ extern void flo_newtables_made(Oid table);
  */
 extern void flo_newtables_identified(const char *group);
 
-/*
- * In the session that has attached the partition: asks for the copy of rows
- * that its groups have never had; List of FloDdlExpected *, for those that
- * track DDL.
- */
-extern List *flo_newtables_attached(Oid partition);
+/* When the library is loaded: from then on the end of each transaction is looked at */
+extern void flo_newtables_init(void);
 
 #endif

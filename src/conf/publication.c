@@ -102,21 +102,6 @@ kind_name(char relkind)
 	}
 }
 
-bool
-flo_tables_is_kind(char relkind)
-{
-	return relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE;
-}
-
-/* Tables of the server, of pg_flo and of any extension are nobody's data to replicate */
-static bool
-belongs_to_system(Oid relation, Oid namespace)
-{
-	return relation < FirstNormalObjectId ||
-		namespace == get_namespace_oid("flo", true) ||
-		OidIsValid(getExtensionOfObject(RelationRelationId, relation));
-}
-
 void
 flo_tables_check_kind(Oid relation)
 {
@@ -145,7 +130,7 @@ flo_tables_check_kind(Oid relation)
 						 class->relpersistence == RELPERSISTENCE_TEMP ? "" :
 						 " Change it with ALTER TABLE ... SET LOGGED.")));
 
-	if (belongs_to_system(relation, class->relnamespace))
+	if (flo_tables_of_system(relation, class->relnamespace))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot replicate \"%s\": it belongs to the system or to an extension",
@@ -163,144 +148,6 @@ flo_tables_with_partitions(Oid relation)
 		return list_make1_oid(relation);
 
 	return find_all_inheritors(relation, AccessShareLock, NULL);
-}
-
-/* Is any of the table's ancestors in the list? */
-static bool
-ancestor_in(Oid relation, const List *list)
-{
-	ListCell   *lc;
-
-	if (list == NIL || !get_rel_relispartition(relation))
-		return false;
-
-	foreach(lc, get_partition_ancestors(relation))
-		if (list_member_oid(list, lfirst_oid(lc)))
-			return true;
-
-	return false;
-}
-
-/* Covered by "all" or by a schema, disregarding partitioning */
-static bool
-covered_by_place(const FloTableOids *choice, Form_pg_class class)
-{
-	if (!flo_tables_is_kind(class->relkind) ||
-		class->relpersistence != RELPERSISTENCE_PERMANENT)
-		return false;
-	if (!choice->all && !list_member_oid(choice->schemas, class->relnamespace))
-		return false;
-
-	return !belongs_to_system(class->oid, class->relnamespace);
-}
-
-static bool
-covered_alone(const FloTableOids *choice, Oid relation)
-{
-	HeapTuple	tuple;
-	bool		covered;
-
-	if (list_member_oid(choice->except_tables, relation) ||
-		ancestor_in(relation, choice->except_tables))
-		return false;
-	if (list_member_oid(choice->tables, relation))
-		return true;
-
-	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	covered = covered_by_place(choice, (Form_pg_class) GETSTRUCT(tuple));
-	ReleaseSysCache(tuple);
-
-	return covered;
-}
-
-bool
-flo_tables_cover(const FloTableOids *choice, Oid relation)
-{
-	if (!covered_alone(choice, relation))
-		return false;
-
-	if (get_rel_relispartition(relation))
-	{
-		ListCell   *lc;
-
-		foreach(lc, get_partition_ancestors(relation))
-			if (covered_alone(choice, lfirst_oid(lc)))
-				return false;
-	}
-
-	return true;
-}
-
-void
-flo_tables_lookup(const FloTableChoice *names, FloTableOids *oids)
-{
-	ListCell   *lc;
-
-	memset(oids, 0, sizeof(FloTableOids));
-	oids->all = names->all;
-
-	foreach(lc, names->tables)
-	{
-		RangeVar   *name = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(lfirst(lc))));
-		Oid			relation = RangeVarGetRelid(name, NoLock, true);
-
-		if (OidIsValid(relation))
-			oids->tables = lappend_oid(oids->tables, relation);
-	}
-	foreach(lc, names->except_tables)
-	{
-		RangeVar   *name = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(lfirst(lc))));
-		Oid			relation = RangeVarGetRelid(name, NoLock, true);
-
-		if (OidIsValid(relation))
-			oids->except_tables = lappend_oid(oids->except_tables, relation);
-	}
-	foreach(lc, names->schemas)
-	{
-		Oid			schema = get_namespace_oid(lfirst(lc), true);
-
-		if (OidIsValid(schema))
-			oids->schemas = lappend_oid(oids->schemas, schema);
-	}
-}
-
-List *
-flo_tables_covered(const FloTableOids *choice)
-{
-	List	   *candidates = list_copy(choice->tables);
-	List	   *result = NIL;
-	ListCell   *lc;
-
-	if (choice->all || choice->schemas != NIL)
-	{
-		Relation	rel = table_open(RelationRelationId, AccessShareLock);
-		SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-		HeapTuple	tuple;
-
-		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		{
-			Form_pg_class class = (Form_pg_class) GETSTRUCT(tuple);
-
-			if (covered_by_place(choice, class))
-				candidates = lappend_oid(candidates, class->oid);
-		}
-		systable_endscan(scan);
-		table_close(rel, AccessShareLock);
-	}
-
-	list_sort(candidates, list_oid_cmp);
-	list_deduplicate_oid(candidates);
-
-	foreach(lc, candidates)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (flo_tables_cover(choice, lfirst_oid(lc)))
-			result = lappend_oid(result, lfirst_oid(lc));
-	}
-
-	return result;
 }
 
 /* Run a utility command as the current user */
@@ -395,11 +242,18 @@ create_publication(const char *name, const char *publish, bool via_root, const L
 static void
 refuse_keyless(const List *keyless)
 {
+	char	   *lack = NULL;
+	ListCell   *lc;
+
+	foreach(lc, keyless)
+		if (lack == NULL)
+			lack = flo_identity_lack(lfirst_oid(lc));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg_plural("table %s has no usable replica identity",
 						   "tables have no usable replica identity: %s",
 						   list_length(keyless), names_of(keyless)),
+			 lack != NULL ? errdetail("%c%s.", pg_toupper((unsigned char) lack[0]), lack + 1) : 0,
 			 errhint("Add a primary key or set a replica identity, the same for a partitioned table "
 					 "and its partitions, or choose with the option keyless_tables: full, insert_only or skip.")));
 }
@@ -456,8 +310,8 @@ flo_publication_create(const char *group, const FloTableOids *choice,
 						   options->publish_via_partition_root, only_inserts);
 }
 
-static bool
-publication_lists(const char *name, Oid relation)
+bool
+flo_publication_lists(const char *name, Oid relation)
 {
 	Oid			publication = get_publication_oid(name, true);
 
@@ -469,8 +323,8 @@ publication_lists(const char *name, Oid relation)
 bool
 flo_publication_has_table(const char *group, Oid relation)
 {
-	return publication_lists(flo_name_publication(group), relation) ||
-		publication_lists(flo_name_insert_publication(group), relation);
+	return flo_publication_lists(flo_name_publication(group), relation) ||
+		flo_publication_lists(flo_name_insert_publication(group), relation);
 }
 
 bool
@@ -605,7 +459,7 @@ flo_publication_remove_table(const char *group, Oid relation)
 
 	lock_for_undoing(group, parts, flo_lock_wish_relation(NIL, relation, ShareUpdateExclusiveLock));
 	foreach(lc, flo_publication_names(group))
-		if (publication_lists(lfirst(lc), relation))
+		if (flo_publication_lists(lfirst(lc), relation))
 			flo_publication_execute(psprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s",
 							 quote_identifier(lfirst(lc)), flo_tables_name(relation)));
 
@@ -634,234 +488,4 @@ flo_publication_drop(const char *group)
 
 	foreach(lc, flo_store_full_identities(group))
 		flo_identity_restore(group, lfirst(lc));
-}
-
-/* --- tables made by users' DDL ------------------------------------------------ */
-
-static void
-warn_left_out(const char *group, Oid relation, const char *reason, const char *hint)
-{
-	ereport(WARNING,
-			(errmsg("table %s is not replicated by group \"%s\": %s",
-					flo_tables_name(relation), group, reason),
-			 errhint("%s", hint)));
-}
-
-/* Add the table to the publication with the rights of the group's owner */
-static void
-join_publication(const char *group, const char *name, Oid relation)
-{
-	Oid			publication = get_publication_oid(name, true);
-	PublicationRelInfo info = {0};
-
-	if (!OidIsValid(publication))
-		return;
-
-	/* the command that we are part of must not wait for others on our account */
-	if (!ConditionalLockRelationOid(relation, ShareUpdateExclusiveLock))
-	{
-		warn_left_out(group, relation, "another session uses it",
-					  "Call flo.add_table() when it has ended.");
-		return;
-	}
-
-	/* Keeps DROP PUBLICATION out, but not other sessions that add tables */
-	LockDatabaseObject(PublicationRelationId, publication, 0, AccessShareLock);
-	if (!SearchSysCacheExists1(PUBLICATIONOID, ObjectIdGetDatum(publication)))
-		return;
-
-	info.relation = table_open(relation, NoLock);
-	(void) publication_add_relation(publication, &info, true);
-	table_close(info.relation, NoLock);
-	CommandCounterIncrement();
-}
-
-/* A table that only had its inserts published has become a full member */
-static void
-leave_insert_publication(const char *group, Oid relation)
-{
-	Oid			publication = get_publication_oid(flo_name_insert_publication(group), true);
-	ObjectAddress member = {PublicationRelRelationId, InvalidOid, 0};
-
-	if (!OidIsValid(publication))
-		return;
-
-	member.objectId = GetSysCacheOid2(PUBLICATIONRELMAP, Anum_pg_publication_rel_oid,
-									  ObjectIdGetDatum(relation),
-									  ObjectIdGetDatum(publication));
-	if (OidIsValid(member.objectId))
-		performDeletion(&member, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
-}
-
-static bool
-has_rows(Oid relation)
-{
-	ListCell   *lc;
-
-	foreach(lc, flo_tables_with_partitions(relation))
-	{
-		Relation	rel = table_open(lfirst_oid(lc), AccessShareLock);
-		bool		empty = !RELKIND_HAS_STORAGE(rel->rd_rel->relkind) ||
-			RelationGetNumberOfBlocks(rel) == 0;
-
-		table_close(rel, NoLock);
-		if (!empty)
-			return true;
-	}
-
-	return false;
-}
-
-/* A new partition of a root that the group lists: it needs an identity, nothing else */
-static void
-join_partition(const FloReplicatorSpec *replicator, Oid partition)
-{
-	const char *name = flo_name_publication(replicator->group);
-	bool		via_root = replicator->options.publish_via_partition_root;
-	ListCell   *lc;
-
-	foreach(lc, get_partition_ancestors(partition))
-	{
-		Oid			ancestor = lfirst_oid(lc);
-
-		if (!publication_lists(name, ancestor))
-			continue;
-		if (get_rel_relkind(partition) == RELKIND_PARTITIONED_TABLE ||
-			(flo_identity_own(partition) && (!via_root || flo_identity_partition_fits(partition, ancestor))))
-			return;
-
-		if (replicator->options.keyless_tables == FLO_KEYLESS_FULL &&
-			flo_compat_class_ownercheck(partition, GetUserId()) &&
-			flo_identity_can_be_full(partition) && flo_identity_try_lock(partition) &&
-			(!via_root || flo_identity_own(ancestor)))
-			flo_identity_set_full(replicator->group, partition, true);
-		else
-			ereport(WARNING,
-					(errmsg("partition %s has no usable replica identity: UPDATE and DELETE of it will fail",
-							flo_tables_name(partition)),
-					 errdetail("Its parent %s is replicated by group \"%s\".",
-							   flo_tables_name(ancestor), replicator->group),
-					 errhint("Give it the replica identity that its parent has.")));
-		return;
-	}
-}
-
-/*
- * The table holds rows already.  Where definitions travel, its rows have to come
- * along: it joins with a copy, as flo.add_table() makes it.
- */
-static bool
-joins_with_copy(const FloReplicatorSpec *replicator, Oid relation)
-{
-	if (!replicator->track_ddl)
-	{
-		ereport(WARNING,
-				(errmsg("rows that table %s holds already are not replicated by group \"%s\"",
-						flo_tables_name(relation), replicator->group),
-				 errdetail("The table joins the group now; later changes of it are replicated.")));
-		return false;
-	}
-	flo_store_request_copy(replicator->group, relation, true);
-	ereport(NOTICE,
-			(errmsg("table %s joins group \"%s\" with a copy of the rows it holds",
-					flo_tables_name(relation), replicator->group)));
-	return true;
-}
-
-List *
-flo_publication_attached(const FloReplicatorSpec *replicator, Oid partition)
-{
-	const char *name = flo_name_publication(replicator->group);
-	bool		via_root = replicator->options.publish_via_partition_root;
-	Oid			root = InvalidOid;
-	List	   *copies = NIL;
-	ListCell   *lc;
-
-	/* what was a member by itself has its rows there */
-	if (!get_rel_relispartition(partition) || !has_rows(partition) ||
-		flo_publication_has_table(replicator->group, partition))
-		return NIL;
-	foreach(lc, get_partition_ancestors(partition))
-		if (publication_lists(name, lfirst_oid(lc)))
-			root = lfirst_oid(lc);
-	if (!OidIsValid(root))
-		return NIL;
-	if (via_root)
-		copies = list_make1_oid(root);
-	else
-		foreach(lc, flo_tables_with_partitions(partition))
-			if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_RELATION)
-				copies = lappend_oid(copies, lfirst_oid(lc));
-	foreach(lc, copies)
-		flo_store_request_copy(replicator->group, lfirst_oid(lc), !via_root);
-	return copies;
-}
-
-void
-flo_publication_join(const FloReplicatorSpec *replicator, const FloTableOids *choice, Oid relation,
-					 bool detached)
-{
-	const char *group = replicator->group;
-	const char *publication = flo_name_publication(group);
-
-	/* none: a group being dropped, or one restored without it */
-	if (!OidIsValid(get_publication_oid(publication, true)))
-		return;
-
-	if (get_rel_relispartition(relation))
-		join_partition(replicator, relation);
-
-	if (!flo_tables_cover(choice, relation) || publication_lists(publication, relation))
-		return;
-
-	if (!OidIsValid(replicator->owner) || !flo_compat_class_ownercheck(relation, replicator->owner))
-	{
-		warn_left_out(group, relation, "it does not belong to the group's owner",
-					  "Call flo.add_table() as a role that owns both.");
-		return;
-	}
-
-	if (!flo_tables_have_identity(relation, replicator->options.publish_via_partition_root))
-	{
-		switch (replicator->options.keyless_tables)
-		{
-			case FLO_KEYLESS_REFUSE:
-				warn_left_out(group, relation, "it has no usable replica identity",
-							  replicator->track_ddl ? "It joins, with its rows, as soon as it has a primary key." :
-							  "It joins as soon as it has a primary key.");
-				return;
-			case FLO_KEYLESS_SKIP:
-				return;
-			case FLO_KEYLESS_FULL:
-				if (!flo_identity_can_be_full(relation))
-				{
-					warn_left_out(group, relation, "it cannot have REPLICA IDENTITY FULL",
-								  "Add a primary key or make its generated columns STORED.");
-					return;
-				}
-				if (!flo_identity_try_lock(relation))
-				{
-					warn_left_out(group, relation, "another session uses it",
-								  "Call flo.add_table() when it has ended.");
-					return;
-				}
-				flo_identity_set_full(group, relation, replicator->options.publish_via_partition_root);
-				break;
-			case FLO_KEYLESS_INSERT_ONLY:
-				publication = flo_name_insert_publication(group);
-				break;
-		}
-	}
-
-	if (publication_lists(publication, relation))
-		return;
-
-	/* rows of a partition have travelled as such */
-	if (!detached && !publication_lists(flo_name_insert_publication(group), relation) &&
-		has_rows(relation) && joins_with_copy(replicator, relation))
-		return;
-
-	join_publication(group, publication, relation);
-	if (strcmp(publication, flo_name_publication(group)) == 0)
-		leave_insert_publication(group, relation);
 }

@@ -6,28 +6,11 @@
 #ifndef FLO_PUBLICATION_H
 #define FLO_PUBLICATION_H
 
+#include "conf/choice.h"
 #include "conf/spec.h"
 #include "conf/store.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
-
-/* A choice of tables, by OID */
-typedef struct FloTableOids
-{
-	List	   *tables;
-	List	   *schemas;
-	List	   *except_tables;
-	bool		all;
-} FloTableOids;
-
-/* Does the choice cover this table?  Partitions whose root it covers count as not covered. */
-extern bool flo_tables_cover(const FloTableOids *choice, Oid relation);
-
-/* Every table the choice covers, in OID order */
-extern List *flo_tables_covered(const FloTableOids *choice);
-
-/* Names looked up again; what no longer exists is left out */
-extern void flo_tables_lookup(const FloTableChoice *names, FloTableOids *oids);
 
 /* Raise 42809 or 22023 unless a table named by the user may be replicated */
 extern void flo_tables_check_kind(Oid relation);
@@ -35,13 +18,10 @@ extern void flo_tables_check_kind(Oid relation);
 /* The table and, for a partitioned one, all partitions below it */
 extern List *flo_tables_with_partitions(Oid relation);
 
-/* An ordinary or partitioned table? */
-extern bool flo_tables_is_kind(char relkind);
-
 /* Run a utility command as the current user */
 extern void flo_publication_execute(const char *command);
 
-/* The name as flo.replicators keeps it: quoted and qualified */
+/* The name as flo.replicators shows it: quoted and qualified */
 extern char *flo_tables_name(Oid relation);
 
 /*
@@ -51,6 +31,9 @@ extern char *flo_tables_name(Oid relation);
  */
 extern void flo_publication_create(const char *group, const FloTableOids *choice,
 								   const FloReplicatorOptions *options);
+
+/* Is the table in the publication of this name? */
+extern bool flo_publication_lists(const char *publication, Oid relation);
 
 /* Is the table in the group's publication?  (in the one for INSERT only?) */
 extern bool flo_publication_has_table(const char *group, Oid relation);
@@ -87,19 +70,5 @@ extern void flo_publication_prepare_drop(const char *group);
  * be repeated.
  */
 extern void flo_publication_drop(const char *group);
-
-/*
- * A table that a user's DDL has just made or changed: let it join the group if
- * the group covers it.  Never fails the user's statement: what cannot join is
- * left out with a WARNING.  "detached": it was a partition until now.
- */
-extern void flo_publication_join(const FloReplicatorSpec *replicator,
-								 const FloTableOids *choice, Oid relation, bool detached);
-
-/*
- * A partition that a user's DDL has just attached, with rows, to a table of the
- * group: asks for the copy of what is published for it.  OIDs of these tables.
- */
-extern List *flo_publication_attached(const FloReplicatorSpec *replicator, Oid partition);
 
 #endif

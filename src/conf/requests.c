@@ -25,7 +25,7 @@
 
 /* Which columns 1 and 2 of the result name */
 static List *
-notices(const FloVisit *visit, uint64 rows)
+notices(const FloVisit *visit, uint64 rows, FloCopyManner manner)
 {
 	MemoryContext old = MemoryContextSwitchTo(visit->caller);
 	List	   *result = NIL;
@@ -36,6 +36,7 @@ notices(const FloVisit *visit, uint64 rows)
 
 		notice->relation = (uint32) strtoul(flo_visit_text(visit, i, 1), NULL, 10);
 		notice->request = (uint32) strtoul(flo_visit_text(visit, i, 2), NULL, 10);
+		notice->manner = manner;
 		result = lappend(result, notice);
 	}
 	MemoryContextSwitchTo(old);
@@ -54,8 +55,11 @@ say(const char *group, bool owed, const List *copies)
 }
 
 void
-flo_store_request_copy(const char *group, Oid relation, bool add)
+flo_store_request_copy(const char *group, Oid relation, FloCopyAsked asked)
 {
+	bool		add = asked == FLO_REQUEST_ADD || asked == FLO_REQUEST_ADD_FROM_HERE;
+	FloCopyManner manner = asked == FLO_REQUEST_ADD_FROM_HERE ? FLO_COPIES_WITHOUT :
+		asked == FLO_REQUEST_ANEW_FROM_HERE ? FLO_COPIES_ANEW : FLO_COPIES_FROM_MARKER;
 	FloVisit	visit;
 	List	   *copies;
 
@@ -63,7 +67,7 @@ flo_store_request_copy(const char *group, Oid relation, bool add)
 	copies = notices(&visit, flo_visit_run(SPI_OK_INSERT_RETURNING, "INSERT INTO flo.copy_requests (group_name, relation, add)"
 										   " VALUES ($1, $2::oid, $3::bool) ON CONFLICT (group_name, relation)"
 										   " DO UPDATE SET requested_at = now(), number = DEFAULT RETURNING relation, number",
-										   3, group, psprintf("%u", relation), add ? "t" : "f"));
+										   3, group, psprintf("%u", relation), add ? "t" : "f"), manner);
 	flo_visit_end(&visit);
 	say(group, true, copies);
 }
@@ -78,7 +82,8 @@ flo_store_request_copy_of_all(const char *group)
 	copies = notices(&visit, flo_visit_run(SPI_OK_INSERT_RETURNING, "INSERT INTO flo.copy_requests (group_name, relation, add)"
 										   " SELECT DISTINCT $1, c.oid, false" PUBLISHED " ON CONFLICT (group_name, relation)"
 										   " DO UPDATE SET requested_at = now(), number = DEFAULT RETURNING relation, number",
-										   3, group, flo_name_publication(group), flo_name_insert_publication(group)));
+										   3, group, flo_name_publication(group), flo_name_insert_publication(group)),
+					 FLO_COPIES_FROM_MARKER);
 	flo_visit_end(&visit);
 	say(group, true, copies);
 }
@@ -92,7 +97,7 @@ flo_store_withdraw_copy(const char *group, Oid relation)
 	flo_visit_begin(&visit);
 	copies = notices(&visit, flo_visit_run(SPI_OK_DELETE_RETURNING, "DELETE FROM flo.copy_requests"
 										   " WHERE group_name = $1 AND relation = $2::oid RETURNING relation, number",
-										   2, group, psprintf("%u", relation)));
+										   2, group, psprintf("%u", relation)), FLO_COPIES_FROM_MARKER);
 	flo_visit_end(&visit);
 	say(group, false, copies);
 	return copies != NIL;

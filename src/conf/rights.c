@@ -51,7 +51,7 @@ has_right_at_source(const char *group, Oid role, bool readers)
 
 	flo_visit_begin(&visit);
 	count = flo_visit_run(SPI_OK_SELECT,
-				"SELECT owner::oid FROM flo.replicators WHERE group_name = $1"
+				"SELECT owner::oid FROM flo.sources WHERE group_name = $1"
 				" UNION ALL SELECT reader::oid FROM flo.readers WHERE group_name = $1 AND $2::bool",
 				2, group, readers ? "t" : "f");
 	result = superuser_arg(role);
@@ -215,7 +215,7 @@ give_replicator(const char *group, Oid owner)
 	ListCell   *lc;
 
 	flo_conf_check_source_privileges(owner);
-	flo_tables_lookup(flo_store_table_choice(group), &choice);
+	flo_choice_look_up(flo_store_table_choice(group), &choice);
 	foreach(lc, flo_tables_covered(&choice))
 		if (flo_publication_has_table(group, lfirst_oid(lc)) &&
 			!flo_compat_class_ownercheck(lfirst_oid(lc), owner))
@@ -263,7 +263,7 @@ flo_set_owner(PG_FUNCTION_ARGS)
 	flo_visit_begin(&visit);
 	(void) flo_visit_run(SPI_OK_UPDATE,
 				strcmp(member, FLO_REPLICATOR_MEMBER) == 0 ?
-				"UPDATE flo.replicators SET owner = $2::oid::regrole WHERE group_name = $1 AND $3 = 'replicator'" :
+				"UPDATE flo.sources SET owner = $2::oid::regrole WHERE group_name = $1 AND $3 = 'replicator'" :
 				"UPDATE flo.workers SET owner = $2::oid::regrole WHERE group_name = $1 AND worker_name = $3",
 				3, group, psprintf("%u", owner), member);
 	flo_visit_end(&visit);

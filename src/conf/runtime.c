@@ -233,7 +233,7 @@ flo_store_stop_member(const char *group, const char *member)
 
 	flo_visit_begin(&visit);
 	if (strcmp(member, FLO_REPLICATOR_MEMBER) == 0)
-		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.replicators SET started = false WHERE group_name = $1",
+		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.sources SET started = false WHERE group_name = $1",
 			1, group);
 	else
 		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.workers SET started = false"
@@ -383,7 +383,7 @@ forget_empty_group(const char *group)
 {
 	flo_visit_run(SPI_OK_DELETE,
 		"DELETE FROM flo.groups g WHERE group_name = $1"
-		" AND NOT EXISTS (SELECT FROM flo.replicators r WHERE r.group_name = g.group_name)"
+		" AND NOT EXISTS (SELECT FROM flo.sources r WHERE r.group_name = g.group_name)"
 		" AND NOT EXISTS (SELECT FROM flo.workers w WHERE w.group_name = g.group_name)",
 		1, group);
 	flo_visit_run(SPI_OK_DELETE,
@@ -407,12 +407,14 @@ flo_store_delete_replicator(const char *group)
 
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.astray WHERE group_name = $1", 1, group);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1", 1, group);
 	delete_of_worker("copied_tables", group, FLO_REPLICATOR_MEMBER);
 	delete_of_worker("shaped_tables", group, FLO_REPLICATOR_MEMBER);
 	delete_of_worker("secrets", group, "");
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.replicators WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.chosen WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.sources WHERE group_name = $1", 1, group);
 	forget_empty_group(group);
 	flo_visit_end(&visit);
 }
@@ -437,10 +439,10 @@ void
 flo_store_delete_group(const char *group)
 {
 	static const char *const tables[] = {
-		"full_identities", "generations", "copy_requests", "copied_tables",
+		"full_identities", "astray", "generations", "copy_requests", "copied_tables",
 		"copied_chunks", "copied_objects", "unchecked_tables", "owed_copies", "progress", "dead_letters", "pending_ddl",
 		"ddl_log", "secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions",
-		"workers", "replicators", "groups"
+		"workers", "chosen", "sources", "groups"
 	};
 	FloVisit	visit;
 

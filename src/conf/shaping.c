@@ -397,7 +397,7 @@ local_table_tells(const FloRuleSpec *spec, const char *group, const char *worker
 	const char *args[] = {group, spec->schema, spec->table, worker};
 	char	   *other;
 
-	if (first_value("SELECT 'here' FROM flo.replicators WHERE group_name = $1", 1, args) != NULL)
+	if (first_value("SELECT 'here' FROM flo.sources WHERE group_name = $1", 1, args) != NULL)
 		return true;
 	other = first_value("SELECT 'route' FROM flo.routes WHERE group_name = $1 AND enabled"
 						" AND source_schema = $2 AND source_table IN ($3, '*')"
@@ -480,13 +480,13 @@ void
 flo_shaping_check_members(const char *group, bool started)
 {
 	static const char *const started_only =
-		"SELECT 'yes' FROM flo.replicators WHERE group_name = $1 AND started"
+		"SELECT 'yes' FROM flo.sources WHERE group_name = $1 AND started"
 		" UNION ALL SELECT 'yes' FROM flo.workers WHERE group_name = $1 AND started";
 	static const char *const orphans =
 		"SELECT what FROM ("
 		" SELECT format('rule %s is for the replicator', id) AS what FROM flo.rules r"
 		"  WHERE group_name = $1 AND enabled AND stage = 'replicator'"
-		"    AND NOT EXISTS (SELECT FROM flo.replicators x WHERE x.group_name = $1)"
+		"    AND NOT EXISTS (SELECT FROM flo.sources x WHERE x.group_name = $1)"
 		" UNION ALL"
 		" SELECT format('rule %s is for %s', id, coalesce('worker \"' || worker_name || '\"', 'workers')) FROM flo.rules r"
 		"  WHERE group_name = $1 AND enabled AND stage = 'worker'"

@@ -26,31 +26,11 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-
-/* The text form of a text[] of these strings */
-static char *
-list_as_array(const List *strings)
-{
-	Datum	   *elements = palloc(sizeof(Datum) * (list_length(strings) + 1));
-	ListCell   *lc;
-	int			count = 0;
-	Oid			output;
-	bool		varlena;
-
-	foreach(lc, strings)
-		elements[count++] = CStringGetTextDatum(lfirst(lc));
-
-	getTypeOutputInfo(TEXTARRAYOID, &output, &varlena);
-	return OidOutputFunctionCall(output,
-								 PointerGetDatum(construct_array(elements, count, TEXTOID, -1,
-																 false, TYPALIGN_INT)));
-}
 
 static char *
 own_system(void)
@@ -160,13 +140,17 @@ flo_store_adopt_group(const char *group)
 				  3, group, own_system(), own_database()) > 0;
 	if (foreign)
 	{
-		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.replicators SET started = false WHERE group_name = $1", 1, group);
+		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.sources SET started = false WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.workers SET started = false WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.progress WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.shaped_tables WHERE group_name = $1", 1, group);
+		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.astray WHERE group_name = $1", 1, group);
+		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.chosen SET object = coalesce(CASE WHEN former THEN NULL WHEN kind = 'schema'"
+					  " THEN (SELECT n.oid FROM pg_namespace n WHERE n.nspname = name) ELSE to_regclass(name)::oid END, 0)"
+					  " WHERE group_name = $1", 1, group);
 	}
 	else
 		flo_visit_run(SPI_OK_INSERT,
@@ -268,7 +252,7 @@ flo_store_set_started(const char *group, const char *member, bool started)
 
 	flo_visit_begin(&visit);
 	count = flo_visit_run(SPI_OK_UPDATE,
-				"UPDATE flo.replicators SET started = $3::bool"
+				"UPDATE flo.sources SET started = $3::bool"
 				" WHERE group_name = $1 AND ($2 IS NULL OR $2 = 'replicator')",
 				3, group, member, wanted);
 	count += flo_visit_run(SPI_OK_UPDATE,
@@ -292,7 +276,7 @@ flo_store_replicator(const char *group)
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
 			"SELECT owner::oid, mode, copy_workers, sync_schema, track_ddl, started, options"
-			"  FROM flo.replicators WHERE group_name = $1", 1, group) > 0)
+			"  FROM flo.sources WHERE group_name = $1", 1, group) > 0)
 	{
 		spec = MemoryContextAllocZero(visit.caller, sizeof(FloReplicatorSpec));
 		spec->group = MemoryContextStrdup(visit.caller, group);
@@ -346,15 +330,15 @@ flo_store_insert_replicator(const FloReplicatorSpec *spec, const FloTableChoice 
 
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_INSERT,
-		"INSERT INTO flo.replicators (group_name, mode, copy_workers, sync_schema, track_ddl, owner, options)"
-		" VALUES ($1, $2, $3::int, $4::bool, $5::bool, $6::oid::regrole, $7::jsonb)",
-		7, spec->group, mode_as_text(spec->mode), flo_text_of_int64(spec->copy_workers),
+		"INSERT INTO flo.sources (group_name, mode, copy_workers, sync_schema, track_ddl, owner, options, every_table)"
+		" VALUES ($1, $2, $3::int, $4::bool, $5::bool, $6::oid::regrole, $7::jsonb, $8::bool)",
+		8, spec->group, mode_as_text(spec->mode), flo_text_of_int64(spec->copy_workers),
 		spec->sync_schema ? "t" : "f", spec->track_ddl ? "t" : "f",
 		psprintf("%u", spec->owner),
-		JsonbToCString(NULL, &options->root, VARSIZE(options)));
+		JsonbToCString(NULL, &options->root, VARSIZE(options)), choice->all ? "t" : "f");
 	flo_visit_end(&visit);
 
-	flo_store_save_table_choice(spec->group, choice);
+	flo_store_save_table_choice(choice);
 }
 
 void
@@ -380,7 +364,7 @@ flo_store_options(const char *group, const char *member)
 
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
-			"SELECT options FROM flo.replicators WHERE group_name = $1 AND $2 = 'replicator'"
+			"SELECT options FROM flo.sources WHERE group_name = $1 AND $2 = 'replicator'"
 			" UNION ALL SELECT options FROM flo.workers WHERE group_name = $1 AND worker_name = $2",
 			2, group, member) > 0)
 		options = flo_visit_jsonb(&visit, 0, 1);
@@ -397,7 +381,7 @@ flo_store_save_options(const char *group, const char *member, Jsonb *options)
 
 	flo_visit_begin(&visit);
 	if (strcmp(member, FLO_REPLICATOR_MEMBER) == 0)
-		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.replicators SET options = $2::jsonb WHERE group_name = $1",
+		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.sources SET options = $2::jsonb WHERE group_name = $1",
 			2, group, text);
 	else
 		flo_visit_run(SPI_OK_UPDATE,
@@ -408,45 +392,164 @@ flo_store_save_options(const char *group, const char *member, Jsonb *options)
 
 /* --- the tables of a group --------------------------------------------------- */
 
+static List **
+list_of_kind(FloTableChoice *choice, const char *kind)
+{
+	if (strcmp(kind, "table") == 0)
+		return &choice->tables;
+	return strcmp(kind, "schema") == 0 ? &choice->schemas : &choice->except_tables;
+}
+
+/* OIDs mean something only in the database where the group is in force */
 FloTableChoice *
 flo_store_table_choice(const char *group)
 {
 	FloVisit	visit;
 	FloTableChoice *choice = NULL;
+	uint64		rows;
 
 	flo_visit_begin(&visit);
-	if (flo_visit_run(SPI_OK_SELECT,
-			"SELECT tables, schemas, except_tables FROM flo.replicators WHERE group_name = $1",
-			1, group) > 0)
+	rows = flo_visit_run(SPI_OK_SELECT,
+				"SELECT s.every_table, c.kind,"
+				" CASE WHEN g.system_identifier = $2::bigint AND g.database = $3::oid THEN c.object ELSE 0 END, c.name, c.former"
+				"  FROM flo.sources s JOIN flo.groups g USING (group_name) LEFT JOIN flo.chosen c USING (group_name)"
+				" WHERE group_name = $1 ORDER BY c.place", 3, group, own_system(), own_database());
+	if (rows > 0)
 	{
-		bool		no_tables;
-		bool		no_schemas;
-		bool		no_exceptions;
-
 		choice = MemoryContextAllocZero(visit.caller, sizeof(FloTableChoice));
-		choice->tables = flo_visit_list(&visit, 0, 1, &no_tables);
-		choice->schemas = flo_visit_list(&visit, 0, 2, &no_schemas);
-		choice->except_tables = flo_visit_list(&visit, 0, 3, &no_exceptions);
-		choice->all = no_tables && no_schemas;
+		choice->group = MemoryContextStrdup(visit.caller, group);
+		choice->all = flo_visit_true(0, 1);
+	}
+	for (uint64 i = 0; i < rows; i++)
+	{
+		char	   *kind = flo_visit_text(&visit, i, 2);
+		MemoryContext old = MemoryContextSwitchTo(visit.caller);
+
+		if (kind != NULL)
+		{
+			FloChosen  *chosen = palloc(sizeof(FloChosen));
+			List	  **list = list_of_kind(choice, kind);
+
+			chosen->object = flo_visit_oid(i, 3);
+			chosen->name = flo_visit_text(&visit, i, 4);
+			chosen->former = flo_visit_true(i, 5);
+			*list = lappend(*list, chosen);
+		}
+		MemoryContextSwitchTo(old);
 	}
 	flo_visit_end(&visit);
 
 	return choice;
 }
 
+static void
+insert_chosen(const char *group, const char *kind, const FloChosen *chosen)
+{
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.chosen (group_name, kind, object, name, former)"
+				  " VALUES ($1, $2, $3::oid, $4, $5::bool) ON CONFLICT DO NOTHING",
+				  5, group, kind, psprintf("%u", chosen->object), chosen->name, chosen->former ? "t" : "f");
+}
+
+static void
+insert_all_chosen(const char *group, const char *kind, const List *chosen)
+{
+	ListCell   *lc;
+
+	foreach(lc, chosen)
+		insert_chosen(group, kind, lfirst(lc));
+}
+
 void
-flo_store_save_table_choice(const char *group, const FloTableChoice *choice)
+flo_store_save_table_choice(const FloTableChoice *choice)
 {
 	FloVisit	visit;
-	bool		no_tables = choice->all || (choice->tables == NIL && choice->schemas != NIL);
 
 	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_UPDATE,
-		"UPDATE flo.replicators SET tables = $2::text[], schemas = $3::text[], except_tables = $4::text[]"
-		" WHERE group_name = $1",
-		4, group,
-		no_tables ? NULL : list_as_array(choice->tables),
-		choice->schemas == NIL ? NULL : list_as_array(choice->schemas),
-		choice->except_tables == NIL ? NULL : list_as_array(choice->except_tables));
+	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.chosen WHERE group_name = $1", 1, choice->group);
+	insert_all_chosen(choice->group, "table", choice->tables);
+	insert_all_chosen(choice->group, "schema", choice->schemas);
+	insert_all_chosen(choice->group, "except", choice->except_tables);
 	flo_visit_end(&visit);
+}
+
+void
+flo_store_add_chosen(const char *group, const char *kind, const FloChosen *chosen)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	insert_chosen(group, kind, chosen);
+	flo_visit_end(&visit);
+}
+
+#define THIS_ONE " WHERE group_name = $1 AND kind = $2 AND object = $3::oid AND name = $4"
+
+void
+flo_store_rename_chosen(const char *group, const char *kind, const FloChosen *chosen, const char *name)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.chosen SET name = $5" THIS_ONE,
+				  5, group, kind, psprintf("%u", chosen->object), chosen->name, name);
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_retire_chosen(const char *group, const char *kind, const FloChosen *chosen)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.chosen SET former = true" THIS_ONE,
+				  4, group, kind, psprintf("%u", chosen->object), chosen->name);
+	flo_visit_end(&visit);
+}
+
+/* --- tables that nobody could find the rows of ---------------------------------- */
+
+List *
+flo_store_astray(const char *group)
+{
+	FloVisit	visit;
+	List	   *result = NIL;
+	uint64		rows;
+
+	flo_visit_begin(&visit);
+	rows = flo_visit_run(SPI_OK_SELECT, "SELECT relation FROM flo.astray WHERE group_name = $1", 1, group);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(visit.caller);
+
+		result = lappend_oid(result, flo_visit_oid(i, 1));
+		MemoryContextSwitchTo(old);
+	}
+	flo_visit_end(&visit);
+	return result;
+}
+
+bool
+flo_store_lost(const char *group, Oid relation)
+{
+	FloVisit	visit;
+	bool		news;
+
+	flo_visit_begin(&visit);
+	news = flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.astray (group_name, relation) VALUES ($1, $2::oid)"
+						 " ON CONFLICT DO NOTHING", 2, group, psprintf("%u", relation)) > 0;
+	flo_visit_end(&visit);
+	return news;
+}
+
+bool
+flo_store_found(const char *group, Oid relation)
+{
+	FloVisit	visit;
+	bool		news;
+
+	flo_visit_begin(&visit);
+	news = flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.astray WHERE group_name = $1 AND relation = $2::oid",
+						 2, group, psprintf("%u", relation)) > 0;
+	flo_visit_end(&visit);
+	return news;
 }

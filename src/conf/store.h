@@ -61,7 +61,16 @@ extern List *flo_store_published(const char *group);
  * Ask for a copy, and tell the destinations, in order with the changes of the
  * transaction, that they owe it from here on.
  */
-extern void flo_store_request_copy(const char *group, Oid relation, bool add);
+typedef enum FloCopyAsked
+{
+	FLO_REQUEST_ADD,			/* the table joins with its copy */
+	FLO_REQUEST_ANEW,			/* of a table that is there */
+	/* and changes of it are not to be applied from here on until the copy is in: */
+	FLO_REQUEST_ADD_FROM_HERE,	/* destinations have no rows of it */
+	FLO_REQUEST_ANEW_FROM_HERE	/* they may have some */
+} FloCopyAsked;
+
+extern void flo_store_request_copy(const char *group, Oid relation, FloCopyAsked asked);
 extern void flo_store_request_copy_of_all(const char *group);
 
 /* There will be none, so nobody owes it any more; false when there was no request */
@@ -153,18 +162,37 @@ extern List *flo_store_members(const char *group);
 /* Role that owns a member, which may have been dropped; *found tells whether the member exists */
 extern Oid	flo_store_member_owner(const char *group, const char *member, bool *found);
 
-/* How a replicator's tables are chosen, as written in its row */
+/*
+ * One of the tables or schemas that a group was told of: the object, or once it
+ * is dropped its name.  See choice.h.
+ */
+typedef struct FloChosen
+{
+	Oid			object;			/* InvalidOid: only a name, or restored from elsewhere */
+	char	   *name;			/* when last seen; of a table quoted and qualified */
+	bool		former;			/* what a table left out was called before, or one that is replaced */
+} FloChosen;
+
+/* How a replicator's tables are chosen */
 typedef struct FloTableChoice
 {
-	List	   *tables;			/* of char *, quoted and qualified; NIL with all == false: none named */
-	List	   *schemas;		/* of char * */
-	List	   *except_tables;	/* of char *, quoted and qualified */
+	char	   *group;
+	List	   *tables;			/* these three of FloChosen * */
+	List	   *schemas;
+	List	   *except_tables;
 	bool		all;			/* neither tables nor schemas: everything */
 } FloTableChoice;
 
+/* NULL when there is no such replicator */
 extern FloTableChoice *flo_store_table_choice(const char *group);
-extern void flo_store_save_table_choice(const char *group, const FloTableChoice *choice);
+extern void flo_store_save_table_choice(const FloTableChoice *choice);
 
+/* One entry: added, or (as it was read) called otherwise, or out of use; kind as in flo.chosen */
+extern void flo_store_add_chosen(const char *group, const char *kind, const FloChosen *chosen);
+extern void flo_store_rename_chosen(const char *group, const char *kind, const FloChosen *chosen, const char *name);
+extern void flo_store_retire_chosen(const char *group, const char *kind, const FloChosen *chosen);
+
+/* With its tables; "choice" is of the same group */
 extern void flo_store_insert_replicator(const FloReplicatorSpec *spec, const FloTableChoice *choice,
 										Jsonb *options);
 extern void flo_store_insert_worker(const FloWorkerSpec *spec, Jsonb *options);
@@ -186,6 +214,14 @@ extern void flo_store_delete_worker(const char *group, const char *worker);
  */
 extern bool flo_store_prune_history(const char *group);
 extern void flo_store_delete_group(const char *group);
+
+/*
+ * Tables of a group that are left out because changes of them do not say which
+ * rows they change.  False when it was known already.
+ */
+extern List *flo_store_astray(const char *group);	/* OIDs */
+extern bool flo_store_lost(const char *group, Oid relation);
+extern bool flo_store_found(const char *group, Oid relation);
 
 /* Tables whose replica identity was set to FULL for a group, and what it was before */
 typedef struct FloFullIdentity

@@ -591,7 +591,7 @@ static void
 refuse_subscriptions(void)
 {
 	char	   *found = first_value("SELECT group_name FROM flo.webhook_subscriptions x WHERE enabled AND ("
-									" EXISTS (SELECT FROM flo.replicators r WHERE r.group_name = x.group_name AND started)"
+									" EXISTS (SELECT FROM flo.sources r WHERE r.group_name = x.group_name AND started)"
 									" OR EXISTS (SELECT FROM flo.workers w WHERE w.group_name = x.group_name AND started))");
 
 	if (found != NULL)

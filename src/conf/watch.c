@@ -14,7 +14,7 @@
 #include "utils/lsyscache.h"
 
 static const char *const watched_names[] = {
-	"groups", "replicators", "workers", "readers", "rules", "routes", "webhook_subscriptions",
+	"groups", "sources", "chosen", "workers", "readers", "rules", "routes", "webhook_subscriptions",
 	"dead_letters", "copy_requests"
 };
 

@@ -333,8 +333,10 @@ flo_compat_truncate(List *rels, List *relids, List *logged, bool restart_identit
  */
 #if PG_VERSION_NUM >= 180000
 #define FLO_PUBLISH_GENERATED ", publish_generated_columns = stored"
+#define FLO_SENDS_GENERATED true
 #else
 #define FLO_PUBLISH_GENERATED ""
+#define FLO_SENDS_GENERATED false
 #endif
 
 static inline bool

@@ -184,35 +184,6 @@ manner_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
 	return manner;
 }
 
-/*
- * Tables that have rows since the statement which the stream does not hold: a
- * marker will follow, whose number is higher than all so far.
- */
-static void
-expect_copies(FloWorker *w, const FloDdlStatement *ddl)
-{
-	ListCell   *cell;
-
-	foreach(cell, ddl->expected)
-	{
-		FloDdlExpected *expected = lfirst(cell);
-		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
-		FloCopiedTable *table = flo_copied_find(w->copied, expected->relation);
-
-		if (table == NULL)
-		{
-			table = palloc0(sizeof(FloCopiedTable));
-			table->relation = expected->relation;
-			table->schema = table->table = "";
-			w->copied = lappend(w->copied, table);
-		}
-		table->expected = Max(table->expected, flo_progress_copy_attempt(w->progress) + 1);
-		table->again = expected->again;
-		MemoryContextSwitchTo(old);
-		flo_copied_expect(w->group, w->worker, table->relation, table->expected, expected->again, false);
-	}
-}
-
 /* Decide what becomes of a statement, and do it */
 static void
 apply_ddl(FloWorker *w, const FloDdlStatement *ddl)
@@ -299,8 +270,6 @@ flo_worker_process_ddl(FloWorker *w, const FloChange *change)
 	w->txn.ordinal++;
 	w->batch_changes++;
 	ddl = flo_ddl_parse(pg_any_to_server(content, strlen(content), w->encoding));
-	if (w->sink->ops->transactional && ddl->phase != FLO_DDL_BEFORE)
-		expect_copies(w, ddl);
 	if (ddl->phase == (w->sink->ops->transactional ? FLO_DDL_AFTER : FLO_DDL_BEFORE))
 		return;
 	if (ddl->objects != NIL)

@@ -84,6 +84,31 @@ withdraw(FloWorker *w, const FloCopyNotice *notice)
 	flo_visit_end(&visit);
 }
 
+/*
+ * The source has rows of the table that the stream does not hold: what is done
+ * to them is left out from here on.  A marker will follow, whose number is higher
+ * than all so far.
+ */
+static void
+expect(FloWorker *w, const FloCopyNotice *notice)
+{
+	bool		again = notice->manner == FLO_COPIES_ANEW;
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
+	FloCopiedTable *table = flo_copied_find(w->copied, notice->relation);
+
+	if (table == NULL)
+	{
+		table = palloc0(sizeof(FloCopiedTable));
+		table->relation = notice->relation;
+		table->schema = table->table = "";
+		w->copied = lappend(w->copied, table);
+	}
+	table->expected = Max(table->expected, flo_progress_copy_attempt(w->progress) + 1);
+	table->again = again;
+	MemoryContextSwitchTo(old);
+	flo_copied_expect(w->group, w->worker, table->relation, table->expected, again, false);
+}
+
 void
 flo_owed_take_message(FloWorker *w, const char *payload, int len)
 {
@@ -100,7 +125,11 @@ flo_owed_take_message(FloWorker *w, const char *payload, int len)
 		FloCopyNotice *notice = lfirst(cell);
 
 		if (owed)
+		{
 			flo_owed_add(w->group, w->worker, notice->relation, notice->request, w->txn.final_lsn, w->txn.commit_time);
+			if (notice->manner != FLO_COPIES_FROM_MARKER)
+				expect(w, notice);
+		}
 		else
 			withdraw(w, notice);
 	}

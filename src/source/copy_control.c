@@ -182,7 +182,7 @@ request_unfinished(FloCopyControl *c)
 	foreach(cell, flo_store_published(c->group))
 	{
 		if (flo_records_copy_table(c->bus, c->bucket, lfirst_oid(cell), generation) == NULL)
-			flo_store_request_copy(c->group, lfirst_oid(cell), false);
+			flo_store_request_copy(c->group, lfirst_oid(cell), FLO_REQUEST_ANEW);
 	}
 	foreach(cell, flo_store_copy_requests(c->group))
 	{

@@ -22,6 +22,7 @@
 #include "bus/records.h"
 #include "bus/stream.h"
 #include "catalog/pg_type.h"
+#include "conf/choice.h"
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "core/loop.h"
@@ -226,7 +227,7 @@ static const char *const tables_query =
 " UNION"
 " SELECT t.root, i.inhrelid, t.pubviaroot FROM tree t"
 " JOIN pg_catalog.pg_class c ON c.oid = t.oid AND c.relkind = 'p'"
-" JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid)"
+" JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid AND NOT i.inhdetachpending)"
 " SELECT DISTINCT CASE WHEN t.pubviaroot THEN t.root ELSE t.oid END::pg_catalog.oid, t.oid::pg_catalog.oid,"
 " c.relfilenode::pg_catalog.oid, c.relpages, (" SHAPE_OF("t.oid") "),"
 " (" SHAPE_OF("(CASE WHEN t.pubviaroot THEN t.root ELSE t.oid END)") ")"
@@ -264,9 +265,12 @@ static void
 plan_tables(Leader *l)
 {
 	MemoryContext caller = CurrentMemoryContext;
+	FloTableChoice *choice = flo_store_table_choice(l->group);
 	Oid			types[1] = {TEXTARRAYOID};
 	Datum		values[1];
 
+	if (choice == NULL)
+		return;
 	values[0] = flo_copy_names_array(flo_publication_names(l->group));
 	SPI_connect();
 	if (SPI_execute_with_args(tables_query, 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
@@ -281,7 +285,7 @@ plan_tables(Leader *l)
 			oids[k] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
 													 k + 1, &isnull));
 		spi = MemoryContextSwitchTo(caller);
-		if (is_requested(l, oids[0]) && !already_copied(l, oids[0]))
+		if (is_requested(l, oids[0]) && !already_copied(l, oids[0]) && !flo_choice_excepts(choice, oids[1]))
 			plan_relation(l, oids[0], oids[1], oids[2],
 						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 5),
 						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 6));

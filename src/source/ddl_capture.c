@@ -34,7 +34,6 @@
 #include "conf/ddl.h"
 #include "conf/identity.h"
 #include "conf/message.h"
-#include "conf/newtables.h"
 #include "conf/partition.h"
 #include "conf/publication.h"
 #include "conf/visit.h"
@@ -180,20 +179,6 @@ definitions(const FloDdlStatement *ddl)
 	return result;
 }
 
-/*
- * Rows of an attached partition that its group has never had.  The object
- * after the parent's is the partition, found before the statement ran.
- */
-static List *
-joined_by_attach(const FloDdlStatement *ddl, Node *statement)
-{
-	if (!IsA(statement, AlterTableStmt) || list_length(ddl->objects) != 2 ||
-		((AlterTableStmt *) statement)->objtype != OBJECT_TABLE ||
-		linitial_node(AlterTableCmd, ((AlterTableStmt *) statement)->cmds)->subtype != AT_AttachPartition)
-		return NIL;
-	return flo_newtables_attached(((FloDdlObject *) lsecond(ddl->objects))->relation);
-}
-
 /* The indexes of the table for which CREATE INDEX CONCURRENTLY has no name */
 static List *
 indexes_of_nameless(const FloDdlStatement *ddl, Node *statement)
@@ -273,7 +258,6 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 
 	MemoryContextSwitchTo(caller);
 	tell_index_name(&ddl, pstmt->utilityStmt, indexes);
-	ddl.expected = joined_by_attach(&ddl, pstmt->utilityStmt);
 	ddl.tables = definitions(&ddl);
 	write_message(&ddl, ddl.concurrent ? FLO_DDL_BOTH : FLO_DDL_AFTER);
 	MemoryContextSwitchTo(caller);

@@ -5,7 +5,8 @@
  * Decided while decoding, with the catalogs as they were just before the
  * statement: a table belongs to the group when it, or a partitioned table
  * above it, is in one of the group's publications.  What does not exist yet
- * belongs to it when its schema does.  A group with a table list is sent what
+ * belongs to it when its schema does, unless it takes the name of a table that
+ * was left out.  A group with a table list is sent what
  * is done to these tables and what belongs to them (indexes, owned sequences,
  * constraints, comments, types their columns use); triggers, policies, rules,
  * views and functions only travel where a whole schema does.
@@ -24,6 +25,7 @@
 #include "catalog/pg_depend.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_type.h"
+#include "conf/choice.h"
 #include "conf/publication.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -44,9 +46,7 @@ struct FloDdlFilter
 	bool		with_owner;
 	bool		with_privileges;
 	List	   *publications;	/* of char * */
-	List	   *schemas;		/* of char * */
-	List	   *except_tables;	/* of char *, quoted and qualified */
-	bool		all;
+	FloTableChoice *choice;
 
 	/* first phases that passed and wait for their second one; a ring */
 	int64		kept[KEPT_MAX];
@@ -87,9 +87,7 @@ flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *spec, const F
 	filter->with_owner = spec->options.schema_owner;
 	filter->with_privileges = spec->options.schema_privileges;
 	filter->publications = copy_names(publications);
-	filter->schemas = copy_names(choice->schemas);
-	filter->except_tables = copy_names(choice->except_tables);
-	filter->all = choice->all;
+	filter->choice = flo_choice_copy(choice);
 	MemoryContextSwitchTo(old);
 }
 
@@ -169,18 +167,17 @@ published_user_of(FloDdlFilter *filter, Oid type, int depth)
 static bool
 is_excepted(FloDdlFilter *filter, const FloDdlObject *object)
 {
-	if (filter->except_tables == NIL)
-		return false;
-	if (OidIsValid(object->relation))
-		return is_listed(filter->except_tables, flo_tables_name(object->relation));
-	return is_listed(filter->except_tables,
-					 quote_qualified_identifier(object->schema, object->name));
+	if (OidIsValid(object->relation) && flo_choice_excepts(filter->choice, object->relation))
+		return true;
+	return object->creates && flo_choice_excepts_name(filter->choice, object->schema, object->name);
 }
 
 static bool
 is_covered(FloDdlFilter *filter, const FloDdlObject *object)
 {
-	if ((filter->all || is_listed(filter->schemas, object->schema)) && !is_excepted(filter, object))
+	if (is_excepted(filter, object))
+		return false;
+	if (flo_choice_has_schema(filter->choice, object->schema))
 		return true;
 	if (OidIsValid(object->relation) && !object->attached && is_published(filter, object->relation))
 		return true;
@@ -200,7 +197,11 @@ note_member(FloDdlFilter *filter, FloDdlObject *object)
 	object->table_name = get_rel_name(user);
 }
 
-/* Keep the objects that are the group's; those of a list are taken out one by one */
+/*
+ * Keep the objects that are the group's; those of a list are taken out one by
+ * one.  What is done with a table left out (made, attached to one of the
+ * group's) is not for others to know.
+ */
 static List *
 covered_objects(FloDdlFilter *filter, const FloDdlStatement *ddl)
 {
@@ -218,6 +219,8 @@ covered_objects(FloDdlFilter *filter, const FloDdlStatement *ddl)
 			note_member(filter, object);
 			covered = lappend(covered, object);
 		}
+		else if (object->position < 0 && is_excepted(filter, object))
+			return NIL;
 		else if (object->position < 0)
 			rest = lappend(rest, object);
 	}
@@ -233,18 +236,6 @@ passed_before(FloDdlFilter *filter, int64 id)
 	return false;
 }
 
-static List *
-own_expected(FloDdlFilter *filter, List *expected)
-{
-	List	   *own = NIL;
-	ListCell   *cell;
-
-	foreach(cell, expected)
-		if (strcmp(((FloDdlExpected *) lfirst(cell))->group, filter->group) == 0)
-			own = lappend(own, lfirst(cell));
-	return own;
-}
-
 char *
 flo_ddl_filter_apply(FloDdlFilter *filter, const char *payload, Size len)
 {
@@ -254,7 +245,6 @@ flo_ddl_filter_apply(FloDdlFilter *filter, const char *payload, Size len)
 	if (!filter->track)
 		return NULL;
 	ddl = flo_ddl_parse(pnstrdup(payload, len));
-	ddl->expected = own_expected(filter, ddl->expected);
 	if (ddl->phase == FLO_DDL_AFTER)
 		return passed_before(filter, ddl->id) ? flo_ddl_format(ddl) : NULL;
 	if ((ddl->about_owner && !filter->with_owner) ||

@@ -397,6 +397,13 @@ describe_create_as(FloDdlStatement *ddl, CreateTableAsStmt *statement)
 		ddl->replay = flo_ddl_replay_create_as(statement);
 }
 
+/* As SQL */
+static char *
+name_of_range(const RangeVar *name)
+{
+	return pstrdup(quote_qualified_identifier(name->schemaname, name->relname));
+}
+
 static void
 describe_alter(FloDdlStatement *ddl, AlterTableStmt *statement)
 {
@@ -419,6 +426,11 @@ describe_alter(FloDdlStatement *ddl, AlterTableStmt *statement)
 			(void) add_relation(ddl, partition->name);
 			if (partition->concurrent)
 				ddl->concurrent = true;
+
+			/* elsewhere no attempt has failed before */
+			if (command->subtype == AT_DetachPartitionFinalize)
+				ddl->replay = psprintf("ALTER TABLE %s DETACH PARTITION %s", name_of_range(statement->relation),
+									   name_of_range(partition->name));
 		}
 	}
 }

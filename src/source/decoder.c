@@ -27,9 +27,12 @@
 #include "access/xlogutils.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
+#include "conf/choice.h"
 #include "conf/identity.h"
 #include "conf/partition.h"
+#include "conf/publication.h"
 #include "core/compat.h"
+#include "core/names.h"
 #include "core/stop.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
@@ -91,6 +94,9 @@ struct FloDecoder
 	Oid			last_relation;
 	BinaryEntry *last_entry;
 	Relation	current;		/* of the change being decoded */
+	FloTableChoice *choice;		/* of the group's tables */
+	uint64		changed;		/* how often a table, perhaps the root of another, has changed */
+	List	   *told;			/* OIDs of tables that are left out, and said to be */
 	XLogRecPtr	dry_at;			/* end of the WAL as it was found to hold no whole record */
 
 	/* the TRUNCATE being put together from what pgoutput says of it */
@@ -105,7 +111,10 @@ struct BinaryEntry
 {
 	Oid			relation;
 	bool		binary;
-	bool		fits;			/* the identity of its root, once that was looked at */
+	bool		strays;			/* changes do not say which row they are of */
+	uint64		judged;			/* decoder->changed when that was looked at */
+	Oid			judged_as;		/* as which table it is published */
+	bool		left_out;		/* of the group, though its root may be in it */
 };
 
 /* The callbacks of pgoutput carry no argument of ours */
@@ -146,34 +155,64 @@ discard_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid
 {
 }
 
+/* Once in this process's life for each table */
+static void
+tell_left_out(FloDecoder *decoder, Relation published)
+{
+	Oid			id = RelationGetRelid(decoder->current);
+	MemoryContext old;
+
+	if (list_member_oid(decoder->told, id))
+		return;
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(decoder));
+	decoder->told = lappend_oid(decoder->told, id);
+	MemoryContextSwitchTo(old);
+	ereport(LOG,
+			(errmsg("changes of table \"%s\" are left out: its replica identity does not identify a row of \"%s\", as which it is published",
+					RelationGetRelationName(decoder->current), RelationGetRelationName(published)),
+			 errhint("When its replica identity is mended, the table is copied.")));
+}
+
+/* Nothing is sent of such a table that would have to find a row */
+static bool
+only_inserts(FloDecoder *decoder, Oid published)
+{
+	return decoder->choice != NULL &&
+		flo_publication_lists(flo_name_insert_publication(decoder->choice->group), published);
+}
+
 /*
  * The message says what it is a change of, which for a partition can be its
  * root.  Its old row then counts as one by the root's identity; when the
- * partition's own does not record that, another row would be changed at the
- * destination, or one doubled.
+ * partition's own does not record that, or the identity holds what is not sent,
+ * another row would be changed at the destination, or one doubled.
  */
-static void
-check_identity(FloDecoder *decoder, const char *data)
+static bool
+strays(FloDecoder *decoder, const char *data)
 {
-	uint32		published;
-	Relation	root;
+	BinaryEntry *entry = decoder->last_entry;
+	uint32		id;
+	Relation	published;
+	bool		result;
 
-	memcpy(&published, data + 1, sizeof(published));
-	published = pg_ntoh32(published);
-	if (published == RelationGetRelid(decoder->current) ||
-		(decoder->last_entry != NULL && decoder->last_entry->fits))
-		return;
-	root = RelationIdGetRelation(published);
-	if (!RelationIsValid(root))
-		return;
-	if (!flo_identity_fits(decoder->current, root))
-		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-				 "Give both the same replica identity; what was changed before is then to be had by flo.resync() only.",
-				 "cannot publish a change of partition \"%s\": its replica identity does not identify a row of \"%s\", as which it is published",
-				 RelationGetRelationName(decoder->current), RelationGetRelationName(root));
-	if (decoder->last_entry != NULL)
-		decoder->last_entry->fits = true;
-	RelationClose(root);
+	memcpy(&id, data + 1, sizeof(id));
+	id = pg_ntoh32(id);
+	if (entry != NULL && entry->judged == decoder->changed && entry->judged_as == id)
+		return entry->strays;
+	published = RelationIdGetRelation(id);
+	if (!RelationIsValid(published))
+		return false;
+	result = flo_identity_strays(decoder->current, published) && !only_inserts(decoder, id);
+	if (result)
+		tell_left_out(decoder, published);
+	RelationClose(published);
+	if (entry != NULL)
+	{
+		entry->judged = decoder->changed;
+		entry->judged_as = id;
+		entry->strays = result;
+	}
+	return result;
 }
 
 /*
@@ -272,8 +311,8 @@ emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, b
 	char	   *data = context->out->data + skip;
 	int			len = context->out->len - skip;
 
-	if (decoder->current != NULL && len > 5 && (data[0] == 'U' || data[0] == 'D'))
-		check_identity(decoder, data);
+	if (decoder->current != NULL && len > 5 && strchr("IUD", data[0]) != NULL && strays(decoder, data))
+		return;
 	if (data[0] == FLO_OP_TRUNCATE)
 		take_truncate(decoder, data);
 	else
@@ -374,7 +413,8 @@ choose_format(FloDecoder *decoder, LogicalDecodingContext *context, Relation rel
 		if (!found)
 		{
 			entry->binary = flo_relation_is_portable(relation);
-			entry->fits = false;
+			entry->judged = 0;
+			entry->left_out = decoder->choice != NULL && flo_choice_excepts(decoder->choice, id);
 		}
 		decoder->last_relation = id;
 		decoder->last_entry = entry;
@@ -387,6 +427,8 @@ change_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn,
 			   Relation relation, ReorderBufferChange *change)
 {
 	choose_format(decoder_here, context, relation);
+	if (decoder_here->last_entry->left_out)
+		return;
 	decoder_here->current = relation;
 	decoder_here->change(context, txn, relation, change);
 	decoder_here->current = NULL;
@@ -419,6 +461,20 @@ truncate_partition(FloDecoder *decoder, LogicalDecodingContext *context, Reorder
 	}
 }
 
+/* The relations but those that are left out, in a new array, as the caller closes them all */
+static Relation *
+without_left_out(FloDecoder *decoder, int *nrelations, Relation relations[])
+{
+	Relation   *rest = palloc(sizeof(Relation) * *nrelations);
+	int			count = 0;
+
+	for (int i = 0; i < *nrelations; i++)
+		if (!flo_choice_excepts(decoder->choice, RelationGetRelid(relations[i])))
+			rest[count++] = relations[i];
+	*nrelations = count;
+	return rest;
+}
+
 static void
 truncate_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, int nrelations,
 				 Relation relations[], ReorderBufferChange *change)
@@ -429,10 +485,13 @@ truncate_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, int nre
 	List	   *alone = NIL;
 	ListCell   *lc;
 
+	if (decoder->choice != NULL)
+		relations = without_left_out(decoder, &nrelations, relations);
 	decoder->ntruncated = 0;
 	resetStringInfo(&decoder->truncated_ids);
 	resetStringInfo(&decoder->truncated_parts);
-	decoder->truncate(context, txn, nrelations, relations, change);
+	if (nrelations > 0)
+		decoder->truncate(context, txn, nrelations, relations, change);
 
 	for (int i = 0; i < nrelations; i++)
 	{
@@ -555,6 +614,7 @@ relation_changed(Datum arg, Oid relation)
 
 	if (decoder == NULL)
 		return;
+	decoder->changed++;
 	decoder->last_relation = InvalidOid;
 	decoder->last_entry = NULL;
 	if (OidIsValid(relation))
@@ -720,6 +780,7 @@ flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 
 	Assert(decoder_here == NULL);
 	decoder->own = own;
+	decoder->changed = 1;
 	decoder->emit = emit;
 	decoder->message = message;
 	decoder->arg = arg;
@@ -739,6 +800,13 @@ flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 	decoder->start = start;
 	begin_decoding(decoder);
 	return decoder;
+}
+
+void
+flo_decoder_set_choice(FloDecoder *decoder, FloTableChoice *choice)
+{
+	decoder->choice = choice;
+	relation_changed((Datum) 0, InvalidOid);
 }
 
 Size

@@ -7,6 +7,7 @@
 
 #include "access/xlogdefs.h"
 #include "conf/spec.h"
+#include "conf/store.h"
 #include "nodes/pg_list.h"
 #include "source/own_messages.h"
 #include "utils/relcache.h"
@@ -71,6 +72,12 @@ extern FloDecoder *flo_decoder_open(const char *slot, XLogRecPtr start, List *pu
 
 /* Change what is sent on; in force for transactions decoded from now on */
 extern void flo_decoder_set_origin(FloDecoder *decoder, FloOriginFilter origin);
+
+/*
+ * Which tables are left out, also as partitions of one that is not; kept, not
+ * copied, and NULL for none.  For what is decoded from now on.
+ */
+extern void flo_decoder_set_choice(FloDecoder *decoder, FloTableChoice *choice);
 
 /*
  * Read one WAL record and decode it.  False when all flushed WAL has been

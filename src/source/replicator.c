@@ -75,6 +75,7 @@ typedef struct Replicator
 	char	   *slot;
 	char	   *bucket;
 	FloReplicatorSpec *spec;
+	FloTableChoice *choice;
 	MemoryContext spec_context;
 	FloChunkHeader identity;
 	FloGeneration *generation;
@@ -120,9 +121,12 @@ load_spec(Replicator *rep)
 	MemoryContextReset(rep->spec_context);
 	MemoryContextSwitchTo(rep->spec_context);
 	rep->spec = flo_store_replicator(rep->group);
+	rep->choice = flo_store_table_choice(rep->group);
+	if (rep->decoder != NULL)
+		flo_decoder_set_choice(rep->decoder, rep->choice);
 	if (rep->spec != NULL)
 	{
-		flo_ddl_filter_load(rep->ddl_filter, rep->spec, flo_store_table_choice(rep->group));
+		flo_ddl_filter_load(rep->ddl_filter, rep->spec, rep->choice);
 		flo_own_messages_set_key(rep->own_messages, flo_message_key(rep->group));
 	}
 	flo_transaction_end(old);
@@ -742,6 +746,7 @@ flo_replicator_run(void)
 	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,
 									rep->spec->options.origin, rep->own_messages,
 									emit, take_message, rep);
+	flo_decoder_set_choice(rep->decoder, rep->choice);
 	flo_copy_show();
 	flo_shstate_register_replicator();
 	loop(rep);

@@ -821,7 +821,7 @@ flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *key,
 	dump.script = psprintf("base/" PG_TEMP_FILES_DIR "/" PG_TEMP_FILE_PREFIX "%d.flo", MyProcPid);
 	dump.complaints = psprintf("%s_err", dump.script);
 	dump.places = places_create();
-	flo_tables_lookup(flo_store_table_choice(spec->group), &dump.covered);
+	flo_choice_look_up(flo_store_table_choice(spec->group), &dump.covered);
 	find_wanted(&dump);
 	start_dump(&dump);
 	read_entries(&dump);

@@ -11,6 +11,9 @@
 #define OWED "owed"
 #define WITHDRAWN "withdrawn"
 
+/* By FloCopyManner */
+static const char *const manners[] = {"", "+", "!"};
+
 char *
 flo_copies_format(bool owed, const List *copies)
 {
@@ -23,7 +26,7 @@ flo_copies_format(bool owed, const List *copies)
 	{
 		FloCopyNotice *notice = lfirst(cell);
 
-		appendStringInfo(&buf, " %u/%u", notice->relation, notice->request);
+		appendStringInfo(&buf, " %u/%u%s", notice->relation, notice->request, manners[notice->manner]);
 	}
 	return buf.data;
 }
@@ -52,6 +55,15 @@ take_number(const char **at, const char *end, uint32 *number)
 	return *at > begin && value > 0 && value <= PG_UINT32_MAX;
 }
 
+static FloCopyManner
+take_manner(const char **at, const char *end)
+{
+	for (FloCopyManner manner = FLO_COPIES_WITHOUT; manner <= FLO_COPIES_ANEW; manner++)
+		if (take_word(at, end, manners[manner]))
+			return manner;
+	return FLO_COPIES_FROM_MARKER;
+}
+
 bool
 flo_copies_parse(const char *payload, int len, bool *owed, List **copies)
 {
@@ -69,6 +81,7 @@ flo_copies_parse(const char *payload, int len, bool *owed, List **copies)
 		if (!take_word(&at, end, " ") || !take_number(&at, end, &notice->relation) ||
 			!take_word(&at, end, "/") || !take_number(&at, end, &notice->request))
 			return false;
+		notice->manner = take_manner(&at, end);
 		*copies = lappend(*copies, notice);
 	}
 	return *copies != NIL;

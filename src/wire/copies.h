@@ -5,16 +5,27 @@
  *
  * Payload of FLO_MESSAGE_COPIES: "owed" or "withdrawn", and a blank, the OID of
  * a table at the source, a slash and the number of the request for each copy.
+ * Behind the number "+" says that the table's rows are to be left out of the
+ * stream from here on until its copy is in, "!" the same of a table of which
+ * destinations may have rows, and nothing that a marker will say when.
  */
 #ifndef FLO_COPIES_H
 #define FLO_COPIES_H
 
 #include "nodes/pg_list.h"
 
+typedef enum FloCopyManner
+{
+	FLO_COPIES_FROM_MARKER,
+	FLO_COPIES_WITHOUT,
+	FLO_COPIES_ANEW
+} FloCopyManner;
+
 typedef struct FloCopyNotice
 {
 	uint32		relation;
 	uint32		request;
+	FloCopyManner manner;
 } FloCopyNotice;
 
 /* "copies" lists FloCopyNotice * */

@@ -44,13 +44,6 @@ static const FloField object_fields[] = {
 };
 static const FloRecordFormat object_format = PART(FloDdlObject, object_fields);
 
-static const FloField expected_fields[] = {
-	{FLO_FIELD(FloDdlExpected, group, FLO_FIELD_TEXT, FLO_REQUIRED)},
-	{FLO_FIELD(FloDdlExpected, relation, FLO_FIELD_UINT32, FLO_REQUIRED)},
-	{FLO_FIELD(FloDdlExpected, again, FLO_FIELD_BOOL, FLO_OPTIONAL)},
-};
-static const FloRecordFormat expected_format = PART(FloDdlExpected, expected_fields);
-
 #define SETTING(name, i) \
 	{name, FLO_FIELD_TEXT, FLO_OPTIONAL, offsetof(FloDdlStatement, settings) + (i) * sizeof(char *)}
 
@@ -82,7 +75,6 @@ static const FloField statement_fields[] = {
 	{FLO_FIELD(FloDdlStatement, with_owner, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, objects, FLO_FIELD_RECORDS, FLO_REQUIRED), .of = &object_format},
 	{FLO_FIELD(FloDdlStatement, refers, FLO_FIELD_RECORDS, FLO_OPTIONAL), .of = &object_format},
-	{FLO_FIELD(FloDdlStatement, expected, FLO_FIELD_RECORDS, FLO_OPTIONAL), .of = &expected_format},
 	{FLO_FIELD(FloDdlStatement, tables, FLO_FIELD_JSON, FLO_OPTIONAL)},
 };
 static const FloRecordFormat statement_format = {

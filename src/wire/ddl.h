@@ -55,14 +55,6 @@ typedef struct FloDdlObject
 	int64		position;		/* in the statement's own list; -1 = none */
 } FloDdlObject;
 
-/* A table whose rows are to be left out of the stream until its copy's marker */
-typedef struct FloDdlExpected
-{
-	char	   *group;
-	Oid			relation;		/* as published */
-	bool		again;			/* destinations have rows of it */
-} FloDdlExpected;
-
 typedef struct FloDdlStatement
 {
 	int64		id;				/* pairs the phases of one statement */
@@ -80,7 +72,6 @@ typedef struct FloDdlStatement
 	bool		with_owner;		/* ownership is to follow */
 	List	   *objects;		/* of FloDdlObject * */
 	List	   *refers;			/* of FloDdlObject *: tables and sequences it only refers to */
-	List	   *expected;		/* of FloDdlExpected *; only after it */
 	Jsonb	   *tables;			/* definitions afterwards: array, or NULL */
 } FloDdlStatement;
 

@@ -1,0 +1,13 @@
+/*
+ * naming.h
+ *		Keeps the names of what was chosen, for dumps and for what is made anew.
+ */
+#ifndef FLO_NAMING_H
+#define FLO_NAMING_H
+
+#include "nodes/pg_list.h"
+
+/* At the end of a transaction that has changed tables or schemas; of FloKnownReplicator * */
+extern void flo_naming_follow(const List *replicators);
+
+#endif
