@@ -144,7 +144,7 @@ COMMENT ON COLUMN flo.readers.group_name IS 'group';
 COMMENT ON COLUMN flo.readers.reader IS 'role, see grant_reader()';
 
 CREATE VIEW flo.members AS
-	SELECT r.group_name, 'replicator' AS member, NULL::text AS sink, r.owner, r.started FROM flo.replicators r
+	SELECT r.group_name, 'replicator' AS member, NULL::text AS sink, r.owner, r.started FROM flo.sources r
 	UNION ALL
 	SELECT w.group_name, w.worker_name, w.sink, w.owner, w.started FROM flo.workers w;
 COMMENT ON VIEW flo.members IS 'Replicators and workers of this database, whoever they belong to';
@@ -755,7 +755,7 @@ CREATE FUNCTION flo.make_keys() RETURNS void LANGUAGE sql VOLATILE PARALLEL UNSA
 AS $$
 	INSERT INTO flo.secrets (group_name, worker_name, key, value)
 	SELECT r.group_name, '', 'sign', replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')
-	  FROM flo.replicators r JOIN flo.groups g USING (group_name)
+	  FROM flo.sources r JOIN flo.groups g USING (group_name)
 	 WHERE g.system_identifier = (SELECT c.system_identifier FROM pg_control_system() c)
 	   AND g.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 	   AND NOT EXISTS (SELECT FROM flo.secrets s
@@ -770,7 +770,7 @@ CREATE FUNCTION flo.follow_tracking() RETURNS trigger LANGUAGE plpgsql
 AS $$
 DECLARE
 	-- groups that were restored from elsewhere do nothing until somebody adopts them
-	wanted bool := EXISTS (SELECT FROM flo.replicators r JOIN flo.groups g USING (group_name)
+	wanted bool := EXISTS (SELECT FROM flo.sources r JOIN flo.groups g USING (group_name)
 							WHERE r.track_ddl
 							  AND g.system_identifier = (SELECT c.system_identifier FROM pg_control_system() c)
 							  AND g.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()));
@@ -1334,10 +1334,16 @@ CREATE FUNCTION flo.left_out_tables(
 	OUT relation regclass,
 	OUT reason text
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_left_out_tables' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
+	AS 'MODULE_PATHNAME', 'flo_left_out_tables' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT ROWS 10
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.left_out_tables(text) IS
 'internal: tables that a group would have, or was told to leave out, and why it does not have them; waits for no lock';
+
+CREATE FUNCTION flo.key_is_sent(index oid) RETURNS bool
+	AS 'MODULE_PATHNAME', 'flo_key_is_sent' LANGUAGE C STABLE PARALLEL SAFE STRICT
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.key_is_sent(oid) IS
+'internal: whether the source sends all columns of an index; before version 18 it does not send generated ones';
 
 CREATE VIEW flo.tables AS
 	SELECT r.group_name,
@@ -1355,7 +1361,7 @@ CREATE VIEW flo.tables AS
 				WHEN p.prqual IS NOT NULL THEN 'the publication has a row filter'
 				WHEN p.prattrs IS NOT NULL THEN 'the publication has a column list'
 		   END AS detail
-	  FROM flo.replicators r
+	  FROM flo.sources r
 	  JOIN flo.status s ON s.group_name = r.group_name AND s.member = 'replicator'
 	  CROSS JOIN LATERAL (VALUES ('pgflo_' || r.group_name, false),
 								 ('pgflo_' || r.group_name || '_insert', true)) i (pubname, only_inserts)
@@ -1367,16 +1373,12 @@ CREATE VIEW flo.tables AS
 			SELECT EXISTS (SELECT FROM pg_catalog.pg_index x
 							WHERE x.indrelid = c.oid AND x.indisvalid AND x.indimmediate
 							  AND CASE c.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident ELSE false END
-							  -- before 18 generated columns are not sent
-							  AND (pg_catalog.current_setting('server_version_num')::int >= 180000 OR NOT EXISTS (
-									SELECT FROM pg_catalog.pg_attribute a
-									 WHERE a.attrelid = c.oid AND a.attgenerated <> ''
-									   AND a.attnum = ANY ((x.indkey::int2[])[0:x.indnkeyatts - 1])))) AS usable) k
+							  AND flo.key_is_sent(x.indexrelid)) AS usable) k
 	UNION ALL
 	SELECT r.group_name, pg_catalog.format('%I.%I', n.nspname, c.relname),
 		   CASE c.relreplident WHEN 'f' THEN 'full' ELSE 'none' END,
 		   'left out', pg_catalog.string_agg(l.reason, '; ')
-	  FROM flo.replicators r
+	  FROM flo.sources r
 	  CROSS JOIN LATERAL flo.left_out_tables(r.group_name) l
 	  JOIN pg_catalog.pg_class c ON c.oid = l.relation
 	  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -1521,7 +1523,7 @@ BEGIN
 	RETURN NEXT;
 
 	own_slots := (SELECT count(*) FROM pg_replication_slots s
-				   WHERE s.slot_name IN (SELECT 'pgflo_' || own_database || '_' || r.group_name FROM flo.replicators r));
+				   WHERE s.slot_name IN (SELECT 'pgflo_' || own_database || '_' || r.group_name FROM flo.sources r));
 	item := 'replication slots';
 	status := 'ok';
 	hint := NULL;
@@ -1743,7 +1745,7 @@ CREATE FUNCTION flo.check_rules(group_name text, OUT item text, OUT status text,
 AS $$
 #variable_conflict use_variable
 DECLARE
-	is_source bool := EXISTS (SELECT FROM flo.replicators r WHERE r.group_name = check_rules.group_name);
+	is_source bool := EXISTS (SELECT FROM flo.sources r WHERE r.group_name = check_rules.group_name);
 	rule record;
 	seen flo.shaped_tables;
 	old_is_unknown bool;
@@ -1975,7 +1977,7 @@ BEGIN
 	RETURN QUERY
 		SELECT s.* FROM flo.check_server(
 			(SELECT count(*)::int FROM flo.members),
-			(SELECT count(*)::int FROM flo.replicators),
+			(SELECT count(*)::int FROM flo.sources),
 			(SELECT count(*)::int FROM flo.members m WHERE m.sink = 'postgres')) s;
 
 	FOR name IN
@@ -2252,7 +2254,7 @@ COMMENT ON FUNCTION flo.sync_sequences(text) IS
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA flo FROM PUBLIC;
 -- the views and policies call these with the rights of whoever looks
 GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem(),
-	flo.owns_member(text), flo.left_out_tables(text) TO PUBLIC;
+	flo.owns_member(text), flo.left_out_tables(text), flo.key_is_sent(oid) TO PUBLIC;
 
 -- Rows that are not for everybody are kept back by policies.
 GRANT SELECT ON ALL TABLES IN SCHEMA flo TO PUBLIC;

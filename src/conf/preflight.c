@@ -10,6 +10,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "conf/api.h"
 #include "conf/identity.h"
@@ -23,11 +24,13 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #define COLUMNS 3
 
 PG_FUNCTION_INFO_V1(flo_covered_tables);
 PG_FUNCTION_INFO_V1(flo_left_out_tables);
+PG_FUNCTION_INFO_V1(flo_key_is_sent);
 
 /* covered_tables(group_name): relation, whether it has a usable replica identity, whether it is published */
 Datum
@@ -63,6 +66,24 @@ flo_covered_tables(PG_FUNCTION_ARGS)
 	}
 
 	return (Datum) 0;
+}
+
+/* key_is_sent(index), without a lock */
+Datum
+flo_key_is_sent(PG_FUNCTION_ARGS)
+{
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, PG_GETARG_DATUM(0));
+	Form_pg_index index;
+	bool		sent = true;
+
+	if (!HeapTupleIsValid(tuple))
+		PG_RETURN_NULL();
+	index = (Form_pg_index) GETSTRUCT(tuple);
+	for (int i = 0; i < index->indnkeyatts && !FLO_SENDS_GENERATED; i++)
+		sent &= get_attgenerated(index->indrelid, index->indkey.values[i]) == '\0';
+	ReleaseSysCache(tuple);
+
+	PG_RETURN_BOOL(sent);
 }
 
 /* --- left_out_tables() ---------------------------------------------------------- */
