@@ -114,6 +114,7 @@ OBJS = \
 	src/source/generation.o \
 	src/source/settle.o \
 	src/source/ddl_capture.o \
+	src/source/ddl_classes.o \
 	src/source/ddl_objects.o \
 	src/source/ddl_replay.o \
 	src/source/ddl_filter.o \
@@ -141,6 +142,8 @@ OBJS = \
 	src/dest/ddl_worker.o \
 	src/dest/ddl_apply.o \
 	src/dest/ddl_names.o \
+	src/dest/ddl_absent.o \
+	src/dest/ddl_tablespaces.o \
 	src/dest/ddl_columns.o \
 	src/dest/ddl_present.o \
 	src/dest/ddl_same.o \

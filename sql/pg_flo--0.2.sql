@@ -602,6 +602,7 @@ CREATE TABLE flo.ddl_log (
 	command text NOT NULL,
 	outcome text NOT NULL,
 	detail text,
+	made text[] NOT NULL DEFAULT '{}',
 	executed_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE flo.ddl_log IS 'What became of the DDL that arrived at this destination; shown to the worker''s owner';
@@ -613,6 +614,7 @@ COMMENT ON COLUMN flo.ddl_log.tag IS 'command tag';
 COMMENT ON COLUMN flo.ddl_log.command IS 'text of the statement as the source ran it';
 COMMENT ON COLUMN flo.ddl_log.outcome IS 'applied; present (its effect was there already); not_here (it is about what was never brought here, or that is not made here); skipped (flo.skip_ddl()) or ignored (option ddl, or columns that a route leaves out)';
 COMMENT ON COLUMN flo.ddl_log.detail IS 'more about the outcome';
+COMMENT ON COLUMN flo.ddl_log.made IS 'names of what it has made here, quoted and qualified';
 COMMENT ON COLUMN flo.ddl_log.executed_at IS 'when';
 
 -- statements hold literals of the source
@@ -1033,6 +1035,12 @@ COMMENT ON FUNCTION flo.reset_stats(text) IS
 ---------------------------------------------------------------------------
 -- Rules and routes
 ---------------------------------------------------------------------------
+
+CREATE FUNCTION flo.statement_classes() RETURNS TABLE (name text, commands text, fate text, remark text)
+	AS 'MODULE_PATHNAME', 'flo_statement_classes' LANGUAGE C IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.statement_classes() IS
+'The statements that the server knows, and what becomes of them with track_ddl: carried; held (for a person, with ddl_trust = object); as rows; not replicated. name: node of the parse tree';
 
 -- settings as in pg_flo's processes: values have the same text form there
 CREATE FUNCTION flo.preview(

@@ -241,6 +241,8 @@ my @attacks = (
 	[ 'captured function', q{SET search_path = trap, public; CREATE INDEX mt_i4 ON mt (calm(v))}, qr/function "calm" may be one of schema "trap"/ ],
 	[ 'captured operator', q{SET search_path = trap, public; ALTER TABLE mt ADD CHECK (id === 1 OR true)}, qr/operator "===" may be one of schema "trap"/ ],
 );
+# what is altered has to be here: else it is passed over
+$dest->safe_psql($db, 'CREATE POLICY po ON mt');
 for my $attack (@attacks)
 {
 	my ($what, $sql, $reason, $away) = @$attack;

@@ -96,6 +96,35 @@ flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
 	flo_visit_end(&visit);
 }
 
+void
+flo_ddl_note_made(const FloDdlPlace *place, const char *schema, const char *name)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE,
+				  "UPDATE flo.ddl_log SET made = made || $3 WHERE id = (SELECT max(id) FROM flo.ddl_log WHERE group_name = $1 AND worker_name = $2)",
+				  3, place->group, place->worker, quote_qualified_identifier(schema, name));
+	flo_visit_end(&visit);
+}
+
+bool
+flo_ddl_was_made(const FloDdlPlace *place, const char *schema, const char *name)
+{
+	FloVisit	visit;
+	bool		made;
+
+	flo_visit_begin(&visit);
+	made = flo_visit_run(SPI_OK_SELECT,
+						 "SELECT FROM flo.ddl_log WHERE group_name = $1 AND worker_name = $2 AND $3 = ANY (made)"
+						 " UNION ALL SELECT FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2"
+						 " AND address_names[1] = $4 AND address_names[array_upper(address_names, 1)] = $5"
+						 " AND action IN ('created', 'kept') LIMIT 1",
+						 5, place->group, place->worker, quote_qualified_identifier(schema, name), schema, name) > 0;
+	flo_visit_end(&visit);
+	return made;
+}
+
 List *
 flo_ddl_groups_here(void)
 {

@@ -43,6 +43,15 @@ extern int64 flo_ddl_hold(const FloDdlPlace *place, const char *tag, const char 
 extern void flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
 						 const char *outcome, const char *detail);
 
+/* The statement that was noted last has made this */
+extern void flo_ddl_note_made(const FloDdlPlace *place, const char *schema, const char *name);
+
+/*
+ * Was an object of that name ever made here for the worker, or found and kept by
+ * a copy?  As far back as flo.ddl_log goes.
+ */
+extern bool flo_ddl_was_made(const FloDdlPlace *place, const char *schema, const char *name);
+
 /*
  * The groups of this very database that track DDL: List of char *.  Not one
  * that was restored or cloned from elsewhere and waits for somebody to adopt it.

@@ -39,6 +39,7 @@
 #include "dest/ddl_rewrites.h"
 #include "dest/ddl_rights.h"
 #include "dest/ddl_targets.h"
+#include "dest/ddl_tablespaces.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
@@ -507,7 +508,18 @@ void
 flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl, const char *outcome,
 					 const char *detail)
 {
+	ListCell   *cell;
+
 	flo_ddl_note(place, ddl->tag, ddl->text, outcome, detail);
+	if (strcmp(outcome, "applied") == 0 || strcmp(outcome, "present") == 0)
+		foreach(cell, ddl->objects)
+		{
+			const FloDdlObject *object = lfirst(cell);
+
+			if (object->schema != NULL &&
+				(object->creates || strncmp(ddl->tag, "CREATE ", strlen("CREATE ")) == 0))
+				flo_ddl_note_made(place, object->schema, object->name);
+		}
 }
 
 /* Ownership that is not to follow is nobody's concern here */
@@ -583,7 +595,9 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 	enter(ddl, &settings);
 	check_creation_schema(ddl);
 	statement = parse(ddl, &mapping);
-	if ((manner & FLO_DDL_COMING) && !is_here(statement->stmt))
+	if (flo_ddl_drop_tablespaces(statement->stmt, &note))
+		outcome = "ignored";
+	else if ((manner & FLO_DDL_COMING) && !is_here(statement->stmt))
 		appendStringInfoString(&note, "not run: the table comes with its copy");
 	else
 	{
@@ -719,6 +733,7 @@ flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *ddl, Oid owne
 	MemoryContextSwitchTo(context);
 	enter(ddl, &settings);
 	statement = parse(ddl, &mapping);
+	(void) flo_ddl_drop_tablespaces(statement->stmt, &note);
 	reason = choose_rights(ddl, statement->stmt, owner, manner, &rights);
 	if (reason == NULL)
 	{

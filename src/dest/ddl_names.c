@@ -262,8 +262,6 @@ map_create(Mapper *mapper, CreateStmt *statement)
 		map_other(mapper, lfirst_node(RangeVar, cell), NIL);
 	foreach(cell, statement->tableElts)
 		map_constraints(mapper, lfirst(cell));
-	if (statement->tablespacename != NULL)
-		statement->tablespacename = NULL;
 }
 
 /* A sequence whose table is led to another schema than it cannot be owned by it */
@@ -333,6 +331,9 @@ qualify_created(const FloDdlStatement *ddl, Node *node)
 			if (((CompositeTypeStmt *) node)->typevar->schemaname == NULL && ddl->objects != NIL)
 				((CompositeTypeStmt *) node)->typevar->schemaname = ((FloDdlObject *) linitial(ddl->objects))->schema;
 			break;
+		case T_AlterStatsStmt:
+			((AlterStatsStmt *) node)->defnames = qualify(ddl, ((AlterStatsStmt *) node)->defnames);
+			break;
 		case T_DefineStmt:
 			((DefineStmt *) node)->defnames = qualify(ddl, ((DefineStmt *) node)->defnames);
 			break;
@@ -376,7 +377,6 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 			break;
 		case T_IndexStmt:
 			map_relation(&mapper, ((IndexStmt *) node)->relation);
-			((IndexStmt *) node)->tableSpace = NULL;
 			break;
 		case T_CreateSeqStmt:
 			map_relation(&mapper, ((CreateSeqStmt *) node)->sequence);

@@ -264,9 +264,6 @@ command_present(Relation relation, AlterTableCmd *command, const char *text, boo
 			return true;
 		case AT_ChangeOwner:
 			return !with_owner;
-		case AT_SetTableSpace:
-			add_note(note, "tablespaces are not tracked%s", "");
-			return true;
 		case AT_EnableTrig:
 		case AT_EnableAlwaysTrig:
 		case AT_EnableReplicaTrig:

@@ -40,6 +40,7 @@
 #include "dest/ddl_reach.h"
 #include "dest/ddl_targets.h"
 #include "dest/rows.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
@@ -578,6 +579,20 @@ check_made(void)
 	}
 }
 
+/* The role that a function is to run as is looked at as if it were set now, which a changed role forbids */
+static void
+allow_role_of_function(Node *statement)
+{
+	Oid			user;
+	int			context;
+
+	if (!IsA(statement, CreateFunctionStmt) && !IsA(statement, AlterFunctionStmt))
+		return;
+	GetUserIdAndSecContext(&user, &context);
+	if (!(context & SECURITY_RESTRICTED_OPERATION))
+		SetUserIdAndSecContext(user, context & ~SECURITY_LOCAL_USERID_CHANGE);
+}
+
 void
 flo_ddl_run(RawStmt *statement, const char *text, ProcessUtilityContext context)
 {
@@ -595,6 +610,7 @@ flo_ddl_run(RawStmt *statement, const char *text, ProcessUtilityContext context)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
 					 errmsg("a DDL message holds a statement that is none")));
+		allow_role_of_function(plan->utilityStmt);
 		ProcessUtility(plan, text, false, context, NULL, NULL, None_Receiver, NULL);
 		if (context == PROCESS_UTILITY_QUERY)
 			CommandCounterIncrement();

@@ -15,10 +15,12 @@
 #include "core/trail.h"
 #include "core/transaction.h"
 #include "dest/copied.h"
+#include "dest/ddl_absent.h"
 #include "dest/ddl_apply.h"
 #include "dest/worker_impl.h"
 #include "mb/pg_wchar.h"
 #include "monitor/shstate.h"
+#include "utils/resowner.h"
 
 /* Undo the batch and go back to the last commit; the stream is read again from there */
 static void
@@ -184,6 +186,46 @@ manner_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
 	return manner;
 }
 
+/*
+ * A statement about code may be about code that was never brought, which only
+ * the server finds out.  Nothing of it is left then.
+ */
+static char *
+apply_code(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, int manner)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner resources = CurrentResourceOwner;
+	char	   *volatile reason = NULL;
+	int			level;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	level = GetCurrentTransactionNestLevel();
+	PG_TRY();
+	{
+		reason = flo_ddl_apply(place, ddl, w->spec->owner, w->reshape, manner);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		if (!flo_ddl_is_lack(geterrcode()))
+			PG_RE_THROW();
+		error = CopyErrorData();
+		FlushErrorState();
+		while (GetCurrentTransactionNestLevel() >= level)
+			RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		flo_ddl_note_outcome(place, ddl, "not_here", error->message);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = resources;
+	return reason;
+}
+
 /* Decide what becomes of a statement, and do it */
 static void
 apply_ddl(FloWorker *w, const FloDdlStatement *ddl)
@@ -193,6 +235,7 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl)
 	FloDdlDecision decision;
 	int64		id;
 	char	   *reason = NULL;
+	char	   *absent;
 
 	decision = flo_ddl_decision(&place, ddl->text, &id);
 	w->batch_has_ddl = true;
@@ -205,10 +248,14 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl)
 		flo_ddl_note_outcome(&place, ddl, "ignored", "the worker's option ddl is ignore");
 	else if (is_in_copy(w, ddl))
 		flo_ddl_note_outcome(&place, ddl, "present", "the copy of the table was made after it");
+	else if ((absent = flo_ddl_absent(&place, ddl, w->reshape)) != NULL)
+		flo_ddl_note_outcome(&place, ddl, "not_here", absent);
 	else if (option == FLO_DDL_HOLD && decision != FLO_DDL_RELEASED)
 		reason = "the worker's option ddl is hold";
 	else if (ddl->concurrent)
 		reason = apply_between_batches(w, &place, ddl, manner_of(w, ddl, decision));
+	else if (flo_ddl_may_lack(ddl, w->reshape))
+		reason = apply_code(w, &place, ddl, manner_of(w, ddl, decision));
 	else
 		reason = flo_ddl_apply(&place, ddl, w->spec->owner, w->reshape,
 							   manner_of(w, ddl, decision));

@@ -406,10 +406,12 @@ try_object(const FloWorkerSpec *spec, const Object *object, ErrorData **error)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	char	   *volatile reason = NULL;
+	int			level;
 
 	*error = NULL;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
+	level = GetCurrentTransactionNestLevel();
 	PG_TRY();
 	{
 		reason = create_object(spec, object);
@@ -425,7 +427,8 @@ try_object(const FloWorkerSpec *spec, const Object *object, ErrorData **error)
 		if (!is_about_object((*error)->sqlerrcode))
 			PG_RE_THROW();
 		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+		while (GetCurrentTransactionNestLevel() >= level)
+			RollbackAndReleaseCurrentSubTransaction();
 		flo_trail_clear();
 	}
 	PG_END_TRY();

@@ -19,6 +19,7 @@
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "nodes/makefuncs.h"
@@ -35,6 +36,7 @@
 #include "utils/syscache.h"
 
 #include "core/compat.h"
+#include "source/ddl_classes.h"
 #include "source/ddl_objects.h"
 #include "source/ddl_replay.h"
 
@@ -43,43 +45,7 @@
 bool
 flo_ddl_is_candidate(Node *statement)
 {
-	switch (nodeTag(statement))
-	{
-		case T_CreateStmt:
-		case T_CreateTableAsStmt:
-		case T_AlterTableStmt:
-		case T_DropStmt:
-		case T_RenameStmt:
-		case T_AlterObjectSchemaStmt:
-		case T_AlterOwnerStmt:
-		case T_CommentStmt:
-		case T_IndexStmt:
-		case T_CreateSeqStmt:
-		case T_AlterSeqStmt:
-		case T_CreateSchemaStmt:
-		case T_CompositeTypeStmt:
-		case T_CreateEnumStmt:
-		case T_CreateRangeStmt:
-		case T_CreateDomainStmt:
-		case T_AlterEnumStmt:
-		case T_AlterTypeStmt:
-		case T_AlterDomainStmt:
-		case T_DefineStmt:
-		case T_ViewStmt:
-		case T_RefreshMatViewStmt:
-		case T_CreateFunctionStmt:
-		case T_AlterFunctionStmt:
-		case T_CreateTrigStmt:
-		case T_RuleStmt:
-		case T_CreatePolicyStmt:
-		case T_AlterPolicyStmt:
-		case T_CreateStatsStmt:
-		case T_GrantStmt:
-		case T_ClusterStmt:
-			return true;
-		default:
-			return false;
-	}
+	return flo_ddl_class_travels(nodeTag(statement));
 }
 
 /* --- objects --------------------------------------------------------------------- */
@@ -148,7 +114,8 @@ table_of_relation(Oid relation)
 			return relation;
 		case RELKIND_INDEX:
 		case RELKIND_PARTITIONED_INDEX:
-			return IndexGetRelation(relation, true);
+			table = IndexGetRelation(relation, true);
+			return get_rel_relkind(table) == RELKIND_MATVIEW ? InvalidOid : table;
 		case RELKIND_SEQUENCE:
 			if (sequenceIsOwned(relation, DEPENDENCY_AUTO, &table, &column) ||
 				sequenceIsOwned(relation, DEPENDENCY_INTERNAL, &table, &column))
@@ -269,7 +236,7 @@ add_part_of_table(FloDdlStatement *ddl, Oid table, const char *type, const char 
 {
 	FloDdlObject *object;
 
-	if (!OidIsValid(table) || get_rel_persistence(table) == RELPERSISTENCE_TEMP)
+	if (!OidIsValid(table) || type_of_relation(table) == NULL || get_rel_persistence(table) == RELPERSISTENCE_TEMP)
 		return NULL;
 	object = add_object(ddl, type, get_rel_namespace(table), name);
 	if (object != NULL)
@@ -404,6 +371,15 @@ name_of_range(const RangeVar *name)
 	return pstrdup(quote_qualified_identifier(name->schemaname, name->relname));
 }
 
+/* It is each database's own, and so is whose partition it is */
+static bool
+is_foreign(const RangeVar *name)
+{
+	Oid			relation = RangeVarGetRelid(name, NoLock, true);
+
+	return OidIsValid(relation) && get_rel_relkind(relation) == RELKIND_FOREIGN_TABLE;
+}
+
 static void
 describe_alter(FloDdlStatement *ddl, AlterTableStmt *statement)
 {
@@ -423,6 +399,11 @@ describe_alter(FloDdlStatement *ddl, AlterTableStmt *statement)
 		{
 			PartitionCmd *partition = castNode(PartitionCmd, command->def);
 
+			if (is_foreign(partition->name))
+			{
+				ddl->objects = NIL;
+				return;
+			}
 			(void) add_relation(ddl, partition->name);
 			if (partition->concurrent)
 				ddl->concurrent = true;
@@ -573,6 +554,55 @@ describe_statistics(FloDdlStatement *ddl, CreateStatsStmt *statement)
 		object->creates = true;
 }
 
+static Oid
+table_of_statistics(Oid statistics)
+{
+	HeapTuple	tuple = SearchSysCache1(STATEXTOID, ObjectIdGetDatum(statistics));
+	Oid			table;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	table = ((Form_pg_statistic_ext) GETSTRUCT(tuple))->stxrelid;
+	ReleaseSysCache(tuple);
+	return table;
+}
+
+static void
+describe_alter_statistics(FloDdlStatement *ddl, AlterStatsStmt *statement)
+{
+	Oid			statistics = get_statistics_object_oid(statement->defnames, true);
+
+	(void) add_part_of_table(ddl, table_of_statistics(statistics), "statistics",
+							 strVal(llast(statement->defnames)), false);
+}
+
+static bool
+is_temporary_type(TypeName *name)
+{
+	Oid			type = name != NULL ? LookupTypeNameOid(NULL, name, true) : InvalidOid;
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	bool		temporary;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	temporary = isAnyTempNamespace(((Form_pg_type) GETSTRUCT(tuple))->typnamespace);
+	ReleaseSysCache(tuple);
+	return temporary;
+}
+
+/* One over temporary types goes with them, though its schema is another */
+static void
+describe_function(FloDdlStatement *ddl, CreateFunctionStmt *statement)
+{
+	bool		temporary = is_temporary_type(statement->returnType);
+	ListCell   *cell;
+
+	foreach(cell, statement->parameters)
+		temporary |= is_temporary_type(lfirst_node(FunctionParameter, cell)->argType);
+	if (!temporary)
+		(void) add_new_named(ddl, statement->funcname, statement->is_procedure ? "procedure" : "function");
+}
+
 static void
 describe_define(FloDdlStatement *ddl, DefineStmt *statement)
 {
@@ -599,8 +629,13 @@ describe_other(FloDdlStatement *ddl, Node *node)
 			(void) add_new_named(ddl, ((CreateDomainStmt *) node)->domainname, "domain");
 			break;
 		case T_CreateFunctionStmt:
-			(void) add_new_named(ddl, ((CreateFunctionStmt *) node)->funcname,
-								 ((CreateFunctionStmt *) node)->is_procedure ? "procedure" : "function");
+			describe_function(ddl, (CreateFunctionStmt *) node);
+			break;
+		case T_AlterStatsStmt:
+			describe_alter_statistics(ddl, (AlterStatsStmt *) node);
+			break;
+		case T_AlterOperatorStmt:
+			(void) add_by_address(ddl, OBJECT_OPERATOR, (Node *) ((AlterOperatorStmt *) node)->opername);
 			break;
 		case T_AlterFunctionStmt:
 			(void) add_by_address(ddl, ((AlterFunctionStmt *) node)->objtype,
@@ -643,6 +678,9 @@ describe_cluster(FloDdlStatement *ddl, ClusterStmt *statement)
 	FloDdlObject *object;
 
 	if (statement->relation == NULL || statement->indexname == NULL)
+		return;
+	/* the server marks those of the partitions */
+	if (get_rel_relkind(RangeVarGetRelid(statement->relation, NoLock, true)) == RELKIND_PARTITIONED_TABLE)
 		return;
 	object = add_relation(ddl, statement->relation);
 	if (object != NULL)

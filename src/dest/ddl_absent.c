@@ -1,0 +1,140 @@
+/*
+ * ddl_absent.c
+ *		Statements about what was never brought to this destination.
+ *
+ * In a group over schemas DDL of everything in them travels, but a destination
+ * that was prepared by hand, or a copy that left out what brings code, has no
+ * more than the tables need.  REFRESH of a materialized view that is not here
+ * must not stop the rows; ALTER of a table that is not here must, and so must
+ * that of a view which a statement of the stream or a copy has made here and
+ * which somebody has dropped since.
+ *
+ * Names are looked at, not arguments: what has the name is left to the server,
+ * and if that finds something missing, flo_ddl_may_lack() has its say.
+ */
+#include "postgres.h"
+
+#include "conf/visit.h"
+#include "dest/ddl_absent.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+
+static bool
+is_one_of(const char *type, const char *const *types)
+{
+	for (; *types != NULL; types++)
+		if (strcmp(type, *types) == 0)
+			return true;
+	return false;
+}
+
+static const char *const relations[] = {"view", "materialized view", "sequence", "index", NULL};
+static const char *const code[] = {
+	"view", "materialized view", "function", "procedure", "routine", "aggregate", "operator",
+	"trigger", "rule", NULL
+};
+static const char *const others[] = {"type", "domain", "collation", "policy", "statistics", NULL};
+
+/* Can it be done without?  Tables cannot, nor what belongs to them and is not code. */
+static bool
+is_dispensable(const FloDdlObject *object)
+{
+	if (object->schema == NULL)
+		return false;
+	if (is_one_of(object->type, code) || is_one_of(object->type, others))
+		return true;
+	return is_one_of(object->type, relations) && !OidIsValid(object->relation);
+}
+
+/* Is anything of the kind and name here?  Triggers and such are found by their name alone. */
+static bool
+is_here(const FloDdlObject *object, FloReshape *routes)
+{
+	const char *schema = object->schema;
+	const char *name = object->name;
+	int64		mapped;
+	FloVisit	visit;
+	bool		here;
+
+	if (is_one_of(object->type, relations))
+		(void) flo_reshape_name(routes, object->schema, object->name, &schema, &name, &mapped);
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_SELECT,
+				  "SELECT CASE"
+				  " WHEN $1 IN ('view', 'materialized view', 'sequence', 'index') THEN EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = $3)"
+				  " WHEN $1 IN ('function', 'procedure', 'routine', 'aggregate') THEN EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid AND p.proname = $3)"
+				  " WHEN $1 = 'operator' THEN EXISTS (SELECT FROM pg_operator o WHERE o.oprnamespace = n.oid AND o.oprname = $3)"
+				  " WHEN $1 IN ('type', 'domain') THEN EXISTS (SELECT FROM pg_type t WHERE t.typnamespace = n.oid AND t.typname = $3)"
+				  " WHEN $1 = 'collation' THEN EXISTS (SELECT FROM pg_collation c WHERE c.collnamespace = n.oid AND c.collname = $3)"
+				  " WHEN $1 = 'statistics' THEN EXISTS (SELECT FROM pg_statistic_ext s WHERE s.stxname = $3)"
+				  " WHEN $1 = 'trigger' THEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgname = $3)"
+				  " WHEN $1 = 'rule' THEN EXISTS (SELECT FROM pg_rewrite r WHERE r.rulename = $3)"
+				  " WHEN $1 = 'policy' THEN EXISTS (SELECT FROM pg_policy p WHERE p.polname = $3)"
+				  " ELSE true END"
+				  " FROM (SELECT (SELECT oid FROM pg_namespace WHERE nspname = $2) AS oid) n",
+				  3, object->type, schema, name);
+	here = flo_visit_true(0, 1);
+	flo_visit_end(&visit);
+	return here;
+}
+
+static bool
+is_creation(const FloDdlStatement *ddl)
+{
+	return strncmp(ddl->tag, "CREATE ", strlen("CREATE ")) == 0;
+}
+
+char *
+flo_ddl_absent(const FloDdlPlace *place, const FloDdlStatement *ddl, FloReshape *routes)
+{
+	ListCell   *cell;
+
+	if (ddl->objects == NIL || is_creation(ddl))
+		return NULL;
+	foreach(cell, ddl->objects)
+	{
+		const FloDdlObject *object = lfirst(cell);
+
+		if (object->creates || !is_dispensable(object) || is_here(object, routes) ||
+			flo_ddl_was_made(place, object->schema, object->name))
+			return NULL;
+	}
+	return psprintf("%s %s is not here", ((FloDdlObject *) linitial(ddl->objects))->type,
+					quote_qualified_identifier(((FloDdlObject *) linitial(ddl->objects))->schema,
+											   ((FloDdlObject *) linitial(ddl->objects))->name));
+}
+
+bool
+flo_ddl_may_lack(const FloDdlStatement *ddl, FloReshape *routes)
+{
+	bool		creates = is_creation(ddl);
+	ListCell   *cell;
+
+	foreach(cell, ddl->objects)
+	{
+		const FloDdlObject *object = lfirst(cell);
+		bool		of_code = !OidIsValid(object->relation) &&
+			(strcmp(object->type, "index") == 0 || strcmp(object->type, "column") == 0);
+
+		if (!is_one_of(object->type, code) && !of_code)
+			return false;
+		if (!creates && !is_here(object, routes))
+			return false;		/* it was made here, and should be */
+	}
+	return ddl->objects != NIL && !ddl->concurrent;
+}
+
+bool
+flo_ddl_is_lack(int sqlstate)
+{
+	switch (sqlstate)
+	{
+		case ERRCODE_UNDEFINED_TABLE:
+		case ERRCODE_UNDEFINED_FUNCTION:
+		case ERRCODE_UNDEFINED_OBJECT:
+		case ERRCODE_UNDEFINED_SCHEMA:
+			return true;
+		default:
+			return false;
+	}
+}

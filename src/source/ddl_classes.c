@@ -1,0 +1,187 @@
+/*
+ * ddl_classes.c
+ *		The statements that the server knows, and which of them travel.
+ *
+ * One row for each statement of the grammar that is no query; doc/ddl.md shows
+ * them, and a test takes one example of each through a group.  "Held" is meant
+ * for the default of ddl_trust, and of the class as a rule: a part that brings
+ * code has any statement held.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "nodes/parsenodes.h"
+#include "source/ddl_classes.h"
+#include "utils/builtins.h"
+#include "utils/tuplestore.h"
+
+PG_FUNCTION_INFO_V1(flo_statement_classes);
+
+typedef enum Fate
+{
+	CARRIED,
+	HELD,
+	WITH_ROWS,
+	NOT_REPLICATED
+} Fate;
+
+static const char *const fate_words[] = {"carried", "held", "as rows", "not replicated"};
+
+typedef struct Class
+{
+	NodeTag		tag;
+	const char *name;			/* of the parse tree's node */
+	const char *commands;
+	Fate		fate;
+	const char *remark;
+} Class;
+
+#define CLASS(name, commands, fate, remark) {T_##name, #name, commands, fate, remark}
+
+#define ELSEWHERE "belongs to the cluster"
+#define LOCAL "is about what is on the disk"
+#define SESSION "is over with the session"
+#define FOREIGN "foreign data is each database's own"
+#define NOT_TRACKED "make it at both sides"
+#define INSIDE "the commands in it do"
+#define FLOW "what replicates is each database's own"
+
+static const Class classes[] = {
+	CLASS(CreateStmt, "CREATE TABLE", CARRIED, "without TABLESPACE"),
+	CLASS(CreateTableAsStmt, "CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW", CARRIED, "the rows of a table travel as rows"),
+	CLASS(AlterTableStmt, "ALTER TABLE, INDEX, VIEW, MATERIALIZED VIEW, ALTER TYPE ... ATTRIBUTE", CARRIED, "without SET TABLESPACE; not of foreign tables, and no ATTACH or DETACH of them"),
+	CLASS(DropStmt, "DROP", CARRIED, "of what else travels"),
+	CLASS(RenameStmt, "ALTER ... RENAME", CARRIED, "of what else travels; held for functions, aggregates, operators, policies"),
+	CLASS(AlterObjectSchemaStmt, "ALTER ... SET SCHEMA", CARRIED, "the same"),
+	CLASS(AlterOwnerStmt, "ALTER ... OWNER TO", HELD, "with the option schema_owner; else not replicated"),
+	CLASS(CommentStmt, "COMMENT", CARRIED, "on what else travels"),
+	CLASS(IndexStmt, "CREATE INDEX", CARRIED, "without TABLESPACE"),
+	CLASS(CreateStatsStmt, "CREATE STATISTICS", CARRIED, ""),
+	CLASS(AlterStatsStmt, "ALTER STATISTICS", CARRIED, ""),
+	CLASS(CreateSeqStmt, "CREATE SEQUENCE", CARRIED, "values travel with flo.sync_sequences()"),
+	CLASS(AlterSeqStmt, "ALTER SEQUENCE", CARRIED, ""),
+	CLASS(CreateSchemaStmt, "CREATE SCHEMA", CARRIED, "held with elements"),
+	CLASS(CompositeTypeStmt, "CREATE TYPE ... AS (...)", CARRIED, ""),
+	CLASS(CreateEnumStmt, "CREATE TYPE ... AS ENUM", CARRIED, ""),
+	CLASS(AlterEnumStmt, "ALTER TYPE ... ADD VALUE, RENAME VALUE", CARRIED, ""),
+	CLASS(CreateRangeStmt, "CREATE TYPE ... AS RANGE", CARRIED, "held with functions"),
+	CLASS(CreateDomainStmt, "CREATE DOMAIN", CARRIED, ""),
+	CLASS(AlterDomainStmt, "ALTER DOMAIN", CARRIED, ""),
+	CLASS(ViewStmt, "CREATE VIEW", CARRIED, "held where it would be a superuser's"),
+	CLASS(RefreshMatViewStmt, "REFRESH MATERIALIZED VIEW", CARRIED, "the same"),
+	CLASS(ClusterStmt, "CLUSTER", CARRIED, "as ALTER TABLE ... CLUSTER ON; not of partitioned tables, nor without an index"),
+	CLASS(DefineStmt, "CREATE AGGREGATE, OPERATOR, COLLATION, TYPE", HELD, "collations are carried; TEXT SEARCH is not replicated"),
+	CLASS(AlterTypeStmt, "ALTER TYPE ... SET (...)", HELD, ""),
+	CLASS(AlterOperatorStmt, "ALTER OPERATOR ... SET (...)", HELD, ""),
+	CLASS(CreateFunctionStmt, "CREATE FUNCTION, PROCEDURE", HELD, "not over temporary types"),
+	CLASS(AlterFunctionStmt, "ALTER FUNCTION, PROCEDURE, ROUTINE", HELD, ""),
+	CLASS(CreateTrigStmt, "CREATE TRIGGER", HELD, "not on foreign tables"),
+	CLASS(RuleStmt, "CREATE RULE", HELD, ""),
+	CLASS(CreatePolicyStmt, "CREATE POLICY", HELD, ""),
+	CLASS(AlterPolicyStmt, "ALTER POLICY", HELD, ""),
+	CLASS(GrantStmt, "GRANT, REVOKE", HELD, "with the option schema_privileges; else, and on all objects of a schema, not replicated"),
+	CLASS(TruncateStmt, "TRUNCATE", WITH_ROWS, ""),
+	CLASS(CopyStmt, "COPY", WITH_ROWS, ""),
+	CLASS(ExecuteStmt, "EXECUTE", WITH_ROWS, "CREATE TABLE AS EXECUTE as CREATE TABLE AS"),
+	CLASS(CallStmt, "CALL", WITH_ROWS, INSIDE),
+	CLASS(DoStmt, "DO", WITH_ROWS, INSIDE),
+	CLASS(ExplainStmt, "EXPLAIN", WITH_ROWS, "EXPLAIN ANALYZE CREATE TABLE AS is not replicated"),
+	CLASS(TransactionStmt, "BEGIN, COMMIT, SAVEPOINT, PREPARE TRANSACTION", WITH_ROWS, "what is rolled back never arrives"),
+	CLASS(AlterCollationStmt, "ALTER COLLATION ... REFRESH VERSION", NOT_REPLICATED, LOCAL),
+	CLASS(AlterObjectDependsStmt, "ALTER ... DEPENDS ON EXTENSION", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(AlterDefaultPrivilegesStmt, "ALTER DEFAULT PRIVILEGES", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(SecLabelStmt, "SECURITY LABEL", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(DropOwnedStmt, "DROP OWNED", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(ReassignOwnedStmt, "REASSIGN OWNED", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(CreateExtensionStmt, "CREATE EXTENSION", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(AlterExtensionStmt, "ALTER EXTENSION ... UPDATE", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(AlterExtensionContentsStmt, "ALTER EXTENSION ... ADD, DROP", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(CreateAmStmt, "CREATE ACCESS METHOD", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(CreatePLangStmt, "CREATE LANGUAGE", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(CreateCastStmt, "CREATE CAST", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(CreateConversionStmt, "CREATE CONVERSION", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(CreateTransformStmt, "CREATE TRANSFORM", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(CreateOpClassStmt, "CREATE OPERATOR CLASS", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(CreateOpFamilyStmt, "CREATE OPERATOR FAMILY", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(AlterOpFamilyStmt, "ALTER OPERATOR FAMILY", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(AlterTSDictionaryStmt, "ALTER TEXT SEARCH DICTIONARY", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(AlterTSConfigurationStmt, "ALTER TEXT SEARCH CONFIGURATION", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(CreateEventTrigStmt, "CREATE EVENT TRIGGER", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(AlterEventTrigStmt, "ALTER EVENT TRIGGER", NOT_REPLICATED, NOT_TRACKED),
+	CLASS(CreateFdwStmt, "CREATE FOREIGN DATA WRAPPER", NOT_REPLICATED, FOREIGN),
+	CLASS(AlterFdwStmt, "ALTER FOREIGN DATA WRAPPER", NOT_REPLICATED, FOREIGN),
+	CLASS(CreateForeignServerStmt, "CREATE SERVER", NOT_REPLICATED, FOREIGN),
+	CLASS(AlterForeignServerStmt, "ALTER SERVER", NOT_REPLICATED, FOREIGN),
+	CLASS(CreateUserMappingStmt, "CREATE USER MAPPING", NOT_REPLICATED, FOREIGN),
+	CLASS(AlterUserMappingStmt, "ALTER USER MAPPING", NOT_REPLICATED, FOREIGN),
+	CLASS(DropUserMappingStmt, "DROP USER MAPPING", NOT_REPLICATED, FOREIGN),
+	CLASS(CreateForeignTableStmt, "CREATE FOREIGN TABLE", NOT_REPLICATED, FOREIGN),
+	CLASS(ImportForeignSchemaStmt, "IMPORT FOREIGN SCHEMA", NOT_REPLICATED, FOREIGN),
+	CLASS(CreatePublicationStmt, "CREATE PUBLICATION", NOT_REPLICATED, FLOW),
+	CLASS(AlterPublicationStmt, "ALTER PUBLICATION", NOT_REPLICATED, FLOW),
+	CLASS(CreateSubscriptionStmt, "CREATE SUBSCRIPTION", NOT_REPLICATED, FLOW),
+	CLASS(AlterSubscriptionStmt, "ALTER SUBSCRIPTION", NOT_REPLICATED, FLOW),
+	CLASS(DropSubscriptionStmt, "DROP SUBSCRIPTION", NOT_REPLICATED, FLOW),
+	CLASS(CreatedbStmt, "CREATE DATABASE", NOT_REPLICATED, ELSEWHERE),
+	CLASS(AlterDatabaseStmt, "ALTER DATABASE", NOT_REPLICATED, ELSEWHERE),
+	CLASS(AlterDatabaseRefreshCollStmt, "ALTER DATABASE ... REFRESH COLLATION VERSION", NOT_REPLICATED, LOCAL),
+	CLASS(AlterDatabaseSetStmt, "ALTER DATABASE ... SET", NOT_REPLICATED, ELSEWHERE),
+	CLASS(DropdbStmt, "DROP DATABASE", NOT_REPLICATED, ELSEWHERE),
+	CLASS(CreateRoleStmt, "CREATE ROLE", NOT_REPLICATED, ELSEWHERE),
+	CLASS(AlterRoleStmt, "ALTER ROLE, ALTER GROUP", NOT_REPLICATED, ELSEWHERE),
+	CLASS(AlterRoleSetStmt, "ALTER ROLE ... SET", NOT_REPLICATED, ELSEWHERE),
+	CLASS(DropRoleStmt, "DROP ROLE", NOT_REPLICATED, ELSEWHERE),
+	CLASS(GrantRoleStmt, "GRANT, REVOKE of roles", NOT_REPLICATED, ELSEWHERE),
+	CLASS(AlterSystemStmt, "ALTER SYSTEM", NOT_REPLICATED, ELSEWHERE),
+	CLASS(CreateTableSpaceStmt, "CREATE TABLESPACE", NOT_REPLICATED, ELSEWHERE),
+	CLASS(DropTableSpaceStmt, "DROP TABLESPACE", NOT_REPLICATED, ELSEWHERE),
+	CLASS(AlterTableSpaceOptionsStmt, "ALTER TABLESPACE ... SET (...)", NOT_REPLICATED, ELSEWHERE),
+	CLASS(AlterTableMoveAllStmt, "ALTER ... ALL IN TABLESPACE", NOT_REPLICATED, LOCAL),
+	CLASS(VacuumStmt, "VACUUM, ANALYZE", NOT_REPLICATED, LOCAL),
+	CLASS(ReindexStmt, "REINDEX", NOT_REPLICATED, LOCAL),
+	CLASS(CheckPointStmt, "CHECKPOINT", NOT_REPLICATED, LOCAL),
+	CLASS(VariableSetStmt, "SET, RESET", NOT_REPLICATED, "a statement brings the settings along that it depends on"),
+	CLASS(VariableShowStmt, "SHOW", NOT_REPLICATED, SESSION),
+	CLASS(DiscardStmt, "DISCARD", NOT_REPLICATED, SESSION),
+	CLASS(LoadStmt, "LOAD", NOT_REPLICATED, SESSION),
+	CLASS(LockStmt, "LOCK", NOT_REPLICATED, SESSION),
+	CLASS(ConstraintsSetStmt, "SET CONSTRAINTS", NOT_REPLICATED, SESSION),
+	CLASS(PrepareStmt, "PREPARE", NOT_REPLICATED, SESSION),
+	CLASS(DeallocateStmt, "DEALLOCATE", NOT_REPLICATED, SESSION),
+	CLASS(DeclareCursorStmt, "DECLARE", NOT_REPLICATED, SESSION),
+	CLASS(FetchStmt, "FETCH, MOVE", NOT_REPLICATED, SESSION),
+	CLASS(ClosePortalStmt, "CLOSE", NOT_REPLICATED, SESSION),
+	CLASS(NotifyStmt, "NOTIFY", NOT_REPLICATED, SESSION),
+	CLASS(ListenStmt, "LISTEN", NOT_REPLICATED, SESSION),
+	CLASS(UnlistenStmt, "UNLISTEN", NOT_REPLICATED, SESSION),
+};
+
+bool
+flo_ddl_class_travels(NodeTag class)
+{
+	for (int i = 0; i < lengthof(classes) && classes[i].fate <= HELD; i++)
+		if (classes[i].tag == class)
+			return true;
+	return false;
+}
+
+Datum
+flo_statement_classes(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < lengthof(classes); i++)
+	{
+		Datum		values[4];
+		bool		nulls[4] = {false};
+
+		values[0] = CStringGetTextDatum(classes[i].name);
+		values[1] = CStringGetTextDatum(classes[i].commands);
+		values[2] = CStringGetTextDatum(fate_words[classes[i].fate]);
+		values[3] = CStringGetTextDatum(classes[i].remark);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
