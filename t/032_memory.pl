@@ -138,6 +138,22 @@ for my $i (0 .. 2)
 	cmp_ok($total, '<', 8000000, "within the memory for it: $members[$i][1]");
 }
 is(scalar(grep { $_->{Type} eq 'INSERT' && $_->{Table} =~ /^live/ } file_events($directory)), 240, 'each of their rows was one event');
+
+# Forgotten again and again they would be learned again and again; in the end they are kept
+$source->safe_psql('postgres', join('', map { "CREATE TABLE s.used$_ (id int PRIMARY KEY, v text, m s.temper);\n" } 1 .. 150));
+for my $round (1 .. 8)
+{
+	$source->safe_psql('postgres', join('', map { "INSERT INTO s.used$_ VALUES ($round, 'x', 'b');\n" } 1 .. 150));
+	wait_caught_up($source, $dest, 'g');
+	$log = -s $source->logfile if $round == 4;
+}
+my $lives = () = substr(slurp_file($source->logfile), $log) =~ /starting logical decoding for slot/g;
+is($lives, 0, 'the plugin keeps its life with tables that are all in use');
+cmp_ok((memory(@{ $members[0] }))[0], '>', 4000000, 'although they take more than there is for them');
+# until others come
+$source->safe_psql("postgres", "ALTER TYPE s.temper RENAME TO mood");
+rounds(401, 600);
+cmp_ok((memory(@{ $members[$_] }))[0], '<', 8000000, "when tables come and go again, memory is given back: $members[$_][1]") for 0 .. 2;
 is_deeply([ map { pid_of($_->[0], 'g', $_->[1]) } @members ], \@pids, 'all of it in one life of each process');
 $session->close;
 

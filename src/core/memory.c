@@ -6,8 +6,14 @@
  * that live for a second among them, and its processes run for months.  What
  * is known of a table is made again from what the stream says whenever it
  * comes again, so all of it may be forgotten at any time between two batches;
- * it only costs making it.  So nothing is counted: when the memory for it is
- * used up, what was not used just now goes.
+ * it only costs making it.  So when the memory for it is used up, what was not
+ * used just now goes.
+ *
+ * It costs too much when the tables in use alone need more: forgotten, they are
+ * learned again at once, and so for ever.  That shows by their OIDs, which are
+ * remembered over the forgetting: when most of what was learned since had been
+ * known before, nothing is forgotten, and more memory is granted.  Once tables
+ * come and go again, the setting holds again.
  *
  * The server's caches forget tables that are dropped, but none that live.
  */
@@ -15,20 +21,96 @@
 
 #include "core/memory.h"
 #include "core/settings.h"
+#include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
-bool
-flo_memory_is_short(MemoryContext mine, Size others)
-{
-	Size		taken = others + MemoryContextMemAllocated(mine, true) +
-		(CacheMemoryContext != NULL ? MemoryContextMemAllocated(CacheMemoryContext, true) : 0);
+/* Tables learned between two looks at how much memory they take */
+#define LOOK_EVERY 32
 
-	return taken > (Size) flo_table_memory * 1024;
+struct FloRoom
+{
+	MemoryContext mine;
+	HTAB	   *known;			/* OIDs learned since the last forgetting */
+	HTAB	   *forgotten;		/* by it; NULL = none yet */
+	uint32		learned;		/* since then */
+	uint32		again;			/* of these, such as had been known */
+	uint32		looked;			/* "learned" at the last look */
+	Size		granted;		/* above the setting, 0 = nothing */
+};
+
+static HTAB *
+create_set(FloRoom *room)
+{
+	HASHCTL		control = {0};
+
+	control.keysize = control.entrysize = sizeof(uint32);
+	control.hcxt = room->mine;
+	return hash_create("pg_flo tables seen", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+FloRoom *
+flo_room_create(MemoryContext mine)
+{
+	FloRoom    *room = MemoryContextAllocZero(mine, sizeof(FloRoom));
+
+	room->mine = mine;
+	room->known = create_set(room);
+	return room;
 }
 
 void
-flo_memory_empty_caches(void)
+flo_room_note(FloRoom *room, uint32 table)
 {
-	InvalidateSystemCaches();
+	bool		found;
+
+	(void) hash_search(room->known, &table, HASH_ENTER, &found);
+	if (found)
+		return;					/* another shape of one that is known */
+	room->learned++;
+	if (room->forgotten != NULL && hash_search(room->forgotten, &table, HASH_FIND, NULL) != NULL)
+		room->again++;
+}
+
+static Size
+taken(const FloRoom *room, Size others)
+{
+	return others + MemoryContextMemAllocated(room->mine, true) +
+		(CacheMemoryContext != NULL ? MemoryContextMemAllocated(CacheMemoryContext, true) : 0);
+}
+
+bool
+flo_room_is_short(const FloRoom *room, Size others)
+{
+	return taken(room, others) > (Size) flo_table_memory * 1024;
+}
+
+bool
+flo_room_is_needed(FloRoom *room, Size others)
+{
+	Size		use;
+
+	if (room->learned - room->looked < LOOK_EVERY)
+		return false;
+	room->looked = room->learned;
+	use = taken(room, others);
+	if (use <= Max((Size) flo_table_memory * 1024, room->granted))
+		return false;
+	if (room->again < room->learned / 2)
+		return true;
+	room->granted = use + use / 2;
+	return false;
+}
+
+void
+flo_room_made(FloRoom *room, Size others)
+{
+	if (room->forgotten != NULL)
+		hash_destroy(room->forgotten);
+	room->forgotten = room->known;
+	room->known = create_set(room);
+	room->learned = room->again = room->looked = 0;
+	room->granted = 0;
+	if (flo_room_is_short(room, others))
+		InvalidateSystemCaches();
 }

@@ -7,14 +7,27 @@
 
 #include "utils/palloc.h"
 
-/*
- * Do the server's own caches (relations, types, plans), what lies in "mine" and
- * below it and "others" (in bytes) take more than pg_flo.table_memory?  Walks
- * all contexts: to be asked now and then.
- */
-extern bool flo_memory_is_short(MemoryContext mine, Size others);
+typedef struct FloRoom FloRoom;
 
-/* Empty the server's own caches of what nobody uses just now */
-extern void flo_memory_empty_caches(void);
+/* "mine" is where the caller remembers tables, and where the room remembers which */
+extern FloRoom *flo_room_create(MemoryContext mine);
+
+/* A table was learned, by its OID at the source */
+extern void flo_room_note(FloRoom *room, uint32 table);
+
+/*
+ * Shall tables be forgotten?  Looks once for a number of tables that were learned:
+ * do the server's own caches (relations, types, plans), what lies in "mine" and
+ * below it and "others" (in bytes) take more than pg_flo.table_memory?  Not when
+ * the tables learned lately are mostly such as had been forgotten before: they
+ * would come again.  Then what they take is granted, and half as much again.
+ */
+extern bool flo_room_is_needed(FloRoom *room, Size others);
+
+/* Is it still too much after some were forgotten?  Walks all contexts. */
+extern bool flo_room_is_short(const FloRoom *room, Size others);
+
+/* All that should be is forgotten; what the server's caches hold may go, too */
+extern void flo_room_made(FloRoom *room, Size others);
 
 #endif

@@ -101,7 +101,7 @@ struct FloPublisher
 	MemoryContext tables;		/* for what is kept of tables, here and by the shaper */
 	MemoryContext described;	/* within it: all relations */
 	HTAB	   *relations;
-	uint64		learned;		/* counts descriptions */
+	FloRoom    *room;			/* for descriptions */
 	StringInfoData types;		/* type records waiting for their relation */
 	RelationEntry *last_relation;	/* of the change before */
 
@@ -298,7 +298,7 @@ remember_relation(FloPublisher *pub, const char *data, uint32 len)
 	bool		found;
 	RelationEntry *entry = hash_search(pub->relations, &id, HASH_ENTER, &found);
 
-	pub->learned++;
+	flo_room_note(pub->room, id);
 	if (!found)
 		memset((char *) entry + sizeof(id), 0, sizeof(RelationEntry) - sizeof(id));
 	if (pub->replayed_age != 0 && !entry->replaced)
@@ -334,16 +334,16 @@ create_relations(FloPublisher *pub)
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-uint64
-flo_publisher_learned(const FloPublisher *pub)
-{
-	return pub->learned;
-}
-
 MemoryContext
 flo_publisher_tables(const FloPublisher *pub)
 {
 	return pub->tables;
+}
+
+FloRoom *
+flo_publisher_room(const FloPublisher *pub)
+{
+	return pub->room;
 }
 
 void
@@ -614,6 +614,7 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 	pub->tables = AllocSetContextCreate(CurrentMemoryContext, "pg_flo tables",
 										ALLOCSET_DEFAULT_SIZES);
 	create_relations(pub);
+	pub->room = flo_room_create(pub->tables);
 	initStringInfo(&pub->types);
 	initStringInfo(&pub->chunk);
 	enlargeStringInfo(&pub->chunk, pub->limit + 1);

@@ -7,6 +7,7 @@
 #define FLO_PUBLISHER_H
 
 #include "bus/bus.h"
+#include "core/memory.h"
 #include "monitor/shstate.h"
 #include "nodes/pg_list.h"
 #include "wire/chunk.h"
@@ -46,12 +47,12 @@ extern FloPublisher *flo_publisher_open(FloBus *bus, const char *subject,
 extern void flo_publisher_append(void *publisher, const char *data, uint32 len);
 
 /*
- * Descriptions are kept as the plugin sends each but once.  "learned" counts
- * them; "tables" is where they are kept, and where the shaper keeps what it
- * knows of tables.  All can be forgotten between transactions if the plugin is
- * made to describe every table again.
+ * Descriptions are kept as the plugin sends each but once.  "tables" is where they
+ * are kept, and where the shaper keeps what it knows of tables.  All can be
+ * forgotten between transactions if the plugin is made to describe every table
+ * again; "room" says when.
  */
-extern uint64 flo_publisher_learned(const FloPublisher *publisher);
+extern FloRoom *flo_publisher_room(const FloPublisher *publisher);
 extern MemoryContext flo_publisher_tables(const FloPublisher *publisher);
 extern void flo_publisher_forget(FloPublisher *publisher);
 

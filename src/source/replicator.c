@@ -64,9 +64,6 @@
 /* A stream with less room than this is full */
 #define SPACE_NEEDED ((int64) 1024 * 1024)
 
-/* Descriptions of tables between two looks at how much memory they take */
-#define LOOK_EVERY 64
-
 typedef struct Replicator
 {
 	/* names and configuration */
@@ -105,7 +102,6 @@ typedef struct Replicator
 	TimestampTz slot_saved;
 	XLogRecPtr	slot_saved_lsn;
 	TimestampTz nudged;
-	uint64		tables_learned; /* when memory was last looked at */
 
 	FloCopyControl copy;
 } Replicator;
@@ -603,19 +599,15 @@ heartbeat(Replicator *rep, bool caught_up, bool *wanted)
 static void
 make_room(Replicator *rep)
 {
-	uint64		learned = flo_publisher_learned(rep->publisher);
-	MemoryContext tables = flo_publisher_tables(rep->publisher);
+	FloRoom    *room = flo_publisher_room(rep->publisher);
 
-	if (learned - rep->tables_learned < LOOK_EVERY || !flo_spool_is_empty(rep->spool))
-		return;
-	rep->tables_learned = learned;
-	if (!flo_memory_is_short(tables, flo_decoder_table_memory(rep->decoder)))
+	if (!flo_spool_is_empty(rep->spool) ||
+		!flo_room_is_needed(room, flo_decoder_table_memory(rep->decoder)))
 		return;
 	flo_outgoing_forget(rep->outgoing);
 	flo_publisher_forget(rep->publisher);
 	flo_decoder_forget(rep->decoder);
-	if (flo_memory_is_short(tables, flo_decoder_table_memory(rep->decoder)))
-		flo_memory_empty_caches();
+	flo_room_made(room, flo_decoder_table_memory(rep->decoder));
 }
 
 static void

@@ -79,8 +79,7 @@ struct FloChangeParser
 
 	/* what may be forgotten */
 	uint64		chunk;			/* counts chunks */
-	uint64		learned;		/* counts descriptions that were news */
-	uint64		looked;			/* "learned" when memory was last looked at */
+	FloRoom    *room;			/* for relations */
 
 	/* the result, and the room behind its arrays */
 	FloChange	change;
@@ -98,8 +97,6 @@ typedef struct FloCursor
 	char		op;
 } FloCursor;
 
-/* Relations learned between two looks at how much memory they take */
-#define LOOK_EVERY 32
 
 /* Relations described in so many chunks before are the last to go */
 #define KEPT_CHUNKS 64
@@ -209,6 +206,7 @@ flo_change_parser_create(MemoryContext context)
 	parser->context = context;
 	parser->encoding = GetDatabaseEncoding();
 	parser->relations = flo_relations_create(context, 64, NULL);
+	parser->room = flo_room_create(context);
 	create_types(parser);
 	return parser;
 }
@@ -262,25 +260,21 @@ forget_relations(FloChangeParser *parser, uint64 keep, FloChangeForgotten forgot
 void
 flo_change_forget(FloChangeParser *parser, FloChangeForgotten forgotten, void *arg)
 {
-	parser->looked = parser->learned;
 	forget_relations(parser, 0, forgotten, arg);
 	forget_types(parser);
+	flo_room_made(parser->room, 0);
 }
 
 void
 flo_change_make_room(FloChangeParser *parser, FloChangeForgotten forgotten, void *arg)
 {
-	if (parser->learned - parser->looked < LOOK_EVERY)
-		return;
-	parser->looked = parser->learned;
-	if (!flo_memory_is_short(parser->context, 0))
+	if (!flo_room_is_needed(parser->room, 0))
 		return;
 	forget_relations(parser, KEPT_CHUNKS, forgotten, arg);
-	if (!flo_memory_is_short(parser->context, 0))
-		return;
-	flo_change_forget(parser, forgotten, arg);
-	if (flo_memory_is_short(parser->context, 0))
-		flo_memory_empty_caches();
+	if (flo_room_is_short(parser->room, 0))
+		flo_change_forget(parser, forgotten, arg);
+	else
+		flo_room_made(parser->room, 0);
 }
 
 void
@@ -425,7 +419,7 @@ parse_relation(FloChangeParser *parser, FloCursor *cursor)
 		entry->relation = MemoryContextAlloc(parser->context, sizeof(FloRelation));
 	MemoryContextSetParent(context, parser->context);
 	definition.version = flo_relation_new_version();
-	parser->learned++;
+	flo_room_note(parser->room, id);
 	*entry->relation = definition;
 	entry->context = context;
 	entry->encoding = parser->encoding;
