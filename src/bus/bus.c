@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include <ctype.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "bus/bus.h"
@@ -196,6 +197,7 @@ read_password_file(void)
 	while (isspace((unsigned char) password[blanks]))
 		blanks++;
 	memmove(password, password + blanks, len - blanks + 1);
+	explicit_bzero(password + len - blanks, blanks);	/* or the end of it would stay behind */
 	return password;
 }
 
@@ -214,11 +216,16 @@ check_files(void)
 }
 
 /*
- * Wait until the attempt is over.  A name look-up or a TLS handshake may never
- * end, and nothing ends its thread but the end of the process: an error here is
- * one that a process does not outlive.
+ * A name look-up or a TLS handshake may never end, and nothing ends its thread but
+ * the end of the process.  So an attempt that takes too long is an error, which a
+ * process does not outlive; or one who has something to lose leaves it alone and
+ * makes another, a few times.
  */
-static bool is_connecting = false;
+#define HANGING_MAX 3
+
+static int	threads_at_work = 0;
+static FloNats *hanging[HANGING_MAX];
+static int	nhanging = 0;
 
 /*
  * What is to be done at exit has been done.  What the libraries would do then is
@@ -226,47 +233,82 @@ static bool is_connecting = false;
  * from under it, and a crash is one of the whole server.
  */
 static void
-leave_thread(int code, Datum arg)
+leave_threads(int code, Datum arg)
 {
-	if (is_connecting)
+	if (threads_at_work > 0)
 		_exit(code);
 }
 
+/* Attempts that were left alone and are over by now; nobody needs what they bring any more */
+static void
+reap_hanging(void)
+{
+	char		words[512];
+	int			kept = 0;
+
+	for (int i = 0; i < nhanging; i++)
+	{
+		struct pollfd over = {.fd = nats_functions->connecting(hanging[i]), .events = POLLIN};
+
+		if (poll(&over, 1, 0) <= 0)
+			hanging[kept++] = hanging[i];
+		else
+		{
+			threads_at_work--;
+			if (nats_functions->connected(hanging[i], words, sizeof(words)) == FLO_NATS_OK)
+				nats_functions->close(hanging[i]);
+		}
+	}
+	nhanging = kept;
+}
+
+/* Wait until the attempt is over, "patient" ones no longer than until it takes too long */
 static FloNatsStatus
-finish_connecting(FloNats *nats, char *words, size_t words_size)
+finish_connecting(FloNats *nats, bool patient, char *words, size_t words_size)
 {
 	static bool registered = false;
 	TimestampTz begun = GetCurrentTimestamp();
 	pgsocket	over = nats_functions->connecting(nats);
 
 	if (!registered)
-		on_proc_exit(leave_thread, 0);
-	registered = is_connecting = true;
+		on_proc_exit(leave_threads, 0);
+	registered = true;
+	threads_at_work++;
 	while ((flo_wait(over, false, CONNECT_TIMEOUT / 2) & WL_SOCKET_READABLE) == 0)
 	{
 		TimestampTz now = GetCurrentTimestamp();
 
 		if (TimestampDifferenceExceeds(begun, now, CONNECT_DEADLINE))
+		{
+			if (patient && nhanging < HANGING_MAX)
+			{
+				hanging[nhanging++] = nats;
+				flo_wait_forget();
+				snprintf(words, words_size, "no end of the attempt within %d s", CONNECT_DEADLINE / 1000);
+				return FLO_NATS_UNREACHABLE;
+			}
 			ereport(ERROR,
 					(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
 					 errmsg("could not connect to NATS at \"%s\" within %d s", flo_nats_url, CONNECT_DEADLINE / 1000),
 					 errhint("Look for a name server that does not answer, or something that accepts connections and does not go on with TLS.")));
+		}
 		if (flo_me != NULL && TimestampDifferenceExceeds(begun, now, CONNECT_TIMEOUT / 2))
 			flo_state_set(FLO_STATE_WAITING, "for NATS: connecting to \"%s\"", flo_nats_url);
 	}
-	is_connecting = false;
+	threads_at_work--;
 	flo_wait_forget();
 	return nats_functions->connected(nats, words, words_size);
 }
 
 static FloNatsStatus
-connect_as_configured(const char *name, FloNats **nats, char *words, size_t words_size)
+connect_as_configured(const char *name, bool patient, FloNats **nats, char *words, size_t words_size)
 {
 	FloNatsOptions options = {0};
-	FloNatsStatus status;
-	char	   *password = NULL;
+	volatile FloNatsStatus status;
+	char	   *volatile password = NULL;
 
 	load_module();
+	reap_hanging();
 	check_files();
 	options.name = name;
 	options.urls = flo_nats_url;
@@ -292,14 +334,21 @@ connect_as_configured(const char *name, FloNats **nats, char *words, size_t word
 	}
 	else
 		status = nats_functions->connect(&options, nats, words, words_size);
-	if (status == FLO_NATS_OK)
-		status = finish_connecting(*nats, words, words_size);
-	if (password != NULL)
+	PG_TRY();
 	{
-		blot_secret(words, password);
-		explicit_bzero(password, strlen(password));
-		pfree(password);
+		if (status == FLO_NATS_OK)
+			status = finish_connecting(*nats, patient, words, words_size);
 	}
+	PG_FINALLY();
+	{
+		if (password != NULL)
+		{
+			blot_secret(words, password);
+			explicit_bzero(password, strlen(password));
+			pfree(password);
+		}
+	}
+	PG_END_TRY();
 	return status;
 }
 
@@ -316,11 +365,11 @@ wrap_connection(FloNats *nats, const char *name)
 
 /* NULL when no server can be reached; *reason says why then */
 static FloNats *
-try_connect(const char *name, char **reason)
+try_connect(const char *name, bool patient, char **reason)
 {
 	FloNats    *nats = NULL;
 	char		words[512];
-	FloNatsStatus status = connect_as_configured(name, &nats, words, sizeof(words));
+	FloNatsStatus status = connect_as_configured(name, patient, &nats, words, sizeof(words));
 
 	switch (status)
 	{
@@ -347,7 +396,7 @@ flo_bus_await(const char *name)
 	FloNats    *nats;
 	char	   *reason;
 
-	while ((nats = try_connect(name, &reason)) == NULL)
+	while ((nats = try_connect(name, false, &reason)) == NULL)
 	{
 		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", reason);
 		flo_wait(PGINVALID_SOCKET, false, CONNECT_RETRY_INTERVAL);
@@ -365,7 +414,7 @@ flo_bus_renew(FloBus *bus, char **reason)
 	if (bus->nats != NULL)
 		nats_functions->close(bus->nats);
 	bus->nats = NULL;
-	bus->nats = try_connect(bus->name, reason);
+	bus->nats = try_connect(bus->name, true, reason);
 	if (bus->nats == NULL)
 		return false;
 	if (bus->watched != NULL)
@@ -426,7 +475,7 @@ flo_bus_connect(const char *name)
 {
 	FloNats    *nats = NULL;
 	char		words[512];
-	FloNatsStatus status = connect_as_configured(name, &nats, words, sizeof(words));
+	FloNatsStatus status = connect_as_configured(name, false, &nats, words, sizeof(words));
 
 	if (status != FLO_NATS_OK)
 		raise_status(status, words);

@@ -33,7 +33,8 @@ extern void flo_bus_close(FloBus *bus);
 
 /*
  * A new connection in the place of one that is gone, watching what was watched.
- * One attempt; false, with the reason (palloc'd), when no server can be reached.
+ * One attempt; false, with the reason (palloc'd), when no server can be reached, or
+ * the attempt hangs: three such are left alone, the next one is an error.
  * Outstanding requests, pulls and deliveries are gone with the old connection.
  */
 extern bool flo_bus_renew(FloBus *bus, char **reason);

@@ -154,9 +154,12 @@ flo_files_read_secret(const char *path, const char *what, size_t limit)
 				 errmsg("could not read %s \"%s\": %m", what, path)));
 	CloseTransientFile(fd);
 	if (len > limit)
+	{
+		explicit_bzero(text, len);
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("%s \"%s\" is too large", what, path)));
+	}
 	text[len] = '\0';
 	return text;
 }
