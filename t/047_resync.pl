@@ -102,6 +102,21 @@ for my $step ('slot.before stop', 'slot.after crash', 'generation.after crash', 
 	is_led_out("broken off at $point");
 }
 
+# By a crash of the destination as it begins with the new one: until it has, it has the position that it had
+insert();
+wait_caught_up($source, $dest, 'g');
+my $had = $dest->safe_psql('postgres', q{SELECT remote_lsn FROM pg_replication_origin_status});
+halt_at($dest, 'origin.after');
+resync('copy => false');
+ok(await_halt($dest, 'the new beginning'), 'the worker halts as it begins anew');
+$nats->pause;
+my $checkpointer = $dest->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'});
+kill9_member($dest, 'g', 'postgres');
+wait_until($dest, 'postgres', "SELECT pid <> $checkpointer FROM pg_stat_activity WHERE backend_type = 'checkpointer'", 'the destination to begin anew') or die;
+is($dest->safe_psql('postgres', "SELECT greatest(p.start_lsn, (SELECT max(remote_lsn) FROM pg_replication_origin_status)) >= '$had' FROM flo.progress p"), 't', 'its position has not gone back');
+$nats->resume;
+comes_out('a destination that crashed as it began anew');
+
 # A chain of generations that published nothing, with a worker that saw none of them
 my $log = -s $dest->logfile;
 insert();

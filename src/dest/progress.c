@@ -21,6 +21,7 @@
 #include "commands/trigger.h"
 #include "core/compat.h"
 #include "core/names.h"
+#include "core/stop.h"
 #include "core/transaction.h"
 #include "dest/copied.h"
 #include "dest/owed.h"
@@ -158,6 +159,7 @@ begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start, boo
 		/* An origin without a row is the remains of a worker that is no more */
 		if (progress->origin != InvalidRepOriginId)
 			replorigin_drop_by_name(origin, true, false);
+		flo_stop_point("origin.after");
 		progress->origin = replorigin_create(origin);
 	}
 	flo_store_save_progress(progress->group, progress->worker, &row);
@@ -178,6 +180,17 @@ bool
 flo_progress_copying(const FloProgress *progress)
 {
 	return progress->row.copying;
+}
+
+void
+flo_progress_set_copied(FloProgress *progress)
+{
+	MemoryContext context = flo_transaction_begin();
+
+	ForceSyncCommit();
+	flo_copied_finish(progress->group, progress->worker, 0);
+	flo_transaction_end(context);
+	progress->row.copying = false;
 }
 
 void
@@ -229,6 +242,21 @@ flo_progress_is_of(const FloProgress *progress, const FloChunkHeader *source)
 		memcmp(&source->generation, &progress->row.generation, sizeof(pg_uuid_t)) == 0;
 }
 
+/*
+ * The position as the row has it, too.  An origin loses its own as soon as it is
+ * dropped, whatever becomes of the transaction that does so.
+ */
+static void
+keep_position(FloProgress *progress)
+{
+	MemoryContext context = flo_transaction_begin();
+
+	ForceSyncCommit();
+	progress->row.start_lsn = progress->position;
+	flo_store_save_progress(progress->group, progress->worker, &progress->row);
+	flo_transaction_end(context);
+}
+
 /* The origin is made anew: its position may have to go back */
 void
 flo_progress_follow(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start, bool copying,
@@ -236,9 +264,12 @@ flo_progress_follow(FloProgress *progress, const FloChunkHeader *source, XLogRec
 {
 	MemoryContext context = CurrentMemoryContext;
 
-	if (!progress->by_row)
-		replorigin_session_reset();
 	flo_progress_disarm();
+	if (!progress->by_row)
+	{
+		keep_position(progress);
+		replorigin_session_reset();
+	}
 	pfree(progress->generation);
 	begin(progress, source, start, copying, since);
 	MemoryContextSwitchTo(context);

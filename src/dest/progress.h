@@ -30,7 +30,12 @@ extern void flo_progress_begin(FloProgress *progress, const FloChunkHeader *sour
 
 /* Is the copy still to be taken in? */
 extern bool flo_progress_copying(const FloProgress *progress);
+
+/* It is in, as the database says already */
 extern void flo_progress_copied(FloProgress *progress);
+
+/* There is none: durable when this returns */
+extern void flo_progress_set_copied(FloProgress *progress);
 
 /* Number of the newest marker whose tables are in */
 extern uint32 flo_progress_copy_attempt(const FloProgress *progress);
