@@ -100,8 +100,9 @@ halt_at($source, 'range.after:3');
 create_copy_group($source, $dest2, 'h', tables => q{'{public.a,public.b,public.self,public.part,public.leaf}'},
 	worker_options => q{'{"fire_triggers": true, "loaders": 4}'}, copy_workers => 1, wait => 0);
 await_halt($source, 'the third range');
+my $checkpointer = $source->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'});
 kill('KILL', helper_pid($source, 'copier h'));
-wait_until($source, 'postgres', 'SELECT true', 'the source');
+wait_until($source, 'postgres', "SELECT pid <> $checkpointer FROM pg_stat_activity WHERE backend_type = 'checkpointer'", 'the source to begin anew') or die;
 $source->safe_psql('postgres', q{INSERT INTO self VALUES (6001, 6001); INSERT INTO part VALUES (6001, 'y'); INSERT INTO leaf VALUES (6001, 6001); INSERT INTO a VALUES (6001, NULL); INSERT INTO b VALUES (6001, 6001); UPDATE a SET b = 6001 WHERE id = 6001});
 wait_state($source, 'h', 'replicator', 'streaming');
 wait_state($dest2, 'h', 'postgres', 'streaming');
@@ -129,6 +130,29 @@ is($dest2->safe_psql('postgres', q{SELECT string_agg(what, ',' ORDER BY what) FR
 $source->safe_psql('postgres', 'INSERT INTO leaf VALUES (7002, 7001)');
 wait_caught_up($source, $dest2, 'h');
 is($dest2->safe_psql('postgres', q{SELECT count(*) FROM fired WHERE what = 'leaf7002'}), 1, 'afterwards all do');
+
+# --- a copy that is withdrawn: the keys are checked all the same --------------------------------------
+
+$open = FloTest::Session->new($source);
+$open->query('BEGIN; INSERT INTO apart VALUES (2)');
+$source->safe_psql('postgres', q{SELECT flo.resync('h', 'part')});
+wait_until($source, 'postgres', q{SELECT detail ~ 'write transactions' FROM flo.status}, 'the snapshot to wait') or die;
+$source->safe_psql('postgres', q{INSERT INTO self VALUES (8001, 8001); INSERT INTO part VALUES (8001, 'z'); INSERT INTO leaf VALUES (8001, 8001)});
+# so that the snapshot is never taken
+my $replicator = pid_of($source, 'h', 'replicator');
+$source->safe_psql('postgres', q{SELECT flo.remove_table('h', 'part')});
+kill('TERM', $replicator);
+wait_other_pid($source, 'h', 'replicator', $replicator);
+$open->query('COMMIT');
+$open->close;
+ok(wait_until($dest2, 'postgres', q{SELECT EXISTS (SELECT FROM flo.status WHERE state = 'backoff' AND last_error ~ 'violates foreign key constraint "leaf_part"')}, 'the violation'), 'a row that refers to one of a copy which was withdrawn is noticed');
+is($dest2->safe_psql('postgres', 'SELECT count(*) FROM leaf WHERE id = 8001'), 1, 'it had gone in without');
+$dest2->safe_psql('postgres', q{INSERT INTO part VALUES (8001, 'z')});
+wait_state($dest2, 'h', 'postgres', 'streaming');
+wait_caught_up($source, $dest2, 'h');
+is($dest2->safe_psql('postgres', 'SELECT count(*) FROM flo.unchecked_tables'), 0, 'nothing is left to be checked');
+$source->safe_psql('postgres', q{INSERT INTO self VALUES (8002, 8002); INSERT INTO part VALUES (8002, 'not sent'); INSERT INTO leaf VALUES (8002, 8002)});
+ok(wait_until($dest2, 'postgres', q{SELECT EXISTS (SELECT FROM flo.status WHERE state = 'backoff' AND last_error ~ 'leaf_part')}, 'the next violation'), 'and triggers fire again');
 
 $_->stop('fast') for $source, $dest2;
 done_testing();

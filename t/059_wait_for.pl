@@ -185,5 +185,51 @@ wait_caught_up($source, $dest, 'g');
 is($dest->safe_psql('postgres', 'SELECT count(*) FROM flo.owed_copies'), 0, 'nothing is owed in the end, not of the table that was dropped');
 is(rows_of($_), 2000, "$_ is there") for qw(third moved keyless joined);
 
+# --- said in a transaction that is undone here, or given up ------------------------------------------------
+
+# The next transaction of the source cannot be applied: the LSN that flo.skip() takes
+my $conflict = 500000;
+$dest->safe_psql('postgres', q{ALTER TABLE t ADD CONSTRAINT refused CHECK (v NOT LIKE 'refused%') NOT VALID});
+sub refused
+{
+	my ($what, $statement) = @_;
+
+	$conflict++;
+	$source->safe_psql('postgres', "BEGIN; $statement; INSERT INTO t VALUES ($conflict, 'refused'); COMMIT");
+	wait_until($dest, 'postgres', "SELECT coalesce(last_error, '') ~ 'check constraint .refused' FROM flo.status WHERE member = 'postgres' AND state = 'backoff'", "the error ($what)") or die;
+	return status_of($dest, 'g', 'postgres', 'last_error') =~ m{transaction at ([0-9A-F]+/[0-9A-F]+)} ? $1 : die;
+}
+
+hold('published.after', 'copy leader g');
+$source->safe_psql('postgres', q{SELECT flo.resync('g', 'third')});
+held();
+wait_caught_up($source, $dest, 'g');
+$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'postgres', '{"ddl": "hold"}')});
+$source->safe_psql('postgres', q{SELECT flo.resync('g', 'second')});
+my $undone = lsn();
+is_owed_meanwhile($undone, 'resync');
+$source->safe_psql('postgres', q{BEGIN; SELECT flo.remove_table('g', 'second'); CREATE INDEX ON t (v); COMMIT});
+wait_until($dest, 'postgres', q{SELECT detail ~ 'flo.release_ddl' FROM flo.status WHERE member = 'postgres'}, 'the statement to be held') or die;
+is_owed($undone, 'a withdrawal whose transaction is not in');
+$dest->safe_psql('postgres', q{SELECT flo.skip_ddl(id) FROM flo.pending_ddl});
+is(is_there($undone, '60 s'), 't', 'it is once that is');
+$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'postgres', '{"ddl": "apply"}')});
+
+my $asked = refused('a request', q{SELECT flo.add_table('g', 'second')});
+my $skipped = lsn();
+$dest->safe_psql('postgres', "SELECT flo.skip('g', 'postgres', '$asked')");
+is_owed_meanwhile($skipped, 'a request in a transaction that was skipped');
+$asked = refused('a withdrawal', q{SELECT flo.remove_table('g', 'second')});
+is(is_there($skipped), 'f', 'a withdrawal in one that cannot be applied');
+$dest->safe_psql('postgres', "SELECT flo.skip('g', 'postgres', '$asked')");
+is(is_there($skipped, '60 s'), 't', 'nobody waits for it when that one is skipped');
+$asked = refused('a request', q{SELECT flo.add_table('g', 'second')});
+$skipped = lsn();
+$dest->safe_psql('postgres', "DELETE FROM second; SELECT flo.skip('g', 'postgres', '$asked')");
+is_owed_meanwhile($skipped, 'another one that was skipped');
+go_on();
+is(is_there($skipped, '60 s'), 't', 'its copy comes');
+is_same_table($source, $dest, 'second', 'with all rows');
+
 $_->stop('fast') for $source, $dest;
 done_testing();

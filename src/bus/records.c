@@ -53,6 +53,8 @@ static const FloField attempt_fields[] = {
 	{FLO_FIELD(FloAttemptRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
 	{FLO_FIELD(FloAttemptRecord, attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
 	{FLO_FIELD(FloAttemptRecord, definitions, FLO_FIELD_BOOL, FLO_REQUIRED)},
+	{FLO_FIELD(FloAttemptRecord, all, FLO_FIELD_BOOL, FLO_REQUIRED)},
+	{FLO_FIELD(FloAttemptRecord, tables, FLO_FIELD_OIDS, FLO_OPTIONAL)},
 };
 const FloRecordFormat flo_attempt_format = FORMAT(FloAttemptRecord, attempt_fields);
 
@@ -144,6 +146,14 @@ FloCopyRecord *
 flo_records_copy(FloBus *bus, const char *bucket, const char *generation)
 {
 	FloCopyRecord *record = flo_records_get(bus, bucket, FLO_COPY_KEY, &flo_copy_format);
+
+	return record != NULL && strcmp(record->generation, generation) == 0 ? record : NULL;
+}
+
+FloAttemptRecord *
+flo_records_attempt(FloBus *bus, const char *bucket, const char *generation)
+{
+	FloAttemptRecord *record = flo_records_get(bus, bucket, FLO_ATTEMPT_KEY, &flo_attempt_format);
 
 	return record != NULL && strcmp(record->generation, generation) == 0 ? record : NULL;
 }

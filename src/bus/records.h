@@ -78,7 +78,11 @@ typedef struct FloCopyTableRecord
 
 extern char *flo_copy_table_key(Oid relation);
 
-/* "attempt": which snapshot's rows come now, once definitions that come along are there */
+/*
+ * "attempt": which snapshot's rows come now, once definitions that come along are
+ * there.  A table that was asked for, by a marker of this attempt or one before,
+ * and is neither published nor in this list is not asked for any more.
+ */
 #define FLO_ATTEMPT_KEY "attempt"
 
 typedef struct FloAttemptRecord
@@ -86,6 +90,8 @@ typedef struct FloAttemptRecord
 	char		generation[FLO_UUID_BUF];
 	uint32		attempt;
 	bool		definitions;
+	bool		all;			/* all tables there are, the list is empty */
+	List	   *tables;			/* OIDs */
 } FloAttemptRecord;
 
 /* "schema", "schema-marked", "sequences": a text of so many pieces, see stream.h */
@@ -129,6 +135,7 @@ extern void flo_records_put(FloBus *bus, const char *bucket, const char *key, co
 
 /* Those that a copy writes; NULL also when they are of another generation */
 extern FloCopyRecord *flo_records_copy(FloBus *bus, const char *bucket, const char *generation);
+extern FloAttemptRecord *flo_records_attempt(FloBus *bus, const char *bucket, const char *generation);
 extern FloCopyTableRecord *flo_records_copy_table(FloBus *bus, const char *bucket, Oid relation,
 												  const char *generation);
 

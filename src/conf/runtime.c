@@ -192,6 +192,19 @@ flo_store_next_copy_attempt(const char *group)
 	return attempt;
 }
 
+uint32
+flo_store_copy_attempt(const char *group)
+{
+	FloVisit	visit;
+	uint32		attempt = 0;
+
+	flo_visit_begin(&visit);
+	if (flo_visit_run(SPI_OK_SELECT, "SELECT copy_attempt FROM flo.generations WHERE group_name = $1", 1, group) > 0)
+		attempt = (uint32) strtoul(flo_visit_text(&visit, 0, 1), NULL, 10);
+	flo_visit_end(&visit);
+	return attempt;
+}
+
 void
 flo_store_copy_progress(const char *group, const FloCopyProgress *progress)
 {

@@ -35,6 +35,9 @@ extern bool flo_store_request_resync(const char *group);
 /* Number of the next attempt to copy the group's tables; the first is 1 */
 extern uint32 flo_store_next_copy_attempt(const char *group);
 
+/* The newest one, 0 = there was none */
+extern uint32 flo_store_copy_attempt(const char *group);
+
 /*
  * The sequences that the tables of a replicator own or use, and where they
  * are, as a JSON object in UTF-8 that names the group.

@@ -93,6 +93,15 @@ forget_table(void *arg, uint32 relation)
 	w->sink->ops->forget(w->sink, relation);
 }
 
+/* The batch is over: what it said of copies is in force, or undone */
+static void
+follow_copies(FloWorker *w)
+{
+	if (w->batch_has_copies)
+		flo_worker_look_at_copies(w);
+	w->batch_has_copies = false;
+}
+
 void
 flo_worker_open_batch(FloWorker *w)
 {
@@ -150,6 +159,8 @@ flo_worker_commit_batch(FloWorker *w)
 	w->batch_oldest = 0;
 	flo_errors_are_final = final;
 	flo_trail_clear();
+	follow_copies(w);
+	flo_worker_check_keys(w);
 	flo_worker_settle(w, false);
 }
 
@@ -169,6 +180,7 @@ flo_worker_abort_batch(FloWorker *w)
 	if (w->sink->ops->transactional)
 		AbortCurrentTransaction();
 	MemoryContextSwitchTo(old);
+	follow_copies(w);
 }
 
 /* The half of a transaction whose end will never come: the source sends it again */
@@ -220,6 +232,8 @@ begin_transaction(FloWorker *w, const FloChange *begin, const FloChunk *chunk)
 	w->began = chunk->seq;
 	w->given_up = begin->final_lsn == flo_progress_skip(w->progress);
 	w->ddl_ordinal = 0;
+	list_free_deep(w->notices);
+	w->notices = NIL;
 	w->skipping = w->given_up || begin->final_lsn < w->position;
 	memset(&w->txn, 0, sizeof(w->txn));
 	w->txn.final_lsn = begin->final_lsn;
@@ -242,17 +256,22 @@ begin_transaction(FloWorker *w, const FloChange *begin, const FloChunk *chunk)
 
 /*
  * The end of a transaction that flo.skip() named: nothing of it is applied, and
- * the position moves past it together with the end of that order.
+ * the position moves past it together with the end of that order.  What it says
+ * of copies holds all the same: the source copies a table that was asked for in
+ * it, and does not copy one whose request it withdrew.
  */
 static void
 give_up(FloWorker *w, const FloChange *commit)
 {
 	MemoryContext old = CurrentMemoryContext;
 	XLogRecPtr	lsn = flo_progress_skip(w->progress);
+	ListCell   *cell;
 
 	if (w->batch_open)
 		flo_worker_commit_batch(w);
 	flo_transaction_start();
+	foreach(cell, w->notices)
+		flo_owed_take_message(w, lfirst(cell), strlen(lfirst(cell)));
 	flo_progress_clear_skip(w->progress);
 	if (w->sink->ops->transactional)
 		w->unflushed_local = flo_progress_commit(w->progress, commit->end_lsn, commit->commit_time);
@@ -264,6 +283,8 @@ give_up(FloWorker *w, const FloChange *commit)
 	MemoryContextSwitchTo(old);
 	w->unflushed_seq = Max(w->unflushed_seq, done_seq(w));
 	w->position = commit->end_lsn;
+	follow_copies(w);
+	flo_worker_check_keys(w);
 	ereport(LOG,
 			(errmsg("skipped the transaction at %X/%X, as told by flo.skip()", LSN_FORMAT_ARGS(lsn))));
 }
@@ -316,6 +337,17 @@ apply_change(FloWorker *w, const FloChange *change)
 		w->sink->ops->change(w->sink, &w->txn, change);
 }
 
+/* A message of a transaction that is passed over */
+static void
+pass_message(FloWorker *w, const FloChange *message)
+{
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
+
+	if (w->given_up && w->sink->ops->transactional && strcmp(message->prefix, FLO_COPIES_PREFIX) == 0)
+		w->notices = lappend(w->notices, pnstrdup(message->content, message->content_len));
+	MemoryContextSwitchTo(old);
+}
+
 /* What pg_flo itself says in the stream: values of sequences, copies that are owed.  No concern of event sinks. */
 static void
 take_message(FloWorker *w, const FloChange *message)
@@ -361,8 +393,8 @@ process_message(FloWorker *w, char *data, uint32 len, const FloChunk *chunk)
 			if (w->given_up && w->sink->ops->transactional && strcmp(change->prefix, FLO_DDL_PREFIX) == 0)
 				flo_worker_pass_over_ddl(w, change);
 			if (w->skipping)
-				break;
-			if (strcmp(change->prefix, FLO_DDL_PREFIX) == 0)
+				pass_message(w, change);
+			else if (strcmp(change->prefix, FLO_DDL_PREFIX) == 0)
 				flo_worker_process_ddl(w, change);
 			else
 				take_message(w, change);
@@ -587,10 +619,10 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 	}
 	old = MemoryContextSwitchTo(w->turn);
 	flo_change_begin_chunk(w->parser);
-	if (header->flags & FLO_CHUNK_MARKER)
-		read_marker(w, chunk);
-	else
+	if ((header->flags & FLO_CHUNK_MARKER) == 0)
 		process_records(w, chunk);
+	else if (header->position >= w->position)
+		read_marker(w, chunk);	/* else what came after it is in: so was it, and may be withdrawn by now */
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->turn);
 	if (w->rewind)

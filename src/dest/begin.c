@@ -21,6 +21,7 @@
 #include "dest/begin.h"
 #include "dest/consumer.h"
 #include "dest/copied.h"
+#include "dest/foreign_keys.h"
 #include "dest/myself.h"
 #include "dest/owed.h"
 #include "dest/progress.h"
@@ -42,7 +43,7 @@ typedef enum CopyPlace
 	COPY_UNKNOWN,				/* the stream is empty, not there, or about to be emptied */
 	COPY_NONE,					/* it has none */
 	COPY_FIRST,					/* it begins with one */
-	COPY_MARKED,				/* a marker at its beginning asks for one of all tables */
+	COPY_MARKED,				/* a marker at its beginning asks for one of all tables there are */
 	COPY_MISSING				/* it should have one and does not */
 } CopyPlace;
 
@@ -255,6 +256,13 @@ await_resync(FloWorker *w, const char *what, const char *why)
 
 /* --- the copy that a generation begins with ------------------------------------------------- */
 
+/* Is it the first chunk of a generation?  Its position, which heartbeats move, says so. */
+static bool
+is_first_marker(const FloChunkHeader *header)
+{
+	return (header->flags & FLO_CHUNK_MARKER) && header->position == header->generation_start;
+}
+
 /* Where it is, and in "gone" why it cannot be had */
 static CopyPlace
 find_copy(FloWorker *w, bool tried, const char **gone)
@@ -272,8 +280,10 @@ find_copy(FloWorker *w, bool tried, const char **gone)
 						 LSN_FORMAT_ARGS(entrance), LSN_FORMAT_ARGS(header.generation_start));
 	else if (place == COPY_MISSING)
 		*gone = "the group began anew without a copy";
-	else if (tried)
+	else if (tried || (place == COPY_MARKED && !is_first_marker(&header)))
 		*gone = "the copy was taken in by other workers and is gone";
+	else if (place == COPY_MARKED && flo_consumer_marker(w->consumer) == NIL)
+		place = COPY_NONE;		/* the group has no table, or none any more */
 	return place;
 }
 
@@ -292,11 +302,11 @@ remedy(FloWorker *w)
 void
 flo_worker_look_at_copies(FloWorker *w)
 {
-	MemoryContext old = CurrentMemoryContext;
+	MemoryContext old = flo_transaction_begin();
 	ListCell   *cell;
 
-	(void) flo_transaction_begin();
-	MemoryContextSwitchTo(old);
+	MemoryContextReset(w->copies);
+	MemoryContextSwitchTo(w->copies);
 	w->copied = NIL;
 	foreach(cell, flo_copied_tables(w->group, w->worker))
 	{
@@ -306,7 +316,23 @@ flo_worker_look_at_copies(FloWorker *w)
 			w->copied = lappend(w->copied, table);
 	}
 	flo_owed_look(w);
+	w->keys_unchecked = flo_foreign_keys_are_unchecked(w->spec);
 	flo_transaction_end(old);
+}
+
+void
+flo_worker_check_keys(FloWorker *w)
+{
+	MemoryContext old;
+
+	if (!w->keys_unchecked || flo_copied_expected(w->copied))
+		return;
+	flo_foreign_keys_check(w->spec);
+	old = flo_transaction_begin();
+	flo_foreign_keys_checked(w->spec);
+	flo_transaction_end(old);
+	w->keys_unchecked = false;
+	flo_state_set(FLO_STATE_STREAMING, NULL);
 }
 
 /*
@@ -367,16 +393,9 @@ has_copied(FloWorker *w)
 static bool
 take_first_marker(FloWorker *w)
 {
-	List	   *keys;
+	List	   *keys = flo_consumer_marker(w->consumer);
 
-	while ((keys = flo_consumer_marker(w->consumer)) == NIL)
-	{
-		flo_state_set(FLO_STATE_WAITING, "for the copy to begin at the source");
-		if (!serve(w, NULL))
-			return false;
-		flo_bus_wait(w->bus, 1000);
-	}
-	if (!receive(w, keys))
+	if (keys == NIL || !receive(w, keys))
 		return false;
 	flo_progress_set_copy_attempt(w->progress, ((FloCopyKey *) linitial(keys))->attempt);
 	return true;
@@ -393,6 +412,7 @@ flo_worker_take_copy(FloWorker *w)
 	if (!flo_progress_copying(w->progress))
 	{
 		flo_worker_look_at_copies(w);
+		flo_worker_check_keys(w);
 		return;
 	}
 	if (w->spec->options.start != FLO_START_COPY && !has_copied(w))
@@ -419,7 +439,9 @@ flo_worker_take_copy(FloWorker *w)
 			continue;
 		if (place == COPY_MARKED && transactional)
 			break;
-		if (place == COPY_NONE || (place == COPY_MARKED ? take_first_marker(w) : receive(w, NIL)))
+		if (place == COPY_NONE)
+			flo_progress_set_copied(w->progress);
+		else if (place == COPY_MARKED ? take_first_marker(w) : receive(w, NIL))
 			flo_progress_copied(w->progress);
 		else
 			tried = !began_anew(w);
@@ -427,6 +449,7 @@ flo_worker_take_copy(FloWorker *w)
 	w->waits = false;
 	flo_worker_report_to_bucket(w, true);
 	flo_worker_look_at_copies(w);
+	flo_worker_check_keys(w);
 }
 
 /* --- copies that a marker asks for ----------------------------------------------------------- */

@@ -19,6 +19,9 @@ extern void flo_worker_take_copy(FloWorker *w);
 /* Take in again, as recorded, what of the stream is in copies, and what of copies is owed */
 extern void flo_worker_look_at_copies(FloWorker *w);
 
+/* Unless copies are expected: check the foreign keys of rows that were written without a look at them */
+extern void flo_worker_check_keys(FloWorker *w);
+
 /* The tables of w->marker; true when the place in the stream has to be found anew */
 extern bool flo_worker_take_marked_copy(FloWorker *w);
 

@@ -314,10 +314,11 @@ flo_consumer_marker(FloConsumer *c)
 {
 	FloStreamInfo info;
 	List	   *keys = NIL;
+	bool		found = false;
 
 	if (!flo_stream_info(c->bus, c->stream, &info))
 		return NIL;
-	for (uint64 seq = info.first_seq; seq <= info.last_seq && keys == NIL; seq++)
+	for (uint64 seq = info.first_seq; seq <= info.last_seq && !found; seq++)
 	{
 		FloStoredMessage message;
 		FloChunkHeader header;
@@ -326,7 +327,8 @@ flo_consumer_marker(FloConsumer *c)
 
 		if (!flo_stream_get(c->bus, c->stream, seq, &message))
 			continue;
-		if (flo_chunk_parse(message.data, message.len, &header) == NULL && (header.flags & FLO_CHUNK_MARKER))
+		found = flo_chunk_parse(message.data, message.len, &header) == NULL && (header.flags & FLO_CHUNK_MARKER);
+		if (found)
 		{
 			flo_chunk_read(&reader, message.data, message.len);
 			while (flo_chunk_next_copy_key(&reader, &key))

@@ -58,7 +58,7 @@ extern bool flo_consumer_first(FloConsumer *consumer, FloChunkHeader *header);
 /* The first one that can be begun with, and the lowest position that may do so */
 extern bool flo_consumer_entrance(FloConsumer *consumer, FloChunkHeader *header, XLogRecPtr *entrance);
 
-/* What the first marker names, as a List of FloCopyKey *; NIL when there is none yet */
+/* What the first marker names, as a List of FloCopyKey *; NIL also when there is no marker */
 extern List *flo_consumer_marker(FloConsumer *consumer);
 
 /* The newest one */

@@ -62,6 +62,19 @@ flo_foreign_keys_unchecked(const FloWorkerSpec *spec, Oid relation)
 	flo_visit_end(&visit);
 }
 
+bool
+flo_foreign_keys_are_unchecked(const FloWorkerSpec *spec)
+{
+	FloVisit	visit;
+	bool		found;
+
+	flo_visit_begin(&visit);
+	found = flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.unchecked_tables WHERE group_name = $1 AND worker_name = $2 LIMIT 1",
+						  2, spec->group, spec->worker) > 0;
+	flo_visit_end(&visit);
+	return found;
+}
+
 void
 flo_foreign_keys_checked(const FloWorkerSpec *spec)
 {

@@ -10,6 +10,9 @@
 /* In the open transaction: the foreign keys of the table are to be checked when all rows are in */
 extern void flo_foreign_keys_unchecked(const FloWorkerSpec *spec, Oid relation);
 
+/* In the open transaction: is there any such table? */
+extern bool flo_foreign_keys_are_unchecked(const FloWorkerSpec *spec);
+
 /*
  * Check each foreign key from or to tables that were loaded since the last
  * check, one query and one transaction each.  Opens transactions of its own.

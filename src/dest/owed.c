@@ -93,7 +93,7 @@ static void
 expect(FloWorker *w, const FloCopyNotice *notice)
 {
 	bool		again = notice->manner == FLO_COPIES_ANEW;
-	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
+	MemoryContext old = MemoryContextSwitchTo(w->copies);
 	FloCopiedTable *table = flo_copied_find(w->copied, notice->relation);
 
 	if (table == NULL)
@@ -107,8 +107,10 @@ expect(FloWorker *w, const FloCopyNotice *notice)
 	table->again = again;
 	MemoryContextSwitchTo(old);
 	flo_copied_expect(w->group, w->worker, table->relation, table->expected, again, false);
+	w->host.keys_later = true;
 }
 
+/* What is shown follows when the transaction is over, see apply.c */
 void
 flo_owed_take_message(FloWorker *w, const char *payload, int len)
 {
@@ -133,7 +135,7 @@ flo_owed_take_message(FloWorker *w, const char *payload, int len)
 		else
 			withdraw(w, notice);
 	}
-	flo_owed_look(w);
+	w->batch_has_copies = true;
 }
 
 void
@@ -179,7 +181,10 @@ flo_owed_entered(FloWorker *w)
 	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.owed_copies WHERE group_name = $1 AND worker_name = $2"
 				  " AND relation = " THE_BEGINNING, 2, w->group, w->worker);
 	flo_visit_end(&visit);
-	flo_owed_look(w);
+	w->batch_has_copies |= !begin;
 	if (begin)
+	{
+		flo_owed_look(w);
 		flo_transaction_end(old);
+	}
 }

@@ -54,6 +54,7 @@ typedef struct Receiver
 	int			running;
 	uint32		admitted;		/* newest snapshot whose rows may be loaded */
 	bool		superseded;		/* the source has begun a newer one for the marker's tables */
+	FloAttemptRecord *newest;	/* what the source reads, or has read last; NULL = nothing yet */
 	List	   *again;			/* OIDs of tables that come later, with a marker */
 	bool		drained;		/* nothing was left at the broker at the last look */
 	FloCopyKey *lacking;		/* a table whose chunks are lost, NULL = none is known */
@@ -192,18 +193,37 @@ is_wanted(Receiver *r, const FloCopiedTable *table)
 	return r->what->attempt == 0 || table->attempt == r->what->attempt;
 }
 
+/*
+ * Is a table that was asked for still to be published?  Not when it was removed
+ * from the group, or dropped, before its snapshot was taken.
+ */
+static bool
+is_coming(Receiver *r, const List *wanted, uint32 relation, uint32 attempt)
+{
+	return flo_copied_find(wanted, relation) == NULL &&
+		(r->newest == NULL || r->newest->attempt < attempt || r->newest->all ||
+		 list_member_oid(r->newest->tables, relation));
+}
+
 /* Who takes rows of any snapshot waits for all tables here */
 static bool
 all_published(Receiver *r, const List *wanted)
 {
 	ListCell   *cell;
 
+	foreach(cell, r->what->keys)
+	{
+		FloCopyKey *key = lfirst(cell);
+
+		if (is_coming(r, wanted, key->relation, key->attempt))
+			return false;
+	}
 	if (r->what->keys != NIL)
-		return list_length(wanted) >= list_length(r->what->keys);
+		return true;
 	if (!read_end(r))
 		return false;
 	foreach(cell, r->again)
-		if (r->what->attempt == 0 && flo_copied_find(wanted, lfirst_oid(cell)) == NULL)
+		if (r->what->attempt == 0 && is_coming(r, wanted, lfirst_oid(cell), 1))
 			return false;
 	return true;
 }
@@ -218,6 +238,8 @@ note_published(Receiver *r, List **wanted)
 	ListCell   *cell;
 
 	*wanted = NIL;
+	/* first: what it does not list is published by then, or never */
+	r->newest = flo_records_attempt(r->bus, r->bucket, r->what->generation);
 	foreach(cell, flo_bucket_keys(r->bus, r->bucket, FLO_COPY_TABLE_PREFIX))
 	{
 		FloCopiedTable *table = published_table(r, lfirst(cell));
@@ -355,9 +377,9 @@ wait_for_stream(Receiver *r)
 uint32
 flo_copy_newest(FloBus *bus, const char *group, const char *generation)
 {
-	FloAttemptRecord *record = flo_records_get(bus, flo_name_bucket(group), FLO_ATTEMPT_KEY, &flo_attempt_format);
+	FloAttemptRecord *record = flo_records_attempt(bus, flo_name_bucket(group), generation);
 
-	return record != NULL && strcmp(record->generation, generation) == 0 ? record->attempt : 0;
+	return record != NULL ? record->attempt : 0;
 }
 
 /*

@@ -197,6 +197,7 @@ host_unchecked(void *arg, Oid relation)
 	if (list_member_oid(w->unchecked, relation))
 		return;
 	flo_foreign_keys_unchecked(w->spec, relation);
+	w->keys_unchecked = true;
 	old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
 	w->unchecked = lappend_oid(w->unchecked, relation);
 	MemoryContextSwitchTo(old);

@@ -148,16 +148,6 @@ attach(FloWorker *w, uint64 hint)
 	flo_state_set(FLO_STATE_STREAMING, NULL);
 }
 
-/* Where the last process of this worker had got to, as a hint */
-static uint64
-last_seq_reported(FloWorker *w)
-{
-	char	   *key = flo_report_key(w->consumer_name);
-	char	   *value = flo_bucket_get(w->bus, w->bucket, key);
-
-	return value != NULL ? flo_report_read(key, value)->seq : 0;
-}
-
 /* --- the connection ---------------------------------------------------------------------------- */
 
 /* How long a transaction may stand open, its locks held, while NATS is away, ms */
@@ -380,6 +370,7 @@ flo_worker_run(void)
 	w->entering = true;
 	w->careful_until = flo_me->last_error_lsn;
 	w->turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
+	w->copies = AllocSetContextCreate(CurrentMemoryContext, "pg_flo copies", ALLOCSET_SMALL_SIZES);
 	w->exchange = AllocSetContextCreate(CurrentMemoryContext, "pg_flo exchange", ALLOCSET_SMALL_SIZES);
 	w->parser = flo_change_parser_create(CurrentMemoryContext);
 	initStringInfo(&w->fragment);
@@ -408,6 +399,6 @@ flo_worker_run(void)
 		rest(w);
 		return;
 	}
-	attach(w, last_seq_reported(w));
+	attach(w, 0);
 	loop(w);
 }

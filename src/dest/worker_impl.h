@@ -63,8 +63,10 @@ typedef struct FloWorker
 	uint64		began;			/* sequence of the chunk where that was, or where we entered */
 	bool		skipping;		/* it was applied before, or is given up */
 	bool		given_up;		/* by flo.skip() */
+	List	   *notices;		/* of char *: what one that is given up says of copies */
 	List	   *marker;			/* of FloCopyKey *: of a marker that was just read */
 	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position */
+	MemoryContext copies;		/* where that list is */
 	FloTransaction txn;
 	int			ddl_ordinal;	/* of the DDL statement within it, from 1 */
 	StringInfoData fragment;	/* of a record split over chunks */
@@ -81,7 +83,9 @@ typedef struct FloWorker
 	TimestampTz batch_opened;
 	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
 	bool		batch_has_ddl;
+	bool		batch_has_copies;	/* it changes what is known of copies: looked at again when it is over */
 	List	   *unchecked;		/* OIDs of tables written in it without a look at their foreign keys */
+	bool		keys_unchecked; /* there may be such tables, of any batch or copy */
 	bool		rewind;			/* the place was given up: attach anew where the position says */
 	bool		leave;			/* the configuration changed while waiting */
 

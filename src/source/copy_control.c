@@ -280,6 +280,34 @@ withdraw_impossible(FloCopyControl *c, List *requests, const FloReplicatorOption
 }
 
 /*
+ * Nothing is asked for, or not any more.  Workers that have read a marker before
+ * learn it from the record of the newest attempt, and those that look for one at
+ * the beginning of the generation find that it names no table.
+ */
+static void
+say_none_comes(FloCopyControl *c, FloPublisher *publisher, bool first)
+{
+	char	   *generation = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&c->generation->id)));
+	FloAttemptRecord *newest = flo_records_attempt(c->bus, c->bucket, generation);
+	FloAttemptRecord none = {0};
+	MemoryContext old;
+
+	if (first && newest == NULL && c->generation->follows != NIL)
+	{
+		flo_publisher_marker(publisher, NIL);
+		return;
+	}
+	old = flo_transaction_begin();
+	none.attempt = flo_store_copy_attempt(c->group);
+	flo_transaction_end(old);
+	if (newest == NULL ? none.attempt == 0 : !newest->all && newest->tables == NIL && newest->attempt >= none.attempt)
+		return;
+	strlcpy(none.generation, generation, sizeof(none.generation));
+	none.attempt = newest != NULL ? Max(none.attempt, newest->attempt) : none.attempt;
+	flo_records_put(c->bus, c->bucket, FLO_ATTEMPT_KEY, &flo_attempt_format, &none, true);
+}
+
+/*
  * Copy tables into a running group: a marker, from which on the workers leave
  * out their rows, then the publication, then the snapshot, whose place in the
  * stream gets a marker, too: there the workers wait for the copy.  In between
@@ -289,17 +317,20 @@ withdraw_impossible(FloCopyControl *c, List *requests, const FloReplicatorOption
  * rows of the one before learns from the state bucket that they will not come.
  */
 void
-flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicatorSpec *spec)
+flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicatorSpec *spec, bool first)
 {
-	List	   *requests = copy_requests(c);
+	List	   *requests;
 	uint32		attempt;
 	ListCell   *cell;
 
-	if (requests == NIL || c->leader != NULL)
+	if (c->leader != NULL)
 		return;
-	requests = withdraw_impossible(c, requests, &spec->options);
+	requests = withdraw_impossible(c, copy_requests(c), &spec->options);
 	if (requests == NIL)
+	{
+		say_none_comes(c, publisher, first);
 		return;
+	}
 	attempt = next_attempt(c);
 	foreach(cell, requests)
 	{

@@ -43,10 +43,12 @@ extern void flo_copy_resume(FloCopyControl *control, bool marked);
 
 /*
  * Copy the tables that flo.copy_requests lists, if any: publishes a marker and
- * takes a snapshot.  No slot may be held.
+ * takes a snapshot.  No slot may be held.  With "first" the next chunk is the
+ * generation's first; when it follows another one it is a marker then, if need
+ * be of no tables: who finds no marker there knows that it was purged.
  */
 extern void flo_copy_requested(FloCopyControl *control, FloPublisher *publisher,
-							   const FloReplicatorSpec *spec);
+							   const FloReplicatorSpec *spec, bool first);
 
 /* Between transactions: everything that committed below "position" was published */
 extern void flo_copy_mark_snapshot(FloCopyControl *control, FloPublisher *publisher, XLogRecPtr position);

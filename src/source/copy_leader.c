@@ -798,6 +798,8 @@ publish_definitions(Leader *l)
 		flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation,
 							flo_store_sequence_values(l->group));
 	strlcpy(attempt.generation, l->generation, sizeof(attempt.generation));
+	attempt.all = !l->copy.marked;
+	attempt.tables = tables;
 	flo_records_put(l->bus, l->bucket, FLO_ATTEMPT_KEY, &flo_attempt_format, &attempt, true);
 }
 

@@ -18,6 +18,7 @@ typedef struct FloPublisher FloPublisher;
 typedef struct FloSession
 {
 	uint16		flags;			/* in every chunk: what the generation begins with */
+	bool		first;			/* nothing of the generation is in the stream */
 
 	XLogRecPtr	start;			/* decode what commits after this */
 	XLogRecPtr	from;			/* "from" of the session's first chunk */

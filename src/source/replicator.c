@@ -726,7 +726,7 @@ flo_replicator_run(void)
 	rep->outgoing = flo_outgoing_open(rep->group, rep->spec->owner, rep->publisher);
 	/* the first chunk of a generation names the copies that were asked for before it began */
 	if (decodes)
-		flo_copy_requested(&rep->copy, rep->publisher, rep->spec);
+		flo_copy_requested(&rep->copy, rep->publisher, rep->spec, rep->session.first);
 	flo_publisher_heartbeat(rep->publisher, rep->session.start);
 	if (!decodes)
 	{

@@ -154,6 +154,7 @@ flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
 					 LSN_FORMAT_ARGS(published), LSN_FORMAT_ARGS(confirmed_flush));
 		published = from = confirmed_flush;
 	}
+	session->first = !end->found;
 	session->start = published;
 	session->from = from;
 	session->epoch = Max(recorded_epoch, end->highest_epoch) + 1;

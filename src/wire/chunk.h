@@ -80,7 +80,8 @@ typedef struct FloCopyKey
  * Two markers enclose the part of the stream in which a table has joined, or is
  * to be copied afresh, and its snapshot is still to come: rows there are in the
  * copy.  The second one stands exactly at the snapshot, so that the table has
- * the shape in which its rows were read.
+ * the shape in which its rows were read.  A marker without tables begins a
+ * generation that follows another one and has no copy to wait for.
  */
 #define FLO_MARKER_BEGIN 0
 #define FLO_MARKER_SNAPSHOT 1
