@@ -108,6 +108,7 @@ OBJS = \
 	src/sink/http.o \
 	src/source/own_messages.o \
 	src/source/decoder.o \
+	src/source/portable.o \
 	src/source/publisher.o \
 	src/source/spool.o \
 	src/source/session.o \

@@ -45,6 +45,7 @@
 #include "shape/shape.h"
 #include "source/copy.h"
 #include "source/decoder.h"
+#include "source/portable.h"
 #include "storage/dsm.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"

@@ -10,7 +10,6 @@
 #include "conf/store.h"
 #include "nodes/pg_list.h"
 #include "source/own_messages.h"
-#include "utils/relcache.h"
 
 /*
  * Receives one logical replication message, valid until it returns.  Large
@@ -113,9 +112,6 @@ extern FloAnchorResult flo_decoder_check_anchor(XLogRecPtr lsn, uint32 crc);
  * server does not write.  Write one when that is worth it.
  */
 extern void flo_decoder_nudge(FloDecoder *decoder);
-
-/* May rows of this table travel in binary?  Else as text. */
-extern bool flo_relation_is_portable(Relation relation);
 
 /* Release WAL below an LSN; "save" also makes that survive a crash (one fsync) */
 extern void flo_decoder_confirm(FloDecoder *decoder, XLogRecPtr lsn, bool save);
