@@ -47,7 +47,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "postmaster/autovacuum.h"
 #include "storage/lmgr.h"
 #include "storage/sinval.h"
 #include "utils/fmgroids.h"
@@ -384,7 +383,7 @@ at_transaction_end(XactEvent event, void *arg)
 
 	if ((event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE) ||
 		!OidIsValid(MyDatabaseId) || !TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
-		XactReadOnly || IsAutoVacuumWorkerProcess())
+		XactReadOnly || flo_compat_is_autovacuum())
 		return;
 	relations = changed_relations(&schemas);
 	if ((relations == NIL && !schemas) || flo_known_replicators() == NIL)

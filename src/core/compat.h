@@ -20,6 +20,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "parser/parse_relation.h"
+#include "postmaster/autovacuum.h"
 #include "replication/logical.h"
 #include "replication/logicalproto.h"
 #include "replication/message.h"
@@ -347,6 +348,16 @@ flo_compat_full_identity_works(Relation relation)
 		!RelationGetDescr(relation)->constr->has_generated_virtual;
 #else
 	return true;
+#endif
+}
+
+static inline bool
+flo_compat_is_autovacuum(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return AmAutoVacuumWorkerProcess();
+#else
+	return IsAutoVacuumWorkerProcess();
 #endif
 }
 
