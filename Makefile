@@ -178,10 +178,12 @@ HTTP_OBJS = \
 
 # PGXS does not track headers; the compiler writes what each object included.
 # Warnings beyond the server's own are fatal in "make lint" only, so that a
-# newer compiler does not keep a user from building.
+# newer compiler does not keep a user from building.  The checkout's own path is
+# left out, so that the same source makes the same modules in any folder.
 PG_CPPFLAGS = -I$(srcdir)/src -MMD -MP
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
-	-Wno-missing-field-initializers -Wno-cast-function-type
+	-Wno-missing-field-initializers -Wno-cast-function-type \
+	-ffile-prefix-map=$(CURDIR)=.
 SHLIB_LINK = -lpcre2-8
 BUS_LIBS = -lnats -lpthread
 HTTP_LIBS = -lcurl
@@ -189,11 +191,14 @@ HTTP_LIBS = -lcurl
 DEPS = $(OBJS:.o=.d) $(BUS_OBJS:.o=.d) $(HTTP_OBJS:.o=.d)
 EXTRA_CLEAN = $(BUS_OBJS) $(BUS_MODULE) $(HTTP_OBJS) $(HTTP_MODULE) $(DEPS) $(STAMP) tmp_check fuzz/build
 
-# "make installcheck": pg_regress against a running server that has pg_flo in
-# shared_preload_libraries.  pg_regress wants its inputs in a folder called sql.
+# "make installcheck": pg_regress, as whoever may run a server (not root).  It
+# starts one of its own, whose broker nobody can reach: what is installed is
+# tested, no group of a running server is stopped and nothing is left at a broker.
+# pg_regress wants its inputs in a folder called sql.
 REGRESS = $(patsubst sql_tests/%.sql,%,$(sort $(wildcard sql_tests/*.sql)))
 REGRESS_DIR = tmp_check/regress
-REGRESS_OPTS = --inputdir=$(REGRESS_DIR) --outputdir=$(REGRESS_DIR) --encoding=UTF8
+REGRESS_OPTS = --inputdir=$(REGRESS_DIR) --outputdir=$(REGRESS_DIR) --encoding=UTF8 \
+	--temp-instance=$(REGRESS_DIR)/instance --temp-config=sql_tests/regress.conf
 
 # Bitcode is only for inlining SQL functions into JIT code, which pg_flo has no
 # use for; without this a distribution's server would demand its own clang.
@@ -227,8 +232,8 @@ $(BUS_MODULE): $(BUS_OBJS)
 $(HTTP_MODULE): $(HTTP_OBJS)
 	$(CC) $(CFLAGS) $(HTTP_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@ $(HTTP_LIBS)
 
-install: install-modules
-uninstall: uninstall-modules
+install: install-modules install-documents
+uninstall: uninstall-modules uninstall-documents
 
 install-modules: $(BUS_MODULE) $(HTTP_MODULE) installdirs
 	$(INSTALL_SHLIB) $(BUS_MODULE) '$(DESTDIR)$(pkglibdir)/$(BUS_MODULE)'
@@ -236,6 +241,16 @@ install-modules: $(BUS_MODULE) $(HTTP_MODULE) installdirs
 
 uninstall-modules:
 	rm -f '$(DESTDIR)$(pkglibdir)/$(BUS_MODULE)' '$(DESTDIR)$(pkglibdir)/$(HTTP_MODULE)'
+
+DOCUMENTS = '$(DESTDIR)$(docdir)/$(EXTENSION)'
+
+install-documents:
+	$(MKDIR_P) $(DOCUMENTS)/doc
+	$(INSTALL_DATA) README.md LICENSE CHANGELOG.md $(DOCUMENTS)/
+	$(INSTALL_DATA) $(wildcard doc/*.md doc/*.conf) $(DOCUMENTS)/doc/
+
+uninstall-documents:
+	rm -rf $(DOCUMENTS)
 
 installcheck: regress-inputs
 
@@ -294,4 +309,5 @@ quickstart-stop:
 bench:
 	@+bench/run.sh
 
-.PHONY: all setup test test-sanitized torture model fuzz lint quickstart quickstart-stop bench install-modules uninstall-modules regress-inputs
+.PHONY: all setup test test-sanitized torture model fuzz lint quickstart quickstart-stop bench install-modules uninstall-modules \
+	install-documents uninstall-documents regress-inputs

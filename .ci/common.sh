@@ -66,11 +66,29 @@ pg_pkglibdir() { "$PG_CONFIG" --pkglibdir; }
 # PostgreSQL::Test::Cluster and friends, as installed by the server's -dev package
 pg_perl_lib() { echo "$(dirname "$("$PG_CONFIG" --pgxs)")/../test/perl"; }
 
+sql_files() { (cd "$TOP" && ls sql/*.sql); }
+
+# Are these files of the checkout the installed ones?
+same_files()
+{
+	local file there
+	for file in "$@"; do
+		case $file in
+			*.so) there=$(pg_pkglibdir) ;;
+			*) there=$("$PG_CONFIG" --sharedir)/extension ;;
+		esac
+		cmp -s "$TOP/$file" "$there/$(basename "$file")" ||
+			die "$file of this checkout is not the one installed in $there, and neither that folder nor sudo can be used: run \"make install\" as somebody who may"
+	done
+}
+
 # Build in the checkout and install, with sudo where that is needed.  When
 # nothing may be installed here, the installed modules must be these ones.
 build_and_install()
 {
-	local so
+	# what can be seen before the build is
+	# shellcheck disable=SC2046
+	[ -w "$(pg_pkglibdir)" ] || can_root || same_files pg_flo.control $(sql_files)
 	"$MAKE" -C "$TOP" PG_CONFIG="$PG_CONFIG" all || die "the build failed"
 	if [ -w "$(pg_pkglibdir)" ] || can_root; then
 		if [ -w "$(pg_pkglibdir)" ]; then
@@ -79,10 +97,7 @@ build_and_install()
 			as_root "$MAKE" -C "$TOP" PG_CONFIG="$PG_CONFIG" install || die "make install failed"
 		fi
 	else
-		for so in pg_flo pg_flo_bus; do
-			cmp -s "$TOP/$so.so" "$(pg_pkglibdir)/$so.so" ||
-				die "this build of $so is not the one installed in $(pg_pkglibdir), and neither that folder nor sudo can be used: run \"make install\" as somebody who may"
-		done
+		same_files pg_flo.so pg_flo_bus.so pg_flo_http.so pg_flo.control $(sql_files)
 	fi
 }
 

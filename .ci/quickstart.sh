@@ -139,6 +139,9 @@ fingerprint()
 	ask "$1" "SELECT count(*) || ' rows, checksum ' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM $2 t"
 }
 
+# However it ends before its end
+leftovers() { [ -n "${FINISHED:-}" ] || echo "# what runs by now goes on running: make quickstart-stop removes it" >&2; }
+
 start_all()
 {
 	local log lsn table load
@@ -149,6 +152,7 @@ start_all()
 	say "building and installing pg_flo for $("$PG_CONFIG" --version)"
 	log=$(build_and_install 2>&1) || { echo "$log" >&2; exit 1; }
 	make_dir
+	trap leftovers EXIT
 	trap 'exit 130' INT TERM
 
 	say "starting nats-server and two clusters in $DIR as user $(server_user)"
@@ -199,6 +203,7 @@ start_all()
 		printf '    %-17s %s\n' $table "$a"
 	done
 
+	FINISHED=yes
 	local sudo=
 	[ "$(id -u)" = 0 ] && [ -n "${SUDO_USER:-}" ] && [ "$(server_user)" != "$SUDO_USER" ] && sudo='sudo '
 	cat <<-END

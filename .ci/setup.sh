@@ -114,13 +114,14 @@ if [ -n "$missing" ]; then
 	apt -qq update || say "apt-get update failed; going on with the lists that are here"
 	missing=$(echo $(missing_packages))
 	say "installing: $missing"
+	log=$(mktemp) || exit 1
 	# shellcheck disable=SC2086
-	apt -qq -y --no-install-recommends install $missing >/tmp/pg_flo_apt.$$ 2>&1 || {
-		tail -20 /tmp/pg_flo_apt.$$ >&2
-		rm -f /tmp/pg_flo_apt.$$
+	apt -qq -y --no-install-recommends install $missing >"$log" 2>&1 || {
+		tail -20 "$log" >&2
+		rm -f "$log"
 		die "apt could not install: $missing"
 	}
-	rm -f /tmp/pg_flo_apt.$$
+	rm -f "$log"
 	hash -r
 fi
 

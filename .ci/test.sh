@@ -13,12 +13,10 @@ set -u
 [ -n "${FLO_NO_SETUP:-}" ] || "$(dirname "$0")/setup.sh" test || exit 1
 
 cd "$TOP" || exit 1
-build_and_install >"${TMPDIR:-/tmp}/pg_flo_build.$$" 2>&1 || {
-	cat "${TMPDIR:-/tmp}/pg_flo_build.$$"
-	rm -f "${TMPDIR:-/tmp}/pg_flo_build.$$"
+log=$(build_and_install 2>&1) || {
+	echo "$log"
 	exit 1
 }
-rm -f "${TMPDIR:-/tmp}/pg_flo_build.$$"
 say "built and installed for $("$PG_CONFIG" --version)"
 
 # --- which tests -----------------------------------------------------------------
@@ -45,14 +43,6 @@ mkdir -p "$work/regress"
 cp -R sql_tests "$work/regress/sql"
 cp -R expected "$work/regress/expected"
 cp -R t doc .ci/tap.pl "$work/"
-cat >"$work/regress/extra.conf" <<-'CONF'
-	shared_preload_libraries = 'pg_flo'
-	wal_level = logical
-	max_worker_processes = 16
-	fsync = off
-	# nobody listens there: these tests are about SQL, not about a broker
-	pg_flo.nats_url = 'nats://127.0.0.1:1'
-CONF
 chmod -R u+rwX,go+rX "$work"
 [ "$(id -u)" = 0 ] && chown -R "$(server_user)" "$work"
 
@@ -77,7 +67,7 @@ if [ -n "$regress" ]; then
 	# shellcheck disable=SC2086
 	run_in_work "$pgxs_src/test/regress/pg_regress" --bindir="$bindir" \
 		--inputdir="$work/regress" --outputdir="$work/regress" --dbname=contrib_regression --encoding=UTF8 \
-		--temp-instance="$work/regress/instance" --temp-config="$work/regress/extra.conf" \
+		--temp-instance="$work/regress/instance" --temp-config="$work/regress/sql/regress.conf" \
 		$regress >"$work/regress/output" 2>&1
 	status=$?
 	# "test x ... ok 12 ms" up to 15, "ok 1 - x 12 ms" since 16

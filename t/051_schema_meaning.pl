@@ -155,6 +155,20 @@ like($dest->safe_psql('keys', q{SELECT string_agg(detail, '; ' ORDER BY detail) 
 	qr/constraint c_p_fkey on table public.c is not checked: .*violates foreign key/, 'and flo.ddl_log says so');
 end_group('keys', 'k');
 
+# --- functions that need a search_path ------------------------------------------------------------
+
+new_database('paths');
+$source->safe_psql('paths', q{
+CREATE SCHEMA s1; CREATE TABLE s1.dict (id int PRIMARY KEY);
+CREATE FUNCTION s1.known(int) RETURNS bool LANGUAGE plpgsql AS $$BEGIN RETURN EXISTS (SELECT FROM dict WHERE id = $1) OR true; END$$;
+SET search_path = s1; CREATE TABLE s1.data (id int PRIMARY KEY CHECK (s1.known(id))); INSERT INTO s1.data VALUES (1)});
+create_copy_group($source, $dest, 'sp', source_db => 'paths', dest_db => 'paths', sync_schema => 1, worker_options => q{'{"ddl_trust": "source"}'}, wait => 0);
+ok(wait_until($dest, 'paths', q{SELECT last_error ~ 'relation "dict" does not exist.*ALTER FUNCTION ... SET search_path' FROM flo.status}, 'the error'), 'a function that needs a search_path is told of');
+$dest->safe_psql('paths', 'ALTER FUNCTION s1.known(int) SET search_path = s1');
+wait_state($dest, 'sp', 'postgres', 'streaming', 'paths');
+is($dest->safe_psql('paths', 'SELECT count(*) FROM s1.data'), '1', 'and with one the copy goes on');
+end_group('paths', 'sp');
+
 # --- the rest of the schemas --------------------------------------------------------------------------
 
 my $rest = q{

@@ -165,6 +165,19 @@ run_member(void)
 		flo_worker_run();
 }
 
+/*
+ * A function that a row's constraint, default, generated column or index calls
+ * has found nothing, where a session of the application would have: the path is
+ * ours.
+ */
+static bool
+function_lacks_path(const ErrorData *error)
+{
+	return flo_trail.table != NULL && error->context != NULL && strstr(error->context, "function") != NULL &&
+		(error->sqlerrcode == ERRCODE_UNDEFINED_TABLE || error->sqlerrcode == ERRCODE_UNDEFINED_FUNCTION ||
+		 error->sqlerrcode == ERRCODE_UNDEFINED_OBJECT);
+}
+
 /* One line for flo.status: the message, its detail, and where it happened */
 static char *
 describe_error(const ErrorData *error)
@@ -178,6 +191,8 @@ describe_error(const ErrorData *error)
 		appendStringInfo(&text, ": %s", error->detail);
 	if (trail != NULL)
 		appendStringInfo(&text, " (%s)", trail);
+	if (function_lacks_path(error))
+		appendStringInfoString(&text, "; a function that is called for the row finds it with a search_path only: ALTER FUNCTION ... SET search_path");
 	return text.data;
 }
 
