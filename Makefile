@@ -47,6 +47,7 @@ OBJS = \
 	src/shape/route.o \
 	src/shape/expr.o \
 	src/shape/pattern.o \
+	src/shape/budget.o \
 	src/shape/columns.o \
 	src/shape/value.o \
 	src/shape/seen.o \

@@ -42,6 +42,7 @@ int			flo_stream_max_bytes = 0;
 int			flo_broker_sync_interval = 150;
 int			flo_heartbeat_interval = 1000;
 int			flo_table_memory = 32 * 1024;
+int			flo_rule_budget = 5000;
 int			flo_ddl_log_keep = 30 * 24 * 60;
 int			flo_dead_letters_keep = 0;
 
@@ -333,6 +334,11 @@ define_processes(void)
 	define_number("pg_flo.heartbeat_interval",
 				  "Sets how often an idle group reports its position to the broker.",
 				  &flo_heartbeat_interval, 1000, 100, 60 * 1000, GUC_UNIT_MS);
+	DefineCustomIntVariable("pg_flo.rule_budget",
+							"Sets how long the rules of a row may work on it, all together.",
+							"Past it the rule at work fails, as for any other error.",
+							&flo_rule_budget, 5000, 10, 3600 * 1000,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	define_number("pg_flo.table_memory",
 				  "Sets how much memory a process uses to remember the tables it has seen.",
 				  &flo_table_memory, 32 * 1024, 2 * 1024, 1024 * 1024, GUC_UNIT_KB);

@@ -29,6 +29,9 @@ extern char *flo_nats_inbox_prefix;
 /* processes' memory */
 extern int	flo_table_memory;			/* kB, of what a process remembers of tables */
 
+/* rules */
+extern int	flo_rule_budget;			/* ms, of all rules of one row */
+
 /* stream */
 extern int	flo_stream_replicas;
 extern int	flo_stream_max_age;			/* s, 0 = unlimited */

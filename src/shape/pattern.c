@@ -6,10 +6,14 @@
  * where the library can, and match characters, not bytes: values of a database
  * in another encoding are matched in UTF-8.
  *
- * Promise: no pattern can hang its process.  One search may take FLO_MATCH_LIMIT
- * steps; what needs more is an error.  The library's own memory (malloc) goes
- * with the memory context, also when an error is thrown, and nothing is thrown
- * through the library's frames.
+ * Promise: no pattern can hang its process.  From one place in the value a search
+ * may take FLO_MATCH_LIMIT steps; what needs more is an error.  That bounds little:
+ * it counts anew at each place, and a step may run over the whole value.  So the
+ * library calls us before each item of the pattern, at the cost of some
+ * nanoseconds, and a search ends there when the process is interrupted: to end, to
+ * cancel, or because the rules' time for the row is over (budget.h).  The library's
+ * own memory (malloc) goes with the memory context, also when an error is thrown,
+ * and nothing is thrown through the library's frames.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 
@@ -23,7 +27,7 @@
 
 #include "shape/pattern.h"
 
-/* Steps of one search; a few tens of milliseconds */
+/* Steps of a search from one place */
 #define FLO_MATCH_LIMIT 1000000
 
 /* Kilobytes the slow matcher may take, and the fast one's own stack in bytes */
@@ -222,7 +226,7 @@ compile_code(FloPattern *pattern, const char *text, uint32 options)
 	PCRE2_SIZE	offset;
 	char	   *subject = to_utf8(text, strlen(text));
 
-	options |= PCRE2_NEVER_BACKSLASH_C;
+	options |= PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT;
 	if (pattern->utf)
 		options |= PCRE2_UTF | PCRE2_NO_UTF_CHECK;
 	else
@@ -239,6 +243,13 @@ compile_code(FloPattern *pattern, const char *text, uint32 options)
 				 errmsg("invalid regular expression \"%s\": %s at offset %d", text, error_text(error),
 						pg_mbstrlen_with_len(before, before == subject ? (int) offset : (int) strlen(before)))));
 	}
+}
+
+/* Called by the library: must not throw.  Anything but 0 ends the search. */
+static int
+look_for_interrupts(pcre2_callout_block *block, void *arg)
+{
+	return InterruptPending && INTERRUPTS_CAN_BE_PROCESSED() ? PCRE2_ERROR_CALLOUT : 0;
 }
 
 FloPattern *
@@ -264,6 +275,7 @@ flo_pattern_compile(const char *text, const char *replace, const char *flags,
 	pcre2_set_match_limit(pattern->limits, FLO_MATCH_LIMIT);
 	pcre2_set_depth_limit(pattern->limits, FLO_MATCH_LIMIT);
 	pcre2_set_heap_limit(pattern->limits, FLO_HEAP_LIMIT);
+	(void) pcre2_set_callout(pattern->limits, look_for_interrupts, NULL);
 
 	/* without it everything works as well, only slower */
 	if (pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE) == 0)
@@ -284,11 +296,16 @@ search(FloPattern *pattern, const char *text, PCRE2_SIZE len, PCRE2_SIZE from, u
 
 	/* the server's text is valid in its encoding, always */
 	options |= PCRE2_NO_UTF_CHECK;
-	result = pcre2_match(pattern->code, (PCRE2_SPTR) text, len, from, options,
-						 pattern->match, pattern->limits);
-	if (result == PCRE2_ERROR_JIT_STACKLIMIT)
-		result = pcre2_match(pattern->code, (PCRE2_SPTR) text, len, from, options | PCRE2_NO_JIT,
+	do
+	{
+		/* an interrupt may turn out to be nothing: once more then */
+		CHECK_FOR_INTERRUPTS();
+		result = pcre2_match(pattern->code, (PCRE2_SPTR) text, len, from, options,
 							 pattern->match, pattern->limits);
+		if (result == PCRE2_ERROR_JIT_STACKLIMIT)
+			result = pcre2_match(pattern->code, (PCRE2_SPTR) text, len, from, options | PCRE2_NO_JIT,
+								 pattern->match, pattern->limits);
+	} while (result == PCRE2_ERROR_CALLOUT);
 	if (result >= 0)
 		return true;
 	switch (result)

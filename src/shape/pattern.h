@@ -21,7 +21,8 @@ extern FloPattern *flo_pattern_compile(const char *pattern, const char *replace,
 /*
  * Replace every match in the text, which is in the database's encoding.  False
  * when there is none; else the result stands in "result", in the same
- * encoding.  Throws 54000 when matching takes too many steps.
+ * encoding.  Throws 54000 when matching takes too many steps, and
+ * looks for interrupts while it searches.
  */
 extern bool flo_pattern_replace(FloPattern *pattern, const char *text, int len,
 								StringInfo result);

@@ -19,12 +19,14 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "core/settings.h"
 #include "core/trail.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "shape/budget.h"
 #include "shape/route.h"
 #include "shape/rowkey.h"
 #include "shape/rules.h"
@@ -734,6 +736,44 @@ shape_row(FloShape *shape, FloPlan *plan, const FloChange *change)
 	return result;
 }
 
+/* The time that the rules of a row have together is over: fail as a rule does */
+static void
+report_budget(void)
+{
+	FlushErrorState();
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("rule " INT64_FORMAT " was cut short: the rules of a row have %d ms together", flo_trail.rule, flo_rule_budget),
+			 errhint("Write patterns without repetitions that can match the same text in several ways, or raise pg_flo.rule_budget.")));
+}
+
+static const FloChange *
+shape_row_in_time(FloShape *shape, FloPlan *plan, const FloChange *change)
+{
+	MemoryContext context = CurrentMemoryContext;
+	const FloChange *result;
+
+	if (plan->nrules == 0)
+		return shape_row(shape, plan, change);
+	flo_budget_begin();
+	PG_TRY();
+	{
+		result = shape_row(shape, plan, change);
+	}
+	PG_CATCH();
+	{
+		if (flo_budget_end() && geterrcode() == ERRCODE_QUERY_CANCELED)
+		{
+			MemoryContextSwitchTo(context);
+			report_budget();
+		}
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	(void) flo_budget_end();
+	return result;
+}
+
 /* Does a transform make another value of the column? */
 static bool
 is_transformed(void *arg, const char *column)
@@ -819,7 +859,7 @@ flo_shape_apply(FloShape *shape, const FloChange *change)
 	{
 		report_table(change->relation);
 		plan = find_plan(shape, change->relation);
-		result = plan->nothing ? change : shape_row(shape, plan, change);
+		result = plan->nothing ? change : shape_row_in_time(shape, plan, change);
 	}
 	MemoryContextSwitchTo(old);
 	end_reporting(shape, &callback);
