@@ -118,6 +118,7 @@ OBJS = \
 	src/source/ddl_capture.o \
 	src/source/ddl_classes.o \
 	src/source/ddl_objects.o \
+	src/source/ddl_references.o \
 	src/source/ddl_replay.o \
 	src/source/ddl_filter.o \
 	src/source/copy_control.o \
@@ -153,6 +154,7 @@ OBJS = \
 	src/dest/ddl_trust.o \
 	src/dest/ddl_targets.o \
 	src/dest/ddl_reach.o \
+	src/dest/ddl_partitions.o \
 	src/dest/rows.o \
 	src/dest/ddl_rights.o \
 	src/conf/ddl.o \

@@ -5,8 +5,8 @@
  *
  * Both serve whoever has to find the partition that a statement of the source
  * is about: names prove nothing.  Texts of values depend on settings: in a
- * process of pg_flo they are as they must be, in a session of a user the caller
- * pins them, with flo_pin_session_settings() in a nest level of its own.
+ * process of pg_flo they are as they must be; in a session of a user the caller
+ * sets for the moment those that dates, numbers, bytes and names are shown by.
  */
 #ifndef FLO_CONF_PARTITION_H
 #define FLO_CONF_PARTITION_H

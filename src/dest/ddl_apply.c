@@ -34,6 +34,7 @@
 #include "dest/ddl_apply.h"
 #include "dest/ddl_columns.h"
 #include "dest/ddl_names.h"
+#include "dest/ddl_partitions.h"
 #include "dest/ddl_present.h"
 #include "dest/ddl_reach.h"
 #include "dest/ddl_rewrites.h"
@@ -448,6 +449,26 @@ reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, Mapping
 	return flo_ddl_out_of_reach(group, targets);
 }
 
+/* Why it would take other rows here than at the source */
+static char *
+takes_other_rows(const FloDdlStatement *ddl, Mapping *mapping, int manner)
+{
+	char	   *reason = NULL;
+	ListCell   *cell;
+
+	if (manner & FLO_DDL_DECIDED)
+		return NULL;
+	foreach(cell, ddl->objects)
+	{
+		const FloDdlObject *object = lfirst(cell);
+
+		if (object->partition != NULL && reason == NULL)
+			reason = flo_ddl_partition_differs(object, table_here(mapping, object->root_schema, object->root_name),
+											   table_here(mapping, object->schema, object->name));
+	}
+	return reason;
+}
+
 /* What CREATE TABLE finds here already is taken for what the source has made, unless it has rows */
 static char *
 adopt_present(const char *group, Node *statement, int manner)
@@ -547,6 +568,8 @@ apply_statement(const char *group, const FloDdlStatement *ddl, RawStmt *statemen
 	bool		present;
 
 	reason = reach_of(group, ddl, node, mapping, manner);
+	if (reason == NULL)
+		reason = takes_other_rows(ddl, mapping, manner);
 	if (reason != NULL)
 		return reason;
 	lock_relations(node);
@@ -739,6 +762,8 @@ flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *ddl, Oid owne
 	{
 		flo_ddl_take_rights(&as, &rights);
 		reason = reach_of(group, ddl, statement->stmt, &mapping, manner);
+		if (reason == NULL)
+			reason = takes_other_rows(ddl, &mapping, manner);
 		if (reason == NULL)
 			left = prepare_concurrent(ddl, &mapping, statement, manner, outcome, &note, &reason);
 		flo_as_role_leave(&as);

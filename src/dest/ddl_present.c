@@ -209,16 +209,73 @@ rule_missing(Oid relation, AlterTableCmd *command)
 		!SearchSysCacheExists2(RULERELNAME, ObjectIdGetDatum(relation), CStringGetDatum(command->name));
 }
 
+/* What a statement takes away: what it makes of that name is not there when it is made */
+typedef struct Drops
+{
+	List	   *columns;		/* of char * */
+	List	   *constraints;	/* of char * */
+	bool		cascade;		/* what depends on them as well */
+} Drops;
+
 static bool
-add_column_present(Relation relation, AlterTableCmd *command, const char *text, StringInfo note)
+is_named(const List *names, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, names)
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	return false;
+}
+
+static void
+find_drops(AlterTableStmt *statement, Drops *drops)
+{
+	ListCell   *cell;
+
+	foreach(cell, statement->cmds)
+	{
+		AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
+
+		if (command->subtype == AT_DropColumn)
+			drops->columns = lappend(drops->columns, command->name);
+		else if (command->subtype == AT_DropConstraint)
+			drops->constraints = lappend(drops->constraints, command->name);
+		else
+			continue;
+		drops->cascade |= command->behavior == DROP_CASCADE;
+	}
+}
+
+/* Does the constraint that is there go with the statement that makes this one? */
+static bool
+goes_first(Relation relation, const Constraint *constraint, const Drops *drops)
+{
+	Oid			there = flo_ddl_constraint_like(relation, constraint);
+	ListCell   *cell;
+
+	if (!OidIsValid(there))
+		return false;
+	if (is_named(drops->constraints, get_constraint_name(there)))
+		return true;
+	foreach(cell, drops->columns)
+		if (flo_ddl_constraint_has_column(there, get_attnum(RelationGetRelid(relation), lfirst(cell))))
+			return true;
+	return drops->cascade && constraint->contype == CONSTR_FOREIGN;
+}
+
+static bool
+add_column_present(Relation relation, AlterTableCmd *command, const Drops *drops, const char *text, StringInfo note)
 {
 	ColumnDef  *column = castNode(ColumnDef, command->def);
 	AttrNumber	attnum = get_attnum(RelationGetRelid(relation), column->colname);
 	char	   *difference;
 
-	if (attnum == InvalidAttrNumber)
+	if (attnum == InvalidAttrNumber || is_named(drops->columns, column->colname))
 		return false;
-	difference = flo_ddl_column_differs(relation, attnum, column, false, text);
+
+	/* of whatever shape: the source did not look, either */
+	difference = command->missing_ok ? NULL : flo_ddl_column_differs(relation, attnum, column, false, text);
 	if (difference != NULL)
 		report_different(ERRCODE_DUPLICATE_COLUMN, "column", column->colname, difference);
 	add_note(note, "column \"%s\" exists already", column->colname);
@@ -227,22 +284,23 @@ add_column_present(Relation relation, AlterTableCmd *command, const char *text, 
 
 /* Is the effect of one command of ALTER TABLE there, or none of ours? */
 static bool
-command_present(Relation relation, AlterTableCmd *command, const char *text, bool with_owner,
-				StringInfo note)
+command_present(Relation relation, AlterTableCmd *command, const Drops *drops, const char *text,
+				bool with_owner, StringInfo note)
 {
 	Oid			relid = RelationGetRelid(relation);
 
 	switch (command->subtype)
 	{
 		case AT_AddColumn:
-			return add_column_present(relation, command, text, note);
+			return add_column_present(relation, command, drops, text, note);
 		case AT_DropColumn:
 			if (column_exists(relid, command->name))
 				return false;
 			add_note(note, "column \"%s\" is gone already", command->name);
 			return true;
 		case AT_AddConstraint:
-			if (!flo_ddl_constraint_there(relation, castNode(Constraint, command->def), text))
+			if (goes_first(relation, castNode(Constraint, command->def), drops) ||
+				!flo_ddl_constraint_there(relation, castNode(Constraint, command->def), text))
 				return false;
 			add_note(note, "constraint%s exists already", "");
 			return true;
@@ -291,13 +349,15 @@ alter_present(AlterTableStmt *statement, const char *text, bool with_owner, Stri
 	Oid			relid = RangeVarGetRelid(statement->relation, AccessShareLock, true);
 	Relation	relation;
 	List	   *commands = NIL;
+	Drops		drops = {0};
 	ListCell   *cell;
 
 	if (!OidIsValid(relid))
 		return false;
+	find_drops(statement, &drops);
 	relation = relation_open(relid, NoLock);
 	foreach(cell, statement->cmds)
-		if (!command_present(relation, lfirst(cell), text, with_owner, note))
+		if (!command_present(relation, lfirst(cell), &drops, text, with_owner, note))
 			commands = lappend(commands, lfirst(cell));
 	relation_close(relation, NoLock);
 	statement->cmds = commands;

@@ -29,6 +29,12 @@ extern char *flo_ddl_column_differs(Relation relation, int attnum, struct Column
 /* The columns of CREATE TABLE against those of an existing table */
 extern char *flo_ddl_table_differs(Relation relation, List *elements, bool complete, const char *text);
 
+/* The constraint that has its name, or (when it has none) is the primary key, of whatever shape; 0 = none */
+extern Oid	flo_ddl_constraint_like(Relation relation, const struct Constraint *constraint);
+
+/* Is the column one of its own? */
+extern bool flo_ddl_constraint_has_column(Oid constraint, AttrNumber column);
+
 /* An existing constraint, by name or (when it has none) as the primary key */
 extern bool flo_ddl_constraint_there(Relation relation, struct Constraint *constraint,
 									 const char *text);

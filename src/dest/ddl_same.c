@@ -203,6 +203,46 @@ same_reference(Relation relation, HeapTuple tuple, const Constraint *constraint,
 		form->confupdtype == action_of(constraint->fk_upd_action);
 }
 
+/* The columns of INCLUDE, which constraints do not list */
+static bool
+same_included(Oid index, List *names)
+{
+	Relation	relation;
+	bool		same;
+
+	if (!OidIsValid(index))
+		return names == NIL;
+	relation = index_open(index, AccessShareLock);
+	same = list_length(names) == relation->rd_index->indnatts - relation->rd_index->indnkeyatts;
+	for (int i = 0; same && i < list_length(names); i++)
+		same = get_attnum(relation->rd_index->indrelid, strVal(list_nth(names, i))) ==
+			relation->rd_index->indkey.values[relation->rd_index->indnkeyatts + i];
+	index_close(relation, NoLock);
+	return same;
+}
+
+/* What a table constraint says besides its columns */
+static bool
+same_manner(Form_pg_constraint form, const Constraint *constraint)
+{
+	switch (constraint->contype)
+	{
+		case CONSTR_PRIMARY:
+		case CONSTR_UNIQUE:
+			if (!same_included(form->conindid, constraint->including))
+				return false;
+			break;
+		case CONSTR_CHECK:
+		case CONSTR_FOREIGN:
+			if (constraint->initially_valid && !form->convalidated)
+				return false;
+			break;
+		default:
+			break;
+	}
+	return form->condeferrable == constraint->deferrable && form->condeferred == constraint->initdeferred;
+}
+
 /* "column" is where the constraint stands, NULL when it stands for itself */
 static bool
 same_constraint(Relation relation, HeapTuple tuple, const Constraint *constraint, char *column,
@@ -212,6 +252,10 @@ same_constraint(Relation relation, HeapTuple tuple, const Constraint *constraint
 	List	   *columns = column != NULL ? list_make1(makeString(column)) : NIL;
 
 	if (form->contype != contype_of(constraint->contype))
+		return false;
+
+	/* in a column's definition, what follows it is told apart */
+	if (column == NULL && !same_manner(form, constraint))
 		return false;
 	switch (constraint->contype)
 	{
@@ -248,18 +292,44 @@ has_constraint(Relation relation, Constraint *constraint, char *column, const ch
 	return found;
 }
 
+Oid
+flo_ddl_constraint_like(Relation relation, const Constraint *constraint)
+{
+	if (contype_of(constraint->contype) == '\0')
+		return InvalidOid;
+	if (constraint->conname != NULL)
+		return get_relation_constraint_oid(RelationGetRelid(relation), constraint->conname, true);
+	if (constraint->contype == CONSTR_PRIMARY && OidIsValid(flo_compat_primary_key(relation)))
+		return get_index_constraint(flo_compat_primary_key(relation));
+	return InvalidOid;
+}
+
+bool
+flo_ddl_constraint_has_column(Oid constraint, AttrNumber column)
+{
+	HeapTuple	tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
+	bool		isnull = true;
+	Datum		value;
+	bool		has = false;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	value = SysCacheGetAttr(CONSTROID, tuple, Anum_pg_constraint_conkey, &isnull);
+	if (!isnull)
+	{
+		ArrayType  *array = DatumGetArrayTypeP(value);
+
+		for (int i = 0; i < ARR_DIMS(array)[0]; i++)
+			has |= ((int16 *) ARR_DATA_PTR(array))[i] == column;
+	}
+	ReleaseSysCache(tuple);
+	return has;
+}
+
 bool
 flo_ddl_constraint_there(Relation relation, Constraint *constraint, const char *text)
 {
-	Oid			found = InvalidOid;
-
-	if (contype_of(constraint->contype) == '\0')
-		return false;
-	if (constraint->conname != NULL)
-		found = get_relation_constraint_oid(RelationGetRelid(relation), constraint->conname, true);
-	else if (constraint->contype == CONSTR_PRIMARY && OidIsValid(flo_compat_primary_key(relation)))
-		found = get_index_constraint(flo_compat_primary_key(relation));
-	if (!OidIsValid(found))
+	if (!OidIsValid(flo_ddl_constraint_like(relation, constraint)))
 		return false;
 	if (!has_constraint(relation, constraint, NULL, text))
 		ereport(ERROR,

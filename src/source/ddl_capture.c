@@ -44,6 +44,7 @@
 #include "parser/parser.h"
 #include "source/ddl_capture.h"
 #include "source/ddl_objects.h"
+#include "source/ddl_references.h"
 #include "source/ddl_replay.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
@@ -249,6 +250,7 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 		return;
 	}
 
+	flo_ddl_describe_references(&ddl, pstmt->utilityStmt);
 	ddl.text = statement_text(pstmt, query);
 	note_surroundings(&ddl);
 	if (!ddl.concurrent)

@@ -18,10 +18,12 @@
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
+#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
@@ -35,6 +37,8 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "conf/partition.h"
+#include "core/as_role.h"
 #include "core/compat.h"
 #include "source/ddl_classes.h"
 #include "source/ddl_objects.h"
@@ -154,8 +158,8 @@ add_relation_by_oid(FloDdlStatement *ddl, Oid relation)
 	return object;
 }
 
-static FloDdlObject *
-add_relation(FloDdlStatement *ddl, const RangeVar *name)
+FloDdlObject *
+flo_ddl_add_relation(FloDdlStatement *ddl, const RangeVar *name)
 {
 	return add_relation_by_oid(ddl, RangeVarGetRelid(name, NoLock, true));
 }
@@ -321,7 +325,7 @@ add_named(FloDdlStatement *ddl, ObjectType type, Node *node)
 		case OBJECT_SEQUENCE:
 		case OBJECT_VIEW:
 		case OBJECT_MATVIEW:
-			return add_relation(ddl, makeRangeVarFromNameList(castNode(List, node)));
+			return flo_ddl_add_relation(ddl, makeRangeVarFromNameList(castNode(List, node)));
 		case OBJECT_COLUMN:
 		case OBJECT_TABCONSTRAINT:
 			return add_listed_part(ddl, castNode(List, node),
@@ -380,12 +384,36 @@ is_foreign(const RangeVar *name)
 	return OidIsValid(relation) && get_rel_relkind(relation) == RELKIND_FOREIGN_TABLE;
 }
 
+/* Which rows go with it: a database that has other partitions has them elsewhere */
+static void
+set_partition(FloDdlObject *object)
+{
+	static const char *const settings[][2] = {
+		{"search_path", "pg_catalog, pg_temp"}, {"DateStyle", "ISO, YMD"}, {"IntervalStyle", "postgres"},
+		{"TimeZone", "GMT"}, {"extra_float_digits", "3"}, {"bytea_output", "hex"}, {"lc_monetary", "C"},
+		{"quote_all_identifiers", "off"}
+	};
+	FloAsRole	as;
+	Oid			root;
+
+	if (object == NULL || !OidIsValid(object->relation) || !get_rel_relispartition(object->relation))
+		return;
+	root = llast_oid(get_partition_ancestors(object->relation));
+	object->root_schema = get_namespace_name(get_rel_namespace(root));
+	object->root_name = get_rel_name(root);
+	flo_as_role_enter(&as, GetUserId(), FLO_AS_ROLE_PLAIN);
+	for (int i = 0; i < lengthof(settings); i++)
+		flo_as_role_set(settings[i][0], settings[i][1]);
+	object->partition = flo_partition_write(flo_partition_describe(object->relation, root));
+	flo_as_role_leave(&as);
+}
+
 static void
 describe_alter(FloDdlStatement *ddl, AlterTableStmt *statement)
 {
 	ListCell   *cell;
 
-	if (add_relation(ddl, statement->relation) == NULL)
+	if (flo_ddl_add_relation(ddl, statement->relation) == NULL)
 		return;
 	ddl->about_owner = true;
 	foreach(cell, statement->cmds)
@@ -398,13 +426,16 @@ describe_alter(FloDdlStatement *ddl, AlterTableStmt *statement)
 			command->subtype == AT_DetachPartitionFinalize)
 		{
 			PartitionCmd *partition = castNode(PartitionCmd, command->def);
+			FloDdlObject *object;
 
 			if (is_foreign(partition->name))
 			{
 				ddl->objects = NIL;
 				return;
 			}
-			(void) add_relation(ddl, partition->name);
+			object = flo_ddl_add_relation(ddl, partition->name);
+			if (command->subtype == AT_DetachPartition)
+				set_partition(object);
 			if (partition->concurrent)
 				ddl->concurrent = true;
 
@@ -428,6 +459,8 @@ describe_drop(FloDdlStatement *ddl, DropStmt *statement)
 
 		if (object != NULL)
 			object->position = foreach_current_index(cell);
+		if (statement->removeType == OBJECT_TABLE)
+			set_partition(object);
 	}
 }
 
@@ -451,12 +484,12 @@ describe_rename(FloDdlStatement *ddl, RenameStmt *statement)
 		case OBJECT_SEQUENCE:
 		case OBJECT_VIEW:
 		case OBJECT_MATVIEW:
-			set_destination(add_relation(ddl, statement->relation), NULL, statement->newname);
+			set_destination(flo_ddl_add_relation(ddl, statement->relation), NULL, statement->newname);
 			break;
 		case OBJECT_COLUMN:
 		case OBJECT_ATTRIBUTE:
 		case OBJECT_TABCONSTRAINT:
-			(void) add_relation(ddl, statement->relation);
+			(void) flo_ddl_add_relation(ddl, statement->relation);
 			break;
 		case OBJECT_TRIGGER:
 		case OBJECT_POLICY:
@@ -529,7 +562,7 @@ describe_grant(FloDdlStatement *ddl, GrantStmt *statement)
 		FloDdlObject *object = NULL;
 
 		if (statement->objtype == OBJECT_TABLE || statement->objtype == OBJECT_SEQUENCE)
-			object = add_relation(ddl, lfirst_node(RangeVar, cell));
+			object = flo_ddl_add_relation(ddl, lfirst_node(RangeVar, cell));
 		else if (statement->objtype == OBJECT_SCHEMA)
 			object = add_schema(ddl, strVal(lfirst(cell)), false);
 		else if (statement->objtype == OBJECT_FUNCTION || statement->objtype == OBJECT_PROCEDURE ||
@@ -682,7 +715,7 @@ describe_cluster(FloDdlStatement *ddl, ClusterStmt *statement)
 	/* the server marks those of the partitions */
 	if (get_rel_relkind(RangeVarGetRelid(statement->relation, NoLock, true)) == RELKIND_PARTITIONED_TABLE)
 		return;
-	object = add_relation(ddl, statement->relation);
+	object = flo_ddl_add_relation(ddl, statement->relation);
 	if (object != NULL)
 		ddl->replay = psprintf("ALTER TABLE %s CLUSTER ON %s",
 							   quote_qualified_identifier(object->schema, object->name),
@@ -716,101 +749,6 @@ uses_temporary(Node *node, void *context)
 	return raw_expression_tree_walker(node, uses_temporary, context);
 }
 
-/* --- what it refers to --------------------------------------------------------------- */
-
-/* A table or sequence by name; the same as an object, but not what the statement is about */
-static void
-add_reference(FloDdlStatement *ddl, const RangeVar *name)
-{
-	List	   *objects = ddl->objects;
-
-	if (name == NULL)
-		return;
-	ddl->objects = ddl->refers;
-	(void) add_relation(ddl, name);
-	ddl->refers = ddl->objects;
-	ddl->objects = objects;
-}
-
-/* Sequences of nextval('...'), wherever in an expression */
-static bool
-refer_in_expression(Node *node, void *context)
-{
-	FuncCall   *call = (FuncCall *) node;
-	Node	   *argument;
-
-	if (node == NULL)
-		return false;
-	if (!IsA(node, FuncCall))
-		return raw_expression_tree_walker(node, refer_in_expression, context);
-	argument = list_length(call->args) == 1 ? linitial(call->args) : NULL;
-	if (argument != NULL && IsA(argument, TypeCast))
-		argument = ((TypeCast *) argument)->arg;
-	if (strcmp(strVal(llast(call->funcname)), "nextval") == 0 && argument != NULL && IsA(argument, A_Const) &&
-		!((A_Const *) argument)->isnull && IsA(&((A_Const *) argument)->val, String))
-		add_reference(context, makeRangeVarFromNameList(flo_compat_qualified_names(strVal(&((A_Const *) argument)->val))));
-	return raw_expression_tree_walker(node, refer_in_expression, context);
-}
-
-/* A column, a constraint, a table whose like is made, a parent, a default */
-static void
-refer_in_definition(FloDdlStatement *ddl, Node *node)
-{
-	ListCell   *cell;
-
-	if (node == NULL)
-		return;
-	switch (nodeTag(node))
-	{
-		case T_ColumnDef:
-			(void) refer_in_expression(((ColumnDef *) node)->raw_default, ddl);
-			foreach(cell, ((ColumnDef *) node)->constraints)
-				refer_in_definition(ddl, lfirst(cell));
-			break;
-		case T_Constraint:
-			add_reference(ddl, ((Constraint *) node)->pktable);
-			(void) refer_in_expression(((Constraint *) node)->raw_expr, ddl);
-			break;
-		case T_TableLikeClause:
-			add_reference(ddl, ((TableLikeClause *) node)->relation);
-			break;
-		case T_RangeVar:
-			add_reference(ddl, (RangeVar *) node);
-			break;
-		case T_FuncCall:
-		case T_TypeCast:
-		case T_A_Expr:
-			(void) refer_in_expression(node, ddl);
-			break;
-		default:
-			break;
-	}
-}
-
-static void
-describe_references(FloDdlStatement *ddl, Node *node)
-{
-	ListCell   *cell;
-
-	switch (nodeTag(node))
-	{
-		case T_CreateStmt:
-			foreach(cell, ((CreateStmt *) node)->inhRelations)
-				refer_in_definition(ddl, lfirst(cell));
-			foreach(cell, ((CreateStmt *) node)->tableElts)
-				refer_in_definition(ddl, lfirst(cell));
-			foreach(cell, ((CreateStmt *) node)->constraints)
-				refer_in_definition(ddl, lfirst(cell));
-			break;
-		case T_AlterTableStmt:
-			foreach(cell, ((AlterTableStmt *) node)->cmds)
-				refer_in_definition(ddl, lfirst_node(AlterTableCmd, cell)->def);
-			break;
-		default:
-			break;
-	}
-}
-
 bool
 flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 {
@@ -834,7 +772,7 @@ flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 			break;
 		case T_AlterObjectSchemaStmt:
 			if (((AlterObjectSchemaStmt *) node)->relation != NULL)
-				set_destination(add_relation(ddl, ((AlterObjectSchemaStmt *) node)->relation),
+				set_destination(flo_ddl_add_relation(ddl, ((AlterObjectSchemaStmt *) node)->relation),
 								((AlterObjectSchemaStmt *) node)->newschema, NULL);
 			else
 				(void) add_named(ddl, ((AlterObjectSchemaStmt *) node)->objectType,
@@ -856,7 +794,7 @@ flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 			describe_sequence(ddl, (CreateSeqStmt *) node);
 			break;
 		case T_AlterSeqStmt:
-			(void) add_relation(ddl, ((AlterSeqStmt *) node)->sequence);
+			(void) flo_ddl_add_relation(ddl, ((AlterSeqStmt *) node)->sequence);
 			break;
 		case T_CreateSchemaStmt:
 			describe_schema(ddl, (CreateSchemaStmt *) node);
@@ -869,7 +807,7 @@ flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 				(void) add_new_relation(ddl, ((ViewStmt *) node)->view, "view", false);
 			break;
 		case T_RefreshMatViewStmt:
-			(void) add_relation(ddl, ((RefreshMatViewStmt *) node)->relation);
+			(void) flo_ddl_add_relation(ddl, ((RefreshMatViewStmt *) node)->relation);
 			break;
 		case T_CreateStatsStmt:
 			describe_statistics(ddl, (CreateStatsStmt *) node);
@@ -884,6 +822,5 @@ flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 			describe_other(ddl, node);
 			break;
 	}
-	describe_references(ddl, node);
 	return ddl->objects != NIL;
 }

@@ -19,4 +19,7 @@ extern bool flo_ddl_is_candidate(Node *statement);
  */
 extern bool flo_ddl_describe(Node *statement, FloDdlStatement *ddl);
 
+/* Add an existing relation to ddl->objects, NULL when it is none that is tracked */
+extern FloDdlObject *flo_ddl_add_relation(FloDdlStatement *ddl, const struct RangeVar *name);
+
 #endif

@@ -50,6 +50,9 @@ typedef struct FloDdlObject
 	Oid			oid;			/* of a type, at the source */
 	char	   *new_schema;		/* what the statement renames or moves it to; NULL: neither */
 	char	   *new_name;
+	char	   *root_schema;	/* of a partition that is dropped or detached, the root */
+	char	   *root_name;
+	char	   *partition;		/* and what tells its rows from the others there, see partition.h */
 	bool		creates;		/* the statement makes it */
 	bool		attached;		/* not of a table by itself: triggers, policies, rules */
 	int64		position;		/* in the statement's own list; -1 = none */

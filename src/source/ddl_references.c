@@ -1,0 +1,109 @@
+/*
+ * ddl_references.c
+ *		Tables and sequences that a DDL statement only refers to.
+ *
+ * A bare name means what the session's search_path makes of it: the message
+ * says which one that is, and the destination need not guess.
+ */
+#include "postgres.h"
+
+#include "core/compat.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/parsenodes.h"
+#include "source/ddl_objects.h"
+#include "source/ddl_references.h"
+
+/* A table or sequence by name; the same as an object, but not what the statement is about */
+static void
+add_reference(FloDdlStatement *ddl, const RangeVar *name)
+{
+	List	   *objects = ddl->objects;
+
+	if (name == NULL)
+		return;
+	ddl->objects = ddl->refers;
+	(void) flo_ddl_add_relation(ddl, name);
+	ddl->refers = ddl->objects;
+	ddl->objects = objects;
+}
+
+/* Sequences of nextval('...'), wherever in an expression */
+static bool
+refer_in_expression(Node *node, void *context)
+{
+	FuncCall   *call = (FuncCall *) node;
+	Node	   *argument;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, FuncCall))
+		return raw_expression_tree_walker(node, refer_in_expression, context);
+	argument = list_length(call->args) == 1 ? linitial(call->args) : NULL;
+	if (argument != NULL && IsA(argument, TypeCast))
+		argument = ((TypeCast *) argument)->arg;
+	if (strcmp(strVal(llast(call->funcname)), "nextval") == 0 && argument != NULL && IsA(argument, A_Const) &&
+		!((A_Const *) argument)->isnull && IsA(&((A_Const *) argument)->val, String))
+		add_reference(context, makeRangeVarFromNameList(flo_compat_qualified_names(strVal(&((A_Const *) argument)->val))));
+	return raw_expression_tree_walker(node, refer_in_expression, context);
+}
+
+/* A column, a constraint, a table whose like is made, a parent, a default */
+static void
+refer_in_definition(FloDdlStatement *ddl, Node *node)
+{
+	ListCell   *cell;
+
+	if (node == NULL)
+		return;
+	switch (nodeTag(node))
+	{
+		case T_ColumnDef:
+			(void) refer_in_expression(((ColumnDef *) node)->raw_default, ddl);
+			foreach(cell, ((ColumnDef *) node)->constraints)
+				refer_in_definition(ddl, lfirst(cell));
+			break;
+		case T_Constraint:
+			add_reference(ddl, ((Constraint *) node)->pktable);
+			(void) refer_in_expression(((Constraint *) node)->raw_expr, ddl);
+			break;
+		case T_TableLikeClause:
+			add_reference(ddl, ((TableLikeClause *) node)->relation);
+			break;
+		case T_RangeVar:
+			add_reference(ddl, (RangeVar *) node);
+			break;
+		case T_FuncCall:
+		case T_TypeCast:
+		case T_A_Expr:
+			(void) refer_in_expression(node, ddl);
+			break;
+		default:
+			break;
+	}
+}
+
+void
+flo_ddl_describe_references(FloDdlStatement *ddl, Node *node)
+{
+	ListCell   *cell;
+
+	switch (nodeTag(node))
+	{
+		case T_CreateStmt:
+			foreach(cell, ((CreateStmt *) node)->inhRelations)
+				refer_in_definition(ddl, lfirst(cell));
+			foreach(cell, ((CreateStmt *) node)->tableElts)
+				refer_in_definition(ddl, lfirst(cell));
+			foreach(cell, ((CreateStmt *) node)->constraints)
+				refer_in_definition(ddl, lfirst(cell));
+			break;
+		case T_AlterTableStmt:
+			foreach(cell, ((AlterTableStmt *) node)->cmds)
+				refer_in_definition(ddl, lfirst_node(AlterTableCmd, cell)->def);
+			break;
+		default:
+			break;
+	}
+}
+
