@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "core/compat.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
