@@ -477,6 +477,19 @@ make_connection(FloNats *nats)
 	return status;
 }
 
+/* Where the library's words do not lead to the cause */
+static void
+explain_tls(FloNats *nats)
+{
+	char		said[sizeof(nats->error)];
+
+	strlcpy(said, nats->error, sizeof(said));
+	if (nats->connect_status == NATS_SECURE_CONNECTION_WANTED)
+		snprintf(nats->error, sizeof(nats->error), "%.300s: the server offers no TLS, and pg_flo.nats_tls is on", said);
+	else if (nats->tls && strstr(said, "PONG") != NULL)
+		snprintf(nats->error, sizeof(nats->error), "the server ended the connection after the TLS handshake: it may want a client certificate, see pg_flo.nats_tls_cert_file (%.300s)", said);
+}
+
 /* With all signals blocked, as they were when it was made */
 static void *
 connect_thread(void *arg)
@@ -485,7 +498,10 @@ connect_thread(void *arg)
 
 	nats->connect_status = make_connection(nats);
 	if (nats->connect_status != NATS_OK)
+	{
 		describe_status(nats->connect_status, nats->error, sizeof(nats->error));
+		explain_tls(nats);
+	}
 	nats_ReleaseThreadMemory();
 	if (write(nats->done[1], "", 1) < 0)
 		close(nats->done[1]);	/* wakes the reader as well */
