@@ -33,6 +33,7 @@
 #include "catalog/pg_publication_rel.h"
 #include "conf/identity.h"
 #include "conf/publication.h"
+#include "conf/store.h"
 #include "core/compat.h"
 #include "core/lock.h"
 #include "core/names.h"
@@ -377,6 +378,19 @@ flo_publication_add_table(const char *group, Oid relation,
 
 	flo_publication_execute(psprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s",
 					 quote_identifier(publication), flo_tables_name(relation)));
+}
+
+void
+flo_publication_remake(const char *group)
+{
+	FloReplicatorSpec *spec = flo_store_replicator(group);
+	FloTableOids choice;
+
+	if (flo_publication_names(group) != NIL)
+		return;
+	flo_tables_lookup(flo_store_table_choice(group), &choice);
+	flo_lock_all(flo_publication_wishes(&choice, &spec->options));
+	flo_publication_create(group, &choice, &spec->options);
 }
 
 List *

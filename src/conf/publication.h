@@ -55,6 +55,9 @@ extern void flo_publication_alter(const char *group, const FloReplicatorOptions 
 /* The existing publications of a group, as List of char *: for logical decoding */
 extern List *flo_publication_names(const char *group);
 
+/* Make those that somebody has dropped, for what the group is to replicate; 42501 for who may not */
+extern void flo_publication_remake(const char *group);
+
 /* The locks that flo_publication_create() needs, see core/lock.h; throws what it would */
 extern List *flo_publication_wishes(const FloTableOids *choice, const FloReplicatorOptions *options);
 

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "conf/api.h"
+#include "conf/publication.h"
 #include "conf/store.h"
 #include "core/arguments.h"
 #include "core/compat.h"
@@ -107,6 +108,7 @@ flo_resync(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the replicator of group \"%s\" has never begun, there is nothing to give up", group),
 				 errhint("flo.start_group() starts it.")));
+	flo_publication_remake(group);
 	/* what is given up comes with the copy: every table is copied afresh at the new start */
 	if (PG_GETARG_BOOL(2))
 		flo_store_request_copy_of_all(group);
