@@ -84,6 +84,7 @@ OBJS = \
 	src/bus/bus.o \
 	src/bus/bucket.o \
 	src/bus/records.o \
+	src/bus/owner.o \
 	src/bus/json.o \
 	src/bus/stream.o \
 	src/sink/sink.o \
@@ -112,6 +113,8 @@ OBJS = \
 	src/source/portable.o \
 	src/source/publisher.o \
 	src/source/spool.o \
+	src/source/reports.o \
+	src/source/ownership.o \
 	src/source/session.o \
 	src/source/generation.o \
 	src/source/settle.o \
@@ -126,6 +129,7 @@ OBJS = \
 	src/source/archive.o \
 	src/source/schema_dump.o \
 	src/source/copy_leader.o \
+	src/source/copy_tables.o \
 	src/source/copy_space.o \
 	src/source/outgoing.o \
 	src/source/replicator.o \

@@ -886,19 +886,19 @@ CREATE FUNCTION flo.drop_replicator(group_name text, purge_stream bool DEFAULT f
 	AS 'MODULE_PATHNAME', 'flo_drop_replicator' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.drop_replicator(text, bool, bool) IS
-'Stops the replicator (waits up to 10 s) and removes slot, publication and rows; purge_stream also stream and state bucket. Not transactional; can be repeated. With force an unreachable broker is a warning. Errors: 42704 unknown group, 55006 does not stop, 55P03 locked by others for 10 s, 08xxx broker';
+'Stops the replicator (waits up to 10 s) and removes slot, publication and rows; purge_stream also stream, copy stream and state bucket, if this database is their owner. Not transactional; can be repeated. With force an unreachable broker is a warning, and purge_stream removes them whosever they are. Errors: 42704 unknown group, 55006 does not stop, or purge_stream and they are another database''s, 55P03 locked by others for 10 s, 08xxx broker';
 
 CREATE FUNCTION flo.drop_worker(group_name text, worker_name text, force bool DEFAULT false) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_drop_worker' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.drop_worker(text, text, bool) IS
-'Stops a worker (waits up to 10 s) and removes consumer, registration, origin and rows. Not transactional; can be repeated. With force an unreachable broker is a warning. Errors: 42704 unknown group or worker, 55006 does not stop, 08xxx broker';
+'Stops a worker (waits up to 10 s) and removes consumer, registration, origin and rows. Not transactional; can be repeated. With force an unreachable broker is a warning, and so is a registration of another copy of this database, which stays. Errors: 42704 unknown group or worker, 55006 does not stop, or another copy of this database runs it, 08xxx broker';
 
 CREATE FUNCTION flo.drop_group(group_name text, purge_stream bool DEFAULT false, force bool DEFAULT false) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_drop_group' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.drop_group(text, bool, bool) IS
-'Drops everything the group has in this database, see drop_replicator and drop_worker. Errors: 42704 unknown group, 55006 does not stop, 55P03 locked by others for 10 s, 08xxx broker';
+'Drops everything the group has in this database, see drop_replicator and drop_worker. Errors: 42704 unknown group, 55006 does not stop, or of another owner, 55P03 locked by others for 10 s, 08xxx broker';
 
 CREATE FUNCTION flo.skip(group_name text, worker_name text, lsn pg_lsn) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_skip' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -916,7 +916,7 @@ CREATE FUNCTION flo.drop_consumer(group_name text, consumer text) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_drop_consumer' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.drop_consumer(text, text) IS
-'Removes the consumer and the registration of a destination that no longer exists, as shown by stream_status. Errors: 42704 unknown group or consumer, 08xxx broker';
+'At the source: removes the consumer and the registration of a destination that no longer exists, as shown by stream_status; at a destination those of its own database only. Errors: 42704 unknown group or consumer, 55006 the consumer and the stream are of other databases, 08xxx broker';
 
 CREATE FUNCTION flo.stream_status(
 	group_name text,

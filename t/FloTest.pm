@@ -549,12 +549,12 @@ sub close { my ($self) = @_; $self->{in} .= "\\q\n"; $self->{run}->finish; }
 =head1 FloTest::Nats
 
 A nats-server with its store below tmp_check.  C<new($name, %param)> starts
-it: C<jetstream>, false for a server without; C<conf>, lines for its
-configuration file.  C<stop>, C<kill9>, C<start> (same port, same store),
+it: C<jetstream>, false for a server without; C<room>, its max_file_store; C<conf>,
+lines for its configuration file.  C<stop>, C<kill9>, C<start> (same port, same store),
 C<forget> (empties the store of a stopped server), C<url>, C<port>,
 C<api($subject, \%request)> (a JetStream API call, decoded), C<streams> (names
 of all streams, sorted), C<publish($subject, $data)>, C<message($stream, $seq)>
-(the stored bytes), C<configure($lines)>, C<save_store>, C<restore_store>.
+(the stored bytes), C<configure($lines)>, C<set_room($size)>, C<save_store>, C<restore_store>.
 
 =cut
 
@@ -591,6 +591,7 @@ sub new
 	File::Path::remove_tree($dir);
 	File::Path::make_path($dir);
 	$self->{jetstream} = $jetstream;
+	$self->{room} = $param{room} || '20GB';
 	$self->configure($param{conf});
 	push @running, $self;
 	$self->start if !defined $param{start} || $param{start};
@@ -601,12 +602,22 @@ sub new
 sub configure
 {
 	my ($self, $lines) = @_;
+	my $room = $self->{room};
 
 	open my $conf, '>', "$self->{dir}/nats.conf" or croak "$self->{dir}/nats.conf: $!";
 	print $conf qq{listen: "127.0.0.1:$self->{port}"\nlog_file: "$self->{log}"\n};
-	print $conf qq{jetstream { store_dir: "$self->{dir}/store", max_file_store: 20GB }\n} if $self->{jetstream};
+	print $conf qq{jetstream { store_dir: "$self->{dir}/store", max_file_store: $room }\n} if $self->{jetstream};
 	print $conf "$lines\n" if $lines;
 	close $conf;
+}
+
+# Another max_file_store; the server is restarted
+sub set_room
+{
+	my ($self, $room, $lines) = @_;
+	$self->{room} = $room;
+	$self->configure($lines);
+	$self->restart;
 }
 
 # Keep a copy of the store, or go back to it; the server is stopped meanwhile

@@ -40,6 +40,9 @@
 /* Pause between two attempts of a process that has nothing to do without, ms */
 #define CONNECT_RETRY_INTERVAL 1000
 
+/* A question that nobody has answered is put again after this, ms: a stream may have got its leader */
+#define ASK_AGAIN 1000
+
 /* Longest password that is read from a file */
 #define PASSWORD_MAX 1024
 
@@ -49,6 +52,8 @@ struct FloBus
 	char	   *name;
 	char	   *watched;		/* subject, NULL = none */
 	uint64		requests;		/* token of the last request */
+	FloBusFull	full_turn;		/* NULL = who is refused does not wait */
+	void	   *full_arg;
 };
 
 static const FloNatsFunctions *nats_functions = NULL;
@@ -494,6 +499,40 @@ flo_bus_close(FloBus *bus)
 	pfree(bus);
 }
 
+void
+flo_bus_when_full(FloBus *bus, FloBusFull turn, void *arg)
+{
+	bus->full_turn = turn;
+	bus->full_arg = arg;
+}
+
+bool
+flo_bus_is_full(int err_code)
+{
+	switch (err_code)
+	{
+		case 10002:				/* limits of the account exceeded */
+		case 10005:				/* no suitable peers: none has room */
+		case 10023:				/* insufficient resources */
+		case 10026:				/* too many consumers */
+		case 10027:				/* too many streams */
+		case 10028:				/* memory exceeded */
+		case 10047:				/* insufficient storage */
+		case 10077:				/* the store does not take it: the stream is full */
+			return true;
+	}
+	return false;
+}
+
+bool
+flo_bus_full_turn(FloBus *bus, int err_code, const char *words)
+{
+	if (bus->full_turn == NULL)
+		return false;
+	bus->full_turn(bus->full_arg, err_code, words);
+	return true;
+}
+
 int64
 flo_bus_max_payload(FloBus *bus)
 {
@@ -550,6 +589,14 @@ take_reply(FloBus *bus, uint64 token, FloBusReply *reply, int *status)
 	return false;
 }
 
+/* Does the request change nothing? */
+static bool
+is_question(const char *subject)
+{
+	return strncmp(subject, "$JS.API.STREAM.INFO.", 20) == 0 ||
+		strncmp(subject, "$JS.API.STREAM.MSG.GET.", 23) == 0;
+}
+
 bool
 flo_bus_try_request(FloBus *bus, const char *subject, const char *header,
 					const char *header_value, const char *data, int len,
@@ -557,20 +604,33 @@ flo_bus_try_request(FloBus *bus, const char *subject, const char *header,
 {
 	uint64		token = ++bus->requests;
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+	TimestampTz sent = GetCurrentTimestamp();
 	int			status = 0;
 
 	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_REPLIES, token,
 											  header, header_value, data, len));
 	while (!take_reply(bus, token, reply, &status))
 	{
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+		TimestampTz now = GetCurrentTimestamp();
+		long		left = TimestampDifferenceMilliseconds(now, deadline);
+
+		if (TimestampDifferenceExceeds(sent, now, ASK_AGAIN))
+		{
+			if (flo_me != NULL && flo_me->state == FLO_STATE_STARTING)
+				flo_state_set(FLO_STATE_WAITING, "for JetStream to answer on \"%s\"; while a stream elects its leader nobody does", subject);
+			sent = now;
+			/* the same answer twice is no harm, and one to a question of before is passed over */
+			if (is_question(subject))
+				check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_REPLIES, token,
+														  header, header_value, data, len));
+		}
 
 		if (left <= 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
 					 errmsg("NATS did not answer a request within %d ms", timeout_ms),
 					 errdetail("The request was sent to subject \"%s\".", subject)));
-		flo_bus_wait(bus, left);
+		flo_bus_wait(bus, Min(left, ASK_AGAIN));
 	}
 	return status != 503;
 }

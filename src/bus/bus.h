@@ -48,6 +48,22 @@ extern bool flo_bus_renew(FloBus *bus, char **reason);
 typedef void (*FloBusStep) (void *arg);
 extern bool flo_bus_guard(FloBusStep step, void *arg, char **reason);
 
+/*
+ * A broker that is full refuses what it is asked to keep: a limit of the stream,
+ * of the account or of the server is met.  Who has set this is given one turn of
+ * waiting by the functions of stream.h that have something stored, which then
+ * ask again, as often as it takes; for others that is an error 53000.  "words"
+ * are the broker's.
+ */
+typedef void (*FloBusFull) (void *arg, int err_code, const char *words);
+extern void flo_bus_when_full(FloBus *bus, FloBusFull turn, void *arg);
+
+/* Is that what one of JetStream's err_codes says? */
+extern bool flo_bus_is_full(int err_code);
+
+/* One turn; false when nobody waits on this connection */
+extern bool flo_bus_full_turn(FloBus *bus, int err_code, const char *words);
+
 /* The server's max_payload, in bytes */
 extern int64 flo_bus_max_payload(FloBus *bus);
 

@@ -64,6 +64,14 @@ flo_api_call(FloBus *bus, const char *body, const char *subject_format,...)
 	return flo_api_reply(&raw);
 }
 
+/* Refused for want of room, and waited a turn: ask again */
+bool
+flo_api_was_full(FloBus *bus, const FloApiReply *reply)
+{
+	return !reply->ok && flo_bus_is_full(reply->err_code) &&
+		flo_bus_full_turn(bus, reply->err_code, reply->words);
+}
+
 static int
 error_class(const FloApiReply *reply, const char **hint)
 {
@@ -73,22 +81,20 @@ error_class(const FloApiReply *reply, const char **hint)
 		case 10076:				/* not enabled */
 			*hint = "Enable JetStream in nats-server, and for the account.";
 			return ERRCODE_CONNECTION_FAILURE;
-		case 10002:				/* limits of the account exceeded */
-		case 10005:				/* no suitable peers */
-		case 10023:				/* insufficient resources */
-		case 10026:				/* too many consumers */
-		case 10027:				/* too many streams */
-		case 10028:				/* memory exceeded */
-		case 10047:				/* insufficient storage */
-		case 10077:				/* stream is full */
-			*hint = "Check the limits of JetStream's storage, of the account and of the stream.";
-			return ERRCODE_INSUFFICIENT_RESOURCES;
 		case 10074:				/* replicas without a cluster */
 			*hint = "Set pg_flo.stream_replicas to 1, or connect to a NATS cluster.";
 			return ERRCODE_CONNECTION_EXCEPTION;
 		case 10113:				/* account wants a maximum */
-			*hint = "The NATS account requires pg_flo.stream_max_bytes to be set.";
+			*hint = "The NATS account requires pg_flo.stream_max_bytes to be set, at the source.";
 			return ERRCODE_CONNECTION_EXCEPTION;
+		case 10122:				/* account wants a lower one */
+			*hint = "The NATS account takes only streams with a lower pg_flo.stream_max_bytes.";
+			return ERRCODE_CONNECTION_EXCEPTION;
+	}
+	if (flo_bus_is_full(reply->err_code))
+	{
+		*hint = "Check the limits of JetStream's storage, of the account and of the stream.";
+		return ERRCODE_INSUFFICIENT_RESOURCES;
 	}
 	if (reply->code == 401 || reply->code == 403)
 		return ERRCODE_INSUFFICIENT_PRIVILEGE;
@@ -168,6 +174,32 @@ read_stream_info(FloJson json, FloStreamInfo *info)
 		info->description = pstrdup("");
 }
 
+void
+flo_account_info(FloBus *bus, FloAccountInfo *account)
+{
+	FloApiReply reply = flo_api_call(bus, "", "INFO");
+	FloJson		limits;
+	FloJson		required;
+
+	memset(account, 0, sizeof(*account));
+	if (!reply.ok)
+		return;
+	flo_json_get_int64(reply.json, "storage", &account->bytes);
+	flo_json_get_int64(reply.json, "streams", &account->streams);
+	account->refuses_late = flo_json_get(reply.json, "tiers", &limits);
+	if (!flo_json_get(reply.json, "limits", &limits))
+		return;
+	account->max_bytes = get_limit(limits, "max_storage");
+	account->max_streams = get_limit(limits, "max_streams");
+	account->max_stream_bytes = get_limit(limits, "storage_max_stream_bytes");
+	account->wants_max_bytes = flo_json_get(limits, "max_bytes_required", &required) &&
+		required.len == 4;		/* true */
+
+	/* later servers tell what is reserved */
+	account->refuses_late = (account->refuses_late || account->max_bytes > 0) &&
+		!flo_json_get(reply.json, "reserved_storage", &limits);
+}
+
 bool
 flo_stream_info(FloBus *bus, const char *stream, FloStreamInfo *info)
 {
@@ -179,11 +211,11 @@ flo_stream_info(FloBus *bus, const char *stream, FloStreamInfo *info)
 	return true;
 }
 
-void
-flo_stream_create(FloBus *bus, const FloStreamConfig *config)
+/* What the server answers to a request to make it */
+static FloApiReply
+ask_for_stream(FloBus *bus, const FloStreamConfig *config)
 {
 	StringInfoData body;
-	FloApiReply reply;
 
 	initStringInfo(&body);
 	appendStringInfoString(&body, "{\"name\":");
@@ -206,9 +238,29 @@ flo_stream_create(FloBus *bus, const FloStreamConfig *config)
 					 config->max_bytes > 0 ? config->max_bytes : -1,
 					 config->max_age * NANOSECONDS,
 					 Max(config->replicas, 1), NANOSECONDS);
-	reply = flo_api_call(bus, body.data, "STREAM.CREATE.%s", config->name);
+	return flo_api_call(bus, body.data, "STREAM.CREATE.%s", config->name);
+}
+
+void
+flo_stream_create(FloBus *bus, const FloStreamConfig *config)
+{
+	FloApiReply reply;
+
+	do
+		reply = ask_for_stream(bus, config);
+	while (flo_api_was_full(bus, &reply));
 	if (!reply.ok)
 		flo_api_raise(&reply, "create stream \"%s\"", config->name);
+}
+
+bool
+flo_stream_try_create(FloBus *bus, const FloStreamConfig *config)
+{
+	FloApiReply reply = ask_for_stream(bus, config);
+
+	if (!reply.ok && !flo_bus_is_full(reply.err_code))
+		flo_api_raise(&reply, "create stream \"%s\"", config->name);
+	return reply.ok;
 }
 
 void
@@ -227,26 +279,36 @@ flo_stream_update(FloBus *bus, const FloStreamConfig *config)
 		flo_api_raise(&reply, "change stream \"%s\"", config->name);
 	read_stream_info(reply.json, &info);
 	if (info.max_bytes == config->max_bytes && info.max_age == config->max_age &&
-		info.replicas == replicas)
+		info.replicas == replicas && strcmp(info.description, config->description) == 0)
 		return;
 
-	/* All that the server reported, with our three members replaced */
+	/* All that the server reported, with our four members replaced */
 	initStringInfo(&body);
 	appendStringInfo(&body, "{\"max_bytes\":" INT64_FORMAT ",\"max_age\":" INT64_FORMAT
-					 ",\"num_replicas\":%d",
+					 ",\"num_replicas\":%d,\"description\":",
 					 config->max_bytes > 0 ? config->max_bytes : -1,
 					 config->max_age * NANOSECONDS, replicas);
+	flo_json_append_string(&body, config->description);
 	if (!flo_json_get(reply.json, "config", &current))
 		current = flo_json("{}", 2);
 	while (flo_json_next_member(current, &cursor, &key, &value))
 	{
 		if (flo_json_string_is(key, "max_bytes") || flo_json_string_is(key, "max_age") ||
-			flo_json_string_is(key, "num_replicas"))
+			flo_json_string_is(key, "num_replicas") || flo_json_string_is(key, "description"))
 			continue;
 		appendStringInfo(&body, ",%.*s:%.*s", key.len, key.text, value.len, value.text);
 	}
 	appendStringInfoChar(&body, '}');
 	reply = flo_api_call(bus, body.data, "STREAM.UPDATE.%s", config->name);
+	if (!reply.ok && flo_bus_is_full(reply.err_code))
+	{
+		/* what the stream holds can be had, and let go of, under its old limits */
+		ereport(WARNING,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("stream \"%s\" keeps its limits: %s", config->name, reply.words),
+				 errdetail("JetStream answered with error %d.", reply.err_code)));
+		return;
+	}
 	if (!reply.ok)
 		flo_api_raise(&reply, "change stream \"%s\"", config->name);
 }

@@ -39,13 +39,39 @@ typedef struct FloStreamInfo
 	char	   *description;
 } FloStreamInfo;
 
+/* What the account may keep and does, as far as the server says; not what the server itself has room for */
+typedef struct FloAccountInfo
+{
+	int64		bytes;			/* in files */
+	int64		max_bytes;		/* 0 = the account has no limit of its own */
+	int64		streams;
+	int64		max_streams;	/* likewise */
+	int64		max_stream_bytes;	/* likewise, of one stream */
+	bool		wants_max_bytes;	/* a stream must have a limit */
+
+	/*
+	 * nats-server 2.9 looks at the account's limit when it has stored a message,
+	 * and removes it again: it has taken a sequence, and what was sent behind it
+	 * may find its place there.
+	 */
+	bool		refuses_late;
+} FloAccountInfo;
+
+extern void flo_account_info(FloBus *bus, FloAccountInfo *account);
+
 /* false when there is no such stream */
 extern bool flo_stream_info(FloBus *bus, const char *stream, FloStreamInfo *info);
 
 /* Create (file storage, limits retention, discard new, direct reads allowed) */
 extern void flo_stream_create(FloBus *bus, const FloStreamConfig *config);
 
-/* Make limits and replicas of an existing stream those of config, when they differ */
+/* The same, but false when the broker has no room for what max_bytes promises */
+extern bool flo_stream_try_create(FloBus *bus, const FloStreamConfig *config);
+
+/*
+ * Make limits, replicas and description of an existing stream those of config, when they
+ * differ; a WARNING when the broker has no room for what they promise.
+ */
 extern void flo_stream_update(FloBus *bus, const FloStreamConfig *config);
 
 extern void flo_stream_delete(FloBus *bus, const char *stream);	/* absent: no error */
@@ -90,12 +116,31 @@ extern List *flo_consumer_names(FloBus *bus, const char *stream);	/* List of cha
  * State bucket: a JetStream key-value bucket with one value per key, readable
  * with the usual tools ("nats kv get pg_flo_state_users source").
  */
-extern void flo_bucket_create(FloBus *bus, const char *bucket, int replicas);	/* exists: no error */
+/* false when there is no such bucket */
+extern bool flo_bucket_info(FloBus *bus, const char *bucket, FloStreamInfo *info);
+
+/*
+ * For the source.  Of the configuration, which is that of the group's stream,
+ * replicas and description hold; its limit where the account wants one.  One
+ * that exists gets the description.
+ */
+extern void flo_bucket_create(FloBus *bus, const char *bucket, const FloStreamConfig *config);
+
+/* For a worker, which can do without: false when the broker does not take it now */
+extern bool flo_bucket_try_create(FloBus *bus, const char *bucket, int replicas);
 extern void flo_bucket_delete(FloBus *bus, const char *bucket);	/* absent: no error */
 
-/* Fire and forget, or stored for certain when "wait" */
+/*
+ * Fire and forget, or stored for certain when "wait".  Those who watch the bucket
+ * are told in any case, also when the broker has no room to store it.
+ */
 extern void flo_bucket_put(FloBus *bus, const char *bucket, const char *key, const char *value, bool wait);
+
+/* Stored for certain; false when the broker has no room for it, or there is no bucket */
+extern bool flo_bucket_try_put(FloBus *bus, const char *bucket, const char *key, const char *value);
+
 extern char *flo_bucket_get(FloBus *bus, const char *bucket, const char *key);	/* NULL: absent */
+/* Absent: no error.  Needs no room, if need be by a purge of the key. */
 extern void flo_bucket_remove(FloBus *bus, const char *bucket, const char *key);
 
 /*

@@ -14,6 +14,7 @@
 #define FLO_API_NO_MESSAGE			10037
 #define FLO_API_STREAM_IN_USE		10058
 #define FLO_API_STREAM_NOT_FOUND	10059
+#define FLO_API_LIMIT_WANTED		10113
 
 typedef struct FloApiReply
 {
@@ -30,6 +31,9 @@ extern FloApiReply flo_api_reply(const FloBusReply *raw);
 /* Call $JS.API.<subject>; throws only when there is no answer */
 extern FloApiReply flo_api_call(FloBus *bus, const char *body, const char *subject_format,...)
 			pg_attribute_printf(3, 4);
+
+/* Refused for want of room, and a turn was waited: ask again.  See flo_bus_when_full(). */
+extern bool flo_api_was_full(FloBus *bus, const FloApiReply *reply);
 
 /* Raise the error in a reply; "what" is what could not be done */
 pg_noreturn extern void flo_api_raise(const FloApiReply *reply, const char *what_format,...)

@@ -203,7 +203,7 @@ flo_worker_begin(FloWorker *w)
 		else
 			flo_progress_begin(w->progress, &header, start, copying);
 		take_position(w);
-		flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
+		w->no_bucket = !flo_bucket_try_create(w->bus, w->bucket, flo_stream_replicas);
 		flo_worker_report_to_bucket(w, true);
 	} while (!copying && flo_consumer_entrance(w->consumer, &header, &entrance) && entrance > start);
 }

@@ -11,6 +11,7 @@
 #include "bus/records.h"
 #include "bus/stream.h"
 #include "core/loop.h"
+#include "core/settings.h"
 #include "core/stop.h"
 #include "core/transaction.h"
 #include "dest/consumer.h"
@@ -25,6 +26,12 @@
 
 /* ms between two reports to the state bucket */
 #define REPORT_INTERVAL 500
+
+/*
+ * The same when there is nothing new to tell.  A broker that is full stores no
+ * report, and a source that begins anew knows only what is stored.
+ */
+#define REPORT_AGAIN 3000
 
 /* --- settling: flush, acknowledge, report -------------------------------------------- */
 
@@ -43,7 +50,11 @@ flo_worker_show_state(FloWorker *w)
 	memset(&w->counters, 0, sizeof(w->counters));
 }
 
-/* Tell the replicator what need not be kept for us; only what the origin holds counts */
+/*
+ * Tell the replicator what need not be kept for us; only what the origin holds
+ * counts.  It hears that also when the broker has no room to store it, or for the
+ * bucket: what is told may be what makes some.
+ */
 void
 flo_worker_report_to_bucket(FloWorker *w, bool wait)
 {
@@ -68,7 +79,17 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
 	flo_stop_point("report.before");
-	flo_bucket_put(w->bus, w->bucket, key, value, wait);
+	if (w->no_bucket)
+		w->no_bucket = !flo_bucket_try_create(w->bus, w->bucket, flo_stream_replicas);
+	if (!wait || w->no_bucket)
+		flo_bucket_put(w->bus, w->bucket, key, value, false);
+	else if (!flo_bucket_try_put(w->bus, w->bucket, key, value))
+	{
+		w->no_bucket = true;	/* or full: the next report looks */
+		ereport(LOG,
+				(errmsg("the broker has not stored what worker \"%s\" of group \"%s\" reports: it goes on, and says it again",
+						w->worker, w->group)));
+	}
 	flo_stop_point("report.after");
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->exchange);
@@ -130,8 +151,9 @@ flo_worker_settle(FloWorker *w, bool force)
 	}
 	take_updates(w);
 	flo_worker_show_state(w);
-	if ((w->reported_seq != w->acked_seq || w->reported_lsn != w->origin_lsn) &&
-		TimestampDifferenceExceeds(w->reported, now, REPORT_INTERVAL))
+	if (TimestampDifferenceExceeds(w->reported, now,
+								   w->reported_seq != w->acked_seq || w->reported_lsn != w->origin_lsn ?
+								   REPORT_INTERVAL : REPORT_AGAIN))
 		flo_worker_report_to_bucket(w, false);
 }
 

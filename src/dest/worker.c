@@ -389,7 +389,7 @@ flo_worker_run(void)
 	w->consumer = flo_consumer_open(w->bus, w->stream, w->consumer_name);
 	if (!flo_progress_known(w->progress))
 		flo_worker_begin(w);
-	flo_bucket_create(w->bus, w->bucket, flo_stream_replicas);
+	w->no_bucket = !flo_bucket_try_create(w->bus, w->bucket, flo_stream_replicas);
 	flo_bus_watch(w->bus, psprintf("$KV.%s." FLO_SOURCE_KEY, w->bucket));
 	flo_worker_take_copy(w);
 	w->reshape = flo_reshape_open(w->spec, flo_progress_generation(w->progress));

@@ -42,6 +42,7 @@ typedef struct FloWorker
 	FloTableFilter *tables;		/* of the option; NULL = all */
 	FloProgress *progress;
 	MemoryContext turn;			/* reset after each chunk */
+	bool		no_bucket;		/* the broker had no room for it */
 	TimestampTz pruned;			/* when history was last looked through */
 	MemoryContext exchange;		/* reset after each exchange of words with the broker */
 

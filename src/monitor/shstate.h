@@ -97,6 +97,7 @@ typedef struct FloCopyState
 	uint64		rows_done;
 	int64		stream_limit;	/* copy_stream_max_bytes; written by the replicator */
 	bool		full;			/* copiers wait for room in the stream */
+	char		broker_full[160];	/* whose limit was met, when that is not the stream's; "" = none */
 	uint64		row_room;		/* what a row needs that does not fit into the stream at all; 0 = none */
 	Oid			row_relation;	/* its table */
 

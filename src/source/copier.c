@@ -56,7 +56,6 @@
 #include "utils/timestamp.h"
 #include "wire/encode.h"
 
-#define ERR_STORE_FAILED 10077
 #define ACK_TIMEOUT 10000		/* ms */
 #define FULL_PAUSE 200			/* ms until a chunk that found no space is sent again */
 #define ROOM_PAUSE 50			/* ms between two looks whether there is room */
@@ -126,7 +125,7 @@ send_again(Copier *c, Sent *sent, uint64 token)
 }
 
 /*
- * Take acknowledgements; true when any answer came.  A stream that is full
+ * Take acknowledgements; true when any answer came.  A broker that is full
  * takes chunks later: there are many writers and no order, so the same chunk
  * is simply sent again.
  */
@@ -148,8 +147,9 @@ take_acks(Copier *c)
 			sent->pending = false;
 			flo_space_arrived(&c->plan->space, c->args->number, sent->room);
 		}
-		else if (ack.err_code == ERR_STORE_FAILED)
+		else if (flo_bus_is_full(ack.err_code))
 		{
+			flo_space_refused(&c->plan->space, ack.error);
 			flo_wait(PGINVALID_SOCKET, false, FULL_PAUSE);
 			send_again(c, sent, ack.token);
 		}

@@ -13,6 +13,7 @@
 #include "source/copy_space.h"
 #include "storage/block.h"
 #include "storage/spin.h"
+#include "utils/relcache.h"
 #include "wire/chunk.h"
 
 typedef enum FloTaskState
@@ -61,6 +62,22 @@ typedef struct FloCopyPlan
 } FloCopyPlan;
 
 /* Of char *, as an array of text */
+/*
+ * What the snapshot sees in the group's publications ($1, their names), partition
+ * trees down to their leaves: OID it is published as, OID, file, pages, and the
+ * shapes of both.  The view pg_publication_tables shows what they list now: a
+ * table dropped since would be passed over, and of one that joined since some
+ * changes would neither be in the snapshot nor in the stream.
+ */
+extern const char *const flo_copy_tables_query;
+
+/*
+ * Lock a table for the length of the copy.  It must still be the one that the
+ * snapshot sees: a rewritten one looks empty, and rows of one with other
+ * columns would come in a shape that the stream has not reached.  55P03, 40001.
+ */
+extern Relation flo_copy_lock_relation(Oid relation, Oid filenode, const char *shape);
+
 extern Datum flo_copy_names_array(List *names);
 
 /*

@@ -503,6 +503,8 @@ flo_copy_show(void)
 		flo_state_set(FLO_STATE_COPYING, "all tables are published, workers are loading");
 	else if (copy.row_room > 0)
 		show_large_row(&copy);
+	else if (copy.broker_full[0] != '\0')
+		flo_state_set(FLO_STATE_WAITING, "%s; %d of %d tables published", copy.broker_full, copy.tables_done, copy.tables);
 	else if (copy.copiers < copy.copiers_wanted)
 		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published; %d of %d copy processes, none is free: raise max_worker_processes",
 					  copy.tables_done, copy.tables, copy.copiers, copy.copiers_wanted);

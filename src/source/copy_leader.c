@@ -34,6 +34,8 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "source/copy.h"
+#include "source/ownership.h"
+#include "source/reports.h"
 #include "source/schema_dump.h"
 #include "storage/bufmgr.h"
 #include "storage/dsm.h"
@@ -56,6 +58,9 @@
 /* A copier that fails this often in a row ends the copy */
 #define MAX_FAILURES 10
 
+/* The lowest max_bytes of the stream that is tried where the account wants one */
+#define SMALLEST_LIMIT (4 * 1024 * 1024)
+
 #define ROUND_INTERVAL 50		/* ms */
 #define SPACE_INTERVAL 200		/* ms between two looks at the space in the stream */
 
@@ -77,6 +82,8 @@ typedef struct Leader
 	FloReplicatorSpec *spec;
 	FloBus	   *bus;
 	char	   *generation;
+	char	   *description;	/* of the stream, with its owner */
+	FloSettle  *settle;			/* for what the workers say */
 
 	/* the plan */
 	List	   *requests;		/* of FloCopyRequest *, when the copy is of these only */
@@ -91,6 +98,8 @@ typedef struct Leader
 	int			failures;
 	uint64		halves;			/* bytes of rows whose copier ended before their end */
 	uint64		purged;
+	TimestampTz full_at;		/* when the broker was last asked what it is full of */
+	MemoryContext full_turn;	/* reset in each turn of waiting for it */
 	MemoryContext turn;			/* reset in each round */
 } Leader;
 
@@ -118,61 +127,6 @@ table_of(Leader *l, Oid published)
 	return table;
 }
 
-/* Name and columns, as SHAPE_OF has them from the snapshot */
-static char *
-shape_of(Relation rel)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-	StringInfoData shape;
-
-	initStringInfo(&shape);
-	appendStringInfo(&shape, "%s.%s", get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel));
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (!att->attisdropped)
-			appendStringInfo(&shape, ",%d %s %u %d", att->attnum, NameStr(att->attname), att->atttypid, att->atttypmod);
-	}
-	return shape.data;
-}
-
-#define SHAPE_OF(table) \
-"SELECT n.nspname || '.' || c.relname || coalesce(',' || pg_catalog.string_agg(" \
-"a.attnum || ' ' || a.attname || ' ' || a.atttypid::pg_catalog.oid || ' ' || a.atttypmod, ',' ORDER BY a.attnum), '')" \
-" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace" \
-" LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped" \
-" WHERE c.oid = " table " GROUP BY n.nspname, c.relname"
-
-/*
- * Lock a table for the length of the copy.  It must still be the one that the
- * snapshot sees: a rewritten one looks empty, and rows of one with other
- * columns would come in a shape that the stream has not reached.
- */
-static Relation
-lock_relation(Oid relation, Oid filenode, const char *shape)
-{
-	Relation	rel;
-
-	if (!ConditionalLockRelationOid(relation, AccessShareLock))
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("table \"%s\" is locked by a change of its definition: the copy begins again",
-						get_rel_name(relation) ? get_rel_name(relation) : "?")));
-	rel = try_relation_open(relation, NoLock);
-	if (rel == NULL || (OidIsValid(filenode) && rel->rd_rel->relfilenode != filenode))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("table with OID %u was dropped or rewritten while the copy began: it begins again",
-						relation)));
-	if (shape == NULL || strcmp(shape_of(rel), shape) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("table \"%s\" got another name or other columns while the copy began: it begins again",
-						RelationGetRelationName(rel))));
-	return rel;
-}
-
 /*
  * Cut a table into ranges.  Its size is taken after the lock; the last range is
  * open, for rows that the snapshot sees beyond what the file was then.
@@ -186,8 +140,8 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *
 	BlockNumber pages;
 
 	if (published != relation)
-		relation_close(lock_relation(published, InvalidOid, published_shape), NoLock);
-	rel = lock_relation(relation, filenode, shape);
+		relation_close(flo_copy_lock_relation(published, InvalidOid, published_shape), NoLock);
+	rel = flo_copy_lock_relation(relation, filenode, shape);
 	pages = RelationGetNumberOfBlocks(rel);
 	relation_close(rel, NoLock);
 	for (BlockNumber first = 0; first == 0 || first < pages; first += RANGE_PAGES)
@@ -206,35 +160,6 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *
 		l->copy.bytes += (uint64) task->pages * BLCKSZ;
 	}
 }
-
-/*
- * What the snapshot sees in the group's publications, partition trees down to
- * their leaves.  The view pg_publication_tables shows what they list now: a
- * table dropped since would be passed over, and of one that joined since some
- * changes would neither be in the snapshot nor in the stream.
- */
-static const char *const tables_query =
-"WITH RECURSIVE publications AS ("
-" SELECT oid, pubviaroot FROM pg_catalog.pg_publication"
-" WHERE pubname = ANY ($1::pg_catalog.text[]::pg_catalog.name[])),"
-" listed AS ("
-" SELECT r.prrelid AS oid, p.pubviaroot FROM publications p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid"
-" UNION"
-" SELECT c.oid, p.pubviaroot FROM publications p JOIN pg_catalog.pg_publication_namespace n ON n.pnpubid = p.oid"
-" JOIN pg_catalog.pg_class c ON c.relnamespace = n.pnnspid AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'),"
-" tree AS ("
-" SELECT oid AS root, oid, pubviaroot FROM listed"
-" UNION"
-" SELECT t.root, i.inhrelid, t.pubviaroot FROM tree t"
-" JOIN pg_catalog.pg_class c ON c.oid = t.oid AND c.relkind = 'p'"
-" JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid AND NOT i.inhdetachpending)"
-" SELECT DISTINCT CASE WHEN t.pubviaroot THEN t.root ELSE t.oid END::pg_catalog.oid, t.oid::pg_catalog.oid,"
-" c.relfilenode::pg_catalog.oid, c.relpages, (" SHAPE_OF("t.oid") "),"
-" (" SHAPE_OF("(CASE WHEN t.pubviaroot THEN t.root ELSE t.oid END)") ")"
-" FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid"
-" WHERE c.relkind = 'r' AND NOT (t.pubviaroot AND EXISTS ("
-" SELECT FROM tree above WHERE above.oid = t.root AND above.root <> t.root AND above.pubviaroot))"
-" ORDER BY c.relpages DESC, t.oid";
 
 Datum
 flo_copy_names_array(List *names)
@@ -273,7 +198,7 @@ plan_tables(Leader *l)
 		return;
 	values[0] = flo_copy_names_array(flo_publication_names(l->group));
 	SPI_connect();
-	if (SPI_execute_with_args(tables_query, 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(flo_copy_tables_query, 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the tables of the group");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -492,6 +417,33 @@ announce_finished(Leader *l)
 	}
 }
 
+/* Of the stream's own limit the copiers know, and wait before they meet it */
+static void
+describe_full(Leader *l, const char *words)
+{
+	FloStreamInfo info;
+
+	l->full_at = GetCurrentTimestamp();
+	if (flo_stream_info(l->bus, l->stream, &info) && flo_reports_stream_is_full(&info))
+		return;
+	strlcpy(l->copy.broker_full, flo_reports_describe_full(l->bus, l->stream, l->settle, words),
+			sizeof(l->copy.broker_full));
+}
+
+/* Has the broker refused what a copier sent?  Looked at now and then, as that is asked of the broker. */
+static void
+show_refusal(Leader *l)
+{
+	char		words[sizeof(l->plan->space.words)];
+
+	if (!TimestampDifferenceExceeds(l->full_at, GetCurrentTimestamp(), 1000))
+		return;
+	if (flo_space_was_refused(&l->plan->space, words))
+		describe_full(l, words);
+	else
+		l->copy.broker_full[0] = '\0';
+}
+
 static void
 report(Leader *l)
 {
@@ -510,6 +462,7 @@ report(Leader *l)
 	l->copy.rows_done = rows;
 	l->copy.bytes_done = bytes;
 	l->copy.tables = list_length(l->tables);
+	show_refusal(l);
 	l->copy.full = flo_space_is_wanted(&l->plan->space, &l->copy.row_room, &l->copy.row_relation);
 	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
 	l->copy.stream_limit = l->member->copy.stream_limit;	/* the replicator's */
@@ -533,18 +486,37 @@ static void
 make_stream(Leader *l)
 {
 	FloStreamConfig config = {0};
+	FloAccountInfo account;
 	FloStreamInfo info;
 
+	flo_account_info(l->bus, &account);
 	config.name = l->stream;
 	config.subject = psprintf("%s.copy.>", flo_name_subject(l->group));
 	config.max_bytes = l->copy.stream_limit;
+	if (account.max_stream_bytes > 0)
+		config.max_bytes = Min(config.max_bytes, account.max_stream_bytes);
 	config.replicas = (int) (l->spec->options.stream_replicas > 0 ?
 							 l->spec->options.stream_replicas : flo_stream_replicas);
-	config.description = psprintf("copy of pg_flo group %s", l->group);
-	if (!flo_stream_info(l->bus, l->stream, &info))
-		flo_stream_create(l->bus, &config);
-	else
+	config.description = l->description;
+	if (flo_stream_info(l->bus, l->stream, &info))
+	{
 		flo_stream_update(l->bus, &config);
+		return;
+	}
+
+	/* the broker sets aside what a limit promises: where it has less, copiers keep to theirs, and take what there is */
+	while (!flo_stream_try_create(l->bus, &config))
+	{
+		if (!account.wants_max_bytes)
+			config.max_bytes = 0;
+		else if (config.max_bytes > SMALLEST_LIMIT)
+			config.max_bytes /= 2;
+		if (config.max_bytes <= SMALLEST_LIMIT)
+		{
+			flo_stream_create(l->bus, &config);
+			return;
+		}
+	}
 }
 
 /* Does a worker still need what this copy publishes? */
@@ -592,7 +564,8 @@ purge_loaded(Leader *l)
 	int			pending = 0;
 	ListCell   *cell;
 
-	foreach(cell, flo_reports(l->bus, l->bucket))
+	flo_reports_take(l->bus, l->bucket, l->settle);
+	foreach(cell, flo_settle_reports(l->settle))
 	{
 		FloWorkerReport *report = lfirst(cell);
 
@@ -610,6 +583,27 @@ purge_loaded(Leader *l)
 		l->purged = floor;
 	}
 	return workers > 0 && pending == 0;
+}
+
+/*
+ * The broker has no room for a key.  What loaders have taken in is removed
+ * meanwhile, which they say over core NATS too.
+ */
+static void
+await_room(void *arg, int err_code, const char *words)
+{
+	Leader	   *l = arg;
+	MemoryContext old = MemoryContextSwitchTo(l->full_turn);
+
+	flo_helper_check(l->args->slot, l->args->incarnation);
+	describe_full(l, words);
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	strlcpy(l->member->copy.broker_full, l->copy.broker_full, sizeof(l->member->copy.broker_full));
+	LWLockRelease(flo_shared->lock);
+	(void) purge_loaded(l);
+	flo_bus_wait(l->bus, 1000);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(l->full_turn);
 }
 
 /* --- the process --------------------------------------------------------------------------------- */
@@ -808,11 +802,16 @@ flo_copy_leader_run(const FloProcessArgs *args)
 {
 	Leader	   *l = palloc0(sizeof(Leader));
 	MemoryContext context = CurrentMemoryContext;
+	FloClaim	claim = {0};
 
 	l->args = args;
 	l->member = &flo_shared->members[args->slot];
 	take_order(l);
 	l->bus = flo_bus_connect(psprintf("pg_flo copy leader %s", l->group));
+	l->full_turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo full broker", ALLOCSET_SMALL_SIZES);
+	l->settle = flo_settle_create(&l->copy.generation);
+	flo_reports_load(l->bus, l->bucket, l->settle);
+	flo_bus_when_full(l->bus, await_room, l);
 
 	if (l->copy.phase == FLO_COPY_PUBLISHED)
 	{
@@ -828,6 +827,9 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->spec = flo_store_replicator(l->group);
 	if (l->spec == NULL)
 		return;
+	claim.group = l->group;
+	claim.owner = flo_ownership_here();
+	l->description = flo_ownership_of_copy(&claim);
 	l->requests = flo_store_copy_requests(l->group);
 	flo_stop_point("plan.before");
 	plan_tables(l);

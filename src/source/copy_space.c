@@ -68,6 +68,28 @@ flo_space_arrived(FloCopySpace *space, int copier, uint64 bytes)
 }
 
 void
+flo_space_refused(FloCopySpace *space, const char *words)
+{
+	SpinLockAcquire(&space->mutex);
+	space->refused = true;
+	strlcpy(space->words, words, sizeof(space->words));
+	SpinLockRelease(&space->mutex);
+}
+
+bool
+flo_space_was_refused(FloCopySpace *space, char *words)
+{
+	bool		refused;
+
+	SpinLockAcquire(&space->mutex);
+	refused = space->refused;
+	space->refused = false;
+	strlcpy(words, space->words, sizeof(space->words));
+	SpinLockRelease(&space->mutex);
+	return refused;
+}
+
+void
 flo_space_copier_ended(FloCopySpace *space, int copier)
 {
 	flo_space_arrived(space, copier, PG_UINT64_MAX);

@@ -23,6 +23,8 @@ typedef struct FloCopySpace
 	uint64		arrived;		/* of these, acknowledged or given back */
 	uint64		pending[FLO_MAX_COPIERS];	/* promised and not arrived, by copier */
 	bool		wanted;			/* a copier waits */
+	bool		refused;		/* the broker had no room for a chunk */
+	char		words[64];		/* and said so */
 	uint64		largest;		/* what one row needs and will never get; 0 = none */
 	Oid			relation;		/* its table */
 
@@ -42,6 +44,9 @@ extern bool flo_space_take(FloCopySpace *space, int copier, uint64 bytes, Oid re
 /* Part of it is acknowledged, or was not used */
 extern void flo_space_arrived(FloCopySpace *space, int copier, uint64 bytes);
 
+/* The broker has less room than that, and said so */
+extern void flo_space_refused(FloCopySpace *space, const char *words);
+
 /* --- for the leader -------------------------------------------------------------- */
 
 /* A copier has ended: what it had not sent never comes */
@@ -53,6 +58,9 @@ extern void flo_space_set_limit(FloCopySpace *space, uint64 limit);
 /* Around a look at the broker: what it finds includes all that had arrived before */
 extern uint64 flo_space_before_look(FloCopySpace *space);
 extern void flo_space_looked(FloCopySpace *space, uint64 arrived_before, uint64 stored);
+
+/* Has the broker refused a chunk since this was asked last?  "words": its own, of sizeof(space->words) bytes */
+extern bool flo_space_was_refused(FloCopySpace *space, char *words);
 
 /* Has a copier waited since this was asked last?  "largest" and "relation": for a row that does not fit at all, or 0 */
 extern bool flo_space_is_wanted(FloCopySpace *space, uint64 *largest, Oid *relation);

@@ -25,17 +25,17 @@
 #include "conf/store.h"
 #include "core/loop.h"
 #include "core/names.h"
-#include "core/settings.h"
 #include "core/stop.h"
 #include "core/transaction.h"
 #include "monitor/shstate.h"
+#include "replication/syncrep.h"
 #include "source/decoder.h"
 #include "source/generation.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
-static FloGeneration *
-load(const char *group)
+FloGeneration *
+flo_generation_load(const char *group)
 {
 	MemoryContext old = flo_transaction_begin();
 	FloGeneration *generation;
@@ -46,12 +46,21 @@ load(const char *group)
 	return generation;
 }
 
+/* Commits that are to be durable wait for standbys, where the server is told to */
+static void
+show_standbys(void)
+{
+	if (SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0')
+		flo_state_set(FLO_STATE_WAITING, "for a commit to reach standbys, see synchronous_standby_names");
+}
+
 /* Durable before it returns */
 static void
 save(const char *group, const FloGeneration *generation)
 {
 	MemoryContext old = flo_transaction_begin();
 
+	show_standbys();
 	ForceSyncCommit();
 	flo_store_save_generation(group, generation);
 	flo_transaction_end(old);
@@ -62,6 +71,7 @@ flo_generation_save_epoch(const char *group, uint64 epoch)
 {
 	MemoryContext old = flo_transaction_begin();
 
+	show_standbys();
 	ForceSyncCommit();
 	flo_store_save_epoch(group, epoch);
 	flo_transaction_end(old);
@@ -86,38 +96,6 @@ uuid_text(const pg_uuid_t *uuid)
 
 /* --- the first one ------------------------------------------------------------------ */
 
-/* Of what other sources publish under this group's name nothing may be removed */
-static void
-check_unused(FloBus *bus, const char *stream)
-{
-	FloStreamInfo info;
-	FloStreamEnd end;
-
-	if (!flo_stream_info(bus, stream, &info) || info.messages == 0)
-		return;
-	flo_session_read_end(bus, stream, &info, &end);
-	flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-			 "Remove it with flo.drop_replicator(..., purge_stream => true) where it is no longer needed, or use another group name.",
-			 "stream \"%s\" is owned by another source (%s) or by an earlier group of this name",
-			 stream, end.found ? psprintf("system " UINT64_FORMAT, end.newest.system_identifier) :
-			 "its messages are not pg_flo's");
-}
-
-/* A crash may have left one, by a process of this group that never published anything else */
-static void
-remove_copy_stream(FloBus *bus, const char *stream)
-{
-	FloStreamInfo info;
-	FloStreamEnd end = {0};
-
-	if (!flo_stream_info(bus, stream, &info))
-		return;
-	flo_session_read_end(bus, stream, &info, &end);
-	if (end.found && end.newest.system_identifier != GetSystemIdentifier())
-		check_unused(bus, stream);
-	flo_stream_delete(bus, stream);
-}
-
 /*
  * The first start of a group: its slot, and the generation that begins with
  * it.  A slot without a recorded generation is the remains of a crash between
@@ -129,7 +107,6 @@ begin(FloCopyControl *copy, const FloReplicatorSpec *spec)
 	FloGeneration *generation = palloc0(sizeof(FloGeneration));
 	char	   *snapshot;
 
-	check_unused(copy->bus, flo_name_stream(copy->group));
 	flo_slot_drop(copy->slot);
 	new_uuid(&generation->id);
 	copy->generation = generation;
@@ -138,8 +115,8 @@ begin(FloCopyControl *copy, const FloReplicatorSpec *spec)
 		generation->start = flo_slot_create(copy->slot);
 	else
 	{
-		remove_copy_stream(copy->bus, flo_name_copy_stream(copy->group));
-		flo_bucket_create(copy->bus, copy->bucket, flo_stream_replicas);
+		/* a crash may have left one, by a process of this group that never published anything else */
+		flo_stream_delete(copy->bus, flo_name_copy_stream(copy->group));
 		generation->start = flo_slot_create_with_snapshot(copy->slot,
 														  spec->mode == FLO_MODE_COPY_AND_STREAM,
 														  &snapshot);
@@ -224,11 +201,6 @@ renew(FloCopyControl *copy, const FloGeneration *old)
 	if (flo_stream_info(copy->bus, stream, &info))
 	{
 		flo_session_read_end(copy->bus, stream, &info, &end);
-		if (end.found && end.newest.system_identifier != GetSystemIdentifier())
-			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-					 "Two groups of one name need two NATS accounts.",
-					 "the stream is owned by another source: system " UINT64_FORMAT " instead of " UINT64_FORMAT,
-					 end.newest.system_identifier, GetSystemIdentifier());
 		if (end.found && memcmp(&end.newest.generation, &old->id, sizeof(pg_uuid_t)) == 0)
 			published = end.newest.position;
 		generation->epoch = Max(old->epoch, end.highest_epoch);
@@ -288,10 +260,8 @@ flo_generation_begins_with_copy(const FloGeneration *generation, FloMode mode)
 }
 
 FloGeneration *
-flo_generation_find(FloCopyControl *copy, const FloReplicatorSpec *spec)
+flo_generation_find(FloCopyControl *copy, const FloReplicatorSpec *spec, FloGeneration *generation)
 {
-	FloGeneration *generation = load(copy->group);
-
 	if (generation == NULL)
 		return begin(copy, spec);
 	if (generation->resync)

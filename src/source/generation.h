@@ -13,7 +13,11 @@
  * flo.resync() asks for it.  Goes on with, or begins, the copy that comes with
  * it.  Waits for write transactions that are open; may fail for good (flo_fail).
  */
-extern FloGeneration *flo_generation_find(FloCopyControl *copy, const FloReplicatorSpec *spec);
+extern FloGeneration *flo_generation_find(FloCopyControl *copy, const FloReplicatorSpec *spec,
+										  FloGeneration *recorded);
+
+/* The one recorded, NULL when the group has never begun */
+extern FloGeneration *flo_generation_load(const char *group);
 
 /* One that was begun by flo.resync() does not: it asks for copies of tables */
 extern bool flo_generation_begins_with_copy(const FloGeneration *generation, FloMode mode);

@@ -12,6 +12,11 @@
  * in a chunk its description is put there, from the copy kept of what
  * pgoutput sent once.
  *
+ * What is in flight is kept.  A broker that is full refuses a chunk and, as they
+ * name their place, all behind it (where it would not, they are sent one by one); when each has been answered nothing of them
+ * can still be stored, so the same chunks are sent again, in the same session,
+ * until there is room.  After any other refusal the session is over.
+ *
  * Awkward: a row may be larger than a message of the broker, so a record may
  * be split over chunks; and a transaction may be larger than memory, so this
  * waits for the broker while the reorder buffer's transaction is open.
@@ -41,15 +46,17 @@
 /* Longest wait for the broker's answer to a publish, in ms */
 #define ACK_TIMEOUT 10000
 
-/* JetStream's err_codes that are part of the protocol */
+/* JetStream's err_code that is part of the protocol */
 #define ERR_WRONG_LAST_SEQUENCE 10071
-#define ERR_STORE_FAILED 10077
 
 typedef struct InFlight
 {
 	XLogRecPtr	position;
 	TimestampTz commit_time;	/* of the oldest transaction in it; 0 for a heartbeat */
 	TimestampTz sent;
+	StringInfoData chunk;		/* sealed */
+	bool		inside;			/* it starts in the midst of a transaction */
+	XLogRecPtr	upto;			/* that begins after this */
 } InFlight;
 
 typedef struct RelationEntry
@@ -73,10 +80,7 @@ struct FloPublisher
 	FloBus	   *bus;
 	char	   *subject;
 	uint32		limit;			/* size of a chunk, in bytes */
-	FloPublisherAcked acked;
-	FloPublisherAnchor anchor;
-	void	   *arg;
-	MemoryContext context;
+	FloPublisherHost host;
 
 	/* the chunk being packed */
 	StringInfoData chunk;
@@ -138,11 +142,6 @@ flight_of(FloPublisher *pub, uint64 seq)
 static void
 refused(FloPublisher *pub, const FloBusAck *ack)
 {
-	if (ack->err_code == ERR_STORE_FAILED)
-		ereport(ERROR,
-				(errcode(ERRCODE_DISK_FULL),
-				 errmsg("the broker does not store more: %s", ack->error),
-				 errhint("See flo.stream_status() for who holds the stream, or raise stream_max_bytes.")));
 	if (ack->err_code == ERR_WRONG_LAST_SEQUENCE)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -153,6 +152,112 @@ refused(FloPublisher *pub, const FloBusAck *ack)
 			 errmsg("the broker refused a chunk: %s", ack->error)));
 }
 
+static void
+check_overdue(TimestampTz sent)
+{
+	if (TimestampDifferenceExceeds(sent, GetCurrentTimestamp(), ACK_TIMEOUT))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("the broker did not acknowledge a chunk within %d s", ACK_TIMEOUT / 1000)));
+}
+
+/* Hand a chunk of the window to the connection, for the first time or again */
+static void
+send_flight(FloPublisher *pub, uint64 seq)
+{
+	InFlight   *flight = flight_of(pub, seq);
+
+	flight->sent = GetCurrentTimestamp();
+	flo_bus_publish_expect(pub->bus, pub->subject, seq - 1, seq, flight->chunk.data, flight->chunk.len);
+}
+
+static void
+await_answer(FloPublisher *pub, uint64 seq, FloBusAck *ack)
+{
+	while (!flo_bus_next_ack(pub->bus, ack))
+	{
+		check_overdue(flight_of(pub, seq)->sent);
+		flo_bus_wait(pub->bus, 1000);
+	}
+	if (ack->token != seq)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the broker answered to sequence " UINT64_FORMAT " where " UINT64_FORMAT " was due",
+						ack->token, seq)));
+}
+
+static void
+stored(FloPublisher *pub, const FloBusAck *ack)
+{
+	uint64		seq = pub->next_ack;
+
+	if (in_flight(pub) == 0 || ack->token != seq || ack->seq != seq)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the broker acknowledged sequence " UINT64_FORMAT " where " UINT64_FORMAT " was due",
+						ack->seq, seq)));
+	flo_stop_point("acknowledge.before");
+	pub->next_ack++;
+	pub->host.acked(pub->host.arg, flight_of(pub, seq)->position, seq);
+	flo_stop_point("acknowledge.after");
+}
+
+/* The only chunk in flight is to get another sequence */
+static void
+move_window(FloPublisher *pub, uint64 seq)
+{
+	InFlight	flight = *flight_of(pub, pub->next_ack);
+
+	if (seq == pub->next_ack)
+		return;
+	if (in_flight(pub) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the stream ends before sequence " UINT64_FORMAT " instead of " UINT64_FORMAT, seq, pub->next_ack),
+				 errdetail("A new session finds its place again.")));
+	*flight_of(pub, pub->next_ack) = *flight_of(pub, seq);
+	*flight_of(pub, seq) = flight;
+	pub->next_ack = seq;
+	pub->next_seq = seq + 1;
+}
+
+/*
+ * The oldest chunk in flight was refused since the broker is full.  Once those
+ * behind it have been answered too, none of them can still be stored: the oldest
+ * is sent until there is room, and when it is in, the others.
+ */
+static void
+outwait_full_broker(FloPublisher *pub, FloBusAck *refusal)
+{
+	uint64		seq = pub->next_ack;
+	FloBusAck	ack;
+
+	for (uint64 behind = seq + 1; behind < pub->next_seq; behind++)
+	{
+		await_answer(pub, behind, &ack);
+		if (ack.stored)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("the broker stored sequence " UINT64_FORMAT " after it had refused the one before", behind)));
+	}
+	ack = *refusal;
+	while (!ack.stored)
+	{
+		InFlight   *flight;
+
+		if (!flo_bus_is_full(ack.err_code))
+			refused(pub, &ack);
+		flight = flight_of(pub, seq);
+		seq = pub->host.full(pub->host.arg, &ack, flight->chunk.len, flight->inside, flight->upto) + 1;
+		move_window(pub, seq);
+		send_flight(pub, seq);
+		await_answer(pub, seq, &ack);
+	}
+	for (uint64 behind = seq + 1; behind < pub->next_seq; behind++)
+		send_flight(pub, behind);
+	stored(pub, &ack);
+}
+
 void
 flo_publisher_pump(FloPublisher *pub)
 {
@@ -161,26 +266,15 @@ flo_publisher_pump(FloPublisher *pub)
 	flo_bus_pump(pub->bus);
 	while (flo_bus_next_ack(pub->bus, &ack))
 	{
-		uint64		seq = pub->next_ack;
-
-		if (!ack.stored)
+		if (ack.stored)
+			stored(pub, &ack);
+		else if (flo_bus_is_full(ack.err_code) && ack.token == pub->next_ack && in_flight(pub) > 0)
+			outwait_full_broker(pub, &ack);
+		else
 			refused(pub, &ack);
-		if (in_flight(pub) == 0 || ack.token != seq || ack.seq != seq)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROTOCOL_VIOLATION),
-					 errmsg("the broker acknowledged sequence " UINT64_FORMAT " where " UINT64_FORMAT " was due",
-							ack.seq, seq)));
-		flo_stop_point("acknowledge.before");
-		pub->next_ack++;
-		pub->acked(pub->arg, flight_of(pub, seq)->position, seq);
-		flo_stop_point("acknowledge.after");
 	}
-	if (in_flight(pub) > 0 &&
-		TimestampDifferenceExceeds(flight_of(pub, pub->next_ack)->sent,
-								   GetCurrentTimestamp(), ACK_TIMEOUT))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("the broker did not acknowledge a chunk within %d s", ACK_TIMEOUT / 1000)));
+	if (in_flight(pub) > 0)
+		check_overdue(flight_of(pub, pub->next_ack)->sent);
 }
 
 static void
@@ -219,24 +313,28 @@ static void
 send_chunk(FloPublisher *pub)
 {
 	InFlight   *flight = flight_of(pub, pub->next_seq);
+	StringInfoData free_buffer;
 
 	if (pub->in_transaction)
 		pub->header.flags |= FLO_CHUNK_ENDS_INSIDE;
 	pub->position = Max(pub->position, pub->upto);
 	pub->header.upto = pub->upto;
 	pub->header.position = pub->position;
-	pub->anchor(pub->arg, &pub->header.anchor_lsn, &pub->header.anchor_crc);
+	pub->host.anchor(pub->host.arg, &pub->header.anchor_lsn, &pub->header.anchor_crc);
 	flo_chunk_seal(&pub->chunk, &pub->header);
 
 	flight->position = pub->position;
 	flight->commit_time = pub->oldest;
-	flight->sent = GetCurrentTimestamp();
+	flight->inside = (pub->header.flags & FLO_CHUNK_STARTS_INSIDE) != 0;
+	flight->upto = pub->header.from;
+	free_buffer = flight->chunk;
+	flight->chunk = pub->chunk;
+	pub->chunk = free_buffer;
 	flo_stop_point("publish.before");
-	flo_bus_publish_expect(pub->bus, pub->subject, pub->next_seq - 1, pub->next_seq,
-						   pub->chunk.data, pub->chunk.len);
+	send_flight(pub, pub->next_seq);
 	flo_stop_point("publish.after");
 	pub->next_seq++;
-	pub->counters.bytes += pub->chunk.len;
+	pub->counters.bytes += flight->chunk.len;
 	start_chunk(pub);
 }
 
@@ -581,8 +679,7 @@ flo_publisher_append(void *publisher, const char *data, uint32 len)
 
 FloPublisher *
 flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *identity,
-				   const FloSession *session, FloPublisherAcked acked,
-				   FloPublisherAnchor anchor, void *arg)
+				   const FloSession *session, const FloPublisherHost *host)
 {
 	FloPublisher *pub = palloc0(sizeof(FloPublisher));
 
@@ -595,10 +692,7 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 	pub->bus = bus;
 	pub->subject = pstrdup(subject);
 	pub->limit = (uint32) Min((int64) CHUNK_TARGET, flo_bus_max_payload(bus) - HEADER_ALLOWANCE);
-	pub->acked = acked;
-	pub->anchor = anchor;
-	pub->arg = arg;
-	pub->context = CurrentMemoryContext;
+	pub->host = *host;
 
 	pub->header = *identity;
 	pub->header.encoding = (uint16) GetDatabaseEncoding();
@@ -609,7 +703,7 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 	pub->position = session->start;
 
 	pub->next_seq = pub->next_ack = session->last_seq + 1;
-	pub->first_free = session->last_seq + 1 + FLO_WINDOW;
+	pub->first_free = session->one_by_one ? PG_UINT64_MAX : session->last_seq + 1 + FLO_WINDOW;
 
 	pub->tables = AllocSetContextCreate(CurrentMemoryContext, "pg_flo tables",
 										ALLOCSET_DEFAULT_SIZES);
@@ -618,6 +712,11 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 	initStringInfo(&pub->types);
 	initStringInfo(&pub->chunk);
 	enlargeStringInfo(&pub->chunk, pub->limit + 1);
+	for (int i = 0; i < FLO_WINDOW; i++)
+	{
+		initStringInfo(&pub->flights[i].chunk);
+		enlargeStringInfo(&pub->flights[i].chunk, pub->limit + 1);
+	}
 	start_chunk(pub);
 	return pub;
 }

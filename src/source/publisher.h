@@ -24,26 +24,38 @@ typedef struct FloSession
 	XLogRecPtr	from;			/* "from" of the session's first chunk */
 	uint64		epoch;
 	uint64		last_seq;		/* of the stream at session start */
+	bool		one_by_one;		/* what follows a refused chunk might be stored: never more than one in flight */
 } FloSession;
 
-/* Called for every chunk the broker has acknowledged, in order */
-typedef void (*FloPublisherAcked) (void *arg, XLogRecPtr position, uint64 seq);
+/* Whom the publisher serves */
+typedef struct FloPublisherHost
+{
+	/* Called for every chunk the broker has acknowledged, in order */
+	void		(*acked) (void *arg, XLogRecPtr position, uint64 seq);
 
-/* Asked for the last WAL record read, when a chunk is sealed */
-typedef bool (*FloPublisherAnchor) (void *arg, XLogRecPtr *lsn, uint32 *crc);
+	/* Asked for the last WAL record read, when a chunk is sealed */
+	bool		(*anchor) (void *arg, XLogRecPtr *lsn, uint32 *crc);
+
+	/*
+	 * The broker has no room for the next chunk, of "size" bytes: wait a while, and
+	 * have it make some.  Returns the sequence at which the stream ends now, which
+	 * a message that was refused late may have moved.  "inside": what it goes on with is a transaction that begins after "upto".
+	 */
+	uint64		(*full) (void *arg, const FloBusAck *refusal, int size, bool inside, XLogRecPtr upto);
+	void	   *arg;
+} FloPublisherHost;
 
 /* "identity" gives the header's fields about the origin of the data */
 extern FloPublisher *flo_publisher_open(FloBus *bus, const char *subject,
 										const FloChunkHeader *identity,
 										const FloSession *session,
-										FloPublisherAcked acked,
-										FloPublisherAnchor anchor, void *arg);
+										const FloPublisherHost *host);
 
 /*
  * Add one message; signature of FloDecoderEmit.  Sends full chunks and waits
- * for room in the window.  Throws when the broker refuses a chunk or does not
- * answer: the session is over then, and what was not acknowledged is decoded
- * again by the next one.
+ * for room in the window, and for room at the broker.  Throws when that refuses
+ * a chunk for another reason or does not answer: the session is over then, and
+ * what was not acknowledged is decoded again by the next one.
  */
 extern void flo_publisher_append(void *publisher, const char *data, uint32 len);
 

@@ -35,11 +35,14 @@
 #include "source/generation.h"
 #include "source/outgoing.h"
 #include "source/own_messages.h"
+#include "source/ownership.h"
 #include "source/publisher.h"
+#include "source/reports.h"
 #include "source/replicator.h"
 #include "source/session.h"
 #include "source/settle.h"
 #include "source/spool.h"
+#include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -56,13 +59,24 @@
 /* ms between two saves of the slot to disk, each an fsync */
 #define SLOT_SAVE_INTERVAL 10000
 
-/* Longest wait for workers to report after the stream has lost something, ms */
-#define REPORTS_TIMEOUT 5000
 /* ms between two looks whether an idle slot holds old WAL */
 #define NUDGE_INTERVAL 15000
 
-/* A stream with less room than this is full */
-#define SPACE_NEEDED ((int64) 1024 * 1024)
+/* ms that a full broker is left alone, unless something was removed; in a cluster each refusal costs it its leader */
+#define FULL_PAUSE 5000
+
+/* The same while a copy is read: what loaders make room for is the copy's first, or it would never end */
+#define FULL_PAUSE_COPYING 15000
+
+/*
+ * ms from the start of a session until something is removed: what workers have
+ * registered, or have reported, may not have found room at the broker, and they
+ * say it again within this time.
+ */
+#define PURGE_DELAY 5000
+
+/* What the broker adds to a message, and more than that */
+#define MESSAGE_OVERHEAD 512
 
 typedef struct Replicator
 {
@@ -74,7 +88,9 @@ typedef struct Replicator
 	FloReplicatorSpec *spec;
 	FloTableChoice *choice;
 	MemoryContext spec_context;
+	MemoryContext full_context; /* reset in each turn of waiting for a full broker */
 	FloChunkHeader identity;
+	FloClaim	claim;
 	FloGeneration *generation;
 	uint64		recorded_epoch;
 	uint64		reloads;		/* flo_reload_count the limits were made from */
@@ -97,6 +113,10 @@ typedef struct Replicator
 	uint64		published_seq;
 	XLogRecPtr	reported;		/* "source" key of the bucket */
 	uint64		purged;
+	TimestampTz begun;
+	bool		full;			/* the broker had no room at the last try */
+	uint64		half_seq;		/* the session before ended there in the midst of a transaction, 0 = not so */
+	XLogRecPtr	half_upto;		/* which begins after this */
 	TimestampTz last_sent;		/* a chunk or a heartbeat was acknowledged */
 	TimestampTz housekeeping;
 	TimestampTz slot_saved;
@@ -105,6 +125,8 @@ typedef struct Replicator
 
 	FloCopyControl copy;
 } Replicator;
+
+static void report(Replicator *rep);
 
 /* --- before the loop --------------------------------------------------------------- */
 
@@ -143,110 +165,18 @@ stream_config(Replicator *rep)
 		(int64) flo_stream_max_bytes * 1024 * 1024;
 	config.max_age = options->stream_max_age >= 0 ? options->stream_max_age : flo_stream_max_age;
 	config.replicas = (int) (options->stream_replicas > 0 ? options->stream_replicas : flo_stream_replicas);
-	config.description = psprintf("pg_flo group %s of system " UINT64_FORMAT,
-								  rep->group, GetSystemIdentifier());
+	config.description = flo_ownership_of_stream(&rep->claim);
 	rep->reloads = flo_reload_count;
 	return config;
 }
 
-/* The slot's state; fails for good when what was recorded is no longer there */
-static XLogRecPtr
-check_slot(Replicator *rep)
+/* Something is waited for that a new process looks at anew */
+pg_noreturn static void
+begin_anew(void)
 {
-	FloSlotInfo slot;
-
-	flo_slot_info(rep->slot, &slot);
-	if (!slot.exists)
-		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-				 "It was dropped, or this server was promoted without it: flo.resync() starts a new generation.",
-				 "lost slot: replication slot \"%s\" does not exist any more", rep->slot);
-	if (slot.idle_too_long)
-		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-				 "See idle_replication_slot_timeout; flo.resync() starts a new generation.",
-				 "lost slot: the server has invalidated replication slot \"%s\", which was not used for longer than idle_replication_slot_timeout",
-				 rep->slot);
-	if (slot.invalidated)
-		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-				 "See max_slot_wal_keep_size; flo.resync() starts a new generation.",
-				 "lost slot: the server has removed WAL that replication slot \"%s\" needs", rep->slot);
-	return slot.confirmed_flush;
-}
-
-static void
-load_reports(Replicator *rep)
-{
-	ListCell   *cell;
-
-	flo_bus_watch(rep->bus, flo_bucket_subject(rep->bucket));
-	foreach(cell, flo_bucket_keys(rep->bus, rep->bucket, "worker."))
-	{
-		char	   *key = lfirst(cell);
-		char	   *value = flo_bucket_get(rep->bus, rep->bucket, key);
-
-		if (value != NULL)
-			flo_settle_report(rep->settle, key, value);
-	}
-}
-
-/*
- * A report of a sequence that the stream does not have was made before the
- * broker lost its end, or the stream was made anew.  What will be stored under
- * those numbers is something else, so the worker has none of it.  In the bucket
- * as well: the next session would not see the difference any more.
- */
-static void
-forget_stale_reports(Replicator *rep, uint64 last_seq)
-{
-	ListCell   *cell;
-
-	foreach(cell, flo_settle_reports(rep->settle))
-	{
-		FloWorkerReport *report = lfirst(cell);
-
-		if (report->seq <= last_seq)
-			continue;
-		report->seq = 0;
-		flo_bucket_put(rep->bus, rep->bucket, flo_report_key(report->consumer),
-					   flo_report_format(report), true);
-	}
-}
-
-/* Reports of the workers that have come in by themselves */
-static void
-take_reports(Replicator *rep)
-{
-	FloBusUpdate update;
-
-	while (flo_bus_next_update(rep->bus, &update))
-	{
-		/* $KV.<bucket>.<key> */
-		const char *key = update.subject + strlen("$KV.") + strlen(rep->bucket) + 1;
-
-		flo_settle_report(rep->settle, key, update.len > 0 ? update.data : NULL);
-		pfree(update.subject);
-		pfree(update.data);
-	}
-}
-
-/*
- * The stream ends before what the slot has let go of.  That is no loss when the
- * workers have it; those that run say so within seconds.
- */
-static void
-await_reports(Replicator *rep, const FloStreamEnd *end, XLogRecPtr confirmed_flush)
-{
-	XLogRecPtr	published = end->found ? end->newest.position : rep->identity.generation_start;
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), REPORTS_TIMEOUT);
-
-	while (published < confirmed_flush && flo_settle_reports(rep->settle) != NIL &&
-		   !flo_settle_all_have(rep->settle, confirmed_flush) &&
-		   GetCurrentTimestamp() < deadline)
-	{
-		flo_state_set(FLO_STATE_WAITING, "for workers to report whether they have what the broker has lost: %X/%X to %X/%X",
-					  LSN_FORMAT_ARGS(published), LSN_FORMAT_ARGS(confirmed_flush));
-		flo_bus_wait(rep->bus, 200);
-		take_reports(rep);
-	}
+	/* not left as failed: the launcher is to start another */
+	flo_state_set(FLO_STATE_WAITING, "for a new process to take up the configuration");
+	proc_exit(0);
 }
 
 static char *
@@ -260,7 +190,7 @@ purge(Replicator *rep)
 {
 	uint64		seq = flo_settle_purgeable(rep->settle, rep->published_seq);
 
-	if (seq <= rep->purged)
+	if (seq <= rep->purged || !TimestampDifferenceExceeds(rep->begun, GetCurrentTimestamp(), PURGE_DELAY))
 		return;
 	flo_stop_point("purge.before");
 	flo_stream_purge_below(rep->bus, rep->stream, seq);
@@ -268,54 +198,183 @@ purge(Replicator *rep)
 	rep->purged = seq;
 }
 
-/* Limits changed while waiting: make them those of the stream */
-static bool
-follow_limits(Replicator *rep)
-{
-	FloStreamConfig config;
+/* --- a full broker ------------------------------------------------------------------- */
 
-	if (!flo_watch_changed() && rep->reloads == flo_reload_count)
-		return true;
-	if (!load_spec(rep))
+/* Does a transaction fill the stream by itself?  Then only a higher limit helps. */
+static bool
+is_too_large(Replicator *rep, bool inside, XLogRecPtr upto, int64 *limit)
+{
+	FloStreamInfo info;
+
+	if (!inside || !flo_settle_all_have(rep->settle, upto) ||
+		!flo_stream_info(rep->bus, rep->stream, &info) || !flo_reports_stream_is_full(&info))
 		return false;
-	config = stream_config(rep);
-	flo_stream_update(rep->bus, &config);
+	*limit = info.max_bytes;
 	return true;
 }
 
+static void
+show_full(Replicator *rep, const char *words, bool inside, XLogRecPtr upto)
+{
+	int64		limit;
+
+	if (is_too_large(rep, inside, upto, &limit))
+		flo_state_set(FLO_STATE_FAILED, "a transaction after %X/%X needs more than stream_max_bytes (%s): raise it",
+					  LSN_FORMAT_ARGS(upto), size_text(limit));
+	else
+		flo_state_set(FLO_STATE_WAITING, "%s", flo_reports_describe_full(rep->bus, rep->stream, rep->settle, words));
+}
+
 /*
- * A full stream takes no more until workers have caught up or the limit is
- * raised.  When they have caught up and what fills it is the first half of one
- * transaction, only a higher limit helps; the half is sent again then, so what
- * lies there of it can go.
+ * What the session before has left of a transaction that every worker is to get
+ * again from its begin: nobody needs it.  Only now, since a worker that reads it
+ * has to find its place anew.
+ */
+static bool
+purge_half(Replicator *rep)
+{
+	if (rep->half_seq <= FLO_WINDOW || !flo_settle_all_have(rep->settle, rep->half_upto) ||
+		!TimestampDifferenceExceeds(rep->begun, GetCurrentTimestamp(), PURGE_DELAY))
+		return false;
+	flo_stream_purge_below(rep->bus, rep->stream, rep->half_seq - FLO_WINDOW);
+	rep->half_seq = 0;
+	return true;
+}
+
+/* A limit may have been raised: false when that can only be seen to by a new process */
+static bool
+follow_limits(Replicator *rep, bool *changed)
+{
+	FloStreamConfig config;
+	FloStreamInfo info;
+
+	*changed = flo_watch_changed() || rep->reloads != flo_reload_count;
+	if (!*changed)
+		return true;
+	rep->changed = true;		/* the rest of it between transactions */
+	if (rep->decoder == NULL || IsTransactionState() || !load_spec(rep))
+		return false;
+	config = stream_config(rep);
+	if (flo_stream_info(rep->bus, rep->stream, &info))
+		flo_stream_update(rep->bus, &config);
+	flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
+	return true;
+}
+
+/* Is it of no use to try again?  Only an account's limit is known. */
+static bool
+still_full(Replicator *rep, int size)
+{
+	FloAccountInfo account;
+
+	flo_account_info(rep->bus, &account);
+	return account.max_bytes > 0 && account.bytes + size + MESSAGE_OVERHEAD > account.max_bytes;
+}
+
+/* One second at most; true when something has changed, so that another try may be worth it */
+static bool
+make_room_at_broker(Replicator *rep)
+{
+	TimestampTz since = GetCurrentTimestamp();
+	uint64		purged = rep->purged;
+	bool		changed = false;
+
+	while (rep->purged == purged && !changed && !TimestampDifferenceExceeds(since, GetCurrentTimestamp(), 1000))
+	{
+		flo_bus_wait(rep->bus, 200);
+		flo_reports_take(rep->bus, rep->bucket, rep->settle);
+		purge(rep);
+		changed = purge_half(rep);
+		if (!changed && !follow_limits(rep, &changed))
+			begin_anew();
+	}
+	if (rep->publisher != NULL)
+		report(rep);
+	return changed || rep->purged != purged;
+}
+
+/*
+ * The broker is full.  Nothing that makes room needs room: reports of workers
+ * come over core NATS too, what they have is removed here, and then, or after a
+ * while, it is worth another try.  Also inside a transaction's callbacks.
  */
 static void
-wait_for_space(Replicator *rep, FloStreamInfo *info, const FloStreamEnd *end)
+await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr upto)
 {
-	int64		limit = info->max_bytes;
+	TimestampTz since = GetCurrentTimestamp();
+	int			pause = flo_copy_phase() == FLO_COPY_RUNNING ? FULL_PAUSE_COPYING : FULL_PAUSE;
+	bool		again = false;
 
-	while (info->max_bytes > 0 &&
-		   info->bytes + Min(SPACE_NEEDED, info->max_bytes / 4) > info->max_bytes)
+	rep->full = true;
+	while (!again)
 	{
-		bool		one_transaction = end->found &&
-			(end->newest.flags & FLO_CHUNK_ENDS_INSIDE) &&
-			flo_settle_all_have(rep->settle, end->newest.upto);
+		MemoryContext old = MemoryContextSwitchTo(rep->full_context);
 
-		if (one_transaction && info->max_bytes > limit && info->last_seq > FLO_WINDOW)
-			flo_stream_purge_below(rep->bus, rep->stream, info->last_seq - FLO_WINDOW);
-		else if (one_transaction)
-			flo_state_set(FLO_STATE_FAILED, "a transaction after %X/%X needs more than stream_max_bytes (%s): raise it",
-						  LSN_FORMAT_ARGS(end->newest.upto), size_text(info->max_bytes));
-		else
-			flo_state_set(FLO_STATE_WAITING, "stream full: %s of %s, %s",
-						  size_text(info->bytes), size_text(info->max_bytes), flo_settle_slowest(rep->settle));
-		flo_bus_wait(rep->bus, 1000);
-		take_reports(rep);
-		rep->published_seq = info->last_seq;
-		purge(rep);
-		if (!follow_limits(rep) || !flo_stream_info(rep->bus, rep->stream, info))
-			return;
+		show_full(rep, words, inside, upto);
+		again = (make_room_at_broker(rep) || TimestampDifferenceExceeds(since, GetCurrentTimestamp(), pause)) &&
+			!still_full(rep, size);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(rep->full_context);
 	}
+}
+
+/*
+ * For the publisher.  Sequences without a message, behind what is acknowledged,
+ * are of messages that were refused late.
+ */
+static uint64
+chunk_found_no_room(void *arg, const FloBusAck *refusal, int size, bool inside, XLogRecPtr upto)
+{
+	Replicator *rep = arg;
+	FloStreamInfo info;
+	FloStoredMessage message;
+
+	await_room(rep, refusal->error, size, inside, upto);
+	if (!flo_stream_info(rep->bus, rep->stream, &info))
+		return rep->published_seq;
+	for (uint64 seq = rep->published_seq + 1; seq <= info.last_seq; seq++)
+		if (flo_stream_get(rep->bus, rep->stream, seq, &message))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("the stream holds sequence " UINT64_FORMAT ", which was not acknowledged", seq),
+					 errdetail("A new session finds its place again.")));
+	rep->published_seq = info.last_seq;
+	return info.last_seq;
+}
+
+/* For whatever else is to be stored */
+static void
+found_no_room(void *arg, int err_code, const char *words)
+{
+	await_room(arg, words, 0, false, InvalidXLogRecPtr);
+}
+
+/* --- beginning a session --------------------------------------------------------------- */
+
+/*
+ * Nothing at the broker is touched before it is known to be nobody else's.  Then
+ * the bucket is needed first.  Returns the generation that is recorded here.
+ */
+static FloGeneration *
+claim(Replicator *rep)
+{
+	FloGeneration *generation = flo_generation_load(rep->group);
+	MemoryContext old = flo_transaction_begin();
+	FloStreamConfig config;
+	FloDispute *dispute;
+
+	MemoryContextSwitchTo(old);
+	rep->claim.group = rep->group;
+	rep->claim.owner = flo_ownership_here();
+	rep->claim.generation = generation;
+	flo_transaction_end(old);
+	dispute = flo_ownership_dispute(rep->bus, &rep->claim);
+	if (dispute != NULL)
+		flo_dispute_fail(dispute);
+	config = stream_config(rep);
+	config.description = flo_ownership_of_bucket(&rep->claim);
+	flo_bucket_create(rep->bus, rep->bucket, &config);
+	return generation;
 }
 
 /*
@@ -330,6 +389,7 @@ begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
 	FloStreamConfig config = stream_config(rep);
 	FloStreamInfo info = {0};
 	FloStreamEnd end = {0};
+	FloAccountInfo account;
 	bool		there = flo_stream_info(rep->bus, rep->stream, &info);
 	bool		earlier;
 
@@ -337,21 +397,28 @@ begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
 		flo_session_read_end(rep->bus, rep->stream, &info, &end);
 	earlier = flo_session_check(&end, &rep->identity, rep->generation);
 
-	flo_bucket_create(rep->bus, rep->bucket, config.replicas);
-	load_reports(rep);
+	flo_reports_load(rep->bus, rep->bucket, rep->settle);
 	if (there)
 		flo_stream_update(rep->bus, &config);
 	if (earlier)
 		flo_generation_empty_stream(rep->bus, rep->stream, &info, &end);
 	flo_generation_announce(&rep->copy, rep->spec->mode);
-	await_reports(rep, &end, confirmed_flush);
-	forget_stale_reports(rep, info.last_seq);
+	rep->published_seq = info.last_seq;
+	if (!flo_reports_await(rep->bus, rep->bucket, rep->settle, end.found,
+						   end.found ? end.newest.position : rep->identity.generation_start, confirmed_flush))
+		begin_anew();			/* it may be the wrong broker */
+	flo_reports_forget_stale(rep->bus, rep->bucket, rep->settle, info.last_seq);
 	flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
 					  confirmed_flush, rep->settle, &rep->session);
-	if (there)
-		wait_for_space(rep, &info, &end);
-	else
+	if (end.found && (end.newest.flags & FLO_CHUNK_ENDS_INSIDE))
+	{
+		rep->half_seq = info.last_seq;
+		rep->half_upto = end.newest.upto;
+	}
+	if (!there)
 		flo_stream_create(rep->bus, &config);
+	flo_account_info(rep->bus, &account);
+	rep->session.one_by_one = account.refuses_late;
 	rep->recorded_epoch = rep->session.epoch;
 	flo_generation_save_epoch(rep->group, rep->session.epoch);
 	rep->published = rep->session.start;
@@ -444,7 +511,7 @@ housekeep(Replicator *rep, bool inside)
 	if (!TimestampDifferenceExceeds(rep->housekeeping, now, HOUSEKEEPING_INTERVAL))
 		return;
 	rep->housekeeping = now;
-	take_reports(rep);
+	flo_reports_take(rep->bus, rep->bucket, rep->settle);
 	purge(rep);
 	show_position(rep);
 	report(rep);
@@ -468,6 +535,11 @@ chunk_acknowledged(void *arg, XLogRecPtr position, uint64 seq)
 	rep->published_seq = seq;
 	rep->last_sent = GetCurrentTimestamp();
 	flo_settle_acked(rep->settle, position);
+	if (rep->full)
+	{
+		rep->full = false;
+		flo_state_set(FLO_STATE_STREAMING, NULL);	/* or copying, as soon as that can be asked */
+	}
 	housekeep(rep, true);
 }
 
@@ -610,6 +682,56 @@ make_room(Replicator *rep)
 	flo_room_made(room, flo_decoder_table_memory(rep->decoder));
 }
 
+/*
+ * Transactions are decoded with the publication as it was when they committed.
+ * Of those without one, by that name, nothing can be told any more.
+ */
+pg_noreturn static void
+fail_unpublished(Replicator *rep)
+{
+	flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+			 "flo.resync() makes the publication anew where it is missing, and copies the tables afresh.",
+			 "publication \"%s\" was dropped, or dropped and made again: what was committed meanwhile cannot be published",
+			 flo_name_publication(rep->group));
+}
+
+/* False when there is nothing more to read now */
+static bool
+decode_some(Replicator *rep)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool more = true;
+	volatile bool unpublished = false;
+
+	PG_TRY();
+	{
+		for (int i = 0; i < STEPS_PER_TURN && more; i++)
+		{
+			more = flo_decoder_step(rep->decoder);
+			flo_copy_mark_snapshot(&rep->copy, rep->publisher, flo_decoder_position(rep->decoder));
+		}
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		/* by name, and as the plugin says it of one that it has still seen */
+		unpublished = (error->sqlerrcode == ERRCODE_UNDEFINED_OBJECT &&
+					   strstr(error->message, flo_name_publication(rep->group)) != NULL) ||
+			strncmp(error->message, "cache lookup failed for publication ", 36) == 0;
+		FreeErrorData(error);
+		if (!unpublished)
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (unpublished)
+		fail_unpublished(rep);
+	return more;
+}
+
 static void
 loop(Replicator *rep)
 {
@@ -620,7 +742,7 @@ loop(Replicator *rep)
 	MemoryContextSwitchTo(turn);
 	for (;;)
 	{
-		bool		more = true;
+		bool		more;
 		bool		changed;
 
 		MemoryContextReset(turn);
@@ -630,11 +752,7 @@ loop(Replicator *rep)
 			flush_wal();
 			wanted = true;
 		}
-		for (int i = 0; i < STEPS_PER_TURN && more; i++)
-		{
-			more = flo_decoder_step(rep->decoder);
-			flo_copy_mark_snapshot(&rep->copy, rep->publisher, flo_decoder_position(rep->decoder));
-		}
+		more = decode_some(rep);
 		make_room(rep);
 		flo_publisher_pump(rep->publisher);
 		changed = flo_watch_changed();
@@ -686,11 +804,15 @@ void
 flo_replicator_run(void)
 {
 	Replicator *rep = palloc0(sizeof(Replicator));
+	FloPublisherHost host = {0};
+	pg_uuid_t	nobody = {0};
 	FloGeneration *generation;
 	List	   *names;
 	bool		decodes;
 
 	rep->spec_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration",
+											  ALLOCSET_SMALL_SIZES);
+	rep->full_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo full broker",
 											  ALLOCSET_SMALL_SIZES);
 	rep->ddl_filter = flo_ddl_filter_create();
 	rep->own_messages = flo_own_messages_create();
@@ -703,12 +825,16 @@ flo_replicator_run(void)
 		return;
 	decodes = rep->spec->mode != FLO_MODE_COPY;
 	rep->bus = flo_bus_await(psprintf("pg_flo replicator %s", rep->group));
+	rep->begun = GetCurrentTimestamp();
+	flo_bus_when_full(rep->bus, found_no_room, rep);
 	rep->copy.group = rep->group;
 	rep->copy.slot = rep->slot;
 	rep->copy.bucket = rep->bucket;
 	rep->copy.bus = rep->bus;
 	rep->copy.stream_limit = rep->spec->options.copy_stream_max_bytes;
-	generation = flo_generation_find(&rep->copy, rep->spec);
+	rep->settle = flo_settle_create(&nobody);
+	generation = flo_generation_find(&rep->copy, rep->spec, claim(rep));
+	rep->claim.generation = generation;
 	rep->generation = generation;
 	rep->recorded_epoch = generation->epoch;
 	rep->identity.system_identifier = GetSystemIdentifier();
@@ -716,12 +842,16 @@ flo_replicator_run(void)
 	rep->identity.generation = generation->id;
 	rep->identity.generation_start = generation->start;
 	rep->settle = flo_settle_create(&generation->id);
-	begin_session(rep, decodes ? check_slot(rep) : generation->start);
+	begin_session(rep, decodes ? flo_session_check_slot(rep->slot) : generation->start);
 	if (flo_generation_begins_with_copy(generation, rep->spec->mode))
 		rep->session.flags = FLO_CHUNK_COPIED | (decodes ? 0 : FLO_CHUNK_COPY_ONLY);
 
+	host.acked = chunk_acknowledged;
+	host.anchor = last_record;
+	host.full = chunk_found_no_room;
+	host.arg = rep;
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
-										&rep->session, chunk_acknowledged, last_record, rep);
+										&rep->session, &host);
 	rep->spool = flo_spool_create(rep->publisher);
 	rep->outgoing = flo_outgoing_open(rep->group, rep->spec->owner, rep->publisher);
 	/* the first chunk of a generation names the copies that were asked for before it began */
@@ -735,6 +865,8 @@ flo_replicator_run(void)
 	}
 	names = publications(rep->group);
 	rep->npublications = list_length(names);
+	if (names == NIL)
+		fail_unpublished(rep);
 	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,
 									rep->spec->options.origin, rep->own_messages,
 									emit, take_message, rep);

@@ -60,32 +60,71 @@ flo_session_read_end(FloBus *bus, const char *stream, const FloStreamInfo *info,
 	}
 }
 
-/* Is the generation of the stream one before this one?  Fails when it is another's. */
-static bool
-check_ownership(const FloChunkHeader *newest, const FloChunkHeader *identity, const List *follows)
+FloDispute *
+flo_dispute(bool removable, const char *hint, const char *format,...)
+{
+	FloDispute *dispute = palloc0(sizeof(FloDispute));
+	StringInfoData text;
+	va_list		args;
+
+	initStringInfo(&text);
+	for (;;)
+	{
+		int			needed;
+
+		va_start(args, format);
+		needed = appendStringInfoVA(&text, format, args);
+		va_end(args);
+		if (needed == 0)
+			break;
+		enlargeStringInfo(&text, needed);
+	}
+	dispute->message = text.data;
+	dispute->hint = hint;
+	dispute->sqlstate = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+	dispute->removable = removable;
+	return dispute;
+}
+
+FloDispute *
+flo_session_dispute_system(const FloChunkHeader *newest, const FloChunkHeader *identity)
+{
+	if (newest->system_identifier == identity->system_identifier)
+		return NULL;
+	return flo_dispute(false, "Two groups of one name need two NATS accounts. What is there can be removed in that cluster.",
+					   "the stream is owned by another source: system " UINT64_FORMAT " instead of " UINT64_FORMAT,
+					   newest->system_identifier, identity->system_identifier);
+}
+
+/* Whose generation is it?  "earlier": one before this one. */
+static FloDispute *
+dispute_generation(const FloChunkHeader *newest, const FloChunkHeader *identity,
+				   const FloGeneration *generation, bool *earlier)
 {
 	char	   *id = uuid_text(&newest->generation);
+	FloDispute *dispute = flo_session_dispute_system(newest, identity);
 	ListCell   *cell;
 
-	if (newest->system_identifier != identity->system_identifier)
-		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-				 "Two groups of one name need two NATS accounts; a stream that is no longer needed goes with flo.drop_replicator(..., purge_stream => true).",
-				 "the stream is owned by another source: system " UINT64_FORMAT " instead of " UINT64_FORMAT,
-				 newest->system_identifier, identity->system_identifier);
-	if (memcmp(&newest->generation, &identity->generation, sizeof(pg_uuid_t)) == 0)
-		return false;
-	foreach(cell, follows)
-		if (strcmp(lfirst(cell), id) == 0)
-			return true;
-	flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-			 "This server was restored to a state before flo.resync(), which leads out once more; or it is the stream of another group, see flo.drop_replicator(..., purge_stream => true).",
-			 "the stream is owned by another generation of this group: %s instead of %s",
-			 id, uuid_text(&identity->generation));
+	*earlier = false;
+	if (dispute != NULL)
+		return dispute;
+	if (generation == NULL)
+		return flo_dispute(true, "Remove it with flo.drop_replicator(..., purge_stream => true) where it is no longer needed, or use another group name.",
+						   "the stream is of another generation, owned by an earlier group of this name");
+	if (memcmp(&newest->generation, &generation->id, sizeof(pg_uuid_t)) == 0)
+		return NULL;
+	foreach(cell, generation->follows)
+		*earlier |= strcmp(lfirst(cell), id) == 0;
+	if (*earlier)
+		return NULL;
+	return flo_dispute(true, "This server was restored to a state before flo.resync(), which leads out once more; or it is the stream of an earlier group of this name.",
+					   "the stream is owned by another generation of this group: %s instead of %s",
+					   id, uuid_text(&generation->id));
 }
 
 /* Was the chunk published by a server whose history is ours? */
-static void
-check_history(const FloChunkHeader *newest, const FloChunkHeader *identity)
+static FloDispute *
+dispute_history(const FloChunkHeader *newest, const FloChunkHeader *identity)
 {
 	static const char *const hint =
 	"This server was restored, cloned or promoted without all that had been published; flo.resync() starts a new generation.";
@@ -93,42 +132,91 @@ check_history(const FloChunkHeader *newest, const FloChunkHeader *identity)
 	XLogRecPtr	flushed = GetFlushRecPtr(NULL);
 
 	if (resume > flushed)
-		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
-				 "history diverged: published up to %X/%X, but this server has WAL up to %X/%X only",
-				 LSN_FORMAT_ARGS(resume), LSN_FORMAT_ARGS(flushed));
+		return flo_dispute(false, hint, "history diverged: published up to %X/%X, but this server has WAL up to %X/%X only",
+						   LSN_FORMAT_ARGS(resume), LSN_FORMAT_ARGS(flushed));
 	if (newest->timeline != identity->timeline)
 	{
 		List	   *history = readTimeLineHistory(identity->timeline);
 
 		if (!tliInHistory(newest->timeline, history) ||
 			tliSwitchPoint(newest->timeline, history, NULL) < resume)
-			flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
-					 "history diverged: published up to %X/%X on timeline %u, which this server left earlier",
-					 LSN_FORMAT_ARGS(resume), newest->timeline);
+			return flo_dispute(false, hint, "history diverged: published up to %X/%X on timeline %u, which this server left earlier",
+							   LSN_FORMAT_ARGS(resume), newest->timeline);
 	}
 	if (!XLogRecPtrIsInvalid(newest->anchor_lsn) &&
 		flo_decoder_check_anchor(newest->anchor_lsn, newest->anchor_crc) == FLO_ANCHOR_DIFFERS)
-		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
-				 "history diverged at %X/%X: the WAL there is not what was published",
-				 LSN_FORMAT_ARGS(newest->anchor_lsn));
+		return flo_dispute(false, hint, "history diverged at %X/%X: the WAL there is not what was published",
+						   LSN_FORMAT_ARGS(newest->anchor_lsn));
+	return NULL;
+}
+
+FloDispute *
+flo_session_dispute(const FloStreamEnd *end, const FloChunkHeader *identity,
+					const FloGeneration *generation, bool *earlier)
+{
+	FloDispute *dispute = dispute_generation(&end->newest, identity, generation, earlier);
+	FloDispute *history;
+
+	if (dispute != NULL && !dispute->removable)
+		return dispute;
+	if (dispute == NULL && end->highest_epoch > generation->epoch)
+	{
+		dispute = flo_dispute(false, "Only one copy of a source may run its groups: set pg_flo.enabled to off on a clone.",
+							  "another replicator publishes to the stream: its session is " UINT64_FORMAT ", the last one here was " UINT64_FORMAT,
+							  end->highest_epoch, generation->epoch);
+		dispute->sqlstate = ERRCODE_OBJECT_IN_USE;
+		return dispute;
+	}
+	if (*earlier)
+		return NULL;
+
+	/* of an earlier group here: unless this is a copy of where that is */
+	history = dispute_history(&end->newest, identity);
+	if (dispute != NULL && history != NULL)
+		dispute->removable = false;
+	return dispute != NULL ? dispute : history;
+}
+
+void
+flo_dispute_fail(const FloDispute *dispute)
+{
+	flo_fail(dispute->sqlstate, dispute->hint, "%s", dispute->message);
 }
 
 bool
 flo_session_check(const FloStreamEnd *end, const FloChunkHeader *identity, const FloGeneration *generation)
 {
-	bool		earlier;
+	FloDispute *dispute;
+	bool		earlier = false;
 
 	if (!end->found)
 		return false;
-	earlier = check_ownership(&end->newest, identity, generation->follows);
-	if (end->highest_epoch > generation->epoch)
-		flo_fail(ERRCODE_OBJECT_IN_USE,
-				 "Only one copy of a source may run its groups: set pg_flo.enabled to off on a clone.",
-				 "another replicator publishes to the stream: its session is " UINT64_FORMAT ", the last one here was " UINT64_FORMAT,
-				 end->highest_epoch, generation->epoch);
-	if (!earlier)
-		check_history(&end->newest, identity);
+	dispute = flo_session_dispute(end, identity, generation, &earlier);
+	if (dispute != NULL)
+		flo_dispute_fail(dispute);
 	return earlier;
+}
+
+XLogRecPtr
+flo_session_check_slot(const char *name)
+{
+	FloSlotInfo slot;
+
+	flo_slot_info(name, &slot);
+	if (!slot.exists)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "It was dropped, or this server was promoted without it: flo.resync() starts a new generation.",
+				 "lost slot: replication slot \"%s\" does not exist any more", name);
+	if (slot.idle_too_long)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "See idle_replication_slot_timeout; flo.resync() starts a new generation.",
+				 "lost slot: the server has invalidated replication slot \"%s\", which was not used for longer than idle_replication_slot_timeout",
+				 name);
+	if (slot.invalidated)
+		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "See max_slot_wal_keep_size; flo.resync() starts a new generation.",
+				 "lost slot: the server has removed WAL that replication slot \"%s\" needs", name);
+	return slot.confirmed_flush;
 }
 
 void

@@ -16,10 +16,10 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "source/ownership.h"
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
-#include "utils/uuid.h"
 #include "worker/agent.h"
 
 /* A worker that has reported within this time is taken for alive, ms */
@@ -167,6 +167,16 @@ refuse_own_worker(const char *group, const char *consumer)
 	}
 }
 
+/* Is it, or was it, of a worker of this database?  The name's last part says whose. */
+static bool
+is_of_here(const char *group, const char *consumer)
+{
+	char	   *one = flo_name_consumer(group, "w", GetSystemIdentifier(), MyDatabaseId);
+	const char *whose = strrchr(consumer, '_');
+
+	return whose != NULL && strcmp(whose, strrchr(one, '_')) == 0;
+}
+
 /* Characters of our own consumers' names; anything else may mean something to NATS */
 static bool
 is_consumer_name(const char *name)
@@ -193,7 +203,8 @@ flo_drop_consumer(PG_FUNCTION_ARGS)
 				 errhint("flo.stream_status() shows the consumers of the group.")));
 	refuse_own_worker(group, consumer);
 	about = flo_agent_call("drop_consumer",
-						   psprintf("{\"group\":\"%s\",\"consumer\":\"%s\"}", group, consumer), NULL);
+						   psprintf("{\"group\":\"%s\",\"consumer\":\"%s\",\"own\":%d,\"claim\":%s}",
+									group, consumer, is_of_here(group, consumer), flo_ownership_claim(group)), NULL);
 	worker = flo_json_get_string(about, "worker_name");
 	if (worker != NULL && flo_json_get_int64(about, "last_seen", &last_seen) &&
 		!TimestampDifferenceExceeds(last_seen, GetCurrentTimestamp(), RECENTLY))
@@ -219,16 +230,12 @@ describe_groups(const char *only)
 	foreach(cell, flo_store_members(only))
 	{
 		char	   *group = ((FloMemberSpec *) lfirst(cell))->group;
-		FloGeneration *generation;
 
 		if (list_member(seen, makeString(group)))
 			continue;
-		generation = flo_store_generation(group);
-		appendStringInfo(&buf, "%s{\"group\":\"%s\",\"is_source\":%d,\"generation\":\"%s\"}",
+		appendStringInfo(&buf, "%s{\"group\":\"%s\",\"is_source\":%d,\"claim\":%s}",
 						 seen == NIL ? "" : ",", group,
-						 flo_store_replicator(group) != NULL ? 1 : 0,
-						 generation == NULL ? "" :
-						 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id))));
+						 flo_store_replicator(group) != NULL ? 1 : 0, flo_ownership_claim(group));
 		seen = lappend(seen, makeString(group));
 	}
 	appendStringInfoString(&buf, "]}");

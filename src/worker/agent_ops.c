@@ -12,10 +12,9 @@
 #include "bus/records.h"
 #include "bus/stream.h"
 #include "core/names.h"
-#include "source/session.h"
+#include "source/ownership.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
-#include "utils/uuid.h"
 #include "wire/chunk.h"
 #include "worker/agent.h"
 #include "worker/peek_op.h"
@@ -180,8 +179,46 @@ stream_status(FloBus *bus, FloJson arguments, StringInfo result)
 }
 
 /* ---------------------------------------------------------------------------
- * drop_consumer: {"group", "consumer"} -> {"worker_name", "database",
- * "last_seen"}, as far as it had registered; 42704 when there is no such one
+ * What removes something is given a "claim": what the caller holds to be its own
+ * ---------------------------------------------------------------------------
+ */
+
+static FloClaim
+claim_argument(FloJson arguments)
+{
+	FloJson		claim;
+
+	if (!flo_json_get(arguments, "claim", &claim))
+		elog(ERROR, "operation needs the argument \"claim\"");
+	return flo_ownership_parse(claim);
+}
+
+static bool
+flag_argument(FloJson arguments, const char *key)
+{
+	int64		value = 0;
+
+	return flo_json_get_int64(arguments, key, &value) && value != 0;
+}
+
+/* 55006 unless the streams of the group are the caller's */
+static void
+require_ownership(FloBus *bus, FloJson arguments, const char *hint)
+{
+	FloClaim	claim = claim_argument(arguments);
+	FloDispute *dispute = flo_ownership_dispute(bus, &claim);
+
+	if (dispute != NULL && !dispute->removable)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("what group \"%s\" has in NATS is not this database's to remove: %s", claim.group, dispute->message),
+				 errhint("%s", hint)));
+}
+
+/* ---------------------------------------------------------------------------
+ * drop_consumer: {"group", "claim", "consumer", "own"} ->
+ * {"worker_name", "database", "last_seen"}, as far as it had registered; 42704
+ * when there is no such one, 55006 when neither it nor the stream is the caller's
  * ---------------------------------------------------------------------------
  */
 
@@ -192,20 +229,25 @@ drop_consumer(FloBus *bus, FloJson arguments, StringInfo result)
 	char	   *consumer = text_argument(arguments, "consumer");
 	char	   *bucket = flo_name_bucket(group);
 	char	   *key = flo_report_key(consumer);
-	char	   *value = flo_bucket_get(bus, bucket, key);
-	bool		deleted = flo_consumer_delete(bus, flo_name_stream(group), consumer);
+	char	   *value;
+	bool		deleted;
 
+	if (!flag_argument(arguments, "own"))
+		require_ownership(bus, arguments, "Call flo.drop_consumer() at the source of the group.");
+	value = flo_bucket_get(bus, bucket, key);
+	deleted = flo_consumer_delete(bus, flo_name_stream(group), consumer);
 	if (value == NULL && !deleted)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("group \"%s\" has no consumer \"%s\"", group, consumer),
 				 errhint("flo.stream_status() shows the consumers of the group.")));
+	/* also when it is not there: what a full broker did not store was heard all the same */
+	flo_bucket_remove(bus, bucket, key);
 	appendStringInfoChar(result, '{');
 	if (value != NULL)
 	{
 		FloWorkerReport *report = flo_report_read(key, value);
 
-		flo_bucket_remove(bus, bucket, key);
 		append_text(result, "worker_name", report->worker);
 		append_text(result, "database", report->database);
 		append_number(result, "last_seen", report->at);
@@ -213,7 +255,33 @@ drop_consumer(FloBus *bus, FloJson arguments, StringInfo result)
 	appendStringInfoChar(result, '}');
 }
 
-/* forget_consumer: {"group", "consumer"} -> {}, also when there is none */
+/*
+ * Another copy of this database runs the worker as well, and has got further:
+ * its registration keeps what it needs in the stream.
+ */
+static void
+require_own_report(const FloWorkerReport *report, FloJson arguments)
+{
+	char	   *generation = flo_json_get_string(arguments, "generation");
+	uint64		lsn = 0;
+
+	flo_json_get_uint64(arguments, "lsn", &lsn);
+	/* nothing is known of it here, or there */
+	if (generation == NULL || generation[0] == '\0' || report->generation[0] == '\0' || report->worker[0] == '\0')
+		return;
+	if (strcmp(report->generation, generation) == 0 && report->lsn <= lsn)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("worker \"%s\" is registered in NATS with the position %X/%X, this database has it at %X/%X: it is another copy of this database that runs it",
+					report->worker, LSN_FORMAT_ARGS(report->lsn), LSN_FORMAT_ARGS((XLogRecPtr) lsn)),
+			 errhint("With force => true it is dropped here, and what is in NATS stays for the other one; flo.drop_consumer() at the source removes that.")));
+}
+
+/*
+ * forget_consumer: {"group", "consumer", "generation", "lsn"} -> {}, also when
+ * there is none; 55006 when the registration is ahead of what the caller has
+ */
 static void
 forget_consumer(FloBus *bus, FloJson arguments, StringInfo result)
 {
@@ -221,19 +289,23 @@ forget_consumer(FloBus *bus, FloJson arguments, StringInfo result)
 	char	   *consumer = text_argument(arguments, "consumer");
 	char	   *bucket = flo_name_bucket(group);
 	char	   *key = flo_report_key(consumer);
+	char	   *value = flo_bucket_get(bus, bucket, key);
 
+	if (value != NULL)
+		require_own_report(flo_report_read(key, value), arguments);
 	(void) flo_consumer_delete(bus, flo_name_stream(group), consumer);
-	if (flo_bucket_get(bus, bucket, key) != NULL)
-		flo_bucket_remove(bus, bucket, key);
+	flo_bucket_remove(bus, bucket, key);
 	appendStringInfoString(result, "{}");
 }
 
-/* delete_streams: {"group"} -> {}: stream, copy stream and state bucket */
+/* delete_streams: {"group", "claim", "force"} -> {}: stream, copy stream and state bucket; 55006 when they are not the caller's */
 static void
 delete_streams(FloBus *bus, FloJson arguments, StringInfo result)
 {
 	char	   *group = text_argument(arguments, "group");
 
+	if (!flag_argument(arguments, "force"))
+		require_ownership(bus, arguments, "Remove it there. With force => true it goes all the same, and who uses it fails.");
 	flo_stream_delete(bus, flo_name_stream(group));
 	flo_stream_delete(bus, flo_name_copy_stream(group));
 	flo_bucket_delete(bus, flo_name_bucket(group));
@@ -241,7 +313,7 @@ delete_streams(FloBus *bus, FloJson arguments, StringInfo result)
 }
 
 /* ---------------------------------------------------------------------------
- * check: {"groups": [{"group", "is_source", "generation"}]} ->
+ * check: {"groups": [{"group", "is_source", "claim"}]} ->
  * [{"item", "status", "detail", "hint"}]
  * ---------------------------------------------------------------------------
  */
@@ -317,35 +389,35 @@ check_payload(FloBus *bus, StringInfo result)
 		append_row(result, "max_payload", "ok", size_text(payload), NULL);
 }
 
-/* Whose chunks are in the stream: ours, if this database holds the source side? */
+/* Whose are they: ours, if this database holds the source side? */
 static void
 check_owner(FloBus *bus, const char *group, FloJson about, const FloStreamInfo *info,
 			StringInfo result)
 {
 	char	   *item = psprintf("owner of the stream of group %s", group);
-	char	   *generation = text_argument(about, "generation");
-	int64		is_source = 0;
-	FloStreamEnd end;
-	char	   *published;
+	FloClaim	claim = claim_argument(about);
+	FloDispute *dispute = flag_argument(about, "is_source") ? flo_ownership_dispute(bus, &claim) : NULL;
+	FloStreamEnd end = {0};
+	FloOwner   *owner;
 	char	   *detail;
 
-	flo_session_read_end(bus, flo_name_stream(group), info, &end);
-	if (!end.found)
+	if (dispute != NULL)
+	{
+		append_row(result, item, "error", dispute->message,
+				   !dispute->removable ? dispute->hint :
+				   "It is of an earlier group of this name here: flo.drop_replicator(..., purge_stream => true) removes it, where it is no longer needed.");
 		return;
-	flo_json_get_int64(about, "is_source", &is_source);
-	published = DatumGetCString(DirectFunctionCall1(uuid_out,
-													UUIDPGetDatum(&end.newest.generation)));
-	detail = psprintf("system " UINT64_FORMAT ", published up to %X/%X",
-					  end.newest.system_identifier, LSN_FORMAT_ARGS(end.newest.position));
-	if (is_source &&
-		(end.newest.system_identifier != GetSystemIdentifier() ||
-		 strcmp(generation, published) != 0))
-		append_row(result, item, "error",
-				   psprintf("another source or an earlier group of this name: %s", detail),
-				   "Use another group name or another NATS account; a stream that is no longer needed "
-				   "goes with flo.drop_replicator(..., purge_stream => true).");
-	else
-		append_row(result, item, "ok", detail, NULL);
+	}
+	if (info == NULL)
+		return;
+	owner = flo_owner_read(info->description);
+	flo_session_read_end(bus, flo_name_stream(group), info, &end);
+	if (owner == NULL && !end.found)
+		return;
+	detail = owner != NULL ? flo_owner_shown(owner) : psprintf("system " UINT64_FORMAT, end.newest.system_identifier);
+	if (end.found)
+		detail = psprintf("%s, published up to %X/%X", detail, LSN_FORMAT_ARGS(end.newest.position));
+	append_row(result, item, "ok", detail, NULL);
 }
 
 static void
@@ -416,6 +488,7 @@ check(FloBus *bus, FloJson arguments, StringInfo result)
 			{
 				append_row(result, psprintf("stream of group %s", group), "ok",
 						   "it does not exist yet; the replicator makes it", NULL);
+				check_owner(bus, group, about, NULL, result);
 				continue;
 			}
 			check_space(group, &info, result);

@@ -31,10 +31,12 @@
 #include "monitor/shstate.h"
 #include "pgstat.h"
 #include "source/decoder.h"
+#include "source/ownership.h"
 #include "storage/latch.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 #include "worker/agent.h"
 #include "worker/drop.h"
 
@@ -189,7 +191,12 @@ remove_at_broker(const char *operation, const char *arguments, bool force, const
 	(void) flo_agent_call(operation, arguments, &error);
 	if (error.message == NULL)
 		return;
-	if (force)
+	if (error.sqlstate == ERRCODE_OBJECT_IN_USE)
+		ereport(force ? WARNING : ERROR,
+				(errcode(error.sqlstate),
+				 errmsg_internal("%s", error.message),
+				 force || error.hint == NULL ? 0 : errhint("%s", error.hint)));
+	else if (force)
 		ereport(WARNING,
 				(errcode(error.sqlstate),
 				 errmsg("%s may still exist in NATS: %s", what, error.message),
@@ -203,13 +210,27 @@ remove_at_broker(const char *operation, const char *arguments, bool force, const
 						 error.hint != NULL ? error.hint : "Repeat the call when NATS can be reached.")));
 }
 
+/* What the worker has here, durably: its origin, or its row */
+static XLogRecPtr
+position_of(const char *group, const char *worker, const FloProgressRow *row)
+{
+	RepOriginId origin = replorigin_by_name(flo_name_origin(MyDatabaseId, group, worker), true);
+	XLogRecPtr	lsn = row != NULL ? Max(row->lsn, row->start_lsn) : InvalidXLogRecPtr;
+
+	return origin == InvalidRepOriginId ? lsn : Max(lsn, replorigin_get_progress(origin, false));
+}
+
 static void
 drop_consumer(const char *group, const char *worker, bool force)
 {
 	char	   *consumer = flo_name_consumer(group, worker, GetSystemIdentifier(), MyDatabaseId);
+	FloProgressRow *row = flo_store_progress(group, worker);
 
 	remove_at_broker("forget_consumer",
-					 psprintf("{\"group\":\"%s\",\"consumer\":\"%s\"}", group, consumer),
+					 psprintf("{\"group\":\"%s\",\"consumer\":\"%s\",\"generation\":\"%s\",\"lsn\":" UINT64_FORMAT "}",
+							  group, consumer,
+							  row != NULL ? DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&row->generation))) : "",
+							  position_of(group, worker, row)),
 					 force,
 					 psprintf("consumer \"%s\" and its registration in bucket \"%s\"",
 							  consumer, flo_name_bucket(group)));
@@ -218,7 +239,8 @@ drop_consumer(const char *group, const char *worker, bool force)
 static void
 drop_streams(const char *group, bool force)
 {
-	remove_at_broker("delete_streams", psprintf("{\"group\":\"%s\"}", group), force,
+	remove_at_broker("delete_streams",
+					 psprintf("{\"group\":\"%s\",\"force\":%d,\"claim\":%s}", group, force, flo_ownership_claim(group)), force,
 					 psprintf("stream \"%s\", stream \"%s\" and bucket \"%s\"",
 							  flo_name_stream(group), flo_name_copy_stream(group),
 							  flo_name_bucket(group)));

@@ -1,0 +1,139 @@
+/*
+ * reports.c
+ *		What the workers of a group say of themselves, as it comes in.
+ *
+ * A report is a key of the state bucket, hence a message on a subject: who
+ * subscribes to that is told when it is said, also when the broker has no room to
+ * store it.  What is stored is for those who begin.
+ */
+#include "postgres.h"
+
+#include "bus/records.h"
+#include "core/loop.h"
+#include "monitor/shstate.h"
+#include "source/reports.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+/* Longest wait for workers to report, from the first of them on, ms */
+#define REPORTS_TIMEOUT 5000
+
+/* A stream with less room than this may be what is full: it takes no chunk more */
+#define ROOM_NEEDED ((int64) 1024 * 1024)
+
+void
+flo_reports_load(FloBus *bus, const char *bucket, FloSettle *settle)
+{
+	ListCell   *cell;
+
+	flo_bus_watch(bus, flo_bucket_subject(bucket));
+	foreach(cell, flo_bucket_keys(bus, bucket, FLO_REPORT_PREFIX))
+	{
+		char	   *key = lfirst(cell);
+		char	   *value = flo_bucket_get(bus, bucket, key);
+
+		if (value != NULL)
+			flo_settle_report(settle, key, value);
+	}
+}
+
+void
+flo_reports_take(FloBus *bus, const char *bucket, FloSettle *settle)
+{
+	FloBusUpdate update;
+
+	while (flo_bus_next_update(bus, &update))
+	{
+		/* $KV.<bucket>.<key> */
+		const char *key = update.subject + strlen("$KV.") + strlen(bucket) + 1;
+
+		flo_settle_report(settle, key, update.len > 0 ? update.data : NULL);
+		pfree(update.subject);
+		pfree(update.data);
+	}
+}
+
+void
+flo_reports_forget_stale(FloBus *bus, const char *bucket, FloSettle *settle, uint64 last_seq)
+{
+	ListCell   *cell;
+
+	foreach(cell, flo_settle_reports(settle))
+	{
+		FloWorkerReport *report = lfirst(cell);
+
+		if (report->seq <= last_seq)
+			continue;
+		report->seq = 0;
+		flo_bucket_put(bus, bucket, flo_report_key(report->consumer),
+					   flo_report_format(report), true);
+	}
+}
+
+bool
+flo_reports_await(FloBus *bus, const char *bucket, FloSettle *settle, bool found,
+				  XLogRecPtr published, XLogRecPtr confirmed_flush)
+{
+	bool		is_new = !found && flo_settle_reports(settle) == NIL;
+	uint64		reloads = flo_reload_count;
+	TimestampTz heard = 0;
+
+	while (published < confirmed_flush)
+	{
+		bool		any = flo_settle_reports(settle) != NIL;
+		bool		all = flo_settle_all_have(settle, confirmed_flush);
+		bool		patient;
+
+		if (any && heard == 0)
+			heard = GetCurrentTimestamp();
+		patient = heard == 0 || !TimestampDifferenceExceeds(heard, GetCurrentTimestamp(), REPORTS_TIMEOUT);
+		if (all ? !is_new || !patient : !patient || (!any && !is_new))
+			break;
+		if (is_new && !any)
+			flo_state_set(FLO_STATE_WAITING, "for workers to report: the broker holds nothing of this group, and transactions up to %X/%X are gone from this server",
+						  LSN_FORMAT_ARGS(confirmed_flush));
+		else
+			flo_state_set(FLO_STATE_WAITING, "for workers to report whether they have what the broker does not: %X/%X to %X/%X",
+						  LSN_FORMAT_ARGS(published), LSN_FORMAT_ARGS(confirmed_flush));
+		flo_bus_wait(bus, 200);
+		flo_reports_take(bus, bucket, settle);
+		if (reloads != flo_reload_count)
+			return false;
+	}
+	return true;
+}
+
+bool
+flo_reports_stream_is_full(const FloStreamInfo *info)
+{
+	return info->max_bytes > 0 &&
+		info->bytes + Min(ROOM_NEEDED, info->max_bytes / 4) > info->max_bytes;
+}
+
+static char *
+size_text(int64 bytes)
+{
+	return TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes)));
+}
+
+char *
+flo_reports_describe_full(FloBus *bus, const char *stream, FloSettle *settle, const char *words)
+{
+	const char *slowest = flo_settle_slowest(settle);
+	FloStreamInfo info;
+	FloAccountInfo account;
+
+	if (flo_stream_info(bus, stream, &info) && flo_reports_stream_is_full(&info))
+		return psprintf("stream full: %s of %s, %s", size_text(info.bytes), size_text(info.max_bytes), slowest);
+	flo_account_info(bus, &account);
+	if (account.max_streams > 0 && account.streams >= account.max_streams)
+		return psprintf("broker full: " INT64_FORMAT " of " INT64_FORMAT " streams that the account may have (%s)",
+						account.streams, account.max_streams, words);
+	if (account.max_bytes > 0)
+		return psprintf("broker full: %s of %s that the account may keep, %s (%s)", size_text(account.bytes),
+						size_text(account.max_bytes), slowest, words);
+
+	/* the server does not tell its own limit: it is what there is now */
+	return psprintf("broker full: %s of %s that the server takes, %s (%s)", size_text(account.bytes),
+					size_text(account.bytes), slowest, words);
+}
