@@ -388,7 +388,7 @@ flo_publication_remake(const char *group)
 
 	if (flo_publication_names(group) != NIL)
 		return;
-	flo_tables_lookup(flo_store_table_choice(group), &choice);
+	flo_choice_look_up(flo_store_table_choice(group), &choice);
 	flo_lock_all(flo_publication_wishes(&choice, &spec->options));
 	flo_publication_create(group, &choice, &spec->options);
 }
