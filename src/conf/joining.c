@@ -329,16 +329,18 @@ publication_to_join(const FloJoin *join, Oid relation)
 static FloTravelled
 travelled_until_now(const FloJoin *join, Oid relation)
 {
+	const char *group = join->replicator->group;
+	Oid			publication = get_publication_oid(flo_name_publication(group), true);
 	Snapshot	before;
 	FloTravelled travelled;
 
-	if (flo_publication_lists(flo_name_insert_publication(join->replicator->group), relation) ||
-		flo_notes_get(join->replicator->group, relation) == FLO_NOTE_WHOLE)
+	if (flo_publication_lists(flo_name_insert_publication(group), relation) ||
+		flo_notes_get(group, relation) == FLO_NOTE_WHOLE)
 		return FLO_TRAVELLED_ALL;
 	before = flo_before_begin();
-	travelled = flo_before_travelled(before, get_publication_oid(flo_name_publication(join->replicator->group), true), relation);
+	travelled = flo_before_travelled(before, publication, relation);
 	flo_before_end(before);
-	if (travelled == FLO_TRAVELLED_ALL && flo_notes_get(join->replicator->group, relation) == FLO_NOTE_APART)
+	if (travelled == FLO_TRAVELLED_ALL && flo_notes_get(group, relation) == FLO_NOTE_APART)
 		travelled = FLO_TRAVELLED_ONCE;
 	return travelled;
 }

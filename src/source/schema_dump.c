@@ -760,7 +760,8 @@ describe_some(Dump *d, int first, int count)
 	types[DESCRIBED_FIELDS] = BOOLOID;
 	values[DESCRIBED_FIELDS] = BoolGetDatum(d->only_missing);
 	SPI_connect();
-	if (SPI_execute_with_args(describe_query, DESCRIBED_FIELDS + 1, types, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	if (SPI_execute_with_args(describe_query, DESCRIBED_FIELDS + 1, types, values, NULL, true, 1) != SPI_OK_SELECT ||
+		SPI_processed != 1)
 		elog(ERROR, "could not describe the objects of the dump");
 	json = MemoryContextStrdup(caller, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	SPI_finish();
