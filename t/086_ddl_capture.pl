@@ -114,6 +114,23 @@ is($dest->safe_psql($db, "SELECT * FROM $green ORDER BY 1"), $source->safe_psql(
 is($dest->safe_psql($db, q{SELECT outcome || ' ' || command FROM flo.ddl_log WHERE outcome NOT IN ('applied') AND command !~ 'TABLESPACE|joe'}), '', 'all was applied');
 is(status_of($dest, 'g', 'postgres', 'last_error', $db), '', 'without an error');
 
+# Made by EXPLAIN ANALYZE: what it explains travels, also from a statement that was prepared by the protocol, which has a name in SQL
+for my $sql (q{explain /* create */ (ANALYZE, VERBOSE) CREATE TABLE ex1 AS SELECT id FROM t}, q{EXPLAIN ANALYSE VERBOSE create materialized view ex2 AS SELECT id FROM t WHERE id < 4 -- all},
+	q{EXPLAIN (ANALYZE) SELECT id AS create INTO ex3 FROM t})
+{
+	$source->safe_psql($db, $sql);
+}
+my $bench = PostgreSQL::Test::Utils::tempdir() . '/explain.sql';
+append_to_file($bench, q{CREATE TABLE ex4 AS SELECT id FROM t;
+DROP TABLE ex4;
+DO $$ BEGIN EXECUTE format('EXPLAIN ANALYZE EXECUTE %I', (SELECT name FROM pg_prepared_statements WHERE statement LIKE 'CREATE TABLE ex4 %')); END $$;
+});
+command_ok([ 'pgbench', '-n', '-M', 'prepared', '-t', '1', '-f', $bench, '-h', $source->host, '-p', $source->port, $db ], 'a statement prepared by the protocol is explained');
+wait_caught_up($source, $dest, 'g', source_db => $db, dest_db => $db);
+is($dest->safe_psql($db, q{SELECT string_agg(relname || relkind::text, ' ' ORDER BY relname) FROM pg_class WHERE relname ~ '^ex'}), 'ex1r ex2m ex3r ex4r', 'what is explained is there');
+is_same_table($source, $dest, 'ex2', 'and a materialized view has its rows', $db);
+is($dest->safe_psql($db, q{SELECT string_agg(DISTINCT left(command, 6), ',' ORDER BY left(command, 6)) FROM flo.ddl_log WHERE command ~* 'ex[124] '}), 'CREATE,create', 'by the statements that were explained');
+
 # --- copies of the database ---------------------------------------------------------------------
 
 sub messages_of

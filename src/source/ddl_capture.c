@@ -16,7 +16,7 @@
  * own source text; the block around them comes, too, and is none of the kinds
  * we look at.  Parts of a command (the index of a primary key) come as
  * subcommands with the whole command's text and are left out, as is all that
- * the script of an extension does.  A command that cannot run in a transaction
+ * the script of an extension does.  EXPLAIN ANALYZE makes tables, too.  A command that cannot run in a transaction
  * block is written in the transaction it ends with: it has happened then.
  */
 #include "postgres.h"
@@ -29,8 +29,11 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_event_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/defrem.h"
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
+#include "commands/prepare.h"
+#include "common/keywords.h"
 #include "conf/ddl.h"
 #include "conf/identity.h"
 #include "conf/message.h"
@@ -42,6 +45,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "parser/parser.h"
+#include "parser/scanner.h"
 #include "source/ddl_capture.h"
 #include "source/ddl_objects.h"
 #include "source/ddl_references.h"
@@ -82,19 +86,85 @@ is_tracked_session(void)
 }
 
 static bool
-is_captured(PlannedStmt *pstmt, const char *query, ProcessUtilityContext context)
+is_run(const ExplainStmt *explain)
 {
-	return context != PROCESS_UTILITY_SUBCOMMAND && query != NULL &&
-		flo_ddl_is_candidate(pstmt->utilityStmt) && is_tracked_session();
+	bool		run = false;
+	ListCell   *cell;
+
+	foreach(cell, explain->options)
+		if (strcmp(lfirst_node(DefElem, cell)->defname, "analyze") == 0)
+			run = defGetBoolean(lfirst(cell));
+	return run;
+}
+
+/*
+ * What EXPLAIN ANALYZE makes, itself or by a prepared statement; NULL when it makes
+ * nothing.  The server does not come here for it another time.  "query" becomes
+ * the text that it stands in.
+ */
+static Node *
+explained(const ExplainStmt *explain, const char **query)
+{
+	Query	   *inner = castNode(Query, explain->query);
+
+	if (!is_run(explain))
+		return NULL;
+	if (inner->commandType == CMD_UTILITY && IsA(inner->utilityStmt, ExecuteStmt))
+	{
+		PreparedStatement *prepared =
+			FetchPreparedStatement(((ExecuteStmt *) inner->utilityStmt)->name, false);
+
+		if (prepared == NULL || list_length(prepared->plansource->query_list) != 1)
+			return NULL;
+		inner = linitial_node(Query, prepared->plansource->query_list);
+		*query = prepared->plansource->query_string;
+	}
+	return inner->commandType == CMD_UTILITY && IsA(inner->utilityStmt, CreateTableAsStmt) ?
+		inner->utilityStmt : NULL;
+}
+
+/* The statement that the hook is to tell of, NULL = none; "query" becomes the text that it stands in */
+static Node *
+captured(PlannedStmt *pstmt, const char **query, ProcessUtilityContext context)
+{
+	Node	   *statement = pstmt->utilityStmt;
+
+	if (context == PROCESS_UTILITY_SUBCOMMAND || *query == NULL ||
+		!(IsA(statement, ExplainStmt) || flo_ddl_is_candidate(statement)) || !is_tracked_session())
+		return NULL;
+	return IsA(statement, ExplainStmt) ? explained((ExplainStmt *) statement, query) : statement;
+}
+
+/* The text from CREATE on, when that is what EXPLAIN explains */
+static char *
+without_explain(char *text)
+{
+	core_yy_extra_type extra;
+	core_yyscan_t scanner = scanner_init(text, &extra, &ScanKeywords, ScanKeywordTokens);
+	core_YYSTYPE value;
+	YYLTYPE		at = 0;
+	int			depth = 0;
+	int			token;
+
+	while ((token = core_yylex(&value, &at, scanner)) != 0)
+	{
+		depth += (token == '(') - (token == ')');
+		if (token != ')' && depth == 0 && pg_strncasecmp(text + at, "explain", 7) != 0 &&
+			pg_strncasecmp(text + at, "analy", 5) != 0 && pg_strncasecmp(text + at, "verbose", 7) != 0)
+			break;
+	}
+	scanner_finish(scanner);
+	return pg_strncasecmp(text + at, "create", 6) == 0 ? text + at : text;
 }
 
 /* The statement's own part of the source text */
 static char *
-statement_text(const PlannedStmt *pstmt, const char *query)
+statement_text(int location, int len, const char *query)
 {
-	const char *start = query + Max(pstmt->stmt_location, 0);
-	int			len = pstmt->stmt_len > 0 ? pstmt->stmt_len : (int) strlen(start);
+	const char *start = query + Max(location, 0);
 
+	if (len <= 0)
+		len = (int) strlen(start);
 	while (len > 0 && strchr(" \t\n\r\f\v;", start[len - 1]) != NULL)
 		len--;
 	while (len > 0 && strchr(" \t\n\r\f\v", start[0]) != NULL)
@@ -218,7 +288,7 @@ run_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtility
 {
 	const FloDdlObject *outer;
 
-	if (!IsA(pstmt->utilityStmt, CreateTableAsStmt) || ddl->replay == NULL)
+	if (ddl->replay == NULL)
 	{
 		next_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
 		return;
@@ -242,24 +312,29 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 {
 	MemoryContext caller = CurrentMemoryContext;
 	FloDdlStatement ddl = {0};
+	const char *source = query;
+	Node	   *statement = captured(pstmt, &source, context);
 	List	   *indexes;
 
-	if (!is_captured(pstmt, query, context) || !flo_ddl_describe(pstmt->utilityStmt, &ddl))
+	if (statement == NULL || !flo_ddl_describe(statement, &ddl))
 	{
 		next_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
 		return;
 	}
 
-	flo_ddl_describe_references(&ddl, pstmt->utilityStmt);
-	ddl.text = statement_text(pstmt, query);
+	flo_ddl_describe_references(&ddl, statement);
+	/* a prepared statement stands alone in its text */
+	ddl.text = source == query ? statement_text(pstmt->stmt_location, pstmt->stmt_len, query) : statement_text(0, 0, source);
+	if (statement != pstmt->utilityStmt)
+		ddl.text = without_explain(ddl.text);
 	note_surroundings(&ddl);
 	if (!ddl.concurrent)
 		write_message(&ddl, FLO_DDL_BEFORE);
-	indexes = indexes_of_nameless(&ddl, pstmt->utilityStmt);
+	indexes = indexes_of_nameless(&ddl, statement);
 	run_utility(pstmt, query, readonly, context, params, environment, dest, completion, &ddl);
 
 	MemoryContextSwitchTo(caller);
-	tell_index_name(&ddl, pstmt->utilityStmt, indexes);
+	tell_index_name(&ddl, statement, indexes);
 	ddl.tables = definitions(&ddl);
 	write_message(&ddl, ddl.concurrent ? FLO_DDL_BOTH : FLO_DDL_AFTER);
 	MemoryContextSwitchTo(caller);
