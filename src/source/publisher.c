@@ -13,9 +13,10 @@
  * pgoutput sent once.
  *
  * What is in flight is kept.  A broker that is full refuses a chunk and, as they
- * name their place, all behind it (where it would not, they are sent one by one); when each has been answered nothing of them
- * can still be stored, so the same chunks are sent again, in the same session,
- * until there is room.  After any other refusal the session is over.
+ * name their place, all behind it (where it would not, they are sent one by one).
+ * When each has been answered nothing of them can still be stored, so the same
+ * chunks are sent again, in the same session, until there is room.  After any
+ * other refusal the session is over.
  *
  * Awkward: a row may be larger than a message of the broker, so a record may
  * be split over chunks; and a transaction may be larger than memory, so this
