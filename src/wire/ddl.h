@@ -68,7 +68,7 @@ typedef struct FloDdlStatement
 	char	   *search_path;	/* quoted names, comma-separated, existing schemas only */
 	char	   *role;
 	char	   *settings[FLO_DDL_SETTINGS]; /* values of flo_ddl_settings; NULL = as it is */
-	char	   *locale;			/* what the database's own collation orders by, as in partition.h; NULL: cannot be named */
+	char	   *locale;			/* what the database's own collation orders by; NULL: cannot be named */
 	bool		concurrent;		/* cannot run in a transaction block */
 	bool		about_owner;	/* nothing but ownership */
 	bool		about_privileges;	/* nothing but privileges */
