@@ -77,6 +77,15 @@ COMMENT ON COLUMN flo.chosen.name IS 'its name when last seen: of a table quoted
 COMMENT ON COLUMN flo.chosen.former IS 'not shown: what a table that was left out was called before, which leaves out others, too; or a dropped one whose place another has taken';
 COMMENT ON COLUMN flo.chosen.place IS 'order in which they are shown';
 
+CREATE TABLE flo.first_tables (
+	group_name text NOT NULL REFERENCES flo.sources ON DELETE CASCADE,
+	relation oid NOT NULL,
+	PRIMARY KEY (group_name, relation)
+);
+COMMENT ON TABLE flo.first_tables IS 'Tables that were in the group when it was made here, or were added by name: a destination has them under their name without having seen them made';
+COMMENT ON COLUMN flo.first_tables.group_name IS 'group';
+COMMENT ON COLUMN flo.first_tables.relation IS 'OID of the table';
+
 CREATE VIEW flo.chosen_names AS
 	SELECT c.group_name, c.kind, c.place,
 		   coalesce(CASE WHEN NOT (g.system_identifier = (SELECT s.system_identifier FROM pg_catalog.pg_control_system() s)

@@ -249,6 +249,7 @@ for my $attack (@attacks)
 	as_role('mallory', $sql);
 	last if !held($what, $reason);
 	as_role('mallory', $away) if $away;
+	held('drop of a partition that was not made', qr/partition pb of parted is not here/) if ($away || '') eq 'DROP TABLE pb';
 }
 wait_caught_up($source, $dest, 'g');
 is($dest->safe_psql($db, q{SELECT state FROM flo.status}), 'streaming', 'after all of that it streams');

@@ -393,6 +393,7 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 				(errmsg("group \"%s\" was configured in another database and is adopted here", spec.group)));
 	flo_publication_create(spec.group, &choice, &spec.options);
 	flo_store_insert_replicator(&spec, flo_choice_make(spec.group, &choice), without_nulls(options));
+	flo_store_note_first_tables(spec.group, flo_tables_covered(&choice), true);
 	flo_newtables_identified(spec.group);
 
 	PG_RETURN_VOID();
@@ -585,6 +586,19 @@ check_outlets(const char *group, const List *members)
 	}
 }
 
+/* In another database it begins with the tables that are there */
+static void
+note_first_tables(const char *group)
+{
+	FloTableChoice *entries = flo_store_table_choice(group);
+	FloTableOids choice;
+
+	if (entries == NULL)
+		return;
+	flo_choice_look_up(entries, &choice);
+	flo_store_note_first_tables(group, flo_tables_covered(&choice), true);
+}
+
 Datum
 flo_start_group(PG_FUNCTION_ARGS)
 {
@@ -599,8 +613,11 @@ flo_start_group(PG_FUNCTION_ARGS)
 	check_free_processes(group, members);
 
 	if (flo_store_adopt_group(group))
+	{
 		ereport(NOTICE,
 				(errmsg("group \"%s\" was configured in another database and is adopted here", group)));
+		note_first_tables(group);
+	}
 	flo_store_set_started(group, member, true);
 	flo_conf_started(group, member);
 
@@ -670,6 +687,7 @@ flo_add_table(PG_FUNCTION_ARGS)
 	if (!flo_tables_cover(&choice, relation))
 		entries->tables = lappend(entries->tables, flo_choice_entry(relation));
 	flo_store_save_table_choice(entries);
+	flo_store_note_first_tables(group, list_make1_oid(relation), false);
 	flo_newtables_identified(group);
 
 	PG_RETURN_VOID();

@@ -442,6 +442,45 @@ flo_store_table_choice(const char *group)
 	return choice;
 }
 
+void
+flo_store_note_first_tables(const char *group, const List *relations, bool anew)
+{
+	StringInfoData oids;
+	FloVisit	visit;
+	ListCell   *lc;
+
+	initStringInfo(&oids);
+	appendStringInfoChar(&oids, '{');
+	foreach(lc, relations)
+		appendStringInfo(&oids, "%s%u", oids.len > 1 ? "," : "", lfirst_oid(lc));
+	appendStringInfoChar(&oids, '}');
+	flo_visit_begin(&visit);
+	if (anew)
+		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.first_tables WHERE group_name = $1", 1, group);
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.first_tables SELECT $1, t FROM unnest($2::oid[]) t"
+				  " UNION SELECT $1, p.relid FROM unnest($2::oid[]) t, pg_partition_tree(t) p"
+				  " ON CONFLICT DO NOTHING", 2, group, oids.data);
+	flo_visit_end(&visit);
+}
+
+List *
+flo_store_first_tables(const char *group)
+{
+	FloVisit	visit;
+	List	   *relations = NIL;
+	uint64		count;
+	MemoryContext spi;
+
+	flo_visit_begin(&visit);
+	count = flo_visit_run(SPI_OK_SELECT, "SELECT relation FROM flo.first_tables WHERE group_name = $1", 1, group);
+	spi = MemoryContextSwitchTo(visit.caller);
+	for (uint64 i = 0; i < count; i++)
+		relations = lappend_oid(relations, flo_visit_oid(i, 1));
+	MemoryContextSwitchTo(spi);
+	flo_visit_end(&visit);
+	return relations;
+}
+
 static void
 insert_chosen(const char *group, const char *kind, const FloChosen *chosen)
 {

@@ -188,6 +188,10 @@ typedef struct FloTableChoice
 
 /* NULL when there is no such replicator */
 extern FloTableChoice *flo_store_table_choice(const char *group);
+/* Tables, with their partitions, that destinations know without a statement; "anew": and no others */
+extern void flo_store_note_first_tables(const char *group, const List *relations, bool anew);
+extern List *flo_store_first_tables(const char *group);	/* of OIDs */
+
 extern void flo_store_save_table_choice(const FloTableChoice *choice);
 
 /* One entry: added, or (as it was read) called otherwise, or out of use; kind as in flo.chosen */

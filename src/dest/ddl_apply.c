@@ -418,14 +418,14 @@ table_here(Mapping *mapping, const char *schema, const char *table)
 }
 
 /*
- * Why it must not touch what it names.  Tables that were in the group before
- * it, under the name they had then, are the group's; so are those without rows
- * that it attaches to one.
+ * Why it must not touch what it names, or takes numbers of.  Tables that were
+ * in the group when that began are the group's, under the name they have at the
+ * source before the statement.
  */
 static char *
-reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, Mapping *mapping, int manner)
+reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, const FloDdlRights *rights,
+		 Mapping *mapping, int manner)
 {
-	List	   *targets;
 	ListCell   *cell;
 
 	if (!is_bounded(manner))
@@ -437,16 +437,10 @@ reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, Mapping
 
 		if (OidIsValid(table))
 			(void) flo_ddl_adopt(group, table, false, true);
+		if (object->leaves)
+			return psprintf("it moves %s to schema \"%s\", which is none of the group's", object->name, object->new_schema);
 	}
-	targets = flo_ddl_targets(statement);
-	foreach(cell, targets)
-	{
-		FloDdlTarget *target = lfirst(cell);
-
-		if (target->also && target->object.classId == RelationRelationId && IsA(statement, AlterTableStmt))
-			(void) flo_ddl_adopt(group, target->object.objectId, true, false);
-	}
-	return flo_ddl_out_of_reach(group, targets);
+	return flo_ddl_out_of_reach(group, list_concat(flo_ddl_targets(statement), rights->sequences));
 }
 
 /* Why it would take other rows here than at the source */
@@ -469,12 +463,36 @@ takes_other_rows(const FloDdlStatement *ddl, Mapping *mapping, int manner)
 	return reason;
 }
 
+/* What has the new name already, and perhaps had it always */
+static RangeVar *
+renamed_to(Node *statement)
+{
+	RangeVar   *name = NULL;
+
+	if (IsA(statement, RenameStmt) && ((RenameStmt *) statement)->relation != NULL &&
+		((RenameStmt *) statement)->renameType != OBJECT_COLUMN &&
+		((RenameStmt *) statement)->renameType != OBJECT_TABCONSTRAINT)
+	{
+		name = copyObject(((RenameStmt *) statement)->relation);
+		name->relname = ((RenameStmt *) statement)->newname;
+	}
+	else if (IsA(statement, AlterObjectSchemaStmt) && ((AlterObjectSchemaStmt *) statement)->relation != NULL)
+	{
+		name = copyObject(((AlterObjectSchemaStmt *) statement)->relation);
+		name->schemaname = ((AlterObjectSchemaStmt *) statement)->newschema;
+	}
+	return name;
+}
+
 /* What CREATE TABLE finds here already is taken for what the source has made, unless it has rows */
 static char *
 adopt_present(const char *group, Node *statement, int manner)
 {
+	RangeVar   *renamed = renamed_to(statement);
 	Oid			table;
 
+	if (renamed != NULL && is_bounded(manner))
+		return flo_ddl_out_of_reach(group, flo_ddl_add_relation_target(NIL, renamed));
 	if (!IsA(statement, CreateStmt))
 		return NULL;
 	table = RangeVarGetRelid(((CreateStmt *) statement)->relation, NoLock, true);
@@ -559,15 +577,16 @@ leave_owner_out(Node *node)
 
 /* With the rights for it; what flo_ddl_apply() returns */
 static char *
-apply_statement(const char *group, const FloDdlStatement *ddl, RawStmt *statement, Mapping *mapping, int manner,
-				const char **outcome, StringInfo note)
+apply_statement(const char *group, const FloDdlStatement *ddl, RawStmt *statement,
+				const FloDdlRights *rights, Mapping *mapping, int manner, const char **outcome, StringInfo note)
 {
 	Node	   *node = statement->stmt;
 	char	   *reason = NULL;
+	List	   *targets = flo_ddl_targets(node);
 	bool		nothing;
 	bool		present;
 
-	reason = reach_of(group, ddl, node, mapping, manner);
+	reason = reach_of(group, ddl, node, rights, mapping, manner);
 	if (reason == NULL)
 		reason = takes_other_rows(ddl, mapping, manner);
 	if (reason != NULL)
@@ -596,6 +615,8 @@ apply_statement(const char *group, const FloDdlStatement *ddl, RawStmt *statemen
 		UpdateActiveSnapshotCommandId();
 		reason = flo_ddl_run_within_reach(group, is_bounded(manner), statement, text_to_run(ddl));
 	}
+	if (reason == NULL && (manner & FLO_DDL_DECIDED))
+		flo_ddl_own_targets(group, targets);
 	*outcome = nothing ? "ignored" : present ? "present" : "applied";
 	return reason;
 }
@@ -630,7 +651,7 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 		if (reason == NULL)
 		{
 			flo_ddl_take_rights(&as, &rights);
-			reason = apply_statement(place->group, ddl, statement, &mapping, manner, &outcome, &note);
+			reason = apply_statement(place->group, ddl, statement, &rights, &mapping, manner, &outcome, &note);
 			flo_as_role_leave(&as);
 		}
 	}
@@ -761,7 +782,7 @@ flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *ddl, Oid owne
 	if (reason == NULL)
 	{
 		flo_ddl_take_rights(&as, &rights);
-		reason = reach_of(group, ddl, statement->stmt, &mapping, manner);
+		reason = reach_of(group, ddl, statement->stmt, &rights, &mapping, manner);
 		if (reason == NULL)
 			reason = takes_other_rows(ddl, &mapping, manner);
 		if (reason == NULL)

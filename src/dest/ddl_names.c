@@ -188,6 +188,17 @@ map_named(Mapper *mapper, ObjectType type, Node *object)
 		case OBJECT_TYPE:
 		case OBJECT_DOMAIN:
 			return qualify_type(mapper->ddl, object);
+		case OBJECT_COLLATION:
+		case OBJECT_CONVERSION:
+		case OBJECT_STATISTIC_EXT:
+			return (Node *) qualify(mapper->ddl, castNode(List, object));
+		case OBJECT_FUNCTION:
+		case OBJECT_PROCEDURE:
+		case OBJECT_ROUTINE:
+		case OBJECT_AGGREGATE:
+		case OBJECT_OPERATOR:
+			castNode(ObjectWithArgs, object)->objname = qualify(mapper->ddl, castNode(ObjectWithArgs, object)->objname);
+			return object;
 		default:
 			return object;
 	}

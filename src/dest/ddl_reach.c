@@ -13,6 +13,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
@@ -23,6 +24,7 @@
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_attrdef.h"
+#include "catalog/pg_cast.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_depend.h"
@@ -61,6 +63,8 @@ typedef struct Reach
 	MemoryContext context;
 	List	   *made;			/* of ObjectAddress *, parts too */
 	List	   *defaults;		/* of ObjectAddress *: columns that got one */
+	List	   *columns;		/* of ObjectAddress *: columns made or changed */
+	List	   *sequences;		/* of ObjectAddress *: those of its tables, of which it may let go */
 	List	   *changed;		/* of ObjectAddress * */
 	char	   *reason;			/* what it must not touch, the first that was met */
 } Reach;
@@ -172,6 +176,8 @@ to_whole(ObjectAddress *object)
 			return go_to(object, RelationRelationId, IndexGetRelation(id, true));
 		case AttrDefaultRelationId:
 			return go_to(object, RelationRelationId, GetAttrDefaultColumnAddress(id).objectId);
+		case CastRelationId:
+			return go_to(object, TypeRelationId, oid_of_row(CastRelationId, id, Anum_pg_cast_castsource));
 		case StatisticExtRelationId:
 			return go_to(object, RelationRelationId, oid_of_row(StatisticExtRelationId, id, Anum_pg_statistic_ext_stxrelid));
 		default:
@@ -198,14 +204,24 @@ table_of_attached(const ObjectAddress *object)
 	}
 }
 
-/* What the server makes and changes by itself: triggers of foreign keys, the rule of a view */
+/* The constraint that a trigger of the server's enforces; 0 = it is somebody's own */
+static Oid
+constraint_of_trigger(Oid trigger)
+{
+	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
+	HeapTuple	tuple = get_catalog_object_by_oid(catalog, Anum_pg_trigger_oid, trigger);
+	Oid			constraint = InvalidOid;
+
+	if (HeapTupleIsValid(tuple) && ((Form_pg_trigger) GETSTRUCT(tuple))->tgisinternal)
+		constraint = ((Form_pg_trigger) GETSTRUCT(tuple))->tgconstraint;
+	table_close(catalog, AccessShareLock);
+	return constraint;
+}
+
+/* What the server makes and drops by itself, with what it belongs to */
 static bool
 is_servers(const ObjectAddress *object)
 {
-	HeapTuple	tuple;
-	Relation	catalog;
-	bool		internal = false;
-
 	switch (object->classId)
 	{
 		case PublicationNamespaceRelationId:
@@ -213,11 +229,10 @@ is_servers(const ObjectAddress *object)
 		case RelationRelationId:
 			return IsToastNamespace(get_rel_namespace(object->objectId));
 		case TriggerRelationId:
-			catalog = table_open(TriggerRelationId, AccessShareLock);
-			tuple = get_catalog_object_by_oid(catalog, Anum_pg_trigger_oid, object->objectId);
-			internal = HeapTupleIsValid(tuple) && ((Form_pg_trigger) GETSTRUCT(tuple))->tgisinternal;
-			table_close(catalog, AccessShareLock);
-			return internal;
+			return OidIsValid(constraint_of_trigger(object->objectId));
+		case ConstraintRelationId:
+			/* a foreign key's copy for a partition */
+			return OidIsValid(oid_of_row(ConstraintRelationId, object->objectId, Anum_pg_constraint_conparentid));
 		default:
 			return false;
 	}
@@ -277,12 +292,13 @@ recorded(const char *group, const ObjectAddress *object)
 static bool
 is_recorded(const char *group, const ObjectAddress *object)
 {
-	return (watching != NULL && is_listed(watching->made, object)) || recorded(group, object) == OURS;
+	return (watching != NULL && (is_listed(watching->made, object) || is_listed(watching->sequences, object))) ||
+		recorded(group, object) == OURS;
 }
 
-/* A table, or one of those it is a partition (with "children", any child) of */
+/* A table, or one of those it is a partition of */
 static bool
-is_known_table(const char *group, Oid relation, bool children)
+is_known_table(const char *group, Oid relation)
 {
 	ObjectAddress object;
 	Relation	inherits;
@@ -293,26 +309,26 @@ is_known_table(const char *group, Oid relation, bool children)
 
 	ObjectAddressSet(object, RelationRelationId, relation);
 	known = is_recorded(group, &object);
-	if (known || (!children && !get_rel_relispartition(relation)))
+	if (known || !get_rel_relispartition(relation))
 		return known;
 	inherits = table_open(InheritsRelationId, AccessShareLock);
 	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
 	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
 	while (!known && HeapTupleIsValid(tuple = systable_getnext(scan)))
-		known = is_known_table(group, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent, children);
+		known = is_known_table(group, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
 	systable_endscan(scan);
 	table_close(inherits, AccessShareLock);
 	return known;
 }
 
 static bool
-is_groups(const char *group, const ObjectAddress *object, bool children)
+is_groups(const char *group, const ObjectAddress *object)
 {
 	ObjectAddress whole = *object;
 
 	do
 	{
-		if (whole.classId == RelationRelationId ? is_known_table(group, whole.objectId, children) :
+		if (whole.classId == RelationRelationId ? is_known_table(group, whole.objectId) :
 			is_recorded(group, &whole))
 			return true;
 	} while (to_whole(&whole));
@@ -336,7 +352,7 @@ flo_ddl_out_of_reach(const char *group, List *targets)
 	{
 		const ObjectAddress *object = &((FloDdlTarget *) lfirst(cell))->object;
 
-		if (!is_groups(group, object, false))
+		if (!is_groups(group, object))
 			return psprintf("%s is not known to be of the group here", name_of(object));
 	}
 	return NULL;
@@ -377,6 +393,8 @@ add_address(List *objects, Oid class, Oid id)
 	return lappend(objects, object);
 }
 
+static List *add_types_of_columns(List *objects, Oid relid);
+
 /* Types of columns that are neither built in nor an extension's, and what they are made of */
 static List *
 add_type(List *objects, Oid type)
@@ -391,13 +409,19 @@ add_type(List *objects, Oid type)
 		return objects;
 	if (get_typtype(type) == TYPTYPE_DOMAIN)
 		objects = add_type(objects, getBaseType(type));
+	if (get_typtype(type) == TYPTYPE_COMPOSITE)
+	{
+		if (get_rel_relkind(get_typ_typrelid(type)) != RELKIND_COMPOSITE_TYPE)
+			return objects;
+		objects = add_types_of_columns(objects, get_typ_typrelid(type));
+	}
 	return add_address(objects, TypeRelationId, type);
 }
 
 static List *
 add_types_of_columns(List *objects, Oid relid)
 {
-	Relation	relation = table_open(relid, AccessShareLock);
+	Relation	relation = relation_open(relid, AccessShareLock);
 
 	for (int i = 0; i < RelationGetNumberOfAttributes(relation); i++)
 	{
@@ -406,7 +430,7 @@ add_types_of_columns(List *objects, Oid relid)
 		if (!att->attisdropped)
 			objects = add_type(objects, att->atttypid);
 	}
-	table_close(relation, NoLock);
+	relation_close(relation, NoLock);
 	return objects;
 }
 
@@ -418,21 +442,44 @@ is_table(Oid relation)
 	return kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE;
 }
 
+/* Is it no parent of a table but of partitions, and no child of one that is not the group's? */
+static bool
+stands_alone(const char *group, Oid relation)
+{
+	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	bool		alone;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	for (alone = true; alone && HeapTupleIsValid(tuple = systable_getnext(scan));)
+		alone = is_known_table(group, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	return alone && (get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE ||
+					 find_inheritance_children(relation, NoLock) == NIL);
+}
+
 bool
 flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types)
 {
 	ObjectAddress object;
 	Belongs		belongs;
 	List	   *objects;
+	ListCell   *cell;
 
 	ObjectAddressSet(object, RelationRelationId, relation);
-	belongs = is_known_table(group, relation, false) ? OURS : recorded(group, &object);
+	belongs = is_known_table(group, relation) ? OURS : recorded(group, &object);
 	if (belongs != UNKNOWN)
 		return belongs == OURS;
 	LockRelationOid(relation, AccessShareLock);
-	if (!is_table(relation) || relation < FirstNormalObjectId || (empty_only && flo_table_has_rows(relation)))
+	if (!is_table(relation) || relation < FirstNormalObjectId || (empty_only && (!stands_alone(group, relation) || flo_table_has_rows(relation))))
 		return false;
 	objects = add_address(NIL, RelationRelationId, relation);
+	foreach(cell, getOwnedSequences(relation))
+		objects = add_address(objects, RelationRelationId, lfirst_oid(cell));
 	if (types)
 		objects = add_types_of_columns(objects, relation);
 	record(group, objects, true);
@@ -443,7 +490,7 @@ flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types)
 void
 flo_ddl_disown(const char *group, Oid relation, bool failed)
 {
-	if (!is_table(relation) || is_known_table(group, relation, false))
+	if (!is_table(relation) || is_known_table(group, relation))
 		return;
 	if (failed || !flo_ddl_adopt(group, relation, true, false))
 		record(group, add_address(NIL, RelationRelationId, relation), false);
@@ -472,16 +519,51 @@ note(List **objects, const ObjectAddress *object)
 	MemoryContextSwitchTo(old);
 }
 
-/* Defaults are told by their columns */
 static void
-note_default(Oid relation, int column)
+note_column(List **columns, Oid relation, int column)
 {
 	MemoryContext old = MemoryContextSwitchTo(watching->context);
 	ObjectAddress *object = palloc(sizeof(ObjectAddress));
 
 	ObjectAddressSubSet(*object, RelationRelationId, relation, column);
-	watching->defaults = lappend(watching->defaults, object);
+	*columns = lappend(*columns, object);
 	MemoryContextSwitchTo(old);
+}
+
+/* Columns and defaults are told by their tables */
+static void
+look_at_made(const ObjectAddress *object, int part)
+{
+	ObjectAddress table;
+
+	if (object->classId == AttrDefaultRelationId)
+		note_column(&watching->defaults, object->objectId, part);
+	else if (part == 0)
+		note(&watching->made, object);
+	else if (object->classId == RelationRelationId)
+	{
+		ObjectAddressSet(table, RelationRelationId, object->objectId);
+		if (watching->enforce && !is_groups(watching->group, &table))
+			refuse(&table, "changes");
+		note_column(&watching->columns, object->objectId, part);
+	}
+}
+
+static void
+look_at_changed(ObjectAddress *object, int part)
+{
+	Oid			constraint = object->classId == TriggerRelationId ? constraint_of_trigger(object->objectId) : InvalidOid;
+
+	/* who may be joined to whom was asked before */
+	if (object->classId == InheritsRelationId)
+		return;
+	if (OidIsValid(constraint))
+		ObjectAddressSet(*object, ConstraintRelationId, constraint);
+	note(&watching->changed, object);
+	if (object->classId == RelationRelationId && part > 0)
+		note_column(&watching->columns, object->objectId, part);
+	if (watching->enforce && (OidIsValid(constraint) || !is_servers(object)) && !is_groups(watching->group, object))
+		refuse(object, "changes");
 }
 
 static void
@@ -498,29 +580,21 @@ watch(ObjectAccessType access, Oid class, Oid id, int part, void *arg)
 	switch (access)
 	{
 		case OAT_POST_CREATE:
-			if (class == AttrDefaultRelationId)
-				note_default(id, part);
-			else if (part == 0)
-				note(&watching->made, &object);
+			look_at_made(&object, part);
 			break;
 		case OAT_POST_ALTER:
-			/* who may be joined to whom was asked before */
-			if (class == InheritsRelationId)
-				break;
-			note(&watching->changed, &object);
-			if (watching->enforce && !is_servers(&object) && !is_groups(watching->group, &object, true))
-				refuse(&object, "changes");
+			look_at_changed(&object, part);
 			break;
 		case OAT_DROP:
-			if (!watching->enforce || is_servers(&object) || is_groups(watching->group, &object, false))
+			if (!watching->enforce || is_servers(&object) || is_groups(watching->group, &object))
 				break;
 			table = table_of_attached(&object);
 			ObjectAddressSet(object, OidIsValid(table) ? RelationRelationId : class, OidIsValid(table) ? table : id);
-			if (!OidIsValid(table) || !is_groups(watching->group, &object, false))
+			if (!OidIsValid(table) || !is_groups(watching->group, &object))
 				refuse(&object, "drops");
 			break;
 		case OAT_TRUNCATE:
-			if (watching->enforce && !is_groups(watching->group, &object, true))
+			if (watching->enforce && !is_groups(watching->group, &object))
 				refuse(&object, "empties");
 			break;
 		default:
@@ -528,10 +602,15 @@ watch(ObjectAccessType access, Oid class, Oid id, int part, void *arg)
 	}
 }
 
-/* Relations that something depends on: a foreign key's table, a parent, the sequence of a default */
-static void
-check_references(const ObjectAddress *object)
+/*
+ * Relations that something (with a number of a column, that column) depends on:
+ * a foreign key's table, a parent, the sequence of a default, the table whose
+ * rows are its type.
+ */
+static List *
+references_of(const ObjectAddress *object)
 {
+	List	   *references = NIL;
 	Relation	depend = table_open(DependRelationId, AccessShareLock);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
@@ -545,14 +624,34 @@ check_references(const ObjectAddress *object)
 		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
 		ObjectAddress other;
 
-		if (form->refclassid != RelationRelationId || form->refobjid < FirstNormalObjectId)
+		if (form->refobjid < FirstNormalObjectId || (object->objectSubId != 0 && form->objsubid != object->objectSubId))
 			continue;
-		ObjectAddressSet(other, RelationRelationId, form->refobjid);
-		if (!is_groups(watching->group, &other, false))
-			refuse(&other, "refers to");
+		ObjectAddressSet(other, form->refclassid, form->refobjid);
+		if (other.classId == TypeRelationId)
+			while (other.classId == TypeRelationId && to_whole(&other))
+				;
+		if (other.classId == RelationRelationId)
+			references = add_address(references, RelationRelationId, other.objectId);
 	}
 	systable_endscan(scan);
 	table_close(depend, AccessShareLock);
+	return references;
+}
+
+static void
+check_references(const ObjectAddress *object)
+{
+	ListCell   *cell;
+
+	foreach(cell, references_of(object))
+		if (!is_groups(watching->group, lfirst(cell)))
+			refuse(lfirst(cell), "refers to");
+}
+
+static void
+default_of_column(ObjectAddress *object, const ObjectAddress *column)
+{
+	ObjectAddressSet(*object, AttrDefaultRelationId, GetAttrDefaultOid(column->objectId, column->objectSubId));
 }
 
 static void
@@ -571,12 +670,13 @@ check_made(void)
 	}
 	foreach(cell, watching->defaults)
 	{
-		const ObjectAddress *column = lfirst(cell);
 		ObjectAddress object;
 
-		ObjectAddressSet(object, AttrDefaultRelationId, GetAttrDefaultOid(column->objectId, column->objectSubId));
+		default_of_column(&object, lfirst(cell));
 		check_references(&object);
 	}
+	foreach(cell, watching->columns)
+		check_references(lfirst(cell));
 }
 
 /* The role that a function is to run as is looked at as if it were set now, which a changed role forbids */
@@ -618,6 +718,45 @@ flo_ddl_run(RawStmt *statement, const char *text, ProcessUtilityContext context)
 	PortalContext = NULL;
 }
 
+/* Sequences of the tables that it changes: they are the group's also when it lets go of them */
+static List *
+sequences_of(List *targets)
+{
+	List	   *sequences = NIL;
+	ListCell   *cell;
+	ListCell   *one;
+
+	foreach(cell, targets)
+	{
+		const ObjectAddress *object = &((FloDdlTarget *) lfirst(cell))->object;
+
+		if (object->classId == RelationRelationId && is_table(object->objectId) &&
+			is_known_table(watching->group, object->objectId))
+			foreach(one, getOwnedSequences(object->objectId))
+				sequences = add_address(sequences, RelationRelationId, lfirst_oid(one));
+	}
+	return sequences;
+}
+
+/* The name of a relation that the statement makes; NULL = it makes none, or several */
+static const char *
+name_of_made(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_CreateStmt:
+			return ((CreateStmt *) statement)->relation->relname;
+		case T_CreateSeqStmt:
+			return ((CreateSeqStmt *) statement)->sequence->relname;
+		case T_ViewStmt:
+			return ((ViewStmt *) statement)->view->relname;
+		case T_CreateTableAsStmt:
+			return ((CreateTableAsStmt *) statement)->into->rel->relname;
+		default:
+			return NULL;
+	}
+}
+
 static void
 run_watched(RawStmt *statement, const char *text)
 {
@@ -640,7 +779,7 @@ install_hook(void)
 
 /* Those that are still there, without what is part of others */
 static List *
-only_wholes(const List *objects)
+only_wholes(const List *objects, const char *name)
 {
 	List	   *result = NIL;
 	ListCell   *cell;
@@ -649,7 +788,14 @@ only_wholes(const List *objects)
 	{
 		ObjectAddress object = *(ObjectAddress *) lfirst(cell);
 
-		if (!is_servers(&object) && getObjectDescription(&object, true) != NULL && !to_whole(&object))
+		char		kind = object.classId == RelationRelationId ? get_rel_relkind(object.objectId) : '\0';
+
+		if (is_servers(&object) || getObjectDescription(&object, true) == NULL)
+			continue;
+
+		/* sequences may be let go of by their tables; another table was made by somebody's event trigger */
+		if (kind == RELKIND_SEQUENCE ||
+			((kind == '\0' || name == NULL || strcmp(get_rel_name(object.objectId), name) == 0) && !to_whole(&object)))
 			result = add_address(result, object.classId, object.objectId);
 	}
 	return result;
@@ -676,6 +822,36 @@ wholes_of(const List *objects)
 	return result;
 }
 
+static List *
+referred_sequences(const Reach *reach)
+{
+	List	   *sequences = NIL;
+	ListCell   *cell;
+	ListCell   *one;
+
+	foreach(cell, reach->defaults)
+	{
+		ObjectAddress object;
+
+		default_of_column(&object, lfirst(cell));
+		foreach(one, references_of(&object))
+			if (get_rel_relkind(((ObjectAddress *) lfirst(one))->objectId) == RELKIND_SEQUENCE)
+				sequences = lappend(sequences, lfirst(one));
+	}
+	return sequences;
+}
+
+void
+flo_ddl_own_targets(const char *group, List *targets)
+{
+	List	   *objects = NIL;
+	ListCell   *cell;
+
+	foreach(cell, targets)
+		objects = lappend(objects, &((FloDdlTarget *) lfirst(cell))->object);
+	record(group, wholes_of(objects), true);
+}
+
 char *
 flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, const char *text)
 {
@@ -687,6 +863,7 @@ flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, co
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	watching = &reach;
+	reach.sequences = sequences_of(flo_ddl_targets(statement->stmt));
 	PG_TRY();
 	{
 		run_watched(statement, text);
@@ -708,8 +885,8 @@ flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, co
 	if (reach.reason != NULL)
 		return reach.reason;
 	CommandCounterIncrement();
-	record(group, only_wholes(reach.made), true);
+	record(group, only_wholes(reach.made, name_of_made(statement->stmt)), true);
 	if (!enforce)
-		record(group, wholes_of(reach.changed), true);
+		record(group, list_concat(wholes_of(reach.changed), referred_sequences(&reach)), true);
 	return NULL;
 }

@@ -37,6 +37,9 @@ extern bool flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool
  */
 extern void flo_ddl_disown(const char *group, Oid relation, bool failed);
 
+/* A person has released a statement about these (of FloDdlTarget *) */
+extern void flo_ddl_own_targets(const char *group, List *targets);
+
 /* Why a statement must not change one of these (of FloDdlTarget *); NULL = it may */
 extern char *flo_ddl_out_of_reach(const char *group, List *targets);
 

@@ -530,6 +530,8 @@ schema_of_created(Node *node)
 			return ((IndexStmt *) node)->relation->schemaname;
 		case T_CompositeTypeStmt:
 			return ((CompositeTypeStmt *) node)->typevar->schemaname;
+		case T_AlterObjectSchemaStmt:
+			return ((AlterObjectSchemaStmt *) node)->newschema;
 		case T_RenameStmt:
 			return ((RenameStmt *) node)->subname == NULL && ((RenameStmt *) node)->relation != NULL ?
 				((RenameStmt *) node)->relation->schemaname : NULL;
@@ -690,6 +692,7 @@ flo_ddl_rights(Node *statement, Oid worker_owner, const char *search_path, FloDd
 	check_statement(&trust, statement);
 	check_may_create(&trust, statement);
 	flo_as_role_leave(&as);
+	rights->sequences = trust.sequences;
 	if (trust.reason == NULL)
 		return NULL;
 	return psprintf("%s (the worker's option ddl_trust is object)", trust.reason);
@@ -699,6 +702,7 @@ void
 flo_ddl_full_rights(Oid worker_owner, const char *search_path, FloDdlRights *rights)
 {
 	rights->role = worker_owner;
+	rights->sequences = NIL;
 	rights->search_path = pstrdup(search_path != NULL ? search_path : "");
 	rights->restricted = false;
 }

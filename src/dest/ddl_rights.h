@@ -7,12 +7,14 @@
 
 #include "core/as_role.h"
 #include "nodes/nodes.h"
+#include "nodes/pg_list.h"
 
 typedef struct FloDdlRights
 {
 	Oid			role;
 	char	   *search_path;	/* quoted names */
 	bool		restricted;		/* as a security-restricted operation */
+	List	   *sequences;		/* of FloDdlTarget *: those that its expressions take numbers of */
 } FloDdlRights;
 
 /*

@@ -117,8 +117,8 @@ add(List *targets, Oid class, Oid object, Oid table)
 	return lappend(targets, target);
 }
 
-static List *
-add_relation(List *targets, const RangeVar *name)
+List *
+flo_ddl_add_relation_target(List *targets, const RangeVar *name)
 {
 	return name == NULL ? targets :
 		add(targets, RelationRelationId, RangeVarGetRelid(name, NoLock, true), InvalidOid);
@@ -128,7 +128,7 @@ add_relation(List *targets, const RangeVar *name)
 static List *
 also_relation(List *targets, const RangeVar *name)
 {
-	List	   *more = add_relation(NIL, name);
+	List	   *more = flo_ddl_add_relation_target(NIL, name);
 
 	if (more == NIL)
 		return targets;
@@ -208,7 +208,7 @@ add_named(List *targets, ObjectType type, Node *object)
 		case OBJECT_VIEW:
 		case OBJECT_MATVIEW:
 		case OBJECT_FOREIGN_TABLE:
-			return add_relation(targets, makeRangeVarFromNameList(castNode(List, object)));
+			return flo_ddl_add_relation_target(targets, makeRangeVarFromNameList(castNode(List, object)));
 		case OBJECT_COLUMN:
 		case OBJECT_TABCONSTRAINT:
 		case OBJECT_TRIGGER:
@@ -232,7 +232,7 @@ add_named(List *targets, ObjectType type, Node *object)
 static List *
 targets_of_alter(AlterTableStmt *statement)
 {
-	List	   *targets = add_relation(NIL, statement->relation);
+	List	   *targets = flo_ddl_add_relation_target(NIL, statement->relation);
 	ListCell   *cell;
 
 	foreach(cell, statement->cmds)
@@ -261,7 +261,7 @@ targets_of_rename(RenameStmt *statement)
 		case OBJECT_RULE:
 			return add_part(NIL, statement->renameType, statement->relation, statement->subname);
 		default:
-			return statement->relation != NULL ? add_relation(NIL, statement->relation) :
+			return statement->relation != NULL ? flo_ddl_add_relation_target(NIL, statement->relation) :
 				add_named(NIL, statement->renameType, statement->object);
 	}
 }
@@ -275,7 +275,7 @@ targets_of_grant(GrantStmt *statement)
 	if (statement->targtype == ACL_TARGET_OBJECT)
 		foreach(cell, statement->objects)
 			if (IsA(lfirst(cell), RangeVar))
-				targets = add_relation(targets, lfirst(cell));
+				targets = flo_ddl_add_relation_target(targets, lfirst(cell));
 	return targets;
 }
 
@@ -301,23 +301,23 @@ targets_of_create(Node *node)
 	{
 		case T_CreateStmt:
 			foreach(cell, ((CreateStmt *) node)->inhRelations)
-				targets = add_relation(targets, lfirst_node(RangeVar, cell));
+				targets = flo_ddl_add_relation_target(targets, lfirst_node(RangeVar, cell));
 			return targets;
 		case T_CreateSeqStmt:
-			return add_relation(NIL, flo_ddl_owned_by(((CreateSeqStmt *) node)->options));
+			return flo_ddl_add_relation_target(NIL, flo_ddl_owned_by(((CreateSeqStmt *) node)->options));
 		case T_IndexStmt:
-			return add_relation(NIL, ((IndexStmt *) node)->relation);
+			return flo_ddl_add_relation_target(NIL, ((IndexStmt *) node)->relation);
 		case T_CreateStatsStmt:
 			return IsA(linitial(((CreateStatsStmt *) node)->relations), RangeVar) ?
-				add_relation(NIL, linitial(((CreateStatsStmt *) node)->relations)) : NIL;
+				flo_ddl_add_relation_target(NIL, linitial(((CreateStatsStmt *) node)->relations)) : NIL;
 		case T_ViewStmt:
-			return add_relation(NIL, ((ViewStmt *) node)->view);
+			return flo_ddl_add_relation_target(NIL, ((ViewStmt *) node)->view);
 		case T_CreateTrigStmt:
-			return add_relation(NIL, ((CreateTrigStmt *) node)->relation);
+			return flo_ddl_add_relation_target(NIL, ((CreateTrigStmt *) node)->relation);
 		case T_RuleStmt:
-			return add_relation(NIL, ((RuleStmt *) node)->relation);
+			return flo_ddl_add_relation_target(NIL, ((RuleStmt *) node)->relation);
 		case T_CreatePolicyStmt:
-			return add_relation(NIL, ((CreatePolicyStmt *) node)->table);
+			return flo_ddl_add_relation_target(NIL, ((CreatePolicyStmt *) node)->table);
 		default:
 			return NIL;
 	}
@@ -338,19 +338,19 @@ flo_ddl_targets(Node *node)
 			return targets_of_grant((GrantStmt *) node);
 		case T_AlterObjectSchemaStmt:
 			return ((AlterObjectSchemaStmt *) node)->relation != NULL ?
-				add_relation(NIL, ((AlterObjectSchemaStmt *) node)->relation) :
+				flo_ddl_add_relation_target(NIL, ((AlterObjectSchemaStmt *) node)->relation) :
 				add_named(NIL, ((AlterObjectSchemaStmt *) node)->objectType, ((AlterObjectSchemaStmt *) node)->object);
 		case T_AlterOwnerStmt:
 			return ((AlterOwnerStmt *) node)->relation != NULL ?
-				add_relation(NIL, ((AlterOwnerStmt *) node)->relation) :
+				flo_ddl_add_relation_target(NIL, ((AlterOwnerStmt *) node)->relation) :
 				add_named(NIL, ((AlterOwnerStmt *) node)->objectType, ((AlterOwnerStmt *) node)->object);
 		case T_CommentStmt:
 			return add_named(NIL, ((CommentStmt *) node)->objtype, ((CommentStmt *) node)->object);
 		case T_AlterSeqStmt:
-			return also_relation(add_relation(NIL, ((AlterSeqStmt *) node)->sequence),
+			return also_relation(flo_ddl_add_relation_target(NIL, ((AlterSeqStmt *) node)->sequence),
 								 flo_ddl_owned_by(((AlterSeqStmt *) node)->options));
 		case T_RefreshMatViewStmt:
-			return add_relation(NIL, ((RefreshMatViewStmt *) node)->relation);
+			return flo_ddl_add_relation_target(NIL, ((RefreshMatViewStmt *) node)->relation);
 		case T_AlterEnumStmt:
 			return add_type(NIL, makeTypeNameFromNameList(((AlterEnumStmt *) node)->typeName));
 		case T_AlterDomainStmt:

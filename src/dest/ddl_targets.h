@@ -23,6 +23,9 @@ typedef struct FloDdlTarget
  */
 extern List *flo_ddl_targets(Node *statement);
 
+/* One more, by name, if it exists */
+extern List *flo_ddl_add_relation_target(List *targets, const struct RangeVar *name);
+
 /* The role to whom it belongs; 0 = nobody is known */
 extern Oid	flo_ddl_target_owner(const FloDdlTarget *target);
 

@@ -380,7 +380,9 @@ check_nextval(FloDdlTrust *trust, FuncCall *call)
 	List	   *names;
 	RangeVar   *sequence;
 
-	if (argument != NULL && IsA(argument, TypeCast))
+	/* as text it would be looked up at each call, and nothing would depend on it */
+	if (argument != NULL && IsA(argument, TypeCast) &&
+		strcmp(strVal(llast(((TypeCast *) argument)->typeName->names)), "regclass") == 0)
 		argument = ((TypeCast *) argument)->arg;
 	if (argument == NULL || !IsA(argument, A_Const) || ((A_Const *) argument)->isnull ||
 		!IsA(&((A_Const *) argument)->val, String))
@@ -391,6 +393,7 @@ check_nextval(FloDdlTrust *trust, FuncCall *call)
 	names = flo_compat_qualified_names(strVal(&((A_Const *) argument)->val));
 	sequence = makeRangeVarFromNameList(names);
 	flo_ddl_check_relation(trust, sequence, false);
+	trust->sequences = flo_ddl_add_relation_target(trust->sequences, sequence);
 	if (sequence->schemaname != NULL)
 		((A_Const *) argument)->val.sval.sval =
 			quote_qualified_identifier(sequence->schemaname, sequence->relname);

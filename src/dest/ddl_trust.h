@@ -19,6 +19,7 @@ typedef struct FloDdlTrust
 	List	   *schemas;		/* the source's search_path as it is here, of FloDdlSchema * */
 	Oid			table;			/* whose columns expressions are over, 0 = none that exists */
 	bool		in_query;		/* a view's: more kinds of nodes */
+	List	   *sequences;		/* of FloDdlTarget *: of nextval() */
 	char	   *reason;			/* why the statement is to be held: the first that was found */
 } FloDdlTrust;
 

@@ -252,7 +252,7 @@ run_statement(const FloWorkerSpec *spec, const Object *object, RawStmt *statemen
 	if (spec->options.ddl_trust == FLO_DDL_TRUST_OBJECT)
 		reason = flo_ddl_rights(statement->stmt, spec->owner, NULL, &rights);
 	if (reason == NULL && bounded)
-		reason = flo_ddl_out_of_reach(spec->group, flo_ddl_targets(statement->stmt));
+		reason = flo_ddl_out_of_reach(spec->group, list_concat(flo_ddl_targets(statement->stmt), rights.sequences));
 	if (reason != NULL && !released)
 		return reason;
 	if (reason != NULL || spec->options.ddl_trust == FLO_DDL_TRUST_SOURCE)

@@ -48,6 +48,8 @@ struct FloDdlFilter
 	List	   *publications;	/* of char * */
 	FloTableChoice *choice;
 
+	List	   *first;			/* OIDs of tables that destinations know without a statement */
+
 	/* first phases that passed and wait for their second one; a ring */
 	int64		kept[KEPT_MAX];
 	int			nkept;
@@ -88,6 +90,7 @@ flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *spec, const F
 	filter->with_privileges = spec->options.schema_privileges;
 	filter->publications = copy_names(publications);
 	filter->choice = flo_choice_copy(choice);
+	filter->first = flo_store_first_tables(spec->group);
 	MemoryContextSwitchTo(old);
 }
 
@@ -184,13 +187,16 @@ is_covered(FloDdlFilter *filter, const FloDdlObject *object)
 	return OidIsValid(object->oid) && OidIsValid(published_user_of(filter, object->oid, 0));
 }
 
-/* Is the table that it is or belongs to, or that uses it, the group's before the statement? */
+/*
+ * Is the table that it is or belongs to, or that uses it, one that destinations
+ * have under its name?  Others they know from the statement that made them.
+ */
 static void
 note_member(FloDdlFilter *filter, FloDdlObject *object)
 {
 	Oid			user = OidIsValid(object->oid) ? published_user_of(filter, object->oid, 0) : InvalidOid;
 
-	object->member = OidIsValid(object->relation) || OidIsValid(user);
+	object->member = list_member_oid(filter->first, OidIsValid(user) ? user : object->relation);
 	if (!OidIsValid(user))
 		return;
 	object->table_schema = get_namespace_name(get_rel_namespace(user));
@@ -217,6 +223,8 @@ covered_objects(FloDdlFilter *filter, const FloDdlStatement *ddl)
 		if (is_covered(filter, object))
 		{
 			note_member(filter, object);
+			object->leaves = object->new_schema != NULL && strcmp(object->new_schema, object->schema) != 0 &&
+				strcmp(object->type, "schema") != 0 && !flo_choice_has_schema(filter->choice, object->new_schema);
 			covered = lappend(covered, object);
 		}
 		else if (object->position < 0 && is_excepted(filter, object))
@@ -257,7 +265,10 @@ flo_ddl_filter_apply(FloDdlFilter *filter, const char *payload, Size len)
 	{
 		FloDdlObject *object = lfirst(cell);
 
-		object->member = OidIsValid(object->relation) && is_covered(filter, object);
+		if (is_covered(filter, object))
+			note_member(filter, object);
+		else
+			object->member = false;
 	}
 	ddl->with_owner = filter->with_owner;
 	if (ddl->phase == FLO_DDL_BEFORE)

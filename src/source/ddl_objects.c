@@ -775,8 +775,9 @@ flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 				set_destination(flo_ddl_add_relation(ddl, ((AlterObjectSchemaStmt *) node)->relation),
 								((AlterObjectSchemaStmt *) node)->newschema, NULL);
 			else
-				(void) add_named(ddl, ((AlterObjectSchemaStmt *) node)->objectType,
-								 ((AlterObjectSchemaStmt *) node)->object);
+				set_destination(add_named(ddl, ((AlterObjectSchemaStmt *) node)->objectType,
+										  ((AlterObjectSchemaStmt *) node)->object),
+								((AlterObjectSchemaStmt *) node)->newschema, NULL);
 			break;
 		case T_AlterOwnerStmt:
 			ddl->about_owner = true;

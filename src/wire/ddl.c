@@ -38,6 +38,7 @@ static const FloField object_fields[] = {
 	{FLO_FIELD(FloDdlObject, oid, FLO_FIELD_UINT32, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, new_schema, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, new_name, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlObject, leaves, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, root_schema, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, root_name, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, partition, FLO_FIELD_TEXT, FLO_OPTIONAL)},

@@ -46,10 +46,11 @@ typedef struct FloDdlObject
 	Oid			relation;		/* table that it is or belongs to, at the source; 0 = none yet */
 	char	   *table_schema;	/* and how it was called before the statement; NULL: none yet */
 	char	   *table_name;
-	bool		member;			/* that table is the group's, and was before the statement */
+	bool		member;			/* that table is one the group began with */
 	Oid			oid;			/* of a type, at the source */
 	char	   *new_schema;		/* what the statement renames or moves it to; NULL: neither */
 	char	   *new_name;
+	bool		leaves;			/* for a schema that is none of the group's */
 	char	   *root_schema;	/* of a partition that is dropped or detached, the root */
 	char	   *root_name;
 	char	   *partition;		/* and what tells its rows from the others there, see partition.h */
