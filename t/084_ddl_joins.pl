@@ -116,6 +116,11 @@ for my $via_root ('false', 'true')
 		qq{BEGIN; ALTER TABLE $p ATTACH PARTITION other.${p}_3 FOR VALUES IN (3); UPDATE $p SET v = v || '?' WHERE id < 20; DELETE FROM $p WHERE id = 40; COMMIT},
 		qq{ALTER TABLE $p ATTACH PARTITION other.${p}_4 FOR VALUES IN (4); INSERT INTO $p VALUES (60, 3, 'new'), (60, 4, 'new'); UPDATE $p SET v = v || '.' WHERE id < 20},
 		qq{ALTER TABLE $p ADD w int; UPDATE $p SET w = 1 WHERE id < 10});
+	for my $table ("other.${p}_3", "other.${p}_4")
+	{
+		wait_until($dest, 'postgres', qq{SELECT reason LIKE 'table $table is not known%' FROM flo.pending_ddl WHERE decision IS NULL}, "$table is asked for");
+		$dest->safe_psql('postgres', 'SELECT flo.release_ddl(id) FROM flo.pending_ddl WHERE decision IS NULL');
+	}
 	kill9_member($dest, 'g', 'postgres');
 	settled();
 	same("${p}_1", "${p}_2", "other.${p}_3", "other.${p}_4a");

@@ -420,12 +420,13 @@ table_here(Mapping *mapping, const char *schema, const char *table)
 /*
  * Why it must not touch what it names, or takes numbers of.  Tables that were
  * in the group when that began are the group's, under the name they have at the
- * source before the statement.
+ * source before the statement; so is one without rows whose copy is awaited.
  */
 static char *
 reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, const FloDdlRights *rights,
 		 Mapping *mapping, int manner)
 {
+	bool		joins = !(manner & FLO_DDL_CHECKED);
 	ListCell   *cell;
 
 	if (!is_bounded(manner))
@@ -433,10 +434,11 @@ reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, const F
 	foreach(cell, list_concat_copy(ddl->objects, ddl->refers))
 	{
 		const FloDdlObject *object = lfirst(cell);
-		Oid			table = object->member ? table_here(mapping, object->table_schema, object->table_name) : InvalidOid;
+		Oid			table = object->member || joins ?
+			table_here(mapping, object->table_schema, object->table_name) : InvalidOid;
 
 		if (OidIsValid(table))
-			(void) flo_ddl_adopt(group, table, false, true);
+			(void) flo_ddl_adopt(group, table, !object->member, true);
 		if (object->leaves)
 			return psprintf("it moves %s to schema \"%s\", which is none of the group's", object->name, object->new_schema);
 	}
