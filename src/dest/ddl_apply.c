@@ -426,7 +426,6 @@ static char *
 reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, const FloDdlRights *rights,
 		 Mapping *mapping, int manner)
 {
-	bool		joins = !(manner & FLO_DDL_CHECKED);
 	ListCell   *cell;
 
 	if (!is_bounded(manner))
@@ -434,7 +433,7 @@ reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, const F
 	foreach(cell, list_concat_copy(ddl->objects, ddl->refers))
 	{
 		const FloDdlObject *object = lfirst(cell);
-		Oid			table = object->member || joins ?
+		Oid			table = object->member || object->awaited ?
 			table_here(mapping, object->table_schema, object->table_name) : InvalidOid;
 
 		if (OidIsValid(table))

@@ -180,6 +180,7 @@ manner_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
 
 		if (table == NULL || table->expected == 0)
 			continue;
+		((FloDdlObject *) lfirst(cell))->awaited = true;
 		manner &= ~FLO_DDL_CHECKED;
 		manner |= table->again ? FLO_DDL_EMPTY : table->coming ? FLO_DDL_COMING : 0;
 	}

@@ -57,6 +57,7 @@ typedef struct FloDdlObject
 	bool		creates;		/* the statement makes it */
 	bool		attached;		/* not of a table by itself: triggers, policies, rules */
 	int64		position;		/* in the statement's own list; -1 = none */
+	bool		awaited;		/* not sent: a copy of that table is to come to this destination */
 } FloDdlObject;
 
 typedef struct FloDdlStatement
