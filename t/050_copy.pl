@@ -61,8 +61,8 @@ $source->command_ok([ 'pgbench', '-i', '-I', 'g', '-s', 5, '-q', '-p', $source->
 my $load = start_load($source, clients => 4, rate => 300);
 my $peak = 0;
 create_copy_group($source, $dest, 'g', copy_workers => 3, wait => 0,
-	before_start => 'ALTER PUBLICATION pgflo_g DROP TABLE listed, filtered; '
-	  . 'ALTER PUBLICATION pgflo_g ADD TABLE listed (id, seen), filtered WHERE (id % 2 = 0)');
+	before_start => 'BEGIN; ALTER PUBLICATION pgflo_g DROP TABLE listed, filtered; '
+	  . 'ALTER PUBLICATION pgflo_g ADD TABLE listed (id, seen), filtered WHERE (id % 2 = 0); COMMIT');
 
 # the largest memory of any of our processes, shared memory apart
 my $until = time() + $FloTest::timeout;

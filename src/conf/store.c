@@ -148,6 +148,10 @@ flo_store_adopt_group(const char *group)
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.shaped_tables WHERE group_name = $1", 1, group);
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.astray WHERE group_name = $1", 1, group);
+		/* only these keep their OIDs when a server is upgraded */
+		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.group_objects WHERE group_name = $1"
+					  " AND (class_oid NOT IN ('pg_class'::regclass, 'pg_type'::regclass) OR pg_describe_object(class_oid, object_oid, 0) IS NULL)",
+					  1, group);
 		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.chosen SET object = coalesce(CASE WHEN former THEN NULL WHEN kind = 'schema'"
 					  " THEN (SELECT n.oid FROM pg_namespace n WHERE n.nspname = name) ELSE to_regclass(name)::oid END, 0)"
 					  " WHERE group_name = $1", 1, group);
