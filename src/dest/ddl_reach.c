@@ -475,7 +475,8 @@ flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types)
 	if (belongs != UNKNOWN)
 		return belongs == OURS;
 	LockRelationOid(relation, AccessShareLock);
-	if (!is_table(relation) || relation < FirstNormalObjectId || (empty_only && (!stands_alone(group, relation) || flo_table_has_rows(relation))))
+	if (!is_table(relation) || relation < FirstNormalObjectId ||
+		(empty_only && (!stands_alone(group, relation) || flo_table_has_rows(relation))))
 		return false;
 	objects = add_address(NIL, RelationRelationId, relation);
 	foreach(cell, getOwnedSequences(relation))
