@@ -158,6 +158,7 @@ OBJS = \
 	src/dest/ddl_trust.o \
 	src/dest/ddl_targets.o \
 	src/dest/ddl_reach.o \
+	src/dest/ddl_parts.o \
 	src/dest/ddl_partitions.o \
 	src/dest/rows.o \
 	src/dest/ddl_rights.o \

@@ -80,11 +80,13 @@ COMMENT ON COLUMN flo.chosen.place IS 'order in which they are shown';
 CREATE TABLE flo.first_tables (
 	group_name text NOT NULL REFERENCES flo.sources ON DELETE CASCADE,
 	relation oid NOT NULL,
+	name text NOT NULL,
 	PRIMARY KEY (group_name, relation)
 );
 COMMENT ON TABLE flo.first_tables IS 'Tables that were in the group when it was made here, or were added by name: a destination has them under their name without having seen them made';
 COMMENT ON COLUMN flo.first_tables.group_name IS 'group';
 COMMENT ON COLUMN flo.first_tables.relation IS 'OID of the table';
+COMMENT ON COLUMN flo.first_tables.name IS 'its name then, quoted and schema-qualified: under another it is known by the statement that renamed it';
 
 CREATE VIEW flo.chosen_names AS
 	SELECT c.group_name, c.kind, c.place,

@@ -461,9 +461,10 @@ flo_store_note_first_tables(const char *group, const List *relations, bool anew)
 	flo_visit_begin(&visit);
 	if (anew)
 		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.first_tables WHERE group_name = $1", 1, group);
-	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.first_tables SELECT $1, t FROM unnest($2::oid[]) t"
-				  " UNION SELECT $1, p.relid FROM unnest($2::oid[]) t, pg_partition_tree(t) p"
-				  " ON CONFLICT DO NOTHING", 2, group, oids.data);
+	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.first_tables SELECT $1, c.oid, format('%I.%I', n.nspname, c.relname)"
+				  " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid IN"
+				  " (SELECT t FROM unnest($2::oid[]) t UNION SELECT p.relid FROM unnest($2::oid[]) t, pg_partition_tree(t) p)"
+				  " ON CONFLICT (group_name, relation) DO UPDATE SET name = EXCLUDED.name", 2, group, oids.data);
 	flo_visit_end(&visit);
 }
 
@@ -476,11 +477,18 @@ flo_store_first_tables(const char *group)
 	MemoryContext spi;
 
 	flo_visit_begin(&visit);
-	count = flo_visit_run(SPI_OK_SELECT, "SELECT relation FROM flo.first_tables WHERE group_name = $1", 1, group);
-	spi = MemoryContextSwitchTo(visit.caller);
+	count = flo_visit_run(SPI_OK_SELECT, "SELECT relation, name FROM flo.first_tables WHERE group_name = $1", 1, group);
 	for (uint64 i = 0; i < count; i++)
-		relations = lappend_oid(relations, flo_visit_oid(i, 1));
-	MemoryContextSwitchTo(spi);
+	{
+		FloChosen  *table;
+
+		spi = MemoryContextSwitchTo(visit.caller);
+		table = palloc0(sizeof(FloChosen));
+		table->object = flo_visit_oid(i, 1);
+		relations = lappend(relations, table);
+		MemoryContextSwitchTo(spi);
+		table->name = flo_visit_text(&visit, i, 2);
+	}
 	flo_visit_end(&visit);
 	return relations;
 }

@@ -190,7 +190,7 @@ typedef struct FloTableChoice
 extern FloTableChoice *flo_store_table_choice(const char *group);
 /* Tables, with their partitions, that destinations know without a statement; "anew": and no others */
 extern void flo_store_note_first_tables(const char *group, const List *relations, bool anew);
-extern List *flo_store_first_tables(const char *group);	/* of OIDs */
+extern List *flo_store_first_tables(const char *group);	/* of FloChosen * */
 
 extern void flo_store_save_table_choice(const FloTableChoice *choice);
 

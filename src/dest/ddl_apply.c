@@ -44,6 +44,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
+#include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
 #include "storage/lmgr.h"
@@ -334,30 +335,6 @@ lock_relations(Node *statement)
 
 /* --- before a copy ----------------------------------------------------------------------------- */
 
-/* A table that others refer to cannot be emptied, and keeps its rows */
-static void
-empty_relations(Node *statement)
-{
-	ListCell   *cell;
-
-	foreach(cell, flo_ddl_changed_relations(statement))
-	{
-		RangeVar   *name = copyObject(lfirst_node(RangeVar, cell));
-		Oid			relation = RangeVarGetRelid(name, NoLock, true);
-		char		kind = get_rel_relkind(relation);
-		TruncateStmt *truncate = makeNode(TruncateStmt);
-
-		if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) ||
-			heap_truncate_find_FKs(list_make1_oid(relation)) != NIL)
-			continue;
-		name->inh = kind == RELKIND_PARTITIONED_TABLE;
-		truncate->relations = list_make1(name);
-		truncate->behavior = DROP_RESTRICT;
-		ExecuteTruncate(truncate);
-		CommandCounterIncrement();
-	}
-}
-
 static bool
 is_here(Node *statement)
 {
@@ -444,6 +421,34 @@ reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, const F
 	return flo_ddl_out_of_reach(group, list_concat(flo_ddl_targets(statement), rights->sequences));
 }
 
+/* Rows of an earlier copy go before it.  A table that others refer to cannot be emptied, and keeps them. */
+static void
+empty_copied_again(const FloDdlStatement *ddl, Mapping *mapping)
+{
+	ListCell   *cell;
+
+	foreach(cell, ddl->objects)
+	{
+		const FloDdlObject *object = lfirst(cell);
+		bool		made = object->creates && strcmp(object->type, "table") == 0;
+		Oid			relation = object->again && !made ?
+			table_here(mapping, object->table_schema, object->table_name) : InvalidOid;
+		char		kind = OidIsValid(relation) ? get_rel_relkind(relation) : '\0';
+		TruncateStmt *truncate = makeNode(TruncateStmt);
+		RangeVar   *name;
+
+		if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) ||
+			heap_truncate_find_FKs(list_make1_oid(relation)) != NIL)
+			continue;
+		name = makeRangeVar(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation), -1);
+		name->inh = kind == RELKIND_PARTITIONED_TABLE;
+		truncate->relations = list_make1(name);
+		truncate->behavior = DROP_RESTRICT;
+		ExecuteTruncate(truncate);
+		CommandCounterIncrement();
+	}
+}
+
 /* Why it would take other rows here than at the source */
 static char *
 takes_other_rows(const FloDdlStatement *ddl, Mapping *mapping, int manner)
@@ -505,7 +510,7 @@ adopt_present(const char *group, Node *statement, int manner)
 
 /* The tables of a schema are what a renamed one would have held */
 static void
-disown_schema(const char *group, const char *name, bool failed)
+disown_schema(const char *group, const char *name)
 {
 	Oid			schema = get_namespace_oid(name, true);
 	Relation	class = table_open(RelationRelationId, AccessShareLock);
@@ -516,7 +521,7 @@ disown_schema(const char *group, const char *name, bool failed)
 	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(schema));
 	scan = systable_beginscan(class, InvalidOid, false, NULL, 1, &key);
 	while (OidIsValid(schema) && HeapTupleIsValid(tuple = systable_getnext(scan)))
-		flo_ddl_disown(group, ((Form_pg_class) GETSTRUCT(tuple))->oid, failed);
+		flo_ddl_disown(group, ((Form_pg_class) GETSTRUCT(tuple))->oid, true);
 	systable_endscan(scan);
 	table_close(class, AccessShareLock);
 }
@@ -535,7 +540,7 @@ flo_ddl_pass_over(const char *group, const FloDdlStatement *ddl, FloReshape *rou
 			table_here(&mapping, object->new_schema, object->new_name);
 
 		if (strcmp(object->type, "schema") == 0 && object->new_name != NULL)
-			disown_schema(group, object->new_name, failed);
+			disown_schema(group, object->new_name);
 		else if (strcmp(object->type, "table") == 0 && OidIsValid(table))
 			flo_ddl_disown(group, table, failed);
 	}
@@ -594,7 +599,7 @@ apply_statement(const char *group, const FloDdlStatement *ddl, RawStmt *statemen
 		return reason;
 	lock_relations(node);
 	if ((manner & FLO_DDL_EMPTY) && !mapping->shared)
-		empty_relations(node);
+		empty_copied_again(ddl, mapping);
 	if (manner & FLO_DDL_TRUST_KEYS)
 		trust_foreign_keys(node);
 	nothing = map_columns(mapping, node, note, &reason);

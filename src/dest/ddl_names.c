@@ -188,6 +188,9 @@ map_named(Mapper *mapper, ObjectType type, Node *object)
 		case OBJECT_TYPE:
 		case OBJECT_DOMAIN:
 			return qualify_type(mapper->ddl, object);
+		case OBJECT_DOMCONSTRAINT:
+			(void) qualify_type(mapper->ddl, linitial(castNode(List, object)));
+			return object;
 		case OBJECT_COLLATION:
 		case OBJECT_CONVERSION:
 		case OBJECT_STATISTIC_EXT:

@@ -30,15 +30,17 @@
 #include "catalog/pg_depend.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_publication_namespace.h"
 #include "catalog/pg_publication_rel.h"
-#include "catalog/pg_range.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_rewrite.h"
 #include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "conf/visit.h"
+#include "dest/ddl_parts.h"
 #include "dest/ddl_reach.h"
 #include "dest/ddl_targets.h"
 #include "dest/rows.h"
@@ -55,6 +57,13 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+/* What is attached to a table, and must go only with that */
+typedef struct Dropped
+{
+	ObjectAddress table;
+	char	   *name;
+} Dropped;
+
 /* A statement that is being run */
 typedef struct Reach
 {
@@ -66,177 +75,13 @@ typedef struct Reach
 	List	   *columns;		/* of ObjectAddress *: columns made or changed */
 	List	   *sequences;		/* of ObjectAddress *: those of its tables, of which it may let go */
 	List	   *changed;		/* of ObjectAddress * */
+	List	   *dropped;		/* of Dropped * */
+	bool		makes_trigger;
 	char	   *reason;			/* what it must not touch, the first that was met */
 } Reach;
 
 static Reach *watching = NULL;
 static object_access_hook_type next_object_access = NULL;
-
-/* --- what is part of what ------------------------------------------------------------------- */
-
-/* A row of a catalog by OID; the value of one of its columns, an OID; 0 when it is gone */
-static Oid
-oid_of_row(Oid class, Oid object, AttrNumber column)
-{
-	Relation	catalog = table_open(class, AccessShareLock);
-	HeapTuple	tuple = get_catalog_object_by_oid(catalog, get_object_attnum_oid(class), object);
-	Oid			value = InvalidOid;
-	bool		isnull;
-
-	if (HeapTupleIsValid(tuple))
-		value = DatumGetObjectId(heap_getattr(tuple, column, RelationGetDescr(catalog), &isnull));
-	table_close(catalog, AccessShareLock);
-	return value;
-}
-
-static Oid
-published_table(Oid membership)
-{
-	HeapTuple	tuple = SearchSysCache1(PUBLICATIONREL, ObjectIdGetDatum(membership));
-	Oid			table;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	table = ((Form_pg_publication_rel) GETSTRUCT(tuple))->prrelid;
-	ReleaseSysCache(tuple);
-	return table;
-}
-
-static bool
-go_to(ObjectAddress *object, Oid class, Oid whole)
-{
-	if (!OidIsValid(whole))
-		return false;
-	ObjectAddressSet(*object, class, whole);
-	return true;
-}
-
-static bool
-type_to_whole(ObjectAddress *object)
-{
-	Oid			type = object->objectId;
-	Oid			element = get_element_type(type);
-	Oid			relation = get_typ_typrelid(type);
-
-	if (OidIsValid(element))
-		return go_to(object, TypeRelationId, element);
-	if (get_typtype(type) == TYPTYPE_MULTIRANGE)
-		return go_to(object, TypeRelationId, get_multirange_range(type));
-	return OidIsValid(relation) && get_rel_relkind(relation) != RELKIND_COMPOSITE_TYPE &&
-		go_to(object, RelationRelationId, relation);
-}
-
-static bool
-relation_to_whole(ObjectAddress *object)
-{
-	Oid			relation = object->objectId;
-	Oid			table;
-	int32		column;
-
-	switch (get_rel_relkind(relation))
-	{
-		case RELKIND_INDEX:
-		case RELKIND_PARTITIONED_INDEX:
-			return go_to(object, RelationRelationId, IndexGetRelation(relation, true));
-		case RELKIND_COMPOSITE_TYPE:
-			return go_to(object, TypeRelationId, get_rel_type_id(relation));
-		case RELKIND_SEQUENCE:
-			return (sequenceIsOwned(relation, DEPENDENCY_AUTO, &table, &column) ||
-					sequenceIsOwned(relation, DEPENDENCY_INTERNAL, &table, &column)) &&
-				go_to(object, RelationRelationId, table);
-		default:
-			return false;
-	}
-}
-
-static bool
-constraint_to_whole(ObjectAddress *object)
-{
-	Oid			constraint = object->objectId;
-
-	return go_to(object, RelationRelationId, oid_of_row(ConstraintRelationId, constraint, Anum_pg_constraint_conrelid)) ||
-		go_to(object, TypeRelationId, oid_of_row(ConstraintRelationId, constraint, Anum_pg_constraint_contypid));
-}
-
-/* One step from a part to what it is part of; false for what is nobody's part */
-static bool
-to_whole(ObjectAddress *object)
-{
-	Oid			id = object->objectId;
-
-	switch (object->classId)
-	{
-		case RelationRelationId:
-			return relation_to_whole(object);
-		case TypeRelationId:
-			return type_to_whole(object);
-		case ConstraintRelationId:
-			return constraint_to_whole(object);
-		case IndexRelationId:
-			return go_to(object, RelationRelationId, IndexGetRelation(id, true));
-		case AttrDefaultRelationId:
-			return go_to(object, RelationRelationId, GetAttrDefaultColumnAddress(id).objectId);
-		case CastRelationId:
-			return go_to(object, TypeRelationId, oid_of_row(CastRelationId, id, Anum_pg_cast_castsource));
-		case StatisticExtRelationId:
-			return go_to(object, RelationRelationId, oid_of_row(StatisticExtRelationId, id, Anum_pg_statistic_ext_stxrelid));
-		default:
-			return false;
-	}
-}
-
-/* What goes when its table goes, whoever made it: the table that decides; 0 = it has none */
-static Oid
-table_of_attached(const ObjectAddress *object)
-{
-	switch (object->classId)
-	{
-		case TriggerRelationId:
-			return oid_of_row(TriggerRelationId, object->objectId, Anum_pg_trigger_tgrelid);
-		case RewriteRelationId:
-			return oid_of_row(RewriteRelationId, object->objectId, Anum_pg_rewrite_ev_class);
-		case PolicyRelationId:
-			return oid_of_row(PolicyRelationId, object->objectId, Anum_pg_policy_polrelid);
-		case PublicationRelRelationId:
-			return published_table(object->objectId);
-		default:
-			return InvalidOid;
-	}
-}
-
-/* The constraint that a trigger of the server's enforces; 0 = it is somebody's own */
-static Oid
-constraint_of_trigger(Oid trigger)
-{
-	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
-	HeapTuple	tuple = get_catalog_object_by_oid(catalog, Anum_pg_trigger_oid, trigger);
-	Oid			constraint = InvalidOid;
-
-	if (HeapTupleIsValid(tuple) && ((Form_pg_trigger) GETSTRUCT(tuple))->tgisinternal)
-		constraint = ((Form_pg_trigger) GETSTRUCT(tuple))->tgconstraint;
-	table_close(catalog, AccessShareLock);
-	return constraint;
-}
-
-/* What the server makes and drops by itself, with what it belongs to */
-static bool
-is_servers(const ObjectAddress *object)
-{
-	switch (object->classId)
-	{
-		case PublicationNamespaceRelationId:
-			return true;
-		case RelationRelationId:
-			return IsToastNamespace(get_rel_namespace(object->objectId));
-		case TriggerRelationId:
-			return OidIsValid(constraint_of_trigger(object->objectId));
-		case ConstraintRelationId:
-			/* a foreign key's copy for a partition */
-			return OidIsValid(oid_of_row(ConstraintRelationId, object->objectId, Anum_pg_constraint_conparentid));
-		default:
-			return false;
-	}
-}
 
 /* --- whose it is ------------------------------------------------------------------------------ */
 
@@ -292,7 +137,10 @@ recorded(const char *group, const ObjectAddress *object)
 static bool
 is_recorded(const char *group, const ObjectAddress *object)
 {
-	return (watching != NULL && (is_listed(watching->made, object) || is_listed(watching->sequences, object))) ||
+	/* a partition's copy of a trigger is whose the root's is */
+	bool		made = watching != NULL && (watching->makes_trigger || object->classId != TriggerRelationId);
+
+	return (made && (is_listed(watching->made, object) || is_listed(watching->sequences, object))) ||
 		recorded(group, object) == OURS;
 }
 
@@ -331,15 +179,20 @@ is_groups(const char *group, const ObjectAddress *object)
 		if (whole.classId == RelationRelationId ? is_known_table(group, whole.objectId) :
 			is_recorded(group, &whole))
 			return true;
-	} while (to_whole(&whole));
+	} while (flo_ddl_to_whole(&whole));
 	return false;
 }
 
 static char *
 name_of(const ObjectAddress *object)
 {
-	char	   *description = getObjectDescription(object, true);
+	ObjectAddress named = *object;
+	char	   *description;
 
+	/* what has no name of its own, or one that says less */
+	if (named.classId == IndexRelationId || named.classId == TypeRelationId)
+		(void) flo_ddl_to_whole(&named);
+	description = getObjectDescription(&named, true);
 	return description != NULL ? description : pstrdup("an object");
 }
 
@@ -471,9 +324,11 @@ flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types)
 	ListCell   *cell;
 
 	ObjectAddressSet(object, RelationRelationId, relation);
-	belongs = is_known_table(group, relation) ? OURS : recorded(group, &object);
+	belongs = recorded(group, &object);
 	if (belongs != UNKNOWN)
 		return belongs == OURS;
+	if (empty_only && is_known_table(group, relation))
+		return true;
 	LockRelationOid(relation, AccessShareLock);
 	if (!is_table(relation) || relation < FirstNormalObjectId ||
 		(empty_only && (!stands_alone(group, relation) || flo_table_has_rows(relation))))
@@ -500,15 +355,21 @@ flo_ddl_disown(const char *group, Oid relation, bool failed)
 /* --- while a statement runs ---------------------------------------------------------------------- */
 
 static void
-refuse(const ObjectAddress *object, const char *does)
+refuse_named(const char *name, const char *does)
 {
 	MemoryContext old = MemoryContextSwitchTo(watching->context);
 
-	watching->reason = psprintf("it %s %s, which is not known to be of the group here", does, name_of(object));
+	watching->reason = psprintf("it %s %s, which is not known to be of the group here", does, name);
 	MemoryContextSwitchTo(old);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg_internal("%s", watching->reason)));
+}
+
+static void
+refuse(const ObjectAddress *object, const char *does)
+{
+	refuse_named(name_of(object), does);
 }
 
 static void
@@ -553,7 +414,7 @@ look_at_made(const ObjectAddress *object, int part)
 static void
 look_at_changed(ObjectAddress *object, int part)
 {
-	Oid			constraint = object->classId == TriggerRelationId ? constraint_of_trigger(object->objectId) : InvalidOid;
+	Oid			constraint = object->classId == TriggerRelationId ? flo_ddl_constraint_of_trigger(object->objectId) : InvalidOid;
 
 	/* who may be joined to whom was asked before */
 	if (object->classId == InheritsRelationId)
@@ -563,15 +424,32 @@ look_at_changed(ObjectAddress *object, int part)
 	note(&watching->changed, object);
 	if (object->classId == RelationRelationId && part > 0)
 		note_column(&watching->columns, object->objectId, part);
-	if (watching->enforce && (OidIsValid(constraint) || !is_servers(object)) && !is_groups(watching->group, object))
+	if (watching->enforce && (OidIsValid(constraint) || !flo_ddl_is_servers(object)) && !is_groups(watching->group, object))
 		refuse(object, "changes");
+}
+
+/* What is attached to a table may go with it: whether that goes is seen in the end */
+static void
+look_at_dropped(const ObjectAddress *object)
+{
+	Oid			table = flo_ddl_table_of_attached(object);
+	MemoryContext old;
+	Dropped    *dropped;
+
+	if (!OidIsValid(table))
+		refuse(object, "drops");
+	old = MemoryContextSwitchTo(watching->context);
+	dropped = palloc(sizeof(Dropped));
+	ObjectAddressSet(dropped->table, RelationRelationId, table);
+	dropped->name = name_of(object);
+	watching->dropped = lappend(watching->dropped, dropped);
+	MemoryContextSwitchTo(old);
 }
 
 static void
 watch(ObjectAccessType access, Oid class, Oid id, int part, void *arg)
 {
 	ObjectAddress object;
-	Oid			table;
 
 	if (next_object_access)
 		next_object_access(access, class, id, part, arg);
@@ -587,12 +465,9 @@ watch(ObjectAccessType access, Oid class, Oid id, int part, void *arg)
 			look_at_changed(&object, part);
 			break;
 		case OAT_DROP:
-			if (!watching->enforce || is_servers(&object) || is_groups(watching->group, &object))
-				break;
-			table = table_of_attached(&object);
-			ObjectAddressSet(object, OidIsValid(table) ? RelationRelationId : class, OidIsValid(table) ? table : id);
-			if (!OidIsValid(table) || !is_groups(watching->group, &object))
-				refuse(&object, "drops");
+			if (watching->enforce && !flo_ddl_is_servers(&object) && !flo_ddl_is_clone(&object) &&
+				!is_groups(watching->group, &object))
+				look_at_dropped(&object);
 			break;
 		case OAT_TRUNCATE:
 			if (watching->enforce && !is_groups(watching->group, &object))
@@ -629,7 +504,7 @@ references_of(const ObjectAddress *object)
 			continue;
 		ObjectAddressSet(other, form->refclassid, form->refobjid);
 		if (other.classId == TypeRelationId)
-			while (other.classId == TypeRelationId && to_whole(&other))
+			while (other.classId == TypeRelationId && flo_ddl_to_whole(&other))
 				;
 		if (other.classId == RelationRelationId)
 			references = add_address(references, RelationRelationId, other.objectId);
@@ -666,7 +541,7 @@ check_made(void)
 		const ObjectAddress *object = lfirst(cell);
 
 		/* a query reads what its owner may read; the rule is what depends on it */
-		if (object->classId != RewriteRelationId && !is_servers(object))
+		if (object->classId != RewriteRelationId && !flo_ddl_is_servers(object))
 			check_references(object);
 	}
 	foreach(cell, watching->defaults)
@@ -678,6 +553,13 @@ check_made(void)
 	}
 	foreach(cell, watching->columns)
 		check_references(lfirst(cell));
+	foreach(cell, watching->dropped)
+	{
+		const Dropped *dropped = lfirst(cell);
+
+		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(dropped->table.objectId)))
+			refuse_named(dropped->name, "drops");
+	}
 }
 
 /* The role that a function is to run as is looked at as if it were set now, which a changed role forbids */
@@ -739,22 +621,53 @@ sequences_of(List *targets)
 	return sequences;
 }
 
-/* The name of a relation that the statement makes; NULL = it makes none, or several */
-static const char *
-name_of_made(Node *statement)
+/* The relation that the statement makes; NULL = none */
+static RangeVar *
+relation_of(Node *statement)
 {
 	switch (nodeTag(statement))
 	{
 		case T_CreateStmt:
-			return ((CreateStmt *) statement)->relation->relname;
+			return ((CreateStmt *) statement)->relation;
 		case T_CreateSeqStmt:
-			return ((CreateSeqStmt *) statement)->sequence->relname;
+			return ((CreateSeqStmt *) statement)->sequence;
 		case T_ViewStmt:
-			return ((ViewStmt *) statement)->view->relname;
+			return ((ViewStmt *) statement)->view;
 		case T_CreateTableAsStmt:
-			return ((CreateTableAsStmt *) statement)->into->rel->relname;
+			return ((CreateTableAsStmt *) statement)->into->rel;
 		default:
 			return NULL;
+	}
+}
+
+/* Is it what the statement is there to make?  Somebody's event trigger may make more. */
+static bool
+is_made_by(Node *statement, const ObjectAddress *object)
+{
+	RangeVar   *relation = relation_of(statement);
+
+	switch (object->classId)
+	{
+		case RelationRelationId:
+			if (IsA(statement, CreateSchemaStmt))
+				return get_rel_namespace(object->objectId) ==
+					get_namespace_oid(((CreateSchemaStmt *) statement)->schemaname, true);
+			return relation != NULL && RangeVarGetRelid(relation, NoLock, true) == object->objectId;
+		case TypeRelationId:
+			return IsA(statement, CompositeTypeStmt) || IsA(statement, CreateEnumStmt) ||
+				IsA(statement, CreateDomainStmt) || IsA(statement, CreateRangeStmt) || IsA(statement, DefineStmt);
+		case ProcedureRelationId:
+			return IsA(statement, CreateFunctionStmt) || IsA(statement, DefineStmt);
+		case NamespaceRelationId:
+			return IsA(statement, CreateSchemaStmt);
+		case TriggerRelationId:
+			return IsA(statement, CreateTrigStmt);
+		case RewriteRelationId:
+			return IsA(statement, RuleStmt);
+		case PolicyRelationId:
+			return IsA(statement, CreatePolicyStmt);
+		default:
+			return relation == NULL && !IsA(statement, AlterTableStmt);
 	}
 }
 
@@ -780,7 +693,7 @@ install_hook(void)
 
 /* Those that are still there, without what is part of others */
 static List *
-only_wholes(const List *objects, const char *name)
+only_wholes(const List *objects, Node *statement)
 {
 	List	   *result = NIL;
 	ListCell   *cell;
@@ -788,15 +701,16 @@ only_wholes(const List *objects, const char *name)
 	foreach(cell, objects)
 	{
 		ObjectAddress object = *(ObjectAddress *) lfirst(cell);
+		ObjectAddress whole = object;
+		bool		part;
 
-		char		kind = object.classId == RelationRelationId ? get_rel_relkind(object.objectId) : '\0';
-
-		if (is_servers(&object) || getObjectDescription(&object, true) == NULL)
+		if (flo_ddl_is_servers(&object) || getObjectDescription(&object, true) == NULL)
 			continue;
+		part = flo_ddl_to_whole(&whole);
 
-		/* sequences may be let go of by their tables; another table was made by somebody's event trigger */
-		if (kind == RELKIND_SEQUENCE ||
-			((kind == '\0' || name == NULL || strcmp(get_rel_name(object.objectId), name) == 0) && !to_whole(&object)))
+		/* tables may let go of their sequences */
+		if (part ? get_rel_relkind(object.objectId) == RELKIND_SEQUENCE && object.classId == RelationRelationId &&
+			is_groups(watching->group, &whole) : is_made_by(statement, &object))
 			result = add_address(result, object.classId, object.objectId);
 	}
 	return result;
@@ -813,9 +727,9 @@ wholes_of(const List *objects)
 	{
 		ObjectAddress object = *(ObjectAddress *) lfirst(cell);
 
-		if (is_servers(&object))
+		if (flo_ddl_is_servers(&object))
 			continue;
-		while (to_whole(&object))
+		while (flo_ddl_to_whole(&object))
 			;
 		if (object.objectId >= FirstNormalObjectId && getObjectDescription(&object, true) != NULL)
 			result = add_address(result, object.classId, object.objectId);
@@ -863,11 +777,14 @@ flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, co
 	install_hook();
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
-	watching = &reach;
-	reach.sequences = sequences_of(flo_ddl_targets(statement->stmt));
 	PG_TRY();
 	{
+		watching = &reach;
+		reach.makes_trigger = IsA(statement->stmt, CreateTrigStmt);
+		reach.sequences = sequences_of(flo_ddl_targets(statement->stmt));
 		run_watched(statement, text);
+		CommandCounterIncrement();
+		reach.made = only_wholes(reach.made, statement->stmt);
 		watching = NULL;
 		ReleaseCurrentSubTransaction();
 	}
@@ -886,7 +803,7 @@ flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, co
 	if (reach.reason != NULL)
 		return reach.reason;
 	CommandCounterIncrement();
-	record(group, only_wholes(reach.made, name_of_made(statement->stmt)), true);
+	record(group, reach.made, true);
 	if (!enforce)
 		record(group, list_concat(wholes_of(reach.changed), referred_sequences(&reach)), true);
 	return NULL;

@@ -181,6 +181,7 @@ manner_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
 		if (table == NULL || table->expected == 0)
 			continue;
 		((FloDdlObject *) lfirst(cell))->awaited = true;
+		((FloDdlObject *) lfirst(cell))->again = table->again;
 		manner &= ~FLO_DDL_CHECKED;
 		manner |= table->again ? FLO_DDL_EMPTY : table->coming ? FLO_DDL_COMING : 0;
 	}

@@ -48,7 +48,7 @@ struct FloDdlFilter
 	List	   *publications;	/* of char * */
 	FloTableChoice *choice;
 
-	List	   *first;			/* OIDs of tables that destinations know without a statement */
+	List	   *first;			/* of FloChosen *: tables that destinations know without a statement */
 
 	/* first phases that passed and wait for their second one; a ring */
 	int64		kept[KEPT_MAX];
@@ -187,6 +187,23 @@ is_covered(FloDdlFilter *filter, const FloDdlObject *object)
 	return OidIsValid(object->oid) && OidIsValid(published_user_of(filter, object->oid, 0));
 }
 
+static bool
+is_first(FloDdlFilter *filter, Oid relation, const char *schema, const char *name)
+{
+	ListCell   *cell;
+
+	if (!OidIsValid(relation) || schema == NULL || name == NULL)
+		return false;
+	foreach(cell, filter->first)
+	{
+		const FloChosen *table = lfirst(cell);
+
+		if (table->object == relation)
+			return strcmp(table->name, quote_qualified_identifier(schema, name)) == 0;
+	}
+	return false;
+}
+
 /*
  * Is the table that it is or belongs to, or that uses it, one that destinations
  * have under its name?  Others they know from the statement that made them.
@@ -196,11 +213,13 @@ note_member(FloDdlFilter *filter, FloDdlObject *object)
 {
 	Oid			user = OidIsValid(object->oid) ? published_user_of(filter, object->oid, 0) : InvalidOid;
 
-	object->member = list_member_oid(filter->first, OidIsValid(user) ? user : object->relation);
-	if (!OidIsValid(user))
-		return;
-	object->table_schema = get_namespace_name(get_rel_namespace(user));
-	object->table_name = get_rel_name(user);
+	if (OidIsValid(user))
+	{
+		object->table_schema = get_namespace_name(get_rel_namespace(user));
+		object->table_name = get_rel_name(user);
+	}
+	object->member = is_first(filter, OidIsValid(user) ? user : object->relation,
+							  object->table_schema, object->table_name);
 }
 
 /*

@@ -7,13 +7,21 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
 #include "core/compat.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "source/ddl_objects.h"
 #include "source/ddl_references.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
 
 /* A table or sequence by name; the same as an object, but not what the statement is about */
 static void
@@ -84,6 +92,37 @@ refer_in_definition(FloDdlStatement *ddl, Node *node)
 	}
 }
 
+static void
+add_by_oid(FloDdlStatement *ddl, Oid relation)
+{
+	if (OidIsValid(relation))
+		add_reference(ddl, makeRangeVar(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation), -1));
+}
+
+/* Tables that change with it: its children, and those whose foreign keys refer to it */
+static void
+add_relatives(FloDdlStatement *ddl, const RangeVar *name)
+{
+	Oid			table = RangeVarGetRelid(name, NoLock, true);
+	Relation	catalog;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	ListCell   *cell;
+
+	if (!OidIsValid(table))
+		return;
+	foreach(cell, find_inheritance_children(table, NoLock))
+		add_by_oid(ddl, lfirst_oid(cell));
+	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
+	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		add_by_oid(ddl, ((Form_pg_trigger) GETSTRUCT(tuple))->tgconstrrelid);
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+}
+
 void
 flo_ddl_describe_references(FloDdlStatement *ddl, Node *node)
 {
@@ -100,8 +139,15 @@ flo_ddl_describe_references(FloDdlStatement *ddl, Node *node)
 				refer_in_definition(ddl, lfirst(cell));
 			break;
 		case T_AlterTableStmt:
+			add_relatives(ddl, ((AlterTableStmt *) node)->relation);
 			foreach(cell, ((AlterTableStmt *) node)->cmds)
 				refer_in_definition(ddl, lfirst_node(AlterTableCmd, cell)->def);
+			add_relatives(ddl, ((AlterTableStmt *) node)->relation);
+			break;
+		case T_DropStmt:
+			if (((DropStmt *) node)->removeType == OBJECT_TABLE)
+				foreach(cell, ((DropStmt *) node)->objects)
+					add_relatives(ddl, makeRangeVarFromNameList(lfirst_node(List, cell)));
 			break;
 		default:
 			break;

@@ -58,6 +58,7 @@ typedef struct FloDdlObject
 	bool		attached;		/* not of a table by itself: triggers, policies, rules */
 	int64		position;		/* in the statement's own list; -1 = none */
 	bool		awaited;		/* not sent: a copy of that table is to come to this destination */
+	bool		again;			/* not sent: which has rows of an earlier copy */
 } FloDdlObject;
 
 typedef struct FloDdlStatement
