@@ -383,13 +383,14 @@ trust_foreign_keys(Node *node)
 static Oid
 table_here(Mapping *mapping, const char *schema, const char *table)
 {
+	Mapping		aside = {mapping->routes};
 	const char *to_schema = schema;
 	const char *to_table = table;
 	Oid			namespace;
 
 	if (schema == NULL || table == NULL)
 		return InvalidOid;
-	(void) map_table(mapping, schema, table, false, &to_schema, &to_table);
+	(void) map_table(&aside, schema, table, false, &to_schema, &to_table);
 	namespace = get_namespace_oid(to_schema, true);
 	return OidIsValid(namespace) ? get_relname_relid(to_table, namespace) : InvalidOid;
 }

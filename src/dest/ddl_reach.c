@@ -414,7 +414,8 @@ look_at_made(const ObjectAddress *object, int part)
 static void
 look_at_changed(ObjectAddress *object, int part)
 {
-	Oid			constraint = object->classId == TriggerRelationId ? flo_ddl_constraint_of_trigger(object->objectId) : InvalidOid;
+	Oid			constraint = object->classId == TriggerRelationId ?
+		flo_ddl_constraint_of_trigger(object->objectId) : InvalidOid;
 
 	/* who may be joined to whom was asked before */
 	if (object->classId == InheritsRelationId)
