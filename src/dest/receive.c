@@ -218,10 +218,6 @@ all_published(Receiver *r, const List *wanted)
 		if (is_coming(r, wanted, key->relation, key->attempt))
 			return false;
 	}
-	if (r->what->keys != NIL)
-		return true;
-	if (!read_end(r))
-		return false;
 	foreach(cell, r->again)
 		if (r->what->attempt == 0 && is_coming(r, wanted, lfirst_oid(cell), 1))
 			return false;
@@ -236,9 +232,15 @@ static bool
 note_published(Receiver *r, List **wanted)
 {
 	ListCell   *cell;
+	bool		ended;
 
+	/*
+	 * Both first.  The end is told after all tables: listed before it is read,
+	 * the last table could be published between the two, and not be waited for.
+	 * What the newest attempt does not list is published by then, or never.
+	 */
 	*wanted = NIL;
-	/* first: what it does not list is published by then, or never */
+	ended = r->what->keys != NIL || read_end(r);
 	r->newest = flo_records_attempt(r->bus, r->bucket, r->what->generation);
 	foreach(cell, flo_bucket_keys(r->bus, r->bucket, FLO_COPY_TABLE_PREFIX))
 	{
@@ -249,7 +251,7 @@ note_published(Receiver *r, List **wanted)
 		*wanted = lappend(*wanted, table);
 		flo_copied_published(r->spec->group, r->spec->worker, table);
 	}
-	return all_published(r, *wanted);
+	return ended && all_published(r, *wanted);
 }
 
 static bool
