@@ -30,6 +30,7 @@ OBJS = \
 	src/core/loop.o \
 	src/core/trail.o \
 	src/core/transaction.o \
+	src/core/types.o \
 	src/core/memory.o \
 	src/monitor/shstate.o \
 	src/monitor/views.o \

@@ -36,6 +36,7 @@
 
 #include "conf/partition.h"
 #include "core/compat.h"
+#include "core/types.h"
 
 static bool
 is_builtin(Oid object)
@@ -135,23 +136,7 @@ type_is_portable(Oid type, FloPartitionStrategy strategy)
 	element = get_element_type(type);
 	if (OidIsValid(element))
 		return type_is_portable(element, strategy);
-	switch (type)
-	{
-		case REGPROCOID:
-		case REGPROCEDUREOID:
-		case REGOPEROID:
-		case REGOPERATOROID:
-		case REGCLASSOID:
-		case REGTYPEOID:
-		case REGCONFIGOID:
-		case REGDICTIONARYOID:
-		case REGNAMESPACEOID:
-		case REGROLEOID:
-		case REGCOLLATIONOID:
-			return false;
-		default:
-			return true;
-	}
+	return !flo_type_names_object(type);
 }
 
 static bool

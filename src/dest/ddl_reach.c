@@ -39,6 +39,7 @@
 #include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "conf/choice.h"
 #include "conf/visit.h"
 #include "dest/ddl_parts.h"
 #include "dest/ddl_reach.h"
@@ -144,29 +145,39 @@ is_recorded(const char *group, const ObjectAddress *object)
 		recorded(group, object) == OURS;
 }
 
+static List *
+parents_of(Oid relation)
+{
+	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
+	List	   *parents = NIL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		parents = lappend_oid(parents, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	return parents;
+}
+
 /* A table, or one of those it is a partition of */
 static bool
 is_known_table(const char *group, Oid relation)
 {
 	ObjectAddress object;
-	Relation	inherits;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		known;
+	ListCell   *cell;
 
 	ObjectAddressSet(object, RelationRelationId, relation);
-	known = is_recorded(group, &object);
-	if (known || !get_rel_relispartition(relation))
-		return known;
-	inherits = table_open(InheritsRelationId, AccessShareLock);
-	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
-	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
-	while (!known && HeapTupleIsValid(tuple = systable_getnext(scan)))
-		known = is_known_table(group, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
-	systable_endscan(scan);
-	table_close(inherits, AccessShareLock);
-	return known;
+	if (is_recorded(group, &object))
+		return true;
+	if (get_rel_relispartition(relation))
+		foreach(cell, parents_of(relation))
+			if (is_known_table(group, lfirst_oid(cell)))
+				return true;
+	return false;
 }
 
 static bool
@@ -287,32 +298,17 @@ add_types_of_columns(List *objects, Oid relid)
 	return objects;
 }
 
-static bool
-is_table(Oid relation)
-{
-	char		kind = get_rel_relkind(relation);
-
-	return kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE;
-}
-
 /* Is it no parent of a table but of partitions, and no child of one that is not the group's? */
 static bool
 stands_alone(const char *group, Oid relation)
 {
-	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
-	SysScanDesc scan;
-	ScanKeyData key;
-	HeapTuple	tuple;
-	bool		alone;
+	ListCell   *cell;
 
-	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
-	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
-	for (alone = true; alone && HeapTupleIsValid(tuple = systable_getnext(scan));)
-		alone = is_known_table(group, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
-	systable_endscan(scan);
-	table_close(inherits, AccessShareLock);
-	return alone && (get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE ||
-					 find_inheritance_children(relation, NoLock) == NIL);
+	foreach(cell, parents_of(relation))
+		if (!is_known_table(group, lfirst_oid(cell)))
+			return false;
+	return get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE ||
+		find_inheritance_children(relation, NoLock) == NIL;
 }
 
 bool
@@ -330,7 +326,7 @@ flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types)
 	if (empty_only && is_known_table(group, relation))
 		return true;
 	LockRelationOid(relation, AccessShareLock);
-	if (!is_table(relation) || relation < FirstNormalObjectId ||
+	if (!flo_tables_is_kind(get_rel_relkind(relation)) || relation < FirstNormalObjectId ||
 		(empty_only && (!stands_alone(group, relation) || flo_table_has_rows(relation))))
 		return false;
 	objects = add_address(NIL, RelationRelationId, relation);
@@ -346,7 +342,7 @@ flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types)
 void
 flo_ddl_disown(const char *group, Oid relation, bool failed)
 {
-	if (!is_table(relation) || is_known_table(group, relation))
+	if (!flo_tables_is_kind(get_rel_relkind(relation)) || is_known_table(group, relation))
 		return;
 	if (failed || !flo_ddl_adopt(group, relation, true, false))
 		record(group, add_address(NIL, RelationRelationId, relation), false);
@@ -614,7 +610,7 @@ sequences_of(List *targets)
 	{
 		const ObjectAddress *object = &((FloDdlTarget *) lfirst(cell))->object;
 
-		if (object->classId == RelationRelationId && is_table(object->objectId) &&
+		if (object->classId == RelationRelationId && flo_tables_is_kind(get_rel_relkind(object->objectId)) &&
 			is_known_table(watching->group, object->objectId))
 			foreach(one, getOwnedSequences(object->objectId))
 				sequences = add_address(sequences, RelationRelationId, lfirst_oid(one));

@@ -24,6 +24,7 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "core/types.h"
 #include "conf/partition.h"
 #include "conf/visit.h"
 #include "executor/spi.h"
@@ -167,28 +168,6 @@ is_timetz(Oid type)
 }
 
 static bool
-is_object(Oid type)
-{
-	switch (type)
-	{
-		case REGPROCOID:
-		case REGPROCEDUREOID:
-		case REGOPEROID:
-		case REGOPERATOROID:
-		case REGCLASSOID:
-		case REGTYPEOID:
-		case REGCONFIGOID:
-		case REGDICTIONARYOID:
-		case REGNAMESPACEOID:
-		case REGROLEOID:
-		case REGCOLLATIONOID:
-			return true;
-		default:
-			return false;
-	}
-}
-
-static bool
 is_text(Oid type)
 {
 	char		category;
@@ -215,7 +194,7 @@ conversion_depends(Look *look, Oid from, Oid to, bool constant)
 	}
 
 	/* a constant that names an object is that object, here as well */
-	if (!constant && (is_made_of(from, is_object) || is_made_of(to, is_object)))
+	if (!constant && (is_made_of(from, flo_type_names_object) || is_made_of(to, flo_type_names_object)))
 		look->on = "OIDs and the search_path";
 	else if ((is_made_of(from, is_money) || is_made_of(to, is_money)) && monetary != NULL &&
 			 strcmp(monetary, "C") != 0 && strcmp(monetary, "POSIX") != 0)
@@ -277,7 +256,8 @@ node_depends(Look *look, Node *node)
 	if (IsA(node, Const))
 		return !((Const *) node)->constisnull &&
 			conversion_depends(look, exprType(node), exprType(node), true);
-	if (IsA(node, RelabelType) && is_object(exprType((Node *) ((RelabelType *) node)->arg)) != is_object(exprType(node)))
+	if (IsA(node, RelabelType) &&
+		flo_type_names_object(exprType((Node *) ((RelabelType *) node)->arg)) != flo_type_names_object(exprType(node)))
 		return conversion_depends(look, exprType((Node *) ((RelabelType *) node)->arg), exprType(node), false);
 	if (IsA(node, CoerceViaIO))
 		return conversion_depends(look, exprType((Node *) ((CoerceViaIO *) node)->arg), exprType(node), false);
@@ -288,7 +268,7 @@ node_depends(Look *look, Node *node)
 		Node	   *first = linitial(((FuncExpr *) node)->args);
 
 		/* a function of an object that is named in the expression: to_tsvector('english', x) */
-		if (!(IsA(first, Const) && is_object(exprType(first))) &&
+		if (!(IsA(first, Const) && flo_type_names_object(exprType(first))) &&
 			conversion_depends(look, exprType(first), exprType(node), false))
 			return true;
 	}

@@ -58,8 +58,8 @@ flo_ddl_actual_role(Oid role)
 	return role == ROLE_PG_DATABASE_OWNER ? database_owner() : role;
 }
 
-static Oid
-owner_of(Oid class, Oid object)
+Oid
+flo_ddl_owner(Oid class, Oid object)
 {
 	AttrNumber	number = is_objectclass_supported(class) ? get_object_attnum_owner(class) : InvalidAttrNumber;
 	Relation	catalog;
@@ -80,26 +80,26 @@ owner_of(Oid class, Oid object)
 Oid
 flo_ddl_schema_owner(Oid schema)
 {
-	return owner_of(NamespaceRelationId, schema);
+	return flo_ddl_owner(NamespaceRelationId, schema);
 }
 
 Oid
 flo_ddl_relation_owner(Oid relation)
 {
-	return owner_of(RelationRelationId, relation);
+	return flo_ddl_owner(RelationRelationId, relation);
 }
 
 Oid
 flo_ddl_type_owner(Oid type)
 {
-	return owner_of(TypeRelationId, type);
+	return flo_ddl_owner(TypeRelationId, type);
 }
 
 Oid
 flo_ddl_target_owner(const FloDdlTarget *target)
 {
 	return OidIsValid(target->table) ? flo_ddl_relation_owner(target->table) :
-		owner_of(target->object.classId, target->object.objectId);
+		flo_ddl_owner(target->object.classId, target->object.objectId);
 }
 
 /* --- looking up ------------------------------------------------------------------------------ */

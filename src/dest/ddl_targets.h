@@ -32,6 +32,9 @@ extern Oid	flo_ddl_target_owner(const FloDdlTarget *target);
 /* Whom a role stands for: pg_database_owner for one that changes with the database's owner */
 extern Oid	flo_ddl_actual_role(Oid role);
 
+/* The role that an object of a catalog belongs to; 0 = there is none, or nobody owns such */
+extern Oid	flo_ddl_owner(Oid class, Oid object);
+
 /* The role that a schema in fact belongs to; 0 when there is none */
 extern Oid	flo_ddl_schema_owner(Oid schema);
 

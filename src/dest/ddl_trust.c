@@ -35,6 +35,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "conf/choice.h"
 #include "core/compat.h"
 #include "dest/ddl_targets.h"
 #include "dest/ddl_trust.h"
@@ -455,14 +456,6 @@ untrusted_column(const FloDdlTrust *trust, Oid relid)
 	return type;
 }
 
-static bool
-is_table(Oid relation)
-{
-	char		kind = get_rel_relkind(relation);
-
-	return kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE;
-}
-
 void
 flo_ddl_check_relation(FloDdlTrust *trust, RangeVar *name, bool keys)
 {
@@ -486,7 +479,7 @@ flo_ddl_check_relation(FloDdlTrust *trust, RangeVar *name, bool keys)
 	if (!OidIsValid(relation) || trust->reason != NULL)
 		return;
 	trusted = flo_ddl_role_is_trusted(trust, flo_ddl_relation_owner(relation));
-	if (!trusted && keys && is_table(relation))
+	if (!trusted && keys && flo_tables_is_kind(get_rel_relkind(relation)))
 		trusted = !OidIsValid(untrusted_column(trust, relation));
 	if (!trusted)
 		flo_ddl_distrust(trust, "relation \"%s\" is owned by role \"%s\", who decides what runs when it is used",
@@ -515,19 +508,6 @@ flo_ddl_check_collation(FloDdlTrust *trust, List *names)
 	}
 }
 
-static Oid
-owner_of_opclass(Oid opclass)
-{
-	HeapTuple	tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclass));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_opclass) GETSTRUCT(tuple))->opcowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 void
 flo_ddl_check_opclass(FloDdlTrust *trust, List *names, const char *access_method)
 {
@@ -548,7 +528,7 @@ flo_ddl_check_opclass(FloDdlTrust *trust, List *names, const char *access_method
 		}
 	opclass = get_opclass_oid(method, names, true);
 	if (OidIsValid(opclass) && opclass >= FirstNormalObjectId &&
-		!flo_ddl_role_is_trusted(trust, owner_of_opclass(opclass)))
+		!flo_ddl_role_is_trusted(trust, flo_ddl_owner(OperatorClassRelationId, opclass)))
 		flo_ddl_distrust(trust, "operator class \"%s\" is not owned by a trusted role", strVal(llast(names)));
 }
 
@@ -695,7 +675,7 @@ flo_ddl_check_expression(FloDdlTrust *trust, Node *expression)
 		return;
 	(void) check_node(expression, trust);
 	if (trust->reason != NULL || IsA(expression, A_Const) || !OidIsValid(trust->table) ||
-		!is_table(trust->table))
+		!flo_tables_is_kind(get_rel_relkind(trust->table)))
 		return;
 
 	/* casts and operators of columns' types come with the types */

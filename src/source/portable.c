@@ -7,6 +7,7 @@
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "catalog/pg_type.h"
+#include "core/types.h"
 #include "source/portable.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -20,19 +21,10 @@
 static bool
 is_better_as_text(Oid type)
 {
+	if (flo_type_names_object(type))
+		return true;
 	switch (type)
 	{
-		case REGPROCOID:
-		case REGPROCEDUREOID:
-		case REGOPEROID:
-		case REGOPERATOROID:
-		case REGCLASSOID:
-		case REGTYPEOID:
-		case REGCONFIGOID:
-		case REGDICTIONARYOID:
-		case REGNAMESPACEOID:
-		case REGROLEOID:
-		case REGCOLLATIONOID:
 		case INT2VECTOROID:
 		case OIDVECTOROID:
 		case TSQUERYOID:
