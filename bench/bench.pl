@@ -346,7 +346,8 @@ my %system = (
 			{
 				wait_for('the copy to end', sub { psql($side, 'bench_copy', 'SELECT count(*) FROM flo.status WHERE pid IS NOT NULL') eq '0' });
 			}
-			psql($_, 'bench_copy', "SELECT flo.drop_group('$name', purge_stream => true)") for qw(dest source);
+			psql("dest", "bench_copy", "SELECT flo.drop_group('$name')");
+			psql("source", "bench_copy", "SELECT flo.drop_group('$name', purge_stream => true)");
 		},
 		sender => sub { psql('source', $db{pg_flo}, "SELECT pid FROM flo.status WHERE member = 'replicator'") },
 		applier => sub { psql('dest', $db{pg_flo}, "SELECT pid FROM flo.status WHERE member = 'postgres'") },
