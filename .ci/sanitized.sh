@@ -27,7 +27,7 @@ chmod 777 "$work/reports"
 
 # --- build and install ----------------------------------------------------------------
 
-(cd "$TOP" && cp -R Makefile META.json pg_flo.control .ci src sql sql_tests expected t doc bench README.md "$work/tree")
+(cd "$TOP" && tar --exclude=./.git --exclude=./tmp_check --exclude=./quickstart -cf - .) | tar -x --no-same-owner -C "$work/tree"
 find "$work/tree/src" -name '*.[od]' -delete
 rm -f "$work/tree/.build_for"
 
