@@ -5,13 +5,19 @@
  * A bare name was looked up along the search_path of a session in another
  * database; the message says in which schema it was found, or made, also for
  * the tables that the statement only refers to.  Other names in it (a column's
- * type, a function) are looked up here along the same search_path.
+ * type, a function) are looked up here along the same search_path, or as much of
+ * it as may be trusted.  What the statement itself makes is nowhere yet, and what
+ * it drops may only be found, or missed, by the types of its arguments.
  */
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #include "dest/ddl_names.h"
@@ -22,6 +28,7 @@ typedef struct Mapper
 	FloDdlMapTable map;
 	FloDdlMapColumn map_column;
 	void	   *arg;
+	const RangeVar *made;		/* by CREATE TABLE, as it is here */
 } Mapper;
 
 static const FloDdlObject *
@@ -40,6 +47,18 @@ find_object(const List *objects, const char *schema, const char *name)
 	return NULL;
 }
 
+/* Is it named beside the table or view that it belongs to, in whose schema it is? */
+static bool
+is_part(const FloDdlObject *object)
+{
+	static const char *const parts[] = {"column", "constraint", "index", "trigger", "rule", "policy", "statistics"};
+
+	for (int i = 0; i < lengthof(parts); i++)
+		if (strcmp(object->type, parts[i]) == 0)
+			return true;
+	return false;
+}
+
 static void
 map_relation(Mapper *mapper, RangeVar *name)
 {
@@ -55,7 +74,7 @@ map_relation(Mapper *mapper, RangeVar *name)
 	if (object == NULL && name->schemaname == NULL && mapper->ddl->objects != NIL)
 	{
 		object = linitial(mapper->ddl->objects);
-		if (!OidIsValid(object->relation) || strcmp(object->type, "table") == 0)
+		if (!is_part(object))
 			return;
 	}
 	schema = name->schemaname != NULL ? name->schemaname : object != NULL ? object->schema : NULL;
@@ -67,11 +86,21 @@ map_relation(Mapper *mapper, RangeVar *name)
 	name->relname = pstrdup(table);
 }
 
+/* The table that the statement makes, if that is its name */
+static const FloDdlObject *
+made_itself(const FloDdlStatement *ddl, const char *name)
+{
+	const FloDdlObject *object = ddl->objects != NIL ? linitial(ddl->objects) : NULL;
+
+	return object != NULL && object->creates && object->schema != NULL && strcmp(object->type, "table") == 0 &&
+		strcmp(object->name, name) == 0 ? object : NULL;
+}
+
 /*
- * Another table that the statement refers to.  The message says in which schema
- * a bare name was found; what it does not know (a sequence of a default, a
- * table made by the same statement) is taken for the first schema of the
- * source's search_path from which a route leads it.
+ * Another table that the statement refers to, or the one that it makes.  The
+ * message says in which schema a bare name was found; what it does not know (a
+ * sequence of a default) is taken for the first schema of the source's
+ * search_path from which a route leads it.
  */
 static void
 map_other(Mapper *mapper, RangeVar *name, List *columns)
@@ -83,7 +112,9 @@ map_other(Mapper *mapper, RangeVar *name, List *columns)
 
 	if (name == NULL)
 		return;
-	object = find_object(mapper->ddl->refers, name->schemaname, name->relname);
+	object = name->schemaname == NULL ? made_itself(mapper->ddl, name->relname) : NULL;
+	if (object == NULL)
+		object = find_object(mapper->ddl->refers, name->schemaname, name->relname);
 	if (name->schemaname == NULL && object != NULL)
 		name->schemaname = object->schema;
 	if (name->schemaname != NULL)
@@ -112,6 +143,21 @@ map_other(Mapper *mapper, RangeVar *name, List *columns)
 	}
 }
 
+/* The row type of the table that is made, to which an expression may cast */
+static bool
+map_own_type(Node *node, void *context)
+{
+	const Mapper *mapper = context;
+	TypeName   *type = (TypeName *) node;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, TypeName) && mapper->made != NULL && mapper->made->schemaname != NULL &&
+		list_length(type->names) == 1 && made_itself(mapper->ddl, strVal(linitial(type->names))) != NULL)
+		type->names = list_make2(makeString(mapper->made->schemaname), makeString(mapper->made->relname));
+	return raw_expression_tree_walker(node, map_own_type, context);
+}
+
 static void
 map_constraints(Mapper *mapper, Node *node)
 {
@@ -120,7 +166,10 @@ map_constraints(Mapper *mapper, Node *node)
 	if (node == NULL)
 		return;
 	if (IsA(node, Constraint))
+	{
 		map_other(mapper, ((Constraint *) node)->pktable, ((Constraint *) node)->pk_attrs);
+		(void) map_own_type(((Constraint *) node)->raw_expr, mapper);
+	}
 	else if (IsA(node, ColumnDef))
 		foreach(cell, ((ColumnDef *) node)->constraints)
 			map_constraints(mapper, lfirst(cell));
@@ -168,6 +217,45 @@ qualify_type(const FloDdlStatement *ddl, Node *type)
 	return type;
 }
 
+/*
+ * Of an argument.  The first of that name along the source's search_path: which
+ * function that leads to, and whether it is the group's, is looked at later.
+ */
+static void
+qualify_argument(const FloDdlStatement *ddl, TypeName *type)
+{
+	List	   *schemas = NIL;
+	ListCell   *cell;
+	char	   *name;
+
+	if (type == NULL || list_length(type->names) != 1 || ddl->search_path == NULL)
+		return;
+	name = strVal(linitial(type->names));
+	(void) SplitIdentifierString(pstrdup(ddl->search_path), ',', &schemas);
+	foreach(cell, lcons("pg_catalog", schemas))
+	{
+		Oid			schema = get_namespace_oid(lfirst(cell), true);
+
+		if (!OidIsValid(schema) ||
+			!SearchSysCacheExists2(TYPENAMENSP, CStringGetDatum(name), ObjectIdGetDatum(schema)))
+			continue;
+		type->names = lcons(makeString(lfirst(cell)), type->names);
+		return;
+	}
+}
+
+static void
+qualify_function(const FloDdlStatement *ddl, ObjectWithArgs *function)
+{
+	ListCell   *cell;
+
+	function->objname = qualify(ddl, function->objname);
+	foreach(cell, function->objargs)
+		qualify_argument(ddl, lfirst(cell));
+	foreach(cell, function->objfuncargs)
+		qualify_argument(ddl, lfirst_node(FunctionParameter, cell)->argType);
+}
+
 static Node *
 map_named(Mapper *mapper, ObjectType type, Node *object)
 {
@@ -200,7 +288,7 @@ map_named(Mapper *mapper, ObjectType type, Node *object)
 		case OBJECT_ROUTINE:
 		case OBJECT_AGGREGATE:
 		case OBJECT_OPERATOR:
-			castNode(ObjectWithArgs, object)->objname = qualify(mapper->ddl, castNode(ObjectWithArgs, object)->objname);
+			qualify_function(mapper->ddl, castNode(ObjectWithArgs, object));
 			return object;
 		default:
 			return object;
@@ -272,6 +360,9 @@ map_create(Mapper *mapper, CreateStmt *statement)
 	ListCell   *cell;
 
 	map_relation(mapper, statement->relation);
+	mapper->made = statement->relation;
+	foreach(cell, statement->partspec != NULL ? statement->partspec->partParams : NIL)
+		(void) map_own_type(lfirst_node(PartitionElem, cell)->expr, mapper);
 	foreach(cell, statement->inhRelations)
 		map_other(mapper, lfirst_node(RangeVar, cell), NIL);
 	foreach(cell, statement->tableElts)
