@@ -68,7 +68,9 @@ my @examples = (
 	[ CommentStmt => q{COMMENT ON TABLE s.t IS 'x'} ], [ CreateStatsStmt => 'CREATE STATISTICS s.st2 ON id, w FROM s.t' ], [ AlterStatsStmt => 'ALTER STATISTICS s.st SET STATISTICS 5' ],
 	[ CreateSeqStmt => 'CREATE SEQUENCE s.q2' ], [ AlterSeqStmt => 'ALTER SEQUENCE s.q INCREMENT 5' ], [ CompositeTypeStmt => 'CREATE TYPE s.c AS (a int)' ],
 	[ CreateSchemaStmt => 'CREATE SCHEMA s3' ], [ CreateEnumStmt => q{CREATE TYPE s.e3 AS ENUM ('a')} ], [ AlterEnumStmt => q{ALTER TYPE s.e ADD VALUE 'b'} ], [ CreateRangeStmt => 'CREATE TYPE s.r AS RANGE (SUBTYPE = int)' ],
-	[ CreateDomainStmt => 'CREATE DOMAIN s.d2 AS int' ], [ AlterDomainStmt => 'ALTER DOMAIN s.d SET DEFAULT 5' ], [ ViewStmt => 'CREATE VIEW s.v2 AS SELECT id FROM s.t' ],
+	[ CreateDomainStmt => 'CREATE DOMAIN s.d2 AS int' ],
+	# in the way are array types, which the server moves
+	[ CreateEnumStmt => q{CREATE TYPE s._c AS ENUM ('a')} ], [ CreateDomainStmt => 'CREATE DOMAIN s._e3 AS int' ], [ CompositeTypeStmt => 'CREATE TYPE s._d2 AS (a int)' ], [ CreateStmt => 'CREATE TABLE s._u (id int PRIMARY KEY)' ], [ AlterDomainStmt => 'ALTER DOMAIN s.d SET DEFAULT 5' ], [ ViewStmt => 'CREATE VIEW s.v2 AS SELECT id FROM s.t' ],
 	[ RefreshMatViewStmt => 'REFRESH MATERIALIZED VIEW s.m' ], [ ClusterStmt => 'CLUSTER s.t USING t_pkey' ], [ DropStmt => 'DROP VIEW s.v' ],
 	[ AlterOwnerStmt => 'ALTER TYPE s.e OWNER TO joe' ], [ DefineStmt => 'CREATE AGGREGATE s.ag (int) (SFUNC = int4pl, STYPE = int)' ], [ AlterTypeStmt => 'ALTER TYPE s.base SET (STORAGE = main)',
 		q{CREATE TYPE s.base; CREATE FUNCTION s.b_in(cstring) RETURNS s.base IMMUTABLE STRICT LANGUAGE internal AS 'textin'; CREATE FUNCTION s.b_out(s.base) RETURNS cstring IMMUTABLE STRICT LANGUAGE internal AS 'textout'; CREATE TYPE s.base (INPUT = s.b_in, OUTPUT = s.b_out, STORAGE = extended)} ],
@@ -105,7 +107,9 @@ is_deeply([ grep { !$has{$_} } sort keys %word ], [], 'there is an example of ea
 
 # Others that do not travel, whatever their class says
 my @never = ('COMMENT ON COLUMN s.ft.a IS \'x\'', 'CREATE TRIGGER tf BEFORE INSERT ON s.ft FOR EACH ROW EXECUTE FUNCTION s.trg()', 'ALTER FOREIGN TABLE s.ft ADD b int', 'ALTER TABLE s.ft RENAME a TO a2',
-	'ALTER TABLE s.k ATTACH PARTITION s.fp FOR VALUES FROM (10) TO (20)', 'ALTER TABLE s.k DETACH PARTITION s.fp', 'CLUSTER s.u USING u_pkey', 'CREATE TEMP TABLE tmp (a int); CREATE FUNCTION s.over_tmp(tmp) RETURNS int LANGUAGE sql AS $$SELECT 1$$');
+	'ALTER TABLE s.k ATTACH PARTITION s.fp FOR VALUES FROM (10) TO (20)', 'ALTER TABLE s.k DETACH PARTITION s.fp', 'CLUSTER s.u USING u_pkey', 'CREATE TEMP TABLE tmp (a int); CREATE FUNCTION s.over_tmp(tmp) RETURNS int LANGUAGE sql AS $$SELECT 1$$',
+	'CREATE TEMP TABLE tmp (a int); CREATE DOMAIN s.over_tmp_d AS tmp[]', 'CREATE TEMP TABLE tmp (a int); CREATE TYPE s.over_tmp_c AS (a int, b tmp)', 'CREATE DOMAIN pg_temp.tmp AS int; CREATE TYPE s.over_tmp_r AS RANGE (SUBTYPE = pg_temp.tmp)',
+	'SET allow_system_table_mods = on; CREATE TABLE pg_catalog.cat (a int PRIMARY KEY)', 'SET allow_system_table_mods = on; INSERT INTO pg_catalog.cat VALUES (1)');
 
 my $wrong = '';
 for my $example (@examples, map { [ '', $_ ] } @never)
@@ -130,6 +134,11 @@ is(join("\n", grep { my $s = $_; grep { index($_, $s =~ s/.*; //r) >= 0 } keys %
 is($dest->safe_psql('postgres', 'SELECT string_agg(id::text, \' \' ORDER BY id) FROM s.n'), '7 8 9 10 11 12', 'rows of the others are there');
 is($dest->safe_psql('postgres', q{SELECT stxstattarget FROM pg_statistic_ext WHERE stxname = 'st'}), '5', 'ALTER STATISTICS had its effect');
 is($dest->safe_psql('postgres', q{SELECT oprrest FROM pg_operator WHERE oprname = '==='}), 'eqsel', 'so had ALTER OPERATOR');
+
+# What we look up is no concern of the session's
+my $notices;
+$source->psql('postgres', q{CREATE FUNCTION s.of_column(s.t.v%TYPE) RETURNS s.t.v%TYPE LANGUAGE sql AS 'SELECT 1'}, stderr => \$notices);
+is(() = $notices =~ /NOTICE: /g, 2, 'a notice of the server comes once for each type');
 
 $_->stop('fast') for $source, $dest;
 done_testing();

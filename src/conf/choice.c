@@ -30,6 +30,7 @@ bool
 flo_tables_of_system(Oid relation, Oid namespace)
 {
 	return relation < FirstNormalObjectId ||
+		(namespace < FirstNormalObjectId && namespace != PG_PUBLIC_NAMESPACE) ||
 		namespace == get_namespace_oid("flo", true) ||
 		OidIsValid(getExtensionOfObject(RelationRelationId, relation));
 }

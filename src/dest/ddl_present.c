@@ -126,10 +126,23 @@ sequence_present(CreateSeqStmt *statement, StringInfo note)
 	return true;
 }
 
+/*
+ * The type of a name that CREATE TYPE finds taken; 0 when there is none.  The
+ * server gives an array type that is in the way another name.
+ */
+static Oid
+type_in_the_way(List *names)
+{
+	Oid			type = LookupTypeNameOid(NULL, makeTypeNameFromNameList(names), true);
+	Oid			element = OidIsValid(type) ? get_element_type(type) : InvalidOid;
+
+	return OidIsValid(element) && get_array_type(element) == type ? InvalidOid : type;
+}
+
 static bool
 enum_present(CreateEnumStmt *statement, StringInfo note)
 {
-	Oid			type = LookupTypeNameOid(NULL, makeTypeNameFromNameList(statement->typeName), true);
+	Oid			type = type_in_the_way(statement->typeName);
 	char	   *name = strVal(llast(statement->typeName));
 	ListCell   *cell;
 
@@ -146,7 +159,7 @@ enum_present(CreateEnumStmt *statement, StringInfo note)
 static bool
 domain_present(CreateDomainStmt *statement, StringInfo note)
 {
-	Oid			type = LookupTypeNameOid(NULL, makeTypeNameFromNameList(statement->domainname), true);
+	Oid			type = type_in_the_way(statement->domainname);
 	char	   *name = strVal(llast(statement->domainname));
 
 	if (!OidIsValid(type))

@@ -609,10 +609,11 @@ describe_alter_statistics(FloDdlStatement *ddl, AlterStatsStmt *statement)
 							 strVal(llast(statement->defnames)), false);
 }
 
+/* The type of a column (t.a%TYPE) depends on no table, and looking it up would tell the user so once more */
 static bool
 is_temporary_type(TypeName *name)
 {
-	Oid			type = name != NULL ? LookupTypeNameOid(NULL, name, true) : InvalidOid;
+	Oid			type = name != NULL && !name->pct_type ? LookupTypeNameOid(NULL, name, true) : InvalidOid;
 	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
 	bool		temporary;
 
@@ -623,7 +624,7 @@ is_temporary_type(TypeName *name)
 	return temporary;
 }
 
-/* One over temporary types goes with them, though its schema is another */
+/* What is over temporary types goes with them, though its schema is another */
 static void
 describe_function(FloDdlStatement *ddl, CreateFunctionStmt *statement)
 {
@@ -634,6 +635,40 @@ describe_function(FloDdlStatement *ddl, CreateFunctionStmt *statement)
 		temporary |= is_temporary_type(lfirst_node(FunctionParameter, cell)->argType);
 	if (!temporary)
 		(void) add_new_named(ddl, statement->funcname, statement->is_procedure ? "procedure" : "function");
+}
+
+static void
+describe_composite(FloDdlStatement *ddl, CompositeTypeStmt *statement)
+{
+	ListCell   *cell;
+
+	foreach(cell, statement->coldeflist)
+		if (is_temporary_type(lfirst_node(ColumnDef, cell)->typeName))
+			return;
+	(void) add_new_relation(ddl, statement->typevar, "type", false);
+}
+
+static void
+describe_range(FloDdlStatement *ddl, CreateRangeStmt *statement)
+{
+	ListCell   *cell;
+
+	foreach(cell, statement->params)
+	{
+		DefElem    *option = lfirst_node(DefElem, cell);
+
+		if (strcmp(option->defname, "subtype") == 0 && option->arg != NULL && IsA(option->arg, TypeName) &&
+			is_temporary_type((TypeName *) option->arg))
+			return;
+	}
+	(void) add_new_named(ddl, statement->typeName, "type");
+}
+
+static void
+describe_domain(FloDdlStatement *ddl, CreateDomainStmt *statement)
+{
+	if (!is_temporary_type(statement->typeName))
+		(void) add_new_named(ddl, statement->domainname, "domain");
 }
 
 static void
@@ -650,16 +685,16 @@ describe_other(FloDdlStatement *ddl, Node *node)
 	switch (nodeTag(node))
 	{
 		case T_CompositeTypeStmt:
-			(void) add_new_relation(ddl, ((CompositeTypeStmt *) node)->typevar, "type", false);
+			describe_composite(ddl, (CompositeTypeStmt *) node);
 			break;
 		case T_CreateEnumStmt:
 			(void) add_new_named(ddl, ((CreateEnumStmt *) node)->typeName, "type");
 			break;
 		case T_CreateRangeStmt:
-			(void) add_new_named(ddl, ((CreateRangeStmt *) node)->typeName, "type");
+			describe_range(ddl, (CreateRangeStmt *) node);
 			break;
 		case T_CreateDomainStmt:
-			(void) add_new_named(ddl, ((CreateDomainStmt *) node)->domainname, "domain");
+			describe_domain(ddl, (CreateDomainStmt *) node);
 			break;
 		case T_CreateFunctionStmt:
 			describe_function(ddl, (CreateFunctionStmt *) node);
