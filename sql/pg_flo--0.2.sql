@@ -990,13 +990,13 @@ CREATE FUNCTION flo.release_ddl(id bigint) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_release_ddl' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.release_ddl(bigint) IS
-'Lets the worker run a statement of flo.pending_ddl as it is, with the rights of the worker''s owner where it cannot with less, within a second of the commit. Errors: 42704 no such statement, 42501 not the worker''s owner';
+'Lets the worker run a statement of flo.pending_ddl as it is, with the rights of the worker''s owner where it cannot with less, once this commits. Errors: 42704 no such statement, 42501 not the worker''s owner';
 
 CREATE FUNCTION flo.skip_ddl(id bigint) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_skip_ddl' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.skip_ddl(bigint) IS
-'Lets the worker pass a statement of flo.pending_ddl without running it, within a second of the commit. Errors: 42704 no such statement, 42501 not the worker''s owner';
+'Lets the worker pass a statement of flo.pending_ddl without running it, once this commits. Errors: 42704 no such statement, 42501 not the worker''s owner';
 
 CREATE FUNCTION flo.table_schema(table_name regclass) RETURNS jsonb
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE

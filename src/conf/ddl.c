@@ -170,6 +170,7 @@ decide(FunctionCallInfo fcinfo, const char *decision)
 	flo_visit_run(SPI_OK_UPDATE,
 				  "UPDATE flo.pending_ddl SET decision = $2 WHERE id = $1::bigint", 2, id, decision);
 	flo_visit_end(&visit);
+	flo_conf_altered(group, worker);	/* it need not wait for its next look */
 }
 
 Datum

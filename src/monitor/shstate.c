@@ -474,6 +474,7 @@ flo_shstate_retry(Oid database, const char *group, const char *member)
 			m->state = FLO_STATE_BACKOFF;
 		m->next_start = 0;			/* long ago: now */
 		m->failures = 0;
+		flo_shstate_wake_member(i);
 	}
 	LWLockRelease(flo_shared->lock);
 	flo_shstate_wake_launcher();

@@ -263,7 +263,7 @@ extern void flo_state_report(const FloPositions *positions, const FloCounters *c
 extern void flo_shstate_mark_dirty(Oid database);
 extern void flo_shstate_wake_launcher(void);
 
-/* Start a failed member, or one in backoff, at once; member NULL = all of the group */
+/* Start a failed member, or one in backoff, at once, and have one that runs look again; member NULL = all of the group */
 extern void flo_shstate_retry(Oid database, const char *group, const char *member);
 extern void flo_shstate_wake_member(int slot);
 
