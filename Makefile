@@ -293,6 +293,10 @@ test:
 test-sanitized:
 	@+.ci/sanitized.sh $(TESTS)
 
+# PostgreSQL's own regression suite as a source: make test-core, or SCHEDULE=short of it
+test-core:
+	@+SCHEDULE="$(SCHEDULE)" TRUST="$(TRUST)" WRITE="$(WRITE)" suite/run.sh
+
 # the protocol, exhaustively
 model:
 	@doc/model/check.sh
@@ -318,5 +322,5 @@ quickstart-stop:
 bench:
 	@+bench/run.sh
 
-.PHONY: all setup test test-sanitized torture model fuzz lint quickstart quickstart-stop bench install-modules uninstall-modules \
+.PHONY: all setup test test-sanitized test-core torture model fuzz lint quickstart quickstart-stop bench install-modules uninstall-modules \
 	install-documents uninstall-documents regress-inputs

@@ -1,8 +1,9 @@
 #!/bin/bash
-# Install what pg_flo needs and this machine lacks: setup.sh [run] [test] [lint] [fuzz]
+# Install what pg_flo needs and this machine lacks: setup.sh [run] [test] [core] [lint] [fuzz]
 #
 #	run		compiler, PostgreSQL server and its headers, NATS library and server
 #	test	what the TAP tests need on top
+#	core	what unpacks the server's source on top
 #	lint	clang and cppcheck on top
 #	fuzz	clang with its sanitizers and libFuzzer on top
 #
@@ -89,6 +90,10 @@ missing_packages()
 	if want test; then
 		have_command prove || echo perl
 		perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
+	fi
+	if want core; then
+		have_command bzip2 || echo bzip2
+		have_command xz || echo xz-utils
 	fi
 	if want lint || want fuzz; then
 		have_command clang || echo clang
