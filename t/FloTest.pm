@@ -188,6 +188,7 @@ sub wait_until
 {
 	my ($node, $db, $query, $what) = @_;
 	my $until = time() + $timeout;
+	my $pause = 0.03;
 	my ($out, $err) = ('', '');
 
 	while (time() < $until)
@@ -196,7 +197,10 @@ sub wait_until
 		  or $@ =~ /Broken pipe/
 		  or die $@;
 		return 1 if defined $out && $out eq 't';
-		sleep 0.05;
+
+		# each look starts two processes: of what takes long, look less often
+		sleep $pause;
+		$pause *= 1.25 if $pause < 0.4;
 	}
 	my $status = '';
 	$node->psql($db, 'SELECT group_name, member, state, detail, received_lsn, durable_lsn, restarts, last_error FROM flo.status',
