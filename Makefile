@@ -81,6 +81,8 @@ OBJS = \
 	src/conf/validate.o \
 	src/conf/endpoint.o \
 	src/conf/outlet.o \
+	src/conf/definition.o \
+	src/conf/expression.o \
 	src/conf/partition.o \
 	src/bus/bus.o \
 	src/bus/bucket.o \

@@ -999,41 +999,8 @@ COMMENT ON FUNCTION flo.skip_ddl(bigint) IS
 'Lets the worker pass a statement of flo.pending_ddl without running it, once this commits. Errors: 42704 no such statement, 42501 not the worker''s owner';
 
 CREATE FUNCTION flo.table_schema(table_name regclass) RETURNS jsonb
-	LANGUAGE sql STABLE STRICT PARALLEL SAFE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT jsonb_build_object(
-		'schema', n.nspname,
-		'table', c.relname,
-		'kind', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view'
-					WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' WHEN 'c' THEN 'type' ELSE c.relkind::text END,
-		'replica_identity', CASE c.relreplident WHEN 'd' THEN 'default' WHEN 'n' THEN 'nothing' WHEN 'f' THEN 'full' ELSE 'index' END,
-		'columns', coalesce((
-			SELECT jsonb_agg(jsonb_build_object(
-						'attnum', a.attnum,
-						'name', a.attname,
-						'type', format_type(a.atttypid, a.atttypmod),
-						'nullable', NOT a.attnotnull,
-						'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
-						'generated', CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END,
-						'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END)
-					ORDER BY a.attnum)
-			  FROM pg_attribute a
-			  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-			 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]'),
-		'keys', coalesce((
-			SELECT jsonb_agg(jsonb_build_object(
-						'name', i.relname,
-						'primary', x.indisprimary,
-						'replica_identity', x.indisreplident OR (x.indisprimary AND c.relreplident = 'd'),
-						'columns', (SELECT jsonb_agg(pg_get_indexdef(x.indexrelid, k, false) ORDER BY k)
-									  FROM generate_series(1, x.indnkeyatts) k))
-					ORDER BY NOT x.indisprimary, i.relname)
-			  FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
-			 WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid AND x.indpred IS NULL), '[]'))
-	  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	 WHERE c.oid = table_name
-$$;
+	AS 'MODULE_PATHNAME', 'flo_table_schema' LANGUAGE C STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.table_schema(regclass) IS
 'The definition of a table as JSON: columns with attnum, type, nullability, default; unique keys; replica identity';
 

@@ -98,4 +98,71 @@ is_deeply($events[1]{Command}{objects}, [ { type => 'table', schema => 'public',
 my %ids = map { $_->{Id} => 1 } @events;
 is(scalar(keys %ids), 5, 'each has an Id');
 
+# --- what the replicator reads in the catalogs, as they were at that point of WAL ----------
+
+# The events whose statement's text begins so
+sub told_of
+{
+	my ($text) = @_;
+	return grep { $_->{Type} eq 'DDL' && index($_->{Command}{text}, $text) == 0 }
+	  map { JSON::PP->new->utf8->decode($_) } grep { /"DDL"/ } map { split /\n/, slurp_file($_) } sort glob("$dir/*.jsonl");
+}
+
+$source->safe_psql('postgres', q{
+	CREATE TABLE written (id int PRIMARY KEY, "a ""b" text DEFAULT '$8', twice int GENERATED ALWAYS AS (id * 2 + length("a ""b" || '$9''' || E'\\\\')) STORED, at timestamptz DEFAULT '2020-01-01 00:00+00');
+	CREATE UNIQUE INDEX written_u ON written (id, lower("a ""b"), (id + twice));
+	CREATE UNIQUE INDEX written_w ON written ((written IS NULL));
+	CREATE INDEX written_i ON written (twice); COMMENT ON TABLE written IS 'a';
+	DROP INDEX written_u; ALTER TABLE written RENAME TO renamed; ALTER TABLE renamed DROP "a ""b" CASCADE; DROP TABLE renamed});
+wait_caught_up($source, $dest, 'g');
+my ($table) = map { $_->{Command}{tables}[0] } told_of('CREATE TABLE written');
+is($table->{columns}[2]{generated}, q{((id * 2) + length((("a ""b" || '$9'''::text) || '\\'::text)))}, 'an expression over columns');
+is($table->{columns}[3]{default}, q{'2020-01-01 00:00:00+00'::timestamp with time zone}, 'a default');
+($table) = map { $_->{Command}{tables}[0] } told_of('CREATE UNIQUE INDEX written_w');
+is(join(' / ', map { join ', ', @{ $_->{columns} } } @{ $table->{keys} }), q{id / id, lower("a ""b"), ((id + twice)) / ((written.* IS NULL))}, 'keys');
+is(join(' ', map { scalar @{ $_->{Command}{tables} } } told_of('CREATE INDEX written_i'), told_of('COMMENT ON TABLE written'), told_of('DROP TABLE renamed')), '0 0 0',
+	'what leaves the table as it was, or nothing of it, tells none');
+is(join(' ', map { $_->{Command}{tables}[0]{table} . ':' . @{ $_->{Command}{tables}[0]{columns} } . ':' . @{ $_->{Command}{tables}[0]{keys} } }
+		told_of('DROP INDEX'), told_of('ALTER TABLE written RENAME'), told_of('ALTER TABLE renamed DROP')), 'written:4:2 renamed:4:2 renamed:2:2', 'each as it was afterwards');
+
+# A statement that has begun in a piece of a transaction, while many of others begin and end
+$source->safe_psql('postgres', q{CREATE TABLE other (id int PRIMARY KEY, v int);
+	CREATE FUNCTION awaited() RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_lock(1); PERFORM pg_advisory_unlock(1); RETURN 0; END $$;
+	CREATE TABLE parted (id int, k int) PARTITION BY LIST ((k % 2)); CREATE TABLE parted_0 PARTITION OF parted FOR VALUES IN (0); CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1);
+	ALTER TABLE parted REPLICA IDENTITY FULL; ALTER TABLE parted_0 REPLICA IDENTITY FULL; ALTER TABLE parted_1 REPLICA IDENTITY FULL;
+	INSERT INTO parted SELECT i, i FROM generate_series(1, 10) i});
+my ($lock, $slow) = map { FloTest::Session->new($source) } 1 .. 2;
+my $much = q{generate_series(1, 40000) i};
+$lock->query('SELECT pg_advisory_lock(1)');
+$slow->query('BEGIN');
+$slow->send("SELECT i AS id, repeat('x', 500) AS v INTO slow FROM $much UNION ALL SELECT awaited(), 'last'");
+wait_until($source, 'postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted}, 'the statement to be in its midst');
+$source->safe_psql('postgres', join(';', map { "ALTER TABLE other ALTER v SET DEFAULT $_" } 1 .. 70));
+wait_caught_up($source, $dest, 'g');
+$lock->query('SELECT pg_advisory_unlock(1)');
+$slow->result;
+$slow->query('COMMIT');
+wait_caught_up($source, $dest, 'g');
+is(scalar(told_of('ALTER TABLE other')), 70, 'statements beside it are told');
+is(join(' ', map { $_->{Command}{tables}[0]{columns}[1]{type} } told_of('SELECT i AS id')), 'text', 'and it is');
+
+# What is decoded may be locked by the very transaction
+$slow->query("BEGIN; LOCK TABLE parted; TRUNCATE parted_1; ALTER TABLE other ADD w int GENERATED ALWAYS AS (v + 1) STORED; INSERT INTO around SELECT i + 1000, repeat('x', 500), 1 FROM $much");
+$source->safe_psql('postgres', 'INSERT INTO big VALUES (-1)');
+ok(wait_caught_up($source, $dest, 'g'), 'others go on while it is open');
+$slow->query('COMMIT');
+wait_caught_up($source, $dest, 'g');
+is_same_table($source, $dest, $_) for qw(parted other big around);
+is(join(' ', map { $_->{Command}{tables}[0]{columns}[2]{generated} } told_of('ALTER TABLE other ADD')), '(v + 1)', 'and its definition is told');
+
+# What cannot be written down stops nobody
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'postgres')});
+wait_state($dest, 'g', 'postgres', 'stopped');
+$source->safe_psql('postgres', q{ALTER SYSTEM SET max_stack_depth = '150kB'; SELECT pg_reload_conf()});
+$source->safe_psql('postgres', q{SET max_stack_depth = '6MB'; SELECT 'ALTER TABLE other ADD deep int DEFAULT ' || repeat('1 + ', 3000) || '1' \gexec});
+$source->safe_psql('postgres', 'ALTER SYSTEM RESET max_stack_depth; SELECT pg_reload_conf()');
+$source->safe_psql('postgres', 'INSERT INTO other VALUES (2, 2)');
+ok(wait_caught_up($source, $dest, 'g', member => 'events'), 'a default too deep to be written down');
+is(join(' ', map { scalar @{ $_->{Command}{tables} } } told_of('ALTER TABLE other ADD deep')), '0', 'is told without the definition');
+
 done_testing();

@@ -27,13 +27,12 @@
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "optimizer/optimizer.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
-#include "utils/ruleutils.h"
 #include "utils/syscache.h"
 
+#include "conf/expression.h"
 #include "conf/partition.h"
 #include "core/compat.h"
 #include "core/types.h"
@@ -187,10 +186,7 @@ describe_expression(FloPartitionKey *key, Oid table, Node *expression, Oid *type
 	Bitmapset  *attnums = NULL;
 	int			member = -1;
 
-	LockRelationOid(table, AccessShareLock);
-	key->expression = deparse_expression(expression, deparse_context_for(get_rel_name(table), table),
-										 false, false);
-	UnlockRelationOid(table, AccessShareLock);
+	key->expression = flo_expression_text(table, expression);
 	pull_varattnos(expression, 1, &attnums);
 	while ((member = bms_next_member(attnums, member)) >= 0)
 	{

@@ -3,8 +3,8 @@
  *		Writes the DDL of sessions into WAL, for groups that track it.
  *
  * Promises: a statement that has an effect and commits is written exactly
- * once per phase, with its exact text, between the changes before and after
- * it; one that is rolled back, alone or with a savepoint, is not seen by
+ * once, with its exact text, between the changes before and after it, and its end
+ * is, where that means anything; one that is rolled back, alone or with a savepoint, is not seen by
  * anybody.  In a database without a group that tracks DDL nothing is written
  * and no table of schema flo is touched: whether there is one, an event
  * trigger says, which is enabled when the first such group is created and
@@ -33,15 +33,14 @@
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
 #include "commands/prepare.h"
+#include "commands/trigger.h"
 #include "common/keywords.h"
 #include "conf/ddl.h"
 #include "conf/identity.h"
 #include "conf/message.h"
 #include "conf/partition.h"
 #include "conf/publication.h"
-#include "conf/visit.h"
 #include "core/compat.h"
-#include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "parser/parser.h"
@@ -216,38 +215,15 @@ write_message(FloDdlStatement *ddl, FloDdlPhase phase)
 	flo_message_write(FLO_MESSAGE_DDL, flo_ddl_groups_here(), payload, strlen(payload));
 }
 
-/* Tables as they are after the statement; NULL when none of them is one */
-static Jsonb *
-definitions(const FloDdlStatement *ddl)
+/* What the statement has done to the catalogs is there, for whoever reads WAL at this point */
+static void
+write_end(const FloDdlStatement *ddl)
 {
-	StringInfoData list;
-	FloVisit	visit;
-	Jsonb	   *result;
-	ListCell   *cell;
+	FloDdlEnd	end = {ddl->id};
+	char	   *payload = flo_ddl_end_format(&end);
 
-	initStringInfo(&list);
-	foreach(cell, ddl->objects)
-	{
-		FloDdlObject *object = lfirst(cell);
-		Oid			relation = object->relation;
-
-		if (strcmp(object->type, "table") == 0 && object->creates)
-			relation = get_relname_relid(object->name, get_namespace_oid(object->schema, true));
-		if (OidIsValid(relation) && get_rel_name(relation) != NULL)
-			appendStringInfo(&list, "%s%u", list.len > 0 ? "," : "", relation);
-	}
-	if (list.len == 0)
-		return NULL;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_SELECT,
-				  "SELECT pg_catalog.jsonb_agg(flo.table_schema(o.id::pg_catalog.oid::pg_catalog.regclass))"
-				  "  FROM (SELECT DISTINCT u.id"
-				  "          FROM pg_catalog.unnest(pg_catalog.string_to_array($1, ',')) u (id)) o",
-				  1, list.data);
-	result = flo_visit_jsonb(&visit, 0, 1);
-	flo_visit_end(&visit);
-	return result;
+	CommandCounterIncrement();
+	flo_message_write(FLO_MESSAGE_DDL_END, flo_ddl_groups_here(), payload, strlen(payload));
 }
 
 /* The indexes of the table for which CREATE INDEX CONCURRENTLY has no name */
@@ -329,14 +305,19 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 		ddl.text = without_explain(ddl.text);
 	note_surroundings(&ddl);
 	if (!ddl.concurrent)
-		write_message(&ddl, FLO_DDL_BEFORE);
+		write_message(&ddl, ddl.defines ? FLO_DDL_BEFORE : FLO_DDL_BOTH);
 	indexes = indexes_of_nameless(&ddl, statement);
 	run_utility(pstmt, query, readonly, context, params, environment, dest, completion, &ddl);
 
 	MemoryContextSwitchTo(caller);
-	tell_index_name(&ddl, statement, indexes);
-	ddl.tables = definitions(&ddl);
-	write_message(&ddl, ddl.concurrent ? FLO_DDL_BOTH : FLO_DDL_AFTER);
+	if (ddl.concurrent)
+	{
+		tell_index_name(&ddl, statement, indexes);
+		CommandCounterIncrement();
+		write_message(&ddl, FLO_DDL_BOTH);
+	}
+	else if (ddl.defines)
+		write_end(&ddl);
 	MemoryContextSwitchTo(caller);
 }
 
@@ -352,7 +333,7 @@ capture_identity(Oid relation)
 	if (!flo_ddl_describe(linitial_node(RawStmt, raw_parser(ddl.text, RAW_PARSE_DEFAULT))->stmt, &ddl))
 		return;
 	note_surroundings(&ddl);
-	ddl.tables = definitions(&ddl);
+	CommandCounterIncrement();
 	write_message(&ddl, FLO_DDL_BOTH);
 }
 

@@ -11,35 +11,53 @@
  * constraints, comments, types their columns use); triggers, policies, rules,
  * views and functions only travel where a whole schema does.
  *
- * A statement's second message says how things are after it, when names and
- * membership may be others: it passes when the first one did.
+ * That a statement has ended concerns a group when its beginning did.  What it
+ * is about then, when names and membership may be others, was said at the
+ * beginning; what its tables look like is read here, as they are at this point
+ * of WAL.
+ *
+ * Awkward: nothing may be locked while WAL is decoded, since the transaction that
+ * is decoded may be open, and no definition may be an error for good: what
+ * cannot be written down, too deep an expression say, is left out.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_type.h"
 #include "conf/choice.h"
+#include "conf/definition.h"
 #include "conf/publication.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "wire/ddl.h"
 
 #include "source/ddl_filter.h"
 
-#define KEPT_MAX 64				/* statements within statements */
+/* A statement that has begun, as it was sent on: of the group, and not over yet */
+typedef struct Begun
+{
+	int64		id;
+	TransactionId xid;			/* top-level transaction */
+	char	   *statement;
+} Begun;
 
 struct FloDdlFilter
 {
+	MemoryContext own;			/* of this, and of what has begun */
 	MemoryContext context;		/* of what is loaded */
 	char	   *group;
 	bool		track;
@@ -49,10 +67,7 @@ struct FloDdlFilter
 	FloTableChoice *choice;
 
 	List	   *first;			/* of FloChosen *: tables that destinations know without a statement */
-
-	/* first phases that passed and wait for their second one; a ring */
-	int64		kept[KEPT_MAX];
-	int			nkept;
+	List	   *begun;			/* of Begun * */
 };
 
 FloDdlFilter *
@@ -60,7 +75,8 @@ flo_ddl_filter_create(void)
 {
 	FloDdlFilter *filter = palloc0(sizeof(FloDdlFilter));
 
-	filter->context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo DDL filter",
+	filter->own = CurrentMemoryContext;
+	filter->context = AllocSetContextCreate(filter->own, "pg_flo DDL filter",
 											ALLOCSET_SMALL_SIZES);
 	return filter;
 }
@@ -254,26 +270,169 @@ covered_objects(FloDdlFilter *filter, const FloDdlStatement *ddl)
 	return covered == NIL ? NIL : list_concat(covered, rest);
 }
 
-static bool
-passed_before(FloDdlFilter *filter, int64 id)
+/* --- definitions ----------------------------------------------------------------- */
+
+/* Tables of the group that the statement is about, as they are called now */
+static List *
+tables_now(FloDdlFilter *filter, const FloDdlStatement *ddl)
 {
-	for (int i = 0; i < Min(filter->nkept, KEPT_MAX); i++)
-		if (filter->kept[i] == id)
-			return true;
-	return false;
+	List	   *tables = NIL;
+	ListCell   *cell;
+
+	foreach(cell, ddl->objects)
+	{
+		const FloDdlObject *object = lfirst(cell);
+		Oid			table = object->relation;
+		char	   *schema;
+
+		if (object->creates && strcmp(object->type, "table") == 0)
+			table = get_relname_relid(object->name, get_namespace_oid(object->schema, true));
+		schema = OidIsValid(table) ? get_namespace_name(get_rel_namespace(table)) : NULL;
+		if (schema != NULL && !flo_choice_excepts(filter->choice, table) &&
+			(flo_choice_has_schema(filter->choice, schema) || is_published(filter, table)))
+			tables = list_append_unique_oid(tables, table);
+	}
+	return tables;
 }
 
-char *
-flo_ddl_filter_apply(FloDdlFilter *filter, const char *payload, Size len)
+static void
+append_definition(StringInfo out, Oid table)
+{
+	Relation	relation = RelationIdGetRelation(table);
+
+	if (!RelationIsValid(relation))
+		return;
+	appendStringInfoString(out, out->len > 1 ? ", " : "");
+	flo_definition_append(out, relation);
+	RelationClose(relation);
+}
+
+/* As JSON, NULL when there is nothing to tell */
+static Jsonb *
+definitions(const List *tables)
+{
+	StringInfoData buf;
+	ListCell   *cell;
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '[');
+	foreach(cell, tables)
+		append_definition(&buf, lfirst_oid(cell));
+	appendStringInfoChar(&buf, ']');
+	return buf.len > 2 ? DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data))) : NULL;
+}
+
+static Jsonb *
+definitions_if_possible(const List *tables)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner resources = CurrentResourceOwner;
+	Jsonb	   *volatile result = NULL;
+
+	if (tables == NIL)
+		return NULL;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		result = definitions(tables);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+
+		/* the transaction that is decoded was aborted meanwhile, or we are to stop */
+		if (error->sqlerrcode == ERRCODE_TRANSACTION_ROLLBACK || error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		ereport(LOG,
+				(errmsg("an event of DDL tells no definition of table %u: %s", linitial_oid(tables), error->message)));
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = resources;
+	return result;
+}
+
+/* --- messages -------------------------------------------------------------------- */
+
+static void
+keep_begun(FloDdlFilter *filter, int64 id, TransactionId xid, const char *statement)
+{
+	MemoryContext old = MemoryContextSwitchTo(filter->own);
+	Begun	   *begun = palloc(sizeof(Begun));
+
+	begun->id = id;
+	begun->xid = xid;
+	begun->statement = pstrdup(statement);
+	filter->begun = lappend(filter->begun, begun);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+drop_begun(FloDdlFilter *filter, Begun *begun)
+{
+	filter->begun = list_delete_ptr(filter->begun, begun);
+	pfree(begun->statement);
+	pfree(begun);
+}
+
+/* What was sent on of the statement when it began; NULL when it is not the group's */
+static FloDdlStatement *
+take_begun(FloDdlFilter *filter, int64 id, TransactionId xid)
 {
 	FloDdlStatement *ddl;
 	ListCell   *cell;
 
-	if (!filter->track)
+	foreach(cell, filter->begun)
+	{
+		Begun	   *begun = lfirst(cell);
+
+		if (begun->id != id || begun->xid != xid)
+			continue;
+		ddl = flo_ddl_parse(begun->statement);
+		drop_begun(filter, begun);
+		return ddl;
+	}
+	return NULL;
+}
+
+void
+flo_ddl_filter_forget(FloDdlFilter *filter, TransactionId xid)
+{
+	ListCell   *cell;
+
+	foreach(cell, list_copy(filter->begun))
+		if (((Begun *) lfirst(cell))->xid == xid)
+			drop_begun(filter, lfirst(cell));
+}
+
+static char *
+end_statement(FloDdlFilter *filter, const FloMessage *message)
+{
+	FloDdlEnd  *end = flo_ddl_end_parse(pnstrdup(message->payload, message->len));
+	FloDdlStatement *ddl = take_begun(filter, end->id, (TransactionId) message->transaction);
+
+	if (ddl == NULL)
 		return NULL;
-	ddl = flo_ddl_parse(pnstrdup(payload, len));
-	if (ddl->phase == FLO_DDL_AFTER)
-		return passed_before(filter, ddl->id) ? flo_ddl_format(ddl) : NULL;
+	ddl->phase = FLO_DDL_AFTER;
+	if (ddl->defines)
+		ddl->tables = definitions_if_possible(tables_now(filter, ddl));
+	return flo_ddl_format(ddl);
+}
+
+static char *
+begin_statement(FloDdlFilter *filter, const FloMessage *message)
+{
+	FloDdlStatement *ddl = flo_ddl_parse(pnstrdup(message->payload, message->len));
+	char	   *statement;
+	ListCell   *cell;
+
 	if ((ddl->about_owner && !filter->with_owner) ||
 		(ddl->about_privileges && !filter->with_privileges))
 		return NULL;
@@ -290,7 +449,18 @@ flo_ddl_filter_apply(FloDdlFilter *filter, const char *payload, Size len)
 			object->member = false;
 	}
 	ddl->with_owner = filter->with_owner;
+	if (ddl->phase == FLO_DDL_BOTH && ddl->defines)
+		ddl->tables = definitions_if_possible(tables_now(filter, ddl));
+	statement = flo_ddl_format(ddl);
 	if (ddl->phase == FLO_DDL_BEFORE)
-		filter->kept[filter->nkept++ % KEPT_MAX] = ddl->id;
-	return flo_ddl_format(ddl);
+		keep_begun(filter, ddl->id, (TransactionId) message->transaction, statement);
+	return statement;
+}
+
+char *
+flo_ddl_filter_apply(FloDdlFilter *filter, const FloMessage *message)
+{
+	if (!filter->track)
+		return NULL;
+	return message->kind == FLO_MESSAGE_DDL_END ? end_statement(filter, message) : begin_statement(filter, message);
 }

@@ -8,6 +8,7 @@
 #include "conf/spec.h"
 #include "conf/store.h"
 #include "nodes/pg_list.h"
+#include "wire/message.h"
 
 typedef struct FloDdlFilter FloDdlFilter;
 
@@ -21,9 +22,12 @@ extern void flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *s
 								const FloTableChoice *choice);
 
 /*
- * Called with the payload of a DDL message, inside the decoder's transaction:
- * what is to be sent of it, in the current memory context, or NULL.
+ * Called with a message that a statement begins or ends, inside the decoder's
+ * transaction: what is to be sent of it, in the current memory context, or NULL.
  */
-extern char *flo_ddl_filter_apply(FloDdlFilter *filter, const char *payload, Size len);
+extern char *flo_ddl_filter_apply(FloDdlFilter *filter, const FloMessage *message);
+
+/* A transaction is over: statements of it that have not ended were rolled back */
+extern void flo_ddl_filter_forget(FloDdlFilter *filter, TransactionId xid);
 
 #endif

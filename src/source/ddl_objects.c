@@ -20,6 +20,7 @@
 #include "catalog/objectaddress.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
@@ -447,6 +448,19 @@ describe_alter(FloDdlStatement *ddl, AlterTableStmt *statement)
 	}
 }
 
+static bool
+is_unique_index(Oid index)
+{
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	bool		unique;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	unique = ((Form_pg_index) GETSTRUCT(tuple))->indisunique;
+	ReleaseSysCache(tuple);
+	return unique;
+}
+
 static void
 describe_drop(FloDdlStatement *ddl, DropStmt *statement)
 {
@@ -461,6 +475,8 @@ describe_drop(FloDdlStatement *ddl, DropStmt *statement)
 			object->position = foreach_current_index(cell);
 		if (statement->removeType == OBJECT_TABLE)
 			set_partition(object);
+		if (statement->removeType == OBJECT_INDEX)
+			ddl->defines |= is_unique_index(RangeVarGetRelid(makeRangeVarFromNameList(lfirst(cell)), NoLock, true));
 	}
 }
 
@@ -524,6 +540,7 @@ describe_index(FloDdlStatement *ddl, IndexStmt *statement)
 	if (object == NULL)
 		return;
 	object->creates = true;
+	ddl->defines = statement->unique;
 	ddl->concurrent = statement->concurrent;
 }
 
@@ -784,9 +801,27 @@ uses_temporary(Node *node, void *context)
 	return raw_expression_tree_walker(node, uses_temporary, context);
 }
 
+/* As far as the kind of statement tells: may tables look otherwise when it has run? */
+static bool
+defines_tables(Node *node)
+{
+	switch (nodeTag(node))
+	{
+		case T_CreateStmt:
+		case T_CreateTableAsStmt:
+		case T_AlterTableStmt:
+		case T_RenameStmt:
+		case T_AlterObjectSchemaStmt:
+			return true;
+		default:
+			return false;
+	}
+}
+
 bool
 flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 {
+	ddl->defines = defines_tables(node);
 	ddl->tag = pstrdup(GetCommandTagName(CreateCommandTag(node)));
 	switch (nodeTag(node))
 	{

@@ -36,6 +36,8 @@ struct FloOwnMessages
 	MemoryContext context;		/* of the key */
 	FloMessageKey *key;
 	HTAB	   *ordinals;		/* of LastOrdinal */
+	FloOwnMessagesOver over;
+	void	   *arg;
 	int64		foreign;		/* dropped, not yet reported */
 	int64		unlogged;		/* dropped, not yet told in the log */
 	TimestampTz logged;
@@ -68,6 +70,13 @@ flo_own_messages_set_key(FloOwnMessages *own, const FloMessageKey *key)
 	own->key->group = pstrdup(key->group);
 	own->key->key = pstrdup(key->key);
 	MemoryContextSwitchTo(old);
+}
+
+void
+flo_own_messages_when_over(FloOwnMessages *own, FloOwnMessagesOver over, void *arg)
+{
+	own->over = over;
+	own->arg = arg;
 }
 
 bool
@@ -176,8 +185,12 @@ flo_own_messages_admit(FloOwnMessages *own, const ReorderBufferTXN *txn, bool tr
 void
 flo_own_messages_forget(FloOwnMessages *own, const ReorderBufferTXN *txn)
 {
+	bool		found = false;
+
 	if (hash_get_num_entries(own->ordinals) > 0)
-		hash_search(own->ordinals, &txn->xid, HASH_REMOVE, NULL);
+		hash_search(own->ordinals, &txn->xid, HASH_REMOVE, &found);
+	if (found && own->over != NULL)
+		own->over(own->arg, txn->xid);
 }
 
 int64

@@ -15,6 +15,10 @@ extern FloOwnMessages *flo_own_messages_create(void);
 /* The group's key, which is copied.  Until the first call nothing is genuine. */
 extern void flo_own_messages_set_key(FloOwnMessages *own, const FloMessageKey *key);
 
+/* Called when a transaction that had genuine messages has ended */
+typedef void (*FloOwnMessagesOver) (void *arg, TransactionId xid);
+extern void flo_own_messages_when_over(FloOwnMessages *own, FloOwnMessagesOver over, void *arg);
+
 /* Is the prefix one of pg_flo's?  Other messages are no concern of it. */
 extern bool flo_own_messages_claims(const char *prefix);
 

@@ -582,8 +582,9 @@ take_message(void *arg, const FloMessage *message, const char **prefix)
 	switch (message->kind)
 	{
 		case FLO_MESSAGE_DDL:
+		case FLO_MESSAGE_DDL_END:
 			*prefix = FLO_DDL_PREFIX;
-			return flo_ddl_filter_apply(rep->ddl_filter, message->payload, message->len);
+			return flo_ddl_filter_apply(rep->ddl_filter, message);
 		case FLO_MESSAGE_SEQUENCES:
 			*prefix = FLO_SEQUENCES_PREFIX;
 			return pnstrdup(message->payload, message->len);
@@ -592,6 +593,12 @@ take_message(void *arg, const FloMessage *message, const char **prefix)
 			return pnstrdup(message->payload, message->len);
 	}
 	return NULL;				/* of a later version, which has gone */
+}
+
+static void
+forget_statements(void *arg, TransactionId xid)
+{
+	flo_ddl_filter_forget(((Replicator *) arg)->ddl_filter, xid);
 }
 
 /*
@@ -816,6 +823,7 @@ flo_replicator_run(void)
 											  ALLOCSET_SMALL_SIZES);
 	rep->ddl_filter = flo_ddl_filter_create();
 	rep->own_messages = flo_own_messages_create();
+	flo_own_messages_when_over(rep->own_messages, forget_statements, rep);
 	rep->group = flo_me->group;
 	rep->stream = flo_name_stream(rep->group);
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);

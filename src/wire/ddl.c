@@ -77,6 +77,7 @@ static const FloField statement_fields[] = {
 	{FLO_FIELD(FloDdlStatement, about_owner, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, about_privileges, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, with_owner, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlStatement, defines, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, objects, FLO_FIELD_RECORDS, FLO_REQUIRED), .of = &object_format},
 	{FLO_FIELD(FloDdlStatement, refers, FLO_FIELD_RECORDS, FLO_OPTIONAL), .of = &object_format},
 	{FLO_FIELD(FloDdlStatement, tables, FLO_FIELD_JSON, FLO_OPTIONAL)},
@@ -84,6 +85,14 @@ static const FloField statement_fields[] = {
 static const FloRecordFormat statement_format = {
 	.version = 1, .size = sizeof(FloDdlStatement), .fields = statement_fields,
 	.nfields = lengthof(statement_fields), .local = true
+};
+
+static const FloField end_fields[] = {
+	{FLO_FIELD(FloDdlEnd, id, FLO_FIELD_INT64, FLO_REQUIRED)},
+};
+static const FloRecordFormat end_format = {
+	.version = 1, .size = sizeof(FloDdlEnd), .fields = end_fields,
+	.nfields = lengthof(end_fields), .local = true
 };
 
 StaticAssertDecl(sizeof(FloDdlPhase) == sizeof(int), "read as an int");
@@ -98,6 +107,18 @@ FloDdlStatement *
 flo_ddl_parse(const char *content)
 {
 	return flo_record_read(&statement_format, "DDL message", content, strlen(content));
+}
+
+char *
+flo_ddl_end_format(const FloDdlEnd *end)
+{
+	return flo_record_write(&end_format, end);
+}
+
+FloDdlEnd *
+flo_ddl_end_parse(const char *content)
+{
+	return flo_record_read(&end_format, "end of a DDL statement", content, strlen(content));
 }
 
 /* --- events ------------------------------------------------------------------- */

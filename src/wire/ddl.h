@@ -10,11 +10,13 @@
  *	 "objects": [{"type": "table", "schema": "public", "name": "t", ...}],
  *	 "refers": [...], ...}
  *
- * A statement is written twice in the source transaction: before its own
- * effects, which is where a database applies it, and after them, with what
- * its tables look like then, which is what events tell.  One that cannot run
- * in a transaction block is written once ("both"), in its last transaction; so
- * is what pg_flo itself does to a table.
+ * A statement stands twice in the stream: before its own effects, which is where
+ * a database applies it, and after them, with what its tables look like then,
+ * which is what events tell.  In WAL the second message only says that it is over
+ * (FloDdlEnd); the replicator adds what was said before and reads the rest in the
+ * catalogs.  A statement that leaves all tables as they are stands once ("both"),
+ * before its effects; so does, in its last transaction, one that cannot run in a
+ * transaction block; and what pg_flo itself does to a table.
  */
 #ifndef FLO_DDL_H
 #define FLO_DDL_H
@@ -76,10 +78,17 @@ typedef struct FloDdlStatement
 	bool		about_owner;	/* nothing but ownership */
 	bool		about_privileges;	/* nothing but privileges */
 	bool		with_owner;		/* ownership is to follow */
+	bool		defines;		/* tables of it may look otherwise afterwards */
 	List	   *objects;		/* of FloDdlObject * */
 	List	   *refers;			/* of FloDdlObject *: tables and sequences it only refers to */
 	Jsonb	   *tables;			/* definitions afterwards: array, or NULL */
 } FloDdlStatement;
+
+/* What is known of a statement only when it has run: another kind of message, in WAL alone */
+typedef struct FloDdlEnd
+{
+	int64		id;				/* of the statement */
+} FloDdlEnd;
 
 /* In the current memory context; no catalogs needed.  Fields as record.h has them. */
 extern char *flo_ddl_format(const FloDdlStatement *ddl);
@@ -89,5 +98,9 @@ extern void flo_ddl_append_command(StringInfo out, const FloDdlStatement *ddl);
 
 /* The text must be in the server's encoding.  Throws 08P01 for anything else than such a message. */
 extern FloDdlStatement *flo_ddl_parse(const char *content);
+
+/* The same for the end of a statement */
+extern char *flo_ddl_end_format(const FloDdlEnd *end);
+extern FloDdlEnd *flo_ddl_end_parse(const char *content);
 
 #endif

@@ -24,6 +24,7 @@
 typedef enum FloMessageKind
 {
 	FLO_MESSAGE_DDL = 'D',		/* see ddl.h */
+	FLO_MESSAGE_DDL_END = 'E',	/* see there */
 	FLO_MESSAGE_SEQUENCES = 'S',	/* see sequences.h */
 	FLO_MESSAGE_COPIES = 'C'	/* see copies.h */
 } FloMessageKind;
