@@ -115,6 +115,7 @@ OBJS = \
 	src/source/decoder.o \
 	src/source/portable.o \
 	src/source/publisher.o \
+	src/source/upkeep.o \
 	src/source/spool.o \
 	src/source/reports.o \
 	src/source/ownership.o \

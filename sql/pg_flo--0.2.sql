@@ -302,6 +302,7 @@ CREATE TABLE flo.generations (
 	given_up pg_lsn,
 	resync bool NOT NULL DEFAULT false,
 	copy_attempt int NOT NULL DEFAULT 1,
+	copied bool NOT NULL DEFAULT false,
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE flo.generations IS 'The replication slot of each replicator, from its creation to its loss';
@@ -313,6 +314,7 @@ COMMENT ON COLUMN flo.generations.follows IS 'the generations before it, oldest 
 COMMENT ON COLUMN flo.generations.given_up IS 'start of the range of LSNs that flo.resync() gave up; start_lsn is its end';
 COMMENT ON COLUMN flo.generations.resync IS 'flo.resync() was called, the replicator has not begun anew yet';
 COMMENT ON COLUMN flo.generations.copy_attempt IS 'number of the newest snapshot from which tables are or were copied';
+COMMENT ON COLUMN flo.generations.copied IS 'the copy that the generation began with is over: all workers known then have it';
 COMMENT ON COLUMN flo.generations.created_at IS 'when the slot was created';
 
 CREATE TABLE flo.full_identities (

@@ -190,6 +190,68 @@ $source->safe_psql('postgres', q{INSERT INTO t VALUES (7001, 'after the dump')})
 wait_caught_up($source, $dest, 'g');
 is_same_table($source, $dest, 't', 'and the original lost nothing by it');
 
+# --- a database that cannot be read ---------------------------------------------------------------
+
+{
+	my $session = FloTest::Session->new($dest);
+	my $scanner = q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'pg_flo scanner%' OR (backend_type = 'pg_flo' AND wait_event_type = 'Lock')};
+
+	$dest->safe_psql('postgres', 'CREATE DATABASE other');
+	$session->query(q{SELECT flo.stop_group('g')});
+	wait_state($dest, 'g', 'postgres', 'stopped');
+	$session->query(q{BEGIN; LOCK TABLE flo.workers IN ACCESS EXCLUSIVE MODE; SELECT flo.start_group('g')});
+	$session->query('COMMIT; BEGIN; LOCK TABLE flo.workers IN ACCESS EXCLUSIVE MODE');
+	ok(wait_until($dest, 'other', "SELECT EXISTS ($scanner)", 'the process that reads the configuration to wait'), 'the configuration is locked');
+	$dest->safe_psql('other', "SELECT pg_terminate_backend(pid) FROM ($scanner) s");
+	ok(wait_until($dest, 'other', "SELECT NOT EXISTS ($scanner)", 'it to be gone'), 'who reads it is terminated');
+	$session->query('COMMIT');
+	$session->close;
+	wait_state($dest, 'g', 'postgres', 'streaming');
+	pass('it is read again, and the group starts');
+
+	$dest->safe_psql('other', 'ALTER DATABASE postgres ALLOW_CONNECTIONS false');
+	$dest->restart;
+	wait_until($dest, 'other', q{SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type ~ 'pg_flo launcher')}, 'the launcher') or die;
+	$dest->safe_psql('other', 'ALTER DATABASE postgres ALLOW_CONNECTIONS true');
+	wait_state($dest, 'g', 'postgres', 'streaming');
+	pass('a database that allows connections again is read');
+	$dest->safe_psql('postgres', 'DROP DATABASE other');
+}
+
+# --- settings of a database that are meant for its applications -----------------------------------
+
+{
+	my @settings = ('default_transaction_read_only = on', 'default_transaction_isolation = serializable', "statement_timeout = '1ms'",
+		"lock_timeout = '1ms'", "idle_in_transaction_session_timeout = '1ms'", 'session_replication_role = replica', 'search_path = nowhere',
+		'row_security = off', 'client_encoding = latin1', 'bytea_output = escape', "datestyle = 'SQL, DMY'", 'exit_on_error = on', 'temp_file_limit = 0',
+		"logical_decoding_work_mem = '64kB'", 'enable_indexscan = off');
+	push @settings, "transaction_timeout = '1ms'" if $source->pg_version >= 17;
+
+	for my $node ($source, $dest)
+	{
+		$node->safe_psql('postgres', join ' ', map { "ALTER DATABASE postgres SET $_;" } @settings);
+	}
+	local $ENV{PGOPTIONS} = '-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0'
+	  . ' -c session_replication_role=origin -c search_path=public -c client_encoding=utf8 -c exit_on_error=off'
+	  . ($source->pg_version >= 17 ? ' -c transaction_timeout=0' : '');
+	$_->restart for $source, $dest;
+	wait_state($source, 'g', 'replicator', 'streaming');
+	wait_state($dest, 'g', 'postgres', 'streaming');
+	$source->safe_psql('postgres', q{INSERT INTO t SELECT i, repeat('settings', 20) FROM generate_series(20001, 40000) i});
+	wait_caught_up($source, $dest, 'g');
+	is_same_table($source, $dest, 't', 'settings of the database concern neither side');
+	$source->safe_psql('postgres', q{SELECT flo.resync('g', 'public.t')});
+	wait_caught_up($source, $dest, 'g');
+	is_same_table($source, $dest, 't', 'nor a copy');
+	$dest->safe_psql('postgres', 'ALTER TABLE t ADD CONSTRAINT odd CHECK (id < 0) NOT VALID');
+	$source->safe_psql('postgres', q{INSERT INTO t VALUES (40001, 'refused')});
+	ok(wait_until($dest, 'postgres', q{SELECT last_error ~ 'odd' FROM flo.status}, 'the error'), 'an error is told');
+	$dest->safe_psql('postgres', 'ALTER TABLE t DROP CONSTRAINT odd');
+	wait_caught_up($source, $dest, 'g');
+	$_->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL') for $source, $dest;
+}
+$_->restart for $source, $dest;
+
 # --- promotion ----------------------------------------------------------------------------------
 
 {

@@ -92,6 +92,8 @@ record_owner(FloBus *bus, const char *bucket, const FloStreamConfig *config, con
 	FloStreamConfig owned = {0};
 
 	owned.name = bucket_stream(bucket);
+	owned.subject = flo_bucket_subject(bucket);
+	owned.per_subject = 1;
 	owned.max_bytes = info->max_bytes;
 	owned.max_age = info->max_age;
 	owned.replicas = info->replicas;
@@ -267,7 +269,8 @@ flo_bucket_get(FloBus *bus, const char *bucket, const char *key)
 	appendStringInfoChar(&body, '}');
 	if (!flo_api_get_message(bus, bucket_stream(bucket), body.data, true, &message, &headers))
 		return NULL;
-	return is_removal(headers) ? NULL : message.data;
+	/* whatever has removed it */
+	return message.len == 0 || is_removal(headers) ? NULL : message.data;
 }
 
 /* --- texts of any size ------------------------------------------------------- */

@@ -479,7 +479,7 @@ make_connection(FloNats *nats)
 
 /* Where the library's words do not lead to the cause */
 static void
-explain_tls(FloNats *nats)
+explain_end(FloNats *nats)
 {
 	char		said[sizeof(nats->error)];
 
@@ -488,6 +488,8 @@ explain_tls(FloNats *nats)
 		snprintf(nats->error, sizeof(nats->error), "%.300s: the server offers no TLS, and pg_flo.nats_tls is on", said);
 	else if (nats->tls && strstr(said, "PONG") != NULL)
 		snprintf(nats->error, sizeof(nats->error), "the server ended the connection after the TLS handshake: it may want a client certificate, see pg_flo.nats_tls_cert_file (%.300s)", said);
+	else if (strstr(said, "PONG") != NULL)
+		snprintf(nats->error, sizeof(nats->error), "the server ended the connection at once: it may have as many as it takes, see its max_connections (%.300s)", said);
 }
 
 /* With all signals blocked, as they were when it was made */
@@ -500,7 +502,7 @@ connect_thread(void *arg)
 	if (nats->connect_status != NATS_OK)
 	{
 		describe_status(nats->connect_status, nats->error, sizeof(nats->error));
-		explain_tls(nats);
+		explain_end(nats);
 	}
 	nats_ReleaseThreadMemory();
 	if (write(nats->done[1], "", 1) < 0)

@@ -6,6 +6,7 @@
 
 #include "bus/records.h"
 #include "bus/stream.h"
+#include "utils/memutils.h"
 
 #define FORMAT(of, record_fields) \
 	{.version = 1, .size = sizeof(of), .fields = record_fields, .nfields = lengthof(record_fields), .shown_only = true}
@@ -32,6 +33,7 @@ static const FloField copy_fields[] = {
 	{FLO_FIELD(FloCopyRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
 	{FLO_FIELD(FloCopyRecord, attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
 	{FLO_FIELD(FloCopyRecord, lsn, FLO_FIELD_LSN, FLO_REQUIRED)},
+	{FLO_FIELD(FloCopyRecord, tables, FLO_FIELD_INT64, FLO_REQUIRED), .min = 0, .max = PG_INT64_MAX},
 	{FLO_FIELD(FloCopyRecord, again, FLO_FIELD_OIDS, FLO_OPTIONAL)},
 };
 const FloRecordFormat flo_copy_format = FORMAT(FloCopyRecord, copy_fields);
@@ -148,6 +150,25 @@ flo_records_copy(FloBus *bus, const char *bucket, const char *generation)
 	FloCopyRecord *record = flo_records_get(bus, bucket, FLO_COPY_KEY, &flo_copy_format);
 
 	return record != NULL && strcmp(record->generation, generation) == 0 ? record : NULL;
+}
+
+int64
+flo_records_copied_tables(FloBus *bus, const char *bucket, const char *generation)
+{
+	MemoryContext turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo copied tables", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(turn);
+	int64		count = 0;
+	ListCell   *cell;
+
+	foreach(cell, flo_bucket_keys(bus, bucket, FLO_COPY_TABLE_PREFIX))
+	{
+		FloCopyTableRecord *record = flo_records_get(bus, bucket, lfirst(cell), &flo_copy_table_format);
+
+		count += record != NULL && strcmp(record->generation, generation) == 0;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(turn);
+	return count;
 }
 
 FloAttemptRecord *

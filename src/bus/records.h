@@ -57,6 +57,7 @@ typedef struct FloCopyRecord
 	char		generation[FLO_UUID_BUF];
 	uint32		attempt;
 	XLogRecPtr	lsn;			/* of the snapshot */
+	int64		tables;			/* so many have keys: one less was lost */
 	List	   *again;			/* OIDs of tables that a crash left unfinished: they come with a marker */
 } FloCopyRecord;
 
@@ -135,6 +136,7 @@ extern void flo_records_put(FloBus *bus, const char *bucket, const char *key, co
 
 /* Those that a copy writes; NULL also when they are of another generation */
 extern FloCopyRecord *flo_records_copy(FloBus *bus, const char *bucket, const char *generation);
+extern int64 flo_records_copied_tables(FloBus *bus, const char *bucket, const char *generation);	/* that have keys */
 extern FloAttemptRecord *flo_records_attempt(FloBus *bus, const char *bucket, const char *generation);
 extern FloCopyTableRecord *flo_records_copy_table(FloBus *bus, const char *bucket, Oid relation,
 												  const char *generation);

@@ -263,40 +263,122 @@ flo_stream_try_create(FloBus *bus, const FloStreamConfig *config)
 	return reply.ok;
 }
 
+/*
+ * What pg_flo relies on, whatever somebody has made of it by hand: the other
+ * members of a stream's configuration are as the server has them.
+ */
+static char *
+wanted_members(const FloStreamConfig *config)
+{
+	StringInfoData body;
+
+	initStringInfo(&body);
+	appendStringInfo(&body, "{\"max_bytes\":" INT64_FORMAT ",\"max_age\":" INT64_FORMAT ",\"num_replicas\":%d"
+					 ",\"discard\":\"new\",\"max_msgs\":-1,\"max_msg_size\":-1,\"max_msgs_per_subject\":%d"
+					 ",\"no_ack\":false",
+					 config->max_bytes > 0 ? config->max_bytes : -1, config->max_age * NANOSECONDS,
+					 Max(config->replicas, 1), config->per_subject > 0 ? config->per_subject : -1);
+	appendStringInfoString(&body, ",\"subjects\":[");
+	flo_json_append_string(&body, config->subject);
+	appendStringInfoString(&body, "],\"description\":");
+	flo_json_append_string(&body, config->description);
+	appendStringInfoChar(&body, '}');
+	return body.data;
+}
+
+/*
+ * Is it the same?  Servers say -1 or 0 where there is no limit, and escape in
+ * strings what need not be.
+ */
+static bool
+is_same_value(FloJson wanted, FloJson current)
+{
+	FloJson		one;
+	FloJson		other = {0};
+	int			cursor = 0;
+	int			other_cursor = 0;
+
+	if (wanted.text[0] == '[')
+	{
+		while (flo_json_next_element(wanted, &cursor, &one))
+			if (!flo_json_next_element(current, &other_cursor, &other) || !is_same_value(one, other))
+				return false;
+		return !flo_json_next_element(current, &other_cursor, &other);
+	}
+	if (wanted.text[0] == '"')
+	{
+		char	   *text = flo_json_string(current);
+
+		return text != NULL && strcmp(flo_json_string(wanted), text) == 0;
+	}
+	if (wanted.len == 2 && memcmp(wanted.text, "-1", 2) == 0 && current.len == 1 && current.text[0] == '0')
+		return true;
+	return wanted.len == current.len && memcmp(wanted.text, current.text, wanted.len) == 0;
+}
+
+/* Servers leave out what is false, empty or zero */
+static FloJson
+left_out(FloJson wanted)
+{
+	switch (wanted.text[0])
+	{
+		case '"':
+			return flo_json("\"\"", 2);
+		case '[':
+			return flo_json("[]", 2);
+		case 'f':
+			return flo_json("false", 5);
+		default:
+			return flo_json("0", 1);
+	}
+}
+
+static bool
+is_as_wanted(FloJson wanted, FloJson current)
+{
+	FloJson		key;
+	FloJson		value;
+	FloJson		other;
+	int			cursor = 0;
+
+	while (flo_json_next_member(wanted, &cursor, &key, &value))
+	{
+		if (!flo_json_get(current, flo_json_string(key), &other))
+			other = left_out(value);
+		if (!is_same_value(value, other))
+			return false;
+	}
+	return true;
+}
+
 void
 flo_stream_update(FloBus *bus, const FloStreamConfig *config)
 {
 	FloApiReply reply;
-	FloStreamInfo info;
 	StringInfoData body;
+	char	   *wanted = wanted_members(config);
+	FloJson		ours = flo_json(wanted, strlen(wanted));
 	FloJson		current;
 	FloJson		key;
 	FloJson		value;
 	int			cursor = 0;
-	int			replicas = Max(config->replicas, 1);
 
 	if (!flo_api_stream_info(bus, config->name, "", &reply))
 		flo_api_raise(&reply, "change stream \"%s\"", config->name);
-	read_stream_info(reply.json, &info);
-	if (info.max_bytes == config->max_bytes && info.max_age == config->max_age &&
-		info.replicas == replicas && strcmp(info.description, config->description) == 0)
-		return;
-
-	/* All that the server reported, with our four members replaced */
-	initStringInfo(&body);
-	appendStringInfo(&body, "{\"max_bytes\":" INT64_FORMAT ",\"max_age\":" INT64_FORMAT
-					 ",\"num_replicas\":%d,\"description\":",
-					 config->max_bytes > 0 ? config->max_bytes : -1,
-					 config->max_age * NANOSECONDS, replicas);
-	flo_json_append_string(&body, config->description);
 	if (!flo_json_get(reply.json, "config", &current))
 		current = flo_json("{}", 2);
+	if (is_as_wanted(ours, current))
+		return;
+
+	/* All that the server reported, with our members replaced */
+	initStringInfo(&body);
+	appendBinaryStringInfo(&body, wanted, ours.len - 1);
 	while (flo_json_next_member(current, &cursor, &key, &value))
 	{
-		if (flo_json_string_is(key, "max_bytes") || flo_json_string_is(key, "max_age") ||
-			flo_json_string_is(key, "num_replicas") || flo_json_string_is(key, "description"))
-			continue;
-		appendStringInfo(&body, ",%.*s:%.*s", key.len, key.text, value.len, value.text);
+		FloJson		replaced;
+
+		if (!flo_json_get(ours, flo_json_string(key), &replaced))
+			appendStringInfo(&body, ",%.*s:%.*s", key.len, key.text, value.len, value.text);
 	}
 	appendStringInfoChar(&body, '}');
 	reply = flo_api_call(bus, body.data, "STREAM.UPDATE.%s", config->name);

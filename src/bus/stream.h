@@ -24,6 +24,7 @@ typedef struct FloStreamConfig
 	int64		max_bytes;		/* 0 = unlimited */
 	int64		max_age;		/* s, 0 = unlimited */
 	int			replicas;
+	int			per_subject;	/* messages kept of each subject, 0 = all */
 	const char *description;
 } FloStreamConfig;
 
@@ -69,8 +70,8 @@ extern void flo_stream_create(FloBus *bus, const FloStreamConfig *config);
 extern bool flo_stream_try_create(FloBus *bus, const FloStreamConfig *config);
 
 /*
- * Make limits, replicas and description of an existing stream those of config, when they
- * differ; a WARNING when the broker has no room for what they promise.
+ * Make an existing stream what config says, and what one is created with, where that
+ * was changed by hand; a WARNING when the broker has no room for what its limits promise.
  */
 extern void flo_stream_update(FloBus *bus, const FloStreamConfig *config);
 

@@ -106,7 +106,7 @@ flo_store_generation(const char *group)
 
 	flo_visit_begin(&visit);
 	if (flo_visit_run(SPI_OK_SELECT,
-			"SELECT generation, start_lsn, epoch, follows::text[], coalesce(given_up, '0/0'), resync"
+			"SELECT generation, start_lsn, epoch, follows::text[], coalesce(given_up, '0/0'), resync, copied"
 			" FROM flo.generations WHERE group_name = $1",
 			1, group) > 0)
 	{
@@ -119,6 +119,7 @@ flo_store_generation(const char *group)
 		generation->follows = flo_visit_list(&visit, 0, 4, &isnull);
 		generation->given_up = text_as_lsn(flo_visit_text(&visit, 0, 5));
 		generation->resync = flo_visit_true(0, 6);
+		generation->copied = flo_visit_true(0, 7);
 	}
 	flo_visit_end(&visit);
 
@@ -174,6 +175,16 @@ flo_store_save_epoch(const char *group, uint64 epoch)
 	flo_visit_run(SPI_OK_UPDATE,
 		"UPDATE flo.generations SET epoch = greatest(epoch, $2::bigint) WHERE group_name = $1",
 		2, group, flo_text_of_int64((int64) epoch));
+	flo_visit_end(&visit);
+}
+
+void
+flo_store_generation_copied(const char *group)
+{
+	FloVisit	visit;
+
+	flo_visit_begin(&visit);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.generations SET copied = true WHERE group_name = $1", 1, group);
 	flo_visit_end(&visit);
 }
 

@@ -177,6 +177,7 @@ typedef struct FloGeneration
 	XLogRecPtr	given_up;		/* start of the range that was given up; it ends at "start" */
 
 	bool		resync;			/* flo.resync() was called: begin the next one */
+	bool		copied;			/* the copy it began with is over */
 } FloGeneration;
 
 /* One member as the launcher wants to see it running */

@@ -32,6 +32,10 @@ extern void flo_store_save_epoch(const char *group, uint64 epoch);
 
 /* Have the replicator begin a new generation; false when it never began one */
 extern bool flo_store_request_resync(const char *group);
+
+/* The copy that the generation began with is over */
+extern void flo_store_generation_copied(const char *group);
+
 /* Number of the next attempt to copy the group's tables; the first is 1 */
 extern uint32 flo_store_next_copy_attempt(const char *group);
 

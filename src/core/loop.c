@@ -246,6 +246,9 @@ flo_pin_session_settings(void)
 		{"session_replication_role", "origin"},
 		{"quote_all_identifiers", "off"},
 		{"role", "none"},
+		{"exit_on_error", "off"},
+		{"gin_fuzzy_search_limit", "0"},
+		{"temp_file_limit", "-1"},
 	};
 
 	for (int i = 0; i < lengthof(settings); i++)

@@ -56,6 +56,8 @@ typedef struct Receiver
 	bool		superseded;		/* the source has begun a newer one for the marker's tables */
 	FloAttemptRecord *newest;	/* what the source reads, or has read last; NULL = nothing yet */
 	List	   *again;			/* OIDs of tables that come later, with a marker */
+	int64		tables;			/* so many have keys */
+	int64		lost;			/* of them are not there */
 	bool		drained;		/* nothing was left at the broker at the last look */
 	FloCopyKey *lacking;		/* a table whose chunks are lost, NULL = none is known */
 	MemoryContext turn;
@@ -179,6 +181,7 @@ read_end(Receiver *r)
 	list_free(r->again);
 	old = MemoryContextSwitchTo(GetMemoryChunkContext(r->loaders));
 	r->again = list_copy(end->again);
+	r->tables = end->tables;
 	MemoryContextSwitchTo(old);
 	return true;
 }
@@ -233,6 +236,7 @@ note_published(Receiver *r, List **wanted)
 {
 	ListCell   *cell;
 	bool		ended;
+	int64		found = 0;
 
 	/*
 	 * Both first.  The end is told after all tables: listed before it is read,
@@ -246,12 +250,16 @@ note_published(Receiver *r, List **wanted)
 	{
 		FloCopiedTable *table = published_table(r, lfirst(cell));
 
+		found += table != NULL;
 		if (table == NULL || !is_wanted(r, table))
 			continue;
 		*wanted = lappend(*wanted, table);
 		flo_copied_published(r->spec->group, r->spec->worker, table);
 	}
-	return ended && all_published(r, *wanted);
+
+	/* what is not told of is not waited for, so one that was removed may not go unnoticed */
+	r->lost = r->what->keys == NIL && ended ? Max(r->tables - found, 0) : 0;
+	return ended && r->lost == 0 && all_published(r, *wanted);
 }
 
 static bool
@@ -334,7 +342,11 @@ look_at_progress(Receiver *r)
 		r->drained = false;
 	if (!all)
 		r->lacking = NULL;
-	flo_state_set(FLO_STATE_COPYING, "%d tables complete, " UINT64_FORMAT " rows loaded%s%s",
+	if (r->lost > 0)
+		flo_state_set(FLO_STATE_WAITING, "for the source to copy " INT64_FORMAT " tables again: their keys were removed from state bucket \"%s\"; if it does not, stop and start its replicator",
+					  r->lost, r->bucket);
+	else
+		flo_state_set(FLO_STATE_COPYING, "%d tables complete, " UINT64_FORMAT " rows loaded%s%s",
 				  complete, rows, all ? "" : "; the source is still reading",
 				  r->running < r->nloaders ?
 				  psprintf("; %d of %d loaders, no process is free: raise max_worker_processes", r->running, r->nloaders) : "");

@@ -79,7 +79,8 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
 	flo_stop_point("report.before");
-	if (w->no_bucket)
+	/* what is published to one that was removed is not answered */
+	if (wait || w->no_bucket)
 		w->no_bucket = !flo_bucket_try_create(w->bus, w->bucket, flo_stream_replicas);
 	if (!wait || w->no_bucket)
 		flo_bucket_put(w->bus, w->bucket, key, value, false);

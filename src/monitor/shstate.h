@@ -165,6 +165,7 @@ typedef struct FloShared
 	pid_t		launcher_pid;
 	int			launcher_procno;
 	bool		starved;		/* it could not start a process to read the configuration */
+	Oid			scanned;		/* database that the last such process has read; invalid = it has not */
 	int			ndirty;			/* databases whose configuration changed */
 	Oid			dirty[FLO_MAX_DIRTY];
 	bool		all_dirty;

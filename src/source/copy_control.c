@@ -53,6 +53,16 @@ requests_done(FloCopyControl *c)
 	c->requested = NIL;
 }
 
+/* What the state bucket says of it is not needed any more, nor believed to be lost when it is gone */
+static void
+begin_is_copied(FloCopyControl *c)
+{
+	MemoryContext old = flo_transaction_begin();
+
+	flo_store_generation_copied(c->group);
+	flo_transaction_end(old);
+}
+
 /* The leader must not end before it is done */
 bool
 flo_copy_check(FloCopyControl *c)
@@ -67,6 +77,8 @@ flo_copy_check(FloCopyControl *c)
 				 errmsg("the copy ended before it was complete: %s", flo_me->last_error)));
 	if (c->requested != NIL)
 		requests_done(c);
+	else
+		begin_is_copied(c);
 	return true;
 }
 
@@ -121,7 +133,9 @@ copy_published(FloCopyControl *c)
 {
 	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&c->generation->id)));
 
-	return flo_records_copy(c->bus, c->bucket, id) != NULL;
+	FloCopyRecord *end = flo_records_copy(c->bus, c->bucket, id);
+
+	return end != NULL && flo_records_copied_tables(c->bus, c->bucket, id) >= end->tables;
 }
 
 static uint32
@@ -181,7 +195,9 @@ request_unfinished(FloCopyControl *c)
 	ForceSyncCommit();
 	foreach(cell, flo_store_published(c->group))
 	{
-		if (flo_records_copy_table(c->bus, c->bucket, lfirst_oid(cell), generation) == NULL)
+		if (flo_records_copy_table(c->bus, c->bucket, lfirst_oid(cell), generation) != NULL)
+			end.tables++;
+		else
 			flo_store_request_copy(c->group, lfirst_oid(cell), FLO_REQUEST_ANEW);
 	}
 	foreach(cell, flo_store_copy_requests(c->group))
@@ -208,7 +224,7 @@ flo_copy_resume(FloCopyControl *c, bool marked)
 	FloStreamInfo info;
 	bool		begun = flo_stream_info(c->bus, flo_name_copy_stream(c->group), &info);
 
-	if (!copy_published(c))
+	if (!c->generation->copied && !copy_published(c))
 	{
 		if (!marked || !begun)
 		{

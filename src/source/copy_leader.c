@@ -746,8 +746,13 @@ finish_copy(Leader *l)
 	FloCopyRecord done = {.attempt = l->copy.attempt, .lsn = l->copy.lsn};
 
 	strlcpy(done.generation, l->generation, sizeof(done.generation));
+	done.tables = flo_records_copied_tables(l->bus, l->bucket, l->generation);
 	if (l->copy.marked)
 		announce_gone(l);
+	else if (done.tables < list_length(l->tables))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("state bucket \"%s\" has lost the ends of tables that are copied: they are copied again", l->bucket)));
 	else
 		flo_records_put(l->bus, l->bucket, FLO_COPY_KEY, &flo_copy_format, &done, true);
 	set_phase(l, FLO_COPY_PUBLISHED);

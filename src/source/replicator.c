@@ -39,6 +39,7 @@
 #include "source/publisher.h"
 #include "source/reports.h"
 #include "source/replicator.h"
+#include "source/replicator_impl.h"
 #include "source/session.h"
 #include "source/settle.h"
 #include "source/spool.h"
@@ -62,77 +63,11 @@
 /* ms between two looks whether an idle slot holds old WAL */
 #define NUDGE_INTERVAL 15000
 
-/* ms that a full broker is left alone, unless something was removed; in a cluster each refusal costs it its leader */
-#define FULL_PAUSE 5000
-
-/* The same while a copy is read: what loaders make room for is the copy's first, or it would never end */
-#define FULL_PAUSE_COPYING 15000
-
-/*
- * ms from the start of a session until something is removed: what workers have
- * registered, or have reported, may not have found room at the broker, and they
- * say it again within this time.
- */
-#define PURGE_DELAY 5000
-
-/* What the broker adds to a message, and more than that */
-#define MESSAGE_OVERHEAD 512
-
-typedef struct Replicator
-{
-	/* names and configuration */
-	char	   *group;
-	char	   *stream;
-	char	   *slot;
-	char	   *bucket;
-	FloReplicatorSpec *spec;
-	FloTableChoice *choice;
-	MemoryContext spec_context;
-	MemoryContext full_context; /* reset in each turn of waiting for a full broker */
-	FloChunkHeader identity;
-	FloClaim	claim;
-	FloGeneration *generation;
-	uint64		recorded_epoch;
-	uint64		reloads;		/* flo_reload_count the limits were made from */
-	bool		changed;		/* the configuration, and is not in force yet */
-
-	/* the pipe */
-	FloBus	   *bus;
-	FloDecoder *decoder;
-	FloOwnMessages *own_messages;
-	FloDdlFilter *ddl_filter;
-	FloPublisher *publisher;
-	FloSpool   *spool;
-	FloOutgoing *outgoing;
-	FloSettle  *settle;
-	FloSession	session;
-	int			npublications;
-
-	/* progress */
-	XLogRecPtr	published;		/* position of the newest acknowledged chunk */
-	uint64		published_seq;
-	XLogRecPtr	reported;		/* "source" key of the bucket */
-	uint64		purged;
-	TimestampTz begun;
-	bool		full;			/* the broker had no room at the last try */
-	uint64		half_seq;		/* the session before ended there in the midst of a transaction, 0 = not so */
-	XLogRecPtr	half_upto;		/* which begins after this */
-	TimestampTz last_sent;		/* a chunk or a heartbeat was acknowledged */
-	TimestampTz housekeeping;
-	TimestampTz slot_saved;
-	XLogRecPtr	slot_saved_lsn;
-	TimestampTz nudged;
-
-	FloCopyControl copy;
-} Replicator;
-
-static void report(Replicator *rep);
-
 /* --- before the loop --------------------------------------------------------------- */
 
 /* Reads this group's row; false when it is gone */
-static bool
-load_spec(Replicator *rep)
+bool
+flo_replicator_load_spec(Replicator *rep)
 {
 	MemoryContext old = flo_transaction_begin();
 
@@ -153,8 +88,8 @@ load_spec(Replicator *rep)
 	return rep->spec != NULL;
 }
 
-static FloStreamConfig
-stream_config(Replicator *rep)
+FloStreamConfig
+flo_replicator_stream_config(Replicator *rep)
 {
 	const FloReplicatorOptions *options = &rep->spec->options;
 	FloStreamConfig config = {0};
@@ -166,187 +101,16 @@ stream_config(Replicator *rep)
 	config.max_age = options->stream_max_age >= 0 ? options->stream_max_age : flo_stream_max_age;
 	config.replicas = (int) (options->stream_replicas > 0 ? options->stream_replicas : flo_stream_replicas);
 	config.description = flo_ownership_of_stream(&rep->claim);
-	rep->reloads = flo_reload_count;
 	return config;
 }
 
 /* Something is waited for that a new process looks at anew */
-pg_noreturn static void
-begin_anew(void)
+void
+flo_replicator_begin_anew(void)
 {
 	/* not left as failed: the launcher is to start another */
 	flo_state_set(FLO_STATE_WAITING, "for a new process to take up the configuration");
 	proc_exit(0);
-}
-
-static char *
-size_text(int64 bytes)
-{
-	return TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes)));
-}
-
-static void
-purge(Replicator *rep)
-{
-	uint64		seq = flo_settle_purgeable(rep->settle, rep->published_seq);
-
-	if (seq <= rep->purged || !TimestampDifferenceExceeds(rep->begun, GetCurrentTimestamp(), PURGE_DELAY))
-		return;
-	flo_stop_point("purge.before");
-	flo_stream_purge_below(rep->bus, rep->stream, seq);
-	flo_stop_point("purge.after");
-	rep->purged = seq;
-}
-
-/* --- a full broker ------------------------------------------------------------------- */
-
-/* Does a transaction fill the stream by itself?  Then only a higher limit helps. */
-static bool
-is_too_large(Replicator *rep, bool inside, XLogRecPtr upto, int64 *limit)
-{
-	FloStreamInfo info;
-
-	if (!inside || !flo_settle_all_have(rep->settle, upto) ||
-		!flo_stream_info(rep->bus, rep->stream, &info) || !flo_reports_stream_is_full(&info))
-		return false;
-	*limit = info.max_bytes;
-	return true;
-}
-
-static void
-show_full(Replicator *rep, const char *words, bool inside, XLogRecPtr upto)
-{
-	int64		limit;
-
-	if (is_too_large(rep, inside, upto, &limit))
-		flo_state_set(FLO_STATE_FAILED, "a transaction after %X/%X needs more than stream_max_bytes (%s): raise it",
-					  LSN_FORMAT_ARGS(upto), size_text(limit));
-	else
-		flo_state_set(FLO_STATE_WAITING, "%s", flo_reports_describe_full(rep->bus, rep->stream, rep->settle, words));
-}
-
-/*
- * What the session before has left of a transaction that every worker is to get
- * again from its begin: nobody needs it.  Only now, since a worker that reads it
- * has to find its place anew.
- */
-static bool
-purge_half(Replicator *rep)
-{
-	if (rep->half_seq <= FLO_WINDOW || !flo_settle_all_have(rep->settle, rep->half_upto) ||
-		!TimestampDifferenceExceeds(rep->begun, GetCurrentTimestamp(), PURGE_DELAY))
-		return false;
-	flo_stream_purge_below(rep->bus, rep->stream, rep->half_seq - FLO_WINDOW);
-	rep->half_seq = 0;
-	return true;
-}
-
-/* A limit may have been raised: false when that can only be seen to by a new process */
-static bool
-follow_limits(Replicator *rep, bool *changed)
-{
-	FloStreamConfig config;
-	FloStreamInfo info;
-
-	*changed = flo_watch_changed() || rep->reloads != flo_reload_count;
-	if (!*changed)
-		return true;
-	rep->changed = true;		/* the rest of it between transactions */
-	if (rep->decoder == NULL || IsTransactionState() || !load_spec(rep))
-		return false;
-	config = stream_config(rep);
-	if (flo_stream_info(rep->bus, rep->stream, &info))
-		flo_stream_update(rep->bus, &config);
-	flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
-	return true;
-}
-
-/* Is it of no use to try again?  Only an account's limit is known. */
-static bool
-still_full(Replicator *rep, int size)
-{
-	FloAccountInfo account;
-
-	flo_account_info(rep->bus, &account);
-	return account.max_bytes > 0 && account.bytes + size + MESSAGE_OVERHEAD > account.max_bytes;
-}
-
-/* One second at most; true when something has changed, so that another try may be worth it */
-static bool
-make_room_at_broker(Replicator *rep)
-{
-	TimestampTz since = GetCurrentTimestamp();
-	uint64		purged = rep->purged;
-	bool		changed = false;
-
-	while (rep->purged == purged && !changed && !TimestampDifferenceExceeds(since, GetCurrentTimestamp(), 1000))
-	{
-		flo_bus_wait(rep->bus, 200);
-		flo_reports_take(rep->bus, rep->bucket, rep->settle);
-		purge(rep);
-		changed = purge_half(rep);
-		if (!changed && !follow_limits(rep, &changed))
-			begin_anew();
-	}
-	if (rep->publisher != NULL)
-		report(rep);
-	return changed || rep->purged != purged;
-}
-
-/*
- * The broker is full.  Nothing that makes room needs room: reports of workers
- * come over core NATS too, what they have is removed here, and then, or after a
- * while, it is worth another try.  Also inside a transaction's callbacks.
- */
-static void
-await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr upto)
-{
-	TimestampTz since = GetCurrentTimestamp();
-	int			pause = flo_copy_phase() == FLO_COPY_RUNNING ? FULL_PAUSE_COPYING : FULL_PAUSE;
-	bool		again = false;
-
-	rep->full = true;
-	while (!again)
-	{
-		MemoryContext old = MemoryContextSwitchTo(rep->full_context);
-
-		show_full(rep, words, inside, upto);
-		again = (make_room_at_broker(rep) || TimestampDifferenceExceeds(since, GetCurrentTimestamp(), pause)) &&
-			!still_full(rep, size);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(rep->full_context);
-	}
-}
-
-/*
- * For the publisher.  Sequences without a message, behind what is acknowledged,
- * are of messages that were refused late.
- */
-static uint64
-chunk_found_no_room(void *arg, const FloBusAck *refusal, int size, bool inside, XLogRecPtr upto)
-{
-	Replicator *rep = arg;
-	FloStreamInfo info;
-	FloStoredMessage message;
-
-	await_room(rep, refusal->error, size, inside, upto);
-	if (!flo_stream_info(rep->bus, rep->stream, &info))
-		return rep->published_seq;
-	for (uint64 seq = rep->published_seq + 1; seq <= info.last_seq; seq++)
-		if (flo_stream_get(rep->bus, rep->stream, seq, &message))
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("the stream holds sequence " UINT64_FORMAT ", which was not acknowledged", seq),
-					 errdetail("A new session finds its place again.")));
-	rep->published_seq = info.last_seq;
-	return info.last_seq;
-}
-
-/* For whatever else is to be stored */
-static void
-found_no_room(void *arg, int err_code, const char *words)
-{
-	await_room(arg, words, 0, false, InvalidXLogRecPtr);
 }
 
 /* --- beginning a session --------------------------------------------------------------- */
@@ -371,7 +135,7 @@ claim(Replicator *rep)
 	dispute = flo_ownership_dispute(rep->bus, &rep->claim);
 	if (dispute != NULL)
 		flo_dispute_fail(dispute);
-	config = stream_config(rep);
+	config = flo_replicator_stream_config(rep);
 	config.description = flo_ownership_of_bucket(&rep->claim);
 	flo_bucket_create(rep->bus, rep->bucket, &config);
 	return generation;
@@ -386,7 +150,7 @@ claim(Replicator *rep)
 static void
 begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
 {
-	FloStreamConfig config = stream_config(rep);
+	FloStreamConfig config = flo_replicator_stream_config(rep);
 	FloStreamInfo info = {0};
 	FloStreamEnd end = {0};
 	FloAccountInfo account;
@@ -406,7 +170,7 @@ begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
 	rep->published_seq = info.last_seq;
 	if (!flo_reports_await(rep->bus, rep->bucket, rep->settle, end.found,
 						   end.found ? end.newest.position : rep->identity.generation_start, confirmed_flush))
-		begin_anew();			/* it may be the wrong broker */
+		flo_replicator_begin_anew();			/* it may be the wrong broker */
 	flo_reports_forget_stale(rep->bus, rep->bucket, rep->settle, info.last_seq);
 	flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
 					  confirmed_flush, rep->settle, &rep->session);
@@ -440,8 +204,8 @@ publications(const char *group)
 	return names;
 }
 
-static void
-report(Replicator *rep)
+void
+flo_replicator_report(Replicator *rep)
 {
 	FloPositions positions = {0};
 	FloCounters counters;
@@ -511,10 +275,10 @@ housekeep(Replicator *rep, bool inside)
 	if (!TimestampDifferenceExceeds(rep->housekeeping, now, HOUSEKEEPING_INTERVAL))
 		return;
 	rep->housekeeping = now;
-	flo_reports_take(rep->bus, rep->bucket, rep->settle);
-	purge(rep);
+	rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->settle);
+	flo_upkeep_purge(rep);
 	show_position(rep);
-	report(rep);
+	flo_replicator_report(rep);
 	if (inside)
 		return;
 	release_wal(rep, now);
@@ -613,7 +377,8 @@ follow_configuration(Replicator *rep)
 	if (!rep->changed && rep->reloads == flo_reload_count)
 		return true;
 	rep->changed = false;
-	if (!load_spec(rep))
+	rep->reloads = flo_reload_count;
+	if (!flo_replicator_load_spec(rep))
 		return false;
 	if (list_length(publications(rep->group)) != rep->npublications)
 		return false;			/* the decoder has to be opened anew */
@@ -621,7 +386,7 @@ follow_configuration(Replicator *rep)
 		return false;			/* a snapshot can only be taken before decoding */
 	flo_decoder_set_origin(rep->decoder, rep->spec->options.origin);
 	flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
-	config = stream_config(rep);
+	config = flo_replicator_stream_config(rep);
 	flo_stream_update(rep->bus, &config);
 	return true;
 }
@@ -768,12 +533,13 @@ loop(Replicator *rep)
 		if (!more)
 			flo_publisher_flush(rep->publisher);
 		heartbeat(rep, !more, &wanted);
+		flo_upkeep_look(rep);
 		housekeep(rep, false);
 		if (more || flush_commit())
 			continue;
 		if (!follow_configuration(rep))
 			return;
-		report(rep);
+		flo_replicator_report(rep);
 		flo_bus_wait(rep->bus, Min(flo_heartbeat_interval, 1000));
 	}
 }
@@ -794,7 +560,7 @@ wait_for_copy(Replicator *rep)
 		housekeep(rep, true);
 		flo_copy_record(&rep->copy);
 		flo_copy_show();
-		if (flo_watch_changed() && !load_spec(rep))
+		if (flo_watch_changed() && !flo_replicator_load_spec(rep))
 			return;
 		flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
 		flo_bus_wait(rep->bus, 200);
@@ -829,12 +595,13 @@ flo_replicator_run(void)
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
 	rep->bucket = flo_name_bucket(rep->group);
 
-	if (!load_spec(rep))
+	if (!flo_replicator_load_spec(rep))
 		return;
 	decodes = rep->spec->mode != FLO_MODE_COPY;
 	rep->bus = flo_bus_await(psprintf("pg_flo replicator %s", rep->group));
 	rep->begun = GetCurrentTimestamp();
-	flo_bus_when_full(rep->bus, found_no_room, rep);
+	rep->reloads = flo_reload_count;
+	flo_bus_when_full(rep->bus, flo_upkeep_found_no_room, rep);
 	rep->copy.group = rep->group;
 	rep->copy.slot = rep->slot;
 	rep->copy.bucket = rep->bucket;
@@ -856,7 +623,7 @@ flo_replicator_run(void)
 
 	host.acked = chunk_acknowledged;
 	host.anchor = last_record;
-	host.full = chunk_found_no_room;
+	host.full = flo_upkeep_chunk_found_no_room;
 	host.arg = rep;
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
 										&rep->session, &host);

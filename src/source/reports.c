@@ -37,10 +37,19 @@ flo_reports_load(FloBus *bus, const char *bucket, FloSettle *settle)
 	}
 }
 
-void
+/* A key that the source has written for good */
+static bool
+is_kept_key(const char *key)
+{
+	return strcmp(key, FLO_GENERATION_KEY) == 0 || strcmp(key, FLO_COPY_KEY) == 0 || strcmp(key, FLO_ATTEMPT_KEY) == 0 ||
+		strncmp(key, FLO_COPY_TABLE_PREFIX, strlen(FLO_COPY_TABLE_PREFIX)) == 0;
+}
+
+bool
 flo_reports_take(FloBus *bus, const char *bucket, FloSettle *settle)
 {
 	FloBusUpdate update;
+	bool		removed = false;
 
 	while (flo_bus_next_update(bus, &update))
 	{
@@ -48,9 +57,11 @@ flo_reports_take(FloBus *bus, const char *bucket, FloSettle *settle)
 		const char *key = update.subject + strlen("$KV.") + strlen(bucket) + 1;
 
 		flo_settle_report(settle, key, update.len > 0 ? update.data : NULL);
+		removed |= update.len == 0 && is_kept_key(key);
 		pfree(update.subject);
 		pfree(update.data);
 	}
+	return removed;
 }
 
 void

@@ -10,8 +10,8 @@
 /* What the state bucket holds, and from now on what is said; once for each connection */
 extern void flo_reports_load(FloBus *bus, const char *bucket, FloSettle *settle);
 
-/* Those that have come in since */
-extern void flo_reports_take(FloBus *bus, const char *bucket, FloSettle *settle);
+/* Those that have come in since; true when somebody has removed a key that the source has written for good */
+extern bool flo_reports_take(FloBus *bus, const char *bucket, FloSettle *settle);
 
 /*
  * A report of a sequence that the stream does not have was made before the

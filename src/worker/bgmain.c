@@ -40,6 +40,8 @@
 
 PGDLLEXPORT void flo_process_main(Datum arg);
 
+#define SCAN_LOCK_TIMEOUT "5s"
+
 /* --- the scanner --------------------------------------------------------------------- */
 
 /* Tell the launcher which members of this database are wanted, and the views whose they are */
@@ -68,6 +70,7 @@ note_members(List *members)
 		else if (member->started)
 			overflow = true;
 	}
+	flo_shared->scanned = MyDatabaseId;
 	LWLockRelease(flo_shared->lock);
 	flo_shstate_wake_launcher();
 	if (overflow)
@@ -105,18 +108,25 @@ drop_lost_origins(void)
 		replorigin_drop_by_name(lfirst(cell), true, true);
 }
 
+/* Others wait for their turn, so a lock that somebody holds is not waited for for long */
 static void
 scan_database(void)
 {
-	MemoryContext context = flo_transaction_begin();
+	MemoryContext context;
 	List	   *members = NIL;
 
+	SetConfigOption("lock_timeout", SCAN_LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	context = flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	if (flo_store_extension_exists())
 		members = flo_store_members_here();
-	drop_lost_origins();
 	flo_transaction_end(context);
 	note_members(members);
+
+	context = flo_transaction_begin();
+	MemoryContextSwitchTo(context);
+	drop_lost_origins();
+	flo_transaction_end(context);
 }
 
 /* --- members ----------------------------------------------------------------------------- */

@@ -7,7 +7,8 @@
  * each database: all of them once after server start, later those whose
  * configuration a committed transaction has changed.  A scanner leaves the
  * list of wanted members in shared memory; the launcher starts what is wanted
- * and does not run, and stops what runs and is not wanted.
+ * and does not run, and stops what runs and is not wanted.  A database that could
+ * not be read is read again.
  *
  * Members are never restarted by the postmaster.  One that ended in an error
  * waits: half a second at first, doubling up to pg_flo.restart_interval.  One
@@ -55,6 +56,9 @@ PGDLLEXPORT void flo_launcher_main(Datum arg);
 /* ms between two looks at everything, whatever has been signalled */
 #define ROUND_INTERVAL 5000
 
+/* ms until a database is read again whose scanner has failed */
+#define SCAN_PAUSE 5000
+
 /* A process started by this launcher that has not taken its entry yet */
 typedef struct Starting
 {
@@ -63,18 +67,29 @@ typedef struct Starting
 } Starting;
 
 static Starting *starting;		/* [nmembers] */
-static List *to_scan = NIL;		/* OIDs of databases */
+
+/* OIDs of databases */
+static List *to_scan = NIL;
+static List *closed = NIL;		/* to be scanned as soon as they allow connections */
+static List *failed = NIL;		/* their scanner ended before it had said anything: once more, later */
+
 static BackgroundWorkerHandle *scanner = NULL;
+static Oid	scanned = InvalidOid;	/* by it */
+static TimestampTz scan_again = 0;	/* those in "failed" */
 
 /* --- databases ------------------------------------------------------------------------ */
 
+/* All databases, or those that were closed */
 static void
-scan_all_databases(void)
+look_for_databases(bool all)
 {
 	MemoryContext old = CurrentMemoryContext;
+	List	   *before = closed;
 	Relation	relation;
 	TableScanDesc scan;
 	HeapTuple	tuple;
+
+	closed = NIL;
 
 	flo_transaction_start();
 	(void) GetTransactionSnapshot();
@@ -85,16 +100,62 @@ scan_all_databases(void)
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 		MemoryContext in_transaction;
 
-		if (!database->datallowconn)
+		if (!all && !list_member_oid(before, database->oid))
 			continue;
 		in_transaction = MemoryContextSwitchTo(TopMemoryContext);
-		to_scan = list_append_unique_oid(to_scan, database->oid);
+		if (database->datallowconn)
+			to_scan = list_append_unique_oid(to_scan, database->oid);
+		else
+			closed = lappend_oid(closed, database->oid);
 		MemoryContextSwitchTo(in_transaction);
 	}
 	table_endscan(scan);
 	table_close(relation, AccessShareLock);
 	flo_transaction_commit();
 	MemoryContextSwitchTo(old);
+	list_free(before);
+}
+
+static void
+scan_all_databases(void)
+{
+	look_for_databases(true);
+}
+
+/*
+ * Nobody says it again when a database allows connections, or whatever kept its
+ * scanner from reading it is gone.
+ */
+static void
+look_after_unread(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (closed != NIL)
+		look_for_databases(false);
+	if (failed == NIL || now < scan_again)
+		return;
+	to_scan = list_concat_unique_oid(to_scan, failed);
+	list_free(failed);
+	failed = NIL;
+}
+
+/* The scanner has ended: has it read what it was to read? */
+static void
+scanner_ended(void)
+{
+	bool		told;
+
+	pfree(scanner);
+	scanner = NULL;
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+	told = flo_shared->scanned == scanned;
+	LWLockRelease(flo_shared->lock);
+	if (told || list_member_oid(to_scan, scanned))
+		return;
+	if (failed == NIL)
+		scan_again = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SCAN_PAUSE);
+	failed = list_append_unique_oid(failed, scanned);
 }
 
 /*
@@ -171,12 +232,14 @@ scan_next(void)
 	{
 		if (!flo_process_ended(scanner))
 			return true;
-		pfree(scanner);
-		scanner = NULL;
+		scanner_ended();
 	}
 	if (to_scan == NIL)
 		return true;
-	args.database = linitial_oid(to_scan);
+	args.database = scanned = linitial_oid(to_scan);
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+	flo_shared->scanned = InvalidOid;
+	LWLockRelease(flo_shared->lock);
 	args.slot = -1;
 	if (!flo_process_start(&args, "pg_flo scanner", &scanner))
 	{
@@ -406,6 +469,7 @@ flo_launcher_main(Datum arg)
 		if (TimestampDifferenceExceeds(looked, GetCurrentTimestamp(), ROUND_INTERVAL))
 		{
 			forget_dropped_databases();
+			look_after_unread();
 			looked = GetCurrentTimestamp();
 		}
 		take_dirty();

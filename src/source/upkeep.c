@@ -1,0 +1,269 @@
+/*
+ * upkeep.c
+ *		What a replicator does about its stream and state bucket beside publishing:
+ *		it removes what nobody needs, waits while the broker is full, and looks
+ *		whether both still are what it has made.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "bus/records.h"
+#include "conf/watch.h"
+#include "core/loop.h"
+#include "core/names.h"
+#include "core/stop.h"
+#include "monitor/shstate.h"
+#include "source/copy.h"
+#include "source/replicator_impl.h"
+#include "source/reports.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* ms that a full broker is left alone, unless something was removed; in a cluster each refusal costs it its leader */
+#define FULL_PAUSE 5000
+
+/* The same while a copy is read: what loaders make room for is the copy's first, or it would never end */
+#define FULL_PAUSE_COPYING 15000
+
+/*
+ * ms from the start of a session until something is removed: what workers have
+ * registered, or have reported, may not have found room at the broker, and they
+ * say it again within this time.
+ */
+#define PURGE_DELAY 5000
+
+/*
+ * ms between two looks whether stream and bucket are what they were: nothing
+ * else tells when nothing is published
+ */
+#define LOOK_INTERVAL 5000
+
+/* What the broker adds to a message, and more than that */
+#define MESSAGE_OVERHEAD 512
+
+static char *
+size_text(int64 bytes)
+{
+	return TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes)));
+}
+
+void
+flo_upkeep_purge(Replicator *rep)
+{
+	uint64		seq = flo_settle_purgeable(rep->settle, rep->published_seq);
+
+	if (seq <= rep->purged || !TimestampDifferenceExceeds(rep->begun, GetCurrentTimestamp(), PURGE_DELAY))
+		return;
+	flo_stop_point("purge.before");
+	flo_stream_purge_below(rep->bus, rep->stream, seq);
+	flo_stop_point("purge.after");
+	rep->purged = seq;
+}
+
+/* --- a full broker ------------------------------------------------------------------- */
+
+/* Does a transaction fill the stream by itself?  Then only a higher limit helps. */
+static bool
+is_too_large(Replicator *rep, bool inside, XLogRecPtr upto, int64 *limit)
+{
+	FloStreamInfo info;
+
+	if (!inside || !flo_settle_all_have(rep->settle, upto) ||
+		!flo_stream_info(rep->bus, rep->stream, &info) || !flo_reports_stream_is_full(&info))
+		return false;
+	*limit = info.max_bytes;
+	return true;
+}
+
+static void
+show_full(Replicator *rep, const char *words, bool inside, XLogRecPtr upto)
+{
+	int64		limit;
+
+	if (is_too_large(rep, inside, upto, &limit))
+		flo_state_set(FLO_STATE_FAILED, "a transaction after %X/%X needs more than stream_max_bytes (%s): raise it",
+					  LSN_FORMAT_ARGS(upto), size_text(limit));
+	else
+		flo_state_set(FLO_STATE_WAITING, "%s", flo_reports_describe_full(rep->bus, rep->stream, rep->settle, words));
+}
+
+/*
+ * What the session before has left of a transaction that every worker is to get
+ * again from its begin: nobody needs it.  Only now, since a worker that reads it
+ * has to find its place anew.
+ */
+static bool
+purge_half(Replicator *rep)
+{
+	if (rep->half_seq <= FLO_WINDOW || !flo_settle_all_have(rep->settle, rep->half_upto) ||
+		!TimestampDifferenceExceeds(rep->begun, GetCurrentTimestamp(), PURGE_DELAY))
+		return false;
+	flo_stream_purge_below(rep->bus, rep->stream, rep->half_seq - FLO_WINDOW);
+	rep->half_seq = 0;
+	return true;
+}
+
+/* Those that the stream should have: somebody may have set others by hand */
+static void
+restore_limits(Replicator *rep)
+{
+	FloStreamConfig config = flo_replicator_stream_config(rep);
+	FloStreamInfo info;
+
+	if (flo_stream_info(rep->bus, rep->stream, &info))
+		flo_stream_update(rep->bus, &config);
+}
+
+/* A limit may have been raised: false when that can only be seen to by a new process */
+static bool
+follow_limits(Replicator *rep, bool *changed)
+{
+	*changed = flo_watch_changed() || rep->reloads != flo_reload_count;
+	if (!*changed)
+		return true;
+	rep->changed = true;		/* the rest of it between transactions */
+	rep->reloads = flo_reload_count;
+	if (rep->decoder == NULL || IsTransactionState() || !flo_replicator_load_spec(rep))
+		return false;
+	restore_limits(rep);
+	flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
+	return true;
+}
+
+/* Is it of no use to try again?  Only an account's limit is known. */
+static bool
+still_full(Replicator *rep, int size)
+{
+	FloAccountInfo account;
+
+	flo_account_info(rep->bus, &account);
+	return account.max_bytes > 0 && account.bytes + size + MESSAGE_OVERHEAD > account.max_bytes;
+}
+
+/* One second at most; true when something has changed, so that another try may be worth it */
+static bool
+make_room_at_broker(Replicator *rep)
+{
+	TimestampTz since = GetCurrentTimestamp();
+	uint64		purged = rep->purged;
+	bool		changed = false;
+
+	while (rep->purged == purged && !changed && !TimestampDifferenceExceeds(since, GetCurrentTimestamp(), 1000))
+	{
+		flo_bus_wait(rep->bus, 200);
+		rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->settle);
+		flo_upkeep_purge(rep);
+		changed = purge_half(rep);
+		if (!changed && !follow_limits(rep, &changed))
+			flo_replicator_begin_anew();
+	}
+	if (rep->publisher != NULL)
+		flo_replicator_report(rep);
+	return changed || rep->purged != purged;
+}
+
+/*
+ * The broker is full.  Nothing that makes room needs room: reports of workers
+ * come over core NATS too, what they have is removed here, and then, or after a
+ * while, it is worth another try.  Also inside a transaction's callbacks.
+ */
+static void
+await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr upto)
+{
+	TimestampTz since = GetCurrentTimestamp();
+	int			pause = flo_copy_phase() == FLO_COPY_RUNNING ? FULL_PAUSE_COPYING : FULL_PAUSE;
+	bool		again = false;
+
+	rep->full = true;
+	while (!again)
+	{
+		MemoryContext old = MemoryContextSwitchTo(rep->full_context);
+
+		restore_limits(rep);
+		show_full(rep, words, inside, upto);
+		again = (make_room_at_broker(rep) || TimestampDifferenceExceeds(since, GetCurrentTimestamp(), pause)) &&
+			!still_full(rep, size);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(rep->full_context);
+	}
+}
+
+/*
+ * For the publisher.  Sequences without a message, behind what is acknowledged,
+ * are of messages that were refused late.
+ */
+uint64
+flo_upkeep_chunk_found_no_room(void *arg, const FloBusAck *refusal, int size, bool inside, XLogRecPtr upto)
+{
+	Replicator *rep = arg;
+	FloStreamInfo info;
+	FloStoredMessage message;
+
+	await_room(rep, refusal->error, size, inside, upto);
+	if (!flo_stream_info(rep->bus, rep->stream, &info))
+		return rep->published_seq;
+	for (uint64 seq = rep->published_seq + 1; seq <= info.last_seq; seq++)
+		if (flo_stream_get(rep->bus, rep->stream, seq, &message))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("the stream holds sequence " UINT64_FORMAT ", which was not acknowledged", seq),
+					 errdetail("A new session finds its place again.")));
+	rep->published_seq = info.last_seq;
+	return info.last_seq;
+}
+
+/* For whatever else is to be stored */
+void
+flo_upkeep_found_no_room(void *arg, int err_code, const char *words)
+{
+	await_room(arg, words, 0, false, InvalidXLogRecPtr);
+}
+
+/* --- what becomes of them ---------------------------------------------------------- */
+
+pg_noreturn static void
+stream_has_changed(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("%s", what),
+			 errdetail("A new session finds its place again.")));
+}
+
+/* The bucket as it was: somebody may have made it anew, or of another shape, or removed what is in it */
+static void
+look_at_bucket(Replicator *rep)
+{
+	FloStreamConfig config = flo_replicator_stream_config(rep);
+	FloStreamInfo info;
+
+	if (rep->key_removed || !flo_bucket_info(rep->bus, rep->bucket, &info) || info.messages == 0)
+		stream_has_changed(psprintf("state bucket \"%s\" has lost what was in it", rep->bucket));
+	config.description = flo_ownership_of_bucket(&rep->claim);
+	flo_bucket_create(rep->bus, rep->bucket, &config);
+}
+
+void
+flo_upkeep_look(Replicator *rep)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	FloStreamInfo info;
+
+	if (!TimestampDifferenceExceeds(rep->looked, now, LOOK_INTERVAL))
+		return;
+	rep->looked = now;
+	look_at_bucket(rep);
+	if (!flo_stream_info(rep->bus, rep->stream, &info))
+		stream_has_changed(psprintf("stream \"%s\" does not exist any more", rep->stream));
+	restore_limits(rep);
+	if (!flo_publisher_idle(rep->publisher))
+		return;
+	if (info.last_seq != rep->published_seq)
+		stream_has_changed(psprintf("stream \"%s\" ends at sequence " UINT64_FORMAT " instead of " UINT64_FORMAT,
+									rep->stream, info.last_seq, rep->published_seq));
+
+	/* a worker that lacks what was in it would not learn that */
+	if (info.messages == 0)
+		flo_publisher_heartbeat(rep->publisher, rep->published);
+}
