@@ -599,7 +599,7 @@ flo_replicator_run(void)
 		return;
 	decodes = rep->spec->mode != FLO_MODE_COPY;
 	rep->bus = flo_bus_await(psprintf("pg_flo replicator %s", rep->group));
-	rep->begun = GetCurrentTimestamp();
+	rep->begun = rep->looked = GetCurrentTimestamp();
 	rep->reloads = flo_reload_count;
 	flo_bus_when_full(rep->bus, flo_upkeep_found_no_room, rep);
 	rep->copy.group = rep->group;

@@ -238,7 +238,8 @@ look_at_bucket(Replicator *rep)
 	FloStreamConfig config = flo_replicator_stream_config(rep);
 	FloStreamInfo info;
 
-	if (rep->key_removed || !flo_bucket_info(rep->bus, rep->bucket, &info) || info.messages == 0)
+	if (rep->key_removed || !flo_bucket_info(rep->bus, rep->bucket, &info) ||
+		(info.messages == 0 && !XLogRecPtrIsInvalid(rep->reported)))
 		stream_has_changed(psprintf("state bucket \"%s\" has lost what was in it", rep->bucket));
 	config.description = flo_ownership_of_bucket(&rep->claim);
 	flo_bucket_create(rep->bus, rep->bucket, &config);
