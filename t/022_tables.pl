@@ -33,6 +33,13 @@ $m->case('generated only there',
 	tables => [qw(t f)],
 	steps => [ q{INSERT INTO t VALUES (1, 1, 2), (2, 2, 4); INSERT INTO f VALUES (1, 1, 2), (2, 2, 4)}, q{UPDATE t SET a = 5, b = 10 WHERE id = 1; UPDATE f SET a = 5, b = 10 WHERE id = 1},
 		q{DELETE FROM t WHERE id = 2; DELETE FROM f WHERE id = 2} ]);
+$m->case('generated otherwise there',
+	ddl => q{CREATE TABLE f (id int, a int, b int); ALTER TABLE f REPLICA IDENTITY FULL},
+	dest => q{ALTER TABLE f DROP b, ADD b int GENERATED ALWAYS AS (a * 1000) STORED},
+	tables => ['f'], columns => 'id, a',
+	steps => [ q{INSERT INTO f VALUES (1, 1, 2), (2, 2, NULL), (2, 2, 7), (3, NULL, 7)}, q{UPDATE f SET a = 5, b = 10 WHERE id < 3; UPDATE f SET b = 8 WHERE id = 3},
+		q{DELETE FROM f WHERE b = 10 AND id = 2; DELETE FROM f WHERE id = 3} ],
+	after => q{SELECT bool_and(b = a * 1000) FROM f});
 $m->case('generated only here',
 	ddl => q{CREATE TABLE t (id int PRIMARY KEY, a int, b int GENERATED ALWAYS AS (a * 2) STORED)},
 	dest => q{ALTER TABLE t ALTER b DROP EXPRESSION}, columns => 'id, a',
@@ -49,9 +56,22 @@ $m->case('identity columns',
 			INSERT INTO u (k, v) VALUES (1, 'a'), (2, 'b'), (3, 'c'); INSERT INTO f (k) VALUES (1), (2), (2)},
 		q{UPDATE t SET a = a + 1; UPDATE u SET v = 'x' WHERE k = 1; UPDATE d SET id = DEFAULT WHERE a = 7; UPDATE f SET k = 5 WHERE k = 1},
 		q{UPDATE t SET id = DEFAULT WHERE id = 1; UPDATE u SET s = DEFAULT WHERE k = 2; UPDATE u SET s = DEFAULT, v = 'q', k = 9 WHERE k = 1},
+		q{UPDATE f SET s = DEFAULT WHERE k = 5; UPDATE f SET s = DEFAULT, k = 2 WHERE k = 5; UPDATE f SET k = 3 WHERE s = 2},
 		q{DELETE FROM t WHERE id = 2; DELETE FROM u WHERE k = 9; DELETE FROM f WHERE s = 2},
 		q{TRUNCATE t RESTART IDENTITY; INSERT INTO t (a) VALUES (1)},
 	]);
+$m->case('identity columns alone',
+	ddl => q{CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY); ALTER TABLE t REPLICA IDENTITY FULL;
+		CREATE TABLE p (id int GENERATED ALWAYS AS IDENTITY, g int GENERATED ALWAYS AS (1) STORED); ALTER TABLE p REPLICA IDENTITY FULL},
+	tables => [qw(t p)],
+	steps => [ q{INSERT INTO t SELECT FROM generate_series(1, 9); INSERT INTO p SELECT FROM generate_series(1, 9)}, q{UPDATE t SET id = DEFAULT WHERE id % 2 = 0; UPDATE p SET id = DEFAULT WHERE id = 1},
+		q{UPDATE t SET id = DEFAULT; UPDATE p SET id = DEFAULT; DELETE FROM t WHERE id % 3 = 0; DELETE FROM p WHERE id % 3 = 0} ]);
+$m->case('identity columns of rows that are there',
+	ddl => q{CREATE TABLE t (k int PRIMARY KEY, s int GENERATED ALWAYS AS IDENTITY, v text); CREATE TABLE r (LIKE t INCLUDING ALL)},
+	dest => q{ALTER TABLE t ADD own int DEFAULT 7; INSERT INTO t (k, s, v, own) OVERRIDING SYSTEM VALUE SELECT g, 100 + g, 'old', 8 FROM generate_series(1, 12) g; INSERT INTO r (k, s, v) OVERRIDING SYSTEM VALUE VALUES (1, 50, 'old')},
+	tables => [qw(t r)], columns => 'k, s, v',
+	steps => [ q{INSERT INTO t (k, v) SELECT g, 'new' FROM generate_series(1, 15) g; INSERT INTO r (k, v) VALUES (1, 'new')}, q{UPDATE t SET s = DEFAULT, v = 'x' WHERE k < 4; UPDATE r SET s = DEFAULT} ],
+	after => q{SELECT count(*) FILTER (WHERE own = 8) = 12 FROM t});
 $m->case('serial',
 	ddl => 'CREATE TABLE t (id bigserial PRIMARY KEY, s smallserial, v text)',
 	steps => [ q{INSERT INTO t (v) SELECT 'x' FROM generate_series(1, 5)}, q{UPDATE t SET s = DEFAULT WHERE id = 1} ]);

@@ -236,11 +236,13 @@ build_update(FloBuilder *builder, FloParamSource source, int ncolumns, const int
 }
 
 /*
- * An UPDATE that changes identity columns.  What is not assigned, columns the
- * source does not have included, is taken over from the row deleted.
+ * An UPDATE that changes identity columns; "columns" find the row, NULL: it is
+ * the one located.  What is not assigned, columns the source does not have
+ * included, is taken over from the row deleted.
  */
 static void
-build_replace(FloBuilder *builder, FloParamSource source, const uint64 *bits)
+build_replace(FloBuilder *builder, FloParamSource source, int ncolumns, const int *columns,
+			  const uint64 *bits)
 {
 	FloTarget  *target = builder->target;
 	StringInfo	sql = &builder->sql;
@@ -250,7 +252,10 @@ build_replace(FloBuilder *builder, FloParamSource source, const uint64 *bits)
 
 	appendStringInfoString(sql, "WITH old_row AS (DELETE FROM ");
 	add_table(builder);
-	add_where(builder, source, target->nmatch, target->match);
+	if (columns != NULL)
+		add_where(builder, source, ncolumns, columns);
+	else
+		add_where_place(builder);
 	appendStringInfo(sql, " RETURNING *) INSERT INTO %s (", target->quoted);
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -313,7 +318,8 @@ flo_equal_is_same(Oid type)
 /*
  * One row with these values.  "bits" tells which of them are NULL, so that the
  * condition stays one an index can serve.  Among rows that are equal (1.0 and
- * 1.00) the one that is the same is preferred.
+ * 1.00) the one that is the same is preferred.  Columns that are computed here
+ * follow from the others, and may have been something else at the source.
  */
 static void
 build_locate(FloBuilder *builder, const uint64 *nulls)
@@ -322,6 +328,7 @@ build_locate(FloBuilder *builder, const uint64 *nulls)
 	StringInfo	sql = &builder->sql;
 	StringInfoData same;
 	bool		ambiguous = false;
+	const char *separator = " WHERE ";
 
 	initStringInfo(&same);
 	appendStringInfoString(sql, "SELECT tableoid, ctid FROM ");
@@ -330,7 +337,10 @@ build_locate(FloBuilder *builder, const uint64 *nulls)
 	{
 		FloTargetColumn *column = &target->columns[i];
 
-		appendStringInfoString(sql, i == 0 ? " WHERE " : " AND ");
+		if (column->generated)
+			continue;
+		appendStringInfoString(sql, separator);
+		separator = " AND ";
 		if (flo_bit_get(nulls, i))
 		{
 			/* unlike IS NULL, false for a composite value all of whose fields are NULL */
@@ -374,7 +384,13 @@ build_sql(FloBuilder *builder, FloStatementKind kind, bool by_old, const uint64 
 			add_where_place(builder);
 			break;
 		case FLO_STMT_REPLACE:
-			build_replace(builder, source, bits);
+			build_replace(builder, source, target->nmatch, target->match, bits);
+			break;
+		case FLO_STMT_REPLACE_KEY:
+			build_replace(builder, source, target->nkey, target->key, bits);
+			break;
+		case FLO_STMT_REPLACE_PLACE:
+			build_replace(builder, source, 0, NULL, bits);
 			break;
 		case FLO_STMT_DELETE:
 			appendStringInfoString(&builder->sql, "DELETE FROM ");
@@ -390,6 +406,11 @@ build_sql(FloBuilder *builder, FloStatementKind kind, bool by_old, const uint64 
 			appendStringInfoString(&builder->sql, "SELECT 1 FROM ");
 			add_table(builder);
 			add_where(builder, source, target->nmatch, target->match);
+			break;
+		case FLO_STMT_EXISTS_KEY:
+			appendStringInfoString(&builder->sql, "SELECT 1 FROM ");
+			add_table(builder);
+			add_where(builder, source, target->nkey, target->key);
 			break;
 		case FLO_STMT_LOCATE:
 			build_locate(builder, bits);
