@@ -33,6 +33,7 @@ OBJS = \
 	src/core/types.o \
 	src/core/memory.o \
 	src/monitor/shstate.o \
+	src/monitor/tally.o \
 	src/monitor/views.o \
 	src/wire/chunk.o \
 	src/wire/change.o \
@@ -62,6 +63,7 @@ OBJS = \
 	src/conf/visit.o \
 	src/conf/runtime.o \
 	src/conf/sequence_state.o \
+	src/conf/given_up.o \
 	src/conf/requests.o \
 	src/conf/watch.o \
 	src/conf/known.o \
@@ -145,6 +147,7 @@ OBJS = \
 	src/dest/tables.o \
 	src/dest/myself.o \
 	src/dest/copied.o \
+	src/dest/given_up.o \
 	src/dest/schema_apply.o \
 	src/dest/sequences.o \
 	src/dest/loader.o \
@@ -180,6 +183,7 @@ OBJS = \
 	src/worker/peek.o \
 	src/worker/peek_op.o \
 	src/worker/drop.o \
+	src/worker/give_up.o \
 	src/worker/recover.o
 
 BUS_OBJS = \

@@ -479,6 +479,36 @@ COMMENT ON COLUMN flo.owed_copies.request IS 'number of the newest request for t
 COMMENT ON COLUMN flo.owed_copies.since IS 'LSN up to which nothing is missing';
 COMMENT ON COLUMN flo.owed_copies.since_at IS 'when it was asked for';
 
+CREATE TABLE flo.given_up (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	relation oid NOT NULL,
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	since pg_lsn,
+	given_up_at timestamptz NOT NULL DEFAULT now(),
+	given_up_by text NOT NULL,
+	error text,
+	request int NOT NULL,
+	passed int NOT NULL DEFAULT 0,
+	asked bool NOT NULL DEFAULT false
+);
+COMMENT ON TABLE flo.given_up IS 'Source tables whose rows a worker passes over, see give_up(); shown to the worker''s owner, flo.tables shows everybody which they are';
+COMMENT ON COLUMN flo.given_up.id IS 'number of the entry';
+COMMENT ON COLUMN flo.given_up.group_name IS 'group';
+COMMENT ON COLUMN flo.given_up.worker_name IS 'worker';
+COMMENT ON COLUMN flo.given_up.relation IS 'OID of the table at the source; 0: nothing of it has come since, it is the name';
+COMMENT ON COLUMN flo.given_up.schema_name IS 'schema of the table at the source';
+COMMENT ON COLUMN flo.given_up.table_name IS 'name of the table at the source';
+COMMENT ON COLUMN flo.given_up.since IS 'commit LSN of the first transaction of which something was passed over; NULL: none yet';
+COMMENT ON COLUMN flo.given_up.given_up_at IS 'when it was given up';
+COMMENT ON COLUMN flo.given_up.given_up_by IS 'role that did it';
+COMMENT ON COLUMN flo.given_up.error IS 'error that the worker had stopped with at the table; NULL: none';
+COMMENT ON COLUMN flo.given_up.request IS 'copies of the table asked for up to this number at the source do not take it up again';
+COMMENT ON COLUMN flo.given_up.passed IS 'newest snapshot of which rows of the table were passed over';
+COMMENT ON COLUMN flo.given_up.asked IS 'a later one is coming';
+
 CREATE TABLE flo.unchecked_tables (
 	group_name text NOT NULL,
 	worker_name text NOT NULL,
@@ -625,7 +655,7 @@ COMMENT ON COLUMN flo.ddl_log.worker_name IS 'worker';
 COMMENT ON COLUMN flo.ddl_log.lsn IS 'commit LSN of the transaction';
 COMMENT ON COLUMN flo.ddl_log.tag IS 'command tag';
 COMMENT ON COLUMN flo.ddl_log.command IS 'text of the statement as the source ran it';
-COMMENT ON COLUMN flo.ddl_log.outcome IS 'applied; present (its effect was there already); not_here (it is about what was never brought here, or that is not made here); skipped (flo.skip_ddl()) or ignored (option ddl, or columns that a route leaves out)';
+COMMENT ON COLUMN flo.ddl_log.outcome IS 'applied; present (its effect was there already); not_here (it is about what was never brought here, or that is not made here); given_up (it failed or would have been held, and is about a table that is given up); skipped (flo.skip_ddl()) or ignored (option ddl, or columns that a route leaves out)';
 COMMENT ON COLUMN flo.ddl_log.detail IS 'more about the outcome';
 COMMENT ON COLUMN flo.ddl_log.made IS 'names of what it has made here, quoted and qualified';
 COMMENT ON COLUMN flo.ddl_log.executed_at IS 'when';
@@ -638,6 +668,9 @@ ALTER TABLE flo.pending_ddl ENABLE ROW LEVEL SECURITY;
 CREATE POLICY owner ON flo.pending_ddl FOR SELECT USING (
 	EXISTS (SELECT FROM flo.workers w WHERE w.group_name = pending_ddl.group_name AND w.worker_name = pending_ddl.worker_name));
 ALTER TABLE flo.ddl_log ENABLE ROW LEVEL SECURITY;
+ALTER TABLE flo.given_up ENABLE ROW LEVEL SECURITY;
+CREATE POLICY owner ON flo.given_up FOR SELECT USING (
+	EXISTS (SELECT FROM flo.workers w WHERE w.group_name = given_up.group_name AND w.worker_name = given_up.worker_name));
 CREATE POLICY owner ON flo.ddl_log FOR SELECT USING (
 	EXISTS (SELECT FROM flo.workers w WHERE w.group_name = ddl_log.group_name AND (w.worker_name = ddl_log.worker_name OR ddl_log.worker_name IS NULL)));
 
@@ -700,6 +733,8 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON fl
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.copy_requests
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.given_up
+	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.groups
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON flo.rules
@@ -727,6 +762,7 @@ ALTER TABLE flo.chosen ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.astray ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.workers ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.readers ENABLE ALWAYS TRIGGER config_changed;
+ALTER TABLE flo.given_up ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.rules ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.rules ENABLE ALWAYS TRIGGER validate_row;
 ALTER TABLE flo.rules ENABLE ALWAYS TRIGGER validate_table;
@@ -918,6 +954,12 @@ CREATE FUNCTION flo.skip(group_name text, worker_name text, lsn pg_lsn) RETURNS 
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.skip(text, text, pg_lsn) IS
 'Has a worker skip exactly the transaction whose commit LSN last_error shows, and tries again at once; the rest goes on in order. Written to the log. Errors: 42704 unknown group or worker, 22023 the worker did not fail at that transaction';
+
+CREATE FUNCTION flo.give_up(group_name text, table_name text, worker_name text DEFAULT NULL) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_give_up' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.give_up(text, text, text) IS
+'At a destination: has a worker pass over all changes of one table, which it cannot apply, from where it is; the rest of the same transactions is applied. The table, schema.table, is the source''s, a partitioned one as a whole; without a schema it is one of public. flo.tables shows it as given up until flo.resync() at the source, of the table or of all, has copied it anew. The worker is the only one of the group here, or the one that failed at the table, unless named. Written to the log. Errors: 42704 unknown group or worker, 42P01 no such table is known, 42809 a partition, 22023 not the name of a table, or several workers';
 
 CREATE FUNCTION flo.resync(group_name text, table_name regclass DEFAULT NULL, copy bool DEFAULT true) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_resync' LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -1235,8 +1277,10 @@ CREATE VIEW flo.status AS
 		   CASE WHEN s.pid IS NOT NULL THEN coalesce(s.detail,
 						-- a worker that waits for a lock cannot say so itself
 						CASE WHEN m.sink IS NOT NULL THEN
-							(SELECT 'lock held by pid ' || pg_catalog.string_agg(b.pid::text, ', ')
-							   FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(s.pid)) b (pid)) END)
+							coalesce((SELECT 'lock held by pid ' || pg_catalog.string_agg(b.pid::text, ', ')
+										FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(s.pid)) b (pid)),
+									 (SELECT 'without tables that are given up: ' || pg_catalog.string_agg(pg_catalog.format('%I.%I', u.schema_name, u.table_name), ', ' ORDER BY u.id)
+										FROM flo.given_up u WHERE u.group_name = m.group_name AND u.worker_name = m.member)) END)
 				WHEN NOT m.here THEN 'configured in another database; start_group() adopts it'
 				WHEN NOT m.started THEN NULL
 				WHEN NOT m.enabled THEN 'pg_flo is not in shared_preload_libraries or pg_flo.enabled is off'
@@ -1295,19 +1339,19 @@ COMMENT ON COLUMN flo.status.group_name IS 'group';
 COMMENT ON COLUMN flo.status.member IS 'replicator, or the name of a worker';
 COMMENT ON COLUMN flo.status.sink IS 'where a worker writes';
 COMMENT ON COLUMN flo.status.state IS 'stopped, starting, waiting, copying, streaming (also when idle), backoff (an error, retried by itself) or failed (needs a person)';
-COMMENT ON COLUMN flo.status.detail IS 'what it waits for, in one sentence';
+COMMENT ON COLUMN flo.status.detail IS 'what it waits for, in one sentence; or which tables are given up';
 COMMENT ON COLUMN flo.status.pid IS 'process';
 COMMENT ON COLUMN flo.status.received_lsn IS 'replicator: decoded up to here; worker: received up to here';
 COMMENT ON COLUMN flo.status.durable_lsn IS 'replicator: acknowledged by the broker; worker: everything below is durable in the sink, copies that were asked for included';
 COMMENT ON COLUMN flo.status.lag_bytes IS 'bytes of WAL between the newest known LSN and durable_lsn';
 COMMENT ON COLUMN flo.status.lag IS 'age of the oldest transaction, or request for a copy, not yet durable, 0 when there is none, NULL when the member does not run';
 COMMENT ON COLUMN flo.status.retained_wal_bytes IS 'bytes of WAL kept for the slot';
-COMMENT ON COLUMN flo.status.transactions IS 'source transactions';
+COMMENT ON COLUMN flo.status.transactions IS 'source transactions, with all that they did: those that the broker has, or that are committed here';
 COMMENT ON COLUMN flo.status.inserts IS 'rows inserted';
 COMMENT ON COLUMN flo.status.updates IS 'rows updated';
 COMMENT ON COLUMN flo.status.deletes IS 'rows deleted';
 COMMENT ON COLUMN flo.status.truncates IS 'tables truncated';
-COMMENT ON COLUMN flo.status.filtered IS 'changes dropped by rules and routes';
+COMMENT ON COLUMN flo.status.filtered IS 'changes dropped by rules and routes, and of tables that are given up';
 COMMENT ON COLUMN flo.status.conflicts IS 'rows that were there, or missing, against expectation';
 COMMENT ON COLUMN flo.status.fallbacks IS 'batches applied row by row';
 COMMENT ON COLUMN flo.status.bytes IS 'bytes sent or received';
@@ -1370,13 +1414,25 @@ CREATE VIEW flo.tables AS
 	  CROSS JOIN LATERAL flo.left_out_tables(r.group_name) l
 	  JOIN pg_catalog.pg_class c ON c.oid = l.relation
 	  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-	 GROUP BY 1, 2, 3;
-COMMENT ON VIEW flo.tables IS 'What the groups of this database''s replicators replicate now, and, with state left out, what they would have or were told to leave out';
+	 GROUP BY 1, 2, 3
+	UNION ALL
+	SELECT u.group_name, pg_catalog.format('%I.%I', u.schema_name, u.table_name), NULL, 'given up',
+		   pg_catalog.format('by worker %I, ', u.worker_name)
+		   || CASE WHEN u.since IS NULL THEN 'nothing of it has come yet' ELSE 'since the transaction at ' || u.since END
+		   || pg_catalog.format('; told by %I at %s', u.given_up_by, pg_catalog.date_trunc('second', u.given_up_at))
+		   || CASE WHEN u.asked THEN '; a copy is coming' ELSE '' END
+		   || CASE WHEN u.error IS NULL THEN ''
+				   WHEN m.owner IS NULL OR NOT (pg_catalog.pg_has_role(m.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')) THEN ''
+				   ELSE '; error: ' || u.error END
+	  FROM flo.given_up u
+	  LEFT JOIN flo.members m ON m.group_name = u.group_name AND m.member = u.worker_name
+							 AND EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.oid = m.owner);
+COMMENT ON VIEW flo.tables IS 'What the groups of this database''s replicators replicate now, and, with state left out, what they would have or were told to leave out; with state given up, source tables that workers of this database pass over';
 COMMENT ON COLUMN flo.tables.group_name IS 'group';
-COMMENT ON COLUMN flo.tables.table_name IS 'table, quoted and schema-qualified';
-COMMENT ON COLUMN flo.tables.replica_identity IS 'primary key, index, full or none';
-COMMENT ON COLUMN flo.tables.state IS 'state of the replicator as far as this table is concerned, see flo.status; left out: not replicated, detail says why';
-COMMENT ON COLUMN flo.tables.detail IS 'what is special about the table';
+COMMENT ON COLUMN flo.tables.table_name IS 'table, quoted and schema-qualified, as the source calls it';
+COMMENT ON COLUMN flo.tables.replica_identity IS 'primary key, index, full or none; NULL at a destination';
+COMMENT ON COLUMN flo.tables.state IS 'state of the replicator as far as this table is concerned, see flo.status; left out: not replicated, detail says why; given up: see give_up()';
+COMMENT ON COLUMN flo.tables.detail IS 'what is special about the table; of one that is given up: by which worker, since which transaction (commit LSN), by whom and when, and, for those who may see the worker''s errors, which one';
 
 CREATE VIEW flo.copy_progress AS
 	SELECT t.group_name,
@@ -1931,6 +1987,17 @@ BEGIN
 		ELSE
 			detail := 'ddl_trust is object: DDL of the source runs as the owner of what it is about; code it brings is held in flo.pending_ddl';
 		END IF;
+		RETURN NEXT;
+	END LOOP;
+
+	FOR member IN
+		SELECT t.table_name, t.detail FROM flo.tables t
+		 WHERE t.group_name = check_members.group_name AND t.state = 'given up' ORDER BY 1, 2
+	LOOP
+		item := format('table %s of group %s', member.table_name, group_name);
+		status := 'warning';
+		detail := 'given up ' || member.detail;
+		hint := format('Remove the cause, then call flo.resync(%L, %L) at the source, which copies it anew.', group_name, member.table_name);
 		RETURN NEXT;
 	END LOOP;
 

@@ -149,7 +149,8 @@ flo_conf_xact_init(void)
 static bool
 concerns_members_alone(const char *table)
 {
-	return strcmp(table, "copy_requests") == 0 || strcmp(table, "chosen") == 0 || strcmp(table, "astray") == 0;
+	return strcmp(table, "copy_requests") == 0 || strcmp(table, "chosen") == 0 || strcmp(table, "astray") == 0 ||
+		strcmp(table, "given_up") == 0;
 }
 
 /*

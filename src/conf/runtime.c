@@ -447,7 +447,7 @@ void
 flo_store_delete_worker(const char *group, const char *worker)
 {
 	static const char *const tables[] = {
-		"progress", "copied_tables", "copied_chunks", "copied_objects", "unchecked_tables", "owed_copies", "dead_letters", "pending_ddl",
+		"progress", "copied_tables", "copied_chunks", "copied_objects", "unchecked_tables", "owed_copies", "given_up", "dead_letters", "pending_ddl",
 		"secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions", "workers"
 	};
 	FloVisit	visit;
@@ -464,7 +464,7 @@ flo_store_delete_group(const char *group)
 {
 	static const char *const tables[] = {
 		"full_identities", "astray", "generations", "copy_requests", "copied_tables",
-		"copied_chunks", "copied_objects", "unchecked_tables", "owed_copies", "progress", "dead_letters", "pending_ddl",
+		"copied_chunks", "copied_objects", "unchecked_tables", "owed_copies", "given_up", "progress", "dead_letters", "pending_ddl",
 		"ddl_log", "secrets", "rules", "routes", "shaped_tables", "webhook_subscriptions",
 		"workers", "chosen", "sources", "groups"
 	};

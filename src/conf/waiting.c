@@ -18,6 +18,7 @@
 
 #include "access/xlog.h"
 #include "conf/api.h"
+#include "conf/given_up.h"
 #include "conf/store.h"
 #include "core/arguments.h"
 #include "core/compat.h"
@@ -203,6 +204,19 @@ targets_of_call(const char *group, const char *member, bool have_lsn)
 	return (have_lsn && workers != NIL) ? workers : replicators;
 }
 
+/* All is there but what was never to come: whoever cuts over should know */
+static void
+warn_of_given_up(const FloMemberSpec *member)
+{
+	char	   *names = member->is_replicator ? NULL : flo_given_up_names(member->group, member->member);
+
+	if (names != NULL)
+		ereport(WARNING,
+				(errmsg("worker \"%s\" of group \"%s\" has given up tables, whose rows are not there: %s",
+						member->member, member->group, names),
+				 errhint("flo.resync() at the source copies them anew.")));
+}
+
 Datum
 flo_wait_for(PG_FUNCTION_ARGS)
 {
@@ -241,6 +255,7 @@ flo_wait_for(PG_FUNCTION_ARGS)
 
 		if (!wait_until_reached(&target, deadline))
 			PG_RETURN_BOOL(false);
+		warn_of_given_up(spec);
 	}
 
 	PG_RETURN_BOOL(true);

@@ -72,8 +72,17 @@ flo_trail_install(void)
 }
 
 void
+flo_trail_source(uint32 relation, const char *schema, const char *table)
+{
+	flo_trail.source_relation = relation;
+	flo_trail.source_schema = schema;
+	flo_trail.source_table = table;
+}
+
+void
 flo_trail_clear(void)
 {
+	flo_trail_source(0, NULL, NULL);
 	flo_trail.commit_lsn = InvalidXLogRecPtr;
 	flo_trail.several = false;
 	flo_trail.operation = NULL;

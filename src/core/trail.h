@@ -22,6 +22,9 @@ typedef struct FloTrail
 	const char *schema;
 	const char *table;
 	const char *column;
+	uint32		source_relation;	/* that table at the source: OID; 0 = none */
+	const char *source_schema;	/* and its name there */
+	const char *source_table;
 	int64		rule;			/* of flo.rules; 0 = none */
 	const char *row;			/* its key */
 } FloTrail;
@@ -30,6 +33,9 @@ extern FloTrail flo_trail;
 
 /* Install / remove the error context callback of this process */
 extern void flo_trail_install(void);
+
+/* The table at the source that a change is of; NULL: of none */
+extern void flo_trail_source(uint32 relation, const char *schema, const char *table);
 
 /* Forget table, column, operation and transaction; group and member stay */
 extern void flo_trail_clear(void);

@@ -18,6 +18,7 @@
 #include "dest/begin.h"
 #include "dest/copied.h"
 #include "dest/encoding.h"
+#include "dest/given_up.h"
 #include "dest/owed.h"
 #include "dest/progress.h"
 #include "dest/sequences.h"
@@ -115,6 +116,10 @@ flo_worker_open_batch(FloWorker *w)
 		flo_progress_mark(w->progress);
 	}
 	w->host.keys_later = flo_copied_expected(w->copied);
+	list_free(w->host.given_up);
+	MemoryContextSwitchTo(GetMemoryChunkContext(w));
+	w->host.given_up = w->gives_up && w->spec->options.fire_triggers ? flo_given_up_here(w) : NIL;
+	MemoryContextSwitchTo(old);
 	list_free(w->unchecked);
 	w->unchecked = NIL;
 	w->sink->ops->begin(w->sink);
@@ -150,6 +155,7 @@ flo_worker_commit_batch(FloWorker *w)
 	else
 		flo_worker_record_position(w, w->batch_lsn);
 	flo_stop_point("commit.after");
+	flo_tally_commit(&w->tally);
 	MemoryContextSwitchTo(old);
 	w->unflushed_seq = done_seq(w);
 	if (w->unflushed_oldest == 0)
@@ -173,6 +179,7 @@ flo_worker_abort_batch(FloWorker *w)
 	if (!w->batch_open)
 		return;
 	w->batch_open = false;
+	flo_tally_drop(&w->tally);
 	w->entering |= w->entered;
 	w->entered = false;
 	flo_progress_disarm();
@@ -230,11 +237,11 @@ begin_transaction(FloWorker *w, const FloChange *begin, const FloChunk *chunk)
 		violated(w, chunk, "transactions are out of order");
 	w->in_transaction = true;
 	w->began = chunk->seq;
-	w->given_up = begin->final_lsn == flo_progress_skip(w->progress);
+	w->skipped = begin->final_lsn == flo_progress_skip(w->progress);
 	w->ddl_ordinal = 0;
 	list_free_deep(w->notices);
 	w->notices = NIL;
-	w->skipping = w->given_up || begin->final_lsn < w->position;
+	w->skipping = w->skipped || begin->final_lsn < w->position;
 	memset(&w->txn, 0, sizeof(w->txn));
 	w->txn.final_lsn = begin->final_lsn;
 	w->txn.commit_time = begin->commit_time;
@@ -261,7 +268,7 @@ begin_transaction(FloWorker *w, const FloChange *begin, const FloChunk *chunk)
  * it, and does not copy one whose request it withdrew.
  */
 static void
-give_up(FloWorker *w, const FloChange *commit)
+skip_transaction(FloWorker *w, const FloChange *commit)
 {
 	MemoryContext old = CurrentMemoryContext;
 	XLogRecPtr	lsn = flo_progress_skip(w->progress);
@@ -301,8 +308,8 @@ end_transaction(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
 		violated(w, chunk, "its commits are not those that its header names");
 	w->last_end = commit->end_lsn;
 	w->in_transaction = false;
-	if (w->given_up && commit->end_lsn > w->position)
-		give_up(w, commit);
+	if (w->skipped && commit->end_lsn > w->position)
+		skip_transaction(w, commit);
 	if (w->skipping)
 		return;
 	w->batch_transactions++;
@@ -310,7 +317,7 @@ end_transaction(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
 	w->batch_final = w->txn.final_lsn;
 	w->batch_time = commit->commit_time;
 	w->position = commit->end_lsn;
-	w->counters.transactions++;
+	w->tally.open.transactions++;
 	flo_trail_clear();
 
 	/* rows after it may need what DDL has committed: a new value of an enum does */
@@ -327,14 +334,21 @@ apply_change(FloWorker *w, const FloChange *change)
 	change = flo_table_filter(w->tables, change);
 	if (change == NULL)
 	{
-		w->counters.filtered++;
+		w->tally.open.filtered++;
 		return;
 	}
-	change = flo_copied_leave_out(w->copied, w->txn.final_lsn, change);
-	if (change != NULL)
-		change = flo_reshape_apply(w->reshape, change, &w->counters);
+	if (w->copied != NIL)
+		change = flo_given_up_leave_out(w, change);
+	if (change == NULL)
+		return;
+	if (change->op != FLO_OP_TRUNCATE)
+		flo_trail_source(change->relation->id, change->relation->schema, change->relation->name);
+	else
+		flo_trail_source(change->truncated[0].relation->id, change->truncated[0].relation->schema, change->truncated[0].relation->name);
+	change = flo_reshape_apply(w->reshape, change, &w->tally.open);
 	if (change != NULL)
 		w->sink->ops->change(w->sink, &w->txn, change);
+	flo_trail_source(0, NULL, NULL);
 }
 
 /* A message of a transaction that is passed over */
@@ -343,7 +357,7 @@ pass_message(FloWorker *w, const FloChange *message)
 {
 	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
 
-	if (w->given_up && w->sink->ops->transactional && strcmp(message->prefix, FLO_COPIES_PREFIX) == 0)
+	if (w->skipped && w->sink->ops->transactional && strcmp(message->prefix, FLO_COPIES_PREFIX) == 0)
 		w->notices = lappend(w->notices, pnstrdup(message->content, message->content_len));
 	MemoryContextSwitchTo(old);
 }
@@ -390,7 +404,7 @@ process_message(FloWorker *w, char *data, uint32 len, const FloChunk *chunk)
 		case FLO_OP_MESSAGE:
 			if (!w->in_transaction)
 				violated(w, chunk, "a message stands outside a transaction");
-			if (w->given_up && w->sink->ops->transactional && strcmp(change->prefix, FLO_DDL_PREFIX) == 0)
+			if (w->skipped && w->sink->ops->transactional && strcmp(change->prefix, FLO_DDL_PREFIX) == 0)
 				flo_worker_pass_over_ddl(w, change);
 			if (w->skipping)
 				pass_message(w, change);
@@ -494,7 +508,7 @@ enter_inside(FloWorker *w, const FloChunk *chunk)
 {
 	memset(&w->txn, 0, sizeof(w->txn));
 	w->in_transaction = w->skipping = true;
-	w->given_up = false;
+	w->skipped = false;
 	w->began = chunk->seq;
 }
 
@@ -634,7 +648,7 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 	w->epoch = header->epoch;
 	w->number = header->number;
 	w->position = Max(w->position, header->position);
-	w->counters.bytes += chunk->len;
+	w->tally.done.bytes += chunk->len;
 	return true;
 }
 

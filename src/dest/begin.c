@@ -22,6 +22,7 @@
 #include "dest/consumer.h"
 #include "dest/copied.h"
 #include "dest/foreign_keys.h"
+#include "dest/given_up.h"
 #include "dest/myself.h"
 #include "dest/owed.h"
 #include "dest/progress.h"
@@ -148,6 +149,9 @@ follow_newest(FloWorker *w)
 	ereport(LOG,
 			(errmsg("the source began anew at %X/%X: this worker begins there, too",
 					LSN_FORMAT_ARGS(header.generation_start))));
+	(void) flo_transaction_begin();
+	flo_given_up_forget_all(w->group, w->worker);	/* it copies everything */
+	flo_transaction_end(old);
 	flo_progress_follow(w->progress, &header, header.generation_start, true, InvalidXLogRecPtr);
 	take_position(w);
 	w->waits = false;
@@ -298,7 +302,7 @@ remedy(FloWorker *w)
 	return psprintf("flo.resync('%s') at the source", w->group);
 }
 
-/* Tables whose snapshot is later than where the stream is now, or still to come in it */
+/* Tables whose snapshot is later than where the stream is now, or still to come in it, or that are given up */
 void
 flo_worker_look_at_copies(FloWorker *w)
 {
@@ -315,6 +319,7 @@ flo_worker_look_at_copies(FloWorker *w)
 		if (table->lsn > w->position || table->expected > 0)
 			w->copied = lappend(w->copied, table);
 	}
+	flo_given_up_list(w);
 	flo_owed_look(w);
 	w->keys_unchecked = flo_foreign_keys_are_unchecked(w->spec);
 	flo_transaction_end(old);
@@ -325,7 +330,7 @@ flo_worker_check_keys(FloWorker *w)
 {
 	MemoryContext old;
 
-	if (!w->keys_unchecked || flo_copied_expected(w->copied))
+	if (!w->keys_unchecked || flo_copied_lacking(w->copied))
 		return;
 	flo_foreign_keys_check(w->spec);
 	old = flo_transaction_begin();
@@ -499,7 +504,9 @@ flo_worker_take_marked_copy(FloWorker *w)
 	/* events of a table's rows as they stood when it was added are not asked for */
 	if (!w->sink->ops->transactional)
 	{
+		flo_given_up_pass_marker(w, keys);
 		flo_progress_set_copy_attempt(w->progress, first->attempt);
+		flo_worker_look_at_copies(w);
 		flo_worker_report_to_bucket(w, true);
 		return false;
 	}

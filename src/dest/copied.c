@@ -226,6 +226,35 @@ flo_copied_find(const List *copied, uint32 relation)
 	return NULL;
 }
 
+FloCopiedTable *
+flo_copied_find_described(const List *copied, const FloRelation *relation)
+{
+	FloCopiedTable *table = flo_copied_find(copied, relation->id);
+	ListCell   *cell;
+
+	if (table != NULL)
+		return table;
+	foreach(cell, copied)
+	{
+		table = lfirst(cell);
+		if (table->relation == 0 && strcmp(table->table, relation->name) == 0 &&
+			strcmp(table->schema, relation->schema) == 0)
+			return table;
+	}
+	return NULL;
+}
+
+bool
+flo_copied_lacking(const List *copied)
+{
+	ListCell   *cell;
+
+	foreach(cell, copied)
+		if (((FloCopiedTable *) lfirst(cell))->given_up != NULL)
+			return true;
+	return flo_copied_expected(copied);
+}
+
 bool
 flo_copied_expected(const List *copied)
 {
@@ -237,13 +266,13 @@ flo_copied_expected(const List *copied)
 	return false;
 }
 
-/* Is a change in the copy of its table already? */
+/* Is a change in the copy of its table already, or will it be? */
 static bool
 is_copied(const List *copied, XLogRecPtr final_lsn, const FloRelation *relation)
 {
-	FloCopiedTable *table = flo_copied_find(copied, relation->id);
+	FloCopiedTable *table = flo_copied_find_described(copied, relation);
 
-	return table != NULL && (table->expected > 0 || final_lsn < table->lsn);
+	return table != NULL && (table->given_up != NULL || table->expected > 0 || final_lsn < table->lsn);
 }
 
 const FloChange *

@@ -9,6 +9,7 @@
 #define FLO_COPIED_H
 
 #include "access/xlogdefs.h"
+#include "conf/given_up.h"
 #include "nodes/pg_list.h"
 #include "wire/change.h"
 #include "wire/chunk.h"
@@ -29,6 +30,8 @@ typedef struct FloCopiedTable
 	uint32		expected;		/* attempt that is still to come: rows of the stream are in it; 0 = none */
 	bool		again;			/* what is in the table then is of an earlier one */
 	bool		coming;			/* its definition comes along, if it is not here */
+	FloGivenUp *given_up;		/* rows of the stream are left out because of that, too; NULL = not so */
+	uint64		version;		/* of the FloRelation whose name was compared with that, 0 = none */
 } FloCopiedTable;
 
 /*
@@ -62,8 +65,14 @@ extern void flo_copied_reached(const char *group, const char *worker, const FloC
 
 extern FloCopiedTable *flo_copied_find(const List *copied, uint32 relation);
 
+/* The same for one that is described; a table that is given up may still be known by its name only */
+extern FloCopiedTable *flo_copied_find_described(const List *copied, const FloRelation *relation);
+
 /* Is a snapshot of any of them to come further down the stream? */
 extern bool flo_copied_expected(const List *copied);
+
+/* Or is one of them given up?  Then rows of other tables may refer to some that are not here. */
+extern bool flo_copied_lacking(const List *copied);
 
 /* Record that this transaction loads a chunk; false when it was loaded before */
 extern bool flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key);
@@ -84,9 +93,9 @@ extern void flo_copied_finish(const char *group, const char *worker, uint32 mark
 extern void flo_copied_forget(const char *group, const char *worker);
 
 /*
- * The change without what the copy has already, NULL when that is all of it.
- * "copied" lists tables (FloCopiedTable) whose snapshot is later than where
- * the stream is.  Needs no
+ * The change without what the copy has already, and without tables that are
+ * given up; NULL when that is all of it.  "copied" lists tables (FloCopiedTable)
+ * that are, or whose snapshot is later than where the stream is.  Needs no
  * transaction; allocates in the current memory context.
  */
 extern const FloChange *flo_copied_leave_out(const List *copied, XLogRecPtr final_lsn,

@@ -17,6 +17,7 @@
 #include "dest/copied.h"
 #include "dest/ddl_absent.h"
 #include "dest/ddl_apply.h"
+#include "dest/given_up.h"
 #include "dest/worker_impl.h"
 #include "mb/pg_wchar.h"
 #include "monitor/shstate.h"
@@ -60,6 +61,13 @@ is_decided(const FloDdlPlace *place, const FloDdlStatement *ddl)
 	return decision != FLO_DDL_UNDECIDED;
 }
 
+/* A person who has given up the table has decided that nothing waits for it */
+static bool
+need_not_hold(FloWorker *w, const FloDdlStatement *ddl)
+{
+	return w->spec->options.ddl != FLO_DDL_HOLD && flo_given_up_concerns(w, ddl);
+}
+
 /*
  * Wait until a person has decided.  Complete transactions before this one are
  * committed first, which takes another look at them; then nothing is open
@@ -79,7 +87,7 @@ hold_ddl(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, con
 	rewind_batch(w);
 	id = record_held(w, place, ddl, reason);
 	flo_worker_settle(w, true);
-	while (!is_decided(place, ddl))
+	while (!is_decided(place, ddl) && !need_not_hold(w, ddl))
 	{
 		flo_state_set(FLO_STATE_WAITING, "for flo.release_ddl(" INT64_FORMAT ") or flo.skip_ddl(" INT64_FORMAT "): %s: %s",
 					  id, id, ddl->tag, reason);
@@ -103,16 +111,36 @@ static char *
 apply_between_batches(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl,
 					  int manner)
 {
-	const char *outcome;
-	char	   *detail;
-	char	   *reason;
+	MemoryContext context = CurrentMemoryContext;
+	const char *volatile outcome = "given_up";
+	char	   *volatile detail = NULL;
+	char	   *volatile reason = NULL;
 
 	if (!XLogRecPtrIsInvalid(w->batch_lsn))
 		flo_worker_commit_batch(w);
 	else
 		flo_worker_abort_batch(w);
 	flo_trail.commit_lsn = w->txn.final_lsn;
-	reason = flo_ddl_apply_concurrent(w->group, ddl, w->spec->owner, w->reshape, manner, &outcome, &detail);
+	PG_TRY();
+	{
+		const char *applied;
+		char	   *note;
+
+		reason = flo_ddl_apply_concurrent(w->group, ddl, w->spec->owner, w->reshape, manner, &applied, &note);
+		outcome = applied;
+		detail = note;
+	}
+	PG_CATCH();
+	{
+		if (!flo_given_up_concerns(w, ddl) || !flo_given_up_tolerates(geterrcode()))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		detail = CopyErrorData()->message;
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(context);
+	}
+	PG_END_TRY();
 	flo_worker_open_batch(w);
 	w->batch_oldest = w->txn.commit_time;
 	w->batch_has_ddl = true;
@@ -123,25 +151,6 @@ apply_between_batches(FloWorker *w, const FloDdlPlace *place, const FloDdlStatem
 
 /* --- tables that are being copied ------------------------------------------------------- */
 
-/* The copied table that an object is or belongs to; NULL when it is of none */
-static FloCopiedTable *
-copied_table(FloWorker *w, const FloDdlObject *object)
-{
-	ListCell   *cell;
-
-	if (OidIsValid(object->relation))
-		return flo_copied_find(w->copied, object->relation);
-	foreach(cell, w->copied)
-	{
-		FloCopiedTable *table = lfirst(cell);
-
-		if (object->schema != NULL && strcmp(table->schema, object->schema) == 0 &&
-			strcmp(table->table, object->name) == 0)
-			return table;
-	}
-	return NULL;
-}
-
 /* Was the copy of all the tables made after the statement? */
 static bool
 is_in_copy(FloWorker *w, const FloDdlStatement *ddl)
@@ -150,9 +159,9 @@ is_in_copy(FloWorker *w, const FloDdlStatement *ddl)
 
 	foreach(cell, ddl->objects)
 	{
-		FloCopiedTable *table = copied_table(w, lfirst(cell));
+		FloCopiedTable *table = flo_given_up_table_of(w, lfirst(cell));
 
-		if (table == NULL || table->expected > 0 || w->txn.final_lsn >= table->lsn)
+		if (table == NULL || table->given_up != NULL || table->expected > 0 || w->txn.final_lsn >= table->lsn)
 			return false;
 	}
 	return true;
@@ -172,12 +181,18 @@ manner_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
 
 	if (w->spec->options.ddl_trust == FLO_DDL_TRUST_SOURCE)
 		manner |= FLO_DDL_TRUSTED;
-	if (flo_copied_expected(w->copied))
+	if (flo_copied_lacking(w->copied))
 		manner |= FLO_DDL_TRUST_KEYS;
 	foreach(cell, ddl->objects)
 	{
-		FloCopiedTable *table = copied_table(w, lfirst(cell));
+		FloCopiedTable *table = flo_given_up_table_of(w, lfirst(cell));
 
+		if (table != NULL && table->given_up != NULL && table->expected == 0)
+		{
+			((FloDdlObject *) lfirst(cell))->awaited = true;
+			manner &= ~FLO_DDL_CHECKED;
+			continue;
+		}
 		if (table == NULL || table->expected == 0)
 			continue;
 		((FloDdlObject *) lfirst(cell))->awaited = true;
@@ -189,15 +204,16 @@ manner_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
 }
 
 /*
- * A statement about code may be about code that was never brought, which only
- * the server finds out.  Nothing of it is left then.
+ * Apply the statement, or have nothing of it when it fails for a reason that is
+ * tolerated: false then, with the error's message.
  */
-static char *
-apply_code(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, int manner)
+static bool
+try_ddl(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, int manner,
+		bool (*tolerates) (int sqlerrcode), char **reason, char **message)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner resources = CurrentResourceOwner;
-	char	   *volatile reason = NULL;
+	volatile bool applied = false;
 	int			level;
 
 	BeginInternalSubTransaction(NULL);
@@ -205,27 +221,60 @@ apply_code(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, i
 	level = GetCurrentTransactionNestLevel();
 	PG_TRY();
 	{
-		reason = flo_ddl_apply(place, ddl, w->spec->owner, w->reshape, manner);
+		*reason = flo_ddl_apply(place, ddl, w->spec->owner, w->reshape, manner);
 		ReleaseCurrentSubTransaction();
+		applied = true;
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
 		MemoryContextSwitchTo(context);
-		if (!flo_ddl_is_lack(geterrcode()))
+		if (!tolerates(geterrcode()))
 			PG_RE_THROW();
-		error = CopyErrorData();
+		*message = CopyErrorData()->message;
 		FlushErrorState();
 		while (GetCurrentTransactionNestLevel() >= level)
 			RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		flo_ddl_note_outcome(place, ddl, "not_here", error->message);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = resources;
+	return applied;
+}
+
+/*
+ * A statement about code may be about code that was never brought, which only
+ * the server finds out.
+ */
+static char *
+apply_code(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, int manner)
+{
+	char	   *reason = NULL;
+	char	   *message;
+
+	if (!try_ddl(w, place, ddl, manner, flo_ddl_is_lack, &reason, &message))
+		flo_ddl_note_outcome(place, ddl, "not_here", message);
 	return reason;
+}
+
+/*
+ * A statement about a table that is given up: applied where that is possible,
+ * if need be without the rows that are left here, else passed over.
+ */
+static char *
+apply_to_given_up(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, int manner)
+{
+	char	   *reason = NULL;
+	char	   *message;
+	ListCell   *cell;
+
+	if (try_ddl(w, place, ddl, manner, flo_given_up_tolerates, &reason, &message))
+		return reason;
+	foreach(cell, ddl->objects)
+		((FloDdlObject *) lfirst(cell))->again = true;
+	if (try_ddl(w, place, ddl, manner | FLO_DDL_EMPTY, flo_given_up_tolerates, &reason, &message))
+		return reason;
+	flo_ddl_note_outcome(place, ddl, "given_up", message);
+	return NULL;
 }
 
 /* Decide what becomes of a statement, and do it */
@@ -254,6 +303,8 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl)
 		flo_ddl_note_outcome(&place, ddl, "not_here", absent);
 	else if (option == FLO_DDL_HOLD && decision != FLO_DDL_RELEASED)
 		reason = "the worker's option ddl is hold";
+	else if (flo_given_up_concerns(w, ddl) && !ddl->concurrent)
+		reason = apply_to_given_up(w, &place, ddl, manner_of(w, ddl, decision));
 	else if (ddl->concurrent)
 		reason = apply_between_batches(w, &place, ddl, manner_of(w, ddl, decision));
 	else if (flo_ddl_may_lack(ddl, w->reshape))
@@ -261,8 +312,15 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl)
 	else
 		reason = flo_ddl_apply(&place, ddl, w->spec->owner, w->reshape,
 							   manner_of(w, ddl, decision));
+	if (reason != NULL && need_not_hold(w, ddl))
+	{
+		flo_ddl_note_outcome(&place, ddl, "given_up", reason);
+		reason = NULL;
+	}
 	if (reason != NULL)
 		hold_ddl(w, &place, ddl, reason);
+	else
+		flo_given_up_follow(w, ddl);
 }
 
 /* NULL when it is none: what is to be passed over may be so because it cannot be read */
@@ -303,6 +361,16 @@ flo_worker_pass_over_ddl(FloWorker *w, const FloChange *change)
 		flo_transaction_end(old);
 }
 
+/* The table that an error is about */
+static void
+note_table(const FloDdlStatement *ddl)
+{
+	const FloDdlObject *object = ddl->objects != NIL ? linitial(ddl->objects) : NULL;
+
+	if (object != NULL && OidIsValid(object->relation) && object->table_name != NULL)
+		flo_trail_source(object->relation, object->table_schema, object->table_name);
+}
+
 /*
  * A database runs DDL where it stands among the rows; events tell of it once
  * it has happened, with the tables' new definitions.
@@ -336,12 +404,15 @@ flo_worker_process_ddl(FloWorker *w, const FloChange *change)
 	about.relation = &relation;
 	if (flo_table_filter(w->tables, &about) == NULL)
 	{
-		w->counters.filtered++;
+		w->tally.open.filtered++;
 		return;
 	}
 
 	/* an event; or, for a database, the sign that what was gathered comes before */
 	w->sink->ops->change(w->sink, &w->txn, &about);
-	if (w->sink->ops->transactional)
-		apply_ddl(w, ddl);
+	if (!w->sink->ops->transactional)
+		return;
+	note_table(ddl);
+	apply_ddl(w, ddl);
+	flo_trail_source(0, NULL, NULL);
 }

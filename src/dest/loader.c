@@ -41,6 +41,7 @@
 #include "dest/copied.h"
 #include "dest/encoding.h"
 #include "dest/ddl_reach.h"
+#include "conf/given_up.h"
 #include "dest/foreign_keys.h"
 #include "dest/loader.h"
 #include "dest/myself.h"
@@ -88,9 +89,11 @@ typedef struct Loader
 	FloChangeParser *parser;
 	FloTableFilter *tables;		/* of the option; NULL = all */
 	FloReshape *reshape;		/* NULL until the first chunk */
+	MemoryContext given_up_context;
+	List	   *given_up;		/* of FloGivenUp *, in that */
 	FloSink    *sink;
 	FloSinkHost host;
-	FloCounters counters;
+	FloTally	tally;			/* open: of the chunk at hand */
 	pg_uuid_t	generation;		/* chunks of others are not for us */
 	int			encoding;
 	MemoryContext turn;
@@ -267,7 +270,7 @@ acknowledge(Loader *l)
 		return;
 	if (!XLogRecPtrIsInvalid(l->unflushed))
 		XLogFlush(l->unflushed);
-	flo_helper_count(l->args->slot, l->args->incarnation, &l->counters);
+	flo_tally_hand_in();
 	foreach(cell, l->unacked)
 		flo_bus_publish(l->bus, lfirst(cell), "+ACK", 4);
 	list_free_deep(l->unacked);
@@ -286,6 +289,34 @@ remember_ack(Loader *l, const char *subject)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Is the table given up, and this copy not one that takes it up again?  Then its
+ * chunks count as loaded, without their rows.
+ */
+static bool
+is_given_up(Loader *l, const FloRelation *relation, XLogRecPtr lsn, uint32 attempt)
+{
+	ListCell   *cell;
+
+	foreach(cell, l->given_up)
+	{
+		FloGivenUp *table = lfirst(cell);
+
+		if (table->relation != relation->id &&
+			(table->relation != 0 || strcmp(table->schema, relation->schema) != 0 || strcmp(table->table, relation->name) != 0))
+			continue;
+		if (table->asked)
+			attempt = 0;		/* nothing of it is passed over */
+		if (table->relation == 0 || !table->begun || table->passed < attempt)
+			flo_given_up_note(table, relation->id, relation->schema, relation->name, lsn, attempt);
+		table->relation = relation->id;
+		table->begun = true;
+		table->passed = Max(table->passed, attempt);
+		return !table->asked;
+	}
+	return false;
+}
+
 static void
 load_message(Loader *l, const FloCopyKey *key, char *data, uint32 len, FloTransaction *txn)
 {
@@ -295,7 +326,8 @@ load_message(Loader *l, const FloCopyKey *key, char *data, uint32 len, FloTransa
 	if (change->op == FLO_OP_TYPE)
 		return;
 	/* a table that the worker does not take need not be here; its chunks count as loaded all the same */
-	taken = flo_table_filter(l->tables, change) != NULL;
+	taken = flo_table_filter(l->tables, change) != NULL && !is_given_up(l, change->relation, txn->final_lsn, key->attempt);
+	flo_trail_source(change->relation->id, change->relation->schema, change->relation->name);
 	if (!l->prepared)
 	{
 		bool		fresh;
@@ -312,10 +344,10 @@ load_message(Loader *l, const FloCopyKey *key, char *data, uint32 len, FloTransa
 	txn->ordinal++;
 	if (!taken)
 	{
-		l->counters.filtered++;
+		l->tally.open.filtered++;
 		return;
 	}
-	change = flo_reshape_apply(l->reshape, change, &l->counters);
+	change = flo_reshape_apply(l->reshape, change, &l->tally.open);
 	if (change != NULL)
 		l->sink->ops->change(l->sink, txn, change);
 }
@@ -436,7 +468,18 @@ save_sink_state(Loader *l)
 	flo_store_save_sink_state(l->group, l->worker, l->sink->ops->save(l->sink));
 }
 
-/* Rules and routes as they are now, between chunks */
+static void
+load_given_up(Loader *l)
+{
+	MemoryContext old = flo_transaction_begin();
+
+	MemoryContextReset(l->given_up_context);
+	MemoryContextSwitchTo(l->given_up_context);
+	l->given_up = flo_given_up_tables(l->group, l->worker);
+	flo_transaction_end(old);
+}
+
+/* Rules and routes, and tables that are given up, as they are now, between chunks */
 static void
 follow_rules(Loader *l, const FloChunkHeader *header)
 {
@@ -452,10 +495,15 @@ follow_rules(Loader *l, const FloChunkHeader *header)
 		flo_transaction_commit();
 		MemoryContextSwitchTo(GetMemoryChunkContext(l));
 		l->reshape = flo_reshape_open(l->spec, generation);
+		l->given_up_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo tables given up", ALLOCSET_SMALL_SIZES);
 		MemoryContextSwitchTo(old);
+		load_given_up(l);
 	}
 	else if (flo_watch_changed())
+	{
 		flo_reshape_load(l->reshape);
+		load_given_up(l);
+	}
 }
 
 /* The chunk at hand has to wait: it must not look as if those before it were not in */
@@ -561,6 +609,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	}
 	PopActiveSnapshot();
 	flo_transaction_close();
+	flo_tally_commit(&l->tally);
 	replorigin_session_origin = InvalidRepOriginId;
 	flo_statistics_report();
 	l->unflushed = XactLastCommitEnd;
@@ -636,13 +685,13 @@ open_sink(Loader *l)
 		l->spec->options.on_conflict = FLO_CONFLICT_ERROR;
 	if (ops->transactional)
 	{
-		l->sink = ops->open(l->spec, &l->counters, NULL, &l->host);
+		l->sink = ops->open(l->spec, &l->tally, NULL, &l->host);
 		return;
 	}
 	l->host.arg = l;
 	l->host.serve = serve;
 	l->host.checkpoint = checkpoint;
-	l->sink = ops->open(l->spec, &l->counters, load_sink_state(l), &l->host);
+	l->sink = ops->open(l->spec, &l->tally, load_sink_state(l), &l->host);
 	(void) flo_transaction_begin();
 	save_sink_state(l);
 	flo_transaction_end(GetMemoryChunkContext(l));
@@ -669,7 +718,7 @@ load_deliveries(Loader *l)
 			l->in_hand = Min(l->in_hand, delivery.stream_seq);
 			l->current = delivery.stream_seq;
 			load_chunk(l, &delivery);
-			l->counters.bytes += delivery.len;
+			l->tally.done.bytes += delivery.len;
 			remember_ack(l, delivery.ack_subject);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(l->turn);
@@ -691,6 +740,7 @@ flo_loader_run(const FloProcessArgs *args)
 	l->args = args;
 	l->encoding = -1;
 	l->in_hand = PG_UINT64_MAX;
+	flo_tally_begin(&l->tally, args->slot, args->incarnation);
 	take_names(l);
 	l->turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
 	l->parser = flo_change_parser_create(CurrentMemoryContext);

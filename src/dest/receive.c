@@ -509,8 +509,31 @@ is_complete(Receiver *r)
 
 		complete &= table->expected == 0 || key_of(r, table->relation) != NULL;
 	}
+	foreach(cell, flo_given_up_tables(r->spec->group, r->spec->worker))
+	{
+		FloGivenUp *table = lfirst(cell);
+
+		complete &= table->asked && key_of(r, table->relation) != NULL;
+	}
 	flo_transaction_end(old);
 	return complete;
+}
+
+/* Tables of a marker that were given up before it was asked for are loaded again, and taken up when they are in */
+static void
+ask_for_given_up(Receiver *r)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ListCell   *cell;
+
+	(void) flo_transaction_begin();
+	foreach(cell, r->what->keys)
+	{
+		FloCopyKey *key = lfirst(cell);
+
+		flo_given_up_ask(r->spec->group, r->spec->worker, key->relation, key->ordinal, key->attempt);
+	}
+	flo_transaction_end(old);
 }
 
 bool
@@ -533,6 +556,7 @@ flo_copy_receive(const FloReception *what)
 	r.nloaders = r.spec->sink == FLO_SINK_POSTGRES ? (int) r.spec->options.loaders : 1;
 	r.loaders = palloc0(sizeof(BackgroundWorkerHandle *) * r.nloaders);
 	r.turn = AllocSetContextCreate(context, "pg_flo look", ALLOCSET_DEFAULT_SIZES);
+	ask_for_given_up(&r);
 	in = receive(&r) == LOADED;
 	MemoryContextSwitchTo(context);
 	if (in && r.spec->sink == FLO_SINK_POSTGRES)
@@ -566,6 +590,7 @@ flo_copy_receive(const FloReception *what)
 
 			flo_copied_reached(r.spec->group, r.spec->worker, key);
 			flo_owed_fulfilled(r.spec->group, r.spec->worker, key->relation);
+			flo_given_up_take(r.spec->group, r.spec->worker, key->relation);
 		}
 		flo_copied_finish(r.spec->group, r.spec->worker,
 						  what->keys != NIL ? ((FloCopyKey *) linitial(what->keys))->attempt : 0);

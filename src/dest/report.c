@@ -46,8 +46,7 @@ flo_worker_show_state(FloWorker *w)
 	positions.oldest_pending = w->unflushed_oldest != 0 ? w->unflushed_oldest : w->batch_oldest;
 	if (w->owed_at != 0 && (positions.oldest_pending == 0 || w->owed_at < positions.oldest_pending))
 		positions.oldest_pending = w->owed_at;
-	flo_state_report(&positions, &w->counters);
-	memset(&w->counters, 0, sizeof(w->counters));
+	flo_state_report(&positions);
 }
 
 /*
@@ -235,7 +234,7 @@ flo_worker_open_sink(FloWorker *w)
 	w->host.serve = host_serve;
 	w->host.checkpoint = host_checkpoint;
 	w->host.unchecked = host_unchecked;
-	w->sink = ops->open(w->spec, &w->counters, flo_progress_sink_state(w->progress), &w->host);
+	w->sink = ops->open(w->spec, &w->tally, flo_progress_sink_state(w->progress), &w->host);
 	if (ops->save != NULL)
 		host_checkpoint(w);
 }

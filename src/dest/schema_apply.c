@@ -181,20 +181,26 @@ exists_alike(const FloWorkerSpec *spec, const Object *object)
 {
 	FloVisit	visit;
 	bool		exists;
+	bool		given_up;
 	Oid			relation;
 	char	   *difference;
 
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_SELECT, "SELECT f.object IS NOT NULL, CASE WHEN f.object IS NOT NULL THEN"
 				  " CASE WHEN o.definition <> '' OR o.definition IS NULL THEN flo.definition_difference(o.definition, flo.definition_of(f.class, f.object)) END END,"
-				  " CASE WHEN f.class = 'pg_catalog.pg_class'::regclass THEN f.object END"
+				  " CASE WHEN f.class = 'pg_catalog.pg_class'::regclass THEN f.object END,"
+				  " EXISTS (SELECT FROM flo.given_up u WHERE u.group_name = $1 AND u.worker_name = $2 AND NOT u.asked"
+				  " AND (o.address_type = 'table' AND o.address_names = ARRAY[u.schema_name, u.table_name] OR o.of_table = u.relation AND u.relation <> 0))"
 				  " FROM flo.copied_objects o, LATERAL flo.find_object(o.address_type, o.address_names, o.address_args) f"
 				  " WHERE o.group_name = $1 AND o.worker_name = $2 AND o.ordinal = $3::int",
 				  3, spec->group, spec->worker, object->ordinal);
 	exists = flo_visit_true(0, 1);
 	difference = flo_visit_text(&visit, 0, 2);
 	relation = flo_visit_oid(0, 3);
+	given_up = flo_visit_true(0, 4);
 	flo_visit_end(&visit);
+	if (difference != NULL && given_up)
+		return true;			/* it is to fit when it is taken up again */
 	if (difference != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),

@@ -44,12 +44,13 @@ flo_worker_notice_configuration(FloWorker *w)
 		w->rules_stale = w->options_stale = true;
 }
 
-/* Between batches: rules and routes as they are now */
+/* Between batches: rules and routes, and tables that are given up, as they are now */
 void
 flo_worker_load_rules(FloWorker *w)
 {
 	w->rules_stale = false;
 	flo_reshape_load(w->reshape);
+	flo_worker_look_at_copies(w);
 }
 
 /*
@@ -373,6 +374,7 @@ flo_worker_run(void)
 	w->copies = AllocSetContextCreate(CurrentMemoryContext, "pg_flo copies", ALLOCSET_SMALL_SIZES);
 	w->exchange = AllocSetContextCreate(CurrentMemoryContext, "pg_flo exchange", ALLOCSET_SMALL_SIZES);
 	w->parser = flo_change_parser_create(CurrentMemoryContext);
+	flo_tally_begin(&w->tally, flo_my_slot, flo_me->incarnation);
 	initStringInfo(&w->fragment);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 

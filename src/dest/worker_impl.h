@@ -62,11 +62,12 @@ typedef struct FloWorker
 	/* the transaction being read */
 	bool		in_transaction;
 	uint64		began;			/* sequence of the chunk where that was, or where we entered */
-	bool		skipping;		/* it was applied before, or is given up */
-	bool		given_up;		/* by flo.skip() */
-	List	   *notices;		/* of char *: what one that is given up says of copies */
+	bool		skipping;		/* it was applied before, or is skipped */
+	bool		skipped;		/* flo.skip() names it */
+	List	   *notices;		/* of char *: what one that is skipped says of copies */
 	List	   *marker;			/* of FloCopyKey *: of a marker that was just read */
-	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position */
+	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position, or that are given up */
+	bool		gives_up;		/* there are such */
 	MemoryContext copies;		/* where that list is */
 	FloTransaction txn;
 	int			ddl_ordinal;	/* of the DDL statement within it, from 1 */
@@ -113,7 +114,7 @@ typedef struct FloWorker
 	bool		entered;		/* it was read in this batch */
 	bool		entering;		/* the first message of the generation, or of this process, is not read yet */
 
-	FloCounters counters;		/* since the last report to shared memory */
+	FloTally	tally;			/* open: of the batch */
 	TimestampTz settled;
 	TimestampTz reported;
 	TimestampTz advanced;
@@ -125,7 +126,7 @@ typedef struct FloWorker
 /* Has anything changed?  Takes in invalidations. */
 extern void flo_worker_notice_configuration(FloWorker *w);
 
-/* Between batches: rules and routes as they are now */
+/* Between batches: rules and routes, and tables that are given up, as they are now */
 extern void flo_worker_load_rules(FloWorker *w);
 extern bool flo_worker_follow_configuration(FloWorker *w);
 

@@ -14,6 +14,7 @@
 #include "access/xlog.h"
 #include "core/compat.h"
 #include "core/settings.h"
+#include "core/trail.h"
 #include "miscadmin.h"
 #include "monitor/shstate.h"
 #include "storage/ipc.h"
@@ -296,6 +297,18 @@ flo_helper_check(int slot, uint32 incarnation)
 		proc_exit(0);
 }
 
+/* At which table this process failed, if it was at one.  Caller holds the lock. */
+static void
+note_failed_table(FloMember *m, const char *message)
+{
+	if (flo_trail.source_table == NULL)
+		return;
+	m->failed_relation = flo_trail.source_relation;
+	strlcpy(m->failed_table[0], flo_trail.source_schema, NAMEDATALEN);
+	strlcpy(m->failed_table[1], flo_trail.source_table, NAMEDATALEN);
+	strlcpy(m->failed_error, message, sizeof(m->failed_error));
+}
+
 void
 flo_helper_error(int slot, uint32 incarnation, const char *message)
 {
@@ -306,6 +319,7 @@ flo_helper_error(int slot, uint32 incarnation, const char *message)
 	{
 		strlcpy(m->last_error, message, sizeof(m->last_error));
 		m->last_error_at = GetCurrentTimestamp();
+		note_failed_table(m, message);
 	}
 	LWLockRelease(flo_shared->lock);
 }
@@ -350,6 +364,7 @@ flo_state_error(const char *message, XLogRecPtr lsn, bool exact)
 	strlcpy(flo_me->last_error, message, sizeof(flo_me->last_error));
 	flo_me->last_error_lsn = lsn;
 	flo_me->last_error_exact = exact;
+	note_failed_table(flo_me, message);
 	flo_me->last_error_at = GetCurrentTimestamp();
 	if (flo_me->state != FLO_STATE_FAILED)
 	{
@@ -376,36 +391,8 @@ flo_fail(int sqlstate, const char *hint, const char *message,...)
 			 hint != NULL ? errhint("%s", hint) : 0));
 }
 
-/* Counters are deltas since the last call, so that a reset by SQL holds */
-static void
-add_counters(FloCounters *to, const FloCounters *counters)
-{
-	to->transactions += counters->transactions;
-	to->inserts += counters->inserts;
-	to->updates += counters->updates;
-	to->deletes += counters->deletes;
-	to->truncates += counters->truncates;
-	to->filtered += counters->filtered;
-	to->conflicts += counters->conflicts;
-	to->fallbacks += counters->fallbacks;
-	to->bytes += counters->bytes;
-	to->foreign_messages += counters->foreign_messages;
-}
-
 void
-flo_helper_count(int slot, uint32 incarnation, FloCounters *counters)
-{
-	FloMember  *m = &flo_shared->members[slot];
-
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	if (m->in_use && m->incarnation == incarnation)
-		add_counters(&m->counters, counters);
-	LWLockRelease(flo_shared->lock);
-	memset(counters, 0, sizeof(*counters));
-}
-
-void
-flo_state_report(const FloPositions *positions, const FloCounters *counters)
+flo_state_report(const FloPositions *positions)
 {
 	FloMember  *m = flo_me;
 	bool		moved;
@@ -416,9 +403,8 @@ flo_state_report(const FloPositions *positions, const FloCounters *counters)
 	m->durable_lsn = positions->durable;
 	m->known_lsn = positions->known;
 	m->oldest_pending = positions->oldest_pending;
-
-	add_counters(&m->counters, counters);
 	LWLockRelease(flo_shared->lock);
+	flo_tally_hand_in();
 	if (moved)
 		ConditionVariableBroadcast(&m->progress);
 }

@@ -13,6 +13,7 @@
 #include "core/compat.h"
 #include "core/names.h"
 #include "datatype/timestamp.h"
+#include "monitor/tally.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
@@ -45,20 +46,6 @@ typedef enum FloMemberState
 } FloMemberState;
 
 extern const char *flo_state_name(FloMemberState state);
-
-typedef struct FloCounters
-{
-	int64		transactions;
-	int64		inserts;
-	int64		updates;
-	int64		deletes;
-	int64		truncates;
-	int64		filtered;
-	int64		conflicts;
-	int64		fallbacks;
-	int64		bytes;
-	int64		foreign_messages;	/* in WAL, in our name, and not ours */
-} FloCounters;
 
 /*
  * The copy of a group's tables, between the replicator and the process that
@@ -135,6 +122,9 @@ typedef struct FloMember
 	char		last_error[FLO_ERROR_BUF];
 	XLogRecPtr	last_error_lsn;	/* commit LSN of the transaction that failed, for flo.skip() */
 	bool		last_error_exact;	/* else it is the last of several that it may be */
+	uint32		failed_relation;	/* table at the source that a change could not be applied of, last; 0 = none */
+	char		failed_table[2][NAMEDATALEN];	/* its schema and name there */
+	char		failed_error[FLO_ERROR_BUF];
 	TimestampTz last_error_at;
 
 	/* positions; written by the process */
@@ -220,9 +210,6 @@ extern void flo_helper_check(int slot, uint32 incarnation);
 /* Remember a helper's error as the member's; the member notices its end */
 extern void flo_helper_error(int slot, uint32 incarnation, const char *message);
 
-/* Add a helper's counters to the member's, and set them to zero */
-extern void flo_helper_count(int slot, uint32 incarnation, FloCounters *counters);
-
 /* The one place where a member's state changes; detail may be NULL */
 extern void flo_state_set(FloMemberState state, const char *detail,...) pg_attribute_printf(2, 3);
 
@@ -255,8 +242,8 @@ typedef struct FloPositions
 pg_noreturn extern void flo_fail(int sqlstate, const char *hint, const char *message,...)
 			pg_attribute_printf(3, 4);
 
-/* Publish positions, and what the counters grew by since the last call; wakes wait_for() */
-extern void flo_state_report(const FloPositions *positions, const FloCounters *counters);
+/* Publish positions, and what was counted since the last call; wakes wait_for() */
+extern void flo_state_report(const FloPositions *positions);
 
 /* --- signals between processes ----------------------------------------------- */
 

@@ -289,6 +289,7 @@ flush(FloBatch *batch, FloGather *gather)
 		flo_trail.schema = gather->target->source.schema;
 		flo_trail.table = gather->target->source.name;
 		flo_trail.column = NULL;
+		flo_trail_source(gather->target->source.id, gather->target->source_schema, gather->target->source_table);
 		write_gathered(batch, gather);
 		flo_trail = trail;
 	}

@@ -532,6 +532,8 @@ copy_source(FloTarget *target, const FloRelation *relation)
 	target->source.schema = pstrdup(relation->schema);
 	target->source.name = pstrdup(relation->name);
 	target->source.source = NULL;
+	target->source_schema = pstrdup(relation->source != NULL ? relation->source->schema : relation->schema);
+	target->source_table = pstrdup(relation->source != NULL ? relation->source->name : relation->name);
 	target->source.columns = palloc(Max(relation->natts, 1) * sizeof(FloColumn));
 	for (int i = 0; i < relation->natts; i++)
 	{

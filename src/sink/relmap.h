@@ -58,6 +58,8 @@ typedef struct FloTarget
 	bool		partitioned;
 	bool		is_partition;
 	FloRelation source;			/* what the target was made from; a copy */
+	char	   *source_schema;	/* and before routes, at the source */
+	char	   *source_table;
 
 	/* columns */
 	int			natts;

@@ -56,6 +56,9 @@ typedef struct FloSinkHost
 	 */
 	bool		keys_later;
 	void		(*unchecked) (void *arg, Oid relation);
+
+	/* OIDs of tables here that are given up: the same holds for foreign keys to them and from them */
+	List	   *given_up;
 } FloSinkHost;
 
 typedef struct FloSinkOps
@@ -64,10 +67,10 @@ typedef struct FloSinkOps
 	bool		transactional;
 
 	/*
-	 * "counters" belongs to the caller: add conflicts, fallbacks, ... there.
+	 * "tally" belongs to the caller: changes, conflicts, fallbacks, ... are open there.
 	 * "state" is what was saved last, or NULL.  "host" outlives the sink.
 	 */
-	FloSink    *(*open) (const FloWorkerSpec *spec, FloCounters *counters,
+	FloSink    *(*open) (const FloWorkerSpec *spec, FloTally *tally,
 						 const char *state, const FloSinkHost *host);
 	void		(*begin) (FloSink *sink);
 	void		(*change) (FloSink *sink, const FloTransaction *txn, const FloChange *change);

@@ -564,7 +564,7 @@ parse_state(FloFileSink *sink, const FloWorkerSpec *spec, const char *state)
 }
 
 static FloSink *
-file_open(const FloWorkerSpec *spec, FloCounters *counters, const char *state,
+file_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
 		  const FloSinkHost *host)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo file sink",
@@ -574,7 +574,7 @@ file_open(const FloWorkerSpec *spec, FloCounters *counters, const char *state,
 
 	check_privilege(spec);
 	sink->base.ops = &flo_sink_file;
-	sink->counters = counters;
+	sink->counters = &tally->open;
 	sink->directory = pstrdup(spec->options.directory);
 	sink->max_size = spec->options.max_size;
 	sink->max_age = spec->options.max_age;

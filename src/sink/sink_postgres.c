@@ -701,15 +701,23 @@ operation_name(FloOp op)
 	}
 }
 
-/* Has it foreign keys, or is it what some refer to?  Of partitions that is not looked at. */
+/*
+ * Has it foreign keys whose other side lacks rows, or is it that of some?  While
+ * copies are to come that may be any table, and of partitions it is not looked at.
+ */
 static bool
-has_foreign_keys(const FloTarget *target)
+has_foreign_keys(const FloTarget *target, const FloSinkHost *host)
 {
 	Relation	rel = table_open(target->relid, NoLock);
-	bool		found = target->partitioned;
+	bool		found = host->keys_later && target->partitioned;
 
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
-		found |= RI_FKey_trigger_type(rel->trigdesc->triggers[i].tgfoid) != RI_TRIGGER_NONE;
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+		found |= RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE &&
+			(host->keys_later || list_member_oid(host->given_up, trigger->tgconstrrelid));
+	}
 	table_close(rel, NoLock);
 	return found;
 }
@@ -722,7 +730,8 @@ has_foreign_keys(const FloTarget *target)
 static void
 choose_triggers(FloPostgresSink *sink, const FloTarget *target)
 {
-	bool		later = sink->host->keys_later && has_foreign_keys(target);
+	bool		later = (sink->host->keys_later || sink->host->given_up != NIL) &&
+		has_foreign_keys(target, sink->host);
 
 	if (later)
 		sink->host->unchecked(sink->host->arg, target->relid);

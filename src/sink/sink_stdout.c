@@ -45,7 +45,7 @@ typedef struct FloStdoutSink
 } FloStdoutSink;
 
 static FloSink *
-stdout_open(const FloWorkerSpec *spec, FloCounters *counters, const char *state,
+stdout_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
 			const FloSinkHost *host)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo stdout sink",
@@ -55,7 +55,7 @@ stdout_open(const FloWorkerSpec *spec, FloCounters *counters, const char *state,
 	struct stat st;
 
 	sink->base.ops = &flo_sink_stdout;
-	sink->counters = counters;
+	sink->counters = &tally->open;
 	sink->host = host;
 	sink->writer = flo_event_writer_create(context, spec->group, -1);
 	initStringInfo(&sink->line);

@@ -685,7 +685,7 @@ parse_state(FloWebhookSink *sink, const char *state)
 }
 
 static FloSink *
-webhook_open(const FloWorkerSpec *spec, FloCounters *counters, const char *state,
+webhook_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
 			 const FloSinkHost *host)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo webhook sink",
@@ -695,7 +695,7 @@ webhook_open(const FloWorkerSpec *spec, FloCounters *counters, const char *state
 
 	sink->base.ops = &flo_sink_webhook;
 	sink->spec = *spec;
-	sink->counters = counters;
+	sink->counters = &tally->open;
 	sink->host = host;
 	sink->context = context;
 	sink->owner = ResourceOwnerCreate(NULL, "pg_flo webhook sink");
@@ -782,9 +782,8 @@ webhook_change(FloSink *base, const FloTransaction *txn, const FloChange *change
 	FloWebhookSink *sink = (FloWebhookSink *) base;
 	FloPlace		place = {txn->final_lsn, txn->ordinal};
 	bool		wanted = false;
+	bool		already = txn->copy_id == NULL && !is_beyond(place, sink->done);
 
-	if (txn->copy_id == NULL && !is_beyond(place, sink->done))
-		return;
 	for (int i = 0; i < flo_event_count(change); i++)
 	{
 		const FloRelation *relation = change->op == FLO_OP_TRUNCATE ?
@@ -795,6 +794,8 @@ webhook_change(FloSink *base, const FloTransaction *txn, const FloChange *change
 		if (urls == NIL)
 			continue;
 		wanted = true;
+		if (already)
+			continue;			/* by an attempt that was cut short; it counts in this one */
 		resetStringInfo(&sink->event);
 		flo_event_append(sink->writer, &sink->event, txn, change, i);
 		foreach(lc, urls)
@@ -805,6 +806,8 @@ webhook_change(FloSink *base, const FloTransaction *txn, const FloChange *change
 		flo_event_tally(sink->counters, change);
 	else
 		sink->counters->filtered++;
+	if (already)
+		return;
 	sink->seen = place;
 	serve(sink);
 }

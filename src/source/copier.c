@@ -98,7 +98,7 @@ typedef struct Copier
 	FloChangeParser *parser;
 	FloShape   *shape;
 	char	   *fingerprint;	/* of the rules */
-	FloCounters counters;		/* of the range */
+	FloTally	tally;			/* open: of the range */
 
 	/* the chunk being packed */
 	StringInfoData chunk;
@@ -537,7 +537,7 @@ copy_row(Copier *c, Reading *r)
 							r->binary, r->columns);
 	if (r->shaped && !shape_row(c))
 	{
-		c->counters.filtered++;
+		c->tally.open.filtered++;
 		return;
 	}
 	send_row(c, r);
@@ -689,7 +689,8 @@ do_task(Copier *c, FloCopyTask *task)
 	task->pages_done = task->pages;
 	task->state = FLO_TASK_DONE;
 	SpinLockRelease(&c->plan->mutex);
-	flo_helper_count(c->args->slot, c->args->incarnation, &c->counters);
+	flo_tally_commit(&c->tally);
+	flo_tally_hand_in();
 }
 
 void
@@ -705,6 +706,7 @@ flo_copier_run(const FloProcessArgs *args)
 	dsm_pin_mapping(segment);
 	c->args = args;
 	c->plan = dsm_segment_address(segment);
+	flo_tally_begin(&c->tally, args->slot, args->incarnation);
 	c->subject = psprintf("%s.copy", flo_name_subject(c->plan->group));
 	c->next_token = c->next_ack = 1;
 	initStringInfo(&c->chunk);

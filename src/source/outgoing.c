@@ -28,7 +28,6 @@ struct FloOutgoing
 	FloChangeParser *parser;
 	FloShape   *shape;
 	StringInfoData shaped;
-	int64		filtered;
 };
 
 static bool
@@ -55,10 +54,7 @@ shape_row(void *arg, uint32 relation, const char **data, uint32 *len)
 	before = flo_change_parse(out->parser, unconstify(char *, *data), *len);
 	after = flo_shape_apply(out->shape, before);
 	if (after == NULL)
-	{
-		out->filtered++;
 		return false;
-	}
 	if (after != before)
 	{
 		flo_encode_change(&out->shaped, after);
@@ -142,13 +138,4 @@ bool
 flo_outgoing_is_empty(const FloOutgoing *out)
 {
 	return flo_shape_is_empty(out->shape);
-}
-
-int64
-flo_outgoing_take_filtered(FloOutgoing *out)
-{
-	int64		filtered = out->filtered;
-
-	out->filtered = 0;
-	return filtered;
 }

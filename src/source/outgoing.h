@@ -24,7 +24,4 @@ extern void flo_outgoing_follow(FloOutgoing *outgoing, bool changed, Oid owner);
 /* Forget all tables: each is described again before its next row */
 extern void flo_outgoing_forget(FloOutgoing *outgoing);
 
-/* Rows left out since the last call */
-extern int64 flo_outgoing_take_filtered(FloOutgoing *outgoing);
-
 #endif

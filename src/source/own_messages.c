@@ -38,19 +38,20 @@ struct FloOwnMessages
 	HTAB	   *ordinals;		/* of LastOrdinal */
 	FloOwnMessagesOver over;
 	void	   *arg;
-	int64		foreign;		/* dropped, not yet reported */
+	int64	   *foreign;		/* counts those that are dropped */
 	int64		unlogged;		/* dropped, not yet told in the log */
 	TimestampTz logged;
 };
 
 FloOwnMessages *
-flo_own_messages_create(void)
+flo_own_messages_create(int64 *foreign)
 {
 	FloOwnMessages *own = palloc0(sizeof(FloOwnMessages));
 	HASHCTL		control = {0};
 
 	own->context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo message key",
 										 ALLOCSET_SMALL_SIZES);
+	own->foreign = foreign;
 	control.keysize = sizeof(TransactionId);
 	control.entrysize = sizeof(LastOrdinal);
 	control.hcxt = CurrentMemoryContext;
@@ -167,7 +168,7 @@ flo_own_messages_admit(FloOwnMessages *own, const ReorderBufferTXN *txn, bool tr
 
 	if (why == NULL)
 		return verdict == FLO_MESSAGE_GENUINE;
-	own->foreign++;
+	(*own->foreign)++;
 	own->unlogged++;
 	now = GetCurrentTimestamp();
 	if (TimestampDifferenceExceeds(own->logged, now, LOG_INTERVAL))
@@ -191,13 +192,4 @@ flo_own_messages_forget(FloOwnMessages *own, const ReorderBufferTXN *txn)
 		hash_search(own->ordinals, &txn->xid, HASH_REMOVE, &found);
 	if (found && own->over != NULL)
 		own->over(own->arg, txn->xid);
-}
-
-int64
-flo_own_messages_take_foreign(FloOwnMessages *own)
-{
-	int64		foreign = own->foreign;
-
-	own->foreign = 0;
-	return foreign;
 }

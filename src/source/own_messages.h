@@ -10,7 +10,7 @@
 
 typedef struct FloOwnMessages FloOwnMessages;
 
-extern FloOwnMessages *flo_own_messages_create(void);
+extern FloOwnMessages *flo_own_messages_create(int64 *foreign);
 
 /* The group's key, which is copied.  Until the first call nothing is genuine. */
 extern void flo_own_messages_set_key(FloOwnMessages *own, const FloMessageKey *key);
@@ -35,8 +35,5 @@ extern bool flo_own_messages_admit(FloOwnMessages *own, const ReorderBufferTXN *
 
 /* A transaction has ended, a piece-wise one too: its ordinals are not needed any more */
 extern void flo_own_messages_forget(FloOwnMessages *own, const ReorderBufferTXN *txn);
-
-/* How many were dropped since the last call */
-extern int64 flo_own_messages_take_foreign(FloOwnMessages *own);
 
 #endif

@@ -58,6 +58,7 @@ typedef struct InFlight
 	StringInfoData chunk;		/* sealed */
 	bool		inside;			/* it starts in the midst of a transaction */
 	XLogRecPtr	upto;			/* that begins after this */
+	FloCounters counters;		/* of the transactions that end in it */
 } InFlight;
 
 typedef struct RelationEntry
@@ -117,7 +118,9 @@ struct FloPublisher
 	uint64		replayed_age;	/* of the one being replayed; 0: none is */
 	bool		any_replaced;
 
-	FloCounters counters;
+	/* a transaction counts when the broker has the chunk that it ends in: what another session sends again is counted there */
+	FloTally   *tally;			/* open: of the transaction being packed */
+	FloCounters packed;			/* of those that end in the chunk being packed */
 };
 
 /* --- the window ---------------------------------------------------------------- */
@@ -199,6 +202,7 @@ stored(FloPublisher *pub, const FloBusAck *ack)
 						ack->seq, seq)));
 	flo_stop_point("acknowledge.before");
 	pub->next_ack++;
+	flo_counters_move(&pub->tally->done, &flight_of(pub, seq)->counters);
 	pub->host.acked(pub->host.arg, flight_of(pub, seq)->position, seq);
 	flo_stop_point("acknowledge.after");
 }
@@ -328,6 +332,7 @@ send_chunk(FloPublisher *pub)
 	flight->commit_time = pub->oldest;
 	flight->inside = (pub->header.flags & FLO_CHUNK_STARTS_INSIDE) != 0;
 	flight->upto = pub->header.from;
+	flo_counters_move(&flight->counters, &pub->packed);
 	free_buffer = flight->chunk;
 	flight->chunk = pub->chunk;
 	pub->chunk = free_buffer;
@@ -335,7 +340,7 @@ send_chunk(FloPublisher *pub)
 	send_flight(pub, pub->next_seq);
 	flo_stop_point("publish.after");
 	pub->next_seq++;
-	pub->counters.bytes += flight->chunk.len;
+	pub->tally->done.bytes += flight->chunk.len;
 	start_chunk(pub);
 }
 
@@ -598,7 +603,8 @@ append_commit(FloPublisher *pub, const char *data, uint32 len)
 	pub->in_transaction = false;
 	pub->upto = get64(data + 10);
 	pub->header.commit_time = (TimestampTz) get64(data + 18);
-	pub->counters.transactions++;
+	pub->tally->open.transactions++;
+	flo_counters_move(&pub->packed, &pub->tally->open);
 }
 
 void
@@ -635,23 +641,26 @@ flo_publisher_append(void *publisher, const char *data, uint32 len)
 
 	if ((data[0] == FLO_OP_INSERT || data[0] == FLO_OP_UPDATE || data[0] == FLO_OP_DELETE) &&
 		!shape(pub, &data, &len))
+	{
+		pub->tally->open.filtered++;
 		return;
+	}
 	switch (data[0])
 	{
 		case FLO_OP_INSERT:
-			pub->counters.inserts++;
+			pub->tally->open.inserts++;
 			append_change(pub, data, len, data + 1, 1);
 			break;
 		case FLO_OP_UPDATE:
-			pub->counters.updates++;
+			pub->tally->open.updates++;
 			append_change(pub, data, len, data + 1, 1);
 			break;
 		case FLO_OP_DELETE:
-			pub->counters.deletes++;
+			pub->tally->open.deletes++;
 			append_change(pub, data, len, data + 1, 1);
 			break;
 		case FLO_OP_TRUNCATE:
-			pub->counters.truncates++;
+			pub->tally->open.truncates++;
 			append_change(pub, data, len, data + 6, get_id(data + 1));
 			break;
 		case FLO_OP_BEGIN:
@@ -680,7 +689,7 @@ flo_publisher_append(void *publisher, const char *data, uint32 len)
 
 FloPublisher *
 flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *identity,
-				   const FloSession *session, const FloPublisherHost *host)
+				   const FloSession *session, const FloPublisherHost *host, FloTally *tally)
 {
 	FloPublisher *pub = palloc0(sizeof(FloPublisher));
 
@@ -694,6 +703,7 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 	pub->subject = pstrdup(subject);
 	pub->limit = (uint32) Min((int64) CHUNK_TARGET, flo_bus_max_payload(bus) - HEADER_ALLOWANCE);
 	pub->host = *host;
+	pub->tally = tally;
 
 	pub->header = *identity;
 	pub->header.encoding = (uint16) GetDatabaseEncoding();
@@ -774,11 +784,4 @@ flo_publisher_oldest(FloPublisher *pub)
 		if (flight_of(pub, seq)->commit_time != 0)
 			return flight_of(pub, seq)->commit_time;
 	return pub->oldest;
-}
-
-void
-flo_publisher_take_counters(FloPublisher *pub, FloCounters *counters)
-{
-	*counters = pub->counters;
-	memset(&pub->counters, 0, sizeof(pub->counters));
 }

@@ -8,7 +8,7 @@
 
 #include "bus/bus.h"
 #include "core/memory.h"
-#include "monitor/shstate.h"
+#include "monitor/tally.h"
 #include "nodes/pg_list.h"
 #include "wire/chunk.h"
 
@@ -45,11 +45,14 @@ typedef struct FloPublisherHost
 	void	   *arg;
 } FloPublisherHost;
 
-/* "identity" gives the header's fields about the origin of the data */
+/*
+ * "identity" gives the header's fields about the origin of the data; what is
+ * published is counted in "tally".
+ */
 extern FloPublisher *flo_publisher_open(FloBus *bus, const char *subject,
 										const FloChunkHeader *identity,
 										const FloSession *session,
-										const FloPublisherHost *host);
+										const FloPublisherHost *host, FloTally *tally);
 
 /*
  * Add one message; signature of FloDecoderEmit.  Sends full chunks and waits
@@ -118,8 +121,5 @@ extern void flo_publisher_marker(FloPublisher *publisher, List *keys);
 
 /* Commit time of the oldest transaction not acknowledged, 0 when none */
 extern TimestampTz flo_publisher_oldest(FloPublisher *publisher);
-
-/* Counters grown since the last call */
-extern void flo_publisher_take_counters(FloPublisher *publisher, FloCounters *counters);
 
 #endif

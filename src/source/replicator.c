@@ -208,7 +208,6 @@ void
 flo_replicator_report(Replicator *rep)
 {
 	FloPositions positions = {0};
-	FloCounters counters;
 
 	positions.received = rep->session.start;
 	if (rep->decoder != NULL)
@@ -216,10 +215,7 @@ flo_replicator_report(Replicator *rep)
 	positions.durable = rep->published;
 	positions.known = rep->published;
 	positions.oldest_pending = flo_publisher_oldest(rep->publisher);
-	flo_publisher_take_counters(rep->publisher, &counters);
-	counters.filtered += flo_outgoing_take_filtered(rep->outgoing);
-	counters.foreign_messages = flo_own_messages_take_foreign(rep->own_messages);
-	flo_state_report(&positions, &counters);
+	flo_state_report(&positions);
 }
 
 /* For people and other tools: nothing here depends on it */
@@ -587,8 +583,9 @@ flo_replicator_run(void)
 											  ALLOCSET_SMALL_SIZES);
 	rep->full_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo full broker",
 											  ALLOCSET_SMALL_SIZES);
+	flo_tally_begin(&rep->tally, flo_my_slot, flo_me->incarnation);
 	rep->ddl_filter = flo_ddl_filter_create();
-	rep->own_messages = flo_own_messages_create();
+	rep->own_messages = flo_own_messages_create(&rep->tally.done.foreign_messages);
 	flo_own_messages_when_over(rep->own_messages, forget_statements, rep);
 	rep->group = flo_me->group;
 	rep->stream = flo_name_stream(rep->group);
@@ -626,7 +623,7 @@ flo_replicator_run(void)
 	host.full = flo_upkeep_chunk_found_no_room;
 	host.arg = rep;
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
-										&rep->session, &host);
+										&rep->session, &host, &rep->tally);
 	rep->spool = flo_spool_create(rep->publisher);
 	rep->outgoing = flo_outgoing_open(rep->group, rep->spec->owner, rep->publisher);
 	/* the first chunk of a generation names the copies that were asked for before it began */

@@ -69,6 +69,7 @@ typedef struct Replicator
 	TimestampTz nudged;
 
 	FloCopyControl copy;
+	FloTally	tally;
 } Replicator;
 
 /* --- replicator.c ------------------------------------------------------------------- */

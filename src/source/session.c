@@ -12,6 +12,7 @@
 
 #include "access/timeline.h"
 #include "access/xlog.h"
+#include "monitor/shstate.h"
 #include "source/decoder.h"
 #include "source/session.h"
 #include "utils/builtins.h"

@@ -207,6 +207,17 @@ describe_error(const ErrorData *error)
 }
 
 /*
+ * A row that was there, or was not, against expectation, and that the worker's
+ * options do not settle.  It counts although what it was found in is undone.
+ */
+static bool
+is_conflict(int sqlerrcode)
+{
+	return sqlerrcode == ERRCODE_UNIQUE_VIOLATION || sqlerrcode == ERRCODE_EXCLUSION_VIOLATION ||
+		sqlerrcode == ERRCODE_NO_DATA_FOUND || sqlerrcode == ERRCODE_CARDINALITY_VIOLATION;
+}
+
+/*
  * The origin is disarmed first: whatever is committed from here on must not
  * move it.
  */
@@ -223,6 +234,8 @@ leave_with_error(const FloProcessArgs *args, MemoryContext context)
 	FlushErrorState();
 	LWLockReleaseAll();
 	AbortOutOfAnyTransaction();
+	if ((flo_me == NULL || !flo_me->is_replicator) && is_conflict(error->sqlerrcode))
+		flo_tally_conflict();
 	if (flo_me != NULL)
 	{
 		if (flo_errors_are_final && !XLogRecPtrIsInvalid(flo_trail.commit_lsn))
