@@ -31,6 +31,7 @@ OBJS = \
 	src/core/trail.o \
 	src/core/transaction.o \
 	src/core/types.o \
+	src/core/nextval.o \
 	src/core/memory.o \
 	src/monitor/shstate.o \
 	src/monitor/tally.o \
@@ -80,6 +81,7 @@ OBJS = \
 	src/conf/guard.o \
 	src/conf/waiting.o \
 	src/conf/preflight.o \
+	src/conf/adopt.o \
 	src/conf/validate.o \
 	src/conf/endpoint.o \
 	src/conf/outlet.o \
@@ -165,6 +167,8 @@ OBJS = \
 	src/dest/ddl_trust.o \
 	src/dest/ddl_targets.o \
 	src/dest/ddl_reach.o \
+	src/dest/ddl_known.o \
+	src/dest/ddl_refers.o \
 	src/dest/ddl_parts.o \
 	src/dest/ddl_partitions.o \
 	src/dest/rows.o \

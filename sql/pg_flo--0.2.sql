@@ -524,14 +524,14 @@ CREATE TABLE flo.group_objects (
 	object_oid oid NOT NULL,
 	class_oid oid NOT NULL,
 	group_name text NOT NULL REFERENCES flo.groups ON DELETE CASCADE,
-	belongs boolean NOT NULL,
+	may text NOT NULL CHECK (may IN ('nothing', 'refer', 'change')),
 	PRIMARY KEY (object_oid, class_oid, group_name)
 );
-COMMENT ON TABLE flo.group_objects IS 'Objects of this database that DDL of the source may change: what it made here, the tables that were in the group before, and what a person has released a statement about';
+COMMENT ON TABLE flo.group_objects IS 'Objects of this database that DDL of the source may change or refer to: what it made here, the tables that were in the group before, what a person has released a statement about, and what flo.adopt() took';
 COMMENT ON COLUMN flo.group_objects.object_oid IS 'OID in the catalog of class_oid; parts of the object (indexes, constraints, owned sequences, partitions) go with it';
 COMMENT ON COLUMN flo.group_objects.class_oid IS 'OID of the system catalog that it is in, as a regclass';
 COMMENT ON COLUMN flo.group_objects.group_name IS 'group';
-COMMENT ON COLUMN flo.group_objects.belongs IS 'false: it only has the name of one of the source''s, and had rows of its own when that one came';
+COMMENT ON COLUMN flo.group_objects.may IS 'what a statement may do: change it; refer to it (foreign keys, numbers for defaults, columns of a row type); or nothing: it only has the name of one of the source''s, and had rows of its own when that one came';
 
 CREATE TABLE flo.copied_objects (
 	group_name text NOT NULL,
@@ -1501,7 +1501,7 @@ CREATE FUNCTION flo.check_broker(group_name text, OUT item text, OUT status text
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'flo_check_broker' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION flo.check_broker(text) IS 'internal: the part of flo.check() that asks NATS';
+COMMENT ON FUNCTION flo.check_broker(text) IS 'internal: the part of flo.check() that asks NATS; a row of status tracked says of a group whose definitions travel';
 
 CREATE FUNCTION flo.check_server(members int, replicators int, workers int,
 								 OUT item text, OUT status text, OUT detail text, OUT hint text)
@@ -2016,6 +2016,112 @@ END
 $$;
 COMMENT ON FUNCTION flo.check_members(text) IS 'internal: the part of flo.check() about a group''s processes, rules and routes';
 
+CREATE FUNCTION flo.adoptable(schemas oid[], relations oid[], types oid[], routines oid[],
+							  OUT class oid, OUT object oid, OUT owner oid, OUT named bool)
+	RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH relation AS (
+		SELECT c.oid, c.relowner, coalesce(c.oid = ANY (relations), false) AS named,
+			   -- tables are known by the source's word, or not at all
+			   c.relkind IN ('v', 'm', 'S') OR c.oid = ANY (relations) AS itself
+		  FROM pg_class c
+		 WHERE c.oid = ANY (relations)
+			OR (c.relnamespace = ANY (schemas) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+				-- partitions and owned sequences go with their tables
+				AND NOT c.relispartition
+				AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+								AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i'))))
+	SELECT x.class, x.object, CASE x.owner WHEN 'pg_database_owner'::regrole THEN (SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()) ELSE x.owner END, x.named
+	  FROM (SELECT 'pg_namespace'::regclass::oid AS class, n.oid AS object, n.nspowner AS owner, false AS named
+			  FROM pg_namespace n WHERE n.oid = ANY (schemas)
+			UNION ALL
+			SELECT 'pg_class'::regclass, r.oid, r.relowner, r.named FROM relation r WHERE r.itself
+			UNION ALL
+			SELECT 'pg_type'::regclass, t.oid, t.typowner, coalesce(t.oid = ANY (types), false) FROM pg_type t
+			 WHERE t.oid = ANY (types)
+				OR (t.typnamespace = ANY (schemas) AND t.typtype IN ('b', 'c', 'd', 'e', 'r')
+					AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind <> 'c')
+					AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid))
+			UNION ALL
+			SELECT 'pg_proc'::regclass, p.oid, p.proowner, coalesce(p.oid = ANY (routines), false) FROM pg_proc p
+			 WHERE p.oid = ANY (routines)
+				OR (p.pronamespace = ANY (schemas)
+					-- the functions of a range type
+					AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'i'))
+			UNION ALL
+			SELECT 'pg_operator'::regclass, o.oid, o.oprowner, false FROM pg_operator o WHERE o.oprnamespace = ANY (schemas)
+			UNION ALL
+			SELECT 'pg_collation'::regclass, c.oid, c.collowner, false FROM pg_collation c WHERE c.collnamespace = ANY (schemas)
+			UNION ALL
+			-- what is attached to these tables and views, and is not part of them
+			SELECT 'pg_trigger'::regclass, t.oid, r.relowner, false
+			  FROM pg_trigger t JOIN relation r ON r.oid = coalesce(pg_partition_root(t.tgrelid), t.tgrelid) WHERE NOT t.tgisinternal
+			UNION ALL
+			SELECT 'pg_rewrite'::regclass, w.oid, r.relowner, false
+			  FROM pg_rewrite w JOIN relation r ON r.oid = w.ev_class WHERE w.rulename <> '_RETURN'
+			UNION ALL
+			SELECT 'pg_policy'::regclass, p.oid, r.relowner, false FROM pg_policy p JOIN relation r ON r.oid = p.polrelid) x
+	 WHERE x.named OR NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = x.class AND d.objid = x.object AND d.deptype = 'e')
+$$;
+COMMENT ON FUNCTION flo.adoptable(oid[], oid[], oid[], oid[]) IS 'internal: the objects of schemas but tables, and those named, that are nobody''s part and no extension''s';
+
+CREATE FUNCTION flo.adopt(
+	group_name text,
+	schemas regnamespace[] DEFAULT '{}',
+	relations regclass[] DEFAULT '{}',
+	types regtype[] DEFAULT '{}',
+	routines regprocedure[] DEFAULT '{}',
+	may text DEFAULT 'change',
+	OUT type text,
+	OUT object text
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'flo_adopt' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.adopt(text, regnamespace[], regclass[], regtype[], regprocedure[], text) IS
+'At a destination: says that objects which were prepared by hand are what the source has under these names, so that its DDL need not be held: schemas and all in them but tables, as far as it belongs to roles whose rights the caller and a worker''s owner have, and what is named. With may = refer they may only be referred to; with nothing they are none of the group''s. Of what is not named, only that is taken of which nothing was known, or less than change. Returns what has changed. Errors: 42704 no worker with a postgres sink here, 42501 not the worker''s owner, or of another role, 22023 of the system, part of another object or an extension''s, 55000 called by a member''s own process';
+
+CREATE FUNCTION flo.check_known(group_name text, tracked jsonb, OUT item text, OUT status text, OUT detail text, OUT hint text)
+	RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	unknown record;
+BEGIN
+	IF NOT EXISTS (SELECT FROM flo.workers w WHERE w.group_name = check_known.group_name AND w.sink = 'postgres'
+				   AND coalesce(w.options->>'ddl', 'apply') <> 'ignore' AND coalesce(w.options->>'ddl_trust', 'object') = 'object') THEN
+		RETURN;
+	END IF;
+	-- tables and the types of their columns are known by the source's word, when the first statement comes
+	SELECT count(*) AS number, string_agg(DISTINCT quote_ident(schema), ',') AS schemas,
+		   string_agg(name, ', ' ORDER BY name) FILTER (WHERE place <= 5) AS names
+	  INTO unknown
+	  FROM (SELECT i.schema, pg_describe_object(a.class, a.object, 0) AS name, row_number() OVER (ORDER BY a.class, a.object) AS place
+			  FROM flo.adoptable(ARRAY(SELECT n.oid FROM pg_namespace n
+										WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'flo')
+										  AND ((tracked->>'all')::bool OR tracked->'schemas' ? n.nspname)), '{}', '{}', '{}') a
+				   CROSS JOIN LATERAL pg_identify_object(a.class, a.object, 0) i
+			 WHERE i.schema IS NOT NULL
+			   AND NOT EXISTS (SELECT FROM pg_attribute t WHERE a.class = 'pg_type'::regclass
+							   AND t.atttypid IN (a.object, (SELECT e.typarray FROM pg_type e WHERE e.oid = a.object)))
+			   AND NOT EXISTS (SELECT FROM flo.group_objects o WHERE o.group_name = check_known.group_name
+							   AND o.class_oid = a.class AND o.object_oid = a.object AND o.may <> 'refer')) u;
+	item := 'objects of group ' || group_name;
+	status := 'ok';
+	detail := 'of what can be changed by DDL of the source nothing is unknown here but tables, which it names';
+	IF unknown.number > 0 THEN
+		status := 'warning';
+		detail := format('%s objects are not known to be the group''s, so that the first statement about each will be held: %s%s',
+						 unknown.number, unknown.names, CASE WHEN unknown.number > 5 THEN ', ...' END);
+		hint := format('If they are the source''s: SELECT * FROM flo.adopt(%L, schemas => ''{%s}''); if they are yours, the same with may => ''nothing''.',
+					   group_name, unknown.schemas);
+	END IF;
+	RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION flo.check_known(text, jsonb) IS 'internal: the part of flo.check() about objects of a destination that DDL of the source may be about';
+
 CREATE FUNCTION flo.check(group_name text DEFAULT NULL, OUT item text, OUT status text, OUT detail text, OUT hint text)
 	RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
@@ -2023,6 +2129,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
 	name text;
+	broker record;
 BEGIN
 	IF group_name IS NOT NULL AND NOT EXISTS (SELECT FROM flo.groups g WHERE g.group_name = "check".group_name) THEN
 		RAISE EXCEPTION 'group "%" does not exist in this database', group_name
@@ -2043,7 +2150,17 @@ BEGIN
 		RETURN QUERY SELECT m.* FROM flo.check_members(name) m;
 	END LOOP;
 
-	RETURN QUERY SELECT b.* FROM flo.check_broker(group_name) b;
+	FOR broker IN SELECT b.* FROM flo.check_broker(group_name) b LOOP
+		IF broker.status = 'tracked' THEN
+			RETURN QUERY SELECT k.* FROM flo.check_known(broker.item, broker.detail::jsonb) k;
+		ELSE
+			item := broker.item;
+			status := broker.status;
+			detail := broker.detail;
+			hint := broker.hint;
+			RETURN NEXT;
+		END IF;
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION flo.check(text) IS

@@ -19,6 +19,12 @@ static const FloField source_fields[] = {
 };
 const FloRecordFormat flo_source_format = FORMAT(FloSourceRecord, source_fields);
 
+static const FloField tracked_fields[] = {
+	{FLO_FIELD(FloTrackedRecord, all, FLO_FIELD_BOOL, FLO_REQUIRED)},
+	{FLO_FIELD(FloTrackedRecord, schemas, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
+};
+const FloRecordFormat flo_tracked_format = FORMAT(FloTrackedRecord, tracked_fields);
+
 static const char *const copy_names[] = {"", "all", "missing", NULL};
 static const FloField generation_fields[] = {
 	{FLO_FIELD(FloGenerationRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},

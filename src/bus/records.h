@@ -27,6 +27,15 @@ typedef struct FloSourceRecord
 	uint64		epoch;
 } FloSourceRecord;
 
+/* "tracked": whose definitions travel; for flo.check() at a destination */
+#define FLO_TRACKED_KEY "tracked"
+
+typedef struct FloTrackedRecord
+{
+	bool		all;			/* all schemas, the list is empty */
+	List	   *schemas;		/* of char *; of a group with a table list, or without track_ddl: none */
+} FloTrackedRecord;
+
 /*
  * "generation": which generations that of a replicator that began anew follows,
  * and whether all tables are copied afresh.
@@ -121,6 +130,7 @@ typedef struct FloDefinition
 extern void flo_definitions_check(const char *key, const char *json);
 
 extern const FloRecordFormat flo_source_format;
+extern const FloRecordFormat flo_tracked_format;
 extern const FloRecordFormat flo_generation_format;
 extern const FloRecordFormat flo_copy_format;
 extern const FloRecordFormat flo_copy_table_format;

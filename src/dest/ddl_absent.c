@@ -42,7 +42,7 @@ is_dispensable(const FloDdlObject *object)
 	if (object->schema == NULL)
 		return false;
 	if (is_one_of(object->type, code) || is_one_of(object->type, others))
-		return true;
+		return strcmp(object->type, "type") != 0 || !OidIsValid(object->relation);
 	return is_one_of(object->type, relations) && !OidIsValid(object->relation);
 }
 

@@ -33,6 +33,7 @@
 #include "core/transaction.h"
 #include "dest/ddl_apply.h"
 #include "dest/ddl_columns.h"
+#include "dest/ddl_known.h"
 #include "dest/ddl_names.h"
 #include "dest/ddl_partitions.h"
 #include "dest/ddl_present.h"
@@ -63,34 +64,6 @@
 #define SHOWN 300
 
 /* --- surroundings ---------------------------------------------------------------------- */
-
-/*
- * A schema that does not exist here is left out of the path by the server; the
- * first one is where new objects go, and must be there for that.
- */
-static void
-check_creation_schema(const FloDdlStatement *ddl)
-{
-	List	   *names;
-	ListCell   *cell;
-
-	foreach(cell, ddl->objects)
-	{
-		FloDdlObject *object = lfirst(cell);
-
-		if (object->creates && object->schema != NULL && strcmp(object->type, "schema") != 0 &&
-			!OidIsValid(get_namespace_oid(object->schema, true)))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_SCHEMA),
-					 errmsg("schema \"%s\" does not exist at the destination", object->schema),
-					 errhint("Create it here.")));
-	}
-	if (ddl->search_path != NULL &&
-		!SplitIdentifierString(pstrdup(ddl->search_path), ',', &names))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("malformed DDL message: search_path")));
-}
 
 /*
  * What the text means, and what conversions give: the settings of the session
@@ -177,6 +150,52 @@ static const char *
 map_column(void *arg, const char *schema, const char *table, const char *column)
 {
 	return flo_reshape_column(((Mapping *) arg)->routes, schema, table, column);
+}
+
+/* The schema here of what a statement makes */
+static const char *
+schema_here(Mapping *mapping, const FloDdlObject *object)
+{
+	static const char *const routed[] = {"table", "view", "materialized view", "sequence"};
+	bool		part = OidIsValid(object->relation) && object->table_schema != NULL && strcmp(object->type, "table") != 0;
+	bool		is_routed = part;
+	Mapping		aside = {mapping->routes};
+	const char *schema = object->schema;
+	const char *table;
+
+	for (int i = 0; i < lengthof(routed); i++)
+		is_routed |= strcmp(object->type, routed[i]) == 0;
+	if (is_routed && (!part || strcmp(object->schema, object->table_schema) == 0))
+		(void) map_table(&aside, object->schema, part ? object->table_name : object->name, false, &schema, &table);
+	return schema;
+}
+
+/*
+ * A schema that does not exist here is left out of the path by the server; the
+ * first one is where new objects go, and must be there for that.
+ */
+static void
+check_creation_schema(const FloDdlStatement *ddl, Mapping *mapping)
+{
+	List	   *names;
+	ListCell   *cell;
+
+	foreach(cell, ddl->objects)
+	{
+		FloDdlObject *object = lfirst(cell);
+
+		if (object->creates && object->schema != NULL && strcmp(object->type, "schema") != 0 &&
+			!OidIsValid(get_namespace_oid(schema_here(mapping, object), true)))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_SCHEMA),
+					 errmsg("schema \"%s\" does not exist at the destination", schema_here(mapping, object)),
+					 errhint("Create it here.")));
+	}
+	if (ddl->search_path != NULL &&
+		!SplitIdentifierString(pstrdup(ddl->search_path), ',', &names))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("malformed DDL message: search_path")));
 }
 
 /* What one of several tables that are one table here has no right to do to it alone */
@@ -404,6 +423,7 @@ static char *
 reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, const FloDdlRights *rights,
 		 Mapping *mapping, int manner)
 {
+	char	   *reason;
 	ListCell   *cell;
 
 	if (!is_bounded(manner))
@@ -419,7 +439,8 @@ reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, const F
 		if (object->leaves)
 			return psprintf("it moves %s to schema \"%s\", which is none of the group's", object->name, object->new_schema);
 	}
-	return flo_ddl_out_of_reach(group, list_concat(flo_ddl_targets(statement), rights->sequences));
+	reason = flo_ddl_out_of_reach(group, flo_ddl_targets(statement));
+	return reason != NULL ? reason : flo_ddl_refers_out_of_reach(group, rights->sequences);
 }
 
 /* Rows of an earlier copy go before it.  A table that others refer to cannot be emptied, and keeps them. */
@@ -589,7 +610,7 @@ apply_statement(const char *group, const FloDdlStatement *ddl, RawStmt *statemen
 {
 	Node	   *node = statement->stmt;
 	char	   *reason = NULL;
-	List	   *targets = flo_ddl_targets(node);
+	List	   *about = flo_ddl_wholes(flo_ddl_targets(node));
 	bool		nothing;
 	bool		present;
 
@@ -604,6 +625,8 @@ apply_statement(const char *group, const FloDdlStatement *ddl, RawStmt *statemen
 	if (manner & FLO_DDL_TRUST_KEYS)
 		trust_foreign_keys(node);
 	nothing = map_columns(mapping, node, note, &reason);
+	if (reason == NULL && !nothing)
+		reason = flo_ddl_map_new_name(node, ddl, map_table, mapping, &nothing);
 	if (reason == NULL)
 		reason = hurts_others(mapping, node);
 	present = nothing || (reason == NULL && flo_ddl_present(node, text_to_run(ddl), ddl->with_owner, note));
@@ -623,7 +646,7 @@ apply_statement(const char *group, const FloDdlStatement *ddl, RawStmt *statemen
 		reason = flo_ddl_run_within_reach(group, is_bounded(manner), statement, text_to_run(ddl));
 	}
 	if (reason == NULL && (manner & FLO_DDL_DECIDED))
-		flo_ddl_own_targets(group, targets);
+		flo_ddl_own(group, about);
 	*outcome = nothing ? "ignored" : present ? "present" : "applied";
 	return reason;
 }
@@ -644,7 +667,7 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 	initStringInfo(&note);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	enter(ddl, &settings);
-	check_creation_schema(ddl);
+	check_creation_schema(ddl, &mapping);
 	statement = parse(ddl, &mapping);
 	if (flo_ddl_drop_tablespaces(statement->stmt, &note))
 		outcome = "ignored";
@@ -765,6 +788,18 @@ prepare_concurrent(const FloDdlStatement *ddl, Mapping *mapping, RawStmt *statem
 	return !flo_ddl_present(node, text_to_run(ddl), ddl->with_owner, note);
 }
 
+/* In a transaction of its own: a person has released a statement about these */
+static void
+own_apart(const char *group, List *about)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	(void) flo_transaction_begin();
+	MemoryContextSwitchTo(context);
+	flo_ddl_own(group, about);
+	flo_transaction_end(context);
+}
+
 char *
 flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *ddl, Oid owner, FloReshape *routes,
 						 int manner, const char **outcome, char **detail)
@@ -776,6 +811,7 @@ flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *ddl, Oid owne
 	FloAsRole	as;
 	FloDdlRights rights;
 	RawStmt    *statement;
+	List	   *about = NIL;
 	char	   *reason;
 	bool		left = false;
 
@@ -789,6 +825,7 @@ flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *ddl, Oid owne
 	if (reason == NULL)
 	{
 		flo_ddl_take_rights(&as, &rights);
+		about = flo_ddl_wholes(flo_ddl_targets(statement->stmt));
 		reason = reach_of(group, ddl, statement->stmt, &rights, &mapping, manner);
 		if (reason == NULL)
 			reason = takes_other_rows(ddl, &mapping, manner);
@@ -800,6 +837,8 @@ flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *ddl, Oid owne
 	flo_transaction_end(context);
 	if (left)
 		run_concurrent(ddl, &rights, statement);
+	if (reason == NULL && (manner & FLO_DDL_DECIDED))
+		own_apart(group, about);
 	*detail = note.len > 0 ? note.data : NULL;
 	return reason;
 }

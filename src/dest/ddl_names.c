@@ -8,19 +8,26 @@
  * type, a function) are looked up here along the same search_path, or as much of
  * it as may be trusted.  What the statement itself makes is nowhere yet, and what
  * it drops may only be found, or missed, by the types of its arguments.
+ *
+ * What belongs to a table is where the table is: indexes, owned sequences and the
+ * row type go where a route leads it, under their own names (the row type under
+ * the table's), statistics objects when they are in its schema.
  */
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "core/nextval.h"
+#include "dest/ddl_names.h"
+#include "dest/ddl_parts.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/varlena.h"
-
-#include "dest/ddl_names.h"
 
 typedef struct Mapper
 {
@@ -59,6 +66,63 @@ is_part(const FloDdlObject *object)
 	return false;
 }
 
+static bool
+is_type(const FloDdlObject *object, const char *type)
+{
+	return strcmp(object->type, type) == 0;
+}
+
+/* Where the table is that an object belongs to; false when that is where it was, or there is none */
+static bool
+map_table_of(Mapper *mapper, const FloDdlObject *object, const char **schema, const char **table)
+{
+	return object->table_schema != NULL && object->table_name != NULL &&
+		mapper->map(mapper->arg, object->table_schema, object->table_name, false, schema, table);
+}
+
+/* The table here of an index or owned sequence, 0 = it is none */
+static Oid
+table_of_part(Oid relation)
+{
+	ObjectAddress object;
+
+	ObjectAddressSet(object, RelationRelationId, relation);
+	return OidIsValid(relation) && flo_ddl_to_whole(&object) && object.classId == RelationRelationId ?
+		object.objectId : InvalidOid;
+}
+
+/*
+ * An index or sequence of a table that a route leads elsewhere is in the schema
+ * of the table; false when it is none.  A sequence that was made by itself and
+ * could not be owned by the table is where it was, see map_owner().
+ */
+static bool
+map_part(Mapper *mapper, RangeVar *name, const FloDdlObject *object)
+{
+	const char *schema;
+	const char *table;
+	Oid			namespace;
+	Oid			there;
+	Oid			of;
+
+	if (object == NULL || !(is_type(object, "index") || is_type(object, "sequence")) ||
+		strcmp(object->name, name->relname) != 0 || !map_table_of(mapper, object, &schema, &table))
+		return false;
+	namespace = get_namespace_oid(schema, true);
+	there = OidIsValid(namespace) ? get_relname_relid(name->relname, namespace) : InvalidOid;
+	of = table_of_part(there);
+	if (is_type(object, "sequence") && (!OidIsValid(of) || of != get_relname_relid(table, namespace)))
+		return false;
+	if (OidIsValid(of) && of != get_relname_relid(table, namespace))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("index \"%s.%s\" is one of table \"%s\" here, not of \"%s\"", schema, name->relname, get_rel_name(of), table),
+				 errhint("Routes lead several tables to schema \"%s\". Rename the index at the source, or skip the statement.", schema)));
+	name->catalogname = NULL;
+	name->schemaname = pstrdup(schema);
+	return true;
+}
+
 static void
 map_relation(Mapper *mapper, RangeVar *name)
 {
@@ -69,6 +133,8 @@ map_relation(Mapper *mapper, RangeVar *name)
 	if (name == NULL)
 		return;
 	object = find_object(mapper->ddl->objects, name->schemaname, name->relname);
+	if (map_part(mapper, name, object))
+		return;
 
 	/* parts of a table: the message names the part, and the schema is the table's */
 	if (object == NULL && name->schemaname == NULL && mapper->ddl->objects != NIL)
@@ -115,6 +181,8 @@ map_other(Mapper *mapper, RangeVar *name, List *columns)
 	object = name->schemaname == NULL ? made_itself(mapper->ddl, name->relname) : NULL;
 	if (object == NULL)
 		object = find_object(mapper->ddl->refers, name->schemaname, name->relname);
+	if (map_part(mapper, name, object))
+		return;
 	if (name->schemaname == NULL && object != NULL)
 		name->schemaname = object->schema;
 	if (name->schemaname != NULL)
@@ -158,23 +226,73 @@ map_own_type(Node *node, void *context)
 	return raw_expression_tree_walker(node, map_own_type, context);
 }
 
+/* Sequences of nextval('...'), wherever in an expression */
+static bool
+map_expression(Node *node, void *context)
+{
+	A_Const    *constant;
+
+	if (node == NULL)
+		return false;
+	constant = IsA(node, FuncCall) ? flo_nextval_constant((FuncCall *) node) : NULL;
+	if (constant != NULL)
+	{
+		RangeVar   *sequence = flo_nextval_name(constant);
+		map_other(context, sequence, NIL);
+		if (sequence->schemaname != NULL)
+			constant->val.sval.sval = quote_qualified_identifier(sequence->schemaname, sequence->relname);
+	}
+	return raw_expression_tree_walker(node, map_expression, context);
+}
+
+/* A column's type: the rows of a table, which are called like it */
 static void
-map_constraints(Mapper *mapper, Node *node)
+map_row_type(Mapper *mapper, TypeName *type)
+{
+	RangeVar   *name;
+
+	if (type == NULL || type->names == NIL || list_length(type->names) > 2)
+		return;
+	name = makeRangeVarFromNameList(type->names);
+	if (find_object(mapper->ddl->refers, name->schemaname, name->relname) == NULL)
+		return;
+	map_other(mapper, name, NIL);
+	if (name->schemaname != NULL)
+		type->names = list_make2(makeString(name->schemaname), makeString(name->relname));
+}
+
+/* What a column, constraint or default refers to */
+static void
+map_definition(Mapper *mapper, Node *node)
 {
 	ListCell   *cell;
 
 	if (node == NULL)
 		return;
-	if (IsA(node, Constraint))
+	switch (nodeTag(node))
 	{
-		map_other(mapper, ((Constraint *) node)->pktable, ((Constraint *) node)->pk_attrs);
-		(void) map_own_type(((Constraint *) node)->raw_expr, mapper);
+		case T_Constraint:
+			map_other(mapper, ((Constraint *) node)->pktable, ((Constraint *) node)->pk_attrs);
+			(void) map_expression(((Constraint *) node)->raw_expr, mapper);
+			(void) map_own_type(((Constraint *) node)->raw_expr, mapper);
+			break;
+		case T_ColumnDef:
+			map_row_type(mapper, ((ColumnDef *) node)->typeName);
+			(void) map_expression(((ColumnDef *) node)->raw_default, mapper);
+			foreach(cell, ((ColumnDef *) node)->constraints)
+				map_definition(mapper, lfirst(cell));
+			break;
+		case T_TableLikeClause:
+			map_other(mapper, ((TableLikeClause *) node)->relation, NIL);
+			break;
+		case T_FuncCall:
+		case T_TypeCast:
+		case T_A_Expr:
+			(void) map_expression(node, mapper);
+			break;
+		default:
+			break;
 	}
-	else if (IsA(node, ColumnDef))
-		foreach(cell, ((ColumnDef *) node)->constraints)
-			map_constraints(mapper, lfirst(cell));
-	else if (IsA(node, TableLikeClause))
-		map_other(mapper, ((TableLikeClause *) node)->relation, NIL);
 }
 
 /* A name as a list of parts, of which the last "own" are not the table's */
@@ -194,26 +312,50 @@ map_name_list(Mapper *mapper, List *names, int own)
 	return list_concat(list_make2(makeString(name->schemaname), makeString(name->relname)), rest);
 }
 
-/* A type, or what else has a schema and is no relation: it is where it was at the source */
-static List *
-qualify(const FloDdlStatement *ddl, List *names)
+/* Is there a statistics object of that name in the schema? */
+static bool
+has_statistics(const char *schema, const char *name)
 {
-	const FloDdlObject *object;
+	Oid			namespace = get_namespace_oid(schema, true);
 
-	if (list_length(names) != 1)
+	return OidIsValid(namespace) &&
+		SearchSysCacheExists2(STATEXTNAMENSP, CStringGetDatum(name), ObjectIdGetDatum(namespace));
+}
+
+/*
+ * A type, or what else has a schema and is no relation: it is where it was at
+ * the source, unless it goes with a table that a route leads elsewhere.
+ */
+static List *
+qualify(Mapper *mapper, List *names)
+{
+	RangeVar   *name = list_length(names) <= 3 && names != NIL ? makeRangeVarFromNameList(names) : NULL;
+	const FloDdlObject *object = name == NULL ? NULL :
+		find_object(mapper->ddl->objects, name->schemaname, name->relname);
+	const char *schema;
+	const char *table;
+
+	if (object == NULL)
 		return names;
-	object = find_object(ddl->objects, NULL, strVal(linitial(names)));
-	return object == NULL ? names : list_make2(makeString(object->schema), linitial(names));
+	if (map_table_of(mapper, object, &schema, &table))
+	{
+		if (is_type(object, "type"))
+			return list_make2(makeString(pstrdup(schema)), makeString(pstrdup(table)));
+		if (is_type(object, "statistics") && strcmp(object->schema, object->table_schema) == 0 &&
+			(object->creates || has_statistics(schema, object->name)))
+			return list_make2(makeString(pstrdup(schema)), llast(names));
+	}
+	return list_length(names) > 1 ? names : list_make2(makeString(object->schema), linitial(names));
 }
 
 static Node *
-qualify_type(const FloDdlStatement *ddl, Node *type)
+qualify_type(Mapper *mapper, Node *type)
 {
 	if (type == NULL)
 		return NULL;
 	if (IsA(type, List))
-		return (Node *) qualify(ddl, (List *) type);
-	castNode(TypeName, type)->names = qualify(ddl, ((TypeName *) type)->names);
+		return (Node *) qualify(mapper, (List *) type);
+	castNode(TypeName, type)->names = qualify(mapper, ((TypeName *) type)->names);
 	return type;
 }
 
@@ -245,15 +387,15 @@ qualify_argument(const FloDdlStatement *ddl, TypeName *type)
 }
 
 static void
-qualify_function(const FloDdlStatement *ddl, ObjectWithArgs *function)
+qualify_function(Mapper *mapper, ObjectWithArgs *function)
 {
 	ListCell   *cell;
 
-	function->objname = qualify(ddl, function->objname);
+	function->objname = qualify(mapper, function->objname);
 	foreach(cell, function->objargs)
-		qualify_argument(ddl, lfirst(cell));
+		qualify_argument(mapper->ddl, lfirst(cell));
 	foreach(cell, function->objfuncargs)
-		qualify_argument(ddl, lfirst_node(FunctionParameter, cell)->argType);
+		qualify_argument(mapper->ddl, lfirst_node(FunctionParameter, cell)->argType);
 }
 
 static Node *
@@ -275,20 +417,20 @@ map_named(Mapper *mapper, ObjectType type, Node *object)
 			return (Node *) map_name_list(mapper, castNode(List, object), 1);
 		case OBJECT_TYPE:
 		case OBJECT_DOMAIN:
-			return qualify_type(mapper->ddl, object);
+			return qualify_type(mapper, object);
 		case OBJECT_DOMCONSTRAINT:
-			(void) qualify_type(mapper->ddl, linitial(castNode(List, object)));
+			(void) qualify_type(mapper, linitial(castNode(List, object)));
 			return object;
 		case OBJECT_COLLATION:
 		case OBJECT_CONVERSION:
 		case OBJECT_STATISTIC_EXT:
-			return (Node *) qualify(mapper->ddl, castNode(List, object));
+			return (Node *) qualify(mapper, castNode(List, object));
 		case OBJECT_FUNCTION:
 		case OBJECT_PROCEDURE:
 		case OBJECT_ROUTINE:
 		case OBJECT_AGGREGATE:
 		case OBJECT_OPERATOR:
-			qualify_function(mapper->ddl, castNode(ObjectWithArgs, object));
+			qualify_function(mapper, castNode(ObjectWithArgs, object));
 			return object;
 		default:
 			return object;
@@ -350,7 +492,7 @@ map_alter(Mapper *mapper, AlterTableStmt *statement)
 		else if (command->def != NULL && IsA(command->def, RangeVar))
 			map_other(mapper, (RangeVar *) command->def, NIL);
 		else
-			map_constraints(mapper, command->def);
+			map_definition(mapper, command->def);
 	}
 }
 
@@ -366,7 +508,7 @@ map_create(Mapper *mapper, CreateStmt *statement)
 	foreach(cell, statement->inhRelations)
 		map_other(mapper, lfirst_node(RangeVar, cell), NIL);
 	foreach(cell, statement->tableElts)
-		map_constraints(mapper, lfirst(cell));
+		map_definition(mapper, lfirst(cell));
 }
 
 /* A sequence whose table is led to another schema than it cannot be owned by it */
@@ -413,34 +555,42 @@ map_grant(Mapper *mapper, GrantStmt *statement)
 
 /* Types and collations; they are where they were at the source */
 static void
-qualify_created(const FloDdlStatement *ddl, Node *node)
+qualify_created(Mapper *mapper, Node *node)
 {
+	ListCell   *cell;
+
 	switch (nodeTag(node))
 	{
 		case T_CreateEnumStmt:
-			((CreateEnumStmt *) node)->typeName = qualify(ddl, ((CreateEnumStmt *) node)->typeName);
+			((CreateEnumStmt *) node)->typeName = qualify(mapper, ((CreateEnumStmt *) node)->typeName);
 			break;
 		case T_AlterEnumStmt:
-			((AlterEnumStmt *) node)->typeName = qualify(ddl, ((AlterEnumStmt *) node)->typeName);
+			((AlterEnumStmt *) node)->typeName = qualify(mapper, ((AlterEnumStmt *) node)->typeName);
 			break;
 		case T_CreateDomainStmt:
-			((CreateDomainStmt *) node)->domainname = qualify(ddl, ((CreateDomainStmt *) node)->domainname);
+			map_row_type(mapper, ((CreateDomainStmt *) node)->typeName);
+			foreach(cell, ((CreateDomainStmt *) node)->constraints)
+				map_definition(mapper, lfirst(cell));
+			((CreateDomainStmt *) node)->domainname = qualify(mapper, ((CreateDomainStmt *) node)->domainname);
 			break;
 		case T_AlterDomainStmt:
-			((AlterDomainStmt *) node)->typeName = qualify(ddl, ((AlterDomainStmt *) node)->typeName);
+			map_definition(mapper, ((AlterDomainStmt *) node)->def);
+			((AlterDomainStmt *) node)->typeName = qualify(mapper, ((AlterDomainStmt *) node)->typeName);
 			break;
 		case T_CreateRangeStmt:
-			((CreateRangeStmt *) node)->typeName = qualify(ddl, ((CreateRangeStmt *) node)->typeName);
+			((CreateRangeStmt *) node)->typeName = qualify(mapper, ((CreateRangeStmt *) node)->typeName);
 			break;
 		case T_CompositeTypeStmt:
-			if (((CompositeTypeStmt *) node)->typevar->schemaname == NULL && ddl->objects != NIL)
-				((CompositeTypeStmt *) node)->typevar->schemaname = ((FloDdlObject *) linitial(ddl->objects))->schema;
+			foreach(cell, ((CompositeTypeStmt *) node)->coldeflist)
+				map_definition(mapper, lfirst(cell));
+			if (((CompositeTypeStmt *) node)->typevar->schemaname == NULL && mapper->ddl->objects != NIL)
+				((CompositeTypeStmt *) node)->typevar->schemaname = ((FloDdlObject *) linitial(mapper->ddl->objects))->schema;
 			break;
 		case T_AlterStatsStmt:
-			((AlterStatsStmt *) node)->defnames = qualify(ddl, ((AlterStatsStmt *) node)->defnames);
+			((AlterStatsStmt *) node)->defnames = qualify(mapper, ((AlterStatsStmt *) node)->defnames);
 			break;
 		case T_DefineStmt:
-			((DefineStmt *) node)->defnames = qualify(ddl, ((DefineStmt *) node)->defnames);
+			((DefineStmt *) node)->defnames = qualify(mapper, ((DefineStmt *) node)->defnames);
 			break;
 		default:
 			break;
@@ -498,6 +648,7 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 			break;
 		case T_CreateTrigStmt:
 			map_relation(&mapper, ((CreateTrigStmt *) node)->relation);
+			map_other(&mapper, ((CreateTrigStmt *) node)->constrrel, NIL);
 			break;
 		case T_RuleStmt:
 			map_relation(&mapper, ((RuleStmt *) node)->relation);
@@ -514,6 +665,7 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 		case T_CreateStatsStmt:
 			if (IsA(linitial(((CreateStatsStmt *) node)->relations), RangeVar))
 				map_relation(&mapper, linitial(((CreateStatsStmt *) node)->relations));
+			((CreateStatsStmt *) node)->defnames = qualify(&mapper, ((CreateStatsStmt *) node)->defnames);
 			break;
 		case T_GrantStmt:
 			map_grant(&mapper, (GrantStmt *) node);
@@ -525,9 +677,42 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 				((CreateSchemaStmt *) node)->schemaname = ((FloDdlObject *) linitial(ddl->objects))->name;
 			break;
 		default:
-			qualify_created(ddl, node);
+			qualify_created(&mapper, node);
 			break;
 	}
+}
+
+static bool
+is_same(const char *a, const char *b)
+{
+	return strcmp(a, b) == 0;
+}
+
+char *
+flo_ddl_map_new_name(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map, void *arg, bool *nothing)
+{
+	const FloDdlObject *object = ddl->objects != NIL ? linitial(ddl->objects) : NULL;
+	const char *schema;
+	const char *name;
+	const char *new_schema;
+	const char *new_name;
+
+	/* what is part of a table goes with it; schemas and types no route leads anywhere */
+	if (object == NULL || object->new_name == NULL || !(IsA(node, RenameStmt) || IsA(node, AlterObjectSchemaStmt)) ||
+		!(is_type(object, "table") || (!OidIsValid(object->relation) &&
+									   (is_type(object, "view") || is_type(object, "materialized view") || is_type(object, "sequence")))))
+		return NULL;
+	(void) map(arg, object->schema, object->name, false, &schema, &name);
+	(void) map(arg, object->new_schema, object->new_name, false, &new_schema, &new_name);
+	*nothing = is_same(schema, new_schema) && is_same(name, new_name);
+	if (IsA(node, RenameStmt) ? !is_same(schema, new_schema) : !is_same(name, new_name))
+		return psprintf("it is %s here, and routes lead what it is called then to %s: change the routes and name it yourself, then skip this",
+						quote_qualified_identifier(schema, name), quote_qualified_identifier(new_schema, new_name));
+	if (IsA(node, RenameStmt))
+		((RenameStmt *) node)->newname = pstrdup(new_name);
+	else
+		((AlterObjectSchemaStmt *) node)->newschema = pstrdup(new_schema);
+	return NULL;
 }
 
 List *

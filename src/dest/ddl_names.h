@@ -26,6 +26,13 @@ typedef const char *(*FloDdlMapColumn) (void *arg, const char *schema, const cha
 extern void flo_ddl_map_names(Node *statement, const FloDdlStatement *ddl,
 							  FloDdlMapTable map, FloDdlMapColumn map_column, void *arg);
 
+/*
+ * What a relation is renamed or moved to, as routes lead that.  Returns why it
+ * cannot be done; *nothing says that it is there already.
+ */
+extern char *flo_ddl_map_new_name(Node *statement, const FloDdlStatement *ddl, FloDdlMapTable map, void *arg,
+								  bool *nothing);
+
 /* The relations that an existing statement changes, by name; List of RangeVar * */
 extern List *flo_ddl_changed_relations(Node *statement);
 

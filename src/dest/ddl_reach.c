@@ -11,51 +11,35 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/relation.h"
-#include "access/table.h"
-#include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/catalog.h"
 #include "catalog/dependency.h"
 #include "catalog/index.h"
-#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_attrdef.h"
-#include "catalog/pg_cast.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
-#include "catalog/pg_depend.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_policy.h"
-#include "catalog/pg_publication_namespace.h"
-#include "catalog/pg_publication_rel.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_rewrite.h"
-#include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "conf/choice.h"
-#include "conf/visit.h"
+#include "dest/ddl_known.h"
 #include "dest/ddl_parts.h"
 #include "dest/ddl_reach.h"
+#include "dest/ddl_refers.h"
 #include "dest/ddl_targets.h"
-#include "dest/rows.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
+#include "nodes/parsenodes.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/resowner.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 /* What is attached to a table, and must go only with that */
@@ -72,10 +56,13 @@ typedef struct Reach
 	bool		enforce;
 	MemoryContext context;
 	List	   *made;			/* of ObjectAddress *, parts too */
+	List	   *own;			/* of ObjectAddress *: those, and sequences of its tables, of which it may let go */
+	List	   *already;		/* of ObjectAddress *: what columns and defaults of its tables refer to already */
+	List	   *keys;			/* of char *: foreign keys that they have already */
 	List	   *defaults;		/* of ObjectAddress *: columns that got one */
 	List	   *columns;		/* of ObjectAddress *: columns made or changed */
-	List	   *sequences;		/* of ObjectAddress *: those of its tables, of which it may let go */
 	List	   *changed;		/* of ObjectAddress * */
+	List	   *referred;		/* of ObjectAddress *: with a person's word only */
 	List	   *dropped;		/* of Dropped * */
 	bool		makes_trigger;
 	char	   *reason;			/* what it must not touch, the first that was met */
@@ -84,115 +71,7 @@ typedef struct Reach
 static Reach *watching = NULL;
 static object_access_hook_type next_object_access = NULL;
 
-/* --- whose it is ------------------------------------------------------------------------------ */
-
-typedef enum Belongs
-{
-	UNKNOWN,
-	FOREIGN,
-	OURS
-} Belongs;
-
-static bool
-is_listed(const List *objects, const ObjectAddress *object)
-{
-	ListCell   *cell;
-
-	foreach(cell, objects)
-	{
-		const ObjectAddress *other = lfirst(cell);
-
-		if (other->classId == object->classId && other->objectId == object->objectId)
-			return true;
-	}
-	return false;
-}
-
-/* Read directly: this may be asked in the midst of a statement, as a role that may not read the table */
-static Belongs
-recorded(const char *group, const ObjectAddress *object)
-{
-	Oid			schema = get_namespace_oid("flo", false);
-	Relation	table = table_open(get_relname_relid("group_objects", schema), AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	Belongs		result = UNKNOWN;
-
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->objectId));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->classId));
-	scan = systable_beginscan(table, get_relname_relid("group_objects_pkey", schema), true, NULL, 2, keys);
-	while (result == UNKNOWN && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		name = heap_getattr(tuple, 3, RelationGetDescr(table), &isnull);
-
-		if (strcmp(TextDatumGetCString(name), group) == 0)
-			result = DatumGetBool(heap_getattr(tuple, 4, RelationGetDescr(table), &isnull)) ? OURS : FOREIGN;
-	}
-	systable_endscan(scan);
-	table_close(table, AccessShareLock);
-	return result;
-}
-
-static bool
-is_recorded(const char *group, const ObjectAddress *object)
-{
-	/* a partition's copy of a trigger is whose the root's is */
-	bool		made = watching != NULL && (watching->makes_trigger || object->classId != TriggerRelationId);
-
-	return (made && (is_listed(watching->made, object) || is_listed(watching->sequences, object))) ||
-		recorded(group, object) == OURS;
-}
-
-static List *
-parents_of(Oid relation)
-{
-	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
-	List	   *parents = NIL;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
-	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		parents = lappend_oid(parents, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
-	systable_endscan(scan);
-	table_close(inherits, AccessShareLock);
-	return parents;
-}
-
-/* A table, or one of those it is a partition of */
-static bool
-is_known_table(const char *group, Oid relation)
-{
-	ObjectAddress object;
-	ListCell   *cell;
-
-	ObjectAddressSet(object, RelationRelationId, relation);
-	if (is_recorded(group, &object))
-		return true;
-	if (get_rel_relispartition(relation))
-		foreach(cell, parents_of(relation))
-			if (is_known_table(group, lfirst_oid(cell)))
-				return true;
-	return false;
-}
-
-static bool
-is_groups(const char *group, const ObjectAddress *object)
-{
-	ObjectAddress whole = *object;
-
-	do
-	{
-		if (whole.classId == RelationRelationId ? is_known_table(group, whole.objectId) :
-			is_recorded(group, &whole))
-			return true;
-	} while (flo_ddl_to_whole(&whole));
-	return false;
-}
+/* --- what it names --------------------------------------------------------------------------- */
 
 static char *
 name_of(const ObjectAddress *object)
@@ -207,6 +86,12 @@ name_of(const ObjectAddress *object)
 	return description != NULL ? description : pstrdup("an object");
 }
 
+static char *
+not_known(const ObjectAddress *object)
+{
+	return psprintf("%s is not known to be of the group here", name_of(object));
+}
+
 char *
 flo_ddl_out_of_reach(const char *group, List *targets)
 {
@@ -216,136 +101,25 @@ flo_ddl_out_of_reach(const char *group, List *targets)
 	{
 		const ObjectAddress *object = &((FloDdlTarget *) lfirst(cell))->object;
 
-		if (!is_groups(group, object))
-			return psprintf("%s is not known to be of the group here", name_of(object));
+		if (!flo_ddl_may_change(group, object, NIL))
+			return not_known(object);
 	}
 	return NULL;
 }
 
-/* --- recording --------------------------------------------------------------------------------- */
-
-static void
-record(const char *group, const List *objects, bool belongs)
-{
-	FloVisit	visit;
-	ListCell   *cell;
-
-	if (objects == NIL)
-		return;
-	flo_visit_begin(&visit);
-	foreach(cell, objects)
-	{
-		const ObjectAddress *object = lfirst(cell);
-
-		flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.group_objects VALUES ($1::oid, $2::oid, $3, $4::bool)"
-					  " ON CONFLICT ON CONSTRAINT group_objects_pkey DO UPDATE SET belongs = EXCLUDED.belongs"
-					  " WHERE group_objects.belongs <> EXCLUDED.belongs",
-					  4, psprintf("%u", object->objectId), psprintf("%u", object->classId), group,
-					  belongs ? "true" : "false");
-	}
-	flo_visit_end(&visit);
-}
-
-static List *
-add_address(List *objects, Oid class, Oid id)
-{
-	ObjectAddress *object = palloc(sizeof(ObjectAddress));
-
-	ObjectAddressSet(*object, class, id);
-	if (is_listed(objects, object))
-		return objects;
-	return lappend(objects, object);
-}
-
-static List *add_types_of_columns(List *objects, Oid relid);
-
-/* Types of columns that are neither built in nor an extension's, and what they are made of */
-static List *
-add_type(List *objects, Oid type)
-{
-	Oid			element = get_element_type(type);
-
-	if (type < FirstNormalObjectId)
-		return objects;
-	if (OidIsValid(element))
-		return add_type(objects, element);
-	if (OidIsValid(getExtensionOfObject(TypeRelationId, type)))
-		return objects;
-	if (get_typtype(type) == TYPTYPE_DOMAIN)
-		objects = add_type(objects, getBaseType(type));
-	if (get_typtype(type) == TYPTYPE_COMPOSITE)
-	{
-		if (get_rel_relkind(get_typ_typrelid(type)) != RELKIND_COMPOSITE_TYPE)
-			return objects;
-		objects = add_types_of_columns(objects, get_typ_typrelid(type));
-	}
-	return add_address(objects, TypeRelationId, type);
-}
-
-static List *
-add_types_of_columns(List *objects, Oid relid)
-{
-	Relation	relation = relation_open(relid, AccessShareLock);
-
-	for (int i = 0; i < RelationGetNumberOfAttributes(relation); i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(relation), i);
-
-		if (!att->attisdropped)
-			objects = add_type(objects, att->atttypid);
-	}
-	relation_close(relation, NoLock);
-	return objects;
-}
-
-/* Is it no parent of a table but of partitions, and no child of one that is not the group's? */
-static bool
-stands_alone(const char *group, Oid relation)
+char *
+flo_ddl_refers_out_of_reach(const char *group, List *referred)
 {
 	ListCell   *cell;
 
-	foreach(cell, parents_of(relation))
-		if (!is_known_table(group, lfirst_oid(cell)))
-			return false;
-	return get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE ||
-		find_inheritance_children(relation, NoLock) == NIL;
-}
+	foreach(cell, referred)
+	{
+		const ObjectAddress *object = &((FloDdlTarget *) lfirst(cell))->object;
 
-bool
-flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types)
-{
-	ObjectAddress object;
-	Belongs		belongs;
-	List	   *objects;
-	ListCell   *cell;
-
-	ObjectAddressSet(object, RelationRelationId, relation);
-	belongs = recorded(group, &object);
-	if (belongs != UNKNOWN)
-		return belongs == OURS;
-	if (empty_only && is_known_table(group, relation))
-		return true;
-	LockRelationOid(relation, AccessShareLock);
-	if (!flo_tables_is_kind(get_rel_relkind(relation)) || relation < FirstNormalObjectId ||
-		(empty_only && (!stands_alone(group, relation) || flo_table_has_rows(relation))))
-		return false;
-	objects = add_address(NIL, RelationRelationId, relation);
-	foreach(cell, getOwnedSequences(relation))
-		objects = add_address(objects, RelationRelationId, lfirst_oid(cell));
-	if (types)
-		objects = add_types_of_columns(objects, relation);
-	record(group, objects, true);
-	CommandCounterIncrement();
-	return true;
-}
-
-void
-flo_ddl_disown(const char *group, Oid relation, bool failed)
-{
-	if (!flo_tables_is_kind(get_rel_relkind(relation)) || is_known_table(group, relation))
-		return;
-	if (failed || !flo_ddl_adopt(group, relation, true, false))
-		record(group, add_address(NIL, RelationRelationId, relation), false);
+		if (!flo_ddl_may_refer(group, object, NIL))
+			return not_known(object);
+	}
+	return NULL;
 }
 
 /* --- while a statement runs ---------------------------------------------------------------------- */
@@ -373,7 +147,7 @@ note(List **objects, const ObjectAddress *object)
 {
 	MemoryContext old = MemoryContextSwitchTo(watching->context);
 
-	*objects = add_address(*objects, object->classId, object->objectId);
+	*objects = flo_ddl_add_address(*objects, object->classId, object->objectId);
 	MemoryContextSwitchTo(old);
 }
 
@@ -388,6 +162,12 @@ note_column(List **columns, Oid relation, int column)
 	MemoryContextSwitchTo(old);
 }
 
+static bool
+is_groups(const ObjectAddress *object)
+{
+	return flo_ddl_may_change(watching->group, object, watching->own);
+}
+
 /* Columns and defaults are told by their tables */
 static void
 look_at_made(const ObjectAddress *object, int part)
@@ -397,11 +177,16 @@ look_at_made(const ObjectAddress *object, int part)
 	if (object->classId == AttrDefaultRelationId)
 		note_column(&watching->defaults, object->objectId, part);
 	else if (part == 0)
+	{
 		note(&watching->made, object);
+		/* a partition's copy of a trigger is whose the root's is */
+		if (watching->makes_trigger || object->classId != TriggerRelationId)
+			note(&watching->own, object);
+	}
 	else if (object->classId == RelationRelationId)
 	{
 		ObjectAddressSet(table, RelationRelationId, object->objectId);
-		if (watching->enforce && !is_groups(watching->group, &table))
+		if (watching->enforce && !is_groups(&table))
 			refuse(&table, "changes");
 		note_column(&watching->columns, object->objectId, part);
 	}
@@ -421,7 +206,7 @@ look_at_changed(ObjectAddress *object, int part)
 	note(&watching->changed, object);
 	if (object->classId == RelationRelationId && part > 0)
 		note_column(&watching->columns, object->objectId, part);
-	if (watching->enforce && (OidIsValid(constraint) || !flo_ddl_is_servers(object)) && !is_groups(watching->group, object))
+	if (watching->enforce && (OidIsValid(constraint) || !flo_ddl_is_servers(object)) && !is_groups(object))
 		refuse(object, "changes");
 }
 
@@ -463,11 +248,11 @@ watch(ObjectAccessType access, Oid class, Oid id, int part, void *arg)
 			break;
 		case OAT_DROP:
 			if (watching->enforce && !flo_ddl_is_servers(&object) && !flo_ddl_is_clone(&object) &&
-				!is_groups(watching->group, &object))
+				!is_groups(&object))
 				look_at_dropped(&object);
 			break;
 		case OAT_TRUNCATE:
-			if (watching->enforce && !is_groups(watching->group, &object))
+			if (watching->enforce && !is_groups(&object))
 				refuse(&object, "empties");
 			break;
 		default:
@@ -476,55 +261,83 @@ watch(ObjectAccessType access, Oid class, Oid id, int part, void *arg)
 }
 
 /*
- * Relations that something (with a number of a column, that column) depends on:
- * a foreign key's table, a parent, the sequence of a default, the table whose
- * rows are its type.
+ * What the group's tables that the statement changes, or makes others like, refer
+ * to: somebody has let them do so, whoever that was.  A column of another type has
+ * its default and foreign keys made anew; partitions get defaults like the root's.
  */
-static List *
-references_of(const ObjectAddress *object)
+static void
+note_references(Reach *reach, Node *statement)
 {
-	List	   *references = NIL;
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	ListCell   *cell;
+	ListCell   *one;
 
-	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->classId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->objectId));
-	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, keys);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	foreach(cell, list_concat(flo_ddl_targets(statement), flo_ddl_models(statement)))
 	{
-		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
-		ObjectAddress other;
+		const ObjectAddress *object = &((FloDdlTarget *) lfirst(cell))->object;
 
-		if (form->refobjid < FirstNormalObjectId || (object->objectSubId != 0 && form->objsubid != object->objectSubId))
+		if (object->classId != RelationRelationId || !flo_tables_is_kind(get_rel_relkind(object->objectId)))
 			continue;
-		ObjectAddressSet(other, form->refclassid, form->refobjid);
-		if (other.classId == TypeRelationId)
-			while (other.classId == TypeRelationId && flo_ddl_to_whole(&other))
-				;
-		if (other.classId == RelationRelationId)
-			references = add_address(references, RelationRelationId, other.objectId);
+		foreach(one, find_all_inheritors(object->objectId, NoLock, NULL))
+		{
+			if (!flo_ddl_may_change_table(reach->group, lfirst_oid(one), NIL))
+				continue;
+			reach->already = flo_ddl_add_references_of_table(reach->already, lfirst_oid(one));
+			reach->keys = flo_ddl_add_keys_of_table(reach->keys, lfirst_oid(one));
+		}
 	}
-	systable_endscan(scan);
-	table_close(depend, AccessShareLock);
-	return references;
 }
 
-static void
-check_references(const ObjectAddress *object)
+static bool
+is_key_made_anew(const Reach *reach, const char *key)
 {
 	ListCell   *cell;
 
-	foreach(cell, references_of(object))
-		if (!is_groups(watching->group, lfirst(cell)))
-			refuse(lfirst(cell), "refers to");
+	foreach(cell, reach->keys)
+		if (strcmp(lfirst(cell), key) == 0)
+			return true;
+	return false;
 }
 
-static void
-default_of_column(ObjectAddress *object, const ObjectAddress *column)
+/* Add what the object refers to and has not before */
+static List *
+add_new_references(List *references, const Reach *reach, const ObjectAddress *object)
 {
-	ObjectAddressSet(*object, AttrDefaultRelationId, GetAttrDefaultOid(column->objectId, column->objectSubId));
+	char	   *key = flo_ddl_key_definition(object);
+	ListCell   *cell;
+
+	if (key != NULL)
+		return is_key_made_anew(reach, key) ? references : flo_ddl_add_references(references, object);
+	foreach(cell, flo_ddl_add_references(NIL, object))
+		if (!flo_ddl_has_address(reach->already, lfirst(cell)))
+			references = lappend(references, lfirst(cell));
+	return references;
+}
+
+/* What is newly referred to by all that was made, and given columns or defaults; of ObjectAddress * */
+static List *
+references_of_made(const Reach *reach)
+{
+	List	   *references = NIL;
+	ListCell   *cell;
+
+	foreach(cell, reach->made)
+	{
+		const ObjectAddress *object = lfirst(cell);
+
+		/* a query reads what its owner may read; the rule is what depends on it */
+		if (object->classId != RewriteRelationId && !flo_ddl_is_servers(object))
+			references = add_new_references(references, reach, object);
+	}
+	foreach(cell, reach->defaults)
+	{
+		ObjectAddress object;
+
+		flo_ddl_default_of_column(&object, lfirst(cell));
+		references = add_new_references(references, reach, &object);
+	}
+	foreach(cell, reach->columns)
+		references = add_new_references(references, reach, lfirst(cell));
+	return references;
 }
 
 static void
@@ -533,23 +346,9 @@ check_made(void)
 	ListCell   *cell;
 
 	CommandCounterIncrement();
-	foreach(cell, watching->made)
-	{
-		const ObjectAddress *object = lfirst(cell);
-
-		/* a query reads what its owner may read; the rule is what depends on it */
-		if (object->classId != RewriteRelationId && !flo_ddl_is_servers(object))
-			check_references(object);
-	}
-	foreach(cell, watching->defaults)
-	{
-		ObjectAddress object;
-
-		default_of_column(&object, lfirst(cell));
-		check_references(&object);
-	}
-	foreach(cell, watching->columns)
-		check_references(lfirst(cell));
+	foreach(cell, references_of_made(watching))
+		if (!flo_ddl_may_refer(watching->group, lfirst(cell), watching->own))
+			refuse(lfirst(cell), "refers to");
 	foreach(cell, watching->dropped)
 	{
 		const Dropped *dropped = lfirst(cell);
@@ -611,9 +410,9 @@ sequences_of(List *targets)
 		const ObjectAddress *object = &((FloDdlTarget *) lfirst(cell))->object;
 
 		if (object->classId == RelationRelationId && flo_tables_is_kind(get_rel_relkind(object->objectId)) &&
-			is_known_table(watching->group, object->objectId))
+			flo_ddl_may_change_table(watching->group, object->objectId, NIL))
 			foreach(one, getOwnedSequences(object->objectId))
-				sequences = add_address(sequences, RelationRelationId, lfirst_oid(one));
+				sequences = flo_ddl_add_address(sequences, RelationRelationId, lfirst_oid(one));
 	}
 	return sequences;
 }
@@ -707,8 +506,8 @@ only_wholes(const List *objects, Node *statement)
 
 		/* tables may let go of their sequences */
 		if (part ? get_rel_relkind(object.objectId) == RELKIND_SEQUENCE && object.classId == RelationRelationId &&
-			is_groups(watching->group, &whole) : is_made_by(statement, &object))
-			result = add_address(result, object.classId, object.objectId);
+			is_groups(&whole) : is_made_by(statement, &object))
+			result = flo_ddl_add_address(result, object.classId, object.objectId);
 	}
 	return result;
 }
@@ -729,39 +528,39 @@ wholes_of(const List *objects)
 		while (flo_ddl_to_whole(&object))
 			;
 		if (object.objectId >= FirstNormalObjectId && getObjectDescription(&object, true) != NULL)
-			result = add_address(result, object.classId, object.objectId);
+			result = flo_ddl_add_address(result, object.classId, object.objectId);
 	}
 	return result;
 }
 
+/* What a statement that a person has released refers to, and the group may not */
 static List *
-referred_sequences(const Reach *reach)
+newly_referred(const Reach *reach)
 {
-	List	   *sequences = NIL;
+	List	   *referred = NIL;
 	ListCell   *cell;
-	ListCell   *one;
 
-	foreach(cell, reach->defaults)
-	{
-		ObjectAddress object;
-
-		default_of_column(&object, lfirst(cell));
-		foreach(one, references_of(&object))
-			if (get_rel_relkind(((ObjectAddress *) lfirst(one))->objectId) == RELKIND_SEQUENCE)
-				sequences = lappend(sequences, lfirst(one));
-	}
-	return sequences;
+	foreach(cell, references_of_made(reach))
+		if (!flo_ddl_may_refer(reach->group, lfirst(cell), NIL))
+			referred = lappend(referred, lfirst(cell));
+	return referred;
 }
 
-void
-flo_ddl_own_targets(const char *group, List *targets)
+List *
+flo_ddl_wholes(List *targets)
 {
 	List	   *objects = NIL;
 	ListCell   *cell;
 
 	foreach(cell, targets)
 		objects = lappend(objects, &((FloDdlTarget *) lfirst(cell))->object);
-	record(group, wholes_of(objects), true);
+	return wholes_of(objects);
+}
+
+void
+flo_ddl_own(const char *group, List *wholes)
+{
+	flo_ddl_know(group, wholes_of(wholes), FLO_MAY_CHANGE);
 }
 
 char *
@@ -778,9 +577,12 @@ flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, co
 	{
 		watching = &reach;
 		reach.makes_trigger = IsA(statement->stmt, CreateTrigStmt);
-		reach.sequences = sequences_of(flo_ddl_targets(statement->stmt));
+		reach.own = sequences_of(flo_ddl_targets(statement->stmt));
+		note_references(&reach, statement->stmt);
 		run_watched(statement, text);
 		CommandCounterIncrement();
+		if (!enforce)
+			reach.referred = newly_referred(&reach);
 		reach.made = only_wholes(reach.made, statement->stmt);
 		watching = NULL;
 		ReleaseCurrentSubTransaction();
@@ -800,8 +602,11 @@ flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, co
 	if (reach.reason != NULL)
 		return reach.reason;
 	CommandCounterIncrement();
-	record(group, reach.made, true);
+	flo_ddl_know(group, reach.made, FLO_MAY_CHANGE);
 	if (!enforce)
-		record(group, list_concat(wholes_of(reach.changed), referred_sequences(&reach)), true);
+	{
+		flo_ddl_know(group, wholes_of(reach.changed), FLO_MAY_CHANGE);
+		flo_ddl_know(group, reach.referred, FLO_MAY_REFER);
+	}
 	return NULL;
 }

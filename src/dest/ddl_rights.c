@@ -530,6 +530,8 @@ schema_of_created(Node *node)
 			return ((IndexStmt *) node)->relation->schemaname;
 		case T_CompositeTypeStmt:
 			return ((CompositeTypeStmt *) node)->typevar->schemaname;
+		case T_CreateStatsStmt:
+			return schema_of(((CreateStatsStmt *) node)->defnames);
 		case T_AlterObjectSchemaStmt:
 			return ((AlterObjectSchemaStmt *) node)->newschema;
 		case T_RenameStmt:

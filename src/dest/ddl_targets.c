@@ -369,3 +369,16 @@ flo_ddl_targets(Node *node)
 			return targets_of_create(node);
 	}
 }
+
+List *
+flo_ddl_models(Node *node)
+{
+	List	   *models = NIL;
+	ListCell   *cell;
+
+	if (IsA(node, CreateStmt))
+		foreach(cell, ((CreateStmt *) node)->tableElts)
+			if (IsA(lfirst(cell), TableLikeClause))
+				models = flo_ddl_add_relation_target(models, ((TableLikeClause *) lfirst(cell))->relation);
+	return models;
+}

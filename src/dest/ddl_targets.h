@@ -23,6 +23,9 @@ typedef struct FloDdlTarget
  */
 extern List *flo_ddl_targets(Node *statement);
 
+/* The tables that it makes others like */
+extern List *flo_ddl_models(Node *statement);
+
 /* One more, by name, if it exists */
 extern List *flo_ddl_add_relation_target(List *targets, const struct RangeVar *name);
 

@@ -6,6 +6,7 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "dest/rows.h"
@@ -23,7 +24,8 @@ flo_table_has_rows(Oid relation)
 	if (get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE)
 		relations = find_all_inheritors(relation, AccessShareLock, NULL);
 
-	/* what another loader has committed while we waited for it counts as well */
+	/* what another loader has committed while we waited for it counts as well, and what we have just put in */
+	CommandCounterIncrement();
 	PushActiveSnapshot(GetLatestSnapshot());
 	foreach(cell, relations)
 	{

@@ -32,6 +32,7 @@
 #include "core/trail.h"
 #include "core/transaction.h"
 #include "dest/ddl_apply.h"
+#include "dest/ddl_known.h"
 #include "dest/ddl_reach.h"
 #include "dest/ddl_rights.h"
 #include "dest/ddl_targets.h"
@@ -208,11 +209,14 @@ exists_alike(const FloWorkerSpec *spec, const Object *object)
 				 errdetail_internal("%s", difference),
 				 errhint("Make it the same or drop it here, or create the replicator without sync_schema.")));
 
-	/* an empty table that is alike waits for the copy's rows */
+	/* an empty table that is alike waits for the copy's rows, an unused sequence for its defaults */
 	if (OidIsValid(relation))
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
-		(void) flo_ddl_adopt(spec->group, relation, true, true);
+		if (get_rel_relkind(relation) == RELKIND_SEQUENCE)
+			flo_ddl_adopt_sequence(spec->group, relation);
+		else
+			(void) flo_ddl_adopt(spec->group, relation, true, true);
 		PopActiveSnapshot();
 	}
 	return exists;
@@ -258,7 +262,9 @@ run_statement(const FloWorkerSpec *spec, const Object *object, RawStmt *statemen
 	if (spec->options.ddl_trust == FLO_DDL_TRUST_OBJECT)
 		reason = flo_ddl_rights(statement->stmt, spec->owner, NULL, &rights);
 	if (reason == NULL && bounded)
-		reason = flo_ddl_out_of_reach(spec->group, list_concat(flo_ddl_targets(statement->stmt), rights.sequences));
+		reason = flo_ddl_out_of_reach(spec->group, flo_ddl_targets(statement->stmt));
+	if (reason == NULL && bounded)
+		reason = flo_ddl_refers_out_of_reach(spec->group, rights.sequences);
 	if (reason != NULL && !released)
 		return reason;
 	if (reason != NULL || spec->options.ddl_trust == FLO_DDL_TRUST_SOURCE)

@@ -26,6 +26,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "bus/records.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
@@ -65,6 +66,7 @@ struct FloDdlFilter
 	bool		with_privileges;
 	List	   *publications;	/* of char * */
 	FloTableChoice *choice;
+	bool		announced;		/* as it was loaded */
 
 	List	   *first;			/* of FloChosen *: tables that destinations know without a statement */
 	List	   *begun;			/* of Begun * */
@@ -106,8 +108,26 @@ flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *spec, const F
 	filter->with_privileges = spec->options.schema_privileges;
 	filter->publications = copy_names(publications);
 	filter->choice = flo_choice_copy(choice);
+	filter->announced = false;
 	filter->first = flo_store_first_tables(spec->group);
 	MemoryContextSwitchTo(old);
+}
+
+void
+flo_ddl_filter_announce(FloDdlFilter *filter, FloBus *bus, const char *bucket)
+{
+	FloTrackedRecord record = {0};
+	ListCell   *cell;
+
+	if (filter->announced || filter->choice == NULL)
+		return;
+	record.all = filter->track && filter->choice->all;
+	foreach(cell, filter->choice->schemas)
+		if (filter->track && !((FloChosen *) lfirst(cell))->former)
+			record.schemas = lappend(record.schemas, ((FloChosen *) lfirst(cell))->name);
+	flo_records_put(bus, bucket, FLO_TRACKED_KEY, &flo_tracked_format, &record, false);
+	list_free(record.schemas);
+	filter->announced = true;
 }
 
 static bool
@@ -227,7 +247,7 @@ is_first(FloDdlFilter *filter, Oid relation, const char *schema, const char *nam
 static void
 note_member(FloDdlFilter *filter, FloDdlObject *object)
 {
-	Oid			user = OidIsValid(object->oid) ? published_user_of(filter, object->oid, 0) : InvalidOid;
+	Oid			user = OidIsValid(object->oid) && !OidIsValid(object->relation) ? published_user_of(filter, object->oid, 0) : InvalidOid;
 
 	if (OidIsValid(user))
 	{

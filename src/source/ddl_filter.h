@@ -5,6 +5,7 @@
 #ifndef FLO_DDL_FILTER_H
 #define FLO_DDL_FILTER_H
 
+#include "bus/bus.h"
 #include "conf/spec.h"
 #include "conf/store.h"
 #include "nodes/pg_list.h"
@@ -20,6 +21,9 @@ extern FloDdlFilter *flo_ddl_filter_create(void);
  */
 extern void flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *spec,
 								const FloTableChoice *choice);
+
+/* Tell destinations, once for each configuration, whose definitions travel; not in a transaction */
+extern void flo_ddl_filter_announce(FloDdlFilter *filter, FloBus *bus, const char *bucket);
 
 /*
  * Called with a message that a statement begins or ends, inside the decoder's

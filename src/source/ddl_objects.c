@@ -205,6 +205,7 @@ add_type(FloDdlStatement *ddl, Node *node)
 	FloDdlObject *object;
 	HeapTuple	tuple;
 	Form_pg_type form;
+	Oid			relation;
 
 	if (!OidIsValid(type))
 		return NULL;
@@ -212,9 +213,15 @@ add_type(FloDdlStatement *ddl, Node *node)
 	form = (Form_pg_type) GETSTRUCT(tuple);
 	object = add_object(ddl, form->typtype == TYPTYPE_DOMAIN ? "domain" : "type",
 						form->typnamespace, NameStr(form->typname));
+	relation = form->typrelid;
 	ReleaseSysCache(tuple);
 	if (object != NULL)
+	{
 		object->oid = type;
+		/* the rows of a table: it goes with that */
+		if (OidIsValid(relation) && get_rel_relkind(relation) != RELKIND_COMPOSITE_TYPE)
+			set_table(object, table_of_relation(relation));
+	}
 	return object;
 }
 
@@ -295,12 +302,26 @@ name_of_type(ObjectType type)
 	}
 }
 
+static Oid
+table_of_statistics(Oid statistics)
+{
+	HeapTuple	tuple = SearchSysCache1(STATEXTOID, ObjectIdGetDatum(statistics));
+	Oid			table;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	table = ((Form_pg_statistic_ext) GETSTRUCT(tuple))->stxrelid;
+	ReleaseSysCache(tuple);
+	return table;
+}
+
 /* An object that is found by core's general means */
 static FloDdlObject *
 add_by_address(FloDdlStatement *ddl, ObjectType type, Node *node)
 {
 	Relation	relation = NULL;
 	ObjectAddress address;
+	FloDdlObject *object;
 	char	   *name;
 
 	if (name_of_type(type) == NULL)
@@ -310,7 +331,10 @@ add_by_address(FloDdlStatement *ddl, ObjectType type, Node *node)
 		return NULL;
 	name = IsA(node, ObjectWithArgs) ? strVal(llast(((ObjectWithArgs *) node)->objname)) :
 		strVal(llast(castNode(List, node)));
-	return add_object(ddl, name_of_type(type), get_object_namespace(&address), name);
+	object = add_object(ddl, name_of_type(type), get_object_namespace(&address), name);
+	if (object != NULL && type == OBJECT_STATISTIC_EXT)
+		set_table(object, table_of_statistics(address.objectId));
+	return object;
 }
 
 /*
@@ -594,36 +618,18 @@ static void
 describe_statistics(FloDdlStatement *ddl, CreateStatsStmt *statement)
 {
 	FloDdlObject *object;
+	char	   *name;
 
 	if (list_length(statement->relations) != 1 || !IsA(linitial(statement->relations), RangeVar))
 		return;
 	object = add_part_of_table(ddl, RangeVarGetRelid(linitial(statement->relations), NoLock, true),
 							   "statistics",
 							   statement->defnames != NIL ? strVal(llast(statement->defnames)) : "", false);
-	if (object != NULL)
-		object->creates = true;
-}
-
-static Oid
-table_of_statistics(Oid statistics)
-{
-	HeapTuple	tuple = SearchSysCache1(STATEXTOID, ObjectIdGetDatum(statistics));
-	Oid			table;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	table = ((Form_pg_statistic_ext) GETSTRUCT(tuple))->stxrelid;
-	ReleaseSysCache(tuple);
-	return table;
-}
-
-static void
-describe_alter_statistics(FloDdlStatement *ddl, AlterStatsStmt *statement)
-{
-	Oid			statistics = get_statistics_object_oid(statement->defnames, true);
-
-	(void) add_part_of_table(ddl, table_of_statistics(statistics), "statistics",
-							 strVal(llast(statement->defnames)), false);
+	if (object == NULL)
+		return;
+	object->creates = true;
+	if (statement->defnames != NIL)
+		object->schema = get_namespace_name(QualifiedNameGetCreationNamespace(statement->defnames, &name));
 }
 
 /* The type of a column (t.a%TYPE) depends on no table, and looking it up would tell the user so once more */
@@ -717,7 +723,7 @@ describe_other(FloDdlStatement *ddl, Node *node)
 			describe_function(ddl, (CreateFunctionStmt *) node);
 			break;
 		case T_AlterStatsStmt:
-			describe_alter_statistics(ddl, (AlterStatsStmt *) node);
+			(void) add_by_address(ddl, OBJECT_STATISTIC_EXT, (Node *) ((AlterStatsStmt *) node)->defnames);
 			break;
 		case T_AlterOperatorStmt:
 			(void) add_by_address(ddl, OBJECT_OPERATOR, (Node *) ((AlterOperatorStmt *) node)->opername);

@@ -13,10 +13,12 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
-#include "core/compat.h"
+#include "conf/choice.h"
+#include "core/nextval.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
+#include "parser/parse_type.h"
 #include "source/ddl_objects.h"
 #include "source/ddl_references.h"
 #include "utils/fmgroids.h"
@@ -37,24 +39,39 @@ add_reference(FloDdlStatement *ddl, const RangeVar *name)
 	ddl->objects = objects;
 }
 
+static void
+add_by_oid(FloDdlStatement *ddl, Oid relation)
+{
+	if (OidIsValid(relation))
+		add_reference(ddl, makeRangeVar(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation), -1));
+}
+
 /* Sequences of nextval('...'), wherever in an expression */
 static bool
 refer_in_expression(Node *node, void *context)
 {
-	FuncCall   *call = (FuncCall *) node;
-	Node	   *argument;
+	A_Const    *constant;
 
 	if (node == NULL)
 		return false;
-	if (!IsA(node, FuncCall))
-		return raw_expression_tree_walker(node, refer_in_expression, context);
-	argument = list_length(call->args) == 1 ? linitial(call->args) : NULL;
-	if (argument != NULL && IsA(argument, TypeCast))
-		argument = ((TypeCast *) argument)->arg;
-	if (strcmp(strVal(llast(call->funcname)), "nextval") == 0 && argument != NULL && IsA(argument, A_Const) &&
-		!((A_Const *) argument)->isnull && IsA(&((A_Const *) argument)->val, String))
-		add_reference(context, makeRangeVarFromNameList(flo_compat_qualified_names(strVal(&((A_Const *) argument)->val))));
+	constant = IsA(node, FuncCall) ? flo_nextval_constant((FuncCall *) node) : NULL;
+	if (constant != NULL)
+		add_reference(context, flo_nextval_name(constant));
 	return raw_expression_tree_walker(node, refer_in_expression, context);
+}
+
+/* The table whose rows are a column's type */
+static void
+refer_to_row_type(FloDdlStatement *ddl, TypeName *name)
+{
+	Oid			type = name != NULL ? LookupTypeNameOid(NULL, name, true) : InvalidOid;
+	Oid			relation;
+
+	if (OidIsValid(get_element_type(type)))
+		type = get_element_type(type);
+	relation = get_typ_typrelid(type);
+	if (OidIsValid(relation) && flo_tables_is_kind(get_rel_relkind(relation)))
+		add_by_oid(ddl, relation);
 }
 
 /* A column, a constraint, a table whose like is made, a parent, a default */
@@ -68,6 +85,7 @@ refer_in_definition(FloDdlStatement *ddl, Node *node)
 	switch (nodeTag(node))
 	{
 		case T_ColumnDef:
+			refer_to_row_type(ddl, ((ColumnDef *) node)->typeName);
 			(void) refer_in_expression(((ColumnDef *) node)->raw_default, ddl);
 			foreach(cell, ((ColumnDef *) node)->constraints)
 				refer_in_definition(ddl, lfirst(cell));
@@ -90,13 +108,6 @@ refer_in_definition(FloDdlStatement *ddl, Node *node)
 		default:
 			break;
 	}
-}
-
-static void
-add_by_oid(FloDdlStatement *ddl, Oid relation)
-{
-	if (OidIsValid(relation))
-		add_reference(ddl, makeRangeVar(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation), -1));
 }
 
 /* Tables that change with it: its children, and those whose foreign keys refer to it */
@@ -143,6 +154,21 @@ flo_ddl_describe_references(FloDdlStatement *ddl, Node *node)
 			foreach(cell, ((AlterTableStmt *) node)->cmds)
 				refer_in_definition(ddl, lfirst_node(AlterTableCmd, cell)->def);
 			add_relatives(ddl, ((AlterTableStmt *) node)->relation);
+			break;
+		case T_CompositeTypeStmt:
+			foreach(cell, ((CompositeTypeStmt *) node)->coldeflist)
+				refer_in_definition(ddl, lfirst(cell));
+			break;
+		case T_CreateDomainStmt:
+			refer_to_row_type(ddl, ((CreateDomainStmt *) node)->typeName);
+			foreach(cell, ((CreateDomainStmt *) node)->constraints)
+				refer_in_definition(ddl, lfirst(cell));
+			break;
+		case T_AlterDomainStmt:
+			refer_in_definition(ddl, ((AlterDomainStmt *) node)->def);
+			break;
+		case T_CreateTrigStmt:
+			add_reference(ddl, ((CreateTrigStmt *) node)->constrrel);
 			break;
 		case T_DropStmt:
 			if (((DropStmt *) node)->removeType == OBJECT_TABLE)

@@ -274,6 +274,7 @@ housekeep(Replicator *rep, bool inside)
 	rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->settle);
 	flo_upkeep_purge(rep);
 	show_position(rep);
+	flo_ddl_filter_announce(rep->ddl_filter, rep->bus, rep->bucket);
 	flo_replicator_report(rep);
 	if (inside)
 		return;

@@ -315,6 +315,9 @@ delete_streams(FloBus *bus, FloJson arguments, StringInfo result)
 /* ---------------------------------------------------------------------------
  * check: {"groups": [{"group", "is_source", "claim"}]} ->
  * [{"item", "status", "detail", "hint"}]
+ *
+ * One of status "tracked" is for flo.check() itself: "item" is a group, "detail"
+ * what is in the bucket under that key.
  * ---------------------------------------------------------------------------
  */
 
@@ -467,6 +470,16 @@ check_workers(FloBus *bus, const char *group, const FloStreamInfo *info, StringI
 							size_text(pending_bytes(info, slowest))), NULL);
 }
 
+/* Whose definitions travel, as its document: destinations look whether they know these objects */
+static void
+check_tracked(FloBus *bus, const char *group, StringInfo result)
+{
+	FloTrackedRecord *record = flo_records_get(bus, flo_name_bucket(group), FLO_TRACKED_KEY, &flo_tracked_format);
+
+	if (record != NULL && (record->all || record->schemas != NIL))
+		append_row(result, group, "tracked", flo_record_write(&flo_tracked_format, record), NULL);
+}
+
 static void
 check(FloBus *bus, FloJson arguments, StringInfo result)
 {
@@ -494,6 +507,7 @@ check(FloBus *bus, FloJson arguments, StringInfo result)
 			check_space(group, &info, result);
 			check_owner(bus, group, about, &info, result);
 			check_workers(bus, group, &info, result);
+			check_tracked(bus, group, result);
 		}
 	}
 	appendStringInfoChar(result, ']');
