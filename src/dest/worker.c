@@ -60,7 +60,7 @@ flo_worker_load_rules(FloWorker *w)
 bool
 flo_worker_follow_configuration(FloWorker *w)
 {
-	FloWorkerSpec *before = w->spec;
+	FloWorkerSpec *now;
 
 	flo_worker_notice_configuration(w);
 	if (w->rules_stale)
@@ -68,9 +68,10 @@ flo_worker_follow_configuration(FloWorker *w)
 	if (!w->options_stale)
 		return true;
 	w->options_stale = false;
-	w->spec = flo_my_spec(w->group, w->worker);
-	if (w->spec == NULL || w->spec->owner != before->owner ||
-		!flo_same_options(&w->spec->options, &before->options))
+
+	/* this one goes with whatever is at hand; ours, which is the same then, lasts */
+	now = flo_my_spec(w->group, w->worker);
+	if (now == NULL || now->owner != w->spec->owner || !flo_same_options(&now->options, &w->spec->options))
 		return false;
 	flo_rights_check_member(w->group, w->spec->owner, true);
 	w->sink->ops->invalidate(w->sink);
