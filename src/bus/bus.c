@@ -20,6 +20,7 @@
 #include "bus/bus.h"
 #include "bus/bus_impl.h"
 #include "bus/json.h"
+#include "core/clock.h"
 #include "core/compat.h"
 #include "core/files.h"
 #include "core/loop.h"
@@ -29,7 +30,6 @@
 #include "storage/fd.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 /* How long one server may take to answer a connection attempt, ms */
 #define CONNECT_TIMEOUT 1000
@@ -272,7 +272,7 @@ static FloNatsStatus
 finish_connecting(FloNats *nats, bool patient, char *words, size_t words_size)
 {
 	static bool registered = false;
-	TimestampTz begun = GetCurrentTimestamp();
+	FloClock	begun = flo_clock();
 	pgsocket	over = nats_functions->connecting(nats);
 
 	if (!registered)
@@ -281,9 +281,7 @@ finish_connecting(FloNats *nats, bool patient, char *words, size_t words_size)
 	threads_at_work++;
 	while ((flo_wait(over, false, CONNECT_TIMEOUT / 2) & WL_SOCKET_READABLE) == 0)
 	{
-		TimestampTz now = GetCurrentTimestamp();
-
-		if (TimestampDifferenceExceeds(begun, now, CONNECT_DEADLINE))
+		if (flo_clock_passed(begun, CONNECT_DEADLINE))
 		{
 			if (patient && nhanging < HANGING_MAX)
 			{
@@ -297,7 +295,7 @@ finish_connecting(FloNats *nats, bool patient, char *words, size_t words_size)
 					 errmsg("could not connect to NATS at \"%s\" within %d s", flo_nats_url, CONNECT_DEADLINE / 1000),
 					 errhint("Look for a name server that does not answer, or something that accepts connections and does not go on with TLS.")));
 		}
-		if (flo_me != NULL && TimestampDifferenceExceeds(begun, now, CONNECT_TIMEOUT / 2))
+		if (flo_me != NULL && flo_clock_passed(begun, CONNECT_TIMEOUT / 2))
 			flo_state_set(FLO_STATE_WAITING, "for NATS: connecting to \"%s\"", flo_nats_url);
 	}
 	threads_at_work--;
@@ -603,22 +601,21 @@ flo_bus_try_request(FloBus *bus, const char *subject, const char *header,
 					int timeout_ms, FloBusReply *reply)
 {
 	uint64		token = ++bus->requests;
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
-	TimestampTz sent = GetCurrentTimestamp();
+	FloClock	deadline = flo_clock_in(timeout_ms);
+	FloClock	sent = flo_clock();
 	int			status = 0;
 
 	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_REPLIES, token,
 											  header, header_value, data, len));
 	while (!take_reply(bus, token, reply, &status))
 	{
-		TimestampTz now = GetCurrentTimestamp();
-		long		left = TimestampDifferenceMilliseconds(now, deadline);
+		long		left = flo_clock_left(deadline);
 
-		if (TimestampDifferenceExceeds(sent, now, ASK_AGAIN))
+		if (flo_clock_passed(sent, ASK_AGAIN))
 		{
 			if (flo_me != NULL && flo_me->state == FLO_STATE_STARTING)
 				flo_state_set(FLO_STATE_WAITING, "for JetStream to answer on \"%s\"; while a stream elects its leader nobody does", subject);
-			sent = now;
+			sent = flo_clock();
 			/* the same answer twice is no harm, and one to a question of before is passed over */
 			if (is_question(subject))
 				check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_REPLIES, token,

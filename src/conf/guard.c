@@ -26,6 +26,7 @@
 #include "commands/dbcommands.h"
 #include "conf/guard.h"
 #include "conf/store.h"
+#include "core/clock.h"
 #include "core/compat.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -34,7 +35,6 @@
 #include "storage/latch.h"
 #include "tcop/utility.h"
 #include "utils/lsyscache.h"
-#include "utils/timestamp.h"
 
 #define STOP_TIMEOUT 10000		/* ms */
 #define STOP_NAP 20
@@ -133,12 +133,12 @@ release_members(Oid database, bool dropped)
 static void
 stop_members(Oid database)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_TIMEOUT);
+	FloClock	deadline = flo_clock_in(STOP_TIMEOUT);
 
 	/* signalled again each time: a process may just have been starting */
 	while (running_members(database, true, true) > 0)
 	{
-		if (GetCurrentTimestamp() >= deadline)
+		if (flo_clock() >= deadline)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("replicators or workers of pg_flo did not leave the database within %d s",

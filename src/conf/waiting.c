@@ -21,6 +21,7 @@
 #include "conf/given_up.h"
 #include "conf/store.h"
 #include "core/arguments.h"
+#include "core/clock.h"
 #include "core/compat.h"
 #include "core/names.h"
 #include "fmgr.h"
@@ -105,13 +106,13 @@ is_reached(const Target *target, int *slot)
 }
 
 static bool
-wait_until_reached(const Target *target, TimestampTz deadline)
+wait_until_reached(const Target *target, FloClock deadline)
 {
 	int			slot;
 
 	while (!is_reached(target, &slot))
 	{
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+		long		left = flo_clock_left(deadline);
 
 		CHECK_FOR_INTERRUPTS();
 		if (left <= 0)
@@ -144,7 +145,7 @@ wait_until_reached(const Target *target, TimestampTz deadline)
 }
 
 /* When the timeout ends; a very long one is as good as none */
-static TimestampTz
+static FloClock
 deadline_argument(FunctionCallInfo fcinfo, int n)
 {
 	Interval   *interval;
@@ -163,7 +164,7 @@ deadline_argument(FunctionCallInfo fcinfo, int n)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timeout must not be negative")));
 
-	return GetCurrentTimestamp() + (int64) Min(usecs, (double) USECS_PER_DAY * 36500);
+	return flo_clock() + (int64) Min(usecs, (double) USECS_PER_DAY * 36500);
 }
 
 /*
@@ -224,7 +225,7 @@ flo_wait_for(PG_FUNCTION_ARGS)
 	char	   *member = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
 	bool		have_lsn = !PG_ARGISNULL(1);
 	XLogRecPtr	lsn;
-	TimestampTz deadline;
+	FloClock	deadline;
 	List	   *members;
 	ListCell   *lc;
 

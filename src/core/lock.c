@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "core/clock.h"
 #include "core/compat.h"
 #include "core/lock.h"
 #include "lib/stringinfo.h"
@@ -15,7 +16,6 @@
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/timestamp.h"
 
 #define PATIENCE 10000			/* ms */
 #define NAP 20
@@ -117,12 +117,12 @@ void
 flo_lock_all(const List *wishes)
 {
 	int			patience = LockTimeout > 0 ? Min(LockTimeout, PATIENCE) : PATIENCE;
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), patience);
+	FloClock	deadline = flo_clock_in(patience);
 	const Wish *lacking;
 
 	while ((lacking = try_all(wishes)) != NULL)
 	{
-		if (GetCurrentTimestamp() >= deadline)
+		if (flo_clock() >= deadline)
 			ereport(ERROR,
 					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 					 errmsg("%s is in use by other transactions", lacking->what),

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "core/clock.h"
 #include "core/transaction.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
@@ -50,11 +51,11 @@ flo_statistics_report(void)
 void
 flo_statistics_report_idle(void)
 {
-	static TimestampTz reported = 0;
-	TimestampTz now = GetCurrentTimestamp();
+	static FloClock reported = 0;
+	FloClock	now = flo_clock();
 
 	if (IsTransactionOrTransactionBlock() ||
-		!TimestampDifferenceExceeds(reported, now, STATISTICS_INTERVAL))
+		!flo_clock_passed(reported, STATISTICS_INTERVAL))
 		return;
 	reported = now;
 	(void) pgstat_report_stat(true);

@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "conf/store.h"
+#include "core/clock.h"
 #include "core/settings.h"
 #include "core/stop.h"
 #include "core/trail.h"
@@ -51,8 +52,7 @@ static bool
 batch_is_full(FloWorker *w)
 {
 	return w->batch_changes >= w->spec->options.batch_size ||
-		TimestampDifferenceExceeds(w->batch_opened, GetCurrentTimestamp(),
-								   w->sink->ops->transactional ? BATCH_TIME : FLO_SETTLE_INTERVAL);
+		flo_clock_passed(w->batch_opened, w->sink->ops->transactional ? BATCH_TIME : FLO_SETTLE_INTERVAL);
 }
 
 /*
@@ -70,17 +70,16 @@ done_seq(const FloWorker *w)
 static void
 prune_history(FloWorker *w)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	MemoryContext old;
 	bool		more;
 
 	if ((flo_ddl_log_keep == 0 && flo_dead_letters_keep == 0) ||
-		!TimestampDifferenceExceeds(w->pruned, now, PRUNE_INTERVAL))
+		!flo_clock_passed(w->pruned, PRUNE_INTERVAL))
 		return;
 	old = flo_transaction_begin();
 	more = flo_store_prune_history(w->group);
 	flo_transaction_end(old);
-	w->pruned = more ? TimestampTzPlusMilliseconds(now, PRUNE_PAUSE - PRUNE_INTERVAL) : now;
+	w->pruned = flo_clock_in(more ? PRUNE_PAUSE - PRUNE_INTERVAL : 0);
 }
 
 /* Nothing is left to be written: what is known of a table can go */
@@ -123,7 +122,7 @@ flo_worker_open_batch(FloWorker *w)
 	list_free(w->unchecked);
 	w->unchecked = NIL;
 	w->sink->ops->begin(w->sink);
-	w->batch_opened = GetCurrentTimestamp();
+	w->batch_opened = flo_clock();
 	w->batch_open = true;
 	w->batch_has_ddl = false;
 	w->batch_changes = 0;
@@ -677,8 +676,7 @@ flo_worker_run_dry(FloWorker *w)
 	if (!XLogRecPtrIsInvalid(w->unflushed_local))
 	{
 		w->unflushed_seq = Max(w->unflushed_seq, done);
-		flo_worker_settle(w, TimestampDifferenceExceeds(w->settled, GetCurrentTimestamp(),
-														FLO_DRY_SETTLE_INTERVAL));
+		flo_worker_settle(w, flo_clock_passed(w->settled, FLO_DRY_SETTLE_INTERVAL));
 	}
 	if (XLogRecPtrIsInvalid(w->unflushed_local))
 		w->durable = Max(w->durable, w->position);
@@ -690,17 +688,15 @@ flo_worker_run_dry(FloWorker *w)
 void
 flo_worker_advance_when_idle(FloWorker *w)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
 	if (w->in_transaction || w->batch_open ||
 		w->position <= flo_progress_position(w->progress) ||
-		!TimestampDifferenceExceeds(w->advanced, now, IDLE_ADVANCE_INTERVAL))
+		!flo_clock_passed(w->advanced, IDLE_ADVANCE_INTERVAL))
 		return;
-	w->advanced = now;
+	w->advanced = flo_clock();
 	if (w->sink->ops->transactional)
 	{
 		flo_transaction_start();
-		w->unflushed_local = flo_progress_commit(w->progress, w->position, now);
+		w->unflushed_local = flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
 	}
 	else
 		flo_worker_record_position(w, w->position);

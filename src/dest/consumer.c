@@ -14,9 +14,9 @@
  */
 #include "postgres.h"
 
+#include "core/clock.h"
 #include "dest/consumer.h"
 #include "monitor/shstate.h"
-#include "utils/timestamp.h"
 
 /* Messages asked for at a time; two requests are kept open */
 #define PULL_BATCH 16
@@ -52,7 +52,7 @@ struct FloConsumer
 	int			requested[2];	/* messages still to come of the older and the newer one */
 	AckSubject	acks[ACKS_KEPT];	/* of the newest chunks, by sequence */
 	uint64		stalled_at;		/* next, when the last look found it stored but not delivered */
-	TimestampTz losses[MAX_LOSSES]; /* newest first */
+	FloClock	losses[MAX_LOSSES]; /* newest first */
 };
 
 FloConsumer *
@@ -389,15 +389,14 @@ message_came(FloConsumer *c)
 static void
 count_loss(FloConsumer *c)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz oldest = c->losses[MAX_LOSSES - 1];
+	FloClock	oldest = c->losses[MAX_LOSSES - 1];
 
-	if (oldest != 0 && !TimestampDifferenceExceeds(oldest, now, 60 * 1000))
+	if (oldest != 0 && !flo_clock_passed(oldest, 60 * 1000))
 		flo_fail(ERRCODE_OBJECT_IN_USE,
 				 "A copy of this database is running too? Set pg_flo.enabled to off in the copy, or drop its worker.",
 				 "another worker uses consumer \"%s\" of stream \"%s\"", c->name, c->stream);
-	memmove(&c->losses[1], &c->losses[0], sizeof(TimestampTz) * (MAX_LOSSES - 1));
-	c->losses[0] = now;
+	memmove(&c->losses[1], &c->losses[0], sizeof(FloClock) * (MAX_LOSSES - 1));
+	c->losses[0] = flo_clock();
 }
 
 bool

@@ -34,6 +34,7 @@
 #include "conf/store.h"
 #include "conf/watch.h"
 #include "core/as_role.h"
+#include "core/clock.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/stop.h"
@@ -65,7 +66,6 @@
 #include "utils/pg_lsn.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #define PULL_BATCH 4
@@ -387,7 +387,7 @@ is_superseded(Loader *l, uint32 attempt)
 static bool
 collect_pieces(Loader *l, FloCopyKey *key, StringInfo row, uint32 total, uint16 flags)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PIECE_TIMEOUT);
+	FloClock	deadline = flo_clock_in(PIECE_TIMEOUT);
 
 	while (flags & FLO_CHUNK_ENDS_FRAGMENT)
 	{
@@ -404,7 +404,7 @@ collect_pieces(Loader *l, FloCopyKey *key, StringInfo row, uint32 total, uint16 
 						   key->attempt, key->range, key->ordinal);
 		while (!get_piece(l, subject, &message, &header))
 		{
-			if (GetCurrentTimestamp() > deadline)
+			if (flo_clock() > deadline)
 				ereport(ERROR,
 						(errcode(ERRCODE_DATA_CORRUPTED),
 						 errmsg("a piece of a large row is not in the copy stream: %s", subject),
@@ -735,7 +735,7 @@ void
 flo_loader_run(const FloProcessArgs *args)
 {
 	Loader	   *l = palloc0(sizeof(Loader));
-	TimestampTz requested = 0;
+	FloClock	requested = 0;
 
 	l->args = args;
 	l->encoding = -1;
@@ -756,12 +756,12 @@ flo_loader_run(const FloProcessArgs *args)
 	{
 		flo_helper_check(args->slot, args->incarnation);
 		if (l->expected <= 0 ||
-			TimestampDifferenceExceeds(requested, GetCurrentTimestamp(), PULL_EXPIRES + 1000))
+			flo_clock_passed(requested, PULL_EXPIRES + 1000))
 		{
 			before_request(l);
 			flo_bus_pull(l->bus, l->stream, l->consumer, PULL_BATCH, PULL_EXPIRES);
 			l->expected = PULL_BATCH;
-			requested = GetCurrentTimestamp();
+			requested = flo_clock();
 		}
 		flo_bus_pump(l->bus);
 		if (load_deliveries(l))

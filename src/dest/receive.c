@@ -17,6 +17,7 @@
 #include "access/xact.h"
 #include "bus/records.h"
 #include "bus/stream.h"
+#include "core/clock.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/stop.h"
@@ -453,7 +454,7 @@ have_loaded(Receiver *r)
 	flo_state_set(FLO_STATE_COPYING, "loaders are starting");
 	for (;;)
 	{
-		TimestampTz began = GetCurrentTimestamp();
+		FloClock	began = flo_clock();
 		long		took;
 		bool		admitted = admit_attempt(r);
 
@@ -469,7 +470,7 @@ have_loaded(Receiver *r)
 			end_loaders(r);
 			return go_on ? VANISHED : LEFT;
 		}
-		took = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
+		took = flo_clock_since(began);
 		flo_bus_wait(r->bus, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
 	}
 	set_copy_phase(r, FLO_COPY_DONE);

@@ -10,6 +10,7 @@
 #include "access/xlog.h"
 #include "bus/records.h"
 #include "bus/stream.h"
+#include "core/clock.h"
 #include "core/loop.h"
 #include "core/settings.h"
 #include "core/stop.h"
@@ -93,7 +94,7 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 	flo_stop_point("report.after");
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->exchange);
-	w->reported = report.at;
+	w->reported = flo_clock();
 	w->reported_lsn = report.lsn;
 	w->reported_seq = report.seq;
 }
@@ -127,11 +128,9 @@ take_updates(FloWorker *w)
 void
 flo_worker_settle(FloWorker *w, bool force)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (!force && !TimestampDifferenceExceeds(w->settled, now, FLO_SETTLE_INTERVAL))
+	if (!force && !flo_clock_passed(w->settled, FLO_SETTLE_INTERVAL))
 		return;
-	w->settled = now;
+	w->settled = flo_clock();
 	if (!XLogRecPtrIsInvalid(w->unflushed_local))
 	{
 		flo_stop_point("flush.before");
@@ -151,9 +150,8 @@ flo_worker_settle(FloWorker *w, bool force)
 	}
 	take_updates(w);
 	flo_worker_show_state(w);
-	if (TimestampDifferenceExceeds(w->reported, now,
-								   w->reported_seq != w->acked_seq || w->reported_lsn != w->origin_lsn ?
-								   REPORT_INTERVAL : REPORT_AGAIN))
+	if (flo_clock_passed(w->reported, w->reported_seq != w->acked_seq || w->reported_lsn != w->origin_lsn ?
+						 REPORT_INTERVAL : REPORT_AGAIN))
 		flo_worker_report_to_bucket(w, false);
 }
 

@@ -17,6 +17,7 @@
 #include "conf/rights.h"
 #include "conf/store.h"
 #include "conf/watch.h"
+#include "core/clock.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
@@ -146,7 +147,7 @@ attach(FloWorker *w, uint64 hint)
 	w->place = flo_consumer_start(w->consumer);
 	w->acked_seq = Min(w->acked_seq, w->place - 1);
 	w->unflushed_seq = Min(w->unflushed_seq, w->acked_seq);
-	w->heard = GetCurrentTimestamp();
+	w->heard = flo_clock();
 	flo_state_set(FLO_STATE_STREAMING, NULL);
 }
 
@@ -216,7 +217,7 @@ static void
 renew_connection(Turn *t, const char *reason)
 {
 	FloWorker  *w = t->w;
-	TimestampTz lost_at = GetCurrentTimestamp();
+	FloClock	lost_at = flo_clock();
 	char		shown[256];
 	MemoryContext old;
 
@@ -234,7 +235,7 @@ renew_connection(Turn *t, const char *reason)
 		if (flo_bus_renew(w->bus, &why) && flo_bus_guard(step_resume, t, &why))
 			break;
 		if (w->in_transaction &&
-			TimestampDifferenceExceeds(lost_at, GetCurrentTimestamp(), RECONNECT_PATIENCE))
+			flo_clock_passed(lost_at, RECONNECT_PATIENCE))
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
 					 errmsg("NATS has been away for %d s in the middle of a transaction: %s",
@@ -246,7 +247,7 @@ renew_connection(Turn *t, const char *reason)
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->turn);
-	w->heard = GetCurrentTimestamp();
+	w->heard = flo_clock();
 	flo_state_set(FLO_STATE_STREAMING, NULL);
 }
 
@@ -285,7 +286,7 @@ take_in(Turn *t)
 	flo_consumer_release(w->consumer, &t->chunk);
 	if (!linked)
 		return false;
-	w->heard = GetCurrentTimestamp();
+	w->heard = flo_clock();
 	flo_worker_settle(w, false);
 	if (w->marker != NIL)
 	{
@@ -312,9 +313,9 @@ rest_a_while(Turn *t)
 		if (!flo_worker_follow_configuration(w))
 			return false;
 	}
-	if (TimestampDifferenceExceeds(w->heard, GetCurrentTimestamp(), Max(flo_heartbeat_interval, 1000)))
+	if (flo_clock_passed(w->heard, Max(flo_heartbeat_interval, 1000)))
 	{
-		w->heard = GetCurrentTimestamp();
+		w->heard = flo_clock();
 		if (!ask_broker(t, step_verify) || !t->placed)
 			return true;
 	}

@@ -8,6 +8,7 @@
 #ifndef FLO_WORKER_IMPL_H
 #define FLO_WORKER_IMPL_H
 
+#include "core/clock.h"
 #include "dest/consumer.h"
 #include "dest/progress.h"
 #include "dest/reshape.h"
@@ -43,7 +44,7 @@ typedef struct FloWorker
 	FloProgress *progress;
 	MemoryContext turn;			/* reset after each chunk */
 	bool		no_bucket;		/* the broker had no room for it */
-	TimestampTz pruned;			/* when history was last looked through */
+	FloClock	pruned;			/* when history was last looked through */
 	MemoryContext exchange;		/* reset after each exchange of words with the broker */
 
 	/* changed configuration that is not in force yet */
@@ -82,7 +83,7 @@ typedef struct FloWorker
 	XLogRecPtr	batch_lsn;		/* last complete source transaction in it */
 	TimestampTz batch_time;
 	TimestampTz batch_oldest;	/* commit time of the first */
-	TimestampTz batch_opened;
+	FloClock	batch_opened;
 	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one that failed */
 	bool		batch_has_ddl;
 	bool		batch_has_copies;	/* it changes what is known of copies: looked at again when it is over */
@@ -115,10 +116,10 @@ typedef struct FloWorker
 	bool		entering;		/* the first message of the generation, or of this process, is not read yet */
 
 	FloTally	tally;			/* open: of the batch */
-	TimestampTz settled;
-	TimestampTz reported;
-	TimestampTz advanced;
-	TimestampTz heard;			/* a chunk came, or the stream was verified */
+	FloClock	settled;
+	FloClock	reported;
+	FloClock	advanced;
+	FloClock	heard;			/* a chunk came, or the stream was verified */
 } FloWorker;
 
 /* --- worker.c ---------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "core/clock.h"
 #include "core/compat.h"
 #include "core/settings.h"
 #include "core/trail.h"
@@ -243,12 +244,13 @@ detach(int code, Datum arg)
 		m->next_start = FLO_START_UNDECIDED;
 		strlcpy(m->last_error, "the process could not connect to the database, see the server log",
 				sizeof(m->last_error));
-		m->last_error_at = m->state_since = GetCurrentTimestamp();
+		m->last_error_at = GetCurrentTimestamp();
+		m->state_since = flo_clock();
 	}
 	else if (m->state != FLO_STATE_BACKOFF && m->state != FLO_STATE_FAILED)
 	{
 		m->state = FLO_STATE_STOPPED;
-		m->state_since = GetCurrentTimestamp();
+		m->state_since = flo_clock();
 		m->detail[0] = '\0';
 	}
 	m->oldest_pending = 0;
@@ -271,7 +273,7 @@ flo_shstate_attach(int slot, uint32 incarnation)
 	{
 		m->pid = MyProcPid;
 		m->state = FLO_STATE_STARTING;
-		m->state_since = GetCurrentTimestamp();
+		m->state_since = flo_clock();
 		m->detail[0] = '\0';
 		flo_me = m;
 		flo_my_slot = slot;
@@ -345,7 +347,7 @@ flo_state_set(FloMemberState state, const char *detail,...)
 	if (changed)
 	{
 		flo_me->state = state;
-		flo_me->state_since = GetCurrentTimestamp();
+		flo_me->state_since = flo_clock();
 	}
 	strlcpy(flo_me->detail, text, sizeof(flo_me->detail));
 	if (state == FLO_STATE_STREAMING || state == FLO_STATE_COPYING)
@@ -369,7 +371,7 @@ flo_state_error(const char *message, XLogRecPtr lsn, bool exact)
 	if (flo_me->state != FLO_STATE_FAILED)
 	{
 		flo_me->state = FLO_STATE_BACKOFF;
-		flo_me->state_since = flo_me->last_error_at;
+		flo_me->state_since = flo_clock();
 		flo_me->next_start = FLO_START_UNDECIDED;
 	}
 	LWLockRelease(flo_shared->lock);

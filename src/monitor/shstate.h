@@ -10,6 +10,7 @@
 #define FLO_SHSTATE_H
 
 #include "access/xlogdefs.h"
+#include "core/clock.h"
 #include "core/compat.h"
 #include "core/names.h"
 #include "datatype/timestamp.h"
@@ -22,7 +23,7 @@
 #define FLO_DETAIL_BUF 256
 #define FLO_ERROR_BUF 1024
 #define FLO_MAX_DIRTY 64
-#define FLO_START_UNDECIDED DT_NOEND
+#define FLO_START_UNDECIDED PG_INT64_MAX
 
 /*
  * States of a member and who may come next:
@@ -113,11 +114,11 @@ typedef struct FloMember
 	pid_t		held_by;		/* backend that is dropping it: do not start */
 	pid_t		pid;			/* set and cleared by the process itself */
 	int			failures;		/* starts in a row that ended in an error */
-	TimestampTz next_start;		/* in backoff; FLO_START_UNDECIDED = the launcher is to decide */
+	FloClock	next_start;		/* in backoff; FLO_START_UNDECIDED = the launcher is to decide */
 
 	/* state; written by the process, or by the launcher when none runs */
 	FloMemberState state;
-	TimestampTz state_since;
+	FloClock	state_since;
 	char		detail[FLO_DETAIL_BUF];
 	char		last_error[FLO_ERROR_BUF];
 	XLogRecPtr	last_error_lsn;	/* commit LSN of the transaction that failed, for flo.skip() */

@@ -29,6 +29,7 @@
 #include "common/pg_prng.h"
 #include "common/sha2.h"
 #include "conf/endpoint.h"
+#include "core/clock.h"
 #include "core/loop.h"
 #include "core/trail.h"
 #include "core/transaction.h"
@@ -70,7 +71,7 @@ typedef struct Endpoint
 	int			attempts;
 	TimestampTz first_attempt;
 	TimestampTz last_attempt;
-	TimestampTz next_attempt;
+	FloClock	next_attempt;
 	char		error[512];
 } Endpoint;
 
@@ -103,8 +104,8 @@ typedef struct FloWebhookSink
 	FloPlace		done;			/* delivered by a former process: not again */
 	FloPlace		seen;			/* newest change handed to us */
 	FloPlace		saved;
-	TimestampTz saved_at;
-	TimestampTz served_at;
+	FloClock	saved_at;
+	FloClock	served_at;
 
 	List	   *letters;		/* of FloLetter *, not written yet */
 	MemoryContext letters_context;
@@ -382,7 +383,7 @@ bury(FloWebhookSink *sink, Endpoint *endpoint)
 static void
 checkpoint(FloWebhookSink *sink)
 {
-	sink->saved_at = GetCurrentTimestamp();
+	sink->saved_at = flo_clock();
 	if (!is_beyond(delivered(sink), sink->saved) && sink->letters == NIL)
 		return;
 	sink->host->checkpoint(sink->host->arg);
@@ -412,7 +413,7 @@ delivery_failed(FloWebhookSink *sink, Endpoint *endpoint, int64 retry_after)
 	{
 		int64		pause = pause_before_next(sink, endpoint->attempts, retry_after);
 
-		endpoint->next_attempt = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause);
+		endpoint->next_attempt = flo_clock_in(pause);
 		return;
 	}
 	if (on_error == FLO_ON_ERROR_DEAD_LETTER)
@@ -479,7 +480,6 @@ start_requests(FloWebhookSink *sink, bool all)
 	foreach(lc, sink->endpoints)
 	{
 		Endpoint   *endpoint = lfirst(lc);
-		TimestampTz now;
 
 		if (endpoint->in_flight)
 			continue;
@@ -493,11 +493,10 @@ start_requests(FloWebhookSink *sink, bool all)
 		}
 		if (endpoint->sending->count == 0)
 			continue;
-		now = GetCurrentTimestamp();
-		if (endpoint->attempts > 0 && now < endpoint->next_attempt)
+		if (endpoint->attempts > 0 && flo_clock_left(endpoint->next_attempt) > 0)
 			continue;
 		if (endpoint->attempts == 0)
-			endpoint->first_attempt = now;
+			endpoint->first_attempt = GetCurrentTimestamp();
 		post(sink, endpoint->line, endpoint->sending);
 		endpoint->in_flight = true;
 	}
@@ -526,7 +525,7 @@ show_waiting(FloWebhookSink *sink)
 		return;
 	}
 	sink->waiting = true;
-	left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), worst->next_attempt);
+	left = flo_clock_left(worst->next_attempt);
 	if (worst->in_flight)
 		flo_state_set(FLO_STATE_WAITING, "for endpoint \"%s\": %.80s; attempt %d is under way",
 					  worst->shown, worst->error, worst->attempts + 1);
@@ -539,7 +538,6 @@ show_waiting(FloWebhookSink *sink)
 static long
 next_attempt_in(const FloWebhookSink *sink, long timeout_ms)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	ListCell   *lc;
 
 	foreach(lc, sink->endpoints)
@@ -547,8 +545,7 @@ next_attempt_in(const FloWebhookSink *sink, long timeout_ms)
 		const Endpoint *endpoint = lfirst(lc);
 
 		if (!endpoint->in_flight && endpoint->sending->count > 0)
-			timeout_ms = Min(timeout_ms,
-							 TimestampDifferenceMilliseconds(now, endpoint->next_attempt));
+			timeout_ms = Min(timeout_ms, flo_clock_left(endpoint->next_attempt));
 	}
 	return timeout_ms;
 }
@@ -557,13 +554,11 @@ next_attempt_in(const FloWebhookSink *sink, long timeout_ms)
 static void
 serve(FloWebhookSink *sink)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (!TimestampDifferenceExceeds(sink->served_at, now, SERVE_INTERVAL))
+	if (!flo_clock_passed(sink->served_at, SERVE_INTERVAL))
 		return;
-	sink->served_at = now;
+	sink->served_at = flo_clock();
 	show_waiting(sink);
-	if (TimestampDifferenceExceeds(sink->saved_at, now, CHECKPOINT_INTERVAL))
+	if (flo_clock_passed(sink->saved_at, CHECKPOINT_INTERVAL))
 		checkpoint(sink);
 	sink->host->serve(sink->host->arg);
 	if (sink->stale)

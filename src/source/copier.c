@@ -32,6 +32,7 @@
 #include "conf/publication.h"
 #include "conf/shaping.h"
 #include "conf/store.h"
+#include "core/clock.h"
 #include "core/compat.h"
 #include "core/loop.h"
 #include "core/names.h"
@@ -53,7 +54,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 #include "wire/encode.h"
 
 #define ACK_TIMEOUT 10000		/* ms */
@@ -167,16 +167,16 @@ take_acks(Copier *c)
 static void
 wait_for_acks(Copier *c, int allowed)
 {
-	TimestampTz since = GetCurrentTimestamp();
+	FloClock	since = flo_clock();
 
 	for (;;)
 	{
 		flo_bus_pump(c->bus);
 		if (take_acks(c))
-			since = GetCurrentTimestamp();
+			since = flo_clock();
 		if ((int) (c->next_token - c->next_ack) <= allowed)
 			return;
-		if (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), ACK_TIMEOUT))
+		if (flo_clock_passed(since, ACK_TIMEOUT))
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
 					 errmsg("the broker did not acknowledge a chunk of the copy within %d s", ACK_TIMEOUT / 1000)));

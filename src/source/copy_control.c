@@ -15,6 +15,7 @@
 #include "conf/newtables.h"
 #include "conf/publication.h"
 #include "conf/store.h"
+#include "core/clock.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/transaction.h"
@@ -26,7 +27,6 @@
 #include "storage/dsm.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 FloCopyPhase
@@ -452,14 +452,13 @@ void
 flo_copy_record(FloCopyControl *c)
 {
 	MemoryContext old;
-	TimestampTz now = GetCurrentTimestamp();
 	FloCopyState state;
 	ListCell   *cell;
 
 	LWLockAcquire(flo_shared->lock, LW_SHARED);
 	state = flo_me->copy;
 	LWLockRelease(flo_shared->lock);
-	if (state.segment == 0 || !TimestampDifferenceExceeds(c->recorded_at, now, 1000))
+	if (state.segment == 0 || !flo_clock_passed(c->recorded_at, 1000))
 		return;
 	if (c->plan == NULL || c->plan->attempt != state.attempt)
 	{
@@ -474,7 +473,7 @@ flo_copy_record(FloCopyControl *c)
 	}
 	if (c->recorded_rows == state.rows_done && c->recorded_done == state.tables_done)
 		return;
-	c->recorded_at = now;
+	c->recorded_at = flo_clock();
 	c->recorded_rows = state.rows_done;
 	c->recorded_done = state.tables_done;
 	old = flo_transaction_begin();

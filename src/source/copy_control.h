@@ -7,6 +7,7 @@
 
 #include "bus/records.h"
 #include "conf/spec.h"
+#include "core/clock.h"
 #include "monitor/shstate.h"
 #include "nodes/pg_list.h"
 #include "postmaster/bgworker.h"
@@ -24,7 +25,7 @@ typedef struct FloCopyControl
 	FloCopyPlan *plan;			/* the leader's, attached for flo.copy_progress */
 	uint64		recorded_rows;
 	int			recorded_done;
-	TimestampTz recorded_at;
+	FloClock	recorded_at;
 	int64		stream_limit;	/* copy_stream_max_bytes */
 	List	   *requested;		/* of FloCopyRequest *: what a copy after a marker is of */
 	List	   *marker;			/* of FloCopyKey *: the marker at its snapshot */

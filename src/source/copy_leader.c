@@ -25,6 +25,7 @@
 #include "conf/choice.h"
 #include "conf/publication.h"
 #include "conf/store.h"
+#include "core/clock.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
@@ -45,7 +46,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 /* Pages of a range: 64 MB */
@@ -98,7 +98,7 @@ typedef struct Leader
 	int			failures;
 	uint64		halves;			/* bytes of rows whose copier ended before their end */
 	uint64		purged;
-	TimestampTz full_at;		/* when the broker was last asked what it is full of */
+	FloClock	full_at;		/* when the broker was last asked what it is full of */
 	MemoryContext full_turn;	/* reset in each turn of waiting for it */
 	MemoryContext turn;			/* reset in each round */
 } Leader;
@@ -423,7 +423,7 @@ describe_full(Leader *l, const char *words)
 {
 	FloStreamInfo info;
 
-	l->full_at = GetCurrentTimestamp();
+	l->full_at = flo_clock();
 	if (flo_stream_info(l->bus, l->stream, &info) && flo_reports_stream_is_full(&info))
 		return;
 	strlcpy(l->copy.broker_full, flo_reports_describe_full(l->bus, l->stream, l->settle, words),
@@ -436,7 +436,7 @@ show_refusal(Leader *l)
 {
 	char		words[sizeof(l->plan->space.words)];
 
-	if (!TimestampDifferenceExceeds(l->full_at, GetCurrentTimestamp(), 1000))
+	if (!flo_clock_passed(l->full_at, 1000))
 		return;
 	if (flo_space_was_refused(&l->plan->space, words))
 		describe_full(l, words);
@@ -632,27 +632,27 @@ static void
 run_copiers(Leader *l)
 {
 	MemoryContext context = CurrentMemoryContext;
-	TimestampTz purged_at = 0;
-	TimestampTz looked_at = 0;
+	FloClock	purged_at = 0;
+	FloClock	looked_at = 0;
 	int64		limit = -1;
 	int			finished = 0;
 
 	l->turn = AllocSetContextCreate(context, "pg_flo round", ALLOCSET_DEFAULT_SIZES);
 	while (finished < list_length(l->tables))
 	{
-		if (TimestampDifferenceExceeds(looked_at, GetCurrentTimestamp(), SPACE_INTERVAL))
+		if (flo_clock_passed(looked_at, SPACE_INTERVAL))
 		{
-			looked_at = GetCurrentTimestamp();
+			looked_at = flo_clock();
 			MemoryContextSwitchTo(l->turn);
 			look_at_space(l, &limit);
 			MemoryContextSwitchTo(context);
 		}
 		look_after_copiers(l);
 		MemoryContextSwitchTo(l->turn);
-		if (TimestampDifferenceExceeds(purged_at, GetCurrentTimestamp(), l->copy.full ? SPACE_INTERVAL : 1000))
+		if (flo_clock_passed(purged_at, l->copy.full ? SPACE_INTERVAL : 1000))
 		{
 			(void) purge_loaded(l);
-			purged_at = GetCurrentTimestamp();
+			purged_at = flo_clock();
 		}
 		announce_finished(l);
 		finished = l->copy.tables_done;

@@ -16,10 +16,10 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "core/clock.h"
 #include "source/own_messages.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 /* Least time between two lines in the log, ms */
 #define LOG_INTERVAL 60000
@@ -40,7 +40,7 @@ struct FloOwnMessages
 	void	   *arg;
 	int64	   *foreign;		/* counts those that are dropped */
 	int64		unlogged;		/* dropped, not yet told in the log */
-	TimestampTz logged;
+	FloClock	logged;
 };
 
 FloOwnMessages *
@@ -164,14 +164,14 @@ flo_own_messages_admit(FloOwnMessages *own, const ReorderBufferTXN *txn, bool tr
 {
 	FloMessageVerdict verdict;
 	const char *why = objection(own, txn, transactional, prefix, content, len, message, &verdict);
-	TimestampTz now;
+	FloClock	now;
 
 	if (why == NULL)
 		return verdict == FLO_MESSAGE_GENUINE;
 	(*own->foreign)++;
 	own->unlogged++;
-	now = GetCurrentTimestamp();
-	if (TimestampDifferenceExceeds(own->logged, now, LOG_INTERVAL))
+	now = flo_clock();
+	if (flo_clock_passed(own->logged, LOG_INTERVAL))
 	{
 		ereport(LOG,
 				(errmsg("left out logical decoding messages with a prefix of pg_flo's that pg_flo has not written: " INT64_FORMAT,

@@ -24,6 +24,7 @@
  */
 #include "postgres.h"
 
+#include "core/clock.h"
 #include "core/stop.h"
 #include "core/trail.h"
 #include "mb/pg_wchar.h"
@@ -54,7 +55,7 @@ typedef struct InFlight
 {
 	XLogRecPtr	position;
 	TimestampTz commit_time;	/* of the oldest transaction in it; 0 for a heartbeat */
-	TimestampTz sent;
+	FloClock	sent;
 	StringInfoData chunk;		/* sealed */
 	bool		inside;			/* it starts in the midst of a transaction */
 	XLogRecPtr	upto;			/* that begins after this */
@@ -157,9 +158,9 @@ refused(FloPublisher *pub, const FloBusAck *ack)
 }
 
 static void
-check_overdue(TimestampTz sent)
+check_overdue(FloClock sent)
 {
-	if (TimestampDifferenceExceeds(sent, GetCurrentTimestamp(), ACK_TIMEOUT))
+	if (flo_clock_passed(sent, ACK_TIMEOUT))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("the broker did not acknowledge a chunk within %d s", ACK_TIMEOUT / 1000)));
@@ -171,7 +172,7 @@ send_flight(FloPublisher *pub, uint64 seq)
 {
 	InFlight   *flight = flight_of(pub, seq);
 
-	flight->sent = GetCurrentTimestamp();
+	flight->sent = flo_clock();
 	flo_bus_publish_expect(pub->bus, pub->subject, seq - 1, seq, flight->chunk.data, flight->chunk.len);
 }
 

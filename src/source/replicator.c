@@ -21,6 +21,7 @@
 #include "conf/rights.h"
 #include "conf/store.h"
 #include "conf/watch.h"
+#include "core/clock.h"
 #include "core/loop.h"
 #include "core/memory.h"
 #include "core/names.h"
@@ -237,12 +238,12 @@ show_position(Replicator *rep)
 
 /* Between transactions only: never inside a callback of the decoder */
 static void
-release_wal(Replicator *rep, TimestampTz now)
+release_wal(Replicator *rep)
 {
 	XLogRecPtr	lsn = Min(flo_settle_confirmable(rep->settle, rep->spec->options.release_wal),
 						  rep->published);
 	bool		save = lsn > rep->slot_saved_lsn &&
-		TimestampDifferenceExceeds(rep->slot_saved, now, SLOT_SAVE_INTERVAL);
+		flo_clock_passed(rep->slot_saved, SLOT_SAVE_INTERVAL);
 
 	if (!XLogRecPtrIsInvalid(lsn))
 	{
@@ -252,12 +253,12 @@ release_wal(Replicator *rep, TimestampTz now)
 	}
 	if (save)
 	{
-		rep->slot_saved = now;
+		rep->slot_saved = flo_clock();
 		rep->slot_saved_lsn = lsn;
 	}
-	if (TimestampDifferenceExceeds(rep->nudged, now, NUDGE_INTERVAL))
+	if (flo_clock_passed(rep->nudged, NUDGE_INTERVAL))
 	{
-		rep->nudged = now;
+		rep->nudged = flo_clock();
 		flo_decoder_nudge(rep->decoder);
 	}
 }
@@ -266,11 +267,9 @@ release_wal(Replicator *rep, TimestampTz now)
 static void
 housekeep(Replicator *rep, bool inside)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (!TimestampDifferenceExceeds(rep->housekeeping, now, HOUSEKEEPING_INTERVAL))
+	if (!flo_clock_passed(rep->housekeeping, HOUSEKEEPING_INTERVAL))
 		return;
-	rep->housekeeping = now;
+	rep->housekeeping = flo_clock();
 	rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->settle);
 	flo_upkeep_purge(rep);
 	show_position(rep);
@@ -278,7 +277,7 @@ housekeep(Replicator *rep, bool inside)
 	flo_replicator_report(rep);
 	if (inside)
 		return;
-	release_wal(rep, now);
+	release_wal(rep);
 	flo_copy_record(&rep->copy);
 
 	/* tables may have been asked for while the copy ran */
@@ -294,7 +293,7 @@ chunk_acknowledged(void *arg, XLogRecPtr position, uint64 seq)
 
 	rep->published = position;
 	rep->published_seq = seq;
-	rep->last_sent = GetCurrentTimestamp();
+	rep->last_sent = flo_clock();
 	flo_settle_acked(rep->settle, position);
 	if (rep->full)
 	{
@@ -424,10 +423,10 @@ heartbeat(Replicator *rep, bool caught_up, bool *wanted)
 		return;
 	}
 	if ((*wanted && caught_up) ||
-		TimestampDifferenceExceeds(rep->last_sent, GetCurrentTimestamp(), flo_heartbeat_interval))
+		flo_clock_passed(rep->last_sent, flo_heartbeat_interval))
 	{
 		flo_publisher_heartbeat(rep->publisher, position);
-		rep->last_sent = GetCurrentTimestamp();
+		rep->last_sent = flo_clock();
 		*wanted = false;
 	}
 }
@@ -597,7 +596,7 @@ flo_replicator_run(void)
 		return;
 	decodes = rep->spec->mode != FLO_MODE_COPY;
 	rep->bus = flo_bus_await(psprintf("pg_flo replicator %s", rep->group));
-	rep->begun = rep->looked = GetCurrentTimestamp();
+	rep->begun = rep->looked = flo_clock();
 	rep->reloads = flo_reload_count;
 	flo_bus_when_full(rep->bus, flo_upkeep_found_no_room, rep);
 	rep->copy.group = rep->group;

@@ -9,6 +9,7 @@
 #include "bus/stream.h"
 #include "conf/choice.h"
 #include "conf/spec.h"
+#include "core/clock.h"
 #include "source/copy_control.h"
 #include "source/ddl_filter.h"
 #include "source/decoder.h"
@@ -56,17 +57,17 @@ typedef struct Replicator
 	uint64		published_seq;
 	XLogRecPtr	reported;		/* "source" key of the bucket */
 	uint64		purged;
-	TimestampTz begun;
+	FloClock	begun;
 	bool		full;			/* the broker had no room at the last try */
 	uint64		half_seq;		/* the session before ended there in the midst of a transaction, 0 = not so */
 	XLogRecPtr	half_upto;		/* which begins after this */
-	TimestampTz last_sent;		/* a chunk or a heartbeat was acknowledged */
-	TimestampTz looked;			/* at the broker */
+	FloClock	last_sent;		/* a chunk or a heartbeat was acknowledged */
+	FloClock	looked;			/* at the broker */
 	bool		key_removed;	/* from the bucket: one that the source has written for good */
-	TimestampTz housekeeping;
-	TimestampTz slot_saved;
+	FloClock	housekeeping;
+	FloClock	slot_saved;
 	XLogRecPtr	slot_saved_lsn;
-	TimestampTz nudged;
+	FloClock	nudged;
 
 	FloCopyControl copy;
 	FloTally	tally;

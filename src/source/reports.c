@@ -9,11 +9,11 @@
 #include "postgres.h"
 
 #include "bus/records.h"
+#include "core/clock.h"
 #include "core/loop.h"
 #include "monitor/shstate.h"
 #include "source/reports.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 
 /* Longest wait for workers to report, from the first of them on, ms */
 #define REPORTS_TIMEOUT 5000
@@ -87,7 +87,7 @@ flo_reports_await(FloBus *bus, const char *bucket, FloSettle *settle, bool found
 {
 	bool		is_new = !found && flo_settle_reports(settle) == NIL;
 	uint64		reloads = flo_reload_count;
-	TimestampTz heard = 0;
+	FloClock	heard = 0;
 
 	while (published < confirmed_flush)
 	{
@@ -96,8 +96,8 @@ flo_reports_await(FloBus *bus, const char *bucket, FloSettle *settle, bool found
 		bool		patient;
 
 		if (any && heard == 0)
-			heard = GetCurrentTimestamp();
-		patient = heard == 0 || !TimestampDifferenceExceeds(heard, GetCurrentTimestamp(), REPORTS_TIMEOUT);
+			heard = flo_clock();
+		patient = heard == 0 || !flo_clock_passed(heard, REPORTS_TIMEOUT);
 		if (all ? !is_new || !patient : !patient || (!any && !is_new))
 			break;
 		if (is_new && !any)

@@ -9,11 +9,11 @@
  */
 #include "postgres.h"
 
+#include "core/clock.h"
 #include "core/settings.h"
 #include "source/settle.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 #include "utils/uuid.h"
 #include "wire/chunk.h"
 
@@ -22,7 +22,7 @@
 
 typedef struct Sample
 {
-	TimestampTz at;
+	FloClock	at;
 	XLogRecPtr	position;
 } Sample;
 
@@ -67,13 +67,13 @@ sample(FloSettle *settle, int i)
 void
 flo_settle_acked(FloSettle *settle, XLogRecPtr position)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	FloClock	now = flo_clock();
 	int			step_ms = flo_broker_sync_interval * 1000 / (MAX_SAMPLES / 2);
 	Sample	   *previous = settle->count > 1 ? sample(settle, settle->count - 2) : NULL;
 
 	if (settle->count == 0 || (settle->count < MAX_SAMPLES &&
 							   (previous == NULL ||
-								TimestampDifferenceExceeds(previous->at, sample(settle, settle->count - 1)->at, step_ms))))
+								sample(settle, settle->count - 1)->at - previous->at >= step_ms * INT64CONST(1000))))
 		settle->count++;
 	sample(settle, settle->count - 1)->at = now;
 	sample(settle, settle->count - 1)->position = position;
@@ -82,10 +82,7 @@ flo_settle_acked(FloSettle *settle, XLogRecPtr position)
 static void
 age_samples(FloSettle *settle)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
-	while (settle->count > 0 &&
-		   TimestampDifferenceExceeds(sample(settle, 0)->at, now, flo_broker_sync_interval * 1000))
+	while (settle->count > 0 && flo_clock_passed(sample(settle, 0)->at, flo_broker_sync_interval * 1000))
 	{
 		settle->synced = sample(settle, 0)->position;
 		settle->first = (settle->first + 1) % MAX_SAMPLES;

@@ -9,6 +9,7 @@
 #include "access/xact.h"
 #include "bus/records.h"
 #include "conf/watch.h"
+#include "core/clock.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/stop.h"
@@ -18,7 +19,6 @@
 #include "source/reports.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 /* ms that a full broker is left alone, unless something was removed; in a cluster each refusal costs it its leader */
 #define FULL_PAUSE 5000
@@ -53,7 +53,7 @@ flo_upkeep_purge(Replicator *rep)
 {
 	uint64		seq = flo_settle_purgeable(rep->settle, rep->published_seq);
 
-	if (seq <= rep->purged || !TimestampDifferenceExceeds(rep->begun, GetCurrentTimestamp(), PURGE_DELAY))
+	if (seq <= rep->purged || !flo_clock_passed(rep->begun, PURGE_DELAY))
 		return;
 	flo_stop_point("purge.before");
 	flo_stream_purge_below(rep->bus, rep->stream, seq);
@@ -97,7 +97,7 @@ static bool
 purge_half(Replicator *rep)
 {
 	if (rep->half_seq <= FLO_WINDOW || !flo_settle_all_have(rep->settle, rep->half_upto) ||
-		!TimestampDifferenceExceeds(rep->begun, GetCurrentTimestamp(), PURGE_DELAY))
+		!flo_clock_passed(rep->begun, PURGE_DELAY))
 		return false;
 	flo_stream_purge_below(rep->bus, rep->stream, rep->half_seq - FLO_WINDOW);
 	rep->half_seq = 0;
@@ -145,11 +145,11 @@ still_full(Replicator *rep, int size)
 static bool
 make_room_at_broker(Replicator *rep)
 {
-	TimestampTz since = GetCurrentTimestamp();
+	FloClock	since = flo_clock();
 	uint64		purged = rep->purged;
 	bool		changed = false;
 
-	while (rep->purged == purged && !changed && !TimestampDifferenceExceeds(since, GetCurrentTimestamp(), 1000))
+	while (rep->purged == purged && !changed && !flo_clock_passed(since, 1000))
 	{
 		flo_bus_wait(rep->bus, 200);
 		rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->settle);
@@ -171,7 +171,7 @@ make_room_at_broker(Replicator *rep)
 static void
 await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr upto)
 {
-	TimestampTz since = GetCurrentTimestamp();
+	FloClock	since = flo_clock();
 	int			pause = flo_copy_phase() == FLO_COPY_RUNNING ? FULL_PAUSE_COPYING : FULL_PAUSE;
 	bool		again = false;
 
@@ -182,7 +182,7 @@ await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr
 
 		restore_limits(rep);
 		show_full(rep, words, inside, upto);
-		again = (make_room_at_broker(rep) || TimestampDifferenceExceeds(since, GetCurrentTimestamp(), pause)) &&
+		again = (make_room_at_broker(rep) || flo_clock_passed(since, pause)) &&
 			!still_full(rep, size);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(rep->full_context);
@@ -248,12 +248,11 @@ look_at_bucket(Replicator *rep)
 void
 flo_upkeep_look(Replicator *rep)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	FloStreamInfo info;
 
-	if (!TimestampDifferenceExceeds(rep->looked, now, LOOK_INTERVAL))
+	if (!flo_clock_passed(rep->looked, LOOK_INTERVAL))
 		return;
-	rep->looked = now;
+	rep->looked = flo_clock();
 	look_at_bucket(rep);
 	if (!flo_stream_info(rep->bus, rep->stream, &info))
 		stream_has_changed(psprintf("stream \"%s\" does not exist any more", rep->stream));

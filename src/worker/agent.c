@@ -21,6 +21,7 @@
 
 #include "access/xact.h"
 #include "conf/message.h"
+#include "core/clock.h"
 #include "core/loop.h"
 #include "core/transaction.h"
 #include "mb/pg_wchar.h"
@@ -38,7 +39,6 @@
 #include "utils/pg_lsn.h"
 #include "utils/ps_status.h"
 #include "utils/resowner.h"
-#include "utils/timestamp.h"
 #include "worker/agent.h"
 
 PGDLLEXPORT void flo_agent_main(Datum arg);
@@ -164,7 +164,7 @@ read_answer(const char *data, Size size, FloAgentError *error)
 static FloJson
 wait_for_answer(Call *call, FloAgentError *error)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FLO_AGENT_TIMEOUT);
+	FloClock	deadline = flo_clock_in(FLO_AGENT_TIMEOUT);
 
 	for (;;)
 	{
@@ -184,7 +184,7 @@ wait_for_answer(Call *call, FloAgentError *error)
 			case SHM_MQ_WOULD_BLOCK:
 				break;
 		}
-		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+		left = flo_clock_left(deadline);
 		if (left <= 0)
 		{
 			set_error(error, ERRCODE_CONNECTION_FAILURE,

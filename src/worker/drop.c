@@ -24,6 +24,7 @@
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "core/arguments.h"
+#include "core/clock.h"
 #include "core/compat.h"
 #include "core/names.h"
 #include "fmgr.h"
@@ -35,7 +36,6 @@
 #include "storage/latch.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 #include "utils/uuid.h"
 #include "worker/agent.h"
 #include "worker/drop.h"
@@ -150,7 +150,7 @@ terminate_member(const FloMemberSpec *spec)
 void
 flo_members_stop(List *members)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STOP_TIMEOUT);
+	FloClock	deadline = flo_clock_in(STOP_TIMEOUT);
 	ListCell   *cell;
 
 	if (flo_shared == NULL)
@@ -163,7 +163,7 @@ flo_members_stop(List *members)
 
 		while (terminate_member(spec))
 		{
-			if (GetCurrentTimestamp() >= deadline)
+			if (flo_clock() >= deadline)
 				ereport(ERROR,
 						(errcode(ERRCODE_OBJECT_IN_USE),
 						 errmsg("member \"%s\" of group \"%s\" did not stop within %d s",

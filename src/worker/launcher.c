@@ -25,6 +25,7 @@
 #include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
+#include "core/clock.h"
 #include "core/compat.h"
 #include "core/loop.h"
 #include "core/process.h"
@@ -39,7 +40,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 #include "worker/launcher.h"
 
 PGDLLEXPORT void flo_launcher_main(Datum arg);
@@ -63,7 +63,7 @@ PGDLLEXPORT void flo_launcher_main(Datum arg);
 typedef struct Starting
 {
 	BackgroundWorkerHandle *handle;
-	TimestampTz since;
+	FloClock	since;
 } Starting;
 
 static Starting *starting;		/* [nmembers] */
@@ -75,7 +75,7 @@ static List *failed = NIL;		/* their scanner ended before it had said anything: 
 
 static BackgroundWorkerHandle *scanner = NULL;
 static Oid	scanned = InvalidOid;	/* by it */
-static TimestampTz scan_again = 0;	/* those in "failed" */
+static FloClock scan_again = 0;	/* those in "failed" */
 
 /* --- databases ------------------------------------------------------------------------ */
 
@@ -129,11 +129,9 @@ scan_all_databases(void)
 static void
 look_after_unread(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
 	if (closed != NIL)
 		look_for_databases(false);
-	if (failed == NIL || now < scan_again)
+	if (failed == NIL || flo_clock_left(scan_again) > 0)
 		return;
 	to_scan = list_concat_unique_oid(to_scan, failed);
 	list_free(failed);
@@ -154,7 +152,7 @@ scanner_ended(void)
 	if (told || list_member_oid(to_scan, scanned))
 		return;
 	if (failed == NIL)
-		scan_again = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SCAN_PAUSE);
+		scan_again = flo_clock_in(SCAN_PAUSE);
 	failed = list_append_unique_oid(failed, scanned);
 }
 
@@ -276,7 +274,7 @@ static void
 set_launcher_state(FloMember *m, FloMemberState state, const char *detail)
 {
 	m->state = state;
-	m->state_since = GetCurrentTimestamp();
+	m->state_since = flo_clock();
 	strlcpy(m->detail, detail, sizeof(m->detail));
 }
 
@@ -289,7 +287,7 @@ begin_pause(FloMember *m, const char *why)
 
 	m->failures++;
 	pause = pause_after(m->failures);
-	m->next_start = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause);
+	m->next_start = flo_clock_in(pause);
 	if (why != NULL)
 		snprintf(detail, sizeof(detail), "%s; retry in %g s", why, pause / 1000.0);
 	else
@@ -315,8 +313,8 @@ decide(FloMember *m, bool is_starting)
 	if (m->state == FLO_STATE_FAILED)
 		return ACTION_NONE;
 	if (m->state == FLO_STATE_BACKOFF)
-		return m->next_start <= GetCurrentTimestamp() ? ACTION_START : ACTION_NONE;
-	return TimestampDifferenceExceeds(m->state_since, GetCurrentTimestamp(), RESTART_PAUSE) ?
+		return m->next_start <= flo_clock() ? ACTION_START : ACTION_NONE;
+	return flo_clock_passed(m->state_since, RESTART_PAUSE) ?
 		ACTION_START : ACTION_NONE;
 }
 
@@ -341,7 +339,7 @@ start_member(int slot)
 		snprintf(name, sizeof(name), "pg_flo worker %s %s", m->group, m->member);
 	LWLockRelease(flo_shared->lock);
 
-	starting[slot].since = GetCurrentTimestamp();
+	starting[slot].since = flo_clock();
 	if (flo_process_start(&args, name, &starting[slot].handle))
 		return;
 	starting[slot].handle = NULL;
@@ -368,7 +366,7 @@ follow_start(int slot)
 		pfree(s->handle);
 		s->handle = NULL;
 	}
-	else if (ended || TimestampDifferenceExceeds(s->since, GetCurrentTimestamp(), START_TIMEOUT))
+	else if (ended || flo_clock_passed(s->since, START_TIMEOUT))
 	{
 		pfree(s->handle);
 		s->handle = NULL;
@@ -413,7 +411,6 @@ look_after_members(void)
 static long
 time_to_wait(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	long		wait = ROUND_INTERVAL;
 
 	LWLockAcquire(flo_shared->lock, LW_SHARED);
@@ -426,7 +423,7 @@ time_to_wait(void)
 		if (m->state == FLO_STATE_STOPPED)
 			wait = Min(wait, RESTART_PAUSE);
 		else if (m->state == FLO_STATE_BACKOFF)
-			wait = Min(wait, TimestampDifferenceMilliseconds(now, m->next_start) + 1);
+			wait = Min(wait, flo_clock_left(m->next_start) + 1);
 		else if (starting[i].handle != NULL)
 			wait = Min(wait, 1000);
 	}
@@ -447,7 +444,7 @@ void
 flo_launcher_main(Datum arg)
 {
 	MemoryContext context;
-	TimestampTz looked = 0;
+	FloClock	looked = 0;
 
 	flo_loop_init();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
@@ -466,11 +463,11 @@ flo_launcher_main(Datum arg)
 	{
 		bool		scanning;
 
-		if (TimestampDifferenceExceeds(looked, GetCurrentTimestamp(), ROUND_INTERVAL))
+		if (flo_clock_passed(looked, ROUND_INTERVAL))
 		{
 			forget_dropped_databases();
 			look_after_unread();
-			looked = GetCurrentTimestamp();
+			looked = flo_clock();
 		}
 		take_dirty();
 		scanning = scan_next();

@@ -12,8 +12,8 @@
 
 #include "bus/stream.h"
 #include "common/base64.h"
+#include "core/clock.h"
 #include "core/names.h"
-#include "utils/timestamp.h"
 #include "wire/chunk.h"
 #include "worker/agent.h"
 #include "worker/peek_op.h"
@@ -105,7 +105,7 @@ is_void(const List *messages, int index)
 static List *
 read_newest(FloBus *bus, const char *stream, const FloStreamInfo *info, int max_events)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), MAX_TIME);
+	FloClock	deadline = flo_clock_in(MAX_TIME);
 	List	   *messages = NIL;
 	int64		bytes = 0;
 	int			events = 0;
@@ -126,7 +126,7 @@ read_newest(FloBus *bus, const char *stream, const FloStreamInfo *info, int max_
 		begun_earlier += found->head;
 		if (more < 0 && events >= max_events && found->enterable)
 			more = FLO_WINDOW;
-		if (more-- == 0 || bytes > MAX_BYTES || GetCurrentTimestamp() > deadline)
+		if (more-- == 0 || bytes > MAX_BYTES || flo_clock() > deadline)
 			break;
 	}
 	return messages;
