@@ -226,6 +226,8 @@ flo_pin_session_settings(void)
 		{"statement_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
 		{"search_path", "pg_catalog, pg_temp"},
+		/* no statement of ours is worth it: compiling a query over many catalogs takes seconds */
+		{"jit", "off"},
 		{"DateStyle", "ISO, YMD"},
 		{"IntervalStyle", "postgres"},
 		{"TimeZone", "GMT"},

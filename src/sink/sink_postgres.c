@@ -28,7 +28,6 @@
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
-#include "jit/jit.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
 #include "storage/itemptr.h"
@@ -87,8 +86,7 @@ pin_role(bool fire_triggers)
  *
  * Statements find rows by key.  A generic plan made while a table is small must
  * not read all of it when it has grown, so sequential scans are chosen only
- * where nothing else is possible; that makes their estimated cost huge, which
- * must not start the JIT compiler.  For the same reason sets of keys are joined
+ * where nothing else is possible.  For the same reason sets of keys are joined
  * by nested loops only.
  */
 static void
@@ -108,8 +106,6 @@ pin_settings(FloPostgresSink *sink)
 		SetConfigOption("enable_hashjoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	if (enable_mergejoin)
 		SetConfigOption("enable_mergejoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	if (jit_enabled)
-		SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 static void apply_gathered(void *arg, FloTarget *target, const FloChange *change);
