@@ -218,13 +218,10 @@ flo_worker_begin(FloWorker *w)
 static void
 leave_if_altered(FloWorker *w)
 {
-	FloWorkerSpec *spec;
-
 	flo_worker_notice_configuration(w);
 	if (!w->options_stale)
 		return;
-	spec = flo_my_spec(w->group, w->worker);
-	if (spec == NULL || spec->owner != w->spec->owner || !flo_same_options(&spec->options, &w->spec->options))
+	if (!flo_worker_is_unaltered(w))
 		proc_exit(0);
 	w->options_stale = w->sink != NULL;	/* the loop tells it */
 }

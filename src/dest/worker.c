@@ -55,24 +55,37 @@ flo_worker_load_rules(FloWorker *w)
 }
 
 /*
+ * Is it what it was when this process began?  w->spec stays as it is: what is
+ * read here is as short-lived as wherever the configuration is looked at.
+ */
+bool
+flo_worker_is_unaltered(FloWorker *w)
+{
+	MemoryContext aside = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(aside);
+	FloWorkerSpec *spec = flo_my_spec(w->group, w->worker);
+	bool		same = spec != NULL && spec->owner == w->spec->owner &&
+		flo_same_options(&spec->options, &w->spec->options);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(aside);
+	return same;
+}
+
+/*
  * Between batches.  False when the worker is no more or its options are
  * others: the launcher starts it again with them.
  */
 bool
 flo_worker_follow_configuration(FloWorker *w)
 {
-	FloWorkerSpec *now;
-
 	flo_worker_notice_configuration(w);
 	if (w->rules_stale)
 		flo_worker_load_rules(w);
 	if (!w->options_stale)
 		return true;
 	w->options_stale = false;
-
-	/* this one goes with whatever is at hand; ours, which is the same then, lasts */
-	now = flo_my_spec(w->group, w->worker);
-	if (now == NULL || now->owner != w->spec->owner || !flo_same_options(&now->options, &w->spec->options))
+	if (!flo_worker_is_unaltered(w))
 		return false;
 	flo_rights_check_member(w->group, w->spec->owner, true);
 	w->sink->ops->invalidate(w->sink);

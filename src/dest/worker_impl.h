@@ -130,6 +130,7 @@ extern void flo_worker_notice_configuration(FloWorker *w);
 /* Between batches: rules and routes, and tables that are given up, as they are now */
 extern void flo_worker_load_rules(FloWorker *w);
 extern bool flo_worker_follow_configuration(FloWorker *w);
+extern bool flo_worker_is_unaltered(FloWorker *w);
 
 /* --- report.c ---------------------------------------------------------------------- */
 
