@@ -419,7 +419,10 @@ map_named(Mapper *mapper, ObjectType type, Node *object)
 		case OBJECT_DOMAIN:
 			return qualify_type(mapper, object);
 		case OBJECT_DOMCONSTRAINT:
-			(void) qualify_type(mapper, linitial(castNode(List, object)));
+			/* ALTER DOMAIN ... RENAME CONSTRAINT has the domain's name alone */
+			if (IsA(linitial(castNode(List, object)), String))
+				return (Node *) qualify(mapper, (List *) object);
+			(void) qualify_type(mapper, linitial((List *) object));
 			return object;
 		case OBJECT_COLLATION:
 		case OBJECT_CONVERSION:

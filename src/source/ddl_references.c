@@ -13,6 +13,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
+#include "commands/defrem.h"
 #include "conf/choice.h"
 #include "core/nextval.h"
 #include "nodes/makefuncs.h"
@@ -110,6 +111,22 @@ refer_in_definition(FloDdlStatement *ddl, Node *node)
 	}
 }
 
+/* The table that a sequence is to belong to */
+static void
+refer_to_owner(FloDdlStatement *ddl, List *options)
+{
+	ListCell   *cell;
+
+	foreach(cell, options)
+	{
+		DefElem    *option = lfirst_node(DefElem, cell);
+		List	   *owner = strcmp(option->defname, "owned_by") == 0 ? defGetQualifiedName(option) : NIL;
+
+		if (list_length(owner) > 1)
+			add_reference(ddl, makeRangeVarFromNameList(list_truncate(list_copy(owner), list_length(owner) - 1)));
+	}
+}
+
 /* Tables that change with it: its children, and those whose foreign keys refer to it */
 static void
 add_relatives(FloDdlStatement *ddl, const RangeVar *name)
@@ -169,6 +186,12 @@ flo_ddl_describe_references(FloDdlStatement *ddl, Node *node)
 			break;
 		case T_CreateTrigStmt:
 			add_reference(ddl, ((CreateTrigStmt *) node)->constrrel);
+			break;
+		case T_CreateSeqStmt:
+			refer_to_owner(ddl, ((CreateSeqStmt *) node)->options);
+			break;
+		case T_AlterSeqStmt:
+			refer_to_owner(ddl, ((AlterSeqStmt *) node)->options);
 			break;
 		case T_DropStmt:
 			if (((DropStmt *) node)->removeType == OBJECT_TABLE)
