@@ -202,7 +202,12 @@ sub kind
 	my ($text) = @_;
 	$text =~ s/ \(group .*//s;
 	$text =~ s/"(?:[^"]|"")*"/"…"/g;
-	$text =~ s/'[^']*'/'…'/g;
+	$text =~ s/ \(the worker's option ddl_trust is object\)//;
+	$text =~ s/(?<!\w)'[^']*'(?!\w)/'…'/g;
+	$text =~ s/\b(?:public\.)?\w+\([\w,. ]*\)/…()/g;
+	$text =~ s/\b(table|type|operator|domain|partition|trigger|column) (?!because)[^ "…]+(?= (?:because|on|of|for|does|violates|,))/$1 …/g;
+	$text =~ s/because other objects depend on it: .*/because other objects depend on it/;
+	$text =~ s/table public\.\w+/table …/g;
 	$text =~ s/\b\d+\b/N/g;
 	$text =~ s/\s+/ /g;
 	return $text;
@@ -221,13 +226,14 @@ my @by_hand = (
 	[ 'role', qr/role "([^"]+)" does not exist/ ],
 	[ 'access method', qr/access method "([^"]+)" does not exist/ ],
 	[ 'operator class', qr/operator class "([^"]+)" does not exist/ ],
+	[ 'operator class', qr/has no default operator class for access method "([^"]+)"/ ],
 );
 
 sub statement_for
 {
 	my ($self, $what, $name) = @_;
 	return qq{CREATE ROLE "$name"} if $what eq 'role';
-	my ($statement) = $self->{statements} =~ /^(create $what $name\b.*?);/ims;
+	my ($statement) = $self->{statements} =~ /^(create $what (?:$name\b|\S+\s+default\s[^;]*?using $name\b).*?);/ims;
 	return $statement;
 }
 

@@ -41,12 +41,13 @@ cp -R t suite "$work/"
 chmod -R u+rwX,go+rX "$work"
 [ "$(id -u)" = 0 ] && chown -R "$(server_user)" "$work"
 
-# Between "## In figures" and the next heading
+# The table below "## In figures" is written anew
 write_counts()
 {
-	awk -v counts="$work/counts.md" '/^## /{ inside = 0 } !inside { print }
-		/^## In figures/ { inside = 1; print ""; while ((getline line <counts) > 0) print line; print "" }' "$TOP/doc/ddl.md" >"$work/ddl.md" &&
-		cat "$work/ddl.md" >"$TOP/doc/ddl.md"
+	awk -v counts="$work/counts.md" '/^## /{ inside = /^## In figures/ }
+		inside && /^\|/ { next }
+		inside && /^$/ && told++ == 1 { print ""; while ((getline line <counts) > 0) print line }
+		{ print }' "$TOP/doc/ddl.md" | cat -s >"$work/ddl.md" && cat "$work/ddl.md" >"$TOP/doc/ddl.md"
 }
 
 as_server env -i HOME="$work" LANG=C LC_ALL=C TMPDIR="${TMPDIR:-/tmp}" CI="${CI:-}" \
