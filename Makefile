@@ -88,6 +88,7 @@ OBJS = \
 	src/conf/definition.o \
 	src/conf/expression.o \
 	src/conf/partition.o \
+	src/conf/given_names.o \
 	src/bus/bus.o \
 	src/bus/bucket.o \
 	src/bus/records.o \
@@ -131,6 +132,7 @@ OBJS = \
 	src/source/ddl_objects.o \
 	src/source/ddl_references.o \
 	src/source/ddl_replay.o \
+	src/source/ddl_made.o \
 	src/source/ddl_filter.o \
 	src/source/copy_control.o \
 	src/source/copier.o \
@@ -170,6 +172,8 @@ OBJS = \
 	src/dest/ddl_known.o \
 	src/dest/ddl_refers.o \
 	src/dest/ddl_parts.o \
+	src/dest/ddl_given.o \
+	src/dest/ddl_gone.o \
 	src/dest/ddl_partitions.o \
 	src/dest/rows.o \
 	src/dest/ddl_rights.o \

@@ -655,9 +655,9 @@ COMMENT ON COLUMN flo.ddl_log.worker_name IS 'worker';
 COMMENT ON COLUMN flo.ddl_log.lsn IS 'commit LSN of the transaction';
 COMMENT ON COLUMN flo.ddl_log.tag IS 'command tag';
 COMMENT ON COLUMN flo.ddl_log.command IS 'text of the statement as the source ran it';
-COMMENT ON COLUMN flo.ddl_log.outcome IS 'applied; present (its effect was there already); not_here (it is about what was never brought here, or that is not made here); given_up (it failed or would have been held, and is about a table that is given up); skipped (flo.skip_ddl()) or ignored (option ddl, or columns that a route leaves out)';
+COMMENT ON COLUMN flo.ddl_log.outcome IS 'applied; present (its effect was there already); absent (what it drops was never brought here); not_here (it is about what was never brought here, or that is not made here); given_up (it failed or would have been held, and is about a table that is given up); skipped (flo.skip_ddl()) or ignored (option ddl, or columns that a route leaves out)';
 COMMENT ON COLUMN flo.ddl_log.detail IS 'more about the outcome';
-COMMENT ON COLUMN flo.ddl_log.made IS 'names of what it has made here, quoted and qualified';
+COMMENT ON COLUMN flo.ddl_log.made IS 'names at the source of what it has made here, quoted and qualified; those of constraints with their table''s as well';
 COMMENT ON COLUMN flo.ddl_log.executed_at IS 'when';
 
 -- statements hold literals of the source

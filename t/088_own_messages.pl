@@ -144,7 +144,7 @@ $session->query('BEGIN; SAVEPOINT s');
 @own = captured('ALTER TABLE t ADD gone int');
 $session->query('RELEASE s');
 my @changed;
-for my $at (0 .. 60, length($own[0]) - 1) { push @changed, $own[1]; substr($changed[-1], $at, 1) ^= "\x01"; }
+for my $at (0 .. 60, length($own[1]) - 1) { push @changed, $own[1]; substr($changed[-1], $at, 1) ^= "\x01"; }
 push @changed, map { substr $own[0], 0, $_ } 0 .. 60, length($own[0]) - 1;
 push @changed, "$own[0]x";
 again(@changed);

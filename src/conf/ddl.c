@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "conf/api.h"
 #include "conf/ddl.h"
 #include "conf/known.h"
@@ -18,7 +19,9 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(flo_release_ddl);
@@ -77,11 +80,12 @@ flo_ddl_hold(const FloDdlPlace *place, const char *tag, const char *command, con
 	return id;
 }
 
-void
+int64
 flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
 			 const char *outcome, const char *detail)
 {
 	FloVisit	visit;
+	int64		entry;
 
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_DELETE,
@@ -89,27 +93,51 @@ flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
 				  " WHERE group_name = $1 AND worker_name = $2 AND lsn = $3::pg_lsn AND ordinal = $4::int",
 				  4, place->group, place->worker, lsn_text(place->lsn),
 				  flo_text_of_int64(place->ordinal));
-	flo_visit_run(SPI_OK_INSERT,
+	flo_visit_run(SPI_OK_INSERT_RETURNING,
 				  "INSERT INTO flo.ddl_log (group_name, worker_name, lsn, tag, command, outcome, detail)"
-				  " VALUES ($1, $2, $3::pg_lsn, $4, $5, $6, $7)",
+				  " VALUES ($1, $2, $3::pg_lsn, $4, $5, $6, $7) RETURNING id",
 				  7, place->group, place->worker, lsn_text(place->lsn), tag, command, outcome, detail);
+	entry = strtoll(flo_visit_text(&visit, 0, 1), NULL, 10);
 	flo_visit_end(&visit);
+	return entry;
+}
+
+char *
+flo_ddl_made_name(const char *schema, const char *table, const char *name)
+{
+	char	   *of = pstrdup(table != NULL ? quote_qualified_identifier(schema, table) : quote_identifier(schema));
+
+	return psprintf("%s.%s", of, quote_identifier(name));
+}
+
+static char *
+array_of(const List *names)
+{
+	Datum	   *elements = palloc(list_length(names) * sizeof(Datum));
+	ListCell   *cell;
+
+	foreach(cell, names)
+		elements[foreach_current_index(cell)] = CStringGetTextDatum(lfirst(cell));
+	return OidOutputFunctionCall(F_ARRAY_OUT,
+								 PointerGetDatum(construct_array(elements, list_length(names), TEXTOID, -1, false, TYPALIGN_INT)));
 }
 
 void
-flo_ddl_note_made(const FloDdlPlace *place, const char *schema, const char *name)
+flo_ddl_note_made(int64 entry, const List *names, const char *detail)
 {
 	FloVisit	visit;
 
+	if (names == NIL && detail == NULL)
+		return;
 	flo_visit_begin(&visit);
 	flo_visit_run(SPI_OK_UPDATE,
-				  "UPDATE flo.ddl_log SET made = made || $3 WHERE id = (SELECT max(id) FROM flo.ddl_log WHERE group_name = $1 AND worker_name = $2)",
-				  3, place->group, place->worker, quote_qualified_identifier(schema, name));
+				  "UPDATE flo.ddl_log SET made = made || $2::text[], detail = nullif(concat_ws('; ', detail, $3), '') WHERE id = $1::bigint",
+				  3, flo_text_of_int64(entry), array_of(names), detail);
 	flo_visit_end(&visit);
 }
 
 bool
-flo_ddl_was_made(const FloDdlPlace *place, const char *schema, const char *name)
+flo_ddl_was_made(const FloDdlPlace *place, const char *schema, const char *table, const char *name)
 {
 	FloVisit	visit;
 	bool		made;
@@ -119,8 +147,9 @@ flo_ddl_was_made(const FloDdlPlace *place, const char *schema, const char *name)
 						 "SELECT FROM flo.ddl_log WHERE group_name = $1 AND worker_name = $2 AND $3 = ANY (made)"
 						 " UNION ALL SELECT FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2"
 						 " AND address_names[1] = $4 AND address_names[array_upper(address_names, 1)] = $5"
+						 " AND ($6 IS NULL OR address_names[2] = $6)"
 						 " AND action IN ('created', 'kept') LIMIT 1",
-						 5, place->group, place->worker, quote_qualified_identifier(schema, name), schema, name) > 0;
+						 6, place->group, place->worker, flo_ddl_made_name(schema, table, name), schema, name, table) > 0;
 	flo_visit_end(&visit);
 	return made;
 }

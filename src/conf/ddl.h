@@ -39,18 +39,21 @@ extern FloDdlDecision flo_ddl_decision(const FloDdlPlace *place, const char *com
 extern int64 flo_ddl_hold(const FloDdlPlace *place, const char *tag, const char *command,
 						  const char *reason);
 
-/* What became of a statement; it is not held any more */
-extern void flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
+/* What became of a statement; it is not held any more.  Returns the number of the entry. */
+extern int64 flo_ddl_note(const FloDdlPlace *place, const char *tag, const char *command,
 						 const char *outcome, const char *detail);
 
-/* The statement that was noted last has made this */
-extern void flo_ddl_note_made(const FloDdlPlace *place, const char *schema, const char *name);
+/* What is a part of a table and has a name only there is told with its table; else "table" is NULL */
+extern char *flo_ddl_made_name(const char *schema, const char *table, const char *name);
+
+/* The statement of an entry has made these, names as above; "detail", if any, is added to the entry's */
+extern void flo_ddl_note_made(int64 entry, const List *names, const char *detail);
 
 /*
  * Was an object of that name ever made here for the worker, or found and kept by
  * a copy?  As far back as flo.ddl_log goes.
  */
-extern bool flo_ddl_was_made(const FloDdlPlace *place, const char *schema, const char *name);
+extern bool flo_ddl_was_made(const FloDdlPlace *place, const char *schema, const char *table, const char *name);
 
 /*
  * The groups of this very database that track DDL: List of char *.  Not one

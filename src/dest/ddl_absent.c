@@ -96,7 +96,7 @@ flo_ddl_absent(const FloDdlPlace *place, const FloDdlStatement *ddl, FloReshape 
 		const FloDdlObject *object = lfirst(cell);
 
 		if (object->creates || !is_dispensable(object) || is_here(object, routes) ||
-			flo_ddl_was_made(place, object->schema, object->name))
+			flo_ddl_was_made(place, object->schema, NULL, object->name))
 			return NULL;
 	}
 	return psprintf("%s %s is not here", ((FloDdlObject *) linitial(ddl->objects))->type,

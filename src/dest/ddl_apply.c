@@ -33,6 +33,8 @@
 #include "core/transaction.h"
 #include "dest/ddl_apply.h"
 #include "dest/ddl_columns.h"
+#include "dest/ddl_given.h"
+#include "dest/ddl_gone.h"
 #include "dest/ddl_known.h"
 #include "dest/ddl_names.h"
 #include "dest/ddl_partitions.h"
@@ -63,6 +65,12 @@
 /* Bytes of a statement that are shown in error messages */
 #define SHOWN 300
 
+char *
+flo_ddl_shown(const FloDdlStatement *ddl)
+{
+	return psprintf("%.*s", pg_mbcliplen(ddl->text, strlen(ddl->text), SHOWN), ddl->text);
+}
+
 /* --- surroundings ---------------------------------------------------------------------- */
 
 /*
@@ -73,7 +81,7 @@
 static void
 enter(const FloDdlStatement *ddl, FloAsRole *as)
 {
-	flo_trail.operation = psprintf("%.*s", pg_mbcliplen(ddl->text, strlen(ddl->text), SHOWN), ddl->text);
+	flo_trail.operation = flo_ddl_shown(ddl);
 	flo_as_role_enter(as, GetUserId(), FLO_AS_ROLE_PLAIN);
 	flo_as_role_set("check_function_bodies", "off");
 	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
@@ -402,16 +410,7 @@ trust_foreign_keys(Node *node)
 static Oid
 table_here(Mapping *mapping, const char *schema, const char *table)
 {
-	Mapping		aside = {mapping->routes};
-	const char *to_schema = schema;
-	const char *to_table = table;
-	Oid			namespace;
-
-	if (schema == NULL || table == NULL)
-		return InvalidOid;
-	(void) map_table(&aside, schema, table, false, &to_schema, &to_table);
-	namespace = get_namespace_oid(to_schema, true);
-	return OidIsValid(namespace) ? get_relname_relid(to_table, namespace) : InvalidOid;
+	return schema != NULL && table != NULL ? flo_reshape_table(mapping->routes, schema, table) : InvalidOid;
 }
 
 /*
@@ -571,22 +570,28 @@ flo_ddl_pass_over(const char *group, const FloDdlStatement *ddl, FloReshape *rou
 
 /* --- applying --------------------------------------------------------------------------------- */
 
-void
+int64
 flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl, const char *outcome,
 					 const char *detail)
 {
+	int64		entry = flo_ddl_note(place, ddl->tag, ddl->text, outcome, detail);
+	bool		creates = strncmp(ddl->tag, "CREATE ", strlen("CREATE ")) == 0;
+	List	   *made = NIL;
 	ListCell   *cell;
 
-	flo_ddl_note(place, ddl->tag, ddl->text, outcome, detail);
-	if (strcmp(outcome, "applied") == 0 || strcmp(outcome, "present") == 0)
-		foreach(cell, ddl->objects)
-		{
-			const FloDdlObject *object = lfirst(cell);
+	if (strcmp(outcome, "applied") != 0 && strcmp(outcome, "present") != 0)
+		return entry;
+	foreach(cell, ddl->objects)
+	{
+		const FloDdlObject *object = lfirst(cell);
 
-			if (object->schema != NULL &&
-				(object->creates || strncmp(ddl->tag, "CREATE ", strlen("CREATE ")) == 0))
-				flo_ddl_note_made(place, object->schema, object->name);
-		}
+		if (object->new_name != NULL)
+			made = lappend(made, flo_ddl_made_name(object->new_schema, NULL, object->new_name));
+		else if (object->schema != NULL && object->name[0] != '\0' && (object->creates || creates))
+			made = lappend(made, flo_ddl_made_name(object->schema, NULL, object->name));
+	}
+	flo_ddl_note_made(entry, made, NULL);
+	return entry;
 }
 
 /* Ownership that is not to follow is nobody's concern here */
@@ -605,13 +610,16 @@ leave_owner_out(Node *node)
 
 /* With the rights for it; what flo_ddl_apply() returns */
 static char *
-apply_statement(const char *group, const FloDdlStatement *ddl, RawStmt *statement,
-				const FloDdlRights *rights, Mapping *mapping, int manner, const char **outcome, StringInfo note)
+apply_statement(const FloDdlPlace *place, const FloDdlStatement *ddl, RawStmt *statement,
+				const FloDdlRights *rights, Mapping *mapping, int manner, const char **outcome, StringInfo note,
+				List **made)
 {
+	const char *group = place->group;
 	Node	   *node = statement->stmt;
 	char	   *reason = NULL;
 	List	   *about = flo_ddl_wholes(flo_ddl_targets(node));
 	bool		nothing;
+	bool		gone = false;
 	bool		present;
 
 	reason = reach_of(group, ddl, node, rights, mapping, manner);
@@ -629,7 +637,9 @@ apply_statement(const char *group, const FloDdlStatement *ddl, RawStmt *statemen
 		reason = flo_ddl_map_new_name(node, ddl, map_table, mapping, &nothing);
 	if (reason == NULL)
 		reason = hurts_others(mapping, node);
-	present = nothing || (reason == NULL && flo_ddl_present(node, text_to_run(ddl), ddl->with_owner, note));
+	if (reason == NULL && !nothing)
+		reason = flo_ddl_gone(place, ddl, node, manner & FLO_DDL_DECIDED, note, &gone);
+	present = nothing || gone || (reason == NULL && flo_ddl_present(node, text_to_run(ddl), ddl->with_owner, note));
 	if (manner & FLO_DDL_DECIDED)
 		reason = NULL;
 	else if (!present && reason == NULL)
@@ -638,16 +648,16 @@ apply_statement(const char *group, const FloDdlStatement *ddl, RawStmt *statemen
 		if (reason == NULL && (manner & FLO_DDL_CHECKED))
 			reason = flo_ddl_undetermined(node, ddl, text_to_run(ddl));
 	}
-	if (present && !nothing && reason == NULL)
+	if (present && !nothing && !gone && reason == NULL)
 		reason = adopt_present(group, node, manner);
 	if (!present && reason == NULL)
 	{
 		UpdateActiveSnapshotCommandId();
-		reason = flo_ddl_run_within_reach(group, is_bounded(manner), statement, text_to_run(ddl));
+		reason = flo_ddl_run_within_reach(group, is_bounded(manner), statement, text_to_run(ddl), made);
 	}
 	if (reason == NULL && (manner & FLO_DDL_DECIDED))
 		flo_ddl_own(group, about);
-	*outcome = nothing ? "ignored" : present ? "present" : "applied";
+	*outcome = nothing ? "ignored" : gone ? "absent" : present ? "present" : "applied";
 	return reason;
 }
 
@@ -662,6 +672,7 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 	FloAsRole	as;
 	FloDdlRights rights;
 	RawStmt    *statement;
+	List	   *made = NIL;
 	char	   *reason = NULL;
 
 	initStringInfo(&note);
@@ -681,14 +692,15 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 		if (reason == NULL)
 		{
 			flo_ddl_take_rights(&as, &rights);
-			reason = apply_statement(place->group, ddl, statement, &rights, &mapping, manner, &outcome, &note);
+			reason = apply_statement(place, ddl, statement, &rights, &mapping, manner, &outcome, &note, &made);
 			flo_as_role_leave(&as);
 		}
 	}
 	leave(&settings);
 	PopActiveSnapshot();
 	if (reason == NULL)
-		flo_ddl_note_outcome(place, ddl, outcome, note.len > 0 ? note.data : NULL);
+		flo_ddl_expect_names(ddl, flo_ddl_note_outcome(place, ddl, outcome, note.len > 0 ? note.data : NULL), made,
+							 is_bounded(manner));
 	return reason;
 }
 
@@ -769,7 +781,7 @@ run_concurrent(const FloDdlStatement *ddl, const FloDdlRights *rights, RawStmt *
 
 /* With the rights for it: is something left to run? */
 static bool
-prepare_concurrent(const FloDdlStatement *ddl, Mapping *mapping, RawStmt *statement, int manner,
+prepare_concurrent(const FloDdlPlace *place, const FloDdlStatement *ddl, Mapping *mapping, RawStmt *statement, int manner,
 				   const char **outcome, StringInfo note, char **reason)
 {
 	Node	   *node = statement->stmt;
@@ -785,6 +797,8 @@ prepare_concurrent(const FloDdlStatement *ddl, Mapping *mapping, RawStmt *statem
 	if (IsA(node, IndexStmt))
 		drop_invalid_index((IndexStmt *) node);
 	finalize_detach(node);
+	if (flo_ddl_gone_since(place, ddl, node, note, outcome))
+		return false;
 	return !flo_ddl_present(node, text_to_run(ddl), ddl->with_owner, note);
 }
 
@@ -801,7 +815,7 @@ own_apart(const char *group, List *about)
 }
 
 char *
-flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *ddl, Oid owner, FloReshape *routes,
+flo_ddl_apply_concurrent(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner, FloReshape *routes,
 						 int manner, const char **outcome, char **detail)
 {
 	Mapping		mapping = {routes};
@@ -826,11 +840,11 @@ flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *ddl, Oid owne
 	{
 		flo_ddl_take_rights(&as, &rights);
 		about = flo_ddl_wholes(flo_ddl_targets(statement->stmt));
-		reason = reach_of(group, ddl, statement->stmt, &rights, &mapping, manner);
+		reason = reach_of(place->group, ddl, statement->stmt, &rights, &mapping, manner);
 		if (reason == NULL)
 			reason = takes_other_rows(ddl, &mapping, manner);
 		if (reason == NULL)
-			left = prepare_concurrent(ddl, &mapping, statement, manner, outcome, &note, &reason);
+			left = prepare_concurrent(place, ddl, &mapping, statement, manner, outcome, &note, &reason);
 		flo_as_role_leave(&as);
 	}
 	leave(&settings);
@@ -838,7 +852,7 @@ flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *ddl, Oid owne
 	if (left)
 		run_concurrent(ddl, &rights, statement);
 	if (reason == NULL && (manner & FLO_DDL_DECIDED))
-		own_apart(group, about);
+		own_apart(place->group, about);
 	*detail = note.len > 0 ? note.data : NULL;
 	return reason;
 }

@@ -37,7 +37,7 @@ extern char *flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl,
  * Does nothing when its effect is there already.  Not noted: outcome and detail
  * are for that.
  */
-extern char *flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *ddl, Oid owner,
+extern char *flo_ddl_apply_concurrent(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 									  FloReshape *routes, int manner, const char **outcome, char **detail);
 
 /*
@@ -47,8 +47,11 @@ extern char *flo_ddl_apply_concurrent(const char *group, const FloDdlStatement *
  */
 extern void flo_ddl_pass_over(const char *group, const FloDdlStatement *ddl, FloReshape *routes, bool failed);
 
-/* The same with names mapped, in the log */
-extern void flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl,
-								 const char *outcome, const char *detail);
+/* In the log, with what it has made; the number of the entry */
+extern int64 flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl,
+								  const char *outcome, const char *detail);
+
+/* So much of the statement as an error shows */
+extern char *flo_ddl_shown(const FloDdlStatement *ddl);
 
 #endif

@@ -317,12 +317,6 @@ command_present(Relation relation, AlterTableCmd *command, const Drops *drops, c
 				return false;
 			add_note(note, "constraint%s exists already", "");
 			return true;
-		case AT_DropConstraint:
-			if (OidIsValid(get_relation_constraint_oid(relid, command->name, true)) ||
-				relation->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
-				return false;
-			add_note(note, "constraint \"%s\" is gone already", command->name);
-			return true;
 		case AT_AttachPartition:
 			if (!partition_is_attached(relid, (PartitionCmd *) command->def))
 				return false;
@@ -433,32 +427,6 @@ move_present(AlterObjectSchemaStmt *statement, StringInfo note)
 	return true;
 }
 
-/* Objects to be dropped that are not there; others than relations the server looks for */
-static bool
-drop_present(DropStmt *statement, StringInfo note)
-{
-	List	   *objects = NIL;
-	ListCell   *cell;
-
-	foreach(cell, statement->objects)
-	{
-		bool		there = true;
-
-		if (statement->removeType == OBJECT_TABLE || statement->removeType == OBJECT_INDEX ||
-			statement->removeType == OBJECT_SEQUENCE || statement->removeType == OBJECT_VIEW ||
-			statement->removeType == OBJECT_MATVIEW)
-			there = OidIsValid(RangeVarGetRelid(makeRangeVarFromNameList(lfirst_node(List, cell)),
-												NoLock, true));
-		if (there)
-			objects = lappend(objects, lfirst(cell));
-		else
-			add_note(note, "\"%s\" is gone already", strVal(llast(lfirst_node(List, cell))));
-	}
-	statement->objects = objects;
-	statement->missing_ok = true;
-	return objects == NIL;
-}
-
 static bool
 enum_value_present(AlterEnumStmt *statement, StringInfo note)
 {
@@ -503,8 +471,6 @@ flo_ddl_present(Node *node, const char *text, bool with_owner, StringInfo note)
 			return rename_present((RenameStmt *) node, note);
 		case T_AlterObjectSchemaStmt:
 			return move_present((AlterObjectSchemaStmt *) node, note);
-		case T_DropStmt:
-			return drop_present((DropStmt *) node, note);
 		case T_AlterEnumStmt:
 			return enum_value_present((AlterEnumStmt *) node, note);
 		case T_ViewStmt:

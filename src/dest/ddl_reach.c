@@ -564,7 +564,7 @@ flo_ddl_own(const char *group, List *wholes)
 }
 
 char *
-flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, const char *text)
+flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, const char *text, List **made)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -583,6 +583,8 @@ flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, co
 		CommandCounterIncrement();
 		if (!enforce)
 			reach.referred = newly_referred(&reach);
+		if (made != NULL)
+			*made = reach.made;
 		reach.made = only_wholes(reach.made, statement->stmt);
 		watching = NULL;
 		ReleaseCurrentSubTransaction();

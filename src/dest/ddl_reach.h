@@ -37,8 +37,10 @@ extern void flo_ddl_run(RawStmt *statement, const char *text, ProcessUtilityCont
  * empty what is not the group's, CASCADE included, or make something that
  * depends on such a relation.  With "enforce" off that is nobody's concern.
  * What was made and, when it is off, changed is the group's afterwards, and what is
- * referred to may be referred to again.
+ * referred to may be referred to again.  All that was made, parts included and in
+ * order, goes to "made" (of ObjectAddress *) unless that is NULL.
  */
-extern char *flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, const char *text);
+extern char *flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, const char *text,
+									  List **made);
 
 #endif

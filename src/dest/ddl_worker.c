@@ -17,6 +17,7 @@
 #include "dest/copied.h"
 #include "dest/ddl_absent.h"
 #include "dest/ddl_apply.h"
+#include "dest/ddl_given.h"
 #include "dest/given_up.h"
 #include "dest/worker_impl.h"
 #include "mb/pg_wchar.h"
@@ -126,7 +127,7 @@ apply_between_batches(FloWorker *w, const FloDdlPlace *place, const FloDdlStatem
 		const char *applied;
 		char	   *note;
 
-		reason = flo_ddl_apply_concurrent(w->group, ddl, w->spec->owner, w->reshape, manner, &applied, &note);
+		reason = flo_ddl_apply_concurrent(place, ddl, w->spec->owner, w->reshape, manner, &applied, &note);
 		outcome = applied;
 		detail = note;
 	}
@@ -145,7 +146,13 @@ apply_between_batches(FloWorker *w, const FloDdlPlace *place, const FloDdlStatem
 	w->batch_oldest = w->txn.commit_time;
 	w->batch_has_ddl = true;
 	if (reason == NULL)
-		flo_ddl_note_outcome(place, ddl, outcome, detail);
+	{
+		/* it was run in another transaction: nothing counts as made */
+		flo_ddl_expect_names(ddl, flo_ddl_note_outcome(place, ddl, outcome, detail), NIL,
+							 !(manner & (FLO_DDL_TRUSTED | FLO_DDL_DECIDED)));
+		if (!flo_given_up_concerns(w, ddl))
+			flo_ddl_give_names(place, ddl, w->reshape);
+	}
 	return reason;
 }
 
@@ -203,8 +210,14 @@ manner_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
 	return manner;
 }
 
+static bool
+tells_names(const FloDdlStatement *ddl)
+{
+	return ddl->phase == FLO_DDL_AFTER || ddl->phase == FLO_DDL_NAMES;
+}
+
 /*
- * Apply the statement, or have nothing of it when it fails for a reason that is
+ * Apply the statement, or give what it has made its names, or have nothing of it when it fails for a reason that is
  * tolerated: false then, with the error's message.
  */
 static bool
@@ -221,7 +234,10 @@ try_ddl(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, int 
 	level = GetCurrentTransactionNestLevel();
 	PG_TRY();
 	{
-		*reason = flo_ddl_apply(place, ddl, w->spec->owner, w->reshape, manner);
+		if (tells_names(ddl))
+			flo_ddl_give_names(place, ddl, w->reshape);
+		else
+			*reason = flo_ddl_apply(place, ddl, w->spec->owner, w->reshape, manner);
 		ReleaseCurrentSubTransaction();
 		applied = true;
 	}
@@ -277,12 +293,32 @@ apply_to_given_up(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement 
 	return NULL;
 }
 
+static FloDdlPlace
+place_of(const FloWorker *w, int ordinal)
+{
+	return (FloDdlPlace) {w->group, w->worker, w->txn.final_lsn, ordinal, w->txn.commit_time};
+}
+
+/* Of a table that is given up they are given where that is possible */
+static void
+take_names(FloWorker *w, const FloDdlStatement *ddl)
+{
+	FloDdlPlace place = place_of(w, w->ddl_ordinal);
+	char	   *reason;
+	char	   *message;
+
+	if (flo_given_up_concerns(w, ddl))
+		(void) try_ddl(w, &place, ddl, 0, flo_given_up_tolerates, &reason, &message);
+	else
+		flo_ddl_give_names(&place, ddl, w->reshape);
+}
+
 /* Decide what becomes of a statement, and do it */
 static void
 apply_ddl(FloWorker *w, const FloDdlStatement *ddl)
 {
 	FloDdl		option = w->spec->options.ddl;
-	FloDdlPlace place = {w->group, w->worker, w->txn.final_lsn, ++w->ddl_ordinal, w->txn.commit_time};
+	FloDdlPlace place = place_of(w, ++w->ddl_ordinal);
 	FloDdlDecision decision;
 	int64		id;
 	char	   *reason = NULL;
@@ -355,7 +391,7 @@ flo_worker_pass_over_ddl(FloWorker *w, const FloChange *change)
 	MemoryContext old = own ? flo_transaction_begin() : NULL;
 	FloDdlStatement *ddl = read_if_possible(w, change);
 
-	if (ddl != NULL && ddl->phase != FLO_DDL_AFTER)
+	if (ddl != NULL && ddl->phase != FLO_DDL_AFTER && ddl->phase != FLO_DDL_NAMES)
 		flo_ddl_pass_over(w->group, ddl, w->reshape, true);
 	if (own)
 		flo_transaction_end(old);
@@ -387,7 +423,12 @@ flo_worker_process_ddl(FloWorker *w, const FloChange *change)
 	w->txn.ordinal++;
 	w->batch_changes++;
 	ddl = flo_ddl_parse(pg_any_to_server(content, strlen(content), w->encoding));
-	if (ddl->phase == (w->sink->ops->transactional ? FLO_DDL_AFTER : FLO_DDL_BEFORE))
+	if (w->sink->ops->transactional && tells_names(ddl))
+	{
+		take_names(w, ddl);
+		return;
+	}
+	if (ddl->phase == FLO_DDL_NAMES || (!w->sink->ops->transactional && ddl->phase == FLO_DDL_BEFORE))
 		return;
 	if (ddl->objects != NIL)
 	{

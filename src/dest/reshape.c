@@ -5,10 +5,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "conf/shaping.h"
 #include "core/transaction.h"
 #include "dest/reshape.h"
 #include "shape/shape.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 struct FloReshape
@@ -117,6 +119,19 @@ flo_reshape_name(FloReshape *reshape, const char *schema, const char *table,
 	if (route->nmappings > 0)
 		*mapped = route->id;
 	return true;
+}
+
+Oid
+flo_reshape_table(FloReshape *reshape, const char *schema, const char *table)
+{
+	const char *to_schema;
+	const char *to_table;
+	int64		mapped;
+	Oid			namespace;
+
+	(void) flo_reshape_name(reshape, schema, table, &to_schema, &to_table, &mapped);
+	namespace = get_namespace_oid(to_schema, true);
+	return OidIsValid(namespace) ? get_relname_relid(to_table, namespace) : InvalidOid;
 }
 
 const char *

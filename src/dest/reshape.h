@@ -41,6 +41,9 @@ extern const FloRelation *flo_reshape_target(FloReshape *reshape, const FloRelat
 extern bool flo_reshape_name(FloReshape *reshape, const char *schema, const char *table,
 							 const char **to_schema, const char **to_table, int64 *mapped);
 
+/* The table here that one of the source is; InvalidOid when there is none.  In a transaction. */
+extern Oid	flo_reshape_table(FloReshape *reshape, const char *schema, const char *table);
+
 /* What a column is called here; NULL when a route leaves it out */
 extern const char *flo_reshape_column(FloReshape *reshape, const char *schema, const char *table,
 									  const char *column);

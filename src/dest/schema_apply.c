@@ -273,7 +273,7 @@ run_statement(const FloWorkerSpec *spec, const Object *object, RawStmt *statemen
 		return NULL;
 	flo_ddl_take_rights(&as, &rights);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	reason = flo_ddl_run_within_reach(spec->group, bounded, statement, object->command);
+	reason = flo_ddl_run_within_reach(spec->group, bounded, statement, object->command, NULL);
 	PopActiveSnapshot();
 	flo_as_role_leave(&as);
 	CommandCounterIncrement();

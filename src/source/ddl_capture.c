@@ -22,7 +22,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
@@ -46,6 +45,7 @@
 #include "parser/parser.h"
 #include "parser/scanner.h"
 #include "source/ddl_capture.h"
+#include "source/ddl_made.h"
 #include "source/ddl_objects.h"
 #include "source/ddl_references.h"
 #include "source/ddl_replay.h"
@@ -54,7 +54,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/syscache.h"
 #include "wire/ddl.h"
 
@@ -217,59 +216,50 @@ write_message(FloDdlStatement *ddl, FloDdlPhase phase)
 
 /* What the statement has done to the catalogs is there, for whoever reads WAL at this point */
 static void
-write_end(const FloDdlStatement *ddl)
+write_end(const FloDdlStatement *ddl, List *named, bool goes_on)
 {
-	FloDdlEnd	end = {ddl->id};
+	FloDdlEnd	end = {ddl->id, goes_on, named};
 	char	   *payload = flo_ddl_end_format(&end);
 
 	CommandCounterIncrement();
 	flo_message_write(FLO_MESSAGE_DDL_END, flo_ddl_groups_here(), payload, strlen(payload));
 }
 
-/* The indexes of the table for which CREATE INDEX CONCURRENTLY has no name */
-static List *
-indexes_of_nameless(const FloDdlStatement *ddl, Node *statement)
+/* CREATE INDEX CONCURRENTLY is begun again by the name that the server has chosen */
+static void
+tell_index_name(FloDdlStatement *ddl, Node *statement)
 {
-	Relation	table;
-	List	   *indexes;
+	FloDdlObject *index = linitial(ddl->objects);
 
-	if (!ddl->concurrent || !IsA(statement, IndexStmt) || ((IndexStmt *) statement)->idxname != NULL)
-		return NIL;
-	table = try_relation_open(((FloDdlObject *) linitial(ddl->objects))->relation, AccessShareLock);
-	if (table == NULL)
-		return NIL;
-	indexes = RelationGetIndexList(table);
-	relation_close(table, AccessShareLock);
-	return indexes;
+	if (IsA(statement, IndexStmt) && index->name[0] == '\0' && ddl->named != NIL)
+		index->name = ((FloNamed *) linitial(ddl->named))->name;
 }
 
-/* Afterwards: destinations use the name that the server has chosen */
+/*
+ * A statement within another one, of an event trigger's for example, may use
+ * the names of what that has made by now.
+ */
 static void
-tell_index_name(FloDdlStatement *ddl, Node *statement, List *before)
+tell_names_of_outer(void)
 {
-	Oid			newest = InvalidOid;
-	ListCell   *cell;
+	FloDdlMade *outer = flo_ddl_made_watched();
+	List	   *named = outer != NULL && outer->statement->makes && !outer->statement->concurrent ?
+		flo_ddl_made_names(outer) : NIL;
 
-	foreach(cell, list_difference_oid(indexes_of_nameless(ddl, statement), before))
-		newest = Max(newest, lfirst_oid(cell));
-	if (OidIsValid(newest))
-		((FloDdlObject *) linitial(ddl->objects))->name = get_rel_name(newest);
+	if (named != NIL)
+		write_end(outer->statement, named, true);
 }
 
 /* Run it, as if we were not there; rows of CREATE TABLE AS need their table in its publications */
 static void
 run_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtilityContext context,
 			ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
-			QueryCompletion *completion, const FloDdlStatement *ddl)
+			QueryCompletion *completion, FloDdlMade *made)
 {
-	const FloDdlObject *outer;
+	FloDdlMade *outer_made = flo_ddl_made_watch(made);
+	const FloDdlObject *outer = flo_ddl_replay_await(made->statement->replay != NULL ?
+													 linitial(made->statement->objects) : NULL);
 
-	if (ddl->replay == NULL)
-	{
-		next_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
-		return;
-	}
-	outer = flo_ddl_replay_await(linitial(ddl->objects));
 	PG_TRY();
 	{
 		next_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
@@ -277,6 +267,7 @@ run_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtility
 	PG_FINALLY();
 	{
 		(void) flo_ddl_replay_await(outer);
+		(void) flo_ddl_made_watch(outer_made);
 	}
 	PG_END_TRY();
 }
@@ -288,9 +279,9 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 {
 	MemoryContext caller = CurrentMemoryContext;
 	FloDdlStatement ddl = {0};
+	FloDdlMade	made = {&ddl, caller};
 	const char *source = query;
 	Node	   *statement = captured(pstmt, &source, context);
-	List	   *indexes;
 
 	if (statement == NULL || !flo_ddl_describe(statement, &ddl))
 	{
@@ -304,20 +295,21 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 	if (statement != pstmt->utilityStmt)
 		ddl.text = without_explain(ddl.text);
 	note_surroundings(&ddl);
+	tell_names_of_outer();
 	if (!ddl.concurrent)
 		write_message(&ddl, ddl.defines ? FLO_DDL_BEFORE : FLO_DDL_BOTH);
-	indexes = indexes_of_nameless(&ddl, statement);
-	run_utility(pstmt, query, readonly, context, params, environment, dest, completion, &ddl);
+	run_utility(pstmt, query, readonly, context, params, environment, dest, completion, &made);
 
 	MemoryContextSwitchTo(caller);
+	ddl.named = ddl.makes ? flo_ddl_made_names(&made) : NIL;
 	if (ddl.concurrent)
 	{
-		tell_index_name(&ddl, statement, indexes);
+		tell_index_name(&ddl, statement);
 		CommandCounterIncrement();
 		write_message(&ddl, FLO_DDL_BOTH);
 	}
-	else if (ddl.defines)
-		write_end(&ddl);
+	else if (ddl.defines || ddl.named != NIL)
+		write_end(&ddl, ddl.named, false);
 	MemoryContextSwitchTo(caller);
 }
 

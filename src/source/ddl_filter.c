@@ -290,6 +290,24 @@ covered_objects(FloDdlFilter *filter, const FloDdlStatement *ddl)
 	return covered == NIL ? NIL : list_concat(covered, rest);
 }
 
+/* Names of what belongs to a table left out are not for others to know, either */
+static List *
+covered_names(FloDdlFilter *filter, const List *named)
+{
+	List	   *covered = NIL;
+	ListCell   *cell;
+
+	foreach(cell, named)
+	{
+		FloNamed   *one = lfirst(cell);
+		FloDdlObject owner = {.schema = one->schema, .name = one->of, .relation = one->relation, .oid = one->oid};
+
+		if (is_covered(filter, &owner))
+			covered = lappend(covered, one);
+	}
+	return covered;
+}
+
 /* --- definitions ----------------------------------------------------------------- */
 
 /* Tables of the group that the statement is about, as they are called now */
@@ -402,9 +420,9 @@ drop_begun(FloDdlFilter *filter, Begun *begun)
 	pfree(begun);
 }
 
-/* What was sent on of the statement when it began; NULL when it is not the group's */
+/* What was sent on of the statement when it began, and is kept if it "goes_on"; NULL when it is not the group's */
 static FloDdlStatement *
-take_begun(FloDdlFilter *filter, int64 id, TransactionId xid)
+take_begun(FloDdlFilter *filter, int64 id, TransactionId xid, bool goes_on)
 {
 	FloDdlStatement *ddl;
 	ListCell   *cell;
@@ -416,7 +434,8 @@ take_begun(FloDdlFilter *filter, int64 id, TransactionId xid)
 		if (begun->id != id || begun->xid != xid)
 			continue;
 		ddl = flo_ddl_parse(begun->statement);
-		drop_begun(filter, begun);
+		if (!goes_on)
+			drop_begun(filter, begun);
 		return ddl;
 	}
 	return NULL;
@@ -436,12 +455,15 @@ static char *
 end_statement(FloDdlFilter *filter, const FloMessage *message)
 {
 	FloDdlEnd  *end = flo_ddl_end_parse(pnstrdup(message->payload, message->len));
-	FloDdlStatement *ddl = take_begun(filter, end->id, (TransactionId) message->transaction);
+	FloDdlStatement *ddl = take_begun(filter, end->id, (TransactionId) message->transaction, end->goes_on);
 
 	if (ddl == NULL)
 		return NULL;
-	ddl->phase = FLO_DDL_AFTER;
-	if (ddl->defines)
+	ddl->phase = end->goes_on || ddl->phase == FLO_DDL_BOTH ? FLO_DDL_NAMES : FLO_DDL_AFTER;
+	ddl->named = covered_names(filter, end->named);
+	if (ddl->phase == FLO_DDL_NAMES && ddl->named == NIL)
+		return NULL;
+	if (ddl->phase == FLO_DDL_AFTER && ddl->defines)
 		ddl->tables = definitions_if_possible(tables_now(filter, ddl));
 	return flo_ddl_format(ddl);
 }
@@ -469,10 +491,11 @@ begin_statement(FloDdlFilter *filter, const FloMessage *message)
 			object->member = false;
 	}
 	ddl->with_owner = filter->with_owner;
+	ddl->named = covered_names(filter, ddl->named);
 	if (ddl->phase == FLO_DDL_BOTH && ddl->defines)
 		ddl->tables = definitions_if_possible(tables_now(filter, ddl));
 	statement = flo_ddl_format(ddl);
-	if (ddl->phase == FLO_DDL_BEFORE)
+	if (ddl->phase == FLO_DDL_BEFORE || (ddl->makes && !ddl->concurrent))
 		keep_begun(filter, ddl->id, (TransactionId) message->transaction, statement);
 	return statement;
 }

@@ -55,9 +55,8 @@ flo_ddl_is_candidate(Node *statement)
 
 /* --- objects --------------------------------------------------------------------- */
 
-/* Never travels: temporary, a system schema, or ours */
-static bool
-is_private_schema(Oid namespace)
+bool
+flo_ddl_is_private_schema(Oid namespace)
 {
 	char	   *name = get_namespace_name(namespace);
 
@@ -70,7 +69,7 @@ add_object(FloDdlStatement *ddl, const char *type, Oid namespace, const char *na
 {
 	FloDdlObject *object;
 
-	if (is_private_schema(namespace))
+	if (flo_ddl_is_private_schema(namespace))
 		return NULL;
 	object = palloc0(sizeof(FloDdlObject));
 	object->type = pstrdup(type);
@@ -824,10 +823,34 @@ defines_tables(Node *node)
 	}
 }
 
+/* The same: may it make what the server gives a name? */
+static bool
+makes_named(Node *node)
+{
+	switch (nodeTag(node))
+	{
+		case T_IndexStmt:
+		case T_CreateSeqStmt:
+		case T_CreateDomainStmt:
+		case T_AlterDomainStmt:
+		case T_CreateEnumStmt:
+		case T_CreateRangeStmt:
+		case T_CompositeTypeStmt:
+		case T_DefineStmt:
+		case T_ViewStmt:
+		case T_CreateStatsStmt:
+		case T_CreateSchemaStmt:
+			return true;
+		default:
+			return defines_tables(node);
+	}
+}
+
 bool
 flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 {
 	ddl->defines = defines_tables(node);
+	ddl->makes = makes_named(node);
 	ddl->tag = pstrdup(GetCommandTagName(CreateCommandTag(node)));
 	switch (nodeTag(node))
 	{

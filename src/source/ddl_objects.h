@@ -19,6 +19,9 @@ extern bool flo_ddl_is_candidate(Node *statement);
  */
 extern bool flo_ddl_describe(Node *statement, FloDdlStatement *ddl);
 
+/* Never travels: temporary, a system schema, or ours */
+extern bool flo_ddl_is_private_schema(Oid namespace);
+
 /* Add an existing relation to ddl->objects, NULL when it is none that is tracked */
 extern FloDdlObject *flo_ddl_add_relation(FloDdlStatement *ddl, const struct RangeVar *name);
 

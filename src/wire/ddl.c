@@ -22,7 +22,9 @@ const char *const flo_ddl_settings[FLO_DDL_SETTINGS] = {
 	"lc_monetary", "timezone_abbreviations"
 };
 
-static const char *const phase_names[] = {"before", "after", "both", NULL};
+static const char *const phase_names[] = {"before", "after", "both", "names", NULL};
+
+static const char *const named_kinds[] = {"index", "constraint", "sequence", "array", "statistics", NULL};
 
 #define PART(record, record_fields) \
 	{.size = sizeof(record), .fields = record_fields, .nfields = lengthof(record_fields), .local = true}
@@ -47,6 +49,24 @@ static const FloField object_fields[] = {
 	{FLO_FIELD(FloDdlObject, position, FLO_FIELD_INT64, FLO_REQUIRED), .min = -1, .max = PG_INT32_MAX},
 };
 static const FloRecordFormat object_format = PART(FloDdlObject, object_fields);
+
+/* Another encoding may make a name longer than the server's are */
+#define NAME_BYTES (4 * NAMEDATALEN)
+
+static const FloField named_fields[] = {
+	{FLO_FIELD(FloNamed, kind, FLO_FIELD_ENUM, FLO_REQUIRED), .names = named_kinds},
+	{FLO_FIELD(FloNamed, name, FLO_FIELD_TEXT, FLO_REQUIRED), .max = NAME_BYTES},
+	{FLO_FIELD(FloNamed, schema, FLO_FIELD_TEXT, FLO_REQUIRED), .max = NAME_BYTES},
+	{FLO_FIELD(FloNamed, of, FLO_FIELD_TEXT, FLO_REQUIRED), .max = NAME_BYTES},
+	{FLO_FIELD(FloNamed, relation, FLO_FIELD_UINT32, FLO_OPTIONAL)},
+	{FLO_FIELD(FloNamed, oid, FLO_FIELD_UINT32, FLO_OPTIONAL)},
+	{FLO_FIELD(FloNamed, trait, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloNamed, columns, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
+	{FLO_FIELD(FloNamed, to_schema, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloNamed, to_table, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloNamed, definition, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+};
+static const FloRecordFormat named_format = PART(FloNamed, named_fields);
 
 #define SETTING(name, i) \
 	{name, FLO_FIELD_TEXT, FLO_OPTIONAL, offsetof(FloDdlStatement, settings) + (i) * sizeof(char *)}
@@ -78,8 +98,10 @@ static const FloField statement_fields[] = {
 	{FLO_FIELD(FloDdlStatement, about_privileges, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, with_owner, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, defines, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlStatement, makes, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, objects, FLO_FIELD_RECORDS, FLO_REQUIRED), .of = &object_format},
 	{FLO_FIELD(FloDdlStatement, refers, FLO_FIELD_RECORDS, FLO_OPTIONAL), .of = &object_format},
+	{FLO_FIELD(FloDdlStatement, named, FLO_FIELD_RECORDS, FLO_OPTIONAL), .of = &named_format},
 	{FLO_FIELD(FloDdlStatement, tables, FLO_FIELD_JSON, FLO_OPTIONAL)},
 };
 static const FloRecordFormat statement_format = {
@@ -89,6 +111,8 @@ static const FloRecordFormat statement_format = {
 
 static const FloField end_fields[] = {
 	{FLO_FIELD(FloDdlEnd, id, FLO_FIELD_INT64, FLO_REQUIRED)},
+	{FLO_FIELD(FloDdlEnd, goes_on, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlEnd, named, FLO_FIELD_RECORDS, FLO_OPTIONAL), .of = &named_format},
 };
 static const FloRecordFormat end_format = {
 	.version = 1, .size = sizeof(FloDdlEnd), .fields = end_fields,
@@ -96,6 +120,7 @@ static const FloRecordFormat end_format = {
 };
 
 StaticAssertDecl(sizeof(FloDdlPhase) == sizeof(int), "read as an int");
+StaticAssertDecl(sizeof(FloNamedKind) == sizeof(int), "read as an int");
 
 char *
 flo_ddl_format(const FloDdlStatement *ddl)

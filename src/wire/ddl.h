@@ -13,10 +13,12 @@
  * A statement stands twice in the stream: before its own effects, which is where
  * a database applies it, and after them, with what its tables look like then,
  * which is what events tell.  In WAL the second message only says that it is over
- * (FloDdlEnd); the replicator adds what was said before and reads the rest in the
- * catalogs.  A statement that leaves all tables as they are stands once ("both"),
- * before its effects; so does, in its last transaction, one that cannot run in a
- * transaction block; and what pg_flo itself does to a table.
+ * (FloDdlEnd), with the names of what it has made; the replicator adds what was
+ * said before and reads the rest in the catalogs.  A statement that leaves all
+ * tables as they are stands once ("both"), before its effects; so does, in its last
+ * transaction, one that cannot run in a transaction block; and what pg_flo itself
+ * does to a table.  Names alone ("names") come after one of the former, and before
+ * a statement within the statement, as event triggers run them.
  */
 #ifndef FLO_DDL_H
 #define FLO_DDL_H
@@ -36,8 +38,38 @@ typedef enum FloDdlPhase
 {
 	FLO_DDL_BEFORE,
 	FLO_DDL_AFTER,
-	FLO_DDL_BOTH
+	FLO_DDL_BOTH,
+	FLO_DDL_NAMES
 } FloDdlPhase;
+
+typedef enum FloNamedKind
+{
+	FLO_NAMED_INDEX,
+	FLO_NAMED_CONSTRAINT,		/* without an index: those have its name */
+	FLO_NAMED_SEQUENCE,			/* owned by a column */
+	FLO_NAMED_ARRAY,			/* type of arrays */
+	FLO_NAMED_STATISTICS
+} FloNamedKind;
+
+/*
+ * What a statement has made and the server has perhaps given a name, which
+ * depends on what else there is in a schema.  A destination has the thing under
+ * another name; it is found by what tells it from others of its kind there.
+ */
+typedef struct FloNamed
+{
+	FloNamedKind kind;
+	char	   *name;			/* at the source */
+	char	   *schema;			/* the table or type that it belongs to, at the source */
+	char	   *of;
+	Oid			relation;		/* the same, when it is a relation or its row type; else 0 */
+	Oid			oid;			/* and a type */
+	char	   *trait;			/* more than the kind: 'p', 'u', 'x', 'c', 'f', 'n' as pg_constraint has them, or ""; "unique" for an index */
+	List	   *columns;		/* of char *: its columns in order, "" for an expression */
+	char	   *to_schema;		/* the table that a foreign key refers to */
+	char	   *to_table;
+	char	   *definition;		/* without names of it and of its table, as far as the server tells; or NULL */
+} FloNamed;
 
 /* Something the statement is about */
 typedef struct FloDdlObject
@@ -79,8 +111,10 @@ typedef struct FloDdlStatement
 	bool		about_privileges;	/* nothing but privileges */
 	bool		with_owner;		/* ownership is to follow */
 	bool		defines;		/* tables of it may look otherwise afterwards */
+	bool		makes;			/* it may make what the server gives a name */
 	List	   *objects;		/* of FloDdlObject * */
 	List	   *refers;			/* of FloDdlObject *: tables and sequences it only refers to */
+	List	   *named;			/* of FloNamed *, in the order they were made */
 	Jsonb	   *tables;			/* definitions afterwards: array, or NULL */
 } FloDdlStatement;
 
@@ -88,6 +122,8 @@ typedef struct FloDdlStatement
 typedef struct FloDdlEnd
 {
 	int64		id;				/* of the statement */
+	bool		goes_on;		/* it is not over yet: names that another one needs */
+	List	   *named;			/* of FloNamed * */
 } FloDdlEnd;
 
 /* In the current memory context; no catalogs needed.  Fields as record.h has them. */
