@@ -114,6 +114,16 @@ wait_state($source, 'g', 'replicator', 'streaming|copying');
 $dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
 same('flo.resync() leads out');
 
+my $generation = $source->safe_psql('postgres', 'SELECT generation FROM flo.generations');
+sub said { return $nats->message($bucket, $nats->api("STREAM.MSG.GET.$bucket", { last_by_subj => '$KV.pg_flo_state_g.generation' })->{message}{seq}) // ''; }
+like(said(), qr/"generation": ?"$generation"/, 'the bucket says which generation it is');
+for my $garbage ('', 'nonsense', said() =~ s/"generation": ?"[^"]+"/"generation": "00000000-0000-0000-0000-000000000000"/r)
+{
+	$nats->request('$KV.pg_flo_state_g.generation', $garbage);
+	soon('what a hand has put in its place is written over', sub { said() =~ /"generation": ?"$generation"/ });
+}
+same('the generation said again');
+
 # --- keys of a copy ---------------------------------------------------------------------------------------
 
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('g')});

@@ -230,19 +230,42 @@ flo_generation_empty_stream(FloBus *bus, const char *stream, FloStreamInfo *info
 		memset(info, 0, sizeof(*info));
 }
 
+/*
+ * Does the state bucket say it?  What cannot be read there was not written by us,
+ * and is written over: nobody but the source says what its generations are.
+ */
+bool
+flo_generation_is_announced(const FloCopyControl *copy)
+{
+	MemoryContext context = CurrentMemoryContext;
+	FloGenerationRecord *volatile said = NULL;
+
+	if (copy->generation->follows == NIL)
+		return true;
+	PG_TRY();
+	{
+		said = flo_records_get(copy->bus, copy->bucket, FLO_GENERATION_KEY, &flo_generation_format);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_PROTOCOL_VIOLATION && geterrcode() != ERRCODE_FEATURE_NOT_SUPPORTED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return said != NULL && strcmp(said->generation, uuid_text(&copy->generation->id)) == 0;
+}
+
 void
 flo_generation_announce(FloCopyControl *copy, FloMode mode)
 {
 	const FloGeneration *generation = copy->generation;
 	FloGenerationRecord record = {0};
-	FloGenerationRecord *before;
 
-	if (generation->follows == NIL)
+	if (flo_generation_is_announced(copy))
 		return;
 	strlcpy(record.generation, uuid_text(&generation->id), sizeof(record.generation));
-	before = flo_records_get(copy->bus, copy->bucket, FLO_GENERATION_KEY, &flo_generation_format);
-	if (before != NULL && strcmp(before->generation, record.generation) == 0)
-		return;
 	record.follows = generation->follows;
 	record.copy = flo_copy_of_generation(copy, mode);
 	record.given_up = generation->given_up;

@@ -34,5 +34,6 @@ extern void flo_generation_empty_stream(FloBus *bus, const char *stream,
 
 /* Before the first chunk of a generation that follows others: tell workers that they may */
 extern void flo_generation_announce(FloCopyControl *copy, FloMode mode);
+extern bool flo_generation_is_announced(const FloCopyControl *copy);
 
 #endif

@@ -239,7 +239,7 @@ look_at_bucket(Replicator *rep)
 	FloStreamInfo info;
 
 	if (rep->key_removed || !flo_bucket_info(rep->bus, rep->bucket, &info) ||
-		(info.messages == 0 && !XLogRecPtrIsInvalid(rep->reported)))
+		(info.messages == 0 && !XLogRecPtrIsInvalid(rep->reported)) || !flo_generation_is_announced(&rep->copy))
 		stream_has_changed(psprintf("state bucket \"%s\" has lost what was in it", rep->bucket));
 	config.description = flo_ownership_of_bucket(&rep->claim);
 	flo_bucket_create(rep->bus, rep->bucket, &config);
