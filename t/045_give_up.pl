@@ -135,6 +135,18 @@ for my $point ('load.after', 'finish.before')
 	src('UPDATE b SET v = 2 WHERE id = 1; DELETE FROM b WHERE id = 2');
 	caught_up();
 }
+# while it is taken up again
+halt_at($dest, 'load.before');
+src(q{SELECT flo.resync('g', 'b')});
+await_halt($dest, 'a loader') or die;
+is(dst(q{SELECT asked FROM flo.given_up}), 't', 'a copy is coming');
+dst(q{SELECT flo.give_up('g', 'b', 'postgres')});
+$dest->stop('immediate');
+$dest->append_conf('postgresql.conf', "pg_flo.stop_at = ''\n");
+$dest->start;
+wait_state($dest, 'g', 'postgres', 'streaming');
+wait_caught_up($source, $dest, 'g', member => 'postgres');
+is(given_up(), 'public.b', 'given up while it is copied, it stays so when that copy is over');
 taken_up('b');
 is_same_table($source, $dest, 'b', 'taken up once more');
 src('UPDATE b SET v = 3 WHERE id = 1; DELETE FROM b WHERE id = 5');

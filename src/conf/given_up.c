@@ -49,10 +49,14 @@ flo_given_up_tables(const char *group, const char *worker)
 	return result;
 }
 
-/* The newest request for a copy of the table that is being loaded, or waited for at its marker */
-#define REQUEST_UNDER_WAY \
+/*
+ * The newest request for a copy of the table that is being loaded, or waited for
+ * at its marker; by what is known of its OID, or by its name.
+ */
+#define REQUEST_UNDER_WAY(relation) \
 	"(SELECT coalesce(max(o.request), 0) FROM flo.owed_copies o JOIN flo.copied_tables c USING (group_name, worker_name, relation)" \
-	" WHERE o.group_name = $1 AND o.worker_name = $2 AND o.relation = $3::oid AND c.expected IS NOT NULL)"
+	" WHERE o.group_name = $1 AND o.worker_name = $2 AND c.expected IS NOT NULL" \
+	" AND (o.relation = " relation " OR c.schema_name = $4 AND c.table_name = $5))"
 
 /* By its OID where both are known */
 #define SAME_TABLE \
@@ -70,11 +74,11 @@ flo_given_up_add(const char *group, const char *worker, const FloGivenUp *table,
 	if (flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.given_up WHERE group_name = $1 AND worker_name = $2 AND " SAME_TABLE " FOR UPDATE",
 					  5, group, worker, relation, table->schema, table->table) == 0)
 		changed = flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.given_up (group_name, worker_name, relation, schema_name, table_name, given_up_by, error, request)"
-								" VALUES ($1, $2, $3::oid, $4, $5, $7, $6, " REQUEST_UNDER_WAY ")",
+								" VALUES ($1, $2, $3::oid, $4, $5, $7, $6, " REQUEST_UNDER_WAY("$3::oid") ")",
 								7, group, worker, relation, table->schema, table->table, error, by) > 0;
 	else
 		changed = flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.given_up SET asked = false, given_up_at = now(), given_up_by = $7,"
-								" error = coalesce($6, error), request = " REQUEST_UNDER_WAY
+								" error = coalesce($6, error), request = " REQUEST_UNDER_WAY("given_up.relation")
 								" WHERE group_name = $1 AND worker_name = $2 AND asked AND " SAME_TABLE,
 								7, group, worker, relation, table->schema, table->table, error, by) > 0;
 	flo_visit_end(&visit);
