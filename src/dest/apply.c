@@ -328,6 +328,8 @@ end_transaction(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
 static void
 apply_change(FloWorker *w, const FloChange *change)
 {
+	const FloRelation *relation;
+
 	w->txn.ordinal++;
 	w->batch_changes++;
 	change = flo_table_filter(w->tables, change);
@@ -340,10 +342,8 @@ apply_change(FloWorker *w, const FloChange *change)
 		change = flo_given_up_leave_out(w, change);
 	if (change == NULL)
 		return;
-	if (change->op != FLO_OP_TRUNCATE)
-		flo_trail_source(change->relation->id, change->relation->schema, change->relation->name);
-	else
-		flo_trail_source(change->truncated[0].relation->id, change->truncated[0].relation->schema, change->truncated[0].relation->name);
+	relation = change->op == FLO_OP_TRUNCATE ? change->truncated[0].relation : change->relation;
+	flo_trail_source(relation->id, relation->schema, relation->name);
 	change = flo_reshape_apply(w->reshape, change, &w->tally.open);
 	if (change != NULL)
 		w->sink->ops->change(w->sink, &w->txn, change);

@@ -229,19 +229,21 @@ flo_copied_find(const List *copied, uint32 relation)
 FloCopiedTable *
 flo_copied_find_described(const List *copied, const FloRelation *relation)
 {
-	FloCopiedTable *table = flo_copied_find(copied, relation->id);
+	FloCopiedTable *found = NULL;
 	ListCell   *cell;
 
-	if (table != NULL)
-		return table;
 	foreach(cell, copied)
 	{
-		table = lfirst(cell);
-		if (table->relation == 0 && strcmp(table->table, relation->name) == 0 &&
-			strcmp(table->schema, relation->schema) == 0)
-			return table;
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->relation == relation->id ||
+			(table->relation == 0 && strcmp(table->table, relation->name) == 0 &&
+			 strcmp(table->schema, relation->schema) == 0))
+			found = table;
+		if (found != NULL && found->given_up != NULL)
+			break;				/* what is known of copies of it has an entry of its own by then */
 	}
-	return NULL;
+	return found;
 }
 
 bool

@@ -302,8 +302,8 @@ is_given_up(Loader *l, const FloRelation *relation, XLogRecPtr lsn, uint32 attem
 	{
 		FloGivenUp *table = lfirst(cell);
 
-		if (table->relation != relation->id &&
-			(table->relation != 0 || strcmp(table->schema, relation->schema) != 0 || strcmp(table->table, relation->name) != 0))
+		if (table->relation != 0 ? table->relation != relation->id :
+			strcmp(table->schema, relation->schema) != 0 || strcmp(table->table, relation->name) != 0)
 			continue;
 		if (table->asked)
 			attempt = 0;		/* nothing of it is passed over */

@@ -67,7 +67,7 @@ typedef struct FloWorker
 	bool		skipped;		/* flo.skip() names it */
 	List	   *notices;		/* of char *: what one that is skipped says of copies */
 	List	   *marker;			/* of FloCopyKey *: of a marker that was just read */
-	List	   *copied;			/* of FloCopiedTable *: tables whose copy is later than the position, or that are given up */
+	List	   *copied;			/* of FloCopiedTable *: whose copy is later than the position, or that are given up */
 	bool		gives_up;		/* there are such */
 	MemoryContext copies;		/* where that list is */
 	FloTransaction txn;

@@ -119,7 +119,10 @@ struct FloPublisher
 	uint64		replayed_age;	/* of the one being replayed; 0: none is */
 	bool		any_replaced;
 
-	/* a transaction counts when the broker has the chunk that it ends in: what another session sends again is counted there */
+	/*
+	 * A transaction counts when the broker has the chunk that it ends in: what
+	 * another session sends again is counted there.
+	 */
 	FloTally   *tally;			/* open: of the transaction being packed */
 	FloCounters packed;			/* of those that end in the chunk being packed */
 };

@@ -159,12 +159,11 @@ routed_here(const List *routes, const SourceName *name)
 	{
 		const FloRouteSpec *route = lfirst(cell);
 		const char *schema = route->destination_schema != NULL ? route->destination_schema : route->source_schema;
-		const char *table = route->destination_table != NULL ? route->destination_table : route->source_table;
+		const char *from = route->source_table != NULL ? route->source_table : name->table;
+		const char *table = route->destination_table != NULL ? route->destination_table : from;
 
-		if (route->source_table == NULL)
-			table = name->table;
 		if (strcmp(schema, name->schema) == 0 && strcmp(table, name->table) == 0)
-			return quote_qualified_identifier(route->source_schema, route->source_table != NULL ? route->source_table : name->table);
+			return quote_qualified_identifier(route->source_schema, from);
 	}
 	return NULL;
 }
@@ -173,8 +172,7 @@ routed_here(const List *routes, const SourceName *name)
 static void
 require_here(const char *group, const char *worker, const SourceName *name)
 {
-	FloProgressRow *progress = flo_store_progress(group, worker);
-	List	   *routes = flo_shaping_load(group, worker, progress != NULL ? DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&progress->generation))) : "")->routes;
+	List	   *routes = flo_shaping_load(group, worker, NULL)->routes;
 	const FloRouteSpec *route = flo_route_find(routes, name->schema, name->table);
 	const char *schema = route != NULL && route->destination_schema != NULL ? route->destination_schema : name->schema;
 	const char *table = route != NULL && route->destination_table != NULL ? route->destination_table : name->table;
