@@ -5,26 +5,26 @@
 #
 #	bench/ddl.sh
 #	RUNS=5 KINDS="comment add_column" bench/ddl.sh
-#	PGSRC=/usr/src/postgresql-15.18 bench/ddl.sh	also PostgreSQL's own regression suite
+#	PGSRC=/usr/src/postgresql-15.20 bench/ddl.sh	also PostgreSQL's own regression suite
+#	KINDS=none PGSRC=... bench/ddl.sh				nothing else
 #
 # CPU microseconds of the session per statement, as its kernel counts them (other
 # work on the machine counts for little), and bytes of WAL; each statement in a
 # transaction of its own, run by PL/pgSQL's EXECUTE, whose share the kind "nothing"
 # shows.  Medians of RUNS.  Of the suite: CPU seconds of all sessions together.
 #
-# PGSRC is an unpacked and built source tree of the server's version, of which
-# src/test/regress with regress.so is used; SCHEDULE (parallel_schedule) a schedule in it.
+# PGSRC is the server's own source, unpacked (suite/fetch.sh prints where); of the
+# suite SCHEDULE, a file, or all of it.  Each run has a cluster of its own.
 # Needs pg_flo installed for pg_config's server; no NATS, as nothing is decoded here.
 set -eu
 . "$(cd "$(dirname "$0")/../.ci" && pwd)/common.sh"
 
 runs=${RUNS:-3}
 port=${PORT:-6790}
-schedule=${SCHEDULE:-parallel_schedule}
 pgsrc=${PGSRC:-}
 kinds=${KINDS:-}
 bin=${BINDIR:-$(pg_bindir)}
-work=$(server_tmpdir pg_flo_ddl)
+work=$(TMPDIR=${TMPDIR:-/dev/shm} server_tmpdir pg_flo_ddl)
 systems="plain preloaded untracked tracked"
 
 finish()
@@ -38,22 +38,28 @@ port_of() { if [ "$1" = plain ]; then echo "$port"; else echo $((port + 1)); fi;
 cluster_of() { if [ "$1" = plain ]; then echo plain; else echo loaded; fi; }
 sql() { as_server "$bin/psql" -XAtq -v ON_ERROR_STOP=1 -h "$work" -p "$(port_of "$1")" -d "$2" "${@:3}"; }
 
-for n in plain loaded; do
-	as_server "$bin/initdb" -D "$work/$n" -A trust -N --no-locale -E SQL_ASCII >/dev/null
-	as_server tee -a "$work/$n/postgresql.conf" >/dev/null <<CONF
-port = $(port_of "$n")
+# name: a new cluster
+begin()
+{
+	as_server "$bin/pg_ctl" -D "$work/$1" -m immediate stop >/dev/null 2>&1 || true
+	rm -rf "${work:?}/$1"
+	as_server "$bin/initdb" -D "$work/$1" -A trust -N --no-locale -E SQL_ASCII >/dev/null
+	as_server tee -a "$work/$1/postgresql.conf" >/dev/null <<CONF
+port = $(port_of "$1")
 unix_socket_directories = '$work'
 listen_addresses = ''
 wal_level = logical
-$([ "$n" = plain ] || echo "shared_preload_libraries = 'pg_flo'")
+$([ "$1" = plain ] || echo "shared_preload_libraries = 'pg_flo'")
 fsync = off
 autovacuum = off
 shared_buffers = 256MB
 max_wal_size = 4GB
 max_prepared_transactions = 2
 CONF
-	as_server "$bin/pg_ctl" -D "$work/$n" -l "$work/$n.log" -w start >/dev/null
-done
+	as_server "$bin/pg_ctl" -D "$work/$1" -l "$work/$1.log" -w start >/dev/null
+}
+begin plain
+begin loaded
 
 # name, database: as the system of that name has it
 prepare()
@@ -179,17 +185,32 @@ ended_cpu()
 
 suite()
 {
-	local before dir="$work/suite.$1"
+	local before dir="$work/suite.$1.$run"
 	as_server mkdir "$dir"
-	prepare "$1" "r_$1"
+	begin "$(cluster_of "$1")"
+	prepare "$1" "suite_$1_$run"
 	before=$(ended_cpu "$1")
-	(cd "$pgsrc/src/test/regress" && as_server env PGOPTIONS= "$(dirname "$("$PG_CONFIG" --pgxs)")/../test/regress/pg_regress" --use-existing --dbname="r_$1" \
-		--inputdir="$pgsrc/src/test/regress" --outputdir="$dir" --dlpath="$pgsrc/src/test/regress" --bindir="$bin" \
-		--host="$work" --port="$(port_of "$1")" --user="$(server_user)" --schedule="$pgsrc/src/test/regress/$schedule" >"$dir/log" 2>&1) || true
-	echo "$1 $(perl -e 'print $ARGV[1] - $ARGV[0]' "$before" "$(ended_cpu "$1")") $(grep -c '\.\.\. ok' "$dir/log")" >>"$work/suites"
+	as_server env PGOPTIONS= "$(dirname "$("$PG_CONFIG" --pgxs)")/../test/regress/pg_regress" --use-existing --dbname="suite_$1_$run" \
+		--inputdir="$work/input" --outputdir="$dir" --dlpath="$work/lib" --bindir="$bin" --max-concurrent-tests=20 \
+		--host="$work" --port="$(port_of "$1")" --schedule="${SCHEDULE:-$work/input/parallel_schedule}" >"$dir.log" 2>&1 || true
+	echo "$1 suite $(perl -e 'printf "%.2f", $ARGV[1] - $ARGV[0]' "$before" "$(ended_cpu "$1")") $(grep -c '\.\.\. ok\|^ok ' "$dir.log")" >>"$work/suites"
 }
+
+as_server mkdir "$work/lib" "$work/input"
+for file in src/test/regress/regress contrib/spi/refint contrib/spi/autoinc; do
+	${CC:-cc} -O1 -fPIC -shared -w -I"$("$PG_CONFIG" --includedir-server)" "$pgsrc/$file.c" -o "$work/lib/$(basename $file).so"
+done
+cp -R "$pgsrc/src/test/regress/sql" "$pgsrc/src/test/regress/expected" "$pgsrc/src/test/regress/data" "$pgsrc/src/test/regress/parallel_schedule" "$work/input"
+chmod -R u+rwX,go+rX "$work/input" "$work/lib"
+[ "$(id -u)" != 0 ] || chown -R "$(server_user)" "$work/input"
 
 for run in $(seq "$runs"); do
 	for n in $systems; do suite "$n"; done
 done
-cat "$work/suites"
+perl - "$work/suites" <<'PERL'
+my (%cpu, %ok);
+while (<>) { my ($system, undef, $cpu, $ok) = split; push @{ $cpu{$system} }, $cpu; $ok{$system} = $ok; }
+sub median { my @v = sort { $a <=> $b } @{ $_[0] }; return $v[ $#v / 2 ]; }
+print "\n| PostgreSQL's regression suite | CPU s of all sessions | ratio to plain | all runs | tests with the expected output |\n| --- | ---: | ---: | --- | ---: |\n";
+printf "| %s | %.1f | %.2f | %s | %d |\n", $_, median($cpu{$_}), median($cpu{$_}) / median($cpu{plain}), join(' ', @{ $cpu{$_} }), $ok{$_} for qw(plain preloaded untracked tracked);
+PERL

@@ -192,6 +192,23 @@ search_path(void)
 	return buf.data;
 }
 
+/* What the database's own collation orders by, which is the same as long as the session lives */
+static char *
+database_locale(void)
+{
+	static bool known = false;
+	static char *locale = NULL;
+
+	if (!known)
+	{
+		const char *found = flo_partition_collation(DEFAULT_COLLATION_OID, FLO_BY_RANGE);
+
+		locale = found != NULL ? MemoryContextStrdup(TopMemoryContext, found) : NULL;
+		known = true;
+	}
+	return locale;
+}
+
 static void
 note_surroundings(FloDdlStatement *ddl)
 {
@@ -200,7 +217,7 @@ note_surroundings(FloDdlStatement *ddl)
 	ddl->role = GetUserNameFromId(GetUserId(), false);
 	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
 		ddl->settings[i] = GetConfigOptionByName(flo_ddl_settings[i], NULL, false);
-	ddl->locale = unconstify(char *, flo_partition_collation(DEFAULT_COLLATION_OID, FLO_BY_RANGE));
+	ddl->locale = database_locale();
 }
 
 /* Wakes replicators at commit like any other change, because it takes an xid */

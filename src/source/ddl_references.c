@@ -170,7 +170,6 @@ flo_ddl_describe_references(FloDdlStatement *ddl, Node *node)
 			add_relatives(ddl, ((AlterTableStmt *) node)->relation);
 			foreach(cell, ((AlterTableStmt *) node)->cmds)
 				refer_in_definition(ddl, lfirst_node(AlterTableCmd, cell)->def);
-			add_relatives(ddl, ((AlterTableStmt *) node)->relation);
 			break;
 		case T_CompositeTypeStmt:
 			foreach(cell, ((CompositeTypeStmt *) node)->coldeflist)

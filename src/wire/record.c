@@ -99,10 +99,11 @@ take_in(const FloRecordFormat *format, const Place *place, const char *json, siz
 static char *
 give_out(const FloRecordFormat *format, const char *text)
 {
-	char	   *copy = pstrdup(text);
+	char	   *copy;
 
 	if (format->local)
-		return copy;
+		return unconstify(char *, text);
+	copy = pstrdup(text);
 	if (GetDatabaseEncoding() != PG_UTF8 && IsTransactionState())
 		copy = pg_server_to_any(copy, strlen(copy), PG_UTF8);
 	if (pg_verify_mbstr(PG_UTF8, copy, strlen(copy), true))
@@ -466,7 +467,13 @@ is_absent(const FloField *field, const void *record)
 			return AT(record, field, char) == '\0';
 		case FLO_FIELD_LSN:
 		case FLO_FIELD_TIME:
+		case FLO_FIELD_INT64:
+		case FLO_FIELD_UINT64:
 			return AT(record, field, uint64) == 0 && !field->required;
+		case FLO_FIELD_UINT32:
+			return AT(record, field, uint32) == 0 && !field->required;
+		case FLO_FIELD_BOOL:
+			return !AT(record, field, bool) && !field->required;
 		default:
 			return false;
 	}
@@ -557,7 +564,9 @@ write_fields(StringInfo buf, const FloRecordFormat *format, const void *record)
 			continue;
 		if (buf->data[buf->len - 1] != '{')
 			appendStringInfoString(buf, ", ");
-		appendStringInfo(buf, "\"%s\": ", field->name);
+		appendStringInfoChar(buf, '"');
+		appendStringInfoString(buf, field->name);
+		appendStringInfoString(buf, "\": ");
 		write_field(buf, format, field, record);
 	}
 }
