@@ -190,6 +190,17 @@ ok(wait_until($dest, $db, q{SELECT last_error ~ 'flo.adopt\(\) cannot be called 
 at_dest('DROP TRIGGER adopts ON orders');
 wait_caught_up($source, $dest, 'g');
 
+# --- a person may change his mind, and a schema takes along what is in it -----------------------------------
+
+held('DROP TABLE ledger CASCADE', qr/table ledger is not known/, 'skip');
+held('CREATE TABLE ledger (id int PRIMARY KEY)', qr/table ledger has rows/, 'release');
+passes('a table that was said to be another, and has been released', 'COMMENT ON TABLE ledger IS $$after all$$');
+
+at_dest(q{SELECT flo.adopt('h', schemas => '{h}'); CREATE TABLE h.own (id int)});
+held('ALTER SCHEMA h RENAME TO hh', qr/table h.own is not known .* would be in a schema of another name/, 'skip');
+$source->safe_psql($db, 'ALTER SCHEMA hh RENAME TO h');
+at_dest(q{DROP TABLE h.own});
+
 # --- sequences that a copy finds ------------------------------------------------------------------------------
 
 $_->safe_psql($db, 'CREATE DATABASE two') for $source, $dest;

@@ -17,7 +17,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "monitor/shstate.h"
+#include "postmaster/bgworker.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
@@ -63,7 +63,10 @@ oids_argument(FunctionCallInfo fcinfo, int n, const char *name)
 static void
 require_person(void)
 {
-	if (flo_me != NULL || InSecurityRestrictedOperation())
+	/* members and their helpers alike */
+	bool		ours = MyBgworkerEntry != NULL && strcmp(MyBgworkerEntry->bgw_library_name, "pg_flo") == 0;
+
+	if (ours || InSecurityRestrictedOperation())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("flo.adopt() cannot be called by code that a member of a group runs, or within a security-restricted operation"),

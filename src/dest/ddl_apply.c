@@ -439,6 +439,8 @@ reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, const F
 			return psprintf("it moves %s to schema \"%s\", which is none of the group's", object->name, object->new_schema);
 	}
 	reason = flo_ddl_out_of_reach(group, flo_ddl_targets(statement));
+	if (reason == NULL)
+		reason = flo_ddl_takes_along(group, statement);
 	return reason != NULL ? reason : flo_ddl_refers_out_of_reach(group, rights->sequences);
 }
 
@@ -523,10 +525,12 @@ adopt_present(const char *group, Node *statement, int manner)
 	if (!IsA(statement, CreateStmt))
 		return NULL;
 	table = RangeVarGetRelid(((CreateStmt *) statement)->relation, NoLock, true);
-	if (!OidIsValid(table) || flo_ddl_adopt(group, table, is_bounded(manner), !is_bounded(manner)))
-		return NULL;
-	return psprintf("table %s has rows here that are not known to be of the group",
-					((CreateStmt *) statement)->relation->relname);
+	if (OidIsValid(table) && !is_bounded(manner))
+		flo_ddl_take(group, table, true);
+	else if (OidIsValid(table) && !flo_ddl_adopt(group, table, true, false))
+		return psprintf("table %s has rows here that are not known to be of the group",
+						((CreateStmt *) statement)->relation->relname);
+	return NULL;
 }
 
 /* The tables of a schema are what a renamed one would have held */

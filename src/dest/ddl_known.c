@@ -305,12 +305,23 @@ is_empty(Oid relation)
 	return !flo_table_has_rows(relation);
 }
 
+void
+flo_ddl_take(const char *group, Oid relation, bool types)
+{
+	List	   *objects = flo_ddl_add_address(NIL, RelationRelationId, relation);
+	ListCell   *cell;
+
+	foreach(cell, getOwnedSequences(relation))
+		objects = flo_ddl_add_address(objects, RelationRelationId, lfirst_oid(cell));
+	if (types)
+		objects = add_types_of_columns(objects, relation);
+	flo_ddl_know(group, objects, FLO_MAY_CHANGE);
+}
+
 bool
 flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types)
 {
 	ObjectAddress object;
-	List	   *objects;
-	ListCell   *cell;
 
 	ObjectAddressSet(object, RelationRelationId, relation);
 	if (recorded(group, &object) == FLO_MAY_NOTHING)
@@ -322,12 +333,7 @@ flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types)
 		(empty_only && (!stands_alone(group, relation) || !is_empty(relation))))
 		/* while the lock was waited for, another loader may have had it */
 		return recorded(group, &object) == FLO_MAY_CHANGE;
-	objects = flo_ddl_add_address(NIL, RelationRelationId, relation);
-	foreach(cell, getOwnedSequences(relation))
-		objects = flo_ddl_add_address(objects, RelationRelationId, lfirst_oid(cell));
-	if (types)
-		objects = add_types_of_columns(objects, relation);
-	flo_ddl_know(group, objects, FLO_MAY_CHANGE);
+	flo_ddl_take(group, relation, types);
 	return true;
 }
 

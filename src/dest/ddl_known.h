@@ -54,6 +54,9 @@ extern void flo_ddl_know(const char *group, const List *objects, FloDdlMay may);
  */
 extern bool flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types);
 
+/* The same, whatever is in it and has been said of it: somebody takes the source's word */
+extern void flo_ddl_take(const char *group, Oid relation, bool types);
+
 /*
  * A sequence that was here when the definitions of a copy came, and is alike:
  * defaults may take numbers of it, unless somebody has done so already.

@@ -11,6 +11,9 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/index.h"
@@ -37,8 +40,10 @@
 #include "nodes/parsenodes.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 
@@ -105,6 +110,44 @@ flo_ddl_out_of_reach(const char *group, List *targets)
 			return not_known(object);
 	}
 	return NULL;
+}
+
+/* A relation of the schema that the group may not change, 0 = there is none */
+static Oid
+others_relation(const char *group, Oid schema)
+{
+	Relation	class = table_open(RelationRelationId, AccessShareLock);
+	Oid			found = InvalidOid;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(schema));
+	scan = systable_beginscan(class, InvalidOid, false, NULL, 1, &key);
+	while (!OidIsValid(found) && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		ObjectAddress object;
+
+		ObjectAddressSet(object, RelationRelationId, ((Form_pg_class) GETSTRUCT(tuple))->oid);
+		if (!flo_ddl_may_change(group, &object, NIL))
+			found = object.objectId;
+	}
+	systable_endscan(scan);
+	table_close(class, AccessShareLock);
+	return found;
+}
+
+char *
+flo_ddl_takes_along(const char *group, Node *statement)
+{
+	Oid			schema;
+	ObjectAddress other;
+
+	if (!IsA(statement, RenameStmt) || ((RenameStmt *) statement)->renameType != OBJECT_SCHEMA)
+		return NULL;
+	schema = get_namespace_oid(((RenameStmt *) statement)->subname, true);
+	ObjectAddressSet(other, RelationRelationId, OidIsValid(schema) ? others_relation(group, schema) : InvalidOid);
+	return OidIsValid(other.objectId) ? psprintf("%s, and would be in a schema of another name", not_known(&other)) : NULL;
 }
 
 char *

@@ -25,6 +25,9 @@ extern void flo_ddl_own(const char *group, List *wholes);
 /* Why a statement must not change one of these (of FloDdlTarget *); NULL = it may */
 extern char *flo_ddl_out_of_reach(const char *group, List *targets);
 
+/* Why it must not be run for what is in an object that it may change: a schema of another name */
+extern char *flo_ddl_takes_along(const char *group, Node *statement);
+
 /* Why it must not refer to one of these */
 extern char *flo_ddl_refers_out_of_reach(const char *group, List *referred);
 
