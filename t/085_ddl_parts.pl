@@ -33,16 +33,22 @@ sub passes
 }
 
 $source->safe_psql($db, q{
+	CREATE TYPE mood AS ENUM ('ok');
+	CREATE SCHEMA hers;
+	CREATE DOMAIN hers.plain AS int;
 	CREATE SCHEMA a;
-	CREATE TABLE a.t (id int PRIMARY KEY, v text, n int);
-	CREATE TABLE u (id int PRIMARY KEY, v text, n int);
+	CREATE TABLE a.t (id int PRIMARY KEY, v text, n int, m mood);
+	CREATE TABLE u (id int PRIMARY KEY, v text, n int, m mood);
 	CREATE TABLE plain (id int PRIMARY KEY, v text);
 });
 $dest->safe_psql($db, q{
+	CREATE TYPE mood AS ENUM ('ok');
+	CREATE SCHEMA hers;
+	CREATE DOMAIN hers.plain AS int;
 	CREATE SCHEMA b;
-	CREATE TABLE b.t (id int PRIMARY KEY, v text, n int);
+	CREATE TABLE b.t (id int PRIMARY KEY, v text, n int, m mood);
 	CREATE SCHEMA there;
-	CREATE TABLE there.x (id int PRIMARY KEY, v text, n int);
+	CREATE TABLE there.x (id int PRIMARY KEY, v text, n int, m mood);
 	CREATE TABLE plain (id int PRIMARY KEY, v text);
 
 	-- the administrator's, called like parts of routed tables
@@ -121,6 +127,12 @@ for my $case ([ 'a', 't', 'b', 't' ], [ 'public', 'u', 'there', 'x' ])
 # what is new in a routed schema that is not here
 passes('a new table', 'CREATE TABLE a.new (id int PRIMARY KEY, v text); CREATE INDEX new_v ON a.new (v); INSERT INTO a.new VALUES (1, $$n$$)', 'ALTER INDEX a.new_v RENAME TO new_w', 'DROP INDEX a.new_w');
 is(at_dest(q{SELECT (SELECT v FROM b.new), to_regnamespace('a') IS NULL}), 'n|t', 'is made where its schema leads');
+
+# types that routed tables use are where they were, also when they are called like a table
+passes('types', q{ALTER TYPE mood ADD VALUE 'glad'}, q{COMMENT ON TYPE mood IS 'm'}, q{INSERT INTO u (id, m) VALUES (60, 'glad')},
+	'SET search_path = hers, public; CREATE TABLE public.amb (id int PRIMARY KEY, d plain, f int REFERENCES public.plain, r public.plain)');
+is(at_dest(q{SELECT obj_description('mood'::regtype, 'pg_type'), (SELECT m FROM there.x WHERE id = 60)}), 'm|glad', 'it was that type');
+is(at_dest(q{SELECT string_agg(attname || ' ' || atttypid::regtype, ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'amb'::regclass AND attname IN ('d', 'r')}), 'd hers.plain, r plain', 'a domain is none of the rows of the table that is called like it');
 
 # --- names -----------------------------------------------------------------------------------------
 

@@ -434,7 +434,7 @@ reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, const F
 			table_here(mapping, object->table_schema, object->table_name) : InvalidOid;
 
 		if (OidIsValid(table))
-			(void) flo_ddl_adopt(group, table, !object->member, true);
+			(void) flo_ddl_adopt(group, table, object->member ? FLO_ROWS_ANY : FLO_ROWS_NONE, true);
 		if (object->leaves)
 			return psprintf("it moves %s to schema \"%s\", which is none of the group's", object->name, object->new_schema);
 	}
@@ -527,7 +527,7 @@ adopt_present(const char *group, Node *statement, int manner)
 	table = RangeVarGetRelid(((CreateStmt *) statement)->relation, NoLock, true);
 	if (OidIsValid(table) && !is_bounded(manner))
 		flo_ddl_take(group, table, true);
-	else if (OidIsValid(table) && !flo_ddl_adopt(group, table, true, false))
+	else if (OidIsValid(table) && !flo_ddl_adopt(group, table, FLO_ROWS_NONE, false))
 		return psprintf("table %s has rows here that are not known to be of the group",
 						((CreateStmt *) statement)->relation->relname);
 	return NULL;

@@ -287,18 +287,19 @@ stands_alone(const char *group, Oid relation)
 /*
  * Rows that others have put in and not committed cannot be seen, so they are
  * waited for, where none can be seen; nobody queues behind us meanwhile, for the
- * table may have nothing to do with the group.  The lock is one against another
- * loader, too, that is about to do the same.  It stays to the end of the
+ * table may have nothing to do with the group.  The lock stays to the end of the
  * transaction, which makes the table the group's.
  */
 static bool
-is_empty(Oid relation)
+is_empty(Oid relation, bool for_certain)
 {
 	List	   *wishes = NIL;
 	ListCell   *cell;
 
 	if (flo_table_has_rows(relation))
 		return false;
+	if (!for_certain)
+		return true;
 	foreach(cell, find_all_inheritors(relation, NoLock, NULL))
 		wishes = flo_lock_wish_relation(wishes, lfirst_oid(cell), ShareRowExclusiveLock);
 	flo_lock_all(wishes);
@@ -319,20 +320,19 @@ flo_ddl_take(const char *group, Oid relation, bool types)
 }
 
 bool
-flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types)
+flo_ddl_adopt(const char *group, Oid relation, FloDdlRows rows, bool types)
 {
 	ObjectAddress object;
 
 	ObjectAddressSet(object, RelationRelationId, relation);
 	if (recorded(group, &object) == FLO_MAY_NOTHING)
 		return false;
-	if (recorded(group, &object) == FLO_MAY_CHANGE || (empty_only && flo_ddl_may_change_table(group, relation, NIL)))
+	if (recorded(group, &object) == FLO_MAY_CHANGE || (rows != FLO_ROWS_ANY && flo_ddl_may_change_table(group, relation, NIL)))
 		return true;
 	LockRelationOid(relation, AccessShareLock);
 	if (!flo_tables_is_kind(get_rel_relkind(relation)) || relation < FirstNormalObjectId ||
-		(empty_only && (!stands_alone(group, relation) || !is_empty(relation))))
-		/* while the lock was waited for, another loader may have had it */
-		return recorded(group, &object) == FLO_MAY_CHANGE;
+		(rows != FLO_ROWS_ANY && (!stands_alone(group, relation) || !is_empty(relation, rows == FLO_ROWS_NONE))))
+		return false;
 	flo_ddl_take(group, relation, types);
 	return true;
 }
@@ -363,6 +363,6 @@ flo_ddl_disown(const char *group, Oid relation, bool failed)
 {
 	if (!flo_tables_is_kind(get_rel_relkind(relation)) || flo_ddl_may_change_table(group, relation, NIL))
 		return;
-	if (failed || !flo_ddl_adopt(group, relation, true, false))
+	if (failed || !flo_ddl_adopt(group, relation, FLO_ROWS_NONE, false))
 		flo_ddl_know(group, flo_ddl_add_address(NIL, RelationRelationId, relation), FLO_MAY_NOTHING);
 }

@@ -46,13 +46,20 @@ extern bool flo_ddl_may_refer(const char *group, const ObjectAddress *object, co
 /* Write down; what is known to be more stays so.  In a transaction, as any role. */
 extern void flo_ddl_know(const char *group, const List *objects, FloDdlMay may);
 
+/* Which rows a table may have that is taken for the group's */
+typedef enum FloDdlRows
+{
+	FLO_ROWS_ANY,				/* the source says that it is a member */
+	FLO_ROWS_NONE,				/* also none of transactions under way: they are waited for */
+	FLO_ROWS_NONE_SEEN			/* none so far: it gets those of a copy, perhaps by several loaders */
+} FloDdlRows;
+
 /*
- * Take an existing table for the group's.  "empty_only": not when it has rows,
- * those of transactions that are under way included: they are waited for.  With
+ * Take an existing table for the group's, unless it has other rows.  With
  * "types", what its columns' types are, too.  Returns whether it is the group's
  * now; one that somebody has said is not stays so.
  */
-extern bool flo_ddl_adopt(const char *group, Oid relation, bool empty_only, bool types);
+extern bool flo_ddl_adopt(const char *group, Oid relation, FloDdlRows rows, bool types);
 
 /* The same, whatever is in it and has been said of it: somebody takes the source's word */
 extern void flo_ddl_take(const char *group, Oid relation, bool types);

@@ -47,7 +47,8 @@ find_object(const List *objects, const char *schema, const char *name)
 	{
 		const FloDdlObject *object = lfirst(cell);
 
-		if (object->schema != NULL && strcmp(object->name, name) == 0 &&
+		/* a bare name may be that of a table here, and of a type that comes first there */
+		if (object->schema != NULL && strcmp(object->name, name) == 0 && strcmp(object->type, FLO_DDL_ROW_TYPE) != 0 &&
 			(schema == NULL || strcmp(object->schema, schema) == 0))
 			return object;
 	}
@@ -76,7 +77,8 @@ is_type(const FloDdlObject *object, const char *type)
 static bool
 map_table_of(Mapper *mapper, const FloDdlObject *object, const char **schema, const char **table)
 {
-	return object->table_schema != NULL && object->table_name != NULL &&
+	/* of a type that a table uses, the message tells that table, too */
+	return OidIsValid(object->relation) && object->table_schema != NULL && object->table_name != NULL &&
 		mapper->map(mapper->arg, object->table_schema, object->table_name, false, schema, table);
 }
 
@@ -245,20 +247,57 @@ map_expression(Node *node, void *context)
 	return raw_expression_tree_walker(node, map_expression, context);
 }
 
+static bool
+has_type(const char *schema, const char *name)
+{
+	Oid			namespace = get_namespace_oid(schema, true);
+
+	return OidIsValid(namespace) &&
+		SearchSysCacheExists2(TYPENAMENSP, CStringGetDatum(name), ObjectIdGetDatum(namespace));
+}
+
+/* Is a type of another schema found before that of the schema, along the source's search_path? */
+static bool
+is_hidden(const FloDdlStatement *ddl, const char *schema, const char *name)
+{
+	List	   *schemas = NIL;
+	ListCell   *cell;
+
+	if (ddl->search_path != NULL)
+		(void) SplitIdentifierString(pstrdup(ddl->search_path), ',', &schemas);
+	foreach(cell, lcons("pg_catalog", schemas))
+	{
+		if (strcmp(lfirst(cell), schema) == 0)
+			return false;
+		if (has_type(lfirst(cell), name))
+			return true;
+	}
+	return true;
+}
+
 /* A column's type: the rows of a table, which are called like it */
 static void
 map_row_type(Mapper *mapper, TypeName *type)
 {
 	RangeVar   *name;
+	ListCell   *cell;
 
 	if (type == NULL || type->names == NIL || list_length(type->names) > 2)
 		return;
 	name = makeRangeVarFromNameList(type->names);
-	if (find_object(mapper->ddl->refers, name->schemaname, name->relname) == NULL)
-		return;
-	map_other(mapper, name, NIL);
-	if (name->schemaname != NULL)
+	foreach(cell, mapper->ddl->refers)
+	{
+		const FloDdlObject *object = lfirst(cell);
+
+		if (!is_type(object, FLO_DDL_ROW_TYPE) || strcmp(object->name, name->relname) != 0 ||
+			(name->schemaname != NULL ? strcmp(object->schema, name->schemaname) != 0 :
+			 is_hidden(mapper->ddl, object->schema, name->relname)))
+			continue;
+		name->schemaname = object->schema;
+		map_other(mapper, name, NIL);
 		type->names = list_make2(makeString(name->schemaname), makeString(name->relname));
+		return;
+	}
 }
 
 /* What a column, constraint or default refers to */
@@ -376,10 +415,7 @@ qualify_argument(const FloDdlStatement *ddl, TypeName *type)
 	(void) SplitIdentifierString(pstrdup(ddl->search_path), ',', &schemas);
 	foreach(cell, lcons("pg_catalog", schemas))
 	{
-		Oid			schema = get_namespace_oid(lfirst(cell), true);
-
-		if (!OidIsValid(schema) ||
-			!SearchSysCacheExists2(TYPENAMENSP, CStringGetDatum(name), ObjectIdGetDatum(schema)))
+		if (!has_type(lfirst(cell), name))
 			continue;
 		type->names = lcons(makeString(lfirst(cell)), type->names);
 		return;

@@ -173,7 +173,7 @@ prepare_table(Loader *l, const FloRelation *relation, bool again)
 							 AccessShareLock, true);
 	if (!OidIsValid(relid))
 		return;					/* the sink says so better */
-	(void) flo_ddl_adopt(l->group, relid, !again, true);
+	(void) flo_ddl_adopt(l->group, relid, again ? FLO_ROWS_ANY : FLO_ROWS_NONE_SEEN, true);
 	if (l->checks_keys)
 		flo_foreign_keys_unchecked(l->spec, relid);
 	if (again && shared)

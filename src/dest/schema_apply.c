@@ -216,7 +216,7 @@ exists_alike(const FloWorkerSpec *spec, const Object *object)
 		if (get_rel_relkind(relation) == RELKIND_SEQUENCE)
 			flo_ddl_adopt_sequence(spec->group, relation);
 		else
-			(void) flo_ddl_adopt(spec->group, relation, true, true);
+			(void) flo_ddl_adopt(spec->group, relation, FLO_ROWS_NONE, true);
 		PopActiveSnapshot();
 	}
 	return exists;

@@ -67,12 +67,17 @@ refer_to_row_type(FloDdlStatement *ddl, TypeName *name)
 {
 	Oid			type = name != NULL ? LookupTypeNameOid(NULL, name, true) : InvalidOid;
 	Oid			relation;
+	int			before;
 
 	if (OidIsValid(get_element_type(type)))
 		type = get_element_type(type);
 	relation = get_typ_typrelid(type);
-	if (OidIsValid(relation) && flo_tables_is_kind(get_rel_relkind(relation)))
-		add_by_oid(ddl, relation);
+	if (!OidIsValid(relation) || !flo_tables_is_kind(get_rel_relkind(relation)))
+		return;
+	before = list_length(ddl->refers);
+	add_by_oid(ddl, relation);
+	if (list_length(ddl->refers) > before)
+		((FloDdlObject *) llast(ddl->refers))->type = pstrdup(FLO_DDL_ROW_TYPE);
 }
 
 /* A column, a constraint, a table whose like is made, a parent, a default */

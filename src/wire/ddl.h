@@ -71,6 +71,9 @@ typedef struct FloNamed
 	char	   *definition;		/* without names of it and of its table, as far as the server tells; or NULL */
 } FloNamed;
 
+/* Type of a table that a statement refers to by the type of its rows */
+#define FLO_DDL_ROW_TYPE "row type"
+
 /* Something the statement is about */
 typedef struct FloDdlObject
 {
