@@ -181,7 +181,8 @@ adopt(const Call *call, ReturnSetInfo *result)
 				" RETURNING (pg_identify_object(class_oid, object_oid, 0)).type, (pg_identify_object(class_oid, object_oid, 0)).identity");
 	for (uint64 i = 0; i < count; i++)
 	{
-		Datum		values[2] = {CStringGetTextDatum(flo_visit_text(&visit, i, 1)), CStringGetTextDatum(flo_visit_text(&visit, i, 2))};
+		Datum		values[2] = {CStringGetTextDatum(flo_visit_text(&visit, i, 1)),
+		CStringGetTextDatum(flo_visit_text(&visit, i, 2))};
 		bool		nulls[2] = {false, false};
 
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

@@ -327,7 +327,8 @@ flo_ddl_adopt(const char *group, Oid relation, FloDdlRows rows, bool types)
 	ObjectAddressSet(object, RelationRelationId, relation);
 	if (recorded(group, &object) == FLO_MAY_NOTHING)
 		return false;
-	if (recorded(group, &object) == FLO_MAY_CHANGE || (rows != FLO_ROWS_ANY && flo_ddl_may_change_table(group, relation, NIL)))
+	if (recorded(group, &object) == FLO_MAY_CHANGE ||
+		(rows != FLO_ROWS_ANY && flo_ddl_may_change_table(group, relation, NIL)))
 		return true;
 	LockRelationOid(relation, AccessShareLock);
 	if (!flo_tables_is_kind(get_rel_relkind(relation)) || relation < FirstNormalObjectId ||

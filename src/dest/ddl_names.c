@@ -623,7 +623,8 @@ qualify_created(Mapper *mapper, Node *node)
 			foreach(cell, ((CompositeTypeStmt *) node)->coldeflist)
 				map_definition(mapper, lfirst(cell));
 			if (((CompositeTypeStmt *) node)->typevar->schemaname == NULL && mapper->ddl->objects != NIL)
-				((CompositeTypeStmt *) node)->typevar->schemaname = ((FloDdlObject *) linitial(mapper->ddl->objects))->schema;
+				((CompositeTypeStmt *) node)->typevar->schemaname =
+					((FloDdlObject *) linitial(mapper->ddl->objects))->schema;
 			break;
 		case T_AlterStatsStmt:
 			((AlterStatsStmt *) node)->defnames = qualify(mapper, ((AlterStatsStmt *) node)->defnames);

@@ -78,7 +78,8 @@ objects_of_table(Oid class, Oid index, AttrNumber column, AttrNumber oid, Oid re
 	{
 		bool		isnull;
 
-		objects = flo_ddl_add_address(objects, class, DatumGetObjectId(heap_getattr(tuple, oid, RelationGetDescr(catalog), &isnull)));
+		objects = flo_ddl_add_address(objects, class,
+									  DatumGetObjectId(heap_getattr(tuple, oid, RelationGetDescr(catalog), &isnull)));
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);

@@ -247,7 +247,8 @@ is_first(FloDdlFilter *filter, Oid relation, const char *schema, const char *nam
 static void
 note_member(FloDdlFilter *filter, FloDdlObject *object)
 {
-	Oid			user = OidIsValid(object->oid) && !OidIsValid(object->relation) ? published_user_of(filter, object->oid, 0) : InvalidOid;
+	Oid			user = OidIsValid(object->oid) && !OidIsValid(object->relation) ?
+		published_user_of(filter, object->oid, 0) : InvalidOid;
 
 	if (OidIsValid(user))
 	{

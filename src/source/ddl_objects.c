@@ -204,7 +204,6 @@ add_type(FloDdlStatement *ddl, Node *node)
 	FloDdlObject *object;
 	HeapTuple	tuple;
 	Form_pg_type form;
-	Oid			relation;
 
 	if (!OidIsValid(type))
 		return NULL;
@@ -212,15 +211,12 @@ add_type(FloDdlStatement *ddl, Node *node)
 	form = (Form_pg_type) GETSTRUCT(tuple);
 	object = add_object(ddl, form->typtype == TYPTYPE_DOMAIN ? "domain" : "type",
 						form->typnamespace, NameStr(form->typname));
-	relation = form->typrelid;
 	ReleaseSysCache(tuple);
-	if (object != NULL)
-	{
-		object->oid = type;
-		/* the rows of a table: it goes with that */
-		if (OidIsValid(relation) && get_rel_relkind(relation) != RELKIND_COMPOSITE_TYPE)
-			set_table(object, table_of_relation(relation));
-	}
+	if (object == NULL)
+		return NULL;
+	object->oid = type;
+	/* of a table's rows, the table; 0 for any other */
+	set_table(object, table_of_relation(get_typ_typrelid(type)));
 	return object;
 }
 
