@@ -546,6 +546,18 @@ relation_changed(Datum arg, Oid relation)
 		hash_search(decoder->binary, &entry->relation, HASH_REMOVE, NULL);
 }
 
+/*
+ * A schema got another name, and with it all its tables, of which the server says
+ * nothing.  Before version 16 the plugin goes on to send their rows under the name
+ * that it has told of, which may be another schema's by now.
+ */
+static void
+schemas_changed(Datum arg, int cache, uint32 hash)
+{
+	relation_changed((Datum) 0, InvalidOid);
+	CallSyscacheCallbacks(PUBLICATIONRELMAP, 0);
+}
+
 /* The options of pgoutput, as a subscriber would send them */
 static List *
 plugin_options(List *publications)
@@ -713,6 +725,7 @@ flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	decoder_here = decoder;
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, schemas_changed, (Datum) 0);
 
 	flo_compat_slot_acquire(slot);
 	decoder->options = plugin_options(publications);
