@@ -16,7 +16,7 @@ my $dest = flo_node('dest', $nats);
 $FloTest::timeout = 40;
 my %has = map { $_ => 1 } split /\n/, `locale -a`;
 
-$_->safe_psql('postgres', q{CREATE TYPE row_t AS (f float8, b bytea); CREATE DOMAIN cash AS money}) for $source, $dest;
+$_->safe_psql('postgres', q{CREATE TYPE row_t AS (f float8, b bytea); CREATE TYPE visit AS (n int, day date); CREATE DOMAIN cash AS money}) for $source, $dest;
 $source->safe_psql('postgres', q{SELECT flo.create_replicator('g', track_ddl => true, schemas => '{public}', options => '{"keyless_tables": "full"}')});
 start_member($source, 'g', 'replicator');
 $dest->safe_psql('postgres', q{SELECT flo.create_worker('g')});
@@ -109,6 +109,10 @@ my @held = (
 	[ 'another collation', 'v text', q{'A'}, '', 'ALTER v TYPE text USING lower(v COLLATE "C.utf8")', 'the locale', $source->safe_psql('postgres', q{SELECT count(*) > 0 FROM pg_collation WHERE collname = 'C.utf8'}) eq 't' && $source->pg_version < 17 ],
 	[ 'the moment in a row', 'v text', q{' Today'}, '', 'ALTER v TYPE date USING v::date', 'other values here' ],
 	[ 'the moment in a constant', 'v text', q{'2024-01-01'}, '', q{ALTER v TYPE date USING coalesce(v::date, 'today')}, 'other values here' ],
+	[ 'the moment behind a blank', 'v int', 1, '', q{ADD w timestamptz DEFAULT ' now '}, 'other values here' ],
+	[ 'the moment in a range', 'v int', 1, '', q{ADD w tstzrange DEFAULT '[now,infinity)'}, 'other values here' ],
+	[ 'the moment in a row', 'v int', 1, '', q{ADD w visit DEFAULT '(5,Today)'}, 'other values here' ],
+	[ 'the zone of the machine', 'v text', q{'2024-07-01 12:00'}, q{SET timezone = 'localtime'}, 'ALTER v TYPE timestamptz USING v::timestamptz', 'of the machine', -e '/usr/share/zoneinfo/localtime' ],
 	[ 'formats', 'v float8', '1.5', '', q{ALTER v TYPE text USING to_char(v, '9D9')}, 'other values here' ],
 );
 my ($money) = grep { $has{$_} } 'en_US.utf8', 'de_DE.utf8', 'C.utf8';
@@ -129,6 +133,14 @@ for my $case (@held)
 	$source->safe_psql('postgres', "DROP TABLE $table");
 	wait_caught_up($source, $dest, 'g');
 }
+# the tables of a composite type change with it
+$source->safe_psql('postgres', q{CREATE TYPE place AS (id int, v regclass); CREATE TABLE places OF place (PRIMARY KEY (id)); INSERT INTO places VALUES (1, 'pg_class')});
+$source->safe_psql('postgres', 'ALTER TYPE place ALTER ATTRIBUTE v TYPE oid CASCADE');
+ok(wait_until($dest, 'postgres', q{SELECT reason ~ 'OIDs' FROM flo.pending_ddl WHERE command ~ 'place'}, 'a type whose tables change is held'), 'a type whose tables change is held');
+$dest->safe_psql('postgres', 'SELECT flo.skip_ddl(id) FROM flo.pending_ddl');
+$source->safe_psql('postgres', 'DROP TABLE places');
+wait_caught_up($source, $dest, 'g');
+
 # and not without
 $source->safe_psql('postgres', q{SET timezone_abbreviations = 'India'; CREATE TABLE e (id int PRIMARY KEY, v text); ALTER TABLE e ALTER v TYPE timestamptz USING v::timestamptz});
 wait_caught_up($source, $dest, 'g');

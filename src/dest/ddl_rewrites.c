@@ -18,6 +18,10 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/heap.h"
 #include "catalog/namespace.h"
@@ -185,6 +189,7 @@ static bool
 conversion_depends(Look *look, Oid from, Oid to, bool constant)
 {
 	const char *monetary = setting_there(look->ddl, "lc_monetary");
+	const char *zone = setting_there(look->ddl, "TimeZone");
 	const char *abbreviations = setting_there(look->ddl, "timezone_abbreviations");
 
 	if (is_made_of(to, is_time))
@@ -202,6 +207,9 @@ conversion_depends(Look *look, Oid from, Oid to, bool constant)
 	else if (is_made_of(to, is_zoned) && (constant || is_made_of(from, is_text)) &&
 			 abbreviations != NULL && strcmp(abbreviations, "Default") != 0)
 		look->on = psprintf("timezone_abbreviations (%s)", abbreviations);
+	else if ((is_made_of(from, is_zoned) || is_made_of(to, is_zoned)) && zone != NULL &&
+			 pg_strcasecmp(zone, "localtime") == 0)
+		look->on = "the time zone of the machine";
 	else if (!constant && is_made_of(to, is_timetz) && !is_made_of(from, is_zoned))
 		look->on = "the offset of the time zone at the moment";
 	return look->on != NULL;
@@ -293,24 +301,29 @@ depends_on_more(Node *node, void *context)
 	return expression_tree_walker(node, depends_on_more, context);
 }
 
+/* Is one of the words in it, alone or within the text of an array, a row, a range? */
+static bool
+has_word_for_the_moment(const char *text)
+{
+	static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
+
+	for (const char *at = text; *at != '\0'; at++)
+		for (int i = 0; i < lengthof(words); i++)
+			if ((at == text || !isalnum((unsigned char) at[-1])) &&
+				pg_strncasecmp(at, words[i], strlen(words[i])) == 0)
+				return true;
+	return false;
+}
+
 /* A constant that, read as a time, is that of the moment */
 static bool
 names_the_moment(Node *node, void *context)
 {
-	static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
-
 	if (node == NULL)
 		return false;
 	if (IsA(node, A_Const))
-	{
-		A_Const    *constant = (A_Const *) node;
-
-		for (int i = 0; i < lengthof(words); i++)
-			if (!constant->isnull && IsA(&constant->val, String) &&
-				pg_strncasecmp(strVal(&constant->val), words[i], strlen(words[i])) == 0)
-				return true;
-		return false;
-	}
+		return !((A_Const *) node)->isnull && IsA(&((A_Const *) node)->val, String) &&
+			has_word_for_the_moment(strVal(&((A_Const *) node)->val));
 	return raw_expression_tree_walker(node, names_the_moment, context);
 }
 
@@ -458,33 +471,65 @@ flo_ddl_refused(const FloDdlStatement *ddl, const char *text)
 	return NULL;
 }
 
+/* Why the values of a table's rows would be others here */
+static char *
+rewrite_reason(Look *look, Oid relid, const AlterTableStmt *statement, const char *text)
+{
+	Relation	relation = table_open(relid, AccessShareLock);
+	char	   *reason = NULL;
+	ListCell   *cell;
+
+	foreach(cell, statement->cmds)
+	{
+		AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
+
+		if (command->subtype == AT_AddColumn)
+			reason = new_column_reason(look, relation, castNode(ColumnDef, command->def), text);
+		else if (command->subtype == AT_AlterColumnType)
+			reason = new_type_reason(look, relation, command, text);
+		if (reason != NULL)
+			break;
+	}
+	table_close(relation, NoLock);
+	return reason != NULL && has_rows(relid, "true") ? reason : NULL;
+}
+
+/* The tables whose rows are of a composite type, and change with it */
+static List *
+tables_of_type(Oid type)
+{
+	Relation	class = table_open(RelationRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(class, InvalidOid, false, NULL, 0, NULL);
+	List	   *tables = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		if (((Form_pg_class) GETSTRUCT(tuple))->reloftype == type)
+			tables = lappend_oid(tables, ((Form_pg_class) GETSTRUCT(tuple))->oid);
+	systable_endscan(scan);
+	table_close(class, AccessShareLock);
+	return tables;
+}
+
 char *
 flo_ddl_undetermined(Node *node, const FloDdlStatement *ddl, const char *text)
 {
 	AlterTableStmt *statement = (AlterTableStmt *) node;
 	Look		look = {ddl};
 	char	   *reason = NULL;
+	List	   *tables;
 	Oid			relid;
-	Relation	relation;
 	ListCell   *cell;
 
-	if (!IsA(node, AlterTableStmt) || statement->objtype != OBJECT_TABLE)
+	if (!IsA(node, AlterTableStmt) ||
+		(statement->objtype != OBJECT_TABLE && statement->objtype != OBJECT_TYPE))
 		return NULL;
 	relid = RangeVarGetRelid(statement->relation, AccessShareLock, true);
 	if (!OidIsValid(relid))
 		return NULL;
-	relation = table_open(relid, NoLock);
-	foreach(cell, statement->cmds)
-	{
-		AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
-
-		if (command->subtype == AT_AddColumn)
-			reason = new_column_reason(&look, relation, castNode(ColumnDef, command->def), text);
-		else if (command->subtype == AT_AlterColumnType)
-			reason = new_type_reason(&look, relation, command, text);
-		if (reason != NULL)
-			break;
-	}
-	table_close(relation, NoLock);
-	return reason != NULL && has_rows(relid, "true") ? reason : NULL;
+	tables = statement->objtype == OBJECT_TABLE ? list_make1_oid(relid) : tables_of_type(get_rel_type_id(relid));
+	foreach(cell, tables)
+		if (reason == NULL)
+			reason = rewrite_reason(&look, lfirst_oid(cell), statement, text);
+	return reason;
 }
