@@ -130,6 +130,7 @@ OBJS = \
 	src/source/ddl_capture.o \
 	src/source/ddl_classes.o \
 	src/source/ddl_objects.o \
+	src/source/ddl_chosen.o \
 	src/source/ddl_references.o \
 	src/source/ddl_replay.o \
 	src/source/ddl_made.o \

@@ -72,6 +72,25 @@ for my $trust ('object', 'source')
 	is($dest->safe_psql($db, 'SELECT count(*) FROM t'), '1', "$trust: rows go on");
 	is($dest->safe_psql($db, q{SELECT string_agg(command || ' ' || outcome, '; ') FROM flo.ddl_log WHERE outcome <> 'not_here'}), '', "$trust: all are passed over, and told");
 }
+# schemas without tables, and tables whose rows do not travel
+for my $node ($source, $dest)
+{
+	$node->safe_psql('postgres', 'CREATE DATABASE apart');
+	$node->safe_psql('apart', 'CREATE EXTENSION pg_flo; CREATE TABLE t (id int PRIMARY KEY)');
+}
+$source->safe_psql('apart', q{CREATE SCHEMA bare; CREATE SCHEMA bare2; CREATE TABLE k (v int); CREATE UNLOGGED TABLE u (id int PRIMARY KEY); INSERT INTO u VALUES (1)});
+create_copy_group($source, $dest, 'apart', source_db => 'apart', dest_db => 'apart', tables => "NULL, track_ddl => true", sync_schema => 1, options => q('{"keyless_tables": "skip"}'));
+is($dest->safe_psql('apart', q{SELECT string_agg(nspname, ' ' ORDER BY nspname) FROM pg_namespace WHERE nspname ~ 'bare'}), 'bare bare2', 'schemas without tables come along');
+$dest->safe_psql('apart', 'DROP SCHEMA bare2; DELETE FROM flo.copied_objects');
+passes('apart', 'apart', 'of no use here', q{COMMENT ON SCHEMA bare2 IS 'x'}, 'ALTER SCHEMA bare2 RENAME TO bare3', 'DROP SCHEMA bare3',
+	'ALTER TABLE k ADD x int', q{COMMENT ON COLUMN k.v IS 'x'}, 'CREATE INDEX k_v ON k (v)', q{COMMENT ON INDEX k_v IS 'x'}, 'ALTER INDEX k_v RENAME TO k_w', 'DROP INDEX k_w', 'CREATE STATISTICS k_s ON v, x FROM k', 'ALTER TABLE k RENAME TO l', 'ALTER TABLE l RENAME v TO w',
+	'ALTER TABLE u ADD v int', 'CREATE INDEX u_v ON u (v)', 'ALTER TABLE u SET LOGGED', 'INSERT INTO u VALUES (2, 2)', 'ALTER SCHEMA bare RENAME TO dressed', 'CREATE TABLE dressed.t (id int PRIMARY KEY)', 'INSERT INTO dressed.t VALUES (1)', 'DROP TABLE l');
+wait_until($source, 'apart', 'SELECT count(*) = 0 FROM flo.copy_requests', 'the copy to be in');
+wait_caught_up($source, $dest, 'apart', source_db => 'apart', dest_db => 'apart');
+is_same_table($source, $dest, $_, "$_ is the same", 'apart') for 'u', 'dressed.t';
+is($dest->safe_psql('apart', q{SELECT count(*) FROM pg_indexes WHERE tablename = 'u'}), '2', 'with all that it has by then');
+is(outcomes('apart', ' k ADD x'), 'not_here', 'what was passed over is told');
+
 is(outcomes('rest_source', '^CREATE VIEW over'), 'not_here', 'what is made of such things is, too');
 is($dest->safe_psql('rest_source', q{SELECT detail FROM flo.ddl_log WHERE command = 'REFRESH MATERIALIZED VIEW mv'}), 'materialized view public.mv is not here', 'and why');
 

@@ -48,7 +48,7 @@ sub in_stream
 
 for my $node ($source, $dest)
 {
-	for my $db ('tracked', 'whole', 'joins', 'keys')
+	for my $db ('tracked', 'whole', 'joins', 'keys', 'moves', 'lists')
 	{
 		$node->safe_psql('postgres', "CREATE DATABASE $db");
 		$node->safe_psql($db, 'CREATE EXTENSION pg_flo');
@@ -104,6 +104,13 @@ run('tracked',
 	q{INSERT INTO app2.root VALUES (1, 1, 'open'), (2, 2, 'ssn'), (3, 1, 'open')},
 	q{UPDATE app2.root SET k = 2, ssn = 'ssn' WHERE id = 3},
 	q{UPDATE app2.root SET ssn = 'ssn' WHERE k = 2; DELETE FROM app2.root WHERE id = 2; TRUNCATE app2.cards; INSERT INTO app2.root VALUES (4, 2, 'ssn')});
+
+# within one transaction: the name left behind is taken and filled at once, others are made of its parts
+run('tracked',
+	q{BEGIN; ALTER TABLE app2.secrets RENAME TO secrets_old; CREATE TABLE app2.secrets (LIKE app2.secrets_old); ALTER TABLE app2.secrets ADD PRIMARY KEY (id); INSERT INTO app2.secrets SELECT * FROM app2.secrets_old; ALTER TABLE app2.secrets RENAME TO secrets_new; COMMIT},
+	q{INSERT INTO app2.secrets_new VALUES (9, 'ssn-9'); ALTER TABLE app2.secrets_old RENAME TO secrets},
+	q{BEGIN; DROP TABLE app2.safe_2; CREATE TABLE app2.safe_2 (id int PRIMARY KEY, ssn text); INSERT INTO app2.safe_2 VALUES (1, 'ssn'); ALTER TABLE app2.safe_2 RENAME TO safe_4; INSERT INTO app2.safe_4 VALUES (2, 'ssn'); COMMIT},
+	q{BEGIN; ALTER TABLE app2.safe DETACH PARTITION app2.safe_1; DROP TABLE app2.safe; ALTER TABLE app2.safe_1 RENAME TO safe_5; COMMIT; INSERT INTO app2.safe_5 VALUES (7, 1, 'ssn'); ALTER TABLE app2.safe_5 ADD w int});
 settled('g', 'tracked');
 same('tracked', 'app2.t', 'app2.fresh', 'app2.root_1');
 is($dest->safe_psql('tracked', q{SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace::regnamespace::text ~ '^app|away' AND relname ~ 'secret|vault|safe|late|cards|stranger'}),
@@ -207,6 +214,42 @@ settled('j', 'joins');
 same('joins', map { "fu_$_" } 1 .. 4);
 same('joins', 'other.fu_5');
 
+# a child that is no partition is a table of its own: what it holds when it gets a key has not come with its parent
+run('joins', q{CREATE TABLE parent (id int PRIMARY KEY, v text); CREATE TABLE child () INHERITS (parent); INSERT INTO child VALUES (1, 'before')},
+	q{ALTER TABLE child ADD PRIMARY KEY (id); INSERT INTO child VALUES (2, 'after'); UPDATE child SET v = v || '!'});
+settled('j', 'joins');
+same('joins', 'parent', 'child');
+
+# a copy that was asked for, when what it was to bring has gone elsewhere by the time it is made
+my @meanwhile = (
+	[ q{SELECT flo.resync('j', '$root')}, q{INSERT INTO $root VALUES (10, 1, 'x'); DELETE FROM $root WHERE id = 1}, 'ALTER TABLE $root DETACH PARTITION $one', q{INSERT INTO $one VALUES (11, 1, 'y')} ],
+	[ q{SELECT flo.resync('j', '$root')}, 'DELETE FROM $root WHERE k = 1', 'ALTER TABLE $root DETACH PARTITION $one' ],
+	[ q{SELECT flo.resync('j', '$alone')}, q{INSERT INTO $alone VALUES (12, 3, 'x')}, 'ALTER TABLE $root ATTACH PARTITION $alone FOR VALUES IN (3)', q{INSERT INTO $root VALUES (13, 3, 'y')} ],
+	[ q{SELECT flo.resync('j', '$root')}, q{INSERT INTO $root VALUES (10, 1, 'x')}, 'BEGIN; ALTER TABLE $root DETACH PARTITION $one; ALTER TABLE $other ATTACH PARTITION $one FOR VALUES FROM (0) TO (100); COMMIT', q{INSERT INTO $other VALUES (11, 1, 'y')} ],
+	[ q{SELECT flo.resync('j', '$root')}, q{INSERT INTO $root VALUES (10, 1, 'x')}, 'ALTER TABLE $other ATTACH PARTITION $root FOR VALUES FROM (0) TO (100)', q{INSERT INTO $other VALUES (11, 1, 'y')} ],
+	[ q{SELECT flo.resync('j', '$root')}, q{ALTER TABLE $root DETACH PARTITION $two; INSERT INTO $two VALUES (12, 2, 'z'); ALTER TABLE $root ATTACH PARTITION $two FOR VALUES IN (2)}, q{INSERT INTO $root VALUES (13, 2, 'z')} ]);
+sub named { my ($c, $sql) = @_; return $sql =~ s/\$(root|one|two|other|alone)/c${c}_$1/gr; }
+for my $c (0 .. $#meanwhile)
+{
+	run('joins', map { named($c, $_) } 'CREATE TABLE $root (id int, k int, v text, PRIMARY KEY (id, k)) PARTITION BY LIST (k)', 'CREATE TABLE $one PARTITION OF $root FOR VALUES IN (1)', 'CREATE TABLE $two PARTITION OF $root FOR VALUES IN (2)',
+		'CREATE TABLE $other (id int, k int, v text, PRIMARY KEY (id, k)) PARTITION BY RANGE (id)', 'CREATE TABLE $alone (id int, k int, v text, PRIMARY KEY (id, k))',
+		q{INSERT INTO $root VALUES (1, 1, 'a'), (2, 2, 'b'); INSERT INTO $alone VALUES (3, 3, 'c')});
+}
+settled('j', 'joins');
+run('joins', q{SELECT flo.stop_group('j', 'replicator')});
+wait_state($source, 'j', 'replicator', 'stopped', 'joins');
+for my $c (0 .. $#meanwhile) { run('joins', map { named($c, $_) } @{ $meanwhile[$c] }); }
+run('joins', q{SELECT flo.start_group('j', 'replicator')});
+settled('j', 'joins');
+for my $c (0 .. $#meanwhile) { same('joins', "c${c}_one", "c${c}_two", "c${c}_alone"); }
+
+# a table that was copied and attached since is copied with its root
+run('joins', 'CREATE TABLE late (id int, k int, v text, PRIMARY KEY (id, k)); CREATE TABLE early (id int, k int, v text, PRIMARY KEY (id, k)) PARTITION BY LIST (k)', q{INSERT INTO late VALUES (1, 1, 'a')}, q{SELECT flo.resync('j')});
+settled('j', 'joins');
+run('joins', 'ALTER TABLE early ATTACH PARTITION late FOR VALUES IN (1)', q{SELECT flo.resync('j', 'early')}, q{INSERT INTO early VALUES (2, 1, 'b')});
+settled('j', 'joins');
+same('joins', 'late');
+
 # an identity lost and found
 run('joins', 'CREATE TABLE lost (id int PRIMARY KEY, v text)', q{INSERT INTO lost VALUES (1, 'a')},
 	'ALTER TABLE lost DROP CONSTRAINT lost_pkey', q{INSERT INTO lost VALUES (2, 'b')}, 'ALTER TABLE lost ADD PRIMARY KEY (id)', q{UPDATE lost SET v = 'c'});
@@ -246,6 +289,43 @@ for my $once ([], ['-1'])
 	same('joins', 'm_1', 'm_2a', 'm_plain');
 	run('joins', 'DROP TABLE m, m_plain');
 }
+
+# --- schemas that change their names ---------------------------------------------------------
+
+run('moves', 'CREATE SCHEMA a; CREATE SCHEMA b; CREATE TABLE a.t (id int PRIMARY KEY, v text); CREATE TABLE b.t (id int PRIMARY KEY, v text)',
+	q{SELECT flo.create_replicator('m', mode => 'copy_and_stream', sync_schema => true, track_ddl => true)}, q{SELECT flo.start_group('m')});
+here('moves', q{SELECT flo.create_worker('m', options => '{"ddl_trust": "source"}')});
+start_member($dest, 'm', 'postgres', 'moves');
+run('moves', q{INSERT INTO a.t VALUES (1, 'first'); INSERT INTO b.t VALUES (2, 'second')},
+	q{BEGIN; INSERT INTO a.t VALUES (3, 'first'); ALTER SCHEMA a RENAME TO c; ALTER SCHEMA b RENAME TO a; ALTER SCHEMA c RENAME TO b; INSERT INTO b.t VALUES (4, 'first'); SAVEPOINT s; ALTER SCHEMA b RENAME TO d; ROLLBACK TO s; INSERT INTO a.t VALUES (5, 'second'); COMMIT},
+	q{INSERT INTO a.t VALUES (6, 'second'); UPDATE b.t SET v = v || '!'; DELETE FROM a.t WHERE id = 2; TRUNCATE a.t; INSERT INTO a.t VALUES (7, 'second')});
+settled('m', 'moves');
+same('moves', 'a.t', 'b.t');
+is($dest->safe_psql('moves', q{SELECT conflicts, state FROM flo.status}), '0|streaming', 'rows go where their tables went');
+$source->safe_psql('moves', q{SELECT flo.drop_group('m', true)});
+$dest->safe_psql('moves', q{SELECT flo.drop_group('m', false, true)});
+
+# --- a listed table that is made again -------------------------------------------------------
+
+run('lists', q{CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'); CREATE TABLE other (id int PRIMARY KEY)},
+	q{SELECT flo.create_replicator('l', tables => '{t}', mode => 'copy_and_stream', sync_schema => true, track_ddl => true)}, q{SELECT flo.start_group('l')});
+here('lists', q{SELECT flo.create_worker('l', options => '{"ddl_trust": "source"}')});
+start_member($dest, 'l', 'postgres', 'lists');
+run('lists', 'BEGIN; DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, w int); INSERT INTO t VALUES (1, 1); COMMIT', 'INSERT INTO t VALUES (2, 2); CREATE INDEX t_w ON t (w)');
+settled('l', 'lists');
+same('lists', 't');
+run('lists', 'DROP TABLE t', q{CREATE TABLE t AS SELECT 1 AS id, 'x' AS v}, 'ALTER TABLE t ADD PRIMARY KEY (id)', q{INSERT INTO t VALUES (2, 'y')});
+settled('l', 'lists');
+same('lists', 't');
+# as it was: what was copied once and dropped since is made again
+run('lists', 'DROP TABLE t', 'CREATE TABLE t (id int PRIMARY KEY, v text)', q{INSERT INTO t VALUES (3, 'c')},
+	'BEGIN; ALTER TABLE t RENAME TO t_old; CREATE TABLE t (LIKE t_old INCLUDING ALL); INSERT INTO t SELECT * FROM t_old; DROP TABLE t_old; COMMIT', q{INSERT INTO t VALUES (4, 'd'); UPDATE t SET v = v || '!'});
+settled('l', 'lists');
+same('lists', 't');
+is($dest->safe_psql('lists', q{SELECT count(*) FROM pg_constraint WHERE conrelid = 't'::regclass AND contype = 'p'}), '1', 'with its key');
+is($dest->safe_psql('lists', q{SELECT to_regclass('other') IS NULL}), 't', 'others stay');
+$source->safe_psql('lists', q{SELECT flo.drop_group('l', true)});
+$dest->safe_psql('lists', q{SELECT flo.drop_group('l', false, true)});
 
 # --- identities that do not say which row is meant ------------------------------------------
 

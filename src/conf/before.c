@@ -52,35 +52,54 @@ flo_before_listed(Snapshot before, Oid publication, Oid relation)
 	return listed;
 }
 
+/* False when there was no such relation */
 static bool
-was_permanent(Snapshot before, Oid relation)
+class_of(Snapshot before, Oid relation, FormData_pg_class *class)
 {
 	Relation	rel = table_open(RelationRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	bool		permanent;
 
 	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
 	scan = systable_beginscan(rel, ClassOidIndexId, true, before, 1, &key);
 	tuple = systable_getnext(scan);
-	permanent = HeapTupleIsValid(tuple) &&
-		((Form_pg_class) GETSTRUCT(tuple))->relpersistence == RELPERSISTENCE_PERMANENT;
+	if (HeapTupleIsValid(tuple))
+		memcpy(class, GETSTRUCT(tuple), CLASS_TUPLE_SIZE);
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return permanent;
+	return HeapTupleIsValid(tuple);
 }
 
-/* The table above, or InvalidOid */
+static bool
+was_permanent(Snapshot before, Oid relation)
+{
+	FormData_pg_class class;
+
+	return class_of(before, relation, &class) && class.relpersistence == RELPERSISTENCE_PERMANENT;
+}
+
+static bool
+was_partition(Snapshot before, Oid relation)
+{
+	FormData_pg_class class;
+
+	return class_of(before, relation, &class) && class.relispartition;
+}
+
+/* The partitioned table above, or InvalidOid; other children are tables of their own */
 static Oid
 parent_of(Snapshot before, Oid relation, bool *pending)
 {
-	Relation	rel = table_open(InheritsRelationId, AccessShareLock);
+	Relation	rel;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	Oid			parent = InvalidOid;
 
+	if (!was_partition(before, relation))
+		return InvalidOid;
+	rel = table_open(InheritsRelationId, AccessShareLock);
 	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
 	scan = systable_beginscan(rel, InheritsRelidSeqnoIndexId, true, before, 1, &key);
 	if (HeapTupleIsValid(tuple = systable_getnext(scan)))

@@ -232,6 +232,26 @@ flo_choice_excepts_name(const FloTableChoice *choice, const char *schema, const 
 }
 
 bool
+flo_choice_lists(const FloTableChoice *choice, Oid relation, const char *schema, const char *name)
+{
+	const char *full;
+	ListCell   *lc;
+
+	if (choice->tables == NIL || schema == NULL)
+		return false;
+	full = quote_qualified_identifier(schema, name);
+	foreach(lc, choice->tables)
+	{
+		const FloChosen *entry = lfirst(lc);
+
+		if ((OidIsValid(relation) && entry->object == relation) ||
+			(!entry->former && strcmp(entry->name, full) == 0 && !is_there(RELOID, entry)))
+			return true;
+	}
+	return false;
+}
+
+bool
 flo_choice_has_schema(const FloTableChoice *choice, const char *schema)
 {
 	Oid			there;

@@ -47,6 +47,9 @@ extern bool flo_choice_excepts(const FloTableChoice *choice, Oid relation);
 /* Is that what a table left out is or was called? */
 extern bool flo_choice_excepts_name(const FloTableChoice *choice, const char *schema, const char *name);
 
+/* Is the table listed, or called as one was that is no more?  It takes that one's place, then. */
+extern bool flo_choice_lists(const FloTableChoice *choice, Oid relation, const char *schema, const char *name);
+
 /* Does the schema, which may not be there yet, belong to the group? */
 extern bool flo_choice_has_schema(const FloTableChoice *choice, const char *schema);
 

@@ -231,16 +231,41 @@ has_travelled(const FloJoin *join, const char *publication, Oid leaf, Oid root)
 	return travelled;
 }
 
-/* Rows of the leaf partition that its group has never had are asked for */
-static void
+/*
+ * A copy is still to come with which the table's rows were to come, and will find
+ * them elsewhere: it was, or was part of, what is not published as such any more.
+ * Meanwhile its changes have been left out at the destinations.
+ */
+static bool
+misses_copy(const FloJoin *join, Oid relation, Oid published)
+{
+	List	   *others = list_delete_oid(list_copy(join->requested), published);
+	Snapshot	before;
+	bool		misses;
+
+	if (others == NIL)
+		return false;
+	before = flo_before_begin();
+	misses = flo_before_below(before, others, relation);
+	flo_before_end(before);
+	return misses;
+}
+
+/* Rows of the leaf partition that its group has never had are asked for; true: the root has to be copied */
+static bool
 complete_leaf(const FloJoin *join, const char *publication, Oid leaf, Oid root)
 {
 	const FloReplicatorSpec *replicator = join->replicator;
 	bool		via_root = replicator->options.publish_via_partition_root;
+	bool		copy_root = false;
 
 	if (get_rel_relkind(leaf) != RELKIND_RELATION || get_rel_persistence(leaf) != RELPERSISTENCE_PERMANENT ||
-		list_member_oid(join->choice->except_tables, leaf) || is_whole(replicator->group, leaf))
-		return;
+		list_member_oid(join->choice->except_tables, leaf))
+		return false;
+	if (via_root && misses_copy(join, leaf, root))
+		return true;
+	if (is_whole(replicator->group, leaf))
+		return false;
 	/* what was a member by itself has its rows there */
 	if (holds_rows(leaf) && !flo_publication_lists(publication, leaf) &&
 		!has_travelled(join, publication, leaf, root))
@@ -250,11 +275,12 @@ complete_leaf(const FloJoin *join, const char *publication, Oid leaf, Oid root)
 		if (!copies_rows(replicator))
 			warn_rows_stay(replicator, leaf, "partition");
 		else if (via_root)
-			flo_store_request_copy(replicator->group, root, FLO_REQUEST_ANEW_FROM_HERE);
+			copy_root = true;
 		else
 			flo_store_request_copy(replicator->group, leaf, apart ? FLO_REQUEST_ANEW_FROM_HERE : FLO_REQUEST_ADD_FROM_HERE);
 	}
 	flo_notes_set(replicator->group, leaf, FLO_NOTE_WHOLE);
+	return copy_root;
 }
 
 static void
@@ -262,13 +288,16 @@ look_at_partition(const FloJoin *join, Oid partition)
 {
 	const char *publication = flo_name_publication(join->replicator->group);
 	Oid			root = published_root(publication, partition);
+	bool		copy_root = false;
 	ListCell   *lc;
 
 	if (!OidIsValid(root))
 		return;
 	identify_partition(join, partition, root);
 	foreach(lc, flo_tables_with_partitions(partition))
-		complete_leaf(join, publication, lfirst_oid(lc), root);
+		copy_root |= complete_leaf(join, publication, lfirst_oid(lc), root);
+	if (copy_root)
+		flo_store_request_copy(join->replicator->group, root, FLO_REQUEST_ANEW_FROM_HERE);
 }
 
 /* --- tables ---------------------------------------------------------------------- */
@@ -460,6 +489,10 @@ flo_join_look(const FloJoin *join, Oid relation)
 			warn_left_out(join, relation, "it does not belong to the group's owner",
 						  "Call flo.add_table() as a role that owns both.");
 	}
+	if (flo_publication_lists(publication, relation) &&
+		!(get_rel_relispartition(relation) && OidIsValid(published_root(publication, relation))) &&
+		misses_copy(join, relation, relation))
+		flo_store_request_copy(replicator->group, relation, FLO_REQUEST_ANEW_FROM_HERE);
 	if (!flo_publication_sends(replicator->group, relation) &&
 		flo_notes_get(replicator->group, relation) <= FLO_NOTE_WHOLE)
 		flo_notes_set(replicator->group, relation, FLO_NOTE_APART);

@@ -29,12 +29,13 @@ static Oid	replicators = InvalidOid;
 static Oid	groups = InvalidOid;
 static Oid	chosen = InvalidOid;
 static Oid	astray = InvalidOid;
+static Oid	requests = InvalidOid;
 
 static void
 relation_changed(Datum arg, Oid relation)
 {
 	if (!OidIsValid(relation) || relation == replicators || relation == groups ||
-		relation == chosen || relation == astray)
+		relation == chosen || relation == astray || relation == requests)
 		up_to_date = false;
 }
 
@@ -55,6 +56,17 @@ read_names(void)
 	return names;
 }
 
+static List *
+requested_tables(const char *group)
+{
+	List	   *tables = NIL;
+	ListCell   *lc;
+
+	foreach(lc, flo_store_copy_requests(group))
+		tables = lappend_oid(tables, ((FloCopyRequest *) lfirst(lc))->relation);
+	return tables;
+}
+
 static void
 read_all(void)
 {
@@ -67,6 +79,7 @@ read_all(void)
 		replicator->spec = flo_store_replicator(lfirst(lc));
 		replicator->choice = flo_store_table_choice(lfirst(lc));
 		replicator->astray = flo_store_astray(lfirst(lc));
+		replicator->requested = requested_tables(lfirst(lc));
 		(void) flo_store_group_exists(lfirst(lc), &replicator->ours);
 		if (replicator->spec != NULL && replicator->choice != NULL)
 			known = lappend(known, replicator);
@@ -93,6 +106,7 @@ load(void)
 	groups = flo_store_table("groups");
 	chosen = flo_store_table("chosen");
 	astray = flo_store_table("astray");
+	requests = flo_store_table("copy_requests");
 	if (!OidIsValid(replicators))
 		return;
 	context = AllocSetContextCreate(CurTransactionContext, "pg_flo replicators", ALLOCSET_SMALL_SIZES);

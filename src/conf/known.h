@@ -12,6 +12,7 @@ typedef struct FloKnownReplicator
 	FloReplicatorSpec *spec;
 	FloTableChoice *choice;
 	List	   *astray;			/* OIDs of tables left out for their identities */
+	List	   *requested;		/* OIDs of tables whose copies are still to come */
 	bool		ours;			/* not restored or cloned from elsewhere */
 } FloKnownReplicator;
 

@@ -5,10 +5,12 @@
  * What the entries are is said by their OIDs (choice.h).  Their names are brought
  * up to date when a transaction ends that has renamed one of them; an entry whose
  * table or schema was dropped takes on the one that got its name; and a table left
- * out leaves behind the name that it had.
+ * out leaves behind the name that it had.  The latter holds at once: what the same
+ * transaction makes under that name, and fills, must not leave the source.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "conf/choice.h"
 #include "conf/known.h"
 #include "conf/naming.h"
@@ -132,6 +134,22 @@ follow(const Entries *list)
 			renew_entry(list, entry);
 		else if (strcmp(name, entry->name) != 0)
 			rename_entry(list, entry, name);
+	}
+}
+
+void
+flo_naming_follow_exceptions(const List *replicators)
+{
+	ListCell   *lc;
+
+	foreach(lc, replicators)
+	{
+		const FloKnownReplicator *replicator = lfirst(lc);
+
+		if (!replicator->ours || replicator->choice->except_tables == NIL)
+			continue;
+		follow(&(Entries) {replicator->choice->group, "except", replicator->choice->except_tables});
+		CommandCounterIncrement();
 	}
 }
 

@@ -162,7 +162,7 @@ static void
 look(const FloKnownReplicator *replicator, Oid relation, bool quiet)
 {
 	FloTableOids choice;
-	FloJoin		join = {replicator->spec, &choice, replicator->astray, quiet};
+	FloJoin		join = {replicator->spec, &choice, replicator->astray, replicator->requested, quiet};
 
 	flo_choice_look_up(replicator->choice, &choice);
 	flo_join_look(&join, relation);
@@ -323,7 +323,7 @@ look_at_all(const List *relations, bool quiet)
 	{
 		const FloKnownReplicator *replicator = lfirst(group);
 		FloTableOids choice;
-		FloJoin		join = {replicator->spec, &choice, replicator->astray};
+		FloJoin		join = {replicator->spec, &choice, replicator->astray, replicator->requested};
 
 		flo_choice_look_up(replicator->choice, &choice);
 		foreach(lc, tables)
@@ -346,7 +346,10 @@ flo_new_tables(PG_FUNCTION_ARGS)
 				 errmsg("flo.new_tables() can only be called as an event trigger")));
 
 	if (!creating_extension && !IsBinaryUpgrade)
+	{
+		flo_naming_follow_exceptions(flo_known_replicators());
 		look_at_all(append_named_partitions(touched_relations(), trigger->parsetree), false);
+	}
 
 	PG_RETURN_NULL();
 }

@@ -7,17 +7,21 @@
  * more than the tables need.  REFRESH of a materialized view that is not here
  * must not stop the rows; ALTER of a table that is not here must, and so must
  * that of a view which a statement of the stream or a copy has made here and
- * which somebody has dropped since.
+ * which somebody has dropped since.  A table whose rows do not travel - it is
+ * unlogged, or has no key - need not be here, either; should they travel one day,
+ * they come with a copy.
  *
  * Names are looked at, not arguments: what has the name is left to the server,
  * and if that finds something missing, flo_ddl_may_lack() has its say.
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "conf/visit.h"
 #include "dest/ddl_absent.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 static bool
 is_one_of(const char *type, const char *const *types)
@@ -33,9 +37,9 @@ static const char *const code[] = {
 	"view", "materialized view", "function", "procedure", "routine", "aggregate", "operator",
 	"trigger", "rule", NULL
 };
-static const char *const others[] = {"type", "domain", "collation", "policy", "statistics", NULL};
+static const char *const others[] = {"type", "domain", "collation", "policy", "statistics", "schema", NULL};
 
-/* Can it be done without?  Tables cannot, nor what belongs to them and is not code. */
+/* Can it be done without?  Tables whose rows travel cannot, nor what belongs to them and is not code. */
 static bool
 is_dispensable(const FloDdlObject *object)
 {
@@ -70,6 +74,7 @@ is_here(const FloDdlObject *object, FloReshape *routes)
 				  " WHEN $1 = 'trigger' THEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgname = $3)"
 				  " WHEN $1 = 'rule' THEN EXISTS (SELECT FROM pg_rewrite r WHERE r.rulename = $3)"
 				  " WHEN $1 = 'policy' THEN EXISTS (SELECT FROM pg_policy p WHERE p.polname = $3)"
+				  " WHEN $1 = 'schema' THEN n.oid IS NOT NULL"
 				  " ELSE true END"
 				  " FROM (SELECT (SELECT oid FROM pg_namespace WHERE nspname = $2) AS oid) n",
 				  3, object->type, schema, name);
@@ -84,13 +89,44 @@ is_creation(const FloDdlStatement *ddl)
 	return strncmp(ddl->tag, "CREATE ", strlen("CREATE ")) == 0;
 }
 
+/* Is it, or does it belong to, a table whose rows do not travel, and that was never brought? */
+static bool
+is_of_absent_table(const FloDdlPlace *place, const FloDdlObject *object, FloReshape *routes)
+{
+	const char *schema = object->table_schema;
+	const char *name = object->table_name;
+	int64		mapped;
+	Oid			namespace;
+
+	if (!object->apart || schema == NULL || name == NULL || flo_ddl_was_made(place, schema, NULL, name))
+		return false;
+	(void) flo_reshape_name(routes, object->table_schema, object->table_name, &schema, &name, &mapped);
+	namespace = get_namespace_oid(schema, true);
+	return !OidIsValid(namespace) || !OidIsValid(get_relname_relid(name, namespace));
+}
+
+static char *
+absent_table(const FloDdlPlace *place, const FloDdlStatement *ddl, FloReshape *routes)
+{
+	const FloDdlObject *first = linitial(ddl->objects);
+	ListCell   *cell;
+
+	foreach(cell, ddl->objects)
+		if (!is_of_absent_table(place, lfirst(cell), routes))
+			return NULL;
+	return psprintf("table %s, whose rows do not travel, is not here",
+					quote_qualified_identifier(first->table_schema, first->table_name));
+}
+
 char *
 flo_ddl_absent(const FloDdlPlace *place, const FloDdlStatement *ddl, FloReshape *routes)
 {
+	char	   *table = ddl->objects != NIL ? absent_table(place, ddl, routes) : NULL;
+	const FloDdlObject *first = ddl->objects != NIL ? linitial(ddl->objects) : NULL;
 	ListCell   *cell;
 
-	if (ddl->objects == NIL || is_creation(ddl))
-		return NULL;
+	if (table != NULL || ddl->objects == NIL || is_creation(ddl))
+		return table;
 	foreach(cell, ddl->objects)
 	{
 		const FloDdlObject *object = lfirst(cell);
@@ -99,9 +135,9 @@ flo_ddl_absent(const FloDdlPlace *place, const FloDdlStatement *ddl, FloReshape 
 			flo_ddl_was_made(place, object->schema, NULL, object->name))
 			return NULL;
 	}
-	return psprintf("%s %s is not here", ((FloDdlObject *) linitial(ddl->objects))->type,
-					quote_qualified_identifier(((FloDdlObject *) linitial(ddl->objects))->schema,
-											   ((FloDdlObject *) linitial(ddl->objects))->name));
+	if (strcmp(first->type, "schema") == 0)
+		return psprintf("schema %s is not here", quote_identifier(first->name));
+	return psprintf("%s %s is not here", first->type, quote_qualified_identifier(first->schema, first->name));
 }
 
 bool

@@ -33,6 +33,7 @@
 #include "core/transaction.h"
 #include "dest/ddl_apply.h"
 #include "dest/ddl_known.h"
+#include "dest/ddl_present.h"
 #include "dest/ddl_reach.h"
 #include "dest/ddl_rights.h"
 #include "dest/ddl_targets.h"
@@ -85,8 +86,8 @@ is_noted(const FloWorkerSpec *spec, const char *generation, const char *attempt)
 
 /*
  * Put a snapshot's definitions behind those of earlier ones.  What was done
- * with the very same definition is done; another takes the place of the one
- * before, and is compared with what exists here.  What was not done goes when
+ * with the very same definition is done if it is still here; another takes the
+ * place of the one before, and is compared with what exists here.  What was not done goes when
  * these are "all" there are, and not only those of some tables.
  */
 static void
@@ -111,6 +112,20 @@ note_definitions(const FloWorkerSpec *spec, const char *generation, const char *
 				  " AND (action IS NULL AND $4::bool OR EXISTS (SELECT FROM flo.copied_objects n WHERE n.group_name = $1 AND n.worker_name = $2"
 				  " AND n.attempt = $3::int AND n.section = o.section AND n.object = o.object))",
 				  4, spec->group, spec->worker, attempt, all ? "t" : "f");
+}
+
+/* A table that was dropped and made again is made again here, with all that belongs to it */
+static void
+forget_missing(const FloWorkerSpec *spec, const char *attempt)
+{
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_objects o SET action = NULL, done_at = NULL WHERE group_name = $1 AND worker_name = $2"
+				  " AND attempt = $3::int AND action IN ('created', 'kept') AND address_type IS NOT NULL"
+				  " AND NOT EXISTS (SELECT FROM flo.find_object(o.address_type, o.address_names, o.address_args) f WHERE f.object IS NOT NULL)",
+				  3, spec->group, spec->worker, attempt);
+	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_objects o SET action = NULL, done_at = NULL WHERE group_name = $1 AND worker_name = $2"
+				  " AND attempt = $3::int AND address_type IS NULL AND EXISTS (SELECT FROM flo.copied_objects w"
+				  " WHERE w.group_name = $1 AND w.worker_name = $2 AND w.ordinal = o.part_of AND w.action IS NULL)",
+				  3, spec->group, spec->worker, attempt);
 }
 
 static void
@@ -138,6 +153,7 @@ take_definitions(const FloReception *what, const char *key, uint32 attempt)
 		json = pg_any_to_server(json, strlen(json), PG_UTF8);
 		MemoryContextSwitchTo(spi);
 		note_definitions(spec, generation, number, json, strcmp(key, FLO_SCHEMA_KEY) == 0);
+		forget_missing(spec, number);
 	}
 	flo_visit_end(&visit);
 }
@@ -304,6 +320,21 @@ leave_unchecked(Node *node)
 	}
 }
 
+/* A statement of the stream may have attached it meanwhile */
+static bool
+is_attached(Node *node, const char *command)
+{
+	AlterTableStmt *statement = (AlterTableStmt *) node;
+	StringInfoData note;
+
+	if (!IsA(node, AlterTableStmt) ||
+		linitial_node(AlterTableCmd, statement->cmds)->subtype != AT_AttachPartition ||
+		statement->objtype != OBJECT_TABLE)
+		return false;
+	initStringInfo(&note);
+	return flo_ddl_present(node, command, false, &note);
+}
+
 /*
  * Text means what it means to pg_dump: see DUMP_SETTINGS, which are those this
  * process has anyway.  What else a script of pg_dump's sets is set here, and a
@@ -329,7 +360,7 @@ run_command(const FloWorkerSpec *spec, const Object *object, bool released, bool
 			strcmp(((VariableSetStmt *) statement->stmt)->name, "default_table_access_method") == 0)
 			flo_as_role_set("default_table_access_method",
 							ExtractSetVariableArgs((VariableSetStmt *) statement->stmt));
-		else
+		else if (!is_attached(statement->stmt, object->command))
 			reason = run_statement(spec, object, statement, released, try);
 		if (reason != NULL)
 			break;
@@ -625,7 +656,7 @@ flo_schema_create_before(const FloReception *what, const char *key, uint32 attem
 
 /* --- after the rows ------------------------------------------------------------------- */
 
-#define OF_TABLES "of_table IS NOT NULL"
+#define OF_TABLES "of_table IS NOT NULL AND NOT rest"
 
 static List *
 objects_after(const FloWorkerSpec *spec, const char *which)

@@ -45,6 +45,7 @@
 #include "parser/parser.h"
 #include "parser/scanner.h"
 #include "source/ddl_capture.h"
+#include "source/ddl_chosen.h"
 #include "source/ddl_made.h"
 #include "source/ddl_objects.h"
 #include "source/ddl_references.h"
@@ -307,6 +308,7 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 	}
 
 	flo_ddl_describe_references(&ddl, statement);
+	flo_ddl_note_choices(&ddl);
 	/* a prepared statement stands alone in its text */
 	ddl.text = source == query ? statement_text(pstmt->stmt_location, pstmt->stmt_len, query) : statement_text(0, 0, source);
 	if (statement != pstmt->utilityStmt)
@@ -341,6 +343,7 @@ capture_identity(Oid relation)
 	ddl.text = psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", flo_tables_name(relation));
 	if (!flo_ddl_describe(linitial_node(RawStmt, raw_parser(ddl.text, RAW_PARSE_DEFAULT))->stmt, &ddl))
 		return;
+	flo_ddl_note_choices(&ddl);
 	note_surroundings(&ddl);
 	CommandCounterIncrement();
 	write_message(&ddl, FLO_DDL_BOTH);

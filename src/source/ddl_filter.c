@@ -5,11 +5,12 @@
  * Decided while decoding, with the catalogs as they were just before the
  * statement: a table belongs to the group when it, or a partitioned table
  * above it, is in one of the group's publications.  What does not exist yet
- * belongs to it when its schema does, unless it takes the name of a table that
- * was left out.  A group with a table list is sent what
- * is done to these tables and what belongs to them (indexes, owned sequences,
- * constraints, comments, types their columns use); triggers, policies, rules,
- * views and functions only travel where a whole schema does.
+ * belongs to it when its schema does, or when it takes the place of a table that
+ * was listed and is no more.  What is left out the session has said.  A group
+ * with a table list is sent what is done to these tables and what belongs to them
+ * (indexes, owned sequences, constraints, comments, types their columns use);
+ * triggers, policies, rules, views and functions only travel where a whole schema
+ * does.
  *
  * That a statement has ended concerns a group when its beginning did.  What it
  * is about then, when names and membership may be others, was said at the
@@ -206,9 +207,8 @@ published_user_of(FloDdlFilter *filter, Oid type, int depth)
 static bool
 is_excepted(FloDdlFilter *filter, const FloDdlObject *object)
 {
-	if (OidIsValid(object->relation) && flo_choice_excepts(filter->choice, object->relation))
-		return true;
-	return object->creates && flo_choice_excepts_name(filter->choice, object->schema, object->name);
+	return is_listed(object->left_out_of, filter->group) ||
+		(OidIsValid(object->relation) && flo_choice_excepts(filter->choice, object->relation));
 }
 
 static bool
@@ -217,6 +217,8 @@ is_covered(FloDdlFilter *filter, const FloDdlObject *object)
 	if (is_excepted(filter, object))
 		return false;
 	if (flo_choice_has_schema(filter->choice, object->schema))
+		return true;
+	if (is_listed(object->listed_in, filter->group))
 		return true;
 	if (OidIsValid(object->relation) && !object->attached && is_published(filter, object->relation))
 		return true;
@@ -279,6 +281,7 @@ covered_objects(FloDdlFilter *filter, const FloDdlStatement *ddl)
 		if (is_covered(filter, object))
 		{
 			note_member(filter, object);
+			object->apart = OidIsValid(object->relation) && !is_published(filter, object->relation);
 			object->leaves = object->new_schema != NULL && strcmp(object->new_schema, object->schema) != 0 &&
 				strcmp(object->type, "schema") != 0 && !flo_choice_has_schema(filter->choice, object->new_schema);
 			covered = lappend(covered, object);
@@ -289,6 +292,20 @@ covered_objects(FloDdlFilter *filter, const FloDdlStatement *ddl)
 			rest = lappend(rest, object);
 	}
 	return covered == NIL ? NIL : list_concat(covered, rest);
+}
+
+/* What other groups choose is not for this one's readers */
+static void
+forget_choices(const List *objects)
+{
+	ListCell   *cell;
+
+	foreach(cell, objects)
+	{
+		FloDdlObject *object = lfirst(cell);
+
+		object->left_out_of = object->listed_in = NIL;
+	}
 }
 
 /* Names of what belongs to a table left out are not for others to know, either */
@@ -489,12 +506,17 @@ begin_statement(FloDdlFilter *filter, const FloMessage *message)
 		if (is_covered(filter, object))
 			note_member(filter, object);
 		else
+		{
 			object->member = false;
+			object->outside = true;
+		}
 	}
 	ddl->with_owner = filter->with_owner;
 	ddl->named = covered_names(filter, ddl->named);
 	if (ddl->phase == FLO_DDL_BOTH && ddl->defines)
 		ddl->tables = definitions_if_possible(tables_now(filter, ddl));
+	forget_choices(ddl->objects);
+	forget_choices(ddl->refers);
 	statement = flo_ddl_format(ddl);
 	if (ddl->phase == FLO_DDL_BEFORE || (ddl->makes && !ddl->concurrent))
 		keep_begun(filter, ddl->id, (TransactionId) message->transaction, statement);

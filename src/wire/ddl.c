@@ -45,7 +45,11 @@ static const FloField object_fields[] = {
 	{FLO_FIELD(FloDdlObject, root_name, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, partition, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, creates, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlObject, apart, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlObject, outside, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, attached, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlObject, left_out_of, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlObject, listed_in, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, position, FLO_FIELD_INT64, FLO_REQUIRED), .min = -1, .max = PG_INT32_MAX},
 };
 static const FloRecordFormat object_format = PART(FloDdlObject, object_fields);
