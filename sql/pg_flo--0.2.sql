@@ -2333,7 +2333,9 @@ BEGIN
 	SELECT a.classid, a.objid INTO class, object
 	  FROM pg_get_object_address(CASE type WHEN 'shell type' THEN 'type' ELSE type END, names, args) a
 	 WHERE type = 'shell type' OR NOT EXISTS (
-		SELECT FROM pg_type t WHERE a.classid = 'pg_type'::regclass AND t.oid = a.objid AND NOT t.typisdefined);
+		SELECT FROM pg_type t WHERE a.classid = 'pg_type'::regclass AND t.oid = a.objid AND NOT t.typisdefined)
+	   AND NOT EXISTS (
+		SELECT FROM pg_operator o WHERE a.classid = 'pg_operator'::regclass AND o.oid = a.objid AND o.oprcode = 0);
 EXCEPTION
 	WHEN undefined_table OR undefined_object OR undefined_function OR undefined_column OR undefined_parameter
 		 OR invalid_schema_name OR wrong_object_type THEN
@@ -2341,7 +2343,7 @@ EXCEPTION
 END
 $$;
 COMMENT ON FUNCTION flo.find_object(text, text[], text[]) IS
-'internal: the object of an address as pg_identify_object_as_address() gives it; NULLs when there is none. A type of which there is no more than the name is a "shell type"';
+'internal: the object of an address as pg_identify_object_as_address() gives it; NULLs when there is none. A type of which there is no more than the name is a "shell type", such an operator is none';
 
 CREATE FUNCTION flo.definition_difference(there text, here text) RETURNS text
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE

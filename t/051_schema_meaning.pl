@@ -126,7 +126,13 @@ CREATE TYPE b.span;
 CREATE FUNCTION b.canon(b.span) RETURNS b.span IMMUTABLE STRICT LANGUAGE internal AS 'int4range_canonical';
 CREATE TYPE b.span AS RANGE (SUBTYPE = int4, CANONICAL = b.canon);
 CREATE TYPE b.only_name;
-CREATE TABLE a.sh (id int PRIMARY KEY, s b.shell, ss b.shell[], r b.span);
+CREATE FUNCTION b.lt(b.shell, b.shell) RETURNS bool IMMUTABLE STRICT LANGUAGE internal AS 'int4lt'; CREATE FUNCTION b.le(b.shell, b.shell) RETURNS bool IMMUTABLE STRICT LANGUAGE internal AS 'int4le';
+CREATE FUNCTION b.eq(b.shell, b.shell) RETURNS bool IMMUTABLE STRICT LANGUAGE internal AS 'int4eq'; CREATE FUNCTION b.ge(b.shell, b.shell) RETURNS bool IMMUTABLE STRICT LANGUAGE internal AS 'int4ge';
+CREATE FUNCTION b.gt(b.shell, b.shell) RETURNS bool IMMUTABLE STRICT LANGUAGE internal AS 'int4gt'; CREATE FUNCTION b.cmp(b.shell, b.shell) RETURNS int IMMUTABLE STRICT LANGUAGE internal AS 'btint4cmp';
+CREATE OPERATOR b.< (LEFTARG = b.shell, RIGHTARG = b.shell, FUNCTION = b.lt, COMMUTATOR = OPERATOR(b.>), NEGATOR = OPERATOR(b.>=)); CREATE OPERATOR b.> (LEFTARG = b.shell, RIGHTARG = b.shell, FUNCTION = b.gt, COMMUTATOR = OPERATOR(b.<));
+CREATE OPERATOR b.>= (LEFTARG = b.shell, RIGHTARG = b.shell, FUNCTION = b.ge); CREATE OPERATOR b.<= (LEFTARG = b.shell, RIGHTARG = b.shell, FUNCTION = b.le); CREATE OPERATOR b.= (LEFTARG = b.shell, RIGHTARG = b.shell, FUNCTION = b.eq);
+CREATE OPERATOR CLASS b.shell_ops DEFAULT FOR TYPE b.shell USING btree AS OPERATOR 1 b.<, OPERATOR 2 b.<=, OPERATOR 3 b.=, OPERATOR 4 b.>=, OPERATOR 5 b.>, FUNCTION 1 b.cmp(b.shell, b.shell);
+CREATE TABLE a.sh (id int PRIMARY KEY, s b.shell UNIQUE, ss b.shell[], r b.span);
 INSERT INTO a.sh VALUES (1, '5', '{6,7}', '[1,3]')});
 copied('shells', 'h', tables => q{'{a.sh}'});
 is($dest->safe_psql('shells', 'TABLE a.sh'), '1|5|{6,7}|[1,4)', 'base types and ranges with functions of their own come along');
@@ -180,6 +186,7 @@ CREATE SEQUENCE app.s START 5; CREATE COLLATION app.co (LOCALE = 'C');
 CREATE VIEW app.vw AS SELECT id, v + 1 AS w FROM app.t; ALTER VIEW app.vw ALTER w SET DEFAULT 5; COMMENT ON VIEW app.vw IS 'view';
 CREATE VIEW app.over AS SELECT id FROM app.unlogged;
 CREATE MATERIALIZED VIEW app.mv AS SELECT count(*) AS n FROM app.t; CREATE INDEX mvi ON app.mv (n);
+CREATE VIEW app.by_key AS SELECT id, v, count(*) AS n FROM app.t GROUP BY id; CREATE MATERIALIZED VIEW app.a_keyed AS SELECT * FROM app.by_key; CREATE UNIQUE INDEX ON app.a_keyed (id);
 CREATE FUNCTION app.f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1'; COMMENT ON FUNCTION app.f(int) IS 'a function';
 CREATE FUNCTION app.trg() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER tr INSTEAD OF INSERT ON app.vw FOR EACH ROW EXECUTE FUNCTION app.trg();
 CREATE PROCEDURE app.p() LANGUAGE sql AS 'SELECT 1'; CREATE AGGREGATE app.ag (int) (SFUNC = int4pl, STYPE = int);
@@ -200,10 +207,12 @@ for my $trust ('source', 'object')
 }
 is($dest->safe_psql('rest_source', $brought),
 	'collation app.co created, default value for column w of view app.vw created, function app.ag(integer) created, function app.f(integer) created, function app.p() created, function app.trg() created, '
-	  . 'index app.mvi created, materialized view app.mv created, sequence app.s created, trigger tr on view app.vw created, '
-	  . 'type app.dd created, type app.ir created, type app.mood created, type app.pair created, view app.over left out, view app.vw created',
+	  . 'index app.a_keyed_id_idx created, index app.mvi created, materialized view app.a_keyed created, materialized view app.mv created, sequence app.s created, trigger tr on view app.vw created, '
+	  . 'type app.dd created, type app.ir created, type app.mood created, type app.pair created, view app.by_key created, view app.over left out, view app.vw created',
 	'a group over a schema brings what no table needs, too');
 is($dest->safe_psql('rest_source', 'SELECT n FROM app.mv'), '10', 'a materialized view with its rows');
+is($dest->safe_psql('rest_source', 'SELECT count(*), sum(v), sum(n) FROM app.a_keyed'), '10|55|10', 'also where the view below needs a key that is made after the rows');
+is($dest->safe_psql('rest_source', q{SELECT pg_get_viewdef('app.by_key'::regclass)}), $source->safe_psql('rest_source', q{SELECT pg_get_viewdef('app.by_key'::regclass)}), 'which has its query');
 like($dest->safe_psql('rest_source', q{SELECT detail FROM flo.ddl_log WHERE outcome = 'not_here'}), qr/^view app.over: relation "app.unlogged" does not exist$/, 'what cannot be made is told once');
 like($dest->safe_psql('rest_object', $brought), qr/function app.f\(integer\) left out.*sequence app.s created.*trigger tr on view app.vw left out, type app.dd created/,
 	'what brings code is left out where the source is not trusted with it');

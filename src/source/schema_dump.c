@@ -106,6 +106,7 @@ typedef struct Dump
 	HTAB	   *wanted;			/* of ObjectKey */
 	HTAB	   *places;			/* of EntryPlace */
 	List	   *entries;		/* of Entry * */
+	List	   *contents;		/* of Entry *: REFRESH of materialized views, when all views are there */
 	List	   *privileges;		/* of Entry *: they come last */
 	MemoryContext context;		/* of the entries */
 	MemoryContext turn;			/* of the one being read */
@@ -510,6 +511,8 @@ is_rest(Dump *d, const FloArchiveEntry *read)
 	static const char *const parts[] = {"INDEX", "RULE", "TRIGGER", "DEFAULT", NULL};
 	ListCell   *cell;
 
+	if (strcmp(read->kind, "SCHEMA") == 0)
+		return is_covered(d, get_namespace_oid(read->name, true));
 	if (is_one_of(read->kind, objects))
 		return is_covered(d, get_namespace_oid(read->schema, true));
 	if (is_one_of(read->kind, parts))
@@ -522,6 +525,36 @@ is_rest(Dump *d, const FloArchiveEntry *read)
 				return true;
 		}
 	return false;
+}
+
+/*
+ * A view that needs a key which is made after the rows (GROUP BY of a key) is
+ * written twice: without a query, and as a rule that gives it one.
+ */
+static bool
+is_query_of_view(const FloArchiveEntry *read)
+{
+	return strcmp(read->kind, "RULE") == 0 &&
+		strncmp(read->command, "CREATE OR REPLACE VIEW", strlen("CREATE OR REPLACE VIEW")) == 0;
+}
+
+static bool
+is_of_wanted_view(Dump *d, const FloArchiveEntry *read, Entry *entry)
+{
+	ListCell   *cell;
+
+	foreach(cell, read->needs)
+	{
+		int			place;
+		Entry	   *other = entry_by_id(d, lfirst_int(cell), &place);
+
+		if (other == NULL || !other->query)
+			continue;
+		entry->part_of = place;
+		entry->after = true;
+		entry->rest = other->rest;
+	}
+	return entry->part_of != 0;
 }
 
 /* One without object of its own comes along if all it belongs to do */
@@ -552,6 +585,8 @@ is_entry_wanted(Dump *d, const FloArchiveEntry *read, Entry *entry)
 
 	if (read->section == FLO_ARCHIVE_ROWS || is_one_of(read->kind, never))
 		return false;
+	if (is_query_of_view(read))
+		return is_of_wanted_view(d, read, entry);
 	if (strcmp(read->kind, "SHELL TYPE") == 0)
 	{
 		entry->shell = true;
@@ -628,8 +663,6 @@ command_of(Dump *d, const FloArchiveEntry *read, const Entry *entry)
 						 quote_identifier(read->access_method));
 	if (d->spec->options.schema_owner)
 		append_owner(&command, read);
-	if (strcmp(read->kind, "MATERIALIZED VIEW") == 0 && is_populated(entry))
-		appendStringInfo(&command, "REFRESH MATERIALIZED VIEW %s;\n", name);
 	return command.data;
 }
 
@@ -654,6 +687,23 @@ keep_entry(Dump *d, const FloArchiveEntry *read, const Entry *entry)
 	MemoryContextSwitchTo(old);
 }
 
+/* Of the materialized view that was kept last */
+static void
+keep_contents(Dump *d, const FloArchiveEntry *read, const Entry *view)
+{
+	MemoryContext old = MemoryContextSwitchTo(d->context);
+	Entry	   *contents = palloc0(sizeof(Entry));
+
+	contents->part_of = list_length(d->entries);
+	contents->after = true;
+	contents->rest = view->rest;
+	contents->label = psprintf("MATERIALIZED VIEW DATA %s", read->name);
+	contents->command = psprintf("REFRESH MATERIALIZED VIEW %s;\n",
+								 quote_qualified_identifier(read->schema, read->name));
+	d->contents = lappend(d->contents, contents);
+	MemoryContextSwitchTo(old);
+}
+
 static void
 take_entry(Dump *d, const FloArchiveEntry *read)
 {
@@ -663,6 +713,8 @@ take_entry(Dump *d, const FloArchiveEntry *read)
 
 	entry.after = read->section == FLO_ARCHIVE_AFTER_ROWS;
 	entry.query = is_one_of(read->kind, queries);
+	if (is_query_of_view(read))
+		entry.key.class = entry.key.object = InvalidOid;
 	if (read->command[0] == '\0' || !is_entry_wanted(d, read, &entry))
 		return;
 	if (is_one_of(read->kind, of_others) &&
@@ -671,6 +723,8 @@ take_entry(Dump *d, const FloArchiveEntry *read)
 	entry.label = psprintf("%s %s", read->kind, read->name);
 	entry.command = command_of(d, read, &entry);
 	keep_entry(d, read, &entry);
+	if (strcmp(read->kind, "MATERIALIZED VIEW") == 0 && is_populated(&entry))
+		keep_contents(d, read, &entry);
 }
 
 static void
@@ -693,7 +747,7 @@ read_entries(Dump *d)
 	MemoryContextSwitchTo(d->context);
 	while (read_dump(d, end, sizeof(end)) > 0)
 		;
-	d->entries = list_concat(d->entries, d->privileges);
+	d->entries = list_concat(list_concat(d->entries, d->contents), d->privileges);
 }
 
 /* --- publishing -------------------------------------------------------------------------- */
