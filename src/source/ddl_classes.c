@@ -166,6 +166,44 @@ flo_ddl_class_travels(NodeTag class)
 	return false;
 }
 
+bool
+flo_ddl_class_defines_tables(NodeTag class)
+{
+	switch (class)
+	{
+		case T_CreateStmt:
+		case T_CreateTableAsStmt:
+		case T_AlterTableStmt:
+		case T_RenameStmt:
+		case T_AlterObjectSchemaStmt:
+			return true;
+		default:
+			return false;
+	}
+}
+
+bool
+flo_ddl_class_makes_named(NodeTag class)
+{
+	switch (class)
+	{
+		case T_IndexStmt:
+		case T_CreateSeqStmt:
+		case T_CreateDomainStmt:
+		case T_AlterDomainStmt:
+		case T_CreateEnumStmt:
+		case T_CreateRangeStmt:
+		case T_CompositeTypeStmt:
+		case T_DefineStmt:
+		case T_ViewStmt:
+		case T_CreateStatsStmt:
+		case T_CreateSchemaStmt:
+			return true;
+		default:
+			return flo_ddl_class_defines_tables(class);
+	}
+}
+
 Datum
 flo_statement_classes(PG_FUNCTION_ARGS)
 {

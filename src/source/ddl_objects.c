@@ -802,51 +802,11 @@ uses_temporary(Node *node, void *context)
 	return raw_expression_tree_walker(node, uses_temporary, context);
 }
 
-/* As far as the kind of statement tells: may tables look otherwise when it has run? */
-static bool
-defines_tables(Node *node)
-{
-	switch (nodeTag(node))
-	{
-		case T_CreateStmt:
-		case T_CreateTableAsStmt:
-		case T_AlterTableStmt:
-		case T_RenameStmt:
-		case T_AlterObjectSchemaStmt:
-			return true;
-		default:
-			return false;
-	}
-}
-
-/* The same: may it make what the server gives a name? */
-static bool
-makes_named(Node *node)
-{
-	switch (nodeTag(node))
-	{
-		case T_IndexStmt:
-		case T_CreateSeqStmt:
-		case T_CreateDomainStmt:
-		case T_AlterDomainStmt:
-		case T_CreateEnumStmt:
-		case T_CreateRangeStmt:
-		case T_CompositeTypeStmt:
-		case T_DefineStmt:
-		case T_ViewStmt:
-		case T_CreateStatsStmt:
-		case T_CreateSchemaStmt:
-			return true;
-		default:
-			return defines_tables(node);
-	}
-}
-
 bool
 flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 {
-	ddl->defines = defines_tables(node);
-	ddl->makes = makes_named(node);
+	ddl->defines = flo_ddl_class_defines_tables(nodeTag(node));
+	ddl->makes = flo_ddl_class_makes_named(nodeTag(node));
 	ddl->tag = pstrdup(GetCommandTagName(CreateCommandTag(node)));
 	switch (nodeTag(node))
 	{
