@@ -65,7 +65,7 @@ refer_in_expression(Node *node, void *context)
 static void
 refer_to_row_type(FloDdlStatement *ddl, TypeName *name)
 {
-	Oid			type = name != NULL ? LookupTypeNameOid(NULL, name, true) : InvalidOid;
+	Oid			type = name != NULL && !name->pct_type ? LookupTypeNameOid(NULL, name, true) : InvalidOid;
 	Oid			relation;
 	int			before;
 
