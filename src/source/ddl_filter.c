@@ -506,10 +506,7 @@ begin_statement(FloDdlFilter *filter, const FloMessage *message)
 		if (is_covered(filter, object))
 			note_member(filter, object);
 		else
-		{
 			object->member = false;
-			object->outside = true;
-		}
 	}
 	ddl->with_owner = filter->with_owner;
 	ddl->named = covered_names(filter, ddl->named);

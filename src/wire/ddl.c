@@ -46,7 +46,6 @@ static const FloField object_fields[] = {
 	{FLO_FIELD(FloDdlObject, partition, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, creates, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, apart, FLO_FIELD_BOOL, FLO_OPTIONAL)},
-	{FLO_FIELD(FloDdlObject, outside, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, attached, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, left_out_of, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, listed_in, FLO_FIELD_TEXTS, FLO_OPTIONAL)},

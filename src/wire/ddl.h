@@ -93,7 +93,6 @@ typedef struct FloDdlObject
 	char	   *partition;		/* and what tells its rows from the others there, see partition.h */
 	bool		creates;		/* the statement makes it */
 	bool		apart;			/* rows of that table do not travel */
-	bool		outside;		/* none of the group's, only referred to */
 	bool		attached;		/* not of a table by itself: triggers, policies, rules */
 	List	   *left_out_of;	/* of char *: groups that leave it out; only on its way to the replicator */
 	List	   *listed_in;		/* of char *: groups that list the table, or the one whose place it takes; the same */
