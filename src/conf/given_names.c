@@ -103,7 +103,7 @@ add_column(List *columns, Oid relation, AttrNumber number)
 static char *
 after(const char *text, const char *word)
 {
-	char	   *found = strstr(text, word);
+	const char *found = strstr(text, word);
 
 	return pstrdup(found != NULL ? found + strlen(word) : text);
 }
@@ -163,7 +163,6 @@ look_at_sequence(const ObjectAddress *object)
 static FloNamedThing *
 look_at_relation(const ObjectAddress *object)
 {
-	/* an index of the session's that a command has dropped again is gone, and nobody else drops one now */
 	switch (get_rel_relkind(object->objectId))
 	{
 		case RELKIND_INDEX:
@@ -324,7 +323,7 @@ add_constraints(List *things, AttrNumber column, Oid whole)
 {
 	Relation	catalog = table_open(ConstraintRelationId, AccessShareLock);
 	List	   *constraints = NIL;
-	ScanKeyData keys[3];
+	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	ListCell   *cell;
