@@ -237,6 +237,7 @@ sub statement_for
 	return $statement;
 }
 
+# Returns how many statements were held
 sub look
 {
 	my ($self) = @_;
@@ -253,9 +254,12 @@ SQL
 		$self->{session}->query("SELECT flo.release_ddl($id)");
 	}
 	$self->stopped($error) if $state =~ /^(backoff|failed)$/;
-	return if time() < $self->{next_look_at_source};
-	$self->{next_look_at_source} = time() + 2;
-	$self->look_at_source;
+	if (time() >= $self->{next_look_at_source})
+	{
+		$self->{next_look_at_source} = time() + 2;
+		$self->look_at_source;
+	}
+	return scalar @{ $pending || [] };
 }
 
 # An error of the worker
@@ -266,8 +270,8 @@ sub stopped
 	my $at = $lsn // '?';
 	my $times = ++$self->{seen}{"$at $error"};
 
-	return if !defined $lsn && $times < 200;	# it will find out which transaction it is
-	return if $error =~ /deadlock detected|lock timeout/ && $times < 100;
+	return if !defined $lsn && $times < 500;	# it will find out which transaction it is
+	return if $error =~ /deadlock detected|lock timeout/ && $times < 500;
 	for my $way (@by_hand)
 	{
 		my ($what, $pattern) = @$way;
@@ -279,7 +283,7 @@ sub stopped
 		$self->{session}->query("SELECT flo.start_group('g')");
 		return;
 	}
-	return if !defined $lsn || $self->{skipped}{$lsn}++ % 50;
+	return if !defined $lsn || $self->{skipped}{$lsn}++ % 100;
 	$self->{stops}{ kind($error) }++;
 	$self->{ways}{'flo.skip()'}++;
 	push @{ $self->{errors} }, $error;
@@ -308,8 +312,9 @@ sub until
 
 	while (time() < $until)
 	{
-		return 1 if $self->{session}->query("SELECT flo.wait_for('g', '$lsn', '0.2 s')") eq 't';
-		$self->look;
+		next if $self->look;
+		return 1 if $self->{session}->query("SELECT flo.wait_for('g', '$lsn', '0 s')") eq 't';
+		sleep 0.02;
 	}
 	return 0;
 }

@@ -25,8 +25,9 @@ work=$(server_tmpdir pg_flo_core) || exit 1
 bindir=$(pg_bindir)
 pgxs_src=$(cd "$(dirname "$("$PG_CONFIG" --pgxs)")/.." && pwd)
 
-# What the suite gives depends on the minor version
+# What the suite gives depends on the minor version, and on the tests before
 other=
+[ "${SCHEDULE:-whole}" = whole ] || other=1
 "$PG_CONFIG" --version | grep -qF "PostgreSQL $(sed -n "s/^PACKAGE_VERSION='\(.*\)'$/\1/p" "$source/configure") " || other=1
 
 # The suite's C functions, and the two modules of contrib/spi that it loads
@@ -54,7 +55,7 @@ as_server env -i HOME="$work" LANG=C LC_ALL=C TMPDIR="${TMPDIR:-/tmp}" CI="${CI:
 	PATH="$bindir:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
 	TESTDIR="$work" TESTDATADIR="$work/tmp_check" TESTLOGDIR="$work/tmp_check/log" \
 	PG_REGRESS="$pgxs_src/test/regress/pg_regress" PG_TEST_TIMEOUT_DEFAULT="${PG_TEST_TIMEOUT_DEFAULT:-180}" \
-	FLO_OTHER_VERSION="$other" FLO_SCHEDULE="${SCHEDULE:-whole}" FLO_TRUST="${TRUST:-}" \
+	FLO_ALONE_FIRST="$other" FLO_SCHEDULE="${SCHEDULE:-whole}" FLO_TRUST="${TRUST:-}" \
 	sh -c 'cd "$0" && exec perl -I t -I suite -I "$1" suite/core.pl' "$work" "$pgxs_src/test/perl" | tee "$work/report"
 status=${PIPESTATUS[0]}
 
