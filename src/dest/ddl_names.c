@@ -145,7 +145,9 @@ map_relation(Mapper *mapper, RangeVar *name)
 		if (!is_part(object))
 			return;
 	}
-	schema = name->schemaname != NULL ? name->schemaname : object != NULL ? object->schema : NULL;
+	schema = name->schemaname;
+	if (schema == NULL && object != NULL)	/* statistics may be in another schema than their table */
+		schema = is_part(object) && object->table_schema != NULL ? object->table_schema : object->schema;
 	if (schema == NULL)
 		return;
 	(void) mapper->map(mapper->arg, schema, name->relname, true, &schema, &table);

@@ -613,6 +613,7 @@ static void
 describe_statistics(FloDdlStatement *ddl, CreateStatsStmt *statement)
 {
 	FloDdlObject *object;
+	Oid			schema;
 	char	   *name;
 
 	if (list_length(statement->relations) != 1 || !IsA(linitial(statement->relations), RangeVar))
@@ -623,8 +624,12 @@ describe_statistics(FloDdlStatement *ddl, CreateStatsStmt *statement)
 	if (object == NULL)
 		return;
 	object->creates = true;
-	if (statement->defnames != NIL)
-		object->schema = get_namespace_name(QualifiedNameGetCreationNamespace(statement->defnames, &name));
+	if (statement->defnames == NIL)
+		return;
+	schema = QualifiedNameGetCreationNamespace(statement->defnames, &name);
+	object->schema = get_namespace_name(schema);
+	if (is_private_schema(schema))
+		ddl->objects = NIL;		/* pg_temp */
 }
 
 /* The type of a column (t.a%TYPE) depends on no table, and looking it up would tell the user so once more */
