@@ -628,7 +628,7 @@ describe_statistics(FloDdlStatement *ddl, CreateStatsStmt *statement)
 		return;
 	schema = QualifiedNameGetCreationNamespace(statement->defnames, &name);
 	object->schema = get_namespace_name(schema);
-	if (is_private_schema(schema))
+	if (flo_ddl_is_private_schema(schema))
 		ddl->objects = NIL;		/* pg_temp */
 }
 
