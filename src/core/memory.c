@@ -28,6 +28,12 @@
 /* Tables learned between two looks at how much memory they take */
 #define LOOK_EVERY 32
 
+/* Tables learned from one forgetting to the next that make it "at once" */
+#define AT_ONCE (4 * LOOK_EVERY)
+
+/* Tables that are kept in mind at most when forgettings follow one another */
+#define MAX_IN_MIND 4096
+
 struct FloRoom
 {
 	MemoryContext mine;
@@ -102,12 +108,35 @@ flo_room_is_needed(FloRoom *room, Size others)
 	return false;
 }
 
+/*
+ * When the memory is short again at once, each forgetting has seen a few tables
+ * only: those of several are kept in mind, or tables in turn would never be
+ * taken for such as had been known.
+ */
+static void
+keep_in_mind(FloRoom *room)
+{
+	HASH_SEQ_STATUS scan;
+	uint32	   *table;
+
+	if (room->forgotten == NULL || room->learned > AT_ONCE ||
+		hash_get_num_entries(room->forgotten) > MAX_IN_MIND)
+	{
+		if (room->forgotten != NULL)
+			hash_destroy(room->forgotten);
+		room->forgotten = room->known;
+		return;
+	}
+	hash_seq_init(&scan, room->known);
+	while ((table = hash_seq_search(&scan)) != NULL)
+		(void) hash_search(room->forgotten, table, HASH_ENTER, NULL);
+	hash_destroy(room->known);
+}
+
 void
 flo_room_made(FloRoom *room, Size others)
 {
-	if (room->forgotten != NULL)
-		hash_destroy(room->forgotten);
-	room->forgotten = room->known;
+	keep_in_mind(room);
 	room->known = create_set(room);
 	room->learned = room->again = room->looked = 0;
 	room->granted = 0;
