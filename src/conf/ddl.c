@@ -119,7 +119,8 @@ array_of(const List *names)
 	foreach(cell, names)
 		elements[foreach_current_index(cell)] = CStringGetTextDatum(lfirst(cell));
 	return OidOutputFunctionCall(F_ARRAY_OUT,
-								 PointerGetDatum(construct_array(elements, list_length(names), TEXTOID, -1, false, TYPALIGN_INT)));
+								 PointerGetDatum(construct_array(elements, list_length(names),
+																 TEXTOID, -1, false, TYPALIGN_INT)));
 }
 
 void

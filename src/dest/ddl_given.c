@@ -213,7 +213,8 @@ find_whole(const Naming *naming, const FloNamed *named, ObjectAddress *object)
 	{
 		schema = get_namespace_oid(named->schema, true);
 		ObjectAddressSet(*object, TypeRelationId,
-						 GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(named->of), ObjectIdGetDatum(schema)));
+						 GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+										 CStringGetDatum(named->of), ObjectIdGetDatum(schema)));
 	}
 	return OidIsValid(object->objectId);
 }
