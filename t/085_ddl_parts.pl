@@ -94,7 +94,6 @@ for my $case ([ 'a', 't', 'b', 't' ], [ 'public', 'u', 'there', 'x' ])
 		'pos_2 positive, vn_2', "$table: its constraints");
 
 	# sequences
-	passes("$table: a sequence of its own", $path . "ALTER TABLE $table ADD s serial; ALTER SEQUENCE ${table}_s_seq INCREMENT 5") if 0;
 	passes("$table: a sequence made by itself", $path . "CREATE SEQUENCE ${table}_q OWNED BY $table.n", $path . "ALTER SEQUENCE ${table}_q INCREMENT 4", $path . qq{COMMENT ON SEQUENCE ${table}_q IS 'q'},
 		$path . "ALTER TABLE $table ALTER n SET DEFAULT nextval('${table}_q')", $path . "INSERT INTO $table (id, v) VALUES (20, 'x')");
 

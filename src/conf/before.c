@@ -115,7 +115,7 @@ parent_of(Snapshot before, Oid relation, bool *pending)
 bool
 flo_before_below(Snapshot before, const List *tables, Oid relation)
 {
-	bool		pending;
+	bool		pending = false;
 
 	for (Oid table = relation; OidIsValid(table); table = parent_of(before, table, &pending))
 		if (list_member_oid(tables, table))
