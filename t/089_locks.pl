@@ -39,7 +39,7 @@ sub refused_meanwhile
 	is($failed, '', "$name: and waited for nothing");
 	# one of the statements that go on meanwhile may hold it at that moment, too
 	my $holders = ($holder =~ s/^process /process (?:\\d+, )*/r) . '(?:, \d+)*';
-	like($session->{err}, qr/ERROR:  .* is in use by other transactions\nDETAIL:  It is locked by $holders\.\nHINT:  End these/, "$name: a clear error");
+	like($session->{err}, qr/ERROR:  .* is in use by other transactions\nDETAIL:  It is locked by (?:process \d+ and )?$holders\.\nHINT:  End these/, "$name: a clear error");
 	$session->query('RESET lock_timeout; ROLLBACK');
 }
 sub done
