@@ -43,4 +43,7 @@ extern void flo_trail_clear(void);
 /* The context line, or NULL when nothing is known; in the caller's context */
 extern char *flo_trail_describe(void);
 
+/* Has an error to do with rows or objects, and not with the server or other sessions?  Then another way may be tried. */
+extern bool flo_error_is_about_data(int sqlerrcode);
+
 #endif

@@ -133,7 +133,7 @@ apply_between_batches(FloWorker *w, const FloDdlPlace *place, const FloDdlStatem
 	}
 	PG_CATCH();
 	{
-		if (!flo_given_up_concerns(w, ddl) || !flo_given_up_tolerates(geterrcode()))
+		if (!flo_given_up_concerns(w, ddl) || !flo_error_is_about_data(geterrcode()))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		detail = CopyErrorData()->message;
@@ -283,11 +283,11 @@ apply_to_given_up(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement 
 	char	   *message;
 	ListCell   *cell;
 
-	if (try_ddl(w, place, ddl, manner, flo_given_up_tolerates, &reason, &message))
+	if (try_ddl(w, place, ddl, manner, flo_error_is_about_data, &reason, &message))
 		return reason;
 	foreach(cell, ddl->objects)
 		((FloDdlObject *) lfirst(cell))->again = true;
-	if (try_ddl(w, place, ddl, manner | FLO_DDL_EMPTY, flo_given_up_tolerates, &reason, &message))
+	if (try_ddl(w, place, ddl, manner | FLO_DDL_EMPTY, flo_error_is_about_data, &reason, &message))
 		return reason;
 	flo_ddl_note_outcome(place, ddl, "given_up", message);
 	return NULL;
@@ -308,7 +308,7 @@ take_names(FloWorker *w, const FloDdlStatement *ddl)
 	char	   *message;
 
 	if (flo_given_up_concerns(w, ddl))
-		(void) try_ddl(w, &place, ddl, 0, flo_given_up_tolerates, &reason, &message);
+		(void) try_ddl(w, &place, ddl, 0, flo_error_is_about_data, &reason, &message);
 	else
 		flo_ddl_give_names(&place, ddl, w->reshape);
 }

@@ -196,21 +196,6 @@ flo_given_up_follow(FloWorker *w, const FloDdlStatement *ddl)
 	}
 }
 
-bool
-flo_given_up_tolerates(int sqlerrcode)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
-	{
-		case ERRCODE_OPERATOR_INTERVENTION:
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_TRANSACTION_ROLLBACK:
-		case ERRCODE_SYSTEM_ERROR:
-			return false;
-		default:
-			return sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
-	}
-}
-
 /* --- without a copy ---------------------------------------------------------------------- */
 
 void

@@ -26,9 +26,6 @@ extern bool flo_given_up_concerns(FloWorker *w, const FloDdlStatement *ddl);
 /* In the open transaction: what the statement does to them was done, or passed over */
 extern void flo_given_up_follow(FloWorker *w, const FloDdlStatement *ddl);
 
-/* A statement about one of them that fails is passed over, unless the failure has nothing to do with the table */
-extern bool flo_given_up_tolerates(int sqlerrcode);
-
 /* The copied table that an object of a statement is or belongs to; NULL when it is of none */
 extern FloCopiedTable *flo_given_up_table_of(FloWorker *w, const FloDdlObject *object);
 

@@ -155,25 +155,6 @@ apply_strictly(FloBatch *batch, FloGather *gather)
 
 /* --- as a set --------------------------------------------------------------------------------- */
 
-/*
- * Is it worth while to try one by one what went wrong as a set?  Not when it
- * was nothing about the rows, but about the server or other sessions.
- */
-static bool
-is_about_rows(int sqlerrcode)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
-	{
-		case ERRCODE_OPERATOR_INTERVENTION:
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_TRANSACTION_ROLLBACK:
-		case ERRCODE_SYSTEM_ERROR:
-			return false;
-		default:
-			return sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
-	}
-}
-
 static bool
 write_as_user(FloGather *gather)
 {
@@ -217,7 +198,7 @@ write_set(FloBatch *batch, FloGather *gather)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(old_context);
 		CurrentResourceOwner = old_owner;
-		if (!is_about_rows(error->sqlerrcode))
+		if (!flo_error_is_about_data(error->sqlerrcode))
 			ReThrowError(error);
 		done = false;
 	}
