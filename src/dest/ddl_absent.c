@@ -19,6 +19,7 @@
 #include "catalog/namespace.h"
 #include "conf/visit.h"
 #include "dest/ddl_absent.h"
+#include "dest/owed.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -89,20 +90,6 @@ is_creation(const FloDdlStatement *ddl)
 	return strncmp(ddl->tag, "CREATE ", strlen("CREATE ")) == 0;
 }
 
-/* Was a copy of the source's table asked for, and is not in yet?  Then its rows are to travel. */
-static bool
-is_owed(const FloDdlPlace *place, Oid relation)
-{
-	FloVisit	visit;
-	bool		owed;
-
-	flo_visit_begin(&visit);
-	owed = flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.owed_copies WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid",
-						 3, place->group, place->worker, psprintf("%u", relation)) > 0;
-	flo_visit_end(&visit);
-	return owed;
-}
-
 /* Is it, or does it belong to, a table whose rows do not travel, and that was never brought? */
 static bool
 is_of_absent_table(const FloDdlPlace *place, const FloDdlObject *object, FloReshape *routes)
@@ -113,7 +100,7 @@ is_of_absent_table(const FloDdlPlace *place, const FloDdlObject *object, FloResh
 	Oid			namespace;
 
 	if (!object->apart || schema == NULL || name == NULL || flo_ddl_was_made(place, schema, NULL, name) ||
-		is_owed(place, object->relation))
+		flo_owed_is(place->group, place->worker, object->relation))
 		return false;
 	(void) flo_reshape_name(routes, object->table_schema, object->table_name, &schema, &name, &mapped);
 	namespace = get_namespace_oid(schema, true);

@@ -138,6 +138,19 @@ flo_owed_take_message(FloWorker *w, const char *payload, int len)
 	w->batch_has_copies = true;
 }
 
+bool
+flo_owed_is(const char *group, const char *worker, uint32 relation)
+{
+	FloVisit	visit;
+	bool		owed;
+
+	flo_visit_begin(&visit);
+	owed = flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.owed_copies WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid",
+						 3, group, worker, psprintf("%u", relation)) > 0;
+	flo_visit_end(&visit);
+	return owed;
+}
+
 void
 flo_owed_fulfilled(const char *group, const char *worker, uint32 relation)
 {

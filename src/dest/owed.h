@@ -15,6 +15,9 @@ extern void flo_owed_take_message(FloWorker *w, const char *payload, int len);
 extern void flo_owed_add(const char *group, const char *worker, uint32 relation, uint32 request,
 						 XLogRecPtr since, TimestampTz at);
 
+/* In the open transaction: was a copy of the table, named by its OID at the source, asked for, and is not in yet? */
+extern bool flo_owed_is(const char *group, const char *worker, uint32 relation);
+
 /* In the open transaction: the copy of the table is in */
 extern void flo_owed_fulfilled(const char *group, const char *worker, uint32 relation);
 
