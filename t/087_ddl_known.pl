@@ -161,8 +161,8 @@ for my $case (
 	[ q{SELECT flo.adopt('g', types => '{tint[]}')}, '22023', 'an array' ],
 	[ q{SELECT flo.adopt('nogroup')}, '42704', 'no such group' ],
 	[ q{SELECT flo.adopt('g', may => 'all')}, '22023', 'no such right' ],
-	[ q{CREATE FUNCTION sneak() RETURNS int LANGUAGE sql AS $$ SELECT count(*)::int FROM flo.adopt('g', relations => '{seen}') $$; CREATE TABLE s AS SELECT 1 AS a; CREATE INDEX ON s ((sneak()))}, '42P17', 'an index expression has to be immutable' ],
-	[ q{CREATE FUNCTION sneaks() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM flo.adopt('g', relations => '{seen}'); RETURN 1; END $$; CREATE TABLE s2 AS SELECT 1 AS a; CREATE INDEX ON s2 ((sneaks()))}, '55000', 'within a security-restricted operation' ],
+	[ q{CREATE FUNCTION sneak() RETURNS int LANGUAGE sql AS $$ SELECT count(*)::int FROM flo.adopt('g', relations => '{public.seen}') $$; CREATE TABLE s AS SELECT 1 AS a; CREATE INDEX ON s ((sneak()))}, '42P17', 'an index expression has to be immutable' ],
+	[ q{CREATE FUNCTION sneaks() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM flo.adopt('g', relations => '{public.seen}'); RETURN 1; END $$; CREATE TABLE s2 AS SELECT 1 AS a; CREATE INDEX ON s2 ((sneaks()))}, '55000', 'within a security-restricted operation' ],
   )
 {
 	my ($sql, $code, $what) = @$case;
