@@ -66,7 +66,8 @@ pg_pkglibdir() { "$PG_CONFIG" --pkglibdir; }
 # PostgreSQL::Test::Cluster and friends, as installed by the server's -dev package
 pg_perl_lib() { echo "$(dirname "$("$PG_CONFIG" --pgxs)")/../test/perl"; }
 
-sql_files() { (cd "$TOP" && ls sql/*.sql); }
+# The script that CREATE EXTENSION runs, which make joins of the parts in sql/
+install_script() { sed -n "s/^default_version = '\(.*\)'/pg_flo--\1.sql/p" "$TOP/pg_flo.control"; }
 
 # Are these files of the checkout the installed ones?
 same_files()
@@ -87,8 +88,7 @@ same_files()
 build_and_install()
 {
 	# what can be seen before the build is
-	# shellcheck disable=SC2046
-	[ -w "$(pg_pkglibdir)" ] || can_root || same_files pg_flo.control $(sql_files)
+	[ -w "$(pg_pkglibdir)" ] || can_root || same_files pg_flo.control
 	"$MAKE" -C "$TOP" PG_CONFIG="$PG_CONFIG" all || die "the build failed"
 	if [ -w "$(pg_pkglibdir)" ] || can_root; then
 		if [ -w "$(pg_pkglibdir)" ]; then
@@ -97,7 +97,7 @@ build_and_install()
 			as_root "$MAKE" -C "$TOP" PG_CONFIG="$PG_CONFIG" install || die "make install failed"
 		fi
 	else
-		same_files pg_flo.so pg_flo_bus.so pg_flo_http.so pg_flo.control $(sql_files)
+		same_files pg_flo.so pg_flo_bus.so pg_flo_http.so pg_flo.control "$(install_script)"
 	fi
 }
 
@@ -118,4 +118,25 @@ private_server()
 	mkdir -p "$root$(dirname "$dir")"
 	ln -sfn "$dir" "$root$dir"
 	echo "$root$(pg_bindir)/pg_config"
+}
+
+# An apt of one's own: private_apt FOLDER SOURCES_LINE... makes its configuration, for
+# which nothing is installed and only those archives exist; own_apt FOLDER
+# COMMAND... is apt-get with it, in FOLDER/download.  Nothing of the machine changes.
+private_apt()
+{
+	local folder=$1
+	shift
+	mkdir -p "$folder/parts" "$folder/lists/partial" "$folder/cache/archives/partial" "$folder/download"
+	printf '%s\n' "$@" >"$folder/parts/own.list"
+}
+
+own_apt()
+{
+	local folder=$1
+	shift
+	(cd "$folder/download" && apt-get -q -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$folder/parts" \
+		-o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null -o Dir::State::Status=/dev/null \
+		-o Dir::State::Lists="$folder/lists" -o Dir::Cache="$folder/cache" -o Acquire::Retries=3 \
+		-o APT::Sandbox::User="$(id -un)" "$@")
 }

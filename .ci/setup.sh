@@ -4,7 +4,7 @@
 #	run		compiler, PostgreSQL server and its headers, NATS library and server
 #	test	what the TAP tests need on top
 #	core	what unpacks the server's source on top
-#	lint	clang and cppcheck on top
+#	lint	clang, cppcheck and pgindent on top
 #	fuzz	clang with its sanitizers and libFuzzer on top
 #
 # Asks for capabilities, not for packages: whoever built PostgreSQL or NATS from
@@ -128,6 +128,10 @@ if [ -n "$missing" ]; then
 	}
 	rm -f "$log"
 	hash -r
+fi
+
+if want lint; then
+	"$(dirname "$0")/indent.sh" --fetch || [ "${CI:-}" = true ] || exit 1	# lint says that it could not look
 fi
 
 have_pgxs || die "\"$PG_CONFIG --pgxs\" names no existing file even now: set PG_CONFIG"

@@ -7,7 +7,7 @@
 use strict;
 use warnings;
 
-use constant { MAX_FILE => 900, MAX_FUNCTION => 100, MAX_LINE => 125 };
+use constant { MAX_FILE => 900, MAX_FUNCTION => 100, MAX_LINE => 100 };
 
 for my $file (@ARGV)
 {
@@ -17,7 +17,8 @@ for my $file (@ARGV)
 	while (my $line = <$in>)
 	{
 		chomp $line;
-		(my $wide = $line) =~ s/\t/    /g;
+		my $wide = $line;
+		1 while $wide =~ s/^(.*?)\t/$1 . ' ' x (4 - length($1) % 4)/e;
 		print "$file:$.: line of " . length($wide) . " columns\n" if length($wide) > MAX_LINE && $line !~ /"/;
 
 		if ($line eq '{') { $start = $.; }

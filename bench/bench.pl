@@ -53,24 +53,31 @@ my $tpcb = size(40_000);
 my $hot = size(400_000);
 my $wide = size(150_000);
 my $large = size(15_000);
-my %copy = (copy_one => [ map { size($_) } 4_000_000 ], copy_twenty => [ map { size(10_000 * $_) } 1 .. 20 ]);	# rows of each table
+# rows of each table
+my %copy = (copy_one => [ map { size($_) } 4_000_000 ], copy_twenty => [ map { size(10_000 * $_) } 1 .. 20 ]);
 
 # name, what it is, unit, how many, SQL before (not measured), SQL of the work, floor, goal
 my @scenarios = (
 	[ 'copy_one', 'initial copy, one table', 'rows', size(4_000_000), undef, undef, 0.8, 1.2 ],
 	[ 'copy_twenty', 'initial copy, twenty tables', 'rows', size(2_100_000), undef, undef, 0.8, 1.2 ],
 	[ 'bulk_insert', 'bulk insert, one transaction', 'rows', $bulk, 'TRUNCATE bulk',
-		"INSERT INTO bulk SELECT i, i % 1000, md5(i::text) || 'abcdefgh', now() FROM generate_series(1, $bulk) i", 2, 3 ],
-	[ 'bulk_update', 'bulk update, one transaction', 'rows', $bulk, fill_bulk(), "UPDATE bulk SET a = a + 1, b = b || 'x'", 1.5, 2 ],
+		"INSERT INTO bulk SELECT i, i % 1000, md5(i::text) || 'abcdefgh', now() FROM generate_series(1, $bulk) i", 2,
+		3 ],
+	[ 'bulk_update', 'bulk update, one transaction', 'rows', $bulk, fill_bulk(),
+		"UPDATE bulk SET a = a + 1, b = b || 'x'", 1.5, 2 ],
 	[ 'bulk_delete', 'bulk delete, one transaction', 'rows', $bulk, fill_bulk(), 'DELETE FROM bulk', 2, 3 ],
 	[ 'small', 'one-row insert transactions', 'tx', $small, 'TRUNCATE bulk',
-		"DO \$\$ BEGIN FOR i IN 1 .. $small LOOP INSERT INTO bulk VALUES (i, 1, 'some text of an ordinary length', now()); COMMIT; END LOOP; END \$\$", 2, 4 ],
+		"DO \$\$ BEGIN FOR i IN 1 .. $small LOOP INSERT INTO bulk "
+		  . "VALUES (i, 1, 'some text of an ordinary length', now()); COMMIT; END LOOP; END \$\$", 2, 4 ],
 	[ 'tpcb', 'pgbench TPC-B transactions', 'tx', $tpcb, 'TRUNCATE history', "CALL tpcb($tpcb)", 2, 3 ],
 	[ 'hot', 'hot rows: updates of 10 rows', 'rows', $hot, 'SELECT 1',
-		"DO \$\$ BEGIN FOR i IN 1 .. $hot / 100 LOOP FOR j IN 1 .. 10 LOOP UPDATE hot SET v = v + 1; END LOOP; COMMIT; END LOOP; END \$\$", 5, 10 ],
-	[ 'wide', 'wide rows (40 columns)', 'rows', $wide, 'TRUNCATE wide', "INSERT INTO wide SELECT i, $wide_values FROM generate_series(1, $wide) i", 1.5, 2 ],
+		"DO \$\$ BEGIN FOR i IN 1 .. $hot / 100 LOOP FOR j IN 1 .. 10 LOOP UPDATE hot SET v = v + 1; END LOOP; COMMIT;
+			END LOOP; END \$\$", 5, 10 ],
+	[ 'wide', 'wide rows (40 columns)', 'rows', $wide, 'TRUNCATE wide',
+		"INSERT INTO wide SELECT i, $wide_values FROM generate_series(1, $wide) i", 1.5, 2 ],
 	[ 'large', 'large values (8 KB text)', 'rows', $large, 'TRUNCATE large',
-		"INSERT INTO large SELECT i, (SELECT string_agg(md5((i * 1000 + j)::text), '') FROM generate_series(1, 256) j) FROM generate_series(1, $large) i", undef, undef ],
+		"INSERT INTO large SELECT i, (SELECT string_agg(md5((i * 1000 + j)::text), '') FROM generate_series(1, 256) j)
+			FROM generate_series(1, $large) i", undef, undef ],
 	[ 'latency', 'latency at 200 tx/s', 'ms', 200 * 6, undef, undef, 2, 1.2 ],
 );
 if ($ENV{SCENARIOS})
@@ -82,7 +89,8 @@ if ($ENV{SCENARIOS})
 
 sub fill_bulk
 {
-	return "TRUNCATE bulk; INSERT INTO bulk SELECT i, i % 1000, md5(i::text) || 'abcdefgh', now() FROM generate_series(1, $bulk) i";
+	return "TRUNCATE bulk; INSERT INTO bulk SELECT i, i % 1000, md5(i::text) || 'abcdefgh', now()
+		FROM generate_series(1, $bulk) i";
 }
 
 my $schema = <<SQL;
@@ -109,7 +117,8 @@ DECLARE
 	aid_ int; tid_ int; delta_ int;
 BEGIN
 	FOR i IN 1 .. n LOOP
-		aid_ := 1 + floor(random() * 100000); tid_ := 1 + floor(random() * 10); delta_ := floor(random() * 10000) - 5000;
+		aid_ := 1 + floor(random() * 100000); tid_ := 1 + floor(random() * 10);
+			delta_ := floor(random() * 10000) - 5000;
 		UPDATE accounts SET abalance = abalance + delta_ WHERE aid = aid_;
 		UPDATE tellers SET tbalance = tbalance + delta_ WHERE tid = tid_;
 		UPDATE branches SET bbalance = bbalance + delta_ WHERE bid = 1;
@@ -143,7 +152,8 @@ sub psql
 	my $pid = open(my $out, '-|') // die "fork: $!";
 	if ($pid == 0)
 	{
-		exec("$bin/psql", '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-h', $dir, '-p', $port{$side}, '-U', 'postgres', '-d', $db, '-c', $sql) or POSIX::_exit(127);
+		exec("$bin/psql", '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-h', $dir, '-p', $port{$side}, '-U',
+			'postgres', '-d', $db, '-c', $sql) or POSIX::_exit(127);
 	}
 	my @lines = <$out>;
 	close $out or die "failed at the $side: $sql\n";
@@ -183,7 +193,8 @@ CONF
 sub start_nats
 {
 	open my $conf, '>', "$dir/nats.conf" or die $!;
-	print $conf qq{listen: "127.0.0.1:$nats_port"\nlog_file: "$dir/nats.log"\njetstream { store_dir: "$dir/jetstream", max_file_store: 20GB }\n};
+	print $conf qq{listen: "127.0.0.1:$nats_port"\nlog_file: "$dir/nats.log"\n},
+	  qq{jetstream { store_dir: "$dir/jetstream", max_file_store: 20GB }\n};
 	close $conf;
 	$nats_pid = fork() // die "fork: $!";
 	if ($nats_pid == 0)
@@ -203,7 +214,8 @@ sub finish
 {
 	for my $side (qw(source dest))
 	{
-		system("'$bin/pg_ctl' -D '$dir/$side' -m immediate -w -s stop >/dev/null 2>&1") if -f "$dir/$side/postmaster.pid";
+		system("'$bin/pg_ctl' -D '$dir/$side' -m immediate -w -s stop >/dev/null 2>&1")
+		  if -f "$dir/$side/postmaster.pid";
 	}
 	if ($nats_pid)
 	{
@@ -273,7 +285,7 @@ sub private_mb
 	return 0;
 }
 
-# --- the two systems --------------------------------------------------------------------------------
+# --- the two systems ------------------------------------------------------------------------------
 
 my $native_options = $ENV{NATIVE_OPTIONS};
 my $worker_options = $ENV{WORKER_OPTIONS} || '{}';
@@ -293,34 +305,48 @@ my %system = (
 	native => {
 		setup => sub {
 			psql('source', $db{native}, "CREATE PUBLICATION bench FOR TABLE $tables");
-			psql('dest', $db{native}, "CREATE SUBSCRIPTION bench CONNECTION 'host=$dir port=$port{source} user=postgres dbname=$db{native}' PUBLICATION bench WITH (enabled = false, copy_data = true, create_slot = false, slot_name = bench)");
+			psql('dest', $db{native},
+				"CREATE SUBSCRIPTION bench CONNECTION 'host=$dir port=$port{source} user=postgres dbname=$db{native}' "
+				  . "PUBLICATION bench WITH (enabled = false, copy_data = true, create_slot = false, "
+				  . "slot_name = bench)");
 			psql('source', $db{native}, "SELECT pg_create_logical_replication_slot('bench', 'pgoutput')");
 			psql('dest', $db{native}, "ALTER SUBSCRIPTION bench SET ($native_options)") if $native_options;
 		},
 		start => sub { psql('dest', $db{native}, 'ALTER SUBSCRIPTION bench ENABLE') },
 		stop => sub {
 			psql('dest', $db{native}, 'ALTER SUBSCRIPTION bench DISABLE');
-			wait_for('the subscription to stop', sub { psql('source', $db{native}, 'SELECT count(*) FROM pg_stat_replication') eq '0' });
+			wait_for('the subscription to stop',
+				sub { psql('source', $db{native}, 'SELECT count(*) FROM pg_stat_replication') eq '0' });
 		},
 		copy => sub {
 			my ($name, $list) = @_;
 			psql('source', 'bench_copy', "CREATE PUBLICATION $name FOR TABLE $list");
-			return sub { psql('dest', 'bench_copy', "CREATE SUBSCRIPTION $name CONNECTION 'host=$dir port=$port{source} user=postgres dbname=bench_copy' PUBLICATION $name WITH ($native_options)") };
+			return sub {
+				psql('dest', 'bench_copy',
+				"CREATE SUBSCRIPTION $name CONNECTION 'host=$dir port=$port{source} user=postgres dbname=bench_copy' "
+				  . "PUBLICATION $name WITH ($native_options)") };
 		},
 		copied => "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate IN ('s', 'r')",
 		uncopy => sub {
 			my ($name) = @_;
-			wait_for('the copy to be followed', sub { psql('dest', 'bench_copy', "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'") eq '0' });
+			wait_for('the copy to be followed',
+				sub {
+				psql('dest', 'bench_copy', "SELECT count(*) FROM pg_subscription_rel
+				WHERE srsubstate <> 'r'") eq '0' });
 			psql('dest', 'bench_copy', "DROP SUBSCRIPTION $name");
 			psql('source', 'bench_copy', "DROP PUBLICATION $name");
 		},
-		sender => sub { psql('source', $db{native}, "SELECT active_pid FROM pg_replication_slots WHERE slot_name = 'bench'") },
-		applier => sub { psql('dest', $db{native}, 'SELECT pid FROM pg_stat_subscription WHERE pid IS NOT NULL AND relid IS NULL LIMIT 1') },
+		sender => sub {
+			psql('source', $db{native}, "SELECT active_pid FROM pg_replication_slots WHERE slot_name = 'bench'") },
+		applier => sub {
+			psql('dest', $db{native}, 'SELECT pid FROM pg_stat_subscription
+			WHERE pid IS NOT NULL AND relid IS NULL LIMIT 1') },
 	},
 	pg_flo => {
 		setup => sub {
 			psql($_, $db{pg_flo}, 'CREATE EXTENSION pg_flo') for qw(source dest);
-			psql('source', $db{pg_flo}, "SELECT flo.create_replicator('bench', tables => '{" . ($tables =~ s/ //gr) . "}')");
+			psql('source', $db{pg_flo}, "SELECT flo.create_replicator('bench', tables => '{" . ($tables =~ s/ //gr)
+				  . "}')");
 			psql('dest', $db{pg_flo}, "SELECT flo.create_worker('bench', options => '$worker_options')");
 		},
 		start => sub {
@@ -330,12 +356,14 @@ my %system = (
 			psql($_, $db{pg_flo}, "SELECT flo.stop_group('bench')") for qw(source dest);
 			for my $side (qw(source dest))
 			{
-				wait_for('the group to stop', sub { psql($side, $db{pg_flo}, 'SELECT count(*) FROM flo.status WHERE pid IS NOT NULL') eq '0' });
+				wait_for('the group to stop',
+					sub { psql($side, $db{pg_flo}, 'SELECT count(*) FROM flo.status WHERE pid IS NOT NULL') eq '0' });
 			}
 		},
 		copy => sub {
 			my ($name, $list) = @_;
-			psql('source', 'bench_copy', "SELECT flo.create_replicator('$name', tables => '{" . ($list =~ s/ //gr) . "}', mode => 'copy')");
+			psql('source', 'bench_copy', "SELECT flo.create_replicator('$name', tables => '{" . ($list =~ s/ //gr)
+				  . "}', mode => 'copy')");
 			psql('dest', 'bench_copy', "SELECT flo.create_worker('$name', options => '$worker_options')");
 			return sub { psql($_, 'bench_copy', "SELECT flo.start_group('$name')") for qw(source dest) };
 		},
@@ -344,7 +372,8 @@ my %system = (
 			my ($name) = @_;
 			for my $side (qw(source dest))
 			{
-				wait_for('the copy to end', sub { psql($side, 'bench_copy', 'SELECT count(*) FROM flo.status WHERE pid IS NOT NULL') eq '0' });
+				wait_for('the copy to end',
+					sub { psql($side, 'bench_copy', 'SELECT count(*) FROM flo.status WHERE pid IS NOT NULL') eq '0' });
 			}
 			psql("dest", "bench_copy", "SELECT flo.drop_group('$name')");
 			psql("source", "bench_copy", "SELECT flo.drop_group('$name', purge_stream => true)");
@@ -369,7 +398,8 @@ sub watch
 	my $pid = open(my $out, '-|') // die "fork: $!";
 	if ($pid == 0)
 	{
-		exec("$bin/psql", '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-h', $dir, '-p', $port{dest}, '-U', 'postgres', '-d', $db,
+		exec("$bin/psql", '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-h', $dir, '-p', $port{dest}, '-U',
+			'postgres', '-d', $db,
 			'-c', "SET statement_timeout = '10min'",
 			'-c', "DO \$\$ BEGIN WHILE NOT ($condition) LOOP COMMIT; PERFORM pg_sleep(0.005); END LOOP; END \$\$",
 			'-c', 'SELECT extract(epoch FROM clock_timestamp())') or POSIX::_exit(127);
@@ -395,7 +425,8 @@ sub record_profile
 	if ($pid == 0)
 	{
 		open STDERR, '>', "$dir/perf.log";
-		exec('perf', 'record', '-F', '999', '-g', '-o', "$dir/results.perf.$name.$system", '-p', join(',', @pids)) or POSIX::_exit(127);
+		exec('perf', 'record', '-F', '999', '-g', '-o', "$dir/results.perf.$name.$system", '-p', join(',', @pids))
+		  or POSIX::_exit(127);
 	}
 	sleep 1;
 	return $pid;
@@ -453,9 +484,11 @@ sub measure_rate
 	my ($end, $top_s, $top_a) = sample_until($watch, 0.02, sub { return ([$sender], [$applier]) });
 	$cpu = cpu_seconds() - $cpu;
 	if ($perf) { kill 'INT', $perf; waitpid $perf, 0; }
-	@own = map { ((stat_of($_) || { own => 0 })->{own} - shift @own) / $ticks / $count * 1e6 } $sender, $applier, $nats_pid;
+	@own = map { ((stat_of($_) || { own => 0 })->{own} - shift @own) / $ticks / $count * 1e6 } $sender, $applier,
+		$nats_pid;
 	my $seconds = $end - $start;
-	return { rate => $count / $seconds, seconds => $seconds, cpu => $cpu / $count * 1e6, sender_mb => $top_s, applier_mb => $top_a,
+	return { rate => $count / $seconds, seconds => $seconds, cpu => $cpu / $count * 1e6, sender_mb => $top_s,
+		applier_mb => $top_a,
 		sender_cpu => $own[0], applier_cpu => $own[1], nats_cpu => $own[2] };
 }
 
@@ -484,8 +517,10 @@ sub measure_copy
 	die "$name by $system: $rows rows instead of $count\n" if $rows != $count;
 	my $bytes = psql('source', 'bench_copy', 'SELECT ' . join(' + ', map { "pg_table_size('$_')" } @tables));
 	$s->{uncopy}->($group);
-	return { rate => $count / ($end - $start), seconds => $end - $start, mb_rate => $bytes / 1e6 / ($end - $start), cpu => $cpu[0] + $cpu[1] + $cpu[2],
-		sender_cpu => $cpu[0], applier_cpu => $cpu[1], nats_cpu => $cpu[2], sender_mb => $top[0], applier_mb => $top[1] };
+	return { rate => $count / ($end - $start), seconds => $end - $start, mb_rate => $bytes / 1e6 / ($end - $start),
+		cpu => $cpu[0] + $cpu[1] + $cpu[2],
+		sender_cpu => $cpu[0], applier_cpu => $cpu[1], nats_cpu => $cpu[2], sender_mb => $top[0],
+		applier_mb => $top[1] };
 }
 
 # A database that both systems copy from and to
@@ -503,7 +538,8 @@ sub set_up_copy
 			{
 				my $table = "${name}_" . ++$i;
 				psql($side, 'bench_copy', "CREATE TABLE $table $four");
-				psql($side, 'bench_copy', "INSERT INTO $table SELECT i, i % 1000, md5(i::text) || 'abcdefgh', now() FROM generate_series(1, $rows) i") if $side eq 'source';
+				psql($side, 'bench_copy', "INSERT INTO $table SELECT i, i % 1000, md5(i::text) || 'abcdefgh', now()
+					FROM generate_series(1, $rows) i") if $side eq 'source';
 			}
 		}
 		psql($side, 'bench_copy', 'VACUUM ANALYZE');
@@ -540,17 +576,20 @@ sub measure_latency
 	# a commit that is not flushed is not sent, either: that would measure the WAL writer's sleep
 	local $ENV{PGOPTIONS} = '-c synchronous_commit=on';
 	my $cpu = cpu_seconds();
-	run("'$bin/pgbench' -n -M prepared -c 1 -R 200 -t $n -f '$dir/latency.pgbench' -h '$dir' -p $port{source} -U postgres $db >'$dir/pgbench.log' 2>&1");
+	run("'$bin/pgbench' -n -M prepared -c 1 -R 200 -t $n -f '$dir/latency.pgbench' -h '$dir' -p $port{source} -U "
+		  . "postgres $db >'$dir/pgbench.log' 2>&1");
 	waitpid $pid, 0;
 	$cpu = cpu_seconds() - $cpu;
-	my $row = psql('dest', $db, "SELECT round((1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY l))::numeric, 3) || ' ' ||
+	my $row = psql('dest', $db,
+		"SELECT round((1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY l))::numeric, 3) || ' ' ||
 			round((1000 * percentile_cont(0.99) WITHIN GROUP (ORDER BY l))::numeric, 3)
-		FROM (SELECT extract(epoch FROM (SELECT min(at) FROM seen s WHERE s.id >= t.id) - t.c) AS l FROM latency t WHERE t.id > $n / 10) x");
+		FROM (SELECT extract(epoch FROM (SELECT min(at) FROM seen s WHERE s.id >= t.id) - t.c) AS l FROM latency t
+			WHERE t.id > $n / 10) x");
 	my ($p50, $p99) = split ' ', $row;
 	return { p50 => $p50, p99 => $p99, cpu => $cpu / $n * 1e6 };
 }
 
-# --- reporting -------------------------------------------------------------------------------------
+# --- reporting ------------------------------------------------------------------------------------
 
 my %result;	# scenario, system => list of measurements
 
@@ -566,7 +605,9 @@ sub show { my ($format, $v) = @_; return defined $v ? sprintf($format, $v) : '-'
 
 sub print_table
 {
-	my @lines = ('| scenario | unit | native | pg_flo | ratio | floor | goal | CPU s/M native | CPU s/M pg_flo | MB native (sender/applier) | MB pg_flo |', '| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |');
+	my @lines = ('| scenario | unit | native | pg_flo | ratio | floor | goal | CPU s/M native | CPU s/M pg_flo | MB '
+		  . 'native (sender/applier) | MB pg_flo |',
+		'| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |');
 	for my $scenario (@scenarios)
 	{
 		my ($name, $title, $unit, undef, undef, undef, $floor, $goal) = @$scenario;
@@ -575,16 +616,20 @@ sub print_table
 			for my $p (qw(p50 p99))
 			{
 				my ($n, $f) = map { m_of($name, $_, $p) } qw(native pg_flo);
-				push @lines, sprintf('| %s %s | ms | %s | %s | %s | %s | %s | %s | %s | | |', $title, $p, show('%.2f', $n), show('%.2f', $f),
-					($n && $f ? sprintf('%.2f', $f / $n) : '-'), $p eq 'p50' ? '2' : '3', $p eq 'p50' ? '1.2' : '1.5', map { show('%.0f', m_of($name, $_, 'cpu')) } qw(native pg_flo));
+				push @lines, sprintf('| %s %s | ms | %s | %s | %s | %s | %s | %s | %s | | |', $title, $p,
+					show('%.2f', $n), show('%.2f', $f),
+					($n && $f ? sprintf('%.2f', $f / $n) : '-'), $p eq 'p50' ? '2' : '3', $p eq 'p50' ? '1.2' : '1.5',
+					map { show('%.0f', m_of($name, $_, 'cpu')) } qw(native pg_flo));
 			}
 			next;
 		}
 		my ($n, $f) = map { m_of($name, $_, 'rate') } qw(native pg_flo);
-		push @lines, sprintf('| %s | %s/s | %s | %s | %s | %s | %s | %s | %s | %s | %s |', $title, $unit, show('%.0f', $n), show('%.0f', $f),
+		push @lines, sprintf('| %s | %s/s | %s | %s | %s | %s | %s | %s | %s | %s | %s |', $title, $unit,
+			show('%.0f', $n), show('%.0f', $f),
 			($n && $f ? sprintf('%.2f', $f / $n) : '-'), $floor // '-', $goal // '-',
 			(map { show('%.2f', m_of($name, $_, 'cpu')) } qw(native pg_flo)),
-			map { show('%.0f', m_of($name, $_, 'sender_mb')) . ' / ' . show('%.0f', m_of($name, $_, 'applier_mb')) } qw(native pg_flo));
+			map { show('%.0f', m_of($name, $_, 'sender_mb')) . ' / '
+				  . show('%.0f', m_of($name, $_, 'applier_mb')) } qw(native pg_flo));
 	}
 	return join("\n", @lines) . "\n";
 }
@@ -592,7 +637,8 @@ sub print_table
 sub write_csv
 {
 	open my $csv, '>', "$dir/results.csv" or die $!;
-	print $csv "scenario,system,run,rate,seconds,cpu_seconds_per_million,sender_cpu,applier_cpu,nats_cpu,sender_mb,applier_mb,mb_per_second,p50_ms,p99_ms\n";
+	print $csv "scenario,system,run,rate,seconds,cpu_seconds_per_million,"
+	  . "sender_cpu,applier_cpu,nats_cpu,sender_mb,applier_mb,mb_per_second,p50_ms,p99_ms\n";
 	for my $scenario (@scenarios)
 	{
 		for my $system (@systems)
@@ -600,7 +646,9 @@ sub write_csv
 			my $run = 0;
 			for my $m (@{ $result{ $scenario->[0] }{$system} || [] })
 			{
-				print $csv join(',', $scenario->[0], $system, ++$run, map { defined $m->{$_} ? sprintf('%.3f', $m->{$_}) : '' } qw(rate seconds cpu sender_cpu applier_cpu nats_cpu sender_mb applier_mb mb_rate p50 p99)), "\n";
+				print $csv join(',', $scenario->[0], $system, ++$run,
+					map { defined $m->{$_} ? sprintf('%.3f', $m->{$_}) : '' } qw(rate seconds cpu sender_cpu applier_cpu
+					nats_cpu sender_mb applier_mb mb_rate p50 p99)), "\n";
 			}
 		}
 	}
@@ -627,8 +675,10 @@ sub write_svg
 	my $x = sub { return $left + $width * $_[0] / $most; };
 	my $height = $top + $step * @rows + 40;
 	open my $svg, '>', "$dir/results.svg" or die $!;
-	printf $svg qq{<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="13">\n}, $left + $width + 70, $height;
-	print $svg qq{<rect width="100%" height="100%" fill="white"/>\n<text x="10" y="22" font-size="16">pg_flo / PostgreSQL's own logical replication</text>\n<text x="10" y="42" fill="#666">$versions</text>\n};
+	printf $svg qq{<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" }
+		  . qq{font-size="13">\n}, $left + $width + 70, $height;
+	print $svg qq{<rect width="100%" height="100%" fill="white"/>\n<text x="10" y="22" font-size="16">pg_flo / }
+		  . qq{PostgreSQL's own logical replication</text>\n<text x="10" y="42" fill="#666">$versions</text>\n};
 	my $y = $top;
 	for (@rows)
 	{
@@ -636,21 +686,25 @@ sub write_svg
 		printf $svg qq{<text x="%d" y="%d" text-anchor="end">%s</text>\n}, $left - 8, $y + 18, $_->[1];
 		if (defined $ratio)
 		{
-			printf $svg qq{<rect x="%d" y="%d" width="%.1f" height="18" fill="#336791"/>\n<text x="%.1f" y="%d">%.1f</text>\n},
+			printf $svg qq{<rect x="%d" y="%d" width="%.1f" height="18" fill="#336791"/>\n<text x="%.1f" }
+				  . qq{y="%d">%.1f</text>\n},
 				$left, $y + 4, $x->($ratio) - $left, $x->($ratio) + 5, $y + 18, $ratio;
 		}
 		for my $mark ([ $_->[6], '#c33' ], [ $_->[7], '#393' ])
 		{
-			printf $svg qq{<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="%s" stroke-width="2"/>\n}, $x->($mark->[0]), $x->($mark->[0]), $y + 2, $y + 24, $mark->[1] if $mark->[0];
+			printf $svg qq{<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="%s" stroke-width="2"/>\n},
+				$x->($mark->[0]), $x->($mark->[0]), $y + 2, $y + 24, $mark->[1] if $mark->[0];
 		}
 		$y += $step;
 	}
-	printf $svg qq{<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#000" stroke-dasharray="3,3"/>\n}, $x->(1), $x->(1), $top, $y;
-	print $svg qq{<text x="$left" y="@{[ $y + 22 ]}" fill="#666">times as fast; dashed: the same, red: floor, green: goal</text>\n</svg>\n};
+	printf $svg qq{<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#000" stroke-dasharray="3,3"/>\n}, $x->(1),
+		$x->(1), $top, $y;
+	print $svg qq{<text x="$left" y="@{[ $y + 22 ]}" fill="#666">times as fast; dashed: the same, red: floor, }
+		  . qq{green: goal</text>\n</svg>\n};
 	close $svg;
 }
 
-# --- run ---------------------------------------------------------------------------------------------
+# --- run ------------------------------------------------------------------------------------------
 
 my $began = time();
 $nats_port = free_port($base + 2);
@@ -660,7 +714,8 @@ start_nats();
 start_cluster($_) for qw(source dest);
 my $version = psql('source', 'postgres', 'SHOW server_version');
 my $number = psql('source', 'postgres', 'SHOW server_version_num');
-$native_options = $number >= 160000 ? 'binary = true, streaming = parallel' : 'binary = true, streaming = off' if !defined $native_options || $native_options eq '';
+$native_options = $number >= 160000 ? 'binary = true, streaming = parallel' : 'binary = true, streaming = off'
+  if !defined $native_options || $native_options eq '';
 chomp(my $nats_version = `nats-server --version`);
 chomp(my $cpus = `nproc`);
 my $versions = "PostgreSQL $version, $nats_version, $cpus cpus";
@@ -675,7 +730,9 @@ for my $system (@systems)
 	$system{$system}{start}->();
 	if ($system eq 'pg_flo')
 	{
-		wait_for('the replicator to stream', sub { psql('source', $db{$system}, "SELECT state FROM flo.status WHERE member = 'replicator'") eq 'streaming' });
+		wait_for('the replicator to stream',
+			sub {
+			psql('source', $db{$system}, "SELECT state FROM flo.status WHERE member = 'replicator'") eq 'streaming' });
 	}
 	psql('source', $db{$system}, $source_schema);
 	be_ready($db{$system});
@@ -691,11 +748,17 @@ for my $run (1 .. $runs)
 		be_ready($db{$system});
 		for my $scenario (@scenarios)
 		{
-			my $measure = $scenario->[0] eq 'latency' ? \&measure_latency : $copy{ $scenario->[0] } ? \&measure_copy : \&measure_rate;
+			my $measure = $scenario->[0] eq 'latency' ? \&measure_latency : $copy{ $scenario->[0] } ? \&measure_copy
+			  : \&measure_rate;
 			my $m = $measure->($system, $scenario);
 			push @{ $result{ $scenario->[0] }{$system} }, $m;
 			printf "# run %d, %-6s %-12s %s\n", $run, $system, $scenario->[0],
-				defined $m->{rate} ? sprintf('%9.0f %s/s, %6.2f s, %5.2f CPU s/M (sender %.2f, applier %.2f, nats %.2f), %.0f/%.0f MB', $m->{rate}, $scenario->[2], $m->{seconds}, $m->{cpu}, $m->{sender_cpu}, $m->{applier_cpu}, $m->{nats_cpu}, $m->{sender_mb}, $m->{applier_mb}) . (defined $m->{mb_rate} ? sprintf(', %.0f MB/s', $m->{mb_rate}) : '') : "p50 $m->{p50} ms, p99 $m->{p99} ms";
+				defined $m->{rate}
+				  ? sprintf('%9.0f %s/s, %6.2f s, %5.2f CPU s/M (sender %.2f, applier %.2f, nats %.2f), %.0f/%.0f MB',
+					$m->{rate}, $scenario->[2], $m->{seconds}, $m->{cpu}, $m->{sender_cpu}, $m->{applier_cpu},
+					$m->{nats_cpu}, $m->{sender_mb}, $m->{applier_mb})
+				  . (defined $m->{mb_rate} ? sprintf(', %.0f MB/s', $m->{mb_rate}) : '')
+				  : "p50 $m->{p50} ms, p99 $m->{p99} ms";
 		}
 		$system{$system}{stop}->();
 	}

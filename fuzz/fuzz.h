@@ -33,7 +33,10 @@ extern void fuzz_fail(const char *what) pg_attribute_noreturn();
 
 #define fuzz_check(condition) ((condition) ? (void) 0 : fuzz_fail(#condition))
 
-/* In a PG_CATCH: ends what was thrown, in this memory context; an error that nobody has thought of is a find */
+/*
+ * In a PG_CATCH: ends what was thrown, in this memory context; an error that
+ * nobody has thought of is a find
+ */
 extern void fuzz_judge_error(MemoryContext context);
 
 /* Reads every byte that was handed out, to see that it is there */

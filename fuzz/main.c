@@ -13,7 +13,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "core/trail.h"
+#include "core/error_context.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -154,7 +154,7 @@ run_input(const uint8_t *data, size_t len)
 	PG_END_TRY();
 	RollbackAndReleaseCurrentSubTransaction();
 	CurrentResourceOwner = owner;
-	flo_trail_clear();
+	flo_error_context_clear();
 	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(context);
 	return 0;
@@ -175,7 +175,9 @@ find_target(const char *name)
 static void
 leave_signals_to_libfuzzer(void)
 {
-	static const int signals[] = {SIGALRM, SIGINT, SIGTERM, SIGFPE, SIGSEGV, SIGBUS, SIGILL, SIGABRT};
+	static const int signals[] = {
+		SIGALRM, SIGINT, SIGTERM, SIGFPE, SIGSEGV, SIGBUS, SIGILL, SIGABRT
+	};
 
 	for (int i = 0; i < lengthof(signals); i++)
 		signal(signals[i], SIG_DFL);

@@ -23,9 +23,11 @@
 #include "fuzz.h"
 
 extern MemoryContext __real_AllocSetContextCreateInternal(MemoryContext parent, const char *name,
-														  Size min_size, Size initial_size, Size max_size);
+														  Size min_size, Size initial_size,
+														  Size max_size);
 extern MemoryContext __wrap_AllocSetContextCreateInternal(MemoryContext parent, const char *name,
-														  Size min_size, Size initial_size, Size max_size);
+														  Size min_size, Size initial_size,
+														  Size max_size);
 
 #if PG_VERSION_NUM < 160000
 

@@ -44,7 +44,13 @@ Datum
 flo_fuzz_seeds(PG_FUNCTION_ARGS)
 {
 	const char *dir = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	const FloCopyKey key = {.relation = 16384, .attempt = 1, .range = 2, .ordinal = 3, .rows = 4};
+	const FloCopyKey key = {
+		.relation = 16384,
+		.attempt = 1,
+		.range = 2,
+		.ordinal = 3,
+		.rows = 4
+	};
 	StringInfoData chunk;
 
 	initStringInfo(&chunk);

@@ -16,7 +16,9 @@
 #include "fuzz.h"
 #include "messages.h"
 
-static const int encodings[] = {PG_UTF8, PG_LATIN1, PG_SQL_ASCII, PG_EUC_JP, PG_SJIS, PG_GB18030, -1, 99};
+static const int encodings[] = {
+	PG_UTF8, PG_LATIN1, PG_SQL_ASCII, PG_EUC_JP, PG_SJIS, PG_GB18030, -1, 99
+};
 
 bool
 fuzz_messages_open(FuzzMessages *messages, const char *data, size_t len)

@@ -10,7 +10,7 @@
 #include "access/xact.h"
 #include "mb/pg_wchar.h"
 #include "shape/value.h"
-#include "sink/event.h"
+#include "events/event.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
@@ -63,7 +63,11 @@ static void
 write_events(void *arg, const FloChange *change)
 {
 	FloEventWriter *writer = arg;
-	FloTransaction txn = {.final_lsn = 1, .xid = 1, .ordinal = 1};
+	FloTransaction txn = {
+		.final_lsn = 1,
+		.xid = 1,
+		.ordinal = 1
+	};
 	MemoryContext context = CurrentMemoryContext;
 	StringInfoData event;
 

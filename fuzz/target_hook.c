@@ -11,7 +11,7 @@
 
 /* for their static functions; the Makefile leaves them out of the module's own list */
 #include "conf/endpoint.c"
-#include "sink/webhook_config.c"
+#include "events/webhook_config.c"
 
 #include "core/settings.h"
 #include "mb/pg_wchar.h"
@@ -24,7 +24,8 @@ part_of(CURLU *url, CURLUPart part)
 	char	   *text = NULL;
 	char	   *copy;
 
-	if (curl_url_get(url, part, &text, part == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0) != CURLUE_OK)
+	if (curl_url_get(url, part, &text,
+					 part == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0) != CURLUE_OK)
 		return NULL;
 	copy = pstrdup(text);
 	curl_free(text);
@@ -60,10 +61,13 @@ check_as_curl_sees_it(const char *text)
 		alone = psprintf("%s://%.*s", url.secure ? "https" : "http", url.host_len, url.host);
 		fuzz_check(strcmp(part_of(curl, CURLUPART_SCHEME), url.secure ? "https" : "http") == 0);
 		fuzz_check(atoi(part_of(curl, CURLUPART_PORT)) == url.port);
-		fuzz_check(host_of(alone) != NULL && strcmp(part_of(curl, CURLUPART_HOST), host_of(alone)) == 0);
-		fuzz_check(part_of(curl, CURLUPART_USER) == NULL && part_of(curl, CURLUPART_PASSWORD) == NULL);
+		fuzz_check(host_of(alone) != NULL &&
+				   strcmp(part_of(curl, CURLUPART_HOST), host_of(alone)) == 0);
+		fuzz_check(part_of(curl, CURLUPART_USER) == NULL &&
+				   part_of(curl, CURLUPART_PASSWORD) == NULL);
 		fuzz_check(part_of(curl, CURLUPART_FRAGMENT) == NULL);
-		fuzz_check(url.path[0] != '/' || strncmp(part_of(curl, CURLUPART_PATH), url.path, strcspn(url.path, "?")) == 0);
+		fuzz_check(url.path[0] != '/' ||
+				   strncmp(part_of(curl, CURLUPART_PATH), url.path, strcspn(url.path, "?")) == 0);
 	}
 	curl_url_cleanup(curl);
 }
@@ -106,7 +110,8 @@ fuzz_hook(const char *data, size_t len)
 	if (first == NULL)
 		return;
 	check_as_curl_sees_it(first);
-	(void) flo_header_problem(first, strlen(first), second != NULL ? second : "", second != NULL ? strlen(second) : 0);
+	(void) flo_header_problem(first, strlen(first), second != NULL ? second : "",
+							  second != NULL ? strlen(second) : 0);
 	if (second != NULL)
 		try_allowed(first, second);
 	if (pg_verify_mbstr(GetDatabaseEncoding(), first, strlen(first), true))

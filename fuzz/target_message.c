@@ -59,6 +59,7 @@ fuzz_message(const char *data, size_t len)
 		FloMessage	cut;
 
 		content_len = (uint8) data[2];
-		fuzz_check(flo_message_check(fuzz_copy(content, content_len), content_len, &one, &cut) != FLO_MESSAGE_GENUINE);
+		fuzz_check(flo_message_check(fuzz_copy(content, content_len), content_len, &one,
+									 &cut) != FLO_MESSAGE_GENUINE);
 	}
 }

@@ -43,7 +43,8 @@ try_report(const char *json)
 	FloWorkerReport *report = flo_report_read(FLO_REPORT_PREFIX "w", json);
 	char	   *written = flo_report_format(report);
 
-	fuzz_check(strcmp(written, flo_report_format(flo_report_read(FLO_REPORT_PREFIX "w", written))) == 0);
+	fuzz_check(strcmp(written,
+					  flo_report_format(flo_report_read(FLO_REPORT_PREFIX "w", written))) == 0);
 }
 
 void

@@ -61,7 +61,7 @@ BEGIN
 		IF EXISTS (SELECT FROM flo.status WHERE group_name = 'ss' AND pid IS NOT NULL) = wanted THEN
 			RETURN CASE WHEN wanted THEN 'runs' ELSE 'gone' END;
 		END IF;
-		PERFORM pg_sleep(0.1);
+		PERFORM pg_sleep(0.1);	-- sleeps: between two looks
 	END LOOP;
 	RETURN 'timeout';
 END

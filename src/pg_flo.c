@@ -9,15 +9,15 @@
  */
 #include "postgres.h"
 
-#include "conf/api.h"
+#include "conf/commit.h"
 #include "conf/guard.h"
 #include "conf/newtables.h"
 #include "core/settings.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "monitor/shstate.h"
+#include "monitor/wake.h"
+#include "process/launcher.h"
 #include "source/ddl_capture.h"
-#include "worker/launcher.h"
 
 PG_MODULE_MAGIC;
 
@@ -30,9 +30,10 @@ _PG_init(void)
 	flo_conf_xact_init();
 	if (!IsBinaryUpgrade)
 		flo_newtables_init();
-	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade || !IsPostmasterEnvironment)
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade ||
+		!IsPostmasterEnvironment)
 		return;
-	flo_shstate_request();
+	flo_shmem_init();
 	flo_guard_init();
 	flo_ddl_capture_init();
 	flo_launcher_register();

@@ -25,8 +25,15 @@ sub entries
 }
 
 # Which tests passed and failed: "test x ... ok" up to 15, "ok 1 - x" since 16
-sub passed { return slurp_file($_[0]) =~ /^(?:test|    ) (\S+) +\.\.\. ok\b/mg, slurp_file($_[0]) =~ /^ok +\d+ +[-+] +(\S+)/mg; }
-sub failed { return slurp_file($_[0]) =~ /^(?:test|    ) (\S+) +\.\.\. FAILED\b/mg, slurp_file($_[0]) =~ /^not ok +\d+ +[-+] +(\S+)/mg; }
+sub passed
+{
+	return slurp_file($_[0]) =~ /^(?:test|    ) (\S+) +\.\.\. ok\b/mg, slurp_file($_[0]) =~ /^ok +\d+ +[-+] +(\S+)/mg;
+}
+sub failed
+{
+	return slurp_file($_[0]) =~ /^(?:test|    ) (\S+) +\.\.\. FAILED\b/mg,
+		slurp_file($_[0]) =~ /^not ok +\d+ +[-+] +(\S+)/mg;
+}
 
 # What a test has given is what it is to give
 sub expect
@@ -76,12 +83,15 @@ SET client_min_messages = error;
 CREATE FUNCTION amcheck_.problems() RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE r record; m text;
 BEGIN
-	FOR r IN SELECT c.oid, c.relkind FROM pg_class c JOIN pg_am a ON a.oid = c.relam LEFT JOIN pg_index i ON i.indexrelid = c.oid
-		WHERE c.relpersistence = 'p' AND (a.amname = 'btree' AND i.indisvalid AND c.relkind = 'i' OR a.amname = 'heap' AND c.relkind IN ('r', 't', 'm'))
+	FOR r IN SELECT c.oid, c.relkind FROM pg_class c JOIN pg_am a ON a.oid = c.relam LEFT
+		JOIN pg_index i ON i.indexrelid = c.oid
+		WHERE c.relpersistence = 'p' AND (a.amname = 'btree' AND i.indisvalid AND c.relkind = 'i' OR a.amname = 'heap'
+			AND c.relkind IN ('r', 't', 'm'))
 	LOOP
 		BEGIN
 			IF r.relkind = 'i' THEN PERFORM amcheck_.bt_index_check(r.oid, true);
-			ELSE FOR m IN SELECT msg FROM amcheck_.verify_heapam(r.oid) LOOP RETURN NEXT r.oid::regclass || ': ' || m; END LOOP;
+			ELSE FOR m IN SELECT msg FROM amcheck_.verify_heapam(r.oid) LOOP RETURN NEXT r.oid::regclass || ': ' || m;
+				END LOOP;
 			END IF;
 		EXCEPTION WHEN OTHERS THEN RETURN NEXT r.oid::regclass || ': ' || SQLERRM;
 		END;
@@ -98,15 +108,16 @@ sub objects
 {
 	my ($node, $db, $file) = @_;
 	my %objects;
-	run_log([ 'pg_dump', '--schema-only', '--no-owner', '--no-privileges', '--no-publications', '--no-subscriptions', '--no-tablespaces', '-N', 'flo', '-N', 'amcheck_',
+	run_log([ 'pg_dump', '--schema-only', '--no-owner', '--no-privileges', '--no-publications', '--no-subscriptions',
+		'--no-tablespaces', '-N', 'flo', '-N', 'amcheck_',
 		'-h', $node->host, '-p', $node->port, '-f', $file, $db ]) or die "pg_dump of " . $node->name;
 	my @parts = split /^--\n-- Name: (.*); Type: (.*); Schema: (.*); Owner: .*\n--\n/m, slurp_file($file);
 	shift @parts;
 	while (my ($name, $type, $schema, $text) = splice(@parts, 0, 4))
 	{
 		$text =~ s/^SET default_table_access_method = .*\n//mg;
-		$text =~ s/\s+$//;
 		$text =~ s/\n--\n-- PostgreSQL database dump complete.*//s;
+		$text =~ s/\s+$//;
 		$objects{"$type $schema.$name"} .= $text;
 	}
 	return \%objects;
@@ -123,8 +134,10 @@ sub unexpected_objects
 	{
 		if (($there->{$object} // '') eq ($here->{$object} // '')) { $same++; next; }
 		next if grep { $object =~ /^(?:$_->[1])$/ } @entries;
-		push @found, "$object: " . (!defined $there->{$object} ? 'only at the destination' : !defined $here->{$object} ? 'only at the source' : 'other');
-		append_to_file("$work/objects.diff", "=== $object\n--- source\n" . ($there->{$object} // '') . "\n--- destination\n" . ($here->{$object} // '') . "\n");
+		push @found, "$object: " . (!defined $there->{$object} ? 'only at the destination' : !defined $here->{$object}
+			  ? 'only at the source' : 'other');
+		append_to_file("$work/objects.diff", "=== $object\n--- source\n" . ($there->{$object} // '')
+			  . "\n--- destination\n" . ($here->{$object} // '') . "\n");
 	}
 	main::note("$same objects are the same");
 	return \@found;
@@ -136,9 +149,11 @@ sub unexpected_rows
 	my ($source, $dest, $db, $list) = @_;
 	my @entries = grep { $_->[0] eq 'rows' } entries($list);
 	my @tables = split /\n/, $source->safe_psql($db, <<'SQL');
-SELECT DISTINCT coalesce(p.relid::regclass, c.oid::regclass)::text FROM flo.tables t JOIN pg_class c ON c.oid = t.table_name::regclass
+SELECT DISTINCT coalesce(p.relid::regclass, c.oid::regclass)::text FROM flo.tables t
+	JOIN pg_class c ON c.oid = t.table_name::regclass
 	LEFT JOIN LATERAL (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf AND c.relkind = 'p') p ON true
-	WHERE t.state <> 'left out' AND coalesce(p.relid, c.oid) IN (SELECT oid FROM pg_class WHERE relkind = 'r') ORDER BY 1
+	WHERE t.state <> 'left out' AND coalesce(p.relid, c.oid) IN (SELECT oid FROM pg_class WHERE relkind = 'r')
+		ORDER BY 1
 SQL
 	my @sums;
 	for my $node ($source, $dest)
@@ -153,7 +168,8 @@ SQL
 	}
 	main::note(@tables . ' tables are compared');
 	return [ map { "$_: $sums[0]{$_} at the source, $sums[1]{$_} at the destination" }
-		  grep { my $table = $_; $sums[0]{$table} ne $sums[1]{$table} && !grep { $table =~ /^(?:$_->[1])$/ } @entries } @tables ];
+		  grep { my $table = $_; $sums[0]{$table} ne $sums[1]{$table}
+		  && !grep { $table =~ /^(?:$_->[1])$/ } @entries } @tables ];
 }
 
 # One row a table: its name, and count and sums of hashes of its rows
@@ -165,7 +181,8 @@ SET row_security = off; SET extra_float_digits = 3;
 CREATE FUNCTION pg_temp.sums(name text) RETURNS text LANGUAGE plpgsql AS \$\$
 DECLARE r text;
 BEGIN
-	EXECUTE format('SELECT count(*) || '' rows ''|| coalesce(sum(hashtextextended(t::text, 1)), 0) FROM ONLY %s t', name) INTO r;
+	EXECUTE format('SELECT count(*) || '' rows ''|| coalesce(sum(hashtextextended(t::text, 1)), 0) FROM ONLY %s t',
+		name) INTO r;
 	RETURN r;
 EXCEPTION WHEN OTHERS THEN RETURN SQLERRM;
 END \$\$;
@@ -192,8 +209,20 @@ use Time::HiRes qw(sleep time);
 sub new
 {
 	my ($class, $source, $dest, $db, $statements) = @_;
-	return bless { statements => join('', map { PostgreSQL::Test::Utils::slurp_file($_) } glob "$statements/*.sql"), source => $source, dest => $dest, db => $db, session => FloTest::Session->new($dest, $db), at_source => FloTest::Session->new($source, $db),
-		stops => {}, held => {}, ways => {}, seen => {}, next_look_at_source => 0 }, $class;
+	my $timeout = 7200;		# seconds the suite may take
+	return bless {
+		statements => join('', map { PostgreSQL::Test::Utils::slurp_file($_) } glob "$statements/*.sql"),
+		source => $source,
+		dest => $dest,
+		db => $db,
+		session => FloTest::Session->new($dest, $db, timeout => $timeout),
+		at_source => FloTest::Session->new($source, $db, timeout => $timeout),
+		stops => {},
+		held => {},
+		ways => {},
+		seen => {},
+		next_look_at_source => 0,
+	}, $class;
 }
 
 # What a sentence says whatever it is about
@@ -205,7 +234,8 @@ sub kind
 	$text =~ s/ \(the worker's option ddl_trust is object\)//;
 	$text =~ s/(?<!\w)'[^']*'(?!\w)/'…'/g;
 	$text =~ s/\b(?:public\.)?\w+\([\w,. ]*\)/…()/g;
-	$text =~ s/\b(table|type|operator|domain|partition|trigger|column) (?!because)[^ "…]+(?= (?:because|on|of|for|does|violates|,))/$1 …/g;
+	my $kinds = qr/table|type|operator|domain|partition|trigger|column/;
+	$text =~ s/\b($kinds) (?!because)[^ "…]+(?= (?:because|on|of|for|does|violates|,))/$1 …/g;
 	$text =~ s/because other objects depend on it: .*/because other objects depend on it/;
 	$text =~ s/table public\.\w+/table …/g;
 	$text =~ s/\b\d+\b/N/g;
@@ -242,10 +272,13 @@ sub look
 {
 	my ($self) = @_;
 	my $answer = $self->{session}->query(<<'SQL');
-SELECT json_build_array(state, detail, last_error, (SELECT json_agg(json_build_array(id, tag, reason, command)) FROM flo.pending_ddl WHERE decision IS NULL)) FROM flo.status WHERE member = 'postgres'
+SELECT json_build_array(state, detail, last_error,
+	(SELECT json_agg(json_build_array(id, tag, reason, command)) FROM flo.pending_ddl WHERE decision IS NULL))
+	FROM flo.status WHERE member = 'postgres'
 SQL
 	my ($state, $detail, $error, $pending) = @{ JSON::PP::decode_json($answer) };
-	for my $held (@{ $pending || [] })
+	my @held = grep { $_->[2] !~ /^it fails here: / } @{ $pending || [] };
+	for my $held (@held)
 	{
 		my ($id, $tag, $reason, $command) = @$held;
 		$self->{held}{ kind($reason) }++;
@@ -259,7 +292,7 @@ SQL
 		$self->{next_look_at_source} = time() + 2;
 		$self->look_at_source;
 	}
-	return scalar @{ $pending || [] };
+	return scalar @held;
 }
 
 # An error of the worker
@@ -279,23 +312,31 @@ sub stopped
 		my $statement = $self->statement_for($what, $1) or next;
 		$self->{ways}{"$what made by hand"}++;
 		$self->log($statement);
+		$self->{session}->query(q{SELECT set_config('search_path',
+			(SELECT string_agg(quote_ident(nspname), ', ' ORDER BY nspname <> 'public') FROM pg_namespace
+			WHERE nspname !~ '^pg_|^information_schema$|^flo$'), false)});
 		$self->{session}->query($statement);
 		$self->{session}->query("SELECT flo.start_group('g')");
 		return;
 	}
-	return if !defined $lsn || $self->{skipped}{$lsn}++ % 100;
+	return if !defined $lsn || $self->{skipped}{"$lsn $error"}++ % 100;
 	$self->{stops}{ kind($error) }++;
-	$self->{ways}{'flo.skip()'}++;
 	push @{ $self->{errors} }, $error;
 	$self->log("skip $error");
-	$self->{session}->query("SELECT flo.skip('g', 'postgres', '$lsn')");
+
+	# one statement, or what else it was with its whole transaction
+	my $skipped = $self->{session}->query("SELECT count(flo.skip_ddl(id)::text) FROM flo.pending_ddl
+		WHERE lsn = '$lsn' AND reason LIKE 'it fails here: %' AND decision IS DISTINCT FROM 'skip'");
+	$self->{ways}{ $skipped ? 'flo.skip_ddl()' : 'flo.skip()' }++;
+	$self->{session}->query("SELECT flo.skip('g', 'postgres', '$lsn')") if !$skipped;
 }
 
 # The replicator should never stop
 sub look_at_source
 {
 	my ($self) = @_;
-	my $answer = $self->{at_source}->query(q{SELECT json_build_array(state, detail, last_error) FROM flo.status WHERE member = 'replicator'});
+	my $answer = $self->{at_source}->query(q{SELECT json_build_array(state, detail, last_error) FROM flo.status
+		WHERE member = 'replicator'});
 	my ($state, $detail, $error) = @{ JSON::PP::decode_json($answer) };
 	return if $state ne 'failed' || $self->{seen}{"source $detail"}++;
 	$self->{stops}{ 'replicator: ' . kind($detail) }++;
@@ -314,7 +355,7 @@ sub until
 	{
 		next if $self->look;
 		return 1 if $self->{session}->query("SELECT flo.wait_for('g', '$lsn', '0 s')") eq 't';
-		sleep 0.02;
+		sleep 0.02;		# sleeps: between two looks
 	}
 	return 0;
 }
@@ -331,7 +372,8 @@ sub unexpected
 sub counts
 {
 	my ($self, $tests, $differ) = @_;
-	my $text = "| what | how often |\n| --- | --- |\n| tests of the suite | $tests, of which $differ differ as listed |\n";
+	my $text = "| what | how often |\n| --- | --- |\n| tests of the suite | $tests, "
+		  . "of which $differ differ as listed |\n";
 	for (split /\n/, $self->{session}->query('SELECT outcome, count(*) FROM flo.ddl_log GROUP BY 1 ORDER BY 1'))
 	{
 		my ($outcome, $n) = split /\|/;
@@ -341,7 +383,8 @@ sub counts
 	{
 		my ($key, $word) = @$part;
 		my $counts = $self->{$key};
-		$text .= "| $word: $_ | $counts->{$_} |\n" for sort { $counts->{$b} <=> $counts->{$a} || $a cmp $b } keys %$counts;
+		$text .= "| $word: $_ | $counts->{$_} |\n"
+		  for sort { $counts->{$b} <=> $counts->{$a} || $a cmp $b } keys %$counts;
 	}
 	return $text;
 }

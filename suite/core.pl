@@ -39,7 +39,8 @@ sub make_database
 	my ($node) = @_;
 	$node->safe_psql('postgres', "CREATE DATABASE $db TEMPLATE template0");
 	$node->safe_psql('postgres', "ALTER DATABASE $db SET $_")
-	  for "lc_messages = 'C'", "lc_monetary = 'C'", "lc_numeric = 'C'", "lc_time = 'C'", "bytea_output = 'hex'", "timezone_abbreviations = 'Default'";
+	  for "lc_messages = 'C'", "lc_monetary = 'C'", "lc_numeric = 'C'", "lc_time = 'C'", "bytea_output = 'hex'",
+	  "timezone_abbreviations = 'Default'";
 }
 
 # The server's own schedule, or what is not left out of it
@@ -55,12 +56,14 @@ sub begin_suite
 	my ($name) = @_;
 	mkdir "$work/$name";
 	return IPC::Run::start(
-		[ $ENV{PG_REGRESS}, "--bindir=", "--inputdir=$work/input", "--outputdir=$work/$name", "--dlpath=$work/lib", '--use-existing',
-			"--dbname=$db", "--schedule=$work/schedule", '--max-concurrent-tests=20', '--host=' . $source->host, '--port=' . $source->port ],
+		[ $ENV{PG_REGRESS}, "--bindir=", "--inputdir=$work/input", "--outputdir=$work/$name", "--dlpath=$work/lib",
+			'--use-existing',
+			"--dbname=$db", "--schedule=$work/schedule", '--max-concurrent-tests=20', '--host=' . $source->host,
+			'--port=' . $source->port ],
 		'<', \undef, '>', "$work/$name/log", '2>&1');
 }
 
-# --- the suite alone, if it is another minor version's, or only part of it ------------------------------
+# --- the suite alone, if it is another minor version's, or only part of it ------------------------
 
 if ($ENV{FLO_ALONE_FIRST})
 {
@@ -72,7 +75,7 @@ if ($ENV{FLO_ALONE_FIRST})
 	note('what they give without a group is expected of ' . join(' ', @differ)) if @differ;
 }
 
-# --- one group over everything ------------------------------------------------------------------------------
+# --- one group over everything --------------------------------------------------------------------
 
 for my $node ($source, $dest)
 {
@@ -80,21 +83,24 @@ for my $node ($source, $dest)
 	$node->safe_psql($db, 'CREATE EXTENSION pg_flo');
 }
 my $trust = $ENV{FLO_TRUST} || 'object';
-$source->safe_psql($db, q{SELECT flo.create_replicator('g', track_ddl => true, options => '{"keyless_tables": "full", "schema_owner": true, "schema_privileges": true}')});
+$source->safe_psql($db,
+	q{SELECT flo.create_replicator('g', track_ddl => true, options
+	=> '{"keyless_tables": "full", "schema_owner": true, "schema_privileges": true}')});
 start_member($source, 'g', 'replicator', $db);
 $dest->safe_psql($db, qq{SELECT flo.create_worker('g', options => '{"ddl_trust": "$trust"}')});
 start_member($dest, 'g', 'postgres', $db);
 
-# --- the suite runs, the destination follows ----------------------------------------------------------
+# --- the suite runs, the destination follows ------------------------------------------------------
 
-{
-	no warnings 'once';
-	$FloTest::timeout = 7200;		# of sessions that stay
-}
 my $ways = FloSuite::Ways->new($source, $dest, $db, "$work/input/sql");
 my $began = time();
 my $suite = begin_suite('output');
-while ($suite->pumpable) { $suite->pump_nb; $ways->look; sleep 0.05; }
+while ($suite->pumpable)
+{
+	$suite->pump_nb;
+	$ways->look;
+	sleep 0.05;		# sleeps: between two looks
+}
 $suite->finish;
 my $ran = time() - $began;
 note(sprintf 'the suite ran %.0f s', $ran);
@@ -102,9 +108,10 @@ note(sprintf 'the suite ran %.0f s', $ran);
 my $lsn = $source->safe_psql($db, 'SELECT pg_current_wal_insert_lsn()');
 my $came = $ways->until($lsn, 3600);
 note(sprintf 'the destination had all of it %.0f s later', time() - $began - $ran);
-ok($came, 'the destination has everything, by documented ways') or diag(status_of($dest, 'g', 'postgres', 'last_error', $db));
+ok($came, 'the destination has everything, by documented ways')
+  or diag(status_of($dest, 'g', 'postgres', 'last_error', $db));
 
-# --- what came of it ------------------------------------------------------------------------------------------
+# --- what came of it ------------------------------------------------------------------------------
 
 my @passed = FloSuite::passed("$work/output/log");
 my @failed = FloSuite::failed("$work/output/log");
@@ -117,10 +124,12 @@ sub nothing_else
 	my ($found, $name) = @_;
 	is(scalar @$found, 0, $name) or diag(join "\n", map { substr($_, 0, 400) } @$found);
 }
-nothing_else(FloSuite::unexpected_differences("$work/output/regression.diffs", "$work/suite/differences"), 'their outputs differ only in what differences lists');
+nothing_else(FloSuite::unexpected_differences("$work/output/regression.diffs", "$work/suite/differences"),
+	'their outputs differ only in what differences lists');
 nothing_else($ways->unexpected("$work/suite/stops"), 'the destination stopped only for what stops lists');
 nothing_else(FloSuite::amcheck($source, $db), 'indexes and tables of the source pass amcheck');
-nothing_else(FloSuite::unexpected_objects($source, $dest, $db, "$work/suite/not_carried", $work), 'definitions are the same but for what not_carried lists');
+nothing_else(FloSuite::unexpected_objects($source, $dest, $db, "$work/suite/not_carried", $work),
+	'definitions are the same but for what not_carried lists');
 nothing_else(FloSuite::unexpected_rows($source, $dest, $db, "$work/suite/not_carried"), 'and so are the rows');
 my $counts = $ways->counts($tests, scalar @failed);
 append_to_file("$work/counts.md", $counts);

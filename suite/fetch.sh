@@ -52,11 +52,11 @@ own_apt()
 own_apt update && ! grep -q '^[WE]: Failed' "$work/log" || no_source "the package archive cannot be reached."
 
 # This very version, else another of the same major one: archives do not keep all
-for version in "$installed" $(awk '{ print $1 }' "$work/versions"); do
-	own_apt source --download-only "$package=$version" && break
+for known in "$installed" $(awk '{ print $1 }' "$work/versions"); do
+	own_apt source --download-only "$package=$known" && break
 	rm -f "$work"/download/*
 done
-ls "$work"/download/*.orig.tar.* >/dev/null 2>&1 || no_source "the archive has no source of $package."
+ls "$work"/download/*.orig.tar.* >/dev/null 2>&1 || no_source "the archive does not serve the source of $package."
 tar -xf "$work"/download/*.orig.tar.* -C "$work/unpacked" 2>"$work/log" || no_source "the source package cannot be unpacked."
 mkdir -p "$(dirname "$folder")"
 rm -rf "$folder"

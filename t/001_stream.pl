@@ -72,7 +72,8 @@ $dest->safe_psql('postgres', q{
 	ALTER TABLE toasted OWNER TO app;
 });
 
-my @same = ('two_keys', '"Odd ""Name"', 'typed', 'no_key', 'by_index', 'toasted', 'parent', 'child', 'parted_1', 'parted_2');
+my @same = ('two_keys', '"Odd ""Name"', 'typed', 'no_key', 'by_index', 'toasted', 'parent', 'child', 'parted_1',
+	'parted_2');
 
 sub all_same
 {
@@ -89,18 +90,21 @@ is($source->safe_psql('postgres', q{SELECT member, state, pid IS NOT NULL, last_
 	'replicator|streaming|t|t', 'flo.status of the source');
 is($dest->safe_psql('postgres', q{SELECT member, sink, state, pid IS NOT NULL, last_error IS NULL FROM flo.status}),
 	'postgres|postgres|streaming|t|t', 'flo.status of the destination');
-is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.tables WHERE group_name = 'g' AND table_name::text = 'public.plain'}),
+is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.tables
+	WHERE group_name = 'g' AND table_name::text = 'public.plain'}),
 	'1', 'flo.tables lists what is replicated');
 
 # --- changes ---------------------------------------------------------------------------
 
 $source->safe_psql('postgres', q{
 	INSERT INTO plain SELECT i, 'v' || i, i / 7.0 FROM generate_series(1, 1000) i;
-	INSERT INTO plain VALUES (-1, NULL, 'NaN', NULL), (-2, '', 0, 'infinity'), (-3, E'tab\tnewline\nback\\\\slash', 1e100, '0001-01-01 BC');
+	INSERT INTO plain VALUES (-1, NULL, 'NaN', NULL), (-2, '', 0, 'infinity'),
+		(-3, E'tab\tnewline\nback\\\\slash', 1e100, '0001-01-01 BC');
 	INSERT INTO two_keys SELECT i % 3, 'k' || i, 'x' FROM generate_series(1, 50) i;
 	INSERT INTO "Odd ""Name" VALUES (1, 'from'), (2, NULL);
 	INSERT INTO typed (m, ms, d, p, j, b, f, i, u, ts, ints, r) VALUES
-		('ok', '{sad,happy}', 3, '(1,"a, b")', '{"k": [1, null, "x"]}', '\x00ff01', 0.1::float8 + 0.2::float8, '1 mon -2 days 03:04:05.678',
+		('ok', '{sad,happy}', 3, '(1,"a, b")', '{"k": [1, null, "x"]}', '\x00ff01', 0.1::float8 + 0.2::float8,
+			'1 mon -2 days 03:04:05.678',
 		 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '2024-02-29 12:34:56.789012+03', '{{1,2},{3,NULL}}', '[1,10)'),
 		(NULL, NULL, NULL, NULL, NULL, NULL, 'NaN', NULL, NULL, '-infinity', '{}', 'empty');
 	INSERT INTO no_key VALUES (1, 'a'), (1, 'a'), (2, NULL), (NULL, NULL);
@@ -110,7 +114,8 @@ $source->safe_psql('postgres', q{
 	INSERT INTO child SELECT i, i FROM generate_series(1, 10) i;
 });
 all_same('INSERT');
-is($dest->safe_psql('postgres', 'SELECT DISTINCT extra FROM plain'), '7', "a column only the destination has gets its default");
+is($dest->safe_psql('postgres', 'SELECT DISTINCT extra FROM plain'), '7',
+	"a column only the destination has gets its default");
 
 $source->safe_psql('postgres', q{
 	UPDATE plain SET v = v || '!', n = -n WHERE id % 2 = 0;
@@ -227,23 +232,27 @@ all_same('a large transaction');
 \set b random(1, 400)
 BEGIN;
 UPDATE plain SET n = coalesce(n, 0) + 1 WHERE id = :a;
-INSERT INTO two_keys VALUES (:a, :b::text || ':' || :client_id || ':' || clock_timestamp(), 'load') ON CONFLICT DO NOTHING;
+INSERT INTO two_keys VALUES (:a, :b::text || ':' || :client_id || ':' || clock_timestamp(), 'load')
+	ON CONFLICT DO NOTHING;
 COMMIT;
 });
-	$source->command_ok([ 'pgbench', '-n', '-c', 8, '-t', 250, '-f', $stop, '-p', $source->port, '-h', $source->host, 'postgres' ],
+	$source->command_ok([ 'pgbench', '-n', '-c', 8, '-t', 250, '-f', $stop, '-p', $source->port, '-h', $source->host,
+		'postgres' ],
 		'2000 transactions by 8 clients');
 }
 all_same('many small transactions');
 
 cmp_ok(status_of($dest, 'g', 'postgres', 'transactions'), '>=', 2000, 'transactions are counted');
-is($dest->safe_psql('postgres', q{SELECT inserts > 300000 AND updates > 1000 AND deletes > 100 AND truncates >= 4 FROM flo.status}),
+is($dest->safe_psql('postgres', q{SELECT inserts > 300000 AND updates > 1000 AND deletes > 100 AND truncates >= 4
+	FROM flo.status}),
 	't', 'and so are rows');
 
 # --- wait_for ----------------------------------------------------------------------------
 
 is($source->safe_psql('postgres', q{SELECT flo.wait_for('g')}), 't', 'wait_for at the source, up to now');
 my $future = $source->safe_psql('postgres', q{SELECT pg_current_wal_lsn() + 1000000000});
-is($dest->safe_psql('postgres', qq{SELECT flo.wait_for('g', '$future', '1 s')}), 'f', 'wait_for is false at the time-out');
+is($dest->safe_psql('postgres', qq{SELECT flo.wait_for('g', '$future', '1 s')}), 'f',
+	'wait_for is false at the time-out');
 is($dest->safe_psql('postgres', qq{SELECT flo.wait_for('g', '0/1', '0 s')}), 't', 'wait_for of something long done');
 like(error_of($dest, q{SELECT flo.wait_for('g')}), qr/^22004/, 'wait_for needs an LSN at the destination');
 like(error_of($dest, q{SELECT flo.wait_for('nobody', '0/1')}), qr/^42704/, 'wait_for of an unknown group');
@@ -254,9 +263,11 @@ like(error_of($dest, q{SELECT flo.wait_for('g', '0/1', '-1 s')}), qr/^22023/, 'w
 	$source->safe_psql('postgres', 'CREATE UNLOGGED TABLE elsewhere (a int); SELECT pg_switch_wal(); CHECKPOINT');
 	my $lsn = $source->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
 	my $start = time();
-	is($dest->safe_psql('postgres', "SELECT flo.wait_for('g', '$lsn', '20 s')"), 't', 'an idle group reaches the current LSN');
+	is($dest->safe_psql('postgres', "SELECT flo.wait_for('g', '$lsn', '20 s')"), 't',
+		'an idle group reaches the current LSN');
 	cmp_ok(time() - $start, '<', 5, 'within seconds');
-	ok(wait_until($source, 'postgres', "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots", 'the slot to follow'),
+	ok(wait_until($source, 'postgres', "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots",
+		'the slot to follow'),
 		'and does not keep WAL');
 }
 
@@ -285,20 +296,26 @@ all_same('after a stop of the replicator');
 
 my $dest_id = $dest->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()');
 ok(wait_until($source, 'postgres',
-		q{SELECT count(*) = 1 FROM flo.stream_status('g') WHERE worker_name = 'postgres' AND acked_lsn IS NOT NULL}, 'stream_status'),
+		q{SELECT count(*) = 1 FROM flo.stream_status('g') WHERE worker_name = 'postgres' AND acked_lsn IS NOT NULL},
+		'stream_status'),
 	'stream_status names the worker');
-is($source->safe_psql('postgres', q{SELECT stream, system_identifier::text, database::text FROM flo.stream_status('g')}),
+is($source->safe_psql('postgres', q{SELECT stream, system_identifier::text, database::text
+	FROM flo.stream_status('g')}),
 	"pgflo_g_stream|$dest_id|postgres", 'and where it lives');
 
 # --- DROP --------------------------------------------------------------------------------------
 
 is_deeply([ $nats->streams ], [ 'KV_pg_flo_state_g', 'pgflo_g_stream' ], 'the stream and the bucket of the group');
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('g')});
-is($dest->safe_psql('postgres', q{SELECT (SELECT count(*) FROM pg_replication_origin), (SELECT count(*) FROM flo.workers), (SELECT count(*) FROM flo.groups), (SELECT count(*) FROM flo.status)}),
+is($dest->safe_psql('postgres', q{SELECT (SELECT count(*) FROM pg_replication_origin),
+	(SELECT count(*) FROM flo.workers), (SELECT count(*) FROM flo.groups), (SELECT count(*) FROM flo.status)}),
 	'0|0|0|0', 'drop_group leaves nothing at the destination');
-is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.stream_status('g') WHERE worker_name IS NOT NULL}), '0', 'nor a consumer');
+is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.stream_status('g') WHERE worker_name IS NOT NULL}), '0',
+	'nor a consumer');
 $source->safe_psql('postgres', q{SELECT flo.drop_group('g', purge_stream => true)});
-is($source->safe_psql('postgres', q{SELECT (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_publication), (SELECT count(*) FROM flo.replicators), (SELECT count(*) FROM flo.groups), (SELECT count(*) FROM flo.status)}),
+is($source->safe_psql('postgres', q{SELECT (SELECT count(*) FROM pg_replication_slots),
+	(SELECT count(*) FROM pg_publication), (SELECT count(*) FROM flo.replicators), (SELECT count(*) FROM flo.groups),
+	(SELECT count(*) FROM flo.status)}),
 	'0|0|0|0|0', 'drop_group leaves nothing at the source');
 is_deeply([ $nats->streams ], [], 'nor in the broker');
 $_->safe_psql('postgres', 'DROP EXTENSION pg_flo') for $source, $dest;

@@ -28,7 +28,8 @@ is_same_table($source, $dest, $_, "before: $_") for @tables;
 
 # A transaction of pgbench adds the same number to one account, teller and
 # branch: never may a reader at the destination see them differ
-my $torn = q{SELECT (SELECT sum(abalance) FROM pgbench_accounts) IS DISTINCT FROM (SELECT sum(bbalance) FROM pgbench_branches)
+my $torn = q{SELECT (SELECT sum(abalance) FROM pgbench_accounts) IS DISTINCT
+	FROM (SELECT sum(bbalance) FROM pgbench_branches)
 	OR (SELECT sum(tbalance) FROM pgbench_tellers) IS DISTINCT FROM (SELECT sum(bbalance) FROM pgbench_branches)};
 
 # Some more transactions reach the destination than when this was called
@@ -108,17 +109,20 @@ fault('kill -9 of everything', sub {
 fault('fast restart of both', sub { $_->restart for $source, $dest; });
 
 # All of it in the order of the source: the newest rows are there, nothing is pending
-is($source->safe_psql('postgres', q{SELECT count(*) FROM pg_replication_slots WHERE NOT active}), '0', 'one slot, in use');
+is($source->safe_psql('postgres', q{SELECT count(*) FROM pg_replication_slots WHERE NOT active}), '0',
+	'one slot, in use');
 # restart_lsn moves when a snapshot of running transactions is confirmed, and of
 # two of them in flight PostgreSQL remembers one: so one after the other
 for (1 .. 2)
 {
 	$source->safe_psql('postgres', 'CHECKPOINT');
 	my $lsn = $source->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
-	ok(wait_until($source, 'postgres', "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots", 'the slot to be confirmed'),
+	ok(wait_until($source, 'postgres', "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots",
+		'the slot to be confirmed'),
 		'the slot follows');
 }
-ok(wait_until($source, 'postgres', q{SELECT retained_wal_bytes < 16 * 1024 * 1024 FROM flo.status}, 'WAL to be released'),
+ok(wait_until($source, 'postgres', q{SELECT retained_wal_bytes < 16 * 1024 * 1024 FROM flo.status},
+	'WAL to be released'),
 	'WAL is released in the end');
 
 $_->stop('fast') for $source, $dest;

@@ -29,7 +29,8 @@ is($source->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity a, flo
 	'1', 'pg_stat_activity names the replicator and its group');
 is($source->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'pg_flo launcher'}),
 	'1', 'one launcher');
-is($source->safe_psql('postgres', q{SELECT count(*) FROM pg_replication_slots s JOIN flo.status f ON s.active_pid = f.pid
+is($source->safe_psql('postgres', q{SELECT count(*) FROM pg_replication_slots s
+	JOIN flo.status f ON s.active_pid = f.pid
 	WHERE s.slot_name LIKE 'pgflo\_%\_g' AND s.plugin = 'pgoutput' AND s.database = 'postgres'}),
 	'1', 'the replicator reads a pgoutput slot of its database');
 
@@ -91,9 +92,11 @@ is_same_table($source, $dest, 't', 'pg_flo.enabled stops and starts without a re
 	wait_state($dest, 'g', 'postgres', 'streaming');
 }
 {
-	my $pid = $source->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type ~ 'pg_flo launcher'});
+	my $pid = $source->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity
+		WHERE backend_type ~ 'pg_flo launcher'});
 	$source->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
-	ok(wait_until($source, 'postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ~ 'pg_flo launcher' AND pid <> $pid",
+	ok(wait_until($source, 'postgres', "SELECT count(*) = 1 FROM pg_stat_activity
+		WHERE backend_type ~ 'pg_flo launcher' AND pid <> $pid",
 			'a new launcher'), 'so is the launcher');
 	is(status_of($source, 'g', 'replicator', 'state'), 'streaming', 'and its replicator was not bothered');
 }
@@ -120,17 +123,20 @@ wait_caught_up($source, $dest, 'h', source_db => 'other', dest_db => 'Other Dest
 wait_caught_up($source, $dest, 'g');
 is_same_table($source, $dest, 't', 'another database, another group', [ 'other', 'Other Dest' ]);
 is_same_table($source, $dest, 't', 'and the first goes on');
-is($source->safe_psql('other', 'SELECT group_name FROM flo.status'), 'h', 'flo.status shows the groups of its database');
+is($source->safe_psql('other', 'SELECT group_name FROM flo.status'), 'h',
+	'flo.status shows the groups of its database');
 
 # From one database to another of the same cluster
 $source->safe_psql('postgres', 'CREATE DATABASE third');
-$source->safe_psql('third', "CREATE EXTENSION pg_flo; $table; INSERT INTO t VALUES (1, 'other'); SELECT flo.create_worker('h', options => '{\"start\": \"latest\"}')");
+$source->safe_psql('third', "CREATE EXTENSION pg_flo; $table; INSERT INTO t VALUES (1, 'other');
+	SELECT flo.create_worker('h', options => '{\"start\": \"latest\"}')");
 start_member($source, 'h', 'postgres', 'third');
 $source->safe_psql('other', q{INSERT INTO t VALUES (2, 'fan out')});
 wait_caught_up($source, $dest, 'h', source_db => 'other', dest_db => 'Other Dest');
 wait_caught_up($source, $source, 'h', source_db => 'other', dest_db => 'third');
 is_same_table($source, $source, 't', 'a second worker of one group, in the same cluster', [ 'other', 'third' ]);
-like(error_of($source, q{SELECT flo.create_worker('h')}, 'other'), qr/^22023/, 'a worker in the database of its own replicator is refused');
+like(error_of($source, q{SELECT flo.create_worker('h')}, 'other'), qr/^22023/,
+	'a worker in the database of its own replicator is refused');
 
 # DROP DATABASE while a group runs: refused, and possible after a stop and drop
 like(error_of($source, 'DROP DATABASE other'), qr/^55006/, 'DROP DATABASE with a running replicator is refused');
@@ -139,8 +145,10 @@ $source->safe_psql('third', q{SELECT flo.stop_group('h')});
 wait_state($source, 'h', 'postgres', 'stopped', 'third');
 $source->safe_psql('postgres', 'DROP DATABASE third');
 pass('DROP DATABASE after a stop of its worker');
-is($source->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE datname = 'third'}), '0', 'nobody is there any more');
-my $consumer = $source->safe_psql('other', q{SELECT consumer FROM flo.stream_status('h') WHERE database::text = 'third'});
+is($source->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE datname = 'third'}), '0',
+	'nobody is there any more');
+my $consumer = $source->safe_psql('other', q{SELECT consumer FROM flo.stream_status('h')
+	WHERE database::text = 'third'});
 $source->safe_psql('other', "SELECT flo.drop_consumer('h', '$consumer')");
 is($source->safe_psql('other', q{SELECT count(*) FROM flo.stream_status('h') WHERE database::text = 'third'}), '0',
 	'drop_consumer removes what the lost database left');
@@ -155,10 +163,12 @@ is($source->safe_psql('postgres', 'SELECT count(*) FROM pg_replication_slots'), 
 
 # DROP DATABASE ... WITH (FORCE) ends a worker like any other session
 $dest->safe_psql('postgres', 'CREATE DATABASE forced');
-$dest->safe_psql('forced', "CREATE EXTENSION pg_flo; $table; SELECT flo.create_worker('g', options => '{\"start\": \"latest\"}')");
+$dest->safe_psql('forced', "CREATE EXTENSION pg_flo; $table;
+	SELECT flo.create_worker('g', options => '{\"start\": \"latest\"}')");
 start_member($dest, 'g', 'postgres', 'forced');
 $dest->safe_psql('postgres', 'DROP DATABASE forced WITH (FORCE)');
-ok(wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type ~ 'pg_flo' AND backend_type !~ 'launcher'},
+ok(wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM pg_stat_activity
+	WHERE backend_type ~ 'pg_flo' AND backend_type !~ 'launcher'},
 		'the forced worker to be gone'), 'DROP DATABASE WITH (FORCE) succeeds and its worker stays gone');
 
 # --- a dump never starts by itself ------------------------------------------------------------
@@ -166,23 +176,28 @@ ok(wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHE
 {
 	my $file = PostgreSQL::Test::Utils::tempdir() . '/dump.sql';
 
-	$dest->command_ok([ 'pg_dump', '-f', $file, '-p', $dest->port, '-h', $dest->host, 'postgres' ], 'pg_dump with a running group');
+	$dest->command_ok([ 'pg_dump', '-f', $file, '-p', $dest->port, '-h', $dest->host, 'postgres' ],
+		'pg_dump with a running group');
 	$dest->safe_psql('postgres', 'CREATE DATABASE restored');
-	$dest->command_ok([ 'psql', '-qX', '-v', 'ON_ERROR_STOP=1', '-f', $file, '-p', $dest->port, '-h', $dest->host, 'restored' ],
+	$dest->command_ok([ 'psql', '-qX', '-v', 'ON_ERROR_STOP=1', '-f', $file, '-p', $dest->port, '-h', $dest->host,
+		'restored' ],
 		'the dump can be restored');
-	is($dest->safe_psql('restored', q{SELECT group_name, worker_name FROM flo.workers}), 'g|postgres', 'with its configuration');
+	is($dest->safe_psql('restored', q{SELECT group_name, worker_name FROM flo.workers}), 'g|postgres',
+		'with its configuration');
 	# Whatever would start it has started it when a change made later was noticed
 	$dest->safe_psql('restored', q{SELECT flo.create_worker('later', options => '{"start": "earliest"}')});
 	$dest->safe_psql('restored', q{SELECT flo.start_group('later')});
 	wait_state($dest, 'later', 'postgres', 'starting|waiting|backoff|failed', 'restored');
-	is(status_of($dest, 'g', 'postgres', 'state, pid IS NULL', 'restored'), 'stopped|t', 'but it does not start by itself');
+	is(status_of($dest, 'g', 'postgres', 'state, pid IS NULL', 'restored'), 'stopped|t',
+		'but it does not start by itself');
 	is(status_of($dest, 'g', 'postgres', 'state'), 'streaming', 'and the original goes on');
 	$dest->restart;
 	wait_state($dest, 'later', 'postgres', 'starting|waiting|backoff|failed', 'restored');
 	is(status_of($dest, 'g', 'postgres', 'state, pid IS NULL', 'restored'), 'stopped|t', 'nor with the server');
 	$dest->safe_psql('restored', q{SELECT flo.drop_group('later', force => true)});
 	$dest->safe_psql('restored', q{SELECT flo.drop_group('g', force => true)});
-	is($dest->safe_psql('restored', 'SELECT count(*) FROM flo.workers'), '0', 'a restored configuration can be dropped');
+	is($dest->safe_psql('restored', 'SELECT count(*) FROM flo.workers'), '0',
+		'a restored configuration can be dropped');
 	wait_state($dest, 'g', 'postgres', 'streaming');
 	$dest->safe_psql('postgres', 'DROP DATABASE restored');
 }
@@ -194,14 +209,16 @@ is_same_table($source, $dest, 't', 'and the original lost nothing by it');
 
 {
 	my $session = FloTest::Session->new($dest);
-	my $scanner = q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'pg_flo scanner%' OR (backend_type = 'pg_flo' AND wait_event_type = 'Lock')};
+	my $scanner = q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'pg_flo scanner%'
+		OR (backend_type = 'pg_flo' AND wait_event_type = 'Lock')};
 
 	$dest->safe_psql('postgres', 'CREATE DATABASE other');
 	$session->query(q{SELECT flo.stop_group('g')});
 	wait_state($dest, 'g', 'postgres', 'stopped');
 	$session->query(q{BEGIN; LOCK TABLE flo.workers IN ACCESS EXCLUSIVE MODE; SELECT flo.start_group('g')});
 	$session->query('COMMIT; BEGIN; LOCK TABLE flo.workers IN ACCESS EXCLUSIVE MODE');
-	ok(wait_until($dest, 'other', "SELECT EXISTS ($scanner)", 'the process that reads the configuration to wait'), 'the configuration is locked');
+	ok(wait_until($dest, 'other', "SELECT EXISTS ($scanner)", 'the process that reads the configuration to wait'),
+		'the configuration is locked');
 	$dest->safe_psql('other', "SELECT pg_terminate_backend(pid) FROM ($scanner) s");
 	ok(wait_until($dest, 'other', "SELECT NOT EXISTS ($scanner)", 'it to be gone'), 'who reads it is terminated');
 	$session->query('COMMIT');
@@ -211,7 +228,8 @@ is_same_table($source, $dest, 't', 'and the original lost nothing by it');
 
 	$dest->safe_psql('other', 'ALTER DATABASE postgres ALLOW_CONNECTIONS false');
 	$dest->restart;
-	wait_until($dest, 'other', q{SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type ~ 'pg_flo launcher')}, 'the launcher') or die;
+	wait_until($dest, 'other', q{SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type ~ 'pg_flo launcher')},
+		'the launcher') or die;
 	$dest->safe_psql('other', 'ALTER DATABASE postgres ALLOW_CONNECTIONS true');
 	wait_state($dest, 'g', 'postgres', 'streaming');
 	pass('a database that allows connections again is read');
@@ -221,9 +239,12 @@ is_same_table($source, $dest, 't', 'and the original lost nothing by it');
 # --- settings of a database that are meant for its applications -----------------------------------
 
 {
-	my @settings = ('default_transaction_read_only = on', 'default_transaction_isolation = serializable', "statement_timeout = '1ms'",
-		"lock_timeout = '1ms'", "idle_in_transaction_session_timeout = '1ms'", 'session_replication_role = replica', 'search_path = nowhere',
-		'row_security = off', 'client_encoding = latin1', 'bytea_output = escape', "datestyle = 'SQL, DMY'", 'exit_on_error = on', 'temp_file_limit = 0',
+	my @settings = ('default_transaction_read_only = on', 'default_transaction_isolation = serializable',
+		"statement_timeout = '1ms'",
+		"lock_timeout = '1ms'", "idle_in_transaction_session_timeout = '1ms'", 'session_replication_role = replica',
+		'search_path = nowhere',
+		'row_security = off', 'client_encoding = latin1', 'bytea_output = escape', "datestyle = 'SQL, DMY'",
+		'exit_on_error = on', 'temp_file_limit = 0',
 		"logical_decoding_work_mem = '64kB'", 'enable_indexscan = off');
 	push @settings, "transaction_timeout = '1ms'" if $source->pg_version >= 17;
 
@@ -231,13 +252,15 @@ is_same_table($source, $dest, 't', 'and the original lost nothing by it');
 	{
 		$node->safe_psql('postgres', join ' ', map { "ALTER DATABASE postgres SET $_;" } @settings);
 	}
-	local $ENV{PGOPTIONS} = '-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0'
+	local $ENV{PGOPTIONS} = '-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0 -c '
+		  . 'idle_in_transaction_session_timeout=0'
 	  . ' -c session_replication_role=origin -c search_path=public -c client_encoding=utf8 -c exit_on_error=off'
 	  . ($source->pg_version >= 17 ? ' -c transaction_timeout=0' : '');
 	$_->restart for $source, $dest;
 	wait_state($source, 'g', 'replicator', 'streaming');
 	wait_state($dest, 'g', 'postgres', 'streaming');
-	$source->safe_psql('postgres', q{INSERT INTO t SELECT i, repeat('settings', 20) FROM generate_series(20001, 40000) i});
+	$source->safe_psql('postgres', q{INSERT INTO t SELECT i, repeat('settings', 20)
+		FROM generate_series(20001, 40000) i});
 	wait_caught_up($source, $dest, 'g');
 	is_same_table($source, $dest, 't', 'settings of the database concern neither side');
 	$source->safe_psql('postgres', q{SELECT flo.resync('g', 'public.t')});
@@ -259,10 +282,12 @@ $_->restart for $source, $dest;
 	my $standby = PostgreSQL::Test::Cluster->new('standby');
 	$standby->init_from_backup($dest, 'b', has_streaming => 1);
 	$standby->start;
-	$source->safe_psql('postgres', q{INSERT INTO t SELECT i, 'before the promotion' FROM generate_series(8001, 9000) i});
+	$source->safe_psql('postgres', q{INSERT INTO t SELECT i, 'before the promotion'
+		FROM generate_series(8001, 9000) i});
 	wait_caught_up($source, $dest, 'g');
 	$dest->wait_for_catchup($standby, 'replay', $dest->lsn('flush'));
-	is($standby->safe_psql('postgres', q{SELECT count(*) FROM flo.status WHERE pid IS NOT NULL}), '0', 'nothing runs on a standby');
+	is($standby->safe_psql('postgres', q{SELECT count(*) FROM flo.status WHERE pid IS NOT NULL}), '0',
+		'nothing runs on a standby');
 	$dest->stop('immediate');
 	$source->safe_psql('postgres', q{INSERT INTO t SELECT i, 'meanwhile' FROM generate_series(9001, 10000) i});
 	$standby->promote;

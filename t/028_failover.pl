@@ -27,12 +27,14 @@ sub standby_of
 	$primary->safe_psql('postgres', "SELECT pg_create_physical_replication_slot('to_$name', true)");
 	$primary->backup("for_$name");
 	$standby->init_from_backup($primary, "for_$name", has_streaming => 1);
-	$standby->append_conf('postgresql.conf', "hot_standby_feedback = on\nsync_replication_slots = on\nprimary_slot_name = 'to_$name'\n"
+	$standby->append_conf('postgresql.conf',
+		"hot_standby_feedback = on\nsync_replication_slots = on\nprimary_slot_name = 'to_$name'\n"
 		  . "primary_conninfo = 'host=" . $primary->host . ' port=' . $primary->port . " dbname=postgres'\n$conf");
 	$standby->start;
 	$primary->safe_psql('postgres', "INSERT INTO t SELECT max(id) + 1, 'with $name' FROM t");
 	wait_caught_up($primary, $dest, 'g');
-	ok(wait_until($standby, 'postgres', "SELECT synced AND NOT temporary FROM pg_replication_slots WHERE slot_name = '$slot'", 'the slot'),
+	ok(wait_until($standby, 'postgres', "SELECT synced AND NOT temporary FROM pg_replication_slots
+		WHERE slot_name = '$slot'", 'the slot'),
 		"$name: the slot is there");
 	$primary->wait_for_catchup($standby);
 	return $standby;
@@ -47,7 +49,8 @@ wait_caught_up($source, $dest, 'g');
 $source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
 wait_state($source, 'g', 'replicator', 'stopped');
 my $slot = $source->safe_psql('postgres', 'SELECT slot_name FROM pg_replication_slots');
-is($source->psql('postgres', "ALTER_REPLICATION_SLOT $slot (FAILOVER true)", replication => 'database'), 0, 'the slot is to follow');
+is($source->psql('postgres', "ALTER_REPLICATION_SLOT $slot (FAILOVER true)", replication => 'database'), 0,
+	'the slot is to follow');
 start_member($source, 'g', 'replicator');
 
 my $second = standby_of($source, 'second', $slot, '');
@@ -56,7 +59,8 @@ $source->wait_for_catchup($second);
 $source->stop('immediate');
 $second->promote;
 wait_state($second, 'g', 'replicator', 'streaming');
-$second->safe_psql('postgres', q{INSERT INTO t SELECT i, 'at the second' FROM generate_series(2001, 2100) i; UPDATE t SET v = v || '!' WHERE id % 10 = 0});
+$second->safe_psql('postgres', q{INSERT INTO t SELECT i, 'at the second' FROM generate_series(2001, 2100) i;
+	UPDATE t SET v = v || '!' WHERE id % 10 = 0});
 wait_caught_up($second, $dest, 'g');
 is_same_table($second, $dest, 't', 'the group goes on at the standby');
 
@@ -68,7 +72,8 @@ $second->safe_psql('postgres', q{INSERT INTO t SELECT i, 'lost' FROM generate_se
 wait_caught_up($second, $dest, 'g');
 $second->stop('immediate');
 $third->promote;
-$third->safe_psql('postgres', q{INSERT INTO t SELECT i, 'at the third' FROM generate_series(4001, 14000) i; UPDATE t SET v = v || '?'});
+$third->safe_psql('postgres', q{INSERT INTO t SELECT i, 'at the third' FROM generate_series(4001, 14000) i;
+	UPDATE t SET v = v || '?'});
 $third->safe_psql('postgres', $_) for 'ALTER SYSTEM SET pg_flo.enabled = on', 'SELECT pg_reload_conf()';
 wait_state($third, 'g', 'replicator', 'failed');
 like(status_of($third, 'g', 'replicator', 'last_error'), qr/history diverged/, 'what the standby lacks is noticed');

@@ -14,7 +14,11 @@ my $dir = PostgreSQL::Test::Utils::tempdir();
 plan skip_all => 'no openssl' if system("openssl version >/dev/null 2>&1") != 0;
 
 # A CA, and what it signs for the server and for a client
-sub openssl { system("cd '$dir' && openssl $_[0] >>'$PostgreSQL::Test::Utils::log_path/openssl.log' 2>&1") == 0 or die "openssl $_[0]"; }
+sub openssl
+{
+	system("cd '$dir' && openssl $_[0] >>'$PostgreSQL::Test::Utils::log_path/openssl.log' 2>&1") == 0
+	  or die "openssl $_[0]";
+}
 append_to_file("$dir/names", "subjectAltName=IP:127.0.0.1,DNS:localhost\n");
 openssl('req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.crt');
 for my $who (qw(server client))
@@ -28,14 +32,17 @@ my $nats = FloTest::Nats->new('broker', start => 0);
 my $node = flo_node('node', $nats);
 (my $url = $nats->url) =~ s/127\.0\.0\.1/localhost/;
 
-# The tests' own connection speaks no TLS: started, and waited for by what is tested
 sub start_tls
 {
 	my ($more) = @_;
 	$nats->stop;
-	$nats->configure(qq{tls { cert_file: "$dir/server.crt", key_file: "$dir/server.key", ca_file: "$dir/ca.crt"$more }});
-	no warnings 'redefine';
-	local *FloTest::Nats::_connect = sub { my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $_[0]->{port}, Proto => 'tcp') or die; return { info => 'up' }; };
+	$nats->configure(
+		qq{tls {
+			cert_file: "$dir/server.crt"
+			key_file: "$dir/server.key"
+			ca_file: "$dir/ca.crt"
+			$more
+		}});
 	$nats->start;
 }
 sub set
@@ -47,14 +54,17 @@ sub set
 sub says
 {
 	my ($pattern, $name) = @_;
-	ok(wait_until($node, 'postgres', "SELECT EXISTS (SELECT FROM flo.status WHERE concat_ws(' ', detail, last_error) ~ '$pattern')", $pattern), $name)
+	ok(wait_until($node, 'postgres',
+		"SELECT EXISTS (SELECT FROM flo.status WHERE concat_ws(' ', detail, last_error) ~ '$pattern')", $pattern),
+		$name)
 	  or diag(status_of($node, 'g', 'replicator', "concat_ws(' | ', state, detail, last_error)"));
 }
 
 set(nats_url => $url);
 $nats->start;
 set(nats_tls => 'on');
-$node->safe_psql('postgres', q{CREATE TABLE t (id int PRIMARY KEY); SELECT flo.create_replicator('g'); SELECT flo.start_group('g')});
+$node->safe_psql('postgres', q{CREATE TABLE t (id int PRIMARY KEY); SELECT flo.create_replicator('g');
+	SELECT flo.start_group('g')});
 says('the server offers no TLS, and pg_flo.nats_tls is on', 'a server without TLS');
 start_tls('');
 set(nats_tls_ca_file => "$dir/absent.crt");
@@ -62,7 +72,7 @@ says('absent.crt.*No such file', 'a CA file that is not there, by its name');
 set(nats_tls_ca_file => "$dir/ca.crt");
 wait_state($node, 'g', 'replicator', 'streaming');
 pass('with TLS it goes on');
-start_tls(', verify: true');
+start_tls('verify: true');
 says('it may want a client certificate, see pg_flo.nats_tls_cert_file', 'a server that wants a client certificate');
 set(nats_tls_cert_file => "$dir/client.crt", nats_tls_key_file => "$dir/client.key");
 wait_state($node, 'g', 'replicator', 'streaming');

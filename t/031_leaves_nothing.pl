@@ -32,9 +32,11 @@ SQL
 sub catalogs
 {
 	my ($node) = @_;
-	my $tables = $node->safe_psql('postgres', q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace
+	my $tables = $node->safe_psql('postgres',
+		q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace
 		AND relkind = 'r' AND oid::regclass::text NOT IN ('pg_statistic', 'pg_largeobject') ORDER BY 1});
-	return $node->safe_psql('postgres', join(' UNION ALL ', map { "SELECT '$_ ' || count(*) FROM $_" } split /\n/, $tables));
+	return $node->safe_psql('postgres', join(' UNION ALL ', map { "SELECT '$_ ' || count(*) FROM $_" } split /\n/,
+		$tables));
 }
 
 # Files without a relation, once those of dropped relations may go
@@ -46,7 +48,9 @@ sub files
 SELECT 'lost file ' || f FROM pg_database d, pg_ls_dir('base/' || d.oid) f
  WHERE d.datname = current_database() AND f ~ '^[0-9]+$'
    AND f::oid NOT IN (SELECT pg_relation_filenode(oid) FROM pg_class WHERE pg_relation_filenode(oid) IS NOT NULL)
-UNION ALL SELECT 'file ' || d || f FROM unnest('{./,pg_replslot/,pg_logical/,pg_logical/snapshots/,pg_logical/mappings/,pg_dynshmem/,global/}'::text[]) d, pg_ls_dir(d) f
+UNION ALL SELECT 'file ' || d || f
+	FROM unnest('{./,pg_replslot/,pg_logical/,pg_logical/snapshots/,pg_logical/mappings/,pg_dynshmem/,global/}'::text[])
+	d, pg_ls_dir(d) f
  WHERE d <> 'global/' OR f !~ '^[0-9]' AND f <> 'pg_internal.init'
 UNION ALL SELECT 'temporary file ' || f FROM pg_ls_dir('base/pgsql_tmp', true, false) f
 ORDER BY 1
@@ -61,7 +65,8 @@ sub snapshot
 	$node->run_log([ 'pg_dump', '-s', '-f', $file, '-p', $node->port, '-h', $node->host, 'postgres' ]) or die 'pg_dump';
 	my $dump = slurp_file($file);
 	$dump =~ s/^\\(?:un)?restrict .*$//mg;
-	wait_until($node, 'postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'pg_flo'}, 'processes to leave');
+	wait_until($node, 'postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'pg_flo'},
+		'processes to leave');
 	return {
 		dump => $dump,
 		catalogs => catalogs($node),
@@ -73,9 +78,11 @@ UNION ALL SELECT 'slot ' || slot_name FROM pg_replication_slots
 UNION ALL SELECT 'statistics of slot ' || slot_name FROM pg_stat_replication_slots
 UNION ALL SELECT 'process ' || backend_type || ' ' || query FROM pg_stat_activity WHERE backend_type LIKE 'pg_flo%'
 UNION ALL SELECT 'setting of ' || setdatabase || ' ' || setrole FROM pg_db_role_setting
-UNION ALL SELECT 'lock ' || locktype FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' OR backend_type LIKE 'pg_flo%' AND locktype <> 'virtualxid'
+UNION ALL SELECT 'lock ' || locktype FROM pg_locks JOIN pg_stat_activity USING (pid)
+	WHERE locktype = 'advisory' OR backend_type LIKE 'pg_flo%' AND locktype <> 'virtualxid'
 UNION ALL SELECT 'default ACL ' || oid FROM pg_default_acl
-UNION ALL SELECT 'setting ' || name FROM pg_settings WHERE name LIKE 'pg_flo.%' AND source NOT IN ('default', 'configuration file')
+UNION ALL SELECT 'setting ' || name FROM pg_settings WHERE name LIKE 'pg_flo.%'
+	AND source NOT IN ('default', 'configuration file')
 ORDER BY 1
 SQL
 }
@@ -96,23 +103,34 @@ sub begin_round
 {
 	my ($round) = @_;
 
-	$source->safe_psql('postgres', "INSERT INTO app.keyed SELECT i, 'x' FROM generate_series(1, 100) i; INSERT INTO app.keyless SELECT i, 'x' FROM generate_series(1, 100) i;"
-		  . "INSERT INTO app.nothing VALUES (1, 'x'); INSERT INTO app.parts SELECT i, 'x' FROM generate_series(1, 100) i");
+	$source->safe_psql('postgres', "INSERT INTO app.keyed SELECT i, 'x' FROM generate_series(1, 100) i;
+		INSERT INTO app.keyless SELECT i, 'x' FROM generate_series(1, 100) i;"
+		  . "INSERT INTO app.nothing VALUES (1, 'x'); INSERT INTO app.parts SELECT i, 'x'
+			FROM generate_series(1, 100) i");
 	$_->safe_psql('postgres', 'CREATE EXTENSION pg_flo') for $source, $dest;
-	$source->safe_psql('postgres', q{SELECT flo.create_replicator('g', schemas => '{app}', mode => 'copy_and_stream', sync_schema => true, track_ddl => true,
+	$source->safe_psql('postgres',
+		q{SELECT flo.create_replicator('g', schemas => '{app}', mode => 'copy_and_stream', sync_schema => true,
+		track_ddl => true,
 		options => '{"keyless_tables": "full"}')});
 	$source->safe_psql('postgres', q{SELECT flo.start_group('g')});
 	$dest->safe_psql('postgres', q{SELECT flo.create_worker('g')});
-	$dest->safe_psql('postgres', qq{SELECT flo.create_worker('g', sink => 'file', options => '{"directory": "$directory/$round"}')});
-	$dest->safe_psql('postgres', q{INSERT INTO flo.rules (group_name, schema_name, table_name, column_name, action) VALUES ('g', 'app', 'keyed', 'v', 'mask')});
-	$dest->safe_psql('postgres', q{INSERT INTO flo.rules (group_name, worker_name, schema_name, table_name, column_name, action) VALUES ('g', 'postgres', 'app', 'parts', 'v', 'mask')});
-	is($dest->safe_psql('postgres', 'SELECT sum(restarts + inserts + updates) FROM flo.status'), '0', "round $round begins without counters of the one before");
+	$dest->safe_psql('postgres',
+		qq{SELECT flo.create_worker('g', sink => 'file', options => '{"directory": "$directory/$round"}')});
+	$dest->safe_psql('postgres', q{INSERT INTO flo.rules (group_name, schema_name, table_name, column_name, action)
+		VALUES ('g', 'app', 'keyed', 'v', 'mask')});
+	$dest->safe_psql('postgres',
+		q{INSERT INTO flo.rules (group_name, worker_name, schema_name, table_name, column_name, action)
+		VALUES ('g', 'postgres', 'app', 'parts', 'v', 'mask')});
+	is($dest->safe_psql('postgres', 'SELECT sum(restarts + inserts + updates) FROM flo.status'), '0',
+		"round $round begins without counters of the one before");
 	$dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
 	wait_state($dest, 'g', $_, 'streaming') for qw(postgres file);
-	$source->safe_psql('postgres', q{UPDATE app.keyless SET b = 'y'; CREATE TABLE app.made (id int PRIMARY KEY); INSERT INTO app.made VALUES (1); DELETE FROM app.parts WHERE id < 10});
+	$source->safe_psql('postgres', q{UPDATE app.keyless SET b = 'y'; CREATE TABLE app.made (id int PRIMARY KEY);
+		INSERT INTO app.made VALUES (1); DELETE FROM app.parts WHERE id < 10});
 	$source->safe_psql('postgres', 'DROP TABLE app.made');
 	wait_caught_up($source, $dest, 'g');
-	is($dest->safe_psql('postgres', q{SELECT count(*) FILTER (WHERE b = 'y') FROM app.keyless}), '100', "round $round replicates");
+	is($dest->safe_psql('postgres', q{SELECT count(*) FILTER (WHERE b = 'y') FROM app.keyless}), '100',
+		"round $round replicates");
 	return;
 }
 
@@ -120,7 +138,8 @@ sub end_round
 {
 	my ($round, $before) = @_;
 
-	is($source->safe_psql('postgres', 'SELECT count(*) FROM flo.ddl_log') . $dest->safe_psql('postgres', 'SELECT count(*) FROM flo.ddl_log'), '00',
+	is($source->safe_psql('postgres', 'SELECT count(*) FROM flo.ddl_log')
+		  . $dest->safe_psql('postgres', 'SELECT count(*) FROM flo.ddl_log'), '00',
 		"round $round: the group takes its log along");
 	$_->safe_psql('postgres', 'DROP EXTENSION pg_flo') for $source, $dest;
 	$_->safe_psql('postgres', 'TRUNCATE app.keyed, app.keyless, app.nothing, app.parts') for $source, $dest;
@@ -133,7 +152,8 @@ sub end_round
 my %before = (source => snapshot($source), dest => snapshot($dest));
 
 begin_round(1);
-is(error_of($_, 'DROP EXTENSION pg_flo CASCADE') =~ /^2BP01.*\n.*hint: .*drop_group/s ? 1 : 0, 1, 'DROP EXTENSION CASCADE is refused: ' . $_->name) for $source, $dest;
+is(error_of($_, 'DROP EXTENSION pg_flo CASCADE') =~ /^2BP01.*\n.*hint: .*drop_group/s ? 1 : 0, 1,
+	'DROP EXTENSION CASCADE is refused: ' . $_->name) for $source, $dest;
 like(error_of($_, 'DROP SCHEMA flo CASCADE'), qr/^2BP01/, 'so is DROP SCHEMA: ' . $_->name) for $source, $dest;
 like(error_of($source, 'DROP TABLE flo.groups CASCADE'), qr/^2BP01/, 'and DROP TABLE');
 is($dest->safe_psql('postgres', 'SELECT count(*) FROM flo.workers'), '2', 'and nothing is half dropped');
@@ -154,7 +174,12 @@ end_round(2, \%before);
 
 # member by member, one of them never started, and the broker away
 begin_round(3);
-$dest->safe_psql('postgres', qq{SELECT flo.create_worker('g', sink => 'file', worker_name => 'unused', options => '{"directory": "$directory/unused"}')});
+$dest->safe_psql('postgres',
+	qq{SELECT flo.create_worker('g', sink => 'file', worker_name => 'unused',
+	options => '{"directory": "$directory/unused"}')});
+# workers that run would make the bucket anew to report to it
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+wait_state($dest, 'g', $_, 'stopped') for qw(postgres file);
 $source->safe_psql('postgres', q{SELECT flo.drop_replicator('g', purge_stream => true)});
 $nats->stop;
 $dest->safe_psql('postgres', "SELECT flo.drop_worker('g', '$_', force => true)") for qw(unused postgres file);
@@ -167,14 +192,19 @@ my $error = error_of($dest, 'CREATE SCHEMA flo; CREATE EXTENSION pg_flo');
 like($error, qr/^42P06: .*schema "flo" exists already/, q{a schema of that name is nobody's but its owner's});
 like($error, qr/hint: Rename it/, 'and the hint says what to do');
 $dest->safe_psql('postgres', 'DROP SCHEMA IF EXISTS flo');
-like(error_of($dest, 'CREATE EXTENSION pg_flo SCHEMA public'), qr/^0A000: .*must be installed in schema/, 'it cannot be put elsewhere');
+like(error_of($dest, 'CREATE EXTENSION pg_flo SCHEMA public'), qr/^0A000: .*must be installed in schema/,
+	'it cannot be put elsewhere');
 
 $dest->safe_psql('postgres', 'CREATE ROLE installer SUPERUSER; SET ROLE installer; CREATE EXTENSION pg_flo');
-is($dest->safe_psql('postgres', q{SELECT string_agg(DISTINCT coalesce((pg_identify_object(classid, objid, objsubid)).schema, '-'), ' ')
-	FROM pg_depend WHERE deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_flo')}), '- flo', 'nothing of it is outside its schema');
-is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_depend d JOIN pg_extension e ON e.oid = d.objid WHERE e.extname = 'pg_flo' AND d.classid = 'pg_extension'::regclass}), '0',
+is($dest->safe_psql('postgres',
+	q{SELECT string_agg(DISTINCT coalesce((pg_identify_object(classid, objid, objsubid)).schema, '-'), ' ')
+	FROM pg_depend WHERE deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_flo')}),
+	'- flo', 'nothing of it is outside its schema');
+is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_depend d JOIN pg_extension e ON e.oid = d.objid
+	WHERE e.extname = 'pg_flo' AND d.classid = 'pg_extension'::regclass}), '0',
 	'and it depends on no schema that could be dropped');
-$dest->safe_psql('postgres', q{SELECT flo.create_worker('kept', options => '{"start": "latest"}'); INSERT INTO flo.rules (group_name, table_name, column_name, action) VALUES ('kept', 't', 'c', 'mask');
+$dest->safe_psql('postgres', q{SELECT flo.create_worker('kept', options => '{"start": "latest"}');
+	INSERT INTO flo.rules (group_name, table_name, column_name, action) VALUES ('kept', 't', 'c', 'mask');
 	CREATE ROLE reader; GRANT EXECUTE ON FUNCTION flo.peek TO reader});
 
 like(error_of($dest, 'DROP OWNED BY installer'), qr/^2BP01/, 'DROP OWNED is refused while there are groups');
@@ -183,14 +213,19 @@ is($dest->safe_psql('postgres', 'SELECT count(*) FROM flo.workers'), '1', 'and d
 # --- dump and restore ---------------------------------------------------------------------------
 
 my $file = PostgreSQL::Test::Utils::tempdir() . '/database.dump';
-$dest->command_ok([ 'pg_dump', '-Fc', '-f', $file, '-p', $dest->port, '-h', $dest->host, 'postgres' ], 'a database with the extension can be dumped');
+$dest->command_ok([ 'pg_dump', '-Fc', '-f', $file, '-p', $dest->port, '-h', $dest->host, 'postgres' ],
+	'a database with the extension can be dumped');
 $dest->safe_psql('postgres', 'CREATE DATABASE restored');
-$dest->command_ok([ 'pg_restore', '-e', '-d', 'restored', '-p', $dest->port, '-h', $dest->host, $file ], 'and restored');
-is($dest->safe_psql('restored', 'SELECT group_name, worker_name FROM flo.workers') . ' ' . $dest->safe_psql('restored', 'SELECT table_name FROM flo.rules'), 'kept|postgres t',
+$dest->command_ok([ 'pg_restore', '-e', '-d', 'restored', '-p', $dest->port, '-h', $dest->host, $file ],
+	'and restored');
+is($dest->safe_psql('restored', 'SELECT group_name, worker_name FROM flo.workers') . ' '
+	  . $dest->safe_psql('restored', 'SELECT table_name FROM flo.rules'), 'kept|postgres t',
 	'with its configuration');
-is($dest->safe_psql('restored', q{SELECT has_function_privilege('reader', oid, 'EXECUTE') FROM pg_proc WHERE proname = 'peek'}), 't', 'and what was granted');
+is($dest->safe_psql('restored', q{SELECT has_function_privilege('reader', oid, 'EXECUTE') FROM pg_proc
+	WHERE proname = 'peek'}), 't', 'and what was granted');
 $dest->safe_psql('restored', q{SELECT flo.drop_group('kept', force => true); DROP SCHEMA app CASCADE});
-$dest->command_ok([ 'pg_restore', '-e', '--clean', '--if-exists', '-d', 'restored', '-p', $dest->port, '-h', $dest->host, $file ], 'pg_restore --clean once the groups are dropped');
+$dest->command_ok([ 'pg_restore', '-e', '--clean', '--if-exists', '-d', 'restored', '-p', $dest->port, '-h',
+	$dest->host, $file ], 'pg_restore --clean once the groups are dropped');
 is($dest->safe_psql('restored', 'SELECT group_name FROM flo.workers'), 'kept', 'which restores them');
 
 # --- DROP DATABASE --------------------------------------------------------------------------------
@@ -203,7 +238,8 @@ $source->safe_psql('doomed', 'INSERT INTO t VALUES (1)');
 wait_caught_up($source, $dest, 'd', source_db => 'doomed', dest_db => 'doomed');
 for my $node ($source, $dest)
 {
-	like(error_of($node, 'DROP DATABASE doomed'), qr/^55006.*\n.*hint: .*stop_group/s, 'DROP DATABASE is refused while a member runs: ' . $node->name);
+	like(error_of($node, 'DROP DATABASE doomed'), qr/^55006.*\n.*hint: .*stop_group/s,
+		'DROP DATABASE is refused while a member runs: ' . $node->name);
 	like(error_of($node, 'ALTER DATABASE doomed RENAME TO renamed'), qr/^55006/, 'so is a new name');
 	$node->safe_psql('doomed', q{SELECT flo.stop_group('d')});
 	wait_until($node, 'doomed', q{SELECT bool_and(state = 'stopped') FROM flo.status}, 'a stop');
@@ -219,7 +255,9 @@ for my $node ($source, $dest)
 	$node->safe_psql('renamed', q{SELECT flo.stop_group('d')});
 	wait_until($node, 'renamed', q{SELECT bool_and(state = 'stopped') FROM flo.status}, 'a stop');
 	$node->safe_psql('postgres', 'DROP DATABASE renamed');
-	ok(wait_until($node, 'postgres', q{SELECT (SELECT count(*) FROM pg_replication_origin WHERE roname LIKE 'pgflo%') + (SELECT count(*) FROM pg_replication_slots) = 0},
+	ok(wait_until($node, 'postgres',
+		q{SELECT (SELECT count(*) FROM pg_replication_origin WHERE roname LIKE 'pgflo%') + (SELECT count(*)
+		FROM pg_replication_slots) = 0},
 			'slots and origins to go'), 'with its database go slot and origin: ' . $node->name);
 }
 

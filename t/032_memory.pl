@@ -34,18 +34,22 @@ sub memory
 	return ($total, $used);
 }
 
-$_->safe_psql('postgres', q{CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('a', 'b'); CREATE TABLE s.steady (id int PRIMARY KEY, v text, m s.mood);
+$_->safe_psql('postgres', q{CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('a', 'b');
+	CREATE TABLE s.steady (id int PRIMARY KEY, v text, m s.mood);
 	CREATE TABLE s.masked (id int PRIMARY KEY, v text)}) for $source, $dest;
 for my $i (1 .. 60)
 {
 	$_->safe_psql('postgres', "CREATE TABLE s.live$i (id int PRIMARY KEY, v text, m s.mood)") for $source, $dest;
 }
 $source->safe_psql('postgres', q{SELECT flo.create_replicator('g', schemas => '{s}', track_ddl => true)});
-$source->safe_psql('postgres', q{INSERT INTO flo.rules (group_name, stage, schema_name, table_name, column_name, action) VALUES ('g', 'replicator', 's', 'masked', 'v', 'mask')});
+$source->safe_psql('postgres', q{INSERT INTO flo.rules (group_name, stage, schema_name, table_name, column_name, action)
+	VALUES ('g', 'replicator', 's', 'masked', 'v', 'mask')});
 start_member($source, 'g', 'replicator');
 $dest->safe_psql('postgres', q{SELECT flo.create_worker('g')});
-$dest->safe_psql('postgres', qq{SELECT flo.create_worker('g', sink => 'file', options => '{"directory": "$directory"}')});
-$dest->safe_psql('postgres', q{INSERT INTO flo.rules (group_name, schema_name, table_name, column_name, action) VALUES ('g', 's', 'steady', 'v', 'mask')});
+$dest->safe_psql('postgres',
+	qq{SELECT flo.create_worker('g', sink => 'file', options => '{"directory": "$directory"}')});
+$dest->safe_psql('postgres', q{INSERT INTO flo.rules (group_name, schema_name, table_name, column_name, action)
+	VALUES ('g', 's', 'steady', 'v', 'mask')});
 start_member($dest, 'g', $_) for qw(postgres file);
 my @pids = map { pid_of($_->[0], 'g', $_->[1]) } @members;
 
@@ -54,7 +58,8 @@ my @pids = map { pid_of($_->[0], 'g', $_->[1]) } @members;
 sub transactions
 {
 	my ($from) = @_;
-	$source->safe_psql('postgres', join('', map { "INSERT INTO s.steady VALUES ($_, 'secret', 'a');\n" } $from .. $from + 199));
+	$source->safe_psql('postgres',
+		join('', map { "INSERT INTO s.steady VALUES ($_, 'secret', 'a');\n" } $from .. $from + 199));
 	wait_caught_up($source, $dest, 'g');
 	return;
 }
@@ -112,35 +117,44 @@ for my $i (0 .. 2)
 	cmp_ok($whole[$i][0] - $half[$i][0], '<', 3000000, "400 tables take no more than 200 do: $members[$i][1]");
 	cmp_ok($whole[$i][0], '<', 9000000, 'and little');
 }
-like(substr(slurp_file($source->logfile), $log), qr/starting logical decoding for slot/, 'the plugin was given another life');
-is($dest->safe_psql('postgres', 'SELECT count(*), count(DISTINCT id), sum(w) FROM s.masked'), $source->safe_psql('postgres', 'SELECT count(*), count(DISTINCT id), sum(w) FROM s.masked'),
+like(substr(slurp_file($source->logfile), $log), qr/starting logical decoding for slot/,
+	'the plugin was given another life');
+is($dest->safe_psql('postgres', 'SELECT count(*), count(DISTINCT id), sum(w) FROM s.masked'),
+	$source->safe_psql('postgres', 'SELECT count(*), count(DISTINCT id), sum(w) FROM s.masked'),
 	'nothing is lost or doubled by it');
-is($dest->safe_psql('postgres', q{SELECT count(*) FROM s.masked WHERE v <> 's****t'}) . $dest->safe_psql('postgres', q{SELECT count(*) FROM s.steady WHERE v <> 's****t'}), '00',
+is($dest->safe_psql('postgres', q{SELECT count(*) FROM s.masked WHERE v <> 's****t'})
+	  . $dest->safe_psql('postgres', q{SELECT count(*) FROM s.steady WHERE v <> 's****t'}), '00',
 	'and rules hold, of the replicator and of the worker');
-is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_class WHERE relname ~ '^t\d+$'}), '0', 'tables went there, too');
+is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_class WHERE relname ~ '^t\d+$'}), '0',
+	'tables went there, too');
 
 # --- of tables that stay -------------------------------------------------------------------------
 
 # More than can be remembered, in turn; and a type gets another name in between
 for my $round (1 .. 4)
 {
-	$source->safe_psql('postgres', join('', map { "INSERT INTO s.live$_ VALUES ($round, 'x', 'b'); UPDATE s.live$_ SET v = v || 'y';\n" } 1 .. 60));
+	$source->safe_psql('postgres',
+		join('',
+		map { "INSERT INTO s.live$_ VALUES ($round, 'x', 'b'); UPDATE s.live$_ SET v = v || 'y';\n" } 1 .. 60));
 	$source->safe_psql('postgres', 'ALTER TYPE s.mood RENAME TO temper') if $round == 2;
 	$source->safe_psql('postgres', "INSERT INTO s.steady VALUES ($round + 10000, 'secret', 'b')");
 	wait_caught_up($source, $dest, 'g');
 }
 my $all = join(' UNION ALL ', map { "SELECT $_ AS n, * FROM s.live$_" } 1 .. 60);
 is($dest->safe_psql('postgres', "SELECT md5(string_agg(t::text, ',' ORDER BY n, id)), count(*) FROM ($all) t"),
-	$source->safe_psql('postgres', "SELECT md5(string_agg(t::text, ',' ORDER BY n, id)), count(*) FROM ($all) t"), 'many tables that live are followed all the same');
+	$source->safe_psql('postgres', "SELECT md5(string_agg(t::text, ',' ORDER BY n, id)), count(*) FROM ($all) t"),
+	'many tables that live are followed all the same');
 for my $i (0 .. 2)
 {
 	my ($total) = memory(@{ $members[$i] });
 	cmp_ok($total, '<', 9000000, "within the memory for it: $members[$i][1]");
 }
-is(scalar(grep { $_->{Type} eq 'INSERT' && $_->{Table} =~ /^live/ } file_events($directory)), 240, 'each of their rows was one event');
+is(scalar(grep { $_->{Type} eq 'INSERT' && $_->{Table} =~ /^live/ } file_events($directory)), 240,
+	'each of their rows was one event');
 
 # Forgotten again and again they would be learned again and again; in the end they are kept
-$source->safe_psql('postgres', join('', map { "CREATE TABLE s.used$_ (id int PRIMARY KEY, v text, m s.temper);\n" } 1 .. 150));
+$source->safe_psql('postgres',
+	join('', map { "CREATE TABLE s.used$_ (id int PRIMARY KEY, v text, m s.temper);\n" } 1 .. 150));
 for my $round (1 .. 8)
 {
 	$source->safe_psql('postgres', join('', map { "INSERT INTO s.used$_ VALUES ($round, 'x', 'b');\n" } 1 .. 150));
@@ -156,7 +170,8 @@ for my $more (1 .. 4)
 {
 	last if !grep { $_->[0] >= 9000000 } rounds($more * 200 + 201, $more * 200 + 400);
 }
-cmp_ok((memory(@{ $members[$_] }))[0], '<', 9000000, "when tables come and go again, memory is given back: $members[$_][1]") for 0 .. 2;
+cmp_ok((memory(@{ $members[$_] }))[0], '<', 9000000,
+	"when tables come and go again, memory is given back: $members[$_][1]") for 0 .. 2;
 is_deeply([ map { pid_of($_->[0], 'g', $_->[1]) } @members ], \@pids, 'all of it in one life of each process');
 $session->close;
 

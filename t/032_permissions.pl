@@ -22,7 +22,9 @@ sub node
 	my $node = flo_node($name, $nats, start => 0);
 	my ($user) = $name eq 'source' ? 'source' : 'destination';
 
-	$node->append_conf('postgresql.conf', "pg_flo.nats_user = '$user'\npg_flo.nats_password = 'of the $user'\npg_flo.nats_inbox_prefix = '_INBOX_$user'\n");
+	$node->append_conf('postgresql.conf',
+		"pg_flo.nats_user = '$user'\npg_flo.nats_password = 'of the $user'\npg_flo.nats_inbox_prefix = "
+		  . "'_INBOX_$user'\n");
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION pg_flo');
 	return $node;
@@ -36,14 +38,16 @@ $source->safe_psql('postgres', q{
 	CREATE TABLE t (id serial PRIMARY KEY, v text);
 	INSERT INTO t (v) SELECT repeat('x', 100) FROM generate_series(1, 20000);
 	CREATE TABLE later (id int PRIMARY KEY); INSERT INTO later SELECT generate_series(1, 100);
-	SELECT flo.create_replicator('users', tables => '{t}', mode => 'copy_and_stream', sync_schema => true, track_ddl => true);
+	SELECT flo.create_replicator('users', tables => '{t}', mode => 'copy_and_stream', sync_schema => true,
+		track_ddl => true);
 	SELECT flo.start_group('users')});
 $dest->safe_psql('postgres', q{
 	CREATE TABLE later (id int PRIMARY KEY);
 	SELECT flo.create_worker('users'); SELECT flo.start_group('users')});
 wait_state($source, 'users', 'replicator', 'streaming');
 wait_state($dest, 'users', 'postgres', 'streaming');
-$source->safe_psql('postgres', q{INSERT INTO t (v) VALUES ('streamed'); ALTER TABLE t ADD COLUMN w int; UPDATE t SET w = 1 WHERE id < 10});
+$source->safe_psql('postgres', q{INSERT INTO t (v) VALUES ('streamed'); ALTER TABLE t ADD COLUMN w int;
+	UPDATE t SET w = 1 WHERE id < 10});
 wait_caught_up($source, $dest, 'users');
 is_same_table($source, $dest, 't', 'a copy with its schema, the stream and DDL');
 $source->safe_psql('postgres', q{SELECT flo.add_table('users', 'later')});
@@ -55,8 +59,10 @@ for ([ $source, 'source' ], [ $dest, 'destination' ])
 {
 	my ($node, $name) = @$_;
 	my ($member) = $name eq 'source' ? 'replicator' : 'postgres';
-	is($node->safe_psql('postgres', q{SELECT worker_name FROM flo.stream_status('users')}), 'postgres', "flo.stream_status() at the $name");
-	is($node->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', item, detail), '; ') FROM flo.check('users') WHERE status = 'error'}), '', "flo.check() at the $name");
+	is($node->safe_psql('postgres', q{SELECT worker_name FROM flo.stream_status('users')}), 'postgres',
+		"flo.stream_status() at the $name");
+	is($node->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', item, detail), '; ') FROM flo.check('users') }
+		  . q{WHERE status = 'error'}), '', "flo.check() at the $name");
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM flo.peek('users', 1)}), '1', "flo.peek() at the $name");
 	is(status_of($node, 'users', $member, 'last_error'), '', "no error at the $name");
 }
@@ -68,10 +74,12 @@ my $consumer = $dest->safe_psql('postgres', q{SELECT consumer FROM flo.stream_st
 sub complaints
 {
 	my ($user, @lines) = @_;
-	my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $nats->port, Proto => 'tcp', Timeout => 10) or die "connect: $@";
+	my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $nats->port, Proto => 'tcp', Timeout => 10)
+	  or die "connect: $@";
 	my @said;
 
-	print $socket qq{CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"user":"$user","pass":"of the $user"}\r\n};
+	print $socket 'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,'
+	  . qq["user":"$user","pass":"of the $user"}\r\n];
 	print $socket "$_\r\n" for @lines, 'PING';
 	while (my $line = <$socket>)
 	{
@@ -84,19 +92,25 @@ sub may { my ($user, $subject) = @_; return complaints($user, "PUB $subject 1", 
 sub may_hear { my ($user, $subject) = @_; return complaints($user, "SUB $subject 1") eq ''; }
 
 my $state = 'KV_pg_flo_state_users';
-for my $subject ('pgflo.users', 'pgflo.users.copy.0', (map { "\$KV.pg_flo_state_users.$_" } qw(source generation attempt copy copy.16384 schema schema.1 schema-marked sequences sequences.1 worker)),
+for my $subject ('pgflo.users', 'pgflo.users.copy.0',
+	(map { "\$KV.pg_flo_state_users.$_" } qw(source generation attempt copy copy.16384 schema schema.1 schema-marked
+	sequences sequences.1 worker)),
 	(map { "\$JS.API.STREAM.$_.pgflo_users_stream" } qw(PURGE DELETE UPDATE CREATE SNAPSHOT RESTORE MSG.DELETE)),
 	(map { "\$JS.API.STREAM.$_.$state" } qw(PURGE DELETE UPDATE CREATE MSG.DELETE)),
-	'$JS.API.STREAM.CREATE.mine', '$JS.API.STREAM.INFO.pgflo_other_stream', '$JS.API.STREAM.MSG.GET.KV_pg_flo_state_other', '$JS.API.STREAM.NAMES',
-	"\$JS.API.CONSUMER.DURABLE.CREATE.$state.mine", '$JS.API.CONSUMER.DURABLE.CREATE.pgflo_other_stream.mine', '$JS.API.DIRECT.GET.KV_pg_flo_state_other', '_INBOX_source.x.y')
+	'$JS.API.STREAM.CREATE.mine', '$JS.API.STREAM.INFO.pgflo_other_stream',
+	'$JS.API.STREAM.MSG.GET.KV_pg_flo_state_other', '$JS.API.STREAM.NAMES',
+	"\$JS.API.CONSUMER.DURABLE.CREATE.$state.mine", '$JS.API.CONSUMER.DURABLE.CREATE.pgflo_other_stream.mine',
+	'$JS.API.DIRECT.GET.KV_pg_flo_state_other', '_INBOX_source.x.y')
 {
 	ok(!may('destination', $subject), "the destination may not publish to $subject");
 }
-for my $subject ('>', 'pgflo.users', '_INBOX_source.>', '_INBOX.>', '$KV.pg_flo_state_users.>', '$JS.API.>', '$JS.ACK.>')
+for my $subject ('>', 'pgflo.users', '_INBOX_source.>', '_INBOX.>', '$KV.pg_flo_state_users.>', '$JS.API.>',
+	'$JS.ACK.>')
 {
 	ok(!may_hear('destination', $subject), "nor listen to $subject");
 }
-for my $subject ('pgflo.other', '$KV.pg_flo_state_other.source', '$JS.API.STREAM.PURGE.pgflo_other_stream', '$JS.API.STREAM.INFO.pgflo_other_stream')
+for my $subject ('pgflo.other', '$KV.pg_flo_state_other.source', '$JS.API.STREAM.PURGE.pgflo_other_stream',
+	'$JS.API.STREAM.INFO.pgflo_other_stream')
 {
 	ok(!may('source', $subject), "the source may not publish to $subject");
 }
@@ -106,20 +120,23 @@ ok(may('destination', "\$KV.pg_flo_state_users.worker.x"), 'the destination may 
 # a key that it may write does not empty the rest of the bucket
 my $kept = $nats->api("STREAM.INFO.$state")->{state}{messages};
 my $header = "NATS/1.0\r\nNats-Rollup: all\r\n\r\n";
-complaints('destination', sprintf('HPUB $KV.pg_flo_state_users.worker.x %d %d', length $header, length($header) + 1), $header . 'x');
+complaints('destination', sprintf('HPUB $KV.pg_flo_state_users.worker.x %d %d', length $header, length($header) + 1),
+	$header . 'x');
 is($nats->api("STREAM.INFO.$state")->{state}{messages}, $kept, 'a report with a roll-up header removes nothing');
 
-# --- the end ---------------------------------------------------------------------------------------
+# --- the end --------------------------------------------------------------------------------------
 
 $source->safe_psql('postgres', q{INSERT INTO t (v) VALUES ('after all that')});
 wait_caught_up($source, $dest, 'users');
 is_same_table($source, $dest, 't', 'the group goes on');
 $source->safe_psql('postgres', q{SELECT flo.resync('users')});
-ok(wait_until($dest, 'postgres', q{SELECT state = 'streaming' FROM flo.status WHERE member = 'postgres'}, 'the copy'), 'a resync');
+ok(wait_until($dest, 'postgres', q{SELECT state = 'streaming' FROM flo.status WHERE member = 'postgres'}, 'the copy'),
+	'a resync');
 wait_caught_up($source, $dest, 'users');
 is_same_table($source, $dest, 't', 'with all rows');
 $dest->safe_psql('postgres', q{SELECT flo.drop_worker('users', 'postgres')});
-ok(!grep({ $_ eq $consumer } @{ $nats->api('CONSUMER.NAMES.pgflo_users_stream', {})->{consumers} || [] }), 'the worker is dropped with its consumer');
+ok(!grep({ $_ eq $consumer } @{ $nats->api('CONSUMER.NAMES.pgflo_users_stream', {})->{consumers} || [] }),
+	'the worker is dropped with its consumer');
 $source->safe_psql('postgres', q{SELECT flo.drop_replicator('users', purge_stream => true)});
 is(join(' ', $nats->streams), '', 'and the replicator with its streams');
 

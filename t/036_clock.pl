@@ -58,7 +58,11 @@ $ENV{LD_PRELOAD} = "$dir/clock.so";
 my $source = flo_node('source', $nats);
 my $dest = flo_node('dest', $nats);
 
-sub insert { $source->safe_psql('postgres', "INSERT INTO t SELECT i, repeat('x', 300) FROM generate_series($n + 1, $n + 20) i"); $n += 20; }
+sub insert
+{
+	$source->safe_psql('postgres', "INSERT INTO t SELECT i, repeat('x', 300) FROM generate_series($n + 1, $n + 20) i");
+	$n += 20;
+}
 # Within 15 seconds, however long they are to the server
 sub same
 {
@@ -77,7 +81,8 @@ same('at first');
 for my $by (-3600, 86400, -86400)
 {
 	set_clock($by);
-	is($source->safe_psql('postgres', 'SELECT abs(extract(epoch FROM clock_timestamp()) - ' . time() . ') > 1000'), 't', "the servers' clock is off by $by s");
+	is($source->safe_psql('postgres', 'SELECT abs(extract(epoch FROM clock_timestamp()) - ' . time() . ') > 1000'), 't',
+		"the servers' clock is off by $by s");
 	insert();
 	same("clock off by $by s");
 	$_->safe_psql('postgres', q{SELECT flo.stop_group('g')}) for $source, $dest;
@@ -95,7 +100,8 @@ wait_state($dest, 'g', 'postgres', 'backoff');
 set_clock(-3 * 86400);
 $dest->safe_psql('postgres', 'ALTER TABLE t DROP CONSTRAINT odd');
 same('the clock goes back while a worker waits for its next attempt');
-is($source->safe_psql('postgres', q{SELECT flo.wait_for('g', pg_current_wal_lsn() + 1000000, '1 s')}), 'f', 'a time-out is one');
+is($source->safe_psql('postgres', q{SELECT flo.wait_for('g', pg_current_wal_lsn() + 1000000, '1 s')}), 'f',
+	'a time-out is one');
 
 $_->stop('fast') for $source, $dest;
 done_testing();

@@ -20,17 +20,35 @@ my $n = 0;
 
 sub src { return $source->safe_psql('postgres', $_[0]); }
 sub dst { return $dest->safe_psql('postgres', $_[0]); }
-sub counted { my ($node, $member, @columns) = @_; return status_of($node, 'g', $member, join(" || ' ' || ", @columns)); }
+sub counted
+{
+	my ($node, $member, @columns) = @_;
+	return status_of($node, 'g', $member, join(" || ' ' || ", @columns));
+}
 sub no_halt { my ($node) = @_; $node->append_conf('postgresql.conf', "pg_flo.stop_at = ''\n"); $node->reload; }
-sub stopped { my ($node, $member) = @_; $node->safe_psql('postgres', "SELECT flo.stop_group('g', '$member')"); wait_state($node, 'g', $member, 'stopped'); }
+sub stopped
+{
+	my ($node, $member) = @_;
+	$node->safe_psql('postgres', "SELECT flo.stop_group('g', '$member')");
+	wait_state($node, 'g', $member, 'stopped');
+}
 
 # Transactions of three rows each
-sub transactions { my ($count) = @_; src("DO \$\$ BEGIN FOR i IN 1 .. $count LOOP INSERT INTO t SELECT $n + i * 3 - g, 'v' FROM generate_series(0, 2) g; COMMIT; END LOOP; END \$\$"); $n += 3 * $count; }
+sub transactions
+{
+	my ($count) = @_;
+	src("DO \$\$ BEGIN FOR i IN 1 .. $count LOOP INSERT INTO t SELECT $n + i * 3 - g, 'v' FROM generate_series(0, 2) g;
+		COMMIT; END LOOP; END \$\$");
+	$n += 3 * $count;
+}
 
 mkdir $directory, 0700;
-$_->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text)') for $source, $dest;
+$_->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text)')
+  for $source, $dest;
 create_group($source, $dest, 'g', worker_options => q{'{"on_conflict": "error", "on_missing": "error"}'});
-$dest->safe_psql('postgres', "SELECT flo.create_worker('g', sink => 'file', worker_name => 'events', options => '{\"directory\": \"$directory\"}')");
+$dest->safe_psql('postgres',
+	"SELECT flo.create_worker('g', sink => 'file', worker_name => 'events',
+	options => '{\"directory\": \"$directory\"}')");
 start_member($dest, 'g', 'events');
 
 # --- an error in the midst of a backlog -------------------------------------------------------
@@ -42,8 +60,10 @@ src(q{INSERT INTO t VALUES (1000000, 'theirs')});
 transactions(10);
 wait_caught_up($source, $dest, 'g', member => 'events');
 dst(q{SELECT flo.start_group('g', 'postgres')});
-wait_until($dest, 'postgres', q{SELECT last_error ~ 'transaction at' AND transactions = 40 FROM flo.status WHERE member = 'postgres'}, 'the worker to stop there') or die;
-is(counted($dest, 'postgres', qw(transactions inserts)), '40 120', 'what was committed before an error counts, once; what is undone does not');
+wait_until($dest, 'postgres', q{SELECT last_error ~ 'transaction at' AND transactions = 40 FROM flo.status
+	WHERE member = 'postgres'}, 'the worker to stop there') or die;
+is(counted($dest, 'postgres', qw(transactions inserts)), '40 120',
+	'what was committed before an error counts, once; what is undone does not');
 ok(counted($dest, 'postgres', 'conflicts') >= 1, 'and the conflict that it stops at');
 dst('DELETE FROM t WHERE id = 1000000');
 wait_caught_up($source, $dest, 'g');
@@ -53,8 +73,10 @@ my $conflicts = counted($dest, 'postgres', 'conflicts');
 dst(q{SELECT flo.alter_worker('g', 'postgres', '{"on_error": "stop"}'); DELETE FROM t WHERE id = 1});
 src(q{UPDATE t SET v = 'x' WHERE id = 1});
 wait_state($dest, 'g', 'postgres', 'failed');
-cmp_ok(counted($dest, 'postgres', 'conflicts'), '>', $conflicts, 'a row that is missing is a conflict, at each attempt');
-dst(q{INSERT INTO t VALUES (1, 'v'); SELECT flo.alter_worker('g', 'postgres', '{"on_error": null}'); SELECT flo.start_group('g', 'postgres')});
+cmp_ok(counted($dest, 'postgres', 'conflicts'), '>', $conflicts,
+	'a row that is missing is a conflict, at each attempt');
+dst(q{INSERT INTO t VALUES (1, 'v'); SELECT flo.alter_worker('g', 'postgres', '{"on_error": null}');
+	SELECT flo.start_group('g', 'postgres')});
 wait_caught_up($source, $dest, 'g');
 is(counted($dest, 'postgres', qw(transactions inserts updates)), '52 151 1', 'and no update');
 
@@ -83,8 +105,10 @@ for my $point ('commit.before', 'apply.after:2')
 	stopped($dest, 'events');
 	$dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
 	wait_caught_up($source, $dest, 'g');
-	is(counted($dest, 'postgres', qw(transactions inserts)), ($transactions + 2) . ' ' . ($inserts + 6), "$point: what was not committed counts when it is");
-	is(counted($dest, 'events', qw(transactions inserts)), ($transactions + 2) . ' ' . ($inserts + 6), "$point: of a sink of events, too");
+	is(counted($dest, 'postgres', qw(transactions inserts)), ($transactions + 2) . ' ' . ($inserts + 6),
+		"$point: what was not committed counts when it is");
+	is(counted($dest, 'events', qw(transactions inserts)), ($transactions + 2) . ' ' . ($inserts + 6),
+		"$point: of a sink of events, too");
 }
 
 # --- the source: an error, SIGTERM, a broker that goes away ---------------------------------------
@@ -92,7 +116,8 @@ for my $point ('commit.before', 'apply.after:2')
 src('INSERT INTO u VALUES (1), (2)');
 wait_caught_up($source, $dest, 'g');
 my $there = counted($dest, 'postgres', qw(transactions inserts updates));
-ok(wait_until($source, 'postgres', "SELECT transactions || ' ' || inserts || ' ' || updates = '$there' FROM flo.status WHERE member = 'replicator'", 'the source to say the same'), 'both ends count the same');
+ok(wait_until($source, 'postgres', "SELECT transactions || ' ' || inserts || ' ' || updates = '$there' FROM flo.status
+	WHERE member = 'replicator'", 'the source to say the same'), 'both ends count the same');
 for my $way ('lost broker', 'SIGTERM')
 {
 	my ($transactions, $inserts) = split / /, counted($source, 'replicator', qw(transactions inserts));
@@ -113,15 +138,18 @@ for my $way ('lost broker', 'SIGTERM')
 	{
 		stopped($source, 'replicator');
 	}
-	is(counted($source, 'replicator', qw(transactions inserts)), "$transactions $inserts", "$way: half a transaction does not count");
+	is(counted($source, 'replicator', qw(transactions inserts)), "$transactions $inserts",
+		"$way: half a transaction does not count");
 	src(q{SELECT flo.start_group('g', 'replicator')});
 	wait_caught_up($source, $dest, 'g');
-	wait_until($source, 'postgres', "SELECT inserts >= $inserts + 3000 FROM flo.status WHERE member = 'replicator'", 'the rows to be counted') or die;
-	is(counted($source, 'replicator', qw(transactions inserts)), ($transactions + 1) . ' ' . ($inserts + 3000), "$way: it counts when all of it is published");
+	wait_until($source, 'postgres', "SELECT inserts >= $inserts + 3000 FROM flo.status WHERE member = 'replicator'",
+		'the rows to be counted') or die;
+	is(counted($source, 'replicator', qw(transactions inserts)), ($transactions + 1) . ' ' . ($inserts + 3000),
+		"$way: it counts when all of it is published");
 }
 is(counted($dest, 'postgres', qw(inserts)), counted($source, 'replicator', qw(inserts)), 'both ends count the same');
 
-# --- a copy ------------------------------------------------------------------------------------------
+# --- a copy ---------------------------------------------------------------------------------------
 
 $_->safe_psql('postgres', q{CREATE TABLE c (id int PRIMARY KEY, v text)}) for $source, $dest;
 src(q{INSERT INTO c SELECT g, repeat('x', 100) FROM generate_series(1, 20000) g});
@@ -129,9 +157,11 @@ wait_caught_up($source, $dest, 'g');
 dst('ALTER TABLE c ADD CONSTRAINT small CHECK (id <> 15000) NOT VALID');
 my $inserts = counted($dest, 'postgres', 'inserts');
 src(q{SELECT flo.resync('g', 'c')});
-wait_until($dest, 'postgres', q{SELECT last_error ~ 'small' FROM flo.status WHERE member = 'postgres'}, 'the copy to stop') or die;
+wait_until($dest, 'postgres', q{SELECT last_error ~ 'small' FROM flo.status WHERE member = 'postgres'},
+	'the copy to stop') or die;
 dst('ALTER TABLE c DROP CONSTRAINT small');
-wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM flo.copied_tables WHERE table_name = 'c' AND finished_at IS NOT NULL}, 'the copy to be in') or die;
+wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM flo.copied_tables
+	WHERE table_name = 'c' AND finished_at IS NOT NULL}, 'the copy to be in') or die;
 wait_caught_up($source, $dest, 'g');
 is(counted($dest, 'postgres', 'inserts'), $inserts + 20000, 'each copied row counts once, errors and all');
 

@@ -25,8 +25,10 @@ $dest->safe_psql('postgres', q{SELECT pg_create_logical_replication_slot('back',
 sub streamed
 {
 	my ($what) = @_;
-	my @changes = grep { !/streamed transaction|^(BEGIN|COMMIT)|pg_flo|"?flo"?\./ } split /\n/, $dest->safe_psql('postgres',
-		q{SELECT data FROM pg_logical_slot_get_changes('back', NULL, NULL, 'only-local', '1', 'stream-changes', '1', 'include-xids', '0') WHERE data ~ 'stream|public\.t'});
+	my @changes = grep { !/streamed transaction|^(BEGIN|COMMIT)|pg_flo|"?flo"?\./ } split /\n/,
+		$dest->safe_psql('postgres',
+		q{SELECT data FROM pg_logical_slot_get_changes('back', NULL, NULL, 'only-local', '1', 'stream-changes', '1',
+			'include-xids', '0') WHERE data ~ 'stream|public\.t'});
 	is(scalar @changes, 0, $what) or diag("$changes[0]\n$changes[-1]");
 }
 
@@ -40,14 +42,18 @@ wait_caught_up($source, $dest, 'g');
 is_same_table($source, $dest, 't', 'large transactions');
 streamed('nothing that a worker writes is taken for local, not even while it is written');
 $dest->safe_psql('postgres', q{INSERT INTO t VALUES (-1, 'local'); DELETE FROM t WHERE id = -1});
-my $local = $dest->safe_psql('postgres', q{SELECT count(*) FROM pg_logical_slot_get_changes('back', NULL, NULL, 'only-local', '1') WHERE data ~ 'public\.t'});
+my $local = $dest->safe_psql('postgres',
+	q{SELECT count(*) FROM pg_logical_slot_get_changes('back', NULL, NULL, 'only-local', '1')
+	WHERE data ~ 'public\.t'});
 is($local, 2, 'while what is written here is local');
 
 # --- ended in the midst of a commit ----------------------------------------------------------
 
 # A deferred trigger runs when the commit has begun and the origin is to move with it
 $dest->safe_psql('postgres', q{
-	CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF EXISTS (SELECT FROM pg_class WHERE relname = 'slowly') THEN PERFORM pg_sleep(600); END IF; RETURN NULL; END$$;
+	-- sleeps: until it is ended
+	CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF EXISTS (SELECT FROM pg_class
+		WHERE relname = 'slowly') THEN PERFORM pg_sleep(600); END IF; RETURN NULL; END$$;
 	CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow();
 	ALTER TABLE t ENABLE ALWAYS TRIGGER slow});
 my $id = 20000;
@@ -58,11 +64,13 @@ for my $end ('pg_terminate_backend(pid)', 'pg_cancel_backend(pid)', q{flo.stop_g
 	$dest->safe_psql('postgres', 'CREATE TABLE slowly ()');
 	$id++;
 	$source->safe_psql('postgres', "INSERT INTO t VALUES ($id, '$name')");
-	ok(wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'}, 'the commit'), "$name: the worker is at the commit");
+	ok(wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'},
+		'the commit'), "$name: the worker is at the commit");
 	my $pid = pid_of($dest, 'g', 'postgres');
 	if ($end eq 'kill -9') { kill9_member($dest, 'g', 'postgres'); }
 	else { $dest->safe_psql('postgres', "SELECT $end FROM pg_stat_activity WHERE wait_event = 'PgSleep'"); }
-	wait_until($dest, 'postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)", 'the process to end');
+	wait_until($dest, 'postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)",
+		'the process to end');
 	$dest->safe_psql('postgres', 'DROP TABLE slowly');
 	$dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
 	wait_caught_up($source, $dest, 'g');

@@ -14,7 +14,6 @@ use FloTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep);
 
 my $restarts = 10;
 
@@ -30,8 +29,10 @@ for my $node ($source, $dest)
 {
 	$node->append_conf('postgresql.conf', "pg_flo.restart_interval = '200ms'\n");
 	$node->reload;
-	$node->safe_psql('postgres', 'CREATE TABLE t (id bigint PRIMARY KEY, v text); CREATE TABLE hidden (id bigint PRIMARY KEY);'
-		  . 'CREATE TABLE wide (id bigint PRIMARY KEY, ' . join(', ', map { "a_rather_long_name_of_a_column_$_ int" } 1 .. 700) . ')');
+	$node->safe_psql('postgres', 'CREATE TABLE t (id bigint PRIMARY KEY, v text);
+		CREATE TABLE hidden (id bigint PRIMARY KEY);'
+		  . 'CREATE TABLE wide (id bigint PRIMARY KEY, '
+		  . join(', ', map { "a_rather_long_name_of_a_column_$_ int" } 1 .. 700) . ')');
 }
 
 # Small and large transactions, rows and descriptions of tables larger than several
@@ -74,17 +75,21 @@ BEGIN
 END $$;
 SQL
 $source->safe_psql('postgres', q{SELECT flo.create_replicator('g', tables => '{t,hidden,wide}');
-	INSERT INTO flo.rules (group_name, table_name, action, arguments, stage) VALUES ('g', 'hidden', 'where', '{"expression": "false"}', 'replicator')});
+	INSERT INTO flo.rules (group_name, table_name, action, arguments, stage)
+		VALUES ('g', 'hidden', 'where', '{"expression": "false"}', 'replicator')});
 start_member($source, 'g', 'replicator');
 
 # Workers that need a while
 sub slowly
 {
-	$dest->safe_psql('postgres', q{INSERT INTO flo.rules (group_name, table_name, column_name, action, arguments, operations)
+	$dest->safe_psql('postgres',
+		q{INSERT INTO flo.rules (group_name, table_name, column_name, action, arguments, operations)
 		VALUES ('g', 't', 'v', 'expression', '{"expression": "public.slowly(v)"}', '{INSERT}')});
 }
 sub at_full_speed { $dest->safe_psql('postgres', 'DELETE FROM flo.rules'); }
-$dest->safe_psql('postgres', 'CREATE FUNCTION slowly(v text) RETURNS text STABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN v; END $$');
+# sleeps: so that the workers fall behind
+$dest->safe_psql('postgres', 'CREATE FUNCTION slowly(v text) RETURNS text STABLE LANGUAGE plpgsql AS $$ BEGIN '
+	  . 'PERFORM pg_sleep(0.001); RETURN v; END $$');
 $dest->safe_psql('postgres', q{SELECT flo.create_worker('g', options => '{"batch_size": 20}')});
 slowly();
 
@@ -110,8 +115,10 @@ sub await_streaming
 	my ($what) = @_;
 	my $names = join ', ', map { "'$_'" } @workers;
 
-	wait_until($dest, 'postgres', "SELECT bool_or(state = 'failed') OR bool_and(state = 'streaming') FROM flo.status WHERE member IN ($names)", "$what: workers to stream");
-	my $failed = $dest->safe_psql('postgres', "SELECT member || ': ' || detail FROM flo.status WHERE member IN ($names) AND state = 'failed'");
+	wait_until($dest, 'postgres', "SELECT bool_or(state = 'failed') OR bool_and(state = 'streaming') FROM flo.status
+		WHERE member IN ($names)", "$what: workers to stream");
+	my $failed = $dest->safe_psql('postgres',
+		"SELECT member || ': ' || detail FROM flo.status WHERE member IN ($names) AND state = 'failed'");
 	return if $failed eq '';
 	fail("$what: $failed");
 	die "a worker is failed\n";
@@ -122,22 +129,18 @@ sub advance
 {
 	my ($what) = @_;
 
+	my $looks = 0;
 	load(120) if stream_state()->{messages} < 60;
-	for (1 .. 3600)
-	{
-		my $state = stream_state();
+	return await(sub {
+			my $state = stream_state();
 
-		if ($state->{first_seq} >= $place + 3)
-		{
+			await_streaming($what) if ++$looks % 20 == 0;
+			return 0 if $state->{first_seq} < $place + 3;
 			# purging may have waited until nearly nothing was left
-			load(120), next if $state->{messages} <= 10;
+			load(120), return 0 if $state->{messages} <= 10;
 			$place = $state->{first_seq};
 			return 1;
-		}
-		await_streaming($what) if $_ % 20 == 0;
-		sleep 0.05;
-	}
-	return 0;
+		}, "$what: the stream to be purged");
 }
 
 my %restart = (
@@ -191,7 +194,8 @@ sub compare
 	wait_caught_up($source, $dest, 'g');
 	is_same_table($source, $dest, $_, "$name: the same rows in $_") for 't', 'wide';
 	is($dest->safe_psql('postgres', 'SELECT count(*) FROM hidden'), 0, "$name: nothing that was left out");
-	is($dest->safe_psql('postgres', q{SELECT string_agg(last_error, ' ') FROM flo.status WHERE last_error !~ 'constraint|NATS|broker'}), '', "$name: no other errors");
+	is($dest->safe_psql('postgres', q{SELECT string_agg(last_error, ' ') FROM flo.status
+		WHERE last_error !~ 'constraint|NATS|broker'}), '', "$name: no other errors");
 	slowly();
 }
 
@@ -199,10 +203,12 @@ sub compare
 
 # Transactions of a few rows and of a few messages: each message begins inside one
 load(300);
-my @inside = map { $_->{flags} & 1 } grep { defined } map { FloChunk->parse($nats->message($stream, $_) // '') } 1 .. stream_state()->{last_seq};
+my @inside = map { $_->{flags} & 1 } grep { defined } map {
+	FloChunk->parse($nats->message($stream, $_) // '') } 1 .. stream_state()->{last_seq};
 cmp_ok(grep({ $_ } @inside) / @inside, '>', 0.9, 'the backlog is dense');
 # Reading may begin at messages that begin inside one
-is($source->safe_psql('postgres', q{SELECT count(*), bool_and(event->>'Table' = 't') FROM flo.peek('g', 3)}), '3|t', 'flo.peek() finds whole transactions');
+is($source->safe_psql('postgres', q{SELECT count(*), bool_and(event->>'Table' = 't') FROM flo.peek('g', 3)}), '3|t',
+	'flo.peek() finds whole transactions');
 start_workers();
 await_streaming('start');
 restart_again_and_again('one worker', sort keys %restart);

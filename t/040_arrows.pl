@@ -34,7 +34,7 @@ sub work
 {
 	$large++;
 	return IPC::Run::start(
-		[ 'psql', '-qX', '-p', $source->port, '-h', $source->host, '-d', 'postgres', '-c', <<"SQL" ], '>', \my $out, '2>', \my $err);
+		[ 'psql', '-qX', '-p', $source->port, '-h', $source->host, '-d', 'postgres', '-c', <<"SQL" ], '>', \my $out,
 DO \$\$ BEGIN FOR i IN 1..60 LOOP
 	UPDATE accounts SET balance = balance - i WHERE id = i;
 	UPDATE accounts SET balance = balance + i WHERE id = 101 - i;
@@ -46,6 +46,7 @@ DO \$\$ BEGIN FOR i IN 1..60 LOOP
 	END IF;
 END LOOP; END \$\$
 SQL
+		'2>', \my $err);
 }
 
 # The source's own death takes the session of work() with it, and what it had
@@ -58,7 +59,8 @@ sub crash_at
 	my $member = $node == $source ? 'replicator' : 'postgres';
 
 	halt_at($node, $point);
-	my $checkpointer = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'});
+	my $checkpointer = $node->safe_psql('postgres',
+		q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'});
 	my $session = work();
 	ok(await_halt($node, $point), "$point: a process is there") or return;
 	if ($how eq 'kill')
@@ -79,10 +81,12 @@ sub crash_at
 	}
 	$session->finish;
 	# until its server has noticed, it goes on answering, and then drops whoever asks
-	wait_until($node, 'postgres', "SELECT pid <> $checkpointer FROM pg_stat_activity WHERE backend_type = 'checkpointer'", 'the server to begin anew') or die;
+	wait_until($node, 'postgres', "SELECT pid <> $checkpointer FROM pg_stat_activity
+		WHERE backend_type = 'checkpointer'", 'the server to begin anew') or die;
 	wait_until($source, 'postgres', 'SELECT true', 'the source') or die;
 	wait_caught_up($source, $dest, 'g');
-	is($dest->safe_psql('postgres', 'SELECT sum(balance) FROM accounts'), '100000', "$point, $how: no transaction in parts");
+	is($dest->safe_psql('postgres', 'SELECT sum(balance) FROM accounts'), '100000',
+		"$point, $how: no transaction in parts");
 	is_same_table($source, $dest, $_, "$point, $how: $_") for qw(accounts moves);
 	return;
 }

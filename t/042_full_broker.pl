@@ -15,27 +15,36 @@ my $nats = FloTest::Nats->new('broker', room => '4MB');
 my $source = flo_node('source', $nats);
 my $dest = flo_node('dest', $nats, conf => "max_worker_processes = 30\n");
 
-sub users { return 'accounts { A { jetstream: { ' . $_[0] . ' }, users: [ { user: test, password: test }, { user: pgflo, password: pgflo } ] } }'; }
+sub users
+{
+	return 'accounts { A { jetstream: { ' . $_[0]
+	  . ' }, users: [ { user: test, password: test }, { user: pgflo, password: pgflo } ] } }';
+}
 sub shows
 {
 	my ($node, $member, $pattern, $name) = @_;
-	ok(wait_until($node, 'postgres', "SELECT EXISTS (SELECT FROM flo.status WHERE group_name = 'g' AND member = '$member'"
+	ok(wait_until($node, 'postgres',
+		"SELECT EXISTS (SELECT FROM flo.status WHERE group_name = 'g' AND member = '$member'"
 		  . " AND concat_ws(' ', state, detail) ~ '$pattern')", "$member to show $pattern"), $name)
 	  or diag(status_of($node, 'g', $member, "concat_ws(' | ', state, detail, last_error)"));
 }
-sub restarts { return status_of($source, 'g', 'replicator', 'restarts') . ' ' . status_of($dest, 'g', 'postgres', 'restarts'); }
+sub restarts
+{
+	return status_of($source, 'g', 'replicator', 'restarts') . ' ' . status_of($dest, 'g', 'postgres', 'restarts');
+}
 sub same { wait_caught_up($source, $dest, 'g'); is_same_table($source, $dest, 't', "$_[0]: the same rows"); }
 sub drop_both
 {
 	$dest->safe_psql('postgres', q{SELECT flo.drop_group('g')});
 	$source->safe_psql('postgres', q{SELECT flo.drop_group('g', purge_stream => true)});
-	$_->safe_psql('postgres', 'TRUNCATE t') for $source, $dest;
+	$_->safe_psql('postgres', 'TRUNCATE t, hidden') for $source, $dest;
 }
 # An empty broker with these limits, in an account of its own where "user" is set
 sub as_user
 {
 	my ($user, $room, $accounts) = @_;
-	$_->append_conf('postgresql.conf', "pg_flo.nats_user = '$user'\npg_flo.nats_password = '$user'\n") for $source, $dest;
+	$_->append_conf('postgresql.conf', "pg_flo.nats_user = '$user'\npg_flo.nats_password = '$user'\n")
+	  for $source, $dest;
 	$_->reload for $source, $dest;
 	$nats->stop;
 	$nats->forget;
@@ -51,7 +60,8 @@ sub write_mb
 		UPDATE t SET v = left(v, 100) WHERE id % 50 = i % 50 AND length(v) > 100; COMMIT; END LOOP; END \$\$");
 }
 
-$_->safe_psql('postgres', 'CREATE TABLE t (id bigserial PRIMARY KEY, v text)') for $source, $dest;
+$_->safe_psql('postgres', 'CREATE TABLE t (id bigserial PRIMARY KEY, v text); CREATE TABLE hidden (v text PRIMARY KEY)')
+  for $source, $dest;
 create_group($source, $dest, 'g', worker_options => q{'{"lock_timeout": "1h"}'});
 my $stream = 'pgflo_g_stream';
 
@@ -60,12 +70,22 @@ my $stream = 'pgflo_g_stream';
 my $lock = FloTest::Session->new($dest);
 $lock->query('BEGIN; LOCK TABLE t');
 write_mb(8);
-shows($source, 'replicator', '^waiting broker full: .* of .*, slowest consumer postgres', "the server's limit: the replicator waits and says who holds what is there");
+shows($source, 'replicator', '^waiting broker full: .* of .*, slowest consumer postgres',
+	"the server's limit: the replicator waits and says who holds what is there");
 my $before = restarts();
-like($nats->publish('$KV.pg_flo_state_g.probe', 'x')->{error}{description}, qr/insufficient resources/, 'nothing more can be stored, reports neither');
-cmp_ok($source->safe_psql('postgres', "SELECT retained_wal_bytes FROM flo.status WHERE member = 'replicator'"), '>', 2 * 1024 * 1024, 'the source keeps the WAL');
+like($nats->publish('$KV.pg_flo_state_g.probe', 'x')->{error}{description}, qr/insufficient resources/,
+	'nothing more can be stored, reports neither');
+cmp_ok($source->safe_psql('postgres', "SELECT retained_wal_bytes FROM flo.status WHERE member = 'replicator'"), '>',
+	2 * 1024 * 1024, 'the source keeps the WAL');
+# a rule that comes while it waits holds for what is committed after that
+$source->safe_psql('postgres', q{INSERT INTO flo.rules (group_name, stage, table_name, column_name, action)
+	VALUES ('g', 'replicator', 'hidden', 'v', 'mask')});
+shows($source, 'replicator', '^waiting broker full', 'it still waits');
+$source->safe_psql('postgres', q{INSERT INTO hidden VALUES ('secret')});
 $lock->query('COMMIT');
 same("the server's limit");
+is($dest->safe_psql('postgres', 'SELECT v FROM hidden'), 's****t',
+	'nothing is published without a rule that came meanwhile');
 is(restarts(), $before, 'without a restart on either side');
 is($before, '0 0', 'nor while it filled up');
 
@@ -98,9 +118,11 @@ $nats->set_room('4MB');
 # A destination that is gone holds everything: its registration can be removed
 $dest->safe_psql('postgres', 'CREATE DATABASE gone');
 $dest->safe_psql('gone', 'CREATE EXTENSION pg_flo; CREATE TABLE t (id bigserial PRIMARY KEY, v text)');
-$dest->safe_psql('gone', q{SELECT flo.create_worker('g', options => '{"start": "latest"}'); SELECT flo.start_group('g')});
+$dest->safe_psql('gone', q{SELECT flo.create_worker('g', options => '{"start": "latest"}');
+	SELECT flo.start_group('g')});
 wait_state($dest, 'g', 'postgres', 'streaming', 'gone');
-wait_until($source, 'postgres', q{SELECT EXISTS (SELECT FROM flo.stream_status('g') WHERE database = 'gone')}, 'its registration') or die;
+wait_until($source, 'postgres', q{SELECT EXISTS (SELECT FROM flo.stream_status('g') WHERE database = 'gone')},
+	'its registration') or die;
 $dest->safe_psql('gone', q{SELECT flo.stop_group('g')});
 wait_state($dest, 'g', 'postgres', 'stopped', 'gone');
 my $gone = $source->safe_psql('postgres', q{SELECT consumer FROM flo.stream_status('g') WHERE database = 'gone'});
@@ -117,7 +139,8 @@ as_user('pgflo', '1GB', users('max_mem: 1M, max_file: 4MB, max_streams: 10, max_
 create_group($source, $dest, 'g', worker_options => q{'{"lock_timeout": "1h"}'});
 $lock->query('BEGIN; LOCK TABLE t');
 write_mb(8);
-shows($source, 'replicator', '^waiting broker full: .* of 4096 kB that the account may keep, slowest consumer postgres', "the account's limit");
+shows($source, 'replicator', '^waiting broker full: .* of 4096 kB that the account may keep, slowest consumer postgres',
+	"the account's limit");
 $before = restarts();
 $lock->query('COMMIT');
 same("the account's limit");
@@ -141,7 +164,8 @@ is($nats->api("STREAM.INFO.pgflo_g_copy")->{error}{err_code}, 10059, 'its stream
 drop_both();
 as_user('pgflo', '1GB', users('max_mem: 1M, max_file: 100MB, max_streams: 1, max_consumers: 20'));
 $source->safe_psql('postgres', q{SELECT flo.create_replicator('g'); SELECT flo.start_group('g')});
-shows($source, 'replicator', '^waiting broker full: 1 of 1 streams that the account may have', 'an account that may have no stream more');
+shows($source, 'replicator', '^waiting broker full: 1 of 1 streams that the account may have',
+	'an account that may have no stream more');
 $nats->set_room('1GB', users('max_mem: 1M, max_file: 100MB, max_streams: 5, max_consumers: 20'));
 wait_state($source, 'g', 'replicator', 'streaming');
 start_member($dest, 'g', 'postgres') if $dest->safe_psql('postgres', q{SELECT flo.create_worker('g')}) eq '';

@@ -12,7 +12,6 @@ use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep);
 
 my $nats = FloTest::Nats->new('broker');
 # nobody but the test writes WAL
@@ -25,11 +24,16 @@ my $n = 0;
 sub shows
 {
 	my ($node, $member, $pattern, $name) = @_;
-	ok(wait_until($node, 'postgres', "SELECT EXISTS (SELECT FROM flo.status WHERE group_name = 'g' AND member = '$member'"
+	ok(wait_until($node, 'postgres',
+		"SELECT EXISTS (SELECT FROM flo.status WHERE group_name = 'g' AND member = '$member'"
 		  . " AND concat_ws(' ', state, detail) ~ '$pattern')", "$member to show $pattern"), $name)
 	  or diag(status_of($node, 'g', $member, "concat_ws(' | ', state, detail, last_error)"));
 }
-sub insert { $source->safe_psql('postgres', "INSERT INTO t SELECT i, repeat('x', 3000) FROM generate_series($n + 1, $n + 20) i"); $n += 20; }
+sub insert
+{
+	$source->safe_psql('postgres', "INSERT INTO t SELECT i, repeat('x', 3000) FROM generate_series($n + 1, $n + 20) i");
+	$n += 20;
+}
 sub same
 {
 	my ($name) = @_;
@@ -39,15 +43,16 @@ sub same
 	is_same_table($source, $dest, 't', "$name: the same rows");
 }
 sub settings { return $nats->api("STREAM.INFO.$_[0]")->{config}; }
-sub shape { my $c = settings($_[0]); return join ' ', map { "$_=" . (ref $c->{$_} eq 'ARRAY' ? "@{$c->{$_}}" : $c->{$_} // '') } qw(subjects discard max_msgs max_msg_size max_msgs_per_subject no_ack max_age max_bytes); }
-# Until it is true, with a limit
+sub shape
+{
+	my $c = settings($_[0]);
+	return join ' ', map { "$_=" . (ref $c->{$_} eq 'ARRAY' ? "@{$c->{$_}}" : $c->{$_} // '') } qw(subjects discard
+		max_msgs max_msg_size max_msgs_per_subject no_ack max_age max_bytes);
+}
 sub soon
 {
 	my ($name, $test) = @_;
-	my $until = time() + $FloTest::timeout;
-
-	sleep 0.1 until $test->() || time() > $until;
-	ok($test->(), $name);
+	ok(await($test, $name), $name);
 }
 
 $_->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, v text)') for $source, $dest;
@@ -56,7 +61,8 @@ same('at first');
 
 # --- another shape ---------------------------------------------------------------------------
 
-for ([ $stream, subjects => ['elsewhere'] ], [ $stream, max_msg_size => 1000 ], [ $stream, max_bytes => 100000, max_msgs => 3 ], [ $stream, no_ack => JSON::PP::true() ],
+for ([ $stream, subjects => ['elsewhere'] ], [ $stream, max_msg_size => 1000 ],
+	[ $stream, max_bytes => 100000, max_msgs => 3 ], [ $stream, no_ack => JSON::PP::true() ],
 	[ $bucket, max_msg_size => 10 ], [ $bucket, subjects => ['$KV.elsewhere.>'], max_msgs => 1, discard => 'old' ])
 {
 	my ($of, %edit) = @$_;
@@ -77,14 +83,15 @@ soon('the stream is made again though nobody writes', sub { $nats->last_seq($str
 same('the stream deleted');
 
 $nats->api("STREAM.DELETE.$bucket");
-ok(wait_until($source, 'postgres', q{SELECT count(acked_lsn) = 1 FROM flo.stream_status('g')}, 'the bucket with the report of the worker'), 'the bucket is made again, and the worker is known');
+ok(wait_until($source, 'postgres', q{SELECT count(acked_lsn) = 1 FROM flo.stream_status('g')},
+	'the bucket with the report of the worker'), 'the bucket is made again, and the worker is known');
 same('the bucket deleted');
 $nats->api("STREAM.PURGE.$bucket");
 soon('what was in the bucket is written again', sub { $nats->message($bucket, $nats->last_seq($bucket)) });
 $nats->api("STREAM.DELETE.$_") for $bucket, $stream;
 same('both deleted');
 
-# --- a broker that does not answer ------------------------------------------------------------------
+# --- a broker that does not answer ----------------------------------------------------------------
 
 wait_state($source, 'g', 'replicator', 'streaming');
 $nats->pause;
@@ -94,12 +101,13 @@ $nats->resume;
 same('it goes on');
 $nats->configure('max_connections: 1');
 $nats->restart;
-ok(wait_until($_, 'postgres', q{SELECT bool_or(state = 'streaming' OR detail ~ 'max_connections') FROM flo.status}, 'the reason'), 'no connection more: the reason is named') for $source, $dest;
+ok(wait_until($_, 'postgres', q{SELECT bool_or(state = 'streaming' OR detail ~ 'max_connections') FROM flo.status},
+	'the reason'), 'no connection more: the reason is named') for $source, $dest;
 $nats->configure('');
 $nats->restart;
 same('connections enough');
 
-# --- purged with a worker behind ------------------------------------------------------------------------
+# --- purged with a worker behind ------------------------------------------------------------------
 
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
 wait_state($dest, 'g', 'postgres', 'stopped');
@@ -107,7 +115,8 @@ insert();
 $source->safe_psql('postgres', q{SELECT flo.wait_for('g')});
 $nats->api("STREAM.PURGE.$stream");
 $dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
-shows($dest, 'postgres', '^failed gap: this worker has everything up to', 'purged: the worker says what it lacks, though nobody writes');
+shows($dest, 'postgres', '^failed gap: this worker has everything up to',
+	'purged: the worker says what it lacks, though nobody writes');
 $source->safe_psql('postgres', q{SELECT flo.resync('g')});
 wait_until($source, 'postgres', q{SELECT NOT resync FROM flo.generations}, 'the next generation') or die;
 wait_state($source, 'g', 'replicator', 'streaming|copying');
@@ -115,16 +124,21 @@ $dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
 same('flo.resync() leads out');
 
 my $generation = $source->safe_psql('postgres', 'SELECT generation FROM flo.generations');
-sub said { return $nats->message($bucket, $nats->api("STREAM.MSG.GET.$bucket", { last_by_subj => '$KV.pg_flo_state_g.generation' })->{message}{seq}) // ''; }
+sub said
+{
+	return $nats->message($bucket, $nats->api("STREAM.MSG.GET.$bucket",
+		{ last_by_subj => '$KV.pg_flo_state_g.generation' })->{message}{seq}) // '';
+}
 like(said(), qr/"generation": ?"$generation"/, 'the bucket says which generation it is');
-for my $garbage ('', 'nonsense', said() =~ s/"generation": ?"[^"]+"/"generation": "00000000-0000-0000-0000-000000000000"/r)
+for my $garbage ('', 'nonsense',
+	said() =~ s/"generation": ?"[^"]+"/"generation": "00000000-0000-0000-0000-000000000000"/r)
 {
 	$nats->request('$KV.pg_flo_state_g.generation', $garbage);
 	soon('what a hand has put in its place is written over', sub { said() =~ /"generation": ?"$generation"/ });
 }
 same('the generation said again');
 
-# --- keys of a copy ---------------------------------------------------------------------------------------
+# --- keys of a copy -------------------------------------------------------------------------------
 
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('g')});
 $source->safe_psql('postgres', q{SELECT flo.drop_group('g', purge_stream => true)});

@@ -19,7 +19,8 @@ my $n = 0;
 sub shows
 {
 	my ($node, $member, $pattern, $name) = @_;
-	ok(wait_until($node, 'postgres', "SELECT EXISTS (SELECT FROM flo.status WHERE group_name = 'g' AND member = '$member'"
+	ok(wait_until($node, 'postgres',
+		"SELECT EXISTS (SELECT FROM flo.status WHERE group_name = 'g' AND member = '$member'"
 		  . " AND concat_ws(' ', state, detail) ~ '$pattern')", "$member to show $pattern"), $name)
 	  or diag(status_of($node, 'g', $member, "concat_ws(' | ', state, detail, last_error)"));
 }
@@ -29,13 +30,15 @@ sub same { insert(); wait_caught_up($source, $dest, 'g'); is_same_table($source,
 sub let_go
 {
 	my $lsn = $source->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
-	ok(wait_until($source, 'postgres', "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots", 'the slot'), 'the WAL is released');
+	ok(wait_until($source, 'postgres', "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots", 'the slot'),
+		'the WAL is released');
 }
 sub lead_to
 {
 	my ($node, $nats) = @_;
 	$node->safe_psql('postgres', q{SELECT flo.stop_group('g')});
-	ok(wait_until($node, 'postgres', q{SELECT bool_and(state = 'stopped') FROM flo.status}, 'the group to stop'), 'led to another broker');
+	ok(wait_until($node, 'postgres', q{SELECT bool_and(state = 'stopped') FROM flo.status}, 'the group to stop'),
+		'led to another broker');
 	$node->append_conf('postgresql.conf', "pg_flo.nats_url = '" . $nats->url . "'\n");
 	$node->reload;
 	$node->safe_psql('postgres', q{SELECT flo.start_group('g')});
@@ -48,7 +51,8 @@ let_go();
 
 # As doc/operations.md says it
 lead_to($source, $broker[1]);
-shows($source, 'replicator', '^waiting for workers to report: the broker holds nothing of this group', 'a new broker: the replicator waits for the workers');
+shows($source, 'replicator', '^waiting for workers to report: the broker holds nothing of this group',
+	'a new broker: the replicator waits for the workers');
 lead_to($dest, $broker[1]);
 wait_state($source, 'g', 'replicator', 'streaming');
 same('a new broker: nothing is lost, the group goes on');
@@ -92,7 +96,8 @@ $source->safe_psql('postgres', q{CREATE PUBLICATION pgflo_g FOR TABLE ONLY t; SE
 SKIP:
 {
 	skip 'later servers pass over a publication that is missing', 1 if $source->pg_version >= 18;
-	shows($source, 'replicator', '^failed publication "pgflo_g" was dropped, or dropped and made again', 'one that was made again, too');
+	shows($source, 'replicator', '^failed publication "pgflo_g" was dropped, or dropped and made again',
+		'one that was made again, too');
 }
 $source->safe_psql('postgres', q{SELECT flo.resync('g')});
 wait_state($source, 'g', 'replicator', 'streaming|copying');
@@ -102,15 +107,18 @@ same('and flo.resync() leads out');
 
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('g')});
 $source->safe_psql('postgres', q{SELECT flo.drop_group('g', purge_stream => true)});
-$broker[0]->configure('accounts { A { jetstream: { max_mem: 1M, max_file: 200MB, max_streams: 10, max_consumers: 20, max_bytes_required: true }, users: [ { user: test, password: test }, { user: pgflo, password: pgflo } ] } }');
+$broker[0]->configure('accounts { A { jetstream: { max_mem: 1M, max_file: 200MB, max_streams: 10, max_consumers: 20, '
+	  . 'max_bytes_required: true }, users: [ { user: test, password: test }, { user: pgflo, password: pgflo } ] } }');
 $broker[0]->restart;
 $_->append_conf('postgresql.conf', "pg_flo.nats_user = 'pgflo'\npg_flo.nats_password = 'pgflo'\n") for $source, $dest;
 $_->append_conf('postgresql.conf', "pg_flo.nats_url = '" . $broker[0]->url . "'\n") for $source, $dest;
 $_->reload for $source, $dest;
 $dest->safe_psql('postgres', q{TRUNCATE t; SELECT flo.create_worker('g'); SELECT flo.start_group('g')});
 shows($dest, 'postgres', '^waiting for stream', 'a worker that comes first leaves the bucket to the source');
-$source->safe_psql('postgres', q{SELECT flo.create_replicator('g', mode => 'copy_and_stream'); SELECT flo.start_group('g')});
-ok(wait_until($source, 'postgres', q{SELECT last_error ~ 'max bytes' FROM flo.status WHERE member = 'replicator'}, 'the error'), 'an account that requires max_bytes: says so')
+$source->safe_psql('postgres', q{SELECT flo.create_replicator('g', mode => 'copy_and_stream');
+	SELECT flo.start_group('g')});
+ok(wait_until($source, 'postgres', q{SELECT last_error ~ 'max bytes' FROM flo.status WHERE member = 'replicator'},
+	'the error'), 'an account that requires max_bytes: says so')
   or diag(status_of($source, 'g', 'replicator', "concat_ws(' | ', state, detail, last_error)"));
 $source->append_conf('postgresql.conf', "pg_flo.stream_max_bytes = '20MB'\n");
 $source->reload;

@@ -33,7 +33,8 @@ sub lsn_of
 sub wait_error
 {
 	my ($pattern) = @_;
-	return wait_until($dest, 'postgres', "SELECT EXISTS (SELECT FROM flo.status WHERE group_name = 'g' AND member = 'postgres'"
+	return wait_until($dest, 'postgres',
+		"SELECT EXISTS (SELECT FROM flo.status WHERE group_name = 'g' AND member = 'postgres'"
 		  . " AND state IN ('backoff', 'failed') AND last_error ~ '$pattern')", "last_error like $pattern");
 }
 
@@ -42,15 +43,19 @@ sub wait_error
 $dest->safe_psql('postgres', 'ALTER TABLE t ADD CONSTRAINT no_five CHECK (id <> 5)');
 insert(1 .. 3);
 # one transaction of three rows, of which one cannot be applied; others behind it
-$source->safe_psql('postgres', q{BEGIN; INSERT INTO t VALUES (4, 'a'); INSERT INTO t VALUES (5, 'b'); INSERT INTO t VALUES (6, 'c'); COMMIT});
+$source->safe_psql('postgres', q{BEGIN; INSERT INTO t VALUES (4, 'a'); INSERT INTO t VALUES (5, 'b');
+	INSERT INTO t VALUES (6, 'c'); COMMIT});
 insert(7 .. 9);
 ok(wait_error('no_five'), 'a constraint violation stops the worker');
-like(status_of($dest, 'g', 'postgres', 'last_error'), qr{transaction at \S+.*INSERT.*table "public\.t"}s, 'last_error names LSN, operation and table');
-ok(wait_until($dest, 'postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) = '1,2,3' FROM t}, 'rows before the failed transaction'),
+like(status_of($dest, 'g', 'postgres', 'last_error'), qr{transaction at \S+.*INSERT.*table "public\.t"}s,
+	'last_error names LSN, operation and table');
+ok(wait_until($dest, 'postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) = '1,2,3' FROM t},
+	'rows before the failed transaction'),
 	'what came before is applied, nothing after');
 
 my $lsn = lsn_of();
-like(error_of($dest, "SELECT flo.skip('g', 'postgres', '0/1')"), qr/^22023: .*did not fail/, 'skip of another LSN is refused');
+like(error_of($dest, "SELECT flo.skip('g', 'postgres', '0/1')"), qr/^22023: .*did not fail/,
+	'skip of another LSN is refused');
 like(error_of($dest, "SELECT flo.skip('g', 'postgres', pg_lsn '$lsn' + 8)"), qr/^22023/, 'also of one nearby');
 like(error_of($dest, "SELECT flo.skip('g', 'replicator', '$lsn')"), qr/^22023/, 'the replicator has nothing to skip');
 like(error_of($dest, "SELECT flo.skip('g', 'nobody', '$lsn')"), qr/^42704/, 'unknown worker');
@@ -73,8 +78,11 @@ wait_caught_up($source, $dest, 'g');
 is(ids(), '1,2,3,7,8,9,10', 'a crash brings nothing back');
 
 # An error that shows at the commit only
-$dest->safe_psql('postgres', q{CREATE FUNCTION no_eleven() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF NEW.id = 11 THEN RAISE 'eleven is refused'; END IF; RETURN NULL; END$$;
-	CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION no_eleven();
+$dest->safe_psql('postgres',
+	q{CREATE FUNCTION no_eleven() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF NEW.id = 11
+	THEN RAISE 'eleven is refused'; END IF; RETURN NULL; END$$;
+	CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+		EXECUTE FUNCTION no_eleven();
 	ALTER TABLE t ENABLE ALWAYS TRIGGER late});
 insert(11 .. 14);
 insert(15 .. 17);
@@ -90,7 +98,8 @@ wait_caught_up($source, $dest, 'g');
 
 like(error_of($source, q{SELECT flo.resync('nobody', copy => false)}), qr/^42704/, 'unknown group');
 $source->safe_psql('postgres', q{SELECT flo.create_replicator('fresh', tables => '{public.t}')});
-like(error_of($source, q{SELECT flo.resync('fresh', copy => false)}), qr/^55000: .*never begun/, 'a group that never began');
+like(error_of($source, q{SELECT flo.resync('fresh', copy => false)}), qr/^55000: .*never begun/,
+	'a group that never began');
 $source->safe_psql('postgres', q{SELECT flo.drop_replicator('fresh')});
 
 # Resync of a running group, with a worker that lags behind
@@ -104,16 +113,19 @@ ok($source->safe_psql('postgres', q{SELECT flo.wait_for('g')}) eq 't', 'publishe
 $log = -s $source->logfile;
 my $dlog = -s $dest->logfile;
 $source->safe_psql('postgres', q{SELECT flo.resync('g', copy => false)});
-wait_until($source, 'postgres', "SELECT generation <> '$generation' AND follows = '{$generation}' AND given_up < start_lsn FROM flo.generations", 'the new generation')
+wait_until($source, 'postgres', "SELECT generation <> '$generation' AND follows = '{$generation}'
+	AND given_up < start_lsn FROM flo.generations", 'the new generation')
   or die;
 wait_state($source, 'g', 'replicator', 'streaming');
-like(substr(slurp_file($source->logfile), $log), qr{group "g" begins anew at \S+: what was committed after \S+}, 'the range given up is in the log');
+like(substr(slurp_file($source->logfile), $log), qr{group "g" begins anew at \S+: what was committed after \S+},
+	'the range given up is in the log');
 insert(23);
 $dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
 wait_state($dest, 'g', 'postgres', 'streaming');
 wait_caught_up($source, $dest, 'g');
 is(ids(), '20,23', 'resync gives up what lies between and goes on from now');
-like(substr(slurp_file($dest->logfile), $dlog), qr{the source began anew at \S+: what it committed after \S+ is given up here}, 'so says the worker, too');
+like(substr(slurp_file($dest->logfile), $dlog),
+	qr{the source began anew at \S+: what it committed after \S+ is given up here}, 'so says the worker, too');
 kill9_member($dest, 'g', 'postgres');
 kill9_member($source, 'g', 'replicator');
 up();
@@ -138,7 +150,9 @@ $source->safe_psql('postgres', q{SELECT pg_drop_replication_slot(slot_name) FROM
 insert(26);
 $source->safe_psql('postgres', q{SELECT flo.start_group('g')});
 wait_state($source, 'g', 'replicator', 'failed');
-like(status_of($source, 'g', 'replicator', 'detail'), qr/^lost slot: replication slot "pgflo_\d+_g" does not exist any more/, 'F9: a lost slot is never made anew by itself');
+like(status_of($source, 'g', 'replicator', 'detail'),
+	qr/^lost slot: replication slot "pgflo_\d+_g" does not exist any more/,
+	'F9: a lost slot is never made anew by itself');
 $source->safe_psql('postgres', q{SELECT flo.resync('g', copy => false)});
 wait_state($source, 'g', 'replicator', 'streaming');
 insert(27);

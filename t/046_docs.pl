@@ -19,7 +19,8 @@ my $source = flo_node('source', $nats);
 my $dest = flo_node('dest', $nats);
 my $text = slurp_file("$doc/sql.md");
 
-$_->safe_psql('postgres', 'CREATE TABLE users (id int PRIMARY KEY, email text); CREATE TABLE orders (id int PRIMARY KEY)') for $source, $dest;
+$_->safe_psql('postgres', 'CREATE TABLE users (id int PRIMARY KEY, email text);
+	CREATE TABLE orders (id int PRIMARY KEY)') for $source, $dest;
 
 # --- examples, in the order of the page -----------------------------------------------------
 
@@ -57,21 +58,26 @@ sub all_named
 }
 
 all_named('function', q{SELECT '`' || proname || '(' FROM pg_proc WHERE pronamespace = 'flo'::regnamespace
-	AND coalesce(obj_description(oid), '') !~ '^internal' AND prorettype <> ALL ('{trigger,event_trigger}'::regtype[])});
-all_named('table and view', q{SELECT '### flo.' || relname FROM pg_class WHERE relnamespace = 'flo'::regnamespace AND relkind IN ('r', 'v')});
+	AND coalesce(obj_description(oid), '') !~ '^internal' AND prorettype
+		<> ALL ('{trigger,event_trigger}'::regtype[])});
+all_named('table and view', q{SELECT '### flo.' || relname FROM pg_class
+	WHERE relnamespace = 'flo'::regnamespace AND relkind IN ('r', 'v')});
 all_named('column', q{SELECT DISTINCT '`' || attname || '`' FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
 	WHERE relnamespace = 'flo'::regnamespace AND relkind IN ('r', 'v') AND attnum > 0 AND NOT attisdropped});
 all_named('setting', q{SELECT '`' || name || '`' FROM pg_settings WHERE name LIKE 'pg\_flo.%'});
-for my $sink (qw(replicator postgres file stdout webhook))
+my ($sinks) = error_of($source, q{SELECT flo.create_worker('x', 'nonsense')}) =~ /Valid sinks are: (.*?)\./
+  or BAIL_OUT('no list of sinks');
+for my $sink ('replicator', split /, /, $sinks)
 {
-	my $call = $sink eq 'replicator' ? q{flo.create_replicator('x', options => '{"nonsense": 1}')} : qq{flo.create_worker('x', '$sink', options => '{"nonsense": 1}')};
+	my $call = $sink eq 'replicator' ? q{flo.create_replicator('x', options => '{"nonsense": 1}')}
+	  : qq{flo.create_worker('x', '$sink', options => '{"nonsense": 1}')};
 	my ($options) = error_of($source, "SELECT $call") =~ /hint: [^:]*: (.*?)\.?$/m;
 	ok($options, "the options of $sink are known") or next;
 	my @missing = grep { index($text, "`$_`") < 0 } split /, /, $options;
 	is(join(', ', @missing), '', "sql.md names every option of $sink");
 }
 
-# --- links ------------------------------------------------------------------------------------------
+# --- links ----------------------------------------------------------------------------------------
 
 my @broken;
 for my $page (glob "$doc/*.md")

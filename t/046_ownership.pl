@@ -37,7 +37,8 @@ sub untouched
 	$source->safe_psql('postgres', "INSERT INTO t (v) VALUES ('$name')");
 	wait_caught_up($source, $dest, 'g');
 	is_same_table($source, $dest, 't', "$name: the group goes on");
-	is(status_of($source, 'g', 'replicator', 'restarts') . status_of($dest, 'g', 'postgres', 'restarts'), '00', "$name: undisturbed");
+	is(status_of($source, 'g', 'replicator', 'restarts') . status_of($dest, 'g', 'postgres', 'restarts'), '00',
+		"$name: undisturbed");
 }
 # It is not to be had from there: started, asked, resynchronized and removed
 sub refused
@@ -47,10 +48,12 @@ sub refused
 	$node->safe_psql($db, q{SELECT flo.start_group('g')});
 	wait_state($node, 'g', 'replicator', 'failed', $db);
 	like(status_of($node, 'g', 'replicator', 'detail', $db), $whose, "$name: failed, and names the owner");
-	my $row = $node->safe_psql($db, q{SELECT status, detail, hint FROM flo.check('g') WHERE item ~ '^owner of the stream'});
+	my $row = $node->safe_psql($db, q{SELECT status, detail, hint FROM flo.check('g')
+		WHERE item ~ '^owner of the stream'});
 	like($row, qr/^error\|.*$whose/, "$name: so does flo.check()");
 	unlike($row, qr/purge_stream/, "$name: whose hint is not to remove it");
-	like(error_of($node, qq{SELECT flo.$_('g', purge_stream => true)}, $db), qr/^55006: .*$whose.*\n.*force => true/s, "$name: $_() is refused")
+	like(error_of($node, qq{SELECT flo.$_('g', purge_stream => true)}, $db), qr/^55006: .*$whose.*\n.*force => true/s,
+		"$name: $_() is refused")
 	  for qw(drop_replicator drop_group);
 	untouched($name);
 }
@@ -66,8 +69,10 @@ untouched('another database, resync');
 $source->safe_psql('other', q{SELECT flo.drop_group('g')});
 untouched('another database, dropped without its stream');
 
-$stranger->safe_psql('postgres', q{SELECT flo.create_replicator('g', mode => 'copy_and_stream', options => '{"stream_max_bytes": "1MB"}')});
-refused($stranger, 'postgres', qr/owned by another source: database "postgres" of cluster "source" \(system $system\)/, 'another cluster');
+$stranger->safe_psql('postgres',
+	q{SELECT flo.create_replicator('g', mode => 'copy_and_stream', options => '{"stream_max_bytes": "1MB"}')});
+refused($stranger, 'postgres', qr/owned by another source: database "postgres" of cluster "source" \(system $system\)/,
+	'another cluster');
 $stranger->safe_psql('postgres', q{SELECT flo.drop_group('g')});
 
 # --- copies of the source -------------------------------------------------------------------
@@ -78,7 +83,8 @@ $source->safe_psql('postgres', 'CREATE DATABASE restored');
 $source->command_ok([ 'pg_restore', '-d', 'restored', '-p', $source->port, '-h', $source->host, $dump ], 'pg_restore');
 refused($source, 'restored', qr/database "postgres" of this cluster/, 'a restored copy in this cluster');
 $stranger->safe_psql('postgres', 'CREATE DATABASE restored');
-$stranger->command_ok([ 'pg_restore', '-d', 'restored', '-p', $stranger->port, '-h', $stranger->host, $dump ], 'pg_restore elsewhere');
+$stranger->command_ok([ 'pg_restore', '-d', 'restored', '-p', $stranger->port, '-h', $stranger->host, $dump ],
+	'pg_restore elsewhere');
 refused($stranger, 'restored', qr/database "postgres" of cluster "source"/, 'a restored copy in another cluster');
 
 $source->stop('fast');
@@ -92,7 +98,8 @@ my $clone = PostgreSQL::Test::Cluster->new('clone');
 $clone->init_from_backup($source, 'copy');
 $clone->append_conf('postgresql.conf', "pg_flo.enabled = off\n");
 $clone->start;
-like(error_of($clone, q{SELECT flo.drop_group('g', purge_stream => true)}), qr/^55006: .*(history diverged|another replicator publishes)/, 'a copy of the files must not remove the stream');
+like(error_of($clone, q{SELECT flo.drop_group('g', purge_stream => true)}),
+	qr/^55006: .*(history diverged|another replicator publishes)/, 'a copy of the files must not remove the stream');
 untouched('a copy of the files');
 $clone->safe_psql('postgres', q{SELECT flo.drop_group('g')});
 untouched('a copy of the files, dropped there');
@@ -100,14 +107,17 @@ $clone->stop('fast');
 
 # --- a destination -----------------------------------------------------------------------------
 
-like(error_of($dest, q{SELECT flo.drop_group('g', purge_stream => true)}), qr/^55006: .*database "postgres" of cluster "source"/, 'a destination must not remove the stream');
+like(error_of($dest, q{SELECT flo.drop_group('g', purge_stream => true)}),
+	qr/^55006: .*database "postgres" of cluster "source"/, 'a destination must not remove the stream');
 wait_state($dest, 'g', 'postgres', 'streaming');
 $before = shown();
 untouched('a destination');
 my $consumer = $source->safe_psql('postgres', q{SELECT consumer FROM flo.stream_status('g')});
-$stranger->safe_psql('postgres', q{SELECT flo.create_worker('g', options => '{"start": "latest"}'); SELECT flo.start_group('g')});
+$stranger->safe_psql('postgres', q{SELECT flo.create_worker('g', options => '{"start": "latest"}');
+	SELECT flo.start_group('g')});
 wait_state($stranger, 'g', 'postgres', 'streaming');
-like(error_of($stranger, qq{SELECT flo.drop_consumer('g', '$consumer')}), qr/^55006: .*database "postgres" of cluster "source".*\n.*at the source/s, "nor another destination's consumer");
+like(error_of($stranger, qq{SELECT flo.drop_consumer('g', '$consumer')}),
+	qr/^55006: .*database "postgres" of cluster "source".*\n.*at the source/s, "nor another destination's consumer");
 untouched('the consumer of another destination');
 $stranger->safe_psql('postgres', q{SELECT flo.drop_worker('g', 'postgres')});
 is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.stream_status('g')}), '1', 'its own it may');
@@ -124,33 +134,41 @@ $twin->append_conf('postgresql.conf', "pg_flo.enabled = off\n");
 $twin->start;
 wait_until($source, 'postgres', q{SELECT acked_lsn > '0/0' FROM flo.stream_status('g')}, 'a report') or die;
 my ($lsn) = $twin->safe_psql('postgres', q{SELECT remote_lsn FROM pg_replication_origin_status});
-ok(wait_until($source, 'postgres', "SELECT acked_lsn > '$lsn' FROM flo.stream_status('g')", 'the destination to be ahead'), 'the destination is ahead of its copy');
-like(error_of($twin, q{SELECT flo.drop_worker('g', 'postgres')}), qr/^55006: .*another copy of this database/, 'a copy of a destination must not take its registration');
+ok(wait_until($source, 'postgres', "SELECT acked_lsn > '$lsn' FROM flo.stream_status('g')",
+	'the destination to be ahead'), 'the destination is ahead of its copy');
+like(error_of($twin, q{SELECT flo.drop_worker('g', 'postgres')}), qr/^55006: .*another copy of this database/,
+	'a copy of a destination must not take its registration');
 my ($out, $err) = ('', '');
-is($twin->psql('postgres', q{SELECT flo.drop_group('g', force => true)}, stdout => \$out, stderr => \$err), 0, 'with force it is dropped there');
+is($twin->psql('postgres', q{SELECT flo.drop_group('g', force => true)}, stdout => \$out, stderr => \$err), 0,
+	'with force it is dropped there');
 like($err, qr/WARNING: .*another copy of this database/, 'and the registration stays');
 is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.stream_status('g')}), '1', 'which it does');
 $twin->stop('fast');
 untouched('a copy of a destination');
 
-# --- the owner, and who is told to ------------------------------------------------------------------
+# --- the owner, and who is told to ----------------------------------------------------------------
 
 is(error_of($source, q{SELECT flo.drop_replicator('g')}), '', 'dropped without its stream');
 $source->safe_psql('postgres', q{SELECT flo.create_replicator('g'); SELECT flo.start_group('g')});
 wait_state($source, 'g', 'replicator', 'failed');
-like(status_of($source, 'g', 'replicator', 'detail'), qr/earlier group of this name/, 'a new group of the name does not go on with it');
-like($source->safe_psql('postgres', q{SELECT hint FROM flo.check('g') WHERE item ~ '^owner of the stream'}), qr/purge_stream/, 'here the way out is to remove it');
+like(status_of($source, 'g', 'replicator', 'detail'), qr/earlier group of this name/,
+	'a new group of the name does not go on with it');
+like($source->safe_psql('postgres', q{SELECT hint FROM flo.check('g') WHERE item ~ '^owner of the stream'}),
+	qr/purge_stream/, 'here the way out is to remove it');
 is(error_of($source, q{SELECT flo.drop_group('g', purge_stream => true)}), '', 'which the owner may');
 is_deeply([ $nats->streams ], [], 'all of it');
 
 # One that was made and holds nothing yet is somebody's too
-my $owner = qq{pg_flo group g, owner {"version":1,"system_identifier":"1","database_oid":5,"database":"app","cluster":""}};
-$nats->api('STREAM.CREATE.pgflo_g_stream', { name => 'pgflo_g_stream', subjects => ['pgflo.g'], storage => 'file', retention => 'limits',
+my $owner = qq{pg_flo group g, }
+	  . qq{owner {"version":1,"system_identifier":"1","database_oid":5,"database":"app","cluster":""}};
+$nats->api('STREAM.CREATE.pgflo_g_stream', { name => 'pgflo_g_stream', subjects => ['pgflo.g'], storage => 'file',
+	retention => 'limits',
 	discard => 'new', max_bytes => 100000, num_replicas => 1, description => $owner });
 $before = shown();
 $source->safe_psql('postgres', q{SELECT flo.create_replicator('g', mode => 'copy'); SELECT flo.start_group('g')});
 wait_state($source, 'g', 'replicator', 'failed');
-like(status_of($source, 'g', 'replicator', 'detail'), qr/database "app" of another cluster \(system 1\)/, 'an empty stream of another owner');
+like(status_of($source, 'g', 'replicator', 'detail'), qr/database "app" of another cluster \(system 1\)/,
+	'an empty stream of another owner');
 is(shown(), $before, 'it is left as it is');
 $source->safe_psql('postgres', q{SELECT flo.drop_group('g', purge_stream => true, force => true)});
 is_deeply([ $nats->streams ], [], 'with force it goes');

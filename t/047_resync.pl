@@ -16,17 +16,23 @@ my $nats = FloTest::Nats->new('broker');
 my $source = flo_node('source', $nats);
 my $dest = flo_node('dest', $nats);
 
-$_->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY, v text)') for $source, $dest;
+$_->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, v text);
+	CREATE TABLE other (id int PRIMARY KEY, v text)') for $source, $dest;
 create_group($source, $dest, 'g', tables => q{'{public.t,public.other}'});
 
 my $next = 1;
-sub insert { $source->safe_psql('postgres', "INSERT INTO t VALUES ($next, 'v'); INSERT INTO other VALUES ($next, 'v')"); return $next++; }
+sub insert
+{
+	$source->safe_psql('postgres', "INSERT INTO t VALUES ($next, 'v'); INSERT INTO other VALUES ($next, 'v')");
+	return $next++;
+}
 sub generation { return $source->safe_psql('postgres', 'SELECT generation FROM flo.generations'); }
 sub resync { $source->safe_psql('postgres', "SELECT flo.resync('g', $_[0])"); }
 sub up { wait_until($_, 'postgres', 'SELECT true', $_->name) for $source, $dest; }
 sub wait_generation
 {
-	wait_until($source, 'postgres', "SELECT generation <> '$_[0]' AND NOT resync FROM flo.generations", 'another generation') or die;
+	wait_until($source, 'postgres', "SELECT generation <> '$_[0]' AND NOT resync FROM flo.generations",
+		'another generation') or die;
 }
 sub wait_copied
 {
@@ -45,7 +51,8 @@ sub is_led_out
 {
 	my ($what) = @_;
 
-	wait_until($source, 'postgres', "SELECT state = 'streaming' AND NOT resync FROM flo.status JOIN flo.generations USING (group_name) WHERE member = 'replicator'", 'the source to stream') or die;
+	wait_until($source, 'postgres', "SELECT state = 'streaming' AND NOT resync FROM flo.status
+		JOIN flo.generations USING (group_name) WHERE member = 'replicator'", 'the source to stream') or die;
 	wait_copied();
 	insert();
 	wait_caught_up($source, $dest, 'g');
@@ -61,7 +68,8 @@ my $was = generation();
 my $open = FloTest::Session->new($source);
 $open->query(q{BEGIN; INSERT INTO t VALUES (-1, 'open')});
 resync('copy => false');
-wait_until($source, 'postgres', q{SELECT state = 'waiting' AND detail ~ 'write transactions' FROM flo.status}, 'the slot to wait') or die;
+wait_until($source, 'postgres', q{SELECT state = 'waiting' AND detail ~ 'write transactions' FROM flo.status},
+	'the slot to wait') or die;
 $nats->pause;
 $open->query('COMMIT');
 wait_generation($was);
@@ -74,12 +82,14 @@ $open->query('COMMIT');
 $open->close;
 wait_generation($unannounced);
 is_led_out('a resync on top of one that was never announced');
-is($source->safe_psql('postgres', q{SELECT follows::text FROM flo.generations}), "{$was,$unannounced}", 'the generations before it are known');
+is($source->safe_psql('postgres', q{SELECT follows::text FROM flo.generations}), "{$was,$unannounced}",
+	'the generations before it are known');
 
 # --- broken off at each step ---------------------------------------------------------------
 
 # By a stop, then by another one or a crash; what is there to be emptied is there once
-for my $step ('slot.before stop', 'slot.after crash', 'generation.after crash', 'empty.after', 'announce.after stop', 'publish.before crash')
+for my $step ('slot.before stop', 'slot.after crash', 'generation.after crash', 'empty.after', 'announce.after stop',
+	'publish.before crash')
 {
 	my ($point, $second) = split / /, $step;
 
@@ -110,10 +120,14 @@ halt_at($dest, 'origin.after');
 resync('copy => false');
 ok(await_halt($dest, 'the new beginning'), 'the worker halts as it begins anew');
 $nats->pause;
-my $checkpointer = $dest->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'});
+my $checkpointer = $dest->safe_psql('postgres',
+	q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'});
 kill9_member($dest, 'g', 'postgres');
-wait_until($dest, 'postgres', "SELECT pid <> $checkpointer FROM pg_stat_activity WHERE backend_type = 'checkpointer'", 'the destination to begin anew') or die;
-is($dest->safe_psql('postgres', "SELECT greatest(p.start_lsn, (SELECT max(remote_lsn) FROM pg_replication_origin_status)) >= '$had' FROM flo.progress p"), 't', 'its position has not gone back');
+wait_until($dest, 'postgres', "SELECT pid <> $checkpointer FROM pg_stat_activity WHERE backend_type = 'checkpointer'",
+	'the destination to begin anew') or die;
+is($dest->safe_psql('postgres',
+	"SELECT greatest(p.start_lsn, (SELECT max(remote_lsn) FROM pg_replication_origin_status)) >= '$had'
+	FROM flo.progress p"), 't', 'its position has not gone back');
 $nats->resume;
 comes_out('a destination that crashed as it began anew');
 
@@ -133,13 +147,15 @@ for my $point (qw(generation.after empty.after publish.after))
 my $given_up = $source->safe_psql('postgres', q{SELECT given_up FROM flo.generations});
 resync('copy => false');
 wait_state($source, 'g', 'replicator', 'streaming');
-is($source->safe_psql('postgres', qq{SELECT given_up <= '$given_up' FROM flo.generations}), 't', 'what is given up begins where the worker is, not at the generation before');
+is($source->safe_psql('postgres', qq{SELECT given_up <= '$given_up' FROM flo.generations}), 't',
+	'what is given up begins where the worker is, not at the generation before');
 my $after = insert();
 $dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
 wait_state($dest, 'g', 'postgres', 'streaming');
 wait_caught_up($source, $dest, 'g');
 is($dest->safe_psql('postgres', q{SELECT max(id) FROM t}), $after, 'it follows past those that it never saw');
-like(substr(slurp_file($dest->logfile), $log), qr{the source began anew at \S+: what it committed after \S+ is given up here}, 'and says what it gives up');
+like(substr(slurp_file($dest->logfile), $log),
+	qr{the source began anew at \S+: what it committed after \S+ is given up here}, 'and says what it gives up');
 comes_out('then with a copy');
 
 # One table and all tables, while either copy runs
@@ -162,7 +178,8 @@ for my $point (qw(plan.before copied.after))
 # --- a stream of a later state of this server -------------------------------------------------
 
 # A backup from before a resync is restored: to the server the generation that publishes is unknown
-my $known = $source->safe_psql('postgres', q{SELECT generation, start_lsn, epoch, follows, copy_attempt FROM flo.generations});
+my $known = $source->safe_psql('postgres', q{SELECT generation, start_lsn, epoch, follows, copy_attempt
+	FROM flo.generations});
 $was = generation();
 resync('copy => false');
 wait_generation($was);
@@ -172,15 +189,19 @@ wait_caught_up($source, $dest, 'g');
 $source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
 wait_state($source, 'g', 'replicator', 'stopped');
 my @columns = split(/\|/, $known);
-$source->safe_psql('postgres', "UPDATE flo.generations SET generation = '$columns[0]', start_lsn = '$columns[1]', epoch = $columns[2], follows = '$columns[3]', copy_attempt = $columns[4]");
+$source->safe_psql('postgres', "UPDATE flo.generations SET generation = '$columns[0]', start_lsn = '$columns[1]',
+	epoch = $columns[2], follows = '$columns[3]', copy_attempt = $columns[4]");
 
 # and it is refused before it touches anything
 my $config = $nats->api('STREAM.INFO.pgflo_g_stream')->{config};
 my $bucket = $nats->api('STREAM.INFO.KV_pg_flo_state_g')->{state}{last_seq};
-$source->safe_psql('postgres', q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": "77MB"}'); SELECT flo.start_group('g')});
+$source->safe_psql('postgres', q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": "77MB"}');
+	SELECT flo.start_group('g')});
 wait_state($source, 'g', 'replicator', 'failed');
-like(status_of($source, 'g', 'replicator', 'detail'), qr/owned by another generation/, 'a stream of an unknown generation is another one\'s');
-is($nats->api('STREAM.INFO.pgflo_g_stream')->{config}{max_bytes}, $config->{max_bytes}, 'whose limits stay as they are');
+like(status_of($source, 'g', 'replicator', 'detail'), qr/owned by another generation/,
+	'a stream of an unknown generation is another one\'s');
+is($nats->api('STREAM.INFO.pgflo_g_stream')->{config}{max_bytes}, $config->{max_bytes},
+	'whose limits stay as they are');
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
 wait_state($dest, 'g', 'postgres', 'stopped');
 my $keys = $nats->api('STREAM.INFO.KV_pg_flo_state_g')->{state}{last_seq};
@@ -195,11 +216,14 @@ is($nats->api('STREAM.INFO.pgflo_g_stream')->{config}{max_bytes}, 77 * 1024 * 10
 
 my $other = flo_node('other', $nats);
 $other->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, v text)');
-$other->safe_psql('postgres', q{SELECT flo.create_replicator('g', tables => '{public.t}', mode => 'copy_and_stream', options => '{"stream_max_bytes": "55MB"}')});
+$other->safe_psql('postgres',
+	q{SELECT flo.create_replicator('g', tables => '{public.t}', mode => 'copy_and_stream',
+	options => '{"stream_max_bytes": "55MB"}')});
 my $seq = $nats->last_seq('pgflo_g_stream');
 $other->safe_psql('postgres', q{SELECT flo.start_group('g')});
 wait_state($other, 'g', 'replicator', 'failed');
-is($nats->api('STREAM.INFO.pgflo_g_stream')->{config}{max_bytes}, 77 * 1024 * 1024, 'a second source of that name changes no limit');
+is($nats->api('STREAM.INFO.pgflo_g_stream')->{config}{max_bytes}, 77 * 1024 * 1024,
+	'a second source of that name changes no limit');
 is_led_out('and the first one goes on');
 
 $_->stop('fast') for $source, $dest, $other;

@@ -64,12 +64,13 @@ sub kill_member
 my %faults = (
 	'kill of the replicator' => sub { kill_member($source, 'replicator') },
 	'kill of the worker' => sub { kill_member($dest, 'postgres') },
-	'kill of nats-server' => sub { $nats->kill9; sleep rand(2); $nats->start; 1 },
-	'a stuck network' => sub { $nats->pause; sleep rand(3); $nats->resume; 1 },
+	'kill of nats-server' => sub { $nats->kill9; sleep rand(2); $nats->start; 1 },	# sleeps: a while
+	'a stuck network' => sub { $nats->pause; sleep rand(3); $nats->resume; 1 },	# sleeps: a while
 	'immediate stop of the source' => sub { $source->stop('immediate'); $source->start; 1 },
 	'immediate stop of the destination' => sub { $dest->stop('immediate'); $dest->start; 1 },
 	'a large transaction' => sub {
-		ask($source, q{INSERT INTO moves (a, amount, note) SELECT i, 0, repeat('y', 300) FROM generate_series(1, 5000) i});
+		ask($source, q{INSERT INTO moves (a, amount, note) SELECT i, 0, repeat('y', 300)
+			FROM generate_series(1, 5000) i});
 		1;
 	});
 
@@ -83,7 +84,7 @@ while (time() < $end)
 	for (1 .. 1 + int(rand(4)))
 	{
 		look();
-		sleep rand(0.4);
+		sleep rand(0.4);	# sleeps: the moment of the next fault is a random one
 	}
 }
 stop_load($load);

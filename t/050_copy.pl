@@ -45,7 +45,8 @@ pgbench_tables($source, $dest);
 $source->safe_psql('postgres', q{
 	INSERT INTO no_key SELECT i / 2, 'row ' || i / 2 FROM generate_series(1, 2000) i;
 	INSERT INTO dropped (id, v) SELECT i, repeat('d', i % 100) FROM generate_series(1, 5000) i;
-	INSERT INTO typed SELECT i, 'happy', '{sad,happy}', i / 7.0, '{"a": [1, null]}', '\x00ff', repeat(md5(i::text), 200) FROM generate_series(1, 2000) i;
+	INSERT INTO typed SELECT i, 'happy', '{sad,happy}', i / 7.0, '{"a": [1, null]}', '\x00ff', repeat(md5(i::text), 200)
+		FROM generate_series(1, 2000) i;
 	INSERT INTO typed (id) VALUES (-1);
 	INSERT INTO parted SELECT i, 1 + i % 2, 'p' || i FROM generate_series(1, 5000) i;
 	INSERT INTO base SELECT i, 'base' FROM generate_series(1, 10) i;
@@ -59,37 +60,26 @@ $source->command_ok([ 'pgbench', '-i', '-I', 'g', '-s', 5, '-q', '-p', $source->
 	"pgbench's rows");
 
 my $load = start_load($source, clients => 4, rate => 300);
-my $peak = 0;
 create_copy_group($source, $dest, 'g', copy_workers => 3, wait => 0,
 	before_start => 'BEGIN; ALTER PUBLICATION pgflo_g DROP TABLE listed, filtered; '
 	  . 'ALTER PUBLICATION pgflo_g ADD TABLE listed (id, seen), filtered WHERE (id % 2 = 0); COMMIT');
 
-# the largest memory of any of our processes, shared memory apart
-my $until = time() + $FloTest::timeout;
-while (time() < $until)
-{
-	for my $node ($source, $dest)
-	{
-		for my $pid (split /\n/, $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'pg_flo %' AND pid <> pg_backend_pid()}))
-		{
-			my $status = eval { slurp_file("/proc/$pid/status") } or next;
-			$peak = $1 if $status =~ /RssAnon:\s+(\d+) kB/ && $1 > $peak;
-		}
-	}
-	last if status_of($dest, 'g', 'postgres', 'state') eq 'streaming';
-	select undef, undef, undef, 0.05;
-}
+my $peak = peak_memory(sub { status_of($dest, 'g', 'postgres', 'state') eq 'streaming' }, $source, $dest);
 wait_state($source, 'g', 'replicator', 'streaming');
 stop_load($load);
 wait_caught_up($source, $dest, 'g');
-is_same_table($source, $dest, $_, "copied under load: $_") for qw(pgbench_accounts pgbench_branches pgbench_tellers pgbench_history);
+is_same_table($source, $dest, $_, "copied under load: $_")
+  for qw(pgbench_accounts pgbench_branches pgbench_tellers pgbench_history);
 is_same_table($source, $dest, $_, "copied: $_") for @same;
-is($dest->safe_psql('postgres', q{SELECT count(*), count(seen), count(hidden) FROM listed}), '100|100|0', 'a column list holds for the copy');
-is($dest->safe_psql('postgres', q{SELECT count(*), count(*) FILTER (WHERE id % 2 = 1) FROM filtered}), '500|0', 'and a row filter');
+is($dest->safe_psql('postgres', q{SELECT count(*), count(seen), count(hidden) FROM listed}), '100|100|0',
+	'a column list holds for the copy');
+is($dest->safe_psql('postgres', q{SELECT count(*), count(*) FILTER (WHERE id % 2 = 1) FROM filtered}), '500|0',
+	'and a row filter');
 # 64 MB and a small multiple of a row of 50 MB
 cmp_ok($peak, '<', (64 + 5 * 50) * 1024, "memory of a process stays bounded with rows of 50 MB ($peak kB)");
 is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.copied_chunks}), '0', 'nothing is left of the bookkeeping');
-is($dest->safe_psql('postgres', q{SELECT bool_and(finished_at IS NOT NULL AND attempt = 1) FROM flo.copied_tables}), 't', 'every table is noted as finished, at the first attempt');
+is($dest->safe_psql('postgres', q{SELECT bool_and(finished_at IS NOT NULL AND attempt = 1) FROM flo.copied_tables}),
+	't', 'every table is noted as finished, at the first attempt');
 is_deeply([ $nats->streams ], [ 'KV_pg_flo_state_g', 'pgflo_g_stream' ], 'the copy stream is gone');
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('g')});
 is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.copied_tables}), '0', 'drop_group forgets the copy');
@@ -102,17 +92,20 @@ $source->safe_psql('postgres', q{INSERT INTO into_it SELECT i, 'source' FROM gen
 $dest->safe_psql('postgres', q{INSERT INTO into_it SELECT i, 'dest' FROM generate_series(51, 150) i});
 
 create_copy_group($source, $dest, 'e', tables => q{'{into_it}'}, wait => 0);
-ok(wait_until($dest, 'postgres', q{SELECT last_error LIKE '%table "public.into_it" is not empty%' FROM flo.status}, 'an error'),
+ok(wait_until($dest, 'postgres', q{SELECT last_error LIKE '%table "public.into_it" is not empty%' FROM flo.status},
+	'an error'),
 	'a table that is not empty is an error');
 is($dest->safe_psql('postgres', q{SELECT count(*) FROM into_it WHERE v = 'dest'}), '100', 'and is left alone');
 $dest->safe_psql('postgres', q{SELECT flo.alter_worker('e', 'postgres', '{"copy_into": "merge"}')});
 wait_state($dest, 'e', 'postgres', 'streaming');
 wait_caught_up($source, $dest, 'e');
-is($dest->safe_psql('postgres', q{SELECT count(*), count(*) FILTER (WHERE v = 'source') FROM into_it}), '150|100', 'copy_into merge');
+is($dest->safe_psql('postgres', q{SELECT count(*), count(*) FILTER (WHERE v = 'source') FROM into_it}), '150|100',
+	'copy_into merge');
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('e')});
 $source->safe_psql('postgres', q{SELECT flo.drop_group('e', purge_stream => true)});
 
-create_copy_group($source, $dest, 't', tables => q{'{into_it, empty}'}, worker_options => q{'{"copy_into": "truncate"}'});
+create_copy_group($source, $dest, 't', tables => q{'{into_it, empty}'},
+	worker_options => q{'{"copy_into": "truncate"}'});
 wait_caught_up($source, $dest, 't');
 is_same_table($source, $dest, 'into_it', 'copy_into truncate');
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('t')});
@@ -132,30 +125,39 @@ create_copy_group($source, undef, 'c', tables => q{'{pgbench_accounts, typed}'},
 	options => q{'{"copy_stream_max_bytes": "64MB"}'});
 # the copiers wait for the loaders, and go on when there are some
 my $bytes = 0;
-for (1 .. 200)
-{
-	my $info = $nats->api('STREAM.INFO.pgflo_c_copy');
-	$bytes = $info->{state}{bytes} if $info->{state};
-	last if $bytes > 60 * 1024 * 1024;
-	select undef, undef, undef, 0.1;
-}
+await(sub {
+		my $info = $nats->api('STREAM.INFO.pgflo_c_copy');
+		$bytes = $info->{state} ? $info->{state}{bytes} : 0;
+		$bytes > 60 * 1024 * 1024;
+	}, 'a full copy stream');
 cmp_ok($bytes, '>', 60 * 1024 * 1024, 'the copy stream fills up');
 cmp_ok($bytes, '<=', 64 * 1024 * 1024, 'to its limit');
-ok(wait_until($source, 'postgres', q{SELECT phase = 'reading' AND percent > 0 AND percent < 100 AND eta IS NOT NULL AND bytes_total > bytes_processed
-	AND tuples_processed > 0 AND tuples_total IS NULL FROM flo.copy_progress WHERE group_name = 'c' AND table_name = 'public.pgbench_accounts'}, 'the progress'),
+ok(wait_until($source, 'postgres', q{SELECT phase = 'reading' AND percent > 0 AND percent < 100 AND eta IS NOT NULL
+	AND bytes_total > bytes_processed
+	AND tuples_processed > 0 AND tuples_total IS NULL FROM flo.copy_progress
+		WHERE group_name = 'c' AND table_name = 'public.pgbench_accounts'}, 'the progress'),
 	'flo.copy_progress shows how far the source is');
-ok(wait_until($source, 'postgres', q{SELECT state = 'copying' AND detail ~ '^\d of 2 tables published; the copy stream is full, it waits for the workers to load' FROM flo.status}, 'the detail'),
+ok(wait_until($source, 'postgres', q{SELECT state = 'copying'
+	AND detail ~ '^\d of 2 tables published; the copy stream is full, it waits for the workers to load' }
+	  . q{FROM flo.status}, 'the detail'),
 	'flo.status says what the copy waits for');
 $dest->safe_psql('postgres', q{SELECT flo.create_worker('c'); SELECT flo.start_group('c')});
 wait_state($dest, 'c', 'postgres', 'stopped');
 wait_state($source, 'c', 'replicator', 'stopped');
-is($source->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', table_name, phase, percent, tuples_processed = tuples_total, tuples_total, eta), ', ' ORDER BY table_name) FROM flo.copy_progress}),
-	'public.pgbench_accounts published 100.0 t 500000, public.typed published 100.0 t 2001', 'flo.copy_progress at the source afterwards');
-is($dest->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', table_name, phase, percent, tuples_processed = tuples_total, bytes_processed = bytes_total, tuples_total, eta), ', ' ORDER BY table_name) FROM flo.copy_progress}),
-	'public.pgbench_accounts complete 100.0 t t 500000, public.typed complete 100.0 t t 2001', 'and at the destination');
+is($source->safe_psql('postgres',
+	q{SELECT string_agg(concat_ws(' ', table_name, phase, percent, tuples_processed = tuples_total, tuples_total, eta),
+	', ' ORDER BY table_name) FROM flo.copy_progress}),
+	'public.pgbench_accounts published 100.0 t 500000, public.typed published 100.0 t 2001',
+	'flo.copy_progress at the source afterwards');
+is($dest->safe_psql('postgres',
+	q{SELECT string_agg(concat_ws(' ', table_name, phase, percent, tuples_processed = tuples_total,
+	bytes_processed = bytes_total, tuples_total, eta), ', ' ORDER BY table_name) FROM flo.copy_progress}),
+	'public.pgbench_accounts complete 100.0 t t 500000, public.typed complete 100.0 t t 2001',
+	'and at the destination');
 is(status_of($dest, 'c', 'postgres', 'inserts'), '502001', 'flo.status counts the rows');
 is_same_table($source, $dest, $_, "mode copy: $_") for qw(pgbench_accounts typed);
-ok(wait_until($source, 'postgres', q{SELECT count(*) = 0 FROM pg_replication_slots}, 'the slot to go'), 'the slot is gone');
+ok(wait_until($source, 'postgres', q{SELECT count(*) = 0 FROM pg_replication_slots}, 'the slot to go'),
+	'the slot is gone');
 is_deeply([ grep { /copy/ } $nats->streams ], [], 'and the copy stream');
 is($source->safe_psql('postgres', q{SELECT flo.wait_for('c', '0/1')}), 't', 'wait_for answers at the source');
 is($dest->safe_psql('postgres', q{SELECT flo.wait_for('c', '0/1')}), 't', 'wait_for answers at the destination');

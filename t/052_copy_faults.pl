@@ -20,8 +20,10 @@ my @tables = qw(wide pgbench_accounts pgbench_branches pgbench_tellers pgbench_h
 pgbench_tables($source, $dest);
 # several ranges: more than the stream takes at once
 $_->safe_psql('postgres', 'CREATE TABLE wide (id int PRIMARY KEY, v text)') for $source, $dest;
-$source->safe_psql('postgres', q{INSERT INTO wide SELECT i, repeat(md5(i::text), 25) FROM generate_series(1, 120000) i});
-$source->command_ok([ 'pgbench', '-i', '-I', 'g', '-q', '-p', $source->port, '-h', $source->host, 'postgres' ], "pgbench's rows");
+$source->safe_psql('postgres', q{INSERT INTO wide SELECT i, repeat(md5(i::text), 25)
+	FROM generate_series(1, 120000) i});
+$source->command_ok([ 'pgbench', '-i', '-I', 'g', '-q', '-p', $source->port, '-h', $source->host, 'postgres' ],
+	"pgbench's rows");
 
 my $n = 0;
 
@@ -36,7 +38,8 @@ sub fault
 		worker_options => q{'{"loaders": 2}'});
 	wait_until($dest, 'postgres', 'SELECT count(*) > 20 FROM flo.copied_chunks', "$name: the middle of the copy");
 	my $early = $dest->safe_psql('postgres', 'SELECT count(*) FROM flo.copied_chunks');
-	is($dest->safe_psql('postgres', q{SELECT count(*) > 0 FROM flo.copy_progress WHERE phase = 'loading' AND tuples_processed > 0}), 't', "$name: flo.copy_progress shows it");
+	is($dest->safe_psql('postgres', q{SELECT count(*) > 0 FROM flo.copy_progress
+		WHERE phase = 'loading' AND tuples_processed > 0}), 't', "$name: flo.copy_progress shows it");
 	$do->($group);
 	wait_state($dest, $group, 'postgres', 'streaming');
 	wait_state($source, $group, 'replicator', 'streaming');
@@ -82,9 +85,11 @@ sub rewritten
 	my $group = 'r' . ++$n;
 	my $logged = -s $source->logfile;
 
-	$_->safe_psql('postgres', q{DROP TABLE IF EXISTS r, keep; CREATE TABLE r (id int PRIMARY KEY, v int); CREATE TABLE keep (id int PRIMARY KEY)})
+	$_->safe_psql('postgres', q{DROP TABLE IF EXISTS r, keep; CREATE TABLE r (id int PRIMARY KEY, v int);
+		CREATE TABLE keep (id int PRIMARY KEY)})
 	  for $source, $dest;
-	$source->safe_psql('postgres', q{INSERT INTO r SELECT i, i FROM generate_series(1, 10000) i; INSERT INTO keep SELECT generate_series(1, 100)});
+	$source->safe_psql('postgres', q{INSERT INTO r SELECT i, i FROM generate_series(1, 10000) i;
+		INSERT INTO keep SELECT generate_series(1, 100)});
 	$dest->safe_psql('postgres', $dest_alter) if $dest_alter;
 	my $writer = FloTest::Session->new($source);
 	my $rewriter = FloTest::Session->new($source);
@@ -92,20 +97,15 @@ sub rewritten
 	$writer->query('SELECT pg_current_xact_id()');
 	$rewriter->query('SELECT 1');
 	create_copy_group($source, $dest, $group, wait => 0, tables => q{'{r, keep}'});
-	ok(wait_until($source, 'postgres', "SELECT detail ~ 'open' FROM flo.status WHERE group_name = '$group'", 'the slot to be made'),
+	ok(wait_until($source, 'postgres', "SELECT detail ~ 'open' FROM flo.status WHERE group_name = '$group'",
+		'the slot to be made'),
 		"$name: the slot waits for a transaction");
 	my $postmaster = (split /\n/, slurp_file($source->data_dir . '/postmaster.pid'))[0];
 	kill 'STOP', $postmaster;
 	$writer->query('COMMIT');
 	$writer->close;
-	my $exported = 0;
-	for (1 .. 200)
-	{
-		$exported = $rewriter->query("SELECT count(*) FROM pg_ls_dir('pg_snapshots')");
-		last if $exported;
-		select undef, undef, undef, 0.05;
-	}
-	ok($exported, "$name: the snapshot is exported");
+	ok(await(sub { $rewriter->query("SELECT count(*) FROM pg_ls_dir('pg_snapshots')") }, 'a snapshot'),
+		"$name: the snapshot is exported");
 	$rewriter->query($_) for ref $sql ? @$sql : $sql;
 	$rewriter->close;
 	kill 'CONT', $postmaster;
@@ -114,7 +114,8 @@ sub rewritten
 	wait_caught_up($source, $dest, $group);
 	is_same_table($source, $dest, $_, "$name: $_") for $param{tables} ? @{ $param{tables} } : qw(r keep);
 	# the rows alone do not show it: VACUUM FULL keeps those that an old snapshot sees, and TRUNCATE is streamed
-	ok($source->log_contains($param{log} || 'was dropped or rewritten while the copy began: it begins again', $logged), "$name: the copy begins again");
+	ok($source->log_contains($param{log} || 'was dropped or rewritten while the copy began: it begins again', $logged),
+		"$name: the copy begins again");
 	$dest->safe_psql('postgres', "SELECT flo.drop_group('$group')");
 	$source->safe_psql('postgres', "SELECT flo.drop_group('$group', purge_stream => true)");
 }
@@ -124,9 +125,17 @@ rewritten('VACUUM FULL', [ 'DELETE FROM r WHERE id % 2 = 0', 'VACUUM FULL r' ]);
 rewritten('CLUSTER', [ 'UPDATE r SET v = -v', 'CLUSTER r USING r_pkey' ]);
 rewritten('TRUNCATE', [ 'TRUNCATE r', 'INSERT INTO r VALUES (1, 1)' ]);
 $dest_alter = 'ALTER TABLE r ADD w text';
-rewritten('ADD COLUMN', [ 'ALTER TABLE r ADD w text', "UPDATE r SET w = 'x' WHERE id % 3 = 0" ], log => 'got another name or other columns while the copy began');
+rewritten('ADD COLUMN', [ 'ALTER TABLE r ADD w text', "UPDATE r SET w = 'x' WHERE id % 3 = 0" ],
+	log => 'got another name or other columns while the copy began');
 $dest_alter = '';
 rewritten('DROP', 'DROP TABLE r', tables => ['keep']);
+
+sub copied_bytes
+{
+	my ($group) = @_;
+	my $info = $nats->api("STREAM.INFO.pgflo_${group}_copy");
+	return $info->{state} ? $info->{state}{bytes} : 0;
+}
 
 # --- and while others are read ---------------------------------------------------------------
 
@@ -140,22 +149,19 @@ sub rewritten_later
 
 	$dest->safe_psql('postgres', 'TRUNCATE wide');
 	$_->safe_psql('postgres', q{DROP TABLE IF EXISTS r; CREATE TABLE r (id int PRIMARY KEY, v int)}) for $source, $dest;
-	$source->safe_psql('postgres', q{INSERT INTO r SELECT i, i FROM generate_series(1, 10000) i; DELETE FROM r WHERE id % 2 = 0});
-	create_copy_group($source, undef, $group, tables => q{'{wide, r}'}, copy_workers => 1, options => q{'{"copy_stream_max_bytes": "64MB"}'});
-	my $filled = 0;
-	for (1 .. 600)
-	{
-		my $info = $nats->api("STREAM.INFO.pgflo_${group}_copy");
-		$filled = $info->{state} && $info->{state}{bytes} > 60 * 1024 * 1024;
-		last if $filled;
-		select undef, undef, undef, 0.1;
-	}
-	ok($filled, "$name: the copy is in its middle");
-	is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.copied_tables WHERE table_name = 'r' AND tuples_done > 0}), '0', "$name: the table is not read yet");
+	$source->safe_psql('postgres', q{INSERT INTO r SELECT i, i FROM generate_series(1, 10000) i;
+		DELETE FROM r WHERE id % 2 = 0});
+	create_copy_group($source, undef, $group, tables => q{'{wide, r}'}, copy_workers => 1,
+		options => q{'{"copy_stream_max_bytes": "64MB"}'});
+	ok(await(sub { copied_bytes($group) > 60 * 1024 * 1024 }, 'a full copy stream'),
+		"$name: the copy is in its middle");
+	is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.copied_tables
+		WHERE table_name = 'r' AND tuples_done > 0}), '0', "$name: the table is not read yet");
 	my $rewriter = FloTest::Session->new($source);
 	my $pid = $rewriter->query('SELECT pg_backend_pid()');
 	$rewriter->send($_) for ref $sql ? @$sql : $sql;
-	ok(wait_until($source, 'postgres', "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $pid AND NOT granted)", 'the rewrite to wait'), "$name: it waits for the copy's lock");
+	ok(wait_until($source, 'postgres', "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $pid AND NOT granted)",
+		'the rewrite to wait'), "$name: it waits for the copy's lock");
 	$param{meanwhile}->($group) if $param{meanwhile};
 	$dest->safe_psql('postgres', "SELECT flo.create_worker('$group'); SELECT flo.start_group('$group')");
 	$rewriter->result;
@@ -175,7 +181,8 @@ rewritten_later('later ALTER TYPE', 'ALTER TABLE r ALTER v TYPE bigint', meanwhi
 	my $before = $source->safe_psql('postgres', "SELECT confirmed_flush_lsn, restart_lsn $slot");
 	my ($confirmed, $restart) = split /\|/, $before;
 	my $load = start_load($source, clients => 2, rate => 200);
-	ok(wait_until($source, 'postgres', "SELECT confirmed_flush_lsn > '$confirmed'::pg_lsn + 100000 AND restart_lsn > '$restart'::pg_lsn + 100000 $slot", 'the slot to move'),
+	ok(wait_until($source, 'postgres', "SELECT confirmed_flush_lsn > '$confirmed'::pg_lsn + 100000
+		AND restart_lsn > '$restart'::pg_lsn + 100000 $slot", 'the slot to move'),
 		'the slot moves while tables are copied and written to');
 	like(status_of($source, $group, 'replicator', 'state'), qr/copying/, 'and the copy goes on');
 	stop_load($load);

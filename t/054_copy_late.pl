@@ -21,9 +21,15 @@ my $next = 1000000;
 
 $_->safe_psql('postgres', $table) for $source, $dest;
 $source->safe_psql('postgres', q{ALTER TABLE nokey REPLICA IDENTITY FULL;
-	INSERT INTO t SELECT i, 'row ' || i FROM generate_series(1, 500) i; INSERT INTO nokey SELECT i % 10, 'x' FROM generate_series(1, 500) i});
+	INSERT INTO t SELECT i, 'row ' || i FROM generate_series(1, 500) i;
+	INSERT INTO nokey SELECT i % 10, 'x' FROM generate_series(1, 500) i});
 
-sub insert { $next++; $source->safe_psql('postgres', "INSERT INTO t VALUES ($next, 'streamed'); INSERT INTO nokey VALUES ($next, 'streamed')"); }
+sub insert
+{
+	$next++;
+	$source->safe_psql('postgres', "INSERT INTO t VALUES ($next, 'streamed');
+		INSERT INTO nokey VALUES ($next, 'streamed')");
+}
 
 # A worker in a database of its own
 sub late
@@ -33,14 +39,17 @@ sub late
 	my $sink = $param{sink} || 'postgres';
 
 	$dest->safe_psql('postgres', "CREATE DATABASE $db");
-	$dest->safe_psql($db, "CREATE EXTENSION pg_flo; $table; SELECT flo.create_worker('$group', sink => '$sink', worker_name => 'late', options => $options); SELECT flo.start_group('$group')");
+	$dest->safe_psql($db,
+		"CREATE EXTENSION pg_flo; $table; SELECT flo.create_worker('$group', sink => '$sink', worker_name => 'late',
+		options => $options); SELECT flo.start_group('$group')");
 }
 
 sub wait_detail
 {
 	my ($db, $group, $pattern, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	ok(wait_until($dest, $db, "SELECT state = 'waiting' AND detail ~ '$pattern' FROM flo.status WHERE group_name = '$group' AND member = 'late'", $name), $name);
+	ok(wait_until($dest, $db, "SELECT state = 'waiting' AND detail ~ '$pattern' FROM flo.status
+		WHERE group_name = '$group' AND member = 'late'", $name), $name);
 }
 
 sub same
@@ -58,7 +67,9 @@ sub purged
 	my ($group) = @_;
 	insert() for 1 .. 8;
 	wait_caught_up($source, $dest, $group);
-	wait_until($source, 'postgres', "SELECT bool_and(first_lsn > (SELECT start_lsn FROM flo.generations WHERE group_name = '$group')) FROM flo.stream_status('$group')", 'history to be purged')
+	wait_until($source, 'postgres',
+		"SELECT bool_and(first_lsn > (SELECT start_lsn FROM flo.generations WHERE group_name = '$group'))
+		FROM flo.stream_status('$group')", 'history to be purged')
 	  or die;
 }
 
@@ -68,7 +79,8 @@ create_copy_group($source, $dest, 'g', tables => q{'{t, nokey}'});
 wait_caught_up($source, $dest, 'g');
 wait_until($source, 'postgres', q{SELECT state = 'streaming' FROM flo.status}, 'the end of the copy') or die;
 late('one', 'g');
-wait_detail('one', 'g', q{needs flo\.resync\(.*g.*\) at the source: the copy was taken in by other workers and is gone}, 'a copy that is gone is waited for, and the remedy is named');
+wait_detail('one', 'g', q{needs flo\.resync\(.*g.*\) at the source: the copy was taken in by other workers and is gone},
+	'a copy that is gone is waited for, and the remedy is named');
 is($dest->safe_psql('one', 'SELECT count(*) FROM t'), '0', 'nothing is applied meanwhile');
 purged('g');
 pass('it does not keep the stream from being purged');
@@ -91,12 +103,14 @@ $dest->safe_psql('two', q{SELECT flo.alter_worker('g', 'late', '{"start": "lates
 wait_state($dest, 'g', 'late', 'streaming', 'two');
 insert();
 wait_caught_up($source, $dest, 'g', dest_db => 'two');
-is($dest->safe_psql('two', 'SELECT array_agg(id) FROM t'), "{$next}", 'start => latest goes on without the rows before');
+is($dest->safe_psql('two', 'SELECT array_agg(id) FROM t'), "{$next}",
+	'start => latest goes on without the rows before');
 
 # --- earliest: what the stream still holds --------------------------------------------------
 
 # a transaction of many chunks, the beginning of which is purged
-$source->safe_psql('postgres', q{INSERT INTO t SELECT i, repeat(md5(i::text), 100) FROM generate_series(100001, 101500) i});
+$source->safe_psql('postgres', q{INSERT INTO t SELECT i, repeat(md5(i::text), 100)
+	FROM generate_series(100001, 101500) i});
 insert();
 wait_caught_up($source, $dest, 'g');
 wait_caught_up($source, $dest, 'g', dest_db => 'one');
@@ -105,7 +119,8 @@ late('three', 'g', options => q{'{"start": "earliest"}'});
 wait_state($dest, 'g', 'late', 'streaming', 'three');
 insert();
 wait_caught_up($source, $dest, 'g', dest_db => 'three');
-my $first = $dest->safe_psql('three', 'SELECT count(*) FILTER (WHERE id BETWEEN 100001 AND 101500) IN (0, 1500), max(id) FILTER (WHERE id >= 1000000), count(*) > 0 FROM t');
+my $first = $dest->safe_psql('three', 'SELECT count(*) FILTER (WHERE id BETWEEN 100001 AND 101500) IN (0, 1500),
+	max(id) FILTER (WHERE id >= 1000000), count(*) > 0 FROM t');
 is($first, "t|$next|t", 'start => earliest begins with the first whole transaction that is there');
 
 # --- a marker whose copy is gone --------------------------------------------------------------
@@ -128,7 +143,8 @@ $source->safe_psql('postgres', q{SELECT flo.add_table('m', 'nokey')});
 wait_until($source, 'postgres', q{SELECT count(*) = 0 FROM flo.copy_requests}, 'the copy of the table') or die;
 wait_until($source, 'postgres', q{SELECT state = 'streaming' FROM flo.status}, 'its end') or die;
 late('four', 'm');
-wait_detail('four', 'm', 'a copy of tables that the stream goes on with was taken in by other workers', 'a marker whose copy is gone');
+wait_detail('four', 'm', 'a copy of tables that the stream goes on with was taken in by other workers',
+	'a marker whose copy is gone');
 $source->append_conf('postgresql.conf', "pg_flo.heartbeat_interval = '1s'\n");
 $source->reload;
 $source->safe_psql('postgres', q{SELECT flo.resync('m')});
@@ -143,16 +159,21 @@ purged('m') if status_of($dest, 'm', 'late', 'state', 'five') ne 'waiting';
 $dest->safe_psql('five', q{SELECT flo.drop_worker('m', 'late')});
 system("rm -f $dir/*");
 purged('m');
-$dest->safe_psql('five', qq{SELECT flo.create_worker('m', sink => 'file', worker_name => 'late', options => '{"start": "copy", "directory": "$dir"}'); SELECT flo.start_group('m')});
+$dest->safe_psql('five',
+	qq{SELECT flo.create_worker('m', sink => 'file', worker_name => 'late',
+	options => '{"start": "copy", "directory": "$dir"}'); SELECT flo.start_group('m')});
 wait_detail('five', 'm', 'needs flo.resync', 'an event sink that wants the rows waits as well');
 $source->safe_psql('postgres', q{SELECT flo.resync('m')});
 wait_state($dest, 'm', 'late', 'streaming', 'five');
 insert();
 wait_caught_up($source, $dest, 'm', dest_db => 'five');
-my @events = map { JSON::PP::decode_json($_) } grep { /\S/ } map { split /\n/, slurp_file($_) } glob("$dir/pg_flo_log_*.jsonl");
+my @events = map { JSON::PP::decode_json($_) } grep { /\S/ } map { split /\n/,
+	slurp_file($_) } glob("$dir/pg_flo_log_*.jsonl");
 my %ids;
 $ids{ $_->{NewTuple}{id} }++ for grep { $_->{Table} eq 't' && $_->{Type} eq 'INSERT' } @events;
-is_deeply([ sort { $a <=> $b } keys %ids ], [ split /,/, $source->safe_psql('postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) FROM t}) ], 'its file has every row');
+is_deeply([ sort { $a <=> $b } keys %ids ],
+	[ split /,/, $source->safe_psql('postgres', q{SELECT string_agg(id::text, ',' ORDER BY id) FROM t}) ],
+	'its file has every row');
 is_deeply([ grep { $ids{$_} > 1 } keys %ids ], [], 'once');
 
 for my $db (qw(four five))
@@ -165,7 +186,8 @@ $source->safe_psql('postgres', q{SELECT flo.drop_group('m', purge_stream => true
 # --- in the middle of a copy that others take in -------------------------------------------------
 
 $_->safe_psql('postgres', 'TRUNCATE t, nokey') for $source, $dest;
-$source->safe_psql('postgres', q{INSERT INTO t SELECT i, repeat(md5(i::text), 40) FROM generate_series(1, 20000) i; INSERT INTO nokey SELECT i % 10, 'x' FROM generate_series(1, 500) i});
+$source->safe_psql('postgres', q{INSERT INTO t SELECT i, repeat(md5(i::text), 40) FROM generate_series(1, 20000) i;
+	INSERT INTO nokey SELECT i % 10, 'x' FROM generate_series(1, 500) i});
 halt_at($source, 'copied.after');
 create_copy_group($source, $dest, 'p', tables => q{'{t, nokey}'}, wait => 0);
 await_halt($source, "the end of the copy") or die;
@@ -187,16 +209,18 @@ $dest->safe_psql('six', q{SELECT flo.drop_group('p')});
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('p')});
 $source->safe_psql('postgres', q{SELECT flo.drop_group('p', purge_stream => true)});
 
-# --- chunks that the broker has lost -----------------------------------------------------------------
+# --- chunks that the broker has lost --------------------------------------------------------------
 
 for my $kind ('the first copy', 'a copy after a marker')
 {
 	$dest->safe_psql('postgres', 'TRUNCATE t, nokey');
 	my $marked = $kind =~ /marker/;
-	create_copy_group($source, undef, 'l', tables => $marked ? q{'{t}'} : q{'{t, nokey}'}, mode => $marked ? 'stream' : 'copy_and_stream');
+	create_copy_group($source, undef, 'l', tables => $marked ? q{'{t}'} : q{'{t, nokey}'},
+		mode => $marked ? 'stream' : 'copy_and_stream');
 	wait_state($source, 'l', 'replicator', $marked ? 'streaming' : 'copying');
 	$source->safe_psql('postgres', q{SELECT flo.add_table('l', 'nokey'); SELECT flo.resync('l', 't')}) if $marked;
-	wait_until($source, 'postgres', q{SELECT detail ~ 'workers are loading' FROM flo.status}, 'everything to be published') or die;
+	wait_until($source, 'postgres', q{SELECT detail ~ 'workers are loading' FROM flo.status},
+		'everything to be published') or die;
 	my $info = $nats->api('STREAM.INFO.pgflo_l_copy');
 	my $lost = $info->{state}{last_seq} - 1;
 	ok($nats->api('STREAM.MSG.DELETE.pgflo_l_copy', { seq => $lost })->{success}, "$kind: a chunk is lost");
@@ -207,7 +231,9 @@ for my $kind ('the first copy', 'a copy after a marker')
 	substr($forged->{records}, 16, 4) = pack('N', 1000);
 	ok($nats->publish('pgflo.l.copy.9', $forged->bytes)->{seq}, "$kind: a chunk of another generation comes in");
 	$dest->safe_psql('postgres', q{SELECT flo.create_worker('l'); SELECT flo.start_group('l')});
-	ok(wait_until($source, 'postgres', q{SELECT last_error LIKE '%misses chunks of table "public.%" that the broker does not have any more%' FROM flo.status}, 'the loss to be noticed'), "$kind: it is noticed");
+	ok(wait_until($source, 'postgres',
+		q{SELECT last_error LIKE '%misses chunks of table "public.%" that the broker does not have any more%'
+		FROM flo.status}, 'the loss to be noticed'), "$kind: it is noticed");
 	wait_state($dest, 'l', 'postgres', 'streaming');
 	wait_state($source, 'l', 'replicator', 'streaming');
 	insert();

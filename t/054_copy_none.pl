@@ -12,7 +12,6 @@ use FloTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep);
 
 my $nats = FloTest::Nats->new('broker');
 my $source = flo_node('source', $nats, conf => "pg_flo.heartbeat_interval = '1s'\n");
@@ -54,10 +53,12 @@ sub both_stream
 
 	for my $member (qw(postgres file))
 	{
-		ok(wait_until($dest, $db, "SELECT state = 'streaming' FROM flo.status WHERE member = '$member'", "$what: $member"), "$what: the $member worker streams") or return;
+		ok(wait_until($dest, $db, "SELECT state = 'streaming' FROM flo.status WHERE member = '$member'",
+			"$what: $member"), "$what: the $member worker streams") or return;
 	}
 	wait_caught_up($source, $dest, $group, dest_db => $db);
-	ok(wait_until($dest, $db, 'SELECT NOT bool_or(copying) FROM flo.progress', 'the end of the copy'), "$what: none is taken to be copying");
+	ok(wait_until($dest, $db, 'SELECT NOT bool_or(copying) FROM flo.progress', 'the end of the copy'),
+		"$what: none is taken to be copying");
 }
 
 sub drop_all
@@ -73,7 +74,8 @@ sub drop_all
 
 for my $mode (qw(stream copy_and_stream))
 {
-	$source->safe_psql('postgres', "SELECT flo.create_replicator('e', tables => '{a}', mode => '$mode'); SELECT flo.remove_table('e', 'a'); SELECT flo.start_group('e')");
+	$source->safe_psql('postgres', "SELECT flo.create_replicator('e', tables => '{a}', mode => '$mode');
+		SELECT flo.remove_table('e', 'a'); SELECT flo.start_group('e')");
 	my ($db, $dir) = workers('e');
 	both_stream($db, 'e', "$mode, no table");
 
@@ -93,10 +95,13 @@ for my $mode (qw(stream copy_and_stream))
 	drop_all($db, 'e');
 }
 
-$source->safe_psql('postgres', q{SELECT flo.create_replicator('o', tables => '{a}', mode => 'copy'); SELECT flo.remove_table('o', 'a'); SELECT flo.start_group('o')});
+$source->safe_psql('postgres', q{SELECT flo.create_replicator('o', tables => '{a}', mode => 'copy');
+	SELECT flo.remove_table('o', 'a'); SELECT flo.start_group('o')});
 my ($only) = workers('o');
-ok(wait_until($dest, $only, q{SELECT bool_and(state = 'stopped') FROM flo.status}, 'the workers to rest'), 'a copy of no table ends');
-ok(wait_until($source, 'postgres', q{SELECT state = 'stopped' FROM flo.status}, 'the source to rest'), 'at the source, too');
+ok(wait_until($dest, $only, q{SELECT bool_and(state = 'stopped') FROM flo.status}, 'the workers to rest'),
+	'a copy of no table ends');
+ok(wait_until($source, 'postgres', q{SELECT state = 'stopped' FROM flo.status}, 'the source to rest'),
+	'at the source, too');
 drop_all($only, 'o');
 
 # --- taken away: before the marker, and between the marker and the snapshot -----------------------
@@ -127,24 +132,28 @@ for my $taken ([ 'a' ], [ 'a', 'b' ])
 			$open->query(q{BEGIN; INSERT INTO b VALUES (-1, 'open')});
 			my $pid = pid_of($source, 'w', 'replicator');
 			kill 'TERM', $pid;
-			wait_until($source, 'postgres', q{SELECT detail ~ 'open as a new snapshot is taken' FROM flo.status}, 'the snapshot to wait') or die;
+			wait_until($source, 'postgres', q{SELECT detail ~ 'open as a new snapshot is taken' FROM flo.status},
+				'the snapshot to wait') or die;
 		}
 		my ($db, $dir) = $moment eq 'between' ? workers('w') : ();
 		if ($moment eq 'between')
 		{
-			wait_until($dest, $db, q{SELECT bool_and(detail IS NOT NULL OR state = 'streaming') FROM flo.status}, 'the workers to look for it') or die;
+			wait_until($dest, $db, q{SELECT bool_and(detail IS NOT NULL OR state = 'streaming') FROM flo.status},
+				'the workers to look for it') or die;
 		}
 		$source->safe_psql('postgres', "SELECT flo.remove_table('w', '$_')") for @$taken;
 		if ($moment eq 'before')
 		{
 			$source->safe_psql('postgres', q{SELECT flo.start_group('w')});
-			wait_until($source, 'postgres', "SELECT generation <> '$was' AND NOT resync FROM flo.generations", 'another generation') or die;
+			wait_until($source, 'postgres', "SELECT generation <> '$was' AND NOT resync FROM flo.generations",
+				'another generation') or die;
 			wait_state($source, 'w', 'replicator', @$taken == 1 ? 'copying' : 'streaming');
 			($db, $dir) = workers('w');
 		}
 		$open->query('ROLLBACK') if $moment eq 'between';
 		both_stream($db, 'w', $what);
-		wait_until($source, 'postgres', 'SELECT count(*) = 0 FROM flo.copy_requests', 'all requests to be fulfilled') or die;
+		wait_until($source, 'postgres', 'SELECT count(*) = 0 FROM flo.copy_requests',
+			'all requests to be fulfilled') or die;
 		my $left = @$taken == 1 ? '2' : '0';
 		is($dest->safe_psql($db, 'SELECT count(*) FROM b'), $left, "$what: rows of what was left came");
 		is(events($dir), @$taken == 1 ? 'b1 b2' : '', "$what: as events as well");
@@ -153,7 +162,7 @@ for my $taken ([ 'a' ], [ 'a', 'b' ])
 	}
 }
 
-# --- a marker that was purged is not one of no tables -----------------------------------------------
+# --- a marker that was purged is not one of no tables ---------------------------------------------
 
 create_group($source, $dest, 'p', tables => q{'{a}'});
 my $first = $source->safe_psql('postgres', 'SELECT generation FROM flo.generations');
@@ -163,17 +172,17 @@ wait_until($source, 'postgres', 'SELECT count(*) = 0 FROM flo.copy_requests', 'i
 is($dest->safe_psql('postgres', 'SELECT count(*) FROM a'), '2', 'the worker that was there has the rows');
 # an idle group: heartbeats, and no transaction that would move where one can enter
 my $end = $nats->last_seq('pgflo_p_stream');
-my $until = time() + $PostgreSQL::Test::Utils::timeout_default;
-while ($nats->api('STREAM.INFO.pgflo_p_stream')->{state}{first_seq} <= $end && time() < $until)
-{
-	$source->safe_psql('postgres', q{SELECT pg_logical_emit_message(false, 'x', 'x')});
-	sleep 0.2;
-}
-cmp_ok($nats->api('STREAM.INFO.pgflo_p_stream')->{state}{first_seq}, '>', $end, 'the marker is purged');
+my $purged = await(sub {
+		$source->safe_psql('postgres', q{SELECT pg_logical_emit_message(false, 'x', 'x')});
+		$nats->api('STREAM.INFO.pgflo_p_stream')->{state}{first_seq} > $end;
+	}, 'the marker to be purged');
+ok($purged, 'the marker is purged');
 my ($db) = workers('p');
 for my $member (qw(postgres file))
 {
-	ok(wait_until($dest, $db, "SELECT state = 'waiting' AND detail ~ 'needs flo.resync' FROM flo.status WHERE member = '$member'", "$member to say what it needs"), "a $member worker that comes later says that it needs a copy");
+	ok(wait_until($dest, $db, "SELECT state = 'waiting' AND detail ~ 'needs flo.resync' FROM flo.status
+		WHERE member = '$member'", "$member to say what it needs"),
+		"a $member worker that comes later says that it needs a copy");
 }
 $source->safe_psql('postgres', q{SELECT flo.resync('p')});
 both_stream($db, 'p', 'after flo.resync()');

@@ -39,14 +39,23 @@ $source->safe_psql('postgres', q{
 # As the role; a session that writes all the time
 sub as { my ($node, $role, $sql) = @_; return $node->safe_psql('postgres', "SET ROLE $role; $sql"); }
 my $writes = 0;
-sub write_some { $writes++; as($source, 'seller', "INSERT INTO shop.items (kind, name) VALUES ('a', 'new $writes'); INSERT INTO shop.orders (item) SELECT max(id) FROM shop.items; UPDATE shop.items SET kind = 'a' WHERE id = $writes"); }
+sub write_some
+{
+	$writes++;
+	as($source, 'seller', "INSERT INTO shop.items (kind, name) VALUES ('a', 'new $writes');
+		INSERT INTO shop.orders (item) SELECT max(id) FROM shop.items;
+		UPDATE shop.items SET kind = 'a' WHERE id = $writes");
+}
 
 sub begin
 {
 	my ($group, $options, $worker_owner) = @_;
 	my $trust = $options =~ /schema_/ ? 'source' : 'object';		# owners and privileges are held otherwise
-	as($source, 'seller', "SELECT flo.create_replicator('$group', schemas => '{shop}', mode => 'copy_and_stream', copy_workers => 2, sync_schema => true, options => '$options'); SELECT flo.start_group('$group')");
-	as($dest, $worker_owner, "SELECT flo.create_worker('$group', options => '{\"ddl_trust\": \"$trust\"}'); SELECT flo.start_group('$group')");
+	as($source, 'seller',
+		"SELECT flo.create_replicator('$group', schemas => '{shop}', mode => 'copy_and_stream', copy_workers => 2,
+		sync_schema => true, options => '$options'); SELECT flo.start_group('$group')");
+	as($dest, $worker_owner, "SELECT flo.create_worker('$group', options => '{\"ddl_trust\": \"$trust\"}');
+		SELECT flo.start_group('$group')");
 }
 
 sub same
@@ -78,16 +87,23 @@ sub finish
 
 # --- a worker's owner with too few rights -------------------------------------------------
 
-$dest->safe_psql('postgres', q{CREATE ROLE keeper; GRANT USAGE ON SCHEMA flo TO keeper; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA flo TO keeper});
+$dest->safe_psql('postgres', q{CREATE ROLE keeper; GRANT USAGE ON SCHEMA flo TO keeper;
+	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA flo TO keeper});
 begin('g', '{}', 'keeper');
-refused('g', 'permission denied for database postgres.*sync_schema of schema shop', 'an owner that may not create the schema is told');
-is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_namespace WHERE nspname = 'shop'}), '0', 'nothing is half made');
+refused('g', 'permission denied for database postgres.*sync_schema of schema shop',
+	'an owner that may not create the schema is told');
+is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_namespace WHERE nspname = 'shop'}), '0',
+	'nothing is half made');
 $dest->safe_psql('postgres', 'GRANT CREATE ON DATABASE postgres TO keeper');
 same('g', 'owners that are no superusers');
-is($dest->safe_psql('postgres', q{SELECT DISTINCT relowner::regrole FROM pg_class WHERE relnamespace = 'shop'::regnamespace}), 'keeper', 'what is made belongs to the worker\'s owner');
-is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_class WHERE relname = 'secret'}), '0', 'tables of others are left alone');
-is($dest->safe_psql('postgres', q{SELECT has_table_privilege('keeper', 'shop.items', 'SELECT'), relacl FROM pg_class WHERE oid = 'shop.items'::regclass}), 't|', 'no privileges come along');
-is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_policy WHERE polrelid = ANY (ARRAY['shop.orders'::regclass, 'shop.items'])}), '0', 'and no policies');
+is($dest->safe_psql('postgres', q{SELECT DISTINCT relowner::regrole FROM pg_class
+	WHERE relnamespace = 'shop'::regnamespace}), 'keeper', 'what is made belongs to the worker\'s owner');
+is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_class WHERE relname = 'secret'}), '0',
+	'tables of others are left alone');
+is($dest->safe_psql('postgres', q{SELECT has_table_privilege('keeper', 'shop.items', 'SELECT'), relacl FROM pg_class
+	WHERE oid = 'shop.items'::regclass}), 't|', 'no privileges come along');
+is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_policy
+	WHERE polrelid = ANY (ARRAY['shop.orders'::regclass, 'shop.items'])}), '0', 'and no policies');
 finish('g');
 
 # A schema that is there and belongs to somebody else
@@ -103,16 +119,20 @@ finish('h');
 # roles that are missing at the destination
 begin('o', '{"schema_owner": true, "schema_privileges": true}', 'postgres');
 refused('o', 'role "seller" does not exist', 'schema_owner: a missing role is named');
-is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_namespace WHERE nspname = 'shop'}), '0', 'nothing is half made');
+is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_namespace WHERE nspname = 'shop'}), '0',
+	'nothing is half made');
 $dest->safe_psql('postgres', 'CREATE ROLE seller');
 refused('o', 'role "clerk" does not exist', 'schema_privileges: a missing role is named');
 $dest->safe_psql('postgres', 'CREATE ROLE clerk');
 same('o', 'owners and privileges');
-my $rights = q{SELECT relname, relowner::regrole, relacl, relrowsecurity FROM pg_class WHERE relnamespace = 'shop'::regnamespace ORDER BY 1};
+my $rights = q{SELECT relname, relowner::regrole, relacl, relrowsecurity FROM pg_class
+	WHERE relnamespace = 'shop'::regnamespace ORDER BY 1};
 is($dest->safe_psql('postgres', $rights), $source->safe_psql('postgres', $rights), 'are as at the source');
-my $policies = q{SELECT polname, polrelid::regclass, polcmd, polroles::regrole[], pg_get_expr(polqual, polrelid) FROM pg_policy WHERE polrelid = 'shop.orders'::regclass};
+my $policies = q{SELECT polname, polrelid::regclass, polcmd, polroles::regrole[], pg_get_expr(polqual, polrelid)
+	FROM pg_policy WHERE polrelid = 'shop.orders'::regclass};
 is($dest->safe_psql('postgres', $policies), $source->safe_psql('postgres', $policies), 'policies, too');
-is($dest->safe_psql('postgres', q{SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'shop'}), 'seller', 'the schema as well');
+is($dest->safe_psql('postgres', q{SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'shop'}), 'seller',
+	'the schema as well');
 finish('o');
 
 # an owner that may not give things away
@@ -120,8 +140,10 @@ begin('w', '{"schema_owner": true}', 'keeper');
 refused('w', 'must be .*"?seller', 'schema_owner by a worker that is no member of the role');
 $dest->safe_psql('postgres', 'GRANT seller TO keeper; GRANT CREATE ON DATABASE postgres TO seller');
 same('w', 'a member of the owning role');
-is($dest->safe_psql('postgres', q{SELECT DISTINCT relowner::regrole FROM pg_class WHERE relnamespace = 'shop'::regnamespace}), 'seller', 'gives them away');
-is($dest->safe_psql('postgres', q{SELECT relacl IS NULL FROM pg_class WHERE oid = 'shop.items'::regclass}), 't', 'without privileges');
+is($dest->safe_psql('postgres', q{SELECT DISTINCT relowner::regrole FROM pg_class
+	WHERE relnamespace = 'shop'::regnamespace}), 'seller', 'gives them away');
+is($dest->safe_psql('postgres', q{SELECT relacl IS NULL FROM pg_class WHERE oid = 'shop.items'::regclass}), 't',
+	'without privileges');
 finish('w');
 
 $_->stop('fast') for $source, $dest;

@@ -18,7 +18,8 @@ my $dest = flo_node('dest', $nats);
 my $n = 0;
 my $next = 100000;
 
-$_->safe_psql('postgres', q{CREATE TABLE keyed (id int PRIMARY KEY, v text); CREATE TABLE keyless (a int, v text); ALTER TABLE keyless REPLICA IDENTITY FULL;
+$_->safe_psql('postgres', q{CREATE TABLE keyed (id int PRIMARY KEY, v text); CREATE TABLE keyless (a int, v text);
+	ALTER TABLE keyless REPLICA IDENTITY FULL;
 	CREATE TABLE large (id int PRIMARY KEY, v text)}) for $source, $dest;
 $source->safe_psql('postgres', q{
 	INSERT INTO keyed SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, 3000) i;
@@ -29,22 +30,18 @@ $source->safe_psql('postgres', q{
 sub write_some
 {
 	$next++;
-	$source->safe_psql('postgres', "INSERT INTO keyed VALUES ($next, 'new'); INSERT INTO keyless VALUES ($next, 'new'); UPDATE keyed SET v = 'changed' WHERE id = " . ($next - 100000)
-		  . '; DELETE FROM keyed WHERE id = ' . ($next - 97500) . "; UPDATE keyless SET v = 'changed' WHERE a = " . (($next - 100000) % 100));
+	$source->safe_psql('postgres', "INSERT INTO keyed VALUES ($next, 'new'); INSERT INTO keyless VALUES ($next, 'new');
+		UPDATE keyed SET v = 'changed' WHERE id = " . ($next - 100000)
+		  . '; DELETE FROM keyed WHERE id = ' . ($next - 97500) . "; UPDATE keyless SET v = 'changed' WHERE a = "
+		  . (($next - 100000) % 100));
 }
 
 # Who halted there: the file that says so is gone a moment before the line is in the log
 sub halted_pid
 {
 	my ($node, $point, $from) = @_;
-	my $until = time() + $PostgreSQL::Test::Utils::timeout_default;
-
-	while (time() < $until)
-	{
-		return $1 if slurp_file($node->logfile, $from) =~ /\[(\d+)\] LOG:  halted at "\Q$point\E"/;
-		sleep 0.02;
-	}
-	return 0;
+	return await(sub { slurp_file($node->logfile, $from) =~ /\[(\d+)\] LOG:  halted at "\Q$point\E"/ && $1 },
+		"the log of $point");
 }
 
 # The process that comes to a point is killed there, and with it its server
@@ -86,7 +83,8 @@ sub killed_at
 	$source->safe_psql('postgres', "SELECT flo.drop_group('$group', purge_stream => true)");
 }
 
-killed_at($_, $source) for 'plan.before', 'range.before', 'chunk.after:3', 'range.after', 'copied.after', 'published.after';
+killed_at($_, $source) for 'plan.before', 'range.before', 'chunk.after:3', 'range.after', 'copied.after',
+	'published.after';
 killed_at($_, $dest) for 'load.before:2', 'load.after', 'load.after:4', 'finish.before', 'finish.after';
 killed_at($_, $source, 1) for 'chunk.after:2', 'copied.after', 'published.after';
 killed_at($_, $dest, 1) for 'load.after:2', 'finish.before', 'finish.after';

@@ -14,7 +14,6 @@ use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
 
 my $nats = FloTest::Nats->new('broker');
 my $source = flo_node('source', $nats);
@@ -31,7 +30,11 @@ create_event_worker($dest, 'g', 'file', 'file', { directory => $dir });
 create_event_worker($dest, 'g', 'webhook', 'one', { url => $one->url });
 create_event_worker($dest, 'g', 'webhook', 'two', { url => $two->url });
 
-sub insert { my ($from, $to) = @_; $source->safe_psql('postgres', "INSERT INTO t SELECT i, 'v' || i FROM generate_series($from, $to) i"); }
+sub insert
+{
+	my ($from, $to) = @_;
+	$source->safe_psql('postgres', "INSERT INTO t SELECT i, 'v' || i FROM generate_series($from, $to) i");
+}
 sub all_have
 {
 	my ($n, $when) = @_;
@@ -44,9 +47,12 @@ sub all_have
 
 insert(1, 100);
 all_have(100, 'four workers');
-is($dest->safe_psql('postgres', q{SELECT string_agg(member || ':' || sink || ':' || state || ':' || inserts, ' ' ORDER BY member) FROM flo.status}),
-	'file:file:streaming:100 one:webhook:streaming:100 postgres:postgres:streaming:100 two:webhook:streaming:100', 'flo.status shows each');
-is($source->safe_psql('postgres', q{SELECT string_agg(worker_name, ' ' ORDER BY worker_name) FROM flo.stream_status('g')}), 'file one postgres two', 'stream_status, too');
+is($dest->safe_psql('postgres',
+	q{SELECT string_agg(member || ':' || sink || ':' || state || ':' || inserts, ' ' ORDER BY member) FROM flo.status}),
+	'file:file:streaming:100 one:webhook:streaming:100 postgres:postgres:streaming:100 two:webhook:streaming:100',
+	'flo.status shows each');
+is($source->safe_psql('postgres', q{SELECT string_agg(worker_name, ' ' ORDER BY worker_name)
+	FROM flo.stream_status('g')}), 'file one postgres two', 'stream_status, too');
 
 # One is stopped, one fails: the others go on, and the stream keeps what they need
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'one')});
@@ -57,24 +63,30 @@ wait_caught_up($source, $dest, 'g', member => $_) for 'postgres', 'file';
 is_same_table($source, $dest, 't', 'a stopped and a failing worker do not keep up postgres');
 are_exactly([ file_events($dir) ], 1100, 'nor file');
 is(scalar $one->events, 100, 'the stopped one has nothing');
-ok(wait_until($dest, 'postgres', q{SELECT lag_bytes > 0 AND lag > '0' FROM flo.status WHERE member = 'two'}, 'a lag'), 'its lag is its own');
-is($dest->safe_psql('postgres', q{SELECT bool_and(lag_bytes = 0) FROM flo.status WHERE member IN ('file', 'postgres')}), 't', 'the others have none');
+ok(wait_until($dest, 'postgres', q{SELECT lag_bytes > 0 AND lag > '0' FROM flo.status WHERE member = 'two'}, 'a lag'),
+	'its lag is its own');
+is($dest->safe_psql('postgres', q{SELECT bool_and(lag_bytes = 0) FROM flo.status WHERE member IN ('file', 'postgres')}),
+	't', 'the others have none');
 my $kept = $nats->api('STREAM.INFO.pgflo_g_stream')->{state}{messages};
 $two->answer('200 OK');
 start_member($dest, 'g', 'one');
 all_have(1100, 'when they are back');
-ok(wait_until($source, 'postgres', "SELECT messages < $kept FROM flo.stream_status('g') LIMIT 1", 'a purge'), 'what all have is purged');
+ok(wait_until($source, 'postgres', "SELECT messages < $kept FROM flo.stream_status('g') LIMIT 1", 'a purge'),
+	'what all have is purged');
 
 # --- flo.peek -------------------------------------------------------------------------------
 
-$source->safe_psql('postgres', q{BEGIN; INSERT INTO t VALUES (5001, 'a'), (5002, 'b'); DELETE FROM t WHERE id = 1; COMMIT; INSERT INTO t VALUES (5003, 'c')});
+$source->safe_psql('postgres', q{BEGIN; INSERT INTO t VALUES (5001, 'a'), (5002, 'b'); DELETE FROM t WHERE id = 1;
+	COMMIT; INSERT INTO t VALUES (5003, 'c')});
 wait_caught_up($source, $dest, 'g');
-my $peek = q{SELECT string_agg(concat_ws(' ', event->>'Type', event->'NewTuple'->>'id'), ',' ORDER BY seq, event->>'Id') FROM flo.peek('g', %s)};
+my $peek = q{SELECT string_agg(concat_ws(' ', event->>'Type', event->'NewTuple'->>'id'), ',' ORDER BY seq, event->>'Id')
+	FROM flo.peek('g', %s)};
 for my $node ($source, $dest)
 {
 	is($node->safe_psql('postgres', sprintf($peek, 3)), 'INSERT 5002,DELETE,INSERT 5003', 'peek in ' . $node->name);
 }
-is($dest->safe_psql('postgres', q{SELECT event->>'Id' FROM flo.peek('g', 1)}), (file_events($dir))[-1]{Id}, 'Ids are those of the workers');
+is($dest->safe_psql('postgres', q{SELECT event->>'Id' FROM flo.peek('g', 1)}), (file_events($dir))[-1]{Id},
+	'Ids are those of the workers');
 is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.peek('g', 1000)}) > 3, 1, 'more, as far as the stream goes');
 like(error_of($dest, q{SELECT * FROM flo.peek('nobody')}), qr/^42704/, 'peek of an unknown group');
 like(error_of($dest, q{SELECT * FROM flo.peek('g', 0)}), qr/^22023/, 'peek of no events');
@@ -88,12 +100,14 @@ $dest->safe_psql('postgres', q{
 	INSERT INTO flo.routes (group_name, worker_name, source_table, destination_table, column_mappings) VALUES
 		('g', 'file', 't', 'customers', '{"v": "secret"}');
 });
-sleep 2;
-$source->safe_psql('postgres', q{INSERT INTO t VALUES (5101, 'masked'), (5102, 'dropped'); INSERT INTO t VALUES (5100, 'masked')});
+$source->safe_psql('postgres', q{INSERT INTO t VALUES (5101, 'masked'), (5102, 'dropped');
+	INSERT INTO t VALUES (5100, 'masked')});
 wait_caught_up($source, $dest, 'g');
 my @shaped = grep { $_->{Table} eq 'customers' } file_events($dir);
-is_deeply([ map { $_->{NewTuple} } @shaped ], [ { id => 5101, secret => 'm****d' }, { id => 5100, secret => 'm****d' } ], 'masked, filtered and renamed');
-is_deeply([ map { $_->{Id} } @shaped ], [ map { $_->{Id} } grep { ($_->{NewTuple}{id} || 0) =~ /^510[01]$/ } $one->events ], 'Ids do not depend on rules');
+is_deeply([ map { $_->{NewTuple} } @shaped ],
+	[ { id => 5101, secret => 'm****d' }, { id => 5100, secret => 'm****d' } ], 'masked, filtered and renamed');
+is_deeply([ map { $_->{Id} } @shaped ],
+	[ map { $_->{Id} } grep { ($_->{NewTuple}{id} || 0) =~ /^510[01]$/ } $one->events ], 'Ids do not depend on rules');
 $dest->safe_psql('postgres', 'DELETE FROM flo.rules; DELETE FROM flo.routes');
 
 # --- a worker's own progress is no change -----------------------------------------------------
@@ -103,14 +117,13 @@ mkdir $here;
 $source->safe_psql('postgres', q{INSERT INTO t VALUES (6000, 'x')});
 create_event_worker($source, 'g', 'file', 'here', { directory => $here, start => 'latest' });
 $source->safe_psql('postgres', q{INSERT INTO t VALUES (6001, 'x')});
-wait_caught_up($source, $source, 'g', member => 'here');
-sleep 3;
-my $before = file_events($here);
-sleep 3;
-is(scalar file_events($here), $before, 'flo.progress never feeds itself');
-is(join(' ', map { $_->{NewTuple}{id} } file_events($here)), '6001', 'start => latest');
+# what each of these writes of its progress is behind the place that the next one waits for
+wait_caught_up($source, $source, 'g', member => 'here') for 1 .. 3;
+is(join(' ', map { $_->{NewTuple}{id} } file_events($here)), '6001',
+	'start => latest, and flo.progress never feeds itself');
 $source->safe_psql('postgres', q{SELECT flo.drop_worker('g', 'here')});
-is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.progress WHERE worker_name = 'here'}), '0', 'drop_worker removes the position');
+is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.progress WHERE worker_name = 'here'}), '0',
+	'drop_worker removes the position');
 
 # --- drop, and begin again ------------------------------------------------------------------------
 
@@ -121,7 +134,7 @@ wait_caught_up($source, $dest, 'g');
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('g')});
 $source->safe_psql('postgres', q{SELECT flo.drop_group('g', purge_stream => true)});
 
-# --- copied rows are events ---------------------------------------------------------------------------
+# --- copied rows are events -----------------------------------------------------------------------
 
 my $copy = "$dir.copy";
 mkdir $copy;
@@ -132,10 +145,13 @@ $source->safe_psql('postgres', q{
 	SELECT flo.create_replicator('c', mode => 'copy_and_stream');
 	SELECT flo.start_group('c');
 });
-$dest->safe_psql('postgres', qq{SELECT flo.create_worker('c', 'file', options => '{"directory": "$copy", "start": "copy", "max_size": "1MB"}'); SELECT flo.start_group('c')});
+$dest->safe_psql('postgres',
+	qq{SELECT flo.create_worker('c', 'file', options => '{"directory": "$copy", "start": "copy", "max_size": "1MB"}');
+	SELECT flo.start_group('c')});
 for (1 .. 3)
 {
-	wait_until($dest, 'postgres', q{SELECT state = 'copying' OR state = 'streaming' FROM flo.status WHERE member = 'file'}, 'copying');
+	wait_until($dest, 'postgres', q{SELECT state = 'copying' OR state = 'streaming' FROM flo.status
+		WHERE member = 'file'}, 'copying');
 	wait_other_pid($dest, 'c', 'file', kill9_member($dest, 'c', 'file'));
 }
 wait_state($dest, 'c', 'file', 'streaming');
@@ -145,11 +161,12 @@ my @lines = file_lines($copy);
 lines_are_exactly(\@lines, 20002, 'copied rows, in spite of kills');
 my %ids = map { /"NewTuple":\{"id":(\d+)/ ? ($1 => 1) : () } @lines;
 is(scalar keys %ids, 20002, 'each row once');
-like($lines[0], qr/^\{"Id":"c-copy-[^"]+","Type":"INSERT".*"Xid":null,"CommittedAt":null,/, 'what a copied row looks like');
+like($lines[0], qr/^\{"Id":"c-copy-[^"]+","Type":"INSERT".*"Xid":null,"CommittedAt":null,/,
+	'what a copied row looks like');
 like($lines[-1], qr/"id":20002/, 'streamed ones follow');
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('c')});
 
-# --- standard output -------------------------------------------------------------------------------------
+# --- standard output ------------------------------------------------------------------------------
 
 sub stdout_lines { my ($file, $group) = @_; return grep { /^\{"Id":"$group-/ } split /\n/, slurp_file($file); }
 
@@ -164,18 +181,21 @@ $dest->append_conf('postgresql.conf', "logging_collector = on\nlog_directory = '
 $dest->restart;
 wait_state($dest, 'c', 'out', 'streaming');
 my $noise = start_noise();
-$source->safe_psql('postgres', q{INSERT INTO t SELECT i, repeat('collected', 2000) FROM generate_series(30003, 30100) i});
+$source->safe_psql('postgres', q{INSERT INTO t SELECT i, repeat('collected', 2000)
+	FROM generate_series(30003, 30100) i});
 wait_caught_up($source, $dest, 'c');
 $noise->finish;
 my $collected = $dest->data_dir . '/log/collected.log';
 @out = stdout_lines($collected, 'c');
-is(scalar(grep { eval { JSON::PP::decode_json($_)->{NewTuple}{id} } } @out), 98, 'long lines are whole in the log, whatever else is logged');
+is(scalar(grep { eval { JSON::PP::decode_json($_)->{NewTuple}{id} } } @out), 98,
+	'long lines are whole in the log, whatever else is logged');
 
 sub start_noise
 {
 	my $sql = PostgreSQL::Test::Utils::tempdir() . '/noise.sql';
 	append_to_file($sql, "DO \$\$ BEGIN FOR i IN 1..50 LOOP RAISE LOG 'noise'; END LOOP; END \$\$;\n");
-	return IPC::Run::start([ 'pgbench', '-n', '-c', 2, '-T', 2, '-f', $sql, '-h', $dest->host, '-p', $dest->port, 'postgres' ], '>', \my $o, '2>', \my $e);
+	return IPC::Run::start([ 'pgbench', '-n', '-c', 2, '-T', 2, '-f', $sql, '-h', $dest->host, '-p', $dest->port,
+		'postgres' ], '>', \my $o, '2>', \my $e);
 }
 
 # A reader that has stalled
@@ -190,7 +210,8 @@ wait_until($dest, 'postgres', 'SELECT true', 'the server');
 $dest->_update_pid(1);
 wait_state($dest, 'c', 'out', 'streaming');
 $source->safe_psql('postgres', q{INSERT INTO t SELECT i, repeat('stalled', 100) FROM generate_series(30101, 30500) i});
-ok(wait_until($dest, 'postgres', q{SELECT state = 'waiting' AND detail ~ 'standard output' FROM flo.status WHERE member = 'out'}, 'a stall'), 'a stalled reader is shown');
+ok(wait_until($dest, 'postgres', q{SELECT state = 'waiting' AND detail ~ 'standard output' FROM flo.status
+	WHERE member = 'out'}, 'a stall'), 'a stalled reader is shown');
 my $start = time();
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('c', 'out')});
 wait_state($dest, 'c', 'out', 'stopped');

@@ -22,7 +22,8 @@ sub columns_of
 {
 	my ($node, $table) = @_;
 	return $node->safe_psql('postgres', qq{
-		SELECT string_agg(format('%s %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid)), ', ' ORDER BY attname)
+		SELECT string_agg(format('%s %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull,
+			pg_get_expr(adbin, adrelid)), ', ' ORDER BY attname)
 		  FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 		 WHERE attrelid = '$table'::regclass AND attnum > 0 AND NOT attisdropped});
 }
@@ -31,7 +32,9 @@ sub columns_of
 sub same
 {
 	my ($table, $name) = @_;
-	my $order = $source->safe_psql('postgres', "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attname) FROM pg_attribute WHERE attrelid = '$table'::regclass AND attnum > 0 AND NOT attisdropped");
+	my $order = $source->safe_psql('postgres',
+		"SELECT string_agg(quote_ident(attname), ', ' ORDER BY attname) FROM pg_attribute
+		WHERE attrelid = '$table'::regclass AND attnum > 0 AND NOT attisdropped");
 	my $rows = "SELECT count(*), coalesce(sum(hashtextextended(ROW($order)::text, 1)), 0) FROM $table";
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	is(columns_of($dest, $table), columns_of($source, $table), "$name: columns of $table");
@@ -47,7 +50,8 @@ sub before_snapshot
 	$writer->query('BEGIN');
 	$writer->query('SELECT pg_current_xact_id()');
 	$source->safe_psql('postgres', $request);
-	wait_until($source, 'postgres', "SELECT detail ~ 'a new snapshot' FROM flo.status WHERE group_name = 'g'", 'the snapshot to be waited for');
+	wait_until($source, 'postgres', "SELECT detail ~ 'a new snapshot' FROM flo.status WHERE group_name = 'g'",
+		'the snapshot to be waited for');
 	$do->();
 	$writer->query('COMMIT');
 	$writer->close;
@@ -93,15 +97,18 @@ before_snapshot(q{SELECT flo.resync('g', 'a')}, sub {
 	  q{UPDATE a SET n = n / 3, renamed = renamed || '+'},
 	  # what stale rows would object to
 	  q{ALTER TABLE a ADD CHECK (n < 400)},
-	  q{BEGIN; DELETE FROM a WHERE id > 900; ALTER TABLE a ADD late int; UPDATE a SET late = 1; ALTER TABLE a ALTER late SET NOT NULL; COMMIT};
+	  q{BEGIN; DELETE FROM a WHERE id > 900; ALTER TABLE a ADD late int; UPDATE a SET late = 1;
+		ALTER TABLE a ALTER late SET NOT NULL; COMMIT};
 	kill9_member($dest, 'g', 'postgres');
 });
 $source->safe_psql('postgres', q{ALTER TABLE a DROP late; INSERT INTO a VALUES (2001, 'after', 1)});
 settled();
 same('a', 'resync');
-is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.pending_ddl}), '0', 'a default that differs is not held: the rows come');
+is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.pending_ddl}), '0',
+	'a default that differs is not held: the rows come');
 is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.ddl_log WHERE outcome = 'applied'}), '8', 'all was applied');
-is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.copied_tables WHERE expected IS NOT NULL}), '0', 'no snapshot is expected any more');
+is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.copied_tables WHERE expected IS NOT NULL}), '0',
+	'no snapshot is expected any more');
 
 before_snapshot(q{SELECT flo.add_table('g', 'late')}, sub {
 	$source->safe_psql('postgres', $_) for
@@ -110,7 +117,8 @@ before_snapshot(q{SELECT flo.add_table('g', 'late')}, sub {
 	  q{UPDATE late SET v = NULL WHERE id < 10},
 	  q{ALTER TABLE late RENAME TO later};
 });
-$source->safe_psql('postgres', q{INSERT INTO later VALUES (601, 'after', 'x'); ALTER TABLE later RENAME w TO ww; UPDATE later SET ww = 'y' WHERE id = 5});
+$source->safe_psql('postgres', q{INSERT INTO later VALUES (601, 'after', 'x'); ALTER TABLE later RENAME w TO ww;
+	UPDATE later SET ww = 'y' WHERE id = 5});
 settled();
 same('later', 'add_table');
 
@@ -124,7 +132,8 @@ before_snapshot(q{SELECT flo.resync('g', 'parent')}, sub {
 });
 settled();
 same($_, 'foreign key') for qw(a parent);
-is($dest->safe_psql('postgres', q{SELECT convalidated FROM pg_constraint WHERE contype = 'f' AND conrelid = 'a'::regclass}), 't', 'the foreign key is as valid as at the source');
+is($dest->safe_psql('postgres', q{SELECT convalidated FROM pg_constraint
+	WHERE contype = 'f' AND conrelid = 'a'::regclass}), 't', 'the foreign key is as valid as at the source');
 $source->safe_psql('postgres', 'ALTER TABLE a DROP CONSTRAINT a_p_fkey');
 
 before_snapshot(q{SELECT flo.resync('g', 'parted')}, sub {
@@ -161,20 +170,16 @@ $ddl->query('SELECT 1');
 $writer->query('BEGIN');
 $writer->query('SELECT pg_current_xact_id()');
 $source->safe_psql('postgres', q{SELECT flo.resync('g', 'a')});
-wait_until($source, 'postgres', "SELECT detail ~ 'a new snapshot' FROM flo.status WHERE group_name = 'g'", 'the snapshot to be waited for');
+wait_until($source, 'postgres', "SELECT detail ~ 'a new snapshot' FROM flo.status WHERE group_name = 'g'",
+	'the snapshot to be waited for');
 my $postmaster = (split /\n/, slurp_file($source->data_dir . '/postmaster.pid'))[0];
 kill 'STOP', $postmaster;
 $writer->query('COMMIT');
 $writer->close;
-my $exported = 0;
-for (1 .. 200)
-{
-	$exported = $ddl->query("SELECT count(*) FROM pg_ls_dir('pg_snapshots')");
-	last if $exported;
-	select undef, undef, undef, 0.05;
-}
-ok($exported, 'the snapshot is exported, nobody has locked the table');
-$ddl->query($_) for q{ALTER TABLE a ADD x1 int}, q{ALTER TABLE a RENAME renamed TO again}, q{UPDATE a SET x1 = id, again = 'x' WHERE id % 2 = 0};
+ok(await(sub { $ddl->query("SELECT count(*) FROM pg_ls_dir('pg_snapshots')") }, 'a snapshot'),
+	'the snapshot is exported, nobody has locked the table');
+$ddl->query($_) for q{ALTER TABLE a ADD x1 int}, q{ALTER TABLE a RENAME renamed TO again},
+	q{UPDATE a SET x1 = id, again = 'x' WHERE id % 2 = 0};
 $ddl->close;
 kill 'CONT', $postmaster;
 settled();
@@ -196,8 +201,10 @@ for my $case ('loading', 'loaded')
 		$holder->query('LOCK TABLE a IN EXCLUSIVE MODE');
 	}
 	$source->safe_psql('postgres', q{SELECT flo.resync('g', 'a')});
-	ok(wait_until($source, 'postgres', "SELECT detail ~ 'all tables are published' FROM flo.status WHERE group_name = 'g'", 'the copy to be published'), "$case: the copy is published");
-	ok(wait_until($dest, 'postgres', "SELECT state = 'copying' FROM flo.status WHERE group_name = 'g'", 'the worker to wait'), "$case: the worker waits") if $case eq 'loaded';
+	ok(wait_until($source, 'postgres', "SELECT detail ~ 'all tables are published' FROM flo.status
+		WHERE group_name = 'g'", 'the copy to be published'), "$case: the copy is published");
+	ok(wait_until($dest, 'postgres', "SELECT state = 'copying' FROM flo.status WHERE group_name = 'g'",
+		'the worker to wait'), "$case: the worker waits") if $case eq 'loaded';
 	$source->stop('immediate');
 	$source->start;
 	$source->safe_psql('postgres', $_) for
@@ -243,11 +250,13 @@ for my $sync (0, 1)
 		INSERT INTO wide SELECT i, repeat(md5(i::text), 30), i FROM generate_series(1, 110000) i;
 		INSERT INTO small SELECT i, 's' FROM generate_series(1, 100) i;
 		INSERT INTO child SELECT i, i FROM generate_series(1, 100) i;
-		SELECT flo.create_replicator('g', tables => '{wide,small,child}', mode => 'copy_and_stream', copy_workers => 3, sync_schema => SYNC,
+		SELECT flo.create_replicator('g', tables => '{wide,small,child}', mode => 'copy_and_stream', copy_workers => 3,
+			sync_schema => SYNC,
 			track_ddl => true, options => '{"copy_stream_max_bytes": "64MB"}');
 	} =~ s/SYNC/$sync ? 'true' : 'false'/er);
 	$source->safe_psql('postgres', q{SELECT flo.start_group('g')});
-	ok(wait_until($source, 'postgres', q{SELECT count(*) FILTER (WHERE finished_at IS NOT NULL) = 2 AND count(*) = 3 FROM flo.copied_tables}, 'the middle of the copy'),
+	ok(wait_until($source, 'postgres', q{SELECT count(*) FILTER (WHERE finished_at IS NOT NULL) = 2 AND count(*) = 3
+		FROM flo.copied_tables}, 'the middle of the copy'),
 		"initial copy ($sync): the small tables are published, the large one does not fit");
 	$source->stop('immediate');
 
@@ -264,13 +273,17 @@ for my $sync (0, 1)
 	  q{ALTER TABLE wide RENAME v TO value};
 	$source->append_conf('postgresql.conf', 'pg_flo.enabled = on');
 	$source->reload;
-	$dest->safe_psql('postgres', q{SELECT flo.create_worker('g', options => '{"loaders": 2}'); SELECT flo.start_group('g')});
+	$dest->safe_psql('postgres', q{SELECT flo.create_worker('g', options => '{"loaders": 2}');
+		SELECT flo.start_group('g')});
 	wait_state($dest, 'g', 'postgres', 'streaming');
 	settled();
 	same($_, "initial copy ($sync)") for qw(wide small child);
-	is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = 'child'::regclass}), $sync, "initial copy ($sync): the foreign key");
-	is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_indexes WHERE indexname = 'wide_n'}), 1, "initial copy ($sync): the index");
-	is($source->safe_psql('postgres', q{SELECT max(attempt) FROM flo.copied_tables WHERE table_name <> 'wide'}), '1', 'what was finished was not copied again');
+	is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_constraint
+		WHERE contype = 'f' AND conrelid = 'child'::regclass}), $sync, "initial copy ($sync): the foreign key");
+	is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_indexes WHERE indexname = 'wide_n'}), 1,
+		"initial copy ($sync): the index");
+	is($source->safe_psql('postgres', q{SELECT max(attempt) FROM flo.copied_tables WHERE table_name <> 'wide'}), '1',
+		'what was finished was not copied again');
 	$dest->safe_psql('postgres', q{SELECT flo.drop_group('g')});
 	$source->safe_psql('postgres', q{SELECT flo.drop_group('g', purge_stream => true)});
 }

@@ -29,16 +29,20 @@ sub messages_since
 {
 	my ($from) = @_;
 	my $to = $source->safe_psql('postgres', 'SELECT pg_current_wal_flush_lsn()');
-	my ($out) = run_command([ 'pg_waldump', '-p', $source->data_dir . '/pg_wal', '-r', 'LogicalMessage', '-s', $from, '-e', $to ]);
+	my ($out) = run_command([ 'pg_waldump', '-p', $source->data_dir . '/pg_wal', '-r', 'LogicalMessage', '-s', $from,
+		'-e', $to ]);
 	return scalar(grep { /pg_flo/ } split /\n/, $out);
 }
 my $processes = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_flo%'};
 my $published = q{SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_publication_tables};
-my $work = sub { qq{CREATE TABLE $_[0] (id int PRIMARY KEY); CREATE TABLE $_[0]_as AS SELECT 1 AS id; ALTER TABLE $_[0] ADD v int; DROP TABLE $_[0], $_[0]_as} };
+my $work = sub { qq{CREATE TABLE $_[0] (id int PRIMARY KEY); CREATE TABLE $_[0]_as AS SELECT 1 AS id;
+	ALTER TABLE $_[0] ADD v int; DROP TABLE $_[0], $_[0]_as} };
 
 $_->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, v text)') for $source, $dest;
 $source->safe_psql('postgres', 'CREATE SCHEMA other; CREATE TABLE other.comes (id int PRIMARY KEY)');
-$source->safe_psql('postgres', q{SELECT flo.create_replicator('g', schemas => '{public}', track_ddl => true, options => '{"keyless_tables": "full"}')});
+$source->safe_psql('postgres',
+	q{SELECT flo.create_replicator('g', schemas => '{public}', track_ddl => true,
+	options => '{"keyless_tables": "full"}')});
 start_member($source, 'g', 'replicator');
 $dest->safe_psql('postgres', q{SELECT flo.create_worker('g')});
 start_member($dest, 'g', 'postgres');
@@ -53,11 +57,13 @@ wait_state($source, 'g', 'replicator', 'streaming');
 $from = $source->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()');
 $source->stop;
 my $log = log_of($source, sub {
-	system_or_bail('pg_ctl', '-w', '-D', $source->data_dir, '-l', $source->logfile, '-o', '-b --cluster-name=source', 'start');
+	system_or_bail('pg_ctl', '-w', '-D', $source->data_dir, '-l', $source->logfile, '-o', '-b --cluster-name=source',
+		'start');
 	$source->_update_pid(1);
 	$source->safe_psql('postgres', 'CREATE DATABASE gone');
 	$source->safe_psql('postgres', 'DROP DATABASE gone WITH (FORCE)');
-	$source->safe_psql('postgres', q{ALTER TABLE other.comes SET SCHEMA public; ALTER TABLE t ADD w int; ALTER TABLE t DROP w});
+	$source->safe_psql('postgres', q{ALTER TABLE other.comes SET SCHEMA public; ALTER TABLE t ADD w int;
+		ALTER TABLE t DROP w});
 	is($source->safe_psql('postgres', $published), 't', 'pg_upgrade: no table joins');
 	$source->safe_psql('postgres', q{ALTER TABLE comes SET SCHEMA other; INSERT INTO t VALUES (1, 'upgrading')});
 	is($source->safe_psql('postgres', $processes), '0', 'pg_upgrade: no process');
@@ -72,10 +78,13 @@ sub single
 {
 	my ($sql) = @_;
 	my ($out, $err) = ('', '');
-	my $result = IPC::Run::run([ 'postgres', '--single', '-j', '-D', $source->data_dir, 'postgres' ], '<', \"$sql\n", '>', \$out, '2>', \$err);
+	my $result = IPC::Run::run([ 'postgres', '--single', '-j', '-D', $source->data_dir, 'postgres' ], '<', \"$sql\n",
+		'>', \$out, '2>', \$err);
 	return ($result, $out . $err);
 }
-my ($result, $said) = single($work->('alone') . q{; INSERT INTO t VALUES (2, 'alone'); CREATE TABLE alone_into AS SELECT 2 AS id; DROP TABLE alone_into; SELECT 'rows ' || count(*) AS rows FROM t;});
+my ($result, $said) = single($work->('alone')
+	  . q{; INSERT INTO t VALUES (2, 'alone'); CREATE TABLE alone_into AS SELECT 2 AS id; DROP TABLE alone_into;
+	SELECT 'rows ' || count(*) AS rows FROM t;});
 ok($result, 'single-user mode: the server ends well');
 like($said, qr/rows 2/, 'single-user mode: all was run');
 unlike($said, qr/ERROR|FATAL|PANIC/, 'single-user mode: without an error');
@@ -99,7 +108,8 @@ for my $sql ('CREATE TABLE here (id int)', 'CREATE TABLE here AS SELECT 1 AS id'
 {
 	my ($out, $err);
 	$standby->psql('postgres', $sql, stdout => \$out, stderr => \$err);
-	like($err, qr/cannot execute CREATE TABLE\w* ?\w* in a read-only transaction/, "a standby says what any standby says: $sql");
+	like($err, qr/cannot execute CREATE TABLE\w* ?\w* in a read-only transaction/,
+		"a standby says what any standby says: $sql");
 }
 $standby->stop;
 

@@ -44,17 +44,20 @@ sub nothing_but
 	$source->safe_psql('postgres', 'INSERT INTO t (id) VALUES (' . ++$id . ')');
 	wait_caught_up($source, $dest, 'g');
 	$foreign += $count;
-	ok(wait_until($source, 'postgres', "SELECT foreign_messages >= $foreign FROM flo.status", 'the counter'), "$name: counted");
+	ok(wait_until($source, 'postgres', "SELECT foreign_messages >= $foreign FROM flo.status", 'the counter'),
+		"$name: counted");
 	is(status_of($source, 'g', 'replicator', 'foreign_messages'), $foreign, "$name: exactly");
 	is(status_of($source, 'g', 'replicator', 'pid'), $source_pid, "$name: the replicator has gone on");
 	is(status_of($dest, 'g', 'postgres', 'pid'), $dest_pid, "$name: the worker, too");
 	is(columns($dest), columns($source), "$name: the table is as at the source");
-	is($dest->safe_psql('postgres', 'SELECT last_value, is_called FROM admin_seq'), '1|f', "$name: the sequence is as it was");
+	is($dest->safe_psql('postgres', 'SELECT last_value, is_called FROM admin_seq'), '1|f',
+		"$name: the sequence is as it was");
 }
 
 sub columns
 {
-	return $_[0]->safe_psql('postgres', q{SELECT string_agg(attname, ',' ORDER BY attname) FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0 AND NOT attisdropped});
+	return $_[0]->safe_psql('postgres', q{SELECT string_agg(attname, ',' ORDER BY attname) FROM pg_attribute
+		WHERE attrelid = 't'::regclass AND attnum > 0 AND NOT attisdropped});
 }
 
 sub as_mallory { my ($sql) = @_; $source->safe_psql('postgres', $sql, extra_params => [ '-U', 'mallory' ]); }
@@ -68,8 +71,10 @@ my @contents = map { "convert_to(\$c\$$_\$c\$, 'UTF8')" } (
 	'{"group":"g","sequences":[[1,2,3,4]]}',
 	'{"group":"g","sequences":[["flo","rules_id_seq",123456789,true]]}',
 	'{"group":"g","sequences":' . ('[' x 5000),
-	('0' x 64) . '{"version": 1, "id": 1, "phase": "before", "tag": "ALTER TABLE", "text": "ALTER TABLE t ADD evil int", "objects": []}');
-push @contents, q{'\x'}, q{'\xff'}, q{'\xfffe00'}, q{decode(repeat('ff', 1048576), 'hex')}, q{decode(repeat('01', 1048576), 'hex')},
+	('0' x 64) . '{"version": 1, "id": 1, "phase": "before", "tag": "ALTER TABLE", '
+	  . '"text": "ALTER TABLE t ADD evil int", "objects": []}');
+push @contents, q{'\x'}, q{'\xff'}, q{'\xfffe00'}, q{decode(repeat('ff', 1048576), 'hex')},
+	q{decode(repeat('01', 1048576), 'hex')},
   q{decode('01' || repeat('00', 17) || 'ffff', 'hex')},
   q{decode('0144' || repeat('00', 16) || '000101' || '67' || repeat('00', 32), 'hex')},
   q{decode('0153' || repeat('ff', 16) || '0001' || '0167' || repeat('00', 31), 'hex')};
@@ -78,16 +83,24 @@ as_mallory('SELECT ' . join(', ', map {
 	my $content = $_;
 	map { my $prefix = $_; map { "pg_logical_emit_message($_, '$prefix', $content)" } qw(true false) } @prefixes
 } @contents));
-as_mallory(q{SELECT pg_logical_emit_message(true, 'pg_flo', NULL::text), pg_logical_emit_message(true, NULL, 'x'), pg_logical_emit_message(NULL, 'pg_flo', 'x')});
-as_mallory(q{SELECT pg_logical_emit_message(true, 'pg_flow', 'x'), pg_logical_emit_message(false, 'pg', 'x'), pg_logical_emit_message(true, '', 'x')});
+as_mallory(q{SELECT pg_logical_emit_message(true, 'pg_flo', NULL::text), pg_logical_emit_message(true, NULL, 'x'),
+	pg_logical_emit_message(NULL, 'pg_flo', 'x')});
+as_mallory(q{SELECT pg_logical_emit_message(true, 'pg_flow', 'x'), pg_logical_emit_message(false, 'pg', 'x'),
+	pg_logical_emit_message(true, '', 'x')});
 nothing_but(2 * @prefixes * @contents, 'whatever mallory writes');
-is(scalar(() = slurp_file($source->logfile) =~ /LOG: .*that pg_flo has not written/g), 1, 'one line in the log for many');
-is($source->safe_psql('postgres', q{SELECT status FROM flo.check('g') WHERE detail LIKE '%in the name of pg_flo%'}), 'warning', 'flo.check tells');
+is(scalar(() = slurp_file($source->logfile) =~ /LOG: .*that pg_flo has not written/g), 1,
+	'one line in the log for many');
+is($source->safe_psql('postgres', q{SELECT status FROM flo.check('g') WHERE detail LIKE '%in the name of pg_flo%'}),
+	'warning', 'flo.check tells');
 
 # --- genuine ones, copied ---------------------------------------------------------------------
 
 my $session = FloTest::Session->new($source);
-sub position { $source->safe_psql('postgres', 'INSERT INTO unrelated VALUES (1)'); return $source->safe_psql('postgres', 'SELECT pg_current_wal_flush_lsn()'); }
+sub position
+{
+	$source->safe_psql('postgres', 'INSERT INTO unrelated VALUES (1)');
+	return $source->safe_psql('postgres', 'SELECT pg_current_wal_flush_lsn()');
+}
 
 # The messages of a statement that the session runs
 sub captured
@@ -160,7 +173,9 @@ sub made
 {
 	my ($epoch) = @_;
 	my $xid = $session->query('BEGIN; SELECT pg_current_xact_id()');
-	$session->query('SELECT ' . FloMessage::emit(FloMessage::signed(group => 'g', key => $key, kind => 'S', ordinal => 1, transaction => $xid + ($epoch << 32),
+	$session->query('SELECT '
+		  . FloMessage::emit(FloMessage::signed(group => 'g', key => $key, kind => 'S', ordinal => 1,
+		transaction => $xid + ($epoch << 32),
 		subtransaction => $xid & 0xFFFFFFFF, payload => '{"version": 1, "group": "g", "sequences": []}')));
 	$session->query('COMMIT');
 }
@@ -172,7 +187,8 @@ nothing_but(1, 'but not in a transaction of another epoch');
 # --- transactions that are decoded while they run ----------------------------------------------
 
 # 9 MB each: more than what is decoded in one piece
-my $rows = sub { my ($from) = @_; return "INSERT INTO t (id, v) SELECT i, repeat('x', 1000) FROM generate_series($from, $from + 9000) i"; };
+my $rows = sub { my ($from) = @_;
+	return "INSERT INTO t (id, v) SELECT i, repeat('x', 1000) FROM generate_series($from, $from + 9000) i"; };
 $session->query('BEGIN; ' . $rows->(10000) . '; SAVEPOINT s');
 @own = captured('ALTER TABLE t ADD gone int');
 $session->query($rows->(20000));
@@ -188,7 +204,8 @@ $session->query('RELEASE s2; ALTER TABLE t ADD c8 int');
 $session->query('COMMIT');
 wait_caught_up($source, $dest, 'g');
 $foreign = status_of($source, 'g', 'replicator', 'foreign_messages');
-cmp_ok($source->safe_psql('postgres', q{SELECT sum(stream_txns) FROM pg_stat_replication_slots}), '>=', 1, 'it was decoded in pieces');
+cmp_ok($source->safe_psql('postgres', q{SELECT sum(stream_txns) FROM pg_stat_replication_slots}), '>=', 1,
+	'it was decoded in pieces');
 cmp_ok($foreign, '>=', 10, 'copies in pieces of a large transaction are counted, also where they are rolled back');
 nothing_but(0, 'copies in pieces of a large transaction');
 is_same_table($source, $dest, 't', 'and no row is lost');
@@ -227,9 +244,11 @@ $key = $source->safe_psql('postgres', 'SELECT value FROM flo.secrets');
 	my ($out, $err);
 	$source->psql('postgres', q{
 		LOAD 'auto_explain';
-		SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on; SET auto_explain.log_analyze = on;
+		SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on;
+		SET auto_explain.log_analyze = on;
 		SET auto_explain.log_verbose = on; SET log_statement = 'all'; SET log_min_duration_statement = 0;
-		SET client_min_messages = debug5; SET debug_print_parse = on; SET debug_print_rewritten = on; SET debug_print_plan = on;
+		SET client_min_messages = debug5; SET debug_print_parse = on; SET debug_print_rewritten = on;
+		SET debug_print_plan = on;
 		SET log_error_verbosity = verbose; SET row_security = off;
 		ALTER TABLE t ADD told int;
 		SELECT flo.sync_sequences('g')}, stdout => \$out, stderr => \$err);
@@ -243,17 +262,22 @@ $source->safe_psql('postgres', q{
 	CREATE ROLE mal; GRANT CREATE ON SCHEMA public TO mal; SET ROLE mal;
 	CREATE TABLE mt (id serial PRIMARY KEY);
 	CREATE FUNCTION own() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
-		IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN EXECUTE 'ALTER ROLE mal SUPERUSER'; END IF; RETURN 1; END $$;
+		IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN EXECUTE 'ALTER ROLE mal SUPERUSER'; END IF;
+			RETURN 1; END $$;
 	RESET ROLE; ALTER PUBLICATION pgflo_g ADD TABLE mt;});
 {
 	my $mal = FloTest::Session->new($source, 'postgres');
 	my $admin = FloTest::Session->new($source, 'postgres');
-	$mal->query(q{SET ROLE mal; BEGIN; ALTER SEQUENCE mt_id_seq RENAME TO other; CREATE VIEW mt_id_seq AS SELECT own() AS last_value, true AS is_called});
+	$mal->query(q{SET ROLE mal; BEGIN; ALTER SEQUENCE mt_id_seq RENAME TO other;
+		CREATE VIEW mt_id_seq AS SELECT own() AS last_value, true AS is_called});
 	$admin->send(q{SELECT flo.sequence_values('g')});
-	ok(wait_until($source, 'postgres', q{SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query ~ 'sequence_values' AND wait_event_type = 'Lock')}, 'the lock'), 'the sequence is waited for');
+	ok(wait_until($source, 'postgres',
+		q{SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query ~ 'sequence_values' AND wait_event_type = 'Lock')},
+		'the lock'), 'the sequence is waited for');
 	$mal->query('COMMIT');
 	like($admin->result, qr/mt_id_seq/, 'and read');
-	is($source->safe_psql('postgres', q{SELECT rolsuper FROM pg_roles WHERE rolname = 'mal'}), 'f', 'its owner gains nothing by making a view of its name');
+	is($source->safe_psql('postgres', q{SELECT rolsuper FROM pg_roles WHERE rolname = 'mal'}), 'f',
+		'its owner gains nothing by making a view of its name');
 	$_->close for $mal, $admin;
 }
 

@@ -32,20 +32,30 @@ for my $node ($source, $dest)
 }
 create_group($source, $dest, 'g', tables => q{'{t,u}'});
 my $born = $dest->safe_psql('postgres', 'SELECT pg_postmaster_start_time()');
-my $values = sub { $dest->safe_psql('postgres', q{SELECT (SELECT (last_value, is_called) FROM t_id_seq), (SELECT (last_value, is_called) FROM shared), (SELECT (last_value, is_called) FROM admin_seq), (SELECT (last_value, is_called) FROM other_id_seq), (SELECT (last_value, is_called) FROM flo.rules_id_seq)}) };
+my $values = sub {
+	$dest->safe_psql('postgres', q{SELECT (SELECT (last_value, is_called) FROM t_id_seq),
+	(SELECT (last_value, is_called) FROM shared), (SELECT (last_value, is_called) FROM admin_seq),
+	(SELECT (last_value, is_called) FROM other_id_seq), (SELECT (last_value, is_called) FROM flo.rules_id_seq)}) };
 
 sub log_since { my ($node, $from) = @_; return substr(slurp_file($node->logfile), $from); }
-sub never_down { is($_->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity}) > 0, 1, $_[0]) for $dest; unlike(slurp_file($_->logfile), qr/terminated by signal|PANIC|TRAP/, "$_[0]: " . $_->name . ' has not crashed') for $source, $dest; }
+sub never_down
+{
+	is($_->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity}) > 0, 1, $_[0]) for $dest;
+	unlike(slurp_file($_->logfile), qr/terminated by signal|PANIC|TRAP/, "$_[0]: " . $_->name . ' has not crashed')
+	  for $source, $dest;
+}
 
 # --- which sequences ---------------------------------------------------------------------
 
-$source->safe_psql('postgres', q{INSERT INTO t (v) SELECT 'x' FROM generate_series(1, 5); INSERT INTO u DEFAULT VALUES; SELECT nextval('admin_seq'), nextval('other_id_seq')});
+$source->safe_psql('postgres', q{INSERT INTO t (v) SELECT 'x' FROM generate_series(1, 5); INSERT INTO u DEFAULT VALUES;
+	SELECT nextval('admin_seq'), nextval('other_id_seq')});
 my $lsn = $source->safe_psql('postgres', q{SELECT flo.sync_sequences('g')});
 is($dest->safe_psql('postgres', "SELECT flo.wait_for('g', '$lsn')"), 't', 'values arrive');
 is($values->(), '(5,t)|(1,t)|(1,f)|(1,f)|(1,f)', 'sequences that the group\'s tables own or use are set, no others');
 
 # what has the name of one here, and is another table's
-$dest->safe_psql('postgres', q{ALTER TABLE u ALTER id DROP DEFAULT; ALTER TABLE other ALTER id SET DEFAULT nextval('shared')});
+$dest->safe_psql('postgres', q{ALTER TABLE u ALTER id DROP DEFAULT;
+	ALTER TABLE other ALTER id SET DEFAULT nextval('shared')});
 $source->safe_psql('postgres', q{SELECT nextval('shared'), nextval('t_id_seq')});
 my $log = -s $dest->logfile;
 $lsn = $source->safe_psql('postgres', q{SELECT flo.sync_sequences('g')});
@@ -56,8 +66,10 @@ $dest->safe_psql('postgres', q{ALTER TABLE other ALTER id DROP DEFAULT; DROP SEQ
 $log = -s $dest->logfile;
 $lsn = $source->safe_psql('postgres', q{SELECT flo.sync_sequences('g')});
 is($dest->safe_psql('postgres', "SELECT flo.wait_for('g', '$lsn')"), 't', 'and again');
-like(log_since($dest, $log), qr/LOG: .*"public.shared" of the source is not set here.*There is none/s, 'one that is not there is told of, too');
-$dest->safe_psql('postgres', q{SET ROLE owner; CREATE SEQUENCE shared; ALTER TABLE u ALTER id SET DEFAULT nextval('shared')});
+like(log_since($dest, $log), qr/LOG: .*"public.shared" of the source is not set here.*There is none/s,
+	'one that is not there is told of, too');
+$dest->safe_psql('postgres', q{SET ROLE owner; CREATE SEQUENCE shared;
+	ALTER TABLE u ALTER id SET DEFAULT nextval('shared')});
 
 # --- forged messages ---------------------------------------------------------------------------
 
@@ -104,25 +116,37 @@ sub refused
 	my $from = -s $dest->logfile;
 	my $at = forge($prefix, $content);
 
-	ok(wait_until($dest, 'postgres', "SELECT coalesce(last_error, '') ~ '$at' FROM flo.status", 'the error'), "$name: an error");
+	ok(wait_until($dest, 'postgres', "SELECT coalesce(last_error, '') ~ '$at' FROM flo.status", 'the error'),
+		"$name: an error");
 	like(log_since($dest, $from), qr/08P01 ERROR: .*$pattern/, "$name: 08P01, with document and field");
 	$dest->safe_psql('postgres', "SELECT flo.skip('g', 'postgres', '$at')");
-	ok(wait_until($dest, 'postgres', "SELECT durable_lsn > '$at' AND state = 'streaming' FROM flo.status", 'the worker'), "$name: skip() leads on");
+	ok(wait_until($dest, 'postgres', "SELECT durable_lsn > '$at' AND state = 'streaming' FROM flo.status",
+		'the worker'), "$name: skip() leads on");
 }
 
 my $before = $values->();
 my $doc = sub { qq({"version": 1, "group": "g", "sequences": [$_[0]]}) };
-my $one = sub { my %f = (schema => '"public"', name => '"t_id_seq"', last_value => 1000, is_called => 'true', tables => '[{"schema": "public", "name": "t"}]', @_); '{' . join(', ', map { qq("$_": $f{$_}) } grep { defined $f{$_} } sort keys %f) . '}' };
+my $one = sub { my %f = (schema => '"public"', name => '"t_id_seq"', last_value => 1000, is_called => 'true',
+	tables => '[{"schema": "public", "name": "t"}]', @_); '{'
+	  . join(', ', map { qq("$_": $f{$_}) } grep { defined $f{$_} } sort keys %f) . '}' };
 my @bad = (
-	[ '', 'is not JSON' ], [ '{', 'is not JSON' ], [ '[]', 'is not an object' ], [ "\xff\xfe", 'text of its encoding' ], [ '[' x 20000, 'is not JSON' ],
-	[ '{"group": "g", "sequences": []}', '"version" is missing' ], [ '{"version": 1, "sequences": []}', '"group" is missing' ],
-	[ '{"version": 1, "group": "other", "sequences": []}', 'another group' ], [ '{"version": 1, "group": "g", "sequences": 7}', '"sequences" is not an array' ],
+	[ '', 'is not JSON' ], [ '{', 'is not JSON' ], [ '[]', 'is not an object' ], [ "\xff\xfe", 'text of its encoding' ],
+	[ '[' x 20000, 'is not JSON' ],
+	[ '{"group": "g", "sequences": []}', '"version" is missing' ],
+	[ '{"version": 1, "sequences": []}', '"group" is missing' ],
+	[ '{"version": 1, "group": "other", "sequences": []}', 'another group' ],
+	[ '{"version": 1, "group": "g", "sequences": 7}', '"sequences" is not an array' ],
 	[ $doc->('["public", null, 1, true]'), 'sequences\[0\]' ], [ $doc->('1'), 'sequences\[0\].*is not an object' ],
-	[ $doc->($one->(name => 'null')), 'sequences\[0\].name" is missing' ], [ $doc->($one->(name => 7)), 'name" is not a string' ],
-	[ $doc->($one->(name => '"' . ('x' x 64) . '"')), 'name" is longer' ], [ $doc->($one->(name => '"a\\u0000b"')), 'is not JSON' ],
-	[ $doc->($one->(last_value => '"5"')), 'last_value" is not a number' ], [ $doc->($one->(last_value => '9223372036854775808')), 'last_value" is not a whole number' ],
-	[ $doc->($one->(last_value => '1.5')), 'last_value" is not a whole' ], [ $doc->($one->(last_value => '1e400')), 'last_value" is not a whole' ],
-	[ $doc->($one->(is_called => '"t"')), 'is_called" is not true or false' ], [ $doc->($one->() . ', ' . $one->(schema => undef)), 'sequences\[1\].schema" is missing' ]);
+	[ $doc->($one->(name => 'null')), 'sequences\[0\].name" is missing' ],
+	[ $doc->($one->(name => 7)), 'name" is not a string' ],
+	[ $doc->($one->(name => '"' . ('x' x 64) . '"')), 'name" is longer' ],
+	[ $doc->($one->(name => '"a\\u0000b"')), 'is not JSON' ],
+	[ $doc->($one->(last_value => '"5"')), 'last_value" is not a number' ],
+	[ $doc->($one->(last_value => '9223372036854775808')), 'last_value" is not a whole number' ],
+	[ $doc->($one->(last_value => '1.5')), 'last_value" is not a whole' ],
+	[ $doc->($one->(last_value => '1e400')), 'last_value" is not a whole' ],
+	[ $doc->($one->(is_called => '"t"')), 'is_called" is not true or false' ],
+	[ $doc->($one->() . ', ' . $one->(schema => undef)), 'sequences\[1\].schema" is missing' ]);
 refused('pg_flo_sequences', $_->[0], $_->[1], substr($_->[0], 0, 70)) for @bad;
 is($values->(), $before, 'nothing was set');
 never_down('forged values of sequences');
@@ -130,20 +154,25 @@ never_down('forged values of sequences');
 # Well-formed ones, about what is not the group's
 my $at = '';
 my @others = map { $one->(last_value => '9223372036854775807', %$_) }
-  { name => '"admin_seq"' }, { name => '"admin_seq"', tables => '[]' }, { schema => '"flo"', name => '"rules_id_seq"', tables => '[{"schema": "flo", "name": "rules"}]' },
-  { schema => '"pg_catalog"', name => '"pg_class"' }, { name => '"t"' }, { name => '"other_id_seq"' }, { schema => '"none"' };
+  { name => '"admin_seq"' }, { name => '"admin_seq"', tables => '[]' },
+  { schema => '"flo"', name => '"rules_id_seq"', tables => '[{"schema": "flo", "name": "rules"}]' },
+  { schema => '"pg_catalog"', name => '"pg_class"' }, { name => '"t"' }, { name => '"other_id_seq"' },
+  { schema => '"none"' };
 $at = forge('pg_flo_sequences', $doc->(join ', ', @others));
-ok(wait_until($dest, 'postgres', "SELECT durable_lsn > '$at' FROM flo.status", 'the position'), 'values of others\' sequences: passed over');
+ok(wait_until($dest, 'postgres', "SELECT durable_lsn > '$at' FROM flo.status", 'the position'),
+	'values of others\' sequences: passed over');
 is($values->(), $before, 'and none is set');
 
 # beyond the bounds of the sequence here
 $dest->safe_psql('postgres', 'ALTER SEQUENCE t_id_seq MAXVALUE 500');
 my $from = -s $dest->logfile;
 $at = forge('pg_flo_sequences', $doc->($one->()));
-ok(wait_until($dest, 'postgres', "SELECT coalesce(last_error, '') ~ '$at' FROM flo.status", 'the error'), 'a value out of bounds: an error');
+ok(wait_until($dest, 'postgres', "SELECT coalesce(last_error, '') ~ '$at' FROM flo.status", 'the error'),
+	'a value out of bounds: an error');
 like(log_since($dest, $from), qr/22003 ERROR: .*out of bounds for sequence "t_id_seq"/, 'that says so');
 $dest->safe_psql('postgres', 'ALTER SEQUENCE t_id_seq MAXVALUE 5000');
-ok(wait_until($dest, 'postgres', "SELECT durable_lsn > '$at' FROM flo.status", 'the position'), 'and goes when the bounds are wider');
+ok(wait_until($dest, 'postgres', "SELECT durable_lsn > '$at' FROM flo.status", 'the position'),
+	'and goes when the bounds are wider');
 is($dest->safe_psql('postgres', 'SELECT last_value FROM t_id_seq'), '1000', 'then it is set');
 
 # --- DDL ------------------------------------------------------------------------------------------
@@ -151,26 +180,37 @@ is($dest->safe_psql('postgres', 'SELECT last_value FROM t_id_seq'), '1000', 'the
 my $ddl = '{"version": 1, "id": 1, "phase": "both", "tag": "X", "text": "SELECT 1", "objects": [%s]}';
 refused('pg_flo_ddl', $_->[0], $_->[1], substr($_->[0], 0, 70)) for (
 	[ '', 'is not JSON' ], [ '7', 'is not an object' ], [ '{"version": 1}', 'is missing' ],
-	[ '{"version": 1, "id": 1, "phase": "after all", "tag": "X", "text": "", "objects": []}', '"phase" has an unknown value' ],
-	[ sprintf($ddl, '7'), 'objects\[0\].*is not an object' ], [ sprintf($ddl, '{"type": "table", "name": null}'), 'objects\[0\].name" is missing' ],
-	[ sprintf($ddl, '{"type": "table", "name": "t", "relation": -1}'), 'relation" is not between' ], [ sprintf($ddl, '{"type": "table", "name": "t", "creates": 1}'), 'creates" is not true' ]);
+	[ '{"version": 1, "id": 1, "phase": "after all", "tag": "X", "text": "", "objects": []}',
+		'"phase" has an unknown value' ],
+	[ sprintf($ddl, '7'), 'objects\[0\].*is not an object' ],
+	[ sprintf($ddl, '{"type": "table", "name": null}'), 'objects\[0\].name" is missing' ],
+	[ sprintf($ddl, '{"type": "table", "name": "t", "relation": -1}'), 'relation" is not between' ],
+	[ sprintf($ddl, '{"type": "table", "name": "t", "creates": 1}'), 'creates" is not true' ]);
 never_down('forged DDL');
 
-# --- the state bucket -------------------------------------------------------------------------------
+# --- the state bucket -----------------------------------------------------------------------------
 
-sub state_of { return $_[0]->safe_psql('postgres', q{SELECT concat_ws(' ', state, last_error) FROM flo.status WHERE group_name = 'g'}); }
-my $report = q({"version": 1, "worker": "w", "system_identifier": "1", "database": "d", "lsn": "0/1", "seq": 0, "copied_seq": 0, "copying": false, "waits": false, "lacking": 0, "lacking_attempt": 0, "copy_attempt": 0, "at": "2026-01-31T12:00:00Z"});
+sub state_of
+{
+	return $_[0]->safe_psql('postgres', q{SELECT concat_ws(' ', state, last_error) FROM flo.status
+		WHERE group_name = 'g'});
+}
+my $report = q({"version": 1, "worker": "w", "system_identifier": "1", "database": "d", "lsn": "0/1", "seq": 0, )
+	  . q("copied_seq": 0, "copying": false, "awaits_resync": false, "missing_chunks": 0, "missing_attempt": 0, )
+	  . q("copy_attempt": 0, "at": "2026-01-31T12:00:00Z"});
 my @documents = (
-	[ 'worker.forged', 'not JSON', 'not JSON' ], [ 'worker.forged', '{"lsn":"0/0","seq":0}', 'version' ], [ 'worker.forged', $report =~ s/"0\/1"/"x"/r, '"lsn" is not an LSN' ],
-	[ 'worker.forged', $report =~ s/"seq": 0/"seq": -1/r, '"seq" is not between' ], [ 'worker.forged', $report =~ s/"waits": false/"waits": "false"/r, '"waits" is not true' ],
-	[ 'worker.forged', $report =~ s/"at": "[^"]*"/"at": "2026-99-99T99:99:99Z"/r, '"at" is not a time' ], [ 'worker.forged', $report =~ s/"1"/"-1"/r, '"system_identifier" is not' ],
+	[ 'worker.forged', 'not JSON', 'not JSON' ], [ 'worker.forged', '{"lsn":"0/0","seq":0}', 'version' ],
+	[ 'worker.forged', $report =~ s/"0\/1"/"x"/r, '"lsn" is not an LSN' ],
+	[ 'worker.forged', $report =~ s/"seq": 0/"seq": -1/r, '"seq" is not between' ],
+	[ 'worker.forged', $report =~ s/"awaits_resync": false/"awaits_resync": "false"/r, '"awaits_resync" is not true' ],
+	[ 'worker.forged', $report =~ s/"at": "[^"]*"/"at": "2026-99-99T99:99:99Z"/r, '"at" is not a time' ],
+	[ 'worker.forged', $report =~ s/"1"/"-1"/r, '"system_identifier" is not' ],
 	[ 'worker.forged', $report =~ s/"d"/"\xff"/r, 'encoding' ]);
 $source->safe_psql('postgres', q{SELECT flo.resync('g', copy => false)});
 sub logged
 {
 	my ($since, $pattern, $name) = @_;
-	my $until = time() + $PostgreSQL::Test::Utils::timeout_default;
-	select undef, undef, undef, 0.1 while slurp_file($source->logfile, $since) !~ $pattern && time() < $until;
+	await(sub { slurp_file($source->logfile, $since) =~ $pattern }, "a line like $pattern");
 	like(log_since($source, $since), $pattern, $name);
 }
 start_member($source, 'g', 'replicator');
@@ -180,7 +220,8 @@ for my $case (@documents)
 	my ($key, $value, $pattern) = @$case;
 	my $since = -s $source->logfile;
 	$nats->publish("$bucket.$key", $value);
-	logged($since, qr/08P01 WARNING: .*malformed document "$key": .*$pattern/, "$key: $pattern: a warning that names key and field");
+	logged($since, qr/08P01 WARNING: .*malformed document "$key": .*$pattern/,
+		"$key: $pattern: a warning that names key and field");
 }
 $log = -s $source->logfile;
 $nats->publish("$bucket.worker.forged", $report =~ s/"version": 1/"version": 2/r);
@@ -188,7 +229,8 @@ logged($log, qr/0A000 WARNING: .*"worker.forged" has version 2/, 'one of a later
 is(pid_of($source, 'g', 'replicator'), $replicator, 'the replicator goes on');
 is(error_of($source, q{SELECT flo.drop_consumer('g', 'forged')}), '', 'drop_consumer() removes it');
 $nats->publish("$bucket.source", '{"lsn": "0/0"}');
-ok(wait_until($dest, 'postgres', q{SELECT coalesce(last_error, '') ~ 'document "source"' FROM flo.status}, 'the error'), 'a worker says what it cannot read');
+ok(wait_until($dest, 'postgres', q{SELECT coalesce(last_error, '') ~ 'document "source"' FROM flo.status}, 'the error'),
+	'a worker says what it cannot read');
 never_down('forged documents of the state bucket');
 
 # and all is well again

@@ -30,7 +30,8 @@ sub refused_meanwhile
 		for (@statements)
 		{
 			my ($out, $err);
-			$source->psql('postgres', "SET client_min_messages = error; SET lock_timeout = '1ms'; BEGIN; $_; ROLLBACK", stdout => \$out, stderr => \$err, on_error_stop => 1);
+			$source->psql('postgres', "SET client_min_messages = error; SET lock_timeout = '1ms'; BEGIN; $_; ROLLBACK",
+				stdout => \$out, stderr => \$err, on_error_stop => 1);
 			$failed .= $err;
 		}
 		$tried++;
@@ -39,7 +40,9 @@ sub refused_meanwhile
 	is($failed, '', "$name: and waited for nothing");
 	# one of the statements that go on meanwhile may hold it at that moment, too
 	my $holders = ($holder =~ s/^process /process (?:\\d+, )*/r) . '(?:, \d+)*';
-	like($session->{err}, qr/ERROR:  .* is in use by other transactions\nDETAIL:  It is locked by (?:process \d+ and )?$holders\.\nHINT:  End these/, "$name: a clear error");
+	like($session->{err},
+		qr/ERROR:  .* is in use by other transactions\nDETAIL:  .* by (?:process \d+ and )?$holders\.\nHINT:  End/,
+		"$name: a clear error");
 	$session->query('RESET lock_timeout; ROLLBACK');
 }
 sub done
@@ -47,17 +50,22 @@ sub done
 	my ($call, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my ($out, $err);
-	is($source->psql('postgres', "SET lock_timeout = '1ms'; $call", stdout => \$out, stderr => \$err, on_error_stop => 1), 0, $name) or diag($err);
+	is($source->psql('postgres', "SET lock_timeout = '1ms'; $call", stdout => \$out, stderr => \$err,
+		on_error_stop => 1), 0, $name) or diag($err);
 }
 
 my $create = q{SELECT flo.create_replicator('g', schemas => '{public}', track_ddl => true)};
-my @ddl = ('CREATE TABLE app (id int PRIMARY KEY)', 'CREATE TEMP TABLE app_temp (id int)', 'CREATE TABLE app_as AS SELECT 1 AS id', 'ALTER TABLE t ADD w int', 'INSERT INTO t VALUES (5)');
-$source->safe_psql('postgres', q{CREATE TABLE t (id int PRIMARY KEY); CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw});
+my @ddl = ('CREATE TABLE app (id int PRIMARY KEY)', 'CREATE TEMP TABLE app_temp (id int)',
+	'CREATE TABLE app_as AS SELECT 1 AS id', 'ALTER TABLE t ADD w int', 'INSERT INTO t VALUES (5)');
+$source->safe_psql('postgres', q{CREATE TABLE t (id int PRIMARY KEY); CREATE EXTENSION file_fdw;
+	CREATE SERVER files FOREIGN DATA WRAPPER file_fdw});
 
 # --- create_replicator() ---------------------------------------------------------------------
 
-for my $made ('CREATE TEMP TABLE x (id int)', 'CREATE TEMP TABLE x AS SELECT 1 AS id', 'SELECT 1 AS id INTO TEMP x', 'CREATE TABLE pg_temp.x (id int)', 'SET LOCAL search_path = pg_temp; CREATE TABLE x (id int)',
-	'CREATE UNLOGGED TABLE x (id int)', q{CREATE FOREIGN TABLE x (a text) SERVER files OPTIONS (filename '/dev/null')}, 'CREATE TEMP TABLE x (id int); ALTER TABLE x ADD a int', 'SELECT * FROM t', 'INSERT INTO t VALUES (1)')
+for my $made ('CREATE TEMP TABLE x (id int)', 'CREATE TEMP TABLE x AS SELECT 1 AS id', 'SELECT 1 AS id INTO TEMP x',
+	'CREATE TABLE pg_temp.x (id int)', 'SET LOCAL search_path = pg_temp; CREATE TABLE x (id int)',
+	'CREATE UNLOGGED TABLE x (id int)', q{CREATE FOREIGN TABLE x (a text) SERVER files OPTIONS (filename '/dev/null')},
+	'CREATE TEMP TABLE x (id int); ALTER TABLE x ADD a int', 'SELECT * FROM t', 'INSERT INTO t VALUES (1)')
 {
 	$idle->query("BEGIN; $made");
 	done("BEGIN; $create; ROLLBACK", "nothing is waited for: $made");
@@ -73,45 +81,56 @@ $idle->query(q{ROLLBACK PREPARED 'p'});
 # a table made meanwhile is in it, whoever comes first
 $idle->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM t; CREATE TABLE before (id int PRIMARY KEY)');
 $session->send($create);
-wait_until($source, 'postgres', q{SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE query ~ 'create_replicator' AND pid <> pg_backend_pid()}, 'the call to try');
+wait_until($source, 'postgres', q{SELECT wait_event_type = 'Extension' FROM pg_stat_activity
+	WHERE query ~ 'create_replicator' AND pid <> pg_backend_pid()}, 'the call to try');
 $idle->query('COMMIT');
 $session->result;
 my $old = FloTest::Session->new($source);
-is($source->safe_psql('postgres', q{SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_publication_tables}), 'before t', 'a table that was being made is in the group');
+is($source->safe_psql('postgres', q{SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_publication_tables}),
+	'before t', 'a table that was being made is in the group');
 $source->safe_psql('postgres', q{SELECT flo.drop_group('g', force => true)});
 $old->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t');
 done($create, 'again');
 $old->query('CREATE TABLE old (id int PRIMARY KEY); COMMIT');
-is($source->safe_psql('postgres', q{SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_publication_tables}), 'before old t', 'so is one of a transaction with an older snapshot');
+is($source->safe_psql('postgres', q{SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_publication_tables}),
+	'before old t', 'so is one of a transaction with an older snapshot');
 
 # --- tables of a group -------------------------------------------------------------------------
 
-$source->safe_psql('postgres', q{CREATE SCHEMA other; CREATE TABLE other.added (id int PRIMARY KEY); CREATE TABLE other.keyless (id int)});
+$source->safe_psql('postgres', q{CREATE SCHEMA other; CREATE TABLE other.added (id int PRIMARY KEY);
+	CREATE TABLE other.keyless (id int)});
 $idle->query('BEGIN; CREATE TABLE joined (id int PRIMARY KEY)');
 refused_meanwhile(q{SELECT flo.add_table('g', 'other.added', false)}, "process $pid", 'add_table()', @ddl);
 refused_meanwhile(q{SELECT flo.remove_table('g', 't')}, "process $pid", 'remove_table()', @ddl);
 refused_meanwhile(q{SELECT flo.drop_replicator('g', force => true)}, "process $pid", 'drop_replicator()', @ddl);
 is($source->safe_psql('postgres', 'SELECT count(*) FROM flo.replicators'), '1', 'and all is there as before');
 $idle->query('ROLLBACK');
-done(q{SELECT flo.add_table('g', 'other.added', false); SELECT flo.remove_table('g', 'other.added')}, 'they are done when it has ended');
+done(q{SELECT flo.add_table('g', 'other.added', false); SELECT flo.remove_table('g', 'other.added')},
+	'they are done when it has ended');
 
 # REPLICA IDENTITY FULL excludes everybody
 $source->safe_psql('postgres', q{SELECT flo.alter_replicator('g', '{"keyless_tables": "full"}')});
 my @reads = ('SELECT * FROM other.keyless', 'INSERT INTO other.keyless VALUES (1)');
 $idle->query('BEGIN; SELECT * FROM other.keyless');
-refused_meanwhile(q{SELECT flo.add_table('g', 'other.keyless', false)}, "process $pid", 'REPLICA IDENTITY FULL', @reads, @ddl);
-refused_meanwhile(q{SELECT flo.create_replicator('h', '{other.keyless}', options => '{"keyless_tables": "full"}')}, "process $pid", 'REPLICA IDENTITY FULL of a new group', @reads, @ddl);
+refused_meanwhile(q{SELECT flo.add_table('g', 'other.keyless', false)}, "process $pid", 'REPLICA IDENTITY FULL', @reads,
+	@ddl);
+refused_meanwhile(q{SELECT flo.create_replicator('h', '{other.keyless}', options => '{"keyless_tables": "full"}')},
+	"process $pid", 'REPLICA IDENTITY FULL of a new group', @reads, @ddl);
 $idle->query('COMMIT');
 done(q{SELECT flo.add_table('g', 'other.keyless', false)}, 'without a reader');
 $idle->query('BEGIN; SELECT * FROM other.keyless');
-refused_meanwhile(q{SELECT flo.remove_table('g', 'other.keyless')}, "process $pid", 'the former identity', @reads, @ddl);
-refused_meanwhile(q{SELECT flo.drop_group('g', force => true)}, "process $pid", 'the former identity of a dropped group', @reads, @ddl);
+refused_meanwhile(q{SELECT flo.remove_table('g', 'other.keyless')}, "process $pid", 'the former identity', @reads,
+	@ddl);
+refused_meanwhile(q{SELECT flo.drop_group('g', force => true)}, "process $pid",
+	'the former identity of a dropped group', @reads, @ddl);
 
 # a user's command that lets a table in does not wait on our account
-$source->safe_psql('postgres', q{CREATE TABLE owned (id int) PARTITION BY LIST (id); CREATE TABLE owned_1 PARTITION OF owned DEFAULT});
+$source->safe_psql('postgres', q{CREATE TABLE owned (id int) PARTITION BY LIST (id);
+	CREATE TABLE owned_1 PARTITION OF owned DEFAULT});
 $idle->query('COMMIT');
 done(q{SELECT flo.drop_group('g', force => true)}, 'the group goes');
-is($source->safe_psql('postgres', q{SELECT relreplident FROM pg_class WHERE oid = 'other.keyless'::regclass}), 'd', 'and leaves tables as they were');
+is($source->safe_psql('postgres', q{SELECT relreplident FROM pg_class WHERE oid = 'other.keyless'::regclass}), 'd',
+	'and leaves tables as they were');
 
 $_->close for $idle, $session, $old;
 done_testing();

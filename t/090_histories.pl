@@ -38,7 +38,8 @@ $source->safe_psql('postgres', q{DELETE FROM templates WHERE s LIKE '%SET id = D
 my $names = $source->safe_psql('postgres', 'SELECT array_agg(DISTINCT t) FROM templates');
 create_group($source, undef, 'g', tables => "'$names'");
 $dest->safe_psql('sets', "SELECT flo.create_worker('g', worker_name => 'gathering')");
-$dest->safe_psql('strict', q{SELECT flo.create_worker('g', worker_name => 'plain', options => '{"fire_triggers": true}')});
+$dest->safe_psql('strict',
+	q{SELECT flo.create_worker('g', worker_name => 'plain', options => '{"fire_triggers": true}')});
 start_member($dest, 'g', $worker{$_}, $_) for sort keys %worker;
 
 my $everything = 'SELECT t, count(*), sum(hashtextextended(r, 1)) FROM everything GROUP BY t ORDER BY t';
@@ -76,29 +77,34 @@ for my $db (sort keys %worker)
 	$dest->safe_psql($db, 'ALTER TABLE plain ADD CONSTRAINT small CHECK (v IS NULL OR v < 1000000)');
 }
 $source->safe_psql('postgres', 'TRUNCATE plain');
-$source->safe_psql('postgres', 'BEGIN; INSERT INTO plain SELECT g, g FROM generate_series(1, 500) g; UPDATE plain SET v = 1000000 WHERE id = 500; UPDATE plain SET v = 1 WHERE id = 500; COMMIT');
+$source->safe_psql('postgres', 'BEGIN; INSERT INTO plain SELECT g, g FROM generate_series(1, 500) g;
+	UPDATE plain SET v = 1000000 WHERE id = 500; UPDATE plain SET v = 1 WHERE id = 500; COMMIT');
 for my $db (sort keys %worker)
 {
 	wait_state($dest, 'g', $worker{$db}, 'backoff', $db);
-	like(status_of($dest, 'g', $worker{$db}, 'last_error', $db), qr/violates check constraint "small".*UPDATE, table "public.plain"/s,
+	like(status_of($dest, 'g', $worker{$db}, 'last_error', $db),
+		qr/violates check constraint "small".*UPDATE, table "public.plain"/s,
 		"$db: a version that a later one replaces meets the check");
 	$dest->safe_psql($db, 'ALTER TABLE plain DROP CONSTRAINT small');
 }
 for my $db (sort keys %worker)
 {
 	wait_caught_up($source, $dest, 'g', dest_db => $db, member => $worker{$db});
-	is($dest->safe_psql($db, 'SELECT count(*), sum(v) FROM plain'), '500|124751', "$db: all is there once nothing objects");
+	is($dest->safe_psql($db, 'SELECT count(*), sum(v) FROM plain'), '500|124751',
+		"$db: all is there once nothing objects");
 }
 
 # A unique index that only the destination has objects to an order of changes
 # that one by one would be refused, too
-$source->safe_psql('postgres', 'INSERT INTO extra VALUES (5000, 77) ON CONFLICT DO NOTHING; DELETE FROM extra WHERE id <> 5000');
+$source->safe_psql('postgres', 'INSERT INTO extra VALUES (5000, 77) ON CONFLICT DO NOTHING;
+	DELETE FROM extra WHERE id <> 5000');
 for my $db (sort keys %worker)
 {
 	wait_caught_up($source, $dest, 'g', dest_db => $db, member => $worker{$db});
 	$dest->safe_psql($db, 'CREATE UNIQUE INDEX only_here ON extra (v)');
 }
-$source->safe_psql('postgres', 'BEGIN; INSERT INTO extra SELECT g, g FROM generate_series(6000, 6010) g; INSERT INTO extra VALUES (5001, 77); DELETE FROM extra WHERE id = 5000; COMMIT');
+$source->safe_psql('postgres', 'BEGIN; INSERT INTO extra SELECT g, g FROM generate_series(6000, 6010) g;
+	INSERT INTO extra VALUES (5001, 77); DELETE FROM extra WHERE id = 5000; COMMIT');
 for my $db (sort keys %worker)
 {
 	wait_state($dest, 'g', $worker{$db}, 'backoff', $db);
@@ -115,13 +121,18 @@ wait_caught_up($source, $dest, 'g', dest_db => 'sets', member => 'gathering');
 my $before = status_of($dest, 'g', 'gathering', 'fallbacks', 'sets');
 for (1 .. 20)
 {
-	$source->safe_psql('postgres', 'BEGIN; DELETE FROM plain WHERE id <= 100; INSERT INTO plain SELECT g, 0 FROM generate_series(1, 100) g;'
-		. 'UPDATE plain SET v = id; UPDATE plain SET v = v + 1; INSERT INTO plain SELECT g, 0 FROM generate_series(9001, 9010) g; DELETE FROM plain WHERE id > 9000; COMMIT');
+	$source->safe_psql('postgres', 'BEGIN; DELETE FROM plain WHERE id <= 100;
+		INSERT INTO plain SELECT g, 0 FROM generate_series(1, 100) g;'
+		. 'UPDATE plain SET v = id; UPDATE plain SET v = v + 1;
+			INSERT INTO plain SELECT g, 0 FROM generate_series(9001, 9010) g; DELETE FROM plain WHERE id > 9000;
+			COMMIT');
 }
 wait_caught_up($source, $dest, 'g', dest_db => 'sets', member => 'gathering');
 wait_until($dest, 'sets', "SELECT (SELECT max(id) FROM plain) = 500", 'the last of it');
-is(status_of($dest, 'g', 'gathering', 'fallbacks', 'sets'), $before, 'changes that follow from each other are no reason to undo');
-is($dest->safe_psql('sets', 'SELECT count(*), sum(v) FROM plain'), $source->safe_psql('postgres', 'SELECT count(*), sum(v) FROM plain'), '... and come out right');
+is(status_of($dest, 'g', 'gathering', 'fallbacks', 'sets'), $before,
+	'changes that follow from each other are no reason to undo');
+is($dest->safe_psql('sets', 'SELECT count(*), sum(v) FROM plain'),
+	$source->safe_psql('postgres', 'SELECT count(*), sum(v) FROM plain'), '... and come out right');
 $_->stop for $source, $dest;
 $nats->stop;
 done_testing();

@@ -78,12 +78,15 @@ for my $round (0 .. 3)
 {
 	my ($low, $high) = ($round * 50000 + 1, $round * 50000 + 50000);
 
-	$session{one}->query_safe("INSERT INTO wide SELECT g, repeat(md5(g::text), 100), g FROM generate_series($low / 50, $high / 50) g ON CONFLICT DO NOTHING");
+	$session{one}->query_safe("INSERT INTO wide SELECT g, repeat(md5(g::text), 100), g
+		FROM generate_series($low / 50, $high / 50) g ON CONFLICT DO NOTHING");
 	$session{two}->query_safe("INSERT INTO b SELECT g + 10, $filler FROM generate_series($low, $high) g");
 	$session{three}->query_safe("INSERT INTO a SELECT g + 1000000, $filler, 3 FROM generate_series($low, $high) g");
 	decoded();
-	$session{two}->query_safe('ALTER TABLE b ALTER v SET NOT NULL; ALTER TABLE b ADD COLUMN extra int DEFAULT 5') if $round == 1;
-	$source->safe_psql('postgres', "INSERT INTO small VALUES ($round, 'small'); INSERT INTO a VALUES (-$round, 'small', 0)");
+	$session{two}->query_safe('ALTER TABLE b ALTER v SET NOT NULL; ALTER TABLE b ADD COLUMN extra int DEFAULT 5')
+	  if $round == 1;
+	$source->safe_psql('postgres', "INSERT INTO small VALUES ($round, 'small');
+		INSERT INTO a VALUES (-$round, 'small', 0)");
 }
 $dest->safe_psql('postgres', 'ALTER TABLE b ADD COLUMN extra int DEFAULT 5');
 cmp_ok(spilled(), '>', 0, 'pieces of transactions in progress are kept in files');
@@ -109,16 +112,19 @@ $long->query_safe('COMMIT');
 $source->safe_psql('postgres', "INSERT INTO typed VALUES (-3, 'red', 'not sent')");
 $long->quit;
 wait_caught_up($source, $dest, 'g');
-is($dest->safe_psql('postgres', 'SELECT id, c, filler FROM typed WHERE id < 0 ORDER BY id'), "-3|red|\n-2|blue|\n-1|blue|x",
+is($dest->safe_psql('postgres', 'SELECT id, c, filler FROM typed WHERE id < 0 ORDER BY id'),
+	"-3|red|\n-2|blue|\n-1|blue|x",
 	'a newer description of a table outlives an older one');
-is($dest->safe_psql('postgres', 'SELECT count(*) FROM typed WHERE id > 200000'), 100000, '... and the large transaction is all there');
+is($dest->safe_psql('postgres', 'SELECT count(*) FROM typed WHERE id > 200000'), 100000,
+	'... and the large transaction is all there');
 $source->safe_psql('postgres', 'ALTER PUBLICATION pgflo_g SET TABLE a, b, only_undone, small, wide, typed');
 $_->safe_psql('postgres', 'TRUNCATE typed') for $source;
 
 # Rows larger than a chunk and than the buffers kept for them
 for my $i (1 .. 3)
 {
-	$source->safe_psql('postgres', "INSERT INTO wide SELECT -g - 100 * $i, repeat(md5(g::text), 100000), g FROM generate_series(1, 4) g;"
+	$source->safe_psql('postgres', "INSERT INTO wide SELECT -g - 100 * $i, repeat(md5(g::text), 100000), g
+		FROM generate_series(1, 4) g;"
 		. "INSERT INTO a SELECT g + 4000000 + 100000 * $i, $filler, 4 FROM generate_series(1, 1000) g");
 	wait_caught_up($source, $dest, 'g');
 }

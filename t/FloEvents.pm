@@ -28,10 +28,11 @@ sub event_files
 	return @names;
 }
 
+# The lines of a directory's files, or of those from a name on
 sub file_lines
 {
-	my ($dir) = @_;
-	my $text = join '', map { slurp_file("$dir/$_") } event_files($dir);
+	my ($dir, $from) = @_;
+	my $text = join '', map { slurp_file("$dir/$_") } grep { !defined $from || $_ ge $from } event_files($dir);
 	return split /(?<=\n)/, $text;
 }
 
@@ -81,14 +82,17 @@ sub is_replayed
 		$rows{ $event->{NewTuple}{$key} } = { %{ $row || {} }, %{ $event->{NewTuple} } };
 	}
 	my $rows = $json->decode(
-		Encode::encode_utf8($node->safe_psql('postgres', "SELECT coalesce(json_object_agg($key, to_json(t)), '{}') FROM $table t")));
+		Encode::encode_utf8($node->safe_psql('postgres',
+			"SELECT coalesce(json_object_agg($key, to_json(t)), '{}') FROM $table t")));
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my $canonical = JSON::PP->new->canonical;
-	my @wrong = sort grep { $canonical->encode($rows->{$_} || {}) ne $canonical->encode($rows{$_} || {}) } keys %{ { %rows, %$rows } };
+	my @wrong = sort grep { $canonical->encode($rows->{$_} || {}) ne $canonical->encode($rows{$_} || {}) } keys %{
+		{ %rows, %$rows } };
 	for my $key (grep { defined } (@wrong)[ 0 .. 4 ])
 	{
-		diag("row $key: replayed " . $canonical->encode($rows{$key} || {}) . ', there is ' . $canonical->encode($rows->{$key} || {}));
+		diag("row $key: replayed " . $canonical->encode($rows{$key} || {}) . ', there is '
+			  . $canonical->encode($rows->{$key} || {}));
 	}
 	return is(scalar @wrong, 0, $name || "the events of $table, replayed, are the table");
 }
@@ -98,7 +102,8 @@ sub create_event_worker
 {
 	my ($node, $group, $sink, $worker, $options, $db) = @_;
 	$node->safe_psql($db || 'postgres',
-		"SELECT flo.create_worker('$group', '$sink', '$worker', \$json\$" . JSON::PP::encode_json($options) . "\$json\$)");
+		"SELECT flo.create_worker('$group', '$sink', '$worker', \$json\$" . JSON::PP::encode_json($options)
+		  . "\$json\$)");
 	FloTest::start_member($node, $group, $worker, $db);
 }
 

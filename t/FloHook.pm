@@ -77,6 +77,9 @@ sub requests
 	return @requests;
 }
 
+# How many requests that are
+sub count { my ($self) = @_; return slurp_file($self->{log}) =~ tr/\n//; }
+
 # Events that were taken (answered with 2xx), in the order of arrival
 sub events
 {
@@ -96,7 +99,8 @@ sub forget { my ($self) = @_; truncate $self->{log}, 0; }
 sub start
 {
 	my ($self) = @_;
-	my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $self->{port}, Listen => 64, ReuseAddr => 1)
+	my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $self->{port}, Listen => 64,
+		ReuseAddr => 1)
 	  or croak "listen: $@";
 	my $pid = fork();
 
@@ -198,7 +202,8 @@ sub _request
 		$out .= "Retry-After: $rules->{'Retry-After'}\r\n" if !$spared && defined $rules->{'Retry-After'};
 		$out .= "Location: $rules->{Location}\r\n" if !$spared && defined $rules->{Location};
 		$out .= "\r\n$answer";
-		if (!$spared && $rules->{delay}) { push @$later, { at => time() + $rules->{delay}, socket => $socket, text => $out }; }
+		if (!$spared && $rules->{delay}) { push @$later,
+			{ at => time() + $rules->{delay}, socket => $socket, text => $out }; }
 		else { print $socket $out; }
 	}
 }

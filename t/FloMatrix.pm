@@ -35,7 +35,6 @@ use warnings;
 use Carp;
 use FloTest;
 use Test::More;
-use Time::HiRes qw(sleep time);
 
 =pod
 
@@ -67,7 +66,8 @@ sub new
 
 C<ddl>: on both sides; C<source>, C<dest>: after it on one side.  C<steps>: SQL
 for the source, in order; each may be a code reference instead.  C<tables>:
-what to compare, default C<t>: names, or queries with the schema in them.  C<columns>: as SQL expressions, for all of its
+what to compare, default C<t>: names, or queries with the schema in them.
+C<columns>: as SQL expressions, for all of its
 tables, where the sides differ; C<dest_columns>: when they must be written
 differently there.  C<after>: SQL of a query that must return t at the
 destination in the end.
@@ -194,7 +194,8 @@ sub compare
 		$case->{wrong} = $when if @wrong;
 		for my $n (@wrong)
 		{
-			diag("$case->{name}, $case->{tables}[$n]: " . $want->{"$case->{name}/$n"} . ' became ' . $got->{"$case->{name}/$n"});
+			diag("$case->{name}, $case->{tables}[$n]: " . $want->{"$case->{name}/$n"} . ' became '
+				  . $got->{"$case->{name}/$n"});
 			$self->_show_difference($case, $case->{tables}[$n]);
 		}
 	}
@@ -234,7 +235,8 @@ sub run
 			my $answer = $self->_sql('dest', _in_schema($case) . $case->{after});
 			is($answer, 't', "$case->{name}: afterwards") or $case->{wrong} = 'afterwards';
 		}
-		push @{ $self->{lines} }, [ $case->{name}, $case->{wrong} ? "WRONG at $case->{wrong}" : 'exact', $case->{note} || '' ];
+		push @{ $self->{lines} }, [ $case->{name}, $case->{wrong} ? "WRONG at $case->{wrong}" : 'exact',
+			$case->{note} || '' ];
 	}
 }
 
@@ -243,7 +245,9 @@ sub run
 =head2 refused($name, %case)
 
 As C<case>, with C<change>: SQL for the source that cannot be applied;
-C<error>: pattern of last_error, which is told from earlier ones by the case's name (C<name_in_error>: by this instead); C<fix>: SQL for the destination (C<fix_source>:
+C<error>: pattern of last_error, which is told from earlier ones by the case's
+name (C<name_in_error>: by this instead); C<fix>: SQL for the destination
+(C<fix_source>:
 for the source first, C<fix_code>: code) after which the worker goes on by itself.  C<compare>
 false: the sides need not be equal then.
 
@@ -290,14 +294,11 @@ sub wait_error
 {
 	my ($self, $pattern, $name) = @_;
 	my $error = '';
-	my $until = time() + $FloTest::timeout;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	while (time() < $until)
-	{
-		$error = status_of($self->{dest}, $self->{group}, 'postgres', 'last_error', $self->{dest_db});
-		last if $error =~ /\Q$name\E/ && $error =~ $pattern;
-		sleep 0.05;
-	}
+	await(sub {
+			$error = status_of($self->{dest}, $self->{group}, 'postgres', 'last_error', $self->{dest_db});
+			$error =~ /\Q$name\E/ && $error =~ $pattern;
+		}, "an error of $name");
 	like($error, $pattern, "$name: the error in flo.status");
 	$error =~ s/\n/ /g;
 	return $error;
@@ -322,7 +323,8 @@ sub finish
 	my ($self) = @_;
 	my %count;
 	$count{ (split ' ', $_->[1])[0] }++ for @{ $self->{lines} };
-	note('matrix of ' . scalar(@{ $self->{lines} }) . ' cases: ' . join(', ', map { "$count{$_} $_" } sort keys %count));
+	note('matrix of ' . scalar(@{ $self->{lines} }) . ' cases: '
+		  . join(', ', map { "$count{$_} $_" } sort keys %count));
 	note(sprintf('%-28s %-8s %s', $_->[0], $_->[1], defined $_->[2] ? $_->[2] : '')) for @{ $self->{lines} };
 }
 

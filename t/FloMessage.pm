@@ -37,7 +37,8 @@ sub signed
 sub emit
 {
 	my ($bytes, %how) = @_;
-	return sprintf q{pg_logical_emit_message(%s, '%s', '\x%s'::bytea)}, $how{transactional} // 'true', $how{prefix} // 'pg_flo', unpack('H*', $bytes);
+	return sprintf q{pg_logical_emit_message(%s, '%s', '\x%s'::bytea)}, $how{transactional} // 'true',
+		$how{prefix} // 'pg_flo', unpack('H*', $bytes);
 }
 
 # Contents of our messages between two LSNs, from pg_waldump
@@ -46,7 +47,8 @@ sub in_wal
 	my ($node, $from, $to) = @_;
 	my ($out, $err) = ('', '');
 
-	IPC::Run::run([ 'pg_waldump', '-p', $node->data_dir . '/pg_wal', '-r', 'LogicalMessage', '-s', $from, '-e', $to ], '>', \$out, '2>', \$err);
+	IPC::Run::run([ 'pg_waldump', '-p', $node->data_dir . '/pg_wal', '-r', 'LogicalMessage', '-s', $from, '-e', $to ],
+		'>', \$out, '2>', \$err);
 	return map { pack 'H*', $_ =~ s/ //gr } $out =~ /prefix "pg_flo"; payload \(\d+ bytes\): ([0-9A-F ]+)/g;
 }
 

@@ -8,13 +8,9 @@
  */
 #include "postgres.h"
 
-#include "bus/records.h"
 #include "bus/stream.h"
 #include "bus/stream_impl.h"
 #include "core/names.h"
-
-/* Bytes of one value of a text that may be larger */
-#define PIECE_SIZE (256 * 1024)
 
 /* Its limit where the account wants one: definitions of many thousand tables */
 #define BUCKET_MAX_BYTES ((int64) 64 * 1024 * 1024)
@@ -45,13 +41,17 @@ flo_bucket_info(FloBus *bus, const char *bucket, FloStreamInfo *info)
 
 /* What the server answers to a request to make one */
 static FloApiReply
-ask_for_bucket(FloBus *bus, const char *bucket, int replicas, int64 max_bytes, const char *description)
+ask_for_bucket(FloBus *bus, const char *bucket, int replicas, int64 max_bytes,
+			   const char *description)
 {
 	char	   *stream = bucket_stream(bucket);
 	FloApiReply reply;
 	StringInfoData body;
 
-	/* no roll-ups: with such a header, who may write one key can remove all others */
+	/*
+	 * no roll-ups: with such a header, who may write one key can remove all
+	 * others
+	 */
 	initStringInfo(&body);
 	appendStringInfoString(&body, "{\"name\":");
 	flo_json_append_string(&body, stream);
@@ -87,7 +87,8 @@ wanted_limit(FloBus *bus, const FloStreamConfig *config)
 
 /* One that a worker has made, or an earlier version, is nobody's so far */
 static void
-record_owner(FloBus *bus, const char *bucket, const FloStreamConfig *config, const FloStreamInfo *info)
+record_owner(FloBus *bus, const char *bucket, const FloStreamConfig *config,
+			 const FloStreamInfo *info)
 {
 	FloStreamConfig owned = {0};
 
@@ -114,8 +115,13 @@ flo_bucket_create(FloBus *bus, const char *bucket, const FloStreamConfig *config
 			record_owner(bus, bucket, config, &info);
 			return;
 		}
-		reply = ask_for_bucket(bus, bucket, config->replicas, wanted_limit(bus, config), config->description);
-		/* in use: made by a worker at this moment, so it is looked at once more */
+		reply = ask_for_bucket(bus, bucket, config->replicas, wanted_limit(bus, config),
+							   config->description);
+
+		/*
+		 * in use: made by a worker at this moment, so it is looked at once
+		 * more
+		 */
 	} while (reply.err_code == FLO_API_STREAM_IN_USE || flo_api_was_full(bus, &reply));
 	if (!reply.ok)
 		flo_api_raise(&reply, "create state bucket \"%s\"", bucket);
@@ -273,82 +279,6 @@ flo_bucket_get(FloBus *bus, const char *bucket, const char *key)
 	return message.len == 0 || is_removal(headers) ? NULL : message.data;
 }
 
-/* --- texts of any size ------------------------------------------------------- */
-
-/* Number of pieces of a text, 0 when there is none (of the generation, unless NULL) */
-static int64
-count_pieces(FloBus *bus, const char *bucket, const char *key, const char *generation)
-{
-	FloTextRecord *record = flo_records_get(bus, bucket, key, &flo_text_format);
-
-	if (record == NULL || (generation != NULL && strcmp(record->generation, generation) != 0))
-		return 0;
-	return record->pieces;
-}
-
-void
-flo_bucket_put_text(FloBus *bus, const char *bucket, const char *key,
-					const char *generation, const char *text)
-{
-	size_t		left = strlen(text);
-	size_t		size = (size_t) Min((int64) PIECE_SIZE, flo_bus_max_payload(bus) / 2);
-	FloTextRecord record = {unconstify(char *, generation), 0};
-
-	do
-	{
-		size_t		len = Min(left, size);
-		char	   *piece = pnstrdup(text, len);
-
-		flo_bucket_put(bus, bucket, psprintf("%s." INT64_FORMAT, key, ++record.pieces), piece, true);
-		pfree(piece);
-		text += len;
-		left -= len;
-	} while (left > 0);
-	flo_records_put(bus, bucket, key, &flo_text_format, &record, true);
-}
-
-bool
-flo_bucket_has_text(FloBus *bus, const char *bucket, const char *key, const char *generation)
-{
-	return count_pieces(bus, bucket, key, generation) > 0;
-}
-
-char *
-flo_bucket_get_text(FloBus *bus, const char *bucket, const char *key, const char *generation)
-{
-	int64		pieces = count_pieces(bus, bucket, key, generation);
-	StringInfoData text;
-
-	if (pieces == 0)
-		return NULL;
-	initStringInfo(&text);
-	for (int64 i = 1; i <= pieces; i++)
-	{
-		char	   *piece = flo_bucket_get(bus, bucket, psprintf("%s." INT64_FORMAT, key, i));
-
-		if (piece == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("piece " INT64_FORMAT " of " INT64_FORMAT " of \"%s\" is missing in state bucket \"%s\"",
-							i, pieces, key, bucket)));
-		appendStringInfoString(&text, piece);
-		pfree(piece);
-	}
-	return text.data;
-}
-
-void
-flo_bucket_remove_text(FloBus *bus, const char *bucket, const char *key)
-{
-	int64		pieces = count_pieces(bus, bucket, key, NULL);
-
-	if (pieces == 0)
-		return;
-	flo_bucket_remove(bus, bucket, key);
-	for (int64 i = 1; i <= pieces; i++)
-		flo_bucket_remove(bus, bucket, psprintf("%s." INT64_FORMAT, key, i));
-}
-
 char *
 flo_schema_tag(const char *generation, uint32 attempt)
 {
@@ -367,7 +297,9 @@ flo_bucket_keys(FloBus *bus, const char *bucket, const char *beginning)
 	int			prefix = strlen("$KV..") + strlen(bucket);
 	List	   *keys = NIL;
 
-	if (!flo_api_stream_info(bus, bucket_stream(bucket), psprintf("{\"subjects_filter\":\"$KV.%s.%s>\"}", bucket, beginning), &reply))
+	if (!flo_api_stream_info(bus, bucket_stream(bucket),
+							 psprintf("{\"subjects_filter\":\"$KV.%s.%s>\"}", bucket, beginning),
+							 &reply))
 		return NIL;
 	if (!flo_json_get(reply.json, "state", &state) ||
 		!flo_json_get(state, "subjects", &subjects))

@@ -26,7 +26,7 @@
 #include "core/loop.h"
 #include "core/settings.h"
 #include "fmgr.h"
-#include "monitor/shstate.h"
+#include "monitor/state.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
@@ -40,7 +40,10 @@
 /* Pause between two attempts of a process that has nothing to do without, ms */
 #define CONNECT_RETRY_INTERVAL 1000
 
-/* A question that nobody has answered is put again after this, ms: a stream may have got its leader */
+/*
+ * A question that nobody has answered is put again after this, ms: a stream
+ * may have got its leader
+ */
 #define ASK_AGAIN 1000
 
 /* Longest password that is read from a file */
@@ -52,7 +55,7 @@ struct FloBus
 	char	   *name;
 	char	   *watched;		/* subject, NULL = none */
 	uint64		requests;		/* token of the last request */
-	FloBusFull	full_turn;		/* NULL = who is refused does not wait */
+	FloBusFull	when_full;		/* NULL = who is refused does not wait */
 	void	   *full_arg;
 };
 
@@ -193,7 +196,8 @@ is_set(const char *setting)
 static char *
 read_password_file(void)
 {
-	char	   *password = flo_files_read_secret(flo_nats_password_file, "password file", PASSWORD_MAX);
+	char	   *password = flo_files_read_secret(flo_nats_password_file, "password file",
+												 PASSWORD_MAX);
 	size_t		len = strlen(password);
 	size_t		blanks = 0;
 
@@ -202,7 +206,8 @@ read_password_file(void)
 	while (isspace((unsigned char) password[blanks]))
 		blanks++;
 	memmove(password, password + blanks, len - blanks + 1);
-	explicit_bzero(password + len - blanks, blanks);	/* or the end of it would stay behind */
+	/* or the end of it would stay behind */
+	explicit_bzero(password + len - blanks, blanks);
 	return password;
 }
 
@@ -215,7 +220,8 @@ check_files(void)
 	if (is_set(flo_nats_tls_ca_file))
 		flo_files_check(flo_nats_tls_ca_file, "NATS CA file", false, 0);
 	if (is_set(flo_nats_tls_cert_file))
-		flo_files_check(flo_nats_tls_cert_file, "NATS certificate file", !is_set(flo_nats_tls_key_file), 0);
+		flo_files_check(flo_nats_tls_cert_file, "NATS certificate file",
+						!is_set(flo_nats_tls_key_file), 0);
 	if (is_set(flo_nats_tls_key_file))
 		flo_files_check(flo_nats_tls_key_file, "NATS key file", true, 0);
 }
@@ -253,7 +259,10 @@ reap_hanging(void)
 
 	for (int i = 0; i < nhanging; i++)
 	{
-		struct pollfd over = {.fd = nats_functions->connecting(hanging[i]), .events = POLLIN};
+		struct pollfd over = {
+			.fd = nats_functions->connecting(hanging[i]),
+			.events = POLLIN
+		};
 
 		if (poll(&over, 1, 0) <= 0)
 			hanging[kept++] = hanging[i];
@@ -287,12 +296,14 @@ finish_connecting(FloNats *nats, bool patient, char *words, size_t words_size)
 			{
 				hanging[nhanging++] = nats;
 				flo_wait_forget();
-				snprintf(words, words_size, "no end of the attempt within %d s", CONNECT_DEADLINE / 1000);
+				snprintf(words, words_size, "no end of the attempt within %d s",
+						 CONNECT_DEADLINE / 1000);
 				return FLO_NATS_UNREACHABLE;
 			}
 			ereport(ERROR,
 					(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
-					 errmsg("could not connect to NATS at \"%s\" within %d s", flo_nats_url, CONNECT_DEADLINE / 1000),
+					 errmsg("could not connect to NATS at \"%s\" within %d s", flo_nats_url,
+							CONNECT_DEADLINE / 1000),
 					 errhint("Look for a name server that does not answer, or something that accepts connections and does not go on with TLS.")));
 		}
 		if (flo_me != NULL && flo_clock_passed(begun, CONNECT_TIMEOUT / 2))
@@ -303,8 +314,14 @@ finish_connecting(FloNats *nats, bool patient, char *words, size_t words_size)
 	return nats_functions->connected(nats, words, words_size);
 }
 
+/*
+ * Files are looked at before the library opens them: it would wait for a FIFO, and
+ * read a secret that others can change.  The password is read here, so it is wiped
+ * whatever happens, also out of the words of an error.
+ */
 static FloNatsStatus
-connect_as_configured(const char *name, bool patient, FloNats **nats, char *words, size_t words_size)
+connect_as_configured(const char *name, bool patient, FloNats **nats, char *words,
+					  size_t words_size)
 {
 	FloNatsOptions options = {0};
 	volatile FloNatsStatus status;
@@ -498,9 +515,9 @@ flo_bus_close(FloBus *bus)
 }
 
 void
-flo_bus_when_full(FloBus *bus, FloBusFull turn, void *arg)
+flo_bus_when_full(FloBus *bus, FloBusFull when_full, void *arg)
 {
-	bus->full_turn = turn;
+	bus->when_full = when_full;
 	bus->full_arg = arg;
 }
 
@@ -516,18 +533,18 @@ flo_bus_is_full(int err_code)
 		case 10027:				/* too many streams */
 		case 10028:				/* memory exceeded */
 		case 10047:				/* insufficient storage */
-		case 10077:				/* the store does not take it: the stream is full */
+		case 10077:				/* the store refuses: the stream is full */
 			return true;
 	}
 	return false;
 }
 
 bool
-flo_bus_full_turn(FloBus *bus, int err_code, const char *words)
+flo_bus_wait_while_full(FloBus *bus, int err_code, const char *words)
 {
-	if (bus->full_turn == NULL)
+	if (bus->when_full == NULL)
 		return false;
-	bus->full_turn(bus->full_arg, err_code, words);
+	bus->when_full(bus->full_arg, err_code, words);
 	return true;
 }
 
@@ -613,13 +630,18 @@ flo_bus_try_request(FloBus *bus, const char *subject, const char *header,
 
 		if (flo_clock_passed(sent, ASK_AGAIN))
 		{
-			if (flo_me != NULL && flo_me->state == FLO_STATE_STARTING)
+			if (flo_state_is_starting())
 				flo_state_set(FLO_STATE_WAITING, "for JetStream to answer on \"%s\"; while a stream elects its leader nobody does", subject);
 			sent = flo_clock();
-			/* the same answer twice is no harm, and one to a question of before is passed over */
+
+			/*
+			 * the same answer twice is no harm, and one to a question of
+			 * before is passed over
+			 */
 			if (is_question(subject))
-				check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_REPLIES, token,
-														  header, header_value, data, len));
+				check_status(bus,
+							 nats_functions->publish(bus->nats, subject, FLO_NATS_REPLIES, token,
+													 header, header_value, data, len));
 		}
 
 		if (left <= 0)
@@ -660,8 +682,9 @@ void
 flo_bus_publish(FloBus *bus, const char *subject, const char *data, int len)
 {
 	if (bus->nats != NULL)
-		check_status_unless_closed(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_NOWHERE, 0,
-																NULL, NULL, data, len));
+		check_status_unless_closed(bus,
+								   nats_functions->publish(bus->nats, subject, FLO_NATS_NOWHERE, 0,
+														   NULL, NULL, data, len));
 }
 
 void
@@ -775,7 +798,6 @@ parse_ack_subject(const char *reply, FloBusDelivery *delivery)
 		return false;
 	first = n == 9 ? 2 : 4;		/* the stream's name */
 	delivery->stream_seq = strtou64(tokens[first + 3], NULL, 10);
-	delivery->pending = strtou64(tokens[first + 6], NULL, 10);
 	return delivery->stream_seq > 0;
 }
 

@@ -56,13 +56,13 @@ extern bool flo_bus_guard(FloBusStep step, void *arg, char **reason);
  * are the broker's.
  */
 typedef void (*FloBusFull) (void *arg, int err_code, const char *words);
-extern void flo_bus_when_full(FloBus *bus, FloBusFull turn, void *arg);
+extern void flo_bus_when_full(FloBus *bus, FloBusFull when_full, void *arg);
 
 /* Is that what one of JetStream's err_codes says? */
 extern bool flo_bus_is_full(int err_code);
 
 /* One turn; false when nobody waits on this connection */
-extern bool flo_bus_full_turn(FloBus *bus, int err_code, const char *words);
+extern bool flo_bus_wait_while_full(FloBus *bus, int err_code, const char *words);
 
 /* The server's max_payload, in bytes */
 extern int64 flo_bus_max_payload(FloBus *bus);
@@ -124,7 +124,8 @@ typedef struct FloBusAck
 	uint64		token;			/* 0 with a 503: some publish found no stream */
 	bool		stored;
 	uint64		seq;			/* when stored */
-	int			err_code;		/* JetStream's err_code, e.g. 10071, 10077; 503 no responders */
+	int			err_code;		/* JetStream's err_code, e.g. 10071, 10077;
+								 * 503 no responders */
 	char		error[160];
 } FloBusAck;
 
@@ -140,12 +141,13 @@ extern void flo_bus_pull(FloBus *bus, const char *stream, const char *consumer,
 
 typedef struct FloBusDelivery
 {
-	char	   *data;			/* writable; one more byte behind the end is, too */
+	char	   *data;			/* writable; one more byte behind the end is,
+								 * too */
 	int			len;
 	uint64		stream_seq;
-	uint64		pending;		/* messages of the stream after this one */
 	const char *ack_subject;	/* valid as long as the delivery */
-	int			status;			/* 0: a message; 404/408: request ended, 409: consumer changed or gone, 503 */
+	int			status;			/* 0: a message; 404/408: request ended, 409:
+								 * consumer changed or gone, 503 */
 	char	   *status_text;	/* the server's words, for status != 0 */
 	void	   *impl;
 } FloBusDelivery;

@@ -25,7 +25,8 @@ typedef enum FloNatsStatus
 	FLO_NATS_REFUSED,			/* connect: a server does not let us in */
 	FLO_NATS_MISCONFIGURED,		/* connect: a setting or a file is unusable */
 	FLO_NATS_CLOSED,			/* the connection is gone */
-	FLO_NATS_FORBIDDEN,			/* the server refused a subject; the connection lives */
+	FLO_NATS_FORBIDDEN,			/* the server refused a subject; the
+								 * connection lives */
 	FLO_NATS_TOO_LARGE,			/* more than the server's max_payload */
 	FLO_NATS_NO_MEMORY,
 	FLO_NATS_ERROR				/* anything else */
@@ -45,7 +46,8 @@ typedef struct FloNatsOptions
 	const char *tls_ca_file;
 	const char *tls_cert_file;
 	const char *tls_key_file;
-	const char *inbox_prefix;	/* subject that those of our inboxes begin with */
+	const char *inbox_prefix;	/* subject that those of our inboxes begin
+								 * with */
 	int			timeout_ms;		/* per server */
 } FloNatsOptions;
 
@@ -54,7 +56,8 @@ typedef enum FloNatsInbox
 {
 	FLO_NATS_REPLIES,			/* answers to requests */
 	FLO_NATS_ACKS,				/* answers to publishes */
-	FLO_NATS_PULLS,				/* messages of a consumer, and what ended a pull */
+	FLO_NATS_PULLS,				/* messages of a consumer, and what ended a
+								 * pull */
 	FLO_NATS_UPDATES,			/* of the watched subject */
 	FLO_NATS_NOWHERE			/* publish only: no answer is wanted */
 } FloNatsInbox;
@@ -65,10 +68,13 @@ typedef struct FloNatsMessage
 	char	   *reply;			/* NULL: none */
 	char	   *data;			/* writable, and so is the zero byte behind it */
 	int			len;
-	uint64		token;			/* the one given to publish (replies and acks only) */
-	int			status;			/* 0: a message, else the server's code, e.g. 404, 503 */
+	uint64		token;			/* the one given to publish (replies and acks
+								 * only) */
+	int			status;			/* 0: a message, else the server's code, e.g.
+								 * 404, 503 */
 	char	   *status_text;
-	void	   *impl;			/* to be given back with release(); may be NULL */
+	void	   *impl;			/* to be given back with release(); may be
+								 * NULL */
 } FloNatsMessage;
 
 typedef struct FloNatsFunctions
@@ -76,11 +82,12 @@ typedef struct FloNatsFunctions
 	uint32		abi;
 
 	/*
-	 * Begin to connect.  That goes on in a thread, since name look-ups and TLS
-	 * handshakes have no end of their own; connecting() is a descriptor that
-	 * becomes readable when it is over, connected() takes the result, and frees
-	 * everything when that is not OK.  Until then nothing else may be called,
-	 * close() included: who cannot wait any longer ends the process.
+	 * Begin to connect.  That goes on in a thread, since name look-ups and
+	 * TLS handshakes have no end of their own; connecting() is a descriptor
+	 * that becomes readable when it is over, connected() takes the result,
+	 * and frees everything when that is not OK.  Until then nothing else may
+	 * be called, close() included: who cannot wait any longer ends the
+	 * process.
 	 */
 	FloNatsStatus (*connect) (const FloNatsOptions *options, FloNats **nats,
 							  char *error, size_t error_size);

@@ -23,18 +23,17 @@
  */
 #include "postgres.h"
 
+#include <nats/nats.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <nats/nats.h>
-
 #include "bus/bus_impl.h"
+#include "bus/greeting.h"
 #include "core/settings.h"
+#include "core/signals.h"
 #include "fmgr.h"
 #include "lib/ilist.h"
 #include "port/atomics.h"
@@ -74,8 +73,13 @@ struct FloNats
 	natsSubscription *subscriptions[INBOX_COUNT];
 	bool		tls;
 
-	/* while connecting: its thread, which writes a byte into the pipe when it is done */
+	/*
+	 * while connecting: its thread, which writes a byte into the pipe when it
+	 * is done
+	 */
 	pthread_t	thread;
+	char	   *urls;
+	int			timeout_ms;
 	int			done[2];
 	natsStatus	connect_status;
 
@@ -106,42 +110,7 @@ static pg_atomic_uint32 errors_reported;
 
 extern PGDLLEXPORT const FloNatsFunctions *flo_nats_functions(void);
 
-/* ---------------------------------------------------------------------------
- * Signals
- * ---------------------------------------------------------------------------
- */
-
-static void
-block_signals(sigset_t *saved)
-{
-	sigset_t	all;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, saved);
-}
-
-/* Blocks all but what ends the process; for code that starts no thread */
-static void
-block_most_signals(sigset_t *saved)
-{
-	sigset_t	most;
-
-	sigfillset(&most);
-	sigdelset(&most, SIGTERM);
-	sigdelset(&most, SIGQUIT);
-	pthread_sigmask(SIG_SETMASK, &most, saved);
-}
-
-static void
-restore_signals(const sigset_t *saved)
-{
-	pthread_sigmask(SIG_SETMASK, saved, NULL);
-}
-
-/* ---------------------------------------------------------------------------
- * What the library calls
- * ---------------------------------------------------------------------------
- */
+/* --- What the library calls ---------------------------------------------- */
 
 /*
  * Without the library's ping timer, an idle connection that was cut somewhere
@@ -158,11 +127,7 @@ set_keepalive(int sock)
 	setsockopt(sock, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 #ifdef TCP_KEEPIDLE
 	setsockopt(sock, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-#endif
-#ifdef TCP_KEEPINTVL
 	setsockopt(sock, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-#endif
-#ifdef TCP_KEEPCNT
 	setsockopt(sock, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 #endif
 }
@@ -211,10 +176,7 @@ report_error(natsConnection *connection, natsSubscription *subscription,
 	pg_atomic_fetch_add_u32(&errors_reported, 1);
 }
 
-/* ---------------------------------------------------------------------------
- * Status and words
- * ---------------------------------------------------------------------------
- */
+/* --- Status and words ---------------------------------------------------- */
 
 /* The library's words begin with "(file.c:123): " */
 static const char *
@@ -285,10 +247,7 @@ failed_status(FloNats *nats, natsStatus status)
 	return translate_status(status);
 }
 
-/* ---------------------------------------------------------------------------
- * Connecting
- * ---------------------------------------------------------------------------
- */
+/* --- Connecting ---------------------------------------------------------- */
 
 static bool
 is_set(const char *value)
@@ -313,8 +272,8 @@ set_servers(natsOptions *options, const char *urls)
 		free(copy);
 		return NATS_NO_MEMORY;
 	}
-	for (char *one = strtok_r(copy, ", \t\n", &save); one != NULL;
-		 one = strtok_r(NULL, ", \t\n", &save))
+	for (char *one = strtok_r(copy, FLO_NATS_URL_SEPARATORS, &save); one != NULL;
+		 one = strtok_r(NULL, FLO_NATS_URL_SEPARATORS, &save))
 		servers[n++] = one;
 	status = n > 0 ? natsOptions_SetServers(options, servers, n) : NATS_OK;
 	free(servers);
@@ -456,6 +415,7 @@ free_nats(FloNats *nats)
 		natsSubscription_Destroy(nats->subscriptions[i]);
 	natsConnection_Destroy(nats->connection);
 	natsOptions_Destroy(nats->options);
+	free(nats->urls);
 	free(nats);
 }
 
@@ -470,11 +430,30 @@ make_connection(FloNats *nats)
 	if (status != NATS_OK)
 		return status;
 	/* the library's begin with _INBOX */
-	snprintf(nats->inbox, sizeof(nats->inbox), "%s%s", nats->inbox_prefix, inbox + strlen("_INBOX"));
+	snprintf(nats->inbox, sizeof(nats->inbox), "%s%s", nats->inbox_prefix,
+			 inbox + strlen("_INBOX"));
 	natsInbox_Destroy(inbox);
 	for (int i = 0; i <= FLO_NATS_PULLS && status == NATS_OK; i++)
 		status = subscribe(nats, i, NULL);
 	return status;
+}
+
+/* Did a server end the attempt without a word that the library has for us? */
+static bool
+was_sent_away(natsStatus status)
+{
+	switch (status)
+	{
+		case NATS_CONNECTION_CLOSED:
+		case NATS_IO_ERROR:
+		case NATS_PROTOCOL_ERROR:	/* nothing instead of PONG, of older
+									 * libraries */
+		case NATS_SSL_ERROR:
+		case NATS_NO_SERVER:	/* one of several may have done so */
+			return true;
+		default:
+			return false;
+	}
 }
 
 /* Where the library's words do not lead to the cause */
@@ -482,14 +461,20 @@ static void
 explain_end(FloNats *nats)
 {
 	char		said[sizeof(nats->error)];
+	char		refusal[128];
 
 	strlcpy(said, nats->error, sizeof(said));
 	if (nats->connect_status == NATS_SECURE_CONNECTION_WANTED)
-		snprintf(nats->error, sizeof(nats->error), "%.300s: the server offers no TLS, and pg_flo.nats_tls is on", said);
-	else if (nats->tls && strstr(said, "PONG") != NULL)
-		snprintf(nats->error, sizeof(nats->error), "the server ended the connection after the TLS handshake: it may want a client certificate, see pg_flo.nats_tls_cert_file (%.300s)", said);
-	else if (strstr(said, "PONG") != NULL)
-		snprintf(nats->error, sizeof(nats->error), "the server ended the connection at once: it may have as many as it takes, see its max_connections (%.300s)", said);
+		snprintf(nats->error, sizeof(nats->error),
+				 "%.300s: the server offers no TLS, and pg_flo.nats_tls is on", said);
+	else if (!was_sent_away(nats->connect_status))
+		return;
+	else if (flo_nats_refusal(nats->urls, nats->timeout_ms, refusal, sizeof(refusal)))
+		snprintf(nats->error, sizeof(nats->error), "the server takes no connection: %s%s", refusal,
+				 strstr(refusal, "maximum connections") != NULL ? ", see its max_connections" : "");
+	else if (nats->connect_status == NATS_CONNECTION_CLOSED || strstr(said, "PONG") != NULL)
+		snprintf(nats->error, sizeof(nats->error), "the server ended the connection%s (%.300s)",
+				 nats->tls ? " after the TLS handshake: it may want a client certificate, see pg_flo.nats_tls_cert_file" : "", said);
 }
 
 /* With all signals blocked, as they were when it was made */
@@ -510,6 +495,12 @@ connect_thread(void *arg)
 	return NULL;
 }
 
+/*
+ * Signals are blocked from before the library opens until our own thread runs: a
+ * thread inherits the mask, and none but the main one may run the server's
+ * handlers.  What is allocated here is freed by the other half, or at once when
+ * there will be none.
+ */
 static FloNatsStatus
 start_connecting(const FloNatsOptions *options, FloNats **result, char *error, size_t error_size)
 {
@@ -523,11 +514,18 @@ start_connecting(const FloNatsOptions *options, FloNats **result, char *error, s
 		return FLO_NATS_NO_MEMORY;
 	nats->socket = -1;
 	nats->tls = options->tls;
+	nats->timeout_ms = options->timeout_ms;
+	nats->urls = strdup(options->urls);
+	if (nats->urls == NULL)
+	{
+		free(nats);
+		return FLO_NATS_NO_MEMORY;
+	}
 	strlcpy(nats->inbox_prefix, options->inbox_prefix, sizeof(nats->inbox_prefix));
 	dlist_init(&nats->held);
 	nats->errors_seen = pg_atomic_read_u32(&errors_reported);
 
-	block_signals(&saved);
+	flo_block_signals(&saved);
 	status = nats_Open(-1);
 	if (status == NATS_OK)
 		status = set_options(nats, options);
@@ -545,7 +543,7 @@ start_connecting(const FloNatsOptions *options, FloNats **result, char *error, s
 		started = true;
 	if (!started)
 		free_nats(nats);
-	restore_signals(&saved);
+	flo_restore_signals(&saved);
 
 	*result = nats;
 	if (started)
@@ -574,16 +572,13 @@ finish_connecting(FloNats *nats, char *error, size_t error_size)
 	if (status == NATS_OK)
 		return FLO_NATS_OK;
 	strlcpy(error, nats->error, error_size);
-	block_signals(&saved);
+	flo_block_signals(&saved);
 	free_nats(nats);
-	restore_signals(&saved);
+	flo_restore_signals(&saved);
 	return connect_status(status);
 }
 
-/* ---------------------------------------------------------------------------
- * Socket I/O
- * ---------------------------------------------------------------------------
- */
+/* --- Socket I/O ---------------------------------------------------------- */
 
 static int
 get_socket(FloNats *nats)
@@ -632,7 +627,7 @@ pump(FloNats *nats)
 	uint32		errors;
 
 	if (nats->tls)
-		block_most_signals(&saved);
+		flo_block_most_signals(&saved);
 	for (int i = 0; i < READS_PER_PUMP; i++)
 	{
 		short		ready = poll_socket(nats, 0);
@@ -645,7 +640,7 @@ pump(FloNats *nats)
 			natsConnection_ProcessReadEvent(nats->connection);
 	}
 	if (nats->tls)
-		restore_signals(&saved);
+		flo_restore_signals(&saved);
 
 	if (natsConnection_IsClosed(nats->connection))
 		return closed_status(nats);
@@ -671,7 +666,7 @@ close_connection(FloNats *nats)
 	sigset_t	saved;
 	dlist_mutable_iter iter;
 
-	block_signals(&saved);
+	flo_block_signals(&saved);
 
 	/*
 	 * Bytes still queued would make the library wait for an answer that only
@@ -694,13 +689,10 @@ close_connection(FloNats *nats)
 		free(held);
 	}
 	free_nats(nats);
-	restore_signals(&saved);
+	flo_restore_signals(&saved);
 }
 
-/* ---------------------------------------------------------------------------
- * Messages
- * ---------------------------------------------------------------------------
- */
+/* --- Messages ------------------------------------------------------------ */
 
 static FloNatsStatus
 publish(FloNats *nats, const char *subject, FloNatsInbox inbox, uint64 token,
@@ -739,11 +731,11 @@ publish(FloNats *nats, const char *subject, FloNatsInbox inbox, uint64 token,
 		sigset_t	saved;
 
 		if (nats->tls)
-			block_most_signals(&saved);
+			flo_block_most_signals(&saved);
 		if (poll_socket(nats, 0) & POLLOUT)
 			natsConnection_ProcessWriteEvent(nats->connection);
 		if (nats->tls)
-			restore_signals(&saved);
+			flo_restore_signals(&saved);
 	}
 	return failed_status(nats, status);
 }
@@ -838,9 +830,9 @@ watch(FloNats *nats, const char *subject)
 	natsStatus	status;
 	sigset_t	saved;
 
-	block_signals(&saved);
+	flo_block_signals(&saved);
 	status = subscribe(nats, FLO_NATS_UPDATES, subject);
-	restore_signals(&saved);
+	flo_restore_signals(&saved);
 	return failed_status(nats, status);
 }
 
@@ -850,10 +842,10 @@ reset_pulls(FloNats *nats)
 	natsStatus	status;
 	sigset_t	saved;
 
-	block_signals(&saved);
+	flo_block_signals(&saved);
 	nats->pull_round++;
 	status = subscribe(nats, FLO_NATS_PULLS, NULL);
-	restore_signals(&saved);
+	flo_restore_signals(&saved);
 	return failed_status(nats, status);
 }
 

@@ -12,9 +12,9 @@
 #include "mb/pg_wchar.h"
 
 FloJson
-flo_json(const char *text, int len)
+flo_json(const char *document, int len)
 {
-	FloJson		json = {text, len};
+	FloJson		json = {document, len};
 
 	return json;
 }

@@ -19,7 +19,7 @@ typedef struct FloJson
 	int			len;
 } FloJson;
 
-extern FloJson flo_json(const char *text, int len);
+extern FloJson flo_json(const char *document, int len);
 
 /* The value of an object's key */
 extern bool flo_json_get(FloJson object, const char *key, FloJson *value);

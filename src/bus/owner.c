@@ -20,7 +20,11 @@ static const FloField owner_fields[] = {
 	{FLO_FIELD(FloOwner, cluster, FLO_FIELD_TEXT, FLO_REQUIRED)},
 };
 static const FloRecordFormat owner_format = {
-	.version = 1, .size = sizeof(FloOwner), .fields = owner_fields, .nfields = lengthof(owner_fields), .shown_only = true
+	.version = 1,
+	.size = sizeof(FloOwner),
+	.fields = owner_fields,
+	.nfields = lengthof(owner_fields),
+	.shown_only = true
 };
 
 char *

@@ -9,7 +9,8 @@
 #include "utils/memutils.h"
 
 #define FORMAT(of, record_fields) \
-	{.version = 1, .size = sizeof(of), .fields = record_fields, .nfields = lengthof(record_fields), .shown_only = true}
+	{.version = 1, .size = sizeof(of), .fields = record_fields, \
+	 .nfields = lengthof(record_fields), .shown_only = true}
 
 static const FloField source_fields[] = {
 	{FLO_FIELD(FloSourceRecord, lsn, FLO_FIELD_LSN, FLO_REQUIRED)},
@@ -29,7 +30,7 @@ static const char *const copy_names[] = {"", "all", "missing", NULL};
 static const FloField generation_fields[] = {
 	{FLO_FIELD(FloGenerationRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
 	{FLO_FIELD(FloGenerationRecord, follows, FLO_FIELD_UUIDS, FLO_REQUIRED)},
-	{FLO_FIELD(FloGenerationRecord, copy, FLO_FIELD_ENUM, FLO_REQUIRED), .names = copy_names},
+	{FLO_FIELD(FloGenerationRecord, copy, FLO_FIELD_ENUM, FLO_REQUIRED), FLO_ONE_OF(copy_names)},
 	{FLO_FIELD(FloGenerationRecord, given_up, FLO_FIELD_LSN, FLO_REQUIRED)},
 	{FLO_FIELD(FloGenerationRecord, start, FLO_FIELD_LSN, FLO_REQUIRED)},
 };
@@ -39,7 +40,7 @@ static const FloField copy_fields[] = {
 	{FLO_FIELD(FloCopyRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
 	{FLO_FIELD(FloCopyRecord, attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
 	{FLO_FIELD(FloCopyRecord, lsn, FLO_FIELD_LSN, FLO_REQUIRED)},
-	{FLO_FIELD(FloCopyRecord, tables, FLO_FIELD_INT64, FLO_REQUIRED), .min = 0, .max = PG_INT64_MAX},
+	{FLO_FIELD(FloCopyRecord, tables, FLO_FIELD_INT64, FLO_REQUIRED), FLO_AT_LEAST(0)},
 	{FLO_FIELD(FloCopyRecord, again, FLO_FIELD_OIDS, FLO_OPTIONAL)},
 };
 const FloRecordFormat flo_copy_format = FORMAT(FloCopyRecord, copy_fields);
@@ -48,10 +49,10 @@ static const FloField copy_table_fields[] = {
 	{FLO_FIELD(FloCopyTableRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
 	{FLO_FIELD(FloCopyTableRecord, attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
 	{FLO_FIELD(FloCopyTableRecord, lsn, FLO_FIELD_LSN, FLO_REQUIRED)},
-	{FLO_FIELD(FloCopyTableRecord, chunks, FLO_FIELD_INT64, FLO_REQUIRED), .min = 0, .max = PG_INT64_MAX},
-	{FLO_FIELD(FloCopyTableRecord, rows, FLO_FIELD_INT64, FLO_REQUIRED), .min = 0, .max = PG_INT64_MAX},
-	{FLO_FIELD(FloCopyTableRecord, bytes, FLO_FIELD_INT64, FLO_REQUIRED), .min = 0, .max = PG_INT64_MAX},
-	{FLO_FIELD(FloCopyTableRecord, relation, FLO_FIELD_UINT32, FLO_REQUIRED), .min = 1, .max = PG_UINT32_MAX},
+	{FLO_FIELD(FloCopyTableRecord, chunks, FLO_FIELD_INT64, FLO_REQUIRED), FLO_AT_LEAST(0)},
+	{FLO_FIELD(FloCopyTableRecord, rows, FLO_FIELD_INT64, FLO_REQUIRED), FLO_AT_LEAST(0)},
+	{FLO_FIELD(FloCopyTableRecord, bytes, FLO_FIELD_INT64, FLO_REQUIRED), FLO_AT_LEAST(0)},
+	{FLO_FIELD(FloCopyTableRecord, relation, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_AT_LEAST(1)},
 	{FLO_FIELD(FloCopyTableRecord, schema, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloCopyTableRecord, table, FLO_FIELD_TEXT, FLO_REQUIRED)},
 };
@@ -68,25 +69,27 @@ const FloRecordFormat flo_attempt_format = FORMAT(FloAttemptRecord, attempt_fiel
 
 static const FloField text_fields[] = {
 	{FLO_FIELD(FloTextRecord, generation, FLO_FIELD_TEXT, FLO_REQUIRED)},
-	{FLO_FIELD(FloTextRecord, pieces, FLO_FIELD_INT64, FLO_REQUIRED), .min = 1, .max = PG_INT32_MAX},
+	{FLO_FIELD(FloTextRecord, pieces, FLO_FIELD_INT64, FLO_REQUIRED), FLO_IN(1, PG_INT32_MAX)},
 };
 const FloRecordFormat flo_text_format = FORMAT(FloTextRecord, text_fields);
 
 static const char *const section_names[] = {"before", "after", NULL};
 static const FloField definition_fields[] = {
-	{FLO_FIELD(FloDefinition, section, FLO_FIELD_ENUM, FLO_REQUIRED), .names = section_names},
+	{FLO_FIELD(FloDefinition, section, FLO_FIELD_ENUM, FLO_REQUIRED), FLO_ONE_OF(section_names)},
 	{FLO_FIELD(FloDefinition, rest, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDefinition, object, FLO_FIELD_TEXT, FLO_REQUIRED)},
-	{FLO_FIELD(FloDefinition, part_of, FLO_FIELD_UINT32, FLO_OPTIONAL), .min = 1, .max = PG_INT32_MAX},
-	{FLO_FIELD(FloDefinition, of_table, FLO_FIELD_UINT32, FLO_OPTIONAL), .min = 1, .max = PG_UINT32_MAX},
+	{FLO_FIELD(FloDefinition, part_of, FLO_FIELD_UINT32, FLO_OPTIONAL), FLO_IN(1, PG_INT32_MAX)},
+	{FLO_FIELD(FloDefinition, of_table, FLO_FIELD_UINT32, FLO_OPTIONAL), FLO_AT_LEAST(1)},
 	{FLO_FIELD(FloDefinition, type, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDefinition, names, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDefinition, args, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDefinition, definition, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDefinition, command, FLO_FIELD_TEXT, FLO_REQUIRED)},
 };
-static const FloRecordFormat definition_format = {
-	.size = sizeof(FloDefinition), .fields = definition_fields, .nfields = lengthof(definition_fields)
+static const FloRecordFormat object_format = {
+	.size = sizeof(FloDefinition),
+	.fields = definition_fields,
+	.nfields = lengthof(definition_fields)
 };
 
 typedef struct Definitions
@@ -95,10 +98,13 @@ typedef struct Definitions
 } Definitions;
 
 static const FloField definitions_fields[] = {
-	{FLO_FIELD(Definitions, definitions, FLO_FIELD_RECORDS, FLO_REQUIRED), .of = &definition_format},
+	{FLO_FIELD(Definitions, definitions, FLO_FIELD_RECORDS, FLO_REQUIRED), FLO_OF(object_format)},
 };
 static const FloRecordFormat definitions_format = {
-	.version = 1, .size = sizeof(Definitions), .fields = definitions_fields, .nfields = lengthof(definitions_fields)
+	.version = 1,
+	.size = sizeof(Definitions),
+	.fields = definitions_fields,
+	.nfields = lengthof(definitions_fields)
 };
 
 static const FloField report_fields[] = {
@@ -110,9 +116,9 @@ static const FloField report_fields[] = {
 	{FLO_FIELD(FloWorkerReport, seq, FLO_FIELD_UINT64, FLO_REQUIRED)},
 	{FLO_FIELD(FloWorkerReport, copied_seq, FLO_FIELD_UINT64, FLO_REQUIRED)},
 	{FLO_FIELD(FloWorkerReport, copying, FLO_FIELD_BOOL, FLO_REQUIRED)},
-	{FLO_FIELD(FloWorkerReport, waits, FLO_FIELD_BOOL, FLO_REQUIRED)},
-	{FLO_FIELD(FloWorkerReport, lacking, FLO_FIELD_UINT32, FLO_REQUIRED)},
-	{FLO_FIELD(FloWorkerReport, lacking_attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, awaits_resync, FLO_FIELD_BOOL, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, missing_chunks, FLO_FIELD_UINT32, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, missing_attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
 	{FLO_FIELD(FloWorkerReport, copy_attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
 	{FLO_FIELD(FloWorkerReport, at, FLO_FIELD_TIME, FLO_REQUIRED)},
 };
@@ -136,7 +142,7 @@ flo_records_put(FloBus *bus, const char *bucket, const char *key, const FloRecor
 	pfree(value);
 }
 
-/* --- the copy ---------------------------------------------------------------------- */
+/* --- the copy ------------------------------------------------------------ */
 
 void
 flo_definitions_check(const char *key, const char *json)
@@ -161,19 +167,21 @@ flo_records_copy(FloBus *bus, const char *bucket, const char *generation)
 int64
 flo_records_copied_tables(FloBus *bus, const char *bucket, const char *generation)
 {
-	MemoryContext turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo copied tables", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(turn);
+	MemoryContext aside = AllocSetContextCreate(CurrentMemoryContext, "pg_flo copied tables",
+												ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(aside);
 	int64		count = 0;
 	ListCell   *cell;
 
 	foreach(cell, flo_bucket_keys(bus, bucket, FLO_COPY_TABLE_PREFIX))
 	{
-		FloCopyTableRecord *record = flo_records_get(bus, bucket, lfirst(cell), &flo_copy_table_format);
+		FloCopyTableRecord *record = flo_records_get(bus, bucket, lfirst(cell),
+													 &flo_copy_table_format);
 
 		count += record != NULL && strcmp(record->generation, generation) == 0;
 	}
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(turn);
+	MemoryContextDelete(aside);
 	return count;
 }
 
@@ -188,12 +196,13 @@ flo_records_attempt(FloBus *bus, const char *bucket, const char *generation)
 FloCopyTableRecord *
 flo_records_copy_table(FloBus *bus, const char *bucket, Oid relation, const char *generation)
 {
-	FloCopyTableRecord *record = flo_records_get(bus, bucket, flo_copy_table_key(relation), &flo_copy_table_format);
+	FloCopyTableRecord *record = flo_records_get(bus, bucket, flo_copy_table_key(relation),
+												 &flo_copy_table_format);
 
 	return record != NULL && strcmp(record->generation, generation) == 0 ? record : NULL;
 }
 
-/* --- reports of workers --------------------------------------------------------------- */
+/* --- reports of workers -------------------------------------------------- */
 
 char *
 flo_report_key(const char *consumer)
@@ -244,7 +253,8 @@ flo_report_read(const char *key, const char *value)
 	}
 	PG_CATCH();
 	{
-		if (geterrcode() != ERRCODE_PROTOCOL_VIOLATION && geterrcode() != ERRCODE_FEATURE_NOT_SUPPORTED)
+		if (geterrcode() != ERRCODE_PROTOCOL_VIOLATION &&
+			geterrcode() != ERRCODE_FEATURE_NOT_SUPPORTED)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		report = unreadable_report();

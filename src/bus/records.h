@@ -33,7 +33,8 @@ typedef struct FloSourceRecord
 typedef struct FloTrackedRecord
 {
 	bool		all;			/* all schemas, the list is empty */
-	List	   *schemas;		/* of char *; of a group with a table list, or without track_ddl: none */
+	List	   *schemas;		/* of char *; of a group with a table list, or
+								 * without track_ddl: none */
 } FloTrackedRecord;
 
 /*
@@ -55,7 +56,8 @@ typedef struct FloGenerationRecord
 	List	   *follows;		/* of char *, oldest first */
 	int			copy;			/* a FloCopyAfresh */
 	XLogRecPtr	given_up;		/* what was committed from here */
-	XLogRecPtr	start;			/* to here and is not at a destination does not come any more */
+	XLogRecPtr	start;			/* to here and is not at a destination does
+								 * not come any more */
 } FloGenerationRecord;
 
 /* "copy": the copy that a generation begins with is published */
@@ -67,7 +69,8 @@ typedef struct FloCopyRecord
 	uint32		attempt;
 	XLogRecPtr	lsn;			/* of the snapshot */
 	int64		tables;			/* so many have keys: one less was lost */
-	List	   *again;			/* OIDs of tables that a crash left unfinished: they come with a marker */
+	List	   *again;			/* OIDs of tables that a crash left
+								 * unfinished: they come with a marker */
 } FloCopyRecord;
 
 /* "copy.<oid>": all of a table is published */
@@ -111,7 +114,10 @@ typedef struct FloTextRecord
 	int64		pieces;
 } FloTextRecord;
 
-/* "schema", "schema-marked": the text is a list of these, made with SQL here and taken apart with SQL there */
+/*
+ * "schema", "schema-marked": the text is a list of these, made with SQL here
+ * and taken apart with SQL there
+ */
 typedef struct FloDefinition
 {
 	int			section;		/* before or after the rows */
@@ -138,16 +144,21 @@ extern const FloRecordFormat flo_attempt_format;
 extern const FloRecordFormat flo_text_format;
 
 /* The key's document, as the struct of the format */
-extern void *flo_records_get(FloBus *bus, const char *bucket, const char *key, const FloRecordFormat *format);
+extern void *flo_records_get(FloBus *bus, const char *bucket, const char *key,
+							 const FloRecordFormat *format);
 
 /* Stored for certain when "wait", else fire and forget */
-extern void flo_records_put(FloBus *bus, const char *bucket, const char *key, const FloRecordFormat *format,
-							const void *record, bool wait);
+extern void flo_records_put(FloBus *bus, const char *bucket, const char *key,
+							const FloRecordFormat *format, const void *record, bool wait);
 
 /* Those that a copy writes; NULL also when they are of another generation */
 extern FloCopyRecord *flo_records_copy(FloBus *bus, const char *bucket, const char *generation);
-extern int64 flo_records_copied_tables(FloBus *bus, const char *bucket, const char *generation);	/* that have keys */
-extern FloAttemptRecord *flo_records_attempt(FloBus *bus, const char *bucket, const char *generation);
+
+/* that have keys */
+extern int64 flo_records_copied_tables(FloBus *bus, const char *bucket, const char *generation);
+
+extern FloAttemptRecord *flo_records_attempt(FloBus *bus, const char *bucket,
+											 const char *generation);
 extern FloCopyTableRecord *flo_records_copy_table(FloBus *bus, const char *bucket, Oid relation,
 												  const char *generation);
 
@@ -163,14 +174,20 @@ typedef struct FloWorkerReport
 	char	   *worker;
 	uint64		system_identifier;	/* of the destination */
 	char	   *database;
-	char		generation[FLO_UUID_BUF];	/* "" before the first message was seen */
-	XLogRecPtr	lsn;			/* durable position; InvalidXLogRecPtr: none yet */
-	uint64		seq;			/* stream sequence up to which nothing is needed any more */
-	uint64		copied_seq;		/* sequence of the copy stream up to which it needs nothing */
+	char		generation[FLO_UUID_BUF];	/* "" before the first message was
+											 * seen */
+	XLogRecPtr	lsn;			/* durable position; InvalidXLogRecPtr: none
+								 * yet */
+	uint64		seq;			/* stream sequence up to which nothing is
+								 * needed any more */
+	uint64		copied_seq;		/* sequence of the copy stream up to which it
+								 * needs nothing */
 	bool		copying;		/* the copy that it begins with is not in yet */
-	bool		waits;			/* and cannot be had: it waits for another generation, nothing need be kept for it */
-	uint32		lacking;		/* OID of a table whose copied chunks are lost, 0 = none */
-	uint32		lacking_attempt;	/* of its copy */
+	bool		awaits_resync;	/* that copy cannot be had: nothing of this
+								 * generation need be kept for it */
+	uint32		missing_chunks; /* OID of a table whose copied chunks are
+								 * lost, 0 = none */
+	uint32		missing_attempt;	/* of its copy */
 	uint32		copy_attempt;	/* of the newest marker whose tables it has */
 	TimestampTz at;
 } FloWorkerReport;

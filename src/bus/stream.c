@@ -69,7 +69,7 @@ bool
 flo_api_was_full(FloBus *bus, const FloApiReply *reply)
 {
 	return !reply->ok && flo_bus_is_full(reply->err_code) &&
-		flo_bus_full_turn(bus, reply->err_code, reply->words);
+		flo_bus_wait_while_full(bus, reply->err_code, reply->words);
 }
 
 static int
@@ -301,7 +301,8 @@ is_same_value(FloJson wanted, FloJson current)
 	if (wanted.text[0] == '[')
 	{
 		while (flo_json_next_element(wanted, &cursor, &one))
-			if (!flo_json_next_element(current, &other_cursor, &other) || !is_same_value(one, other))
+			if (!flo_json_next_element(current, &other_cursor, &other) ||
+				!is_same_value(one, other))
 				return false;
 		return !flo_json_next_element(current, &other_cursor, &other);
 	}
@@ -311,7 +312,8 @@ is_same_value(FloJson wanted, FloJson current)
 
 		return text != NULL && strcmp(flo_json_string(wanted), text) == 0;
 	}
-	if (wanted.len == 2 && memcmp(wanted.text, "-1", 2) == 0 && current.len == 1 && current.text[0] == '0')
+	if (wanted.len == 2 && memcmp(wanted.text, "-1", 2) == 0 && current.len == 1 &&
+		current.text[0] == '0')
 		return true;
 	return wanted.len == current.len && memcmp(wanted.text, current.text, wanted.len) == 0;
 }
@@ -384,7 +386,10 @@ flo_stream_update(FloBus *bus, const FloStreamConfig *config)
 	reply = flo_api_call(bus, body.data, "STREAM.UPDATE.%s", config->name);
 	if (!reply.ok && flo_bus_is_full(reply.err_code))
 	{
-		/* what the stream holds can be had, and let go of, under its old limits */
+		/*
+		 * what the stream holds can be had, and let go of, under its old
+		 * limits
+		 */
 		ereport(WARNING,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("stream \"%s\" keeps its limits: %s", config->name, reply.words),

@@ -10,12 +10,12 @@
 #ifndef FLO_STREAM_H
 #define FLO_STREAM_H
 
-#include "bus/bus.h"
 #include "access/xlogdefs.h"
+#include "bus/bus.h"
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
-#define FLO_STREAM_REQUEST_TIMEOUT 5000	/* ms */
+#define FLO_STREAM_REQUEST_TIMEOUT 5000 /* ms */
 
 typedef struct FloStreamConfig
 {
@@ -40,7 +40,10 @@ typedef struct FloStreamInfo
 	char	   *description;
 } FloStreamInfo;
 
-/* What the account may keep and does, as far as the server says; not what the server itself has room for */
+/*
+ * What the account may keep and does, as far as the server says; not what the
+ * server itself has room for
+ */
 typedef struct FloAccountInfo
 {
 	int64		bytes;			/* in files */
@@ -51,9 +54,9 @@ typedef struct FloAccountInfo
 	bool		wants_max_bytes;	/* a stream must have a limit */
 
 	/*
-	 * nats-server 2.9 looks at the account's limit when it has stored a message,
-	 * and removes it again: it has taken a sequence, and what was sent behind it
-	 * may find its place there.
+	 * nats-server 2.9 looks at the account's limit when it has stored a
+	 * message, and removes it again: it has taken a sequence, and what was
+	 * sent behind it may find its place there.
 	 */
 	bool		refuses_late;
 } FloAccountInfo;
@@ -75,7 +78,7 @@ extern bool flo_stream_try_create(FloBus *bus, const FloStreamConfig *config);
  */
 extern void flo_stream_update(FloBus *bus, const FloStreamConfig *config);
 
-extern void flo_stream_delete(FloBus *bus, const char *stream);	/* absent: no error */
+extern void flo_stream_delete(FloBus *bus, const char *stream); /* absent: no error */
 
 /* Remove all messages with a lower sequence */
 extern void flo_stream_purge_below(FloBus *bus, const char *stream, uint64 seq);
@@ -100,7 +103,8 @@ extern bool flo_stream_get_last(FloBus *bus, const char *stream, const char *sub
  * redelivery for hours, no limit on unacknowledged messages.  An existing
  * consumer of the name is deleted first.  start_seq is clamped to last + 1.
  */
-extern void flo_consumer_create(FloBus *bus, const char *stream, const char *consumer, uint64 start_seq);
+extern void flo_consumer_create(FloBus *bus, const char *stream, const char *consumer,
+								uint64 start_seq);
 
 /*
  * (Re-)create a pull consumer that several processes share: from the first
@@ -110,7 +114,9 @@ extern void flo_consumer_create(FloBus *bus, const char *stream, const char *con
 extern void flo_consumer_create_shared(FloBus *bus, const char *stream, const char *consumer,
 									   int ack_wait);
 
-extern bool flo_consumer_delete(FloBus *bus, const char *stream, const char *consumer);	/* false: absent */
+/* false: absent */
+extern bool flo_consumer_delete(FloBus *bus, const char *stream, const char *consumer);
+
 extern List *flo_consumer_names(FloBus *bus, const char *stream);	/* List of char * */
 
 /*
@@ -129,18 +135,20 @@ extern void flo_bucket_create(FloBus *bus, const char *bucket, const FloStreamCo
 
 /* For a worker, which can do without: false when the broker does not take it now */
 extern bool flo_bucket_try_create(FloBus *bus, const char *bucket, int replicas);
-extern void flo_bucket_delete(FloBus *bus, const char *bucket);	/* absent: no error */
+extern void flo_bucket_delete(FloBus *bus, const char *bucket); /* absent: no error */
 
 /*
  * Fire and forget, or stored for certain when "wait".  Those who watch the bucket
  * are told in any case, also when the broker has no room to store it.
  */
-extern void flo_bucket_put(FloBus *bus, const char *bucket, const char *key, const char *value, bool wait);
+extern void flo_bucket_put(FloBus *bus, const char *bucket, const char *key, const char *value,
+						   bool wait);
 
 /* Stored for certain; false when the broker has no room for it, or there is no bucket */
 extern bool flo_bucket_try_put(FloBus *bus, const char *bucket, const char *key, const char *value);
 
 extern char *flo_bucket_get(FloBus *bus, const char *bucket, const char *key);	/* NULL: absent */
+
 /* Absent: no error.  Needs no room, if need be by a purge of the key. */
 extern void flo_bucket_remove(FloBus *bus, const char *bucket, const char *key);
 
@@ -149,17 +157,6 @@ extern void flo_bucket_remove(FloBus *bus, const char *bucket, const char *key);
  * first part of the keys with its dot.
  */
 extern List *flo_bucket_keys(FloBus *bus, const char *bucket, const char *beginning);
-
-/*
- * A text of any size (UTF-8) that belongs to a generation, cut into values
- * "<key>.1" and so on, with "<key>" put last to say how many there are.
- */
-extern void flo_bucket_put_text(FloBus *bus, const char *bucket, const char *key,
-								const char *generation, const char *text);
-/* NULL when there is none of the generation */
-extern char *flo_bucket_get_text(FloBus *bus, const char *bucket, const char *key, const char *generation);
-extern bool flo_bucket_has_text(FloBus *bus, const char *bucket, const char *key, const char *generation);
-extern void flo_bucket_remove_text(FloBus *bus, const char *bucket, const char *key);
 
 /*
  * Texts that come with a copy: definitions, and values of sequences.  Those of

@@ -5,9 +5,9 @@
 #ifndef FLO_STREAM_IMPL_H
 #define FLO_STREAM_IMPL_H
 
-#include "core/compat.h"
 #include "bus/json.h"
 #include "bus/stream.h"
+#include "core/compat.h"
 
 /* Errors of the API that mean something to us (err_code) */
 #define FLO_API_CONSUMER_NOT_FOUND	10014

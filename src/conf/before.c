@@ -61,7 +61,8 @@ class_of(Snapshot before, Oid relation, FormData_pg_class *class)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relation));
 	scan = systable_beginscan(rel, ClassOidIndexId, true, before, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
@@ -100,7 +101,8 @@ parent_of(Snapshot before, Oid relation, bool *pending)
 	if (!was_partition(before, relation))
 		return InvalidOid;
 	rel = table_open(InheritsRelationId, AccessShareLock);
-	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relation));
 	scan = systable_beginscan(rel, InheritsRelidSeqnoIndexId, true, before, 1, &key);
 	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{

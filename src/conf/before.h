@@ -23,7 +23,8 @@ extern bool flo_before_below(Snapshot before, const List *tables, Oid relation);
 typedef enum FloTravelled
 {
 	FLO_TRAVELLED_NOT,
-	FLO_TRAVELLED_ONCE,			/* a DETACH CONCURRENTLY was under way: not its newest ones */
+	FLO_TRAVELLED_ONCE,			/* a DETACH CONCURRENTLY was under way: not
+								 * its newest ones */
 	FLO_TRAVELLED_ALL
 } FloTravelled;
 

@@ -13,29 +13,14 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
 #include "conf/choice.h"
-#include "conf/publication.h"
+#include "conf/tables.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
-bool
-flo_tables_is_kind(char relkind)
-{
-	return relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE;
-}
-
-bool
-flo_tables_of_system(Oid relation, Oid namespace)
-{
-	return relation < FirstNormalObjectId ||
-		(namespace < FirstNormalObjectId && namespace != PG_PUBLIC_NAMESPACE) ||
-		namespace == get_namespace_oid("flo", true) ||
-		OidIsValid(getExtensionOfObject(RelationRelationId, relation));
-}
-
-/* --- entries -------------------------------------------------------------------- */
+/* --- entries ------------------------------------------------------------- */
 
 /* No privileges are asked for: these are the group's names, not the session's */
 static Oid
@@ -50,7 +35,8 @@ table_called(const char *name)
 static bool
 is_there(int cache, const FloChosen *entry)
 {
-	return OidIsValid(entry->object) && SearchSysCacheExists1(cache, ObjectIdGetDatum(entry->object));
+	return OidIsValid(entry->object) &&
+		SearchSysCacheExists1(cache, ObjectIdGetDatum(entry->object));
 }
 
 static List *
@@ -168,7 +154,9 @@ flo_choice_make(const char *group, const FloTableOids *oids)
 	choice->tables = entries_of_tables(oids->tables);
 	choice->except_tables = entries_of_tables(oids->except_tables);
 	foreach(lc, oids->schemas)
-		choice->schemas = lappend(choice->schemas, make_entry(lfirst_oid(lc), get_namespace_name(lfirst_oid(lc)), false));
+		choice->schemas = lappend(choice->schemas,
+								  make_entry(lfirst_oid(lc), get_namespace_name(lfirst_oid(lc)),
+											 false));
 	return choice;
 }
 
@@ -210,7 +198,8 @@ flo_choice_without(List *entries, Oid relation)
 	{
 		const FloChosen *entry = lfirst(lc);
 
-		if (entry->object == relation || (!is_there(RELOID, entry) && strcmp(entry->name, name) == 0))
+		if (entry->object == relation ||
+			(!is_there(RELOID, entry) && strcmp(entry->name, name) == 0))
 			entries = foreach_delete_current(entries, lc);
 	}
 	return entries;
@@ -226,8 +215,10 @@ flo_choice_excepts_name(const FloTableChoice *choice, const char *schema, const 
 		return false;
 	full = quote_qualified_identifier(schema, name);
 	foreach(lc, choice->except_tables)
+	{
 		if (strcmp(((FloChosen *) lfirst(lc))->name, full) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -267,7 +258,8 @@ flo_choice_has_schema(const FloTableChoice *choice, const char *schema)
 		const FloChosen *entry = lfirst(lc);
 
 		if (OidIsValid(there) && (entry->object == there ||
-								  (!entry->former && !is_there(NAMESPACEOID, entry) && strcmp(entry->name, schema) == 0)))
+								  (!entry->former && !is_there(NAMESPACEOID, entry) &&
+								   strcmp(entry->name, schema) == 0)))
 			return true;
 		if (!OidIsValid(there) && strcmp(entry->name, schema) == 0)
 			return true;
@@ -275,7 +267,7 @@ flo_choice_has_schema(const FloTableChoice *choice, const char *schema)
 	return false;
 }
 
-/* --- tables --------------------------------------------------------------------- */
+/* --- tables -------------------------------------------------------------- */
 
 /* Is any of the table's ancestors in the list? */
 static bool
@@ -287,8 +279,10 @@ ancestor_in(Oid relation, const List *list)
 		return false;
 
 	foreach(lc, get_partition_ancestors(relation))
+	{
 		if (list_member_oid(list, lfirst_oid(lc)))
 			return true;
+	}
 
 	return false;
 }
@@ -355,8 +349,10 @@ flo_tables_cover(const FloTableOids *choice, Oid relation)
 		ListCell   *lc;
 
 		foreach(lc, get_partition_ancestors(relation))
+		{
 			if (covered_alone(choice, lfirst_oid(lc)))
 				return false;
+		}
 	}
 
 	return true;

@@ -45,10 +45,12 @@ extern List *flo_choice_without(List *entries, Oid relation);
 extern bool flo_choice_excepts(const FloTableChoice *choice, Oid relation);
 
 /* Is that what a table left out is or was called? */
-extern bool flo_choice_excepts_name(const FloTableChoice *choice, const char *schema, const char *name);
+extern bool flo_choice_excepts_name(const FloTableChoice *choice, const char *schema,
+									const char *name);
 
 /* Is the table listed, or called as one was that is no more?  It takes that one's place, then. */
-extern bool flo_choice_lists(const FloTableChoice *choice, Oid relation, const char *schema, const char *name);
+extern bool flo_choice_lists(const FloTableChoice *choice, Oid relation, const char *schema,
+							 const char *name);
 
 /* Does the schema, which may not be there yet, belong to the group? */
 extern bool flo_choice_has_schema(const FloTableChoice *choice, const char *schema);
@@ -61,11 +63,5 @@ extern bool flo_tables_left_out(const FloTableOids *choice, Oid relation);
 
 /* Every table the choice covers, in OID order */
 extern List *flo_tables_covered(const FloTableOids *choice);
-
-/* An ordinary or partitioned table? */
-extern bool flo_tables_is_kind(char relkind);
-
-/* Of the server, of pg_flo or of an extension: nobody's data to replicate */
-extern bool flo_tables_of_system(Oid relation, Oid namespace);
 
 #endif

@@ -17,15 +17,13 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/trigger.h"
-#include "conf/api.h"
-#include "conf/rights.h"
+#include "conf/commit.h"
 #include "conf/store.h"
 #include "core/names.h"
 #include "core/roles.h"
-#include "fmgr.h"
 #include "miscadmin.h"
-#include "monitor/shstate.h"
+#include "monitor/members.h"
+#include "monitor/wake.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -40,8 +38,6 @@ typedef struct Attempt
 
 static bool changed = false;
 static List *attempts = NIL;
-
-PG_FUNCTION_INFO_V1(flo_config_changed);
 
 void
 flo_conf_changed(void)
@@ -98,19 +94,18 @@ make_known(void)
 {
 	ListCell   *lc;
 
-	if (flo_shared == NULL)
+	if (!flo_preloaded())
 		return;
 
 	foreach(lc, attempts)
 	{
 		Attempt    *attempt = lfirst(lc);
 
-		flo_shstate_retry(MyDatabaseId, attempt->group,
+		flo_members_retry(MyDatabaseId, attempt->group,
 						  attempt->member[0] ? attempt->member : NULL);
 	}
 
-	flo_shstate_mark_dirty(MyDatabaseId);
-	flo_shstate_wake_launcher();
+	flo_members_changed(MyDatabaseId);
 }
 
 static void
@@ -146,38 +141,7 @@ flo_conf_xact_init(void)
 	RegisterXactCallback(at_transaction_end, NULL);
 }
 
-static bool
-concerns_members_alone(const char *table)
-{
-	return strcmp(table, "copy_requests") == 0 || strcmp(table, "chosen") == 0 || strcmp(table, "astray") == 0 ||
-		strcmp(table, "given_up") == 0;
-}
-
-/*
- * Statement trigger on the configuration tables.  A request for a copy and what
- * a table is called concern running members alone, which the invalidation
- * reaches also from a prepared transaction: users' DDL writes them, and may be
- * prepared.
- */
-Datum
-flo_config_changed(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("flo.config_changed() can only be called as a trigger")));
-
-	if (!concerns_members_alone(RelationGetRelationName(trigger->tg_relation)))
-		flo_conf_changed();
-	flo_rights_note_roles(trigger->tg_relation);
-	CacheInvalidateRelcache(trigger->tg_relation);
-
-	return PointerGetDatum(NULL);
-}
-
-/* --- checks ------------------------------------------------------------------ */
+/* --- checks -------------------------------------------------------------- */
 
 void
 flo_conf_refuse(const char *message, const char *hint)

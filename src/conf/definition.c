@@ -22,8 +22,6 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-PG_FUNCTION_INFO_V1(flo_table_schema);
-
 typedef struct Key
 {
 	char	   *name;
@@ -48,7 +46,7 @@ put_bool(StringInfo out, const char *key, bool value)
 	appendStringInfo(out, ", \"%s\": %s", key, value ? "true" : "false");
 }
 
-/* --- columns ----------------------------------------------------------------------- */
+/* --- columns ------------------------------------------------------------- */
 
 /* Default or generation expression; NULL when the column has none */
 static char *
@@ -58,7 +56,8 @@ expression_of(Relation relation, AttrNumber attnum)
 
 	for (int i = 0; constr != NULL && i < constr->num_defval; i++)
 		if (constr->defval[i].adnum == attnum)
-			return flo_expression_text(RelationGetRelid(relation), stringToNode(constr->defval[i].adbin));
+			return flo_expression_text(RelationGetRelid(relation),
+									   stringToNode(constr->defval[i].adbin));
 	return NULL;
 }
 
@@ -79,7 +78,7 @@ append_column(StringInfo out, Relation relation, Form_pg_attribute att)
 	appendStringInfoChar(out, '}');
 }
 
-/* --- unique keys -------------------------------------------------------------------- */
+/* --- unique keys --------------------------------------------------------- */
 
 /* As CREATE INDEX writes it */
 static char *
@@ -109,7 +108,9 @@ columns_of_index(Relation relation, HeapTuple tuple)
 		AttrNumber	attnum = form->indkey.values[i];
 
 		if (attnum != 0)
-			columns = lappend(columns, pstrdup(quote_identifier(get_attname(RelationGetRelid(relation), attnum, false))));
+			columns = lappend(columns,
+							  pstrdup(quote_identifier(get_attname(RelationGetRelid(relation),
+																   attnum, false))));
 		else
 			columns = lappend(columns, index_expression(relation, list_nth(expressions, used++)));
 	}
@@ -190,7 +191,7 @@ append_keys(StringInfo out, Relation relation)
 	}
 }
 
-/* --- the whole ------------------------------------------------------------------------ */
+/* --- the whole ----------------------------------------------------------- */
 
 static const char *
 kind_name(char kind)
@@ -245,18 +246,4 @@ flo_definition_append(StringInfo out, Relation relation)
 	appendStringInfoString(out, "], \"keys\": [");
 	append_keys(out, relation);
 	appendStringInfoString(out, "]}");
-}
-
-Datum
-flo_table_schema(PG_FUNCTION_ARGS)
-{
-	Relation	relation = try_relation_open(PG_GETARG_OID(0), AccessShareLock);
-	StringInfoData out;
-
-	if (relation == NULL)
-		PG_RETURN_NULL();
-	initStringInfo(&out);
-	flo_definition_append(&out, relation);
-	relation_close(relation, AccessShareLock);
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data));
 }

@@ -228,7 +228,8 @@ flo_header_problem(const char *name, int name_len, const char *value, int value_
 	if (name_len == 0)
 		return "its name is empty";
 	for (int i = 0; i < name_len; i++)
-		if (!isalnum((unsigned char) name[i]) && (name[i] == '\0' || strchr("!#$%&'*+-.^_`|~", name[i]) == NULL))
+		if (!isalnum((unsigned char) name[i]) &&
+			(name[i] == '\0' || strchr("!#$%&'*+-.^_`|~", name[i]) == NULL))
 			return "its name holds a character that is not allowed there";
 	for (int i = 0; i < lengthof(reserved); i++)
 		if (strlen(reserved[i]) == name_len && pg_strncasecmp(reserved[i], name, name_len) == 0)

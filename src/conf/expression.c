@@ -72,7 +72,8 @@ with_columns(Oid table, char *text)
 			continue;
 		number = strtol(text + at + 1, &end, 10);
 		appendBinaryStringInfo(&buf, rest, text + at - rest);
-		appendStringInfoString(&buf, column_name(table, number + FirstLowInvalidHeapAttributeNumber));
+		appendStringInfoString(&buf,
+							   column_name(table, number + FirstLowInvalidHeapAttributeNumber));
 		rest = end;
 	}
 	scanner_finish(scanner);
@@ -85,5 +86,6 @@ flo_expression_text(Oid table, Node *expression)
 {
 	if (!contain_var_clause(expression))
 		return deparse_expression(expression, NIL, false, false);
-	return with_columns(table, deparse_expression(with_parameters(expression, NULL), NIL, false, false));
+	return with_columns(table,
+						deparse_expression(with_parameters(expression, NULL), NIL, false, false));
 }

@@ -7,7 +7,10 @@
 
 #include "nodes/nodes.h"
 
-/* In the current memory context.  Its columns are the table's as the catalogs are read at this moment. */
+/*
+ * In the current memory context.  Its columns are the table's as the catalogs
+ * are read at this moment.
+ */
 extern char *flo_expression_text(Oid table, Node *expression);
 
 #endif

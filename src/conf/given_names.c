@@ -22,6 +22,7 @@
 #include "catalog/pg_type.h"
 #include "conf/given_names.h"
 #include "core/as_role.h"
+#include "core/attempt.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -29,7 +30,6 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/ruleutils.h"
 #include "utils/syscache.h"
 
 /* As pg_constraint has it; older servers have no word for it */
@@ -100,22 +100,54 @@ add_column(List *columns, Oid relation, AttrNumber number)
 	return lappend(columns, name != NULL ? name : pstrdup(""));
 }
 
-static char *
-after(const char *text, const char *word)
+typedef struct Writing
 {
-	const char *found = strstr(text, word);
+	PGFunction	write;
+	Oid			object;
+	char	   *text;
+} Writing;
 
-	return pstrdup(found != NULL ? found + strlen(word) : text);
+static void
+write_text(void *arg)
+{
+	Writing    *writing = arg;
+
+	writing->text =
+		TextDatumGetCString(DirectFunctionCall1(writing->write, ObjectIdGetDatum(writing->object)));
 }
 
-/* What stands behind the name */
+/*
+ * What the server writes of an object; NULL when an expression is nested too
+ * deep for that.  It could be made all the same, and nobody's statement is to fail
+ * because of what we want to know of it.
+ */
 static char *
-definition_of_constraint(Oid constraint, const char *name)
+written_if_possible(PGFunction write, Oid object)
 {
-	return after(pg_get_constraintdef_command(constraint), psprintf(" ADD CONSTRAINT %s ", quote_identifier(name)));
+	Writing		writing = {write, object};
+	ErrorData  *error = flo_attempt(write_text, &writing, false);
+
+	if (error != NULL && error->sqlerrcode != ERRCODE_STATEMENT_TOO_COMPLEX)
+		ReThrowError(error);
+	return writing.text;
 }
 
-/* --- relations ------------------------------------------------------------------------- */
+/* From its method on: what is before that has names in it */
+static char *
+definition_of_index(Relation index)
+{
+	char	   *text = written_if_possible(pg_get_indexdef, RelationGetRelid(index));
+	char	   *name = psprintf(" INDEX %s ON ", quote_identifier(RelationGetRelationName(index)));
+	Oid			table = index->rd_index->indrelid;
+	char	   *of = psprintf("%s USING ", quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)),
+																	  get_rel_name(table)));
+	char	   *found = text != NULL ? strstr(text, name) : NULL;
+
+	found = found != NULL ? strstr(found + strlen(name), of) : NULL;
+	return found != NULL ? found + strlen(of) : text;
+}
+
+/* --- relations ----------------------------------------------------------- */
 
 static FloNamedThing *
 look_at_index(const ObjectAddress *object)
@@ -123,21 +155,23 @@ look_at_index(const ObjectAddress *object)
 	Oid			constraint = get_index_constraint(object->objectId);
 	Relation	index = relation_open(object->objectId, AccessShareLock);
 	FloNamedThing *thing = make_thing(object, FLO_NAMED_INDEX, RelationGetRelationName(index));
-	HeapTuple	tuple = OidIsValid(constraint) ? SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint)) : NULL;
+	HeapTuple	tuple = OidIsValid(constraint) ?
+		SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint)) : NULL;
 	Oid			table = index->rd_index->indrelid;
 
 	for (int i = 0; i < index->rd_index->indnatts; i++)
-		thing->named.columns = add_column(thing->named.columns, table, index->rd_index->indkey.values[i]);
+		thing->named.columns = add_column(thing->named.columns, table,
+										  index->rd_index->indkey.values[i]);
 	if (HeapTupleIsValid(tuple))
 	{
 		thing->named.trait = psprintf("%c", ((Form_pg_constraint) GETSTRUCT(tuple))->contype);
-		thing->named.definition = definition_of_constraint(constraint, thing->named.name);
+		thing->named.definition = written_if_possible(pg_get_constraintdef, constraint);
 		ReleaseSysCache(tuple);
 	}
 	else
 	{
 		thing->named.trait = index->rd_index->indisunique ? "unique" : "";
-		thing->named.definition = after(pg_get_indexdef_string(object->objectId), " USING ");
+		thing->named.definition = definition_of_index(index);
 	}
 	relation_close(index, AccessShareLock);
 	return belongs_to_relation(thing, table) ? thing : NULL;
@@ -167,7 +201,8 @@ look_at_relation(const ObjectAddress *object)
 	{
 		case RELKIND_INDEX:
 		case RELKIND_PARTITIONED_INDEX:
-			return IsToastNamespace(get_rel_namespace(object->objectId)) ? NULL : look_at_index(object);
+			return IsToastNamespace(get_rel_namespace(object->objectId)) ? NULL :
+				look_at_index(object);
 		case RELKIND_SEQUENCE:
 			return look_at_sequence(object);
 		default:
@@ -175,7 +210,7 @@ look_at_relation(const ObjectAddress *object)
 	}
 }
 
-/* --- constraints ------------------------------------------------------------------------- */
+/* --- constraints --------------------------------------------------------- */
 
 static List *
 columns_of(Oid relation, HeapTuple tuple, AttrNumber attribute)
@@ -193,7 +228,10 @@ columns_of(Oid relation, HeapTuple tuple, AttrNumber attribute)
 	return columns;
 }
 
-/* The tables' names are told apart, and whether it is deferrable is the same for all that are made of one */
+/*
+ * The tables' names are told apart, and whether it is deferrable is the same
+ * for all that are made of one
+ */
 static void
 look_at_reference(FloNamedThing *thing, HeapTuple tuple)
 {
@@ -205,7 +243,8 @@ look_at_reference(FloNamedThing *thing, HeapTuple tuple)
 	thing->named.to_table = get_rel_name(form->confrelid);
 	thing->named.to_schema = get_namespace_name(get_rel_namespace(form->confrelid));
 	initStringInfo(&definition);
-	appendStringInfo(&definition, "%c%c%c%s", form->confupdtype, form->confdeltype, form->confmatchtype,
+	appendStringInfo(&definition, "%c%c%c%s", form->confupdtype, form->confdeltype,
+					 form->confmatchtype,
 					 form->condeferrable ? " deferrable" : "");
 	foreach(cell, columns_of(form->confrelid, tuple, Anum_pg_constraint_confkey))
 		appendStringInfo(&definition, " %s", quote_identifier(lfirst(cell)));
@@ -222,13 +261,14 @@ look_at_constraint(const ObjectAddress *object)
 	if (!HeapTupleIsValid(tuple))
 		return NULL;
 	form = (Form_pg_constraint) GETSTRUCT(tuple);
-	if (form->contype == CONSTRAINT_CHECK || form->contype == CONSTRAINT_FOREIGN || form->contype == NOT_NULL)
+	if (form->contype == CONSTRAINT_CHECK || form->contype == CONSTRAINT_FOREIGN ||
+		form->contype == NOT_NULL)
 	{
 		thing = make_thing(object, FLO_NAMED_CONSTRAINT, NameStr(form->conname));
 		thing->named.trait = psprintf("%c", form->contype);
 		thing->named.columns = columns_of(form->conrelid, tuple, Anum_pg_constraint_conkey);
 		if (form->contype == CONSTRAINT_CHECK)
-			thing->named.definition = definition_of_constraint(object->objectId, thing->named.name);
+			thing->named.definition = written_if_possible(pg_get_constraintdef, object->objectId);
 		else if (form->contype == CONSTRAINT_FOREIGN)
 			look_at_reference(thing, tuple);
 		if (OidIsValid(form->conrelid) ? !belongs_to_relation(thing, form->conrelid) :
@@ -239,7 +279,7 @@ look_at_constraint(const ObjectAddress *object)
 	return thing;
 }
 
-/* --- types and statistics ------------------------------------------------------------------ */
+/* --- types and statistics ------------------------------------------------ */
 
 static FloNamedThing *
 look_at_type(const ObjectAddress *object)
@@ -253,9 +293,38 @@ look_at_type(const ObjectAddress *object)
 	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(object->objectId));
 	if (!HeapTupleIsValid(tuple))
 		return NULL;
-	thing = make_thing(object, FLO_NAMED_ARRAY, NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname));
+	thing = make_thing(object, FLO_NAMED_ARRAY,
+					   NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname));
 	ReleaseSysCache(tuple);
 	return belongs_to_type(thing, element) ? thing : NULL;
+}
+
+/* As the server's functions return them */
+static Datum
+expressions_of_statistics(PG_FUNCTION_ARGS)
+{
+	Datum		array = DirectFunctionCall1(pg_get_statisticsobjdef_expressions,
+											PG_GETARG_DATUM(0));
+
+	return CStringGetTextDatum(OidOutputFunctionCall(F_ARRAY_OUT, array));
+}
+
+/* Its kinds and expressions; the server orders the columns as the table has them */
+static char *
+definition_of_statistics(HeapTuple tuple)
+{
+	Oid			id = ((Form_pg_statistic_ext) GETSTRUCT(tuple))->oid;
+	bool		isnull;
+	Datum		kinds = SysCacheGetAttr(STATEXTOID, tuple, Anum_pg_statistic_ext_stxkind, &isnull);
+	ArrayType  *array = DatumGetArrayTypeP(kinds);
+	char	   *expressions = "";
+
+	(void) SysCacheGetAttr(STATEXTOID, tuple, Anum_pg_statistic_ext_stxexprs, &isnull);
+	if (!isnull)
+		expressions = written_if_possible(expressions_of_statistics, id);
+	return expressions == NULL ? NULL :
+		psprintf("%.*s %s", ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)),
+				 (char *) ARR_DATA_PTR(array), expressions);
 }
 
 static FloNamedThing *
@@ -264,23 +333,15 @@ look_at_statistics(const ObjectAddress *object)
 	HeapTuple	tuple = SearchSysCache1(STATEXTOID, ObjectIdGetDatum(object->objectId));
 	Form_pg_statistic_ext form;
 	FloNamedThing *thing;
-	char	   *definition;
-	char	   *from;
 
 	if (!HeapTupleIsValid(tuple))
 		return NULL;
 	form = (Form_pg_statistic_ext) GETSTRUCT(tuple);
 	thing = make_thing(object, FLO_NAMED_STATISTICS, NameStr(form->stxname));
 	for (int i = 0; i < form->stxkeys.dim1; i++)
-		thing->named.columns = add_column(thing->named.columns, form->stxrelid, form->stxkeys.values[i]);
-
-	/* CREATE STATISTICS schema.name (kinds) ON ... FROM table */
-	definition = after(pg_get_statisticsobjdef_string(object->objectId),
-					   psprintf(".%s ", quote_identifier(thing->named.name)));
-	for (char *at = definition; (from = strstr(at, " FROM ")) != NULL; at = from + 1)
-		if (strstr(from + 1, " FROM ") == NULL)
-			*from = '\0';
-	thing->named.definition = definition;
+		thing->named.columns = add_column(thing->named.columns, form->stxrelid,
+										  form->stxkeys.values[i]);
+	thing->named.definition = definition_of_statistics(tuple);
 	if (!belongs_to_relation(thing, form->stxrelid))
 		thing = NULL;
 	ReleaseSysCache(tuple);
@@ -305,7 +366,7 @@ flo_given_name(const ObjectAddress *object)
 	}
 }
 
-/* --- all of one ------------------------------------------------------------------------------ */
+/* --- all of one ---------------------------------------------------------- */
 
 static List *
 add_thing(List *things, Oid class, Oid id)
@@ -351,7 +412,8 @@ flo_given_names_of(const ObjectAddress *whole)
 	ListCell   *cell;
 
 	if (whole->classId == TypeRelationId)
-		return add_constraints(add_thing(NIL, TypeRelationId, get_array_type(id)), Anum_pg_constraint_contypid, id);
+		return add_constraints(add_thing(NIL, TypeRelationId, get_array_type(id)),
+							   Anum_pg_constraint_contypid, id);
 	things = add_thing(things, TypeRelationId, get_array_type(get_rel_type_id(id)));
 	things = add_constraints(things, Anum_pg_constraint_conrelid, id);
 	foreach(cell, getOwnedSequences(id))

@@ -27,10 +27,11 @@
 #include "conf/guard.h"
 #include "conf/store.h"
 #include "core/clock.h"
-#include "core/compat.h"
+#include "core/compat_acl.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "monitor/shstate.h"
+#include "monitor/members.h"
+#include "monitor/wake.h"
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "tcop/utility.h"
@@ -39,13 +40,11 @@
 #define STOP_TIMEOUT 10000		/* ms */
 #define STOP_NAP 20
 
-PG_FUNCTION_INFO_V1(flo_guard_drop);
-
 static bool installed = false;
 static object_access_hook_type prev_object_access_hook = NULL;
 static ProcessUtility_hook_type next_ProcessUtility = NULL;
 
-/* --- DROP EXTENSION ------------------------------------------------------------ */
+/* --- DROP EXTENSION ------------------------------------------------------ */
 
 static bool
 is_groups_table(Oid relation)
@@ -74,60 +73,19 @@ guard_object_access(ObjectAccessType access, Oid class, Oid object, int subobjec
 				 errhint("Drop them with flo.drop_group(); flo.groups lists them.")));
 }
 
-/* --- DROP DATABASE ------------------------------------------------------------- */
-
-/* Number of members that run in the database; with "hold", keep them from being started */
-static int
-running_members(Oid database, bool hold, bool terminate)
-{
-	int			running = 0;
-
-	LWLockAcquire(flo_shared->lock, hold ? LW_EXCLUSIVE : LW_SHARED);
-	for (int i = 0; i < flo_shared->nmembers; i++)
-	{
-		FloMember  *member = &flo_shared->members[i];
-
-		if (!member->in_use || member->database != database)
-			continue;
-		if (hold)
-			member->held_by = MyProcPid;
-		if (member->pid != 0)
-		{
-			running++;
-			if (terminate)
-				(void) kill(member->pid, SIGTERM);
-		}
-	}
-	LWLockRelease(flo_shared->lock);
-
-	return running;
-}
+/* --- DROP DATABASE ------------------------------------------------------- */
 
 /* After the command: give the members back, or forget them with their database */
 static void
 release_members(Oid database, bool dropped)
 {
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < flo_shared->nmembers; i++)
-	{
-		FloMember  *member = &flo_shared->members[i];
+	flo_members_release(database, dropped);
 
-		if (!member->in_use || member->database != database)
-			continue;
-		if (dropped)
-		{
-			member->wanted = false;
-			if (member->pid == 0)
-				member->in_use = false;
-		}
-		if (member->held_by == MyProcPid)
-			member->held_by = 0;
-	}
-	LWLockRelease(flo_shared->lock);
-
-	/* what the dropped one has left in the cluster is removed by whoever reads another */
-	flo_shstate_mark_dirty(dropped ? MyDatabaseId : database);
-	flo_shstate_wake_launcher();
+	/*
+	 * what the dropped one has left in the cluster is removed by whoever
+	 * reads another
+	 */
+	flo_members_changed(dropped ? MyDatabaseId : database);
 }
 
 static void
@@ -136,7 +94,7 @@ stop_members(Oid database)
 	FloClock	deadline = flo_clock_in(STOP_TIMEOUT);
 
 	/* signalled again each time: a process may just have been starting */
-	while (running_members(database, true, true) > 0)
+	while (flo_members_running(database, true, true) > 0)
 	{
 		if (flo_clock() >= deadline)
 			ereport(ERROR,
@@ -157,8 +115,10 @@ has_force(const DropdbStmt *statement)
 	ListCell   *lc;
 
 	foreach(lc, statement->options)
+	{
 		if (strcmp(lfirst_node(DefElem, lc)->defname, "force") == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -168,7 +128,7 @@ database_of(const DropdbStmt *statement)
 {
 	Oid			database;
 
-	if (flo_shared == NULL)
+	if (!flo_preloaded())
 		return InvalidOid;
 	database = get_database_oid(statement->dbname, true);
 	if (!OidIsValid(database) || database == MyDatabaseId ||
@@ -198,7 +158,8 @@ guard_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtili
 	/* before anything is stopped for a command that cannot succeed */
 	PreventInTransactionBlock(context == PROCESS_UTILITY_TOPLEVEL, "DROP DATABASE");
 
-	if (!has_force((DropdbStmt *) pstmt->utilityStmt) && running_members(database, false, false) > 0)
+	if (!has_force((DropdbStmt *) pstmt->utilityStmt) &&
+		flo_members_running(database, false, false) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("database \"%s\" is used by running members of pg_flo groups",
@@ -230,14 +191,4 @@ flo_guard_init(void)
 	object_access_hook = guard_object_access;
 	next_ProcessUtility = ProcessUtility_hook ? ProcessUtility_hook : standard_ProcessUtility;
 	ProcessUtility_hook = guard_utility;
-}
-
-/* Event trigger before a command that may drop the extension */
-Datum
-flo_guard_drop(PG_FUNCTION_ARGS)
-{
-	if (!IsBinaryUpgrade)
-		flo_guard_init();
-
-	PG_RETURN_NULL();
 }

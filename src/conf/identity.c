@@ -26,7 +26,9 @@
 #include "conf/identity.h"
 #include "conf/publication.h"
 #include "conf/store.h"
-#include "core/compat.h"
+#include "conf/tables.h"
+#include "core/compat_acl.h"
+#include "core/compat_table.h"
 #include "core/lock.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -37,7 +39,10 @@
 
 void		(*flo_identity_made_full) (Oid relation) = NULL;
 
-/* Names of the columns of a table's identity index, as a List of char *; those that travel, or those that do not */
+/*
+ * Names of the columns of a table's identity index, as a List of char *; those
+ * that travel, or those that do not
+ */
 static List *
 identity_columns(Relation rel, bool sent)
 {
@@ -67,7 +72,8 @@ identity_columns(Relation rel, bool sent)
 static bool
 may_change(Relation rel)
 {
-	return rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL || OidIsValid(RelationGetReplicaIndex(rel));
+	return rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ||
+		OidIsValid(RelationGetReplicaIndex(rel));
 }
 
 static bool
@@ -171,7 +177,8 @@ flo_tables_have_identity(Oid relation, bool via_root)
 		if (part == relation || get_rel_relkind(part) == RELKIND_PARTITIONED_TABLE)
 			continue;
 		if (!flo_identity_own(part) ||
-			(via_root && get_rel_relkind(part) == RELKIND_RELATION && !partition_fits(part, relation)))
+			(via_root && get_rel_relkind(part) == RELKIND_RELATION &&
+			 !partition_fits(part, relation)))
 			return false;
 	}
 
@@ -192,10 +199,14 @@ flo_identity_lack(Oid relation)
 		if (!flo_tables_is_kind(get_rel_relkind(lfirst_oid(lc))))
 			continue;
 		rel = table_open(lfirst_oid(lc), AccessShareLock);
-		unsent = rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ? NIL : identity_columns(rel, false);
+		unsent = rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ? NIL :
+			identity_columns(rel, false);
 		if (unsent != NIL)
 			lack = psprintf("the replica identity of %s has generated column \"%s\", which servers before version 18 do not send",
 							flo_tables_name(lfirst_oid(lc)), (char *) linitial(unsent));
+		else if (rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL &&
+				 !flo_compat_full_identity_works(rel))
+			lack = psprintf("REPLICA IDENTITY FULL of %s has virtual generated columns, which are not sent", flo_tables_name(lfirst_oid(lc)));
 		table_close(rel, NoLock);
 		if (lack != NULL)
 			return lack;
@@ -333,8 +344,10 @@ flo_identity_try_lock(Oid relation)
 	ListCell   *lc;
 
 	foreach(lc, flo_tables_with_partitions(relation))
+	{
 		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessExclusiveLock))
 			return false;
+	}
 	return true;
 }
 

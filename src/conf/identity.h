@@ -25,7 +25,10 @@ extern bool flo_identity_own(Oid relation);
 extern bool flo_identity_strays(Relation table, Relation published);
 extern bool flo_identity_table_strays(Oid table, Oid published);
 
-/* What is special about the identity that a table, or a partition of it, has and cannot use; NULL: it has none */
+/*
+ * What is special about the identity that a table, or a partition of it, has
+ * and cannot use; NULL: it has none
+ */
 extern char *flo_identity_lack(Oid relation);
 
 /*

@@ -17,6 +17,7 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
@@ -27,7 +28,8 @@
 #include "conf/joining.h"
 #include "conf/notes.h"
 #include "conf/publication.h"
-#include "core/compat.h"
+#include "conf/tables.h"
+#include "core/compat_acl.h"
 #include "core/names.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -113,8 +115,10 @@ has_rows(Oid relation)
 	ListCell   *lc;
 
 	foreach(lc, flo_tables_with_partitions(relation))
+	{
 		if (holds_rows(lfirst_oid(lc)))
 			return true;
+	}
 	return false;
 }
 
@@ -135,7 +139,7 @@ warn_rows_stay(const FloReplicatorSpec *replicator, Oid relation, const char *wh
 			 errhint("flo.resync() copies them.")));
 }
 
-/* --- partitions ------------------------------------------------------------------ */
+/* --- partitions ---------------------------------------------------------- */
 
 /* A new partition of a root that the group lists needs an identity, which a group may give it */
 static void
@@ -189,9 +193,11 @@ look_at_identity(const FloJoin *join, Oid table, Oid published)
 		return;
 	lack = flo_identity_lack(table);
 	ereport(WARNING,
-			(errmsg("table %s is not replicated by group \"%s\" any more: %s", flo_tables_name(table), replicator->group,
+			(errmsg("table %s is not replicated by group \"%s\" any more: %s",
+					flo_tables_name(table), replicator->group,
 					lack != NULL ? lack : psprintf("its replica identity does not identify a row of %s, as which it is published", flo_tables_name(published))),
-			 errhint("When its replica identity is mended, %s is copied.", flo_tables_name(published))));
+			 errhint("When its replica identity is mended, %s is copied.",
+					 flo_tables_name(published))));
 }
 
 static bool
@@ -210,8 +216,10 @@ published_root(const char *publication, Oid partition)
 	ListCell   *lc;
 
 	foreach(lc, get_partition_ancestors(partition))
+	{
 		if (flo_publication_lists(publication, lfirst_oid(lc)))
 			root = lfirst_oid(lc);
+	}
 	return root;
 }
 
@@ -223,7 +231,10 @@ has_travelled(const FloJoin *join, const char *publication, Oid leaf, Oid root)
 	Snapshot	before = flo_before_begin();
 	bool		travelled;
 
-	/* a root that was added just now: whoever did that has said what becomes of its rows */
+	/*
+	 * a root that was added just now: whoever did that has said what becomes
+	 * of its rows
+	 */
 	travelled = !flo_before_listed(before, id, root) ||
 		(flo_notes_get(join->replicator->group, leaf) != FLO_NOTE_APART &&
 		 flo_before_travelled(before, id, leaf) == FLO_TRAVELLED_ALL);
@@ -251,7 +262,10 @@ misses_copy(const FloJoin *join, Oid relation, Oid published)
 	return misses;
 }
 
-/* Rows of the leaf partition that its group has never had are asked for; true: the root has to be copied */
+/*
+ * Rows of the leaf partition that its group has never had are asked for; true:
+ * the root has to be copied
+ */
 static bool
 complete_leaf(const FloJoin *join, const char *publication, Oid leaf, Oid root)
 {
@@ -259,7 +273,8 @@ complete_leaf(const FloJoin *join, const char *publication, Oid leaf, Oid root)
 	bool		via_root = replicator->options.publish_via_partition_root;
 	bool		copy_root = false;
 
-	if (get_rel_relkind(leaf) != RELKIND_RELATION || get_rel_persistence(leaf) != RELPERSISTENCE_PERMANENT ||
+	if (get_rel_relkind(leaf) != RELKIND_RELATION ||
+		get_rel_persistence(leaf) != RELPERSISTENCE_PERMANENT ||
 		list_member_oid(join->choice->except_tables, leaf))
 		return false;
 	if (via_root && misses_copy(join, leaf, root))
@@ -277,7 +292,8 @@ complete_leaf(const FloJoin *join, const char *publication, Oid leaf, Oid root)
 		else if (via_root)
 			copy_root = true;
 		else
-			flo_store_request_copy(replicator->group, leaf, apart ? FLO_REQUEST_ANEW_FROM_HERE : FLO_REQUEST_ADD_FROM_HERE);
+			flo_store_request_copy(replicator->group, leaf,
+								   apart ? FLO_REQUEST_ANEW_FROM_HERE : FLO_REQUEST_ADD_FROM_HERE);
 	}
 	flo_notes_set(replicator->group, leaf, FLO_NOTE_WHOLE);
 	return copy_root;
@@ -300,7 +316,7 @@ look_at_partition(const FloJoin *join, Oid partition)
 		flo_store_request_copy(join->replicator->group, root, FLO_REQUEST_ANEW_FROM_HERE);
 }
 
-/* --- tables ---------------------------------------------------------------------- */
+/* --- tables -------------------------------------------------------------- */
 
 /* Unlogged partitions have no part in what travels, only in a copy to come */
 static void
@@ -309,11 +325,17 @@ note_parts(const char *group, Oid relation, FloNote note)
 	ListCell   *lc;
 
 	foreach(lc, flo_tables_with_partitions(relation))
-		if (note == FLO_NOTE_ASKED || get_rel_persistence(lfirst_oid(lc)) == RELPERSISTENCE_PERMANENT)
+	{
+		if (note == FLO_NOTE_ASKED ||
+			get_rel_persistence(lfirst_oid(lc)) == RELPERSISTENCE_PERMANENT)
 			flo_notes_set(group, lfirst_oid(lc), note);
+	}
 }
 
-/* Give the table an identity where the group does that; NULL: it cannot join.  Else what it joins. */
+/*
+ * Give the table an identity where the group does that; NULL: it cannot join.
+ * Else what it joins.
+ */
 static const char *
 publication_to_join(const FloJoin *join, Oid relation)
 {
@@ -328,7 +350,8 @@ publication_to_join(const FloJoin *join, Oid relation)
 		case FLO_KEYLESS_REFUSE:
 			lack = flo_identity_lack(relation);
 			warn_left_out(join, relation, lack != NULL ? lack : "it has no usable replica identity",
-						  copies_rows(replicator) ? "It joins, with its rows, as soon as it has a primary key." :
+						  copies_rows(replicator) ?
+						  "It joins, with its rows, as soon as it has a primary key." :
 						  "It joins as soon as it has a primary key.");
 			return NULL;
 		case FLO_KEYLESS_SKIP:
@@ -435,7 +458,8 @@ look_at_identities(const FloJoin *join, Oid relation)
 	{
 		Oid			table = lfirst_oid(lc);
 
-		if (get_rel_relkind(table) == RELKIND_RELATION && get_rel_persistence(table) == RELPERSISTENCE_PERMANENT &&
+		if (get_rel_relkind(table) == RELKIND_RELATION &&
+			get_rel_persistence(table) == RELPERSISTENCE_PERMANENT &&
 			!flo_tables_left_out(join->choice, table))
 			look_at_identity(join, table, via_root ? root : table);
 	}
@@ -481,9 +505,11 @@ flo_join_look(const FloJoin *join, Oid relation)
 		look_at_partition(join, relation);
 	look_at_identities(join, relation);
 	if (!flo_publication_lists(publication, relation) && flo_tables_cover(join->choice, relation) &&
-		flo_notes_get(replicator->group, relation) != FLO_NOTE_ASKED && !leaves_left_out(join, relation))
+		flo_notes_get(replicator->group, relation) != FLO_NOTE_ASKED &&
+		!leaves_left_out(join, relation))
 	{
-		if (OidIsValid(replicator->owner) && flo_compat_class_ownercheck(relation, replicator->owner))
+		if (OidIsValid(replicator->owner) &&
+			flo_compat_class_ownercheck(relation, replicator->owner))
 			join_table(join, relation);
 		else
 			warn_left_out(join, relation, "it does not belong to the group's owner",

@@ -13,7 +13,8 @@ typedef struct FloJoin
 {
 	const FloReplicatorSpec *replicator;
 	const FloTableOids *choice;
-	const List *astray;			/* tables of it that are left out for their identities */
+	const List *astray;			/* tables of it that are left out for their
+								 * identities */
 	const List *requested;		/* tables whose copies are still to come */
 	bool		quiet;			/* what does not join was told of before */
 } FloJoin;

@@ -14,7 +14,7 @@
 #include "postgres.h"
 
 #include "conf/known.h"
-#include "conf/visit.h"
+#include "conf/sql.h"
 #include "miscadmin.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -109,25 +109,26 @@ load(void)
 	requests = flo_store_table("copy_requests");
 	if (!OidIsValid(replicators))
 		return;
-	context = AllocSetContextCreate(CurTransactionContext, "pg_flo replicators", ALLOCSET_SMALL_SIZES);
+	context = AllocSetContextCreate(CurTransactionContext, "pg_flo replicators",
+									ALLOCSET_SMALL_SIZES);
 	caller = MemoryContextSwitchTo(context);
 	up_to_date = true;			/* unless an invalidation arrives meanwhile */
 	PushActiveSnapshot(GetLatestSnapshot());
-	flo_visit_as_of_now(true);
+	flo_sql_as_of_now(true);
 	PG_TRY();
 	{
 		read_all();
 	}
 	PG_CATCH();
 	{
-		flo_visit_as_of_now(false);
+		flo_sql_as_of_now(false);
 		up_to_date = false;
 		context = NULL;
 		known = NIL;
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	flo_visit_as_of_now(false);
+	flo_sql_as_of_now(false);
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(caller);
 	MemoryContextSetParent(context, CacheMemoryContext);

@@ -11,8 +11,10 @@ typedef struct FloKnownReplicator
 {
 	FloReplicatorSpec *spec;
 	FloTableChoice *choice;
-	List	   *astray;			/* OIDs of tables left out for their identities */
-	List	   *requested;		/* OIDs of tables whose copies are still to come */
+	List	   *astray;			/* OIDs of tables left out for their
+								 * identities */
+	List	   *requested;		/* OIDs of tables whose copies are still to
+								 * come */
 	bool		ours;			/* not restored or cloned from elsewhere */
 } FloKnownReplicator;
 

@@ -19,8 +19,8 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "conf/message.h"
-#include "conf/visit.h"
-#include "core/compat.h"
+#include "conf/sql.h"
+#include "core/compat_slot.h"
 #include "executor/tuptable.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -88,7 +88,8 @@ find_keys(const List *groups)
 		else
 			ereport(WARNING,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("group \"%s\" has no key to sign with: it will not learn of this", key->group),
+					 errmsg("group \"%s\" has no key to sign with: it will not learn of this",
+							key->group),
 					 errhint("Its replicator makes one when it starts; then call flo.resync().")));
 	}
 	UnregisterSnapshot(snapshot);
@@ -129,20 +130,20 @@ FloMessageKey *
 flo_message_key(const char *group)
 {
 	FloMessageKey *key = palloc(sizeof(FloMessageKey));
-	FloVisit	visit;
+	FloSqlSession sql;
 
-	flo_visit_begin(&visit);
-	if (flo_visit_run(SPI_OK_SELECT, KEY_OF_GROUP, 1, group) == 0)
+	flo_sql_begin(&sql);
+	if (flo_sql_run(SPI_OK_SELECT, KEY_OF_GROUP, 1, group) == 0)
 	{
-		flo_visit_run(SPI_OK_SELECT, "SELECT flo.make_keys()", 0);
-		if (flo_visit_run(SPI_OK_SELECT, KEY_OF_GROUP, 1, group) == 0)
+		flo_sql_run(SPI_OK_SELECT, "SELECT flo.make_keys()", 0);
+		if (flo_sql_run(SPI_OK_SELECT, KEY_OF_GROUP, 1, group) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("group \"%s\" has no key to sign with", group),
 					 errhint("Its replicator belongs to another database or server: flo.start_group() adopts it.")));
 	}
-	key->group = MemoryContextStrdup(visit.caller, group);
-	key->key = flo_visit_text(&visit, 0, 1);
-	flo_visit_end(&visit);
+	key->group = MemoryContextStrdup(sql.caller, group);
+	key->key = flo_sql_text(&sql, 0, 1);
+	flo_sql_end(&sql);
 	return key;
 }

@@ -19,7 +19,8 @@
  * replicators.  May be called as any role, in any session; the keys are not
  * shown to it.  A group without a key is left out with a WARNING.
  */
-extern void flo_message_write(FloMessageKind kind, const List *groups, const char *payload, Size len);
+extern void flo_message_write(FloMessageKind kind, const List *groups, const char *payload,
+							  Size len);
 
 /*
  * The key of a group whose replicator is in this database, in the current

@@ -15,6 +15,7 @@
 #include "conf/known.h"
 #include "conf/naming.h"
 #include "conf/publication.h"
+#include "conf/tables.h"
 #include "nodes/value.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -57,8 +58,10 @@ has_entry(const Entries *list, Oid object)
 	ListCell   *lc;
 
 	foreach(lc, list->entries)
+	{
 		if (((FloChosen *) lfirst(lc))->object == object)
 			return true;
+	}
 	return false;
 }
 
@@ -68,7 +71,10 @@ parts_of(const char *name)
 	return textToQualifiedNameList(cstring_to_text(name));
 }
 
-/* In another schema, or one that is called otherwise now, a table is kept out by the names it would have had */
+/*
+ * In another schema, or one that is called otherwise now, a table is kept out
+ * by the names it would have had
+ */
 static void
 carry_former_names(const Entries *list, const char *old_name, const char *new_name)
 {
@@ -121,19 +127,20 @@ renew_entry(const Entries *list, const FloChosen *entry)
 }
 
 static void
-follow(const Entries *list)
+follow(const char *group, const char *kind, List *entries)
 {
+	Entries		list = {group, kind, entries};
 	ListCell   *lc;
 
-	foreach(lc, list->entries)
+	foreach(lc, entries)
 	{
 		const FloChosen *entry = lfirst(lc);
-		const char *name = name_now(list, entry->object);
+		const char *name = name_now(&list, entry->object);
 
 		if (name == NULL)
-			renew_entry(list, entry);
+			renew_entry(&list, entry);
 		else if (strcmp(name, entry->name) != 0)
-			rename_entry(list, entry, name);
+			rename_entry(&list, entry, name);
 	}
 }
 
@@ -148,7 +155,7 @@ flo_naming_follow_exceptions(const List *replicators)
 
 		if (!replicator->ours || replicator->choice->except_tables == NIL)
 			continue;
-		follow(&(Entries) {replicator->choice->group, "except", replicator->choice->except_tables});
+		follow(replicator->choice->group, "except", replicator->choice->except_tables);
 		CommandCounterIncrement();
 	}
 }
@@ -165,8 +172,8 @@ flo_naming_follow(const List *replicators)
 		/* elsewhere names are all there is */
 		if (!((FloKnownReplicator *) lfirst(lc))->ours)
 			continue;
-		follow(&(Entries) {choice->group, "table", choice->tables});
-		follow(&(Entries) {choice->group, "schema", choice->schemas});
-		follow(&(Entries) {choice->group, "except", choice->except_tables});
+		follow(choice->group, "table", choice->tables);
+		follow(choice->group, "schema", choice->schemas);
+		follow(choice->group, "except", choice->except_tables);
 	}
 }

@@ -7,7 +7,10 @@
 
 #include "nodes/pg_list.h"
 
-/* What tables left out are called now, within the transaction that has renamed them; of FloKnownReplicator * */
+/*
+ * What tables left out are called now, within the transaction that has renamed
+ * them; of FloKnownReplicator *
+ */
 extern void flo_naming_follow_exceptions(const List *replicators);
 
 /* At the end of a transaction that has changed tables or schemas; of FloKnownReplicator * */

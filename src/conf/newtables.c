@@ -41,7 +41,9 @@
 #include "conf/newtables.h"
 #include "conf/notes.h"
 #include "conf/publication.h"
-#include "core/compat.h"
+#include "conf/tables.h"
+#include "core/compat_acl.h"
+#include "core/compat_process.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -60,8 +62,6 @@
 #define COMMAND_CLASS 1
 #define COMMAND_OBJECT 2
 #define COMMAND_IN_EXTENSION 8
-
-PG_FUNCTION_INFO_V1(flo_new_tables);
 
 /*
  * Relations that the command being ended has touched.  The function that event
@@ -90,7 +90,8 @@ touched_relations(void)
 		Oid			class = DatumGetObjectId(slot_getattr(slot, COMMAND_CLASS, &isnull));
 		Oid			object = DatumGetObjectId(slot_getattr(slot, COMMAND_OBJECT, &isnull));
 
-		if (class == RelationRelationId && !DatumGetBool(slot_getattr(slot, COMMAND_IN_EXTENSION, &isnull)))
+		if (class == RelationRelationId &&
+			!DatumGetBool(slot_getattr(slot, COMMAND_IN_EXTENSION, &isnull)))
 			relations = list_append_unique_oid(relations, object);
 	}
 	ExecDropSingleTupleTableSlot(slot);
@@ -109,7 +110,8 @@ append_named(List *oids, const char *name)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, Anum_pg_class_relname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum(name));
+	ScanKeyInit(&key, Anum_pg_class_relname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(name));
 	scan = systable_beginscan(class, ClassNameNspIndexId, true, NULL, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		oids = list_append_unique_oid(oids, ((Form_pg_class) GETSTRUCT(tuple))->oid);
@@ -162,7 +164,9 @@ static void
 look(const FloKnownReplicator *replicator, Oid relation, bool quiet)
 {
 	FloTableOids choice;
-	FloJoin		join = {replicator->spec, &choice, replicator->astray, replicator->requested, quiet};
+	FloJoin		join = {
+		replicator->spec, &choice, replicator->astray, replicator->requested, quiet
+	};
 
 	flo_choice_look_up(replicator->choice, &choice);
 	flo_join_look(&join, relation);
@@ -239,12 +243,14 @@ flo_newtables_identified(const char *group)
 		if (!may_join(relation))
 			continue;
 		foreach(lc, replicators_to_join())
+		{
 			if (strcmp(((FloKnownReplicator *) lfirst(lc))->spec->group, group) != 0)
 				look(lfirst(lc), relation, false);
+		}
 	}
 }
 
-/* --- what a statement or transaction has touched --------------------------------- */
+/* --- what a statement or transaction has touched ------------------------- */
 
 /* A DETACH CONCURRENTLY makes a partition a table of its own before it ends */
 static List *
@@ -255,7 +261,8 @@ append_leaving(List *tables, Oid root)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, Anum_pg_inherits_inhparent, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(root));
+	ScanKeyInit(&key, Anum_pg_inherits_inhparent, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(root));
 	scan = systable_beginscan(inherits, InheritsParentIndexId, true, NULL, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		if (((Form_pg_inherits) GETSTRUCT(tuple))->inhdetachpending)
@@ -335,26 +342,14 @@ look_at_all(const List *relations, bool quiet)
 	}
 }
 
-Datum
-flo_new_tables(PG_FUNCTION_ARGS)
+void
+flo_newtables_after(const Node *statement)
 {
-	EventTriggerData *trigger = (EventTriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("flo.new_tables() can only be called as an event trigger")));
-
-	if (!creating_extension && !IsBinaryUpgrade)
-	{
-		flo_naming_follow_exceptions(flo_known_replicators());
-		look_at_all(append_named_partitions(touched_relations(), trigger->parsetree), false);
-	}
-
-	PG_RETURN_NULL();
+	flo_naming_follow_exceptions(flo_known_replicators());
+	look_at_all(append_named_partitions(touched_relations(), (Node *) statement), false);
 }
 
-/* --- the end of a transaction ----------------------------------------------------- */
+/* --- the end of a transaction -------------------------------------------- */
 
 /* Relations whose descriptions this transaction has changed; has it changed schemas? */
 static List *

@@ -5,7 +5,11 @@
 #ifndef FLO_NEWTABLES_H
 #define FLO_NEWTABLES_H
 
+#include "nodes/nodes.h"
 #include "nodes/pg_list.h"
+
+/* Within an event trigger at the end of a command: tables that it has made or changed join */
+extern void flo_newtables_after(const Node *statement);
 
 /*
  * In the session that is about to fill the table it has made: joins it to the

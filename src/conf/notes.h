@@ -11,8 +11,10 @@
 typedef enum FloNote
 {
 	FLO_NOTE_NONE,
-	FLO_NOTE_WHOLE,				/* all rows that it has travel, or are asked for */
-	FLO_NOTE_ASKED,				/* the same: it joins with the copy that is asked for */
+	FLO_NOTE_WHOLE,				/* all rows that it has travel, or are asked
+								 * for */
+	FLO_NOTE_ASKED,				/* the same: it joins with the copy that is
+								 * asked for */
 	FLO_NOTE_APART,				/* rows were, or could be, written that do not */
 	FLO_NOTE_LEFT_OUT			/* it was a partition of a table left out */
 } FloNote;

@@ -18,23 +18,21 @@
 #include <math.h>
 
 #include "conf/options.h"
+#include "conf/sink_kinds.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/numeric.h"
 #include "utils/varlena.h"
 
-typedef enum Scope
-{
-	FLO_SCOPE_REPLICATOR = 1 << 0,
-	FLO_SCOPE_POSTGRES = 1 << 1,
-	FLO_SCOPE_FILE = 1 << 2,
-	FLO_SCOPE_STDOUT = 1 << 3,
-	FLO_SCOPE_WEBHOOK = 1 << 4
-} Scope;
-
-#define FLO_SCOPE_WORKERS \
-	(FLO_SCOPE_POSTGRES | FLO_SCOPE_FILE | FLO_SCOPE_STDOUT | FLO_SCOPE_WEBHOOK)
+/* Whose option it is: one bit for the replicator, one for each kind of sink */
+#define FLO_SCOPE_REPLICATOR	1
+#define FLO_SCOPE_SINK(kind)	(2 << (kind))
+#define FLO_SCOPE_WORKERS		(~FLO_SCOPE_REPLICATOR)
+#define FLO_SCOPE_POSTGRES		FLO_SCOPE_SINK(FLO_SINK_POSTGRES)
+#define FLO_SCOPE_EVENTS		(FLO_SCOPE_WORKERS & ~FLO_SCOPE_POSTGRES)
+#define FLO_SCOPE_FILE			FLO_SCOPE_SINK(FLO_SINK_FILE)
+#define FLO_SCOPE_WEBHOOK		FLO_SCOPE_SINK(FLO_SINK_WEBHOOK)
 
 typedef enum OptionType
 {
@@ -45,8 +43,9 @@ typedef enum OptionType
 	OPTION_MILLISECONDS,
 	OPTION_SECONDS,
 	OPTION_TEXT,
-	OPTION_SECRET,				/* never stored here: see outlet.c */
-	OPTION_TABLES				/* array of table names, or one comma-separated string */
+	OPTION_SECRET,				/* never stored here: see event_tables.c */
+	OPTION_TABLES				/* array of table names, or one
+								 * comma-separated string */
 } OptionType;
 
 typedef struct Option
@@ -82,8 +81,6 @@ static const char *const ddl_names[] = {"apply", "hold", "ignore", NULL};
 #define SIZE_MAX_BYTES (INT64CONST(1) << 50)
 #define DAY_MS INT64CONST(86400000)
 
-#define SCOPE_EVENTS (FLO_SCOPE_FILE | FLO_SCOPE_STDOUT | FLO_SCOPE_WEBHOOK)
-
 static const Option registry[] = {
 	/* replicator */
 	{"release_wal", FLO_SCOPE_REPLICATOR, OPTION_CHOICE, R(release_wal), FLO_RELEASE_PUBLISHED, 0, 0, release_wal_names},
@@ -99,11 +96,11 @@ static const Option registry[] = {
 
 	/* every worker */
 	{"batch_size", FLO_SCOPE_POSTGRES, OPTION_NUMBER, W(batch_size), 1000, 1, 1000000},
-	{"batch_size", SCOPE_EVENTS, OPTION_NUMBER, W(batch_size), 10000, 1, 1000000},
+	{"batch_size", FLO_SCOPE_EVENTS, OPTION_NUMBER, W(batch_size), 10000, 1, 1000000},
 	{"on_error", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_postgres_names},
-	{"on_error", SCOPE_EVENTS, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_names},
+	{"on_error", FLO_SCOPE_EVENTS, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_names},
 	{"start", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(start), FLO_START_COPY, 0, 0, start_names},
-	{"start", SCOPE_EVENTS, OPTION_CHOICE, W(start), FLO_START_EARLIEST, 0, 0, start_names},
+	{"start", FLO_SCOPE_EVENTS, OPTION_CHOICE, W(start), FLO_START_EARLIEST, 0, 0, start_names},
 	{"tables", FLO_SCOPE_WORKERS, OPTION_TABLES, W(tables)},
 
 	/* postgres */
@@ -132,43 +129,6 @@ static const Option registry[] = {
 	{"max_attempts", FLO_SCOPE_WEBHOOK, OPTION_NUMBER, W(max_attempts), 3, 1, 1000},
 	{"events_per_request", FLO_SCOPE_WEBHOOK, OPTION_NUMBER, W(events_per_request), 1, 1, 10000},
 };
-
-static Scope
-scope_of_sink(FloSinkKind sink)
-{
-	switch (sink)
-	{
-		case FLO_SINK_POSTGRES:
-			return FLO_SCOPE_POSTGRES;
-		case FLO_SINK_FILE:
-			return FLO_SCOPE_FILE;
-		case FLO_SINK_STDOUT:
-			return FLO_SCOPE_STDOUT;
-		case FLO_SINK_WEBHOOK:
-			return FLO_SCOPE_WEBHOOK;
-	}
-
-	elog(ERROR, "unknown kind of sink: %d", (int) sink);
-}
-
-/* What the options belong to, as messages say it */
-static const char *
-owner_of_options(int scope)
-{
-	switch (scope)
-	{
-		case FLO_SCOPE_REPLICATOR:
-			return "replicator";
-		case FLO_SCOPE_POSTGRES:
-			return "worker with sink \"postgres\"";
-		case FLO_SCOPE_FILE:
-			return "worker with sink \"file\"";
-		case FLO_SCOPE_STDOUT:
-			return "worker with sink \"stdout\"";
-		default:
-			return "worker with sink \"webhook\"";
-	}
-}
 
 static const Option *
 find_option(const char *name, int len, int scope)
@@ -261,11 +221,12 @@ set_quantity(const Option *option, const char *text, int unit, void *field)
 					 "The value is a whole number.");
 
 	if (number < (double) option->min || number > (double) option->max)
-		refuse_value(option, psprintf("The value must lie between " INT64_FORMAT " and " INT64_FORMAT "%s.",
-									  option->min, option->max,
-									  unit == GUC_UNIT_BYTE ? " bytes" :
-									  unit == GUC_UNIT_MS ? " ms" :
-									  unit == GUC_UNIT_S ? " s" : ""));
+		refuse_value(option,
+					 psprintf("The value must lie between " INT64_FORMAT " and " INT64_FORMAT "%s.",
+							  option->min, option->max,
+							  unit == GUC_UNIT_BYTE ? " bytes" :
+							  unit == GUC_UNIT_MS ? " ms" :
+							  unit == GUC_UNIT_S ? " s" : ""));
 
 	*(int64 *) field = (int64) number;
 }
@@ -436,8 +397,9 @@ set_default(const Option *option, void *field)
 	}
 }
 
+/* "owner" is what the options belong to, as messages say it */
 static void
-parse_options(Jsonb *options, int scope, void *result)
+parse_options(Jsonb *options, int scope, const char *owner, void *result)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
@@ -467,7 +429,7 @@ parse_options(Jsonb *options, int scope, void *result)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("unknown option \"%.*s\" of a %s",
-							key.val.string.len, key.val.string.val, owner_of_options(scope)),
+							key.val.string.len, key.val.string.val, owner),
 					 errhint("Known options are: %s.", list_options(scope))));
 
 		(void) JsonbIteratorNext(&it, &value, true);
@@ -480,12 +442,13 @@ void
 flo_options_parse_replicator(Jsonb *options, FloReplicatorOptions *result)
 {
 	memset(result, 0, sizeof(FloReplicatorOptions));
-	parse_options(options, FLO_SCOPE_REPLICATOR, result);
+	parse_options(options, FLO_SCOPE_REPLICATOR, "replicator", result);
 }
 
 void
 flo_options_parse_worker(Jsonb *options, FloSinkKind sink, FloWorkerOptions *result)
 {
 	memset(result, 0, sizeof(FloWorkerOptions));
-	parse_options(options, scope_of_sink(sink), result);
+	parse_options(options, FLO_SCOPE_SINK(sink),
+				  psprintf("worker with sink \"%s\"", flo_sink_name(sink)), result);
 }

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/sysattr.h"
 #include "access/transam.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
@@ -22,6 +23,10 @@
 #include "catalog/pg_opclass.h"
 #include "catalog/pg_partitioned_table.h"
 #include "catalog/pg_type.h"
+#include "conf/expression.h"
+#include "conf/partition.h"
+#include "core/compat_name.h"
+#include "core/types.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
@@ -31,11 +36,6 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
-
-#include "conf/expression.h"
-#include "conf/partition.h"
-#include "core/compat.h"
-#include "core/types.h"
 
 static bool
 is_builtin(Oid object)
@@ -65,12 +65,13 @@ flo_partition_type(Oid type)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for type %u", type);
 	form = (Form_pg_type) GETSTRUCT(tuple);
-	name = quote_qualified_identifier(get_namespace_name(form->typnamespace), NameStr(form->typname));
+	name = quote_qualified_identifier(get_namespace_name(form->typnamespace),
+									  NameStr(form->typname));
 	ReleaseSysCache(tuple);
 	return name;
 }
 
-/* --- collations --------------------------------------------------------------------- */
+/* --- collations ---------------------------------------------------------- */
 
 /* The version that a provider has of a locale at this moment; NULL: none */
 static char *
@@ -119,7 +120,7 @@ flo_partition_collation(Oid collation, FloPartitionStrategy strategy)
 	return psprintf("%s %s %s", locale, version, GetDatabaseEncodingName());
 }
 
-/* --- keys ------------------------------------------------------------------------------ */
+/* --- keys ---------------------------------------------------------------- */
 
 /* Values whose text means the same elsewhere, and that compare or hash by it */
 static bool
@@ -167,7 +168,8 @@ operators_name(Oid class, bool *builtin)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for operator class %u", class);
 	form = (Form_pg_opclass) GETSTRUCT(tuple);
-	name = quote_qualified_identifier(get_namespace_name(form->opcnamespace), NameStr(form->opcname));
+	name = quote_qualified_identifier(get_namespace_name(form->opcnamespace),
+									  NameStr(form->opcname));
 	*builtin = is_builtin(class);
 	ReleaseSysCache(tuple);
 	return name;
@@ -260,7 +262,7 @@ describe_keys(Oid table)
 	return level;
 }
 
-/* --- bounds ------------------------------------------------------------------------------- */
+/* --- bounds -------------------------------------------------------------- */
 
 static char *
 value_text(const Const *value)
@@ -349,12 +351,22 @@ describe_bounds(Oid partition, Oid parent)
 		return bounds;
 	foreach(cell, find_inheritance_children(parent, NoLock))
 	{
-		FloPartitionBound *sibling = lfirst_oid(cell) != partition ? describe_bound(lfirst_oid(cell)) : NULL;
+		FloPartitionBound *sibling = lfirst_oid(cell) != partition ?
+			describe_bound(lfirst_oid(cell)) : NULL;
 
 		if (sibling != NULL)
 			bounds = lappend(bounds, sibling);
 	}
 	return bounds;
+}
+
+Oid
+flo_partition_root(Oid relation)
+{
+	List	   *ancestors = get_rel_relispartition(relation) ? get_partition_ancestors(relation) :
+		NIL;
+
+	return ancestors != NIL ? llast_oid(ancestors) : InvalidOid;
 }
 
 FloPartition *
@@ -385,7 +397,7 @@ flo_partition_describe(Oid partition, Oid ancestor)
 	return description;
 }
 
-/* --- the same, here --------------------------------------------------------------------------- */
+/* --- the same, here ------------------------------------------------------ */
 
 static bool
 same_name(const FloRelation *relation, const char *source, const char *here)
@@ -410,13 +422,16 @@ same_key(const FloRelation *relation, const FloPartitionKey *source, const FloPa
 
 	/* within an expression nothing is renamed */
 	foreach(cell, source->columns)
+	{
 		if (!same_name(relation, lfirst(cell), lfirst(cell)))
 			return false;
+	}
 	return strcmp(source->expression, here->expression) == 0;
 }
 
 static bool
-same_keys(const FloRelation *relation, const FloPartitionLevel *source, const FloPartitionLevel *here)
+same_keys(const FloRelation *relation, const FloPartitionLevel *source,
+		  const FloPartitionLevel *here)
 {
 	if (here == NULL || source->strategy != here->strategy ||
 		list_length(source->keys) != list_length(here->keys))
@@ -454,7 +469,8 @@ find_child(Oid table, const FloPartition *partition, const FloPartitionLevel *le
 }
 
 Oid
-flo_partition_parent(Oid root, const FloPartition *partition, int level, const FloRelation *relation)
+flo_partition_parent(Oid root, const FloPartition *partition, int level,
+					 const FloRelation *relation)
 {
 	Oid			table = root;
 

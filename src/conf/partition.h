@@ -21,12 +21,19 @@
 extern FloPartition *flo_partition_describe(Oid partition, Oid ancestor);
 
 /*
+ * The topmost table that a table is a partition of; invalid when there is none,
+ * as while a partition waits for its DETACH CONCURRENTLY to be finalized.
+ */
+extern Oid	flo_partition_root(Oid relation);
+
+/*
  * The partition of "root" that provably holds the same rows as the other one
  * does below its own root; invalid when there is none, or it cannot be proved.
  * It may be partitioned itself.  "relation" is the source's root as a route has
  * made it, NULL where columns have the same names.
  */
-extern Oid	flo_partition_find(Oid root, const FloPartition *partition, const FloRelation *relation);
+extern Oid	flo_partition_find(Oid root, const FloPartition *partition,
+							   const FloRelation *relation);
 
 /*
  * How far a partition's path is the same here: the table whose partitions
@@ -36,7 +43,8 @@ extern Oid	flo_partition_parent(Oid root, const FloPartition *partition, int lev
 								 const FloRelation *relation);
 
 /* Are these two the same: by what the table is partitioned, and the level's keys? */
-extern bool flo_partition_same_keys(Oid table, const FloPartitionLevel *level, const FloRelation *relation);
+extern bool flo_partition_same_keys(Oid table, const FloPartitionLevel *level,
+									const FloRelation *relation);
 
 /* What hashes depend on in this database */
 extern const char *flo_partition_hashes(void);

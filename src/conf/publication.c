@@ -34,7 +34,8 @@
 #include "conf/identity.h"
 #include "conf/publication.h"
 #include "conf/store.h"
-#include "core/compat.h"
+#include "conf/tables.h"
+#include "core/compat_table.h"
 #include "core/lock.h"
 #include "core/names.h"
 #include "executor/spi.h"
@@ -50,14 +51,7 @@
 
 #define MAX_NAMES_IN_MESSAGE 10
 
-/* --- tables ------------------------------------------------------------------ */
-
-char *
-flo_tables_name(Oid relation)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
-									  get_rel_name(relation));
-}
+/* --- tables -------------------------------------------------------------- */
 
 /* "a, b, c and 7 more" */
 static char *
@@ -82,75 +76,6 @@ names_of(const List *relations)
 	return names.data;
 }
 
-static const char *
-kind_name(char relkind)
-{
-	switch (relkind)
-	{
-		case RELKIND_VIEW:
-			return "a view";
-		case RELKIND_MATVIEW:
-			return "a materialized view";
-		case RELKIND_FOREIGN_TABLE:
-			return "a foreign table";
-		case RELKIND_SEQUENCE:
-			return "a sequence";
-		case RELKIND_INDEX:
-		case RELKIND_PARTITIONED_INDEX:
-			return "an index";
-		default:
-			return "not a table";
-	}
-}
-
-void
-flo_tables_check_kind(Oid relation)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	Form_pg_class class;
-
-	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("table with OID %u does not exist", relation)));
-	class = (Form_pg_class) GETSTRUCT(tuple);
-
-	if (!flo_tables_is_kind(class->relkind))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("cannot replicate \"%s\": it is %s", flo_tables_name(relation),
-						kind_name(class->relkind)),
-				 errhint("Only ordinary and partitioned tables can be replicated.")));
-
-	if (class->relpersistence != RELPERSISTENCE_PERMANENT)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("cannot replicate \"%s\": it is %s table", flo_tables_name(relation),
-						class->relpersistence == RELPERSISTENCE_TEMP ? "a temporary" : "an unlogged"),
-				 errhint("The changes of such tables are not in the WAL.%s",
-						 class->relpersistence == RELPERSISTENCE_TEMP ? "" :
-						 " Change it with ALTER TABLE ... SET LOGGED.")));
-
-	if (flo_tables_of_system(relation, class->relnamespace))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("cannot replicate \"%s\": it belongs to the system or to an extension",
-						flo_tables_name(relation)),
-				 errhint("Only tables made by users can be replicated.")));
-
-	ReleaseSysCache(tuple);
-}
-
-/* The table and, for a partitioned one, all partitions below it that hold rows */
-List *
-flo_tables_with_partitions(Oid relation)
-{
-	if (get_rel_relkind(relation) != RELKIND_PARTITIONED_TABLE)
-		return list_make1_oid(relation);
-
-	return find_all_inheritors(relation, AccessShareLock, NULL);
-}
-
 /* Run a utility command as the current user */
 void
 flo_publication_execute(const char *command)
@@ -164,7 +89,7 @@ flo_publication_execute(const char *command)
 	SPI_finish();
 }
 
-/* --- locks, see core/lock.h ---------------------------------------------------- */
+/* --- locks, see core/lock.h ---------------------------------------------- */
 
 /*
  * What ALTER and DROP PUBLICATION will lock.  Sessions that have made tables
@@ -202,7 +127,7 @@ flo_publication_wishes(const FloTableOids *choice, const FloReplicatorOptions *o
 	return wishes;
 }
 
-/* --- publications ------------------------------------------------------------ */
+/* --- publications -------------------------------------------------------- */
 
 /* "TABLE ONLY a, ONLY b", or nothing for an empty list */
 static void
@@ -247,8 +172,10 @@ refuse_keyless(const List *keyless)
 	ListCell   *lc;
 
 	foreach(lc, keyless)
+	{
 		if (lack == NULL)
 			lack = flo_identity_lack(lfirst_oid(lc));
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg_plural("table %s has no usable replica identity",
@@ -259,6 +186,11 @@ refuse_keyless(const List *keyless)
 					 "and its partitions, or choose with the option keyless_tables: full, insert_only or skip.")));
 }
 
+/*
+ * Tables without a key get one, or are sorted out, before any is listed: from then
+ * on an UPDATE of a table that has none would be an error in the application.  The
+ * second publication is made without tables as well: others may join it.
+ */
 void
 flo_publication_create(const char *group, const FloTableOids *choice,
 					   const FloReplicatorOptions *options)
@@ -285,7 +217,8 @@ flo_publication_create(const char *group, const FloTableOids *choice,
 				break;
 			case FLO_KEYLESS_FULL:
 				foreach(lc, keyless)
-					flo_identity_set_full(group, lfirst_oid(lc), options->publish_via_partition_root);
+					flo_identity_set_full(group, lfirst_oid(lc),
+										  options->publish_via_partition_root);
 				publish = list_concat(publish, keyless);
 				break;
 			case FLO_KEYLESS_INSERT_ONLY:
@@ -312,23 +245,6 @@ flo_publication_create(const char *group, const FloTableOids *choice,
 }
 
 bool
-flo_publication_lists(const char *name, Oid relation)
-{
-	Oid			publication = get_publication_oid(name, true);
-
-	return OidIsValid(publication) &&
-		SearchSysCacheExists2(PUBLICATIONRELMAP, ObjectIdGetDatum(relation),
-							  ObjectIdGetDatum(publication));
-}
-
-bool
-flo_publication_has_table(const char *group, Oid relation)
-{
-	return flo_publication_lists(flo_name_publication(group), relation) ||
-		flo_publication_lists(flo_name_insert_publication(group), relation);
-}
-
-bool
 flo_publication_sends(const char *group, Oid relation)
 {
 	ListCell   *lc;
@@ -338,8 +254,10 @@ flo_publication_sends(const char *group, Oid relation)
 	if (!get_rel_relispartition(relation))
 		return false;
 	foreach(lc, get_partition_ancestors(relation))
+	{
 		if (flo_publication_has_table(group, lfirst_oid(lc)))
 			return true;
+	}
 	return false;
 }
 
@@ -377,7 +295,7 @@ flo_publication_add_table(const char *group, Oid relation,
 	}
 
 	flo_publication_execute(psprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s",
-					 quote_identifier(publication), flo_tables_name(relation)));
+									 quote_identifier(publication), flo_tables_name(relation)));
 }
 
 void
@@ -419,8 +337,10 @@ refuse_changed_identities(const char *name, bool via_root)
 	if (!OidIsValid(publication))
 		return;
 	foreach(lc, GetPublicationRelations(publication, PUBLICATION_PART_ROOT))
+	{
 		if (!flo_tables_have_identity(lfirst_oid(lc), via_root))
 			keyless = lappend_oid(keyless, lfirst_oid(lc));
+	}
 	if (keyless != NIL)
 		refuse_keyless(keyless);
 }
@@ -441,13 +361,16 @@ flo_publication_alter(const char *group, const FloReplicatorOptions *before,
 	refuse_changed_identities(flo_name_publication(group), after->publish_via_partition_root);
 	foreach(lc, flo_publication_names(group))
 		flo_publication_execute(psprintf("ALTER PUBLICATION %s SET (publish_via_partition_root = %s)",
-						 quote_identifier(lfirst(lc)),
-						 on_off(after->publish_via_partition_root)));
+										 quote_identifier(lfirst(lc)),
+										 on_off(after->publish_via_partition_root)));
 }
 
-/* --- undoing ----------------------------------------------------------------- */
+/* --- undoing ------------------------------------------------------------- */
 
-/* What is needed to give those of these tables (NIL: all) their identities back, and for the publications */
+/*
+ * What is needed to give those of these tables (NIL: all) their identities
+ * back, and for the publications
+ */
 static void
 lock_for_undoing(const char *group, const List *tables, List *wishes)
 {
@@ -473,9 +396,12 @@ flo_publication_remove_table(const char *group, Oid relation)
 
 	lock_for_undoing(group, parts, flo_lock_wish_relation(NIL, relation, ShareUpdateExclusiveLock));
 	foreach(lc, flo_publication_names(group))
+	{
 		if (flo_publication_lists(lfirst(lc), relation))
 			flo_publication_execute(psprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s",
-							 quote_identifier(lfirst(lc)), flo_tables_name(relation)));
+											 quote_identifier(lfirst(lc)),
+											 flo_tables_name(relation)));
+	}
 
 	foreach(lc, flo_store_full_identities(group))
 	{

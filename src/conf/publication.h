@@ -12,17 +12,8 @@
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
-/* Raise 42809 or 22023 unless a table named by the user may be replicated */
-extern void flo_tables_check_kind(Oid relation);
-
-/* The table and, for a partitioned one, all partitions below it */
-extern List *flo_tables_with_partitions(Oid relation);
-
 /* Run a utility command as the current user */
 extern void flo_publication_execute(const char *command);
-
-/* The name as flo.replicators shows it: quoted and qualified */
-extern char *flo_tables_name(Oid relation);
 
 /*
  * Make the publication(s) of a new group, as the current user, with core's own
@@ -31,12 +22,6 @@ extern char *flo_tables_name(Oid relation);
  */
 extern void flo_publication_create(const char *group, const FloTableOids *choice,
 								   const FloReplicatorOptions *options);
-
-/* Is the table in the publication of this name? */
-extern bool flo_publication_lists(const char *publication, Oid relation);
-
-/* Is the table in the group's publication?  (in the one for INSERT only?) */
-extern bool flo_publication_has_table(const char *group, Oid relation);
 
 /* Is it, or does it travel as a partition of one that is? */
 extern bool flo_publication_sends(const char *group, Oid relation);
@@ -55,11 +40,15 @@ extern void flo_publication_alter(const char *group, const FloReplicatorOptions 
 /* The existing publications of a group, as List of char *: for logical decoding */
 extern List *flo_publication_names(const char *group);
 
-/* Make those that somebody has dropped, for what the group is to replicate; 42501 for who may not */
+/*
+ * Make those that somebody has dropped, for what the group is to replicate;
+ * 42501 for who may not
+ */
 extern void flo_publication_remake(const char *group);
 
 /* The locks that flo_publication_create() needs, see core/lock.h; throws what it would */
-extern List *flo_publication_wishes(const FloTableOids *choice, const FloReplicatorOptions *options);
+extern List *flo_publication_wishes(const FloTableOids *choice,
+									const FloReplicatorOptions *options);
 
 /*
  * Take the locks that the next one needs, before anything is done that cannot

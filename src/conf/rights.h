@@ -37,4 +37,7 @@ extern void flo_rights_check_member(const char *group, Oid owner, bool reads);
  */
 extern void flo_rights_note_roles(Relation table);
 
+/* Raise 42501 unless the role may have a replicator: REPLICATION, and CREATE on the database */
+extern void flo_rights_check_source(Oid role);
+
 #endif

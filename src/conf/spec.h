@@ -18,10 +18,9 @@ typedef enum FloMode
 
 typedef enum FloSinkKind
 {
-	FLO_SINK_POSTGRES,
-	FLO_SINK_FILE,
-	FLO_SINK_STDOUT,
-	FLO_SINK_WEBHOOK
+#define FLO_SINK(kind, name, ops) kind,
+#include "conf/sink_list.h"
+#undef FLO_SINK
 } FloSinkKind;
 
 typedef enum FloReleaseWal
@@ -40,7 +39,8 @@ typedef enum FloKeyless
 
 typedef enum FloOriginFilter
 {
-	FLO_ORIGIN_LOCAL,			/* rows that arrived through an origin are not sent on */
+	FLO_ORIGIN_LOCAL,			/* rows that arrived through an origin are not
+								 * sent on */
 	FLO_ORIGIN_ANY
 } FloOriginFilter;
 
@@ -89,7 +89,8 @@ typedef enum FloDdl
 /* Whose right DDL of the source has here */
 typedef enum FloDdlTrustOption
 {
-	FLO_DDL_TRUST_OBJECT,		/* of the owner of what it is about; code of the source's is held */
+	FLO_DDL_TRUST_OBJECT,		/* of the owner of what it is about; code of
+								 * the source's is held */
 	FLO_DDL_TRUST_SOURCE		/* of the worker's owner, whatever it does */
 } FloDdlTrustOption;
 
@@ -99,8 +100,9 @@ typedef struct FloReplicatorOptions
 	FloKeyless	keyless_tables;
 	bool		publish_via_partition_root;
 	FloOriginFilter origin;
-	int64		stream_max_bytes;	/* bytes; 0 = unlimited; -1 = as the setting says */
-	int64		stream_max_age;		/* s; 0 = unlimited; -1 = as the setting says */
+	int64		stream_max_bytes;	/* bytes; 0 = unlimited; -1 = as the
+									 * setting says */
+	int64		stream_max_age; /* s; 0 = unlimited; -1 = as the setting says */
 	int64		stream_replicas;	/* -1 = as the setting says */
 	int64		copy_stream_max_bytes;	/* bytes */
 	bool		schema_owner;
@@ -160,6 +162,7 @@ typedef struct FloWorkerSpec
 	FloSinkKind sink;
 	bool		started;
 	FloWorkerOptions options;
+	char	   *stored_options; /* as they stand in the table */
 } FloWorkerSpec;
 
 /* The life of a slot: from its creation to its loss.  Row of flo.generations. */
@@ -170,11 +173,13 @@ typedef struct FloGeneration
 	uint64		epoch;			/* highest publishing session started here */
 
 	/*
-	 * The generations before it, each but the first begun by flo.resync(), oldest
-	 * first: uuids as text.  The stream and the workers may still be at any of them.
+	 * The generations before it, each but the first begun by flo.resync(),
+	 * oldest first: uuids as text.  The stream and the workers may still be
+	 * at any of them.
 	 */
 	List	   *follows;		/* of char *; NIL = it is the first */
-	XLogRecPtr	given_up;		/* start of the range that was given up; it ends at "start" */
+	XLogRecPtr	given_up;		/* start of the range that was given up; it
+								 * ends at "start" */
 
 	bool		resync;			/* flo.resync() was called: begin the next one */
 	bool		copied;			/* the copy it began with is over */

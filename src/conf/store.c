@@ -3,7 +3,7 @@
  *		The configuration of groups as the tables of schema flo hold it.
  *
  * Promises: what a caller's privileges and search_path are does not matter
- * here (visit.c); what a caller may do is checked by the caller of this file.
+ * here (sql.c); what a caller may do is checked by the caller of this file.
  * Results live in the memory context that was current at the call.
  *
  * Awkward case: a configuration that pg_dump, a template database or a copy of
@@ -18,11 +18,12 @@
 #include "access/tableam.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_type.h"
 #include "conf/options.h"
+#include "conf/sink_kinds.h"
+#include "conf/sql.h"
 #include "conf/store.h"
-#include "conf/visit.h"
 #include "core/names.h"
+#include "core/text.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -47,21 +48,11 @@ own_database(void)
 static FloSinkKind
 sink_from_text(const char *text)
 {
-	if (strcmp(text, "postgres") == 0)
-		return FLO_SINK_POSTGRES;
-	if (strcmp(text, "file") == 0)
-		return FLO_SINK_FILE;
-	if (strcmp(text, "stdout") == 0)
-		return FLO_SINK_STDOUT;
-	return FLO_SINK_WEBHOOK;
-}
+	FloSinkKind kind;
 
-static const char *
-sink_as_text(FloSinkKind sink)
-{
-	static const char *const names[] = {"postgres", "file", "stdout", "webhook"};
-
-	return names[sink];
+	if (!flo_sink_find(text, &kind))
+		elog(ERROR, "unknown sink \"%s\"", text);
+	return kind;
 }
 
 static FloMode
@@ -105,22 +96,22 @@ flo_store_has_rows(Oid relation)
 	return found;
 }
 
-/* --- groups and members ------------------------------------------------------ */
+/* --- groups and members -------------------------------------------------- */
 
 bool
 flo_store_group_exists(const char *group, bool *ours)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	bool		found;
 
-	flo_visit_begin(&visit);
-	found = flo_visit_run(SPI_OK_SELECT,
-				"SELECT system_identifier = $2::bigint AND database = $3::oid"
-				"  FROM flo.groups WHERE group_name = $1",
-				3, group, own_system(), own_database()) > 0;
+	flo_sql_begin(&sql);
+	found = flo_sql_run(SPI_OK_SELECT,
+						"SELECT system_identifier = $2::bigint AND database = $3::oid"
+						"  FROM flo.groups WHERE group_name = $1",
+						3, group, own_system(), own_database()) > 0;
 	if (ours)
-		*ours = found && flo_visit_true(0, 1);
-	flo_visit_end(&visit);
+		*ours = found && flo_sql_true(0, 1);
+	flo_sql_end(&sql);
 
 	return found;
 }
@@ -128,62 +119,65 @@ flo_store_group_exists(const char *group, bool *ours)
 bool
 flo_store_adopt_group(const char *group)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	bool		foreign;
 
-	flo_visit_begin(&visit);
+	flo_sql_begin(&sql);
 
-	foreign = flo_visit_run(SPI_OK_UPDATE,
-				  "UPDATE flo.groups SET system_identifier = $2::bigint, database = $3::oid"
-				  " WHERE group_name = $1"
-				  "   AND (system_identifier <> $2::bigint OR database <> $3::oid)",
-				  3, group, own_system(), own_database()) > 0;
+	foreign = flo_sql_run(SPI_OK_UPDATE,
+						  "UPDATE flo.groups SET system_identifier = $2::bigint, database = $3::oid"
+						  " WHERE group_name = $1"
+						  "   AND (system_identifier <> $2::bigint OR database <> $3::oid)",
+						  3, group, own_system(), own_database()) > 0;
 	if (foreign)
 	{
-		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.sources SET started = false WHERE group_name = $1", 1, group);
-		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.workers SET started = false WHERE group_name = $1", 1, group);
-		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
-		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1", 1, group);
-		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.progress WHERE group_name = $1", 1, group);
-		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1", 1, group);
-		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.shaped_tables WHERE group_name = $1", 1, group);
-		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.astray WHERE group_name = $1", 1, group);
+		flo_sql_run(SPI_OK_UPDATE, "UPDATE flo.sources SET started = false WHERE group_name = $1",
+					1, group);
+		flo_sql_run(SPI_OK_UPDATE, "UPDATE flo.workers SET started = false WHERE group_name = $1",
+					1, group);
+		flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.generations WHERE group_name = $1", 1, group);
+		flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.copy_requests WHERE group_name = $1", 1, group);
+		flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.progress WHERE group_name = $1", 1, group);
+		flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.full_identities WHERE group_name = $1",
+					1, group);
+		flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.shaped_tables WHERE group_name = $1", 1, group);
+		flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.astray WHERE group_name = $1", 1, group);
 		/* only these keep their OIDs when a server is upgraded */
-		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.group_objects WHERE group_name = $1"
-					  " AND (class_oid NOT IN ('pg_class'::regclass, 'pg_type'::regclass) OR pg_describe_object(class_oid, object_oid, 0) IS NULL)",
-					  1, group);
-		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.chosen SET object = coalesce(CASE WHEN former THEN NULL WHEN kind = 'schema'"
-					  " THEN (SELECT n.oid FROM pg_namespace n WHERE n.nspname = name) ELSE to_regclass(name)::oid END, 0)"
-					  " WHERE group_name = $1", 1, group);
+		flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.group_objects WHERE group_name = $1"
+					" AND (class_oid NOT IN ('pg_class'::regclass, 'pg_type'::regclass) OR pg_describe_object(class_oid, object_oid, 0) IS NULL)",
+					1, group);
+		flo_sql_run(SPI_OK_UPDATE, "UPDATE flo.chosen SET object = coalesce(CASE WHEN former THEN NULL WHEN kind = 'schema'"
+					" THEN (SELECT n.oid FROM pg_namespace n WHERE n.nspname = name) ELSE to_regclass(name)::oid END, 0)"
+					" WHERE group_name = $1", 1, group);
 	}
 	else
-		flo_visit_run(SPI_OK_INSERT,
-			"INSERT INTO flo.groups (group_name, system_identifier, database)"
-			" VALUES ($1, $2::bigint, $3::oid) ON CONFLICT (group_name) DO NOTHING",
-			3, group, own_system(), own_database());
+		flo_sql_run(SPI_OK_INSERT,
+					"INSERT INTO flo.groups (group_name, system_identifier, database)"
+					" VALUES ($1, $2::bigint, $3::oid) ON CONFLICT (group_name) DO NOTHING",
+					3, group, own_system(), own_database());
 
-	flo_visit_end(&visit);
+	flo_sql_end(&sql);
 
 	return foreign;
 }
 
 static List *
-members_from_result(const FloVisit *visit, uint64 count)
+members_from_result(const FloSqlSession *sql, uint64 count)
 {
-	MemoryContext old = MemoryContextSwitchTo(visit->caller);
+	MemoryContext old = MemoryContextSwitchTo(sql->caller);
 	List	   *members = NIL;
 
 	for (uint64 i = 0; i < count; i++)
 	{
 		FloMemberSpec *spec = palloc0(sizeof(FloMemberSpec));
 
-		spec->group = flo_visit_text(visit, i, 1);
-		spec->member = flo_visit_text(visit, i, 2);
+		spec->group = flo_sql_text(sql, i, 1);
+		spec->member = flo_sql_text(sql, i, 2);
 		spec->is_replicator = strcmp(spec->member, FLO_REPLICATOR_MEMBER) == 0;
 		if (!spec->is_replicator)
-			spec->sink = sink_from_text(flo_visit_text(visit, i, 3));
-		spec->owner = flo_visit_oid(i, 4);
-		spec->started = flo_visit_true(i, 5);
+			spec->sink = sink_from_text(flo_sql_text(sql, i, 3));
+		spec->owner = flo_sql_oid(i, 4);
+		spec->started = flo_sql_true(i, 5);
 		members = lappend(members, spec);
 	}
 
@@ -197,18 +191,18 @@ members_from_result(const FloVisit *visit, uint64 count)
 List *
 flo_store_members_here(void)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	List	   *members;
 	uint64		count;
 
-	flo_visit_begin(&visit);
-	count = flo_visit_run(SPI_OK_SELECT,
-				MEMBERS "JOIN flo.groups g USING (group_name)"
-				" WHERE system_identifier = $1::bigint AND database = $2::oid"
-				" ORDER BY group_name, member",
-				2, own_system(), own_database());
-	members = members_from_result(&visit, count);
-	flo_visit_end(&visit);
+	flo_sql_begin(&sql);
+	count = flo_sql_run(SPI_OK_SELECT,
+						MEMBERS "JOIN flo.groups g USING (group_name)"
+						" WHERE system_identifier = $1::bigint AND database = $2::oid"
+						" ORDER BY group_name, member",
+						2, own_system(), own_database());
+	members = members_from_result(&sql, count);
+	flo_sql_end(&sql);
 
 	return members;
 }
@@ -216,16 +210,16 @@ flo_store_members_here(void)
 List *
 flo_store_members(const char *group)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	List	   *members;
 	uint64		count;
 
-	flo_visit_begin(&visit);
-	count = flo_visit_run(SPI_OK_SELECT,
-				MEMBERS "WHERE $1 IS NULL OR group_name = $1 ORDER BY group_name, member",
-				1, group);
-	members = members_from_result(&visit, count);
-	flo_visit_end(&visit);
+	flo_sql_begin(&sql);
+	count = flo_sql_run(SPI_OK_SELECT,
+						MEMBERS "WHERE $1 IS NULL OR group_name = $1 ORDER BY group_name, member",
+						1, group);
+	members = members_from_result(&sql, count);
+	flo_sql_end(&sql);
 
 	return members;
 }
@@ -233,16 +227,16 @@ flo_store_members(const char *group)
 Oid
 flo_store_member_owner(const char *group, const char *member, bool *found)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	Oid			owner = InvalidOid;
 
-	flo_visit_begin(&visit);
-	*found = flo_visit_run(SPI_OK_SELECT,
-				 "SELECT owner::oid FROM flo.members WHERE group_name = $1 AND member = $2",
-				 2, group, member) > 0;
+	flo_sql_begin(&sql);
+	*found = flo_sql_run(SPI_OK_SELECT,
+						 "SELECT owner::oid FROM flo.members WHERE group_name = $1 AND member = $2",
+						 2, group, member) > 0;
 	if (*found)
-		owner = flo_visit_oid(0, 1);
-	flo_visit_end(&visit);
+		owner = flo_sql_oid(0, 1);
+	flo_sql_end(&sql);
 
 	return owner;
 }
@@ -250,49 +244,49 @@ flo_store_member_owner(const char *group, const char *member, bool *found)
 int
 flo_store_set_started(const char *group, const char *member, bool started)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	const char *wanted = started ? "true" : "false";
 	uint64		count;
 
-	flo_visit_begin(&visit);
-	count = flo_visit_run(SPI_OK_UPDATE,
-				"UPDATE flo.sources SET started = $3::bool"
-				" WHERE group_name = $1 AND ($2 IS NULL OR $2 = 'replicator')",
-				3, group, member, wanted);
-	count += flo_visit_run(SPI_OK_UPDATE,
-				 "UPDATE flo.workers SET started = $3::bool"
-				 " WHERE group_name = $1 AND ($2 IS NULL OR $2 = worker_name)",
-				 3, group, member, wanted);
-	flo_visit_end(&visit);
+	flo_sql_begin(&sql);
+	count = flo_sql_run(SPI_OK_UPDATE,
+						"UPDATE flo.sources SET started = $3::bool"
+						" WHERE group_name = $1 AND ($2 IS NULL OR $2 = 'replicator')",
+						3, group, member, wanted);
+	count += flo_sql_run(SPI_OK_UPDATE,
+						 "UPDATE flo.workers SET started = $3::bool"
+						 " WHERE group_name = $1 AND ($2 IS NULL OR $2 = worker_name)",
+						 3, group, member, wanted);
+	flo_sql_end(&sql);
 
 	return (int) count;
 }
 
-/* --- one member -------------------------------------------------------------- */
+/* --- one member ---------------------------------------------------------- */
 
 FloReplicatorSpec *
 flo_store_replicator(const char *group)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	FloReplicatorSpec *spec = NULL;
 	Jsonb	   *options = NULL;
 
-	flo_visit_begin(&visit);
-	if (flo_visit_run(SPI_OK_SELECT,
-			"SELECT owner::oid, mode, copy_workers, sync_schema, track_ddl, started, options"
-			"  FROM flo.sources WHERE group_name = $1", 1, group) > 0)
+	flo_sql_begin(&sql);
+	if (flo_sql_run(SPI_OK_SELECT,
+					"SELECT owner::oid, mode, copy_workers, sync_schema, track_ddl, started, options"
+					"  FROM flo.sources WHERE group_name = $1", 1, group) > 0)
 	{
-		spec = MemoryContextAllocZero(visit.caller, sizeof(FloReplicatorSpec));
-		spec->group = MemoryContextStrdup(visit.caller, group);
-		spec->owner = flo_visit_oid(0, 1);
-		spec->mode = mode_from_text(flo_visit_text(&visit, 0, 2));
-		spec->copy_workers = pg_strtoint32(flo_visit_text(&visit, 0, 3));
-		spec->sync_schema = flo_visit_true(0, 4);
-		spec->track_ddl = flo_visit_true(0, 5);
-		spec->started = flo_visit_true(0, 6);
-		options = flo_visit_jsonb(&visit, 0, 7);
+		spec = MemoryContextAllocZero(sql.caller, sizeof(FloReplicatorSpec));
+		spec->group = MemoryContextStrdup(sql.caller, group);
+		spec->owner = flo_sql_oid(0, 1);
+		spec->mode = mode_from_text(flo_sql_text(&sql, 0, 2));
+		spec->copy_workers = pg_strtoint32(flo_sql_text(&sql, 0, 3));
+		spec->sync_schema = flo_sql_true(0, 4);
+		spec->track_ddl = flo_sql_true(0, 5);
+		spec->started = flo_sql_true(0, 6);
+		options = flo_sql_jsonb(&sql, 0, 7);
 	}
-	flo_visit_end(&visit);
+	flo_sql_end(&sql);
 
 	if (spec)
 		flo_options_parse_replicator(options, &spec->options);
@@ -302,27 +296,31 @@ flo_store_replicator(const char *group)
 FloWorkerSpec *
 flo_store_worker(const char *group, const char *worker)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	FloWorkerSpec *spec = NULL;
 	Jsonb	   *options = NULL;
 
-	flo_visit_begin(&visit);
-	if (flo_visit_run(SPI_OK_SELECT,
-			"SELECT owner::oid, sink, started, options"
-			"  FROM flo.workers WHERE group_name = $1 AND worker_name = $2", 2, group, worker) > 0)
+	flo_sql_begin(&sql);
+	if (flo_sql_run(SPI_OK_SELECT,
+					"SELECT owner::oid, sink, started, options"
+					"  FROM flo.workers WHERE group_name = $1 AND worker_name = $2", 2, group,
+					worker) > 0)
 	{
-		spec = MemoryContextAllocZero(visit.caller, sizeof(FloWorkerSpec));
-		spec->group = MemoryContextStrdup(visit.caller, group);
-		spec->worker = MemoryContextStrdup(visit.caller, worker);
-		spec->owner = flo_visit_oid(0, 1);
-		spec->sink = sink_from_text(flo_visit_text(&visit, 0, 2));
-		spec->started = flo_visit_true(0, 3);
-		options = flo_visit_jsonb(&visit, 0, 4);
+		spec = MemoryContextAllocZero(sql.caller, sizeof(FloWorkerSpec));
+		spec->group = MemoryContextStrdup(sql.caller, group);
+		spec->worker = MemoryContextStrdup(sql.caller, worker);
+		spec->owner = flo_sql_oid(0, 1);
+		spec->sink = sink_from_text(flo_sql_text(&sql, 0, 2));
+		spec->started = flo_sql_true(0, 3);
+		options = flo_sql_jsonb(&sql, 0, 4);
 	}
-	flo_visit_end(&visit);
+	flo_sql_end(&sql);
 
 	if (spec)
+	{
 		flo_options_parse_worker(options, spec->sink, &spec->options);
+		spec->stored_options = JsonbToCString(NULL, &options->root, VARSIZE(options));
+	}
 	return spec;
 }
 
@@ -330,17 +328,13 @@ void
 flo_store_insert_replicator(const FloReplicatorSpec *spec, const FloTableChoice *choice,
 							Jsonb *options)
 {
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_INSERT,
-		"INSERT INTO flo.sources (group_name, mode, copy_workers, sync_schema, track_ddl, owner, options, every_table)"
-		" VALUES ($1, $2, $3::int, $4::bool, $5::bool, $6::oid::regrole, $7::jsonb, $8::bool)",
-		8, spec->group, mode_as_text(spec->mode), flo_text_of_int64(spec->copy_workers),
-		spec->sync_schema ? "t" : "f", spec->track_ddl ? "t" : "f",
-		psprintf("%u", spec->owner),
-		JsonbToCString(NULL, &options->root, VARSIZE(options)), choice->all ? "t" : "f");
-	flo_visit_end(&visit);
+	flo_sql_do(SPI_OK_INSERT,
+			   "INSERT INTO flo.sources (group_name, mode, copy_workers, sync_schema, track_ddl, owner, options, every_table)"
+			   " VALUES ($1, $2, $3::int, $4::bool, $5::bool, $6::oid::regrole, $7::jsonb, $8::bool)",
+			   8, spec->group, mode_as_text(spec->mode), flo_text_of_int64(spec->copy_workers),
+			   spec->sync_schema ? "t" : "f", spec->track_ddl ? "t" : "f",
+			   psprintf("%u", spec->owner),
+			   JsonbToCString(NULL, &options->root, VARSIZE(options)), choice->all ? "t" : "f");
 
 	flo_store_save_table_choice(choice);
 }
@@ -348,31 +342,27 @@ flo_store_insert_replicator(const FloReplicatorSpec *spec, const FloTableChoice 
 void
 flo_store_insert_worker(const FloWorkerSpec *spec, Jsonb *options)
 {
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_INSERT,
-		"INSERT INTO flo.workers (group_name, worker_name, sink, owner, options)"
-		" VALUES ($1, $2, $3, $4::oid::regrole, $5::jsonb)",
-		5, spec->group, spec->worker, sink_as_text(spec->sink),
-		psprintf("%u", spec->owner),
-		JsonbToCString(NULL, &options->root, VARSIZE(options)));
-	flo_visit_end(&visit);
+	flo_sql_do(SPI_OK_INSERT,
+			   "INSERT INTO flo.workers (group_name, worker_name, sink, owner, options)"
+			   " VALUES ($1, $2, $3, $4::oid::regrole, $5::jsonb)",
+			   5, spec->group, spec->worker, flo_sink_name(spec->sink),
+			   psprintf("%u", spec->owner),
+			   JsonbToCString(NULL, &options->root, VARSIZE(options)));
 }
 
 Jsonb *
 flo_store_options(const char *group, const char *member)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	Jsonb	   *options = NULL;
 
-	flo_visit_begin(&visit);
-	if (flo_visit_run(SPI_OK_SELECT,
-			"SELECT options FROM flo.sources WHERE group_name = $1 AND $2 = 'replicator'"
-			" UNION ALL SELECT options FROM flo.workers WHERE group_name = $1 AND worker_name = $2",
-			2, group, member) > 0)
-		options = flo_visit_jsonb(&visit, 0, 1);
-	flo_visit_end(&visit);
+	flo_sql_begin(&sql);
+	if (flo_sql_run(SPI_OK_SELECT,
+					"SELECT options FROM flo.sources WHERE group_name = $1 AND $2 = 'replicator'"
+					" UNION ALL SELECT options FROM flo.workers WHERE group_name = $1 AND worker_name = $2",
+					2, group, member) > 0)
+		options = flo_sql_jsonb(&sql, 0, 1);
+	flo_sql_end(&sql);
 
 	return options;
 }
@@ -380,21 +370,22 @@ flo_store_options(const char *group, const char *member)
 void
 flo_store_save_options(const char *group, const char *member, Jsonb *options)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	char	   *text = JsonbToCString(NULL, &options->root, VARSIZE(options));
 
-	flo_visit_begin(&visit);
+	flo_sql_begin(&sql);
 	if (strcmp(member, FLO_REPLICATOR_MEMBER) == 0)
-		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.sources SET options = $2::jsonb WHERE group_name = $1",
-			2, group, text);
+		flo_sql_run(SPI_OK_UPDATE,
+					"UPDATE flo.sources SET options = $2::jsonb WHERE group_name = $1",
+					2, group, text);
 	else
-		flo_visit_run(SPI_OK_UPDATE,
-			"UPDATE flo.workers SET options = $3::jsonb WHERE group_name = $1 AND worker_name = $2",
-			3, group, member, text);
-	flo_visit_end(&visit);
+		flo_sql_run(SPI_OK_UPDATE,
+					"UPDATE flo.workers SET options = $3::jsonb WHERE group_name = $1 AND worker_name = $2",
+					3, group, member, text);
+	flo_sql_end(&sql);
 }
 
-/* --- the tables of a group --------------------------------------------------- */
+/* --- the tables of a group ----------------------------------------------- */
 
 static List **
 list_of_kind(FloTableChoice *choice, const char *kind)
@@ -408,40 +399,41 @@ list_of_kind(FloTableChoice *choice, const char *kind)
 FloTableChoice *
 flo_store_table_choice(const char *group)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	FloTableChoice *choice = NULL;
 	uint64		rows;
 
-	flo_visit_begin(&visit);
-	rows = flo_visit_run(SPI_OK_SELECT,
-				"SELECT s.every_table, c.kind,"
-				" CASE WHEN g.system_identifier = $2::bigint AND g.database = $3::oid THEN c.object ELSE 0 END, c.name, c.former"
-				"  FROM flo.sources s JOIN flo.groups g USING (group_name) LEFT JOIN flo.chosen c USING (group_name)"
-				" WHERE group_name = $1 ORDER BY c.place", 3, group, own_system(), own_database());
+	flo_sql_begin(&sql);
+	rows = flo_sql_run(SPI_OK_SELECT,
+					   "SELECT s.every_table, c.kind,"
+					   " CASE WHEN g.system_identifier = $2::bigint AND g.database = $3::oid THEN c.object ELSE 0 END, c.name, c.former"
+					   "  FROM flo.sources s JOIN flo.groups g USING (group_name) LEFT JOIN flo.chosen c USING (group_name)"
+					   " WHERE group_name = $1 ORDER BY c.place", 3, group, own_system(),
+					   own_database());
 	if (rows > 0)
 	{
-		choice = MemoryContextAllocZero(visit.caller, sizeof(FloTableChoice));
-		choice->group = MemoryContextStrdup(visit.caller, group);
-		choice->all = flo_visit_true(0, 1);
+		choice = MemoryContextAllocZero(sql.caller, sizeof(FloTableChoice));
+		choice->group = MemoryContextStrdup(sql.caller, group);
+		choice->all = flo_sql_true(0, 1);
 	}
 	for (uint64 i = 0; i < rows; i++)
 	{
-		char	   *kind = flo_visit_text(&visit, i, 2);
-		MemoryContext old = MemoryContextSwitchTo(visit.caller);
+		char	   *kind = flo_sql_text(&sql, i, 2);
+		MemoryContext old = MemoryContextSwitchTo(sql.caller);
 
 		if (kind != NULL)
 		{
 			FloChosen  *chosen = palloc(sizeof(FloChosen));
 			List	  **list = list_of_kind(choice, kind);
 
-			chosen->object = flo_visit_oid(i, 3);
-			chosen->name = flo_visit_text(&visit, i, 4);
-			chosen->former = flo_visit_true(i, 5);
+			chosen->object = flo_sql_oid(i, 3);
+			chosen->name = flo_sql_text(&sql, i, 4);
+			chosen->former = flo_sql_true(i, 5);
 			*list = lappend(*list, chosen);
 		}
 		MemoryContextSwitchTo(old);
 	}
-	flo_visit_end(&visit);
+	flo_sql_end(&sql);
 
 	return choice;
 }
@@ -450,7 +442,7 @@ void
 flo_store_note_first_tables(const char *group, const List *relations, bool anew)
 {
 	StringInfoData oids;
-	FloVisit	visit;
+	FloSqlSession sql;
 	ListCell   *lc;
 
 	initStringInfo(&oids);
@@ -458,47 +450,51 @@ flo_store_note_first_tables(const char *group, const List *relations, bool anew)
 	foreach(lc, relations)
 		appendStringInfo(&oids, "%s%u", oids.len > 1 ? "," : "", lfirst_oid(lc));
 	appendStringInfoChar(&oids, '}');
-	flo_visit_begin(&visit);
+	flo_sql_begin(&sql);
 	if (anew)
-		flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.first_tables WHERE group_name = $1", 1, group);
-	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.first_tables SELECT $1, c.oid, format('%I.%I', n.nspname, c.relname)"
-				  " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid IN"
-				  " (SELECT t FROM unnest($2::oid[]) t UNION SELECT p.relid FROM unnest($2::oid[]) t, pg_partition_tree(t) p)"
-				  " ON CONFLICT (group_name, relation) DO UPDATE SET name = EXCLUDED.name", 2, group, oids.data);
-	flo_visit_end(&visit);
+		flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.first_tables WHERE group_name = $1", 1, group);
+	flo_sql_run(SPI_OK_INSERT, "INSERT INTO flo.first_tables SELECT $1, c.oid, format('%I.%I', n.nspname, c.relname)"
+				" FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid IN"
+				" (SELECT t FROM unnest($2::oid[]) t UNION SELECT p.relid FROM unnest($2::oid[]) t, pg_partition_tree(t) p)"
+				" ON CONFLICT (group_name, relation) DO UPDATE SET name = EXCLUDED.name", 2, group,
+				oids.data);
+	flo_sql_end(&sql);
 }
 
 List *
 flo_store_first_tables(const char *group)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	List	   *relations = NIL;
 	uint64		count;
 	MemoryContext spi;
 
-	flo_visit_begin(&visit);
-	count = flo_visit_run(SPI_OK_SELECT, "SELECT relation, name FROM flo.first_tables WHERE group_name = $1", 1, group);
+	flo_sql_begin(&sql);
+	count = flo_sql_run(SPI_OK_SELECT,
+						"SELECT relation, name FROM flo.first_tables WHERE group_name = $1",
+						1, group);
 	for (uint64 i = 0; i < count; i++)
 	{
 		FloChosen  *table;
 
-		spi = MemoryContextSwitchTo(visit.caller);
+		spi = MemoryContextSwitchTo(sql.caller);
 		table = palloc0(sizeof(FloChosen));
-		table->object = flo_visit_oid(i, 1);
+		table->object = flo_sql_oid(i, 1);
 		relations = lappend(relations, table);
 		MemoryContextSwitchTo(spi);
-		table->name = flo_visit_text(&visit, i, 2);
+		table->name = flo_sql_text(&sql, i, 2);
 	}
-	flo_visit_end(&visit);
+	flo_sql_end(&sql);
 	return relations;
 }
 
 static void
 insert_chosen(const char *group, const char *kind, const FloChosen *chosen)
 {
-	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.chosen (group_name, kind, object, name, former)"
-				  " VALUES ($1, $2, $3::oid, $4, $5::bool) ON CONFLICT DO NOTHING",
-				  5, group, kind, psprintf("%u", chosen->object), chosen->name, chosen->former ? "t" : "f");
+	flo_sql_run(SPI_OK_INSERT, "INSERT INTO flo.chosen (group_name, kind, object, name, former)"
+				" VALUES ($1, $2, $3::oid, $4, $5::bool) ON CONFLICT DO NOTHING",
+				5, group, kind, psprintf("%u", chosen->object), chosen->name,
+				chosen->former ? "t" : "f");
 }
 
 static void
@@ -513,94 +509,78 @@ insert_all_chosen(const char *group, const char *kind, const List *chosen)
 void
 flo_store_save_table_choice(const FloTableChoice *choice)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.chosen WHERE group_name = $1", 1, choice->group);
+	flo_sql_begin(&sql);
+	flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.chosen WHERE group_name = $1", 1, choice->group);
 	insert_all_chosen(choice->group, "table", choice->tables);
 	insert_all_chosen(choice->group, "schema", choice->schemas);
 	insert_all_chosen(choice->group, "except", choice->except_tables);
-	flo_visit_end(&visit);
+	flo_sql_end(&sql);
 }
 
 void
 flo_store_add_chosen(const char *group, const char *kind, const FloChosen *chosen)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 
-	flo_visit_begin(&visit);
+	flo_sql_begin(&sql);
 	insert_chosen(group, kind, chosen);
-	flo_visit_end(&visit);
+	flo_sql_end(&sql);
 }
 
 #define THIS_ONE " WHERE group_name = $1 AND kind = $2 AND object = $3::oid AND name = $4"
 
 void
-flo_store_rename_chosen(const char *group, const char *kind, const FloChosen *chosen, const char *name)
+flo_store_rename_chosen(const char *group, const char *kind, const FloChosen *chosen,
+						const char *name)
 {
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.chosen SET name = $5" THIS_ONE,
-				  5, group, kind, psprintf("%u", chosen->object), chosen->name, name);
-	flo_visit_end(&visit);
+	flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.chosen SET name = $5" THIS_ONE,
+			   5, group, kind, psprintf("%u", chosen->object), chosen->name, name);
 }
 
 void
 flo_store_retire_chosen(const char *group, const char *kind, const FloChosen *chosen)
 {
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.chosen SET former = true" THIS_ONE,
-				  4, group, kind, psprintf("%u", chosen->object), chosen->name);
-	flo_visit_end(&visit);
+	flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.chosen SET former = true" THIS_ONE,
+			   4, group, kind, psprintf("%u", chosen->object), chosen->name);
 }
 
-/* --- tables that nobody could find the rows of ---------------------------------- */
+/* --- tables that nobody could find the rows of --------------------------- */
 
 List *
 flo_store_astray(const char *group)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	List	   *result = NIL;
 	uint64		rows;
 
-	flo_visit_begin(&visit);
-	rows = flo_visit_run(SPI_OK_SELECT, "SELECT relation FROM flo.astray WHERE group_name = $1", 1, group);
+	flo_sql_begin(&sql);
+	rows = flo_sql_run(SPI_OK_SELECT, "SELECT relation FROM flo.astray WHERE group_name = $1",
+					   1, group);
 	for (uint64 i = 0; i < rows; i++)
 	{
-		MemoryContext old = MemoryContextSwitchTo(visit.caller);
+		MemoryContext old = MemoryContextSwitchTo(sql.caller);
 
-		result = lappend_oid(result, flo_visit_oid(i, 1));
+		result = lappend_oid(result, flo_sql_oid(i, 1));
 		MemoryContextSwitchTo(old);
 	}
-	flo_visit_end(&visit);
+	flo_sql_end(&sql);
 	return result;
 }
 
 bool
 flo_store_lost(const char *group, Oid relation)
 {
-	FloVisit	visit;
-	bool		news;
-
-	flo_visit_begin(&visit);
-	news = flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.astray (group_name, relation) VALUES ($1, $2::oid)"
-						 " ON CONFLICT DO NOTHING", 2, group, psprintf("%u", relation)) > 0;
-	flo_visit_end(&visit);
-	return news;
+	return flo_sql_do(SPI_OK_INSERT,
+					  "INSERT INTO flo.astray (group_name, relation) VALUES ($1, $2::oid)"
+					  " ON CONFLICT DO NOTHING", 2, group, psprintf("%u", relation)) > 0;
 }
 
 bool
 flo_store_found(const char *group, Oid relation)
 {
-	FloVisit	visit;
-	bool		news;
-
-	flo_visit_begin(&visit);
-	news = flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.astray WHERE group_name = $1 AND relation = $2::oid",
-						 2, group, psprintf("%u", relation)) > 0;
-	flo_visit_end(&visit);
-	return news;
+	return flo_sql_do(SPI_OK_DELETE,
+					  "DELETE FROM flo.astray WHERE group_name = $1 AND relation = $2::oid",
+					  2, group, psprintf("%u", relation)) > 0;
 }

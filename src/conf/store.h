@@ -18,7 +18,10 @@
 /* Is the extension installed in this database? */
 extern bool flo_store_extension_exists(void);
 
-/* List of FloMemberSpec *, started or not: members whose configuration belongs to this very database */
+/*
+ * List of FloMemberSpec *, started or not: members whose configuration belongs
+ * to this very database
+ */
 extern List *flo_store_members_here(void);
 
 /* NULL when there is no such row */
@@ -57,6 +60,7 @@ typedef struct FloCopyRequest
 } FloCopyRequest;
 
 extern List *flo_store_copy_requests(const char *group);	/* of FloCopyRequest * */
+
 /* The same; none of them is withdrawn before the end of the transaction */
 extern List *flo_store_lock_copy_requests(const char *group);
 extern bool flo_store_copy_of_all_requested(const char *group);
@@ -72,7 +76,11 @@ typedef enum FloCopyAsked
 {
 	FLO_REQUEST_ADD,			/* the table joins with its copy */
 	FLO_REQUEST_ANEW,			/* of a table that is there */
-	/* and changes of it are not to be applied from here on until the copy is in: */
+
+	/*
+	 * and changes of it are not to be applied from here on until the copy is
+	 * in:
+	 */
 	FLO_REQUEST_ADD_FROM_HERE,	/* destinations have no rows of it */
 	FLO_REQUEST_ANEW_FROM_HERE	/* they may have some */
 } FloCopyAsked;
@@ -111,11 +119,15 @@ typedef struct FloProgressRow
 	uint64		system_identifier;
 	pg_uuid_t	generation;
 	XLogRecPtr	generation_start;
-	XLogRecPtr	start_lsn;		/* where this worker began: nothing at or below it is its business */
-	XLogRecPtr	lsn;			/* durable position, InvalidXLogRecPtr for the postgres sink */
-	XLogRecPtr	skip_lsn;		/* commit LSN of a transaction to be skipped, InvalidXLogRecPtr: none */
+	XLogRecPtr	start_lsn;		/* where this worker began: nothing at or
+								 * below it is its business */
+	XLogRecPtr	lsn;			/* durable position, InvalidXLogRecPtr for the
+								 * postgres sink */
+	XLogRecPtr	skip_lsn;		/* commit LSN of a transaction to be skipped,
+								 * InvalidXLogRecPtr: none */
 	char	   *sink_state;		/* what the sink saved with it, NULL: nothing */
-	bool		copying;		/* the copy that the generation begins with is not in yet */
+	bool		copying;		/* the copy that the generation begins with is
+								 * not in yet */
 	uint32		copy_attempt;	/* of the newest marker whose tables are in */
 } FloProgressRow;
 
@@ -128,10 +140,12 @@ typedef struct FloProgressRow
 extern XLogRecPtr flo_store_owed_since(const char *group, const char *worker, TimestampTz *at);
 
 extern FloProgressRow *flo_store_progress(const char *group, const char *worker);
-extern void flo_store_save_progress(const char *group, const char *worker, const FloProgressRow *row);
+extern void flo_store_save_progress(const char *group, const char *worker,
+									const FloProgressRow *row);
 
 /* Note a transaction to be skipped, InvalidXLogRecPtr for none; false without a row */
 extern bool flo_store_save_skip(const char *group, const char *worker, XLogRecPtr lsn);
+
 /* The same row further on; false when it is gone */
 extern bool flo_store_move_progress(const char *group, const char *worker, XLogRecPtr lsn,
 									const char *sink_state);
@@ -151,7 +165,7 @@ extern Oid	flo_store_table(const char *name);
 /* Has the table any row?  Reads it directly, cheaper than a query and without SPI. */
 extern bool flo_store_has_rows(Oid relation);
 
-/* --- for the SQL functions --------------------------------------------------- */
+/* --- for the SQL functions ----------------------------------------------- */
 
 /* Is there a row of flo.groups; does it belong to this very database? */
 extern bool flo_store_group_exists(const char *group, bool *ours);
@@ -175,9 +189,12 @@ extern Oid	flo_store_member_owner(const char *group, const char *member, bool *f
  */
 typedef struct FloChosen
 {
-	Oid			object;			/* InvalidOid: only a name, or restored from elsewhere */
-	char	   *name;			/* when last seen; of a table quoted and qualified */
-	bool		former;			/* what a table left out was called before, or one that is replaced */
+	Oid			object;			/* InvalidOid: only a name, or restored from
+								 * elsewhere */
+	char	   *name;			/* when last seen; of a table quoted and
+								 * qualified */
+	bool		former;			/* what a table left out was called before, or
+								 * one that is replaced */
 } FloChosen;
 
 /* How a replicator's tables are chosen */
@@ -192,15 +209,20 @@ typedef struct FloTableChoice
 
 /* NULL when there is no such replicator */
 extern FloTableChoice *flo_store_table_choice(const char *group);
-/* Tables, with their partitions, that destinations know without a statement; "anew": and no others */
+
+/*
+ * Tables, with their partitions, that destinations know without a statement;
+ * "anew": and no others
+ */
 extern void flo_store_note_first_tables(const char *group, const List *relations, bool anew);
-extern List *flo_store_first_tables(const char *group);	/* of FloChosen * */
+extern List *flo_store_first_tables(const char *group); /* of FloChosen * */
 
 extern void flo_store_save_table_choice(const FloTableChoice *choice);
 
 /* One entry: added, or (as it was read) called otherwise, or out of use; kind as in flo.chosen */
 extern void flo_store_add_chosen(const char *group, const char *kind, const FloChosen *chosen);
-extern void flo_store_rename_chosen(const char *group, const char *kind, const FloChosen *chosen, const char *name);
+extern void flo_store_rename_chosen(const char *group, const char *kind, const FloChosen *chosen,
+									const char *name);
 extern void flo_store_retire_chosen(const char *group, const char *kind, const FloChosen *chosen);
 
 /* With its tables; "choice" is of the same group */

@@ -16,10 +16,25 @@ typedef enum FloAsRoleMode
 	/* may do what the role may, but not become another one */
 	FLO_AS_ROLE_PLAIN,
 
-	/* a security-restricted operation: code that runs in it cannot leave anything behind that runs later as us */
+	/*
+	 * the same for what is done often and sets nothing: settings are not put
+	 * back
+	 */
+	FLO_AS_ROLE_BRIEF,
+
+	/* the same for a role that could become us anyhow: may become another one */
+	FLO_AS_ROLE_TRUSTED,
+
+	/*
+	 * a security-restricted operation: code that runs in it cannot leave
+	 * anything behind that runs later as us
+	 */
 	FLO_AS_ROLE_RESTRICTED,
 
-	/* for commands that commit in their midst: a security context must not outlast a transaction */
+	/*
+	 * for commands that commit in their midst: a security context must not
+	 * outlast a transaction
+	 */
 	FLO_AS_ROLE_ACROSS_COMMITS
 } FloAsRoleMode;
 
@@ -42,7 +57,17 @@ extern bool flo_as_role_try(const char *name, const char *value);
 
 extern void flo_as_role_leave(const FloAsRole *as);
 
-/* The transaction in which it was entered, and the settings with it, has ended: only the role is left to put back */
+/*
+ * A role named in a statement is to be looked at as if it were set now, which a
+ * changed role forbids: allowed until the innermost flo_as_role_leave(), unless
+ * the operation is restricted.
+ */
+extern void flo_as_role_allow_naming(void);
+
+/*
+ * The transaction in which it was entered, and the settings with it, has
+ * ended: only the role is left to put back
+ */
 extern void flo_as_role_leave_late(const FloAsRole *as);
 
 #endif

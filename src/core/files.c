@@ -29,7 +29,7 @@ refuse(int fd, int error, const char *why, char **problem)
 	return -1;
 }
 
-/* --- where we write --------------------------------------------------------------- */
+/* --- where we write ------------------------------------------------------ */
 
 /* The next part of a path, palloc'd; NULL at its end */
 static char *
@@ -53,7 +53,9 @@ flo_files_open_directory(const char *path, char **problem)
 	while (fd >= 0 && (part = next_part(&path)) != NULL)
 	{
 		struct stat named;
-		bool		is_link = fstatat(fd, part, &named, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(named.st_mode);
+		bool		is_link = fstatat(fd, part, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+			S_ISLNK(named.st_mode);
+
 		/* parts on the way need not be readable */
 		int			next = openat(fd, part, *path == '\0' || path[strspn(path, "/")] == '\0' ?
 								  flags : (flags | O_PATH));
@@ -94,7 +96,7 @@ flo_files_open_own(int directory, const char *name, int flags, char **problem)
 	return fd;
 }
 
-/* --- what we read ------------------------------------------------------------------ */
+/* --- what we read -------------------------------------------------------- */
 
 /* NULL, or what is wrong with it; the hint that goes with it, or NULL */
 static const char *

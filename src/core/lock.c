@@ -5,7 +5,7 @@
 #include "postgres.h"
 
 #include "core/clock.h"
-#include "core/compat.h"
+#include "core/compat_process.h"
 #include "core/lock.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -49,7 +49,9 @@ flo_lock_wish_relation(List *wishes, Oid relation, LOCKMODE mode)
 		return wishes;			/* whoever opens it says so */
 	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relation);
 	return wish(wishes, &tag, mode,
-				psprintf("table %s", quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), name)));
+				psprintf("table %s",
+						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
+													name)));
 }
 
 List *
@@ -128,7 +130,8 @@ flo_lock_all(const List *wishes)
 					 errmsg("%s is in use by other transactions", lacking->what),
 					 errdetail("It is locked by %s.", holders_of(&lacking->tag, lacking->mode)),
 					 errhint("End these transactions, or repeat the call when they have ended.")));
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, NAP, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, NAP,
+						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

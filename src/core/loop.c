@@ -14,7 +14,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "core/compat.h"
+#include "core/compat_process.h"
 #include "core/loop.h"
 #include "core/transaction.h"
 #include "mb/pg_wchar.h"
@@ -145,7 +145,8 @@ flo_wait(pgsocket sock, bool want_write, long timeout_ms)
 	flo_check_interrupts();
 	before_wait();
 	if (sock == PGINVALID_SOCKET)
-		fired = WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout_ms >= 0 ? WL_TIMEOUT : 0),
+		fired = WaitLatch(MyLatch,
+						  WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout_ms >= 0 ? WL_TIMEOUT : 0),
 						  timeout_ms, wait_event(FLO_WAIT_IDLE));
 	else
 	{
@@ -195,7 +196,7 @@ flo_wait_sockets(FloWaitSocket *sockets, int count, long timeout_ms)
 	for (int i = 0; i < count; i++)
 	{
 		uint32		wanted = (sockets[i].read ? WL_SOCKET_READABLE : 0) |
-		(sockets[i].write ? WL_SOCKET_WRITEABLE : 0);
+			(sockets[i].write ? WL_SOCKET_WRITEABLE : 0);
 
 		sockets[i].ready = sockets[i].readable = sockets[i].writable = false;
 		if (wanted != 0)
@@ -216,6 +217,11 @@ flo_wait_sockets(FloWaitSocket *sockets, int count, long timeout_ms)
 	return fired;
 }
 
+/*
+ * ALTER DATABASE and ALTER ROLE reach background processes, too.  Whatever changes
+ * what text means, which rows are seen, who we are or how long we may take is set
+ * back here, at a strength that no later reload undoes.
+ */
 void
 flo_pin_session_settings(void)
 {
@@ -226,7 +232,11 @@ flo_pin_session_settings(void)
 		{"statement_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
 		{"search_path", "pg_catalog, pg_temp"},
-		/* no statement of ours is worth it: compiling a query over many catalogs takes seconds */
+
+		/*
+		 * no statement of ours is worth it: compiling a query over many
+		 * catalogs takes seconds
+		 */
 		{"jit", "off"},
 		{"DateStyle", "ISO, YMD"},
 		{"IntervalStyle", "postgres"},

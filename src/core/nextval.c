@@ -5,7 +5,7 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
-#include "core/compat.h"
+#include "core/compat_name.h"
 #include "core/nextval.h"
 
 A_Const *
@@ -15,7 +15,8 @@ flo_nextval_constant(FuncCall *call)
 
 	if (argument != NULL && IsA(argument, TypeCast))
 		argument = ((TypeCast *) argument)->arg;
-	if (strcmp(strVal(llast(call->funcname)), "nextval") != 0 || argument == NULL || !IsA(argument, A_Const) ||
+	if (strcmp(strVal(llast(call->funcname)), "nextval") != 0 || argument == NULL ||
+		!IsA(argument, A_Const) ||
 		((A_Const *) argument)->isnull || !IsA(&((A_Const *) argument)->val, String))
 		return NULL;
 	return (A_Const *) argument;

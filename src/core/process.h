@@ -11,7 +11,8 @@
 typedef enum FloHelper
 {
 	FLO_HELPER_NONE,			/* the member itself, or a scanner */
-	FLO_HELPER_COPY_LEADER,		/* of a replicator: plans and supervises a copy */
+	FLO_HELPER_COPY_LEADER,		/* of a replicator: plans and supervises a
+								 * copy */
 	FLO_HELPER_COPIER,			/* of a replicator: reads ranges of tables */
 	FLO_HELPER_LOADER,			/* of a worker: loads copied rows */
 	FLO_HELPER_BUILDER			/* of a worker: builds indexes after a copy */
@@ -21,10 +22,13 @@ typedef enum FloHelper
 typedef struct FloProcessArgs
 {
 	Oid			database;
-	int			slot;			/* of FloShared.members; -1 = scan the database's configuration */
-	uint32		incarnation;	/* of the member: helpers of an earlier one leave */
+	int			slot;			/* of FloShared.members; -1 = scan the
+								 * database's configuration */
+	uint32		incarnation;	/* of the member: helpers of an earlier one
+								 * leave */
 	FloHelper	helper;
-	uint32		segment;		/* dynamic shared memory for a helper, 0 = none */
+	uint32		segment;		/* dynamic shared memory for a helper, 0 =
+								 * none */
 	int			number;			/* of the helper among its like, from 0 */
 } FloProcessArgs;
 

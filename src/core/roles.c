@@ -4,7 +4,7 @@
  */
 #include "postgres.h"
 
-#include "core/compat.h"
+#include "core/compat_acl.h"
 #include "core/roles.h"
 #include "miscadmin.h"
 #include "utils/acl.h"

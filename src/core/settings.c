@@ -14,9 +14,9 @@
 
 #include <limits.h>
 
-#include "core/compat.h"
+#include "core/compat_process.h"
+#include "core/injection_point.h"
 #include "core/settings.h"
-#include "core/stop.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 
@@ -109,7 +109,7 @@ show_token(void)
 	return flo_nats_token[0] ? "********" : "";
 }
 
-/* --- settings that must hold no secret ----------------------------------------------- */
+/* --- settings that must hold no secret ----------------------------------- */
 
 /*
  * Refuse a value without repeating it, as the server's own message would.  At
@@ -171,7 +171,8 @@ server_problem(const char *url, size_t len)
 	}
 	else
 	{
-		port = host + strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._");
+		port = host + strspn(host,
+							 "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._");
 		if (port > end)
 			port = end;
 		if (port == host)
@@ -203,13 +204,15 @@ check_nats_url(char **newval, void **extra, GucSource source)
 
 		while (end > before && (at[end - 1] == ' ' || at[end - 1] == '\t'))
 			end--;
-		problem = before >= end ? "one of its servers is empty" : server_problem(at + before, end - before);
+		problem = before >= end ? "one of its servers is empty" :
+			server_problem(at + before, end - before);
 		if (problem != NULL)
 			return refuse(newval, "pg_flo.nats_url", problem,
 						  "It is like \"nats://host:4222\", with commas between the servers of a cluster. User and password belong into pg_flo.nats_user and pg_flo.nats_password_file, a token into pg_flo.nats_token.");
 		at += len;
 		if (*at == ',' && *++at == '\0')
-			return refuse(newval, "pg_flo.nats_url", "one of its servers is empty", "Remove the comma at its end.");
+			return refuse(newval, "pg_flo.nats_url", "one of its servers is empty",
+						  "Remove the comma at its end.");
 	}
 	return true;
 }
@@ -222,7 +225,8 @@ check_inbox_prefix(char **newval, void **extra, GucSource source)
 	size_t		len = strlen(prefix);
 
 	if (len > 0 && len < FLO_NATS_INBOX_PREFIX_SIZE &&
-		strspn(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == len &&
+		strspn(prefix,
+			   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == len &&
 		prefix[0] != '.' && prefix[len - 1] != '.' && strstr(prefix, "..") == NULL)
 		return true;
 	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
@@ -287,7 +291,7 @@ check_conninfo(char **newval, void **extra, GucSource source)
 	return true;
 }
 
-/* --- definitions ------------------------------------------------------------------------ */
+/* --- definitions --------------------------------------------------------- */
 
 static void
 define_checked_text(const char *name, const char *description, char **variable,
@@ -366,11 +370,13 @@ define_broker(void)
 
 	DefineCustomBoolVariable("pg_flo.nats_tls", "Requires TLS for connections to NATS.", NULL,
 							 &flo_nats_tls, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	define_text("pg_flo.nats_tls_ca_file", "Sets the file of certificates that NATS servers are verified with.",
+	define_text("pg_flo.nats_tls_ca_file",
+				"Sets the file of certificates that NATS servers are verified with.",
 				&flo_nats_tls_ca_file, "", GUC_SUPERUSER_ONLY);
 	define_text("pg_flo.nats_tls_cert_file", "Sets the client certificate for NATS.",
 				&flo_nats_tls_cert_file, "", GUC_SUPERUSER_ONLY);
-	define_text("pg_flo.nats_tls_key_file", "Sets the private key of the client certificate for NATS.",
+	define_text("pg_flo.nats_tls_key_file",
+				"Sets the private key of the client certificate for NATS.",
 				&flo_nats_tls_key_file, "", GUC_SUPERUSER_ONLY);
 	define_checked_text("pg_flo.nats_inbox_prefix",
 						"Sets the subject below which NATS answers this server; one of its own for each NATS user keeps others from listening.",
@@ -436,7 +442,7 @@ flo_settings_define(void)
 	define_history();
 	define_webhook();
 	define_schema_dump();
-	flo_stop_define();
+	flo_injection_point_define();
 
 	/* Loaded late, pg_flo.max_workers is unknown here but may well be set */
 	if (process_shared_preload_libraries_in_progress)

@@ -8,7 +8,8 @@
 /* processes */
 extern bool flo_enabled;
 extern int	flo_max_workers;
-extern int	flo_restart_interval;		/* ms: longest pause between two starts of a member */
+extern int	flo_restart_interval;	/* ms: longest pause between two starts of
+									 * a member */
 
 /* broker: where and as whom */
 extern char *flo_nats_url;
@@ -27,17 +28,17 @@ extern char *flo_nats_inbox_prefix;
 #define FLO_NATS_INBOX_PREFIX_SIZE 33
 
 /* processes' memory */
-extern int	flo_table_memory;			/* kB, of what a process remembers of tables */
+extern int	flo_table_memory;	/* kB, of what a process remembers of tables */
 
 /* rules */
-extern int	flo_rule_budget;			/* ms, of all rules of one row */
+extern int	flo_rule_budget;	/* ms, of all rules of one row */
 
 /* stream */
 extern int	flo_stream_replicas;
-extern int	flo_stream_max_age;			/* s, 0 = unlimited */
-extern int	flo_stream_max_bytes;		/* MB, 0 = the broker's own limit */
+extern int	flo_stream_max_age; /* s, 0 = unlimited */
+extern int	flo_stream_max_bytes;	/* MB, 0 = the broker's own limit */
 extern int	flo_broker_sync_interval;	/* s */
-extern int	flo_heartbeat_interval;		/* ms */
+extern int	flo_heartbeat_interval; /* ms */
 
 /* history: minutes, 0 = for ever */
 extern int	flo_ddl_log_keep;

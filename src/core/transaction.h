@@ -27,9 +27,9 @@ extern void flo_statistics_report(void);
 extern void flo_statistics_report_idle(void);
 
 /*
- * To read or write a few rows: begin one, with a snapshot.  What is allocated now goes with the transaction;
- * who wants to keep something switches back to the memory context that was
- * current before, which is the result.
+ * To read or write a few rows: begin one, with a snapshot.  What is allocated
+ * now goes with the transaction; who wants to keep something switches back to
+ * the memory context that was current before, which is the result.
  */
 extern MemoryContext flo_transaction_begin(void);
 

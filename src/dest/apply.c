@@ -1,217 +1,43 @@
 /*
  * apply.c
- *		Takes chunks apart and applies them in batches.
+ *		Takes chunks apart and applies what is in them.
  *
- * Chunks are processed strictly in stream order.  A batch, one transaction at
- * the destination, takes in as many complete source transactions as have
- * arrived, and is committed when it is full or the stream runs dry; a source
- * transaction is never split across two.  The commit carries the position.
+ * Chunks are processed strictly in stream order.  One that does not link to what
+ * was read before is never taken; what lies at or below the position is passed over.
+ * A header that does not agree with the records is an error, since positions and
+ * purging go by it.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "conf/store.h"
 #include "core/clock.h"
+#include "core/error_context.h"
+#include "core/injection_point.h"
 #include "core/settings.h"
-#include "core/stop.h"
-#include "core/trail.h"
 #include "core/transaction.h"
-#include "dest/begin.h"
-#include "dest/copied.h"
+#include "dest/apply.h"
+#include "dest/copy_sequences.h"
+#include "dest/copy_state.h"
 #include "dest/encoding.h"
 #include "dest/given_up.h"
 #include "dest/owed.h"
 #include "dest/progress.h"
-#include "dest/sequences.h"
-#include "dest/worker_impl.h"
-#include "monitor/shstate.h"
+#include "dest/worker_batch.h"
+#include "dest/worker_config.h"
+#include "dest/worker_copies.h"
+#include "dest/worker_ddl.h"
+#include "dest/worker_generation.h"
+#include "dest/worker_report.h"
+#include "dest/worker_state.h"
+#include "monitor/state.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "wire/ddl.h"
 #include "wire/message.h"
 
-/* ms between two commits that only move the origin along with heartbeats */
-#define IDLE_ADVANCE_INTERVAL 10000
-
-/* Longest time in ms that a batch takes in more: what is left out costs no rows */
-#define BATCH_TIME 1000
-
-/* ms between two looks at history, and between two portions of what is too old */
-#define PRUNE_INTERVAL 60000
-#define PRUNE_PAUSE 1000
-
-/* --- the batch ------------------------------------------------------------------------- */
-
-/*
- * Is the batch large enough?  All changes count, those that are left out, too.
- * A sink that writes elsewhere waits for the disk at a commit, once or twice,
- * and nothing is known to be there before.
- */
-static bool
-batch_is_full(FloWorker *w)
-{
-	return w->batch_changes >= w->spec->options.batch_size ||
-		flo_clock_passed(w->batch_opened, w->sink->ops->transactional ? BATCH_TIME : FLO_SETTLE_INTERVAL);
-}
-
-/*
- * The sequence up to which nothing is needed once all batches so far are
- * durable: a worker that begins again does so in the chunk behind it.  That is
- * the one where the first transaction begins that is in none of them.
- */
-static uint64
-done_seq(const FloWorker *w)
-{
-	return (w->in_transaction ? w->began : w->place) - 1;
-}
-
-/* Between batches, now and then: history that is kept no longer */
-static void
-prune_history(FloWorker *w)
-{
-	MemoryContext old;
-	bool		more;
-
-	if ((flo_ddl_log_keep == 0 && flo_dead_letters_keep == 0) ||
-		!flo_clock_passed(w->pruned, PRUNE_INTERVAL))
-		return;
-	old = flo_transaction_begin();
-	more = flo_store_prune_history(w->group);
-	flo_transaction_end(old);
-	w->pruned = flo_clock_in(more ? PRUNE_PAUSE - PRUNE_INTERVAL : 0);
-}
-
-/* Nothing is left to be written: what is known of a table can go */
-static void
-forget_table(void *arg, uint32 relation)
-{
-	FloWorker  *w = arg;
-
-	flo_table_filter_forget(w->tables, relation);
-	flo_reshape_forget(w->reshape, relation);
-	w->sink->ops->forget(w->sink, relation);
-}
-
-/* The batch is over: what it said of copies is in force, or undone */
-static void
-follow_copies(FloWorker *w)
-{
-	if (w->batch_has_copies)
-		flo_worker_look_at_copies(w);
-	w->batch_has_copies = false;
-}
-
-void
-flo_worker_open_batch(FloWorker *w)
-{
-	MemoryContext old = CurrentMemoryContext;
-
-	prune_history(w);
-	flo_change_make_room(w->parser, forget_table, w);
-	if (w->sink->ops->transactional)
-	{
-		flo_transaction_start();
-		flo_progress_mark(w->progress);
-	}
-	w->host.keys_later = flo_copied_expected(w->copied);
-	list_free(w->host.given_up);
-	MemoryContextSwitchTo(GetMemoryChunkContext(w));
-	w->host.given_up = w->gives_up && w->spec->options.fire_triggers ? flo_given_up_here(w) : NIL;
-	MemoryContextSwitchTo(old);
-	list_free(w->unchecked);
-	w->unchecked = NIL;
-	w->sink->ops->begin(w->sink);
-	w->batch_opened = flo_clock();
-	w->batch_open = true;
-	w->batch_has_ddl = false;
-	w->batch_changes = 0;
-	w->batch_transactions = 0;
-	w->batch_lsn = InvalidXLogRecPtr;
-	w->batch_oldest = 0;
-	MemoryContextSwitchTo(old);
-}
-
-void
-flo_worker_commit_batch(FloWorker *w)
-{
-	MemoryContext old = CurrentMemoryContext;
-	bool		final = flo_errors_are_final;
-
-	/*
-	 * What is noticed only now may be the fault of any transaction of the
-	 * batch: the next attempt, one transaction at a time, finds out.
-	 */
-	flo_trail_clear();
-	flo_trail.commit_lsn = w->batch_final;
-	flo_trail.several = w->batch_transactions > 1;
-	flo_trail.operation = "COMMIT";
-	flo_errors_are_final = final && w->batch_transactions == 1;
-	w->sink->ops->finish(w->sink);
-	flo_stop_point("commit.before");
-	if (w->sink->ops->transactional)
-		w->unflushed_local = flo_progress_commit(w->progress, w->batch_lsn, w->batch_time);
-	else
-		flo_worker_record_position(w, w->batch_lsn);
-	flo_stop_point("commit.after");
-	flo_tally_commit(&w->tally);
-	MemoryContextSwitchTo(old);
-	w->unflushed_seq = done_seq(w);
-	if (w->unflushed_oldest == 0)
-		w->unflushed_oldest = w->batch_oldest;
-	w->batch_open = false;
-	w->entered = false;
-	w->batch_oldest = 0;
-	flo_errors_are_final = final;
-	flo_trail_clear();
-	follow_copies(w);
-	flo_worker_check_keys(w);
-	flo_worker_settle(w, false);
-}
-
-void
-flo_worker_abort_batch(FloWorker *w)
-{
-	MemoryContext old = CurrentMemoryContext;
-
-	w->batch_oldest = 0;
-	if (!w->batch_open)
-		return;
-	w->batch_open = false;
-	flo_tally_drop(&w->tally);
-	w->entering |= w->entered;
-	w->entered = false;
-	flo_progress_disarm();
-	w->sink->ops->abort(w->sink);
-	if (w->sink->ops->transactional)
-		AbortCurrentTransaction();
-	MemoryContextSwitchTo(old);
-	follow_copies(w);
-}
-
-/* The half of a transaction whose end will never come: the source sends it again */
-void
-flo_worker_drop_half(FloWorker *w)
-{
-	MemoryContext old = CurrentMemoryContext;
-
-	w->fragment_total = 0;
-	if (!w->in_transaction)
-		return;
-	w->in_transaction = false;
-	w->place = w->began;
-	flo_trail_clear();
-	if (w->skipping || !w->batch_open)
-		return;
-	Assert(XLogRecPtrIsInvalid(w->batch_lsn));
-	flo_worker_abort_batch(w);
-
-	/* what was to be kept of tables went with the transaction */
-	flo_worker_load_rules(w);
-	MemoryContextSwitchTo(old);
-}
-
-/* --- messages --------------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------ */
 
 /* Nothing that a replicator has written */
 pg_noreturn static void
@@ -219,7 +45,8 @@ violated(const FloWorker *w, const FloChunk *chunk, const char *how)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_PROTOCOL_VIOLATION),
-			 errmsg("message " UINT64_FORMAT " of stream \"%s\" breaks the protocol: %s", chunk->seq, w->stream, how),
+			 errmsg("message " UINT64_FORMAT " of stream \"%s\" breaks the protocol: %s",
+					chunk->seq, w->stream, how),
 			 errhint("If something other than pg_flo has published it, delete that message from the stream.")));
 }
 
@@ -257,7 +84,7 @@ begin_transaction(FloWorker *w, const FloChange *begin, const FloChunk *chunk)
 		flo_worker_open_batch(w);
 	if (w->batch_oldest == 0)
 		w->batch_oldest = begin->commit_time;
-	flo_trail.commit_lsn = begin->final_lsn;
+	flo_error_context.commit_lsn = begin->final_lsn;
 }
 
 /*
@@ -287,12 +114,13 @@ skip_transaction(FloWorker *w, const FloChange *commit)
 		flo_worker_record_position(w, commit->end_lsn);
 	}
 	MemoryContextSwitchTo(old);
-	w->unflushed_seq = Max(w->unflushed_seq, done_seq(w));
+	w->unflushed_seq = Max(w->unflushed_seq, flo_worker_done_seq(w));
 	w->position = commit->end_lsn;
-	follow_copies(w);
+	flo_worker_follow_copies(w);
 	flo_worker_check_keys(w);
 	ereport(LOG,
-			(errmsg("skipped the transaction at %X/%X, as told by flo.skip()", LSN_FORMAT_ARGS(lsn))));
+			(errmsg("skipped the transaction at %X/%X, as told by flo.skip()",
+					LSN_FORMAT_ARGS(lsn))));
 }
 
 static void
@@ -317,10 +145,13 @@ end_transaction(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
 	w->batch_time = commit->commit_time;
 	w->position = commit->end_lsn;
 	w->tally.open.transactions++;
-	flo_trail_clear();
+	flo_error_context_clear();
 
-	/* rows after it may need what DDL has committed: a new value of an enum does */
-	if (w->batch_has_ddl || batch_is_full(w))
+	/*
+	 * rows after it may need what DDL has committed: a new value of an enum
+	 * does
+	 */
+	if (w->batch_has_ddl || flo_worker_batch_is_full(w))
 		flo_worker_commit_batch(w);
 }
 
@@ -343,11 +174,11 @@ apply_change(FloWorker *w, const FloChange *change)
 	if (change == NULL)
 		return;
 	relation = change->op == FLO_OP_TRUNCATE ? change->truncated[0].relation : change->relation;
-	flo_trail_source(relation->id, relation->schema, relation->name);
-	change = flo_reshape_apply(w->reshape, change, &w->tally.open);
+	flo_error_context_source(relation->id, relation->schema, relation->name);
+	change = flo_worker_rules_apply(w->rules, change, &w->tally.open);
 	if (change != NULL)
 		w->sink->ops->change(w->sink, &w->txn, change);
-	flo_trail_source(0, NULL, NULL);
+	flo_error_context_source(0, NULL, NULL);
 }
 
 /* A message of a transaction that is passed over */
@@ -356,21 +187,19 @@ pass_message(FloWorker *w, const FloChange *message)
 {
 	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
 
-	if (w->skipped && w->sink->ops->transactional && strcmp(message->prefix, FLO_COPIES_PREFIX) == 0)
+	if (w->skipped && strcmp(message->prefix, FLO_COPIES_PREFIX) == 0)
 		w->notices = lappend(w->notices, pnstrdup(message->content, message->content_len));
 	MemoryContextSwitchTo(old);
 }
 
-/* What pg_flo itself says in the stream: values of sequences, copies that are owed.  No concern of event sinks. */
+/* What pg_flo itself says in the stream: values of sequences, copies that are owed */
 static void
 take_message(FloWorker *w, const FloChange *message)
 {
-	if (!w->sink->ops->transactional)
-		return;
 	if (strcmp(message->prefix, FLO_COPIES_PREFIX) == 0)
 		flo_owed_take_message(w, message->content, message->content_len);
-	else if (strcmp(message->prefix, FLO_SEQUENCES_PREFIX) == 0)
-		flo_sequences_set(w->spec, w->reshape, w->tables, message->content, message->content_len);
+	else if (w->sink->ops->transactional && strcmp(message->prefix, FLO_SEQUENCES_PREFIX) == 0)
+		flo_sequences_set(w->spec, w->rules, w->tables, message->content, message->content_len);
 }
 
 static void
@@ -396,14 +225,15 @@ process_message(FloWorker *w, char *data, uint32 len, const FloChunk *chunk)
 		case FLO_OP_TRUNCATE:
 			if (!w->in_transaction)
 				violated(w, chunk, "a change stands outside a transaction");
-			flo_stop_point("apply.before");
+			flo_injection_point("apply.before");
 			apply_change(w, change);
-			flo_stop_point("apply.after");
+			flo_injection_point("apply.after");
 			break;
 		case FLO_OP_MESSAGE:
 			if (!w->in_transaction)
 				violated(w, chunk, "a message stands outside a transaction");
-			if (w->skipped && w->sink->ops->transactional && strcmp(change->prefix, FLO_DDL_PREFIX) == 0)
+			if (w->skipped && w->sink->ops->transactional &&
+				strcmp(change->prefix, FLO_DDL_PREFIX) == 0)
 				flo_worker_pass_over_ddl(w, change);
 			if (w->skipping)
 				pass_message(w, change);
@@ -419,7 +249,7 @@ process_message(FloWorker *w, char *data, uint32 len, const FloChunk *chunk)
 	}
 }
 
-/* --- chunks ---------------------------------------------------------------------------------- */
+/* --- chunks -------------------------------------------------------------- */
 
 /* More bytes of a record that began in an earlier chunk */
 static void
@@ -474,7 +304,7 @@ links(const FloWorker *w, const FloChunk *chunk)
 	if (chunk->header.from > w->position)
 		return false;
 	return continues(w, &chunk->header) ||
-		flo_chunk_entrance(chunk->data, chunk->len, &chunk->header) <= w->position;
+		flo_chunk_first_outside(chunk->data, chunk->len, &chunk->header) <= w->position;
 }
 
 /*
@@ -575,7 +405,7 @@ follow_generation(FloWorker *w, const FloChunkHeader *header)
 	flo_worker_drop_half(w);
 	if (w->batch_open)
 		flo_worker_commit_batch(w);
-	flo_worker_settle(w, true);
+	flo_worker_flush(w, true);
 	ereport(LOG,
 			(errmsg("the source began anew at %X/%X: what it committed after %X/%X is given up here",
 					LSN_FORMAT_ARGS(header->generation_start), LSN_FORMAT_ARGS(w->position))));
@@ -630,14 +460,15 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 		w->encoding = header->encoding;
 		flo_follow_encoding(w->parser, w->encoding);
 	}
-	old = MemoryContextSwitchTo(w->turn);
+	old = MemoryContextSwitchTo(w->chunk_context);
 	flo_change_begin_chunk(w->parser);
+	/* a marker before the position is in, and may be withdrawn by now */
 	if ((header->flags & FLO_CHUNK_MARKER) == 0)
 		process_records(w, chunk);
 	else if (header->position >= w->position)
-		read_marker(w, chunk);	/* else what came after it is in: so was it, and may be withdrawn by now */
+		read_marker(w, chunk);
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(w->turn);
+	MemoryContextReset(w->chunk_context);
 	if (w->rewind)
 		return false;
 
@@ -649,57 +480,4 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 	w->position = Max(w->position, header->position);
 	w->tally.done.bytes += chunk->len;
 	return true;
-}
-
-/*
- * The stream has run dry between transactions: everything read is committed,
- * and flushed and told unless that was done a moment ago; then it is the next
- * call's.  What heartbeats say is durable by then, too.
- */
-void
-flo_worker_run_dry(FloWorker *w)
-{
-	uint64		done = done_seq(w);
-
-	if (w->in_transaction)
-	{
-		flo_worker_settle(w, false);
-		return;
-	}
-	if (w->batch_open)
-		flo_worker_commit_batch(w);
-	else if (XLogRecPtrIsInvalid(w->unflushed_local) && done > w->acked_seq)
-	{
-		w->acked_seq = done;
-		flo_consumer_ack(w->consumer, done);
-	}
-	if (!XLogRecPtrIsInvalid(w->unflushed_local))
-	{
-		w->unflushed_seq = Max(w->unflushed_seq, done);
-		flo_worker_settle(w, flo_clock_passed(w->settled, FLO_DRY_SETTLE_INTERVAL));
-	}
-	if (XLogRecPtrIsInvalid(w->unflushed_local))
-		w->durable = Max(w->durable, w->position);
-	prune_history(w);
-	flo_worker_show_state(w);
-}
-
-/* An idle group's position is kept in the origin as well, at a price of one commit now and then */
-void
-flo_worker_advance_when_idle(FloWorker *w)
-{
-	if (w->in_transaction || w->batch_open ||
-		w->position <= flo_progress_position(w->progress) ||
-		!flo_clock_passed(w->advanced, IDLE_ADVANCE_INTERVAL))
-		return;
-	w->advanced = flo_clock();
-	if (w->sink->ops->transactional)
-	{
-		flo_transaction_start();
-		w->unflushed_local = flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
-	}
-	else
-		flo_worker_record_position(w, w->position);
-	w->unflushed_seq = w->acked_seq;
-	flo_worker_settle(w, true);
 }

@@ -16,7 +16,7 @@
 
 #include "core/clock.h"
 #include "dest/consumer.h"
-#include "monitor/shstate.h"
+#include "monitor/state.h"
 
 /* Messages asked for at a time; two requests are kept open */
 #define PULL_BATCH 16
@@ -46,12 +46,15 @@ struct FloConsumer
 	XLogRecPtr	position;		/* at the last attach */
 	uint64		start;			/* below it, messages only tell their epoch */
 	bool		entered;		/* a chunk to begin with has come */
-	uint64		epochs[FLO_WINDOW]; /* of the messages before next, by sequence; 0 = not known */
+	uint64		epochs[FLO_WINDOW]; /* of the messages before next, by
+									 * sequence; 0 = not known */
 
 	/* requests */
-	int			requested[2];	/* messages still to come of the older and the newer one */
+	int			requested[2];	/* messages still to come of the older and the
+								 * newer one */
 	AckSubject	acks[ACKS_KEPT];	/* of the newest chunks, by sequence */
-	uint64		stalled_at;		/* next, when the last look found it stored but not delivered */
+	uint64		stalled_at;		/* next, when the last look found it stored
+								 * but not delivered */
 	FloClock	losses[MAX_LOSSES]; /* newest first */
 };
 
@@ -72,14 +75,14 @@ flo_consumer_set_generation(FloConsumer *c, const pg_uuid_t *generation)
 	c->generation = *generation;
 }
 
-/* --- finding the place -------------------------------------------------------------- */
+/* --- finding the place --------------------------------------------------- */
 
 /* What is known of a stored message while searching */
 typedef struct Probe
 {
 	uint64		seq;			/* 0: none */
 	FloChunkHeader header;
-	XLogRecPtr	entrance;		/* the lowest position that may begin here */
+	XLogRecPtr	first_outside;	/* the lowest position that may begin here */
 } Probe;
 
 /* Epoch 0 stands for "no message" and "no chunk", both of which make nothing void */
@@ -94,7 +97,7 @@ probe(FloConsumer *c, uint64 seq, Probe *p)
 	if (flo_chunk_parse(message.data, message.len, &p->header) == NULL)
 	{
 		p->seq = seq;
-		p->entrance = flo_chunk_entrance(message.data, message.len, &p->header);
+		p->first_outside = flo_chunk_first_outside(message.data, message.len, &p->header);
 	}
 	pfree(message.data);
 	return p->seq != 0 ? p->header.epoch : 0;
@@ -131,10 +134,11 @@ is_ours(const FloConsumer *c, const FloChunkHeader *header)
 	return memcmp(&header->generation, &c->generation, sizeof(pg_uuid_t)) == 0;
 }
 
+/* May a reader with our position enter the stream here? */
 static bool
-is_entrance(FloConsumer *c, const Probe *p)
+may_begin_at(FloConsumer *c, const Probe *p)
 {
-	return p->seq != 0 && p->entrance <= c->position;
+	return p->seq != 0 && p->first_outside <= c->position;
 }
 
 /* Does it leave something out after the position? */
@@ -183,7 +187,7 @@ first_that(FloConsumer *c, const FloStreamInfo *info, Probe last,
 static Probe
 transaction_start(FloConsumer *c, const FloStreamInfo *info, Probe p)
 {
-	while (p.seq != 0 && (p.header.flags & FLO_CHUNK_STARTS_INSIDE) && !is_entrance(c, &p))
+	while (p.seq != 0 && (p.header.flags & FLO_CHUNK_STARTS_INSIDE) && !may_begin_at(c, &p))
 	{
 		uint64		back = Max(p.header.number - p.header.txn_number, 1);
 
@@ -221,7 +225,7 @@ locate(FloConsumer *c, const FloStreamInfo *info, uint64 hint)
 	if (hint >= info->first_seq && hint <= info->last_seq)
 	{
 		p = effective_at_or_below(c, info, hint);
-		if (is_entrance(c, &p) && is_ours(c, &p.header))
+		if (may_begin_at(c, &p) && is_ours(c, &p.header))
 			return p.seq;
 		p = newest;
 	}
@@ -240,15 +244,15 @@ locate(FloConsumer *c, const FloStreamInfo *info, uint64 hint)
 	}
 	goes_on = p.header.upto;
 	p = transaction_start(c, info, p);
-	if (is_entrance(c, &p))
+	if (may_begin_at(c, &p))
 		return p.seq;
 	if (goes_on > c->position)
 		flo_consumer_fail_gap(c->position, goes_on);
 
 	/*
 	 * All there is are pieces of one transaction without its begin, as a full
-	 * stream leaves them when its limit is raised.  The source sends it again,
-	 * or what comes after it shows the gap.
+	 * stream leaves them when its limit is raised.  The source sends it
+	 * again, or what comes after it shows the gap.
 	 */
 	return info->last_seq + 1;
 }
@@ -289,7 +293,7 @@ flo_consumer_first(FloConsumer *c, FloChunkHeader *header)
 }
 
 bool
-flo_consumer_entrance(FloConsumer *c, FloChunkHeader *header, XLogRecPtr *entrance)
+flo_consumer_first_outside(FloConsumer *c, FloChunkHeader *header, XLogRecPtr *first_outside)
 {
 	FloStreamInfo info;
 
@@ -299,10 +303,10 @@ flo_consumer_entrance(FloConsumer *c, FloChunkHeader *header, XLogRecPtr *entran
 	{
 		Probe		p = effective_at_or_below(c, &info, seq);
 
-		if (p.seq != 0 && p.entrance != FLO_NO_ENTRANCE)
+		if (p.seq != 0 && p.first_outside != FLO_NEVER_OUTSIDE)
 		{
 			*header = p.header;
-			*entrance = p.entrance;
+			*first_outside = p.first_outside;
 			return true;
 		}
 	}
@@ -327,7 +331,8 @@ flo_consumer_marker(FloConsumer *c)
 
 		if (!flo_stream_get(c->bus, c->stream, seq, &message))
 			continue;
-		found = flo_chunk_parse(message.data, message.len, &header) == NULL && (header.flags & FLO_CHUNK_MARKER);
+		found = flo_chunk_parse(message.data, message.len, &header) == NULL &&
+			(header.flags & FLO_CHUNK_MARKER);
 		if (found)
 		{
 			flo_chunk_read(&reader, message.data, message.len);
@@ -352,7 +357,7 @@ flo_consumer_newest(FloConsumer *c, FloChunkHeader *header)
 	return p.seq != 0;
 }
 
-/* --- taking ------------------------------------------------------------------------------ */
+/* --- taking -------------------------------------------------------------- */
 
 static void
 request_more(FloConsumer *c)
@@ -495,9 +500,13 @@ examine(FloConsumer *c, FloBusDelivery *delivery, FloChunk *chunk)
 	if (!counts || delivery->stream_seq < c->start)
 		return false;
 
-	/* pieces of a transaction whose begin is gone: one that starts outside follows, or shows the gap */
-	if (!c->entered && is_ours(c, &chunk->header) && (chunk->header.flags & FLO_CHUNK_STARTS_INSIDE) &&
-		flo_chunk_entrance(delivery->data, delivery->len, &chunk->header) > c->position)
+	/*
+	 * pieces of a transaction whose begin is gone: one that starts outside
+	 * follows, or shows the gap
+	 */
+	if (!c->entered && is_ours(c, &chunk->header) &&
+		(chunk->header.flags & FLO_CHUNK_STARTS_INSIDE) &&
+		flo_chunk_first_outside(delivery->data, delivery->len, &chunk->header) > c->position)
 		return false;
 	c->entered = true;
 	return true;
@@ -528,6 +537,11 @@ take_status(FloConsumer *c, const FloBusDelivery *delivery)
 	return true;
 }
 
+/*
+ * More is asked for before what came is handed out, so that the next messages
+ * travel while this one is applied.  What is lower than the next one was handed out
+ * before; what is higher leaves a hole, which is looked at, or the place is lost.
+ */
 FloTake
 flo_consumer_take(FloConsumer *c, FloChunk *chunk)
 {

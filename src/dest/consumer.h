@@ -15,7 +15,8 @@ typedef struct FloChunk
 {
 	FloChunkHeader header;
 	uint64		seq;
-	char	   *data;			/* writable, header included; one more byte behind the end, too */
+	char	   *data;			/* writable, header included; one more byte
+								 * behind the end, too */
 	int			len;
 	FloBusDelivery delivery;
 } FloChunk;
@@ -24,7 +25,8 @@ typedef enum FloTake
 {
 	FLO_TAKE_CHUNK,				/* here is one */
 	FLO_TAKE_DRY,				/* nothing has arrived */
-	FLO_TAKE_LOST				/* the place in the stream is lost: attach anew */
+	FLO_TAKE_LOST				/* the place in the stream is lost: attach
+								 * anew */
 } FloTake;
 
 extern FloConsumer *flo_consumer_open(FloBus *bus, const char *stream, const char *consumer);
@@ -56,7 +58,8 @@ extern uint64 flo_consumer_start(const FloConsumer *consumer);
 extern bool flo_consumer_first(FloConsumer *consumer, FloChunkHeader *header);
 
 /* The first one that can be begun with, and the lowest position that may do so */
-extern bool flo_consumer_entrance(FloConsumer *consumer, FloChunkHeader *header, XLogRecPtr *entrance);
+extern bool flo_consumer_first_outside(FloConsumer *consumer, FloChunkHeader *header,
+									   XLogRecPtr *first_outside);
 
 /* What the first marker names, as a List of FloCopyKey *; NIL also when there is no marker */
 extern List *flo_consumer_marker(FloConsumer *consumer);

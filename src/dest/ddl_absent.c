@@ -17,7 +17,7 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
-#include "conf/visit.h"
+#include "conf/sql.h"
 #include "dest/ddl_absent.h"
 #include "dest/owed.h"
 #include "executor/spi.h"
@@ -38,9 +38,14 @@ static const char *const code[] = {
 	"view", "materialized view", "function", "procedure", "routine", "aggregate", "operator",
 	"trigger", "rule", NULL
 };
-static const char *const others[] = {"type", "domain", "collation", "policy", "statistics", "schema", NULL};
+static const char *const others[] = {
+	"type", "domain", "collation", "policy", "statistics", "schema", NULL
+};
 
-/* Can it be done without?  Tables whose rows travel cannot, nor what belongs to them and is not code. */
+/*
+ * Can it be done without?  Tables whose rows travel cannot, nor what belongs
+ * to them and is not code.
+ */
 static bool
 is_dispensable(const FloDdlObject *object)
 {
@@ -53,34 +58,34 @@ is_dispensable(const FloDdlObject *object)
 
 /* Is anything of the kind and name here?  Triggers and such are found by their name alone. */
 static bool
-is_here(const FloDdlObject *object, FloReshape *routes)
+is_here(const FloDdlObject *object, FloWorkerRules *routes)
 {
 	const char *schema = object->schema;
 	const char *name = object->name;
 	int64		mapped;
-	FloVisit	visit;
+	FloSqlSession sql;
 	bool		here;
 
 	if (is_one_of(object->type, relations))
-		(void) flo_reshape_name(routes, object->schema, object->name, &schema, &name, &mapped);
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_SELECT,
-				  "SELECT CASE"
-				  " WHEN $1 IN ('view', 'materialized view', 'sequence', 'index') THEN EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = $3)"
-				  " WHEN $1 IN ('function', 'procedure', 'routine', 'aggregate') THEN EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid AND p.proname = $3)"
-				  " WHEN $1 = 'operator' THEN EXISTS (SELECT FROM pg_operator o WHERE o.oprnamespace = n.oid AND o.oprname = $3)"
-				  " WHEN $1 IN ('type', 'domain') THEN EXISTS (SELECT FROM pg_type t WHERE t.typnamespace = n.oid AND t.typname = $3)"
-				  " WHEN $1 = 'collation' THEN EXISTS (SELECT FROM pg_collation c WHERE c.collnamespace = n.oid AND c.collname = $3)"
-				  " WHEN $1 = 'statistics' THEN EXISTS (SELECT FROM pg_statistic_ext s WHERE s.stxname = $3)"
-				  " WHEN $1 = 'trigger' THEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgname = $3)"
-				  " WHEN $1 = 'rule' THEN EXISTS (SELECT FROM pg_rewrite r WHERE r.rulename = $3)"
-				  " WHEN $1 = 'policy' THEN EXISTS (SELECT FROM pg_policy p WHERE p.polname = $3)"
-				  " WHEN $1 = 'schema' THEN n.oid IS NOT NULL"
-				  " ELSE true END"
-				  " FROM (SELECT (SELECT oid FROM pg_namespace WHERE nspname = $2) AS oid) n",
-				  3, object->type, schema, name);
-	here = flo_visit_true(0, 1);
-	flo_visit_end(&visit);
+		(void) flo_worker_rules_name(routes, object->schema, object->name, &schema, &name, &mapped);
+	flo_sql_begin(&sql);
+	flo_sql_run(SPI_OK_SELECT,
+				"SELECT CASE"
+				" WHEN $1 IN ('view', 'materialized view', 'sequence', 'index') THEN EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = $3)"
+				" WHEN $1 IN ('function', 'procedure', 'routine', 'aggregate') THEN EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid AND p.proname = $3)"
+				" WHEN $1 = 'operator' THEN EXISTS (SELECT FROM pg_operator o WHERE o.oprnamespace = n.oid AND o.oprname = $3)"
+				" WHEN $1 IN ('type', 'domain') THEN EXISTS (SELECT FROM pg_type t WHERE t.typnamespace = n.oid AND t.typname = $3)"
+				" WHEN $1 = 'collation' THEN EXISTS (SELECT FROM pg_collation c WHERE c.collnamespace = n.oid AND c.collname = $3)"
+				" WHEN $1 = 'statistics' THEN EXISTS (SELECT FROM pg_statistic_ext s WHERE s.stxname = $3)"
+				" WHEN $1 = 'trigger' THEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgname = $3)"
+				" WHEN $1 = 'rule' THEN EXISTS (SELECT FROM pg_rewrite r WHERE r.rulename = $3)"
+				" WHEN $1 = 'policy' THEN EXISTS (SELECT FROM pg_policy p WHERE p.polname = $3)"
+				" WHEN $1 = 'schema' THEN n.oid IS NOT NULL"
+				" ELSE true END"
+				" FROM (SELECT (SELECT oid FROM pg_namespace WHERE nspname = $2) AS oid) n",
+				3, object->type, schema, name);
+	here = flo_sql_true(0, 1);
+	flo_sql_end(&sql);
 	return here;
 }
 
@@ -92,36 +97,40 @@ is_creation(const FloDdlStatement *ddl)
 
 /* Is it, or does it belong to, a table whose rows do not travel, and that was never brought? */
 static bool
-is_of_absent_table(const FloDdlPlace *place, const FloDdlObject *object, FloReshape *routes)
+is_of_absent_table(const FloDdlPlace *place, const FloDdlObject *object, FloWorkerRules *routes)
 {
 	const char *schema = object->table_schema;
 	const char *name = object->table_name;
 	int64		mapped;
 	Oid			namespace;
 
-	if (!object->apart || schema == NULL || name == NULL || flo_ddl_was_made(place, schema, NULL, name) ||
+	if (!object->apart || schema == NULL || name == NULL ||
+		flo_ddl_was_made(place, schema, NULL, name) ||
 		flo_owed_is(place->group, place->worker, object->relation))
 		return false;
-	(void) flo_reshape_name(routes, object->table_schema, object->table_name, &schema, &name, &mapped);
+	(void) flo_worker_rules_name(routes, object->table_schema, object->table_name, &schema, &name,
+								 &mapped);
 	namespace = get_namespace_oid(schema, true);
 	return !OidIsValid(namespace) || !OidIsValid(get_relname_relid(name, namespace));
 }
 
 static char *
-absent_table(const FloDdlPlace *place, const FloDdlStatement *ddl, FloReshape *routes)
+absent_table(const FloDdlPlace *place, const FloDdlStatement *ddl, FloWorkerRules *routes)
 {
 	const FloDdlObject *first = linitial(ddl->objects);
 	ListCell   *cell;
 
 	foreach(cell, ddl->objects)
+	{
 		if (!is_of_absent_table(place, lfirst(cell), routes))
 			return NULL;
+	}
 	return psprintf("table %s, whose rows do not travel, is not here",
 					quote_qualified_identifier(first->table_schema, first->table_name));
 }
 
 char *
-flo_ddl_absent(const FloDdlPlace *place, const FloDdlStatement *ddl, FloReshape *routes)
+flo_ddl_absent(const FloDdlPlace *place, const FloDdlStatement *ddl, FloWorkerRules *routes)
 {
 	char	   *table = ddl->objects != NIL ? absent_table(place, ddl, routes) : NULL;
 	const FloDdlObject *first = ddl->objects != NIL ? linitial(ddl->objects) : NULL;
@@ -139,11 +148,12 @@ flo_ddl_absent(const FloDdlPlace *place, const FloDdlStatement *ddl, FloReshape 
 	}
 	if (strcmp(first->type, "schema") == 0)
 		return psprintf("schema %s is not here", quote_identifier(first->name));
-	return psprintf("%s %s is not here", first->type, quote_qualified_identifier(first->schema, first->name));
+	return psprintf("%s %s is not here", first->type,
+					quote_qualified_identifier(first->schema, first->name));
 }
 
 bool
-flo_ddl_may_lack(const FloDdlStatement *ddl, FloReshape *routes)
+flo_ddl_may_lack(const FloDdlStatement *ddl, FloWorkerRules *routes)
 {
 	bool		creates = is_creation(ddl);
 	ListCell   *cell;

@@ -19,34 +19,35 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/index.h"
 #include "catalog/dependency.h"
 #include "catalog/heap.h"
+#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "commands/tablecmds.h"
 #include "core/as_role.h"
-#include "core/compat.h"
-#include "core/stop.h"
-#include "core/trail.h"
+#include "core/compat_acl.h"
+#include "core/error_context.h"
+#include "core/injection_point.h"
 #include "core/transaction.h"
 #include "dest/ddl_apply.h"
 #include "dest/ddl_columns.h"
 #include "dest/ddl_given.h"
 #include "dest/ddl_gone.h"
 #include "dest/ddl_known.h"
+#include "dest/ddl_locks.h"
 #include "dest/ddl_names.h"
 #include "dest/ddl_partitions.h"
 #include "dest/ddl_present.h"
 #include "dest/ddl_reach.h"
 #include "dest/ddl_rewrites.h"
 #include "dest/ddl_rights.h"
-#include "dest/ddl_targets.h"
 #include "dest/ddl_tablespaces.h"
+#include "dest/ddl_targets.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "monitor/shstate.h"
+#include "monitor/state.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
@@ -54,6 +55,7 @@
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
 #include "tcop/utility.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -62,16 +64,7 @@
 #include "utils/snapmgr.h"
 #include "utils/varlena.h"
 
-/* Bytes of a statement that are shown in error messages */
-#define SHOWN 300
-
-char *
-flo_ddl_shown(const FloDdlStatement *ddl)
-{
-	return psprintf("%.*s", pg_mbcliplen(ddl->text, strlen(ddl->text), SHOWN), ddl->text);
-}
-
-/* --- surroundings ---------------------------------------------------------------------- */
+/* --- surroundings -------------------------------------------------------- */
 
 /*
  * What the text means, and what conversions give: the settings of the session
@@ -81,7 +74,7 @@ flo_ddl_shown(const FloDdlStatement *ddl)
 static void
 enter(const FloDdlStatement *ddl, FloAsRole *as)
 {
-	flo_trail.operation = flo_ddl_shown(ddl);
+	flo_error_context.operation = flo_ddl_shown(ddl);
 	flo_as_role_enter(as, GetUserId(), FLO_AS_ROLE_PLAIN);
 	flo_as_role_set("check_function_bodies", "off");
 	for (int i = 0; i < FLO_DDL_SETTINGS; i++)
@@ -93,7 +86,7 @@ static void
 leave(const FloAsRole *as)
 {
 	flo_as_role_leave(as);
-	flo_trail.operation = NULL;
+	flo_error_context.operation = NULL;
 }
 
 /*
@@ -101,14 +94,15 @@ leave(const FloAsRole *as)
  * released runs with the worker's owner's where it cannot with less.
  */
 static char *
-choose_rights(const FloDdlStatement *ddl, Node *statement, Oid owner, int manner, FloDdlRights *rights)
+choose_rights(const FloDdlStatement *ddl, Node *statement, Oid owner, FloDdlMode mode,
+			  FloDdlRights *rights)
 {
 	char	   *reason;
 
-	if (!(manner & FLO_DDL_TRUSTED))
+	if (!(mode & FLO_DDL_TRUSTED))
 	{
 		reason = flo_ddl_rights(statement, owner, ddl->search_path, rights);
-		if (reason == NULL || !(manner & FLO_DDL_DECIDED))
+		if (reason == NULL || !(mode & FLO_DDL_DECIDED))
 			return reason;
 	}
 	flo_ddl_full_rights(owner, ddl->search_path, rights);
@@ -117,16 +111,17 @@ choose_rights(const FloDdlStatement *ddl, Node *statement, Oid owner, int manner
 
 /* Is what the statement touches of any concern? */
 static bool
-is_bounded(int manner)
+is_bounded(FloDdlMode mode)
 {
-	return !(manner & (FLO_DDL_TRUSTED | FLO_DDL_DECIDED));
+	return !(mode & (FLO_DDL_TRUSTED | FLO_DDL_DECIDED));
 }
 
 /* Where tables are here */
 typedef struct Mapping
 {
-	FloReshape *routes;
-	int64		mapped;			/* a route that gives columns other names; 0 = none */
+	FloWorkerRules *routes;
+	int64		mapped;			/* a route that gives columns other names; 0 =
+								 * none */
 	const char *schema;			/* of the table it is for, at the source */
 	const char *table;
 	bool		shared;			/* other tables' rows are there, too */
@@ -143,8 +138,8 @@ map_table(void *arg, const char *schema, const char *table, bool about,
 
 	relation.schema = unconstify(char *, schema);
 	relation.name = unconstify(char *, table);
-	mapping->shared |= flo_reshape_shares_target(mapping->routes, &relation);
-	routed = flo_reshape_name(mapping->routes, schema, table, to_schema, to_table, &mapped);
+	mapping->shared |= flo_worker_rules_shares_target(mapping->routes, &relation);
+	routed = flo_worker_rules_name(mapping->routes, schema, table, to_schema, to_table, &mapped);
 	if (about && mapped != 0 && mapping->mapped == 0)
 	{
 		mapping->mapped = mapped;
@@ -157,7 +152,7 @@ map_table(void *arg, const char *schema, const char *table, bool about,
 static const char *
 map_column(void *arg, const char *schema, const char *table, const char *column)
 {
-	return flo_reshape_column(((Mapping *) arg)->routes, schema, table, column);
+	return flo_worker_rules_column(((Mapping *) arg)->routes, schema, table, column);
 }
 
 /* The schema here of what a statement makes */
@@ -165,7 +160,8 @@ static const char *
 schema_here(Mapping *mapping, const FloDdlObject *object)
 {
 	static const char *const routed[] = {"table", "view", "materialized view", "sequence"};
-	bool		part = OidIsValid(object->relation) && object->table_schema != NULL && strcmp(object->type, "table") != 0;
+	bool		part = OidIsValid(object->relation) && object->table_schema != NULL &&
+		strcmp(object->type, "table") != 0;
 	bool		is_routed = part;
 	Mapping		aside = {mapping->routes};
 	const char *schema = object->schema;
@@ -174,7 +170,8 @@ schema_here(Mapping *mapping, const FloDdlObject *object)
 	for (int i = 0; i < lengthof(routed); i++)
 		is_routed |= strcmp(object->type, routed[i]) == 0;
 	if (is_routed && (!part || strcmp(object->schema, object->table_schema) == 0))
-		(void) map_table(&aside, object->schema, part ? object->table_name : object->name, false, &schema, &table);
+		(void) map_table(&aside, object->schema, part ? object->table_name : object->name, false,
+						 &schema, &table);
 	return schema;
 }
 
@@ -196,7 +193,8 @@ check_creation_schema(const FloDdlStatement *ddl, Mapping *mapping)
 			!OidIsValid(get_namespace_oid(schema_here(mapping, object), true)))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_SCHEMA),
-					 errmsg("schema \"%s\" does not exist at the destination", schema_here(mapping, object)),
+					 errmsg("schema \"%s\" does not exist at the destination",
+							schema_here(mapping, object)),
 					 errhint("Create it here.")));
 	}
 	if (ddl->search_path != NULL &&
@@ -239,13 +237,15 @@ map_columns(Mapping *mapping, Node *statement, StringInfo note, char **reason)
 
 	if (mapping->mapped == 0)
 		return false;
-	why = flo_ddl_map_columns(statement, mapping->routes, mapping->schema, mapping->table, &nothing, note);
+	why = flo_ddl_map_columns(statement, mapping->routes, mapping->schema, mapping->table, &nothing,
+							  note);
 	if (why != NULL)
-		*reason = psprintf("route " INT64_FORMAT " gives columns of the table other names, and %s", mapping->mapped, why);
+		*reason = psprintf("route " INT64_FORMAT " gives columns of the table other names, and %s",
+						   mapping->mapped, why);
 	return nothing && why == NULL;
 }
 
-/* --- the statement ----------------------------------------------------------------------- */
+/* --- the statement ------------------------------------------------------- */
 
 static const char *
 text_to_run(const FloDdlStatement *ddl)
@@ -275,92 +275,15 @@ parse(const FloDdlStatement *ddl, Mapping *mapping)
 	if (list_length(statements) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("a DDL message holds %d statements instead of one", list_length(statements))));
+				 errmsg("a DDL message holds %d statements instead of one",
+						list_length(statements))));
 	give_name(linitial_node(RawStmt, statements)->stmt, ddl);
-	flo_ddl_map_names(linitial_node(RawStmt, statements)->stmt, ddl, map_table, map_column, mapping);
+	flo_ddl_map_names(linitial_node(RawStmt, statements)->stmt, ddl, map_table, map_column,
+					  mapping);
 	return linitial_node(RawStmt, statements);
 }
 
-/* --- locks ---------------------------------------------------------------------------------- */
-
-static int
-holder(Oid relation, LOCKMODE mode)
-{
-	LOCKTAG		tag;
-	VirtualTransactionId *holders;
-	int			count;
-
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relation);
-	holders = GetLockConflicts(&tag, mode, &count);
-	for (int i = 0; i < count; i++)
-	{
-		int			pid = flo_compat_vxid_pid(holders[i]);
-
-		if (pid != 0 && pid != MyProcPid)
-			return pid;
-	}
-	return 0;
-}
-
-static LOCKMODE
-lock_needed(Node *statement)
-{
-	switch (nodeTag(statement))
-	{
-		case T_AlterTableStmt:
-			return AlterTableGetLockLevel(((AlterTableStmt *) statement)->cmds);
-		case T_IndexStmt:
-			return ShareLock;
-		case T_CreateTrigStmt:
-			return ShareRowExclusiveLock;
-		default:
-			return AccessExclusiveLock;
-	}
-}
-
-static void
-wait_for_lock(Oid relation, LOCKMODE mode)
-{
-	int			pid = holder(relation, mode);
-
-	flo_state_set(FLO_STATE_WAITING, pid != 0 ? "lock held by pid %d" : "for a lock", pid);
-	PG_TRY();
-	{
-		LockRelationOid(relation, mode);
-	}
-	PG_CATCH();
-	{
-		int			code = geterrcode();
-
-		if (code != ERRCODE_LOCK_NOT_AVAILABLE || pid == 0)
-			PG_RE_THROW();
-		FlushErrorState();
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("lock held by pid %d: not had within lock_timeout (%d ms)", pid, LockTimeout),
-				 errhint("It is tried again; end the transaction of that process, or raise the worker's option lock_timeout.")));
-	}
-	PG_END_TRY();
-	flo_state_set(FLO_STATE_STREAMING, NULL);
-}
-
-static void
-lock_relations(Node *statement)
-{
-	LOCKMODE	mode = lock_needed(statement);
-	ListCell   *cell;
-
-	foreach(cell, flo_ddl_changed_relations(statement))
-	{
-		Oid			relation = RangeVarGetRelid(lfirst(cell), NoLock, true);
-
-		if (!OidIsValid(relation) || ConditionalLockRelationOid(relation, mode))
-			continue;
-		wait_for_lock(relation, mode);
-	}
-}
-
-/* --- before a copy ----------------------------------------------------------------------------- */
+/* --- before a copy ------------------------------------------------------- */
 
 static bool
 is_here(Node *statement)
@@ -369,8 +292,10 @@ is_here(Node *statement)
 	ListCell   *cell;
 
 	foreach(cell, relations)
+	{
 		if (OidIsValid(RangeVarGetRelid(lfirst(cell), NoLock, true)))
 			return true;
+	}
 	return relations == NIL;
 }
 
@@ -404,13 +329,14 @@ trust_foreign_keys(Node *node)
 	}
 }
 
-/* --- what it may touch -------------------------------------------------------------------------- */
+/* --- what it may touch --------------------------------------------------- */
 
 /* The table here of an object's; 0 = there is none */
 static Oid
 table_here(Mapping *mapping, const char *schema, const char *table)
 {
-	return schema != NULL && table != NULL ? flo_reshape_table(mapping->routes, schema, table) : InvalidOid;
+	return schema != NULL && table != NULL ?
+		flo_worker_rules_table(mapping->routes, schema, table) : InvalidOid;
 }
 
 /*
@@ -420,12 +346,12 @@ table_here(Mapping *mapping, const char *schema, const char *table)
  */
 static char *
 reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, const FloDdlRights *rights,
-		 Mapping *mapping, int manner)
+		 Mapping *mapping, FloDdlMode mode)
 {
 	char	   *reason;
 	ListCell   *cell;
 
-	if (!is_bounded(manner))
+	if (!is_bounded(mode))
 		return NULL;
 	foreach(cell, list_concat_copy(ddl->objects, ddl->refers))
 	{
@@ -436,7 +362,8 @@ reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, const F
 		if (OidIsValid(table))
 			(void) flo_ddl_adopt(group, table, object->member ? FLO_ROWS_ANY : FLO_ROWS_NONE, true);
 		if (object->leaves)
-			return psprintf("it moves %s to schema \"%s\", which is none of the group's", object->name, object->new_schema);
+			return psprintf("it moves %s to schema \"%s\", which is none of the group's",
+							object->name, object->new_schema);
 	}
 	reason = flo_ddl_out_of_reach(group, flo_ddl_targets(statement));
 	if (reason == NULL)
@@ -444,7 +371,10 @@ reach_of(const char *group, const FloDdlStatement *ddl, Node *statement, const F
 	return reason != NULL ? reason : flo_ddl_refers_out_of_reach(group, rights->sequences);
 }
 
-/* Rows of an earlier copy go before it.  A table that others refer to cannot be emptied, and keeps them. */
+/*
+ * Rows of an earlier copy go before it.  A table that others refer to cannot
+ * be emptied, and keeps them.
+ */
 static void
 empty_copied_again(const FloDdlStatement *ddl, Mapping *mapping)
 {
@@ -463,7 +393,8 @@ empty_copied_again(const FloDdlStatement *ddl, Mapping *mapping)
 		if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) ||
 			heap_truncate_find_FKs(list_make1_oid(relation)) != NIL)
 			continue;
-		name = makeRangeVar(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation), -1);
+		name = makeRangeVar(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation),
+							-1);
 		name->inh = kind == RELKIND_PARTITIONED_TABLE;
 		truncate->relations = list_make1(name);
 		truncate->behavior = DROP_RESTRICT;
@@ -474,19 +405,20 @@ empty_copied_again(const FloDdlStatement *ddl, Mapping *mapping)
 
 /* Why it would take other rows here than at the source */
 static char *
-takes_other_rows(const FloDdlStatement *ddl, Mapping *mapping, int manner)
+takes_other_rows(const FloDdlStatement *ddl, Mapping *mapping, FloDdlMode mode)
 {
 	char	   *reason = NULL;
 	ListCell   *cell;
 
-	if (manner & FLO_DDL_DECIDED)
+	if (mode & FLO_DDL_DECIDED)
 		return NULL;
 	foreach(cell, ddl->objects)
 	{
 		const FloDdlObject *object = lfirst(cell);
 
 		if (object->partition != NULL && reason == NULL)
-			reason = flo_ddl_partition_differs(object, table_here(mapping, object->root_schema, object->root_name),
+			reason = flo_ddl_partition_differs(object, table_here(mapping, object->root_schema,
+																  object->root_name),
 											   table_here(mapping, object->schema, object->name));
 	}
 	return reason;
@@ -505,7 +437,8 @@ renamed_to(Node *statement)
 		name = copyObject(((RenameStmt *) statement)->relation);
 		name->relname = ((RenameStmt *) statement)->newname;
 	}
-	else if (IsA(statement, AlterObjectSchemaStmt) && ((AlterObjectSchemaStmt *) statement)->relation != NULL)
+	else if (IsA(statement, AlterObjectSchemaStmt) &&
+			 ((AlterObjectSchemaStmt *) statement)->relation != NULL)
 	{
 		name = copyObject(((AlterObjectSchemaStmt *) statement)->relation);
 		name->schemaname = ((AlterObjectSchemaStmt *) statement)->newschema;
@@ -515,17 +448,17 @@ renamed_to(Node *statement)
 
 /* What CREATE TABLE finds here already is taken for what the source has made, unless it has rows */
 static char *
-adopt_present(const char *group, Node *statement, int manner)
+adopt_present(const char *group, Node *statement, FloDdlMode mode)
 {
 	RangeVar   *renamed = renamed_to(statement);
 	Oid			table;
 
-	if (renamed != NULL && is_bounded(manner))
+	if (renamed != NULL && is_bounded(mode))
 		return flo_ddl_out_of_reach(group, flo_ddl_add_relation_target(NIL, renamed));
 	if (!IsA(statement, CreateStmt))
 		return NULL;
 	table = RangeVarGetRelid(((CreateStmt *) statement)->relation, NoLock, true);
-	if (OidIsValid(table) && !is_bounded(manner))
+	if (OidIsValid(table) && !is_bounded(mode))
 		flo_ddl_take(group, table, true);
 	else if (OidIsValid(table) && !flo_ddl_adopt(group, table, FLO_ROWS_NONE, false))
 		return psprintf("table %s has rows here that are not known to be of the group",
@@ -543,7 +476,8 @@ disown_schema(const char *group, const char *name)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(schema));
+	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(schema));
 	scan = systable_beginscan(class, InvalidOid, false, NULL, 1, &key);
 	while (OidIsValid(schema) && HeapTupleIsValid(tuple = systable_getnext(scan)))
 		flo_ddl_disown(group, ((Form_pg_class) GETSTRUCT(tuple))->oid, true);
@@ -552,7 +486,8 @@ disown_schema(const char *group, const char *name)
 }
 
 void
-flo_ddl_pass_over(const char *group, const FloDdlStatement *ddl, FloReshape *routes, bool failed)
+flo_ddl_pass_over(const char *group, const FloDdlStatement *ddl, FloWorkerRules *routes,
+				  bool failed)
 {
 	Mapping		mapping = {routes};
 	ListCell   *cell;
@@ -572,7 +507,23 @@ flo_ddl_pass_over(const char *group, const FloDdlStatement *ddl, FloReshape *rou
 	PopActiveSnapshot();
 }
 
-/* --- applying --------------------------------------------------------------------------------- */
+/* --- applying ------------------------------------------------------------ */
+
+/* What is in it, or belongs to it, is called otherwise with it */
+static void
+note_moved(const FloDdlPlace *place, int64 entry, const FloDdlObject *object)
+{
+	bool		schema = strcmp(object->type, "schema") == 0;
+
+	if (object->new_name == NULL)
+		return;
+	flo_ddl_note_moved(place, entry,
+					   psprintf("%s.", quote_qualified_identifier(schema ? NULL : object->schema,
+																  object->name)),
+					   psprintf("%s.",
+								quote_qualified_identifier(schema ? NULL : object->new_schema,
+														   object->new_name)));
+}
 
 int64
 flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl, const char *outcome,
@@ -595,6 +546,8 @@ flo_ddl_note_outcome(const FloDdlPlace *place, const FloDdlStatement *ddl, const
 			made = lappend(made, flo_ddl_made_name(object->schema, NULL, object->name));
 	}
 	flo_ddl_note_made(entry, made, NULL);
+	foreach(cell, ddl->objects)
+		note_moved(place, entry, lfirst(cell));
 	return entry;
 }
 
@@ -608,15 +561,24 @@ leave_owner_out(Node *node)
 	if (!IsA(node, AlterTableStmt))
 		return;
 	foreach(cell, statement->cmds)
+	{
 		if (lfirst_node(AlterTableCmd, cell)->subtype == AT_ChangeOwner)
 			statement->cmds = foreach_delete_current(statement->cmds, cell);
+	}
 }
 
-/* With the rights for it; what flo_ddl_apply() returns */
+/*
+ * With the rights for it; what flo_ddl_apply() returns.  What it is about is noted
+ * first, since it may drop that.  Nothing is locked before it is known to be the
+ * group's: a statement of the source holds nobody else's table.  Behind the lock
+ * the rows of an earlier copy go first, as they could object to the statement; then
+ * comes all that looks at definitions, which could change until then.  Whether the
+ * rows determine the result is not asked of what is there already.
+ */
 static char *
 apply_statement(const FloDdlPlace *place, const FloDdlStatement *ddl, RawStmt *statement,
-				const FloDdlRights *rights, Mapping *mapping, int manner, const char **outcome, StringInfo note,
-				List **made)
+				const FloDdlRights *rights, Mapping *mapping, FloDdlMode mode, const char **outcome,
+				StringInfo note, List **made)
 {
 	const char *group = place->group;
 	Node	   *node = statement->stmt;
@@ -626,15 +588,15 @@ apply_statement(const FloDdlPlace *place, const FloDdlStatement *ddl, RawStmt *s
 	bool		gone = false;
 	bool		present;
 
-	reason = reach_of(group, ddl, node, rights, mapping, manner);
+	reason = reach_of(group, ddl, node, rights, mapping, mode);
 	if (reason == NULL)
-		reason = takes_other_rows(ddl, mapping, manner);
+		reason = takes_other_rows(ddl, mapping, mode);
 	if (reason != NULL)
 		return reason;
-	lock_relations(node);
-	if ((manner & FLO_DDL_EMPTY) && !mapping->shared)
+	flo_ddl_lock_relations(node);
+	if ((mode & FLO_DDL_EMPTY) && !mapping->shared)
 		empty_copied_again(ddl, mapping);
-	if (manner & FLO_DDL_TRUST_KEYS)
+	if (mode & FLO_DDL_TRUST_KEYS)
 		trust_foreign_keys(node);
 	nothing = map_columns(mapping, node, note, &reason);
 	if (reason == NULL && !nothing)
@@ -642,24 +604,26 @@ apply_statement(const FloDdlPlace *place, const FloDdlStatement *ddl, RawStmt *s
 	if (reason == NULL)
 		reason = hurts_others(mapping, node);
 	if (reason == NULL && !nothing)
-		reason = flo_ddl_gone(place, ddl, node, manner & FLO_DDL_DECIDED, note, &gone);
-	present = nothing || gone || (reason == NULL && flo_ddl_present(node, text_to_run(ddl), ddl->with_owner, note));
-	if (manner & FLO_DDL_DECIDED)
+		reason = flo_ddl_gone(place, ddl, node, mode & FLO_DDL_DECIDED, note, &gone);
+	present = nothing || gone ||
+		(reason == NULL && flo_ddl_present(node, text_to_run(ddl), ddl->with_owner, note));
+	if (mode & FLO_DDL_DECIDED)
 		reason = NULL;
 	else if (!present && reason == NULL)
 	{
 		reason = flo_ddl_refused(ddl, text_to_run(ddl));
-		if (reason == NULL && (manner & FLO_DDL_CHECKED))
+		if (reason == NULL && (mode & FLO_DDL_CHECKED))
 			reason = flo_ddl_undetermined(node, ddl, text_to_run(ddl));
 	}
 	if (present && !nothing && !gone && reason == NULL)
-		reason = adopt_present(group, node, manner);
+		reason = adopt_present(group, node, mode);
 	if (!present && reason == NULL)
 	{
 		UpdateActiveSnapshotCommandId();
-		reason = flo_ddl_run_within_reach(group, is_bounded(manner), statement, text_to_run(ddl), made);
+		reason = flo_ddl_run_within_reach(group, is_bounded(mode), statement, text_to_run(ddl),
+										  made);
 	}
-	if (reason == NULL && (manner & FLO_DDL_DECIDED))
+	if (reason == NULL && (mode & FLO_DDL_DECIDED))
 		flo_ddl_own(group, about);
 	*outcome = nothing ? "ignored" : gone ? "absent" : present ? "present" : "applied";
 	return reason;
@@ -667,7 +631,7 @@ apply_statement(const FloDdlPlace *place, const FloDdlStatement *ddl, RawStmt *s
 
 char *
 flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
-			  FloReshape *routes, int manner)
+			  FloWorkerRules *routes, FloDdlMode mode)
 {
 	Mapping		mapping = {routes};
 	const char *outcome = "ignored";
@@ -686,29 +650,31 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 	statement = parse(ddl, &mapping);
 	if (flo_ddl_drop_tablespaces(statement->stmt, &note))
 		outcome = "ignored";
-	else if ((manner & FLO_DDL_COMING) && !is_here(statement->stmt))
+	else if ((mode & FLO_DDL_COMING) && !is_here(statement->stmt))
 		appendStringInfoString(&note, "not run: the table comes with its copy");
 	else
 	{
 		if (!ddl->with_owner)
 			leave_owner_out(statement->stmt);
-		reason = choose_rights(ddl, statement->stmt, owner, manner, &rights);
+		reason = choose_rights(ddl, statement->stmt, owner, mode, &rights);
 		if (reason == NULL)
 		{
 			flo_ddl_take_rights(&as, &rights);
-			reason = apply_statement(place, ddl, statement, &rights, &mapping, manner, &outcome, &note, &made);
+			reason = apply_statement(place, ddl, statement, &rights, &mapping, mode, &outcome,
+									 &note, &made);
 			flo_as_role_leave(&as);
 		}
 	}
 	leave(&settings);
 	PopActiveSnapshot();
 	if (reason == NULL)
-		flo_ddl_expect_names(ddl, flo_ddl_note_outcome(place, ddl, outcome, note.len > 0 ? note.data : NULL), made,
-							 is_bounded(manner));
+		flo_ddl_expect_names(ddl, flo_ddl_note_outcome(place, ddl, outcome,
+													   note.len > 0 ? note.data : NULL), made,
+							 is_bounded(mode));
 	return reason;
 }
 
-/* --- concurrently ------------------------------------------------------------------------------- */
+/* --- concurrently -------------------------------------------------------- */
 
 /* What a crash has left of CREATE INDEX CONCURRENTLY goes first */
 static void
@@ -774,19 +740,20 @@ run_concurrent(const FloDdlStatement *ddl, const FloDdlRights *rights, RawStmt *
 	flo_state_set(FLO_STATE_STREAMING, "running %s CONCURRENTLY", ddl->tag);
 	flo_ddl_run(statement, text_to_run(ddl), PROCESS_UTILITY_TOPLEVEL);
 	flo_as_role_leave_late(&settings);
-	flo_trail.operation = NULL;
+	flo_error_context.operation = NULL;
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
 	flo_transaction_commit();
 	MemoryContextSwitchTo(context);
-	flo_stop_point("concurrent.after");
+	flo_injection_point("concurrent.after");
 	flo_state_set(FLO_STATE_STREAMING, NULL);
 }
 
 /* With the rights for it: is something left to run? */
 static bool
-prepare_concurrent(const FloDdlPlace *place, const FloDdlStatement *ddl, Mapping *mapping, RawStmt *statement, int manner,
-				   const char **outcome, StringInfo note, char **reason)
+prepare_concurrent(const FloDdlPlace *place, const FloDdlStatement *ddl, Mapping *mapping,
+				   RawStmt *statement,
+				   FloDdlMode mode, const char **outcome, StringInfo note, char **reason)
 {
 	Node	   *node = statement->stmt;
 	bool		nothing = map_columns(mapping, node, note, reason);
@@ -794,7 +761,7 @@ prepare_concurrent(const FloDdlPlace *place, const FloDdlStatement *ddl, Mapping
 	if (*reason == NULL)
 		*reason = flo_ddl_refused(ddl, text_to_run(ddl));
 	*outcome = nothing ? "ignored" : "applied";
-	if (manner & FLO_DDL_DECIDED)
+	if (mode & FLO_DDL_DECIDED)
 		*reason = NULL;
 	if (nothing || *reason != NULL)
 		return false;
@@ -819,8 +786,9 @@ own_apart(const char *group, List *about)
 }
 
 char *
-flo_ddl_apply_concurrent(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner, FloReshape *routes,
-						 int manner, const char **outcome, char **detail)
+flo_ddl_apply_concurrent(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
+						 FloWorkerRules *routes,
+						 FloDdlMode mode, const char **outcome, char **detail)
 {
 	Mapping		mapping = {routes};
 	MemoryContext context = CurrentMemoryContext;
@@ -839,23 +807,24 @@ flo_ddl_apply_concurrent(const FloDdlPlace *place, const FloDdlStatement *ddl, O
 	enter(ddl, &settings);
 	statement = parse(ddl, &mapping);
 	(void) flo_ddl_drop_tablespaces(statement->stmt, &note);
-	reason = choose_rights(ddl, statement->stmt, owner, manner, &rights);
+	reason = choose_rights(ddl, statement->stmt, owner, mode, &rights);
 	if (reason == NULL)
 	{
 		flo_ddl_take_rights(&as, &rights);
 		about = flo_ddl_wholes(flo_ddl_targets(statement->stmt));
-		reason = reach_of(place->group, ddl, statement->stmt, &rights, &mapping, manner);
+		reason = reach_of(place->group, ddl, statement->stmt, &rights, &mapping, mode);
 		if (reason == NULL)
-			reason = takes_other_rows(ddl, &mapping, manner);
+			reason = takes_other_rows(ddl, &mapping, mode);
 		if (reason == NULL)
-			left = prepare_concurrent(place, ddl, &mapping, statement, manner, outcome, &note, &reason);
+			left = prepare_concurrent(place, ddl, &mapping, statement, mode, outcome, &note,
+									  &reason);
 		flo_as_role_leave(&as);
 	}
 	leave(&settings);
 	flo_transaction_end(context);
 	if (left)
 		run_concurrent(ddl, &rights, statement);
-	if (reason == NULL && (manner & FLO_DDL_DECIDED))
+	if (reason == NULL && (mode & FLO_DDL_DECIDED))
 		own_apart(place->group, about);
 	*detail = note.len > 0 ? note.data : NULL;
 	return reason;

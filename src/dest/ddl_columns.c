@@ -14,22 +14,22 @@
  */
 #include "postgres.h"
 
+#include "dest/ddl_columns.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 
-#include "dest/ddl_columns.h"
-
 typedef struct Columns
 {
-	FloReshape *routes;
+	FloWorkerRules *routes;
 	const char *schema;
 	const char *table;
-	const char *left_out;		/* a column of the part at hand that the route leaves out */
+	const char *left_out;		/* a column of the part at hand that the route
+								 * leaves out */
 	char	   *reason;			/* why the statement cannot be mapped */
 	StringInfo	note;
 } Columns;
 
-/* --- names --------------------------------------------------------------------------- */
+/* --- names --------------------------------------------------------------- */
 
 /* The name here; the same, and remembered, for one that is left out */
 static char *
@@ -39,7 +39,7 @@ map_column(Columns *c, char *name)
 
 	if (name == NULL)
 		return NULL;
-	mapped = flo_reshape_column(c->routes, c->schema, c->table, name);
+	mapped = flo_worker_rules_column(c->routes, c->schema, c->table, name);
 	if (mapped == NULL)
 	{
 		c->left_out = name;
@@ -88,7 +88,7 @@ map_expression(Columns *c, Node *expression)
 	(void) map_references(expression, c);
 }
 
-/* --- parts ----------------------------------------------------------------------------- */
+/* --- parts --------------------------------------------------------------- */
 
 static void
 map_elements(Columns *c, List *elements)
@@ -129,7 +129,7 @@ map_definition(Columns *c, ColumnDef *column)
 		map_constraint(c, lfirst_node(Constraint, cell));
 }
 
-/* --- statements --------------------------------------------------------------------------- */
+/* --- statements ---------------------------------------------------------- */
 
 static void
 note_left_out(Columns *c, const char *what)
@@ -219,19 +219,20 @@ map_create(Columns *c, CreateStmt *statement)
 		else
 			c->reason = pstrdup("its columns come from elsewhere");
 		if (c->left_out != NULL)
-			note_left_out(c, IsA(element, ColumnDef) ? "a column is not made" : "a constraint is not made");
+			note_left_out(c, IsA(element, ColumnDef) ? "a column is not made" :
+						  "a constraint is not made");
 		else
 			rest = lappend(rest, element);
 	}
 	statement->tableElts = rest;
 	if (statement->partspec != NULL)
 		foreach(cell, statement->partspec->partParams)
-		{
-			PartitionElem *element = lfirst_node(PartitionElem, cell);
+	{
+		PartitionElem *element = lfirst_node(PartitionElem, cell);
 
-			element->name = map_column(c, element->name);
-			map_expression(c, element->expr);
-		}
+		element->name = map_column(c, element->name);
+		map_expression(c, element->expr);
+	}
 	if (c->left_out != NULL)
 		c->reason = pstrdup("a route leaves a column of the partition key out");
 	return false;
@@ -335,7 +336,7 @@ map_statement(Columns *c, Node *node)
 }
 
 char *
-flo_ddl_map_columns(Node *statement, FloReshape *routes, const char *schema, const char *table,
+flo_ddl_map_columns(Node *statement, FloWorkerRules *routes, const char *schema, const char *table,
 					bool *nothing, StringInfo note)
 {
 	Columns		c = {routes, schema, table, NULL, NULL, note};

@@ -5,7 +5,7 @@
 #ifndef FLO_DDL_COLUMNS_H
 #define FLO_DDL_COLUMNS_H
 
-#include "dest/reshape.h"
+#include "dest/worker_rules.h"
 #include "lib/stringinfo.h"
 #include "nodes/nodes.h"
 
@@ -16,7 +16,7 @@
  * says that no more is left.  Returns why the statement cannot be mapped, as a
  * sentence, or NULL.
  */
-extern char *flo_ddl_map_columns(Node *statement, FloReshape *routes, const char *schema,
+extern char *flo_ddl_map_columns(Node *statement, FloWorkerRules *routes, const char *schema,
 								 const char *table, bool *nothing, StringInfo note);
 
 #endif

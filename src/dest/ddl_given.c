@@ -21,6 +21,7 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -31,11 +32,12 @@
 #include "commands/tablecmds.h"
 #include "conf/given_names.h"
 #include "core/as_role.h"
-#include "core/trail.h"
+#include "core/error_context.h"
 #include "dest/ddl_apply.h"
 #include "dest/ddl_given.h"
 #include "dest/ddl_known.h"
 #include "mb/pg_wchar.h"
+#include "nodes/parsenodes.h"
 #include "parser/scansup.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -46,9 +48,10 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#define NOT_NULL 'n'			/* as pg_constraint has it; older servers have no word for it */
+#define NOT_NULL 'n'			/* as pg_constraint has it; older servers have
+								 * no word for it */
 
-/* --- statements whose names are to come ----------------------------------------------------- */
+/* --- statements whose names are to come ---------------------------------- */
 
 typedef struct Expected
 {
@@ -94,18 +97,21 @@ find_expected(int64 id)
 	if (!FullTransactionIdEquals(expected_in, GetTopFullTransactionIdIfAny()))
 		return NULL;
 	foreach(cell, expected)
+	{
 		if (((Expected *) lfirst(cell))->id == id)
 			return lfirst(cell);
+	}
 	return NULL;
 }
 
-/* --- what is to be named --------------------------------------------------------------------- */
+/* --- what is to be named ------------------------------------------------- */
 
 /* Something here that may be meant */
 typedef struct Candidate
 {
 	FloNamedThing *thing;
-	int			made;			/* place among what the statement has made; -1 = was there before */
+	int			made;			/* place among what the statement has made; -1
+								 * = was there before */
 	bool		taken;
 } Candidate;
 
@@ -131,7 +137,7 @@ typedef struct Naming
 {
 	const FloDdlPlace *place;
 	const Expected *statement;
-	FloReshape *routes;
+	FloWorkerRules *routes;
 	List	   *wholes;			/* of Whole * */
 	List	   *wanted;			/* of Wanted * */
 	List	   *names;			/* for flo.ddl_log, of char * */
@@ -150,8 +156,10 @@ order_made(const Naming *naming, const ObjectAddress *object)
 	ListCell   *cell;
 
 	foreach(cell, naming->statement->made)
+	{
 		if (is_same(lfirst(cell), object))
 			return foreach_current_index(cell);
+	}
 	return -1;
 }
 
@@ -190,8 +198,10 @@ whole_of(Naming *naming, const ObjectAddress *object)
 	ListCell   *cell;
 
 	foreach(cell, naming->wholes)
+	{
 		if (is_same(&((Whole *) lfirst(cell))->object, object))
 			return lfirst(cell);
+	}
 	if (object->classId == RelationRelationId)
 		LockRelationOid(object->objectId, AccessShareLock);
 	whole = palloc0(sizeof(Whole));
@@ -208,7 +218,8 @@ find_whole(const Naming *naming, const FloNamed *named, ObjectAddress *object)
 	Oid			schema;
 
 	if (OidIsValid(named->relation))
-		ObjectAddressSet(*object, RelationRelationId, flo_reshape_table(naming->routes, named->schema, named->of));
+		ObjectAddressSet(*object, RelationRelationId,
+						 flo_worker_rules_table(naming->routes, named->schema, named->of));
 	else
 	{
 		schema = get_namespace_oid(named->schema, true);
@@ -231,7 +242,7 @@ map_columns(const Naming *naming, Wanted *wanted)
 		const char *column = lfirst(cell);
 
 		if (OidIsValid(named->relation) && column[0] != '\0')
-			column = flo_reshape_column(naming->routes, named->schema, named->of, column);
+			column = flo_worker_rules_column(naming->routes, named->schema, named->of, column);
 		if (column == NULL)
 			return false;
 		wanted->columns = lappend(wanted->columns, pstrdup(column));
@@ -252,7 +263,7 @@ add_wanted(Naming *naming, const FloNamed *named)
 		return;
 	if (named->to_table != NULL && named->to_schema != NULL)
 	{
-		wanted->to = flo_reshape_table(naming->routes, named->to_schema, named->to_table);
+		wanted->to = flo_worker_rules_table(naming->routes, named->to_schema, named->to_table);
 		if (!OidIsValid(wanted->to))
 			return;
 	}
@@ -260,10 +271,24 @@ add_wanted(Naming *naming, const FloNamed *named)
 	naming->wanted = lappend(naming->wanted, wanted);
 }
 
-/* --- which one is meant ------------------------------------------------------------------------ */
+/* --- which one is meant -------------------------------------------------- */
 
 static bool
-same_columns(const List *one, const List *other)
+is_among(const List *names, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, names)
+	{
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Those of statistics are a set: the server orders them as the table has them */
+static bool
+same_columns(FloNamedKind kind, const List *one, const List *other)
 {
 	ListCell   *a;
 	ListCell   *b;
@@ -271,8 +296,11 @@ same_columns(const List *one, const List *other)
 	if (list_length(one) != list_length(other))
 		return false;
 	forboth(a, one, b, other)
-		if (strcmp(lfirst(a), lfirst(b)) != 0)
+	{
+		if (kind == FLO_NAMED_STATISTICS ? !is_among(other, lfirst(a)) :
+			strcmp(lfirst(a), lfirst(b)) != 0)
 			return false;
+	}
 	return true;
 }
 
@@ -281,15 +309,19 @@ fits(const Wanted *wanted, const Candidate *candidate)
 {
 	const FloNamed *named = &candidate->thing->named;
 
-	return !candidate->taken && named->kind == wanted->named->kind && candidate->thing->to == wanted->to &&
-		strcmp(named->trait, wanted->named->trait) == 0 && same_columns(named->columns, wanted->columns);
+	return !candidate->taken && named->kind == wanted->named->kind &&
+		candidate->thing->to == wanted->to &&
+		strcmp(named->trait, wanted->named->trait) == 0 &&
+		same_columns(named->kind, named->columns, wanted->columns);
 }
 
 static bool
 is_alike(const Wanted *one, const Wanted *other)
 {
-	return one->whole == other->whole && one->named->kind == other->named->kind && one->to == other->to &&
-		strcmp(one->named->trait, other->named->trait) == 0 && same_columns(one->columns, other->columns);
+	return one->whole == other->whole && one->named->kind == other->named->kind &&
+		one->to == other->to &&
+		strcmp(one->named->trait, other->named->trait) == 0 &&
+		same_columns(one->named->kind, one->columns, other->columns);
 }
 
 static bool
@@ -309,7 +341,10 @@ take(Wanted *wanted, Candidate *candidate)
 	candidate->taken = true;
 }
 
-/* As many as there are names left for things like them: in order, whatever the definitions look like here */
+/*
+ * As many as there are names left for things like them: in order, whatever the
+ * definitions look like here
+ */
 static bool
 are_as_many(const Naming *naming, const Wanted *wanted)
 {
@@ -329,8 +364,10 @@ may_be_taken(const Naming *naming, const Wanted *wanted, const Candidate *candid
 {
 	const FloNamed *named = wanted->named;
 
-	return (!naming->statement->bounded || flo_ddl_may_change(naming->place->group, &candidate->thing->object, NIL)) &&
-		!flo_ddl_was_made(naming->place, named->schema, named->kind == FLO_NAMED_CONSTRAINT ? named->of : NULL,
+	return (!naming->statement->bounded ||
+			flo_ddl_may_change(naming->place->group, &candidate->thing->object, NIL)) &&
+		!flo_ddl_was_made(naming->place, named->schema,
+						  named->kind == FLO_NAMED_CONSTRAINT ? named->of : NULL,
 						  candidate->thing->named.name);
 }
 
@@ -361,7 +398,8 @@ is_meant(const Naming *naming, Pass pass, const Wanted *wanted, const Candidate 
 		case MADE_IN_ORDER:
 			return made && are_as_many(naming, wanted);
 		default:
-			return !made && same_definition(wanted, candidate) && may_be_taken(naming, wanted, candidate);
+			return !made && same_definition(wanted, candidate) &&
+				may_be_taken(naming, wanted, candidate);
 	}
 }
 
@@ -373,20 +411,22 @@ find_meant(Naming *naming)
 
 	for (Pass pass = 0; pass < NPASSES; pass++)
 		foreach(cell, naming->wanted)
-		{
-			Wanted	   *wanted = lfirst(cell);
+	{
+		Wanted	   *wanted = lfirst(cell);
 
-			if (wanted->found == NULL)
-				foreach(one, wanted->whole->candidates)
-					if (fits(wanted, lfirst(one)) && is_meant(naming, pass, wanted, lfirst(one)))
-					{
-						take(wanted, lfirst(one));
-						break;
-					}
+		if (wanted->found == NULL)
+			foreach(one, wanted->whole->candidates)
+		{
+			if (fits(wanted, lfirst(one)) && is_meant(naming, pass, wanted, lfirst(one)))
+			{
+				take(wanted, lfirst(one));
+				break;
+			}
 		}
+	}
 }
 
-/* --- giving a name ------------------------------------------------------------------------------- */
+/* --- giving a name ------------------------------------------------------- */
 
 static bool
 constraint_is(Oid constraint, bool (*is) (Form_pg_constraint))
@@ -405,7 +445,8 @@ constraint_is(Oid constraint, bool (*is) (Form_pg_constraint))
 static bool
 is_inherited(Form_pg_constraint form)
 {
-	return form->coninhcount > 0 && (form->contype == CONSTRAINT_CHECK || form->contype == NOT_NULL);
+	return form->coninhcount > 0 &&
+		(form->contype == CONSTRAINT_CHECK || form->contype == NOT_NULL);
 }
 
 /* One that nobody has asked for by itself */
@@ -418,7 +459,8 @@ is_implied(Form_pg_constraint form)
 static Oid
 constraint_called(const FloNamedThing *thing, const char *name)
 {
-	return thing->whole.classId == TypeRelationId ? get_domain_constraint_oid(thing->whole.objectId, name, true) :
+	return thing->whole.classId == TypeRelationId ?
+		get_domain_constraint_oid(thing->whole.objectId, name, true) :
 		get_relation_constraint_oid(thing->whole.objectId, name, true);
 }
 
@@ -426,18 +468,22 @@ constraint_called(const FloNamedThing *thing, const char *name)
 static Oid
 statistics_called(Oid like, const char *name, HeapTuple *tuple)
 {
+	Oid			schema;
+
 	*tuple = SearchSysCacheCopy1(STATEXTOID, ObjectIdGetDatum(like));
 	if (!HeapTupleIsValid(*tuple))
 		elog(ERROR, "cache lookup failed for statistics object %u", like);
+	schema = ((Form_pg_statistic_ext) GETSTRUCT(*tuple))->stxnamespace;
 	return GetSysCacheOid2(STATEXTNAMENSP, Anum_pg_statistic_ext_oid, CStringGetDatum(name),
-						   ObjectIdGetDatum(((Form_pg_statistic_ext) GETSTRUCT(*tuple))->stxnamespace));
+						   ObjectIdGetDatum(schema));
 }
 
 /* A name that is an array type's, the server takes from it */
 static Oid
 type_called(const char *name, Oid schema)
 {
-	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name), ObjectIdGetDatum(schema));
+	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+									   ObjectIdGetDatum(schema));
 	Oid			element = OidIsValid(type) ? get_element_type(type) : InvalidOid;
 
 	return OidIsValid(element) && get_array_type(element) == type ? InvalidOid : type;
@@ -485,6 +531,14 @@ holder_of(const FloNamedThing *thing, const char *name, ObjectAddress *holder)
 		default:
 			found = type_called(name, schema_of_type(id));
 			break;
+	}
+	/* a constraint with an index is called like that */
+	if (class == ConstraintRelationId && OidIsValid(found) &&
+		OidIsValid(get_constraint_index(found)) &&
+		get_index_constraint(get_constraint_index(found)) == found)
+	{
+		class = RelationRelationId;
+		found = get_constraint_index(found);
 	}
 	ObjectAddressSet(*holder, class, found);
 	return OidIsValid(found);
@@ -562,7 +616,7 @@ rename_thing(const FloNamedThing *thing, const char *name)
 	CommandCounterIncrement();
 }
 
-/* --- making room ------------------------------------------------------------------------------------ */
+/* --- making room --------------------------------------------------------- */
 
 /* A name that nothing has */
 static char *
@@ -573,24 +627,33 @@ spare_name(const FloNamedThing *thing, const char *like)
 	for (int i = 1;; i++)
 	{
 		char	   *end = psprintf("_here%d", i);
-		char	   *name = psprintf("%.*s%s", pg_mbcliplen(like, strlen(like), NAMEDATALEN - 1 - strlen(end)), like, end);
+		char	   *name = psprintf("%.*s%s",
+									pg_mbcliplen(like, strlen(like), NAMEDATALEN - 1 - strlen(end)),
+									like, end);
 
 		if (!holder_of(thing, name, &holder))
 			return name;
 	}
 }
 
-/* Did it only arise on a partition or from a column of the group's, so that nothing of the source's is about it? */
+/*
+ * Did it only arise on a partition or from a column of the group's, so that
+ * nothing of the source's is about it?
+ */
 static bool
 may_make_room(const Naming *naming, const FloNamedThing *thing)
 {
-	bool		implied = thing->named.kind == FLO_NAMED_INDEX ? get_rel_relispartition(thing->object.objectId) :
-		thing->named.kind == FLO_NAMED_CONSTRAINT && constraint_is(thing->object.objectId, is_implied);
+	bool		implied = thing->named.kind == FLO_NAMED_INDEX ?
+		get_rel_relispartition(thing->object.objectId) :
+		thing->named.kind == FLO_NAMED_CONSTRAINT &&
+		constraint_is(thing->object.objectId, is_implied);
 
 	return implied &&
-		(!naming->statement->bounded || flo_ddl_may_change(naming->place->group, &thing->whole, NIL)) &&
+		(!naming->statement->bounded ||
+		 flo_ddl_may_change(naming->place->group, &thing->whole, NIL)) &&
 		!flo_ddl_was_made(naming->place, thing->named.schema,
-						  thing->named.kind == FLO_NAMED_CONSTRAINT ? thing->named.of : NULL, thing->named.name);
+						  thing->named.kind == FLO_NAMED_CONSTRAINT ? thing->named.of : NULL,
+						  thing->named.name);
 }
 
 static bool
@@ -616,25 +679,93 @@ refuse_taken(const Wanted *wanted, const ObjectAddress *holder)
 
 	ereport(ERROR,
 			(errcode(relation ? ERRCODE_DUPLICATE_TABLE : ERRCODE_DUPLICATE_OBJECT),
-			 errmsg("the name \"%s\", which %s has at the source, is taken here by %s", wanted->name,
-					getObjectDescription(&wanted->found->thing->object, false), getObjectDescription(holder, false)),
+			 errmsg("the name \"%s\", which %s has at the source, is taken here by %s",
+					wanted->name,
+					getObjectDescription(&wanted->found->thing->object, false),
+					getObjectDescription(holder, false)),
 			 errhint("Rename what has it, or drop it; then it goes on by itself.")));
 }
 
 /* What has a name that is wanted gets another one, for now or for good */
 static void
-make_room(const Naming *naming, const Wanted *wanted, ObjectAddress *holder)
+make_room(const Naming *naming, const Wanted *wanted, const ObjectAddress *holder)
 {
 	FloNamedThing *thing;
 
-	/* a constraint with an index is called like that */
-	if (holder->classId == ConstraintRelationId && OidIsValid(get_constraint_index(holder->objectId)) &&
-		get_index_constraint(get_constraint_index(holder->objectId)) == holder->objectId)
-		ObjectAddressSet(*holder, RelationRelationId, get_constraint_index(holder->objectId));
 	thing = flo_given_name(holder);
 	if (thing == NULL || !(is_wanted(naming, holder) || may_make_room(naming, thing)))
 		refuse_taken(wanted, holder);
 	rename_thing(thing, spare_name(thing, thing->named.name));
+}
+
+/* --- what was there before ----------------------------------------------- */
+
+static const char *
+kind_name(const FloNamed *named)
+{
+	return named->kind == FLO_NAMED_INDEX ? "index" : named->kind == FLO_NAMED_CONSTRAINT ?
+		"constraint" :
+		named->kind == FLO_NAMED_SEQUENCE ? "sequence" : "statistics";
+}
+
+static void
+add_detail(Naming *naming, const char *text)
+{
+	appendStringInfo(&naming->detail, "%s%s", naming->detail.len > 0 ? "; " : "", text);
+}
+
+static const Candidate *
+candidate_that_is(const Whole *whole, const ObjectAddress *object)
+{
+	ListCell   *cell;
+
+	foreach(cell, whole->candidates)
+	{
+		if (is_same(&((Candidate *) lfirst(cell))->thing->object, object))
+			return lfirst(cell);
+	}
+	return NULL;
+}
+
+/*
+ * Has just the like of what was made the name already?  Then it was not to be
+ * made a second time: somebody had prepared it, or routes lead two tables to this.
+ */
+static bool
+is_double(const Wanted *wanted, const ObjectAddress *holder)
+{
+	const FloNamedThing *made = wanted->found->thing;
+	const Candidate *there = candidate_that_is(wanted->whole, holder);
+
+	if (wanted->found->made < 0 || there == NULL || there->made >= 0 || !fits(wanted, there))
+		return false;
+	if (made->named.kind == FLO_NAMED_INDEX ? get_rel_relispartition(made->object.objectId) :
+		made->named.kind != FLO_NAMED_CONSTRAINT ||
+		constraint_is(made->object.objectId, is_implied))
+		return false;
+	return made->named.definition != NULL && there->thing->named.definition != NULL &&
+		strcmp(made->named.definition, there->thing->named.definition) == 0;
+}
+
+static void
+drop_double(const FloNamedThing *thing)
+{
+	Oid			id = thing->object.objectId;
+	bool		index = thing->named.kind == FLO_NAMED_INDEX;
+	AlterTableCmd *command = makeNode(AlterTableCmd);
+
+	/* of a table, as its children have it, too */
+	if ((!index || OidIsValid(get_index_constraint(id))) &&
+		thing->whole.classId == RelationRelationId)
+	{
+		command->subtype = AT_DropConstraint;
+		command->name = name_now(thing);
+		command->behavior = DROP_RESTRICT;
+		AlterTableInternal(thing->whole.objectId, list_make1(command), true);
+	}
+	else
+		performDeletion(&thing->object, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+	CommandCounterIncrement();
 }
 
 static bool
@@ -643,67 +774,88 @@ has_name(const Wanted *wanted)
 	const FloNamedThing *thing = wanted->found->thing;
 
 	/* it goes with its parent's */
-	if (thing->named.kind == FLO_NAMED_CONSTRAINT && constraint_is(thing->object.objectId, is_inherited))
+	if (thing->named.kind == FLO_NAMED_CONSTRAINT &&
+		constraint_is(thing->object.objectId, is_inherited))
 		return true;
 	return strcmp(name_now(thing), wanted->name) == 0;
 }
 
 static void
-give_name(const Naming *naming, const Wanted *wanted)
+give_name(Naming *naming, const Wanted *wanted)
 {
+	const FloNamedThing *thing = wanted->found->thing;
 	ObjectAddress holder;
 
-	if (has_name(wanted))
+	/* gone with what was made twice, or right */
+	if (flo_given_name(&thing->object) == NULL || has_name(wanted))
 		return;
-	if (holder_of(wanted->found->thing, wanted->name, &holder))
+	if (!holder_of(thing, wanted->name, &holder))
+		rename_thing(thing, wanted->name);
+	else if (is_double(wanted, &holder))
+	{
+		drop_double(thing);
+		add_detail(naming,
+				   psprintf("%s \"%s\" exists already", kind_name(wanted->named), wanted->name));
+	}
+	else
+	{
 		make_room(naming, wanted, &holder);
-	rename_thing(wanted->found->thing, wanted->name);
+		rename_thing(thing, wanted->name);
+	}
 }
 
-/* --- telling ------------------------------------------------------------------------------------------ */
+/* --- telling ------------------------------------------------------------- */
 
 static void
 tell(Naming *naming, const Wanted *wanted)
 {
 	const FloNamed *named = wanted->named;
 	bool		in_table = named->kind == FLO_NAMED_CONSTRAINT;
-	const char *kind = named->kind == FLO_NAMED_INDEX ? "index" : in_table ? "constraint" :
-		named->kind == FLO_NAMED_SEQUENCE ? "sequence" : "statistics";
 
 	if (wanted->found == NULL || named->kind == FLO_NAMED_ARRAY)
 		return;
 	if (wanted->found->made < 0 && strcmp(wanted->found->thing->named.name, wanted->name) != 0)
-		appendStringInfo(&naming->detail, "%s%s \"%s\" is called \"%s\" now, as at the source",
-						 naming->detail.len > 0 ? "; " : "", kind, wanted->found->thing->named.name, wanted->name);
+		add_detail(naming,
+				   psprintf("%s \"%s\" is called \"%s\" now, as at the source", kind_name(named),
+							wanted->found->thing->named.name, wanted->name));
 	naming->names = lappend(naming->names,
-							flo_ddl_made_name(named->schema, in_table ? named->of : NULL, named->name));
+							flo_ddl_made_name(named->schema, in_table ? named->of : NULL,
+											  named->name));
 	if (named->kind == FLO_NAMED_INDEX && strlen(named->trait) == 1)
-		naming->names = lappend(naming->names, flo_ddl_made_name(named->schema, named->of, named->name));
+		naming->names = lappend(naming->names,
+								flo_ddl_made_name(named->schema, named->of, named->name));
 }
 
 void
-flo_ddl_give_names(const FloDdlPlace *place, const FloDdlStatement *ddl, FloReshape *routes)
+flo_ddl_give_names(const FloDdlPlace *place, const FloDdlStatement *ddl, FloWorkerRules *routes)
 {
-	Naming		naming = {.place = place, .statement = find_expected(ddl->id), .routes = routes};
+	Naming		naming = {
+		.place = place,
+		.statement = find_expected(ddl->id),
+		.routes = routes
+	};
 	FloAsRole	as;
 	ListCell   *cell;
 
 	if (ddl->named == NIL || naming.statement == NULL)
 		return;
 	initStringInfo(&naming.detail);
-	flo_trail.operation = flo_ddl_shown(ddl);
+	flo_error_context.operation = flo_ddl_shown(ddl);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	flo_given_names_enter(&as);
 	foreach(cell, ddl->named)
 		add_wanted(&naming, lfirst(cell));
 	find_meant(&naming);
 	foreach(cell, naming.wanted)
+	{
 		if (((Wanted *) lfirst(cell))->found != NULL)
 			give_name(&naming, lfirst(cell));
+	}
 	foreach(cell, naming.wanted)
 		tell(&naming, lfirst(cell));
 	flo_as_role_leave(&as);
-	flo_ddl_note_made(naming.statement->entry, naming.names, naming.detail.len > 0 ? naming.detail.data : NULL);
+	flo_ddl_note_made(naming.statement->entry, naming.names,
+					  naming.detail.len > 0 ? naming.detail.data : NULL);
 	PopActiveSnapshot();
-	flo_trail.operation = NULL;
+	flo_error_context.operation = NULL;
 }

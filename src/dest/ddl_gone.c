@@ -7,7 +7,7 @@
  * could not be built at the source is not tried here.  That is told and passed
  * over.  What the stream or a copy has made here and is missing was dropped or
  * renamed by somebody: it may still be in force under another name, so that is
- * for a person to look at.
+ * for a person to look at, unless it is a table whose rows are awaited, or given up.
  */
 #include "postgres.h"
 
@@ -19,6 +19,7 @@
 #include "dest/ddl_gone.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
+#include "parser/parse_type.h"
 #include "utils/lsyscache.h"
 
 typedef struct Drops
@@ -32,19 +33,22 @@ typedef struct Drops
 
 /* Is it to be passed over?  If not, "reason" says why the statement is held. */
 static bool
-pass_over(Drops *drops, const char *what, const char *schema, const char *table, const char *name, bool if_exists)
+pass_over(Drops *drops, const char *what, const char *schema, const char *table, const char *name,
+		  bool if_exists)
 {
 	bool		made = schema != NULL && flo_ddl_was_made(drops->place, schema, table, name);
 
 	drops->made |= made;
 	if (made && !drops->decided && !if_exists)
 	{
-		drops->reason = psprintf("%s \"%s\" was made here and is missing now, or has another name", what, name);
+		drops->reason = psprintf("%s \"%s\" was made here and is missing now, or has another name",
+								 what, name);
 		return false;
 	}
 	if (drops->note->len > 0)
 		appendStringInfoString(drops->note, "; ");
-	appendStringInfo(drops->note, made ? "%s \"%s\" is gone already" : "%s \"%s\" was never brought here", what, name);
+	appendStringInfo(drops->note, made ? "%s \"%s\" is gone already" :
+					 "%s \"%s\" was never brought here", what, name);
 	return true;
 }
 
@@ -61,7 +65,8 @@ is_here(ObjectType type, Node *object)
 		case OBJECT_SEQUENCE:
 		case OBJECT_VIEW:
 		case OBJECT_MATVIEW:
-			return OidIsValid(RangeVarGetRelid(makeRangeVarFromNameList(castNode(List, object)), NoLock, true));
+			return OidIsValid(RangeVarGetRelid(makeRangeVarFromNameList(castNode(List, object)),
+											   NoLock, true));
 		default:
 			address = get_object_address(type, object, &relation, AccessShareLock, true);
 			if (relation != NULL)
@@ -78,8 +83,10 @@ listed_objects(const FloDdlStatement *ddl, int count)
 	ListCell   *cell;
 
 	foreach(cell, ddl->objects)
+	{
 		if (((FloDdlObject *) lfirst(cell))->position >= 0)
 			listed = lappend(listed, lfirst(cell));
+	}
 	return list_length(listed) == count ? listed : NIL;
 }
 
@@ -92,10 +99,11 @@ look_at_drop(Drops *drops, const FloDdlStatement *ddl, DropStmt *statement)
 
 	foreach(cell, statement->objects)
 	{
-		const FloDdlObject *object = listed != NIL ? list_nth(listed, foreach_current_index(cell)) : NULL;
+		const FloDdlObject *object = listed != NIL ? list_nth(listed, foreach_current_index(cell)) :
+			NULL;
 
 		if (object == NULL || is_here(statement->removeType, lfirst(cell)) ||
-			!pass_over(drops, object->type, object->schema, NULL, object->name, false))
+			!pass_over(drops, object->type, object->schema, NULL, object->name, object->awaited))
 			here = lappend(here, lfirst(cell));
 	}
 	statement->objects = here;
@@ -117,10 +125,25 @@ look_at_alter(Drops *drops, const FloDdlStatement *ddl, AlterTableStmt *statemen
 
 		if (command->subtype != AT_DropConstraint ||
 			OidIsValid(get_relation_constraint_oid(relation, command->name, true)) ||
-			!pass_over(drops, "constraint", table->schema, table->name, command->name, command->missing_ok))
+			!pass_over(drops, "constraint", table->schema, table->name, command->name,
+					   command->missing_ok))
 			left = lappend(left, command);
 	}
 	statement->cmds = left;
+}
+
+/* Is nothing left of it? */
+static bool
+look_at_domain(Drops *drops, const FloDdlStatement *ddl, AlterDomainStmt *statement)
+{
+	Oid			domain = LookupTypeNameOid(NULL, makeTypeNameFromNameList(statement->typeName),
+										   true);
+	const FloDdlObject *object = ddl->objects != NIL ? linitial(ddl->objects) : NULL;
+
+	return statement->subtype == 'X' && OidIsValid(domain) && object != NULL &&
+		!OidIsValid(get_domain_constraint_oid(domain, statement->name, true)) &&
+		pass_over(drops, "constraint", object->schema, object->name, statement->name,
+				  statement->missing_ok);
 }
 
 /* Is nothing left of it? */
@@ -137,14 +160,16 @@ look_at(Drops *drops, const FloDdlStatement *ddl, Node *node)
 		case T_AlterTableStmt:
 			look_at_alter(drops, ddl, (AlterTableStmt *) node);
 			return drops->note->len > before && ((AlterTableStmt *) node)->cmds == NIL;
+		case T_AlterDomainStmt:
+			return look_at_domain(drops, ddl, (AlterDomainStmt *) node);
 		default:
 			return false;
 	}
 }
 
 char *
-flo_ddl_gone(const FloDdlPlace *place, const FloDdlStatement *ddl, Node *node, bool decided, StringInfo note,
-			 bool *nothing)
+flo_ddl_gone(const FloDdlPlace *place, const FloDdlStatement *ddl, Node *node, bool decided,
+			 StringInfo note, bool *nothing)
 {
 	Drops		drops = {place, decided, note};
 
@@ -153,8 +178,8 @@ flo_ddl_gone(const FloDdlPlace *place, const FloDdlStatement *ddl, Node *node, b
 }
 
 bool
-flo_ddl_gone_since(const FloDdlPlace *place, const FloDdlStatement *ddl, Node *node, StringInfo note,
-				   const char **outcome)
+flo_ddl_gone_since(const FloDdlPlace *place, const FloDdlStatement *ddl, Node *node,
+				   StringInfo note, const char **outcome)
 {
 	Drops		drops = {place, true, note};
 

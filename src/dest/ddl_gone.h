@@ -16,15 +16,15 @@
  * should be held instead: it was made here, and is gone or has another name.
  * "decided": a person says that this does not matter.  Names must be mapped.
  */
-extern char *flo_ddl_gone(const FloDdlPlace *place, const FloDdlStatement *ddl, Node *statement, bool decided,
-						  StringInfo note, bool *nothing);
+extern char *flo_ddl_gone(const FloDdlPlace *place, const FloDdlStatement *ddl, Node *statement,
+						  bool decided, StringInfo note, bool *nothing);
 
 /*
  * The same for what is dropped outside a transaction, where it may have been
  * this very statement that was run and not noted.  Is nothing left?  Then
  * *outcome says why.
  */
-extern bool flo_ddl_gone_since(const FloDdlPlace *place, const FloDdlStatement *ddl, Node *statement,
-							   StringInfo note, const char **outcome);
+extern bool flo_ddl_gone_since(const FloDdlPlace *place, const FloDdlStatement *ddl,
+							   Node *statement, StringInfo note, const char **outcome);
 
 #endif

@@ -18,7 +18,8 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "conf/choice.h"
-#include "conf/visit.h"
+#include "conf/sql.h"
+#include "conf/tables.h"
 #include "core/lock.h"
 #include "dest/ddl_known.h"
 #include "dest/ddl_parts.h"
@@ -31,7 +32,7 @@
 
 static const char *const may_names[] = {NULL, "nothing", "refer", "change"};
 
-/* --- lists --------------------------------------------------------------------------------- */
+/* --- lists --------------------------------------------------------------- */
 
 bool
 flo_ddl_has_address(const List *objects, const ObjectAddress *object)
@@ -59,7 +60,7 @@ flo_ddl_add_address(List *objects, Oid class, Oid id)
 	return lappend(objects, object);
 }
 
-/* --- asking -------------------------------------------------------------------------------- */
+/* --- asking -------------------------------------------------------------- */
 
 static FloDdlMay
 may_of_name(const char *name)
@@ -86,14 +87,16 @@ recorded(const char *group, const ObjectAddress *object)
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->objectId));
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->classId));
-	scan = systable_beginscan(table, get_relname_relid("group_objects_pkey", schema), true, NULL, 2, keys);
+	scan = systable_beginscan(table, get_relname_relid("group_objects_pkey", schema), true, NULL,
+							  2, keys);
 	while (result == FLO_MAY_UNKNOWN && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
 		Datum		name = heap_getattr(tuple, 3, RelationGetDescr(table), &isnull);
 
 		if (strcmp(TextDatumGetCString(name), group) == 0)
-			result = may_of_name(TextDatumGetCString(heap_getattr(tuple, 4, RelationGetDescr(table), &isnull)));
+			result = may_of_name(TextDatumGetCString(heap_getattr(tuple, 4, RelationGetDescr(table),
+																  &isnull)));
 	}
 	systable_endscan(scan);
 	table_close(table, AccessShareLock);
@@ -109,7 +112,8 @@ parents_of(Oid relation)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relation));
 	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		parents = lappend_oid(parents, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
@@ -128,13 +132,13 @@ knows(const char *group, const ObjectAddress *object, FloDdlMay may, const List 
 		return true;
 	if (object->classId == RelationRelationId && get_rel_relispartition(object->objectId))
 		foreach(cell, parents_of(object->objectId))
-		{
-			ObjectAddress parent;
+	{
+		ObjectAddress parent;
 
-			ObjectAddressSet(parent, RelationRelationId, lfirst_oid(cell));
-			if (knows(group, &parent, may, own))
-				return true;
-		}
+		ObjectAddressSet(parent, RelationRelationId, lfirst_oid(cell));
+		if (knows(group, &parent, may, own))
+			return true;
+	}
 	return false;
 }
 
@@ -170,26 +174,26 @@ flo_ddl_may_change_table(const char *group, Oid relation, const List *own)
 static List *
 siblings_of(const char *group)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	List	   *siblings = NIL;
 	uint64		rows;
 
-	flo_visit_begin(&visit);
-	rows = flo_visit_run(SPI_OK_SELECT, "SELECT DISTINCT o.group_name"
-						 " FROM flo.workers w JOIN flo.progress p USING (group_name, worker_name)"
-						 " JOIN flo.workers o ON o.owner = w.owner AND o.sink = 'postgres' AND o.group_name <> w.group_name"
-						 " JOIN flo.progress q ON q.group_name = o.group_name AND q.worker_name = o.worker_name"
-						 " AND q.system_identifier = p.system_identifier"
-						 " WHERE w.group_name = $1 AND w.sink = 'postgres'", 1, group);
+	flo_sql_begin(&sql);
+	rows = flo_sql_run(SPI_OK_SELECT, "SELECT DISTINCT o.group_name"
+					   " FROM flo.workers w JOIN flo.progress p USING (group_name, worker_name)"
+					   " JOIN flo.workers o ON o.owner = w.owner AND o.sink = 'postgres' AND o.group_name <> w.group_name"
+					   " JOIN flo.progress q ON q.group_name = o.group_name AND q.worker_name = o.worker_name"
+					   " AND q.system_identifier = p.system_identifier"
+					   " WHERE w.group_name = $1 AND w.sink = 'postgres'", 1, group);
 	for (uint64 i = 0; i < rows; i++)
 	{
-		char	   *sibling = flo_visit_text(&visit, i, 1);
-		MemoryContext spi = MemoryContextSwitchTo(visit.caller);
+		char	   *sibling = flo_sql_text(&sql, i, 1);
+		MemoryContext spi = MemoryContextSwitchTo(sql.caller);
 
 		siblings = lappend(siblings, sibling);
 		MemoryContextSwitchTo(spi);
 	}
-	flo_visit_end(&visit);
+	flo_sql_end(&sql);
 	return siblings;
 }
 
@@ -201,32 +205,35 @@ flo_ddl_may_refer(const char *group, const ObjectAddress *object, const List *ow
 	if (knows_whole(group, object, FLO_MAY_REFER, own))
 		return true;
 	foreach(cell, siblings_of(group))
+	{
 		if (knows_whole(lfirst(cell), object, FLO_MAY_CHANGE, NIL))
 			return true;
+	}
 	return false;
 }
 
-/* --- writing --------------------------------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------- */
 
 void
 flo_ddl_know(const char *group, const List *objects, FloDdlMay may)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	ListCell   *cell;
 
 	if (objects == NIL)
 		return;
-	flo_visit_begin(&visit);
+	flo_sql_begin(&sql);
 	foreach(cell, objects)
 	{
 		const ObjectAddress *object = lfirst(cell);
 
-		flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.group_objects VALUES ($1::oid, $2::oid, $3, $4)"
-					  " ON CONFLICT ON CONSTRAINT group_objects_pkey DO UPDATE SET may = EXCLUDED.may"
-					  " WHERE array_position('{nothing,refer,change}', group_objects.may) < array_position('{nothing,refer,change}', EXCLUDED.may)",
-					  4, psprintf("%u", object->objectId), psprintf("%u", object->classId), group, may_names[may]);
+		flo_sql_run(SPI_OK_INSERT, "INSERT INTO flo.group_objects VALUES ($1::oid, $2::oid, $3, $4)"
+					" ON CONFLICT ON CONSTRAINT group_objects_pkey DO UPDATE SET may = EXCLUDED.may"
+					" WHERE array_position('{nothing,refer,change}', group_objects.may) < array_position('{nothing,refer,change}', EXCLUDED.may)",
+					4, psprintf("%u", object->objectId), psprintf("%u", object->classId), group,
+					may_names[may]);
 	}
-	flo_visit_end(&visit);
+	flo_sql_end(&sql);
 	CommandCounterIncrement();
 }
 
@@ -278,8 +285,10 @@ stands_alone(const char *group, Oid relation)
 	ListCell   *cell;
 
 	foreach(cell, parents_of(relation))
+	{
 		if (!flo_ddl_may_change_table(group, lfirst_oid(cell), NIL))
 			return false;
+	}
 	return get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE ||
 		find_inheritance_children(relation, NoLock) == NIL;
 }
@@ -332,7 +341,8 @@ flo_ddl_adopt(const char *group, Oid relation, FloDdlRows rows, bool types)
 		return true;
 	LockRelationOid(relation, AccessShareLock);
 	if (!flo_tables_is_kind(get_rel_relkind(relation)) || relation < FirstNormalObjectId ||
-		(rows != FLO_ROWS_ANY && (!stands_alone(group, relation) || !is_empty(relation, rows == FLO_ROWS_NONE))))
+		(rows != FLO_ROWS_ANY &&
+		 (!stands_alone(group, relation) || !is_empty(relation, rows == FLO_ROWS_NONE))))
 		return false;
 	flo_ddl_take(group, relation, types);
 	return true;
@@ -342,19 +352,16 @@ void
 flo_ddl_adopt_sequence(const char *group, Oid relation)
 {
 	ObjectAddress object;
-	FloVisit	visit;
 	bool		unused;
 
 	ObjectAddressSet(object, RelationRelationId, relation);
 	if (recorded(group, &object) != FLO_MAY_UNKNOWN)
 		return;
-	flo_visit_begin(&visit);
-	unused = flo_visit_run(SPI_OK_SELECT, "SELECT FROM pg_class c, LATERAL flo.sequence_state(c.oid) s"
-						   " WHERE c.oid = $1::oid AND c.relkind = 'S' AND NOT s.is_called"
-						   " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid"
-						   " AND d.classid = 'pg_attrdef'::regclass)",
-						   1, psprintf("%u", relation)) > 0;
-	flo_visit_end(&visit);
+	unused = flo_sql_do(SPI_OK_SELECT, "SELECT FROM pg_class c, LATERAL flo.sequence_state(c.oid) s"
+						" WHERE c.oid = $1::oid AND c.relkind = 'S' AND NOT s.is_called"
+						" AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid"
+						" AND d.classid = 'pg_attrdef'::regclass)",
+						1, psprintf("%u", relation)) > 0;
 	if (unused)
 		flo_ddl_know(group, flo_ddl_add_address(NIL, RelationRelationId, relation), FLO_MAY_REFER);
 }
@@ -362,8 +369,10 @@ flo_ddl_adopt_sequence(const char *group, Oid relation)
 void
 flo_ddl_disown(const char *group, Oid relation, bool failed)
 {
-	if (!flo_tables_is_kind(get_rel_relkind(relation)) || flo_ddl_may_change_table(group, relation, NIL))
+	if (!flo_tables_is_kind(get_rel_relkind(relation)) ||
+		flo_ddl_may_change_table(group, relation, NIL))
 		return;
 	if (failed || !flo_ddl_adopt(group, relation, FLO_ROWS_NONE, false))
-		flo_ddl_know(group, flo_ddl_add_address(NIL, RelationRelationId, relation), FLO_MAY_NOTHING);
+		flo_ddl_know(group, flo_ddl_add_address(NIL, RelationRelationId, relation),
+					 FLO_MAY_NOTHING);
 }

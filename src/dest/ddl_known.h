@@ -27,7 +27,8 @@
 typedef enum FloDdlMay
 {
 	FLO_MAY_UNKNOWN,
-	FLO_MAY_NOTHING,			/* somebody has said that it is not the group's */
+	FLO_MAY_NOTHING,			/* somebody has said that it is not the
+								 * group's */
 	FLO_MAY_REFER,
 	FLO_MAY_CHANGE
 } FloDdlMay;
@@ -50,8 +51,10 @@ extern void flo_ddl_know(const char *group, const List *objects, FloDdlMay may);
 typedef enum FloDdlRows
 {
 	FLO_ROWS_ANY,				/* the source says that it is a member */
-	FLO_ROWS_NONE,				/* also none of transactions under way: they are waited for */
-	FLO_ROWS_NONE_SEEN			/* none so far: it gets those of a copy, perhaps by several loaders */
+	FLO_ROWS_NONE,				/* also none of transactions under way: they
+								 * are waited for */
+	FLO_ROWS_NONE_SEEN			/* none so far: it gets those of a copy,
+								 * perhaps by several loaders */
 } FloDdlRows;
 
 /*

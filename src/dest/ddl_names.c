@@ -47,8 +47,12 @@ find_object(const List *objects, const char *schema, const char *name)
 	{
 		const FloDdlObject *object = lfirst(cell);
 
-		/* a bare name may be that of a table here, and of a type that comes first there */
-		if (object->schema != NULL && strcmp(object->name, name) == 0 && strcmp(object->type, FLO_DDL_ROW_TYPE) != 0 &&
+		/*
+		 * a bare name may be that of a table here, and of a type that comes
+		 * first there
+		 */
+		if (object->schema != NULL && strcmp(object->name, name) == 0 &&
+			strcmp(object->type, FLO_DDL_ROW_TYPE) != 0 &&
 			(schema == NULL || strcmp(object->schema, schema) == 0))
 			return object;
 	}
@@ -59,7 +63,9 @@ find_object(const List *objects, const char *schema, const char *name)
 static bool
 is_part(const FloDdlObject *object)
 {
-	static const char *const parts[] = {"column", "constraint", "index", "trigger", "rule", "policy", "statistics"};
+	static const char *const parts[] = {
+		"column", "constraint", "index", "trigger", "rule", "policy", "statistics"
+	};
 
 	for (int i = 0; i < lengthof(parts); i++)
 		if (strcmp(object->type, parts[i]) == 0)
@@ -73,12 +79,16 @@ is_type(const FloDdlObject *object, const char *type)
 	return strcmp(object->type, type) == 0;
 }
 
-/* Where the table is that an object belongs to; false when that is where it was, or there is none */
+/*
+ * Where the table is that an object belongs to; false when that is where it
+ * was, or there is none
+ */
 static bool
 map_table_of(Mapper *mapper, const FloDdlObject *object, const char **schema, const char **table)
 {
 	/* of a type that a table uses, the message tells that table, too */
-	return OidIsValid(object->relation) && object->table_schema != NULL && object->table_name != NULL &&
+	return OidIsValid(object->relation) && object->table_schema != NULL &&
+		object->table_name != NULL &&
 		mapper->map(mapper->arg, object->table_schema, object->table_name, false, schema, table);
 }
 
@@ -89,7 +99,8 @@ table_of_part(Oid relation)
 	ObjectAddress object;
 
 	ObjectAddressSet(object, RelationRelationId, relation);
-	return OidIsValid(relation) && flo_ddl_to_whole(&object) && object.classId == RelationRelationId ?
+	return OidIsValid(relation) && flo_ddl_to_whole(&object) &&
+		object.classId == RelationRelationId ?
 		object.objectId : InvalidOid;
 }
 
@@ -113,12 +124,14 @@ map_part(Mapper *mapper, RangeVar *name, const FloDdlObject *object)
 	namespace = get_namespace_oid(schema, true);
 	there = OidIsValid(namespace) ? get_relname_relid(name->relname, namespace) : InvalidOid;
 	of = table_of_part(there);
-	if (is_type(object, "sequence") && (!OidIsValid(of) || of != get_relname_relid(table, namespace)))
+	if (is_type(object, "sequence") &&
+		(!OidIsValid(of) || of != get_relname_relid(table, namespace)))
 		return false;
 	if (OidIsValid(of) && of != get_relname_relid(table, namespace))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("index \"%s.%s\" is one of table \"%s\" here, not of \"%s\"", schema, name->relname, get_rel_name(of), table),
+				 errmsg("index \"%s.%s\" is one of table \"%s\" here, not of \"%s\"", schema,
+						name->relname, get_rel_name(of), table),
 				 errhint("Routes lead several tables to schema \"%s\". Rename the index at the source, or skip the statement.", schema)));
 	name->catalogname = NULL;
 	name->schemaname = pstrdup(schema);
@@ -138,7 +151,10 @@ map_relation(Mapper *mapper, RangeVar *name)
 	if (map_part(mapper, name, object))
 		return;
 
-	/* parts of a table: the message names the part, and the schema is the table's */
+	/*
+	 * parts of a table: the message names the part, and the schema is the
+	 * table's
+	 */
 	if (object == NULL && name->schemaname == NULL && mapper->ddl->objects != NIL)
 	{
 		object = linitial(mapper->ddl->objects);
@@ -146,8 +162,10 @@ map_relation(Mapper *mapper, RangeVar *name)
 			return;
 	}
 	schema = name->schemaname;
-	if (schema == NULL && object != NULL)	/* statistics may be in another schema than their table */
-		schema = is_part(object) && object->table_schema != NULL ? object->table_schema : object->schema;
+	/* statistics may be in another schema than their table */
+	if (schema == NULL && object != NULL)
+		schema = is_part(object) && object->table_schema != NULL ? object->table_schema :
+			object->schema;
 	if (schema == NULL)
 		return;
 	(void) mapper->map(mapper->arg, schema, name->relname, true, &schema, &table);
@@ -162,7 +180,8 @@ made_itself(const FloDdlStatement *ddl, const char *name)
 {
 	const FloDdlObject *object = ddl->objects != NIL ? linitial(ddl->objects) : NULL;
 
-	return object != NULL && object->creates && object->schema != NULL && strcmp(object->type, "table") == 0 &&
+	return object != NULL && object->creates && object->schema != NULL &&
+		strcmp(object->type, "table") == 0 &&
 		strcmp(object->name, name) == 0 ? object : NULL;
 }
 
@@ -225,8 +244,10 @@ map_own_type(Node *node, void *context)
 	if (node == NULL)
 		return false;
 	if (IsA(node, TypeName) && mapper->made != NULL && mapper->made->schemaname != NULL &&
-		list_length(type->names) == 1 && made_itself(mapper->ddl, strVal(linitial(type->names))) != NULL)
-		type->names = list_make2(makeString(mapper->made->schemaname), makeString(mapper->made->relname));
+		list_length(type->names) == 1 &&
+		made_itself(mapper->ddl, strVal(linitial(type->names))) != NULL)
+		type->names = list_make2(makeString(mapper->made->schemaname),
+								 makeString(mapper->made->relname));
 	return raw_expression_tree_walker(node, map_own_type, context);
 }
 
@@ -242,9 +263,11 @@ map_expression(Node *node, void *context)
 	if (constant != NULL)
 	{
 		RangeVar   *sequence = flo_nextval_name(constant);
+
 		map_other(context, sequence, NIL);
 		if (sequence->schemaname != NULL)
-			constant->val.sval.sval = quote_qualified_identifier(sequence->schemaname, sequence->relname);
+			constant->val.sval.sval = quote_qualified_identifier(sequence->schemaname,
+																 sequence->relname);
 	}
 	return raw_expression_tree_walker(node, map_expression, context);
 }
@@ -370,7 +393,8 @@ has_statistics(const char *schema, const char *name)
 static List *
 qualify(Mapper *mapper, List *names)
 {
-	RangeVar   *name = list_length(names) <= 3 && names != NIL ? makeRangeVarFromNameList(names) : NULL;
+	RangeVar   *name = list_length(names) <= 3 && names != NIL ? makeRangeVarFromNameList(names) :
+		NULL;
 	const FloDdlObject *object = name == NULL ? NULL :
 		find_object(mapper->ddl->objects, name->schemaname, name->relname);
 	const char *schema;
@@ -503,8 +527,10 @@ kept_only(const FloDdlStatement *ddl, List *objects)
 	ListCell   *cell;
 
 	foreach(cell, objects)
+	{
 		if (is_kept(ddl, foreach_current_index(cell)))
 			kept = lappend(kept, lfirst(cell));
+	}
 	return kept;
 }
 
@@ -573,8 +599,8 @@ map_owner(Mapper *mapper, const RangeVar *sequence, List *options)
 		column = list_make1(llast(owner));
 		map_other(mapper, table, column);
 		if (table->schemaname != NULL)
-			option->arg = (Node *) list_make3(makeString(table->schemaname), makeString(table->relname),
-											  linitial(column));
+			option->arg = (Node *) list_make3(makeString(table->schemaname),
+											  makeString(table->relname), linitial(column));
 		if (table->schemaname != NULL && sequence->schemaname != NULL &&
 			strcmp(table->schemaname, sequence->schemaname) != 0)
 			rest = list_delete_last(rest);
@@ -603,33 +629,40 @@ qualify_created(Mapper *mapper, Node *node)
 	switch (nodeTag(node))
 	{
 		case T_CreateEnumStmt:
-			((CreateEnumStmt *) node)->typeName = qualify(mapper, ((CreateEnumStmt *) node)->typeName);
+			((CreateEnumStmt *) node)->typeName = qualify(mapper,
+														  ((CreateEnumStmt *) node)->typeName);
 			break;
 		case T_AlterEnumStmt:
-			((AlterEnumStmt *) node)->typeName = qualify(mapper, ((AlterEnumStmt *) node)->typeName);
+			((AlterEnumStmt *) node)->typeName = qualify(mapper,
+														 ((AlterEnumStmt *) node)->typeName);
 			break;
 		case T_CreateDomainStmt:
 			map_row_type(mapper, ((CreateDomainStmt *) node)->typeName);
 			foreach(cell, ((CreateDomainStmt *) node)->constraints)
 				map_definition(mapper, lfirst(cell));
-			((CreateDomainStmt *) node)->domainname = qualify(mapper, ((CreateDomainStmt *) node)->domainname);
+			((CreateDomainStmt *) node)->domainname =
+				qualify(mapper, ((CreateDomainStmt *) node)->domainname);
 			break;
 		case T_AlterDomainStmt:
 			map_definition(mapper, ((AlterDomainStmt *) node)->def);
-			((AlterDomainStmt *) node)->typeName = qualify(mapper, ((AlterDomainStmt *) node)->typeName);
+			((AlterDomainStmt *) node)->typeName = qualify(mapper,
+														   ((AlterDomainStmt *) node)->typeName);
 			break;
 		case T_CreateRangeStmt:
-			((CreateRangeStmt *) node)->typeName = qualify(mapper, ((CreateRangeStmt *) node)->typeName);
+			((CreateRangeStmt *) node)->typeName = qualify(mapper,
+														   ((CreateRangeStmt *) node)->typeName);
 			break;
 		case T_CompositeTypeStmt:
 			foreach(cell, ((CompositeTypeStmt *) node)->coldeflist)
 				map_definition(mapper, lfirst(cell));
-			if (((CompositeTypeStmt *) node)->typevar->schemaname == NULL && mapper->ddl->objects != NIL)
+			if (((CompositeTypeStmt *) node)->typevar->schemaname == NULL &&
+				mapper->ddl->objects != NIL)
 				((CompositeTypeStmt *) node)->typevar->schemaname =
 					((FloDdlObject *) linitial(mapper->ddl->objects))->schema;
 			break;
 		case T_AlterStatsStmt:
-			((AlterStatsStmt *) node)->defnames = qualify(mapper, ((AlterStatsStmt *) node)->defnames);
+			((AlterStatsStmt *) node)->defnames = qualify(mapper,
+														  ((AlterStatsStmt *) node)->defnames);
 			break;
 		case T_DefineStmt:
 			((DefineStmt *) node)->defnames = qualify(mapper, ((DefineStmt *) node)->defnames);
@@ -639,6 +672,11 @@ qualify_created(Mapper *mapper, Node *node)
 	}
 }
 
+/*
+ * Comes before all other looks at the statement: as whom it runs, what it may
+ * reach and what is there already is found by the names that are written in here,
+ * and a bare one would be looked up along a path that others may own schemas of.
+ */
 void
 flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 				  FloDdlMapColumn map_column, void *arg)
@@ -659,14 +697,16 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 		case T_RenameStmt:
 			map_relation(&mapper, ((RenameStmt *) node)->relation);
 			if (((RenameStmt *) node)->relation == NULL)
-				((RenameStmt *) node)->object = map_named(&mapper, ((RenameStmt *) node)->renameType,
+				((RenameStmt *) node)->object = map_named(&mapper,
+														  ((RenameStmt *) node)->renameType,
 														  ((RenameStmt *) node)->object);
 			break;
 		case T_AlterObjectSchemaStmt:
 			map_relation(&mapper, ((AlterObjectSchemaStmt *) node)->relation);
 			if (((AlterObjectSchemaStmt *) node)->relation == NULL)
-				((AlterObjectSchemaStmt *) node)->object = map_named(&mapper, ((AlterObjectSchemaStmt *) node)->objectType,
-																	 ((AlterObjectSchemaStmt *) node)->object);
+				((AlterObjectSchemaStmt *) node)->object =
+					map_named(&mapper, ((AlterObjectSchemaStmt *) node)->objectType,
+							  ((AlterObjectSchemaStmt *) node)->object);
 			break;
 		case T_CommentStmt:
 			((CommentStmt *) node)->object = map_named(&mapper, ((CommentStmt *) node)->objtype,
@@ -677,13 +717,14 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 			break;
 		case T_CreateSeqStmt:
 			map_relation(&mapper, ((CreateSeqStmt *) node)->sequence);
-			((CreateSeqStmt *) node)->options = map_owner(&mapper, ((CreateSeqStmt *) node)->sequence,
-														((CreateSeqStmt *) node)->options);
+			((CreateSeqStmt *) node)->options = map_owner(&mapper,
+														  ((CreateSeqStmt *) node)->sequence,
+														  ((CreateSeqStmt *) node)->options);
 			break;
 		case T_AlterSeqStmt:
 			map_relation(&mapper, ((AlterSeqStmt *) node)->sequence);
 			((AlterSeqStmt *) node)->options = map_owner(&mapper, ((AlterSeqStmt *) node)->sequence,
-														((AlterSeqStmt *) node)->options);
+														 ((AlterSeqStmt *) node)->options);
 			break;
 		case T_ViewStmt:
 			map_relation(&mapper, ((ViewStmt *) node)->view);
@@ -707,7 +748,8 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 		case T_CreateStatsStmt:
 			if (IsA(linitial(((CreateStatsStmt *) node)->relations), RangeVar))
 				map_relation(&mapper, linitial(((CreateStatsStmt *) node)->relations));
-			((CreateStatsStmt *) node)->defnames = qualify(&mapper, ((CreateStatsStmt *) node)->defnames);
+			((CreateStatsStmt *) node)->defnames = qualify(&mapper,
+														   ((CreateStatsStmt *) node)->defnames);
 			break;
 		case T_GrantStmt:
 			map_grant(&mapper, (GrantStmt *) node);
@@ -716,7 +758,8 @@ flo_ddl_map_names(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 			/* roles are the destination's business, but the name may be one */
 			((CreateSchemaStmt *) node)->authrole = NULL;
 			if (((CreateSchemaStmt *) node)->schemaname == NULL && ddl->objects != NIL)
-				((CreateSchemaStmt *) node)->schemaname = ((FloDdlObject *) linitial(ddl->objects))->name;
+				((CreateSchemaStmt *) node)->schemaname =
+					((FloDdlObject *) linitial(ddl->objects))->name;
 			break;
 		default:
 			qualify_created(&mapper, node);
@@ -731,7 +774,8 @@ is_same(const char *a, const char *b)
 }
 
 char *
-flo_ddl_map_new_name(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map, void *arg, bool *nothing)
+flo_ddl_map_new_name(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map, void *arg,
+					 bool *nothing)
 {
 	const FloDdlObject *object = ddl->objects != NIL ? linitial(ddl->objects) : NULL;
 	const char *schema;
@@ -739,17 +783,24 @@ flo_ddl_map_new_name(Node *node, const FloDdlStatement *ddl, FloDdlMapTable map,
 	const char *new_schema;
 	const char *new_name;
 
-	/* what is part of a table goes with it; schemas and types no route leads anywhere */
-	if (object == NULL || object->new_name == NULL || !(IsA(node, RenameStmt) || IsA(node, AlterObjectSchemaStmt)) ||
+	/*
+	 * what is part of a table goes with it; schemas and types no route leads
+	 * anywhere
+	 */
+	if (object == NULL || object->new_name == NULL ||
+		!(IsA(node, RenameStmt) || IsA(node, AlterObjectSchemaStmt)) ||
 		!(is_type(object, "table") || (!OidIsValid(object->relation) &&
-									   (is_type(object, "view") || is_type(object, "materialized view") || is_type(object, "sequence")))))
+									   (is_type(object, "view") ||
+										is_type(object, "materialized view") ||
+										is_type(object, "sequence")))))
 		return NULL;
 	(void) map(arg, object->schema, object->name, false, &schema, &name);
 	(void) map(arg, object->new_schema, object->new_name, false, &new_schema, &new_name);
 	*nothing = is_same(schema, new_schema) && is_same(name, new_name);
 	if (IsA(node, RenameStmt) ? !is_same(schema, new_schema) : !is_same(name, new_name))
 		return psprintf("it is %s here, and routes lead what it is called then to %s: change the routes and name it yourself, then skip this",
-						quote_qualified_identifier(schema, name), quote_qualified_identifier(new_schema, new_name));
+						quote_qualified_identifier(schema, name),
+						quote_qualified_identifier(new_schema, new_name));
 	if (IsA(node, RenameStmt))
 		((RenameStmt *) node)->newname = pstrdup(new_name);
 	else

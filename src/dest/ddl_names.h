@@ -9,7 +9,10 @@
 #include "nodes/primnodes.h"
 #include "wire/ddl.h"
 
-/* Where a table of the source is here; false when that is where it was.  "about": the statement is about it. */
+/*
+ * Where a table of the source is here; false when that is where it was.
+ * "about": the statement is about it.
+ */
 typedef bool (*FloDdlMapTable) (void *arg, const char *schema, const char *table, bool about,
 								const char **to_schema, const char **to_table);
 
@@ -30,8 +33,8 @@ extern void flo_ddl_map_names(Node *statement, const FloDdlStatement *ddl,
  * What a relation is renamed or moved to, as routes lead that.  Returns why it
  * cannot be done; *nothing says that it is there already.
  */
-extern char *flo_ddl_map_new_name(Node *statement, const FloDdlStatement *ddl, FloDdlMapTable map, void *arg,
-								  bool *nothing);
+extern char *flo_ddl_map_new_name(Node *statement, const FloDdlStatement *ddl, FloDdlMapTable map,
+								  void *arg, bool *nothing);
 
 /* The relations that an existing statement changes, by name; List of RangeVar * */
 extern List *flo_ddl_changed_relations(Node *statement);

@@ -21,11 +21,12 @@ flo_ddl_partition_differs(const FloDdlObject *object, Oid root, Oid named)
 	if (object->partition == NULL || !OidIsValid(root))
 		return NULL;
 	if (!OidIsValid(named))
-		return psprintf("partition %s of %s is not here: its rows are elsewhere, and would stay", object->name,
-						object->root_name);
+		return psprintf("partition %s of %s is not here: its rows are elsewhere, and would stay",
+						object->name, object->root_name);
 	if (!get_rel_relispartition(named) || PartitionHasPendingDetach(named) ||
 		!list_member_oid(get_partition_ancestors(named), root) ||
 		flo_partition_find(root, flo_partition_read(object->partition), NULL) == named)
 		return NULL;
-	return psprintf("partition %s of %s does not provably hold the same rows here", object->name, object->root_name);
+	return psprintf("partition %s of %s does not provably hold the same rows here", object->name,
+					object->root_name);
 }

@@ -115,8 +115,10 @@ constraint_to_whole(ObjectAddress *object)
 {
 	Oid			constraint = object->objectId;
 
-	return go_to(object, RelationRelationId, oid_of_row(ConstraintRelationId, constraint, Anum_pg_constraint_conrelid)) ||
-		go_to(object, TypeRelationId, oid_of_row(ConstraintRelationId, constraint, Anum_pg_constraint_contypid));
+	return go_to(object, RelationRelationId,
+				 oid_of_row(ConstraintRelationId, constraint, Anum_pg_constraint_conrelid)) ||
+		go_to(object, TypeRelationId,
+			  oid_of_row(ConstraintRelationId, constraint, Anum_pg_constraint_contypid));
 }
 
 /* The range type whose constructor it is; 0 = none */
@@ -129,8 +131,10 @@ type_of_function(Oid function)
 	HeapTuple	tuple;
 	Oid			type = InvalidOid;
 
-	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(ProcedureRelationId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(function));
+	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(ProcedureRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(function));
 	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, keys);
 	while (!OidIsValid(type) && HeapTupleIsValid(tuple = systable_getnext(scan)))
 		if (((Form_pg_depend) GETSTRUCT(tuple))->deptype == DEPENDENCY_INTERNAL &&
@@ -161,9 +165,11 @@ flo_ddl_to_whole(ObjectAddress *object)
 		case ProcedureRelationId:
 			return go_to(object, TypeRelationId, type_of_function(id));
 		case CastRelationId:
-			return go_to(object, TypeRelationId, oid_of_row(CastRelationId, id, Anum_pg_cast_castsource));
+			return go_to(object, TypeRelationId,
+						 oid_of_row(CastRelationId, id, Anum_pg_cast_castsource));
 		case StatisticExtRelationId:
-			return go_to(object, RelationRelationId, oid_of_row(StatisticExtRelationId, id, Anum_pg_statistic_ext_stxrelid));
+			return go_to(object, RelationRelationId,
+						 oid_of_row(StatisticExtRelationId, id, Anum_pg_statistic_ext_stxrelid));
 		default:
 			return false;
 	}
@@ -213,7 +219,8 @@ flo_ddl_is_servers(const ObjectAddress *object)
 			return OidIsValid(flo_ddl_constraint_of_trigger(object->objectId));
 		case ConstraintRelationId:
 			/* a foreign key's copy for a partition */
-			return OidIsValid(oid_of_row(ConstraintRelationId, object->objectId, Anum_pg_constraint_conparentid));
+			return OidIsValid(oid_of_row(ConstraintRelationId, object->objectId,
+										 Anum_pg_constraint_conparentid));
 		default:
 			return false;
 	}

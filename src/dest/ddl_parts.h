@@ -7,7 +7,10 @@
 
 #include "catalog/objectaddress.h"
 
-/* One step from a part to what it is part of; false, and nothing changed, for what is nobody's part */
+/*
+ * One step from a part to what it is part of; false, and nothing changed, for
+ * what is nobody's part
+ */
 extern bool flo_ddl_to_whole(ObjectAddress *object);
 
 /*

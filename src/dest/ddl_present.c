@@ -21,14 +21,13 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "dest/ddl_present.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_type.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
-
-#include "dest/ddl_present.h"
 
 static void
 add_note(StringInfo note, const char *format, const char *name)
@@ -53,7 +52,7 @@ column_exists(Oid relation, const char *name)
 	return get_attnum(relation, name) != InvalidAttrNumber;
 }
 
-/* --- CREATE ---------------------------------------------------------------------------- */
+/* --- CREATE -------------------------------------------------------------- */
 
 /* Why it is no partition or child of what the statement says; NULL when it is */
 static char *
@@ -66,7 +65,8 @@ parent_differs(Oid relation, List *parents)
 		RangeVar   *name = lfirst_node(RangeVar, cell);
 		Oid			parent = RangeVarGetRelid(name, NoLock, true);
 
-		if (!OidIsValid(parent) || !list_member_oid(find_inheritance_children(parent, NoLock), relation))
+		if (!OidIsValid(parent) ||
+			!list_member_oid(find_inheritance_children(parent, NoLock), relation))
 			return psprintf("it is no partition or child of \"%s\" here", name->relname);
 	}
 	return NULL;
@@ -82,16 +82,19 @@ table_present(CreateStmt *statement, const char *text, StringInfo note)
 	if (!OidIsValid(relid))
 		return false;
 	relation = relation_open(relid, AccessShareLock);
-	if (relation->rd_rel->relkind != (statement->partspec != NULL ? RELKIND_PARTITIONED_TABLE : RELKIND_RELATION))
+	if (relation->rd_rel->relkind != (statement->partspec != NULL ? RELKIND_PARTITIONED_TABLE :
+									  RELKIND_RELATION))
 		difference = pstrdup("it is of another kind here");
 	else
 		difference = flo_ddl_table_differs(relation, statement->tableElts,
-										   statement->inhRelations == NIL && statement->ofTypename == NULL, text);
+										   statement->inhRelations == NIL &&
+										   statement->ofTypename == NULL, text);
 	if (difference == NULL)
 		difference = parent_differs(relid, statement->inhRelations);
 	relation_close(relation, AccessShareLock);
 	if (difference != NULL)
-		report_different(ERRCODE_DUPLICATE_TABLE, "table", statement->relation->relname, difference);
+		report_different(ERRCODE_DUPLICATE_TABLE, "table", statement->relation->relname,
+						 difference);
 	add_note(note, "table \"%s\" exists already", statement->relation->relname);
 	return true;
 }
@@ -149,9 +152,12 @@ enum_present(CreateEnumStmt *statement, StringInfo note)
 	if (!OidIsValid(type))
 		return false;
 	foreach(cell, statement->vals)
-		if (!SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(strVal(lfirst(cell)))))
+	{
+		if (!SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type),
+								   CStringGetDatum(strVal(lfirst(cell)))))
 			report_different(ERRCODE_DUPLICATE_OBJECT, "type", name,
 							 psprintf("it has no value \"%s\" here", strVal(lfirst(cell))));
+	}
 	add_note(note, "type \"%s\" exists already", name);
 	return true;
 }
@@ -198,7 +204,7 @@ schema_present(CreateSchemaStmt *statement, StringInfo note)
 	return true;
 }
 
-/* --- ALTER TABLE ------------------------------------------------------------------------- */
+/* --- ALTER TABLE --------------------------------------------------------- */
 
 static bool
 partition_is_attached(Oid parent, PartitionCmd *command)
@@ -219,7 +225,8 @@ static bool
 rule_missing(Oid relation, AlterTableCmd *command)
 {
 	return command->name != NULL &&
-		!SearchSysCacheExists2(RULERELNAME, ObjectIdGetDatum(relation), CStringGetDatum(command->name));
+		!SearchSysCacheExists2(RULERELNAME, ObjectIdGetDatum(relation),
+							   CStringGetDatum(command->name));
 }
 
 /* What a statement takes away: what it makes of that name is not there when it is made */
@@ -236,8 +243,10 @@ is_named(const List *names, const char *name)
 	ListCell   *cell;
 
 	foreach(cell, names)
+	{
 		if (strcmp(lfirst(cell), name) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -272,13 +281,17 @@ goes_first(Relation relation, const Constraint *constraint, const Drops *drops)
 	if (is_named(drops->constraints, get_constraint_name(there)))
 		return true;
 	foreach(cell, drops->columns)
-		if (flo_ddl_constraint_has_column(there, get_attnum(RelationGetRelid(relation), lfirst(cell))))
+	{
+		if (flo_ddl_constraint_has_column(there,
+										  get_attnum(RelationGetRelid(relation), lfirst(cell))))
 			return true;
+	}
 	return drops->cascade && constraint->contype == CONSTR_FOREIGN;
 }
 
 static bool
-add_column_present(Relation relation, AlterTableCmd *command, const Drops *drops, const char *text, StringInfo note)
+add_column_present(Relation relation, AlterTableCmd *command, const Drops *drops, const char *text,
+				   StringInfo note)
 {
 	ColumnDef  *column = castNode(ColumnDef, command->def);
 	AttrNumber	attnum = get_attnum(RelationGetRelid(relation), column->colname);
@@ -288,11 +301,35 @@ add_column_present(Relation relation, AlterTableCmd *command, const Drops *drops
 		return false;
 
 	/* of whatever shape: the source did not look, either */
-	difference = command->missing_ok ? NULL : flo_ddl_column_differs(relation, attnum, column, false, text);
+	difference = command->missing_ok ? NULL :
+		flo_ddl_column_differs(relation, attnum, column, false, text);
 	if (difference != NULL)
 		report_different(ERRCODE_DUPLICATE_COLUMN, "column", column->colname, difference);
 	add_note(note, "column \"%s\" exists already", column->colname);
 	return true;
+}
+
+static bool
+is_child(Oid relation, const RangeVar *name)
+{
+	Oid			parent = RangeVarGetRelid(name, NoLock, true);
+
+	return OidIsValid(parent) &&
+		list_member_oid(find_inheritance_children(parent, NoLock), relation);
+}
+
+/* A property that a column is to lose, and has not here */
+static bool
+property_missing(Relation relation, const AlterTableCmd *command)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(relation), command->name);
+	Form_pg_attribute att;
+
+	if (attnum <= 0)
+		return false;
+	att = TupleDescAttr(RelationGetDescr(relation), attnum - 1);
+	return command->subtype == AT_DropIdentity ? att->attidentity == '\0' :
+		att->attgenerated == '\0';
 }
 
 /* Is the effect of one command of ALTER TABLE there, or none of ours? */
@@ -326,6 +363,17 @@ command_present(Relation relation, AlterTableCmd *command, const Drops *drops, c
 			if (partition_is_attached(relid, (PartitionCmd *) command->def))
 				return false;
 			add_note(note, "partition%s is detached already", "");
+			return true;
+		case AT_DropIdentity:
+		case AT_DropExpression:
+			if (!property_missing(relation, command))
+				return false;
+			add_note(note, "column \"%s\" is not generated here", command->name);
+			return true;
+		case AT_DropInherit:
+			if (is_child(relid, castNode(RangeVar, command->def)))
+				return false;
+			add_note(note, "it is no child of \"%s\" here", ((RangeVar *) command->def)->relname);
 			return true;
 		case AT_ChangeOwner:
 			return !with_owner;
@@ -364,14 +412,16 @@ alter_present(AlterTableStmt *statement, const char *text, bool with_owner, Stri
 	find_drops(statement, &drops);
 	relation = relation_open(relid, NoLock);
 	foreach(cell, statement->cmds)
+	{
 		if (!command_present(relation, lfirst(cell), &drops, text, with_owner, note))
 			commands = lappend(commands, lfirst(cell));
+	}
 	relation_close(relation, NoLock);
 	statement->cmds = commands;
 	return commands == NIL;
 }
 
-/* --- the rest ------------------------------------------------------------------------------ */
+/* --- the rest ------------------------------------------------------------ */
 
 static bool
 rename_present(RenameStmt *statement, StringInfo note)
@@ -398,7 +448,8 @@ rename_present(RenameStmt *statement, StringInfo note)
 			if (!OidIsValid(relid))
 				return false;
 			if (statement->renameType == OBJECT_COLUMN &&
-				(column_exists(relid, statement->subname) || !column_exists(relid, statement->newname)))
+				(column_exists(relid, statement->subname) ||
+				 !column_exists(relid, statement->newname)))
 				return false;
 			if (statement->renameType == OBJECT_TABCONSTRAINT &&
 				(OidIsValid(get_relation_constraint_oid(relid, statement->subname, true)) ||
@@ -439,8 +490,10 @@ enum_value_present(AlterEnumStmt *statement, StringInfo note)
 		statement->skipIfNewValExists = true;
 		return false;
 	}
-	if (SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(statement->oldVal)) ||
-		!SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type), CStringGetDatum(statement->newVal)))
+	if (SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type),
+							  CStringGetDatum(statement->oldVal)) ||
+		!SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type),
+							   CStringGetDatum(statement->newVal)))
 		return false;
 	add_note(note, "the value is \"%s\" already", statement->newVal);
 	return true;

@@ -16,7 +16,7 @@
  */
 extern bool flo_ddl_present(Node *statement, const char *text, bool with_owner, StringInfo note);
 
-/* --- comparisons, in ddl_same.c ---------------------------------------------------- */
+/* --- comparisons, in ddl_same.c ------------------------------------------ */
 
 struct ColumnDef;
 struct Constraint;
@@ -27,9 +27,13 @@ extern char *flo_ddl_column_differs(Relation relation, int attnum, struct Column
 									bool in_primary_key, const char *text);
 
 /* The columns of CREATE TABLE against those of an existing table */
-extern char *flo_ddl_table_differs(Relation relation, List *elements, bool complete, const char *text);
+extern char *flo_ddl_table_differs(Relation relation, List *elements, bool complete,
+								   const char *text);
 
-/* The constraint that has its name, or (when it has none) is the primary key, of whatever shape; 0 = none */
+/*
+ * The constraint that has its name, or (when it has none) is the primary key,
+ * of whatever shape; 0 = none
+ */
 extern Oid	flo_ddl_constraint_like(Relation relation, const struct Constraint *constraint);
 
 /* Is the column one of its own? */

@@ -31,6 +31,8 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "conf/choice.h"
+#include "conf/tables.h"
+#include "core/as_role.h"
 #include "dest/ddl_known.h"
 #include "dest/ddl_parts.h"
 #include "dest/ddl_reach.h"
@@ -61,22 +63,27 @@ typedef struct Reach
 	bool		enforce;
 	MemoryContext context;
 	List	   *made;			/* of ObjectAddress *, parts too */
-	List	   *own;			/* of ObjectAddress *: those, and sequences of its tables, of which it may let go */
-	List	   *already;		/* of ObjectAddress *: what columns and defaults of its tables refer to already */
-	List	   *keys;			/* of char *: foreign keys that they have already */
+	List	   *own;			/* of ObjectAddress *: those, and sequences of
+								 * its tables, of which it may let go */
+	List	   *already;		/* of ObjectAddress *: what columns and
+								 * defaults of its tables refer to already */
+	List	   *keys;			/* of char *: foreign keys that they have
+								 * already */
 	List	   *defaults;		/* of ObjectAddress *: columns that got one */
 	List	   *columns;		/* of ObjectAddress *: columns made or changed */
 	List	   *changed;		/* of ObjectAddress * */
-	List	   *referred;		/* of ObjectAddress *: with a person's word only */
+	List	   *referred;		/* of ObjectAddress *: with a person's word
+								 * only */
 	List	   *dropped;		/* of Dropped * */
 	bool		makes_trigger;
-	char	   *reason;			/* what it must not touch, the first that was met */
+	char	   *reason;			/* what it must not touch, the first that was
+								 * met */
 } Reach;
 
 static Reach *watching = NULL;
 static object_access_hook_type next_object_access = NULL;
 
-/* --- what it names --------------------------------------------------------------------------- */
+/* --- what it names ------------------------------------------------------- */
 
 static char *
 name_of(const ObjectAddress *object)
@@ -122,7 +129,8 @@ others_relation(const char *group, Oid schema)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(schema));
+	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(schema));
 	scan = systable_beginscan(class, InvalidOid, false, NULL, 1, &key);
 	while (!OidIsValid(found) && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -146,8 +154,10 @@ flo_ddl_takes_along(const char *group, Node *statement)
 	if (!IsA(statement, RenameStmt) || ((RenameStmt *) statement)->renameType != OBJECT_SCHEMA)
 		return NULL;
 	schema = get_namespace_oid(((RenameStmt *) statement)->subname, true);
-	ObjectAddressSet(other, RelationRelationId, OidIsValid(schema) ? others_relation(group, schema) : InvalidOid);
-	return OidIsValid(other.objectId) ? psprintf("%s, and would be in a schema of another name", not_known(&other)) : NULL;
+	ObjectAddressSet(other, RelationRelationId,
+					 OidIsValid(schema) ? others_relation(group, schema) : InvalidOid);
+	return OidIsValid(other.objectId) ?
+		psprintf("%s, and would be in a schema of another name", not_known(&other)) : NULL;
 }
 
 char *
@@ -165,7 +175,7 @@ flo_ddl_refers_out_of_reach(const char *group, List *referred)
 	return NULL;
 }
 
-/* --- while a statement runs ---------------------------------------------------------------------- */
+/* --- while a statement runs ---------------------------------------------- */
 
 static void
 refuse_named(const char *name, const char *does)
@@ -249,7 +259,8 @@ look_at_changed(ObjectAddress *object, int part)
 	note(&watching->changed, object);
 	if (object->classId == RelationRelationId && part > 0)
 		note_column(&watching->columns, object->objectId, part);
-	if (watching->enforce && (OidIsValid(constraint) || !flo_ddl_is_servers(object)) && !is_groups(object))
+	if (watching->enforce && (OidIsValid(constraint) || !flo_ddl_is_servers(object)) &&
+		!is_groups(object))
 		refuse(object, "changes");
 }
 
@@ -318,7 +329,8 @@ note_references(Reach *reach, Node *statement)
 	{
 		const ObjectAddress *object = &((FloDdlTarget *) lfirst(cell))->object;
 
-		if (object->classId != RelationRelationId || !flo_tables_is_kind(get_rel_relkind(object->objectId)))
+		if (object->classId != RelationRelationId ||
+			!flo_tables_is_kind(get_rel_relkind(object->objectId)))
 			continue;
 		foreach(one, find_all_inheritors(object->objectId, NoLock, NULL))
 		{
@@ -336,8 +348,10 @@ is_key_made_anew(const Reach *reach, const char *key)
 	ListCell   *cell;
 
 	foreach(cell, reach->keys)
+	{
 		if (strcmp(lfirst(cell), key) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -349,14 +363,20 @@ add_new_references(List *references, const Reach *reach, const ObjectAddress *ob
 	ListCell   *cell;
 
 	if (key != NULL)
-		return is_key_made_anew(reach, key) ? references : flo_ddl_add_references(references, object);
+		return is_key_made_anew(reach, key) ? references :
+			flo_ddl_add_references(references, object);
 	foreach(cell, flo_ddl_add_references(NIL, object))
+	{
 		if (!flo_ddl_has_address(reach->already, lfirst(cell)))
 			references = lappend(references, lfirst(cell));
+	}
 	return references;
 }
 
-/* What is newly referred to by all that was made, and given columns or defaults; of ObjectAddress * */
+/*
+ * What is newly referred to by all that was made, and given columns or
+ * defaults; of ObjectAddress *
+ */
 static List *
 references_of_made(const Reach *reach)
 {
@@ -367,7 +387,10 @@ references_of_made(const Reach *reach)
 	{
 		const ObjectAddress *object = lfirst(cell);
 
-		/* a query reads what its owner may read; the rule is what depends on it */
+		/*
+		 * a query reads what its owner may read; the rule is what depends on
+		 * it
+		 */
 		if (object->classId != RewriteRelationId && !flo_ddl_is_servers(object))
 			references = add_new_references(references, reach, object);
 	}
@@ -390,8 +413,10 @@ check_made(void)
 
 	CommandCounterIncrement();
 	foreach(cell, references_of_made(watching))
+	{
 		if (!flo_ddl_may_refer(watching->group, lfirst(cell), watching->own))
 			refuse(lfirst(cell), "refers to");
+	}
 	foreach(cell, watching->dropped)
 	{
 		const Dropped *dropped = lfirst(cell);
@@ -401,18 +426,12 @@ check_made(void)
 	}
 }
 
-/* The role that a function is to run as is looked at as if it were set now, which a changed role forbids */
+/* The role that a function is to run as is looked at */
 static void
 allow_role_of_function(Node *statement)
 {
-	Oid			user;
-	int			context;
-
-	if (!IsA(statement, CreateFunctionStmt) && !IsA(statement, AlterFunctionStmt))
-		return;
-	GetUserIdAndSecContext(&user, &context);
-	if (!(context & SECURITY_RESTRICTED_OPERATION))
-		SetUserIdAndSecContext(user, context & ~SECURITY_LOCAL_USERID_CHANGE);
+	if (IsA(statement, CreateFunctionStmt) || IsA(statement, AlterFunctionStmt))
+		flo_as_role_allow_naming();
 }
 
 void
@@ -452,7 +471,8 @@ sequences_of(List *targets)
 	{
 		const ObjectAddress *object = &((FloDdlTarget *) lfirst(cell))->object;
 
-		if (object->classId == RelationRelationId && flo_tables_is_kind(get_rel_relkind(object->objectId)) &&
+		if (object->classId == RelationRelationId &&
+			flo_tables_is_kind(get_rel_relkind(object->objectId)) &&
 			flo_ddl_may_change_table(watching->group, object->objectId, NIL))
 			foreach(one, getOwnedSequences(object->objectId))
 				sequences = flo_ddl_add_address(sequences, RelationRelationId, lfirst_oid(one));
@@ -494,7 +514,8 @@ is_made_by(Node *statement, const ObjectAddress *object)
 			return relation != NULL && RangeVarGetRelid(relation, NoLock, true) == object->objectId;
 		case TypeRelationId:
 			return IsA(statement, CompositeTypeStmt) || IsA(statement, CreateEnumStmt) ||
-				IsA(statement, CreateDomainStmt) || IsA(statement, CreateRangeStmt) || IsA(statement, DefineStmt);
+				IsA(statement, CreateDomainStmt) || IsA(statement, CreateRangeStmt) ||
+				IsA(statement, DefineStmt);
 		case ProcedureRelationId:
 			return IsA(statement, CreateFunctionStmt) || IsA(statement, DefineStmt);
 		case NamespaceRelationId:
@@ -548,7 +569,8 @@ only_wholes(const List *objects, Node *statement)
 		part = flo_ddl_to_whole(&whole);
 
 		/* tables may let go of their sequences */
-		if (part ? get_rel_relkind(object.objectId) == RELKIND_SEQUENCE && object.classId == RelationRelationId &&
+		if (part ? get_rel_relkind(object.objectId) == RELKIND_SEQUENCE &&
+			object.classId == RelationRelationId &&
 			is_groups(&whole) : is_made_by(statement, &object))
 			result = flo_ddl_add_address(result, object.classId, object.objectId);
 	}
@@ -584,8 +606,10 @@ newly_referred(const Reach *reach)
 	ListCell   *cell;
 
 	foreach(cell, references_of_made(reach))
+	{
 		if (!flo_ddl_may_refer(reach->group, lfirst(cell), NIL))
 			referred = lappend(referred, lfirst(cell));
+	}
 	return referred;
 }
 
@@ -606,12 +630,25 @@ flo_ddl_own(const char *group, List *wholes)
 	flo_ddl_know(group, wholes_of(wholes), FLO_MAY_CHANGE);
 }
 
+/*
+ * The hook watches from before the statement until all that it caused is known, and
+ * not a moment longer: what this process does for itself is nobody's to judge.  An
+ * object that is out of reach is an error within the subtransaction, which undoes
+ * what was done until then; the reason is kept beside it, and tells it from an error
+ * of the statement's own, which is thrown on.  What was made becomes the group's
+ * only after the subtransaction has been kept.
+ */
 char *
-flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, const char *text, List **made)
+flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, const char *text,
+						 List **made)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	Reach		reach = {.group = group, .enforce = enforce, .context = context};
+	Reach		reach = {
+		.group = group,
+		.enforce = enforce,
+		.context = context
+	};
 
 	install_hook();
 	BeginInternalSubTransaction(NULL);

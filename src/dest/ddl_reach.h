@@ -43,7 +43,7 @@ extern void flo_ddl_run(RawStmt *statement, const char *text, ProcessUtilityCont
  * referred to may be referred to again.  All that was made, parts included and in
  * order, goes to "made" (of ObjectAddress *) unless that is NULL.
  */
-extern char *flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, const char *text,
-									  List **made);
+extern char *flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement,
+									  const char *text, List **made);
 
 #endif

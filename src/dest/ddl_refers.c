@@ -28,7 +28,8 @@
 static bool
 is_index(const ObjectAddress *object)
 {
-	char		kind = object->classId == RelationRelationId ? get_rel_relkind(object->objectId) : '\0';
+	char		kind = object->classId == RelationRelationId ? get_rel_relkind(object->objectId) :
+		'\0';
 
 	return kind == RELKIND_INDEX || kind == RELKIND_PARTITIONED_INDEX;
 }
@@ -41,15 +42,18 @@ flo_ddl_add_references(List *references, const ObjectAddress *object)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->classId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object->objectId));
+	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(object->classId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(object->objectId));
 	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
 		ObjectAddress other;
 
-		if (form->refobjid < FirstNormalObjectId || (object->objectSubId != 0 && form->objsubid != object->objectSubId))
+		if (form->refobjid < FirstNormalObjectId ||
+			(object->objectSubId != 0 && form->objsubid != object->objectSubId))
 			continue;
 		ObjectAddressSet(other, form->refclassid, form->refobjid);
 		while ((other.classId == TypeRelationId || is_index(&other)) && flo_ddl_to_whole(&other))
@@ -79,7 +83,9 @@ objects_of_table(Oid class, Oid index, AttrNumber column, AttrNumber oid, Oid re
 		bool		isnull;
 
 		objects = flo_ddl_add_address(objects, class,
-									  DatumGetObjectId(heap_getattr(tuple, oid, RelationGetDescr(catalog), &isnull)));
+									  DatumGetObjectId(heap_getattr(tuple, oid,
+																	RelationGetDescr(catalog),
+																	&isnull)));
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
@@ -94,8 +100,9 @@ flo_ddl_add_references_of_table(List *references, Oid relation)
 
 	ObjectAddressSet(table, RelationRelationId, relation);
 	references = flo_ddl_add_references(references, &table);
-	foreach(cell, objects_of_table(AttrDefaultRelationId, AttrDefaultIndexId, Anum_pg_attrdef_adrelid,
-								   Anum_pg_attrdef_oid, relation))
+	foreach(cell,
+			objects_of_table(AttrDefaultRelationId, AttrDefaultIndexId, Anum_pg_attrdef_adrelid,
+							 Anum_pg_attrdef_oid, relation))
 		references = flo_ddl_add_references(references, lfirst(cell));
 	return references;
 }
@@ -119,8 +126,8 @@ flo_ddl_add_keys_of_table(List *keys, Oid relation)
 {
 	ListCell   *cell;
 
-	foreach(cell, objects_of_table(ConstraintRelationId, ConstraintRelidTypidNameIndexId, Anum_pg_constraint_conrelid,
-								   Anum_pg_constraint_oid, relation))
+	foreach(cell, objects_of_table(ConstraintRelationId, ConstraintRelidTypidNameIndexId,
+								   Anum_pg_constraint_conrelid, Anum_pg_constraint_oid, relation))
 	{
 		char	   *key = flo_ddl_key_definition(lfirst(cell));
 
@@ -133,5 +140,6 @@ flo_ddl_add_keys_of_table(List *keys, Oid relation)
 void
 flo_ddl_default_of_column(ObjectAddress *object, const ObjectAddress *column)
 {
-	ObjectAddressSet(*object, AttrDefaultRelationId, GetAttrDefaultOid(column->objectId, column->objectSubId));
+	ObjectAddressSet(*object, AttrDefaultRelationId,
+					 GetAttrDefaultOid(column->objectId, column->objectSubId));
 }

@@ -11,7 +11,10 @@
 #include "catalog/objectaddress.h"
 #include "nodes/pg_list.h"
 
-/* Add those of an object or, with a number of a column, of that column, to a list of ObjectAddress * */
+/*
+ * Add those of an object or, with a number of a column, of that column, to a
+ * list of ObjectAddress *
+ */
 extern List *flo_ddl_add_references(List *references, const ObjectAddress *object);
 
 /* Those of a table's columns and defaults */

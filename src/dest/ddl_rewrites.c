@@ -28,9 +28,12 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "core/types.h"
 #include "conf/partition.h"
-#include "conf/visit.h"
+#include "conf/sql.h"
+#include "conf/tables.h"
+#include "core/compat_table.h"
+#include "core/types.h"
+#include "dest/ddl_rewrites.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "nodes/makefuncs.h"
@@ -48,8 +51,6 @@
 #include "utils/rel.h"
 #include "utils/typcache.h"
 
-#include "dest/ddl_rewrites.h"
-
 /* Words that input functions turn into the time of the moment */
 #define WORDS_FOR_THE_MOMENT "now|today|tomorrow|yesterday"
 
@@ -57,16 +58,10 @@
 static bool
 has_rows(Oid relation, const char *condition)
 {
-	FloVisit	visit;
 	char	   *query = psprintf("SELECT 1 FROM %s WHERE %s LIMIT 1",
-								 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
-															get_rel_name(relation)), condition);
-	bool		any;
+								 flo_tables_name(relation), condition);
 
-	flo_visit_begin(&visit);
-	any = flo_visit_run(SPI_OK_SELECT, query, 0) > 0;
-	flo_visit_end(&visit);
-	return any;
+	return flo_sql_do(SPI_OK_SELECT, query, 0) > 0;
 }
 
 /* Is there a text that could be read as the time of the moment? */
@@ -83,14 +78,16 @@ rows_name_the_moment(Relation relation)
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		Oid			type = getBaseType(att->atttypid);
 
-		if (!att->attisdropped && (type == TEXTOID || type == VARCHAROID || type == BPCHAROID || type == TEXTARRAYOID))
-			appendStringInfo(&condition, " OR %s::pg_catalog.text OPERATOR(pg_catalog.~*) '\\m(%s)'",
+		if (!att->attisdropped &&
+			(type == TEXTOID || type == VARCHAROID || type == BPCHAROID || type == TEXTARRAYOID))
+			appendStringInfo(&condition,
+							 " OR %s::pg_catalog.text OPERATOR(pg_catalog.~*) '\\m(%s)'",
 							 quote_identifier(NameStr(att->attname)), WORDS_FOR_THE_MOMENT);
 	}
 	return has_rows(RelationGetRelid(relation), condition.data);
 }
 
-/* --- expressions ------------------------------------------------------------------- */
+/* --- expressions --------------------------------------------------------- */
 
 static bool
 is_not_immutable(Oid function, void *context)
@@ -108,8 +105,11 @@ is_volatile(Oid function, void *context)
 typedef struct Look
 {
 	const FloDdlStatement *ddl;
-	char	   *on;				/* what the expression depends on, in words; NULL: its own functions */
-	bool		makes_times;	/* it has constants of times, or makes times of values */
+	List	   *commands;		/* of the statement */
+	char	   *on;				/* what the expression depends on, in words;
+								 * NULL: its own functions */
+	bool		makes_times;	/* it has constants of times, or makes times
+								 * of values */
 	bool		reads_times;	/* it makes them of texts in the rows */
 } Look;
 
@@ -133,7 +133,8 @@ is_made_of(Oid type, bool (*is) (Oid type))
 	type = getBaseType(type);
 	if (is(type))
 		return true;
-	if (OidIsValid(element = get_element_type(type)) || OidIsValid(element = get_range_subtype(type)))
+	if (OidIsValid(element = get_element_type(type)) ||
+		OidIsValid(element = get_range_subtype(type)))
 		return is_made_of(element, is);
 	if (OidIsValid(element = get_multirange_range(type)))
 		return is_made_of(element, is);
@@ -141,7 +142,8 @@ is_made_of(Oid type, bool (*is) (Oid type))
 		return false;
 	desc = lookup_rowtype_tupdesc(type, -1);
 	for (int i = 0; i < desc->natts && !found; i++)
-		found = !TupleDescAttr(desc, i)->attisdropped && is_made_of(TupleDescAttr(desc, i)->atttypid, is);
+		found = !TupleDescAttr(desc, i)->attisdropped &&
+			is_made_of(TupleDescAttr(desc, i)->atttypid, is);
 	ReleaseTupleDesc(desc);
 	return found;
 }
@@ -199,7 +201,8 @@ conversion_depends(Look *look, Oid from, Oid to, bool constant)
 	}
 
 	/* a constant that names an object is that object, here as well */
-	if (!constant && (is_made_of(from, flo_type_names_object) || is_made_of(to, flo_type_names_object)))
+	if (!constant &&
+		(is_made_of(from, flo_type_names_object) || is_made_of(to, flo_type_names_object)))
 		look->on = "OIDs and the search_path";
 	else if ((is_made_of(from, is_money) || is_made_of(to, is_money)) && monetary != NULL &&
 			 strcmp(monetary, "C") != 0 && strcmp(monetary, "POSIX") != 0)
@@ -220,9 +223,12 @@ static bool
 asks_the_locale(Oid function, void *context)
 {
 	static const char *const names[] = {
-		"lower", "upper", "initcap", "casefold", "regexp_", "textregex", "texticregex", "bpcharregex",
-		"bpcharicregex", "nameregex", "nameicregex", "texticlike", "texticnlike", "bpcharicl", "bpcharicn",
-		"nameicl", "nameicn", "text_l", "text_g", "text_smaller", "bpcharl", "bpcharg", "bpchar_larger",
+		"lower", "upper", "initcap", "casefold", "regexp_", "textregex", "texticregex",
+		"bpcharregex",
+		"bpcharicregex", "nameregex", "nameicregex", "texticlike", "texticnlike", "bpcharicl",
+		"bpcharicn",
+		"nameicl", "nameicn", "text_l", "text_g", "text_smaller", "bpcharl", "bpcharg",
+		"bpchar_larger",
 		"bpchar_smaller", "to_ts", "plainto_ts", "phraseto_ts", "websearch_to_ts"
 	};
 	char	   *name = get_func_name(function);
@@ -265,17 +271,24 @@ node_depends(Look *look, Node *node)
 		return !((Const *) node)->constisnull &&
 			conversion_depends(look, exprType(node), exprType(node), true);
 	if (IsA(node, RelabelType) &&
-		flo_type_names_object(exprType((Node *) ((RelabelType *) node)->arg)) != flo_type_names_object(exprType(node)))
-		return conversion_depends(look, exprType((Node *) ((RelabelType *) node)->arg), exprType(node), false);
+		flo_type_names_object(exprType((Node *) ((RelabelType *) node)->arg)) !=
+		flo_type_names_object(exprType(node)))
+		return conversion_depends(look, exprType((Node *) ((RelabelType *) node)->arg),
+								  exprType(node), false);
 	if (IsA(node, CoerceViaIO))
-		return conversion_depends(look, exprType((Node *) ((CoerceViaIO *) node)->arg), exprType(node), false);
+		return conversion_depends(look, exprType((Node *) ((CoerceViaIO *) node)->arg),
+								  exprType(node), false);
 	if (IsA(node, ArrayCoerceExpr))
-		return conversion_depends(look, exprType((Node *) ((ArrayCoerceExpr *) node)->arg), exprType(node), false);
+		return conversion_depends(look, exprType((Node *) ((ArrayCoerceExpr *) node)->arg),
+								  exprType(node), false);
 	if (IsA(node, FuncExpr) && list_length(((FuncExpr *) node)->args) > 0)
 	{
 		Node	   *first = linitial(((FuncExpr *) node)->args);
 
-		/* a function of an object that is named in the expression: to_tsvector('english', x) */
+		/*
+		 * a function of an object that is named in the expression:
+		 * to_tsvector('english', x)
+		 */
 		if (!(IsA(first, Const) && flo_type_names_object(exprType(first))) &&
 			conversion_depends(look, exprType(first), exprType(node), false))
 			return true;
@@ -328,9 +341,45 @@ names_the_moment(Node *node, void *context)
 }
 
 /*
+ * A column that the statement itself makes, or gives another type, as what
+ * generates others finds it: of the type alone, which is all that is looked at.
+ */
+static Node *
+column_to_be(ParseState *pstate, ColumnRef *reference)
+{
+	const Look *look = pstate->p_ref_hook_state;
+	Node	   *name = llast(reference->fields);
+	Param	   *value = NULL;
+	ListCell   *cell;
+
+	if (!IsA(name, String))
+		return NULL;
+	foreach(cell, look->commands)
+	{
+		AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
+		ColumnDef  *column;
+
+		if (command->subtype != AT_AddColumn && command->subtype != AT_AlterColumnType)
+			continue;
+		column = castNode(ColumnDef, command->def);
+		if (column->typeName == NULL ||
+			strcmp(command->subtype == AT_AddColumn ? column->colname : command->name,
+				   strVal(name)) != 0)
+			continue;
+		value = makeNode(Param);
+		value->paramkind = PARAM_EXTERN;
+		value->paramid = 1;
+		typenameTypeIdAndMod(pstate, column->typeName, &value->paramtype, &value->paramtypmod);
+		value->paramcollid = get_typcollation(value->paramtype);
+		value->location = reference->location;
+	}
+	return (Node *) value;
+}
+
+/*
  * Of an expression over the table's columns, or of none, that becomes a value
  * of a type; "raw" NULL: of the column itself, as a cast does it.  The tables and
- * columns that it names are there.
+ * columns that it names are there, or are made by the statement.
  */
 static bool
 expression_depends(Look *look, Relation relation, Node *raw, const char *text, ParseExprKind kind,
@@ -342,6 +391,11 @@ expression_depends(Look *look, Relation relation, Node *raw, const char *text, P
 	bool		depends;
 
 	pstate->p_sourcetext = text;
+	if (kind == EXPR_KIND_GENERATED_COLUMN)
+	{
+		pstate->p_pre_columnref_hook = column_to_be;
+		pstate->p_ref_hook_state = look;
+	}
 	if (kind != EXPR_KIND_COLUMN_DEFAULT)
 	{
 		ParseNamespaceItem *item = addRangeTableEntryForRelation(pstate, relation, AccessShareLock,
@@ -371,7 +425,7 @@ on_what(const Look *look)
 	return look->on != NULL ? psprintf(": it depends on %s", look->on) : pstrdup("");
 }
 
-/* --- commands ------------------------------------------------------------------------ */
+/* --- commands ------------------------------------------------------------ */
 
 static bool
 is_serial(const TypeName *type)
@@ -400,7 +454,8 @@ new_column_reason(Look *look, Relation relation, ColumnDef *column, const char *
 	ListCell   *cell;
 
 	if (column->typeName != NULL && is_serial(column->typeName))
-		return psprintf("the rows get numbers for the new column \"%s\" in no certain order", column->colname);
+		return psprintf("the rows get numbers for the new column \"%s\" in no certain order",
+						column->colname);
 	foreach(cell, column->constraints)
 	{
 		Constraint *constraint = lfirst_node(Constraint, cell);
@@ -426,7 +481,8 @@ new_column_reason(Look *look, Relation relation, ColumnDef *column, const char *
 	else if (!expression_depends(look, relation, expression, text, kind, type, typmod))
 		return NULL;
 	return psprintf("the %s of the new column \"%s\" gives other values here than at the source%s",
-					kind == EXPR_KIND_GENERATED_COLUMN ? "expression" : "default", column->colname, on_what(look));
+					kind == EXPR_KIND_GENERATED_COLUMN ? "expression" : "default", column->colname,
+					on_what(look));
 }
 
 static char *
@@ -448,10 +504,28 @@ new_type_reason(Look *look, Relation relation, AlterTableCmd *command, const cha
 		itself->location = -1;
 		expression = (Node *) itself;
 	}
-	if (!expression_depends(look, relation, expression, text, EXPR_KIND_ALTER_COL_TRANSFORM, type, typmod))
+	if (!expression_depends(look, relation, expression, text, EXPR_KIND_ALTER_COL_TRANSFORM, type,
+							typmod))
 		return NULL;
 	return psprintf("the %s column \"%s\" gives other values here than at the source%s",
-					column->raw_default != NULL ? "USING expression for" : "cast of", command->name, on_what(look));
+					column->raw_default != NULL ? "USING expression for" : "cast of", command->name,
+					on_what(look));
+}
+
+/* The values of a column that is generated from now on by another expression */
+static char *
+new_expression_reason(Look *look, Relation relation, AlterTableCmd *command, const char *text)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(relation), command->name);
+	Form_pg_attribute att;
+
+	if (attnum <= 0)
+		return NULL;
+	att = TupleDescAttr(RelationGetDescr(relation), attnum - 1);
+	if (!expression_depends(look, relation, command->def, text, EXPR_KIND_GENERATED_COLUMN,
+							att->atttypid, att->atttypmod))
+		return NULL;
+	return psprintf("the new expression of column \"%s\" gives other values here than at the source%s", command->name, on_what(look));
 }
 
 char *
@@ -479,6 +553,7 @@ rewrite_reason(Look *look, Oid relid, const AlterTableStmt *statement, const cha
 	char	   *reason = NULL;
 	ListCell   *cell;
 
+	look->commands = statement->cmds;
 	foreach(cell, statement->cmds)
 	{
 		AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
@@ -487,6 +562,8 @@ rewrite_reason(Look *look, Oid relid, const AlterTableStmt *statement, const cha
 			reason = new_column_reason(look, relation, castNode(ColumnDef, command->def), text);
 		else if (command->subtype == AT_AlterColumnType)
 			reason = new_type_reason(look, relation, command, text);
+		else if (flo_compat_is_set_expression(command->subtype))
+			reason = new_expression_reason(look, relation, command, text);
 		if (reason != NULL)
 			break;
 	}
@@ -527,9 +604,12 @@ flo_ddl_undetermined(Node *node, const FloDdlStatement *ddl, const char *text)
 	relid = RangeVarGetRelid(statement->relation, AccessShareLock, true);
 	if (!OidIsValid(relid))
 		return NULL;
-	tables = statement->objtype == OBJECT_TABLE ? list_make1_oid(relid) : tables_of_type(get_rel_type_id(relid));
+	tables = statement->objtype == OBJECT_TABLE ? list_make1_oid(relid) :
+		tables_of_type(get_rel_type_id(relid));
 	foreach(cell, tables)
+	{
 		if (reason == NULL)
 			reason = rewrite_reason(&look, lfirst_oid(cell), statement, text);
+	}
 	return reason;
 }

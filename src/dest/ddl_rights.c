@@ -16,7 +16,8 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "core/compat.h"
+#include "core/compat_acl.h"
+#include "core/compat_table.h"
 #include "core/roles.h"
 #include "dest/ddl_rights.h"
 #include "dest/ddl_targets.h"
@@ -31,7 +32,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 
-/* --- as whom ---------------------------------------------------------------------------- */
+/* --- as whom ------------------------------------------------------------- */
 
 static Oid
 owner_of_schema(const char *name)
@@ -119,7 +120,7 @@ role_of(FloDdlTrust *trust, Node *statement, Oid worker_owner)
 	return flo_role_can_become(worker_owner, owner) ? owner : worker_owner;
 }
 
-/* --- parts of statements ------------------------------------------------------------------ */
+/* --- parts of statements ------------------------------------------------- */
 
 static void
 check_elements(FloDdlTrust *trust, List *elements, const char *access_method)
@@ -176,10 +177,12 @@ check_constraints(FloDdlTrust *trust, List *constraints)
 	ListCell   *cell;
 
 	foreach(cell, constraints)
+	{
 		if (IsA(lfirst(cell), Constraint))
 			check_constraint(trust, lfirst(cell));
 		else
 			flo_ddl_check_collation(trust, castNode(CollateClause, lfirst(cell))->collname);
+	}
 }
 
 static void
@@ -203,8 +206,10 @@ check_bound(FloDdlTrust *trust, PartitionBoundSpec *bound)
 		return;
 	flo_ddl_check_expression(trust, (Node *) bound->listdatums);
 	foreach(cell, list_concat_copy(bound->lowerdatums, bound->upperdatums))
+	{
 		if (!IsA(lfirst(cell), PartitionRangeDatum))
 			flo_ddl_check_expression(trust, lfirst(cell));
+	}
 }
 
 static void
@@ -220,13 +225,17 @@ check_partition_key(FloDdlTrust *trust, PartitionSpec *key)
 
 		flo_ddl_check_expression(trust, element->expr);
 		flo_ddl_check_collation(trust, element->collation);
-		/* hash partitions want a hash operator class, the others one of a btree */
+
+		/*
+		 * hash partitions want a hash operator class, the others one of a
+		 * btree
+		 */
 		flo_ddl_check_opclass(trust, element->opclass, "btree");
 		flo_ddl_check_opclass(trust, element->opclass, "hash");
 	}
 }
 
-/* --- CREATE and ALTER TABLE --------------------------------------------------------------- */
+/* --- CREATE and ALTER TABLE ---------------------------------------------- */
 
 static void
 check_create(FloDdlTrust *trust, CreateStmt *statement)
@@ -377,7 +386,7 @@ check_alter(FloDdlTrust *trust, AlterTableStmt *statement)
 	}
 }
 
-/* --- other statements -------------------------------------------------------------------------- */
+/* --- other statements ---------------------------------------------------- */
 
 /* A new object without a schema goes to the first one of the path, which has to be the source's */
 static void
@@ -423,7 +432,8 @@ check_range(FloDdlTrust *trust, CreateRangeStmt *statement)
 
 		if (strcmp(option->defname, "subtype") == 0)
 			flo_ddl_check_type(trust, castNode(TypeName, option->arg));
-		else if (strcmp(option->defname, "collation") != 0 && strcmp(option->defname, "multirange_type_name") != 0)
+		else if (strcmp(option->defname, "collation") != 0 &&
+				 strcmp(option->defname, "multirange_type_name") != 0)
 			flo_ddl_distrust(trust, "it makes a type with functions");
 	}
 }
@@ -505,8 +515,10 @@ makes_relation(Node *definition)
 		}
 	if (definition != NULL && IsA(definition, ColumnDef))
 		foreach(cell, ((ColumnDef *) definition)->constraints)
-			if (makes_relation(lfirst(cell)))
-				return true;
+	{
+		if (makes_relation(lfirst(cell)))
+			return true;
+	}
 	return false;
 }
 
@@ -535,12 +547,15 @@ schema_of_created(Node *node)
 		case T_AlterObjectSchemaStmt:
 			return ((AlterObjectSchemaStmt *) node)->newschema;
 		case T_RenameStmt:
-			return ((RenameStmt *) node)->subname == NULL && ((RenameStmt *) node)->relation != NULL ?
+			return ((RenameStmt *) node)->subname == NULL &&
+				((RenameStmt *) node)->relation != NULL ?
 				((RenameStmt *) node)->relation->schemaname : NULL;
 		case T_AlterTableStmt:
 			foreach(cell, ((AlterTableStmt *) node)->cmds)
+			{
 				if (makes_relation(lfirst_node(AlterTableCmd, cell)->def))
 					return ((AlterTableStmt *) node)->relation->schemaname;
+			}
 			return NULL;
 		default:
 			return NULL;
@@ -560,7 +575,7 @@ check_may_create(FloDdlTrust *trust, Node *node)
 						 GetUserNameFromId(trust->runs_as, true), name);
 }
 
-/* --- all of them --------------------------------------------------------------------------------- */
+/* --- all of them --------------------------------------------------------- */
 
 /* What is neither looked at nor on the list of what needs no look */
 static void
@@ -581,7 +596,8 @@ check_kind(FloDdlTrust *trust, Node *node)
 			check_new_name(trust, ((DefineStmt *) node)->defnames);
 			break;
 		case T_CreateSchemaStmt:
-			if (((CreateSchemaStmt *) node)->schemaElts != NIL || ((CreateSchemaStmt *) node)->authrole != NULL)
+			if (((CreateSchemaStmt *) node)->schemaElts != NIL ||
+				((CreateSchemaStmt *) node)->authrole != NULL)
 				flo_ddl_distrust(trust, "it makes more than a schema, or for another role");
 			break;
 		case T_DropStmt:
@@ -609,6 +625,12 @@ check_kind(FloDdlTrust *trust, Node *node)
 	}
 }
 
+/*
+ * Kinds whose parts are looked at one by one.  The table comes before the parts, as
+ * their columns are its.  Any other kind is judged as a whole by check_kind(), which
+ * distrusts what it does not know: a kind is trusted only once it stands in here
+ * or there.
+ */
 static void
 check_statement(FloDdlTrust *trust, Node *node)
 {
@@ -616,7 +638,8 @@ check_statement(FloDdlTrust *trust, Node *node)
 	{
 		case T_CreateStmt:
 			if (((CreateStmt *) node)->inhRelations != NIL)
-				trust->table = RangeVarGetRelid(linitial(((CreateStmt *) node)->inhRelations), NoLock, true);
+				trust->table = RangeVarGetRelid(linitial(((CreateStmt *) node)->inhRelations),
+												NoLock, true);
 			check_create(trust, (CreateStmt *) node);
 			break;
 		case T_AlterTableStmt:
@@ -625,12 +648,14 @@ check_statement(FloDdlTrust *trust, Node *node)
 			break;
 		case T_IndexStmt:
 			trust->table = RangeVarGetRelid(((IndexStmt *) node)->relation, NoLock, true);
-			check_elements(trust, ((IndexStmt *) node)->indexParams, ((IndexStmt *) node)->accessMethod);
+			check_elements(trust, ((IndexStmt *) node)->indexParams,
+						   ((IndexStmt *) node)->accessMethod);
 			flo_ddl_check_expression(trust, ((IndexStmt *) node)->whereClause);
 			break;
 		case T_CreateStatsStmt:
 			if (IsA(linitial(((CreateStatsStmt *) node)->relations), RangeVar))
-				trust->table = RangeVarGetRelid(linitial(((CreateStatsStmt *) node)->relations), NoLock, true);
+				trust->table = RangeVarGetRelid(linitial(((CreateStatsStmt *) node)->relations),
+												NoLock, true);
 			check_statistics(trust, (CreateStatsStmt *) node);
 			break;
 		case T_CreateSeqStmt:
@@ -655,7 +680,8 @@ check_statement(FloDdlTrust *trust, Node *node)
 			check_moved(trust, ((RenameStmt *) node)->renameType, NULL);
 			break;
 		case T_AlterObjectSchemaStmt:
-			check_moved(trust, ((AlterObjectSchemaStmt *) node)->objectType, ((AlterObjectSchemaStmt *) node)->newschema);
+			check_moved(trust, ((AlterObjectSchemaStmt *) node)->objectType,
+						((AlterObjectSchemaStmt *) node)->newschema);
 			break;
 		case T_ViewStmt:
 			check_query(trust, ((ViewStmt *) node)->query);
@@ -712,6 +738,7 @@ flo_ddl_full_rights(Oid worker_owner, const char *search_path, FloDdlRights *rig
 void
 flo_ddl_take_rights(FloAsRole *as, const FloDdlRights *rights)
 {
-	flo_as_role_enter(as, rights->role, rights->restricted ? FLO_AS_ROLE_RESTRICTED : FLO_AS_ROLE_PLAIN);
+	flo_as_role_enter(as, rights->role,
+					  rights->restricted ? FLO_AS_ROLE_RESTRICTED : FLO_AS_ROLE_PLAIN);
 	flo_as_role_set("search_path", rights->search_path);
 }

@@ -14,7 +14,8 @@ typedef struct FloDdlRights
 	Oid			role;
 	char	   *search_path;	/* quoted names */
 	bool		restricted;		/* as a security-restricted operation */
-	List	   *sequences;		/* of FloDdlTarget *: those that its expressions take numbers of */
+	List	   *sequences;		/* of FloDdlTarget *: those that its
+								 * expressions take numbers of */
 } FloDdlRights;
 
 /*

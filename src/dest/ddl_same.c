@@ -20,6 +20,8 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "core/compat_table.h"
+#include "dest/ddl_present.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
@@ -37,9 +39,6 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
-
-#include "core/compat.h"
-#include "dest/ddl_present.h"
 
 /* The type of a column definition; serial types are what they stand for */
 static Oid
@@ -66,7 +65,7 @@ defined_type(const TypeName *name, int32 *typmod, bool *serial)
 	return type;
 }
 
-/* --- expressions --------------------------------------------------------------------- */
+/* --- expressions --------------------------------------------------------- */
 
 /* For an expression over the table's row */
 static ParseState *
@@ -111,7 +110,7 @@ same_default(Relation relation, Form_pg_attribute att, Node *raw, const char *te
 	return equal(stored, cooked);
 }
 
-/* --- constraints -------------------------------------------------------------------- */
+/* --- constraints --------------------------------------------------------- */
 
 static char
 contype_of(ConstrType type)
@@ -234,13 +233,15 @@ same_manner(Form_pg_constraint form, const Constraint *constraint)
 			break;
 		case CONSTR_CHECK:
 		case CONSTR_FOREIGN:
-			if (constraint->initially_valid && !form->convalidated)
+			if (!flo_compat_enforced_alike(form, constraint) ||
+				(constraint->initially_valid && !form->convalidated))
 				return false;
 			break;
 		default:
 			break;
 	}
-	return form->condeferrable == constraint->deferrable && form->condeferred == constraint->initdeferred;
+	return form->condeferrable == constraint->deferrable &&
+		form->condeferred == constraint->initdeferred;
 }
 
 /* "column" is where the constraint stands, NULL when it stands for itself */
@@ -262,14 +263,18 @@ same_constraint(Relation relation, HeapTuple tuple, const Constraint *constraint
 		case CONSTR_CHECK:
 			return same_check(relation, tuple, constraint, text);
 		case CONSTR_FOREIGN:
-			return same_reference(relation, tuple, constraint, column != NULL ? columns : constraint->fk_attrs);
+			return same_reference(relation, tuple, constraint,
+								  column != NULL ? columns : constraint->fk_attrs);
 		default:
 			return same_columns(RelationGetRelid(relation), tuple, Anum_pg_constraint_conkey,
 								column != NULL ? columns : constraint->keys);
 	}
 }
 
-/* Is there one like it, of its name if it has one?  True for what is no constraint in the catalog. */
+/*
+ * Is there one like it, of its name if it has one?  True for what is no
+ * constraint in the catalog.
+ */
 static bool
 has_constraint(Relation relation, Constraint *constraint, char *column, const char *text)
 {
@@ -285,7 +290,8 @@ has_constraint(Relation relation, Constraint *constraint, char *column, const ch
 	scan = systable_beginscan(catalog, ConstraintRelidTypidNameIndexId, true, NULL, 1, &key);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 		found = (constraint->conname == NULL ||
-				 strcmp(constraint->conname, NameStr(((Form_pg_constraint) GETSTRUCT(tuple))->conname)) == 0) &&
+				 strcmp(constraint->conname,
+						NameStr(((Form_pg_constraint) GETSTRUCT(tuple))->conname)) == 0) &&
 			same_constraint(relation, tuple, constraint, column, text);
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
@@ -326,21 +332,48 @@ flo_ddl_constraint_has_column(Oid constraint, AttrNumber column)
 	return has;
 }
 
+/*
+ * Has the table its check from its parents alone?  The server then makes one
+ * of it and another that is alike
+ */
+static bool
+is_only_inherited(Oid constraint)
+{
+	HeapTuple	tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(constraint));
+	Form_pg_constraint form;
+	bool		inherited;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_constraint) GETSTRUCT(tuple);
+	inherited = form->contype == CONSTRAINT_CHECK && form->coninhcount > 0 && !form->conislocal;
+	ReleaseSysCache(tuple);
+	return inherited;
+}
+
 bool
 flo_ddl_constraint_there(Relation relation, Constraint *constraint, const char *text)
 {
-	if (!OidIsValid(flo_ddl_constraint_like(relation, constraint)))
+	Oid			there = flo_ddl_constraint_like(relation, constraint);
+
+	if (!OidIsValid(there) || is_only_inherited(there))
 		return false;
 	if (!has_constraint(relation, constraint, NULL, text))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("another constraint of this name exists on table \"%s.%s\"",
-						get_namespace_name(RelationGetNamespace(relation)), RelationGetRelationName(relation))));
+						get_namespace_name(RelationGetNamespace(relation)),
+						RelationGetRelationName(relation))));
 	return true;
 }
 
-/* --- columns --------------------------------------------------------------------------- */
+/* --- columns ------------------------------------------------------------- */
 
+/*
+ * What says that a column is not null may stand anywhere in its definition, so all
+ * of it is read before anything is compared.  The default of a serial or identity
+ * column is none to compare: it names a sequence, which has another name here.
+ */
 char *
 flo_ddl_column_differs(Relation relation, int attnum, ColumnDef *column, bool in_primary_key,
 					   const char *text)
@@ -407,8 +440,10 @@ is_named_key(List *elements, const char *column)
 		if (!IsA(constraint, Constraint) || constraint->contype != CONSTR_PRIMARY)
 			continue;
 		foreach(key, constraint->keys)
+		{
 			if (strcmp(strVal(lfirst(key)), column) == 0)
 				return true;
+		}
 	}
 	return false;
 }
@@ -450,7 +485,7 @@ flo_ddl_table_differs(Relation relation, List *elements, bool complete, const ch
 	return NULL;
 }
 
-/* --- indexes ------------------------------------------------------------------------ */
+/* --- indexes ------------------------------------------------------------- */
 
 /* Expressions of an index as they were parsed, not as the planner has them; NULL for none */
 static Node *
@@ -472,7 +507,8 @@ elements_differ(Relation index, Relation table, IndexStmt *statement, const char
 	{
 		bool		key = i < index->rd_index->indnkeyatts;
 		IndexElem  *element = key ? list_nth_node(IndexElem, statement->indexParams, i) :
-			list_nth_node(IndexElem, statement->indexIncludingParams, i - index->rd_index->indnkeyatts);
+			list_nth_node(IndexElem, statement->indexIncludingParams,
+						  i - index->rd_index->indnkeyatts);
 		AttrNumber	attnum = index->rd_index->indkey.values[i];
 		int			wanted = element->ordering == SORTBY_DESC ? INDOPTION_DESC : 0;
 
@@ -510,7 +546,8 @@ flo_ddl_index_differs(Oid relid, IndexStmt *statement, const char *text)
 	Form_pg_index form;
 	char	   *difference = NULL;
 
-	if (get_rel_relkind(relid) != RELKIND_INDEX && get_rel_relkind(relid) != RELKIND_PARTITIONED_INDEX)
+	if (get_rel_relkind(relid) != RELKIND_INDEX &&
+		get_rel_relkind(relid) != RELKIND_PARTITIONED_INDEX)
 		return pstrdup("it is no index here");
 	index = relation_open(relid, AccessShareLock);
 	form = index->rd_index;

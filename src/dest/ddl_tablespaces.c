@@ -14,7 +14,8 @@ drop(char **tablespace, StringInfo note)
 {
 	if (*tablespace == NULL)
 		return;
-	appendStringInfo(note, "%stablespace \"%s\" is left out", note->len > 0 ? "; " : "", *tablespace);
+	appendStringInfo(note, "%stablespace \"%s\" is left out", note->len > 0 ? "; " : "",
+					 *tablespace);
 	*tablespace = NULL;
 }
 

@@ -37,7 +37,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-/* --- owners --------------------------------------------------------------------------------- */
+/* --- owners -------------------------------------------------------------- */
 
 static Oid
 database_owner(void)
@@ -61,7 +61,8 @@ flo_ddl_actual_role(Oid role)
 Oid
 flo_ddl_owner(Oid class, Oid object)
 {
-	AttrNumber	number = is_objectclass_supported(class) ? get_object_attnum_owner(class) : InvalidAttrNumber;
+	AttrNumber	number = is_objectclass_supported(class) ? get_object_attnum_owner(class) :
+		InvalidAttrNumber;
 	Relation	catalog;
 	HeapTuple	tuple;
 	Oid			owner = InvalidOid;
@@ -102,7 +103,7 @@ flo_ddl_target_owner(const FloDdlTarget *target)
 		flo_ddl_owner(target->object.classId, target->object.objectId);
 }
 
-/* --- looking up ------------------------------------------------------------------------------ */
+/* --- looking up ---------------------------------------------------------- */
 
 static List *
 add(List *targets, Oid class, Oid object, Oid table)
@@ -176,7 +177,8 @@ add_part(List *targets, ObjectType type, const RangeVar *table, const char *name
 		case OBJECT_TRIGGER:
 			return add(targets, TriggerRelationId, get_trigger_oid(relation, name, true), relation);
 		case OBJECT_POLICY:
-			return add(targets, PolicyRelationId, get_relation_policy_oid(relation, name, true), relation);
+			return add(targets, PolicyRelationId, get_relation_policy_oid(relation, name, true),
+					   relation);
 		case OBJECT_RULE:
 			return add(targets, RewriteRelationId, get_rewrite_oid(relation, name, true), relation);
 		default:				/* columns and constraints are the table */
@@ -208,7 +210,8 @@ add_named(List *targets, ObjectType type, Node *object)
 		case OBJECT_VIEW:
 		case OBJECT_MATVIEW:
 		case OBJECT_FOREIGN_TABLE:
-			return flo_ddl_add_relation_target(targets, makeRangeVarFromNameList(castNode(List, object)));
+			return flo_ddl_add_relation_target(targets,
+											   makeRangeVarFromNameList(castNode(List, object)));
 		case OBJECT_COLUMN:
 		case OBJECT_TABCONSTRAINT:
 		case OBJECT_TRIGGER:
@@ -227,7 +230,7 @@ add_named(List *targets, ObjectType type, Node *object)
 	}
 }
 
-/* --- statements -------------------------------------------------------------------------------- */
+/* --- statements ---------------------------------------------------------- */
 
 static List *
 targets_of_alter(AlterTableStmt *statement)
@@ -261,7 +264,8 @@ targets_of_rename(RenameStmt *statement)
 		case OBJECT_RULE:
 			return add_part(NIL, statement->renameType, statement->relation, statement->subname);
 		default:
-			return statement->relation != NULL ? flo_ddl_add_relation_target(NIL, statement->relation) :
+			return statement->relation != NULL ?
+				flo_ddl_add_relation_target(NIL, statement->relation) :
 				add_named(NIL, statement->renameType, statement->object);
 	}
 }
@@ -274,8 +278,10 @@ targets_of_grant(GrantStmt *statement)
 
 	if (statement->targtype == ACL_TARGET_OBJECT)
 		foreach(cell, statement->objects)
-			if (IsA(lfirst(cell), RangeVar))
-				targets = flo_ddl_add_relation_target(targets, lfirst(cell));
+	{
+		if (IsA(lfirst(cell), RangeVar))
+			targets = flo_ddl_add_relation_target(targets, lfirst(cell));
+	}
 	return targets;
 }
 
@@ -304,12 +310,14 @@ targets_of_create(Node *node)
 				targets = flo_ddl_add_relation_target(targets, lfirst_node(RangeVar, cell));
 			return targets;
 		case T_CreateSeqStmt:
-			return flo_ddl_add_relation_target(NIL, flo_ddl_owned_by(((CreateSeqStmt *) node)->options));
+			return flo_ddl_add_relation_target(NIL,
+											   flo_ddl_owned_by(((CreateSeqStmt *) node)->options));
 		case T_IndexStmt:
 			return flo_ddl_add_relation_target(NIL, ((IndexStmt *) node)->relation);
 		case T_CreateStatsStmt:
 			return IsA(linitial(((CreateStatsStmt *) node)->relations), RangeVar) ?
-				flo_ddl_add_relation_target(NIL, linitial(((CreateStatsStmt *) node)->relations)) : NIL;
+				flo_ddl_add_relation_target(NIL, linitial(((CreateStatsStmt *) node)->relations)) :
+				NIL;
 		case T_ViewStmt:
 			return flo_ddl_add_relation_target(NIL, ((ViewStmt *) node)->view);
 		case T_CreateTrigStmt:
@@ -339,15 +347,18 @@ flo_ddl_targets(Node *node)
 		case T_AlterObjectSchemaStmt:
 			return ((AlterObjectSchemaStmt *) node)->relation != NULL ?
 				flo_ddl_add_relation_target(NIL, ((AlterObjectSchemaStmt *) node)->relation) :
-				add_named(NIL, ((AlterObjectSchemaStmt *) node)->objectType, ((AlterObjectSchemaStmt *) node)->object);
+				add_named(NIL, ((AlterObjectSchemaStmt *) node)->objectType,
+						  ((AlterObjectSchemaStmt *) node)->object);
 		case T_AlterOwnerStmt:
 			return ((AlterOwnerStmt *) node)->relation != NULL ?
 				flo_ddl_add_relation_target(NIL, ((AlterOwnerStmt *) node)->relation) :
-				add_named(NIL, ((AlterOwnerStmt *) node)->objectType, ((AlterOwnerStmt *) node)->object);
+				add_named(NIL, ((AlterOwnerStmt *) node)->objectType,
+						  ((AlterOwnerStmt *) node)->object);
 		case T_CommentStmt:
 			return add_named(NIL, ((CommentStmt *) node)->objtype, ((CommentStmt *) node)->object);
 		case T_AlterSeqStmt:
-			return also_relation(flo_ddl_add_relation_target(NIL, ((AlterSeqStmt *) node)->sequence),
+			return also_relation(flo_ddl_add_relation_target(NIL,
+															 ((AlterSeqStmt *) node)->sequence),
 								 flo_ddl_owned_by(((AlterSeqStmt *) node)->options));
 		case T_RefreshMatViewStmt:
 			return flo_ddl_add_relation_target(NIL, ((RefreshMatViewStmt *) node)->relation);
@@ -358,13 +369,16 @@ flo_ddl_targets(Node *node)
 		case T_AlterTypeStmt:
 			return add_type(NIL, makeTypeNameFromNameList(((AlterTypeStmt *) node)->typeName));
 		case T_AlterFunctionStmt:
-			return add_named(NIL, ((AlterFunctionStmt *) node)->objtype, (Node *) ((AlterFunctionStmt *) node)->func);
+			return add_named(NIL, ((AlterFunctionStmt *) node)->objtype,
+							 (Node *) ((AlterFunctionStmt *) node)->func);
 		case T_AlterOperatorStmt:
 			return add_named(NIL, OBJECT_OPERATOR, (Node *) ((AlterOperatorStmt *) node)->opername);
 		case T_AlterStatsStmt:
-			return add_named(NIL, OBJECT_STATISTIC_EXT, (Node *) ((AlterStatsStmt *) node)->defnames);
+			return add_named(NIL, OBJECT_STATISTIC_EXT,
+							 (Node *) ((AlterStatsStmt *) node)->defnames);
 		case T_AlterPolicyStmt:
-			return add_part(NIL, OBJECT_POLICY, ((AlterPolicyStmt *) node)->table, ((AlterPolicyStmt *) node)->policy_name);
+			return add_part(NIL, OBJECT_POLICY, ((AlterPolicyStmt *) node)->table,
+							((AlterPolicyStmt *) node)->policy_name);
 		default:
 			return targets_of_create(node);
 	}
@@ -378,7 +392,10 @@ flo_ddl_models(Node *node)
 
 	if (IsA(node, CreateStmt))
 		foreach(cell, ((CreateStmt *) node)->tableElts)
-			if (IsA(lfirst(cell), TableLikeClause))
-				models = flo_ddl_add_relation_target(models, ((TableLikeClause *) lfirst(cell))->relation);
+	{
+		if (IsA(lfirst(cell), TableLikeClause))
+			models = flo_ddl_add_relation_target(models,
+												 ((TableLikeClause *) lfirst(cell))->relation);
+	}
 	return models;
 }

@@ -12,8 +12,10 @@
 typedef struct FloDdlTarget
 {
 	ObjectAddress object;
-	Oid			table;			/* of a part without an owner of its own (trigger, policy, column); 0 = none */
-	bool		also;			/* the statement is about another one: it only joins this one to it */
+	Oid			table;			/* of a part without an owner of its own
+								 * (trigger, policy, column); 0 = none */
+	bool		also;			/* the statement is about another one: it only
+								 * joins this one to it */
 } FloDdlTarget;
 
 /*

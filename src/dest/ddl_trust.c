@@ -36,7 +36,9 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "conf/choice.h"
-#include "core/compat.h"
+#include "conf/tables.h"
+#include "core/compat_acl.h"
+#include "core/compat_name.h"
 #include "dest/ddl_targets.h"
 #include "dest/ddl_trust.h"
 #include "miscadmin.h"
@@ -95,7 +97,7 @@ flo_ddl_distrust(FloDdlTrust *trust, const char *format,...)
 	trust->reason = text.data;
 }
 
-/* --- roles and schemas ------------------------------------------------------------------ */
+/* --- roles and schemas --------------------------------------------------- */
 
 bool
 flo_ddl_role_is_trusted(const FloDdlTrust *trust, Oid role)
@@ -140,7 +142,10 @@ add_schema(FloDdlTrust *trust, const char *name)
 	FloDdlSchema *schema;
 	Oid			oid = get_namespace_oid(name, true);
 
-	/* who may not look into a schema finds nothing in it, as if it were not there */
+	/*
+	 * who may not look into a schema finds nothing in it, as if it were not
+	 * there
+	 */
 	if (!OidIsValid(oid) || !flo_compat_schema_allows(oid, trust->runs_as, ACL_USAGE))
 		return;
 	schema = palloc0(sizeof(FloDdlSchema));
@@ -166,8 +171,10 @@ flo_ddl_trusted_path(FloDdlTrust *trust, const char *search_path)
 	if (!has_catalog)
 		add_schema(trust, "pg_catalog");
 	foreach(cell, names)
+	{
 		if (strncmp(lfirst(cell), "pg_temp", 7) != 0)
 			add_schema(trust, lfirst(cell));
+	}
 
 	/* the first one is where objects without a schema go: not pg_temp */
 	initStringInfo(&path);
@@ -210,12 +217,13 @@ find_on_path(FloDdlTrust *trust, const char *name, Finder finder, Oid *found)
 	return NULL;
 }
 
-/* --- types ---------------------------------------------------------------------------------- */
+/* --- types --------------------------------------------------------------- */
 
 static Oid
 find_type(const char *name, Oid schema)
 {
-	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name), ObjectIdGetDatum(schema));
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+						   ObjectIdGetDatum(schema));
 }
 
 static bool
@@ -284,7 +292,7 @@ flo_ddl_check_type(FloDdlTrust *trust, TypeName *name)
 	flo_ddl_check_expression(trust, (Node *) name->typmods);
 }
 
-/* --- functions and operators ----------------------------------------------------------------- */
+/* --- functions and operators --------------------------------------------- */
 
 static bool
 is_listed(const char *name, const char *const *names, int count)
@@ -315,7 +323,8 @@ function_is_harmless(const FloDdlTrust *trust, Oid function, bool stable_too)
 	else
 		result = flo_ddl_role_is_trusted(trust, form->proowner) &&
 			(calm || (form->prolang == ClanguageId && superuser_arg(form->proowner) &&
-					  is_listed(NameStr(form->proname), harmless_extensions, lengthof(harmless_extensions))));
+					  is_listed(NameStr(form->proname), harmless_extensions,
+								lengthof(harmless_extensions))));
 	ReleaseSysCache(tuple);
 	return result;
 }
@@ -381,7 +390,10 @@ check_nextval(FloDdlTrust *trust, FuncCall *call)
 	List	   *names;
 	RangeVar   *sequence;
 
-	/* as text it would be looked up at each call, and nothing would depend on it */
+	/*
+	 * as text it would be looked up at each call, and nothing would depend on
+	 * it
+	 */
 	if (argument != NULL && IsA(argument, TypeCast) &&
 		strcmp(strVal(llast(((TypeCast *) argument)->typeName->names)), "regclass") == 0)
 		argument = ((TypeCast *) argument)->arg;
@@ -426,11 +438,13 @@ check_selection(FloDdlTrust *trust, List *fields)
 	ListCell   *cell;
 
 	foreach(cell, fields)
+	{
 		if (IsA(lfirst(cell), String))
 			check_called(trust, list_make1(lfirst(cell)), false);
+	}
 }
 
-/* --- relations ---------------------------------------------------------------------------------- */
+/* --- relations ----------------------------------------------------------- */
 
 static Oid
 find_relation(const char *name, Oid schema)
@@ -486,7 +500,7 @@ flo_ddl_check_relation(FloDdlTrust *trust, RangeVar *name, bool keys)
 						 name->relname, GetUserNameFromId(flo_ddl_relation_owner(relation), true));
 }
 
-/* --- collations, operator classes ----------------------------------------------------------------- */
+/* --- collations, operator classes ---------------------------------------- */
 
 void
 flo_ddl_check_collation(FloDdlTrust *trust, List *names)
@@ -499,7 +513,8 @@ flo_ddl_check_collation(FloDdlTrust *trust, List *names)
 	{
 		FloDdlSchema *schema = lfirst(cell);
 
-		if (OidIsValid(get_collation_oid(list_make2(makeString(schema->name), linitial(names)), true)))
+		if (OidIsValid(get_collation_oid(list_make2(makeString(schema->name), linitial(names)),
+										 true)))
 		{
 			if (!schema->trusted)
 				distrust_schema(trust, "collation", strVal(linitial(names)), schema);
@@ -519,20 +534,22 @@ flo_ddl_check_opclass(FloDdlTrust *trust, List *names, const char *access_method
 		return;
 	if (list_length(names) == 1)
 		foreach(cell, trust->schemas)
-		{
-			FloDdlSchema *schema = lfirst(cell);
+	{
+		FloDdlSchema *schema = lfirst(cell);
 
-			if (!schema->trusted &&
-				OidIsValid(get_opclass_oid(method, list_make2(makeString(schema->name), linitial(names)), true)))
-				distrust_schema(trust, "operator class", strVal(linitial(names)), schema);
-		}
+		if (!schema->trusted &&
+			OidIsValid(get_opclass_oid(method, list_make2(makeString(schema->name),
+														  linitial(names)), true)))
+			distrust_schema(trust, "operator class", strVal(linitial(names)), schema);
+	}
 	opclass = get_opclass_oid(method, names, true);
 	if (OidIsValid(opclass) && opclass >= FirstNormalObjectId &&
 		!flo_ddl_role_is_trusted(trust, flo_ddl_owner(OperatorClassRelationId, opclass)))
-		flo_ddl_distrust(trust, "operator class \"%s\" is not owned by a trusted role", strVal(llast(names)));
+		flo_ddl_distrust(trust, "operator class \"%s\" is not owned by a trusted role",
+						 strVal(llast(names)));
 }
 
-/* --- expressions ------------------------------------------------------------------------------------ */
+/* --- expressions --------------------------------------------------------- */
 
 /* Operators that the parser makes of other constructions */
 static void
@@ -607,6 +624,12 @@ is_known(const FloDdlTrust *trust, Node *node)
 	}
 }
 
+/*
+ * One node of a raw expression, and those below; true ends the walk.  Kinds that
+ * return by themselves hold names, not expressions, so nothing below them is to be
+ * walked.  Whether the kind is known is asked last: one that is looked at here and
+ * missing there is held, not passed.
+ */
 static bool
 check_node(Node *node, void *context)
 {

@@ -16,11 +16,14 @@ typedef struct FloDdlTrust
 {
 	Oid			worker_owner;
 	Oid			runs_as;
-	List	   *schemas;		/* the source's search_path as it is here, of FloDdlSchema * */
-	Oid			table;			/* whose columns expressions are over, 0 = none that exists */
+	List	   *schemas;		/* the source's search_path as it is here, of
+								 * FloDdlSchema * */
+	Oid			table;			/* whose columns expressions are over, 0 =
+								 * none that exists */
 	bool		in_query;		/* a view's: more kinds of nodes */
 	List	   *sequences;		/* of FloDdlTarget *: of nextval() */
-	char	   *reason;			/* why the statement is to be held: the first that was found */
+	char	   *reason;			/* why the statement is to be held: the first
+								 * that was found */
 } FloDdlTrust;
 
 typedef struct FloDdlSchema

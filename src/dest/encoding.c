@@ -12,7 +12,7 @@
 #include "core/transaction.h"
 #include "dest/encoding.h"
 #include "mb/pg_wchar.h"
-#include "monitor/shstate.h"
+#include "monitor/state.h"
 #include "utils/guc.h"
 
 void

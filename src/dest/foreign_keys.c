@@ -18,14 +18,14 @@
 #include "access/table.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
-#include "conf/visit.h"
+#include "conf/sql.h"
 #include "core/as_role.h"
+#include "core/error_context.h"
 #include "core/loop.h"
-#include "core/trail.h"
 #include "core/transaction.h"
 #include "dest/foreign_keys.h"
 #include "miscadmin.h"
-#include "monitor/shstate.h"
+#include "monitor/state.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -54,42 +54,30 @@ static const char *const keys_query =
 void
 flo_foreign_keys_unchecked(const FloWorkerSpec *spec, Oid relation)
 {
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.unchecked_tables VALUES ($1, $2, $3::oid) ON CONFLICT DO NOTHING",
-				  3, spec->group, spec->worker, psprintf("%u", relation));
-	flo_visit_end(&visit);
+	flo_sql_do(SPI_OK_INSERT,
+			   "INSERT INTO flo.unchecked_tables VALUES ($1, $2, $3::oid) ON CONFLICT DO NOTHING",
+			   3, spec->group, spec->worker, psprintf("%u", relation));
 }
 
 bool
 flo_foreign_keys_are_unchecked(const FloWorkerSpec *spec)
 {
-	FloVisit	visit;
-	bool		found;
-
-	flo_visit_begin(&visit);
-	found = flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.unchecked_tables WHERE group_name = $1 AND worker_name = $2 LIMIT 1",
-						  2, spec->group, spec->worker) > 0;
-	flo_visit_end(&visit);
-	return found;
+	return flo_sql_do(SPI_OK_SELECT, "SELECT FROM flo.unchecked_tables WHERE group_name = $1 AND worker_name = $2 LIMIT 1",
+					  2, spec->group, spec->worker) > 0;
 }
 
 void
 flo_foreign_keys_checked(const FloWorkerSpec *spec)
 {
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.unchecked_tables WHERE group_name = $1 AND worker_name = $2",
-				  2, spec->group, spec->worker);
-	flo_visit_end(&visit);
+	flo_sql_do(SPI_OK_DELETE,
+			   "DELETE FROM flo.unchecked_tables WHERE group_name = $1 AND worker_name = $2",
+			   2, spec->group, spec->worker);
 }
 
 static Oid
-oid_of(const FloVisit *visit, uint64 row, int column)
+oid_of(const FloSqlSession *sql, uint64 row, int column)
 {
-	return (Oid) strtoul(flo_visit_text(visit, row, column), NULL, 10);
+	return (Oid) strtoul(flo_sql_text(sql, row, column), NULL, 10);
 }
 
 /* List of ForeignKey *, in the current memory context */
@@ -98,27 +86,27 @@ keys_to_check(const FloWorkerSpec *spec)
 {
 	MemoryContext context = CurrentMemoryContext;
 	List	   *keys = NIL;
-	FloVisit	visit;
+	FloSqlSession sql;
 	uint64		rows;
 
 	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
-	flo_visit_begin(&visit);
-	rows = flo_visit_run(SPI_OK_SELECT, keys_query, 2, spec->group, spec->worker);
+	flo_sql_begin(&sql);
+	rows = flo_sql_run(SPI_OK_SELECT, keys_query, 2, spec->group, spec->worker);
 	for (uint64 i = 0; i < rows; i++)
 	{
-		MemoryContext spi = MemoryContextSwitchTo(visit.caller);
+		MemoryContext spi = MemoryContextSwitchTo(sql.caller);
 		ForeignKey *key = palloc(sizeof(ForeignKey));
 
-		key->constraint = oid_of(&visit, i, 1);
-		key->name = flo_visit_text(&visit, i, 2);
-		key->referencing = oid_of(&visit, i, 3);
-		key->referenced = oid_of(&visit, i, 4);
-		key->index = oid_of(&visit, i, 5);
+		key->constraint = oid_of(&sql, i, 1);
+		key->name = flo_sql_text(&sql, i, 2);
+		key->referencing = oid_of(&sql, i, 3);
+		key->referenced = oid_of(&sql, i, 4);
+		key->index = oid_of(&sql, i, 5);
 		keys = lappend(keys, key);
 		MemoryContextSwitchTo(spi);
 	}
-	flo_visit_end(&visit);
+	flo_sql_end(&sql);
 	flo_transaction_end(context);
 	return keys;
 }
@@ -143,10 +131,11 @@ check_key(const ForeignKey *key, Relation referencing, Relation referenced)
 	if (!checked)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("foreign key \"%s\" of table \"%s\" cannot be checked after the copy", key->name,
-						RelationGetRelationName(referencing)),
+				 errmsg("foreign key \"%s\" of table \"%s\" cannot be checked after the copy",
+						key->name, RelationGetRelationName(referencing)),
 				 errdetail("Role \"%s\", the owner of the table, must not read all of it and of table \"%s\".",
-						   GetUserNameFromId(referencing->rd_rel->relowner, true), RelationGetRelationName(referenced)),
+						   GetUserNameFromId(referencing->rd_rel->relowner, true),
+						   RelationGetRelationName(referenced)),
 				 errhint("Grant SELECT on both, without row-level security, to that role.")));
 }
 
@@ -154,7 +143,8 @@ void
 flo_foreign_keys_check(const FloWorkerSpec *spec)
 {
 	MemoryContext old = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(old, "pg_flo foreign keys", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context = AllocSetContextCreate(old, "pg_flo foreign keys",
+												  ALLOCSET_DEFAULT_SIZES);
 	List	   *keys;
 	ListCell   *cell;
 
@@ -167,8 +157,10 @@ flo_foreign_keys_check(const FloWorkerSpec *spec)
 		Relation	referenced;
 
 		flo_check_interrupts();
-		flo_state_set(FLO_STATE_COPYING, "checking foreign keys: %d of %d", foreach_current_index(cell) + 1, list_length(keys));
-		flo_trail.operation = psprintf("check of foreign key \"%s\" after the copy", key->name);
+		flo_state_set(FLO_STATE_COPYING, "checking foreign keys: %d of %d",
+					  foreach_current_index(cell) + 1, list_length(keys));
+		flo_error_context.operation = psprintf("check of foreign key \"%s\" after the copy",
+											   key->name);
 		(void) flo_transaction_begin();
 		MemoryContextSwitchTo(context);
 
@@ -182,7 +174,7 @@ flo_foreign_keys_check(const FloWorkerSpec *spec)
 		if (referencing != NULL)
 			table_close(referencing, NoLock);
 		flo_transaction_end(context);
-		flo_trail_clear();
+		flo_error_context_clear();
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

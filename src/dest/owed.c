@@ -19,21 +19,21 @@
  * the origin, reports to the source, purging.
  *
  * Sinks of events are not sent rows as they stood when a table was added, so
- * they owe nothing.
+ * they owe nothing; a table that is given up goes on there with the request.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "conf/sql.h"
 #include "conf/store.h"
-#include "conf/visit.h"
+#include "core/text.h"
 #include "core/transaction.h"
-#include "dest/copied.h"
+#include "dest/copy_state.h"
+#include "dest/given_up.h"
 #include "dest/owed.h"
+#include "mb/pg_wchar.h"
 #include "utils/timestamp.h"
 #include "wire/copies.h"
-
-/* Stands for all tables at the beginning of a generation */
-#define THE_BEGINNING "0"
 
 void
 flo_owed_look(FloWorker *w)
@@ -51,37 +51,36 @@ void
 flo_owed_add(const char *group, const char *worker, uint32 relation, uint32 request,
 			 XLogRecPtr since, TimestampTz at)
 {
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.owed_copies AS o (group_name, worker_name, relation, request, since, since_at)"
-				  " VALUES ($1, $2, $3::oid, $4::int, $5::pg_lsn, $6::timestamptz) ON CONFLICT (group_name, worker_name, relation)"
-				  " DO UPDATE SET request = greatest(o.request, excluded.request), since = least(o.since, excluded.since)",
-				  6, group, worker, psprintf("%u", relation), psprintf("%u", request),
-				  psprintf("%X/%X", LSN_FORMAT_ARGS(since)), timestamptz_to_str(at));
-	flo_visit_end(&visit);
+	flo_sql_do(SPI_OK_INSERT, "INSERT INTO flo.owed_copies AS o (group_name, worker_name, relation, request, since, since_at)"
+			   " VALUES ($1, $2, $3::oid, $4::int, $5::pg_lsn, $6::timestamptz) ON CONFLICT (group_name, worker_name, relation)"
+			   " DO UPDATE SET request = greatest(o.request, excluded.request), since = least(o.since, excluded.since)",
+			   6, group, worker, psprintf("%u", relation), psprintf("%u", request),
+			   flo_text_of_lsn(since), timestamptz_to_str(at));
 }
 
 /* What is left out of the stream for a copy that will not come is not left out any more */
 static void
 withdraw(FloWorker *w, const FloCopyNotice *notice)
 {
-	FloVisit	visit;
+	FloSqlSession sql;
 	char	   *relation = psprintf("%u", notice->relation);
 	FloCopiedTable *table;
 
-	flo_visit_begin(&visit);
-	if (flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.owed_copies WHERE group_name = $1 AND worker_name = $2"
-					  " AND relation = $3::oid AND request <= $4::int",
-					  4, w->group, w->worker, relation, psprintf("%u", notice->request)) > 0)
+	flo_sql_begin(&sql);
+	if (flo_sql_run(SPI_OK_DELETE,
+					"DELETE FROM flo.owed_copies WHERE group_name = $1 AND worker_name = $2"
+					" AND relation = $3::oid AND request <= $4::int",
+					4, w->group, w->worker, relation, psprintf("%u", notice->request)) > 0)
 	{
-		flo_visit_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET expected = NULL WHERE group_name = $1 AND worker_name = $2"
-					  " AND relation = $3::oid", 3, w->group, w->worker, relation);
+		flo_sql_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET expected = NULL WHERE group_name = $1 AND worker_name = $2"
+					" AND relation = $3::oid", 3, w->group, w->worker, relation);
+		flo_sql_run(SPI_OK_UPDATE, "UPDATE flo.given_up SET asked = false WHERE group_name = $1 AND worker_name = $2"
+					" AND relation = $3::oid", 3, w->group, w->worker, relation);
 		table = flo_copied_find(w->copied, notice->relation);
 		if (table != NULL)
 			table->expected = 0;
 	}
-	flo_visit_end(&visit);
+	flo_sql_end(&sql);
 }
 
 /*
@@ -92,8 +91,8 @@ withdraw(FloWorker *w, const FloCopyNotice *notice)
 static void
 expect(FloWorker *w, const FloCopyNotice *notice)
 {
-	bool		again = notice->manner == FLO_COPIES_ANEW;
-	MemoryContext old = MemoryContextSwitchTo(w->copies);
+	bool		again = notice->kind == FLO_COPIES_ANEW;
+	MemoryContext old = MemoryContextSwitchTo(w->copied_context);
 	FloCopiedTable *table = flo_copied_find(w->copied, notice->relation);
 
 	if (table == NULL)
@@ -110,30 +109,39 @@ expect(FloWorker *w, const FloCopyNotice *notice)
 	w->host.keys_later = true;
 }
 
+/* The source copies the table, which may be given up here: its name then tells which that is */
+static void
+take_request(FloWorker *w, const FloCopyNotice *notice)
+{
+	flo_given_up_requested(w, notice);
+	if (!w->sink->ops->transactional)
+		return;
+	flo_owed_add(w->group, w->worker, notice->relation, notice->request, w->txn.final_lsn,
+				 w->txn.commit_time);
+	if (notice->kind != FLO_COPIES_FROM_MARKER)
+		expect(w, notice);
+}
+
 /* What is shown follows when the transaction is over, see apply.c */
 void
 flo_owed_take_message(FloWorker *w, const char *payload, int len)
 {
 	bool		owed;
+	char	   *text = pnstrdup(payload, len);
 	List	   *copies;
 	ListCell   *cell;
 
-	if (!flo_copies_parse(payload, len, &owed, &copies))
+	text = pg_any_to_server(text, len, w->encoding);
+	if (!flo_copies_parse(text, strlen(text), &owed, &copies))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("a message about copies that are owed is malformed")));
 	foreach(cell, copies)
 	{
-		FloCopyNotice *notice = lfirst(cell);
-
 		if (owed)
-		{
-			flo_owed_add(w->group, w->worker, notice->relation, notice->request, w->txn.final_lsn, w->txn.commit_time);
-			if (notice->manner != FLO_COPIES_FROM_MARKER)
-				expect(w, notice);
-		}
-		else
-			withdraw(w, notice);
+			take_request(w, lfirst(cell));
+		else if (w->sink->ops->transactional)
+			withdraw(w, lfirst(cell));
 	}
 	w->batch_has_copies = true;
 }
@@ -141,40 +149,17 @@ flo_owed_take_message(FloWorker *w, const char *payload, int len)
 bool
 flo_owed_is(const char *group, const char *worker, uint32 relation)
 {
-	FloVisit	visit;
-	bool		owed;
-
-	flo_visit_begin(&visit);
-	owed = flo_visit_run(SPI_OK_SELECT, "SELECT FROM flo.owed_copies WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid",
-						 3, group, worker, psprintf("%u", relation)) > 0;
-	flo_visit_end(&visit);
-	return owed;
+	return flo_sql_do(SPI_OK_SELECT, "SELECT FROM flo.owed_copies WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid",
+					  3, group, worker, psprintf("%u", relation)) > 0;
 }
 
 void
 flo_owed_fulfilled(const char *group, const char *worker, uint32 relation)
 {
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.owed_copies o WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
-				  " AND NOT EXISTS (SELECT FROM flo.copied_tables t WHERE t.group_name = $1 AND t.worker_name = $2"
-				  " AND t.relation = o.relation AND t.expected IS NOT NULL)",
-				  3, group, worker, psprintf("%u", relation));
-	flo_visit_end(&visit);
-}
-
-void
-flo_owed_begin(const char *group, const char *worker, XLogRecPtr since)
-{
-	FloVisit	visit;
-
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.owed_copies WHERE group_name = $1 AND worker_name = $2", 2, group, worker);
-	flo_visit_run(SPI_OK_INSERT, "INSERT INTO flo.owed_copies (group_name, worker_name, relation, request, since, since_at)"
-				  " VALUES ($1, $2, " THE_BEGINNING ", 0, $3::pg_lsn, now())",
-				  3, group, worker, psprintf("%X/%X", LSN_FORMAT_ARGS(since)));
-	flo_visit_end(&visit);
+	flo_sql_do(SPI_OK_DELETE, "DELETE FROM flo.owed_copies o WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid"
+			   " AND NOT EXISTS (SELECT FROM flo.copied_tables t WHERE t.group_name = $1 AND t.worker_name = $2"
+			   " AND t.relation = o.relation AND t.expected IS NOT NULL)",
+			   3, group, worker, psprintf("%u", relation));
 }
 
 void
@@ -182,7 +167,7 @@ flo_owed_entered(FloWorker *w)
 {
 	bool		begin = !IsTransactionState();
 	MemoryContext old = CurrentMemoryContext;
-	FloVisit	visit;
+	FloSqlSession sql;
 
 	if (!w->entering)
 		return;
@@ -190,10 +175,11 @@ flo_owed_entered(FloWorker *w)
 	w->entered = !begin;
 	if (begin)
 		(void) flo_transaction_begin();
-	flo_visit_begin(&visit);
-	flo_visit_run(SPI_OK_DELETE, "DELETE FROM flo.owed_copies WHERE group_name = $1 AND worker_name = $2"
-				  " AND relation = " THE_BEGINNING, 2, w->group, w->worker);
-	flo_visit_end(&visit);
+	flo_sql_begin(&sql);
+	flo_sql_run(SPI_OK_DELETE,
+				"DELETE FROM flo.owed_copies WHERE group_name = $1 AND worker_name = $2"
+				" AND relation = " FLO_OWED_ALL, 2, w->group, w->worker);
+	flo_sql_end(&sql);
 	w->batch_has_copies |= !begin;
 	if (begin)
 	{

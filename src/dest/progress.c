@@ -19,15 +19,16 @@
 
 #include "access/xact.h"
 #include "commands/trigger.h"
-#include "core/compat.h"
+#include "conf/given_up.h"
+#include "core/compat_slot.h"
+#include "core/injection_point.h"
 #include "core/names.h"
-#include "core/stop.h"
+#include "core/text.h"
 #include "core/transaction.h"
-#include "dest/copied.h"
-#include "dest/owed.h"
+#include "dest/copy_state.h"
 #include "dest/progress.h"
 #include "miscadmin.h"
-#include "monitor/shstate.h"
+#include "monitor/state.h"
 #include "replication/origin.h"
 #include "storage/ipc.h"
 #include "utils/builtins.h"
@@ -95,8 +96,7 @@ keep_row(FloProgress *progress, const FloProgressRow *row)
 {
 	progress->known = true;
 	progress->row = *row;
-	progress->generation = DatumGetCString(DirectFunctionCall1(uuid_out,
-															   UUIDPGetDatum(&progress->row.generation)));
+	progress->generation = flo_text_of_uuid(&progress->row.generation);
 }
 
 FloProgress *
@@ -125,7 +125,8 @@ flo_progress_open(const char *group, const char *worker, bool by_row)
 	if (!by_row && progress->known && progress->origin == InvalidRepOriginId)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 				 "Drop the worker and create it again with a fresh copy of the data.",
-				 "replication origin \"%s\" of this worker is lost, and with it the position", origin);
+				 "replication origin \"%s\" of this worker is lost, and with it the position",
+				 origin);
 	if (progress->known)
 		hold_position(progress);
 	return progress;
@@ -138,7 +139,8 @@ flo_progress_known(const FloProgress *progress)
 }
 
 static void
-begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start, bool copying, XLogRecPtr since)
+begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start, bool copying,
+	  XLogRecPtr since)
 {
 	MemoryContext context = flo_transaction_begin();
 	char	   *origin = flo_name_origin(MyDatabaseId, progress->group, progress->worker);
@@ -159,19 +161,21 @@ begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start, boo
 		/* An origin without a row is the remains of a worker that is no more */
 		if (progress->origin != InvalidRepOriginId)
 			replorigin_drop_by_name(origin, true, false);
-		flo_stop_point("origin.after");
+		flo_injection_point("origin.after");
 		progress->origin = replorigin_create(origin);
 	}
 	flo_store_save_progress(progress->group, progress->worker, &row);
 	flo_copied_forget(progress->group, progress->worker);
-	flo_owed_begin(progress->group, progress->worker, since);
+	flo_given_up_begin(progress->group, progress->worker);
+	flo_copied_owe_all(progress->group, progress->worker, since);
 	flo_transaction_end(context);
 	keep_row(progress, &row);
 	hold_position(progress);
 }
 
 void
-flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start, bool copying)
+flo_progress_begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start,
+				   bool copying)
 {
 	begin(progress, source, start, copying, InvalidXLogRecPtr);
 }
@@ -259,8 +263,8 @@ keep_position(FloProgress *progress)
 
 /* The origin is made anew: its position may have to go back */
 void
-flo_progress_follow(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start, bool copying,
-					XLogRecPtr since)
+flo_progress_follow(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start,
+					bool copying, XLogRecPtr since)
 {
 	MemoryContext context = CurrentMemoryContext;
 
@@ -294,7 +298,7 @@ void
 flo_progress_check_source(const FloProgress *progress, const FloChunkHeader *source)
 {
 	static const char *const hint =
-	"The position of this worker means nothing in that stream: drop the worker and create it again with a fresh copy of the data.";
+		"The position of this worker means nothing in that stream: drop the worker and create it again with a fresh copy of the data.";
 
 	if (source->system_identifier != progress->row.system_identifier)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, hint,
@@ -331,9 +335,9 @@ flo_progress_commit(FloProgress *progress, XLogRecPtr position, TimestampTz comm
 	(void) GetCurrentTransactionId();
 
 	/*
-	 * Deferred triggers come first: since 16 a subtransaction that one of them
-	 * rolls back moves the origin, which must not be past rows that may still
-	 * be refused.
+	 * Deferred triggers come first: since 16 a subtransaction that one of
+	 * them rolls back moves the origin, which must not be past rows that may
+	 * still be refused.
 	 */
 	AfterTriggerFireDeferred();
 

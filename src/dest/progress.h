@@ -75,7 +75,8 @@ extern const pg_uuid_t *flo_progress_generation_id(const FloProgress *progress);
  * asynchronous: returns the end of the commit record, up to which WAL has to
  * be flushed before the position may be told to anybody.
  */
-extern XLogRecPtr flo_progress_commit(FloProgress *progress, XLogRecPtr position, TimestampTz commit_time);
+extern XLogRecPtr flo_progress_commit(FloProgress *progress, XLogRecPtr position,
+									  TimestampTz commit_time);
 
 /*
  * The same for a position that is a row: the commit is synchronous, and the

@@ -24,7 +24,10 @@ flo_table_has_rows(Oid relation)
 	if (get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE)
 		relations = find_all_inheritors(relation, AccessShareLock, NULL);
 
-	/* what another loader has committed while we waited for it counts as well, and what we have just put in */
+	/*
+	 * what another loader has committed while we waited for it counts as
+	 * well, and what we have just put in
+	 */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetLatestSnapshot());
 	foreach(cell, relations)

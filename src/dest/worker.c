@@ -4,8 +4,8 @@
  *
  *	 connect -> begin (first time) -> take the copy -> attach -> loop
  *
- * Where it begins and what it copies is in begin.c, what is done with chunks in
- * apply.c, what is told about it in report.c.
+ * Where it begins and what it copies is in worker_start.c, what is done with
+ * chunks in apply.c, what is told about it in worker_report.c.
  *
  * Any error ends the process; the next one attaches where the position says.
  */
@@ -18,81 +18,29 @@
 #include "conf/store.h"
 #include "conf/watch.h"
 #include "core/clock.h"
+#include "core/injection_point.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
-#include "core/stop.h"
 #include "core/transaction.h"
-#include "dest/begin.h"
+#include "dest/apply.h"
 #include "dest/consumer.h"
-#include "dest/myself.h"
 #include "dest/owed.h"
 #include "dest/progress.h"
 #include "dest/worker.h"
-#include "dest/worker_impl.h"
+#include "dest/worker_batch.h"
+#include "dest/worker_config.h"
+#include "dest/worker_report.h"
+#include "dest/worker_start.h"
+#include "dest/worker_state.h"
 #include "miscadmin.h"
-#include "monitor/shstate.h"
+#include "monitor/state.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
-/* --- configuration ---------------------------------------------------------------- */
-
-/* Has anything changed?  Takes in invalidations. */
-void
-flo_worker_notice_configuration(FloWorker *w)
-{
-	if (flo_watch_changed())
-		w->rules_stale = w->options_stale = true;
-}
-
-/* Between batches: rules and routes, and tables that are given up, as they are now */
-void
-flo_worker_load_rules(FloWorker *w)
-{
-	w->rules_stale = false;
-	flo_reshape_load(w->reshape);
-	flo_worker_look_at_copies(w);
-}
-
-/*
- * Is it what it was when this process began?  w->spec stays as it is: what is
- * read here is as short-lived as wherever the configuration is looked at.
- */
-bool
-flo_worker_is_unaltered(FloWorker *w)
-{
-	MemoryContext aside = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration", ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(aside);
-	FloWorkerSpec *spec = flo_my_spec(w->group, w->worker);
-	bool		same = spec != NULL && spec->owner == w->spec->owner &&
-		flo_same_options(&spec->options, &w->spec->options);
-
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(aside);
-	return same;
-}
-
-/*
- * Between batches.  False when the worker is no more or its options are
- * others: the launcher starts it again with them.
- */
-bool
-flo_worker_follow_configuration(FloWorker *w)
-{
-	flo_worker_notice_configuration(w);
-	if (w->rules_stale)
-		flo_worker_load_rules(w);
-	if (!w->options_stale)
-		return true;
-	w->options_stale = false;
-	if (!flo_worker_is_unaltered(w))
-		return false;
-	flo_rights_check_member(w->group, w->spec->owner, true);
-	w->sink->ops->invalidate(w->sink);
-	return true;
-}
-
-/* --- starting --------------------------------------------------------------------------------- */
+/* --- the end of a copy --------------------------------------------------- */
 
 /* Does the generation end with its copy? */
 static bool
@@ -105,7 +53,7 @@ copy_only(FloWorker *w)
 
 /* Mode copy: there is nothing to follow */
 static void
-rest(FloWorker *w)
+stop_after_copy(FloWorker *w)
 {
 	flo_owed_entered(w);		/* the stream says nothing more than that */
 	(void) flo_transaction_begin();
@@ -113,11 +61,11 @@ rest(FloWorker *w)
 	flo_store_stop_member(w->group, w->worker);
 	PopActiveSnapshot();
 	(void) flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	flo_me->wanted = false;
-	LWLockRelease(flo_shared->lock);
+	flo_state_rest();
 	flo_worker_show_state(w);
 }
+
+/* --- the place in the stream --------------------------------------------- */
 
 /*
  * All that was read, heartbeats included, is made durable and told: a source
@@ -132,12 +80,13 @@ keep_position(FloWorker *w)
 		if (w->sink->ops->transactional)
 		{
 			flo_transaction_start();
-			w->unflushed_local = flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
+			w->unflushed_local = flo_progress_commit(w->progress, w->position,
+													 GetCurrentTimestamp());
 		}
 		else
 			flo_worker_record_position(w, w->position);
 	}
-	flo_worker_settle(w, true);
+	flo_worker_flush(w, true);
 	flo_worker_report_to_bucket(w, true);
 }
 
@@ -156,7 +105,10 @@ attach(FloWorker *w, uint64 hint)
 		flo_bus_wait(w->bus, 1000);
 	}
 
-	/* in a stream that went back, what was acknowledged before is to come again */
+	/*
+	 * in a stream that went back, what was acknowledged before is to come
+	 * again
+	 */
 	w->place = flo_consumer_start(w->consumer);
 	w->acked_seq = Min(w->acked_seq, w->place - 1);
 	w->unflushed_seq = Min(w->unflushed_seq, w->acked_seq);
@@ -164,60 +116,60 @@ attach(FloWorker *w, uint64 hint)
 	flo_state_set(FLO_STATE_STREAMING, NULL);
 }
 
-/* --- the connection ---------------------------------------------------------------------------- */
+/* --- the connection ------------------------------------------------------ */
 
 /* How long a transaction may stand open, its locks held, while NATS is away, ms */
 #define RECONNECT_PATIENCE 30000
 
 /* What the loop is at, for steps that talk to the broker */
-typedef struct Turn
+typedef struct LoopState
 {
 	FloWorker  *w;
 	FloChunk	chunk;
 	FloTake		took;
 	long		pause;			/* ms */
 	bool		placed;			/* the place in the stream is known */
-} Turn;
+} LoopState;
 
 static void
 step_take(void *arg)
 {
-	Turn	   *t = arg;
+	LoopState  *l = arg;
 
-	t->took = flo_consumer_take(t->w->consumer, &t->chunk);
+	l->took = flo_consumer_take(l->w->consumer, &l->chunk);
 }
 
 static void
 step_pump(void *arg)
 {
-	flo_bus_pump(((Turn *) arg)->w->bus);
+	flo_bus_pump(((LoopState *) arg)->w->bus);
 }
 
 static void
 step_wait(void *arg)
 {
-	Turn	   *t = arg;
+	LoopState  *l = arg;
 
-	flo_bus_wait(t->w->bus, t->pause);
+	flo_bus_wait(l->w->bus, l->pause);
 }
 
 static void
 step_verify(void *arg)
 {
-	Turn	   *t = arg;
-	MemoryContext old = MemoryContextSwitchTo(t->w->exchange);
+	LoopState  *l = arg;
+	MemoryContext old = MemoryContextSwitchTo(l->w->broker_context);
 
-	t->placed = flo_consumer_verify(t->w->consumer);
+	l->placed = flo_consumer_verify(l->w->consumer);
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(t->w->exchange);
+	MemoryContextReset(l->w->broker_context);
 }
 
 static void
 step_resume(void *arg)
 {
-	Turn	   *t = arg;
+	LoopState  *l = arg;
 
-	t->placed = flo_consumer_resume(t->w->consumer);
+	l->placed = flo_consumer_resume(l->w->consumer);
 }
 
 /*
@@ -227,9 +179,9 @@ step_resume(void *arg)
  * is here goes on with its next chunk over another connection.
  */
 static void
-renew_connection(Turn *t, const char *reason)
+renew_connection(LoopState *l, const char *reason)
 {
-	FloWorker  *w = t->w;
+	FloWorker  *w = l->w;
 	FloClock	lost_at = flo_clock();
 	char		shown[256];
 	MemoryContext old;
@@ -239,13 +191,13 @@ renew_connection(Turn *t, const char *reason)
 	ereport(LOG,
 			(errmsg("connecting to NATS anew: %s", reason)));
 	strlcpy(shown, reason, sizeof(shown));
-	old = MemoryContextSwitchTo(w->turn);
+	old = MemoryContextSwitchTo(w->chunk_context);
 	for (;;)
 	{
 		char	   *why = NULL;
 
 		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", shown);
-		if (flo_bus_renew(w->bus, &why) && flo_bus_guard(step_resume, t, &why))
+		if (flo_bus_renew(w->bus, &why) && flo_bus_guard(step_resume, l, &why))
 			break;
 		if (w->in_transaction &&
 			flo_clock_passed(lost_at, RECONNECT_PATIENCE))
@@ -255,67 +207,91 @@ renew_connection(Turn *t, const char *reason)
 							RECONNECT_PATIENCE / 1000, why),
 					 errdetail("It is undone, and applied again from its begin when NATS is back.")));
 		strlcpy(shown, why, sizeof(shown));
-		MemoryContextReset(w->turn);
+		MemoryContextReset(w->chunk_context);
 		flo_wait(PGINVALID_SOCKET, false, 1000);
 	}
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(w->turn);
+	MemoryContextReset(w->chunk_context);
 	w->heard = flo_clock();
 	flo_state_set(FLO_STATE_STREAMING, NULL);
 }
 
 /* False when the step came to nothing because the connection had to be renewed */
 static bool
-ask_broker(Turn *t, FloBusStep step)
+ask_broker(LoopState *l, FloBusStep step)
 {
 	char	   *reason = NULL;
 
-	if (flo_bus_guard(step, t, &reason))
+	if (flo_bus_guard(step, l, &reason))
 		return true;
-	renew_connection(t, reason);
+	renew_connection(l, reason);
 	pfree(reason);
 	return false;
 }
 
-/* --- the loop --------------------------------------------------------------------------------- */
+/* --- the loop ------------------------------------------------------------ */
 
 static void
-find_place(Turn *t, uint64 hint)
+find_place(LoopState *l, uint64 hint)
 {
-	t->w->rewind = false;
-	attach(t->w, hint);
-	t->placed = true;
+	l->w->rewind = false;
+	attach(l->w, hint);
+	l->placed = true;
 }
 
-/* A chunk has come: false when it does not link to what was read before */
-static bool
-take_in(Turn *t)
+/* A chunk has come; the place is lost when it does not link to what was read before */
+static void
+handle_chunk(LoopState *l)
 {
-	FloWorker  *w = t->w;
-	bool		linked;
+	FloWorker  *w = l->w;
 
-	flo_stop_point("fetch.after");
-	linked = flo_worker_process_chunk(w, &t->chunk);
-	flo_consumer_release(w->consumer, &t->chunk);
-	if (!linked)
-		return false;
+	flo_injection_point("fetch.after");
+	l->placed = flo_worker_process_chunk(w, &l->chunk);
+	flo_consumer_release(w->consumer, &l->chunk);
+	if (!l->placed)
+		return;
 	w->heard = flo_clock();
-	flo_worker_settle(w, false);
+	flo_worker_flush(w, false);
 	if (w->marker != NIL)
 	{
 		flo_worker_run_dry(w);
 		if (flo_worker_take_marked_copy(w))
-			find_place(t, w->place - 1);
+			find_place(l, w->place - 1);
 	}
 	flo_owed_entered(w);
-	return true;
+	(void) ask_broker(l, step_pump);
 }
 
-/* Nothing has arrived: false when this process is to end, to be started with another configuration */
+/*
+ * Is this a moment for what is done when nothing arrives?  Under load none comes,
+ * and changed options wait for the end of a transaction only.
+ */
 static bool
-rest_a_while(Turn *t)
+has_time(LoopState *l)
 {
-	FloWorker  *w = t->w;
+	if (!l->placed)
+		return false;
+	return l->took != FLO_TAKE_CHUNK || (l->w->options_stale && !l->w->in_transaction);
+}
+
+/*
+ * Is the place in the stream still there?  Asked when it has been silent;
+ * false when it is lost, or not known.
+ */
+static bool
+verify_place(LoopState *l)
+{
+	if (!flo_clock_passed(l->w->heard, Max(flo_heartbeat_interval, 1000)))
+		return true;
+	l->w->heard = flo_clock();
+	return ask_broker(l, step_verify) && l->placed;
+}
+
+/* False when this process is to end, to be started with another configuration */
+static bool
+rest_a_while(LoopState *l)
+{
+	FloWorker  *w = l->w;
 
 	flo_worker_run_dry(w);
 	flo_worker_advance_when_idle(w);
@@ -326,94 +302,122 @@ rest_a_while(Turn *t)
 		if (!flo_worker_follow_configuration(w))
 			return false;
 	}
-	if (flo_clock_passed(w->heard, Max(flo_heartbeat_interval, 1000)))
-	{
-		w->heard = flo_clock();
-		if (!ask_broker(t, step_verify) || !t->placed)
-			return true;
-	}
-	flo_worker_settle(w, false);
-	t->pause = XLogRecPtrIsInvalid(w->unflushed_local) ? 1000 : FLO_DRY_SETTLE_INTERVAL;
-	(void) ask_broker(t, step_wait);
+	if (!verify_place(l))
+		return true;
+	flo_worker_flush(w, false);
+	l->pause = XLogRecPtrIsInvalid(w->unflushed_local) ? 1000 : FLO_DRY_FLUSH_INTERVAL;
+	(void) ask_broker(l, step_wait);
 	return true;
 }
 
+/* Until the configuration wants another process */
 static void
 loop(FloWorker *w)
 {
-	Turn		t = {.w = w, .placed = true};
+	LoopState	l = {
+		.w = w,
+		.placed = true
+	};
 
-	for (;;)
+	while (!w->leave)
 	{
 		flo_check_interrupts();
-		flo_stop_point("fetch.before");
-		if (!t.placed)
-			find_place(&t, 0);
-		if (!ask_broker(&t, step_take))
+		flo_injection_point("fetch.before");
+		if (!l.placed)
+			find_place(&l, 0);
+		if (!ask_broker(&l, step_take))
 			continue;
-		t.placed = t.took != FLO_TAKE_LOST;
-		if (t.took == FLO_TAKE_CHUNK)
-		{
-			t.placed = take_in(&t);
-			if (t.placed)
-				(void) ask_broker(&t, step_pump);
-		}
-		if (w->leave)
-			return;
-		if (!t.placed)
-			continue;
-
-		/* under load the stream never runs dry */
-		if (t.took == FLO_TAKE_CHUNK && (!w->options_stale || w->in_transaction))
-			continue;
-		if (!rest_a_while(&t))
+		l.placed = l.took != FLO_TAKE_LOST;
+		if (l.took == FLO_TAKE_CHUNK)
+			handle_chunk(&l);
+		if (!w->leave && has_time(&l) && !rest_a_while(&l))
 			return;
 	}
 }
 
-void
-flo_worker_run(void)
+/* --- starting ------------------------------------------------------------ */
+
+static FloWorker *
+create_worker(void)
 {
 	FloWorker  *w = palloc0(sizeof(FloWorker));
 
-	w->group = flo_me->group;
-	w->worker = flo_me->member;
+	w->group = pstrdup(flo_me->group);
+	w->worker = pstrdup(flo_me->member);
 	w->stream = flo_name_stream(w->group);
 	w->bucket = flo_name_bucket(w->group);
 	w->consumer_name = flo_name_consumer(w->group, w->worker, GetSystemIdentifier(), MyDatabaseId);
 	w->encoding = -1;
 	w->owed_since = FLO_OWES_NOTHING;
 	w->entering = true;
-	w->careful_until = flo_me->last_error_lsn;
-	w->turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
-	w->copies = AllocSetContextCreate(CurrentMemoryContext, "pg_flo copies", ALLOCSET_SMALL_SIZES);
-	w->exchange = AllocSetContextCreate(CurrentMemoryContext, "pg_flo exchange", ALLOCSET_SMALL_SIZES);
+	w->careful_until = flo_me->failed_lsn;
+	w->chunk_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo chunk",
+											 ALLOCSET_DEFAULT_SIZES);
+	w->copied_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo copies",
+											  ALLOCSET_SMALL_SIZES);
+	w->broker_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo broker",
+											  ALLOCSET_SMALL_SIZES);
 	w->parser = flo_change_parser_create(CurrentMemoryContext);
-	flo_tally_begin(&w->tally, flo_my_slot, flo_me->incarnation);
+	flo_tally_begin(&w->tally, flo_me->slot, flo_me->incarnation);
 	initStringInfo(&w->fragment);
-	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	return w;
+}
 
+/* What is written down here of this worker: false when it was dropped */
+static bool
+load_configuration(FloWorker *w)
+{
 	w->spec = flo_my_spec(w->group, w->worker);
 	if (w->spec == NULL)
-		return;
+		return false;
 	flo_rights_check_member(w->group, w->spec->owner, true);
 	flo_errors_are_final = w->spec->options.on_error == FLO_ON_ERROR_STOP;
 	w->database = flo_my_database();
 	w->progress = flo_progress_open(w->group, w->worker, w->spec->sink != FLO_SINK_POSTGRES);
 	if (w->spec->options.tables != NULL)
 		w->tables = flo_table_filter_create(CurrentMemoryContext, w->spec->options.tables);
+	return true;
+}
+
+static void
+connect_to_broker(FloWorker *w)
+{
 	w->bus = flo_bus_await(psprintf("pg_flo worker %s %s", w->group, w->worker));
 	w->consumer = flo_consumer_open(w->bus, w->stream, w->consumer_name);
+}
+
+/* Know the generation that is followed, and have the copy it began with */
+static void
+enter_generation(FloWorker *w)
+{
 	if (!flo_progress_known(w->progress))
 		flo_worker_begin(w);
 	w->no_bucket = !flo_bucket_try_create(w->bus, w->bucket, flo_stream_replicas);
 	flo_bus_watch(w->bus, psprintf("$KV.%s." FLO_SOURCE_KEY, w->bucket));
 	flo_worker_take_copy(w);
-	w->reshape = flo_reshape_open(w->spec, flo_progress_generation(w->progress));
+}
+
+/*
+ * Where it begins is recorded and reported before anything is taken: the source
+ * keeps what workers need that it knows of.  A copy that has to be in before the
+ * stream goes on is taken before the sink is opened, since a loader opens it, and a
+ * file has one writer.
+ */
+void
+flo_worker_run(void)
+{
+	FloWorker  *w = create_worker();
+
+	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	if (!load_configuration(w))
+		return;
+	connect_to_broker(w);
+	enter_generation(w);
+	w->rules = flo_worker_rules_open(w->spec, flo_progress_generation(w->progress));
 	flo_worker_open_sink(w);
 	if (copy_only(w))
 	{
-		rest(w);
+		stop_after_copy(w);
 		return;
 	}
 	attach(w, 0);

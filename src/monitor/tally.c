@@ -4,7 +4,7 @@
  */
 #include "postgres.h"
 
-#include "monitor/shstate.h"
+#include "monitor/shmem.h"
 #include "monitor/tally.h"
 #include "storage/ipc.h"
 
@@ -46,14 +46,15 @@ flo_tally_drop(FloTally *tally)
 void
 flo_tally_hand_in(void)
 {
-	FloMember  *m = &flo_shared->members[mine.slot];
+	FloEntry   *e;
 
 	if (mine.tally == NULL)
 		return;
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	if (m->in_use && m->incarnation == mine.incarnation)
-		flo_counters_move(&m->counters, &mine.tally->done);
-	LWLockRelease(flo_shared->lock);
+	e = &flo_shared->entries[mine.slot];
+	flo_lock_exclusive();
+	if (e->in_use && e->incarnation == mine.incarnation)
+		flo_counters_move(&e->member.counters, &mine.tally->done);
+	flo_unlock();
 }
 
 /* Errors, SIGTERM and orderly ends all come by here; what is open goes with the process */

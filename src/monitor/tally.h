@@ -50,7 +50,10 @@ extern void flo_tally_begin(FloTally *tally, int slot, uint32 incarnation);
 /* What is done goes to shared memory.  In sums that are added, so that a reset by SQL holds. */
 extern void flo_tally_hand_in(void);
 
-/* A conflict that nothing was undone for but the process ends with; does nothing before flo_tally_begin() */
+/*
+ * A conflict that nothing was undone for but the process ends with; does
+ * nothing before flo_tally_begin()
+ */
 extern void flo_tally_conflict(void);
 
 #endif

@@ -10,11 +10,10 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_attribute.h"
+#include "shape/columns.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
-
-#include "shape/columns.h"
 
 int
 flo_relation_column(const FloRelation *relation, const char *name)

@@ -25,7 +25,8 @@ typedef struct FloShapeColumn
 typedef struct FloShapeColumns
 {
 	const FloRelation *relation;	/* while compiling */
-	Oid			local;			/* table whose columns tell collations; may be invalid */
+	Oid			local;			/* table whose columns tell collations; may be
+								 * invalid */
 	const FloRouteSpec *route;	/* how these are called there; NULL: the same */
 	MemoryContext context;
 	int			count;
@@ -33,7 +34,10 @@ typedef struct FloShapeColumns
 	FloShapeColumn *items;
 } FloShapeColumns;
 
-/* Number of the column in "items", looked up and added; -1 when the relation has none of this name */
+/*
+ * Number of the column in "items", looked up and added; -1 when the relation
+ * has none of this name
+ */
 extern int	flo_columns_need(FloShapeColumns *columns, const char *name);
 
 /*

@@ -30,12 +30,11 @@
 #include "parser/parse_expr.h"
 #include "parser/parse_node.h"
 #include "parser/parser.h"
+#include "shape/expr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
-
-#include "shape/expr.h"
 
 #define FLO_BEFORE_EXPRESSION "SELECT "
 
@@ -55,18 +54,11 @@ typedef struct FloFunctions
 void
 flo_author_enter(FloAuthor *saved, Oid author, bool guarded)
 {
-	GetUserIdAndSecContext(&saved->user, &saved->context);
-	saved->guc_level = 0;
+	flo_as_role_enter(&saved->as, author, guarded ? FLO_AS_ROLE_RESTRICTED : FLO_AS_ROLE_BRIEF);
+	saved->guarded = guarded;
 	saved->pushed_snapshot = false;
 	if (!guarded)
-	{
-		if (author != saved->user)
-			SetUserIdAndSecContext(author, saved->context | SECURITY_LOCAL_USERID_CHANGE);
 		return;
-	}
-	SetUserIdAndSecContext(author, saved->context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	saved->guc_level = NewGUCNestLevel();
 	saved->read_only = XactReadOnly;
 	XactReadOnly = true;
 	if (!ActiveSnapshotSet())
@@ -79,17 +71,14 @@ flo_author_enter(FloAuthor *saved, Oid author, bool guarded)
 void
 flo_author_leave(const FloAuthor *saved)
 {
-	if (saved->guc_level > 0)
-	{
-		if (saved->pushed_snapshot)
-			PopActiveSnapshot();
+	if (saved->pushed_snapshot)
+		PopActiveSnapshot();
+	if (saved->guarded)
 		XactReadOnly = saved->read_only;
-		AtEOXact_GUC(false, saved->guc_level);
-	}
-	SetUserIdAndSecContext(saved->user, saved->context);
+	flo_as_role_leave(&saved->as);
 }
 
-/* --- parsing ----------------------------------------------------------------- */
+/* --- parsing ------------------------------------------------------------- */
 
 /* Positions count from the expression's own beginning */
 static void
@@ -227,12 +216,16 @@ analyse(const char *text, bool is_condition, FloScope *scope)
 						   COERCION_IMPLICIT, COERCE_IMPLICIT_CAST, -1);
 	assign_expr_collations(pstate, node);
 	free_parsestate(pstate);
-	/* before functions are inlined, and again when defaults of arguments are there */
+
+	/*
+	 * before functions are inlined, and again when defaults of arguments are
+	 * there
+	 */
 	refuse_volatile(text, node);
 	return expression_planner((Expr *) node);
 }
 
-/* --- what it may do ------------------------------------------------------------- */
+/* --- what it may do ------------------------------------------------------ */
 
 static bool
 look_at_function(Oid function, void *arg)
@@ -268,7 +261,8 @@ look_at_node(Node *node, void *arg)
 		case T_MinMaxExpr:
 		case T_RowExpr:
 		case T_RowCompareExpr:
-			found->guarded |= exprType(node) >= FirstNormalObjectId || exprType(node) == RECORDOID ||
+			found->guarded |= exprType(node) >= FirstNormalObjectId ||
+				exprType(node) == RECORDOID ||
 				IsA(node, RowCompareExpr);
 			break;
 		default:

@@ -5,6 +5,7 @@
 #ifndef FLO_EXPR_H
 #define FLO_EXPR_H
 
+#include "core/as_role.h"
 #include "executor/executor.h"
 #include "nodes/params.h"
 #include "shape/columns.h"
@@ -16,9 +17,8 @@
  */
 typedef struct FloAuthor
 {
-	Oid			user;
-	int			context;
-	int			guc_level;		/* 0: not guarded */
+	FloAsRole	as;
+	bool		guarded;
 	bool		read_only;
 	bool		pushed_snapshot;
 } FloAuthor;

@@ -7,20 +7,19 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/sysattr.h"
 #include "access/transam.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "nodes/bitmapset.h"
+#include "shape/shape.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/syscache.h"
-
-#include "access/htup_details.h"
-#include "access/sysattr.h"
-#include "shape/shape.h"
 
 static void
 set_type(FloColumn *column, Oid type, int32 typmod)

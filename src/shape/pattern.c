@@ -23,9 +23,8 @@
 
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "utils/memutils.h"
-
 #include "shape/pattern.h"
+#include "utils/memutils.h"
 
 /* Steps of a search from one place */
 #define FLO_MATCH_LIMIT 1000000
@@ -79,7 +78,8 @@ error_text(int code)
 {
 	char		buffer[256];
 
-	if (pcre2_get_error_message(code, (PCRE2_UCHAR *) buffer, sizeof(buffer)) == PCRE2_ERROR_BADDATA)
+	if (pcre2_get_error_message(code, (PCRE2_UCHAR *) buffer,
+								sizeof(buffer)) == PCRE2_ERROR_BADDATA)
 		snprintf(buffer, sizeof(buffer), "error %d", code);
 	return pstrdup(buffer);
 }
@@ -123,7 +123,8 @@ parse_flags(const char *flags)
 			default:
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("invalid flag \"%.*s\" of a regular expression", pg_mblen(flag), flag),
+						 errmsg("invalid flag \"%.*s\" of a regular expression", pg_mblen(flag),
+								flag),
 						 errhint("Flags are i (ignore case), m (lines), s (dot matches newline) and x (extended syntax); every match is always replaced.")));
 		}
 	}
@@ -237,11 +238,16 @@ compile_code(FloPattern *pattern, const char *text, uint32 options)
 	{
 		char	   *before = from_utf8(subject, Min(offset, strlen(subject)));
 
-		/* the offset is in bytes of UTF-8, and may stand within a character only if that is at fault */
+		/*
+		 * the offset is in bytes of UTF-8, and may stand within a character
+		 * only if that is at fault
+		 */
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid regular expression \"%s\": %s at offset %d", text, error_text(error),
-						pg_mbstrlen_with_len(before, before == subject ? (int) offset : (int) strlen(before)))));
+				 errmsg("invalid regular expression \"%s\": %s at offset %d", text,
+						error_text(error),
+						pg_mbstrlen_with_len(before, before == subject ? (int) offset :
+											 (int) strlen(before)))));
 	}
 }
 
@@ -303,8 +309,8 @@ search(FloPattern *pattern, const char *text, PCRE2_SIZE len, PCRE2_SIZE from, u
 		result = pcre2_match(pattern->code, (PCRE2_SPTR) text, len, from, options,
 							 pattern->match, pattern->limits);
 		if (result == PCRE2_ERROR_JIT_STACKLIMIT)
-			result = pcre2_match(pattern->code, (PCRE2_SPTR) text, len, from, options | PCRE2_NO_JIT,
-								 pattern->match, pattern->limits);
+			result = pcre2_match(pattern->code, (PCRE2_SPTR) text, len, from,
+								 options | PCRE2_NO_JIT, pattern->match, pattern->limits);
 	} while (result == PCRE2_ERROR_CALLOUT);
 	if (result >= 0)
 		return true;
@@ -335,7 +341,7 @@ search(FloPattern *pattern, const char *text, PCRE2_SIZE len, PCRE2_SIZE from, u
 static void
 append_replacement(FloPattern *pattern, const char *text, StringInfo out)
 {
-	const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(pattern->match);
+	const		PCRE2_SIZE *ends = pcre2_get_ovector_pointer(pattern->match);
 
 	for (int i = 0; i < pattern->npieces; i++)
 	{
@@ -362,7 +368,7 @@ append_replacement(FloPattern *pattern, const char *text, StringInfo out)
 static void
 replace_all(FloPattern *pattern, const char *text, int len, StringInfo out)
 {
-	const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(pattern->match);
+	const		PCRE2_SIZE *ends = pcre2_get_ovector_pointer(pattern->match);
 	PCRE2_SIZE	done = 0;
 	bool		found = true;
 

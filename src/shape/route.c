@@ -9,9 +9,8 @@
 #include "postgres.h"
 
 #include "catalog/pg_class.h"
-#include "utils/memutils.h"
-
 #include "shape/route.h"
+#include "utils/memutils.h"
 
 const FloRouteSpec *
 flo_route_find(const List *routes, const char *schema, const char *table)
@@ -38,8 +37,10 @@ either(const char *name, const char *same)
 bool
 flo_route_is_shared(const List *routes, const FloRouteSpec *route, const FloRelation *relation)
 {
-	const char *schema = route != NULL ? either(route->destination_schema, relation->schema) : relation->schema;
-	const char *table = route != NULL ? either(route->destination_table, relation->name) : relation->name;
+	const char *schema = route != NULL ? either(route->destination_schema, relation->schema) :
+		relation->schema;
+	const char *table = route != NULL ? either(route->destination_table, relation->name) :
+		relation->name;
 	ListCell   *lc;
 
 	foreach(lc, routes)
@@ -50,7 +51,8 @@ flo_route_is_shared(const List *routes, const FloRouteSpec *route, const FloRela
 
 		/* the same table by another route, which does not apply */
 		if (other == route || (strcmp(other->source_schema, relation->schema) == 0 &&
-							   (other->source_table == NULL || strcmp(other->source_table, relation->name) == 0)))
+							   (other->source_table == NULL ||
+								strcmp(other->source_table, relation->name) == 0)))
 			continue;
 		if (strcmp(either(other->destination_schema, other->source_schema), schema) == 0 &&
 			strcmp(name, table) == 0)
@@ -150,8 +152,10 @@ flo_route_bind(FloRoute *route, const FloRouteSpec *spec, const FloRelation *sou
 
 	check_mappings(spec, source);
 	relation.id = source->id;
-	relation.schema = pstrdup(spec->destination_schema != NULL ? spec->destination_schema : source->schema);
-	relation.name = pstrdup(spec->destination_table != NULL ? spec->destination_table : source->name);
+	relation.schema = pstrdup(spec->destination_schema != NULL ? spec->destination_schema :
+							  source->schema);
+	relation.name = pstrdup(spec->destination_table != NULL ? spec->destination_table :
+							source->name);
 	relation.identity = source->identity;
 	relation.source = source;
 	relation.columns = palloc0(Max(source->natts, 1) * sizeof(FloColumn));

@@ -12,11 +12,13 @@ typedef struct FloRoute
 {
 	const FloRouteSpec *spec;
 	FloRelation relation;		/* as the sink is to see it */
-	int		   *sources;		/* for each of its columns, the source's; NULL: all, in order */
+	int		   *sources;		/* for each of its columns, the source's;
+								 * NULL: all, in order */
 } FloRoute;
 
 /* The one that applies to a table; NULL when there is none */
-extern const FloRouteSpec *flo_route_find(const List *routes, const char *schema, const char *table);
+extern const FloRouteSpec *flo_route_find(const List *routes, const char *schema,
+										  const char *table);
 
 /* Do other routes lead where this one (NULL: none) leads the relation? */
 extern bool flo_route_is_shared(const List *routes, const FloRouteSpec *route,

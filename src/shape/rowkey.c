@@ -10,7 +10,6 @@
 
 #include "catalog/pg_type.h"
 #include "port/pg_bswap.h"
-
 #include "shape/rowkey.h"
 
 /* Key columns and bytes of a value that are shown */

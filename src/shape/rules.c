@@ -15,15 +15,14 @@
 #include "core/roles.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "shape/rules.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
-#include "shape/rules.h"
-
-/* --- compiling ----------------------------------------------------------------- */
+/* --- compiling ----------------------------------------------------------- */
 
 /*
  * Whose rights the rule has.  Code of users runs with them, so the author must
@@ -35,7 +34,8 @@ find_author(const FloRuleSpec *spec, const FloRuleOffice *office)
 	if (!flo_role_exists(spec->author))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("the author of rule " INT64_FORMAT ", %s", spec->id, flo_role_shown(spec->author)),
+				 errmsg("the author of rule " INT64_FORMAT ", %s", spec->id,
+						flo_role_shown(spec->author)),
 				 errhint("Write the rule anew as another role.")));
 	if (OidIsValid(office->owner) && !flo_role_can_become(spec->author, office->owner))
 		ereport(ERROR,
@@ -201,7 +201,7 @@ flo_rule_bind(FloRule *rule, const FloShapeColumns *columns, const FloRelation *
 		rule->mixes_key |= !columns->items[rule->expr->columns[i]].is_key;
 }
 
-/* --- the row --------------------------------------------------------------------- */
+/* --- the row ------------------------------------------------------------- */
 
 static const FloValue *
 old_value(const FloChange *change, int index, bool is_key)
@@ -242,7 +242,7 @@ column_value(const FloShapeColumns *columns, int number, const FloRowView *view)
 	return flo_view_value(view, column->index, column->is_key);
 }
 
-/* --- expressions -------------------------------------------------------------------- */
+/* --- expressions --------------------------------------------------------- */
 
 /* Are all values there that the expression needs? */
 static bool
@@ -272,7 +272,7 @@ evaluate(FloRule *rule, FloShapeColumns *columns, const FloRowView *view, bool *
 	return flo_expr_evaluate(expr, isnull);
 }
 
-/* --- filters ------------------------------------------------------------------------ */
+/* --- filters ------------------------------------------------------------- */
 
 static int
 compare(FloRule *rule, Oid collation, Datum value)
@@ -304,7 +304,8 @@ comparison_holds(FloRule *rule, FloReader *reader, const FloValue *value)
 	int			order;
 
 	if (rule->by_equality)
-		order = DatumGetBool(FunctionCall2Coll(&rule->compare, reader->collation, datum, rule->value)) ? 0 : 1;
+		order = DatumGetBool(FunctionCall2Coll(&rule->compare, reader->collation, datum,
+											   rule->value)) ? 0 : 1;
 	else
 		order = compare(rule, reader->collation, datum);
 	switch (rule->spec->action)
@@ -386,7 +387,7 @@ flo_rule_filter(FloRule *rule, FloShapeColumns *columns, const FloRowView *view)
 	return holds ? FLO_PASSES : FLO_FAILS;
 }
 
-/* --- transforms ----------------------------------------------------------------------- */
+/* --- transforms ---------------------------------------------------------- */
 
 static bool
 is_ascii(const char *text, int len)
@@ -533,4 +534,19 @@ flo_rule_transform(FloRule *rule, FloShapeColumns *columns, const FloRowView *vi
 		set_text(rule, reader, value, scratch);
 	if (OidIsValid(rule->author))
 		flo_author_leave(&saved);
+}
+
+void
+flo_rule_try(const FloRuleSpec *spec, const FloRelation *relation, bool decoding)
+{
+	const FloRuleOffice office = {InvalidOid, decoding};
+	FloShapeColumns columns = {0};
+
+	flo_rule_check(spec);
+	if (relation == NULL)
+		return;
+	columns.context = CurrentMemoryContext;
+	columns.relation = relation;
+	columns.local = relation->id;
+	(void) flo_rule_compile(spec, &office, &columns);
 }

@@ -13,7 +13,8 @@
 /* Under whose eyes rules are compiled */
 typedef struct FloRuleOffice
 {
-	Oid			owner;			/* of the member that executes them; invalid: nobody's */
+	Oid			owner;			/* of the member that executes them; invalid:
+								 * nobody's */
 	bool		decoding;		/* the tables of users cannot be read */
 } FloRuleOffice;
 
@@ -36,7 +37,8 @@ typedef struct FloRule
 
 	/* where the columns are now */
 	bool		is_key;			/* the column is part of a key that finds rows */
-	bool		mixes_key;		/* the key's new value depends on more than the key */
+	bool		mixes_key;		/* the key's new value depends on more than
+								 * the key */
 } FloRule;
 
 /*
@@ -62,6 +64,12 @@ extern FloRule *flo_rule_compile(const FloRuleSpec *spec, const FloRuleOffice *o
 
 /* What can be said without knowing the table */
 extern void flo_rule_check(const FloRuleSpec *spec);
+
+/*
+ * Throw what is wrong with a rule: for this table, or (NULL) as far as can be
+ * said without one.
+ */
+extern void flo_rule_try(const FloRuleSpec *spec, const FloRelation *relation, bool decoding);
 
 /* The columns have been bound anew */
 extern void flo_rule_bind(FloRule *rule, const FloShapeColumns *columns,

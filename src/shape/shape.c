@@ -19,19 +19,18 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "core/error_context.h"
 #include "core/settings.h"
-#include "core/trail.h"
+#include "shape/budget.h"
+#include "shape/known_tables.h"
+#include "shape/route.h"
+#include "shape/rowkey.h"
+#include "shape/rules.h"
+#include "shape/shape.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
-
-#include "shape/budget.h"
-#include "shape/route.h"
-#include "shape/rowkey.h"
-#include "shape/rules.h"
-#include "shape/seen.h"
-#include "shape/shape.h"
 #include "wire/partition.h"
 
 /* What becomes of the rows of one source table */
@@ -47,7 +46,8 @@ typedef struct FloPlan
 	FloRule   **rules;			/* in the order of the specs */
 	int			filters;		/* operations that have a filter */
 	int			transforms;		/* operations that have a transform */
-	bool		key_transforms; /* some transform acts on a key, whatever the operation */
+	bool		key_transforms; /* some transform acts on a key, whatever the
+								 * operation */
 
 	/* to which definition of the relation it is bound */
 	uint64		version;		/* 0: to none */
@@ -76,8 +76,9 @@ struct FloShape
 	FloShapeSpec *spec;
 	bool		empty;
 	flo_plans_hash *plans;
-	List	   *news;			/* of FloSeenTable *, to be kept */
-	uint64		refreshed;		/* count of changes of our catalogs at the last refresh */
+	List	   *news;			/* of FloKnownTable *, to be kept */
+	uint64		refreshed;		/* count of changes of our catalogs at the
+								 * last refresh */
 
 	/* the plan used before */
 	const FloRelation *last_relation;
@@ -123,7 +124,7 @@ operation_of(FloOp op)
 	}
 }
 
-/* --- life ---------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------- */
 
 FloShape *
 flo_shape_create(MemoryContext parent, const FloShapeSettings *settings)
@@ -135,7 +136,8 @@ flo_shape_create(MemoryContext parent, const FloShapeSettings *settings)
 
 	shape->context = context;
 	shape->settings = *settings;
-	shape->row_context = AllocSetContextCreate(context, "pg_flo shaped row", ALLOCSET_DEFAULT_SIZES);
+	shape->row_context = AllocSetContextCreate(context, "pg_flo shaped row",
+											   ALLOCSET_DEFAULT_SIZES);
 	shape->empty = true;
 	initStringInfo(&shape->scratch);
 	MemoryContextSwitchTo(old);
@@ -189,7 +191,7 @@ flo_shape_set_owner(FloShape *shape, Oid owner)
 }
 
 List *
-flo_shape_take_seen(FloShape *shape)
+flo_shape_take_news(FloShape *shape)
 {
 	List	   *news = shape->news;
 
@@ -197,10 +199,10 @@ flo_shape_take_seen(FloShape *shape)
 	return news;
 }
 
-/* --- messages --------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------ */
 
 /*
- * In pg_flo's processes the trail tells where an error happened, after the
+ * In pg_flo's processes the error context tells where an error happened, after the
  * transaction is gone; elsewhere it has to be told here.
  */
 static void
@@ -209,13 +211,13 @@ report_rule(void *arg)
 	FloShape   *shape = arg;
 
 	if (shape->source != NULL && shape->source->relation != NULL)
-		flo_trail.row = flo_row_key(shape->source);
-	if (flo_trail.group != NULL || flo_trail.rule == 0)
+		flo_error_context.row = flo_row_key(shape->source);
+	if (flo_error_context.group != NULL || flo_error_context.rule == 0)
 		return;
-	if (flo_trail.row != NULL)
-		errcontext("rule " INT64_FORMAT ", row %s", flo_trail.rule, flo_trail.row);
+	if (flo_error_context.row != NULL)
+		errcontext("rule " INT64_FORMAT ", row %s", flo_error_context.rule, flo_error_context.row);
 	else
-		errcontext("rule " INT64_FORMAT, flo_trail.rule);
+		errcontext("rule " INT64_FORMAT, flo_error_context.rule);
 }
 
 static void
@@ -225,9 +227,9 @@ begin_reporting(FloShape *shape, const FloChange *change, ErrorContextCallback *
 	int			operation = change != NULL ? operation_of(change->op) : 0;
 
 	shape->source = operation > 0 && operation < FLO_ON_TRUNCATE ? change : NULL;
-	flo_trail.operation = shape->source != NULL ? names[operation] : NULL;
-	flo_trail.rule = 0;
-	flo_trail.row = NULL;
+	flo_error_context.operation = shape->source != NULL ? names[operation] : NULL;
+	flo_error_context.rule = 0;
+	flo_error_context.row = NULL;
 	callback->callback = report_rule;
 	callback->arg = shape;
 	callback->previous = error_context_stack;
@@ -237,8 +239,8 @@ begin_reporting(FloShape *shape, const FloChange *change, ErrorContextCallback *
 static void
 report_table(const FloRelation *relation)
 {
-	flo_trail.schema = relation->schema;
-	flo_trail.table = relation->name;
+	flo_error_context.schema = relation->schema;
+	flo_error_context.table = relation->name;
 }
 
 static void
@@ -246,13 +248,13 @@ end_reporting(FloShape *shape, ErrorContextCallback *callback)
 {
 	error_context_stack = callback->previous;
 	shape->source = NULL;
-	flo_trail.operation = NULL;
-	flo_trail.schema = NULL;
-	flo_trail.table = NULL;
-	flo_trail.rule = 0;
+	flo_error_context.operation = NULL;
+	flo_error_context.schema = NULL;
+	flo_error_context.table = NULL;
+	flo_error_context.rule = 0;
 }
 
-/* --- plans -------------------------------------------------------------------------- */
+/* --- plans --------------------------------------------------------------- */
 
 static bool
 rule_is_for(const FloRuleSpec *rule, const FloRelation *relation)
@@ -297,12 +299,12 @@ compile_rules(FloShape *shape, FloPlan *plan, const FloRelation *relation)
 
 		if (!rule_is_for(spec, relation))
 			continue;
-		flo_trail.rule = spec->id;
-		flo_trail.column = spec->column;
+		flo_error_context.rule = spec->id;
+		flo_error_context.column = spec->column;
 		add_rule(plan, flo_rule_compile(spec, &office, &plan->columns));
-		flo_trail.column = NULL;
+		flo_error_context.column = NULL;
 	}
-	flo_trail.rule = 0;
+	flo_error_context.rule = 0;
 }
 
 /* A plan bound to nothing; the one before is freed once this one is complete */
@@ -313,7 +315,8 @@ compile_plan(FloShape *shape, const FloRelation *relation)
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	FloPlan    *plan = palloc0(sizeof(FloPlan));
-	const FloRouteSpec *route = flo_route_find(shape->spec->routes, relation->schema, relation->name);
+	const FloRouteSpec *route = flo_route_find(shape->spec->routes, relation->schema,
+											   relation->name);
 
 	plan->context = context;
 	plan->schema = pstrdup(relation->schema);
@@ -331,22 +334,23 @@ compile_plan(FloShape *shape, const FloRelation *relation)
 }
 
 static void
-check_seen(FloShape *shape, FloPlan *plan, const FloRelation *relation, const FloRouteSpec *route)
+check_against_known(FloShape *shape, FloPlan *plan, const FloRelation *relation,
+					const FloRouteSpec *route)
 {
 	for (int i = 0; i < plan->nrules; i++)
-		flo_seen_check_rule(shape->spec, plan->rules[i], &plan->columns, relation);
+		flo_known_table_check_rule(shape->spec, plan->rules[i], &plan->columns, relation);
 	if (route != NULL)
-		flo_seen_check_route(shape->spec, route, relation);
+		flo_known_table_check_route(shape->spec, route, relation);
 }
 
 static void
-note_seen(FloShape *shape, const FloRelation *relation)
+note_known(FloShape *shape, const FloRelation *relation)
 {
 	MemoryContext old = MemoryContextSwitchTo(shape->spec_context);
-	FloSeenTable *seen = flo_seen_note(shape->spec, relation);
+	FloKnownTable *known = flo_known_table_note(shape->spec, relation);
 
-	if (seen != NULL)
-		shape->news = lappend(shape->news, seen);
+	if (known != NULL)
+		shape->news = lappend(shape->news, known);
 	MemoryContextSwitchTo(old);
 }
 
@@ -363,7 +367,8 @@ flo_shape_route(const FloShape *shape, const char *schema, const char *table)
 static void
 bind_plan(FloShape *shape, FloPlan *plan, const FloRelation *relation, bool local)
 {
-	const FloRouteSpec *route = flo_route_find(shape->spec->routes, relation->schema, relation->name);
+	const FloRouteSpec *route = flo_route_find(shape->spec->routes, relation->schema,
+											   relation->name);
 
 	plan->nothing = plan->nrules == 0 && route == NULL;
 	plan->key_transforms = false;
@@ -377,11 +382,17 @@ bind_plan(FloShape *shape, FloPlan *plan, const FloRelation *relation, bool loca
 		plan->route.spec = NULL;
 	else
 		flo_route_bind(&plan->route, route, relation, plan->context);
-	if (!plan->nothing && (!local || flo_seen_find(shape->spec, relation->id) == NULL))
+
+	/*
+	 * of one that others are sent to it has to be known that it has rows
+	 * there
+	 */
+	if ((!plan->nothing || flo_route_is_shared(shape->spec->routes, route, relation)) &&
+		(!local || flo_known_table_find(shape->spec, relation->id) == NULL))
 	{
 		if (!local)
-			check_seen(shape, plan, relation, route);
-		note_seen(shape, relation);
+			check_against_known(shape, plan, relation, route);
+		note_known(shape, relation);
 	}
 	plan->version = relation->version;
 }
@@ -403,7 +414,7 @@ open_plan(FloShape *shape, const FloRelation *relation, bool local)
 		entry->plan = NULL;
 	plan = entry->plan;
 	if (plan == NULL || plan->version != relation->version)
-		flo_seen_check_name(shape->spec, relation);
+		flo_known_table_check_name(shape->spec, relation);
 	if (plan == NULL || local || !plan_is_fresh(shape, plan) ||
 		strcmp(plan->schema, relation->schema) != 0 ||
 		strcmp(plan->table, relation->name) != 0 ||
@@ -411,7 +422,10 @@ open_plan(FloShape *shape, const FloRelation *relation, bool local)
 	{
 		FloPlan    *before = plan;
 
-		/* a routed relation that stays the same keeps its version, by which sinks know it */
+		/*
+		 * a routed relation that stays the same keeps its version, by which
+		 * sinks know it
+		 */
 		plan = compile_plan(shape, relation);
 		if (before != NULL)
 			plan->route = before->route;
@@ -495,6 +509,23 @@ flo_shape_shares_target(const FloShape *shape, const FloRelation *relation)
 }
 
 bool
+flo_shape_knows(const FloShape *shape, const char *schema, const char *table)
+{
+	ListCell   *lc;
+
+	if (shape->spec == NULL)
+		return false;
+	foreach(lc, shape->spec->known_tables)
+	{
+		const FloKnownTable *known = lfirst(lc);
+
+		if (strcmp(known->schema, schema) == 0 && strcmp(known->table, table) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool
 flo_shape_is_stale(const FloShape *shape)
 {
 	return !shape->empty && shape->refreshed != catalogs_changed;
@@ -530,7 +561,7 @@ flo_shape_refresh(FloShape *shape)
 	shape->refreshed = catalogs;
 }
 
-/* --- filters ---------------------------------------------------------------------------- */
+/* --- filters ------------------------------------------------------------- */
 
 typedef enum FloFate
 {
@@ -563,7 +594,7 @@ judge(FloPlan *plan, const FloRowView *view, int operation)
 
 		if (!flo_action_is_filter(rule->spec->action) || !(rule->spec->operations & operation))
 			continue;
-		flo_trail.rule = rule->spec->id;
+		flo_error_context.rule = rule->spec->id;
 		verdict = flo_rule_filter(rule, &plan->columns, view);
 		if (verdict == FLO_UNKNOWN && operation == FLO_ON_DELETE)
 			verdict = rule->spec->allow_empty_deletes ? FLO_PASSES : FLO_FAILS;
@@ -615,7 +646,7 @@ decide(FloShape *shape, FloPlan *plan, const FloChange *change, int operation)
 	return passes ? FLO_FATE_UPDATE : FLO_FATE_DROPPED;
 }
 
-/* --- transforms -------------------------------------------------------------------------- */
+/* --- transforms ---------------------------------------------------------- */
 
 static FloTuple *
 copy_tuple(FloShape *shape, const FloTuple *from, FloTuple *to, int *room)
@@ -663,7 +694,7 @@ transform_tuple(FloShape *shape, FloPlan *plan, const FloRowView *view, int oper
 		column = &plan->columns.items[rule->column];
 		if (key_only && !column->is_key)
 			continue;
-		flo_trail.rule = rule->spec->id;
+		flo_error_context.rule = rule->spec->id;
 		check_key_is_made_of_key(rule, view->change);
 		flo_rule_transform(rule, &plan->columns, view, &tuple->values[column->index],
 						   &shape->scratch);
@@ -689,7 +720,7 @@ shape_tuple(FloShape *shape, FloPlan *plan, const FloRowView *view, FloFate fate
 	return tuple;
 }
 
-/* --- changes ------------------------------------------------------------------------------- */
+/* --- changes ------------------------------------------------------------- */
 
 static int
 operation_of_fate(FloFate fate)
@@ -743,7 +774,8 @@ report_budget(void)
 	FlushErrorState();
 	ereport(ERROR,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			 errmsg("rule " INT64_FORMAT " was cut short: the rules of a row have %d ms together", flo_trail.rule, flo_rule_budget),
+			 errmsg("rule " INT64_FORMAT " was cut short: the rules of a row have %d ms together",
+					flo_error_context.rule, flo_rule_budget),
 			 errhint("Write patterns without repetitions that can match the same text in several ways, or raise pg_flo.rule_budget.")));
 }
 
@@ -786,7 +818,7 @@ is_transformed(void *arg, const char *column)
 
 		if (flo_action_is_filter(rule->spec->action) || strcmp(rule->spec->column, column) != 0)
 			continue;
-		flo_trail.rule = rule->spec->id;
+		flo_error_context.rule = rule->spec->id;
 		return true;
 	}
 	return false;
@@ -803,7 +835,7 @@ check_part(FloPlan *plan, const FloTruncated *truncated)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("partition \"%s.%s\" was truncated at the source, and rule " INT64_FORMAT " changes column \"%s\", by which its rows are told from those of other partitions",
-						partition->schema, partition->name, flo_trail.rule, column),
+						partition->schema, partition->name, flo_error_context.rule, column),
 				 errhint("Delete its rows here and skip this transaction with flo.skip().")));
 }
 
@@ -864,19 +896,4 @@ flo_shape_apply(FloShape *shape, const FloChange *change)
 	MemoryContextSwitchTo(old);
 	end_reporting(shape, &callback);
 	return result;
-}
-
-void
-flo_shape_check_rule(const FloRuleSpec *spec, const FloRelation *relation, bool decoding)
-{
-	const FloRuleOffice office = {InvalidOid, decoding};
-	FloShapeColumns columns = {0};
-
-	flo_rule_check(spec);
-	if (relation == NULL)
-		return;
-	columns.context = CurrentMemoryContext;
-	columns.relation = relation;
-	columns.local = relation->id;
-	(void) flo_rule_compile(spec, &office, &columns);
 }

@@ -17,7 +17,8 @@ typedef struct FloShape FloShape;
 
 typedef struct FloShapeSettings
 {
-	Oid			owner;			/* of the member; invalid: not checked against authors */
+	Oid			owner;			/* of the member; invalid: not checked against
+								 * authors */
 
 	/*
 	 * An UPDATE by which a row enters or leaves a filter becomes INSERT or
@@ -26,8 +27,9 @@ typedef struct FloShapeSettings
 	bool		convert_updates;
 
 	/*
-	 * Changes come out of logical decoding: what can be looked up there is the
-	 * catalogs of the past.  All compiling is done by flo_shape_refresh().
+	 * Changes come out of logical decoding: what can be looked up there is
+	 * the catalogs of the past.  All compiling is done by
+	 * flo_shape_refresh().
 	 */
 	bool		decoding;
 } FloShapeSettings;
@@ -40,7 +42,10 @@ extern FloShape *flo_shape_create(MemoryContext context, const FloShapeSettings 
  */
 extern void flo_shape_load(FloShape *shape, FloShapeSpec *spec, MemoryContext context);
 
-/* The source table with this OID is not needed for now; what applies to it is made again when it is */
+/*
+ * The source table with this OID is not needed for now; what applies to it is
+ * made again when it is
+ */
 extern void flo_shape_forget(FloShape *shape, uint32 relation);
 
 /* The member's owner is another */
@@ -56,13 +61,14 @@ extern bool flo_shape_is_stale(const FloShape *shape);
 /*
  * What becomes of a change: itself, another, or NULL when it is dropped.  The
  * result is valid until the next call.  Needs a transaction when rules or
- * routes name the table.  Throws where rules fail closed, with flo_trail.rule
- * and flo_trail.row set.
+ * routes name the table.  Throws where rules fail closed, with flo_error_context.rule
+ * and flo_error_context.row set.
  */
 extern const FloChange *flo_shape_apply(FloShape *shape, const FloChange *change);
 
 /* The route that applies to a table; NULL: none */
-extern const FloRouteSpec *flo_shape_route(const FloShape *shape, const char *schema, const char *table);
+extern const FloRouteSpec *flo_shape_route(const FloShape *shape, const char *schema,
+										   const char *table);
 
 /* No rules and no routes at all */
 extern bool flo_shape_is_empty(const FloShape *shape);
@@ -77,24 +83,24 @@ extern const FloRelation *flo_shape_target(FloShape *shape, const FloRelation *r
 extern bool flo_shape_shares_target(const FloShape *shape, const FloRelation *relation);
 
 /*
+ * Has a table of that name come to which rules or routes apply, or whose
+ * target is another one's by a route?
+ */
+extern bool flo_shape_knows(const FloShape *shape, const char *schema, const char *table);
+
+/*
  * Tables that rules or a route have been applied to for the first time, or in
- * a new definition, since the last call: a List of FloSeenTable * to be kept.
+ * a new definition, since the last call: a List of FloKnownTable * to be kept.
  * If they could not be kept after all, call flo_shape_load() again.
  */
-extern List *flo_shape_take_seen(FloShape *shape);
+extern List *flo_shape_take_news(FloShape *shape);
 
-/* --- for checks and flo.preview() ------------------------------------------------ */
+/* --- for checks and flo.preview() ---------------------------------------- */
 
 /*
  * A local table as the source would describe it, in the current memory
  * context; NULL when there is none.
  */
 extern FloRelation *flo_shape_local_relation(const char *schema, const char *table);
-
-/*
- * Throw what is wrong with a rule: for this table, or (NULL) as far as can be
- * said without one.
- */
-extern void flo_shape_check_rule(const FloRuleSpec *spec, const FloRelation *relation, bool decoding);
 
 #endif

@@ -84,7 +84,7 @@ typedef struct FloRouteSpec
  * A source table to which rules or a route applied, as it was then.  Kept, so
  * that a table or column that got another name is noticed.
  */
-typedef struct FloSeenTable
+typedef struct FloKnownTable
 {
 	uint32		id;				/* OID at the source */
 	char	   *schema;
@@ -95,14 +95,15 @@ typedef struct FloSeenTable
 	char	  **keys;
 	int64		newest_rule;	/* highest ids that were known then */
 	int64		newest_route;
-} FloSeenTable;
+} FloKnownTable;
 
 /* All that is in force for one member */
 typedef struct FloShapeSpec
 {
 	List	   *rules;			/* of FloRuleSpec *, by position and id */
-	List	   *routes;			/* of FloRouteSpec *; the first that names a table applies */
-	List	   *seen;			/* of FloSeenTable * */
+	List	   *routes;			/* of FloRouteSpec *; the first that names a
+								 * table applies */
+	List	   *known_tables;	/* of FloKnownTable * */
 } FloShapeSpec;
 
 #endif

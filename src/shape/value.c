@@ -18,11 +18,10 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
+#include "shape/value.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
-
-#include "shape/value.h"
 
 static Oid
 find_type(const FloColumn *column)
@@ -53,7 +52,11 @@ flo_reader_init(FloReader *reader, const FloColumn *column, Oid collation)
 	reader->type = find_type(column);
 	reader->type_text = column->type_name == NULL ? psprintf("%u", column->type) :
 		quote_qualified_identifier(column->type_schema, column->type_name);
-	/* a length or precision belongs to the column; what a rule makes need not fit it */
+
+	/*
+	 * a length or precision belongs to the column; what a rule makes need not
+	 * fit it
+	 */
 	reader->typmod = -1;
 	if (!OidIsValid(reader->type))
 		return;
@@ -144,7 +147,8 @@ flo_reader_datum(FloReader *reader, const FloValue *value)
 	{
 		if (reader->type == INT4OID && value->len == sizeof(int32))
 			return Int32GetDatum(read_int32(value->data));
-		if ((reader->type == INT8OID || reader->type == TIMESTAMPTZOID || reader->type == TIMESTAMPOID) &&
+		if ((reader->type == INT8OID || reader->type == TIMESTAMPTZOID ||
+			 reader->type == TIMESTAMPOID) &&
 			value->len == sizeof(int64))
 			return Int64GetDatum(read_int64(value->data));
 		return receive(reader, value);

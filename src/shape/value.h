@@ -12,7 +12,8 @@
 typedef struct FloReader
 {
 	char	   *column;			/* for messages */
-	Oid			type;			/* ours: for a domain, the type below; invalid when not known here */
+	Oid			type;			/* ours: for a domain, the type below; invalid
+								 * when not known here */
 	char	   *type_text;		/* what the source calls it */
 	int32		typmod;
 	Oid			collation;

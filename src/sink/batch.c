@@ -29,7 +29,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
-#include "core/trail.h"
+#include "core/error_context.h"
 #include "sink/batch.h"
 #include "sink/direct.h"
 #include "sink/gather.h"
@@ -91,7 +91,7 @@ flo_batch_create(MemoryContext context, FloCounters *counters, FloApplyOne apply
 	return batch;
 }
 
-/* --- one by one ---------------------------------------------------------------------------- */
+/* --- one by one ---------------------------------------------------------- */
 
 static void
 restore_tuple(FloRow row, int natts, FloValue *values, FloTuple *tuple)
@@ -147,18 +147,18 @@ apply_strictly(FloBatch *batch, FloGather *gather)
 			change.old_is_key = logged->old_is_key;
 			restore_tuple(logged->old, natts, batch->old_values, &change.old);
 		}
-		flo_trail.commit_lsn = logged->commit_lsn;
-		flo_trail.several = false;
+		flo_error_context.commit_lsn = logged->commit_lsn;
+		flo_error_context.several = false;
 		batch->apply(batch->arg, target, &change);
 	}
 }
 
-/* --- as a set --------------------------------------------------------------------------------- */
+/* --- as a set ------------------------------------------------------------ */
 
 static bool
 write_as_user(FloGather *gather)
 {
-	FloActAs	saved;
+	FloAsRole	saved;
 	bool		done;
 
 	flo_target_enter(gather->target, &saved);
@@ -260,25 +260,26 @@ write_gathered(FloBatch *batch, FloGather *gather)
 static void
 flush(FloBatch *batch, FloGather *gather)
 {
-	FloTrail	trail = flo_trail;
+	FloErrorContext saved = flo_error_context;
 
 	if (gather->nlogged > 0)
 	{
-		flo_trail.commit_lsn = gather->log[gather->nlogged - 1].commit_lsn;
-		flo_trail.several = gather->log[0].commit_lsn != flo_trail.commit_lsn;
-		flo_trail.operation = NULL;
-		flo_trail.schema = gather->target->source.schema;
-		flo_trail.table = gather->target->source.name;
-		flo_trail.column = NULL;
-		flo_trail_source(gather->target->source.id, gather->target->source_schema, gather->target->source_table);
+		flo_error_context.commit_lsn = gather->log[gather->nlogged - 1].commit_lsn;
+		flo_error_context.several = gather->log[0].commit_lsn != flo_error_context.commit_lsn;
+		flo_error_context.operation = NULL;
+		flo_error_context.schema = gather->target->source.schema;
+		flo_error_context.table = gather->target->source.name;
+		flo_error_context.column = NULL;
+		flo_error_context_source(gather->target->source.id, gather->target->source_schema,
+								 gather->target->source_table);
 		write_gathered(batch, gather);
-		flo_trail = trail;
+		flo_error_context = saved;
 	}
 	batch->bytes -= gather->bytes;
 	flo_gather_reset(gather);
 }
 
-/* --- gathering ----------------------------------------------------------------------------------- */
+/* --- gathering ----------------------------------------------------------- */
 
 static void
 release(FloBatch *batch, FloGather *gather)
@@ -363,13 +364,13 @@ begin_gather(FloBatch *batch, FloTarget *target, FloTraits *traits)
 static inline FloFit
 add_as_user(FloGather *gather, const FloChange *change)
 {
-	FloActAs	saved;
+	FloAsRole	saved;
 	FloFit		fit;
 
 	if (likely(!gather->traits->user_code))
-		return flo_gather_add(gather, change, flo_trail.commit_lsn);
+		return flo_gather_add(gather, change, flo_error_context.commit_lsn);
 	flo_target_enter(gather->target, &saved);
-	fit = flo_gather_add(gather, change, flo_trail.commit_lsn);
+	fit = flo_gather_add(gather, change, flo_error_context.commit_lsn);
 	flo_target_leave(&saved);
 	return fit;
 }

@@ -5,7 +5,7 @@
 #ifndef FLO_BATCH_H
 #define FLO_BATCH_H
 
-#include "monitor/shstate.h"
+#include "monitor/state.h"
 #include "sink/relmap.h"
 
 typedef struct FloBatch FloBatch;

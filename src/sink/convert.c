@@ -20,11 +20,10 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
+#include "sink/convert.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
-
-#include "sink/convert.h"
 
 /* The byte replaced right now; "at" is NULL when there is none */
 static struct

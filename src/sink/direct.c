@@ -17,15 +17,14 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "core/compat_table.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "sink/direct.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-
-#include "core/compat.h"
-#include "sink/direct.h"
 
 /* Rows given to the table access method at a time */
 #define FLO_ROWS_AT_ONCE 500
@@ -103,7 +102,7 @@ finish(FloDirect *direct)
 	CommandCounterIncrement();
 }
 
-/* --- finding rows ---------------------------------------------------------------------------- */
+/* --- finding rows -------------------------------------------------------- */
 
 static void
 begin_scan(FloDirect *direct)
@@ -146,7 +145,7 @@ find(FloDirect *direct, FloRow key)
 	return index_getnext_slot(direct->scan, ForwardScanDirection, direct->found);
 }
 
-/* --- writing rows ------------------------------------------------------------------------------ */
+/* --- writing rows -------------------------------------------------------- */
 
 static void
 check_row(FloDirect *direct, TupleTableSlot *slot)
@@ -284,7 +283,7 @@ insert_slots(FloDirect *direct, int count)
 	}
 }
 
-/* --- sets --------------------------------------------------------------------------------------- */
+/* --- sets ---------------------------------------------------------------- */
 
 static bool
 is_deleted(const FloNet *net)

@@ -15,12 +15,11 @@
 
 #include "catalog/pg_class.h"
 #include "common/hashfn.h"
-#include "port/pg_bitutils.h"
-#include "utils/memutils.h"
-
 #include "core/compat.h"
-#include "core/trail.h"
+#include "core/error_context.h"
+#include "port/pg_bitutils.h"
 #include "sink/gather.h"
+#include "utils/memutils.h"
 
 #define FLO_FIRST_ROOM	64
 #define FLO_FREE_SLOT	(-1)
@@ -61,7 +60,7 @@ flo_gather_reset(FloGather *gather)
 	gather->run_bits = NULL;
 }
 
-/* --- keys ------------------------------------------------------------------------------- */
+/* --- keys ---------------------------------------------------------------- */
 
 /* Consecutive values must not become a run of taken slots' neighbours */
 static inline uint32
@@ -119,7 +118,8 @@ same_key(const FloTraits *traits, FloRow a, FloRow b)
 				same = x == y;
 				break;
 			case FLO_KEY_BY_BYTES:
-				same = VARSIZE_ANY_EXHDR(DatumGetPointer(x)) == VARSIZE_ANY_EXHDR(DatumGetPointer(y)) &&
+				same = VARSIZE_ANY_EXHDR(DatumGetPointer(x)) ==
+					VARSIZE_ANY_EXHDR(DatumGetPointer(y)) &&
 					memcmp(VARDATA_ANY(DatumGetPointer(x)), VARDATA_ANY(DatumGetPointer(y)),
 						   VARSIZE_ANY_EXHDR(DatumGetPointer(x))) == 0;
 				break;
@@ -209,7 +209,7 @@ find_slot(const FloGather *gather, uint32 hash, FloRow key, int *slot)
 	return false;
 }
 
-/* --- reading ----------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------- */
 
 static bool
 same_value(const FloValue *a, const FloValue *b)
@@ -258,7 +258,7 @@ read_value(FloTargetColumn *column, const FloValue *value, Datum *datum, char *k
 			*kind = FLO_ROW_UNCHANGED;
 			break;
 		default:
-			flo_trail.column = column->name;
+			flo_error_context.column = column->name;
 			*datum = flo_convert(&column->converter, value);
 			*kind = FLO_ROW_VALUE;
 	}
@@ -322,7 +322,7 @@ has_key(const FloGather *gather, FloRow row)
 	return true;
 }
 
-/* --- runs --------------------------------------------------------------------------------- */
+/* --- runs ---------------------------------------------------------------- */
 
 static void
 begin_run(FloGather *gather, const FloChange *change, bool run, bool run_moves)
@@ -356,7 +356,7 @@ continues(const FloGather *gather, const FloChange *change, bool run, bool run_m
 	return true;
 }
 
-/* --- net effects ----------------------------------------------------------------------------- */
+/* --- net effects --------------------------------------------------------- */
 
 static FloNet *
 append_net(FloGather *gather, FloNetKind kind, FloRow key, const FloLogged *logged)
@@ -597,7 +597,7 @@ flo_gather_add(FloGather *gather, const FloChange *change, XLogRecPtr commit_lsn
 		read_new(gather, &change->new, &logged);
 	if (change->op != FLO_OP_INSERT && change->has_old)
 		read_old(gather, change, &logged);
-	flo_trail.column = NULL;
+	flo_error_context.column = NULL;
 	MemoryContextSwitchTo(old_context);
 
 	/* what the source does not send */

@@ -33,7 +33,8 @@ flo_row_kinds(FloRow row, int natts)
 typedef struct FloLogged
 {
 	FloRow		new;			/* NULL: none */
-	FloRow		old;			/* NULL: none; only columns that may be needed are in it */
+	FloRow		old;			/* NULL: none; only columns that may be needed
+								 * are in it */
 	XLogRecPtr	commit_lsn;
 	char		op;				/* FloOp */
 	bool		old_is_key;
@@ -48,7 +49,8 @@ typedef enum FloNetKind
 	FLO_NET_UPDATE,
 	FLO_NET_DELETE,
 	FLO_NET_REPLACE,			/* DELETE and INSERT */
-	FLO_NET_NOTHING				/* INSERT and DELETE: there must be no such row */
+	FLO_NET_NOTHING				/* INSERT and DELETE: there must be no such
+								 * row */
 } FloNetKind;
 
 typedef struct FloNet
@@ -77,7 +79,8 @@ typedef struct FloGather
 	FloNet	   *nets;
 
 	/* where the net effect of a key is: indexes into "nets", -1 = free */
-	int			nhashed;		/* nets found through it; INSERTs alone need none */
+	int			nhashed;		/* nets found through it; INSERTs alone need
+								 * none */
 	uint32		mask;
 	int		   *slots;
 

@@ -15,6 +15,7 @@
 #include "access/transam.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_type.h"
+#include "conf/partition.h"
 #include "executor/spi.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
@@ -23,15 +24,13 @@
 #include "parser/parse_node.h"
 #include "parser/parse_relation.h"
 #include "parser/parser.h"
+#include "sink/parts.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 #include "utils/syscache.h"
-
-#include "conf/partition.h"
-#include "sink/parts.h"
 
 /* While a condition is put together */
 typedef struct Part
@@ -62,7 +61,7 @@ flo_part_lock(const FloTarget *target, const FloTruncated *truncated)
 	return found;
 }
 
-/* --- columns -------------------------------------------------------------------------- */
+/* --- columns ------------------------------------------------------------- */
 
 /* Types whose values compare as those of each other do */
 static bool
@@ -106,7 +105,8 @@ column_in_words(Part *part, const FloPartitionLevel *level, const FloPartitionKe
 
 	if (name == NULL)
 	{
-		part->reason = psprintf("Column \"%s\", by which they are told apart, does not come here.", key->column);
+		part->reason = psprintf("Column \"%s\", by which they are told apart, does not come here.",
+								key->column);
 		return NULL;
 	}
 	get_atttypetypmodcoll(part->target->relid, get_attnum(part->target->relid, name),
@@ -120,7 +120,7 @@ column_in_words(Part *part, const FloPartitionLevel *level, const FloPartitionKe
 	return part->reason == NULL ? pstrdup(quote_identifier(name)) : NULL;
 }
 
-/* --- expressions ---------------------------------------------------------------------- */
+/* --- expressions --------------------------------------------------------- */
 
 static bool
 is_foreign_function(Oid function, void *arg)
@@ -159,7 +159,8 @@ columns_are_same(const Part *part, const FloPartitionKey *key)
 			if (strcmp(part->relation->columns[i].name, name) == 0)
 				same = part->relation->columns[i].type_name == NULL &&
 					part->relation->columns[i].type ==
-					getBaseType(get_atttype(part->target->relid, get_attnum(part->target->relid, name)));
+					getBaseType(get_atttype(part->target->relid,
+											get_attnum(part->target->relid, name)));
 		if (!same)
 			return false;
 	}
@@ -171,7 +172,8 @@ static Node *
 analyse(const Part *part, const char *text)
 {
 	List	   *raw = raw_parser(psprintf("SELECT (%s)", text), RAW_PARSE_DEFAULT);
-	SelectStmt *select = list_length(raw) == 1 ? (SelectStmt *) linitial_node(RawStmt, raw)->stmt : NULL;
+	SelectStmt *select = list_length(raw) == 1 ? (SelectStmt *) linitial_node(RawStmt, raw)->stmt :
+		NULL;
 	ParseState *state = make_parsestate(NULL);
 	Relation	rel;
 	Node	   *node;
@@ -180,7 +182,8 @@ analyse(const Part *part, const char *text)
 		list_length(select->targetList) != 1 || select->fromClause != NIL)
 		return NULL;
 	rel = table_open(part->target->relid, NoLock);
-	addNSItemToQuery(state, addRangeTableEntryForRelation(state, rel, AccessShareLock, NULL, false, true),
+	addNSItemToQuery(state,
+					 addRangeTableEntryForRelation(state, rel, AccessShareLock, NULL, false, true),
 					 true, true, true);
 	node = transformExpr(state, linitial_node(ResTarget, select->targetList)->val,
 						 EXPR_KIND_PARTITION_EXPRESSION);
@@ -199,14 +202,15 @@ expression_in_words(Part *part, const FloPartitionLevel *level, const FloPartiti
 	if (columns_are_same(part, key) && (node = analyse(part, key->expression)) != NULL &&
 		strcmp(flo_partition_type(exprType(node)), key->type) == 0 &&
 		same_order(exprCollation(node), level, key))
-		return psprintf("(%s)", deparse_expression(node, deparse_context_for(get_rel_name(table), table),
-												   false, false));
+		return psprintf("(%s)",
+						deparse_expression(node, deparse_context_for(get_rel_name(table), table),
+										   false, false));
 	part->reason = psprintf("They are told apart by (%s), which cannot be computed here as there.",
 							key->expression);
 	return NULL;
 }
 
-/* --- conditions ------------------------------------------------------------------------ */
+/* --- conditions ---------------------------------------------------------- */
 
 static char *
 key_in_words(void *arg, const FloPartitionLevel *level, const FloPartitionKey *key)
@@ -215,14 +219,19 @@ key_in_words(void *arg, const FloPartitionLevel *level, const FloPartitionKey *k
 
 	if (!key->portable)
 	{
-		part->reason = psprintf("They are told apart by (%s), of type %s, which means something else here.",
-								key->column != NULL ? key->column : key->expression, key->type);
+		part->reason =
+			psprintf("They are told apart by (%s), of type %s, which means something else here.",
+					 key->column != NULL ? key->column : key->expression, key->type);
 		return NULL;
 	}
-	return key->column != NULL ? column_in_words(part, level, key) : expression_in_words(part, level, key);
+	return key->column != NULL ? column_in_words(part, level, key) :
+		expression_in_words(part, level, key);
 }
 
-/* Only a table that is partitioned by the same hashes can tell them, in as many parts as it likes */
+/*
+ * Only a table that is partitioned by the same hashes can tell them, in as
+ * many parts as it likes
+ */
 static char *
 hash_in_words(void *arg, const FloPartitionLevel *level)
 {
@@ -263,14 +272,15 @@ flo_part_delete(const FloTarget *target, const FloTruncated *truncated)
 	Part		part = {target, truncated->relation, flo_partition_read(truncated->part), NULL};
 	const FloPartitionWords words = {&part, key_in_words, hash_in_words};
 	char	   *condition = flo_partition_condition(part.partition, &words);
-	FloActAs	saved;
+	FloAsRole	saved;
 	int			result;
 
 	if (condition == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("partition \"%s.%s\" was truncated at the source, and which rows of \"%s.%s\" were in it cannot be told here",
-						part.partition->schema, part.partition->name, target->schema, target->table),
+						part.partition->schema, part.partition->name, target->schema,
+						target->table),
 				 errdetail_internal("%s", part.reason),
 				 errhint("Delete its rows here and skip this transaction with flo.skip(). A partition with the same bounds here would be truncated.")));
 	flo_target_enter(target, &saved);

@@ -32,8 +32,13 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_namespace.h"
+#include "core/error_context.h"
+#include "core/roles.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "sink/relmap.h"
+#include "sink/setwise.h"
+#include "sink/statement.h"
 #include "storage/lmgr.h"
 #include "storage/sinval.h"
 #include "utils/acl.h"
@@ -46,13 +51,6 @@
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
-
-#include "core/compat.h"
-#include "core/roles.h"
-#include "core/trail.h"
-#include "sink/relmap.h"
-#include "sink/setwise.h"
-#include "sink/statement.h"
 
 /* Where pg_flo's own tables are */
 #define FLO_SCHEMA "flo"
@@ -83,14 +81,6 @@ struct FloRelmap
 
 /* What the invalidation callbacks mark; they cannot be unregistered */
 static FloRelmap *current_map = NULL;
-
-/* Where the changes go; routes have been applied to the relation already */
-static void
-destination_name(const FloRelation *relation, const char **schema, const char **table)
-{
-	*schema = relation->schema;
-	*table = relation->name;
-}
 
 static bool
 depends_on(const FloTarget *target, Oid relid)
@@ -171,7 +161,8 @@ flo_relmap_create(MemoryContext context, Oid worker_owner, bool as_worker)
 {
 	static bool registered = false;
 	FloRelmap  *map = MemoryContextAllocZero(context, sizeof(FloRelmap));
-	MemoryContextCallback *callback = MemoryContextAllocZero(context, sizeof(MemoryContextCallback));
+	MemoryContextCallback *callback = MemoryContextAllocZero(context,
+															 sizeof(MemoryContextCallback));
 
 	map->context = context;
 	map->worker_owner = worker_owner;
@@ -258,8 +249,9 @@ flo_relmap_forget(FloRelmap *map)
  * which tables a group may write to is decided by their owners' roles.
  */
 static Oid
-lock_by_name(const FloRelation *relation, const char *schema, const char *table)
+lock_by_name(const FloRelation *relation)
 {
+	const FloRelation *source = relation->source != NULL ? relation->source : relation;
 	Oid			relid = InvalidOid;
 	Oid			locked = InvalidOid;
 	bool		schema_exists;
@@ -267,10 +259,10 @@ lock_by_name(const FloRelation *relation, const char *schema, const char *table)
 	for (;;)
 	{
 		uint64		seen = SharedInvalidMessageCounter;
-		Oid			namespace = get_namespace_oid(schema, true);
+		Oid			namespace = get_namespace_oid(relation->schema, true);
 
 		schema_exists = OidIsValid(namespace);
-		relid = schema_exists ? get_relname_relid(table, namespace) : InvalidOid;
+		relid = schema_exists ? get_relname_relid(relation->name, namespace) : InvalidOid;
 		if (relid == locked && OidIsValid(relid))
 			break;
 		if (OidIsValid(locked))
@@ -284,17 +276,16 @@ lock_by_name(const FloRelation *relation, const char *schema, const char *table)
 			break;
 	}
 
-	if (relation->source != NULL)
-		relation = relation->source;
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"%s.%s\" does not exist at the destination", schema, table),
+				 errmsg("table \"%s.%s\" does not exist at the destination", relation->schema,
+						relation->name),
 				 schema_exists ?
 				 errdetail("The replicator publishes changes of \"%s.%s\".",
-						   relation->schema, relation->name) :
+						   source->schema, source->name) :
 				 errdetail("The replicator publishes changes of \"%s.%s\"; there is no schema \"%s\" here.",
-						   relation->schema, relation->name, schema),
+						   source->schema, source->name, relation->schema),
 				 errhint("Create the table here, or remove it from the group at the source.")));
 	return relid;
 }
@@ -346,7 +337,7 @@ report_missing_columns(const FloTarget *target, const FloRelation *relation, Tup
 	}
 	if (relation->source != NULL)
 		relation = relation->source;
-	flo_trail.column = first;
+	flo_error_context.column = first;
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("column \"%s\" of table \"%s.%s\" does not exist at the destination",
@@ -387,10 +378,10 @@ map_columns(FloTarget *target, const FloRelation *relation, TupleDesc desc)
 		column->typbyval = att->attbyval;
 		column->generated = (att->attgenerated != '\0');
 		column->identity_always = (att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS);
-		flo_trail.column = column->name;
+		flo_error_context.column = column->name;
 		flo_converter_init(&column->converter, source->type, column->type,
 						   column->typmod, target->context);
-		flo_trail.column = NULL;
+		flo_error_context.column = NULL;
 	}
 }
 
@@ -532,8 +523,10 @@ copy_source(FloTarget *target, const FloRelation *relation)
 	target->source.schema = pstrdup(relation->schema);
 	target->source.name = pstrdup(relation->name);
 	target->source.source = NULL;
-	target->source_schema = pstrdup(relation->source != NULL ? relation->source->schema : relation->schema);
-	target->source_table = pstrdup(relation->source != NULL ? relation->source->name : relation->name);
+	target->source_schema = pstrdup(relation->source != NULL ? relation->source->schema :
+									relation->schema);
+	target->source_table = pstrdup(relation->source != NULL ? relation->source->name :
+								   relation->name);
 	target->source.columns = palloc(Max(relation->natts, 1) * sizeof(FloColumn));
 	for (int i = 0; i < relation->natts; i++)
 	{
@@ -548,18 +541,15 @@ copy_source(FloTarget *target, const FloRelation *relation)
 static void
 describe_target(FloRelmap *map, FloTarget *target, const FloRelation *relation)
 {
-	const char *schema;
-	const char *table;
 	Relation	rel;
 	TupleDesc	desc;
 
 	copy_source(target, relation);
-	destination_name(relation, &schema, &table);
-	target->schema = pstrdup(schema);
-	target->table = pstrdup(table);
-	target->quoted = quote_qualified_identifier(schema, table);
+	target->schema = pstrdup(relation->schema);
+	target->table = pstrdup(relation->name);
+	target->quoted = quote_qualified_identifier(relation->schema, relation->name);
 
-	target->relid = lock_by_name(relation, schema, table);
+	target->relid = lock_by_name(relation);
 	target->stale = false;		/* what arrives from here on counts */
 	rel = table_open(target->relid, NoLock);
 	check_kind(rel, target);
@@ -597,7 +587,10 @@ check_roles(FloRelmap *map, FloTarget *target)
 						 GetUserNameFromId(target->run_as, true),
 						 flo_role_shown(map->worker_owner))));
 
-	/* Policies are not applied to replicated rows: refuse rather than ignore them */
+	/*
+	 * Policies are not applied to replicated rows: refuse rather than ignore
+	 * them
+	 */
 	if (check_enable_rls(target->relid, target->run_as, true) == RLS_ENABLED)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -637,7 +630,10 @@ build_target(FloRelmap *map, FloTargetEntry *entry, const FloRelation *relation)
 	target->context = context;
 	target->version = relation->version;
 
-	/* From here on invalidations reach it, and a failure leaves it to be built again */
+	/*
+	 * From here on invalidations reach it, and a failure leaves it to be
+	 * built again
+	 */
 	entry->target = target;
 	old_context = MemoryContextSwitchTo(context);
 	describe_target(map, target, relation);
@@ -691,26 +687,14 @@ flo_relmap_open(FloRelmap *map, const FloRelation *relation)
 }
 
 void
-flo_target_enter(const FloTarget *target, FloActAs *saved)
+flo_target_enter(const FloTarget *target, FloAsRole *saved)
 {
-	GetUserIdAndSecContext(&saved->user, &saved->context);
-	saved->guc_level = 0;
-	if (target->run_as == saved->user)
-		return;
-	if (target->restricted)
-	{
-		SetUserIdAndSecContext(target->run_as,
-							   saved->context | SECURITY_RESTRICTED_OPERATION);
-		saved->guc_level = NewGUCNestLevel();
-	}
-	else
-		SetUserIdAndSecContext(target->run_as, saved->context);
+	flo_as_role_enter(saved, target->run_as,
+					  target->restricted ? FLO_AS_ROLE_RESTRICTED : FLO_AS_ROLE_TRUSTED);
 }
 
 void
-flo_target_leave(const FloActAs *saved)
+flo_target_leave(const FloAsRole *saved)
 {
-	if (saved->guc_level > 0)
-		AtEOXact_GUC(false, saved->guc_level);
-	SetUserIdAndSecContext(saved->user, saved->context);
+	flo_as_role_leave(saved);
 }

@@ -5,6 +5,7 @@
 #ifndef FLO_RELMAP_H
 #define FLO_RELMAP_H
 
+#include "core/as_role.h"
 #include "nodes/parsenodes.h"
 #include "sink/convert.h"
 #include "utils/palloc.h"
@@ -38,7 +39,8 @@ typedef struct FloTargetColumn
 	int16		typlen;
 	bool		typbyval;
 	bool		generated;		/* computed here: compared, never written */
-	bool		identity_always;	/* INSERT overrides it, UPDATE cannot assign it */
+	bool		identity_always;	/* INSERT overrides it, UPDATE cannot
+									 * assign it */
 	bool		matched;		/* one of "match" */
 	bool		in_key;			/* one of "key" */
 	FloConverter converter;
@@ -67,15 +69,19 @@ typedef struct FloTarget
 	int			nwords;			/* of a bitmap over the columns */
 	uint64	   *writable;		/* columns that may be assigned */
 	uint64	   *matched;		/* columns in "match" */
-	uint64	   *identity;		/* columns that are GENERATED ALWAYS AS IDENTITY here */
+	uint64	   *identity;		/* columns that are GENERATED ALWAYS AS
+								 * IDENTITY here */
 	bool		has_identity;	/* any of these */
-	char	   *touch;			/* quoted name of a column that may be set to itself, or NULL */
+	char	   *touch;			/* quoted name of a column that may be set to
+								 * itself, or NULL */
 
 	/* finding rows */
 	FloMatch	match_by;
 	int			nmatch;
-	int		   *match;			/* columns that find a row for UPDATE and DELETE */
-	int			nkey;			/* 0: no primary key here, or the source does not send all of it */
+	int		   *match;			/* columns that find a row for UPDATE and
+								 * DELETE */
+	int			nkey;			/* 0: no primary key here, or the source does
+								 * not send all of it */
 	int		   *key;			/* columns of the destination's primary key */
 	char	  **key_quoted;
 	bool		key_deferrable; /* no arbiter for ON CONFLICT */
@@ -84,7 +90,8 @@ typedef struct FloTarget
 	/* whom to be */
 	Oid			owner;
 	Oid			run_as;
-	bool		restricted;		/* run_as must not get at what this process may do */
+	bool		restricted;		/* run_as must not get at what this process
+								 * may do */
 
 	AclMode		privileges;		/* on the whole table, of those changes need */
 
@@ -106,7 +113,8 @@ typedef struct FloTarget
 	uint32		namespace_hash;
 	bool		built;
 	bool		stale;			/* the table changed since */
-	bool		allowed;		/* roles were checked, and did not change since */
+	bool		allowed;		/* roles were checked, and did not change
+								 * since */
 	uint64		batch;			/* number of the batch that holds a lock on it */
 } FloTarget;
 
@@ -141,15 +149,8 @@ extern void flo_relmap_forget(FloRelmap *map);
 extern void flo_relmap_forget_table(FloRelmap *map, uint32 relation);
 
 /* Act as the target's user; an abort of the transaction restores, too */
-typedef struct FloActAs
-{
-	Oid			user;
-	int			context;
-	int			guc_level;		/* 0: none */
-} FloActAs;
-
-extern void flo_target_enter(const FloTarget *target, FloActAs *saved);
-extern void flo_target_leave(const FloActAs *saved);
+extern void flo_target_enter(const FloTarget *target, FloAsRole *saved);
+extern void flo_target_leave(const FloAsRole *saved);
 
 /* Types whose equal values are always the same value (see statement.c) */
 extern bool flo_equal_is_same(Oid type);

@@ -18,13 +18,12 @@
 #include "access/tupdesc.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "sink/setwise.h"
+#include "sink/statement.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/queryenvironment.h"
 #include "utils/tuplestore.h"
-
-#include "sink/setwise.h"
-#include "sink/statement.h"
 
 /* The rows are known by this name; it hides any table that has it */
 #define FLO_ROWS_NAME	"pg_flo_rows"
@@ -63,7 +62,7 @@ typedef struct FloSetWriter
 	uint64	   *bits;
 } FloSetWriter;
 
-/* --- statements ------------------------------------------------------------------------------ */
+/* --- statements ---------------------------------------------------------- */
 
 static bool
 has_key_columns(FloSetKind kind)
@@ -258,7 +257,7 @@ prepare(FloTarget *target, FloSetStatement *statement)
 	pfree(sql.data);
 }
 
-/* --- rows -------------------------------------------------------------------------------------- */
+/* --- rows ---------------------------------------------------------------- */
 
 static void
 put_row(FloSetWriter *writer, const FloSetStatement *statement, Tuplestorestate *store,
@@ -324,7 +323,10 @@ run(FloSetWriter *writer, FloSetStatement *statement, Tuplestorestate *store)
 	rows->md.enrtuples = FLO_ROWS_GUESS;
 	rows->reldata = store;
 
-	/* SPI keeps its list in the current context, for as long as the connection lives */
+	/*
+	 * SPI keeps its list in the current context, for as long as the
+	 * connection lives
+	 */
 	MemoryContextSwitchTo(TopTransactionContext);
 	if (SPI_register_relation(rows) != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register rows with SPI");
@@ -342,7 +344,7 @@ run(FloSetWriter *writer, FloSetStatement *statement, Tuplestorestate *store)
 	return count;
 }
 
-/* --- sets ---------------------------------------------------------------------------------------- */
+/* --- sets ---------------------------------------------------------------- */
 
 static bool
 belongs(const FloNet *net, FloSetKind kind)

@@ -2,11 +2,11 @@
  * sink.h
  *		The contract between a worker and the place it writes to.
  *
- * The worker calls, for each batch: begin, then change (and message) for all
- * changes of one or more complete source transactions in commit order, then
- * finish; or abort at any point after begin, also when a call threw.  A batch
- * may also hold the head of a transaction whose end has not arrived yet; it
- * is only finished once the end is there.
+ * The worker calls, for each batch: begin, then change for all rows, TRUNCATEs
+ * and statements of DDL (FLO_OP_MESSAGE) of one or more complete source
+ * transactions in commit order, then finish; or abort at any point after begin,
+ * also when a call threw.  A batch may also hold the head of a transaction whose
+ * end has not arrived yet; it is only finished once the end is there.
  *
  * A transactional sink writes through SPI inside the database transaction
  * that the worker has opened around the batch; the worker commits it together
@@ -19,7 +19,7 @@
 #define FLO_SINK_H
 
 #include "conf/spec.h"
-#include "monitor/shstate.h"
+#include "monitor/state.h"
 #include "wire/change.h"
 
 typedef struct FloSink FloSink;
@@ -27,11 +27,14 @@ typedef struct FloSink FloSink;
 typedef struct FloTransaction
 {
 	XLogRecPtr	final_lsn;		/* start of the commit record */
-	XLogRecPtr	end_lsn;		/* its end: the LSN users see; 0 until COMMIT is read */
+	XLogRecPtr	end_lsn;		/* its end: the LSN users see; 0 until COMMIT
+								 * is read */
 	TimestampTz commit_time;
 	TransactionId xid;
-	uint64		ordinal;		/* of the change within its transaction, from 1 */
-	const char *copy_id;		/* of a copied row: names its piece of the copy; else NULL */
+	uint64		ordinal;		/* of the change within its transaction, from
+								 * 1 */
+	const char *copy_id;		/* of a copied row: names its piece of the
+								 * copy; else NULL */
 } FloTransaction;
 
 /*
@@ -43,32 +46,38 @@ typedef struct FloSinkHost
 {
 	void	   *arg;
 
-	/* Once a second at least while waiting: keeps the pipe alive and looks after configuration */
+	/*
+	 * Once a second at least while waiting: keeps the pipe alive and looks
+	 * after configuration
+	 */
 	void		(*serve) (void *arg);
 
 	/* Save the sink's state now, in the middle of a batch */
 	void		(*checkpoint) (void *arg);
 
 	/*
-	 * For a sink that fires triggers: copies of tables are still to come, so rows
-	 * may refer to some that are not here yet.  What is written without a look at
-	 * foreign keys is noted for later, within the batch.
+	 * For a sink that fires triggers: copies of tables are still to come, so
+	 * rows may refer to some that are not here yet.  What is written without
+	 * a look at foreign keys is noted for later, within the batch.
 	 */
 	bool		keys_later;
 	void		(*unchecked) (void *arg, Oid relation);
 
-	/* OIDs of tables here that are given up: the same holds for foreign keys to them and from them */
+	/*
+	 * OIDs of tables here that are given up: the same holds for foreign keys
+	 * to them and from them; TRUNCATE goes by it, too.
+	 */
 	List	   *given_up;
 } FloSinkHost;
 
 typedef struct FloSinkOps
 {
-	const char *name;
 	bool		transactional;
 
 	/*
-	 * "tally" belongs to the caller: changes, conflicts, fallbacks, ... are open there.
-	 * "state" is what was saved last, or NULL.  "host" outlives the sink.
+	 * "tally" belongs to the caller: changes, conflicts, fallbacks, ... are
+	 * open there. "state" is what was saved last, or NULL.  "host" outlives
+	 * the sink.
 	 */
 	FloSink    *(*open) (const FloWorkerSpec *spec, FloTally *tally,
 						 const char *state, const FloSinkHost *host);
@@ -78,7 +87,11 @@ typedef struct FloSinkOps
 	void		(*abort) (FloSink *sink);
 	/* Configuration or catalogs changed: forget what was derived from them */
 	void		(*invalidate) (FloSink *sink);
-	/* Between batches: forget what was derived from this source table, which is made again when needed */
+
+	/*
+	 * Between batches: forget what was derived from this source table, which
+	 * is made again when needed
+	 */
 	void		(*forget) (FloSink *sink, uint32 relation);
 
 	/* Not for transactional sinks, and NULL where there is nothing to do: */
@@ -94,12 +107,11 @@ struct FloSink
 	const FloSinkOps *ops;
 };
 
-/* The implementation of a kind; NULL for one this build does not have */
+/* The implementation of a kind */
 extern const FloSinkOps *flo_sink_ops(FloSinkKind kind);
 
-extern const FloSinkOps flo_sink_postgres;
-extern const FloSinkOps flo_sink_file;
-extern const FloSinkOps flo_sink_stdout;
-extern const FloSinkOps flo_sink_webhook;
+#define FLO_SINK(kind, name, ops) extern const FloSinkOps ops;
+#include "conf/sink_list.h"
+#undef FLO_SINK
 
 #endif

@@ -27,9 +27,15 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "commands/trigger.h"
+#include "core/error_context.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
+#include "sink/batch.h"
+#include "sink/relmap.h"
+#include "sink/sink.h"
+#include "sink/statement.h"
+#include "sink/truncate.h"
 #include "storage/itemptr.h"
 #include "storage/proc.h"
 #include "utils/datum.h"
@@ -37,13 +43,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-
-#include "core/trail.h"
-#include "sink/batch.h"
-#include "sink/relmap.h"
-#include "sink/sink.h"
-#include "sink/statement.h"
-#include "sink/truncate.h"
 
 /* How often a row that comes and goes is tried, see resolve_conflict() */
 #define FLO_CONFLICT_ATTEMPTS 3
@@ -73,7 +72,8 @@ typedef struct FloPostgresSink
 static void
 pin_role(bool fire_triggers)
 {
-	int			role = fire_triggers ? SESSION_REPLICATION_ROLE_ORIGIN : SESSION_REPLICATION_ROLE_REPLICA;
+	int			role = fire_triggers ? SESSION_REPLICATION_ROLE_ORIGIN :
+		SESSION_REPLICATION_ROLE_REPLICA;
 
 	if (SessionReplicationRole != role)
 		SetConfigOption("session_replication_role", fire_triggers ? "origin" : "replica",
@@ -211,7 +211,7 @@ clear_bits(FloPostgresSink *sink, const FloTarget *target)
 static void
 report_not_sent(const FloTarget *target, const FloTargetColumn *column, bool by_new)
 {
-	flo_trail.column = column->name;
+	flo_error_context.column = column->name;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the value of column \"%s\" of table \"%s.%s\" was not sent",
@@ -245,7 +245,7 @@ fill_param(const FloTarget *target, const FloParam *param, const FloTuple *tuple
 		result->isnull = false;
 		return;
 	}
-	flo_trail.column = column->name;
+	flo_error_context.column = column->name;
 	result->value = flo_convert(&column->converter, value);
 	result->isnull = false;
 }
@@ -283,7 +283,7 @@ execute(FloPostgresSink *sink, const FloTarget *target, FloStatement *statement,
 				break;
 		}
 	}
-	flo_trail.column = NULL;
+	flo_error_context.column = NULL;
 
 	code = SPI_execute_plan_with_paramlist(statement->plan, statement->values, false, 0);
 	MemoryContextSwitchTo(sink->row_context);
@@ -398,13 +398,16 @@ update_existing(FloPostgresSink *sink, FloTarget *target, const FloTuple *new)
 		if (!target->columns[i].generated && !target->columns[i].in_key)
 			flo_bit_set(bits, i);
 	identity = assigns_identity(target, bits);
-	if (execute_one(sink, target, flo_statement_get(target, FLO_STMT_UPDATE_KEY, false, bits), NULL, new))
+	if (execute_one(sink, target, flo_statement_get(target, FLO_STMT_UPDATE_KEY, false, bits), NULL,
+					new))
 		return true;
 	if (!identity)
 		return false;
 	if (!sink->options.fire_triggers)
-		return execute_one(sink, target, flo_statement_get(target, FLO_STMT_REPLACE_KEY, false, bits), NULL, new);
-	if (execute(sink, target, flo_statement_get(target, FLO_STMT_EXISTS_KEY, false, NULL), NULL, new) > 0)
+		return execute_one(sink, target,
+						   flo_statement_get(target, FLO_STMT_REPLACE_KEY, false, bits), NULL, new);
+	if (execute(sink, target, flo_statement_get(target, FLO_STMT_EXISTS_KEY, false, NULL), NULL,
+				new) > 0)
 		report_identity_change(target);
 	return false;
 }
@@ -435,7 +438,11 @@ resolve_conflict(FloPostgresSink *sink, FloTarget *target, const FloTuple *new)
 		case FLO_CONFLICT_SKIP:
 			break;
 		case FLO_CONFLICT_ERROR:
-			/* with a deferrable key nothing else would object while triggers are off */
+
+			/*
+			 * with a deferrable key nothing else would object while triggers
+			 * are off
+			 */
 			ereport(ERROR,
 					(errcode(ERRCODE_UNIQUE_VIOLATION),
 					 errmsg("a row with this key exists in table \"%s.%s\"",
@@ -576,7 +583,8 @@ update_by_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
 	}
 	else if (target->touch == NULL)
 		return true;
-	return execute(sink, target, flo_statement_get(target, kind, false, bits), NULL, &change->new) > 0;
+	return execute(sink, target, flo_statement_get(target, kind, false, bits), NULL,
+				   &change->new) > 0;
 }
 
 /*
@@ -737,7 +745,7 @@ choose_triggers(FloPostgresSink *sink, const FloTarget *target)
 static void
 apply_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
 {
-	FloActAs	saved;
+	FloAsRole	saved;
 
 	if (sink->options.fire_triggers)
 		choose_triggers(sink, target);
@@ -763,7 +771,7 @@ apply_gathered(void *arg, FloTarget *target, const FloChange *change)
 	FloPostgresSink *sink = arg;
 	MemoryContext old_context = MemoryContextSwitchTo(sink->row_context);
 
-	flo_trail.operation = operation_name(change->op);
+	flo_error_context.operation = operation_name(change->op);
 	apply_row(sink, target, change);
 	MemoryContextSwitchTo(old_context);
 	MemoryContextReset(sink->row_context);
@@ -779,9 +787,9 @@ apply_change(FloPostgresSink *sink, const FloChange *change)
 		case FLO_OP_INSERT:
 		case FLO_OP_UPDATE:
 		case FLO_OP_DELETE:
-			flo_trail.operation = operation_name(change->op);
-			flo_trail.schema = change->relation->schema;
-			flo_trail.table = change->relation->name;
+			flo_error_context.operation = operation_name(change->op);
+			flo_error_context.schema = change->relation->schema;
+			flo_error_context.table = change->relation->name;
 			target = flo_relmap_open(sink->map, change->relation);
 			if (sink->batch == NULL || !flo_batch_add(sink->batch, target, change))
 				apply_row(sink, target, change);
@@ -789,8 +797,8 @@ apply_change(FloPostgresSink *sink, const FloChange *change)
 		case FLO_OP_TRUNCATE:
 			if (sink->batch != NULL)
 				flo_batch_flush(sink->batch);
-			flo_trail.operation = "TRUNCATE";
-			flo_truncate(sink->map, change);
+			flo_error_context.operation = "TRUNCATE";
+			flo_truncate(sink->map, change, sink->host->given_up);
 			sink->counters->truncates++;
 			break;
 		case FLO_OP_BEGIN:
@@ -831,13 +839,12 @@ postgres_change(FloSink *base, const FloTransaction *txn, const FloChange *chang
 
 	MemoryContextSwitchTo(old_context);
 	MemoryContextReset(sink->row_context);
-	flo_trail.operation = NULL;
-	flo_trail.schema = NULL;
-	flo_trail.table = NULL;
+	flo_error_context.operation = NULL;
+	flo_error_context.schema = NULL;
+	flo_error_context.table = NULL;
 }
 
 const FloSinkOps flo_sink_postgres = {
-	.name = "postgres",
 	.transactional = true,
 	.open = postgres_open,
 	.begin = postgres_begin,

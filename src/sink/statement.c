@@ -18,14 +18,13 @@
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "sink/statement.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
-
-#include "sink/statement.h"
 
 /*
  * Rows with unchanged TOAST values need a statement for each set of columns
@@ -139,6 +138,11 @@ add_where_place(FloBuilder *builder)
 	add_param(builder, FLO_PARAM_PLACE_TABLE, -1, OIDOID);
 }
 
+/*
+ * Every column by its name, so that further ones of the destination get their
+ * defaults.  With "unless_exists" the number of rows tells: none is a conflict with
+ * the key, and is no error that would abort the transaction.
+ */
 static void
 build_insert(FloBuilder *builder, bool unless_exists)
 {
@@ -343,14 +347,20 @@ build_locate(FloBuilder *builder, const uint64 *nulls)
 		separator = " AND ";
 		if (flo_bit_get(nulls, i))
 		{
-			/* unlike IS NULL, false for a composite value all of whose fields are NULL */
+			/*
+			 * unlike IS NULL, false for a composite value all of whose fields
+			 * are NULL
+			 */
 			appendStringInfo(sql, "%s IS NOT DISTINCT FROM NULL", column->quoted);
 			continue;
 		}
 		add_equal(builder, FLO_PARAM_OLD, i);
 		if (!flo_equal_is_same(column->type) && flo_equality(column->type) != NULL)
 		{
-			/* a function, since comparing two ROW()s would be column by column */
+			/*
+			 * a function, since comparing two ROW()s would be column by
+			 * column
+			 */
 			appendStringInfo(&same, "%spg_catalog.record_image_eq(ROW(%s), ROW($%d))",
 							 ambiguous ? " AND " : "", column->quoted, builder->nparams);
 			ambiguous = true;
@@ -361,6 +371,11 @@ build_locate(FloBuilder *builder, const uint64 *nulls)
 	appendStringInfoString(sql, " LIMIT 1 FOR UPDATE");
 }
 
+/*
+ * By what the row is found: "match" columns are those by which the source
+ * identifies it, "key" the primary key that the table has here, and "place" the row
+ * that LOCATE has found and locked, where several are alike and only one is to go.
+ */
 static void
 build_sql(FloBuilder *builder, FloStatementKind kind, bool by_old, const uint64 *bits)
 {

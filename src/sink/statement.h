@@ -18,7 +18,8 @@ typedef enum FloStatementKind
 	FLO_STMT_INSERT_NEW,		/* unless the key exists: 0 rows then */
 	FLO_STMT_UPDATE,			/* bits: columns assigned; by "match" */
 	FLO_STMT_UPDATE_KEY,		/* the same, by the destination's key */
-	FLO_STMT_UPDATE_PLACE,		/* the same, by where FLO_STMT_LOCATE found the row */
+	FLO_STMT_UPDATE_PLACE,		/* the same, by where FLO_STMT_LOCATE found
+								 * the row */
 	FLO_STMT_REPLACE,			/* like FLO_STMT_UPDATE, as DELETE and INSERT */
 	FLO_STMT_REPLACE_KEY,		/* like FLO_STMT_UPDATE_KEY */
 	FLO_STMT_REPLACE_PLACE,		/* like FLO_STMT_UPDATE_PLACE */
@@ -26,7 +27,8 @@ typedef enum FloStatementKind
 	FLO_STMT_DELETE_PLACE,
 	FLO_STMT_EXISTS,			/* is there a row for "match"? */
 	FLO_STMT_EXISTS_KEY,		/* is there one with the new row's key? */
-	FLO_STMT_LOCATE				/* bits: columns that are NULL; one row by all columns that are stored as sent */
+	FLO_STMT_LOCATE				/* bits: columns that are NULL; one row by all
+								 * columns that are stored as sent */
 } FloStatementKind;
 
 typedef enum FloParamSource
@@ -47,7 +49,8 @@ typedef struct FloStatement
 {
 	struct FloStatement *next;
 	FloStatementKind kind;
-	bool		by_old;			/* rows are found by the old row's values, not the new one's */
+	bool		by_old;			/* rows are found by the old row's values, not
+								 * the new one's */
 	uint64	   *bits;
 
 	SPIPlanPtr	plan;

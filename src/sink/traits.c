@@ -28,11 +28,10 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "rewrite/prs2lock.h"
+#include "sink/traits.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/typcache.h"
-
-#include "sink/traits.h"
 
 static bool
 fires(const Trigger *trigger)
@@ -57,7 +56,10 @@ inspect_indexes(FloTraits *traits, Relation rel, bool is_leaf)
 		bool		of_key = form->indisprimary ||
 			(!is_leaf && index->rd_id == traits->key_index);
 
-		/* the key's own index keeps its rows apart, and so do gathered changes */
+		/*
+		 * the key's own index keeps its rows apart, and so do gathered
+		 * changes
+		 */
 		if ((form->indisunique && !of_key) || form->indisexclusion || !form->indimmediate)
 			traits->ordered = true;
 		if (!form->indimmediate)

@@ -30,12 +30,14 @@ typedef struct FloKeyColumn
 typedef struct FloTraits
 {
 	/* what may be gathered at all */
-	bool		fires;			/* triggers or rules do something with each change */
+	bool		fires;			/* triggers or rules do something with each
+								 * change */
 	bool		keyed;			/* UPDATE and DELETE find rows by a unique key */
 
 	/* what has to be kept */
 	bool		ordered;		/* more than the key is unique: order matters */
-	bool		each_image;		/* every version of a row may meet an objection */
+	bool		each_image;		/* every version of a row may meet an
+								 * objection */
 
 	/* how it can be written */
 	bool		direct;			/* an ordinary table: past the SQL executor */

@@ -28,22 +28,22 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
+#include "catalog/heap.h"
 #include "catalog/partition.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "commands/tablecmds.h"
 #include "commands/trigger.h"
+#include "conf/partition.h"
+#include "core/compat_table.h"
+#include "core/error_context.h"
 #include "miscadmin.h"
+#include "sink/parts.h"
+#include "sink/truncate.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-
-#include "conf/partition.h"
-#include "core/compat.h"
-#include "core/trail.h"
-#include "sink/parts.h"
-#include "sink/truncate.h"
 
 /* Tables to be emptied in one step */
 typedef struct FloTruncateStep
@@ -106,14 +106,24 @@ add_relation(FloTruncateStep *step, Oid relid, Oid user)
 		step->logged = lappend_oid(step->logged, relid);
 }
 
+/* What an error is about from here on */
+static void
+name_table(const FloRelation *relation)
+{
+	const FloRelation *source = relation->source != NULL ? relation->source : relation;
+
+	flo_error_context.schema = relation->schema;
+	flo_error_context.table = relation->name;
+	flo_error_context_source(source->id, source->schema, source->name);
+}
+
 /* The target of one of the tables; valid until the next one is opened */
 static FloTarget *
 open_target(FloRelmap *map, const FloChange *change, int i)
 {
 	const FloRelation *relation = change->truncated[i].relation;
 
-	flo_trail.schema = relation->schema;
-	flo_trail.table = relation->name;
+	name_table(relation);
 	return flo_relmap_open(map, relation);
 }
 
@@ -128,11 +138,42 @@ lock_table(const FloTarget *target, const FloTruncated *truncated)
 }
 
 /*
+ * Tables that are given up and refer to them: the source has emptied those in the
+ * same statement, and what is in them here is of no use any more.  In a step of one
+ * user, his.
+ */
+static void
+add_given_up(FloTruncateStep *step, Oid user, List *given_up)
+{
+	int			before;
+
+	do
+	{
+		ListCell   *cell;
+
+		before = list_length(step->relids);
+		foreach(cell, heap_truncate_find_FKs(step->relids))
+		{
+			Relation	rel;
+			Oid			owner;
+
+			if (!list_member_oid(given_up, lfirst_oid(cell)))
+				continue;
+			rel = table_open(lfirst_oid(cell), AccessExclusiveLock);
+			owner = rel->rd_rel->relowner;
+			table_close(rel, NoLock);
+			if (!OidIsValid(user) || user == owner)
+				add_relation(step, lfirst_oid(cell), owner);
+		}
+	} while (list_length(step->relids) > before);
+}
+
+/*
  * A step's tables are those of one user, or all when "user" is invalid.
  * Partitions are truncated with the rights their root is.
  */
 static void
-gather(FloRelmap *map, const FloChange *change, Oid user, FloTruncateStep *step)
+gather(FloRelmap *map, const FloChange *change, Oid user, List *given_up, FloTruncateStep *step)
 {
 	memset(step, 0, sizeof(FloTruncateStep));
 	for (int i = 0; i < change->ntruncated; i++)
@@ -152,13 +193,12 @@ gather(FloRelmap *map, const FloChange *change, Oid user, FloTruncateStep *step)
 		foreach(lc, find_all_inheritors(table, AccessExclusiveLock, NULL))
 			add_relation(step, lfirst_oid(lc), target->run_as);
 	}
+	if (given_up != NIL && step->relids != NIL)
+		add_given_up(step, user, given_up);
 
 	/* An error from here on is about all of them: name the first */
 	if (change->ntruncated > 0)
-	{
-		flo_trail.schema = change->truncated[0].relation->schema;
-		flo_trail.table = change->truncated[0].relation->name;
-	}
+		name_table(change->truncated[0].relation);
 }
 
 static void
@@ -182,16 +222,16 @@ run_step(FloTruncateStep *step, bool restart_identity)
 
 /* Act as one user for the time of a step; the target says how */
 static void
-run_as_user(FloRelmap *map, const FloChange *change, Oid user)
+run_as_user(FloRelmap *map, const FloChange *change, Oid user, List *given_up)
 {
 	FloTruncateStep step;
-	FloActAs	saved;
+	FloAsRole	saved;
 
 	for (int i = 0; i < change->ntruncated; i++)
 	{
 		if (open_target(map, change, i)->run_as != user)
 			continue;
-		gather(map, change, user, &step);
+		gather(map, change, user, given_up, &step);
 		flo_target_enter(open_target(map, change, i), &saved);
 		run_step(&step, change->restart_identity);
 		flo_target_leave(&saved);
@@ -200,13 +240,13 @@ run_as_user(FloRelmap *map, const FloChange *change, Oid user)
 }
 
 static void
-run_steps(FloRelmap *map, const FloChange *change)
+run_steps(FloRelmap *map, const FloChange *change, List *given_up)
 {
 	FloTruncateStep step;
 	List	   *users = NIL;
 	ListCell   *lc;
 
-	gather(map, change, InvalidOid, &step);
+	gather(map, change, InvalidOid, given_up, &step);
 	if (step.mixed && (FLO_TRUNCATE_SWITCHES_USER || !step.triggers))
 	{
 		run_step(&step, change->restart_identity);
@@ -217,7 +257,7 @@ run_steps(FloRelmap *map, const FloChange *change)
 	for (int i = 0; i < change->ntruncated; i++)
 		users = list_append_unique_oid(users, open_target(map, change, i)->run_as);
 	foreach(lc, users)
-		run_as_user(map, change, lfirst_oid(lc));
+		run_as_user(map, change, lfirst_oid(lc), given_up);
 }
 
 /*
@@ -225,9 +265,9 @@ run_steps(FloRelmap *map, const FloChange *change)
  * were truncated in the same statement.
  */
 void
-flo_truncate(FloRelmap *map, const FloChange *change)
+flo_truncate(FloRelmap *map, const FloChange *change, List *given_up)
 {
-	run_steps(map, change);
+	run_steps(map, change, given_up);
 	for (int i = 0; i < change->ntruncated; i++)
 	{
 		FloTarget  *target;

@@ -9,8 +9,9 @@
 
 /*
  * Empty the destinations of exactly the tables in the message, in one step.
- * Restarts the sequences they own when the message says so.
+ * Restarts the sequences they own when the message says so.  Of "given_up", OIDs of
+ * tables here, those that refer to them by foreign keys are emptied with them.
  */
-extern void flo_truncate(FloRelmap *map, const FloChange *change);
+extern void flo_truncate(FloRelmap *map, const FloChange *change, List *given_up);
 
 #endif

@@ -9,7 +9,8 @@
 
 typedef enum FloArchiveSection
 {
-	FLO_ARCHIVE_NO_SECTION = 1, /* comments, privileges: of what they belong to */
+	FLO_ARCHIVE_NO_SECTION = 1, /* comments, privileges: of what they belong
+								 * to */
 	FLO_ARCHIVE_BEFORE_ROWS,
 	FLO_ARCHIVE_ROWS,
 	FLO_ARCHIVE_AFTER_ROWS
@@ -19,7 +20,8 @@ typedef enum FloArchiveSection
 typedef struct FloArchiveEntry
 {
 	int			id;				/* pg_dump's number of it */
-	Oid			class;			/* the object at the source; zeroes for what is none of its own */
+	Oid			class;			/* the object at the source; zeroes for what
+								 * is none of its own */
 	Oid			object;
 	char	   *name;			/* as it is, not quoted */
 	char	   *kind;			/* "TABLE", "FK CONSTRAINT", ... */

@@ -8,7 +8,7 @@
 
 #include "bus/bus.h"
 #include "core/process.h"
-#include "monitor/shstate.h"
+#include "monitor/state.h"
 #include "nodes/pg_list.h"
 #include "source/copy_space.h"
 #include "storage/block.h"
@@ -27,8 +27,10 @@ typedef enum FloTaskState
 typedef struct FloCopyTask
 {
 	/* what */
-	Oid			relation;		/* to read: an ordinary table or a leaf partition */
-	Oid			published;		/* as which its rows travel: itself or its partition root */
+	Oid			relation;		/* to read: an ordinary table or a leaf
+								 * partition */
+	Oid			published;		/* as which its rows travel: itself or its
+								 * partition root */
 	Oid			filenode;		/* of the relation, as the snapshot sees it */
 	BlockNumber first;
 	BlockNumber end;			/* InvalidBlockNumber: to the end of the file */
@@ -43,7 +45,8 @@ typedef struct FloCopyTask
 	uint64		rows;			/* so far */
 	BlockNumber pages_done;		/* so far */
 	bool		shaped;			/* rules of the replicator apply */
-	uint64		in_pieces;		/* bytes of a row that is being published in pieces; 0 = none is */
+	uint64		in_pieces;		/* bytes of a row that is being published in
+								 * pieces; 0 = none is */
 } FloCopyTask;
 
 /* In dynamic shared memory of the leader */
@@ -54,14 +57,14 @@ typedef struct FloCopyPlan
 	FloChunkHeader identity;
 	char		group[FLO_NAME_BUF];
 	uint32		attempt;
-	uint32		chunk_size;		/* the same for all, so that a range read again gives the same chunks */
+	uint32		chunk_size;		/* the same for all, so that a range read
+								 * again gives the same chunks */
 	bool		binary;
 	FloCopySpace space;
 	int			ntasks;
 	FloCopyTask tasks[FLEXIBLE_ARRAY_MEMBER];
 } FloCopyPlan;
 
-/* Of char *, as an array of text */
 /*
  * What the snapshot sees in the group's publications ($1, their names), partition
  * trees down to their leaves: OID it is published as, OID, file, pages, and the
@@ -78,7 +81,6 @@ extern const char *const flo_copy_tables_query;
  */
 extern Relation flo_copy_lock_relation(Oid relation, Oid filenode, const char *shape);
 
-extern Datum flo_copy_names_array(List *names);
 
 /*
  * In this transaction, or in one of its own.  Sequences are in no snapshot: the

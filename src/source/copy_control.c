@@ -18,26 +18,22 @@
 #include "core/clock.h"
 #include "core/loop.h"
 #include "core/names.h"
+#include "core/text.h"
 #include "core/transaction.h"
 #include "miscadmin.h"
-#include "monitor/shstate.h"
+#include "monitor/copy.h"
+#include "monitor/state.h"
 #include "source/copy.h"
 #include "source/copy_control.h"
-#include "source/decoder.h"
+#include "source/slots.h"
 #include "storage/dsm.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/uuid.h"
 
 FloCopyPhase
 flo_copy_phase(void)
 {
-	FloCopyPhase phase;
-
-	LWLockAcquire(flo_shared->lock, LW_SHARED);
-	phase = flo_me->copy.phase;
-	LWLockRelease(flo_shared->lock);
-	return phase;
+	return flo_source_copy_get().phase;
 }
 
 /* The requests that a copy has fulfilled */
@@ -53,7 +49,10 @@ requests_done(FloCopyControl *c)
 	c->requested = NIL;
 }
 
-/* What the state bucket says of it is not needed any more, nor believed to be lost when it is gone */
+/*
+ * What the state bucket says of it is not needed any more, nor believed to be
+ * lost when it is gone
+ */
 static void
 begin_is_copied(FloCopyControl *c)
 {
@@ -74,7 +73,8 @@ flo_copy_check(FloCopyControl *c)
 	if (flo_copy_phase() != FLO_COPY_DONE)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("the copy ended before it was complete: %s", flo_me->last_error)));
+				 errmsg("the copy ended before it was complete: %s",
+						flo_helper_last_error(flo_me->slot))));
 	if (c->requested != NIL)
 		requests_done(c);
 	else
@@ -90,24 +90,23 @@ static void
 start_leader(FloCopyControl *c, const char *snapshot,
 			 uint32 attempt, XLogRecPtr lsn, bool marked)
 {
+	FloSourceCopy order = {0};
 	FloProcessArgs args = {0};
 
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	memset(&flo_me->copy, 0, sizeof(flo_me->copy));
-	flo_me->copy.phase = snapshot != NULL ? FLO_COPY_SNAPSHOT : FLO_COPY_PUBLISHED;
+	order.phase = snapshot != NULL ? FLO_COPY_SNAPSHOT : FLO_COPY_PUBLISHED;
 	if (snapshot != NULL)
-		strlcpy(flo_me->copy.snapshot, snapshot, sizeof(flo_me->copy.snapshot));
-	flo_me->copy.attempt = attempt;
-	flo_me->copy.marked = marked;
-	flo_me->copy.stream_limit = c->stream_limit;
-	flo_me->copy.lsn = lsn;
-	flo_me->copy.generation = c->generation->id;
-	flo_me->copy.generation_start = c->generation->start;
+		strlcpy(order.snapshot, snapshot, sizeof(order.snapshot));
+	order.attempt = attempt;
+	order.marked = marked;
+	order.stream_limit = c->stream_limit;
+	order.lsn = lsn;
+	order.generation = c->generation->id;
+	order.generation_start = c->generation->start;
+	flo_source_copy_order(&order);
 	args.database = MyDatabaseId;
-	args.slot = flo_my_slot;
+	args.slot = flo_me->slot;
 	args.incarnation = flo_me->incarnation;
 	args.helper = FLO_HELPER_COPY_LEADER;
-	LWLockRelease(flo_shared->lock);
 	if (!flo_process_start(&args, psprintf("pg_flo copy leader %s", c->group), &c->leader))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -131,7 +130,7 @@ hand_over_snapshot(FloCopyControl *c)
 static bool
 copy_published(FloCopyControl *c)
 {
-	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&c->generation->id)));
+	char	   *id = flo_text_of_uuid(&c->generation->id);
 
 	FloCopyRecord *end = flo_records_copy(c->bus, c->bucket, id);
 
@@ -157,7 +156,8 @@ copy_from_new_snapshot(FloCopyControl *c, uint32 attempt, bool marked)
 	char	   *snapshot;
 	XLogRecPtr	lsn;
 
-	flo_state_set(FLO_STATE_WAITING, "for write transactions that are open as a new snapshot is taken");
+	flo_state_set(FLO_STATE_WAITING,
+				  "for write transactions that are open as a new snapshot is taken");
 	lsn = flo_slot_create_with_snapshot(psprintf("%s_copy", c->slot), false, &snapshot);
 	start_leader(c, snapshot, attempt, lsn, marked);
 	hand_over_snapshot(c);
@@ -186,8 +186,11 @@ static void
 request_unfinished(FloCopyControl *c)
 {
 	MemoryContext old = CurrentMemoryContext;
-	char	   *generation = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&c->generation->id)));
-	FloCopyRecord end = {.attempt = 1, .lsn = c->generation->start};
+	char	   *generation = flo_text_of_uuid(&c->generation->id);
+	FloCopyRecord end = {
+		.attempt = 1,
+		.lsn = c->generation->start
+	};
 	ListCell   *cell;
 
 	strlcpy(end.generation, generation, sizeof(end.generation));
@@ -236,7 +239,7 @@ flo_copy_resume(FloCopyControl *c, bool marked)
 	if (begun && copy_requests(c) == NIL)
 		start_leader(c, NULL, 0, InvalidXLogRecPtr, false);
 	else
-		flo_me->copy.phase = FLO_COPY_DONE;
+		flo_source_copy_set_phase(flo_me->slot, FLO_COPY_DONE);
 }
 
 /*
@@ -303,7 +306,7 @@ withdraw_impossible(FloCopyControl *c, List *requests, const FloReplicatorOption
 static void
 say_none_comes(FloCopyControl *c, FloPublisher *publisher, bool first)
 {
-	char	   *generation = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&c->generation->id)));
+	char	   *generation = flo_text_of_uuid(&c->generation->id);
 	FloAttemptRecord *newest = flo_records_attempt(c->bus, c->bucket, generation);
 	FloAttemptRecord none = {0};
 	MemoryContext old;
@@ -316,7 +319,8 @@ say_none_comes(FloCopyControl *c, FloPublisher *publisher, bool first)
 	old = flo_transaction_begin();
 	none.attempt = flo_store_copy_attempt(c->group);
 	flo_transaction_end(old);
-	if (newest == NULL ? none.attempt == 0 : !newest->all && newest->tables == NIL && newest->attempt >= none.attempt)
+	if (newest == NULL ? none.attempt == 0 :
+		!newest->all && newest->tables == NIL && newest->attempt >= none.attempt)
 		return;
 	strlcpy(none.generation, generation, sizeof(none.generation));
 	none.attempt = newest != NULL ? Max(none.attempt, newest->attempt) : none.attempt;
@@ -333,7 +337,8 @@ say_none_comes(FloCopyControl *c, FloPublisher *publisher, bool first)
  * rows of the one before learns from the state bucket that they will not come.
  */
 void
-flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicatorSpec *spec, bool first)
+flo_copy_requested(FloCopyControl *c, FloPublisher *publisher, const FloReplicatorSpec *spec,
+				   bool first)
 {
 	List	   *requests;
 	uint32		attempt;
@@ -396,9 +401,7 @@ void
 flo_copy_set_limit(FloCopyControl *c, int64 bytes)
 {
 	c->stream_limit = bytes;
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	flo_me->copy.stream_limit = bytes;
-	LWLockRelease(flo_shared->lock);
+	flo_source_copy_set_limit(bytes);
 }
 
 FloCopyAfresh
@@ -417,7 +420,7 @@ flo_copy_of_generation(FloCopyControl *c, FloMode mode)
 
 /* One row per table of the plan, in which the ranges of a table stand anywhere */
 static List *
-progress_by_table(const FloCopyPlan *plan, const FloCopyState *state)
+progress_by_table(const FloCopyPlan *plan, const FloSourceCopy *state)
 {
 	List	   *tables = NIL;
 
@@ -429,8 +432,10 @@ progress_by_table(const FloCopyPlan *plan, const FloCopyState *state)
 		ListCell   *cell;
 
 		foreach(cell, tables)
+		{
 			if (((FloCopyProgress *) lfirst(cell))->relation == task->published)
 				progress = lfirst(cell);
+		}
 		if (progress == NULL)
 		{
 			progress = palloc0(sizeof(FloCopyProgress));
@@ -452,13 +457,12 @@ void
 flo_copy_record(FloCopyControl *c)
 {
 	MemoryContext old;
-	FloCopyState state;
+	FloSourceCopy state = flo_source_copy_get();
 	ListCell   *cell;
 
-	LWLockAcquire(flo_shared->lock, LW_SHARED);
-	state = flo_me->copy;
-	LWLockRelease(flo_shared->lock);
-	if (state.segment == 0 || !flo_clock_passed(c->recorded_at, 1000))
+	if (state.segment == 0)
+		return;
+	if (state.phase < FLO_COPY_PUBLISHED && !flo_clock_passed(c->recorded_at, 1000))
 		return;
 	if (c->plan == NULL || c->plan->attempt != state.attempt)
 	{
@@ -482,24 +486,19 @@ flo_copy_record(FloCopyControl *c)
 	flo_transaction_end(old);
 }
 
-static char *
-size_text(uint64 bytes)
-{
-	return TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum((int64) bytes)));
-}
-
 /* A row that the stream can never take: the copy waits for the option */
 static void
-show_large_row(const FloCopyState *copy)
+show_large_row(const FloSourceCopy *copy)
 {
 	MemoryContext old = flo_transaction_begin();
 	char	   *name = get_rel_name(copy->row_relation);
-	char	   *schema = name != NULL ? get_namespace_name(get_rel_namespace(copy->row_relation)) : NULL;
+	char	   *schema = name != NULL ? get_namespace_name(get_rel_namespace(copy->row_relation)) :
+		NULL;
 
 	/* more than it needs by what others put there meanwhile */
 	flo_state_set(FLO_STATE_COPYING, "a row of table %s needs %s in the copy stream: raise copy_stream_max_bytes to at least " UINT64_FORMAT "MB",
-				  schema != NULL ? quote_qualified_identifier(schema, name) : "that is gone", size_text(copy->row_room),
-				  copy->row_room / (1024 * 1024) + 2);
+				  schema != NULL ? quote_qualified_identifier(schema, name) : "that is gone",
+				  flo_text_of_size(copy->row_room), copy->row_room / (1024 * 1024) + 2);
 	flo_transaction_end(old);
 }
 
@@ -507,11 +506,8 @@ show_large_row(const FloCopyState *copy)
 void
 flo_copy_show(void)
 {
-	FloCopyState copy;
+	FloSourceCopy copy = flo_source_copy_get();
 
-	LWLockAcquire(flo_shared->lock, LW_SHARED);
-	copy = flo_me->copy;
-	LWLockRelease(flo_shared->lock);
 	if (copy.phase == FLO_COPY_NONE || copy.phase == FLO_COPY_DONE)
 		flo_state_set(FLO_STATE_STREAMING, NULL);
 	else if (copy.phase == FLO_COPY_PUBLISHED)
@@ -519,7 +515,8 @@ flo_copy_show(void)
 	else if (copy.row_room > 0)
 		show_large_row(&copy);
 	else if (copy.broker_full[0] != '\0')
-		flo_state_set(FLO_STATE_WAITING, "%s; %d of %d tables published", copy.broker_full, copy.tables_done, copy.tables);
+		flo_state_set(FLO_STATE_WAITING, "%s; %d of %d tables published", copy.broker_full,
+					  copy.tables_done, copy.tables);
 	else if (copy.copiers < copy.copiers_wanted)
 		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published; %d of %d copy processes, none is free: raise max_worker_processes",
 					  copy.tables_done, copy.tables, copy.copiers, copy.copiers_wanted);
@@ -527,5 +524,6 @@ flo_copy_show(void)
 		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published; the copy stream is full, it waits for the workers to load",
 					  copy.tables_done, copy.tables);
 	else
-		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published", copy.tables_done, copy.tables);
+		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published", copy.tables_done,
+					  copy.tables);
 }

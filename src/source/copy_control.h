@@ -8,7 +8,8 @@
 #include "bus/records.h"
 #include "conf/spec.h"
 #include "core/clock.h"
-#include "monitor/shstate.h"
+#include "monitor/copy.h"
+#include "monitor/state.h"
 #include "nodes/pg_list.h"
 #include "postmaster/bgworker.h"
 #include "source/copy.h"
@@ -22,14 +23,17 @@ typedef struct FloCopyControl
 	FloBus	   *bus;
 	const FloGeneration *generation;
 	BackgroundWorkerHandle *leader; /* NULL: none runs */
-	FloCopyPlan *plan;			/* the leader's, attached for flo.copy_progress */
+	FloCopyPlan *plan;			/* the leader's, attached for
+								 * flo.copy_progress */
 	uint64		recorded_rows;
 	int			recorded_done;
 	FloClock	recorded_at;
 	int64		stream_limit;	/* copy_stream_max_bytes */
-	List	   *requested;		/* of FloCopyRequest *: what a copy after a marker is of */
+	List	   *requested;		/* of FloCopyRequest *: what a copy after a
+								 * marker is of */
 	List	   *marker;			/* of FloCopyKey *: the marker at its snapshot */
-	XLogRecPtr	marker_lsn;		/* where that belongs; invalid = it is in the stream */
+	XLogRecPtr	marker_lsn;		/* where that belongs; invalid = it is in the
+								 * stream */
 } FloCopyControl;
 
 /* Start the copy that a generation begins with, under the snapshot of its slot */
@@ -52,7 +56,8 @@ extern void flo_copy_requested(FloCopyControl *control, FloPublisher *publisher,
 							   const FloReplicatorSpec *spec, bool first);
 
 /* Between transactions: everything that committed below "position" was published */
-extern void flo_copy_mark_snapshot(FloCopyControl *control, FloPublisher *publisher, XLogRecPtr position);
+extern void flo_copy_mark_snapshot(FloCopyControl *control, FloPublisher *publisher,
+								   XLogRecPtr position);
 
 /* Does somebody want that, and no copy runs? */
 extern bool flo_copy_wanted(FloCopyControl *control);
@@ -68,7 +73,10 @@ extern bool flo_copy_check(FloCopyControl *control);
 
 extern FloCopyPhase flo_copy_phase(void);
 
-/* Write down how far it is, once a second at most.  Between transactions only. */
+/*
+ * Write down how far it is, once a second at most until all is published.
+ * Between transactions only.
+ */
 extern void flo_copy_record(FloCopyControl *control);
 
 /* Set the member's state: streaming, or copying and how far */

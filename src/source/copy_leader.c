@@ -19,6 +19,7 @@
 
 #include "access/relation.h"
 #include "access/xact.h"
+#include "bus/bucket_text.h"
 #include "bus/records.h"
 #include "bus/stream.h"
 #include "catalog/pg_type.h"
@@ -26,18 +27,20 @@
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "core/clock.h"
+#include "core/injection_point.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
-#include "core/stop.h"
+#include "core/text.h"
 #include "core/transaction.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "monitor/copy.h"
 #include "source/copy.h"
+#include "source/copy_schema_dump.h"
 #include "source/ownership.h"
 #include "source/reports.h"
-#include "source/schema_dump.h"
 #include "storage/bufmgr.h"
 #include "storage/dsm.h"
 #include "storage/lmgr.h"
@@ -46,7 +49,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/uuid.h"
 
 /* Pages of a range: 64 MB */
 #define RANGE_PAGES (64 * 1024 * 1024 / BLCKSZ)
@@ -62,7 +64,8 @@
 #define SMALLEST_LIMIT (4 * 1024 * 1024)
 
 #define ROUND_INTERVAL 50		/* ms */
-#define SPACE_INTERVAL 200		/* ms between two looks at the space in the stream */
+#define SPACE_INTERVAL 200		/* ms between two looks at the space in the
+								 * stream */
 
 typedef struct Table
 {
@@ -74,8 +77,7 @@ typedef struct Table
 typedef struct Leader
 {
 	const FloProcessArgs *args;
-	FloMember  *member;
-	FloCopyState copy;			/* what the replicator asked for */
+	FloSourceCopy copy;			/* what the replicator asked for */
 	char	   *group;
 	char	   *bucket;
 	char	   *stream;
@@ -83,10 +85,11 @@ typedef struct Leader
 	FloBus	   *bus;
 	char	   *generation;
 	char	   *description;	/* of the stream, with its owner */
-	FloSettle  *settle;			/* for what the workers say */
+	FloRetention *retention;	/* for what the workers say */
 
 	/* the plan */
-	List	   *requests;		/* of FloCopyRequest *, when the copy is of these only */
+	List	   *requests;		/* of FloCopyRequest *, when the copy is of
+								 * these only */
 	List	   *ranges;			/* of FloCopyTask * */
 	List	   *tables;			/* of Table * */
 	dsm_segment *segment;
@@ -96,20 +99,23 @@ typedef struct Leader
 	int			ncopiers;
 	BackgroundWorkerHandle **copiers;
 	int			failures;
-	uint64		halves;			/* bytes of rows whose copier ended before their end */
+	uint64		halves;			/* bytes of rows whose copier ended before
+								 * their end */
 	uint64		purged;
-	FloClock	full_at;		/* when the broker was last asked what it is full of */
-	MemoryContext full_turn;	/* reset in each turn of waiting for it */
-	MemoryContext turn;			/* reset in each round */
+	FloClock	full_at;		/* when the broker was last asked what it is
+								 * full of */
+	MemoryContext full_context; /* reset in each turn of waiting for it */
+	MemoryContext round_context;	/* reset in each round */
 } Leader;
 
-/* --- planning --------------------------------------------------------------------- */
+/* --- planning ------------------------------------------------------------ */
 
 /* Was the table finished by an earlier attempt of this generation? */
 static bool
 already_copied(Leader *l, Oid published)
 {
-	return !l->copy.marked && flo_records_copy_table(l->bus, l->bucket, published, l->generation) != NULL;
+	return !l->copy.marked &&
+		flo_records_copy_table(l->bus, l->bucket, published, l->generation) != NULL;
 }
 
 static Table *
@@ -119,8 +125,10 @@ table_of(Leader *l, Oid published)
 	Table	   *table;
 
 	foreach(cell, l->tables)
+	{
 		if (((Table *) lfirst(cell))->published == published)
 			return lfirst(cell);
+	}
 	table = palloc0(sizeof(Table));
 	table->published = published;
 	l->tables = lappend(l->tables, table);
@@ -161,18 +169,6 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *
 	}
 }
 
-Datum
-flo_copy_names_array(List *names)
-{
-	Datum	   *elements = palloc(sizeof(Datum) * Max(list_length(names), 1));
-	ListCell   *cell;
-
-	foreach(cell, names)
-		elements[foreach_current_index(cell)] = CStringGetTextDatum(lfirst(cell));
-	return PointerGetDatum(construct_array(elements, list_length(names), TEXTOID, -1, false,
-										   TYPALIGN_INT));
-}
-
 static bool
 is_requested(Leader *l, Oid published)
 {
@@ -181,8 +177,10 @@ is_requested(Leader *l, Oid published)
 	if (!l->copy.marked)
 		return true;
 	foreach(cell, l->requests)
+	{
 		if (((FloCopyRequest *) lfirst(cell))->relation == published)
 			return true;
+	}
 	return false;
 }
 
@@ -196,9 +194,10 @@ plan_tables(Leader *l)
 
 	if (choice == NULL)
 		return;
-	values[0] = flo_copy_names_array(flo_publication_names(l->group));
+	values[0] = flo_array_of_texts(flo_publication_names(l->group));
 	SPI_connect();
-	if (SPI_execute_with_args(flo_copy_tables_query, 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(flo_copy_tables_query, 1, types, values, NULL, true,
+							  0) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the tables of the group");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -210,7 +209,8 @@ plan_tables(Leader *l)
 			oids[k] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
 													 k + 1, &isnull));
 		spi = MemoryContextSwitchTo(caller);
-		if (is_requested(l, oids[0]) && !already_copied(l, oids[0]) && !flo_choice_excepts(choice, oids[1]))
+		if (is_requested(l, oids[0]) && !already_copied(l, oids[0]) &&
+			!flo_choice_excepts(choice, oids[1]))
 			plan_relation(l, oids[0], oids[1], oids[2],
 						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 5),
 						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 6));
@@ -236,7 +236,8 @@ compare_work(const ListCell *a, const ListCell *b)
 static void
 share_plan(Leader *l)
 {
-	Size		size = offsetof(FloCopyPlan, tasks) + sizeof(FloCopyTask) * Max(list_length(l->ranges), 1);
+	Size		size = offsetof(FloCopyPlan,
+								tasks) + sizeof(FloCopyTask) * Max(list_length(l->ranges), 1);
 	FloCopyPlan *plan;
 	ListCell   *cell;
 
@@ -265,7 +266,7 @@ share_plan(Leader *l)
 	l->copy.segment = dsm_segment_handle(l->segment);
 }
 
-/* --- copiers ------------------------------------------------------------------------------ */
+/* --- copiers ------------------------------------------------------------- */
 
 static bool
 work_left(Leader *l)
@@ -319,7 +320,8 @@ copier_ended(Leader *l, int number)
 	if (unfinished && ++l->failures > MAX_FAILURES)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("copying was given up after %d failures: %s", l->failures, l->member->last_error)));
+				 errmsg("copying was given up after %d failures: %s", l->failures,
+						flo_helper_last_error(l->args->slot))));
 }
 
 static void
@@ -339,7 +341,8 @@ look_after_copiers(Leader *l)
 			args.helper = FLO_HELPER_COPIER;
 			args.segment = dsm_segment_handle(l->segment);
 			args.number = i;
-			if (!flo_process_start(&args, psprintf("pg_flo copier %s %d", l->group, i), &l->copiers[i]))
+			if (!flo_process_start(&args, psprintf("pg_flo copier %s %d", l->group, i),
+								   &l->copiers[i]))
 			{
 				l->copiers[i] = NULL;
 				refused++;
@@ -352,7 +355,7 @@ look_after_copiers(Leader *l)
 	l->copy.copiers_wanted = running + refused;
 }
 
-/* --- what is finished ------------------------------------------------------------------------ */
+/* --- what is finished ---------------------------------------------------- */
 
 static FloCopyTableRecord
 table_record(Leader *l, Oid relation)
@@ -410,7 +413,8 @@ announce_finished(Leader *l)
 		{
 			if (l->copy.marked)
 				flo_copy_publish_sequences(l->bus, l->group, l->generation);
-			flo_records_put(l->bus, l->bucket, flo_copy_table_key(table->published), &flo_copy_table_format, &record, true);
+			flo_records_put(l->bus, l->bucket, flo_copy_table_key(table->published),
+							&flo_copy_table_format, &record, true);
 			table->announced = true;
 		}
 		l->copy.tables_done += table->announced;
@@ -426,11 +430,14 @@ describe_full(Leader *l, const char *words)
 	l->full_at = flo_clock();
 	if (flo_stream_info(l->bus, l->stream, &info) && flo_reports_stream_is_full(&info))
 		return;
-	strlcpy(l->copy.broker_full, flo_reports_describe_full(l->bus, l->stream, l->settle, words),
+	strlcpy(l->copy.broker_full, flo_reports_describe_full(l->bus, l->stream, l->retention, words),
 			sizeof(l->copy.broker_full));
 }
 
-/* Has the broker refused what a copier sent?  Looked at now and then, as that is asked of the broker. */
+/*
+ * Has the broker refused what a copier sent?  Looked at now and then, as that
+ * is asked of the broker.
+ */
 static void
 show_refusal(Leader *l)
 {
@@ -464,23 +471,17 @@ report(Leader *l)
 	l->copy.tables = list_length(l->tables);
 	show_refusal(l);
 	l->copy.full = flo_space_is_wanted(&l->plan->space, &l->copy.row_room, &l->copy.row_relation);
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	l->copy.stream_limit = l->member->copy.stream_limit;	/* the replicator's */
-	l->member->copy = l->copy;
-	LWLockRelease(flo_shared->lock);
+	flo_source_copy_tell(l->args->slot, &l->copy);
 }
 
 static void
 set_phase(Leader *l, FloCopyPhase phase)
 {
 	l->copy.phase = phase;
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	l->member->copy.phase = phase;
-	LWLockRelease(flo_shared->lock);
-	flo_shstate_wake_member(l->args->slot);
+	flo_source_copy_set_phase(l->args->slot, phase);
 }
 
-/* --- the stream --------------------------------------------------------------------------------- */
+/* --- the stream ---------------------------------------------------------- */
 
 static void
 make_stream(Leader *l)
@@ -504,7 +505,10 @@ make_stream(Leader *l)
 		return;
 	}
 
-	/* the broker sets aside what a limit promises: where it has less, copiers keep to theirs, and take what there is */
+	/*
+	 * the broker sets aside what a limit promises: where it has less, copiers
+	 * keep to theirs, and take what there is
+	 */
 	while (!flo_stream_try_create(l->bus, &config))
 	{
 		if (!account.wants_max_bytes)
@@ -523,7 +527,7 @@ make_stream(Leader *l)
 static bool
 is_pending(Leader *l, const FloWorkerReport *report)
 {
-	if (report->waits && strcmp(report->generation, l->generation) == 0)
+	if (report->awaits_resync && strcmp(report->generation, l->generation) == 0)
 		return false;
 	return l->copy.marked ? report->copy_attempt < l->copy.attempt : report->copying;
 }
@@ -538,14 +542,15 @@ check_lacking(Leader *l, const FloWorkerReport *report)
 {
 	FloCopyTableRecord *table;
 
-	if (report->lacking == 0 || strcmp(report->generation, l->generation) != 0)
+	if (report->missing_chunks == 0 || strcmp(report->generation, l->generation) != 0)
 		return;
-	table = flo_records_get(l->bus, l->bucket, flo_copy_table_key(report->lacking), &flo_copy_table_format);
-	if (table == NULL || table->attempt != report->lacking_attempt)
+	table = flo_records_get(l->bus, l->bucket, flo_copy_table_key(report->missing_chunks),
+							&flo_copy_table_format);
+	if (table == NULL || table->attempt != report->missing_attempt)
 		return;
 	if (!l->copy.marked || table->attempt < l->copy.attempt)
 		flo_bucket_remove(l->bus, l->bucket, FLO_COPY_KEY);
-	flo_bucket_remove(l->bus, l->bucket, flo_copy_table_key(report->lacking));
+	flo_bucket_remove(l->bus, l->bucket, flo_copy_table_key(report->missing_chunks));
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("worker \"%s\" misses chunks of table \"%s.%s\" that the broker does not have any more: the table is copied again",
@@ -564,8 +569,8 @@ purge_loaded(Leader *l)
 	int			pending = 0;
 	ListCell   *cell;
 
-	flo_reports_take(l->bus, l->bucket, l->settle);
-	foreach(cell, flo_settle_reports(l->settle))
+	flo_reports_take(l->bus, l->bucket, l->retention);
+	foreach(cell, flo_retention_reports(l->retention))
 	{
 		FloWorkerReport *report = lfirst(cell);
 
@@ -573,7 +578,7 @@ purge_loaded(Leader *l)
 		if (!is_pending(l, report))
 			continue;
 		pending++;
-		if (l->copy.phase == FLO_COPY_PUBLISHED || report->lacking_attempt < l->copy.attempt)
+		if (l->copy.phase == FLO_COPY_PUBLISHED || report->missing_attempt < l->copy.attempt)
 			check_lacking(l, report);
 		floor = Min(floor, report->copied_seq);
 	}
@@ -593,20 +598,18 @@ static void
 await_room(void *arg, int err_code, const char *words)
 {
 	Leader	   *l = arg;
-	MemoryContext old = MemoryContextSwitchTo(l->full_turn);
+	MemoryContext old = MemoryContextSwitchTo(l->full_context);
 
 	flo_helper_check(l->args->slot, l->args->incarnation);
 	describe_full(l, words);
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	strlcpy(l->member->copy.broker_full, l->copy.broker_full, sizeof(l->member->copy.broker_full));
-	LWLockRelease(flo_shared->lock);
+	flo_source_copy_set_full(l->args->slot, l->copy.broker_full);
 	(void) purge_loaded(l);
 	flo_bus_wait(l->bus, 1000);
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(l->full_turn);
+	MemoryContextReset(l->full_context);
 }
 
-/* --- the process --------------------------------------------------------------------------------- */
+/* --- the process --------------------------------------------------------- */
 
 /* What copiers may put into the stream; a limit that has been changed is made the stream's */
 static void
@@ -637,18 +640,18 @@ run_copiers(Leader *l)
 	int64		limit = -1;
 	int			finished = 0;
 
-	l->turn = AllocSetContextCreate(context, "pg_flo round", ALLOCSET_DEFAULT_SIZES);
+	l->round_context = AllocSetContextCreate(context, "pg_flo round", ALLOCSET_DEFAULT_SIZES);
 	while (finished < list_length(l->tables))
 	{
 		if (flo_clock_passed(looked_at, SPACE_INTERVAL))
 		{
 			looked_at = flo_clock();
-			MemoryContextSwitchTo(l->turn);
+			MemoryContextSwitchTo(l->round_context);
 			look_at_space(l, &limit);
 			MemoryContextSwitchTo(context);
 		}
 		look_after_copiers(l);
-		MemoryContextSwitchTo(l->turn);
+		MemoryContextSwitchTo(l->round_context);
 		if (flo_clock_passed(purged_at, l->copy.full ? SPACE_INTERVAL : 1000))
 		{
 			(void) purge_loaded(l);
@@ -661,7 +664,7 @@ run_copiers(Leader *l)
 		if (finished < list_length(l->tables))
 			flo_bus_wait(l->bus, ROUND_INTERVAL);
 		MemoryContextSwitchTo(context);
-		MemoryContextReset(l->turn);
+		MemoryContextReset(l->round_context);
 	}
 }
 
@@ -669,12 +672,11 @@ run_copiers(Leader *l)
 static void
 take_order(Leader *l)
 {
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	l->member->copy.leader = MyProcPid;
-	l->copy = l->member->copy;
-	l->group = pstrdup(l->member->group);
-	LWLockRelease(flo_shared->lock);
-	l->generation = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&l->copy.generation)));
+	char	   *member;
+
+	l->copy = flo_source_copy_ordered(l->args->slot);
+	flo_helper_names(l->args->slot, &l->group, &member);
+	l->generation = flo_text_of_uuid(&l->copy.generation);
 	l->stream = flo_name_copy_stream(l->group);
 	l->bucket = flo_name_bucket(l->group);
 }
@@ -683,18 +685,19 @@ static void
 await_workers(Leader *l)
 {
 	MemoryContext context = CurrentMemoryContext;
-	MemoryContext turn = AllocSetContextCreate(context, "pg_flo round", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext round_context = AllocSetContextCreate(context, "pg_flo round",
+														ALLOCSET_DEFAULT_SIZES);
 	bool		done = false;
 
 	while (!done)
 	{
-		MemoryContextSwitchTo(turn);
+		MemoryContextSwitchTo(round_context);
 		flo_helper_check(l->args->slot, l->args->incarnation);
 		done = purge_loaded(l);
 		if (!done)
 			flo_bus_wait(l->bus, 1000);
 		MemoryContextSwitchTo(context);
-		MemoryContextReset(turn);
+		MemoryContextReset(round_context);
 	}
 	flo_stream_delete(l->bus, l->stream);
 	flo_bucket_remove_text(l->bus, l->bucket, FLO_SCHEMA_KEY);
@@ -735,7 +738,8 @@ announce_gone(Leader *l)
 		{
 			FloCopyTableRecord record = table_record(l, relation);
 
-			flo_records_put(l->bus, l->bucket, flo_copy_table_key(relation), &flo_copy_table_format, &record, true);
+			flo_records_put(l->bus, l->bucket, flo_copy_table_key(relation), &flo_copy_table_format,
+							&record, true);
 		}
 	}
 }
@@ -743,7 +747,10 @@ announce_gone(Leader *l)
 static void
 finish_copy(Leader *l)
 {
-	FloCopyRecord done = {.attempt = l->copy.attempt, .lsn = l->copy.lsn};
+	FloCopyRecord done = {
+		.attempt = l->copy.attempt,
+		.lsn = l->copy.lsn
+	};
 
 	strlcpy(done.generation, l->generation, sizeof(done.generation));
 	done.tables = flo_records_copied_tables(l->bus, l->bucket, l->generation);
@@ -756,7 +763,7 @@ finish_copy(Leader *l)
 	else
 		flo_records_put(l->bus, l->bucket, FLO_COPY_KEY, &flo_copy_format, &done, true);
 	set_phase(l, FLO_COPY_PUBLISHED);
-	flo_stop_point("published.after");
+	flo_injection_point("published.after");
 	await_workers(l);
 }
 
@@ -788,11 +795,12 @@ publish_definitions(Leader *l)
 		tables = lappend_oid(tables, ((Table *) lfirst(cell))->published);
 	foreach(cell, l->requests)
 		compared |= ((FloCopyRequest *) lfirst(cell))->add ||
-			is_unfinished(l, ((FloCopyRequest *) lfirst(cell))->relation);
+		is_unfinished(l, ((FloCopyRequest *) lfirst(cell))->relation);
 	attempt.definitions = l->spec->sync_schema && (!l->copy.marked || tables != NIL);
 	if (attempt.definitions)
 		flo_schema_publish(l->bus, l->spec, l->copy.marked ? FLO_MARKED_SCHEMA_KEY : FLO_SCHEMA_KEY,
-						   l->generation, l->copy.attempt, tables, !compared, l->plan->snapshot, l->args);
+						   l->generation, l->copy.attempt, tables, !compared, l->plan->snapshot,
+						   l->args);
 	if (l->copy.marked)
 		flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation,
 							flo_store_sequence_values(l->group));
@@ -802,6 +810,14 @@ publish_definitions(Leader *l)
 	flo_records_put(l->bus, l->bucket, FLO_ATTEMPT_KEY, &flo_attempt_format, &attempt, true);
 }
 
+/*
+ * The snapshot first, before anything of this transaction looks at a table.  Then
+ * the locks, then the export for the copiers, who need both: a table whose file has
+ * changed in between is noticed when it is locked.  Only then may the replicator let go of
+ * its own (FLO_COPY_RUNNING).  Definitions and the key "attempt" come before rows,
+ * since loaders wait for these.  Snapshot and locks go with the transaction, when
+ * all rows are in the stream: until then any range can be read again.
+ */
 void
 flo_copy_leader_run(const FloProcessArgs *args)
 {
@@ -810,12 +826,12 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	FloClaim	claim = {0};
 
 	l->args = args;
-	l->member = &flo_shared->members[args->slot];
 	take_order(l);
 	l->bus = flo_bus_connect(psprintf("pg_flo copy leader %s", l->group));
-	l->full_turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo full broker", ALLOCSET_SMALL_SIZES);
-	l->settle = flo_settle_create(&l->copy.generation);
-	flo_reports_load(l->bus, l->bucket, l->settle);
+	l->full_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo full broker",
+											ALLOCSET_SMALL_SIZES);
+	l->retention = flo_retention_create(&l->copy.generation);
+	flo_reports_load(l->bus, l->bucket, l->retention);
 	flo_bus_when_full(l->bus, await_room, l);
 
 	if (l->copy.phase == FLO_COPY_PUBLISHED)
@@ -836,7 +852,7 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	claim.owner = flo_ownership_here();
 	l->description = flo_ownership_of_copy(&claim);
 	l->requests = flo_store_copy_requests(l->group);
-	flo_stop_point("plan.before");
+	flo_injection_point("plan.before");
 	plan_tables(l);
 	share_plan(l);
 	set_phase(l, FLO_COPY_RUNNING);
@@ -847,7 +863,7 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->ncopiers = Max(1, Min(l->spec->copy_workers, l->plan->ntasks));
 	l->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * l->ncopiers);
 	run_copiers(l);
-	flo_stop_point("copied.after");
+	flo_injection_point("copied.after");
 	if (!l->copy.marked)
 		flo_copy_publish_sequences(l->bus, l->group, l->generation);
 	PopActiveSnapshot();

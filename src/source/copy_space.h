@@ -19,13 +19,16 @@ typedef struct FloCopySpace
 {
 	slock_t		mutex;
 	uint64		limit;			/* bytes the stream may hold; 0 = any */
-	uint64		promised;		/* bytes that copiers have taken for themselves, ever */
+	uint64		promised;		/* bytes that copiers have taken for
+								 * themselves, ever */
 	uint64		arrived;		/* of these, acknowledged or given back */
-	uint64		pending[FLO_MAX_COPIERS];	/* promised and not arrived, by copier */
+	uint64		pending[FLO_MAX_COPIERS];	/* promised and not arrived, by
+											 * copier */
 	bool		wanted;			/* a copier waits */
 	bool		refused;		/* the broker had no room for a chunk */
 	char		words[64];		/* and said so */
-	uint64		largest;		/* what one row needs and will never get; 0 = none */
+	uint64		largest;		/* what one row needs and will never get; 0 =
+								 * none */
 	Oid			relation;		/* its table */
 
 	/* the leader's last look at the broker */
@@ -47,7 +50,7 @@ extern void flo_space_arrived(FloCopySpace *space, int copier, uint64 bytes);
 /* The broker has less room than that, and said so */
 extern void flo_space_refused(FloCopySpace *space, const char *words);
 
-/* --- for the leader -------------------------------------------------------------- */
+/* --- for the leader ------------------------------------------------------ */
 
 /* A copier has ended: what it had not sent never comes */
 extern void flo_space_copier_ended(FloCopySpace *space, int copier);
@@ -59,10 +62,16 @@ extern void flo_space_set_limit(FloCopySpace *space, uint64 limit);
 extern uint64 flo_space_before_look(FloCopySpace *space);
 extern void flo_space_looked(FloCopySpace *space, uint64 arrived_before, uint64 stored);
 
-/* Has the broker refused a chunk since this was asked last?  "words": its own, of sizeof(space->words) bytes */
+/*
+ * Has the broker refused a chunk since this was asked last?  "words": its own,
+ * of sizeof(space->words) bytes
+ */
 extern bool flo_space_was_refused(FloCopySpace *space, char *words);
 
-/* Has a copier waited since this was asked last?  "largest" and "relation": for a row that does not fit at all, or 0 */
+/*
+ * Has a copier waited since this was asked last?  "largest" and "relation":
+ * for a row that does not fit at all, or 0
+ */
 extern bool flo_space_is_wanted(FloCopySpace *space, uint64 *largest, Oid *relation);
 
 #endif

@@ -18,13 +18,15 @@ shape_of(Relation rel)
 	StringInfoData shape;
 
 	initStringInfo(&shape);
-	appendStringInfo(&shape, "%s.%s", get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel));
+	appendStringInfo(&shape, "%s.%s", get_namespace_name(RelationGetNamespace(rel)),
+					 RelationGetRelationName(rel));
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
 		if (!att->attisdropped)
-			appendStringInfo(&shape, ",%d %s %u %d", att->attnum, NameStr(att->attname), att->atttypid, att->atttypmod);
+			appendStringInfo(&shape, ",%d %s %u %d", att->attnum, NameStr(att->attname),
+							 att->atttypid, att->atttypmod);
 	}
 	return shape.data;
 }

@@ -16,8 +16,9 @@
  * own source text; the block around them comes, too, and is none of the kinds
  * we look at.  Parts of a command (the index of a primary key) come as
  * subcommands with the whole command's text and are left out, as is all that
- * the script of an extension does.  EXPLAIN ANALYZE makes tables, too.  A command that cannot run in a transaction
- * block is written in the transaction it ends with: it has happened then.
+ * the script of an extension does.  EXPLAIN ANALYZE makes tables, too.  A
+ * command that cannot run in a transaction block is written in the transaction
+ * it ends with: it has happened then.
  */
 #include "postgres.h"
 
@@ -39,7 +40,7 @@
 #include "conf/message.h"
 #include "conf/partition.h"
 #include "conf/publication.h"
-#include "core/compat.h"
+#include "conf/tables.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "parser/parser.h"
@@ -91,8 +92,10 @@ is_run(const ExplainStmt *explain)
 	ListCell   *cell;
 
 	foreach(cell, explain->options)
+	{
 		if (strcmp(lfirst_node(DefElem, cell)->defname, "analyze") == 0)
 			run = defGetBoolean(lfirst(cell));
+	}
 	return run;
 }
 
@@ -122,7 +125,10 @@ explained(const ExplainStmt *explain, const char **query)
 		inner->utilityStmt : NULL;
 }
 
-/* The statement that the hook is to tell of, NULL = none; "query" becomes the text that it stands in */
+/*
+ * The statement that the hook is to tell of, NULL = none; "query" becomes the
+ * text that it stands in
+ */
 static Node *
 captured(PlannedStmt *pstmt, const char **query, ProcessUtilityContext context)
 {
@@ -149,7 +155,8 @@ without_explain(char *text)
 	{
 		depth += (token == '(') - (token == ')');
 		if (token != ')' && depth == 0 && pg_strncasecmp(text + at, "explain", 7) != 0 &&
-			pg_strncasecmp(text + at, "analy", 5) != 0 && pg_strncasecmp(text + at, "verbose", 7) != 0)
+			pg_strncasecmp(text + at, "analy", 5) != 0 &&
+			pg_strncasecmp(text + at, "verbose", 7) != 0)
 			break;
 	}
 	scanner_finish(scanner);
@@ -310,7 +317,8 @@ capture_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUti
 	flo_ddl_describe_references(&ddl, statement);
 	flo_ddl_note_choices(&ddl);
 	/* a prepared statement stands alone in its text */
-	ddl.text = source == query ? statement_text(pstmt->stmt_location, pstmt->stmt_len, query) : statement_text(0, 0, source);
+	ddl.text = source == query ? statement_text(pstmt->stmt_location, pstmt->stmt_len, query) :
+		statement_text(0, 0, source);
 	if (statement != pstmt->utilityStmt)
 		ddl.text = without_explain(ddl.text);
 	note_surroundings(&ddl);
@@ -341,7 +349,8 @@ capture_identity(Oid relation)
 	if (!is_tracked_session())
 		return;
 	ddl.text = psprintf("ALTER TABLE ONLY %s REPLICA IDENTITY FULL", flo_tables_name(relation));
-	if (!flo_ddl_describe(linitial_node(RawStmt, raw_parser(ddl.text, RAW_PARSE_DEFAULT))->stmt, &ddl))
+	if (!flo_ddl_describe(linitial_node(RawStmt, raw_parser(ddl.text, RAW_PARSE_DEFAULT))->stmt,
+						  &ddl))
 		return;
 	flo_ddl_note_choices(&ddl);
 	note_surroundings(&ddl);

@@ -15,7 +15,8 @@
 static void
 note_choice(FloDdlObject *object, const FloTableChoice *choice)
 {
-	bool		left_out = OidIsValid(object->relation) && flo_choice_excepts(choice, object->relation);
+	bool		left_out = OidIsValid(object->relation) &&
+		flo_choice_excepts(choice, object->relation);
 
 	if (object->creates)
 		left_out |= flo_choice_excepts_name(choice, object->schema, object->name);

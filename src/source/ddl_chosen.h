@@ -7,7 +7,10 @@
 
 #include "wire/ddl.h"
 
-/* Fills in left_out_of and listed_in of ddl->objects and ddl->refers, before the statement has run */
+/*
+ * Fills in left_out_of and listed_in of ddl->objects and ddl->refers, before
+ * the statement has run
+ */
 extern void flo_ddl_note_choices(FloDdlStatement *ddl);
 
 #endif

@@ -9,33 +9,13 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
-#include "funcapi.h"
 #include "nodes/parsenodes.h"
 #include "source/ddl_classes.h"
-#include "utils/builtins.h"
-#include "utils/tuplestore.h"
 
-PG_FUNCTION_INFO_V1(flo_statement_classes);
-
-typedef enum Fate
-{
-	CARRIED,
-	HELD,
-	WITH_ROWS,
-	NOT_REPLICATED
-} Fate;
-
-static const char *const fate_words[] = {"carried", "held", "as rows", "not replicated"};
-
-typedef struct Class
-{
-	NodeTag		tag;
-	const char *name;			/* of the parse tree's node */
-	const char *commands;
-	Fate		fate;
-	const char *remark;
-} Class;
+#define CARRIED "carried"
+#define HELD "held"
+#define WITH_ROWS "as rows"
+#define NOT_REPLICATED "not replicated"
 
 #define CLASS(name, commands, fate, remark) {T_##name, #name, commands, fate, remark}
 
@@ -47,14 +27,19 @@ typedef struct Class
 #define INSIDE "the commands in it do"
 #define FLOW "what replicates is each database's own"
 
-static const Class classes[] = {
+static const FloDdlClass classes[] = {
 	CLASS(CreateStmt, "CREATE TABLE", CARRIED, "without TABLESPACE"),
-	CLASS(CreateTableAsStmt, "CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW", CARRIED, "the rows of a table travel as rows"),
-	CLASS(AlterTableStmt, "ALTER TABLE, INDEX, VIEW, MATERIALIZED VIEW, ALTER TYPE ... ATTRIBUTE", CARRIED, "without SET TABLESPACE; not of foreign tables, and no ATTACH or DETACH of them"),
+	CLASS(CreateTableAsStmt, "CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW", CARRIED,
+		  "the rows of a table travel as rows"),
+	CLASS(AlterTableStmt, "ALTER TABLE, INDEX, VIEW, MATERIALIZED VIEW, ALTER TYPE ... ATTRIBUTE",
+		  CARRIED,
+		  "without SET TABLESPACE; not of foreign tables, and no ATTACH or DETACH of them"),
 	CLASS(DropStmt, "DROP", CARRIED, "of what else travels"),
-	CLASS(RenameStmt, "ALTER ... RENAME", CARRIED, "of what else travels; held for functions, aggregates, operators, policies"),
+	CLASS(RenameStmt, "ALTER ... RENAME", CARRIED,
+		  "of what else travels; held for functions, aggregates, operators, policies"),
 	CLASS(AlterObjectSchemaStmt, "ALTER ... SET SCHEMA", CARRIED, "the same"),
-	CLASS(AlterOwnerStmt, "ALTER ... OWNER TO", HELD, "with the option schema_owner; else not replicated"),
+	CLASS(AlterOwnerStmt, "ALTER ... OWNER TO", HELD,
+		  "with the option schema_owner; else not replicated"),
 	CLASS(CommentStmt, "COMMENT", CARRIED, "on what else travels"),
 	CLASS(IndexStmt, "CREATE INDEX", CARRIED, "without TABLESPACE"),
 	CLASS(CreateStatsStmt, "CREATE STATISTICS", CARRIED, ""),
@@ -70,8 +55,10 @@ static const Class classes[] = {
 	CLASS(AlterDomainStmt, "ALTER DOMAIN", CARRIED, ""),
 	CLASS(ViewStmt, "CREATE VIEW", CARRIED, "held where it would be a superuser's"),
 	CLASS(RefreshMatViewStmt, "REFRESH MATERIALIZED VIEW", CARRIED, "the same"),
-	CLASS(ClusterStmt, "CLUSTER", CARRIED, "as ALTER TABLE ... CLUSTER ON; not of partitioned tables, nor without an index"),
-	CLASS(DefineStmt, "CREATE AGGREGATE, OPERATOR, COLLATION, TYPE", HELD, "collations are carried; TEXT SEARCH is not replicated"),
+	CLASS(ClusterStmt, "CLUSTER", CARRIED,
+		  "as ALTER TABLE ... CLUSTER ON; not of partitioned tables, nor without an index"),
+	CLASS(DefineStmt, "CREATE AGGREGATE, OPERATOR, COLLATION, TYPE", HELD,
+		  "collations are carried; TEXT SEARCH is not replicated"),
 	CLASS(AlterTypeStmt, "ALTER TYPE ... SET (...)", HELD, ""),
 	CLASS(AlterOperatorStmt, "ALTER OPERATOR ... SET (...)", HELD, ""),
 	CLASS(CreateFunctionStmt, "CREATE FUNCTION, PROCEDURE", HELD, "not over temporary types"),
@@ -87,7 +74,8 @@ static const Class classes[] = {
 	CLASS(CallStmt, "CALL", WITH_ROWS, INSIDE),
 	CLASS(DoStmt, "DO", WITH_ROWS, INSIDE),
 	CLASS(ExplainStmt, "EXPLAIN", WITH_ROWS, "EXPLAIN ANALYZE CREATE TABLE AS as CREATE TABLE AS"),
-	CLASS(TransactionStmt, "BEGIN, COMMIT, SAVEPOINT, PREPARE TRANSACTION", WITH_ROWS, "what is rolled back never arrives"),
+	CLASS(TransactionStmt, "BEGIN, COMMIT, SAVEPOINT, PREPARE TRANSACTION", WITH_ROWS,
+		  "what is rolled back never arrives"),
 	CLASS(AlterCollationStmt, "ALTER COLLATION ... REFRESH VERSION", NOT_REPLICATED, LOCAL),
 	CLASS(AlterObjectDependsStmt, "ALTER ... DEPENDS ON EXTENSION", NOT_REPLICATED, NOT_TRACKED),
 	CLASS(AlterDefaultPrivilegesStmt, "ALTER DEFAULT PRIVILEGES", NOT_REPLICATED, NOT_TRACKED),
@@ -125,7 +113,8 @@ static const Class classes[] = {
 	CLASS(DropSubscriptionStmt, "DROP SUBSCRIPTION", NOT_REPLICATED, FLOW),
 	CLASS(CreatedbStmt, "CREATE DATABASE", NOT_REPLICATED, ELSEWHERE),
 	CLASS(AlterDatabaseStmt, "ALTER DATABASE", NOT_REPLICATED, ELSEWHERE),
-	CLASS(AlterDatabaseRefreshCollStmt, "ALTER DATABASE ... REFRESH COLLATION VERSION", NOT_REPLICATED, LOCAL),
+	CLASS(AlterDatabaseRefreshCollStmt, "ALTER DATABASE ... REFRESH COLLATION VERSION",
+		  NOT_REPLICATED, LOCAL),
 	CLASS(AlterDatabaseSetStmt, "ALTER DATABASE ... SET", NOT_REPLICATED, ELSEWHERE),
 	CLASS(DropdbStmt, "DROP DATABASE", NOT_REPLICATED, ELSEWHERE),
 	CLASS(CreateRoleStmt, "CREATE ROLE", NOT_REPLICATED, ELSEWHERE),
@@ -141,7 +130,8 @@ static const Class classes[] = {
 	CLASS(VacuumStmt, "VACUUM, ANALYZE", NOT_REPLICATED, LOCAL),
 	CLASS(ReindexStmt, "REINDEX", NOT_REPLICATED, LOCAL),
 	CLASS(CheckPointStmt, "CHECKPOINT", NOT_REPLICATED, LOCAL),
-	CLASS(VariableSetStmt, "SET, RESET", NOT_REPLICATED, "a statement brings the settings along that it depends on"),
+	CLASS(VariableSetStmt, "SET, RESET", NOT_REPLICATED,
+		  "a statement brings the settings along that it depends on"),
 	CLASS(VariableShowStmt, "SHOW", NOT_REPLICATED, SESSION),
 	CLASS(DiscardStmt, "DISCARD", NOT_REPLICATED, SESSION),
 	CLASS(LoadStmt, "LOAD", NOT_REPLICATED, SESSION),
@@ -160,9 +150,9 @@ static const Class classes[] = {
 bool
 flo_ddl_class_travels(NodeTag class)
 {
-	for (int i = 0; i < lengthof(classes) && classes[i].fate <= HELD; i++)
+	for (int i = 0; i < lengthof(classes); i++)
 		if (classes[i].tag == class)
-			return true;
+			return strcmp(classes[i].fate, CARRIED) == 0 || strcmp(classes[i].fate, HELD) == 0;
 	return false;
 }
 
@@ -204,22 +194,40 @@ flo_ddl_class_makes_named(NodeTag class)
 	}
 }
 
-Datum
-flo_statement_classes(PG_FUNCTION_ARGS)
+const FloDdlClass *
+flo_ddl_class_row(int n)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	return n < lengthof(classes) ? &classes[n] : NULL;
+}
 
-	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < lengthof(classes); i++)
+const char *
+flo_ddl_type_name(ObjectType type)
+{
+	switch (type)
 	{
-		Datum		values[4];
-		bool		nulls[4] = {false};
-
-		values[0] = CStringGetTextDatum(classes[i].name);
-		values[1] = CStringGetTextDatum(classes[i].commands);
-		values[2] = CStringGetTextDatum(fate_words[classes[i].fate]);
-		values[3] = CStringGetTextDatum(classes[i].remark);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		case OBJECT_FUNCTION:
+			return "function";
+		case OBJECT_PROCEDURE:
+			return "procedure";
+		case OBJECT_ROUTINE:
+			return "routine";
+		case OBJECT_AGGREGATE:
+			return "aggregate";
+		case OBJECT_OPERATOR:
+			return "operator";
+		case OBJECT_COLLATION:
+			return "collation";
+		case OBJECT_STATISTIC_EXT:
+			return "statistics";
+		case OBJECT_TRIGGER:
+			return "trigger";
+		case OBJECT_POLICY:
+			return "policy";
+		case OBJECT_RULE:
+			return "rule";
+		case OBJECT_TYPE:
+			return "type";
+		default:
+			return NULL;
 	}
-	return (Datum) 0;
 }

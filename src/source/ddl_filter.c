@@ -26,7 +26,6 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "bus/records.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
@@ -38,16 +37,23 @@
 #include "conf/choice.h"
 #include "conf/definition.h"
 #include "conf/publication.h"
+#include "core/attempt.h"
+#include "miscadmin.h"
+#include "source/ddl_filter.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "wire/ddl.h"
 
-#include "source/ddl_filter.h"
+/*
+ * ms that a definition waits for a lock: before the session that holds it looks
+ * for a deadlock, and finds us
+ */
+#define LOCK_PATIENCE 100
 
 /* A statement that has begun, as it was sent on: of the group, and not over yet */
 typedef struct Begun
@@ -69,7 +75,8 @@ struct FloDdlFilter
 	FloTableChoice *choice;
 	bool		announced;		/* as it was loaded */
 
-	List	   *first;			/* of FloChosen *: tables that destinations know without a statement */
+	List	   *first;			/* of FloChosen *: tables that destinations
+								 * know without a statement */
 	List	   *begun;			/* of Begun * */
 };
 
@@ -96,7 +103,8 @@ copy_names(const List *names)
 }
 
 void
-flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *spec, const FloTableChoice *choice)
+flo_ddl_filter_load(FloDdlFilter *filter, const FloReplicatorSpec *spec,
+					const FloTableChoice *choice)
 {
 	List	   *publications = flo_publication_names(spec->group);
 	MemoryContext old;
@@ -124,8 +132,10 @@ flo_ddl_filter_announce(FloDdlFilter *filter, FloBus *bus, const char *bucket)
 		return;
 	record.all = filter->track && filter->choice->all;
 	foreach(cell, filter->choice->schemas)
+	{
 		if (filter->track && !((FloChosen *) lfirst(cell))->former)
 			record.schemas = lappend(record.schemas, ((FloChosen *) lfirst(cell))->name);
+	}
 	flo_records_put(bus, bucket, FLO_TRACKED_KEY, &flo_tracked_format, &record, false);
 	list_free(record.schemas);
 	filter->announced = true;
@@ -137,8 +147,10 @@ is_listed(const List *names, const char *name)
 	ListCell   *cell;
 
 	foreach(cell, names)
+	{
 		if (strcmp(lfirst(cell), name) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -168,12 +180,17 @@ is_published(FloDdlFilter *filter, Oid relation)
 	if (!get_rel_relispartition(relation))
 		return false;
 	foreach(cell, get_partition_ancestors(relation))
+	{
 		if (is_in_publications(filter, lfirst_oid(cell)))
 			return true;
+	}
 	return false;
 }
 
-/* A table of the group's with a column of this type, 0 = there is none.  Tables depend on the types they use. */
+/*
+ * A table of the group's with a column of this type, 0 = there is none.
+ * Tables depend on the types they use.
+ */
 static Oid
 published_user_of(FloDdlFilter *filter, Oid type, int depth)
 {
@@ -282,8 +299,10 @@ covered_objects(FloDdlFilter *filter, const FloDdlStatement *ddl)
 		{
 			note_member(filter, object);
 			object->apart = OidIsValid(object->relation) && !is_published(filter, object->relation);
-			object->leaves = object->new_schema != NULL && strcmp(object->new_schema, object->schema) != 0 &&
-				strcmp(object->type, "schema") != 0 && !flo_choice_has_schema(filter->choice, object->new_schema);
+			object->leaves = object->new_schema != NULL &&
+				strcmp(object->new_schema, object->schema) != 0 &&
+				strcmp(object->type, "schema") != 0 &&
+				!flo_choice_has_schema(filter->choice, object->new_schema);
 			covered = lappend(covered, object);
 		}
 		else if (object->position < 0 && is_excepted(filter, object))
@@ -318,7 +337,12 @@ covered_names(FloDdlFilter *filter, const List *named)
 	foreach(cell, named)
 	{
 		FloNamed   *one = lfirst(cell);
-		FloDdlObject owner = {.schema = one->schema, .name = one->of, .relation = one->relation, .oid = one->oid};
+		FloDdlObject owner = {
+			.schema = one->schema,
+			.name = one->of,
+			.relation = one->relation,
+			.oid = one->oid
+		};
 
 		if (is_covered(filter, &owner))
 			covered = lappend(covered, one);
@@ -326,7 +350,7 @@ covered_names(FloDdlFilter *filter, const List *named)
 	return covered;
 }
 
-/* --- definitions ----------------------------------------------------------------- */
+/* --- definitions --------------------------------------------------------- */
 
 /* Tables of the group that the statement is about, as they are called now */
 static List *
@@ -351,16 +375,58 @@ tables_now(FloDdlFilter *filter, const FloDdlStatement *ddl)
 	return tables;
 }
 
-static void
-append_definition(StringInfo out, Oid table)
+typedef struct Definition
 {
-	Relation	relation = RelationIdGetRelation(table);
+	StringInfo	out;
+	Oid			table;
+} Definition;
+
+static void
+append_definition(void *arg)
+{
+	Definition *definition = arg;
+	Relation	relation = RelationIdGetRelation(definition->table);
 
 	if (!RelationIsValid(relation))
 		return;
-	appendStringInfoString(out, out->len > 1 ? ", " : "");
-	flo_definition_append(out, relation);
+	appendStringInfoString(definition->out, definition->out->len > 1 ? ", " : "");
+	flo_definition_append(definition->out, relation);
 	RelationClose(relation);
+
+	/* a time-out that comes too late is of no concern to what follows */
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * Nothing is appended when it cannot be written down.  The server locks the
+ * composite types that a default has, and the transaction that is decoded may be
+ * open and hold one against everybody: that is not waited for, nor is a lock kept.
+ */
+static void
+append_definition_if_possible(StringInfo out, Oid table)
+{
+	Definition	definition = {out, table};
+	int			before = out->len;
+	int			timeout = LockTimeout;
+	ErrorData  *error;
+
+	LockTimeout = LOCK_PATIENCE;
+	error = flo_attempt(append_definition, &definition, false);
+	LockTimeout = timeout;
+	if (error == NULL)
+		return;
+
+	/*
+	 * the transaction that is decoded was aborted meanwhile, or we are to
+	 * stop
+	 */
+	if (error->sqlerrcode == ERRCODE_TRANSACTION_ROLLBACK ||
+		error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	out->len = before;
+	out->data[before] = '\0';
+	ereport(LOG,
+			(errmsg("an event of DDL tells no definition of table %u: %s", table, error->message)));
 }
 
 /* As JSON, NULL when there is nothing to tell */
@@ -373,49 +439,13 @@ definitions(const List *tables)
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '[');
 	foreach(cell, tables)
-		append_definition(&buf, lfirst_oid(cell));
+		append_definition_if_possible(&buf, lfirst_oid(cell));
 	appendStringInfoChar(&buf, ']');
-	return buf.len > 2 ? DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data))) : NULL;
+	return buf.len > 2 ? DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data))) :
+		NULL;
 }
 
-static Jsonb *
-definitions_if_possible(const List *tables)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner resources = CurrentResourceOwner;
-	Jsonb	   *volatile result = NULL;
-
-	if (tables == NIL)
-		return NULL;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		result = definitions(tables);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-
-		/* the transaction that is decoded was aborted meanwhile, or we are to stop */
-		if (error->sqlerrcode == ERRCODE_TRANSACTION_ROLLBACK || error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		ereport(LOG,
-				(errmsg("an event of DDL tells no definition of table %u: %s", linitial_oid(tables), error->message)));
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = resources;
-	return result;
-}
-
-/* --- messages -------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------ */
 
 static void
 keep_begun(FloDdlFilter *filter, int64 id, TransactionId xid, const char *statement)
@@ -438,7 +468,10 @@ drop_begun(FloDdlFilter *filter, Begun *begun)
 	pfree(begun);
 }
 
-/* What was sent on of the statement when it began, and is kept if it "goes_on"; NULL when it is not the group's */
+/*
+ * What was sent on of the statement when it began, and is kept if it
+ * "goes_on"; NULL when it is not the group's
+ */
 static FloDdlStatement *
 take_begun(FloDdlFilter *filter, int64 id, TransactionId xid, bool goes_on)
 {
@@ -465,15 +498,18 @@ flo_ddl_filter_forget(FloDdlFilter *filter, TransactionId xid)
 	ListCell   *cell;
 
 	foreach(cell, list_copy(filter->begun))
+	{
 		if (((Begun *) lfirst(cell))->xid == xid)
 			drop_begun(filter, lfirst(cell));
+	}
 }
 
 static char *
 end_statement(FloDdlFilter *filter, const FloMessage *message)
 {
 	FloDdlEnd  *end = flo_ddl_end_parse(pnstrdup(message->payload, message->len));
-	FloDdlStatement *ddl = take_begun(filter, end->id, (TransactionId) message->transaction, end->goes_on);
+	FloDdlStatement *ddl = take_begun(filter, end->id, (TransactionId) message->transaction,
+									  end->goes_on);
 
 	if (ddl == NULL)
 		return NULL;
@@ -482,7 +518,7 @@ end_statement(FloDdlFilter *filter, const FloMessage *message)
 	if (ddl->phase == FLO_DDL_NAMES && ddl->named == NIL)
 		return NULL;
 	if (ddl->phase == FLO_DDL_AFTER && ddl->defines)
-		ddl->tables = definitions_if_possible(tables_now(filter, ddl));
+		ddl->tables = definitions(tables_now(filter, ddl));
 	return flo_ddl_format(ddl);
 }
 
@@ -511,7 +547,7 @@ begin_statement(FloDdlFilter *filter, const FloMessage *message)
 	ddl->with_owner = filter->with_owner;
 	ddl->named = covered_names(filter, ddl->named);
 	if (ddl->phase == FLO_DDL_BOTH && ddl->defines)
-		ddl->tables = definitions_if_possible(tables_now(filter, ddl));
+		ddl->tables = definitions(tables_now(filter, ddl));
 	forget_choices(ddl->objects);
 	forget_choices(ddl->refers);
 	statement = flo_ddl_format(ddl);
@@ -525,5 +561,6 @@ flo_ddl_filter_apply(FloDdlFilter *filter, const FloMessage *message)
 {
 	if (!filter->track)
 		return NULL;
-	return message->kind == FLO_MESSAGE_DDL_END ? end_statement(filter, message) : begin_statement(filter, message);
+	return message->kind == FLO_MESSAGE_DDL_END ? end_statement(filter, message) :
+		begin_statement(filter, message);
 }

@@ -93,7 +93,9 @@ static HTAB *
 make_set(void)
 {
 	HASHCTL		control = {
-		.keysize = sizeof(ObjectAddress), .entrysize = sizeof(ObjectAddress), .hcxt = CurrentMemoryContext
+		.keysize = sizeof(ObjectAddress),
+		.entrysize = sizeof(ObjectAddress),
+		.hcxt = CurrentMemoryContext
 	};
 
 	return hash_create("pg_flo made objects", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);

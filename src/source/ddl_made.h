@@ -15,7 +15,10 @@ typedef struct FloDdlMade
 	int			told;			/* so many of them */
 } FloDdlMade;
 
-/* Objects that are made from now on are this statement's, or nobody's (NULL).  Returns whose they were. */
+/*
+ * Objects that are made from now on are this statement's, or nobody's (NULL).
+ * Returns whose they were.
+ */
 extern FloDdlMade *flo_ddl_made_watch(FloDdlMade *made);
 
 /* Whose they are now; NULL = nobody's */

@@ -18,17 +18,21 @@
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
-#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "conf/partition.h"
+#include "core/as_role.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "parser/parse_type.h"
+#include "source/ddl_classes.h"
+#include "source/ddl_objects.h"
+#include "source/ddl_replay.h"
 #include "storage/lmgr.h"
 #include "tcop/cmdtag.h"
 #include "tcop/utility.h"
@@ -38,13 +42,6 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-#include "conf/partition.h"
-#include "core/as_role.h"
-#include "core/compat.h"
-#include "source/ddl_classes.h"
-#include "source/ddl_objects.h"
-#include "source/ddl_replay.h"
-
 #define FLO_SCHEMA "flo"
 
 bool
@@ -53,7 +50,7 @@ flo_ddl_is_candidate(Node *statement)
 	return flo_ddl_class_travels(nodeTag(statement));
 }
 
-/* --- objects --------------------------------------------------------------------- */
+/* --- objects ------------------------------------------------------------- */
 
 bool
 flo_ddl_is_private_schema(Oid namespace)
@@ -133,11 +130,19 @@ table_of_relation(Oid relation)
 static void
 set_table(FloDdlObject *object, Oid table)
 {
+	Oid			root;
+
 	object->relation = table;
 	if (!OidIsValid(table))
 		return;
 	object->table_schema = get_namespace_name(get_rel_namespace(table));
 	object->table_name = get_rel_name(table);
+	root = flo_partition_root(table);
+	if (OidIsValid(root))
+	{
+		object->root_schema = get_namespace_name(get_rel_namespace(root));
+		object->root_name = get_rel_name(root);
+	}
 }
 
 static FloDdlObject *
@@ -199,7 +204,7 @@ static FloDdlObject *
 add_type(FloDdlStatement *ddl, Node *node)
 {
 	TypeName   *name = IsA(node, List) ? makeTypeNameFromNameList((List *) node) :
-	castNode(TypeName, node);
+		castNode(TypeName, node);
 	Oid			type = LookupTypeNameOid(NULL, name, true);
 	FloDdlObject *object;
 	HeapTuple	tuple;
@@ -239,11 +244,13 @@ add_schema(FloDdlStatement *ddl, const char *name, bool creates)
 
 /* What belongs to a table without being a relation; "names" ends with its own name */
 static FloDdlObject *
-add_part_of_table(FloDdlStatement *ddl, Oid table, const char *type, const char *name, bool attached)
+add_part_of_table(FloDdlStatement *ddl, Oid table, const char *type, const char *name,
+				  bool attached)
 {
 	FloDdlObject *object;
 
-	if (!OidIsValid(table) || type_of_relation(table) == NULL || get_rel_persistence(table) == RELPERSISTENCE_TEMP)
+	if (!OidIsValid(table) || type_of_relation(table) == NULL ||
+		get_rel_persistence(table) == RELPERSISTENCE_TEMP)
 		return NULL;
 	object = add_object(ddl, type, get_rel_namespace(table), name);
 	if (object != NULL)
@@ -263,38 +270,6 @@ add_listed_part(FloDdlStatement *ddl, List *names, const char *type, bool attach
 		return NULL;
 	return add_part_of_table(ddl, RangeVarGetRelid(makeRangeVarFromNameList(table), NoLock, true),
 							 type, strVal(llast(names)), attached);
-}
-
-static const char *
-name_of_type(ObjectType type)
-{
-	switch (type)
-	{
-		case OBJECT_FUNCTION:
-			return "function";
-		case OBJECT_PROCEDURE:
-			return "procedure";
-		case OBJECT_ROUTINE:
-			return "routine";
-		case OBJECT_AGGREGATE:
-			return "aggregate";
-		case OBJECT_OPERATOR:
-			return "operator";
-		case OBJECT_COLLATION:
-			return "collation";
-		case OBJECT_STATISTIC_EXT:
-			return "statistics";
-		case OBJECT_TRIGGER:
-			return "trigger";
-		case OBJECT_POLICY:
-			return "policy";
-		case OBJECT_RULE:
-			return "rule";
-		case OBJECT_TYPE:
-			return "type";
-		default:
-			return NULL;
-	}
 }
 
 static Oid
@@ -319,14 +294,14 @@ add_by_address(FloDdlStatement *ddl, ObjectType type, Node *node)
 	FloDdlObject *object;
 	char	   *name;
 
-	if (name_of_type(type) == NULL)
+	if (flo_ddl_type_name(type) == NULL)
 		return NULL;
 	address = get_object_address(type, node, &relation, AccessShareLock, true);
 	if (!OidIsValid(address.objectId))
 		return NULL;
 	name = IsA(node, ObjectWithArgs) ? strVal(llast(((ObjectWithArgs *) node)->objname)) :
 		strVal(llast(castNode(List, node)));
-	object = add_object(ddl, name_of_type(type), get_object_namespace(&address), name);
+	object = add_object(ddl, flo_ddl_type_name(type), get_object_namespace(&address), name);
 	if (object != NULL && type == OBJECT_STATISTIC_EXT)
 		set_table(object, table_of_statistics(address.objectId));
 	return object;
@@ -353,7 +328,7 @@ add_named(FloDdlStatement *ddl, ObjectType type, Node *node)
 		case OBJECT_TRIGGER:
 		case OBJECT_POLICY:
 		case OBJECT_RULE:
-			return add_listed_part(ddl, castNode(List, node), name_of_type(type), true);
+			return add_listed_part(ddl, castNode(List, node), flo_ddl_type_name(type), true);
 		case OBJECT_TYPE:
 		case OBJECT_DOMAIN:
 			return add_type(ddl, node);
@@ -366,7 +341,7 @@ add_named(FloDdlStatement *ddl, ObjectType type, Node *node)
 	}
 }
 
-/* --- statements -------------------------------------------------------------------- */
+/* --- statements ---------------------------------------------------------- */
 
 static void
 describe_create(FloDdlStatement *ddl, CreateStmt *statement)
@@ -416,11 +391,9 @@ set_partition(FloDdlObject *object)
 	FloAsRole	as;
 	Oid			root;
 
-	if (object == NULL || !OidIsValid(object->relation) || !get_rel_relispartition(object->relation))
+	root = object != NULL ? flo_partition_root(object->relation) : InvalidOid;
+	if (!OidIsValid(root))
 		return;
-	root = llast_oid(get_partition_ancestors(object->relation));
-	object->root_schema = get_namespace_name(get_rel_namespace(root));
-	object->root_name = get_rel_name(root);
 	flo_as_role_enter(&as, GetUserId(), FLO_AS_ROLE_PLAIN);
 	for (int i = 0; i < lengthof(settings); i++)
 		flo_as_role_set(settings[i][0], settings[i][1]);
@@ -461,7 +434,8 @@ describe_alter(FloDdlStatement *ddl, AlterTableStmt *statement)
 
 			/* elsewhere no attempt has failed before */
 			if (command->subtype == AT_DetachPartitionFinalize)
-				ddl->replay = psprintf("ALTER TABLE %s DETACH PARTITION %s", name_of_range(statement->relation),
+				ddl->replay = psprintf("ALTER TABLE %s DETACH PARTITION %s",
+									   name_of_range(statement->relation),
 									   name_of_range(partition->name));
 		}
 	}
@@ -495,7 +469,9 @@ describe_drop(FloDdlStatement *ddl, DropStmt *statement)
 		if (statement->removeType == OBJECT_TABLE)
 			set_partition(object);
 		if (statement->removeType == OBJECT_INDEX)
-			ddl->defines |= is_unique_index(RangeVarGetRelid(makeRangeVarFromNameList(lfirst(cell)), NoLock, true));
+			ddl->defines |=
+				is_unique_index(RangeVarGetRelid(makeRangeVarFromNameList(lfirst(cell)), NoLock,
+												 true));
 	}
 }
 
@@ -519,7 +495,8 @@ describe_rename(FloDdlStatement *ddl, RenameStmt *statement)
 		case OBJECT_SEQUENCE:
 		case OBJECT_VIEW:
 		case OBJECT_MATVIEW:
-			set_destination(flo_ddl_add_relation(ddl, statement->relation), NULL, statement->newname);
+			set_destination(flo_ddl_add_relation(ddl, statement->relation), NULL,
+							statement->newname);
 			break;
 		case OBJECT_COLUMN:
 		case OBJECT_ATTRIBUTE:
@@ -530,17 +507,20 @@ describe_rename(FloDdlStatement *ddl, RenameStmt *statement)
 		case OBJECT_POLICY:
 		case OBJECT_RULE:
 			(void) add_part_of_table(ddl, RangeVarGetRelid(statement->relation, NoLock, true),
-									 name_of_type(statement->renameType), statement->subname, true);
+									 flo_ddl_type_name(statement->renameType), statement->subname,
+									 true);
 			break;
 		case OBJECT_SCHEMA:
-			set_destination(add_schema(ddl, statement->subname, false), statement->newname, statement->newname);
+			set_destination(add_schema(ddl, statement->subname, false), statement->newname,
+							statement->newname);
 			break;
 		case OBJECT_DOMCONSTRAINT:
 			(void) add_type(ddl, statement->object);
 			break;
 		default:
 			if (statement->object != NULL)
-				(void) add_named(ddl, statement->renameType, statement->object);
+				set_destination(add_named(ddl, statement->renameType, statement->object), NULL,
+								statement->newname);
 			break;
 	}
 }
@@ -579,9 +559,11 @@ describe_sequence(FloDdlStatement *ddl, CreateSeqStmt *statement)
 			continue;
 		owner = defGetQualifiedName(option);
 		if (list_length(owner) > 1)
-			set_table(object, RangeVarGetRelid(makeRangeVarFromNameList(list_truncate(list_copy(owner),
-																					 list_length(owner) - 1)),
-											  NoLock, true));
+		{
+			List	   *table = list_truncate(list_copy(owner), list_length(owner) - 1);
+
+			set_table(object, RangeVarGetRelid(makeRangeVarFromNameList(table), NoLock, true));
+		}
 	}
 }
 
@@ -620,7 +602,8 @@ describe_statistics(FloDdlStatement *ddl, CreateStatsStmt *statement)
 		return;
 	object = add_part_of_table(ddl, RangeVarGetRelid(linitial(statement->relations), NoLock, true),
 							   "statistics",
-							   statement->defnames != NIL ? strVal(llast(statement->defnames)) : "", false);
+							   statement->defnames != NIL ? strVal(llast(statement->defnames)) : "",
+							   false);
 	if (object == NULL)
 		return;
 	object->creates = true;
@@ -632,11 +615,15 @@ describe_statistics(FloDdlStatement *ddl, CreateStatsStmt *statement)
 		ddl->objects = NIL;		/* pg_temp */
 }
 
-/* The type of a column (t.a%TYPE) depends on no table, and looking it up would tell the user so once more */
+/*
+ * The type of a column (t.a%TYPE) depends on no table, and looking it up would
+ * tell the user so once more
+ */
 static bool
 is_temporary_type(TypeName *name)
 {
-	Oid			type = name != NULL && !name->pct_type ? LookupTypeNameOid(NULL, name, true) : InvalidOid;
+	Oid			type = name != NULL && !name->pct_type ? LookupTypeNameOid(NULL, name, true) :
+		InvalidOid;
 	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
 	bool		temporary;
 
@@ -657,7 +644,8 @@ describe_function(FloDdlStatement *ddl, CreateFunctionStmt *statement)
 	foreach(cell, statement->parameters)
 		temporary |= is_temporary_type(lfirst_node(FunctionParameter, cell)->argType);
 	if (!temporary)
-		(void) add_new_named(ddl, statement->funcname, statement->is_procedure ? "procedure" : "function");
+		(void) add_new_named(ddl, statement->funcname,
+							 statement->is_procedure ? "procedure" : "function");
 }
 
 static void
@@ -666,8 +654,10 @@ describe_composite(FloDdlStatement *ddl, CompositeTypeStmt *statement)
 	ListCell   *cell;
 
 	foreach(cell, statement->coldeflist)
+	{
 		if (is_temporary_type(lfirst_node(ColumnDef, cell)->typeName))
 			return;
+	}
 	(void) add_new_relation(ddl, statement->typevar, "type", false);
 }
 
@@ -680,7 +670,8 @@ describe_range(FloDdlStatement *ddl, CreateRangeStmt *statement)
 	{
 		DefElem    *option = lfirst_node(DefElem, cell);
 
-		if (strcmp(option->defname, "subtype") == 0 && option->arg != NULL && IsA(option->arg, TypeName) &&
+		if (strcmp(option->defname, "subtype") == 0 && option->arg != NULL &&
+			IsA(option->arg, TypeName) &&
 			is_temporary_type((TypeName *) option->arg))
 			return;
 	}
@@ -697,8 +688,8 @@ describe_domain(FloDdlStatement *ddl, CreateDomainStmt *statement)
 static void
 describe_define(FloDdlStatement *ddl, DefineStmt *statement)
 {
-	if (name_of_type(statement->kind) != NULL)
-		(void) add_new_named(ddl, statement->defnames, name_of_type(statement->kind));
+	if (flo_ddl_type_name(statement->kind) != NULL)
+		(void) add_new_named(ddl, statement->defnames, flo_ddl_type_name(statement->kind));
 }
 
 /* Objects that belong to tables without being relations, and statements that make one object */
@@ -723,10 +714,12 @@ describe_other(FloDdlStatement *ddl, Node *node)
 			describe_function(ddl, (CreateFunctionStmt *) node);
 			break;
 		case T_AlterStatsStmt:
-			(void) add_by_address(ddl, OBJECT_STATISTIC_EXT, (Node *) ((AlterStatsStmt *) node)->defnames);
+			(void) add_by_address(ddl, OBJECT_STATISTIC_EXT,
+								  (Node *) ((AlterStatsStmt *) node)->defnames);
 			break;
 		case T_AlterOperatorStmt:
-			(void) add_by_address(ddl, OBJECT_OPERATOR, (Node *) ((AlterOperatorStmt *) node)->opername);
+			(void) add_by_address(ddl, OBJECT_OPERATOR,
+								  (Node *) ((AlterOperatorStmt *) node)->opername);
 			break;
 		case T_AlterFunctionStmt:
 			(void) add_by_address(ddl, ((AlterFunctionStmt *) node)->objtype,
@@ -742,19 +735,23 @@ describe_other(FloDdlStatement *ddl, Node *node)
 			(void) add_type(ddl, (Node *) ((AlterDomainStmt *) node)->typeName);
 			break;
 		case T_CreateTrigStmt:
-			(void) add_part_of_table(ddl, RangeVarGetRelid(((CreateTrigStmt *) node)->relation, NoLock, true),
+			(void) add_part_of_table(ddl, RangeVarGetRelid(((CreateTrigStmt *) node)->relation,
+														   NoLock, true),
 									 "trigger", ((CreateTrigStmt *) node)->trigname, true);
 			break;
 		case T_RuleStmt:
-			(void) add_part_of_table(ddl, RangeVarGetRelid(((RuleStmt *) node)->relation, NoLock, true),
+			(void) add_part_of_table(ddl,
+									 RangeVarGetRelid(((RuleStmt *) node)->relation, NoLock, true),
 									 "rule", ((RuleStmt *) node)->rulename, true);
 			break;
 		case T_CreatePolicyStmt:
-			(void) add_part_of_table(ddl, RangeVarGetRelid(((CreatePolicyStmt *) node)->table, NoLock, true),
+			(void) add_part_of_table(ddl, RangeVarGetRelid(((CreatePolicyStmt *) node)->table,
+														   NoLock, true),
 									 "policy", ((CreatePolicyStmt *) node)->policy_name, true);
 			break;
 		case T_AlterPolicyStmt:
-			(void) add_part_of_table(ddl, RangeVarGetRelid(((AlterPolicyStmt *) node)->table, NoLock, true),
+			(void) add_part_of_table(ddl, RangeVarGetRelid(((AlterPolicyStmt *) node)->table,
+														   NoLock, true),
 									 "policy", ((AlterPolicyStmt *) node)->policy_name, true);
 			break;
 		default:
@@ -771,7 +768,8 @@ describe_cluster(FloDdlStatement *ddl, ClusterStmt *statement)
 	if (statement->relation == NULL || statement->indexname == NULL)
 		return;
 	/* the server marks those of the partitions */
-	if (get_rel_relkind(RangeVarGetRelid(statement->relation, NoLock, true)) == RELKIND_PARTITIONED_TABLE)
+	if (get_rel_relkind(RangeVarGetRelid(statement->relation, NoLock, true)) ==
+		RELKIND_PARTITIONED_TABLE)
 		return;
 	object = flo_ddl_add_relation(ddl, statement->relation);
 	if (object != NULL)
@@ -807,6 +805,12 @@ uses_temporary(Node *node, void *context)
 	return raw_expression_tree_walker(node, uses_temporary, context);
 }
 
+/*
+ * Which classes travel says ddl_classes.c; what comes here and has no object of
+ * the group's kind (it is temporary, or is not there) is not told.  Names are looked
+ * up now, since the statement may change what they mean; nothing is locked that it
+ * will lock harder.
+ */
 bool
 flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 {
@@ -832,7 +836,8 @@ flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 			break;
 		case T_AlterObjectSchemaStmt:
 			if (((AlterObjectSchemaStmt *) node)->relation != NULL)
-				set_destination(flo_ddl_add_relation(ddl, ((AlterObjectSchemaStmt *) node)->relation),
+				set_destination(flo_ddl_add_relation(ddl,
+													 ((AlterObjectSchemaStmt *) node)->relation),
 								((AlterObjectSchemaStmt *) node)->newschema, NULL);
 			else
 				set_destination(add_named(ddl, ((AlterObjectSchemaStmt *) node)->objectType,

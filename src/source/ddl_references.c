@@ -15,6 +15,7 @@
 #include "catalog/pg_trigger.h"
 #include "commands/defrem.h"
 #include "conf/choice.h"
+#include "conf/tables.h"
 #include "core/nextval.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -44,7 +45,8 @@ static void
 add_by_oid(FloDdlStatement *ddl, Oid relation)
 {
 	if (OidIsValid(relation))
-		add_reference(ddl, makeRangeVar(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation), -1));
+		add_reference(ddl, makeRangeVar(get_namespace_name(get_rel_namespace(relation)),
+										get_rel_name(relation), -1));
 }
 
 /* Sequences of nextval('...'), wherever in an expression */
@@ -65,7 +67,8 @@ refer_in_expression(Node *node, void *context)
 static void
 refer_to_row_type(FloDdlStatement *ddl, TypeName *name)
 {
-	Oid			type = name != NULL && !name->pct_type ? LookupTypeNameOid(NULL, name, true) : InvalidOid;
+	Oid			type = name != NULL && !name->pct_type ? LookupTypeNameOid(NULL, name, true) :
+		InvalidOid;
 	Oid			relation;
 	int			before;
 
@@ -125,10 +128,13 @@ refer_to_owner(FloDdlStatement *ddl, List *options)
 	foreach(cell, options)
 	{
 		DefElem    *option = lfirst_node(DefElem, cell);
-		List	   *owner = strcmp(option->defname, "owned_by") == 0 ? defGetQualifiedName(option) : NIL;
+		List	   *owner = strcmp(option->defname, "owned_by") == 0 ? defGetQualifiedName(option) :
+			NIL;
 
 		if (list_length(owner) > 1)
-			add_reference(ddl, makeRangeVarFromNameList(list_truncate(list_copy(owner), list_length(owner) - 1)));
+			add_reference(ddl,
+						  makeRangeVarFromNameList(list_truncate(list_copy(owner),
+																 list_length(owner) - 1)));
 	}
 }
 
@@ -148,7 +154,8 @@ add_relatives(FloDdlStatement *ddl, const RangeVar *name)
 	foreach(cell, find_inheritance_children(table, NoLock))
 		add_by_oid(ddl, lfirst_oid(cell));
 	catalog = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
+	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(table));
 	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		add_by_oid(ddl, ((Form_pg_trigger) GETSTRUCT(tuple))->tgconstrrelid);
@@ -156,6 +163,10 @@ add_relatives(FloDdlStatement *ddl, const RangeVar *name)
 	table_close(catalog, AccessShareLock);
 }
 
+/*
+ * An altered or dropped table's relatives belong to it as well: children, which
+ * the statement reaches, and tables at the other end of its foreign keys.
+ */
 void
 flo_ddl_describe_references(FloDdlStatement *ddl, Node *node)
 {
@@ -206,4 +217,3 @@ flo_ddl_describe_references(FloDdlStatement *ddl, Node *node)
 			break;
 	}
 }
-

@@ -15,27 +15,28 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "commands/defrem.h"
 #include "commands/prepare.h"
+#include "conf/newtables.h"
+#include "core/compat_process.h"
 #include "executor/executor.h"
 #include "lib/stringinfo.h"
 #include "nodes/nodeFuncs.h"
+#include "source/ddl_replay.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
 
-#include "conf/newtables.h"
-#include "core/compat.h"
-#include "source/ddl_replay.h"
-
-/* --- the definition -------------------------------------------------------------- */
+/* --- the definition ------------------------------------------------------ */
 
 static void
 put_column(StringInfo buf, const char *name, Oid type, int32 typmod, Oid collation)
 {
 	char	   *type_name = format_type_extended(type, typmod,
-												 FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+												 FORMAT_TYPE_TYPEMOD_GIVEN |
+												 FORMAT_TYPE_FORCE_QUALIFY);
 
 	appendStringInfo(buf, "%s%s %s", buf->data[buf->len - 1] == '(' ? "" : ", ",
 					 quote_identifier(name), type_name);
@@ -110,13 +111,13 @@ char *
 flo_ddl_replay_create_as(CreateTableAsStmt *statement)
 {
 	IntoClause *into = statement->into;
+	Oid			schema = RangeVarGetCreationNamespace(into->rel);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "CREATE %sTABLE %s (",
 					 into->rel->relpersistence == RELPERSISTENCE_UNLOGGED ? "UNLOGGED " : "",
-					 quote_qualified_identifier(get_namespace_name(RangeVarGetCreationNamespace(into->rel)),
-												into->rel->relname));
+					 quote_qualified_identifier(get_namespace_name(schema), into->rel->relname));
 	put_columns(&buf, statement);
 	appendStringInfoChar(&buf, ')');
 	if (into->accessMethod != NULL)
@@ -125,13 +126,15 @@ flo_ddl_replay_create_as(CreateTableAsStmt *statement)
 	return buf.data;
 }
 
-/* --- between table and rows --------------------------------------------------------- */
+/* --- between table and rows ---------------------------------------------- */
 
 typedef void (*ReceiverStartup) (DestReceiver *self, int operation, TupleDesc desc);
 
 static ExecutorRun_hook_type next_ExecutorRun = NULL;
-static const FloDdlObject *awaited = NULL;	/* a table that is about to be made */
-static ReceiverStartup receiver_startup;	/* of the receiver that is about to start */
+static const FloDdlObject *awaited = NULL;	/* a table that is about to be
+											 * made */
+static ReceiverStartup receiver_startup;	/* of the receiver that is about
+											 * to start */
 
 const FloDdlObject *
 flo_ddl_replay_await(const FloDdlObject *table)

@@ -23,6 +23,7 @@
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog_internal.h"
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
 #include "catalog/partition.h"
@@ -30,18 +31,18 @@
 #include "conf/identity.h"
 #include "conf/partition.h"
 #include "conf/publication.h"
-#include "core/compat.h"
+#include "conf/tables.h"
+#include "core/compat_slot.h"
+#include "core/injection_point.h"
 #include "core/names.h"
-#include "core/stop.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
-#include "monitor/shstate.h"
+#include "monitor/state.h"
 #include "nodes/makefuncs.h"
 #include "port/pg_bswap.h"
 #include "replication/decode.h"
 #include "replication/logical.h"
 #include "replication/pgoutput.h"
-#include "replication/snapbuild.h"
 #include "source/decoder.h"
 #include "source/portable.h"
 #include "storage/standby.h"
@@ -66,7 +67,8 @@ struct FloDecoder
 	FloOriginFilter origin;
 
 	List	   *options;		/* of the plugin */
-	XLogRecPtr	start;			/* all below was read, by this context or one before */
+	XLogRecPtr	start;			/* all below was read, by this context or one
+								 * before */
 
 	/* last record read */
 	XLogRecPtr	record_lsn;
@@ -86,8 +88,10 @@ struct FloDecoder
 
 	/* a piece of a transaction in progress is being streamed */
 	bool		streaming;
-	TransactionId message_xid;	/* that wrote the message at hand; invalid: as pgoutput says */
-	TransactionId xid;			/* of the message's subtransaction; invalid outside of pieces */
+	TransactionId message_xid;	/* that wrote the message at hand; invalid: as
+								 * pgoutput says */
+	TransactionId xid;			/* of the message's subtransaction; invalid
+								 * outside of pieces */
 
 	/* relation OID -> what is known of its rows */
 	HTAB	   *binary;			/* of BinaryEntry */
@@ -95,16 +99,20 @@ struct FloDecoder
 	BinaryEntry *last_entry;
 	Relation	current;		/* of the change being decoded */
 	FloTableChoice *choice;		/* of the group's tables */
-	uint64		changed;		/* how often a table, perhaps the root of another, has changed */
-	List	   *told;			/* OIDs of tables that are left out, and said to be */
-	XLogRecPtr	dry_at;			/* end of the WAL as it was found to hold no whole record */
+	uint64		changed;		/* how often a table, perhaps the root of
+								 * another, has changed */
+	List	   *told;			/* OIDs of tables that are left out, and said
+								 * to be */
+	XLogRecPtr	dry_at;			/* end of the WAL as it was found to hold no
+								 * whole record */
 
 	/* the TRUNCATE being put together from what pgoutput says of it */
-	Relation	truncated;		/* a partition that is published as its root, while pgoutput is shown that */
+	Relation	truncated;		/* a partition that is published as its root,
+								 * while pgoutput is shown that */
 	uint32		ntruncated;
 	char		truncate_flags;
 	StringInfoData truncated_ids;	/* as in the message */
-	StringInfoData truncated_parts;	/* likewise: for each a text and a zero */
+	StringInfoData truncated_parts; /* likewise: for each a text and a zero */
 };
 
 struct BinaryEntry
@@ -148,11 +156,6 @@ static void
 prepare_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bool last)
 {
 	resetStringInfo(context->out);
-}
-
-static void
-discard_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bool last)
-{
 }
 
 /* Once in this process's life for each table */
@@ -235,10 +238,11 @@ take_truncate(FloDecoder *decoder, const char *message)
 		appendBinaryStringInfo(&decoder->truncated_ids, id, sizeof(uint32));
 		if (decoder->truncated != NULL)
 		{
+			FloPartition *part;
+
 			memcpy(&root, id, sizeof(root));
-			appendStringInfoString(&decoder->truncated_parts,
-								   flo_partition_write(flo_partition_describe(RelationGetRelid(decoder->truncated),
-																			  pg_ntoh32(root))));
+			part = flo_partition_describe(RelationGetRelid(decoder->truncated), pg_ntoh32(root));
+			appendStringInfoString(&decoder->truncated_parts, flo_partition_write(part));
 		}
 		appendStringInfoChar(&decoder->truncated_parts, '\0');
 	}
@@ -311,7 +315,8 @@ emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, b
 	char	   *data = context->out->data + skip;
 	int			len = context->out->len - skip;
 
-	if (decoder->current != NULL && len > 5 && strchr("IUD", data[0]) != NULL && strays(decoder, data))
+	if (decoder->current != NULL && len > 5 && strchr("IUD", data[0]) != NULL &&
+		strays(decoder, data))
 		return;
 	if (data[0] == FLO_OP_TRUNCATE)
 		take_truncate(decoder, data);
@@ -399,7 +404,8 @@ truncate_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, int nre
 				 Relation relations[], ReorderBufferChange *change)
 {
 	FloDecoder *decoder = decoder_here;
-	MemoryContext mine = AllocSetContextCreate(CurrentMemoryContext, "pg_flo truncate", ALLOCSET_SMALL_SIZES);
+	MemoryContext mine = AllocSetContextCreate(CurrentMemoryContext, "pg_flo truncate",
+											   ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(mine);
 	List	   *alone = NIL;
 	ListCell   *lc;
@@ -428,7 +434,8 @@ truncate_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, int nre
 	}
 	foreach(lc, alone)
 		truncate_partition(decoder, context, txn, lfirst(lc),
-						   get_partition_ancestors(RelationGetRelid((Relation) lfirst(lc))), change);
+						   get_partition_ancestors(RelationGetRelid((Relation) lfirst(lc))),
+						   change);
 	emit_truncate(decoder, alone != NIL);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(mine);
@@ -456,7 +463,8 @@ message_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecP
 				bool transactional, const char *prefix, Size len, const char *content)
 {
 	FloDecoder *decoder = decoder_here;
-	LogicalDecodeMessageCB pass = decoder->streaming ? decoder->stream_message_cb : decoder->message_cb;
+	LogicalDecodeMessageCB pass = decoder->streaming ? decoder->stream_message_cb :
+		decoder->message_cb;
 	FloMessage	message;
 	MemoryContext mine;
 	MemoryContext old;
@@ -510,7 +518,10 @@ stream_start_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 static void
 stream_stop_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 {
-	/* also after the transaction was found to be aborted in the middle of a change */
+	/*
+	 * also after the transaction was found to be aborted in the middle of a
+	 * change
+	 */
 	decoder_here->streaming = false;
 	decoder_here->current = NULL;
 	decoder_here->truncated = NULL;
@@ -573,88 +584,6 @@ plugin_options(List *publications)
 					  makeDefElem("publication_names", (Node *) makeString(names.data), -1),
 					  makeDefElem("messages", (Node *) makeString("true"), -1),
 					  makeDefElem("streaming", (Node *) makeString("on"), -1));
-}
-
-/* Make the slot, held by this process and ephemeral until the caller decides */
-static LogicalDecodingContext *
-create_slot(const char *slot, bool need_snapshot)
-{
-	LogicalDecodingContext *context;
-
-	Assert(!IsTransactionState());
-	CheckLogicalDecodingRequirements();
-	flo_compat_slot_create(slot, RS_EPHEMERAL);
-	context = CreateInitDecodingContext("pgoutput", NIL, need_snapshot, InvalidXLogRecPtr,
-										XL_ROUTINE(.page_read = read_local_xlog_page,
-												   .segment_open = wal_segment_open,
-												   .segment_close = wal_segment_close),
-										prepare_write, discard_write, NULL);
-	DecodingContextFindStartpoint(context);
-	return context;
-}
-
-XLogRecPtr
-flo_slot_create(const char *slot)
-{
-	LogicalDecodingContext *context = create_slot(slot, false);
-	XLogRecPtr	start = MyReplicationSlot->data.confirmed_flush;
-
-	FreeDecodingContext(context);
-	ReplicationSlotPersist();
-	ReplicationSlotRelease();
-	return start;
-}
-
-XLogRecPtr
-flo_slot_create_with_snapshot(const char *slot, bool keep, char **snapshot)
-{
-	MemoryContext old = CurrentMemoryContext;
-	LogicalDecodingContext *context = create_slot(slot, true);
-	XLogRecPtr	start = MyReplicationSlot->data.confirmed_flush;
-	const char *name = SnapBuildExportSnapshot(context->snapshot_builder);
-
-	*snapshot = MemoryContextStrdup(old, name);
-	FreeDecodingContext(context);
-	if (keep)
-		ReplicationSlotPersist();
-	ReplicationSlotRelease();
-	MemoryContextSwitchTo(old);
-	return start;
-}
-
-void
-flo_slot_snapshot_end(void)
-{
-	MemoryContext old = CurrentMemoryContext;
-
-	SnapBuildClearExportedSnapshot();
-	if (IsTransactionState())
-		AbortCurrentTransaction();
-	MemoryContextSwitchTo(old);
-}
-
-void
-flo_slot_info(const char *slot, FloSlotInfo *info)
-{
-	ReplicationSlot *found = SearchNamedReplicationSlot(slot, true);
-
-	memset(info, 0, sizeof(*info));
-	if (found == NULL)
-		return;
-	SpinLockAcquire(&found->mutex);
-	info->exists = true;
-	info->invalidated = flo_compat_slot_invalidated(found);
-	info->idle_too_long = flo_compat_slot_idle_too_long(found);
-	info->restart_lsn = found->data.restart_lsn;
-	info->confirmed_flush = found->data.confirmed_flush;
-	SpinLockRelease(&found->mutex);
-}
-
-void
-flo_slot_drop(const char *slot)
-{
-	if (SearchNamedReplicationSlot(slot, true) != NULL)
-		ReplicationSlotDrop(slot, true);
 }
 
 static void
@@ -806,9 +735,9 @@ flo_decoder_step(FloDecoder *decoder)
 			decoder->record_lsn = reader->ReadRecPtr;
 			decoder->record_crc = record->xl_crc;
 		}
-		flo_stop_point("decode.before");
+		flo_injection_point("decode.before");
 		LogicalDecodingProcessRecord(decoder->context, reader);
-		flo_stop_point("decode.after");
+		flo_injection_point("decode.after");
 	}
 	MemoryContextSwitchTo(old);
 	return record != NULL;

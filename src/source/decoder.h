@@ -1,6 +1,6 @@
 /*
  * decoder.h
- *		The group's replication slot and its decoding, inside this process.
+ *		Decoding of the group's replication slot, inside this process.
  */
 #ifndef FLO_DECODER_H
 #define FLO_DECODER_H
@@ -31,43 +31,13 @@ typedef char *(*FloDecoderMessage) (void *arg, const FloMessage *message, const 
 typedef struct FloDecoder FloDecoder;
 
 /*
- * Create the slot and return its consistent point: every transaction that
- * commits at or after it will be decoded.  Waits for the write transactions
- * open at this moment.  No transaction may be open.
- */
-extern XLogRecPtr flo_slot_create(const char *slot);
-
-/*
- * The same, and export a snapshot of exactly that point.  Leaves a transaction
- * open, in which nothing may be done, that keeps the snapshot until
- * flo_slot_snapshot_end().  Unless "keep", the slot lives only inside this
- * call: what is wanted is a snapshot with an exact LSN.
- */
-extern XLogRecPtr flo_slot_create_with_snapshot(const char *slot, bool keep, char **snapshot);
-extern void flo_slot_snapshot_end(void);
-
-/* Drop a slot; absent is no error */
-extern void flo_slot_drop(const char *slot);
-
-typedef struct FloSlotInfo
-{
-	bool		exists;
-	bool		invalidated;	/* the server has removed what it needs */
-	bool		idle_too_long;	/* invalidated for that */
-	XLogRecPtr	restart_lsn;
-	XLogRecPtr	confirmed_flush;
-} FloSlotInfo;
-
-extern void flo_slot_info(const char *slot, FloSlotInfo *info);
-
-/*
  * Acquire the slot and decode what commits after "start" (at least the slot's
  * confirmed_flush, which the caller checks).  55006 when another process
  * holds the slot.
  */
 extern FloDecoder *flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
-									FloOriginFilter origin, FloOwnMessages *own, FloDecoderEmit emit,
-									FloDecoderMessage message, void *arg);
+									FloOriginFilter origin, FloOwnMessages *own,
+									FloDecoderEmit emit, FloDecoderMessage message, void *arg);
 
 /* Change what is sent on; in force for transactions decoded from now on */
 extern void flo_decoder_set_origin(FloDecoder *decoder, FloOriginFilter origin);

@@ -23,14 +23,15 @@
 #include "access/xact.h"
 #include "bus/records.h"
 #include "conf/store.h"
+#include "core/injection_point.h"
 #include "core/loop.h"
 #include "core/names.h"
-#include "core/stop.h"
+#include "core/text.h"
 #include "core/transaction.h"
-#include "monitor/shstate.h"
+#include "monitor/state.h"
 #include "replication/syncrep.h"
-#include "source/decoder.h"
 #include "source/generation.h"
+#include "source/slots.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
@@ -51,7 +52,8 @@ static void
 show_standbys(void)
 {
 	if (SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0')
-		flo_state_set(FLO_STATE_WAITING, "for a commit to reach standbys, see synchronous_standby_names");
+		flo_state_set(FLO_STATE_WAITING,
+					  "for a commit to reach standbys, see synchronous_standby_names");
 }
 
 /* Durable before it returns */
@@ -88,13 +90,7 @@ new_uuid(pg_uuid_t *uuid)
 	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
 }
 
-static char *
-uuid_text(const pg_uuid_t *uuid)
-{
-	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
-}
-
-/* --- the first one ------------------------------------------------------------------ */
+/* --- the first one ------------------------------------------------------- */
 
 /*
  * The first start of a group: its slot, and the generation that begins with
@@ -110,12 +106,16 @@ begin(FloCopyControl *copy, const FloReplicatorSpec *spec)
 	flo_slot_drop(copy->slot);
 	new_uuid(&generation->id);
 	copy->generation = generation;
-	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
+	flo_state_set(FLO_STATE_WAITING,
+				  "for write transactions that were open when the slot was created");
 	if (spec->mode == FLO_MODE_STREAM)
 		generation->start = flo_slot_create(copy->slot);
 	else
 	{
-		/* a crash may have left one, by a process of this group that never published anything else */
+		/*
+		 * a crash may have left one, by a process of this group that never
+		 * published anything else
+		 */
 		flo_stream_delete(copy->bus, flo_name_copy_stream(copy->group));
 		generation->start = flo_slot_create_with_snapshot(copy->slot,
 														  spec->mode == FLO_MODE_COPY_AND_STREAM,
@@ -126,7 +126,7 @@ begin(FloCopyControl *copy, const FloReplicatorSpec *spec)
 	return generation;
 }
 
-/* --- those that follow ---------------------------------------------------------------- */
+/* --- those that follow --------------------------------------------------- */
 
 static bool
 is_listed(const List *generations, const char *id)
@@ -134,8 +134,10 @@ is_listed(const List *generations, const char *id)
 	ListCell   *cell;
 
 	foreach(cell, generations)
+	{
 		if (strcmp(lfirst(cell), id) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -147,8 +149,9 @@ is_listed(const List *generations, const char *id)
 static List *
 ancestors(FloCopyControl *copy, const FloGeneration *old)
 {
-	List	   *ids = lappend(list_copy(old->follows), uuid_text(&old->id));
-	FloGenerationRecord *announced = flo_records_get(copy->bus, copy->bucket, FLO_GENERATION_KEY, &flo_generation_format);
+	List	   *ids = lappend(list_copy(old->follows), flo_text_of_uuid(&old->id));
+	FloGenerationRecord *announced = flo_records_get(copy->bus, copy->bucket, FLO_GENERATION_KEY,
+													 &flo_generation_format);
 	List	   *said;
 	bool		ours = false;
 	ListCell   *cell;
@@ -159,8 +162,10 @@ ancestors(FloCopyControl *copy, const FloGeneration *old)
 	foreach(cell, said)
 		ours |= is_listed(ids, lfirst(cell));
 	foreach(cell, said)
+	{
 		if (ours && !is_listed(ids, lfirst(cell)))
 			ids = lappend(ids, lfirst(cell));
+	}
 	return ids;
 }
 
@@ -177,7 +182,7 @@ lowest_position(FloCopyControl *copy, const List *generations, XLogRecPtr publis
 	{
 		FloWorkerReport *report = lfirst(cell);
 
-		if (!report->waits && is_listed(generations, report->generation))
+		if (!report->awaits_resync && is_listed(generations, report->generation))
 			published = Min(published, report->lsn);
 	}
 	return published;
@@ -208,15 +213,17 @@ renew(FloCopyControl *copy, const FloGeneration *old)
 	generation->given_up = lowest_position(copy, generation->follows, published);
 	new_uuid(&generation->id);
 	flo_slot_drop(copy->slot);
-	flo_stop_point("slot.before");
-	flo_state_set(FLO_STATE_WAITING, "for write transactions that were open when the slot was created");
+	flo_injection_point("slot.before");
+	flo_state_set(FLO_STATE_WAITING,
+				  "for write transactions that were open when the slot was created");
 	generation->start = flo_slot_create(copy->slot);
-	flo_stop_point("slot.after");
+	flo_injection_point("slot.after");
 	save(copy->group, generation);
-	flo_stop_point("generation.after");
+	flo_injection_point("generation.after");
 	ereport(LOG,
 			(errmsg("group \"%s\" begins anew at %X/%X: what was committed after %X/%X and is not yet at the destinations is given up",
-					copy->group, LSN_FORMAT_ARGS(generation->start), LSN_FORMAT_ARGS(generation->given_up))));
+					copy->group, LSN_FORMAT_ARGS(generation->start),
+					LSN_FORMAT_ARGS(generation->given_up))));
 	return generation;
 }
 
@@ -224,7 +231,7 @@ void
 flo_generation_empty_stream(FloBus *bus, const char *stream, FloStreamInfo *info, FloStreamEnd *end)
 {
 	flo_stream_purge_below(bus, stream, info->last_seq + 1);
-	flo_stop_point("empty.after");
+	flo_injection_point("empty.after");
 	end->found = false;
 	if (!flo_stream_info(bus, stream, info))
 		memset(info, 0, sizeof(*info));
@@ -248,13 +255,14 @@ flo_generation_is_announced(const FloCopyControl *copy)
 	}
 	PG_CATCH();
 	{
-		if (geterrcode() != ERRCODE_PROTOCOL_VIOLATION && geterrcode() != ERRCODE_FEATURE_NOT_SUPPORTED)
+		if (geterrcode() != ERRCODE_PROTOCOL_VIOLATION &&
+			geterrcode() != ERRCODE_FEATURE_NOT_SUPPORTED)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
 	}
 	PG_END_TRY();
-	return said != NULL && strcmp(said->generation, uuid_text(&copy->generation->id)) == 0;
+	return said != NULL && strcmp(said->generation, flo_text_of_uuid(&copy->generation->id)) == 0;
 }
 
 void
@@ -265,16 +273,17 @@ flo_generation_announce(FloCopyControl *copy, FloMode mode)
 
 	if (flo_generation_is_announced(copy))
 		return;
-	strlcpy(record.generation, uuid_text(&generation->id), sizeof(record.generation));
+	strlcpy(record.generation, flo_text_of_uuid(&generation->id), sizeof(record.generation));
 	record.follows = generation->follows;
 	record.copy = flo_copy_of_generation(copy, mode);
 	record.given_up = generation->given_up;
 	record.start = generation->start;
-	flo_records_put(copy->bus, copy->bucket, FLO_GENERATION_KEY, &flo_generation_format, &record, true);
-	flo_stop_point("announce.after");
+	flo_records_put(copy->bus, copy->bucket, FLO_GENERATION_KEY, &flo_generation_format, &record,
+					true);
+	flo_injection_point("announce.after");
 }
 
-/* --- at the start of a process ---------------------------------------------------------- */
+/* --- at the start of a process ------------------------------------------- */
 
 bool
 flo_generation_begins_with_copy(const FloGeneration *generation, FloMode mode)

@@ -110,8 +110,10 @@ has_subtransaction(const ReorderBufferTXN *txn, TransactionId xid)
 	if (txn->xid == xid)
 		return true;
 	dlist_foreach(iter, (dlist_head *) &txn->subtxns)
+	{
 		if (dlist_container(ReorderBufferTXN, node, iter.cur)->xid == xid)
 			return true;
+	}
 	return false;
 }
 
@@ -176,7 +178,8 @@ flo_own_messages_admit(FloOwnMessages *own, const ReorderBufferTXN *txn, bool tr
 		ereport(LOG,
 				(errmsg("left out logical decoding messages with a prefix of pg_flo's that pg_flo has not written: " INT64_FORMAT,
 						own->unlogged),
-				 errdetail("The last one, in transaction %u: %s.", txn != NULL ? txn->xid : InvalidTransactionId, why)));
+				 errdetail("The last one, in transaction %u: %s.",
+						   txn != NULL ? txn->xid : InvalidTransactionId, why)));
 		own->logged = now;
 		own->unlogged = 0;
 	}

@@ -29,7 +29,8 @@ extern bool flo_own_messages_claims(const char *prefix);
  * transaction, NULL for a message outside of transactions.  Reads no catalogs
  * and does not throw, whatever the content is.
  */
-extern bool flo_own_messages_admit(FloOwnMessages *own, const ReorderBufferTXN *txn, bool transactional,
+extern bool flo_own_messages_admit(FloOwnMessages *own, const ReorderBufferTXN *txn,
+								   bool transactional,
 								   const char *prefix, const char *content, Size len,
 								   FloMessage *message);
 

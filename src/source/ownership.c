@@ -20,11 +20,11 @@
 #include "commands/dbcommands.h"
 #include "conf/store.h"
 #include "core/names.h"
+#include "core/text.h"
 #include "miscadmin.h"
 #include "source/ownership.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/uuid.h"
 
 static const char *const hint_elsewhere =
 "Use another group name, or another NATS account. What is there can be removed in that database.";
@@ -41,7 +41,7 @@ flo_ownership_here(void)
 	return owner;
 }
 
-/* --- descriptions ------------------------------------------------------------------ */
+/* --- descriptions -------------------------------------------------------- */
 
 char *
 flo_ownership_of_stream(const FloClaim *claim)
@@ -61,7 +61,7 @@ flo_ownership_of_bucket(const FloClaim *claim)
 	return flo_owner_describe(psprintf("state of pg_flo group %s", claim->group), &claim->owner);
 }
 
-/* --- disputes ------------------------------------------------------------------------ */
+/* --- disputes ------------------------------------------------------------ */
 
 /* Is it recorded as somebody else's?  "recorded" is set when it is as anybody's. */
 static FloDispute *
@@ -72,21 +72,24 @@ recorded_dispute(const FloClaim *claim, const char *what, const FloStreamInfo *i
 	*recorded = owner != NULL;
 	if (owner == NULL || flo_owner_is_same(owner, &claim->owner))
 		return NULL;
-	return flo_dispute(false, hint_elsewhere, "the %s is owned by another source: %s", what, flo_owner_shown(owner));
+	return flo_dispute(false, hint_elsewhere, "the %s is owned by another source: %s", what,
+					   flo_owner_shown(owner));
 }
 
 /* Does the state bucket tell of a generation that follows ours? */
 static bool
 is_of_later_generation(FloBus *bus, const FloClaim *claim)
 {
-	FloGenerationRecord *record = flo_records_get(bus, flo_name_bucket(claim->group), FLO_GENERATION_KEY,
-												  &flo_generation_format);
-	char	   *ours = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&claim->generation->id)));
+	FloGenerationRecord *record = flo_records_get(bus, flo_name_bucket(claim->group),
+												  FLO_GENERATION_KEY, &flo_generation_format);
+	char	   *ours = flo_text_of_uuid(&claim->generation->id);
 	ListCell   *cell;
 
 	foreach(cell, record != NULL ? record->follows : NIL)
+	{
 		if (strcmp(lfirst(cell), ours) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -103,7 +106,8 @@ published_dispute(FloBus *bus, const FloClaim *claim, const FloStreamEnd *end)
 		return flo_session_dispute_system(&end->newest, &identity);
 	identity.timeline = GetWALInsertionTimeLine();
 	dispute = flo_session_dispute(end, &identity, claim->generation, &earlier);
-	if (dispute != NULL && dispute->removable && claim->generation != NULL && is_of_later_generation(bus, claim))
+	if (dispute != NULL && dispute->removable && claim->generation != NULL &&
+		is_of_later_generation(bus, claim))
 		dispute->removable = false;
 	return dispute;
 }
@@ -139,8 +143,10 @@ flo_ownership_dispute(FloBus *bus, const FloClaim *claim)
 		if (dispute != NULL)
 			return dispute;
 		flo_session_read_end(bus, copy, &info, &end);
-		if (!recorded && end.found && end.newest.system_identifier != claim->owner.system_identifier)
-			return flo_dispute(false, hint_elsewhere, "the copy stream is owned by another source: system " UINT64_FORMAT,
+		if (!recorded && end.found &&
+			end.newest.system_identifier != claim->owner.system_identifier)
+			return flo_dispute(false, hint_elsewhere,
+							   "the copy stream is owned by another source: system " UINT64_FORMAT,
 							   end.newest.system_identifier);
 	}
 	if (flo_bucket_info(bus, flo_name_bucket(claim->group), &info))
@@ -148,7 +154,7 @@ flo_ownership_dispute(FloBus *bus, const FloClaim *claim)
 	return NULL;
 }
 
-/* --- for agents ---------------------------------------------------------------------- */
+/* --- for agents ---------------------------------------------------------- */
 
 char *
 flo_ownership_claim(const char *group)
@@ -163,10 +169,11 @@ flo_ownership_claim(const char *group)
 	if (generation != NULL)
 	{
 		appendStringInfo(&buf, ",\"generation\":\"%s\",\"start\":" UINT64_FORMAT ",\"epoch\":" UINT64_FORMAT ",\"follows\":[",
-						 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&generation->id))),
+						 flo_text_of_uuid(&generation->id),
 						 generation->start, generation->epoch);
 		foreach(cell, generation->follows)
-			appendStringInfo(&buf, "%s\"%s\"", foreach_current_index(cell) > 0 ? "," : "", (char *) lfirst(cell));
+			appendStringInfo(&buf, "%s\"%s\"", foreach_current_index(cell) > 0 ? "," : "",
+							 (char *) lfirst(cell));
 		appendStringInfoChar(&buf, ']');
 	}
 	appendStringInfoChar(&buf, '}');
@@ -191,7 +198,7 @@ flo_ownership_parse(FloJson json)
 	claim.owner = *flo_owner_parse(owner);
 	if (id == NULL)
 		return claim;
-	generation->id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(id)));
+	flo_uuid_of_text(id, &generation->id);
 	flo_json_get_uint64(json, "start", &start);
 	generation->start = start;
 	flo_json_get_uint64(json, "epoch", &generation->epoch);

@@ -16,7 +16,8 @@ typedef struct FloClaim
 {
 	const char *group;
 	FloOwner	owner;			/* this database */
-	const FloGeneration *generation;	/* of its replicator; NULL = it has none, or that never began */
+	const FloGeneration *generation;	/* of its replicator; NULL = it has
+										 * none, or that never began */
 } FloClaim;
 
 /* This database, by name and OID; in a transaction */
@@ -34,7 +35,10 @@ extern char *flo_ownership_of_stream(const FloClaim *claim);
 extern char *flo_ownership_of_copy(const FloClaim *claim);
 extern char *flo_ownership_of_bucket(const FloClaim *claim);
 
-/* This database's claim to a group as JSON, for an operation of an agent; in a transaction.  And back. */
+/*
+ * This database's claim to a group as JSON, for an operation of an agent; in a
+ * transaction.  And back.
+ */
 extern char *flo_ownership_claim(const char *group);
 extern FloClaim flo_ownership_parse(FloJson json);
 

@@ -25,8 +25,8 @@
 #include "postgres.h"
 
 #include "core/clock.h"
-#include "core/stop.h"
-#include "core/trail.h"
+#include "core/error_context.h"
+#include "core/injection_point.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
@@ -54,7 +54,8 @@
 typedef struct InFlight
 {
 	XLogRecPtr	position;
-	TimestampTz commit_time;	/* of the oldest transaction in it; 0 for a heartbeat */
+	TimestampTz commit_time;	/* of the oldest transaction in it; 0 for a
+								 * heartbeat */
 	FloClock	sent;
 	StringInfoData chunk;		/* sealed */
 	bool		inside;			/* it starts in the midst of a transaction */
@@ -65,8 +66,10 @@ typedef struct InFlight
 typedef struct RelationEntry
 {
 	uint32		id;
-	uint64		chunk;			/* number of the last chunk that holds the description */
-	char	   *block;			/* length-prefixed records: its types, then itself */
+	uint64		chunk;			/* number of the last chunk that holds the
+								 * description */
+	char	   *block;			/* length-prefixed records: its types, then
+								 * itself */
 	int			len;
 	uint64		age;			/* larger is newer */
 
@@ -88,7 +91,8 @@ struct FloPublisher
 	/* the chunk being packed */
 	StringInfoData chunk;
 	uint16		flags;			/* in every chunk of the session */
-	FloChunkHeader header;		/* of that chunk; upto, position and flags as far as known */
+	FloChunkHeader header;		/* of that chunk; upto, position and flags as
+								 * far as known */
 	TimestampTz oldest;			/* commit time of its first transaction */
 
 	/* the transaction being packed */
@@ -102,10 +106,12 @@ struct FloPublisher
 	uint64		first_free;		/* sequence from which on pipelining is safe */
 	uint64		next_seq;		/* sequence the next chunk will get */
 	uint64		next_ack;		/* sequence the next answer is about */
-	InFlight	flights[FLO_WINDOW];	/* of sequences next_ack .. next_seq - 1, by sequence */
+	InFlight	flights[FLO_WINDOW];	/* of sequences next_ack .. next_seq -
+										 * 1, by sequence */
 
 	/* relations */
-	MemoryContext tables;		/* for what is kept of tables, here and by the shaper */
+	MemoryContext tables;		/* for what is kept of tables, here and by the
+								 * shaper */
 	MemoryContext described;	/* within it: all relations */
 	HTAB	   *relations;
 	FloRoom    *room;			/* for descriptions */
@@ -120,14 +126,14 @@ struct FloPublisher
 	bool		any_replaced;
 
 	/*
-	 * A transaction counts when the broker has the chunk that it ends in: what
-	 * another session sends again is counted there.
+	 * A transaction counts when the broker has the chunk that it ends in:
+	 * what another session sends again is counted there.
 	 */
 	FloTally   *tally;			/* open: of the transaction being packed */
 	FloCounters packed;			/* of those that end in the chunk being packed */
 };
 
-/* --- the window ---------------------------------------------------------------- */
+/* --- the window ---------------------------------------------------------- */
 
 static int
 in_flight(FloPublisher *pub)
@@ -176,7 +182,8 @@ send_flight(FloPublisher *pub, uint64 seq)
 	InFlight   *flight = flight_of(pub, seq);
 
 	flight->sent = flo_clock();
-	flo_bus_publish_expect(pub->bus, pub->subject, seq - 1, seq, flight->chunk.data, flight->chunk.len);
+	flo_bus_publish_expect(pub->bus, pub->subject, seq - 1, seq, flight->chunk.data,
+						   flight->chunk.len);
 }
 
 static void
@@ -204,11 +211,11 @@ stored(FloPublisher *pub, const FloBusAck *ack)
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("the broker acknowledged sequence " UINT64_FORMAT " where " UINT64_FORMAT " was due",
 						ack->seq, seq)));
-	flo_stop_point("acknowledge.before");
+	flo_injection_point("acknowledge.before");
 	pub->next_ack++;
 	flo_counters_move(&pub->tally->done, &flight_of(pub, seq)->counters);
 	pub->host.acked(pub->host.arg, flight_of(pub, seq)->position, seq);
-	flo_stop_point("acknowledge.after");
+	flo_injection_point("acknowledge.after");
 }
 
 /* The only chunk in flight is to get another sequence */
@@ -257,7 +264,8 @@ outwait_full_broker(FloPublisher *pub, FloBusAck *refusal)
 		if (!flo_bus_is_full(ack.err_code))
 			refused(pub, &ack);
 		flight = flight_of(pub, seq);
-		seq = pub->host.full(pub->host.arg, &ack, flight->chunk.len, flight->inside, flight->upto) + 1;
+		seq = pub->host.full(pub->host.arg, &ack, flight->chunk.len, flight->inside,
+							 flight->upto) + 1;
 		move_window(pub, seq);
 		send_flight(pub, seq);
 		await_answer(pub, seq, &ack);
@@ -297,7 +305,7 @@ wait_for_room(FloPublisher *pub)
 	}
 }
 
-/* --- chunks -------------------------------------------------------------------- */
+/* --- chunks -------------------------------------------------------------- */
 
 static bool
 chunk_is_empty(FloPublisher *pub)
@@ -340,9 +348,9 @@ send_chunk(FloPublisher *pub)
 	free_buffer = flight->chunk;
 	flight->chunk = pub->chunk;
 	pub->chunk = free_buffer;
-	flo_stop_point("publish.before");
+	flo_injection_point("publish.before");
 	send_flight(pub, pub->next_seq);
-	flo_stop_point("publish.after");
+	flo_injection_point("publish.after");
 	pub->next_seq++;
 	pub->tally->done.bytes += flight->chunk.len;
 	start_chunk(pub);
@@ -387,7 +395,7 @@ put_record(FloPublisher *pub, const char *data, uint32 len)
 	flo_chunk_append_raw(&pub->chunk, data, len);
 }
 
-/* --- relations ------------------------------------------------------------------- */
+/* --- relations ----------------------------------------------------------- */
 
 static uint32
 get_id(const char *data)
@@ -568,7 +576,7 @@ append_change(FloPublisher *pub, const char *data, uint32 len,
 	put_record(pub, data, len);
 }
 
-/* --- messages -------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------ */
 
 static uint64
 get64(const char *data)
@@ -638,11 +646,14 @@ shape(FloPublisher *pub, const char **data, uint32 *len)
 	return pub->shaper->row(pub->shaper_arg, entry->id, data, len);
 }
 
+/*
+ * Rules come first: a row that they drop must not bring its table's description
+ * along, nor begin a chunk.  Descriptions are only kept; they are written in each
+ * chunk before the first row that needs them there.
+ */
 void
-flo_publisher_append(void *publisher, const char *data, uint32 len)
+flo_publisher_append(FloPublisher *pub, const char *data, uint32 len)
 {
-	FloPublisher *pub = publisher;
-
 	if ((data[0] == FLO_OP_INSERT || data[0] == FLO_OP_UPDATE || data[0] == FLO_OP_DELETE) &&
 		!shape(pub, &data, &len))
 	{
@@ -689,7 +700,7 @@ flo_publisher_append(void *publisher, const char *data, uint32 len)
 	}
 }
 
-/* --- the session ------------------------------------------------------------------ */
+/* --- the session --------------------------------------------------------- */
 
 FloPublisher *
 flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *identity,

@@ -17,14 +17,16 @@ typedef struct FloPublisher FloPublisher;
 /* A publishing session, as session.c found it */
 typedef struct FloSession
 {
-	uint16		flags;			/* in every chunk: what the generation begins with */
+	uint16		flags;			/* in every chunk: what the generation begins
+								 * with */
 	bool		first;			/* nothing of the generation is in the stream */
 
 	XLogRecPtr	start;			/* decode what commits after this */
 	XLogRecPtr	from;			/* "from" of the session's first chunk */
 	uint64		epoch;
 	uint64		last_seq;		/* of the stream at session start */
-	bool		one_by_one;		/* what follows a refused chunk might be stored: never more than one in flight */
+	bool		one_by_one;		/* what follows a refused chunk might be
+								 * stored: never more than one in flight */
 } FloSession;
 
 /* Whom the publisher serves */
@@ -37,11 +39,14 @@ typedef struct FloPublisherHost
 	bool		(*anchor) (void *arg, XLogRecPtr *lsn, uint32 *crc);
 
 	/*
-	 * The broker has no room for the next chunk, of "size" bytes: wait a while, and
-	 * have it make some.  Returns the sequence at which the stream ends now, which
-	 * a message that was refused late may have moved.  "inside": what it goes on with is a transaction that begins after "upto".
+	 * The broker has no room for the next chunk, of "size" bytes: wait a
+	 * while, and have it make some.  Returns the sequence at which the stream
+	 * ends now, which a message that was refused late may have moved.
+	 * "inside": what it goes on with is a transaction that begins after
+	 * "upto".
 	 */
-	uint64		(*full) (void *arg, const FloBusAck *refusal, int size, bool inside, XLogRecPtr upto);
+	uint64		(*full) (void *arg, const FloBusAck *refusal, int size, bool inside,
+						 XLogRecPtr upto);
 	void	   *arg;
 } FloPublisherHost;
 
@@ -55,12 +60,12 @@ extern FloPublisher *flo_publisher_open(FloBus *bus, const char *subject,
 										const FloPublisherHost *host, FloTally *tally);
 
 /*
- * Add one message; signature of FloDecoderEmit.  Sends full chunks and waits
+ * Add one message of a transaction that has committed.  Sends full chunks and waits
  * for room in the window, and for room at the broker.  Throws when that refuses
  * a chunk for another reason or does not answer: the session is over then, and
  * what was not acknowledged is decoded again by the next one.
  */
-extern void flo_publisher_append(void *publisher, const char *data, uint32 len);
+extern void flo_publisher_append(FloPublisher *publisher, const char *data, uint32 len);
 
 /*
  * Descriptions are kept as the plugin sends each but once.  "tables" is where they

@@ -20,30 +20,32 @@
 #include "conf/publication.h"
 #include "conf/rights.h"
 #include "conf/store.h"
-#include "conf/watch.h"
 #include "core/clock.h"
+#include "core/injection_point.h"
 #include "core/loop.h"
 #include "core/memory.h"
 #include "core/names.h"
 #include "core/settings.h"
-#include "core/stop.h"
+#include "core/text.h"
 #include "core/transaction.h"
 #include "miscadmin.h"
-#include "monitor/shstate.h"
+#include "monitor/state.h"
 #include "source/copy_control.h"
 #include "source/ddl_filter.h"
 #include "source/decoder.h"
 #include "source/generation.h"
-#include "source/outgoing.h"
 #include "source/own_messages.h"
 #include "source/ownership.h"
 #include "source/publisher.h"
-#include "source/reports.h"
 #include "source/replicator.h"
-#include "source/replicator_impl.h"
+#include "source/replicator_config.h"
+#include "source/replicator_rules.h"
+#include "source/replicator_state.h"
+#include "source/reports.h"
+#include "source/retention.h"
 #include "source/session.h"
-#include "source/settle.h"
 #include "source/spool.h"
+#include "source/upkeep.h"
 #include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -64,57 +66,14 @@
 /* ms between two looks whether an idle slot holds old WAL */
 #define NUDGE_INTERVAL 15000
 
-/* --- before the loop --------------------------------------------------------------- */
+/* --- beginning a session ------------------------------------------------- */
 
-/* Reads this group's row; false when it is gone */
-bool
-flo_replicator_load_spec(Replicator *rep)
+/* In mode copy there is no slot to read from once the copy has its snapshot */
+static bool
+decodes(Replicator *rep)
 {
-	MemoryContext old = flo_transaction_begin();
-
-	MemoryContextReset(rep->spec_context);
-	MemoryContextSwitchTo(rep->spec_context);
-	rep->spec = flo_store_replicator(rep->group);
-	rep->choice = flo_store_table_choice(rep->group);
-	if (rep->decoder != NULL)
-		flo_decoder_set_choice(rep->decoder, rep->choice);
-	if (rep->spec != NULL)
-	{
-		flo_ddl_filter_load(rep->ddl_filter, rep->spec, rep->choice);
-		flo_own_messages_set_key(rep->own_messages, flo_message_key(rep->group));
-	}
-	flo_transaction_end(old);
-	if (rep->spec != NULL)
-		flo_rights_check_member(rep->group, rep->spec->owner, false);
-	return rep->spec != NULL;
+	return rep->spec->mode != FLO_MODE_COPY;
 }
-
-FloStreamConfig
-flo_replicator_stream_config(Replicator *rep)
-{
-	const FloReplicatorOptions *options = &rep->spec->options;
-	FloStreamConfig config = {0};
-
-	config.name = rep->stream;
-	config.subject = flo_name_subject(rep->group);
-	config.max_bytes = options->stream_max_bytes >= 0 ? options->stream_max_bytes :
-		(int64) flo_stream_max_bytes * 1024 * 1024;
-	config.max_age = options->stream_max_age >= 0 ? options->stream_max_age : flo_stream_max_age;
-	config.replicas = (int) (options->stream_replicas > 0 ? options->stream_replicas : flo_stream_replicas);
-	config.description = flo_ownership_of_stream(&rep->claim);
-	return config;
-}
-
-/* Something is waited for that a new process looks at anew */
-void
-flo_replicator_begin_anew(void)
-{
-	/* not left as failed: the launcher is to start another */
-	flo_state_set(FLO_STATE_WAITING, "for a new process to take up the configuration");
-	proc_exit(0);
-}
-
-/* --- beginning a session --------------------------------------------------------------- */
 
 /*
  * Nothing at the broker is touched before it is known to be nobody else's.  Then
@@ -149,8 +108,10 @@ claim(Replicator *rep)
  * like for any other end of the stream.
  */
 static void
-begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
+begin_session(Replicator *rep)
 {
+	XLogRecPtr	confirmed_flush = decodes(rep) ? flo_session_check_slot(rep->slot) :
+		rep->generation->start;
 	FloStreamConfig config = flo_replicator_stream_config(rep);
 	FloStreamInfo info = {0};
 	FloStreamEnd end = {0};
@@ -162,19 +123,29 @@ begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
 		flo_session_read_end(rep->bus, rep->stream, &info, &end);
 	earlier = flo_session_check(&end, &rep->identity, rep->generation);
 
-	flo_reports_load(rep->bus, rep->bucket, rep->settle);
+	/*
+	 * it is ours, so it may be changed; what workers have said is known
+	 * before anything is removed
+	 */
+	flo_reports_load(rep->bus, rep->bucket, rep->retention);
 	if (there)
 		flo_stream_update(rep->bus, &config);
 	if (earlier)
 		flo_generation_empty_stream(rep->bus, rep->stream, &info, &end);
+
+	/*
+	 * before the first chunk of a generation: a worker that meets that must
+	 * know that it may follow
+	 */
 	flo_generation_announce(&rep->copy, rep->spec->mode);
 	rep->published_seq = info.last_seq;
-	if (!flo_reports_await(rep->bus, rep->bucket, rep->settle, end.found,
-						   end.found ? end.newest.position : rep->identity.generation_start, confirmed_flush))
-		flo_replicator_begin_anew();			/* it may be the wrong broker */
-	flo_reports_forget_stale(rep->bus, rep->bucket, rep->settle, info.last_seq);
+	if (!flo_reports_await(rep->bus, rep->bucket, rep->retention, end.found,
+						   end.found ? end.newest.position : rep->identity.generation_start,
+						   confirmed_flush))
+		flo_replicator_begin_anew();	/* it may be the wrong broker */
+	flo_reports_forget_stale(rep->bus, rep->bucket, rep->retention, info.last_seq);
 	flo_session_begin(&info, &end, &rep->identity, rep->recorded_epoch,
-					  confirmed_flush, rep->settle, &rep->session);
+					  confirmed_flush, rep->retention, &rep->session);
 	if (end.found && (end.newest.flags & FLO_CHUNK_ENDS_INSIDE))
 	{
 		rep->half_seq = info.last_seq;
@@ -185,12 +156,19 @@ begin_session(Replicator *rep, XLogRecPtr confirmed_flush)
 	flo_account_info(rep->bus, &account);
 	rep->session.one_by_one = account.refuses_late;
 	rep->recorded_epoch = rep->session.epoch;
+
+	/*
+	 * on disk before any chunk carries it: an epoch that is not ours shows a
+	 * copy of this database
+	 */
 	flo_generation_save_epoch(rep->group, rep->session.epoch);
 	rep->published = rep->session.start;
 	rep->published_seq = rep->session.last_seq;
+	if (flo_generation_begins_with_copy(rep->generation, rep->spec->mode))
+		rep->session.flags = FLO_CHUNK_COPIED | (decodes(rep) ? 0 : FLO_CHUNK_COPY_ONLY);
 }
 
-/* --- the loop ---------------------------------------------------------------------- */
+/* --- the loop ------------------------------------------------------------ */
 
 /* The group's publications, in this context */
 static List *
@@ -205,20 +183,6 @@ publications(const char *group)
 	return names;
 }
 
-void
-flo_replicator_report(Replicator *rep)
-{
-	FloPositions positions = {0};
-
-	positions.received = rep->session.start;
-	if (rep->decoder != NULL)
-		positions.received = Max(positions.received, flo_decoder_position(rep->decoder));
-	positions.durable = rep->published;
-	positions.known = rep->published;
-	positions.oldest_pending = flo_publisher_oldest(rep->publisher);
-	flo_state_report(&positions);
-}
-
 /* For people and other tools: nothing here depends on it */
 static void
 show_position(Replicator *rep)
@@ -229,7 +193,7 @@ show_position(Replicator *rep)
 		return;
 	record.lsn = rep->published;
 	record.system_identifier = rep->identity.system_identifier;
-	strlcpy(record.generation, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&rep->identity.generation))),
+	strlcpy(record.generation, flo_text_of_uuid(&rep->identity.generation),
 			sizeof(record.generation));
 	record.epoch = rep->session.epoch;
 	flo_records_put(rep->bus, rep->bucket, FLO_SOURCE_KEY, &flo_source_format, &record, false);
@@ -240,16 +204,16 @@ show_position(Replicator *rep)
 static void
 release_wal(Replicator *rep)
 {
-	XLogRecPtr	lsn = Min(flo_settle_confirmable(rep->settle, rep->spec->options.release_wal),
+	XLogRecPtr	lsn = Min(flo_retention_confirmable(rep->retention, rep->spec->options.release_wal),
 						  rep->published);
 	bool		save = lsn > rep->slot_saved_lsn &&
 		flo_clock_passed(rep->slot_saved, SLOT_SAVE_INTERVAL);
 
 	if (!XLogRecPtrIsInvalid(lsn))
 	{
-		flo_stop_point("confirm.before");
+		flo_injection_point("confirm.before");
 		flo_decoder_confirm(rep->decoder, lsn, save);
-		flo_stop_point("confirm.after");
+		flo_injection_point("confirm.after");
 	}
 	if (save)
 	{
@@ -270,7 +234,7 @@ housekeep(Replicator *rep, bool inside)
 	if (!flo_clock_passed(rep->housekeeping, HOUSEKEEPING_INTERVAL))
 		return;
 	rep->housekeeping = flo_clock();
-	rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->settle);
+	rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->retention);
 	flo_upkeep_purge(rep);
 	show_position(rep);
 	flo_ddl_filter_announce(rep->ddl_filter, rep->bus, rep->bucket);
@@ -294,11 +258,12 @@ chunk_acknowledged(void *arg, XLogRecPtr position, uint64 seq)
 	rep->published = position;
 	rep->published_seq = seq;
 	rep->last_sent = flo_clock();
-	flo_settle_acked(rep->settle, position);
+	flo_retention_acked(rep->retention, position);
 	if (rep->full)
 	{
 		rep->full = false;
-		flo_state_set(FLO_STATE_STREAMING, NULL);	/* or copying, as soon as that can be asked */
+		/* or copying, as soon as that can be asked */
+		flo_state_set(FLO_STATE_STREAMING, NULL);
 	}
 	housekeep(rep, true);
 }
@@ -322,7 +287,7 @@ emit(void *arg, TransactionId xid, const char *data, uint32 len)
 {
 	Replicator *rep = arg;
 	MemoryContext old = CurrentMemoryContext;
-	bool		begin = !IsTransactionState() && !flo_outgoing_is_empty(rep->outgoing);
+	bool		begin = !IsTransactionState() && !flo_replicator_rules_is_empty(rep->rules);
 
 	if (begin)
 		flo_transaction_start();
@@ -378,8 +343,9 @@ follow_configuration(Replicator *rep)
 		return false;
 	if (list_length(publications(rep->group)) != rep->npublications)
 		return false;			/* the decoder has to be opened anew */
+	/* a snapshot can only be taken before decoding */
 	if (flo_copy_wanted(&rep->copy))
-		return false;			/* a snapshot can only be taken before decoding */
+		return false;
 	flo_decoder_set_origin(rep->decoder, rep->spec->options.origin);
 	flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
 	config = flo_replicator_stream_config(rep);
@@ -401,7 +367,7 @@ flush_wal(void)
 static bool
 flush_commit(void)
 {
-	XLogRecPtr	commit = pg_atomic_read_u64(&flo_wake_slots[flo_my_slot].commit_lsn);
+	XLogRecPtr	commit = flo_state_recent_commit();
 
 	if (commit <= GetFlushRecPtr(NULL))
 		return false;
@@ -444,7 +410,7 @@ make_room(Replicator *rep)
 	if (!flo_spool_is_empty(rep->spool) ||
 		!flo_room_is_needed(room, flo_decoder_table_memory(rep->decoder)))
 		return;
-	flo_outgoing_forget(rep->outgoing);
+	flo_replicator_rules_forget(rep->rules);
 	flo_publisher_forget(rep->publisher);
 	flo_decoder_forget(rep->decoder);
 	flo_room_made(room, flo_decoder_table_memory(rep->decoder));
@@ -463,6 +429,20 @@ fail_unpublished(Replicator *rep)
 			 flo_name_publication(rep->group));
 }
 
+/*
+ * Rules hold for what is committed after them, so there is a look for news before
+ * each record: a transaction has more than one, and the news of a rule was here
+ * before the first of a later transaction was written.
+ */
+static void
+follow_rules(Replicator *rep)
+{
+	bool		changed = rep->rules_changed;
+
+	rep->rules_changed = false;
+	flo_replicator_rules_follow(rep->rules, changed, rep->spec->owner);
+}
+
 /* False when there is nothing more to read now */
 static bool
 decode_some(Replicator *rep)
@@ -475,6 +455,9 @@ decode_some(Replicator *rep)
 	{
 		for (int i = 0; i < STEPS_PER_TURN && more; i++)
 		{
+			(void) flo_replicator_notice_configuration(rep);
+			if (rep->rules_changed)
+				follow_rules(rep);
 			more = flo_decoder_step(rep->decoder);
 			flo_copy_mark_snapshot(&rep->copy, rep->publisher, flo_decoder_position(rep->decoder));
 		}
@@ -500,6 +483,14 @@ decode_some(Replicator *rep)
 	return more;
 }
 
+/*
+ * What is here happens between transactions, none is half decoded: only here is WAL
+ * confirmed, a heartbeat sent, the configuration followed.  Answers of the broker are
+ * taken each time round, so that the window never waits for us.  A chunk that is not
+ * full leaves when there is nothing more to read, and only then is waited: a commit
+ * that did not wait for the disk is flushed first, as nobody else may do that for a
+ * while.
+ */
 static void
 loop(Replicator *rep)
 {
@@ -511,11 +502,10 @@ loop(Replicator *rep)
 	for (;;)
 	{
 		bool		more;
-		bool		changed;
 
 		MemoryContextReset(turn);
 		flo_check_interrupts();
-		if (pg_atomic_exchange_u32(&flo_wake_slots[flo_my_slot].wanted, 0) != 0)
+		if (flo_state_position_wanted())
 		{
 			flush_wal();
 			wanted = true;
@@ -523,9 +513,7 @@ loop(Replicator *rep)
 		more = decode_some(rep);
 		make_room(rep);
 		flo_publisher_pump(rep->publisher);
-		changed = flo_watch_changed();
-		rep->changed |= changed;
-		flo_outgoing_follow(rep->outgoing, changed, rep->spec->owner);
+		follow_rules(rep);
 		if (!more)
 			flo_publisher_flush(rep->publisher);
 		heartbeat(rep, !more, &wanted);
@@ -556,45 +544,43 @@ wait_for_copy(Replicator *rep)
 		housekeep(rep, true);
 		flo_copy_record(&rep->copy);
 		flo_copy_show();
-		if (flo_watch_changed() && !flo_replicator_load_spec(rep))
+		if (flo_replicator_notice_configuration(rep) && !flo_replicator_load_spec(rep))
 			return;
 		flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
 		flo_bus_wait(rep->bus, 200);
 	}
+	flo_copy_record(&rep->copy);
 	old = flo_transaction_begin();
 	flo_store_stop_member(rep->group, FLO_REPLICATOR_MEMBER);
 	flo_transaction_end(old);
-	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
-	flo_me->wanted = false;
-	LWLockRelease(flo_shared->lock);
+	flo_state_rest();
 }
 
-void
-flo_replicator_run(void)
+/* --- one process, from its start ----------------------------------------- */
+
+static Replicator *
+create_replicator(void)
 {
 	Replicator *rep = palloc0(sizeof(Replicator));
-	FloPublisherHost host = {0};
-	pg_uuid_t	nobody = {0};
-	FloGeneration *generation;
-	List	   *names;
-	bool		decodes;
 
 	rep->spec_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration",
 											  ALLOCSET_SMALL_SIZES);
 	rep->full_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo full broker",
 											  ALLOCSET_SMALL_SIZES);
-	flo_tally_begin(&rep->tally, flo_my_slot, flo_me->incarnation);
+	flo_tally_begin(&rep->tally, flo_me->slot, flo_me->incarnation);
 	rep->ddl_filter = flo_ddl_filter_create();
 	rep->own_messages = flo_own_messages_create(&rep->tally.done.foreign_messages);
 	flo_own_messages_when_over(rep->own_messages, forget_statements, rep);
-	rep->group = flo_me->group;
+	rep->group = pstrdup(flo_me->group);
 	rep->stream = flo_name_stream(rep->group);
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
 	rep->bucket = flo_name_bucket(rep->group);
+	return rep;
+}
 
-	if (!flo_replicator_load_spec(rep))
-		return;
-	decodes = rep->spec->mode != FLO_MODE_COPY;
+static void
+connect_to_broker(Replicator *rep)
+{
 	rep->bus = flo_bus_await(psprintf("pg_flo replicator %s", rep->group));
 	rep->begun = rep->looked = flo_clock();
 	rep->reloads = flo_reload_count;
@@ -604,7 +590,19 @@ flo_replicator_run(void)
 	rep->copy.bucket = rep->bucket;
 	rep->copy.bus = rep->bus;
 	rep->copy.stream_limit = rep->spec->options.copy_stream_max_bytes;
-	rep->settle = flo_settle_create(&nobody);
+}
+
+/*
+ * Which life of its slot this is.  A broker that is full is asked to make room
+ * from here on, before it is known whose reports say what may go: nobody's.
+ */
+static void
+enter_generation(Replicator *rep)
+{
+	pg_uuid_t	nobody = {0};
+	FloGeneration *generation;
+
+	rep->retention = flo_retention_create(&nobody);
 	generation = flo_generation_find(&rep->copy, rep->spec, claim(rep));
 	rep->claim.generation = generation;
 	rep->generation = generation;
@@ -613,29 +611,37 @@ flo_replicator_run(void)
 	rep->identity.timeline = GetWALInsertionTimeLine();
 	rep->identity.generation = generation->id;
 	rep->identity.generation_start = generation->start;
-	rep->settle = flo_settle_create(&generation->id);
-	begin_session(rep, decodes ? flo_session_check_slot(rep->slot) : generation->start);
-	if (flo_generation_begins_with_copy(generation, rep->spec->mode))
-		rep->session.flags = FLO_CHUNK_COPIED | (decodes ? 0 : FLO_CHUNK_COPY_ONLY);
+	rep->retention = flo_retention_create(&generation->id);
+}
 
-	host.acked = chunk_acknowledged;
-	host.anchor = last_record;
-	host.full = flo_upkeep_chunk_found_no_room;
-	host.arg = rep;
+/*
+ * The session's first chunk is published: it names the copies that were asked
+ * for before the generation began
+ */
+static void
+open_publisher(Replicator *rep)
+{
+	FloPublisherHost host = {
+		.acked = chunk_acknowledged,
+		.anchor = last_record,
+		.full = flo_upkeep_chunk_found_no_room,
+		.arg = rep
+	};
+
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
 										&rep->session, &host, &rep->tally);
 	rep->spool = flo_spool_create(rep->publisher);
-	rep->outgoing = flo_outgoing_open(rep->group, rep->spec->owner, rep->publisher);
-	/* the first chunk of a generation names the copies that were asked for before it began */
-	if (decodes)
+	rep->rules = flo_replicator_rules_open(rep->group, rep->spec->owner, rep->publisher);
+	if (decodes(rep))
 		flo_copy_requested(&rep->copy, rep->publisher, rep->spec, rep->session.first);
 	flo_publisher_heartbeat(rep->publisher, rep->session.start);
-	if (!decodes)
-	{
-		wait_for_copy(rep);
-		return;
-	}
-	names = publications(rep->group);
+}
+
+static void
+open_decoder(Replicator *rep)
+{
+	List	   *names = publications(rep->group);
+
 	rep->npublications = list_length(names);
 	if (names == NIL)
 		fail_unpublished(rep);
@@ -643,7 +649,33 @@ flo_replicator_run(void)
 									rep->spec->options.origin, rep->own_messages,
 									emit, take_message, rep);
 	flo_decoder_set_choice(rep->decoder, rep->choice);
+}
+
+/*
+ * Each step relies on those before: nothing is published before the stream is known
+ * to be ours, and nothing is decoded before the session's first chunk is on its way.
+ * That one is a heartbeat or a marker and says what a worker finds here.  A snapshot
+ * for a copy can only be taken while this process holds no slot, so the decoder is
+ * the last to be opened.
+ */
+void
+flo_replicator_run(void)
+{
+	Replicator *rep = create_replicator();
+
+	if (!flo_replicator_load_spec(rep))
+		return;
+	connect_to_broker(rep);
+	enter_generation(rep);
+	begin_session(rep);
+	open_publisher(rep);
+	if (!decodes(rep))
+	{
+		wait_for_copy(rep);
+		return;
+	}
+	open_decoder(rep);
 	flo_copy_show();
-	flo_shstate_register_replicator();
+	flo_state_decodes();
 	loop(rep);
 }

@@ -11,7 +11,8 @@
 #include "bus/records.h"
 #include "core/clock.h"
 #include "core/loop.h"
-#include "monitor/shstate.h"
+#include "core/text.h"
+#include "monitor/state.h"
 #include "source/reports.h"
 #include "utils/builtins.h"
 
@@ -22,7 +23,7 @@
 #define ROOM_NEEDED ((int64) 1024 * 1024)
 
 void
-flo_reports_load(FloBus *bus, const char *bucket, FloSettle *settle)
+flo_reports_load(FloBus *bus, const char *bucket, FloRetention *retention)
 {
 	ListCell   *cell;
 
@@ -33,7 +34,7 @@ flo_reports_load(FloBus *bus, const char *bucket, FloSettle *settle)
 		char	   *value = flo_bucket_get(bus, bucket, key);
 
 		if (value != NULL)
-			flo_settle_report(settle, key, value);
+			flo_retention_report(retention, key, value);
 	}
 }
 
@@ -41,12 +42,13 @@ flo_reports_load(FloBus *bus, const char *bucket, FloSettle *settle)
 static bool
 is_kept_key(const char *key)
 {
-	return strcmp(key, FLO_GENERATION_KEY) == 0 || strcmp(key, FLO_COPY_KEY) == 0 || strcmp(key, FLO_ATTEMPT_KEY) == 0 ||
+	return strcmp(key, FLO_GENERATION_KEY) == 0 || strcmp(key, FLO_COPY_KEY) == 0 ||
+		strcmp(key, FLO_ATTEMPT_KEY) == 0 ||
 		strncmp(key, FLO_COPY_TABLE_PREFIX, strlen(FLO_COPY_TABLE_PREFIX)) == 0;
 }
 
 bool
-flo_reports_take(FloBus *bus, const char *bucket, FloSettle *settle)
+flo_reports_take(FloBus *bus, const char *bucket, FloRetention *retention)
 {
 	FloBusUpdate update;
 	bool		removed = false;
@@ -56,7 +58,7 @@ flo_reports_take(FloBus *bus, const char *bucket, FloSettle *settle)
 		/* $KV.<bucket>.<key> */
 		const char *key = update.subject + strlen("$KV.") + strlen(bucket) + 1;
 
-		flo_settle_report(settle, key, update.len > 0 ? update.data : NULL);
+		flo_retention_report(retention, key, update.len > 0 ? update.data : NULL);
 		removed |= update.len == 0 && is_kept_key(key);
 		pfree(update.subject);
 		pfree(update.data);
@@ -65,11 +67,11 @@ flo_reports_take(FloBus *bus, const char *bucket, FloSettle *settle)
 }
 
 void
-flo_reports_forget_stale(FloBus *bus, const char *bucket, FloSettle *settle, uint64 last_seq)
+flo_reports_forget_stale(FloBus *bus, const char *bucket, FloRetention *retention, uint64 last_seq)
 {
 	ListCell   *cell;
 
-	foreach(cell, flo_settle_reports(settle))
+	foreach(cell, flo_retention_reports(retention))
 	{
 		FloWorkerReport *report = lfirst(cell);
 
@@ -82,17 +84,17 @@ flo_reports_forget_stale(FloBus *bus, const char *bucket, FloSettle *settle, uin
 }
 
 bool
-flo_reports_await(FloBus *bus, const char *bucket, FloSettle *settle, bool found,
+flo_reports_await(FloBus *bus, const char *bucket, FloRetention *retention, bool found,
 				  XLogRecPtr published, XLogRecPtr confirmed_flush)
 {
-	bool		is_new = !found && flo_settle_reports(settle) == NIL;
+	bool		is_new = !found && flo_retention_reports(retention) == NIL;
 	uint64		reloads = flo_reload_count;
 	FloClock	heard = 0;
 
 	while (published < confirmed_flush)
 	{
-		bool		any = flo_settle_reports(settle) != NIL;
-		bool		all = flo_settle_all_have(settle, confirmed_flush);
+		bool		any = flo_retention_reports(retention) != NIL;
+		bool		all = flo_retention_all_have(retention, confirmed_flush);
 		bool		patient;
 
 		if (any && heard == 0)
@@ -107,7 +109,7 @@ flo_reports_await(FloBus *bus, const char *bucket, FloSettle *settle, bool found
 			flo_state_set(FLO_STATE_WAITING, "for workers to report whether they have what the broker does not: %X/%X to %X/%X",
 						  LSN_FORMAT_ARGS(published), LSN_FORMAT_ARGS(confirmed_flush));
 		flo_bus_wait(bus, 200);
-		flo_reports_take(bus, bucket, settle);
+		flo_reports_take(bus, bucket, retention);
 		if (reloads != flo_reload_count)
 			return false;
 	}
@@ -121,30 +123,28 @@ flo_reports_stream_is_full(const FloStreamInfo *info)
 		info->bytes + Min(ROOM_NEEDED, info->max_bytes / 4) > info->max_bytes;
 }
 
-static char *
-size_text(int64 bytes)
-{
-	return TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes)));
-}
-
 char *
-flo_reports_describe_full(FloBus *bus, const char *stream, FloSettle *settle, const char *words)
+flo_reports_describe_full(FloBus *bus, const char *stream, FloRetention *retention,
+						  const char *words)
 {
-	const char *slowest = flo_settle_slowest(settle);
+	const char *slowest = flo_retention_slowest(retention);
 	FloStreamInfo info;
 	FloAccountInfo account;
 
 	if (flo_stream_info(bus, stream, &info) && flo_reports_stream_is_full(&info))
-		return psprintf("stream full: %s of %s, %s", size_text(info.bytes), size_text(info.max_bytes), slowest);
+		return psprintf("stream full: %s of %s, %s", flo_text_of_size(info.bytes),
+						flo_text_of_size(info.max_bytes), slowest);
 	flo_account_info(bus, &account);
 	if (account.max_streams > 0 && account.streams >= account.max_streams)
 		return psprintf("broker full: " INT64_FORMAT " of " INT64_FORMAT " streams that the account may have (%s)",
 						account.streams, account.max_streams, words);
 	if (account.max_bytes > 0)
-		return psprintf("broker full: %s of %s that the account may keep, %s (%s)", size_text(account.bytes),
-						size_text(account.max_bytes), slowest, words);
+		return psprintf("broker full: %s of %s that the account may keep, %s (%s)",
+						flo_text_of_size(account.bytes),
+						flo_text_of_size(account.max_bytes), slowest, words);
 
 	/* the server does not tell its own limit: it is what there is now */
-	return psprintf("broker full: %s of %s that the server takes, %s (%s)", size_text(account.bytes),
-					size_text(account.bytes), slowest, words);
+	return psprintf("broker full: %s of %s that the server takes, %s (%s)",
+					flo_text_of_size(account.bytes),
+					flo_text_of_size(account.bytes), slowest, words);
 }

@@ -5,13 +5,16 @@
 #ifndef FLO_REPORTS_H
 #define FLO_REPORTS_H
 
-#include "source/settle.h"
+#include "source/retention.h"
 
 /* What the state bucket holds, and from now on what is said; once for each connection */
-extern void flo_reports_load(FloBus *bus, const char *bucket, FloSettle *settle);
+extern void flo_reports_load(FloBus *bus, const char *bucket, FloRetention *retention);
 
-/* Those that have come in since; true when somebody has removed a key that the source has written for good */
-extern bool flo_reports_take(FloBus *bus, const char *bucket, FloSettle *settle);
+/*
+ * Those that have come in since; true when somebody has removed a key that the
+ * source has written for good
+ */
+extern bool flo_reports_take(FloBus *bus, const char *bucket, FloRetention *retention);
 
 /*
  * A report of a sequence that the stream does not have was made before the
@@ -19,7 +22,8 @@ extern bool flo_reports_take(FloBus *bus, const char *bucket, FloSettle *settle)
  * those numbers is something else, so the worker has none of it.  In the bucket
  * as well: the next session would not see the difference any more.
  */
-extern void flo_reports_forget_stale(FloBus *bus, const char *bucket, FloSettle *settle, uint64 last_seq);
+extern void flo_reports_forget_stale(FloBus *bus, const char *bucket, FloRetention *retention,
+									 uint64 last_seq);
 
 /*
  * The stream ends before what the slot has let go of.  That is no loss when the
@@ -28,7 +32,7 @@ extern void flo_reports_forget_stale(FloBus *bus, const char *bucket, FloSettle 
  * workers have to be led there first, and the last of them is to be heard.
  * "found": the stream holds a chunk.  False when the settings changed meanwhile.
  */
-extern bool flo_reports_await(FloBus *bus, const char *bucket, FloSettle *settle, bool found,
+extern bool flo_reports_await(FloBus *bus, const char *bucket, FloRetention *retention, bool found,
 							  XLogRecPtr published, XLogRecPtr confirmed_flush);
 
 /* Has a stream met its own limit, or nearly so? */
@@ -38,6 +42,7 @@ extern bool flo_reports_stream_is_full(const FloStreamInfo *info);
  * For flo.status: whose limit has a full broker met, and which worker holds what
  * is there?  "words" are the broker's.
  */
-extern char *flo_reports_describe_full(FloBus *bus, const char *stream, FloSettle *settle, const char *words);
+extern char *flo_reports_describe_full(FloBus *bus, const char *stream, FloRetention *retention,
+									   const char *words);
 
 #endif

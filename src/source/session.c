@@ -12,17 +12,13 @@
 
 #include "access/timeline.h"
 #include "access/xlog.h"
-#include "monitor/shstate.h"
+#include "core/text.h"
+#include "monitor/state.h"
 #include "source/decoder.h"
 #include "source/session.h"
+#include "source/slots.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
-
-static char *
-uuid_text(const pg_uuid_t *uuid)
-{
-	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
-}
 
 void
 flo_session_read_end(FloBus *bus, const char *stream, const FloStreamInfo *info,
@@ -102,7 +98,7 @@ static FloDispute *
 dispute_generation(const FloChunkHeader *newest, const FloChunkHeader *identity,
 				   const FloGeneration *generation, bool *earlier)
 {
-	char	   *id = uuid_text(&newest->generation);
+	char	   *id = flo_text_of_uuid(&newest->generation);
 	FloDispute *dispute = flo_session_dispute_system(newest, identity);
 	ListCell   *cell;
 
@@ -115,12 +111,12 @@ dispute_generation(const FloChunkHeader *newest, const FloChunkHeader *identity,
 	if (memcmp(&newest->generation, &generation->id, sizeof(pg_uuid_t)) == 0)
 		return NULL;
 	foreach(cell, generation->follows)
-		*earlier |= strcmp(lfirst(cell), id) == 0;
+		* earlier |= strcmp(lfirst(cell), id) == 0;
 	if (*earlier)
 		return NULL;
 	return flo_dispute(true, "This server was restored to a state before flo.resync(), which leads out once more; or it is the stream of an earlier group of this name.",
 					   "the stream is owned by another generation of this group: %s instead of %s",
-					   id, uuid_text(&generation->id));
+					   id, flo_text_of_uuid(&generation->id));
 }
 
 /* Was the chunk published by a server whose history is ours? */
@@ -128,7 +124,7 @@ static FloDispute *
 dispute_history(const FloChunkHeader *newest, const FloChunkHeader *identity)
 {
 	static const char *const hint =
-	"This server was restored, cloned or promoted without all that had been published; flo.resync() starts a new generation.";
+		"This server was restored, cloned or promoted without all that had been published; flo.resync() starts a new generation.";
 	XLogRecPtr	resume = newest->position;
 	XLogRecPtr	flushed = GetFlushRecPtr(NULL);
 
@@ -146,7 +142,8 @@ dispute_history(const FloChunkHeader *newest, const FloChunkHeader *identity)
 	}
 	if (!XLogRecPtrIsInvalid(newest->anchor_lsn) &&
 		flo_decoder_check_anchor(newest->anchor_lsn, newest->anchor_crc) == FLO_ANCHOR_DIFFERS)
-		return flo_dispute(false, hint, "history diverged at %X/%X: the WAL there is not what was published",
+		return flo_dispute(false, hint,
+						   "history diverged at %X/%X: the WAL there is not what was published",
 						   LSN_FORMAT_ARGS(newest->anchor_lsn));
 	return NULL;
 }
@@ -185,7 +182,8 @@ flo_dispute_fail(const FloDispute *dispute)
 }
 
 bool
-flo_session_check(const FloStreamEnd *end, const FloChunkHeader *identity, const FloGeneration *generation)
+flo_session_check(const FloStreamEnd *end, const FloChunkHeader *identity,
+				  const FloGeneration *generation)
 {
 	FloDispute *dispute;
 	bool		earlier = false;
@@ -223,7 +221,7 @@ flo_session_check_slot(const char *name)
 void
 flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
 				  const FloChunkHeader *identity, uint64 recorded_epoch,
-				  XLogRecPtr confirmed_flush, FloSettle *settle, FloSession *session)
+				  XLogRecPtr confirmed_flush, FloRetention *retention, FloSession *session)
 {
 	XLogRecPtr	published = identity->generation_start;
 	XLogRecPtr	from = identity->generation_start;
@@ -236,7 +234,7 @@ flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
 
 	if (published < confirmed_flush)
 	{
-		if (!flo_settle_all_have(settle, confirmed_flush))
+		if (!flo_retention_all_have(retention, confirmed_flush))
 			flo_fail(ERRCODE_DATA_CORRUPTED,
 					 "The broker has lost data it had acknowledged, and the source has released the WAL: flo.resync() starts a new generation.",
 					 "gap: the stream ends at %X/%X, transactions up to %X/%X are lost",

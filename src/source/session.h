@@ -10,7 +10,7 @@
 #include "conf/spec.h"
 #include "core/compat.h"
 #include "source/publisher.h"
-#include "source/settle.h"
+#include "source/retention.h"
 #include "wire/chunk.h"
 
 /*
@@ -21,7 +21,8 @@ typedef struct FloStreamEnd
 {
 	bool		found;			/* a chunk that counts */
 	FloChunkHeader newest;		/* the newest that is not void */
-	uint64		highest_epoch;	/* of the newest FLO_WINDOW + 1 messages, 0 = none */
+	uint64		highest_epoch;	/* of the newest FLO_WINDOW + 1 messages, 0 =
+								 * none */
 } FloStreamEnd;
 
 extern void flo_session_read_end(FloBus *bus, const char *stream,
@@ -36,7 +37,8 @@ typedef struct FloDispute
 	bool		removable;		/* it is of this database, of an earlier group */
 } FloDispute;
 
-extern FloDispute *flo_dispute(bool removable, const char *hint, const char *format,...) pg_attribute_printf(3, 4);
+extern FloDispute *flo_dispute(bool removable, const char *hint, const char *format,
+							   ...) pg_attribute_printf(3, 4);
 
 /* As the member's state, for good */
 pg_noreturn extern void flo_dispute_fail(const FloDispute *dispute);
@@ -50,7 +52,8 @@ extern FloDispute *flo_session_dispute(const FloStreamEnd *end, const FloChunkHe
 									   const FloGeneration *generation, bool *earlier);
 
 /* The same about nothing but the system that published it */
-extern FloDispute *flo_session_dispute_system(const FloChunkHeader *newest, const FloChunkHeader *identity);
+extern FloDispute *flo_session_dispute_system(const FloChunkHeader *newest,
+											  const FloChunkHeader *identity);
 
 /*
  * Whose is the stream?  Fails for good (flo_fail) when its newest chunk is
@@ -60,7 +63,10 @@ extern FloDispute *flo_session_dispute_system(const FloChunkHeader *newest, cons
 extern bool flo_session_check(const FloStreamEnd *end, const FloChunkHeader *identity,
 							  const FloGeneration *generation);
 
-/* Position that the slot has let go of; fails for good when the slot that was recorded is gone, or useless */
+/*
+ * Position that the slot has let go of; fails for good when the slot that was
+ * recorded is gone, or useless
+ */
 extern XLogRecPtr flo_session_check_slot(const char *slot);
 
 /*
@@ -69,7 +75,7 @@ extern XLogRecPtr flo_session_check_slot(const char *slot);
  */
 extern void flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
 							  const FloChunkHeader *identity, uint64 recorded_epoch,
-							  XLogRecPtr confirmed_flush, FloSettle *settle,
+							  XLogRecPtr confirmed_flush, FloRetention *retention,
 							  FloSession *session);
 
 #endif

@@ -44,7 +44,8 @@
 /* Stands before each message in the file */
 typedef struct SpoolRecord
 {
-	uint64		age;			/* of a description, see flo_publisher_replay() */
+	uint64		age;			/* of a description, see
+								 * flo_publisher_replay() */
 	TransactionId xid;			/* the subtransaction */
 	uint32		len;
 } SpoolRecord;
@@ -99,7 +100,7 @@ get_xid(const char *data, uint32 len, uint32 at)
 	return pg_ntoh32(value);
 }
 
-/* --- writing ------------------------------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------- */
 
 /* The file outlives the transaction that the reorder buffer has open around this */
 static BufFile *
@@ -196,7 +197,7 @@ abort_transaction(FloSpool *spool, TransactionId xid, TransactionId sub)
 	txn->aborted[txn->naborted++] = sub;
 }
 
-/* --- reading ------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------- */
 
 static int
 compare_xids(const void *a, const void *b)
@@ -294,7 +295,7 @@ commit_transaction(FloSpool *spool, const char *data, uint32 len)
 	forget(spool, txn);
 }
 
-/* --- the switch ------------------------------------------------------------------------------ */
+/* --- the switch ---------------------------------------------------------- */
 
 void
 flo_spool_message(FloSpool *spool, TransactionId xid, const char *data, uint32 len)

@@ -8,22 +8,30 @@
 
 #include "access/xact.h"
 #include "bus/records.h"
-#include "conf/watch.h"
 #include "core/clock.h"
+#include "core/injection_point.h"
 #include "core/loop.h"
 #include "core/names.h"
-#include "core/stop.h"
-#include "monitor/shstate.h"
+#include "core/text.h"
+#include "monitor/state.h"
 #include "source/copy.h"
-#include "source/replicator_impl.h"
+#include "source/replicator_config.h"
+#include "source/replicator_state.h"
 #include "source/reports.h"
+#include "source/upkeep.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-/* ms that a full broker is left alone, unless something was removed; in a cluster each refusal costs it its leader */
+/*
+ * ms that a full broker is left alone, unless something was removed; in a
+ * cluster each refusal costs it its leader
+ */
 #define FULL_PAUSE 5000
 
-/* The same while a copy is read: what loaders make room for is the copy's first, or it would never end */
+/*
+ * The same while a copy is read: what loaders make room for is the copy's
+ * first, or it would never end
+ */
 #define FULL_PAUSE_COPYING 15000
 
 /*
@@ -42,26 +50,20 @@
 /* What the broker adds to a message, and more than that */
 #define MESSAGE_OVERHEAD 512
 
-static char *
-size_text(int64 bytes)
-{
-	return TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes)));
-}
-
 void
 flo_upkeep_purge(Replicator *rep)
 {
-	uint64		seq = flo_settle_purgeable(rep->settle, rep->published_seq);
+	uint64		seq = flo_retention_purgeable(rep->retention, rep->published_seq);
 
 	if (seq <= rep->purged || !flo_clock_passed(rep->begun, PURGE_DELAY))
 		return;
-	flo_stop_point("purge.before");
+	flo_injection_point("purge.before");
 	flo_stream_purge_below(rep->bus, rep->stream, seq);
-	flo_stop_point("purge.after");
+	flo_injection_point("purge.after");
 	rep->purged = seq;
 }
 
-/* --- a full broker ------------------------------------------------------------------- */
+/* --- a full broker ------------------------------------------------------- */
 
 /* Does a transaction fill the stream by itself?  Then only a higher limit helps. */
 static bool
@@ -69,7 +71,7 @@ is_too_large(Replicator *rep, bool inside, XLogRecPtr upto, int64 *limit)
 {
 	FloStreamInfo info;
 
-	if (!inside || !flo_settle_all_have(rep->settle, upto) ||
+	if (!inside || !flo_retention_all_have(rep->retention, upto) ||
 		!flo_stream_info(rep->bus, rep->stream, &info) || !flo_reports_stream_is_full(&info))
 		return false;
 	*limit = info.max_bytes;
@@ -82,10 +84,12 @@ show_full(Replicator *rep, const char *words, bool inside, XLogRecPtr upto)
 	int64		limit;
 
 	if (is_too_large(rep, inside, upto, &limit))
-		flo_state_set(FLO_STATE_FAILED, "a transaction after %X/%X needs more than stream_max_bytes (%s): raise it",
-					  LSN_FORMAT_ARGS(upto), size_text(limit));
+		flo_state_set(FLO_STATE_FAILED,
+					  "a transaction after %X/%X needs more than stream_max_bytes (%s): raise it",
+					  LSN_FORMAT_ARGS(upto), flo_text_of_size(limit));
 	else
-		flo_state_set(FLO_STATE_WAITING, "%s", flo_reports_describe_full(rep->bus, rep->stream, rep->settle, words));
+		flo_state_set(FLO_STATE_WAITING, "%s",
+					  flo_reports_describe_full(rep->bus, rep->stream, rep->retention, words));
 }
 
 /*
@@ -96,7 +100,7 @@ show_full(Replicator *rep, const char *words, bool inside, XLogRecPtr upto)
 static bool
 purge_half(Replicator *rep)
 {
-	if (rep->half_seq <= FLO_WINDOW || !flo_settle_all_have(rep->settle, rep->half_upto) ||
+	if (rep->half_seq <= FLO_WINDOW || !flo_retention_all_have(rep->retention, rep->half_upto) ||
 		!flo_clock_passed(rep->begun, PURGE_DELAY))
 		return false;
 	flo_stream_purge_below(rep->bus, rep->stream, rep->half_seq - FLO_WINDOW);
@@ -119,7 +123,7 @@ restore_limits(Replicator *rep)
 static bool
 follow_limits(Replicator *rep, bool *changed)
 {
-	*changed = flo_watch_changed() || rep->reloads != flo_reload_count;
+	*changed = flo_replicator_notice_configuration(rep) || rep->reloads != flo_reload_count;
 	if (!*changed)
 		return true;
 	rep->changed = true;		/* the rest of it between transactions */
@@ -152,7 +156,7 @@ make_room_at_broker(Replicator *rep)
 	while (rep->purged == purged && !changed && !flo_clock_passed(since, 1000))
 	{
 		flo_bus_wait(rep->bus, 200);
-		rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->settle);
+		rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->retention);
 		flo_upkeep_purge(rep);
 		changed = purge_half(rep);
 		if (!changed && !follow_limits(rep, &changed))
@@ -194,7 +198,8 @@ await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr
  * are of messages that were refused late.
  */
 uint64
-flo_upkeep_chunk_found_no_room(void *arg, const FloBusAck *refusal, int size, bool inside, XLogRecPtr upto)
+flo_upkeep_chunk_found_no_room(void *arg, const FloBusAck *refusal, int size, bool inside,
+							   XLogRecPtr upto)
 {
 	Replicator *rep = arg;
 	FloStreamInfo info;
@@ -220,7 +225,7 @@ flo_upkeep_found_no_room(void *arg, int err_code, const char *words)
 	await_room(arg, words, 0, false, InvalidXLogRecPtr);
 }
 
-/* --- what becomes of them ---------------------------------------------------------- */
+/* --- what becomes of them ------------------------------------------------ */
 
 pg_noreturn static void
 stream_has_changed(const char *what)
@@ -231,7 +236,10 @@ stream_has_changed(const char *what)
 			 errdetail("A new session finds its place again.")));
 }
 
-/* The bucket as it was: somebody may have made it anew, or of another shape, or removed what is in it */
+/*
+ * The bucket as it was: somebody may have made it anew, or of another shape,
+ * or removed what is in it
+ */
 static void
 look_at_bucket(Replicator *rep)
 {
@@ -239,7 +247,8 @@ look_at_bucket(Replicator *rep)
 	FloStreamInfo info;
 
 	if (rep->key_removed || !flo_bucket_info(rep->bus, rep->bucket, &info) ||
-		(info.messages == 0 && !XLogRecPtrIsInvalid(rep->reported)) || !flo_generation_is_announced(&rep->copy))
+		(info.messages == 0 && !XLogRecPtrIsInvalid(rep->reported)) ||
+		!flo_generation_is_announced(&rep->copy))
 		stream_has_changed(psprintf("state bucket \"%s\" has lost what was in it", rep->bucket));
 	config.description = flo_ownership_of_bucket(&rep->claim);
 	flo_bucket_create(rep->bus, rep->bucket, &config);

@@ -28,12 +28,11 @@
 
 #include "access/transam.h"
 #include "catalog/pg_class.h"
+#include "core/memory.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-
-#include "core/memory.h"
 #include "wire/change.h"
 
 /* Bits in the messages */
@@ -566,7 +565,8 @@ parse_parts(FloChangeParser *parser, FloCursor *cursor)
 	MemoryContext old;
 
 	if (parser->truncated_context == NULL)
-		parser->truncated_context = AllocSetContextCreate(parser->context, "pg_flo truncated partitions",
+		parser->truncated_context = AllocSetContextCreate(parser->context,
+														  "pg_flo truncated partitions",
 														  ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(parser->truncated_context);
 	old = MemoryContextSwitchTo(parser->truncated_context);
@@ -598,7 +598,6 @@ parse_truncate(FloChangeParser *parser, FloCursor *cursor)
 		parser->truncated_room = count;
 	}
 
-	change->cascade = (flags & FLO_TRUNCATE_CASCADE) != 0;
 	change->restart_identity = (flags & FLO_TRUNCATE_RESTART) != 0;
 	change->ntruncated = count;
 	for (uint32 i = 0; i < count; i++)
@@ -643,6 +642,11 @@ parse_commit(FloChange *change, FloCursor *cursor)
 	change->commit_time = (TimestampTz) take_uint64(cursor);
 }
 
+/*
+ * Every parser has to take all of its bytes: what is left over is an error, as pieces
+ * of a record that were put together wrongly would look like.  Nothing is kept of a
+ * message that turns out to be malformed.
+ */
 const FloChange *
 flo_change_parse(FloChangeParser *parser, char *data, uint32 len)
 {

@@ -30,7 +30,7 @@ typedef enum FloOp
 } FloOp;
 
 #define FLO_VALUE_NULL		'n'
-#define FLO_VALUE_UNCHANGED	'u'	/* unchanged TOAST value, not sent */
+#define FLO_VALUE_UNCHANGED	'u' /* unchanged TOAST value, not sent */
 #define FLO_VALUE_TEXT		't'
 #define FLO_VALUE_BINARY	'b'
 
@@ -58,7 +58,8 @@ typedef struct FloColumn
 	char	   *type_schema;
 	char	   *type_name;		/* of a domain, the type below it */
 
-	char	   *source_name;	/* the source's name when a route has given another; else NULL */
+	char	   *source_name;	/* the source's name when a route has given
+								 * another; else NULL */
 } FloColumn;
 
 /* A source table as an 'R' message describes it */
@@ -71,14 +72,16 @@ typedef struct FloRelation
 	int			natts;
 	FloColumn  *columns;
 	uint64		version;		/* changes whenever the definition did */
-	const struct FloRelation *source;	/* what a route has made this from; else NULL */
+	const struct FloRelation *source;	/* what a route has made this from;
+										 * else NULL */
 } FloRelation;
 
 /* One table of a TRUNCATE */
 typedef struct FloTruncated
 {
 	const FloRelation *relation;
-	const char *part;			/* NULL: all of it; else the partition that was truncated alone, see partition.h */
+	const char *part;			/* NULL: all of it; else the partition that
+								 * was truncated alone, see partition.h */
 } FloTruncated;
 
 typedef struct FloChange
@@ -94,14 +97,14 @@ typedef struct FloChange
 	/* INSERT, UPDATE, DELETE */
 	const FloRelation *relation;
 	bool		has_old;
-	bool		old_is_key;		/* old holds only the replica identity's columns */
+	bool		old_is_key;		/* old holds only the replica identity's
+								 * columns */
 	FloTuple	old;
 	FloTuple	new;
 
 	/* TRUNCATE */
 	int			ntruncated;
 	FloTruncated *truncated;
-	bool		cascade;
 	bool		restart_identity;
 
 	/* MESSAGE (logical decoding message) */

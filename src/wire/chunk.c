@@ -219,7 +219,7 @@ flo_chunk_take_raw(FloChunkReader *reader, uint32 len, const char **data)
 #define COMMIT_END 10
 
 XLogRecPtr
-flo_chunk_entrance(const char *data, size_t len, const FloChunkHeader *header)
+flo_chunk_first_outside(const char *data, size_t len, const FloChunkHeader *header)
 {
 	FloChunkReader reader;
 	const char *record;
@@ -231,7 +231,7 @@ flo_chunk_entrance(const char *data, size_t len, const FloChunkHeader *header)
 
 	/* where the first whole record begins, older writers do not tell */
 	if ((header->flags & FLO_CHUNK_STARTS_FRAGMENT) && header->rest == 0)
-		return FLO_NO_ENTRANCE;
+		return FLO_NEVER_OUTSIDE;
 	flo_chunk_read(&reader, data, len);
 	(void) flo_chunk_take_raw(&reader, header->rest, &record);
 	while (flo_chunk_next(&reader, &record, &here, &total))
@@ -244,7 +244,7 @@ flo_chunk_entrance(const char *data, size_t len, const FloChunkHeader *header)
 			return Max(header->from, end);
 		}
 	}
-	return FLO_NO_ENTRANCE;
+	return FLO_NEVER_OUTSIDE;
 }
 
 #define COPY_KEY_SIZE 20

@@ -3,9 +3,8 @@
  *		One NATS message: a header and a run of logical replication messages.
  *
  * src/wire/README.md describes the bytes.  A chunk is written by appending
- * messages to a FloChunkWriter and sealed with a header; a reader parses the
- * header, verifies the checksum, then steps through the records without
- * copying them.
+ * messages to a buffer and sealed with a header; a reader parses the header,
+ * verifies the checksum, then steps through the records without copying them.
  */
 #ifndef FLO_CHUNK_H
 #define FLO_CHUNK_H
@@ -26,14 +25,18 @@
 /* Flags */
 #define FLO_CHUNK_STARTS_INSIDE		0x0001	/* begins within a transaction */
 #define FLO_CHUNK_ENDS_INSIDE		0x0002	/* ends within a transaction */
-#define FLO_CHUNK_STARTS_FRAGMENT	0x0004	/* first bytes go on with a record of the chunk before */
-#define FLO_CHUNK_ENDS_FRAGMENT		0x0008	/* last record goes on in the next chunk */
+#define FLO_CHUNK_STARTS_FRAGMENT	0x0004	/* first bytes go on with a record
+											 * of the chunk before */
+#define FLO_CHUNK_ENDS_FRAGMENT		0x0008	/* last record goes on in the next
+											 * chunk */
 #define FLO_CHUNK_HEARTBEAT			0x0010	/* no records: only a position */
-#define FLO_CHUNK_STREAMED			0x0020	/* reserved: in-progress transactions */
-#define FLO_CHUNK_COPY				0x0040	/* rows of a table copy; begins with a FloCopyKey */
-#define FLO_CHUNK_COPIED			0x0080	/* the generation begins with a copy of the tables */
+#define FLO_CHUNK_COPY				0x0040	/* rows of a table copy; begins
+											 * with a FloCopyKey */
+#define FLO_CHUNK_COPIED			0x0080	/* the generation begins with a
+											 * copy of the tables */
 #define FLO_CHUNK_COPY_ONLY			0x0100	/* and ends with it: mode copy */
-#define FLO_CHUNK_MARKER			0x0200	/* tables named here are copied anew: wait for them */
+#define FLO_CHUNK_MARKER			0x0200	/* tables named here are copied
+											 * anew: wait for them */
 #define FLO_CHUNK_KNOWN_FLAGS		0x03DF
 
 typedef struct FloChunkHeader
@@ -48,15 +51,21 @@ typedef struct FloChunkHeader
 	/* place in the stream */
 	uint64		epoch;			/* number of the publishing session */
 	uint64		number;			/* of the chunk in its epoch, from 1 */
-	uint64		txn_number;		/* number of the chunk where the transaction open at the start began; else = number */
+	uint64		txn_number;		/* number of the chunk where the transaction
+								 * open at the start began; else = number */
 	uint16		flags;
-	uint32		rest;			/* bytes of a record begun earlier that are still to come, at the start; 0 = not told */
+	uint32		rest;			/* bytes of a record begun earlier that are
+								 * still to come, at the start; 0 = not told */
 
 	/* what it covers; end LSNs of commit records */
-	XLogRecPtr	from;			/* all commits at or below are in earlier chunks */
-	XLogRecPtr	upto;			/* last complete commit at or before the end of this chunk */
-	XLogRecPtr	position;		/* >= upto; no commit lies between upto and position */
-	TimestampTz commit_time;	/* of the commit at upto, or of a heartbeat's sending */
+	XLogRecPtr	from;			/* all commits at or below are in earlier
+								 * chunks */
+	XLogRecPtr	upto;			/* last complete commit at or before the end
+								 * of this chunk */
+	XLogRecPtr	position;		/* >= upto; no commit lies between upto and
+								 * position */
+	TimestampTz commit_time;	/* of the commit at upto, or of a heartbeat's
+								 * sending */
 
 	/* the last WAL record read */
 	XLogRecPtr	anchor_lsn;
@@ -71,9 +80,12 @@ typedef struct FloCopyKey
 {
 	uint32		relation;		/* OID at the source, of the table published */
 	uint32		attempt;		/* number of the snapshot it was read under */
-	uint32		range;			/* of the table; in a marker one of FLO_MARKER_... */
-	uint32		ordinal;		/* of the chunk in its range, from 0; in a marker the number of the request */
-	uint32		rows;			/* that begin in it; in a marker FLO_MARKER_AGAIN and ..._DEFINITIONS */
+	uint32		range;			/* of the table; in a marker one of
+								 * FLO_MARKER_... */
+	uint32		ordinal;		/* of the chunk in its range, from 0; in a
+								 * marker the number of the request */
+	uint32		rows;			/* that begin in it; in a marker
+								 * FLO_MARKER_AGAIN and ..._DEFINITIONS */
 } FloCopyKey;
 
 /*
@@ -99,6 +111,7 @@ typedef struct FloCopyKey
  */
 extern void flo_chunk_reset(StringInfo buf);
 extern void flo_chunk_append(StringInfo buf, const char *data, uint32 len);
+
 /* a record's length prefix alone, and raw bytes: for records split over chunks */
 extern void flo_chunk_append_length(StringInfo buf, uint32 len);
 extern void flo_chunk_append_raw(StringInfo buf, const char *data, uint32 len);
@@ -125,10 +138,11 @@ extern void flo_chunk_read(FloChunkReader *reader, const char *data, size_t len)
 /*
  * The lowest position with which a reader may enter the stream at this chunk:
  * its "from"; or, when it starts inside a transaction, the end of that, whose
- * rest such a reader drops.  FLO_NO_ENTRANCE when that does not end here.
+ * rest such a reader drops.  FLO_NEVER_OUTSIDE when that does not end here.
  */
-#define FLO_NO_ENTRANCE PG_UINT64_MAX
-extern XLogRecPtr flo_chunk_entrance(const char *data, size_t len, const FloChunkHeader *header);
+#define FLO_NEVER_OUTSIDE PG_UINT64_MAX
+extern XLogRecPtr flo_chunk_first_outside(const char *data, size_t len,
+										  const FloChunkHeader *header);
 
 /*
  * The next record: true and its bytes, false at the end.  "total" is the

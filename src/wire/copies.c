@@ -11,8 +11,22 @@
 #define OWED "owed"
 #define WITHDRAWN "withdrawn"
 
-/* By FloCopyManner */
-static const char *const manners[] = {"", "+", "!"};
+/* By FloCopyNoticeKind */
+static const char *const kinds[] = {"", "+", "!"};
+
+/* Always quoted */
+static void
+append_name(StringInfo buf, const char *name)
+{
+	appendStringInfoChar(buf, '"');
+	for (; *name != '\0'; name++)
+	{
+		if (*name == '"')
+			appendStringInfoChar(buf, '"');
+		appendStringInfoChar(buf, *name);
+	}
+	appendStringInfoChar(buf, '"');
+}
 
 char *
 flo_copies_format(bool owed, const List *copies)
@@ -26,7 +40,10 @@ flo_copies_format(bool owed, const List *copies)
 	{
 		FloCopyNotice *notice = lfirst(cell);
 
-		appendStringInfo(&buf, " %u/%u%s", notice->relation, notice->request, manners[notice->manner]);
+		appendStringInfo(&buf, " %u/%u%s", notice->relation, notice->request, kinds[notice->kind]);
+		append_name(&buf, notice->schema);
+		appendStringInfoChar(&buf, '.');
+		append_name(&buf, notice->table);
 	}
 	return buf.data;
 }
@@ -55,13 +72,33 @@ take_number(const char **at, const char *end, uint32 *number)
 	return *at > begin && value > 0 && value <= PG_UINT32_MAX;
 }
 
-static FloCopyManner
-take_manner(const char **at, const char *end)
+static FloCopyNoticeKind
+take_kind(const char **at, const char *end)
 {
-	for (FloCopyManner manner = FLO_COPIES_WITHOUT; manner <= FLO_COPIES_ANEW; manner++)
-		if (take_word(at, end, manners[manner]))
-			return manner;
+	for (FloCopyNoticeKind kind = FLO_COPIES_WITHOUT; kind <= FLO_COPIES_ANEW; kind++)
+		if (take_word(at, end, kinds[kind]))
+			return kind;
 	return FLO_COPIES_FROM_MARKER;
+}
+
+/* NULL when there is none */
+static char *
+take_name(const char **at, const char *end)
+{
+	StringInfoData buf;
+
+	if (!take_word(at, end, "\""))
+		return NULL;
+	initStringInfo(&buf);
+	while (*at < end)
+	{
+		char		c = *(*at)++;
+
+		if (c == '"' && !take_word(at, end, "\""))
+			return buf.data;
+		appendStringInfoChar(&buf, c);
+	}
+	return NULL;
 }
 
 bool
@@ -81,7 +118,10 @@ flo_copies_parse(const char *payload, int len, bool *owed, List **copies)
 		if (!take_word(&at, end, " ") || !take_number(&at, end, &notice->relation) ||
 			!take_word(&at, end, "/") || !take_number(&at, end, &notice->request))
 			return false;
-		notice->manner = take_manner(&at, end);
+		notice->kind = take_kind(&at, end);
+		if ((notice->schema = take_name(&at, end)) == NULL || !take_word(&at, end, ".") ||
+			(notice->table = take_name(&at, end)) == NULL)
+			return false;
 		*copies = lappend(*copies, notice);
 	}
 	return *copies != NIL;

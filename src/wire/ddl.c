@@ -9,11 +9,14 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
-
 #include "wire/ddl.h"
 #include "wire/record.h"
+
+/* Bytes of a statement that are shown in error messages */
+#define SHOWN 300
 
 const char *const flo_ddl_settings[FLO_DDL_SETTINGS] = {
 	"TimeZone", "DateStyle", "IntervalStyle",
@@ -24,10 +27,13 @@ const char *const flo_ddl_settings[FLO_DDL_SETTINGS] = {
 
 static const char *const phase_names[] = {"before", "after", "both", "names", NULL};
 
-static const char *const named_kinds[] = {"index", "constraint", "sequence", "array", "statistics", NULL};
+static const char *const named_kinds[] = {
+	"index", "constraint", "sequence", "array", "statistics", NULL
+};
 
 #define PART(record, record_fields) \
-	{.size = sizeof(record), .fields = record_fields, .nfields = lengthof(record_fields), .local = true}
+	{.size = sizeof(record), .fields = record_fields, \
+	 .nfields = lengthof(record_fields), .local = true}
 
 static const FloField object_fields[] = {
 	{FLO_FIELD(FloDdlObject, type, FLO_FIELD_TEXT, FLO_REQUIRED)},
@@ -49,7 +55,7 @@ static const FloField object_fields[] = {
 	{FLO_FIELD(FloDdlObject, attached, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, left_out_of, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, listed_in, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
-	{FLO_FIELD(FloDdlObject, position, FLO_FIELD_INT64, FLO_REQUIRED), .min = -1, .max = PG_INT32_MAX},
+	{FLO_FIELD(FloDdlObject, position, FLO_FIELD_INT64, FLO_REQUIRED), FLO_IN(-1, PG_INT32_MAX)},
 };
 static const FloRecordFormat object_format = PART(FloDdlObject, object_fields);
 
@@ -57,10 +63,10 @@ static const FloRecordFormat object_format = PART(FloDdlObject, object_fields);
 #define NAME_BYTES (4 * NAMEDATALEN)
 
 static const FloField named_fields[] = {
-	{FLO_FIELD(FloNamed, kind, FLO_FIELD_ENUM, FLO_REQUIRED), .names = named_kinds},
-	{FLO_FIELD(FloNamed, name, FLO_FIELD_TEXT, FLO_REQUIRED), .max = NAME_BYTES},
-	{FLO_FIELD(FloNamed, schema, FLO_FIELD_TEXT, FLO_REQUIRED), .max = NAME_BYTES},
-	{FLO_FIELD(FloNamed, of, FLO_FIELD_TEXT, FLO_REQUIRED), .max = NAME_BYTES},
+	{FLO_FIELD(FloNamed, kind, FLO_FIELD_ENUM, FLO_REQUIRED), FLO_ONE_OF(named_kinds)},
+	{FLO_FIELD(FloNamed, name, FLO_FIELD_TEXT, FLO_REQUIRED), FLO_AT_MOST(NAME_BYTES)},
+	{FLO_FIELD(FloNamed, schema, FLO_FIELD_TEXT, FLO_REQUIRED), FLO_AT_MOST(NAME_BYTES)},
+	{FLO_FIELD(FloNamed, of, FLO_FIELD_TEXT, FLO_REQUIRED), FLO_AT_MOST(NAME_BYTES)},
 	{FLO_FIELD(FloNamed, relation, FLO_FIELD_UINT32, FLO_OPTIONAL)},
 	{FLO_FIELD(FloNamed, oid, FLO_FIELD_UINT32, FLO_OPTIONAL)},
 	{FLO_FIELD(FloNamed, trait, FLO_FIELD_TEXT, FLO_REQUIRED)},
@@ -76,7 +82,7 @@ static const FloRecordFormat named_format = PART(FloNamed, named_fields);
 
 static const FloField statement_fields[] = {
 	{FLO_FIELD(FloDdlStatement, id, FLO_FIELD_INT64, FLO_REQUIRED)},
-	{FLO_FIELD(FloDdlStatement, phase, FLO_FIELD_ENUM, FLO_REQUIRED), .names = phase_names},
+	{FLO_FIELD(FloDdlStatement, phase, FLO_FIELD_ENUM, FLO_REQUIRED), FLO_ONE_OF(phase_names)},
 	{FLO_FIELD(FloDdlStatement, tag, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloDdlStatement, text, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloDdlStatement, replay, FLO_FIELD_TEXT, FLO_OPTIONAL)},
@@ -102,24 +108,30 @@ static const FloField statement_fields[] = {
 	{FLO_FIELD(FloDdlStatement, with_owner, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, defines, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, makes, FLO_FIELD_BOOL, FLO_OPTIONAL)},
-	{FLO_FIELD(FloDdlStatement, objects, FLO_FIELD_RECORDS, FLO_REQUIRED), .of = &object_format},
-	{FLO_FIELD(FloDdlStatement, refers, FLO_FIELD_RECORDS, FLO_OPTIONAL), .of = &object_format},
-	{FLO_FIELD(FloDdlStatement, named, FLO_FIELD_RECORDS, FLO_OPTIONAL), .of = &named_format},
+	{FLO_FIELD(FloDdlStatement, objects, FLO_FIELD_RECORDS, FLO_REQUIRED), FLO_OF(object_format)},
+	{FLO_FIELD(FloDdlStatement, refers, FLO_FIELD_RECORDS, FLO_OPTIONAL), FLO_OF(object_format)},
+	{FLO_FIELD(FloDdlStatement, named, FLO_FIELD_RECORDS, FLO_OPTIONAL), FLO_OF(named_format)},
 	{FLO_FIELD(FloDdlStatement, tables, FLO_FIELD_JSON, FLO_OPTIONAL)},
 };
 static const FloRecordFormat statement_format = {
-	.version = 1, .size = sizeof(FloDdlStatement), .fields = statement_fields,
-	.nfields = lengthof(statement_fields), .local = true
+	.version = 1,
+	.size = sizeof(FloDdlStatement),
+	.fields = statement_fields,
+	.nfields = lengthof(statement_fields),
+	.local = true
 };
 
 static const FloField end_fields[] = {
 	{FLO_FIELD(FloDdlEnd, id, FLO_FIELD_INT64, FLO_REQUIRED)},
 	{FLO_FIELD(FloDdlEnd, goes_on, FLO_FIELD_BOOL, FLO_OPTIONAL)},
-	{FLO_FIELD(FloDdlEnd, named, FLO_FIELD_RECORDS, FLO_OPTIONAL), .of = &named_format},
+	{FLO_FIELD(FloDdlEnd, named, FLO_FIELD_RECORDS, FLO_OPTIONAL), FLO_OF(named_format)},
 };
 static const FloRecordFormat end_format = {
-	.version = 1, .size = sizeof(FloDdlEnd), .fields = end_fields,
-	.nfields = lengthof(end_fields), .local = true
+	.version = 1,
+	.size = sizeof(FloDdlEnd),
+	.fields = end_fields,
+	.nfields = lengthof(end_fields),
+	.local = true
 };
 
 StaticAssertDecl(sizeof(FloDdlPhase) == sizeof(int), "read as an int");
@@ -149,7 +161,7 @@ flo_ddl_end_parse(const char *content)
 	return flo_record_read(&end_format, "end of a DDL statement", content, strlen(content));
 }
 
-/* --- events ------------------------------------------------------------------- */
+/* --- events -------------------------------------------------------------- */
 
 static void
 put_text(StringInfo buf, const char *key, const char *value)
@@ -186,4 +198,10 @@ flo_ddl_append_command(StringInfo out, const FloDdlStatement *ddl)
 	else
 		appendStringInfoString(out, "[]");
 	appendStringInfoChar(out, '}');
+}
+
+char *
+flo_ddl_shown(const FloDdlStatement *ddl)
+{
+	return psprintf("%.*s", pg_mbcliplen(ddl->text, strlen(ddl->text), SHOWN), ddl->text);
 }

@@ -60,15 +60,21 @@ typedef struct FloNamed
 {
 	FloNamedKind kind;
 	char	   *name;			/* at the source */
-	char	   *schema;			/* the table or type that it belongs to, at the source */
+	char	   *schema;			/* the table or type that it belongs to, at
+								 * the source */
 	char	   *of;
-	Oid			relation;		/* the same, when it is a relation or its row type; else 0 */
+	Oid			relation;		/* the same, when it is a relation or its row
+								 * type; else 0 */
 	Oid			oid;			/* and a type */
-	char	   *trait;			/* more than the kind: 'p', 'u', 'x', 'c', 'f', 'n' as pg_constraint has them, or ""; "unique" for an index */
-	List	   *columns;		/* of char *: its columns in order, "" for an expression */
+	char	   *trait;			/* more than the kind: 'p', 'u', 'x', 'c',
+								 * 'f', 'n' as pg_constraint has them, or "";
+								 * "unique" for an index */
+	List	   *columns;		/* of char *: its columns in order, "" for an
+								 * expression */
 	char	   *to_schema;		/* the table that a foreign key refers to */
 	char	   *to_table;
-	char	   *definition;		/* without names of it and of its table, as far as the server tells; or NULL */
+	char	   *definition;		/* without names of it and of its table, as
+								 * far as the server tells; or NULL */
 } FloNamed;
 
 /* Type of a table that a statement refers to by the type of its rows */
@@ -77,27 +83,37 @@ typedef struct FloNamed
 /* Something the statement is about */
 typedef struct FloDdlObject
 {
-	char	   *type;			/* "table", "index", ...: as in command tags, in lower case */
+	char	   *type;			/* "table", "index", ...: as in command tags,
+								 * in lower case */
 	char	   *schema;			/* NULL: it is in none */
 	char	   *name;			/* not quoted */
-	Oid			relation;		/* table that it is or belongs to, at the source; 0 = none yet */
-	char	   *table_schema;	/* and how it was called before the statement; NULL: none yet */
+	Oid			relation;		/* table that it is or belongs to, at the
+								 * source; 0 = none yet */
+	char	   *table_schema;	/* and how it was called before the statement;
+								 * NULL: none yet */
 	char	   *table_name;
 	bool		member;			/* that table is one the group began with */
 	Oid			oid;			/* of a type, at the source */
-	char	   *new_schema;		/* what the statement renames or moves it to; NULL: neither */
+	char	   *new_schema;		/* what the statement renames or moves it to;
+								 * NULL: neither */
 	char	   *new_name;
 	bool		leaves;			/* for a schema that is none of the group's */
-	char	   *root_schema;	/* of a partition that is dropped or detached, the root */
+	char	   *root_schema;	/* of that table, when it is a partition, the
+								 * root; before the statement */
 	char	   *root_name;
-	char	   *partition;		/* and what tells its rows from the others there, see partition.h */
+	char	   *partition;		/* when it is dropped or detached: which rows
+								 * are in it, see partition.h */
 	bool		creates;		/* the statement makes it */
 	bool		apart;			/* rows of that table do not travel */
-	bool		attached;		/* not of a table by itself: triggers, policies, rules */
-	List	   *left_out_of;	/* of char *: groups that leave it out; only on its way to the replicator */
-	List	   *listed_in;		/* of char *: groups that list the table, or the one whose place it takes; the same */
+	bool		attached;		/* not of a table by itself: triggers,
+								 * policies, rules */
+	List	   *left_out_of;	/* of char *: groups that leave it out; only
+								 * on its way to the replicator */
+	List	   *listed_in;		/* of char *: groups that list the table, or
+								 * the one whose place it takes; the same */
 	int64		position;		/* in the statement's own list; -1 = none */
-	bool		awaited;		/* not sent: a copy of that table is to come to this destination */
+	bool		awaited;		/* not sent: a copy of that table is to come
+								 * to this destination */
 	bool		again;			/* not sent: which has rows of an earlier copy */
 } FloDdlObject;
 
@@ -108,10 +124,13 @@ typedef struct FloDdlStatement
 	char	   *tag;
 	char	   *text;			/* exactly as the client sent it */
 	char	   *replay;			/* what to run elsewhere instead, or NULL */
-	char	   *search_path;	/* quoted names, comma-separated, existing schemas only */
+	char	   *search_path;	/* quoted names, comma-separated, existing
+								 * schemas only */
 	char	   *role;
-	char	   *settings[FLO_DDL_SETTINGS]; /* values of flo_ddl_settings; NULL = as it is */
-	char	   *locale;			/* what the database's own collation orders by; NULL: cannot be named */
+	char	   *settings[FLO_DDL_SETTINGS]; /* values of flo_ddl_settings;
+											 * NULL = as it is */
+	char	   *locale;			/* what the database's own collation orders
+								 * by; NULL: cannot be named */
 	bool		concurrent;		/* cannot run in a transaction block */
 	bool		about_owner;	/* nothing but ownership */
 	bool		about_privileges;	/* nothing but privileges */
@@ -119,7 +138,8 @@ typedef struct FloDdlStatement
 	bool		defines;		/* tables of it may look otherwise afterwards */
 	bool		makes;			/* it may make what the server gives a name */
 	List	   *objects;		/* of FloDdlObject * */
-	List	   *refers;			/* of FloDdlObject *: tables and sequences it only refers to */
+	List	   *refers;			/* of FloDdlObject *: tables and sequences it
+								 * only refers to */
 	List	   *named;			/* of FloNamed *, in the order they were made */
 	Jsonb	   *tables;			/* definitions afterwards: array, or NULL */
 } FloDdlStatement;
@@ -128,7 +148,8 @@ typedef struct FloDdlStatement
 typedef struct FloDdlEnd
 {
 	int64		id;				/* of the statement */
-	bool		goes_on;		/* it is not over yet: names that another one needs */
+	bool		goes_on;		/* it is not over yet: names that another one
+								 * needs */
 	List	   *named;			/* of FloNamed * */
 } FloDdlEnd;
 
@@ -138,11 +159,17 @@ extern char *flo_ddl_format(const FloDdlStatement *ddl);
 /* What an event says of the statement: {"tag", "text", "search_path", "objects", "tables"} */
 extern void flo_ddl_append_command(StringInfo out, const FloDdlStatement *ddl);
 
-/* The text must be in the server's encoding.  Throws 08P01 for anything else than such a message. */
+/*
+ * The text must be in the server's encoding.  Throws 08P01 for anything else
+ * than such a message.
+ */
 extern FloDdlStatement *flo_ddl_parse(const char *content);
 
 /* The same for the end of a statement */
 extern char *flo_ddl_end_format(const FloDdlEnd *end);
 extern FloDdlEnd *flo_ddl_end_parse(const char *content);
+
+/* So much of the statement as an error shows */
+extern char *flo_ddl_shown(const FloDdlStatement *ddl);
 
 #endif

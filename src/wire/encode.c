@@ -9,7 +9,6 @@
 #include "postgres.h"
 
 #include "libpq/pqformat.h"
-
 #include "wire/encode.h"
 
 static void

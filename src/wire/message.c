@@ -13,7 +13,6 @@
 #include "core/names.h"
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
-
 #include "wire/message.h"
 
 #define MESSAGE_VERSION 1

@@ -37,8 +37,10 @@ typedef enum FloMessageKind
 typedef struct FloMessage
 {
 	FloMessageKind kind;
-	uint64		transaction;	/* full id of the top-level transaction that wrote it */
-	TransactionId subtransaction;	/* that it is logged under; the same when there is none */
+	uint64		transaction;	/* full id of the top-level transaction that
+								 * wrote it */
+	TransactionId subtransaction;	/* that it is logged under; the same when
+									 * there is none */
 	uint32		ordinal;		/* rises within the transaction, from 1 */
 	const char *payload;
 	Size		len;
@@ -53,8 +55,10 @@ typedef struct FloMessageKey
 
 typedef enum FloMessageVerdict
 {
-	FLO_MESSAGE_GENUINE,		/* for the group, and all it says was signed with its key */
-	FLO_MESSAGE_FOR_OTHERS,		/* says that it is for other groups only, which judge it */
+	FLO_MESSAGE_GENUINE,		/* for the group, and all it says was signed
+								 * with its key */
+	FLO_MESSAGE_FOR_OTHERS,		/* says that it is for other groups only,
+								 * which judge it */
 	FLO_MESSAGE_FOREIGN			/* pg_flo has not written it, or not so */
 } FloMessageVerdict;
 

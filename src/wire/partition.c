@@ -21,7 +21,9 @@ static const FloField key_fields[] = {
 	{FLO_FIELD(FloPartitionKey, portable, FLO_FIELD_BOOL, FLO_REQUIRED)},
 };
 static const FloRecordFormat key_format = {
-	.size = sizeof(FloPartitionKey), .fields = key_fields, .nfields = lengthof(key_fields),
+	.size = sizeof(FloPartitionKey),
+	.fields = key_fields,
+	.nfields = lengthof(key_fields),
 	.local = true
 };
 static const FloField bound_fields[] = {
@@ -34,16 +36,20 @@ static const FloField bound_fields[] = {
 	{FLO_FIELD(FloPartitionBound, remainder, FLO_FIELD_INT64, FLO_REQUIRED)},
 };
 static const FloRecordFormat bound_format = {
-	.size = sizeof(FloPartitionBound), .fields = bound_fields, .nfields = lengthof(bound_fields),
+	.size = sizeof(FloPartitionBound),
+	.fields = bound_fields,
+	.nfields = lengthof(bound_fields),
 	.local = true
 };
 static const FloField level_fields[] = {
-	{FLO_FIELD(FloPartitionLevel, strategy, FLO_FIELD_ENUM, FLO_REQUIRED), .names = strategies},
-	{FLO_FIELD(FloPartitionLevel, keys, FLO_FIELD_RECORDS, FLO_REQUIRED), .of = &key_format},
-	{FLO_FIELD(FloPartitionLevel, bounds, FLO_FIELD_RECORDS, FLO_REQUIRED), .of = &bound_format},
+	{FLO_FIELD(FloPartitionLevel, strategy, FLO_FIELD_ENUM, FLO_REQUIRED), FLO_ONE_OF(strategies)},
+	{FLO_FIELD(FloPartitionLevel, keys, FLO_FIELD_RECORDS, FLO_REQUIRED), FLO_OF(key_format)},
+	{FLO_FIELD(FloPartitionLevel, bounds, FLO_FIELD_RECORDS, FLO_REQUIRED), FLO_OF(bound_format)},
 };
 static const FloRecordFormat level_format = {
-	.size = sizeof(FloPartitionLevel), .fields = level_fields, .nfields = lengthof(level_fields),
+	.size = sizeof(FloPartitionLevel),
+	.fields = level_fields,
+	.nfields = lengthof(level_fields),
 	.local = true
 };
 static const FloField partition_fields[] = {
@@ -51,11 +57,14 @@ static const FloField partition_fields[] = {
 	{FLO_FIELD(FloPartition, schema, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloPartition, name, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloPartition, hashes, FLO_FIELD_TEXT, FLO_REQUIRED)},
-	{FLO_FIELD(FloPartition, levels, FLO_FIELD_RECORDS, FLO_REQUIRED), .of = &level_format},
+	{FLO_FIELD(FloPartition, levels, FLO_FIELD_RECORDS, FLO_REQUIRED), FLO_OF(level_format)},
 };
 static const FloRecordFormat partition_format = {
-	.version = 1, .size = sizeof(FloPartition), .fields = partition_fields,
-	.nfields = lengthof(partition_fields), .local = true
+	.version = 1,
+	.size = sizeof(FloPartition),
+	.fields = partition_fields,
+	.nfields = lengthof(partition_fields),
+	.local = true
 };
 
 char *
@@ -115,13 +124,15 @@ flo_partition_read(const char *document)
 				malformed("a key is neither a column nor an expression");
 		}
 		foreach(inner, level->bounds)
+		{
 			if (!bound_fits(level, lfirst(inner)))
 				malformed("a bound does not fit its keys");
+		}
 	}
 	return partition;
 }
 
-/* --- columns -------------------------------------------------------------------------- */
+/* --- columns ------------------------------------------------------------- */
 
 const char *
 flo_partition_column(const FloRelation *relation, const char *source)
@@ -145,6 +156,7 @@ flo_partition_find_column(const FloPartition *partition,
 	ListCell   *inner;
 
 	foreach(level, partition->levels)
+	{
 		foreach(cell, ((FloPartitionLevel *) lfirst(level))->keys)
 		{
 			FloPartitionKey *key = lfirst(cell);
@@ -152,13 +164,16 @@ flo_partition_find_column(const FloPartition *partition,
 			if (key->column != NULL && is(arg, key->column))
 				return key->column;
 			foreach(inner, key->columns)
+			{
 				if (is(arg, lfirst(inner)))
 					return lfirst(inner);
+			}
 		}
+	}
 	return NULL;
 }
 
-/* --- comparing ------------------------------------------------------------------------ */
+/* --- comparing ----------------------------------------------------------- */
 
 static bool
 same_texts(const List *a, const List *b)
@@ -205,7 +220,7 @@ flo_partition_same_bounds(const FloPartitionLevel *a, const FloPartitionLevel *b
 	return true;
 }
 
-/* --- as a condition -------------------------------------------------------------------- */
+/* --- as a condition ------------------------------------------------------ */
 
 /* A condition under way: never NULL for any row, so that it can be negated */
 typedef struct Condition
@@ -257,7 +272,10 @@ append_end(Condition *condition, const List *end, const char *operator, int i)
 {
 	const char *datum = i < list_length(end) ? list_nth(end, i) : NULL;
 
-	/* nothing is below MINVALUE, or above MAXVALUE; the lower end belongs to the range */
+	/*
+	 * nothing is below MINVALUE, or above MAXVALUE; the lower end belongs to
+	 * the range
+	 */
 	if (datum == NULL)
 		appendStringInfoString(&condition->sql, operator[0] == '>' ? "true" : "false");
 	else if (datum[0] != '=')

@@ -30,8 +30,9 @@ typedef struct FloPartitionKey
 	char	   *collation;		/* what its order depends on; "": nothing */
 
 	/*
-	 * Every server places the same value alike: type, operators, functions are
-	 * built in, and nothing depends on OIDs or on a locale that cannot be named.
+	 * Every server places the same value alike: type, operators, functions
+	 * are built in, and nothing depends on OIDs or on a locale that cannot be
+	 * named.
 	 */
 	bool		portable;
 } FloPartitionKey;
@@ -42,7 +43,8 @@ typedef struct FloPartitionBound
 	bool		is_default;
 	List	   *values;			/* list: char *, sorted */
 	bool		with_null;
-	List	   *from;			/* range: char *: "=" and the value, "<" MINVALUE, ">" MAXVALUE */
+	List	   *from;			/* range: char *: "=" and the value, "<"
+								 * MINVALUE, ">" MAXVALUE */
 	List	   *to;
 	int64		modulus;		/* hash */
 	int64		remainder;
@@ -52,7 +54,8 @@ typedef struct FloPartitionLevel
 {
 	int			strategy;		/* FloPartitionStrategy */
 	List	   *keys;			/* of FloPartitionKey * */
-	List	   *bounds;			/* of FloPartitionBound *: its own; of a default, its siblings' behind it */
+	List	   *bounds;			/* of FloPartitionBound *: its own; of a
+								 * default, its siblings' behind it */
 } FloPartitionLevel;
 
 typedef struct FloPartition
@@ -60,7 +63,8 @@ typedef struct FloPartition
 	uint32		relation;		/* OID at the source */
 	char	   *schema;
 	char	   *name;
-	char	   *hashes;			/* what hashes depend on there: byte order and encoding */
+	char	   *hashes;			/* what hashes depend on there: byte order and
+								 * encoding */
 	List	   *levels;			/* of FloPartitionLevel *, the root's first */
 } FloPartition;
 
@@ -71,7 +75,10 @@ extern FloPartition *flo_partition_read(const char *document);
 /* The relation's name for a column of the source; NULL: it is not there */
 extern const char *flo_partition_column(const FloRelation *relation, const char *source);
 
-/* The first column, of those by which the partition is told apart, that "is" says yes to; NULL: none */
+/*
+ * The first column, of those by which the partition is told apart, that "is"
+ * says yes to; NULL: none
+ */
 extern const char *flo_partition_find_column(const FloPartition *partition,
 											 bool (*is) (void *arg, const char *column), void *arg);
 

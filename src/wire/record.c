@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "access/xlogdefs.h"
 #include "core/compat.h"
+#include "core/text.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
@@ -19,9 +20,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
-#include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
-
 #include "wire/record.h"
 
 #define AT(record, field, type) (*(type *) ((char *) (record) + (field)->offset))
@@ -47,12 +46,13 @@ malformed(const Place *place, const char *what)
 		appendStringInfo(&where, "%s%s", where.len > 0 ? "." : "", place->field);
 	ereport(ERROR,
 			(errcode(ERRCODE_PROTOCOL_VIOLATION),
-			 where.len > 0 ? errmsg("malformed document \"%s\": field \"%s\" %s", place->key, where.data, what) :
+			 where.len > 0 ?
+			 errmsg("malformed document \"%s\": field \"%s\" %s", place->key, where.data, what) :
 			 errmsg("malformed document \"%s\": it %s", place->key, what),
 			 errhint("pg_flo has not written it so: look who else may write to this NATS account.")));
 }
 
-/* --- text between encodings -------------------------------------------------------------- */
+/* --- text between encodings ---------------------------------------------- */
 
 /* Characters beyond ASCII as escapes, or as '?' */
 static char *
@@ -79,7 +79,8 @@ escape_wide(const char *text, size_t len, bool shown_only)
 		else if (c < 0x10000)
 			appendStringInfo(&buf, "\\u%04x", c);
 		else
-			appendStringInfo(&buf, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10), 0xDC00 + ((c - 0x10000) & 0x3FF));
+			appendStringInfo(&buf, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10),
+							 0xDC00 + ((c - 0x10000) & 0x3FF));
 	}
 	return buf.data;
 }
@@ -118,7 +119,7 @@ give_out(const FloRecordFormat *format, const char *text)
 	return copy;
 }
 
-/* --- times ------------------------------------------------------------------------------------ */
+/* --- times --------------------------------------------------------------- */
 
 char *
 flo_time_format(TimestampTz time)
@@ -159,7 +160,7 @@ flo_time_parse(const char *text, TimestampTz *time)
 	return tm2timestamp(&tm, fraction, &zone, time) == 0;
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading ------------------------------------------------------------- */
 
 static char *
 string_of(const Place *place, const JsonbValue *value)
@@ -211,7 +212,8 @@ uuid_of(const Place *place, const JsonbValue *value)
 	bool		fine = strlen(text) == FLO_UUID_BUF - 1;
 
 	for (int i = 0; fine && text[i] != '\0'; i++)
-		fine = i == 8 || i == 13 || i == 18 || i == 23 ? text[i] == '-' : strchr("0123456789abcdef", text[i]) != NULL;
+		fine = i == 8 || i == 13 || i == 18 || i == 23 ? text[i] == '-' :
+			strchr("0123456789abcdef", text[i]) != NULL;
 	if (!fine)
 		malformed(place, "is not a UUID");
 	return text;
@@ -230,10 +232,9 @@ static XLogRecPtr
 lsn_of(const Place *place, const JsonbValue *value)
 {
 	char	   *text = string_of(place, value);
-	bool		bad = false;
-	XLogRecPtr	lsn = pg_lsn_in_internal(text, &bad);
+	XLogRecPtr	lsn;
 
-	if (bad)
+	if (!flo_lsn_try(text, &lsn))
 		malformed(place, "is not an LSN");
 	pfree(text);
 	return lsn;
@@ -275,7 +276,8 @@ enum_of(const Place *place, const JsonbValue *value, const FloField *field)
 	return i;
 }
 
-static void read_fields(const FloRecordFormat *format, const Place *place, JsonbContainer *object, void *record);
+static void read_fields(const FloRecordFormat *format, const Place *place, JsonbContainer *object,
+						void *record);
 
 static void *
 element_of(const Place *place, const JsonbValue *value, const FloRecordFormat *format)
@@ -313,9 +315,14 @@ list_of(const Place *outer, const JsonbValue *value, const FloField *field)
 	return list;
 }
 
+/*
+ * A new type is read here, written by write_field(), and has a value that counts
+ * as absent in is_absent(): what is not written must be read as just that.
+ */
 static void
 read_field(const FloField *field, const Place *place, JsonbValue *value, void *record)
 {
+	int64		min = field->max != 0 ? field->min : PG_INT64_MIN;
 	int64		max = field->max != 0 ? field->max : PG_INT64_MAX;
 
 	switch (field->type)
@@ -339,13 +346,14 @@ read_field(const FloField *field, const Place *place, JsonbValue *value, void *r
 			AT(record, field, uint64) = system_of(place, value);
 			break;
 		case FLO_FIELD_INT64:
-			AT(record, field, int64) = number_of(place, value, field->max != 0 ? field->min : PG_INT64_MIN, max);
+			AT(record, field, int64) = number_of(place, value, min, max);
 			break;
 		case FLO_FIELD_UINT64:
 			AT(record, field, uint64) = number_of(place, value, 0, max);
 			break;
 		case FLO_FIELD_UINT32:
-			AT(record, field, uint32) = number_of(place, value, field->min, field->max != 0 ? field->max : PG_UINT32_MAX);
+			AT(record, field, uint32) = number_of(place, value, field->min,
+												  Min(max, PG_UINT32_MAX));
 			break;
 		case FLO_FIELD_BOOL:
 			if (value->type != jbvBool)
@@ -374,7 +382,8 @@ read_fields(const FloRecordFormat *format, const Place *outer, JsonbContainer *o
 		JsonbValue	value;
 
 		place.field = field->name;
-		if (getKeyJsonValueFromContainer(object, field->name, strlen(field->name), &value) != NULL &&
+		if (getKeyJsonValueFromContainer(object, field->name, strlen(field->name),
+										 &value) != NULL &&
 			value.type != jbvNull)
 			read_field(field, &place, &value, record);
 		else if (field->required)
@@ -430,7 +439,8 @@ void *
 flo_record_read(const FloRecordFormat *format, const char *key, const char *json, size_t len)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext scratch = AllocSetContextCreate(caller, "pg_flo document", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext scratch = AllocSetContextCreate(caller, "pg_flo document",
+												  ALLOCSET_DEFAULT_SIZES);
 	void	   *record = palloc0(format->size);
 	Place		place = {key, NULL, 0, NULL};
 	Jsonb	   *document;
@@ -446,7 +456,7 @@ flo_record_read(const FloRecordFormat *format, const char *key, const char *json
 	return record;
 }
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing ------------------------------------------------------------- */
 
 static void write_fields(StringInfo buf, const FloRecordFormat *format, const void *record);
 
@@ -506,7 +516,8 @@ write_list(StringInfo buf, const FloRecordFormat *format, const FloField *field,
 }
 
 static void
-write_field(StringInfo buf, const FloRecordFormat *format, const FloField *field, const void *record)
+write_field(StringInfo buf, const FloRecordFormat *format, const FloField *field,
+			const void *record)
 {
 	switch (field->type)
 	{
@@ -547,8 +558,11 @@ write_field(StringInfo buf, const FloRecordFormat *format, const FloField *field
 			write_list(buf, format, field, AT(record, field, List *));
 			break;
 		case FLO_FIELD_JSON:
-			appendStringInfoString(buf, give_out(format, JsonbToCString(NULL, &AT(record, field, Jsonb *)->root,
-																		VARSIZE(AT(record, field, Jsonb *)))));
+			appendStringInfoString(buf,
+								   give_out(format,
+											JsonbToCString(NULL, &AT(record, field, Jsonb *)->root,
+														   VARSIZE(AT(record, field,
+																	  Jsonb *)))));
 			break;
 	}
 }
@@ -575,7 +589,8 @@ char *
 flo_record_write(const FloRecordFormat *format, const void *record)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext scratch = AllocSetContextCreate(caller, "pg_flo document", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext scratch = AllocSetContextCreate(caller, "pg_flo document",
+												  ALLOCSET_DEFAULT_SIZES);
 	StringInfoData buf;
 	char	   *json;
 

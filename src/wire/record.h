@@ -23,13 +23,18 @@
 
 typedef enum FloFieldType
 {
-	/* the JSON, and what it becomes in the struct; zero values when it is not there */
-	FLO_FIELD_TEXT,				/* string: char *, NULL; "max" bytes unless that is 0 */
+	/*
+	 * the JSON, and what it becomes in the struct; zero values when it is not
+	 * there
+	 */
+	FLO_FIELD_TEXT,				/* string: char *, NULL; "max" bytes unless
+								 * that is 0 */
 	FLO_FIELD_ENUM,				/* string: int, its place among "names" */
 	FLO_FIELD_UUID,				/* string: char[FLO_UUID_BUF], "" */
 	FLO_FIELD_LSN,				/* string "X/X": XLogRecPtr */
 	FLO_FIELD_TIME,				/* string, ISO 8601: TimestampTz */
-	FLO_FIELD_SYSTEM,			/* string, as most tools keep 53 bits of a number: uint64 */
+	FLO_FIELD_SYSTEM,			/* string, as most tools keep 53 bits of a
+								 * number: uint64 */
 	FLO_FIELD_INT64,			/* whole number from "min" to "max": int64 */
 	FLO_FIELD_UINT64,			/* the same from 0 on: uint64 */
 	FLO_FIELD_UINT32,			/* the same within 32 bits: uint32 */
@@ -37,7 +42,8 @@ typedef enum FloFieldType
 	FLO_FIELD_OIDS,				/* array of numbers: List of Oid */
 	FLO_FIELD_TEXTS,			/* array of strings: List of char * */
 	FLO_FIELD_UUIDS,			/* the same */
-	FLO_FIELD_RECORDS,			/* array of objects, each as "of" says: List of pointers to its struct */
+	FLO_FIELD_RECORDS,			/* array of objects, each as "of" says: List
+								 * of pointers to its struct */
 	FLO_FIELD_JSON				/* anything: Jsonb * */
 } FloFieldType;
 
@@ -63,12 +69,15 @@ struct FloRecordFormat
 	int			nfields;
 
 	/*
-	 * Texts are for people only: characters that a database does not have become
-	 * '?'.  Else they are an error.
+	 * Texts are for people only: characters that a database does not have
+	 * become '?'.  Else they are an error.
 	 */
 	bool		shown_only;
 
-	/* In the encoding of the database at hand: who moves it to another one converts it */
+	/*
+	 * In the encoding of the database at hand: who moves it to another one
+	 * converts it
+	 */
 	bool		local;
 };
 
@@ -79,10 +88,21 @@ struct FloRecordFormat
 #define FLO_FIELD(record, field, type, required) #field, type, required, offsetof(record, field)
 
 /*
+ * What more is said of a field, behind that: bounds, words of an enum, the
+ * format of an array's objects.
+ */
+#define FLO_IN(lowest, highest) .min = (lowest), .max = (highest)
+#define FLO_AT_LEAST(lowest) .min = (lowest), .max = PG_INT64_MAX
+#define FLO_AT_MOST(bytes) .max = (bytes)
+#define FLO_ONE_OF(words) .names = (words)
+#define FLO_OF(format) .of = &(format)
+
+/*
  * The document as a struct, in the current memory context.  Needs no
  * transaction.  "key" is what errors call the document.
  */
-extern void *flo_record_read(const FloRecordFormat *format, const char *key, const char *json, size_t len);
+extern void *flo_record_read(const FloRecordFormat *format, const char *key, const char *json,
+							 size_t len);
 
 /* The struct as a document, palloc'd */
 extern char *flo_record_write(const FloRecordFormat *format, const void *record);

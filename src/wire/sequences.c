@@ -21,34 +21,43 @@ static const FloField table_fields[] = {
 	{FLO_FIELD(FloSequenceTable, name, FLO_FIELD_TEXT, FLO_REQUIRED), NAME},
 };
 static const FloRecordFormat table_format = {
-	.size = sizeof(FloSequenceTable), .fields = table_fields, .nfields = lengthof(table_fields)
+	.size = sizeof(FloSequenceTable),
+	.fields = table_fields,
+	.nfields = lengthof(table_fields)
 };
 static const FloField sequence_fields[] = {
 	{FLO_FIELD(FloSequence, schema, FLO_FIELD_TEXT, FLO_REQUIRED), NAME},
 	{FLO_FIELD(FloSequence, name, FLO_FIELD_TEXT, FLO_REQUIRED), NAME},
 	{FLO_FIELD(FloSequence, last_value, FLO_FIELD_INT64, FLO_REQUIRED)},
 	{FLO_FIELD(FloSequence, is_called, FLO_FIELD_BOOL, FLO_REQUIRED)},
-	{FLO_FIELD(FloSequence, tables, FLO_FIELD_RECORDS, FLO_REQUIRED), .of = &table_format},
+	{FLO_FIELD(FloSequence, tables, FLO_FIELD_RECORDS, FLO_REQUIRED), FLO_OF(table_format)},
 };
 static const FloRecordFormat sequence_format = {
-	.size = sizeof(FloSequence), .fields = sequence_fields, .nfields = lengthof(sequence_fields)
+	.size = sizeof(FloSequence),
+	.fields = sequence_fields,
+	.nfields = lengthof(sequence_fields)
 };
 static const FloField sequences_fields[] = {
 	{FLO_FIELD(Sequences, group, FLO_FIELD_TEXT, FLO_REQUIRED)},
-	{FLO_FIELD(Sequences, sequences, FLO_FIELD_RECORDS, FLO_REQUIRED), .of = &sequence_format},
+	{FLO_FIELD(Sequences, sequences, FLO_FIELD_RECORDS, FLO_REQUIRED), FLO_OF(sequence_format)},
 };
 static const FloRecordFormat sequences_format = {
-	.version = 1, .size = sizeof(Sequences), .fields = sequences_fields, .nfields = lengthof(sequences_fields)
+	.version = 1,
+	.size = sizeof(Sequences),
+	.fields = sequences_fields,
+	.nfields = lengthof(sequences_fields)
 };
 
 char *
 flo_sequences_format(const char *group, const char *list)
 {
 	FloRecordFormat here = sequences_format;
-	char	   *json = psprintf("{\"version\": 1, \"group\": \"%s\", \"sequences\": %s}", group, list);
+	char	   *json = psprintf("{\"version\": 1, \"group\": \"%s\", \"sequences\": %s}", group,
+								list);
 
 	here.local = true;
-	return flo_record_write(&sequences_format, flo_record_read(&here, "sequences", json, strlen(json)));
+	return flo_record_write(&sequences_format,
+							flo_record_read(&here, "sequences", json, strlen(json)));
 }
 
 List *

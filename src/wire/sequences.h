@@ -20,7 +20,8 @@ typedef struct FloSequence
 	char	   *name;
 	int64		last_value;
 	bool		is_called;
-	List	   *tables;			/* of FloSequenceTable *: that own it or use it in a default */
+	List	   *tables;			/* of FloSequenceTable *: that own it or use
+								 * it in a default */
 } FloSequence;
 
 /*

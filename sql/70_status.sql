@@ -1,0 +1,323 @@
+/*
+ * 70_status.sql
+ *		Where groups are: views over tables, shared memory and slots, and
+ *		functions that ask or wait.
+ */
+
+CREATE FUNCTION flo.member_stats(
+	OUT group_name text,
+	OUT member text,
+	OUT state text,
+	OUT detail text,
+	OUT pid int,
+	OUT received_lsn pg_lsn,
+	OUT durable_lsn pg_lsn,
+	OUT known_lsn pg_lsn,
+	OUT oldest_pending timestamptz,
+	OUT transactions bigint,
+	OUT inserts bigint,
+	OUT updates bigint,
+	OUT deletes bigint,
+	OUT truncates bigint,
+	OUT filtered bigint,
+	OUT conflicts bigint,
+	OUT fallbacks bigint,
+	OUT bytes bigint,
+	OUT restarts bigint,
+	OUT last_error text,
+	OUT last_error_at timestamptz,
+	OUT stats_reset timestamptz,
+	OUT foreign_messages bigint
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'flo_member_stats' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.member_stats() IS
+'What shared memory knows of this database''s members; use the view flo.status. Error texts are shown to the member''s owner and to members of pg_read_all_stats';
+
+CREATE FUNCTION flo.origin_position(group_name text, worker_name text) RETURNS pg_lsn
+	AS 'MODULE_PATHNAME', 'flo_origin_position' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.origin_position(text, text) IS
+'How far the replication origin of a worker of this database is; NULL when it has none';
+
+CREATE FUNCTION flo.is_preloaded() RETURNS bool
+	AS 'MODULE_PATHNAME', 'flo_is_preloaded' LANGUAGE C STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.is_preloaded() IS 'Whether pg_flo is in shared_preload_libraries';
+
+CREATE FUNCTION flo.launcher_problem() RETURNS text
+	AS 'MODULE_PATHNAME', 'flo_launcher_problem' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.launcher_problem() IS 'Why the launcher cannot start what is wanted; NULL when nothing is wrong';
+
+CREATE VIEW flo.status AS
+	SELECT m.group_name,
+		   m.member,
+		   m.sink,
+		   CASE WHEN s.pid IS NOT NULL THEN s.state
+				WHEN NOT m.started OR NOT m.here OR NOT m.enabled THEN 'stopped'
+				WHEN s.state IN ('starting', 'backoff', 'failed') THEN s.state
+				ELSE 'starting'
+		   END AS state,
+		   CASE WHEN s.pid IS NOT NULL THEN coalesce(s.detail,
+						-- a worker that waits for a lock cannot say so itself
+						CASE WHEN m.sink IS NOT NULL THEN
+							coalesce((SELECT 'lock held by pid ' || pg_catalog.string_agg(b.pid::text, ', ')
+										FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(s.pid)) b (pid)),
+									 (SELECT 'without tables that are given up: ' || pg_catalog.string_agg(pg_catalog.format('%I.%I', u.schema_name, u.table_name), ', ' ORDER BY u.id)
+										FROM flo.given_up u WHERE u.group_name = m.group_name AND u.worker_name = m.member)) END)
+				WHEN NOT m.here THEN 'configured in another database; start_group() adopts it'
+				WHEN NOT m.started THEN NULL
+				WHEN NOT m.enabled THEN 'pg_flo is not in shared_preload_libraries or pg_flo.enabled is off'
+				WHEN s.state IN ('starting', 'backoff', 'failed') THEN s.detail
+				ELSE coalesce(flo.launcher_problem(), 'waiting for the launcher')
+		   END AS detail,
+		   s.pid,
+		   s.received_lsn,
+		   p.durable_lsn,
+		   CASE WHEN p.known_lsn > p.durable_lsn THEN (p.known_lsn - p.durable_lsn)::bigint
+				WHEN p.known_lsn <= p.durable_lsn THEN 0
+		   END AS lag_bytes,
+		   CASE WHEN s.pid IS NULL THEN NULL
+				WHEN s.oldest_pending IS NULL THEN interval '0'
+				ELSE greatest(clock_timestamp() - s.oldest_pending, interval '0')
+		   END AS lag,
+		   (w.lsn - slot.restart_lsn)::bigint AS retained_wal_bytes,
+		   coalesce(s.transactions, 0) AS transactions,
+		   coalesce(s.inserts, 0) AS inserts,
+		   coalesce(s.updates, 0) AS updates,
+		   coalesce(s.deletes, 0) AS deletes,
+		   coalesce(s.truncates, 0) AS truncates,
+		   coalesce(s.filtered, 0) AS filtered,
+		   coalesce(s.conflicts, 0) AS conflicts,
+		   coalesce(s.fallbacks, 0) AS fallbacks,
+		   coalesce(s.bytes, 0) AS bytes,
+		   coalesce(s.restarts, 0) AS restarts,
+		   s.last_error,
+		   s.last_error_at,
+		   s.stats_reset,
+		   coalesce(s.foreign_messages, 0) AS foreign_messages
+	  FROM (SELECT u.group_name, u.member, u.sink, u.started,
+				   g.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c)
+				   AND g.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) AS here,
+				   flo.is_preloaded() AND pg_catalog.current_setting('pg_flo.enabled')::bool AS enabled
+			  FROM flo.members u
+			  JOIN flo.groups g ON g.group_name = u.group_name) m
+	  LEFT JOIN flo.member_stats() s ON s.group_name = m.group_name AND s.member = m.member
+	  LEFT JOIN pg_catalog.pg_replication_slots slot
+			 ON m.sink IS NULL
+			AND slot.slot_name = 'pgflo_' || (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+								 || '_' || m.group_name
+	  CROSS JOIN LATERAL (
+			SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+						ELSE pg_catalog.pg_current_wal_lsn() END AS lsn) w
+	  CROSS JOIN LATERAL (
+			SELECT coalesce(s.durable_lsn,
+							CASE WHEN m.sink IS NULL THEN slot.confirmed_flush_lsn
+								 WHEN flo.origin_position(m.group_name, m.member) IS NOT NULL
+								 THEN least(flo.origin_position(m.group_name, m.member),
+											(SELECT min(o.since) FROM flo.owed_copies o
+											  WHERE o.group_name = m.group_name AND o.worker_name = m.member)) END) AS durable_lsn,
+				   CASE WHEN m.sink IS NULL THEN w.lsn ELSE s.known_lsn END AS known_lsn) p;
+COMMENT ON VIEW flo.status IS 'One row per member of a group in this database; counters since server start or reset, at most a second old';
+COMMENT ON COLUMN flo.status.group_name IS 'group';
+COMMENT ON COLUMN flo.status.member IS 'replicator, or the name of a worker';
+COMMENT ON COLUMN flo.status.sink IS 'where a worker writes';
+COMMENT ON COLUMN flo.status.state IS 'stopped, starting, waiting, copying, streaming (also when idle), backoff (an error, retried by itself) or failed (needs a person)';
+COMMENT ON COLUMN flo.status.detail IS 'what it waits for, in one sentence; or which tables are given up';
+COMMENT ON COLUMN flo.status.pid IS 'process';
+COMMENT ON COLUMN flo.status.received_lsn IS 'replicator: decoded up to here; worker: received up to here';
+COMMENT ON COLUMN flo.status.durable_lsn IS 'replicator: acknowledged by the broker; worker: everything below is durable in the sink, copies that were asked for included';
+COMMENT ON COLUMN flo.status.lag_bytes IS 'bytes of WAL between the newest known LSN and durable_lsn';
+COMMENT ON COLUMN flo.status.lag IS 'age of the oldest transaction, or request for a copy, not yet durable, 0 when there is none, NULL when the member does not run';
+COMMENT ON COLUMN flo.status.retained_wal_bytes IS 'bytes of WAL kept for the slot';
+COMMENT ON COLUMN flo.status.transactions IS 'source transactions, with all that they did: those that the broker has, or that are committed here';
+COMMENT ON COLUMN flo.status.inserts IS 'rows inserted';
+COMMENT ON COLUMN flo.status.updates IS 'rows updated';
+COMMENT ON COLUMN flo.status.deletes IS 'rows deleted';
+COMMENT ON COLUMN flo.status.truncates IS 'tables truncated';
+COMMENT ON COLUMN flo.status.filtered IS 'changes dropped by rules and routes, and of tables that are given up';
+COMMENT ON COLUMN flo.status.conflicts IS 'rows that were there, or missing, against expectation';
+COMMENT ON COLUMN flo.status.fallbacks IS 'batches applied row by row';
+COMMENT ON COLUMN flo.status.bytes IS 'bytes sent or received';
+COMMENT ON COLUMN flo.status.restarts IS 'starts after the first';
+COMMENT ON COLUMN flo.status.last_error IS 'newest error';
+COMMENT ON COLUMN flo.status.last_error_at IS 'when it happened';
+COMMENT ON COLUMN flo.status.stats_reset IS 'since when the counters count';
+COMMENT ON COLUMN flo.status.foreign_messages IS 'replicator: logical decoding messages that somebody else wrote in the name of pg_flo, and that were left out';
+
+CREATE FUNCTION flo.left_out_tables(
+	group_name text,
+	OUT relation regclass,
+	OUT reason text
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'flo_left_out_tables' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT ROWS 10
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.left_out_tables(text) IS
+'internal: tables that a group would have, or was told to leave out, and why it does not have them; waits for no lock';
+
+CREATE FUNCTION flo.key_is_sent(index oid) RETURNS bool
+	AS 'MODULE_PATHNAME', 'flo_key_is_sent' LANGUAGE C STABLE PARALLEL SAFE STRICT
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.key_is_sent(oid) IS
+'internal: whether the source sends all columns of an index; before version 18 it does not send generated ones';
+
+CREATE VIEW flo.tables AS
+	SELECT r.group_name,
+		   pg_catalog.format('%I.%I', n.nspname, c.relname) AS table_name,
+		   CASE c.relreplident
+				WHEN 'd' THEN CASE WHEN k.usable THEN 'primary key' ELSE 'none' END
+				WHEN 'i' THEN CASE WHEN k.usable THEN 'index' ELSE 'none' END
+				WHEN 'f' THEN 'full'
+				ELSE 'none'
+		   END AS replica_identity,
+		   s.state,
+		   CASE WHEN i.only_inserts THEN 'only INSERT is replicated: the table has no replica identity'
+				WHEN c.relreplident <> 'f' AND NOT k.usable THEN 'UPDATE and DELETE fail at the source: the table has no replica identity'
+				WHEN p.prqual IS NOT NULL AND p.prattrs IS NOT NULL THEN 'the publication has a row filter and a column list'
+				WHEN p.prqual IS NOT NULL THEN 'the publication has a row filter'
+				WHEN p.prattrs IS NOT NULL THEN 'the publication has a column list'
+		   END AS detail
+	  FROM flo.sources r
+	  JOIN flo.status s ON s.group_name = r.group_name AND s.member = 'replicator'
+	  CROSS JOIN LATERAL (VALUES ('pgflo_' || r.group_name, false),
+								 ('pgflo_' || r.group_name || '_insert', true)) i (pubname, only_inserts)
+	  JOIN pg_catalog.pg_publication b ON b.pubname = i.pubname
+	  JOIN pg_catalog.pg_publication_rel p ON p.prpubid = b.oid
+	  JOIN pg_catalog.pg_class c ON c.oid = p.prrelid
+	  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	  CROSS JOIN LATERAL (
+			SELECT EXISTS (SELECT FROM pg_catalog.pg_index x
+							WHERE x.indrelid = c.oid AND x.indisvalid AND x.indimmediate
+							  AND CASE c.relreplident WHEN 'd' THEN x.indisprimary WHEN 'i' THEN x.indisreplident ELSE false END
+							  AND flo.key_is_sent(x.indexrelid)) AS usable) k
+	UNION ALL
+	SELECT r.group_name, pg_catalog.format('%I.%I', n.nspname, c.relname),
+		   CASE c.relreplident WHEN 'f' THEN 'full' ELSE 'none' END,
+		   'left out', pg_catalog.string_agg(l.reason, '; ')
+	  FROM flo.sources r
+	  CROSS JOIN LATERAL flo.left_out_tables(r.group_name) l
+	  JOIN pg_catalog.pg_class c ON c.oid = l.relation
+	  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	 GROUP BY 1, 2, 3
+	UNION ALL
+	SELECT u.group_name, pg_catalog.format('%I.%I', u.schema_name, u.table_name), NULL, 'given up',
+		   pg_catalog.format('by worker %I, ', u.worker_name)
+		   || CASE WHEN u.since IS NULL THEN 'nothing of it has come yet' ELSE 'since the transaction at ' || u.since END
+		   || pg_catalog.format('; told by %s at %s', u.given_up_by, pg_catalog.date_trunc('second', u.given_up_at))
+		   || CASE WHEN u.asked THEN '; a copy is coming' ELSE '' END
+		   || CASE WHEN u.error IS NULL THEN ''
+				   WHEN m.owner IS NULL OR NOT (pg_catalog.pg_has_role(m.owner::oid, 'USAGE') OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')) THEN ''
+				   ELSE '; error: ' || u.error END
+	  FROM flo.given_up u
+	  LEFT JOIN flo.members m ON m.group_name = u.group_name AND m.member = u.worker_name
+							 AND EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.oid = m.owner);
+COMMENT ON VIEW flo.tables IS 'What the groups of this database''s replicators replicate now, and, with state left out, what they would have or were told to leave out; with state given up, source tables that workers of this database pass over';
+COMMENT ON COLUMN flo.tables.group_name IS 'group';
+COMMENT ON COLUMN flo.tables.table_name IS 'table, quoted and schema-qualified, as the source calls it';
+COMMENT ON COLUMN flo.tables.replica_identity IS 'primary key, index, full or none; NULL at a destination';
+COMMENT ON COLUMN flo.tables.state IS 'state of the replicator as far as this table is concerned, see flo.status; left out: not replicated, detail says why; given up: see give_up()';
+COMMENT ON COLUMN flo.tables.detail IS 'what is special about the table; of one that is given up: by which worker, since which transaction (commit LSN), by whom and when, and, for those who may see the worker''s errors, which one';
+
+CREATE VIEW flo.copy_progress AS
+	SELECT t.group_name,
+		   t.worker_name AS member,
+		   pg_catalog.format('%I.%I', t.schema_name, t.table_name) AS table_name,
+		   CASE WHEN t.finished_at IS NOT NULL THEN CASE WHEN d.source THEN 'published' ELSE 'complete' END
+				WHEN d.source THEN 'reading'
+				ELSE 'loading'
+		   END AS phase,
+		   d.bytes_processed,
+		   t.bytes AS bytes_total,
+		   d.tuples_processed,
+		   t.tuples AS tuples_total,
+		   d.percent,
+		   CASE WHEN t.finished_at IS NULL AND d.percent > 0
+				THEN pg_catalog.date_trunc('second', (pg_catalog.now() - t.started_at) * ((100 - d.percent) / d.percent)::double precision)
+		   END AS eta
+	  FROM flo.copied_tables t,
+		   LATERAL (SELECT count(*) AS chunks, coalesce(sum(c.tuples), 0)::bigint AS tuples
+					  FROM flo.copied_chunks c
+					 WHERE c.group_name = t.group_name AND c.worker_name = t.worker_name
+					   AND c.relation = t.relation AND c.attempt = t.attempt) c,
+		   LATERAL (SELECT t.worker_name = 'replicator' AS source,
+						   CASE WHEN t.worker_name = 'replicator' THEN t.bytes_done
+								WHEN t.finished_at IS NOT NULL THEN t.bytes
+								WHEN t.chunks > 0 THEN (t.bytes * (c.chunks::numeric / t.chunks))::bigint
+						   END AS bytes_processed,
+						   CASE WHEN t.worker_name = 'replicator' THEN t.tuples_done
+								WHEN t.finished_at IS NOT NULL THEN t.tuples
+								ELSE c.tuples
+						   END AS tuples_processed,
+						   CASE WHEN t.finished_at IS NOT NULL THEN 100.0
+								WHEN t.worker_name = 'replicator' AND t.bytes > 0 THEN round(100.0 * t.bytes_done / t.bytes, 1)
+								WHEN t.chunks > 0 THEN round(100.0 * c.chunks / t.chunks, 1)
+						   END AS percent) d
+	 WHERE t.table_name <> '';
+COMMENT ON VIEW flo.copy_progress IS
+'One row per table being copied or copied last: bytes of the table''s file and rows, percent, and the time left at the pace so far. At a destination the totals are known once the source has read the table';
+COMMENT ON COLUMN flo.copy_progress.group_name IS 'group';
+COMMENT ON COLUMN flo.copy_progress.member IS 'replicator (reading) or a worker (loading)';
+COMMENT ON COLUMN flo.copy_progress.table_name IS 'table at the source, quoted and qualified';
+COMMENT ON COLUMN flo.copy_progress.phase IS 'reading or published at the source, loading or complete at a destination';
+COMMENT ON COLUMN flo.copy_progress.bytes_processed IS 'bytes of the file that are read or in';
+COMMENT ON COLUMN flo.copy_progress.bytes_total IS 'size of the file when the copy began';
+COMMENT ON COLUMN flo.copy_progress.tuples_processed IS 'rows read or in';
+COMMENT ON COLUMN flo.copy_progress.tuples_total IS 'rows in all; known when the source has read the table';
+COMMENT ON COLUMN flo.copy_progress.percent IS 'of the bytes at the source, of the chunks at a destination';
+COMMENT ON COLUMN flo.copy_progress.eta IS 'time left at the pace so far';
+
+---------------------------------------------------------------------------
+-- Asked of the broker and of running members
+---------------------------------------------------------------------------
+
+CREATE FUNCTION flo.stream_status(
+	group_name text,
+	OUT stream text,
+	OUT messages bigint,
+	OUT bytes bigint,
+	OUT max_bytes bigint,
+	OUT first_lsn pg_lsn,
+	OUT last_lsn pg_lsn,
+	OUT consumer text,
+	OUT worker_name text,
+	OUT system_identifier bigint,
+	OUT database text,
+	OUT pending_bytes bigint,
+	OUT acked_lsn pg_lsn,
+	OUT last_seen timestamptz
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'flo_stream_status' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.stream_status(text) IS
+'The group''s stream and who holds it: one row per registered worker (one without worker when there is none). Errors: 42704 unknown group, 42501 neither owner nor reader of the group nor pg_monitor, 08xxx broker';
+
+CREATE FUNCTION flo.peek(
+	group_name text,
+	max_events int DEFAULT 10,
+	OUT seq bigint,
+	OUT lsn pg_lsn,
+	OUT committed_at timestamptz,
+	OUT event jsonb
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'flo_peek' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.peek(text, int) IS
+'The newest events in the group''s stream as event sinks write them, oldest first, consuming nothing: number of the message, LSN of the commit record, its time, and the event. Errors: 42704 unknown group, 42501 neither owner nor reader of the group, 22023 max_events not between 1 and 1000, 08xxx broker';
+
+CREATE FUNCTION flo.wait_for(
+	group_name text,
+	lsn pg_lsn DEFAULT NULL,
+	timeout interval DEFAULT '30 s',
+	member text DEFAULT NULL
+) RETURNS boolean
+	AS 'MODULE_PATHNAME', 'flo_wait_for' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.wait_for(text, pg_lsn, interval, text) IS
+'Waits until the group has got as far as lsn; false at the timeout. Source: published and acknowledged (lsn NULL: the current LSN). Destination: every row committed below is durable in the sink of one worker, or of all workers here, tables being added or copied afresh included. In a database with both sides and no member named, an lsn of NULL means the replicator and any other lsn all workers. Errors: 42704 unknown group or member, 22004 lsn missing, 22023 negative timeout, 55000 started in this very transaction';
+
+CREATE FUNCTION flo.reset_stats(group_name text DEFAULT NULL) RETURNS void
+	AS 'MODULE_PATHNAME', 'flo_reset_stats' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.reset_stats(text) IS
+'Sets the counters of the group (NULL: of every group of this database) in flo.status to zero. Errors: 42704 unknown group';

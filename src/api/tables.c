@@ -1,0 +1,368 @@
+/*
+ * tables.c
+ *		What flo.check() and flo.tables need to know and SQL cannot say as well:
+ *		which tables a replicator's choice covers, whether each can be replicated,
+ *		and why others are left out.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "api/tables.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "conf/choice.h"
+#include "conf/commit.h"
+#include "conf/definition.h"
+#include "conf/identity.h"
+#include "conf/newtables.h"
+#include "conf/publication.h"
+#include "conf/store.h"
+#include "conf/tables.h"
+#include "core/arguments.h"
+#include "core/compat_acl.h"
+#include "core/compat_table.h"
+#include "core/names.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#define COLUMNS 3
+
+PG_FUNCTION_INFO_V1(flo_covered_tables);
+PG_FUNCTION_INFO_V1(flo_left_out_tables);
+PG_FUNCTION_INFO_V1(flo_key_is_sent);
+PG_FUNCTION_INFO_V1(flo_add_table);
+PG_FUNCTION_INFO_V1(flo_remove_table);
+PG_FUNCTION_INFO_V1(flo_table_schema);
+
+/*
+ * covered_tables(group_name): relation, whether it has a usable replica
+ * identity, whether it is published
+ */
+Datum
+flo_covered_tables(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	char	   *group = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	FloTableChoice *names;
+	FloTableOids choice;
+	FloReplicatorSpec *replicator;
+	bool		via_root;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+
+	names = flo_store_table_choice(group);
+	if (names == NULL)
+		return (Datum) 0;
+	flo_choice_look_up(names, &choice);
+	replicator = flo_store_replicator(group);
+	via_root = replicator == NULL || replicator->options.publish_via_partition_root;
+
+	foreach(lc, flo_tables_covered(&choice))
+	{
+		Oid			relation = lfirst_oid(lc);
+		Datum		values[COLUMNS];
+		bool		nulls[COLUMNS] = {false};
+
+		values[0] = ObjectIdGetDatum(relation);
+		values[1] = BoolGetDatum(flo_tables_have_identity(relation, via_root));
+		values[2] = BoolGetDatum(flo_publication_has_table(group, relation));
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+
+	return (Datum) 0;
+}
+
+/* key_is_sent(index), without a lock */
+Datum
+flo_key_is_sent(PG_FUNCTION_ARGS)
+{
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, PG_GETARG_DATUM(0));
+	Form_pg_index index;
+	bool		sent = true;
+
+	if (!HeapTupleIsValid(tuple))
+		PG_RETURN_NULL();
+	index = (Form_pg_index) GETSTRUCT(tuple);
+	for (int i = 0; i < index->indnkeyatts && !FLO_SENDS_GENERATED; i++)
+		sent &= get_attgenerated(index->indrelid, index->indkey.values[i]) == '\0';
+	ReleaseSysCache(tuple);
+
+	PG_RETURN_BOOL(sent);
+}
+
+/* --- left_out_tables() --------------------------------------------------- */
+
+/* The function asks while others work: it waits for nobody */
+static bool
+try_lock(Oid relation)
+{
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relation, NoLock, NULL))
+	{
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
+			return false;
+	}
+	return true;
+}
+
+/* Why a table that the group covers is not published */
+static const char *
+reason_of(const FloReplicatorSpec *replicator, const List *requests, Oid relation)
+{
+	const char *lack;
+	ListCell   *lc;
+
+	foreach(lc, requests)
+	{
+		if (((FloCopyRequest *) lfirst(lc))->relation == relation)
+			return "it joins with its copy, which is still to come";
+	}
+	if (!OidIsValid(replicator->owner) || !flo_compat_class_ownercheck(relation, replicator->owner))
+		return "it does not belong to the group's owner";
+	if (!try_lock(relation))
+		return "another session uses it";
+	if (flo_tables_have_identity(relation, replicator->options.publish_via_partition_root))
+		return "it is not in the publication: add it with flo.add_table()";
+	lack = flo_identity_lack(relation);
+	return lack != NULL ? lack : "it has no usable replica identity";
+}
+
+static void
+put_left_out(ReturnSetInfo *result, Oid relation, const char *reason)
+{
+	Datum		values[2] = {ObjectIdGetDatum(relation), CStringGetTextDatum(reason)};
+	bool		nulls[2] = {false};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* Tables that would be the group's if they were logged, also as partitions */
+static void
+put_unlogged(ReturnSetInfo *result, const char *group, const FloTableOids *choice)
+{
+	Relation	rel = table_open(RelationRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_class class = (Form_pg_class) GETSTRUCT(tuple);
+
+		if (class->relpersistence == RELPERSISTENCE_UNLOGGED &&
+			flo_tables_is_kind(class->relkind) &&
+			!flo_tables_left_out(choice, class->oid) &&
+			!flo_tables_of_system(class->oid, class->relnamespace) &&
+			(choice->all || list_member_oid(choice->schemas, class->relnamespace) ||
+			 list_member_oid(choice->tables, class->oid) ||
+			 flo_publication_sends(group, class->oid)))
+			put_left_out(result, class->oid, "it is unlogged: its changes are not in the WAL");
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+static void
+put_astray(ReturnSetInfo *result, const char *group)
+{
+	ListCell   *lc;
+
+	foreach(lc, flo_store_astray(group))
+	{
+		const char *lack = NULL;
+
+		if (get_rel_name(lfirst_oid(lc)) == NULL)
+			continue;
+		if (try_lock(lfirst_oid(lc)))
+			lack = flo_identity_lack(lfirst_oid(lc));
+		put_left_out(result, lfirst_oid(lc), lack != NULL ? lack :
+					 "its replica identity does not identify a row of the table as which it is published");
+	}
+}
+
+/* left_out_tables(group_name): relation, reason */
+Datum
+flo_left_out_tables(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	char	   *group = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	FloTableChoice *entries;
+	FloTableOids choice;
+	FloReplicatorSpec *replicator;
+	List	   *requests;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	entries = flo_store_table_choice(group);
+	replicator = flo_store_replicator(group);
+	if (entries == NULL || replicator == NULL || flo_publication_names(group) == NIL)
+		return (Datum) 0;
+	flo_choice_look_up(entries, &choice);
+	requests = flo_store_copy_requests(group);
+	foreach(lc, flo_tables_covered(&choice))
+	{
+		if (!flo_publication_has_table(group, lfirst_oid(lc)))
+			put_left_out(result, lfirst_oid(lc), reason_of(replicator, requests, lfirst_oid(lc)));
+	}
+	foreach(lc, choice.except_tables)
+		put_left_out(result, lfirst_oid(lc), "it is in except_tables");
+	put_unlogged(result, group, &choice);
+	put_astray(result, group);
+
+	return (Datum) 0;
+}
+
+/* Publications check this too, but only once the replica identities have been looked at */
+void
+flo_check_table_owners(const List *relations)
+{
+	ListCell   *lc;
+
+	foreach(lc, relations)
+	{
+		if (!flo_compat_class_ownercheck(lfirst_oid(lc), GetUserId()))
+			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, flo_tables_name(lfirst_oid(lc)));
+	}
+}
+
+/* The argument of add_table() and remove_table(), with everything looked up */
+static Oid
+table_argument(FunctionCallInfo fcinfo, const char *group, FloTableChoice **entries,
+			   FloTableOids *choice)
+{
+	flo_argument_require(fcinfo, 1, "table_name");
+	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
+	*entries = flo_store_table_choice(group);
+	flo_choice_look_up(*entries, choice);
+
+	return PG_GETARG_OID(1);
+}
+
+Datum
+flo_add_table(PG_FUNCTION_ARGS)
+{
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
+	FloTableChoice *entries;
+	FloTableOids choice;
+	Oid			relation = table_argument(fcinfo, group, &entries, &choice);
+	char	   *name;
+
+	flo_argument_require(fcinfo, 2, "copy");
+	flo_tables_check_kind(relation);
+	flo_check_table_owners(list_make1_oid(relation));
+	name = flo_tables_name(relation);
+	choice.except_tables = list_delete_oid(choice.except_tables, relation);
+	choice.tables = list_append_unique_oid(choice.tables, relation);
+	if (!flo_tables_cover(&choice, relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("table %s is a partition of a table that group \"%s\" replicates", name,
+						group)));
+	if (flo_publication_has_table(group, relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("table %s is in group \"%s\" already", name, group)));
+
+	/* with a copy, the replicator adds it when the snapshot can be taken */
+	if (PG_GETARG_BOOL(2))
+		flo_store_request_copy(group, relation, FLO_REQUEST_ADD);
+	else
+		flo_publication_add_table(group, relation, &flo_store_replicator(group)->options);
+
+	/* a group over schemas or everything may cover it without its being named */
+	entries->except_tables = flo_choice_without(entries->except_tables, relation);
+	flo_choice_look_up(entries, &choice);
+	if (!flo_tables_cover(&choice, relation))
+		entries->tables = lappend(entries->tables, flo_choice_entry(relation));
+	flo_store_save_table_choice(entries);
+	flo_store_note_first_tables(group, list_make1_oid(relation), false);
+	flo_newtables_identified(group);
+
+	PG_RETURN_VOID();
+}
+
+Datum
+flo_remove_table(PG_FUNCTION_ARGS)
+{
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
+	FloTableChoice *entries;
+	FloTableOids choice;
+	Oid			relation = table_argument(fcinfo, group, &entries, &choice);
+	char	   *name;
+	bool		withdrawn;
+	bool		member;
+
+	if (!OidIsValid(get_rel_namespace(relation)))
+		flo_tables_check_kind(relation);
+	name = flo_tables_name(relation);
+
+	/*
+	 * a copy that has not begun is none; one that has lets the table join
+	 * before we look
+	 */
+	withdrawn = flo_store_withdraw_copy(group, relation);
+	member = flo_publication_has_table(group, relation);
+	if (!member && !withdrawn)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("table %s is not in group \"%s\"", name, group),
+				 errhint("flo.tables shows what is; a partition is there through its root.")));
+
+	/*
+	 * the choice first, or undoing the replica identity would let the table
+	 * join again
+	 */
+	entries->tables = flo_choice_without(entries->tables, relation);
+	flo_choice_look_up(entries, &choice);
+	if (flo_tables_cover(&choice, relation))
+		entries->except_tables = lappend(entries->except_tables, flo_choice_entry(relation));
+	flo_store_save_table_choice(entries);
+	if (member)
+		flo_publication_remove_table(group, relation);
+
+	PG_RETURN_VOID();
+}
+
+void
+flo_resync_table(FunctionCallInfo fcinfo)
+{
+	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
+	FloTableChoice *entries;
+	FloTableOids choice;
+	Oid			relation;
+
+	relation = table_argument(fcinfo, group, &entries, &choice);
+	if (!flo_publication_has_table(group, relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("table %s is not in group \"%s\"", flo_tables_name(relation), group),
+				 errhint("Add it with flo.add_table().")));
+	flo_store_request_copy(group, relation, FLO_REQUEST_ANEW);
+}
+
+Datum
+flo_table_schema(PG_FUNCTION_ARGS)
+{
+	Relation	relation = try_relation_open(PG_GETARG_OID(0), AccessShareLock);
+	StringInfoData out;
+
+	if (relation == NULL)
+		PG_RETURN_NULL();
+	initStringInfo(&out);
+	flo_definition_append(&out, relation);
+	relation_close(relation, AccessShareLock);
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data));
+}

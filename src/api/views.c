@@ -1,0 +1,174 @@
+/*
+ * views.c
+ *		Set-returning functions over the shared memory of pg_flo.
+ *
+ * They answer from memory alone, never wait, and return no rows when the
+ * library was not preloaded.  The text of an error may hold values of rows, so
+ * it is shown to the member's owner and to those who may read all statistics.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "core/names.h"
+#include "core/roles.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "monitor/members.h"
+#include "monitor/wake.h"
+#include "replication/origin.h"
+#include "utils/builtins.h"
+#include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
+
+#define STATS_COLUMNS 23
+
+PG_FUNCTION_INFO_V1(flo_member_stats);
+PG_FUNCTION_INFO_V1(flo_origin_position);
+PG_FUNCTION_INFO_V1(flo_is_preloaded);
+PG_FUNCTION_INFO_V1(flo_launcher_problem);
+
+/* Next column of the row being made; a pointer that is NULL makes it NULL */
+typedef struct Row
+{
+	Datum		values[STATS_COLUMNS];
+	bool		nulls[STATS_COLUMNS];
+	int			used;
+} Row;
+
+static void
+add_column(Row *row, Datum value, bool isnull)
+{
+	Assert(row->used < STATS_COLUMNS);
+	row->values[row->used] = value;
+	row->nulls[row->used] = isnull;
+	row->used++;
+}
+
+static void
+add_text(Row *row, const char *text)
+{
+	bool		isnull = text == NULL || text[0] == '\0';
+
+	add_column(row, isnull ? (Datum) 0 : CStringGetTextDatum(text), isnull);
+}
+
+static void
+add_lsn(Row *row, XLogRecPtr lsn)
+{
+	add_column(row, LSNGetDatum(lsn), XLogRecPtrIsInvalid(lsn));
+}
+
+static void
+add_time(Row *row, TimestampTz at)
+{
+	add_column(row, TimestampTzGetDatum(at), at == 0);
+}
+
+static void
+add_count(Row *row, int64 count)
+{
+	add_column(row, Int64GetDatum(count), false);
+}
+
+static void
+fill_row(Row *row, const FloMember *member, bool show_errors)
+{
+	const FloCounters *counters = &member->counters;
+
+	row->used = 0;
+	add_text(row, member->group);
+	add_text(row, member->member);
+	add_text(row, flo_state_name(member->state));
+
+	/* a failure's reason and the error behind a pause are error texts, too */
+	if (member->state == FLO_STATE_FAILED && !show_errors)
+		add_text(row, NULL);
+	else
+		add_text(row, member->detail);
+	add_column(row, Int32GetDatum((int32) member->pid), member->pid == 0);
+
+	add_lsn(row, member->received_lsn);
+	add_lsn(row, member->durable_lsn);
+	add_lsn(row, member->known_lsn);
+	add_time(row, member->oldest_pending);
+
+	add_count(row, counters->transactions);
+	add_count(row, counters->inserts);
+	add_count(row, counters->updates);
+	add_count(row, counters->deletes);
+	add_count(row, counters->truncates);
+	add_count(row, counters->filtered);
+	add_count(row, counters->conflicts);
+	add_count(row, counters->fallbacks);
+	add_count(row, counters->bytes);
+	add_count(row, member->restarts);
+
+	add_text(row, show_errors ? member->last_error : NULL);
+	add_time(row, member->last_error_at);
+	add_time(row, member->stats_reset);
+	add_count(row, counters->foreign_messages);
+}
+
+Datum
+flo_member_stats(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	bool		all_errors = flo_role_has_rights_of(GetUserId(), ROLE_PG_READ_ALL_STATS);
+	FloMember  *members;
+	int			count;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!flo_preloaded())
+		return (Datum) 0;
+
+	members = flo_members_here(&count);
+	for (int i = 0; i < count; i++)
+	{
+		Row			row;
+
+		fill_row(&row, &members[i],
+				 all_errors || flo_role_has_rights_of(GetUserId(), members[i].owner));
+		Assert(row.used == STATS_COLUMNS);
+		tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
+	}
+
+	return (Datum) 0;
+}
+
+Datum
+flo_origin_position(PG_FUNCTION_ARGS)
+{
+	char	   *group = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *worker = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	RepOriginId origin;
+	XLogRecPtr	lsn;
+
+	if (!flo_name_is_valid(group) || !flo_name_is_valid(worker))
+		PG_RETURN_NULL();
+
+	origin = replorigin_by_name(flo_name_origin(MyDatabaseId, group, worker), true);
+	if (origin == InvalidRepOriginId)
+		PG_RETURN_NULL();
+
+	lsn = replorigin_get_progress(origin, false);
+	if (XLogRecPtrIsInvalid(lsn))
+		PG_RETURN_NULL();
+
+	PG_RETURN_LSN(lsn);
+}
+
+Datum
+flo_is_preloaded(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(flo_preloaded());
+}
+
+/* Why the launcher cannot start what is wanted; NULL when nothing is wrong */
+Datum
+flo_launcher_problem(PG_FUNCTION_ARGS)
+{
+	if (!flo_preloaded() || !flo_launcher_is_starved())
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text("no free background worker process: raise max_worker_processes"));
+}

@@ -1,0 +1,47 @@
+/*
+ * attempt.c
+ *		Something that may fail, in a subtransaction.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "core/attempt.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+ErrorData *
+flo_attempt(void (*run) (void *arg), void *arg, bool keep)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner resources = CurrentResourceOwner;
+	TransactionId decoded = CheckXidAlive;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		run(arg);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (error == NULL && keep)
+		ReleaseCurrentSubTransaction();
+	else
+		RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = resources;
+
+	/*
+	 * Which transaction is decoded while it is open: by that the server finds
+	 * out that it was aborted meanwhile.  The end of a subtransaction clears
+	 * it.
+	 */
+	CheckXidAlive = decoded;
+	return error;
+}

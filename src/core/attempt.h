@@ -1,0 +1,18 @@
+/*
+ * attempt.h
+ *		Something that may fail, in a subtransaction.
+ */
+#ifndef FLO_ATTEMPT_H
+#define FLO_ATTEMPT_H
+
+#include "utils/elog.h"
+
+/*
+ * Runs it, in the current memory context.  NULL when it has run: its effects stay
+ * if "keep".  Else its error, likewise allocated, and nothing of it is left; the
+ * caller throws what is none of his with ReThrowError().  Works also while WAL is
+ * decoded.  Locks are given back when it fails, and unless "keep".
+ */
+extern ErrorData *flo_attempt(void (*run) (void *arg), void *arg, bool keep);
+
+#endif

@@ -1,0 +1,108 @@
+/*
+ * compat_slot.h
+ *		Slots, origins and the messages of logical decoding.
+ *
+ * See compat.h.
+ */
+#ifndef FLO_COMPAT_SLOT_H
+#define FLO_COMPAT_SLOT_H
+
+#include "core/compat.h"
+#include "executor/tuptable.h"
+#include "replication/logicalproto.h"
+#include "replication/message.h"
+#include "replication/origin.h"
+#include "replication/slot.h"
+#include "utils/rel.h"
+
+/* A transactional decoding message */
+static inline XLogRecPtr
+flo_compat_log_message(const char *prefix, const char *message, size_t size)
+{
+#if PG_VERSION_NUM >= 170000
+	return LogLogicalMessage(prefix, message, size, true, false);
+#else
+	return LogLogicalMessage(prefix, message, size, true);
+#endif
+}
+
+/* Create a logical slot held by this process */
+static inline void
+flo_compat_slot_create(const char *name, ReplicationSlotPersistency persistency)
+{
+#if PG_VERSION_NUM >= 170000
+	ReplicationSlotCreate(name, true, persistency, false, false, false);
+#else
+	ReplicationSlotCreate(name, true, persistency, false);
+#endif
+}
+
+static inline void
+flo_compat_slot_acquire(const char *name)
+{
+#if PG_VERSION_NUM >= 180000
+	ReplicationSlotAcquire(name, true, true);
+#else
+	ReplicationSlotAcquire(name, true);
+#endif
+}
+
+/* Has the server given up this slot's WAL or catalog rows? */
+static inline bool
+flo_compat_slot_invalidated(const ReplicationSlot *slot)
+{
+#if PG_VERSION_NUM >= 160000
+	return slot->data.invalidated != RS_INVAL_NONE;
+#else
+	return !XLogRecPtrIsInvalid(slot->data.invalidated_at);
+#endif
+}
+
+/* ... because nobody had used it for idle_replication_slot_timeout? */
+static inline bool
+flo_compat_slot_idle_too_long(const ReplicationSlot *slot)
+{
+#if PG_VERSION_NUM >= 180000
+	return slot->data.invalidated == RS_INVAL_IDLE_TIMEOUT;
+#else
+	return false;
+#endif
+}
+
+static inline void
+flo_compat_origin_setup(RepOriginId node)
+{
+#if PG_VERSION_NUM >= 160000
+	replorigin_session_setup(node, 0);
+#else
+	replorigin_session_setup(node);
+#endif
+}
+
+/*
+ * Logical replication messages of a relation and a row, with these columns (by
+ * number) only; stored generated ones stay out
+ */
+static inline void
+flo_compat_write_relation(StringInfo out, Relation relation, Bitmapset *columns)
+{
+#if PG_VERSION_NUM >= 180000
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns, PUBLISH_GENCOLS_NONE);
+#else
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns);
+#endif
+}
+
+static inline void
+flo_compat_write_insert(StringInfo out, Relation relation, TupleTableSlot *row,
+						bool binary, Bitmapset *columns)
+{
+#if PG_VERSION_NUM >= 180000
+	logicalrep_write_insert(out, InvalidTransactionId, relation, row, binary, columns,
+							PUBLISH_GENCOLS_NONE);
+#else
+	logicalrep_write_insert(out, InvalidTransactionId, relation, row, binary, columns);
+#endif
+}
+
+#endif

@@ -1,0 +1,172 @@
+/*
+ * compat_table.h
+ *		Tables: what they are, and writing to them.
+ *
+ * See compat.h.
+ */
+#ifndef FLO_COMPAT_TABLE_H
+#define FLO_COMPAT_TABLE_H
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "catalog/pg_constraint.h"
+#include "commands/tablecmds.h"
+#include "core/compat.h"
+#include "executor/executor.h"
+#include "nodes/parsenodes.h"
+#include "parser/parse_relation.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+
+/* ALTER TABLE ... ALTER COLUMN ... SET EXPRESSION, which there is since 17 */
+static inline bool
+flo_compat_is_set_expression(AlterTableType type)
+{
+#if PG_VERSION_NUM >= 170000
+	return type == AT_SetExpression;
+#else
+	return false;
+#endif
+}
+
+/*
+ * Are a constraint and one that is to be both ENFORCED, or both NOT ENFORCED,
+ * which there is since 18?
+ */
+static inline bool
+flo_compat_enforced_alike(Form_pg_constraint form, const Constraint *constraint)
+{
+#if PG_VERSION_NUM >= 180000
+	return form->conenforced == constraint->is_enforced;
+#else
+	return true;
+#endif
+}
+
+/*
+ * Truncate tables that are open and locked, without CASCADE.  Before 16 the
+ * triggers run as the current user whatever as_table_owner says.
+ */
+static inline void
+flo_compat_truncate(List *rels, List *relids, List *logged, bool restart_identity,
+					bool as_table_owner)
+{
+#if PG_VERSION_NUM >= 160000
+	ExecuteTruncateGuts(rels, relids, logged, DROP_RESTRICT, restart_identity,
+						as_table_owner);
+#else
+	ExecuteTruncateGuts(rels, relids, logged, DROP_RESTRICT, restart_identity);
+#endif
+}
+
+/*
+ * Since 18, a table with REPLICA IDENTITY FULL can only be updated while
+ * published when its stored generated columns are published, too, and not at
+ * all when it has virtual ones.
+ */
+#if PG_VERSION_NUM >= 180000
+#define FLO_PUBLISH_GENERATED ", publish_generated_columns = stored"
+#define FLO_SENDS_GENERATED true
+#else
+#define FLO_PUBLISH_GENERATED ""
+#define FLO_SENDS_GENERATED false
+#endif
+
+static inline bool
+flo_compat_full_identity_works(Relation relation)
+{
+#if PG_VERSION_NUM >= 180000
+	return RelationGetDescr(relation)->constr == NULL ||
+		!RelationGetDescr(relation)->constr->has_generated_virtual;
+#else
+	return true;
+#endif
+}
+
+#define FLO_TRUNCATE_SWITCHES_USER (PG_VERSION_NUM >= 160000)
+
+/* The primary key's index; invalid when there is none or it is deferrable */
+static inline Oid
+flo_compat_primary_key(Relation relation)
+{
+#if PG_VERSION_NUM >= 180000
+	return RelationGetPrimaryKeyIndex(relation, false);
+#else
+	return RelationGetPrimaryKeyIndex(relation);
+#endif
+}
+
+/* An executor state that knows one relation, as number 1 */
+static inline void
+flo_compat_init_range_table(EState *estate, Relation rel)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+#if PG_VERSION_NUM >= 160000
+	List	   *permissions = NIL;
+#endif
+
+	rte->rtekind = RTE_RELATION;
+	rte->relid = RelationGetRelid(rel);
+	rte->relkind = rel->rd_rel->relkind;
+	rte->rellockmode = RowExclusiveLock;
+#if PG_VERSION_NUM >= 160000
+	addRTEPermissionInfo(&permissions, rte);
+#endif
+#if PG_VERSION_NUM >= 180000
+	ExecInitRangeTable(estate, list_make1(rte), permissions, bms_make_singleton(1));
+#elif PG_VERSION_NUM >= 160000
+	ExecInitRangeTable(estate, list_make1(rte), permissions);
+#else
+	ExecInitRangeTable(estate, list_make1(rte));
+#endif
+}
+
+static inline IndexScanDesc
+flo_compat_index_beginscan(Relation rel, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(rel, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(rel, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* Index entries of a new row, without deferred checks */
+static inline void
+flo_compat_insert_index_tuples(ResultRelInfo *info, TupleTableSlot *slot, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL, false);
+#else
+	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* A new version of the row at "tid", in the indexes as well */
+static inline TM_Result
+flo_compat_tuple_update(ResultRelInfo *info, ItemPointer tid, TupleTableSlot *slot,
+						EState *estate, CommandId cid, Snapshot snapshot)
+{
+	TM_FailureData failure;
+	LockTupleMode lock_mode;
+	TM_Result	result;
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes update_indexes;
+
+	result = table_tuple_update(info->ri_RelationDesc, tid, slot, cid, snapshot,
+								InvalidSnapshot, true, &failure, &lock_mode, &update_indexes);
+	if (result == TM_Ok && info->ri_NumIndices > 0 && update_indexes != TU_None)
+		ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL,
+							  update_indexes == TU_Summarizing);
+#else
+	bool		update_indexes;
+
+	result = table_tuple_update(info->ri_RelationDesc, tid, slot, cid, snapshot,
+								InvalidSnapshot, true, &failure, &lock_mode, &update_indexes);
+	if (result == TM_Ok && info->ri_NumIndices > 0 && update_indexes)
+		ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL);
+#endif
+	return result;
+}
+
+#endif

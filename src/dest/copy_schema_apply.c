@@ -1,0 +1,856 @@
+/*
+ * copy_schema_apply.c
+ *		Creates what the source's tables are made of.
+ *
+ * The definitions go into flo.copied_objects first, which is the list of what
+ * is to be done and then the record of it: each object is noted as done in the
+ * transaction that creates it, so a worker that comes back goes on behind the
+ * last one.  An object that exists already is compared with the source's
+ * definition; the same: it is kept, another: an error that shows where they
+ * differ.
+ *
+ * What no table needs comes after the rows, and is left out when it would have
+ * to wait for a person or cannot be made: the log says so, and the copy goes on.
+ *
+ * Commands have the rights that ddl_rights.c gives them.  What must not run
+ * without a person's word is put into flo.pending_ddl, as the stream's DDL is,
+ * all that is known of it at once, and the copy waits.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "bus/bucket_text.h"
+#include "bus/records.h"
+#include "bus/stream.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "conf/ddl.h"
+#include "conf/sql.h"
+#include "core/error_context.h"
+#include "core/injection_point.h"
+#include "core/loop.h"
+#include "core/names.h"
+#include "core/process.h"
+#include "core/transaction.h"
+#include "dest/copy_schema_apply.h"
+#include "dest/ddl_apply.h"
+#include "dest/ddl_known.h"
+#include "dest/ddl_present.h"
+#include "dest/ddl_reach.h"
+#include "dest/ddl_rights.h"
+#include "dest/ddl_targets.h"
+#include "dest/worker_config.h"
+#include "executor/spi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "monitor/state.h"
+#include "parser/parser.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#define BEFORE "before"
+#define AFTER "after"
+
+/* The tag of a definition in flo.pending_ddl and flo.ddl_log */
+#define SYNC_TAG "sync_schema"
+
+/* An object that is not there yet */
+typedef struct Object
+{
+	char	   *ordinal;		/* a number */
+	char	   *table;			/* an OID, "0" for what is no index or
+								 * constraint */
+	char	   *name;
+	char	   *command;
+	bool		has_address;
+	bool		rest;			/* no table needs it */
+	bool		unchecked;		/* a foreign key that rows violate */
+} Object;
+
+/* --- taking the definitions ---------------------------------------------- */
+
+/* The list of a snapshot is made once; of another generation nothing is kept */
+static bool
+is_noted(const FloWorkerSpec *spec, const char *generation, const char *attempt)
+{
+	if (flo_sql_run(SPI_OK_DELETE,
+					"DELETE FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2"
+					" AND generation <> $3::uuid", 3, spec->group, spec->worker, generation) > 0)
+		flo_sql_run(SPI_OK_DELETE,
+					"DELETE FROM flo.pending_ddl WHERE group_name = $1 AND worker_name = $2"
+					" AND lsn = '0/0'", 2, spec->group, spec->worker);
+	return flo_sql_run(SPI_OK_SELECT, "SELECT FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2 AND attempt >= $3::int LIMIT 1",
+					   3, spec->group, spec->worker, attempt) > 0;
+}
+
+/*
+ * Put a snapshot's definitions behind those of earlier ones.  What was done
+ * with the very same definition is done if it is still here; another takes the
+ * place of the one before, and is compared with what exists here.  What was not done goes when
+ * these are "all" there are, and not only those of some tables.
+ */
+static void
+note_definitions(const FloWorkerSpec *spec, const char *generation, const char *attempt,
+				 const char *json, bool all)
+{
+	flo_sql_run(SPI_OK_INSERT, "INSERT INTO flo.copied_objects (group_name, worker_name, generation, attempt, ordinal, section, object,"
+				" part_of, of_table, address_type, address_names, address_args, definition, command, rest, action, done_at)"
+				" SELECT $1, $2, $3::uuid, $4::int, b.base + o.ordinal, o.object->>'section', o.object->>'object',"
+				" b.base + (o.object->>'part_of')::int, (o.object->>'of_table')::oid, o.object->>'type',"
+				" CASE WHEN o.object->>'type' IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(o.object->'names')) END,"
+				" CASE WHEN o.object->>'type' IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(o.object->'args')) END,"
+				" o.object->>'definition', o.object->>'command', coalesce((o.object->>'rest')::bool, false), d.action, d.done_at"
+				" FROM (SELECT coalesce(max(ordinal), 0) AS base FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2) b"
+				" CROSS JOIN json_array_elements($5::json->'definitions') WITH ORDINALITY o (object, ordinal)"
+				" LEFT JOIN LATERAL (SELECT action, done_at FROM flo.copied_objects d WHERE d.group_name = $1 AND d.worker_name = $2"
+				" AND d.section = o.object->>'section' AND d.object = o.object->>'object' AND d.command = o.object->>'command'"
+				" AND (o.object->>'definition' = '' OR d.definition IS NOT DISTINCT FROM o.object->>'definition')"
+				" AND d.action IS NOT NULL LIMIT 1) d ON true",
+				5, spec->group, spec->worker, generation, attempt, json);
+	flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.copied_objects o WHERE group_name = $1 AND worker_name = $2 AND attempt < $3::int"
+				" AND (action IS NULL AND $4::bool OR EXISTS (SELECT FROM flo.copied_objects n WHERE n.group_name = $1 AND n.worker_name = $2"
+				" AND n.attempt = $3::int AND n.section = o.section AND n.object = o.object))",
+				4, spec->group, spec->worker, attempt, all ? "t" : "f");
+}
+
+/* A table that was dropped and made again is made again here, with all that belongs to it */
+static void
+forget_missing(const FloWorkerSpec *spec, const char *attempt)
+{
+	flo_sql_run(SPI_OK_UPDATE, "UPDATE flo.copied_objects o SET action = NULL, done_at = NULL WHERE group_name = $1 AND worker_name = $2"
+				" AND attempt = $3::int AND action IN ('created', 'kept') AND address_type IS NOT NULL"
+				" AND NOT EXISTS (SELECT FROM flo.find_object(o.address_type, o.address_names, o.address_args) f WHERE f.object IS NOT NULL)",
+				3, spec->group, spec->worker, attempt);
+	flo_sql_run(SPI_OK_UPDATE, "UPDATE flo.copied_objects o SET action = NULL, done_at = NULL WHERE group_name = $1 AND worker_name = $2"
+				" AND attempt = $3::int AND address_type IS NULL AND EXISTS (SELECT FROM flo.copied_objects w"
+				" WHERE w.group_name = $1 AND w.worker_name = $2 AND w.ordinal = o.part_of AND w.action IS NULL)",
+				3, spec->group, spec->worker, attempt);
+}
+
+static void
+take_definitions(const FloReception *what, const char *key, uint32 attempt)
+{
+	const FloWorkerSpec *spec = what->spec;
+	const char *generation = what->generation;
+	MemoryContext context = CurrentMemoryContext;
+	char	   *number = psprintf("%u", attempt);
+	char	   *json;
+	FloSqlSession sql;
+
+	flo_sql_begin(&sql);
+	if (!is_noted(spec, generation, number))
+	{
+		MemoryContext spi = MemoryContextSwitchTo(context);
+
+		json = flo_bucket_get_text(what->bus, flo_name_bucket(spec->group), key,
+								   flo_schema_tag(generation, attempt));
+		if (json == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the definitions that came with the copy are not in the group's state bucket"),
+					 errhint("flo.resync() at the source copies everything afresh.")));
+		flo_definitions_check(key, json);
+		json = pg_any_to_server(json, strlen(json), PG_UTF8);
+		MemoryContextSwitchTo(spi);
+		note_definitions(spec, generation, number, json, strcmp(key, FLO_SCHEMA_KEY) == 0);
+		forget_missing(spec, number);
+	}
+	flo_sql_end(&sql);
+}
+
+/* --- creating ------------------------------------------------------------ */
+
+/* The objects of a section that are still to be done, and fit a condition, as a List of Object * */
+static List *
+objects_to_do(const FloWorkerSpec *spec, const char *section, const char *which)
+{
+	FloSqlSession sql;
+	List	   *objects = NIL;
+	uint64		rows;
+
+	flo_sql_begin(&sql);
+	rows = flo_sql_run(SPI_OK_SELECT, psprintf("SELECT ordinal, object, command, address_type IS NOT NULL, coalesce(of_table, 0), rest"
+											   " FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2"
+											   " AND section = $3 AND action IS NULL AND %s ORDER BY ordinal", which),
+					   3, spec->group, spec->worker, section);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		Object	   *object = MemoryContextAllocZero(sql.caller, sizeof(Object));
+		MemoryContext spi;
+
+		object->ordinal = flo_sql_text(&sql, i, 1);
+		object->name = flo_sql_text(&sql, i, 2);
+		object->command = flo_sql_text(&sql, i, 3);
+		object->has_address = flo_sql_true(i, 4);
+		object->table = flo_sql_text(&sql, i, 5);
+		object->rest = flo_sql_true(i, 6);
+		spi = MemoryContextSwitchTo(sql.caller);
+		objects = lappend(objects, object);
+		MemoryContextSwitchTo(spi);
+	}
+	flo_sql_end(&sql);
+	return objects;
+}
+
+/* Does it exist here, as the source has it?  Throws when it differs. */
+static bool
+exists_alike(const FloWorkerSpec *spec, const Object *object)
+{
+	FloSqlSession sql;
+	bool		exists;
+	bool		given_up;
+	Oid			relation;
+	char	   *difference;
+
+	flo_sql_begin(&sql);
+	flo_sql_run(SPI_OK_SELECT, "SELECT f.object IS NOT NULL, CASE WHEN f.object IS NOT NULL THEN"
+				" CASE WHEN o.definition <> '' OR o.definition IS NULL THEN flo.definition_difference(o.definition, flo.definition_of(f.class, f.object)) END END,"
+				" CASE WHEN f.class = 'pg_catalog.pg_class'::regclass THEN f.object END,"
+				" EXISTS (SELECT FROM flo.given_up u WHERE u.group_name = $1 AND u.worker_name = $2 AND NOT u.asked"
+				" AND (o.address_type = 'table' AND o.address_names = ARRAY[u.schema_name, u.table_name] OR o.of_table = u.relation AND u.relation <> 0))"
+				" FROM flo.copied_objects o, LATERAL flo.find_object(o.address_type, o.address_names, o.address_args) f"
+				" WHERE o.group_name = $1 AND o.worker_name = $2 AND o.ordinal = $3::int",
+				3, spec->group, spec->worker, object->ordinal);
+	exists = flo_sql_true(0, 1);
+	difference = flo_sql_text(&sql, 0, 2);
+	relation = flo_sql_oid(0, 3);
+	given_up = flo_sql_true(0, 4);
+	flo_sql_end(&sql);
+	if (difference != NULL && given_up)
+		return true;			/* it is to fit when it is taken up again */
+	if (difference != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("%s exists here and differs from the source's", object->name),
+				 errdetail_internal("%s", difference),
+				 errhint("Make it the same or drop it here, or create the replicator without sync_schema.")));
+
+	/*
+	 * an empty table that is alike waits for the copy's rows, an unused
+	 * sequence for its defaults
+	 */
+	if (OidIsValid(relation))
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		if (get_rel_relkind(relation) == RELKIND_SEQUENCE)
+			flo_ddl_adopt_sequence(spec->group, relation);
+		else
+			(void) flo_ddl_adopt(spec->group, relation, FLO_ROWS_NONE, true);
+		PopActiveSnapshot();
+	}
+	return exists;
+}
+
+/* What became of the object that this one belongs to; NULL when it belongs to none */
+static char *
+action_of_whole(const FloWorkerSpec *spec, const Object *object)
+{
+	FloSqlSession sql;
+	char	   *action = NULL;
+
+	flo_sql_begin(&sql);
+	if (flo_sql_run(SPI_OK_SELECT, "SELECT w.action FROM flo.copied_objects o JOIN flo.copied_objects w USING (group_name, worker_name)"
+					" WHERE o.group_name = $1 AND o.worker_name = $2 AND o.ordinal = $3::int AND w.ordinal = o.part_of",
+					3, spec->group, spec->worker, object->ordinal) == 1)
+		action = flo_sql_text(&sql, 0, 1);
+	flo_sql_end(&sql);
+	return action;
+}
+
+/* Where flo.pending_ddl keeps it: 0/0 is no transaction of the stream */
+static FloDdlPlace
+place_of(const FloWorkerSpec *spec, const Object *object)
+{
+	FloDdlPlace place = {
+		spec->group, spec->worker, InvalidXLogRecPtr, atoi(object->ordinal), GetCurrentTimestamp()
+	};
+
+	return place;
+}
+
+/*
+ * One of the statements that make an object.  Returns why a person has to
+ * decide on it; then nothing was done.
+ */
+static char *
+run_statement(const FloWorkerSpec *spec, const Object *object, RawStmt *statement, bool released,
+			  bool try)
+{
+	bool		bounded = spec->options.ddl_trust == FLO_DDL_TRUST_OBJECT && !released;
+	FloDdlRights rights;
+	FloAsRole	as;
+	char	   *reason = NULL;
+
+	if (spec->options.ddl_trust == FLO_DDL_TRUST_OBJECT)
+		reason = flo_ddl_rights(statement->stmt, spec->owner, NULL, &rights);
+	if (reason == NULL && bounded)
+		reason = flo_ddl_out_of_reach(spec->group, flo_ddl_targets(statement->stmt));
+	if (reason == NULL && bounded)
+		reason = flo_ddl_refers_out_of_reach(spec->group, rights.sequences);
+	if (reason != NULL && !released)
+		return reason;
+	if (reason != NULL || spec->options.ddl_trust == FLO_DDL_TRUST_SOURCE)
+		flo_ddl_full_rights(spec->owner, NULL, &rights);
+	if (try)
+		return NULL;
+	flo_ddl_take_rights(&as, &rights);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	reason = flo_ddl_run_within_reach(spec->group, bounded, statement, object->command, NULL);
+	PopActiveSnapshot();
+	flo_as_role_leave(&as);
+	CommandCounterIncrement();
+	return reason;
+}
+
+/*
+ * A foreign key is not checked against the rows that are there, and says so;
+ * that of a partitioned table cannot say so before 18, and is as at the source.
+ */
+static void
+leave_unchecked(Node *node)
+{
+	AlterTableStmt *statement = (AlterTableStmt *) node;
+	ListCell   *cell;
+
+	if (!IsA(node, AlterTableStmt))
+		return;
+	foreach(cell, statement->cmds)
+	{
+		Constraint *constraint = (Constraint *) lfirst_node(AlterTableCmd, cell)->def;
+		Oid			table = RangeVarGetRelid(statement->relation, NoLock, true);
+
+		if (constraint == NULL || !IsA(constraint, Constraint) ||
+			constraint->contype != CONSTR_FOREIGN)
+			continue;
+		constraint->skip_validation = true;
+		constraint->initially_valid = get_rel_relkind(table) == RELKIND_PARTITIONED_TABLE;
+	}
+}
+
+/* A statement of the stream may have attached it meanwhile */
+static bool
+is_attached(Node *node, const char *command)
+{
+	AlterTableStmt *statement = (AlterTableStmt *) node;
+	StringInfoData note;
+
+	if (!IsA(node, AlterTableStmt) ||
+		linitial_node(AlterTableCmd, statement->cmds)->subtype != AT_AttachPartition ||
+		statement->objtype != OBJECT_TABLE)
+		return false;
+	initStringInfo(&note);
+	return flo_ddl_present(node, command, false, &note);
+}
+
+/*
+ * Text means what it means to pg_dump: see DUMP_SETTINGS, which are those this
+ * process has anyway.  What else a script of pg_dump's sets is set here, and a
+ * setting that is for one command only lasts for that.
+ */
+static char *
+run_command(const FloWorkerSpec *spec, const Object *object, bool released, bool try)
+{
+	FloAsRole	settings;
+	char	   *reason = NULL;
+	ListCell   *cell;
+
+	flo_as_role_enter(&settings, GetUserId(), FLO_AS_ROLE_PLAIN);
+	flo_as_role_set("default_table_access_method", "heap");
+	flo_as_role_set("search_path", "");
+	foreach(cell, raw_parser(object->command, RAW_PARSE_DEFAULT))
+	{
+		RawStmt    *statement = lfirst_node(RawStmt, cell);
+
+		if (object->unchecked)
+			leave_unchecked(statement->stmt);
+		if (IsA(statement->stmt, VariableSetStmt) &&
+			strcmp(((VariableSetStmt *) statement->stmt)->name, "default_table_access_method") == 0)
+			flo_as_role_set("default_table_access_method",
+							ExtractSetVariableArgs((VariableSetStmt *) statement->stmt));
+		else if (!is_attached(statement->stmt, object->command))
+			reason = run_statement(spec, object, statement, released, try);
+		if (reason != NULL)
+			break;
+	}
+	flo_as_role_leave(&settings);
+	return reason;
+}
+
+static void
+note_done(const FloWorkerSpec *spec, const Object *object, const char *action)
+{
+	flo_sql_do(SPI_OK_UPDATE,
+			   "UPDATE flo.copied_objects SET action = $4, done_at = clock_timestamp()"
+			   " WHERE group_name = $1 AND worker_name = $2 AND ordinal = $3::int",
+			   4, spec->group, spec->worker, object->ordinal, action);
+}
+
+/*
+ * In a transaction.  Returns why a person has to decide first; the transaction
+ * has to be given up then.
+ */
+static char *
+create_object(const FloWorkerSpec *spec, const Object *object)
+{
+	char	   *whole = object->has_address ? NULL : action_of_whole(spec, object);
+	bool		kept = whole != NULL && strcmp(whole, "created") != 0;
+	FloDdlPlace place = place_of(spec, object);
+	int64		id;
+	FloDdlDecision decision = flo_ddl_decision(&place, object->command, &id);
+	const char *action;
+	char	   *reason;
+
+	flo_error_context.operation = psprintf("sync_schema of %s", object->name);
+	if (decision != FLO_DDL_SKIPPED && object->has_address && exists_alike(spec, object))
+	{
+		ereport(LOG,
+				(errmsg("%s exists already with the source's definition and is kept",
+						object->name)));
+		kept = true;
+	}
+	action = kept ? (whole != NULL && strcmp(whole, "left out") == 0 ? whole : "kept") :
+		decision == FLO_DDL_SKIPPED ? "skipped" : "created";
+	if (strcmp(action, "created") == 0)
+	{
+		reason = run_command(spec, object, decision == FLO_DDL_RELEASED, false);
+		if (reason != NULL)
+			return reason;
+	}
+	note_done(spec, object, action);
+	if (decision != FLO_DDL_NOT_HELD)
+		flo_ddl_note(&place, SYNC_TAG, object->command,
+					 kept ? "present" : decision == FLO_DDL_SKIPPED ? "skipped" : "applied",
+					 object->name);
+	flo_error_context_clear();
+	return NULL;
+}
+
+/* --- what may fail ------------------------------------------------------- */
+
+/* Does the error say that the object cannot be made here, whenever it is tried? */
+static bool
+is_about_object(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return false;
+		default:
+			return sqlstate != ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
+
+/*
+ * create_object(), which has done nothing where it returns a reason or, in
+ * *error, what went wrong with this object.
+ */
+static char *
+try_object(const FloWorkerSpec *spec, const Object *object, ErrorData **error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char	   *volatile reason = NULL;
+	int			level;
+
+	*error = NULL;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	level = GetCurrentTransactionNestLevel();
+	PG_TRY();
+	{
+		reason = create_object(spec, object);
+		if (reason == NULL)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		*error = CopyErrorData();
+		if (!is_about_object((*error)->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		while (GetCurrentTransactionNestLevel() >= level)
+			RollbackAndReleaseCurrentSubTransaction();
+		flo_error_context_clear();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return reason;
+}
+
+static void
+leave_out(const FloWorkerSpec *spec, const Object *object, const char *why)
+{
+	FloDdlPlace place = place_of(spec, object);
+
+	ereport(LOG,
+			(errmsg("sync_schema leaves out %s, which no table needs: %s", object->name, why)));
+	note_done(spec, object, "left out");
+	flo_ddl_note(&place, SYNC_TAG, object->command, "not_here",
+				 psprintf("%s: %s", object->name, why));
+}
+
+/*
+ * In a transaction, which has to be given up when this returns why a person has
+ * to decide.  What no table needs is done without, and a foreign key that rows
+ * violate (the source had them before, or without asking) does not hold up all
+ * that comes after.
+ */
+static char *
+create_after(const FloWorkerSpec *spec, Object *object)
+{
+	FloDdlPlace place = place_of(spec, object);
+	ErrorData  *error;
+	char	   *reason = try_object(spec, object, &error);
+
+	if (object->rest && (reason != NULL || error != NULL))
+	{
+		leave_out(spec, object, reason != NULL ? reason : error->message);
+		return NULL;
+	}
+	if (error == NULL)
+		return reason;
+	if (error->sqlerrcode != ERRCODE_FOREIGN_KEY_VIOLATION)
+		ReThrowError(error);
+	object->unchecked = true;
+	ereport(WARNING,
+			(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+			 errmsg("%s is not checked: rows violate it", object->name),
+			 errdetail_internal("%s %s", error->message,
+								error->detail != NULL ? error->detail : ""),
+			 errhint("Mend the rows at the source, then ALTER TABLE ... VALIDATE CONSTRAINT here.")));
+	reason = create_object(spec, object);
+	if (reason == NULL)
+		flo_ddl_note(&place, SYNC_TAG, object->command, "applied",
+					 psprintf("%s is not checked: %s", object->name, error->message));
+	return reason;
+}
+
+/* --- waiting for a person ------------------------------------------------ */
+
+/*
+ * A transaction in which an object had to be held is given up; this one and
+ * what else is known to need a decision are put where they wait for it.
+ */
+static void
+hold_objects(const FloWorkerSpec *spec, List *objects, int first, const char *reason)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ListCell   *cell;
+
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(context);
+	flo_error_context_clear();
+	(void) flo_transaction_begin();
+	MemoryContextSwitchTo(context);
+	ForceSyncCommit();
+	for_each_from(cell, objects, first)
+	{
+		Object	   *object = lfirst(cell);
+		FloDdlPlace place = place_of(spec, object);
+		int64		id;
+
+		if (object->rest)
+			continue;			/* nobody is asked for */
+		if (foreach_current_index(cell) > first)
+			reason = object->has_address && !exists_alike(spec, object) ?
+				run_command(spec, object, false, true) : NULL;
+		if (reason != NULL && flo_ddl_decision(&place, object->command, &id) == FLO_DDL_NOT_HELD)
+			(void) flo_ddl_hold(&place, SYNC_TAG, object->command,
+								psprintf("%s: %s", object->name, reason));
+	}
+	flo_transaction_end(context);
+}
+
+/* One that waits for a decision, and how many do; false when there is none */
+static bool
+find_undecided(const FloWorkerSpec *spec, char **id, char **reason, char **count)
+{
+	MemoryContext context = CurrentMemoryContext;
+	FloSqlSession sql;
+	bool		any;
+
+	(void) flo_transaction_begin();
+	MemoryContextSwitchTo(context);
+	flo_sql_begin(&sql);
+	any = flo_sql_run(SPI_OK_SELECT, "SELECT id, reason, count(*) OVER () FROM flo.pending_ddl"
+					  " WHERE group_name = $1 AND worker_name = $2 AND lsn = '0/0' AND decision IS NULL ORDER BY ordinal LIMIT 1",
+					  2, spec->group, spec->worker) > 0;
+	if (any)
+	{
+		*id = flo_sql_text(&sql, 0, 1);
+		*reason = flo_sql_text(&sql, 0, 2);
+		*count = flo_sql_text(&sql, 0, 3);
+	}
+	flo_sql_end(&sql);
+	flo_transaction_end(context);
+	return any;
+}
+
+/* With another ddl_trust this process ends and comes back; false when the copy is to be left */
+static bool
+await_decisions(const FloReception *what)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext aside = AllocSetContextCreate(context, "pg_flo decisions", ALLOCSET_SMALL_SIZES);
+	bool		go_on = true;
+	char	   *id;
+	char	   *reason;
+	char	   *count;
+
+	MemoryContextSwitchTo(aside);
+	while (go_on && find_undecided(what->spec, &id, &reason, &count))
+	{
+		flo_state_set(FLO_STATE_WAITING,
+					  "for flo.release_ddl(%s) or flo.skip_ddl(%s), %s in flo.pending_ddl: %s",
+					  id, id, count, reason);
+		flo_bus_wait(what->bus, 1000);
+		flo_check_interrupts();
+		go_on = what->proceed(what->arg, NULL);
+		MemoryContextReset(aside);
+	}
+	MemoryContextSwitchTo(context);
+	MemoryContextDelete(aside);
+	return go_on;
+}
+
+/* --- before the rows ----------------------------------------------------- */
+
+bool
+flo_schema_create_before(const FloReception *what, const char *key, uint32 attempt)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(old, "pg_flo schema", ALLOCSET_DEFAULT_SIZES);
+	List	   *objects;
+	char	   *reason;
+	bool		go_on = true;
+
+	(void) flo_transaction_begin();
+	MemoryContextSwitchTo(context);
+	take_definitions(what, key, attempt);
+	flo_transaction_end(context);
+	do
+	{
+		reason = NULL;
+		MemoryContextReset(context);
+		(void) flo_transaction_begin();
+		MemoryContextSwitchTo(context);
+		objects = objects_to_do(what->spec, BEFORE, "true");
+		for (int i = 0; i < list_length(objects) && reason == NULL; i++)
+		{
+			flo_check_interrupts();
+			flo_state_set(FLO_STATE_COPYING, "creating tables and what they need: %d of %d", i + 1,
+						  list_length(objects));
+			reason = create_object(what->spec, list_nth(objects, i));
+			if (reason != NULL)
+				hold_objects(what->spec, objects, i, reason);
+		}
+		if (reason != NULL)
+			go_on = await_decisions(what);
+	} while (reason != NULL && go_on);
+	if (go_on)
+	{
+		ForceSyncCommit();
+		flo_transaction_end(old);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return go_on;
+}
+
+/* --- after the rows ------------------------------------------------------ */
+
+#define OF_TABLES "of_table IS NOT NULL AND NOT rest"
+
+static List *
+objects_after(const FloWorkerSpec *spec, const char *which)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *objects;
+
+	(void) flo_transaction_begin();
+	MemoryContextSwitchTo(context);
+	objects = objects_to_do(spec, AFTER, which);
+	flo_transaction_end(context);
+	return objects;
+}
+
+/*
+ * Is the object still to be done, and nobody at another of its table?  Building
+ * two indexes of a table at once would be possible, but a primary key needs it
+ * alone.  The lock is held to the end of the transaction.
+ */
+static bool
+claim(const FloWorkerSpec *spec, const Object *object)
+{
+	FloSqlSession sql;
+	bool		claimed;
+
+	flo_sql_begin(&sql);
+	flo_sql_run(SPI_OK_SELECT,
+				"SELECT pg_try_advisory_xact_lock(hashtext($1 || '/' || $2), $3::oid::int)",
+				3, spec->group, spec->worker, object->table);
+	claimed = flo_sql_true(0, 1) &&
+		flo_sql_run(SPI_OK_SELECT,
+					"SELECT FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2"
+					" AND ordinal = $3::int AND action IS NULL", 3, spec->group, spec->worker,
+					object->ordinal) == 1;
+	flo_sql_end(&sql);
+	return claimed;
+}
+
+/* Builds what others are not at; true when it did something */
+static bool
+build_some(const FloWorkerSpec *spec, List *objects)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		any = false;
+	ListCell   *cell;
+
+	foreach(cell, objects)
+	{
+		flo_check_interrupts();
+		(void) flo_transaction_begin();
+		MemoryContextSwitchTo(context);
+		if (claim(spec, lfirst(cell)))
+		{
+			flo_injection_point("build.before");
+			if (create_object(spec, lfirst(cell)) != NULL)
+			{
+				/* the worker itself comes upon it, and waits */
+				AbortCurrentTransaction();
+				MemoryContextSwitchTo(context);
+				flo_error_context_clear();
+				continue;
+			}
+			any = true;
+		}
+		flo_transaction_end(context);
+	}
+	return any;
+}
+
+void
+flo_schema_builder_run(const FloProcessArgs *args)
+{
+	FloWorkerSpec *spec;
+	char	   *group;
+	char	   *worker;
+
+	flo_helper_names(args->slot, &group, &worker);
+	spec = flo_my_spec(group, worker);
+	if (spec == NULL)
+		return;
+	while (build_some(spec, objects_after(spec, OF_TABLES)))
+		flo_helper_check(args->slot, args->incarnation);
+}
+
+static int
+tables_of(List *objects)
+{
+	List	   *tables = NIL;
+	ListCell   *cell;
+
+	foreach(cell, objects)
+		tables = list_append_unique_oid(tables,
+										(Oid) strtoul(((Object *) lfirst(cell))->table, NULL, 10));
+	return list_length(tables);
+}
+
+/*
+ * Helpers build indexes while there are tables for more than one process; the
+ * rest is the worker's own, also when the server has no process free.
+ */
+static void
+build_together(const FloWorkerSpec *spec)
+{
+	List	   *objects = objects_after(spec, OF_TABLES);
+	int			wanted = Min((int) spec->options.loaders, tables_of(objects));
+	BackgroundWorkerHandle **builders = palloc0(sizeof(BackgroundWorkerHandle *) * Max(wanted, 1));
+	int			running = 0;
+
+	for (int i = 0; i < wanted && wanted > 1; i++)
+	{
+		FloProcessArgs args = {0};
+
+		args.database = MyDatabaseId;
+		args.slot = flo_me->slot;
+		args.incarnation = flo_me->incarnation;
+		args.helper = FLO_HELPER_BUILDER;
+		args.number = i;
+		if (!flo_process_start(&args, psprintf("pg_flo builder %s %s %d", spec->group, spec->worker,
+											   i), &builders[i]))
+			builders[i] = NULL;
+	}
+	do
+	{
+		running = 0;
+		for (int i = 0; i < wanted; i++)
+			running += builders[i] != NULL && !flo_process_ended(builders[i]);
+		if (running > 0)
+		{
+			flo_state_set(FLO_STATE_COPYING, "building indexes: %d left of %d, %d processes",
+						  list_length(objects_after(spec, OF_TABLES)), list_length(objects),
+						  running);
+			(void) flo_wait(PGINVALID_SOCKET, false, 500);
+		}
+	} while (running > 0);
+}
+
+/* Each in a transaction of its own; false when one of them needs a decision first */
+static bool
+create_rest(const FloReception *what, List *objects)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ListCell   *cell;
+
+	foreach(cell, objects)
+	{
+		char	   *reason;
+
+		flo_check_interrupts();
+		flo_state_set(FLO_STATE_COPYING, "building indexes and constraints: %d of %d",
+					  foreach_current_index(cell) + 1, list_length(objects));
+		(void) flo_transaction_begin();
+		MemoryContextSwitchTo(context);
+		reason = create_after(what->spec, lfirst(cell));
+		if (reason != NULL)
+		{
+			hold_objects(what->spec, objects, foreach_current_index(cell), reason);
+			return false;
+		}
+		flo_transaction_end(context);
+	}
+	return true;
+}
+
+bool
+flo_schema_create_after(const FloReception *what, bool complete)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(old, "pg_flo schema", ALLOCSET_DEFAULT_SIZES);
+	bool		go_on = true;
+
+	MemoryContextSwitchTo(context);
+	build_together(what->spec);
+	while (go_on &&
+		   !create_rest(what, objects_after(what->spec, complete ? "true" :
+											"command NOT LIKE '% FOREIGN KEY %'")))
+		go_on = await_decisions(what);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return go_on;
+}

@@ -1,0 +1,55 @@
+/*
+ * worker_copies.c
+ *		What a worker knows of copies that are still to come while it streams.
+ */
+#include "postgres.h"
+
+#include "core/transaction.h"
+#include "dest/copy_state.h"
+#include "dest/foreign_keys.h"
+#include "dest/given_up.h"
+#include "dest/owed.h"
+#include "dest/worker_copies.h"
+#include "monitor/state.h"
+#include "utils/memutils.h"
+
+/*
+ * Tables whose snapshot is later than where the stream is now, or still to
+ * come in it, or that are given up
+ */
+void
+flo_worker_look_at_copies(FloWorker *w)
+{
+	MemoryContext old = flo_transaction_begin();
+	ListCell   *cell;
+
+	MemoryContextReset(w->copied_context);
+	MemoryContextSwitchTo(w->copied_context);
+	w->copied = NIL;
+	foreach(cell, flo_copied_tables(w->group, w->worker))
+	{
+		FloCopiedTable *table = lfirst(cell);
+
+		if (table->lsn > w->position || table->expected > 0)
+			w->copied = lappend(w->copied, table);
+	}
+	flo_given_up_list(w);
+	flo_owed_look(w);
+	w->keys_unchecked = flo_foreign_keys_are_unchecked(w->spec);
+	flo_transaction_end(old);
+}
+
+void
+flo_worker_check_keys(FloWorker *w)
+{
+	MemoryContext old;
+
+	if (!w->keys_unchecked || flo_copied_expects_any(w->copied))
+		return;
+	flo_foreign_keys_check(w->spec);
+	old = flo_transaction_begin();
+	flo_foreign_keys_checked(w->spec);
+	flo_transaction_end(old);
+	w->keys_unchecked = false;
+	flo_state_set(FLO_STATE_STREAMING, NULL);
+}

@@ -1,0 +1,243 @@
+/*
+ * worker_report.c
+ *		What a worker tells of itself: to shared memory, to the state bucket, and
+ *		to the broker.
+ *
+ * Everything told to the outside happens after the flush of what it is about.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "bus/records.h"
+#include "bus/stream.h"
+#include "core/clock.h"
+#include "core/injection_point.h"
+#include "core/loop.h"
+#include "core/settings.h"
+#include "core/transaction.h"
+#include "dest/consumer.h"
+#include "dest/copy_loader.h"
+#include "dest/foreign_keys.h"
+#include "dest/owed.h"
+#include "dest/progress.h"
+#include "dest/worker_config.h"
+#include "dest/worker_report.h"
+#include "dest/worker_state.h"
+#include "monitor/copy.h"
+#include "monitor/state.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* ms between two reports to the state bucket */
+#define REPORT_INTERVAL 500
+
+/*
+ * The same when there is nothing new to tell.  A broker that is full stores no
+ * report, and a source that begins anew knows only what is stored.
+ */
+#define REPORT_AGAIN 3000
+
+/* --- flush, acknowledge, report ------------------------------------------ */
+
+void
+flo_worker_show_state(FloWorker *w)
+{
+	FloPositions positions = {0};
+
+	positions.received = w->position;
+	positions.durable = flo_owed_durable(w);
+	positions.known = Max(w->known, w->durable);
+	positions.oldest_pending = w->unflushed_oldest != 0 ? w->unflushed_oldest : w->batch_oldest;
+	if (w->owed_at != 0 && (positions.oldest_pending == 0 || w->owed_at < positions.oldest_pending))
+		positions.oldest_pending = w->owed_at;
+	flo_state_report(&positions);
+}
+
+/*
+ * Tell the replicator what need not be kept for us; only what the origin holds
+ * counts.  It hears that also when the broker has no room to store it, or for the
+ * bucket: what is told may be what makes some.
+ */
+void
+flo_worker_report_to_bucket(FloWorker *w, bool wait)
+{
+	MemoryContext old = MemoryContextSwitchTo(w->broker_context);
+	FloWorkerReport report = {0};
+	char	   *key = flo_report_key(w->consumer_name);
+	char	   *value;
+
+	report.consumer = w->consumer_name;
+	report.worker = w->worker;
+	report.system_identifier = GetSystemIdentifier();
+	report.database = w->database;
+	strlcpy(report.generation, flo_progress_generation(w->progress), sizeof(report.generation));
+	report.lsn = w->origin_lsn;
+	report.seq = w->acked_seq;
+	report.copying = flo_progress_copying(w->progress);
+	report.awaits_resync = w->awaits_resync;
+	report.missing_chunks = w->missing_chunks.relation;
+	report.missing_attempt = w->missing_chunks.attempt;
+	report.copied_seq = flo_dest_copy_floor();
+	report.copy_attempt = flo_progress_copy_attempt(w->progress);
+	report.at = GetCurrentTimestamp();
+	value = flo_report_format(&report);
+	flo_injection_point("report.before");
+	/* what is published to one that was removed is not answered */
+	if (wait || w->no_bucket)
+		w->no_bucket = !flo_bucket_try_create(w->bus, w->bucket, flo_stream_replicas);
+	if (!wait || w->no_bucket)
+		flo_bucket_put(w->bus, w->bucket, key, value, false);
+	else if (!flo_bucket_try_put(w->bus, w->bucket, key, value))
+	{
+		w->no_bucket = true;	/* or full: the next report looks */
+		ereport(LOG,
+				(errmsg("the broker has not stored what worker \"%s\" of group \"%s\" reports: it goes on, and says it again",
+						w->worker, w->group)));
+	}
+	flo_injection_point("report.after");
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(w->broker_context);
+	w->reported = flo_clock();
+	w->reported_lsn = report.lsn;
+	w->reported_seq = report.seq;
+}
+
+/* The newest LSN of the stream, as its replicator says from time to time */
+static void
+take_updates(FloWorker *w)
+{
+	FloBusUpdate update;
+
+	while (flo_bus_next_update(w->bus, &update))
+	{
+		FloSourceRecord *source;
+
+		/* nothing when the key was removed */
+		if (update.len > 0)
+		{
+			source = flo_record_read(&flo_source_format, FLO_SOURCE_KEY, update.data, update.len);
+			w->known = Max(w->known, source->lsn);
+			pfree(source);
+		}
+		pfree(update.subject);
+		pfree(update.data);
+	}
+}
+
+/*
+ * Take note of commits that have reached the disk, with "force" of all of
+ * them.  Everything told to the outside happens here, after the flush.
+ */
+void
+flo_worker_flush(FloWorker *w, bool force)
+{
+	if (!force && !flo_clock_passed(w->flushed, FLO_FLUSH_INTERVAL))
+		return;
+	w->flushed = flo_clock();
+	if (!XLogRecPtrIsInvalid(w->unflushed_local))
+	{
+		flo_injection_point("flush.before");
+		XLogFlush(w->unflushed_local);
+		flo_injection_point("flush.after");
+		w->unflushed_local = InvalidXLogRecPtr;
+		w->unflushed_oldest = 0;
+		w->origin_lsn = flo_progress_position(w->progress);
+		w->durable = Max(w->durable, w->origin_lsn);
+		if (w->unflushed_seq > w->acked_seq)
+		{
+			w->acked_seq = w->unflushed_seq;
+			flo_injection_point("ack.before");
+			flo_consumer_ack(w->consumer, w->acked_seq);
+			flo_injection_point("ack.after");
+		}
+	}
+	take_updates(w);
+	flo_worker_show_state(w);
+	if (flo_clock_passed(w->reported,
+						 w->reported_seq != w->acked_seq || w->reported_lsn != w->origin_lsn ?
+						 REPORT_INTERVAL : REPORT_AGAIN))
+		flo_worker_report_to_bucket(w, false);
+}
+
+/* --- positions of sinks that write elsewhere ----------------------------- */
+
+/* Synchronous: it may be told when this returns */
+void
+flo_worker_record_position(FloWorker *w, XLogRecPtr position)
+{
+	MemoryContext old = CurrentMemoryContext;
+	const FloSinkOps *ops = w->sink->ops;
+
+	flo_transaction_start();
+	flo_progress_commit_row(w->progress, position, ops->save ? ops->save(w->sink) : NULL);
+	MemoryContextSwitchTo(old);
+	w->unflushed_local = XactLastCommitEnd;
+}
+
+/* For the sink, in the middle of a batch: its state moves, the position does not */
+static void
+host_checkpoint(void *arg)
+{
+	FloWorker  *w = arg;
+
+	flo_worker_record_position(w, flo_progress_position(w->progress));
+	w->unflushed_local = InvalidXLogRecPtr;
+}
+
+static void
+pump_bus(void *arg)
+{
+	flo_bus_pump(arg);
+}
+
+/*
+ * For the sink, while it waits.  The connection to the broker wants to be
+ * served, or it is lost; when it is, the sink need not know, since the loop
+ * renews it.  A new configuration may be what ends the wait: the launcher
+ * starts this worker again with it.
+ */
+static void
+host_serve(void *arg)
+{
+	FloWorker  *w = arg;
+	char	   *reason = NULL;
+
+	flo_check_interrupts();
+	if (!flo_bus_guard(pump_bus, w->bus, &reason))
+		pfree(reason);
+	take_updates(w);
+	flo_worker_show_state(w);
+	if (!flo_worker_follow_configuration(w))
+		proc_exit(0);
+}
+
+/* For the sink, within a batch: once for each table is enough */
+static void
+host_unchecked(void *arg, Oid relation)
+{
+	FloWorker  *w = arg;
+	MemoryContext old;
+
+	if (list_member_oid(w->unchecked, relation))
+		return;
+	flo_foreign_keys_unchecked(w->spec, relation);
+	w->keys_unchecked = true;
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
+	w->unchecked = lappend_oid(w->unchecked, relation);
+	MemoryContextSwitchTo(old);
+}
+
+void
+flo_worker_open_sink(FloWorker *w)
+{
+	const FloSinkOps *ops = flo_sink_ops(w->spec->sink);
+
+	w->host.arg = w;
+	w->host.serve = host_serve;
+	w->host.checkpoint = host_checkpoint;
+	w->host.unchecked = host_unchecked;
+	w->sink = ops->open(w->spec, &w->tally, flo_progress_sink_state(w->progress), &w->host);
+	if (ops->save != NULL)
+		host_checkpoint(w);
+}

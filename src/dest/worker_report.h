@@ -1,0 +1,25 @@
+/*
+ * worker_report.h
+ *		What a worker tells: its state here, what is durable to the source; and the sink's host.
+ */
+#ifndef FLO_WORKER_REPORT_H
+#define FLO_WORKER_REPORT_H
+
+#include "dest/worker_state.h"
+
+/* Positions and counters to shared memory */
+extern void flo_worker_show_state(FloWorker *w);
+
+/* Tell the replicator what need not be kept for us; only what is durable counts */
+extern void flo_worker_report_to_bucket(FloWorker *w, bool wait);
+
+/* Take note of commits that have reached the disk, with "force" of all of them */
+extern void flo_worker_flush(FloWorker *w, bool force);
+
+/* A sink that writes elsewhere has everything up to here: durable when this returns */
+extern void flo_worker_record_position(FloWorker *w, XLogRecPtr position);
+
+/* Open the sink, with what it may ask of its worker */
+extern void flo_worker_open_sink(FloWorker *w);
+
+#endif

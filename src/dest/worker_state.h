@@ -1,0 +1,150 @@
+/*
+ * worker_state.h
+ *		The state of a worker process, for the files that run it.
+ *
+ * worker.c starts and loops, worker_start.c finds where to begin, apply.c
+ * takes chunks apart, worker_batch.c commits them together, worker_report.c
+ * tells what is durable.  Private to the files of dest/.
+ */
+#ifndef FLO_WORKER_STATE_H
+#define FLO_WORKER_STATE_H
+
+#include "core/clock.h"
+#include "dest/consumer.h"
+#include "dest/progress.h"
+#include "dest/table_filter.h"
+#include "dest/worker_rules.h"
+#include "lib/stringinfo.h"
+#include "sink/sink.h"
+
+/* ms between two flushes of commits, acknowledgements and reports under load */
+#define FLO_FLUSH_INTERVAL 100
+
+/*
+ * The same when the stream has run dry: the next transaction shall not find us
+ * waiting for the disk
+ */
+#define FLO_DRY_FLUSH_INTERVAL 20
+
+typedef struct FloWorker
+{
+	/* names and configuration */
+	char	   *group;
+	char	   *worker;
+	char	   *stream;
+	char	   *bucket;
+	char	   *consumer_name;
+	char	   *database;
+	FloWorkerSpec *spec;
+
+	/* the pipe */
+	FloBus	   *bus;
+	FloConsumer *consumer;
+	FloChangeParser *parser;
+	FloWorkerRules *rules;
+	FloSink    *sink;
+	FloSinkHost host;
+	FloTableFilter *tables;		/* of the option; NULL = all */
+	FloProgress *progress;
+	MemoryContext chunk_context;	/* reset after each chunk */
+	bool		no_bucket;		/* the broker had no room for it */
+	FloClock	pruned;			/* when history was last looked through */
+	MemoryContext broker_context;	/* reset after each exchange of words with
+									 * the broker */
+
+	/* changed configuration that is not in force yet */
+	bool		rules_stale;
+	bool		options_stale;
+
+	/* place */
+	XLogRecPtr	position;		/* all that committed at or below is in a
+								 * batch or before it */
+	uint64		place;			/* sequence of the first chunk that is not
+								 * done with */
+	uint64		unlinked;		/* of the last one that did not link, 0 = none */
+	XLogRecPtr	last_end;		/* of the last commit read, or what the chunk
+								 * says of those before it */
+	uint64		epoch;			/* of the chunk before */
+	uint64		number;
+	int			encoding;
+
+	/* the transaction being read */
+	bool		in_transaction;
+	uint64		began;			/* sequence of the chunk where that was, or
+								 * where we entered */
+	bool		skipping;		/* it was applied before, or is skipped */
+	bool		skipped;		/* flo.skip() names it */
+	List	   *notices;		/* of char *: what one that is skipped says of
+								 * copies */
+	List	   *marker;			/* of FloCopyKey *: of a marker that was just
+								 * read */
+	List	   *copied;			/* of FloCopiedTable *: whose copy is later
+								 * than the position, or that are given up */
+	bool		gives_up;		/* there are such */
+	int64		last_given_up;	/* number of the newest entry seen */
+	bool		begins_again;	/* the sink may have rows in hand of one that
+								 * was given up since */
+	MemoryContext copied_context;	/* where that list is */
+	FloTransaction txn;
+	int			ddl_ordinal;	/* of the DDL statement within it, from 1 */
+	StringInfoData fragment;	/* of a record split over chunks */
+	uint32		fragment_total; /* 0 = none */
+
+	/* the batch: one transaction at the destination */
+	bool		batch_open;
+	int64		batch_changes;
+	int64		batch_transactions;
+	XLogRecPtr	batch_final;	/* commit LSN of the last complete source
+								 * transaction in it */
+	XLogRecPtr	batch_lsn;		/* last complete source transaction in it */
+	TimestampTz batch_time;
+	TimestampTz batch_oldest;	/* commit time of the first */
+	FloClock	batch_opened;
+	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one
+								 * that failed */
+	bool		batch_has_ddl;
+	bool		batch_has_copies;	/* it changes what is known of copies:
+									 * looked at again when it is over */
+	List	   *unchecked;		/* OIDs of tables written in it without a look
+								 * at their foreign keys */
+	bool		keys_unchecked; /* there may be such tables, of any batch or
+								 * copy */
+	bool		rewind;			/* the place was given up: attach anew where
+								 * the position says */
+	bool		leave;			/* the configuration changed while waiting */
+
+	/* the copy, while it is not in */
+	bool		awaits_resync;	/* for a generation that brings one */
+	FloCopyKey	missing_chunks; /* a table chunks of which are lost; relation
+								 * 0 = none */
+
+	/* committed, not known to be flushed */
+	XLogRecPtr	unflushed_local;	/* end of the newest commit record;
+									 * invalid = all flushed */
+	uint64		unflushed_seq;	/* nothing up to here is needed then */
+	TimestampTz unflushed_oldest;
+
+	/* durable */
+	XLogRecPtr	durable;		/* heartbeats included */
+	XLogRecPtr	origin_lsn;		/* what the origin holds on disk */
+	uint64		acked_seq;
+	uint64		reported_seq;
+	XLogRecPtr	reported_lsn;
+	XLogRecPtr	known;			/* newest LSN known from the stream */
+
+	/* copies that are owed: see owed.c */
+	XLogRecPtr	owed_since;		/* what is shown as durable stays here;
+								 * FLO_OWES_NOTHING */
+	TimestampTz owed_at;		/* 0 = none */
+	bool		entered;		/* it was read in this batch */
+	bool		entering;		/* the first message of the generation, or of
+								 * this process, is not read yet */
+
+	FloTally	tally;			/* open: of the batch */
+	FloClock	flushed;
+	FloClock	reported;
+	FloClock	advanced;
+	FloClock	heard;			/* a chunk came, or the stream was verified */
+} FloWorker;
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * http.h
+ *		Requests to several endpoints at once, from this process's own loop.
+ *
+ * libcurl does the work, in a module that only webhook workers load.  All waits
+ * end when the process is told to.
+ */
+#ifndef FLO_HTTP_H
+#define FLO_HTTP_H
+
+#include "events/http_impl.h"
+
+/* Load the module; 55000 when it is of another version, 58P01 when it is missing */
+extern const FloHttpFunctions *flo_http_load(void);
+
+/*
+ * Let requests proceed: wait for up to timeout_ms until one of their sockets
+ * is ready, and do what is possible.  Serves interrupts, like flo_wait().
+ */
+extern void flo_http_wait(const FloHttpFunctions *functions, FloHttp *http, long timeout_ms);
+
+/* What went wrong, in words that are fit to be shown; "" when nothing did */
+extern void flo_http_describe_failure(const FloHttpResult *result, char *error, size_t size);
+
+#endif

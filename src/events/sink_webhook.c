@@ -1,0 +1,884 @@
+/*
+ * sink_webhook.c
+ *		Sends events to HTTP endpoints.
+ *
+ * Promises: each endpoint gets its events in order, the next only after the
+ * one before was taken or set aside, and at least once; an event that is sent
+ * again has the same Id, which is also the request's idempotency key.  No
+ * answer and no endpoint can keep the process from ending when it is told to.
+ *
+ * An endpoint has one request in flight and gathers events for the next
+ * meanwhile.  When that is full too, everything waits for it: endpoints of one
+ * worker are never further apart than two requests.  Who wants them
+ * independent of each other makes a worker for each.
+ *
+ * What has been delivered to all endpoints is recorded at the end of a batch,
+ * and within one every second while it lasts (CHECKPOINT_INTERVAL), as the
+ * place of the newest such event; what is not beyond it is passed over after
+ * a restart.
+ *
+ * Awkward cases: an endpoint that fails is tried again after a growing pause,
+ * without end (on_error retry), or until max_attempts; then the worker fails
+ * (stop), or the events become dead letters.  While it waits, subscriptions
+ * may change: what was to go to an endpoint that is no more is dropped.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hmac.h"
+#include "common/pg_prng.h"
+#include "common/sha2.h"
+#include "conf/endpoint.h"
+#include "core/clock.h"
+#include "core/error_context.h"
+#include "core/loop.h"
+#include "core/text.h"
+#include "core/transaction.h"
+#include "events/event.h"
+#include "events/http.h"
+#include "events/sink_state.h"
+#include "events/webhook_body.h"
+#include "events/webhook_config.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+/* ms: pauses between attempts, and the most that an endpoint may ask for */
+#define FIRST_PAUSE 500
+#define LONGEST_PAUSE (60 * 1000)
+#define LONGEST_RETRY_AFTER (3600 * 1000)
+
+#define SERVE_INTERVAL 1000		/* ms */
+#define CHECKPOINT_INTERVAL 1000	/* ms */
+
+/* A request is sent when it has so many bytes, however few events those are */
+#define FULL_BODY (1024 * 1024)
+
+/* Dead letters that are gathered before they are written */
+#define MAX_LETTERS 100
+
+typedef struct Endpoint
+{
+	char	   *url;
+	char	   *shown;			/* what of it may be shown */
+	FloHookTarget *target;		/* of the configuration in force */
+	FloHttpLine *line;
+	FloWebhookBody *sending;	/* in flight or to be tried again, unless
+								 * empty */
+	FloWebhookBody *gathering;
+	XLogRecPtr	not_before;		/* transaction in which it was configured: not
+								 * for it */
+
+	bool		in_flight;
+	int			attempts;
+	TimestampTz first_attempt;
+	TimestampTz last_attempt;
+	FloClock	next_attempt;
+	char		error[512];
+} Endpoint;
+
+typedef struct FloWebhookSink
+{
+	FloSink		base;
+	FloWorkerSpec spec;
+	FloCounters *counters;
+	const FloSinkHost *host;
+	MemoryContext context;
+	ResourceOwner owner;
+	FloEventWriter *writer;
+	StringInfoData event;
+
+	/* configuration */
+	MemoryContext config_context;
+	FloHookConfig *config;
+	bool		stale;
+	bool		letters_wanted; /* somebody may have asked for one to be sent
+								 * again */
+	uint64		reloads_seen;
+
+	/* requests */
+	const FloHttpFunctions *functions;
+	FloHttp    *http;
+	List	   *endpoints;		/* of Endpoint * */
+	bool		running;		/* it has been opened */
+	bool		waiting;		/* as flo.status says */
+
+	/* places */
+	FloPlace	done;			/* delivered by a former process: not again */
+	FloPlace	seen;			/* newest change handed to us */
+	FloPlace	saved;
+	FloClock	saved_at;
+	FloClock	served_at;
+
+	List	   *letters;		/* of FloDeadLetter *, not written yet */
+	MemoryContext letters_context;
+} FloWebhookSink;
+
+/* --- places -------------------------------------------------------------- */
+
+static bool
+is_beyond(FloPlace a, FloPlace b)
+{
+	return a.final_lsn != b.final_lsn ? a.final_lsn > b.final_lsn : a.ordinal > b.ordinal;
+}
+
+/* Everything up to here has been delivered to all endpoints */
+static FloPlace
+delivered(const FloWebhookSink *sink)
+{
+	FloPlace	result = sink->seen;
+	ListCell   *lc;
+
+	foreach(lc, sink->endpoints)
+	{
+		const Endpoint *endpoint = lfirst(lc);
+		const FloWebhookBody *oldest = endpoint->sending->count > 0 ? endpoint->sending :
+			endpoint->gathering;
+		FloPlace	before;
+
+		if (oldest->count == 0)
+			continue;
+		before = oldest->marks[0].place;
+		before.ordinal--;
+		if (is_beyond(result, before))
+			result = before;
+	}
+	return is_beyond(sink->done, result) ? sink->done : result;
+}
+
+static inline bool
+sends_arrays(const FloWebhookSink *sink)
+{
+	return sink->spec.options.events_per_request > 1;
+}
+
+static bool
+body_is_full(const FloWebhookSink *sink, const FloWebhookBody *body)
+{
+	return body->count >= sink->spec.options.events_per_request ||
+		body->text.len >= FULL_BODY;
+}
+
+/* --- endpoints ----------------------------------------------------------- */
+
+static Endpoint *
+endpoint_create(FloWebhookSink *sink, FloHookTarget *target)
+{
+	MemoryContext old = MemoryContextSwitchTo(sink->context);
+	Endpoint   *endpoint = palloc0(sizeof(Endpoint));
+
+	endpoint->url = pstrdup(target->url);
+	endpoint->shown = flo_url_shown(target->url);
+	MemoryContextSwitchTo(old);
+	endpoint->target = target;
+	endpoint->sending = flo_webhook_body_create(sink->context);
+	endpoint->gathering = flo_webhook_body_create(sink->context);
+	endpoint->line = sink->functions->open_line(sink->http, target->url,
+												(long) sink->spec.options.timeout);
+	if (endpoint->line == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("Failed in the HTTP library.")));
+	return endpoint;
+}
+
+static void
+endpoint_free(FloWebhookSink *sink, Endpoint *endpoint)
+{
+	sink->functions->close_line(endpoint->line);
+	flo_webhook_body_free(endpoint->sending);
+	flo_webhook_body_free(endpoint->gathering);
+	pfree(endpoint->url);
+	pfree(endpoint->shown);
+	pfree(endpoint);
+}
+
+/* Those of the new configuration; what is in work at one of them stays so */
+static void
+adopt_targets(FloWebhookSink *sink)
+{
+	List	   *former = sink->endpoints;
+	List	   *endpoints = NIL;
+	MemoryContext old = MemoryContextSwitchTo(sink->context);
+	ListCell   *lc;
+	ListCell   *other;
+
+	foreach(lc, sink->config->targets)
+	{
+		FloHookTarget *target = lfirst(lc);
+		Endpoint   *endpoint = NULL;
+
+		foreach(other, former)
+		{
+			if (strcmp(((Endpoint *) lfirst(other))->url, target->url) == 0)
+				endpoint = lfirst(other);
+		}
+		if (endpoint == NULL)
+		{
+			endpoint = endpoint_create(sink, target);
+			/* while running, from the next transaction on */
+			endpoint->not_before = sink->running ? sink->seen.final_lsn : InvalidXLogRecPtr;
+		}
+		else
+			former = list_delete_ptr(former, endpoint);
+		endpoint->target = target;
+		endpoints = lappend(endpoints, endpoint);
+	}
+	foreach(lc, former)
+	{
+		Endpoint   *endpoint = lfirst(lc);
+
+		sink->counters->filtered += endpoint->sending->count + endpoint->gathering->count;
+		endpoint_free(sink, endpoint);
+	}
+	list_free(former);
+	sink->endpoints = endpoints;
+	MemoryContextSwitchTo(old);
+}
+
+/* Between requests: take in what has changed */
+static void
+reload(FloWebhookSink *sink)
+{
+	MemoryContext context = AllocSetContextCreate(sink->context, "pg_flo webhook configuration",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext former = sink->config_context;
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	sink->stale = false;
+	sink->reloads_seen = flo_reload_count;
+	sink->config = flo_hook_config(&sink->spec);
+	sink->config_context = context;
+	adopt_targets(sink);
+	MemoryContextSwitchTo(old);
+	if (former != NULL)
+		MemoryContextDelete(former);
+}
+
+/* --- requests ------------------------------------------------------------ */
+
+/* The server's HMAC wants a resource owner, which there is in transactions only */
+static char *
+make_signature(const FloWebhookSink *sink, const char *body, size_t len)
+{
+	const FloHookConfig *config = sink->config;
+	ResourceOwner former = CurrentResourceOwner;
+	pg_hmac_ctx *hmac;
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	char	   *header = palloc(64 + 2 * sizeof(digest));
+	char	   *at = header + sprintf(header, "X-Pg-Flo-Signature: sha256=");
+
+	CurrentResourceOwner = sink->owner;
+	hmac = pg_hmac_create(PG_SHA256);
+	if (hmac == NULL || pg_hmac_init(hmac, (uint8 *) config->secret, config->secret_len) < 0 ||
+		pg_hmac_update(hmac, (const uint8 *) body, len) < 0 ||
+		pg_hmac_final(hmac, digest, sizeof(digest)) < 0)
+		elog(ERROR, "could not compute a signature: %s", pg_hmac_error(hmac));
+	pg_hmac_free(hmac);
+	CurrentResourceOwner = former;
+	for (int i = 0; i < sizeof(digest); i++)
+		at += sprintf(at, "%02x", digest[i]);
+	return header;
+}
+
+static void
+post(FloWebhookSink *sink, FloHttpLine *line, const FloWebhookBody *body)
+{
+	const FloHookConfig *config = sink->config;
+	MemoryContext old = MemoryContextSwitchTo(body->context);
+	const char **headers = palloc(sizeof(char *) * (config->nheaders + 2));
+	int			count = config->nheaders;
+
+	if (count > 0)
+		memcpy(headers, config->headers, sizeof(char *) * count);
+	if (body->count == 1)
+		headers[count++] = psprintf("Idempotency-Key: %s", body->marks[0].id);
+	else
+		headers[count++] = psprintf("Idempotency-Key: %s..%s", body->marks[0].id,
+									body->marks[body->count - 1].id);
+	if (config->secret != NULL)
+		headers[count++] = make_signature(sink, body->text.data, body->text.len);
+	if (!sink->functions->post(line, body->text.data, body->text.len, headers, count))
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("Failed in the HTTP library.")));
+	MemoryContextSwitchTo(old);
+}
+
+/* Half to the whole of a pause that doubles with each attempt */
+static int64
+pause_before_next(const FloWebhookSink *sink, int attempts, int64 retry_after)
+{
+	int64		pause = (int64) FIRST_PAUSE << Min(attempts - 1, 10);
+
+	pause = Min(pause, LONGEST_PAUSE);
+	pause = pause / 2 + (int64) (pg_prng_double(&pg_global_prng_state) * pause / 2);
+	return Max(pause, Min(retry_after * 1000, LONGEST_RETRY_AFTER));
+}
+
+/* --- dead letters -------------------------------------------------------- */
+
+static void
+write_letters(FloWebhookSink *sink)
+{
+	ListCell   *lc;
+
+	foreach(lc, sink->letters)
+		flo_dead_letter_add(sink->spec.group, sink->spec.worker, lfirst(lc));
+}
+
+static void
+forget_letters(FloWebhookSink *sink)
+{
+	sink->letters = NIL;
+	MemoryContextReset(sink->letters_context);
+}
+
+static void
+set_aside(FloWebhookSink *sink, Endpoint *endpoint)
+{
+	const FloWebhookBody *body = endpoint->sending;
+	MemoryContext old = MemoryContextSwitchTo(sink->letters_context);
+
+	for (int i = 0; i < body->count; i++)
+	{
+		FloDeadLetter *letter = palloc0(sizeof(FloDeadLetter));
+
+		letter->url = pstrdup(endpoint->url);
+		letter->event_id = pstrdup(body->marks[i].id);
+		letter->event = pnstrdup(body->text.data + body->marks[i].offset, body->marks[i].len);
+		letter->lsn = body->marks[i].place.final_lsn;
+		letter->error = pstrdup(endpoint->error);
+		letter->attempts = endpoint->attempts;
+		letter->first_attempt = endpoint->first_attempt;
+		letter->last_attempt = endpoint->last_attempt;
+		sink->letters = lappend(sink->letters, letter);
+	}
+	MemoryContextSwitchTo(old);
+	ereport(LOG,
+			(errmsg("%d events for endpoint \"%s\" were set aside as dead letters: %s",
+					body->count, endpoint->shown, endpoint->error)));
+}
+
+static void
+checkpoint(FloWebhookSink *sink)
+{
+	sink->saved_at = flo_clock();
+	if (!is_beyond(delivered(sink), sink->saved) && sink->letters == NIL)
+		return;
+	sink->host->checkpoint(sink->host->arg);
+}
+
+/* --- results ------------------------------------------------------------- */
+
+/* The request is off our hands */
+static void
+end_delivery(Endpoint *endpoint)
+{
+	flo_webhook_body_clear(endpoint->sending);
+	endpoint->attempts = 0;
+	endpoint->error[0] = '\0';
+}
+
+static void
+delivery_failed(FloWebhookSink *sink, Endpoint *endpoint, int64 retry_after)
+{
+	FloOnError	on_error = sink->spec.options.on_error;
+	const FloMark *first;
+
+	if (endpoint->attempts == 1)
+		ereport(LOG,
+				(errmsg("endpoint \"%s\" did not take an event: %s", endpoint->shown,
+						endpoint->error)));
+	if (on_error == FLO_ON_ERROR_RETRY || endpoint->attempts < sink->spec.options.max_attempts)
+	{
+		int64		pause = pause_before_next(sink, endpoint->attempts, retry_after);
+
+		endpoint->next_attempt = flo_clock_in(pause);
+		return;
+	}
+	if (on_error == FLO_ON_ERROR_DEAD_LETTER)
+	{
+		set_aside(sink, endpoint);
+		end_delivery(endpoint);
+		return;
+	}
+	checkpoint(sink);
+	first = &endpoint->sending->marks[0];
+	flo_error_context.commit_lsn = first->place.final_lsn;
+	flo_error_context.schema = first->schema;
+	flo_error_context.table = first->table;
+	flo_error_context_source(first->relation, first->schema, first->table);
+	ereport(ERROR,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("endpoint \"%s\" did not take an event in %d attempts: %s",
+					endpoint->shown, endpoint->attempts, endpoint->error)));
+}
+
+static Endpoint *
+endpoint_of_line(const FloWebhookSink *sink, const FloHttpLine *line)
+{
+	ListCell   *lc;
+
+	foreach(lc, sink->endpoints)
+	{
+		if (((Endpoint *) lfirst(lc))->line == line)
+			return lfirst(lc);
+	}
+	return NULL;
+}
+
+static void
+take_results(FloWebhookSink *sink)
+{
+	FloHttpResult result;
+
+	while (sink->functions->take(sink->http, &result))
+	{
+		Endpoint   *endpoint = endpoint_of_line(sink, result.line);
+		bool		failed_before;
+
+		if (endpoint == NULL)
+			continue;
+		endpoint->in_flight = false;
+		failed_before = endpoint->attempts++ > 0;
+		endpoint->last_attempt = GetCurrentTimestamp();
+		flo_http_describe_failure(&result, endpoint->error, sizeof(endpoint->error));
+		if (endpoint->error[0] != '\0')
+		{
+			delivery_failed(sink, endpoint, result.retry_after);
+			continue;
+		}
+		if (failed_before)
+			ereport(LOG,
+					(errmsg("endpoint \"%s\" takes events again", endpoint->shown)));
+		end_delivery(endpoint);
+	}
+}
+
+/* --- driving ------------------------------------------------------------- */
+
+/* Begin what can be begun; "all": also requests that are not full */
+static void
+start_requests(FloWebhookSink *sink, bool all)
+{
+	ListCell   *lc;
+
+	foreach(lc, sink->endpoints)
+	{
+		Endpoint   *endpoint = lfirst(lc);
+
+		if (endpoint->in_flight)
+			continue;
+		if (endpoint->sending->count == 0 && endpoint->gathering->count > 0 &&
+			(all || body_is_full(sink, endpoint->gathering)))
+		{
+			FloWebhookBody *empty = endpoint->sending;
+
+			endpoint->sending = endpoint->gathering;
+			endpoint->gathering = empty;
+		}
+		if (endpoint->sending->count == 0)
+			continue;
+		if (endpoint->attempts > 0 && flo_clock_left(endpoint->next_attempt) > 0)
+			continue;
+		if (endpoint->attempts == 0)
+			endpoint->first_attempt = GetCurrentTimestamp();
+		post(sink, endpoint->line, endpoint->sending);
+		endpoint->in_flight = true;
+	}
+}
+
+/* For flo.status: the endpoint that has failed most often */
+static void
+show_waiting(FloWebhookSink *sink)
+{
+	Endpoint   *worst = NULL;
+	ListCell   *lc;
+	long		left;
+
+	foreach(lc, sink->endpoints)
+	{
+		Endpoint   *endpoint = lfirst(lc);
+
+		if (endpoint->attempts > (worst ? worst->attempts : 0))
+			worst = endpoint;
+	}
+	if (worst == NULL)
+	{
+		if (sink->waiting)
+			flo_state_set(FLO_STATE_STREAMING, NULL);
+		sink->waiting = false;
+		return;
+	}
+	sink->waiting = true;
+	left = flo_clock_left(worst->next_attempt);
+	if (worst->in_flight)
+		flo_state_set(FLO_STATE_WAITING, "for endpoint \"%s\"%s: %.80s; attempt %d is under way",
+					  worst->shown, flo_webhook_body_table(worst->sending), worst->error,
+					  worst->attempts + 1);
+	else
+		flo_state_set(FLO_STATE_WAITING, "for endpoint \"%s\"%s: %.80s; attempt %d, retry in %ld s",
+					  worst->shown, flo_webhook_body_table(worst->sending), worst->error,
+					  worst->attempts, (left + 999) / 1000);
+}
+
+/* How long until an endpoint is to be tried again */
+static long
+next_attempt_in(const FloWebhookSink *sink, long timeout_ms)
+{
+	ListCell   *lc;
+
+	foreach(lc, sink->endpoints)
+	{
+		const Endpoint *endpoint = lfirst(lc);
+
+		if (!endpoint->in_flight && endpoint->sending->count > 0)
+			timeout_ms = Min(timeout_ms, flo_clock_left(endpoint->next_attempt));
+	}
+	return timeout_ms;
+}
+
+/* What is to be done once a second however long we wait */
+static void
+serve(FloWebhookSink *sink)
+{
+	if (!flo_clock_passed(sink->served_at, SERVE_INTERVAL))
+		return;
+	sink->served_at = flo_clock();
+	show_waiting(sink);
+	if (flo_clock_passed(sink->saved_at, CHECKPOINT_INTERVAL))
+		checkpoint(sink);
+	sink->host->serve(sink->host->arg);
+	if (sink->stale)
+		reload(sink);
+}
+
+/* One turn: wait for something to happen, and see to it */
+static void
+drive(FloWebhookSink *sink, long timeout_ms)
+{
+	flo_http_wait(sink->functions, sink->http, next_attempt_in(sink, timeout_ms));
+	take_results(sink);
+	if (list_length(sink->letters) >= MAX_LETTERS)
+		checkpoint(sink);
+	serve(sink);
+}
+
+static void
+deliver_all(FloWebhookSink *sink)
+{
+	for (;;)
+	{
+		bool		pending = false;
+		ListCell   *lc;
+
+		start_requests(sink, true);
+		foreach(lc, sink->endpoints)
+			pending |= ((Endpoint *) lfirst(lc))->sending->count > 0;
+		if (!pending)
+			break;
+		drive(sink, SERVE_INTERVAL);
+	}
+	show_waiting(sink);
+}
+
+/* --- letters sent again -------------------------------------------------- */
+
+/* One request, and its result; "error" is empty when it was taken */
+static void
+send_once(FloWebhookSink *sink, const FloDeadLetter *letter, char *error, size_t size)
+{
+	FloHookTarget target = {.url = letter->url};
+	Endpoint   *endpoint = endpoint_create(sink, &target);
+	FloPlace	nowhere = {0};
+	FloHttpResult result;
+	bool		done = false;
+
+	flo_webhook_body_add(endpoint->sending, sends_arrays(sink), letter->event,
+						 strlen(letter->event), letter->event_id, nowhere, NULL);
+	post(sink, endpoint->line, endpoint->sending);
+	while (!done)
+	{
+		flo_http_wait(sink->functions, sink->http, SERVE_INTERVAL);
+		while (sink->functions->take(sink->http, &result))
+			done |= result.line == endpoint->line;
+		if (!done)
+			serve(sink);
+	}
+	flo_http_describe_failure(&result, error, size);
+	endpoint_free(sink, endpoint);
+}
+
+/* The letter to be sent next; it may no longer be allowed to */
+static FloDeadLetter *
+next_letter(FloWebhookSink *sink)
+{
+	MemoryContext context = flo_transaction_begin();
+	FloDeadLetter *letter;
+
+	MemoryContextSwitchTo(context);
+	letter = flo_dead_letter_wanted(sink->spec.group, sink->spec.worker);
+	if (letter != NULL)
+		flo_url_check_allowed(letter->url, sink->spec.owner);
+	flo_transaction_end(context);
+	return letter;
+}
+
+/* Between batches, so no request is under way; false when there is no more */
+static bool
+redrive_one(FloWebhookSink *sink)
+{
+	MemoryContext old = MemoryContextSwitchTo(sink->letters_context);
+	FloDeadLetter *letter = next_letter(sink);
+	char		error[512];
+
+	if (letter != NULL)
+	{
+		send_once(sink, letter, error, sizeof(error));
+		flo_transaction_start();
+		if (error[0] == '\0')
+			flo_dead_letter_done(letter->id);
+		else
+			flo_dead_letter_failed(letter->id, error, 1);
+		flo_transaction_commit();
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(sink->letters_context);
+	return letter != NULL;
+}
+
+/* --- the sink ------------------------------------------------------------ */
+
+static void
+parse_state(FloWebhookSink *sink, const char *state)
+{
+	Jsonb	   *saved = flo_sink_state_parse(state);
+	char	   *lsn = flo_sink_state_text(saved, "lsn");
+	int64		ordinal;
+
+	if (!flo_lsn_try(lsn, &sink->done.final_lsn) ||
+		!flo_sink_state_int64(saved, "ordinal", &ordinal))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the recorded state of the worker cannot be read")));
+	sink->done.ordinal = ordinal;
+	sink->seen = sink->saved = sink->done;
+}
+
+static FloSink *
+webhook_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
+			 const FloSinkHost *host)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo webhook sink",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	FloWebhookSink *sink = palloc0(sizeof(FloWebhookSink));
+
+	sink->base.ops = &flo_sink_webhook;
+	sink->spec = *spec;
+	sink->counters = &tally->open;
+	sink->host = host;
+	sink->context = context;
+	sink->owner = ResourceOwnerCreate(NULL, "pg_flo webhook sink");
+	sink->letters_context = AllocSetContextCreate(context, "pg_flo dead letters",
+												  ALLOCSET_DEFAULT_SIZES);
+	sink->writer = flo_event_writer_create(context, spec->group, -1);
+	initStringInfo(&sink->event);
+	if (state != NULL)
+		parse_state(sink, state);
+	sink->functions = flo_http_load();
+	sink->http = sink->functions->open();
+	if (sink->http == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("Failed in the HTTP library.")));
+	sink->letters_wanted = true;
+	reload(sink);
+	sink->running = true;
+	MemoryContextSwitchTo(old);
+	return &sink->base;
+}
+
+static void
+webhook_begin(FloSink *base)
+{
+	FloWebhookSink *sink = (FloWebhookSink *) base;
+
+	if (!IsTransactionState() && (sink->stale || sink->reloads_seen != flo_reload_count))
+		reload(sink);
+}
+
+/* Hand an event to an endpoint, waiting for room */
+static void
+offer(FloWebhookSink *sink, const char *url, FloPlace place, const FloRelation *relation)
+{
+	for (;;)
+	{
+		Endpoint   *endpoint = NULL;
+		ListCell   *lc;
+
+		/* it may go away while we wait */
+		foreach(lc, sink->endpoints)
+		{
+			if (strcmp(((Endpoint *) lfirst(lc))->url, url) == 0)
+				endpoint = lfirst(lc);
+		}
+		if (endpoint == NULL)
+			return;
+		if (!body_is_full(sink, endpoint->gathering))
+		{
+			flo_webhook_body_add(endpoint->gathering, sends_arrays(sink), sink->event.data,
+								 sink->event.len, flo_event_id(sink->writer), place, relation);
+			start_requests(sink, false);
+			return;
+		}
+		start_requests(sink, false);
+		if (body_is_full(sink, endpoint->gathering))
+			drive(sink, SERVE_INTERVAL);
+	}
+}
+
+/* URLs of the endpoints that want this event; in the current memory context */
+static List *
+who_wants(const FloWebhookSink *sink, const FloTransaction *txn, const FloChange *change,
+		  const FloRelation *relation)
+{
+	const char *type = flo_event_type_name(flo_event_type_of(change));
+	List	   *urls = NIL;
+	ListCell   *lc;
+
+	foreach(lc, sink->endpoints)
+	{
+		const Endpoint *endpoint = lfirst(lc);
+
+		if ((XLogRecPtrIsInvalid(endpoint->not_before) || txn->final_lsn > endpoint->not_before) &&
+			flo_hook_wants(endpoint->target, type, relation->schema, relation->name))
+			urls = lappend(urls, pstrdup(endpoint->url));
+	}
+	return urls;
+}
+
+static void
+webhook_change(FloSink *base, const FloTransaction *txn, const FloChange *change)
+{
+	FloWebhookSink *sink = (FloWebhookSink *) base;
+	FloPlace	place = {txn->final_lsn, txn->ordinal};
+	bool		wanted = false;
+	bool		already = txn->copy_id == NULL && !is_beyond(place, sink->done);
+
+	for (int i = 0; i < flo_event_count(change); i++)
+	{
+		const FloRelation *relation = change->op == FLO_OP_TRUNCATE ?
+			change->truncated[i].relation : change->relation;
+		List	   *urls = who_wants(sink, txn, change, relation);
+		ListCell   *lc;
+
+		if (urls == NIL)
+			continue;
+		wanted = true;
+		/* by an attempt that was cut short; it counts in this one */
+		if (already)
+			continue;
+		resetStringInfo(&sink->event);
+		flo_event_append(sink->writer, &sink->event, txn, change, i);
+		foreach(lc, urls)
+			offer(sink, lfirst(lc), place, relation);
+		list_free_deep(urls);
+	}
+	if (wanted)
+		flo_event_tally(sink->counters, change);
+	else
+		sink->counters->filtered++;
+	if (already)
+		return;
+	sink->seen = place;
+	serve(sink);
+}
+
+static void
+webhook_finish(FloSink *base)
+{
+	FloWebhookSink *sink = (FloWebhookSink *) base;
+
+	deliver_all(sink);
+	/* the rows of a copy come within a transaction */
+	if (sink->letters_wanted && sink->letters == NIL && !IsTransactionState())
+		sink->letters_wanted = redrive_one(sink);
+}
+
+/* Half a transaction is to come again: of it, what was delivered is passed over */
+static void
+webhook_abort(FloSink *base)
+{
+	FloWebhookSink *sink = (FloWebhookSink *) base;
+	ListCell   *lc;
+
+	sink->seen = sink->done = delivered(sink);
+	foreach(lc, sink->endpoints)
+	{
+		Endpoint   *endpoint = lfirst(lc);
+
+		sink->functions->cancel(endpoint->line);
+		endpoint->in_flight = false;
+		flo_webhook_body_clear(endpoint->gathering);
+		end_delivery(endpoint);
+	}
+}
+
+static void
+webhook_invalidate(FloSink *base)
+{
+	FloWebhookSink *sink = (FloWebhookSink *) base;
+
+	sink->stale = true;
+	sink->letters_wanted = true;
+	flo_event_forget(sink->writer);
+}
+
+static void
+webhook_forget(FloSink *base, uint32 relation)
+{
+	flo_event_forget_table(((FloWebhookSink *) base)->writer, relation);
+}
+
+static char *
+webhook_save(FloSink *base)
+{
+	FloWebhookSink *sink = (FloWebhookSink *) base;
+	FloPlace	place = delivered(sink);
+
+	write_letters(sink);
+	forget_letters(sink);
+	sink->saved = place;
+	return psprintf("{\"lsn\": \"%X/%X\", \"ordinal\": " UINT64_FORMAT "}",
+					LSN_FORMAT_ARGS(place.final_lsn), place.ordinal);
+}
+
+static void
+webhook_idle(FloSink *base)
+{
+	FloWebhookSink *sink = (FloWebhookSink *) base;
+
+	if (sink->stale || sink->reloads_seen != flo_reload_count)
+		reload(sink);
+	while (sink->letters_wanted)
+		sink->letters_wanted = redrive_one(sink);
+}
+
+const FloSinkOps flo_sink_webhook = {
+	.transactional = false,
+	.open = webhook_open,
+	.begin = webhook_begin,
+	.change = webhook_change,
+	.finish = webhook_finish,
+	.abort = webhook_abort,
+	.invalidate = webhook_invalidate,
+	.forget = webhook_forget,
+	.save = webhook_save,
+	.idle = webhook_idle,
+};

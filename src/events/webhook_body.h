@@ -1,0 +1,54 @@
+/*
+ * webhook_body.h
+ *		The body of a webhook request: one event or an array of them.
+ */
+#ifndef FLO_WEBHOOK_BODY_H
+#define FLO_WEBHOOK_BODY_H
+
+#include "access/xlogdefs.h"
+#include "lib/stringinfo.h"
+#include "wire/change.h"
+
+/* A change in the stream: all of its events, or those up to it */
+typedef struct FloPlace
+{
+	XLogRecPtr	final_lsn;
+	uint64		ordinal;
+} FloPlace;
+
+typedef struct FloMark
+{
+	int			offset;			/* of the event in the body */
+	int			len;
+	char	   *id;
+	FloPlace	place;
+	uint32		relation;		/* the table at the source */
+	char	   *schema;
+	char	   *table;			/* NULL: not told */
+} FloMark;
+
+/* The body of a request */
+typedef struct FloWebhookBody
+{
+	MemoryContext context;		/* of the ids */
+	StringInfoData text;
+	FloMark    *marks;
+	int			count;
+	int			room;
+} FloWebhookBody;
+
+extern FloWebhookBody *flo_webhook_body_create(MemoryContext context);
+extern void flo_webhook_body_clear(FloWebhookBody *body);
+extern void flo_webhook_body_free(FloWebhookBody *body);
+
+/*
+ * With "array", the body is one, even of a single event.  "relation" is the
+ * table as the event has it, or NULL.
+ */
+extern void flo_webhook_body_add(FloWebhookBody *body, bool array, const char *event, int len,
+								 const char *id, FloPlace place, const FloRelation *relation);
+
+/* The table of its first event, for people: " (schema.table)" or "".  Valid until the next call. */
+extern const char *flo_webhook_body_table(const FloWebhookBody *body);
+
+#endif

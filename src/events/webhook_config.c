@@ -1,0 +1,222 @@
+/*
+ * webhook_config.c
+ *		Where a webhook worker sends events, and with what secrets.
+ *
+ * Subscriptions to the same URL are one endpoint, which gets each event once.
+ * What was allowed when it was written is checked again here, since the list
+ * of allowed URLs and the rights of the owner may be others by now.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "catalog/pg_authid.h"
+#include "conf/endpoint.h"
+#include "core/files.h"
+#include "core/roles.h"
+#include "core/transaction.h"
+#include "events/sink_state.h"
+#include "events/webhook_config.h"
+
+/* Largest file of headers or with a secret */
+#define FILE_LIMIT 65536
+
+static FloHookTarget *
+target_of(FloHookConfig *config, const char *url)
+{
+	FloHookTarget *target;
+	ListCell   *lc;
+
+	foreach(lc, config->targets)
+	{
+		target = lfirst(lc);
+		if (strcmp(target->url, url) == 0)
+			return target;
+	}
+	target = palloc0(sizeof(FloHookTarget));
+	target->url = pstrdup(url);
+	config->targets = lappend(config->targets, target);
+	return target;
+}
+
+static void
+add_header(FloHookConfig *config, const char *name, const char *value)
+{
+	const char *problem = flo_header_problem(name, strlen(name), value, strlen(value));
+
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cannot send a header that is configured: %s", problem)));
+	if (config->headers == NULL)
+		config->headers = palloc(sizeof(char *));
+	else
+		config->headers = repalloc(config->headers, sizeof(char *) * (config->nheaders + 1));
+
+	/* libcurl's way to send a header without a value */
+	config->headers[config->nheaders++] = value[0] == '\0' ? psprintf("%s;", name) :
+		psprintf("%s: %s", name, value);
+}
+
+/* --- files --------------------------------------------------------------- */
+
+static char *
+trim(char *text)
+{
+	size_t		len;
+
+	while (isspace((unsigned char) *text))
+		text++;
+	len = strlen(text);
+	while (len > 0 && isspace((unsigned char) text[len - 1]))
+		text[--len] = '\0';
+	return text;
+}
+
+/* One "Name: value" in a line */
+static void
+read_headers_file(FloHookConfig *config, const char *path)
+{
+	char	   *save;
+
+	for (char *line = strtok_r(flo_files_read_secret(path, "headers file", FILE_LIMIT), "\n",
+							   &save); line != NULL;
+		 line = strtok_r(NULL, "\n", &save))
+	{
+		char	   *colon = strchr(line, ':');
+
+		if (trim(line)[0] == '\0')
+			continue;
+		if (colon == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONFIG_FILE_ERROR),
+					 errmsg("file \"%s\" holds a line that is no header", path),
+					 errhint("Each line is a name, a colon and a value.")));
+		*colon = '\0';
+		add_header(config, trim(line), trim(colon + 1));
+	}
+}
+
+static void
+read_headers(FloHookConfig *config, const char *text)
+{
+	Jsonb	   *object = flo_sink_state_parse(text);
+	JsonbIterator *it = JsonbIteratorInit(&object->root);
+	JsonbIteratorToken token;
+	JsonbValue	key;
+	JsonbValue	value;
+
+	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
+	{
+		if (token != WJB_KEY)
+			continue;
+		(void) JsonbIteratorNext(&it, &value, true);
+		if (value.type == jbvString)
+			add_header(config, pnstrdup(key.val.string.val, key.val.string.len),
+					   pnstrdup(value.val.string.val, value.val.string.len));
+	}
+}
+
+/* --- all of it ----------------------------------------------------------- */
+
+static void
+check_owner(const FloWorkerSpec *spec)
+{
+	const FloWorkerOptions *options = &spec->options;
+
+	if ((options->headers_file != NULL || options->secret_file != NULL) &&
+		!flo_role_has_rights_of(spec->owner, ROLE_PG_READ_SERVER_FILES))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the worker's owner must not read files on the server"),
+				 errhint("Grant it the role pg_read_server_files.")));
+}
+
+static void
+read_targets(FloHookConfig *config, const FloWorkerSpec *spec)
+{
+	ListCell   *lc;
+
+	if (spec->options.url != NULL)
+		target_of(config, spec->options.url)->takes_all = true;
+	foreach(lc, flo_subscriptions(spec->group, spec->worker))
+	{
+		FloSubscription *subscription = lfirst(lc);
+		FloHookTarget *target = target_of(config, subscription->url);
+
+		/*
+		 * whoever sends events somewhere must be somebody who could have made
+		 * the worker do so
+		 */
+		if (!flo_role_can_become(subscription->author, spec->owner))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("the author of a subscription, %s, must not act as the worker's owner, %s",
+							flo_role_shown(subscription->author), flo_role_shown(spec->owner)),
+					 errhint("Grant the second role to the first, or write the subscription anew as another role.")));
+		target->subscriptions = lappend(target->subscriptions, subscription);
+	}
+	foreach(lc, config->targets)
+		flo_url_check_allowed(((FloHookTarget *) lfirst(lc))->url, spec->owner);
+}
+
+FloHookConfig *
+flo_hook_config(const FloWorkerSpec *spec)
+{
+	FloHookConfig *config = palloc0(sizeof(FloHookConfig));
+	MemoryContext context = flo_transaction_begin();
+	char	   *headers;
+
+	MemoryContextSwitchTo(context);
+	check_owner(spec);
+	read_targets(config, spec);
+	headers = flo_secret_read(spec->group, spec->worker, "headers");
+	config->secret = flo_secret_read(spec->group, spec->worker, "secret");
+	flo_transaction_end(context);
+
+	if (headers != NULL)
+		read_headers(config, headers);
+	if (spec->options.headers_file != NULL)
+		read_headers_file(config, spec->options.headers_file);
+	if (spec->options.secret_file != NULL)
+		config->secret =
+			trim(flo_files_read_secret(spec->options.secret_file, "secret file", FILE_LIMIT));
+	config->secret_len = config->secret != NULL ? strlen(config->secret) : 0;
+	if (config->secret_len == 0)
+		config->secret = NULL;
+	return config;
+}
+
+static bool
+operation_matches(const FloSubscription *subscription, const char *type)
+{
+	ListCell   *lc;
+
+	if (subscription->operations == NIL)
+		return true;
+	foreach(lc, subscription->operations)
+	{
+		if (strcmp(lfirst(lc), type) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool
+flo_hook_wants(const FloHookTarget *target, const char *type, const char *schema, const char *table)
+{
+	ListCell   *lc;
+
+	if (target->takes_all)
+		return true;
+	foreach(lc, target->subscriptions)
+	{
+		FloSubscription *subscription = lfirst(lc);
+
+		if ((subscription->schema == NULL || strcmp(subscription->schema, schema) == 0) &&
+			(subscription->table == NULL || strcmp(subscription->table, table) == 0) &&
+			operation_matches(subscription, type))
+			return true;
+	}
+	return false;
+}

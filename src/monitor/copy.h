@@ -1,0 +1,123 @@
+/*
+ * copy.h
+ *		Where a copy of a group's tables is: between a replicator and the process
+ *		that leads its copy, and between a worker and its loaders.
+ */
+#ifndef FLO_MONITOR_COPY_H
+#define FLO_MONITOR_COPY_H
+
+#include "access/xlogdefs.h"
+#include "utils/uuid.h"
+
+typedef enum FloCopyPhase
+{
+	FLO_COPY_NONE,
+	FLO_COPY_SNAPSHOT,			/* the replicator holds an exported snapshot:
+								 * import it */
+	FLO_COPY_RUNNING,			/* imported; tables are being read.  Worker:
+								 * loaders are at work */
+	FLO_COPY_PUBLISHED,			/* all rows are in the copy stream */
+	FLO_COPY_DONE				/* and every worker has them; the copy stream
+								 * is gone */
+} FloCopyPhase;
+
+/* --- the source's side --------------------------------------------------- */
+
+typedef struct FloSourceCopy
+{
+	/* what the replicator orders */
+	FloCopyPhase phase;			/* afterwards the leader's */
+	char		snapshot[64];
+	uint32		attempt;
+	XLogRecPtr	lsn;			/* of the snapshot */
+	pg_uuid_t	generation;
+	XLogRecPtr	generation_start;
+	bool		marked;			/* of the tables in flo.copy_requests,
+								 * announced by a marker */
+	int64		stream_limit;	/* copy_stream_max_bytes; always the
+								 * replicator's */
+
+	/* what the leader tells */
+	uint32		segment;		/* its plan, in dynamic shared memory */
+	int			copiers;		/* running */
+	int			copiers_wanted; /* more than run when the server has no
+								 * process free */
+	int			tables;
+	int			tables_done;
+	uint64		bytes;			/* of table files */
+	uint64		bytes_done;
+	uint64		rows_done;
+	bool		full;			/* copiers wait for room in the stream */
+	char		broker_full[160];	/* whose limit was met, when that is not
+									 * the stream's; "" = none */
+	uint64		row_room;		/* what a row needs that does not fit into the
+								 * stream at all; 0 = none */
+	Oid			row_relation;	/* its table */
+} FloSourceCopy;
+
+/* For the replicator: order a copy; look at it; another limit */
+extern void flo_source_copy_order(const FloSourceCopy *order);
+extern FloSourceCopy flo_source_copy_get(void);
+extern void flo_source_copy_set_limit(int64 bytes);
+
+/* For the leader, of the member in the entry: what was ordered */
+extern FloSourceCopy flo_source_copy_ordered(int slot);
+
+/* All that it tells; takes over the replicator's limit */
+extern void flo_source_copy_tell(int slot, FloSourceCopy *copy);
+
+/* Parts of it; the replicator, which may set the phase itself, is woken when that changes */
+extern void flo_source_copy_set_phase(int slot, FloCopyPhase phase);
+extern void flo_source_copy_set_full(int slot, const char *words);
+
+/* --- the destination's side ---------------------------------------------- */
+
+#define FLO_MAX_LOADERS 64
+
+/*
+ * A loader's "low" is the lowest sequence of the copy stream that it may have
+ * been handed and that is not durable
+ */
+typedef struct FloDestCopy
+{
+	bool		runs;
+	pg_uuid_t	generation;
+	uint32		attempt;		/* whose rows may be loaded */
+	bool		exact;			/* rows of that snapshot only */
+	uint32		newest;			/* that the source has begun */
+	uint64		seen;			/* highest sequence that any loader has had */
+	uint64		later;			/* lowest of rows whose snapshot the stream
+								 * has not reached; PG_UINT64_MAX = none */
+	uint64		low[FLO_MAX_LOADERS];
+} FloDestCopy;
+
+/* For the worker: loaders may begin; they are to end */
+extern void flo_dest_copy_begin(const pg_uuid_t *generation, bool exact);
+extern void flo_dest_copy_end(void);
+
+/*
+ * A later snapshot was begun at the source; rows of one may be loaded, and
+ * what was held for it goes on
+ */
+extern void flo_dest_copy_note_newest(uint32 attempt);
+extern void flo_dest_copy_admit(uint32 attempt);
+
+/* Sequence up to which nothing of the copy stream is needed; 0 = nothing is known */
+extern uint64 flo_dest_copy_floor(void);
+
+/* Lowest sequence of rows held for later; PG_UINT64_MAX = none */
+extern uint64 flo_dest_copy_later(void);
+
+/* For loaders, of the member in the entry: where the copy is */
+extern FloDestCopy flo_dest_copy_get(int slot);
+
+/*
+ * What loader "number" of that incarnation has been handed at most, and what
+ * of it is not durable at least
+ */
+extern void flo_dest_copy_show(int slot, uint32 incarnation, int number, uint64 seen, uint64 low);
+
+/* Rows of that attempt, from that sequence on, wait */
+extern void flo_dest_copy_hold(int slot, uint32 attempt, uint64 sequence);
+
+#endif

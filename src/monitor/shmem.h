@@ -1,0 +1,124 @@
+/*
+ * shmem.h
+ *		The shared memory of pg_flo as it lies there: for files of monitor/ alone.
+ *
+ * One entry per member, one lock.  Numbers and names only, no pointers.  An
+ * entry is created by the launcher when a member is to run and stays after it
+ * has stopped, so that its last state can be seen; it is reused for other members
+ * only when none is free.
+ */
+#ifndef FLO_SHMEM_H
+#define FLO_SHMEM_H
+
+#include "monitor/copy.h"
+#include "monitor/members.h"
+#include "monitor/state.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/lwlock.h"
+
+#define FLO_MAX_DIRTY 64
+#define FLO_START_UNDECIDED PG_INT64_MAX
+
+typedef struct FloEntry
+{
+	bool		in_use;
+	FloMember	member;
+
+	/* wanted and running; written by the launcher unless noted */
+	pid_t		held_by;		/* backend that is dropping it: do not start */
+	int			failures;		/* starts in a row that ended in an error */
+	FloClock	next_start;		/* in backoff; FLO_START_UNDECIDED = the
+								 * launcher is to decide */
+
+	/*
+	 * the copy of a replicator, or of a worker; written by the process and
+	 * its helpers
+	 */
+	union
+	{
+		FloSourceCopy source;
+		FloDestCopy dest;
+	}			copy;
+
+	/* survive the reuse of the entry */
+	uint32		incarnation;	/* counts starts: a process with another
+								 * number is a ghost and leaves */
+	ConditionVariable progress; /* wait_for(): durable_lsn moved or the state
+								 * changed */
+} FloEntry;
+
+typedef struct FloShared
+{
+	LWLock	   *lock;			/* guards everything below but the atomics */
+	int			nentries;		/* size of the array: pg_flo.max_workers */
+
+	/* the launcher */
+	int			launcher_procno;
+	bool		starved;		/* it could not start a process to read the
+								 * configuration */
+	Oid			scanned;		/* database that the last such process has
+								 * read; invalid = it has not */
+	int			ndirty;			/* databases whose configuration changed */
+	Oid			dirty[FLO_MAX_DIRTY];
+	bool		all_dirty;
+
+	FloEntry	entries[FLEXIBLE_ARRAY_MEMBER];
+} FloShared;
+
+/*
+ * Who is to be woken at commit, one slot per entry.  Read by every committing
+ * backend, so without the lock; a stale slot costs a needless wake-up at worst.
+ */
+typedef struct FloWakeSlot
+{
+	pg_atomic_uint32 database;	/* decoded by the process; 0 = not a
+								 * replicator */
+	pg_atomic_uint32 procno;	/* + 1; 0 = no process */
+	pg_atomic_uint32 wanted;	/* somebody waits for a position: publish a
+								 * heartbeat now */
+	pg_atomic_uint64 commit_lsn;	/* end of a recent commit, which may not
+									 * be flushed yet */
+} FloWakeSlot;
+
+/* NULL unless pg_flo is in shared_preload_libraries */
+extern FloShared *flo_shared;
+extern FloWakeSlot *flo_wake_slots; /* [flo_shared->nentries] */
+extern pg_atomic_uint32 *flo_replicators;	/* how many of them decode */
+
+/* Take the lock, give it back */
+static inline void
+flo_lock_shared(void)
+{
+	LWLockAcquire(flo_shared->lock, LW_SHARED);
+}
+
+static inline void
+flo_lock_exclusive(void)
+{
+	LWLockAcquire(flo_shared->lock, LW_EXCLUSIVE);
+}
+
+static inline void
+flo_unlock(void)
+{
+	LWLockRelease(flo_shared->lock);
+}
+
+/* Index of a member's entry, or -1.  Caller holds the lock. */
+extern int	flo_entry_find(Oid database, const char *group, const char *member);
+
+/*
+ * Find or make an entry, -1 when all are in use by members that are wanted or
+ * run.  Caller holds the lock exclusively.
+ */
+extern int	flo_entry_obtain(Oid database, const char *group, const char *member,
+							 bool is_replicator);
+
+/* The process of this entry is to look up; without the lock */
+extern void flo_entry_wake(int slot);
+
+/* The text cut at a character where it does not fit */
+extern void flo_entry_put_text(char *to, Size size, const char *text);
+
+#endif

@@ -1,0 +1,133 @@
+/*
+ * state.h
+ *		What a process of pg_flo says of itself: the state of its member, errors,
+ *		positions.
+ */
+#ifndef FLO_STATE_H
+#define FLO_STATE_H
+
+#include "access/xlogdefs.h"
+#include "core/clock.h"
+#include "core/compat.h"
+#include "core/names.h"
+#include "datatype/timestamp.h"
+#include "monitor/tally.h"
+
+#define FLO_DETAIL_BUF 256
+#define FLO_ERROR_BUF 1024
+
+/*
+ * States of a member and who may come next:
+ *	 stopped   -> starting (launcher)
+ *	 starting  -> waiting, copying, streaming, backoff, failed, stopped
+ *	 waiting   -> copying, streaming, backoff, failed, stopped
+ *	 copying   -> waiting, streaming, backoff, failed, stopped
+ *	 streaming -> waiting, copying, backoff, failed, stopped
+ *	 backoff   -> starting (launcher, when the pause is over), stopped
+ *	 failed    -> starting (a person: start_group, resync, alter), stopped
+ */
+typedef enum FloMemberState
+{
+	FLO_STATE_STOPPED,
+	FLO_STATE_STARTING,
+	FLO_STATE_WAITING,
+	FLO_STATE_COPYING,
+	FLO_STATE_STREAMING,
+	FLO_STATE_BACKOFF,
+	FLO_STATE_FAILED
+} FloMemberState;
+
+extern const char *flo_state_name(FloMemberState state);
+
+/* --- the process that runs as a member ----------------------------------- */
+
+typedef struct FloSelf
+{
+	char		group[FLO_NAME_BUF];
+	char		member[FLO_NAME_BUF];
+	bool		is_replicator;
+	int			slot;			/* of its entry */
+	uint32		incarnation;
+	XLogRecPtr	failed_lsn;		/* commit LSN at which a process before this
+								 * one failed, 0 = none */
+} FloSelf;
+
+/* NULL in any other process, and when the process has given its entry back */
+extern const FloSelf *flo_me;
+
+/* Take the entry: false when this process is a ghost (wrong incarnation, not wanted) */
+extern bool flo_state_attach(int slot, uint32 incarnation);
+
+/* The one place where a member's state changes while it runs; detail may be NULL */
+extern void flo_state_set(FloMemberState state, const char *detail,...) pg_attribute_printf(2, 3);
+
+/* Has nothing been set yet?  False in a process that is no member. */
+extern bool flo_state_is_starting(void);
+
+/*
+ * Record that only a person can help (state "failed", the message as detail)
+ * and throw.  "hint" may be NULL.
+ */
+pg_noreturn extern void flo_fail(int sqlstate, const char *hint, const char *message,...)
+			pg_attribute_printf(3, 4);
+
+/*
+ * With on_error => stop: an error while applying a transaction is not tried
+ * again by itself.
+ */
+extern bool flo_errors_are_final;
+
+/*
+ * This process is about to leave because of an error: remember it for
+ * flo.status, with the transaction it belongs to or 0; not "exact": with the
+ * last of several that it may belong to.  Unless it failed for good, the
+ * launcher will start it again.
+ */
+extern void flo_state_error(const char *message, XLogRecPtr lsn, bool exact);
+
+/* The work is done and nobody wants this process any more: it is not started again by itself */
+extern void flo_state_rest(void);
+
+typedef struct FloPositions
+{
+	XLogRecPtr	received;		/* replicator: decoded; worker: newest chunk
+								 * taken */
+	XLogRecPtr	durable;		/* replicator: acknowledged by the broker;
+								 * worker: in the sink, flushed */
+	XLogRecPtr	known;			/* worker: newest LSN known from the stream */
+	TimestampTz oldest_pending; /* commit time of the oldest transaction not
+								 * durable; 0 = none */
+} FloPositions;
+
+/* Publish positions, and what was counted since the last call; wakes wait_for() */
+extern void flo_state_report(const FloPositions *positions);
+
+/* --- what commits tell a replicator -------------------------------------- */
+
+/* This process decodes its database: have it woken by commits until it exits */
+extern void flo_state_decodes(void);
+
+/* Has somebody asked for a position since the last call? */
+extern bool flo_state_position_wanted(void);
+
+/* End of a recent commit, which may not be flushed yet; 0 = none */
+extern XLogRecPtr flo_state_recent_commit(void);
+
+/* --- helpers of a member ------------------------------------------------- */
+
+/* Leave when the member is not there any more, or is a later incarnation */
+extern void flo_helper_check(int slot, uint32 incarnation);
+
+/* Remember a helper's error as the member's; the member notices its end */
+extern void flo_helper_error(int slot, uint32 incarnation, const char *message);
+
+/* Have the member look up */
+extern void flo_helper_wake_member(int slot);
+
+/* The last error of the member in the entry, palloc'd */
+extern char *flo_helper_last_error(int slot);
+
+/* Whom a helper helps: both names, palloc'd */
+extern void flo_helper_names(int slot, char **group, char **member);
+
+#endif

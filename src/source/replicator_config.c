@@ -1,0 +1,89 @@
+/*
+ * replicator_config.c
+ *		What a replicator is told to do, and what its stream is to be.
+ */
+#include "postgres.h"
+
+#include "conf/message.h"
+#include "conf/rights.h"
+#include "conf/store.h"
+#include "conf/watch.h"
+#include "core/names.h"
+#include "core/settings.h"
+#include "core/transaction.h"
+#include "monitor/state.h"
+#include "source/replicator_config.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+
+bool
+flo_replicator_notice_configuration(Replicator *rep)
+{
+	if (!flo_watch_changed())
+		return false;
+	rep->changed = rep->rules_changed = true;
+	return true;
+}
+
+/* Reads this group's row; false when it is gone */
+bool
+flo_replicator_load_spec(Replicator *rep)
+{
+	MemoryContext old = flo_transaction_begin();
+
+	MemoryContextReset(rep->spec_context);
+	MemoryContextSwitchTo(rep->spec_context);
+	rep->spec = flo_store_replicator(rep->group);
+	rep->choice = flo_store_table_choice(rep->group);
+	if (rep->decoder != NULL)
+		flo_decoder_set_choice(rep->decoder, rep->choice);
+	if (rep->spec != NULL)
+	{
+		flo_ddl_filter_load(rep->ddl_filter, rep->spec, rep->choice);
+		flo_own_messages_set_key(rep->own_messages, flo_message_key(rep->group));
+	}
+	flo_transaction_end(old);
+	if (rep->spec != NULL)
+		flo_rights_check_member(rep->group, rep->spec->owner, false);
+	return rep->spec != NULL;
+}
+
+FloStreamConfig
+flo_replicator_stream_config(Replicator *rep)
+{
+	const FloReplicatorOptions *options = &rep->spec->options;
+	FloStreamConfig config = {0};
+
+	config.name = rep->stream;
+	config.subject = flo_name_subject(rep->group);
+	config.max_bytes = options->stream_max_bytes >= 0 ? options->stream_max_bytes :
+		(int64) flo_stream_max_bytes * 1024 * 1024;
+	config.max_age = options->stream_max_age >= 0 ? options->stream_max_age : flo_stream_max_age;
+	config.replicas = (int) (options->stream_replicas > 0 ? options->stream_replicas :
+							 flo_stream_replicas);
+	config.description = flo_ownership_of_stream(&rep->claim);
+	return config;
+}
+
+/* Something is waited for that a new process looks at anew */
+void
+flo_replicator_begin_anew(void)
+{
+	/* not left as failed: the launcher is to start another */
+	flo_state_set(FLO_STATE_WAITING, "for a new process to take up the configuration");
+	proc_exit(0);
+}
+
+void
+flo_replicator_report(Replicator *rep)
+{
+	FloPositions positions = {0};
+
+	positions.received = rep->session.start;
+	if (rep->decoder != NULL)
+		positions.received = Max(positions.received, flo_decoder_position(rep->decoder));
+	positions.durable = rep->published;
+	positions.known = rep->published;
+	positions.oldest_pending = flo_publisher_oldest(rep->publisher);
+	flo_state_report(&positions);
+}

@@ -1,0 +1,79 @@
+/*
+ * replicator_state.h
+ *		A replicator: what its files share.
+ */
+#ifndef FLO_REPLICATOR_STATE_H
+#define FLO_REPLICATOR_STATE_H
+
+#include "bus/stream.h"
+#include "conf/choice.h"
+#include "conf/spec.h"
+#include "core/clock.h"
+#include "source/copy_control.h"
+#include "source/ddl_filter.h"
+#include "source/decoder.h"
+#include "source/generation.h"
+#include "source/own_messages.h"
+#include "source/ownership.h"
+#include "source/publisher.h"
+#include "source/replicator_rules.h"
+#include "source/retention.h"
+#include "source/session.h"
+#include "source/spool.h"
+
+typedef struct Replicator
+{
+	/* names and configuration */
+	char	   *group;
+	char	   *stream;
+	char	   *slot;
+	char	   *bucket;
+	FloReplicatorSpec *spec;
+	FloTableChoice *choice;
+	MemoryContext spec_context;
+	MemoryContext full_context; /* reset in each turn of waiting for a full
+								 * broker */
+	FloChunkHeader identity;
+	FloClaim	claim;
+	FloGeneration *generation;
+	uint64		recorded_epoch;
+	uint64		reloads;		/* flo_reload_count the limits were made from */
+	bool		changed;		/* the configuration, and is not in force yet */
+	bool		rules_changed;	/* the same of the rules */
+
+	/* the pipe */
+	FloBus	   *bus;
+	FloDecoder *decoder;
+	FloOwnMessages *own_messages;
+	FloDdlFilter *ddl_filter;
+	FloPublisher *publisher;
+	FloSpool   *spool;
+	FloReplicatorRules *rules;
+	FloRetention *retention;
+	FloSession	session;
+	int			npublications;
+
+	/* progress */
+	XLogRecPtr	published;		/* position of the newest acknowledged chunk */
+	uint64		published_seq;
+	XLogRecPtr	reported;		/* "source" key of the bucket */
+	uint64		purged;
+	FloClock	begun;
+	bool		full;			/* the broker had no room at the last try */
+	uint64		half_seq;		/* the session before ended there in the midst
+								 * of a transaction, 0 = not so */
+	XLogRecPtr	half_upto;		/* which begins after this */
+	FloClock	last_sent;		/* a chunk or a heartbeat was acknowledged */
+	FloClock	looked;			/* at the broker */
+	bool		key_removed;	/* from the bucket: one that the source has
+								 * written for good */
+	FloClock	housekeeping;
+	FloClock	slot_saved;
+	XLogRecPtr	slot_saved_lsn;
+	FloClock	nudged;
+
+	FloCopyControl copy;
+	FloTally	tally;
+} Replicator;
+
+#endif							/* FLO_REPLICATOR_STATE_H */

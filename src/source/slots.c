@@ -1,0 +1,104 @@
+/*
+ * slots.c
+ *		The group's replication slot: made, looked at, dropped.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlogutils.h"
+#include "core/compat_slot.h"
+#include "miscadmin.h"
+#include "replication/logical.h"
+#include "replication/slot.h"
+#include "replication/snapbuild.h"
+#include "source/slots.h"
+#include "storage/spin.h"
+#include "utils/memutils.h"
+
+/* Nothing is decoded while a slot is made */
+static void
+no_output(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bool last)
+{
+}
+
+/* Make the slot, held by this process and ephemeral until the caller decides */
+static LogicalDecodingContext *
+create_slot(const char *slot, bool need_snapshot)
+{
+	LogicalDecodingContext *context;
+
+	Assert(!IsTransactionState());
+	CheckLogicalDecodingRequirements();
+	flo_compat_slot_create(slot, RS_EPHEMERAL);
+	context = CreateInitDecodingContext("pgoutput", NIL, need_snapshot, InvalidXLogRecPtr,
+										XL_ROUTINE(.page_read = read_local_xlog_page,
+												   .segment_open = wal_segment_open,
+												   .segment_close = wal_segment_close),
+										no_output, no_output, NULL);
+	DecodingContextFindStartpoint(context);
+	return context;
+}
+
+XLogRecPtr
+flo_slot_create(const char *slot)
+{
+	LogicalDecodingContext *context = create_slot(slot, false);
+	XLogRecPtr	start = MyReplicationSlot->data.confirmed_flush;
+
+	FreeDecodingContext(context);
+	ReplicationSlotPersist();
+	ReplicationSlotRelease();
+	return start;
+}
+
+XLogRecPtr
+flo_slot_create_with_snapshot(const char *slot, bool keep, char **snapshot)
+{
+	MemoryContext old = CurrentMemoryContext;
+	LogicalDecodingContext *context = create_slot(slot, true);
+	XLogRecPtr	start = MyReplicationSlot->data.confirmed_flush;
+	const char *name = SnapBuildExportSnapshot(context->snapshot_builder);
+
+	*snapshot = MemoryContextStrdup(old, name);
+	FreeDecodingContext(context);
+	if (keep)
+		ReplicationSlotPersist();
+	ReplicationSlotRelease();
+	MemoryContextSwitchTo(old);
+	return start;
+}
+
+void
+flo_slot_snapshot_end(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	SnapBuildClearExportedSnapshot();
+	if (IsTransactionState())
+		AbortCurrentTransaction();
+	MemoryContextSwitchTo(old);
+}
+
+void
+flo_slot_info(const char *slot, FloSlotInfo *info)
+{
+	ReplicationSlot *found = SearchNamedReplicationSlot(slot, true);
+
+	memset(info, 0, sizeof(*info));
+	if (found == NULL)
+		return;
+	SpinLockAcquire(&found->mutex);
+	info->exists = true;
+	info->invalidated = flo_compat_slot_invalidated(found);
+	info->idle_too_long = flo_compat_slot_idle_too_long(found);
+	info->restart_lsn = found->data.restart_lsn;
+	info->confirmed_flush = found->data.confirmed_flush;
+	SpinLockRelease(&found->mutex);
+}
+
+void
+flo_slot_drop(const char *slot)
+{
+	if (SearchNamedReplicationSlot(slot, true) != NULL)
+		ReplicationSlotDrop(slot, true);
+}

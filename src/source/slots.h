@@ -1,0 +1,40 @@
+/*
+ * slots.h
+ *		The group's replication slot: made, looked at, dropped.
+ */
+#ifndef FLO_SLOTS_H
+#define FLO_SLOTS_H
+
+#include "access/xlogdefs.h"
+
+/*
+ * Create the slot and return its consistent point: every transaction that
+ * commits at or after it will be decoded.  Waits for the write transactions
+ * open at this moment.  No transaction may be open.
+ */
+extern XLogRecPtr flo_slot_create(const char *slot);
+
+/*
+ * The same, and export a snapshot of exactly that point.  Leaves a transaction
+ * open, in which nothing may be done, that keeps the snapshot until
+ * flo_slot_snapshot_end().  Unless "keep", the slot lives only inside this
+ * call: what is wanted is a snapshot with an exact LSN.
+ */
+extern XLogRecPtr flo_slot_create_with_snapshot(const char *slot, bool keep, char **snapshot);
+extern void flo_slot_snapshot_end(void);
+
+/* Drop a slot; absent is no error */
+extern void flo_slot_drop(const char *slot);
+
+typedef struct FloSlotInfo
+{
+	bool		exists;
+	bool		invalidated;	/* the server has removed what it needs */
+	bool		idle_too_long;	/* invalidated for that */
+	XLogRecPtr	restart_lsn;
+	XLogRecPtr	confirmed_flush;
+} FloSlotInfo;
+
+extern void flo_slot_info(const char *slot, FloSlotInfo *info);
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * upkeep.h
+ *		What a replicator does about its stream and state bucket beside publishing.
+ */
+#ifndef FLO_UPKEEP_H
+#define FLO_UPKEEP_H
+
+#include "source/replicator_state.h"
+
+/* Remove what no worker needs any more */
+extern void flo_upkeep_purge(Replicator *rep);
+
+/*
+ * Now and then, when nothing is under way: are stream and state bucket still what
+ * they were?  Throws 40001 when only a new session can go on.
+ */
+extern void flo_upkeep_look(Replicator *rep);
+
+/* The broker is full: for the publisher (FloPublisherHost), and for the bus (flo_bus_when_full) */
+extern uint64 flo_upkeep_chunk_found_no_room(void *arg, const FloBusAck *refusal, int size,
+											 bool inside, XLogRecPtr upto);
+extern void flo_upkeep_found_no_room(void *arg, int err_code, const char *words);
+
+#endif
