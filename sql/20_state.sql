@@ -410,3 +410,30 @@ COMMENT ON COLUMN flo.secrets.group_name IS 'group';
 COMMENT ON COLUMN flo.secrets.worker_name IS 'worker; empty for the replicator';
 COMMENT ON COLUMN flo.secrets.key IS 'what it is for';
 COMMENT ON COLUMN flo.secrets.value IS 'the secret';
+
+CREATE TABLE flo.event_log (
+	number bigint PRIMARY KEY,
+	group_name text NOT NULL,
+	member text NOT NULL,
+	owner oid NOT NULL,
+	at timestamptz NOT NULL,
+	state text NOT NULL,
+	detail text,
+	error text,
+	sqlstate text,
+	hint text,
+	lsn pg_lsn
+);
+CREATE INDEX event_log_at ON flo.event_log (at);
+COMMENT ON TABLE flo.event_log IS 'What has happened to members, for pg_flo.events_keep; use the view flo.events, which knows the newest, too';
+COMMENT ON COLUMN flo.event_log.number IS 'rises with time';
+COMMENT ON COLUMN flo.event_log.owner IS 'OID of the member''s owner then, to whom errors are shown';
+COMMENT ON COLUMN flo.event_log.group_name IS 'as in flo.events';
+COMMENT ON COLUMN flo.event_log.member IS 'as in flo.events';
+COMMENT ON COLUMN flo.event_log.at IS 'as in flo.events';
+COMMENT ON COLUMN flo.event_log.state IS 'as in flo.events';
+COMMENT ON COLUMN flo.event_log.detail IS 'as in flo.events';
+COMMENT ON COLUMN flo.event_log.error IS 'as in flo.events';
+COMMENT ON COLUMN flo.event_log.sqlstate IS 'as in flo.events';
+COMMENT ON COLUMN flo.event_log.hint IS 'as in flo.events';
+COMMENT ON COLUMN flo.event_log.lsn IS 'as in flo.events';

@@ -27,7 +27,14 @@ CREATE FUNCTION flo.member_stats(
 	OUT last_error text,
 	OUT last_error_at timestamptz,
 	OUT stats_reset timestamptz,
-	OUT foreign_messages bigint
+	OUT foreign_messages bigint,
+	OUT retries bigint,
+	OUT last_hint text,
+	OUT last_sqlstate text,
+	OUT recovered_at timestamptz,
+	OUT source_seen_at timestamptz,
+	OUT pending_bytes bigint,
+	OUT state_since timestamptz
 ) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'flo_member_stats' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
@@ -96,7 +103,13 @@ CREATE VIEW flo.status AS
 		   s.last_error,
 		   s.last_error_at,
 		   s.stats_reset,
-		   coalesce(s.foreign_messages, 0) AS foreign_messages
+		   coalesce(s.foreign_messages, 0) AS foreign_messages,
+		   s.source_seen_at,
+		   s.pending_bytes,
+		   coalesce(s.retries, 0) AS retries,
+		   s.last_hint,
+		   s.recovered_at,
+		   s.state_since
 	  FROM (SELECT u.group_name, u.member, u.sink, u.started,
 				   g.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c)
 				   AND g.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) AS here,
@@ -145,6 +158,54 @@ COMMENT ON COLUMN flo.status.last_error IS 'newest error';
 COMMENT ON COLUMN flo.status.last_error_at IS 'when it happened';
 COMMENT ON COLUMN flo.status.stats_reset IS 'since when the counters count';
 COMMENT ON COLUMN flo.status.foreign_messages IS 'replicator: logical decoding messages that somebody else wrote in the name of pg_flo, and that were left out';
+COMMENT ON COLUMN flo.status.source_seen_at IS 'worker: when the replicator was last heard, by the clock of the source: time of the newest chunk or heartbeat';
+COMMENT ON COLUMN flo.status.pending_bytes IS 'worker: bytes in the stream that are not applied; NULL when unknown';
+COMMENT ON COLUMN flo.status.retries IS 'attempts at an endpoint, statement or connection that failed and were repeated without a new process';
+COMMENT ON COLUMN flo.status.last_hint IS 'what the newest error says is to be done';
+COMMENT ON COLUMN flo.status.recovered_at IS 'when it got on after an error; last_error without a later recovered_at means now';
+COMMENT ON COLUMN flo.status.state_since IS 'since when it is in that state';
+
+CREATE FUNCTION flo.unsaved_events(
+	OUT number bigint,
+	OUT group_name text,
+	OUT member text,
+	OUT owner oid,
+	OUT at timestamptz,
+	OUT state text,
+	OUT detail text,
+	OUT error text,
+	OUT sqlstate text,
+	OUT hint text,
+	OUT lsn pg_lsn
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'flo_unsaved_events' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.unsaved_events() IS
+'internal: what has happened to this database''s members and is not in flo.event_log yet; errors are shown to the member''s owner and to members of pg_read_all_stats';
+
+CREATE VIEW flo.events AS
+	SELECT e.group_name, e.member, e.at, e.state,
+		   CASE WHEN e.shown OR e.state <> 'failed' THEN e.detail END AS detail,
+		   CASE WHEN e.shown THEN e.error END AS error,
+		   e.sqlstate,
+		   CASE WHEN e.shown THEN e.hint END AS hint,
+		   e.lsn
+	  FROM (SELECT l.*, pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') OR pg_catalog.pg_has_role(l.owner, 'USAGE') AS shown
+			  FROM flo.event_log l
+			UNION ALL
+			SELECT u.*, true FROM flo.unsaved_events() u
+			 WHERE NOT EXISTS (SELECT FROM flo.event_log l WHERE l.number = u.number)) e
+	 ORDER BY e.number;
+COMMENT ON VIEW flo.events IS 'What has happened to members of this database''s groups, oldest first: each line of it is in the server log, too. Kept for pg_flo.events_keep';
+COMMENT ON COLUMN flo.events.group_name IS 'group';
+COMMENT ON COLUMN flo.events.member IS 'replicator, or the name of a worker';
+COMMENT ON COLUMN flo.events.at IS 'when';
+COMMENT ON COLUMN flo.events.state IS 'the member''s state from then on, see flo.status';
+COMMENT ON COLUMN flo.events.detail IS 'what it waits for or does, or what has happened within the state: an attempt that failed, that it recovered';
+COMMENT ON COLUMN flo.events.error IS 'the error, for those who may see it (the owner, pg_read_all_stats)';
+COMMENT ON COLUMN flo.events.sqlstate IS 'its code';
+COMMENT ON COLUMN flo.events.hint IS 'what it says is to be done';
+COMMENT ON COLUMN flo.events.lsn IS 'how far the member was, durable; of an error in a transaction, the LSN of its commit';
 
 CREATE FUNCTION flo.left_out_tables(
 	group_name text,

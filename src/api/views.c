@@ -14,6 +14,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "monitor/events.h"
 #include "monitor/members.h"
 #include "monitor/wake.h"
 #include "replication/origin.h"
@@ -21,9 +22,10 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
-#define STATS_COLUMNS 23
+#define STATS_COLUMNS 30
 
 PG_FUNCTION_INFO_V1(flo_member_stats);
+PG_FUNCTION_INFO_V1(flo_unsaved_events);
 PG_FUNCTION_INFO_V1(flo_origin_position);
 PG_FUNCTION_INFO_V1(flo_is_preloaded);
 PG_FUNCTION_INFO_V1(flo_launcher_problem);
@@ -108,6 +110,13 @@ fill_row(Row *row, const FloMember *member, bool show_errors)
 	add_time(row, member->last_error_at);
 	add_time(row, member->stats_reset);
 	add_count(row, counters->foreign_messages);
+	add_count(row, member->retries);
+	add_text(row, show_errors ? member->last_hint : NULL);
+	add_text(row, member->last_sqlstate != 0 ? unpack_sql_state(member->last_sqlstate) : NULL);
+	add_time(row, member->recovered_at);
+	add_time(row, member->source_seen);
+	add_column(row, Int64GetDatum(member->pending_bytes), member->is_replicator || member->pending_bytes < 0);
+	add_time(row, member->state_at);
 }
 
 Datum
@@ -133,6 +142,46 @@ flo_member_stats(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
 	}
 
+	return (Datum) 0;
+}
+
+static void
+fill_event(Row *row, const FloEvent *event, bool show_errors)
+{
+	row->used = 0;
+	add_count(row, event->number);
+	add_text(row, event->group);
+	add_text(row, event->member);
+	add_column(row, ObjectIdGetDatum(event->owner), false);
+	add_time(row, event->at);
+	add_text(row, flo_state_name(event->state));
+	add_text(row, show_errors || event->state != FLO_STATE_FAILED ? event->detail : NULL);
+	add_text(row, show_errors ? event->error : NULL);
+	add_text(row, event->sqlstate != 0 ? unpack_sql_state(event->sqlstate) : NULL);
+	add_text(row, show_errors ? event->hint : NULL);
+	add_lsn(row, event->lsn);
+}
+
+Datum
+flo_unsaved_events(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	bool		all_errors = flo_role_has_rights_of(GetUserId(), ROLE_PG_READ_ALL_STATS);
+	FloEvent   *events;
+	int			count;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!flo_preloaded())
+		return (Datum) 0;
+	events = flo_events_unsaved(&count);
+	for (int i = 0; i < count; i++)
+	{
+		Row			row;
+
+		fill_event(&row, &events[i],
+				   all_errors || flo_role_has_rights_of(GetUserId(), events[i].owner));
+		tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
+	}
 	return (Datum) 0;
 }
 

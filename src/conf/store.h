@@ -246,6 +246,9 @@ extern void flo_store_delete_worker(const char *group, const char *worker);
  * the settings keep no longer; true when there may be more.
  */
 extern bool flo_store_prune_history(const char *group);
+
+/* What has happened to members of this database, up to that number, goes to flo.event_log */
+extern void flo_store_write_events(int64 newest);
 extern void flo_store_delete_group(const char *group);
 
 /*

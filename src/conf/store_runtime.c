@@ -454,3 +454,27 @@ flo_store_prune_history(const char *group)
 	flo_sql_end(&sql);
 	return more;
 }
+
+/*
+ * An event that is there already was written by a scanner that could not say so any
+ * more
+ */
+void
+flo_store_write_events(int64 newest)
+{
+	FloSqlSession sql;
+
+	flo_sql_begin(&sql);
+	if (OidIsValid(flo_store_table("event_log")))
+	{
+		(void) flo_sql_run(SPI_OK_INSERT,
+						   "INSERT INTO flo.event_log SELECT * FROM flo.unsaved_events() WHERE number <= $1::bigint"
+						   " ON CONFLICT DO NOTHING",
+						   1, psprintf(INT64_FORMAT, newest));
+		if (flo_events_keep > 0)
+			(void) flo_sql_run(SPI_OK_DELETE,
+							   "DELETE FROM flo.event_log WHERE at < now() - $1::interval",
+							   1, psprintf("%d minutes", flo_events_keep));
+	}
+	flo_sql_end(&sql);
+}

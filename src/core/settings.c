@@ -45,6 +45,7 @@ int			flo_table_memory = 32 * 1024;
 int			flo_rule_budget = 5000;
 int			flo_ddl_log_keep = 30 * 24 * 60;
 int			flo_dead_letters_keep = 0;
+int			flo_events_keep = 7 * 24 * 60;
 
 char	   *flo_webhook_allow;
 
@@ -409,6 +410,9 @@ define_history(void)
 	define_number("pg_flo.dead_letters_keep",
 				  "Sets how long flo.dead_letters are kept; 0 means until somebody deletes or redrives them.",
 				  &flo_dead_letters_keep, 0, 0, INT_MAX, GUC_UNIT_MIN);
+	define_number("pg_flo.events_keep",
+				  "Sets how long flo.events are kept; 0 means for ever.",
+				  &flo_events_keep, 7 * 24 * 60, 0, INT_MAX, GUC_UNIT_MIN);
 }
 
 static void

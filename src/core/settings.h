@@ -43,6 +43,7 @@ extern int	flo_heartbeat_interval; /* ms */
 /* history: minutes, 0 = for ever */
 extern int	flo_ddl_log_keep;
 extern int	flo_dead_letters_keep;
+extern int	flo_events_keep;
 
 /* webhooks */
 extern char *flo_webhook_allow;

@@ -590,6 +590,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	const char *reason = flo_chunk_parse(delivery->data, delivery->len, &header);
 	uint32		current;
 	bool		finished;
+	bool		claimed;
 
 	/* if it mattered, the count will not come right */
 	if (reason != NULL || !(header.flags & FLO_CHUNK_COPY))
@@ -623,9 +624,10 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	 * after its key was forgotten; the rest of a row was read with its
 	 * beginning.
 	 */
-	if (current <= key.attempt && !(l->prepared && finished) &&
+	claimed = current <= key.attempt && !(l->prepared && finished) &&
 		!(header.flags & FLO_CHUNK_STARTS_FRAGMENT) &&
-		flo_copied_claim(l->group, l->worker, &key))
+		flo_copied_claim(l->group, l->worker, &key);
+	if (claimed)
 	{
 		l->sink->ops->begin(l->sink);
 		load_rows(l, &key, &reader, &header);
@@ -635,6 +637,8 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	PopActiveSnapshot();
 	flo_transaction_close();
 	flo_tally_commit(&l->tally);
+	if (claimed)
+		flo_helper_progress(l->args->slot, l->args->incarnation);
 	replorigin_session_origin = InvalidRepOriginId;
 	flo_statistics_report();
 	l->unflushed = XactLastCommitEnd;

@@ -132,6 +132,7 @@ flo_worker_begin(FloWorker *w)
 		else
 			flo_progress_begin(w->progress, &header, start, copying);
 		take_position(w);
+		flo_state_progress();
 		w->no_bucket = !flo_bucket_try_create(w->bus, w->bucket, flo_stream_replicas);
 		flo_worker_report_to_bucket(w, true);
 	} while (!copying && flo_consumer_first_outside(w->consumer, &header, &first_outside) &&

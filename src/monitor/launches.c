@@ -15,9 +15,23 @@
 #include "monitor/wake.h"
 #include "storage/ipc.h"
 #include "storage/procarray.h"
+#include "utils/timestamp.h"
 
 /* ms to the restart of a member that left without an error */
 #define RESTART_PAUSE 200
+
+static const FloFailure no_process = {
+	.sqlstate = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+	.message = "no free background worker process",
+	.described = "no free background worker process: raise max_worker_processes",
+	.hint = "Raise max_worker_processes and restart the server."
+};
+
+static const FloFailure lost = {
+	.sqlstate = ERRCODE_CONNECTION_FAILURE,
+	.message = "the process ended before it could begin",
+	.described = "the process ended before it could begin, see the server log"
+};
 
 /* ms to the restart after an error; doubles with every one in a row */
 #define FIRST_PAUSE 500
@@ -118,6 +132,7 @@ set_state(FloMember *m, FloMemberState state, const char *detail)
 {
 	m->state = state;
 	m->state_since = flo_clock();
+	m->state_at = GetCurrentTimestamp();
 	strlcpy(m->detail, detail, sizeof(m->detail));
 }
 
@@ -131,25 +146,37 @@ pause_after(int failures)
 	return Min(pause, flo_restart_interval);
 }
 
-/* The process ended in an error, why = its reason where it could not say so itself */
+/*
+ * The process ended in an error, why = its reason where it could not say so
+ * itself.  What it is, or was, at is not yet over: see state.c.
+ */
 static void
-begin_pause(FloEntry *e, const char *why)
+begin_pause(FloEntry *e, const FloFailure *why, FloEvent *event)
 {
+	FloMember  *m = &e->member;
 	char		detail[FLO_DETAIL_BUF];
+	char		again[64] = "";
 	int			pause;
 
-	e->failures++;
+	if (e->failures++ == 0)
+	{
+		e->failing_since = GetCurrentTimestamp();
+		e->failed_at = m->durable_lsn;
+	}
+	if (why != NULL)
+		flo_entry_note_error(e, why);
+	if (e->same_errors > 1)
+		snprintf(again, sizeof(again), ", the same %d times in a row", e->same_errors);
 	pause = pause_after(e->failures);
 	e->next_start = flo_clock_in(pause);
-	if (why != NULL)
-		snprintf(detail, sizeof(detail), "%s; retry in %g s", why, pause / 1000.0);
-	else
-		snprintf(detail, sizeof(detail), "see last_error; retry in %g s", pause / 1000.0);
-	set_state(&e->member, FLO_STATE_BACKOFF, detail);
+	snprintf(detail, sizeof(detail), "%s%s; retry in %g s",
+			 why != NULL ? why->described : "see last_error", again, pause / 1000.0);
+	set_state(m, FLO_STATE_BACKOFF, detail);
+	flo_entry_tell_news(e, event);
 }
 
 static FloLaunchAction
-decide(FloEntry *e, bool starting)
+decide(FloEntry *e, bool starting, FloEvent *event)
 {
 	FloMember  *m = &e->member;
 	bool		wanted = m->wanted && e->held_by == 0 && flo_enabled;
@@ -161,7 +188,10 @@ decide(FloEntry *e, bool starting)
 	if (!wanted)
 	{
 		if (m->state != FLO_STATE_STOPPED)
+		{
 			set_state(m, FLO_STATE_STOPPED, "");
+			flo_entry_tell_news(e, event);
+		}
 		return FLO_LAUNCH_NONE;
 	}
 	if (m->state == FLO_STATE_FAILED)
@@ -176,16 +206,19 @@ flo_launches_decide(int slot, bool starting, pid_t *pid)
 {
 	FloEntry   *e = &flo_shared->entries[slot];
 	FloLaunchAction action;
+	FloEvent	event;
 
+	event.number = 0;
 	flo_lock_exclusive();
 	if (e->held_by != 0 && BackendPidGetProc(e->held_by) == NULL)
 		e->held_by = 0;
 	if (e->in_use && e->member.pid == 0 && e->member.state == FLO_STATE_BACKOFF &&
 		e->next_start == FLO_START_UNDECIDED)
-		begin_pause(e, NULL);
-	action = decide(e, starting);
+		begin_pause(e, NULL, &event);
+	action = decide(e, starting, &event);
 	*pid = e->member.pid;
 	flo_unlock();
+	flo_event_log(&event);
 	return action;
 }
 
@@ -193,25 +226,32 @@ uint32
 flo_launches_start(int slot, FloMember *copy)
 {
 	FloEntry   *e = &flo_shared->entries[slot];
+	FloEvent	event;
 	uint32		incarnation;
 
+	event.number = 0;
 	flo_lock_exclusive();
 	incarnation = ++e->incarnation;
 	if (e->member.state == FLO_STATE_BACKOFF)
 		e->member.restarts++;
 	set_state(&e->member, FLO_STATE_STARTING, "");
+	flo_entry_tell_news(e, &event);
 	*copy = e->member;
 	flo_unlock();
+	flo_event_log(&event);
 	return incarnation;
 }
 
 void
 flo_launches_refused(int slot)
 {
+	FloEvent	event;
+
+	event.number = 0;
 	flo_lock_exclusive();
-	begin_pause(&flo_shared->entries[slot],
-				"no free background worker process: raise max_worker_processes");
+	begin_pause(&flo_shared->entries[slot], &no_process, &event);
 	flo_unlock();
+	flo_event_log(&event);
 }
 
 bool
@@ -229,11 +269,14 @@ void
 flo_launches_lost(int slot)
 {
 	FloEntry   *e = &flo_shared->entries[slot];
+	FloEvent	event;
 
+	event.number = 0;
 	flo_lock_exclusive();
 	if (e->member.pid == 0 && e->member.state == FLO_STATE_STARTING)
-		begin_pause(e, "the process ended before it could begin, see the server log");
+		begin_pause(e, &lost, &event);
 	flo_unlock();
+	flo_event_log(&event);
 }
 
 long

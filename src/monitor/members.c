@@ -193,6 +193,8 @@ flo_members_release(Oid database, bool dropped)
 			e->held_by = 0;
 	}
 	flo_unlock();
+	if (dropped)
+		flo_events_saved(database, PG_INT64_MAX);
 }
 
 /* --- configuration has changed ------------------------------------------- */
@@ -229,7 +231,7 @@ flo_members_retry(Oid database, const char *group, const char *member)
 		if (m->state == FLO_STATE_FAILED && m->pid == 0)
 			m->state = FLO_STATE_BACKOFF;
 		e->next_start = 0;		/* long ago: now */
-		e->failures = 0;
+		e->failures = e->same_errors = 0;
 		flo_entry_wake(i);
 	}
 	flo_unlock();

@@ -31,6 +31,7 @@ typedef struct FloMember
 	/* state; written by the process, or by the launcher when none runs */
 	FloMemberState state;
 	FloClock	state_since;
+	TimestampTz state_at;		/* the same by the clock on the wall */
 	char		detail[FLO_DETAIL_BUF];
 	char		last_error[FLO_ERROR_BUF];
 	XLogRecPtr	last_error_lsn; /* commit LSN of the transaction that failed,
@@ -42,12 +43,18 @@ typedef struct FloMember
 	char		failed_table[2][NAMEDATALEN];	/* its schema and name there */
 	char		failed_error[FLO_ERROR_BUF];
 	TimestampTz last_error_at;
+	int			last_sqlstate;
+	char		last_hint[FLO_DETAIL_BUF];
+	TimestampTz recovered_at;	/* it got on after an error; 0 = never */
+	int64		retries;		/* that needed no other process */
 
 	/* positions, as in FloPositions; written by the process */
 	XLogRecPtr	received_lsn;
 	XLogRecPtr	durable_lsn;
 	XLogRecPtr	known_lsn;
 	TimestampTz oldest_pending;
+	TimestampTz source_seen;
+	int64		pending_bytes;
 
 	/* counters; written by the process */
 	FloCounters counters;

@@ -57,14 +57,15 @@ static void
 startup_shared_memory(void)
 {
 	bool		found;
+	bool		old;
 	char	   *wake;
 
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	flo_shared = ShmemInitStruct("pg_flo", shared_size(), &found);
-	if (!found)
+	flo_shared = ShmemInitStruct("pg_flo", shared_size(), &old);
+	if (!old)
 	{
 		MemSet(flo_shared, 0, shared_size());
 		flo_shared->lock = &GetNamedLWLockTranche("pg_flo")->lock;
@@ -88,6 +89,8 @@ startup_shared_memory(void)
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
+	if (!old)
+		flo_saved_load();
 }
 
 /*
@@ -187,6 +190,7 @@ flo_entry_obtain(Oid database, const char *group, const char *member, bool is_re
 	strlcpy(e->member.group, group, sizeof(e->member.group));
 	strlcpy(e->member.member, member, sizeof(e->member.member));
 	e->member.state = FLO_STATE_STOPPED;
+	e->member.pending_bytes = -1;
 	e->member.stats_reset = GetCurrentTimestamp();
 	return slot;
 }

@@ -11,6 +11,7 @@
 #define FLO_SHMEM_H
 
 #include "monitor/copy.h"
+#include "monitor/events.h"
 #include "monitor/members.h"
 #include "monitor/state.h"
 #include "port/atomics.h"
@@ -20,6 +21,20 @@
 #define FLO_MAX_DIRTY 64
 #define FLO_START_UNDECIDED PG_INT64_MAX
 
+/* Events that are kept until they are written down */
+#define FLO_EVENTS 128
+
+/* A state that was told, and what was waited for */
+typedef struct FloTold
+{
+	FloMemberState state;
+	uint32		subject;
+	FloClock	at;
+} FloTold;
+
+#define FLO_TOLD 4
+
+/* What is before "held_by" outlives an orderly stop of the server: see saved.c */
 typedef struct FloEntry
 {
 	bool		in_use;
@@ -27,9 +42,21 @@ typedef struct FloEntry
 
 	/* wanted and running; written by the launcher unless noted */
 	pid_t		held_by;		/* backend that is dropping it: do not start */
-	int			failures;		/* starts in a row that ended in an error */
+	int			failures;		/* starts in a row that ended in an error, and
+								 * between which nothing got on */
+	TimestampTz failing_since;
+	XLogRecPtr	failed_at;		/* durable_lsn when that began */
+	uint32		error_hash;		/* the last error, and how often in a row */
+	int			same_errors;
+	uint32		helper_hash;
+	int			retrying;		/* failed attempts in a row, without leaving */
+	TimestampTz retrying_since;
 	FloClock	next_start;		/* in backoff; FLO_START_UNDECIDED = the
 								 * launcher is to decide */
+
+	/* told to the log: the newest first; a state is waiting to be told */
+	FloTold		told[FLO_TOLD];
+	bool		untold;
 
 	/*
 	 * the copy of a replicator, or of a worker; written by the process and
@@ -62,6 +89,12 @@ typedef struct FloShared
 	int			ndirty;			/* databases whose configuration changed */
 	Oid			dirty[FLO_MAX_DIRTY];
 	bool		all_dirty;
+
+	/* what has happened */
+	int64		last_event;		/* its number */
+	uint64		next_event;		/* its place, of all that there were */
+	FloClock	events_asked;	/* a scanner is to write them down; 0 = none */
+	FloEvent	events[FLO_EVENTS];
 
 	FloEntry	entries[FLEXIBLE_ARRAY_MEMBER];
 } FloShared;
@@ -114,6 +147,26 @@ extern int	flo_entry_find(Oid database, const char *group, const char *member);
  */
 extern int	flo_entry_obtain(Oid database, const char *group, const char *member,
 							 bool is_replicator);
+
+/*
+ * Tell of the state of an entry, if it is news; of something else, of_error = the
+ * last one.  An event is kept.  Caller holds the lock exclusively, has set
+ * event->number to 0, and logs the event when it has given the lock back; nothing
+ * is logged when there was no news.
+ */
+extern void flo_entry_tell_news(FloEntry *e, FloEvent *event);
+extern void flo_entry_tell(FloEntry *e, bool of_error, FloEvent *event, const char *detail,...)
+			pg_attribute_printf(4, 5);
+extern void flo_event_log(const FloEvent *event);
+
+/* Remember an error of the member.  Caller holds the lock exclusively. */
+extern void flo_entry_note_error(FloEntry *e, const FloFailure *failure);
+
+/* Is a run of so many errors told of? */
+extern bool flo_entry_is_round(int errors);
+
+/* At server start, before anybody else looks: what an orderly stop has kept */
+extern void flo_saved_load(void);
 
 /* The process of this entry is to look up; without the lock */
 extern void flo_entry_wake(int slot);

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "core/compat_process.h"
 #include "core/error_context.h"
 #include "miscadmin.h"
@@ -18,6 +19,9 @@
 
 const FloSelf *flo_me = NULL;
 bool		flo_errors_are_final = false;
+
+/* ms without anything to do after which an error is over */
+#define CALM 10000
 
 static FloSelf self;
 
@@ -56,7 +60,77 @@ flo_state_name(FloMemberState state)
 	return "unknown";
 }
 
+/* --- changes; the caller holds the lock ---------------------------------- */
+
+static void
+put_state(FloEntry *e, FloMemberState state, const char *detail)
+{
+	FloMember  *m = &e->member;
+
+	if (m->state != state)
+	{
+		m->state = state;
+		m->state_since = flo_clock();
+		m->state_at = GetCurrentTimestamp();
+	}
+	flo_entry_put_text(m->detail, sizeof(m->detail), detail);
+}
+
+static uint32
+hash_failure(const FloFailure *failure)
+{
+	return hash_bytes((const unsigned char *) failure->message, strlen(failure->message)) ^
+		failure->sqlstate;
+}
+
+/* Which error it is, and at which table this process failed, if it was at one */
+void
+flo_entry_note_error(FloEntry *e, const FloFailure *failure)
+{
+	FloMember  *m = &e->member;
+	uint32		hash = hash_failure(failure);
+
+	e->same_errors = hash == e->error_hash ? e->same_errors + 1 : 1;
+	e->error_hash = hash;
+	flo_entry_put_text(m->last_error, sizeof(m->last_error), failure->described);
+	flo_entry_put_text(m->last_hint, sizeof(m->last_hint), failure->hint ? failure->hint : "");
+	m->last_sqlstate = failure->sqlstate;
+	m->last_error_at = GetCurrentTimestamp();
+	if (flo_error_context.source_table == NULL)
+		return;
+	m->failed_relation = flo_error_context.source_relation;
+	strlcpy(m->failed_table[0], flo_error_context.source_schema, NAMEDATALEN);
+	strlcpy(m->failed_table[1], flo_error_context.source_table, NAMEDATALEN);
+	flo_entry_put_text(m->failed_error, sizeof(m->failed_error), failure->described);
+}
+
+/* It got on: whatever was wrong is over */
+static void
+recover(FloEntry *e, FloEvent *event)
+{
+	FloMember  *m = &e->member;
+	int			errors = e->failures + e->retrying;
+	TimestampTz since = e->failures > 0 ? e->failing_since : e->retrying_since;
+
+	event->number = 0;
+	e->failures = 0;
+	e->retrying = 0;
+	e->same_errors = 0;
+	e->error_hash = e->helper_hash = 0;
+	if (errors == 0)
+		return;
+	m->recovered_at = GetCurrentTimestamp();
+	flo_entry_tell(e, false, event, "recovered after %d %s in %.3g s", errors,
+				   errors == 1 ? "retry" : "retries", (m->recovered_at - since) / 1e6);
+}
+
 /* --- taking and leaving the entry ---------------------------------------- */
+
+static const FloFailure could_not_connect = {
+	.sqlstate = ERRCODE_CONNECTION_FAILURE,
+	.message = "the process could not connect to the database, see the server log",
+	.described = "the process could not connect to the database, see the server log"
+};
 
 /*
  * The process ends: give the entry back.  A state that explains itself
@@ -68,6 +142,7 @@ detach(int code, Datum arg)
 {
 	FloEntry   *e = my_entry();
 	FloMember  *m = my_member();
+	FloEvent	event;
 
 	if (flo_me == NULL)
 		return;
@@ -80,22 +155,19 @@ detach(int code, Datum arg)
 	m->pid = 0;
 	if (m->state == FLO_STATE_STARTING && code != 0)
 	{
-		m->state = FLO_STATE_BACKOFF;
+		flo_entry_note_error(e, &could_not_connect);
+		put_state(e, FLO_STATE_BACKOFF, "");
 		e->next_start = FLO_START_UNDECIDED;
-		strlcpy(m->last_error, "the process could not connect to the database, see the server log",
-				sizeof(m->last_error));
-		m->last_error_at = GetCurrentTimestamp();
-		m->state_since = flo_clock();
 	}
 	else if (m->state != FLO_STATE_BACKOFF && m->state != FLO_STATE_FAILED)
-	{
-		m->state = FLO_STATE_STOPPED;
-		m->state_since = flo_clock();
-		m->detail[0] = '\0';
-	}
-	m->oldest_pending = 0;
+		put_state(e, FLO_STATE_STOPPED, "");
+	event.number = 0;
+	if (m->state != FLO_STATE_BACKOFF)	/* of that the launcher tells, with
+										 * the pause */
+		flo_entry_tell_news(e, &event);
 	flo_unlock();
 	flo_me = NULL;
+	flo_event_log(&event);
 	ConditionVariableBroadcast(&e->progress);
 	flo_wake_launcher();
 }
@@ -126,9 +198,7 @@ flo_state_attach(int slot, uint32 incarnation)
 	if (!ghost)
 	{
 		m->pid = MyProcPid;
-		m->state = FLO_STATE_STARTING;
-		m->state_since = flo_clock();
-		m->detail[0] = '\0';
+		put_state(e, FLO_STATE_STARTING, "");
 		become(slot, e);
 	}
 	flo_unlock();
@@ -145,7 +215,7 @@ void
 flo_state_set(FloMemberState state, const char *detail,...)
 {
 	char		text[2 * FLO_DETAIL_BUF] = "";
-	FloMember  *m;
+	FloEvent	event;
 	bool		changed;
 
 	if (flo_me == NULL)
@@ -158,18 +228,16 @@ flo_state_set(FloMemberState state, const char *detail,...)
 		vsnprintf(text, sizeof(text), detail, args);
 		va_end(args);
 	}
-	m = my_member();
 	flo_lock_exclusive();
-	changed = m->state != state;
-	if (changed)
-	{
-		m->state = state;
-		m->state_since = flo_clock();
-	}
-	flo_entry_put_text(m->detail, sizeof(m->detail), text);
-	if (state == FLO_STATE_STREAMING || state == FLO_STATE_COPYING)
-		my_entry()->failures = 0;
+	changed = my_member()->state != state;
+	put_state(my_entry(), state, text);
+	event.number = 0;
+	if (state == FLO_STATE_FAILED)
+		my_entry()->untold = true;	/* its error follows */
+	else
+		flo_entry_tell_news(my_entry(), &event);
 	flo_unlock();
+	flo_event_log(&event);
 	if (changed)
 		ConditionVariableBroadcast(&my_entry()->progress);
 }
@@ -188,42 +256,96 @@ flo_state_rest(void)
 	flo_unlock();
 }
 
-/*
- * Of which error, and at which table this process failed, if it was at one.
- * Caller holds the lock.
- */
-static void
-note_error(FloMember *m, const char *message)
+bool
+flo_state_knows(const FloFailure *failure)
 {
-	flo_entry_put_text(m->last_error, sizeof(m->last_error), message);
-	m->last_error_at = GetCurrentTimestamp();
-	if (flo_error_context.source_table == NULL)
-		return;
-	m->failed_relation = flo_error_context.source_relation;
-	strlcpy(m->failed_table[0], flo_error_context.source_schema, NAMEDATALEN);
-	strlcpy(m->failed_table[1], flo_error_context.source_table, NAMEDATALEN);
-	flo_entry_put_text(m->failed_error, sizeof(m->failed_error), message);
+	bool		known = false;
+
+	if (flo_me == NULL)
+		return false;
+	flo_lock_shared();
+	known = my_entry()->same_errors > 0 && my_entry()->error_hash == hash_failure(failure);
+	flo_unlock();
+	return known;
 }
 
 void
-flo_state_error(const char *message, XLogRecPtr lsn, bool exact)
+flo_state_error(const FloFailure *failure)
 {
-	FloMember  *m;
+	FloEntry   *e = my_entry();
+	FloMember  *m = my_member();
 
 	if (flo_me == NULL)
 		return;
-	m = my_member();
 	flo_lock_exclusive();
-	note_error(m, message);
-	m->last_error_lsn = lsn;
-	m->last_error_exact = exact;
+	flo_entry_note_error(e, failure);
+	m->last_error_lsn = failure->lsn;
+	m->last_error_exact = failure->exact;
 	if (m->state != FLO_STATE_FAILED)
 	{
-		m->state = FLO_STATE_BACKOFF;
-		m->state_since = flo_clock();
-		my_entry()->next_start = FLO_START_UNDECIDED;
+		put_state(e, FLO_STATE_BACKOFF, "");
+		e->next_start = FLO_START_UNDECIDED;
 	}
 	flo_unlock();
+}
+
+void
+flo_state_retry(int sqlstate, const char *hint, const char *message)
+{
+	FloFailure	failure = {sqlstate, message, message, hint};
+	FloEntry   *e = my_entry();
+	FloEvent	event;
+
+	if (flo_me == NULL)
+		return;
+	event.number = 0;
+	flo_lock_exclusive();
+	flo_entry_note_error(e, &failure);
+	e->member.retries++;
+	if (e->retrying++ == 0)
+		e->retrying_since = GetCurrentTimestamp();
+	if (flo_entry_is_round(e->same_errors))
+	{
+		if (e->same_errors > 1)
+			flo_entry_tell(e, true, &event, "failed %d times in a row, is tried again", e->same_errors);
+		else
+			flo_entry_tell(e, true, &event, "failed, is tried again");
+	}
+	flo_unlock();
+	flo_event_log(&event);
+}
+
+void
+flo_state_recovered(void)
+{
+	FloEvent	event;
+
+	if (flo_me == NULL || my_entry()->retrying == 0)
+		return;
+	flo_lock_exclusive();
+	if (my_entry()->failures == 0)
+		recover(my_entry(), &event);
+	else
+	{
+		/* the rest is known when the position moves */
+		my_entry()->retrying = 0;
+		event.number = 0;
+	}
+	flo_unlock();
+	flo_event_log(&event);
+}
+
+void
+flo_state_progress(void)
+{
+	FloEvent	event;
+
+	if (flo_me == NULL)
+		return;
+	flo_lock_exclusive();
+	recover(my_entry(), &event);
+	flo_unlock();
+	flo_event_log(&event);
 }
 
 void
@@ -244,19 +366,48 @@ flo_fail(int sqlstate, const char *hint, const char *message,...)
 
 /* --- positions ----------------------------------------------------------- */
 
+/*
+ * After an error: has the position passed where it was, or is there nothing that
+ * could fail again?  Caller holds the lock.
+ */
+static bool
+gets_on(const FloEntry *e)
+{
+	const FloMember *m = &e->member;
+
+	if (e->failures == 0)
+		return false;
+	if (m->durable_lsn > e->failed_at)
+		return true;
+	return m->state == FLO_STATE_STREAMING && m->oldest_pending == 0 &&
+		m->known_lsn <= m->durable_lsn && m->pending_bytes <= 0 &&
+		flo_clock_passed(m->state_since, CALM);
+}
+
 void
 flo_state_report(const FloPositions *positions)
 {
+	FloEntry   *e = my_entry();
 	FloMember  *m = my_member();
+	FloEvent	event;
 	bool		moved;
 
+	event.number = 0;
 	flo_lock_exclusive();
 	moved = positions->durable != m->durable_lsn;
 	m->received_lsn = positions->received;
 	m->durable_lsn = positions->durable;
 	m->known_lsn = positions->known;
 	m->oldest_pending = positions->oldest_pending;
+	m->pending_bytes = positions->pending_bytes;
+	if (positions->source_seen != 0)
+		m->source_seen = positions->source_seen;
+	if (gets_on(e))
+		recover(e, &event);
+	else if (e->untold)
+		flo_entry_tell_news(e, &event);
 	flo_unlock();
+	flo_event_log(&event);
 	flo_tally_hand_in();
 	if (moved)
 		ConditionVariableBroadcast(&my_entry()->progress);
@@ -296,15 +447,51 @@ flo_helper_check(int slot, uint32 incarnation)
 		proc_exit(0);
 }
 
+bool
+flo_helper_knows(int slot, const FloFailure *failure)
+{
+	bool		known;
+
+	flo_lock_shared();
+	known = flo_shared->entries[slot].helper_hash == hash_failure(failure);
+	flo_unlock();
+	return known;
+}
+
+/* It counts when the member has left because of it */
 void
-flo_helper_error(int slot, uint32 incarnation, const char *message)
+flo_helper_error(int slot, uint32 incarnation, const FloFailure *failure)
 {
 	FloEntry   *e = &flo_shared->entries[slot];
 
 	flo_lock_exclusive();
 	if (e->in_use && e->incarnation == incarnation)
-		note_error(&e->member, message);
+	{
+		int			same = e->same_errors;
+		uint32		hash = e->error_hash;
+
+		flo_entry_note_error(e, failure);
+		e->helper_hash = e->error_hash;
+		e->same_errors = same;
+		e->error_hash = hash;
+	}
 	flo_unlock();
+}
+
+void
+flo_helper_progress(int slot, uint32 incarnation)
+{
+	FloEntry   *e = &flo_shared->entries[slot];
+	FloEvent	event;
+
+	if (e->failures == 0 && e->retrying == 0)
+		return;
+	event.number = 0;
+	flo_lock_exclusive();
+	if (e->in_use && e->incarnation == incarnation)
+		recover(e, &event);
+	flo_unlock();
+	flo_event_log(&event);
 }
 
 void

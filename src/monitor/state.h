@@ -77,13 +77,37 @@ pg_noreturn extern void flo_fail(int sqlstate, const char *hint, const char *mes
  */
 extern bool flo_errors_are_final;
 
+/* An error, as it is kept for flo.status */
+typedef struct FloFailure
+{
+	int			sqlstate;
+	const char *message;		/* alone: by that the same one is known again */
+	const char *described;		/* with its detail, and where it happened */
+	const char *hint;			/* may be NULL */
+	XLogRecPtr	lsn;			/* of the commit that it belongs to, 0 = none */
+	bool		exact;			/* else the last of several that it may belong
+								 * to */
+} FloFailure;
+
+/* Has the member failed with this very error since it last got on?  Then its log has it. */
+extern bool flo_state_knows(const FloFailure *failure);
+
 /*
- * This process is about to leave because of an error: remember it for
- * flo.status, with the transaction it belongs to or 0; not "exact": with the
- * last of several that it may belong to.  Unless it failed for good, the
- * launcher will start it again.
+ * This process is about to leave because of an error.  Unless it failed for
+ * good, the launcher will start it again.
  */
-extern void flo_state_error(const char *message, XLogRecPtr lsn, bool exact);
+extern void flo_state_error(const FloFailure *failure);
+
+/*
+ * Something failed that is tried again without leaving, as a request to an
+ * endpoint: counted in "retries", kept as the last error; and it came off, or
+ * nothing had failed.
+ */
+extern void flo_state_retry(int sqlstate, const char *hint, const char *message);
+extern void flo_state_recovered(void);
+
+/* What was failing gets on, although its position does not show it yet */
+extern void flo_state_progress(void);
 
 /* The work is done and nobody wants this process any more: it is not started again by itself */
 extern void flo_state_rest(void);
@@ -97,6 +121,10 @@ typedef struct FloPositions
 	XLogRecPtr	known;			/* worker: newest LSN known from the stream */
 	TimestampTz oldest_pending; /* commit time of the oldest transaction not
 								 * durable; 0 = none */
+	TimestampTz source_seen;	/* worker: time in the newest chunk or
+								 * heartbeat; 0 = unknown, as before */
+	int64		pending_bytes;	/* worker: in the stream, not applied; -1 =
+								 * unknown */
 } FloPositions;
 
 /* Publish positions, and what was counted since the last call; wakes wait_for() */
@@ -118,8 +146,15 @@ extern XLogRecPtr flo_state_recent_commit(void);
 /* Leave when the member is not there any more, or is a later incarnation */
 extern void flo_helper_check(int slot, uint32 incarnation);
 
-/* Remember a helper's error as the member's; the member notices its end */
-extern void flo_helper_error(int slot, uint32 incarnation, const char *message);
+/*
+ * Remember a helper's error as the member's; the member notices its end.  Has a
+ * helper failed with this very error since the member last got on?
+ */
+extern bool flo_helper_knows(int slot, const FloFailure *failure);
+extern void flo_helper_error(int slot, uint32 incarnation, const FloFailure *failure);
+
+/* A part of the member's work is done for good */
+extern void flo_helper_progress(int slot, uint32 incarnation);
 
 /* Have the member look up */
 extern void flo_helper_wake_member(int slot);

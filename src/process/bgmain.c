@@ -26,6 +26,7 @@
 #include "dest/progress.h"
 #include "dest/worker.h"
 #include "miscadmin.h"
+#include "monitor/events.h"
 #include "monitor/launches.h"
 #include "monitor/state.h"
 #include "pgstat.h"
@@ -100,6 +101,26 @@ drop_lost_origins(void)
 		replorigin_drop_by_name(lfirst(cell), true, true);
 }
 
+/* What has happened goes where it stays */
+static void
+write_events(void)
+{
+	int			count;
+	const FloEvent *events = flo_events_unsaved(&count);
+	MemoryContext context;
+	int64		newest;
+
+	if (count == 0)
+		return;
+	newest = events[count - 1].number;
+	context = flo_transaction_begin();
+	MemoryContextSwitchTo(context);
+	if (flo_store_extension_exists())
+		flo_store_write_events(newest);
+	flo_transaction_end(context);
+	flo_events_saved(MyDatabaseId, newest);
+}
+
 /* Others wait for their turn, so a lock that somebody holds is not waited for for long */
 static void
 scan_database(void)
@@ -119,6 +140,7 @@ scan_database(void)
 	MemoryContextSwitchTo(context);
 	drop_lost_origins();
 	flo_transaction_end(context);
+	write_events();
 }
 
 /* --- members ------------------------------------------------------------- */
@@ -211,35 +233,52 @@ is_conflict(int sqlerrcode)
 		sqlerrcode == ERRCODE_NO_DATA_FOUND || sqlerrcode == ERRCODE_CARDINALITY_VIOLATION;
 }
 
+/* For the log once, when it is the same again: flo.status counts it */
+static void
+report_error(const FloProcessArgs *args, const ErrorData *error)
+{
+	FloFailure	failure = {.sqlstate = error->sqlerrcode,.message = error->message};
+
+	if (flo_me != NULL ? !flo_state_knows(&failure) :
+		args->helper == FLO_HELPER_NONE || !flo_helper_knows(args->slot, &failure))
+		EmitErrorReport();
+}
+
 /*
  * The origin is disarmed first: whatever is committed from here on must not
- * move it.
+ * move it.  What is recorded here needs no line of the postmaster's.
  */
 static void
 leave_with_error(const FloProcessArgs *args, MemoryContext context)
 {
 	ErrorData  *error;
+	FloFailure	failure;
 
 	flo_progress_disarm();
 	HOLD_INTERRUPTS();
-	EmitErrorReport();
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
+	report_error(args, error);
 	FlushErrorState();
 	LWLockReleaseAll();
 	AbortOutOfAnyTransaction();
 	if ((flo_me == NULL || !flo_me->is_replicator) && is_conflict(error->sqlerrcode))
 		flo_tally_conflict();
+	failure.sqlstate = error->sqlerrcode;
+	failure.message = error->message;
+	failure.described = describe_error(error);
+	failure.hint = error->hint;
+	failure.lsn = flo_error_context.commit_lsn;
+	failure.exact = !flo_error_context.several;
 	if (flo_me != NULL)
 	{
 		if (flo_errors_are_final && !XLogRecPtrIsInvalid(flo_error_context.commit_lsn))
 			flo_state_set(FLO_STATE_FAILED, "%s", error->message);
-		flo_state_error(describe_error(error), flo_error_context.commit_lsn,
-						!flo_error_context.several);
+		flo_state_error(&failure);
 	}
 	else if (args->helper != FLO_HELPER_NONE)
-		flo_helper_error(args->slot, args->incarnation, describe_error(error));
-	proc_exit(1);
+		flo_helper_error(args->slot, args->incarnation, &failure);
+	proc_exit(flo_me != NULL || args->helper != FLO_HELPER_NONE ? 0 : 1);
 }
 
 void

@@ -31,6 +31,7 @@
 #include "core/settings.h"
 #include "core/transaction.h"
 #include "miscadmin.h"
+#include "monitor/events.h"
 #include "monitor/launches.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -323,6 +324,7 @@ flo_launcher_main(Datum arg)
 		{
 			forget_dropped_databases();
 			look_after_unread();
+			to_scan = flo_events_take_databases(to_scan);
 			looked = flo_clock();
 		}
 		take_dirty();
