@@ -188,8 +188,6 @@ renew_connection(LoopState *l, const char *reason)
 
 	if (w->batch_open && !w->in_transaction)
 		flo_worker_commit_batch(w);
-	ereport(LOG,
-			(errmsg("connecting to NATS anew: %s", reason)));
 	strlcpy(shown, reason, sizeof(shown));
 	old = MemoryContextSwitchTo(w->chunk_context);
 	for (;;)

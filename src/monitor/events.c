@@ -3,8 +3,8 @@
  *		What has happened to members: which of it is told, and the ring.
  *
  * What goes to and fro, or again and again, is not told each time: a state that
- * was told seconds ago is told again only when it lasts, and what a member does
- * that has failed and may fail again is told when it gets on.
+ * was told twice in a minute is told again only when it lasts, and what a member
+ * does that has failed and may fail again is told when it gets on.
  */
 #include "postgres.h"
 
@@ -15,8 +15,8 @@
 #include "monitor/shmem.h"
 #include "utils/timestamp.h"
 
-/* ms for which a state is not told again */
-#define QUIET 10000
+/* What was told twice in so many ms is told again when it lasts */
+#define QUIET 60000
 
 /* ms until events of a database are given to a scanner again that has not written them */
 #define SAVE_PAUSE 60000
@@ -44,12 +44,13 @@ is_news(FloEntry *e)
 {
 	const FloMember *m = &e->member;
 	uint32		what = subject(m);
+	int			times = 0;
 
 	e->untold = false;
 	if (m->state == FLO_STATE_BACKOFF)
 		return flo_entry_is_round(e->same_errors);
-	if (e->failures > 0 && (m->state == FLO_STATE_STARTING || m->state == FLO_STATE_COPYING ||
-							m->state == FLO_STATE_STREAMING))
+	if (e->pauses > 0 && (m->state == FLO_STATE_STARTING || m->state == FLO_STATE_COPYING ||
+						  m->state == FLO_STATE_STREAMING))
 		return false;
 	if (e->told[0].state == m->state && e->told[0].subject == what)
 		return false;
@@ -58,12 +59,10 @@ is_news(FloEntry *e)
 		const FloTold *t = &e->told[i];
 
 		if (t->state == m->state && t->subject == what && !flo_clock_passed(t->at, QUIET))
-		{
-			e->untold = true;
-			return false;
-		}
+			times++;
 	}
-	return true;
+	e->untold = times >= 2;
+	return !e->untold;
 }
 
 static void
@@ -91,7 +90,7 @@ make_event(const FloMember *m, bool of_error, FloEvent *event)
 	event->owner = m->owner;
 	event->state = m->state;
 	event->is_change = true;
-	event->lsn = m->durable_lsn;
+	event->lsn = XLogRecPtrIsInvalid(m->durable_lsn) ? m->received_lsn : m->durable_lsn;
 	if (!of_error)
 		return;
 	if (m->state == FLO_STATE_FAILED && m->last_error_at < m->state_at)

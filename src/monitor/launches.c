@@ -167,7 +167,7 @@ begin_pause(FloEntry *e, const FloFailure *why, FloEvent *event)
 		flo_entry_note_error(e, why);
 	if (e->same_errors > 1)
 		snprintf(again, sizeof(again), ", the same %d times in a row", e->same_errors);
-	pause = pause_after(e->failures);
+	pause = pause_after(++e->pauses);
 	e->next_start = flo_clock_in(pause);
 	snprintf(detail, sizeof(detail), "%s%s; retry in %g s",
 			 why != NULL ? why->described : "see last_error", again, pause / 1000.0);

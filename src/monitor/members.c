@@ -231,7 +231,7 @@ flo_members_retry(Oid database, const char *group, const char *member)
 		if (m->state == FLO_STATE_FAILED && m->pid == 0)
 			m->state = FLO_STATE_BACKOFF;
 		e->next_start = 0;		/* long ago: now */
-		e->failures = e->same_errors = 0;
+		e->pauses = e->same_errors = 0;
 		flo_entry_wake(i);
 	}
 	flo_unlock();

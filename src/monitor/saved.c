@@ -3,8 +3,8 @@
  *		What shared memory knows is kept from an orderly stop of the server to its
  *		next start.
  *
- * As the server's own statistics: after a crash it begins with nothing.  Nothing
- * but numbers, words and events depends on it.
+ * After a crash it begins with nothing, as with the server's own statistics.
+ * Nothing but numbers, words and events depends on it.
  */
 #include "postgres.h"
 

@@ -32,7 +32,7 @@ typedef struct FloTold
 	FloClock	at;
 } FloTold;
 
-#define FLO_TOLD 4
+#define FLO_TOLD 8
 
 /* What is before "held_by" outlives an orderly stop of the server: see saved.c */
 typedef struct FloEntry
@@ -44,6 +44,8 @@ typedef struct FloEntry
 	pid_t		held_by;		/* backend that is dropping it: do not start */
 	int			failures;		/* starts in a row that ended in an error, and
 								 * between which nothing got on */
+	int			pauses;			/* of them since somebody had it start at
+								 * once: what the pause goes by */
 	TimestampTz failing_since;
 	XLogRecPtr	failed_at;		/* durable_lsn when that began */
 	uint32		error_hash;		/* the last error, and how often in a row */

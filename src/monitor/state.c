@@ -113,7 +113,7 @@ recover(FloEntry *e, FloEvent *event)
 	TimestampTz since = e->failures > 0 ? e->failing_since : e->retrying_since;
 
 	event->number = 0;
-	e->failures = 0;
+	e->failures = e->pauses = 0;
 	e->retrying = 0;
 	e->same_errors = 0;
 	e->error_hash = e->helper_hash = 0;
