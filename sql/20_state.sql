@@ -413,9 +413,8 @@ COMMENT ON COLUMN flo.secrets.value IS 'the secret';
 
 CREATE TABLE flo.event_log (
 	number bigint PRIMARY KEY,
-	group_name text NOT NULL,
+	group_name text NOT NULL REFERENCES flo.groups ON DELETE CASCADE,
 	member text NOT NULL,
-	owner oid NOT NULL,
 	at timestamptz NOT NULL,
 	state text NOT NULL,
 	detail text,
@@ -427,7 +426,6 @@ CREATE TABLE flo.event_log (
 CREATE INDEX event_log_at ON flo.event_log (at);
 COMMENT ON TABLE flo.event_log IS 'What has happened to members, for pg_flo.events_keep; use the view flo.events, which knows the newest, too';
 COMMENT ON COLUMN flo.event_log.number IS 'rises with time';
-COMMENT ON COLUMN flo.event_log.owner IS 'OID of the member''s owner then, to whom errors are shown';
 COMMENT ON COLUMN flo.event_log.group_name IS 'as in flo.events';
 COMMENT ON COLUMN flo.event_log.member IS 'as in flo.events';
 COMMENT ON COLUMN flo.event_log.at IS 'as in flo.events';

@@ -169,7 +169,6 @@ CREATE FUNCTION flo.unsaved_events(
 	OUT number bigint,
 	OUT group_name text,
 	OUT member text,
-	OUT owner oid,
 	OUT at timestamptz,
 	OUT state text,
 	OUT detail text,
@@ -190,10 +189,13 @@ CREATE VIEW flo.events AS
 		   e.sqlstate,
 		   CASE WHEN e.shown THEN e.hint END AS hint,
 		   e.lsn
-	  FROM (SELECT l.*, pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') OR pg_catalog.pg_has_role(l.owner, 'USAGE') AS shown
+	  FROM (SELECT l.*, pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
+						OR EXISTS (SELECT FROM flo.members m WHERE m.group_name = l.group_name AND m.member = l.member
+								   AND pg_catalog.pg_has_role(m.owner, 'USAGE')) AS shown
 			  FROM flo.event_log l
 			UNION ALL
 			SELECT u.*, true FROM flo.unsaved_events() u
+			  JOIN flo.groups g ON g.group_name = u.group_name
 			 WHERE NOT EXISTS (SELECT FROM flo.event_log l WHERE l.number = u.number)) e
 	 ORDER BY e.number;
 COMMENT ON VIEW flo.events IS 'What has happened to members of this database''s groups, oldest first: each line of it is in the server log, too. Kept for pg_flo.events_keep';

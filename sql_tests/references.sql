@@ -26,6 +26,7 @@ BEGIN
 	INSERT INTO flo.chosen (group_name, kind, object, name) VALUES ('refs', 'except', 1, 'public.other');
 	INSERT INTO flo.generations (group_name, generation, start_lsn) VALUES ('refs', gen_random_uuid(), '0/1');
 	INSERT INTO flo.astray (group_name, relation) VALUES ('refs', 1);
+	INSERT INTO flo.event_log (number, group_name, member, at, state) VALUES (1, 'refs', 'replicator', now(), 'stopped');
 	INSERT INTO flo.copy_requests (group_name, relation, add) VALUES ('refs', 1, false);
 	INSERT INTO flo.group_objects VALUES (1, 'pg_class'::regclass, 'refs', 'refer');
 	INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name, table_name, attempt) VALUES ('refs', 'replicator', 1, 'public', 't', 1);

@@ -152,7 +152,6 @@ fill_event(Row *row, const FloEvent *event, bool show_errors)
 	add_count(row, event->number);
 	add_text(row, event->group);
 	add_text(row, event->member);
-	add_column(row, ObjectIdGetDatum(event->owner), false);
 	add_time(row, event->at);
 	add_text(row, flo_state_name(event->state));
 	add_text(row, show_errors || event->state != FLO_STATE_FAILED ? event->detail : NULL);

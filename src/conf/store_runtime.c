@@ -456,8 +456,8 @@ flo_store_prune_history(const char *group)
 }
 
 /*
- * An event that is there already was written by a scanner that could not say so any
- * more
+ * Of groups that there are; an event that is there already was written by a scanner
+ * that could not say so any more
  */
 void
 flo_store_write_events(int64 newest)
@@ -468,8 +468,8 @@ flo_store_write_events(int64 newest)
 	if (OidIsValid(flo_store_table("event_log")))
 	{
 		(void) flo_sql_run(SPI_OK_INSERT,
-						   "INSERT INTO flo.event_log SELECT * FROM flo.unsaved_events() WHERE number <= $1::bigint"
-						   " ON CONFLICT DO NOTHING",
+						   "INSERT INTO flo.event_log SELECT u.* FROM flo.unsaved_events() u JOIN flo.groups g USING (group_name)"
+						   " WHERE u.number <= $1::bigint ON CONFLICT DO NOTHING",
 						   1, psprintf(INT64_FORMAT, newest));
 		if (flo_events_keep > 0)
 			(void) flo_sql_run(SPI_OK_DELETE,
