@@ -86,8 +86,8 @@ is(status_of($dest, 'move', 'postgres', 'state'), 'streaming', 'it streams');
 my $pid = pid_of($dest, 'move', 'postgres');
 $dest->safe_psql('postgres', 'ALTER TABLE t ADD CHECK (v <> 667) NOT VALID');
 $source->safe_psql('postgres', 'INSERT INTO t VALUES (1000001, 667)');
-wait_state($dest, 'move', 'postgres', 'backoff');
-like(status_of($dest, 'move', 'postgres', 'detail'), qr/^see last_error; retry in 0.5 s$/, 'the pauses begin anew');
+wait_until($dest, 'postgres', q{SELECT count(*) = 2 FROM flo.events WHERE group_name = 'move' AND detail = 'see last_error; retry in 0.5 s'},
+	'the pauses to begin anew');
 my $lsn = $dest->safe_psql('postgres', q{SELECT substring(last_error FROM 'transaction at ([0-9A-F/]+)') FROM flo.status WHERE member = 'postgres'});
 wait_until($dest, 'postgres', qq{SELECT flo.skip('move', 'postgres', '$lsn') IS NOT NULL}, 'to skip') if $lsn;
 $dest->safe_psql('postgres', 'ALTER TABLE t DROP CONSTRAINT t_v_check');
