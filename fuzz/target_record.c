@@ -23,7 +23,9 @@ static const struct
 	{'c', &flo_copy_format},
 	{'t', &flo_copy_table_format},
 	{'a', &flo_attempt_format},
-	{'x', &flo_text_format}
+	{'x', &flo_text_format},
+	{'h', &flo_tables_format},
+	{'p', &flo_tables_piece_format}
 };
 
 /* A document that is read and written must be read as the same */

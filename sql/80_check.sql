@@ -3,6 +3,106 @@
  *		flo.check(): what is ok, what is not, and what to do about it.
  */
 
+-- What check() looks at in tables whose rows are their owners': names and
+-- choices, no row, value or URL, for them and for members of pg_monitor.
+
+CREATE VIEW flo.checked_workers AS
+	SELECT w.group_name, w.worker_name, w.sink, w.owner::oid AS owner,
+		   coalesce(w.options->>'ddl', 'apply') AS ddl,
+		   coalesce(w.options->>'ddl_trust', 'object') AS ddl_trust,
+		   coalesce((w.options->>'run_as_owner')::bool, false) AS run_as_owner,
+		   coalesce((w.options->>'fire_triggers')::bool, false) AS fire_triggers,
+		   coalesce(w.options->>'copy_into', 'empty') AS copy_into,
+		   coalesce(w.options->>'start', 'copy') AS start,
+		   w.options->'tables' AS tables
+	  FROM flo.workers w
+	 WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE')
+		OR EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.oid = w.owner AND pg_catalog.pg_has_role(o.oid, 'USAGE'));
+COMMENT ON VIEW flo.checked_workers IS 'internal: options of workers that flo.check() looks at';
+COMMENT ON COLUMN flo.checked_workers.group_name IS 'group';
+COMMENT ON COLUMN flo.checked_workers.worker_name IS 'worker';
+COMMENT ON COLUMN flo.checked_workers.sink IS 'where it writes';
+COMMENT ON COLUMN flo.checked_workers.owner IS 'OID of its owner';
+COMMENT ON COLUMN flo.checked_workers.ddl IS 'option';
+COMMENT ON COLUMN flo.checked_workers.ddl_trust IS 'option';
+COMMENT ON COLUMN flo.checked_workers.run_as_owner IS 'option';
+COMMENT ON COLUMN flo.checked_workers.fire_triggers IS 'option';
+COMMENT ON COLUMN flo.checked_workers.copy_into IS 'option';
+COMMENT ON COLUMN flo.checked_workers.start IS 'option';
+COMMENT ON COLUMN flo.checked_workers.tables IS 'option';
+
+CREATE VIEW flo.checked_rules AS
+	SELECT r.id, r.group_name, r.worker_name, r.stage, r.schema_name, r.table_name, r.column_name, r.action,
+		   r.operations, r.enabled, r.author::oid AS author,
+		   EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.oid = r.author AND pg_catalog.pg_has_role(o.oid, 'USAGE'))
+		   OR coalesce(flo.owns_member(r.group_name), false) AS is_own
+	  FROM flo.rules r
+	 WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR flo.owns_member(r.group_name)
+		OR EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.oid = r.author AND pg_catalog.pg_has_role(o.oid, 'USAGE'));
+COMMENT ON VIEW flo.checked_rules IS 'internal: what flo.check() looks at of rules, without their arguments';
+COMMENT ON COLUMN flo.checked_rules.id IS 'number of the rule';
+COMMENT ON COLUMN flo.checked_rules.group_name IS 'group';
+COMMENT ON COLUMN flo.checked_rules.worker_name IS 'worker it holds for';
+COMMENT ON COLUMN flo.checked_rules.stage IS 'worker or replicator';
+COMMENT ON COLUMN flo.checked_rules.schema_name IS 'schema of the table at the source';
+COMMENT ON COLUMN flo.checked_rules.table_name IS 'name of the table at the source';
+COMMENT ON COLUMN flo.checked_rules.column_name IS 'name of the column at the source';
+COMMENT ON COLUMN flo.checked_rules.action IS 'action';
+COMMENT ON COLUMN flo.checked_rules.operations IS 'operations it holds for';
+COMMENT ON COLUMN flo.checked_rules.enabled IS 'whether it is in force';
+COMMENT ON COLUMN flo.checked_rules.author IS 'OID of its author';
+COMMENT ON COLUMN flo.checked_rules.is_own IS 'whether the current user may see its arguments';
+
+CREATE VIEW flo.checked_subscriptions AS
+	SELECT w.id, w.group_name, w.author::oid AS author
+	  FROM flo.webhook_subscriptions w
+	 WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE') OR flo.owns_member(w.group_name)
+		OR EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE o.oid = w.author AND pg_catalog.pg_has_role(o.oid, 'USAGE'));
+COMMENT ON VIEW flo.checked_subscriptions IS 'internal: authors of webhook subscriptions, for flo.check()';
+COMMENT ON COLUMN flo.checked_subscriptions.id IS 'number of the subscription';
+COMMENT ON COLUMN flo.checked_subscriptions.group_name IS 'group';
+COMMENT ON COLUMN flo.checked_subscriptions.author IS 'OID of its author';
+
+CREATE VIEW flo.checked_letters AS
+	SELECT d.group_name, d.worker_name, count(*) AS letters, min(d.created_at) AS oldest
+	  FROM flo.dead_letters d GROUP BY 1, 2;
+COMMENT ON VIEW flo.checked_letters IS 'internal: how many dead letters there are, for flo.check()';
+COMMENT ON COLUMN flo.checked_letters.group_name IS 'group';
+COMMENT ON COLUMN flo.checked_letters.worker_name IS 'worker';
+COMMENT ON COLUMN flo.checked_letters.letters IS 'number of letters';
+COMMENT ON COLUMN flo.checked_letters.oldest IS 'when the first of them was set aside';
+
+-- unlike to_regclass() it needs no right to the schema
+CREATE FUNCTION flo.table_called(schema_name text, table_name text) RETURNS oid
+	LANGUAGE sql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	 WHERE n.nspname = schema_name AND c.relname = table_name
+	   AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+$$;
+COMMENT ON FUNCTION flo.table_called(text, text) IS 'internal: OID of a table, or of what else has rows, by its name; NULL when there is none';
+
+CREATE FUNCTION flo.table_called(name text) RETURNS oid
+	LANGUAGE sql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT flo.table_called(p.names[1], p.names[2]) FROM (SELECT parse_ident(name) AS names) p
+$$;
+COMMENT ON FUNCTION flo.table_called(text) IS 'internal: the same by its name as flo.tables shows it';
+
+-- lists in rows of check(), and statements in their hints, are cut at this
+CREATE FUNCTION flo.short_list(things text[], separator text DEFAULT ', ') RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT array_to_string(things[1:20], separator)
+		   || CASE WHEN cardinality(things) <= 20 THEN ''
+				   WHEN separator = ', ' THEN format(' and %s more', cardinality(things) - 20)
+				   ELSE format(' -- and %s more', cardinality(things) - 20) END
+$$;
+COMMENT ON FUNCTION flo.short_list(text[], text) IS 'internal: the first twenty of a list, and how many more there are';
+
 CREATE FUNCTION flo.covered_tables(
 	group_name text,
 	OUT relation regclass,
@@ -18,9 +118,9 @@ CREATE FUNCTION flo.check_broker(group_name text, OUT item text, OUT status text
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'flo_check_broker' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION flo.check_broker(text) IS 'internal: the part of flo.check() that asks NATS; a row of status tracked says of a group whose definitions travel';
+COMMENT ON FUNCTION flo.check_broker(text) IS 'internal: the part of flo.check() that asks NATS; rows of status tracked, published and tables are what it finds there for other parts';
 
-CREATE FUNCTION flo.check_server(members int, replicators int, workers int,
+CREATE FUNCTION flo.check_server(members int, replicators int, workers int, helpers int DEFAULT 0,
 								 OUT item text, OUT status text, OUT detail text, OUT hint text)
 	RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
@@ -55,7 +155,10 @@ BEGIN
 	ELSE
 		status := 'error';
 		detail := 'pg_flo is not loaded at server start';
-		hint := 'Add pg_flo to shared_preload_libraries and restart the server.';
+		hint := format('ALTER SYSTEM SET shared_preload_libraries = %s; -- and restart the server',
+					   (SELECT string_agg(quote_literal(l.name), ', ') FROM (
+							SELECT btrim(x, ' "') AS name FROM regexp_split_to_table(current_setting('shared_preload_libraries'), ',') x WHERE btrim(x) <> ''
+							UNION ALL SELECT 'pg_flo') l));
 	END IF;
 	RETURN NEXT;
 
@@ -66,7 +169,11 @@ BEGIN
 		status := 'ok';
 	ELSIF replicators > 0 THEN
 		status := 'error';
-		hint := 'Set wal_level to logical and restart the server.';
+		hint := 'ALTER SYSTEM SET wal_level = ''logical''; -- and restart the server';
+	ELSIF members = 0 THEN
+		status := 'warning';
+		detail := detail || ', enough for a destination only';
+		hint := 'ALTER SYSTEM SET wal_level = ''logical''; -- and restart the server, if it is to have a replicator';
 	ELSE
 		status := 'ok';
 		detail := detail || ', enough for a destination';
@@ -79,7 +186,7 @@ BEGIN
 	status := 'ok';
 	IF current_setting('pg_flo.enabled', true) = 'off' THEN
 		status := 'warning';
-		hint := 'Nothing runs until it is on.';
+		hint := 'ALTER SYSTEM SET pg_flo.enabled = on; SELECT pg_reload_conf(); -- nothing runs until it is on';
 	END IF;
 	RETURN NEXT;
 
@@ -91,7 +198,7 @@ BEGIN
 	detail := format('%s of %s are in use, pg_flo uses %s and needs %s here', used_slots, slots, own_slots, replicators);
 	IF slots - used_slots < replicators - own_slots THEN
 		status := 'error';
-		hint := 'Free a slot or increase max_replication_slots.';
+		hint := format('ALTER SYSTEM SET max_replication_slots = %s; -- and restart the server, or free a slot', used_slots + replicators - own_slots);
 	END IF;
 	RETURN NEXT;
 
@@ -103,9 +210,9 @@ BEGIN
 	detail := format('%s of %s are in use, pg_flo uses %s and needs %s here', used_origins, origins, own_origins, workers);
 	IF origins - used_origins < workers - own_origins THEN
 		status := 'error';
-		hint := 'Remove unused origins or increase ' ||
-			CASE WHEN current_setting('max_active_replication_origins', true) IS NULL
-				 THEN 'max_replication_slots.' ELSE 'max_active_replication_origins.' END;
+		hint := format('ALTER SYSTEM SET %s = %s; -- and restart the server, or remove unused origins',
+					   CASE WHEN current_setting('max_active_replication_origins', true) IS NULL
+							THEN 'max_replication_slots' ELSE 'max_active_replication_origins' END, used_origins + workers - own_origins);
 	END IF;
 	RETURN NEXT;
 
@@ -117,15 +224,107 @@ BEGIN
 					 processes, others, CASE WHEN preloaded THEN own_limit::text ELSE 'unknown' END, members);
 	IF preloaded AND members > own_limit THEN
 		status := 'error';
-		hint := 'Increase pg_flo.max_workers and restart the server.';
+		hint := format('ALTER SYSTEM SET pg_flo.max_workers = %s; -- and restart the server', members);
 	ELSIF members + others + 2 > processes THEN
 		status := 'error';
-		hint := 'Increase max_worker_processes and restart the server.';
+		hint := format('ALTER SYSTEM SET max_worker_processes = %s; -- and restart the server', members + others + helpers + 2);
+	ELSIF members + others + helpers + 2 > processes THEN
+		status := 'warning';
+		detail := detail || format('; a copy with its %s processes is slower with fewer', helpers);
+		hint := format('ALTER SYSTEM SET max_worker_processes = %s; -- and restart the server', members + others + helpers + 2);
 	END IF;
 	RETURN NEXT;
 END
 $$;
-COMMENT ON FUNCTION flo.check_server(int, int, int) IS 'internal: the part of flo.check() about the server''s settings';
+COMMENT ON FUNCTION flo.check_server(int, int, int, int) IS 'internal: the part of flo.check() and check_plan() about the server''s settings; helpers are processes of a copy';
+
+CREATE FUNCTION flo.check_slot_limits(about text, OUT item text, OUT status text, OUT detail text, OUT hint text)
+	RETURNS SETOF record LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	item := about;
+	status := 'warning';
+	IF current_setting('max_slot_wal_keep_size') <> '-1' THEN
+		detail := 'max_slot_wal_keep_size is ' || current_setting('max_slot_wal_keep_size');
+		hint := 'The slot is lost when NATS is away for longer than that much WAL lasts.';
+		RETURN NEXT;
+	END IF;
+	IF current_setting('idle_replication_slot_timeout', true) <> '0' THEN
+		detail := 'idle_replication_slot_timeout is ' || current_setting('idle_replication_slot_timeout');
+		hint := 'The slot is lost when the replicator is stopped for longer than that.';
+		RETURN NEXT;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION flo.check_slot_limits(text) IS 'internal: settings by which the server takes a slot away';
+
+CREATE FUNCTION flo.check_unsent(about text, covered oid[], schemas text[], every_table bool, except_tables text[],
+								 OUT item text, OUT status text, OUT detail text, OUT hint text)
+	RETURNS SETOF record LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	kind record;
+BEGIN
+	-- what is covered by name or place, but never in the WAL
+	item := 'unlogged and foreign tables ' || about;
+	status := 'ok';
+	detail := 'none among the group''s tables';
+	hint := NULL;
+	FOR kind IN
+		SELECT c.relkind = 'f' AS is_foreign, array_agg(c.oid::regclass::text ORDER BY c.oid::regclass::text) AS names,
+			   array_agg(format('ALTER TABLE %s SET LOGGED;', c.oid::regclass) ORDER BY c.oid::regclass::text) AS statements
+		  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		 WHERE ((c.relkind IN ('r', 'p') AND c.relpersistence = 'u') OR c.relkind = 'f')
+		   AND c.oid >= 16384 AND n.nspname <> 'flo'
+		   AND (except_tables IS NULL OR format('%I.%I', n.nspname, c.relname) <> ALL (except_tables))
+		   AND (n.nspname = ANY (schemas) OR every_table OR c.oid = ANY (covered)
+				OR EXISTS (SELECT FROM pg_partition_ancestors(c.oid) a WHERE a.relid = ANY (covered)))
+		 GROUP BY 1 ORDER BY 1
+	LOOP
+		status := 'warning';
+		detail := format('not replicated, as they are %s: %s',
+						 CASE WHEN kind.is_foreign THEN 'foreign' ELSE 'unlogged' END, flo.short_list(kind.names));
+		hint := CASE WHEN kind.is_foreign THEN 'Replicate them where their rows are; a foreign server has no WAL here.'
+					 ELSE flo.short_list(kind.statements, ' ') END;
+		RETURN NEXT;
+	END LOOP;
+	IF status = 'ok' THEN
+		RETURN NEXT;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION flo.check_unsent(text, oid[], text[], bool, text[]) IS 'internal: the part of flo.check() and check_plan() about tables whose changes are not in the WAL';
+
+CREATE FUNCTION flo.check_large_objects(about text, covered oid[],
+										OUT item text, OUT status text, OUT detail text, OUT hint text)
+	RETURNS SETOF record LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	names text;
+BEGIN
+	item := 'large objects ' || about;
+	status := 'ok';
+	detail := 'none';
+	IF EXISTS (SELECT FROM pg_largeobject_metadata) THEN
+		SELECT flo.short_list(array_agg(a.attrelid::regclass::text || '.' || quote_ident(a.attname) ORDER BY a.attrelid::regclass::text, a.attnum)) INTO names
+		  FROM pg_attribute a
+		 WHERE a.attrelid = ANY (covered) AND a.attnum > 0 AND NOT a.attisdropped
+		   AND (a.atttypid = 'oid'::regtype OR EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid AND t.typname = 'lo'));
+		detail := 'the database has large objects, none of the group''s columns seems to refer to them';
+		IF names IS NOT NULL THEN
+			status := 'warning';
+			detail := 'large objects are not replicated; columns that may refer to some: ' || names;
+			hint := 'Move them to columns of type bytea, or copy them by other means.';
+		END IF;
+	END IF;
+	RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION flo.check_large_objects(text, oid[]) IS 'internal: the part of flo.check() and check_plan() about large objects';
 
 CREATE FUNCTION flo.check_source(group_name text, OUT item text, OUT status text, OUT detail text, OUT hint text)
 	RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -138,6 +337,8 @@ DECLARE
 	keyless text;
 	astray text;
 	slot pg_replication_slots;
+	limits record;
+	resync text := format('SELECT flo.resync(%L); -- a new slot, and the tables copied afresh', group_name);
 BEGIN
 	SELECT r.* INTO replicator FROM flo.replicators r WHERE r.group_name = check_source.group_name;
 	IF NOT FOUND THEN
@@ -152,11 +353,11 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = 'pgflo_' || group_name) THEN
 		status := 'error';
 		detail := format('publication %I does not exist', 'pgflo_' || group_name);
-		hint := 'Drop the replicator and create it again.';
+		hint := format('SELECT flo.resync(%L); -- makes it anew, and copies the tables afresh', group_name);
 		RETURN NEXT;
 	ELSE
 		SELECT string_agg(t.name, ', ' ORDER BY t.name) INTO names
-		  FROM unnest(replicator.tables) t (name) WHERE to_regclass(t.name) IS NULL;
+		  FROM unnest(replicator.tables) t (name) WHERE flo.table_called(t.name) IS NULL;
 		IF names IS NOT NULL THEN
 			status := 'warning';
 			detail := 'tables that no longer exist: ' || names;
@@ -177,7 +378,7 @@ BEGIN
 		  FROM flo.tables t
 		 WHERE t.group_name = check_source.group_name AND t.state <> 'left out'
 		   AND NOT EXISTS (SELECT FROM flo.covered_tables(check_source.group_name) c
-							WHERE c.relation = to_regclass(t.table_name));
+							WHERE c.relation = flo.table_called(t.table_name));
 		IF names IS NOT NULL THEN
 			status := 'warning';
 			detail := 'published tables that flo.replicators does not list: ' || names;
@@ -221,43 +422,11 @@ BEGIN
 	END IF;
 	RETURN NEXT;
 
-	-- what is covered by name or place, but never in the WAL
-	item := 'unlogged and foreign tables of group ' || group_name;
-	status := 'ok';
-	detail := 'none among the group''s tables';
-	hint := NULL;
-	SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid::regclass::text) INTO names
-	  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	 WHERE ((c.relkind IN ('r', 'p') AND c.relpersistence = 'u') OR c.relkind = 'f')
-	   AND c.oid >= 16384 AND n.nspname <> 'flo'
-	   AND (replicator.except_tables IS NULL OR format('%I.%I', n.nspname, c.relname) <> ALL (replicator.except_tables))
-	   AND (n.nspname = ANY (replicator.schemas)
-			OR (replicator.tables IS NULL AND replicator.schemas IS NULL)
-			OR EXISTS (SELECT FROM pg_partition_ancestors(c.oid) a JOIN flo.covered_tables(check_source.group_name) t ON t.relation = a.relid));
-	IF names IS NOT NULL THEN
-		status := 'warning';
-		detail := 'not replicated: ' || names;
-		hint := 'Their changes are not in the WAL.';
-	END IF;
-	RETURN NEXT;
-
-	item := 'large objects of group ' || group_name;
-	status := 'ok';
-	detail := 'none';
-	hint := NULL;
-	IF EXISTS (SELECT FROM pg_largeobject_metadata) THEN
-		SELECT string_agg(c.relation::text || '.' || quote_ident(a.attname), ', ' ORDER BY c.relation::text, a.attnum) INTO names
-		  FROM flo.covered_tables(group_name) c JOIN pg_attribute a ON a.attrelid = c.relation
-		 WHERE a.attnum > 0 AND NOT a.attisdropped
-		   AND (a.atttypid = 'oid'::regtype OR EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid AND t.typname = 'lo'));
-		detail := 'the database has large objects, none of the group''s columns seems to refer to them';
-		IF names IS NOT NULL THEN
-			status := 'warning';
-			detail := 'large objects are not replicated; columns that may refer to some: ' || names;
-			hint := 'Move them to columns of type bytea, or copy them by other means.';
-		END IF;
-	END IF;
-	RETURN NEXT;
+	RETURN QUERY SELECT u.* FROM flo.check_unsent('of group ' || group_name,
+		ARRAY(SELECT c.relation::oid FROM flo.covered_tables(group_name) c), replicator.schemas,
+		replicator.tables IS NULL AND replicator.schemas IS NULL, replicator.except_tables) u;
+	RETURN QUERY SELECT l.* FROM flo.check_large_objects('of group ' || group_name,
+		ARRAY(SELECT c.relation::oid FROM flo.covered_tables(group_name) c)) l;
 
 	-- the slot, and what may take it away
 	item := 'replication slot of group ' || group_name;
@@ -269,31 +438,29 @@ BEGIN
 		detail := 'not made yet';
 		IF EXISTS (SELECT FROM flo.generations g WHERE g.group_name = check_source.group_name) THEN
 			status := 'error';
-			detail := 'the slot is gone';
-			hint := 'Changes since its loss cannot be had any more: drop the replicator and create it again.';
+			detail := 'the slot is gone, and with it the changes since its loss';
+			hint := resync;
 		END IF;
 	ELSIF pg_catalog.to_jsonb(slot) ->> 'invalidation_reason' = 'idle_timeout' THEN
 		status := 'error';
 		detail := 'the slot was not used for longer than idle_replication_slot_timeout and is invalidated';
-		hint := 'Call flo.resync() or drop the replicator and create it again; see idle_replication_slot_timeout.';
+		hint := resync || '; see also idle_replication_slot_timeout';
 	ELSIF slot.wal_status = 'lost' THEN
 		status := 'error';
 		detail := 'the server has removed WAL that the slot needs';
-		hint := 'Drop the replicator and create it again; see max_slot_wal_keep_size.';
+		hint := resync || '; see also max_slot_wal_keep_size';
 	ELSE
 		detail := format('%s keeps %s of WAL', slot.slot_name,
 						 pg_size_pretty(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
 											 ELSE pg_current_wal_lsn() END - slot.restart_lsn));
 	END IF;
-	IF status = 'ok' AND current_setting('max_slot_wal_keep_size') <> '-1' THEN
-		status := 'warning';
-		detail := detail || ', and max_slot_wal_keep_size is ' || current_setting('max_slot_wal_keep_size');
-		hint := 'The slot is lost when NATS is away for longer than that much WAL lasts.';
-	END IF;
-	IF status = 'ok' AND current_setting('idle_replication_slot_timeout', true) <> '0' THEN
-		status := 'warning';
-		detail := detail || ', and idle_replication_slot_timeout is ' || current_setting('idle_replication_slot_timeout');
-		hint := 'The slot is lost when the replicator is stopped for longer than that.';
+	IF status = 'ok' THEN
+		SELECT l.* INTO limits FROM flo.check_slot_limits(item) l LIMIT 1;
+		IF FOUND THEN
+			status := limits.status;
+			detail := detail || ', and ' || limits.detail;
+			hint := limits.hint;
+		END IF;
 	END IF;
 	RETURN NEXT;
 END
@@ -312,7 +479,8 @@ DECLARE
 	old_is_unknown bool;
 BEGIN
 	FOR rule IN
-		SELECT r.*, flo.rule_problem(r.id) AS problem,
+		SELECT r.*, CASE WHEN r.is_own OR flo.rule_problem(r.id) IS NULL THEN flo.rule_problem(r.id)
+						 ELSE 'it cannot work; its author and owners of the group''s members are told why' END AS problem,
 			   CASE r.stage WHEN 'replicator' THEN is_source
 				ELSE EXISTS (SELECT FROM flo.members w WHERE w.sink IS NOT NULL AND w.group_name = r.group_name
 							 AND (r.worker_name IS NULL OR w.member = r.worker_name)) END AS has_member,
@@ -320,7 +488,7 @@ BEGIN
 						AND (r.worker_name IS NULL OR p.worker_name = r.worker_name)) AS has_begun,
 			   EXISTS (SELECT FROM flo.members w WHERE w.sink IS NOT NULL AND w.group_name = r.group_name AND w.sink = 'postgres'
 						AND (r.worker_name IS NULL OR w.member = r.worker_name)) AS applied_here
-		  FROM flo.rules r WHERE r.group_name = check_rules.group_name AND r.enabled ORDER BY r.id
+		  FROM flo.checked_rules r WHERE r.group_name = check_rules.group_name AND r.enabled ORDER BY r.id
 	LOOP
 		item := format('rule %s of group %s', rule.id, group_name);
 		IF NOT rule.has_member THEN
@@ -350,7 +518,7 @@ BEGIN
 			detail := format('it has not matched yet: no row of %I.%I has come', rule.schema_name, rule.table_name);
 			hint := 'Names are those of the source; for a partitioned table, of its root.';
 			RETURN NEXT;
-		ELSIF NOT is_source AND rule.applied_here AND to_regclass(format('%I.%I', rule.schema_name, rule.table_name)) IS NULL
+		ELSIF NOT is_source AND rule.applied_here AND flo.table_called(rule.schema_name, rule.table_name) IS NULL
 			  AND NOT EXISTS (SELECT FROM flo.routes o WHERE o.group_name = check_rules.group_name AND o.enabled
 							  AND o.source_schema = rule.schema_name AND o.source_table IN (rule.table_name, '*')) THEN
 			status := 'warning';
@@ -367,7 +535,7 @@ BEGIN
 						 WHERE i.indrelid = c.oid AND a.attname = rule.column_name
 						   AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END)
 			  INTO old_is_unknown
-			  FROM pg_class c WHERE c.oid = to_regclass(format('%I.%I', rule.schema_name, rule.table_name));
+			  FROM pg_class c WHERE c.oid = flo.table_called(rule.schema_name, rule.table_name);
 		END IF;
 		IF old_is_unknown AND 'UPDATE' = ANY (rule.operations) AND rule.action NOT IN ('regex', 'mask', 'expression') THEN
 			status := 'warning';
@@ -415,7 +583,7 @@ BEGIN
 			RETURN NEXT;
 		END IF;
 		CONTINUE WHEN route.source_table = '*' OR NOT route.applied_here;
-		IF to_regclass(route.destination) IS NULL THEN
+		IF flo.table_called(route.destination) IS NULL THEN
 			status := 'error';
 			detail := format('table %s does not exist here', route.destination);
 			hint := 'Create it, or change the route.';
@@ -425,7 +593,7 @@ BEGIN
 		SELECT string_agg(format('%I to %I', m.key, m.value), ', ' ORDER BY m.key) INTO names
 		  FROM jsonb_each_text(route.column_mappings) m
 		 WHERE m.value IS NOT NULL
-		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(route.destination)
+		   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = flo.table_called(route.destination)
 							AND a.attname = m.value AND a.attnum > 0 AND NOT a.attisdropped);
 		IF names IS NOT NULL THEN
 			status := 'error';
@@ -445,10 +613,10 @@ AS $$
 #variable_conflict use_variable
 DECLARE
 	member record;
-	names text;
+	start text;
 BEGIN
 	FOR member IN
-		SELECT s.member, s.state, s.detail, s.last_error, s.foreign_messages,
+		SELECT s.member, s.sink, s.state, s.detail, s.last_error, s.last_hint, s.lag, s.foreign_messages,
 			   EXISTS (SELECT FROM pg_roles o WHERE o.oid = m.owner) AS owner_exists, m.owner::oid AS owner
 		  FROM flo.status s
 		  JOIN flo.members m ON m.group_name = s.group_name AND m.member = s.member
@@ -459,16 +627,27 @@ BEGIN
 		detail := concat_ws(': ', member.state, member.detail);
 		status := CASE WHEN member.state = 'failed' THEN 'error'
 					   WHEN member.state IN ('backoff', 'waiting', 'stopped') THEN 'warning'
+					   WHEN member.state = 'streaming' AND member.lag > interval '1 min' THEN 'warning'
 					   ELSE 'ok' END;
 		IF member.state IN ('failed', 'backoff') AND member.last_error IS NOT NULL
 		   AND position(coalesce(member.detail, '-') IN member.last_error) = 0 THEN
 			detail := detail || '; last error: ' || member.last_error;
 		END IF;
-		IF member.state = 'stopped' THEN
-			hint := 'flo.start_group() starts it.';
-		ELSIF member.state = 'failed' THEN
-			hint := 'Remove the cause, then call flo.start_group().';
+		IF member.lag > interval '1 min' THEN
+			detail := format('%s; lag %s', detail, date_trunc('second', member.lag));
 		END IF;
+		start := format('SELECT flo.start_group(%L, %L);', group_name, member.member);
+		hint := CASE member.state
+			WHEN 'stopped' THEN start
+			WHEN 'failed' THEN concat_ws(' ', coalesce(member.last_hint, 'Remove the cause.'), 'Then: ' || start)
+			WHEN 'backoff' THEN concat_ws(' ', coalesce(member.last_hint, 'Remove the cause.'),
+				CASE WHEN member.sink IS NOT NULL THEN 'It is tried again by itself; the way past one transaction is flo.skip(), past one table flo.give_up().'
+					 ELSE 'It is tried again by itself.' END)
+			WHEN 'waiting' THEN coalesce(member.last_hint, 'It goes on by itself when what it waits for is there.')
+			WHEN 'streaming' THEN CASE WHEN status <> 'ok' THEN
+				CASE WHEN member.sink IS NULL THEN 'The broker or the way to it is slow, or a long transaction is being read: flo.stream_status() and pg_stat_activity tell more.'
+					 ELSE 'It takes in less than the source writes, or waits: pg_stat_activity has its process, flo.stream_status() at the source what is pending.' END END
+			END;
 		RETURN NEXT;
 
 		IF member.foreign_messages > 0 THEN
@@ -486,9 +665,20 @@ BEGIN
 	END LOOP;
 
 	FOR member IN
-		SELECT w.worker_name, o.rolname AS owner, coalesce(w.options->>'ddl_trust', 'object') AS trust, o.rolsuper
-		  FROM flo.workers w JOIN pg_roles o ON o.oid = w.owner
-		 WHERE w.group_name = check_members.group_name AND w.sink = 'postgres' AND coalesce(w.options->>'ddl', 'apply') = 'apply'
+		SELECT d.worker_name, d.letters, d.oldest FROM flo.checked_letters d
+		 WHERE d.group_name = check_members.group_name ORDER BY 1
+	LOOP
+		item := format('dead letters of member %s of group %s', member.worker_name, group_name);
+		status := 'warning';
+		detail := format('%s, the oldest since %s', member.letters, date_trunc('second', member.oldest));
+		hint := format('SELECT flo.redrive_group(%L); -- once their endpoint takes them; flo.dead_letters shows each to the owner', group_name);
+		RETURN NEXT;
+	END LOOP;
+
+	FOR member IN
+		SELECT w.worker_name, o.rolname AS owner, w.ddl_trust AS trust, o.rolsuper
+		  FROM flo.checked_workers w JOIN pg_roles o ON o.oid = w.owner
+		 WHERE w.group_name = check_members.group_name AND w.sink = 'postgres' AND w.ddl = 'apply'
 		 ORDER BY w.worker_name
 	LOOP
 		item := format('DDL rights of member %s of group %s', member.worker_name, group_name);
@@ -514,7 +704,7 @@ BEGIN
 		item := format('table %s of group %s', member.table_name, group_name);
 		status := 'warning';
 		detail := 'given up ' || member.detail;
-		hint := format('Remove the cause, then call flo.resync(%L, %L) at the source, which copies it anew.', group_name, member.table_name);
+		hint := format('Remove the cause, then, at the source, which copies it anew: SELECT flo.resync(%L, %L);', group_name, member.table_name);
 		RETURN NEXT;
 	END LOOP;
 
@@ -522,8 +712,8 @@ BEGIN
 	IF NOT FOUND THEN
 		item := 'rules and routes of group ' || group_name;
 		status := 'ok';
-		detail := (SELECT CASE count(*) WHEN 0 THEN CASE WHEN flo.owns_member(group_name) THEN 'none' ELSE 'shown to owners of its members' END ELSE format('%s, and nothing is known against them', count(*)) END
-					 FROM (SELECT FROM flo.rules r WHERE r.group_name = check_members.group_name AND r.enabled
+		detail := (SELECT CASE count(*) WHEN 0 THEN CASE WHEN flo.owns_member(group_name) OR pg_has_role('pg_monitor', 'USAGE') THEN 'none' ELSE 'shown to owners of its members' END ELSE format('%s, and nothing is known against them', count(*)) END
+					 FROM (SELECT FROM flo.checked_rules r WHERE r.group_name = check_members.group_name AND r.enabled
 						   UNION ALL
 						   SELECT FROM flo.routes r WHERE r.group_name = check_members.group_name AND r.enabled) x);
 		hint := NULL;
@@ -541,11 +731,11 @@ AS $$
 	  FROM (SELECT 'a reader' AS used, r.reader::oid AS role, format('SELECT flo.revoke_reader(%L, ''%s'') removes it.', r.group_name, r.reader::oid) AS hint
 			  FROM flo.readers r WHERE r.group_name = check_roles.group_name
 			UNION ALL
-			SELECT 'the author of rule ' || string_agg(r.id::text, ', ' ORDER BY r.id), r.author::oid, 'Look at them, then set their author to a role that exists; until then expressions among them fail.'
-			  FROM flo.rules r WHERE r.group_name = check_roles.group_name GROUP BY r.author
+			SELECT 'the author of rule ' || string_agg(r.id::text, ', ' ORDER BY r.id), r.author, 'Look at them, then set their author to a role that exists; until then expressions among them fail.'
+			  FROM flo.checked_rules r WHERE r.group_name = check_roles.group_name GROUP BY r.author
 			UNION ALL
-			SELECT 'the author of webhook subscription ' || string_agg(w.id::text, ', ' ORDER BY w.id), w.author::oid, 'Look at them, then set their author to a role that exists; until then their worker fails.'
-			  FROM flo.webhook_subscriptions w WHERE w.group_name = check_roles.group_name GROUP BY w.author) u
+			SELECT 'the author of webhook subscription ' || string_agg(w.id::text, ', ' ORDER BY w.id), w.author, 'Look at them, then set their author to a role that exists; until then their worker fails.'
+			  FROM flo.checked_subscriptions w WHERE w.group_name = check_roles.group_name GROUP BY w.author) u
 	 WHERE NOT EXISTS (SELECT FROM pg_roles o WHERE o.oid = u.role)
 	 ORDER BY 3
 $$;
@@ -559,8 +749,8 @@ AS $$
 DECLARE
 	unknown record;
 BEGIN
-	IF NOT EXISTS (SELECT FROM flo.workers w WHERE w.group_name = check_known.group_name AND w.sink = 'postgres'
-				   AND coalesce(w.options->>'ddl', 'apply') <> 'ignore' AND coalesce(w.options->>'ddl_trust', 'object') = 'object') THEN
+	IF NOT EXISTS (SELECT FROM flo.checked_workers w WHERE w.group_name = check_known.group_name AND w.sink = 'postgres'
+				   AND w.ddl <> 'ignore' AND w.ddl_trust = 'object') THEN
 		RETURN;
 	END IF;
 	-- tables and the types of their columns are known by the source's word, when the first statement comes
@@ -592,6 +782,9 @@ END
 $$;
 COMMENT ON FUNCTION flo.check_known(text, jsonb) IS 'internal: the part of flo.check() about objects of a destination that DDL of the source may be about';
 
+CREATE TYPE flo.piece AS (group_name text, document text);
+COMMENT ON TYPE flo.piece IS 'internal: what the source says of some of its tables';
+
 CREATE FUNCTION flo.check(group_name text DEFAULT NULL, OUT item text, OUT status text, OUT detail text, OUT hint text)
 	RETURNS SETOF record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
@@ -600,6 +793,8 @@ AS $$
 DECLARE
 	name text;
 	broker record;
+	published jsonb := '{}';
+	tables flo.piece[] := '{}';
 BEGIN
 	IF group_name IS NOT NULL AND NOT EXISTS (SELECT FROM flo.groups g WHERE g.group_name = "check".group_name) THEN
 		RAISE EXCEPTION 'group "%" does not exist in this database', group_name
@@ -610,7 +805,9 @@ BEGIN
 		SELECT s.* FROM flo.check_server(
 			(SELECT count(*)::int FROM flo.members),
 			(SELECT count(*)::int FROM flo.sources),
-			(SELECT count(*)::int FROM flo.members m WHERE m.sink = 'postgres')) s;
+			(SELECT count(*)::int FROM flo.members m WHERE m.sink = 'postgres'),
+			(SELECT coalesce(sum(r.copy_workers + 1), 0)::int FROM flo.sources r
+			  WHERE r.mode <> 'stream' AND NOT EXISTS (SELECT FROM flo.generations g WHERE g.group_name = r.group_name AND g.copied))) s;
 
 	FOR name IN
 		SELECT g.group_name FROM flo.groups g
@@ -624,6 +821,10 @@ BEGIN
 	FOR broker IN SELECT b.* FROM flo.check_broker(group_name) b LOOP
 		IF broker.status = 'tracked' THEN
 			RETURN QUERY SELECT k.* FROM flo.check_known(broker.item, broker.detail::jsonb) k;
+		ELSIF broker.status = 'published' THEN
+			published := published || jsonb_build_object(broker.item, broker.detail::jsonb);
+		ELSIF broker.status = 'tables' THEN
+			tables := tables || ROW(broker.item, broker.detail)::flo.piece;
 		ELSE
 			item := broker.item;
 			status := broker.status;
@@ -632,7 +833,13 @@ BEGIN
 			RETURN NEXT;
 		END IF;
 	END LOOP;
+
+	-- a group's pieces come together, behind what is known of the whole
+	FOR name IN SELECT k.key FROM jsonb_each(published) k ORDER BY 1 LOOP
+		RETURN QUERY SELECT d.* FROM flo.check_destination(name, nullif(published->name, 'null'),
+			ARRAY(SELECT t.document FROM unnest(tables) t WHERE t.group_name = name)) d;
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION flo.check(text) IS
-'Preflight of one group or of all groups here: what is ok, what is not (warning, error) and what to do about it. Error: 42704 unknown group';
+'Preflight of one group or of all groups here: what is ok, what is not (warning, error) and what to do about it: a hint that ends in a semicolon is the statement to run. Callable by pg_monitor. Error: 42704 unknown group';

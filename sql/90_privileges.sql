@@ -14,3 +14,17 @@ GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), f
 GRANT SELECT ON ALL TABLES IN SCHEMA flo TO PUBLIC;
 GRANT SELECT ON SEQUENCE flo.rules_id_seq, flo.routes_id_seq, flo.webhook_subscriptions_id_seq TO PUBLIC;
 REVOKE ALL ON flo.secrets, flo.event_log FROM PUBLIC;
+
+-- What flo.check() says is names, numbers and states: for who watches the server, too.
+-- It runs with the rights of whoever calls it, so this is all that it is made of.
+GRANT EXECUTE ON FUNCTION flo.check(text), flo.check_server(int, int, int, int), flo.check_slot_limits(text),
+	flo.check_source(text), flo.check_unsent(text, oid[], text[], bool, text[]), flo.check_large_objects(text, oid[]),
+	flo.check_members(text), flo.check_rules(text), flo.check_routes(text), flo.check_roles(text), flo.check_known(text, jsonb),
+	flo.check_broker(text), flo.check_destination(text, jsonb, text[]), flo.compare_tables(text, jsonb, text[]),
+	flo.compare_columns(flo.comparison[]), flo.check_presence(text, flo.comparison[], flo.compared_column[]),
+	flo.check_columns(text, flo.comparison[], flo.compared_column[]), flo.check_keys(text, flo.comparison[]),
+	flo.check_rights(text, flo.comparison[]), flo.check_surroundings(text, flo.comparison[]),
+	flo.covered_tables(text), flo.worker_targets(text, text[], text[]), flo.adoptable(oid[], oid[], oid[], oid[]),
+	flo.rule_problem(bigint), flo.table_called(text, text), flo.table_called(text), flo.short_list(text[], text),
+	flo.type_called(jsonb), flo.type_below(oid), flo.type_fit(jsonb, oid, int), flo.shell_word(text),
+	flo.table_statement(text, jsonb, jsonb), flo.mapped_key(jsonb, jsonb), flo.unique_columns(oid) TO pg_monitor;

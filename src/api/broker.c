@@ -1,6 +1,7 @@
 /*
  * broker.c
- *		The SQL functions that show and tidy up what a group has at the broker.
+ *		The SQL functions that show and tidy up what a group has at the broker, or
+ *		would have.
  *
  * All of them have an agent do the work, since an ordinary backend never talks
  * to NATS, and so end within the agent's ten seconds.
@@ -9,10 +10,12 @@
 
 #include "access/xlog.h"
 #include "conf/commit.h"
+#include "conf/options.h"
 #include "conf/rights.h"
 #include "conf/store.h"
 #include "core/arguments.h"
 #include "core/names.h"
+#include "core/settings.h"
 #include "core/text.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -32,6 +35,7 @@
 PG_FUNCTION_INFO_V1(flo_stream_status);
 PG_FUNCTION_INFO_V1(flo_drop_consumer);
 PG_FUNCTION_INFO_V1(flo_check_broker);
+PG_FUNCTION_INFO_V1(flo_plan_broker);
 PG_FUNCTION_INFO_V1(flo_sync_sequences);
 
 /* --- rows made from JSON members ----------------------------------------- */
@@ -219,6 +223,22 @@ flo_drop_consumer(PG_FUNCTION_ARGS)
 
 /* --- check_broker() ------------------------------------------------------ */
 
+/* Does a worker of the group here write to tables, which can be compared with the source's? */
+static bool
+compares(const char *group)
+{
+	ListCell   *cell;
+
+	foreach(cell, flo_store_members(group))
+	{
+		FloMemberSpec *member = lfirst(cell);
+
+		if (!member->is_replicator && member->sink == FLO_SINK_POSTGRES)
+			return true;
+	}
+	return false;
+}
+
 /* What the agent has to know of the groups: those of this database, or the named one */
 static char *
 describe_groups(const char *only)
@@ -235,9 +255,10 @@ describe_groups(const char *only)
 
 		if (list_member(seen, makeString(group)))
 			continue;
-		appendStringInfo(&buf, "%s{\"group\":\"%s\",\"is_source\":%d,\"claim\":%s}",
+		appendStringInfo(&buf, "%s{\"group\":\"%s\",\"is_source\":%d,\"compares\":%d,\"claim\":%s}",
 						 seen == NIL ? "" : ",", group,
-						 flo_store_replicator(group) != NULL ? 1 : 0, flo_ownership_claim(group));
+						 flo_store_replicator(group) != NULL ? 1 : 0, compares(group) ? 1 : 0,
+						 flo_ownership_claim(group));
 		seen = lappend(seen, makeString(group));
 	}
 	appendStringInfoString(&buf, "]}");
@@ -254,29 +275,26 @@ put_error_row(ReturnSetInfo *result, const FloAgentError *error)
 	add_datum(&row, true, CStringGetTextDatum("NATS"));
 	add_datum(&row, true, CStringGetTextDatum("error"));
 	add_datum(&row, true, CStringGetTextDatum(detail));
-	add_datum(&row, error->hint != NULL,
-			  error->hint != NULL ? CStringGetTextDatum(error->hint) : (Datum) 0);
+	add_datum(&row, true,
+			  CStringGetTextDatum(error->hint != NULL ? error->hint :
+								  "Look at pg_flo.nats_url and the other settings of the connection, and whether nats-server runs there."));
 	put_row(result, &row);
 }
 
-Datum
-flo_check_broker(PG_FUNCTION_ARGS)
+/* What the agent finds, as rows; that it finds nothing is a row, too */
+static void
+put_findings(ReturnSetInfo *result, const char *arguments)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	char	   *group = PG_ARGISNULL(0) ? NULL : flo_argument_text(fcinfo, 0, "group_name");
 	FloAgentError error = {0};
 	FloJson		rows;
 	FloJson		one;
 	int			cursor = 0;
 
-	if (group != NULL)
-		flo_conf_require_group(group);
-	InitMaterializedSRF(fcinfo, 0);
-	rows = flo_agent_call("check", describe_groups(group), &error);
+	rows = flo_agent_call("check", arguments, &error);
 	if (error.message != NULL)
 	{
 		put_error_row(result, &error);
-		return (Datum) 0;
+		return;
 	}
 	while (flo_json_next_element(rows, &cursor, &one))
 	{
@@ -290,6 +308,36 @@ flo_check_broker(PG_FUNCTION_ARGS)
 		Assert(row.used == CHECK_COLUMNS);
 		put_row(result, &row);
 	}
+}
+
+Datum
+flo_check_broker(PG_FUNCTION_ARGS)
+{
+	char	   *group = PG_ARGISNULL(0) ? NULL : flo_argument_text(fcinfo, 0, "group_name");
+
+	if (group != NULL)
+		flo_conf_require_group(group);
+	InitMaterializedSRF(fcinfo, 0);
+	put_findings((ReturnSetInfo *) fcinfo->resultinfo, describe_groups(group));
+	return (Datum) 0;
+}
+
+/* plan_broker(copy_bytes, options): what a replicator with these options would find there */
+Datum
+flo_plan_broker(PG_FUNCTION_ARGS)
+{
+	FloReplicatorOptions options;
+	int64		stream_bytes;
+	int64		copy_bytes;
+
+	flo_options_parse_replicator(PG_GETARG_JSONB_P(1), &options);
+	stream_bytes = options.stream_max_bytes >= 0 ? options.stream_max_bytes :
+		(int64) flo_stream_max_bytes * 1024 * 1024;
+	copy_bytes = Min(PG_GETARG_INT64(0), options.copy_stream_max_bytes);
+	InitMaterializedSRF(fcinfo, 0);
+	put_findings((ReturnSetInfo *) fcinfo->resultinfo,
+				 psprintf("{\"plan\":{\"stream_bytes\":" INT64_FORMAT ",\"copy_bytes\":" INT64_FORMAT "}}",
+						  stream_bytes, copy_bytes));
 	return (Datum) 0;
 }
 

@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "api/members.h"
 #include "api/tables.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
@@ -236,8 +237,8 @@ check_free_slot(const char *group)
 						 max_replication_slots)));
 }
 
-static void
-check_exceptions(const FloTableOids *choice)
+void
+flo_replicator_check_exceptions(const FloTableOids *choice)
 {
 	ListCell   *lc;
 
@@ -290,8 +291,8 @@ check_no_postgres_worker(const char *group)
 	}
 }
 
-static void
-check_new_replicator(const char *group)
+void
+flo_replicator_check_new(const char *group)
 {
 	if (flo_store_replicator(group) != NULL)
 		ereport(ERROR,
@@ -310,6 +311,50 @@ check_new_replicator(const char *group)
 				 errhint("Drop it, or choose another name for the group.")));
 }
 
+/* Everything but the tables; the name may be left out when there is to be no group */
+void
+flo_replicator_arguments(FunctionCallInfo fcinfo, FloReplicatorRequest *request)
+{
+	FloReplicatorSpec *spec = &request->spec;
+
+	if (!PG_ARGISNULL(0) || !request->nameless)
+	{
+		spec->group = flo_argument_text(fcinfo, 0, "group_name");
+		flo_name_check_group(spec->group);
+	}
+	spec->mode = mode_argument(fcinfo, 3);
+	flo_argument_require(fcinfo, 4, "copy_workers");
+	spec->copy_workers = PG_GETARG_INT32(4);
+	if (spec->copy_workers < 1 || spec->copy_workers > MAX_COPY_WORKERS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("copy_workers must lie between 1 and %d", MAX_COPY_WORKERS)));
+	flo_argument_require(fcinfo, 5, "sync_schema");
+	spec->sync_schema = PG_GETARG_BOOL(5);
+	if (spec->sync_schema && spec->mode == FLO_MODE_STREAM)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("sync_schema needs a mode that copies"),
+				 errdetail("In mode \"stream\" the tables exist at the destination already."),
+				 errhint("Use mode => 'copy_and_stream' or 'copy'.")));
+	flo_argument_require(fcinfo, 6, "track_ddl");
+	spec->track_ddl = PG_GETARG_BOOL(6);
+	request->options = options_argument(fcinfo, 7);
+	flo_options_parse_replicator(request->options, &spec->options);
+	spec->owner = GetUserId();
+}
+
+void
+flo_replicator_tables(FunctionCallInfo fcinfo, FloReplicatorRequest *request, bool to_replicate)
+{
+	FloTableOids *choice = &request->choice;
+
+	choice->tables = tables_argument(fcinfo, 1, "tables", to_replicate);
+	choice->schemas = schemas_argument(fcinfo, 2);
+	choice->except_tables = tables_argument(fcinfo, 8, "except_tables", false);
+	choice->all = choice->tables == NIL && choice->schemas == NIL;
+}
+
 /*
  * The locks come before any look at what there is, all at once: a table that is
  * made at the same time either waits for us and joins, or is there to be found.
@@ -317,60 +362,35 @@ check_new_replicator(const char *group)
 Datum
 flo_create_replicator(PG_FUNCTION_ARGS)
 {
-	FloReplicatorSpec spec = {0};
-	FloTableOids choice = {0};
-	Jsonb	   *options;
+	FloReplicatorRequest request = {0};
+	FloReplicatorSpec *spec = &request.spec;
+	FloTableOids *choice = &request.choice;
 
-	spec.group = flo_argument_text(fcinfo, 0, "group_name");
-	flo_name_check_group(spec.group);
-	spec.mode = mode_argument(fcinfo, 3);
-	flo_argument_require(fcinfo, 4, "copy_workers");
-	spec.copy_workers = PG_GETARG_INT32(4);
-	if (spec.copy_workers < 1 || spec.copy_workers > MAX_COPY_WORKERS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("copy_workers must lie between 1 and %d", MAX_COPY_WORKERS)));
-	flo_argument_require(fcinfo, 5, "sync_schema");
-	spec.sync_schema = PG_GETARG_BOOL(5);
-	if (spec.sync_schema && spec.mode == FLO_MODE_STREAM)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("sync_schema needs a mode that copies"),
-				 errdetail("In mode \"stream\" the tables exist at the destination already."),
-				 errhint("Use mode => 'copy_and_stream' or 'copy'.")));
-	flo_argument_require(fcinfo, 6, "track_ddl");
-	spec.track_ddl = PG_GETARG_BOOL(6);
-	options = options_argument(fcinfo, 7);
-	flo_options_parse_replicator(options, &spec.options);
-	spec.owner = GetUserId();
-
+	flo_replicator_arguments(fcinfo, &request);
 	check_source_settings();
-	flo_rights_check_source(spec.owner);
+	flo_rights_check_source(spec->owner);
 
-	choice.tables = tables_argument(fcinfo, 1, "tables", true);
-	choice.schemas = schemas_argument(fcinfo, 2);
-	choice.except_tables = tables_argument(fcinfo, 8, "except_tables", false);
-	choice.all = choice.tables == NIL && choice.schemas == NIL;
-	flo_check_table_owners(choice.tables);
-	check_exceptions(&choice);
+	flo_replicator_tables(fcinfo, &request, true);
+	flo_check_table_owners(choice->tables);
+	flo_replicator_check_exceptions(choice);
 
 	/*
 	 * tables being created right now join, or are found below: see
 	 * newtables.c
 	 */
-	flo_lock_all(flo_lock_wish_relation(flo_publication_wishes(&choice, &spec.options),
+	flo_lock_all(flo_lock_wish_relation(flo_publication_wishes(choice, &spec->options),
 										flo_store_table("sources"), ShareRowExclusiveLock));
-	check_new_replicator(spec.group);
+	flo_replicator_check_new(spec->group);
 
-	if (flo_store_adopt_group(spec.group))
+	if (flo_store_adopt_group(spec->group))
 		ereport(NOTICE,
 				(errmsg("group \"%s\" was configured in another database and is adopted here",
-						spec.group)));
-	flo_store_insert_replicator(&spec, flo_choice_make(spec.group, &choice),
-								without_nulls(options));
-	flo_publication_create(spec.group, &choice, &spec.options);
-	flo_store_note_first_tables(spec.group, flo_tables_covered(&choice), true);
-	flo_newtables_identified(spec.group);
+						spec->group)));
+	flo_store_insert_replicator(spec, flo_choice_make(spec->group, choice),
+								without_nulls(request.options));
+	flo_publication_create(spec->group, choice, &spec->options);
+	flo_store_note_first_tables(spec->group, flo_tables_covered(choice), true);
+	flo_newtables_identified(spec->group);
 
 	PG_RETURN_VOID();
 }

@@ -77,7 +77,9 @@ flo_covered_tables(PG_FUNCTION_ARGS)
 		bool		nulls[COLUMNS] = {false};
 
 		values[0] = ObjectIdGetDatum(relation);
-		values[1] = BoolGetDatum(flo_tables_have_identity(relation, via_root));
+		/* one that is being changed is judged when that is over */
+		values[1] = BoolGetDatum(!flo_try_to_read_table(relation) ||
+								 flo_tables_have_identity(relation, via_root));
 		values[2] = BoolGetDatum(flo_publication_has_table(group, relation));
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
@@ -105,9 +107,9 @@ flo_key_is_sent(PG_FUNCTION_ARGS)
 
 /* --- left_out_tables() --------------------------------------------------- */
 
-/* The function asks while others work: it waits for nobody */
-static bool
-try_lock(Oid relation)
+/* Who only looks does so while others work: it waits for nobody */
+bool
+flo_try_to_read_table(Oid relation)
 {
 	ListCell   *lc;
 
@@ -133,7 +135,7 @@ reason_of(const FloReplicatorSpec *replicator, const List *requests, Oid relatio
 	}
 	if (!OidIsValid(replicator->owner) || !flo_compat_class_ownercheck(relation, replicator->owner))
 		return "it does not belong to the group's owner";
-	if (!try_lock(relation))
+	if (!flo_try_to_read_table(relation))
 		return "another session uses it";
 	if (flo_tables_have_identity(relation, replicator->options.publish_via_partition_root))
 		return "it is not in the publication: add it with flo.add_table()";
@@ -186,7 +188,7 @@ put_astray(ReturnSetInfo *result, const char *group)
 
 		if (get_rel_name(lfirst_oid(lc)) == NULL)
 			continue;
-		if (try_lock(lfirst_oid(lc)))
+		if (flo_try_to_read_table(lfirst_oid(lc)))
 			lack = flo_identity_lack(lfirst_oid(lc));
 		put_left_out(result, lfirst_oid(lc), lack != NULL ? lack :
 					 "its replica identity does not identify a row of the table as which it is published");

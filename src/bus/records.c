@@ -26,6 +26,67 @@ static const FloField tracked_fields[] = {
 };
 const FloRecordFormat flo_tracked_format = FORMAT(FloTrackedRecord, tracked_fields);
 
+static const FloField tables_fields[] = {
+	{FLO_FIELD(FloTablesRecord, mode, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloTablesRecord, sync_schema, FLO_FIELD_BOOL, FLO_REQUIRED)},
+	{FLO_FIELD(FloTablesRecord, schema_owner, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloTablesRecord, track_ddl, FLO_FIELD_BOOL, FLO_REQUIRED)},
+	{FLO_FIELD(FloTablesRecord, pieces, FLO_FIELD_INT64, FLO_REQUIRED), FLO_IN(1, FLO_MAX_PIECES)},
+};
+const FloRecordFormat flo_tables_format = FORMAT(FloTablesRecord, tables_fields);
+
+static const FloField column_fields[] = {
+	{FLO_FIELD(FloColumnShape, name, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloColumnShape, type, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloColumnShape, type_schema, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloColumnShape, type_name, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloColumnShape, array, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloColumnShape, base, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloColumnShape, extension, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloColumnShape, not_null, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloColumnShape, unsent, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+};
+static const FloRecordFormat column_format = {
+	.size = sizeof(FloColumnShape),
+	.fields = column_fields,
+	.nfields = lengthof(column_fields),
+	.shown_only = true
+};
+
+static const FloField key_fields[] = {
+	{FLO_FIELD(FloKeyShape, columns, FLO_FIELD_TEXTS, FLO_REQUIRED)},
+	{FLO_FIELD(FloKeyShape, identity, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+};
+static const FloRecordFormat key_format = {
+	.size = sizeof(FloKeyShape),
+	.fields = key_fields,
+	.nfields = lengthof(key_fields),
+	.shown_only = true
+};
+
+static const FloField table_shape_fields[] = {
+	{FLO_FIELD(FloTableShape, relation, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_AT_LEAST(1)},
+	{FLO_FIELD(FloTableShape, schema, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloTableShape, table, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloTableShape, owner, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloTableShape, full, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloTableShape, columns, FLO_FIELD_RECORDS, FLO_OPTIONAL), FLO_OF(column_format)},
+	{FLO_FIELD(FloTableShape, keys, FLO_FIELD_RECORDS, FLO_OPTIONAL), FLO_OF(key_format)},
+};
+static const FloRecordFormat shape_format = {
+	.size = sizeof(FloTableShape),
+	.fields = table_shape_fields,
+	.nfields = lengthof(table_shape_fields),
+	.shown_only = true
+};
+
+static const FloField tables_piece_fields[] = {
+	{FLO_FIELD(FloTablesPiece, pieces, FLO_FIELD_INT64, FLO_REQUIRED), FLO_IN(1, FLO_MAX_PIECES)},
+	{FLO_FIELD(FloTablesPiece, lsn, FLO_FIELD_LSN, FLO_REQUIRED)},
+	{FLO_FIELD(FloTablesPiece, tables, FLO_FIELD_RECORDS, FLO_OPTIONAL), FLO_OF(shape_format)},
+};
+const FloRecordFormat flo_tables_piece_format = FORMAT(FloTablesPiece, tables_piece_fields);
+
 static const char *const copy_names[] = {"", "all", "missing", NULL};
 static const FloField generation_fields[] = {
 	{FLO_FIELD(FloGenerationRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
@@ -140,6 +201,12 @@ flo_records_put(FloBus *bus, const char *bucket, const char *key, const FloRecor
 
 	flo_bucket_put(bus, bucket, key, value, wait);
 	pfree(value);
+}
+
+char *
+flo_tables_key(int64 piece)
+{
+	return psprintf(FLO_TABLES_KEY "." INT64_FORMAT, piece);
 }
 
 /* --- the copy ------------------------------------------------------------ */

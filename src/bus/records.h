@@ -38,6 +38,69 @@ typedef struct FloTrackedRecord
 } FloTrackedRecord;
 
 /*
+ * "tables": that the definitions of the group's tables are there, and what comes
+ * with them; for flo.check() at a destination, which compares before the first
+ * row.  They lie under "tables.<n>", as many in each as have the OID n modulo the
+ * number of pieces: a change of one table rewrites one piece.
+ */
+#define FLO_TABLES_KEY "tables"
+
+/* More than a bucket holds */
+#define FLO_MAX_PIECES 65536
+
+typedef struct FloTablesRecord
+{
+	char	   *mode;			/* as flo.replicators has it */
+	bool		sync_schema;
+	bool		schema_owner;	/* tables come with their owners */
+	bool		track_ddl;
+	int64		pieces;
+} FloTablesRecord;
+
+typedef struct FloColumnShape
+{
+	char	   *name;
+	char	   *type;			/* for people, with its modifier:
+								 * "numeric(10,2)" */
+	char	   *type_schema;	/* these for a type that is not built in; of
+								 * an array, its element's */
+	char	   *type_name;
+	bool		array;
+	char	   *base;			/* of a domain: the type below it */
+	char	   *extension;		/* that the type belongs to */
+	bool		not_null;
+	bool		unsent;			/* generated, or not in the publication's
+								 * column list */
+} FloColumnShape;
+
+typedef struct FloKeyShape
+{
+	List	   *columns;		/* of char * */
+	bool		identity;		/* rows are found by it */
+} FloKeyShape;
+
+typedef struct FloTableShape
+{
+	uint32		relation;		/* OID at the source */
+	char	   *schema;
+	char	   *table;
+	char	   *owner;			/* with schema_owner */
+	bool		full;			/* REPLICA IDENTITY FULL */
+	List	   *columns;		/* of FloColumnShape * */
+	List	   *keys;			/* of FloKeyShape * */
+} FloTableShape;
+
+typedef struct FloTablesPiece
+{
+	int64		pieces;			/* another number than in "tables": it is of
+								 * before or after that */
+	XLogRecPtr	lsn;			/* the tables have been so since then at most */
+	List	   *tables;			/* of FloTableShape * */
+} FloTablesPiece;
+
+extern char *flo_tables_key(int64 piece);
+
+/*
  * "generation": which generations that of a replicator that began anew follows,
  * and whether all tables are copied afresh.
  */
@@ -137,6 +200,8 @@ extern void flo_definitions_check(const char *key, const char *json);
 
 extern const FloRecordFormat flo_source_format;
 extern const FloRecordFormat flo_tracked_format;
+extern const FloRecordFormat flo_tables_format;
+extern const FloRecordFormat flo_tables_piece_format;
 extern const FloRecordFormat flo_generation_format;
 extern const FloRecordFormat flo_copy_format;
 extern const FloRecordFormat flo_copy_table_format;

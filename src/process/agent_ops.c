@@ -324,13 +324,21 @@ delete_streams(FloBus *bus, FloJson arguments, StringInfo result)
 }
 
 /* ---------------------------------------------------------------------------
- * check: {"groups": [{"group", "is_source", "claim"}]} ->
- * [{"item", "status", "detail", "hint"}]
+ * check: {"groups": [{"group", "is_source", "compares", "claim"}],
+ * "plan": {"stream_bytes", "copy_bytes"}} -> [{"item", "status", "detail", "hint"}]
  *
- * One of status "tracked" is for flo.check() itself: "item" is a group, "detail"
- * what is in the bucket under that key.
+ * Those of status "tracked", "published" and "tables" are for flo.check() itself:
+ * "item" is a group, "detail" what is in the bucket under such a key; a group that
+ * is to be compared has one "published", without a detail when nothing is known.
+ * "plan" is what a group that is not there yet would need.
  * ---------------------------------------------------------------------------
  */
+
+/* A worker with messages to read that has not reported for so long has stopped, ms */
+#define SEEN_WITHIN (60 * 1000)
+
+/* Streams of a group: its own, that of the copy, the bucket */
+#define STREAMS_OF_GROUP 3
 
 static void
 append_row(StringInfo result, const char *item, const char *status,
@@ -455,9 +463,37 @@ check_space(const char *group, const FloStreamInfo *info, StringInfo result)
 				   "Set stream_max_age to 0, or make sure that no worker is ever that late.");
 }
 
+/* A worker that has stopped, or whose database is gone, holds the stream all the same */
+static void
+check_seen(const char *group, const FloStreamInfo *info, const FloWorkerReport *report,
+		   StringInfo result)
+{
+	char	   *drop = psprintf("SELECT flo.drop_consumer('%s', '%s');", group, report->consumer);
+	char	   *kept = flo_text_of_size(pending_bytes(info, report));
+
+	if (report->worker[0] == '\0')
+	{
+		append_row(result, psprintf("consumer %s of group %s", report->consumer, group), "warning",
+				   "what it reports cannot be read: nothing is removed from the stream",
+				   psprintf("Unless it is a worker's of a later version of pg_flo: %s", drop));
+		return;
+	}
+	if (info->last_seq <= report->seq ||
+		!TimestampDifferenceExceeds(report->at, GetCurrentTimestamp(), SEEN_WITHIN))
+		return;
+	append_row(result, psprintf("worker %s of group %s", report->worker, group), "warning",
+			   psprintf("worker \"%s\" in database \"%s\" (system " UINT64_FORMAT
+						") has not been seen since %s; the stream keeps %s for it",
+						report->worker, report->database, report->system_identifier,
+						timestamptz_to_str(report->at), kept),
+			   psprintf("Start it in its database: SELECT flo.start_group('%s', '%s'); where it is gone for good, remove its registration here: %s",
+						group, report->worker, drop));
+}
+
 /* The worker that holds the stream */
 static void
-check_workers(FloBus *bus, const char *group, const FloStreamInfo *info, StringInfo result)
+check_workers(FloBus *bus, const char *group, bool is_source, const FloStreamInfo *info,
+			  StringInfo result)
 {
 	char	   *item = psprintf("workers of group %s", group);
 	List	   *reports = flo_reports(bus, flo_name_bucket(group));
@@ -470,6 +506,8 @@ check_workers(FloBus *bus, const char *group, const FloStreamInfo *info, StringI
 
 		if (slowest == NULL || report->seq < slowest->seq)
 			slowest = report;
+		if (is_source)
+			check_seen(group, info, report, result);
 	}
 	if (slowest == NULL)
 		append_row(result, item, "warning",
@@ -493,9 +531,109 @@ check_tracked(FloBus *bus, const char *group, StringInfo result)
 		append_row(result, group, "tracked", flo_record_write(&flo_tracked_format, record), NULL);
 }
 
+/* What the replicator says of its tables; text goes on as it is, once it could be read */
+static void
+append_tables(FloBus *bus, const char *group, StringInfo result)
+{
+	char	   *bucket = flo_name_bucket(group);
+	char	   *value = flo_bucket_get(bus, bucket, FLO_TABLES_KEY);
+	FloTablesRecord *record;
+
+	append_row(result, group, "published", value, NULL);
+	if (value == NULL)
+		return;
+	record = flo_record_read(&flo_tables_format, FLO_TABLES_KEY, value, strlen(value));
+	for (int64 i = 0; i < record->pieces; i++)
+	{
+		char	   *key = flo_tables_key(i);
+		char	   *piece = flo_bucket_get(bus, bucket, key);
+		FloTablesPiece *tables;
+
+		if (piece == NULL)
+			continue;
+		tables = flo_record_read(&flo_tables_piece_format, key, piece, strlen(piece));
+		if (tables->pieces == record->pieces)
+			append_row(result, group, "tables", piece, NULL);
+	}
+}
+
+/* A document that cannot be read is a row, and the others are looked at all the same */
+static void
+check_tables(FloBus *bus, const char *group, StringInfo result)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int			before = result->len;
+
+	PG_TRY();
+	{
+		append_tables(bus, group, result);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		if (geterrcode() != ERRCODE_PROTOCOL_VIOLATION &&
+			geterrcode() != ERRCODE_FEATURE_NOT_SUPPORTED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		result->len = before;
+		result->data[before] = '\0';
+		append_row(result, psprintf("tables of group %s", group), "warning",
+				   psprintf("they are not compared with those of the source: %s", error->message),
+				   error->hint);
+	}
+	PG_END_TRY();
+}
+
+/* Is there room for a group that is to be made? */
+static void
+check_plan(FloBus *bus, FloJson plan, StringInfo result)
+{
+	FloAccountInfo account;
+	int64		stream = 0;
+	int64		copy = 0;
+	int64		left;
+	char	   *wanted;
+
+	flo_account_info(bus, &account);
+	flo_json_get_int64(plan, "stream_bytes", &stream);
+	flo_json_get_int64(plan, "copy_bytes", &copy);
+	wanted = stream > 0 ? psprintf("the stream may take %s", flo_text_of_size(stream)) :
+		pstrdup("the stream has no limit");
+	if (copy > 0)
+		wanted = psprintf("%s, the copy up to %s", wanted, flo_text_of_size(copy));
+	left = account.max_bytes > 0 ? Max(account.max_bytes - account.bytes, 0) : -1;
+	if (account.max_streams > 0 && account.streams + STREAMS_OF_GROUP > account.max_streams)
+		append_row(result, "room at the broker", "error",
+				   psprintf("the account has " INT64_FORMAT " of " INT64_FORMAT " streams, a group needs %d",
+							account.streams, account.max_streams, STREAMS_OF_GROUP),
+				   "Raise the account's limit of streams, or remove some.");
+	else if (left >= 0 && (stream > 0 ? stream : 1) + copy > left)
+		append_row(result, "room at the broker", "error",
+				   psprintf("the account has %s left of %s; %s", flo_text_of_size(left),
+							flo_text_of_size(account.max_bytes), wanted),
+				   "Raise the account's limit of file storage, or give smaller stream_max_bytes and copy_stream_max_bytes.");
+	else if (account.max_stream_bytes > 0 && Max(stream, copy) > account.max_stream_bytes)
+		append_row(result, "room at the broker", "error",
+				   psprintf("a stream of the account may have %s; %s",
+							flo_text_of_size(account.max_stream_bytes), wanted),
+				   "Raise the account's limit of a stream, or give smaller stream_max_bytes and copy_stream_max_bytes.");
+	else if (left >= 0)
+		append_row(result, "room at the broker", "ok",
+				   psprintf("the account has %s left of %s; %s", flo_text_of_size(left),
+							flo_text_of_size(account.max_bytes), wanted), NULL);
+	else
+		append_row(result, "room at the broker", "ok",
+				   psprintf("the account has no limit, the server's disk has one that it does not tell; %s",
+							wanted), NULL);
+}
+
 static void
 check(FloBus *bus, FloJson arguments, StringInfo result)
 {
+	FloJson		plan;
 	FloJson		groups;
 	FloJson		about;
 	int			cursor = 0;
@@ -503,8 +641,12 @@ check(FloBus *bus, FloJson arguments, StringInfo result)
 	appendStringInfoChar(result, '[');
 	append_row(result, "NATS", "ok", "connected", NULL);
 	check_payload(bus, result);
-	if (check_jetstream(bus, result) && flo_json_get(arguments, "groups", &groups))
+	if (check_jetstream(bus, result))
 	{
+		if (flo_json_get(arguments, "plan", &plan))
+			check_plan(bus, plan, result);
+		if (!flo_json_get(arguments, "groups", &groups))
+			groups = flo_json("[]", 2);
 		while (flo_json_next_element(groups, &cursor, &about))
 		{
 			char	   *group = text_argument(about, "group");
@@ -515,12 +657,16 @@ check(FloBus *bus, FloJson arguments, StringInfo result)
 				append_row(result, psprintf("stream of group %s", group), "ok",
 						   "it does not exist yet; the replicator makes it", NULL);
 				check_owner(bus, group, about, NULL, result);
-				continue;
 			}
-			check_space(group, &info, result);
-			check_owner(bus, group, about, &info, result);
-			check_workers(bus, group, &info, result);
-			check_tracked(bus, group, result);
+			else
+			{
+				check_space(group, &info, result);
+				check_owner(bus, group, about, &info, result);
+				check_workers(bus, group, flag_argument(about, "is_source"), &info, result);
+				check_tracked(bus, group, result);
+			}
+			if (flag_argument(about, "compares"))
+				check_tables(bus, group, result);
 		}
 	}
 	appendStringInfoChar(result, ']');

@@ -33,6 +33,7 @@
 #include "source/copy_control.h"
 #include "source/ddl_filter.h"
 #include "source/decoder.h"
+#include "source/definitions.h"
 #include "source/generation.h"
 #include "source/own_messages.h"
 #include "source/ownership.h"
@@ -242,6 +243,7 @@ housekeep(Replicator *rep, bool inside)
 	if (inside)
 		return;
 	release_wal(rep);
+	flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
 	flo_copy_record(&rep->copy);
 
 	/* tables may have been asked for while the copy ran */
@@ -542,6 +544,7 @@ wait_for_copy(Replicator *rep)
 		(void) flo_copy_check(&rep->copy);
 		flo_publisher_pump(rep->publisher);
 		housekeep(rep, true);
+		flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
 		flo_copy_record(&rep->copy);
 		flo_copy_show();
 		if (flo_replicator_notice_configuration(rep) && !flo_replicator_load_spec(rep))
@@ -575,6 +578,7 @@ create_replicator(void)
 	rep->stream = flo_name_stream(rep->group);
 	rep->slot = flo_name_slot(MyDatabaseId, rep->group);
 	rep->bucket = flo_name_bucket(rep->group);
+	rep->definitions = flo_definitions_create(rep->bucket);
 	return rep;
 }
 
@@ -668,6 +672,7 @@ flo_replicator_run(void)
 	connect_to_broker(rep);
 	enter_generation(rep);
 	begin_session(rep);
+	flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
 	open_publisher(rep);
 	if (!decodes(rep))
 	{

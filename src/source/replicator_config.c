@@ -41,6 +41,7 @@ flo_replicator_load_spec(Replicator *rep)
 	{
 		flo_ddl_filter_load(rep->ddl_filter, rep->spec, rep->choice);
 		flo_own_messages_set_key(rep->own_messages, flo_message_key(rep->group));
+		flo_definitions_look_at_all(rep->definitions);
 	}
 	flo_transaction_end(old);
 	if (rep->spec != NULL)

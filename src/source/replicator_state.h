@@ -12,6 +12,7 @@
 #include "source/copy_control.h"
 #include "source/ddl_filter.h"
 #include "source/decoder.h"
+#include "source/definitions.h"
 #include "source/generation.h"
 #include "source/own_messages.h"
 #include "source/ownership.h"
@@ -46,6 +47,7 @@ typedef struct Replicator
 	FloDecoder *decoder;
 	FloOwnMessages *own_messages;
 	FloDdlFilter *ddl_filter;
+	FloDefinitions *definitions;
 	FloPublisher *publisher;
 	FloSpool   *spool;
 	FloReplicatorRules *rules;

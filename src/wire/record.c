@@ -85,6 +85,12 @@ escape_wide(const char *text, size_t len, bool shown_only)
 	return buf.data;
 }
 
+char *
+flo_record_ascii(const char *json)
+{
+	return escape_wide(json, strlen(json), false);
+}
+
 /* Fit for jsonb in this database */
 static char *
 take_in(const FloRecordFormat *format, const Place *place, const char *json, size_t len)

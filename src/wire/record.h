@@ -107,6 +107,12 @@ extern void *flo_record_read(const FloRecordFormat *format, const char *key, con
 /* The struct as a document, palloc'd */
 extern char *flo_record_write(const FloRecordFormat *format, const void *record);
 
+/*
+ * A document with nothing but ASCII in it, palloc'd: what comes through places
+ * that know neither its encoding nor the reader's
+ */
+extern char *flo_record_ascii(const char *json);
+
 /* Times as in documents; "parse" is false for anything else */
 extern char *flo_time_format(TimestampTz time);
 extern bool flo_time_parse(const char *text, TimestampTz *time);
