@@ -25,7 +25,8 @@ static const struct
 	{'a', &flo_attempt_format},
 	{'x', &flo_text_format},
 	{'h', &flo_tables_format},
-	{'p', &flo_tables_piece_format}
+	{'p', &flo_tables_piece_format},
+	{'l', &flo_plan_format}
 };
 
 /* A document that is read and written must be read as the same */

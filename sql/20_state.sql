@@ -154,11 +154,59 @@ COMMENT ON COLUMN flo.copied_tables.expected IS 'snapshot that is still to come 
 COMMENT ON COLUMN flo.copied_tables.lsn IS 'LSN of that snapshot: streamed changes of the table committed before it are in the copy';
 COMMENT ON COLUMN flo.copied_tables.chunks IS 'chunks the source has published; NULL while it reads the table';
 COMMENT ON COLUMN flo.copied_tables.tuples IS 'rows the source has published';
-COMMENT ON COLUMN flo.copied_tables.tuples_done IS 'source: rows read so far, in finished ranges';
-COMMENT ON COLUMN flo.copied_tables.bytes IS 'size of the table''s file at the source';
-COMMENT ON COLUMN flo.copied_tables.bytes_done IS 'source: bytes of finished ranges';
+COMMENT ON COLUMN flo.copied_tables.tuples_done IS 'source: rows read so far';
+COMMENT ON COLUMN flo.copied_tables.bytes IS 'size of the table at the source, with TOAST, without indexes';
+COMMENT ON COLUMN flo.copied_tables.bytes_done IS 'source: bytes read so far';
 COMMENT ON COLUMN flo.copied_tables.started_at IS 'when this attempt began';
 COMMENT ON COLUMN flo.copied_tables.finished_at IS 'when all of it was read, or in';
+
+CREATE TABLE flo.copies (
+	group_name text NOT NULL REFERENCES flo.groups ON DELETE CASCADE,
+	worker_name text NOT NULL,
+	generation uuid NOT NULL,
+	phase text NOT NULL,
+	keys_checked int NOT NULL DEFAULT 0,
+	keys_to_check int NOT NULL DEFAULT 0,
+	started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	rows_since timestamptz,
+	rows_until timestamptz,
+	finished_at timestamptz,
+	PRIMARY KEY (group_name, worker_name)
+);
+COMMENT ON TABLE flo.copies IS 'The copy that each member has at hand, or had last; use flo.copy_summary()';
+COMMENT ON COLUMN flo.copies.group_name IS 'group';
+COMMENT ON COLUMN flo.copies.worker_name IS 'worker, or replicator';
+COMMENT ON COLUMN flo.copies.generation IS 'generation of the source''s slot';
+COMMENT ON COLUMN flo.copies.phase IS 'what is being done, see flo.copy_summary()';
+COMMENT ON COLUMN flo.copies.keys_checked IS 'foreign keys that existed before the copy and are checked';
+COMMENT ON COLUMN flo.copies.keys_to_check IS 'foreign keys that existed before the copy and have to be checked after it';
+COMMENT ON COLUMN flo.copies.started_at IS 'when the copy began, at its first attempt';
+COMMENT ON COLUMN flo.copies.rows_since IS 'when the first row was read, or could be loaded';
+COMMENT ON COLUMN flo.copies.rows_until IS 'when the last one was';
+COMMENT ON COLUMN flo.copies.finished_at IS 'when all was done; NULL before';
+
+CREATE TABLE flo.planned_tables (
+	group_name text NOT NULL REFERENCES flo.groups ON DELETE CASCADE,
+	worker_name text NOT NULL,
+	relation oid NOT NULL,
+	schema_name text NOT NULL,
+	table_name text NOT NULL,
+	attempt int NOT NULL,
+	tuples bigint,
+	bytes bigint NOT NULL,
+	bytes_done bigint NOT NULL DEFAULT 0,
+	PRIMARY KEY (group_name, worker_name, relation)
+);
+COMMENT ON TABLE flo.planned_tables IS 'The tables of the copy in flo.copies, as the source planned it before the first row; use the view flo.copy_progress';
+COMMENT ON COLUMN flo.planned_tables.group_name IS 'group';
+COMMENT ON COLUMN flo.planned_tables.worker_name IS 'worker, or replicator';
+COMMENT ON COLUMN flo.planned_tables.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.planned_tables.schema_name IS 'schema of the table at the source';
+COMMENT ON COLUMN flo.planned_tables.table_name IS 'name of the table at the source';
+COMMENT ON COLUMN flo.planned_tables.attempt IS 'number of the snapshot';
+COMMENT ON COLUMN flo.planned_tables.tuples IS 'rows, as the source estimates, and exactly when it has read the table';
+COMMENT ON COLUMN flo.planned_tables.bytes IS 'size at the source, with TOAST, without indexes';
+COMMENT ON COLUMN flo.planned_tables.bytes_done IS 'destination: about so much of it is in; never goes back';
 
 CREATE TABLE flo.copied_chunks (
 	group_name text NOT NULL,

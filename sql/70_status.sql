@@ -282,53 +282,234 @@ COMMENT ON COLUMN flo.tables.replica_identity IS 'primary key, index, full or no
 COMMENT ON COLUMN flo.tables.state IS 'state of the replicator as far as this table is concerned, see flo.status; left out: not replicated, detail says why; given up: see give_up()';
 COMMENT ON COLUMN flo.tables.detail IS 'what is special about the table; of one that is given up: by which worker, since which transaction (commit LSN), by whom and when, and, for those who may see the worker''s errors, which one';
 
-CREATE VIEW flo.copy_progress AS
-	SELECT t.group_name,
-		   t.worker_name AS member,
-		   pg_catalog.format('%I.%I', t.schema_name, t.table_name) AS table_name,
-		   CASE WHEN t.finished_at IS NOT NULL THEN CASE WHEN d.source THEN 'published' ELSE 'complete' END
-				WHEN d.source THEN 'reading'
-				ELSE 'loading'
+CREATE FUNCTION flo.index_builds(
+	OUT relation oid,
+	OUT phase text,
+	OUT blocks_done bigint,
+	OUT blocks_total bigint,
+	OUT tuples_done bigint,
+	OUT tuples_total bigint
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'flo_index_builds' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.index_builds() IS
+'internal: what pg_stat_progress_create_index says of indexes that processes of pg_flo are building in this database';
+
+CREATE VIEW flo.copy_work AS
+	SELECT k.group_name,
+		   k.worker_name AS member,
+		   k.relation,
+		   pg_catalog.format('%I.%I', n.schema_name, n.table_name) AS table_name,
+		   p.relation IS NOT NULL AS planned,
+		   CASE WHEN d.finished THEN CASE WHEN d.source THEN 'published' ELSE 'complete' END
+				WHEN d.source THEN CASE WHEN t.bytes_done > 0 OR t.tuples_done > 0 THEN 'reading' ELSE 'waiting' END
+				WHEN coalesce(c.chunks, 0) = 0 THEN 'waiting'
+				WHEN t.chunks IS NULL OR c.chunks < t.chunks THEN 'loading'
+				WHEN b.phase IS NOT NULL OR r.phase = 'building indexes' AND x.indexes_done < x.indexes THEN 'building indexes'
+				WHEN r.phase = 'building constraints' AND coalesce(x.indexes - x.indexes_done, 0) + coalesce(y.constraints - y.constraints_done, 0) > 0
+				THEN 'building constraints'
+				ELSE 'loaded'
 		   END AS phase,
-		   d.bytes_processed,
-		   t.bytes AS bytes_total,
-		   d.tuples_processed,
-		   t.tuples AS tuples_total,
-		   d.percent,
-		   CASE WHEN t.finished_at IS NULL AND d.percent > 0
-				THEN pg_catalog.date_trunc('second', (pg_catalog.now() - t.started_at) * ((100 - d.percent) / d.percent)::double precision)
-		   END AS eta
-	  FROM flo.copied_tables t,
-		   LATERAL (SELECT count(*) AS chunks, coalesce(sum(c.tuples), 0)::bigint AS tuples
-					  FROM flo.copied_chunks c
-					 WHERE c.group_name = t.group_name AND c.worker_name = t.worker_name
-					   AND c.relation = t.relation AND c.attempt = t.attempt) c,
-		   LATERAL (SELECT t.worker_name = 'replicator' AS source,
-						   CASE WHEN t.worker_name = 'replicator' THEN t.bytes_done
-								WHEN t.finished_at IS NOT NULL THEN t.bytes
-								WHEN t.chunks > 0 THEN (t.bytes * (c.chunks::numeric / t.chunks))::bigint
-						   END AS bytes_processed,
-						   CASE WHEN t.worker_name = 'replicator' THEN t.tuples_done
-								WHEN t.finished_at IS NOT NULL THEN t.tuples
-								ELSE c.tuples
-						   END AS tuples_processed,
-						   CASE WHEN t.finished_at IS NOT NULL THEN 100.0
-								WHEN t.worker_name = 'replicator' AND t.bytes > 0 THEN round(100.0 * t.bytes_done / t.bytes, 1)
-								WHEN t.chunks > 0 THEN round(100.0 * c.chunks / t.chunks, 1)
-						   END AS percent) d
-	 WHERE t.table_name <> '';
+		   d.rows_in OR d.finished AS rows_in,
+		   CASE WHEN d.source THEN coalesce(t.bytes_done, 0)
+				WHEN d.rows_in OR p.relation IS NULL AND d.finished THEN t.bytes
+				ELSE p.bytes_done
+		   END AS bytes_done,
+		   coalesce(t.bytes, p.bytes) AS bytes_total,
+		   CASE WHEN d.source THEN coalesce(t.tuples_done, 0)
+				WHEN d.finished THEN t.tuples
+				ELSE coalesce(c.tuples, 0)
+		   END AS tuples_done,
+		   coalesce(t.tuples, greatest(p.tuples, CASE WHEN d.source THEN t.tuples_done ELSE c.tuples END)) AS tuples_total,
+		   coalesce(x.indexes_done, 0) AS indexes_done,
+		   coalesce(x.indexes, 0) AS indexes_total,
+		   coalesce(y.constraints_done, 0) AS constraints_done,
+		   coalesce(y.constraints, 0) AS constraints_total,
+		   b.phase AS index_phase,
+		   b.blocks_done,
+		   b.blocks_total,
+		   w.work * CASE WHEN d.finished THEN 1 + w.behind / 4.0
+						 WHEN d.source THEN CASE WHEN p.bytes > 0 THEN least(t.bytes_done / p.bytes::numeric, 1) ELSE 0 END
+						 ELSE CASE WHEN d.rows_in THEN 1 WHEN p.bytes > 0 THEN p.bytes_done / p.bytes::numeric ELSE 0 END + w.behind_done / 4.0
+					END AS work_done,
+		   w.work * (1 + w.behind / 4.0) AS work_total,
+		   t.started_at,
+		   t.finished_at
+	  FROM (SELECT group_name, worker_name, relation FROM flo.copied_tables
+			UNION SELECT group_name, worker_name, relation FROM flo.planned_tables) k
+	  LEFT JOIN flo.copies r USING (group_name, worker_name)
+	  LEFT JOIN flo.planned_tables p USING (group_name, worker_name, relation)
+	  -- of a copy before this one nothing counts
+	  LEFT JOIN flo.copied_tables t ON t.group_name = k.group_name AND t.worker_name = k.worker_name AND t.relation = k.relation
+									AND (p.relation IS NULL OR t.attempt >= p.attempt)
+	  CROSS JOIN LATERAL (SELECT coalesce(p.schema_name, t.schema_name) AS schema_name, coalesce(p.table_name, t.table_name) AS table_name) n
+	  LEFT JOIN LATERAL (SELECT count(*) AS chunks, sum(c.tuples)::bigint AS tuples
+						   FROM flo.copied_chunks c
+						  WHERE c.group_name = t.group_name AND c.worker_name = t.worker_name
+							AND c.relation = t.relation AND c.attempt = t.attempt) c ON t.finished_at IS NULL
+	  -- definitions of copies before this one are in flo.copied_objects, too
+	  LEFT JOIN (SELECT o.group_name, o.worker_name, o.of_table, count(*) AS indexes, count(o.action) AS indexes_done
+				   FROM flo.copied_objects o JOIN flo.copies r USING (group_name, worker_name)
+				  WHERE o.section = 'after' AND o.of_table IS NOT NULL AND (o.action IS NULL OR o.done_at >= r.started_at)
+				  GROUP BY 1, 2, 3) x
+			 ON x.group_name = k.group_name AND x.worker_name = k.worker_name AND x.of_table = k.relation AND p.relation IS NOT NULL
+	  LEFT JOIN (SELECT o.group_name, o.worker_name, o.address_names[1] AS schema_name, o.address_names[2] AS table_name,
+						count(*) AS constraints, count(o.action) AS constraints_done
+				   FROM flo.copied_objects o JOIN flo.copies r USING (group_name, worker_name)
+				  WHERE o.section = 'after' AND o.of_table IS NULL AND o.address_type = 'table constraint'
+					AND (o.action IS NULL OR o.done_at >= r.started_at)
+				  GROUP BY 1, 2, 3, 4) y
+			 ON y.group_name = k.group_name AND y.worker_name = k.worker_name AND y.schema_name = n.schema_name AND y.table_name = n.table_name
+			AND p.relation IS NOT NULL
+	  LEFT JOIN flo.index_builds() b
+			 ON b.relation = CASE WHEN r.phase LIKE 'building%' AND p.relation IS NOT NULL
+								  THEN pg_catalog.to_regclass(pg_catalog.format('%I.%I', n.schema_name, n.table_name))::oid END
+	  CROSS JOIN LATERAL (
+			SELECT k.worker_name = 'replicator' AS source,
+				   t.finished_at IS NOT NULL AS finished,
+				   coalesce(c.chunks >= t.chunks, false) AS rows_in) d
+	  CROSS JOIN LATERAL (
+			-- an index or a constraint reads what a table has once more, which takes about a quarter of loading it
+			SELECT greatest(p.bytes, 8192) AS work,
+				   coalesce(x.indexes, 0) + coalesce(y.constraints, 0) AS behind,
+				   coalesce(x.indexes_done, 0) + coalesce(y.constraints_done, 0) AS behind_done) w
+	 WHERE n.table_name <> '';
+COMMENT ON VIEW flo.copy_work IS 'internal: what flo.copy_progress and flo.copy_summary() show';
+COMMENT ON COLUMN flo.copy_work.group_name IS 'group';
+COMMENT ON COLUMN flo.copy_work.member IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.copy_work.table_name IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.planned IS 'whether the table is one of the member''s last copy';
+COMMENT ON COLUMN flo.copy_work.phase IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.rows_in IS 'whether all rows are read, or in';
+COMMENT ON COLUMN flo.copy_work.bytes_done IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.bytes_total IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.tuples_done IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.tuples_total IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.indexes_done IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.indexes_total IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.constraints_done IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.constraints_total IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.index_phase IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.blocks_done IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.blocks_total IS 'see flo.copy_progress';
+COMMENT ON COLUMN flo.copy_work.work_done IS 'done of work_total';
+COMMENT ON COLUMN flo.copy_work.work_total IS 'bytes, and a quarter of them for each index or constraint to be built; 8 kB at least';
+COMMENT ON COLUMN flo.copy_work.started_at IS 'when the first row was read, or loaded';
+COMMENT ON COLUMN flo.copy_work.finished_at IS 'when all was done';
+
+CREATE VIEW flo.copy_progress AS
+	SELECT w.group_name,
+		   w.member,
+		   w.table_name,
+		   w.phase,
+		   w.bytes_done AS bytes_processed,
+		   w.bytes_total,
+		   w.tuples_done AS tuples_processed,
+		   w.tuples_total,
+		   p.percent,
+		   CASE WHEN w.finished_at IS NULL AND p.percent > 0
+				THEN pg_catalog.date_trunc('second', (pg_catalog.clock_timestamp() - w.started_at) * ((100 - p.percent) / p.percent)::double precision)
+		   END AS eta,
+		   w.indexes_done,
+		   w.indexes_total,
+		   w.constraints_done,
+		   w.constraints_total,
+		   w.index_phase,
+		   w.blocks_done AS index_blocks_done,
+		   w.blocks_total AS index_blocks_total
+	  FROM flo.copy_work w,
+		   LATERAL (SELECT CASE WHEN w.finished_at IS NOT NULL THEN 100.0
+								ELSE least(coalesce(trunc(100 * w.work_done / w.work_total, 1), 0.0), 99.9)
+						   END AS percent) p;
 COMMENT ON VIEW flo.copy_progress IS
-'One row per table being copied or copied last: bytes of the table''s file and rows, percent, and the time left at the pace so far. At a destination the totals are known once the source has read the table';
+'One row per table being copied or copied last: bytes and rows, percent, and the time left at the pace so far. Totals are known before the first row; that of rows is the source''s estimate until it has read the table';
 COMMENT ON COLUMN flo.copy_progress.group_name IS 'group';
 COMMENT ON COLUMN flo.copy_progress.member IS 'replicator (reading) or a worker (loading)';
 COMMENT ON COLUMN flo.copy_progress.table_name IS 'table at the source, quoted and qualified';
-COMMENT ON COLUMN flo.copy_progress.phase IS 'reading or published at the source, loading or complete at a destination';
-COMMENT ON COLUMN flo.copy_progress.bytes_processed IS 'bytes of the file that are read or in';
-COMMENT ON COLUMN flo.copy_progress.bytes_total IS 'size of the file when the copy began';
+COMMENT ON COLUMN flo.copy_progress.phase IS
+'waiting, then at the source reading or published; at a destination loading, loaded (all rows are in), building indexes, building constraints, or complete';
+COMMENT ON COLUMN flo.copy_progress.bytes_processed IS 'bytes of the table that are read or in; at a destination about, until the source has read it';
+COMMENT ON COLUMN flo.copy_progress.bytes_total IS 'size of the table at the source when the copy began, with TOAST, without indexes';
 COMMENT ON COLUMN flo.copy_progress.tuples_processed IS 'rows read or in';
-COMMENT ON COLUMN flo.copy_progress.tuples_total IS 'rows in all; known when the source has read the table';
-COMMENT ON COLUMN flo.copy_progress.percent IS 'of the bytes at the source, of the chunks at a destination';
+COMMENT ON COLUMN flo.copy_progress.tuples_total IS 'rows in all: as the source estimates, exact when it has read the table';
+COMMENT ON COLUMN flo.copy_progress.percent IS 'of all work, indexes and constraints that come after the rows included; never goes back within an attempt, 100 only when all is done';
 COMMENT ON COLUMN flo.copy_progress.eta IS 'time left at the pace so far';
+COMMENT ON COLUMN flo.copy_progress.indexes_done IS 'indexes, keys and unique constraints that came with the copy (sync_schema) and are built';
+COMMENT ON COLUMN flo.copy_progress.indexes_total IS 'of so many';
+COMMENT ON COLUMN flo.copy_progress.constraints_done IS 'foreign keys and other constraints that came with the copy and are made and validated';
+COMMENT ON COLUMN flo.copy_progress.constraints_total IS 'of so many';
+COMMENT ON COLUMN flo.copy_progress.index_phase IS 'phase of the index that is being built now, from pg_stat_progress_create_index';
+COMMENT ON COLUMN flo.copy_progress.index_blocks_done IS 'blocks of the table that it has read in this phase';
+COMMENT ON COLUMN flo.copy_progress.index_blocks_total IS 'of so many';
+
+CREATE FUNCTION flo.copy_summary(
+	INOUT group_name text DEFAULT NULL,
+	OUT member text,
+	OUT phase text,
+	OUT tables_done bigint,
+	OUT tables_total bigint,
+	OUT rows_done bigint,
+	OUT rows_total bigint,
+	OUT bytes_done bigint,
+	OUT bytes_total bigint,
+	OUT indexes_done bigint,
+	OUT indexes_total bigint,
+	OUT constraints_done bigint,
+	OUT constraints_total bigint,
+	OUT rows_per_second bigint,
+	OUT bytes_per_second bigint,
+	OUT percent numeric,
+	OUT eta interval,
+	OUT started_at timestamptz,
+	OUT finished_at timestamptz,
+	OUT duration interval
+) RETURNS SETOF record
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 10
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	wanted text := copy_summary.group_name;
+BEGIN
+	IF wanted IS NOT NULL AND NOT EXISTS (SELECT FROM flo.groups g WHERE g.group_name = wanted) THEN
+		RAISE EXCEPTION 'group "%" does not exist in this database', wanted
+			USING ERRCODE = 'undefined_object', HINT = 'flo.groups lists the groups of this database.';
+	END IF;
+
+	RETURN QUERY
+		SELECT c.group_name, c.worker_name, c.phase,
+			   w.tables_done, w.tables, w.rows_done, w.rows, w.bytes_done, w.bytes,
+			   w.indexes_done, w.indexes,
+			   w.constraints_done + c.keys_checked, w.constraints + c.keys_to_check,
+			   (w.rows_done / r.seconds)::bigint, (w.bytes_done / r.seconds)::bigint,
+			   p.percent,
+			   CASE WHEN c.finished_at IS NULL AND p.percent > 0
+					THEN date_trunc('second', (clock_timestamp() - coalesce(c.rows_since, c.started_at)) * ((100 - p.percent) / p.percent)::double precision)
+			   END,
+			   c.started_at, c.finished_at,
+			   coalesce(c.finished_at, clock_timestamp()) - c.started_at
+		  FROM flo.copies c
+		 CROSS JOIN LATERAL (
+				SELECT count(*) FILTER (WHERE w.rows_in) AS tables_done, count(*) AS tables,
+					   coalesce(sum(w.tuples_done), 0)::bigint AS rows_done, coalesce(sum(w.tuples_total), 0)::bigint AS rows,
+					   coalesce(sum(w.bytes_done), 0)::bigint AS bytes_done, coalesce(sum(w.bytes_total), 0)::bigint AS bytes,
+					   coalesce(sum(w.indexes_done), 0)::bigint AS indexes_done, coalesce(sum(w.indexes_total), 0)::bigint AS indexes,
+					   coalesce(sum(w.constraints_done), 0)::bigint AS constraints_done, coalesce(sum(w.constraints_total), 0)::bigint AS constraints,
+					   sum(w.work_done) AS work_done, sum(w.work_total) AS work
+				  FROM flo.copy_work w
+				 WHERE w.planned AND w.group_name = c.group_name AND w.member = c.worker_name) w
+		 CROSS JOIN LATERAL (
+				SELECT nullif(extract(epoch FROM coalesce(c.rows_until, c.finished_at, clock_timestamp()) - coalesce(c.rows_since, c.started_at)), 0) AS seconds) r
+		 CROSS JOIN LATERAL (
+				SELECT CASE WHEN c.finished_at IS NOT NULL THEN 100.0
+							ELSE least(coalesce(trunc(100 * w.work_done / w.work, 1), 0.0), 99.9) END AS percent) p
+		 WHERE wanted IS NULL OR c.group_name = wanted
+		 ORDER BY c.group_name, c.worker_name <> 'replicator', c.worker_name;
+END
+$$;
+COMMENT ON FUNCTION flo.copy_summary(text) IS
+'The copy that each member of a group, or of all groups here, has at hand or had last, one row each. Phases: at the source waiting for snapshot, planning, dumping schema, reading, published (workers are loading), at a destination waiting for source, creating schema, loading, checking foreign keys, building indexes, building constraints, setting sequences; complete. Tables count when their rows are read or in; rows and bytes as in flo.copy_progress, their pace per second while rows were read or loaded; percent of all work, indexes and constraints included; eta: time left. Error: 42704 unknown group';
 
 ---------------------------------------------------------------------------
 -- Asked of the broker and of running members

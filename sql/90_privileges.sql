@@ -8,7 +8,8 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA flo FROM PUBLIC;
 -- the views and policies call these with the rights of whoever looks
 GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem(),
 	flo.unsaved_events(),
-	flo.owns_member(text), flo.left_out_tables(text), flo.key_is_sent(oid) TO PUBLIC;
+	flo.owns_member(text), flo.left_out_tables(text), flo.key_is_sent(oid),
+	flo.index_builds(), flo.copy_summary(text) TO PUBLIC;
 
 -- Rows that are not for everybody are kept back by policies.
 GRANT SELECT ON ALL TABLES IN SCHEMA flo TO PUBLIC;

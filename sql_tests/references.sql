@@ -30,6 +30,8 @@ BEGIN
 	INSERT INTO flo.copy_requests (group_name, relation, add) VALUES ('refs', 1, false);
 	INSERT INTO flo.group_objects VALUES (1, 'pg_class'::regclass, 'refs', 'refer');
 	INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name, table_name, attempt) VALUES ('refs', 'replicator', 1, 'public', 't', 1);
+	INSERT INTO flo.copies (group_name, worker_name, generation, phase) VALUES ('refs', 'replicator', gen_random_uuid(), 'reading');
+	INSERT INTO flo.planned_tables VALUES ('refs', 'replicator', 1, 'public', 't', 1, 1, 8192);
 	INSERT INTO flo.shaped_tables VALUES ('refs', 'replicator', '', 1, 'public', 't', '{id}', 0, 0, '{id}');
 	INSERT INTO flo.ddl_log (group_name, tag, command, outcome) VALUES ('refs', 'X', 'X', 'applied');
 	INSERT INTO flo.rules (group_name, table_name, column_name, action) VALUES ('refs', 't', 'c', 'mask');
@@ -41,6 +43,8 @@ BEGIN
 		INSERT INTO flo.progress VALUES ('refs', worker, 1, gen_random_uuid(), '0/1', '0/1');
 		INSERT INTO flo.shaped_tables VALUES ('refs', worker, '', 1, 'public', 't', '{id}', 0, 0, '{id}');
 		INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name, table_name, attempt) VALUES ('refs', worker, 1, 'public', 't', 1);
+		INSERT INTO flo.copies (group_name, worker_name, generation, phase) VALUES ('refs', worker, gen_random_uuid(), 'loading');
+		INSERT INTO flo.planned_tables VALUES ('refs', worker, 1, 'public', 't', 1, 1, 8192);
 		INSERT INTO flo.copied_chunks VALUES ('refs', worker, 1, 1, 0, 0, 1);
 		INSERT INTO flo.owed_copies VALUES ('refs', worker, 1, 1, '0/1', now());
 		INSERT INTO flo.given_up (group_name, worker_name, relation, schema_name, table_name, given_up_by, request) VALUES ('refs', worker, 1, 'public', 't', current_user::regrole, 1);

@@ -128,6 +128,25 @@ static const FloField attempt_fields[] = {
 };
 const FloRecordFormat flo_attempt_format = FORMAT(FloAttemptRecord, attempt_fields);
 
+static const FloField planned_fields[] = {
+	{FLO_FIELD(FloPlannedTable, relation, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_AT_LEAST(1)},
+	{FLO_FIELD(FloPlannedTable, schema, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloPlannedTable, table, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloPlannedTable, rows, FLO_FIELD_INT64, FLO_REQUIRED), FLO_AT_LEAST(0)},
+	{FLO_FIELD(FloPlannedTable, bytes, FLO_FIELD_INT64, FLO_REQUIRED), FLO_AT_LEAST(0)},
+};
+static const FloRecordFormat planned_format = {
+	.size = sizeof(FloPlannedTable),
+	.fields = planned_fields,
+	.nfields = lengthof(planned_fields),
+	.shown_only = true
+};
+
+static const FloField plan_fields[] = {
+	{FLO_FIELD(FloPlanRecord, tables, FLO_FIELD_RECORDS, FLO_REQUIRED), FLO_OF(planned_format)},
+};
+const FloRecordFormat flo_plan_format = FORMAT(FloPlanRecord, plan_fields);
+
 static const FloField text_fields[] = {
 	{FLO_FIELD(FloTextRecord, generation, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloTextRecord, pieces, FLO_FIELD_INT64, FLO_REQUIRED), FLO_IN(1, PG_INT32_MAX)},

@@ -146,7 +146,7 @@ typedef struct FloCopyTableRecord
 	XLogRecPtr	lsn;			/* of the snapshot */
 	int64		chunks;			/* 0 = the table is gone */
 	int64		rows;
-	int64		bytes;			/* of its file */
+	int64		bytes;			/* with TOAST, without indexes */
 	uint32		relation;
 	char	   *schema;
 	char	   *table;
@@ -170,7 +170,29 @@ typedef struct FloAttemptRecord
 	List	   *tables;			/* OIDs */
 } FloAttemptRecord;
 
-/* "schema", "schema-marked", "sequences": a text of so many pieces, see stream.h */
+/*
+ * "plan", "plan-marked": the tables of a copy that a generation begins with, and of
+ * one that a marker asks for, before the first row; a text in pieces.  For people,
+ * who learn from it how much there is: without it a copy is just as exact.
+ */
+#define FLO_PLAN_KEY "plan"
+#define FLO_MARKED_PLAN_KEY "plan-marked"
+
+typedef struct FloPlannedTable
+{
+	uint32		relation;
+	char	   *schema;
+	char	   *table;
+	int64		rows;			/* as the server estimates */
+	int64		bytes;			/* with TOAST, without indexes */
+} FloPlannedTable;
+
+typedef struct FloPlanRecord
+{
+	List	   *tables;			/* of FloPlannedTable * */
+} FloPlanRecord;
+
+/* "schema", "schema-marked", "sequences", and the plans: a text of so many pieces, see stream.h */
 typedef struct FloTextRecord
 {
 	char	   *generation;		/* what it belongs to */
@@ -206,6 +228,7 @@ extern const FloRecordFormat flo_generation_format;
 extern const FloRecordFormat flo_copy_format;
 extern const FloRecordFormat flo_copy_table_format;
 extern const FloRecordFormat flo_attempt_format;
+extern const FloRecordFormat flo_plan_format;
 extern const FloRecordFormat flo_text_format;
 
 /* The key's document, as the struct of the format */

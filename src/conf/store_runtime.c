@@ -185,7 +185,9 @@ flo_store_copy_progress(const char *group, const FloCopyProgress *progress)
 			   " ON CONFLICT (group_name, worker_name, relation) DO UPDATE SET"
 			   " started_at = CASE WHEN copied_tables.attempt = excluded.attempt THEN copied_tables.started_at ELSE now() END,"
 			   " attempt = excluded.attempt, lsn = excluded.lsn, bytes = excluded.bytes,"
-			   " bytes_done = excluded.bytes_done, tuples_done = excluded.tuples_done, tuples = excluded.tuples,"
+			   " bytes_done = CASE WHEN copied_tables.attempt = excluded.attempt THEN greatest(copied_tables.bytes_done, excluded.bytes_done) ELSE excluded.bytes_done END,"
+			   " tuples_done = CASE WHEN copied_tables.attempt = excluded.attempt THEN greatest(copied_tables.tuples_done, excluded.tuples_done) ELSE excluded.tuples_done END,"
+			   " tuples = excluded.tuples,"
 			   " finished_at = excluded.finished_at",
 			   8, group, psprintf("%u", progress->relation), psprintf("%u", progress->attempt),
 			   flo_text_of_lsn(progress->lsn), flo_text_of_int64(progress->bytes),
@@ -380,13 +382,21 @@ delete_of_member(const char *table, const char *group, const char *member)
 				2, group, member);
 }
 
+static void
+delete_copies(const char *group, const char *member)
+{
+	delete_of_member("copied_tables", group, member);
+	delete_of_member("planned_tables", group, member);
+	delete_of_member("copies", group, member);
+}
+
 void
 flo_store_delete_replicator(const char *group)
 {
 	FloSqlSession sql;
 
 	begin_removal(&sql);
-	delete_of_member("copied_tables", group, FLO_REPLICATOR_MEMBER);
+	delete_copies(group, FLO_REPLICATOR_MEMBER);
 	delete_of_member("shaped_tables", group, FLO_REPLICATOR_MEMBER);
 	delete_of_member("secrets", group, "");
 	delete_of_group("sources", group);
@@ -400,7 +410,7 @@ flo_store_delete_worker(const char *group, const char *worker)
 	FloSqlSession sql;
 
 	begin_removal(&sql);
-	delete_of_member("copied_tables", group, worker);
+	delete_copies(group, worker);
 	delete_of_member("shaped_tables", group, worker);
 	delete_of_member("secrets", group, worker);
 	for (int i = 0; i < lengthof(written_tables); i++)

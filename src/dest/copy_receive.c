@@ -18,6 +18,7 @@
 #include "bus/bucket_text.h"
 #include "bus/records.h"
 #include "bus/stream.h"
+#include "conf/copies.h"
 #include "core/clock.h"
 #include "core/injection_point.h"
 #include "core/loop.h"
@@ -40,6 +41,9 @@
 /* Pauses between looks at the progress: a look takes longer the larger the copy is */
 #define LOOK_PAUSE 50			/* ms */
 #define LOOK_PAUSE_MAX 2000
+
+/* Milliseconds between two times that progress is written down */
+#define NOTE_INTERVAL 1000
 
 /* Seconds after which a chunk that was not acknowledged is handed out again */
 #define ACK_WAIT 30
@@ -67,8 +71,18 @@ typedef struct Receiver
 								 * look */
 	FloCopyKey *missing_chunks; /* a table whose chunks are lost, NULL = none
 								 * is known */
+	FloClock	noted_at;		/* when progress was written down */
 	MemoryContext round_context;
 } Receiver;
+
+static void
+note_phase(Receiver *r, const char *phase)
+{
+	MemoryContext old = flo_transaction_begin();
+
+	flo_copies_phase(r->spec->group, r->spec->worker, phase);
+	flo_transaction_end(old);
+}
 
 /* --- loaders ------------------------------------------------------------- */
 
@@ -331,6 +345,11 @@ look_at_progress(Receiver *r)
 	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(r->round_context);
 	all = note_published(r, &wanted);
+	if (flo_clock_passed(r->noted_at, NOTE_INTERVAL))
+	{
+		flo_copied_note_progress(r->spec->group, r->spec->worker);
+		r->noted_at = flo_clock();
+	}
 	tables = flo_copied_tables(r->spec->group, r->spec->worker);
 	foreach(cell, wanted)
 		complete += is_loaded(lfirst(cell), tables);
@@ -400,6 +419,28 @@ flo_copy_newest(FloBus *bus, const char *group, const char *generation)
 	return record != NULL ? record->attempt : 0;
 }
 
+/* What the source says of how much there is; one of before that was known says nothing */
+static void
+note_plan(Receiver *r, uint32 attempt)
+{
+	const char *key = r->what->keys != NIL ? FLO_MARKED_PLAN_KEY : FLO_PLAN_KEY;
+	MemoryContext context = CurrentMemoryContext;
+	char	   *text;
+	FloPlanRecord *plan;
+
+	MemoryContextSwitchTo(r->round_context);
+	text = flo_bucket_get_text(r->bus, r->bucket, key,
+							   flo_schema_tag(r->what->generation, attempt));
+	if (text != NULL)
+	{
+		plan = flo_record_read(&flo_plan_format, key, text, strlen(text));
+		(void) flo_transaction_begin();
+		flo_copies_plan(r->spec->group, r->spec->worker, attempt, plan->tables);
+		flo_transaction_end(r->round_context);
+	}
+	MemoryContextSwitchTo(context);
+}
+
 /*
  * Rows of a snapshot are loaded once the definitions that came with it have been
  * compared with what is here: they may not be those of the snapshot before.
@@ -421,10 +462,15 @@ admit_attempt(Receiver *r)
 		if (r->superseded || attempt <= r->admitted)
 			return true;
 	}
+	note_plan(r, attempt);
 	if (r->spec->sink == FLO_SINK_POSTGRES &&
-		flo_bucket_has_text(r->bus, r->bucket, key, flo_schema_tag(r->what->generation, attempt)) &&
-		!flo_schema_create_before(r->what, key, attempt))
-		return false;
+		flo_bucket_has_text(r->bus, r->bucket, key, flo_schema_tag(r->what->generation, attempt)))
+	{
+		note_phase(r, FLO_PHASE_SCHEMA);
+		if (!flo_schema_create_before(r->what, key, attempt))
+			return false;
+	}
+	note_phase(r, FLO_PHASE_LOADING);
 	r->admitted = attempt;
 	flo_dest_copy_admit(r->admitted);
 	return true;
@@ -545,6 +591,50 @@ ask_for_given_up(Receiver *r)
 	flo_transaction_end(old);
 }
 
+/* What comes after the rows; false when the copy is to be left */
+static bool
+complete_tables(Receiver *r, bool *complete)
+{
+	bool		in;
+
+	/*
+	 * those that exist; the ones that are created now are checked in doing so
+	 */
+	*complete = is_complete(r);
+	if (*complete)
+	{
+		note_phase(r, FLO_PHASE_KEYS);
+		flo_foreign_keys_check(r->spec);
+	}
+	in = flo_schema_create_after(r->what, *complete);
+	/* both may take longer than the broker waits for a sign of life */
+	flo_bus_refresh(r->bus);
+	return in;
+}
+
+static void
+note_begin(Receiver *r)
+{
+	MemoryContext old = flo_transaction_begin();
+
+	flo_copies_begin(r->spec->group, r->spec->worker, r->what->generation, FLO_PHASE_SOURCE);
+	flo_transaction_end(old);
+}
+
+/*
+ * In the transaction that says that all is in.  Tables that a crash of the source
+ * left unfinished are of the same copy, and come with a marker.  Words for the log,
+ * NULL when there is nothing to say.
+ */
+static char *
+note_end(Receiver *r)
+{
+	if (r->what->attempt == 0 || r->again == NIL)
+		return flo_copies_finish(r->spec->group, r->spec->worker);
+	flo_copies_phase(r->spec->group, r->spec->worker, FLO_PHASE_SOURCE);
+	return NULL;
+}
+
 /*
  * The order of the end: foreign keys that are here are checked before others are
  * made, which are checked in doing so.  Values of sequences are no part of a
@@ -561,6 +651,7 @@ flo_copy_receive(const FloReception *what)
 	MemoryContext context = AllocSetContextCreate(caller, "pg_flo copy", ALLOCSET_DEFAULT_SIZES);
 	bool		in;
 	bool		complete = false;
+	char	   *words;
 	ListCell   *cell;
 
 	MemoryContextSwitchTo(context);
@@ -573,26 +664,17 @@ flo_copy_receive(const FloReception *what)
 	r.nloaders = r.spec->sink == FLO_SINK_POSTGRES ? (int) r.spec->options.loaders : 1;
 	r.loaders = palloc0(sizeof(BackgroundWorkerHandle *) * r.nloaders);
 	r.round_context = AllocSetContextCreate(context, "pg_flo look", ALLOCSET_DEFAULT_SIZES);
+	note_begin(&r);
 	ask_for_given_up(&r);
 	in = receive(&r) == LOADED;
 	MemoryContextSwitchTo(context);
 	if (in && r.spec->sink == FLO_SINK_POSTGRES)
-	{
-		/*
-		 * those that exist; the ones that are created now are checked in
-		 * doing so
-		 */
-		complete = is_complete(&r);
-		if (complete)
-			flo_foreign_keys_check(r.spec);
-		in = flo_schema_create_after(what, complete);
-		/* both may take longer than the broker waits for a sign of life */
-		flo_bus_refresh(r.bus);
-	}
+		in = complete_tables(&r, &complete);
 	if (in)
 	{
 		if (r.spec->sink == FLO_SINK_POSTGRES)
 		{
+			note_phase(&r, FLO_PHASE_SEQUENCES);
 			flo_sequences_take(r.bus, r.spec, what->generation);
 		}
 		flo_injection_point("finish.before");
@@ -618,7 +700,13 @@ flo_copy_receive(const FloReception *what)
 						  what->keys != NIL ? ((FloCopyKey *) linitial(what->keys))->attempt : 0);
 		if (complete)
 			flo_foreign_keys_checked(r.spec);
+		MemoryContextSwitchTo(context);
+		words = note_end(&r);
 		flo_transaction_end(context);
+		if (words != NULL)
+			ereport(LOG,
+					(errmsg("worker \"%s\" of group \"%s\": copy finished: %s", r.spec->worker,
+							r.spec->group, words)));
 		flo_injection_point("finish.after");
 		flo_consumer_delete(r.bus, r.stream, what->consumer);
 	}

@@ -24,6 +24,7 @@
 #include "bus/stream.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "conf/copies.h"
 #include "conf/ddl.h"
 #include "conf/sql.h"
 #include "core/error_context.h"
@@ -837,6 +838,15 @@ create_rest(const FloReception *what, List *objects)
 	return true;
 }
 
+static void
+note_phase(const FloWorkerSpec *spec, const char *phase)
+{
+	MemoryContext old = flo_transaction_begin();
+
+	flo_copies_phase(spec->group, spec->worker, phase);
+	flo_transaction_end(old);
+}
+
 bool
 flo_schema_create_after(const FloReception *what, bool complete)
 {
@@ -845,7 +855,9 @@ flo_schema_create_after(const FloReception *what, bool complete)
 	bool		go_on = true;
 
 	MemoryContextSwitchTo(context);
+	note_phase(what->spec, FLO_PHASE_INDEXES);
 	build_together(what->spec);
+	note_phase(what->spec, FLO_PHASE_CONSTRAINTS);
 	while (go_on &&
 		   !create_rest(what, objects_after(what->spec, complete ? "true" :
 											"command NOT LIKE '% FOREIGN KEY %'")))

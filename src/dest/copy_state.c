@@ -129,12 +129,41 @@ flo_copied_claim(const char *group, const char *worker, const FloCopyKey *key)
 void
 flo_copied_published(const char *group, const char *worker, const FloCopiedTable *table)
 {
-	flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET lsn = $4::pg_lsn, chunks = $5::bigint, tuples = $6::bigint, bytes = $8::bigint"
-			   " WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid AND attempt = $7::int", 8,
-			   group, worker, psprintf("%u", table->relation),
-			   flo_text_of_lsn(table->lsn), psprintf(INT64_FORMAT, table->chunks),
-			   psprintf(INT64_FORMAT, table->tuples), psprintf("%u", table->attempt),
-			   psprintf(INT64_FORMAT, table->bytes));
+	char	   *id = psprintf("%u", table->relation);
+	char	   *attempt = psprintf("%u", table->attempt);
+	char	   *tuples = psprintf(INT64_FORMAT, table->tuples);
+	char	   *bytes = psprintf(INT64_FORMAT, table->bytes);
+
+	/* a table that is gone has no rows and no name */
+	if (flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET lsn = $4::pg_lsn, chunks = $5::bigint, tuples = $6::bigint, bytes = $8::bigint"
+				   " WHERE group_name = $1 AND worker_name = $2 AND relation = $3::oid AND attempt = $7::int"
+				   " AND (lsn, chunks, tuples, bytes) IS DISTINCT FROM ($4::pg_lsn, $5::bigint, $6::bigint, $8::bigint)", 8,
+				   group, worker, id, flo_text_of_lsn(table->lsn),
+				   psprintf(INT64_FORMAT, table->chunks), tuples, attempt, bytes) == 0 ||
+		table->chunks == 0)
+		return;
+	flo_sql_do(SPI_OK_INSERT, "INSERT INTO flo.planned_tables AS p (group_name, worker_name, relation, schema_name, table_name, attempt, tuples, bytes)"
+			   " VALUES ($1, $2, $3::oid, $4, $5, $6::int, $7::bigint, $8::bigint)"
+			   " ON CONFLICT (group_name, worker_name, relation) DO UPDATE SET attempt = excluded.attempt,"
+			   " tuples = excluded.tuples, bytes = excluded.bytes WHERE p.attempt <= excluded.attempt",
+			   8, group, worker, id, table->schema, table->table, attempt, tuples, bytes);
+}
+
+/*
+ * Of a table that the source still reads the number of chunks is not known, but
+ * about how many rows it has
+ */
+void
+flo_copied_note_progress(const char *group, const char *worker)
+{
+	flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.planned_tables p SET bytes_done = d.bytes FROM (SELECT t.relation, t.attempt,"
+			   " CASE WHEN t.chunks > 0 THEN p.bytes * least(c.chunks / t.chunks::float8, 1) WHEN p.tuples > 0 THEN p.bytes * least(c.tuples / p.tuples::float8, 0.9) END::bigint AS bytes"
+			   " FROM flo.planned_tables p JOIN flo.copied_tables t USING (group_name, worker_name, relation, attempt),"
+			   " LATERAL (SELECT count(*) AS chunks, sum(c.tuples) AS tuples FROM flo.copied_chunks c WHERE c.group_name = $1"
+			   " AND c.worker_name = $2 AND c.relation = t.relation AND c.attempt = t.attempt) c"
+			   " WHERE t.group_name = $1 AND t.worker_name = $2 AND p.bytes_done < p.bytes) d"
+			   " WHERE p.group_name = $1 AND p.worker_name = $2 AND p.relation = d.relation AND p.attempt = d.attempt AND p.bytes_done < d.bytes",
+			   2, group, worker);
 }
 
 bool

@@ -92,6 +92,9 @@ extern bool flo_copied_claim(const char *group, const char *worker, const FloCop
 extern void flo_copied_published(const char *group, const char *worker,
 								 const FloCopiedTable *table);
 
+/* How much of each table is in, as flo.copy_progress shows it */
+extern void flo_copied_note_progress(const char *group, const char *worker);
+
 /* Was a table of that name at the source ever copied? */
 extern bool flo_copied_knows(const char *group, const char *worker, const char *schema,
 							 const char *table);

@@ -18,6 +18,7 @@
 #include "access/table.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
+#include "conf/copies.h"
 #include "conf/sql.h"
 #include "core/as_role.h"
 #include "core/error_context.h"
@@ -139,6 +140,16 @@ check_key(const ForeignKey *key, Relation referencing, Relation referenced)
 				 errhint("Grant SELECT on both, without row-level security, to that role.")));
 }
 
+/* For people */
+static void
+note_count(const FloWorkerSpec *spec, int count)
+{
+	MemoryContext old = flo_transaction_begin();
+
+	flo_copies_keys(spec->group, spec->worker, 0, count);
+	flo_transaction_end(old);
+}
+
 void
 flo_foreign_keys_check(const FloWorkerSpec *spec)
 {
@@ -150,6 +161,8 @@ flo_foreign_keys_check(const FloWorkerSpec *spec)
 
 	MemoryContextSwitchTo(context);
 	keys = keys_to_check(spec);
+	if (keys != NIL)
+		note_count(spec, list_length(keys));
 	foreach(cell, keys)
 	{
 		ForeignKey *key = lfirst(cell);
@@ -163,6 +176,8 @@ flo_foreign_keys_check(const FloWorkerSpec *spec)
 											   key->name);
 		(void) flo_transaction_begin();
 		MemoryContextSwitchTo(context);
+		flo_copies_keys(spec->group, spec->worker, foreach_current_index(cell) + 1,
+						list_length(keys));
 
 		/* dropped meanwhile: with its table, or before we had the lock */
 		referencing = try_table_open(key->referencing, RowShareLock);

@@ -14,8 +14,8 @@ typedef enum FloCopyPhase
 	FLO_COPY_NONE,
 	FLO_COPY_SNAPSHOT,			/* the replicator holds an exported snapshot:
 								 * import it */
-	FLO_COPY_RUNNING,			/* imported; tables are being read.  Worker:
-								 * loaders are at work */
+	FLO_COPY_DUMPING,			/* imported; definitions are being read */
+	FLO_COPY_RUNNING,			/* tables are being read */
 	FLO_COPY_PUBLISHED,			/* all rows are in the copy stream */
 	FLO_COPY_DONE				/* and every worker has them; the copy stream
 								 * is gone */

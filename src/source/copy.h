@@ -37,6 +37,8 @@ typedef struct FloCopyTask
 	uint32		range;			/* number among the ranges of "published" */
 	BlockNumber pages;			/* when it was planned */
 	BlockNumber table_pages;	/* of the whole relation then */
+	uint64		bytes;			/* of these pages, with their share of TOAST */
+	uint64		rows_estimated;
 
 	/* how far */
 	FloTaskState state;
@@ -81,6 +83,25 @@ extern const char *const flo_copy_tables_query;
  */
 extern Relation flo_copy_lock_relation(Oid relation, Oid filenode, const char *shape);
 
+/* Pages of what is stored outside the relation's own file */
+extern BlockNumber flo_copy_toast_pages(Relation rel);
+
+/* So many rows has a relation of that many pages, as the planner would estimate */
+extern double flo_copy_estimate_rows(Relation rel, BlockNumber pages);
+
+/* How much of its bytes a task has read; under the plan's mutex, or not exactly */
+extern uint64 flo_copy_task_bytes_done(const FloCopyTask *task);
+
+/*
+ * Pointers to the tasks of a plan, those of each table together; FloPlannedTable *
+ * of all its tables, which needs a transaction
+ */
+extern FloCopyTask **flo_copy_tasks_by_table(FloCopyPlan *plan);
+extern List *flo_copy_planned_tables(FloCopyPlan *plan);
+
+/* Tell people at the destinations how much there is */
+extern void flo_copy_publish_plan(FloBus *bus, const char *bucket, FloCopyPlan *plan,
+								  const char *generation, bool marked);
 
 /*
  * In this transaction, or in one of its own.  Sequences are in no snapshot: the

@@ -124,6 +124,7 @@ hand_over_snapshot(FloCopyControl *c)
 		flo_wait(PGINVALID_SOCKET, false, 100);
 	}
 	flo_slot_snapshot_end();
+	flo_copy_record_plan(&c->recorder);
 }
 
 /* Has everything been published, by an earlier process of this generation? */
@@ -149,6 +150,12 @@ next_attempt(FloCopyControl *c)
 	return attempt;
 }
 
+void
+flo_copy_awaits_snapshot(FloCopyControl *c, const FloGeneration *generation)
+{
+	flo_copy_record_begin(&c->recorder, flo_text_of_uuid(&generation->id));
+}
+
 /* A slot that lives for a moment gives a snapshot with an exact LSN */
 static XLogRecPtr
 copy_from_new_snapshot(FloCopyControl *c, uint32 attempt, bool marked)
@@ -156,6 +163,7 @@ copy_from_new_snapshot(FloCopyControl *c, uint32 attempt, bool marked)
 	char	   *snapshot;
 	XLogRecPtr	lsn;
 
+	flo_copy_awaits_snapshot(c, c->generation);
 	flo_state_set(FLO_STATE_WAITING,
 				  "for write transactions that are open as a new snapshot is taken");
 	lsn = flo_slot_create_with_snapshot(psprintf("%s_copy", c->slot), false, &snapshot);
@@ -418,74 +426,6 @@ flo_copy_of_generation(FloCopyControl *c, FloMode mode)
 	return mode != FLO_MODE_STREAM ? FLO_COPY_MISSING : FLO_COPY_NOTHING;
 }
 
-/* One row per table of the plan, in which the ranges of a table stand anywhere */
-static List *
-progress_by_table(const FloCopyPlan *plan, const FloSourceCopy *state)
-{
-	List	   *tables = NIL;
-
-	for (int i = 0; i < plan->ntasks; i++)
-	{
-		const FloCopyTask *task = &plan->tasks[i];
-		FloCopyProgress *progress = NULL;
-		bool		done = task->state == FLO_TASK_DONE;
-		ListCell   *cell;
-
-		foreach(cell, tables)
-		{
-			if (((FloCopyProgress *) lfirst(cell))->relation == task->published)
-				progress = lfirst(cell);
-		}
-		if (progress == NULL)
-		{
-			progress = palloc0(sizeof(FloCopyProgress));
-			progress->relation = task->published;
-			progress->attempt = state->attempt;
-			progress->lsn = state->lsn;
-			progress->finished = true;
-			tables = lappend(tables, progress);
-		}
-		progress->bytes += (int64) task->pages * BLCKSZ;
-		progress->bytes_done += (int64) task->pages_done * BLCKSZ;
-		progress->tuples_done += (int64) task->rows;
-		progress->finished &= done;
-	}
-	return tables;
-}
-
-void
-flo_copy_record(FloCopyControl *c)
-{
-	MemoryContext old;
-	FloSourceCopy state = flo_source_copy_get();
-	ListCell   *cell;
-
-	if (state.segment == 0)
-		return;
-	if (state.phase < FLO_COPY_PUBLISHED && !flo_clock_passed(c->recorded_at, 1000))
-		return;
-	if (c->plan == NULL || c->plan->attempt != state.attempt)
-	{
-		dsm_segment *segment = dsm_attach(state.segment);
-
-		if (segment == NULL)
-			return;				/* the leader has gone */
-		dsm_pin_mapping(segment);
-		c->plan = dsm_segment_address(segment);
-		c->recorded_rows = 0;
-		c->recorded_done = -1;
-	}
-	if (c->recorded_rows == state.rows_done && c->recorded_done == state.tables_done)
-		return;
-	c->recorded_at = flo_clock();
-	c->recorded_rows = state.rows_done;
-	c->recorded_done = state.tables_done;
-	old = flo_transaction_begin();
-	foreach(cell, progress_by_table(c->plan, &state))
-		flo_store_copy_progress(c->group, lfirst(cell));
-	flo_transaction_end(old);
-}
-
 /* A row that the stream can never take: the copy waits for the option */
 static void
 show_large_row(const FloSourceCopy *copy)
@@ -510,6 +450,8 @@ flo_copy_show(void)
 
 	if (copy.phase == FLO_COPY_NONE || copy.phase == FLO_COPY_DONE)
 		flo_state_set(FLO_STATE_STREAMING, NULL);
+	else if (copy.phase == FLO_COPY_DUMPING)
+		flo_state_set(FLO_STATE_COPYING, "the definitions of the tables are being read");
 	else if (copy.phase == FLO_COPY_PUBLISHED)
 		flo_state_set(FLO_STATE_COPYING, "all tables are published, workers are loading");
 	else if (copy.row_room > 0)

@@ -7,12 +7,12 @@
 
 #include "bus/records.h"
 #include "conf/spec.h"
-#include "core/clock.h"
 #include "monitor/copy.h"
 #include "monitor/state.h"
 #include "nodes/pg_list.h"
 #include "postmaster/bgworker.h"
 #include "source/copy.h"
+#include "source/copy_record.h"
 #include "source/publisher.h"
 
 typedef struct FloCopyControl
@@ -23,11 +23,7 @@ typedef struct FloCopyControl
 	FloBus	   *bus;
 	const FloGeneration *generation;
 	BackgroundWorkerHandle *leader; /* NULL: none runs */
-	FloCopyPlan *plan;			/* the leader's, attached for
-								 * flo.copy_progress */
-	uint64		recorded_rows;
-	int			recorded_done;
-	FloClock	recorded_at;
+	FloCopyRecorder recorder;	/* how far it is, for people */
 	int64		stream_limit;	/* copy_stream_max_bytes */
 	List	   *requested;		/* of FloCopyRequest *: what a copy after a
 								 * marker is of */
@@ -36,7 +32,10 @@ typedef struct FloCopyControl
 								 * stream */
 } FloCopyControl;
 
-/* Start the copy that a generation begins with, under the snapshot of its slot */
+/* A snapshot is to be taken for the copy that this generation begins with */
+extern void flo_copy_awaits_snapshot(FloCopyControl *control, const FloGeneration *generation);
+
+/* Start that copy, under the snapshot of its slot */
 extern void flo_copy_begin(FloCopyControl *control, const char *snapshot);
 
 /*
@@ -72,12 +71,6 @@ extern FloCopyAfresh flo_copy_of_generation(FloCopyControl *control, FloMode mod
 extern bool flo_copy_check(FloCopyControl *control);
 
 extern FloCopyPhase flo_copy_phase(void);
-
-/*
- * Write down how far it is, once a second at most until all is published.
- * Between transactions only.
- */
-extern void flo_copy_record(FloCopyControl *control);
 
 /* Set the member's state: streaming, or copying and how far */
 extern void flo_copy_show(void);

@@ -24,6 +24,7 @@
 #include "bus/stream.h"
 #include "catalog/pg_type.h"
 #include "conf/choice.h"
+#include "conf/copies.h"
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "core/clock.h"
@@ -146,11 +147,15 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *
 	Table	   *table = table_of(l, published);
 	Relation	rel;
 	BlockNumber pages;
+	double		stored;
+	double		rows;
 
 	if (published != relation)
 		relation_close(flo_copy_lock_relation(published, InvalidOid, published_shape), NoLock);
 	rel = flo_copy_lock_relation(relation, filenode, shape);
 	pages = RelationGetNumberOfBlocks(rel);
+	stored = (double) pages + flo_copy_toast_pages(rel);
+	rows = flo_copy_estimate_rows(rel, pages);
 	relation_close(rel, NoLock);
 	for (BlockNumber first = 0; first == 0 || first < pages; first += RANGE_PAGES)
 	{
@@ -164,8 +169,13 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *
 		task->end = first + RANGE_PAGES < pages ? first + RANGE_PAGES : InvalidBlockNumber;
 		task->range = table->ranges++;
 		task->pages = pages > first ? Min(pages - first, RANGE_PAGES) : 0;
+		if (pages > 0)
+		{
+			task->bytes = (uint64) (stored * task->pages / pages * BLCKSZ);
+			task->rows_estimated = (uint64) (rows * task->pages / pages);
+		}
 		l->ranges = lappend(l->ranges, task);
-		l->copy.bytes += (uint64) task->pages * BLCKSZ;
+		l->copy.bytes += task->bytes;
 	}
 }
 
@@ -387,7 +397,7 @@ describe_finished(Leader *l, const Table *table, FloCopyTableRecord *record)
 		finished &= task->state == FLO_TASK_DONE;
 		record->rows += task->rows;
 		record->chunks += task->chunks;
-		record->bytes += (int64) task->pages * BLCKSZ;
+		record->bytes += (int64) task->bytes;
 	}
 	SpinLockRelease(&l->plan->mutex);
 	if (!finished)
@@ -463,7 +473,7 @@ report(Leader *l)
 		FloCopyTask *task = &l->plan->tasks[i];
 
 		rows += task->rows;
-		bytes += (uint64) task->pages_done * BLCKSZ;
+		bytes += flo_copy_task_bytes_done(task);
 	}
 	SpinLockRelease(&l->plan->mutex);
 	l->copy.rows_done = rows;
@@ -703,6 +713,8 @@ await_workers(Leader *l)
 	flo_bucket_remove_text(l->bus, l->bucket, FLO_SCHEMA_KEY);
 	flo_bucket_remove_text(l->bus, l->bucket, FLO_MARKED_SCHEMA_KEY);
 	flo_bucket_remove_text(l->bus, l->bucket, FLO_SEQUENCES_KEY);
+	flo_bucket_remove_text(l->bus, l->bucket, FLO_PLAN_KEY);
+	flo_bucket_remove_text(l->bus, l->bucket, FLO_MARKED_PLAN_KEY);
 	set_phase(l, FLO_COPY_DONE);
 }
 
@@ -810,11 +822,21 @@ publish_definitions(Leader *l)
 	flo_records_put(l->bus, l->bucket, FLO_ATTEMPT_KEY, &flo_attempt_format, &attempt, true);
 }
 
+/* For people; the replicator cannot write while it holds the snapshot */
+static void
+note_planning(Leader *l)
+{
+	MemoryContext old = flo_transaction_begin();
+
+	flo_copies_phase(l->group, FLO_REPLICATOR_MEMBER, FLO_PHASE_PLANNING);
+	flo_transaction_end(old);
+}
+
 /*
  * The snapshot first, before anything of this transaction looks at a table.  Then
  * the locks, then the export for the copiers, who need both: a table whose file has
  * changed in between is noticed when it is locked.  Only then may the replicator let go of
- * its own (FLO_COPY_RUNNING).  Definitions and the key "attempt" come before rows,
+ * its own (FLO_COPY_DUMPING).  Definitions and the key "attempt" come before rows,
  * since loaders wait for these.  Snapshot and locks go with the transaction, when
  * all rows are in the stream: until then any range can be read again.
  */
@@ -839,6 +861,7 @@ flo_copy_leader_run(const FloProcessArgs *args)
 		await_workers(l);
 		return;
 	}
+	note_planning(l);
 	flo_transaction_start();
 	XactIsoLevel = XACT_REPEATABLE_READ;
 	XactReadOnly = true;
@@ -855,10 +878,13 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	flo_injection_point("plan.before");
 	plan_tables(l);
 	share_plan(l);
-	set_phase(l, FLO_COPY_RUNNING);
+	flo_source_copy_tell(l->args->slot, &l->copy);
+	set_phase(l, FLO_COPY_DUMPING);
 
 	make_stream(l);
+	flo_copy_publish_plan(l->bus, l->bucket, l->plan, l->generation, l->copy.marked);
 	publish_definitions(l);
+	set_phase(l, FLO_COPY_RUNNING);
 
 	l->ncopiers = Max(1, Min(l->spec->copy_workers, l->plan->ntasks));
 	l->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * l->ncopiers);

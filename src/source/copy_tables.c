@@ -5,9 +5,15 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/tableam.h"
+#include "bus/bucket_text.h"
+#include "bus/records.h"
+#include "bus/stream.h"
 #include "source/copy.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 
 /* Name and columns, as SHAPE_OF has them from the snapshot */
@@ -84,3 +90,107 @@ const char *const flo_copy_tables_query =
 " WHERE c.relkind = 'r' AND NOT (t.pubviaroot AND EXISTS ("
 " SELECT FROM tree above WHERE above.oid = t.root AND above.root <> t.root AND above.pubviaroot))"
 " ORDER BY c.relpages DESC, t.oid";
+
+/* --- how much there is --------------------------------------------------- */
+
+BlockNumber
+flo_copy_toast_pages(Relation rel)
+{
+	BlockNumber pages = 0;
+	Relation	toast;
+
+	if (!OidIsValid(rel->rd_rel->reltoastrelid))
+		return 0;
+	toast = try_relation_open(rel->rd_rel->reltoastrelid, AccessShareLock);
+	if (toast == NULL)
+		return 0;
+	pages = RelationGetNumberOfBlocks(toast);
+	relation_close(toast, AccessShareLock);
+	return pages;
+}
+
+/* The server takes a table that was never vacuumed for one of ten pages at least */
+double
+flo_copy_estimate_rows(Relation rel, BlockNumber pages)
+{
+	BlockNumber assumed = 0;
+	double		rows = 0;
+	double		visible;
+
+	if (pages == 0)
+		return 0;
+	table_relation_estimate_size(rel, NULL, &assumed, &rows, &visible);
+	return assumed > 0 ? rows / assumed * pages : 0;
+}
+
+uint64
+flo_copy_task_bytes_done(const FloCopyTask *task)
+{
+	if (task->state == FLO_TASK_DONE)
+		return task->bytes;
+	return task->pages > 0 ? (uint64) ((double) task->bytes * task->pages_done / task->pages) : 0;
+}
+
+static int
+compare_tables(const void *a, const void *b)
+{
+	Oid			x = (*(FloCopyTask *const *) a)->published;
+	Oid			y = (*(FloCopyTask *const *) b)->published;
+
+	return x < y ? -1 : (x > y ? 1 : 0);
+}
+
+FloCopyTask **
+flo_copy_tasks_by_table(FloCopyPlan *plan)
+{
+	FloCopyTask **tasks = palloc(sizeof(FloCopyTask *) * Max(plan->ntasks, 1));
+
+	for (int i = 0; i < plan->ntasks; i++)
+		tasks[i] = &plan->tasks[i];
+	qsort(tasks, plan->ntasks, sizeof(FloCopyTask *), compare_tables);
+	return tasks;
+}
+
+List *
+flo_copy_planned_tables(FloCopyPlan *plan)
+{
+	FloCopyTask **tasks = flo_copy_tasks_by_table(plan);
+	FloPlannedTable *table = NULL;
+	List	   *tables = NIL;
+
+	for (int i = 0; i < plan->ntasks; i++)
+	{
+		char	   *name = get_rel_name(tasks[i]->published);
+
+		if (name == NULL)
+			continue;
+		if (table == NULL || table->relation != tasks[i]->published)
+		{
+			table = palloc0(sizeof(FloPlannedTable));
+			table->relation = tasks[i]->published;
+			table->schema = get_namespace_name(get_rel_namespace(table->relation));
+			table->table = name;
+			tables = lappend(tables, table);
+		}
+		table->bytes += (int64) tasks[i]->bytes;
+		table->rows += (int64) tasks[i]->rows_estimated;
+	}
+	return tables;
+}
+
+void
+flo_copy_publish_plan(FloBus *bus, const char *bucket, FloCopyPlan *plan, const char *generation,
+					  bool marked)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext aside = AllocSetContextCreate(old, "pg_flo plan", ALLOCSET_DEFAULT_SIZES);
+	FloPlanRecord record = {0};
+
+	MemoryContextSwitchTo(aside);
+	record.tables = flo_copy_planned_tables(plan);
+	flo_bucket_put_text(bus, bucket, marked ? FLO_MARKED_PLAN_KEY : FLO_PLAN_KEY,
+						flo_schema_tag(generation, plan->attempt),
+						flo_record_write(&flo_plan_format, &record));
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(aside);
+}

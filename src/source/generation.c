@@ -117,6 +117,7 @@ begin(FloCopyControl *copy, const FloReplicatorSpec *spec)
 		 * published anything else
 		 */
 		flo_stream_delete(copy->bus, flo_name_copy_stream(copy->group));
+		flo_copy_awaits_snapshot(copy, generation);
 		generation->start = flo_slot_create_with_snapshot(copy->slot,
 														  spec->mode == FLO_MODE_COPY_AND_STREAM,
 														  &snapshot);

@@ -244,7 +244,7 @@ housekeep(Replicator *rep, bool inside)
 		return;
 	release_wal(rep);
 	flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
-	flo_copy_record(&rep->copy);
+	flo_copy_record(&rep->copy.recorder);
 
 	/* tables may have been asked for while the copy ran */
 	rep->changed |= flo_copy_check(&rep->copy);
@@ -545,14 +545,14 @@ wait_for_copy(Replicator *rep)
 		flo_publisher_pump(rep->publisher);
 		housekeep(rep, true);
 		flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
-		flo_copy_record(&rep->copy);
+			flo_copy_record(&rep->copy.recorder);
 		flo_copy_show();
 		if (flo_replicator_notice_configuration(rep) && !flo_replicator_load_spec(rep))
 			return;
 		flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
 		flo_bus_wait(rep->bus, 200);
 	}
-	flo_copy_record(&rep->copy);
+	flo_copy_record(&rep->copy.recorder);
 	old = flo_transaction_begin();
 	flo_store_stop_member(rep->group, FLO_REPLICATOR_MEMBER);
 	flo_transaction_end(old);
@@ -590,6 +590,7 @@ connect_to_broker(Replicator *rep)
 	rep->reloads = flo_reload_count;
 	flo_bus_when_full(rep->bus, flo_upkeep_found_no_room, rep);
 	rep->copy.group = rep->group;
+	rep->copy.recorder.group = rep->group;
 	rep->copy.slot = rep->slot;
 	rep->copy.bucket = rep->bucket;
 	rep->copy.bus = rep->bus;
