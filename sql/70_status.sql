@@ -47,6 +47,12 @@ CREATE FUNCTION flo.origin_position(group_name text, worker_name text) RETURNS p
 COMMENT ON FUNCTION flo.origin_position(text, text) IS
 'How far the replication origin of a worker of this database is; NULL when it has none';
 
+CREATE FUNCTION flo.unpublished_since(group_name text, only_local bool) RETURNS timestamptz
+	AS 'MODULE_PATHNAME', 'flo_unpublished_since_sql' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
+	SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION flo.unpublished_since(text, bool) IS
+'internal: commit time of the oldest transaction of this database that a replicator has not published, from WAL when it cannot tell; NULL when there is none. Reads 16 MB of WAL at most, and goes on where it was at the next call';
+
 CREATE FUNCTION flo.is_preloaded() RETURNS bool
 	AS 'MODULE_PATHNAME', 'flo_is_preloaded' LANGUAGE C STABLE PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp;
@@ -85,9 +91,9 @@ CREATE VIEW flo.status AS
 		   CASE WHEN p.known_lsn > p.durable_lsn THEN (p.known_lsn - p.durable_lsn)::bigint
 				WHEN p.known_lsn <= p.durable_lsn THEN 0
 		   END AS lag_bytes,
-		   CASE WHEN s.pid IS NULL THEN NULL
-				WHEN s.oldest_pending IS NULL THEN interval '0'
-				ELSE greatest(clock_timestamp() - s.oldest_pending, interval '0')
+		   CASE WHEN p.since IS NOT NULL THEN greatest(clock_timestamp() - p.since, interval '0')
+				WHEN s.state = 'failed' THEN NULL
+				WHEN s.pid IS NOT NULL OR (m.mode <> 'copy' AND (s.group_name IS NOT NULL OR slot.slot_name IS NOT NULL)) THEN interval '0'
 		   END AS lag,
 		   (w.lsn - slot.restart_lsn)::bigint AS retained_wal_bytes,
 		   coalesce(s.transactions, 0) AS transactions,
@@ -104,18 +110,20 @@ CREATE VIEW flo.status AS
 		   s.last_error_at,
 		   s.stats_reset,
 		   coalesce(s.foreign_messages, 0) AS foreign_messages,
-		   s.source_seen_at,
+		   CASE WHEN m.sink IS NOT NULL THEN s.source_seen_at END AS source_seen_at,
 		   s.pending_bytes,
 		   coalesce(s.retries, 0) AS retries,
+		   (SELECT count(*) FROM flo.dead_letters l WHERE l.group_name = m.group_name AND l.worker_name = m.member) AS dead_letters,
 		   s.last_hint,
 		   s.recovered_at,
 		   s.state_since
-	  FROM (SELECT u.group_name, u.member, u.sink, u.started,
+	  FROM (SELECT u.group_name, u.member, u.sink, u.started, r.mode, r.options ->> 'origin' AS origin,
 				   g.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c)
 				   AND g.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) AS here,
 				   flo.is_preloaded() AND pg_catalog.current_setting('pg_flo.enabled')::bool AS enabled
 			  FROM flo.members u
-			  JOIN flo.groups g ON g.group_name = u.group_name) m
+			  JOIN flo.groups g ON g.group_name = u.group_name
+			  LEFT JOIN flo.sources r ON u.sink IS NULL AND r.group_name = u.group_name) m
 	  LEFT JOIN flo.member_stats() s ON s.group_name = m.group_name AND s.member = m.member
 	  LEFT JOIN pg_catalog.pg_replication_slots slot
 			 ON m.sink IS NULL
@@ -131,7 +139,12 @@ CREATE VIEW flo.status AS
 								 THEN least(flo.origin_position(m.group_name, m.member),
 											(SELECT min(o.since) FROM flo.owed_copies o
 											  WHERE o.group_name = m.group_name AND o.worker_name = m.member)) END) AS durable_lsn,
-				   CASE WHEN m.sink IS NULL THEN w.lsn ELSE s.known_lsn END AS known_lsn) p;
+				   CASE WHEN m.sink IS NULL THEN w.lsn ELSE s.known_lsn END AS known_lsn,
+				   -- since when something is, or may be, committed at the source and not durable
+				   CASE WHEN m.sink IS NULL AND m.mode <> 'copy' THEN flo.unpublished_since(m.group_name, m.origin IS DISTINCT FROM 'any')
+						WHEN s.pid IS NOT NULL OR m.sink IS NULL THEN s.oldest_pending
+						ELSE coalesce(s.oldest_pending, s.source_seen_at)
+				   END AS since) p;
 COMMENT ON VIEW flo.status IS 'One row per member of a group in this database; counters since server start or reset, at most a second old';
 COMMENT ON COLUMN flo.status.group_name IS 'group';
 COMMENT ON COLUMN flo.status.member IS 'replicator, or the name of a worker';
@@ -142,7 +155,7 @@ COMMENT ON COLUMN flo.status.pid IS 'process';
 COMMENT ON COLUMN flo.status.received_lsn IS 'replicator: decoded up to here; worker: received up to here';
 COMMENT ON COLUMN flo.status.durable_lsn IS 'replicator: acknowledged by the broker; worker: everything below is durable in the sink, copies that were asked for included';
 COMMENT ON COLUMN flo.status.lag_bytes IS 'bytes of WAL between the newest known LSN and durable_lsn';
-COMMENT ON COLUMN flo.status.lag IS 'age of the oldest transaction, or request for a copy, not yet durable, 0 when there is none, NULL when the member does not run';
+COMMENT ON COLUMN flo.status.lag IS 'age of the oldest transaction, copy, or request for one, that is not durable at the broker (replicator) or in the sink (worker), or may not be: with nothing heard from the source it counts from source_seen_at, and it goes on while the member does not run. 0 when there is none, NULL when nothing is known';
 COMMENT ON COLUMN flo.status.retained_wal_bytes IS 'bytes of WAL kept for the slot';
 COMMENT ON COLUMN flo.status.transactions IS 'source transactions, with all that they did: those that the broker has, or that are committed here';
 COMMENT ON COLUMN flo.status.inserts IS 'rows inserted';
@@ -158,9 +171,10 @@ COMMENT ON COLUMN flo.status.last_error IS 'newest error';
 COMMENT ON COLUMN flo.status.last_error_at IS 'when it happened';
 COMMENT ON COLUMN flo.status.stats_reset IS 'since when the counters count';
 COMMENT ON COLUMN flo.status.foreign_messages IS 'replicator: logical decoding messages that somebody else wrote in the name of pg_flo, and that were left out';
-COMMENT ON COLUMN flo.status.source_seen_at IS 'worker: when the replicator was last heard, by the clock of the source: time of the newest chunk or heartbeat';
-COMMENT ON COLUMN flo.status.pending_bytes IS 'worker: bytes in the stream that are not applied; NULL when unknown';
+COMMENT ON COLUMN flo.status.source_seen_at IS 'worker: when the replicator was last heard, by the clock of the source: time of the newest chunk or heartbeat, or of a word of it in the state bucket, every two heartbeats';
+COMMENT ON COLUMN flo.status.pending_bytes IS 'worker: bytes in the stream that are not durable here (messages, as the broker counts them, by what one has on average), as last known; replicator: bytes packed or sent that the broker has not acknowledged; NULL when unknown';
 COMMENT ON COLUMN flo.status.retries IS 'attempts at an endpoint, statement or connection that failed and were repeated without a new process';
+COMMENT ON COLUMN flo.status.dead_letters IS 'rows of flo.dead_letters';
 COMMENT ON COLUMN flo.status.last_hint IS 'what the newest error says is to be done';
 COMMENT ON COLUMN flo.status.recovered_at IS 'when it got on after an error; last_error without a later recovered_at means now';
 COMMENT ON COLUMN flo.status.state_since IS 'since when it is in that state';

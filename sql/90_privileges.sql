@@ -6,7 +6,7 @@
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA flo FROM PUBLIC;
 -- the views and policies call these with the rights of whoever looks
-GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem(),
+GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem(), flo.unpublished_since(text, bool),
 	flo.unsaved_events(),
 	flo.owns_member(text), flo.left_out_tables(text), flo.key_is_sent(oid),
 	flo.index_builds(), flo.copy_summary(text) TO PUBLIC;

@@ -18,6 +18,7 @@
 #include "monitor/members.h"
 #include "monitor/wake.h"
 #include "replication/origin.h"
+#include "source/unpublished.h"
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
@@ -27,6 +28,7 @@
 PG_FUNCTION_INFO_V1(flo_member_stats);
 PG_FUNCTION_INFO_V1(flo_unsaved_events);
 PG_FUNCTION_INFO_V1(flo_origin_position);
+PG_FUNCTION_INFO_V1(flo_unpublished_since_sql);
 PG_FUNCTION_INFO_V1(flo_is_preloaded);
 PG_FUNCTION_INFO_V1(flo_launcher_problem);
 
@@ -115,7 +117,7 @@ fill_row(Row *row, const FloMember *member, bool show_errors)
 	add_text(row, member->last_sqlstate != 0 ? unpack_sql_state(member->last_sqlstate) : NULL);
 	add_time(row, member->recovered_at);
 	add_time(row, member->source_seen);
-	add_column(row, Int64GetDatum(member->pending_bytes), member->is_replicator || member->pending_bytes < 0);
+	add_column(row, Int64GetDatum(member->pending_bytes), member->pending_bytes < 0);
 	add_time(row, member->state_at);
 }
 
@@ -204,6 +206,19 @@ flo_origin_position(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 
 	PG_RETURN_LSN(lsn);
+}
+
+Datum
+flo_unpublished_since_sql(PG_FUNCTION_ARGS)
+{
+	char	   *group = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	TimestampTz at = 0;
+
+	if (flo_name_is_valid(group))
+		at = flo_unpublished_since(group, PG_GETARG_BOOL(1));
+	if (at == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(at);
 }
 
 Datum

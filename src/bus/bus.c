@@ -798,6 +798,7 @@ parse_ack_subject(const char *reply, FloBusDelivery *delivery)
 		return false;
 	first = n == 9 ? 2 : 4;		/* the stream's name */
 	delivery->stream_seq = strtou64(tokens[first + 3], NULL, 10);
+	delivery->pending = strtou64(tokens[first + 6], NULL, 10);
 	return delivery->stream_seq > 0;
 }
 

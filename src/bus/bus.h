@@ -145,6 +145,8 @@ typedef struct FloBusDelivery
 								 * too */
 	int			len;
 	uint64		stream_seq;
+	uint64		pending;		/* messages behind it in the stream, when it
+								 * was sent */
 	const char *ack_subject;	/* valid as long as the delivery */
 	int			status;			/* 0: a message; 404/408: request ended, 409:
 								 * consumer changed or gone, 503 */

@@ -17,6 +17,11 @@ static const FloField source_fields[] = {
 	{FLO_FIELD(FloSourceRecord, system_identifier, FLO_FIELD_SYSTEM, FLO_REQUIRED)},
 	{FLO_FIELD(FloSourceRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
 	{FLO_FIELD(FloSourceRecord, epoch, FLO_FIELD_UINT64, FLO_REQUIRED)},
+	{FLO_FIELD(FloSourceRecord, at, FLO_FIELD_TIME, FLO_OPTIONAL)},
+	{FLO_FIELD(FloSourceRecord, pending, FLO_FIELD_TIME, FLO_OPTIONAL)},
+	{FLO_FIELD(FloSourceRecord, state, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloSourceRecord, detail, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloSourceRecord, interval, FLO_FIELD_INT64, FLO_OPTIONAL), FLO_IN(0, PG_INT32_MAX)},
 };
 const FloRecordFormat flo_source_format = FORMAT(FloSourceRecord, source_fields);
 

@@ -16,8 +16,18 @@
 #include "nodes/pg_list.h"
 #include "wire/record.h"
 
-/* "source": how far the replicator has published; for people, and to know how far behind one is */
+/*
+ * "source": how far the replicator has published, and that it lives; for people,
+ * and for workers to know how far behind they are, and whether they would know.
+ * Nothing but what is shown depends on it.
+ */
 #define FLO_SOURCE_KEY "source"
+
+/* What "state" says of a replicator that has gone; else the state in flo.status */
+#define FLO_SOURCE_STOPPED "stopped"	/* by a person */
+#define FLO_SOURCE_FAILED "failed"
+#define FLO_SOURCE_BACKOFF "backoff"
+#define FLO_SOURCE_SHUT_DOWN "shut down"	/* with its server */
 
 typedef struct FloSourceRecord
 {
@@ -25,7 +35,19 @@ typedef struct FloSourceRecord
 	uint64		system_identifier;
 	char		generation[FLO_UUID_BUF];
 	uint64		epoch;
+
+	/* times by the source's clock; any of it may be missing */
+	TimestampTz at;				/* when this was said */
+	TimestampTz pending;		/* commit time of the oldest transaction that
+								 * was not published then; 0 = none */
+	char	   *state;
+	char	   *detail;			/* of that state, as shown at the source */
+	int64		interval;		/* ms until it is said again, at most; 0 = it
+								 * is not */
 } FloSourceRecord;
+
+/* ms between two times that a replicator says that it lives */
+#define FLO_SOURCE_INTERVAL(heartbeat) (2 * Max(heartbeat, 250))
 
 /* "tracked": whose definitions travel; for flo.check() at a destination */
 #define FLO_TRACKED_KEY "tracked"

@@ -29,6 +29,7 @@
 #include "dest/worker_ddl.h"
 #include "dest/worker_generation.h"
 #include "dest/worker_report.h"
+#include "dest/worker_source.h"
 #include "dest/worker_state.h"
 #include "monitor/state.h"
 #include "utils/builtins.h"
@@ -84,6 +85,8 @@ begin_transaction(FloWorker *w, const FloChange *begin, const FloChunk *chunk)
 		flo_worker_open_batch(w);
 	if (w->batch_oldest == 0)
 		w->batch_oldest = begin->commit_time;
+	if (w->shown_pending == 0)
+		flo_worker_show_state(w);	/* it may be long until anything else does */
 	flo_error_context.commit_lsn = begin->final_lsn;
 }
 
@@ -478,6 +481,7 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 	w->epoch = header->epoch;
 	w->number = header->number;
 	w->position = Max(w->position, header->position);
+	flo_worker_hear_chunk(w, header);
 	w->tally.done.bytes += chunk->len;
 	return true;
 }

@@ -49,6 +49,11 @@ struct FloConsumer
 	uint64		epochs[FLO_WINDOW]; /* of the messages before next, by
 									 * sequence; 0 = not known */
 
+	/* how much there is */
+	uint64		first;			/* sequences that the stream is known to have */
+	uint64		last;
+	double		mean;			/* bytes of a message */
+
 	/* requests */
 	int			requested[2];	/* messages still to come of the older and the
 								 * newer one */
@@ -73,6 +78,48 @@ void
 flo_consumer_set_generation(FloConsumer *c, const pg_uuid_t *generation)
 {
 	c->generation = *generation;
+}
+
+/* --- how much there is --------------------------------------------------- */
+
+static void
+note_stream(FloConsumer *c, const FloStreamInfo *info)
+{
+	c->first = info->first_seq;
+	c->last = info->last_seq;
+	if (info->messages > 0)
+		c->mean = (double) info->bytes / info->messages;
+}
+
+static void
+note_delivery(FloConsumer *c, const FloBusDelivery *delivery)
+{
+	c->last = delivery->stream_seq + delivery->pending;
+	c->mean += (delivery->len - c->mean) / 16;
+}
+
+void
+flo_consumer_look(FloConsumer *c)
+{
+	FloStreamInfo info;
+
+	if (flo_stream_info(c->bus, c->stream, &info))
+		note_stream(c, &info);
+}
+
+int64
+flo_consumer_bytes_behind(const FloConsumer *c, uint64 seq)
+{
+	/* what lies before the place where it started is applied */
+	uint64		done = Max(seq, Max(c->start, Max(c->first, 1)) - 1);
+
+	return c->last > done ? (int64) ((c->last - done) * c->mean) : 0;
+}
+
+bool
+flo_consumer_at_end(const FloConsumer *c)
+{
+	return c->next > c->last;
 }
 
 /* --- finding the place --------------------------------------------------- */
@@ -414,6 +461,7 @@ flo_consumer_attach(FloConsumer *c, XLogRecPtr position, uint64 hint)
 	c->requested[0] = c->requested[1] = 0;
 	if (!flo_stream_info(c->bus, c->stream, &info))
 		return false;
+	note_stream(c, &info);
 	c->position = position;
 	c->entered = false;
 	c->start = info.last_seq + 1;
@@ -439,6 +487,7 @@ flo_consumer_resume(FloConsumer *c)
 	c->stalled_at = 0;
 	if (!flo_stream_info(c->bus, c->stream, &info) || c->next > info.last_seq + 1)
 		return false;
+	note_stream(c, &info);
 	flo_consumer_create(c->bus, c->stream, c->name, c->next);
 	request_more(c);
 	return true;
@@ -564,6 +613,7 @@ flo_consumer_take(FloConsumer *c, FloChunk *chunk)
 			continue;
 		}
 		message_came(c);
+		note_delivery(c, delivery);
 		request_more(c);
 		if (delivery->stream_seq < c->next)
 		{
@@ -610,6 +660,7 @@ flo_consumer_verify(FloConsumer *c)
 
 	if (!flo_stream_info(c->bus, c->stream, &info) || c->next > info.last_seq + 1)
 		return false;
+	note_stream(c, &info);
 	waiting = c->next <= info.last_seq;
 	stalled = waiting && c->stalled_at == c->next;
 	c->stalled_at = waiting ? c->next : 0;

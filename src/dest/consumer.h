@@ -81,6 +81,18 @@ extern void flo_consumer_release(FloConsumer *consumer, FloChunk *chunk);
  */
 extern bool flo_consumer_verify(FloConsumer *consumer);
 
+/*
+ * How many bytes the stream holds behind a sequence: messages, which the broker
+ * counts with every one that it delivers, by what one has on average
+ */
+extern int64 flo_consumer_bytes_behind(const FloConsumer *consumer, uint64 seq);
+
+/* Look how far the stream goes, while none is taken */
+extern void flo_consumer_look(FloConsumer *consumer);
+
+/* Was the newest chunk taken the last of the stream? */
+extern bool flo_consumer_at_end(const FloConsumer *consumer);
+
 /* Nothing up to and including this sequence is needed any more */
 extern void flo_consumer_ack(FloConsumer *consumer, uint64 seq);
 

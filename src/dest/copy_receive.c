@@ -340,6 +340,7 @@ look_at_progress(Receiver *r)
 	bool		all;
 	int			complete = 0;
 	uint64		rows = 0;
+	char	   *trouble;
 	ListCell   *cell;
 
 	(void) flo_transaction_begin();
@@ -367,6 +368,8 @@ look_at_progress(Receiver *r)
 	if (r->lost > 0)
 		flo_state_set(FLO_STATE_WAITING, "for the source to copy " INT64_FORMAT " tables again: their keys were removed from state bucket \"%s\"; if it does not, stop and start its replicator",
 					  r->lost, r->bucket);
+	else if (!all && (trouble = r->what->trouble(r->what->arg)) != NULL)
+		flo_state_set(FLO_STATE_WAITING, "%s", trouble);
 	else
 		flo_state_set(FLO_STATE_COPYING, "%d tables complete, " UINT64_FORMAT " rows loaded%s%s",
 					  complete, rows, all ? "" : "; the source is still reading",

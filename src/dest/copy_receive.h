@@ -30,6 +30,9 @@ typedef struct FloReception
 	 * whose chunks some are lost, NULL while none is known.
 	 */
 	bool		(*proceed) (void *arg, const FloCopyKey *missing_chunks);
+
+	/* What is wrong at the source, palloc'd; NULL when nothing is known to be */
+	char	   *(*trouble) (void *arg);
 	void	   *arg;
 } FloReception;
 

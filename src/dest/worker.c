@@ -31,6 +31,7 @@
 #include "dest/worker_batch.h"
 #include "dest/worker_config.h"
 #include "dest/worker_report.h"
+#include "dest/worker_source.h"
 #include "dest/worker_start.h"
 #include "dest/worker_state.h"
 #include "miscadmin.h"
@@ -61,8 +62,8 @@ stop_after_copy(FloWorker *w)
 	flo_store_stop_member(w->group, w->worker);
 	PopActiveSnapshot();
 	(void) flo_progress_commit(w->progress, w->position, GetCurrentTimestamp());
-	flo_state_rest();
 	flo_worker_show_state(w);
+	flo_state_rest();
 }
 
 /* --- the place in the stream --------------------------------------------- */
@@ -170,6 +171,7 @@ step_resume(void *arg)
 	LoopState  *l = arg;
 
 	l->placed = flo_consumer_resume(l->w->consumer);
+	flo_worker_listen_again(l->w);
 }
 
 /*
@@ -205,6 +207,8 @@ renew_connection(LoopState *l, const char *reason)
 							RECONNECT_PATIENCE / 1000, why),
 					 errdetail("It is undone, and applied again from its begin when NATS is back.")));
 		strlcpy(shown, why, sizeof(shown));
+		w->source.cut_off = true;
+		flo_worker_show_pending(w);
 		MemoryContextReset(w->chunk_context);
 		flo_wait(PGINVALID_SOCKET, false, 1000);
 	}
@@ -303,6 +307,7 @@ rest_a_while(LoopState *l)
 	if (!verify_place(l))
 		return true;
 	flo_worker_flush(w, false);
+	flo_worker_show_source(w);
 	l->pause = XLogRecPtrIsInvalid(w->unflushed_local) ? 1000 : FLO_DRY_FLUSH_INTERVAL;
 	(void) ask_broker(l, step_wait);
 	return true;
@@ -358,6 +363,7 @@ create_worker(void)
 	w->parser = flo_change_parser_create(CurrentMemoryContext);
 	flo_tally_begin(&w->tally, flo_me->slot, flo_me->incarnation);
 	initStringInfo(&w->fragment);
+	flo_worker_remember(w);
 	return w;
 }
 
@@ -391,7 +397,7 @@ enter_generation(FloWorker *w)
 	if (!flo_progress_known(w->progress))
 		flo_worker_begin(w);
 	w->no_bucket = !flo_bucket_try_create(w->bus, w->bucket, flo_stream_replicas);
-	flo_bus_watch(w->bus, psprintf("$KV.%s." FLO_SOURCE_KEY, w->bucket));
+	flo_worker_listen(w);
 	flo_worker_take_copy(w);
 }
 

@@ -97,6 +97,7 @@ hold_ddl(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, con
 					  id, id, ddl->tag, reason);
 		flo_bus_wait(w->bus, 1000);
 		flo_check_interrupts();
+		flo_worker_look_at_stream(w);
 		flo_worker_flush(w, false);
 		if (!flo_worker_follow_configuration(w))
 		{

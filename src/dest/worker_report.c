@@ -22,6 +22,7 @@
 #include "dest/progress.h"
 #include "dest/worker_config.h"
 #include "dest/worker_report.h"
+#include "dest/worker_source.h"
 #include "dest/worker_state.h"
 #include "monitor/copy.h"
 #include "monitor/state.h"
@@ -38,6 +39,9 @@
  */
 #define REPORT_AGAIN 3000
 
+/* ms between two looks how far the stream goes while nothing is taken from it */
+#define LOOK_INTERVAL 2000
+
 /* --- flush, acknowledge, report ------------------------------------------ */
 
 void
@@ -48,10 +52,17 @@ flo_worker_show_state(FloWorker *w)
 	positions.received = w->position;
 	positions.durable = flo_owed_durable(w);
 	positions.known = Max(w->known, w->durable);
-	positions.oldest_pending = w->unflushed_oldest != 0 ? w->unflushed_oldest : w->batch_oldest;
-	if (w->owed_at != 0 && (positions.oldest_pending == 0 || w->owed_at < positions.oldest_pending))
-		positions.oldest_pending = w->owed_at;
+	positions.oldest_pending = w->shown_pending = flo_worker_pending_since(w);
+	positions.source_seen = w->source.seen;
+	positions.pending_bytes = flo_worker_pending_bytes(w);
 	flo_state_report(&positions);
+}
+
+void
+flo_worker_show_pending(FloWorker *w)
+{
+	w->shown_pending = flo_worker_pending_since(w);
+	flo_state_pending(w->shown_pending, w->source.seen, flo_worker_pending_bytes(w));
 }
 
 /*
@@ -103,28 +114,6 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 	w->reported_seq = report.seq;
 }
 
-/* The newest LSN of the stream, as its replicator says from time to time */
-static void
-take_updates(FloWorker *w)
-{
-	FloBusUpdate update;
-
-	while (flo_bus_next_update(w->bus, &update))
-	{
-		FloSourceRecord *source;
-
-		/* nothing when the key was removed */
-		if (update.len > 0)
-		{
-			source = flo_record_read(&flo_source_format, FLO_SOURCE_KEY, update.data, update.len);
-			w->known = Max(w->known, source->lsn);
-			pfree(source);
-		}
-		pfree(update.subject);
-		pfree(update.data);
-	}
-}
-
 /*
  * Take note of commits that have reached the disk, with "force" of all of
  * them.  Everything told to the outside happens here, after the flush.
@@ -152,7 +141,7 @@ flo_worker_flush(FloWorker *w, bool force)
 			flo_injection_point("ack.after");
 		}
 	}
-	take_updates(w);
+	flo_worker_take_updates(w);
 	flo_worker_show_state(w);
 	if (flo_clock_passed(w->reported,
 						 w->reported_seq != w->acked_seq || w->reported_lsn != w->origin_lsn ?
@@ -191,6 +180,27 @@ pump_bus(void *arg)
 	flo_bus_pump(arg);
 }
 
+static void
+look(void *arg)
+{
+	flo_consumer_look(arg);
+}
+
+void
+flo_worker_look_at_stream(FloWorker *w)
+{
+	MemoryContext old;
+	char	   *reason = NULL;
+
+	if (w->known <= w->position || !flo_clock_passed(w->source.looked, LOOK_INTERVAL))
+		return;
+	w->source.looked = flo_clock();
+	old = MemoryContextSwitchTo(w->broker_context);
+	(void) flo_bus_guard(look, w->consumer, &reason);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(w->broker_context);
+}
+
 /*
  * For the sink, while it waits.  The connection to the broker wants to be
  * served, or it is lost; when it is, the sink need not know, since the loop
@@ -206,7 +216,8 @@ host_serve(void *arg)
 	flo_check_interrupts();
 	if (!flo_bus_guard(pump_bus, w->bus, &reason))
 		pfree(reason);
-	take_updates(w);
+	flo_worker_look_at_stream(w);
+	flo_worker_take_updates(w);
 	flo_worker_show_state(w);
 	if (!flo_worker_follow_configuration(w))
 		proc_exit(0);

@@ -10,6 +10,12 @@
 /* Positions and counters to shared memory */
 extern void flo_worker_show_state(FloWorker *w);
 
+/* Since when something is pending, alone: when nothing else has moved */
+extern void flo_worker_show_pending(FloWorker *w);
+
+/* Now and then: nothing is taken, so nothing else tells how much comes in meanwhile */
+extern void flo_worker_look_at_stream(FloWorker *w);
+
 /* Tell the replicator what need not be kept for us; only what is durable counts */
 extern void flo_worker_report_to_bucket(FloWorker *w, bool wait);
 

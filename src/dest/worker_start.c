@@ -29,6 +29,7 @@
 #include "dest/worker_copies.h"
 #include "dest/worker_generation.h"
 #include "dest/worker_report.h"
+#include "dest/worker_source.h"
 #include "dest/worker_start.h"
 #include "dest/worker_state.h"
 #include "monitor/state.h"
@@ -93,6 +94,7 @@ await_first(FloWorker *w, FloChunkHeader *header, XLogRecPtr *first_outside)
 		flo_state_set(FLO_STATE_WAITING,
 					  "for stream \"%s\": the group's replicator has published nothing yet",
 					  w->stream);
+		flo_worker_show_pending(w);
 		flo_bus_wait(w->bus, pause);
 		pause = Min(pause * 2, 1000);
 	}
@@ -162,8 +164,17 @@ may_proceed(void *arg, const FloCopyKey *missing_chunks)
 	w->missing_chunks.relation = missing_chunks != NULL ? missing_chunks->relation : 0;
 	w->missing_chunks.attempt = missing_chunks != NULL ? missing_chunks->attempt : 0;
 	leave_if_altered(w);
+	flo_worker_take_updates(w);
+	flo_worker_look_at_stream(w);
+	flo_worker_show_pending(w);
 	flo_worker_report_to_bucket(w, false);
 	return !flo_worker_began_anew(w);
+}
+
+static char *
+source_trouble(void *arg)
+{
+	return flo_worker_source_trouble(arg);
 }
 
 /* What the worker needs is gone: one turn of waiting for a person */
@@ -179,6 +190,8 @@ await_resync(FloWorker *w, const char *what, const char *why)
 				 errdetail("It goes on by itself afterwards."),
 				 errhint("To go on without the rows there were before, alter the worker to start => latest.")));
 	w->awaits_resync = true;
+	flo_worker_take_updates(w);
+	flo_worker_show_pending(w);
 	flo_worker_report_to_bucket(w, true);
 	flo_bus_wait(w->bus, 1000);
 }
@@ -257,6 +270,7 @@ receive(FloWorker *w, List *keys)
 	what.attempt = fitting_attempt(w, keys);
 	what.position = w->position;
 	what.proceed = may_proceed;
+	what.trouble = source_trouble;
 	what.arg = w;
 	in = flo_copy_receive(&what);
 	w->missing_chunks.relation = 0;
@@ -335,6 +349,7 @@ flo_worker_take_copy(FloWorker *w)
 			flo_state_set(FLO_STATE_WAITING,
 						  "for stream \"%s\": the group's replicator has published nothing yet",
 						  w->stream);
+			flo_worker_show_pending(w);
 			flo_bus_wait(w->bus, 1000);
 		}
 		MemoryContextSwitchTo(context);

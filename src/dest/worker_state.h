@@ -15,6 +15,7 @@
 #include "dest/table_filter.h"
 #include "dest/worker_rules.h"
 #include "lib/stringinfo.h"
+#include "monitor/state.h"
 #include "sink/sink.h"
 
 /* ms between two flushes of commits, acknowledgements and reports under load */
@@ -25,6 +26,31 @@
  * waiting for the disk
  */
 #define FLO_DRY_FLUSH_INTERVAL 20
+
+/* What a worker has heard of its source, and whether it hears it still: see worker_source.c */
+typedef struct FloHeard
+{
+	TimestampTz seen;			/* time in the newest chunk or word of the
+								 * replicator */
+	FloClock	heard;			/* when that came, or we began to listen */
+	bool		live;			/* one has come since */
+	int			interval;		/* ms between two of them at most; 0 = not
+								 * told */
+	TimestampTz complete;		/* as of then nothing was missing here */
+	TimestampTz pending;		/* commit time of the oldest transaction that
+								 * was not published; 0 = none */
+	TimestampTz applied;		/* commit time of the newest that was applied */
+	TimestampTz copying;		/* since when a copy is taken in */
+	bool		elsewhere;		/* it publishes another generation than ours */
+	bool		cut_off;		/* there is no connection to hear it over */
+	char		state[NAMEDATALEN];
+	char		detail[FLO_DETAIL_BUF];
+	int			waits;			/* times in a row that it said so */
+	bool		told;			/* our state says that something is wrong
+								 * there */
+	FloClock	looked;			/* how far the stream goes, while nothing is
+								 * taken */
+} FloHeard;
 
 typedef struct FloWorker
 {
@@ -131,6 +157,11 @@ typedef struct FloWorker
 	uint64		reported_seq;
 	XLogRecPtr	reported_lsn;
 	XLogRecPtr	known;			/* newest LSN known from the stream */
+
+	/* the source, as far as it was heard; times by its clock */
+	FloHeard	source;
+	TimestampTz shown_pending;	/* since when something is pending, as last
+								 * shown */
 
 	/* copies that are owed: see owed.c */
 	XLogRecPtr	owed_since;		/* what is shown as durable stays here;

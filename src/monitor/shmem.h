@@ -10,6 +10,7 @@
 #ifndef FLO_SHMEM_H
 #define FLO_SHMEM_H
 
+#include "monitor/backlog.h"
 #include "monitor/copy.h"
 #include "monitor/events.h"
 #include "monitor/members.h"
@@ -39,6 +40,7 @@ typedef struct FloEntry
 {
 	bool		in_use;
 	FloMember	member;
+	FloBacklog	backlog;		/* of a replicator */
 
 	/* wanted and running; written by the launcher unless noted */
 	pid_t		held_by;		/* backend that is dropping it: do not start */

@@ -198,6 +198,9 @@ flo_state_attach(int slot, uint32 incarnation)
 	if (!ghost)
 	{
 		m->pid = MyProcPid;
+		/* until it knows better */
+		if (!m->is_replicator && m->oldest_pending == 0)
+			m->oldest_pending = m->source_seen;
 		put_state(e, FLO_STATE_STARTING, "");
 		become(slot, e);
 	}
@@ -253,6 +256,8 @@ flo_state_rest(void)
 {
 	flo_lock_exclusive();
 	my_member()->wanted = false;
+	my_member()->oldest_pending = my_member()->source_seen = 0; /* there is no lag any
+																 * more */
 	flo_unlock();
 }
 
@@ -411,6 +416,19 @@ flo_state_report(const FloPositions *positions)
 	flo_tally_hand_in();
 	if (moved)
 		ConditionVariableBroadcast(&my_entry()->progress);
+}
+
+void
+flo_state_pending(TimestampTz oldest_pending, TimestampTz source_seen, int64 pending_bytes)
+{
+	FloMember  *m = my_member();
+
+	flo_lock_exclusive();
+	m->oldest_pending = oldest_pending;
+	if (source_seen != 0)
+		m->source_seen = source_seen;
+	m->pending_bytes = pending_bytes;
+	flo_unlock();
 }
 
 void

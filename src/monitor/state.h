@@ -118,17 +118,26 @@ typedef struct FloPositions
 								 * taken */
 	XLogRecPtr	durable;		/* replicator: acknowledged by the broker;
 								 * worker: in the sink, flushed */
-	XLogRecPtr	known;			/* worker: newest LSN known from the stream */
+	XLogRecPtr	known;			/* worker: newest LSN known from the stream;
+								 * replicator: everything that it publishes of
+								 * what committed below is acknowledged */
 	TimestampTz oldest_pending; /* commit time of the oldest transaction not
 								 * durable; 0 = none */
 	TimestampTz source_seen;	/* worker: time in the newest chunk or
-								 * heartbeat; 0 = unknown, as before */
-	int64		pending_bytes;	/* worker: in the stream, not applied; -1 =
-								 * unknown */
+								 * heartbeat; replicator: when nothing was
+								 * left to publish last; 0 = unknown, as
+								 * before */
+	int64		pending_bytes;	/* worker: in the stream, not applied;
+								 * replicator: packed or sent, not
+								 * acknowledged; -1 = unknown */
 } FloPositions;
 
 /* Publish positions, and what was counted since the last call; wakes wait_for() */
 extern void flo_state_report(const FloPositions *positions);
+
+/* The same of what it has to do alone, when nothing moves: lag goes on from there */
+extern void flo_state_pending(TimestampTz oldest_pending, TimestampTz source_seen,
+							  int64 pending_bytes);
 
 /* --- what commits tell a replicator -------------------------------------- */
 

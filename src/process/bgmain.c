@@ -129,6 +129,9 @@ scan_database(void)
 	List	   *members = NIL;
 
 	SetConfigOption("lock_timeout", SCAN_LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+
+	/* what it writes is no backlog of a group, see source/unpublished.c */
+	replorigin_session_origin = DoNotReplicateId;
 	context = flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	if (flo_store_extension_exists())

@@ -164,6 +164,7 @@ copy_from_new_snapshot(FloCopyControl *c, uint32 attempt, bool marked)
 	XLogRecPtr	lsn;
 
 	flo_copy_awaits_snapshot(c, c->generation);
+	flo_state_pending(c->since, 0, -1);
 	flo_state_set(FLO_STATE_WAITING,
 				  "for write transactions that are open as a new snapshot is taken");
 	lsn = flo_slot_create_with_snapshot(psprintf("%s_copy", c->slot), false, &snapshot);

@@ -17,6 +17,8 @@
 
 typedef struct FloCopyControl
 {
+	TimestampTz since;			/* a copy begins with the process, or began
+								 * before it */
 	char	   *group;
 	char	   *slot;
 	char	   *bucket;

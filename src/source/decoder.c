@@ -749,6 +749,20 @@ flo_decoder_position(FloDecoder *decoder)
 	return Max(decoder->context->reader->EndRecPtr, decoder->start);
 }
 
+uint64
+flo_decoder_left_again(FloDecoder *decoder)
+{
+	XLogRecPtr	read = decoder->context->reader->EndRecPtr;
+
+	return read < decoder->start ? decoder->start - read : 0;
+}
+
+XLogRecPtr
+flo_decoder_slot_restart(void)
+{
+	return MyReplicationSlot->data.restart_lsn;
+}
+
 bool
 flo_decoder_anchor(FloDecoder *decoder, XLogRecPtr *lsn, uint32 *crc)
 {

@@ -58,6 +58,13 @@ extern bool flo_decoder_step(FloDecoder *decoder);
 extern Size flo_decoder_table_memory(FloDecoder *decoder);
 extern void flo_decoder_forget(FloDecoder *decoder);
 
+/*
+ * Bytes of WAL still to be read that were read before and emit nothing, 0 = none;
+ * and where the slot has that begin
+ */
+extern uint64 flo_decoder_left_again(FloDecoder *decoder);
+extern XLogRecPtr flo_decoder_slot_restart(void);
+
 /* End of the last record read: everything that committed below it was emitted */
 extern XLogRecPtr flo_decoder_position(FloDecoder *decoder);
 

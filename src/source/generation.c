@@ -106,6 +106,8 @@ begin(FloCopyControl *copy, const FloReplicatorSpec *spec)
 	flo_slot_drop(copy->slot);
 	new_uuid(&generation->id);
 	copy->generation = generation;
+	if (spec->mode != FLO_MODE_STREAM)
+		flo_state_pending(copy->since, 0, -1);
 	flo_state_set(FLO_STATE_WAITING,
 				  "for write transactions that were open when the slot was created");
 	if (spec->mode == FLO_MODE_STREAM)

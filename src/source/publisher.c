@@ -792,6 +792,16 @@ flo_publisher_marker(FloPublisher *pub, List *keys)
 	}
 }
 
+int64
+flo_publisher_pending_bytes(FloPublisher *pub)
+{
+	int64		bytes = pub->chunk.len - FLO_CHUNK_HEADER_SIZE;
+
+	for (uint64 seq = pub->next_ack; seq < pub->next_seq; seq++)
+		bytes += flight_of(pub, seq)->chunk.len;
+	return bytes;
+}
+
 TimestampTz
 flo_publisher_oldest(FloPublisher *pub)
 {

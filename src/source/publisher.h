@@ -124,6 +124,9 @@ extern void flo_publisher_heartbeat(FloPublisher *publisher, XLogRecPtr position
  */
 extern void flo_publisher_marker(FloPublisher *publisher, List *keys);
 
+/* Bytes packed or sent that are not acknowledged */
+extern int64 flo_publisher_pending_bytes(FloPublisher *publisher);
+
 /* Commit time of the oldest transaction not acknowledged, 0 when none */
 extern TimestampTz flo_publisher_oldest(FloPublisher *publisher);
 

@@ -29,6 +29,7 @@
 #include "core/text.h"
 #include "core/transaction.h"
 #include "miscadmin.h"
+#include "monitor/members.h"
 #include "monitor/state.h"
 #include "source/copy_control.h"
 #include "source/ddl_filter.h"
@@ -37,6 +38,7 @@
 #include "source/generation.h"
 #include "source/own_messages.h"
 #include "source/ownership.h"
+#include "source/presence.h"
 #include "source/publisher.h"
 #include "source/replicator.h"
 #include "source/replicator_config.h"
@@ -63,6 +65,9 @@
 
 /* ms between two saves of the slot to disk, each an fsync */
 #define SLOT_SAVE_INTERVAL 10000
+
+/* Bytes of WAL that are read again for long enough to say so from the start */
+#define READING_AGAIN_TOLD (16 * 1024 * 1024)
 
 /* ms between two looks whether an idle slot holds old WAL */
 #define NUDGE_INTERVAL 15000
@@ -184,23 +189,6 @@ publications(const char *group)
 	return names;
 }
 
-/* For people and other tools: nothing here depends on it */
-static void
-show_position(Replicator *rep)
-{
-	FloSourceRecord record = {0};
-
-	if (rep->reported == rep->published)
-		return;
-	record.lsn = rep->published;
-	record.system_identifier = rep->identity.system_identifier;
-	strlcpy(record.generation, flo_text_of_uuid(&rep->identity.generation),
-			sizeof(record.generation));
-	record.epoch = rep->session.epoch;
-	flo_records_put(rep->bus, rep->bucket, FLO_SOURCE_KEY, &flo_source_format, &record, false);
-	rep->reported = rep->published;
-}
-
 /* Between transactions only: never inside a callback of the decoder */
 static void
 release_wal(Replicator *rep)
@@ -237,7 +225,7 @@ housekeep(Replicator *rep, bool inside)
 	rep->housekeeping = flo_clock();
 	rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->retention);
 	flo_upkeep_purge(rep);
-	show_position(rep);
+	flo_presence_tell(rep);
 	flo_ddl_filter_announce(rep->ddl_filter, rep->bus, rep->bucket);
 	flo_replicator_report(rep);
 	if (inside)
@@ -248,7 +236,8 @@ housekeep(Replicator *rep, bool inside)
 
 	/* tables may have been asked for while the copy ran */
 	rep->changed |= flo_copy_check(&rep->copy);
-	flo_copy_show();
+	if (!rep->reads_again)
+		flo_copy_show();
 }
 
 /* Chunks are acknowledged: called while publishing, also inside a transaction */
@@ -486,6 +475,27 @@ decode_some(Replicator *rep)
 }
 
 /*
+ * A slot keeps WAL from the begin of the oldest transaction that was open, so a
+ * new process reads what was published, and emits nothing of it.  That is told
+ * when there is much of it; little is over in a moment.
+ */
+static void
+show_reading_again(Replicator *rep, bool more)
+{
+	uint64		left = more ? flo_decoder_left_again(rep->decoder) : 0;
+
+	if (left == 0 && rep->reads_again)
+		flo_copy_show();
+	rep->reads_again = left > 0;
+	if (left == 0 || !flo_clock_passed(rep->reading_shown, 1000) ||
+		(rep->reading_shown == 0 && left < READING_AGAIN_TOLD))
+		return;
+	rep->reading_shown = flo_clock();
+	flo_state_set(FLO_STATE_WAITING, "reading WAL again from %X/%X, " UINT64_FORMAT " MB to go",
+				  LSN_FORMAT_ARGS(flo_decoder_slot_restart()), left / (1024 * 1024) + 1);
+}
+
+/*
  * What is here happens between transactions, none is half decoded: only here is WAL
  * confirmed, a heartbeat sent, the configuration followed.  Answers of the broker are
  * taken each time round, so that the window never waits for us.  A chunk that is not
@@ -513,11 +523,17 @@ loop(Replicator *rep)
 			wanted = true;
 		}
 		more = decode_some(rep);
+		show_reading_again(rep, more);
 		make_room(rep);
 		flo_publisher_pump(rep->publisher);
 		follow_rules(rep);
 		if (!more)
 			flo_publisher_flush(rep->publisher);
+		if (!more && flo_publisher_idle(rep->publisher))
+		{
+			rep->caught_up = GetCurrentTimestamp();
+			rep->caught_up_lsn = flo_decoder_position(rep->decoder);
+		}
 		heartbeat(rep, !more, &wanted);
 		flo_upkeep_look(rep);
 		housekeep(rep, false);
@@ -565,7 +581,10 @@ static Replicator *
 create_replicator(void)
 {
 	Replicator *rep = palloc0(sizeof(Replicator));
+	FloMember	before;
 
+	(void) flo_member_look(flo_me->group, flo_me->member, &before);
+	rep->copy.since = before.oldest_pending != 0 ? before.oldest_pending : GetCurrentTimestamp();
 	rep->spec_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo configuration",
 											  ALLOCSET_SMALL_SIZES);
 	rep->full_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo full broker",
@@ -672,6 +691,7 @@ flo_replicator_run(void)
 		return;
 	connect_to_broker(rep);
 	enter_generation(rep);
+	flo_presence_begin(rep);
 	begin_session(rep);
 	flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
 	open_publisher(rep);
@@ -681,7 +701,9 @@ flo_replicator_run(void)
 		return;
 	}
 	open_decoder(rep);
-	flo_copy_show();
+	show_reading_again(rep, true);
+	if (!rep->reads_again)
+		flo_copy_show();
 	flo_state_decodes();
 	loop(rep);
 }

@@ -79,12 +79,18 @@ void
 flo_replicator_report(Replicator *rep)
 {
 	FloPositions positions = {0};
+	FloCopyPhase phase = flo_copy_phase();
 
 	positions.received = rep->session.start;
 	if (rep->decoder != NULL)
 		positions.received = Max(positions.received, flo_decoder_position(rep->decoder));
 	positions.durable = rep->published;
-	positions.known = rep->published;
+	positions.known = Max(rep->published, rep->caught_up_lsn);
 	positions.oldest_pending = flo_publisher_oldest(rep->publisher);
+	if ((phase == FLO_COPY_SNAPSHOT || phase == FLO_COPY_RUNNING) &&
+		(positions.oldest_pending == 0 || rep->copy.since < positions.oldest_pending))
+		positions.oldest_pending = rep->copy.since;
+	positions.source_seen = rep->caught_up;
+	positions.pending_bytes = flo_publisher_pending_bytes(rep->publisher);
 	flo_state_report(&positions);
 }

@@ -59,6 +59,11 @@ typedef struct Replicator
 	XLogRecPtr	published;		/* position of the newest acknowledged chunk */
 	uint64		published_seq;
 	XLogRecPtr	reported;		/* "source" key of the bucket */
+	FloClock	presence;		/* when that was written */
+	TimestampTz caught_up;		/* when there was nothing left to publish last */
+	XLogRecPtr	caught_up_lsn;	/* up to where */
+	bool		reads_again;	/* WAL before what is new */
+	FloClock	reading_shown;
 	uint64		purged;
 	FloClock	begun;
 	bool		full;			/* the broker had no room at the last try */

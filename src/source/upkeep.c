@@ -15,6 +15,7 @@
 #include "core/text.h"
 #include "monitor/state.h"
 #include "source/copy.h"
+#include "source/presence.h"
 #include "source/replicator_config.h"
 #include "source/replicator_state.h"
 #include "source/reports.h"
@@ -163,7 +164,10 @@ make_room_at_broker(Replicator *rep)
 			flo_replicator_begin_anew();
 	}
 	if (rep->publisher != NULL)
+	{
 		flo_replicator_report(rep);
+		flo_presence_tell(rep);
+	}
 	return changed || rep->purged != purged;
 }
 
