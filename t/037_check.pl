@@ -53,7 +53,9 @@ sub tells
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
 	my $there = await(sub { ($row) = find($node, $call, $item, $status, $detail); return defined $row; }, $name);
-	ok($there, "$name: told") or diag(join "\n", map { join ' | ', $item, map { $_ // '' } @$_{qw(status item detail hint)} } rows($node, $call));
+	ok($there, "$name: told")
+		or diag(join "\n", map { join ' | ', $item, map { $_ // '' } @$_{qw(status item detail hint)} } rows($node,
+		$call));
 	like($row->{hint} // '', $hint, "$name: what to do") if $there;
 	return $row->{hint} // '';
 }
@@ -87,7 +89,8 @@ src(q{
 	CREATE TYPE shop.mood AS ENUM ('good', 'bad');
 	CREATE TABLE shop.items (id int PRIMARY KEY, name text);
 	CREATE TABLE shop."Odd 'one'" (id int PRIMARY KEY);
-	CREATE TABLE wide (id int PRIMARY KEY, big bigint, at timestamptz, price numeric(10,2), tags text[], double int GENERATED ALWAYS AS (id * 2) STORED);
+	CREATE TABLE wide (id int PRIMARY KEY, big bigint, at timestamptz, price numeric(10,2), tags text[],
+		double int GENERATED ALWAYS AS (id * 2) STORED);
 	CREATE TABLE moody (id int PRIMARY KEY, m shop.mood);
 	CREATE TABLE loose (id int PRIMARY KEY, c citext);
 	CREATE TABLE owned (id int PRIMARY KEY, v text);
@@ -97,32 +100,44 @@ src(q{
 });
 
 my $plan = 'flo.check_plan()';
-mistake($source, $plan, 'replica identities of the plan', 'error', qr/public\.keyless$/, qr/^ALTER TABLE public\.keyless/, 'a table without a key');
-mistake($source, $plan, 'unlogged and foreign tables of the plan', 'warning', qr/unlogged: public\.fleeting/, qr/SET LOGGED;$/, 'an unlogged table');
+mistake($source, $plan, 'replica identities of the plan', 'error', qr/public\.keyless$/,
+	qr/^ALTER TABLE public\.keyless/, 'a table without a key');
+mistake($source, $plan, 'unlogged and foreign tables of the plan', 'warning', qr/unlogged: public\.fleeting/,
+	qr/SET LOGGED;$/, 'an unlogged table');
 
 my $writer = FloTest::Session->new($source, 'postgres');
 $writer->query('BEGIN; CREATE TABLE open_table (id int PRIMARY KEY)');
 src(q{BEGIN; INSERT INTO wide (id) VALUES (1); PREPARE TRANSACTION 'left over'});
-mistake($source, $plan, 'prepared transactions', 'warning', qr/'left over' in database postgres/, qr/^ROLLBACK PREPARED 'left over';/,
+mistake($source, $plan, 'prepared transactions', 'warning', qr/'left over' in database postgres/,
+	qr/^ROLLBACK PREPARED 'left over';/,
 	'a prepared transaction');
-mistake($source, $plan, 'open transactions', 'warning', qr/pid \d+ of role \w+ in database postgres/, qr/^SELECT pg_terminate_backend\(\d+\);/,
+mistake($source, $plan, 'open transactions', 'warning', qr/pid \d+ of role \w+ in database postgres/,
+	qr/^SELECT pg_terminate_backend\(\d+\);/,
 	'an open transaction that has written');
 
 $writer = FloTest::Session->new($source, 'postgres');
 $writer->query('BEGIN; LOCK TABLE wide');
-mistake($source, $plan, 'locks of the plan', 'warning', qr/^tables that other sessions are changing.*: public\.wide$/, qr/^SELECT pg_terminate_backend\(\d+\);/,
+mistake($source, $plan, 'locks of the plan', 'warning', qr/^tables that other sessions are changing.*: public\.wide$/,
+	qr/^SELECT pg_terminate_backend\(\d+\);/,
 	'a table that is being changed: looked past');
 is(src('SELECT count(*) FROM flo.groups'), 0, 'check_plan() has made nothing');
 is(src('SELECT count(*) FROM pg_publication'), 0, 'no publication either');
 
-my $small = flo_node('small', $nats, conf => "wal_level = replica\nmax_worker_processes = 5\nmax_replication_slots = 1\nmax_slot_wal_keep_size = '1GB'\n");
-tells($small, 'flo.check()', 'wal_level', 'warning', qr/enough for a destination only/, qr/^ALTER SYSTEM SET wal_level = 'logical';/,
+my $small = flo_node('small', $nats,
+	conf => "wal_level = replica\nmax_worker_processes = 5\n"
+	  . "max_replication_slots = 1\nmax_slot_wal_keep_size = '1GB'\n");
+tells($small, 'flo.check()', 'wal_level', 'warning', qr/enough for a destination only/,
+	qr/^ALTER SYSTEM SET wal_level = 'logical';/,
 	'wal_level = replica before there is a group');
-tells($small, $plan, 'wal_level', 'error', qr/replica/, qr/^ALTER SYSTEM SET wal_level = 'logical';/, 'check_plan() on such a server');
-tells($small, $plan, 'worker processes', 'warning', qr/slower/, qr/^ALTER SYSTEM SET max_worker_processes = \d+;/, 'too few processes for a copy');
-tells($small, $plan, 'replication slot of the plan', 'warning', qr/max_slot_wal_keep_size/, qr/lost/, 'WAL that is not kept for ever');
+tells($small, $plan, 'wal_level', 'error', qr/replica/, qr/^ALTER SYSTEM SET wal_level = 'logical';/,
+	'check_plan() on such a server');
+tells($small, $plan, 'worker processes', 'warning', qr/slower/, qr/^ALTER SYSTEM SET max_worker_processes = \d+;/,
+	'too few processes for a copy');
+tells($small, $plan, 'replication slot of the plan', 'warning', qr/max_slot_wal_keep_size/, qr/lost/,
+	'WAL that is not kept for ever');
 $small->safe_psql('postgres', q{SELECT pg_create_physical_replication_slot('taken')});
-my $statement = tells($small, $plan, 'replication slots', 'error', qr/1 of 1 are in use/, qr/^ALTER SYSTEM SET max_replication_slots = 2;/, 'no free slot');
+my $statement = tells($small, $plan, 'replication slots', 'error', qr/1 of 1 are in use/,
+	qr/^ALTER SYSTEM SET max_replication_slots = 2;/, 'no free slot');
 $small->safe_psql('postgres', $_) for map { s/ --.*//r } $statement,
   tells($small, $plan, 'wal_level', 'error', qr/replica/, qr/ALTER SYSTEM/, 'again'),
   tells($small, $plan, 'worker processes', 'warning', qr/slower/, qr/ALTER SYSTEM/, 'again');
@@ -134,24 +149,31 @@ $small->stop;
 
 # --- a destination before the first row ------------------------------------------------------
 
-src(q{CREATE TABLE keyless2 (id int); SELECT flo.create_replicator('g', mode => 'stream', options => '{"keyless_tables": "skip"}')});
+src(q{CREATE TABLE keyless2 (id int);
+	SELECT flo.create_replicator('g', mode => 'stream', options => '{"keyless_tables": "skip"}')});
 dst(q{SELECT flo.create_worker('g')});
-tells($dest, $check, 'tables of group g', 'warning', qr/told nothing of its tables/, qr/flo\.start_group\('g'\);/, 'a source that was not started');
-mistake($source, $check, 'member replicator of group g', 'warning', qr/^stopped/, qr/^SELECT flo\.start_group/, 'a member that was not started');
+tells($dest, $check, 'tables of group g', 'warning', qr/told nothing of its tables/, qr/flo\.start_group\('g'\);/,
+	'a source that was not started');
+mistake($source, $check, 'member replicator of group g', 'warning', qr/^stopped/, qr/^SELECT flo\.start_group/,
+	'a member that was not started');
 wait_state($source, 'g', 'replicator', 'streaming');
 
-mistake($dest, $check, 'extension citext of group g', 'error', qr/public\.loose/, qr/^CREATE EXTENSION citext;$/, 'an extension');
+mistake($dest, $check, 'extension citext of group g', 'error', qr/public\.loose/, qr/^CREATE EXTENSION citext;$/,
+	'an extension');
 mistake($dest, $check, 'schemas of group g', 'error', qr/missing here: shop/, qr/^CREATE SCHEMA shop;$/, 'a schema');
 dst(q{
-	CREATE TABLE wide (id bigint NOT NULL, big int, at int, price numeric(6,1), must int NOT NULL, CONSTRAINT wide_big UNIQUE (big));
+	CREATE TABLE wide (id bigint NOT NULL, big int, at int, price numeric(6,1), must int NOT NULL,
+		CONSTRAINT wide_big UNIQUE (big));
 	CREATE TABLE moody (id int PRIMARY KEY);
 	CREATE VIEW seen AS SELECT 1 AS id;
 });
-tells($dest, $check, 'types of group g', 'error', qr/shop\.mood; columns of these have them: public\.moody/, qr/pg_dump/, 'a type');
+tells($dest, $check, 'types of group g', 'error', qr/shop\.mood; columns of these have them: public\.moody/,
+	qr/pg_dump/, 'a type');
 dst(q{CREATE TYPE shop.mood AS ENUM ('good', 'bad')});
 is_mended($dest, $check, 'types of group g', 'error', qr/./, 'a type');
 
-my $hint = tells($dest, $check, 'tables of group g', 'error', qr/missing here: .*shop\."Odd 'one'".*shop\.items/, qr/^pg_dump --schema-only -t .* SOURCE \| psql 'postgres'/, 'tables');
+my $hint = tells($dest, $check, 'tables of group g', 'error', qr/missing here: .*shop\."Odd 'one'".*shop\.items/,
+	qr/^pg_dump --schema-only -t .* SOURCE \| psql 'postgres'/, 'tables');
 ($hint) = $hint =~ /^(pg_dump .*? SOURCE \| psql 'postgres')/;
 my ($source_connection, $dest_connection) = map { my $c = $_->connstr('postgres'); qq{"$c"} } $source, $dest;
 $hint =~ s/SOURCE/$source_connection/;
@@ -159,68 +181,93 @@ $hint =~ s/psql 'postgres'/psql -q -v ON_ERROR_STOP=1 -d $dest_connection/;
 is(system($hint), 0, 'the command of the hint runs');
 is_mended($dest, $check, 'tables of group g', 'error', qr/missing/, 'tables');
 
-tells($dest, $check, 'tables of group g', 'error', qr/no tables here.*public\.seen/, qr/routes/, 'a view where a table should be');
+tells($dest, $check, 'tables of group g', 'error', qr/no tables here.*public\.seen/, qr/routes/,
+	'a view where a table should be');
 dst('DROP VIEW seen; CREATE TABLE seen (id int PRIMARY KEY)');
-mistake($dest, $check, 'columns of group g', 'error', qr/public\.moody \(m\).*public\.wide \(tags\)/, qr/ADD COLUMN m shop\.mood; ALTER/, 'columns');
-mistake($dest, $check, 'column types of group g', 'error', qr/cannot be assigned: public\.wide\.at is integer here, timestamp with time zone at the source/,
-	qr/^ALTER TABLE public\.wide ALTER COLUMN at TYPE timestamp with time zone USING/, 'a type that takes no value of the source');
+mistake($dest, $check, 'columns of group g', 'error', qr/public\.moody \(m\).*public\.wide \(tags\)/,
+	qr/ADD COLUMN m shop\.mood; ALTER/, 'columns');
+mistake($dest, $check, 'column types of group g', 'error',
+	qr/cannot be assigned: public\.wide\.at is integer here, timestamp with time zone at the source/,
+	qr/^ALTER TABLE public\.wide ALTER COLUMN at TYPE timestamp with time zone USING/,
+		'a type that takes no value of the source');
 mistake($dest, $check, 'column types of group g', 'warning',
-	qr/not every value fits: public\.wide\.big is integer here, bigint at the source, public\.wide\.price is numeric\(6,1\) here/, qr/TYPE bigint; ALTER .* TYPE numeric\(10,2\);$/,
+	qr/not every value fits: public\.wide\.big is integer here, bigint at the source, public\.wide\.price is numeric\(6,1\) here/,
+	qr/TYPE bigint; ALTER .* TYPE numeric\(10,2\);$/,
 	'types that not every value fits');
-mistake($dest, $check, 'required columns of group g', 'error', qr/public\.wide\.must/, qr/ALTER COLUMN must DROP NOT NULL;$/, 'a column that nobody fills');
-mistake($dest, $check, 'keys of group g', 'warning', qr/found by these.*public\.wide \(id\)/, qr/^ALTER TABLE public\.wide ADD PRIMARY KEY \(id\);$/, 'a key');
-mistake($dest, $check, 'keys of group g', 'warning', qr/unique here and not at the source.*public\.wide \(big\)/, qr/DROP CONSTRAINT wide_big;/, 'a key too many');
+mistake($dest, $check, 'required columns of group g', 'error', qr/public\.wide\.must/,
+	qr/ALTER COLUMN must DROP NOT NULL;$/, 'a column that nobody fills');
+mistake($dest, $check, 'keys of group g', 'warning', qr/found by these.*public\.wide \(id\)/,
+	qr/^ALTER TABLE public\.wide ADD PRIMARY KEY \(id\);$/, 'a key');
+mistake($dest, $check, 'keys of group g', 'warning', qr/unique here and not at the source.*public\.wide \(big\)/,
+	qr/DROP CONSTRAINT wide_big;/, 'a key too many');
 
 dst(q{CREATE FUNCTION trg() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
-	CREATE TRIGGER audit AFTER INSERT ON owned FOR EACH ROW EXECUTE FUNCTION trg(); ALTER TABLE owned ENABLE ALWAYS TRIGGER audit});
-mistake($dest, $check, 'triggers of group g', 'warning', qr/audit on public\.owned/, qr/^ALTER TABLE public\.owned ENABLE TRIGGER audit;/, 'a trigger that fires always');
+	CREATE TRIGGER audit AFTER INSERT ON owned FOR EACH ROW EXECUTE FUNCTION trg();
+	ALTER TABLE owned ENABLE ALWAYS TRIGGER audit});
+mistake($dest, $check, 'triggers of group g', 'warning', qr/audit on public\.owned/,
+	qr/^ALTER TABLE public\.owned ENABLE TRIGGER audit;/, 'a trigger that fires always');
 
 dst(q{INSERT INTO flo.routes (group_name, source_schema, source_table, destination_schema, destination_table) VALUES
 	('g', 'shop', 'items', 'shop', 'New items'), ('g', 'public', 'seen', 'public', 'wide')});
-tells($dest, $check, 'shared tables of group g', 'warning', qr/public\.wide from public\.seen and public\.wide/, qr/flo\.routes/, 'two tables with one target');
+tells($dest, $check, 'shared tables of group g', 'warning', qr/public\.wide from public\.seen and public\.wide/,
+	qr/flo\.routes/, 'two tables with one target');
 dst(q{DELETE FROM flo.routes WHERE source_table = 'seen'});
 is_mended($dest, $check, 'shared tables of group g', 'warning', qr/./, 'two tables with one target');
-mistake($dest, $check, 'tables of group g', 'error', qr/missing here: shop\."New items"/, qr/^CREATE TABLE shop\."New items" \(id integer NOT NULL, name text, PRIMARY KEY \(id\)\);$/,
+mistake($dest, $check, 'tables of group g', 'error', qr/missing here: shop\."New items"/,
+	qr/^CREATE TABLE shop\."New items" \(id integer NOT NULL, name text, PRIMARY KEY \(id\)\);$/,
 	'the target of a route');
 
 # what the destination learns of the source while it goes on
 src('ALTER TABLE owned ADD COLUMN later date');
-mistake($dest, $check, 'columns of group g', 'error', qr/public\.owned \(later\)/, qr/ADD COLUMN later date;$/, 'a column that the source has added');
+mistake($dest, $check, 'columns of group g', 'error', qr/public\.owned \(later\)/, qr/ADD COLUMN later date;$/,
+	'a column that the source has added');
 src('CREATE TABLE made_later (id int PRIMARY KEY)');
-tells($dest, $check, 'tables of group g', 'error', qr/public\.made_later/, qr/pg_dump/, 'a table that the source has made');
+tells($dest, $check, 'tables of group g', 'error', qr/public\.made_later/, qr/pg_dump/,
+	'a table that the source has made');
 src(q{SELECT flo.remove_table('g', 'made_later')});
 is_mended($dest, $check, 'tables of group g', 'error', qr/made_later/, 'a table that has left the group');
 
 # --- whose rights ------------------------------------------------------------------------------
 
 dst(q{
-	CREATE ROLE applier; CREATE ROLE keeper; CREATE ROLE watcher; GRANT pg_monitor TO watcher; CREATE ROLE nobody_special;
+	CREATE ROLE applier; CREATE ROLE keeper; CREATE ROLE watcher; GRANT pg_monitor TO watcher;
+	CREATE ROLE nobody_special;
 	ALTER TABLE owned OWNER TO keeper;
 	SELECT flo.set_owner('g', 'postgres', 'applier');
 	SELECT flo.alter_worker('g', 'postgres', '{"tables": ["owned", "shop.gone"]}')});
-tells($dest, $check, 'option tables of member postgres of group g', 'warning', qr/does not publish: shop\.gone/, qr/flo\.alter_worker/, 'a table of the option that is not there');
+tells($dest, $check, 'option tables of member postgres of group g', 'warning', qr/does not publish: shop\.gone/,
+	qr/flo\.alter_worker/, 'a table of the option that is not there');
 dst(q{SELECT flo.alter_worker('g', 'postgres', '{"tables": ["owned"]}')});
-is_mended($dest, $check, 'option tables of member postgres of group g', 'warning', qr/./, 'a table of the option that is not there');
+is_mended($dest, $check, 'option tables of member postgres of group g', 'warning', qr/./,
+	'a table of the option that is not there');
 my $rights = 'privileges of group g';
-mistake($dest, $check, $rights, 'error', qr/role applier may not act as the owner.*public\.owned/, qr/^GRANT keeper TO applier;$/, 'a role that may not act as the owner');
+mistake($dest, $check, $rights, 'error', qr/role applier may not act as the owner.*public\.owned/,
+	qr/^GRANT keeper TO applier;$/, 'a role that may not act as the owner');
 dst(q{REVOKE keeper FROM applier; ALTER TABLE owned OWNER TO CURRENT_USER});
-mistake($dest, $check, $rights, 'error', qr/may not act as the owner/, qr/^SELECT flo\.alter_worker\('g', 'postgres', '\{"run_as_owner": true\}'\);$/,
+mistake($dest, $check, $rights, 'error', qr/may not act as the owner/,
+	qr/^SELECT flo\.alter_worker\('g', 'postgres', '\{"run_as_owner": true\}'\);$/,
 	'the same where the owner is a superuser, which nobody is to become');
-mistake($dest, $check, $rights, 'error', qr/role applier lacks privileges on: public\.owned \(SELECT, INSERT, UPDATE, DELETE, TRUNCATE\)/,
+mistake($dest, $check, $rights, 'error',
+	qr/role applier lacks privileges on: public\.owned \(SELECT, INSERT, UPDATE, DELETE, TRUNCATE\)/,
 	qr/^GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON public\.owned TO applier;$/, 'privileges on a table');
 dst(q{REVOKE UPDATE ON owned FROM applier; REVOKE USAGE ON SCHEMA public FROM PUBLIC});
-mistake($dest, $check, $rights, 'error', qr/lacks privileges on: public\.owned \(UPDATE\)/, qr/^GRANT UPDATE ON public\.owned TO applier;$/, 'one privilege');
-mistake($dest, $check, $rights, 'error', qr/role applier lacks USAGE on the schemas: public/, qr/^GRANT USAGE ON SCHEMA public TO applier;$/, 'the schema');
+mistake($dest, $check, $rights, 'error', qr/lacks privileges on: public\.owned \(UPDATE\)/,
+	qr/^GRANT UPDATE ON public\.owned TO applier;$/, 'one privilege');
+mistake($dest, $check, $rights, 'error', qr/role applier lacks USAGE on the schemas: public/,
+	qr/^GRANT USAGE ON SCHEMA public TO applier;$/, 'the schema');
 dst(q{GRANT USAGE ON SCHEMA public TO PUBLIC; ALTER TABLE owned ENABLE ROW LEVEL SECURITY});
-mistake($dest, $check, $rights, 'error', qr/row-level security applies to role applier on: public\.owned/, qr/^ALTER TABLE public\.owned DISABLE ROW LEVEL SECURITY;$/,
+mistake($dest, $check, $rights, 'error', qr/row-level security applies to role applier on: public\.owned/,
+	qr/^ALTER TABLE public\.owned DISABLE ROW LEVEL SECURITY;$/,
 	'row-level security');
-dst(q{SELECT flo.set_owner('g', 'postgres', current_user::regrole); SELECT flo.alter_worker('g', 'postgres', '{"run_as_owner": null, "tables": null}')});
+dst(q{SELECT flo.set_owner('g', 'postgres', current_user::regrole);
+	SELECT flo.alter_worker('g', 'postgres', '{"run_as_owner": null, "tables": null}')});
 ok((find($dest, $check, 'tables of group g', 'ok', qr/^\d+ of the source are here/)), 'now all is as it should be')
   or diag(explain([ grep { $_->{status} ne 'ok' } rows($dest, $check) ]));
 
 # --- while it runs ---------------------------------------------------------------------------
 
-mistake($dest, $check, 'member postgres of group g', 'warning', qr/^stopped/, qr/^SELECT flo\.start_group\('g', 'postgres'\);$/, 'a worker that was not started');
+mistake($dest, $check, 'member postgres of group g', 'warning', qr/^stopped/,
+	qr/^SELECT flo\.start_group\('g', 'postgres'\);$/, 'a worker that was not started');
 wait_state($dest, 'g', 'postgres', 'streaming');
 
 # who watches sees the same
@@ -229,7 +276,8 @@ is($seen->($dest, 'watcher'), $seen->($dest), 'members of pg_monitor see what su
 is(error_of($dest, q{SET ROLE nobody_special; SELECT * FROM flo.check()}) =~ /42501/ ? 1 : 0, 1, 'others do not');
 
 # the same definitions are not written again
-my $written = sub { $nats->request('$JS.API.STREAM.MSG.GET.KV_pg_flo_state_g', '{"last_by_subj":"' . $bucket . '_g.tables.0"}') };
+my $written = sub { $nats->request('$JS.API.STREAM.MSG.GET.KV_pg_flo_state_g', '{"last_by_subj":"' . $bucket
+	. '_g.tables.0"}') };
 my $before = $written->();
 src(q{SELECT flo.stop_group('g')});
 wait_state($source, 'g', 'replicator', 'stopped');
@@ -244,43 +292,56 @@ like($before, qr/"seq":\d+/, 'as a message');
 # an error's hint is that of the row
 dst('DROP TABLE shop.marked');
 src('INSERT INTO shop.marked VALUES (1)');
-tells($dest, $check, 'member postgres of group g', 'warning', qr/^backoff.*shop\.marked/, qr/^Create the table here.*tried again/, 'an error while applying');
+tells($dest, $check, 'member postgres of group g', 'warning', qr/^backoff.*shop\.marked/,
+	qr/^Create the table here.*tried again/, 'an error while applying');
 tells($dest, $check, 'tables of group g', 'error', qr/shop\.marked/, qr/pg_dump/, 'and the table');
 dst('CREATE TABLE shop.marked (id int PRIMARY KEY)');
 wait_caught_up($source, $dest, 'g');
 
 # letters that nobody took
 dst(qq{SELECT flo.create_worker('g', 'webhook', options => '{"url": "http://127.0.0.1:1/"}');
-	INSERT INTO flo.dead_letters (group_name, worker_name, url, event_id, event) VALUES ('g', 'webhook', 'http://127.0.0.1:1/', 'x', '{}')});
-tells($dest, $check, 'dead letters of member webhook of group g', 'warning', qr/^1, the oldest since/, qr/^SELECT flo\.redrive_group\('g'\);/, 'a dead letter');
+	INSERT INTO flo.dead_letters (group_name, worker_name, url, event_id, event) VALUES ('g', 'webhook',
+		'http://127.0.0.1:1/', 'x', '{}')});
+tells($dest, $check, 'dead letters of member webhook of group g', 'warning', qr/^1, the oldest since/,
+	qr/^SELECT flo\.redrive_group\('g'\);/, 'a dead letter');
 dst(q{SELECT flo.drop_worker('g', 'webhook', force => true)});
 
 # a destination that is gone holds the stream
-my $report = encode_json({ version => 1, worker => 'gone', system_identifier => '77', database => 'away', lsn => '0/1', seq => 0,
-	copied_seq => 0, copying => JSON::PP::false, awaits_resync => JSON::PP::false, missing_chunks => 0, missing_attempt => 0,
+my $report = encode_json({ version => 1, worker => 'gone', system_identifier => '77', database => 'away',
+	lsn => '0/1', seq => 0,
+	copied_seq => 0, copying => JSON::PP::false, awaits_resync => JSON::PP::false, missing_chunks => 0,
+		missing_attempt => 0,
 	copy_attempt => 0, at => '2026-01-31T12:00:00.000000Z' });
 $nats->publish("${bucket}_g.worker.pgflo_g_gone_1", $report);
-my $gone = tells($source, $check, 'worker gone of group g', 'warning', qr/"gone" in database "away" \(system 77\) has not been seen since 2026-01-31.*the stream keeps \S+ \S+ for it/,
+my $gone = tells($source, $check, 'worker gone of group g', 'warning',
+	qr/"gone" in database "away" \(system 77\) has not been seen since 2026-01-31.*the stream keeps \S+ \S+ for it/,
 	qr/SELECT flo\.drop_consumer\('g', 'pgflo_g_gone_1'\);$/, 'a destination that is gone');
 src($1) if $gone =~ /here: (SELECT flo\.drop_consumer.*)$/;
 is_mended($source, $check, 'worker gone of group g', 'warning', qr/./, 'a destination that is gone');
 
 # documents that somebody else wrote
 $nats->publish("${bucket}_g.tables", '{"version": 1, "mode": 7}');
-tells($dest, $check, 'tables of group g', 'warning', qr/not compared.*"mode"/, qr/NATS account/, 'a document that is none');
+tells($dest, $check, 'tables of group g', 'warning', qr/not compared.*"mode"/, qr/NATS account/,
+	'a document that is none');
 
 # --- a copy that is to come -------------------------------------------------------------------
 
 src(q{CREATE TABLE copied (id int PRIMARY KEY, v text); INSERT INTO copied VALUES (1, 'x');
-	SELECT flo.create_replicator('c', tables => '{copied}', mode => 'copy_and_stream', sync_schema => true); SELECT flo.start_group('c')});
+	SELECT flo.create_replicator('c', tables => '{copied}', mode => 'copy_and_stream',
+		sync_schema => true); SELECT flo.start_group('c')});
 dst(q{GRANT keeper TO CURRENT_USER; SELECT flo.create_worker('c'); SELECT flo.set_owner('c', 'postgres', 'applier');
 	REVOKE CREATE ON SCHEMA public FROM PUBLIC});
 my $copy = q{flo.check('c')};
-tells($dest, $copy, 'tables of group c', 'ok', qr/the copy or DDL of the source makes them: public\.copied/, qr/^$/, 'a table that the copy makes');
-mistake($dest, $copy, 'privileges of group c', 'error', qr/role applier lacks CREATE.*schema public/, qr/^GRANT CREATE ON SCHEMA public TO applier;$/,
+tells($dest, $copy, 'tables of group c', 'ok', qr/the copy or DDL of the source makes them: public\.copied/, qr/^$/,
+	'a table that the copy makes');
+mistake($dest, $copy, 'privileges of group c', 'error', qr/role applier lacks CREATE.*schema public/,
+	qr/^GRANT CREATE ON SCHEMA public TO applier;$/,
 	'a role that cannot make it');
-dst(q{SELECT flo.set_owner('c', 'postgres', current_user::regrole); CREATE TABLE copied (id int PRIMARY KEY, v text); INSERT INTO copied VALUES (7, 'mine')});
-mistake($dest, $copy, 'rows before the copy of member postgres of group c', 'warning', qr/public\.copied \(8192 bytes\)/,
+dst(q{SELECT flo.set_owner('c', 'postgres', current_user::regrole);
+	CREATE TABLE copied (id int PRIMARY KEY, v text);
+	INSERT INTO copied VALUES (7, 'mine')});
+mistake($dest, $copy, 'rows before the copy of member postgres of group c', 'warning',
+	qr/public\.copied \(8192 bytes\)/,
 	qr/flo\.alter_worker\('c', 'postgres', '\{"copy_into": "merge"\}'\);/, 'rows that the copy would meet');
 dst(q{SELECT flo.start_group('c')});
 ok(wait_until($dest, 'postgres', 'SELECT count(*) = 2 FROM copied', 'the copy'), 'it has come');
@@ -290,7 +351,8 @@ ok(wait_until($dest, 'postgres', 'SELECT count(*) = 2 FROM copied', 'the copy'),
 src(q{SELECT flo.stop_group('c')});
 wait_state($source, 'c', 'replicator', 'stopped');
 src(q{SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE 'pgflo%\_c'});
-my $resync = tells($source, $copy, 'replication slot of group c', 'error', qr/the slot is gone/, qr/^SELECT flo\.resync\('c'\);/, 'a slot that is gone');
+my $resync = tells($source, $copy, 'replication slot of group c', 'error', qr/the slot is gone/,
+	qr/^SELECT flo\.resync\('c'\);/, 'a slot that is gone');
 src($resync);
 src(q{SELECT flo.start_group('c')});
 is_mended($source, $copy, 'replication slot of group c', 'error', qr/./, 'a slot that is gone');
@@ -303,13 +365,19 @@ tells($source, $plan, 'NATS', 'error', qr/./, qr/./, 'nor for a plan');
 tells($dest, $check, 'member postgres of group g', 'warning', qr/^waiting/, qr/./, 'a member that waits for it');
 
 # a broker with little room, and with few streams
-sub account { return "accounts { A { jetstream: { max_mem: 1M, $_[0], max_consumers: 20 }, users: [ { user: pgflo, password: pgflo } ] } }\nno_auth_user: pgflo"; }
+sub account
+{
+	return "accounts { A { jetstream: { max_mem: 1M, $_[0], max_consumers: 20 },"
+	  . " users: [ { user: pgflo, password: pgflo } ] } }\nno_auth_user: pgflo";
+}
 $nats->configure(account('max_file: 100MB, max_streams: 10'));
 $nats->start;
 my $large = q{flo.check_plan(options => '{"stream_max_bytes": "1GB"}')};
-tells($source, $large, 'room at the broker', 'error', qr/has 100 MB left of 100 MB; the stream may take 1024 MB/, qr/stream_max_bytes/, 'too little room');
+tells($source, $large, 'room at the broker', 'error', qr/has 100 MB left of 100 MB; the stream may take 1024 MB/,
+	qr/stream_max_bytes/, 'too little room');
 $nats->set_room('1GB', account('max_file: 100MB, max_streams: 2'));
-tells($source, $plan, 'room at the broker', 'error', qr/of 2 streams, a group needs 3/, qr/limit of streams/, 'too few streams');
+tells($source, $plan, 'room at the broker', 'error', qr/of 2 streams, a group needs 3/, qr/limit of streams/,
+	'too few streams');
 
 is(join("\n", sort keys %without_hint), '', 'whatever was wrong had a hint');
 done_testing();

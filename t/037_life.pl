@@ -55,7 +55,8 @@ wait_caught_up($source, $dest, 'move');
 is(scalar(lines_with($dest, qr/$member: streaming from \d+\/[0-9A-F]+$/)), 2, 'streaming is told once for each time');
 is(scalar(lines_with($dest, qr/$member: waiting for NATS: /)), 1, 'that the broker is away is told once');
 is(scalar(lines_with($source, qr/replicator of group "move": waiting for NATS: /)), 1, 'at the source, too');
-is(events($dest, q{string_agg(state, ' ' ORDER BY at)}, q{member = 'postgres' AND state NOT IN ('starting', 'waiting', 'copying')
+is(events($dest, q{string_agg(state, ' ' ORDER BY at)},
+	q{member = 'postgres' AND state NOT IN ('starting', 'waiting', 'copying')
 	OR detail LIKE 'for NATS%'}), 'streaming waiting streaming', 'flo.events has the same');
 
 # --- a row that cannot be applied -----------------------------------------------------------
@@ -64,21 +65,25 @@ $dest->safe_psql('postgres', 'ALTER TABLE t ADD CHECK (v <> 666) NOT VALID');
 $source->safe_psql('postgres', 'INSERT INTO t VALUES (1000000, 666)');
 wait_until($dest, 'postgres', q{SELECT restarts >= 4 FROM flo.status WHERE member = 'postgres'}, 'four restarts');
 is(scalar(lines_with($dest, qr/ERROR:.*violates check constraint/)), 1, 'the error is logged whole once');
-is(scalar(lines_with($dest, qr/$member: backoff: see last_error; retry in 0.5 s: .*violates check/)), 1, 'its first pause is told');
+is(scalar(lines_with($dest, qr/$member: backoff: see last_error; retry in 0.5 s: .*violates check/)), 1,
+	'its first pause is told');
 is(scalar(lines_with($dest, qr/$member: backoff: see last_error, the same 2 times in a row; retry in 1 s: /)), 1,
 	'the pause doubles, and is told with the count');
 is(scalar(lines_with($dest, qr/the same 3 times in a row/)), 0, 'that of the third is not');
 is(scalar(lines_with($dest, qr/the same 4 times in a row; retry in 4 s/)), 1, 'that of the fourth is');
 is(scalar(lines_with($dest, qr/$member: streaming/)), 2, 'what it does in between is not told');
 is(scalar(lines_with($dest, qr/exited with exit code/)), 0, 'nor does the postmaster say anything');
-is($dest->safe_psql('postgres', q{SELECT last_error ~ 'check constraint' AND last_error_at > coalesce(recovered_at, '-infinity')
+is($dest->safe_psql('postgres',
+	q{SELECT last_error ~ 'check constraint' AND last_error_at > coalesce(recovered_at, '-infinity')
 	FROM flo.status WHERE member = 'postgres'}), 't', 'last_error without a later recovered_at: it is now');
 is(events($dest, 'count(*) || min(sqlstate)', q{state = 'backoff'}), '323514', 'events know the error by its code');
-like(events($dest, 'error', q{state = 'backoff' LIMIT 1}), qr/check constraint.*table "public.t"/s, 'and where it happened');
+like(events($dest, 'error', q{state = 'backoff' LIMIT 1}), qr/check constraint.*table "public.t"/s,
+	'and where it happened');
 
 $dest->safe_psql('postgres', 'ALTER TABLE t DROP CONSTRAINT t_v_check');
 wait_caught_up($source, $dest, 'move');
-wait_until($dest, 'postgres', q{SELECT recovered_at > last_error_at FROM flo.status WHERE member = 'postgres'}, 'to have recovered');
+wait_until($dest, 'postgres', q{SELECT recovered_at > last_error_at FROM flo.status WHERE member = 'postgres'},
+	'to have recovered');
 is(scalar(lines_with($dest, qr/$member: recovered after [4-9] retries in [\d.]+ s$/)), 1, 'that it recovered is told');
 is(status_of($dest, 'move', 'postgres', 'state'), 'streaming', 'it streams');
 
@@ -86,12 +91,15 @@ is(status_of($dest, 'move', 'postgres', 'state'), 'streaming', 'it streams');
 my $pid = pid_of($dest, 'move', 'postgres');
 $dest->safe_psql('postgres', 'ALTER TABLE t ADD CHECK (v <> 667) NOT VALID');
 $source->safe_psql('postgres', 'INSERT INTO t VALUES (1000001, 667)');
-wait_until($dest, 'postgres', q{SELECT count(*) = 2 FROM flo.events WHERE group_name = 'move' AND detail = 'see last_error; retry in 0.5 s'},
+wait_until($dest, 'postgres',
+	q{SELECT count(*) = 2 FROM flo.events WHERE group_name = 'move' AND detail = 'see last_error; retry in 0.5 s'},
 	'the pauses to begin anew');
-my $lsn = $dest->safe_psql('postgres', q{SELECT substring(last_error FROM 'transaction at ([0-9A-F/]+)') FROM flo.status WHERE member = 'postgres'});
+my $lsn = $dest->safe_psql('postgres',
+	q{SELECT substring(last_error FROM 'transaction at ([0-9A-F/]+)') FROM flo.status WHERE member = 'postgres'});
 wait_until($dest, 'postgres', qq{SELECT flo.skip('move', 'postgres', '$lsn') IS NOT NULL}, 'to skip') if $lsn;
 $dest->safe_psql('postgres', 'ALTER TABLE t DROP CONSTRAINT t_v_check');
-wait_until($dest, 'postgres', q{SELECT recovered_at > last_error_at FROM flo.status WHERE member = 'postgres'}, 'to have recovered again');
+wait_until($dest, 'postgres', q{SELECT recovered_at > last_error_at FROM flo.status WHERE member = 'postgres'},
+	'to have recovered again');
 
 # --- through restarts of the server ---------------------------------------------------------
 
@@ -114,18 +122,21 @@ ok(!-e $dest->data_dir . '/pg_stat/pg_flo.stat', 'nothing old is left to be read
 
 # --- who sees what, and for how long --------------------------------------------------------
 
-$dest->safe_psql('postgres', 'CREATE ROLE nobody; CREATE ROLE watcher; GRANT pg_monitor TO watcher; GRANT USAGE ON SCHEMA flo TO nobody, watcher');
+$dest->safe_psql('postgres', 'CREATE ROLE nobody; CREATE ROLE watcher; GRANT pg_monitor TO watcher;
+	GRANT USAGE ON SCHEMA flo TO nobody, watcher');
 for my $case (['nobody', 0], ['watcher', 1])
 {
 	my ($role, $sees) = @$case;
-	my $rows = $dest->safe_psql('postgres', qq{SET ROLE $role; SELECT count(*) > 5, count(error) > 0, count(hint) FROM flo.events});
+	my $rows = $dest->safe_psql('postgres',
+		qq{SET ROLE $role; SELECT count(*) > 5, count(error) > 0, count(hint) FROM flo.events});
 	like($rows, $sees ? qr/^t\|t/ : qr/^t\|f\|0/, "$role sees " . ($sees ? 'errors' : 'that something happened'));
 }
 like(error_of($dest, 'SET ROLE watcher; SELECT * FROM flo.event_log'), qr/42501/, 'the table behind it is not for all');
 
 $dest->safe_psql('postgres', q{UPDATE flo.event_log SET at = at - interval '8 days'});
 $dest->safe_psql('postgres', q{SELECT flo.start_group('move')});
-wait_until($dest, 'postgres', q{SELECT count(*) > 0 AND min(at) > now() - interval '1 hour' FROM flo.event_log}, 'old events to go');
+wait_until($dest, 'postgres', q{SELECT count(*) > 0 AND min(at) > now() - interval '1 hour' FROM flo.event_log},
+	'old events to go');
 
 # --- a row that cannot be copied ------------------------------------------------------------
 
@@ -134,15 +145,19 @@ $source->safe_psql('postgres', 'INSERT INTO c SELECT i, i FROM generate_series(1
 $dest->safe_psql('postgres', 'ALTER TABLE c ADD CHECK (v <> 66)');
 my $from = length log_of($dest);
 create_copy_group($source, $dest, 'brought', tables => q{'{public.c}'}, wait => 0);
-wait_until($dest, 'postgres', q{SELECT restarts >= 4 FROM flo.status WHERE group_name = 'brought'}, 'four restarts in a copy');
+wait_until($dest, 'postgres', q{SELECT restarts >= 4 FROM flo.status WHERE group_name = 'brought'},
+	'four restarts in a copy');
 my $log = substr(log_of($dest), $from);
 my @errors = $log =~ /ERROR: .*/g;
-cmp_ok(scalar(@errors), '<=', 2, 'the error of a loader, and of the worker that it ended, is logged whole once') or diag(join("\n", @errors));
+cmp_ok(scalar(@errors), '<=', 2, 'the error of a loader, and of the worker that it ended, is logged whole once')
+	or diag(join("\n", @errors));
 like($log, qr/the same 4 times in a row; retry in 4 s/, 'the pauses of a copy grow');
 $dest->safe_psql('postgres', 'ALTER TABLE c DROP CONSTRAINT c_v_check');
 wait_state($dest, 'brought', 'postgres', 'streaming');
-wait_until($dest, 'postgres', q{SELECT recovered_at > last_error_at FROM flo.status WHERE group_name = 'brought'}, 'the copy to get on');
-like(substr(log_of($dest), $from), qr/worker "postgres" of group "brought": recovered after \d+ retries/, 'and that is told');
+wait_until($dest, 'postgres', q{SELECT recovered_at > last_error_at FROM flo.status WHERE group_name = 'brought'},
+	'the copy to get on');
+like(substr(log_of($dest), $from), qr/worker "postgres" of group "brought": recovered after \d+ retries/,
+	'and that is told');
 is_same_table($source, $dest, 'c', 'it is complete');
 
 note($_) for map { s/^\S+ //r } lines_with($dest, qr/of group|FATAL|ERROR|exit code/);

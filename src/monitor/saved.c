@@ -31,6 +31,9 @@ typedef struct SavedHeader
 
 #define SAVED_MAGIC 0x464C0002
 
+/* What is saved and filled */
+static FloShared *shared;
+
 static void
 complain(const char *what)
 {
@@ -42,21 +45,26 @@ complain(const char *what)
 static bool
 write_all(FILE *file)
 {
-	SavedHeader header = {SAVED_MAGIC, sizeof(FloEntry), sizeof(FloEvent), 0, 0, flo_shared->last_event};
+	SavedHeader header = {
+		.magic = SAVED_MAGIC,
+		.entry_size = sizeof(FloEntry),
+		.event_size = sizeof(FloEvent),
+		.last_event = shared->last_event
+	};
 
-	for (int i = 0; i < flo_shared->nentries; i++)
-		header.entries += flo_shared->entries[i].in_use;
+	for (int i = 0; i < shared->nentries; i++)
+		header.entries += shared->entries[i].in_use;
 	for (int i = 0; i < FLO_EVENTS; i++)
-		header.events += OidIsValid(flo_shared->events[i].database);
+		header.events += OidIsValid(shared->events[i].database);
 	if (fwrite(&header, sizeof(header), 1, file) != 1)
 		return false;
-	for (int i = 0; i < flo_shared->nentries; i++)
-		if (flo_shared->entries[i].in_use &&
-			fwrite(&flo_shared->entries[i], sizeof(FloEntry), 1, file) != 1)
+	for (int i = 0; i < shared->nentries; i++)
+		if (shared->entries[i].in_use &&
+			fwrite(&shared->entries[i], sizeof(FloEntry), 1, file) != 1)
 			return false;
 	for (uint64 i = 0; i < FLO_EVENTS; i++)
 	{
-		const FloEvent *event = &flo_shared->events[(flo_shared->next_event + i) % FLO_EVENTS];
+		const FloEvent *event = &shared->events[(shared->next_event + i) % FLO_EVENTS];
 
 		if (OidIsValid(event->database) && fwrite(event, sizeof(FloEvent), 1, file) != 1)
 			return false;
@@ -71,7 +79,7 @@ save(int code, Datum arg)
 	FILE	   *file;
 	bool		written;
 
-	if (code != 0 || flo_shared == NULL)
+	if (code != 0)
 		return;
 	file = AllocateFile(SAVED_FILE ".tmp", PG_BINARY_W);
 	if (file == NULL)
@@ -113,29 +121,30 @@ read_all(FILE *file)
 		header.entry_size != sizeof(FloEntry) || header.event_size != sizeof(FloEvent) ||
 		header.events > FLO_EVENTS)
 		return;
-	flo_shared->last_event = header.last_event;
+	shared->last_event = header.last_event;
 	for (uint32 i = 0; i < header.entries; i++)
 	{
 		if (fread(&entry, sizeof(entry), 1, file) != 1)
 			return;
-		if (i < flo_shared->nentries)
-			take_entry(&flo_shared->entries[i], &entry);
+		if (i < shared->nentries)
+			take_entry(&shared->entries[i], &entry);
 	}
 	for (uint32 i = 0; i < header.events; i++)
 	{
 		if (fread(&event, sizeof(event), 1, file) != 1)
 			return;
-		flo_shared->events[flo_shared->next_event++] = event;
+		shared->events[shared->next_event++] = event;
 	}
 }
 
 void
-flo_saved_load(void)
+flo_saved_load(FloShared *memory)
 {
 	FILE	   *file;
 
 	if (IsUnderPostmaster)
 		return;
+	shared = memory;
 	on_shmem_exit(save, (Datum) 0);
 	file = AllocateFile(SAVED_FILE, PG_BINARY_R);
 	if (file == NULL)

@@ -90,7 +90,7 @@ startup_shared_memory(void)
 	}
 	LWLockRelease(AddinShmemInitLock);
 	if (!old)
-		flo_saved_load();
+		flo_saved_load(flo_shared);
 }
 
 /*

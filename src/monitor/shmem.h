@@ -170,7 +170,7 @@ extern void flo_entry_note_error(FloEntry *e, const FloFailure *failure);
 extern bool flo_entry_is_round(int errors);
 
 /* At server start, before anybody else looks: what an orderly stop has kept */
-extern void flo_saved_load(void);
+extern void flo_saved_load(FloShared *memory);
 
 /* The process of this entry is to look up; without the lock */
 extern void flo_entry_wake(int slot);

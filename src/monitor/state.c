@@ -37,29 +37,6 @@ my_member(void)
 	return &my_entry()->member;
 }
 
-const char *
-flo_state_name(FloMemberState state)
-{
-	switch (state)
-	{
-		case FLO_STATE_STOPPED:
-			return "stopped";
-		case FLO_STATE_STARTING:
-			return "starting";
-		case FLO_STATE_WAITING:
-			return "waiting";
-		case FLO_STATE_COPYING:
-			return "copying";
-		case FLO_STATE_STREAMING:
-			return "streaming";
-		case FLO_STATE_BACKOFF:
-			return "backoff";
-		case FLO_STATE_FAILED:
-			return "failed";
-	}
-	return "unknown";
-}
-
 /* --- changes; the caller holds the lock ---------------------------------- */
 
 static void

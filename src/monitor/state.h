@@ -37,7 +37,28 @@ typedef enum FloMemberState
 	FLO_STATE_FAILED
 } FloMemberState;
 
-extern const char *flo_state_name(FloMemberState state);
+static inline const char *
+flo_state_name(FloMemberState state)
+{
+	switch (state)
+	{
+		case FLO_STATE_STOPPED:
+			return "stopped";
+		case FLO_STATE_STARTING:
+			return "starting";
+		case FLO_STATE_WAITING:
+			return "waiting";
+		case FLO_STATE_COPYING:
+			return "copying";
+		case FLO_STATE_STREAMING:
+			return "streaming";
+		case FLO_STATE_BACKOFF:
+			return "backoff";
+		case FLO_STATE_FAILED:
+			return "failed";
+	}
+	return "unknown";
+}
 
 /* --- the process that runs as a member ----------------------------------- */
 
