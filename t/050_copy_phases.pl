@@ -180,7 +180,8 @@ is(summary($source, 'replicator',
 like(progress($dest, 'phase, percent, indexes_done, indexes_total'),
 	qr/big complete 100.0 2 2, kid complete 100.0 1 1/, 'each table');
 ok(await(sub { slurp_file($dest->logfile)
-		=~ /LOG:  worker "postgres" of group "g": copy finished: 4 tables, 4501 rows, \d+ kB in \d+(\.\d)? s\n/ }, 'a line'),
+		=~ /LOG:  worker "postgres" of group "g": copy finished: 4 tables, 4501 rows, \d+ kB in \d+(\.\d)? s\n/
+	}, 'a line'),
 	'a line in the log of the destination');
 ok(await(sub { slurp_file($source->logfile)
 		=~ /LOG:  replicator of group "g": copy finished: 4 tables, 4501 rows, \d+ kB in \d+(\.\d)? s\n/ }, 'a line'),
