@@ -148,6 +148,7 @@ end_transaction(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
 	w->batch_time = commit->commit_time;
 	w->position = commit->end_lsn;
 	w->tally.open.transactions++;
+	flo_commits_note(&w->commits, commit->commit_time, w->batches);
 	flo_error_context_clear();
 
 	/*

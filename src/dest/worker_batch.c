@@ -121,6 +121,7 @@ flo_worker_open_batch(FloWorker *w)
 	w->sink->ops->begin(w->sink);
 	w->batch_opened = flo_clock();
 	w->batch_open = true;
+	w->batches++;
 	w->batch_has_ddl = false;
 	w->batch_changes = 0;
 	w->batch_transactions = 0;
@@ -157,6 +158,7 @@ flo_worker_commit_batch(FloWorker *w)
 		flo_worker_record_position(w, w->batch_lsn);
 	flo_injection_point("commit.after");
 	flo_tally_commit(&w->tally);
+	flo_histogram_add(&w->tally.histograms, FLO_HISTOGRAM_BATCH, w->batch_changes, 1);
 	MemoryContextSwitchTo(old);
 
 	/* committed, and not to be told before it is flushed */
@@ -183,6 +185,7 @@ flo_worker_abort_batch(FloWorker *w)
 		return;
 	w->batch_open = false;
 	flo_tally_drop(&w->tally);
+	flo_commits_drop(&w->commits, w->batches);
 	w->entering |= w->entered;
 	w->entered = false;
 	flo_progress_disarm();

@@ -131,6 +131,7 @@ flo_worker_flush(FloWorker *w, bool force)
 		flo_injection_point("flush.after");
 		w->unflushed_local = InvalidXLogRecPtr;
 		w->unflushed_oldest = 0;
+		flo_commits_durable(&w->commits, w->batches - w->batch_open, &w->tally.histograms);
 		w->origin_lsn = flo_progress_position(w->progress);
 		w->durable = Max(w->durable, w->origin_lsn);
 		if (w->unflushed_seq > w->acked_seq)

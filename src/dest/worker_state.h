@@ -118,6 +118,7 @@ typedef struct FloWorker
 
 	/* the batch: one transaction at the destination */
 	bool		batch_open;
+	uint64		batches;		/* opened so far: the number of this one */
 	int64		batch_changes;
 	int64		batch_transactions;
 	XLogRecPtr	batch_final;	/* commit LSN of the last complete source
@@ -149,6 +150,8 @@ typedef struct FloWorker
 									 * invalid = all flushed */
 	uint64		unflushed_seq;	/* nothing up to here is needed then */
 	TimestampTz unflushed_oldest;
+
+	FloCommits	commits;		/* under the number of their batch */
 
 	/* durable */
 	XLogRecPtr	durable;		/* heartbeats included */

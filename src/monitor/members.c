@@ -65,7 +65,8 @@ flo_member_reset_stats(const char *group, const char *member)
 	{
 		FloMember  *m = &flo_shared->entries[slot].member;
 
-		memset(&m->counters, 0, sizeof(FloCounters));
+		memset(&m->counters, 0, sizeof(m->counters));
+		memset(&m->histograms, 0, sizeof(m->histograms));
 		m->restarts = 0;
 		m->stats_reset = GetCurrentTimestamp();
 	}

@@ -58,6 +58,7 @@ typedef struct FloMember
 
 	/* counters; written by the process */
 	FloCounters counters;
+	FloHistograms histograms;
 	int64		restarts;		/* starts after an error */
 	TimestampTz stats_reset;
 } FloMember;

@@ -53,7 +53,10 @@ flo_tally_hand_in(void)
 	e = &flo_shared->entries[mine.slot];
 	flo_lock_exclusive();
 	if (e->in_use && e->incarnation == mine.incarnation)
+	{
 		flo_counters_move(&e->member.counters, &mine.tally->done);
+		flo_histograms_move(&e->member.histograms, &mine.tally->histograms);
+	}
 	flo_unlock();
 }
 

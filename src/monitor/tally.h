@@ -12,6 +12,8 @@
 
 #include "c.h"
 
+#include "monitor/histogram.h"
+
 typedef struct FloCounters
 {
 	int64		transactions;
@@ -30,6 +32,7 @@ typedef struct FloTally
 {
 	FloCounters open;
 	FloCounters done;
+	FloHistograms histograms;	/* of what is done */
 } FloTally;
 
 /* Add "from", which is zero afterwards */

@@ -61,6 +61,7 @@ typedef struct InFlight
 	bool		inside;			/* it starts in the midst of a transaction */
 	XLogRecPtr	upto;			/* that begins after this */
 	FloCounters counters;		/* of the transactions that end in it */
+	uint64		number;			/* of the chunk */
 } InFlight;
 
 typedef struct RelationEntry
@@ -131,6 +132,8 @@ struct FloPublisher
 	 */
 	FloTally   *tally;			/* open: of the transaction being packed */
 	FloCounters packed;			/* of those that end in the chunk being packed */
+	FloCommits	commits;		/* of those that the broker does not have,
+								 * under the number of the chunk they end in */
 };
 
 /* --- the window ---------------------------------------------------------- */
@@ -201,6 +204,19 @@ await_answer(FloPublisher *pub, uint64 seq, FloBusAck *ack)
 						ack->token, seq)));
 }
 
+/* A batch at the source are the changes of the transactions that end in a chunk */
+static void
+count_stored(FloPublisher *pub, InFlight *flight)
+{
+	FloCounters *c = &flight->counters;
+
+	if (c->transactions > 0)
+		flo_histogram_add(&pub->tally->histograms, FLO_HISTOGRAM_BATCH,
+						  c->inserts + c->updates + c->deletes + c->truncates, 1);
+	flo_commits_durable(&pub->commits, flight->number, &pub->tally->histograms);
+	flo_counters_move(&pub->tally->done, c);
+}
+
 static void
 stored(FloPublisher *pub, const FloBusAck *ack)
 {
@@ -213,7 +229,7 @@ stored(FloPublisher *pub, const FloBusAck *ack)
 						ack->seq, seq)));
 	flo_injection_point("acknowledge.before");
 	pub->next_ack++;
-	flo_counters_move(&pub->tally->done, &flight_of(pub, seq)->counters);
+	count_stored(pub, flight_of(pub, seq));
 	pub->host.acked(pub->host.arg, flight_of(pub, seq)->position, seq);
 	flo_injection_point("acknowledge.after");
 }
@@ -345,6 +361,7 @@ send_chunk(FloPublisher *pub)
 	flight->inside = (pub->header.flags & FLO_CHUNK_STARTS_INSIDE) != 0;
 	flight->upto = pub->header.from;
 	flo_counters_move(&flight->counters, &pub->packed);
+	flight->number = pub->header.number;
 	free_buffer = flight->chunk;
 	flight->chunk = pub->chunk;
 	pub->chunk = free_buffer;
@@ -617,6 +634,7 @@ append_commit(FloPublisher *pub, const char *data, uint32 len)
 	pub->header.commit_time = (TimestampTz) get64(data + 18);
 	pub->tally->open.transactions++;
 	flo_counters_move(&pub->packed, &pub->tally->open);
+	flo_commits_note(&pub->commits, pub->header.commit_time, pub->header.number);
 }
 
 void
