@@ -107,9 +107,10 @@ uninstall-modules:
 DOCUMENTS = '$(DESTDIR)$(docdir)/$(EXTENSION)'
 
 install-documents:
-	$(MKDIR_P) $(DOCUMENTS)/doc
+	$(MKDIR_P) $(DOCUMENTS)/doc $(DOCUMENTS)/contrib/monitoring
 	$(INSTALL_DATA) $(addprefix $(HERE),README.md LICENSE CHANGELOG.md) $(DOCUMENTS)/
 	$(INSTALL_DATA) $(wildcard $(HERE)doc/*.md $(HERE)doc/*.conf) $(DOCUMENTS)/doc/
+	$(INSTALL_DATA) $(wildcard $(HERE)contrib/monitoring/*) $(DOCUMENTS)/contrib/monitoring/
 
 uninstall-documents:
 	rm -rf $(DOCUMENTS)

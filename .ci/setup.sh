@@ -2,7 +2,7 @@
 # Install what pg_flo needs and this machine lacks: setup.sh [run] [test] [core] [lint] [fuzz]
 #
 #	run		compiler, PostgreSQL server and its headers, NATS library and server
-#	test	what the TAP tests need on top
+#	test	what the TAP tests need on top; Prometheus is not installed for it (monitoring.sh)
 #	core	what unpacks the server's source on top
 #	lint	clang, cppcheck and pgindent on top
 #	fuzz	clang with its sanitizers and libFuzzer on top
@@ -128,6 +128,11 @@ if [ -n "$missing" ]; then
 	}
 	rm -f "$log"
 	hash -r
+fi
+
+if want test; then
+	# elsewhere the test of the metrics says that it was skipped
+	"$(dirname "$0")/monitoring.sh" || [ "${CI:-}" != true ] || exit 1
 fi
 
 if want lint; then

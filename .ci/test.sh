@@ -42,11 +42,12 @@ work=$(server_tmpdir pg_flo_test) || exit 1
 mkdir -p "$work/regress"
 cp -R sql_tests "$work/regress/sql"
 cp -R expected "$work/regress/expected"
-cp -R t doc .ci/tap.pl "$work/"
+cp -R t doc contrib .ci/tap.pl "$work/"
 chmod -R u+rwX,go+rX "$work"
 [ "$(id -u)" = 0 ] && chown -R "$(server_user)" "$work"
 
 bindir=$(pg_bindir)
+monitoring=$(.ci/monitoring.sh --path)
 pgxs_src=$(cd "$(dirname "$("$PG_CONFIG" --pgxs)")/.." && pwd)
 passed=0
 failed=0
@@ -54,7 +55,7 @@ failed=0
 run_in_work()
 {
 	as_server env -i HOME="$work" LANG=C LC_ALL=C TMPDIR="${TMPDIR:-/tmp}" CI="${CI:-}" \
-		PATH="$bindir:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
+		PATH="$bindir:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$monitoring" \
 		TESTDIR="$work" TESTDATADIR="$work/tmp_check" TESTLOGDIR="$work/tmp_check/log" \
 		PG_REGRESS="$pgxs_src/test/regress/pg_regress" PG_TEST_TIMEOUT_DEFAULT="${PG_TEST_TIMEOUT_DEFAULT:-120}" \
 		${FLO_TEST_ENV:-} sh -c 'cd "$0" && exec "$@"' "$work" "$@"

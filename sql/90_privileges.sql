@@ -7,9 +7,15 @@
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA flo FROM PUBLIC;
 -- the views and policies call these with the rights of whoever looks
 GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem(), flo.unpublished_since(text, bool),
-	flo.unsaved_events(),
+	flo.unsaved_events(), flo.health_of(flo.status), flo.rate_of(text, text, bigint, timestamptz), flo.one_line(text, int),
+	flo.short_interval(interval), flo.short_rate(float8),
 	flo.owns_member(text), flo.left_out_tables(text), flo.key_is_sent(oid),
 	flo.index_builds(), flo.copy_summary(text) TO PUBLIC;
+
+-- What tells how things are, and holds no rows, is for those who watch the server.
+-- Functions of SQL act as their caller, so he needs what they call, too.
+GRANT EXECUTE ON FUNCTION flo.metrics(), flo.histograms(), flo.label_value(text), flo.healthy(text, interval),
+	flo.stream_status(text) TO pg_monitor;
 
 -- Rows that are not for everybody are kept back by policies.
 GRANT SELECT ON ALL TABLES IN SCHEMA flo TO PUBLIC;

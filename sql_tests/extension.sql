@@ -21,6 +21,10 @@ SELECT p.oid::regprocedure FROM pg_proc p
  WHERE pronamespace = 'flo'::regnamespace
    AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)
  ORDER BY p.oid::regprocedure::text;
+SELECT p.oid::regprocedure AS "of pg_monitor, beside their parts" FROM pg_proc p
+ WHERE pronamespace = 'flo'::regnamespace AND obj_description(oid) !~ '^internal'
+   AND EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee = 'pg_monitor'::regrole)
+ ORDER BY p.oid::regprocedure::text;
 SELECT p.oid::regprocedure FROM pg_proc p
  WHERE pronamespace = 'flo'::regnamespace
    AND NOT coalesce(proconfig @> '{"search_path=pg_catalog, pg_temp"}', false);
@@ -40,8 +44,9 @@ SELECT unnest(extconfig)::regclass AS saved FROM pg_extension WHERE extname = 'p
 -- the columns users depend on
 SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'flo.status'::regclass AND attnum > 0;
 SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'flo.tables'::regclass AND attnum > 0;
+SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'flo.overview'::regclass AND attnum > 0;
 SELECT p.proname, pg_get_function_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result
   FROM pg_proc p WHERE pronamespace = 'flo'::regnamespace
    AND proname IN ('create_replicator', 'create_worker', 'start_group', 'stop_group', 'alter_replicator', 'alter_worker', 'add_table',
-				   'remove_table', 'drop_replicator', 'drop_worker', 'drop_group', 'wait_for', 'check', 'stream_status', 'drop_consumer', 'reset_stats')
+				   'remove_table', 'drop_replicator', 'drop_worker', 'drop_group', 'wait_for', 'check', 'metrics', 'healthy', 'stream_status', 'drop_consumer', 'reset_stats')
  ORDER BY 1;
