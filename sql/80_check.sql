@@ -816,7 +816,11 @@ BEGIN
 		RETURN QUERY SELECT s.* FROM flo.check_source(name) s;
 		RETURN QUERY SELECT m.* FROM flo.check_members(name) m;
 		RETURN QUERY SELECT r.* FROM flo.check_roles(name) r;
+		RETURN QUERY SELECT n.* FROM flo.check_names(name) n;
 	END LOOP;
+	IF group_name IS NULL THEN
+		RETURN QUERY SELECT n.* FROM flo.check_names(NULL) n;
+	END IF;
 
 	FOR broker IN SELECT b.* FROM flo.check_broker(group_name) b LOOP
 		IF broker.status = 'tracked' THEN

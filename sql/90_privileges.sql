@@ -11,6 +11,10 @@ GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), f
 	flo.short_interval(interval), flo.short_rate(float8),
 	flo.owns_member(text), flo.left_out_tables(text), flo.key_is_sent(oid),
 	flo.index_builds(), flo.copy_summary(text) TO PUBLIC;
+-- triggers that warn call these with the rights of whoever writes; they tell what everybody may see
+GRANT EXECUTE ON FUNCTION flo.closest_name(text, text[]), flo.name_hint(text, text[], text, text), flo.unknown_names(flo.configured_names),
+	flo.unknown_member(flo.configured_names), flo.unknown_table(flo.configured_names), flo.unknown_destination(flo.configured_names),
+	flo.table_called(text, text), flo.table_called(text) TO PUBLIC;
 
 -- What tells how things are, and holds no rows, is for those who watch the server.
 -- Functions of SQL act as their caller, so he needs what they call, too.
@@ -26,12 +30,12 @@ REVOKE ALL ON flo.secrets, flo.event_log FROM PUBLIC;
 -- It runs with the rights of whoever calls it, so this is all that it is made of.
 GRANT EXECUTE ON FUNCTION flo.check(text), flo.check_server(int, int, int, int), flo.check_slot_limits(text),
 	flo.check_source(text), flo.check_unsent(text, oid[], text[], bool, text[]), flo.check_large_objects(text, oid[]),
-	flo.check_members(text), flo.check_rules(text), flo.check_routes(text), flo.check_roles(text), flo.check_known(text, jsonb),
+	flo.check_members(text), flo.check_rules(text), flo.check_routes(text), flo.check_roles(text), flo.check_names(text), flo.check_known(text, jsonb),
 	flo.check_broker(text), flo.check_destination(text, jsonb, text[]), flo.compare_tables(text, jsonb, text[]),
 	flo.compare_columns(flo.comparison[]), flo.check_presence(text, flo.comparison[], flo.compared_column[]),
 	flo.check_columns(text, flo.comparison[], flo.compared_column[]), flo.check_keys(text, flo.comparison[]),
 	flo.check_rights(text, flo.comparison[]), flo.check_surroundings(text, flo.comparison[]),
 	flo.covered_tables(text), flo.worker_targets(text, text[], text[]), flo.adoptable(oid[], oid[], oid[], oid[]),
-	flo.rule_problem(bigint), flo.table_called(text, text), flo.table_called(text), flo.short_list(text[], text),
+	flo.rule_problem(bigint), flo.short_list(text[], text),
 	flo.type_called(jsonb), flo.type_below(oid), flo.type_fit(jsonb, oid, int), flo.shell_word(text),
 	flo.table_statement(text, jsonb, jsonb), flo.mapped_key(jsonb, jsonb), flo.unique_columns(oid) TO pg_monitor;

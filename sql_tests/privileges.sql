@@ -5,6 +5,7 @@ CREATE EXTENSION IF NOT EXISTS pg_flo;
 RESET client_min_messages;
 \set ON_ERROR_ROLLBACK on
 BEGIN;
+SELECT setval('flo.rules_id_seq', 4000), setval('flo.routes_id_seq', 4000) \gset
 CREATE ROLE flo_nobody;
 CREATE ROLE flo_plain;
 CREATE ROLE flo_owner REPLICATION;

@@ -2,7 +2,8 @@
 -- needs wal_level = logical and pg_flo in shared_preload_libraries
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pg_flo;
-RESET client_min_messages;
+-- the group comes later, if at all: see unknown_names
+SET client_min_messages = error;
 \set ON_ERROR_ROLLBACK on
 BEGIN;
 INSERT INTO flo.routes (group_name, source_table, destination_table, column_mappings, operations)

@@ -2,7 +2,8 @@
 -- needs wal_level = logical and pg_flo in shared_preload_libraries
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pg_flo;
-RESET client_min_messages;
+-- the group comes later, if at all: see unknown_names
+SET client_min_messages = error;
 BEGIN;
 CREATE TABLE u (id int PRIMARY KEY, email text, age int, big text);
 CREATE FUNCTION pg_temp.try(operation text, new_row jsonb, old_row jsonb DEFAULT NULL) RETURNS text LANGUAGE plpgsql AS $$

@@ -6,15 +6,17 @@
  * no running member.  The change is made from JSON the way the source would
  * send it: as the local table describes it, in binary where all its types are
  * built in.  Where the table is not here, its columns are those given, with the
- * types of the routed table's columns, or what JSON says.
+ * types of the routed table's columns, or what JSON says; and those that rules and
+ * routes name, of which a NOTICE tells.
  *
  * A column left out of the new row of an UPDATE was not sent (an unchanged value
  * stored out of line); columns left out of the old row are not in the replica
- * identity.
+ * identity, unless the source is here and its table says what that is.
  */
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "api/preview_columns.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "conf/commit.h"
@@ -52,6 +54,7 @@ typedef struct Preview
 	Jsonb	   *old;
 	bool		converts;		/* as a postgres sink wants it */
 	Oid			owner;			/* of the worker */
+	bool		at_source;		/* the table is that of the group's replicator */
 	FloRelation *relation;
 	Datum	   *new_datums;		/* by column of the relation */
 	Datum	   *old_datums;
@@ -158,7 +161,37 @@ type_of_json(const JsonbValue *value)
 	}
 }
 
-/* The keys of an object become columns, unless they are */
+/* A column like the one that it is routed to, or else of a type; unless it is there */
+static void
+add_column(FloRelation *relation, char *name, Oid type, const FloRouteSpec *route,
+		   const FloRelation *routed)
+{
+	FloColumn  *column = &relation->columns[relation->natts];
+	const char *there_name = name;
+	int			there = -1;
+
+	if (flo_relation_column(relation, name) >= 0)
+		return;
+	for (int i = 0; routed != NULL && i < route->nmappings; i++)
+		if (strcmp(route->mappings[i].source, name) == 0)
+			there_name = route->mappings[i].destination;
+	if (routed != NULL && there_name != NULL)
+		there = flo_relation_column(routed, there_name);
+	if (there >= 0)
+	{
+		*column = routed->columns[there];
+		column->is_key = false;
+	}
+	else
+	{
+		column->type = type;
+		column->typmod = -1;
+	}
+	column->name = name;
+	relation->natts++;
+}
+
+/* The keys of an object become columns */
 static void
 add_columns(FloRelation *relation, Jsonb *row, const FloRouteSpec *route,
 			const FloRelation *routed)
@@ -170,46 +203,24 @@ add_columns(FloRelation *relation, Jsonb *row, const FloRouteSpec *route,
 
 	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
 	{
-		FloColumn  *column = &relation->columns[relation->natts];
 		char	   *name;
-		int			there = -1;
 
 		if (token != WJB_KEY)
 			continue;
 		name = pnstrdup(key.val.string.val, key.val.string.len);
 		(void) JsonbIteratorNext(&it, &value, true);
-		if (flo_relation_column(relation, name) >= 0)
-			continue;
-		column->name = name;
-		for (int i = 0; routed != NULL && i < route->nmappings; i++)
-			if (strcmp(route->mappings[i].source, name) == 0)
-				name = route->mappings[i].destination;
-		if (routed != NULL && name != NULL)
-			there = flo_relation_column(routed, name);
-		if (there >= 0)
-		{
-			char	   *own_name = column->name;
-
-			*column = routed->columns[there];
-			column->name = own_name;
-			column->is_key = false;
-		}
-		else
-		{
-			column->type = type_of_json(&value);
-			column->typmod = -1;
-		}
-		relation->natts++;
+		add_column(relation, name, type_of_json(&value), route, routed);
 	}
 }
 
 static FloRelation *
-make_relation(const Preview *preview, const FloShapeSpec *spec)
+make_relation(const Preview *preview, const FloShapeSpec *spec, const List *named)
 {
 	FloRelation *relation = palloc0(sizeof(FloRelation));
 	const FloRouteSpec *route = flo_route_find(spec->routes, preview->schema, preview->table);
 	FloRelation *routed = NULL;
-	int			count = 0;
+	int			count = list_length(named);
+	ListCell   *cell;
 
 	if (route != NULL)
 		routed = flo_shape_local_relation(route->destination_schema != NULL ?
@@ -230,6 +241,8 @@ make_relation(const Preview *preview, const FloShapeSpec *spec)
 		add_columns(relation, preview->new, route, routed);
 	if (preview->old != NULL)
 		add_columns(relation, preview->old, route, routed);
+	foreach(cell, named)
+		add_column(relation, lfirst(cell), TEXTOID, route, routed);
 	return relation;
 }
 
@@ -248,6 +261,11 @@ set_identity(Preview *preview)
 	FloRelation *relation = preview->relation;
 	bool		all = true;
 
+	if (preview->at_source && preview->old != NULL)
+	{
+		preview->change.old_is_key = relation->identity != REPLICA_IDENTITY_FULL;
+		return;
+	}
 	if (preview->old == NULL)
 	{
 		/* UPDATE without an old row */
@@ -420,9 +438,10 @@ make_value(const FloColumn *column, const JsonbValue *json, bool binary, FloValu
 	}
 }
 
+/* With "key_only" other values count as missing */
 static void
-make_tuple(const Preview *preview, Jsonb *row, char missing, bool binary, FloTuple *tuple,
-		   Datum **datums)
+make_tuple(const Preview *preview, Jsonb *row, char missing, bool key_only, bool binary,
+		   FloTuple *tuple, Datum **datums)
 {
 	const FloRelation *relation = preview->relation;
 
@@ -436,7 +455,7 @@ make_tuple(const Preview *preview, Jsonb *row, char missing, bool binary, FloTup
 		JsonbValue *json = getKeyJsonValueFromContainer(&row->root, column->name,
 														strlen(column->name), &space);
 
-		if (json == NULL)
+		if (json == NULL || (key_only && !column->is_key))
 			tuple->values[i].kind = missing;
 		else if (json->type == jbvNull)
 			tuple->values[i].kind = FLO_VALUE_NULL;
@@ -464,12 +483,12 @@ make_change(Preview *preview, FloOp op)
 	}
 	if (preview->new != NULL)
 		make_tuple(preview, preview->new,
-				   op == FLO_OP_UPDATE ? FLO_VALUE_UNCHANGED : FLO_VALUE_NULL, binary,
+				   op == FLO_OP_UPDATE ? FLO_VALUE_UNCHANGED : FLO_VALUE_NULL, false, binary,
 				   &preview->change.new, &preview->new_datums);
 	if (preview->old != NULL)
 	{
 		preview->change.has_old = true;
-		make_tuple(preview, preview->old, FLO_VALUE_NULL, binary,
+		make_tuple(preview, preview->old, FLO_VALUE_NULL, preview->at_source, binary,
 				   &preview->change.old, &preview->old_datums);
 	}
 }
@@ -600,6 +619,41 @@ tuple_to_json(const Preview *preview, const FloRelation *relation, const FloTupl
 	return JsonbPGetDatum(JsonbValueToJsonb(result));
 }
 
+/* --- what is not known --------------------------------------------------- */
+
+static List *
+keys_of(Jsonb *row)
+{
+	JsonbIterator *it = JsonbIteratorInit(&row->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	List	   *names = NIL;
+
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+		if (token == WJB_KEY)
+			names = lappend(names, pnstrdup(value.val.string.val, value.val.string.len));
+	return names;
+}
+
+/* Columns that matter and are in no row; where the table is here, only an INSERT needs them */
+static void
+tell_assumed(const Preview *preview, FloOp op, const List *named, bool known)
+{
+	List	   *assumed = NIL;
+	ListCell   *cell;
+
+	if (op == FLO_OP_TRUNCATE || (known && op != FLO_OP_INSERT))
+		return;
+	foreach(cell, named)
+	{
+		if ((preview->new == NULL || !has_key(preview->new, lfirst(cell))) &&
+			(preview->old == NULL || !has_key(preview->old, lfirst(cell))) &&
+			flo_relation_column(preview->relation, lfirst(cell)) >= 0)
+			assumed = lappend(assumed, lfirst(cell));
+	}
+	flo_preview_tell_assumed(preview->relation, assumed, op, known);
+}
+
 /* --- the function -------------------------------------------------------- */
 
 static const char *
@@ -685,6 +739,8 @@ flo_preview(PG_FUNCTION_ARGS)
 	FloShapeSpec *at_replicator;
 	FloShapeSpec *at_worker;
 	const FloChange *change;
+	List	   *named;
+	bool		known;
 
 	preview.group = flo_argument_text(fcinfo, 0, "group_name");
 	preview.table = flo_argument_text(fcinfo, 1, "table_name");
@@ -708,12 +764,21 @@ flo_preview(PG_FUNCTION_ARGS)
 	check_rights(&preview, at_replicator, at_worker);
 
 	preview.relation = flo_shape_local_relation(preview.schema, preview.table);
-	if (preview.relation == NULL)
-		preview.relation = make_relation(&preview, at_worker);
+	known = preview.relation != NULL;
+	preview.at_source = known && flo_store_replicator(preview.group) != NULL;
+	named = list_concat(flo_preview_named(at_replicator, preview.schema, preview.table),
+						flo_preview_named(at_worker, preview.schema, preview.table));
+	if (!known)
+		preview.relation = make_relation(&preview, at_worker, named);
 	if (preview.new != NULL)
 		check_keys(&preview, preview.new);
 	if (preview.old != NULL)
 		check_keys(&preview, preview.old);
+	tell_assumed(&preview, op, named, known);
+	if (preview.at_source && (op == FLO_OP_UPDATE || op == FLO_OP_DELETE))
+		flo_preview_tell_identity(preview.relation,
+								  preview.old != NULL ? keys_of(preview.old) : NIL,
+								  preview.old != NULL);
 	make_change(&preview, op);
 
 	InitMaterializedSRF(fcinfo, 0);

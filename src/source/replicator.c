@@ -561,7 +561,7 @@ wait_for_copy(Replicator *rep)
 		flo_publisher_pump(rep->publisher);
 		housekeep(rep, true);
 		flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
-			flo_copy_record(&rep->copy.recorder);
+		flo_copy_record(&rep->copy.recorder);
 		flo_copy_show();
 		if (flo_replicator_notice_configuration(rep) && !flo_replicator_load_spec(rep))
 			return;
