@@ -247,7 +247,7 @@ static void
 leave_threads(int code, Datum arg)
 {
 	if (threads_at_work > 0)
-		_exit(code);
+		_exit(flo_exit_code(code));
 }
 
 /* Attempts that were left alone and are over by now; nobody needs what they bring any more */

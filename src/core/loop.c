@@ -2,9 +2,12 @@
  * loop.c
  *		Signals, waiting and reloading for pg_flo's background processes.
  *
- * SIGTERM is the server's own die(): every interrupt check is an exit, so no
- * wait may last longer than one call of flo_wait().  SIGHUP sets a flag that
- * is served at the next wait.
+ * SIGTERM is served by the server's own die(): every interrupt check is an exit,
+ * which nothing can catch, so no wait may last longer than one call of flo_wait().
+ * To the server that exit is a fatal error; here it is what somebody has asked
+ * for (stop, drop, alter, shutdown, pg_terminate_backend).  So its message is kept
+ * out of the log, and the exit code becomes 0, about which the postmaster is
+ * silent.  SIGHUP sets a flag that is served at the next wait.
  *
  * A wait outside of a transaction is what waiting for the next command is to a
  * backend, and does what is done there: statistics are handed in, invalidation
@@ -12,6 +15,10 @@
  * says "idle".
  */
 #include "postgres.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include "access/xact.h"
 #include "core/compat_process.h"
@@ -22,10 +29,12 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "storage/ipc.h"
 #include "storage/sinval.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/pidfile.h"
 #include "utils/wait_event.h"
 
 /* What is waited for, as pg_stat_activity shows it */
@@ -48,10 +57,86 @@ static struct
 	int			position;
 }			kept;
 
+/* --- an orderly stop ----------------------------------------------------- */
+
+/* In the data directory, which is the working directory of all processes */
+#define POSTMASTER_FILE "postmaster.pid"
+
+static volatile sig_atomic_t stop_requested = false;
+static emit_log_hook_type next_log_hook = NULL;
+
+static void
+request_stop(SIGNAL_ARGS)
+{
+	stop_requested = true;
+	die(postgres_signal_arg);
+}
+
+bool
+flo_stop_requested(void)
+{
+	return stop_requested;
+}
+
+/* Does the postmaster say in its file that it shuts the server down? */
+static bool
+server_is_stopping(void)
+{
+	char		text[MAXPGPATH];
+	char	   *line = text;
+	int			file = open(POSTMASTER_FILE, O_RDONLY);
+	ssize_t		len;
+
+	if (file < 0)
+		return false;
+	len = read(file, text, sizeof(text) - 1);
+	close(file);
+	text[Max(len, 0)] = '\0';
+	for (int i = 1; i < LOCK_FILE_LINE_PM_STATUS && line != NULL; i++)
+		if ((line = strchr(line, '\n')) != NULL)
+			line++;
+	return line != NULL &&
+		strncmp(line, PM_STATUS_STOPPING, strlen(PM_STATUS_STOPPING)) == 0;
+}
+
+/*
+ * The launcher is the one that the postmaster starts again, and with 0 it would
+ * not: only a server that goes down can do without it.
+ */
+int
+flo_exit_code(int code)
+{
+	if (code != 1 || !stop_requested)
+		return code;
+	return MyBgworkerEntry->bgw_restart_time == BGW_NEVER_RESTART || server_is_stopping() ? 0 : 1;
+}
+
+/* Runs last, since it was registered first */
+static void
+leave(int code, Datum arg)
+{
+	if (flo_exit_code(code) != code)
+		proc_exit(flo_exit_code(code));
+}
+
+static void
+drop_message_of_stop(ErrorData *error)
+{
+	if (stop_requested && error->elevel == FATAL && error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+		error->output_to_server = false;
+	if (next_log_hook != NULL)
+		next_log_hook(error);
+}
+
+/* --- signals and waiting ------------------------------------------------- */
+
 void
 flo_loop_init(void)
 {
-	pqsignal(SIGTERM, die);
+	on_proc_exit(leave, (Datum) 0);
+	next_log_hook = emit_log_hook;
+	emit_log_hook = drop_message_of_stop;
+	pqsignal(SIGTERM, request_stop);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 }

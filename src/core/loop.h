@@ -7,8 +7,17 @@
 
 #include "storage/latch.h"
 
-/* Install handlers (SIGTERM = die, SIGHUP = reload) and unblock signals */
+/*
+ * Install handlers (SIGTERM = an orderly stop, SIGHUP = reload) and unblock
+ * signals.  Once per process, as the first thing it does.
+ */
 extern void flo_loop_init(void);
+
+/* Has this process been told to stop? */
+extern bool flo_stop_requested(void);
+
+/* With what a process ends that ends with "code": 0 after an orderly stop */
+extern int	flo_exit_code(int code);
 
 /*
  * Wait for this process's latch, the socket (PGINVALID_SOCKET for none) or

@@ -47,6 +47,9 @@ is_news(FloEntry *e)
 	int			times = 0;
 
 	e->untold = false;
+	/* somebody has asked for it, and looks for it in the log */
+	if (m->state == FLO_STATE_STOPPED)
+		return true;
 	if (m->state == FLO_STATE_BACKOFF)
 		return flo_entry_is_round(e->same_errors);
 	if (e->pauses > 0 && (m->state == FLO_STATE_STARTING || m->state == FLO_STATE_COPYING ||

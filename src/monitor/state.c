@@ -11,6 +11,7 @@
 #include "common/hashfn.h"
 #include "core/compat_process.h"
 #include "core/error_context.h"
+#include "core/loop.h"
 #include "miscadmin.h"
 #include "monitor/shmem.h"
 #include "monitor/wake.h"
@@ -130,7 +131,7 @@ detach(int code, Datum arg)
 
 	flo_lock_exclusive();
 	m->pid = 0;
-	if (m->state == FLO_STATE_STARTING && code != 0)
+	if (m->state == FLO_STATE_STARTING && code != 0 && !flo_stop_requested())
 	{
 		flo_entry_note_error(e, &could_not_connect);
 		put_state(e, FLO_STATE_BACKOFF, "");
