@@ -6,6 +6,8 @@
 
 #include "access/xact.h"
 #include "core/attempt.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
@@ -44,4 +46,30 @@ flo_attempt(void (*run) (void *arg), void *arg, bool keep)
 	 */
 	CheckXidAlive = decoded;
 	return error;
+}
+
+/*
+ * While a process exits the server makes each error the end of it; what is said last
+ * is not worth that.
+ */
+void
+flo_attempt_at_exit(void (*run) (void *arg), void *arg)
+{
+	uint32		holdoff = InterruptHoldoffCount;
+	bool		exiting = proc_exit_inprogress;
+	MemoryContext context = CurrentMemoryContext;
+
+	proc_exit_inprogress = false;
+	PG_TRY();
+	{
+		run(arg);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	InterruptHoldoffCount = holdoff;
+	proc_exit_inprogress = exiting;
 }

@@ -15,4 +15,7 @@
  */
 extern ErrorData *flo_attempt(void (*run) (void *arg), void *arg, bool keep);
 
+/* Something that may fail, in a callback of a process that exits; an error is forgotten */
+extern void flo_attempt_at_exit(void (*run) (void *arg), void *arg);
+
 #endif

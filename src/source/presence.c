@@ -14,6 +14,7 @@
 
 #include "bus/records.h"
 #include "bus/stream.h"
+#include "core/attempt.h"
 #include "core/settings.h"
 #include "core/text.h"
 #include "monitor/members.h"
@@ -60,6 +61,22 @@ how_it_ended(const FloMember *me)
 	return me->state == FLO_STATE_BACKOFF ? FLO_SOURCE_BACKOFF : FLO_SOURCE_SHUT_DOWN;
 }
 
+static void
+tell_end(void *arg)
+{
+	Replicator *rep = arg;
+	FloMember	me;
+	const char *how;
+
+	if (flo_member_look(rep->group, FLO_REPLICATOR_MEMBER, &me) < 0)
+		return;
+	how = how_it_ended(&me);
+	if (me.state != FLO_STATE_FAILED)
+		me.detail[0] = '\0';
+	put(rep, &me, how);
+	flo_bus_pump(rep->bus);
+}
+
 /*
  * The process ends.  Nothing is waited for, and an error is none: who does not
  * hear it will notice.
@@ -67,27 +84,10 @@ how_it_ended(const FloMember *me)
 static void
 say_farewell(int code, Datum arg)
 {
-	Replicator *rep = (Replicator *) DatumGetPointer(arg);
 	MemoryContext context = MemoryContextSwitchTo(TopMemoryContext);
-	FloMember	me;
-	const char *how;
 
 	LWLockReleaseAll();
-	if (flo_member_look(rep->group, FLO_REPLICATOR_MEMBER, &me) < 0)
-		return;
-	how = how_it_ended(&me);
-	if (me.state != FLO_STATE_FAILED)
-		me.detail[0] = '\0';
-	PG_TRY();
-	{
-		put(rep, &me, how);
-		flo_bus_pump(rep->bus);
-	}
-	PG_CATCH();
-	{
-		FlushErrorState();
-	}
-	PG_END_TRY();
+	flo_attempt_at_exit(tell_end, DatumGetPointer(arg));
 	MemoryContextSwitchTo(context);
 }
 
