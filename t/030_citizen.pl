@@ -129,7 +129,7 @@ for my $node ($source, $dest)
 			'idle'), 'a member with nothing to do is idle in pg_stat_activity: ' . $node->name);
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity a JOIN flo.status s USING (pid)
 		WHERE wait_event_type <> 'Extension'
-		OR wait_event NOT IN ('Extension', 'PgFloBroker', 'PgFloIdle', 'PgFloHttp')}), '0',
+		OR wait_event NOT IN ('Extension', 'PgFloIdle', 'PgFloStream')}), '0',
 		'and waits for what is ours');
 }
 

@@ -17,6 +17,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
+$FloTest::timeout = 60;
+
 my $nats = FloTest::Nats->new('broker');
 my $source = flo_node('source', $nats);
 my $dest = flo_node('dest', $nats);
@@ -100,10 +102,60 @@ is_deeply([ map { $_->{headers}{'idempotency-key'} } @requests ],
 	[ ($requests[0]{headers}{'idempotency-key'}) x @requests ],
 	'the same event each time, no other before it');
 cmp_ok($requests[2]{at} - $requests[1]{at}, '>', ($requests[1]{at} - $requests[0]{at}) * 0.9, 'pauses grow');
+cmp_ok(status('retries'), '>=', 3, 'each attempt counts');
+like(status("concat_ws('|', last_error, last_hint, recovered_at IS NULL OR recovered_at < last_error_at)"),
+	qr/^endpoint "[^"]*" did not take an event: HTTP 503: try later\|Look into the log of the endpoint\.\|t$/,
+	'flo.status keeps the error, what is to be done, and that it holds');
+my $retries = status('retries');
 $hook->answer('200 OK');
 caught_up();
 is_deeply([ ids($hook->events) ], [ 21 .. 25 ], 'then all arrive, in order');
 is(status("state || coalesce(detail, '')"), 'streaming', 'and the state says so');
+is(status("last_error ~ 'HTTP 503' AND recovered_at > last_error_at AND retries >= $retries"), 't',
+	'the error stays, and since when it is over');
+{
+	my @lines = slurp_file($dest->logfile) =~ /worker "webhook" of group "g": (.*)/g;
+
+	is(scalar(grep { /^waiting for endpoint "[^"]*".*: HTTP 503/ } @lines), 1, 'the log has one line of it');
+	is(scalar(grep { /^recovered after \d+ retries in [\d.]+ s$/ } @lines), 1, 'and one when it is over');
+	is(scalar(grep { /failed/ } @lines), 0, 'and no other');
+}
+
+# --- each kind of failure, by its name ----------------------------------------------------------------
+
+# What flo.status says while a worker's endpoint fails, and that it is the same at each attempt
+sub failure_like
+{
+	my ($worker, $url, $error, $hint) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$dest->safe_psql('postgres', "SELECT flo.create_worker('g', 'webhook', '$worker', '"
+		  . JSON::PP::encode_json({ url => $url, timeout => '1s' }) . "'); SELECT flo.start_group('g', '$worker')");
+	insert(1);
+	ok(wait_until($dest, 'postgres', "SELECT coalesce(retries > 1 AND state = 'waiting', false)
+		FROM flo.status WHERE member = '$worker'", 'two attempts'),
+		"$worker: is tried again");
+	like(status('last_error', $worker), qr/did not take an event: $error/, "$worker: last_error");
+	like(status('last_hint', $worker), $hint, "$worker: last_hint");
+	is(scalar(() = slurp_file($dest->logfile) =~ /worker "$worker" of group "g": (waiting|failed)/g), 1,
+		"$worker: one line of the log");
+	$dest->safe_psql('postgres', "SELECT flo.drop_worker('g', '$worker', force => true)");
+}
+my $closed = FloHook->new('closed');
+$closed->stop;
+failure_like('refused', $closed->url, 'connection refused', qr/that the endpoint runs there/);
+failure_like('unknown', 'http://nowhere.invalid/', 'the name of its host cannot be resolved', qr/the name servers/);
+$closed->start;
+$closed->answer('200 OK', hang => 1);
+failure_like('silent', $closed->url, 'no answer within 1 s', qr/option timeout/);
+$closed->answer('200 OK', close => 1);
+failure_like('closing', $closed->url, 'it ended the connection without an answer', qr/log of the endpoint/);
+$closed->answer('403 Forbidden');
+failure_like('forbidden', $closed->url, 'HTTP 403', qr/headers and secret/);
+$closed->answer('404 Not Found');
+failure_like('missing', $closed->url, 'HTTP 404', qr/the path of the URL/);
+$closed->stop;
+$hook->forget;
 
 $hook->forget;
 $hook->answer('429 Slow down', 'Retry-After' => 3);
@@ -136,7 +188,7 @@ caught_up();
 
 $hook->stop;
 insert(2);
-ok(wait_until($dest, 'postgres', q{SELECT detail ~ 'onnect' FROM flo.status WHERE member = 'webhook'}, 'a failure'),
+ok(wait_until($dest, 'postgres', q{SELECT detail ~ 'connection refused' FROM flo.status WHERE member = 'webhook'}, 'a failure'),
 	'so is nobody at home');
 $hook->start;
 caught_up();
@@ -146,7 +198,7 @@ is(($hook->events)[-1]{NewTuple}{id}, $inserted, 'and it goes on');
 
 $hook->answer('200 OK', hang => 1);
 insert(1);
-ok(wait_until($dest, 'postgres', q{SELECT detail ~ 'imed out|imeout' FROM flo.status WHERE member = 'webhook'},
+ok(wait_until($dest, 'postgres', q{SELECT detail ~ 'no answer within 2 s' FROM flo.status WHERE member = 'webhook'},
 	'a time-out'), 'an answer that does not come is a failure');
 my $asked = $hook->count;
 alter('{"timeout": "1h"}');
@@ -170,7 +222,9 @@ for my $url ('http://10.255.255.1/x', 'http://no-such-host.invalid/x')
 	$dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'webhook')});
 	wait_state($dest, 'g', 'webhook', 'stopped');
 	cmp_ok(time() - $start, '<', 3, "so does one that waits for $url");
-	start_member($dest, 'g', 'webhook') if $url !~ /invalid/;
+	next if $url =~ /invalid/;
+	$dest->safe_psql('postgres', q{SELECT flo.start_group('g', 'webhook')});
+	wait_state($dest, 'g', 'webhook', 'streaming|waiting');
 }
 $hook->forget;
 alter('{"url": "' . $hook->url . '", "timeout": null}');

@@ -26,6 +26,7 @@
 #include "conf/store.h"
 #include "core/arguments.h"
 #include "core/clock.h"
+#include "core/loop.h"
 #include "core/names.h"
 #include "core/text.h"
 #include "fmgr.h"
@@ -120,7 +121,7 @@ flo_members_stop(List *members)
 								spec->member, spec->group, STOP_TIMEOUT / 1000),
 						 errhint("flo.status shows what it is doing.")));
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 STOP_NAP, PG_WAIT_EXTENSION);
+							 STOP_NAP, flo_wait_event(FLO_WAIT_MEMBER));
 			ResetLatch(MyLatch);
 			CHECK_FOR_INTERRUPTS();
 		}

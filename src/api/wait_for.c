@@ -22,6 +22,7 @@
 #include "conf/store.h"
 #include "core/arguments.h"
 #include "core/clock.h"
+#include "core/loop.h"
 #include "core/names.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -132,7 +133,7 @@ wait_until_reached(const Target *target, FloClock deadline)
 		{
 			ConditionVariableCancelSleep();
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 Min(left, NAP_WITHOUT_ENTRY), PG_WAIT_EXTENSION);
+							 Min(left, NAP_WITHOUT_ENTRY), flo_wait_event(FLO_WAIT_APPLY));
 			ResetLatch(MyLatch);
 		}
 	}

@@ -5,7 +5,7 @@
  * The work is done by the module pg_flo_bus (bus_nats.c), which is loaded by
  * the first connection of a process.  Here is what needs PostgreSQL: waiting,
  * memory contexts, errors.  Every failure of the module becomes an error in
- * raise_status(), every word of the broker passes clean_words() first, so that
+ * raise_status(), every word of the broker passes flo_bus_clean_words() first, so that
  * no password from a URL or a setting can reach a log.
  *
  * After an error the connection may still be used unless it is gone; messages
@@ -19,6 +19,7 @@
 
 #include "bus/bus.h"
 #include "bus/bus_impl.h"
+#include "bus/failure.h"
 #include "bus/json.h"
 #include "core/clock.h"
 #include "core/compat.h"
@@ -66,49 +67,20 @@ static const FloNatsFunctions *nats_functions = NULL;
  * ---------------------------------------------------------------------------
  */
 
-/* Blot out all occurrences of a secret */
-static void
-blot_secret(char *text, const char *secret)
-{
-	size_t		len = secret != NULL ? strlen(secret) : 0;
-	char	   *found;
-
-	if (len < 3)
-		return;
-	while ((found = strstr(text, secret)) != NULL)
-		memset(found, '*', len);
-}
-
-/* Words of the library or the broker, without what must not be shown */
-static char *
-clean_words(const char *words)
-{
-	char	   *text = pstrdup(words);
-
-	blot_secret(text, flo_nats_password);
-	blot_secret(text, flo_nats_token);
-	return text;
-}
-
 /* The one place where a status of the module becomes an error */
 pg_noreturn static void
 raise_status(FloNatsStatus status, const char *words)
 {
-	words = clean_words(words);
+	FloFailure	failure = {0};
+
+	if (flo_bus_describe_attempt(status, words, &failure))
+		ereport(ERROR,
+				(errcode(failure.sqlstate),
+				 errmsg_internal("%s", failure.message),
+				 errhint("%s", failure.hint)));
+	words = flo_bus_clean_words(words);
 	switch (status)
 	{
-		case FLO_NATS_UNREACHABLE:
-			ereport(ERROR,
-					(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
-					 errmsg("could not connect to NATS at \"%s\": %s", flo_nats_url, words),
-					 errhint("Check pg_flo.nats_url and that the server runs.")));
-			break;
-		case FLO_NATS_REFUSED:
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-					 errmsg("NATS refused the connection: %s", words),
-					 errhint("Check pg_flo.nats_user, pg_flo.nats_password and the other pg_flo.nats_* settings.")));
-			break;
 		case FLO_NATS_MISCONFIGURED:
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIG_FILE_ERROR),
@@ -137,9 +109,7 @@ raise_status(FloNatsStatus status, const char *words)
 					 errmsg("out of memory"),
 					 errdetail("Failed in the NATS library.")));
 			break;
-		case FLO_NATS_OK:
-		case FLO_NATS_NONE:
-		case FLO_NATS_ERROR:
+		default:
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_EXCEPTION),
 					 errmsg("NATS library reported an error: %s", words)));
@@ -288,6 +258,7 @@ finish_connecting(FloNats *nats, bool patient, char *words, size_t words_size)
 		on_proc_exit(leave_threads, 0);
 	registered = true;
 	threads_at_work++;
+	flo_wait_means(FLO_WAIT_NATS);
 	while ((flo_wait(over, false, CONNECT_TIMEOUT / 2) & WL_SOCKET_READABLE) == 0)
 	{
 		if (flo_clock_passed(begun, CONNECT_DEADLINE))
@@ -298,7 +269,7 @@ finish_connecting(FloNats *nats, bool patient, char *words, size_t words_size)
 				flo_wait_forget();
 				snprintf(words, words_size, "no end of the attempt within %d s",
 						 CONNECT_DEADLINE / 1000);
-				return FLO_NATS_UNREACHABLE;
+				return FLO_NATS_NO_ANSWER;
 			}
 			ereport(ERROR,
 					(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
@@ -308,6 +279,7 @@ finish_connecting(FloNats *nats, bool patient, char *words, size_t words_size)
 		}
 		if (flo_me != NULL && flo_clock_passed(begun, CONNECT_TIMEOUT / 2))
 			flo_state_set(FLO_STATE_WAITING, "for NATS: connecting to \"%s\"", flo_nats_url);
+		flo_wait_means(FLO_WAIT_NATS);
 	}
 	threads_at_work--;
 	flo_wait_forget();
@@ -363,7 +335,7 @@ connect_as_configured(const char *name, bool patient, FloNats **nats, char *word
 	{
 		if (password != NULL)
 		{
-			blot_secret(words, password);
+			flo_bus_blot(words, password);
 			explicit_bzero(password, strlen(password));
 			pfree(password);
 		}
@@ -383,28 +355,29 @@ wrap_connection(FloNats *nats, const char *name)
 	return bus;
 }
 
-/* NULL when no server can be reached; *reason says why then */
+/*
+ * NULL when no server can be reached; *reason says why then, and flo.status that
+ * the member waits for it
+ */
 static FloNats *
 try_connect(const char *name, bool patient, char **reason)
 {
 	FloNats    *nats = NULL;
 	char		words[512];
+	FloFailure	failure = {0};
 	FloNatsStatus status = connect_as_configured(name, patient, &nats, words, sizeof(words));
 
-	switch (status)
+	if (status == FLO_NATS_OK)
 	{
-		case FLO_NATS_OK:
-			return nats;
-		case FLO_NATS_UNREACHABLE:
-			*reason = psprintf("could not connect to NATS at \"%s\": %s",
-							   flo_nats_url, clean_words(words));
-			return NULL;
-		case FLO_NATS_REFUSED:
-			*reason = psprintf("NATS refused the connection: %s", clean_words(words));
-			return NULL;
-		default:
-			raise_status(status, words);
+		flo_state_recovered();
+		return nats;
 	}
+	if (!flo_bus_describe_attempt(status, words, &failure))
+		raise_status(status, words);
+	*reason = (char *) failure.message;
+	flo_state_set(FLO_STATE_WAITING, "for NATS: %s", *reason);
+	flo_state_retry(failure.sqlstate, failure.hint, failure.message);
+	return NULL;
 }
 
 FloBus *
@@ -418,7 +391,7 @@ flo_bus_await(const char *name)
 
 	while ((nats = try_connect(name, false, &reason)) == NULL)
 	{
-		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", reason);
+		flo_wait_means(FLO_WAIT_NATS);
 		flo_wait(PGINVALID_SOCKET, false, CONNECT_RETRY_INTERVAL);
 		MemoryContextReset(attempt);
 	}
@@ -649,6 +622,7 @@ flo_bus_try_request(FloBus *bus, const char *subject, const char *header,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
 					 errmsg("NATS did not answer a request within %d ms", timeout_ms),
 					 errdetail("The request was sent to subject \"%s\".", subject)));
+		flo_wait_means(FLO_WAIT_NATS);
 		flo_bus_wait(bus, Min(left, ASK_AGAIN));
 	}
 	return status != 503;

@@ -15,13 +15,20 @@
 #define FLO_NATS_ENTRY "flo_nats_functions"
 
 /* Raised with every change of this file: both modules must agree */
-#define FLO_NATS_ABI 3
+#define FLO_NATS_ABI 4
 
 typedef enum FloNatsStatus
 {
 	FLO_NATS_OK,
 	FLO_NATS_NONE,				/* nothing is waiting */
-	FLO_NATS_UNREACHABLE,		/* connect: no server answers */
+	FLO_NATS_UNREACHABLE,		/* connect: to none of the servers, for
+								 * different reasons or another than these: */
+	FLO_NATS_NO_NAME,			/* its name cannot be resolved */
+	FLO_NATS_NO_LISTENER,		/* nobody listens there, or there is no way */
+	FLO_NATS_NO_ANSWER,			/* nobody answers in time */
+	FLO_NATS_NO_NATS,			/* something else listens there */
+	FLO_NATS_NO_TLS,			/* one side wants it otherwise than the other */
+	FLO_NATS_NO_ROOM,			/* it has enough connections */
 	FLO_NATS_REFUSED,			/* connect: a server does not let us in */
 	FLO_NATS_MISCONFIGURED,		/* connect: a setting or a file is unusable */
 	FLO_NATS_CLOSED,			/* the connection is gone */

@@ -82,6 +82,7 @@ struct FloNats
 	int			timeout_ms;
 	int			done[2];
 	natsStatus	connect_status;
+	FloNatsStatus reason;		/* why there is no server */
 
 	/* what the library told us about its socket */
 	int			socket;
@@ -369,7 +370,7 @@ subscribe(FloNats *nats, FloNatsInbox inbox, const char *subject)
 }
 
 static FloNatsStatus
-connect_status(natsStatus status)
+connect_status(natsStatus status, FloNatsStatus reason)
 {
 	switch (status)
 	{
@@ -379,7 +380,7 @@ connect_status(natsStatus status)
 		case NATS_NO_MEMORY:
 			return FLO_NATS_NO_MEMORY;
 		default:
-			return FLO_NATS_UNREACHABLE;
+			return reason;
 	}
 }
 
@@ -438,7 +439,7 @@ make_connection(FloNats *nats)
 	return status;
 }
 
-/* Did a server end the attempt without a word that the library has for us? */
+/* Is it for want of a server, or did one end the attempt, without a word of why? */
 static bool
 was_sent_away(natsStatus status)
 {
@@ -449,6 +450,8 @@ was_sent_away(natsStatus status)
 		case NATS_PROTOCOL_ERROR:	/* nothing instead of PONG, of older
 									 * libraries */
 		case NATS_SSL_ERROR:
+		case NATS_TIMEOUT:
+		case NATS_ADDRESS_MISSING:
 		case NATS_NO_SERVER:	/* one of several may have done so */
 			return true;
 		default:
@@ -456,25 +459,43 @@ was_sent_away(natsStatus status)
 	}
 }
 
+static bool
+wants_tls(const FloNats *nats)
+{
+	return nats->tls || strstr(nats->urls, "tls://") != NULL;
+}
+
 /* Where the library's words do not lead to the cause */
-static void
+static FloNatsStatus
 explain_end(FloNats *nats)
 {
+	natsStatus	status = nats->connect_status;
 	char		said[sizeof(nats->error)];
-	char		refusal[128];
+	char		words[sizeof(nats->error)];
+	FloNatsStatus found;
 
 	strlcpy(said, nats->error, sizeof(said));
-	if (nats->connect_status == NATS_SECURE_CONNECTION_WANTED)
-		snprintf(nats->error, sizeof(nats->error),
-				 "%.300s: the server offers no TLS, and pg_flo.nats_tls is on", said);
-	else if (!was_sent_away(nats->connect_status))
-		return;
-	else if (flo_nats_refusal(nats->urls, nats->timeout_ms, refusal, sizeof(refusal)))
-		snprintf(nats->error, sizeof(nats->error), "the server takes no connection: %s%s", refusal,
-				 strstr(refusal, "maximum connections") != NULL ? ", see its max_connections" : "");
-	else if (nats->connect_status == NATS_CONNECTION_CLOSED || strstr(said, "PONG") != NULL)
-		snprintf(nats->error, sizeof(nats->error), "the server ended the connection%s (%.300s)",
-				 nats->tls ? " after the TLS handshake: it may want a client certificate, see pg_flo.nats_tls_cert_file" : "", said);
+	if (status == NATS_SECURE_CONNECTION_WANTED)
+	{
+		snprintf(nats->error, sizeof(nats->error), "%.300s: the server offers no TLS, and %s", said,
+				 nats->tls ? "pg_flo.nats_tls is on" : "pg_flo.nats_url has the scheme tls");
+		return FLO_NATS_NO_TLS;
+	}
+	if (status == NATS_SECURE_CONNECTION_REQUIRED)
+		return FLO_NATS_NO_TLS;
+	if (!was_sent_away(status))
+		return FLO_NATS_UNREACHABLE;
+	if (status == NATS_CONNECTION_CLOSED || strstr(said, "PONG") != NULL)
+	{
+		snprintf(words, sizeof(words), "the server ended the connection%s (%.300s)",
+				 wants_tls(nats) ? " after the TLS handshake: it may want a client certificate, see pg_flo.nats_tls_cert_file" : "", said);
+		strlcpy(said, words, sizeof(said));
+	}
+	found = flo_nats_explain(nats->urls, nats->timeout_ms, said, nats->error, sizeof(nats->error));
+	if (found != FLO_NATS_OK)
+		return found;
+	strlcpy(nats->error, said, sizeof(nats->error));
+	return status == NATS_SSL_ERROR ? FLO_NATS_NO_TLS : FLO_NATS_UNREACHABLE;
 }
 
 /* With all signals blocked, as they were when it was made */
@@ -487,7 +508,7 @@ connect_thread(void *arg)
 	if (nats->connect_status != NATS_OK)
 	{
 		describe_status(nats->connect_status, nats->error, sizeof(nats->error));
-		explain_end(nats);
+		nats->reason = explain_end(nats);
 	}
 	nats_ReleaseThreadMemory();
 	if (write(nats->done[1], "", 1) < 0)
@@ -563,19 +584,21 @@ static FloNatsStatus
 finish_connecting(FloNats *nats, char *error, size_t error_size)
 {
 	natsStatus	status;
+	FloNatsStatus reason;
 	sigset_t	saved;
 
 	pthread_join(nats->thread, NULL);
 	close(nats->done[0]);
 	close(nats->done[1]);
 	status = nats->connect_status;
+	reason = nats->reason;
 	if (status == NATS_OK)
 		return FLO_NATS_OK;
 	strlcpy(error, nats->error, error_size);
 	flo_block_signals(&saved);
 	free_nats(nats);
 	flo_restore_signals(&saved);
-	return connect_status(status);
+	return connect_status(status, reason);
 }
 
 /* --- Socket I/O ---------------------------------------------------------- */

@@ -28,6 +28,7 @@
 #include "conf/store.h"
 #include "core/clock.h"
 #include "core/compat_acl.h"
+#include "core/loop.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "monitor/members.h"
@@ -103,7 +104,7 @@ stop_members(Oid database)
 							STOP_TIMEOUT / 1000)));
 
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 STOP_NAP, PG_WAIT_EXTENSION);
+						 STOP_NAP, flo_wait_event(FLO_WAIT_MEMBER));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/compat_process.h"
 #include "core/lock.h"
+#include "core/loop.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -131,7 +132,7 @@ flo_lock_all(const List *wishes)
 					 errdetail("It is locked by %s.", holders_of(&lacking->tag, lacking->mode)),
 					 errhint("End these transactions, or repeat the call when they have ended.")));
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, NAP,
-						 PG_WAIT_EXTENSION);
+						 flo_wait_event(FLO_WAIT_LOCK));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

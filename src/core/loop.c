@@ -37,15 +37,14 @@
 #include "utils/pidfile.h"
 #include "utils/wait_event.h"
 
-/* What is waited for, as pg_stat_activity shows it */
-typedef enum WaitFor
-{
-	FLO_WAIT_IDLE,
-	FLO_WAIT_BROKER,
-	FLO_WAIT_HTTP
-} WaitFor;
+/* In the order of FloWaitFor */
+static const char *const wait_names[] = {
+	"PgFloIdle", "PgFloStream", "PgFloNats", "PgFloSpace", "PgFloApply", "PgFloDecision",
+	"PgFloHttp", "PgFloOutput", "PgFloDump", "PgFloMember", "PgFloLock"
+};
 
-static const char *const wait_names[] = {"PgFloIdle", "PgFloBroker", "PgFloHttp"};
+/* flo_wait_means(); 0, what is idle, stands for nothing said */
+static FloWaitFor next_wait = FLO_WAIT_IDLE;
 
 uint64		flo_reload_count = 0;
 
@@ -153,14 +152,29 @@ flo_check_interrupts(void)
 	}
 }
 
-static uint32
-wait_event(WaitFor what)
+uint32
+flo_wait_event(FloWaitFor what)
 {
 	static uint32 known[lengthof(wait_names)];
 
 	if (known[what] == 0)
 		known[what] = flo_compat_wait_event(wait_names[what]);
 	return known[what];
+}
+
+void
+flo_wait_means(FloWaitFor what)
+{
+	next_wait = what;
+}
+
+static uint32
+next_event(FloWaitFor usual)
+{
+	FloWaitFor	what = next_wait != FLO_WAIT_IDLE ? next_wait : usual;
+
+	next_wait = FLO_WAIT_IDLE;
+	return flo_wait_event(what);
 }
 
 /*
@@ -232,7 +246,7 @@ flo_wait(pgsocket sock, bool want_write, long timeout_ms)
 	if (sock == PGINVALID_SOCKET)
 		fired = WaitLatch(MyLatch,
 						  WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout_ms >= 0 ? WL_TIMEOUT : 0),
-						  timeout_ms, wait_event(FLO_WAIT_IDLE));
+						  timeout_ms, next_event(FLO_WAIT_IDLE));
 	else
 	{
 		uint32		events = WL_SOCKET_READABLE | (want_write ? WL_SOCKET_WRITEABLE : 0);
@@ -240,7 +254,7 @@ flo_wait(pgsocket sock, bool want_write, long timeout_ms)
 
 		fired = WL_TIMEOUT;
 		if (WaitEventSetWait(wait_set(sock, events), timeout_ms, &event, 1,
-							 wait_event(FLO_WAIT_BROKER)) > 0)
+							 next_event(FLO_WAIT_STREAM)) > 0)
 			fired = event.events;
 	}
 	after_wait();
@@ -287,7 +301,7 @@ flo_wait_sockets(FloWaitSocket *sockets, int count, long timeout_ms)
 		if (wanted != 0)
 			AddWaitEventToSet(set, wanted, sockets[i].sock, NULL, &sockets[i]);
 	}
-	n = WaitEventSetWait(set, timeout_ms, events, count + 2, wait_event(FLO_WAIT_HTTP));
+	n = WaitEventSetWait(set, timeout_ms, events, count + 2, next_event(FLO_WAIT_HTTP));
 	FreeWaitEventSet(set);
 	after_wait();
 	note_events(sockets, events, n);

@@ -27,6 +27,32 @@ extern int	flo_exit_code(int code);
  */
 extern int	flo_wait(pgsocket sock, bool want_write, long timeout_ms);
 
+/* What is waited for: wait events of pg_stat_activity, from 17 on by these names */
+typedef enum FloWaitFor
+{
+	FLO_WAIT_IDLE,				/* PgFloIdle: something to do, or a pause */
+	FLO_WAIT_STREAM,			/* PgFloStream: the next chunk, or that what
+								 * was published is acknowledged */
+	FLO_WAIT_NATS,				/* PgFloNats: a connection, or an answer to a
+								 * request */
+	FLO_WAIT_SPACE,				/* PgFloSpace: room at the broker */
+	FLO_WAIT_APPLY,				/* PgFloApply: rows that others load or apply */
+	FLO_WAIT_DECISION,			/* PgFloDecision: a person's word on a
+								 * statement */
+	FLO_WAIT_HTTP,				/* PgFloHttp: an endpoint */
+	FLO_WAIT_OUTPUT,			/* PgFloOutput: the reader of what is written,
+								 * or the files */
+	FLO_WAIT_DUMP,				/* PgFloDump: pg_dump */
+	FLO_WAIT_MEMBER,			/* PgFloMember: the end of a process */
+	FLO_WAIT_LOCK				/* PgFloLock: locks that are tried together */
+} FloWaitFor;
+
+/* Of the next wait, where it is not idle (no socket), stream (one) or http (several) */
+extern void flo_wait_means(FloWaitFor what);
+
+/* For waits of other kinds */
+extern uint32 flo_wait_event(FloWaitFor what);
+
 /* To be called when a socket is opened or closed: its number was, or will be, another's */
 extern void flo_wait_forget(void);
 

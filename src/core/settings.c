@@ -163,6 +163,9 @@ server_problem(const char *url, size_t len)
 		}
 	if (end > host && end[-1] == '/')
 		end--;
+	for (const char *at = host; at < end; at++)
+		if (strchr("/?#", *at) != NULL)
+			return "there is something behind its host and port";
 	if (host < end && *host == '[')
 	{
 		port = host + 1 + strspn(host + 1, "0123456789abcdefABCDEF:.%");

@@ -131,7 +131,10 @@ end_loaders(Receiver *r)
 		if (r->loaders[i] == NULL)
 			continue;
 		while (!flo_process_ended(r->loaders[i]))
+		{
+			flo_wait_means(FLO_WAIT_APPLY);
 			(void) flo_wait(PGINVALID_SOCKET, false, 10);
+		}
 		pfree(r->loaders[i]);
 		r->loaders[i] = NULL;
 	}
@@ -524,6 +527,7 @@ have_loaded(Receiver *r)
 			return go_on ? VANISHED : LEFT;
 		}
 		took = flo_clock_since(began);
+		flo_wait_means(FLO_WAIT_APPLY);
 		flo_bus_wait(r->bus, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
 	}
 	flo_dest_copy_end();

@@ -618,6 +618,7 @@ await_decisions(const FloReception *what)
 		flo_state_set(FLO_STATE_WAITING,
 					  "for flo.release_ddl(%s) or flo.skip_ddl(%s), %s in flo.pending_ddl: %s",
 					  id, id, count, reason);
+		flo_wait_means(FLO_WAIT_DECISION);
 		flo_bus_wait(what->bus, 1000);
 		flo_check_interrupts();
 		go_on = what->proceed(what->arg, NULL);
@@ -806,6 +807,7 @@ build_together(const FloWorkerSpec *spec)
 			flo_state_set(FLO_STATE_COPYING, "building indexes: %d left of %d, %d processes",
 						  list_length(objects_after(spec, OF_TABLES)), list_length(objects),
 						  running);
+			flo_wait_means(FLO_WAIT_APPLY);
 			(void) flo_wait(PGINVALID_SOCKET, false, 500);
 		}
 	} while (running > 0);

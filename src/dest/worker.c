@@ -210,6 +210,7 @@ renew_connection(LoopState *l, const char *reason)
 		w->source.cut_off = true;
 		flo_worker_show_pending(w);
 		MemoryContextReset(w->chunk_context);
+		flo_wait_means(FLO_WAIT_NATS);
 		flo_wait(PGINVALID_SOCKET, false, 1000);
 	}
 	MemoryContextSwitchTo(old);

@@ -83,3 +83,31 @@ flo_http_describe_failure(const FloHttpResult *result, char *error, size_t size)
 	words[len] = '\0';
 	snprintf(error, size, "HTTP %d%s%s", result->status, len > 0 ? ": " : "", words);
 }
+
+const char *
+flo_http_hint(const FloHttpResult *result)
+{
+	int			status = result->status;
+
+	if (status == 0)
+		return result->hint;
+	if (status >= 300 && status <= 399)
+		return "Redirects are not followed: name the URL that takes the events.";
+	switch (status)
+	{
+		case 401:
+		case 403:
+		case 407:
+			return "Check the worker's options headers and secret.";
+		case 404:
+		case 405:
+		case 410:
+			return "Check the path of the URL: it has to take POST requests.";
+		case 413:
+			return "Lower the worker's option events_per_request.";
+		case 429:
+			return "The endpoint limits the rate: raise its limit, or the worker's option events_per_request.";
+	}
+	return status >= 500 ? "Look into the log of the endpoint." :
+		"The endpoint does not accept what it gets: look into its log.";
+}

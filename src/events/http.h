@@ -22,4 +22,7 @@ extern void flo_http_wait(const FloHttpFunctions *functions, FloHttp *http, long
 /* What went wrong, in words that are fit to be shown; "" when nothing did */
 extern void flo_http_describe_failure(const FloHttpResult *result, char *error, size_t size);
 
+/* What is to be done about it; NULL when nobody knows */
+extern const char *flo_http_hint(const FloHttpResult *result);
+
 #endif

@@ -47,6 +47,7 @@ struct FloHttpLine
 	CURL	   *easy;
 	struct curl_slist *headers;
 	bool		active;
+	long		timeout_ms;
 	size_t		received;
 	size_t		nwords;
 	char		words[FLO_HTTP_WORDS];
@@ -192,6 +193,7 @@ http_open_line(FloHttp *http, const char *url, long timeout_ms)
 	if (line != NULL)
 	{
 		line->http = http;
+		line->timeout_ms = timeout_ms;
 		set_options(line, url, timeout_ms);
 	}
 	flo_restore_signals(&saved);
@@ -328,6 +330,54 @@ http_act(FloHttp *http, int sock, bool readable, bool writable)
 	flo_restore_signals(&saved);
 }
 
+/*
+ * The library's own words for what happens again and again hold the time that it
+ * took: nobody could tell by them that it is the same again.
+ */
+static void
+describe_failure(FloHttpLine *line, CURLcode code, FloHttpResult *result)
+{
+	const char *words = line->error[0] ? line->error : curl_easy_strerror(code);
+	size_t		size = sizeof(result->error);
+	long		reason = 0;
+
+	curl_easy_getinfo(line->easy, CURLINFO_OS_ERRNO, &reason);
+	switch (code)
+	{
+		case CURLE_COULDNT_RESOLVE_HOST:
+			snprintf(result->error, size, "the name of its host cannot be resolved");
+			result->hint = "Check the host in the URL, and the name servers of this machine.";
+			break;
+		case CURLE_COULDNT_CONNECT:
+			snprintf(result->error, size, "%s", reason == ECONNREFUSED ? "connection refused" :
+					 reason == EHOSTUNREACH ? "no route to host" :
+					 reason == ENETUNREACH ? "network is unreachable" : "it cannot be connected to");
+			result->hint = "Check host and port of the URL, and that the endpoint runs there.";
+			break;
+		case CURLE_OPERATION_TIMEDOUT:
+			snprintf(result->error, size, "no answer within %g s", line->timeout_ms / 1000.0);
+			result->hint = "Check that the endpoint answers, or give it more time with the worker's option timeout.";
+			break;
+		case CURLE_SSL_CONNECT_ERROR:
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_CERTPROBLEM:
+		case CURLE_SSL_ISSUER_ERROR:
+			snprintf(result->error, size, "TLS: %s", words);
+			result->hint = "Check the endpoint's certificate, and that this machine trusts who has signed it.";
+			break;
+		case CURLE_GOT_NOTHING:
+		case CURLE_RECV_ERROR:
+		case CURLE_SEND_ERROR:
+			snprintf(result->error, size, "it ended the connection without an answer");
+			result->hint = "Look into the log of the endpoint, or of a proxy before it.";
+			break;
+		default:
+			strlcpy(result->error, words, size);
+			break;
+	}
+}
+
 static void
 describe_result(FloHttpLine *line, CURLcode code, FloHttpResult *result)
 {
@@ -347,8 +397,7 @@ describe_result(FloHttpLine *line, CURLcode code, FloHttpResult *result)
 		memcpy(result->words, line->words, line->nwords);
 	}
 	else
-		strlcpy(result->error, line->error[0] ? line->error : curl_easy_strerror(code),
-				sizeof(result->error));
+		describe_failure(line, code, result);
 }
 
 static bool

@@ -13,7 +13,7 @@
 #define FLO_HTTP_ENTRY "flo_http_functions"
 
 /* Raised with every change of this file: both modules must agree */
-#define FLO_HTTP_ABI 1
+#define FLO_HTTP_ABI 2
 
 /* How much of an answer is kept, for error messages */
 #define FLO_HTTP_WORDS 256
@@ -35,7 +35,9 @@ typedef struct FloHttpResult
 	FloHttpLine *line;
 	int			status;			/* of the answer; 0: there was none */
 	int64		retry_after;	/* s, 0: not said */
-	char		error[256];		/* when there was no answer */
+	char		error[256];		/* when there was no answer: words that are
+								 * the same each time */
+	const char *hint;			/* for that; may be NULL */
 	char		words[FLO_HTTP_WORDS];	/* how the answer's body begins */
 } FloHttpResult;
 

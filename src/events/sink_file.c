@@ -263,6 +263,7 @@ claim_directory(FloFileSink *sink, const FloWorkerSpec *spec)
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("directory \"%s\" is used by another process", sink->directory),
 					 errdetail("The file \"%s\" is locked.", path)));
+		flo_wait_means(FLO_WAIT_OUTPUT);
 		flo_wait(PGINVALID_SOCKET, false, LOCK_PAUSE);
 	}
 	len = read(fd, found, sizeof(found) - 1);

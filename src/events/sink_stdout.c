@@ -89,6 +89,7 @@ wait_for_reader(FloStdoutSink *sink)
 			.write = true
 		};
 
+		flo_wait_means(FLO_WAIT_OUTPUT);
 		flo_wait_sockets(&socket, 1, SERVE_INTERVAL);
 		if (socket.ready)
 			break;

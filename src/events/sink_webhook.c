@@ -25,9 +25,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "common/hmac.h"
 #include "common/pg_prng.h"
-#include "common/sha2.h"
 #include "conf/endpoint.h"
 #include "core/clock.h"
 #include "core/error_context.h"
@@ -40,6 +38,7 @@
 #include "events/webhook_body.h"
 #include "events/webhook_config.h"
 #include "miscadmin.h"
+#include "monitor/state.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
@@ -71,6 +70,7 @@ typedef struct Endpoint
 								 * for it */
 
 	bool		in_flight;
+	bool		failing;		/* it has not taken anything since it failed */
 	int			attempts;
 	TimestampTz first_attempt;
 	TimestampTz last_attempt;
@@ -259,30 +259,6 @@ reload(FloWebhookSink *sink)
 
 /* --- requests ------------------------------------------------------------ */
 
-/* The server's HMAC wants a resource owner, which there is in transactions only */
-static char *
-make_signature(const FloWebhookSink *sink, const char *body, size_t len)
-{
-	const FloHookConfig *config = sink->config;
-	ResourceOwner former = CurrentResourceOwner;
-	pg_hmac_ctx *hmac;
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
-	char	   *header = palloc(64 + 2 * sizeof(digest));
-	char	   *at = header + sprintf(header, "X-Pg-Flo-Signature: sha256=");
-
-	CurrentResourceOwner = sink->owner;
-	hmac = pg_hmac_create(PG_SHA256);
-	if (hmac == NULL || pg_hmac_init(hmac, (uint8 *) config->secret, config->secret_len) < 0 ||
-		pg_hmac_update(hmac, (const uint8 *) body, len) < 0 ||
-		pg_hmac_final(hmac, digest, sizeof(digest)) < 0)
-		elog(ERROR, "could not compute a signature: %s", pg_hmac_error(hmac));
-	pg_hmac_free(hmac);
-	CurrentResourceOwner = former;
-	for (int i = 0; i < sizeof(digest); i++)
-		at += sprintf(at, "%02x", digest[i]);
-	return header;
-}
-
 static void
 post(FloWebhookSink *sink, FloHttpLine *line, const FloWebhookBody *body)
 {
@@ -299,7 +275,7 @@ post(FloWebhookSink *sink, FloHttpLine *line, const FloWebhookBody *body)
 		headers[count++] = psprintf("Idempotency-Key: %s..%s", body->marks[0].id,
 									body->marks[body->count - 1].id);
 	if (config->secret != NULL)
-		headers[count++] = make_signature(sink, body->text.data, body->text.len);
+		headers[count++] = flo_hook_signature(config, sink->owner, body->text.data, body->text.len);
 	if (!sink->functions->post(line, body->text.data, body->text.len, headers, count))
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -372,6 +348,42 @@ checkpoint(FloWebhookSink *sink)
 	sink->host->checkpoint(sink->host->arg);
 }
 
+/* --- what is said of it -------------------------------------------------- */
+
+/* For flo.status: the endpoint that has failed most often */
+static void
+show_waiting(FloWebhookSink *sink)
+{
+	Endpoint   *worst = NULL;
+	ListCell   *lc;
+	long		left;
+
+	foreach(lc, sink->endpoints)
+	{
+		Endpoint   *endpoint = lfirst(lc);
+
+		if (endpoint->attempts > (worst ? worst->attempts : 0))
+			worst = endpoint;
+	}
+	if (worst == NULL)
+	{
+		if (sink->waiting)
+			flo_state_set(FLO_STATE_STREAMING, NULL);
+		sink->waiting = false;
+		return;
+	}
+	sink->waiting = true;
+	left = flo_clock_left(worst->next_attempt);
+	if (worst->in_flight)
+		flo_state_set(FLO_STATE_WAITING, "for endpoint \"%s\"%s: %.80s; attempt %d is under way",
+					  worst->shown, flo_webhook_body_table(worst->sending), worst->error,
+					  worst->attempts + 1);
+	else
+		flo_state_set(FLO_STATE_WAITING, "for endpoint \"%s\"%s: %.80s; attempt %d, retry in %ld s",
+					  worst->shown, flo_webhook_body_table(worst->sending), worst->error,
+					  worst->attempts, (left + 999) / 1000);
+}
+
 /* --- results ------------------------------------------------------------- */
 
 /* The request is off our hands */
@@ -383,21 +395,51 @@ end_delivery(Endpoint *endpoint)
 	endpoint->error[0] = '\0';
 }
 
+/* Each attempt counts; the answer's own words may be others each time */
 static void
-delivery_failed(FloWebhookSink *sink, Endpoint *endpoint, int64 retry_after)
+note_failure(FloWebhookSink *sink, Endpoint *endpoint, const FloHttpResult *result)
+{
+	FloFailure	failure = {.sqlstate = ERRCODE_CONNECTION_FAILURE,.hint = flo_http_hint(result)};
+	char		message[256];
+	char		described[1024];
+
+	snprintf(message, sizeof(message), "%d %s %s", result->status, result->error, endpoint->shown);
+	snprintf(described, sizeof(described), "endpoint \"%s\" did not take an event: %s",
+			 endpoint->shown, endpoint->error);
+	failure.message = message;
+	failure.described = described;
+	endpoint->failing = true;
+	show_waiting(sink);
+	flo_state_retry_failure(&failure);
+}
+
+/* It may have been a former process that failed */
+static void
+note_success(FloWebhookSink *sink, Endpoint *endpoint)
+{
+	ListCell   *lc;
+
+	endpoint->failing = false;
+	foreach(lc, sink->endpoints)
+	{
+		if (((Endpoint *) lfirst(lc))->failing)
+			return;
+	}
+	flo_state_recovered();
+}
+
+static void
+delivery_failed(FloWebhookSink *sink, Endpoint *endpoint, const FloHttpResult *result)
 {
 	FloOnError	on_error = sink->spec.options.on_error;
 	const FloMark *first;
 
-	if (endpoint->attempts == 1)
-		ereport(LOG,
-				(errmsg("endpoint \"%s\" did not take an event: %s", endpoint->shown,
-						endpoint->error)));
 	if (on_error == FLO_ON_ERROR_RETRY || endpoint->attempts < sink->spec.options.max_attempts)
 	{
-		int64		pause = pause_before_next(sink, endpoint->attempts, retry_after);
+		int64		pause = pause_before_next(sink, endpoint->attempts, result->retry_after);
 
 		endpoint->next_attempt = flo_clock_in(pause);
+		note_failure(sink, endpoint, result);
 		return;
 	}
 	if (on_error == FLO_ON_ERROR_DEAD_LETTER)
@@ -439,23 +481,20 @@ take_results(FloWebhookSink *sink)
 	while (sink->functions->take(sink->http, &result))
 	{
 		Endpoint   *endpoint = endpoint_of_line(sink, result.line);
-		bool		failed_before;
 
 		if (endpoint == NULL)
 			continue;
 		endpoint->in_flight = false;
-		failed_before = endpoint->attempts++ > 0;
+		endpoint->attempts++;
 		endpoint->last_attempt = GetCurrentTimestamp();
 		flo_http_describe_failure(&result, endpoint->error, sizeof(endpoint->error));
 		if (endpoint->error[0] != '\0')
 		{
-			delivery_failed(sink, endpoint, result.retry_after);
+			delivery_failed(sink, endpoint, &result);
 			continue;
 		}
-		if (failed_before)
-			ereport(LOG,
-					(errmsg("endpoint \"%s\" takes events again", endpoint->shown)));
 		end_delivery(endpoint);
+		note_success(sink, endpoint);
 	}
 }
 
@@ -490,40 +529,6 @@ start_requests(FloWebhookSink *sink, bool all)
 		post(sink, endpoint->line, endpoint->sending);
 		endpoint->in_flight = true;
 	}
-}
-
-/* For flo.status: the endpoint that has failed most often */
-static void
-show_waiting(FloWebhookSink *sink)
-{
-	Endpoint   *worst = NULL;
-	ListCell   *lc;
-	long		left;
-
-	foreach(lc, sink->endpoints)
-	{
-		Endpoint   *endpoint = lfirst(lc);
-
-		if (endpoint->attempts > (worst ? worst->attempts : 0))
-			worst = endpoint;
-	}
-	if (worst == NULL)
-	{
-		if (sink->waiting)
-			flo_state_set(FLO_STATE_STREAMING, NULL);
-		sink->waiting = false;
-		return;
-	}
-	sink->waiting = true;
-	left = flo_clock_left(worst->next_attempt);
-	if (worst->in_flight)
-		flo_state_set(FLO_STATE_WAITING, "for endpoint \"%s\"%s: %.80s; attempt %d is under way",
-					  worst->shown, flo_webhook_body_table(worst->sending), worst->error,
-					  worst->attempts + 1);
-	else
-		flo_state_set(FLO_STATE_WAITING, "for endpoint \"%s\"%s: %.80s; attempt %d, retry in %ld s",
-					  worst->shown, flo_webhook_body_table(worst->sending), worst->error,
-					  worst->attempts, (left + 999) / 1000);
 }
 
 /* How long until an endpoint is to be tried again */

@@ -11,6 +11,8 @@
 #include <ctype.h>
 
 #include "catalog/pg_authid.h"
+#include "common/hmac.h"
+#include "common/sha2.h"
 #include "conf/endpoint.h"
 #include "core/files.h"
 #include "core/roles.h"
@@ -219,4 +221,27 @@ flo_hook_wants(const FloHookTarget *target, const char *type, const char *schema
 			return true;
 	}
 	return false;
+}
+
+/* The server's HMAC wants a resource owner, which there is in transactions only */
+char *
+flo_hook_signature(const FloHookConfig *config, ResourceOwner owner, const char *body, size_t len)
+{
+	ResourceOwner former = CurrentResourceOwner;
+	pg_hmac_ctx *hmac;
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	char	   *header = palloc(64 + 2 * sizeof(digest));
+	char	   *at = header + sprintf(header, "X-Pg-Flo-Signature: sha256=");
+
+	CurrentResourceOwner = owner;
+	hmac = pg_hmac_create(PG_SHA256);
+	if (hmac == NULL || pg_hmac_init(hmac, (uint8 *) config->secret, config->secret_len) < 0 ||
+		pg_hmac_update(hmac, (const uint8 *) body, len) < 0 ||
+		pg_hmac_final(hmac, digest, sizeof(digest)) < 0)
+		elog(ERROR, "could not compute a signature: %s", pg_hmac_error(hmac));
+	pg_hmac_free(hmac);
+	CurrentResourceOwner = former;
+	for (int i = 0; i < sizeof(digest); i++)
+		at += sprintf(at, "%02x", digest[i]);
+	return header;
 }

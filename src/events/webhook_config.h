@@ -6,6 +6,7 @@
 #define FLO_WEBHOOK_CONFIG_H
 
 #include "conf/event_tables.h"
+#include "utils/resowner.h"
 #include "wire/change.h"
 
 typedef struct FloHookTarget
@@ -34,5 +35,9 @@ extern FloHookConfig *flo_hook_config(const FloWorkerSpec *spec);
 /* Does the target get events of this type (FLO_EVENT_*) and table? */
 extern bool flo_hook_wants(const FloHookTarget *target, const char *type,
 						   const char *schema, const char *table);
+
+/* The header that signs a body, palloc'd; of a configuration with a secret */
+extern char *flo_hook_signature(const FloHookConfig *config, ResourceOwner owner,
+								const char *body, size_t len);
 
 #endif

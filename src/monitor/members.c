@@ -6,6 +6,7 @@
 
 #include <signal.h>
 
+#include "core/loop.h"
 #include "miscadmin.h"
 #include "monitor/members.h"
 #include "monitor/shmem.h"
@@ -51,7 +52,7 @@ flo_member_sleep(int slot, bool ask, long ms)
 		pg_atomic_write_u32(&flo_wake_slots[slot].wanted, 1);
 		flo_entry_wake(slot);
 	}
-	ConditionVariableTimedSleep(&flo_shared->entries[slot].progress, ms, PG_WAIT_EXTENSION);
+	ConditionVariableTimedSleep(&flo_shared->entries[slot].progress, ms, flo_wait_event(FLO_WAIT_APPLY));
 }
 
 void

@@ -26,6 +26,13 @@ bool		flo_errors_are_final = false;
 
 static FloSelf self;
 
+/* Of a helper: whom it helps; incarnations begin with 1 */
+static struct
+{
+	int			slot;
+	uint32		incarnation;
+}			helped;
+
 static FloEntry *
 my_entry(void)
 {
@@ -272,27 +279,47 @@ flo_state_error(const FloFailure *failure)
 	flo_unlock();
 }
 
+/* The entry of the member that this process is or helps; NULL in any other one */
+static FloEntry *
+entry_of_all(void)
+{
+	if (flo_me != NULL)
+		return my_entry();
+	return helped.incarnation != 0 ? &flo_shared->entries[helped.slot] : NULL;
+}
+
 void
 flo_state_retry(int sqlstate, const char *hint, const char *message)
 {
 	FloFailure	failure = {sqlstate, message, message, hint};
-	FloEntry   *e = my_entry();
+
+	flo_state_retry_failure(&failure);
+}
+
+/* While it waits for it the member has told so, as its state */
+void
+flo_state_retry_failure(const FloFailure *failure)
+{
+	FloEntry   *e = entry_of_all();
 	FloEvent	event;
 
-	if (flo_me == NULL)
+	if (e == NULL)
 		return;
 	event.number = 0;
 	flo_lock_exclusive();
-	flo_entry_note_error(e, &failure);
-	e->member.retries++;
-	if (e->retrying++ == 0)
-		e->retrying_since = GetCurrentTimestamp();
-	if (flo_entry_is_round(e->same_errors))
+	if (flo_me != NULL || (e->in_use && e->incarnation == helped.incarnation))
 	{
-		if (e->same_errors > 1)
-			flo_entry_tell(e, true, &event, "failed %d times in a row, is tried again", e->same_errors);
-		else
-			flo_entry_tell(e, true, &event, "failed, is tried again");
+		flo_entry_note_error(e, failure);
+		e->member.retries++;
+		if (e->retrying++ == 0)
+			e->retrying_since = GetCurrentTimestamp();
+		if (e->member.state != FLO_STATE_WAITING && flo_entry_is_round(e->same_errors))
+		{
+			if (e->same_errors > 1)
+				flo_entry_tell(e, true, &event, "failed %d times in a row, is tried again", e->same_errors);
+			else
+				flo_entry_tell(e, true, &event, "failed, is tried again");
+		}
 	}
 	flo_unlock();
 	flo_event_log(&event);
@@ -301,19 +328,19 @@ flo_state_retry(int sqlstate, const char *hint, const char *message)
 void
 flo_state_recovered(void)
 {
+	FloEntry   *e = entry_of_all();
 	FloEvent	event;
 
-	if (flo_me == NULL || my_entry()->retrying == 0)
+	if (e == NULL || e->retrying == 0)
 		return;
+	event.number = 0;
 	flo_lock_exclusive();
-	if (my_entry()->failures == 0)
-		recover(my_entry(), &event);
+	if (flo_me == NULL && (!e->in_use || e->incarnation != helped.incarnation))
+		;
+	else if (e->failures == 0)
+		recover(e, &event);
 	else
-	{
-		/* the rest is known when the position moves */
-		my_entry()->retrying = 0;
-		event.number = 0;
-	}
+		e->retrying = 0;		/* the rest is known when the position moves */
 	flo_unlock();
 	flo_event_log(&event);
 }
@@ -441,6 +468,8 @@ flo_helper_check(int slot, uint32 incarnation)
 	flo_unlock();
 	if (orphan)
 		proc_exit(0);
+	helped.slot = slot;
+	helped.incarnation = incarnation;
 }
 
 bool

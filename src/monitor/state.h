@@ -122,9 +122,11 @@ extern void flo_state_error(const FloFailure *failure);
 /*
  * Something failed that is tried again without leaving, as a request to an
  * endpoint: counted in "retries", kept as the last error; and it came off, or
- * nothing had failed.
+ * nothing had failed.  Of a helper it counts as the member's.  A member that
+ * waits meanwhile says so first, by its state.
  */
 extern void flo_state_retry(int sqlstate, const char *hint, const char *message);
+extern void flo_state_retry_failure(const FloFailure *failure);
 extern void flo_state_recovered(void);
 
 /* What was failing gets on, although its position does not show it yet */

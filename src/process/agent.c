@@ -195,7 +195,7 @@ wait_for_answer(Call *call, FloAgentError *error)
 			return flo_json("", 0);
 		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 Min(left, 1000), PG_WAIT_EXTENSION);
+						 Min(left, 1000), flo_wait_event(FLO_WAIT_NATS));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

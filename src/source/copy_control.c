@@ -121,6 +121,7 @@ hand_over_snapshot(FloCopyControl *c)
 	while (flo_copy_phase() == FLO_COPY_SNAPSHOT)
 	{
 		(void) flo_copy_check(c);
+		flo_wait_means(FLO_WAIT_MEMBER);
 		flo_wait(PGINVALID_SOCKET, false, 100);
 	}
 	flo_slot_snapshot_end();

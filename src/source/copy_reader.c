@@ -156,6 +156,7 @@ take_acks(Copier *c)
 		else if (flo_bus_is_full(ack.err_code))
 		{
 			flo_space_refused(&c->plan->space, ack.error);
+			flo_wait_means(FLO_WAIT_SPACE);
 			flo_wait(PGINVALID_SOCKET, false, FULL_PAUSE);
 			send_again(c, sent, ack.token);
 		}
@@ -218,6 +219,7 @@ take_room(Copier *c, uint64 bytes)
 		flo_bus_pump(c->bus);
 		(void) take_acks(c);
 		flo_helper_check(c->args->slot, c->args->incarnation);
+		flo_wait_means(FLO_WAIT_SPACE);
 		flo_bus_wait(c->bus, ROOM_PAUSE);
 	}
 }

@@ -355,6 +355,7 @@ read_dump(void *arg, char *buffer, Size size)
 	{
 		ssize_t		got;
 
+		flo_wait_means(FLO_WAIT_DUMP);
 		(void) flo_wait(fileno(d->pipe), false, 1000);
 		flo_helper_check(d->args->slot, d->args->incarnation);
 		got = read(fileno(d->pipe), buffer, size);

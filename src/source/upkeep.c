@@ -156,6 +156,7 @@ make_room_at_broker(Replicator *rep)
 
 	while (rep->purged == purged && !changed && !flo_clock_passed(since, 1000))
 	{
+		flo_wait_means(FLO_WAIT_SPACE);
 		flo_bus_wait(rep->bus, 200);
 		rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->retention);
 		flo_upkeep_purge(rep);
@@ -181,6 +182,7 @@ await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr
 {
 	FloClock	since = flo_clock();
 	int			pause = flo_copy_phase() == FLO_COPY_RUNNING ? FULL_PAUSE_COPYING : FULL_PAUSE;
+	bool		counted = false;
 	bool		again = false;
 
 	rep->full = true;
@@ -190,6 +192,11 @@ await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr
 
 		restore_limits(rep);
 		show_full(rep, words, inside, upto);
+		if (!counted)
+			flo_state_retry(ERRCODE_INSUFFICIENT_RESOURCES,
+							"See to the slowest consumer, or raise the limit that detail names.",
+							psprintf("the broker has no room: %s", words));
+		counted = true;
 		again = (make_room_at_broker(rep) || flo_clock_passed(since, pause)) &&
 			!still_full(rep, size);
 		MemoryContextSwitchTo(old);
