@@ -310,7 +310,8 @@ connect_as_configured(const char *name, bool patient, FloNats **nats, char *word
 		options.password = password = read_password_file();
 	options.token = flo_nats_token;
 	options.credentials_file = flo_nats_credentials_file;
-	options.tls = flo_nats_tls;
+	/* the library knows the scheme, and does nothing about it */
+	options.tls = flo_nats_tls || (is_set(flo_nats_url) && strstr(flo_nats_url, "tls://") != NULL);
 	options.tls_ca_file = flo_nats_tls_ca_file;
 	options.tls_cert_file = flo_nats_tls_cert_file;
 	options.tls_key_file = flo_nats_tls_key_file;

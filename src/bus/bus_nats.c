@@ -459,12 +459,6 @@ was_sent_away(natsStatus status)
 	}
 }
 
-static bool
-wants_tls(const FloNats *nats)
-{
-	return nats->tls || strstr(nats->urls, "tls://") != NULL;
-}
-
 /* Where the library's words do not lead to the cause */
 static FloNatsStatus
 explain_end(FloNats *nats)
@@ -478,7 +472,8 @@ explain_end(FloNats *nats)
 	if (status == NATS_SECURE_CONNECTION_WANTED)
 	{
 		snprintf(nats->error, sizeof(nats->error), "%.300s: the server offers no TLS, and %s", said,
-				 nats->tls ? "pg_flo.nats_tls is on" : "pg_flo.nats_url has the scheme tls");
+				 strstr(nats->urls, "tls://") == NULL ? "pg_flo.nats_tls is on" :
+				 "pg_flo.nats_url has the scheme tls");
 		return FLO_NATS_NO_TLS;
 	}
 	if (status == NATS_SECURE_CONNECTION_REQUIRED)
@@ -488,7 +483,7 @@ explain_end(FloNats *nats)
 	if (status == NATS_CONNECTION_CLOSED || strstr(said, "PONG") != NULL)
 	{
 		snprintf(words, sizeof(words), "the server ended the connection%s (%.300s)",
-				 wants_tls(nats) ? " after the TLS handshake: it may want a client certificate, see pg_flo.nats_tls_cert_file" : "", said);
+				 nats->tls ? " after the TLS handshake: it may want a client certificate, see pg_flo.nats_tls_cert_file" : "", said);
 		strlcpy(said, words, sizeof(said));
 	}
 	found = flo_nats_explain(nats->urls, nats->timeout_ms, said, nats->error, sizeof(nats->error));
