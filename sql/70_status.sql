@@ -343,7 +343,7 @@ CREATE VIEW flo.copy_work AS
 		   b.blocks_done,
 		   b.blocks_total,
 		   w.work * CASE WHEN d.finished THEN 1 + w.behind / 4.0
-						 WHEN d.source THEN CASE WHEN p.bytes > 0 THEN least(t.bytes_done / p.bytes::numeric, 1) ELSE 0 END
+						 WHEN d.source THEN CASE WHEN p.bytes > 0 THEN least(coalesce(t.bytes_done, 0) / p.bytes::numeric, 1) ELSE 0 END
 						 ELSE CASE WHEN d.rows_in THEN 1 WHEN p.bytes > 0 THEN p.bytes_done / p.bytes::numeric ELSE 0 END + w.behind_done / 4.0
 					END AS work_done,
 		   w.work * (1 + w.behind / 4.0) AS work_total,

@@ -101,8 +101,8 @@ $source->safe_psql('postgres', 'SELECT pg_terminate_backend(' . halted_pid($sour
 
 await_phase($source, 'replicator', 'dumping schema');
 is(summary($source, 'replicator', "tables_done, tables_total, rows_done, rows_total, bytes_done,
-	bytes_total = (SELECT sum(pg_relation_size(r)) FROM unnest('{big, kid, root_1, root_2}'::regclass[]) r)"),
-	'0 4 0 4500 0 t', 'planned: how much there is');
+	bytes_total = (SELECT sum(pg_relation_size(r)) FROM unnest('{big, kid, root_1, root_2}'::regclass[]) r), percent"),
+	'0 4 0 4500 0 t 0.0', 'planned: how much there is');
 is(progress($source, 'phase'), 'big waiting, kid waiting, nothing waiting, root waiting', 'and each table');
 await_phase($dest, 'postgres', 'waiting for source');
 unlink $wait or die;
@@ -211,8 +211,43 @@ ok(wait_until($dest, 'postgres', qq{SELECT finished_at > '$finished' AND tables_
 is($dest->safe_psql('postgres', q{SELECT tables_done, rows_done, rows_total, percent FROM flo.copy_summary()}),
 	'5|4503|4503|100.0', 'of all tables');
 
+# --- in two attempts -------------------------------------------------------------------
+
+$_->safe_psql('postgres', q{CREATE TABLE first (id int PRIMARY KEY, v text);
+	CREATE TABLE second (id int PRIMARY KEY)}) for $source, $dest;
+$source->safe_psql('postgres', q{SELECT flo.drop_group('g', purge_stream => true);
+	INSERT INTO first SELECT i, repeat('x', 1000) FROM generate_series(1, 100) i;
+	INSERT INTO second SELECT generate_series(1, 50)});
+$dest->safe_psql('postgres', q{SELECT flo.drop_group('g')});
+is($_->safe_psql('postgres', q{SELECT (SELECT count(*) FROM flo.copies) +
+	(SELECT count(*) FROM flo.planned_tables)}), '0', 'nothing is left of a group that is dropped') for $source, $dest;
+%seen = ();
+halt_at($source, 'range.before:2');
+create_copy_group($source, $dest, 'g', tables => q{'{first, second}'}, copy_workers => 1, wait => 0);
+await_halt($source, 'the second table') or die;
+ok(wait_until($source, 'postgres', q{SELECT count(*) = 1 FROM flo.copy_progress
+	WHERE table_name = 'public.first' AND phase = 'published'}, 'the first table'), 'one table is published');
+ok(wait_until($dest, 'postgres', q{SELECT rows_done = 100 AND tables_done = 1 FROM flo.copy_summary('g')},
+	'the first table'), 'and loaded');
+summary($source, 'replicator', 'phase');
+summary($dest, 'postgres', 'phase');
+my @began = map { $_->safe_psql('postgres', q{SELECT started_at FROM flo.copy_summary('g')}) } $source, $dest;
+$source->append_conf('postgresql.conf', "pg_flo.stop_at = ''\n");
+$source->stop('immediate');
+$source->start;
+for my $side ([ $source, 'replicator' ], [ $dest, 'postgres' ])
+{
+	my ($node, $member) = @$side;
+	await_phase($node, $member, 'complete');
+	my $columns = "tables_done, tables_total, rows_done, rows_total, started_at = '" . shift(@began) . "'";
+	is(summary($node, $member, $columns), '2 2 150 150 t',
+		"$member: the rest that comes with another attempt is the same copy");
+}
+
 $_->stop('fast') for $source, $dest;
+like(slurp_file($_->logfile), qr/group "g": copy finished: 2 tables, 150 rows, \d+ kB in/, 'told as one')
+  for $source, $dest;
 my @finished = slurp_file($dest->logfile) =~ /copy finished: (\d tables?)/g;
-is_deeply(\@finished, [ '4 tables', '1 table', '5 tables' ], 'each copy is told of once');
+is_deeply(\@finished, [ '4 tables', '1 table', '5 tables', '2 tables' ], 'each copy is told of once');
 
 done_testing();

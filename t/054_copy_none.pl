@@ -102,6 +102,15 @@ ok(wait_until($dest, $only, q{SELECT bool_and(state = 'stopped') FROM flo.status
 	'a copy of no table ends');
 ok(wait_until($source, 'postgres', q{SELECT state = 'stopped' FROM flo.status}, 'the source to rest'),
 	'at the source, too');
+for my $side ([ $dest, $only, 'file postgres' ], [ $source, 'postgres', 'replicator' ])
+{
+	my ($node, $db, $members) = @$side;
+	is($node->safe_psql($db, q{SELECT string_agg(member, ' ' ORDER BY member),
+		bool_and(phase = 'complete' AND tables_total = 0 AND rows_done = 0 AND percent = 100 AND eta IS NULL
+			AND finished_at IS NOT NULL) FROM flo.copy_summary('o')}), "$members|t", "$members: a copy of nothing is done");
+	my @told = slurp_file($node->logfile) =~ /group "o": copy finished: 0 tables, 0 rows, 0 bytes in \d/g;
+	is(scalar(@told), scalar(() = $members =~ /\w+/g), 'and told of once');
+}
 drop_all($only, 'o');
 
 # --- taken away: before the marker, and between the marker and the snapshot -----------------------

@@ -42,7 +42,7 @@
 #define LOOK_PAUSE 50			/* ms */
 #define LOOK_PAUSE_MAX 2000
 
-/* Milliseconds between two times that progress is written down */
+/* Milliseconds between two times that progress is written down, at least */
 #define NOTE_INTERVAL 1000
 
 /* Seconds after which a chunk that was not acknowledged is handed out again */
@@ -72,6 +72,8 @@ typedef struct Receiver
 	FloCopyKey *missing_chunks; /* a table whose chunks are lost, NULL = none
 								 * is known */
 	FloClock	noted_at;		/* when progress was written down */
+	long		note_pause;		/* how long at least to the next time, as that
+								 * takes longer the larger the copy is */
 	MemoryContext round_context;
 } Receiver;
 
@@ -349,10 +351,13 @@ look_at_progress(Receiver *r)
 	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(r->round_context);
 	all = note_published(r, &wanted);
-	if (flo_clock_passed(r->noted_at, NOTE_INTERVAL))
+	if (flo_clock_passed(r->noted_at, Max(NOTE_INTERVAL, r->note_pause)))
 	{
+		FloClock	began = flo_clock();
+
 		flo_copied_note_progress(r->spec->group, r->spec->worker);
 		r->noted_at = flo_clock();
+		r->note_pause = 20 * flo_clock_since(began);
 	}
 	tables = flo_copied_tables(r->spec->group, r->spec->worker);
 	foreach(cell, wanted)
