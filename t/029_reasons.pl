@@ -125,8 +125,8 @@ says('an account without JetStream', $account->url, '[Jj]et[Ss]tream.* not enabl
 my $from = -s $node->logfile;
 $node->append_conf('postgresql.conf', "pg_flo.nats_url = 'nats://127.0.0.1:$closed'\n");
 $node->reload;
-ok(wait_until($node, 'postgres', q{SELECT last_error ~ 'connection refused' AND state = 'waiting' FROM flo.status}, 'it to be away'),
-	'away');
+ok(wait_until($node, 'postgres', q{SELECT last_error ~ 'connection refused' AND state = 'waiting' FROM flo.status},
+	'it to be away'), 'away');
 $node->append_conf('postgresql.conf', "pg_flo.nats_url = '" . $nats->url . "'\n");
 $node->reload;
 wait_state($node, 'g', 'replicator', 'streaming');

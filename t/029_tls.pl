@@ -71,7 +71,8 @@ says('the server offers no TLS, and pg_flo.nats_url has the scheme tls', 'the sa
 like(status_of($node, 'g', 'replicator', 'last_hint'), qr/pg_flo.nats_tls_ca_file/, 'and what to do');
 set(nats_tls => 'on', nats_url => $url);
 start_tls('');
-says('could not connect to NATS at .*(local issuer certificate|certificate verify failed)', 'a server whose certificate nobody here knows');
+says('could not connect to NATS at .*(local issuer certificate|certificate verify failed)',
+	'a server whose certificate nobody here knows');
 like(status_of($node, 'g', 'replicator', 'last_hint'), qr/pg_flo.nats_tls_ca_file/, 'and what to do');
 set(nats_tls_ca_file => "$dir/absent.crt");
 says('absent.crt.*No such file', 'a CA file that is not there, by its name');

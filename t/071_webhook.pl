@@ -188,8 +188,8 @@ caught_up();
 
 $hook->stop;
 insert(2);
-ok(wait_until($dest, 'postgres', q{SELECT detail ~ 'connection refused' FROM flo.status WHERE member = 'webhook'}, 'a failure'),
-	'so is nobody at home');
+ok(wait_until($dest, 'postgres', q{SELECT detail ~ 'connection refused' FROM flo.status WHERE member = 'webhook'},
+	'a failure'), 'so is nobody at home');
 $hook->start;
 caught_up();
 is(($hook->events)[-1]{NewTuple}{id}, $inserted, 'and it goes on');

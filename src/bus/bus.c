@@ -547,6 +547,13 @@ flo_bus_wait(FloBus *bus, long timeout_ms)
 	flo_bus_pump(bus);
 }
 
+void
+flo_bus_wait_for(FloBus *bus, FloWaitFor what, long timeout_ms)
+{
+	flo_wait_means(what);
+	flo_bus_wait(bus, timeout_ms);
+}
+
 /* ---------------------------------------------------------------------------
  * Request and reply
  * ---------------------------------------------------------------------------
@@ -623,8 +630,7 @@ flo_bus_try_request(FloBus *bus, const char *subject, const char *header,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
 					 errmsg("NATS did not answer a request within %d ms", timeout_ms),
 					 errdetail("The request was sent to subject \"%s\".", subject)));
-		flo_wait_means(FLO_WAIT_NATS);
-		flo_bus_wait(bus, Min(left, ASK_AGAIN));
+		flo_bus_wait_for(bus, FLO_WAIT_NATS, Min(left, ASK_AGAIN));
 	}
 	return status != 503;
 }

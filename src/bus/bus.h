@@ -11,7 +11,7 @@
 #ifndef FLO_BUS_H
 #define FLO_BUS_H
 
-#include "storage/latch.h"
+#include "core/loop.h"
 
 typedef struct FloBus FloBus;
 
@@ -75,6 +75,9 @@ extern void flo_bus_pump(FloBus *bus);
  * none) has passed, then pump.  Serves interrupts, like flo_wait().
  */
 extern void flo_bus_wait(FloBus *bus, long timeout_ms);
+
+/* The same where it is not the stream that is waited for */
+extern void flo_bus_wait_for(FloBus *bus, FloWaitFor what, long timeout_ms);
 
 /*
  * Request and reply, e.g. a JetStream API call.  Waits up to timeout_ms for the

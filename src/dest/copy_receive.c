@@ -532,8 +532,7 @@ have_loaded(Receiver *r)
 			return go_on ? VANISHED : LEFT;
 		}
 		took = flo_clock_since(began);
-		flo_wait_means(FLO_WAIT_APPLY);
-		flo_bus_wait(r->bus, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
+		flo_bus_wait_for(r->bus, FLO_WAIT_APPLY, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
 	}
 	flo_dest_copy_end();
 	end_loaders(r);

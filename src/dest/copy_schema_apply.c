@@ -618,8 +618,7 @@ await_decisions(const FloReception *what)
 		flo_state_set(FLO_STATE_WAITING,
 					  "for flo.release_ddl(%s) or flo.skip_ddl(%s), %s in flo.pending_ddl: %s",
 					  id, id, count, reason);
-		flo_wait_means(FLO_WAIT_DECISION);
-		flo_bus_wait(what->bus, 1000);
+		flo_bus_wait_for(what->bus, FLO_WAIT_DECISION, 1000);
 		flo_check_interrupts();
 		go_on = what->proceed(what->arg, NULL);
 		MemoryContextReset(aside);

@@ -95,8 +95,7 @@ hold_ddl(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, con
 	{
 		flo_state_set(FLO_STATE_WAITING, "for flo.release_ddl(" INT64_FORMAT ") or flo.skip_ddl(" INT64_FORMAT "): %s: %s",
 					  id, id, ddl->tag, reason);
-		flo_wait_means(FLO_WAIT_DECISION);
-		flo_bus_wait(w->bus, 1000);
+		flo_bus_wait_for(w->bus, FLO_WAIT_DECISION, 1000);
 		flo_check_interrupts();
 		flo_worker_look_at_stream(w);
 		flo_worker_flush(w, false);

@@ -52,7 +52,8 @@ flo_member_sleep(int slot, bool ask, long ms)
 		pg_atomic_write_u32(&flo_wake_slots[slot].wanted, 1);
 		flo_entry_wake(slot);
 	}
-	ConditionVariableTimedSleep(&flo_shared->entries[slot].progress, ms, flo_wait_event(FLO_WAIT_APPLY));
+	ConditionVariableTimedSleep(&flo_shared->entries[slot].progress, ms,
+								flo_wait_event(FLO_WAIT_APPLY));
 }
 
 void

@@ -614,8 +614,7 @@ await_room(void *arg, int err_code, const char *words)
 	describe_full(l, words);
 	flo_source_copy_set_full(l->args->slot, l->copy.broker_full);
 	(void) purge_loaded(l);
-	flo_wait_means(FLO_WAIT_SPACE);
-	flo_bus_wait(l->bus, 1000);
+	flo_bus_wait_for(l->bus, FLO_WAIT_SPACE, 1000);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(l->full_context);
 }
@@ -706,10 +705,7 @@ await_workers(Leader *l)
 		flo_helper_check(l->args->slot, l->args->incarnation);
 		done = purge_loaded(l);
 		if (!done)
-		{
-			flo_wait_means(FLO_WAIT_APPLY);
-			flo_bus_wait(l->bus, 1000);
-		}
+			flo_bus_wait_for(l->bus, FLO_WAIT_APPLY, 1000);
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(round_context);
 	}

@@ -219,8 +219,7 @@ take_room(Copier *c, uint64 bytes)
 		flo_bus_pump(c->bus);
 		(void) take_acks(c);
 		flo_helper_check(c->args->slot, c->args->incarnation);
-		flo_wait_means(FLO_WAIT_SPACE);
-		flo_bus_wait(c->bus, ROOM_PAUSE);
+		flo_bus_wait_for(c->bus, FLO_WAIT_SPACE, ROOM_PAUSE);
 	}
 }
 

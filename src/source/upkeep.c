@@ -156,8 +156,7 @@ make_room_at_broker(Replicator *rep)
 
 	while (rep->purged == purged && !changed && !flo_clock_passed(since, 1000))
 	{
-		flo_wait_means(FLO_WAIT_SPACE);
-		flo_bus_wait(rep->bus, 200);
+		flo_bus_wait_for(rep->bus, FLO_WAIT_SPACE, 200);
 		rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->retention);
 		flo_upkeep_purge(rep);
 		changed = purge_half(rep);
