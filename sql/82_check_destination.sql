@@ -66,9 +66,11 @@ DECLARE
 	there oid;
 	category "char" := (SELECT t.typcategory FROM pg_type t WHERE t.oid = here);
 	-- length, or digits and those behind the point, or digits of a second
-	have int[] := regexp_match(shown, '\((\d+)(?:,(-?\d+))?\)');
+	have int[] := regexp_match((SELECT CASE t.typtype WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod) ELSE shown END FROM pg_type t WHERE t.oid = type),
+							   '\((\d+)(?:,(-?\d+))?\)');
 	want int[] := regexp_match(theirs, '\((\d+)(?:,(-?\d+))?\)');
 	context "char";
+	element oid;
 BEGIN
 	IF own = type AND shown = source->>'type' THEN
 		RETURN 'all';
@@ -86,6 +88,13 @@ BEGIN
 						THEN 'all' ELSE 'some' END;
 		END IF;
 		RETURN CASE WHEN have[1] >= want[1] THEN 'all' ELSE 'some' END;
+	END IF;
+	-- what holds for its elements holds for an array
+	SELECT d.typelem INTO element FROM pg_type d WHERE d.oid = here AND category = 'A' AND d.typelem <> 0
+	   AND EXISTS (SELECT FROM pg_type s WHERE s.oid = there AND s.typcategory = 'A' AND s.typelem <> 0);
+	IF FOUND THEN
+		RETURN flo.type_fit(jsonb_build_object('type', regexp_replace(theirs, '(\[\])+$', ''), 'type_schema', source->'type_schema',
+											   'type_name', source->'type_name', 'extension', source->'extension'), element, typmod);
 	END IF;
 	-- any text form is a text, and an enum of the same name has the same labels, or it is told
 	IF category = 'S' THEN
@@ -138,6 +147,10 @@ COMMENT ON TYPE flo.comparison IS 'internal: a table of the source beside what i
 CREATE TYPE flo.compared_column AS (
 	shown text,
 	relation oid,
+	relkind "char",
+	made bool,
+	awaited bool,
+	table_name text,
 	place int,
 	name text,
 	source jsonb,
@@ -167,7 +180,7 @@ AS $$
 	SELECT w.worker_name, w.owner, w.run_as_owner, w.copy_into, w.fire_triggers,
 		   w.copies AND NOT w.begun,
 		   w.copies AND (published->>'sync_schema')::bool,
-		   (published->>'track_ddl')::bool AND w.ddl = 'apply' AND coalesce(w.durable_lsn < d.lsn, false),
+		   ((published->>'track_ddl')::bool AND w.ddl = 'apply' OR (published->>'sync_schema')::bool) AND coalesce(w.durable_lsn < d.lsn, false),
 		   format('%I.%I', d.definition->>'schema', d.definition->>'table'), d.definition,
 		   t.schema_name, t.table_name, format('%I.%I', t.schema_name, t.table_name),
 		   c.oid, c.relowner, c.relkind, t.mappings, t.truncates, t.routed
@@ -180,14 +193,14 @@ AS $$
 	 ORDER BY 9, 1
 $$;
 COMMENT ON FUNCTION flo.compare_tables(text, jsonb, text[]) IS
-'internal: the tables of the source that workers here take, as the source tells of them; made: the copy that is still to come makes what is missing; awaited: DDL may';
+'internal: the tables of the source that workers here take, as the source tells of them; made: the copy that is still to come makes what is missing; awaited: DDL or the copy of a table that joined may';
 
 CREATE FUNCTION flo.compare_columns(compared flo.comparison[]) RETURNS SETOF flo.compared_column
 	LANGUAGE sql STABLE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT t.shown, t.relation, k.place::int, n.name, k.source, a.attnum
-	  FROM (SELECT DISTINCT ON (c.shown, c.mappings, c.name) c.* FROM unnest(compared) c) t
+	SELECT t.shown, t.relation, t.relkind, t.made, t.awaited, t.name, k.place::int, n.name, k.source, a.attnum
+	  FROM (SELECT DISTINCT ON (c.shown, c.mappings, c.name) c.* FROM unnest(compared) c ORDER BY c.shown, c.mappings, c.name, c.awaited, c.made) t
 	  CROSS JOIN LATERAL jsonb_array_elements(t.definition->'columns') WITH ORDINALITY k (source, place)
 	  CROSS JOIN LATERAL (SELECT CASE WHEN t.mappings ? (k.source->>'name') THEN t.mappings->>(k.source->>'name') ELSE k.source->>'name' END AS name) n
 	  LEFT JOIN pg_attribute a ON a.attrelid = t.relation AND a.attname = n.name AND a.attnum > 0 AND NOT a.attisdropped
@@ -220,11 +233,9 @@ BEGIN
 	FOR found IN
 		SELECT s.source->>'extension' AS extension, bool_or(e.name IS NULL) AS absent, bool_and(s.made) AS made,
 			   array_agg(DISTINCT s.shown) AS tables
-		  FROM (SELECT c.shown, c.made, c.relation, k.source FROM unnest(compared) c, jsonb_array_elements(c.definition->'columns') k (source)
-				 WHERE NOT c.awaited AND (c.relation IS NULL
-					OR EXISTS (SELECT FROM unnest(columns) m WHERE m.shown = c.shown AND m.attnum IS NULL AND m.source = k.source))) s
+		  FROM unnest(columns) s
 		  LEFT JOIN pg_available_extensions e ON e.name = s.source->>'extension'
-		 WHERE s.source ? 'extension' AND NOT EXISTS (SELECT FROM pg_extension x WHERE x.extname = s.source->>'extension')
+		 WHERE s.attnum IS NULL AND NOT s.awaited AND s.source ? 'extension' AND NOT EXISTS (SELECT FROM pg_extension x WHERE x.extname = s.source->>'extension')
 		 GROUP BY 1 ORDER BY 1
 	LOOP
 		item := format('extension %s %s', found.extension, about);
@@ -238,12 +249,9 @@ BEGIN
 	END LOOP;
 
 	item := 'types ' || about;
-	SELECT array_agg(DISTINCT s.type) AS names, array_agg(DISTINCT s.shown) AS tables,
-		   array_agg(DISTINCT '-t ' || flo.shell_word(s.name)) AS options INTO found
-	  FROM (SELECT k.source->>'type' AS type, c.shown, c.name, k.source FROM unnest(compared) c, jsonb_array_elements(c.definition->'columns') k (source)
-			 WHERE NOT c.made AND NOT c.awaited AND NOT k.source ? 'extension'
-			   AND (c.relation IS NULL OR EXISTS (SELECT FROM unnest(columns) m WHERE m.shown = c.shown AND m.attnum IS NULL AND m.source = k.source))) s
-	 WHERE flo.type_called(s.source) IS NULL;
+	SELECT array_agg(DISTINCT s.source->>'type') AS names, array_agg(DISTINCT s.shown) AS tables INTO found
+	  FROM unnest(columns) s
+	 WHERE s.attnum IS NULL AND NOT s.made AND NOT s.awaited AND NOT s.source ? 'extension' AND flo.type_called(s.source) IS NULL;
 	IF found.names IS NOT NULL THEN
 		status := 'error';
 		detail := format('missing here: %s; columns of these have them: %s', flo.short_list(found.names), flo.short_list(found.tables));
@@ -316,8 +324,7 @@ BEGIN
 	  FROM (SELECT format('%s (%s)', k.shown, string_agg(quote_ident(k.name), ', ' ORDER BY k.place)) AS names,
 				   format('ALTER TABLE %s %s;', k.shown, string_agg(format('ADD COLUMN %I %s', k.name, k.source->>'type'), ', ' ORDER BY k.place)) AS statement
 			  FROM unnest(columns) k
-			 WHERE k.relation IS NOT NULL AND k.attnum IS NULL
-			   AND EXISTS (SELECT FROM unnest(compared) c WHERE c.relation = k.relation AND NOT c.awaited AND c.relkind IN ('r', 'p'))
+			 WHERE k.relkind IN ('r', 'p') AND k.attnum IS NULL AND NOT k.awaited
 			 GROUP BY k.shown) x;
 	IF found.names IS NOT NULL THEN
 		detail := 'missing here: ' || flo.short_list(found.names);
@@ -332,8 +339,9 @@ BEGIN
 								CASE WHEN f.fit = 'none' THEN format(' USING %I::text::%s', k.name, k.source->>'type') ELSE '' END) ORDER BY k.shown, k.place) AS statements
 		  FROM unnest(columns) k
 		  JOIN pg_attribute a ON a.attrelid = k.relation AND a.attnum = k.attnum
-		  CROSS JOIN LATERAL flo.type_fit(k.source, a.atttypid, a.atttypmod) f (fit)
-		 WHERE f.fit <> 'all' AND EXISTS (SELECT FROM unnest(compared) c WHERE c.relation = k.relation AND NOT c.awaited)
+		  CROSS JOIN LATERAL (SELECT CASE WHEN k.source ? 'type_name' OR format_type(a.atttypid, a.atttypmod) <> k.source->>'type'
+										  THEN flo.type_fit(k.source, a.atttypid, a.atttypmod) ELSE 'all' END AS fit) f
+		 WHERE f.fit <> 'all' AND NOT k.awaited
 		 GROUP BY 1 ORDER BY 1
 	LOOP
 		status := CASE found.fit WHEN 'none' THEN 'error' ELSE 'warning' END;
@@ -346,12 +354,12 @@ BEGIN
 	status := 'error';
 	SELECT array_agg(format('%s.%I', t.shown, a.attname) ORDER BY t.shown, a.attnum) AS names,
 		   array_agg(format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL;', t.shown, a.attname) ORDER BY t.shown, a.attnum) AS statements INTO found
-	  FROM (SELECT DISTINCT c.relation, c.shown FROM unnest(compared) c
-			 WHERE NOT c.awaited AND c.relkind IN ('r', 'p') AND jsonb_array_length(c.definition->'columns') > 0) t
+	  FROM (SELECT k.relation, k.shown, array_remove(array_agg(k.attnum), NULL) AS sent FROM unnest(columns) k
+			 WHERE NOT k.awaited AND k.relkind IN ('r', 'p') GROUP BY 1, 2) t
 	  JOIN pg_attribute a ON a.attrelid = t.relation AND a.attnum > 0 AND NOT a.attisdropped
 	 WHERE a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = ''
 	   AND (SELECT y.typdefault FROM pg_type y WHERE y.oid = a.atttypid) IS NULL
-	   AND NOT EXISTS (SELECT FROM unnest(columns) k WHERE k.relation = t.relation AND k.attnum = a.attnum);
+	   AND a.attnum <> ALL (t.sent);
 	IF found.names IS NOT NULL THEN
 		detail := 'the source does not send them, and they are NOT NULL without a default: ' || flo.short_list(found.names);
 		hint := flo.short_list(found.statements, ' ');

@@ -13,6 +13,9 @@
  * requests for whoever reads them.  A piece is written when its text is another
  * than before; "lsn" in it, up to which it holds, is not part of that.
  *
+ * Most relations of a database that change are none of the group's: temporary
+ * tables, indexes, what VACUUM has counted.  Those are told apart first.
+ *
  * Nothing depends on it.  A look that takes long is not repeated for long, a
  * broker without room is left alone, and no error of a name is one of the group.
  */
@@ -25,11 +28,13 @@
 #include "conf/sql.h"
 #include "core/attempt.h"
 #include "core/clock.h"
+#include "core/names.h"
 #include "core/text.h"
 #include "core/transaction.h"
 #include "mb/pg_wchar.h"
 #include "source/definitions.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
@@ -40,8 +45,8 @@
 #define TABLE_SIZE 160
 #define COLUMN_SIZE 70
 
-/* Tables that are looked at by themselves; when more have changed, all are */
-#define FEW 64
+/* Relations that are looked at by themselves; when more have changed, all are */
+#define FEW 1024
 
 /* What goes with a value to the broker, and more than that */
 #define MESSAGE_OVERHEAD 1024
@@ -56,6 +61,7 @@ struct FloDefinitions
 	MemoryContext context;		/* of this */
 	MemoryContext aside;		/* of one look */
 	char	   *bucket;
+	HTAB	   *told;			/* Oid: tables that are in the bucket */
 	int			pieces;			/* 0 = none were written by this process */
 	uint64	   *hashes;			/* of their texts, 0 = not known */
 	uint64		head;			/* of what goes before */
@@ -107,11 +113,16 @@ FloDefinitions *
 flo_definitions_create(const char *bucket)
 {
 	FloDefinitions *definitions = palloc0(sizeof(FloDefinitions));
+	HASHCTL		control = {0};
 
 	definitions->context = CurrentMemoryContext;
 	definitions->aside = AllocSetContextCreate(CurrentMemoryContext, "pg_flo definitions",
 											   ALLOCSET_DEFAULT_SIZES);
 	definitions->bucket = pstrdup(bucket);
+	control.keysize = control.entrysize = sizeof(Oid);
+	control.hcxt = CurrentMemoryContext;
+	definitions->told = hash_create("pg_flo tables told of", 64, &control,
+									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	changed.all = true;
 	return definitions;
@@ -151,19 +162,60 @@ choose_pieces(Look *look)
 	look->pieces = wanted <= now && wanted * 4 >= now ? now : (int) wanted;
 }
 
+static void
+choose_piece_of(Look *look, Oid relation)
+{
+	look->which = list_append_unique_int(look->which, (int) (relation % look->pieces));
+}
+
+/* Changed relations as text of an array, but for those that are told of: their pieces are chosen */
+static char *
+choose_told(Look *look)
+{
+	StringInfoData others;
+
+	initStringInfo(&others);
+	appendStringInfoChar(&others, '{');
+	for (int i = 0; i < look->count; i++)
+	{
+		if (hash_search(look->definitions->told, &look->relations[i], HASH_FIND, NULL) != NULL)
+			choose_piece_of(look, look->relations[i]);
+		else
+			appendStringInfo(&others, "%s%u", others.len > 1 ? "," : "", look->relations[i]);
+	}
+	appendStringInfoChar(&others, '}');
+	return others.data;
+}
+
 /* Changed tables that were, or are, in the group lie in these pieces */
 static void
 choose_which(Look *look)
 {
+	FloSqlSession sql;
+	char	   *others;
+	uint64		rows;
+
 	if (look->all)
 	{
 		for (int i = 0; i < look->pieces; i++)
 			look->which = lappend_int(look->which, i);
 		return;
 	}
-	for (int i = 0; i < look->count; i++)
-		look->which = list_append_unique_int(look->which,
-											 (int) (look->relations[i] % look->pieces));
+	others = choose_told(look);
+	flo_sql_begin(&sql);
+	rows = flo_sql_run(SPI_OK_SELECT,
+					   "SELECT r.prrelid FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid"
+					   " WHERE r.prrelid = ANY ($1::oid[]) AND p.pubname IN ($2, $3)",
+					   3, others, flo_name_publication(look->spec->group),
+					   flo_name_insert_publication(look->spec->group));
+	for (uint64 i = 0; i < rows; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(look->definitions->aside);
+
+		choose_piece_of(look, flo_sql_oid(i, 1));
+		MemoryContextSwitchTo(old);
+	}
+	flo_sql_end(&sql);
 }
 
 static char *
@@ -183,15 +235,22 @@ which_as_array(const Look *look)
 
 /* The catalogs' JSON as the document that travels, but for its "lsn" */
 static char *
-format_piece(int pieces, const char *tables)
+format_piece(Look *look, const char *tables)
 {
 	char	   *json = psprintf("{\"version\":1,\"pieces\":%d,\"lsn\":\"0/0\",\"tables\":%s}",
-								pieces, tables);
+								look->pieces, tables);
+	FloTablesPiece *piece;
+	ListCell   *cell;
 
 	json = pg_server_to_any(json, strlen(json), PG_UTF8);
-	return flo_record_write(&flo_tables_piece_format,
-							flo_record_read(&flo_tables_piece_format, FLO_TABLES_KEY, json,
-											strlen(json)));
+	piece = flo_record_read(&flo_tables_piece_format, FLO_TABLES_KEY, json, strlen(json));
+	foreach(cell, piece->tables)
+	{
+		Oid			relation = ((FloTableShape *) lfirst(cell))->relation;
+
+		(void) hash_search(look->definitions->told, &relation, HASH_ENTER, NULL);
+	}
+	return flo_record_write(&flo_tables_piece_format, piece);
 }
 
 static void
@@ -213,13 +272,13 @@ read_pieces(Look *look)
 		char	   *tables = flo_sql_text(&sql, i, 2);
 
 		old = MemoryContextSwitchTo(look->definitions->aside);
-		look->texts[piece] = format_piece(look->pieces, tables);
+		look->texts[piece] = format_piece(look, tables);
 		MemoryContextSwitchTo(old);
 	}
 	flo_sql_end(&sql);
 	foreach(cell, look->which)
 		if (look->texts[lfirst_int(cell)] == NULL)
-		look->texts[lfirst_int(cell)] = format_piece(look->pieces, "[]");
+		look->texts[lfirst_int(cell)] = format_piece(look, "[]");
 }
 
 /* --- what is written ----------------------------------------------------- */
@@ -389,6 +448,8 @@ read_all(void *arg)
 	if (look->all)
 		choose_pieces(look);
 	choose_which(look);
+	if (look->which == NIL)
+		return;
 	look->texts = palloc0(look->pieces * sizeof(char *));
 	read_pieces(look);
 	/* who has read up to here has read of all that was seen */
@@ -408,7 +469,7 @@ look_at(Look *look)
 				(errmsg_internal("definitions of group \"%s\" are looked at again: %s",
 								 look->spec->group, error->message)));
 	flo_transaction_end(old);
-	return error == NULL && write_all(look);
+	return error == NULL && (look->which == NIL || write_all(look));
 }
 
 void
