@@ -125,7 +125,7 @@ BEGIN
 					 ORDER BY a.xact_start) AS names,
 		   array_agg(format('SELECT pg_terminate_backend(%s);', a.pid) ORDER BY a.xact_start) AS statements INTO found
 	  FROM pg_stat_activity a
-	 WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid() AND a.xact_start < clock_timestamp() - interval '10 s';
+	 WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid() AND a.xact_start < clock_timestamp() - interval '3 s';
 	IF found.names IS NOT NULL THEN
 		status := 'warning';
 		detail := 'the start waits for transactions that have written something: ' || flo.short_list(found.names);
