@@ -46,16 +46,22 @@ plan skip_all => 'no C compiler' if system("cc -shared -fPIC -o $dir/clock.so $d
 my $n = 0;
 my $nats = FloTest::Nats->new('broker');
 
+# Of both servers, or of those named
 sub set_clock
 {
-	append_to_file("$dir/new", "$_[0]\n");
-	rename "$dir/new", "$dir/offset" or die "rename: $!";
+	my ($by, @names) = @_;
+	for my $name (@names ? @names : qw(source dest))
+	{
+		append_to_file("$dir/new", "$by\n");
+		rename "$dir/new", "$dir/$name" or die "rename: $!";
+	}
 }
 
 set_clock(0);
-$ENV{FLO_CLOCK} = "$dir/offset";
 $ENV{LD_PRELOAD} = "$dir/clock.so";
+$ENV{FLO_CLOCK} = "$dir/source";
 my $source = flo_node('source', $nats);
+$ENV{FLO_CLOCK} = "$dir/dest";
 my $dest = flo_node('dest', $nats);
 
 sub insert
@@ -102,6 +108,29 @@ $dest->safe_psql('postgres', 'ALTER TABLE t DROP CONSTRAINT odd');
 same('the clock goes back while a worker waits for its next attempt');
 is($source->safe_psql('postgres', q{SELECT flo.wait_for('g', pg_current_wal_lsn() + 1000000, '1 s')}), 'f',
 	'a time-out is one');
+
+# Clocks that differ: a replicator that is heard is heard, and lag is never negative
+for my $by (3600, -3600)
+{
+	set_clock(0, 'source');
+	set_clock($by, 'dest');
+	insert();
+	same("the destination's clock is off by $by s");
+	$dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+	wait_state($dest, 'g', 'postgres', 'stopped');
+	start_member($dest, 'g', 'postgres');
+	ok(wait_until($dest, 'postgres',
+			q{SELECT state = 'streaming' AND lag = '0' AND detail IS NULL FROM flo.status}, 'nothing to lack'),
+		"the destination's clock is off by $by s: nothing is missing");
+	my $session = FloTest::Session->new($dest);
+	$session->query('BEGIN');
+	$session->query('LOCK TABLE t');
+	insert();
+	ok(wait_until($dest, 'postgres',
+			q{SELECT detail LIKE 'lock held%' AND lag >= '0' AND pending_bytes > 0 FROM flo.status}, 'lag'),
+		"the destination's clock is off by $by s: lag is not negative");
+	$session->query('ROLLBACK');
+}
 
 $_->stop('fast') for $source, $dest;
 done_testing();

@@ -113,6 +113,18 @@ $dest->safe_psql('postgres', 'ALTER TABLE t DROP CONSTRAINT t_id_check');
 start_member($dest, 'g', 'postgres');
 calm('mended');
 
+# Failed
+$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'postgres', '{"on_error": "stop"}')});
+wait_state($dest, 'g', 'postgres', 'streaming');
+$dest->safe_psql('postgres', 'ALTER TABLE t ADD CHECK (id <> ' . ($n + 1) . ')');
+insert();
+shows($dest, 'postgres', "state = 'failed' AND lag > '0.5 s' AND pending_bytes > 0 AND lag_bytes > 0",
+	'failed: numbers stay');
+grows($dest, 'postgres', 'failed');
+$dest->safe_psql('postgres', 'ALTER TABLE t DROP CONSTRAINT t_id_check');
+start_member($dest, 'g', 'postgres');
+calm('mended');
+
 # Stopped with nothing pending: something may be since
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
 shows($dest, 'postgres', "state = 'stopped' AND lag > '0.5 s'", 'stopped: lag counts from when the source was heard');

@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use FloHook;
 use FloTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -67,6 +68,32 @@ shows($dest, 'postgres', "lag > '0.5 s'", 'copied afresh: the worker lags');
 $there->query('COMMIT');
 calm('copied afresh');
 
+# One that comes too late for the copy waits for a person
+$dest->safe_psql('postgres', 'CREATE DATABASE late');
+insert() for 1 .. 40;
+wait_caught_up($source, $dest, 'g');
+ok(wait_until($source, 'postgres', q{SELECT messages < 40 FROM flo.stream_status('g')}, 'a purge'), 'purged');
+$dest->safe_psql('late', q{CREATE EXTENSION pg_flo; CREATE TABLE t (id int PRIMARY KEY, v text);
+	SELECT flo.create_worker('g'); SELECT flo.start_group('g')});
+ok(wait_until($dest, 'late',
+		q{SELECT state = 'waiting' AND detail LIKE 'needs flo.resync%' AND lag > '0.5 s' FROM flo.status},
+		'the late worker'), 'a worker that needs a resync lags');
+$dest->safe_psql('late', q{SELECT flo.stop_group('g'); SELECT flo.drop_group('g')});
+
+# A copy whose source is gone
+$source->safe_psql('postgres', 'CREATE TABLE more (id int PRIMARY KEY); INSERT INTO more VALUES (1)');
+$dest->safe_psql('postgres', 'CREATE TABLE more (id int PRIMARY KEY)');
+halt_at($source, 'range.before');
+$source->safe_psql('postgres', q{SELECT flo.add_table('g', 'more')});
+ok(await_halt($source, 'range'), 'a copy in the midst');
+shows($source, 'replicator', "state = 'copying' AND lag > '0.5 s'", 'copy of a table: the replicator lags');
+shows($dest, 'postgres', "state = 'copying' AND lag > '0.5 s'", 'copy of a table: the worker lags');
+$source->stop('immediate');
+shows($dest, 'postgres', "state = 'waiting' AND detail LIKE 'nothing heard from the replicator since%' AND lag > '2 s'",
+	'copy of a table: the worker notices that the source is gone');
+$source->start;
+calm('copied after all');
+
 # --- a full broker ---------------------------------------------------------------------
 
 # Another group that nobody reads fills it
@@ -103,6 +130,22 @@ shows($dest, 'postgres',
 	'held DDL: lag and pending bytes');
 $dest->safe_psql('postgres', 'SELECT flo.release_ddl(id) FROM flo.pending_ddl');
 calm('released');
+
+# An endpoint
+my $hook = FloHook->new('down');
+$hook->answer('503 Busy');
+my $url = $hook->url;
+$dest->safe_psql('postgres',
+	qq[SELECT flo.create_worker('g', sink => 'webhook', worker_name => 'hook', options => '{"url": "$url"}')]);
+start_member($dest, 'g', 'hook');
+insert() for 1 .. 3;
+shows($dest, 'hook', "state = 'waiting' AND detail LIKE 'for endpoint%' AND lag > '0.5 s' AND pending_bytes > 0",
+	'endpoint: lag and pending bytes');
+my $pending = status_of($dest, 'g', 'hook', 'pending_bytes');
+insert() for 1 .. 10;
+shows($dest, 'hook', "pending_bytes > $pending", 'endpoint: they grow, although nothing is taken');
+$hook->answer('200 OK');
+shows($dest, 'hook', "state = 'streaming' AND lag = '0' AND pending_bytes = 0", 'endpoint: taken');
 
 # --- WAL that is read again ------------------------------------------------------------
 

@@ -120,7 +120,7 @@ sub refused
 		"$name: an error");
 	like(log_since($dest, $from), qr/08P01 ERROR: .*$pattern/, "$name: 08P01, with document and field");
 	$dest->safe_psql('postgres', "SELECT flo.skip('g', 'postgres', '$at')");
-	ok(wait_until($dest, 'postgres', "SELECT durable_lsn > '$at' AND state = 'streaming' FROM flo.status",
+	ok(wait_until($dest, 'postgres', "SELECT durable_lsn > '$at' AND state IN ('streaming', 'waiting') FROM flo.status",
 		'the worker'), "$name: skip() leads on");
 }
 

@@ -20,6 +20,7 @@
 #include "dest/consumer.h"
 #include "dest/progress.h"
 #include "dest/worker_source.h"
+#include "mb/pg_wchar.h"
 #include "monitor/members.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -36,12 +37,21 @@ is_ours(const FloWorker *w, const FloSourceRecord *record)
 }
 
 static void
+keep(char *into, Size size, const char *text)
+{
+	int			len = text != NULL ? pg_mbcliplen(text, strlen(text), size - 1) : 0;
+
+	memcpy(into, text, len);
+	into[len] = '\0';
+}
+
+static void
 note_state(FloHeard *source, const FloSourceRecord *record)
 {
 	const char *waiting = flo_state_name(FLO_STATE_WAITING);
 
-	strlcpy(source->state, record->state ? record->state : "", sizeof(source->state));
-	strlcpy(source->detail, record->detail ? record->detail : "", sizeof(source->detail));
+	keep(source->state, sizeof(source->state), record->state);
+	keep(source->detail, sizeof(source->detail), record->detail);
 	source->waits = strcmp(source->state, waiting) == 0 ? source->waits + 1 : 0;
 	if (record->interval > 0)
 		source->interval = (int) record->interval;

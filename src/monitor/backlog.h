@@ -9,6 +9,9 @@
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 
+/* Transactions that are remembered while their end is looked for */
+#define FLO_BACKLOG_XIDS 32
+
 typedef struct FloBacklog
 {
 	bool		only_local;		/* commits that came from elsewhere were
@@ -18,6 +21,10 @@ typedef struct FloBacklog
 	XLogRecPtr	commit;			/* end of the first commit in between; 0 =
 								 * there is none */
 	TimestampTz committed_at;
+
+	/* have changed rows, as far as was read */
+	int			nxids;			/* more than there is room for: any may have */
+	TransactionId xids[FLO_BACKLOG_XIDS];
 } FloBacklog;
 
 /* Of the replicator of a group of this database; zeros when nothing is known */

@@ -52,6 +52,7 @@ typedef struct FloMember
 	XLogRecPtr	received_lsn;
 	XLogRecPtr	durable_lsn;
 	XLogRecPtr	known_lsn;
+	TransactionId next_xid;
 	TimestampTz oldest_pending;
 	TimestampTz source_seen;
 	int64		pending_bytes;

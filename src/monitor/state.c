@@ -408,6 +408,7 @@ flo_state_report(const FloPositions *positions)
 	m->received_lsn = positions->received;
 	m->durable_lsn = positions->durable;
 	m->known_lsn = positions->known;
+	m->next_xid = positions->next_xid;
 	m->oldest_pending = positions->oldest_pending;
 	m->pending_bytes = positions->pending_bytes;
 	if (positions->source_seen != 0)

@@ -144,6 +144,9 @@ typedef struct FloPositions
 	XLogRecPtr	known;			/* worker: newest LSN known from the stream;
 								 * replicator: everything that it publishes of
 								 * what committed below is acknowledged */
+	TransactionId next_xid;		/* replicator: transactions from this one on
+								 * had written nothing below "known"; 0 = not
+								 * known */
 	TimestampTz oldest_pending; /* commit time of the oldest transaction not
 								 * durable; 0 = none */
 	TimestampTz source_seen;	/* worker: time in the newest chunk or

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "bus/records.h"
@@ -534,6 +535,7 @@ loop(Replicator *rep)
 		{
 			rep->caught_up = GetCurrentTimestamp();
 			rep->caught_up_lsn = flo_decoder_position(rep->decoder);
+			rep->caught_up_xid = XidFromFullTransactionId(ReadNextFullTransactionId());
 		}
 		heartbeat(rep, !more, &wanted);
 		flo_upkeep_look(rep);

@@ -62,6 +62,7 @@ typedef struct Replicator
 	FloClock	presence;		/* when that was written */
 	TimestampTz caught_up;		/* when there was nothing left to publish last */
 	XLogRecPtr	caught_up_lsn;	/* up to where */
+	TransactionId caught_up_xid;	/* that none had yet */
 	bool		reads_again;	/* WAL before what is new */
 	FloClock	reading_shown;
 	uint64		purged;

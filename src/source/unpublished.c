@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "access/heapam_xlog.h"
 #include "access/timeline.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -66,26 +67,95 @@ read_page(XLogReaderState *state, XLogRecPtr page, int wanted, XLogRecPtr record
 	return *gone ? -1 : count;
 }
 
-/* Of this database, and from here where that is asked for */
+/* Does the record change rows of a table that is no catalog, or hold a message? */
 static bool
-is_commit(XLogReaderState *reader, bool only_local, TimestampTz *at)
+is_change(XLogReaderState *reader)
+{
+	const char *data = XLogRecGetData(reader);
+
+	switch (XLogRecGetRmid(reader))
+	{
+		case RM_LOGICALMSG_ID:
+			return true;
+		case RM_HEAP2_ID:
+			return (XLogRecGetInfo(reader) & XLOG_HEAP_OPMASK) == XLOG_HEAP2_MULTI_INSERT &&
+				(((const xl_heap_multi_insert *) data)->flags & XLH_INSERT_CONTAINS_NEW_TUPLE);
+		case RM_HEAP_ID:
+			switch (XLogRecGetInfo(reader) & XLOG_HEAP_OPMASK)
+			{
+				case XLOG_HEAP_TRUNCATE:
+					return true;
+				case XLOG_HEAP_INSERT:
+					return (((const xl_heap_insert *) data)->flags & XLH_INSERT_CONTAINS_NEW_TUPLE) != 0;
+				case XLOG_HEAP_UPDATE:
+				case XLOG_HEAP_HOT_UPDATE:
+					return (((const xl_heap_update *) data)->flags & XLH_UPDATE_CONTAINS_NEW_TUPLE) != 0;
+				case XLOG_HEAP_DELETE:
+					return (((const xl_heap_delete *) data)->flags & XLH_DELETE_CONTAINS_OLD) != 0;
+			}
+	}
+	return false;
+}
+
+static bool
+has_changed(const FloBacklog *backlog, TransactionId xid)
+{
+	for (int i = 0; i < Min(backlog->nxids, FLO_BACKLOG_XIDS); i++)
+		if (backlog->xids[i] == xid)
+			return true;
+	return backlog->nxids > FLO_BACKLOG_XIDS;
+}
+
+static void
+note_change(FloBacklog *backlog, TransactionId xid)
+{
+	if (has_changed(backlog, xid))
+		return;
+	if (backlog->nxids < FLO_BACKLOG_XIDS)
+		backlog->xids[backlog->nxids] = xid;
+	backlog->nxids++;
+}
+
+/*
+ * Did it change rows?  One that may have begun before what was read counts;
+ * autovacuum, statistics and statements that only change catalogs do not.
+ */
+static bool
+concerns(const FloBacklog *backlog, TransactionId next_xid, TransactionId xid,
+		 const xl_xact_parsed_commit *commit)
+{
+	if (!TransactionIdIsValid(next_xid) || TransactionIdPrecedes(xid, next_xid) ||
+		has_changed(backlog, xid))
+		return true;
+	for (int i = 0; i < commit->nsubxacts; i++)
+		if (has_changed(backlog, commit->subxacts[i]))
+			return true;
+	return false;
+}
+
+/* Of this database, from here where that is asked for, and of a transaction that changed rows */
+static bool
+is_commit(XLogReaderState *reader, const FloBacklog *backlog, TransactionId next_xid,
+		  TimestampTz *at)
 {
 	uint8		kind = XLogRecGetInfo(reader) & XLOG_XACT_OPMASK;
 	xl_xact_parsed_commit commit;
 
 	if (XLogRecGetRmid(reader) != RM_XACT_ID ||
 		(kind != XLOG_XACT_COMMIT && kind != XLOG_XACT_COMMIT_PREPARED) ||
-		(only_local && XLogRecGetOrigin(reader) != InvalidRepOriginId))
+		(backlog->only_local && XLogRecGetOrigin(reader) != InvalidRepOriginId))
 		return false;
 	ParseCommitRecord(XLogRecGetInfo(reader), (xl_xact_commit *) XLogRecGetData(reader), &commit);
-	if (commit.dbId != MyDatabaseId)
+	if (commit.dbId != MyDatabaseId ||
+		!concerns(backlog, next_xid,
+				  kind == XLOG_XACT_COMMIT ? XLogRecGetXid(reader) : commit.twophase_xid, &commit))
 		return false;
 	*at = commit.xact_time;
 	return true;
 }
 
 static Answer
-read_records(XLogReaderState *reader, FloBacklog *backlog)
+read_records(XLogReaderState *reader, FloBacklog *backlog, TransactionId next_xid)
 {
 	FloClock	began = flo_clock();
 	XLogRecPtr	begin = XLogFindNextRecord(reader, backlog->upto);
@@ -98,7 +168,9 @@ read_records(XLogReaderState *reader, FloBacklog *backlog)
 	while (XLogReadRecord(reader, &error) != NULL)
 	{
 		backlog->upto = reader->EndRecPtr;
-		if (is_commit(reader, backlog->only_local, &backlog->committed_at))
+		if (is_change(reader))
+			note_change(backlog, XLogRecGetXid(reader));
+		else if (is_commit(reader, backlog, next_xid, &backlog->committed_at))
 		{
 			backlog->commit = reader->EndRecPtr;
 			return FOUND;
@@ -114,7 +186,7 @@ read_records(XLogReaderState *reader, FloBacklog *backlog)
  * error.  Nothing but the file is open here, and no interrupt is served.
  */
 static Answer
-read_on(FloBacklog *backlog)
+read_on(FloBacklog *backlog, TransactionId next_xid)
 {
 	MemoryContext context = CurrentMemoryContext;
 	bool		gone = false;
@@ -129,7 +201,7 @@ read_on(FloBacklog *backlog)
 		return UNKNOWN;
 	PG_TRY();
 	{
-		answer = read_records(reader, backlog);
+		answer = read_records(reader, backlog, next_xid);
 	}
 	PG_CATCH();
 	{
@@ -142,7 +214,8 @@ read_on(FloBacklog *backlog)
 }
 
 static Answer
-look_behind(const char *group, XLogRecPtr position, bool only_local, TimestampTz *at)
+look_behind(const char *group, XLogRecPtr position, TransactionId next_xid, bool only_local,
+			TimestampTz *at)
 {
 	FloBacklog	backlog;
 	XLogRecPtr	before;
@@ -160,7 +233,7 @@ look_behind(const char *group, XLogRecPtr position, bool only_local, TimestampTz
 	if (!XLogRecPtrIsInvalid(backlog.commit))
 		return FOUND;
 	before = backlog.upto;
-	answer = read_on(&backlog);
+	answer = read_on(&backlog, next_xid);
 	if (backlog.upto != before)
 		flo_backlog_note(group, &backlog);
 	*at = backlog.committed_at;
@@ -186,7 +259,7 @@ flo_unpublished_since(const char *group, bool only_local)
 	position = Max(Max(member.durable_lsn, member.known_lsn), slot.confirmed_flush);
 	if (XLogRecPtrIsInvalid(position) || position >= GetFlushRecPtr(NULL))
 		return 0;
-	switch (look_behind(group, position, only_local, &at))
+	switch (look_behind(group, position, member.next_xid, only_local, &at))
 	{
 		case NOTHING:
 			return 0;
