@@ -616,7 +616,8 @@ DECLARE
 	start text;
 BEGIN
 	FOR member IN
-		SELECT s.member, s.sink, s.state, s.detail, s.last_error, s.last_hint, s.lag, s.foreign_messages,
+		SELECT s.member, s.sink, s.state, s.detail, s.last_error, s.lag, s.foreign_messages,
+			   CASE WHEN s.recovered_at >= s.last_error_at THEN NULL ELSE s.last_hint END AS last_hint,
 			   EXISTS (SELECT FROM pg_roles o WHERE o.oid = m.owner) AS owner_exists, m.owner::oid AS owner
 		  FROM flo.status s
 		  JOIN flo.members m ON m.group_name = s.group_name AND m.member = s.member
@@ -643,7 +644,14 @@ BEGIN
 			WHEN 'backoff' THEN concat_ws(' ', coalesce(member.last_hint, 'Remove the cause.'),
 				CASE WHEN member.sink IS NOT NULL THEN 'It is tried again by itself; the way past one transaction is flo.skip(), past one table flo.give_up().'
 					 ELSE 'It is tried again by itself.' END)
-			WHEN 'waiting' THEN coalesce(member.last_hint, 'It goes on by itself when what it waits for is there.')
+			WHEN 'waiting' THEN CASE
+				WHEN member.detail LIKE 'for the replicator, which was stopped%'
+				THEN format('At the source: SELECT flo.start_group(%L, %L);', group_name, 'replicator')
+				WHEN member.detail LIKE 'for the replicator, which fail%' OR member.detail LIKE 'for the replicator, which has failed%'
+				THEN format('At the source: SELECT * FROM flo.check(%L) WHERE status <> %L;', group_name, 'ok')
+				WHEN member.detail LIKE 'nothing heard from the replicator%'
+				THEN 'See whether the server of the source runs, and reaches NATS: it goes on by itself then.'
+				ELSE coalesce(member.last_hint, 'It goes on by itself when what it waits for is there.') END
 			WHEN 'streaming' THEN CASE WHEN status <> 'ok' THEN
 				CASE WHEN member.sink IS NULL THEN 'The broker or the way to it is slow, or a long transaction is being read: flo.stream_status() and pg_stat_activity tell more.'
 					 ELSE 'It takes in less than the source writes, or waits: pg_stat_activity has its process, flo.stream_status() at the source what is pending.' END END

@@ -167,6 +167,25 @@ shows($dest, 'postgres',
 start_member($source, 'g', 'replicator');
 calm('replicator started');
 
+# It fails at a transaction, again and again
+$source->safe_psql('postgres', q{INSERT INTO flo.rules (group_name, stage, table_name, column_name, action, arguments)
+	VALUES ('g', 'replicator', 't', 'v', 'expression', '{"expression": "1 / (id * 0)"}')});
+insert();
+shows($dest, 'postgres',
+	"state = 'waiting' AND detail LIKE 'for the replicator, which fails again and again%' AND lag > '0.5 s'",
+	'replicator fails: the worker says so');
+shows($source, 'replicator', 'restarts > 2', 'replicator fails: further attempts');
+grows($dest, 'postgres', 'replicator fails', 30);
+like($dest->safe_psql('postgres', q{SELECT hint FROM flo.check() WHERE detail LIKE 'waiting%'}),
+	qr/^At the source: SELECT \* FROM flo.check\('g'\)/, 'replicator fails: flo.check() says where to look');
+my $told = () = slurp_file($source->logfile) =~ /starting logical decoding for slot/g;
+my $failed = status_of($source, 'g', 'replicator', 'restarts');
+shows($source, 'replicator', "restarts > $failed + 1", 'replicator fails: further attempts');
+is(scalar(() = slurp_file($source->logfile) =~ /starting logical decoding for slot/g), $told,
+	'replicator fails: the log does not tell of each begin');
+$source->safe_psql('postgres', 'DELETE FROM flo.rules');
+calm('rule removed');
+
 # A short restart there is none of our business
 my $since = status_of($dest, 'g', 'postgres', 'state_since');
 $source->restart;

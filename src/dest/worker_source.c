@@ -28,6 +28,9 @@
 /* Words of a replicator that are missed until it counts as silent: ten heartbeats */
 #define WORDS_MISSED 5
 
+/* One that fails at each start is heard once an attempt: ms that it may take longer */
+#define BETWEEN_ATTEMPTS (60 * 1000)
+
 /* --- hearing ------------------------------------------------------------- */
 
 static bool
@@ -53,6 +56,7 @@ note_state(FloHeard *source, const FloSourceRecord *record)
 	keep(source->state, sizeof(source->state), record->state);
 	keep(source->detail, sizeof(source->detail), record->detail);
 	source->waits = strcmp(source->state, waiting) == 0 ? source->waits + 1 : 0;
+	source->errors = strcmp(source->state, FLO_SOURCE_BACKOFF) == 0 ? source->errors + 1 : 0;
 	if (record->interval > 0)
 		source->interval = (int) record->interval;
 }
@@ -135,7 +139,9 @@ flo_worker_hear_chunk(FloWorker *w, const FloChunkHeader *header)
 {
 	FloHeard   *source = &w->source;
 
-	source->applied = Max(source->applied, header->commit_time);
+	/* the time of a heartbeat or marker is that of its sending */
+	if (!(header->flags & (FLO_CHUNK_HEARTBEAT | FLO_CHUNK_MARKER)))
+		source->applied = Max(source->applied, header->commit_time);
 	source->complete = Max(source->complete, header->commit_time);
 	if (!flo_consumer_at_end(w->consumer))
 		return;
@@ -163,8 +169,11 @@ has_gone(const FloHeard *source)
 static bool
 is_silent(const FloHeard *source)
 {
-	return source->interval > 0 &&
-		flo_clock_passed(source->heard, (int64) WORDS_MISSED * source->interval);
+	int64		patience = (int64) WORDS_MISSED * source->interval;
+
+	if (source->errors > 1)
+		patience += BETWEEN_ATTEMPTS;
+	return source->interval > 0 && flo_clock_passed(source->heard, patience);
 }
 
 /* What it was about when it was heard last */
@@ -193,6 +202,8 @@ flo_worker_source_trouble(FloWorker *w)
 		return psprintf("for the replicator, which has failed: %s", source->detail);
 	if (is_silent(source))
 		return psprintf("nothing heard from the replicator since %s%s", since, last_words(source));
+	if (source->errors > 1)
+		return pstrdup("for the replicator, which fails again and again: its flo.status tells why");
 	if (source->waits > 1)
 		return psprintf("for the replicator, which waits: %s", source->detail);
 	return NULL;

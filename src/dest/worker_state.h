@@ -46,6 +46,7 @@ typedef struct FloHeard
 	char		state[NAMEDATALEN];
 	char		detail[FLO_DETAIL_BUF];
 	int			waits;			/* times in a row that it said so */
+	int			errors;			/* and that it ended in an error */
 	bool		told;			/* our state says that something is wrong
 								 * there */
 	FloClock	looked;			/* how far the stream goes, while nothing is

@@ -259,6 +259,12 @@ flo_state_knows(const FloFailure *failure)
 	return known;
 }
 
+bool
+flo_state_failing(void)
+{
+	return flo_me != NULL && my_entry()->failures > 0;
+}
+
 void
 flo_state_error(const FloFailure *failure)
 {

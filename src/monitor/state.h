@@ -113,6 +113,9 @@ typedef struct FloFailure
 /* Has the member failed with this very error since it last got on?  Then its log has it. */
 extern bool flo_state_knows(const FloFailure *failure);
 
+/* Has it failed, and not got on since?  Takes no lock */
+extern bool flo_state_failing(void);
+
 /*
  * This process is about to leave because of an error.  Unless it failed for
  * good, the launcher will start it again.

@@ -179,6 +179,22 @@ run_helper(const FloProcessArgs *args)
 	}
 }
 
+static emit_log_hook_type next_log_hook = NULL;
+
+/*
+ * The server tells of each begin of decoding, six lines of it: of the first that
+ * is enough, when a replicator fails and begins anew.
+ */
+static void
+drop_begin_of_decoding(ErrorData *error)
+{
+	if (error->elevel == LOG && error->filename != NULL && flo_state_failing() &&
+		(strcmp(error->filename, "logical.c") == 0 || strcmp(error->filename, "snapbuild.c") == 0))
+		error->output_to_server = false;
+	if (next_log_hook != NULL)
+		next_log_hook(error);
+}
+
 static void
 run_member(void)
 {
@@ -186,6 +202,8 @@ run_member(void)
 	flo_watch_init();
 	flo_transaction_commit();
 	show_name();
+	next_log_hook = emit_log_hook;
+	emit_log_hook = drop_begin_of_decoding;
 	if (flo_me->is_replicator)
 		flo_replicator_run();
 	else
