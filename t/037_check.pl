@@ -295,6 +295,17 @@ ok(await(sub { written('g', 'tables.0') > $before[1] }, 'the definition'), 'what
 is(written('g', 'tables'), $before[0], 'that alone');
 wait_caught_up($source, $dest, 'g');
 
+# nor are they gone for long when somebody has removed them
+for ('tables', 'tables.0')
+{
+	my $key = $_;
+	$nats->publish("${bucket}_g.$key", '');
+	ok(await(sub {
+				my $message = $nats->api('STREAM.MSG.GET.KV_pg_flo_state_g', { last_by_subj => "${bucket}_g.$key" });
+				return ($message->{message}{data} // '') ne '';
+			}, "key $key"), "the key $key is removed: it is written again");
+}
+
 # an error's hint is that of the row
 dst('DROP TABLE shop.marked');
 src('INSERT INTO shop.marked VALUES (1)');

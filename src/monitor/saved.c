@@ -3,13 +3,16 @@
  *		What shared memory knows is kept from an orderly stop of the server to its
  *		next start.
  *
- * After a crash it begins with nothing, as with the server's own statistics.
- * Nothing but numbers, words and events depends on it.
+ * After a crash or an immediate stop it begins with nothing, as with the server's
+ * own statistics: nobody knows what somebody was writing just then.  Nothing but
+ * numbers, words and events depends on it.
  */
 #include "postgres.h"
 
 #include <unistd.h>
 
+#include "catalog/pg_control.h"
+#include "common/controldata_utils.h"
 #include "miscadmin.h"
 #include "monitor/shmem.h"
 #include "pgstat.h"
@@ -137,6 +140,19 @@ read_all(FILE *file)
 	}
 }
 
+/* The postmaster ends an immediate stop as it ends an orderly one; what is on disk differs */
+static bool
+stopped_in_order(void)
+{
+	bool		valid;
+	ControlFileData *control = get_controlfile(DataDir, &valid);
+	bool		in_order = valid && (control->state == DB_SHUTDOWNED ||
+									 control->state == DB_SHUTDOWNED_IN_RECOVERY);
+
+	pfree(control);
+	return in_order;
+}
+
 void
 flo_saved_load(FloShared *memory)
 {
@@ -153,7 +169,8 @@ flo_saved_load(FloShared *memory)
 			complain("read");
 		return;
 	}
-	read_all(file);
+	if (stopped_in_order())
+		read_all(file);
 	FreeFile(file);
 	/* it is true once: a crash must not bring it back */
 	unlink(SAVED_FILE);

@@ -93,6 +93,7 @@ static struct
 	bool		all;
 	int			count;
 	Oid			relations[FEW];
+	bool		removed;		/* a key of ours, from the bucket */
 }			changed;
 
 static void
@@ -132,6 +133,13 @@ void
 flo_definitions_look_at_all(FloDefinitions *definitions)
 {
 	changed.all = true;
+}
+
+void
+flo_definitions_removed(const char *key)
+{
+	changed.removed |= strcmp(key, FLO_TABLES_KEY) == 0 ||
+		strncmp(key, FLO_TABLES_KEY ".", strlen(FLO_TABLES_KEY ".")) == 0;
 }
 
 /* --- what there is ------------------------------------------------------- */
@@ -414,6 +422,17 @@ remove_others(Look *look)
 
 /* --- a look -------------------------------------------------------------- */
 
+/* What was written may not be there any more; where it is, it is not written again */
+static void
+forget_written(FloDefinitions *definitions)
+{
+	definitions->head = 0;
+	if (definitions->hashes != NULL)
+		memset(definitions->hashes, 0, definitions->pieces * sizeof(uint64));
+	changed.removed = false;
+	changed.all = true;
+}
+
 static bool
 write_all(Look *look)
 {
@@ -479,10 +498,12 @@ flo_definitions_publish(FloDefinitions *definitions, FloBus *bus, const FloRepli
 	FloClock	begun;
 	MemoryContext old;
 
-	if ((!changed.all && changed.count == 0) ||
+	if ((!changed.all && !changed.removed && changed.count == 0) ||
 		(definitions->pause > 0 && !flo_clock_passed(definitions->looked, definitions->pause)))
 		return;
 	begun = flo_clock();
+	if (changed.removed)
+		forget_written(definitions);
 	old = MemoryContextSwitchTo(definitions->aside);
 	look.definitions = definitions;
 	look.bus = bus;

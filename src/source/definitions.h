@@ -17,6 +17,9 @@ extern FloDefinitions *flo_definitions_create(const char *bucket);
 /* Also what comes with the tables may be other from here on: look at all of them */
 extern void flo_definitions_look_at_all(FloDefinitions *definitions);
 
+/* Somebody, maybe we, has removed a key from the bucket */
+extern void flo_definitions_removed(const char *key);
+
 /*
  * Put what has changed into the bucket, if something has and it was not looked at a
  * moment ago.  Not in a transaction.  What the broker has no room for is tried again.

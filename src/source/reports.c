@@ -13,6 +13,7 @@
 #include "core/loop.h"
 #include "core/text.h"
 #include "monitor/state.h"
+#include "source/definitions.h"
 #include "source/reports.h"
 #include "utils/builtins.h"
 
@@ -60,6 +61,8 @@ flo_reports_take(FloBus *bus, const char *bucket, FloRetention *retention)
 
 		flo_retention_report(retention, key, update.len > 0 ? update.data : NULL);
 		removed |= update.len == 0 && is_kept_key(key);
+		if (update.len == 0)
+			flo_definitions_removed(key);
 		pfree(update.subject);
 		pfree(update.data);
 	}
