@@ -117,10 +117,10 @@ DECLARE
 	to_tables bool := EXISTS (SELECT FROM flo.members m WHERE m.group_name = n.group_name AND m.sink = 'postgres'
 							   AND (n.worker_name IS NULL OR m.member = n.worker_name));
 	every bool := coalesce(n.table_name, '*') = '*';
-	name text := CASE WHEN every THEN quote_ident(n.schema_name) ELSE format('%I.%I', n.schema_name, n.table_name) END;
+	name text := CASE WHEN every OR n.schema_name IS NULL THEN quote_ident(n.schema_name) ELSE format('%I.%I', n.schema_name, n.table_name) END;
 	routed bool;
 	-- a table of that name may have joined without a copy
-	here bool := to_tables AND flo.table_called(n.schema_name, n.table_name) IS NOT NULL;
+	here bool := to_tables AND n.schema_name IS NOT NULL AND flo.table_called(n.schema_name, n.table_name) IS NOT NULL;
 	known text[];
 	columns text[];
 BEGIN

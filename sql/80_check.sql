@@ -639,21 +639,33 @@ BEGIN
 		END IF;
 		start := format('SELECT flo.start_group(%L, %L);', group_name, member.member);
 		hint := CASE member.state
-			WHEN 'stopped' THEN start
-			WHEN 'failed' THEN concat_ws(' ', coalesce(member.last_hint, 'Remove the cause.'), 'Then: ' || start)
+			WHEN 'stopped' THEN CASE
+				WHEN member.detail LIKE '%pg_flo.enabled is off' THEN 'See shared_preload_libraries and pg_flo.enabled in this list.'
+				ELSE start END
+			WHEN 'failed' THEN concat_ws(' ', coalesce(member.last_hint, 'Remove the cause.'),
+				CASE WHEN member.sink IS NOT NULL AND member.last_error LIKE '%transaction%at %' THEN 'The way past one transaction is flo.skip(), past one table flo.give_up().' END,
+				'Then: ' || start)
 			WHEN 'backoff' THEN concat_ws(' ', coalesce(member.last_hint, 'Remove the cause.'),
 				CASE WHEN member.sink IS NOT NULL THEN 'It is tried again by itself; the way past one transaction is flo.skip(), past one table flo.give_up().'
 					 ELSE 'It is tried again by itself.' END)
 			WHEN 'waiting' THEN CASE
-				WHEN member.detail LIKE 'for the replicator, which was stopped%'
+				WHEN member.detail LIKE 'for the replicator, which was stopped%' OR member.detail LIKE 'for stream %'
 				THEN format('At the source: SELECT flo.start_group(%L, %L);', group_name, 'replicator')
 				WHEN member.detail LIKE 'for the replicator, which fail%' OR member.detail LIKE 'for the replicator, which has failed%'
 				THEN format('At the source: SELECT * FROM flo.check(%L) WHERE status <> %L;', group_name, 'ok')
 				WHEN member.detail LIKE 'nothing heard from the replicator%'
 				THEN 'See whether the server of the source runs, and reaches NATS: it goes on by itself then.'
+				WHEN member.detail LIKE 'needs flo.resync%'
+				THEN 'At the source: SELECT ' || substring(member.detail FROM 'flo\.resync\([^)]*\)') || ';'
+				WHEN member.detail LIKE 'for flo.release_ddl(%'
+				THEN 'SELECT id, tag, command, reason FROM flo.pending_ddl; -- then flo.release_ddl() or flo.skip_ddl(), as the owner of the worker'
+				WHEN member.detail LIKE 'for write transactions %'
+				THEN 'SELECT pid, usename, state, xact_start, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL; -- it goes on when they have ended'
 				ELSE coalesce(member.last_hint, 'It goes on by itself when what it waits for is there.') END
 			WHEN 'streaming' THEN CASE WHEN status <> 'ok' THEN
-				CASE WHEN member.sink IS NULL THEN 'The broker or the way to it is slow, or a long transaction is being read: flo.stream_status() and pg_stat_activity tell more.'
+				CASE WHEN member.detail LIKE 'lock held by pid %'
+					 THEN format('SELECT pid, usename, state, xact_start, query FROM pg_stat_activity WHERE pid IN (%s); -- it goes on when they have ended', substring(member.detail FROM '[0-9][0-9, ]*'))
+					 WHEN member.sink IS NULL THEN 'The broker or the way to it is slow, or a long transaction is being read: flo.stream_status() and pg_stat_activity tell more.'
 					 ELSE 'It takes in less than the source writes, or waits: pg_stat_activity has its process, flo.stream_status() at the source what is pending.' END END
 			END;
 		RETURN NEXT;

@@ -121,6 +121,8 @@ $dest->safe_psql('postgres', q{ALTER TABLE t DROP CONSTRAINT odd; SELECT flo.sta
 wait_caught_up($source, $dest, 'g');
 is_same_table($source, $dest, 'u', 'in the end: u');
 is($dest->safe_psql('postgres', 'SELECT count(*) FROM t'), $id, 'on_error stop: start_group tries again');
+ok(wait_until($dest, 'postgres', q{SELECT recovered_at > last_error_at FROM flo.status WHERE group_name = 'g'},
+	'the error to be over'), 'on_error stop: and then the error is over');
 
 # --- memory ---------------------------------------------------------------------------------------
 

@@ -336,6 +336,20 @@ is($dest->safe_psql('postgres', q{SELECT flo.redrive_group('g')}), '2', 'redrive
 ok(wait_until($dest, 'postgres', 'SELECT count(*) = 0 FROM flo.dead_letters', 'redrives'), 'empties the table');
 is_deeply([ ids($hook->events) ], [ $inserted - 4, $inserted - 2, $inserted - 1 ], 'in order');
 
+# Of the newest event: nothing else tells whether the endpoint takes events again
+$hook->answer('422 Bad');
+insert(1, 'bad');
+caught_up();
+my $over = "coalesce(recovered_at > last_error_at, false)";
+is(status($over), 'f', 'a letter as the last event: the error holds');
+alter('{"timeout": "3s"}');
+wait_state($dest, 'g', 'webhook', 'streaming');
+is(status($over), 'f', 'a worker that starts again has not been taken anything from');
+$hook->answer('200 OK');
+$dest->safe_psql('postgres', q{SELECT flo.redrive_group('g')});
+ok(wait_until($dest, 'postgres', "SELECT $over FROM flo.status WHERE member = 'webhook'", 'the error to be over'),
+	'a redrive that is taken ends it');
+
 # --- subscriptions --------------------------------------------------------------------------------
 
 my $two = FloHook->new('two');

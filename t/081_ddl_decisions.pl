@@ -103,6 +103,8 @@ $source->safe_psql('postgres', q{
 wait_for_dest(q{SELECT count(*) = 1 FROM flo.pending_ddl WHERE reason ~ 'default'}, 'a random default is held');
 wait_state($dest, 'g', 'postgres', 'waiting');
 like(status_of($dest, 'g', 'postgres', 'detail'), qr/release_ddl\(\d+\)/, 'flo.status says what to do');
+like($dest->safe_psql('postgres', q{SELECT hint FROM flo.check('g') WHERE detail LIKE 'waiting%'}),
+	qr/^SELECT .* FROM flo\.pending_ddl; -- then flo\.release_ddl/, 'and so does flo.check()');
 is($dest->safe_psql('postgres', 'SELECT count(*) FROM a'), '2', 'the stream waits there');
 is($dest->safe_psql('postgres', q{SELECT group_name, worker_name, tag, command, lsn IS NOT NULL, committed_at < now()
 	FROM flo.pending_ddl}),

@@ -370,14 +370,14 @@ try_connect(const char *name, bool patient, char **reason)
 
 	if (status == FLO_NATS_OK)
 	{
-		flo_state_recovered();
+		flo_state_recovered(FLO_RETRIED_BROKER);
 		return nats;
 	}
 	if (!flo_bus_describe_attempt(status, words, &failure))
 		raise_status(status, words);
 	*reason = (char *) failure.message;
 	flo_state_set(FLO_STATE_WAITING, "for NATS: %s", *reason);
-	flo_state_retry(failure.sqlstate, failure.hint, failure.message);
+	flo_state_retry(FLO_RETRIED_BROKER, failure.sqlstate, failure.hint, failure.message);
 	return NULL;
 }
 

@@ -191,12 +191,14 @@ renew_connection(LoopState *l, const char *reason)
 	if (w->batch_open && !w->in_transaction)
 		flo_worker_commit_batch(w);
 	strlcpy(shown, reason, sizeof(shown));
+	w->source.cut_off = true;
 	old = MemoryContextSwitchTo(w->chunk_context);
 	for (;;)
 	{
 		char	   *why = NULL;
 
 		flo_state_set(FLO_STATE_WAITING, "for NATS: %s", shown);
+		flo_worker_show_pending(w);
 		if (flo_bus_renew(w->bus, &why) && flo_bus_guard(step_resume, l, &why))
 			break;
 		if (w->in_transaction &&
@@ -207,8 +209,6 @@ renew_connection(LoopState *l, const char *reason)
 							RECONNECT_PATIENCE / 1000, why),
 					 errdetail("It is undone, and applied again from its begin when NATS is back.")));
 		strlcpy(shown, why, sizeof(shown));
-		w->source.cut_off = true;
-		flo_worker_show_pending(w);
 		MemoryContextReset(w->chunk_context);
 		flo_wait_means(FLO_WAIT_NATS);
 		flo_wait(PGINVALID_SOCKET, false, 1000);

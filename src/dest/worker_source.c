@@ -245,8 +245,13 @@ flo_worker_pending_since(const FloWorker *w)
 		since = earlier(since, source->copying);
 	if (w->known > w->position || source->elsewhere)
 		since = earlier(since, source->complete);
-	if (source->pending > source->applied)
-		since = earlier(since, source->pending);
+
+	/*
+	 * of a backlog of which some has come since it was told, there may be
+	 * more
+	 */
+	if (source->pending != 0)
+		since = earlier(since, Max(source->pending, source->applied));
 	if (!source->live || source->cut_off || has_gone(source) || is_silent(source))
 		since = earlier(since, source->seen);
 	return since;

@@ -410,7 +410,7 @@ note_failure(FloWebhookSink *sink, Endpoint *endpoint, const FloHttpResult *resu
 	failure.described = described;
 	endpoint->failing = true;
 	show_waiting(sink);
-	flo_state_retry_failure(&failure);
+	flo_state_retry_failure(FLO_RETRIED_ENDPOINT, &failure);
 }
 
 /* It may have been a former process that failed */
@@ -425,7 +425,7 @@ note_success(FloWebhookSink *sink, Endpoint *endpoint)
 		if (((Endpoint *) lfirst(lc))->failing)
 			return;
 	}
-	flo_state_recovered();
+	flo_state_recovered(FLO_RETRIED_ENDPOINT);
 }
 
 static void
@@ -618,6 +618,19 @@ send_once(FloWebhookSink *sink, const FloDeadLetter *letter, char *error, size_t
 	endpoint_free(sink, endpoint);
 }
 
+/* What takes a letter takes events again, though there may be none to be sent to it */
+static void
+note_taken(FloWebhookSink *sink, const char *url)
+{
+	ListCell   *lc;
+
+	foreach(lc, sink->endpoints)
+	{
+		if (strcmp(((Endpoint *) lfirst(lc))->url, url) == 0)
+			note_success(sink, lfirst(lc));
+	}
+}
+
 /* The letter to be sent next; it may no longer be allowed to */
 static FloDeadLetter *
 next_letter(FloWebhookSink *sink)
@@ -650,6 +663,8 @@ redrive_one(FloWebhookSink *sink)
 		else
 			flo_dead_letter_failed(letter->id, error, 1);
 		flo_transaction_commit();
+		if (error[0] == '\0')
+			note_taken(sink, letter->url);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(sink->letters_context);

@@ -158,11 +158,7 @@ begin_pause(FloEntry *e, const FloFailure *why, FloEvent *event)
 	char		again[64] = "";
 	int			pause;
 
-	if (e->failures++ == 0)
-	{
-		e->failing_since = GetCurrentTimestamp();
-		e->failed_at = m->durable_lsn;
-	}
+	flo_entry_count_failure(e);
 	if (why != NULL)
 		flo_entry_note_error(e, why);
 	if (e->same_errors > 1)

@@ -54,6 +54,7 @@ typedef struct FloEntry
 	int			same_errors;
 	uint32		helper_hash;
 	int			retrying;		/* failed attempts in a row, without leaving */
+	int			retried;		/* FloRetried: what they were at */
 	TimestampTz retrying_since;
 	FloClock	next_start;		/* in backoff; FLO_START_UNDECIDED = the
 								 * launcher is to decide */
@@ -61,6 +62,7 @@ typedef struct FloEntry
 	/* told to the log: the newest first; a state is waiting to be told */
 	FloTold		told[FLO_TOLD];
 	bool		untold;
+	FloClock	recovery_told;
 
 	/*
 	 * the copy of a replicator, or of a worker; written by the process and
@@ -165,6 +167,7 @@ extern void flo_event_log(const FloEvent *event);
 
 /* Remember an error of the member.  Caller holds the lock exclusively. */
 extern void flo_entry_note_error(FloEntry *e, const FloFailure *failure);
+extern void flo_entry_count_failure(FloEntry *e);
 
 /* Is a run of so many errors told of? */
 extern bool flo_entry_is_round(int errors);

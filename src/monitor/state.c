@@ -24,6 +24,9 @@ bool		flo_errors_are_final = false;
 /* ms without anything to do after which an error is over */
 #define CALM 10000
 
+/* ms between two recoveries that are told, of a member that goes on meanwhile */
+#define RECOVERY_QUIET 30000
+
 static FloSelf self;
 
 /* Of a helper: whom it helps; incarnations begin with 1 */
@@ -89,12 +92,23 @@ flo_entry_note_error(FloEntry *e, const FloFailure *failure)
 	flo_entry_put_text(m->failed_error, sizeof(m->failed_error), failure->described);
 }
 
+/* It is over when the position has passed where it is now, or nothing is left to be done */
+void
+flo_entry_count_failure(FloEntry *e)
+{
+	if (e->failures++ > 0)
+		return;
+	e->failing_since = GetCurrentTimestamp();
+	e->failed_at = e->member.durable_lsn;
+}
+
 /* It got on: whatever was wrong is over */
 static void
 recover(FloEntry *e, FloEvent *event)
 {
 	FloMember  *m = &e->member;
 	int			errors = e->failures + e->retrying;
+	bool		left = e->failures > 0;
 	TimestampTz since = e->failures > 0 ? e->failing_since : e->retrying_since;
 
 	event->number = 0;
@@ -105,6 +119,10 @@ recover(FloEntry *e, FloEvent *event)
 	if (errors == 0)
 		return;
 	m->recovered_at = GetCurrentTimestamp();
+	/* a broker that is just so full goes to and fro */
+	if (!left && !flo_clock_passed(e->recovery_told, RECOVERY_QUIET))
+		return;
+	e->recovery_told = flo_clock();
 	flo_entry_tell(e, false, event, "recovered after %d %s in %.3g s", errors,
 				   errors == 1 ? "retry" : "retries", (m->recovered_at - since) / 1e6);
 }
@@ -277,7 +295,9 @@ flo_state_error(const FloFailure *failure)
 	flo_entry_note_error(e, failure);
 	m->last_error_lsn = failure->lsn;
 	m->last_error_exact = failure->exact;
-	if (m->state != FLO_STATE_FAILED)
+	if (m->state == FLO_STATE_FAILED)
+		flo_entry_count_failure(e);
+	else
 	{
 		put_state(e, FLO_STATE_BACKOFF, "");
 		e->next_start = FLO_START_UNDECIDED;
@@ -295,16 +315,16 @@ entry_of_all(void)
 }
 
 void
-flo_state_retry(int sqlstate, const char *hint, const char *message)
+flo_state_retry(FloRetried what, int sqlstate, const char *hint, const char *message)
 {
 	FloFailure	failure = {sqlstate, message, message, hint};
 
-	flo_state_retry_failure(&failure);
+	flo_state_retry_failure(what, &failure);
 }
 
 /* While it waits for it the member has told so, as its state */
 void
-flo_state_retry_failure(const FloFailure *failure)
+flo_state_retry_failure(FloRetried what, const FloFailure *failure)
 {
 	FloEntry   *e = entry_of_all();
 	FloEvent	event;
@@ -317,6 +337,7 @@ flo_state_retry_failure(const FloFailure *failure)
 	{
 		flo_entry_note_error(e, failure);
 		e->member.retries++;
+		e->retried = what;
 		if (e->retrying++ == 0)
 			e->retrying_since = GetCurrentTimestamp();
 		if (e->member.state != FLO_STATE_WAITING && flo_entry_is_round(e->same_errors))
@@ -332,12 +353,12 @@ flo_state_retry_failure(const FloFailure *failure)
 }
 
 void
-flo_state_recovered(void)
+flo_state_recovered(FloRetried what)
 {
 	FloEntry   *e = entry_of_all();
 	FloEvent	event;
 
-	if (e == NULL || e->retrying == 0)
+	if (e == NULL || e->retrying == 0 || e->retried != what)
 		return;
 	event.number = 0;
 	flo_lock_exclusive();

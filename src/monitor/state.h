@@ -122,15 +122,24 @@ extern bool flo_state_failing(void);
  */
 extern void flo_state_error(const FloFailure *failure);
 
+/* What it is that is tried again: that one thing goes well says nothing of another */
+typedef enum FloRetried
+{
+	FLO_RETRIED_BROKER,			/* a connection */
+	FLO_RETRIED_ROOM,			/* to store at the broker */
+	FLO_RETRIED_ENDPOINT
+} FloRetried;
+
 /*
  * Something failed that is tried again without leaving, as a request to an
  * endpoint: counted in "retries", kept as the last error; and it came off, or
- * nothing had failed.  Of a helper it counts as the member's.  A member that
+ * nothing of that kind had failed.  Of a helper it counts as the member's.  A member that
  * waits meanwhile says so first, by its state.
  */
-extern void flo_state_retry(int sqlstate, const char *hint, const char *message);
-extern void flo_state_retry_failure(const FloFailure *failure);
-extern void flo_state_recovered(void);
+extern void flo_state_retry(FloRetried what, int sqlstate, const char *hint,
+							const char *message);
+extern void flo_state_retry_failure(FloRetried what, const FloFailure *failure);
+extern void flo_state_recovered(FloRetried what);
 
 /* What was failing gets on, although its position does not show it yet */
 extern void flo_state_progress(void);

@@ -18,10 +18,12 @@
 #include "core/settings.h"
 #include "core/text.h"
 #include "monitor/members.h"
+#include "postmaster/interrupt.h"
 #include "source/presence.h"
 #include "source/unpublished.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -70,6 +72,12 @@ tell_end(void *arg)
 
 	if (flo_member_look(rep->group, FLO_REPLICATOR_MEMBER, &me) < 0)
 		return;
+	/* the launcher may have read that it is off, and not we */
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
 	how = how_it_ended(&me);
 	if (me.state != FLO_STATE_FAILED)
 		me.detail[0] = '\0';

@@ -256,7 +256,7 @@ chunk_acknowledged(void *arg, XLogRecPtr position, uint64 seq)
 		rep->full = false;
 		/* or copying, as soon as that can be asked */
 		flo_state_set(FLO_STATE_STREAMING, NULL);
-		flo_state_recovered();
+		flo_state_recovered(FLO_RETRIED_ROOM);
 	}
 	housekeep(rep, true);
 }

@@ -192,7 +192,7 @@ await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr
 		restore_limits(rep);
 		show_full(rep, words, inside, upto);
 		if (!counted)
-			flo_state_retry(ERRCODE_INSUFFICIENT_RESOURCES,
+			flo_state_retry(FLO_RETRIED_ROOM, ERRCODE_INSUFFICIENT_RESOURCES,
 							"See to the slowest consumer, or raise the limit that detail names.",
 							psprintf("the broker has no room: %s", words));
 		counted = true;
