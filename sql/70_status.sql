@@ -68,7 +68,7 @@ CREATE VIEW flo.status AS
 		   m.member,
 		   m.sink,
 		   CASE WHEN s.pid IS NOT NULL THEN s.state
-				WHEN NOT m.started OR NOT m.here OR NOT m.enabled THEN 'stopped'
+				WHEN NOT m.started OR NOT m.here OR NOT m.enabled OR m.standby THEN 'stopped'
 				WHEN s.state IN ('starting', 'backoff', 'failed') THEN s.state
 				ELSE 'starting'
 		   END AS state,
@@ -82,6 +82,7 @@ CREATE VIEW flo.status AS
 				WHEN NOT m.here THEN 'configured in another database; start_group() adopts it'
 				WHEN NOT m.started THEN NULL
 				WHEN NOT m.enabled THEN 'pg_flo is not in shared_preload_libraries or pg_flo.enabled is off'
+				WHEN m.standby THEN 'this server is a standby: it starts when the server is promoted'
 				WHEN s.state IN ('starting', 'backoff', 'failed') THEN s.detail
 				ELSE coalesce(flo.launcher_problem(), 'waiting for the launcher')
 		   END AS detail,
@@ -120,7 +121,8 @@ CREATE VIEW flo.status AS
 	  FROM (SELECT u.group_name, u.member, u.sink, u.started, r.mode, r.options ->> 'origin' AS origin,
 				   g.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c)
 				   AND g.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) AS here,
-				   flo.is_preloaded() AND pg_catalog.current_setting('pg_flo.enabled')::bool AS enabled
+				   flo.is_preloaded() AND pg_catalog.current_setting('pg_flo.enabled')::bool AS enabled,
+				   pg_catalog.pg_is_in_recovery() AS standby
 			  FROM flo.members u
 			  JOIN flo.groups g ON g.group_name = u.group_name
 			  LEFT JOIN flo.sources r ON u.sink IS NULL AND r.group_name = u.group_name) m

@@ -86,7 +86,8 @@ AS $$
 		   END,
 		   m.started AND NOT coalesce(s.lag <= interval '1 min', false)
 		   AND (e.failing OR s.state NOT IN ('streaming', 'copying'))
-	  FROM flo.members m
+	  -- nothing is to run on a standby
+	  FROM (SELECT u.group_name, u.member, u.started AND NOT pg_catalog.pg_is_in_recovery() AS started FROM flo.members u) m
 	  LEFT JOIN flo.held_statements d ON d.group_name = m.group_name AND d.member = m.member
 	  LEFT JOIN flo.progress p ON p.group_name = m.group_name AND p.worker_name = m.member
 	  CROSS JOIN LATERAL (

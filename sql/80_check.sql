@@ -436,7 +436,9 @@ BEGIN
 	 WHERE s.slot_name = 'pgflo_' || (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) || '_' || group_name;
 	IF NOT FOUND THEN
 		detail := 'not made yet';
-		IF EXISTS (SELECT FROM flo.generations g WHERE g.group_name = check_source.group_name) THEN
+		IF pg_is_in_recovery() THEN
+			detail := 'none on this standby: unless one follows it, flo.resync() is to be called after a promotion';
+		ELSIF EXISTS (SELECT FROM flo.generations g WHERE g.group_name = check_source.group_name) THEN
 			status := 'error';
 			detail := 'the slot is gone, and with it the changes since its loss';
 			hint := resync;
@@ -627,6 +629,7 @@ BEGIN
 		hint := NULL;
 		detail := concat_ws(': ', member.state, member.detail);
 		status := CASE WHEN member.state = 'failed' THEN 'error'
+					   WHEN pg_is_in_recovery() THEN 'ok'
 					   WHEN member.state IN ('backoff', 'waiting', 'stopped') THEN 'warning'
 					   WHEN member.state = 'streaming' AND member.lag > interval '1 min' THEN 'warning'
 					   ELSE 'ok' END;
@@ -641,7 +644,7 @@ BEGIN
 		hint := CASE member.state
 			WHEN 'stopped' THEN CASE
 				WHEN member.detail LIKE '%pg_flo.enabled is off' THEN 'See shared_preload_libraries and pg_flo.enabled in this list.'
-				ELSE start END
+				WHEN status <> 'ok' THEN start END
 			WHEN 'failed' THEN concat_ws(' ', coalesce(member.last_hint, 'Remove the cause.'),
 				CASE WHEN member.sink IS NOT NULL AND member.last_error LIKE '%transaction%at %' THEN 'The way past one transaction is flo.skip(), past one table flo.give_up().' END,
 				'Then: ' || start)

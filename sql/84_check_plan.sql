@@ -191,6 +191,13 @@ DECLARE
 	size record;
 	names text[];
 BEGIN
+	IF pg_is_in_recovery() THEN
+		item := 'server of the plan';
+		status := 'error';
+		detail := 'this server is a standby, where no group can be made or run';
+		hint := 'Ask on the primary, or here after a promotion.';
+		RETURN NEXT;
+	END IF;
 	RETURN QUERY SELECT s.* FROM flo.check_server(
 		(SELECT count(*)::int + 1 FROM flo.members),
 		(SELECT count(*)::int + 1 FROM flo.sources),

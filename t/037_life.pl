@@ -124,6 +124,17 @@ wait_until($dest, 'postgres', 'SELECT coalesce(sum(inserts), 0) = 0 FROM flo.sta
 is(events($dest, 'count(*)', 'true'), $told, 'what is written down outlives a crash');
 ok(!-e $dest->data_dir . '/pg_stat/pg_flo.stat', 'nothing old is left to be read');
 
+$_->safe_psql('postgres', q{SELECT flo.start_group('move')}) for $source, $dest;
+$source->safe_psql('postgres', 'INSERT INTO t VALUES (1000002, 0)');
+wait_caught_up($source, $dest, 'move');
+wait_until($dest, 'postgres', 'SELECT inserts > 0 FROM flo.status', 'a row to be counted');
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('move')});
+wait_state($dest, 'move', 'postgres', 'stopped');
+wait_until($dest, 'postgres', 'SELECT count(*) = 0 FROM flo.unsaved_events()', 'events to be written down');
+$dest->stop('immediate');
+$dest->start;
+is($dest->safe_psql('postgres', 'SELECT sum(inserts) FROM flo.status'), '0', 'an immediate stop is a crash');
+
 # --- who sees what, and for how long --------------------------------------------------------
 
 $dest->safe_psql('postgres', 'CREATE ROLE nobody; CREATE ROLE watcher; GRANT pg_monitor TO watcher;
