@@ -89,7 +89,7 @@ CREATE VIEW flo.status AS
 		   s.pid,
 		   s.received_lsn,
 		   p.durable_lsn,
-		   CASE WHEN p.known_lsn > p.durable_lsn THEN (p.known_lsn - p.durable_lsn)::bigint
+		   CASE WHEN p.known_lsn > p.durable_lsn THEN least(p.known_lsn - p.durable_lsn, 9223372036854775807)::bigint
 				WHEN p.known_lsn <= p.durable_lsn THEN 0
 		   END AS lag_bytes,
 		   CASE WHEN p.since IS NOT NULL THEN greatest(clock_timestamp() - p.since, interval '0')

@@ -634,6 +634,19 @@ BEGIN
 		RETURN;
 	END;
 
+	-- whatever a source says, no statement here is to be about these
+	SELECT array_agg(DISTINCT c.shown ORDER BY c.shown) AS names INTO found
+	  FROM unnest(compared) c WHERE c.schema_name ~ '^pg_' OR c.schema_name IN ('information_schema', 'flo');
+	IF found.names IS NOT NULL THEN
+		status := 'error';
+		detail := 'changes are not applied to system tables: ' || flo.short_list(found.names);
+		hint := 'Look who publishes them at the source, or write routes to other tables.';
+		wrong := true;
+		RETURN NEXT;
+		compared := ARRAY(SELECT c FROM unnest(compared) c WHERE c.shown <> ALL (found.names));
+		columns := ARRAY(SELECT k FROM unnest(columns) k WHERE k.shown <> ALL (found.names));
+	END IF;
+
 	FOR found IN
 		SELECT 1 AS place, p.* FROM flo.check_presence(about, compared, columns) p
 		UNION ALL SELECT 2, c.* FROM flo.check_columns(about, compared, columns) c

@@ -341,6 +341,79 @@ $nats->publish("${bucket}_g.tables", '{"version": 1, "mode": 7}');
 tells($dest, $check, 'tables of group g', 'warning', qr/not compared.*"mode"/, qr/NATS account/,
 	'a document that is none');
 
+# ... and such as no replicator writes: nothing of them gets into a statement unquoted
+my $sorry = q{hint LIKE '%; DROP%' OR hint LIKE '%pg_catalog%' OR hint LIKE '%flo.workers%'};
+my $document = sub {
+	my ($key, %fields) = @_;
+	$nats->publish("${bucket}_g.$key", encode_json({ version => 1, pieces => 1, %fields }));
+};
+my $forge = sub {
+	my ($schema, $table, @columns) = @_;
+	$document->('tables.0', lsn => '0/1', tables => [ { relation => 1, schema => $schema, table => $table,
+		columns => [ { name => 'id', type => 'integer' }, @columns ] } ]);
+};
+src(q{SELECT flo.stop_group('g')});
+wait_state($source, 'g', 'replicator', 'stopped');
+$document->('tables', mode => 'stream', sync_schema => JSON::PP::false, track_ddl => JSON::PP::false);
+for my $type ('int; DROP TABLE owned; --', 'int, DROP COLUMN id', 'int DEFAULT now()', '(((', 'int(1 -- )', '"int', 'int[] x', '')
+{
+	$forge->('public', 'owned', { name => 'forged', type => $type });
+	tells($dest, $check, 'tables of group g', 'warning', qr/not compared.*"tables.0".*"columns\[1\].type" is not the name/,
+		qr/NATS account/, "a type that is none: '$type'");
+}
+for my $type ('numeric(100000)', 'varchar(99999999999)')
+{
+	$forge->('public', 'owned', { name => 'forged', type => $type });
+	tells($dest, $check, 'tables of group g', 'warning', qr/not compared.*malformed document "tables"/, qr/NATS account/,
+		"a type that cannot be: $type");
+}
+for my $type ('timestamp(3) without time zone', 'interval day to second(3)', 'character varying(10)[]', '"char"',
+	'"My; type"."x"" y"(Point,4326)', 'double precision', 'bit varying(5)')
+{
+	$forge->('public', 'owned', { name => 'forged', type => $type });
+	ok(!find($dest, $check, 'tables of group g', 'warning', qr/malformed/), "a type that may be: $type");
+}
+$forge->("a\n\";'", "b'\$(c)\n; DROP", { name => "d'\";\n; DROP", type => 'text', type_schema => 'e"', type_name => 'f;',
+	extension => "g\n; DROP" });
+tells($dest, $check, 'schemas of group g', 'error', qr/missing here/, qr/^CREATE SCHEMA "a\n"";'";$/, 'names are quoted');
+tells($dest, $check, 'tables of group g', 'error', qr/missing here/,
+	qr/^pg_dump --schema-only -t '"a\n"";'\\''"\."b'\\''\$\(c\)\n; DROP"' SOURCE/, 'for a shell, too');
+for (['pg_catalog', 'pg_class'], ['information_schema', 'sql_parts'], ['flo', 'workers'])
+{
+	$forge->(@$_, { name => 'forged', type => 'text' });
+	tells($dest, $check, 'tables of group g', 'error', qr/not applied to system tables: $_->[0]\.$_->[1]$/, qr/routes/,
+		"a table of the system: $_->[0]");
+	is(dst("SELECT count(*) FROM $check WHERE $sorry"), 0, 'which no hint is about');
+}
+$document->('tables.0', lsn => '0/1', tables => [ map { { relation => $_, schema => 'many', table => "t$_",
+	columns => [ map { { name => "c$_", type => 'integer' } } 1 .. 10 ] } } 1 .. 1500 ]);
+is(dst(qq{SET statement_timeout = '30s'; SELECT detail ~ 'and 1480 more' FROM $check WHERE item = 'tables of group g'}), 't',
+	'many tables are compared within seconds');
+
+# positions that are no server's
+$document->('source', lsn => 'FFFFFFFF/FFFFFFFF', system_identifier => '5', epoch => 1,
+	generation => dst(q{SELECT generation FROM flo.progress WHERE group_name = 'g'}), at => '2026-01-31T12:00:00Z');
+ok(wait_until($dest, 'postgres', q{SELECT lag_bytes = 9223372036854775807 FROM flo.status WHERE group_name = 'g'},
+	'the position'), 'a position beyond all others');
+is(dst('SELECT flo.metrics() IS NOT NULL AND flo.healthy() IS NOT NULL AND EXISTS (SELECT FROM flo.overview)'), 't',
+	'is told, and nothing fails of it');
+
+# what a destination says of itself
+my $evil = encode_json({ %{ decode_json($report) }, worker => "w'); DROP TABLE owned; --", database => "d'; DROP" });
+$nats->publish("${bucket}_g.worker.$_", $evil) for 'pgflo_g_gone_1', "x');SELECT(1);--";
+$nats->publish("${bucket}_g.worker.y');SELECT(1);--", 'x');
+my $quoted = tells($source, $check, "worker w'); DROP TABLE owned; -- of group g", 'warning', qr/has not been seen/,
+	qr/start_group\('g', 'w''\); DROP TABLE owned; --'\);.*: SELECT flo\.drop_consumer\('g', 'pgflo_g_gone_1'\);$/,
+	'a worker with a name of its own');
+is(src("SELECT count(*) FROM $check WHERE hint LIKE '%SELECT(1)%'"), 0, 'what no worker can be called is none');
+src($1) if $quoted =~ /here: (SELECT flo\.drop_consumer.*)$/;
+
+src(q{SELECT flo.start_group('g')});
+wait_state($source, 'g', 'replicator', 'streaming');
+src(q{CREATE TABLE shop.written_anew (id int PRIMARY KEY)});
+tells($dest, $check, 'tables of group g', 'error', qr/shop\.written_anew/, qr/pg_dump/, 'what the replicator writes counts again');
+dst(q{CREATE TABLE shop.written_anew (id int PRIMARY KEY)});
+
 # --- a copy that is to come -------------------------------------------------------------------
 
 src(q{CREATE TABLE copied (id int PRIMARY KEY, v text); INSERT INTO copied VALUES (1, 'x');

@@ -114,7 +114,11 @@ my $known = q{SELECT inserts, retries, restarts, last_error, last_error_at, reco
 	FROM flo.status WHERE member = 'postgres'};
 my $before = $dest->safe_psql('postgres', $known);
 my $told = events($dest, 'count(*)', 'true');
-$dest->restart;
+my $saved = $dest->data_dir . '/pg_stat/pg_flo.stat';
+$dest->stop;
+my $written = slurp_file($saved);
+is(sprintf('%o', (stat $saved)[2] & 07777), '600', 'what is saved, errors among it, is the server\'s alone');
+$dest->start;
 is($dest->safe_psql('postgres', $known), $before, 'what is known of a member outlives a restart of the server');
 is(events($dest, 'count(*)', 'true'), $told, 'so do events');
 wait_until($dest, 'postgres', "SELECT count(*) = $told FROM flo.event_log", 'all events to be written down');
@@ -122,7 +126,28 @@ is(events($dest, 'count(*)', 'true'), $told, 'each is there once');
 kill 'KILL', $dest->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_flo launcher'});
 wait_until($dest, 'postgres', 'SELECT coalesce(sum(inserts), 0) = 0 FROM flo.status', 'the server to begin anew');
 is(events($dest, 'count(*)', 'true'), $told, 'what is written down outlives a crash');
-ok(!-e $dest->data_dir . '/pg_stat/pg_flo.stat', 'nothing old is left to be read');
+ok(!-e $saved, 'nothing old is left to be read');
+
+# a file that is not what was written is none
+my $flipped = $written;
+substr($flipped, 300, 1) ^= "\x10";
+my %broken = (empty => '', 'cut off' => substr($written, 0, -1), 'with a bit flipped' => $flipped, 'too long' => "$written\0",
+	strange => substr($written, 0, 40) . 'A' x (length($written) - 40), 'something else' => 'pg_flo' x 10000);
+for my $how (sort keys %broken)
+{
+	my $from = -s $dest->logfile;
+	$dest->stop;
+	open my $file, '>:raw', $saved or die "$saved: $!";
+	print $file $broken{$how};
+	close $file;
+	$dest->start;
+	is($dest->safe_psql('postgres', 'SELECT coalesce(sum(inserts), 0) + count(last_error) FROM flo.status'), '0',
+		"a file that is $how is not read");
+	is(events($dest, 'count(*)', 'true'), $told, 'nor are its events');
+	like(substr(slurp_file($dest->logfile), $from), qr/LOG:  file "pg_stat\/pg_flo.stat" is not as it was written/,
+		'which is told');
+	ok(!-e $saved, 'and it is gone');
+}
 
 $_->safe_psql('postgres', q{SELECT flo.start_group('move')}) for $source, $dest;
 $source->safe_psql('postgres', 'INSERT INTO t VALUES (1000002, 0)');

@@ -181,15 +181,6 @@ is_of_here(const char *group, const char *consumer)
 	return whose != NULL && strcmp(whose, strrchr(one, '_')) == 0;
 }
 
-/* Characters of our own consumers' names; anything else may mean something to NATS */
-static bool
-is_consumer_name(const char *name)
-{
-	return name[0] != '\0' && strlen(name) < FLO_CONSUMER_BUF &&
-		strspn(name,
-			   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == strlen(name);
-}
-
 Datum
 flo_drop_consumer(PG_FUNCTION_ARGS)
 {
@@ -201,7 +192,7 @@ flo_drop_consumer(PG_FUNCTION_ARGS)
 
 	flo_conf_require_group(group);
 	flo_rights_require_owner(group);
-	if (!is_consumer_name(consumer))
+	if (!flo_name_is_consumer(consumer))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("group \"%s\" has no consumer \"%s\"", group, consumer),

@@ -6,6 +6,7 @@
 
 #include "bus/records.h"
 #include "bus/stream.h"
+#include "core/names.h"
 #include "utils/memutils.h"
 
 #define FORMAT(of, record_fields) \
@@ -42,11 +43,11 @@ const FloRecordFormat flo_tables_format = FORMAT(FloTablesRecord, tables_fields)
 
 static const FloField column_fields[] = {
 	{FLO_FIELD(FloColumnShape, name, FLO_FIELD_TEXT, FLO_REQUIRED)},
-	{FLO_FIELD(FloColumnShape, type, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloColumnShape, type, FLO_FIELD_TYPE, FLO_REQUIRED)},
 	{FLO_FIELD(FloColumnShape, type_schema, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloColumnShape, type_name, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloColumnShape, array, FLO_FIELD_BOOL, FLO_OPTIONAL)},
-	{FLO_FIELD(FloColumnShape, base, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloColumnShape, base, FLO_FIELD_TYPE, FLO_OPTIONAL)},
 	{FLO_FIELD(FloColumnShape, extension, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloColumnShape, not_null, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloColumnShape, unsent, FLO_FIELD_BOOL, FLO_OPTIONAL)},
@@ -338,6 +339,9 @@ flo_report_read(const char *key, const char *value)
 
 	if (start == NULL || (start != key && (start[-1] != '.' || strncmp(key, "$KV.", 4) != 0)))
 		return NULL;
+	/* no worker has such a consumer, and no statement could remove it */
+	if (!flo_name_is_consumer(start + strlen(FLO_REPORT_PREFIX)))
+		return NULL;
 	PG_TRY();
 	{
 		report = flo_record_read(&report_format, start, value, strlen(value));
@@ -364,9 +368,10 @@ flo_reports(FloBus *bus, const char *bucket)
 	foreach(cell, flo_bucket_keys(bus, bucket, FLO_REPORT_PREFIX))
 	{
 		char	   *value = flo_bucket_get(bus, bucket, lfirst(cell));
+		FloWorkerReport *report = value != NULL ? flo_report_read(lfirst(cell), value) : NULL;
 
-		if (value != NULL)
-			reports = lappend(reports, flo_report_read(lfirst(cell), value));
+		if (report != NULL)
+			reports = lappend(reports, report);
 	}
 	return reports;
 }

@@ -67,8 +67,8 @@ typedef struct FloTrackedRecord
  */
 #define FLO_TABLES_KEY "tables"
 
-/* More than a bucket holds */
-#define FLO_MAX_PIECES 65536
+/* Each is a request to the broker: as many as it answers within seconds */
+#define FLO_MAX_PIECES 4096
 
 typedef struct FloTablesRecord
 {

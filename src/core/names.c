@@ -43,6 +43,14 @@ flo_name_is_valid(const char *name)
 	return true;
 }
 
+bool
+flo_name_is_consumer(const char *name)
+{
+	return name[0] != '\0' && strlen(name) < FLO_CONSUMER_BUF &&
+		strspn(name,
+			   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == strlen(name);
+}
+
 static void
 check_name(const char *name, const char *what)
 {

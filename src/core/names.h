@@ -22,6 +22,9 @@
 /* ^[a-z][a-z0-9_]{0,39}$ */
 extern bool flo_name_is_valid(const char *name);
 
+/* Characters of our own consumers' names; anything else may mean something to NATS */
+extern bool flo_name_is_consumer(const char *name);
+
 /* Raise 22023 with a hint unless the name is one a group / worker may have */
 extern void flo_name_check_group(const char *name);
 extern void flo_name_check_worker(const char *name);

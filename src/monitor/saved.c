@@ -16,12 +16,16 @@
 #include "miscadmin.h"
 #include "monitor/shmem.h"
 #include "pgstat.h"
+#include "port/pg_crc32c.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
 
 #define SAVED_FILE PGSTAT_STAT_PERMANENT_DIRECTORY "/pg_flo.stat"
 
-/* Of this very layout: anything else is not read */
+/*
+ * Of this very layout, and as it was written: anything else is not read.  Entries
+ * follow, then events, then the checksum of all that.
+ */
 typedef struct SavedHeader
 {
 	uint32		magic;
@@ -32,7 +36,7 @@ typedef struct SavedHeader
 	int64		last_event;
 } SavedHeader;
 
-#define SAVED_MAGIC 0x464C0002
+#define SAVED_MAGIC 0x464C0003
 
 /* What is saved and filled */
 static FloShared *shared;
@@ -46,33 +50,43 @@ complain(const char *what)
 }
 
 static bool
+write_part(FILE *file, const void *part, size_t size, pg_crc32c *sum)
+{
+	COMP_CRC32C(*sum, part, size);
+	return fwrite(part, size, 1, file) == 1;
+}
+
+static bool
 write_all(FILE *file)
 {
-	SavedHeader header = {
-		.magic = SAVED_MAGIC,
-		.entry_size = sizeof(FloEntry),
-		.event_size = sizeof(FloEvent),
-		.last_event = shared->last_event
-	};
+	SavedHeader header;
+	pg_crc32c	sum;
 
+	memset(&header, 0, sizeof(header));
+	header.magic = SAVED_MAGIC;
+	header.entry_size = sizeof(FloEntry);
+	header.event_size = sizeof(FloEvent);
+	header.last_event = shared->last_event;
 	for (int i = 0; i < shared->nentries; i++)
 		header.entries += shared->entries[i].in_use;
 	for (int i = 0; i < FLO_EVENTS; i++)
 		header.events += OidIsValid(shared->events[i].database);
-	if (fwrite(&header, sizeof(header), 1, file) != 1)
+	INIT_CRC32C(sum);
+	if (!write_part(file, &header, sizeof(header), &sum))
 		return false;
 	for (int i = 0; i < shared->nentries; i++)
 		if (shared->entries[i].in_use &&
-			fwrite(&shared->entries[i], sizeof(FloEntry), 1, file) != 1)
+			!write_part(file, &shared->entries[i], sizeof(FloEntry), &sum))
 			return false;
 	for (uint64 i = 0; i < FLO_EVENTS; i++)
 	{
 		const FloEvent *event = &shared->events[(shared->next_event + i) % FLO_EVENTS];
 
-		if (OidIsValid(event->database) && fwrite(event, sizeof(FloEvent), 1, file) != 1)
+		if (OidIsValid(event->database) && !write_part(file, event, sizeof(FloEvent), &sum))
 			return false;
 	}
-	return true;
+	FIN_CRC32C(sum);
+	return fwrite(&sum, sizeof(sum), 1, file) == 1;
 }
 
 /* In the postmaster, when all others have gone */
@@ -113,31 +127,60 @@ take_entry(FloEntry *to, FloEntry *from)
 	to->incarnation = from->incarnation;
 }
 
-static void
-read_all(FILE *file)
+static bool
+read_part(FILE *file, void *part, size_t size, pg_crc32c *sum)
+{
+	if (fread(part, size, 1, file) != 1)
+		return false;
+	COMP_CRC32C(*sum, part, size);
+	return true;
+}
+
+/* Once to see whether it is whole, then, with "take", to have it */
+static bool
+read_all(FILE *file, bool take)
 {
 	SavedHeader header;
 	FloEntry	entry;
 	FloEvent	event;
+	pg_crc32c	sum;
+	pg_crc32c	written;
 
-	if (fread(&header, sizeof(header), 1, file) != 1 || header.magic != SAVED_MAGIC ||
+	INIT_CRC32C(sum);
+	if (!read_part(file, &header, sizeof(header), &sum) || header.magic != SAVED_MAGIC ||
 		header.entry_size != sizeof(FloEntry) || header.event_size != sizeof(FloEvent) ||
 		header.events > FLO_EVENTS)
-		return;
-	shared->last_event = header.last_event;
+		return false;
+	if (take)
+		shared->last_event = header.last_event;
 	for (uint32 i = 0; i < header.entries; i++)
 	{
-		if (fread(&entry, sizeof(entry), 1, file) != 1)
-			return;
-		if (i < shared->nentries)
+		if (!read_part(file, &entry, sizeof(entry), &sum))
+			return false;
+		if (take && i < shared->nentries)
 			take_entry(&shared->entries[i], &entry);
 	}
 	for (uint32 i = 0; i < header.events; i++)
 	{
-		if (fread(&event, sizeof(event), 1, file) != 1)
-			return;
-		shared->events[shared->next_event++] = event;
+		if (!read_part(file, &event, sizeof(event), &sum))
+			return false;
+		if (take)
+			shared->events[shared->next_event++] = event;
 	}
+	FIN_CRC32C(sum);
+	return fread(&written, sizeof(written), 1, file) == 1 && EQ_CRC32C(sum, written) &&
+		fgetc(file) == EOF;
+}
+
+static void
+read_if_whole(FILE *file)
+{
+	if (read_all(file, false) && fseek(file, 0, SEEK_SET) == 0)
+		(void) read_all(file, true);
+	else
+		ereport(LOG,
+				(errmsg("file \"%s\" is not as it was written, or of another version: it is not read",
+						SAVED_FILE)));
 }
 
 /* The postmaster ends an immediate stop as it ends an orderly one; what is on disk differs */
@@ -170,7 +213,7 @@ flo_saved_load(FloShared *memory)
 		return;
 	}
 	if (stopped_in_order())
-		read_all(file);
+		read_if_whole(file);
 	FreeFile(file);
 	/* it is true once: a crash must not bring it back */
 	unlink(SAVED_FILE);

@@ -468,7 +468,8 @@ static void
 check_seen(const char *group, const FloStreamInfo *info, const FloWorkerReport *report,
 		   StringInfo result)
 {
-	char	   *drop = psprintf("SELECT flo.drop_consumer('%s', '%s');", group, report->consumer);
+	char	   *drop = psprintf("SELECT flo.drop_consumer('%s', %s);", group,
+								quote_literal_cstr(report->consumer));
 	char	   *kept = flo_text_of_size(pending_bytes(info, report));
 
 	if (report->worker[0] == '\0')
@@ -486,8 +487,8 @@ check_seen(const char *group, const FloStreamInfo *info, const FloWorkerReport *
 						") has not been seen since %s; the stream keeps %s for it",
 						report->worker, report->database, report->system_identifier,
 						timestamptz_to_str(report->at), kept),
-			   psprintf("Start it in its database: SELECT flo.start_group('%s', '%s'); where it is gone for good, remove its registration here: %s",
-						group, report->worker, drop));
+			   psprintf("Start it in its database: SELECT flo.start_group('%s', %s); where it is gone for good, remove its registration here: %s",
+						group, quote_literal_cstr(report->worker), drop));
 }
 
 /* The worker that holds the stream */
@@ -531,6 +532,9 @@ check_tracked(FloBus *bus, const char *group, StringInfo result)
 		append_row(result, group, "tracked", flo_record_write(&flo_tracked_format, record), NULL);
 }
 
+/* What is compared at most, in bytes: tens of thousands of tables */
+#define LARGEST_DEFINITIONS (64 * 1024 * 1024)
+
 /* What the replicator says of its tables; text goes on as it is, once it could be read */
 static void
 append_tables(FloBus *bus, const char *group, StringInfo result)
@@ -538,6 +542,7 @@ append_tables(FloBus *bus, const char *group, StringInfo result)
 	char	   *bucket = flo_name_bucket(group);
 	char	   *value = flo_bucket_get(bus, bucket, FLO_TABLES_KEY);
 	FloTablesRecord *record;
+	int			before = result->len;
 
 	append_row(result, group, "published", value, NULL);
 	if (value == NULL)
@@ -554,6 +559,13 @@ append_tables(FloBus *bus, const char *group, StringInfo result)
 		tables = flo_record_read(&flo_tables_piece_format, key, piece, strlen(piece));
 		if (tables->pieces == record->pieces)
 			append_row(result, group, "tables", piece, NULL);
+		if (result->len - before > LARGEST_DEFINITIONS)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("documents \"" FLO_TABLES_KEY ".*\" are larger than %s together",
+							flo_text_of_size(LARGEST_DEFINITIONS)),
+					 errhint("Compare the tables by hand.")));
+		pfree(piece);
 	}
 }
 

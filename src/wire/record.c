@@ -268,6 +268,75 @@ text_of(const Place *place, const JsonbValue *value, const FloField *field)
 	return text;
 }
 
+/* Past an identifier as quote_identifier() writes it, NULL when there is none */
+static const char *
+skip_identifier(const char *p)
+{
+	if (*p != '"')
+	{
+		size_t		len = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+		return len > 0 ? p + len : NULL;
+	}
+	for (p++; *p != '\0'; p++)
+	{
+		if (*p == '"' && *++p != '"')
+			return p;
+	}
+	return NULL;
+}
+
+/* Past a modifier in parentheses: numbers, or words of an extension's type */
+static const char *
+skip_modifier(const char *p)
+{
+	const char *end = p + 1 +
+		strspn(p + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ ,.-");
+	const char *comment = strstr(p, "--");
+
+	return *end == ')' && (comment == NULL || comment > end) ? end + 1 : NULL;
+}
+
+/* Past a further word of a built-in type's name and the space before it */
+static const char *
+skip_word(const char *p)
+{
+	static const char *const words[] = {
+		"precision", "varying", "with", "without", "time", "zone", "to",
+		"year", "month", "day", "hour", "minute", "second"
+	};
+	size_t		len = strspn(p + 1, "abcdefghijklmnopqrstuvwxyz");
+
+	for (int i = 0; i < lengthof(words); i++)
+	{
+		if (strlen(words[i]) == len && strncmp(p + 1, words[i], len) == 0)
+			return p + 1 + len;
+	}
+	return NULL;
+}
+
+static bool
+is_type(const char *text)
+{
+	const char *p = skip_identifier(text);
+
+	if (p != NULL && *p == '.')
+		p = skip_identifier(p + 1);
+	while (p != NULL && (*p == ' ' || *p == '('))
+		p = *p == ' ' ? skip_word(p) : skip_modifier(p);
+	return p != NULL && (*p == '\0' || strcmp(p, "[]") == 0);
+}
+
+static char *
+type_of(const Place *place, const JsonbValue *value)
+{
+	char	   *text = string_of(place, value);
+
+	if (!is_type(text))
+		malformed(place, "is not the name of a type");
+	return text;
+}
+
 static int
 enum_of(const Place *place, const JsonbValue *value, const FloField *field)
 {
@@ -335,6 +404,9 @@ read_field(const FloField *field, const Place *place, JsonbValue *value, void *r
 	{
 		case FLO_FIELD_TEXT:
 			AT(record, field, char *) = text_of(place, value, field);
+			break;
+		case FLO_FIELD_TYPE:
+			AT(record, field, char *) = type_of(place, value);
 			break;
 		case FLO_FIELD_ENUM:
 			AT(record, field, int) = enum_of(place, value, field);
@@ -473,6 +545,7 @@ is_absent(const FloField *field, const void *record)
 	switch (field->type)
 	{
 		case FLO_FIELD_TEXT:
+		case FLO_FIELD_TYPE:
 		case FLO_FIELD_OIDS:
 		case FLO_FIELD_TEXTS:
 		case FLO_FIELD_UUIDS:
@@ -528,6 +601,7 @@ write_field(StringInfo buf, const FloRecordFormat *format, const FloField *field
 	switch (field->type)
 	{
 		case FLO_FIELD_TEXT:
+		case FLO_FIELD_TYPE:
 			escape_json(buf, give_out(format, AT(record, field, char *)));
 			break;
 		case FLO_FIELD_ENUM:

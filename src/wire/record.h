@@ -29,6 +29,9 @@ typedef enum FloFieldType
 	 */
 	FLO_FIELD_TEXT,				/* string: char *, NULL; "max" bytes unless
 								 * that is 0 */
+	FLO_FIELD_TYPE,				/* string, a type as format_type() writes it
+								 * and nothing else, as it gets into
+								 * statements: char *, NULL */
 	FLO_FIELD_ENUM,				/* string: int, its place among "names" */
 	FLO_FIELD_UUID,				/* string: char[FLO_UUID_BUF], "" */
 	FLO_FIELD_LSN,				/* string "X/X": XLogRecPtr */
