@@ -91,6 +91,18 @@ AS $$
 $$;
 COMMENT ON FUNCTION flo.table_called(text) IS 'internal: the same by its name as flo.tables shows it';
 
+CREATE FUNCTION flo.parts_of(relation oid) RETURNS SETOF oid
+	LANGUAGE sql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE part (relation) AS (
+		SELECT parts_of.relation
+		UNION
+		SELECT c.oid FROM part p JOIN pg_inherits i ON i.inhparent = p.relation JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition)
+	SELECT p.relation FROM part p
+$$;
+COMMENT ON FUNCTION flo.parts_of(oid) IS 'internal: a table and its partitions; unlike pg_partition_tree() it locks none, nor waits for who does';
+
 -- lists in rows of check(), and statements in their hints, are cut at this
 CREATE FUNCTION flo.short_list(things text[], separator text DEFAULT ', ') RETURNS text
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE

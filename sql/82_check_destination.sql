@@ -163,9 +163,10 @@ CREATE FUNCTION flo.compare_tables(group_name text, published jsonb, pieces text
 	SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH definition AS MATERIALIZED (
-		SELECT t.definition, (p.piece->>'lsn')::pg_lsn AS lsn, row_number() OVER ()::int AS place
-		  FROM (SELECT d.piece::jsonb AS piece FROM unnest(pieces) d (piece)) p,
-			   jsonb_array_elements(p.piece->'tables') t (definition)),
+		-- each piece is parsed once, and not for each of its tables
+		SELECT t.definition, p.lsn, row_number() OVER ()::int AS place
+		  FROM (SELECT d.piece::jsonb->'tables' AS tables, (d.piece::jsonb->>'lsn')::pg_lsn AS lsn FROM unnest(pieces) d (piece) OFFSET 0) p,
+			   jsonb_array_elements(p.tables) t (definition)),
 	target AS MATERIALIZED (
 		SELECT x.* FROM (SELECT array_agg(d.definition->>'schema' ORDER BY d.place) AS schemas,
 								array_agg(d.definition->>'table' ORDER BY d.place) AS tables FROM definition d) n
@@ -187,7 +188,8 @@ AS $$
 	  FROM target t
 	  JOIN definition d ON d.place = t.place
 	  JOIN worker w ON w.worker_name = t.worker_name
-	  LEFT JOIN pg_class c ON c.oid = flo.table_called(t.schema_name, t.table_name)
+	  CROSS JOIN LATERAL (SELECT flo.table_called(t.schema_name, t.table_name) AS relation OFFSET 0) o
+	  LEFT JOIN pg_class c ON c.oid = o.relation
 	 WHERE NOT EXISTS (SELECT FROM flo.given_up g WHERE g.group_name = compare_tables.group_name AND g.worker_name = w.worker_name
 					   AND g.schema_name = d.definition->>'schema' AND g.table_name = d.definition->>'table')
 	 ORDER BY 9, 1
@@ -564,9 +566,8 @@ BEGIN
 		 CROSS JOIN LATERAL (
 				-- a size waits for who changes the table
 				SELECT CASE WHEN EXISTS (SELECT FROM pg_locks l WHERE l.mode = 'AccessExclusiveLock'
-										 AND (l.relation = c.relation OR l.relation IN (SELECT p.relid FROM pg_partition_tree(c.relation::regclass) p))) THEN 0
-							ELSE coalesce((SELECT sum(pg_relation_size(p.relid)) FROM pg_partition_tree(c.relation::regclass) p WHERE p.isleaf),
-										  pg_relation_size(c.relation)) END::bigint AS bytes) z
+										 AND l.relation IN (SELECT flo.parts_of(c.relation))) THEN 0
+							ELSE (SELECT sum(pg_relation_size(p.oid)) FROM flo.parts_of(c.relation) p (oid)) END::bigint AS bytes) z
 		 WHERE c.copied AND c.copy_into = 'empty' AND c.relkind IN ('r', 'p') AND z.bytes > 0
 		 GROUP BY 1 ORDER BY 1
 	LOOP

@@ -233,8 +233,7 @@ BEGIN
 
 	SELECT coalesce(sum(t.bytes), 0)::bigint AS bytes, count(*) AS tables,
 		   (array_agg(format('%s with %s', t.relation::regclass, pg_size_pretty(t.bytes)) ORDER BY t.bytes DESC))[1] AS largest INTO size
-	  FROM (SELECT c.relation, coalesce((SELECT sum(pg_table_size(p.relid)) FROM pg_partition_tree(c.relation::regclass) p WHERE p.isleaf),
-										pg_table_size(c.relation)) AS bytes
+	  FROM (SELECT c.relation, (SELECT sum(pg_table_size(p.oid)) FROM flo.parts_of(c.relation) p (oid)) AS bytes
 			  FROM unnest(covered) c (relation) WHERE c.relation <> ALL (locked)) t;
 	IF copies THEN
 		item := 'size of the plan';

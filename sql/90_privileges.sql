@@ -36,6 +36,6 @@ GRANT EXECUTE ON FUNCTION flo.check(text), flo.check_server(int, int, int, int),
 	flo.check_columns(text, flo.comparison[], flo.compared_column[]), flo.check_keys(text, flo.comparison[]),
 	flo.check_rights(text, flo.comparison[]), flo.check_surroundings(text, flo.comparison[]),
 	flo.covered_tables(text), flo.worker_targets(text, text[], text[]), flo.adoptable(oid[], oid[], oid[], oid[]),
-	flo.rule_problem(bigint), flo.short_list(text[], text),
+	flo.rule_problem(bigint), flo.parts_of(oid), flo.short_list(text[], text),
 	flo.type_called(jsonb), flo.type_below(oid), flo.type_fit(jsonb, oid, int), flo.shell_word(text),
 	flo.table_statement(text, jsonb, jsonb), flo.mapped_key(jsonb, jsonb), flo.unique_columns(oid) TO pg_monitor;

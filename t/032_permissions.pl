@@ -64,8 +64,9 @@ for ([ $source, 'source' ], [ $dest, 'destination' ])
 	is($node->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', item, detail), '; ') FROM flo.check('users') }
 		  . q{WHERE status = 'error'}), '', "flo.check() at the $name");
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM flo.peek('users', 1)}), '1', "flo.peek() at the $name");
-	is($node->safe_psql('postgres', q{SELECT string_agg(detail, '; ') FROM flo.check_plan() WHERE item IN ('NATS', 'JetStream',
-		'max_payload', 'room at the broker') AND status <> 'ok'}), '', "flo.check_plan() at the $name");
+	is($node->safe_psql('postgres', q{SELECT string_agg(detail, '; ') FROM flo.check_plan()
+		WHERE item IN ('NATS', 'JetStream', 'max_payload', 'room at the broker') AND status <> 'ok'}), '',
+		"flo.check_plan() at the $name");
 	is(status_of($node, 'users', $member, 'last_error'), '', "no error at the $name");
 }
 ok(wait_until($dest, 'postgres', q{SELECT detail ~ '^2 of the source are here' FROM flo.check('users')

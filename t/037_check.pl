@@ -355,17 +355,19 @@ my $forge = sub {
 src(q{SELECT flo.stop_group('g')});
 wait_state($source, 'g', 'replicator', 'stopped');
 $document->('tables', mode => 'stream', sync_schema => JSON::PP::false, track_ddl => JSON::PP::false);
-for my $type ('int; DROP TABLE owned; --', 'int, DROP COLUMN id', 'int DEFAULT now()', '(((', 'int(1 -- )', '"int', 'int[] x', '')
+for my $type ('int; DROP TABLE owned; --', 'int, DROP COLUMN id', 'int DEFAULT now()', '(((', 'int(1 -- )', '"int',
+	'int[] x', '')
 {
 	$forge->('public', 'owned', { name => 'forged', type => $type });
-	tells($dest, $check, 'tables of group g', 'warning', qr/not compared.*"tables.0".*"columns\[1\].type" is not the name/,
-		qr/NATS account/, "a type that is none: '$type'");
+	tells($dest, $check, 'tables of group g', 'warning',
+		qr/not compared.*"tables.0".*"columns\[1\].type" is not the name/, qr/NATS account/,
+		"a type that is none: '$type'");
 }
 for my $type ('numeric(100000)', 'varchar(99999999999)')
 {
 	$forge->('public', 'owned', { name => 'forged', type => $type });
-	tells($dest, $check, 'tables of group g', 'warning', qr/not compared.*malformed document "tables"/, qr/NATS account/,
-		"a type that cannot be: $type");
+	tells($dest, $check, 'tables of group g', 'warning', qr/not compared.*malformed document "tables"/,
+		qr/NATS account/, "a type that cannot be: $type");
 }
 for my $type ('timestamp(3) without time zone', 'interval day to second(3)', 'character varying(10)[]', '"char"',
 	'"My; type"."x"" y"(Point,4326)', 'double precision', 'bit varying(5)')
@@ -373,9 +375,10 @@ for my $type ('timestamp(3) without time zone', 'interval day to second(3)', 'ch
 	$forge->('public', 'owned', { name => 'forged', type => $type });
 	ok(!find($dest, $check, 'tables of group g', 'warning', qr/malformed/), "a type that may be: $type");
 }
-$forge->("a\n\";'", "b'\$(c)\n; DROP", { name => "d'\";\n; DROP", type => 'text', type_schema => 'e"', type_name => 'f;',
-	extension => "g\n; DROP" });
-tells($dest, $check, 'schemas of group g', 'error', qr/missing here/, qr/^CREATE SCHEMA "a\n"";'";$/, 'names are quoted');
+$forge->("a\n\";'", "b'\$(c)\n; DROP", { name => "d'\";\n; DROP", type => 'text', type_schema => 'e"',
+	type_name => 'f;', extension => "g\n; DROP" });
+tells($dest, $check, 'schemas of group g', 'error', qr/missing here/, qr/^CREATE SCHEMA "a\n"";'";$/,
+	'names are quoted');
 tells($dest, $check, 'tables of group g', 'error', qr/missing here/,
 	qr/^pg_dump --schema-only -t '"a\n"";'\\''"\."b'\\''\$\(c\)\n; DROP"' SOURCE/, 'for a shell, too');
 for (['pg_catalog', 'pg_class'], ['information_schema', 'sql_parts'], ['flo', 'workers'])
@@ -387,8 +390,8 @@ for (['pg_catalog', 'pg_class'], ['information_schema', 'sql_parts'], ['flo', 'w
 }
 $document->('tables.0', lsn => '0/1', tables => [ map { { relation => $_, schema => 'many', table => "t$_",
 	columns => [ map { { name => "c$_", type => 'integer' } } 1 .. 10 ] } } 1 .. 1500 ]);
-is(dst(qq{SET statement_timeout = '30s'; SELECT detail ~ 'and 1480 more' FROM $check WHERE item = 'tables of group g'}), 't',
-	'many tables are compared within seconds');
+is(dst(qq{SET statement_timeout = '30s'; SELECT detail ~ 'and 1480 more' FROM $check
+	WHERE item = 'tables of group g'}), 't', 'many tables are compared within seconds');
 
 # positions that are no server's
 $document->('source', lsn => 'FFFFFFFF/FFFFFFFF', system_identifier => '5', epoch => 1,
@@ -411,13 +414,16 @@ src($1) if $quoted =~ /here: (SELECT flo\.drop_consumer.*)$/;
 src(q{SELECT flo.start_group('g')});
 wait_state($source, 'g', 'replicator', 'streaming');
 src(q{CREATE TABLE shop.written_anew (id int PRIMARY KEY)});
-tells($dest, $check, 'tables of group g', 'error', qr/shop\.written_anew/, qr/pg_dump/, 'what the replicator writes counts again');
+tells($dest, $check, 'tables of group g', 'error', qr/shop\.written_anew/, qr/pg_dump/,
+	'what the replicator writes counts again');
 dst(q{CREATE TABLE shop.written_anew (id int PRIMARY KEY)});
 
 # --- a copy that is to come -------------------------------------------------------------------
 
 src(q{CREATE TABLE copied (id int PRIMARY KEY, v text); INSERT INTO copied VALUES (1, 'x');
-	SELECT flo.create_replicator('c', tables => '{copied}', mode => 'copy_and_stream', sync_schema => true,
+	CREATE TABLE split (id int PRIMARY KEY) PARTITION BY LIST (id);
+	CREATE TABLE split1 PARTITION OF split FOR VALUES IN (1);
+	SELECT flo.create_replicator('c', tables => '{copied,split}', mode => 'copy_and_stream', sync_schema => true,
 		track_ddl => true); SELECT flo.start_group('c')});
 dst(q{GRANT keeper TO CURRENT_USER; SELECT flo.create_worker('c'); SELECT flo.set_owner('c', 'postgres', 'applier');
 	REVOKE CREATE ON SCHEMA public FROM PUBLIC});
@@ -429,7 +435,22 @@ mistake($dest, $copy, 'privileges of group c', 'error', qr/role applier lacks CR
 	'a role that cannot make it');
 dst(q{SELECT flo.set_owner('c', 'postgres', current_user::regrole);
 	CREATE TABLE copied (id int PRIMARY KEY, v text);
-	INSERT INTO copied VALUES (7, 'mine')});
+	INSERT INTO copied VALUES (7, 'mine');
+	CREATE TABLE split (id int PRIMARY KEY) PARTITION BY LIST (id);
+	CREATE TABLE split1 PARTITION OF split FOR VALUES IN (1)});
+for ([ $dest, $copy ], [ $source, $copy ], [ $source, $plan ])
+{
+	my ($node, $call) = @$_;
+	my $locker = FloTest::Session->new($node, 'postgres');
+	$locker->query('BEGIN; LOCK TABLE split1');
+	is($node->safe_psql('postgres', "SET lock_timeout = '1ms'; SELECT count(*) > 0 FROM $call"), 't',
+		$node->name . ": $call waits for nobody who has locked a partition");
+	$locker->close;
+	is($node->safe_psql('postgres', qq{BEGIN; DO \$\$ BEGIN PERFORM * FROM $call; PERFORM * FROM flo.tables; END \$\$;
+		SELECT string_agg(relation::regclass::text, ' ') FROM pg_locks
+		WHERE pid = pg_backend_pid() AND relation >= 16384 AND relation::regclass::text !~ '^flo[.]'}), '',
+		'and holds nobody up');
+}
 mistake($dest, $copy, 'rows before the copy of member postgres of group c', 'warning',
 	qr/public\.copied \(8192 bytes\)/,
 	qr/flo\.alter_worker\('c', 'postgres', '\{"copy_into": "merge"\}'\);/, 'rows that the copy would meet');

@@ -131,8 +131,9 @@ ok(!-e $saved, 'nothing old is left to be read');
 # a file that is not what was written is none
 my $flipped = $written;
 substr($flipped, 300, 1) ^= "\x10";
-my %broken = (empty => '', 'cut off' => substr($written, 0, -1), 'with a bit flipped' => $flipped, 'too long' => "$written\0",
-	strange => substr($written, 0, 40) . 'A' x (length($written) - 40), 'something else' => 'pg_flo' x 10000);
+my %broken = (empty => '', 'cut off' => substr($written, 0, -1), 'with a bit flipped' => $flipped,
+	'too long' => "$written\0", strange => substr($written, 0, 40) . 'A' x (length($written) - 40),
+	'something else' => 'pg_flo' x 10000);
 for my $how (sort keys %broken)
 {
 	my $from = -s $dest->logfile;

@@ -23,6 +23,7 @@
 #include "conf/store.h"
 #include "conf/tables.h"
 #include "core/arguments.h"
+#include "core/attempt.h"
 #include "core/compat_acl.h"
 #include "core/compat_table.h"
 #include "core/names.h"
@@ -45,6 +46,53 @@ PG_FUNCTION_INFO_V1(flo_key_is_sent);
 PG_FUNCTION_INFO_V1(flo_add_table);
 PG_FUNCTION_INFO_V1(flo_remove_table);
 PG_FUNCTION_INFO_V1(flo_table_schema);
+
+/* Who only looks does so while others work: it waits for nobody */
+bool
+flo_try_to_read_table(Oid relation)
+{
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relation, NoLock, NULL))
+	{
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
+			return false;
+	}
+	return true;
+}
+
+/* What is seen of a table; locks are given back at once, so that who looks holds nobody up */
+typedef struct Look
+{
+	Oid			relation;
+	bool		via_root;
+	bool		locked;			/* another session has it: nothing was seen */
+	bool		has_identity;
+	const char *lack;
+} Look;
+
+static void
+look_at(void *arg)
+{
+	Look	   *look = arg;
+
+	look->locked = !flo_try_to_read_table(look->relation);
+	if (look->locked)
+		return;
+	look->has_identity = flo_tables_have_identity(look->relation, look->via_root);
+	look->lack = flo_identity_lack(look->relation);
+}
+
+static Look
+look(Oid relation, bool via_root)
+{
+	Look		seen = {.relation = relation,.via_root = via_root};
+	ErrorData  *error = flo_attempt(look_at, &seen, false);
+
+	if (error != NULL)
+		ReThrowError(error);
+	return seen;
+}
 
 /*
  * covered_tables(group_name): relation, whether it has a usable replica
@@ -73,13 +121,13 @@ flo_covered_tables(PG_FUNCTION_ARGS)
 	foreach(lc, flo_tables_covered(&choice))
 	{
 		Oid			relation = lfirst_oid(lc);
+		Look		seen = look(relation, via_root);
 		Datum		values[COLUMNS];
 		bool		nulls[COLUMNS] = {false};
 
 		values[0] = ObjectIdGetDatum(relation);
 		/* one that is being changed is judged when that is over */
-		values[1] = BoolGetDatum(!flo_try_to_read_table(relation) ||
-								 flo_tables_have_identity(relation, via_root));
+		values[1] = BoolGetDatum(seen.locked || seen.has_identity);
 		values[2] = BoolGetDatum(flo_publication_has_table(group, relation));
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
@@ -107,25 +155,11 @@ flo_key_is_sent(PG_FUNCTION_ARGS)
 
 /* --- left_out_tables() --------------------------------------------------- */
 
-/* Who only looks does so while others work: it waits for nobody */
-bool
-flo_try_to_read_table(Oid relation)
-{
-	ListCell   *lc;
-
-	foreach(lc, find_all_inheritors(relation, NoLock, NULL))
-	{
-		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
-			return false;
-	}
-	return true;
-}
-
 /* Why a table that the group covers is not published */
 static const char *
 reason_of(const FloReplicatorSpec *replicator, const List *requests, Oid relation)
 {
-	const char *lack;
+	Look		seen;
 	ListCell   *lc;
 
 	foreach(lc, requests)
@@ -135,12 +169,12 @@ reason_of(const FloReplicatorSpec *replicator, const List *requests, Oid relatio
 	}
 	if (!OidIsValid(replicator->owner) || !flo_compat_class_ownercheck(relation, replicator->owner))
 		return "it does not belong to the group's owner";
-	if (!flo_try_to_read_table(relation))
+	seen = look(relation, replicator->options.publish_via_partition_root);
+	if (seen.locked)
 		return "another session uses it";
-	if (flo_tables_have_identity(relation, replicator->options.publish_via_partition_root))
+	if (seen.has_identity)
 		return "it is not in the publication: add it with flo.add_table()";
-	lack = flo_identity_lack(relation);
-	return lack != NULL ? lack : "it has no usable replica identity";
+	return seen.lack != NULL ? seen.lack : "it has no usable replica identity";
 }
 
 static void
@@ -188,8 +222,7 @@ put_astray(ReturnSetInfo *result, const char *group)
 
 		if (get_rel_name(lfirst_oid(lc)) == NULL)
 			continue;
-		if (flo_try_to_read_table(lfirst_oid(lc)))
-			lack = flo_identity_lack(lfirst_oid(lc));
+		lack = look(lfirst_oid(lc), true).lack;
 		put_left_out(result, lfirst_oid(lc), lack != NULL ? lack :
 					 "its replica identity does not identify a row of the table as which it is published");
 	}
