@@ -292,7 +292,8 @@ $_->restart for $source, $dest;
 		'stopped: this server is a standby: it starts when the server is promoted', 'which is said');
 	is($standby->safe_psql('postgres', q{SELECT state FROM flo.overview}), 'stopped', 'and needs no person');
 	unlike($standby->safe_psql('postgres', 'SELECT flo.metrics()'), qr/^pg_flo_needs_person\S* 1$/m, 'nor an alert');
-	is($standby->safe_psql('postgres', q{SELECT status || coalesce(hint, '') FROM flo.check('g') WHERE item ~ '^member'}),
+	is($standby->safe_psql('postgres',
+			q{SELECT status || coalesce(hint, '') FROM flo.check('g') WHERE item ~ '^member'}),
 		'ok', 'nor is there anything to be done');
 	$dest->stop('immediate');
 	$source->safe_psql('postgres', q{INSERT INTO t SELECT i, 'meanwhile' FROM generate_series(9001, 10000) i});

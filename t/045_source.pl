@@ -111,7 +111,8 @@ $source->safe_psql('postgres', 'INSERT INTO t VALUES (13)');
 $source->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'pg_flo replicator'}),
 	'0', 'a standby does not publish');
-is($standby->safe_psql('postgres', q{SELECT status || coalesce(hint, '') FROM flo.check('g') WHERE item ~ '^replication slot of'}),
+is($standby->safe_psql('postgres',
+		q{SELECT status || coalesce(hint, '') FROM flo.check('g') WHERE item ~ '^replication slot of'}),
 	'ok', 'and has no slot to miss');
 is($standby->safe_psql('postgres', q{SELECT status FROM flo.check_plan() WHERE item = 'server of the plan'}), 'error',
 	'nor can a group be made there');
