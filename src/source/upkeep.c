@@ -66,13 +66,17 @@ flo_upkeep_purge(Replicator *rep)
 
 /* --- a full broker ------------------------------------------------------- */
 
-/* Does a transaction fill the stream by itself?  Then only a higher limit helps. */
+/*
+ * Does a transaction fill the stream by itself, and not what only waits to be
+ * removed?  Then only a higher limit helps.
+ */
 static bool
 is_too_large(Replicator *rep, bool inside, XLogRecPtr upto, int64 *limit)
 {
 	FloStreamInfo info;
 
 	if (!inside || !flo_retention_all_have(rep->retention, upto) ||
+		flo_retention_purgeable(rep->retention, rep->published_seq) > rep->purged ||
 		!flo_stream_info(rep->bus, rep->stream, &info) || !flo_reports_stream_is_full(&info))
 		return false;
 	*limit = info.max_bytes;
