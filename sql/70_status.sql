@@ -498,7 +498,7 @@ BEGIN
 			   w.tables_done, w.tables, w.rows_done, w.rows, w.bytes_done, w.bytes,
 			   w.indexes_done, w.indexes,
 			   w.constraints_done + c.keys_checked, w.constraints + c.keys_to_check,
-			   (w.rows_done / r.seconds)::bigint, (w.bytes_done / r.seconds)::bigint,
+			   least(w.rows_done / r.seconds, 9223372036854775807)::bigint, least(w.bytes_done / r.seconds, 9223372036854775807)::bigint,
 			   p.percent,
 			   CASE WHEN c.finished_at IS NULL AND p.percent > 0
 					THEN date_trunc('second', (clock_timestamp() - coalesce(c.rows_since, c.started_at)) * ((100 - p.percent) / p.percent)::double precision)
@@ -508,8 +508,8 @@ BEGIN
 		  FROM flo.copies c
 		 CROSS JOIN LATERAL (
 				SELECT count(*) FILTER (WHERE w.rows_in) AS tables_done, count(*) AS tables,
-					   coalesce(sum(w.tuples_done), 0)::bigint AS rows_done, coalesce(sum(w.tuples_total), 0)::bigint AS rows,
-					   coalesce(sum(w.bytes_done), 0)::bigint AS bytes_done, coalesce(sum(w.bytes_total), 0)::bigint AS bytes,
+					   least(coalesce(sum(w.tuples_done), 0), 9223372036854775807)::bigint AS rows_done, least(coalesce(sum(w.tuples_total), 0), 9223372036854775807)::bigint AS rows,
+					   least(coalesce(sum(w.bytes_done), 0), 9223372036854775807)::bigint AS bytes_done, least(coalesce(sum(w.bytes_total), 0), 9223372036854775807)::bigint AS bytes,
 					   coalesce(sum(w.indexes_done), 0)::bigint AS indexes_done, coalesce(sum(w.indexes_total), 0)::bigint AS indexes,
 					   coalesce(sum(w.constraints_done), 0)::bigint AS constraints_done, coalesce(sum(w.constraints_total), 0)::bigint AS constraints,
 					   sum(w.work_done) AS work_done, sum(w.work_total) AS work

@@ -401,6 +401,14 @@ ok(wait_until($dest, 'postgres', q{SELECT lag_bytes = 9223372036854775807 FROM f
 is(dst('SELECT flo.metrics() IS NOT NULL AND flo.healthy() IS NOT NULL AND EXISTS (SELECT FROM flo.overview)'), 't',
 	'is told, and nothing fails of it');
 
+# nor sizes of a copy
+is(dst(q{BEGIN; INSERT INTO flo.copies (group_name, worker_name, generation, phase, started_at)
+		VALUES ('g', 'postgres', gen_random_uuid(), 'loading', now());
+	INSERT INTO flo.planned_tables (group_name, worker_name, relation, schema_name, table_name, attempt, bytes, tuples)
+		SELECT 'g', 'postgres', i, 's', 't' || i, 1, 9223372036854775807, 9223372036854775807 FROM generate_series(1, 3) i;
+	SELECT bytes_total = 9223372036854775807 AND rows_total = 9223372036854775807 FROM flo.copy_summary('g')}), 't',
+	'a copy of more than there can be is told, too');
+
 # what a destination says of itself
 my $evil = encode_json({ %{ decode_json($report) }, worker => "w'); DROP TABLE owned; --", database => "d'; DROP" });
 $nats->publish("${bucket}_g.worker.$_", $evil) for 'pgflo_g_gone_1', "x');SELECT(1);--";
