@@ -261,7 +261,8 @@ ok(wait_until($source, 'postgres', qq{SELECT state = 'failed'
 	'a worker whose owner was dropped fails, whoever has the name by now');
 is($source->safe_psql('postgres', q{SELECT owner FROM flo.members WHERE member = 'anns'}), $oid,
 	'it still belongs to nobody');
-is($source->safe_psql('postgres', q{SELECT detail FROM flo.check('g') WHERE hint ~ 'flo.set_owner' AND detail ~ '^its owner'}),
+is($source->safe_psql('postgres',
+	q{SELECT detail FROM flo.check('g') WHERE hint ~ 'flo.set_owner' AND detail ~ '^its owner'}),
 	"its owner, a role with OID $oid, no longer exists", 'flo.check() says so');
 $source->safe_psql('postgres', qq{
 	CREATE ROLE ben; GRANT pg_write_server_files TO ben;

@@ -107,7 +107,8 @@ for my $side ([ $dest, $only, 'file postgres' ], [ $source, 'postgres', 'replica
 	my ($node, $db, $members) = @$side;
 	is($node->safe_psql($db, q{SELECT string_agg(member, ' ' ORDER BY member),
 		bool_and(phase = 'complete' AND tables_total = 0 AND rows_done = 0 AND percent = 100 AND eta IS NULL
-			AND finished_at IS NOT NULL) FROM flo.copy_summary('o')}), "$members|t", "$members: a copy of nothing is done");
+			AND finished_at IS NOT NULL) FROM flo.copy_summary('o')}), "$members|t",
+				"$members: a copy of nothing is done");
 	my @told = slurp_file($node->logfile) =~ /group "o": copy finished: 0 tables, 0 rows, 0 bytes in \d/g;
 	is(scalar(@told), scalar(() = $members =~ /\w+/g), 'and told of once');
 }
