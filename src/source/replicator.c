@@ -696,7 +696,6 @@ flo_replicator_run(void)
 	enter_generation(rep);
 	flo_presence_begin(rep);
 	begin_session(rep);
-	flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
 	open_publisher(rep);
 	if (!decodes(rep))
 	{
