@@ -407,7 +407,8 @@ is(dst('SELECT flo.metrics() IS NOT NULL AND flo.healthy() IS NOT NULL AND EXIST
 is(dst(q{BEGIN; INSERT INTO flo.copies (group_name, worker_name, generation, phase, started_at)
 		VALUES ('g', 'postgres', gen_random_uuid(), 'loading', now());
 	INSERT INTO flo.planned_tables (group_name, worker_name, relation, schema_name, table_name, attempt, bytes, tuples)
-		SELECT 'g', 'postgres', i, 's', 't' || i, 1, 9223372036854775807, 9223372036854775807 FROM generate_series(1, 3) i;
+		SELECT 'g', 'postgres', i, 's', 't' || i, 1, 9223372036854775807, 9223372036854775807
+		  FROM generate_series(1, 3) i;
 	SELECT bytes_total = 9223372036854775807 AND rows_total = 9223372036854775807 FROM flo.copy_summary('g')}), 't',
 	'a copy of more than there can be is told, too');
 
