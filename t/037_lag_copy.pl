@@ -133,11 +133,11 @@ calm('released');
 
 # An endpoint
 my $hook = FloHook->new('down');
-$hook->answer('503 Busy');
 my $url = $hook->url;
 $dest->safe_psql('postgres',
 	qq[SELECT flo.create_worker('g', sink => 'webhook', worker_name => 'hook', options => '{"url": "$url"}')]);
 start_member($dest, 'g', 'hook');
+$hook->answer('503 Busy');
 insert() for 1 .. 3;
 shows($dest, 'hook', "state = 'waiting' AND detail LIKE 'for endpoint%' AND lag > '0.5 s' AND pending_bytes > 0",
 	'endpoint: lag and pending bytes');
