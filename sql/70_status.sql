@@ -36,7 +36,7 @@ CREATE FUNCTION flo.member_stats(
 	OUT pending_bytes bigint,
 	OUT state_since timestamptz
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_member_stats' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_member_stats' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 8
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.member_stats() IS
 'What shared memory knows of this database''s members; use the view flo.status. Error texts are shown to the member''s owner and to members of pg_read_all_stats';
@@ -193,7 +193,7 @@ CREATE FUNCTION flo.unsaved_events(
 	OUT hint text,
 	OUT lsn pg_lsn
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_unsaved_events' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_unsaved_events' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.unsaved_events() IS
 'internal: what has happened to this database''s members and is not in flo.event_log yet; errors are shown to the member''s owner and to members of pg_read_all_stats';

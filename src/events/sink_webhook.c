@@ -4,18 +4,15 @@
  *
  * Promises: each endpoint gets its events in order, the next only after the
  * one before was taken or set aside, and at least once; an event that is sent
- * again has the same Id, which is also the request's idempotency key.  No
- * answer and no endpoint can keep the process from ending when it is told to.
+ * again has the same Id, the request's idempotency key.  No answer holds us up.
  *
  * An endpoint has one request in flight and gathers events for the next
  * meanwhile.  When that is full too, everything waits for it: endpoints of one
- * worker are never further apart than two requests.  Who wants them
- * independent of each other makes a worker for each.
+ * worker are never further apart than two requests.
  *
- * What has been delivered to all endpoints is recorded at the end of a batch,
- * and within one every second while it lasts (CHECKPOINT_INTERVAL), as the
- * place of the newest such event; what is not beyond it is passed over after
- * a restart.
+ * What has been delivered to all endpoints is recorded at the end of a batch, and
+ * within one every CHECKPOINT_INTERVAL, as the place of the newest such event;
+ * what is not beyond it is passed over after a restart.
  *
  * Awkward cases: an endpoint that fails is tried again after a growing pause,
  * without end (on_error retry), or until max_attempts; then the worker fails
@@ -520,9 +517,8 @@ start_requests(FloWebhookSink *sink, bool all)
 			endpoint->sending = endpoint->gathering;
 			endpoint->gathering = empty;
 		}
-		if (endpoint->sending->count == 0)
-			continue;
-		if (endpoint->attempts > 0 && flo_clock_left(endpoint->next_attempt) > 0)
+		if (endpoint->sending->count == 0 ||
+			(endpoint->attempts > 0 && flo_clock_left(endpoint->next_attempt) > 0))
 			continue;
 		if (endpoint->attempts == 0)
 			endpoint->first_attempt = GetCurrentTimestamp();

@@ -3,7 +3,7 @@
  *		Where a copy of a group's tables is, in the entry of its member.
  *
  * Of the source's part the replicator writes what it orders, before it starts
- * the leader, and the limit at any time; the leader writes the rest.  Of the
+ * the leader, and the limit and may_fill at any time; the leader writes the rest.  Of the
  * destination's part the worker writes all but what its loaders show.
  */
 #include "postgres.h"
@@ -47,6 +47,14 @@ flo_source_copy_set_limit(int64 bytes)
 	flo_unlock();
 }
 
+void
+flo_source_copy_may_fill(void)
+{
+	flo_lock_exclusive();
+	source_of(flo_me->slot)->may_fill = true;
+	flo_unlock();
+}
+
 FloSourceCopy
 flo_source_copy_ordered(int slot)
 {
@@ -63,6 +71,7 @@ flo_source_copy_tell(int slot, FloSourceCopy *copy)
 {
 	flo_lock_exclusive();
 	copy->stream_limit = source_of(slot)->stream_limit;
+	copy->may_fill = source_of(slot)->may_fill;
 	*source_of(slot) = *copy;
 	flo_unlock();
 }

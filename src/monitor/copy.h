@@ -36,6 +36,9 @@ typedef struct FloSourceCopy
 								 * announced by a marker */
 	int64		stream_limit;	/* copy_stream_max_bytes; always the
 								 * replicator's */
+	bool		may_fill;		/* the stream has the session's first chunk:
+								 * copiers may take what room there is; always
+								 * the replicator's */
 
 	/* what the leader tells */
 	uint32		segment;		/* its plan, in dynamic shared memory */
@@ -55,10 +58,11 @@ typedef struct FloSourceCopy
 	Oid			row_relation;	/* its table */
 } FloSourceCopy;
 
-/* For the replicator: order a copy; look at it; another limit */
+/* For the replicator: order a copy; look at it; another limit; copiers may begin */
 extern void flo_source_copy_order(const FloSourceCopy *order);
 extern FloSourceCopy flo_source_copy_get(void);
 extern void flo_source_copy_set_limit(int64 bytes);
+extern void flo_source_copy_may_fill(void);
 
 /* For the leader, of the member in the entry: what was ordered */
 extern FloSourceCopy flo_source_copy_ordered(int slot);

@@ -334,6 +334,10 @@ copier_ended(Leader *l, int number)
 						flo_helper_last_error(l->args->slot))));
 }
 
+/*
+ * None is started before the replicator's first chunk is in the stream: rows may
+ * fill the broker, workers find no place without it, and nobody would make room.
+ */
 static void
 look_after_copiers(Leader *l)
 {
@@ -346,7 +350,7 @@ look_after_copiers(Leader *l)
 
 		if (l->copiers[i] != NULL && flo_process_ended(l->copiers[i]))
 			copier_ended(l, i);
-		if (l->copiers[i] == NULL && work_left(l))
+		if (l->copiers[i] == NULL && l->copy.may_fill && work_left(l))
 		{
 			args.helper = FLO_HELPER_COPIER;
 			args.segment = dsm_segment_handle(l->segment);

@@ -30,6 +30,7 @@
 #include "core/text.h"
 #include "core/transaction.h"
 #include "miscadmin.h"
+#include "monitor/copy.h"
 #include "monitor/members.h"
 #include "monitor/state.h"
 #include "source/copy_control.h"
@@ -224,6 +225,8 @@ housekeep(Replicator *rep, bool inside)
 	if (!flo_clock_passed(rep->housekeeping, HOUSEKEEPING_INTERVAL))
 		return;
 	rep->housekeeping = flo_clock();
+	if (rep->opened)
+		flo_source_copy_may_fill();
 	rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->retention);
 	flo_upkeep_purge(rep);
 	flo_presence_tell(rep);
@@ -250,6 +253,9 @@ chunk_acknowledged(void *arg, XLogRecPtr position, uint64 seq)
 	rep->published = position;
 	rep->published_seq = seq;
 	rep->last_sent = flo_clock();
+	if (!rep->opened)
+		flo_source_copy_may_fill();
+	rep->opened = true;
 	flo_retention_acked(rep->retention, position);
 	if (rep->full)
 	{

@@ -86,7 +86,8 @@ flo_replicator_report(Replicator *rep)
 		positions.received = Max(positions.received, flo_decoder_position(rep->decoder));
 	positions.durable = rep->published;
 	positions.known = Max(rep->published, rep->caught_up_lsn);
-	positions.next_xid = rep->published > rep->caught_up_lsn ? InvalidTransactionId : rep->caught_up_xid;
+	positions.next_xid = rep->published > rep->caught_up_lsn ? InvalidTransactionId :
+		rep->caught_up_xid;
 	positions.oldest_pending = flo_publisher_oldest(rep->publisher);
 	if ((phase == FLO_COPY_SNAPSHOT || phase == FLO_COPY_RUNNING) &&
 		(positions.oldest_pending == 0 || rep->copy.since < positions.oldest_pending))

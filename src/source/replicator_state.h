@@ -67,6 +67,8 @@ typedef struct Replicator
 	FloClock	reading_shown;
 	uint64		purged;
 	FloClock	begun;
+	bool		opened;			/* the first chunk of the session is in the
+								 * stream */
 	bool		full;			/* the broker had no room at the last try */
 	uint64		half_seq;		/* the session before ended there in the midst
 								 * of a transaction, 0 = not so */

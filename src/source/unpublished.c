@@ -67,6 +67,34 @@ read_page(XLogReaderState *state, XLogRecPtr page, int wanted, XLogRecPtr record
 	return *gone ? -1 : count;
 }
 
+/* What logical decoding would read there: a catalog's rows have no such flag */
+static bool
+is_row_change(uint8 kind, const char *data)
+{
+	uint8		wanted = 0;
+	uint8		flags = 0;
+
+	switch (kind)
+	{
+		case XLOG_HEAP_TRUNCATE:
+			return true;
+		case XLOG_HEAP_INSERT:
+			wanted = XLH_INSERT_CONTAINS_NEW_TUPLE;
+			flags = ((const xl_heap_insert *) data)->flags;
+			break;
+		case XLOG_HEAP_UPDATE:
+		case XLOG_HEAP_HOT_UPDATE:
+			wanted = XLH_UPDATE_CONTAINS_NEW_TUPLE;
+			flags = ((const xl_heap_update *) data)->flags;
+			break;
+		case XLOG_HEAP_DELETE:
+			wanted = XLH_DELETE_CONTAINS_OLD;
+			flags = ((const xl_heap_delete *) data)->flags;
+			break;
+	}
+	return (flags & wanted) != 0;
+}
+
 /* Does the record change rows of a table that is no catalog, or hold a message? */
 static bool
 is_change(XLogReaderState *reader)
@@ -81,18 +109,7 @@ is_change(XLogReaderState *reader)
 			return (XLogRecGetInfo(reader) & XLOG_HEAP_OPMASK) == XLOG_HEAP2_MULTI_INSERT &&
 				(((const xl_heap_multi_insert *) data)->flags & XLH_INSERT_CONTAINS_NEW_TUPLE);
 		case RM_HEAP_ID:
-			switch (XLogRecGetInfo(reader) & XLOG_HEAP_OPMASK)
-			{
-				case XLOG_HEAP_TRUNCATE:
-					return true;
-				case XLOG_HEAP_INSERT:
-					return (((const xl_heap_insert *) data)->flags & XLH_INSERT_CONTAINS_NEW_TUPLE) != 0;
-				case XLOG_HEAP_UPDATE:
-				case XLOG_HEAP_HOT_UPDATE:
-					return (((const xl_heap_update *) data)->flags & XLH_UPDATE_CONTAINS_NEW_TUPLE) != 0;
-				case XLOG_HEAP_DELETE:
-					return (((const xl_heap_delete *) data)->flags & XLH_DELETE_CONTAINS_OLD) != 0;
-			}
+			return is_row_change(XLogRecGetInfo(reader) & XLOG_HEAP_OPMASK, data);
 	}
 	return false;
 }
