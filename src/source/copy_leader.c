@@ -334,10 +334,7 @@ copier_ended(Leader *l, int number)
 						flo_helper_last_error(l->args->slot))));
 }
 
-/*
- * None is started before the replicator's first chunk is in the stream: rows may
- * fill the broker, workers find no place without it, and nobody would make room.
- */
+/* None before workers find a place in the stream: rows may fill the broker */
 static void
 look_after_copiers(Leader *l)
 {
