@@ -15,7 +15,7 @@ use Test::More;
 
 my $nats = FloTest::Nats->new('broker', conf => qq{ping_interval: "1s"\nping_max: 1});
 my $source = flo_node('source', $nats);
-my $dest = flo_node('dest', $nats);
+my $dest = flo_node('dest', $nats, conf => "log_min_messages = debug1\n");
 
 for my $node ($source, $dest)
 {
@@ -35,7 +35,7 @@ sub renewed
 {
 	my ($name) = @_;
 	my $log = slurp_file($dest->logfile, $log_from);
-	like($log, qr/waiting for NATS: /, "$name: the broker did give the worker up");
+	like($log, qr/connecting to NATS anew/, "$name: the broker did give the worker up");
 	is(status_of($dest, 'g', 'postgres', 'restarts'), '0', "$name: the worker was not started again");
 	is_same_table($source, $dest, $_, "$name: $_") for qw(t quick);
 	$log_from = -s $dest->logfile;

@@ -190,6 +190,8 @@ renew_connection(LoopState *l, const char *reason)
 
 	if (w->batch_open && !w->in_transaction)
 		flo_worker_commit_batch(w);
+	ereport(DEBUG1,
+			(errmsg_internal("connecting to NATS anew: %s", reason)));
 	strlcpy(shown, reason, sizeof(shown));
 	w->source.cut_off = true;
 	old = MemoryContextSwitchTo(w->chunk_context);

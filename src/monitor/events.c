@@ -3,7 +3,7 @@
  *		What has happened to members: which of it is told, and the ring.
  *
  * What goes to and fro, or again and again, is not told each time: a state that
- * was told twice in a minute is told again only when it lasts, and what a member
+ * was told four times in a minute is told again only when it lasts, and what a member
  * does that has failed and may fail again is told when it gets on.
  */
 #include "postgres.h"
@@ -15,7 +15,8 @@
 #include "monitor/shmem.h"
 #include "utils/timestamp.h"
 
-/* What was told twice in so many ms is told again when it lasts */
+/* What was told so often in so many ms is told again when it lasts */
+#define OFTEN 4
 #define QUIET 60000
 
 /* ms until events of a database are given to a scanner again that has not written them */
@@ -64,7 +65,7 @@ is_news(FloEntry *e)
 		if (t->state == m->state && t->subject == what && !flo_clock_passed(t->at, QUIET))
 			times++;
 	}
-	e->untold = times >= 2;
+	e->untold = times >= OFTEN;
 	return !e->untold;
 }
 

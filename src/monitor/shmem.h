@@ -33,7 +33,7 @@ typedef struct FloTold
 	FloClock	at;
 } FloTold;
 
-#define FLO_TOLD 8
+#define FLO_TOLD 16
 
 /* What is before "held_by" outlives an orderly stop of the server: see saved.c */
 typedef struct FloEntry
