@@ -201,6 +201,21 @@ like(substr(log_of($dest), $from), qr/worker "postgres" of group "brought": reco
 	'and that is told');
 is_same_table($source, $dest, 'c', 'it is complete');
 
+# --- a database that is dropped -----------------------------------------------------------
+
+$dest->safe_psql('postgres', 'CREATE DATABASE gone');
+$dest->safe_psql('gone', q{CREATE EXTENSION pg_flo; CREATE TABLE t (id int PRIMARY KEY, v int);
+	SELECT flo.create_worker('move', options => '{"start": "latest"}'); SELECT flo.start_group('move')});
+wait_until($dest, 'gone', q{SELECT count(*) > 1 FROM flo.events}, 'something to happen there');
+$dest->safe_psql('postgres', 'DROP DATABASE gone WITH (FORCE)');
+$from = length log_of($dest);
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('brought')});
+# the next round of writing down is about what is there
+wait_until($dest, 'postgres',
+	q{SELECT EXISTS (SELECT FROM flo.event_log WHERE group_name = 'brought' AND state = 'stopped')},
+	'the next events to be written down');
+unlike(substr(log_of($dest), $from), qr/database \d+ does not exist/, 'nobody looks for it any more');
+
 note($_) for map { s/^\S+ //r } lines_with($dest, qr/of group|FATAL|ERROR|exit code/);
 note($_) for map { s/^\S+ //r } lines_with($source, qr/of group|FATAL|ERROR|exit code/);
 $_->stop('fast') for $source, $dest;

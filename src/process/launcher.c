@@ -194,6 +194,22 @@ note_starved(bool starved)
 				 errhint("Raise max_worker_processes and restart the server.")));
 }
 
+/* What has happened in a database that was dropped concerns nobody any more */
+static bool
+is_dropped(Oid database)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		dropped;
+
+	flo_transaction_start();
+	dropped = get_database_name(database) == NULL;
+	flo_transaction_commit();
+	MemoryContextSwitchTo(old);
+	if (dropped)
+		flo_events_saved(database, PG_INT64_MAX);
+	return dropped;
+}
+
 /* One scanner at a time; false when none could be started */
 static bool
 scan_next(void)
@@ -206,6 +222,8 @@ scan_next(void)
 			return true;
 		scanner_ended();
 	}
+	while (to_scan != NIL && is_dropped(linitial_oid(to_scan)))
+		to_scan = list_delete_first(to_scan);
 	if (to_scan == NIL)
 		return true;
 	args.database = scanned = linitial_oid(to_scan);
