@@ -207,6 +207,8 @@ $dest->safe_psql('postgres', 'CREATE DATABASE gone');
 $dest->safe_psql('gone', q{CREATE EXTENSION pg_flo; CREATE TABLE t (id int PRIMARY KEY, v int);
 	SELECT flo.create_worker('move', options => '{"start": "latest"}'); SELECT flo.start_group('move')});
 wait_until($dest, 'gone', q{SELECT count(*) > 1 FROM flo.events}, 'something to happen there');
+# of a group that is gone before, and of its last moment
+$dest->safe_psql('gone', q{SELECT flo.drop_group('move', force => true)});
 $dest->safe_psql('postgres', 'DROP DATABASE gone WITH (FORCE)');
 $from = length log_of($dest);
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('brought')});
