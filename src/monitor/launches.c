@@ -15,7 +15,6 @@
 #include "monitor/wake.h"
 #include "storage/ipc.h"
 #include "storage/procarray.h"
-#include "utils/timestamp.h"
 
 /* ms to the restart of a member that left without an error */
 #define RESTART_PAUSE 200
@@ -127,15 +126,6 @@ flo_launches_note_members(const FloWanted *members, int count)
 
 /* --- starting and stopping ----------------------------------------------- */
 
-static void
-set_state(FloMember *m, FloMemberState state, const char *detail)
-{
-	m->state = state;
-	m->state_since = flo_clock();
-	m->state_at = GetCurrentTimestamp();
-	strlcpy(m->detail, detail, sizeof(m->detail));
-}
-
 static int
 pause_after(int failures)
 {
@@ -153,7 +143,6 @@ pause_after(int failures)
 static void
 begin_pause(FloEntry *e, const FloFailure *why, FloEvent *event)
 {
-	FloMember  *m = &e->member;
 	char		detail[FLO_DETAIL_BUF];
 	char		again[64] = "";
 	int			pause;
@@ -167,7 +156,7 @@ begin_pause(FloEntry *e, const FloFailure *why, FloEvent *event)
 	e->next_start = flo_clock_in(pause);
 	snprintf(detail, sizeof(detail), "%s%s; retry in %g s",
 			 why != NULL ? why->described : "see last_error", again, pause / 1000.0);
-	set_state(m, FLO_STATE_BACKOFF, detail);
+	flo_entry_put_state(e, FLO_STATE_BACKOFF, detail);
 	flo_entry_tell_news(e, event);
 }
 
@@ -185,7 +174,7 @@ decide(FloEntry *e, bool starting, FloEvent *event)
 	{
 		if (m->state != FLO_STATE_STOPPED)
 		{
-			set_state(m, FLO_STATE_STOPPED, "");
+			flo_entry_put_state(e, FLO_STATE_STOPPED, "");
 			flo_entry_tell_news(e, event);
 		}
 		return FLO_LAUNCH_NONE;
@@ -230,7 +219,7 @@ flo_launches_start(int slot, FloMember *copy)
 	incarnation = ++e->incarnation;
 	if (e->member.state == FLO_STATE_BACKOFF)
 		e->member.restarts++;
-	set_state(&e->member, FLO_STATE_STARTING, "");
+	flo_entry_put_state(e, FLO_STATE_STARTING, "");
 	flo_entry_tell_news(e, &event);
 	*copy = e->member;
 	flo_unlock();

@@ -165,6 +165,9 @@ extern void flo_entry_tell(FloEntry *e, bool of_error, FloEvent *event, const ch
 			pg_attribute_printf(4, 5);
 extern void flo_event_log(const FloEvent *event);
 
+/* Another state, or another detail of the same.  Caller holds the lock exclusively. */
+extern void flo_entry_put_state(FloEntry *e, FloMemberState state, const char *detail);
+
 /* Remember an error of the member.  Caller holds the lock exclusively. */
 extern void flo_entry_note_error(FloEntry *e, const FloFailure *failure);
 extern void flo_entry_count_failure(FloEntry *e);

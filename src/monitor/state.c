@@ -50,8 +50,8 @@ my_member(void)
 
 /* --- changes; the caller holds the lock ---------------------------------- */
 
-static void
-put_state(FloEntry *e, FloMemberState state, const char *detail)
+void
+flo_entry_put_state(FloEntry *e, FloMemberState state, const char *detail)
 {
 	FloMember  *m = &e->member;
 
@@ -159,11 +159,11 @@ detach(int code, Datum arg)
 	if (m->state == FLO_STATE_STARTING && code != 0 && !flo_stop_requested())
 	{
 		flo_entry_note_error(e, &could_not_connect);
-		put_state(e, FLO_STATE_BACKOFF, "");
+		flo_entry_put_state(e, FLO_STATE_BACKOFF, "");
 		e->next_start = FLO_START_UNDECIDED;
 	}
 	else if (m->state != FLO_STATE_BACKOFF && m->state != FLO_STATE_FAILED)
-		put_state(e, FLO_STATE_STOPPED, "");
+		flo_entry_put_state(e, FLO_STATE_STOPPED, "");
 	event.number = 0;
 	if (m->state != FLO_STATE_BACKOFF)	/* of that the launcher tells, with
 										 * the pause */
@@ -204,7 +204,7 @@ flo_state_attach(int slot, uint32 incarnation)
 		/* until it knows better */
 		if (!m->is_replicator && m->oldest_pending == 0)
 			m->oldest_pending = m->source_seen;
-		put_state(e, FLO_STATE_STARTING, "");
+		flo_entry_put_state(e, FLO_STATE_STARTING, "");
 		become(slot, e);
 	}
 	flo_unlock();
@@ -236,7 +236,7 @@ flo_state_set(FloMemberState state, const char *detail,...)
 	}
 	flo_lock_exclusive();
 	changed = my_member()->state != state;
-	put_state(my_entry(), state, text);
+	flo_entry_put_state(my_entry(), state, text);
 	event.number = 0;
 	if (state == FLO_STATE_FAILED)
 		my_entry()->untold = true;	/* its error follows */
@@ -299,7 +299,7 @@ flo_state_error(const FloFailure *failure)
 		flo_entry_count_failure(e);
 	else
 	{
-		put_state(e, FLO_STATE_BACKOFF, "");
+		flo_entry_put_state(e, FLO_STATE_BACKOFF, "");
 		e->next_start = FLO_START_UNDECIDED;
 	}
 	flo_unlock();
