@@ -246,6 +246,100 @@ COMMENT ON COLUMN flo.owed_copies.request IS 'number of the newest request for t
 COMMENT ON COLUMN flo.owed_copies.since IS 'LSN up to which nothing is missing';
 COMMENT ON COLUMN flo.owed_copies.since_at IS 'when it was asked for';
 
+CREATE TABLE flo.comparisons (
+	id bigint NOT NULL,
+	group_name text NOT NULL REFERENCES flo.groups ON DELETE CASCADE,
+	worker_name text NOT NULL,
+	table_name text NOT NULL,
+	lsn pg_lsn,
+	state text NOT NULL,
+	started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	finished_at timestamptz,
+	rows_source bigint,
+	rows_destination bigint,
+	missing bigint,
+	extra bigint,
+	different bigint,
+	detail text,
+	relation oid NOT NULL,
+	rows_estimated bigint,
+	rows_read bigint,
+	side text NOT NULL CHECK (side IN ('source', 'destination')),
+	PRIMARY KEY (group_name, side, id, worker_name, relation)
+);
+COMMENT ON TABLE flo.comparisons IS 'Tables that flo.compare() compares, or has compared: at the source those of all workers, at a destination its own';
+COMMENT ON COLUMN flo.comparisons.id IS 'what flo.compare() has returned at the source';
+COMMENT ON COLUMN flo.comparisons.group_name IS 'group';
+COMMENT ON COLUMN flo.comparisons.worker_name IS 'worker; empty as long as it is not known which ones there are';
+COMMENT ON COLUMN flo.comparisons.table_name IS 'table at the source, quoted and qualified';
+COMMENT ON COLUMN flo.comparisons.lsn IS 'both sides are compared as they were when all that committed before this LSN of the source, and nothing else, was in';
+COMMENT ON COLUMN flo.comparisons.state IS 'waiting; snapshot (one is being taken); reading (the source reads the table); comparing (the destination does); equal; different; repairing; repaired (equal after a repair); void (nothing can be said, see detail); missed (the worker was past the snapshot; it is tried again); failed';
+COMMENT ON COLUMN flo.comparisons.started_at IS 'when it was asked for, by the clock of this server';
+COMMENT ON COLUMN flo.comparisons.finished_at IS 'when it was over; NULL before';
+COMMENT ON COLUMN flo.comparisons.rows_source IS 'rows at the source, without those that its rules or filters leave out';
+COMMENT ON COLUMN flo.comparisons.rows_destination IS 'rows at the destination';
+COMMENT ON COLUMN flo.comparisons.missing IS 'rows that the destination lacks';
+COMMENT ON COLUMN flo.comparisons.extra IS 'rows that it has and should not have';
+COMMENT ON COLUMN flo.comparisons.different IS 'rows whose key is the same and whose other values are not';
+COMMENT ON COLUMN flo.comparisons.detail IS 'what it is doing, or why it ended so';
+COMMENT ON COLUMN flo.comparisons.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.comparisons.rows_estimated IS 'rows of the table, as the source estimates; those that are to be read';
+COMMENT ON COLUMN flo.comparisons.rows_read IS 'rows that this side has read, in this round';
+COMMENT ON COLUMN flo.comparisons.side IS 'source or destination: whose word this row is';
+
+CREATE TABLE flo.comparison_samples (
+	id bigint NOT NULL,
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	table_name text NOT NULL,
+	ordinal int NOT NULL,
+	kind text NOT NULL,
+	key jsonb NOT NULL,
+	source_row jsonb,
+	destination_row jsonb,
+	relation oid NOT NULL,
+	side text NOT NULL,
+	PRIMARY KEY (group_name, side, id, worker_name, relation, ordinal),
+	FOREIGN KEY (group_name, side, id, worker_name, relation) REFERENCES flo.comparisons ON DELETE CASCADE
+);
+COMMENT ON TABLE flo.comparison_samples IS 'Rows that flo.compare() has found to differ, the first of each table; shown to members of the owner';
+COMMENT ON COLUMN flo.comparison_samples.id IS 'as in flo.comparisons';
+COMMENT ON COLUMN flo.comparison_samples.group_name IS 'group';
+COMMENT ON COLUMN flo.comparison_samples.worker_name IS 'worker';
+COMMENT ON COLUMN flo.comparison_samples.table_name IS 'table at the source, quoted and qualified';
+COMMENT ON COLUMN flo.comparison_samples.ordinal IS 'number of the sample, from 1';
+COMMENT ON COLUMN flo.comparison_samples.kind IS 'missing, extra or different';
+COMMENT ON COLUMN flo.comparison_samples.key IS 'columns of the key and their values as text; of a table without one, of all columns';
+COMMENT ON COLUMN flo.comparison_samples.source_row IS 'the row as it should be at the destination, its values as text; NULL when there is none';
+COMMENT ON COLUMN flo.comparison_samples.destination_row IS 'the row at the destination; NULL when there is none';
+COMMENT ON COLUMN flo.comparison_samples.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.comparison_samples.side IS 'as in flo.comparisons';
+
+CREATE TABLE flo.compare_requests (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	group_name text NOT NULL REFERENCES flo.sources ON DELETE CASCADE,
+	worker_name text,
+	repair bool NOT NULL,
+	repair_extra bool NOT NULL,
+	samples int NOT NULL,
+	begun bool NOT NULL DEFAULT false
+);
+COMMENT ON TABLE flo.compare_requests IS 'Calls of flo.compare() that are not over; use flo.comparisons';
+COMMENT ON COLUMN flo.compare_requests.id IS 'number of the comparison';
+COMMENT ON COLUMN flo.compare_requests.group_name IS 'group';
+COMMENT ON COLUMN flo.compare_requests.worker_name IS 'the worker that it is with; NULL = all';
+COMMENT ON COLUMN flo.compare_requests.repair IS 'whether rows that differ are written again';
+COMMENT ON COLUMN flo.compare_requests.repair_extra IS 'whether extra rows are removed, too';
+COMMENT ON COLUMN flo.compare_requests.samples IS 'rows of a table that are shown at most';
+COMMENT ON COLUMN flo.compare_requests.begun IS 'whether a process has begun with it: when that ends, the comparison has failed';
+
+ALTER TABLE flo.comparison_samples ENABLE ROW LEVEL SECURITY;
+CREATE POLICY owner ON flo.comparison_samples FOR SELECT USING (
+	CASE side WHEN 'source' THEN EXISTS (SELECT FROM flo.sources s WHERE s.group_name = comparison_samples.group_name AND pg_catalog.pg_has_role(s.owner::oid, 'USAGE'))
+	ELSE EXISTS (SELECT FROM flo.workers w WHERE w.group_name = comparison_samples.group_name AND w.worker_name = comparison_samples.worker_name
+				 AND pg_catalog.pg_has_role(w.owner::oid, 'USAGE')) END);
+COMMENT ON POLICY owner ON flo.comparison_samples IS 'rows are shown to the owner of the replicator, or of the worker';
+
 CREATE TABLE flo.given_up (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	group_name text NOT NULL,

@@ -28,6 +28,9 @@ BEGIN
 	INSERT INTO flo.astray (group_name, relation) VALUES ('refs', 1);
 	INSERT INTO flo.event_log (number, group_name, member, at, state) VALUES (1, 'refs', 'replicator', now(), 'stopped');
 	INSERT INTO flo.copy_requests (group_name, relation, add) VALUES ('refs', 1, false);
+	INSERT INTO flo.compare_requests (group_name, repair, repair_extra, samples) VALUES ('refs', false, false, 1);
+	INSERT INTO flo.comparisons (id, group_name, worker_name, table_name, state, relation, side) VALUES (1, 'refs', '', 't', 'equal', 1, 'source');
+	INSERT INTO flo.comparison_samples VALUES (1, 'refs', '', 't', 1, 'extra', '{}', NULL, NULL, 1, 'source');
 	INSERT INTO flo.group_objects VALUES (1, 'pg_class'::regclass, 'refs', 'refer');
 	INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name, table_name, attempt) VALUES ('refs', 'replicator', 1, 'public', 't', 1);
 	INSERT INTO flo.copies (group_name, worker_name, generation, phase) VALUES ('refs', 'replicator', gen_random_uuid(), 'reading');
@@ -46,6 +49,8 @@ BEGIN
 		INSERT INTO flo.copies (group_name, worker_name, generation, phase) VALUES ('refs', worker, gen_random_uuid(), 'loading');
 		INSERT INTO flo.planned_tables VALUES ('refs', worker, 1, 'public', 't', 1, 1, 8192);
 		INSERT INTO flo.copied_chunks VALUES ('refs', worker, 1, 1, 0, 0, 1);
+		INSERT INTO flo.comparisons (id, group_name, worker_name, table_name, state, relation, side) VALUES (1, 'refs', worker, 't', 'equal', 1, 'destination');
+		INSERT INTO flo.comparison_samples VALUES (1, 'refs', worker, 't', 1, 'extra', '{}', NULL, NULL, 1, 'destination');
 		INSERT INTO flo.owed_copies VALUES ('refs', worker, 1, 1, '0/1', now());
 		INSERT INTO flo.given_up (group_name, worker_name, relation, schema_name, table_name, given_up_by, request) VALUES ('refs', worker, 1, 'public', 't', current_user::regrole, 1);
 		INSERT INTO flo.unchecked_tables VALUES ('refs', worker, 1);

@@ -206,6 +206,7 @@ static const FloField report_fields[] = {
 	{FLO_FIELD(FloWorkerReport, missing_chunks, FLO_FIELD_UINT32, FLO_REQUIRED)},
 	{FLO_FIELD(FloWorkerReport, missing_attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
 	{FLO_FIELD(FloWorkerReport, copy_attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, compares, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloWorkerReport, at, FLO_FIELD_TIME, FLO_REQUIRED)},
 };
 static const FloRecordFormat report_format = FORMAT(FloWorkerReport, report_fields);

@@ -299,6 +299,8 @@ typedef struct FloWorkerReport
 								 * lost, 0 = none */
 	uint32		missing_attempt;	/* of its copy */
 	uint32		copy_attempt;	/* of the newest marker whose tables it has */
+	bool		compares;		/* it knows markers of comparisons, and its
+								 * sink has tables */
 	TimestampTz at;
 } FloWorkerReport;
 

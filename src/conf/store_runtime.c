@@ -390,6 +390,16 @@ delete_copies(const char *group, const char *member)
 	delete_of_member("copies", group, member);
 }
 
+/* What the member has said of comparisons; "worker" NULL: the replicator, of all workers */
+static void
+delete_comparisons(const char *group, const char *worker)
+{
+	flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.comparisons WHERE group_name = $1"
+				" AND side = CASE WHEN $2 IS NULL THEN 'source' ELSE 'destination' END"
+				" AND worker_name = coalesce($2, worker_name)",
+				2, group, worker);
+}
+
 void
 flo_store_delete_replicator(const char *group)
 {
@@ -397,6 +407,7 @@ flo_store_delete_replicator(const char *group)
 
 	begin_removal(&sql);
 	delete_copies(group, FLO_REPLICATOR_MEMBER);
+	delete_comparisons(group, NULL);
 	delete_of_member("shaped_tables", group, FLO_REPLICATOR_MEMBER);
 	delete_of_member("secrets", group, "");
 	delete_of_group("sources", group);
@@ -411,6 +422,7 @@ flo_store_delete_worker(const char *group, const char *worker)
 
 	begin_removal(&sql);
 	delete_copies(group, worker);
+	delete_comparisons(group, worker);
 	delete_of_member("shaped_tables", group, worker);
 	delete_of_member("secrets", group, worker);
 	for (int i = 0; i < lengthof(written_tables); i++)

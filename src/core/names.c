@@ -110,6 +110,12 @@ flo_name_copy_stream(const char *group)
 }
 
 char *
+flo_name_compare_stream(const char *group)
+{
+	return psprintf("pgflo_%s_compare", group);
+}
+
+char *
 flo_name_bucket(const char *group)
 {
 	return psprintf("pg_flo_state_%s", group);

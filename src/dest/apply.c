@@ -467,9 +467,9 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 	old = MemoryContextSwitchTo(w->chunk_context);
 	flo_change_begin_chunk(w->parser);
 	/* a marker before the position is in, and may be withdrawn by now */
-	if ((header->flags & FLO_CHUNK_MARKER) == 0)
+	if ((header->flags & (FLO_CHUNK_MARKER | FLO_CHUNK_COMPARE)) == 0)
 		process_records(w, chunk);
-	else if (header->position >= w->position)
+	else if ((header->flags & FLO_CHUNK_MARKER) && header->position >= w->position)
 		read_marker(w, chunk);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->chunk_context);

@@ -140,7 +140,7 @@ flo_worker_hear_chunk(FloWorker *w, const FloChunkHeader *header)
 	FloHeard   *source = &w->source;
 
 	/* the time of a heartbeat or marker is that of its sending */
-	if (!(header->flags & (FLO_CHUNK_HEARTBEAT | FLO_CHUNK_MARKER)))
+	if (!(header->flags & FLO_CHUNK_OUTSIDE))
 		source->applied = Max(source->applied, header->commit_time);
 	source->complete = Max(source->complete, header->commit_time);
 	if (!flo_consumer_at_end(w->consumer))

@@ -83,7 +83,7 @@ read_message(FloBus *bus, const char *stream, uint64 seq)
 
 	found->enterable = flo_chunk_first_outside(message.data, message.len,
 											   &header) != FLO_NEVER_OUTSIDE;
-	if (!(header.flags & (FLO_CHUNK_HEARTBEAT | FLO_CHUNK_MARKER)) &&
+	if (!(header.flags & FLO_CHUNK_OUTSIDE) &&
 		(!(header.flags & FLO_CHUNK_STARTS_FRAGMENT) || header.rest != 0))
 		count_events(found, message.data, message.len, &header);
 	return found;
@@ -169,7 +169,7 @@ flo_peek_operation(FloBus *bus, FloJson arguments, StringInfo result)
 		const Found *found = list_nth(messages, i);
 
 		if (found->data != NULL && !is_void(messages, i) &&
-			!(found->flags & (FLO_CHUNK_HEARTBEAT | FLO_CHUNK_MARKER)))
+			!(found->flags & FLO_CHUNK_OUTSIDE))
 			append_chunk(result, found);
 	}
 	appendStringInfoString(result, "]}");

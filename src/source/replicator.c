@@ -315,6 +315,9 @@ take_message(void *arg, const FloMessage *message, const char **prefix)
 		case FLO_MESSAGE_COPIES:
 			*prefix = FLO_COPIES_PREFIX;
 			return pnstrdup(message->payload, message->len);
+		case FLO_MESSAGE_REPAIR:
+			*prefix = FLO_REPAIR_PREFIX;
+			return pnstrdup(message->payload, message->len);
 	}
 	return NULL;				/* of a later version, which has gone */
 }

@@ -37,7 +37,12 @@
 #define FLO_CHUNK_COPY_ONLY			0x0100	/* and ends with it: mode copy */
 #define FLO_CHUNK_MARKER			0x0200	/* tables named here are copied
 											 * anew: wait for them */
-#define FLO_CHUNK_KNOWN_FLAGS		0x03DF
+#define FLO_CHUNK_COMPARE			0x0400	/* tables are compared as they are
+											 * here: one record, see compare.h */
+#define FLO_CHUNK_KNOWN_FLAGS		0x07DF
+
+/* Rows of no transaction, or none */
+#define FLO_CHUNK_OUTSIDE	(FLO_CHUNK_HEARTBEAT | FLO_CHUNK_MARKER | FLO_CHUNK_COMPARE)
 
 typedef struct FloChunkHeader
 {

@@ -26,13 +26,15 @@ typedef enum FloMessageKind
 	FLO_MESSAGE_DDL = 'D',		/* see ddl.h */
 	FLO_MESSAGE_DDL_END = 'E',	/* see there */
 	FLO_MESSAGE_SEQUENCES = 'S',	/* see sequences.h */
-	FLO_MESSAGE_COPIES = 'C'	/* see copies.h */
+	FLO_MESSAGE_COPIES = 'C',	/* see copies.h */
+	FLO_MESSAGE_REPAIR = 'R'	/* see compare.h */
 } FloMessageKind;
 
 /* Prefixes in the stream, where the kind is one of these and the payload stands alone */
 #define FLO_DDL_PREFIX "pg_flo_ddl"
 #define FLO_SEQUENCES_PREFIX "pg_flo_sequences"
 #define FLO_COPIES_PREFIX "pg_flo_copies"
+#define FLO_REPAIR_PREFIX "pg_flo_repair"
 
 typedef struct FloMessage
 {
