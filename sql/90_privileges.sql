@@ -10,7 +10,7 @@ GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), f
 	flo.unsaved_events(), flo.health_of(flo.status), flo.rate_of(text, text, bigint, timestamptz), flo.one_line(text, int),
 	flo.short_interval(interval), flo.short_rate(float8),
 	flo.owns_member(text), flo.left_out_tables(text), flo.key_is_sent(oid),
-	flo.index_builds(), flo.copy_summary(text) TO PUBLIC;
+	flo.index_builds(), flo.copy_summary(text), flo.fence_status() TO PUBLIC;
 -- triggers that warn call these with the rights of whoever writes; they tell what everybody may see
 GRANT EXECUTE ON FUNCTION flo.closest_name(text, text[]), flo.name_hint(text, text[], text, text), flo.unknown_names(flo.configured_names),
 	flo.unknown_member(flo.configured_names), flo.unknown_table(flo.configured_names), flo.unknown_destination(flo.configured_names),

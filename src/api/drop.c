@@ -22,6 +22,7 @@
 #include "access/xlog.h"
 #include "api/drop.h"
 #include "conf/commit.h"
+#include "conf/fence.h"
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "core/arguments.h"
@@ -43,6 +44,7 @@
 
 #define STOP_TIMEOUT 10000		/* ms */
 #define STOP_NAP 20
+#define FENCE_PATIENCE 2000		/* ms */
 
 PG_FUNCTION_INFO_V1(flo_drop_replicator);
 PG_FUNCTION_INFO_V1(flo_drop_worker);
@@ -228,6 +230,45 @@ make_member(char *group, char *name, bool is_replicator)
 
 /* --- the functions ------------------------------------------------------- */
 
+/* Nobody lets the tables take writes again without saying so */
+static void
+require_lowered(const char *group, FloFenceSide side)
+{
+	const FloFence *fence = flo_fence_state(group, side);
+
+	if (fence != NULL && fence->raised)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("group \"%s\" is fenced", group),
+				 errdetail("Without it its tables would take writes here, whether or not another server does."),
+				 errhint("flo.fence_status() shows the fence, flo.unfence() takes it down.")));
+}
+
+/* Has the group no other worker here? */
+static bool
+is_last_worker(const char *group, const char *worker)
+{
+	ListCell   *cell;
+
+	foreach(cell, flo_store_members(group))
+	{
+		const FloMemberSpec *member = lfirst(cell);
+
+		if (!member->is_replicator && strcmp(member->member, worker) != 0)
+			return false;
+	}
+	return true;
+}
+
+static void
+drop_fence(const char *group, FloFenceSide side)
+{
+	if (!flo_fence_uninstall(group, side, FENCE_PATIENCE))
+		ereport(WARNING,
+				(errmsg("triggers of the fence of group \"%s\" stay on tables that others use", group),
+				 errhint("They let everything through; DROP TRIGGER and DROP EXTENSION remove them.")));
+}
+
 Datum
 flo_drop_replicator(PG_FUNCTION_ARGS)
 {
@@ -236,6 +277,7 @@ flo_drop_replicator(PG_FUNCTION_ARGS)
 	bool		force = bool_argument(fcinfo, 2, "force");
 
 	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
+	require_lowered(group, FLO_FENCE_SOURCE);
 	flo_conf_changed();
 	flo_members_stop(list_make1(make_member(group, FLO_REPLICATOR_MEMBER, true)));
 	if (purge_stream)
@@ -243,6 +285,7 @@ flo_drop_replicator(PG_FUNCTION_ARGS)
 	flo_publication_prepare_drop(group);
 	flo_slot_drop(flo_name_slot(MyDatabaseId, group));
 	flo_publication_drop(group);
+	drop_fence(group, FLO_FENCE_SOURCE);
 	flo_store_delete_replicator(group);
 	if (!purge_stream)
 		note_streams_stay(group);
@@ -255,6 +298,7 @@ flo_drop_worker(PG_FUNCTION_ARGS)
 	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 	char	   *worker = flo_argument_text(fcinfo, 1, "worker_name");
 	bool		force = bool_argument(fcinfo, 2, "force");
+	bool		last;
 
 	if (strcmp(worker, FLO_REPLICATOR_MEMBER) == 0)
 		ereport(ERROR,
@@ -262,10 +306,15 @@ flo_drop_worker(PG_FUNCTION_ARGS)
 				 errmsg("\"%s\" is not a worker", worker),
 				 errhint("flo.drop_replicator() drops the replicator.")));
 	flo_conf_require_member(group, worker);
+	last = is_last_worker(group, worker);
+	if (last)
+		require_lowered(group, FLO_FENCE_DESTINATION);
 	flo_conf_changed();
 	flo_members_stop(list_make1(make_member(group, worker, false)));
 	drop_consumer(group, worker, force);
 	drop_origin(group, worker);
+	if (last)
+		drop_fence(group, FLO_FENCE_DESTINATION);
 	flo_store_delete_worker(group, worker);
 	PG_RETURN_VOID();
 }
@@ -306,12 +355,16 @@ flo_drop_group(PG_FUNCTION_ARGS)
 	members = flo_store_members(group);
 	foreach(cell, members)
 		flo_conf_require_member(group, ((FloMemberSpec *) lfirst(cell))->member);
+	require_lowered(group, FLO_FENCE_SOURCE);
+	require_lowered(group, FLO_FENCE_DESTINATION);
 	flo_conf_changed();
 	flo_members_stop(members);
 	if (purge_stream)
 		drop_streams(group, force);
 	foreach(cell, members)
 		drop_member(lfirst(cell), purge_stream, force);
+	drop_fence(group, FLO_FENCE_SOURCE);
+	drop_fence(group, FLO_FENCE_DESTINATION);
 	flo_store_delete_group(group);
 	PG_RETURN_VOID();
 }

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "core/attempt.h"
 #include "core/clock.h"
 #include "core/compat_process.h"
 #include "core/lock.h"
@@ -15,12 +16,16 @@
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
 #define PATIENCE 10000			/* ms */
 #define NAP 20
 #define MAX_HOLDERS 10			/* that are named */
+
+#define QUEUE_TURN 500			/* ms in the queue at most, and out of it */
+#define QUEUE_PAUSE 200
 
 typedef struct Wish
 {
@@ -116,6 +121,25 @@ holders_of(const LOCKTAG *tag, LOCKMODE mode)
 	return names.len > 0 ? names.data : "a process that has just let go of it";
 }
 
+pg_noreturn static void
+give_up(const LOCKTAG *tag, LOCKMODE mode, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("%s is in use by other transactions", what),
+			 errdetail("It is locked by %s.", holders_of(tag, mode)),
+			 errhint("End these transactions, or repeat the call when they have ended.")));
+}
+
+static void
+pause_for(int ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+					 flo_wait_event(FLO_WAIT_LOCK));
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
 void
 flo_lock_all(const List *wishes)
 {
@@ -126,14 +150,71 @@ flo_lock_all(const List *wishes)
 	while ((lacking = try_all(wishes)) != NULL)
 	{
 		if (flo_clock() >= deadline)
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 errmsg("%s is in use by other transactions", lacking->what),
-					 errdetail("It is locked by %s.", holders_of(&lacking->tag, lacking->mode)),
-					 errhint("End these transactions, or repeat the call when they have ended.")));
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, NAP,
-						 flo_wait_event(FLO_WAIT_LOCK));
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+			give_up(&lacking->tag, lacking->mode, lacking->what);
+		pause_for(NAP);
+	}
+}
+
+/* --- in the queue -------------------------------------------------------- */
+
+typedef struct Turn
+{
+	List	   *relations;		/* sorted */
+	LOCKMODE	mode;
+	FloClock	deadline;
+	Oid			at;				/* the one that is waited for */
+} Turn;
+
+static void
+take_turn(void *arg)
+{
+	Turn	   *turn = arg;
+	int			level = NewGUCNestLevel();
+	ListCell   *cell;
+
+	foreach(cell, turn->relations)
+	{
+		char		text[32];
+
+		snprintf(text, sizeof(text), "%ld", Max(flo_clock_left(turn->deadline), 1));
+		(void) set_config_option("lock_timeout", text, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+		turn->at = lfirst_oid(cell);
+		LockRelationOid(turn->at, turn->mode);
+	}
+	AtEOXact_GUC(false, level);
+}
+
+void
+flo_lock_queue(const List *relations, LOCKMODE mode, int patience)
+{
+	int			all = LockTimeout > 0 ? Min(LockTimeout, patience) : patience;
+	FloClock	deadline = flo_clock_in(all);
+	Turn		turn = {list_copy(relations), mode};
+
+	list_sort(turn.relations, list_oid_cmp);
+	for (;;)
+	{
+		FloClock	next = flo_clock_in(Min(QUEUE_TURN, Max(DeadlockTimeout / 2, 1)));
+		ErrorData  *error;
+
+		turn.deadline = Min(next, deadline);
+		error = flo_attempt(take_turn, &turn, true);
+		if (error == NULL)
+			return;
+		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+			error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
+			ReThrowError(error);
+		if (flo_clock() >= deadline)
+		{
+			List	   *lacking = flo_lock_wish_relation(NIL, turn.at, mode);
+			const Wish *wish = lacking != NIL ? linitial(lacking) : NULL;
+
+			if (wish != NULL)
+				give_up(&wish->tag, mode, wish->what);
+			ReThrowError(error);
+		}
+		FreeErrorData(error);
+		pause_for(QUEUE_PAUSE);
 	}
 }

@@ -22,4 +22,14 @@ extern List *flo_lock_wish_object(List *wishes, Oid class, Oid object, LOCKMODE 
 
 extern void flo_lock_all(const List *wishes);
 
+/*
+ * What is written to all the time is never free of everybody at once: then nobody
+ * gets on without waiting in the queue, and holding up who comes after him.  Locks
+ * relations (OIDs) in their order, as long as a deadlock is not looked for, and
+ * lets go of all in between; gives up after "patience" ms (or lock_timeout, when
+ * that is less): 55P03.  Relations that are dropped meanwhile are passed over by
+ * the caller.
+ */
+extern void flo_lock_queue(const List *relations, LOCKMODE mode, int patience);
+
 #endif

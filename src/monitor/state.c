@@ -501,6 +501,24 @@ flo_helper_check(int slot, uint32 incarnation)
 }
 
 bool
+flo_works_for(const char *group)
+{
+	const FloEntry *e;
+	bool		works;
+
+	if (flo_me != NULL)
+		return !flo_me->is_replicator && strcmp(flo_me->group, group) == 0;
+	if (helped.incarnation == 0)
+		return false;
+	e = &flo_shared->entries[helped.slot];
+	flo_lock_shared();
+	works = e->in_use && e->incarnation == helped.incarnation && !e->member.is_replicator &&
+		strcmp(e->member.group, group) == 0;
+	flo_unlock();
+	return works;
+}
+
+bool
 flo_helper_knows(int slot, const FloFailure *failure)
 {
 	bool		known;

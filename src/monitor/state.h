@@ -206,6 +206,12 @@ extern void flo_helper_progress(int slot, uint32 incarnation);
 /* Have the member look up */
 extern void flo_helper_wake_member(int slot);
 
+/*
+ * Does this process apply changes of the group, as its worker or as a helper of
+ * that one?  By what it is; nothing that a session can set makes it one.
+ */
+extern bool flo_works_for(const char *group);
+
 /* The last error of the member in the entry, palloc'd */
 extern char *flo_helper_last_error(int slot);
 

@@ -27,12 +27,14 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "conf/fence.h"
 #include "rewrite/prs2lock.h"
 #include "sink/traits.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/typcache.h"
 
+/* Those of a fence let everything through that comes from here */
 static bool
 fires(const Trigger *trigger)
 {
@@ -40,7 +42,8 @@ fires(const Trigger *trigger)
 		TRIGGER_FIRES_ON_ORIGIN : TRIGGER_FIRES_ON_REPLICA;
 
 	return trigger->tgenabled != TRIGGER_DISABLED && trigger->tgenabled != off &&
-		(trigger->tgtype & (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)) != 0;
+		(trigger->tgtype & (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)) != 0 &&
+		!flo_fence_owns(trigger);
 }
 
 static void

@@ -34,6 +34,7 @@
 #include "catalog/pg_trigger.h"
 #include "commands/tablecmds.h"
 #include "commands/trigger.h"
+#include "conf/fence.h"
 #include "conf/partition.h"
 #include "core/compat_table.h"
 #include "core/error_context.h"
@@ -70,7 +71,8 @@ has_firing_trigger(Relation rel)
 			TRIGGER_FIRES_ON_ORIGIN : TRIGGER_FIRES_ON_REPLICA;
 
 		if (TRIGGER_FOR_TRUNCATE(trigger->tgtype) &&
-			trigger->tgenabled != TRIGGER_DISABLED && trigger->tgenabled != off)
+			trigger->tgenabled != TRIGGER_DISABLED && trigger->tgenabled != off &&
+			!flo_fence_owns(trigger))
 			return true;
 	}
 	return false;
