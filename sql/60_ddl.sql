@@ -73,7 +73,8 @@ AS $$
 			UNION ALL
 			-- what is attached to these tables and views, and is not part of them
 			SELECT 'pg_trigger'::regclass, t.oid, r.relowner, false
-			  FROM pg_trigger t JOIN relation r ON r.oid = coalesce(pg_partition_root(t.tgrelid), t.tgrelid) WHERE NOT t.tgisinternal
+			  FROM pg_trigger t JOIN relation r ON r.oid = coalesce(pg_partition_root(t.tgrelid), t.tgrelid)
+			 WHERE NOT t.tgisinternal AND t.tgfoid <> 'flo.fence'::regproc
 			UNION ALL
 			SELECT 'pg_rewrite'::regclass, w.oid, r.relowner, false
 			  FROM pg_rewrite w JOIN relation r ON r.oid = w.ev_class WHERE w.rulename <> '_RETURN'
@@ -174,7 +175,7 @@ AS $$
 		SELECT 'pg_constraint'::regclass, c.oid FROM relation r JOIN pg_constraint c ON c.conrelid = r.oid
 		   AND (c.contype IN ('p', 'u', 'x', 'f') OR c.contype = 'n' AND NOT c.convalidated)
 		UNION ALL
-		SELECT 'pg_trigger'::regclass, t.oid FROM relation r JOIN pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+		SELECT 'pg_trigger'::regclass, t.oid FROM relation r JOIN pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal AND t.tgfoid <> 'flo.fence'::regproc
 		UNION ALL
 		SELECT 'pg_statistic_ext'::regclass, s.oid FROM relation r JOIN pg_statistic_ext s ON s.stxrelid = r.oid
 		UNION ALL

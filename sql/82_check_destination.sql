@@ -553,7 +553,7 @@ BEGIN
 	SELECT array_agg(format('%I on %s', t.tgname, c.shown) ORDER BY c.shown, t.tgname) AS names,
 		   array_agg(format('ALTER TABLE %s ENABLE TRIGGER %I;', c.shown, t.tgname) ORDER BY c.shown, t.tgname) AS statements INTO found
 	  FROM (SELECT DISTINCT c.relation, c.shown FROM unnest(compared) c WHERE NOT c.fire_triggers) c
-	  JOIN pg_trigger t ON t.tgrelid = c.relation AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'R');
+	  JOIN pg_trigger t ON t.tgrelid = c.relation AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'R') AND t.tgfoid <> 'flo.fence'::regproc;
 	IF found.names IS NOT NULL THEN
 		detail := 'they fire for rows that come from the source, too (ENABLE ALWAYS or REPLICA): ' || flo.short_list(found.names);
 		hint := flo.short_list(found.statements, ' ') || ' -- unless that is meant';

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "conf/commit.h"
+#include "conf/fence.h"
 #include "conf/guard.h"
 #include "conf/newtables.h"
 #include "core/settings.h"
@@ -35,6 +36,7 @@ _PG_init(void)
 		return;
 	flo_shmem_init();
 	flo_guard_init();
+	flo_fence_guard_init();
 	flo_ddl_capture_init();
 	flo_launcher_register();
 }

@@ -46,6 +46,10 @@
 #define STOP_NAP 20
 #define FENCE_PATIENCE 2000		/* ms */
 
+/* Nobody lets the tables take writes again without saying so */
+static const char opens[] =
+"Without it its tables would take writes here, whether or not another server does.";
+
 PG_FUNCTION_INFO_V1(flo_drop_replicator);
 PG_FUNCTION_INFO_V1(flo_drop_worker);
 PG_FUNCTION_INFO_V1(flo_drop_group);
@@ -230,20 +234,6 @@ make_member(char *group, char *name, bool is_replicator)
 
 /* --- the functions ------------------------------------------------------- */
 
-/* Nobody lets the tables take writes again without saying so */
-static void
-require_lowered(const char *group, FloFenceSide side)
-{
-	const FloFence *fence = flo_fence_state(group, side);
-
-	if (fence != NULL && fence->raised)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("group \"%s\" is fenced", group),
-				 errdetail("Without it its tables would take writes here, whether or not another server does."),
-				 errhint("flo.fence_status() shows the fence, flo.unfence() takes it down.")));
-}
-
 /* Has the group no other worker here? */
 static bool
 is_last_worker(const char *group, const char *worker)
@@ -277,7 +267,7 @@ flo_drop_replicator(PG_FUNCTION_ARGS)
 	bool		force = bool_argument(fcinfo, 2, "force");
 
 	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
-	require_lowered(group, FLO_FENCE_SOURCE);
+	flo_fence_require_lowered(group, FLO_FENCE_SOURCE, opens);
 	flo_conf_changed();
 	flo_members_stop(list_make1(make_member(group, FLO_REPLICATOR_MEMBER, true)));
 	if (purge_stream)
@@ -308,7 +298,7 @@ flo_drop_worker(PG_FUNCTION_ARGS)
 	flo_conf_require_member(group, worker);
 	last = is_last_worker(group, worker);
 	if (last)
-		require_lowered(group, FLO_FENCE_DESTINATION);
+		flo_fence_require_lowered(group, FLO_FENCE_DESTINATION, opens);
 	flo_conf_changed();
 	flo_members_stop(list_make1(make_member(group, worker, false)));
 	drop_consumer(group, worker, force);
@@ -355,8 +345,8 @@ flo_drop_group(PG_FUNCTION_ARGS)
 	members = flo_store_members(group);
 	foreach(cell, members)
 		flo_conf_require_member(group, ((FloMemberSpec *) lfirst(cell))->member);
-	require_lowered(group, FLO_FENCE_SOURCE);
-	require_lowered(group, FLO_FENCE_DESTINATION);
+	flo_fence_require_lowered(group, FLO_FENCE_SOURCE, opens);
+	flo_fence_require_lowered(group, FLO_FENCE_DESTINATION, opens);
 	flo_conf_changed();
 	flo_members_stop(members);
 	if (purge_stream)

@@ -17,6 +17,7 @@
 #include "conf/choice.h"
 #include "conf/commit.h"
 #include "conf/definition.h"
+#include "conf/fence.h"
 #include "conf/identity.h"
 #include "conf/newtables.h"
 #include "conf/publication.h"
@@ -310,6 +311,8 @@ flo_add_table(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("table %s is in group \"%s\" already", name, group)));
+	flo_fence_require_lowered(group, FLO_FENCE_SOURCE,
+							  "No table joins it, since nothing would come of its rows.");
 
 	/* with a copy, the replicator adds it when the snapshot can be taken */
 	if (PG_GETARG_BOOL(2))
@@ -385,6 +388,7 @@ flo_resync_table(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("table %s is not in group \"%s\"", flo_tables_name(relation), group),
 				 errhint("Add it with flo.add_table().")));
+	flo_fence_require_lowered(group, FLO_FENCE_SOURCE, "No table of it is copied.");
 	flo_store_request_copy(group, relation, FLO_REQUEST_ANEW);
 }
 

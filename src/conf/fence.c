@@ -98,29 +98,66 @@ fence_of(HeapTuple tuple, TupleDesc desc)
 	return fence;
 }
 
-List *
-flo_fences(bool prepared)
+/* Runs through the rows, until "look" has seen enough */
+static void
+scan(bool (*look) (HeapTuple tuple, TupleDesc desc, void *arg), void *arg)
 {
 	Oid			table = flo_store_table("fences");
-	List	   *fences = NIL;
 	Relation	rel;
 	Snapshot	snapshot;
-	SysScanDesc scan;
+	SysScanDesc sysscan;
 	HeapTuple	tuple;
 
 	if (!OidIsValid(table))
-		return NIL;
+		return;
 	rel = table_open(table, AccessShareLock);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		if (prepared || is_raised(tuple, RelationGetDescr(rel)))
-			fences = lappend(fences, fence_of(tuple, RelationGetDescr(rel)));
-	}
-	systable_endscan(scan);
+	sysscan = systable_beginscan(rel, InvalidOid, false, snapshot, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(sysscan)) &&
+		   look(tuple, RelationGetDescr(rel), arg))
+		;
+	systable_endscan(sysscan);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
+}
+
+static bool
+look_for_raised(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	*(bool *) arg = is_raised(tuple, desc);
+	return !*(bool *) arg;
+}
+
+bool
+flo_fence_any(void)
+{
+	bool		found = false;
+
+	scan(look_for_raised, &found);
+	return found;
+}
+
+static bool
+gather_raised(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	if (is_raised(tuple, desc))
+		*(List **) arg = lappend(*(List **) arg, fence_of(tuple, desc));
+	return true;
+}
+
+static bool
+gather_all(HeapTuple tuple, TupleDesc desc, void *arg)
+{
+	*(List **) arg = lappend(*(List **) arg, fence_of(tuple, desc));
+	return true;
+}
+
+List *
+flo_fences(bool prepared)
+{
+	List	   *fences = NIL;
+
+	scan(prepared ? gather_all : gather_raised, &fences);
 	return fences;
 }
 
@@ -141,36 +178,44 @@ flo_fence_state(const char *group, FloFenceSide side)
 
 /* --- whom it keeps out --------------------------------------------------- */
 
-bool
-flo_fence_covers(const FloFence *fence, Oid relation)
+/* One that has joined the group since belongs to it, too */
+static bool
+lists(const FloFence *fence, Oid relation)
+{
+	return list_member_oid(fence->tables, relation) ||
+		(fence->side == FLO_FENCE_SOURCE && flo_publication_has_table(fence->group, relation));
+}
+
+static bool
+covers(const FloFence *fence, Oid relation)
 {
 	ListCell   *cell;
 
-	if (list_member_oid(fence->tables, relation))
+	if (lists(fence, relation))
 		return true;
 	if (!get_rel_relispartition(relation))
 		return false;
 	foreach(cell, get_partition_ancestors(relation))
 	{
-		if (list_member_oid(fence->tables, lfirst_oid(cell)))
+		if (lists(fence, lfirst_oid(cell)))
 			return true;
 	}
 	return false;
 }
 
-static bool
-passes(const FloFence *fence)
+bool
+flo_fence_keeps_out(const FloFence *fence)
 {
 	ListCell   *cell;
 
-	if (flo_works_for(fence->group))
-		return true;
+	if (!fence->raised || flo_works_for(fence->group))
+		return false;
 	foreach(cell, fence->passing)
 	{
 		if (flo_works_for(lfirst(cell)))
-			return true;
+			return false;
 	}
-	return false;
+	return true;
 }
 
 FloFence *
@@ -182,7 +227,7 @@ flo_fence_against(Oid relation)
 	{
 		FloFence   *fence = lfirst(cell);
 
-		if (flo_fence_covers(fence, relation) && !passes(fence))
+		if (covers(fence, relation) && flo_fence_keeps_out(fence))
 			return fence;
 	}
 	return NULL;
@@ -206,6 +251,32 @@ flo_fence_refuse(const FloFence *fence, Oid relation, bool definition)
 			 fence->side == FLO_FENCE_SOURCE ?
 			 errhint("Write to the server that takes over from this one. flo.fence_status() shows the fence, flo.unfence() takes it down.") :
 			 errhint("Write to the source of the group, until this server has taken over. flo.fence_status() shows the fence, flo.unfence() takes it down.")));
+}
+
+void
+flo_fence_require_lowered(const char *group, FloFenceSide side, const char *detail)
+{
+	const FloFence *fence = flo_fence_state(group, side);
+
+	if (fence != NULL && fence->raised)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("group \"%s\" is fenced", group),
+				 errdetail("%s", detail),
+				 errhint("flo.fence_status() shows the fence, flo.unfence() takes it down.")));
+}
+
+void
+flo_fence_require_joining(const char *group, Oid relation)
+{
+	const FloFence *fence = flo_fence_state(group, FLO_FENCE_SOURCE);
+
+	if (fence != NULL && flo_fence_keeps_out(fence))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s cannot join group \"%s\" while that is fenced",
+						flo_tables_name(relation), group),
+				 errhint("Make it at the server that takes over from this one, or where the group does not cover it. flo.fence_status() shows the fence, flo.unfence() takes it down.")));
 }
 
 Oid

@@ -80,7 +80,19 @@ extern FloFence *flo_fence_state(const char *group, FloFenceSide side);
 
 /* --- for others than the cut-over ---------------------------------------- */
 
-/* Has a table of the group that is fenced been made, or joined?  It is covered at once. */
+/* From _PG_init: hooks that keep the definitions of fenced tables as they are */
+extern void flo_fence_guard_init(void);
+
+/* Throw 55000 while it is raised; "detail" says why not then */
+extern void flo_fence_require_lowered(const char *group, FloFenceSide side, const char *detail);
+
+/* A table is about to join the group by DDL: throw 55000 while its fence keeps this process out */
+extern void flo_fence_require_joining(const char *group, Oid relation);
+
+/*
+ * A table has just joined the group, or was made for it: a fence that is prepared,
+ * or raised, covers it from now on.
+ */
 extern void flo_fence_cover(const char *group, FloFenceSide side, Oid relation);
 
 /* Is it a trigger of a fence?  Workers' fast ways look past those. */

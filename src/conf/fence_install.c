@@ -81,17 +81,24 @@ with_children(const List *tables)
 	return all;
 }
 
-/* Locked, there and below those: none joins them any more until the lock is given back */
+/*
+ * Locked, there and below those: none joins them any more until the lock is given
+ * back.  With "gate", a table of ours, that is locked together with them.
+ */
 static List *
-lock_tables(const List *tables, LOCKMODE mode, int patience)
+lock_tables(const List *tables, Oid gate, LOCKMODE mode, int patience)
 {
 	List	   *all = with_children(tables);
 	int			count;
 
 	do
 	{
+		List	   *wanted = list_copy(all);
+
 		count = list_length(all);
-		flo_lock_queue(all, mode, patience);
+		if (OidIsValid(gate))
+			wanted = lappend_oid(wanted, gate);
+		flo_lock_queue(wanted, mode, patience);
 		all = with_children(tables);
 	} while (list_length(all) > count);
 	return all;
@@ -258,10 +265,47 @@ void
 flo_fence_install(const char *group, FloFenceSide side, const List *tables, const char *passing,
 				  int patience)
 {
-	List	   *all = lock_tables(tables, ShareRowExclusiveLock, patience);
+	List	   *all = lock_tables(tables, InvalidOid, ShareRowExclusiveLock, patience);
 
 	ensure_triggers(all);
 	add_to_row(group, side, all, passing);
+}
+
+/* Their locks without waiting, so that a user's command does not wait on our account */
+static bool
+try_lock(const List *tables)
+{
+	ListCell   *cell;
+
+	foreach(cell, tables)
+	{
+		if (!ConditionalLockRelationOid(lfirst_oid(cell), ShareRowExclusiveLock))
+			return false;
+	}
+	return true;
+}
+
+void
+flo_fence_cover(const char *group, FloFenceSide side, Oid relation)
+{
+	FloFence   *fence = flo_fence_state(group, side);
+	List	   *all;
+
+	if (fence == NULL)
+		return;
+	if (side == FLO_FENCE_DESTINATION)
+	{
+		flo_fence_install(group, side, list_make1_oid(relation), NULL, FLO_FENCE_PATIENCE);
+		return;
+	}
+
+	/*
+	 * that it is the group's, its publication says; raising the fence makes
+	 * up for what is missing
+	 */
+	all = with_children(list_make1_oid(relation));
+	if (try_lock(all))
+		ensure_triggers(all);
 }
 
 static void
@@ -274,6 +318,17 @@ refuse_raised(const FloFence *fence)
 					fence->group, fence->attempt) :
 			 errmsg("group \"%s\" is fenced already", fence->group),
 			 errhint("flo.fence_status() shows the fence, flo.unfence() takes it down.")));
+}
+
+/*
+ * The tables of now, and none that joins at the same time: who lets one join keeps
+ * a lock on flo.sources to the end of his transaction (newtables.c).
+ */
+static void
+lock_published(const char *group, const List *tables, int patience)
+{
+	(void) lock_tables(list_concat_unique_oid(list_copy(tables), flo_store_published(group)),
+					   flo_store_table("sources"), ShareRowExclusiveLock, patience);
 }
 
 void
@@ -291,8 +346,10 @@ flo_fence_raise(const char *group, FloFenceSide side, int64 attempt, const char 
 	if (fence->raised)
 		refuse_raised(fence);
 
+	if (side == FLO_FENCE_SOURCE)
+		lock_published(group, fence->tables, patience);
 	flo_fence_install(group, side, side == FLO_FENCE_SOURCE ?
-					  list_concat_unique_oid(list_copy(fence->tables), flo_store_published(group)) :
+					  list_concat_unique_oid(fence->tables, flo_store_published(group)) :
 					  fence->tables, NULL, patience);
 	if (flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.fences SET raised = true, attempt = nullif($3::bigint, 0),"
 				   " reason = $4, since = clock_timestamp()"
@@ -324,7 +381,7 @@ static void
 remove_triggers(void *arg)
 {
 	const Removal *removal = arg;
-	List	   *all = lock_tables(removal->tables, AccessExclusiveLock, removal->patience);
+	List	   *all = lock_tables(removal->tables, InvalidOid, AccessExclusiveLock, removal->patience);
 	FloAsRole	as;
 	ListCell   *cell;
 

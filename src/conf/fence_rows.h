@@ -10,8 +10,11 @@
 /* All that are raised, and with "prepared" the others, too (FloFence *); as flo_fence_state() */
 extern List *flo_fences(bool prepared);
 
-/* Is it one of the tables, or a partition of one? */
-extern bool flo_fence_covers(const FloFence *fence, Oid relation);
+/* Is any raised?  What most statements have to know, cheaply. */
+extern bool flo_fence_any(void);
+
+/* Is it raised, and this process none that passes? */
+extern bool flo_fence_keeps_out(const FloFence *fence);
 
 /* Is this process making or removing triggers of fences at this moment? */
 extern bool flo_fence_works;

@@ -24,6 +24,7 @@
 #include "catalog/pg_publication.h"
 #include "catalog/pg_publication_rel.h"
 #include "conf/before.h"
+#include "conf/fence.h"
 #include "conf/identity.h"
 #include "conf/joining.h"
 #include "conf/notes.h"
@@ -77,6 +78,7 @@ join_publication(const FloJoin *join, const char *name, Oid relation)
 	(void) publication_add_relation(publication, &info, true);
 	table_close(info.relation, NoLock);
 	CommandCounterIncrement();
+	flo_fence_cover(join->replicator->group, FLO_FENCE_SOURCE, relation);
 	return true;
 }
 
@@ -424,6 +426,7 @@ join_table(const FloJoin *join, Oid relation)
 
 	if (publication == NULL || flo_publication_lists(publication, relation))
 		return;
+	flo_fence_require_joining(group, relation);
 	travelled = travelled_until_now(join, relation);
 	if (travelled == FLO_TRAVELLED_NOT && has_rows(relation) && join_with_copy(join, relation))
 	{

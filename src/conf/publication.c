@@ -31,6 +31,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_publication_rel.h"
+#include "conf/fence.h"
 #include "conf/identity.h"
 #include "conf/publication.h"
 #include "conf/store.h"
@@ -296,6 +297,7 @@ flo_publication_add_table(const char *group, Oid relation,
 
 	flo_publication_execute(psprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s",
 									 quote_identifier(publication), flo_tables_name(relation)));
+	flo_fence_cover(group, FLO_FENCE_SOURCE, relation);
 }
 
 void

@@ -31,6 +31,7 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "conf/choice.h"
+#include "conf/fence.h"
 #include "conf/tables.h"
 #include "core/as_role.h"
 #include "dest/ddl_known.h"
@@ -630,6 +631,22 @@ flo_ddl_own(const char *group, List *wholes)
 	flo_ddl_know(group, wholes_of(wholes), FLO_MAY_CHANGE);
 }
 
+/* Tables that came with the statement are fenced like those that were here */
+static void
+cover_made(const char *group, const List *made)
+{
+	ListCell   *cell;
+
+	foreach(cell, made)
+	{
+		const ObjectAddress *object = lfirst(cell);
+
+		if (object->classId == RelationRelationId &&
+			flo_tables_is_kind(get_rel_relkind(object->objectId)))
+			flo_fence_cover(group, FLO_FENCE_DESTINATION, object->objectId);
+	}
+}
+
 /*
  * The hook watches from before the statement until all that it caused is known, and
  * not a moment longer: what this process does for itself is nobody's to judge.  An
@@ -685,6 +702,7 @@ flo_ddl_run_within_reach(const char *group, bool enforce, RawStmt *statement, co
 		return reach.reason;
 	CommandCounterIncrement();
 	flo_ddl_know(group, reach.made, FLO_MAY_CHANGE);
+	cover_made(group, reach.made);
 	if (!enforce)
 	{
 		flo_ddl_know(group, wholes_of(reach.changed), FLO_MAY_CHANGE);
