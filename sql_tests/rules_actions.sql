@@ -71,6 +71,13 @@ SELECT v, pg_temp.try('mask', '{}', 't', new_row => pg_temp.row(jsonb_build_obje
 SELECT pg_temp.try('mask', '{}', 't', new_row => pg_temp.row('{"t": null}'));
 SELECT pg_temp.try('mask', '{}', 'n', new_row => pg_temp.row('{"n": null}'));
 
+-- null, constant and keep, where there was a value and where there was none
+SELECT k, pg_temp.try('null', '{}', k), pg_temp.try('keep', '{}', k) FROM unnest('{t,i,j,by}'::text[]) k;
+SELECT pg_temp.try('constant', '{"value": "grüße"}', 't'), pg_temp.try('constant', '{"value": 5}', 'i'),
+	pg_temp.try('constant', '{"value": true}', 'ok', 'userish'), pg_temp.try('constant', '{"value": ""}', 't', new_row => pg_temp.row('{"t": null}'));
+SELECT pg_temp.try('constant', '{"value": "x"}', 'i'), pg_temp.try('keep', '{}', 'nowhere');
+SELECT a, pg_temp.try(a, CASE a WHEN 'constant' THEN '{"value": 1}'::jsonb ELSE '{}' END, 'id') FROM unnest('{"null",constant,keep}'::text[]) a;
+
 -- regex
 SELECT pg_temp.try('regex', '{"pattern": "[aeiouüö]", "replace": "_"}', 't');
 SELECT pg_temp.try('regex', '{"pattern": "(\\w+) (\\w+)", "replace": "$2 ${1}$$$0"}', 't');

@@ -75,6 +75,9 @@ static const Action actions[] = {
 	{"regex", true, {{"pattern", ARGUMENT_TEXT, true}, {"replace", ARGUMENT_ANY_TEXT, true}, {"flags", ARGUMENT_ANY_TEXT}}},
 	{"mask", true, {{"mask_char", ARGUMENT_CHARACTER}, {"keep_first", ARGUMENT_COUNT}, {"keep_last", ARGUMENT_COUNT}, {"short", ARGUMENT_SHORT}}},
 	{"expression", true, {{"expression", ARGUMENT_TEXT, true}}},
+	{"null", true, {{0}}},
+	{"constant", true, {{"value", ARGUMENT_SCALAR, true}}},
+	{"keep", true, {{0}}},
 	{"eq", true, {{"value", ARGUMENT_SCALAR, true}}},
 	{"ne", true, {{"value", ARGUMENT_SCALAR, true}}},
 	{"gt", true, {{"value", ARGUMENT_SCALAR, true}}},
@@ -274,6 +277,7 @@ check_arguments(const Action *action, Jsonb *arguments)
 		if (action->arguments[which].name == NULL)
 			flo_conf_refuse(psprintf("unknown argument \"%s\" of action \"%s\"", name,
 									 action->name),
+							action->arguments[0].name == NULL ? "It has no arguments." :
 							psprintf("Its arguments are: %s.", list_arguments(action)));
 		if (!argument_fits(action->arguments[which].type, &value))
 			flo_conf_refuse(psprintf("invalid argument \"%s\" of action \"%s\"", name,

@@ -25,7 +25,8 @@
 #include "utils/snapmgr.h"
 
 static const char *const action_names[] = {
-	"regex", "mask", "expression", "eq", "ne", "gt", "lt", "gte", "lte", "contains", "where"
+	"regex", "mask", "expression", "null", "constant", "keep",
+	"eq", "ne", "gt", "lt", "gte", "lte", "contains", "where"
 };
 
 /* --- rows as specs ------------------------------------------------------- */

@@ -105,6 +105,21 @@ compile_contains(FloRule *rule, FloReader *reader)
 	rule->text_len = strlen(rule->text);
 }
 
+/* Rows are found by their keys: one value for all of them would make them one row */
+static void
+refuse_key(const FloRule *rule, const FloShapeColumns *columns)
+{
+	const FloShapeColumn *column = &columns->items[rule->column];
+
+	if (!column->is_key || columns->relation->identity == REPLICA_IDENTITY_FULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("column \"%s\" is part of the replica identity, and cannot be the same in all rows",
+					column->name),
+			 errhint("Rows are found by it: use a transform that keeps different values different.")));
+}
+
 static void
 compile_action(FloRule *rule, const FloRuleOffice *office, FloShapeColumns *columns)
 {
@@ -120,6 +135,13 @@ compile_action(FloRule *rule, const FloRuleOffice *office, FloShapeColumns *colu
 		case FLO_ACTION_MASK:
 			rule->text = spec->mask_char;
 			rule->text_len = strlen(rule->text);
+			break;
+		case FLO_ACTION_NULL:
+		case FLO_ACTION_CONSTANT:
+			refuse_key(rule, columns);
+			rule->text = spec->value;
+			break;
+		case FLO_ACTION_KEEP:
 			break;
 		case FLO_ACTION_EQ:
 		case FLO_ACTION_NE:
@@ -457,6 +479,20 @@ mask(const FloRule *rule, const char *text, int len, StringInfo out)
 	appendBinaryStringInfo(out, text + head, len - head);
 }
 
+/* The same for every row, whatever it had; "text" NULL: NULL */
+static void
+set_constant(const char *text, FloValue *value)
+{
+	if (text != NULL)
+		flo_value_set_text(value, text, strlen(text));
+	else
+	{
+		value->kind = FLO_VALUE_NULL;
+		value->len = 0;
+		value->data = NULL;
+	}
+}
+
 /*
  * The column's value does not matter here but for one thing: when it was not
  * sent, and the expression needs nothing but it, the result has not changed.
@@ -483,11 +519,7 @@ set_expression(FloRule *rule, FloShapeColumns *columns, const FloRowView *view, 
 	}
 	result = evaluate(rule, columns, view, &isnull);
 	if (isnull)
-	{
-		value->kind = FLO_VALUE_NULL;
-		value->len = 0;
-		value->data = NULL;
-	}
+		set_constant(NULL, value);
 	else if (expr->result_is_text)
 	{
 		text	   *made = DatumGetTextPP(result);
@@ -523,6 +555,17 @@ flo_rule_transform(FloRule *rule, FloShapeColumns *columns, const FloRowView *vi
 	bool		is_expression = rule->spec->action == FLO_ACTION_EXPRESSION;
 	FloAuthor	saved;
 
+	switch (rule->spec->action)
+	{
+		case FLO_ACTION_KEEP:
+			return;
+		case FLO_ACTION_NULL:
+		case FLO_ACTION_CONSTANT:
+			set_constant(rule->text, value);
+			return;
+		default:
+			break;
+	}
 	if (!is_expression &&
 		(value->kind == FLO_VALUE_NULL || value->kind == FLO_VALUE_UNCHANGED))
 		return;

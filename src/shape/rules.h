@@ -28,7 +28,8 @@ typedef struct FloRule
 	/* by action */
 	FloPattern *pattern;
 	FloExpr    *expr;
-	const char *text;			/* mask_char, or what "contains" looks for */
+	const char *text;			/* mask_char, a constant, or what "contains"
+								 * looks for */
 	int			text_len;
 	FmgrInfo	compare;		/* gives -1, 0, 1 */
 	bool		by_equality;	/* no: gives true or false */

@@ -19,6 +19,10 @@ typedef enum FloAction
 	FLO_ACTION_REGEX,
 	FLO_ACTION_MASK,
 	FLO_ACTION_EXPRESSION,
+	FLO_ACTION_NULL,
+	FLO_ACTION_CONSTANT,
+	FLO_ACTION_KEEP,			/* says that the column is meant to pass as it
+								 * is */
 
 	/* filters: the row passes or is dropped */
 	FLO_ACTION_EQ,
