@@ -17,6 +17,7 @@
 #include "parser/parse_relation.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
+#include "utils/tuplesort.h"
 
 /* ALTER TABLE ... ALTER COLUMN ... SET EXPRESSION, which there is since 17 */
 static inline bool
@@ -118,6 +119,17 @@ flo_compat_init_range_table(EState *estate, Relation rel)
 	ExecInitRangeTable(estate, list_make1(rte), permissions);
 #else
 	ExecInitRangeTable(estate, list_make1(rte));
+#endif
+}
+
+/* The next value of a sort, a copy of it in the current memory context; false at the end */
+static inline bool
+flo_compat_tuplesort_getdatum(Tuplesortstate *state, Datum *value, bool *isnull)
+{
+#if PG_VERSION_NUM >= 160000
+	return tuplesort_getdatum(state, true, true, value, isnull, NULL);
+#else
+	return tuplesort_getdatum(state, true, value, isnull, NULL);
 #endif
 }
 

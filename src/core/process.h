@@ -15,7 +15,9 @@ typedef enum FloHelper
 								 * copy */
 	FLO_HELPER_COPIER,			/* of a replicator: reads ranges of tables */
 	FLO_HELPER_LOADER,			/* of a worker: loads copied rows */
-	FLO_HELPER_BUILDER			/* of a worker: builds indexes after a copy */
+	FLO_HELPER_BUILDER,			/* of a worker: builds indexes after a copy */
+	FLO_HELPER_COMPARE_READER	/* of a worker: compares its tables with the
+								 * source's */
 } FloHelper;
 
 /* Argument of a process, in bgw_extra */

@@ -17,6 +17,7 @@
 #include "core/settings.h"
 #include "core/transaction.h"
 #include "dest/apply.h"
+#include "dest/compare_marker.h"
 #include "dest/copy_sequences.h"
 #include "dest/copy_state.h"
 #include "dest/encoding.h"
@@ -35,6 +36,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "wire/compare.h"
 #include "wire/ddl.h"
 #include "wire/message.h"
 
@@ -196,7 +198,55 @@ pass_message(FloWorker *w, const FloChange *message)
 	MemoryContextSwitchTo(old);
 }
 
-/* What pg_flo itself says in the stream: values of sequences, copies that are owed */
+static bool
+is_named(const FloWorker *w, const List *consumers)
+{
+	ListCell   *cell;
+
+	foreach(cell, consumers)
+	{
+		if (strcmp(lfirst(cell), w->consumer_name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Rows that a comparison has found to differ, as they are at the source at this very
+ * place: they take the way of rows of the stream, and are written whatever is there
+ */
+static void
+take_repair(FloWorker *w, const FloChange *message)
+{
+	FloRepairMessage *repair = flo_repair_parse(message->content, message->content_len);
+	FloChunkReader reader;
+	const char *data;
+	uint32		len;
+	uint32		total;
+	char	   *records;
+
+	if (!w->sink->ops->transactional || !is_named(w, repair->workers))
+		return;
+	records = flo_repair_records(repair, &len);
+	reader.next = records;
+	reader.end = records + len;
+	w->txn.repair = true;
+	while (flo_chunk_next(&reader, &data, &len, &total))
+	{
+		const FloChange *change;
+
+		if (len < total)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("a repair ends within a row")));
+		change = flo_change_parse(w->parser, unconstify(char *, data), len);
+		if (change->op == FLO_OP_INSERT || change->op == FLO_OP_DELETE)
+			apply_change(w, change);
+	}
+	w->txn.repair = false;
+}
+
+/* What pg_flo itself says in the stream: values of sequences, copies that are owed, rows anew */
 static void
 take_message(FloWorker *w, const FloChange *message)
 {
@@ -204,6 +254,8 @@ take_message(FloWorker *w, const FloChange *message)
 		flo_owed_take_message(w, message->content, message->content_len);
 	else if (w->sink->ops->transactional && strcmp(message->prefix, FLO_SEQUENCES_PREFIX) == 0)
 		flo_sequences_set(w->spec, w->rules, w->tables, message->content, message->content_len);
+	else if (strcmp(message->prefix, FLO_REPAIR_PREFIX) == 0)
+		take_repair(w, message);
 }
 
 static void
@@ -471,6 +523,8 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 		process_records(w, chunk);
 	else if ((header->flags & FLO_CHUNK_MARKER) && header->position >= w->position)
 		read_marker(w, chunk);
+	else if (header->flags & FLO_CHUNK_COMPARE)
+		flo_worker_read_compare_marker(w, chunk);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->chunk_context);
 	if (w->rewind)

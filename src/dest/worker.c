@@ -24,6 +24,7 @@
 #include "core/settings.h"
 #include "core/transaction.h"
 #include "dest/apply.h"
+#include "dest/compare_marker.h"
 #include "dest/consumer.h"
 #include "dest/owed.h"
 #include "dest/progress.h"
@@ -264,6 +265,11 @@ handle_chunk(LoopState *l)
 			find_place(l, w->place - 1);
 	}
 	flo_owed_entered(w);
+	if (w->compare != NULL)
+	{
+		flo_worker_run_dry(w);
+		flo_worker_compare(w);
+	}
 	(void) ask_broker(l, step_pump);
 }
 
@@ -311,6 +317,7 @@ rest_a_while(LoopState *l)
 		return true;
 	flo_worker_flush(w, false);
 	flo_worker_show_source(w);
+	flo_worker_look_after_comparison(w);
 	l->pause = XLogRecPtrIsInvalid(w->unflushed_local) ? 1000 : FLO_DRY_FLUSH_INTERVAL;
 	(void) ask_broker(l, step_wait);
 	return true;

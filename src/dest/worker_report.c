@@ -91,6 +91,7 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 	report.missing_attempt = w->missing_chunks.attempt;
 	report.copied_seq = flo_dest_copy_floor();
 	report.copy_attempt = flo_progress_copy_attempt(w->progress);
+	report.compares = w->spec->sink == FLO_SINK_POSTGRES;
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
 	flo_injection_point("report.before");

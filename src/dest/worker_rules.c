@@ -136,6 +136,18 @@ comes_by_its_own_name(FloWorkerRules *rules, const FloRelation *relation)
 }
 
 bool
+flo_worker_rules_alter(const FloWorkerRules *rules, const char *schema, const char *table)
+{
+	return flo_shape_alters(rules->shape, schema, table);
+}
+
+int
+flo_worker_rules_known_to(const FloWorkerRules *rules, const char *schema, const char *table)
+{
+	return flo_shape_known_to(rules->shape, schema, table);
+}
+
+bool
 flo_worker_rules_shares_target(FloWorkerRules *rules, const FloRelation *relation)
 {
 	return flo_shape_shares_target(rules->shape, relation) ||

@@ -49,6 +49,14 @@ extern Oid	flo_worker_rules_table(FloWorkerRules *rules, const char *schema, con
 extern const char *flo_worker_rules_column(FloWorkerRules *rules, const char *schema,
 										   const char *table, const char *column);
 
+/* May a table's rows come out other than they went in, or fewer of them?  By its name alone. */
+extern bool flo_worker_rules_alter(const FloWorkerRules *rules, const char *schema,
+								   const char *table);
+
+/* How many tables of those that have come lead to the one of this name here? */
+extern int	flo_worker_rules_known_to(const FloWorkerRules *rules, const char *schema,
+									  const char *table);
+
 /* Do routes lead other tables there, too? */
 extern bool flo_worker_rules_shares_target(FloWorkerRules *rules, const FloRelation *relation);
 

@@ -105,6 +105,8 @@ typedef struct FloWorker
 								 * copies */
 	List	   *marker;			/* of FloCopyKey *: of a marker that was just
 								 * read */
+	struct FloCompareMarker *compare;	/* of a comparison's that was just
+										 * read */
 	List	   *copied;			/* of FloCopiedTable *: whose copy is later
 								 * than the position, or that are given up */
 	bool		gives_up;		/* there are such */
@@ -174,6 +176,11 @@ typedef struct FloWorker
 	bool		entered;		/* it was read in this batch */
 	bool		entering;		/* the first message of the generation, or of
 								 * this process, is not read yet */
+
+	/* comparisons: see compare_marker.c */
+	List	   *comparers;		/* processes that compare */
+	bool		compared;		/* tables of a comparison wait for the source */
+	FloClock	compared_looked;
 
 	FloTally	tally;			/* open: of the batch */
 	FloClock	flushed;

@@ -21,6 +21,7 @@
 #include "core/process.h"
 #include "core/settings.h"
 #include "core/transaction.h"
+#include "dest/compare_reader.h"
 #include "dest/copy_loader.h"
 #include "dest/copy_schema_apply.h"
 #include "dest/progress.h"
@@ -173,6 +174,9 @@ run_helper(const FloProcessArgs *args)
 			break;
 		case FLO_HELPER_BUILDER:
 			flo_schema_builder_run(args);
+			break;
+		case FLO_HELPER_COMPARE_READER:
+			flo_compare_reader_run(args);
 			break;
 		case FLO_HELPER_NONE:
 			break;

@@ -466,6 +466,46 @@ find_plan(FloShape *shape, const FloRelation *relation)
 }
 
 bool
+flo_shape_alters(const FloShape *shape, const char *schema, const char *table)
+{
+	const FloRouteSpec *route = flo_shape_route(shape, schema, table);
+	ListCell   *lc;
+
+	if (shape->empty)
+		return false;
+	foreach(lc, shape->spec->rules)
+	{
+		const FloRuleSpec *rule = lfirst(lc);
+
+		if (strcmp(rule->schema, schema) == 0 && strcmp(rule->table, table) == 0)
+			return true;
+	}
+	return route != NULL && !(route->operations & FLO_ON_INSERT);
+}
+
+int
+flo_shape_known_to(const FloShape *shape, const char *schema, const char *table)
+{
+	int			count = 0;
+	ListCell   *lc;
+
+	if (shape->spec == NULL)
+		return 0;
+	foreach(lc, shape->spec->known_tables)
+	{
+		const FloKnownTable *known = lfirst(lc);
+		const FloRouteSpec *route = flo_shape_route(shape, known->schema, known->table);
+
+		if (strcmp(schema, route != NULL && route->destination_schema != NULL ?
+				   route->destination_schema : known->schema) == 0 &&
+			strcmp(table, route != NULL && route->destination_table != NULL ?
+				   route->destination_table : known->table) == 0)
+			count++;
+	}
+	return count;
+}
+
+bool
 flo_shape_is_empty(const FloShape *shape)
 {
 	return shape->empty;

@@ -70,6 +70,15 @@ extern const FloChange *flo_shape_apply(FloShape *shape, const FloChange *change
 extern const FloRouteSpec *flo_shape_route(const FloShape *shape, const char *schema,
 										   const char *table);
 
+/*
+ * May rows of the table come out other than they went in, or fewer of them?  By its
+ * name alone; a route's columns are not looked at.
+ */
+extern bool flo_shape_alters(const FloShape *shape, const char *schema, const char *table);
+
+/* How many tables that have come lead to the one of this name? */
+extern int	flo_shape_known_to(const FloShape *shape, const char *schema, const char *table);
+
 /* No rules and no routes at all */
 extern bool flo_shape_is_empty(const FloShape *shape);
 

@@ -60,6 +60,7 @@ typedef struct FloPostgresSink
 	bool		in_batch;
 
 	/* of the change at hand */
+	bool		repair;			/* see FloTransaction */
 	uint64	   *bits;			/* room for a bitmap over the columns */
 	int			bits_room;		/* in words */
 	FloTuple	completed;		/* new row with unchanged values filled in */
@@ -412,6 +413,12 @@ update_existing(FloPostgresSink *sink, FloTarget *target, const FloTuple *new)
 	return false;
 }
 
+static int
+on_conflict(const FloPostgresSink *sink)
+{
+	return sink->repair ? FLO_CONFLICT_UPDATE : sink->options.on_conflict;
+}
+
 /*
  * The key of a new row exists already.  Returns whether the row is now as the
  * source has it.  Somebody else may delete the row just before it is updated:
@@ -421,8 +428,8 @@ update_existing(FloPostgresSink *sink, FloTarget *target, const FloTuple *new)
 static bool
 resolve_conflict(FloPostgresSink *sink, FloTarget *target, const FloTuple *new)
 {
-	sink->counters->conflicts++;
-	switch (sink->options.on_conflict)
+	sink->counters->conflicts += !sink->repair;
+	switch (on_conflict(sink))
 	{
 		case FLO_CONFLICT_UPDATE:
 			for (int attempt = 0; attempt < FLO_CONFLICT_ATTEMPTS; attempt++)
@@ -456,7 +463,7 @@ static bool
 insert_row(FloPostgresSink *sink, FloTarget *target, const FloTuple *new)
 {
 	if (target->nkey == 0 ||
-		(sink->options.on_conflict == FLO_CONFLICT_ERROR && !target->key_deferrable))
+		(on_conflict(sink) == FLO_CONFLICT_ERROR && !target->key_deferrable))
 	{
 		execute(sink, target, flo_statement_get(target, FLO_STMT_INSERT, false, NULL),
 				NULL, new);
@@ -691,6 +698,33 @@ apply_delete(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
 		sink->counters->conflicts++;
 }
 
+/*
+ * A row is to be like this: by the key here, or by that of the source where there is
+ * none.  Rows without a key cannot be told from others.
+ */
+static void
+put_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
+{
+	FloChange	update = *change;
+
+	update.op = FLO_OP_UPDATE;
+	update.has_old = false;
+	if (target->nkey > 0)
+		apply_insert(sink, target, change);
+	else if (target->match_by == FLO_MATCH_KEY && !update_by_key(sink, target, &update))
+		apply_insert(sink, target, change);
+}
+
+/* No row of this key is to be there */
+static void
+remove_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
+{
+	if (target->match_by == FLO_MATCH_KEY &&
+		execute_one(sink, target, flo_statement_get(target, FLO_STMT_DELETE, true, NULL),
+					&change->old, NULL))
+		sink->counters->deletes++;
+}
+
 static const char *
 operation_name(FloOp op)
 {
@@ -753,13 +787,19 @@ apply_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
 	switch (change->op)
 	{
 		case FLO_OP_INSERT:
-			apply_insert(sink, target, change);
+			if (sink->repair)
+				put_row(sink, target, change);
+			else
+				apply_insert(sink, target, change);
 			break;
 		case FLO_OP_UPDATE:
 			apply_update(sink, target, change);
 			break;
 		default:
-			apply_delete(sink, target, change);
+			if (sink->repair)
+				remove_row(sink, target, change);
+			else
+				apply_delete(sink, target, change);
 	}
 	flo_target_leave(&saved);
 }
@@ -791,7 +831,8 @@ apply_change(FloPostgresSink *sink, const FloChange *change)
 			flo_error_context.schema = change->relation->schema;
 			flo_error_context.table = change->relation->name;
 			target = flo_relmap_open(sink->map, change->relation);
-			if (sink->batch == NULL || !flo_batch_add(sink->batch, target, change))
+			if (sink->batch == NULL || sink->repair ||
+				!flo_batch_add(sink->batch, target, change))
 				apply_row(sink, target, change);
 			break;
 		case FLO_OP_TRUNCATE:
@@ -826,6 +867,9 @@ postgres_change(FloSink *base, const FloTransaction *txn, const FloChange *chang
 	MemoryContext old_context = MemoryContextSwitchTo(sink->row_context);
 
 	Assert(sink->in_batch);
+	if (txn->repair && !sink->repair && sink->batch != NULL)
+		flo_batch_flush(sink->batch);
+	sink->repair = txn->repair;
 	PG_TRY();
 	{
 		apply_change(sink, change);
