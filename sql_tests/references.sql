@@ -37,6 +37,8 @@ BEGIN
 	INSERT INTO flo.planned_tables VALUES ('refs', 'replicator', 1, 'public', 't', 1, 1, 8192);
 	INSERT INTO flo.shaped_tables VALUES ('refs', 'replicator', '', 1, 'public', 't', '{id}', 0, 0, '{id}');
 	INSERT INTO flo.ddl_log (group_name, tag, command, outcome) VALUES ('refs', 'X', 'X', 'applied');
+	INSERT INTO flo.cutovers (group_name, worker_name, role, attempt, state) VALUES ('refs', 'replicator', 'source', 1, 'cancelled');
+	INSERT INTO flo.cutover_steps (group_name, worker_name, attempt, step) VALUES ('refs', 'replicator', 1, 'undo');
 	INSERT INTO flo.rules (group_name, table_name, column_name, action) VALUES ('refs', 't', 'c', 'mask');
 	FOREACH worker IN ARRAY '{one,two}'::text[] LOOP
 		PERFORM flo.create_worker('refs', 'stdout', worker);
@@ -59,6 +61,8 @@ BEGIN
 		INSERT INTO flo.dead_letters (group_name, worker_name, url, event_id, event) VALUES ('refs', worker, 'http://127.0.0.1/', '1', '{}');
 		INSERT INTO flo.pending_ddl (group_name, worker_name, lsn, committed_at, tag, command, reason, ordinal) VALUES ('refs', worker, '0/1', now(), 'X', 'X', 'X', 1);
 		INSERT INTO flo.ddl_log (group_name, worker_name, tag, command, outcome) VALUES ('refs', worker, 'X', 'X', 'applied');
+		INSERT INTO flo.cutovers (group_name, worker_name, role, attempt, state) VALUES ('refs', worker, 'destination', 1, 'cancelled');
+		INSERT INTO flo.cutover_steps (group_name, worker_name, attempt, step) VALUES ('refs', worker, 1, 'undo');
 		INSERT INTO flo.secrets VALUES ('refs', worker, 'secret', 'secret');
 	END LOOP;
 END

@@ -113,6 +113,7 @@ static const Option registry[] = {
 	{"ddl", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(ddl), FLO_DDL_APPLY, 0, 0, ddl_names},
 	{"ddl_trust", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(ddl_trust), FLO_DDL_TRUST_OBJECT, 0, 0, ddl_trust_names},
 	{"lock_timeout", FLO_SCOPE_POSTGRES, OPTION_MILLISECONDS, W(lock_timeout), 10000, 0, PG_INT32_MAX},
+	{"allow_cutover", FLO_SCOPE_POSTGRES, OPTION_BOOL, W(allow_cutover), false},
 
 	/* file */
 	{"directory", FLO_SCOPE_FILE, OPTION_TEXT, W(directory)},

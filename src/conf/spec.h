@@ -127,6 +127,7 @@ typedef struct FloWorkerOptions
 	FloDdl		ddl;
 	FloDdlTrustOption ddl_trust;
 	int64		lock_timeout;	/* ms */
+	bool		allow_cutover;
 
 	/* file */
 	char	   *directory;

@@ -388,6 +388,7 @@ delete_copies(const char *group, const char *member)
 	delete_of_member("copied_tables", group, member);
 	delete_of_member("planned_tables", group, member);
 	delete_of_member("copies", group, member);
+	delete_of_member("cutovers", group, member);
 }
 
 /* What the member has said of comparisons; "worker" NULL: the replicator, of all workers */

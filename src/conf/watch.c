@@ -19,13 +19,17 @@ static const char *const watched_names[] = {
 };
 
 static Oid	watched[lengthof(watched_names)];
+static Oid	cutovers;
 static bool changed = false;
+static bool cutovers_changed = true;
 
 static void
 relation_changed(Datum arg, Oid relation)
 {
 	if (!OidIsValid(relation))
 		changed = true;
+	if (!OidIsValid(relation) || relation == cutovers)
+		cutovers_changed = true;
 	for (int i = 0; i < lengthof(watched) && !changed; i++)
 		changed = relation == watched[i];
 }
@@ -37,6 +41,7 @@ flo_watch_init(void)
 
 	for (int i = 0; i < lengthof(watched); i++)
 		watched[i] = get_relname_relid(watched_names[i], schema);
+	cutovers = get_relname_relid("cutovers", schema);
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 }
 
@@ -48,5 +53,14 @@ flo_watch_changed(void)
 	AcceptInvalidationMessages();
 	result = changed;
 	changed = false;
+	return result;
+}
+
+bool
+flo_watch_cutovers_changed(void)
+{
+	bool		result = cutovers_changed;
+
+	cutovers_changed = false;
 	return result;
 }

@@ -14,4 +14,7 @@ extern void flo_watch_init(void);
  */
 extern bool flo_watch_changed(void);
 
+/* The same of flo.cutovers, true at the first call; takes in nothing by itself */
+extern bool flo_watch_cutovers_changed(void);
+
 #endif

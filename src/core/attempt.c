@@ -6,8 +6,10 @@
 
 #include "access/xact.h"
 #include "core/attempt.h"
+#include "core/transaction.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
@@ -45,6 +47,34 @@ flo_attempt(void (*run) (void *arg), void *arg, bool keep)
 	 * it.
 	 */
 	CheckXidAlive = decoded;
+	return error;
+}
+
+ErrorData *
+flo_attempt_transaction(void (*run) (void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData  *volatile error = NULL;
+
+	PG_TRY();
+	{
+		(void) flo_transaction_begin();
+		MemoryContextSwitchTo(context);
+		(void) set_config_option("synchronous_commit", "on", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
+		run(arg);
+		ForceSyncCommit();
+		flo_transaction_end(context);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		MemoryContextSwitchTo(context);
+	}
+	PG_END_TRY();
 	return error;
 }
 

@@ -15,6 +15,12 @@
  */
 extern ErrorData *flo_attempt(void (*run) (void *arg), void *arg, bool keep);
 
+/*
+ * The same in a transaction of its own, between transactions: it has a snapshot, and
+ * its commit is as durable as synchronous_commit = on has it.
+ */
+extern ErrorData *flo_attempt_transaction(void (*run) (void *arg), void *arg);
+
 /* Something that may fail, in a callback of a process that exits; an error is forgotten */
 extern void flo_attempt_at_exit(void (*run) (void *arg), void *arg);
 

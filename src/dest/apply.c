@@ -20,6 +20,7 @@
 #include "dest/compare_marker.h"
 #include "dest/copy_sequences.h"
 #include "dest/copy_state.h"
+#include "dest/cutover.h"
 #include "dest/encoding.h"
 #include "dest/given_up.h"
 #include "dest/owed.h"
@@ -246,12 +247,14 @@ take_repair(FloWorker *w, const FloChange *message)
 	w->txn.repair = false;
 }
 
-/* What pg_flo itself says in the stream: values of sequences, copies that are owed, rows anew */
+/* What pg_flo itself says in the stream: values of sequences, copies owed, cut-overs, rows anew */
 static void
 take_message(FloWorker *w, const FloChange *message)
 {
 	if (strcmp(message->prefix, FLO_COPIES_PREFIX) == 0)
 		flo_owed_take_message(w, message->content, message->content_len);
+	else if (strcmp(message->prefix, FLO_CUTOVER_MESSAGE_PREFIX) == 0)
+		flo_cutover_take_message(w, message->content, message->content_len);
 	else if (w->sink->ops->transactional && strcmp(message->prefix, FLO_SEQUENCES_PREFIX) == 0)
 		flo_sequences_set(w->spec, w->rules, w->tables, message->content, message->content_len);
 	else if (strcmp(message->prefix, FLO_REPAIR_PREFIX) == 0)

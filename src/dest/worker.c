@@ -26,6 +26,7 @@
 #include "dest/apply.h"
 #include "dest/compare_marker.h"
 #include "dest/consumer.h"
+#include "dest/cutover.h"
 #include "dest/owed.h"
 #include "dest/progress.h"
 #include "dest/worker.h"
@@ -270,6 +271,7 @@ handle_chunk(LoopState *l)
 		flo_worker_run_dry(w);
 		flo_worker_compare(w);
 	}
+	flo_cutover_act(w);
 	(void) ask_broker(l, step_pump);
 }
 
@@ -319,6 +321,8 @@ rest_a_while(LoopState *l)
 	flo_worker_show_source(w);
 	flo_worker_look_after_comparison(w);
 	l->pause = XLogRecPtrIsInvalid(w->unflushed_local) ? 1000 : FLO_DRY_FLUSH_INTERVAL;
+	if (flo_cutover_act(w))
+		l->pause = Min(l->pause, FLO_CUTOVER_PAUSE);
 	(void) ask_broker(l, step_wait);
 	return true;
 }

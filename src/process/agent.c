@@ -5,8 +5,8 @@
  * The backend puts the request into a dynamic shared memory segment, starts a
  * background process and waits for the answer in a message queue there.  The
  * process is connected to no database: it needs the settings only.  It is
- * also lent out to write a decoding message in a transaction of its own; then
- * it is connected to the database, and not to the broker.
+ * also lent out to write a decoding message, or rows of schema flo, in a transaction of
+ * its own; then it is connected to the database, and not to the broker.
  *
  * Awkward cases:
  * - The process may die, or never be started: the queue then says that nobody
@@ -270,6 +270,12 @@ flo_agent_emit(FloMessageKind kind, const char *group, const char *payload)
 	return lsn;
 }
 
+FloJson
+flo_agent_call_here(const char *operation, const char *arguments)
+{
+	return call_agent(MyDatabaseId, operation, arguments, NULL);
+}
+
 /* ---------------------------------------------------------------------------
  * In the agent
  * ---------------------------------------------------------------------------
@@ -322,6 +328,38 @@ run_operation(const Request *request, StringInfo answer)
 	PG_END_TRY();
 	if (bus != NULL)
 		flo_bus_close(bus);
+}
+
+/* One that changes tables of schema flo, in a transaction of its own */
+static void
+run_in_database(const Request *request, StringInfo answer)
+{
+	static const struct
+	{
+		const char *name;
+		void		(*operation) (FloJson arguments, StringInfo result);
+	}			operations[] = {
+		{"request_cutover", flo_agent_request_cutover},
+		{"withdraw_cutover", flo_agent_withdraw_cutover},
+	};
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		(void) flo_transaction_begin();
+		MemoryContextSwitchTo(context);
+		appendStringInfoChar(answer, ANSWER_RESULT);
+		for (int i = 0; i < lengthof(operations); i++)
+			if (strcmp(operations[i].name, request->operation) == 0)
+				operations[i].operation(flo_json(request->arguments, request->len), answer);
+		flo_transaction_end(context);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		format_error(answer);
+	}
+	PG_END_TRY();
 }
 
 /*
@@ -392,6 +430,8 @@ flo_agent_main(Datum arg)
 		SetDatabaseEncoding(request->encoding);
 		run_operation(request, &answer);
 	}
+	else if (request->operation[0] != '\0')
+		run_in_database(request, &answer);
 	else
 		emit_message(request, &answer);
 	(void) shm_mq_send(handle, answer.len, answer.data, false, true);

@@ -45,6 +45,9 @@ extern FloJson flo_agent_call(const char *operation, const char *arguments,
  */
 extern XLogRecPtr flo_agent_emit(FloMessageKind kind, const char *group, const char *payload);
 
+/* An operation in this database, committed when this returns; its errors are raised */
+extern FloJson flo_agent_call_here(const char *operation, const char *arguments);
+
 /* --- in the agent -------------------------------------------------------- */
 
 /* An operation: appends its result, throws its errors.  There is no database. */
@@ -52,5 +55,9 @@ typedef void (*FloAgentOperation) (FloBus *bus, FloJson arguments, StringInfo re
 
 /* By name, NULL for one that does not exist; in agent_ops.c */
 extern FloAgentOperation flo_agent_operation(const char *name);
+
+/* Operations in a database, within a transaction; in agent_cutover.c */
+extern void flo_agent_request_cutover(FloJson arguments, StringInfo result);
+extern void flo_agent_withdraw_cutover(FloJson arguments, StringInfo result);
 
 #endif

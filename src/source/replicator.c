@@ -34,6 +34,7 @@
 #include "monitor/members.h"
 #include "monitor/state.h"
 #include "source/copy_control.h"
+#include "source/cutover.h"
 #include "source/ddl_filter.h"
 #include "source/decoder.h"
 #include "source/definitions.h"
@@ -318,6 +319,9 @@ take_message(void *arg, const FloMessage *message, const char **prefix)
 		case FLO_MESSAGE_REPAIR:
 			*prefix = FLO_REPAIR_PREFIX;
 			return pnstrdup(message->payload, message->len);
+		case FLO_MESSAGE_CUTOVER:
+			*prefix = FLO_CUTOVER_MESSAGE_PREFIX;
+			return pnstrdup(message->payload, message->len);
 	}
 	return NULL;				/* of a later version, which has gone */
 }
@@ -525,6 +529,7 @@ loop(Replicator *rep)
 	for (;;)
 	{
 		bool		more;
+		bool		cutting_over;
 
 		MemoryContextReset(turn);
 		flo_check_interrupts();
@@ -549,12 +554,16 @@ loop(Replicator *rep)
 		heartbeat(rep, !more, &wanted);
 		flo_upkeep_look(rep);
 		housekeep(rep, false);
+		cutting_over = flo_cutover_drive(rep);
+		if (cutting_over)
+			rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->retention);
 		if (more || flush_commit())
 			continue;
 		if (!follow_configuration(rep))
 			return;
 		flo_replicator_report(rep);
-		flo_bus_wait(rep->bus, Min(flo_heartbeat_interval, 1000));
+		flo_bus_wait(rep->bus, cutting_over ? FLO_CUTOVER_PAUSE :
+					 Min(flo_heartbeat_interval, 1000));
 	}
 }
 

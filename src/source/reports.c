@@ -13,6 +13,7 @@
 #include "core/loop.h"
 #include "core/text.h"
 #include "monitor/state.h"
+#include "source/cutover_heard.h"
 #include "source/definitions.h"
 #include "source/reports.h"
 #include "utils/builtins.h"
@@ -37,6 +38,8 @@ flo_reports_load(FloBus *bus, const char *bucket, FloRetention *retention)
 		if (value != NULL)
 			flo_retention_report(retention, key, value);
 	}
+	foreach(cell, flo_bucket_keys(bus, bucket, FLO_CUTOVER_PREFIX))
+		flo_cutover_hear(lfirst(cell), flo_bucket_get(bus, bucket, lfirst(cell)));
 }
 
 /* A key that the source has written for good */
@@ -60,6 +63,7 @@ flo_reports_take(FloBus *bus, const char *bucket, FloRetention *retention)
 		const char *key = update.subject + strlen("$KV.") + strlen(bucket) + 1;
 
 		flo_retention_report(retention, key, update.len > 0 ? update.data : NULL);
+		flo_cutover_hear(key, update.len > 0 ? update.data : NULL);
 		removed |= update.len == 0 && is_kept_key(key);
 		if (update.len == 0)
 			flo_definitions_removed(key);

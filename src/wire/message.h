@@ -27,7 +27,8 @@ typedef enum FloMessageKind
 	FLO_MESSAGE_DDL_END = 'E',	/* see there */
 	FLO_MESSAGE_SEQUENCES = 'S',	/* see sequences.h */
 	FLO_MESSAGE_COPIES = 'C',	/* see copies.h */
-	FLO_MESSAGE_REPAIR = 'R'	/* see compare.h */
+	FLO_MESSAGE_REPAIR = 'R',	/* see compare.h */
+	FLO_MESSAGE_CUTOVER = 'X'	/* see cutover.h */
 } FloMessageKind;
 
 /* Prefixes in the stream, where the kind is one of these and the payload stands alone */
@@ -35,6 +36,7 @@ typedef enum FloMessageKind
 #define FLO_SEQUENCES_PREFIX "pg_flo_sequences"
 #define FLO_COPIES_PREFIX "pg_flo_copies"
 #define FLO_REPAIR_PREFIX "pg_flo_repair"
+#define FLO_CUTOVER_MESSAGE_PREFIX "pg_flo_cutover"
 
 typedef struct FloMessage
 {

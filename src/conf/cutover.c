@@ -1,0 +1,295 @@
+/*
+ * cutover.c
+ *		The durable row of a cut-over, one for each side.
+ *
+ * What a process does is in source/cutover.c and dest/cutover.c; here it is only
+ * written down.  A row is its member's: no other process changes it, but for
+ * requests (a new attempt, an attempt to be undone) of people.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "conf/cutover.h"
+#include "conf/sql.h"
+#include "core/names.h"
+#include "core/text.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+
+#define OF_MEMBER " WHERE group_name = $1 AND worker_name = $2"
+
+static const char *const state_names[] = {
+	"requested", "preparing", "fenced", "cancelling", "released", "forced", "returned",
+	"checking", "prepared", "arrived", "open", "checked", "cancelled"
+};
+
+const char *
+flo_cutover_state_name(FloCutoverState state)
+{
+	return state_names[state];
+}
+
+static FloCutoverState
+state_of(const char *name)
+{
+	for (int i = 0; i < lengthof(state_names); i++)
+		if (strcmp(name, state_names[i]) == 0)
+			return (FloCutoverState) i;
+	elog(ERROR, "unknown state \"%s\" of a cut-over", name);
+}
+
+#define MILLISECONDS(interval) "(extract(epoch FROM " interval ") * 1000)::bigint"
+
+FloCutover *
+flo_cutover_load(const char *group, const char *member)
+{
+	FloSqlSession sql;
+	FloCutover *c = NULL;
+
+	flo_sql_begin(&sql);
+	if (flo_sql_run(SPI_OK_SELECT, "SELECT attempt, state, reverse, reverse_made, consumer, dry_run, compares, opens, cancel_asked,"
+					" " MILLISECONDS("least(max_lag, '1 year')") ", " MILLISECONDS("least(timeout, '1 year')") ","
+					" coalesce(array(SELECT jsonb_array_elements_text(tables)), '{}'), options, coalesce(comparison, 0),"
+					" coalesce(lsn, '0/0'), sqlstate, problem, hint, greatest(0, " MILLISECONDS("clock_timestamp() - changed_at") "),"
+					" changed_at FROM flo.cutovers" OF_MEMBER,
+					2, group, member) > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(sql.caller);
+		ListCell   *cell;
+		bool		isnull;
+
+		c = palloc0(sizeof(FloCutover));
+		c->group = pstrdup(group);
+		c->member = pstrdup(member);
+		c->attempt = strtoi64(flo_sql_text(&sql, 0, 1), NULL, 10);
+		c->state = state_of(flo_sql_text(&sql, 0, 2));
+		c->reverse = flo_sql_text(&sql, 0, 3);
+		c->reverse_made = flo_sql_true(0, 4);
+		c->consumer = flo_sql_text(&sql, 0, 5);
+		c->dry_run = flo_sql_true(0, 6);
+		c->compares = flo_sql_true(0, 7);
+		c->opens = flo_sql_true(0, 8);
+		c->cancel_asked = flo_sql_true(0, 9);
+		c->max_lag = strtoi64(flo_sql_text(&sql, 0, 10), NULL, 10);
+		c->timeout = strtoi64(flo_sql_text(&sql, 0, 11), NULL, 10);
+		foreach(cell, flo_sql_list(&sql, 0, 12, &isnull))
+			c->tables = lappend_oid(c->tables, (Oid) strtoul(lfirst(cell), NULL, 10));
+		c->options = flo_sql_jsonb(&sql, 0, 13);
+		c->comparison = strtoi64(flo_sql_text(&sql, 0, 14), NULL, 10);
+		c->lsn = flo_lsn_of_text(flo_sql_text(&sql, 0, 15));
+		c->sqlstate = flo_sql_text(&sql, 0, 16);
+		c->problem = flo_sql_text(&sql, 0, 17);
+		c->hint = flo_sql_text(&sql, 0, 18);
+		c->age = strtoi64(flo_sql_text(&sql, 0, 19), NULL, 10);
+		c->changed_at = flo_sql_text(&sql, 0, 20);
+		MemoryContextSwitchTo(old);
+	}
+	flo_sql_end(&sql);
+	return c;
+}
+
+bool
+flo_cutover_is_over(const FloCutover *cutover)
+{
+	switch (cutover->state)
+	{
+		case FLO_CUTOVER_CHECKED:
+		case FLO_CUTOVER_RETURNED:
+		case FLO_CUTOVER_OPEN:
+		case FLO_CUTOVER_RELEASED:
+		case FLO_CUTOVER_FORCED:
+			return true;
+		case FLO_CUTOVER_CANCELLED:
+			return !cutover->reverse_made;
+		default:
+			return false;
+	}
+}
+
+/* "[16384, 16385]" */
+static char *
+oids_as_json(const List *oids)
+{
+	StringInfoData buf;
+	ListCell   *cell;
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '[');
+	foreach(cell, oids)
+		appendStringInfo(&buf, "%s%u", foreach_current_index(cell) > 0 ? "," : "",
+						 lfirst_oid(cell));
+	appendStringInfoChar(&buf, ']');
+	return buf.data;
+}
+
+static char *
+options_as_text(const FloCutover *c)
+{
+	return c->options == NULL ? NULL :
+		JsonbToCString(NULL, &c->options->root, VARSIZE(c->options));
+}
+
+static const char *
+truth(bool value)
+{
+	return value ? "t" : "f";
+}
+
+/* Columns that a new attempt sets, and that go back to their defaults with it */
+#define AFRESH \
+	"attempt = greatest(c.attempt + 1, excluded.attempt), role = excluded.role, state = excluded.state," \
+	" reverse = excluded.reverse, reverse_made = false, consumer = excluded.consumer, dry_run = excluded.dry_run," \
+	" compares = excluded.compares, opens = true, cancel_asked = false, max_lag = excluded.max_lag," \
+	" timeout = excluded.timeout, tables = NULL, options = excluded.options, comparison = NULL, lsn = NULL," \
+	" sqlstate = NULL, problem = NULL, hint = NULL, requested_at = excluded.requested_at, changed_at = excluded.changed_at"
+
+#define IS_OVER \
+	"(c.state IN ('checked', 'returned', 'open', 'released', 'forced') OR (c.state = 'cancelled' AND NOT c.reverse_made))"
+
+bool
+flo_cutover_insert(const FloCutover *c)
+{
+	bool		is_source = strcmp(c->member, FLO_REPLICATOR_MEMBER) == 0;
+	bool		done = flo_sql_do(SPI_OK_INSERT,
+								  "INSERT INTO flo.cutovers AS c (group_name, worker_name, attempt, role, state, reverse, consumer,"
+								  " dry_run, compares, max_lag, timeout, options)"
+								  " VALUES ($1, $2, greatest(1, $3::bigint), $4, $5, $6, $7, $8::bool, $9::bool,"
+								  " $10::bigint * interval '1 ms', $11::bigint * interval '1 ms', $12::jsonb)"
+								  " ON CONFLICT (group_name, worker_name) DO UPDATE SET " AFRESH
+								  " WHERE c.attempt < excluded.attempt OR (excluded.role = 'source' AND " IS_OVER ")",
+								  12, c->group, c->member, flo_text_of_int64(c->attempt),
+								  is_source ? "source" : "destination",
+								  flo_cutover_state_name(c->state), c->reverse, c->consumer,
+								  truth(c->dry_run), truth(c->compares),
+								  flo_text_of_int64(c->max_lag), flo_text_of_int64(c->timeout),
+								  options_as_text(c)) > 0;
+
+	flo_cutover_changed();
+	return done;
+}
+
+void
+flo_cutover_set(FloCutover *c, FloCutoverState state, XLogRecPtr lsn)
+{
+	(void) flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.cutovers SET state = $3, changed_at = clock_timestamp(),"
+					  " lsn = coalesce($4::pg_lsn, lsn)" OF_MEMBER " AND attempt = $5::bigint",
+					  5, c->group, c->member, flo_cutover_state_name(state),
+					  XLogRecPtrIsInvalid(lsn) ? NULL : flo_text_of_lsn(lsn),
+					  flo_text_of_int64(c->attempt));
+}
+
+void
+flo_cutover_save(const FloCutover *c)
+{
+	(void) flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.cutovers SET attempt = $3::bigint, consumer = $4, tables = $5::jsonb, opens = $6::bool,"
+					  " comparison = nullif($7::bigint, 0)" OF_MEMBER,
+					  7, c->group, c->member, flo_text_of_int64(c->attempt), c->consumer,
+					  oids_as_json(c->tables), truth(c->opens), flo_text_of_int64(c->comparison));
+}
+
+void
+flo_cutover_save_reverse(FloCutover *c, bool made)
+{
+	(void) flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.cutovers SET reverse_made = $3::bool" OF_MEMBER
+					  " AND attempt = $4::bigint",
+					  4, c->group, c->member, truth(made), flo_text_of_int64(c->attempt));
+}
+
+void
+flo_cutover_blame(FloCutover *c, int sqlstate, const char *problem, const char *hint)
+{
+	(void) flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.cutovers SET sqlstate = $3, problem = $4, hint = $5" OF_MEMBER
+					  " AND attempt = $6::bigint AND problem IS NULL",
+					  6, c->group, c->member, unpack_sql_state(sqlstate), problem, hint,
+					  flo_text_of_int64(c->attempt));
+}
+
+bool
+flo_cutover_ask_cancel(const char *group, const char *member)
+{
+	bool		asked = flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.cutovers SET cancel_asked = true" OF_MEMBER
+								   " AND state IN ('requested', 'preparing', 'prepared', 'arrived', 'fenced', 'cancelling')",
+								   2, group, member) > 0;
+
+	flo_cutover_changed();
+	return asked;
+}
+
+void
+flo_cutover_step(const FloCutover *c, const char *step, const char *format,...)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (;;)
+	{
+		va_list		args;
+		int			needed;
+
+		va_start(args, format);
+		needed = appendStringInfoVA(&buf, format, args);
+		va_end(args);
+		if (needed == 0)
+			break;
+		enlargeStringInfo(&buf, needed);
+	}
+	(void) flo_sql_do(SPI_OK_INSERT, "INSERT INTO flo.cutover_steps (group_name, worker_name, attempt, step, detail)"
+					  " VALUES ($1, $2, $3::bigint, $4, $5)",
+					  5, c->group, c->member, flo_text_of_int64(c->attempt), step, buf.data);
+	pfree(buf.data);
+}
+
+List *
+flo_cutover_returned(const char *reverse)
+{
+	FloSqlSession sql;
+	List	   *groups = NIL;
+	uint64		rows;
+
+	flo_sql_begin(&sql);
+	rows = flo_sql_run(SPI_OK_UPDATE_RETURNING, "UPDATE flo.cutovers SET state = 'returned', changed_at = clock_timestamp()"
+					   " WHERE reverse = $1 AND role = 'source' AND state = 'released' RETURNING group_name",
+					   1, reverse);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(sql.caller);
+
+		groups = lappend(groups, flo_sql_text(&sql, i, 1));
+		MemoryContextSwitchTo(old);
+	}
+	flo_sql_end(&sql);
+	return groups;
+}
+
+void
+flo_cutover_changed(void)
+{
+	CacheInvalidateRelcacheByRelid(flo_store_table("cutovers"));
+}
+
+void
+flo_cutover_call(Oid role, const char *statement, int nargs, const char *const *args)
+{
+	FloAsRole	as;
+	Oid			types[4];
+	Datum		values[4];
+	char		nulls[4];
+	int			result;
+
+	Assert(nargs <= lengthof(types));
+	for (int i = 0; i < nargs; i++)
+	{
+		types[i] = TEXTOID;
+		values[i] = args[i] != NULL ? CStringGetTextDatum(args[i]) : (Datum) 0;
+		nulls[i] = args[i] != NULL ? ' ' : 'n';
+	}
+	flo_as_role_enter(&as, role, FLO_AS_ROLE_PLAIN);
+	flo_as_role_set("search_path", "pg_catalog, pg_temp");
+	SPI_connect();
+	result = SPI_execute_with_args(statement, nargs, types, values, nulls, false, 0);
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "statement returned %s: %s", SPI_result_code_string(result), statement);
+	SPI_finish();
+	flo_as_role_leave(&as);
+}

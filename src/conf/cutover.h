@@ -1,0 +1,111 @@
+/*
+ * cutover.h
+ *		The durable row of a cut-over, one for each side: flo.cutovers.
+ *
+ * Every function needs a transaction.
+ */
+#ifndef FLO_CONF_CUTOVER_H
+#define FLO_CONF_CUTOVER_H
+
+#include "conf/store.h"
+#include "core/clock.h"
+
+typedef enum FloCutoverState
+{
+	/* the source: what may come next */
+	FLO_CUTOVER_REQUESTED,		/* preparing, cancelled */
+	FLO_CUTOVER_PREPARING,		/* fenced, checked, cancelled */
+	FLO_CUTOVER_FENCED,			/* released, cancelling, cancelled, forced */
+	FLO_CUTOVER_CANCELLING,		/* cancelled, released, forced */
+	FLO_CUTOVER_RELEASED,		/* returned, forced */
+	FLO_CUTOVER_FORCED,			/* released, when the destination turns out to
+								 * be open */
+	FLO_CUTOVER_RETURNED,		/* - */
+
+	/* the destination; preparing, then */
+	FLO_CUTOVER_CHECKING,		/* checked, cancelled */
+	FLO_CUTOVER_PREPARED,		/* arrived, cancelled */
+	FLO_CUTOVER_ARRIVED,		/* open, cancelled */
+	FLO_CUTOVER_OPEN,			/* - */
+
+	/* both: the attempt is over */
+	FLO_CUTOVER_CHECKED,
+	FLO_CUTOVER_CANCELLED
+} FloCutoverState;
+
+typedef struct FloCutover
+{
+	char	   *group;
+	char	   *member;			/* FLO_REPLICATOR_MEMBER at the source */
+	int64		attempt;
+	FloCutoverState state;
+	char	   *reverse;		/* NULL: none */
+	bool		reverse_made;
+	char	   *consumer;		/* the destination's; at the source it may be
+								 * what was asked for */
+	bool		dry_run;
+	bool		compares;
+	bool		opens;
+	bool		cancel_asked;
+	int64		max_lag;		/* ms */
+	int64		timeout;		/* ms */
+	List	   *tables;			/* OIDs here */
+	Jsonb	   *options;
+	int64		comparison;		/* 0: none yet */
+	XLogRecPtr	lsn;
+	char	   *sqlstate;		/* these three NULL: nothing went wrong */
+	char	   *problem;
+	char	   *hint;
+	int64		age;			/* ms in this state, as it was read */
+	char	   *changed_at;		/* for people */
+} FloCutover;
+
+extern const char *flo_cutover_state_name(FloCutoverState state);
+
+/* NULL when there was none */
+extern FloCutover *flo_cutover_load(const char *group, const char *member);
+
+/* Is nothing left to be done for it? */
+extern bool flo_cutover_is_over(const FloCutover *cutover);
+
+/*
+ * A new attempt, in place of one that is over.  False when the one that is there is
+ * not; "cutover" has group, member, attempt (0: the next one), state and all else
+ * that is known.
+ */
+extern bool flo_cutover_insert(const FloCutover *cutover);
+
+/* Into another state; one of these goes into "lsn" unless it is invalid */
+extern void flo_cutover_set(FloCutover *cutover, FloCutoverState state, XLogRecPtr lsn);
+
+/* What the source has found out: attempt, consumer, tables, whether it opens by itself */
+extern void flo_cutover_save(const FloCutover *cutover);
+
+/* That its side of the way back was made, or is gone */
+extern void flo_cutover_save_reverse(FloCutover *cutover, bool made);
+
+/* Why it is undone; keeps the first reason */
+extern void flo_cutover_blame(FloCutover *cutover, int sqlstate, const char *problem,
+							  const char *hint);
+
+/* For a person: undo it.  False when there is none under way. */
+extern bool flo_cutover_ask_cancel(const char *group, const char *member);
+
+/* Tell what happened */
+extern void flo_cutover_step(const FloCutover *cutover, const char *step, const char *format,...)
+			pg_attribute_printf(3, 4);
+
+/*
+ * The cut-overs of this database as a source that the other side has taken over,
+ * and whose way back is the group: they have returned, once it opens here.  List of
+ * char *, their groups.
+ */
+extern List *flo_cutover_returned(const char *reverse);
+
+/* Make running members look at flo.cutovers at the commit of this transaction */
+extern void flo_cutover_changed(void);
+
+/* A statement that calls a function, as a role, arguments are text */
+extern void flo_cutover_call(Oid role, const char *statement, int nargs, const char *const *args);
+
+#endif
