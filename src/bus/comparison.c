@@ -26,6 +26,7 @@ static const FloField plan_table_fields[] = {
 	{FLO_FIELD(FloComparePlanTable, bytes, FLO_FIELD_INT64, FLO_REQUIRED), FLO_AT_LEAST(0)},
 	{FLO_FIELD(FloComparePlanTable, columns, FLO_FIELD_TEXTS, FLO_REQUIRED)},
 	{FLO_FIELD(FloComparePlanTable, keys, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
+	{FLO_FIELD(FloComparePlanTable, description, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloComparePlanTable, wanted, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 };
 static const FloRecordFormat plan_table_format = PART(FloComparePlanTable, plan_table_fields);
@@ -36,6 +37,7 @@ static const FloField plan_fields[] = {
 	{FLO_FIELD(FloComparePlan, attempt, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_AT_LEAST(1)},
 	{FLO_FIELD(FloComparePlan, round, FLO_FIELD_ENUM, FLO_REQUIRED), FLO_ONE_OF(round_names)},
 	{FLO_FIELD(FloComparePlan, seed, FLO_FIELD_SYSTEM, FLO_REQUIRED)},
+	{FLO_FIELD(FloComparePlan, encoding, FLO_FIELD_INT64, FLO_REQUIRED), FLO_IN(0, PG_INT16_MAX)},
 	{FLO_FIELD(FloComparePlan, samples, FLO_FIELD_INT64, FLO_REQUIRED), FLO_IN(0, 10000)},
 	{FLO_FIELD(FloComparePlan, repair, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloComparePlan, repair_extra, FLO_FIELD_BOOL, FLO_OPTIONAL)},

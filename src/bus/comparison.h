@@ -41,17 +41,24 @@ typedef struct FloComparePlanTable
 	List	   *columns;		/* of char *, in the order in which they are
 								 * hashed */
 	List	   *keys;			/* of char *; none: the whole row is the key */
+	char	   *description;	/* hexadecimal form of its 'Y' and 'R'
+								 * records, each behind its length as in a
+								 * chunk */
 	char	   *wanted;			/* round of rows: of these buckets, see
 								 * flo_buckets_format(); NULL = all */
 } FloComparePlanTable;
 
-/* "comparison.<id>.<attempt>.plan", before the marker */
+/*
+ * "comparison.<id>.<attempt>.plan", before the marker; when it is gone the comparison
+ * is over, and nothing more comes
+ */
 typedef struct FloComparePlan
 {
 	int64		id;
 	uint32		attempt;
 	int			round;			/* a FloCompareRound */
 	uint64		seed;			/* of the digests */
+	int64		encoding;		/* of the text in descriptions (enum pg_enc) */
 	int64		samples;		/* at most so many of a table */
 	bool		repair;			/* keys of what differs are wanted, in the
 								 * round of rows */

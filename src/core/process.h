@@ -16,8 +16,10 @@ typedef enum FloHelper
 	FLO_HELPER_COPIER,			/* of a replicator: reads ranges of tables */
 	FLO_HELPER_LOADER,			/* of a worker: loads copied rows */
 	FLO_HELPER_BUILDER,			/* of a worker: builds indexes after a copy */
-	FLO_HELPER_COMPARE_READER	/* of a worker: compares its tables with the
+	FLO_HELPER_COMPARE_READER,	/* of a worker: compares its tables with the
 								 * source's */
+	FLO_HELPER_COMPARER			/* of a replicator: leads a comparison, or
+								 * reads for the one that does */
 } FloHelper;
 
 /* Argument of a process, in bgw_extra */

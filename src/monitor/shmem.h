@@ -11,6 +11,7 @@
 #define FLO_SHMEM_H
 
 #include "monitor/backlog.h"
+#include "monitor/compare.h"
 #include "monitor/copy.h"
 #include "monitor/events.h"
 #include "monitor/members.h"
@@ -73,6 +74,9 @@ typedef struct FloEntry
 		FloSourceCopy source;
 		FloDestCopy dest;
 	}			copy;
+
+	/* a replicator's: a snapshot that its comparison wants */
+	FloSourceCompare compare;
 
 	/* survive the reuse of the entry */
 	uint32		incarnation;	/* counts starts: a process with another

@@ -33,6 +33,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "replication/origin.h"
+#include "source/compare_control.h"
 #include "source/copy.h"
 #include "source/replicator.h"
 #include "storage/ipc.h"
@@ -177,6 +178,9 @@ run_helper(const FloProcessArgs *args)
 			break;
 		case FLO_HELPER_COMPARE_READER:
 			flo_compare_reader_run(args);
+			break;
+		case FLO_HELPER_COMPARER:
+			flo_comparer_run(args);
 			break;
 		case FLO_HELPER_NONE:
 			break;

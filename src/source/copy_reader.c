@@ -8,55 +8,27 @@
  * to be read again gives the same chunks, and those already loaded are known
  * by their keys.
  *
- * A table is read only under a lock that keeps its file, and only if that file
- * is still the one the snapshot knows: a rewritten table looks empty to the
- * snapshot.  A queued ALTER TABLE makes the lock unavailable; waiting for it
- * could wait for ever, since it waits for the leader in turn.  Either way the
- * copy begins again under a new snapshot.
- *
  * Rules of the replicator are executed before rows are packed, with the rules
  * that the snapshot shows: so a range read again gives the same chunks, too.
  * When they have changed since, the copy begins again as well.
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
-#include "access/relation.h"
-#include "access/table.h"
 #include "access/tableam.h"
-#include "access/tupconvert.h"
 #include "access/xact.h"
 #include "bus/stream.h"
-#include "catalog/pg_publication.h"
-#include "catalog/pg_type.h"
-#include "conf/publication.h"
-#include "conf/rule_tables.h"
-#include "conf/store.h"
 #include "core/clock.h"
 #include "core/compat.h"
-#include "core/compat_slot.h"
-#include "core/error_context.h"
 #include "core/injection_point.h"
 #include "core/loop.h"
 #include "core/names.h"
-#include "core/text.h"
 #include "core/transaction.h"
-#include "executor/executor.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
-#include "shape/shape.h"
 #include "source/copy.h"
-#include "source/decoder.h"
-#include "source/portable.h"
+#include "source/table_reader.h"
 #include "storage/dsm.h"
-#include "storage/lmgr.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "wire/encode.h"
 
 #define ACK_TIMEOUT 10000		/* ms */
 #define FULL_PAUSE 200			/* ms until a chunk that found no space is
@@ -71,24 +43,6 @@ typedef struct Sent
 	bool		pending;
 } Sent;
 
-/* The table being read, as the publication wants it */
-typedef struct Reading
-{
-	Relation	relation;		/* its pages are read */
-	Relation	published;		/* its columns are sent */
-	Bitmapset  *columns;		/* NULL = all */
-	ExprState  *filter;			/* NULL = all rows */
-	ExprContext *econtext;
-	AttrMap    *map;			/* from the one to the other, NULL = the same */
-	TupleTableSlot *read;
-	TupleTableSlot *mapped;
-	TupleTableSlot *row;		/* with all values in memory */
-	bool		binary;
-	bool		shaped;			/* rules concern it */
-	char	   *description;	/* its 'Y' and 'R' records */
-	int			description_len;
-} Reading;
-
 typedef struct Copier
 {
 	const FloProcessArgs *args;
@@ -97,16 +51,11 @@ typedef struct Copier
 	char	   *subject;
 	MemoryContext row_context;
 
-	/* rules that are executed before anything leaves */
-	FloChangeParser *parser;
-	FloShape   *shape;
-	char	   *fingerprint;	/* of the rules */
+	FloTableReader reader;
 	FloTally	tally;			/* open: of the range */
 
 	/* the chunk being packed */
 	StringInfoData chunk;
-	StringInfoData message;
-	StringInfoData shaped;
 	FloCopyKey	key;
 
 	/*
@@ -276,10 +225,10 @@ set_in_pieces(Copier *c, uint64 bytes)
 
 /* A row larger than a chunk: pieces of its own, the description in the first */
 static void
-send_huge_row(Copier *c, Reading *r)
+send_huge_row(Copier *c, FloReading *r)
 {
-	const char *data = c->message.data;
-	uint32		left = c->message.len;
+	const char *data = c->reader.message.data;
+	uint32		left = c->reader.message.len;
 	uint16		flags = 0;
 	uint32		overhead = c->chunk.len;	/* of each piece */
 	uint64		pieces = (left + r->description_len) / (c->plan->chunk_size - overhead) + 2;
@@ -309,261 +258,51 @@ send_huge_row(Copier *c, Reading *r)
 
 	/* do not keep the memory of a huge row */
 	old = MemoryContextSwitchTo(GetMemoryChunkContext(c));
-	pfree(c->message.data);
-	initStringInfo(&c->message);
+	pfree(c->reader.message.data);
+	initStringInfo(&c->reader.message);
 	MemoryContextSwitchTo(old);
 }
 
 static void
-send_row(Copier *c, Reading *r)
+send_row(Copier *c, FloReading *r)
 {
 	uint32		limit = c->plan->chunk_size;
 
-	if (c->key.rows > 0 && c->chunk.len + c->message.len + sizeof(uint32) > limit)
+	if (c->key.rows > 0 && c->chunk.len + c->reader.message.len + sizeof(uint32) > limit)
 		send_chunk(c, 0);
 	if (c->key.rows == 0 &&
-		c->chunk.len + r->description_len + c->message.len + sizeof(uint32) > limit)
+		c->chunk.len + r->description_len + c->reader.message.len + sizeof(uint32) > limit)
 	{
 		send_huge_row(c, r);
 		return;
 	}
 	if (c->key.rows == 0)
 		flo_chunk_append_raw(&c->chunk, r->description, r->description_len);
-	flo_chunk_append(&c->chunk, c->message.data, c->message.len);
+	flo_chunk_append(&c->chunk, c->reader.message.data, c->reader.message.len);
 	c->key.rows++;
 }
 
 /* --- reading ------------------------------------------------------------- */
 
-/*
- * Of the table, as the snapshot shows it: a range read again is read alike,
- * whatever is altered meanwhile
- */
-static const char *const publication_query =
-"SELECT r.prattrs, r.prqual FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid"
-" WHERE r.prrelid = $1 AND p.pubname = ANY ($2::pg_catalog.text[]::pg_catalog.name[])";
-
-/* Column list and row filter of the publications that list the table */
 static void
-read_publication(Copier *c, Reading *r, EState *estate)
+copy_row(Copier *c, FloReading *r)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	Oid			types[2] = {OIDOID, TEXTARRAYOID};
-	Datum		values[2];
-	Node	   *filter = NULL;
-	bool		all_rows = false;
-
-	values[0] = ObjectIdGetDatum(RelationGetRelid(r->published));
-	values[1] = flo_array_of_texts(flo_publication_names(c->plan->group));
-	SPI_connect();
-	if (SPI_execute_with_args(publication_query, 2, types, values, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the publications of the group");
-	for (uint64 i = 0; i < SPI_processed; i++)
+	switch (flo_reading_row(&c->reader, r))
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		MemoryContext spi = MemoryContextSwitchTo(caller);
-		bool		isnull;
-		Datum		value;
-
-		value = SPI_getbinval(tuple, desc, 1, &isnull);
-		if (!isnull)
-			r->columns = pub_collist_to_bitmapset(NULL, value, NULL);
-		value = SPI_getbinval(tuple, desc, 2, &isnull);
-		if (isnull)
-			all_rows = true;
-		else
-			filter = stringToNode(TextDatumGetCString(value));
-		MemoryContextSwitchTo(spi);
+		case FLO_ROW_READ:
+			send_row(c, r);
+			break;
+		case FLO_ROW_DROPPED:
+			c->tally.open.filtered++;
+			break;
+		case FLO_ROW_UNPUBLISHED:
+			break;
 	}
-	SPI_finish();
-	if (filter != NULL && !all_rows)
-		r->filter = ExecPrepareExpr((Expr *) filter, estate);
-}
-
-static void
-forget_table(void *arg, uint32 relation)
-{
-	flo_shape_forget(((Copier *) arg)->shape, relation);
-}
-
-/* The records that describe the table, as pgoutput would send them */
-static void
-describe(Copier *c, Reading *r)
-{
-	StringInfoData records;
-	TupleDesc	desc;
-
-	flo_change_begin_chunk(c->parser);
-	flo_change_make_room(c->parser, forget_table, c);
-	desc = RelationGetDescr(r->published);
-	initStringInfo(&records);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (att->attisdropped || att->attgenerated || att->atttypid < FirstGenbkiObjectId)
-			continue;
-		if (r->columns != NULL && !bms_is_member(att->attnum, r->columns))
-			continue;
-		resetStringInfo(&c->message);
-		logicalrep_write_typ(&c->message, InvalidTransactionId, att->atttypid);
-		flo_chunk_append(&records, c->message.data, c->message.len);
-		(void) flo_change_parse(c->parser, c->message.data, c->message.len);
-	}
-	resetStringInfo(&c->message);
-	flo_compat_write_relation(&c->message, r->published, r->columns);
-	flo_chunk_append(&records, c->message.data, c->message.len);
-	r->shaped = flo_shape_concerns(c->shape,
-								   flo_change_parse(c->parser, c->message.data,
-													c->message.len)->relation);
-	r->description = records.data;
-	r->description_len = records.len;
-	r->binary = flo_relation_is_portable(r->published);
-}
-
-/*
- * Lock the table and make sure its file is the one the snapshot knows.  The
- * lock is kept to the end of the transaction.
- */
-static Relation
-open_unchanged(const FloCopyTask *task)
-{
-	Relation	relation;
-
-	if (!ConditionalLockRelationOid(task->relation, AccessShareLock))
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("table with OID %u is being changed by another transaction: the copy begins again",
-						task->relation)));
-	relation = try_relation_open(task->relation, NoLock);
-	if (relation == NULL || relation->rd_rel->relfilenode != task->filenode)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("table %s was dropped, truncated or rewritten after the copy began: the copy begins again",
-						relation != NULL ? RelationGetRelationName(relation) :
-						psprintf("with OID %u", task->relation))));
-	return relation;
-}
-
-static void
-begin_reading(Copier *c, const FloCopyTask *task, Reading *r, EState *estate)
-{
-	memset(r, 0, sizeof(*r));
-	r->relation = open_unchanged(task);
-	r->published = r->relation;
-	if (task->published != task->relation)
-	{
-		if (!ConditionalLockRelationOid(task->published, AccessShareLock))
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 errmsg("table with OID %u is being changed by another transaction: the copy begins again",
-							task->published)));
-		r->published = table_open(task->published, NoLock);
-	}
-	flo_error_context.schema = get_namespace_name(RelationGetNamespace(r->published));
-	flo_error_context.table = RelationGetRelationName(r->published);
-	if (r->published != r->relation)
-	{
-		TupleConversionMap *map = convert_tuples_by_name(RelationGetDescr(r->relation),
-														 RelationGetDescr(r->published));
-
-		r->map = map != NULL ? map->attrMap : NULL;
-	}
-	r->read = table_slot_create(r->relation, NULL);
-	r->mapped = MakeSingleTupleTableSlot(RelationGetDescr(r->published), &TTSOpsVirtual);
-	r->row = MakeSingleTupleTableSlot(RelationGetDescr(r->published), &TTSOpsVirtual);
-	r->econtext = GetPerTupleExprContext(estate);
-	read_publication(c, r, estate);
-	describe(c, r);
-}
-
-static void
-end_reading(Reading *r)
-{
-	ExecDropSingleTupleTableSlot(r->read);
-	ExecDropSingleTupleTableSlot(r->mapped);
-	ExecDropSingleTupleTableSlot(r->row);
-	if (r->published != r->relation)
-		table_close(r->published, NoLock);
-	relation_close(r->relation, NoLock);
-	flo_error_context_clear();
-}
-
-/* The row with all its values in memory: what is out of line would travel as "unchanged" */
-static TupleTableSlot *
-complete_row(Reading *r, TupleTableSlot *from)
-{
-	TupleDesc	desc = RelationGetDescr(r->published);
-
-	slot_getallattrs(from);
-	ExecClearTuple(r->row);
-	memcpy(r->row->tts_values, from->tts_values, sizeof(Datum) * desc->natts);
-	memcpy(r->row->tts_isnull, from->tts_isnull, sizeof(bool) * desc->natts);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		struct varlena *value;
-
-		if (r->row->tts_isnull[i] || TupleDescAttr(desc, i)->attlen != -1)
-			continue;
-		value = (struct varlena *) DatumGetPointer(r->row->tts_values[i]);
-		if (VARATT_IS_EXTERNAL(value))
-			r->row->tts_values[i] = PointerGetDatum(detoast_external_attr(value));
-	}
-	return ExecStoreVirtualTuple(r->row);
-}
-
-/* What rules make of the row in the message; false when it is dropped */
-static bool
-shape_row(Copier *c)
-{
-	const FloChange *row = flo_change_parse(c->parser, c->message.data, c->message.len);
-	const FloChange *shaped = flo_shape_apply(c->shape, row);
-	StringInfoData message = c->message;
-
-	if (shaped == NULL)
-		return false;
-	if (shaped != row)
-	{
-		flo_encode_change(&c->shaped, shaped);
-		c->message = c->shaped;
-		c->shaped = message;
-	}
-	return true;
-}
-
-static void
-copy_row(Copier *c, Reading *r)
-{
-	TupleTableSlot *slot = r->read;
-
-	if (r->map != NULL)
-		slot = execute_attr_map_slot(r->map, r->read, r->mapped);
-	if (r->filter != NULL)
-	{
-		Datum		passes;
-		bool		isnull;
-
-		r->econtext->ecxt_scantuple = slot;
-		ResetExprContext(r->econtext);
-		passes = ExecEvalExprSwitchContext(r->filter, r->econtext, &isnull);
-		if (isnull || !DatumGetBool(passes))
-			return;
-	}
-	resetStringInfo(&c->message);
-	flo_compat_write_insert(&c->message, r->published, complete_row(r, slot),
-							r->binary, r->columns);
-	if (r->shaped && !shape_row(c))
-	{
-		c->tally.open.filtered++;
-		return;
-	}
-	send_row(c, r);
 }
 
 /* For flo.copy_progress, now and then */
 static void
-show_progress(Copier *c, Reading *r, uint64 rows)
+show_progress(Copier *c, FloReading *r, uint64 rows)
 {
 	FloCopyTask *task = c->task;
 	BlockNumber block = ItemPointerGetBlockNumber(&r->read->tts_tid);
@@ -575,20 +314,12 @@ show_progress(Copier *c, Reading *r, uint64 rows)
 }
 
 static uint64
-scan_range(Copier *c, const FloCopyTask *task, Reading *r)
+scan_range(Copier *c, const FloCopyTask *task, FloReading *r)
 {
 	uint32		ordinal = 0;
-	ItemPointerData low;
-	ItemPointerData high;
-	TableScanDesc scan;
+	TableScanDesc scan = flo_reading_scan(r, task->first, task->end);
 	uint64		rows = 0;
 
-	ItemPointerSet(&low, task->first, FirstOffsetNumber);
-	if (task->end == InvalidBlockNumber)
-		ItemPointerSet(&high, InvalidBlockNumber - 1, MaxOffsetNumber);
-	else
-		ItemPointerSet(&high, task->end - 1, MaxOffsetNumber);
-	scan = table_beginscan_tidrange(r->relation, GetActiveSnapshot(), &low, &high);
 	while (table_scan_getnextslot_tidrange(scan, ForwardScanDirection, r->read))
 	{
 		MemoryContext old = MemoryContextSwitchTo(c->row_context);
@@ -632,58 +363,21 @@ take_task(Copier *c)
 	return task;
 }
 
-/* The rules as the snapshot shows them */
-static void
-open_shape(Copier *c, MemoryContext context)
-{
-	MemoryContext old = CurrentMemoryContext;
-	MemoryContext rules = AllocSetContextCreate(context, "pg_flo rules", ALLOCSET_SMALL_SIZES);
-	FloReplicatorSpec *replicator = flo_store_replicator(c->plan->group);
-	FloShapeSettings settings = {0};
-	FloShapeSpec *spec;
-
-	settings.owner = replicator != NULL ? replicator->owner : InvalidOid;
-	c->parser = flo_change_parser_create(context);
-	c->shape = flo_shape_create(context, &settings);
-	MemoryContextSwitchTo(rules);
-	spec = flo_rule_tables_load(c->plan->group, FLO_REPLICATOR_MEMBER, "");
-	flo_shape_load(c->shape, spec, rules);
-	MemoryContextSwitchTo(context);
-	c->fingerprint = flo_rule_tables_fingerprint(c->plan->group);
-	MemoryContextSwitchTo(old);
-}
-
-static void
-check_rules(Copier *c)
-{
-	char	   *now;
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	now = flo_rule_tables_fingerprint(c->plan->group);
-	PopActiveSnapshot();
-	if (strcmp(now, c->fingerprint) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("rules of the replicator have changed after the copy began: the copy begins again")));
-	pfree(now);
-}
-
 static void
 do_task(Copier *c, FloCopyTask *task)
 {
-	EState	   *estate = CreateExecutorState();
-	Reading		reading;
+	FloReading	reading;
 	uint64		rows;
 	bool		empty;
 
 	flo_injection_point("range.before");
-	check_rules(c);
+	flo_table_reader_check_rules(&c->reader);
 	memset(&c->key, 0, sizeof(c->key));
 	c->task = task;
 	c->key.relation = task->published;
 	c->key.attempt = c->plan->attempt;
 	c->key.range = task->range;
-	begin_reading(c, task, &reading, estate);
+	flo_reading_begin(&c->reader, &reading, task->relation, task->published, task->filenode);
 	SpinLockAcquire(&c->plan->mutex);
 	task->shaped = reading.shaped;
 	SpinLockRelease(&c->plan->mutex);
@@ -701,8 +395,7 @@ do_task(Copier *c, FloCopyTask *task)
 		send_chunk(c, 0);
 	wait_for_acks(c, 0);
 	flo_injection_point("range.after");
-	end_reading(&reading);
-	FreeExecutorState(estate);
+	flo_reading_end(&reading);
 
 	SpinLockAcquire(&c->plan->mutex);
 	task->chunks = c->key.ordinal;
@@ -731,8 +424,6 @@ flo_copier_run(const FloProcessArgs *args)
 	c->subject = psprintf("%s.copy", flo_name_subject(c->plan->group));
 	c->next_token = c->next_ack = 1;
 	initStringInfo(&c->chunk);
-	initStringInfo(&c->message);
-	initStringInfo(&c->shaped);
 	for (int i = 0; i < FLO_WINDOW; i++)
 		initStringInfo(&c->sent[i].chunk);
 	c->row_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo copied row",
@@ -744,7 +435,7 @@ flo_copier_run(const FloProcessArgs *args)
 	XactReadOnly = true;
 	ImportSnapshot(c->plan->snapshot);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	open_shape(c, context);
+	flo_table_reader_open(&c->reader, context, c->plan->group, "copy", false);
 	while ((task = take_task(c)) != NULL)
 		do_task(c, task);
 	PopActiveSnapshot();

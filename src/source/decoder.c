@@ -743,6 +743,23 @@ flo_decoder_step(FloDecoder *decoder)
 	return record != NULL;
 }
 
+bool
+flo_decoder_running(FloDecoder *decoder, XLogRecPtr *lsn, TransactionId *oldest,
+					TransactionId *next)
+{
+	XLogReaderState *reader = decoder->context->reader;
+	xl_running_xacts *running;
+
+	if (reader->record == NULL || XLogRecGetRmid(reader) != RM_STANDBY_ID ||
+		(XLogRecGetInfo(reader) & ~XLR_INFO_MASK) != XLOG_RUNNING_XACTS)
+		return false;
+	running = (xl_running_xacts *) XLogRecGetData(reader);
+	*lsn = reader->ReadRecPtr;
+	*oldest = running->oldestRunningXid;
+	*next = running->nextXid;
+	return true;
+}
+
 XLogRecPtr
 flo_decoder_position(FloDecoder *decoder)
 {

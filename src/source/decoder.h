@@ -65,6 +65,13 @@ extern void flo_decoder_forget(FloDecoder *decoder);
 extern uint64 flo_decoder_left_again(FloDecoder *decoder);
 extern XLogRecPtr flo_decoder_slot_restart(void);
 
+/*
+ * The last record read tells which transactions run: where it stands, the oldest of
+ * them, and the next one that there will be.  False when it does not.
+ */
+extern bool flo_decoder_running(FloDecoder *decoder, XLogRecPtr *lsn, TransactionId *oldest,
+								TransactionId *next);
+
 /* End of the last record read: everything that committed below it was emitted */
 extern XLogRecPtr flo_decoder_position(FloDecoder *decoder);
 

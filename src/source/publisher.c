@@ -789,25 +789,46 @@ flo_publisher_heartbeat(FloPublisher *pub, XLogRecPtr position)
 	send_chunk(pub);
 }
 
-void
-flo_publisher_marker(FloPublisher *pub, List *keys)
+/* A chunk of its own */
+static void
+begin_marker(FloPublisher *pub, uint16 flag)
 {
-	ListCell   *cell;
-
 	Assert(!pub->in_transaction);
 	if (!chunk_is_empty(pub))
 		send_when_room(pub);
 	wait_for_room(pub);
-	pub->header.flags = pub->flags | FLO_CHUNK_MARKER;
+	pub->header.flags = pub->flags | flag;
 	pub->header.commit_time = GetCurrentTimestamp();
-	foreach(cell, keys)
-		flo_chunk_append_copy_key(&pub->chunk, lfirst(cell));
+}
+
+static void
+end_marker(FloPublisher *pub)
+{
 	send_chunk(pub);
 	while (in_flight(pub) > 0)
 	{
 		flo_bus_wait(pub->bus, 1000);
 		flo_publisher_pump(pub);
 	}
+}
+
+void
+flo_publisher_marker(FloPublisher *pub, List *keys)
+{
+	ListCell   *cell;
+
+	begin_marker(pub, FLO_CHUNK_MARKER);
+	foreach(cell, keys)
+		flo_chunk_append_copy_key(&pub->chunk, lfirst(cell));
+	end_marker(pub);
+}
+
+void
+flo_publisher_compare(FloPublisher *pub, const char *marker)
+{
+	begin_marker(pub, FLO_CHUNK_COMPARE);
+	flo_chunk_append(&pub->chunk, marker, strlen(marker));
+	end_marker(pub);
 }
 
 int64

@@ -124,6 +124,9 @@ extern void flo_publisher_heartbeat(FloPublisher *publisher, XLogRecPtr position
  */
 extern void flo_publisher_marker(FloPublisher *publisher, List *keys);
 
+/* The same for the marker of a comparison, its one record */
+extern void flo_publisher_compare(FloPublisher *publisher, const char *marker);
+
 /* Bytes packed or sent that are not acknowledged */
 extern int64 flo_publisher_pending_bytes(FloPublisher *publisher);
 

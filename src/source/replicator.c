@@ -238,6 +238,8 @@ housekeep(Replicator *rep, bool inside)
 	release_wal(rep);
 	flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
 	flo_copy_record(&rep->copy.recorder);
+	if (rep->decoder != NULL)
+		flo_compare_look(&rep->compare);
 
 	/* tables may have been asked for while the copy ran */
 	rep->changed |= flo_copy_check(&rep->copy);
@@ -345,6 +347,7 @@ follow_configuration(Replicator *rep)
 		return true;
 	rep->changed = false;
 	rep->reloads = flo_reload_count;
+	rep->compare.look = true;
 	if (!flo_replicator_load_spec(rep))
 		return false;
 	if (list_length(publications(rep->group)) != rep->npublications)
@@ -466,6 +469,7 @@ decode_some(Replicator *rep)
 				follow_rules(rep);
 			more = flo_decoder_step(rep->decoder);
 			flo_copy_mark_snapshot(&rep->copy, rep->publisher, flo_decoder_position(rep->decoder));
+			flo_compare_step(&rep->compare, rep->decoder, rep->publisher);
 		}
 	}
 	PG_CATCH();
@@ -629,6 +633,8 @@ connect_to_broker(Replicator *rep)
 	rep->begun = rep->looked = flo_clock();
 	rep->reloads = flo_reload_count;
 	flo_bus_when_full(rep->bus, flo_upkeep_found_no_room, rep);
+	rep->compare.group = rep->group;
+	rep->compare.bus = rep->bus;
 	rep->copy.group = rep->group;
 	rep->copy.recorder.group = rep->group;
 	rep->copy.slot = rep->slot;
@@ -721,6 +727,7 @@ flo_replicator_run(void)
 		return;
 	}
 	open_decoder(rep);
+	flo_compare_open(&rep->compare);
 	show_reading_again(rep, true);
 	if (!rep->reads_again)
 		flo_copy_show();

@@ -9,6 +9,7 @@
 #include "conf/choice.h"
 #include "conf/spec.h"
 #include "core/clock.h"
+#include "source/compare_control.h"
 #include "source/copy_control.h"
 #include "source/ddl_filter.h"
 #include "source/decoder.h"
@@ -83,6 +84,7 @@ typedef struct Replicator
 	FloClock	nudged;
 
 	FloCopyControl copy;
+	FloCompareControl compare;
 	FloTally	tally;
 } Replicator;
 

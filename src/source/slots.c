@@ -12,8 +12,10 @@
 #include "replication/slot.h"
 #include "replication/snapbuild.h"
 #include "source/slots.h"
+#include "storage/proc.h"
 #include "storage/spin.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 /* Nothing is decoded while a slot is made */
 static void
@@ -23,18 +25,24 @@ no_output(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bo
 
 /* Make the slot, held by this process and ephemeral until the caller decides */
 static LogicalDecodingContext *
+begin_slot(const char *slot, bool need_snapshot)
+{
+	CheckLogicalDecodingRequirements();
+	flo_compat_slot_create(slot, RS_EPHEMERAL);
+	return CreateInitDecodingContext("pgoutput", NIL, need_snapshot, InvalidXLogRecPtr,
+									 XL_ROUTINE(.page_read = read_local_xlog_page,
+												.segment_open = wal_segment_open,
+												.segment_close = wal_segment_close),
+									 no_output, no_output, NULL);
+}
+
+static LogicalDecodingContext *
 create_slot(const char *slot, bool need_snapshot)
 {
 	LogicalDecodingContext *context;
 
 	Assert(!IsTransactionState());
-	CheckLogicalDecodingRequirements();
-	flo_compat_slot_create(slot, RS_EPHEMERAL);
-	context = CreateInitDecodingContext("pgoutput", NIL, need_snapshot, InvalidXLogRecPtr,
-										XL_ROUTINE(.page_read = read_local_xlog_page,
-												   .segment_open = wal_segment_open,
-												   .segment_close = wal_segment_close),
-										no_output, no_output, NULL);
+	context = begin_slot(slot, need_snapshot);
 	DecodingContextFindStartpoint(context);
 	return context;
 }
@@ -66,6 +74,22 @@ flo_slot_create_with_snapshot(const char *slot, bool keep, char **snapshot)
 	ReplicationSlotRelease();
 	MemoryContextSwitchTo(old);
 	return start;
+}
+
+/* What CREATE_REPLICATION_SLOT with USE_SNAPSHOT does */
+XLogRecPtr
+flo_slot_take_snapshot(const char *slot, FloSlotBegun begun, void *arg)
+{
+	LogicalDecodingContext *context = begin_slot(slot, true);
+	XLogRecPtr	lsn;
+
+	begun(arg, MyReplicationSlot->data.restart_lsn, MyReplicationSlot->effective_xmin);
+	DecodingContextFindStartpoint(context);
+	lsn = MyReplicationSlot->data.confirmed_flush;
+	RestoreTransactionSnapshot(SnapBuildInitialSnapshot(context->snapshot_builder), MyProc);
+	FreeDecodingContext(context);
+	ReplicationSlotRelease();
+	return lsn;
 }
 
 void

@@ -23,6 +23,15 @@ extern XLogRecPtr flo_slot_create(const char *slot);
 extern XLogRecPtr flo_slot_create_with_snapshot(const char *slot, bool keep, char **snapshot);
 extern void flo_slot_snapshot_end(void);
 
+/*
+ * Take a snapshot for the transaction at hand, which has done nothing yet and is REPEATABLE
+ * READ and read only, from a slot that lives inside this call.  "begun" is told
+ * where the slot begins to read and from which transaction on its catalog rows
+ * are kept; from that on, who reads the same WAL can know where the snapshot will be.
+ */
+typedef void (*FloSlotBegun) (void *arg, XLogRecPtr restart, TransactionId horizon);
+extern XLogRecPtr flo_slot_take_snapshot(const char *slot, FloSlotBegun begun, void *arg);
+
 /* Drop a slot; absent is no error */
 extern void flo_slot_drop(const char *slot);
 

@@ -1,0 +1,835 @@
+/*
+ * compare_leader.c
+ *		Leads a comparison of a group's tables with its workers'.
+ *
+ * A comparison has two rounds.  In the first the sums of all tables are published, in
+ * the second the rows of those buckets for which a worker has asked.  Each round has
+ * a snapshot of its own, with a marker at its place in the stream: there the workers
+ * have a snapshot of the same state, so both sides may be read while writes go on.
+ * The plan of an attempt is in the state bucket before its marker is in the stream.
+ *
+ * What happens to this process ends the comparison and nothing else.  The
+ * replicator notices that it has gone and clears away what it has left.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "bus/comparison.h"
+#include "bus/records.h"
+#include "bus/stream.h"
+#include "common/pg_prng.h"
+#include "conf/comparisons.h"
+#include "conf/store.h"
+#include "core/clock.h"
+#include "core/injection_point.h"
+#include "core/loop.h"
+#include "core/names.h"
+#include "core/settings.h"
+#include "core/text.h"
+#include "core/transaction.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "monitor/compare.h"
+#include "monitor/state.h"
+#include "replication/slot.h"
+#include "source/compare.h"
+#include "source/compare_control.h"
+#include "source/generation.h"
+#include "source/ownership.h"
+#include "source/slots.h"
+#include "storage/dsm.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* Snapshots that are taken of one round before it is given up */
+#define MAX_TRIES 3
+
+/* A worker that is not heard of for so long, ms, is not waited for; it speaks every 3 s */
+#define SILENCE 30000
+#define FIRST_SILENCE 10000
+
+#define LOOK_INTERVAL 200		/* ms between two looks at results */
+#define HEAR_INTERVAL 2000		/* and at reports */
+
+typedef struct Worker
+{
+	char	   *consumer;
+	char	   *name;			/* as people see it */
+	TimestampTz at;				/* of its newest report */
+	FloClock	heard;			/* when that was seen to change */
+	bool		gone;
+} Worker;
+
+/* A table with one of the workers */
+typedef struct Pair
+{
+	Oid			relation;
+	Worker	   *worker;
+	bool		pending;		/* no answer of this round yet */
+	bool		rows;			/* rows of it are wanted */
+	char	   *buckets;		/* of these; NULL = all */
+	bool		finished;
+	bool		differs;
+} Pair;
+
+typedef struct Leader
+{
+	const FloProcessArgs *args;
+	MemoryContext context;
+	MemoryContext turn;			/* reset in each look */
+	char	   *group;
+	char	   *bucket;
+	char	   *slot;
+	char	   *generation;
+	FloGeneration *begun;
+	FloBus	   *bus;
+	FloReplicatorSpec *spec;
+	FloClaim	claim;
+	FloCompareRequest *request;
+	List	   *workers;		/* of Worker * */
+	List	   *tables;			/* of FloCompareTable * */
+	List	   *pairs;			/* of Pair * */
+	FloCompareAttempt attempt;
+	uint32		attempts;		/* so far */
+	dsm_segment *segment;		/* with the workers of the marker */
+	FloClock	heard;
+	uint64		purged;			/* of the compare stream */
+} Leader;
+
+/* --- what people see ----------------------------------------------------- */
+
+static void
+show(Leader *l, const char *worker, Oid relation, const char *state, const char *detail)
+{
+	MemoryContext old = flo_transaction_begin();
+
+	flo_comparisons_state(l->group, l->request->id, worker, relation, state, InvalidXLogRecPtr,
+						  detail);
+	flo_transaction_end(old);
+}
+
+static void
+fail_pair(Leader *l, Pair *pair, const char *detail)
+{
+	show(l, pair->worker->name, pair->relation, FLO_COMPARISON_FAILED, detail);
+	pair->pending = pair->rows = false;
+	pair->finished = true;
+}
+
+static void
+fail_worker(Leader *l, Worker *worker, const char *detail)
+{
+	ListCell   *cell;
+
+	worker->gone = true;
+	foreach(cell, l->pairs)
+	{
+		Pair	   *pair = lfirst(cell);
+
+		if (pair->worker == worker && !pair->finished)
+			fail_pair(l, pair, detail);
+	}
+}
+
+static bool
+is_pending(Leader *l)
+{
+	ListCell   *cell;
+
+	foreach(cell, l->pairs)
+	{
+		if (((Pair *) lfirst(cell))->pending)
+			return true;
+	}
+	return false;
+}
+
+/* --- workers ------------------------------------------------------------- */
+
+/* Is there another one of the name, in another database? */
+static bool
+is_ambiguous(const List *reports, const FloWorkerReport *report)
+{
+	ListCell   *cell;
+
+	foreach(cell, reports)
+	{
+		const FloWorkerReport *other = lfirst(cell);
+
+		if (other != report && strcmp(other->worker, report->worker) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+is_asked(const Leader *l, const FloWorkerReport *report)
+{
+	const char *wanted = l->request->worker;
+
+	return wanted == NULL || strcmp(wanted, report->worker) == 0 ||
+		strcmp(wanted, report->consumer) == 0;
+}
+
+static void
+find_workers(Leader *l)
+{
+	List	   *reports = flo_reports(l->bus, l->bucket);
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	foreach(cell, reports)
+	{
+		FloWorkerReport *report = lfirst(cell);
+		Worker	   *worker;
+
+		if (!is_asked(l, report) || !report->compares)
+			continue;
+		worker = palloc0(sizeof(Worker));
+		worker->consumer = report->consumer;
+		worker->name = l->request->worker != NULL ? l->request->worker :
+			is_ambiguous(reports, report) ? report->consumer : report->worker;
+		worker->at = report->at;
+		worker->heard = flo_clock();
+		l->workers = lappend(l->workers, worker);
+		names = lappend(names, worker->name);
+	}
+	if (l->workers == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 l->request->worker != NULL ?
+				 errmsg("worker \"%s\" writes to no tables, is of an earlier version, or has not reported to the broker",
+						l->request->worker) :
+				 errmsg("no worker of group \"%s\" that writes to tables has reported to the broker",
+						l->group)));
+	if (l->request->worker != NULL && list_length(l->workers) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_AMBIGUOUS_PARAMETER),
+				 errmsg("%d databases have a worker \"%s\"", list_length(l->workers),
+						l->request->worker),
+				 errhint("Name its consumer, see flo.stream_status().")));
+	(void) flo_transaction_begin();
+	flo_comparisons_workers(l->group, l->request->id, names);
+	flo_transaction_end(l->context);
+}
+
+static void
+make_pairs(Leader *l)
+{
+	ListCell   *t;
+	ListCell   *w;
+
+	foreach(t, l->tables)
+	{
+		foreach(w, l->workers)
+		{
+			Pair	   *pair = palloc0(sizeof(Pair));
+
+			pair->relation = ((FloCompareTable *) lfirst(t))->plan.relation;
+			pair->worker = lfirst(w);
+			l->pairs = lappend(l->pairs, pair);
+		}
+	}
+}
+
+/* A worker that is heard of goes on, however long it may take */
+static void
+hear_workers(Leader *l, int longest)
+{
+	ListCell   *cell;
+	ListCell   *other;
+
+	if (!flo_clock_passed(l->heard, HEAR_INTERVAL))
+		return;
+	l->heard = flo_clock();
+	foreach(cell, flo_reports(l->bus, l->bucket))
+	{
+		const FloWorkerReport *report = lfirst(cell);
+
+		foreach(other, l->workers)
+		{
+			Worker	   *worker = lfirst(other);
+
+			if (strcmp(worker->consumer, report->consumer) != 0 || worker->at == report->at)
+				continue;
+			worker->at = report->at;
+			worker->heard = flo_clock();
+		}
+	}
+	foreach(other, l->workers)
+	{
+		Worker	   *worker = lfirst(other);
+
+		if (!worker->gone && flo_clock_passed(worker->heard, longest))
+			fail_worker(l, worker, psprintf("the worker has not been heard of for %d s: it is stopped, in backoff or cannot reach the broker", longest / 1000));
+	}
+}
+
+/* --- an attempt ---------------------------------------------------------- */
+
+static Pair *
+find_pair(Leader *l, Oid relation, const Worker *worker)
+{
+	ListCell   *cell;
+
+	foreach(cell, l->pairs)
+	{
+		Pair	   *pair = lfirst(cell);
+
+		if (pair->relation == relation && pair->worker == worker)
+			return pair;
+	}
+	return NULL;
+}
+
+/* The buckets that any of the workers wants of a table: NULL = all */
+static bool *
+wanted_buckets(Leader *l, const FloCompareTable *table)
+{
+	bool	   *wanted = palloc0(sizeof(bool) * table->plan.buckets);
+	ListCell   *cell;
+
+	foreach(cell, l->pairs)
+	{
+		Pair	   *pair = lfirst(cell);
+		bool	   *buckets;
+
+		if (pair->relation != table->plan.relation || !pair->pending)
+			continue;
+		buckets = pair->buckets != NULL ?
+			flo_buckets_parse(pair->buckets, table->plan.buckets) : NULL;
+		if (buckets == NULL)
+			return NULL;
+		for (int64 i = 0; i < table->plan.buckets; i++)
+			wanted[i] |= buckets[i];
+	}
+	return wanted;
+}
+
+/* What is still to be answered, as a plan */
+static void
+make_plan(Leader *l, FloCompareRound round)
+{
+	FloCompareAttempt *a = &l->attempt;
+	ListCell   *t;
+	ListCell   *w;
+
+	a->plan.id = l->request->id;
+	a->plan.attempt = ++l->attempts;
+	a->plan.round = round;
+	a->plan.encoding = GetDatabaseEncoding();
+	a->plan.samples = l->request->samples;
+	a->plan.repair = l->request->repair;
+	a->plan.repair_extra = l->request->repair_extra;
+	a->plan.workers = a->plan.tables = a->tables = NIL;
+	foreach(t, l->tables)
+	{
+		FloCompareTable *table = lfirst(t);
+		bool		pending = false;
+
+		foreach(w, l->workers)
+		{
+			Worker	   *worker = lfirst(w);
+
+			if (!find_pair(l, table->plan.relation, worker)->pending)
+				continue;
+			pending = true;
+			if (!list_member_ptr(a->plan.workers, worker->consumer))
+				a->plan.workers = lappend(a->plan.workers, worker->consumer);
+		}
+		if (!pending)
+			continue;
+		table->wanted = round == FLO_COMPARE_ROWS ? wanted_buckets(l, table) : NULL;
+		table->plan.wanted = table->wanted != NULL ?
+			flo_buckets_format(table->wanted, table->plan.buckets) : NULL;
+		a->tables = lappend(a->tables, table);
+		a->plan.tables = lappend(a->plan.tables, &table->plan);
+	}
+	flo_comparison_put(l->bus, l->bucket, flo_compare_plan_key(a->plan.id, a->plan.attempt),
+					   l->generation, &flo_compare_plan_format, &a->plan);
+}
+
+/* Whom the marker is for, where the replicator finds it */
+static void
+share_workers(Leader *l, FloSourceCompare *order)
+{
+	StringInfoData names;
+	ListCell   *cell;
+
+	initStringInfo(&names);
+	foreach(cell, l->attempt.plan.workers)
+		appendStringInfo(&names, "%s\n", (char *) lfirst(cell));
+	if (l->segment != NULL)
+		dsm_detach(l->segment);
+	l->segment = dsm_create(names.len + 1, 0);
+	dsm_pin_mapping(l->segment);
+	memcpy(dsm_segment_address(l->segment), names.data, names.len + 1);
+	order->segment = dsm_segment_handle(l->segment);
+}
+
+static FloComparePhase
+await_phase(Leader *l, FloComparePhase leave)
+{
+	FloSourceCompare state = flo_source_compare_ordered(l->args->slot);
+
+	while (state.phase == leave)
+	{
+		flo_helper_check(l->args->slot, l->args->incarnation);
+		flo_wait_means(FLO_WAIT_MEMBER);
+		flo_wait(PGINVALID_SOCKET, false, 10);
+		state = flo_source_compare_ordered(l->args->slot);
+	}
+	return state.phase;
+}
+
+static void
+snapshot_begun(void *arg, XLogRecPtr restart, TransactionId horizon)
+{
+	Leader	   *l = arg;
+	FloSourceCompare order = flo_source_compare_ordered(l->args->slot);
+
+	order.phase = FLO_COMPARE_BUILDING;
+	order.restart = restart;
+	order.horizon = horizon;
+	flo_source_compare_tell(l->args->slot, &order);
+}
+
+static void
+set_phase(Leader *l, FloComparePhase phase, XLogRecPtr lsn)
+{
+	FloSourceCompare order = flo_source_compare_ordered(l->args->slot);
+
+	order.phase = phase;
+	order.lsn = lsn;
+	flo_source_compare_tell(l->args->slot, &order);
+}
+
+/*
+ * Open the transaction with the snapshot; false when the replicator was beyond it,
+ * and no transaction is open
+ */
+static bool
+take_snapshot(Leader *l)
+{
+	FloSourceCompare order = {0};
+
+	order.id = l->request->id;
+	order.attempt = l->attempt.plan.attempt;
+	order.phase = FLO_COMPARE_ASKED;
+	share_workers(l, &order);
+	flo_source_compare_tell(l->args->slot, &order);
+	(void) await_phase(l, FLO_COMPARE_ASKED);
+	flo_transaction_start();
+	XactIsoLevel = XACT_REPEATABLE_READ;
+	XactReadOnly = true;
+	MemoryContextSwitchTo(l->context);
+	flo_injection_point("compare.snapshot");
+	l->attempt.lsn = flo_slot_take_snapshot(l->slot, snapshot_begun, l);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(l->context);
+	set_phase(l, FLO_COMPARE_TAKEN, l->attempt.lsn);
+	if (await_phase(l, FLO_COMPARE_TAKEN) == FLO_COMPARE_MARKED)
+		return true;
+	PopActiveSnapshot();
+	flo_transaction_commit();
+	MemoryContextSwitchTo(l->context);
+	return false;
+}
+
+static void
+make_stream(Leader *l)
+{
+	FloStreamConfig config = {0};
+	FloAccountInfo account;
+
+	flo_account_info(l->bus, &account);
+	config.name = flo_name_compare_stream(l->group);
+	config.subject = psprintf("%s.compare", flo_name_subject(l->group));
+	config.max_bytes = l->spec->options.copy_stream_max_bytes;
+	if (account.max_stream_bytes > 0)
+		config.max_bytes = Min(config.max_bytes, account.max_stream_bytes);
+	config.replicas = (int) (l->spec->options.stream_replicas > 0 ?
+							 l->spec->options.stream_replicas : flo_stream_replicas);
+	config.description = flo_ownership_of_copy(&l->claim);
+	flo_stream_delete(l->bus, config.name);
+	flo_stream_create(l->bus, &config);
+	l->purged = 0;
+}
+
+/* Under one snapshot: read and tell.  False when its marker was missed. */
+static bool
+read_snapshot(Leader *l)
+{
+	ListCell   *cell;
+
+	if (!take_snapshot(l))
+		return false;
+	flo_injection_point("compare.marked");
+	flo_compare_lock(&l->attempt);
+	flo_compare_read(&l->attempt);
+	PopActiveSnapshot();
+	flo_transaction_commit();
+	MemoryContextSwitchTo(l->context);
+	set_phase(l, FLO_COMPARE_NONE, InvalidXLogRecPtr);
+	(void) flo_transaction_begin();
+	foreach(cell, l->attempt.tables)
+	{
+		FloCompareTable *table = lfirst(cell);
+
+		if (l->attempt.plan.round == FLO_COMPARE_SUMS)
+			flo_comparisons_read(l->group, l->request->id, table->plan.relation,
+								 table->rows_read);
+	}
+	flo_comparisons_state(l->group, l->request->id, NULL, InvalidOid, FLO_COMPARISON_COMPARING,
+						  l->attempt.lsn, NULL);
+	flo_transaction_end(l->context);
+	return true;
+}
+
+/* --- results ------------------------------------------------------------- */
+
+static void
+take_result(Leader *l, Pair *pair, FloComparedRecord *record)
+{
+	FloCompareRound round = l->attempt.plan.round;
+	MemoryContext old;
+
+	record->relation = pair->relation;
+	if (record->state == FLO_COMPARED_MISSED)
+		return;					/* it stays pending: another snapshot is taken */
+	pair->pending = false;
+	if (record->state == FLO_COMPARED_BUCKETS && round == FLO_COMPARE_ROWS)
+	{
+		fail_pair(l, pair, "the worker asked for rows that it had");
+		return;
+	}
+	pair->rows = record->state == FLO_COMPARED_BUCKETS;
+	if (pair->rows)
+	{
+		old = MemoryContextSwitchTo(l->context);
+		pair->buckets = record->buckets != NULL ? pstrdup(record->buckets) : NULL;
+		MemoryContextSwitchTo(old);
+		return;
+	}
+	pair->finished = true;
+	pair->differs = record->state == FLO_COMPARED_DIFFERENT;
+	old = flo_transaction_begin();
+	flo_comparisons_result(l->group, l->request->id, pair->worker->name, record, NULL);
+	flo_transaction_end(old);
+}
+
+static FloComparedRecord *
+result_of(Leader *l, const List *keys, const Pair *pair, Oid relation)
+{
+	char	   *key = flo_compared_key(l->request->id, l->attempts, pair->worker->consumer, relation);
+	ListCell   *cell;
+
+	foreach(cell, keys)
+	{
+		if (strcmp(lfirst(cell), key) == 0)
+			return flo_comparison_get(l->bus, l->bucket, key, l->generation, &flo_compared_format);
+	}
+	return NULL;
+}
+
+/* True when every worker has answered for all its tables, or that it cannot this time */
+static bool
+take_results(Leader *l)
+{
+	char	   *beginning = psprintf(FLO_COMPARED_PREFIX INT64_FORMAT ".%u.", l->request->id,
+									 l->attempts);
+	List	   *keys = flo_bucket_keys(l->bus, l->bucket, beginning);
+	bool		all = true;
+	ListCell   *cell;
+
+	foreach(cell, l->pairs)
+	{
+		Pair	   *pair = lfirst(cell);
+		FloComparedRecord *record;
+
+		if (!pair->pending)
+			continue;
+		record = result_of(l, keys, pair, pair->relation);
+		if (record == NULL)
+			record = result_of(l, keys, pair, InvalidOid);
+		if (record != NULL)
+			take_result(l, pair, record);
+		else
+			all = false;
+	}
+	return all;
+}
+
+/* What all who read the compare stream have read makes room in it */
+static void
+purge_read(Leader *l)
+{
+	uint64		floor = PG_UINT64_MAX;
+	ListCell   *cell;
+
+	if (l->attempt.plan.round != FLO_COMPARE_ROWS)
+		return;
+	foreach(cell, l->workers)
+	{
+		Worker	   *worker = lfirst(cell);
+		FloComparingRecord *record;
+
+		if (worker->gone || !list_member_ptr(l->attempt.plan.workers, worker->consumer))
+			continue;
+		record = flo_records_get(l->bus, l->bucket,
+								 flo_comparing_key(l->request->id, worker->consumer),
+								 &flo_comparing_format);
+		floor = Min(floor, record != NULL && record->attempt == l->attempts ? record->seq : 0);
+	}
+	if (floor == PG_UINT64_MAX || floor <= l->purged)
+		return;
+	flo_stream_purge_below(l->bus, flo_name_compare_stream(l->group), floor + 1);
+	l->purged = floor;
+}
+
+/* The stream with rows is full.  Under the snapshot nothing can be written down. */
+static void
+wait_for_readers(void *arg)
+{
+	Leader	   *l = arg;
+	MemoryContext old = MemoryContextSwitchTo(l->turn);
+
+	flo_helper_check(l->args->slot, l->args->incarnation);
+	purge_read(l);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(l->turn);
+}
+
+static void
+await_results(Leader *l)
+{
+	bool		done = false;
+
+	while (!done)
+	{
+		MemoryContextSwitchTo(l->turn);
+		flo_helper_check(l->args->slot, l->args->incarnation);
+		done = take_results(l);
+		purge_read(l);
+		hear_workers(l, SILENCE);
+		if (!done)
+			flo_bus_wait_for(l->bus, FLO_WAIT_APPLY, LOOK_INTERVAL);
+		MemoryContextSwitchTo(l->context);
+		MemoryContextReset(l->turn);
+	}
+}
+
+/* --- the process --------------------------------------------------------- */
+
+/* Is it an error after which another snapshot may do? */
+static bool
+begins_again(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+}
+
+/* Nothing of it is kept: no transaction, no slot, no order */
+static ErrorData *
+recover(Leader *l)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(l->context);
+	error = CopyErrorData();
+	FlushErrorState();
+	LWLockReleaseAll();
+	if (MyReplicationSlot != NULL)
+		ReplicationSlotRelease();
+	AbortOutOfAnyTransaction();
+	MemoryContextSwitchTo(l->context);
+	if (l->request != NULL)
+		set_phase(l, FLO_COMPARE_NONE, InvalidXLogRecPtr);
+	return error;
+}
+
+static void
+describe_tables(Leader *l)
+{
+	MemoryContext old = flo_transaction_begin();
+
+	l->tables = flo_compare_describe(l->group, l->context, l->request->tables);
+	flo_transaction_end(old);
+}
+
+/* The words of the error by which it has to begin again; NULL when it need not */
+static const char *
+try_attempt(Leader *l, FloCompareRound round)
+{
+	const char *volatile why = NULL;
+
+	PG_TRY();
+	{
+		make_plan(l, round);
+		if (round == FLO_COMPARE_ROWS)
+			make_stream(l);
+		show(l, NULL, InvalidOid, FLO_COMPARISON_SNAPSHOT,
+			 "waits for write transactions that are open as a snapshot is taken");
+		if (!read_snapshot(l))
+			why = "the replicator was beyond the snapshot";
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error = recover(l);
+
+		if (!begins_again(error))
+			ReThrowError(error);
+		why = error->message;
+	}
+	PG_END_TRY();
+	return why;
+}
+
+static void
+run_round(Leader *l, FloCompareRound round)
+{
+	const char *why = "";
+	ListCell   *cell;
+
+	for (int tries = 0; is_pending(l) && tries < MAX_TRIES; tries++)
+	{
+		if (tries > 0)
+			show(l, NULL, InvalidOid, "missed", why);
+		why = try_attempt(l, round);
+		if (why != NULL)
+			continue;
+		await_results(l);
+		why = "the worker was beyond the snapshot each time";
+	}
+	foreach(cell, l->pairs)
+	{
+		if (((Pair *) lfirst(cell))->pending)
+			fail_pair(l, lfirst(cell), why);
+	}
+}
+
+static void
+open_leader(Leader *l)
+{
+	FloSourceCompare order = flo_source_compare_ordered(l->args->slot);
+	char	   *member;
+
+	flo_helper_names(l->args->slot, &l->group, &member);
+	l->bucket = flo_name_bucket(l->group);
+	l->slot = psprintf("%s_cmp", flo_name_slot(MyDatabaseId, l->group));
+	l->begun = flo_generation_load(l->group);
+	l->generation = flo_text_of_uuid(&l->begun->id);
+	(void) flo_transaction_begin();
+	MemoryContextSwitchTo(l->context);
+	l->request = flo_comparisons_request(order.id);
+	l->spec = flo_store_replicator(l->group);
+	l->claim.group = l->group;
+	l->claim.owner = flo_ownership_here();
+	flo_transaction_end(l->context);
+	l->claim.generation = l->begun;
+	l->bus = flo_bus_connect(psprintf("pg_flo comparer %s", l->group));
+	l->attempt.args = l->args;
+	l->attempt.group = l->group;
+	l->attempt.bucket = l->bucket;
+	l->attempt.generation = l->generation;
+	l->attempt.bus = l->bus;
+	l->attempt.wait = wait_for_readers;
+	l->attempt.arg = l;
+	l->attempt.plan.seed = pg_prng_uint64(&pg_global_prng_state);
+	l->attempt.identity.system_identifier = GetSystemIdentifier();
+	l->attempt.identity.timeline = GetWALInsertionTimeLine();
+	l->attempt.identity.generation = l->begun->id;
+	l->attempt.identity.generation_start = l->begun->start;
+	l->attempt.identity.encoding = (uint16) GetDatabaseEncoding();
+}
+
+/* One that was heard of long ago may be gone: it is waited for a moment */
+static void
+await_first_words(Leader *l)
+{
+	TimestampTz recently = GetCurrentTimestamp() - FIRST_SILENCE * INT64CONST(1000);
+	bool		silent = true;
+
+	l->heard = 0;
+	while (silent)
+	{
+		ListCell   *cell;
+
+		MemoryContextSwitchTo(l->turn);
+		silent = false;
+		hear_workers(l, FIRST_SILENCE);
+		foreach(cell, l->workers)
+		{
+			Worker	   *worker = lfirst(cell);
+
+			silent |= !worker->gone && worker->at < recently;
+		}
+		flo_helper_check(l->args->slot, l->args->incarnation);
+		if (silent)
+			flo_bus_wait_for(l->bus, FLO_WAIT_APPLY, LOOK_INTERVAL);
+		MemoryContextSwitchTo(l->context);
+		MemoryContextReset(l->turn);
+	}
+}
+
+static void
+compare(Leader *l)
+{
+	ListCell   *cell;
+
+	open_leader(l);
+	if (l->request == NULL || l->spec == NULL)
+		return;
+	flo_compare_clean(l->bus, l->group);
+	find_workers(l);
+	describe_tables(l);
+	make_pairs(l);
+	await_first_words(l);
+	foreach(cell, l->pairs)
+		((Pair *) lfirst(cell))->pending = !((Pair *) lfirst(cell))->finished;
+	run_round(l, FLO_COMPARE_SUMS);
+	foreach(cell, l->pairs)
+	{
+		Pair	   *pair = lfirst(cell);
+
+		pair->pending = pair->rows && !pair->finished;
+	}
+	run_round(l, FLO_COMPARE_ROWS);
+	flo_compare_clean(l->bus, l->group);
+	(void) flo_transaction_begin();
+	(void) flo_comparisons_over(l->group, l->request->id, "the table has left the group");
+	flo_transaction_end(l->context);
+}
+
+/*
+ * An error is the comparison's, not the replicator's.  The request stays: what lies
+ * at the broker is cleared away by the replicator.
+ */
+void
+flo_comparer_run(const FloProcessArgs *args)
+{
+	Leader	   *l = palloc0(sizeof(Leader));
+
+	l->args = args;
+	l->context = CurrentMemoryContext;
+	l->turn = AllocSetContextCreate(l->context, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
+	PG_TRY();
+	{
+		compare(l);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error = recover(l);
+
+		if (l->request == NULL)
+			ReThrowError(error);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("comparison " INT64_FORMAT " of group \"%s\" failed: %s", l->request->id,
+						l->group, error->message)));
+		show(l, NULL, InvalidOid, FLO_COMPARISON_FAILED, error->message);
+	}
+	PG_END_TRY();
+}
