@@ -106,6 +106,7 @@ flo_comparisons_request(int64 id)
 		request->samples = strtoi64(flo_sql_text(&sql, 0, 4), NULL, 10);
 		rows = flo_sql_run(SPI_OK_SELECT, "SELECT DISTINCT relation FROM flo.comparisons"
 						   OF_COMPARISON NOT_FINISHED, 2, group, number);
+		MemoryContextSwitchTo(sql.caller);
 		for (uint64 i = 0; i < rows; i++)
 			request->tables = lappend_oid(request->tables, flo_sql_oid(i, 1));
 		MemoryContextSwitchTo(old);

@@ -16,6 +16,7 @@
 #include "bus/records.h"
 #include "bus/stream.h"
 #include "conf/given_up.h"
+#include "core/injection_point.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/transaction.h"
@@ -304,6 +305,7 @@ read_tables(FloCompareReader *r, Snapshot snapshot)
 {
 	ListCell   *cell;
 
+	flo_injection_point("compare.read");
 	PushActiveSnapshot(snapshot);
 	foreach(cell, r->units)
 	{
@@ -471,4 +473,5 @@ flo_compare_reader_run(const FloProcessArgs *args)
 	r->plan = flo_record_read(&flo_compare_plan_format, "plan of a comparison", r->order->plan,
 							  r->order->plan_len);
 	run(r);
+	flo_injection_point("compare.told");
 }
