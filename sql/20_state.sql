@@ -412,7 +412,9 @@ CREATE TABLE flo.copied_objects (
 	definition text,
 	command text NOT NULL,
 	rest bool NOT NULL DEFAULT false,
+	optional bool NOT NULL DEFAULT false,
 	action text CHECK (action IN ('created', 'kept', 'skipped', 'left out')),
+	error text,
 	done_at timestamptz,
 	PRIMARY KEY (group_name, worker_name, ordinal),
 	FOREIGN KEY (group_name, worker_name) REFERENCES flo.workers ON DELETE CASCADE
@@ -433,7 +435,9 @@ COMMENT ON COLUMN flo.copied_objects.address_args IS 'see address_type';
 COMMENT ON COLUMN flo.copied_objects.definition IS 'its definition at the source, to compare with what exists here; empty: whatever exists is kept';
 COMMENT ON COLUMN flo.copied_objects.command IS 'SQL that creates it, from pg_dump';
 COMMENT ON COLUMN flo.copied_objects.rest IS 'no table needs it: of a group over schemas';
-COMMENT ON COLUMN flo.copied_objects.action IS 'created; kept, because it existed with the same definition; skipped (flo.skip_ddl()); left out, because no table needs it and it would bring code of the source''s or cannot be made (flo.ddl_log says why); NULL: not done yet';
+COMMENT ON COLUMN flo.copied_objects.optional IS 'no row needs it, though it belongs to a table: a trigger, a comment, a privilege, ...';
+COMMENT ON COLUMN flo.copied_objects.action IS 'created; kept, because it existed with the same definition; skipped (flo.skip_ddl()); left out, because no table needs it and it would bring code of the source''s, or no row needs it and it cannot be made; NULL: not done yet';
+COMMENT ON COLUMN flo.copied_objects.error IS 'why it was left out; or not checked: rows violate a foreign key, which is NOT VALID';
 COMMENT ON COLUMN flo.copied_objects.done_at IS 'when that was';
 
 CREATE TABLE flo.dead_letters (

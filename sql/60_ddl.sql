@@ -142,7 +142,8 @@ CREATE FUNCTION flo.needed_objects(
 	tables oid[],
 	OUT class oid,
 	OUT object oid,
-	OUT left_out text
+	OUT left_out text,
+	OUT optional bool
 ) RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp
 AS $$
@@ -168,43 +169,45 @@ AS $$
 	relation AS (
 		SELECT n.object AS oid FROM needed n JOIN pg_class c ON c.oid = n.object
 		 WHERE n.class = 'pg_class'::regclass AND c.relkind IN ('r', 'p')),
-	extra (class, object) AS (
-		SELECT 'pg_class'::regclass::oid, i.indexrelid FROM relation r JOIN pg_index i ON i.indrelid = r.oid
+	-- optional is what no row needs
+	extra (class, object, optional) AS (
+		SELECT 'pg_class'::regclass::oid, i.indexrelid, NOT i.indisunique FROM relation r JOIN pg_index i ON i.indrelid = r.oid
 		UNION ALL
 		-- what is NOT NULL comes with its column, unless it is not valid yet (18)
-		SELECT 'pg_constraint'::regclass, c.oid FROM relation r JOIN pg_constraint c ON c.conrelid = r.oid
+		SELECT 'pg_constraint'::regclass, c.oid, false FROM relation r JOIN pg_constraint c ON c.conrelid = r.oid
 		   AND (c.contype IN ('p', 'u', 'x', 'f') OR c.contype = 'n' AND NOT c.convalidated)
 		UNION ALL
-		SELECT 'pg_trigger'::regclass, t.oid FROM relation r JOIN pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal AND t.tgfoid <> 'flo.fence'::regproc
+		SELECT 'pg_trigger'::regclass, t.oid, true FROM relation r JOIN pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal AND t.tgfoid <> 'flo.fence'::regproc
 		UNION ALL
-		SELECT 'pg_statistic_ext'::regclass, s.oid FROM relation r JOIN pg_statistic_ext s ON s.stxrelid = r.oid
+		SELECT 'pg_statistic_ext'::regclass, s.oid, true FROM relation r JOIN pg_statistic_ext s ON s.stxrelid = r.oid
 		UNION ALL
-		SELECT 'pg_rewrite'::regclass, w.oid FROM relation r JOIN pg_rewrite w ON w.ev_class = r.oid AND w.rulename <> '_RETURN'
+		SELECT 'pg_rewrite'::regclass, w.oid, true FROM relation r JOIN pg_rewrite w ON w.ev_class = r.oid AND w.rulename <> '_RETURN'
 		UNION ALL
-		SELECT 'pg_policy'::regclass, p.oid FROM relation r JOIN pg_policy p ON p.polrelid = r.oid WHERE with_policies),
-	extra_needs (root_class, root_object, class, object) AS (
-		SELECT e.class, e.object, e.class, e.object FROM extra e
+		SELECT 'pg_policy'::regclass, p.oid, true FROM relation r JOIN pg_policy p ON p.polrelid = r.oid WHERE with_policies),
+	extra_needs (root_class, root_object, optional, class, object) AS (
+		SELECT e.class, e.object, e.optional, e.class, e.object FROM extra e
 		UNION
-		SELECT x.root_class, x.root_object, o.needed_class, o.needed_object
+		SELECT x.root_class, x.root_object, x.optional, o.needed_class, o.needed_object
 		  FROM extra_needs x CROSS JOIN LATERAL flo.object_needs(x.class, x.object) o
 		  LEFT JOIN needed n ON n.class = o.needed_class AND n.object = o.needed_object
 		 WHERE n.class IS NULL AND NOT (o.needed_class = 'pg_class'::regclass AND o.needed_object IN (SELECT t.oid FROM there t))),
 	outside AS (
-		SELECT x.root_class, x.root_object, min(x.object::regclass::text) AS other
+		SELECT x.root_class, x.root_object, x.optional, min(x.object::regclass::text) AS other
 		  FROM extra_needs x JOIN pg_class c ON c.oid = x.object
 		 WHERE x.class = 'pg_class'::regclass AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-		 GROUP BY 1, 2)
-	SELECT n.class, n.object, NULL::text FROM needed n
+		 GROUP BY 1, 2, 3)
+	SELECT n.class, n.object, NULL::text, false FROM needed n
 	UNION
-	SELECT x.class, x.object, NULL FROM extra_needs x
+	SELECT x.class, x.object, NULL, bool_and(x.optional) FROM extra_needs x
 	  LEFT JOIN outside o ON o.root_class = x.root_class AND o.root_object = x.root_object
 	 WHERE o.root_class IS NULL
+	 GROUP BY 1, 2
 	UNION
 	SELECT o.root_class, o.root_object,
-		   format('%s: it needs %s', pg_describe_object(o.root_class, o.root_object, 0), o.other) FROM outside o
+		   format('%s: it needs %s', pg_describe_object(o.root_class, o.root_object, 0), o.other), o.optional FROM outside o
 $$;
 COMMENT ON FUNCTION flo.needed_objects(text, bool, oid[]) IS
-'internal: the group''s tables, or these of them, and all they need; left_out says why an index, constraint, trigger or rule does not come along';
+'internal: the group''s tables, or these of them, and all they need; left_out says why an index, constraint, trigger or rule does not come along, optional that no row needs it';
 
 CREATE FUNCTION flo.definition_of(class oid, object oid) RETURNS text
 	LANGUAGE sql STABLE PARALLEL SAFE

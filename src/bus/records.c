@@ -163,6 +163,8 @@ static const char *const section_names[] = {"before", "after", NULL};
 static const FloField definition_fields[] = {
 	{FLO_FIELD(FloDefinition, section, FLO_FIELD_ENUM, FLO_REQUIRED), FLO_ONE_OF(section_names)},
 	{FLO_FIELD(FloDefinition, rest, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDefinition, optional, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDefinition, lacks, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDefinition, object, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloDefinition, part_of, FLO_FIELD_UINT32, FLO_OPTIONAL), FLO_IN(1, PG_INT32_MAX)},
 	{FLO_FIELD(FloDefinition, of_table, FLO_FIELD_UINT32, FLO_OPTIONAL), FLO_AT_LEAST(1)},

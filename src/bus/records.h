@@ -229,6 +229,8 @@ typedef struct FloDefinition
 {
 	int			section;		/* before or after the rows */
 	bool		rest;			/* no table needs it: it may be left out */
+	bool		optional;		/* no row needs it: it may fail */
+	char	   *lacks;			/* why it cannot come along; NULL: it can */
 	char	   *object;			/* as people call it */
 	uint32		part_of;		/* ordinal of the one it belongs to */
 	uint32		of_table;		/* OID of the table of an index or key */

@@ -63,6 +63,7 @@ typedef struct Option
 static const char *const release_wal_names[] = {"published", "applied", NULL};
 static const char *const keyless_names[] = {"refuse", "full", "insert_only", "skip", NULL};
 static const char *const origin_names[] = {"local", "any", NULL};
+static const char *const schema_objects_names[] = {"needed", "all", NULL};
 static const char *const on_error_names[] = {"retry", "stop", "dead_letter", NULL};
 static const char *const on_error_postgres_names[] = {"retry", "stop", NULL};
 static const char *const start_names[] = {"copy", "earliest", "latest", NULL};
@@ -93,6 +94,7 @@ static const Option registry[] = {
 	{"copy_stream_max_bytes", FLO_SCOPE_REPLICATOR, OPTION_BYTES, R(copy_stream_max_bytes), 2 * GB, 64 * MB, SIZE_MAX_BYTES},
 	{"schema_owner", FLO_SCOPE_REPLICATOR, OPTION_BOOL, R(schema_owner), false},
 	{"schema_privileges", FLO_SCOPE_REPLICATOR, OPTION_BOOL, R(schema_privileges), false},
+	{"schema_objects", FLO_SCOPE_REPLICATOR, OPTION_CHOICE, R(schema_objects), FLO_SCHEMA_BY_CHOICE, 0, 0, schema_objects_names},
 
 	/* every worker */
 	{"batch_size", FLO_SCOPE_POSTGRES, OPTION_NUMBER, W(batch_size), 1000, 1, 1000000},

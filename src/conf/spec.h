@@ -94,6 +94,14 @@ typedef enum FloDdlTrustOption
 	FLO_DDL_TRUST_SOURCE		/* of the worker's owner, whatever it does */
 } FloDdlTrustOption;
 
+/* Which definitions come along with sync_schema */
+typedef enum FloSchemaObjects
+{
+	FLO_SCHEMA_NEEDED,			/* tables and what they need */
+	FLO_SCHEMA_ALL,				/* what else is in the group's schemas */
+	FLO_SCHEMA_BY_CHOICE		/* all, unless the group is a list of tables */
+} FloSchemaObjects;
+
 typedef struct FloReplicatorOptions
 {
 	FloReleaseWal release_wal;
@@ -107,6 +115,7 @@ typedef struct FloReplicatorOptions
 	int64		copy_stream_max_bytes;	/* bytes */
 	bool		schema_owner;
 	bool		schema_privileges;
+	FloSchemaObjects schema_objects;
 } FloReplicatorOptions;
 
 typedef struct FloWorkerOptions

@@ -10,7 +10,9 @@
  * differ.
  *
  * What no table needs comes after the rows, and is left out when it would have
- * to wait for a person or cannot be made: the log says so, and the copy goes on.
+ * to wait for a person or cannot be made; what hangs on a table and no row needs,
+ * such as a trigger, when it cannot be made.  Its line in flo.copied_objects says
+ * why, and the copy goes on.
  *
  * Commands have the rights that ddl_rights.c gives them.  What must not run
  * without a person's word is put into flo.pending_ddl, as the stream's DDL is,
@@ -19,9 +21,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "bus/bucket_text.h"
-#include "bus/records.h"
-#include "bus/stream.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "conf/copies.h"
@@ -30,9 +29,9 @@
 #include "core/error_context.h"
 #include "core/injection_point.h"
 #include "core/loop.h"
-#include "core/names.h"
 #include "core/process.h"
 #include "core/transaction.h"
+#include "dest/copy_definitions.h"
 #include "dest/copy_schema_apply.h"
 #include "dest/ddl_apply.h"
 #include "dest/ddl_known.h"
@@ -42,7 +41,6 @@
 #include "dest/ddl_targets.h"
 #include "dest/worker_config.h"
 #include "executor/spi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/state.h"
 #include "parser/parser.h"
@@ -70,99 +68,9 @@ typedef struct Object
 	char	   *command;
 	bool		has_address;
 	bool		rest;			/* no table needs it */
+	bool		optional;		/* no row needs it */
 	bool		unchecked;		/* a foreign key that rows violate */
 } Object;
-
-/* --- taking the definitions ---------------------------------------------- */
-
-/* The list of a snapshot is made once; of another generation nothing is kept */
-static bool
-is_noted(const FloWorkerSpec *spec, const char *generation, const char *attempt)
-{
-	if (flo_sql_run(SPI_OK_DELETE,
-					"DELETE FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2"
-					" AND generation <> $3::uuid", 3, spec->group, spec->worker, generation) > 0)
-		flo_sql_run(SPI_OK_DELETE,
-					"DELETE FROM flo.pending_ddl WHERE group_name = $1 AND worker_name = $2"
-					" AND lsn = '0/0'", 2, spec->group, spec->worker);
-	return flo_sql_run(SPI_OK_SELECT, "SELECT FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2 AND attempt >= $3::int LIMIT 1",
-					   3, spec->group, spec->worker, attempt) > 0;
-}
-
-/*
- * Put a snapshot's definitions behind those of earlier ones.  What was done
- * with the very same definition is done if it is still here; another takes the
- * place of the one before, and is compared with what exists here.  What was not done goes when
- * these are "all" there are, and not only those of some tables.
- */
-static void
-note_definitions(const FloWorkerSpec *spec, const char *generation, const char *attempt,
-				 const char *json, bool all)
-{
-	flo_sql_run(SPI_OK_INSERT, "INSERT INTO flo.copied_objects (group_name, worker_name, generation, attempt, ordinal, section, object,"
-				" part_of, of_table, address_type, address_names, address_args, definition, command, rest, action, done_at)"
-				" SELECT $1, $2, $3::uuid, $4::int, b.base + o.ordinal, o.object->>'section', o.object->>'object',"
-				" b.base + (o.object->>'part_of')::int, (o.object->>'of_table')::oid, o.object->>'type',"
-				" CASE WHEN o.object->>'type' IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(o.object->'names')) END,"
-				" CASE WHEN o.object->>'type' IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(o.object->'args')) END,"
-				" o.object->>'definition', o.object->>'command', coalesce((o.object->>'rest')::bool, false), d.action, d.done_at"
-				" FROM (SELECT coalesce(max(ordinal), 0) AS base FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2) b"
-				" CROSS JOIN json_array_elements($5::json->'definitions') WITH ORDINALITY o (object, ordinal)"
-				" LEFT JOIN LATERAL (SELECT action, done_at FROM flo.copied_objects d WHERE d.group_name = $1 AND d.worker_name = $2"
-				" AND d.section = o.object->>'section' AND d.object = o.object->>'object' AND d.command = o.object->>'command'"
-				" AND (o.object->>'definition' = '' OR d.definition IS NOT DISTINCT FROM o.object->>'definition')"
-				" AND d.action IS NOT NULL LIMIT 1) d ON true",
-				5, spec->group, spec->worker, generation, attempt, json);
-	flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.copied_objects o WHERE group_name = $1 AND worker_name = $2 AND attempt < $3::int"
-				" AND (action IS NULL AND $4::bool OR EXISTS (SELECT FROM flo.copied_objects n WHERE n.group_name = $1 AND n.worker_name = $2"
-				" AND n.attempt = $3::int AND n.section = o.section AND n.object = o.object))",
-				4, spec->group, spec->worker, attempt, all ? "t" : "f");
-}
-
-/* A table that was dropped and made again is made again here, with all that belongs to it */
-static void
-forget_missing(const FloWorkerSpec *spec, const char *attempt)
-{
-	flo_sql_run(SPI_OK_UPDATE, "UPDATE flo.copied_objects o SET action = NULL, done_at = NULL WHERE group_name = $1 AND worker_name = $2"
-				" AND attempt = $3::int AND action IN ('created', 'kept') AND address_type IS NOT NULL"
-				" AND NOT EXISTS (SELECT FROM flo.find_object(o.address_type, o.address_names, o.address_args) f WHERE f.object IS NOT NULL)",
-				3, spec->group, spec->worker, attempt);
-	flo_sql_run(SPI_OK_UPDATE, "UPDATE flo.copied_objects o SET action = NULL, done_at = NULL WHERE group_name = $1 AND worker_name = $2"
-				" AND attempt = $3::int AND address_type IS NULL AND EXISTS (SELECT FROM flo.copied_objects w"
-				" WHERE w.group_name = $1 AND w.worker_name = $2 AND w.ordinal = o.part_of AND w.action IS NULL)",
-				3, spec->group, spec->worker, attempt);
-}
-
-static void
-take_definitions(const FloReception *what, const char *key, uint32 attempt)
-{
-	const FloWorkerSpec *spec = what->spec;
-	const char *generation = what->generation;
-	MemoryContext context = CurrentMemoryContext;
-	char	   *number = psprintf("%u", attempt);
-	char	   *json;
-	FloSqlSession sql;
-
-	flo_sql_begin(&sql);
-	if (!is_noted(spec, generation, number))
-	{
-		MemoryContext spi = MemoryContextSwitchTo(context);
-
-		json = flo_bucket_get_text(what->bus, flo_name_bucket(spec->group), key,
-								   flo_schema_tag(generation, attempt));
-		if (json == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("the definitions that came with the copy are not in the group's state bucket"),
-					 errhint("flo.resync() at the source copies everything afresh.")));
-		flo_definitions_check(key, json);
-		json = pg_any_to_server(json, strlen(json), PG_UTF8);
-		MemoryContextSwitchTo(spi);
-		note_definitions(spec, generation, number, json, strcmp(key, FLO_SCHEMA_KEY) == 0);
-		forget_missing(spec, number);
-	}
-	flo_sql_end(&sql);
-}
 
 /* --- creating ------------------------------------------------------------ */
 
@@ -175,7 +83,7 @@ objects_to_do(const FloWorkerSpec *spec, const char *section, const char *which)
 	uint64		rows;
 
 	flo_sql_begin(&sql);
-	rows = flo_sql_run(SPI_OK_SELECT, psprintf("SELECT ordinal, object, command, address_type IS NOT NULL, coalesce(of_table, 0), rest"
+	rows = flo_sql_run(SPI_OK_SELECT, psprintf("SELECT ordinal, object, command, address_type IS NOT NULL, coalesce(of_table, 0), rest, optional"
 											   " FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2"
 											   " AND section = $3 AND action IS NULL AND %s ORDER BY ordinal", which),
 					   3, spec->group, spec->worker, section);
@@ -190,6 +98,7 @@ objects_to_do(const FloWorkerSpec *spec, const char *section, const char *which)
 		object->has_address = flo_sql_true(i, 4);
 		object->table = flo_sql_text(&sql, i, 5);
 		object->rest = flo_sql_true(i, 6);
+		object->optional = flo_sql_true(i, 7);
 		spi = MemoryContextSwitchTo(sql.caller);
 		objects = lappend(objects, object);
 		MemoryContextSwitchTo(spi);
@@ -382,13 +291,14 @@ run_command(const FloWorkerSpec *spec, const Object *object, bool released, bool
 	return reason;
 }
 
+/* "error" may be NULL */
 static void
-note_done(const FloWorkerSpec *spec, const Object *object, const char *action)
+note_done(const FloWorkerSpec *spec, const Object *object, const char *action, const char *error)
 {
 	flo_sql_do(SPI_OK_UPDATE,
-			   "UPDATE flo.copied_objects SET action = $4, done_at = clock_timestamp()"
+			   "UPDATE flo.copied_objects SET action = $4, done_at = clock_timestamp(), error = $5"
 			   " WHERE group_name = $1 AND worker_name = $2 AND ordinal = $3::int",
-			   4, spec->group, spec->worker, object->ordinal, action);
+			   5, spec->group, spec->worker, object->ordinal, action, error);
 }
 
 /*
@@ -422,7 +332,8 @@ create_object(const FloWorkerSpec *spec, const Object *object)
 		if (reason != NULL)
 			return reason;
 	}
-	note_done(spec, object, action);
+	note_done(spec, object, action,
+			  strcmp(action, "left out") == 0 ? "what it belongs to is left out" : NULL);
 	if (decision != FLO_DDL_NOT_HELD)
 		flo_ddl_note(&place, SYNC_TAG, object->command,
 					 kept ? "present" : decision == FLO_DDL_SKIPPED ? "skipped" : "applied",
@@ -498,30 +409,59 @@ leave_out(const FloWorkerSpec *spec, const Object *object, const char *why)
 	FloDdlPlace place = place_of(spec, object);
 
 	ereport(LOG,
-			(errmsg("sync_schema leaves out %s, which no table needs: %s", object->name, why)));
-	note_done(spec, object, "left out");
+			(errmsg("sync_schema leaves out %s, which no %s needs: %s", object->name,
+					object->rest ? "table" : "row", why)));
+	note_done(spec, object, "left out", why);
 	flo_ddl_note(&place, SYNC_TAG, object->command, "not_here",
 				 psprintf("%s: %s", object->name, why));
 }
 
 /*
  * In a transaction, which has to be given up when this returns why a person has
- * to decide.  What no table needs is done without, and a foreign key that rows
- * violate (the source had them before, or without asking) does not hold up all
- * that comes after.
+ * to decide.  What no table needs is done without, and what no row needs when it
+ * cannot be made; in *error what went wrong with anything else.
+ */
+static char *
+create_or_leave_out(const FloWorkerSpec *spec, Object *object, ErrorData **error)
+{
+	char	   *reason = try_object(spec, object, error);
+
+	if ((object->rest && reason != NULL) || ((object->rest || object->optional) && *error != NULL))
+	{
+		leave_out(spec, object, reason != NULL ? reason : (*error)->message);
+		*error = NULL;
+		return NULL;
+	}
+	return reason;
+}
+
+/* The same, for what is not checked against rows: most is made without a subtransaction */
+static char *
+create_plainly(const FloWorkerSpec *spec, Object *object)
+{
+	ErrorData  *error;
+	char	   *reason;
+
+	if (!object->rest && !object->optional)
+		return create_object(spec, object);
+	reason = create_or_leave_out(spec, object, &error);
+	if (error != NULL)
+		ReThrowError(error);
+	return reason;
+}
+
+/*
+ * The same for one that comes after them.  A foreign key that rows violate (the
+ * source had them before, or without asking) does not hold up all that comes
+ * after.
  */
 static char *
 create_after(const FloWorkerSpec *spec, Object *object)
 {
 	FloDdlPlace place = place_of(spec, object);
 	ErrorData  *error;
-	char	   *reason = try_object(spec, object, &error);
+	char	   *reason = create_or_leave_out(spec, object, &error);
 
-	if (object->rest && (reason != NULL || error != NULL))
-	{
-		leave_out(spec, object, reason != NULL ? reason : error->message);
-		return NULL;
-	}
 	if (error == NULL)
 		return reason;
 	if (error->sqlerrcode != ERRCODE_FOREIGN_KEY_VIOLATION)
@@ -535,8 +475,13 @@ create_after(const FloWorkerSpec *spec, Object *object)
 			 errhint("Mend the rows at the source, then ALTER TABLE ... VALIDATE CONSTRAINT here.")));
 	reason = create_object(spec, object);
 	if (reason == NULL)
+	{
+		note_done(spec, object, "created",
+				  psprintf("not checked: %s %s", error->message,
+						   error->detail != NULL ? error->detail : ""));
 		flo_ddl_note(&place, SYNC_TAG, object->command, "applied",
 					 psprintf("%s is not checked: %s", object->name, error->message));
+	}
 	return reason;
 }
 
@@ -641,7 +586,7 @@ flo_schema_create_before(const FloReception *what, const char *key, uint32 attem
 
 	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
-	take_definitions(what, key, attempt);
+	flo_definitions_take(what, key, attempt);
 	flo_transaction_end(context);
 	do
 	{
@@ -655,7 +600,7 @@ flo_schema_create_before(const FloReception *what, const char *key, uint32 attem
 			flo_check_interrupts();
 			flo_state_set(FLO_STATE_COPYING, "creating tables and what they need: %d of %d", i + 1,
 						  list_length(objects));
-			reason = create_object(what->spec, list_nth(objects, i));
+			reason = create_plainly(what->spec, list_nth(objects, i));
 			if (reason != NULL)
 				hold_objects(what->spec, objects, i, reason);
 		}
@@ -729,7 +674,7 @@ build_some(const FloWorkerSpec *spec, List *objects)
 		if (claim(spec, lfirst(cell)))
 		{
 			flo_injection_point("build.before");
-			if (create_object(spec, lfirst(cell)) != NULL)
+			if (create_plainly(spec, lfirst(cell)) != NULL)
 			{
 				/* the worker itself comes upon it, and waits */
 				AbortCurrentTransaction();

@@ -3,10 +3,8 @@
  *		Publishes the definitions of a group's tables and of what they need.
  *
  * pg_dump writes them, seen through the snapshot of the copy, as an archive whose
- * table of contents carries the catalog and OID of each object.  What the
- * group's tables need is found in pg_depend (flo.needed_objects).  In a group
- * over schemas the rest of these schemas comes along as well, behind the rows:
- * what no table needs may be left out at a destination.
+ * table of contents carries the catalog and OID of each object; which of them
+ * come along says schema_entries.c.
  *
  * pg_dump's session has settings of ours, whatever ALTER DATABASE or ALTER ROLE
  * say, which are those that a destination's processes pin: text means the same
@@ -25,12 +23,9 @@
 #include "bus/bucket_text.h"
 #include "bus/json.h"
 #include "bus/stream.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "common/file_utils.h"
-#include "conf/publication.h"
-#include "conf/store.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/settings.h"
@@ -38,19 +33,15 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/state.h"
-#include "nodes/makefuncs.h"
-#include "nodes/parsenodes.h"
-#include "parser/parser.h"
 #include "source/archive.h"
 #include "source/copy_schema_dump.h"
 #include "source/dump_program.h"
+#include "source/schema_entries.h"
 #include "storage/fd.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 
 /* Bytes of pg_dump's command line: an arbitrary part of what systems allow */
 #define MAX_ARGUMENTS_SIZE (1024 * 1024)
@@ -66,32 +57,6 @@
 	"-c standard_conforming_strings=on -c bytea_output=hex -c lc_monetary=C -c xmloption=content" \
 	" -c array_nulls=on -c TimeZone=GMT -c role=none -c default_transaction_deferrable=off"
 
-typedef struct ObjectKey
-{
-	Oid			class;
-	Oid			object;
-} ObjectKey;
-
-/* An entry of pg_dump's that comes along */
-typedef struct Entry
-{
-	ObjectKey	key;			/* zeroes for what is no object of its own */
-	int			part_of;		/* place in the list, from 1; 0 = none */
-	bool		after;			/* the rows */
-	bool		rest;			/* no table needs it */
-	bool		shell;			/* a type's name, for the functions that make
-								 * the type */
-	bool		query;			/* a view, which has parts of its own */
-	char	   *label;
-	char	   *command;
-} Entry;
-
-typedef struct EntryPlace
-{
-	int			id;				/* pg_dump's */
-	int			place;			/* in the list, from 1 */
-} EntryPlace;
-
 typedef struct Dump
 {
 	const FloReplicatorSpec *spec;
@@ -99,73 +64,14 @@ typedef struct Dump
 	const char *snapshot;
 	List	   *tables;			/* NIL = all of the group */
 	bool		only_missing;
-	FloTableOids covered;		/* whose schemas come along whole */
 	char	   *script;			/* files */
 	char	   *complaints;
 	FILE	   *pipe;
-	HTAB	   *wanted;			/* of ObjectKey */
-	HTAB	   *places;			/* of EntryPlace */
-	List	   *entries;		/* of Entry * */
-	List	   *contents;		/* of Entry *: REFRESH of materialized views,
-								 * when all views are there */
-	List	   *privileges;		/* of Entry *: they come last */
+	FloSchemaEntries *chosen;
+	List	   *entries;		/* of FloSchemaEntry * */
 	MemoryContext context;		/* of the entries */
 	MemoryContext entry_context;	/* of the one being read */
 } Dump;
-
-/* --- what is wanted ------------------------------------------------------ */
-
-static void
-find_wanted(Dump *d)
-{
-	HASHCTL		control = {0};
-	Oid			types[3] = {TEXTOID, BOOLOID, OIDARRAYOID};
-	Datum		values[3];
-	char		nulls[3] = {' ', ' ', ' '};
-	Datum	   *oids = palloc(sizeof(Datum) * Max(list_length(d->tables), 1));
-	ListCell   *cell;
-
-	control.keysize = control.entrysize = sizeof(ObjectKey);
-	control.hcxt = CurrentMemoryContext;
-	d->wanted = hash_create("pg_flo needed objects", 1024, &control,
-							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	values[0] = CStringGetTextDatum(d->spec->group);
-	values[1] = BoolGetDatum(d->spec->options.schema_privileges);
-	foreach(cell, d->tables)
-		oids[foreach_current_index(cell)] = ObjectIdGetDatum(lfirst_oid(cell));
-	values[2] = PointerGetDatum(construct_array(oids, list_length(d->tables), OIDOID, sizeof(Oid),
-												true, TYPALIGN_INT));
-	nulls[2] = d->tables == NIL ? 'n' : ' ';
-	SPI_connect();
-	if (SPI_execute_with_args("SELECT class, object, left_out FROM flo.needed_objects($1, $2, $3)",
-							  3, types, values, nulls, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not find what the group's tables need");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		char	   *left_out = SPI_getvalue(tuple, SPI_tuptable->tupdesc, 3);
-		ObjectKey	key;
-		bool		isnull;
-
-		key.class = DatumGetObjectId(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
-		key.object = DatumGetObjectId(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
-		if (left_out != NULL)
-			ereport(LOG,
-					(errmsg("sync_schema of group \"%s\" leaves out %s, which is not in the group",
-							d->spec->group, left_out)));
-		else
-			(void) hash_search(d->wanted, &key, HASH_ENTER, NULL);
-	}
-	SPI_finish();
-}
-
-static bool
-is_wanted(Dump *d, Oid class, Oid object)
-{
-	ObjectKey	key = {class, object};
-
-	return hash_search(d->wanted, &key, HASH_FIND, NULL) != NULL;
-}
 
 /* --- running pg_dump ----------------------------------------------------- */
 
@@ -184,14 +90,6 @@ append_argument(StringInfo script, const char *argument)
 	appendStringInfoChar(script, '\'');
 }
 
-/* Does the whole schema come along? */
-static bool
-is_covered(Dump *d, Oid schema)
-{
-	return OidIsValid(schema) && d->tables == NIL &&
-		(d->covered.all || list_member_oid(d->covered.schemas, schema));
-}
-
 /*
  * Tables nobody needs, which pg_dump would lock, and their sequences.  When there
  * are too many to name, it dumps them for nothing.
@@ -204,7 +102,7 @@ append_exclusions(Dump *d, StringInfo script)
 	SPI_connect();
 	if (SPI_execute("SELECT c.oid, '--exclude-table=\"' || pg_catalog.replace(n.nspname, '\"', '\"\"') || '\".\"'"
 					" || pg_catalog.replace(c.relname, '\"', '\"\"') || '\"', n.oid,"
-					" c.relkind IN ('v', 'm') OR c.relkind = 'S' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d"
+					" c.relkind IN ('v', 'm', 'f') OR c.relkind = 'S' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d"
 					" WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')"
 					" AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass)"
 					" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
@@ -221,7 +119,8 @@ append_exclusions(Dump *d, StringInfo script)
 			DatumGetObjectId(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
 		bool		loose = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 4, &isnull));
 
-		if (!is_wanted(d, RelationRelationId, relation) && !(loose && is_covered(d, schema)))
+		if (!flo_schema_entries_want(d->chosen, RelationRelationId, relation) &&
+			!(loose && flo_schema_entries_cover(d->chosen, schema)))
 			append_argument(script, SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2));
 	}
 	SPI_finish();
@@ -263,9 +162,8 @@ write_script(Dump *d)
 	append_argument(&script, "--quote-all-identifiers");
 	append_argument(&script, "--no-publications");
 	append_argument(&script, "--no-subscriptions");
-	append_argument(&script, "--no-security-labels");
-	if (!d->spec->options.schema_privileges)
-		append_argument(&script, "--no-privileges");
+	if (d->spec->options.schema_objects == FLO_SCHEMA_NEEDED)
+		append_argument(&script, "--no-security-labels");
 	append_argument(&script, psprintf("--lock-wait-timeout=%d", LOCK_WAIT_TIMEOUT));
 	append_argument(&script, psprintf("--encoding=%s", GetDatabaseEncodingName()));
 	append_argument(&script, psprintf("--snapshot=%s", d->snapshot));
@@ -376,325 +274,6 @@ read_dump(void *arg, char *buffer, Size size)
 
 /* --- reading what it wrote ----------------------------------------------- */
 
-static bool
-is_one_of(const char *kind, const char *const *kinds)
-{
-	for (; *kinds != NULL; kinds++)
-		if (strcmp(kind, *kinds) == 0)
-			return true;
-	return false;
-}
-
-static Entry *
-entry_by_id(Dump *d, int id, int *place)
-{
-	EntryPlace *known = hash_search(d->places, &id, HASH_FIND, NULL);
-
-	if (known == NULL)
-		return NULL;
-	*place = known->place;
-	return list_nth(d->entries, known->place - 1);
-}
-
-static Oid
-relation_named(RangeVar *name)
-{
-	return RangeVarGetRelid(name, NoLock, true);
-}
-
-/*
- * ALTER ... ATTACH PARTITION and ALTER SEQUENCE ... OWNED BY say of whom they
- * speak in their statement only.
- */
-static bool
-both_ends_wanted(Dump *d, const FloArchiveEntry *read, Node *statement, Entry *entry)
-{
-	ListCell   *cell;
-
-	if (IsA(statement, AlterTableStmt))
-	{
-		AlterTableStmt *alter = (AlterTableStmt *) statement;
-		AlterTableCmd *command = linitial(alter->cmds);
-		Oid			part;
-
-		if (command->subtype != AT_AttachPartition)
-			return true;
-		part = relation_named(((PartitionCmd *) command->def)->name);
-		foreach(cell, read->needs)
-		{
-			int			place;
-			Entry	   *other = entry_by_id(d, lfirst_int(cell), &place);
-
-			if (other != NULL && other->key.class == RelationRelationId &&
-				other->key.object == part)
-				entry->part_of = place;
-		}
-		return is_wanted(d, RelationRelationId, part) &&
-			is_wanted(d, RelationRelationId, relation_named(alter->relation));
-	}
-	if (IsA(statement, AlterSeqStmt))
-	{
-		foreach(cell, ((AlterSeqStmt *) statement)->options)
-		{
-			DefElem    *option = lfirst(cell);
-			List	   *column;
-			List	   *table;
-
-			if (strcmp(option->defname, "owned_by") != 0)
-				continue;
-			column = (List *) option->arg;
-			if (list_length(column) < 2)
-				continue;
-			table = list_truncate(list_copy(column), list_length(column) - 1);
-			if (!is_wanted(d, RelationRelationId, relation_named(makeRangeVarFromNameList(table))))
-				return false;
-		}
-	}
-	return true;
-}
-
-/* The type whose name a shell is */
-static Oid
-type_of_shell(const FloArchiveEntry *read)
-{
-	Oid			schema = get_namespace_oid(read->schema, true);
-
-	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(read->name),
-						   ObjectIdGetDatum(schema));
-}
-
-/* Is it of a covered schema, or of something that is, though no table needs it? */
-static bool
-is_rest(Dump *d, const FloArchiveEntry *read)
-{
-	static const char *const objects[] = {
-		"TYPE", "SHELL TYPE", "DOMAIN", "COLLATION", "SEQUENCE", "VIEW", "MATERIALIZED VIEW",
-		"FUNCTION", "PROCEDURE", "AGGREGATE", "OPERATOR", NULL
-	};
-	static const char *const parts[] = {"INDEX", "RULE", "TRIGGER", "DEFAULT", NULL};
-	ListCell   *cell;
-
-	if (strcmp(read->kind, "SCHEMA") == 0)
-		return is_covered(d, get_namespace_oid(read->name, true));
-	if (is_one_of(read->kind, objects))
-		return is_covered(d, get_namespace_oid(read->schema, true));
-	if (is_one_of(read->kind, parts))
-		foreach(cell, read->needs)
-	{
-		int			place;
-		Entry	   *other = entry_by_id(d, lfirst_int(cell), &place);
-
-		if (other != NULL && other->rest && other->query)
-			return true;
-	}
-	return false;
-}
-
-/*
- * A view that needs a key which is made after the rows (GROUP BY of a key) is
- * written twice: without a query, and as a rule that gives it one.
- */
-static bool
-is_query_of_view(const FloArchiveEntry *read)
-{
-	return strcmp(read->kind, "RULE") == 0 &&
-		strncmp(read->command, "CREATE OR REPLACE VIEW", strlen("CREATE OR REPLACE VIEW")) == 0;
-}
-
-static bool
-is_of_wanted_view(Dump *d, const FloArchiveEntry *read, Entry *entry)
-{
-	ListCell   *cell;
-
-	foreach(cell, read->needs)
-	{
-		int			place;
-		Entry	   *other = entry_by_id(d, lfirst_int(cell), &place);
-
-		if (other == NULL || !other->query)
-			continue;
-		entry->part_of = place;
-		entry->after = true;
-		entry->rest = other->rest;
-	}
-	return entry->part_of != 0;
-}
-
-/* One without object of its own comes along if all it belongs to do */
-static bool
-is_part_of_wanted(Dump *d, const FloArchiveEntry *read, Entry *entry)
-{
-	ListCell   *cell;
-
-	foreach(cell, read->needs)
-	{
-		Entry	   *whole = entry_by_id(d, lfirst_int(cell), &entry->part_of);
-
-		if (whole == NULL)
-			return false;
-		entry->after |= whole->after;
-		entry->rest |= whole->rest;
-	}
-	return entry->part_of != 0;
-}
-
-static bool
-is_entry_wanted(Dump *d, const FloArchiveEntry *read, Entry *entry)
-{
-	static const char *const never[] = {
-		"ENCODING", "STDSTRINGS", "SEARCHPATH", "DEFAULT ACL", "STATISTICS DATA", NULL
-	};
-	static const char *const by_statement[] = {"TABLE ATTACH", "INDEX ATTACH", NULL};
-
-	if (read->section == FLO_ARCHIVE_ROWS || is_one_of(read->kind, never))
-		return false;
-	if (is_query_of_view(read))
-		return is_of_wanted_view(d, read, entry);
-	if (strcmp(read->kind, "SHELL TYPE") == 0)
-	{
-		entry->shell = true;
-		entry->key.class = TypeRelationId;
-		entry->key.object = type_of_shell(read);
-	}
-	if (OidIsValid(entry->key.class) && is_wanted(d, entry->key.class, entry->key.object))
-		return true;
-	if (is_rest(d, read))
-	{
-		entry->after = entry->rest = true;
-		return true;
-	}
-	if (OidIsValid(entry->key.class))
-		return false;
-	return is_one_of(read->kind, by_statement) || is_part_of_wanted(d, read, entry);
-}
-
-/* Statements as pg_restore gives them, after those of the entry itself */
-static void
-append_owner(StringInfo command, const FloArchiveEntry *read)
-{
-	static const char *const named[] = {
-		"COLLATION", "DOMAIN", "MATERIALIZED VIEW", "SEQUENCE", "STATISTICS", "TABLE", "TYPE",
-		"VIEW", NULL
-	};
-	static const char *const with_arguments[] = {
-		"AGGREGATE", "FUNCTION", "PROCEDURE", "OPERATOR", "OPERATOR CLASS", "OPERATOR FAMILY", NULL
-	};
-	const char *what = NULL;
-	int			len = strlen(read->drop);
-
-	while (len > 0 && strchr(" ;\n", read->drop[len - 1]) != NULL)
-		len--;
-	if (strcmp(read->kind, "SCHEMA") == 0)
-		what = psprintf("SCHEMA %s", quote_identifier(read->name));
-	else if (is_one_of(read->kind, named))
-		what = psprintf("%s %s", read->kind, quote_qualified_identifier(read->schema, read->name));
-	else if (is_one_of(read->kind, with_arguments) && len > strlen("DROP "))
-		what = pnstrdup(read->drop + strlen("DROP "), len - strlen("DROP "));
-	if (what != NULL && read->owner[0] != '\0')
-		appendStringInfo(command, "ALTER %s OWNER TO %s;\n", what, quote_identifier(read->owner));
-}
-
-static bool
-is_populated(const Entry *entry)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(entry->key.object));
-	bool		populated;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	populated = ((Form_pg_class) GETSTRUCT(tuple))->relispopulated;
-	ReleaseSysCache(tuple);
-	return populated;
-}
-
-static char *
-command_of(Dump *d, const FloArchiveEntry *read, const Entry *entry)
-{
-	StringInfoData command;
-	char	   *name = quote_qualified_identifier(read->schema, read->name);
-
-	initStringInfo(&command);
-	if (read->access_method[0] != '\0' && read->relkind != RELKIND_PARTITIONED_TABLE)
-		appendStringInfo(&command, "SET LOCAL default_table_access_method = %s;\n",
-						 quote_identifier(read->access_method));
-	/* of schema public there may be no more than a comment */
-	if (strcmp(read->kind, "SCHEMA") == 0 && strncmp(read->command, "--", 2) == 0)
-		appendStringInfo(&command, "CREATE SCHEMA %s;\n", quote_identifier(read->name));
-	else
-		appendStringInfoString(&command, read->command);
-	if (read->access_method[0] != '\0' && read->relkind == RELKIND_PARTITIONED_TABLE)
-		appendStringInfo(&command, "ALTER TABLE %s SET ACCESS METHOD %s;\n", name,
-						 quote_identifier(read->access_method));
-	if (d->spec->options.schema_owner)
-		append_owner(&command, read);
-	return command.data;
-}
-
-static void
-keep_entry(Dump *d, const FloArchiveEntry *read, const Entry *entry)
-{
-	MemoryContext old = MemoryContextSwitchTo(d->context);
-	Entry	   *kept = palloc(sizeof(Entry));
-	EntryPlace *place;
-
-	*kept = *entry;
-	kept->label = pstrdup(entry->label);
-	kept->command = pstrdup(entry->command);
-	if (strcmp(read->kind, "ACL") == 0)
-		d->privileges = lappend(d->privileges, kept);
-	else
-	{
-		d->entries = lappend(d->entries, kept);
-		place = hash_search(d->places, &read->id, HASH_ENTER, NULL);
-		place->place = list_length(d->entries);
-	}
-	MemoryContextSwitchTo(old);
-}
-
-/* Of the materialized view that was kept last */
-static void
-keep_contents(Dump *d, const FloArchiveEntry *read, const Entry *view)
-{
-	MemoryContext old = MemoryContextSwitchTo(d->context);
-	Entry	   *contents = palloc0(sizeof(Entry));
-
-	contents->part_of = list_length(d->entries);
-	contents->after = true;
-	contents->rest = view->rest;
-	contents->label = psprintf("MATERIALIZED VIEW DATA %s", read->name);
-	contents->command = psprintf("REFRESH MATERIALIZED VIEW %s;\n",
-								 quote_qualified_identifier(read->schema, read->name));
-	d->contents = lappend(d->contents, contents);
-	MemoryContextSwitchTo(old);
-}
-
-static void
-take_entry(Dump *d, const FloArchiveEntry *read)
-{
-	static const char *const queries[] = {"VIEW", "MATERIALIZED VIEW", NULL};
-	static const char *const of_others[] = {
-		"TABLE ATTACH", "INDEX ATTACH", "SEQUENCE OWNED BY", NULL
-	};
-	Entry		entry = {{read->class, read->object}};
-
-	entry.after = read->section == FLO_ARCHIVE_AFTER_ROWS;
-	entry.query = is_one_of(read->kind, queries);
-	if (is_query_of_view(read))
-		entry.key.class = entry.key.object = InvalidOid;
-	if (read->command[0] == '\0' || !is_entry_wanted(d, read, &entry))
-		return;
-	if (is_one_of(read->kind, of_others) &&
-		!both_ends_wanted(d, read,
-						  linitial_node(RawStmt, raw_parser(read->command,
-															RAW_PARSE_DEFAULT))->stmt, &entry))
-		return;
-	entry.label = psprintf("%s %s", read->kind, read->name);
-	entry.command = command_of(d, read, &entry);
-	keep_entry(d, read, &entry);
-	if (strcmp(read->kind, "MATERIALIZED VIEW") == 0 && is_populated(&entry))
-		keep_contents(d, read, &entry);
-}
-
 static void
 read_entries(Dump *d)
 {
@@ -710,23 +289,23 @@ read_entries(Dump *d)
 		read = flo_archive_next(archive);
 		if (read == NULL)
 			break;
-		take_entry(d, read);
+		flo_schema_entries_take(d->chosen, read);
 	}
 	MemoryContextSwitchTo(d->context);
 	while (read_dump(d, end, sizeof(end)) > 0)
 		;
-	d->entries = list_concat(list_concat(d->entries, d->contents), d->privileges);
+	d->entries = flo_schema_entries_list(d->chosen);
 }
 
 /* --- publishing ---------------------------------------------------------- */
 
 static const char *const describe_query =
 "SELECT pg_catalog.string_agg(pg_catalog.json_build_object("
-" 'section', CASE WHEN u.after THEN 'after' ELSE 'before' END, 'rest', u.rest,"
+" 'section', CASE WHEN u.after THEN 'after' ELSE 'before' END, 'rest', u.rest, 'optional', u.optional, 'lacks', nullif(u.lacks, ''),"
 " 'object', coalesce(CASE WHEN NOT u.shell THEN pg_catalog.pg_describe_object(nullif(u.class, 0), u.object, 0) END, u.label),"
 " 'part_of', nullif(u.part_of, 0), 'type', CASE WHEN u.shell THEN 'shell type' ELSE a.type END,"
 " 'names', a.object_names, 'args', a.object_args,"
-" 'definition', CASE WHEN $9 OR u.shell THEN '' WHEN u.class <> 0 THEN flo.definition_of(u.class, u.object) END,"
+" 'definition', CASE WHEN $11 OR u.shell THEN '' WHEN u.class <> 0 THEN flo.definition_of(u.class, u.object) END,"
 " 'of_table', CASE u.class WHEN 'pg_catalog.pg_class'::pg_catalog.regclass"
 " THEN (SELECT i.indrelid FROM pg_catalog.pg_index i WHERE i.indexrelid = u.object)"
 " WHEN 'pg_catalog.pg_constraint'::pg_catalog.regclass"
@@ -735,18 +314,20 @@ static const char *const describe_query =
 " FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.oid[]),"
 " pg_catalog.unnest($3::pg_catalog.int4[]), pg_catalog.unnest($4::pg_catalog.bool[]),"
 " pg_catalog.unnest($5::pg_catalog.bool[]), pg_catalog.unnest($6::pg_catalog.bool[]),"
-" pg_catalog.unnest($7::pg_catalog.text[]), pg_catalog.unnest($8::pg_catalog.text[]))"
-" WITH ORDINALITY u (class, object, part_of, after, rest, shell, label, command, ordinal)"
+" pg_catalog.unnest($7::pg_catalog.text[]), pg_catalog.unnest($8::pg_catalog.text[]),"
+" pg_catalog.unnest($9::pg_catalog.bool[]), pg_catalog.unnest($10::pg_catalog.text[]))"
+" WITH ORDINALITY u (class, object, part_of, after, rest, shell, label, command, optional, lacks, ordinal)"
 " LEFT JOIN LATERAL pg_catalog.pg_identify_object_as_address(nullif(u.class, 0), u.object, 0) a ON true";
 
-#define DESCRIBED_FIELDS 8
+#define DESCRIBED_FIELDS 10
 
 /* Some of the entries, from this place on, as JSON objects */
 static char *
 describe_some(Dump *d, int first, int count)
 {
 	static const Oid element_types[DESCRIBED_FIELDS] = {
-		OIDOID, OIDOID, INT4OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, TEXTOID
+		OIDOID, OIDOID, INT4OID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, TEXTOID, BOOLOID,
+		TEXTOID
 	};
 	Oid			types[DESCRIBED_FIELDS + 1];
 	Datum	   *elements[DESCRIBED_FIELDS];
@@ -758,16 +339,18 @@ describe_some(Dump *d, int first, int count)
 		elements[k] = palloc(sizeof(Datum) * count);
 	for (int i = 0; i < count; i++)
 	{
-		Entry	   *entry = list_nth(d->entries, first + i);
+		FloSchemaEntry *entry = list_nth(d->entries, first + i);
 
-		elements[0][i] = ObjectIdGetDatum(entry->key.class);
-		elements[1][i] = ObjectIdGetDatum(entry->key.object);
+		elements[0][i] = ObjectIdGetDatum(entry->class);
+		elements[1][i] = ObjectIdGetDatum(entry->object);
 		elements[2][i] = Int32GetDatum(entry->part_of);
 		elements[3][i] = BoolGetDatum(entry->after);
 		elements[4][i] = BoolGetDatum(entry->rest);
 		elements[5][i] = BoolGetDatum(entry->shell);
 		elements[6][i] = CStringGetTextDatum(entry->label);
 		elements[7][i] = CStringGetTextDatum(entry->command);
+		elements[8][i] = BoolGetDatum(entry->optional);
+		elements[9][i] = CStringGetTextDatum(entry->lacks != NULL ? entry->lacks : "");
 	}
 	for (int k = 0; k < DESCRIBED_FIELDS; k++)
 	{
@@ -814,17 +397,6 @@ describe_entries(Dump *d)
 	return json.data;
 }
 
-static HTAB *
-places_create(void)
-{
-	HASHCTL		control = {0};
-
-	control.keysize = sizeof(int);
-	control.entrysize = sizeof(EntryPlace);
-	control.hcxt = CurrentMemoryContext;
-	return hash_create("pg_flo entries", 1024, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
 void
 flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *key,
 				   const char *generation, uint32 attempt, List *tables, bool only_missing,
@@ -847,9 +419,7 @@ flo_schema_publish(FloBus *bus, const FloReplicatorSpec *spec, const char *key,
 	(void) MakePGDirectory("base/" PG_TEMP_FILES_DIR);
 	dump.script = psprintf("base/" PG_TEMP_FILES_DIR "/" PG_TEMP_FILE_PREFIX "%d.flo", MyProcPid);
 	dump.complaints = psprintf("%s_err", dump.script);
-	dump.places = places_create();
-	flo_choice_look_up(flo_store_table_choice(spec->group), &dump.covered);
-	find_wanted(&dump);
+	dump.chosen = flo_schema_entries_create(spec, tables);
 	start_dump(&dump);
 	read_entries(&dump);
 	remove_files(&dump);
