@@ -841,8 +841,8 @@ BEGIN
 			(SELECT count(*)::int FROM flo.members),
 			(SELECT count(*)::int FROM flo.sources),
 			(SELECT count(*)::int FROM flo.members m WHERE m.sink = 'postgres'),
-			(SELECT coalesce(sum(r.copy_workers + 1), 0)::int FROM flo.sources r
-			  WHERE r.mode <> 'stream' AND NOT EXISTS (SELECT FROM flo.generations g WHERE g.group_name = r.group_name AND g.copied))) s;
+			(SELECT coalesce(sum(CASE r.mode WHEN 'stream' THEN 1 ELSE r.copy_workers + 1 END), 0)::int FROM flo.sources r
+			  WHERE (r.mode <> 'stream' OR r.sync_schema) AND NOT EXISTS (SELECT FROM flo.generations g WHERE g.group_name = r.group_name AND g.copied))) s;
 
 	FOR name IN
 		SELECT g.group_name FROM flo.groups g

@@ -202,7 +202,7 @@ BEGIN
 		(SELECT count(*)::int + 1 FROM flo.members),
 		(SELECT count(*)::int + 1 FROM flo.sources),
 		(SELECT count(*)::int FROM flo.members m WHERE m.sink = 'postgres'),
-		CASE WHEN copies THEN coalesce(copy_workers, 0) + 1 ELSE 0 END) s;
+		CASE WHEN copies THEN coalesce(copy_workers, 0) + 1 WHEN sync_schema THEN 1 ELSE 0 END) s;
 	RETURN QUERY SELECT l.* FROM flo.check_slot_limits('replication slot of the plan') l;
 	RETURN QUERY SELECT p.* FROM flo.plan_problems(group_name, tables, schemas, mode, copy_workers, sync_schema, track_ddl, options, except_tables) p;
 

@@ -39,7 +39,6 @@ SELECT :plan(schemas => '{pg_catalog}') WHERE item ~ '^tables';
 SELECT :plan(schemas => '{nowhere}') WHERE item ~ '^tables';
 -- arguments
 SELECT :plan(mode => 'all') WHERE item ~ '^arguments';
-SELECT :plan(mode => 'stream', sync_schema => true) WHERE item ~ '^arguments';
 SELECT :plan(copy_workers => 0) WHERE item ~ '^arguments';
 SELECT :plan(options => '{"colour": "red"}') WHERE item ~ '^arguments';
 SELECT :plan(group_name => 'No Name') WHERE item ~ '^arguments';

@@ -98,10 +98,6 @@ SELECT flo.create_replicator('bad', tables => '{t}', copy_workers => 65);
 SELECT flo.create_replicator('one', tables => '{t}');
 \echo :SQLSTATE
 
--- without a copy there is nothing to put into new tables
-SELECT flo.create_replicator('bad', tables => '{t}', sync_schema => true);
-\echo :SQLSTATE
-
 -- what is in the way
 CREATE PUBLICATION pgflo_taken;
 SELECT flo.create_replicator('taken', tables => '{t}');

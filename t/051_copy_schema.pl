@@ -259,8 +259,6 @@ wait_caught_up($source, $dest, 'h');
 is($dest->safe_psql('postgres', 'SELECT count(*) FROM same'), '1', 'and goes away with its cause');
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('h')});
 $source->safe_psql('postgres', q{SELECT flo.drop_group('h', purge_stream => true)});
-like(error_of($source, q{SELECT flo.create_replicator('x', tables => '{same}', sync_schema => true)}), qr/^22023/,
-	'sync_schema in mode stream is refused');
 
 $_->stop('fast') for $source, $dest;
 done_testing();

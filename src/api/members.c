@@ -331,12 +331,6 @@ flo_replicator_arguments(FunctionCallInfo fcinfo, FloReplicatorRequest *request)
 				 errmsg("copy_workers must lie between 1 and %d", MAX_COPY_WORKERS)));
 	flo_argument_require(fcinfo, 5, "sync_schema");
 	spec->sync_schema = PG_GETARG_BOOL(5);
-	if (spec->sync_schema && spec->mode == FLO_MODE_STREAM)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("sync_schema needs a mode that copies"),
-				 errdetail("In mode \"stream\" the tables exist at the destination already."),
-				 errhint("Use mode => 'copy_and_stream' or 'copy'.")));
 	flo_argument_require(fcinfo, 6, "track_ddl");
 	spec->track_ddl = PG_GETARG_BOOL(6);
 	request->options = options_argument(fcinfo, 7);

@@ -128,7 +128,7 @@ has_rows(Oid relation)
 static bool
 copies_rows(const FloReplicatorSpec *replicator)
 {
-	return replicator->track_ddl || replicator->mode != FLO_MODE_STREAM;
+	return replicator->track_ddl || flo_replicator_begins_with_copy(replicator);
 }
 
 static void

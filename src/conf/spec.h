@@ -164,6 +164,13 @@ typedef struct FloReplicatorSpec
 	FloReplicatorOptions options;
 } FloReplicatorSpec;
 
+/* Does the group begin with rows, or with definitions alone, before it streams? */
+static inline bool
+flo_replicator_begins_with_copy(const FloReplicatorSpec *spec)
+{
+	return spec->mode != FLO_MODE_STREAM || spec->sync_schema;
+}
+
 typedef struct FloWorkerSpec
 {
 	char	   *group;

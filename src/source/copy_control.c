@@ -415,7 +415,7 @@ flo_copy_set_limit(FloCopyControl *c, int64 bytes)
 }
 
 FloCopyAfresh
-flo_copy_of_generation(FloCopyControl *c, FloMode mode)
+flo_copy_of_generation(FloCopyControl *c, const FloReplicatorSpec *spec)
 {
 	MemoryContext old = CurrentMemoryContext;
 	bool		all;
@@ -425,7 +425,7 @@ flo_copy_of_generation(FloCopyControl *c, FloMode mode)
 	flo_transaction_end(old);
 	if (all)
 		return FLO_COPY_ALL;
-	return mode != FLO_MODE_STREAM ? FLO_COPY_MISSING : FLO_COPY_NOTHING;
+	return flo_replicator_begins_with_copy(spec) ? FLO_COPY_MISSING : FLO_COPY_NOTHING;
 }
 
 /* A row that the stream can never take: the copy waits for the option */
@@ -470,4 +470,16 @@ flo_copy_show(void)
 	else
 		flo_state_set(FLO_STATE_COPYING, "%d of %d tables published", copy.tables_done,
 					  copy.tables);
+}
+
+void
+flo_copy_await_published(FloCopyControl *c)
+{
+	while (flo_copy_phase() < FLO_COPY_PUBLISHED)
+	{
+		(void) flo_copy_check(c);
+		flo_copy_show();
+		flo_wait_means(FLO_WAIT_MEMBER);
+		flo_wait(PGINVALID_SOCKET, false, 100);
+	}
 }

@@ -40,6 +40,9 @@ extern void flo_copy_awaits_snapshot(FloCopyControl *control, const FloGeneratio
 /* Start that copy, under the snapshot of its slot */
 extern void flo_copy_begin(FloCopyControl *control, const char *snapshot);
 
+/* Wait until all of it is at the broker */
+extern void flo_copy_await_published(FloCopyControl *control);
+
 /*
  * Go on with it in a later process: what was not finished is copied from a new
  * snapshot; where the stream is decoded ("marked"), as if somebody had asked
@@ -67,7 +70,8 @@ extern bool flo_copy_wanted(FloCopyControl *control);
 extern void flo_copy_set_limit(FloCopyControl *control, int64 bytes);
 
 /* What a generation that follows another says of its copy */
-extern FloCopyAfresh flo_copy_of_generation(FloCopyControl *control, FloMode mode);
+extern FloCopyAfresh flo_copy_of_generation(FloCopyControl *control,
+											const FloReplicatorSpec *spec);
 
 /* Has a copy just ended?  Throws when its leader did so before it was done. */
 extern bool flo_copy_check(FloCopyControl *control);

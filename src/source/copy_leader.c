@@ -83,6 +83,7 @@ typedef struct Leader
 	char	   *bucket;
 	char	   *stream;
 	FloReplicatorSpec *spec;
+	bool		rows;			/* come along, not definitions alone */
 	FloBus	   *bus;
 	char	   *generation;
 	char	   *description;	/* of the stream, with its owner */
@@ -138,13 +139,14 @@ table_of(Leader *l, Oid published)
 
 /*
  * Cut a table into ranges.  Its size is taken after the lock; the last range is
- * open, for rows that the snapshot sees beyond what the file was then.
+ * open, for rows that the snapshot sees beyond what the file was then.  Without
+ * rows there is nothing to do behind the lock, which keeps definitions as they are.
  */
 static void
 plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *shape,
 			  const char *published_shape)
 {
-	Table	   *table = table_of(l, published);
+	Table	   *table = l->rows ? table_of(l, published) : NULL;
 	Relation	rel;
 	BlockNumber pages;
 	double		stored;
@@ -153,6 +155,11 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *
 	if (published != relation)
 		relation_close(flo_copy_lock_relation(published, InvalidOid, published_shape), NoLock);
 	rel = flo_copy_lock_relation(relation, filenode, shape);
+	if (!l->rows)
+	{
+		relation_close(rel, NoLock);
+		return;
+	}
 	pages = RelationGetNumberOfBlocks(rel);
 	stored = (double) pages + flo_copy_toast_pages(rel);
 	rows = flo_copy_estimate_rows(rel, pages);
@@ -872,6 +879,7 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->spec = flo_store_replicator(l->group);
 	if (l->spec == NULL)
 		return;
+	l->rows = l->spec->mode != FLO_MODE_STREAM || l->copy.marked;
 	claim.group = l->group;
 	claim.owner = flo_ownership_here();
 	l->description = flo_ownership_of_copy(&claim);

@@ -95,7 +95,9 @@ new_uuid(pg_uuid_t *uuid)
 /*
  * The first start of a group: its slot, and the generation that begins with
  * it.  A slot without a recorded generation is the remains of a crash between
- * the two; nothing was published from it.
+ * the two; nothing was published from it.  Definitions without rows are at the
+ * broker before it is recorded: those of a later moment would not be the ones
+ * that the stream begins with, and there would be no rows to make up for it.
  */
 static FloGeneration *
 begin(FloCopyControl *copy, const FloReplicatorSpec *spec)
@@ -106,11 +108,11 @@ begin(FloCopyControl *copy, const FloReplicatorSpec *spec)
 	flo_slot_drop(copy->slot);
 	new_uuid(&generation->id);
 	copy->generation = generation;
-	if (spec->mode != FLO_MODE_STREAM)
+	if (flo_replicator_begins_with_copy(spec))
 		flo_state_pending(copy->since, 0, -1);
 	flo_state_set(FLO_STATE_WAITING,
 				  "for write transactions that were open when the slot was created");
-	if (spec->mode == FLO_MODE_STREAM)
+	if (!flo_replicator_begins_with_copy(spec))
 		generation->start = flo_slot_create(copy->slot);
 	else
 	{
@@ -121,9 +123,10 @@ begin(FloCopyControl *copy, const FloReplicatorSpec *spec)
 		flo_stream_delete(copy->bus, flo_name_copy_stream(copy->group));
 		flo_copy_awaits_snapshot(copy, generation);
 		generation->start = flo_slot_create_with_snapshot(copy->slot,
-														  spec->mode == FLO_MODE_COPY_AND_STREAM,
-														  &snapshot);
+														  spec->mode != FLO_MODE_COPY, &snapshot);
 		flo_copy_begin(copy, snapshot);
+		if (spec->mode == FLO_MODE_STREAM)
+			flo_copy_await_published(copy);
 	}
 	save(copy->group, generation);
 	return generation;
@@ -269,7 +272,7 @@ flo_generation_is_announced(const FloCopyControl *copy)
 }
 
 void
-flo_generation_announce(FloCopyControl *copy, FloMode mode)
+flo_generation_announce(FloCopyControl *copy, const FloReplicatorSpec *spec)
 {
 	const FloGeneration *generation = copy->generation;
 	FloGenerationRecord record = {0};
@@ -278,7 +281,7 @@ flo_generation_announce(FloCopyControl *copy, FloMode mode)
 		return;
 	strlcpy(record.generation, flo_text_of_uuid(&generation->id), sizeof(record.generation));
 	record.follows = generation->follows;
-	record.copy = flo_copy_of_generation(copy, mode);
+	record.copy = flo_copy_of_generation(copy, spec);
 	record.given_up = generation->given_up;
 	record.start = generation->start;
 	flo_records_put(copy->bus, copy->bucket, FLO_GENERATION_KEY, &flo_generation_format, &record,
@@ -289,9 +292,9 @@ flo_generation_announce(FloCopyControl *copy, FloMode mode)
 /* --- at the start of a process ------------------------------------------- */
 
 bool
-flo_generation_begins_with_copy(const FloGeneration *generation, FloMode mode)
+flo_generation_begins_with_copy(const FloGeneration *generation, const FloReplicatorSpec *spec)
 {
-	return mode != FLO_MODE_STREAM && generation->follows == NIL;
+	return flo_replicator_begins_with_copy(spec) && generation->follows == NIL;
 }
 
 FloGeneration *
@@ -302,7 +305,7 @@ flo_generation_find(FloCopyControl *copy, const FloReplicatorSpec *spec, FloGene
 	if (generation->resync)
 		generation = renew(copy, generation);
 	copy->generation = generation;
-	if (flo_generation_begins_with_copy(generation, spec->mode))
-		flo_copy_resume(copy, spec->mode == FLO_MODE_COPY_AND_STREAM);
+	if (flo_generation_begins_with_copy(generation, spec))
+		flo_copy_resume(copy, spec->mode != FLO_MODE_COPY);
 	return generation;
 }

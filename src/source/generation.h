@@ -20,7 +20,8 @@ extern FloGeneration *flo_generation_find(FloCopyControl *copy, const FloReplica
 extern FloGeneration *flo_generation_load(const char *group);
 
 /* One that was begun by flo.resync() does not: it asks for copies of tables */
-extern bool flo_generation_begins_with_copy(const FloGeneration *generation, FloMode mode);
+extern bool flo_generation_begins_with_copy(const FloGeneration *generation,
+											const FloReplicatorSpec *spec);
 
 /* Durable before it returns: what is published next relies on it */
 extern void flo_generation_save_epoch(const char *group, uint64 epoch);
@@ -33,7 +34,7 @@ extern void flo_generation_empty_stream(FloBus *bus, const char *stream,
 										FloStreamInfo *info, FloStreamEnd *end);
 
 /* Before the first chunk of a generation that follows others: tell workers that they may */
-extern void flo_generation_announce(FloCopyControl *copy, FloMode mode);
+extern void flo_generation_announce(FloCopyControl *copy, const FloReplicatorSpec *spec);
 extern bool flo_generation_is_announced(const FloCopyControl *copy);
 
 #endif

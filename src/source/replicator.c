@@ -146,7 +146,7 @@ begin_session(Replicator *rep)
 	 * before the first chunk of a generation: a worker that meets that must
 	 * know that it may follow
 	 */
-	flo_generation_announce(&rep->copy, rep->spec->mode);
+	flo_generation_announce(&rep->copy, rep->spec);
 	rep->published_seq = info.last_seq;
 	if (!flo_reports_await(rep->bus, rep->bucket, rep->retention, end.found,
 						   end.found ? end.newest.position : rep->identity.generation_start,
@@ -173,7 +173,7 @@ begin_session(Replicator *rep)
 	flo_generation_save_epoch(rep->group, rep->session.epoch);
 	rep->published = rep->session.start;
 	rep->published_seq = rep->session.last_seq;
-	if (flo_generation_begins_with_copy(rep->generation, rep->spec->mode))
+	if (flo_generation_begins_with_copy(rep->generation, rep->spec))
 		rep->session.flags = FLO_CHUNK_COPIED | (decodes(rep) ? 0 : FLO_CHUNK_COPY_ONLY);
 }
 
