@@ -204,7 +204,7 @@ AS $$
 	 GROUP BY 1, 2
 	UNION
 	SELECT o.root_class, o.root_object,
-		   format('%s: it needs %s', pg_describe_object(o.root_class, o.root_object, 0), o.other), o.optional FROM outside o
+		   format('it needs %s', o.other), o.optional FROM outside o
 $$;
 COMMENT ON FUNCTION flo.needed_objects(text, bool, oid[]) IS
 'internal: the group''s tables, or these of them, and all they need; left_out says why an index, constraint, trigger or rule does not come along, optional that no row needs it';

@@ -85,3 +85,43 @@ AS $$
 $$;
 COMMENT ON FUNCTION flo.published_definitions(text, int, int[], bool) IS
 'internal: what a replicator puts into the state bucket of its tables whose OID is one of wanted modulo pieces: names, types and keys, as src/bus/records.h has them';
+
+CREATE FUNCTION flo.definition_roles(group_name text, schemas oid[], everything bool, owners bool, privileges bool, policies bool)
+	RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE named AS (
+		SELECT d.classid, d.objid, d.deptype, d.refobjid AS role FROM pg_shdepend d
+		 WHERE d.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database()) AND d.refclassid = 'pg_authid'::regclass
+		   AND (d.deptype = 'o' AND (owners OR d.classid = 'pg_default_acl'::regclass AND policies)
+				OR d.deptype = 'a' AND (privileges OR d.classid = 'pg_default_acl'::regclass AND policies)
+				OR d.deptype = 'r' AND policies)
+		   AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e')),
+	relation AS (
+		SELECT n.*, CASE n.classid WHEN 'pg_class'::regclass THEN n.objid
+							 WHEN 'pg_policy'::regclass THEN (SELECT p.polrelid FROM pg_policy p WHERE p.oid = n.objid) END AS relation
+		  FROM named n),
+	published AS (
+		SELECT p.relation FROM flo.published_tables(definition_roles.group_name) p),
+	role (oid) AS (
+		SELECT r.role FROM relation r
+		 WHERE everything AND NOT coalesce((SELECT c.relnamespace FROM pg_class c WHERE c.oid = r.relation) = 'flo'::regnamespace, false)
+			OR r.relation IN (SELECT p.relation FROM published p)
+			OR pg_partition_root(r.relation) IN (SELECT p.relation FROM published p)
+			OR CASE WHEN r.relation IS NOT NULL THEN (SELECT c.relnamespace FROM pg_class c WHERE c.oid = r.relation)
+					WHEN r.classid = 'pg_namespace'::regclass THEN r.objid
+					WHEN r.classid = 'pg_default_acl'::regclass THEN (SELECT a.defaclnamespace FROM pg_default_acl a WHERE a.oid = r.objid)
+					ELSE (SELECT n.oid FROM pg_identify_object(r.classid, r.objid, 0) i JOIN pg_namespace n ON n.nspname = i.schema) END = ANY (schemas)
+		UNION
+		-- who has their rights by being a member
+		SELECT m.member FROM role r JOIN pg_auth_members m ON m.roleid = r.oid)
+	SELECT coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('name', x.name, 'login', nullif(x.login, false), 'member_of', x.member_of)) ORDER BY x.name), '[]')
+	  FROM (SELECT r.rolname AS name, r.rolcanlogin AS login,
+				   (SELECT jsonb_agg(g.rolname ORDER BY g.rolname) FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+					 WHERE m.member = r.oid AND m.roleid IN (SELECT o.oid FROM role o)) AS member_of
+			  FROM pg_roles r
+			 WHERE r.oid IN (SELECT o.oid FROM role o) AND r.rolname !~ '^pg_'
+			 ORDER BY 1 LIMIT 1000) x
+$$;
+COMMENT ON FUNCTION flo.definition_roles(text, oid[], bool, bool, bool, bool) IS
+'internal: the roles that definitions of a group name, and their members, as a replicator tells of them: of what is in these schemas, or everything, and of its tables';

@@ -173,14 +173,14 @@ AS $$
 		 CROSS JOIN LATERAL flo.worker_targets(compare_tables.group_name, coalesce(n.schemas, '{}'), coalesce(n.tables, '{}')) x),
 	worker AS MATERIALIZED (
 		SELECT w.*, s.durable_lsn, p.group_name IS NOT NULL AS begun,
-			   published->>'mode' <> 'stream' AND w.start = 'copy' AND coalesce(p.copying, true) AS copies
+			   published->>'mode' <> 'stream' AS rows, w.start = 'copy' AND coalesce(p.copying, true) AS begins
 		  FROM flo.checked_workers w
 		  JOIN flo.status s ON s.group_name = w.group_name AND s.member = w.worker_name
 		  LEFT JOIN flo.progress p ON p.group_name = w.group_name AND p.worker_name = w.worker_name
 		 WHERE w.group_name = compare_tables.group_name)
 	SELECT w.worker_name, w.owner, w.run_as_owner, w.copy_into, w.fire_triggers,
-		   w.copies AND NOT w.begun,
-		   w.copies AND (published->>'sync_schema')::bool,
+		   w.begins AND w.rows AND NOT w.begun,
+		   w.begins AND (published->>'sync_schema')::bool,
 		   ((published->>'track_ddl')::bool AND w.ddl = 'apply' OR (published->>'sync_schema')::bool) AND coalesce(w.durable_lsn < d.lsn, false),
 		   format('%I.%I', d.definition->>'schema', d.definition->>'table'), d.definition,
 		   t.schema_name, t.table_name, format('%I.%I', t.schema_name, t.table_name),
@@ -272,7 +272,7 @@ BEGIN
 		detail := 'missing here: ' || flo.short_list(found.names);
 		hint := CASE WHEN found.options IS NULL THEN flo.short_list(found.statements, ' ')
 					 ELSE format('pg_dump --schema-only %s SOURCE | psql %s', array_to_string(found.options[1:100], ' '), flo.shell_word(current_database()))
-						  || coalesce(' and: ' || flo.short_list(found.statements, ' '), ', or let sync_schema of a replicator that copies make them') END;
+						  || coalesce(' and: ' || flo.short_list(found.statements, ' '), ', or let sync_schema of the replicator make them') END;
 		RETURN NEXT;
 	END IF;
 	IF found.to_come IS NOT NULL THEN
@@ -597,6 +597,48 @@ END
 $$;
 COMMENT ON FUNCTION flo.check_surroundings(text, flo.comparison[]) IS 'internal: the part of check_destination() about what else meets the rows here';
 
+CREATE FUNCTION flo.check_grantees(about text, published jsonb, compared flo.comparison[],
+								OUT item text, OUT status text, OUT detail text, OUT hint text)
+	RETURNS SETOF record LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+	found record;
+BEGIN
+	-- once the definitions are made nothing is granted any more
+	IF published->'roles' IS NULL OR NOT EXISTS (SELECT FROM unnest(compared) c WHERE c.made) THEN
+		RETURN;
+	END IF;
+	item := 'roles ' || about;
+	WITH role AS (
+		SELECT r.role->>'name' AS name, coalesce((r.role->>'login')::bool, false) AS login, r.role->'member_of' AS member_of, r.place
+		  FROM jsonb_array_elements(published->'roles') WITH ORDINALITY r (role, place)),
+	membership AS (
+		SELECT r.name AS member, m.name, r.place FROM role r CROSS JOIN LATERAL jsonb_array_elements_text(r.member_of) m (name)
+		 WHERE NOT EXISTS (SELECT FROM pg_roles h JOIN pg_roles g ON g.rolname = m.name
+							WHERE h.rolname = r.name AND pg_has_role(h.oid, g.oid, 'MEMBER')))
+	SELECT (SELECT array_agg(quote_ident(r.name) ORDER BY r.place) FROM role r WHERE to_regrole(quote_ident(r.name)) IS NULL) AS names,
+		   (SELECT array_agg(format('%I of %I', m.member, m.name) ORDER BY m.place) FROM membership m
+			 WHERE to_regrole(quote_ident(m.member)) IS NOT NULL AND to_regrole(quote_ident(m.name)) IS NOT NULL) AS members,
+		   array_cat((SELECT array_agg(format('CREATE ROLE %I%s;', r.name, CASE WHEN r.login THEN ' LOGIN' ELSE '' END) ORDER BY r.place)
+						FROM role r WHERE to_regrole(quote_ident(r.name)) IS NULL),
+					 (SELECT array_agg(format('GRANT %I TO %I;', m.name, m.member) ORDER BY m.place) FROM membership m)) AS statements INTO found;
+	IF found.names IS NOT NULL THEN
+		status := 'error';
+		detail := 'missing here, and definitions of the source are theirs, or grant to them: ' || flo.short_list(found.names);
+		hint := array_to_string(found.statements, ' ') || ' -- passwords do not travel; pg_dumpall --roles-only of the source has them';
+		RETURN NEXT;
+	ELSIF found.members IS NOT NULL THEN
+		status := 'warning';
+		detail := 'at the source roles are members of others to which it grants, here they are not: ' || flo.short_list(found.members);
+		hint := array_to_string(found.statements, ' ');
+		RETURN NEXT;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION flo.check_grantees(text, jsonb, flo.comparison[]) IS 'internal: the part of check_destination() about roles that definitions name';
+
 CREATE FUNCTION flo.check_destination(group_name text, published jsonb, pieces text[],
 									  OUT item text, OUT status text, OUT detail text, OUT hint text)
 	RETURNS SETOF record LANGUAGE plpgsql STABLE PARALLEL UNSAFE
@@ -652,8 +694,10 @@ BEGIN
 		SELECT 1 AS place, p.* FROM flo.check_presence(about, compared, columns) p
 		UNION ALL SELECT 2, c.* FROM flo.check_columns(about, compared, columns) c
 		UNION ALL SELECT 3, k.* FROM flo.check_keys(about, compared) k
-		UNION ALL SELECT 4, r.* FROM flo.check_rights(group_name, compared) r
-		UNION ALL SELECT 5, s.* FROM flo.check_surroundings(group_name, compared) s
+		-- a source of before that told of roles names owners of tables alone
+		UNION ALL SELECT 4, r.* FROM flo.check_rights(group_name, compared) r WHERE r.item !~ '^owners ' OR NOT published ? 'roles'
+		UNION ALL SELECT 5, o.* FROM flo.check_grantees(about, published, compared) o
+		UNION ALL SELECT 6, s.* FROM flo.check_surroundings(group_name, compared) s
 	LOOP
 		item := found.item;
 		status := found.status;

@@ -32,12 +32,25 @@ static const FloField tracked_fields[] = {
 };
 const FloRecordFormat flo_tracked_format = FORMAT(FloTrackedRecord, tracked_fields);
 
+static const FloField role_fields[] = {
+	{FLO_FIELD(FloRoleShape, name, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloRoleShape, login, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloRoleShape, member_of, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
+};
+static const FloRecordFormat role_format = {
+	.size = sizeof(FloRoleShape),
+	.fields = role_fields,
+	.nfields = lengthof(role_fields),
+	.shown_only = true
+};
+
 static const FloField tables_fields[] = {
 	{FLO_FIELD(FloTablesRecord, mode, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloTablesRecord, sync_schema, FLO_FIELD_BOOL, FLO_REQUIRED)},
 	{FLO_FIELD(FloTablesRecord, schema_owner, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloTablesRecord, track_ddl, FLO_FIELD_BOOL, FLO_REQUIRED)},
 	{FLO_FIELD(FloTablesRecord, pieces, FLO_FIELD_INT64, FLO_REQUIRED), FLO_IN(1, FLO_MAX_PIECES)},
+	{FLO_FIELD(FloTablesRecord, roles, FLO_FIELD_RECORDS, FLO_OPTIONAL), FLO_OF(role_format)},
 };
 const FloRecordFormat flo_tables_format = FORMAT(FloTablesRecord, tables_fields);
 

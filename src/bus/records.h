@@ -70,6 +70,14 @@ typedef struct FloTrackedRecord
 /* Each is a request to the broker: as many as it answers within seconds */
 #define FLO_MAX_PIECES 4096
 
+/* A role that definitions name, or a member of one */
+typedef struct FloRoleShape
+{
+	char	   *name;
+	bool		login;
+	List	   *member_of;		/* of char *: others that are told of */
+} FloRoleShape;
+
 typedef struct FloTablesRecord
 {
 	char	   *mode;			/* as flo.replicators has it */
@@ -77,6 +85,7 @@ typedef struct FloTablesRecord
 	bool		schema_owner;	/* tables come with their owners */
 	bool		track_ddl;
 	int64		pieces;
+	List	   *roles;			/* of FloRoleShape *, with sync_schema */
 } FloTablesRecord;
 
 typedef struct FloColumnShape

@@ -106,6 +106,14 @@ flo_choice_called(const char *name, bool schema)
 	return schema ? get_namespace_oid(name, true) : table_called(name);
 }
 
+bool
+flo_schema_takes_all(const FloReplicatorOptions *options, const FloTableOids *covered)
+{
+	return options->schema_objects == FLO_SCHEMA_ALL ||
+		(options->schema_objects == FLO_SCHEMA_BY_CHOICE &&
+		 (covered->all || covered->schemas != NIL));
+}
+
 void
 flo_choice_look_up(const FloTableChoice *choice, FloTableOids *oids)
 {

@@ -30,6 +30,9 @@ typedef struct FloTableOids
 /* What the entries stand for now; what is not there is left out */
 extern void flo_choice_look_up(const FloTableChoice *choice, FloTableOids *oids);
 
+/* Do definitions that no table needs come along? */
+extern bool flo_schema_takes_all(const FloReplicatorOptions *options, const FloTableOids *covered);
+
 /* The table or schema that has a name as an entry gives it, or InvalidOid */
 extern Oid	flo_choice_called(const char *name, bool schema);
 

@@ -25,6 +25,7 @@
 #include "bus/records.h"
 #include "bus/stream.h"
 #include "common/hashfn.h"
+#include "conf/choice.h"
 #include "conf/sql.h"
 #include "core/attempt.h"
 #include "core/clock.h"
@@ -81,6 +82,7 @@ typedef struct Look
 	int			pieces;
 	List	   *which;			/* ints: pieces that are looked at */
 	char	  **texts;			/* of pieces; NULL = not looked at */
+	List	   *roles;			/* of FloRoleShape * */
 	XLogRecPtr	lsn;
 } Look;
 
@@ -289,6 +291,52 @@ read_pieces(Look *look)
 		look->texts[lfirst_int(cell)] = format_piece(look, "[]");
 }
 
+static char *
+oids_as_array(List *oids)
+{
+	StringInfoData buf;
+	ListCell   *cell;
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '{');
+	foreach(cell, oids)
+		appendStringInfo(&buf, "%s%u", foreach_current_index(cell) > 0 ? "," : "",
+						 lfirst_oid(cell));
+	appendStringInfoChar(&buf, '}');
+	return buf.data;
+}
+
+/* Who has to be there before definitions are made that are theirs, or grant to them */
+static void
+read_roles(Look *look)
+{
+	const FloReplicatorOptions *options = &look->spec->options;
+	FloTableOids covered;
+	bool		all;
+	FloSqlSession sql;
+	MemoryContext old;
+	char	   *json;
+	FloTablesRecord *record;
+
+	flo_choice_look_up(flo_store_table_choice(look->spec->group), &covered);
+	all = flo_schema_takes_all(options, &covered);
+	flo_sql_begin(&sql);
+	flo_sql_run(SPI_OK_SELECT, "SELECT flo.definition_roles($1, $2::oid[], $3::bool, $4::bool, $5::bool, $6::bool)",
+				6, look->spec->group, oids_as_array(all ? covered.schemas : NIL),
+				all && covered.all ? "t" : "f", options->schema_owner ? "t" : "f",
+				options->schema_privileges ? "t" : "f",
+				all || options->schema_privileges ? "t" : "f");
+	json = flo_sql_text(&sql, 0, 1);
+	old = MemoryContextSwitchTo(look->definitions->aside);
+	json = psprintf("{\"version\":1,\"mode\":\"\",\"sync_schema\":true,\"track_ddl\":true,\"pieces\":1,\"roles\":%s}",
+					json);
+	json = pg_server_to_any(json, strlen(json), PG_UTF8);
+	record = flo_record_read(&flo_tables_format, FLO_TABLES_KEY, json, strlen(json));
+	look->roles = record->roles;
+	MemoryContextSwitchTo(old);
+	flo_sql_end(&sql);
+}
+
 /* --- what is written ----------------------------------------------------- */
 
 static uint64
@@ -385,7 +433,13 @@ write_head(Look *look)
 	record.schema_owner = look->spec->options.schema_owner;
 	record.track_ddl = look->spec->track_ddl;
 	record.pieces = look->pieces;
-	text = flo_record_write(&flo_tables_format, &record);
+	record.roles = look->roles;
+	text = flo_record_ascii(flo_record_write(&flo_tables_format, &record));
+	if ((int64) strlen(text) + MESSAGE_OVERHEAD > flo_bus_max_payload(look->bus))
+	{
+		record.roles = NIL;
+		text = flo_record_ascii(flo_record_write(&flo_tables_format, &record));
+	}
 	hash = hash_of(text);
 	if (hash == look->definitions->head)
 		return true;
@@ -471,6 +525,8 @@ read_all(void *arg)
 		return;
 	look->texts = palloc0(look->pieces * sizeof(char *));
 	read_pieces(look);
+	if (look->spec->sync_schema)
+		read_roles(look);
 	/* who has read up to here has read of all that was seen */
 	look->lsn = GetXLogInsertRecPtr();
 }

@@ -19,6 +19,7 @@
 #include "access/genam.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
@@ -111,9 +112,11 @@ find_wanted(FloSchemaEntries *e)
 		wanted.optional = DatumGetBool(SPI_getbinval(tuple, desc, 4, &isnull));
 		if (left_out != NULL)
 		{
+			ObjectAddress address = {wanted.key.class, wanted.key.object, 0};
+
 			ereport(LOG,
-					(errmsg("sync_schema of group \"%s\" leaves out %s, which is not in the group",
-							e->spec->group, left_out)));
+					(errmsg("sync_schema of group \"%s\" leaves out %s: %s, which is not in the group",
+							e->spec->group, getObjectDescription(&address, false), left_out)));
 			wanted.lacks = MemoryContextStrdup(e->context,
 											   psprintf("%s, which is not in the group",
 														left_out));
@@ -169,9 +172,7 @@ flo_schema_entries_create(const FloReplicatorSpec *spec, List *tables)
 	e->tables = tables;
 	e->context = CurrentMemoryContext;
 	flo_choice_look_up(flo_store_table_choice(spec->group), &e->covered);
-	e->all = spec->options.schema_objects == FLO_SCHEMA_ALL ||
-		(spec->options.schema_objects == FLO_SCHEMA_BY_CHOICE &&
-		 (e->covered.all || e->covered.schemas != NIL));
+	e->all = flo_schema_takes_all(&spec->options, &e->covered);
 	control.keysize = sizeof(int);
 	control.entrysize = sizeof(EntryPlace);
 	control.hcxt = CurrentMemoryContext;
@@ -336,7 +337,7 @@ is_rest(FloSchemaEntries *e, const FloArchiveEntry *read)
 		"PROCEDURAL LANGUAGE", "ACCESS METHOD", "FOREIGN DATA WRAPPER", "SERVER", "USER MAPPING",
 		"EVENT TRIGGER", "CAST", "TRANSFORM", NULL
 	};
-	static const char *const of_several[] = {"CAST", "TRANSFORM", NULL};
+	static const char *const of_any[] = {"CAST", "TRANSFORM", "CHECK CONSTRAINT", NULL};
 	static const char *const parts[] = {"INDEX", "RULE", "TRIGGER", "DEFAULT", NULL};
 
 	if (!e->all)
@@ -355,7 +356,7 @@ is_rest(FloSchemaEntries *e, const FloArchiveEntry *read)
 		return covers_schema_named(e, read->schema);
 	if (is_one_of(read->kind, nowhere) && flo_schema_entries_all(e))
 		return true;
-	if (is_one_of(read->kind, of_several))
+	if (is_one_of(read->kind, of_any))
 		return is_about(e, read, ANY_REST);
 	return is_one_of(read->kind, parts) && is_about(e, read, VIEW_OF_REST);
 }
