@@ -236,6 +236,8 @@ flo_comparisons_result(const char *group, int64 id, const char *worker,
 					   const FloComparedRecord *record, const char *state)
 {
 	char	   *number = flo_text_of_int64(id);
+	bool		counted = record->state == FLO_COMPARED_EQUAL ||
+		record->state == FLO_COMPARED_DIFFERENT;
 	FloSqlSession sql;
 
 	flo_sql_begin(&sql);
@@ -245,8 +247,10 @@ flo_comparisons_result(const char *group, int64 id, const char *worker,
 				OF_COMPARISON NOT_FINISHED " AND worker_name = $3 AND relation = $4::oid",
 				11, group, number, worker, psprintf("%u", record->relation),
 				state != NULL ? state : flo_compared_state_name(record->state), record->detail,
-				flo_text_of_int64(record->rows), flo_text_of_int64(record->missing),
-				flo_text_of_int64(record->extra), flo_text_of_int64(record->different),
+				counted ? flo_text_of_int64(record->rows) : NULL,
+				counted ? flo_text_of_int64(record->missing) : NULL,
+				counted ? flo_text_of_int64(record->extra) : NULL,
+				counted ? flo_text_of_int64(record->different) : NULL,
 				text_of_flag(state == NULL));
 	put_samples(group, number, worker, record);
 	flo_sql_end(&sql);
