@@ -96,6 +96,7 @@ CREATE TABLE flo.shaped_tables (
 	newest_rule bigint NOT NULL,
 	newest_route bigint NOT NULL,
 	keys text[] NOT NULL,
+	types text[] NOT NULL DEFAULT '{}',
 	PRIMARY KEY (group_name, worker_name, source, relation)
 );
 COMMENT ON TABLE flo.shaped_tables IS 'Source tables to which rules or routes have been applied, so that a renamed one is noticed';
@@ -107,6 +108,7 @@ COMMENT ON COLUMN flo.shaped_tables.schema_name IS 'its schema when last seen';
 COMMENT ON COLUMN flo.shaped_tables.table_name IS 'its name when last seen';
 COMMENT ON COLUMN flo.shaped_tables.columns IS 'its columns when last seen';
 COMMENT ON COLUMN flo.shaped_tables.keys IS 'columns of its replica identity when last seen';
+COMMENT ON COLUMN flo.shaped_tables.types IS 'types of its columns when last seen: OIDs of those that every server has, else names';
 COMMENT ON COLUMN flo.shaped_tables.newest_rule IS 'highest id of the rules then in force';
 COMMENT ON COLUMN flo.shaped_tables.newest_route IS 'highest id of the routes then in force';
 

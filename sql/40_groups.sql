@@ -95,13 +95,13 @@ CREATE FUNCTION flo.drop_worker(group_name text, worker_name text, force bool DE
 	AS 'MODULE_PATHNAME', 'flo_drop_worker' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.drop_worker(text, text, bool) IS
-'Stops a worker (waits up to 10 s) and removes consumer, registration, origin and rows. Not transactional; can be repeated. With force an unreachable broker is a warning, and so is a registration of another copy of this database, which stays. Errors: 42704 unknown group or worker, 55006 does not stop, or another copy of this database runs it, 08xxx broker';
+'Stops a worker (waits up to 10 s) and removes consumer, registration, origin and rows, rules and routes for it alone included (a NOTICE says how many). Not transactional; can be repeated. With force an unreachable broker is a warning, and so is a registration of another copy of this database, which stays. Errors: 42704 unknown group or worker, 55006 does not stop, or another copy of this database runs it, 08xxx broker';
 
-CREATE FUNCTION flo.drop_group(group_name text, purge_stream bool DEFAULT false, force bool DEFAULT false) RETURNS void
+CREATE FUNCTION flo.drop_group(group_name text, purge_stream bool DEFAULT false, force bool DEFAULT false, purge_rules bool DEFAULT false) RETURNS void
 	AS 'MODULE_PATHNAME', 'flo_drop_group' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
-COMMENT ON FUNCTION flo.drop_group(text, bool, bool) IS
-'Drops everything the group has in this database, see drop_replicator and drop_worker. Errors: 42704 unknown group, 55006 does not stop, or of another owner, 55P03 locked by others for 10 s, 08xxx broker';
+COMMENT ON FUNCTION flo.drop_group(text, bool, bool, bool) IS
+'Drops everything the group has in this database, see drop_replicator and drop_worker. Its rules and routes stay, for a group of that name made again, unless purge_rules; a NOTICE says how many. Errors: 42704 unknown group, 55006 does not stop, or of another owner, 55P03 locked by others for 10 s, 08xxx broker';
 
 ---------------------------------------------------------------------------
 -- The way on after a failure

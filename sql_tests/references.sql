@@ -67,6 +67,7 @@ BEGIN
 	END LOOP;
 END
 $$;
+CREATE PROCEDURE pg_temp.make_again() LANGUAGE sql AS $$ SELECT flo.create_replicator('refs', tables => '{references_t}') $$;
 CREATE FUNCTION pg_temp.left_of(member text) RETURNS TABLE (relation text, number bigint) LANGUAGE plpgsql AS $$
 DECLARE
 	of_members bool;
@@ -109,7 +110,7 @@ DELETE FROM flo.rules WHERE group_name = 'refs';
 -- all at once, whatever a session makes of its triggers
 CALL pg_temp.make();
 SET session_replication_role = replica;
-SELECT flo.drop_group('refs', force => true);
+SELECT flo.drop_group('refs', force => true, purge_rules => true);
 SHOW session_replication_role;
 RESET session_replication_role;
 SELECT * FROM pg_temp.left_of(NULL) WHERE number > 0;
@@ -126,5 +127,11 @@ DELETE FROM flo.groups WHERE group_name = 'refs';
 \echo :SQLSTATE
 INSERT INTO flo.progress VALUES ('refs', 'nobody', 1, gen_random_uuid(), '0/1', '0/1');
 \echo :SQLSTATE
+-- rules and routes stay, for a group of that name that is made again
 SELECT flo.drop_group('refs', force => true);
+SELECT * FROM pg_temp.left_of(NULL) WHERE number > 0;
+CALL pg_temp.make_again();
+SET client_min_messages = notice;
+SELECT flo.drop_group('refs', force => true, purge_rules => true);
+SELECT * FROM pg_temp.left_of(NULL) WHERE number > 0;
 DROP TABLE references_t, references_keyless;

@@ -91,6 +91,6 @@ SELECT flo.set_owner('roles', member, 'roles_bea') FROM flo.members WHERE group_
 SELECT flo.revoke_reader('roles', reader) FROM flo.readers WHERE group_name = 'roles';
 CALL pg_temp.show();
 SELECT new_row ->> 'v' AS runs_as FROM flo.preview('roles', 'roles_t', 'INSERT', '{"id": 1, "v": "x"}', worker_name => 'stdout');
-SELECT flo.drop_group('roles', force => true);
+SELECT flo.drop_group('roles', force => true, purge_rules => true);
 DROP TABLE roles_t;
 DROP ROLE roles_bea, roles_guest;

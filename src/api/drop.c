@@ -232,6 +232,24 @@ make_member(char *group, char *name, bool is_replicator)
 	return member;
 }
 
+/* Who makes the group again has to know what he still has, or no longer */
+static void
+note_rules(const char *group, const FloRulesCount *count, bool gone)
+{
+	char	   *what;
+
+	if (count->rules + count->routes == 0)
+		return;
+	what = psprintf("rules (" UINT64_FORMAT ") and routes (" UINT64_FORMAT ") of group \"%s\"",
+					count->rules, count->routes, group);
+	if (gone)
+		ereport(NOTICE, (errmsg("%s are removed", what)));
+	else
+		ereport(NOTICE,
+				(errmsg("%s stay", what),
+				 errhint("They are in force when the group is made again; purge_rules => true removes them.")));
+}
+
 /* --- the functions ------------------------------------------------------- */
 
 /* Has the group no other worker here? */
@@ -289,6 +307,7 @@ flo_drop_worker(PG_FUNCTION_ARGS)
 	char	   *worker = flo_argument_text(fcinfo, 1, "worker_name");
 	bool		force = bool_argument(fcinfo, 2, "force");
 	bool		last;
+	FloRulesCount gone;
 
 	if (strcmp(worker, FLO_REPLICATOR_MEMBER) == 0)
 		ereport(ERROR,
@@ -305,7 +324,8 @@ flo_drop_worker(PG_FUNCTION_ARGS)
 	drop_origin(group, worker);
 	if (last)
 		drop_fence(group, FLO_FENCE_DESTINATION);
-	flo_store_delete_worker(group, worker);
+	flo_store_delete_worker(group, worker, &gone);
+	note_rules(group, &gone, true);
 	PG_RETURN_VOID();
 }
 
@@ -338,6 +358,8 @@ flo_drop_group(PG_FUNCTION_ARGS)
 	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 	bool		purge_stream = bool_argument(fcinfo, 1, "purge_stream");
 	bool		force = bool_argument(fcinfo, 2, "force");
+	bool		purge_rules = bool_argument(fcinfo, 3, "purge_rules");
+	FloRulesCount rules;
 	List	   *members;
 	ListCell   *cell;
 
@@ -355,6 +377,7 @@ flo_drop_group(PG_FUNCTION_ARGS)
 		drop_member(lfirst(cell), purge_stream, force);
 	drop_fence(group, FLO_FENCE_SOURCE);
 	drop_fence(group, FLO_FENCE_DESTINATION);
-	flo_store_delete_group(group);
+	flo_store_delete_group(group, purge_rules, &rules);
+	note_rules(group, &rules, purge_rules);
 	PG_RETURN_VOID();
 }

@@ -13,6 +13,7 @@
 #include "common/base64.h"
 #include "conf/commit.h"
 #include "conf/rights.h"
+#include "conf/store.h"
 #include "core/as_role.h"
 #include "core/names.h"
 #include "events/event.h"
@@ -219,6 +220,32 @@ take_answer(Peek *peek, FloJson answer)
 	}
 }
 
+/*
+ * What is in the stream is as it left the source.  Where a worker lets nothing in
+ * that nobody has decided about, it cannot be looked at either.
+ */
+static void
+require_not_masked(const char *group)
+{
+	ListCell   *lc;
+
+	if (flo_store_replicator(group) != NULL)
+		return;
+	foreach(lc, flo_store_members(group))
+	{
+		const FloMemberSpec *member = lfirst(lc);
+		const FloWorkerSpec *spec = flo_store_worker(group, member->member);
+
+		if (spec != NULL && spec->options.masking == FLO_MASKING_STRICT)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("events of group \"%s\" cannot be shown here: masking of worker \"%s\" is strict",
+							group, spec->worker),
+					 errdetail("The stream holds rows as they left the source, before the worker's rules."),
+					 errhint("Call flo.peek() in the database of the replicator, or try rules with flo.preview().")));
+	}
+}
+
 Datum
 flo_peek(PG_FUNCTION_ARGS)
 {
@@ -239,6 +266,7 @@ flo_peek(PG_FUNCTION_ARGS)
 				 errmsg("max_events must lie between 1 and %d", MAX_EVENTS)));
 	flo_conf_require_group(group);
 	flo_rights_require_reader(group);
+	require_not_masked(group);
 	InitMaterializedSRF(fcinfo, 0);
 
 	peek.result = (ReturnSetInfo *) fcinfo->resultinfo;

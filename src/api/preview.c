@@ -53,6 +53,7 @@ typedef struct Preview
 	Jsonb	   *new;
 	Jsonb	   *old;
 	bool		converts;		/* as a postgres sink wants it */
+	bool		strict;			/* masking of the worker */
 	Oid			owner;			/* of the worker */
 	bool		at_source;		/* the table is that of the group's replicator */
 	FloRelation *relation;
@@ -141,6 +142,7 @@ choose_worker(Preview *preview)
 						preview->group, preview->worker)));
 	preview->converts = spec->sink == FLO_SINK_POSTGRES;
 	preview->owner = spec->owner;
+	preview->strict = spec->options.masking == FLO_MASKING_STRICT;
 }
 
 /* --- the relation -------------------------------------------------------- */
@@ -664,13 +666,14 @@ name_of(FloOp op)
 }
 
 static FloShape *
-make_shape(const Preview *preview, FloShapeSpec *spec, bool converts, Oid owner)
+make_shape(const Preview *preview, FloShapeSpec *spec, bool converts, Oid owner, bool strict)
 {
 	FloShapeSettings settings = {0};
 	FloShape   *shape;
 
 	settings.owner = owner;
 	settings.convert_updates = converts;
+	settings.strict = strict;
 	shape = flo_shape_create(CurrentMemoryContext, &settings);
 	flo_shape_load(shape, spec, AllocSetContextCreate(CurrentMemoryContext, "pg_flo rules",
 													  ALLOCSET_SMALL_SIZES));
@@ -782,11 +785,11 @@ flo_preview(PG_FUNCTION_ARGS)
 	make_change(&preview, op);
 
 	InitMaterializedSRF(fcinfo, 0);
-	change = flo_shape_apply(make_shape(&preview, at_replicator, true, InvalidOid),
+	change = flo_shape_apply(make_shape(&preview, at_replicator, true, InvalidOid, false),
 							 &preview.change);
 	if (change != NULL)
-		change = flo_shape_apply(make_shape(&preview, at_worker, preview.converts, preview.owner),
-								 change);
+		change = flo_shape_apply(make_shape(&preview, at_worker, preview.converts, preview.owner,
+											preview.strict), change);
 	if (change != NULL)
 		return_change(result, &preview, change);
 	return (Datum) 0;

@@ -71,6 +71,7 @@ static const char *const on_conflict_names[] = {"update", "error", "skip", NULL}
 static const char *const on_missing_names[] = {"insert", "skip", "error", NULL};
 static const char *const copy_into_names[] = {"empty", "truncate", "merge", NULL};
 static const char *const ddl_trust_names[] = {"object", "source", NULL};
+static const char *const masking_names[] = {"rules", "strict", NULL};
 static const char *const ddl_names[] = {"apply", "hold", "ignore", NULL};
 
 #define R(field) offsetof(FloReplicatorOptions, field)
@@ -104,6 +105,7 @@ static const Option registry[] = {
 	{"start", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(start), FLO_START_COPY, 0, 0, start_names},
 	{"start", FLO_SCOPE_EVENTS, OPTION_CHOICE, W(start), FLO_START_EARLIEST, 0, 0, start_names},
 	{"tables", FLO_SCOPE_WORKERS, OPTION_TABLES, W(tables)},
+	{"masking", FLO_SCOPE_WORKERS, OPTION_CHOICE, W(masking), FLO_MASKING_RULES, 0, 0, masking_names},
 
 	/* postgres */
 	{"on_conflict", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(on_conflict), FLO_CONFLICT_UPDATE, 0, 0, on_conflict_names},

@@ -177,9 +177,9 @@ make_route(HeapTuple tuple, TupleDesc descriptor)
 static uint64
 query(const char *sql, int nargs, const char *const *args, bool read_only)
 {
-	Oid			types[10];
-	Datum		values[10];
-	char		nulls[10] = {0};
+	Oid			types[11];
+	Datum		values[11];
+	char		nulls[11] = {0};
 	int			result;
 
 	Assert(nargs <= lengthof(types));
@@ -222,6 +222,7 @@ seen_table(HeapTuple tuple, TupleDesc descriptor)
 	known->newest_route = DatumGetInt64(field(tuple, descriptor, "newest_route", &isnull));
 	known->columns = field_names(tuple, descriptor, "columns", &known->ncolumns);
 	known->keys = field_names(tuple, descriptor, "keys", &known->nkeys);
+	known->types = field_names(tuple, descriptor, "types", &known->ntypes);
 	return known;
 }
 
@@ -335,16 +336,17 @@ flo_rule_tables_keep_known(const char *group, const char *member, const char *so
 			group, member, source, psprintf("%u", table->id), table->schema, table->table,
 			text_array(table->ncolumns, table->columns),
 			psprintf(INT64_FORMAT, table->newest_rule), psprintf(INT64_FORMAT, table->newest_route),
-			text_array(table->nkeys, table->keys)
+			text_array(table->nkeys, table->keys), text_array(table->ntypes, table->types)
 		};
 
 		query("INSERT INTO flo.shaped_tables (group_name, worker_name, source, relation, schema_name,"
-			  " table_name, columns, newest_rule, newest_route, keys)"
-			  " VALUES ($1, $2, $3, $4::oid, $5, $6, $7::text[], $8::bigint, $9::bigint, $10::text[])"
+			  " table_name, columns, newest_rule, newest_route, keys, types)"
+			  " VALUES ($1, $2, $3, $4::oid, $5, $6, $7::text[], $8::bigint, $9::bigint, $10::text[],"
+			  " $11::text[])"
 			  " ON CONFLICT (group_name, worker_name, source, relation) DO UPDATE"
 			  " SET schema_name = excluded.schema_name, table_name = excluded.table_name,"
 			  " columns = excluded.columns, newest_rule = excluded.newest_rule,"
-			  " newest_route = excluded.newest_route, keys = excluded.keys",
+			  " newest_route = excluded.newest_route, keys = excluded.keys, types = excluded.types",
 			  lengthof(args), args, false);
 	}
 	/* what other sources' tables were called is of no more use */
@@ -402,6 +404,26 @@ local_table_tells(const FloRuleSpec *spec, const char *group, const char *worker
 	return other == NULL;
 }
 
+/*
+ * Where masking is strict a column comes only after its rule, and one that is gone is
+ * let alone: rules may name what the table has not got
+ */
+static bool
+may_come_later(const FloRuleSpec *spec, const char *group, const char *worker,
+			   const FloRelation *relation)
+{
+	const char *args[] = {group, worker};
+
+	if (spec->column == NULL || flo_action_is_filter(spec->action))
+		return false;
+	for (int i = 0; i < relation->natts; i++)
+		if (strcmp(relation->columns[i].name, spec->column) == 0)
+			return false;
+	return first_value("SELECT 'strict' FROM flo.workers WHERE group_name = $1"
+					   " AND ($2 IS NULL OR worker_name = $2) AND options ->> 'masking' = 'strict'",
+					   2, args) != NULL;
+}
+
 void
 flo_rule_tables_check_rule(const FloRuleSpec *spec, const char *group, const char *worker,
 						   bool at_replicator)
@@ -410,6 +432,8 @@ flo_rule_tables_check_rule(const FloRuleSpec *spec, const char *group, const cha
 
 	if (at_replicator || local_table_tells(spec, group, worker))
 		relation = flo_shape_local_relation(spec->schema, spec->table);
+	if (relation != NULL && !at_replicator && may_come_later(spec, group, worker, relation))
+		relation = NULL;
 	flo_rule_try(spec, relation, at_replicator);
 }
 

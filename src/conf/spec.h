@@ -86,6 +86,12 @@ typedef enum FloDdl
 	FLO_DDL_IGNORE
 } FloDdl;
 
+typedef enum FloMasking
+{
+	FLO_MASKING_RULES,			/* what rules say */
+	FLO_MASKING_STRICT			/* and nothing about which they say nothing */
+} FloMasking;
+
 /* Whose right DDL of the source has here */
 typedef enum FloDdlTrustOption
 {
@@ -125,6 +131,7 @@ typedef struct FloWorkerOptions
 	FloOnError	on_error;
 	FloStart	start;
 	char	   *tables;			/* NULL = all */
+	FloMasking	masking;
 
 	/* postgres */
 	FloOnConflict on_conflict;

@@ -237,9 +237,21 @@ extern void flo_store_save_options(const char *group, const char *member, Jsonb 
 /* Start or stop one member or (NULL) all of the group here; number of members it has */
 extern int	flo_store_set_started(const char *group, const char *member, bool started);
 
-/* Remove all rows of a member or group, its progress and its runtime state */
+/* Rules and routes that have gone, or are left */
+typedef struct FloRulesCount
+{
+	uint64		rules;
+	uint64		routes;
+} FloRulesCount;
+
+/*
+ * Remove all rows of a member or group, its progress and its runtime state.  What
+ * people have written for a group stays unless "with_rules"; what they have written
+ * for one worker goes with it.
+ */
 extern void flo_store_delete_replicator(const char *group);
-extern void flo_store_delete_worker(const char *group, const char *worker);
+extern void flo_store_delete_worker(const char *group, const char *worker, FloRulesCount *gone);
+extern void flo_store_delete_group(const char *group, bool with_rules, FloRulesCount *count);
 
 /*
  * Remove a few of the oldest rows of the group's history (DDL, dead letters) that
@@ -249,7 +261,6 @@ extern bool flo_store_prune_history(const char *group);
 
 /* What has happened to members of this database, up to that number, goes to flo.event_log */
 extern void flo_store_write_events(int64 newest);
-extern void flo_store_delete_group(const char *group);
 
 /*
  * Tables of a group that are left out because changes of them do not say which

@@ -342,7 +342,6 @@ flo_store_sequence_values(const char *group)
  * and of the replicator, and those that people write, where a row may be there
  * before its group is.
  */
-static const char *const written_tables[] = {"rules", "routes", "webhook_subscriptions"};
 
 static void
 begin_removal(FloSqlSession *sql)
@@ -367,19 +366,26 @@ forget_empty_group(const char *group)
 				1, group);
 }
 
-static void
+static uint64
 delete_of_group(const char *table, const char *group)
 {
-	flo_sql_run(SPI_OK_DELETE, psprintf("DELETE FROM flo.%s WHERE group_name = $1", table),
-				1, group);
+	return flo_sql_run(SPI_OK_DELETE,
+					   psprintf("DELETE FROM flo.%s WHERE group_name = $1", table), 1, group);
 }
 
-static void
+static uint64
 delete_of_member(const char *table, const char *group, const char *member)
 {
-	flo_sql_run(SPI_OK_DELETE,
-				psprintf("DELETE FROM flo.%s WHERE group_name = $1 AND worker_name = $2", table),
-				2, group, member);
+	return flo_sql_run(SPI_OK_DELETE,
+					   psprintf("DELETE FROM flo.%s WHERE group_name = $1 AND worker_name = $2",
+								table), 2, group, member);
+}
+
+static uint64
+count_of_group(const char *table, const char *group)
+{
+	return flo_sql_run(SPI_OK_SELECT,
+					   psprintf("SELECT FROM flo.%s WHERE group_name = $1", table), 1, group);
 }
 
 static void
@@ -417,7 +423,7 @@ flo_store_delete_replicator(const char *group)
 }
 
 void
-flo_store_delete_worker(const char *group, const char *worker)
+flo_store_delete_worker(const char *group, const char *worker, FloRulesCount *gone)
 {
 	FloSqlSession sql;
 
@@ -426,21 +432,27 @@ flo_store_delete_worker(const char *group, const char *worker)
 	delete_comparisons(group, worker);
 	delete_of_member("shaped_tables", group, worker);
 	delete_of_member("secrets", group, worker);
-	for (int i = 0; i < lengthof(written_tables); i++)
-		delete_of_member(written_tables[i], group, worker);
+	gone->rules = delete_of_member("rules", group, worker);
+	gone->routes = delete_of_member("routes", group, worker);
+	delete_of_member("webhook_subscriptions", group, worker);
 	delete_of_member("workers", group, worker);
 	forget_empty_group(group);
 	flo_sql_end(&sql);
 }
 
+/*
+ * Rules and routes stay unless they are to go: a group made anew without those that
+ * mask its rows, or leave columns out, would bring everything.
+ */
 void
-flo_store_delete_group(const char *group)
+flo_store_delete_group(const char *group, bool with_rules, FloRulesCount *count)
 {
 	FloSqlSession sql;
 
 	begin_removal(&sql);
-	for (int i = 0; i < lengthof(written_tables); i++)
-		delete_of_group(written_tables[i], group);
+	count->rules = with_rules ? delete_of_group("rules", group) : count_of_group("rules", group);
+	count->routes = with_rules ? delete_of_group("routes", group) : count_of_group("routes", group);
+	delete_of_group("webhook_subscriptions", group);
 	delete_of_group("sources", group);
 	delete_of_group("workers", group);
 	delete_of_group("groups", group);

@@ -18,6 +18,7 @@
 #include "dest/ddl_absent.h"
 #include "dest/ddl_apply.h"
 #include "dest/ddl_given.h"
+#include "dest/ddl_masking.h"
 #include "dest/given_up.h"
 #include "dest/worker_batch.h"
 #include "dest/worker_config.h"
@@ -333,9 +334,8 @@ why_held(FloWorker *w, const FloDdlStatement *ddl)
 	return flo_given_up_spreads(w, ddl);
 }
 
-/* Run it, or say why it has to be held */
 static char *
-run_ddl(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, FloDdlMode mode)
+run_by_kind(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, FloDdlMode mode)
 {
 	if (ddl->concurrent)
 		return apply_between_batches(w, place, ddl, mode);
@@ -344,6 +344,17 @@ run_ddl(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, FloD
 	if (flo_ddl_may_lack(ddl, w->rules))
 		return apply_code(w, place, ddl, mode);
 	return flo_ddl_apply(place, ddl, w->spec->owner, w->rules, mode);
+}
+
+/* Run it, or say why it has to be held */
+static char *
+run_ddl(FloWorker *w, const FloDdlPlace *place, const FloDdlStatement *ddl, FloDdlDecision decision)
+{
+	List	   *before = flo_ddl_masking_before(ddl, w->rules);
+	char	   *reason = run_by_kind(w, place, ddl, mode_of(w, ddl, decision));
+	char	   *unmasked = reason == NULL ? flo_ddl_masking_after(before, w->rules) : NULL;
+
+	return decision == FLO_DDL_RELEASED || reason != NULL ? reason : unmasked;
 }
 
 /* Decide what becomes of a statement, and do it */
@@ -371,7 +382,7 @@ apply_ddl(FloWorker *w, const FloDdlStatement *ddl)
 	else if ((absent = flo_ddl_absent(&place, ddl, w->rules)) != NULL)
 		flo_ddl_note_outcome(&place, ddl, "not_here", absent);
 	else if (decision == FLO_DDL_RELEASED || (reason = why_held(w, ddl)) == NULL)
-		reason = run_ddl(w, &place, ddl, mode_of(w, ddl, decision));
+		reason = run_ddl(w, &place, ddl, decision);
 	if (reason != NULL && need_not_hold(w, ddl))
 	{
 		flo_ddl_note_outcome(&place, ddl, "given_up", reason);
@@ -507,6 +518,13 @@ flo_worker_process_ddl(FloWorker *w, const FloChange *change)
 	{
 		w->tally.open.filtered++;
 		return;
+	}
+
+	if (!w->sink->ops->transactional && w->spec->options.masking == FLO_MASKING_STRICT)
+	{
+		content = flo_ddl_masking_content(ddl);
+		about.content = pg_server_to_client(content, strlen(content));
+		about.content_len = strlen(about.content);
 	}
 
 	/*

@@ -20,6 +20,7 @@ struct FloWorkerRules
 	char	   *worker;
 	char	   *source;
 	FloShape   *shape;
+	bool		strict;
 };
 
 void
@@ -47,6 +48,7 @@ flo_worker_rules_open(const FloWorkerSpec *spec, const char *source)
 	rules->source = pstrdup(source);
 	settings.owner = spec->owner;
 	settings.convert_updates = spec->sink == FLO_SINK_POSTGRES;
+	rules->strict = settings.strict = spec->options.masking == FLO_MASKING_STRICT;
 	rules->shape = flo_shape_create(CurrentMemoryContext, &settings);
 	flo_worker_rules_load(rules);
 	return rules;
@@ -177,4 +179,30 @@ flo_worker_rules_column(FloWorkerRules *rules, const char *schema, const char *t
 		if (strcmp(route->mappings[i].source, column) == 0)
 			return route->mappings[i].destination;
 	return column;
+}
+
+const char *
+flo_worker_rules_source_column(FloWorkerRules *rules, const char *schema, const char *table,
+							   const char *column)
+{
+	const FloRouteSpec *route = flo_shape_route(rules->shape, schema, table);
+
+	for (int i = 0; route != NULL && i < route->nmappings; i++)
+		if (route->mappings[i].destination != NULL &&
+			strcmp(route->mappings[i].destination, column) == 0)
+			return route->mappings[i].source;
+	return column;
+}
+
+bool
+flo_worker_rules_is_strict(const FloWorkerRules *rules)
+{
+	return rules->strict;
+}
+
+int64
+flo_worker_rules_require_cover(FloWorkerRules *rules, const char *schema, const char *table,
+							   const char *column)
+{
+	return flo_shape_require_cover(rules->shape, schema, table, column);
 }

@@ -57,6 +57,20 @@ extern bool flo_worker_rules_alter(const FloWorkerRules *rules, const char *sche
 extern int	flo_worker_rules_known_to(const FloWorkerRules *rules, const char *schema,
 									  const char *table);
 
+/* What the column here is called at the source */
+extern const char *flo_worker_rules_source_column(FloWorkerRules *rules, const char *schema,
+												  const char *table, const char *column);
+
+/* Must every column be decided about? */
+extern bool flo_worker_rules_is_strict(const FloWorkerRules *rules);
+
+/*
+ * Throw 55000 when nobody has decided about the column.  The number of a rule that
+ * changes its values, or 0.
+ */
+extern int64 flo_worker_rules_require_cover(FloWorkerRules *rules, const char *schema,
+											const char *table, const char *column);
+
 /* Do routes lead other tables there, too? */
 extern bool flo_worker_rules_shares_target(FloWorkerRules *rules, const FloRelation *relation);
 

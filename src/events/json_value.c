@@ -5,7 +5,8 @@
  * Promises: numbers keep their digits, json and jsonb stay JSON, arrays become
  * arrays and rows objects at any depth, dates and times have ISO 8601 form,
  * and everything else is a string of its text form, as to_json() says.  NaN
- * and infinities, which JSON does not know, are strings.
+ * and infinities, which JSON does not know, are strings.  So is text that the
+ * column's type does not take: a rule may have made it.
  *
  * Event sinks run outside transactions, so nothing here looks into the
  * catalogs once a type has been described, except for the few types that
@@ -16,6 +17,8 @@
  * becomes a string.
  */
 #include "postgres.h"
+
+#include <ctype.h>
 
 #include "access/htup_details.h"
 #include "access/transam.h"
@@ -413,11 +416,50 @@ append_time(StringInfo out, Datum value, Oid type)
 
 /* --- text form ----------------------------------------------------------- */
 
-static Datum
-time_from_text(PGFunction input, Span text)
+/*
+ * False when it is no such time.  What a server sends begins with a digit or is
+ * infinite; words such as "now", which input functions take as well, come from rules.
+ */
+static bool
+append_time_text(StringInfo out, PGFunction input, Span text, Oid type)
 {
-	return DirectFunctionCall3(input, CStringGetDatum(pnstrdup(text.data, text.len)),
-							   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	MemoryContext context = CurrentMemoryContext;
+	char	   *copy = pnstrdup(text.data, text.len);
+	volatile bool done = false;
+
+	if (!isdigit((unsigned char) copy[0]) && strcmp(copy, "infinity") != 0 &&
+		strcmp(copy, "-infinity") != 0)
+		return false;
+	PG_TRY();
+	{
+		append_time(out, DirectFunctionCall3(input, CStringGetDatum(copy),
+											 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)),
+					type);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return done;
+}
+
+static bool
+append_bool_text(StringInfo out, Span text)
+{
+	static const char *const words[] = {"f", "t", "false", "true"};
+
+	for (int i = 0; i < lengthof(words); i++)
+		if (strlen(words[i]) == text.len && memcmp(words[i], text.data, text.len) == 0)
+		{
+			appendStringInfoString(out, words[2 + i % 2]);
+			return true;
+		}
+	return false;
 }
 
 /* Text between quotes, or up to one of "stops"; "doubled": "" stands for one quote */
@@ -560,8 +602,9 @@ append_text_form(StringInfo out, FloJsonType *type, Span text)
 	switch (type->kind)
 	{
 		case KIND_BOOL:
-			appendStringInfoString(out, text.len > 0 && text.data[0] == 't' ? "true" : "false");
-			return;
+			if (append_bool_text(out, text))
+				return;
+			break;
 		case KIND_INTEGER:
 		case KIND_FLOAT4:
 		case KIND_FLOAT8:
@@ -569,14 +612,17 @@ append_text_form(StringInfo out, FloJsonType *type, Span text)
 			append_number(out, text.data, text.len);
 			return;
 		case KIND_DATE:
-			append_time(out, time_from_text(date_in, text), DATEOID);
-			return;
+			if (append_time_text(out, date_in, text, DATEOID))
+				return;
+			break;
 		case KIND_TIMESTAMP:
-			append_time(out, time_from_text(timestamp_in, text), TIMESTAMPOID);
-			return;
+			if (append_time_text(out, timestamp_in, text, TIMESTAMPOID))
+				return;
+			break;
 		case KIND_TIMESTAMPTZ:
-			append_time(out, time_from_text(timestamptz_in, text), TIMESTAMPTZOID);
-			return;
+			if (append_time_text(out, timestamptz_in, text, TIMESTAMPTZOID))
+				return;
+			break;
 		case KIND_JSON:
 		case KIND_JSONB:
 			append_json(out, text);

@@ -17,6 +17,7 @@
 
 #include "shape/known_tables.h"
 #include "shape/route.h"
+#include "utils/builtins.h"
 
 FloKnownTable *
 flo_known_table_find(const FloShapeSpec *spec, uint32 id)
@@ -132,6 +133,23 @@ flo_known_table_check_route(const FloShapeSpec *spec, const FloRouteSpec *route,
 		check_place(known, relation, route->mappings[i].source, "route", route->id);
 }
 
+char *
+flo_known_type(const FloColumn *column)
+{
+	return column->type_name != NULL ?
+		quote_qualified_identifier(column->type_schema, column->type_name) :
+		psprintf("%u", column->type);
+}
+
+static bool
+same_types(const FloKnownTable *known, const FloRelation *relation)
+{
+	for (int i = 0; i < Min(known->ntypes, relation->natts); i++)
+		if (strcmp(known->types[i], flo_known_type(&relation->columns[i])) != 0)
+			return false;
+	return known->ntypes == relation->natts;
+}
+
 static bool
 same_names(int count, char **names, const FloRelation *relation, bool keys)
 {
@@ -156,6 +174,7 @@ is_as_known(const FloKnownTable *known, const FloRelation *relation, int64 newes
 		strcmp(known->schema, relation->schema) == 0 &&
 		strcmp(known->table, relation->name) == 0 &&
 		same_names(known->ncolumns, known->columns, relation, false) &&
+		same_types(known, relation) &&
 		same_names(known->nkeys, known->keys, relation, true);
 }
 
@@ -196,6 +215,10 @@ flo_known_table_note(FloShapeSpec *spec, const FloRelation *relation)
 	known->table = pstrdup(relation->name);
 	known->columns = copy_names(relation, false, &known->ncolumns);
 	known->keys = copy_names(relation, true, &known->nkeys);
+	known->types = palloc(Max(relation->natts, 1) * sizeof(char *));
+	known->ntypes = relation->natts;
+	for (int i = 0; i < relation->natts; i++)
+		known->types[i] = flo_known_type(&relation->columns[i]);
 	known->newest_rule = newest_rule;
 	known->newest_route = newest_route;
 	return known;

@@ -9,6 +9,9 @@
 #include "shape/spec.h"
 #include "wire/change.h"
 
+/* The type of a column, without length: the OID of one that every server has, else a name */
+extern char *flo_known_type(const FloColumn *column);
+
 extern FloKnownTable *flo_known_table_find(const FloShapeSpec *spec, uint32 id);
 
 /*

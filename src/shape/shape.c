@@ -23,15 +23,16 @@
 #include "core/settings.h"
 #include "shape/budget.h"
 #include "shape/known_tables.h"
+#include "shape/refusals.h"
 #include "shape/route.h"
 #include "shape/rowkey.h"
 #include "shape/rules.h"
 #include "shape/shape.h"
+#include "shape/strict.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
-#include "wire/partition.h"
 
 /* What becomes of the rows of one source table */
 typedef struct FloPlan
@@ -44,6 +45,7 @@ typedef struct FloPlan
 	FloShapeColumns columns;
 	int			nrules;
 	FloRule   **rules;			/* in the order of the specs */
+	bool		incomplete;		/* rules name columns that are not there */
 	int			filters;		/* operations that have a filter */
 	int			transforms;		/* operations that have a transform */
 	bool		key_transforms; /* some transform acts on a key, whatever the
@@ -95,6 +97,7 @@ struct FloShape
 	int			old_room;
 	int			new_room;
 	const FloChange *source;	/* what it is made from, for messages */
+	bool		in_rule;		/* a rule is at work on its values */
 };
 
 /* Counts changes of what compiled rules depend on; its callbacks cannot be unregistered */
@@ -161,7 +164,7 @@ flo_shape_load(FloShape *shape, FloShapeSpec *spec, MemoryContext context)
 	MemoryContextSetParent(context, shape->context);
 	shape->spec_context = context;
 	shape->spec = spec;
-	shape->empty = spec->rules == NIL && spec->routes == NIL;
+	shape->empty = spec->rules == NIL && spec->routes == NIL && !shape->settings.strict;
 	shape->plans = flo_plans_create(context, 16, NULL);
 	shape->news = NIL;
 	shape->refreshed = 0;
@@ -210,7 +213,9 @@ report_rule(void *arg)
 {
 	FloShape   *shape = arg;
 
-	if (shape->source != NULL && shape->source->relation != NULL)
+	if (shape->source != NULL && shape->source->relation != NULL &&
+		(!shape->settings.strict ||
+		 flo_strict_may_show_key(shape->spec, shape->source->relation)))
 		flo_error_context.row = flo_row_key(shape->source);
 	if (flo_error_context.group != NULL || flo_error_context.rule == 0)
 		return;
@@ -282,7 +287,7 @@ add_rule(FloPlan *plan, FloRule *rule)
 	plan->rules[plan->nrules++] = rule;
 	if (flo_action_is_filter(rule->spec->action))
 		plan->filters |= rule->spec->operations;
-	else
+	else if (flo_action_is_transform(rule->spec->action))
 		plan->transforms |= rule->spec->operations;
 }
 
@@ -299,6 +304,11 @@ compile_rules(FloShape *shape, FloPlan *plan, const FloRelation *relation)
 
 		if (!rule_is_for(spec, relation))
 			continue;
+		if (shape->settings.strict && flo_strict_may_lack(shape->spec, spec, relation))
+		{
+			plan->incomplete = true;
+			continue;
+		}
 		flo_error_context.rule = spec->id;
 		flo_error_context.column = spec->column;
 		add_rule(plan, flo_rule_compile(spec, &office, &plan->columns));
@@ -370,13 +380,13 @@ bind_plan(FloShape *shape, FloPlan *plan, const FloRelation *relation, bool loca
 	const FloRouteSpec *route = flo_route_find(shape->spec->routes, relation->schema,
 											   relation->name);
 
-	plan->nothing = plan->nrules == 0 && route == NULL;
+	plan->nothing = plan->nrules == 0 && route == NULL && !shape->settings.strict;
 	plan->key_transforms = false;
 	for (int i = 0; i < plan->nrules; i++)
 	{
 		flo_rule_bind(plan->rules[i], &plan->columns, relation);
 		plan->key_transforms |= plan->rules[i]->is_key &&
-			!flo_action_is_filter(plan->rules[i]->spec->action);
+			flo_action_is_transform(plan->rules[i]->spec->action);
 	}
 	if (route == NULL)
 		plan->route.spec = NULL;
@@ -392,6 +402,8 @@ bind_plan(FloShape *shape, FloPlan *plan, const FloRelation *relation, bool loca
 	{
 		if (!local)
 			check_against_known(shape, plan, relation, route);
+		if (shape->settings.strict)
+			flo_strict_check(shape->spec, relation);
 		note_known(shape, relation);
 	}
 	plan->version = relation->version;
@@ -418,7 +430,8 @@ open_plan(FloShape *shape, const FloRelation *relation, bool local)
 	if (plan == NULL || local || !plan_is_fresh(shape, plan) ||
 		strcmp(plan->schema, relation->schema) != 0 ||
 		strcmp(plan->table, relation->name) != 0 ||
-		(plan->version != relation->version && !flo_columns_bind(&plan->columns, relation)))
+		(plan->version != relation->version &&
+		 (plan->incomplete || !flo_columns_bind(&plan->columns, relation))))
 	{
 		FloPlan    *before = plan;
 
@@ -503,6 +516,13 @@ flo_shape_known_to(const FloShape *shape, const char *schema, const char *table)
 			count++;
 	}
 	return count;
+}
+
+int64
+flo_shape_require_cover(const FloShape *shape, const char *schema, const char *table,
+						const char *column)
+{
+	return flo_strict_require(shape->spec, schema, table, column);
 }
 
 bool
@@ -611,19 +631,9 @@ typedef enum FloFate
 	FLO_FATE_DELETE
 } FloFate;
 
-static void
-report_unknown(const FloRule *rule)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("rule " INT64_FORMAT " needs a value that was not sent", rule->spec->id),
-			 errdetail("Values that are stored out of line and did not change are not sent."),
-			 errhint("Give the table REPLICA IDENTITY FULL at the source.")));
-}
-
 /* All filters of the operation, one after the other; FLO_UNKNOWN only for an old row */
 static FloVerdict
-judge(FloPlan *plan, const FloRowView *view, int operation)
+judge(FloShape *shape, FloPlan *plan, const FloRowView *view, int operation)
 {
 	FloVerdict	all = FLO_PASSES;
 
@@ -635,11 +645,13 @@ judge(FloPlan *plan, const FloRowView *view, int operation)
 		if (!flo_action_is_filter(rule->spec->action) || !(rule->spec->operations & operation))
 			continue;
 		flo_error_context.rule = rule->spec->id;
+		shape->in_rule = true;
 		verdict = flo_rule_filter(rule, &plan->columns, view);
+		shape->in_rule = false;
 		if (verdict == FLO_UNKNOWN && operation == FLO_ON_DELETE)
 			verdict = rule->spec->allow_empty_deletes ? FLO_PASSES : FLO_FAILS;
 		if (verdict == FLO_UNKNOWN && !view->old)
-			report_unknown(rule);
+			flo_refuse_unknown(rule);
 		if (verdict == FLO_FAILS)
 			return FLO_FAILS;
 		if (verdict == FLO_UNKNOWN)
@@ -668,15 +680,15 @@ decide(FloShape *shape, FloPlan *plan, const FloChange *change, int operation)
 	bool		passes;
 
 	if (operation == FLO_ON_DELETE)
-		return judge(plan, &old, operation) == FLO_PASSES ? FLO_FATE_DELETE : FLO_FATE_DROPPED;
-	passes = judge(plan, &new, operation) == FLO_PASSES;
+		return judge(shape, plan, &old, operation) == FLO_PASSES ? FLO_FATE_DELETE : FLO_FATE_DROPPED;
+	passes = judge(shape, plan, &new, operation) == FLO_PASSES;
 	if (operation == FLO_ON_INSERT)
 		return passes ? FLO_FATE_INSERT : FLO_FATE_DROPPED;
 
 	/* without an old row the key is the same, and nothing else is known of it */
 	if (shape->settings.convert_updates && change->has_old)
 	{
-		FloVerdict	before = judge(plan, &old, operation);
+		FloVerdict	before = judge(shape, plan, &old, operation);
 
 		if (passes && before == FLO_FAILS && is_complete(change))
 			return FLO_FATE_INSERT;
@@ -701,22 +713,6 @@ copy_tuple(FloShape *shape, const FloTuple *from, FloTuple *to, int *room)
 	return to;
 }
 
-/*
- * An expression that makes a key from more than the key: the key of a row that
- * is changed or deleted cannot be made again.
- */
-static void
-check_key_is_made_of_key(const FloRule *rule, const FloChange *change)
-{
-	if (rule->mixes_key && change->op != FLO_OP_INSERT)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("rule " INT64_FORMAT " makes the key column \"%s\" from columns that are not in the key",
-						rule->spec->id, rule->spec->column),
-				 errdetail("The key that the row had before cannot be told from what was sent."),
-				 errhint("Use key columns only, or give the table REPLICA IDENTITY FULL at the source.")));
-}
-
 static void
 transform_tuple(FloShape *shape, FloPlan *plan, const FloRowView *view, int operations,
 				FloTuple *tuple)
@@ -728,16 +724,18 @@ transform_tuple(FloShape *shape, FloPlan *plan, const FloRowView *view, int oper
 		FloRule    *rule = plan->rules[i];
 		const FloShapeColumn *column;
 
-		if (flo_action_is_filter(rule->spec->action) ||
+		if (!flo_action_is_transform(rule->spec->action) ||
 			!((rule->spec->operations & operations) || rule->is_key))
 			continue;
 		column = &plan->columns.items[rule->column];
 		if (key_only && !column->is_key)
 			continue;
 		flo_error_context.rule = rule->spec->id;
-		check_key_is_made_of_key(rule, view->change);
+		flo_refuse_mixed_key(rule, view->change);
+		shape->in_rule = true;
 		flo_rule_transform(rule, &plan->columns, view, &tuple->values[column->index],
 						   &shape->scratch);
+		shape->in_rule = false;
 	}
 }
 
@@ -807,18 +805,6 @@ shape_row(FloShape *shape, FloPlan *plan, const FloChange *change)
 	return result;
 }
 
-/* The time that the rules of a row have together is over: fail as a rule does */
-static void
-report_budget(void)
-{
-	FlushErrorState();
-	ereport(ERROR,
-			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			 errmsg("rule " INT64_FORMAT " was cut short: the rules of a row have %d ms together",
-					flo_error_context.rule, flo_rule_budget),
-			 errhint("Write patterns without repetitions that can match the same text in several ways, or raise pg_flo.rule_budget.")));
-}
-
 static const FloChange *
 shape_row_in_time(FloShape *shape, FloPlan *plan, const FloChange *change)
 {
@@ -827,6 +813,7 @@ shape_row_in_time(FloShape *shape, FloPlan *plan, const FloChange *change)
 
 	if (plan->nrules == 0)
 		return shape_row(shape, plan, change);
+	shape->in_rule = false;
 	flo_budget_begin();
 	PG_TRY();
 	{
@@ -837,46 +824,19 @@ shape_row_in_time(FloShape *shape, FloPlan *plan, const FloChange *change)
 		if (flo_budget_end() && geterrcode() == ERRCODE_QUERY_CANCELED)
 		{
 			MemoryContextSwitchTo(context);
-			report_budget();
+			flo_refuse_slow();
+		}
+		/* in a session it is the caller's own value */
+		if (shape->settings.strict && shape->in_rule && flo_error_context.group != NULL)
+		{
+			MemoryContextSwitchTo(context);
+			flo_refuse_value();
 		}
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	(void) flo_budget_end();
 	return result;
-}
-
-/* Does a transform make another value of the column? */
-static bool
-is_transformed(void *arg, const char *column)
-{
-	FloPlan    *plan = arg;
-
-	for (int i = 0; i < plan->nrules; i++)
-	{
-		FloRule    *rule = plan->rules[i];
-
-		if (flo_action_is_filter(rule->spec->action) || strcmp(rule->spec->column, column) != 0)
-			continue;
-		flo_error_context.rule = rule->spec->id;
-		return true;
-	}
-	return false;
-}
-
-/* Rows can be told to be a partition's where they have the values they had at the source */
-static void
-check_part(FloPlan *plan, const FloTruncated *truncated)
-{
-	FloPartition *partition = flo_partition_read(truncated->part);
-	const char *column = flo_partition_find_column(partition, is_transformed, plan);
-
-	if (column != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("partition \"%s.%s\" was truncated at the source, and rule " INT64_FORMAT " changes column \"%s\", by which its rows are told from those of other partitions",
-						partition->schema, partition->name, flo_error_context.rule, column),
-				 errhint("Delete its rows here and skip this transaction with flo.skip().")));
 }
 
 /* Each table by its own route, a partition by its root's; filters have no say */
@@ -898,7 +858,7 @@ shape_truncate(FloShape *shape, const FloChange *change)
 		if (route != NULL && !(route->operations & FLO_ON_TRUNCATE))
 			continue;
 		if (from->part != NULL)
-			check_part(plan, from);
+			flo_refuse_part(plan->rules, plan->nrules, from);
 		to->relation = route != NULL ? &plan->route.relation : from->relation;
 		to->part = from->part;
 		result->ntruncated++;

@@ -32,6 +32,12 @@ typedef struct FloShapeSettings
 	 * flo_shape_refresh().
 	 */
 	bool		decoding;
+
+	/*
+	 * Every column of every table has to be decided about, and messages show
+	 * no value that was not
+	 */
+	bool		strict;
 } FloShapeSettings;
 
 extern FloShape *flo_shape_create(MemoryContext context, const FloShapeSettings *settings);
@@ -65,6 +71,13 @@ extern bool flo_shape_is_stale(const FloShape *shape);
  * and flo_error_context.row set.
  */
 extern const FloChange *flo_shape_apply(FloShape *shape, const FloChange *change);
+
+/*
+ * Throw 55000 unless it has been decided about a column that a table gets; the number of
+ * a rule that changes its values, or 0
+ */
+extern int64 flo_shape_require_cover(const FloShape *shape, const char *schema, const char *table,
+									 const char *column);
 
 /* The route that applies to a table; NULL: none */
 extern const FloRouteSpec *flo_shape_route(const FloShape *shape, const char *schema,

@@ -41,6 +41,13 @@ flo_action_is_filter(FloAction action)
 	return action >= FLO_ACTION_EQ;
 }
 
+/* Does it make another value? */
+static inline bool
+flo_action_is_transform(FloAction action)
+{
+	return !flo_action_is_filter(action) && action != FLO_ACTION_KEEP;
+}
+
 /* One row of flo.rules */
 typedef struct FloRuleSpec
 {
@@ -95,6 +102,8 @@ typedef struct FloKnownTable
 	char	   *table;
 	int			ncolumns;
 	char	  **columns;
+	int			ntypes;			/* 0: not known */
+	char	  **types;			/* see flo_known_type() */
 	int			nkeys;			/* columns of the replica identity */
 	char	  **keys;
 	int64		newest_rule;	/* highest ids that were known then */

@@ -1,0 +1,150 @@
+/*
+ * ddl_masking.c
+ *		What strict masking has to do with statements of the source.
+ *
+ * A statement moves no rows, and what it computes it computes of rows that are
+ * here, masked.  But ADD COLUMN gives them a default, which would be the first
+ * values of a column that nobody has decided about; and an event of it shows its
+ * text, with whatever literals are in it.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "dest/ddl_masking.h"
+#include "utils/syscache.h"
+
+typedef struct Table
+{
+	Oid			relid;
+	int			natts;			/* with those dropped: no number comes twice */
+	char	   *schema;			/* at the source */
+	char	   *table;
+} Table;
+
+/* 0: there is no such table */
+static int
+columns_of(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	int			natts;
+
+	if (!HeapTupleIsValid(tuple))
+		return 0;
+	natts = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
+	ReleaseSysCache(tuple);
+	return natts;
+}
+
+List *
+flo_ddl_masking_before(const FloDdlStatement *ddl, FloWorkerRules *rules)
+{
+	List	   *tables = NIL;
+	ListCell   *cell;
+
+	if (!flo_worker_rules_is_strict(rules))
+		return NIL;
+	foreach(cell, ddl->objects)
+	{
+		const FloDdlObject *object = lfirst(cell);
+		Table	   *table;
+		Oid			relid;
+
+		if (object->table_schema == NULL || object->table_name == NULL)
+			continue;
+		relid = flo_worker_rules_table(rules, object->table_schema, object->table_name);
+		if (!OidIsValid(relid))
+			continue;
+		table = palloc(sizeof(Table));
+		table->relid = relid;
+		table->natts = columns_of(relid);
+		table->schema = object->table_schema;
+		table->table = object->table_name;
+		tables = lappend(tables, table);
+	}
+	return tables;
+}
+
+static char *
+check_column(const Table *table, Form_pg_attribute att, FloWorkerRules *rules)
+{
+	const char *column = flo_worker_rules_source_column(rules, table->schema, table->table,
+														NameStr(att->attname));
+	int64		rule = flo_worker_rules_require_cover(rules, table->schema, table->table, column);
+
+	if (rule == 0 || !att->atthasdef)
+		return NULL;
+	return psprintf("rows that are here get the default of column \"%s\", which rule " INT64_FORMAT " would have changed",
+					NameStr(att->attname), rule);
+}
+
+char *
+flo_ddl_masking_after(const List *before, FloWorkerRules *rules)
+{
+	ListCell   *cell;
+
+	foreach(cell, before)
+	{
+		const Table *table = lfirst(cell);
+		int			natts = columns_of(table->relid);
+
+		for (int number = table->natts + 1; number <= natts; number++)
+		{
+			HeapTuple	tuple = SearchSysCacheAttNum(table->relid, number);
+			char	   *reason = NULL;
+
+			if (!HeapTupleIsValid(tuple))
+				continue;
+			/* what is generated is made of what is here */
+			if (((Form_pg_attribute) GETSTRUCT(tuple))->attgenerated == '\0')
+				reason = check_column(table, (Form_pg_attribute) GETSTRUCT(tuple), rules);
+			ReleaseSysCache(tuple);
+			if (reason != NULL)
+				return reason;
+		}
+	}
+	return NULL;
+}
+
+/* --- events -------------------------------------------------------------- */
+
+/* Definitions of tables without expressions: names and types only */
+static Jsonb *
+without_expressions(Jsonb *tables)
+{
+	JsonbIterator *it = JsonbIteratorInit(&tables->root);
+	JsonbParseState *state = NULL;
+	JsonbValue *result = NULL;
+	JsonbIteratorToken token;
+	JsonbValue	value;
+
+	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	{
+		static const char *const hidden[] = {"default", "generated", "keys"};
+		bool		hide = false;
+
+		for (int i = 0; token == WJB_KEY && i < lengthof(hidden); i++)
+			hide |= value.val.string.len == strlen(hidden[i]) &&
+				memcmp(value.val.string.val, hidden[i], value.val.string.len) == 0;
+		result = pushJsonbValue(&state, token,
+								token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM ?
+								&value : NULL);
+		if (!hide)
+			continue;
+		(void) JsonbIteratorNext(&it, &value, true);
+		value.type = jbvNull;
+		result = pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	return JsonbValueToJsonb(result);
+}
+
+char *
+flo_ddl_masking_content(FloDdlStatement *ddl)
+{
+	ddl->text = "";
+	ddl->replay = NULL;
+	if (ddl->tables != NULL)
+		ddl->tables = without_expressions(ddl->tables);
+	return flo_ddl_format(ddl);
+}
