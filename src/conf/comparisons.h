@@ -58,7 +58,7 @@ extern void flo_comparisons_reading(const char *group, int64 id, XLogRecPtr lsn)
 /* What the source has read of a table */
 extern void flo_comparisons_read(const char *group, int64 id, Oid relation, int64 rows);
 
-/* The last word on a table: "state" is NULL where the record has it */
+/* The last word on a table, or with "state" not the last one */
 extern void flo_comparisons_result(const char *group, int64 id, const char *worker,
 								   const FloComparedRecord *record, const char *state);
 

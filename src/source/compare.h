@@ -59,4 +59,19 @@ extern void flo_compare_lock(FloCompareAttempt *a);
 /* Read them and tell the workers: their sums, or rows */
 extern void flo_compare_read(FloCompareAttempt *a);
 
+/* Rows of a table that one of the workers lacks, has otherwise, or has too many */
+typedef struct FloCompareRepair
+{
+	const char *group;
+	int64		id;
+	char	   *consumer;
+	Oid			relation;
+	List	   *keys;			/* of char *, columns */
+	List	   *repairs;		/* of FloRepairKey * */
+	bool		extra;			/* those that are too many, too */
+} FloCompareRepair;
+
+/* In transactions of its own: send the rows again; how many that were, and removals */
+extern int64 flo_compare_repair(const FloCompareRepair *order);
+
 #endif

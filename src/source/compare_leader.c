@@ -71,7 +71,8 @@ typedef struct Pair
 	bool		rows;			/* rows of it are wanted */
 	char	   *buckets;		/* of these; NULL = all */
 	bool		finished;
-	bool		differs;
+	List	   *repairs;		/* of FloRepairKey *: to be written again */
+	bool		repaired;		/* they were */
 } Pair;
 
 typedef struct Leader
@@ -490,6 +491,37 @@ read_snapshot(Leader *l)
 
 /* --- results ------------------------------------------------------------- */
 
+/* What is to be written again, unless it was: then it has no last word yet */
+static bool
+take_repairs(Leader *l, Pair *pair, const FloComparedRecord *record)
+{
+	MemoryContext old;
+	ListCell   *cell;
+
+	if (!l->request->repair || pair->repaired || record->state != FLO_COMPARED_DIFFERENT ||
+		record->repairs == NIL)
+		return false;
+	old = MemoryContextSwitchTo(l->context);
+	foreach(cell, record->repairs)
+	{
+		const FloRepairKey *key = lfirst(cell);
+		FloRepairKey *copy = palloc(sizeof(FloRepairKey));
+		ListCell   *value;
+
+		copy->extra = key->extra;
+		copy->values = NIL;
+		foreach(value, key->values)
+			copy->values = lappend(copy->values, pstrdup(lfirst(value)));
+		pair->repairs = lappend(pair->repairs, copy);
+	}
+	MemoryContextSwitchTo(old);
+	old = flo_transaction_begin();
+	flo_comparisons_result(l->group, l->request->id, pair->worker->name, record,
+						   FLO_COMPARISON_REPAIRING);
+	flo_transaction_end(old);
+	return true;
+}
+
 static void
 take_result(Leader *l, Pair *pair, FloComparedRecord *record)
 {
@@ -513,8 +545,14 @@ take_result(Leader *l, Pair *pair, FloComparedRecord *record)
 		MemoryContextSwitchTo(old);
 		return;
 	}
+	if (take_repairs(l, pair, record))
+		return;
 	pair->finished = true;
-	pair->differs = record->state == FLO_COMPARED_DIFFERENT;
+	if (pair->repaired && record->state == FLO_COMPARED_EQUAL)
+	{
+		show(l, pair->worker->name, pair->relation, FLO_COMPARISON_REPAIRED, NULL);
+		return;
+	}
 	old = flo_transaction_begin();
 	flo_comparisons_result(l->group, l->request->id, pair->worker->name, record, NULL);
 	flo_transaction_end(old);
@@ -774,6 +812,60 @@ await_first_words(Leader *l)
 	}
 }
 
+/*
+ * Both sides are compared as far as this goes: sums of what is pending, then rows where
+ * these differ
+ */
+static void
+run_rounds(Leader *l)
+{
+	ListCell   *cell;
+
+	run_round(l, FLO_COMPARE_SUMS);
+	foreach(cell, l->pairs)
+	{
+		Pair	   *pair = lfirst(cell);
+
+		pair->pending = pair->rows && !pair->finished;
+		pair->rows = false;
+	}
+	run_round(l, FLO_COMPARE_ROWS);
+}
+
+/* True when anything was written again, and what came of it is to be seen */
+static bool
+repair(Leader *l)
+{
+	bool		any = false;
+	ListCell   *cell;
+
+	foreach(cell, l->pairs)
+	{
+		Pair	   *pair = lfirst(cell);
+		FloCompareRepair order = {
+			.group = l->group,
+			.id = l->request->id,
+			.consumer = pair->worker->consumer,
+			.relation = pair->relation,
+			.repairs = pair->repairs,
+			.extra = l->request->repair_extra
+		};
+		ListCell   *other;
+
+		if (pair->finished || pair->repairs == NIL)
+			continue;
+		foreach(other, l->tables)
+		{
+			if (((FloCompareTable *) lfirst(other))->plan.relation == pair->relation)
+				order.keys = ((FloCompareTable *) lfirst(other))->plan.keys;
+		}
+		flo_injection_point("repair.before");
+		(void) flo_compare_repair(&order);
+		pair->repaired = pair->pending = any = true;
+	}
+	return any;
+}
+
 static void
 compare(Leader *l)
 {
@@ -789,14 +881,9 @@ compare(Leader *l)
 	await_first_words(l);
 	foreach(cell, l->pairs)
 		((Pair *) lfirst(cell))->pending = !((Pair *) lfirst(cell))->finished;
-	run_round(l, FLO_COMPARE_SUMS);
-	foreach(cell, l->pairs)
-	{
-		Pair	   *pair = lfirst(cell);
-
-		pair->pending = pair->rows && !pair->finished;
-	}
-	run_round(l, FLO_COMPARE_ROWS);
+	run_rounds(l);
+	if (repair(l))
+		run_rounds(l);
 	flo_compare_clean(l->bus, l->group);
 	(void) flo_transaction_begin();
 	(void) flo_comparisons_over(l->group, l->request->id, "the table has left the group");

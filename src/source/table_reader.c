@@ -143,7 +143,7 @@ open_unchanged(const FloTableReader *reader, Oid relation, Oid filenode)
 
 	lock(reader, relation);
 	rel = try_relation_open(relation, NoLock);
-	if (rel == NULL || rel->rd_rel->relfilenode != filenode)
+	if (rel == NULL || (OidIsValid(filenode) && rel->rd_rel->relfilenode != filenode))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("table %s was dropped, truncated or rewritten after the %s began: the %s begins again",

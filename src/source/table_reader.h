@@ -64,7 +64,7 @@ extern void flo_table_reader_check_rules(FloTableReader *reader);
 
 /*
  * Lock a table to the end of the transaction and describe it.  It must still have
- * the file that the snapshot knows; "published" is it or its partition root.
+ * the file that the snapshot knows (InvalidOid: any); "published" is it or its partition root.
  * 55P03, 40001.
  */
 extern void flo_reading_begin(FloTableReader *reader, FloReading *r, Oid relation, Oid published,
