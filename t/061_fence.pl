@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $nats = FloTest::Nats->new('broker');
-my $conf = "pg_flo.restart_interval = '300ms'\n";
+my $conf = "pg_flo.restart_interval = '300ms'\nautovacuum_naptime = 1\n";
 my $a = flo_node('a', $nats, conf => $conf);
 my $b = flo_node('b', $nats, conf => $conf);
 
@@ -283,12 +283,38 @@ for my $round (1 .. 5)
 }
 $_->close for @load;
 
+# --- who makes room, and who does not suffer --------------------------------------------------
+
+$a->safe_psql('postgres', q{INSERT INTO s.sub SELECT generate_series(1000, 60000); DELETE FROM s.sub WHERE id > 999;
+	ALTER TABLE s.sub SET (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0,
+		autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)});
+ok(wait_until($a, 'postgres', q{SELECT count(*) > 0 FROM pg_locks WHERE relation = 's.sub'::regclass AND mode = 'ShareUpdateExclusiveLock'}, 'autovacuum'),
+	'an autovacuum is at it');
+is(error_of($a, prepare('{s.sub}')), '', 'and makes room');
+$a->safe_psql('postgres', 'ALTER TABLE s.sub SET (autovacuum_enabled = false)');
+my $holder = FloTest::Session->new($a);
+$holder->query('BEGIN; LOCK TABLE s.sub IN ROW EXCLUSIVE MODE');
+my $raiser = FloTest::Session->new($a);
+$raiser->send($raise);
+ok(wait_until($a, 'postgres', q{SELECT count(*) > 0 FROM pg_locks WHERE relation = 's.sub'::regclass AND NOT granted}, 'the raise'), 'who has one table ...');
+$holder->query(q{INSERT INTO s.t VALUES (900); COMMIT});
+$raiser->result;
+is($holder->{err} . $raiser->{err}, '', '... and wants another that is being fenced ends well, as does the fence');
+is($a->safe_psql('postgres', 'SELECT count(*) FROM s.t WHERE id = 900; SELECT state FROM flo.fence_status()'), "1\nraised", 'in this order');
+$a->safe_psql('postgres', q{SELECT flo.unfence('g')});
+$_->close for $holder, $raiser;
+
 # --- the workers pass ----------------------------------------------------------------------
 
 $a->safe_psql('postgres', q{SELECT flo.drop_group('g')});
 is($a->safe_psql('postgres', q{SELECT count(*) FROM pg_trigger WHERE tgfoid = 'flo.fence'::regproc}), '0', 'dropped with the group');
 $a->safe_psql('postgres', 'TRUNCATE s.t CASCADE; TRUNCATE s.p, s.i, s.i1, s.child, s.sub; DROP TABLE s.early, s.p2');
-$b->safe_psql('postgres', 'TRUNCATE s.sub');
+# rows of these two are written one by one
+$b->safe_psql('postgres', q{TRUNCATE s.sub;
+	CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+	CREATE TRIGGER f BEFORE INSERT ON s.sub FOR EACH ROW EXECUTE FUNCTION f();
+	CREATE TRIGGER f BEFORE INSERT ON s.c FOR EACH ROW EXECUTE FUNCTION f();
+	ALTER TABLE s.sub ENABLE ALWAYS TRIGGER f});
 create_group($a, $b, 'g', tables => q{'{s.t,s.p,s.c}'}, options => q{'{}', track_ddl => true}, worker_options => q{'{"fire_triggers": true, "ddl": "apply"}'});
 $b->safe_psql('postgres', q{SELECT flo.prepare_fence('g', 'destination', '{s.t,s.p,s.c,s.sub}'); SELECT flo.raise_fence('g', 'destination', 'not yet')});
 like(error_of($b, 'INSERT INTO s.t VALUES (1)'), qr/$write.*\n.*\nhint: Write to the source of the group/, 'a destination refuses');
@@ -315,6 +341,16 @@ $b->safe_psql('postgres', q{SELECT flo.prepare_fence('g', 'destination', '{s.i}'
 wait_caught_up($a, $b, 'h');
 is_same_table($a, $b, 's.i', 'unless it is said to');
 like(error_of($b, q{SELECT flo.drop_worker('g', 'postgres')}), qr/^55000: group "g" is fenced/, 'a fenced worker is not dropped');
+
+# --- definitions that travel have no fence ---------------------------------------------------
+
+$a->safe_psql('postgres', q{SELECT flo.prepare_fence('g', 'source', '{s.t,s.p}')});
+$b->safe_psql('postgres', 'CREATE DATABASE fresh');
+$b->safe_psql('fresh', 'CREATE EXTENSION pg_flo');
+create_copy_group($a, $b, 'k', tables => q{'{s.t,s.p}'}, sync_schema => 1, dest_db => 'fresh');
+is($b->safe_psql('fresh', q{SELECT count(*) FROM s.t; SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pg_flo%'}),
+	$a->safe_psql('postgres', 'SELECT count(*) FROM s.t') . "\n0", 'a copy brings the table without');
+is($b->safe_psql('fresh', q{SELECT count(*) FROM flo.copied_objects WHERE command LIKE '%flo.fence%'}), 0, 'and without a word of it');
 is($b->safe_psql('postgres', q{SELECT count(*) FROM flo.check('g') WHERE item LIKE 'triggers of%'}), 0, 'its triggers are none to warn of');
 
 done_testing();

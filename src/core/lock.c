@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "core/as_role.h"
 #include "core/attempt.h"
 #include "core/clock.h"
 #include "core/compat_process.h"
@@ -26,6 +27,12 @@
 
 #define QUEUE_TURN 500			/* ms in the queue at most, and out of it */
 #define QUEUE_PAUSE 200
+
+/*
+ * A turn ends before who waits for us looks for a deadlock, and would be the one to
+ * fail.  We look earlier: that is when the server has an autovacuum make room.
+ */
+#define QUEUE_DEADLOCK "100ms"
 
 typedef struct Wish
 {
@@ -172,13 +179,13 @@ take_turn(void *arg)
 	int			level = NewGUCNestLevel();
 	ListCell   *cell;
 
+	flo_as_role_set("deadlock_timeout", QUEUE_DEADLOCK);
 	foreach(cell, turn->relations)
 	{
 		char		text[32];
 
 		snprintf(text, sizeof(text), "%ld", Max(flo_clock_left(turn->deadline), 1));
-		(void) set_config_option("lock_timeout", text, PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+		flo_as_role_set("lock_timeout", text);
 		turn->at = lfirst_oid(cell);
 		LockRelationOid(turn->at, turn->mode);
 	}
@@ -190,12 +197,13 @@ flo_lock_queue(const List *relations, LOCKMODE mode, int patience)
 {
 	int			all = LockTimeout > 0 ? Min(LockTimeout, patience) : patience;
 	FloClock	deadline = flo_clock_in(all);
+	int			length = Min(QUEUE_TURN, Max(DeadlockTimeout / 2, 1));
 	Turn		turn = {list_copy(relations), mode};
 
 	list_sort(turn.relations, list_oid_cmp);
 	for (;;)
 	{
-		FloClock	next = flo_clock_in(Min(QUEUE_TURN, Max(DeadlockTimeout / 2, 1)));
+		FloClock	next = flo_clock_in(length);
 		ErrorData  *error;
 
 		turn.deadline = Min(next, deadline);
