@@ -45,6 +45,7 @@
 #include "replication/pgoutput.h"
 #include "source/decoder.h"
 #include "source/portable.h"
+#include "storage/proc.h"
 #include "storage/standby.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -618,6 +619,20 @@ wrap_callbacks(FloDecoder *decoder)
 }
 
 /* A context that emits what commits from decoder->start on, given the slot */
+/*
+ * Snapshots of others leave out the transactions of a process that is marked as
+ * decoding, as such a one is not supposed to have any.  This one has: what it wrote
+ * would count as aborted for whoever looks before its commit, and stay so.
+ */
+static void
+be_seen(void)
+{
+	LWLockAcquire(ProcArrayLock, LW_EXCLUSIVE);
+	MyProc->statusFlags &= ~PROC_IN_LOGICAL_DECODING;
+	ProcGlobal->statusFlags[MyProc->pgxactoff] = MyProc->statusFlags;
+	LWLockRelease(ProcArrayLock);
+}
+
 static void
 begin_decoding(FloDecoder *decoder)
 {
@@ -626,6 +641,7 @@ begin_decoding(FloDecoder *decoder)
 														.segment_open = wal_segment_open,
 														.segment_close = wal_segment_close),
 											 prepare_write, emit_write, NULL);
+	be_seen();
 	wrap_callbacks(decoder);
 	XLogBeginRead(decoder->context->reader, MyReplicationSlot->data.restart_lsn);
 }
