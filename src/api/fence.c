@@ -7,6 +7,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "conf/commit.h"
+#include "conf/cutover.h"
 #include "conf/fence.h"
 #include "conf/rights.h"
 #include "core/arguments.h"
@@ -58,7 +59,7 @@ take_down(const char *group, FloFenceSide side, bool force)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("group \"%s\" is fenced by cut-over " INT64_FORMAT, group, fence->attempt),
-				 errhint("That takes it down itself when it is undone. With force => true it is taken down whatever the other server does: both may take writes then.")));
+				 errhint("The other server is the primary: the way back is a cut-over there, of the group in the other direction. With force => true it is taken down whatever the other server does: both may take writes then.")));
 	(void) flo_fence_lower(group, side, 0);
 	if (fence->attempt != 0)
 		ereport(WARNING,
@@ -86,6 +87,15 @@ flo_unfence(PG_FUNCTION_ARGS)
 				 errmsg("group \"%s\" has no fence here", group),
 				 errhint("flo.fence_status() shows those that there are.")));
 
+	if (force)
+		flo_cutover_force(group);
+	else if (flo_cutover_ask_cancel(group))
+	{
+		ereport(NOTICE,
+				(errmsg("the cut-over of group \"%s\" is being undone, by both sides", group),
+				 errhint("flo.cutovers shows how far that is. Should the other server be gone for good: force => true.")));
+		PG_RETURN_VOID();
+	}
 	was_raised = take_down(group, FLO_FENCE_SOURCE, force);
 	was_raised |= take_down(group, FLO_FENCE_DESTINATION, force);
 	if (was_raised)

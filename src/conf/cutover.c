@@ -206,14 +206,33 @@ flo_cutover_blame(FloCutover *c, int sqlstate, const char *problem, const char *
 }
 
 bool
-flo_cutover_ask_cancel(const char *group, const char *member)
+flo_cutover_ask_cancel(const char *group)
 {
-	bool		asked = flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.cutovers SET cancel_asked = true" OF_MEMBER
-								   " AND state IN ('requested', 'preparing', 'prepared', 'arrived', 'fenced', 'cancelling')",
-								   2, group, member) > 0;
+	bool		asked = flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.cutovers SET cancel_asked = true WHERE group_name = $1"
+								   " AND state IN ('requested', 'checking', 'preparing', 'prepared', 'arrived', 'fenced', 'cancelling')",
+								   1, group) > 0;
 
 	flo_cutover_changed();
 	return asked;
+}
+
+void
+flo_cutover_force(const char *group)
+{
+	FloSqlSession sql;
+
+	flo_sql_begin(&sql);
+	(void) flo_sql_run(SPI_OK_INSERT, "WITH forced AS (UPDATE flo.cutovers SET changed_at = clock_timestamp(),"
+					   " state = CASE role WHEN 'source' THEN 'forced' ELSE 'open' END WHERE group_name = $1"
+					   " AND state IN ('checking', 'preparing', 'prepared', 'arrived', 'fenced', 'cancelling', 'released')"
+					   " RETURNING worker_name, attempt)"
+					   " INSERT INTO flo.cutover_steps (group_name, worker_name, attempt, step, detail)"
+					   " SELECT $1, f.worker_name, f.attempt, 'force', format('flo.unfence() by %s%s', session_user,"
+					   " ', with what the other side had written up to ' || s.durable_lsn) FROM forced f"
+					   " LEFT JOIN flo.status s ON s.group_name = $1 AND s.member = f.worker_name AND s.member <> 'replicator'",
+					   1, group);
+	flo_sql_end(&sql);
+	flo_cutover_changed();
 }
 
 void

@@ -88,8 +88,14 @@ extern void flo_cutover_save_reverse(FloCutover *cutover, bool made);
 extern void flo_cutover_blame(FloCutover *cutover, int sqlstate, const char *problem,
 							  const char *hint);
 
-/* For a person: undo it.  False when there is none under way. */
-extern bool flo_cutover_ask_cancel(const char *group, const char *member);
+/* For a person: undo what is under way here.  False when nothing is. */
+extern bool flo_cutover_ask_cancel(const char *group);
+
+/*
+ * For a person: this side takes writes whatever the other one does.  The destination
+ * is open with that, and says so.
+ */
+extern void flo_cutover_force(const char *group);
 
 /* Tell what happened */
 extern void flo_cutover_step(const FloCutover *cutover, const char *step, const char *format,...)

@@ -230,6 +230,8 @@ say(FloWorker *w)
 	}
 	flo_records_put(w->bus, w->bucket, flo_cutover_key(w->consumer_name),
 					&flo_cutover_record_format, &record, false);
+	flo_injection_point(psprintf("cutover.said.%s",
+								 c != NULL ? flo_cutover_state_name(c->state) : "nothing"));
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->broker_context);
 	machine.said = flo_clock();

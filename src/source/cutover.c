@@ -156,7 +156,7 @@ is_meant(const FloCutover *c, const FloWorkerReport *report)
 		strcmp(c->consumer, report->consumer) == 0;
 }
 
-/* The one destination, of those that report; NULL, and the attempt is over, when there is none */
+/* The one destination, of those that report; NULL: there is none yet, or the attempt is over */
 static const FloWorkerReport *
 choose(Replicator *rep)
 {
@@ -186,6 +186,8 @@ choose(Replicator *rep)
 		}
 		chosen = report;
 	}
+	if (chosen == NULL && !flo_clock_passed(machine.since, WORD_PATIENCE))
+		return NULL;
 	if (chosen == NULL)
 	{
 		give_up(rep, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -396,6 +398,8 @@ prepare(Replicator *rep)
 
 	if (record != NULL && record->state == FLO_ANSWER_CANCELLED)
 		take_back(rep, record);
+	else if (record != NULL && record->state == FLO_ANSWER_OPEN)
+		release(rep, record);	/* by force */
 	else if (c->cancel_asked)
 		give_up(rep, ERRCODE_QUERY_CANCELED, NULL, "somebody has called flo.unfence()");
 	else if (!all_answer(rep))
@@ -476,11 +480,28 @@ await_open(Replicator *rep)
 
 /* --- from outside -------------------------------------------------------- */
 
+/*
+ * This side takes writes, by a person's word: should the destination have opened, it
+ * stops at once.
+ */
+static bool
+is_open_there(Replicator *rep)
+{
+	const FloCutoverRecord *record = answer(machine.row);
+
+	if (record == NULL || record->state != FLO_ANSWER_OPEN)
+		return false;
+	if (flo_clock_passed(machine.tried, TRY_AGAIN))
+	{
+		machine.tried = flo_clock();
+		release(rep, record);
+	}
+	return true;
+}
+
 bool
 flo_cutover_drive(Replicator *rep)
 {
-	const FloCutoverRecord *record;
-
 	if (flo_watch_cutovers_changed() || machine.stale)
 		load(rep);
 	if (machine.row == NULL)
@@ -498,7 +519,8 @@ flo_cutover_drive(Replicator *rep)
 			await_open(rep);
 			break;
 		case FLO_CUTOVER_CANCELLED:
-			if (machine.row->reverse_made && flo_clock_passed(machine.tried, CLEAN_UP_AGAIN))
+			if (!is_open_there(rep) && machine.row->reverse_made &&
+				flo_clock_passed(machine.tried, CLEAN_UP_AGAIN))
 			{
 				machine.tried = flo_clock();
 				(void) flo_cutover_drop_worker(rep, machine.row);
@@ -506,13 +528,7 @@ flo_cutover_drive(Replicator *rep)
 			}
 			break;
 		case FLO_CUTOVER_FORCED:
-			record = answer(machine.row);
-			if (record != NULL && record->state == FLO_ANSWER_OPEN &&
-				flo_clock_passed(machine.tried, TRY_AGAIN))
-			{
-				machine.tried = flo_clock();
-				release(rep, record);
-			}
+			(void) is_open_there(rep);
 			break;
 		default:
 			break;

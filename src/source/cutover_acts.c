@@ -216,7 +216,8 @@ take_back(void *arg)
 	FloCutover *c = act->c;
 
 	blame(act);
-	if (flo_fence_lower(c->group, FLO_FENCE_SOURCE, c->attempt))
+	if (c->state != FLO_CUTOVER_REQUESTED &&
+		flo_fence_lower(c->group, FLO_FENCE_SOURCE, c->attempt))
 		flo_cutover_step(c, "undo", "the tables take writes again");
 	else if (c->consumer != NULL && c->state == FLO_CUTOVER_PREPARING)
 		write_order(c, FLO_ORDER_CANCEL, act->trouble != NULL ? act->trouble->problem : NULL);
@@ -245,7 +246,7 @@ release(void *arg)
 {
 	Act		   *act = arg;
 	FloCutover *c = act->c;
-	bool		forced = c->state == FLO_CUTOVER_FORCED;
+	bool		forced = c->state != FLO_CUTOVER_FENCED && c->state != FLO_CUTOVER_CANCELLING;
 
 	if (forced)
 		flo_fence_raise(c->group, FLO_FENCE_SOURCE, c->attempt,
