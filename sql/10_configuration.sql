@@ -181,7 +181,7 @@ COMMENT ON COLUMN flo.rules.stage IS 'worker (destination side) or replicator (b
 COMMENT ON COLUMN flo.rules.schema_name IS 'schema of the table at the source';
 COMMENT ON COLUMN flo.rules.table_name IS 'name of the table at the source, as in pg_class';
 COMMENT ON COLUMN flo.rules.column_name IS 'name of the column at the source; not needed for the action where';
-COMMENT ON COLUMN flo.rules.action IS 'regex, mask, expression, null, constant, keep, eq, ne, gt, lt, gte, lte, contains or where';
+COMMENT ON COLUMN flo.rules.action IS 'regex, mask, expression, null, constant, pseudonym, hash, keep, eq, ne, gt, lt, gte, lte, contains or where';
 COMMENT ON COLUMN flo.rules.arguments IS 'arguments of the action, a JSON object';
 COMMENT ON COLUMN flo.rules.operations IS 'operations it holds for: INSERT, UPDATE, DELETE';
 COMMENT ON COLUMN flo.rules.allow_empty_deletes IS 'whether a DELETE passes a filter whose column is not in the replica identity';

@@ -551,7 +551,7 @@ BEGIN
 			  INTO old_is_unknown
 			  FROM pg_class c WHERE c.oid = flo.table_called(rule.schema_name, rule.table_name);
 		END IF;
-		IF old_is_unknown AND 'UPDATE' = ANY (rule.operations) AND rule.action NOT IN ('regex', 'mask', 'expression', 'null', 'constant', 'keep') THEN
+		IF old_is_unknown AND 'UPDATE' = ANY (rule.operations) AND rule.action NOT IN ('regex', 'mask', 'expression', 'null', 'constant', 'pseudonym', 'hash', 'keep') THEN
 			status := 'warning';
 			detail := 'the old row does not hold what this filter looks at: when an UPDATE makes a row leave the filter, the UPDATE is dropped and the row stays at the destination';
 			hint := 'Give the table REPLICA IDENTITY FULL at the source.';

@@ -11,6 +11,11 @@ GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), f
 	flo.short_interval(interval), flo.short_rate(float8),
 	flo.owns_member(text), flo.left_out_tables(text), flo.key_is_sent(oid),
 	flo.index_builds(), flo.copy_summary(text), flo.fence_status() TO PUBLIC;
+-- who may use the secret that these need is asked by themselves
+GRANT EXECUTE ON FUNCTION flo.secret(text), flo.pseudonym(text, text, text, text, bigint, bigint, int),
+	flo.pseudonym(text, anyelement, text, text, bigint, bigint, int), flo.pseudonym_class(text), flo.hash(text, text, int, text),
+	flo.encrypt(text, text), flo.decrypt(text, text), flo.truncate_date(date, text), flo.truncate_date(timestamp, text),
+	flo.truncate_date(timestamptz, text) TO PUBLIC;
 -- triggers that warn call these with the rights of whoever writes; they tell what everybody may see
 GRANT EXECUTE ON FUNCTION flo.closest_name(text, text[]), flo.name_hint(text, text[], text, text), flo.unknown_names(flo.configured_names),
 	flo.unknown_member(flo.configured_names), flo.unknown_table(flo.configured_names), flo.unknown_destination(flo.configured_names),
@@ -24,7 +29,7 @@ GRANT EXECUTE ON FUNCTION flo.metrics(), flo.histograms(), flo.label_value(text)
 -- Rows that are not for everybody are kept back by policies.
 GRANT SELECT ON ALL TABLES IN SCHEMA flo TO PUBLIC;
 GRANT SELECT ON SEQUENCE flo.rules_id_seq, flo.routes_id_seq, flo.webhook_subscriptions_id_seq TO PUBLIC;
-REVOKE ALL ON flo.secrets, flo.event_log FROM PUBLIC;
+REVOKE ALL ON flo.secrets, flo.named_secrets, flo.event_log FROM PUBLIC;
 
 -- What flo.check() says is names, numbers and states: for who watches the server, too.
 -- It runs with the rights of whoever calls it, so this is all that it is made of.

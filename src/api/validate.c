@@ -52,7 +52,9 @@ typedef enum ArgumentType
 	ARGUMENT_CHARACTER,			/* a string of one character */
 	ARGUMENT_COUNT,				/* a whole number, not negative */
 	ARGUMENT_SCALAR,			/* string, number or boolean */
-	ARGUMENT_SHORT				/* "mask" or "keep" */
+	ARGUMENT_SHORT,				/* "mask" or "keep" */
+	ARGUMENT_INTEGER,			/* a whole number */
+	ARGUMENT_BOOL
 } ArgumentType;
 
 typedef struct Argument
@@ -62,7 +64,7 @@ typedef struct Argument
 	bool		required;
 } Argument;
 
-#define MAX_ACTION_ARGUMENTS 4
+#define MAX_ACTION_ARGUMENTS 7
 
 typedef struct Action
 {
@@ -76,7 +78,9 @@ static const Action actions[] = {
 	{"mask", true, {{"mask_char", ARGUMENT_CHARACTER}, {"keep_first", ARGUMENT_COUNT}, {"keep_last", ARGUMENT_COUNT}, {"short", ARGUMENT_SHORT}}},
 	{"expression", true, {{"expression", ARGUMENT_TEXT, true}}},
 	{"null", true, {{0}}},
-	{"constant", true, {{"value", ARGUMENT_SCALAR, true}}},
+	{"constant", true, {{"value", ARGUMENT_SCALAR, true}, {"allow_duplicates", ARGUMENT_BOOL}}},
+	{"pseudonym", true, {{"kind", ARGUMENT_TEXT, true}, {"secret", ARGUMENT_TEXT, true}, {"subject", ARGUMENT_TEXT}, {"days", ARGUMENT_COUNT}, {"min", ARGUMENT_INTEGER}, {"max", ARGUMENT_INTEGER}, {"allow_duplicates", ARGUMENT_BOOL}}},
+	{"hash", true, {{"secret", ARGUMENT_TEXT, true}, {"length", ARGUMENT_COUNT}, {"alphabet", ARGUMENT_TEXT}, {"allow_duplicates", ARGUMENT_BOOL}}},
 	{"keep", true, {{0}}},
 	{"eq", true, {{"value", ARGUMENT_SCALAR, true}}},
 	{"ne", true, {{"value", ARGUMENT_SCALAR, true}}},
@@ -94,7 +98,9 @@ static const char *const argument_hints[] = {
 	"The value is a string of one character.",
 	"The value is a whole number, 0 or more.",
 	"The value is a string, a number or a boolean.",
-	"Valid values are: mask, keep."
+	"Valid values are: mask, keep.",
+	"The value is a whole number.",
+	"The value is true or false."
 };
 
 static const char *const rule_operations[] = {"INSERT", "UPDATE", "DELETE", NULL};
@@ -235,6 +241,14 @@ argument_fits(ArgumentType type, const JsonbValue *value)
 			return strspn(text, "0123456789") == strlen(text) && strlen(text) <= 9;
 		case ARGUMENT_SCALAR:
 			return text != NULL || value->type == jbvNumeric || value->type == jbvBool;
+		case ARGUMENT_INTEGER:
+			if (value->type != jbvNumeric)
+				return false;
+			text = DatumGetCString(DirectFunctionCall1(numeric_out,
+													   NumericGetDatum(value->val.numeric)));
+			return strspn(text, "-0123456789") == strlen(text) && strlen(text) <= 20;
+		case ARGUMENT_BOOL:
+			return value->type == jbvBool;
 		case ARGUMENT_SHORT:
 			return text != NULL && (strcmp(text, "mask") == 0 || strcmp(text, "keep") == 0);
 	}
@@ -425,6 +439,8 @@ check_rule_of_row(Row *row, HeapTuple before)
 	FloRuleSpec *spec;
 	char	   *stage;
 	bool		isnull;
+	bool		restored = before == NULL &&
+		OidIsValid(author_of(row->tuple, row->descriptor));
 
 	check_rule(row);
 	/* what must not be null is refused by the table */
@@ -443,6 +459,16 @@ check_rule_of_row(Row *row, HeapTuple before)
 		flo_rule_try(spec, NULL, false);
 		return row->tuple;
 	}
+	/* a dump has rules, and no secrets */
+	if (spec->secret_name != NULL && spec->secret == NULL && restored)
+	{
+		ereport(WARNING,
+				(errmsg("rule " INT64_FORMAT " needs the secret \"%s\", which is not in this database",
+						spec->id, spec->secret_name),
+				 errhint("Set it with flo.set_secret() before the group is started.")));
+		return row->tuple;
+	}
+	flo_rule_require_secret(spec);
 	stage = column_text(row, "stage");
 	flo_rule_tables_check_rule(spec, column_text(row, "group_name"),
 							   column_text(row, "worker_name"),

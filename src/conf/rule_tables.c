@@ -10,6 +10,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "conf/named_secret.h"
 #include "conf/options.h"
 #include "conf/rule_tables.h"
 #include "conf/store.h"
@@ -25,7 +26,7 @@
 #include "utils/snapmgr.h"
 
 static const char *const action_names[] = {
-	"regex", "mask", "expression", "null", "constant", "keep",
+	"regex", "mask", "expression", "null", "constant", "pseudonym", "hash", "keep",
 	"eq", "ne", "gt", "lt", "gte", "lte", "contains", "where"
 };
 
@@ -99,6 +100,17 @@ set_action(FloRuleSpec *spec, const char *name)
 	elog(ERROR, "unknown action \"%s\"", name);
 }
 
+/* What cannot be had is told when the rule is compiled */
+static void
+set_secret(FloRuleSpec *spec)
+{
+	const char *value;
+
+	if (spec->secret_name != NULL &&
+		flo_named_secret_find(spec->secret_name, spec->author, &value) == FLO_SECRET_FOUND)
+		spec->secret = pstrdup(value);
+}
+
 FloRuleSpec *
 flo_rule_tables_rule(HeapTuple tuple, TupleDesc descriptor)
 {
@@ -129,6 +141,17 @@ flo_rule_tables_rule(HeapTuple tuple, TupleDesc descriptor)
 	spec->keep_short = text != NULL && strcmp(text, "keep") == 0;
 	spec->value = argument(arguments, "value");
 	spec->expression = argument(arguments, "expression");
+	spec->kind = argument(arguments, "kind");
+	spec->min = argument(arguments, "min");
+	spec->max = argument(arguments, "max");
+	spec->days = argument(arguments, "days");
+	spec->subject = argument(arguments, "subject");
+	spec->length = argument(arguments, "length");
+	spec->alphabet = argument(arguments, "alphabet");
+	text = argument(arguments, "allow_duplicates");
+	spec->allow_duplicates = text != NULL && strcmp(text, "true") == 0;
+	spec->secret_name = argument(arguments, "secret");
+	set_secret(spec);
 	return spec;
 }
 
@@ -299,7 +322,8 @@ flo_rule_tables_fingerprint(const char *group)
 
 	flo_store_enter(&as);
 	SPI_connect();
-	query("SELECT coalesce(md5(string_agg(r::text, ',' ORDER BY id)), '') FROM flo.rules r"
+	query("SELECT coalesce(md5(string_agg(r::text || coalesce(s.set_at::text, ''), ',' ORDER BY id)), '')"
+		  "  FROM flo.rules r LEFT JOIN flo.named_secrets s ON s.name = r.arguments ->> 'secret'"
 		  " WHERE group_name = $1 AND enabled AND stage = 'replicator'", 1, args, true);
 	result = MemoryContextStrdup(context,
 								 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));

@@ -14,7 +14,7 @@
 #include "utils/lsyscache.h"
 
 static const char *const watched_names[] = {
-	"groups", "sources", "chosen", "workers", "readers", "rules", "routes", "webhook_subscriptions",
+	"groups", "sources", "chosen", "workers", "readers", "rules", "routes", "webhook_subscriptions", "named_secrets",
 	"dead_letters", "copy_requests", "compare_requests", "given_up"
 };
 

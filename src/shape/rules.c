@@ -15,6 +15,7 @@
 #include "core/roles.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "shape/fitting.h"
 #include "shape/rules.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -47,12 +48,20 @@ find_author(const FloRuleSpec *spec, const FloRuleOffice *office)
 }
 
 static void
-report_missing_column(const FloRuleSpec *spec, const FloRelation *relation)
+report_missing_column(const FloRuleSpec *spec, const char *column, const FloShapeColumns *columns)
 {
+	const FloRelation *relation = columns->relation;
+
+	if (flo_fitting_is_generated(columns, column))
+		ereport(ERROR,
+				(errcode(ERRCODE_GENERATED_ALWAYS),
+				 errmsg("column \"%s\" of table \"%s.%s\" is generated, and its values are not sent",
+						column, relation->schema, relation->name),
+				 errhint("It is made of other columns where the row is written: write rules for those.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("column \"%s\" does not exist in table \"%s.%s\"",
-					spec->column, relation->schema, relation->name),
+					column, relation->schema, relation->name),
 			 spec->id != 0 ?
 			 errdetail("Rule " INT64_FORMAT " of flo.rules names it.", spec->id) : 0,
 			 errhint("If the column was renamed or dropped, or is left out of the publication, change the rule.")));
@@ -120,6 +129,95 @@ refuse_key(const FloRule *rule, const FloShapeColumns *columns)
 			 errhint("Rows are found by it: use a transform that keeps different values different.")));
 }
 
+/* Values that are different now may be the same then */
+static void
+refuse_duplicates(const FloRule *rule, const FloShapeColumns *columns, const char *what)
+{
+	if (!rule->spec->allow_duplicates)
+		flo_fitting_check_unique(columns, &columns->items[rule->column], what);
+}
+
+void
+flo_rule_require_secret(const FloRuleSpec *spec)
+{
+	if (spec->secret_name != NULL && spec->secret == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("there is no secret \"%s\" in this database that %s may use",
+						spec->secret_name, flo_role_shown(spec->author)),
+				 errhint("Make it with flo.set_secret(), as this role or as one that it is a member of. It is not in dumps: give the value that it had elsewhere where pseudonyms must be the same.")));
+}
+
+/* The checks of domains are code of users: it runs as the author, as expressions do */
+static void
+check_fitting(const FloRule *rule, const FloRuleOffice *office, const FloShapeColumns *columns)
+{
+	const FloShapeColumn *column = &columns->items[rule->column];
+	bool		guarded = flo_fitting_is_domain(columns, column);
+	FloAuthor	saved;
+
+	if (guarded)
+		flo_author_enter(&saved, find_author(rule->spec, office), true);
+	if (rule->pseudonym != NULL)
+		flo_fitting_check_pseudonym(columns, column, rule->pseudonym);
+	else
+		flo_fitting_check_hash(columns, column, rule->hash);
+	if (guarded)
+		flo_author_leave(&saved);
+}
+
+static FloPseudonym *
+make_pseudonym(const FloRuleSpec *spec)
+{
+	FloPseudonymOptions options = {spec->min, spec->max, spec->days, spec->subject != NULL};
+	FloPseudonym *pseudonym = palloc(sizeof(FloPseudonym));
+
+	flo_pseudonym_init(pseudonym, flo_pseudonym_kind(spec->kind), &options);
+	return pseudonym;
+}
+
+static void
+compile_pseudonym(FloRule *rule, const FloRuleOffice *office, FloShapeColumns *columns)
+{
+	const FloRuleSpec *spec = rule->spec;
+
+	rule->pseudonym = make_pseudonym(spec);
+	flo_rule_require_secret(spec);
+	flo_pseudonym_set_secret(rule->pseudonym, spec->secret, strlen(spec->secret));
+	if (spec->subject != NULL)
+	{
+		rule->subject = flo_columns_need(columns, spec->subject);
+		if (rule->subject < 0)
+			report_missing_column(spec, spec->subject, columns);
+	}
+	check_fitting(rule, office, columns);
+	if (rule->pseudonym->kind->uniqueness == FLO_LOSSY)
+		refuse_duplicates(rule, columns, psprintf("a pseudonym of kind \"%s\"", spec->kind));
+}
+
+static FloHash *
+make_hash(const FloRuleSpec *spec)
+{
+	FloHash    *hash = palloc(sizeof(FloHash));
+
+	flo_hash_init(hash, spec->length != NULL ? atoi(spec->length) : FLO_HASH_LENGTH,
+				  spec->alphabet != NULL ? spec->alphabet : FLO_HASH_ALPHABET);
+	return hash;
+}
+
+static void
+compile_hash(FloRule *rule, const FloRuleOffice *office, FloShapeColumns *columns)
+{
+	const FloRuleSpec *spec = rule->spec;
+
+	rule->hash = make_hash(spec);
+	flo_rule_require_secret(spec);
+	flo_hash_set_secret(rule->hash, spec->secret, strlen(spec->secret));
+	check_fitting(rule, office, columns);
+	if (rule->hash->uniqueness == FLO_LOSSY)
+		refuse_duplicates(rule, columns, "a hash of less than 64 bits");
+}
+
 static void
 compile_action(FloRule *rule, const FloRuleOffice *office, FloShapeColumns *columns)
 {
@@ -137,9 +235,18 @@ compile_action(FloRule *rule, const FloRuleOffice *office, FloShapeColumns *colu
 			rule->text_len = strlen(rule->text);
 			break;
 		case FLO_ACTION_NULL:
+			refuse_key(rule, columns);
+			break;
 		case FLO_ACTION_CONSTANT:
 			refuse_key(rule, columns);
 			rule->text = spec->value;
+			refuse_duplicates(rule, columns, "a constant");
+			break;
+		case FLO_ACTION_PSEUDONYM:
+			compile_pseudonym(rule, office, columns);
+			break;
+		case FLO_ACTION_HASH:
+			compile_hash(rule, office, columns);
 			break;
 		case FLO_ACTION_KEEP:
 			break;
@@ -172,11 +279,12 @@ flo_rule_compile(const FloRuleSpec *spec, const FloRuleOffice *office, FloShapeC
 
 	rule->spec = spec;
 	rule->column = -1;
+	rule->subject = -1;
 	if (spec->column != NULL)
 	{
 		rule->column = flo_columns_need(columns, spec->column);
 		if (rule->column < 0)
-			report_missing_column(spec, columns->relation);
+			report_missing_column(spec, spec->column, columns);
 		rule->guarded = !columns->items[rule->column].reader.builtin;
 	}
 	if (rule->guarded || is_expression)
@@ -206,6 +314,10 @@ flo_rule_check(const FloRuleSpec *spec)
 		(void) flo_pattern_compile(spec->pattern, spec->replace, spec->flags, context);
 		MemoryContextDelete(context);
 	}
+	else if (spec->action == FLO_ACTION_PSEUDONYM)
+		(void) make_pseudonym(spec);
+	else if (spec->action == FLO_ACTION_HASH)
+		(void) make_hash(spec);
 	else if (spec->expression != NULL)
 		flo_expr_check_syntax(spec->expression);
 }
@@ -217,6 +329,8 @@ flo_rule_bind(FloRule *rule, const FloShapeColumns *columns, const FloRelation *
 
 	rule->is_key = by_key && rule->column >= 0 && columns->items[rule->column].is_key;
 	rule->mixes_key = false;
+	if (rule->is_key && rule->subject >= 0)
+		rule->mixes_key = !columns->items[rule->subject].is_key;
 	if (!rule->is_key || rule->spec->action != FLO_ACTION_EXPRESSION)
 		return;
 	for (int i = 0; i < rule->expr->ncolumns; i++)
@@ -493,6 +607,18 @@ set_constant(const char *text, FloValue *value)
 	}
 }
 
+static void
+report_not_sent(const char *what, const FloRowView *view)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("%s needs values that were not sent", what),
+			 view->old ?
+			 errdetail("The old row holds only the key.") :
+			 errdetail("Values that are stored out of line and did not change are not sent."),
+			 errhint("Give the table REPLICA IDENTITY FULL at the source.")));
+}
+
 /*
  * The column's value does not matter here but for one thing: when it was not
  * sent, and the expression needs nothing but it, the result has not changed.
@@ -509,13 +635,7 @@ set_expression(FloRule *rule, FloShapeColumns *columns, const FloRowView *view, 
 		if (value->kind == FLO_VALUE_UNCHANGED && expr->ncolumns == 1 &&
 			expr->columns[0] == rule->column)
 			return;
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("an expression needs values that were not sent"),
-				 view->old ?
-				 errdetail("The old row holds only the key.") :
-				 errdetail("Values that are stored out of line and did not change are not sent."),
-				 errhint("Give the table REPLICA IDENTITY FULL at the source.")));
+		report_not_sent("an expression", view);
 	}
 	result = evaluate(rule, columns, view, &isnull);
 	if (isnull)
@@ -534,12 +654,63 @@ set_expression(FloRule *rule, FloShapeColumns *columns, const FloRowView *view, 
 	}
 }
 
-static void
-set_text(FloRule *rule, FloReader *reader, FloValue *value, StringInfo scratch)
+/* False when it is NULL */
+static bool
+read_subject(FloRule *rule, FloShapeColumns *columns, const FloRowView *view,
+			 FloPseudonymInput *input)
 {
+	const FloValue *value = column_value(columns, rule->subject, view);
+
+	if (value == NULL)
+		report_not_sent("a pseudonym", view);
+	if (value->kind == FLO_VALUE_NULL)
+		return false;
+	input->subject = flo_reader_text(&columns->items[rule->subject].reader, value,
+									 &input->subject_len);
+	return true;
+}
+
+static void
+set_pseudonym(FloRule *rule, FloShapeColumns *columns, const FloRowView *view,
+			  FloValue *value, const char *text, int len)
+{
+	FloPseudonymInput input = {text, len, NULL, 0};
+	int			made_len;
+	const char *made;
+
+	/* of nobody's dates none is shown */
+	if (rule->subject >= 0 && !read_subject(rule, columns, view, &input))
+	{
+		set_constant(NULL, value);
+		return;
+	}
+	made = flo_pseudonym_make(rule->pseudonym, &input, &made_len);
+	flo_value_set_text(value, made, made_len);
+}
+
+static void
+set_text(FloRule *rule, FloShapeColumns *columns, const FloRowView *view, FloValue *value,
+		 StringInfo scratch)
+{
+	FloReader  *reader = &columns->items[rule->column].reader;
 	int			len;
 	const char *text = flo_reader_text(reader, value, &len);
 
+	/* what fills a column up to its length is no part of the value */
+	if ((rule->pseudonym != NULL || rule->hash != NULL) && reader->type == BPCHAROID)
+		while (len > 0 && text[len - 1] == ' ')
+			len--;
+	if (rule->pseudonym != NULL)
+	{
+		set_pseudonym(rule, columns, view, value, text, len);
+		return;
+	}
+	if (rule->hash != NULL)
+	{
+		text = flo_hash_make(rule->hash, text, len, &len);
+		flo_value_set_text(value, text, len);
+		return;
+	}
 	if (rule->spec->action == FLO_ACTION_MASK)
 		mask(rule, text, len, scratch);
 	else if (!flo_pattern_replace(rule->pattern, text, len, scratch))
@@ -551,7 +722,6 @@ void
 flo_rule_transform(FloRule *rule, FloShapeColumns *columns, const FloRowView *view,
 				   FloValue *value, StringInfo scratch)
 {
-	FloReader  *reader = &columns->items[rule->column].reader;
 	bool		is_expression = rule->spec->action == FLO_ACTION_EXPRESSION;
 	FloAuthor	saved;
 
@@ -574,7 +744,7 @@ flo_rule_transform(FloRule *rule, FloShapeColumns *columns, const FloRowView *vi
 	if (is_expression)
 		set_expression(rule, columns, view, value);
 	else
-		set_text(rule, reader, value, scratch);
+		set_text(rule, columns, view, value, scratch);
 	if (OidIsValid(rule->author))
 		flo_author_leave(&saved);
 }

@@ -8,6 +8,7 @@
 #include "lib/stringinfo.h"
 #include "shape/expr.h"
 #include "shape/pattern.h"
+#include "shape/pseudonym.h"
 #include "shape/spec.h"
 
 /* Under whose eyes rules are compiled */
@@ -31,6 +32,9 @@ typedef struct FloRule
 	const char *text;			/* mask_char, a constant, or what "contains"
 								 * looks for */
 	int			text_len;
+	FloPseudonym *pseudonym;
+	int			subject;		/* of a pseudonym, a column; -1: it has none */
+	FloHash    *hash;
 	FmgrInfo	compare;		/* gives -1, 0, 1 */
 	bool		by_equality;	/* no: gives true or false */
 	Oid			compare_type;
@@ -62,6 +66,9 @@ typedef enum FloVerdict
 /* In the current memory context; throws what is wrong with the rule */
 extern FloRule *flo_rule_compile(const FloRuleSpec *spec, const FloRuleOffice *office,
 								 FloShapeColumns *columns);
+
+/* Throws when the rule needs a secret, and there is none that its author may use */
+extern void flo_rule_require_secret(const FloRuleSpec *spec);
 
 /* What can be said without knowing the table */
 extern void flo_rule_check(const FloRuleSpec *spec);

@@ -731,12 +731,14 @@ transform_tuple(FloShape *shape, FloPlan *plan, const FloRowView *view, int oper
 		if (key_only && !column->is_key)
 			continue;
 		flo_error_context.rule = rule->spec->id;
+		flo_error_context.column = rule->spec->column;
 		flo_refuse_mixed_key(rule, view->change);
 		shape->in_rule = true;
 		flo_rule_transform(rule, &plan->columns, view, &tuple->values[column->index],
 						   &shape->scratch);
 		shape->in_rule = false;
 	}
+	flo_error_context.column = NULL;
 }
 
 static FloTuple *

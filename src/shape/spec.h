@@ -21,6 +21,8 @@ typedef enum FloAction
 	FLO_ACTION_EXPRESSION,
 	FLO_ACTION_NULL,
 	FLO_ACTION_CONSTANT,
+	FLO_ACTION_PSEUDONYM,
+	FLO_ACTION_HASH,
 	FLO_ACTION_KEEP,			/* says that the column is meant to pass as it
 								 * is */
 
@@ -70,6 +72,16 @@ typedef struct FloRuleSpec
 	bool		keep_short;
 	char	   *value;
 	char	   *expression;
+	char	   *kind;
+	char	   *min;
+	char	   *max;
+	char	   *days;
+	char	   *subject;		/* a column */
+	char	   *length;
+	char	   *alphabet;
+	bool		allow_duplicates;
+	char	   *secret_name;
+	char	   *secret;			/* NULL: there is none, or none for the author */
 } FloRuleSpec;
 
 typedef struct FloMapping
