@@ -172,7 +172,7 @@ fuzz_rule(const char *data, size_t len)
 	old = MemoryContextSwitchTo(context);
 	spec = make_spec(choice, &data, &len);
 	MemoryContextSwitchTo(old);
-	flo_rule_try(linitial(spec->rules), NULL, false);
+	flo_rule_try(linitial(spec->rules), NULL, false, false);
 	flo_shape_load(shape, spec, context);
 	change = make_change(choice[3], &data, &len);
 	result = flo_shape_apply(shape, change);

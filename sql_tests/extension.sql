@@ -16,7 +16,7 @@ SELECT attrelid::regclass, attname FROM pg_attribute a JOIN pg_class c ON c.oid 
  WHERE relnamespace = 'flo'::regnamespace AND relkind IN ('r', 'v') AND attnum > 0 AND NOT attisdropped
    AND relname <> 'tables_pkey' AND col_description(attrelid, attnum) IS NULL ORDER BY 1, 2;
 
--- nobody may call what he was not given, and nobody's search_path matters; flo.fence() looks at none
+-- nobody may call what he was not given, and nobody's search_path matters; flo.fence() and those of values look at none
 SELECT p.oid::regprocedure FROM pg_proc p
  WHERE pronamespace = 'flo'::regnamespace
    AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)

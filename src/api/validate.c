@@ -456,7 +456,7 @@ check_rule_of_row(Row *row, HeapTuple before)
 	/* one that no longer fits can always be disabled */
 	if (!DatumGetBool(column_value(row, "enabled", &isnull)))
 	{
-		flo_rule_try(spec, NULL, false);
+		flo_rule_try(spec, NULL, false, false);
 		return row->tuple;
 	}
 	/* a dump has rules, and no secrets */

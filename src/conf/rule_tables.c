@@ -428,6 +428,17 @@ local_table_tells(const FloRuleSpec *spec, const char *group, const char *worker
 	return other == NULL;
 }
 
+/* Do those who execute it write no tables? */
+static bool
+makes_events(const char *group, const char *worker)
+{
+	const char *args[] = {group, worker};
+
+	return first_value("SELECT 'yes' FROM flo.workers WHERE group_name = $1"
+					   " AND ($2 IS NULL OR worker_name = $2) HAVING bool_and(sink <> 'postgres')",
+					   2, args) != NULL;
+}
+
 /*
  * Where masking is strict a column comes only after its rule, and one that is gone is
  * let alone: rules may name what the table has not got
@@ -458,7 +469,8 @@ flo_rule_tables_check_rule(const FloRuleSpec *spec, const char *group, const cha
 		relation = flo_shape_local_relation(spec->schema, spec->table);
 	if (relation != NULL && !at_replicator && may_come_later(spec, group, worker, relation))
 		relation = NULL;
-	flo_rule_try(spec, relation, at_replicator);
+	flo_rule_try(spec, relation, at_replicator,
+				 !at_replicator && makes_events(group, worker));
 }
 
 typedef struct Trial

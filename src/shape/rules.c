@@ -131,9 +131,10 @@ refuse_key(const FloRule *rule, const FloShapeColumns *columns)
 
 /* Values that are different now may be the same then */
 static void
-refuse_duplicates(const FloRule *rule, const FloShapeColumns *columns, const char *what)
+refuse_duplicates(const FloRule *rule, const FloRuleOffice *office, const FloShapeColumns *columns,
+				  const char *what)
 {
-	if (!rule->spec->allow_duplicates)
+	if (!rule->spec->allow_duplicates && !office->events)
 		flo_fitting_check_unique(columns, &columns->items[rule->column], what);
 }
 
@@ -156,6 +157,8 @@ check_fitting(const FloRule *rule, const FloRuleOffice *office, const FloShapeCo
 	bool		guarded = flo_fitting_is_domain(columns, column);
 	FloAuthor	saved;
 
+	if (office->events)
+		return;
 	if (guarded)
 		flo_author_enter(&saved, find_author(rule->spec, office), true);
 	if (rule->pseudonym != NULL)
@@ -192,7 +195,7 @@ compile_pseudonym(FloRule *rule, const FloRuleOffice *office, FloShapeColumns *c
 	}
 	check_fitting(rule, office, columns);
 	if (rule->pseudonym->kind->uniqueness == FLO_LOSSY)
-		refuse_duplicates(rule, columns, psprintf("a pseudonym of kind \"%s\"", spec->kind));
+		refuse_duplicates(rule, office, columns, psprintf("a pseudonym of kind \"%s\"", spec->kind));
 }
 
 static FloHash *
@@ -215,7 +218,7 @@ compile_hash(FloRule *rule, const FloRuleOffice *office, FloShapeColumns *column
 	flo_hash_set_secret(rule->hash, spec->secret, strlen(spec->secret));
 	check_fitting(rule, office, columns);
 	if (rule->hash->uniqueness == FLO_LOSSY)
-		refuse_duplicates(rule, columns, "a hash of less than 64 bits");
+		refuse_duplicates(rule, office, columns, "a hash of less than 64 bits");
 }
 
 static void
@@ -240,7 +243,7 @@ compile_action(FloRule *rule, const FloRuleOffice *office, FloShapeColumns *colu
 		case FLO_ACTION_CONSTANT:
 			refuse_key(rule, columns);
 			rule->text = spec->value;
-			refuse_duplicates(rule, columns, "a constant");
+			refuse_duplicates(rule, office, columns, "a constant");
 			break;
 		case FLO_ACTION_PSEUDONYM:
 			compile_pseudonym(rule, office, columns);
@@ -750,9 +753,9 @@ flo_rule_transform(FloRule *rule, FloShapeColumns *columns, const FloRowView *vi
 }
 
 void
-flo_rule_try(const FloRuleSpec *spec, const FloRelation *relation, bool decoding)
+flo_rule_try(const FloRuleSpec *spec, const FloRelation *relation, bool decoding, bool events)
 {
-	const FloRuleOffice office = {InvalidOid, decoding};
+	const FloRuleOffice office = {InvalidOid, decoding, events};
 	FloShapeColumns columns = {0};
 
 	flo_rule_check(spec);

@@ -17,6 +17,8 @@ typedef struct FloRuleOffice
 	Oid			owner;			/* of the member that executes them; invalid:
 								 * nobody's */
 	bool		decoding;		/* the tables of users cannot be read */
+	bool		events;			/* what they make is text, not written into
+								 * tables */
 } FloRuleOffice;
 
 typedef struct FloRule
@@ -77,7 +79,8 @@ extern void flo_rule_check(const FloRuleSpec *spec);
  * Throw what is wrong with a rule: for this table, or (NULL) as far as can be
  * said without one.
  */
-extern void flo_rule_try(const FloRuleSpec *spec, const FloRelation *relation, bool decoding);
+extern void flo_rule_try(const FloRuleSpec *spec, const FloRelation *relation, bool decoding,
+						 bool events);
 
 /* The columns have been bound anew */
 extern void flo_rule_bind(FloRule *rule, const FloShapeColumns *columns,

@@ -294,7 +294,9 @@ add_rule(FloPlan *plan, FloRule *rule)
 static void
 compile_rules(FloShape *shape, FloPlan *plan, const FloRelation *relation)
 {
-	const FloRuleOffice office = {shape->settings.owner, shape->settings.decoding};
+	const FloRuleOffice office = {
+		shape->settings.owner, shape->settings.decoding, !shape->settings.convert_updates
+	};
 	ListCell   *lc;
 
 	plan->rules = palloc((list_length(shape->spec->rules) + 1) * sizeof(FloRule *));
