@@ -145,4 +145,18 @@ is(src("SELECT bool_and(length(source_row->>'v') < 1100) FROM flo.comparison_sam
 is(dst("SELECT count(*) FROM flo.comparison_samples WHERE id = $id"),
 	src("SELECT count(*) FROM flo.comparison_samples WHERE id = $id"), 'both sides show the same samples');
 
+# Repair, while rows change
+src(q{INSERT INTO plain SELECT i, 'new', i FROM generate_series(3000, 3100) i; UPDATE plain SET v = 'u' WHERE id < 100;
+	DELETE FROM masked WHERE id = 5; UPDATE eu.orders SET v = v || 'x'});
+($id, $found) = compare('repair => true, repair_extra => true');
+is(src("SELECT string_agg(DISTINCT state, ' ' ORDER BY state) FROM flo.comparisons WHERE id = $id AND table_name NOT IN ('public.bag', 'us.orders', 'eu.orders', 'public.masked', 'public.filtered', 'public.renamed')"),
+	'repaired', 'differences are repaired') or diag(src("SELECT table_name, state, missing, extra, different, detail FROM flo.comparisons WHERE id = $id"));
+wait_caught_up($source, $dest, 'g');
+(undef, $found) = compare();
+is($found, join("\n", 'eu.orders different 0 1 0', 'public.bag different 2 3 0', 'public.filtered different 0 1 0',
+	(map { "public.$_ equal 0 0 0" } qw(kinds large)), 'public.masked different 0 1 0',
+	(map { "public.$_ equal 0 0 0" } qw(moved parted plain)), 'public.renamed different 0 1 0',
+	(map { "public.$_ equal 0 0 0" } qw(whole wide)), 'us.orders different 0 0 0'),
+	'what is left has no key, or is extra where the key here is not that of the source');
+
 done_testing();

@@ -128,6 +128,20 @@ sort_row(FloCompareUnit *unit, FloCompareSort **sort, const FloDigestValue *valu
 						 table->ncolumns, keys, nkeys);
 }
 
+/* Rows without a key cannot be written again */
+static bool
+has_keys(const FloCompareUnit *unit)
+{
+	ListCell   *cell;
+
+	foreach(cell, unit->table->sources)
+	{
+		if (((FloCompareSource *) lfirst(cell))->plan->keys == NIL)
+			return false;
+	}
+	return true;
+}
+
 /* Are keys of rows here those of the source, by which it can look for them? */
 static bool
 names_extra_rows(const FloCompareUnit *unit)
@@ -191,7 +205,7 @@ bind_keys(Incoming *in, const FloRelation *relation)
 	MemoryContextSwitchTo(old);
 }
 
-/* The key of a row as the source has it; NULL when nobody asks for it */
+/* The key of a row as the source has it, and behind it which table's it is; NULL when nobody asks */
 static FloDigestValue *
 source_keys(Incoming *in, const FloChange *change, int *nkeys)
 {
@@ -202,7 +216,9 @@ source_keys(Incoming *in, const FloChange *change, int *nkeys)
 		return NULL;
 	if (in->version != change->relation->version)
 		bind_keys(in, change->relation);
-	keys = palloc0(*nkeys * sizeof(FloDigestValue));
+	keys = palloc0((*nkeys + 1) * sizeof(FloDigestValue));
+	keys[*nkeys].data = psprintf("%u", in->source->plan->relation);
+	keys[*nkeys].len = strlen(keys[*nkeys].data);
 	for (int i = 0; i < *nkeys; i++)
 	{
 		const FloValue *value = &change->new.values[in->key_places[i]];
@@ -210,6 +226,7 @@ source_keys(Incoming *in, const FloChange *change, int *nkeys)
 		if (value->kind == FLO_VALUE_TEXT || value->kind == FLO_VALUE_BINARY)
 			keys[i].data = flo_reader_text(&in->key_readers[i], value, &keys[i].len);
 	}
+	(*nkeys)++;
 	return keys;
 }
 
@@ -496,32 +513,40 @@ row_json(const FloCompareUnit *unit, const FloCompareRow *row, bool key_alone)
 	return json.data;
 }
 
-/* The key of a row at the source, behind the values that are shown */
+/*
+ * What stands behind the values that are shown is the key at the source, and behind
+ * that, of a row that came from there, which table's it is
+ */
 static void
-note_repair(FloCompareUnit *unit, const FloCompareRow *row, int nkeys, bool extra)
+note_repair(FloCompareUnit *unit, const FloCompareRow *row, bool extra)
 {
+	FloCompareSource *source = linitial(unit->table->sources);
 	FloRepairKey *repair;
+	List	   *values = NIL;
 	const char *next = row->values;
 	bool		cut;
 
-	if (list_length(unit->repairs) >= FLO_MAX_REPAIRS)
+	for (int i = 0; i < unit->table->ncolumns; i++)
+		(void) flo_compare_row_value(&next, &cut);
+	while (next < row->end)
+		values = lappend(values, flo_compare_row_value(&next, &cut));
+	if (!extra)
 	{
-		unit->repairs_cut = true;
+		source = flo_compare_source(unit->table, strtoul(llast(values), NULL, 10));
+		values = list_delete_last(values);
+	}
+	if (list_member_ptr(values, NULL))
+		return;
+	if (list_length(source->repairs) >= FLO_MAX_REPAIRS)
+	{
+		source->repairs_cut = true;
+		list_free_deep(values);
 		return;
 	}
 	repair = palloc0(sizeof(FloRepairKey));
+	repair->values = values;
 	repair->extra = extra;
-	for (int i = 0; i < unit->table->ncolumns; i++)
-		(void) flo_compare_row_value(&next, &cut);
-	for (int i = 0; i < nkeys && next < row->end; i++)
-	{
-		char	   *value = flo_compare_row_value(&next, &cut);
-
-		if (value != NULL)
-			repair->values = lappend(repair->values, value);
-	}
-	if (list_length(repair->values) == nkeys)
-		unit->repairs = lappend(unit->repairs, repair);
+	source->repairs = lappend(source->repairs, repair);
 }
 
 static void
@@ -529,8 +554,6 @@ take_difference(void *arg, const FloCompareRow *source, const FloCompareRow *her
 {
 	FloCompareUnit *unit = arg;
 	FloCompareReader *r = unit->reader;
-	const FloCompareSource *first = linitial(unit->table->sources);
-	int			nkeys = list_length(first->plan->keys);
 	MemoryContext old = MemoryContextSwitchTo(r->context);
 
 	if (list_length(unit->samples) < r->plan->samples)
@@ -543,10 +566,10 @@ take_difference(void *arg, const FloCompareRow *source, const FloCompareRow *her
 		sample->destination_row = here != NULL ? row_json(unit, here, false) : NULL;
 		unit->samples = lappend(unit->samples, sample);
 	}
-	if (nkeys > 0 && source != NULL && r->plan->repair)
-		note_repair(unit, source, nkeys, false);
+	if (source != NULL && r->plan->repair && has_keys(unit))
+		note_repair(unit, source, false);
 	else if (source == NULL && names_extra_rows(unit))
-		note_repair(unit, here, nkeys, true);
+		note_repair(unit, here, true);
 	MemoryContextSwitchTo(old);
 }
 

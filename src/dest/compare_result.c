@@ -82,11 +82,14 @@ flo_compare_tell(FloCompareUnit *unit, FloComparedState state, const bool *bucke
 
 	foreach(cell, unit->table->sources)
 	{
-		const FloComparePlanTable *plan = ((FloCompareSource *) lfirst(cell))->plan;
+		const FloCompareSource *source = lfirst(cell);
+		const FloComparePlanTable *plan = source->plan;
 		MemoryContext old = MemoryContextSwitchTo(r->context);
 		FloComparedRecord *record = palloc0(sizeof(FloComparedRecord));
 
 		record->state = state;
+		record->repairs = source->repairs;
+		record->repairs_cut = source->repairs_cut;
 		record->detail = detail != NULL ? pstrdup(detail) : NULL;
 		if (buckets != NULL)
 			record->buckets = buckets_of(unit, buckets, plan->buckets);
@@ -98,8 +101,6 @@ flo_compare_tell(FloCompareUnit *unit, FloComparedState state, const bool *bucke
 			record->extra = unit->counts.extra;
 			record->different = unit->counts.different;
 			record->samples = unit->samples;
-			record->repairs = unit->repairs;
-			record->repairs_cut = unit->repairs_cut;
 		}
 		else
 			record->detail = psprintf("in one table with %s, where the rows of both are counted%s%s",

@@ -39,8 +39,6 @@ typedef struct FloCompareUnit
 	FloCompareSort *source;
 	FloCompareCounts counts;
 	List	   *samples;		/* of FloComparedSample * */
-	List	   *repairs;		/* of FloRepairKey * */
-	bool		repairs_cut;
 } FloCompareUnit;
 
 typedef struct FloCompareReader

@@ -43,6 +43,10 @@ typedef struct FloCompareSource
 	int		   *places;			/* where the table's columns are in it */
 	FloConverter *converters;	/* for each of the table's columns */
 	MemoryContext context;		/* of these */
+
+	List	   *repairs;		/* of FloRepairKey *: its rows that differ
+								 * here */
+	bool		repairs_cut;	/* and more */
 } FloCompareSource;
 
 typedef struct FloCompareTable

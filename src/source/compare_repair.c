@@ -54,19 +54,31 @@ typedef struct Repair
 	int64		written;
 } Repair;
 
-/* "SELECT t FROM s.t t WHERE t.k1 = $1::type AND ... FOR SHARE OF t" */
+/* A name for the row that no column has: it would be taken for the column */
+static const char *
+row_alias(Relation rel)
+{
+	char	   *alias = pstrdup("r");
+
+	for (int i = 1; get_attnum(RelationGetRelid(rel), alias) != InvalidAttrNumber; i++)
+		alias = psprintf("r%d", i);
+	return alias;
+}
+
+/* "SELECT r FROM s.t r WHERE r.k1 = $1::type AND ... FOR SHARE OF r" */
 static void
 prepare(Repair *r, bool extra)
 {
 	Relation	rel = r->reading.published;
+	const char *alias = row_alias(rel);
 	StringInfoData sql;
 	Oid		   *types = palloc(sizeof(Oid) * Max(r->nkeys, 1));
 	ListCell   *cell;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT t FROM %s t WHERE",
+	appendStringInfo(&sql, "SELECT %s FROM %s %s WHERE", alias,
 					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-												RelationGetRelationName(rel)));
+												RelationGetRelationName(rel)), alias);
 	foreach(cell, r->order->keys)
 	{
 		AttrNumber	number = get_attnum(RelationGetRelid(rel), lfirst(cell));
@@ -80,12 +92,13 @@ prepare(Repair *r, bool extra)
 							RelationGetRelationName(rel))));
 		att = TupleDescAttr(RelationGetDescr(rel), number - 1);
 		types[i] = TEXTOID;
-		appendStringInfo(&sql, "%s t.%s = $%d::%s", i > 0 ? " AND" : "",
+		appendStringInfo(&sql, "%s %s.%s = $%d::%s", i > 0 ? " AND" : "", alias,
 						 quote_identifier(lfirst(cell)), i + 1,
 						 format_type_extended(att->atttypid, att->atttypmod,
 											  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
 	}
-	appendStringInfoString(&sql, extra ? "" : " FOR SHARE OF t");
+	if (!extra)
+		appendStringInfo(&sql, " FOR SHARE OF %s", alias);
 	r->find = SPI_prepare(sql.data, r->nkeys, types);
 	if (r->find == NULL)
 		elog(ERROR, "could not prepare: %s", sql.data);
