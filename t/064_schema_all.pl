@@ -129,6 +129,8 @@ REFRESH MATERIALIZED VIEW app.totals;
 
 new_database('shop');
 as_owner($source, 'shop', $application);
+as_owner($source, 'shop', q{CREATE UNLOGGED TABLE app.cache (id int PRIMARY KEY, v text); COMMENT ON TABLE app.cache IS 'cache'; CREATE INDEX ON app.cache (v);
+	CREATE VIEW app.cached AS SELECT v FROM app.cache});
 $source->safe_psql('shop', q{
 	-- what only a superuser could make: at the destination nobody is
 	CREATE FUNCTION util.native(int, int) RETURNS int LANGUAGE internal AS 'int4pl'; ALTER FUNCTION util.native(int, int) OWNER TO app_owner;
@@ -162,27 +164,37 @@ wait_state($dest, 'shop', 'postgres', 'streaming', 'shop');
 wait_state($source, 'shop', 'replicator', 'streaming', 'shop');
 wait_caught_up($source, $dest, 'shop', source_db => 'shop', dest_db => 'shop');
 is($dest->safe_psql('shop', $left_out), join("\n",
+	(map { "ACL TABLE \"$_\": what it belongs to is left out" } qw(cache cached)),
 	'ACL TABLE "customers": role "nobody_here" does not exist',
+	'COMMENT TABLE "cache": what it belongs to is left out',
 	'COMMENT VIEW "native": what it belongs to is left out',
 	'SECURITY LABEL TABLE "audit": security label provider "nobody" is not loaded',
+	'constraint cache_pkey on table app.cache: what it belongs to is left out',
 	'constraint orders_customer_fkey on table app.orders: not checked: insert or update on table "orders" violates foreign key constraint "orders_customer_fkey" Key (customer)=(4711) is not present in table "customers".',
 	'constraint orders_other_fkey on table app.orders: it needs outside.refs, which is not in the group',
 	'function util.fast(): permission denied for language c',
 	'function util.native(integer,integer): permission denied for language internal',
+	'index app.cache_v_idx: what it belongs to is left out',
+	'table app.cache: it is not in the group: its rows do not travel',
 	'trigger fast on table app.parts_1: function util.fast() does not exist',
+	'view app.cached: relation "app.cache" does not exist',
 	'view app.native: function util.native(integer, integer) does not exist'),
 	'what cannot be made is named with its error');
 like($dest->safe_psql('shop', q{SELECT command FROM flo.copied_objects WHERE object = 'ACL TABLE "customers"' AND action = 'left out'}),
 	qr/^GRANT SELECT ON TABLE "app"."customers" TO "nobody_here";/, 'and its statement');
 is_deeply([ differences('shop', '-N', 'outside') ], [
-	'ACL app.TABLE customers', 'COMMENT app.VIEW native', 'FK CONSTRAINT app.orders orders_customer_fkey', 'FK CONSTRAINT app.orders orders_other_fkey',
-	'FUNCTION util.fast()', 'FUNCTION util.native(integer, integer)', 'SECURITY LABEL app.TABLE audit', 'TRIGGER app.parts_1 fast', 'VIEW app.native' ],
+	'ACL app.TABLE cache', 'ACL app.TABLE cached', 'ACL app.TABLE customers', 'COMMENT app.TABLE cache', 'COMMENT app.VIEW native', 'CONSTRAINT app.cache cache_pkey', 'FK CONSTRAINT app.orders orders_customer_fkey', 'FK CONSTRAINT app.orders orders_other_fkey',
+	'FUNCTION util.fast()', 'FUNCTION util.native(integer, integer)', 'INDEX app.cache_v_idx', 'SECURITY LABEL app.TABLE audit', 'TABLE app.cache', 'TRIGGER app.parts_1 fast', 'VIEW app.cached', 'VIEW app.native' ],
 	'nothing else differs, owners and privileges neither');
 is($dest->safe_psql('shop', q{SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'orders_customer_fkey'}),
 	'FOREIGN KEY (customer) REFERENCES app.customers(id) NOT VALID', 'a key that rows violate is NOT VALID');
 is($dest->safe_psql('shop', 'SELECT sum(n) FROM app.totals'), '2001', 'materialized views are filled');
 
-# Who has created the role since makes good for it
+# What is named is ready to be run
+as_owner($dest, 'shop', $dest->safe_psql('shop', q{SELECT string_agg(command, ' ' ORDER BY ordinal) FROM flo.copied_objects
+	WHERE action = 'left out' AND object ~ 'cache'}));
+is($dest->safe_psql('shop', q{SELECT relpersistence, relowner::regrole, (SELECT count(*) FROM pg_index WHERE indrelid = c.oid) FROM pg_class c
+	WHERE oid = 'app.cache'::regclass}), 'u|app_owner|2', 'a table that is not in the group, too');
 $dest->safe_psql('shop', 'CREATE ROLE nobody_here');
 as_owner($dest, 'shop', $dest->safe_psql('shop', q{SELECT string_agg(command, ' ' ORDER BY ordinal) FROM flo.copied_objects
 	WHERE action = 'left out' AND object ~ '^ACL'}));
@@ -243,6 +255,7 @@ is_deeply([ differences('follow', '-x', '-N', 'outside') ], ['FK CONSTRAINT app.
 is($dest->safe_psql('follow', $left_out), 'constraint orders_other_fkey on table app.orders: '
 	. 'it needs outside.refs, which is not in the group', 'but for what is named');
 
+is($source->safe_psql('follow', q{SELECT member || ' ' || phase || ' ' || percent::int FROM flo.copy_summary('follow')}), 'replicator complete 100', 'and progress');
 # kill -9 harms nothing, and later statements find what they are about
 kill9_member($dest, 'follow', 'postgres', 'follow');
 as_owner($source, 'follow', q{CREATE TABLE app.joins (id int PRIMARY KEY, m app.mood); INSERT INTO app.joins VALUES (1, 'paid');

@@ -120,7 +120,8 @@ append_exclusions(Dump *d, StringInfo script)
 		bool		loose = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 4, &isnull));
 
 		if (!flo_schema_entries_want(d->chosen, RelationRelationId, relation) &&
-			!(loose && flo_schema_entries_cover(d->chosen, schema)))
+			!(loose && flo_schema_entries_cover(d->chosen, schema)) &&
+			!flo_schema_entries_name(d->chosen, relation))
 			append_argument(script, SPI_getvalue(tuple, SPI_tuptable->tupdesc, 2));
 	}
 	SPI_finish();

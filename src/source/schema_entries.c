@@ -30,6 +30,7 @@
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
 #include "source/schema_entries.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -154,6 +155,22 @@ flo_schema_entries_cover(FloSchemaEntries *e, Oid schema)
 {
 	return OidIsValid(schema) && e->all && e->tables == NIL &&
 		(e->covered.all || list_member_oid(e->covered.schemas, schema));
+}
+
+/*
+ * A table of a covered schema that is not in the group, though it was not left
+ * out: unlogged, or without a key.  pg_dump locks it, which needs a privilege.
+ */
+bool
+flo_schema_entries_name(FloSchemaEntries *e, Oid table)
+{
+	char		kind = get_rel_relkind(table);
+
+	return (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) &&
+		flo_schema_entries_cover(e, get_rel_namespace(table)) &&
+		!flo_schema_entries_want(e, RelationRelationId, table) &&
+		!flo_tables_left_out(&e->covered, table) &&
+		pg_class_aclcheck(table, e->spec->owner, ACL_SELECT) == ACLCHECK_OK;
 }
 
 static bool
@@ -296,6 +313,32 @@ schema_of_extension(Oid extension)
 	return schema;
 }
 
+/*
+ * Is it, or is it a part of, a table that is not in the group?  It is named,
+ * with the statement, for who wants it nevertheless.
+ */
+static bool
+is_of_table_outside(FloSchemaEntries *e, const FloArchiveEntry *read, FloSchemaEntry *entry)
+{
+	static const char *const parts[] = {
+		"INDEX", "INDEX ATTACH", "CONSTRAINT", "CHECK CONSTRAINT", "FK CONSTRAINT", "DEFAULT",
+		"RULE", "TRIGGER", "POLICY", "ROW SECURITY", "TABLE ATTACH", "SEQUENCE OWNED BY", NULL
+	};
+	ListCell   *cell;
+
+	if (strcmp(read->kind, "TABLE") == 0 && flo_schema_entries_name(e, entry->object))
+		entry->lacks = "it is not in the group: its rows do not travel";
+	foreach(cell, is_one_of(read->kind, parts) ? read->needs : NIL)
+	{
+		int			place;
+		FloSchemaEntry *other = entry_by_id(e, lfirst_int(cell), &place);
+
+		if (other != NULL && other->lacks != NULL && other->class == RelationRelationId)
+			entry->lacks = "what it belongs to is left out";
+	}
+	return entry->lacks != NULL;
+}
+
 /* Is it about one that comes along: any, or one of these? */
 typedef enum About
 {
@@ -430,7 +473,7 @@ is_part_of_wanted(FloSchemaEntries *e, const FloArchiveEntry *read, FloSchemaEnt
 	{
 		FloSchemaEntry *whole = entry_by_id(e, lfirst_int(cell), &entry->part_of);
 
-		if (whole == NULL || whole->lacks != NULL)
+		if (whole == NULL)
 			return false;
 		entry->after |= whole->after;
 		entry->rest |= whole->rest;
@@ -476,6 +519,11 @@ is_entry_wanted(FloSchemaEntries *e, const FloArchiveEntry *read, FloSchemaEntry
 		return true;
 	}
 	if (is_rest(e, read))
+	{
+		entry->after = entry->rest = true;
+		return true;
+	}
+	if (e->all && is_of_table_outside(e, read, entry))
 	{
 		entry->after = entry->rest = true;
 		return true;
@@ -652,7 +700,7 @@ flo_schema_entries_take(FloSchemaEntries *e, const FloArchiveEntry *read)
 		entry.class = entry.object = InvalidOid;
 	if (read->command[0] == '\0' || !is_entry_wanted(e, read, &entry))
 		return;
-	if (is_one_of(read->kind, of_others) &&
+	if (is_one_of(read->kind, of_others) && entry.lacks == NULL &&
 		!both_ends_wanted(e, read,
 						  linitial_node(RawStmt, raw_parser(read->command,
 															RAW_PARSE_DEFAULT))->stmt, &entry))

@@ -42,6 +42,9 @@ extern bool flo_schema_entries_want(FloSchemaEntries *entries, Oid class, Oid ob
 /* Does the whole schema come along? */
 extern bool flo_schema_entries_cover(FloSchemaEntries *entries, Oid schema);
 
+/* Is it a table that does not come along, and is to be named? */
+extern bool flo_schema_entries_name(FloSchemaEntries *entries, Oid table);
+
 /* Does what is neither of a table nor in a schema? */
 extern bool flo_schema_entries_all(FloSchemaEntries *entries);
 
