@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $nats = FloTest::Nats->new('broker');
-my $conf = "pg_flo.restart_interval = '300ms'\nautovacuum_naptime = 1\n";
+my $conf = "pg_flo.restart_interval = '300ms'\nautovacuum_naptime = 1\nmax_connections = 40\n";
 my $a = flo_node('a', $nats, conf => $conf);
 my $b = flo_node('b', $nats, conf => $conf);
 
@@ -176,6 +176,23 @@ like(error_of($a, 'SET ROLE app; DELETE FROM s.t'), qr/$write.*fenced by group "
 is($a->safe_psql('postgres', 'INSERT INTO spare VALUES (1); SELECT count(*) FROM s.p; SELECT count(*) FROM (SELECT FROM s.t FOR UPDATE) x'), "5\n6",
 	'other tables are written, fenced ones are read');
 
+# --- who waits while it is raised -----------------------------------------------------------
+
+$a->safe_psql('postgres', q{SELECT flo.unfence('g')});
+my $raising = FloTest::Session->new($a);
+my @waiting = ('INSERT INTO s.t VALUES (30)', 'TRUNCATE s.p2', 'ALTER TABLE s.sub REPLICA IDENTITY FULL', 'ALTER TABLE s.sub DISABLE TRIGGER ALL',
+	'ALTER TABLE s.sub ADD z int', 'DROP TABLE s.i1', 'ALTER TABLE s.p DETACH PARTITION s.p1', 'BEGIN ISOLATION LEVEL REPEATABLE READ; DELETE FROM s.c',
+	'CREATE TABLE s.late (id int PRIMARY KEY)', 'ALTER TABLE s.early SET (fillfactor = 40)');
+my @waiter = map { FloTest::Session->new($a) } @waiting;
+$raising->query("BEGIN; $raise");
+$waiter[$_]->send($waiting[$_]) for 0 .. $#waiting;
+ok(wait_until($a, 'postgres', 'SELECT count(DISTINCT pid) = ' . @waiting . ' FROM pg_locks WHERE NOT granted', 'them'), 'they wait');
+$raising->query('COMMIT');
+$_->result for @waiter;
+like($waiter[$_]->{err}, qr/fenced/, "refused: $waiting[$_]") for 0 .. $#waiting;
+is(digest($a), $before, 'and nothing has changed');
+$_->close for @waiter, $raising;
+
 # --- definitions --------------------------------------------------------------------------
 
 my ($trigger) = split /\n/, $a->safe_psql('postgres',
@@ -199,7 +216,7 @@ like(error_of($a, $_), qr/^55000: table s\.\w+ cannot join group "g" while that 
 like(error_of($a, "SELECT flo.$_"), qr/^55000: group "g" is fenced/, "refused: $_")
   for "drop_group('g')", "drop_replicator('g')", "add_table('g', 'spare')", "resync('g', table_name => 's.t')";
 like(error_of($a, 'BEGIN; DELETE FROM flo.sources; DELETE FROM flo.groups'), qr/^23503: .*fences/, 'nor does its row go by itself');
-is(error_of($a, $_), '', "goes: $_") for 'VACUUM s.t', 'ANALYZE s.t', 'REINDEX TABLE s.t', 'GRANT SELECT ON s.t TO app', q{COMMENT ON TABLE s.t IS 'x'},
+is(error_of($a, $_), '', "goes: $_") for 'VACUUM s.t', 'ANALYZE s.t', 'REINDEX TABLE s.t', 'REINDEX TABLE CONCURRENTLY s.t', 'GRANT SELECT ON s.t TO app', q{COMMENT ON TABLE s.t IS 'x'},
 	'CREATE TABLE u (id int); ALTER TABLE u ADD v int; DROP TABLE u', 'CREATE TEMP TABLE u (id int PRIMARY KEY)', 'CREATE PUBLICATION mine FOR TABLE s.t';
 is(digest($a), $before, 'not one row has changed');
 
@@ -223,6 +240,12 @@ for my $how (qw(restart kill))
 	$how eq 'restart' ? $a->restart : do { $a->stop('immediate'); $a->start };
 	like(error_of($a, 'DELETE FROM s.t'), $write, "still there after: $how");
 }
+
+$a->append_conf('postgresql.conf', "shared_preload_libraries = ''");
+$a->restart;
+like(error_of($a, 'DELETE FROM s.t'), $write, 'also where pg_flo is not preloaded any more');
+$a->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_flo'");
+$a->restart;
 
 # --- elsewhere ----------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/catalog.h"
+#include "catalog/dependency.h"
 #include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
@@ -95,18 +96,41 @@ table_of(Oid relation)
 		IndexGetRelation(relation, true) : relation;
 }
 
+static const FloPartCatalog *
+part_catalog(Oid class)
+{
+	for (int i = 0; i < lengthof(part_catalogs); i++)
+	{
+		if (part_catalogs[i].catalog == class)
+			return &part_catalogs[i];
+	}
+	return NULL;
+}
+
+/* May an object of the kind be part of a table's definition? */
+static bool
+is_watched(Oid class)
+{
+	return class == RelationRelationId || class == IndexRelationId ||
+		class == InheritsRelationId || class == NamespaceRelationId ||
+		part_catalog(class) != NULL;
+}
+
 /* The table whose definition the object is part of; invalid: none */
 static Oid
 relation_of(Oid class, Oid object)
 {
-	if (class == RelationRelationId || class == IndexRelationId || class == InheritsRelationId)
-		return table_of(object);
-	for (int i = 0; i < lengthof(part_catalogs); i++)
-	{
-		if (part_catalogs[i].catalog == class)
-			return relation_of_part(&part_catalogs[i], object);
-	}
-	return InvalidOid;
+	const FloPartCatalog *catalog = part_catalog(class);
+
+	return catalog != NULL ? relation_of_part(catalog, object) : table_of(object);
+}
+
+/* REINDEX CONCURRENTLY drops an index when another has taken its place */
+static bool
+is_replaced(ObjectAccessType access, const void *arg)
+{
+	return access == OAT_DROP && arg != NULL &&
+		(((const ObjectAccessDrop *) arg)->dropflags & PERFORM_DELETION_CONCURRENT_LOCK) != 0;
 }
 
 static void
@@ -152,7 +176,8 @@ guard_object_access(ObjectAccessType access, Oid class, Oid object, int subobjec
 	if (access != OAT_POST_CREATE && access != OAT_POST_ALTER && access != OAT_DROP &&
 		access != OAT_TRUNCATE)
 		return;
-	if (object < FirstNormalObjectId || !is_guarded())
+	if (!is_watched(class) || object < FirstNormalObjectId || is_replaced(access, arg) ||
+		!is_guarded())
 		return;
 	if (class == NamespaceRelationId)
 		refuse_if_any_fenced(object);
@@ -181,14 +206,19 @@ guard_utility(PlannedStmt *pstmt, const char *query, bool readonly, ProcessUtili
 			  QueryCompletion *completion)
 {
 	RangeVar   *name = altered(pstmt->utilityStmt);
+	Oid			relation = InvalidOid;
 
-	if (name != NULL && is_guarded())
-	{
-		Oid			relation = RangeVarGetRelid(name, NoLock, true);
-
-		refuse_if_fenced(OidIsValid(relation) ? table_of(relation) : InvalidOid, true);
-	}
+	if (name != NULL && OidIsValid(MyDatabaseId) && IsTransactionState())
+		relation = RangeVarGetRelid(name, NoLock, true);
+	if (OidIsValid(relation))
+		relation = table_of(relation);
+	if (OidIsValid(relation) && is_guarded())
+		refuse_if_fenced(relation, true);
 	next_ProcessUtility(pstmt, query, readonly, context, params, environment, dest, completion);
+
+	/* it may have waited for the lock of who has raised the fence */
+	if (OidIsValid(relation) && is_guarded())
+		refuse_if_fenced(relation, true);
 }
 
 void
