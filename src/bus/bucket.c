@@ -230,6 +230,21 @@ flo_bucket_remove(FloBus *bus, const char *bucket, const char *key)
 	flo_api_raise(&reply, "remove key \"%s\" of state bucket \"%s\"", key, bucket);
 }
 
+void
+flo_bucket_purge(FloBus *bus, const char *bucket, const char *beginning)
+{
+	FloApiReply reply;
+	StringInfoData body;
+
+	initStringInfo(&body);
+	appendStringInfoString(&body, "{\"filter\":");
+	flo_json_append_string(&body, psprintf("$KV.%s.%s>", bucket, beginning));
+	appendStringInfoChar(&body, '}');
+	reply = flo_api_call(bus, body.data, "STREAM.PURGE.%s", bucket_stream(bucket));
+	if (!reply.ok)
+		flo_api_raise(&reply, "remove keys \"%s\" of state bucket \"%s\"", beginning, bucket);
+}
+
 /* Do these headers mark a removed key? */
 static bool
 is_removal(const char *headers)

@@ -152,6 +152,9 @@ extern char *flo_bucket_get(FloBus *bus, const char *bucket, const char *key);	/
 /* Absent: no error.  Needs no room, if need be by a purge of the key. */
 extern void flo_bucket_remove(FloBus *bus, const char *bucket, const char *key);
 
+/* All keys with this beginning, and that they were ever there: nobody is told.  For the source. */
+extern void flo_bucket_purge(FloBus *bus, const char *bucket, const char *beginning);
+
 /*
  * List of char *, NIL when the bucket is absent.  "beginning" is "" or the
  * first part of the keys with its dot.

@@ -257,6 +257,17 @@ flo_store_set_started(const char *group, const char *member, bool started)
 						 "UPDATE flo.workers SET started = $3::bool"
 						 " WHERE group_name = $1 AND ($2 IS NULL OR $2 = worker_name)",
 						 3, group, member, wanted);
+
+	/*
+	 * a comparison that is under way ends with the replicator, which clears
+	 * it away as it starts
+	 */
+	if (!started && (member == NULL || strcmp(member, FLO_REPLICATOR_MEMBER) == 0))
+		flo_sql_run(SPI_OK_UPDATE,
+					"UPDATE flo.comparisons c SET state = 'failed', detail = 'the replicator was stopped', finished_at = clock_timestamp()"
+					" WHERE group_name = $1 AND side = 'source' AND finished_at IS NULL"
+					" AND EXISTS (SELECT FROM flo.compare_requests r WHERE r.id = c.id AND r.begun)",
+					1, group);
 	flo_sql_end(&sql);
 
 	return (int) count;

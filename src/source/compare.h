@@ -24,6 +24,7 @@ typedef struct FloCompareTable
 	List	   *parts;			/* of FloComparePart * */
 	bool	   *wanted;			/* round of rows: its buckets; NULL = all */
 	int64		rows_read;
+	uint64		description;	/* flo_compare_description_hash() */
 } FloCompareTable;
 
 /* One snapshot of it */
@@ -37,6 +38,7 @@ typedef struct FloCompareAttempt
 	FloComparePlan plan;		/* "tables" are filled in when it is written */
 	List	   *tables;			/* of FloCompareTable * */
 	XLogRecPtr	lsn;
+	List	   *helpers;		/* of BackgroundWorkerHandle *: they read */
 	FloChunkHeader identity;	/* of chunks with rows */
 
 	/* Called now and then while there is nothing to do but wait for workers */
@@ -56,8 +58,53 @@ extern List *flo_compare_describe(const char *group, MemoryContext context, cons
  */
 extern void flo_compare_lock(FloCompareAttempt *a);
 
-/* Read them and tell the workers: their sums, or rows */
-extern void flo_compare_read(FloCompareAttempt *a);
+/* By this a table's description is known again, in another process */
+extern uint64 flo_compare_description_hash(const char *description, int len);
+
+/* Read them and tell the workers: their sums, by so many processes, or rows */
+extern void flo_compare_read_sums(FloCompareAttempt *a, int processes);
+extern void flo_compare_read_rows(FloCompareAttempt *a);
+
+/* It failed: what they read is of no use any more */
+extern void flo_compare_end_helpers(FloCompareAttempt *a);
+
+/* A process that reads for the leader; returns when there is nothing left to read */
+extern void flo_compare_summer_run(const FloProcessArgs *args);
+
+/* All of a table is read */
+extern void flo_compare_table_read(FloCompareAttempt *a, FloCompareTable *table,
+								   FloCompareTableRecord *record);
+
+/* Which of the columns are the key's, palloc'd */
+extern bool *flo_compare_key_flags(const FloComparePlanTable *plan);
+
+/* --- reading pages of a table -------------------------------------------- */
+
+typedef struct FloCompareScan
+{
+	const FloProcessArgs *args;
+	FloTableReader reader;
+	FloReading	reading;
+	MemoryContext row_context;
+	FloDigestValue *values;		/* of the row at hand, which is in
+								 * reader.message */
+	int			natts;			/* that there must be */
+	void		(*row) (void *arg);
+	void	   *arg;
+} FloCompareScan;
+
+extern void flo_compare_scan_open(FloCompareScan *scan, MemoryContext context, const char *group,
+								  const FloProcessArgs *args);
+
+/*
+ * From page "first" to before "end"; "row" is called for each, in a memory context that is
+ * reset behind it.  40001 when the table's description has another hash.  The
+ * table is closed by the second one.
+ */
+extern void flo_compare_scan_pages(FloCompareScan *scan, const FloComparePart *part,
+								   Oid published, uint64 description, BlockNumber first,
+								   BlockNumber end);
+extern void flo_compare_scan_close(FloCompareScan *scan);
 
 /* Rows of a table that one of the workers lacks, has otherwise, or has too many */
 typedef struct FloCompareRepair

@@ -36,6 +36,9 @@
 /* Longest stop for one snapshot, ms */
 #define LONGEST_STOP 2000
 
+/* A worker may take so long, ms, to notice that a comparison is over */
+#define LAST_WORDS 5000
+
 /* ms between two tries to start a leader */
 #define START_INTERVAL 1000
 
@@ -51,24 +54,15 @@ end_leader(int code, Datum arg)
 		TerminateBackgroundWorker(c->leader);
 }
 
-static void
-remove_keys(FloBus *bus, const char *bucket, const char *beginning)
-{
-	ListCell   *cell;
-
-	foreach(cell, flo_bucket_keys(bus, bucket, beginning))
-		flo_bucket_remove(bus, bucket, lfirst(cell));
-}
-
 void
 flo_compare_clean(FloBus *bus, const char *group)
 {
 	char	   *bucket = flo_name_bucket(group);
 
 	/* the plans first: without one nobody goes on */
-	remove_keys(bus, bucket, FLO_COMPARISON_PREFIX);
-	remove_keys(bus, bucket, FLO_COMPARED_PREFIX);
-	remove_keys(bus, bucket, FLO_COMPARING_PREFIX);
+	flo_bucket_purge(bus, bucket, FLO_COMPARISON_PREFIX);
+	flo_bucket_purge(bus, bucket, FLO_COMPARED_PREFIX);
+	flo_bucket_purge(bus, bucket, FLO_COMPARING_PREFIX);
 	flo_stream_delete(bus, flo_name_compare_stream(group));
 }
 
@@ -82,6 +76,8 @@ give_up(FloCompareControl *c, int64 id, const char *why)
 	flo_transaction_end(old);
 	if (begun > 0)
 		flo_compare_clean(c->bus, c->group);
+	if (begun > 0 || id != 0)
+		c->ended = flo_clock();
 }
 
 void
@@ -161,6 +157,11 @@ flo_compare_look(FloCompareControl *c)
 {
 	if (c->leader != NULL && flo_process_ended(c->leader))
 		leader_ended(c);
+	if (c->leader == NULL && c->ended != 0 && flo_clock_passed(c->ended, LAST_WORDS))
+	{
+		c->ended = 0;
+		flo_compare_clean(c->bus, c->group);
+	}
 	if (c->leader != NULL)
 		show_reading(c);
 	else if (c->look && flo_clock_passed(c->looked, START_INTERVAL))

@@ -24,6 +24,8 @@ typedef struct FloCompareControl
 	bool		look;			/* somebody may have asked for one */
 	FloClock	looked;
 	bool		shown;			/* that it is read */
+	FloClock	ended;			/* when the last one ended; 0 = all that
+								 * workers may have said since is gone */
 
 	/*
 	 * As the builder of its snapshot, which reads the same WAL, see

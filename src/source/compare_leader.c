@@ -46,8 +46,11 @@
 /* Snapshots that are taken of one round before it is given up */
 #define MAX_TRIES 3
 
-/* A worker that is not heard of for so long, ms, is not waited for; it speaks every 3 s */
-#define SILENCE 30000
+/*
+ * A worker that is not heard of for so long, ms, is not waited for; it speaks every 3 s, but
+ * for the time that one statement takes
+ */
+#define SILENCE 60000
 #define FIRST_SILENCE 10000
 
 #define LOOK_INTERVAL 200		/* ms between two looks at results */
@@ -60,6 +63,7 @@ typedef struct Worker
 	TimestampTz at;				/* of its newest report */
 	FloClock	heard;			/* when that was seen to change */
 	bool		gone;
+	FloComparedRecord *whole;	/* what it says of all tables, in this look */
 } Worker;
 
 /* A table with one of the workers */
@@ -98,6 +102,9 @@ typedef struct Leader
 	FloClock	heard;
 	uint64		purged;			/* of the compare stream */
 } Leader;
+
+/* Asked for, and there is none */
+static FloComparedRecord no_result;
 
 /* --- what people see ----------------------------------------------------- */
 
@@ -469,7 +476,10 @@ read_snapshot(Leader *l)
 		return false;
 	flo_injection_point("compare.marked");
 	flo_compare_lock(&l->attempt);
-	flo_compare_read(&l->attempt);
+	if (l->attempt.plan.round == FLO_COMPARE_SUMS)
+		flo_compare_read_sums(&l->attempt, l->spec->copy_workers);
+	else
+		flo_compare_read_rows(&l->attempt);
 	PopActiveSnapshot();
 	flo_transaction_commit();
 	MemoryContextSwitchTo(l->context);
@@ -559,39 +569,49 @@ take_result(Leader *l, Pair *pair, FloComparedRecord *record)
 }
 
 static FloComparedRecord *
-result_of(Leader *l, const List *keys, const Pair *pair, Oid relation)
+result_of(Leader *l, const Pair *pair, Oid relation)
 {
-	char	   *key = flo_compared_key(l->request->id, l->attempts, pair->worker->consumer, relation);
-	ListCell   *cell;
-
-	foreach(cell, keys)
-	{
-		if (strcmp(lfirst(cell), key) == 0)
-			return flo_comparison_get(l->bus, l->bucket, key, l->generation, &flo_compared_format);
-	}
-	return NULL;
+	return flo_comparison_get(l->bus, l->bucket,
+							  flo_compared_key(l->request->id, l->attempts, pair->worker->consumer,
+											   relation), l->generation, &flo_compared_format);
 }
 
 /* True when every worker has answered for all its tables, or that it cannot this time */
 static bool
 take_results(Leader *l)
 {
-	char	   *beginning = psprintf(FLO_COMPARED_PREFIX INT64_FORMAT ".%u.", l->request->id,
-									 l->attempts);
-	List	   *keys = flo_bucket_keys(l->bus, l->bucket, beginning);
 	bool		all = true;
 	ListCell   *cell;
 
+	foreach(cell, l->workers)
+		((Worker *) lfirst(cell))->whole = NULL;
 	foreach(cell, l->pairs)
 	{
 		Pair	   *pair = lfirst(cell);
+		Worker	   *worker = pair->worker;
 		FloComparedRecord *record;
 
 		if (!pair->pending)
 			continue;
-		record = result_of(l, keys, pair, pair->relation);
+		record = result_of(l, pair, pair->relation);
 		if (record == NULL)
-			record = result_of(l, keys, pair, InvalidOid);
+		{
+			/* asked once for all its tables, after the first of them */
+			if (worker->whole == NULL)
+			{
+				record = result_of(l, pair, InvalidOid);
+				worker->whole = record != NULL ? record : &no_result;
+			}
+			record = worker->whole != &no_result ? worker->whole : NULL;
+
+			/* it may have come between the two */
+			if (record != NULL && record->state != FLO_COMPARED_MISSED)
+			{
+				FloComparedRecord *own = result_of(l, pair, pair->relation);
+
+				record = own != NULL ? own : record;
+			}
+		}
 		if (record != NULL)
 			take_result(l, pair, record);
 		else
@@ -647,13 +667,18 @@ await_results(Leader *l)
 
 	while (!done)
 	{
+		FloClock	began = flo_clock();
+
 		MemoryContextSwitchTo(l->turn);
 		flo_helper_check(l->args->slot, l->args->incarnation);
 		done = take_results(l);
 		purge_read(l);
 		hear_workers(l, SILENCE);
+
+		/* the more there is to look at, the less often */
 		if (!done)
-			flo_bus_wait_for(l->bus, FLO_WAIT_APPLY, LOOK_INTERVAL);
+			flo_bus_wait_for(l->bus, FLO_WAIT_APPLY,
+							 Max(LOOK_INTERVAL, 4 * flo_clock_since(began)));
 		MemoryContextSwitchTo(l->context);
 		MemoryContextReset(l->turn);
 	}
@@ -679,6 +704,7 @@ recover(Leader *l)
 	error = CopyErrorData();
 	FlushErrorState();
 	LWLockReleaseAll();
+	flo_compare_end_helpers(&l->attempt);
 	if (MyReplicationSlot != NULL)
 		ReplicationSlotRelease();
 	AbortOutOfAnyTransaction();
@@ -899,6 +925,11 @@ flo_comparer_run(const FloProcessArgs *args)
 {
 	Leader	   *l = palloc0(sizeof(Leader));
 
+	if (args->segment != 0)
+	{
+		flo_compare_summer_run(args);
+		return;
+	}
 	l->args = args;
 	l->context = CurrentMemoryContext;
 	l->turn = AllocSetContextCreate(l->context, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);

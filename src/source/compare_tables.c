@@ -187,6 +187,8 @@ describe(FloTableReader *reader, FloCompareTable *table)
 		{
 			const FloRelation *sent = flo_reading_description(reader, &reading);
 
+			table->description = flo_compare_description_hash(reading.description,
+															  reading.description_len);
 			table->plan.description = hexadecimal(reading.description, reading.description_len);
 			table->plan.schema = pstrdup(sent->schema);
 			table->plan.table = pstrdup(sent->name);

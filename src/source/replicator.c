@@ -348,6 +348,7 @@ follow_configuration(Replicator *rep)
 	rep->changed = false;
 	rep->reloads = flo_reload_count;
 	rep->compare.look = true;
+	rep->compare.looked = 0;
 	if (!flo_replicator_load_spec(rep))
 		return false;
 	if (list_length(publications(rep->group)) != rep->npublications)
