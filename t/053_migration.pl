@@ -1,6 +1,7 @@
 
-# doc/migration.md, block by block, between two clusters, with an application
-# that writes to whichever side it is pointed at.
+# doc/migration.md, block by block, each in a session of its own and as an ordinary
+# role, between two clusters, with an application that writes to whichever side it
+# is pointed at.
 
 use strict;
 use warnings;
@@ -16,117 +17,176 @@ die 'doc/migration.md is not here' if !$doc;
 
 my $nats = FloTest::Nats->new('broker');
 my %node = map { $_ => flo_node($_, $nats, extension => 0) } qw(source destination);
-$_->safe_psql('postgres', 'CREATE DATABASE app') for values %node;
+for my $node (values %node)
+{
+	$node->safe_psql('postgres', 'CREATE ROLE app_owner LOGIN');
+	$node->safe_psql('postgres', 'CREATE ROLE app_user LOGIN');
+	$node->safe_psql('postgres', 'CREATE DATABASE app OWNER app_owner');
+}
 $node{source}->safe_psql('app', q{
 	CREATE TYPE kind AS ENUM ('new', 'paid');
 	CREATE TABLE accounts (id serial PRIMARY KEY, name text NOT NULL UNIQUE, balance numeric NOT NULL DEFAULT 0);
 	CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account int NOT NULL REFERENCES accounts,
 		kind kind DEFAULT 'new', at timestamptz DEFAULT now());
+	CREATE TABLE audit (id bigserial PRIMARY KEY, what text, who text DEFAULT current_user);
 	CREATE INDEX ON orders (account, at);
+	CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS
+		$$BEGIN INSERT INTO public.audit (what) VALUES (TG_TABLE_NAME || ' ' || NEW.id); RETURN NEW; END$$;
+	CREATE TRIGGER noted AFTER INSERT ON accounts FOR EACH ROW EXECUTE FUNCTION noted();
+	CREATE VIEW paid AS SELECT account, count(*) FROM orders WHERE kind = 'paid' GROUP BY account;
+	CREATE FUNCTION paid_by(int) RETURNS bigint LANGUAGE sql AS 'SELECT count FROM public.paid WHERE account = $1';
+	GRANT USAGE ON SCHEMA public TO app_user;
+	GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app_user;
+	GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO app_user;
 	INSERT INTO accounts (name) SELECT 'account ' || i FROM generate_series(1, 2000) i;
 	INSERT INTO orders (account) SELECT 1 + i % 2000 FROM generate_series(1, 20000) i;
-});
+}, extra_params => [ '-U', 'app_owner' ]);
 
-# The application
-my $work = 'INSERT INTO accounts (name) VALUES (md5(random()::text || clock_timestamp())); '
-  . 'INSERT INTO orders (account) SELECT id FROM accounts ORDER BY random() LIMIT 5; '
-  . q{UPDATE orders SET kind = 'paid' WHERE id IN (SELECT id FROM orders ORDER BY random() LIMIT 5)};
-
-my $load;
+# One session of an ordinary role, as a person types it
+sub as_role
 {
-	my $script = PostgreSQL::Test::Utils::tempdir() . '/work.sql';
-	append_to_file($script, join(";\n", split /; /, $work) . ";\n");
-	$load = IPC::Run::start([ 'pgbench', '-n', '-c', 2, '-T', 120, '-R', 50, '-f', $script, '-p', $node{source}->port,
-		'-h', $node{source}->host, 'app' ],
-		'>', \my $out, '2>', \my $err);
+	my ($role, $node, $sql) = @_;
+	my ($out, $err);
+
+	IPC::Run::run([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-U', $role, '-d', 'app', '-p', $node->port, '-h', $node->host,
+		'-c', $sql ], '>', \$out, '2>', \$err);
+	chomp $out;
+	return ($? >> 8, $out, $err);
 }
 
-my $lsn = '0/0';
-my $compared = 0;
+# --- the application -------------------------------------------------------------------------------
+
+my $script = PostgreSQL::Test::Utils::tempdir() . '/work.sql';
+append_to_file($script, <<'SQL');
+BEGIN;
+INSERT INTO accounts (name) VALUES (md5(random()::text || clock_timestamp()));
+INSERT INTO orders (account) SELECT id FROM accounts ORDER BY random() LIMIT 5;
+UPDATE orders SET kind = 'paid' WHERE id IN (SELECT id FROM orders ORDER BY random() LIMIT 5);
+COMMIT;
+SQL
+
+sub start_application
+{
+	my ($node, @limit) = @_;
+	my $application = { out => '', err => '' };
+
+	$application->{run} = IPC::Run::start(
+		[ 'pgbench', '-n', '-c', 2, @limit, '-R', 50, '-f', $script, '-U', 'app_user', '-p', $node->port,
+			'-h', $node->host, 'app' ],
+		'<', \undef, '>', \$application->{out}, '2>', \$application->{err});
+	return $application;
+}
+
+my $application = start_application($node{source}, '-T', 180);
+
+# The tables, as both sides have them
+sub same_tables
+{
+	my ($what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	is_same_table($node{source}, $node{destination}, $_, "$what: $_", 'app') for qw(accounts orders audit);
+}
+
 my $definitions = q{
-	SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint
-		WHERE conrelid IN ('accounts'::regclass, 'orders'::regclass)
-	 UNION ALL SELECT tablename::regclass, indexname, indexdef FROM pg_indexes WHERE tablename IN ('accounts', 'orders')
-	 UNION ALL SELECT attrelid::regclass, attname,
+	SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+		WHERE conrelid IN ('accounts'::regclass, 'orders'::regclass, 'audit'::regclass)
+	 UNION ALL SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+	 UNION ALL SELECT relname, relkind::text, relacl::text || pg_get_userbyid(relowner) FROM pg_class
+		WHERE relnamespace = 'public'::regnamespace
+	 UNION ALL SELECT proname, prosrc, pg_get_userbyid(proowner) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+	 UNION ALL SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger
+		WHERE NOT tgisinternal AND tgname !~ '^pg_flo'
+	 UNION ALL SELECT attrelid::regclass::text, attname,
 		concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attidentity, pg_get_expr(adbin, adrelid))
 	   FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-	  WHERE attrelid IN ('accounts'::regclass, 'orders'::regclass) AND attnum > 0
+	  WHERE attrelid IN ('accounts'::regclass, 'orders'::regclass, 'audit'::regclass) AND attnum > 0
 	 ORDER BY 1, 2, 3};
 
-sub run_block
-{
-	my ($where, $what, $sql) = @_;
+# --- the document --------------------------------------------------------------------------------
 
-	$sql =~ s{'0/1A2B3C8'}{'$lsn'}g;
-	# the numbers are compared once nobody writes
-	if ($where eq 'both')
+# What has to be so when a block has run
+sub look_after
+{
+	my ($where, $sql, $answer) = @_;
+
+	if ($sql =~ /flo\.cutover\('move', .*dry_run/)
 	{
-		return if $load;
-		$compared++;
-		is($node{destination}->safe_psql('app', $sql), $node{source}->safe_psql('app', $sql),
-			'both sides are the same');
-		return;
+		is(as_status("SELECT count(*) FROM flo.fence_status() WHERE state = 'raised'"), '0', 'a dry run fences nothing');
 	}
+	elsif ($sql =~ /flo\.cutover\('move'/)
+	{
+		$application->{run}->finish;
+		like($application->{err}, qr/fenced by group "move"/, 'the application was told why it cannot write any more');
+		my ($steps) = join ', ', map { (split /\|/)[0] } split /\n/, $answer;
+		note("steps: $answer");
+		same_tables('after the cut-over');
+		is($node{destination}->safe_psql('app', $definitions), $node{source}->safe_psql('app', $definitions),
+			'the definitions, owners and privileges are the same');
+		is($node{destination}->safe_psql('app', 'SELECT last_value >= (SELECT max(id) FROM orders) FROM orders_id_seq'),
+			't', 'a sequence is where its rows are');
+		my $again = start_application($node{destination}, '-t', 20);
+		$again->{run}->finish;
+		like($again->{out}, qr{actually processed: 40/40}, 'the application writes to the new server')
+		  or diag($again->{err});
+		my ($rc, undef, $err) = as_role('app_user', $node{source}, q{INSERT INTO audit (what) VALUES ('late')});
+		like($err, qr/ERROR:  cannot write to table .*HINT:/s, 'and cannot write to the old one');
+		my ($read) = as_role('app_user', $node{source}, 'SELECT count(*) FROM audit');
+		is($read, 0, 'which it can read');
+	}
+	elsif ($sql =~ /flo\.cutover\('back'/)
+	{
+		same_tables('back again');
+		my $again = start_application($node{source}, '-t', 20);
+		$again->{run}->finish;
+		like($again->{out}, qr{actually processed: 40/40}, 'the application writes to the old server again')
+		  or diag($again->{err});
+		my ($rc, undef, $err) = as_role('app_user', $node{destination}, q{INSERT INTO audit (what) VALUES ('late')});
+		like($err, qr/cannot write to table/, 'and cannot write to the new one');
+	}
+}
+
+sub as_status { return $node{source}->safe_psql('app', $_[0]); }
+
+sub run_on
+{
+	my ($where, $role, $what, $sql) = @_;
 	my $node = $node{$where} or die "a block for $where";
-	if (my ($state) = ($what || '') =~ /^until (\w+)/)
+	local $Test::Builder::Level = $Test::Builder::Level + 2;
+
+	if (my ($state) = ($what || '') =~ /^until (\w+)$/)
 	{
 		my ($group) = $sql =~ /group_name = '(\w+)'/;
 		wait_until($node, 'app', "SELECT bool_and(state = '$state') FROM flo.status WHERE group_name = '$group'",
 			"$group to be $state on the $where")
 		  or die "$group is not $state on the $where";
 	}
-	# the read-only default is the database's, and this is its administrator
-	local $ENV{PGOPTIONS} = '-c default_transaction_read_only=off';
-	my $answer = $node->safe_psql('app', $sql);
-	pass("$where: " . (split /\n/, $sql)[0]);
-	$lsn = $answer if ($what || '') eq 'LSN';
-	is($answer, 't', 'it is true') if ($what || '') eq 'true';
-	if ($sql =~ /pg_terminate_backend/)
+	if (($what || '') eq 'until all are equal')
 	{
-		$load->finish;
-		undef $load;
+		ok(wait_until($node, 'app', q{SELECT bool_and(state = 'equal') AND count(*) = 3 FROM flo.comparisons},
+			'the comparison'), 'all tables are equal, while the application writes')
+		  or diag($node->safe_psql('app', 'TABLE flo.comparisons'));
 	}
-	if ($sql =~ /drop_group\('move'\)/ && $where eq 'destination')
-	{
-		is($node{destination}->safe_psql('app', $definitions), $node{source}->safe_psql('app', $definitions),
-			'the definitions are the same');
-		is($node{destination}->safe_psql('app',
-			'SELECT last_value >= (SELECT max(id) FROM accounts) FROM accounts_id_seq'), 't',
-			'a sequence is where its rows are');
-		is($node{destination}->safe_psql('app', 'SELECT last_value >= (SELECT max(id) FROM orders) FROM orders_id_seq'),
-			't', 'so is that of an identity column');
-	}
-	if ($sql =~ /create_worker\('back'\)/)
-	{
-		$node{destination}->safe_psql('app', $work) for 1 .. 20;
-		pass('the application writes to the new server');
-	}
-	if ($sql =~ /wait_for\('back'/)
-	{
-		for my $table (qw(accounts orders))
-		{
-			is_same_table($node{destination}, $node{source}, $table, "the way back: $table", 'app');
-		}
-	}
+	my ($rc, $answer, $err) = as_role($role, $node, $sql);
+	is($rc, 0, "$where: " . (split /\n/, $sql)[0]) or diag($err);
+	diag("$where says: $answer") if $sql =~ /flo.check|copied_objects/ && $answer =~ /error|failed/;
+	look_after($where, $sql, $answer);
 }
 
 my $blocks = 0;
 my $text = slurp_file($doc);
 while ($text =~ /^```sql\n-- (\w+)(?:, ([^\n]+))?\n(.*?)^```$/msg)
 {
+	my ($where, $what, $sql) = ($1, $2, $3);
 	$blocks++;
-	run_block($1, $2, $3);
+	my $role = ($what || '') eq 'as a superuser' ? $node{source}->safe_psql('app', 'SELECT current_user') : 'app_owner';
+	run_on($_, $role, $what, $sql) for $where eq 'both' ? qw(source destination) : $where;
 }
-cmp_ok($blocks, '>=', 18, 'the document has its blocks');
-is($compared, 1, 'both sides were compared while nobody wrote');
-
-# The old server takes over again where the new one ended: no key is handed out twice
-$node{source}->safe_psql('app', $work);
-pass('sequences went back, too');
+cmp_ok($blocks, '>=', 16, 'the document has its blocks');
 is_deeply([ $nats->streams ], [], 'nothing is left at the broker');
 is($_->safe_psql('app',
 	q{SELECT (SELECT count(*) FROM pg_replication_slots) + (SELECT count(*) FROM pg_publication) + (SELECT count(*)
-	FROM pg_replication_origin)}),
+	FROM pg_replication_origin) + (SELECT count(*) FROM pg_trigger WHERE tgname ~ '^pg_flo')}),
 	'0', 'nor in ' . $_->name) for values %node;
 
 $_->stop('fast') for values %node;
