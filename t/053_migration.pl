@@ -118,7 +118,6 @@ sub look_after
 	{
 		$application->{run}->finish;
 		like($application->{err}, qr/fenced by group "move"/, 'the application was told why it cannot write any more');
-		my ($steps) = join ', ', map { (split /\|/)[0] } split /\n/, $answer;
 		note("steps: $answer");
 		same_tables('after the cut-over');
 		is($node{destination}->safe_psql('app', $definitions), $node{source}->safe_psql('app', $definitions),
@@ -143,6 +142,9 @@ sub look_after
 		  or diag($again->{err});
 		my ($rc, undef, $err) = as_role('app_user', $node{destination}, q{INSERT INTO audit (what) VALUES ('late')});
 		like($err, qr/cannot write to table/, 'and cannot write to the new one');
+		my ($forward, undef, $why) = as_role('app_owner', $node{source}, q{SELECT step FROM flo.cutover('move')});
+		is($forward, 0, 'and forward again') or diag($why);
+		same_tables('forward again');
 	}
 }
 

@@ -64,7 +64,7 @@ reverse_argument(FunctionCallInfo fcinfo, int n, const char *group)
 	char	   *reverse;
 
 	if (PG_ARGISNULL(n))
-		return NULL;
+		return flo_cutover_way_back(group);
 	reverse = text_to_cstring(PG_GETARG_TEXT_PP(n));
 	flo_name_check_group(reverse);
 	if (strcmp(reverse, group) == 0)

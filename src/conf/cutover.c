@@ -281,6 +281,24 @@ flo_cutover_returned(const char *reverse)
 	return groups;
 }
 
+char *
+flo_cutover_way_back(const char *group)
+{
+	FloSqlSession sql;
+	char	   *other = NULL;
+
+	flo_sql_begin(&sql);
+	if (flo_sql_run(SPI_OK_SELECT,
+					"SELECT w.group_name FROM flo.workers w WHERE w.sink = 'postgres' AND w.group_name IN ("
+					"SELECT reverse FROM flo.cutovers WHERE group_name = $1 AND role = 'source'"
+					" UNION ALL SELECT group_name FROM flo.cutovers WHERE reverse = $1 AND role = 'destination')"
+					" LIMIT 1",
+					1, group) > 0)
+		other = MemoryContextStrdup(sql.caller, flo_sql_text(&sql, 0, 1));
+	flo_sql_end(&sql);
+	return other;
+}
+
 void
 flo_cutover_changed(void)
 {

@@ -108,6 +108,12 @@ extern void flo_cutover_step(const FloCutover *cutover, const char *step, const 
  */
 extern List *flo_cutover_returned(const char *reverse);
 
+/*
+ * The group that brought rows the other way before, and whose worker is still here:
+ * the way back, unless another one is named.  NULL when there is none.
+ */
+extern char *flo_cutover_way_back(const char *group);
+
 /* Make running members look at flo.cutovers at the commit of this transaction */
 extern void flo_cutover_changed(void);
 
