@@ -1,7 +1,7 @@
 
-# doc/migration.md, block by block, each in a session of its own and as an ordinary
-# role, between two clusters, with an application that writes to whichever side it
-# is pointed at.
+# doc/migration.md and doc/major-upgrade.md, block by block, each in a session of its
+# own and as an ordinary role, between two clusters, with an application that writes
+# to whichever side it is pointed at.
 
 use strict;
 use warnings;
@@ -12,18 +12,19 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my ($doc) = grep { -e } "$FindBin::Bin/../doc/migration.md", 'doc/migration.md';
-die 'doc/migration.md is not here' if !$doc;
+my ($docs) = grep { -e "$_/migration.md" } "$FindBin::Bin/../doc", 'doc';
+die 'doc/migration.md is not here' if !$docs;
 
 my $nats = FloTest::Nats->new('broker');
 my %node = map { $_ => flo_node($_, $nats, extension => 0) } qw(source destination);
+my $application;
+
 for my $node (values %node)
 {
 	$node->safe_psql('postgres', 'CREATE ROLE app_owner LOGIN');
 	$node->safe_psql('postgres', 'CREATE ROLE app_user LOGIN');
-	$node->safe_psql('postgres', 'CREATE DATABASE app OWNER app_owner');
 }
-$node{source}->safe_psql('app', q{
+my $tables = q{
 	CREATE TYPE kind AS ENUM ('new', 'paid');
 	CREATE TABLE accounts (id serial PRIMARY KEY, name text NOT NULL UNIQUE, balance numeric NOT NULL DEFAULT 0);
 	CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account int NOT NULL REFERENCES accounts,
@@ -40,7 +41,18 @@ $node{source}->safe_psql('app', q{
 	GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO app_user;
 	INSERT INTO accounts (name) SELECT 'account ' || i FROM generate_series(1, 2000) i;
 	INSERT INTO orders (account) SELECT 1 + i % 2000 FROM generate_series(1, 20000) i;
-}, extra_params => [ '-U', 'app_owner' ]);
+};
+
+# As it is before the first block
+sub begin
+{
+	for my $node (values %node)
+	{
+		$node->safe_psql('postgres', $_) for 'DROP DATABASE IF EXISTS app', 'CREATE DATABASE app OWNER app_owner';
+	}
+	$node{source}->safe_psql('app', $tables, extra_params => [ '-U', 'app_owner' ]);
+	$application = start_application($node{source}, '-T', 180);
+}
 
 # One session of an ordinary role, as a person types it
 sub as_role
@@ -77,8 +89,6 @@ sub start_application
 	return $application;
 }
 
-my $application = start_application($node{source}, '-T', 180);
-
 # The tables, as both sides have them
 sub same_tables
 {
@@ -105,19 +115,22 @@ my $definitions = q{
 
 # --- the document --------------------------------------------------------------------------------
 
+my $forth;		# the group of the way forth
+
 # What has to be so when a block has run
 sub look_after
 {
 	my ($where, $sql, $answer) = @_;
 
-	if ($sql =~ /flo\.cutover\('move', .*dry_run/)
+	if ($sql =~ /flo\.cutover\('\w+', .*dry_run/)
 	{
 		is(as_status("SELECT count(*) FROM flo.fence_status() WHERE state = 'raised'"), '0', 'a dry run fences nothing');
 	}
-	elsif ($sql =~ /flo\.cutover\('move'/)
+	elsif ($sql =~ /flo\.cutover\('(\w+)', reverse/)
 	{
+		$forth = $1;
 		$application->{run}->finish;
-		like($application->{err}, qr/fenced by group "move"/, 'the application was told why it cannot write any more');
+		like($application->{err}, qr/fenced by group "$forth"/, 'the application was told why it cannot write any more');
 		note("steps: $answer");
 		same_tables('after the cut-over');
 		is($node{destination}->safe_psql('app', $definitions), $node{source}->safe_psql('app', $definitions),
@@ -133,7 +146,7 @@ sub look_after
 		my ($read) = as_role('app_user', $node{source}, 'SELECT count(*) FROM audit');
 		is($read, 0, 'which it can read');
 	}
-	elsif ($sql =~ /flo\.cutover\('back'/)
+	elsif ($sql =~ /flo\.cutover\('\w+'\)/)
 	{
 		same_tables('back again');
 		my $again = start_application($node{source}, '-t', 20);
@@ -142,7 +155,7 @@ sub look_after
 		  or diag($again->{err});
 		my ($rc, undef, $err) = as_role('app_user', $node{destination}, q{INSERT INTO audit (what) VALUES ('late')});
 		like($err, qr/cannot write to table/, 'and cannot write to the new one');
-		my ($forward, undef, $why) = as_role('app_owner', $node{source}, q{SELECT step FROM flo.cutover('move')});
+		my ($forward, undef, $why) = as_role('app_owner', $node{source}, "SELECT step FROM flo.cutover('$forth')");
 		is($forward, 0, 'and forward again') or diag($why);
 		same_tables('forward again');
 	}
@@ -175,21 +188,33 @@ sub run_on
 	look_after($where, $sql, $answer);
 }
 
-my $blocks = 0;
-my $text = slurp_file($doc);
-while ($text =~ /^```sql\n-- (\w+)(?:, ([^\n]+))?\n(.*?)^```$/msg)
+sub run_document
 {
-	my ($where, $what, $sql) = ($1, $2, $3);
-	$blocks++;
-	my $role = ($what || '') eq 'as a superuser' ? $node{source}->safe_psql('app', 'SELECT current_user') : 'app_owner';
-	run_on($_, $role, $what, $sql) for $where eq 'both' ? qw(source destination) : $where;
+	my ($name) = @_;
+	my $blocks = 0;
+	my $text = slurp_file("$docs/$name");
+
+	while ($text =~ /^```sql\n-- (\w+)(?:, ([^\n]+))?\n(.*?)^```$/msg)
+	{
+		my ($where, $what, $sql) = ($1, $2, $3);
+		my $superuser = $node{source}->safe_psql('postgres', 'SELECT current_user');
+		$blocks++;
+		run_on($_, ($what || '') eq 'as a superuser' ? $superuser : 'app_owner', $what, $sql)
+		  for $where eq 'both' ? qw(source destination) : $where;
+	}
+	cmp_ok($blocks, '>=', 12, "$name has its blocks");
 }
-cmp_ok($blocks, '>=', 16, 'the document has its blocks');
+
+begin();
+run_document('migration.md');
 is_deeply([ $nats->streams ], [], 'nothing is left at the broker');
 is($_->safe_psql('app',
 	q{SELECT (SELECT count(*) FROM pg_replication_slots) + (SELECT count(*) FROM pg_publication) + (SELECT count(*)
 	FROM pg_replication_origin) + (SELECT count(*) FROM pg_trigger WHERE tgname ~ '^pg_flo')}),
 	'0', 'nor in ' . $_->name) for values %node;
+
+begin();
+run_document('major-upgrade.md');
 
 $_->stop('fast') for values %node;
 done_testing();
