@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "bus/cutover_record.h"
 #include "bus/records.h"
 #include "bus/stream.h"
 #include "core/names.h"
@@ -249,6 +250,7 @@ drop_consumer(FloBus *bus, FloJson arguments, StringInfo result)
 	 * all the same
 	 */
 	flo_bucket_remove(bus, bucket, key);
+	flo_bucket_remove(bus, bucket, flo_cutover_key(consumer));
 	appendStringInfoChar(result, '{');
 	if (value != NULL)
 	{
@@ -303,6 +305,7 @@ forget_consumer(FloBus *bus, FloJson arguments, StringInfo result)
 		require_own_report(flo_report_read(key, value), arguments);
 	(void) flo_consumer_delete(bus, flo_name_stream(group), consumer);
 	flo_bucket_remove(bus, bucket, key);
+	flo_bucket_remove(bus, bucket, flo_cutover_key(consumer));
 	appendStringInfoString(result, "{}");
 }
 
