@@ -52,7 +52,7 @@ CREATE TRIGGER validate_row BEFORE INSERT OR UPDATE ON flo.routes
 	FOR EACH ROW EXECUTE FUNCTION flo.validate_row();
 CREATE TRIGGER validate_row BEFORE INSERT OR UPDATE ON flo.webhook_subscriptions
 	FOR EACH ROW EXECUTE FUNCTION flo.validate_row();
-CREATE TRIGGER validate_table AFTER INSERT OR UPDATE ON flo.rules
+CREATE TRIGGER validate_table AFTER INSERT OR UPDATE OR DELETE ON flo.rules
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.validate_table();
 CREATE TRIGGER validate_table AFTER INSERT OR UPDATE ON flo.routes
 	FOR EACH STATEMENT EXECUTE FUNCTION flo.validate_table();

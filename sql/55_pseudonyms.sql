@@ -82,3 +82,13 @@ CREATE FUNCTION flo.truncate_date(value timestamptz, unit text) RETURNS timestam
 COMMENT ON FUNCTION flo.truncate_date(date, text) IS 'The first day of the week, month, quarter, year, decade, ... that the date is in. Errors: 22023 unknown unit';
 COMMENT ON FUNCTION flo.truncate_date(timestamp, text) IS 'The begin of the hour, day, week, month, ... that the time is in. Errors: 22023 unknown unit';
 COMMENT ON FUNCTION flo.truncate_date(timestamptz, text) IS 'The begin of the hour, day, week, month, ... that the time is in, in UTC. Errors: 22023 unknown unit';
+
+CREATE FUNCTION flo.json_set(document jsonb, path text[], value jsonb) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'flo_json_set' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION flo.json_set(jsonb, text[], jsonb) IS
+'The document with another value where the path leads: keys and numbers of elements, * for each of them. A last key that an object has not got is added; else what is not there stays away. Errors: 22023 empty path, 22004 NULL path or value';
+
+CREATE FUNCTION flo.json_mask(document jsonb, path text[], mask_char text DEFAULT '*') RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'flo_json_mask' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION flo.json_mask(jsonb, text[], text) IS
+'The document with what the path leads to, and all that is in it, masked: characters of strings become mask_char, numbers 0, booleans false. Errors: 22023 empty path or no character, 22004 NULL path';

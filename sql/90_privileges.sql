@@ -15,7 +15,7 @@ GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), f
 GRANT EXECUTE ON FUNCTION flo.secret(text), flo.pseudonym(text, text, text, text, bigint, bigint, int),
 	flo.pseudonym(text, anyelement, text, text, bigint, bigint, int), flo.pseudonym_class(text), flo.hash(text, text, int, text),
 	flo.encrypt(text, text), flo.decrypt(text, text), flo.truncate_date(date, text), flo.truncate_date(timestamp, text),
-	flo.truncate_date(timestamptz, text) TO PUBLIC;
+	flo.truncate_date(timestamptz, text), flo.json_set(jsonb, text[], jsonb), flo.json_mask(jsonb, text[], text) TO PUBLIC;
 -- triggers that warn call these with the rights of whoever writes; they tell what everybody may see
 GRANT EXECUTE ON FUNCTION flo.closest_name(text, text[]), flo.name_hint(text, text[], text, text), flo.unknown_names(flo.configured_names),
 	flo.unknown_member(flo.configured_names), flo.unknown_table(flo.configured_names), flo.unknown_destination(flo.configured_names),

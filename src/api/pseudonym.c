@@ -9,15 +9,19 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "conf/named_secret.h"
 #include "core/arguments.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "shape/pseudonym.h"
 #include "shape/sealed.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(flo_secret);
 PG_FUNCTION_INFO_V1(flo_set_secret);
@@ -244,6 +248,34 @@ flo_pseudonym(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(made, len));
 }
 
+/* False when the value is none of a date's types, of which the text depends on settings */
+static bool
+move_date(FunctionCallInfo fcinfo, const FloPseudonym *pseudonym, Oid type, Datum *value)
+{
+	text	   *subject;
+	char	   *own;
+	int			days;
+
+	if (pseudonym->days == 0 || PG_ARGISNULL(SUBJECT) ||
+		(type != DATEOID && type != TIMESTAMPOID && type != TIMESTAMPTZOID))
+		return false;
+	subject = PG_GETARG_TEXT_PP(SUBJECT);
+	own = pg_server_to_any(VARDATA_ANY(subject), VARSIZE_ANY_EXHDR(subject), PG_UTF8);
+	days = flo_pseudonym_shift(pseudonym, own, own != VARDATA_ANY(subject) ? (int) strlen(own) :
+							   (int) VARSIZE_ANY_EXHDR(subject));
+	if (type == DATEOID)
+		*value = DirectFunctionCall2(date_pli, PG_GETARG_DATUM(VALUE), Int32GetDatum(days));
+	else
+	{
+		Interval	interval = {0};
+
+		interval.time = (TimeOffset) days * USECS_PER_DAY;
+		*value = DirectFunctionCall2(timestamp_pl_interval, PG_GETARG_DATUM(VALUE),
+									 IntervalPGetDatum(&interval));
+	}
+	return true;
+}
+
 /* Of the value's text, and again a value of its type */
 Datum
 flo_pseudonym_any(PG_FUNCTION_ARGS)
@@ -253,10 +285,13 @@ flo_pseudonym_any(PG_FUNCTION_ARGS)
 	char	   *value;
 	const char *made;
 	int			len;
+	Datum		moved;
 
 	if (PG_ARGISNULL(VALUE))
 		PG_RETURN_NULL();
 	ready = ready_for_pseudonyms(fcinfo);
+	if (move_date(fcinfo, &ready->pseudonym, type, &moved))
+		PG_RETURN_DATUM(moved);
 	if (ready->type != type)
 	{
 		Oid			function;

@@ -627,6 +627,41 @@ static const char *const shared_destination =
 "   AND 'TRUNCATE' = ANY (a.operations || b.operations)"
 " ORDER BY a.id, b.id";
 
+/*
+ * A column and the one that it refers to are compared by the server: what makes
+ * other values of one must make the same of the other.  Where a route leads a
+ * table elsewhere, or rows become events, keys here say nothing.
+ */
+static const char *const unpaired_key =
+"WITH p AS ("
+"  SELECT r.*, r.action || (r.arguments - 'allow_duplicates')::text AS what FROM flo.rules r"
+"   WHERE r.enabled AND r.action IN ('pseudonym', 'hash')),"
+" k AS ("
+"  SELECT c.conname, c.conrelid, c.confrelid, a.attname AS near, f.attname AS far"
+"    FROM pg_constraint c CROSS JOIN LATERAL unnest(c.conkey, c.confkey) n (near, far)"
+"    JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = n.near"
+"    JOIN pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = n.far"
+"   WHERE c.contype = 'f' AND c.conparentid = 0),"
+" e AS ("
+"  SELECT conname, conrelid AS here, near AS here_column, confrelid AS there, far AS there_column FROM k"
+"  UNION ALL SELECT conname, confrelid, far, conrelid, near FROM k),"
+" t AS (SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace)"
+"SELECT format('rule %s makes other values of column %I of table %I.%I, which the foreign key %I compares with column %I of %I.%I,"
+" and that has no such rule',"
+"              p.id, p.column_name, p.schema_name, p.table_name, e.conname, e.there_column, o.nspname, o.relname)"
+"  FROM p JOIN t ON t.nspname = p.schema_name AND t.relname = p.table_name"
+"  JOIN e ON e.here = t.oid AND e.here_column = p.column_name JOIN t o ON o.oid = e.there"
+" WHERE NOT EXISTS (SELECT FROM p q WHERE q.group_name = p.group_name AND q.stage = p.stage AND q.what = p.what"
+"                      AND (q.worker_name IS NULL OR q.worker_name IS NOT DISTINCT FROM p.worker_name)"
+"                      AND q.schema_name = o.nspname AND q.table_name = o.relname AND q.column_name = e.there_column)"
+"   AND NOT (p.stage = 'worker' AND ("
+"        EXISTS (SELECT FROM flo.routes x WHERE x.group_name = p.group_name AND x.enabled"
+"                   AND (x.source_schema, x.source_table) IN ((p.schema_name, p.table_name), (p.schema_name, '*'),"
+"                                                             (o.nspname, o.relname), (o.nspname, '*')))"
+"        OR (SELECT bool_and(w.sink <> 'postgres') FROM flo.workers w WHERE w.group_name = p.group_name"
+"               AND (p.worker_name IS NULL OR w.worker_name = p.worker_name)) IS TRUE))"
+" ORDER BY p.id LIMIT 1";
+
 /* Every enabled row of a started group must have somebody who executes it */
 static void
 check_executors(const char *table)
@@ -661,7 +696,12 @@ flo_validate_table(PG_FUNCTION_ARGS)
 		flo_conf_refuse(psprintf("%s share a destination and pass TRUNCATE", found),
 						"A TRUNCATE of one source would empty the rows of the other: leave it out of operations.");
 
-	check_executors(table);
+	found = strcmp(table, "rules") == 0 ? first_value(unpaired_key) : NULL;
+	if (found != NULL)
+		flo_conf_refuse(found, "Write, change or delete the rules of both columns in one statement.");
+
+	if (!TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		check_executors(table);
 
 	SPI_finish();
 	flo_store_leave(&as);

@@ -213,8 +213,8 @@ flo_hash_init(FloHash *hash, int length, const char *alphabet)
 	if (hash->count < 2 || hash->count > 256)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the alphabet of a hash has %d characters", hash->count),
-				 errhint("It has from 2 to 256 of them.")));
+				 errmsg("invalid alphabet of a hash: its size is %d", hash->count),
+				 errhint("It has from 2 to 256 characters.")));
 	bits = length * log2(hash->count);
 	hash->uniqueness = bits >= 64 ? FLO_COLLISION_RESISTANT : FLO_LOSSY;
 }

@@ -84,6 +84,9 @@ extern void flo_pseudonym_set_secret(FloPseudonym *pseudonym, const void *secret
 extern const char *flo_pseudonym_make(const FloPseudonym *pseudonym,
 									  const FloPseudonymInput *input, int *len);
 
+/* By how many days a subject's dates are moved, never by none; the subject is UTF-8 */
+extern int	flo_pseudonym_shift(const FloPseudonym *pseudonym, const char *subject, int len);
+
 /* The name of a class, as people read it */
 extern const char *flo_uniqueness_name(FloUniqueness uniqueness);
 

@@ -143,19 +143,31 @@ read_number(const char **at, const char *end, char next, int *number)
 	return true;
 }
 
-/* As many days as the subject says, never none; the time of day stays */
+int
+flo_pseudonym_shift(const FloPseudonym *pseudonym, const char *subject, int len)
+{
+	FloPrfState state;
+	FloPrfNumbers numbers;
+	int			shift;
+
+	flo_prf_begin(&state, &pseudonym->prf);
+	flo_prf_add(&state, subject, len);
+	flo_prf_numbers(&numbers, &state);
+	shift = 1 + flo_prf_next(&numbers, 2 * pseudonym->days);
+	return shift > pseudonym->days ? pseudonym->days - shift : shift;
+}
+
+/* As many days as the subject says; the time of day stays */
 void
 flo_make_date(const FloPseudonym *pseudonym, const FloPseudonymInput *input, StringInfo out)
 {
 	const char *at = input->value;
 	const char *end = at + input->len;
 	bool		is_bc = input->len > 3 && memcmp(end - 3, " BC", 3) == 0;
-	FloPrfState state;
-	FloPrfNumbers numbers;
+	int			shift = flo_pseudonym_shift(pseudonym, input->subject, input->subject_len);
 	int			year;
 	int			month;
 	int			day;
-	int			shift;
 
 	if ((input->len == 8 && memcmp(at, "infinity", 8) == 0) ||
 		(input->len == 9 && memcmp(at, "-infinity", 9) == 0))
@@ -169,12 +181,6 @@ flo_make_date(const FloPseudonym *pseudonym, const FloPseudonymInput *input, Str
 		not_of_kind(pseudonym, "a date as in 2024-12-31");
 	if (is_bc)
 		end -= 3;
-
-	flo_prf_begin(&state, &pseudonym->prf);
-	flo_prf_add(&state, input->subject, input->subject_len);
-	flo_prf_numbers(&numbers, &state);
-	shift = 1 + flo_prf_next(&numbers, 2 * pseudonym->days);
-	shift = shift > pseudonym->days ? pseudonym->days - shift : shift;
 
 	j2date(date2j(is_bc ? 1 - year : year, month, day) + shift, &year, &month, &day);
 	is_bc = year <= 0;
