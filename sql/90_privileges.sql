@@ -43,4 +43,5 @@ GRANT EXECUTE ON FUNCTION flo.check(text), flo.check_server(int, int, int, int),
 	flo.covered_tables(text), flo.worker_targets(text, text[], text[]), flo.adoptable(oid[], oid[], oid[], oid[]),
 	flo.rule_problem(bigint), flo.parts_of(oid), flo.short_list(text[], text),
 	flo.type_called(jsonb), flo.type_below(oid), flo.type_fit(jsonb, oid, int), flo.shell_word(text),
-	flo.table_statement(text, jsonb, jsonb), flo.mapped_key(jsonb, jsonb), flo.unique_columns(oid) TO pg_monitor;
+	flo.table_statement(text, jsonb, jsonb), flo.mapped_key(jsonb, jsonb), flo.unique_columns(oid),
+	flo.masking_report(text), flo.rule_class(text, jsonb), flo.columns_of_group(text, text[]), flo.published_tables(text) TO pg_monitor;

@@ -37,6 +37,7 @@
 #include "dest/ddl_gone.h"
 #include "dest/ddl_known.h"
 #include "dest/ddl_locks.h"
+#include "dest/ddl_masking.h"
 #include "dest/ddl_names.h"
 #include "dest/ddl_partitions.h"
 #include "dest/ddl_present.h"
@@ -656,7 +657,10 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 	{
 		if (!ddl->with_owner)
 			leave_owner_out(statement->stmt);
-		reason = choose_rights(ddl, statement->stmt, owner, mode, &rights);
+		if (!(mode & FLO_DDL_DECIDED))
+			reason = flo_ddl_masking_refused(statement->stmt, ddl, routes);
+		if (reason == NULL)
+			reason = choose_rights(ddl, statement->stmt, owner, mode, &rights);
 		if (reason == NULL)
 		{
 			flo_ddl_take_rights(&as, &rights);

@@ -13,6 +13,7 @@
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "dest/ddl_masking.h"
+#include "nodes/parsenodes.h"
 #include "utils/syscache.h"
 
 typedef struct Table
@@ -67,16 +68,51 @@ flo_ddl_masking_before(const FloDdlStatement *ddl, FloWorkerRules *rules)
 }
 
 static char *
-check_column(const Table *table, Form_pg_attribute att, FloWorkerRules *rules)
+check_column(const char *schema, const char *table, const char *column, bool has_default,
+			 FloWorkerRules *rules)
 {
-	const char *column = flo_worker_rules_source_column(rules, table->schema, table->table,
-														NameStr(att->attname));
-	int64		rule = flo_worker_rules_require_cover(rules, table->schema, table->table, column);
+	const char *at_source = flo_worker_rules_source_column(rules, schema, table, column);
+	int64		rule = flo_worker_rules_require_cover(rules, schema, table, at_source);
 
-	if (rule == 0 || !att->atthasdef)
+	if (rule == 0 || !has_default)
 		return NULL;
-	return psprintf("rows that are here get the default of column \"%s\", which rule " INT64_FORMAT " would have changed",
-					NameStr(att->attname), rule);
+	return psprintf("rows that are here would get the default of column \"%s\", which rule " INT64_FORMAT " changes",
+					column, rule);
+}
+
+static bool
+has_default(const ColumnDef *column)
+{
+	ListCell   *cell;
+
+	foreach(cell, column->constraints)
+		if (lfirst_node(Constraint, cell)->contype == CONSTR_DEFAULT)
+		return true;
+	return false;
+}
+
+char *
+flo_ddl_masking_refused(Node *statement, const FloDdlStatement *ddl, FloWorkerRules *rules)
+{
+	const FloDdlObject *object = ddl->objects != NIL ? linitial(ddl->objects) : NULL;
+	char	   *reason = NULL;
+	ListCell   *cell;
+
+	if (!flo_worker_rules_is_strict(rules) || !IsA(statement, AlterTableStmt) || object == NULL ||
+		object->table_schema == NULL || object->table_name == NULL)
+		return NULL;
+	foreach(cell, ((AlterTableStmt *) statement)->cmds)
+	{
+		const AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
+		const ColumnDef *column;
+
+		if (command->subtype != AT_AddColumn || reason != NULL)
+			continue;
+		column = castNode(ColumnDef, command->def);
+		reason = check_column(object->table_schema, object->table_name, column->colname,
+							  has_default(column), rules);
+	}
+	return reason;
 }
 
 char *
@@ -98,7 +134,12 @@ flo_ddl_masking_after(const List *before, FloWorkerRules *rules)
 				continue;
 			/* what is generated is made of what is here */
 			if (((Form_pg_attribute) GETSTRUCT(tuple))->attgenerated == '\0')
-				reason = check_column(table, (Form_pg_attribute) GETSTRUCT(tuple), rules);
+			{
+				Form_pg_attribute att = (Form_pg_attribute) GETSTRUCT(tuple);
+
+				reason = check_column(table->schema, table->table, NameStr(att->attname),
+									  att->atthasdef, rules);
+			}
 			ReleaseSysCache(tuple);
 			if (reason != NULL)
 				return reason;

@@ -164,7 +164,7 @@ report_doubt(const FloRuleSpec *rule, const FloRelation *relation, char *why)
 			 errmsg("column \"%s\" of table \"%s.%s\", which rule " INT64_FORMAT " keeps, may not be the one that was meant, and masking is strict",
 					rule->column, relation->schema, relation->name, rule->id),
 			 errdetail_internal("%s", why),
-			 errhint("If its values may pass as they are, delete the rule and insert it again; else write another one.")));
+			 errhint("If its values may pass as they are, delete rules for columns that are gone and this one, and insert it again; else write another one.")));
 }
 
 static int
@@ -185,24 +185,27 @@ type_in_words(const char *type)
 
 /*
  * Columns that are gone, and could be the one that is now called as the rule says: if
- * one of them was not kept, it must not begin to be
+ * one of them was not kept, it must not begin to be.  A rule that was written since
+ * knows of the table as it is, but one that still changes what is gone speaks against it.
  */
 static void
 check_renamed(const FloShapeSpec *spec, const FloKnownTable *known, const FloRelation *relation,
 			  int place, const FloRuleSpec *rule)
 {
+	FloCover	doubtful = rule->id > known->newest_rule ? FLO_COVER_CHANGED : FLO_COVER_NONE;
 	int			then = known_place(known, relation->columns[place].name);
 	int			end = then >= 0 ? then : known->ncolumns;
 
 	for (int i = place; i < end; i++)
 	{
 		const FloRuleSpec *other;
+		FloCover	cover;
 		bool		is_gone = true;
 
 		for (int j = 0; is_gone && j < relation->natts; j++)
 			is_gone = strcmp(relation->columns[j].name, known->columns[i]) != 0;
-		if (is_gone && flo_strict_cover(spec, known->schema, known->table, known->columns[i], 0,
-										&other) != FLO_COVER_KEPT)
+		cover = flo_strict_cover(spec, known->schema, known->table, known->columns[i], 0, &other);
+		if (is_gone && cover != FLO_COVER_KEPT && cover >= doubtful)
 			report_doubt(rule, relation,
 						 psprintf("Column \"%s\" was renamed or dropped at the source, and may now be called so.",
 								  known->columns[i]));
@@ -217,10 +220,12 @@ check_kept(const FloShapeSpec *spec, const FloKnownTable *known, const FloRelati
 	int			then = known_place(known, column->name);
 	char	   *type = flo_known_type(column);
 
+	check_renamed(spec, known, relation, place, rule);
+	if (rule->id > known->newest_rule)
+		return;
 	if (strcmp(known->schema, relation->schema) != 0 || strcmp(known->table, relation->name) != 0)
 		report_doubt(rule, relation, psprintf("The table was called \"%s.%s\" before.",
 											  known->schema, known->table));
-	check_renamed(spec, known, relation, place, rule);
 	if (then >= 0 && then < known->ntypes && strcmp(known->types[then], type) != 0)
 		report_doubt(rule, relation, psprintf("Its type was %s and is %s now.",
 											  type_in_words(known->types[then]),
@@ -237,8 +242,7 @@ flo_strict_check(const FloShapeSpec *spec, const FloRelation *relation)
 	{
 		const FloRuleSpec *rule;
 
-		/* one that was written since is about the table as it is now */
-		if (cover_of(spec, relation, i, &rule) == FLO_COVER_KEPT && rule->id <= known->newest_rule)
+		if (cover_of(spec, relation, i, &rule) == FLO_COVER_KEPT)
 			check_kept(spec, known, relation, i, rule);
 	}
 }
