@@ -234,8 +234,42 @@ dst("DELETE FROM flo.rules WHERE id = $bad");
 synced();
 like(error_of($dest, "SELECT * FROM flo.peek('g')"), qr/^55000: .*cannot be shown here: masking of worker "postgres" is strict/,
 	'what is in the stream is not shown');
+hidden('all that came');
 like(error_of($dest, q{SELECT * FROM flo.preview('g', 'nowhere', 'INSERT', '{"id": 1}')}), qr/^55000: column "id" of table "public.nowhere" has no rule/,
 	'flo.preview() says what a worker would');
 
-hidden('all that came');
+# --- events --------------------------------------------------------------------------
+
+# Whatever the type of a column is, what a rule makes of it is what an event says
+src(q{CREATE TABLE typed (id int PRIMARY KEY, at timestamp, day date, yes bool, n int, deep int[], secret text);
+	ALTER TABLE typed REPLICA IDENTITY FULL});
+dst(q{INSERT INTO flo.rules (group_name, table_name, column_name, action, arguments)
+		SELECT 'g', 'typed', c, 'mask', '{"keep_first": 2, "keep_last": 0}' FROM unnest('{at,day,yes,n,deep}'::text[]) c;
+	INSERT INTO flo.rules (group_name, table_name, column_name, action)
+		SELECT 'g', 'typed', c, a FROM (VALUES ('id', 'keep'), ('secret', 'null')) v (c, a);
+	INSERT INTO flo.rules (group_name, worker_name, table_name, column_name, action, arguments)
+		VALUES ('g', 'postgres', 'typed', 'at', 'constant', '{"value": "2000-01-01"}'),
+		('g', 'postgres', 'typed', 'day', 'constant', '{"value": "2000-01-01"}'),
+		('g', 'postgres', 'typed', 'yes', 'constant', '{"value": "false"}'),
+		('g', 'postgres', 'typed', 'n', 'constant', '{"value": 0}'),
+		('g', 'postgres', 'typed', 'deep', 'constant', '{"value": "{}"}')});
+create_event_worker($dest, 'g', 'file', 'file', { directory => $dir, masking => 'strict', start => 'latest', tables => ['typed'] });
+src(q{BEGIN; INSERT INTO typed VALUES (1, '2024-02-29 12:00', '2024-02-29', true, 12345, '{1,2}', 'XYZZY');
+	UPDATE typed SET id = 2, secret = 'XYZZY2'; DELETE FROM typed; COMMIT;
+	COMMENT ON TABLE typed IS 'XYZZY'; ALTER TABLE typed ALTER secret SET DEFAULT 'XYZZY'});
+wait_caught_up($source, $dest, 'g', member => 'file');
+my @events = file_events($dir);
+my $masked = { id => 1, at => '20' . '*' x 17, day => '20********', yes => '*', n => '12***', deep => '{1***', secret => undef };
+is_deeply($events[0]{NewTuple}, $masked, 'a timestamp, a date, a boolean, a number, an array, masked');
+is_deeply([ $events[1]{OldTuple}, $events[1]{NewTuple}, $events[2]{OldTuple} ],
+	[ $masked, { %$masked, id => 2 }, { %$masked, id => 2 } ], 'and in old rows');
+my ($ddl) = grep { $_->{Type} eq 'DDL' && $_->{Command}{tag} eq 'ALTER TABLE' } @events;
+is_deeply([ $ddl->{Command}{text}, $ddl->{Command}{tables}[0]{columns}[6]{default}, $ddl->{Command}{tables}[0]{columns}[6]{name} ],
+	[ '', undef, 'secret' ], 'an event of DDL has names and types, and neither its text nor a default');
+
+src(q{ALTER TABLE typed ADD extra text; INSERT INTO typed (id, extra) VALUES (3, 'XYZZY')});
+rule('typed', 'extra', 'null');
+dst(q{DELETE FROM flo.rules WHERE column_name = 'day' AND worker_name IS NULL});
+ok(wait_until($dest, 'postgres', q{SELECT last_error ~ 'column "day" of table "public.typed" has no rule' FROM flo.status
+	WHERE member = 'file'}, 'the sink to stop'), 'a sink of events stops as well');
 done_testing();

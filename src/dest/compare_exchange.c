@@ -205,13 +205,19 @@ bind_keys(Incoming *in, const FloRelation *relation)
 	MemoryContextSwitchTo(old);
 }
 
-/* The key of a row as the source has it, and behind it which table's it is; NULL when nobody asks */
+/*
+ * The key of a row as the source has it, and behind it which table's it is.  NULL when
+ * nobody asks, or when it is no value to be in a temporary file here: then the table is
+ * not repaired.
+ */
 static FloDigestValue *
 source_keys(Incoming *in, const FloChange *change, int *nkeys)
 {
 	FloDigestValue *keys;
 
 	*nkeys = in->unit->reader->plan->repair ? list_length(in->source->plan->keys) : 0;
+	if (*nkeys > 0 && !flo_worker_rules_may_show_key(in->unit->reader->rules, change->relation))
+		*nkeys = 0;
 	if (*nkeys == 0)
 		return NULL;
 	if (in->version != change->relation->version)
@@ -530,6 +536,8 @@ note_repair(FloCompareUnit *unit, const FloCompareRow *row, bool extra)
 		(void) flo_compare_row_value(&next, &cut);
 	while (next < row->end)
 		values = lappend(values, flo_compare_row_value(&next, &cut));
+	if (values == NIL)
+		return;					/* nothing of its key may be told */
 	if (!extra)
 	{
 		source = flo_compare_source(unit->table, strtoul(llast(values), NULL, 10));

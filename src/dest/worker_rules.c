@@ -11,6 +11,7 @@
 #include "dest/copy_state.h"
 #include "dest/worker_rules.h"
 #include "shape/shape.h"
+#include "shape/strict.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -204,5 +205,11 @@ int64
 flo_worker_rules_require_cover(FloWorkerRules *rules, const char *schema, const char *table,
 							   const char *column)
 {
-	return flo_shape_require_cover(rules->shape, schema, table, column);
+	return flo_strict_require(flo_shape_spec(rules->shape), schema, table, column);
+}
+
+bool
+flo_worker_rules_may_show_key(FloWorkerRules *rules, const FloRelation *relation)
+{
+	return !rules->strict || flo_strict_may_show_key(flo_shape_spec(rules->shape), relation);
 }

@@ -64,6 +64,9 @@ extern const char *flo_worker_rules_source_column(FloWorkerRules *rules, const c
 /* Must every column be decided about? */
 extern bool flo_worker_rules_is_strict(const FloWorkerRules *rules);
 
+/* May the key of a row be seen here as it is at the source? */
+extern bool flo_worker_rules_may_show_key(FloWorkerRules *rules, const FloRelation *relation);
+
 /*
  * Throw 55000 when nobody has decided about the column.  The number of a rule that
  * changes its values, or 0.

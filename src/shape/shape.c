@@ -520,11 +520,10 @@ flo_shape_known_to(const FloShape *shape, const char *schema, const char *table)
 	return count;
 }
 
-int64
-flo_shape_require_cover(const FloShape *shape, const char *schema, const char *table,
-						const char *column)
+const FloShapeSpec *
+flo_shape_spec(const FloShape *shape)
 {
-	return flo_strict_require(shape->spec, schema, table, column);
+	return shape->spec;
 }
 
 bool

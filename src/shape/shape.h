@@ -72,12 +72,8 @@ extern bool flo_shape_is_stale(const FloShape *shape);
  */
 extern const FloChange *flo_shape_apply(FloShape *shape, const FloChange *change);
 
-/*
- * Throw 55000 unless it has been decided about a column that a table gets; the number of
- * a rule that changes its values, or 0
- */
-extern int64 flo_shape_require_cover(const FloShape *shape, const char *schema, const char *table,
-									 const char *column);
+/* What is in force */
+extern const FloShapeSpec *flo_shape_spec(const FloShape *shape);
 
 /* The route that applies to a table; NULL: none */
 extern const FloRouteSpec *flo_shape_route(const FloShape *shape, const char *schema,
