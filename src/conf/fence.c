@@ -23,8 +23,10 @@
 #include "conf/fence_rows.h"
 #include "conf/store.h"
 #include "conf/tables.h"
+#include "core/roles.h"
 #include "core/text.h"
 #include "monitor/state.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -277,6 +279,29 @@ flo_fence_require_joining(const char *group, Oid relation)
 				 errmsg("table %s cannot join group \"%s\" while that is fenced",
 						flo_tables_name(relation), group),
 				 errhint("Make it at the server that takes over from this one, or where the group does not cover it. flo.fence_status() shows the fence, flo.unfence() takes it down.")));
+}
+
+void
+flo_fence_require_rights(const List *tables, Oid role)
+{
+	ListCell   *cell;
+
+	foreach(cell, tables)
+	{
+		Oid			relation = lfirst_oid(cell);
+
+		if (flo_tables_of_system(relation, get_rel_namespace(relation)))
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("table %s is the system's or an extension's, and cannot be fenced",
+							flo_tables_name(relation))));
+		if (pg_class_aclcheck(relation, role, ACL_TRIGGER) != ACLCHECK_OK)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("%s must not fence table %s", flo_role_shown(role),
+							flo_tables_name(relation)),
+					 errhint("Grant that role TRIGGER on the table.")));
+	}
 }
 
 Oid

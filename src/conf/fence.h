@@ -66,6 +66,12 @@ extern void flo_fence_install(const char *group, FloFenceSide side, const List *
 extern void flo_fence_raise(const char *group, FloFenceSide side, int64 attempt,
 							const char *reason, int patience);
 
+/*
+ * May the role have them fenced?  Who may make triggers of theirs may (42501
+ * otherwise), and nobody those of the system and of extensions (42809).
+ */
+extern void flo_fence_require_rights(const List *tables, Oid role);
+
 /* Lower it; takes no lock on tables.  False when it was not raised by that attempt (0 = any). */
 extern bool flo_fence_lower(const char *group, FloFenceSide side, int64 attempt);
 

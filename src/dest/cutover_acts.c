@@ -75,6 +75,7 @@ check(void *arg)
 	if (!w->spec->options.allow_cutover)
 		refuse("the worker does not allow a cut-over",
 			   "Set its option \"allow_cutover\" to true.");
+	flo_fence_require_rights(c->tables, w->spec->owner);
 	given_up = flo_given_up_names(w->group, w->worker);
 	if (given_up != NULL)
 		refuse(psprintf("tables are given up here, whose rows are not complete: %s", given_up),
