@@ -376,4 +376,17 @@ is($b->safe_psql('fresh', q{SELECT count(*) FROM s.t; SELECT count(*) FROM pg_tr
 is($b->safe_psql('fresh', q{SELECT count(*) FROM flo.copied_objects WHERE command LIKE '%flo.fence%'}), 0, 'and without a word of it');
 is($b->safe_psql('postgres', q{SELECT count(*) FROM flo.check('g') WHERE item LIKE 'triggers of%'}), 0, 'its triggers are none to warn of');
 
+# --- whose tables a source may have fenced ---------------------------------------------------
+
+$_->safe_psql('postgres', 'CREATE TABLE x (id int PRIMARY KEY)') for $a, $b;
+$b->safe_psql('postgres', q{CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA flo TO app; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA flo TO app;
+	GRANT SELECT, INSERT, UPDATE, DELETE ON x TO app});
+create_group($a, undef, 'o', tables => q{'{x}'});
+$b->safe_psql('postgres', q{SET ROLE app; SELECT flo.create_worker('o', options => '{"allow_cutover": true}')});
+start_member($b, 'o', 'postgres');
+my $dry = q{SELECT * FROM flo.cutover('o', dry_run => true)};
+like(error_of($a, $dry), qr/role "app" must not fence table public\.x/, 'of whom may make triggers on them');
+$b->safe_psql('postgres', 'GRANT TRIGGER ON x TO app');
+is(error_of($a, $dry), '', 'then it may');
+
 done_testing();
