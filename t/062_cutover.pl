@@ -1,6 +1,6 @@
 
-# flo.cutover(): to the destination and back, with writers on both sides; what fails
-# is undone.
+# flo.cutover(): to the destination and back under load; what it refuses, and what a
+# person can do.
 
 use strict;
 use warnings;
@@ -12,58 +12,166 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $nats = FloTest::Nats->new('broker');
-my %node = map { $_ => flo_node($_, $nats) } qw(old new);
-my ($old, $new) = @node{qw(old new)};
-my @tables = qw(accounts orders parts plain);
-for my $node ($old, $new)
-{
-	$node->safe_psql('postgres', q{
-		CREATE TABLE accounts (id serial PRIMARY KEY, balance int NOT NULL DEFAULT 0);
-		CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account int, at timestamptz DEFAULT now());
-		CREATE TABLE parts (id int, part int, PRIMARY KEY (id, part)) PARTITION BY LIST (part);
-		CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
-		CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2);
-		CREATE TABLE plain (id int PRIMARY KEY, t text);
-	});
-}
-$old->safe_psql('postgres', 'INSERT INTO accounts (balance) SELECT 0 FROM generate_series(1, 100)');
-create_copy_group($old, $new, 'move');
+my ($old, $new) = map { flo_node($_, $nats) } qw(old new);
+my @tables = qw(pgbench_accounts pgbench_branches pgbench_tellers pgbench_history);
+my $allow = q{'{"allow_cutover": true}'};
 
-# What a call says: state of the error and its message, or the steps
+# The steps of a call as "step: detail" lines, or its error
 sub cutover
 {
 	my ($node, $arguments) = @_;
-	my $error = error_of($node, "SELECT * FROM flo.cutover($arguments)");
+	my ($out, $err) = ('', '');
 
-	return $error;
+	$node->psql('postgres', "\\set VERBOSITY verbose\nSELECT step || ': ' || detail FROM flo.cutover($arguments);",
+		stdout => \$out, stderr => \$err);
+	return $err =~ /ERROR:\s+(.*)/ ? "$1\n$err" : $out;
 }
 
-like(cutover($old, "'move', dry_run => true"), qr/^55000: .*does not allow a cut-over\n/, 'the destination has to allow it');
-$new->safe_psql('postgres', q{SELECT flo.alter_worker('move', 'postgres', '{"allow_cutover": true}')});
-wait_state($new, 'move', 'postgres', 'streaming');
+sub takes_writes
+{
+	my ($node, $table) = @_;
+	my $error = error_of($node, "BEGIN; DELETE FROM $table; ROLLBACK");
+	return $error eq '' ? 'yes' : substr($error, 0, 5);
+}
 
-my ($out, $err);
-is($old->psql('postgres', q{SELECT step, detail FROM flo.cutover('move', reverse => 'back', dry_run => true)},
-		stdout => \$out, stderr => \$err), 0, 'a dry run') or diag($err);
-diag("$out\n$err");
-is($new->safe_psql('postgres', 'SELECT count(*) FROM flo.sources'), '0', 'it has made nothing there');
+# --- under load, there and back ------------------------------------------------
 
-is($old->psql('postgres', q{SELECT step, at, detail FROM flo.cutover('move', reverse => 'back')},
-		stdout => \$out, stderr => \$err), 0, 'the cut-over') or diag($err);
-diag("$out\n$err");
-diag($new->safe_psql('postgres', 'SELECT step, at, detail FROM flo.cutover_steps ORDER BY number'));
-like(error_of($old, 'INSERT INTO plain VALUES (1)'), qr/^55000: /, 'the old server takes no writes');
-$new->safe_psql('postgres', "INSERT INTO plain VALUES (1, 'new')");
-wait_caught_up($new, $old, 'back');
+pgbench_tables($old, $new);
+$old->safe_psql('postgres', q{
+	INSERT INTO pgbench_branches SELECT 1, 0, '';
+	INSERT INTO pgbench_tellers SELECT i, 1, 0, '' FROM generate_series(1, 10) i;
+	INSERT INTO pgbench_accounts SELECT i, 1, 0, '' FROM generate_series(1, 100000) i;
+});
+create_copy_group($old, $new, 'move', tables => "'{" . join(',', @tables) . "}'");
+
+like(cutover($old, q{'move', dry_run => true}), qr/^55000: .*does not allow a cut-over\n.*alter_worker/s,
+	'the destination has to allow it');
+$new->safe_psql('postgres', qq{SELECT flo.alter_worker('move', 'postgres', $allow)});
+like(cutover($old, q{'move', reverse => 'back', dry_run => true}), qr/^check: attempt.*^check: a cut-over is possible/ms,
+	'a dry run');
+is($new->safe_psql('postgres', 'SELECT (SELECT count(*) FROM flo.sources) + (SELECT count(*) FROM flo.fences)'), '0',
+	'it has made nothing there');
+is($old->safe_psql('postgres', 'SELECT (SELECT count(*) FROM flo.workers) + (SELECT count(*) FROM flo.fences)'), '0',
+	'nor here');
+
+my $load = start_load($old, clients => 4);
+my $steps = cutover($old, q{'move', reverse => 'back'});
+like($steps, qr/^check: .*^fence: 4 tables.*^open: /ms, 'cut over under load');
+stop_load($load);
+is(takes_writes($old, $_), '55000', "$_: the old server takes no writes") for @tables;
+is(takes_writes($new, $_), 'yes', "$_: the new one does") for @tables;
 is_same_table($old, $new, $_) for @tables;
+note('from the fence to a destination that is open, ms: ' . ($new->safe_psql('postgres',
+	q{SELECT extract(epoch FROM at) FROM flo.cutover_steps WHERE step = 'open'})
+	  - $old->safe_psql('postgres', q{SELECT extract(epoch FROM at) FROM flo.cutover_steps WHERE step = 'fence'})) * 1000);
 
-is($new->psql('postgres', q{SELECT step, at, detail FROM flo.cutover('back', reverse => 'move')},
-		stdout => \$out, stderr => \$err), 0, 'the way back') or diag($err);
-diag("$out\n$err");
-like(error_of($new, 'INSERT INTO plain VALUES (2)'), qr/^55000: /, 'the new server takes no writes');
-$old->safe_psql('postgres', "INSERT INTO plain VALUES (2, 'old')");
+like(cutover($old, q{'move'}), qr/^55000: .*fenced already.*unfence/s, 'what is fenced is not fenced again');
+like(error_of($old, q{SELECT flo.unfence('move')}), qr/^55000: .*force/s, 'a fence that was left is not taken down by accident');
+
+$load = start_load($new, clients => 4);
+like(cutover($new, q{'back', reverse => 'move', compare => true, timeout => '30 s'}),
+	qr/^fence: .*^compare: 4 tables are equal.*^open: /ms, 'and back, compared');
+stop_load($load);
+is(takes_writes($new, $_), '55000', "$_: the new server takes no writes") for @tables;
+is(takes_writes($old, $_), 'yes', "$_: the old one does again") for @tables;
+$old->safe_psql('postgres', q{UPDATE pgbench_accounts SET abalance = 7 WHERE aid < 100});
 wait_caught_up($old, $new, 'move');
 is_same_table($old, $new, $_) for @tables;
 
-$_->stop('fast') for $old, $new;
+# --- what is wrong with a call ---------------------------------------------------
+
+$_->safe_psql('postgres', 'CREATE TABLE a (id int PRIMARY KEY, t text); CREATE TABLE b (LIKE a INCLUDING ALL)') for $old, $new;
+create_group($old, $new, 'a', tables => q{'{a}'}, worker_options => $allow);
+for my $case (
+	[ q{'nobody'}, qr/^42704: group "nobody" does not exist/ ],
+	[ q{NULL}, qr/^22004: / ],
+	[ q{'a', reverse => 'a'}, qr/^22023: the way back/ ],
+	[ q{'a', reverse => 'No Name'}, qr/^22023: / ],
+	[ q{'a', reverse => 'move'}, qr/^22023: group "move" has its replicator in this database/ ],
+	[ q{'a', timeout => '-1 s'}, qr/^22023: argument "timeout" must be positive/ ],
+	[ q{'a', max_lag => NULL}, qr/^22004: / ],
+	[ q{'a', worker_name => 'other'}, qr/^55000: .*no worker "other"/ ])
+{
+	my ($arguments, $error) = @$case;
+	like(cutover($old, $arguments), $error, "refused: $arguments");
+}
+like(cutover($new, q{'a'}), qr/^42704: group "a" has no replicator in this database/, 'refused: at the destination');
+like(error_of($old, q{BEGIN; INSERT INTO b VALUES (1); SELECT * FROM flo.cutover('a')}), qr/^25001: /,
+	'refused: in a transaction that has written');
+
+# --- what stands in the way ---------------------------------------------------
+
+$new->safe_psql('postgres', q{INSERT INTO flo.dead_letters (group_name, worker_name, url, event_id, event)
+	VALUES ('a', 'postgres', 'x', 'x', '{}')});
+like(cutover($old, q{'a', reverse => 'a_back'}), qr/^55000: .*there are dead letters/, 'dead letters');
+$new->safe_psql('postgres', q{DELETE FROM flo.dead_letters});
+
+$new->safe_psql('postgres', q{INSERT INTO flo.routes (group_name, source_table, destination_table) VALUES ('a', 'public.a', 'public.b')});
+like(cutover($old, q{'a', reverse => 'a_back'}), qr/^55000: .*rules or routes/, 'a route has no way back');
+$new->safe_psql('postgres', q{DELETE FROM flo.routes});
+
+$new->safe_psql('postgres', q{SELECT flo.stop_group('a')});
+like(cutover($old, q{'a', max_lag => '1 s'}), qr/^55000: .*behind by more than max_lag/, 'a worker that does not run');
+start_member($new, 'a', 'postgres');
+
+my $session = FloTest::Session->new($old);
+$session->query('BEGIN; INSERT INTO a VALUES (1)');
+like(cutover($old, q{'a', reverse => 'a_back', timeout => '2 s'}), qr/^57014: .*writers did not end/, 'a writer that does not end');
+$session->query('COMMIT');
+$old->safe_psql('postgres', q{BEGIN; INSERT INTO a VALUES (2); PREPARE TRANSACTION 'two'});
+like(cutover($old, q{'a', timeout => '2 s'}), qr/^57014: .*writers did not end/, 'nor does one that is prepared');
+$old->safe_psql('postgres', q{COMMIT PREPARED 'two'; INSERT INTO a VALUES (3)});
+wait_caught_up($old, $new, 'a');
+is_same_table($old, $new, 'a', 'everything is as it was');
+ok(wait_until($new, 'postgres', q{SELECT NOT EXISTS (SELECT FROM flo.sources WHERE group_name = 'a_back')
+		AND NOT EXISTS (SELECT FROM flo.fence_status() WHERE group_name = 'a' AND state = 'raised')}, 'the destination to undo it'),
+	'no way back is left');
+
+$new->safe_psql('postgres', q{DELETE FROM a WHERE id = 3});
+like(cutover($old, q{'a', compare => true, timeout => '20 s'}), qr/^55000: .*comparison \d+: public.a is different/, 'tables that differ');
+is(takes_writes($old, 'a'), 'yes', 'the fence is down again');
+$new->safe_psql('postgres', q{INSERT INTO a VALUES (3)});
+
+# --- several destinations -------------------------------------------------------
+
+$new->safe_psql('postgres', 'CREATE DATABASE second');
+$new->safe_psql('second', 'CREATE EXTENSION pg_flo; CREATE TABLE a (id int PRIMARY KEY, t text); INSERT INTO a VALUES (1), (2), (3)');
+$new->safe_psql('second', q{SELECT flo.create_worker('a', options => '{"allow_cutover": true, "start": "latest"}')});
+start_member($new, 'a', 'postgres', 'second');
+my $refused = cutover($old, q{'a'});
+like($refused, qr/^22023: .*several databases.*worker_name/s, 'only one can take over');
+my $consumer = $old->safe_psql('postgres', q{SELECT consumer FROM flo.stream_status('a') WHERE database = 'second'});
+$session->query(q{INSERT INTO a VALUES (4, 'four')});
+like(cutover($old, qq{'a', worker_name => '$consumer'}), qr/^arrive: destinations have everything.*^open: /ms, 'the one that is named');
+is($new->safe_psql('second', 'SELECT count(*) FROM a'), '4', 'it has everything');
+is($new->safe_psql('postgres', 'SELECT count(*) FROM a'), '4', 'so has the other one');
+
+# --- by force ---------------------------------------------------------------------
+
+my (undef, undef, $said) = $old->psql('postgres', q{SELECT flo.unfence('a', force => true)});
+like($said, qr/WARNING:.*take writes here again/, 'it is said that both may take writes');
+ok(wait_until($old, 'postgres', q{SELECT state = 'released' FROM flo.cutovers WHERE group_name = 'a'},
+		'the old server to learn that the other one is open'), 'it fences itself again at once');
+is(takes_writes($old, 'a'), '55000', 'it takes no writes');
+like($old->safe_psql('postgres', q{SELECT detail FROM flo.cutover_steps WHERE group_name = 'a' ORDER BY number DESC LIMIT 1}),
+	qr/both sides were writable from/, 'and says since when both did');
+
+$_->safe_psql('postgres', 'CREATE TABLE c (id int PRIMARY KEY)') for $old, $new;
+create_group($old, $new, 'c', tables => q{'{c}'}, worker_options => $allow);
+halt_at($new, 'cutover.said.prepared');
+my $call = FloTest::Session->new($old);
+$call->send(q{SELECT * FROM flo.cutover('c', reverse => 'c_back')});
+ok(await_halt($new, 'said.prepared'), 'the destination sleeps');
+ok(wait_until($old, 'postgres', q{SELECT state = 'fenced' FROM flo.cutovers WHERE group_name = 'c'}, 'the fence'), 'the old server is fenced');
+(undef, undef, $said) = $old->psql('postgres', q{SELECT flo.unfence('c')});
+like($said, qr/NOTICE:.*is being undone/, 'a person has it undone');
+kill9_member($new, 'c', 'postgres');
+ok(wait_until($old, 'postgres', q{SELECT state IN ('cancelled', 'released') FROM flo.cutovers WHERE group_name = 'c'}, 'the end'),
+	'both sides come to an end');
+
+$old->stop('immediate');
+(undef, undef, $said) = $new->psql('postgres', q{SELECT flo.unfence('move', force => true)});
+unlike($said, qr/ERROR/, 'a destination whose source is gone is opened by force');
+
+$new->stop('fast');
 done_testing();

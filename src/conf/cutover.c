@@ -305,10 +305,12 @@ flo_cutover_changed(void)
 	CacheInvalidateRelcacheByRelid(flo_store_table("cutovers"));
 }
 
-void
+char *
 flo_cutover_call(Oid role, const char *statement, int nargs, const char *const *args)
 {
+	MemoryContext context = CurrentMemoryContext;
 	FloAsRole	as;
+	char	   *answer;
 	Oid			types[4];
 	Datum		values[4];
 	char		nulls[4];
@@ -327,6 +329,9 @@ flo_cutover_call(Oid role, const char *statement, int nargs, const char *const *
 	result = SPI_execute_with_args(statement, nargs, types, values, nulls, false, 0);
 	if (result != SPI_OK_SELECT)
 		elog(ERROR, "statement returned %s: %s", SPI_result_code_string(result), statement);
+	answer = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	answer = answer != NULL ? MemoryContextStrdup(context, answer) : NULL;
 	SPI_finish();
 	flo_as_role_leave(&as);
+	return answer;
 }

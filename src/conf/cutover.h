@@ -117,7 +117,7 @@ extern char *flo_cutover_way_back(const char *group);
 /* Make running members look at flo.cutovers at the commit of this transaction */
 extern void flo_cutover_changed(void);
 
-/* A statement that calls a function, as a role, arguments are text */
-extern void flo_cutover_call(Oid role, const char *statement, int nargs, const char *const *args);
+/* A statement that calls a function, as a role, arguments are text; its result as text */
+extern char *flo_cutover_call(Oid role, const char *statement, int nargs, const char *const *args);
 
 #endif

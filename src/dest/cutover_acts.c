@@ -131,11 +131,11 @@ make_way_back(void *arg)
 		args[1] = tables.data;
 		args[2] = c->options == NULL ? "{}" :
 			JsonbToCString(NULL, &c->options->root, VARSIZE(c->options));
-		flo_cutover_call(owner, "SELECT flo.create_replicator($1, tables => $2::oid[]::regclass[],"
-						 " options => $3::jsonb || '{\"origin\": \"local\"}')", 3, args);
+		(void) flo_cutover_call(owner, "SELECT flo.create_replicator($1, tables => $2::oid[]::regclass[],"
+								" options => $3::jsonb || '{\"origin\": \"local\"}')", 3, args);
 		flo_cutover_save_reverse(c, true);
 	}
-	flo_cutover_call(owner, "SELECT flo.start_group($1)", 1, args);
+	(void) flo_cutover_call(owner, "SELECT flo.start_group($1)", 1, args);
 	if (!act->keep)
 		ereport(ERROR,
 				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
@@ -208,8 +208,8 @@ clean_up(void *arg)
 	const char *args[1] = {act->c->reverse};
 
 	if (flo_store_replicator(act->c->reverse) != NULL)
-		flo_cutover_call(act->w->spec->owner,
-						 "SELECT flo.drop_replicator($1, purge_stream => true)", 1, args);
+		(void) flo_cutover_call(act->w->spec->owner,
+								"SELECT flo.drop_replicator($1, purge_stream => true)", 1, args);
 	flo_cutover_save_reverse(act->c, false);
 	flo_cutover_step(act->c, "undo", "replicator of group \"%s\" dropped", act->c->reverse);
 }

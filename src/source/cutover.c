@@ -43,6 +43,8 @@ typedef struct Machine
 	bool		answered;		/* all destinations have read what was asked */
 	bool		triggers;		/* this process has made sure of them */
 	bool		follower;		/* and of the worker of the way back */
+	bool		arrived;		/* and told so */
+	bool		equal;			/* by the comparison that was asked for */
 	bool		told_open;
 	FloClock	fencing;		/* since when that is tried; 0 = not yet */
 	FloClock	tried;
@@ -72,7 +74,8 @@ load(Replicator *rep)
 	machine.since = flo_clock() - machine.row->age * 1000;
 	if (machine.row->attempt == attempt)
 		return;
-	machine.answered = machine.triggers = machine.follower = machine.told_open = false;
+	machine.answered = machine.triggers = machine.follower = false;
+	machine.arrived = machine.equal = machine.told_open = false;
 	machine.fencing = 0;
 
 	/* this process may not have seen where the fence's transaction ended */
@@ -337,6 +340,18 @@ way_back_streams(const FloCutover *c)
 		member.state == FLO_STATE_STREAMING;
 }
 
+/* What writers stand in the way of may still work */
+static void
+give_up_if_final(Replicator *rep, const ErrorData *error, FloClock since)
+{
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		give_up_for(rep, error);
+	else if (flo_clock_passed(since, machine.row->timeout))
+		give_up(rep, ERRCODE_QUERY_CANCELED,
+				"End the transactions that have written, prepared ones included, or try again with a longer timeout.",
+				psprintf("writers did not end within timeout: %s", error->message));
+}
+
 /* True when all that is to be made at this side before the fence is there */
 static bool
 make_ready(Replicator *rep)
@@ -359,8 +374,8 @@ make_ready(Replicator *rep)
 		machine.stale = true;
 	}
 	machine.follower = error == NULL;
-	if (error != NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-		give_up_for(rep, error);
+	if (error != NULL)
+		give_up_if_final(rep, error, machine.since);
 	return error == NULL;
 }
 
@@ -381,12 +396,7 @@ try_to_fence(Replicator *rep)
 	if (error == NULL)
 		return;
 	machine.stale = false;
-	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-		give_up_for(rep, error);
-	else if (flo_clock_passed(machine.fencing, c->timeout))
-		give_up(rep, ERRCODE_QUERY_CANCELED,
-				"End the transactions that have written, prepared ones included, or try again with a longer timeout.",
-				psprintf("writers did not end within timeout: %s", error->message));
+	give_up_if_final(rep, error, machine.fencing);
 }
 
 static void
@@ -417,7 +427,8 @@ prepare(Replicator *rep)
 	else if (!c->dry_run && make_ready(rep) && record->state == FLO_ANSWER_PREPARED &&
 			 way_back_streams(c))
 		try_to_fence(rep);
-	else if (!machine.stale && flo_clock_passed(machine.since, c->timeout))
+	else if (!machine.stale && (c->dry_run || machine.triggers) && machine.fencing == 0 &&
+			 flo_clock_passed(machine.since, c->timeout))
 		give_up(rep, ERRCODE_QUERY_CANCELED, NULL,
 				psprintf("not prepared within timeout: %s",
 						 record->detail != NULL ? record->detail :
@@ -452,6 +463,44 @@ obstacle(Replicator *rep)
 	return NULL;
 }
 
+/* True when the comparison that was asked for, if one was, has found nothing */
+static bool
+is_equal(Replicator *rep)
+{
+	FloCutover *c = machine.row;
+	ErrorData  *error;
+	char	   *words;
+
+	if (!c->compares || machine.equal)
+		return true;
+	if (!flo_clock_passed(machine.tried, TRY_AGAIN))
+		return false;
+	machine.tried = flo_clock();
+	if (c->comparison == 0)
+	{
+		error = flo_cutover_compare(rep, c);
+		machine.stale = true;
+		if (error != NULL)
+			give_up_for(rep, error);
+		return false;
+	}
+	switch (flo_cutover_compared(c, &words))
+	{
+		case FLO_COMPARED_EQUAL:
+			flo_cutover_tell(c, "compare", words);
+			machine.equal = true;
+			return true;
+		case FLO_COMPARED_NOT_EQUAL:
+			give_up(rep, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					"flo.comparison_samples shows rows; flo.compare(..., repair => true) writes them again.",
+					psprintf("comparison " INT64_FORMAT ": %s", c->comparison, words));
+			break;
+		case FLO_COMPARED_NOT_YET:
+			break;
+	}
+	return false;
+}
+
 static void
 await_open(Replicator *rep)
 {
@@ -469,8 +518,15 @@ await_open(Replicator *rep)
 		give_up(rep, ERRCODE_QUERY_CANCELED, NULL, "somebody has called flo.unfence()");
 	else if (!c->opens && !machine.told_open && (what = obstacle(rep)) == NULL)
 	{
-		flo_cutover_tell(c, "arrive", "destinations have everything");
-		machine.told_open = flo_cutover_tell_open(rep, c) == NULL;
+		if (!machine.arrived)
+			flo_cutover_tell(c, "arrive", "destinations have everything");
+		machine.arrived = true;
+		if (is_equal(rep) && !machine.stale)
+			machine.told_open = flo_cutover_tell_open(rep, c) == NULL;
+		else if (!machine.stale && flo_clock_passed(machine.since, c->timeout))
+			give_up(rep, ERRCODE_QUERY_CANCELED,
+					"It needs a longer timeout, or is done before: the tables can be compared while writes go on.",
+					"the tables were not compared within timeout");
 	}
 	else if (flo_clock_passed(machine.since, c->timeout))
 		give_up(rep, ERRCODE_QUERY_CANCELED, NULL,

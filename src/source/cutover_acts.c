@@ -138,11 +138,11 @@ make_way_back(void *arg)
 
 	if (flo_cutover_worker_of(c->reverse) == NULL)
 	{
-		flo_cutover_call(owner, "SELECT flo.create_worker($1, options => '{\"allow_cutover\": true}')",
-						 1, reverse);
+		(void) flo_cutover_call(owner, "SELECT flo.create_worker($1, options => '{\"allow_cutover\": true}')",
+								1, reverse);
 		flo_cutover_save_reverse(c, true);
 	}
-	flo_cutover_call(owner, "SELECT flo.start_group($1)", 1, reverse);
+	(void) flo_cutover_call(owner, "SELECT flo.start_group($1)", 1, reverse);
 	if (!act->keep)
 		ereport(ERROR,
 				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
@@ -178,6 +178,20 @@ note_end(void *arg)
 
 	(void) flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.cutovers SET lsn = $3::pg_lsn WHERE group_name = $1 AND worker_name = $2",
 					  3, act->c->group, act->c->member, flo_text_of_lsn(act->c->lsn));
+}
+
+static void
+compare(void *arg)
+{
+	Act		   *act = arg;
+	FloCutover *c = act->c;
+	const char *args[2] = {c->group, c->consumer};
+	char	   *id = flo_cutover_call(act->rep->spec->owner,
+									  "SELECT flo.compare($1, worker_name => $2)", 2, args);
+
+	c->comparison = id != NULL ? strtoi64(id, NULL, 10) : 0;
+	flo_cutover_save(c);
+	flo_cutover_step(c, "compare", "comparison %s of the tables, as they are now", id);
 }
 
 static void
@@ -235,7 +249,7 @@ clean_up(void *arg)
 	const char *args[2] = {c->reverse, worker};
 
 	if (worker != NULL)
-		flo_cutover_call(act->rep->spec->owner, "SELECT flo.drop_worker($1, $2)", 2, args);
+		(void) flo_cutover_call(act->rep->spec->owner, "SELECT flo.drop_worker($1, $2)", 2, args);
 	flo_cutover_save_reverse(c, false);
 	flo_cutover_step(c, "undo", "worker of group \"%s\" dropped", c->reverse);
 	write_order(c, FLO_ORDER_OVER, NULL);
@@ -319,6 +333,43 @@ flo_cutover_fence(Replicator *rep, FloCutover *c)
 		return error;
 	c->lsn = XactLastCommitEnd;
 	return flo_attempt_transaction(note_end, &act);
+}
+
+ErrorData *
+flo_cutover_compare(Replicator *rep, FloCutover *c)
+{
+	Act			act = {.rep = rep,.c = c};
+
+	return run(compare, &act, "compare");
+}
+
+FloCutoverCompared
+flo_cutover_compared(FloCutover *c, char **words)
+{
+	MemoryContext old = flo_transaction_begin();
+	FloSqlSession sql;
+	FloCutoverCompared result = FLO_COMPARED_NOT_YET;
+
+	MemoryContextSwitchTo(old);
+	flo_sql_begin(&sql);
+	(void) flo_sql_run(SPI_OK_SELECT, "SELECT count(*), count(*) FILTER (WHERE finished_at IS NULL), count(*) FILTER (WHERE state = 'equal'),"
+					   " string_agg(format('%s is %s%s', table_name, state, ': ' || detail), ', ' ORDER BY table_name)"
+					   " FILTER (WHERE finished_at IS NOT NULL AND state <> 'equal')"
+					   " FROM flo.comparisons WHERE group_name = $1 AND side = 'source' AND id = $2::bigint",
+					   2, c->group, flo_text_of_int64(c->comparison));
+	*words = flo_sql_text(&sql, 0, 4);
+	if (strcmp(flo_sql_text(&sql, 0, 1), "0") == 0 || strcmp(flo_sql_text(&sql, 0, 2), "0") != 0)
+		result = FLO_COMPARED_NOT_YET;
+	else if (*words != NULL)
+		result = FLO_COMPARED_NOT_EQUAL;
+	else
+	{
+		result = FLO_COMPARED_EQUAL;
+		*words = psprintf("%s tables are equal", flo_sql_text(&sql, 0, 3));
+	}
+	flo_sql_end(&sql);
+	flo_transaction_end(old);
+	return result;
 }
 
 ErrorData *

@@ -30,6 +30,17 @@ extern ErrorData *flo_cutover_make_worker(Replicator *rep, FloCutover *c, bool k
 /* All writers out, sequences read: FENCED.  55P03 when somebody does not go. */
 extern ErrorData *flo_cutover_fence(Replicator *rep, FloCutover *c);
 
+/* Compare the tables, as they are behind the fence; then what that has come to */
+typedef enum FloCutoverCompared
+{
+	FLO_COMPARED_NOT_YET,
+	FLO_COMPARED_EQUAL,
+	FLO_COMPARED_NOT_EQUAL
+} FloCutoverCompared;
+
+extern ErrorData *flo_cutover_compare(Replicator *rep, FloCutover *c);
+extern FloCutoverCompared flo_cutover_compared(FloCutover *c, char **words);
+
 /* The destination may open */
 extern ErrorData *flo_cutover_tell_open(Replicator *rep, FloCutover *c);
 
