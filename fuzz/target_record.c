@@ -1,14 +1,16 @@
 /*
  * target_record.c
  *		Documents that cross hosts: the keys of a state bucket, reports of
- *		workers, values of sequences, definitions of a schema.
+ *		workers, values of sequences, definitions of a schema, cut-overs.
  *
  * An input is a letter that chooses the document, and its JSON.
  */
 #include "postgres.h"
 
+#include "bus/cutover_record.h"
 #include "bus/records.h"
 #include "mb/pg_wchar.h"
+#include "wire/cutover.h"
 #include "wire/sequences.h"
 
 #include "fuzz.h"
@@ -26,7 +28,8 @@ static const struct
 	{'x', &flo_text_format},
 	{'h', &flo_tables_format},
 	{'p', &flo_tables_piece_format},
-	{'l', &flo_plan_format}
+	{'l', &flo_plan_format},
+	{'o', &flo_cutover_record_format}
 };
 
 /* A document that is read and written must be read as the same */
@@ -68,6 +71,8 @@ fuzz_record(const char *data, size_t len)
 			try_format(formats[i].format, json, len);
 	if (letter == 'v')
 		(void) flo_sequences_parse("fuzz", "g", json, len);
+	if (letter == 'm')
+		(void) flo_cutover_parse(json, len);
 	if (text == NULL)
 		return;
 	if (letter == 'w')

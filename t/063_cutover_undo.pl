@@ -1,6 +1,6 @@
 
 # flo.cutover() that comes to nothing: what was done is undone by both sides, also when
-# one of them dies meanwhile; and what a person can do when the other side is gone.
+# one of them dies meanwhile.
 
 use strict;
 use warnings;
@@ -20,32 +20,6 @@ sub await_state
 	return ok(wait_until($node, 'postgres', "SELECT state = '$state' FROM flo.cutovers WHERE group_name = '$group'",
 			"$group to be $state"), "$group is $state");
 }
-
-# The destination does not answer: dead from here on, until the source has given up
-for my $point (qw(check.before raise.after way.after prepared.after))
-{
-	cutover_case("destination asleep at $point",
-		sub { halt_at($new, "cutover.$point") },
-		sub {
-			my ($group) = @_;
-			ok(await_halt($new, $point), "$point: a process is there") or return;
-			ok(wait_until($old, 'postgres', "SELECT state = 'cancelled' FROM flo.cutovers WHERE group_name = '$group'",
-					'the source to give up'), 'the source gives up') if $point ne 'prepared.after';
-			kill9_member($new, $group, 'postgres');
-		},
-		arguments => $short, ends => $point eq 'prepared.after' ? qr/^(cancelled|released)/ : qr/^cancelled/);
-}
-
-# It has everything, and sleeps before it opens: the source asks, and hears that it is open
-cutover_case('destination asleep at open.before',
-	sub { halt_at($new, 'cutover.open.before') },
-	sub {
-		my ($group) = @_;
-		ok(await_halt($new, 'open.before'), 'a process is there') or return;
-		await_state($old, $group, 'cancelling');
-		kill9_member($new, $group, 'postgres');
-	},
-	arguments => $short, ends => qr/^released/);
 
 # The source is fenced, and asks for the end of it while the destination sleeps; it dies
 # while it asks, and while it takes back

@@ -54,6 +54,7 @@ typedef struct Machine
 	bool		way_back;		/* the same */
 	const char *waits_for;		/* for people; static */
 	FloClock	tried;
+	FloClock	cleaned;
 	FloClock	said;
 } Machine;
 
@@ -353,11 +354,11 @@ flo_cutover_act(FloWorker *w)
 				break;
 			case FLO_CUTOVER_CANCELLED:
 				if (c->reverse_made && c->cancel_asked &&
-					flo_clock_passed(machine.tried, CLEAN_UP_AGAIN))
+					flo_clock_passed(machine.cleaned, CLEAN_UP_AGAIN))
 				{
 					if (w->batch_open)
 						flo_worker_commit_batch(w);
-					machine.tried = flo_clock();
+					machine.cleaned = flo_clock();
 					(void) act(w, flo_cutover_drop_replicator);
 				}
 				break;

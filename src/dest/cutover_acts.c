@@ -69,6 +69,7 @@ check(void *arg)
 	FloCutover *c = act->c;
 	FloSqlSession sql;
 	char	   *given_up;
+	FloReplicatorSpec *back;
 
 	if (c->problem != NULL)
 		refuse(c->problem, c->hint);
@@ -80,14 +81,17 @@ check(void *arg)
 	if (given_up != NULL)
 		refuse(psprintf("tables are given up here, whose rows are not complete: %s", given_up),
 			   "flo.resync() at the source copies them anew.");
+	back = c->reverse != NULL ? flo_store_replicator(c->reverse) : NULL;
+	if (back != NULL && back->options.origin != FLO_ORIGIN_LOCAL)
+		refuse("the replicator of the way back sends on what comes from the source",
+			   "Set its option \"origin\" to \"local\".");
 	flo_sql_begin(&sql);
 	for (int i = 0; i < lengthof(obstacles); i++)
 		if (any(&sql, obstacles[i].count, w))
 			refuse(obstacles[i].problem, obstacles[i].hint);
 	if (c->reverse != NULL &&
 		any(&sql, "SELECT (SELECT count(*) FROM flo.rules WHERE group_name = $1 AND coalesce(worker_name, $2) = $2)"
-			" + (SELECT count(*) FROM flo.routes WHERE group_name = $1 AND coalesce(worker_name, $2) = $2)", w) &&
-		flo_store_replicator(c->reverse) == NULL)
+			" + (SELECT count(*) FROM flo.routes WHERE group_name = $1 AND coalesce(worker_name, $2) = $2)", w) && back == NULL)
 		refuse("rules or routes of the worker make rows other than at the source: the way back cannot undo that",
 			   "Make the group of the way back yourself, with rules and routes of its own, and name it; or cut over without reverse.");
 	flo_sql_end(&sql);

@@ -48,6 +48,8 @@ typedef struct Machine
 	bool		told_open;
 	FloClock	fencing;		/* since when that is tried; 0 = not yet */
 	FloClock	tried;
+	FloClock	cleaned;
+	FloClock	failed;			/* to take note that the destination is open */
 } Machine;
 
 static Machine machine;
@@ -140,14 +142,20 @@ take_back(Replicator *rep, const FloCutoverRecord *record)
 static void
 release(Replicator *rep, const FloCutoverRecord *record)
 {
-	ErrorData  *error = flo_cutover_release(rep, machine.row, record->at != 0 ?
-											flo_time_format(record->at) : "an unknown time");
+	ErrorData  *error;
 
+	if (!flo_clock_passed(machine.failed, TRY_AGAIN))
+		return;
+	error = flo_cutover_release(rep, machine.row, record->at != 0 ?
+								flo_time_format(record->at) : "an unknown time");
 	machine.stale = true;
-	if (error != NULL)
-		ereport(LOG,
-				(errcode(error->sqlerrcode),
-				 errmsg_internal("%s", error->message)));
+	if (error == NULL)
+		return;
+	machine.failed = flo_clock();
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("the destination is open, and the tables of group \"%s\" cannot be fenced: %s",
+					rep->group, error->message)));
 }
 
 /* --- requested ----------------------------------------------------------- */
@@ -547,11 +555,7 @@ is_open_there(Replicator *rep)
 
 	if (record == NULL || record->state != FLO_ANSWER_OPEN)
 		return false;
-	if (flo_clock_passed(machine.tried, TRY_AGAIN))
-	{
-		machine.tried = flo_clock();
-		release(rep, record);
-	}
+	release(rep, record);
 	return true;
 }
 
@@ -576,9 +580,9 @@ flo_cutover_drive(Replicator *rep)
 			break;
 		case FLO_CUTOVER_CANCELLED:
 			if (!is_open_there(rep) && machine.row->reverse_made &&
-				flo_clock_passed(machine.tried, CLEAN_UP_AGAIN))
+				flo_clock_passed(machine.cleaned, CLEAN_UP_AGAIN))
 			{
-				machine.tried = flo_clock();
+				machine.cleaned = flo_clock();
 				(void) flo_cutover_drop_worker(rep, machine.row);
 				machine.stale = true;
 			}

@@ -1,0 +1,52 @@
+
+# flo.cutover() to a destination that falls asleep at each of its steps: the source gives up,
+# and both sides undo what was done; or hears that the destination is open.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use FloCutover;
+use FloTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my ($old, $new) = cutover_servers();
+my $short = q{timeout => '2 s', max_lag => '2 s'};
+
+sub await_state
+{
+	my ($node, $group, $state) = @_;
+	return ok(wait_until($node, 'postgres', "SELECT state = '$state' FROM flo.cutovers WHERE group_name = '$group'",
+			"$group to be $state"), "$group is $state");
+}
+
+# The destination does not answer: dead from here on, until the source has given up
+for my $point (qw(check.before raise.after way.after prepared.after))
+{
+	cutover_case("destination asleep at $point",
+		sub { halt_at($new, "cutover.$point") },
+		sub {
+			my ($group) = @_;
+			ok(await_halt($new, $point), "$point: a process is there") or return;
+			ok(wait_until($old, 'postgres', "SELECT state = 'cancelled' FROM flo.cutovers WHERE group_name = '$group'",
+					'the source to give up'), 'the source gives up') if $point ne 'prepared.after';
+			kill9_member($new, $group, 'postgres');
+		},
+		arguments => $short, ends => $point eq 'prepared.after' ? qr/^(cancelled|released)/ : qr/^cancelled/);
+}
+
+# It has everything, and sleeps before it opens: the source asks, and hears that it is open
+cutover_case('destination asleep at open.before',
+	sub { halt_at($new, 'cutover.open.before') },
+	sub {
+		my ($group) = @_;
+		ok(await_halt($new, 'open.before'), 'a process is there') or return;
+		await_state($old, $group, 'cancelling');
+		kill9_member($new, $group, 'postgres');
+	},
+	arguments => $short, ends => qr/^released/);
+
+cutover_ends();
+$_->stop('fast') for $old, $new;
+done_testing();
