@@ -86,11 +86,13 @@ step_say(void *arg)
 {
 	Exchange   *x = arg;
 	FloComparedRecord record = {0};
+	uint32		newest;
 
-	if (x->attempt == 0)
-		x->attempt = newest_attempt(x->w, x->id);
-	if (x->attempt == 0)
+	newest = newest_attempt(x->w, x->id);
+	if (newest == 0)
 		return;
+	if (x->attempt == 0)
+		x->attempt = newest;
 	record.attempt = x->attempt;
 	record.worker = x->w->worker;
 	record.state = x->state;
@@ -117,14 +119,45 @@ ask(Exchange *x, FloBusStep step)
 	return flo_bus_guard(step, x, &reason);
 }
 
-static void
+/* False when it was not said */
+static bool
 say(FloWorker *w, int64 id, uint32 attempt, FloComparedState state, const char *detail)
 {
 	Exchange	x = {.w = w,.id = id,.attempt = attempt,.state = state,.detail = detail};
 
 	ereport(DEBUG1,
 			(errmsg_internal("comparison " INT64_FORMAT ": %s", id, detail)));
-	(void) ask(&x, step_say);
+	return ask(&x, step_say);
+}
+
+/* The same, later if it cannot be said now; "detail" is a constant */
+static void
+tell(FloWorker *w, int64 id, uint32 attempt, FloComparedState state, const char *detail)
+{
+	MemoryContext old;
+	Exchange   *unsaid;
+
+	if (say(w, id, attempt, state, detail))
+		return;
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
+	unsaid = palloc0(sizeof(Exchange));
+	unsaid->w = w;
+	unsaid->id = id;
+	unsaid->attempt = attempt;
+	unsaid->state = state;
+	unsaid->detail = detail;
+	w->compare_unsaid = lappend(w->compare_unsaid, unsaid);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+tell_unsaid(FloWorker *w)
+{
+	while (w->compare_unsaid != NIL && ask(linitial(w->compare_unsaid), step_say))
+	{
+		pfree(linitial(w->compare_unsaid));
+		w->compare_unsaid = list_delete_first(w->compare_unsaid);
+	}
 }
 
 /* --- the marker ---------------------------------------------------------- */
@@ -226,16 +259,16 @@ start_comparer(FloWorker *w, const FloCompareMarker *marker, const char *plan)
 	args.helper = FLO_HELPER_COMPARE_READER;
 	args.segment = dsm_segment_handle(segment);
 	if (!flo_process_start(&args, psprintf("pg_flo comparison %s %s", w->group, w->worker), &handle))
-		say(w, marker->id, marker->attempt, FLO_COMPARED_FAILED,
-			"no background worker process is free at the destination: raise max_worker_processes");
+		tell(w, marker->id, marker->attempt, FLO_COMPARED_FAILED,
+			 "no background worker process is free at the destination: raise max_worker_processes");
 	else
 	{
 		flo_injection_point("compare.before");
 		if (!await_ready(dsm_segment_address(segment), handle))
 		{
 			TerminateBackgroundWorker(handle);
-			say(w, marker->id, marker->attempt, FLO_COMPARED_VOID,
-				"the process that compares ended, or took too long to begin: see the log of the destination");
+			tell(w, marker->id, marker->attempt, FLO_COMPARED_VOID,
+				 "the process that compares ended, or took too long to begin: see the log of the destination");
 		}
 		flo_injection_point("compare.after");
 		remember(w, marker, handle);
@@ -253,13 +286,15 @@ flo_worker_compare(FloWorker *w)
 
 	w->compare = NULL;
 	flo_worker_look_after_comparison(w);
-	if (!ask(&x, step_get_plan) || x.plan == NULL)
-		;						/* it is over, or will be said to be */
+	if (!ask(&x, step_get_plan))
+		tell(w, x.id, x.attempt, FLO_COMPARED_MISSED, "the worker had lost the broker");
+	else if (x.plan == NULL)
+		;						/* it is over */
 	else if (w->in_transaction || w->position > marker->lsn)
-		say(w, x.id, x.attempt, FLO_COMPARED_MISSED, "the worker was beyond the snapshot");
+		tell(w, x.id, x.attempt, FLO_COMPARED_MISSED, "the worker was beyond the snapshot");
 	else if (list_length(w->comparers) >= MOST_COMPARERS)
-		say(w, x.id, x.attempt, FLO_COMPARED_FAILED,
-			"other comparisons are under way at the destination");
+		tell(w, x.id, x.attempt, FLO_COMPARED_FAILED,
+			 "other comparisons are under way at the destination");
 	else
 		start_comparer(w, marker, x.plan);
 	MemoryContextSwitchTo(old);
@@ -322,21 +357,24 @@ is_at_work(const FloWorker *w, int64 id)
 	return false;
 }
 
-/* What processes have left that are no more */
+/* What processes have left that are no more; the source has to hear of it first */
 static void
 void_left(FloWorker *w)
 {
 	static const char *const words = "the process that compares ended before it was done";
 	ListCell   *cell;
 
+	w->compare_left = false;
 	foreach(cell, comparisons_in(w, "comparing"))
 	{
 		int64		id = strtoi64(lfirst(cell), NULL, 10);
 
 		if (is_at_work(w, id))
 			continue;
-		end_comparison(w, lfirst(cell), "comparing", "void", words);
-		say(w, id, 0, FLO_COMPARED_VOID, words);
+		if (say(w, id, 0, FLO_COMPARED_VOID, words))
+			end_comparison(w, lfirst(cell), "comparing", "void", words);
+		else
+			w->compare_left = true;
 	}
 }
 
@@ -386,10 +424,11 @@ flo_worker_look_after_comparison(FloWorker *w)
 	MemoryContext old;
 
 	if (!w->sink->ops->transactional || w->in_transaction || w->batch_open ||
-		(!first && w->comparers == NIL && !w->compared))
+		(!first && w->comparers == NIL && !w->compared && w->compare_unsaid == NIL))
 		return;
 	old = MemoryContextSwitchTo(w->broker_context);
-	if (forget_ended(w) || first)
+	tell_unsaid(w);
+	if (forget_ended(w) || first || w->compare_left)
 	{
 		void_left(w);
 		w->compared = true;

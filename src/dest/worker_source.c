@@ -44,7 +44,7 @@ keep(char *into, Size size, const char *text)
 {
 	int			len = text != NULL ? pg_mbcliplen(text, strlen(text), size - 1) : 0;
 
-	memcpy(into, text, len);
+	memcpy(into, len > 0 ? text : "", len);
 	into[len] = '\0';
 }
 

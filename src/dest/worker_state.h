@@ -180,6 +180,9 @@ typedef struct FloWorker
 	/* comparisons: see compare_marker.c */
 	List	   *comparers;		/* processes that compare */
 	bool		compared;		/* tables of a comparison wait for the source */
+	List	   *compare_unsaid; /* what the source has not heard yet */
+	bool		compare_left;	/* a process has left some, and the source has
+								 * not heard of it */
 	FloClock	compared_looked;
 
 	FloTally	tally;			/* open: of the batch */
