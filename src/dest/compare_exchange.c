@@ -679,6 +679,8 @@ begin(FloCompareReader *r)
 		FloCompareUnit *unit = lfirst(cell);
 		ListCell   *other;
 
+		if (unit->table->trouble != NULL)
+			continue;			/* its rows are passed over */
 		foreach(other, unit->table->sources)
 		{
 			Incoming   *in = palloc0(sizeof(Incoming));

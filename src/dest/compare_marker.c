@@ -252,6 +252,7 @@ start_comparer(FloWorker *w, const FloCompareMarker *marker, const char *plan)
 	dsm_segment *segment = create_order(w, marker, plan);
 	FloProcessArgs args = {0};
 	BackgroundWorkerHandle *handle;
+	FloClock	since = flo_clock();
 
 	args.database = MyDatabaseId;
 	args.slot = flo_me->slot;
@@ -270,6 +271,9 @@ start_comparer(FloWorker *w, const FloCompareMarker *marker, const char *plan)
 			tell(w, marker->id, marker->attempt, FLO_COMPARED_VOID,
 				 "the process that compares ended, or took too long to begin: see the log of the destination");
 		}
+		ereport(DEBUG1,
+				(errmsg_internal("comparison " INT64_FORMAT ": the stream stood still for %ld ms",
+								 marker->id, flo_clock_since(since))));
 		flo_injection_point("compare.after");
 		remember(w, marker, handle);
 	}
