@@ -234,7 +234,7 @@ $source->safe_psql('whole', q{SELECT flo.drop_group('whole', purge_stream => tru
 new_database('follow');
 as_owner($source, 'follow', $application =~ s/^.*nobody_here.*$//mr);
 # a server that dies before the definitions are out begins again
-halt_at($source, 'plan.before');
+halt_at($source, 'copied.after');
 as_owner($source, 'follow', q{SELECT flo.create_replicator('follow', schemas => '{app,util}', sync_schema => true, track_ddl => true);
 	SELECT flo.start_group('follow')});
 await_halt($source, 'the definitions') or die;
@@ -262,6 +262,17 @@ as_owner($source, 'follow', q{CREATE TABLE app.joins (id int PRIMARY KEY, m app.
 	DROP VIEW app.per_customer; ALTER TEXT SEARCH CONFIGURATION app.search ALTER MAPPING FOR word WITH app.simple_de; DROP POLICY look ON app.customers});
 wait_caught_up($source, $dest, 'follow', source_db => 'follow', dest_db => 'follow');
 is($dest->safe_psql('follow', 'SELECT count(*) FROM app.joins'), '1', 'and is followed');
+
+# Who comes late waits for flo.resync(), which brings definitions and rows
+new_database('late');
+as_owner($dest, 'late', q{CREATE EXTENSION citext SCHEMA public; CREATE EXTENSION pg_trgm SCHEMA public;
+	SELECT flo.create_worker('follow', options => '{"ddl_trust": "source"}'); SELECT flo.start_group('follow')});
+ok(wait_until($dest, 'late', q{SELECT state = 'waiting' AND detail LIKE 'needs flo.resync(%' FROM flo.status}, 'it to wait'),
+	'a worker that comes late does not begin without tables');
+as_owner($source, 'follow', q{SELECT flo.resync('follow')});
+wait_state($dest, 'follow', 'postgres', 'streaming', 'late');
+wait_caught_up($source, $dest, 'follow', source_db => 'follow', dest_db => 'late');
+is($dest->safe_psql('late', q{SELECT (SELECT count(*) FROM app.orders), (SELECT count(*) FROM app.audit)}), '2000|2100', 'and gets all that there is');
 
 # A list of tables, and one that joins it
 as_owner($source, 'follow', q{SELECT flo.create_replicator('list', tables => '{app.customers}', sync_schema => true);

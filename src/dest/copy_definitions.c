@@ -104,3 +104,10 @@ flo_definitions_take(const FloReception *what, const char *key, uint32 attempt)
 	}
 	flo_sql_end(&sql);
 }
+
+bool
+flo_definitions_taken(const FloWorkerSpec *spec, const char *generation)
+{
+	return flo_sql_do(SPI_OK_SELECT, "SELECT FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2 AND generation = $3::uuid LIMIT 1",
+					  3, spec->group, spec->worker, generation) > 0;
+}

@@ -10,4 +10,7 @@
 /* Those of a snapshot, unless they are there, from under this key; in a transaction */
 extern void flo_definitions_take(const FloReception *what, const char *key, uint32 attempt);
 
+/* Have any of this generation been? */
+extern bool flo_definitions_taken(const FloWorkerSpec *spec, const char *generation);
+
 #endif

@@ -24,6 +24,7 @@
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/transaction.h"
+#include "dest/copy_definitions.h"
 #include "dest/copy_loader.h"
 #include "dest/copy_receive.h"
 #include "dest/copy_schema_apply.h"
@@ -539,6 +540,25 @@ have_loaded(Receiver *r)
 	return admit_attempt(r) ? LOADED : LEFT;
 }
 
+/*
+ * Definitions that came along went with the copy stream: is it known that they
+ * were taken?  Where they came without rows nothing else would tell.
+ */
+static bool
+has_definitions(Receiver *r)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		taken;
+
+	if (r->spec->sink != FLO_SINK_POSTGRES || r->what->keys != NIL || r->newest == NULL ||
+		!r->newest->all || !r->newest->definitions)
+		return true;
+	(void) flo_transaction_begin();
+	taken = flo_definitions_taken(r->spec, r->what->generation);
+	flo_transaction_end(old);
+	return taken;
+}
+
 static Outcome
 receive(Receiver *r)
 {
@@ -551,7 +571,7 @@ receive(Receiver *r)
 		if (wait_for_stream(r))
 			outcome = have_loaded(r);
 		else
-			outcome = is_over(r) && look_at_progress(r) ? LOADED : LEFT;
+			outcome = is_over(r) && has_definitions(r) && look_at_progress(r) ? LOADED : LEFT;
 	}
 	return outcome;
 }

@@ -487,6 +487,15 @@ create_after(const FloWorkerSpec *spec, Object *object)
 
 /* --- waiting for a person ------------------------------------------------ */
 
+/* A privilege can be judged before there is what it is about */
+static bool
+is_grant(const Object *object)
+{
+	List	   *statements = raw_parser(object->command, RAW_PARSE_DEFAULT);
+
+	return statements != NIL && IsA(linitial_node(RawStmt, statements)->stmt, GrantStmt);
+}
+
 /*
  * A transaction in which an object had to be held is given up; this one and
  * what else is known to need a decision are put where they wait for it.
@@ -512,7 +521,7 @@ hold_objects(const FloWorkerSpec *spec, List *objects, int first, const char *re
 		if (object->rest)
 			continue;			/* nobody is asked for */
 		if (foreach_current_index(cell) > first)
-			reason = object->has_address && !exists_alike(spec, object) ?
+			reason = (object->has_address ? !exists_alike(spec, object) : is_grant(object)) ?
 				run_command(spec, object, false, true) : NULL;
 		if (reason != NULL && flo_ddl_decision(&place, object->command, &id) == FLO_DDL_NOT_HELD)
 			(void) flo_ddl_hold(&place, SYNC_TAG, object->command,

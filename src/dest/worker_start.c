@@ -48,9 +48,9 @@ take_position(FloWorker *w)
 
 /*
  * A worker whose copy is not in yet has nothing to lose: any later generation
- * of its source that can bring all rows will do.
+ * of its source that can bring all rows will do.  True when there was one.
  */
-static void
+static bool
 follow_newest(FloWorker *w)
 {
 	MemoryContext old = MemoryContextSwitchTo(w->chunk_context);
@@ -61,7 +61,7 @@ follow_newest(FloWorker *w)
 
 	MemoryContextSwitchTo(old);
 	if (!differs)
-		return;
+		return false;
 	if (!flo_progress_may_follow(w->progress, &header) ||
 		!((header.flags & FLO_CHUNK_COPIED) || flo_worker_may_follow(w, &header) ||
 		  flo_worker_copy_of(w, &header) == FLO_PLACE_GONE))
@@ -76,6 +76,7 @@ follow_newest(FloWorker *w)
 	take_position(w);
 	w->awaits_resync = false;
 	flo_worker_report_to_bucket(w, true);
+	return true;
 }
 
 /* --- beginning ----------------------------------------------------------- */
@@ -338,7 +339,7 @@ flo_worker_take_copy(FloWorker *w)
 		const char *gone;
 		FloCopyPlace place;
 
-		follow_newest(w);
+		tried &= !follow_newest(w);
 		MemoryContextSwitchTo(w->chunk_context);
 		place = find_copy(w, tried, &gone);
 		if (gone != NULL)
