@@ -7,9 +7,11 @@
  */
 #include "postgres.h"
 
+#include "bus/comparison.h"
 #include "bus/cutover_record.h"
 #include "bus/records.h"
 #include "mb/pg_wchar.h"
+#include "wire/compare.h"
 #include "wire/cutover.h"
 #include "wire/sequences.h"
 
@@ -29,7 +31,11 @@ static const struct
 	{'h', &flo_tables_format},
 	{'p', &flo_tables_piece_format},
 	{'l', &flo_plan_format},
-	{'o', &flo_cutover_record_format}
+	{'o', &flo_cutover_record_format},
+	{'P', &flo_compare_plan_format},
+	{'T', &flo_compare_table_format},
+	{'C', &flo_compared_format},
+	{'I', &flo_comparing_format}
 };
 
 /* A document that is read and written must be read as the same */
@@ -69,6 +75,14 @@ fuzz_record(const char *data, size_t len)
 	for (int i = 0; i < lengthof(formats); i++)
 		if (formats[i].letter == letter)
 			try_format(formats[i].format, json, len);
+	if (letter == 'k')
+		(void) flo_compare_marker_format(flo_compare_marker_parse(json, len));
+	if (letter == 'r')
+	{
+		uint32		records;
+
+		(void) flo_repair_records(flo_repair_parse(json, len), &records);
+	}
 	if (letter == 'v')
 		(void) flo_sequences_parse("fuzz", "g", json, len);
 	if (letter == 'm')

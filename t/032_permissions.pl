@@ -55,6 +55,11 @@ ok(wait_until($dest, 'postgres', 'SELECT count(*) = 100 FROM later', 'the table'
 my $lsn = $source->safe_psql('postgres', q{SELECT flo.sync_sequences('users')});
 is($dest->safe_psql('postgres', "SELECT flo.wait_for('users', '$lsn')"), 't', 'sequences');
 cmp_ok($dest->safe_psql('postgres', q{SELECT last_value FROM t_id_seq}), '>=', 20001, 'with their values');
+# sums and rows of a comparison, and rows that are written again
+$dest->safe_psql('postgres', 'DELETE FROM t WHERE id < 4');
+my $comparison = $source->safe_psql('postgres', q{SELECT flo.compare('users', 't', repair => true)});
+ok(wait_until($source, 'postgres', "SELECT bool_and(state = 'repaired') FROM flo.comparisons WHERE id = $comparison", 'a comparison'),
+	'a comparison that repairs');
 for ([ $source, 'source' ], [ $dest, 'destination' ])
 {
 	my ($node, $name) = @$_;

@@ -64,9 +64,27 @@ $_->safe_psql('postgres', q{
 	CREATE TABLE u (id int PRIMARY KEY, v text);
 }) for $source, $dest;
 create_group($source, $dest, 'g', tables => q{'{t,u}'});
+dst('CREATE DATABASE two');
+$dest->safe_psql('two', q{CREATE EXTENSION pg_flo; CREATE TABLE t (id int PRIMARY KEY, v text);
+	CREATE TABLE u (id int PRIMARY KEY, v text); SELECT flo.create_worker('g')});
+start_member($dest, 'g', 'postgres', 'two');
 src(q{INSERT INTO t SELECT i, 'v' FROM generate_series(1, 1000) i; INSERT INTO u SELECT i, 'v' FROM generate_series(1, 1000) i});
 wait_caught_up($source, $dest, 'g');
 my $equal = "t equal 0 0 0\nu equal 0 0 0";
+
+# --- two destinations with a worker of one name ----------------------------------------------------
+
+wait_caught_up($source, $dest, 'g', dest_db => 'two');
+$dest->safe_psql('two', 'DELETE FROM t WHERE id > 997; UPDATE u SET v = id WHERE id < 6');
+like(error_of($source, q{SELECT flo.compare('g', worker_name => 'postgres')}), qr/2 databases have a worker "postgres"/,
+	'which of them is meant?');
+my $id = begin();
+is(join(' ', sort split /\n/, over($id)), 't different 3 0 0 t equal 0 0 0 u different 0 0 5 u equal 0 0 0', 'both are compared');
+is(src("SELECT count(DISTINCT worker_name) FROM flo.comparisons WHERE id = $id"), '2', 'each for itself, by its consumer');
+my $consumer = src("SELECT DISTINCT worker_name FROM flo.comparisons WHERE id = $id AND state = 'different'");
+is(over(begin("worker_name => '$consumer'", 'repair => true')), "t repaired 3 0 0\nu repaired 0 0 5", 'one of them is repaired');
+is(join(' ', sort split /\n/, over(begin())), 't equal 0 0 0 t equal 0 0 0 u equal 0 0 0 u equal 0 0 0', 'all are the same');
+$dest->safe_psql('two', q{SELECT flo.drop_worker('g', 'postgres')});
 
 # --- bad input -----------------------------------------------------------------------------------
 
@@ -81,7 +99,7 @@ like(error_of($dest, q{SELECT flo.compare('g')}), qr/42704/, 'not at the destina
 
 my $session = FloTest::Session->new($source);
 $session->query(q{BEGIN; INSERT INTO u VALUES (5000, 'open')});
-my $id = begin();
+$id = begin();
 wait_until($source, 'postgres', "SELECT bool_and(state = 'snapshot') FROM flo.comparisons WHERE id = $id", 'it to wait');
 wait_until($source, 'postgres', q{SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name LIKE '%\_cmp')}, 'its slot');
 streams('a write transaction that is open holds up the comparison, not the stream');

@@ -95,7 +95,7 @@ check_workers(const char *group, const char *wanted)
 	TimestampTz since = GetCurrentTimestamp() - SILENCE * INT64CONST(1000);
 	FloJson		workers;
 	FloJson		worker;
-	bool		found = false;
+	int			found = 0;
 	bool		heard = false;
 	int			cursor = 0;
 
@@ -110,12 +110,12 @@ check_workers(const char *group, const char *wanted)
 			if (name == NULL || (wanted != NULL && strcmp(name, wanted) != 0 &&
 								 strcmp(consumer, wanted) != 0))
 				continue;
-			found = true;
+			found++;
 			(void) flo_json_get_int64(worker, "last_seen", &seen);
 			heard |= seen >= since;
 		}
 	}
-	if (!found)
+	if (found == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 wanted != NULL ?
@@ -123,6 +123,11 @@ check_workers(const char *group, const char *wanted)
 						wanted) :
 				 errmsg("group \"%s\" has no worker that has reported to the broker", group),
 				 errhint("flo.stream_status() shows those that have.")));
+	if (wanted != NULL && found > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_AMBIGUOUS_PARAMETER),
+				 errmsg("%d databases have a worker \"%s\" of group \"%s\"", found, wanted, group),
+				 errhint("Name its consumer, see flo.stream_status().")));
 	if (!heard)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

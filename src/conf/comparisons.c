@@ -181,12 +181,33 @@ flo_comparisons_reading(const char *group, int64 id, XLogRecPtr lsn)
 			   3, group, flo_text_of_int64(id), flo_text_of_lsn(lsn));
 }
 
+static void
+note_rows(const char *statement, const char *group, int64 id, Oid relation, int64 rows)
+{
+	flo_sql_do(SPI_OK_UPDATE, statement, 4, group, flo_text_of_int64(id), psprintf("%u", relation),
+			   flo_text_of_int64(rows));
+}
+
+void
+flo_comparisons_estimate(const char *group, int64 id, Oid relation, int64 rows)
+{
+	note_rows("UPDATE flo.comparisons SET rows_estimated = $4::bigint"
+			  OF_COMPARISON NOT_FINISHED " AND relation = $3::oid", group, id, relation, rows);
+}
+
+void
+flo_comparisons_progress(const char *group, int64 id, Oid relation, int64 rows)
+{
+	note_rows("UPDATE flo.comparisons SET rows_read = $4::bigint"
+			  OF_COMPARISON NOT_FINISHED " AND relation = $3::oid AND state = '" FLO_COMPARISON_READING "'",
+			  group, id, relation, rows);
+}
+
 void
 flo_comparisons_read(const char *group, int64 id, Oid relation, int64 rows)
 {
-	flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.comparisons SET rows_source = $4::bigint, rows_read = $4::bigint"
-			   OF_COMPARISON NOT_FINISHED " AND relation = $3::oid",
-			   4, group, flo_text_of_int64(id), psprintf("%u", relation), flo_text_of_int64(rows));
+	note_rows("UPDATE flo.comparisons SET rows_source = $4::bigint, rows_read = $4::bigint"
+			  OF_COMPARISON NOT_FINISHED " AND relation = $3::oid", group, id, relation, rows);
 }
 
 const char *

@@ -35,6 +35,7 @@ typedef struct FloSourceCompare
 	XLogRecPtr	lsn;
 	uint32		segment;		/* dynamic shared memory with the consumers
 								 * that the marker is for, one a line */
+	uint32		progress;		/* another one, of what it reads; 0 = none */
 } FloSourceCompare;
 
 /* For the replicator: nothing is led any more, or this one is */

@@ -310,7 +310,7 @@ forget_consumer(FloBus *bus, FloJson arguments, StringInfo result)
 }
 
 /*
- * delete_streams: {"group", "claim", "force"} -> {}: stream, copy stream and
+ * delete_streams: {"group", "claim", "force"} -> {}: stream, copy stream, compare stream and
  * state bucket; 55006 when they are not the caller's
  */
 static void
@@ -322,6 +322,7 @@ delete_streams(FloBus *bus, FloJson arguments, StringInfo result)
 		require_ownership(bus, arguments, "Remove it there. With force => true it goes all the same, and who uses it fails.");
 	flo_stream_delete(bus, flo_name_stream(group));
 	flo_stream_delete(bus, flo_name_copy_stream(group));
+	flo_stream_delete(bus, flo_name_compare_stream(group));
 	flo_bucket_delete(bus, flo_name_bucket(group));
 	appendStringInfoString(result, "{}");
 }

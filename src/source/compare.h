@@ -7,6 +7,7 @@
 
 #include "bus/comparison.h"
 #include "core/process.h"
+#include "port/atomics.h"
 #include "shape/digest.h"
 #include "source/table_reader.h"
 #include "wire/chunk.h"
@@ -43,6 +44,9 @@ typedef struct FloCompareAttempt
 
 	/* Called now and then while there is nothing to do but wait for workers */
 	void		(*wait) (void *arg);
+
+	/* Where it can be seen how far reading is; 0 = nowhere any more */
+	void		(*show_plan) (void *arg, uint32 segment);
 	void	   *arg;
 } FloCompareAttempt;
 
@@ -68,6 +72,10 @@ extern void flo_compare_read_rows(FloCompareAttempt *a);
 /* It failed: what they read is of no use any more */
 extern void flo_compare_end_helpers(FloCompareAttempt *a);
 
+/* How many rows of each table have been read, of the leader whose plan is there */
+typedef void (*FloCompareProgress) (void *arg, Oid relation, int64 rows);
+extern void flo_compare_progress(uint32 segment, FloCompareProgress tell, void *arg);
+
 /* A process that reads for the leader; returns when there is nothing left to read */
 extern void flo_compare_summer_run(const FloProcessArgs *args);
 
@@ -91,6 +99,7 @@ typedef struct FloCompareScan
 	int			natts;			/* that there must be */
 	void		(*row) (void *arg);
 	void	   *arg;
+	pg_atomic_uint64 *read;		/* counts rows, for people; NULL = nobody */
 } FloCompareScan;
 
 extern void flo_compare_scan_open(FloCompareScan *scan, MemoryContext context, const char *group,

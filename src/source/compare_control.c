@@ -27,6 +27,7 @@
 #include "miscadmin.h"
 #include "monitor/compare.h"
 #include "monitor/state.h"
+#include "source/compare.h"
 #include "source/compare_control.h"
 #include "storage/dsm.h"
 #include "storage/ipc.h"
@@ -38,6 +39,9 @@
 
 /* A worker may take so long, ms, to notice that a comparison is over */
 #define LAST_WORDS 5000
+
+/* ms between two looks how far it is */
+#define PROGRESS_INTERVAL 2000
 
 /* ms between two tries to start a leader */
 #define START_INTERVAL 1000
@@ -132,6 +136,14 @@ start_leader(FloCompareControl *c)
 	c->look = c->leader == NULL;
 }
 
+static void
+note_progress(void *arg, Oid relation, int64 rows)
+{
+	FloCompareControl *c = arg;
+
+	flo_comparisons_progress(c->group, c->id, relation, rows);
+}
+
 /* The leader cannot write while it reads */
 static void
 show_reading(FloCompareControl *c)
@@ -144,12 +156,16 @@ show_reading(FloCompareControl *c)
 		c->shown = false;
 		return;
 	}
-	if (c->shown)
+	if (c->shown && (compare.progress == 0 || !flo_clock_passed(c->looked, PROGRESS_INTERVAL)))
 		return;
-	c->shown = true;
+	c->looked = flo_clock();
 	old = flo_transaction_begin();
-	flo_comparisons_reading(c->group, c->id, compare.lsn);
+	if (!c->shown)
+		flo_comparisons_reading(c->group, c->id, compare.lsn);
+	else
+		flo_compare_progress(compare.progress, note_progress, c);
 	flo_transaction_end(old);
+	c->shown = true;
 }
 
 void

@@ -660,6 +660,17 @@ wait_for_readers(void *arg)
 	MemoryContextReset(l->turn);
 }
 
+/* The replicator writes down what people see while we read */
+static void
+show_plan(void *arg, uint32 segment)
+{
+	Leader	   *l = arg;
+	FloSourceCompare order = flo_source_compare_ordered(l->args->slot);
+
+	order.progress = segment;
+	flo_source_compare_tell(l->args->slot, &order);
+}
+
 static void
 await_results(Leader *l)
 {
@@ -718,8 +729,15 @@ static void
 describe_tables(Leader *l)
 {
 	MemoryContext old = flo_transaction_begin();
+	ListCell   *cell;
 
 	l->tables = flo_compare_describe(l->group, l->context, l->request->tables);
+	foreach(cell, l->tables)
+	{
+		const FloComparePlanTable *plan = &((FloCompareTable *) lfirst(cell))->plan;
+
+		flo_comparisons_estimate(l->group, l->request->id, plan->relation, plan->rows);
+	}
 	flo_transaction_end(old);
 }
 
@@ -800,6 +818,7 @@ open_leader(Leader *l)
 	l->attempt.generation = l->generation;
 	l->attempt.bus = l->bus;
 	l->attempt.wait = wait_for_readers;
+	l->attempt.show_plan = show_plan;
 	l->attempt.arg = l;
 	l->attempt.plan.seed = pg_prng_uint64(&pg_global_prng_state);
 	l->attempt.identity.system_identifier = GetSystemIdentifier();

@@ -93,6 +93,8 @@ read_rows(FloCompareScan *scan, BlockNumber first, BlockNumber end)
 		MemoryContextReset(scan->row_context);
 		if (++rows % ROWS_PER_LOOK == 0)
 		{
+			if (scan->read != NULL)
+				(void) pg_atomic_fetch_add_u64(scan->read, ROWS_PER_LOOK);
 			flo_check_interrupts();
 			flo_helper_check(scan->args->slot, scan->args->incarnation);
 		}

@@ -43,6 +43,7 @@ typedef struct SharedTable
 	int64		nbuckets;
 	size_t		keys;			/* where its flags are, bool[natts] */
 	size_t		sums;			/* and its sums, SharedSum[nbuckets] */
+	pg_atomic_uint64 read;		/* rows so far, about */
 } SharedTable;
 
 typedef struct Range
@@ -125,6 +126,7 @@ do_range(Summer *s, const Range *range)
 
 	flo_injection_point("compared.before");
 	s->scan.natts = table->natts;
+	s->scan.read = &table->read;
 	s->scan.values = palloc0(sizeof(FloDigestValue) * Max(table->natts, 1));
 	s->digest = flo_digest_create(s->plan->seed, table->nbuckets, table->natts,
 								  (bool *) ((char *) s->plan + table->keys));
@@ -174,6 +176,26 @@ flo_compare_summer_run(const FloProcessArgs *args)
 	flo_transaction_commit();
 }
 
+/* The plan may go at any time: it is mapped for as long as this takes */
+void
+flo_compare_progress(uint32 segment, FloCompareProgress tell, void *arg)
+{
+	dsm_segment *mapped = dsm_attach(segment);
+	SharedPlan *plan;
+
+	if (mapped == NULL)
+		return;
+	plan = dsm_segment_address(mapped);
+	for (int i = 0; i < plan->ntables; i++)
+	{
+		int64		rows = (int64) pg_atomic_read_u64(&table_at(plan, i)->read);
+
+		if (rows > 0)
+			tell(arg, table_at(plan, i)->published, rows);
+	}
+	dsm_detach(mapped);
+}
+
 /* --- the leader ---------------------------------------------------------- */
 
 /* List of Range *, the last one of each part open */
@@ -218,6 +240,7 @@ put_table(SharedPlan *plan, int number, const FloCompareTable *table, size_t *at
 	shared->description = table->description;
 	shared->natts = list_length(table->plan.columns);
 	shared->nbuckets = table->plan.buckets;
+	pg_atomic_init_u64(&shared->read, 0);
 	shared->sums = *at;
 	sums = (SharedSum *) ((char *) plan + *at);
 	for (int64 i = 0; i < shared->nbuckets; i++)
@@ -345,6 +368,7 @@ flo_compare_read_sums(FloCompareAttempt *a, int processes)
 	MemoryContextSwitchTo(context);
 	segment = share(a, cut(a));
 	plan = dsm_segment_address(segment);
+	a->show_plan(a->arg, dsm_segment_handle(segment));
 	start_helpers(a, segment, Min(processes, plan->nranges) - 1);
 	do_ranges(plan, a->args, context);
 	await_helpers(a);
@@ -353,6 +377,7 @@ flo_compare_read_sums(FloCompareAttempt *a, int processes)
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("a process that read for the comparison ended before it was done: %s",
 						flo_helper_last_error(a->args->slot))));
+	a->show_plan(a->arg, 0);
 	for (int i = 0; i < plan->ntables; i++)
 		tell_sums(a, plan, i);
 	dsm_detach(segment);
