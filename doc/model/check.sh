@@ -9,12 +9,14 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 failed=0
 
+model=pipe.pml
+
 # check holds|fails NAME SWITCH...
 check()
 {
 	want=$1 name=$2
 	shift 2
-	spin -a "$@" "$here/pipe.pml" >spin.out 2>&1 || { cat spin.out; exit 1; }
+	spin -a "$@" "$here/$model" >spin.out 2>&1 || { cat spin.out; exit 1; }
 	gcc -O2 -w -DSAFETY -DCOLLAPSE -DVECTORSZ=2048 -o pan pan.c
 	./pan -m200000 -w22 >pan.out 2>&1 || true
 	states=$(sed -n 's/^ *\([0-9][0-9.e+]*\) states, stored.*/\1/p' pan.out)
@@ -41,4 +43,25 @@ check holds "a backlog, a connection lost, a restart" -DPURGE -DBACKLOG=3 -DW=1
 check fails "a backlog entered only outside of transactions (rule 20)" -DPURGE -DBACKLOG=4 -DW=1 -DLOSSES=0 -DENTER_OUTSIDE
 check fails "acknowledging half a transaction (rule 27)" -DPURGE -DEND2=4 -DW=1 -DLOSSES=0 -DACK_HALF
 check fails "acknowledging before the flush (rule 27)" -DPURGE -DACK_UNFLUSHED
+
+model=compare.pml
+check holds "a comparison at a marker"
+check fails "a batch open at the marker (rule 60)" -DOPEN_BATCH
+check fails "a worker that goes on too early (rule 60)" -DNO_HANDSHAKE
+check fails "a worker beyond the marker already (rule 60)" -DBEYOND
+check fails "tables locked too late (rule 60)" -DLOCK_LATE
+check fails "a reader that stays in the way (rule 61)" -DSTAY
+
+model=cutover.pml
+check holds "a cut-over"
+check fails "the source opens by itself (rule 68)" -DUNDO_ALONE
+check fails "the destination opens before all is in (rule 67)" -DOPEN_EARLY
+check fails "\"cancelled\" is not final (rule 63)" -DUNFINAL
+check fails "attempts without a number (rule 63)" -DNO_ID
+check fails "the end read before the fence stands (rule 65)" -DFENCE_LATE
+check fails "the way back made too late (rule 64)" -DSLOT_LATE
+check fails "nobody may act alone (rule 69)" -DNO_FORCE
+check fails "a standby without the fence (rule 70)" -DLOSE_F
+model=cutover2.pml
+check holds "a cut-over, there and back and there again"
 exit $failed
