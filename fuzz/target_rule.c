@@ -21,7 +21,13 @@
 static const FloAction actions[] = {
 	FLO_ACTION_REGEX, FLO_ACTION_MASK, FLO_ACTION_NULL, FLO_ACTION_CONSTANT, FLO_ACTION_KEEP,
 	FLO_ACTION_EQ, FLO_ACTION_NE, FLO_ACTION_GT, FLO_ACTION_LT, FLO_ACTION_GTE, FLO_ACTION_LTE,
-	FLO_ACTION_CONTAINS
+	FLO_ACTION_LT, FLO_ACTION_GTE, FLO_ACTION_LTE, FLO_ACTION_CONTAINS, FLO_ACTION_PSEUDONYM,
+	FLO_ACTION_HASH
+};
+
+static char *const kinds[] = {
+	"email", "full_name", "street", "phone", "iban", "credit_card", "uuid", "ip", "integer",
+	"bigint", "text", "date"
 };
 
 static const Oid types[] = {
@@ -64,6 +70,12 @@ make_spec(const uint8 *choice, const char **data, size_t *len)
 	rule->keep_last = choice[2] >> 4;
 	rule->keep_short = choice[1] & 8;
 	rule->value = next_valid(data, len);
+	rule->kind = kinds[choice[2] % lengthof(kinds)];
+	rule->secret_name = "fuzz";
+	rule->secret = "0123456789abcdef";
+	rule->subject = strcmp(rule->kind, "date") == 0 ? "b" : NULL;
+	rule->alphabet = value_given ? rule->value : NULL;
+	rule->allow_duplicates = choice[1] & 8;
 	spec->rules = list_make1(rule);
 	if (choice[1] & 16)
 	{

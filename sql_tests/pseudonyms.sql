@@ -185,6 +185,14 @@ SET LOCAL ROLE flo_user;
 PREPARE mine (text) AS SELECT flo.hash($1, flo.secret('theirs'), 8);
 EXECUTE mine ('x');
 RESET ROLE;
+-- nor what a function has ready for its next call
+CREATE FUNCTION pg_temp.made(v text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN flo.hash(v, 'flo.secret:theirs', 8); END $$;
+SELECT pg_temp.made('x');
+SELECT flo.set_secret('theirs', 'their third secret', true);
+SELECT pg_temp.made('x');
+SET LOCAL ROLE flo_nosy;
+SELECT pg_temp.try($$SELECT pg_temp.made('x')$$);
+RESET ROLE;
 REVOKE flo_setter FROM flo_user;
 SET LOCAL ROLE flo_user;
 SELECT pg_temp.try($$EXECUTE mine ('x')$$);

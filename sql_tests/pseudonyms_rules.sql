@@ -107,6 +107,24 @@ GRANT INSERT, SELECT, UPDATE, DELETE ON flo.rules TO flo_author; GRANT USAGE ON 
 SET LOCAL ROLE flo_author;
 SELECT pg_temp.pair($$('mine', NULL, 'elsewhere', 'v', 'hash', '{"secret": "main"}')$$);
 RESET ROLE;
+-- checks of domains are code of users: they run as the author
+CREATE ROLE flo_checked;
+CREATE FUNCTION as_author(v text) RETURNS bool LANGUAGE plpgsql AS $$
+BEGIN
+	IF current_user <> 'flo_checked' THEN RAISE 'checked as %', current_user; END IF;
+	RETURN true;
+END
+$$;
+GRANT CREATE, USAGE ON SCHEMA public TO flo_checked;
+GRANT EXECUTE ON FUNCTION flo.set_secret(text, text, bool) TO flo_checked;
+SET LOCAL ROLE flo_checked;
+SELECT flo.set_secret('checked');
+RESET ROLE;
+CREATE DOMAIN checked AS text CHECK (as_author(VALUE));
+CREATE TABLE with_domain (id int PRIMARY KEY, v checked);
+INSERT INTO flo.rules (group_name, table_name, column_name, action, arguments, author) VALUES ('g', 'with_domain', 'v', 'pseudonym', '{"kind": "city", "secret": "checked"}', 'flo_checked');
+DELETE FROM flo.rules;
+
 -- a dump has rules and no secrets: what is restored is told of, and stands
 SELECT flo.drop_secret('main');
 SET client_min_messages = warning;

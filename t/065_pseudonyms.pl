@@ -64,7 +64,8 @@ sub add
 sub rules
 {
 	my ($table, $stage) = @_;
-	my $hash = q{'hash', '{"secret": "main"}'};
+	my $hash = $stage eq 'worker' ? q{'hash', '{"secret": "main"}'} :
+	  q{'expression', '{"expression": "flo.hash(token, flo.secret(''main''))"}'};
 	return map {
 		my ($column, undef, $arguments) = @$_;
 		"('g', '$stage', '$table', '$column', " . (defined $arguments ? "'pseudonym', '$arguments'" : $hash) . ')'

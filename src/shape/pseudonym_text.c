@@ -185,6 +185,15 @@ is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
+static bool
+is_number(const char *value, int len)
+{
+	for (int i = 0; i < len; i++)
+		if (!is_digit(value[i]))
+			return false;
+	return true;
+}
+
 /* How far the last digit is from the one that is right for those before it */
 static int
 card_error(const char *digits, int count)
@@ -230,7 +239,9 @@ flo_make_credit_card(const FloPseudonym *pseudonym, const FloPseudonymInput *inp
 	}
 	if (count < MIN_CARD)
 	{
-		permute_text(&pseudonym->prf, input->value, input->len, 0, out);
+		/* a number does not lose its first digit to a zero */
+		permute_text(&pseudonym->prf, input->value, input->len,
+					 is_number(input->value, input->len) ? 1 : 0, out);
 		return;
 	}
 	error = card_error(digits, count);
