@@ -24,12 +24,12 @@ sub over
 {
 	my ($id) = @_;
 
-	wait_until($source, 'postgres',
-		"SELECT count(*) > 0 AND count(*) = count(finished_at) FROM flo.comparisons WHERE id = $id AND NOT EXISTS (SELECT FROM flo.compare_requests)",
-		"comparison $id to be over") or diag(src("SELECT * FROM flo.comparisons"), dst("SELECT * FROM flo.comparisons"));
+	wait_until($source, 'postgres', "SELECT count(*) > 0 AND count(*) = count(finished_at) FROM flo.comparisons"
+		  . " WHERE id = $id AND NOT EXISTS (SELECT FROM flo.compare_requests)", "comparison $id to be over")
+	  or diag(map { $_->('SELECT * FROM flo.comparisons') } \&src, \&dst);
 	return src(<<"SQL");
-SELECT concat_ws(' ', relation::regclass, CASE WHEN worker_name <> 'postgres' THEN worker_name END, state, missing, extra, different,
-	CASE WHEN state NOT IN ('equal', 'different') THEN detail END)
+SELECT concat_ws(' ', relation::regclass, CASE WHEN worker_name <> 'postgres' THEN worker_name END, state,
+	missing, extra, different, CASE WHEN state NOT IN ('equal', 'different') THEN detail END)
 FROM flo.comparisons WHERE id = $id ORDER BY relation::regclass::text, worker_name
 SQL
 }
@@ -53,7 +53,8 @@ sub nothing_left
 {
 	my ($words) = @_;
 
-	wait_until($dest, 'postgres', q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'pg_flo comparison%' AND pid <> pg_backend_pid())
+	wait_until($dest, 'postgres', q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+			WHERE query LIKE 'pg_flo comparison%' AND pid <> pg_backend_pid())
 		AND NOT EXISTS (SELECT FROM flo.comparisons WHERE finished_at IS NULL)}, "nothing to be left $words");
 }
 
@@ -62,7 +63,8 @@ $_->safe_psql('postgres', q{
 	CREATE TABLE other (id int PRIMARY KEY, v text);
 	CREATE TABLE slow (id int PRIMARY KEY} . join('', map { ", c$_ int DEFAULT $_" } 1 .. 40) . ')') for $source, $dest;
 create_copy_group($source, $dest, 'g', tables => q{'{t,other,slow}'});
-src(q{INSERT INTO t SELECT i, 'v' FROM generate_series(1, 1000) i; INSERT INTO other SELECT i, 'v' FROM generate_series(1, 1000) i;
+src(q{INSERT INTO t SELECT i, 'v' FROM generate_series(1, 1000) i;
+	INSERT INTO other SELECT i, 'v' FROM generate_series(1, 1000) i;
 	INSERT INTO slow SELECT -i FROM generate_series(1, 10) i});
 streams('rows come');
 is(over(begin()), "other equal 0 0 0\nslow equal 0 0 0\nt equal 0 0 0", 'all is equal');
@@ -88,32 +90,34 @@ for my $point ('compare.read', 'compare.before', 'compare.after', 'compare.told'
 
 # --- in the way --------------------------------------------------------------------------------
 
-# Reading takes a while here, and here alone
-dst('INSERT INTO slow SELECT i FROM generate_series(1, 400000) i');
+# Reading takes a while here, and here alone.  Sessions are there before it begins.
+dst('INSERT INTO slow SELECT i FROM generate_series(1, 600000) i');
+my $here = FloTest::Session->new($dest);
+my $there = FloTest::Session->new($source);
 sub reading
 {
-	return wait_until($dest, 'postgres', q{SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-		WHERE a.query LIKE 'pg_flo comparison%' AND l.relation = 'slow'::regclass AND l.granted)}, 'the table to be read');
+	my $look = q{SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+		WHERE a.query LIKE 'pg_flo comparison%' AND l.relation = 'slow'::regclass AND l.granted)};
+
+	return FloTest::await(sub { $here->query($look) eq 't' }, 'the table to be read');
 }
 
 my $id = begin(q{table_name => 'slow'});
 reading();
-src('TRUNCATE slow');
+$there->query('TRUNCATE slow');
 streams('TRUNCATE does not wait for a reader');
 like(over($id), qr/^slow void \S/, 'and of the table nothing can be said');
 is(dst('SELECT count(*) FROM slow'), '0', 'it is empty');
 nothing_left('of one in the way');
 
-dst('INSERT INTO slow SELECT i FROM generate_series(1, 400000) i');
+dst('INSERT INTO slow SELECT i FROM generate_series(1, 600000) i');
 $id = begin();
 reading();
-my $session = FloTest::Session->new($dest);
-$session->send('BEGIN; LOCK TABLE slow; COMMIT');
-src('INSERT INTO slow VALUES (0)');
+$here->send('BEGIN; LOCK TABLE slow; COMMIT');
+$there->query('INSERT INTO slow VALUES (0)');
 streams('nor for one that somebody else waits for');
 like(over($id), qr/^other equal 0 0 0\nslow void \S.*\nt (equal 0 0 0|void .*)$/, 'what had been read is compared');
-$session->result;
-$session->close;
+$here->result;
 
 $id = begin(q{table_name => 'slow'});
 reading();
@@ -121,39 +125,55 @@ dst('SELECT pg_terminate_backend(' . reader() . ')');
 like(over($id), qr/^slow void \S/, 'a reader that is ended by hand');
 streams('disturbs nobody');
 nothing_left('of one that was ended');
-dst('DELETE FROM slow WHERE id > 0');
+
+# The first round finds that rows are needed, in the second one the table is locked
+dst('SET session_replication_role = replica; DELETE FROM t WHERE id = 5');
+$id = begin();
+reading();
+$here->send('BEGIN; LOCK TABLE slow');
+is(over($id), "other equal 0 0 0\n" . qq{slow void table "public.slow" is locked by another session\n}
+	  . 't different 1 0 0', 'rows of a table that is locked by then are passed over');
+$here->result;
+$here->query('COMMIT');
+$there->close;
+dst(q{INSERT INTO t VALUES (5, 'v'); DELETE FROM slow WHERE id > 0});
 
 # --- cannot be compared ------------------------------------------------------------------------
 
-$session = FloTest::Session->new($dest);
-$session->query('BEGIN; LOCK TABLE other IN ACCESS EXCLUSIVE MODE');
-is(over(begin()), "other void table \"public.other\" is locked by another session\nslow equal 0 0 0\nt equal 0 0 0",
+$here->query('BEGIN; LOCK TABLE other IN ACCESS EXCLUSIVE MODE');
+is(over(begin()), qq{other void table "public.other" is locked by another session\nslow equal 0 0 0\nt equal 0 0 0},
 	'a table that is locked is not waited for');
-$session->query('COMMIT');
-$session->close;
+$here->query('COMMIT');
+$here->close;
 
 dst('ALTER TABLE other RENAME TO gone');
-is(over(begin()), "other failed table \"public.other\" does not exist at the destination\nslow equal 0 0 0\nt equal 0 0 0",
+is(over(begin()), qq{other failed table "public.other" does not exist at the destination\n}
+	  . "slow equal 0 0 0\nt equal 0 0 0",
 	'a table that is not there');
 dst('ALTER TABLE gone RENAME v TO w; ALTER TABLE gone RENAME TO other');
-is(over(begin(q{table_name => 'other'})), 'other failed column "v" of table "public.other" does not exist at the destination',
+is(over(begin(q{table_name => 'other'})),
+	'other failed column "v" of table "public.other" does not exist at the destination',
 	'a column that is not there');
 dst('ALTER TABLE other RENAME w TO v');
 
 # --- two workers -------------------------------------------------------------------------------
 
 $dest->safe_psql('postgres', 'CREATE DATABASE second');
-$dest->safe_psql('second', q{CREATE EXTENSION pg_flo; CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY, v text);
+$dest->safe_psql('second', q{CREATE EXTENSION pg_flo;
+	CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY, v text);
 	CREATE TABLE slow (id int PRIMARY KEY} . join('', map { ", c$_ int DEFAULT $_" } 1 .. 40) . q{);
 	SELECT flo.create_worker('g', worker_name => 'second', options => '{"start": "latest", "tables": "t,other"}')});
 start_member($dest, 'g', 'second', 'second');
 $dest->safe_psql('second', q{INSERT INTO other SELECT i, 'v' FROM generate_series(1, 1000) i});
 dst('SET session_replication_role = replica; DELETE FROM t WHERE id = 1');
 my $rows = src('SELECT count(*) FROM t');
-like(over(begin()), qr/^other equal 0 0 0\nother second equal 0 0 0\nslow equal 0 0 0\nslow second void .*option tables.*\nt different 1 0 0\nt second different $rows 0 0$/,
+like(over(begin()), qr/^other\ equal\ 0\ 0\ 0\n other\ second\ equal\ 0\ 0\ 0\n
+	slow\ equal\ 0\ 0\ 0\n slow\ second\ void\ .*option\ tables.*\n
+	t\ different\ 1\ 0\ 0\n t\ second\ different\ $rows\ 0\ 0$/x,
 	'each worker is compared for itself');
 is(src("SELECT count(*) FROM flo.comparison_samples WHERE worker_name = 'second'"), '100', 'with samples of its own');
-is(over(begin(q{worker_name => 'second', table_name => 't', compare_samples => 3})), "t second different $rows 0 0", 'or one alone');
+is(over(begin(q{worker_name => 'second', table_name => 't', compare_samples => 3})),
+	"t second different $rows 0 0", 'or one alone');
 $dest->safe_psql('second', q{SELECT flo.stop_group('g'); SELECT flo.drop_worker('g', 'second')});
 dst(q{INSERT INTO t VALUES (1, 'v')});
 streams('at the end');

@@ -12,12 +12,8 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "bus/bucket_text.h"
-#include "bus/records.h"
-#include "bus/stream.h"
 #include "conf/given_up.h"
 #include "core/injection_point.h"
-#include "core/loop.h"
 #include "core/names.h"
 #include "core/transaction.h"
 #include "dest/compare_reader.h"
@@ -29,122 +25,13 @@
 #include "replication/origin.h"
 #include "storage/dsm.h"
 #include "storage/ipc.h"
-#include "storage/proc.h"
-#include "storage/procarray.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-/* ms between two looks whether the worker waits for us */
-#define LOOK_PAUSE 100
-
-/* So many others may stand between us and a worker that waits */
-#define LONGEST_QUEUE 8
-
 /* Rows between two calls of flo_compare_proceed() */
 #define PROCEED_EVERY 256
-
-/* --- in the way ---------------------------------------------------------- */
-
-/* Does that process wait for us, or for somebody who does? */
-static bool
-waits_for_us(int pid, int depth)
-{
-	PGPROC	   *proc = BackendPidGetProc(pid);
-	ArrayType  *blockers;
-	int32	   *pids;
-	bool		found = false;
-
-	if (proc == NULL || proc->waitLock == NULL || depth > LONGEST_QUEUE)
-		return false;
-	blockers = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(pid)));
-	pids = (int32 *) ARR_DATA_PTR(blockers);
-	for (int i = 0; i < ArrayGetNItems(ARR_NDIM(blockers), ARR_DIMS(blockers)) && !found; i++)
-		found = pids[i] == MyProcPid || waits_for_us(pids[i], depth + 1);
-	pfree(blockers);
-	return found;
-}
-
-/* Now and then, for the source: also what keeps the connection */
-static void
-say_progress(FloCompareReader *r)
-{
-	FloComparingRecord record = {0};
-
-	record.attempt = r->attempt;
-	record.seq = r->seq;
-	record.rows = r->rows;
-	flo_records_put(r->bus, r->bucket, flo_comparing_key(r->id, r->consumer),
-					&flo_comparing_format, &record, false);
-	flo_bus_pump(r->bus);
-}
-
-void
-flo_compare_proceed(FloCompareReader *r)
-{
-	flo_check_interrupts();
-	flo_helper_check(r->args->slot, r->args->incarnation);
-	if (!flo_clock_passed(r->looked, LOOK_PAUSE))
-		return;
-	r->looked = flo_clock();
-	if (r->bus != NULL && flo_clock_passed(r->noted, 1000))
-	{
-		r->noted = flo_clock();
-		say_progress(r);
-	}
-	if (!waits_for_us(r->order->worker, 0))
-		return;
-	r->gave_way = true;
-	ereport(ERROR,
-			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("the stream goes on with a statement that needs the table: it was not compared to its end"),
-			 errhint("Compare it again.")));
-}
-
-void
-flo_compare_check_source(FloCompareReader *r)
-{
-	if (!flo_bucket_has_text(r->bus, r->bucket, flo_compare_plan_key(r->id, r->attempt),
-							 r->generation))
-		ereport(ERROR,
-				(errcode(ERRCODE_QUERY_CANCELED),
-				 errmsg("the source has ended the comparison")));
-}
-
-/* Keys are listed once for all tables */
-List *
-flo_compare_said(FloCompareReader *r)
-{
-	char	   *beginning = psprintf(FLO_COMPARISON_PREFIX INT64_FORMAT ".%u.table.", r->id,
-									 r->attempt);
-	List	   *relations = NIL;
-	ListCell   *cell;
-
-	foreach(cell, flo_bucket_keys(r->bus, r->bucket, beginning))
-	{
-		const char *number = (const char *) lfirst(cell) + strlen(beginning);
-
-		if (number[strspn(number, "0123456789")] == '\0')
-			relations = lappend_oid(relations, strtoul(number, NULL, 10));
-	}
-	return relations;
-}
-
-bool
-flo_compare_all_said(const FloCompareTable *table, const List *said)
-{
-	ListCell   *cell;
-
-	foreach(cell, table->sources)
-	{
-		if (!list_member_oid(said, ((FloCompareSource *) lfirst(cell))->plan->relation))
-			return false;
-	}
-	return true;
-}
 
 /* --- what is compared ---------------------------------------------------- */
 

@@ -3,7 +3,8 @@
  *		The process that compares, for the files that run it.
  *
  * compare_reader.c takes the snapshot and reads, compare_sums.c and compare_exchange.c
- * compare with what the source says, compare_result.c tells what has come of it.
+ * compare with what the source says, compare_result.c tells what has come of it,
+ * compare_pace.c is what all do now and then.
  */
 #ifndef FLO_COMPARE_STATE_H
 #define FLO_COMPARE_STATE_H
@@ -76,6 +77,8 @@ typedef struct FloCompareReader
 	List	   *outcomes;		/* of FloCompareOutcome *: told, not written
 								 * down */
 } FloCompareReader;
+
+/* --- compare_pace.c ------------------------------------------------------ */
 
 /*
  * To be called now and then: leaves with its worker, throws when it is in its way, and
