@@ -373,6 +373,17 @@ flo_view_value(const FloRowView *view, int index, bool is_key)
 	return view->old ? NULL : old_value(change, index, is_key);
 }
 
+bool
+flo_row_is_complete(const FloChange *change)
+{
+	FloRowView	view = {change, false};
+
+	for (int i = 0; i < change->new.natts; i++)
+		if (flo_view_value(&view, i, change->relation->columns[i].is_key) == NULL)
+			return false;
+	return true;
+}
+
 static const FloValue *
 column_value(const FloShapeColumns *columns, int number, const FloRowView *view)
 {

@@ -96,6 +96,9 @@ extern FloVerdict flo_rule_filter(FloRule *rule, FloShapeColumns *columns,
 extern void flo_rule_transform(FloRule *rule, FloShapeColumns *columns,
 							   const FloRowView *view, FloValue *value, StringInfo scratch);
 
+/* Can the new row be inserted: is every value there? */
+extern bool flo_row_is_complete(const FloChange *change);
+
 /* NULL when it is not known */
 extern const FloValue *flo_view_value(const FloRowView *view, int index, bool is_key);
 

@@ -661,18 +661,6 @@ judge(FloShape *shape, FloPlan *plan, const FloRowView *view, int operation)
 	return all;
 }
 
-/* Can the new row be inserted: is every value there? */
-static bool
-is_complete(const FloChange *change)
-{
-	FloRowView	view = {change, false};
-
-	for (int i = 0; i < change->new.natts; i++)
-		if (flo_view_value(&view, i, change->relation->columns[i].is_key) == NULL)
-			return false;
-	return true;
-}
-
 static FloFate
 decide(FloShape *shape, FloPlan *plan, const FloChange *change, int operation)
 {
@@ -691,7 +679,7 @@ decide(FloShape *shape, FloPlan *plan, const FloChange *change, int operation)
 	{
 		FloVerdict	before = judge(shape, plan, &old, operation);
 
-		if (passes && before == FLO_FAILS && is_complete(change))
+		if (passes && before == FLO_FAILS && flo_row_is_complete(change))
 			return FLO_FATE_INSERT;
 		if (!passes && before == FLO_PASSES)
 			return FLO_FATE_DELETE;
