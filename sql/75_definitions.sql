@@ -117,7 +117,7 @@ AS $$
 		SELECT m.member FROM role r JOIN pg_auth_members m ON m.roleid = r.oid)
 	SELECT coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('name', x.name, 'login', nullif(x.login, false), 'member_of', x.member_of)) ORDER BY x.name), '[]')
 	  FROM (SELECT r.rolname AS name, r.rolcanlogin AS login,
-				   (SELECT jsonb_agg(g.rolname ORDER BY g.rolname) FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+				   (SELECT jsonb_agg(DISTINCT g.rolname) FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
 					 WHERE m.member = r.oid AND m.roleid IN (SELECT o.oid FROM role o)) AS member_of
 			  FROM pg_roles r
 			 WHERE r.oid IN (SELECT o.oid FROM role o) AND r.rolname !~ '^pg_'

@@ -65,8 +65,7 @@
 #define SMALLEST_LIMIT (4 * 1024 * 1024)
 
 #define ROUND_INTERVAL 50		/* ms */
-#define SPACE_INTERVAL 200		/* ms between two looks at the space in the
-								 * stream */
+#define SPACE_INTERVAL 200		/* ms between two looks at the space */
 
 typedef struct Table
 {
@@ -83,7 +82,6 @@ typedef struct Leader
 	char	   *bucket;
 	char	   *stream;
 	FloReplicatorSpec *spec;
-	bool		rows;			/* come along, not definitions alone */
 	FloBus	   *bus;
 	char	   *generation;
 	char	   *description;	/* of the stream, with its owner */
@@ -139,14 +137,14 @@ table_of(Leader *l, Oid published)
 
 /*
  * Cut a table into ranges.  Its size is taken after the lock; the last range is
- * open, for rows that the snapshot sees beyond what the file was then.  Without
- * rows there is nothing to do behind the lock, which keeps definitions as they are.
+ * open, for rows that the snapshot sees beyond what the file was then.
  */
 static void
 plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *shape,
 			  const char *published_shape)
 {
-	Table	   *table = l->rows ? table_of(l, published) : NULL;
+	bool		read = l->copy.marked || l->spec->mode != FLO_MODE_STREAM;	/* or locked alone */
+	Table	   *table = read ? table_of(l, published) : NULL;
 	Relation	rel;
 	BlockNumber pages;
 	double		stored;
@@ -155,16 +153,11 @@ plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *
 	if (published != relation)
 		relation_close(flo_copy_lock_relation(published, InvalidOid, published_shape), NoLock);
 	rel = flo_copy_lock_relation(relation, filenode, shape);
-	if (!l->rows)
-	{
-		relation_close(rel, NoLock);
-		return;
-	}
 	pages = RelationGetNumberOfBlocks(rel);
 	stored = (double) pages + flo_copy_toast_pages(rel);
 	rows = flo_copy_estimate_rows(rel, pages);
 	relation_close(rel, NoLock);
-	for (BlockNumber first = 0; first == 0 || first < pages; first += RANGE_PAGES)
+	for (BlockNumber first = 0; read && (first == 0 || first < pages); first += RANGE_PAGES)
 	{
 		FloCopyTask *task = palloc0(sizeof(FloCopyTask));
 
@@ -879,7 +872,6 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->spec = flo_store_replicator(l->group);
 	if (l->spec == NULL)
 		return;
-	l->rows = l->spec->mode != FLO_MODE_STREAM || l->copy.marked;
 	claim.group = l->group;
 	claim.owner = flo_ownership_here();
 	l->description = flo_ownership_of_copy(&claim);
