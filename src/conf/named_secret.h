@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include "core/compat.h"
+
 #define FLO_SECRET_MIN 16		/* bytes */
 
 typedef enum FloSecretState
@@ -29,8 +31,7 @@ extern FloSecretState flo_named_secret_find(const char *name, Oid role, const ch
 extern const char *flo_named_secret_require(const char *name);
 
 /* Throws what is wrong with the secret of this name */
-extern void flo_named_secret_refuse(FloSecretState state, const char *name, Oid role)
-			pg_attribute_noreturn();
+pg_noreturn extern void flo_named_secret_refuse(FloSecretState state, const char *name, Oid role);
 
 /* Another number when secrets or roles may have changed */
 extern uint64 flo_named_secret_version(void);
