@@ -190,11 +190,12 @@ static FloCutover *
 look(const char *group)
 {
 	FloCutover *c;
-	FloSqlSession sql;
 
-	begin_look(&sql);
+	PushActiveSnapshot(GetLatestSnapshot());
+	flo_sql_as_of_now(true);
 	c = flo_cutover_load(group, FLO_REPLICATOR_MEMBER);
-	end_look(&sql);
+	flo_sql_as_of_now(false);
+	PopActiveSnapshot();
 	return c;
 }
 
@@ -239,17 +240,21 @@ watch(FloCutover *c, int64 newest, ReturnSetInfo *result)
 	FloClock	end = flo_clock_in(c->max_lag + 2 * c->timeout + PATIENCE);
 	FloClock	since = flo_clock();
 	FloCutoverState state = FLO_CUTOVER_REQUESTED;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext turn = AllocSetContextCreate(caller, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
 
+	MemoryContextSwitchTo(turn);
 	for (;;)
 	{
 		FloCutover *now;
 
 		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(turn);
 		now = look(c->group);
 		tell_steps(c->group, &newest, result);
 		if (now == NULL || now->state == FLO_CUTOVER_RELEASED ||
 			now->state == FLO_CUTOVER_CHECKED)
-			return;
+			break;
 		if (now->state != state)
 			since = flo_clock();
 		state = now->state;
@@ -264,13 +269,13 @@ watch(FloCutover *c, int64 newest, ReturnSetInfo *result)
 						 flo_wait_event(FLO_WAIT_APPLY));
 		ResetLatch(MyLatch);
 	}
+	MemoryContextSwitchTo(caller);
 }
 
 Datum
 flo_cutover(PG_FUNCTION_ARGS)
 {
 	FloCutover	c = {0};
-	int64		newest;
 
 	c.group = flo_argument_text(fcinfo, 0, "group_name");
 	flo_conf_require_member(c.group, FLO_REPLICATOR_MEMBER);
@@ -288,12 +293,21 @@ flo_cutover(PG_FUNCTION_ARGS)
 	require_possible(&c);
 	InitMaterializedSRF(fcinfo, 0);
 
-	newest = newest_step(c.group);
-	if (!flo_cutover_request(&c))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("a cut-over of group \"%s\" is under way", c.group),
-				 errhint("flo.cutovers shows how far it is; flo.unfence() has it undone.")));
-	watch(&c, newest, (ReturnSetInfo *) fcinfo->resultinfo);
+	PG_TRY();
+	{
+		int64		newest = newest_step(c.group);
+
+		if (!flo_cutover_request(&c))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("a cut-over of group \"%s\" is under way", c.group),
+					 errhint("flo.cutovers shows how far it is; flo.unfence() has it undone.")));
+		watch(&c, newest, (ReturnSetInfo *) fcinfo->resultinfo);
+	}
+	PG_FINALLY();
+	{
+		flo_sql_as_of_now(false);
+	}
+	PG_END_TRY();
 	return (Datum) 0;
 }

@@ -349,6 +349,7 @@ flo_cutover_compared(FloCutover *c, char **words)
 	MemoryContext old = flo_transaction_begin();
 	FloSqlSession sql;
 	FloCutoverCompared result = FLO_COMPARED_NOT_YET;
+	char	   *equal;
 
 	MemoryContextSwitchTo(old);
 	flo_sql_begin(&sql);
@@ -363,12 +364,12 @@ flo_cutover_compared(FloCutover *c, char **words)
 	else if (*words != NULL)
 		result = FLO_COMPARED_NOT_EQUAL;
 	else
-	{
 		result = FLO_COMPARED_EQUAL;
-		*words = psprintf("%s tables are equal", flo_sql_text(&sql, 0, 3));
-	}
+	equal = flo_sql_text(&sql, 0, 3);
 	flo_sql_end(&sql);
 	flo_transaction_end(old);
+	if (result == FLO_COMPARED_EQUAL)
+		*words = psprintf("%s tables are equal", equal);
 	return result;
 }
 
