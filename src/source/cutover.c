@@ -397,7 +397,8 @@ try_to_fence(Replicator *rep)
 		machine.fencing = flo_clock();
 	else if (!flo_clock_passed(machine.tried, TRY_AGAIN))
 		return;
-	c->opens = !c->compares && !has_others(rep) && flo_cutover_standbys_behind(PG_UINT64_MAX) == NULL;
+	c->opens = !c->compares && !has_others(rep) &&
+		flo_cutover_standbys_behind(PG_UINT64_MAX) == NULL;
 	error = flo_cutover_fence(rep, c);
 	machine.tried = flo_clock();
 	machine.stale = true;

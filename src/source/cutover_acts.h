@@ -67,7 +67,7 @@ extern void flo_cutover_tell(FloCutover *c, const char *step, const char *detail
 /* The worker here of the group of the way back, palloc'd; NULL: none */
 extern char *flo_cutover_worker_of(const char *reverse);
 
-/* Standbys that have not flushed what is before the LSN, by name; NULL: none.  In no transaction. */
+/* Standbys that have not flushed what is before the LSN; NULL: none.  In no transaction. */
 extern char *flo_cutover_standbys_behind(XLogRecPtr lsn);
 
 #endif
