@@ -10,8 +10,8 @@
 
 /* A longer name would be another one once it is cut */
 #define NAME .max = NAMEDATALEN - 1
-#define CONSUMER .max = FLO_CONSUMER_BUF - 1
-#define GROUP .max = FLO_NAME_MAX
+#define CONSUMER_MAX (FLO_CONSUMER_BUF - 1)
+#define F FloCutoverMessage
 
 static const FloField table_fields[] = {
 	{FLO_FIELD(FloCutoverTable, schema, FLO_FIELD_TEXT, FLO_REQUIRED), NAME},
@@ -27,14 +27,14 @@ static const char *const order_names[] = {
 	"check", "prepare", "fenced", "open", "cancel", "over", NULL
 };
 static const FloField message_fields[] = {
-	{FLO_FIELD(FloCutoverMessage, attempt, FLO_FIELD_UINT64, FLO_REQUIRED)},
-	{FLO_FIELD(FloCutoverMessage, order, FLO_FIELD_ENUM, FLO_REQUIRED), FLO_ONE_OF(order_names)},
-	{FLO_FIELD(FloCutoverMessage, consumer, FLO_FIELD_TEXT, FLO_REQUIRED), CONSUMER},
-	{FLO_FIELD(FloCutoverMessage, reverse, FLO_FIELD_TEXT, FLO_OPTIONAL), GROUP},
-	{FLO_FIELD(FloCutoverMessage, tables, FLO_FIELD_RECORDS, FLO_OPTIONAL), FLO_OF(table_format)},
-	{FLO_FIELD(FloCutoverMessage, options, FLO_FIELD_JSON, FLO_OPTIONAL)},
-	{FLO_FIELD(FloCutoverMessage, opens, FLO_FIELD_BOOL, FLO_OPTIONAL)},
-	{FLO_FIELD(FloCutoverMessage, reason, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(F, attempt, FLO_FIELD_UINT64, FLO_REQUIRED)},
+	{FLO_FIELD(F, order, FLO_FIELD_ENUM, FLO_REQUIRED), FLO_ONE_OF(order_names)},
+	{FLO_FIELD(F, consumer, FLO_FIELD_TEXT, FLO_REQUIRED), FLO_AT_MOST(CONSUMER_MAX)},
+	{FLO_FIELD(F, reverse, FLO_FIELD_TEXT, FLO_OPTIONAL), FLO_AT_MOST(FLO_NAME_MAX)},
+	{FLO_FIELD(F, tables, FLO_FIELD_RECORDS, FLO_OPTIONAL), FLO_OF(table_format)},
+	{FLO_FIELD(F, options, FLO_FIELD_JSON, FLO_OPTIONAL)},
+	{FLO_FIELD(F, opens, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(F, reason, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 };
 static const FloRecordFormat message_format = {
 	.version = 1,
