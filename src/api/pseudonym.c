@@ -12,6 +12,7 @@
 #include "catalog/pg_type.h"
 #include "conf/named_secret.h"
 #include "core/arguments.h"
+#include "core/compat.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"

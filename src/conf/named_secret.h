@@ -8,7 +8,7 @@
 #ifndef FLO_NAMED_SECRET_H
 #define FLO_NAMED_SECRET_H
 
-#include "postgres.h"
+#include "core/compat.h"
 
 #include "core/compat.h"
 
