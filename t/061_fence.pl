@@ -365,12 +365,30 @@ wait_caught_up($a, $b, 'h');
 is_same_table($a, $b, 's.i', 'unless it is said to');
 like(error_of($b, q{SELECT flo.drop_worker('g', 'postgres')}), qr/^55000: group "g" is fenced/, 'a fenced worker is not dropped');
 
+$a->safe_psql('postgres', 'CREATE TABLE x (id int PRIMARY KEY)');
+$b->safe_psql('postgres', 'CREATE TABLE x (id int PRIMARY KEY)');
+
+# --- two fences at one table ------------------------------------------------------------------
+
+$a->safe_psql('postgres', q{CREATE TABLE q (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE q1 PARTITION OF q FOR VALUES FROM (0) TO (9);
+	SELECT flo.create_replicator('one', tables => '{q}'); SELECT flo.create_replicator('two', tables => '{x}');
+	SELECT flo.prepare_fence('one', 'source', '{q}'); SELECT flo.prepare_fence('two', 'destination', '{q1}');
+	SELECT flo.raise_fence('two', 'destination', 'of the other')});
+$a->safe_psql('postgres', q{SELECT flo.unfence('one')});
+like(error_of($a, 'INSERT INTO q VALUES (1)'), qr/^55000: cannot write to table public\.q1: it is fenced by group "two"/, 'one goes, the other stays');
+$a->safe_psql('postgres', q{SELECT flo.unfence('two'); SELECT flo.unfence('two')});
+is($a->safe_psql('postgres', q{SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('q'::regclass, 'q1'::regclass)}), 0, 'until that goes, too');
+$a->safe_psql('postgres', q{SELECT flo.prepare_fence('one', 'source', '{q,spare}'); SELECT flo.raise_fence('one', 'source', 'x')});
+is(error_of($a, 'INSERT INTO spare VALUES (77)'), '', 'what is not of the group any more is not fenced with it');
+$a->safe_psql('postgres', q{SELECT flo.unfence('one'); SELECT flo.unfence('one')});
+is($a->safe_psql('postgres', q{SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('q'::regclass, 'spare'::regclass)}), 0, 'and loses its triggers');
+
 # --- definitions that travel have no fence ---------------------------------------------------
 
 $a->safe_psql('postgres', q{SELECT flo.prepare_fence('g', 'source', '{s.t,s.p}')});
 $b->safe_psql('postgres', 'CREATE DATABASE fresh');
 $b->safe_psql('fresh', 'CREATE EXTENSION pg_flo');
-create_copy_group($a, $b, 'k', tables => q{'{s.t,s.p}'}, sync_schema => 1, dest_db => 'fresh');
+create_copy_group($a, $b, 'k', tables => q{'{s.t,s.p}'}, sync_schema => 1, options => q{'{"schema_objects": "all"}'}, dest_db => 'fresh');
 is($b->safe_psql('fresh', q{SELECT count(*) FROM s.t; SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pg_flo%'}),
 	$a->safe_psql('postgres', 'SELECT count(*) FROM s.t') . "\n0", 'a copy brings the table without');
 is($b->safe_psql('fresh', q{SELECT count(*) FROM flo.copied_objects WHERE command LIKE '%flo.fence%'}), 0, 'and without a word of it');
@@ -378,7 +396,6 @@ is($b->safe_psql('postgres', q{SELECT count(*) FROM flo.check('g') WHERE item LI
 
 # --- whose tables a source may have fenced ---------------------------------------------------
 
-$_->safe_psql('postgres', 'CREATE TABLE x (id int PRIMARY KEY)') for $a, $b;
 $b->safe_psql('postgres', q{CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA flo TO app; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA flo TO app;
 	GRANT SELECT, INSERT, UPDATE, DELETE ON x TO app});
 create_group($a, undef, 'o', tables => q{'{x}'});

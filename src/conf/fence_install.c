@@ -261,14 +261,21 @@ add_to_row(const char *group, FloFenceSide side, const List *tables, const char 
 			   4, group, side_name(side), text_of_oids(tables), passing);
 }
 
+/* Lock them, and see that they have their triggers; all that are meant */
+static List *
+secure(const List *tables, Oid gate, int patience)
+{
+	List	   *all = lock_tables(tables, gate, ShareRowExclusiveLock, patience);
+
+	ensure_triggers(all);
+	return all;
+}
+
 void
 flo_fence_install(const char *group, FloFenceSide side, const List *tables, const char *passing,
 				  int patience)
 {
-	List	   *all = lock_tables(tables, InvalidOid, ShareRowExclusiveLock, patience);
-
-	ensure_triggers(all);
-	add_to_row(group, side, all, passing);
+	add_to_row(group, side, secure(tables, InvalidOid, patience), passing);
 }
 
 /* Their locks without waiting, so that a user's command does not wait on our account */
@@ -321,14 +328,27 @@ refuse_raised(const FloFence *fence)
 }
 
 /*
- * The tables of now, and none that joins at the same time: who lets one join keeps
- * a lock on flo.sources to the end of his transaction (newtables.c).
+ * At the source those that the group has now, and none that joins at the same time:
+ * who lets one join keeps a lock on flo.sources to the end of his transaction
+ * (newtables.c).
  */
-static void
-lock_published(const char *group, const List *tables, int patience)
+static List *
+secure_all(const FloFence *fence, int patience)
 {
-	(void) lock_tables(list_concat_unique_oid(list_copy(tables), flo_store_published(group)),
-					   flo_store_table("sources"), ShareRowExclusiveLock, patience);
+	List	   *tables = fence->side == FLO_FENCE_SOURCE ?
+		flo_store_published(fence->group) : fence->tables;
+	List	   *all;
+
+	for (;;)
+	{
+		all = secure(tables, fence->side == FLO_FENCE_SOURCE ? flo_store_table("sources") :
+					 InvalidOid, patience);
+		if (fence->side == FLO_FENCE_DESTINATION)
+			return all;
+		tables = flo_store_published(fence->group);
+		if (list_difference_oid(tables, all) == NIL)
+			return all;
+	}
 }
 
 void
@@ -336,6 +356,7 @@ flo_fence_raise(const char *group, FloFenceSide side, int64 attempt, const char 
 				int patience)
 {
 	FloFence   *fence = flo_fence_state(group, side);
+	char	   *tables;
 
 	if (fence == NULL)
 		ereport(ERROR,
@@ -346,15 +367,11 @@ flo_fence_raise(const char *group, FloFenceSide side, int64 attempt, const char 
 	if (fence->raised)
 		refuse_raised(fence);
 
-	if (side == FLO_FENCE_SOURCE)
-		lock_published(group, fence->tables, patience);
-	flo_fence_install(group, side, side == FLO_FENCE_SOURCE ?
-					  list_concat_unique_oid(fence->tables, flo_store_published(group)) :
-					  fence->tables, NULL, patience);
+	tables = text_of_oids(secure_all(fence, patience));
 	if (flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.fences SET raised = true, attempt = nullif($3::bigint, 0),"
-				   " reason = $4, since = clock_timestamp()"
+				   " reason = $4, since = clock_timestamp(), tables = $5::oid[]"
 				   " WHERE group_name = $1 AND side = $2 AND NOT raised",
-				   4, group, side_name(side), flo_text_of_int64(attempt), reason) == 0)
+				   5, group, side_name(side), flo_text_of_int64(attempt), reason, tables) == 0)
 		refuse_raised(flo_fence_state(group, side));
 	ForceSyncCommit();
 }
@@ -374,6 +391,7 @@ flo_fence_lower(const char *group, FloFenceSide side, int64 attempt)
 typedef struct Removal
 {
 	List	   *tables;
+	List	   *kept;			/* what other fences need */
 	int			patience;
 } Removal;
 
@@ -398,13 +416,38 @@ remove_triggers(void *arg)
 	}
 	PG_END_TRY();
 	flo_store_leave(&as);
+
+	/* a partition may have had but those of its root */
+	ensure_triggers(list_difference_oid(all, list_difference_oid(all, removal->kept)));
+}
+
+/* Tables with triggers of a fence, those that came with a dump or have left a group among them */
+static List *
+with_triggers(void)
+{
+	List	   *tables = NIL;
+	FloSqlSession sql;
+	uint64		count;
+
+	flo_sql_begin(&sql);
+	count = flo_sql_run(SPI_OK_SELECT, "SELECT DISTINCT tgrelid FROM pg_trigger"
+						" WHERE tgfoid = 'flo.fence'::regproc AND tgparentid = 0", 0);
+	for (uint64 i = 0; i < count; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(sql.caller);
+
+		tables = lappend_oid(tables, flo_sql_oid(i, 1));
+		MemoryContextSwitchTo(old);
+	}
+	flo_sql_end(&sql);
+	return tables;
 }
 
 bool
 flo_fence_uninstall(const char *group, FloFenceSide side, int patience)
 {
-	Removal		removal = {NIL, patience};
-	List	   *kept = NIL;
+	Removal		removal = {NIL, NIL, patience};
+	bool		found = false;
 	ErrorData  *error;
 	ListCell   *cell;
 
@@ -413,15 +456,16 @@ flo_fence_uninstall(const char *group, FloFenceSide side, int patience)
 		const FloFence *fence = lfirst(cell);
 
 		if (fence->side == side && strcmp(fence->group, group) == 0)
-			removal.tables = list_concat_unique_oid(removal.tables, fence->tables);
+			found = true;
 		else
-			kept = list_concat_unique_oid(kept, fence->tables);
+			removal.kept = list_concat_unique_oid(removal.kept, fence->tables);
 	}
-	if (removal.tables == NIL)
+	if (!found)
 		return true;
 	flo_sql_do(SPI_OK_DELETE, "DELETE FROM flo.fences WHERE group_name = $1 AND side = $2",
 			   2, group, side_name(side));
-	removal.tables = list_difference_oid(removal.tables, with_children(kept));
+	removal.kept = with_children(removal.kept);
+	removal.tables = list_difference_oid(with_triggers(), removal.kept);
 	error = flo_attempt(remove_triggers, &removal, true);
 	if (error == NULL)
 		return true;
