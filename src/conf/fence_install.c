@@ -399,7 +399,8 @@ static void
 remove_triggers(void *arg)
 {
 	const Removal *removal = arg;
-	List	   *all = lock_tables(removal->tables, InvalidOid, AccessExclusiveLock, removal->patience);
+	List	   *all = lock_tables(removal->tables, InvalidOid, AccessExclusiveLock,
+								  removal->patience);
 	FloAsRole	as;
 	ListCell   *cell;
 

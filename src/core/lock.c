@@ -17,7 +17,6 @@
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
@@ -176,9 +175,10 @@ static void
 take_turn(void *arg)
 {
 	Turn	   *turn = arg;
-	int			level = NewGUCNestLevel();
+	FloAsRole	as;
 	ListCell   *cell;
 
+	flo_as_role_enter(&as, GetUserId(), FLO_AS_ROLE_PLAIN);
 	flo_as_role_set("deadlock_timeout", QUEUE_DEADLOCK);
 	foreach(cell, turn->relations)
 	{
@@ -189,7 +189,7 @@ take_turn(void *arg)
 		turn->at = lfirst_oid(cell);
 		LockRelationOid(turn->at, turn->mode);
 	}
-	AtEOXact_GUC(false, level);
+	flo_as_role_leave(&as);
 }
 
 void
