@@ -123,11 +123,13 @@ is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_namespace WHERE nspnam
 	'nothing is half made');
 $dest->safe_psql('postgres', 'CREATE ROLE seller');
 same('o', 'owners and privileges');
-is($dest->safe_psql('postgres', q{SELECT string_agg(DISTINCT object || ': ' || error, ', ') FROM flo.copied_objects WHERE action = 'left out'}),
+is($dest->safe_psql('postgres', q{SELECT string_agg(DISTINCT object || ': ' || error, ', ')
+	FROM flo.copied_objects WHERE action = 'left out'}),
 	'ACL TABLE "items": role "clerk" does not exist, policy p on table shop.orders: role "clerk" does not exist',
 	'schema_privileges: what is left out for a missing role is named');
 $dest->safe_psql('postgres', 'CREATE ROLE clerk');
-$dest->safe_psql('postgres', $dest->safe_psql('postgres', q{SELECT string_agg(command, ' ' ORDER BY ordinal) FROM flo.copied_objects
+$dest->safe_psql('postgres', $dest->safe_psql('postgres',
+	q{SELECT string_agg(command, ' ' ORDER BY ordinal) FROM flo.copied_objects
 	WHERE action = 'left out'}));
 my $rights = q{SELECT relname, relowner::regrole, relacl, relrowsecurity FROM pg_class
 	WHERE relnamespace = 'shop'::regnamespace ORDER BY 1};
