@@ -58,7 +58,8 @@ cmp_ok($dest->safe_psql('postgres', q{SELECT last_value FROM t_id_seq}), '>=', 2
 # sums and rows of a comparison, and rows that are written again
 $dest->safe_psql('postgres', 'DELETE FROM t WHERE id < 4');
 my $comparison = $source->safe_psql('postgres', q{SELECT flo.compare('users', 't', repair => true)});
-ok(wait_until($source, 'postgres', "SELECT bool_and(state = 'repaired') FROM flo.comparisons WHERE id = $comparison", 'a comparison'),
+ok(wait_until($source, 'postgres', "SELECT bool_and(state = 'repaired') FROM flo.comparisons WHERE id = $comparison",
+	'a comparison'),
 	'a comparison that repairs');
 for ([ $source, 'source' ], [ $dest, 'destination' ])
 {

@@ -29,7 +29,8 @@ sub over
 	wait_until($source, 'postgres', "SELECT bool_and(finished_at IS NOT NULL) FROM flo.comparisons WHERE id = $id",
 		"comparison $id to be over")
 	  or diag(src('SELECT * FROM flo.comparisons WHERE finished_at IS NULL'));
-	return src("SELECT concat_ws(' ', relation::regclass, state, missing, extra, different, detail) FROM flo.comparisons"
+	return src("SELECT concat_ws(' ', relation::regclass, state, missing, extra, different, detail)
+		FROM flo.comparisons"
 		. " WHERE id = $id ORDER BY relation::regclass::text");
 }
 
@@ -68,7 +69,8 @@ dst('CREATE DATABASE two');
 $dest->safe_psql('two', q{CREATE EXTENSION pg_flo; CREATE TABLE t (id int PRIMARY KEY, v text);
 	CREATE TABLE u (id int PRIMARY KEY, v text); SELECT flo.create_worker('g')});
 start_member($dest, 'g', 'postgres', 'two');
-src(q{INSERT INTO t SELECT i, 'v' FROM generate_series(1, 1000) i; INSERT INTO u SELECT i, 'v' FROM generate_series(1, 1000) i});
+src(q{INSERT INTO t SELECT i, 'v' FROM generate_series(1, 1000) i; INSERT INTO u SELECT i, 'v'
+	FROM generate_series(1, 1000) i});
 wait_caught_up($source, $dest, 'g');
 my $equal = "t equal 0 0 0\nu equal 0 0 0";
 
@@ -79,19 +81,26 @@ $dest->safe_psql('two', 'DELETE FROM t WHERE id > 997; UPDATE u SET v = id WHERE
 like(error_of($source, q{SELECT flo.compare('g', worker_name => 'postgres')}), qr/2 databases have a worker "postgres"/,
 	'which of them is meant?');
 my $id = begin();
-is(join(' ', sort split /\n/, over($id)), 't different 3 0 0 t equal 0 0 0 u different 0 0 5 u equal 0 0 0', 'both are compared');
-is(src("SELECT count(DISTINCT worker_name) FROM flo.comparisons WHERE id = $id"), '2', 'each for itself, by its consumer');
+is(join(' ', sort split /\n/, over($id)), 't different 3 0 0 t equal 0 0 0 u different 0 0 5 u equal 0 0 0',
+	'both are compared');
+is(src("SELECT count(DISTINCT worker_name) FROM flo.comparisons WHERE id = $id"), '2',
+	'each for itself, by its consumer');
 my $consumer = src("SELECT DISTINCT worker_name FROM flo.comparisons WHERE id = $id AND state = 'different'");
-is(over(begin("worker_name => '$consumer'", 'repair => true')), "t repaired 3 0 0\nu repaired 0 0 5", 'one of them is repaired');
-is(join(' ', sort split /\n/, over(begin())), 't equal 0 0 0 t equal 0 0 0 u equal 0 0 0 u equal 0 0 0', 'all are the same');
+is(over(begin("worker_name => '$consumer'", 'repair => true')), "t repaired 3 0 0\nu repaired 0 0 5",
+	'one of them is repaired');
+is(join(' ', sort split /\n/, over(begin())), 't equal 0 0 0 t equal 0 0 0 u equal 0 0 0 u equal 0 0 0',
+	'all are the same');
 $dest->safe_psql('two', q{SELECT flo.drop_worker('g', 'postgres')});
 
 # --- bad input -----------------------------------------------------------------------------------
 
 like(error_of($source, q{SELECT flo.compare('nobody')}), qr/42704/, 'no such group');
-like(error_of($source, q{SELECT flo.compare('g', 'pg_class')}), qr/42704.*is not in group "g"/s, 'no table of the group');
-like(error_of($source, q{SELECT flo.compare('g', worker_name => 'nobody')}), qr/42704.*no worker "nobody"/s, 'no such worker');
-like(error_of($source, q{SELECT flo.compare('g', repair_extra => true)}), qr/22023.*needs repair/s, 'repair_extra alone');
+like(error_of($source, q{SELECT flo.compare('g', 'pg_class')}), qr/42704.*is not in group "g"/s,
+	'no table of the group');
+like(error_of($source, q{SELECT flo.compare('g', worker_name => 'nobody')}), qr/42704.*no worker "nobody"/s,
+	'no such worker');
+like(error_of($source, q{SELECT flo.compare('g', repair_extra => true)}), qr/22023.*needs repair/s,
+	'repair_extra alone');
 like(error_of($source, q{SELECT flo.compare('g', compare_samples => -1)}), qr/22023/, 'samples below 0');
 like(error_of($dest, q{SELECT flo.compare('g')}), qr/42704/, 'not at the destination');
 
@@ -100,8 +109,10 @@ like(error_of($dest, q{SELECT flo.compare('g')}), qr/42704/, 'not at the destina
 my $session = FloTest::Session->new($source);
 $session->query(q{BEGIN; INSERT INTO u VALUES (5000, 'open')});
 $id = begin();
-wait_until($source, 'postgres', "SELECT bool_and(state = 'snapshot') FROM flo.comparisons WHERE id = $id", 'it to wait');
-wait_until($source, 'postgres', q{SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name LIKE '%\_cmp')}, 'its slot');
+wait_until($source, 'postgres', "SELECT bool_and(state = 'snapshot') FROM flo.comparisons WHERE id = $id",
+	'it to wait');
+wait_until($source, 'postgres', q{SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name LIKE '%\_cmp')},
+	'its slot');
 streams('a write transaction that is open holds up the comparison, not the stream');
 like(error_of($source, q{SELECT flo.compare('g', 't')}), qr/55006.*is being compared already, by comparison $id/s,
 	'two comparisons of a table at once');
@@ -117,7 +128,8 @@ ok(await_halt($source, 'the leader'), 'halted between its snapshot and its locks
 src('ALTER TABLE u ADD w int');
 dst('ALTER TABLE u ADD w int');
 unlink $source->data_dir . '/pg_flo.stop';
-src("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'pg_flo comparer%' AND pid <> pg_backend_pid()");
+src("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'pg_flo comparer%'
+	AND pid <> pg_backend_pid()");
 like(over($id), qr/^t failed\b.*\nu failed\b/, 'ended by hand it has failed, by name');
 $source->append_conf('postgresql.conf', "pg_flo.stop_at = ''\n");
 $source->reload;
@@ -152,7 +164,8 @@ unlink $source->data_dir . '/pg_flo.stop';
 $source->append_conf('postgresql.conf', "pg_flo.stop_at = ''\n");
 $source->reload;
 src(q{SELECT flo.stop_group('g')});
-like(over($id), qr/^t failed the replicator was stopped\nu failed the replicator was stopped$/, 'the replicator is stopped');
+like(over($id), qr/^t failed the replicator was stopped\nu failed the replicator was stopped$/,
+	'the replicator is stopped');
 like(error_of($source, q{SELECT flo.compare('g')}), qr/55000.*is stopped/s, 'and begins with none');
 start_member($source, 'g', 'replicator');
 nothing_left('of one whose replicator was stopped');
@@ -161,7 +174,8 @@ is(over(begin()), $equal, 'it goes on where it was');
 # as it is said a minute after a worker has stopped
 dst(q{SELECT flo.stop_group('g')});
 wait_state($dest, 'g', 'postgres', 'stopped');
-my ($key) = grep { /\.worker\./ } keys %{ $nats->api('STREAM.INFO.KV_pg_flo_state_g', { subjects_filter => '>' })->{state}{subjects} };
+my ($key) = grep { /\.worker\./ } keys %{ $nats->api('STREAM.INFO.KV_pg_flo_state_g',
+	{ subjects_filter => '>' })->{state}{subjects} };
 my $report = $nats->api('STREAM.MSG.GET.KV_pg_flo_state_g', { last_by_subj => $key })->{message}{data};
 $report = MIME::Base64::decode_base64($report);
 $report =~ s/"at": ?"\d+/"at": "2020/;

@@ -11,7 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $rounds = $ENV{PG_FLO_COMPARE_ROUNDS} || 6;
+my $rounds = 6;
 my $nats = FloTest::Nats->new('broker');
 my $conf = "pg_flo.restart_interval = '300ms'\n";
 my $source = flo_node('source', $nats, conf => $conf);
@@ -50,7 +50,8 @@ is(compared(''), "public.bag equal 0 0 0\npublic.t equal 0 0 0", 'what is equal 
 
 # 30 accounts that pgbench does not touch, among those that it does
 pgbench_tables($source, $dest);
-$source->command_ok([ 'pgbench', '-i', '-I', 'g', '-q', '-p', $source->port, '-h', $source->host, 'postgres' ], 'rows of pgbench');
+$source->command_ok([ 'pgbench', '-i', '-I', 'g', '-q', '-p', $source->port, '-h',
+	$source->host, 'postgres' ], 'rows of pgbench');
 src(q{INSERT INTO pgbench_accounts SELECT 200000 + i, 1, i, 'mine' FROM generate_series(1, 30) i});
 wait_caught_up($source, $dest, 'g');
 my $load = start_load($source, rate => 300);
@@ -61,7 +62,8 @@ for my $round (1 .. $rounds)
 	my @kinds = map { 200000 + $_ * 10 } 0 .. 2;
 
 	dst("DELETE FROM pgbench_accounts WHERE aid BETWEEN $kinds[0] + 1 AND $kinds[0] + $n") if $round % 4 != 0;
-	dst("UPDATE pgbench_accounts SET filler = 'not mine' WHERE aid BETWEEN $kinds[1] + 1 AND $kinds[1] + $n") if $round % 3 != 0;
+	dst("UPDATE pgbench_accounts SET filler = 'not mine' WHERE aid BETWEEN $kinds[1] + 1
+		AND $kinds[1] + $n") if $round % 3 != 0;
 	dst("INSERT INTO pgbench_accounts SELECT 300000 + i, 1, 0, 'extra' FROM generate_series(1, $n) i");
 	my ($missing, $different, $extra) = ($round % 4 != 0 ? $n : 0, $round % 3 != 0 ? $n : 0, $n);
 	my $expected = "public.pgbench_accounts different $missing $extra $different";
@@ -73,7 +75,8 @@ for my $round (1 .. $rounds)
 }
 is($wrong, 0, "$rounds rounds: what was put there is found, and nothing else");
 my $all = compared('');
-is($all, join("\n", map { "public.$_ equal 0 0 0" } qw(bag pgbench_accounts pgbench_branches pgbench_history pgbench_tellers t)),
+is($all, join("\n",
+	map { "public.$_ equal 0 0 0" } qw(bag pgbench_accounts pgbench_branches pgbench_history pgbench_tellers t)),
 	'all of them are equal again, while pgbench goes on');
 
 # --- repair, while pgbench goes on -------------------------------------------------------------

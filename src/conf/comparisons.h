@@ -34,12 +34,18 @@ typedef struct FloCompareRequest
 /* Ask for one: its number.  55006 when one of the tables is being compared with that worker. */
 extern int64 flo_comparisons_ask(const char *group, const FloCompareRequest *request);
 
-/* The next one that nobody has begun with, 0 when there is none; and a certain one, NULL when it is gone */
+/*
+ * The next one that nobody has begun with, 0 when there is none; and a certain one, NULL
+ * when it is gone
+ */
 extern int64 flo_comparisons_next(const char *group);
 extern FloCompareRequest *flo_comparisons_request(int64 id);
 extern void flo_comparisons_begin(int64 id);
 
-/* It is over: of this one, 0 = all that were begun with, what is not finished has failed; how many had begun */
+/*
+ * It is over: of this one, 0 = all that were begun with, what is not finished has failed;
+ * how many had begun
+ */
 extern uint64 flo_comparisons_over(const char *group, int64 id, const char *detail);
 
 /* It is with these workers (of char *): their rows take the place of those without one */

@@ -43,7 +43,10 @@ extern void flo_compare_open(FloCompareControl *control);
 /* Between transactions, now and then */
 extern void flo_compare_look(FloCompareControl *control);
 
-/* Between transactions, after each record: nothing is decoded beyond a snapshot before its marker */
+/*
+ * Between transactions, after each record: nothing is decoded beyond a snapshot before
+ * its marker
+ */
 extern void flo_compare_step(FloCompareControl *control, FloDecoder *decoder,
 							 FloPublisher *publisher);
 

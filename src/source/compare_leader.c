@@ -35,6 +35,7 @@
 #include "replication/slot.h"
 #include "source/compare.h"
 #include "source/compare_control.h"
+#include "source/compare_leader.h"
 #include "source/generation.h"
 #include "source/ownership.h"
 #include "source/slots.h"
@@ -46,109 +47,19 @@
 /* Snapshots that are taken of one round before it is given up */
 #define MAX_TRIES 3
 
-/*
- * A worker that is not heard of for so long, ms, is not waited for; it speaks every 3 s, but
- * for the time that one statement takes
- */
-#define SILENCE 60000
+/* A worker that has not been heard of for so long, ms, before it begins is not waited for */
 #define FIRST_SILENCE 10000
 
 #define LOOK_INTERVAL 200		/* ms between two looks at results */
-#define HEAR_INTERVAL 2000		/* and at reports */
-
-typedef struct Worker
-{
-	char	   *consumer;
-	char	   *name;			/* as people see it */
-	TimestampTz at;				/* of its newest report */
-	FloClock	heard;			/* when that was seen to change */
-	bool		gone;
-	FloComparedRecord *whole;	/* what it says of all tables, in this look */
-} Worker;
-
-/* A table with one of the workers */
-typedef struct Pair
-{
-	Oid			relation;
-	Worker	   *worker;
-	bool		pending;		/* no answer of this round yet */
-	bool		rows;			/* rows of it are wanted */
-	char	   *buckets;		/* of these; NULL = all */
-	bool		finished;
-	List	   *repairs;		/* of FloRepairKey *: to be written again */
-	bool		repaired;		/* they were */
-} Pair;
-
-typedef struct Leader
-{
-	const FloProcessArgs *args;
-	MemoryContext context;
-	MemoryContext turn;			/* reset in each look */
-	char	   *group;
-	char	   *bucket;
-	char	   *slot;
-	char	   *generation;
-	FloGeneration *begun;
-	FloBus	   *bus;
-	FloReplicatorSpec *spec;
-	FloClaim	claim;
-	FloCompareRequest *request;
-	List	   *workers;		/* of Worker * */
-	List	   *tables;			/* of FloCompareTable * */
-	List	   *pairs;			/* of Pair * */
-	FloCompareAttempt attempt;
-	uint32		attempts;		/* so far */
-	dsm_segment *segment;		/* with the workers of the marker */
-	FloClock	heard;
-	uint64		purged;			/* of the compare stream */
-} Leader;
-
-/* Asked for, and there is none */
-static FloComparedRecord no_result;
-
-/* --- what people see ----------------------------------------------------- */
-
-static void
-show(Leader *l, const char *worker, Oid relation, const char *state, const char *detail)
-{
-	MemoryContext old = flo_transaction_begin();
-
-	flo_comparisons_state(l->group, l->request->id, worker, relation, state, InvalidXLogRecPtr,
-						  detail);
-	flo_transaction_end(old);
-}
-
-static void
-fail_pair(Leader *l, Pair *pair, const char *detail)
-{
-	show(l, pair->worker->name, pair->relation, FLO_COMPARISON_FAILED, detail);
-	pair->pending = pair->rows = false;
-	pair->finished = true;
-}
-
-static void
-fail_worker(Leader *l, Worker *worker, const char *detail)
-{
-	ListCell   *cell;
-
-	worker->gone = true;
-	foreach(cell, l->pairs)
-	{
-		Pair	   *pair = lfirst(cell);
-
-		if (pair->worker == worker && !pair->finished)
-			fail_pair(l, pair, detail);
-	}
-}
 
 static bool
-is_pending(Leader *l)
+is_pending(FloCompareLeader *l)
 {
 	ListCell   *cell;
 
 	foreach(cell, l->pairs)
 	{
-		if (((Pair *) lfirst(cell))->pending)
+		if (((FloComparedPair *) lfirst(cell))->pending)
 			return true;
 	}
 	return false;
@@ -173,7 +84,7 @@ is_ambiguous(const List *reports, const FloWorkerReport *report)
 }
 
 static bool
-is_asked(const Leader *l, const FloWorkerReport *report)
+is_asked(const FloCompareLeader *l, const FloWorkerReport *report)
 {
 	const char *wanted = l->request->worker;
 
@@ -182,7 +93,7 @@ is_asked(const Leader *l, const FloWorkerReport *report)
 }
 
 static void
-find_workers(Leader *l)
+find_workers(FloCompareLeader *l)
 {
 	List	   *reports = flo_reports(l->bus, l->bucket);
 	List	   *names = NIL;
@@ -191,11 +102,11 @@ find_workers(Leader *l)
 	foreach(cell, reports)
 	{
 		FloWorkerReport *report = lfirst(cell);
-		Worker	   *worker;
+		FloComparedWorker *worker;
 
 		if (!is_asked(l, report) || !report->compares)
 			continue;
-		worker = palloc0(sizeof(Worker));
+		worker = palloc0(sizeof(FloComparedWorker));
 		worker->consumer = report->consumer;
 		worker->name = l->request->worker != NULL ? l->request->worker :
 			is_ambiguous(reports, report) ? report->consumer : report->worker;
@@ -224,7 +135,7 @@ find_workers(Leader *l)
 }
 
 static void
-make_pairs(Leader *l)
+make_pairs(FloCompareLeader *l)
 {
 	ListCell   *t;
 	ListCell   *w;
@@ -233,7 +144,7 @@ make_pairs(Leader *l)
 	{
 		foreach(w, l->workers)
 		{
-			Pair	   *pair = palloc0(sizeof(Pair));
+			FloComparedPair *pair = palloc0(sizeof(FloComparedPair));
 
 			pair->relation = ((FloCompareTable *) lfirst(t))->plan.relation;
 			pair->worker = lfirst(w);
@@ -242,49 +153,16 @@ make_pairs(Leader *l)
 	}
 }
 
-/* A worker that is heard of goes on, however long it may take */
-static void
-hear_workers(Leader *l, int longest)
-{
-	ListCell   *cell;
-	ListCell   *other;
-
-	if (!flo_clock_passed(l->heard, HEAR_INTERVAL))
-		return;
-	l->heard = flo_clock();
-	foreach(cell, flo_reports(l->bus, l->bucket))
-	{
-		const FloWorkerReport *report = lfirst(cell);
-
-		foreach(other, l->workers)
-		{
-			Worker	   *worker = lfirst(other);
-
-			if (strcmp(worker->consumer, report->consumer) != 0 || worker->at == report->at)
-				continue;
-			worker->at = report->at;
-			worker->heard = flo_clock();
-		}
-	}
-	foreach(other, l->workers)
-	{
-		Worker	   *worker = lfirst(other);
-
-		if (!worker->gone && flo_clock_passed(worker->heard, longest))
-			fail_worker(l, worker, psprintf("the worker has not been heard of for %d s: it is stopped, in backoff or cannot reach the broker", longest / 1000));
-	}
-}
-
 /* --- an attempt ---------------------------------------------------------- */
 
-static Pair *
-find_pair(Leader *l, Oid relation, const Worker *worker)
+static FloComparedPair *
+find_pair(FloCompareLeader *l, Oid relation, const FloComparedWorker *worker)
 {
 	ListCell   *cell;
 
 	foreach(cell, l->pairs)
 	{
-		Pair	   *pair = lfirst(cell);
+		FloComparedPair *pair = lfirst(cell);
 
 		if (pair->relation == relation && pair->worker == worker)
 			return pair;
@@ -294,14 +172,14 @@ find_pair(Leader *l, Oid relation, const Worker *worker)
 
 /* The buckets that any of the workers wants of a table: NULL = all */
 static bool *
-wanted_buckets(Leader *l, const FloCompareTable *table)
+wanted_buckets(FloCompareLeader *l, const FloCompareTable *table)
 {
 	bool	   *wanted = palloc0(sizeof(bool) * table->plan.buckets);
 	ListCell   *cell;
 
 	foreach(cell, l->pairs)
 	{
-		Pair	   *pair = lfirst(cell);
+		FloComparedPair *pair = lfirst(cell);
 		bool	   *buckets;
 
 		if (pair->relation != table->plan.relation || !pair->pending)
@@ -318,7 +196,7 @@ wanted_buckets(Leader *l, const FloCompareTable *table)
 
 /* What is still to be answered, as a plan */
 static void
-make_plan(Leader *l, FloCompareRound round)
+make_plan(FloCompareLeader *l, FloCompareRound round)
 {
 	FloCompareAttempt *a = &l->attempt;
 	ListCell   *t;
@@ -339,7 +217,7 @@ make_plan(Leader *l, FloCompareRound round)
 
 		foreach(w, l->workers)
 		{
-			Worker	   *worker = lfirst(w);
+			FloComparedWorker *worker = lfirst(w);
 
 			if (!find_pair(l, table->plan.relation, worker)->pending)
 				continue;
@@ -361,7 +239,7 @@ make_plan(Leader *l, FloCompareRound round)
 
 /* Whom the marker is for, where the replicator finds it */
 static void
-share_workers(Leader *l, FloSourceCompare *order)
+share_workers(FloCompareLeader *l, FloSourceCompare *order)
 {
 	StringInfoData names;
 	ListCell   *cell;
@@ -378,7 +256,7 @@ share_workers(Leader *l, FloSourceCompare *order)
 }
 
 static FloComparePhase
-await_phase(Leader *l, FloComparePhase leave)
+await_phase(FloCompareLeader *l, FloComparePhase leave)
 {
 	FloSourceCompare state = flo_source_compare_ordered(l->args->slot);
 
@@ -395,7 +273,7 @@ await_phase(Leader *l, FloComparePhase leave)
 static void
 snapshot_begun(void *arg, XLogRecPtr restart, TransactionId horizon)
 {
-	Leader	   *l = arg;
+	FloCompareLeader *l = arg;
 	FloSourceCompare order = flo_source_compare_ordered(l->args->slot);
 
 	order.phase = FLO_COMPARE_BUILDING;
@@ -405,7 +283,7 @@ snapshot_begun(void *arg, XLogRecPtr restart, TransactionId horizon)
 }
 
 static void
-set_phase(Leader *l, FloComparePhase phase, XLogRecPtr lsn)
+set_phase(FloCompareLeader *l, FloComparePhase phase, XLogRecPtr lsn)
 {
 	FloSourceCompare order = flo_source_compare_ordered(l->args->slot);
 
@@ -419,7 +297,7 @@ set_phase(Leader *l, FloComparePhase phase, XLogRecPtr lsn)
  * and no transaction is open
  */
 static bool
-take_snapshot(Leader *l)
+take_snapshot(FloCompareLeader *l)
 {
 	FloSourceCompare order = {0};
 
@@ -447,7 +325,7 @@ take_snapshot(Leader *l)
 }
 
 static void
-make_stream(Leader *l)
+make_stream(FloCompareLeader *l)
 {
 	FloStreamConfig config = {0};
 	FloAccountInfo account;
@@ -468,7 +346,7 @@ make_stream(Leader *l)
 
 /* Under one snapshot: read and tell.  False when its marker was missed. */
 static bool
-read_snapshot(Leader *l)
+read_snapshot(FloCompareLeader *l)
 {
 	ListCell   *cell;
 
@@ -499,200 +377,15 @@ read_snapshot(Leader *l)
 	return true;
 }
 
-/* --- results ------------------------------------------------------------- */
-
-/* What is to be written again, unless it was: then it has no last word yet */
-static bool
-take_repairs(Leader *l, Pair *pair, const FloComparedRecord *record)
-{
-	MemoryContext old;
-	ListCell   *cell;
-
-	if (!l->request->repair || pair->repaired || record->state != FLO_COMPARED_DIFFERENT ||
-		record->repairs == NIL)
-		return false;
-	old = MemoryContextSwitchTo(l->context);
-	foreach(cell, record->repairs)
-	{
-		const FloRepairKey *key = lfirst(cell);
-		FloRepairKey *copy = palloc(sizeof(FloRepairKey));
-		ListCell   *value;
-
-		copy->extra = key->extra;
-		copy->values = NIL;
-		foreach(value, key->values)
-			copy->values = lappend(copy->values, pstrdup(lfirst(value)));
-		pair->repairs = lappend(pair->repairs, copy);
-	}
-	MemoryContextSwitchTo(old);
-	old = flo_transaction_begin();
-	flo_comparisons_result(l->group, l->request->id, pair->worker->name, record,
-						   FLO_COMPARISON_REPAIRING);
-	flo_transaction_end(old);
-	return true;
-}
-
-static void
-take_result(Leader *l, Pair *pair, FloComparedRecord *record)
-{
-	FloCompareRound round = l->attempt.plan.round;
-	MemoryContext old;
-
-	record->relation = pair->relation;
-	if (record->state == FLO_COMPARED_MISSED)
-		return;					/* it stays pending: another snapshot is taken */
-	pair->pending = false;
-	if (record->state == FLO_COMPARED_BUCKETS && round == FLO_COMPARE_ROWS)
-	{
-		fail_pair(l, pair, "the worker asked for rows that it had");
-		return;
-	}
-	pair->rows = record->state == FLO_COMPARED_BUCKETS;
-	if (pair->rows)
-	{
-		old = MemoryContextSwitchTo(l->context);
-		pair->buckets = record->buckets != NULL ? pstrdup(record->buckets) : NULL;
-		MemoryContextSwitchTo(old);
-		return;
-	}
-	if (take_repairs(l, pair, record))
-		return;
-	pair->finished = true;
-	if (pair->repaired && record->state == FLO_COMPARED_EQUAL)
-	{
-		show(l, pair->worker->name, pair->relation, FLO_COMPARISON_REPAIRED, NULL);
-		return;
-	}
-	old = flo_transaction_begin();
-	flo_comparisons_result(l->group, l->request->id, pair->worker->name, record, NULL);
-	flo_transaction_end(old);
-}
-
-static FloComparedRecord *
-result_of(Leader *l, const Pair *pair, Oid relation)
-{
-	return flo_comparison_get(l->bus, l->bucket,
-							  flo_compared_key(l->request->id, l->attempts, pair->worker->consumer,
-											   relation), l->generation, &flo_compared_format);
-}
-
-/* True when every worker has answered for all its tables, or that it cannot this time */
-static bool
-take_results(Leader *l)
-{
-	bool		all = true;
-	ListCell   *cell;
-
-	foreach(cell, l->workers)
-		((Worker *) lfirst(cell))->whole = NULL;
-	foreach(cell, l->pairs)
-	{
-		Pair	   *pair = lfirst(cell);
-		Worker	   *worker = pair->worker;
-		FloComparedRecord *record;
-
-		if (!pair->pending)
-			continue;
-		record = result_of(l, pair, pair->relation);
-		if (record == NULL)
-		{
-			/* asked once for all its tables, after the first of them */
-			if (worker->whole == NULL)
-			{
-				record = result_of(l, pair, InvalidOid);
-				worker->whole = record != NULL ? record : &no_result;
-			}
-			record = worker->whole != &no_result ? worker->whole : NULL;
-
-			/* it may have come between the two */
-			if (record != NULL && record->state != FLO_COMPARED_MISSED)
-			{
-				FloComparedRecord *own = result_of(l, pair, pair->relation);
-
-				record = own != NULL ? own : record;
-			}
-		}
-		if (record != NULL)
-			take_result(l, pair, record);
-		else
-			all = false;
-	}
-	return all;
-}
-
-/* What all who read the compare stream have read makes room in it */
-static void
-purge_read(Leader *l)
-{
-	uint64		floor = PG_UINT64_MAX;
-	ListCell   *cell;
-
-	if (l->attempt.plan.round != FLO_COMPARE_ROWS)
-		return;
-	foreach(cell, l->workers)
-	{
-		Worker	   *worker = lfirst(cell);
-		FloComparingRecord *record;
-
-		if (worker->gone || !list_member_ptr(l->attempt.plan.workers, worker->consumer))
-			continue;
-		record = flo_records_get(l->bus, l->bucket,
-								 flo_comparing_key(l->request->id, worker->consumer),
-								 &flo_comparing_format);
-		floor = Min(floor, record != NULL && record->attempt == l->attempts ? record->seq : 0);
-	}
-	if (floor == PG_UINT64_MAX || floor <= l->purged)
-		return;
-	flo_stream_purge_below(l->bus, flo_name_compare_stream(l->group), floor + 1);
-	l->purged = floor;
-}
-
-/* The stream with rows is full.  Under the snapshot nothing can be written down. */
-static void
-wait_for_readers(void *arg)
-{
-	Leader	   *l = arg;
-	MemoryContext old = MemoryContextSwitchTo(l->turn);
-
-	flo_helper_check(l->args->slot, l->args->incarnation);
-	purge_read(l);
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(l->turn);
-}
-
 /* The replicator writes down what people see while we read */
 static void
 show_plan(void *arg, uint32 segment)
 {
-	Leader	   *l = arg;
+	FloCompareLeader *l = arg;
 	FloSourceCompare order = flo_source_compare_ordered(l->args->slot);
 
 	order.progress = segment;
 	flo_source_compare_tell(l->args->slot, &order);
-}
-
-static void
-await_results(Leader *l)
-{
-	bool		done = false;
-
-	while (!done)
-	{
-		FloClock	began = flo_clock();
-
-		MemoryContextSwitchTo(l->turn);
-		flo_helper_check(l->args->slot, l->args->incarnation);
-		done = take_results(l);
-		purge_read(l);
-		hear_workers(l, SILENCE);
-
-		/* the more there is to look at, the less often */
-		if (!done)
-			flo_bus_wait_for(l->bus, FLO_WAIT_APPLY,
-							 Max(LOOK_INTERVAL, 4 * flo_clock_since(began)));
-		MemoryContextSwitchTo(l->context);
-		MemoryContextReset(l->turn);
-	}
 }
 
 /* --- the process --------------------------------------------------------- */
@@ -707,7 +400,7 @@ begins_again(const ErrorData *error)
 
 /* Nothing of it is kept: no transaction, no slot, no order */
 static ErrorData *
-recover(Leader *l)
+recover(FloCompareLeader *l)
 {
 	ErrorData  *error;
 
@@ -726,7 +419,7 @@ recover(Leader *l)
 }
 
 static void
-describe_tables(Leader *l)
+describe_tables(FloCompareLeader *l)
 {
 	MemoryContext old = flo_transaction_begin();
 	ListCell   *cell;
@@ -743,7 +436,7 @@ describe_tables(Leader *l)
 
 /* The words of the error by which it has to begin again; NULL when it need not */
 static const char *
-try_attempt(Leader *l, FloCompareRound round)
+try_attempt(FloCompareLeader *l, FloCompareRound round)
 {
 	const char *volatile why = NULL;
 
@@ -752,8 +445,8 @@ try_attempt(Leader *l, FloCompareRound round)
 		make_plan(l, round);
 		if (round == FLO_COMPARE_ROWS)
 			make_stream(l);
-		show(l, NULL, InvalidOid, FLO_COMPARISON_SNAPSHOT,
-			 "waits for write transactions that are open as a snapshot is taken");
+		flo_comparison_show(l, NULL, InvalidOid, FLO_COMPARISON_SNAPSHOT,
+							"waits for write transactions that are open as a snapshot is taken");
 		if (!read_snapshot(l))
 			why = "the replicator was beyond the snapshot";
 	}
@@ -770,7 +463,7 @@ try_attempt(Leader *l, FloCompareRound round)
 }
 
 static void
-run_round(Leader *l, FloCompareRound round)
+run_round(FloCompareLeader *l, FloCompareRound round)
 {
 	const char *why = "";
 	ListCell   *cell;
@@ -778,22 +471,22 @@ run_round(Leader *l, FloCompareRound round)
 	for (int tries = 0; is_pending(l) && tries < MAX_TRIES; tries++)
 	{
 		if (tries > 0)
-			show(l, NULL, InvalidOid, "missed", why);
+			flo_comparison_show(l, NULL, InvalidOid, "missed", why);
 		why = try_attempt(l, round);
 		if (why != NULL)
 			continue;
-		await_results(l);
+		flo_comparison_await_results(l);
 		why = "the worker was beyond the snapshot each time";
 	}
 	foreach(cell, l->pairs)
 	{
-		if (((Pair *) lfirst(cell))->pending)
-			fail_pair(l, lfirst(cell), why);
+		if (((FloComparedPair *) lfirst(cell))->pending)
+			flo_comparison_fail_pair(l, lfirst(cell), why);
 	}
 }
 
 static void
-open_leader(Leader *l)
+open_leader(FloCompareLeader *l)
 {
 	FloSourceCompare order = flo_source_compare_ordered(l->args->slot);
 	char	   *member;
@@ -817,7 +510,7 @@ open_leader(Leader *l)
 	l->attempt.bucket = l->bucket;
 	l->attempt.generation = l->generation;
 	l->attempt.bus = l->bus;
-	l->attempt.wait = wait_for_readers;
+	l->attempt.wait = flo_comparison_make_room;
 	l->attempt.show_plan = show_plan;
 	l->attempt.arg = l;
 	l->attempt.plan.seed = pg_prng_uint64(&pg_global_prng_state);
@@ -830,7 +523,7 @@ open_leader(Leader *l)
 
 /* One that was heard of long ago may be gone: it is waited for a moment */
 static void
-await_first_words(Leader *l)
+await_first_words(FloCompareLeader *l)
 {
 	TimestampTz recently = GetCurrentTimestamp() - FIRST_SILENCE * INT64CONST(1000);
 	bool		silent = true;
@@ -842,10 +535,10 @@ await_first_words(Leader *l)
 
 		MemoryContextSwitchTo(l->turn);
 		silent = false;
-		hear_workers(l, FIRST_SILENCE);
+		flo_comparison_hear(l, FIRST_SILENCE);
 		foreach(cell, l->workers)
 		{
-			Worker	   *worker = lfirst(cell);
+			FloComparedWorker *worker = lfirst(cell);
 
 			silent |= !worker->gone && worker->at < recently;
 		}
@@ -862,14 +555,14 @@ await_first_words(Leader *l)
  * these differ
  */
 static void
-run_rounds(Leader *l)
+run_rounds(FloCompareLeader *l)
 {
 	ListCell   *cell;
 
 	run_round(l, FLO_COMPARE_SUMS);
 	foreach(cell, l->pairs)
 	{
-		Pair	   *pair = lfirst(cell);
+		FloComparedPair *pair = lfirst(cell);
 
 		pair->pending = pair->rows && !pair->finished;
 		pair->rows = false;
@@ -879,14 +572,14 @@ run_rounds(Leader *l)
 
 /* True when anything was written again, and what came of it is to be seen */
 static bool
-repair(Leader *l)
+repair(FloCompareLeader *l)
 {
 	bool		any = false;
 	ListCell   *cell;
 
 	foreach(cell, l->pairs)
 	{
-		Pair	   *pair = lfirst(cell);
+		FloComparedPair *pair = lfirst(cell);
 		FloCompareRepair order = {
 			.group = l->group,
 			.id = l->request->id,
@@ -912,7 +605,7 @@ repair(Leader *l)
 }
 
 static void
-compare(Leader *l)
+compare(FloCompareLeader *l)
 {
 	ListCell   *cell;
 
@@ -925,7 +618,7 @@ compare(Leader *l)
 	make_pairs(l);
 	await_first_words(l);
 	foreach(cell, l->pairs)
-		((Pair *) lfirst(cell))->pending = !((Pair *) lfirst(cell))->finished;
+		((FloComparedPair *) lfirst(cell))->pending = !((FloComparedPair *) lfirst(cell))->finished;
 	run_rounds(l);
 	if (repair(l))
 		run_rounds(l);
@@ -942,7 +635,7 @@ compare(Leader *l)
 void
 flo_comparer_run(const FloProcessArgs *args)
 {
-	Leader	   *l = palloc0(sizeof(Leader));
+	FloCompareLeader *l = palloc0(sizeof(FloCompareLeader));
 
 	if (args->segment != 0)
 	{
@@ -966,7 +659,7 @@ flo_comparer_run(const FloProcessArgs *args)
 				(errcode(error->sqlerrcode),
 				 errmsg("comparison " INT64_FORMAT " of group \"%s\" failed: %s", l->request->id,
 						l->group, error->message)));
-		show(l, NULL, InvalidOid, FLO_COMPARISON_FAILED, error->message);
+		flo_comparison_show(l, NULL, InvalidOid, FLO_COMPARISON_FAILED, error->message);
 	}
 	PG_END_TRY();
 }

@@ -73,6 +73,7 @@ prepare(Repair *r, bool extra)
 	const char *alias = row_alias(rel);
 	StringInfoData sql;
 	Oid		   *types = palloc(sizeof(Oid) * Max(r->nkeys, 1));
+	bits16		flags = FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY;
 	ListCell   *cell;
 
 	initStringInfo(&sql);
@@ -94,8 +95,7 @@ prepare(Repair *r, bool extra)
 		types[i] = TEXTOID;
 		appendStringInfo(&sql, "%s %s.%s = $%d::%s", i > 0 ? " AND" : "", alias,
 						 quote_identifier(lfirst(cell)), i + 1,
-						 format_type_extended(att->atttypid, att->atttypmod,
-											  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+						 format_type_extended(att->atttypid, att->atttypmod, flags));
 	}
 	if (!extra)
 		appendStringInfo(&sql, " FOR SHARE OF %s", alias);
@@ -172,7 +172,12 @@ static void
 write_removal(Repair *r, const FloRepairKey *key)
 {
 	const FloRelation *relation = r->relation;
-	FloChange	change = {.op = FLO_OP_DELETE,.relation = relation,.has_old = true,.old_is_key = true};
+	FloChange	change = {
+		.op = FLO_OP_DELETE,
+		.relation = relation,
+		.has_old = true,
+		.old_is_key = true
+	};
 	StringInfoData message;
 	ListCell   *name;
 	ListCell   *value;

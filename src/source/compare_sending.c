@@ -154,7 +154,8 @@ send_row(RowScan *s)
 		return;
 	}
 	if (s->key.rows == 0)
-		flo_chunk_append_raw(&s->chunk, s->scan.reading.description, s->scan.reading.description_len);
+		flo_chunk_append_raw(&s->chunk, s->scan.reading.description,
+							 s->scan.reading.description_len);
 	flo_chunk_append(&s->chunk, data, len);
 	s->key.rows++;
 }

@@ -240,7 +240,8 @@ lock_part(void *arg, const Listed *listed)
 	if (listed->published != listed->relation)
 		relation_close(flo_copy_lock_relation(listed->published, InvalidOid,
 											  listed->published_shape), NoLock);
-	relation_close(flo_copy_lock_relation(listed->relation, listed->filenode, listed->shape), NoLock);
+	relation_close(flo_copy_lock_relation(listed->relation, listed->filenode, listed->shape),
+				   NoLock);
 	foreach(cell, table->parts)
 	{
 		FloComparePart *part = lfirst(cell);

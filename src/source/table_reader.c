@@ -255,7 +255,8 @@ complete_row(FloReading *r, TupleTableSlot *from)
 static bool
 shape_row(FloTableReader *reader)
 {
-	const FloChange *row = flo_change_parse(reader->parser, reader->message.data, reader->message.len);
+	const FloChange *row = flo_change_parse(reader->parser, reader->message.data,
+											reader->message.len);
 	const FloChange *shaped = flo_shape_apply(reader->shape, row);
 	StringInfoData message = reader->message;
 
