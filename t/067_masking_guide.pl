@@ -26,7 +26,7 @@ sub at { my ($where, $sql) = @_; return $node{$where}->safe_psql('app', $sql); }
 at('source', q{
 	CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL, email text UNIQUE, phone text, birthday date, notes text);
 	CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer int NOT NULL REFERENCES customers,
-		total numeric, at timestamptz DEFAULT now());
+		total numeric, at timestamptz DEFAULT now(), status text DEFAULT 'PLUGH');
 	INSERT INTO customers SELECT i, 'XYZZY name ' || i, 'XYZZY' || i || '@example.org', '+49XYZZY' || i,
 		'1980-05-17'::date + i, repeat('XYZZY ', 10) FROM generate_series(1, 500) i;
 	INSERT INTO orders (customer, total) SELECT 1 + i % 500, i FROM generate_series(1, 2000) i;
@@ -39,15 +39,16 @@ sub work
 	my ($and) = @_;
 	$id++;
 	at('source', qq{INSERT INTO customers (id, name, email, phone, birthday, notes)
-			VALUES ($id, 'XYZZY', 'XYZZY$id', '+49XYZZY', '1980-05-17', 'XYZZY');
-		UPDATE customers SET email = 'XYZZY new' || id, notes = 'XYZZY' WHERE id % 7 = 0;
+			VALUES ($id, 'XYZZY', 'XYZZY$id', '+49XYZZY', '1980-05-17', 'XYZZY XYZZY XYZZY');
+		UPDATE customers SET email = 'XYZZY new' || id, notes = 'XYZZY XYZZY XYZZY' WHERE id % 7 = 0;
 		DELETE FROM orders WHERE customer = 3; DELETE FROM customers WHERE id = 3;
 		INSERT INTO orders (customer, total) VALUES ($id, 1);} . ($and // ''));
 }
 
 sub caught_up { return wait_caught_up($node{source}, $node{destination}, 'staging', source_db => 'app', dest_db => 'app'); }
 
-# Files with a value that was planted
+# Files with a value that was planted.  PLUGH is one that may pass: where that is found the other would be, too.
+my $kept = 0;
 sub found_in
 {
 	my @found;
@@ -57,11 +58,23 @@ sub found_in
 				return if !-f $_;
 				open my $file, '<:raw', $_ or return;
 				local $/;
-				push @found, $_ if (<$file> // '') =~ /XYZZY/;
+				my $bytes = <$file> // '';
+				push @found, $_ if $bytes =~ /XYZZY/;
+				$kept++ if $bytes =~ /PLUGH/;
 			}
 		},
 		@_);
 	return @found;
+}
+
+# What the broker has is removed when everybody has it: look often
+my %at_broker;
+my $kept_at_broker = 0;
+sub look_at_broker
+{
+	$kept = 0;
+	$at_broker{$_} = 1 for found_in($nats->{dir});
+	$kept_at_broker++ if $kept > 0;
 }
 
 sub run_block
@@ -77,11 +90,11 @@ sub run_block
 	}
 	if ($what eq 'once the source has told')
 	{
-		ok(wait_until($node{$where}, 'app', q{SELECT count(*) = 10 FROM flo.masking_report('staging')}, 'the report'),
+		ok(wait_until($node{$where}, 'app', q{SELECT count(*) = 11 FROM flo.masking_report('staging')}, 'the report'),
 			'the report knows all columns before a row has come');
 		my $all = at('source', q{SELECT string_agg(concat_ws(' ', column_name, decision), ', ') FROM flo.masking_report('staging')});
 		is($all, 'id none, name changed, email changed, phone changed, birthday changed, notes changed, id none, '
-			  . 'customer none, total none, at none', 'and so does the source');
+			  . 'customer none, total none, at none, status none', 'and so does the source');
 	}
 	my ($out, $err) = ('', '');
 	my $rc = $node{$where}->psql('app', $sql, stdout => \$out, stderr => \$err, on_error_stop => 1);
@@ -89,7 +102,7 @@ sub run_block
 	is($out, 't', 'it is true') if $what eq 'true';
 	like($out, qr/^table "public.orders" gets a column "remark" that has no rule for all operations, and masking is strict/,
 		'the error is that of the page') if $what eq 'until backoff';
-	like($err, qr/NOTICE:  rules \(12\) and routes \(0\) of group "staging" stay/, 'rules stay, and it says how many')
+	like($err, qr/NOTICE:  rules \(13\) and routes \(0\) of group "staging" stay/, 'rules stay, and it says how many')
 	  if $sql =~ /drop_group/;
 	if ($sql =~ /ADD COLUMN iban/)
 	{
@@ -106,6 +119,7 @@ while ($text =~ /^```sql\n-- (\w+)(?:, ([^\n]+))?\n(.*?)^```$/msg)
 {
 	$blocks++;
 	run_block($1, $2, $3);
+	look_at_broker();
 	next if $blocks != 6;
 
 	# the same stream as events
@@ -123,11 +137,16 @@ cmp_ok(scalar file_events($dir), '>', 100, 'and there are events');
 # --- every byte ----------------------------------------------------------------------
 
 at('destination', 'CHECKPOINT');
+look_at_broker();
 my @here = found_in($node{source}->data_dir);
 cmp_ok(scalar @here, '>', 0, 'the search finds what is at the source');
 $nats->stop;
-is(join(' ', found_in($nats->{dir})), '', 'nothing of it is at the broker');
+look_at_broker();
+is(join(' ', sort keys %at_broker), '', 'nothing of it is at the broker, at any time');
+cmp_ok($kept_at_broker, '>', 5, 'where what may pass was found again and again');
+$kept = 0;
 is(join(' ', found_in($node{destination}->data_dir, $node{destination}->logfile)), '', 'nor at the destination');
+cmp_ok($kept, '>', 0, 'where it is found as well');
 is(join(' ', found_in($dir)), '', 'nor in events');
 
 $_->stop('fast') for values %node;
