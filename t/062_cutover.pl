@@ -47,7 +47,8 @@ create_copy_group($old, $new, 'move', tables => "'{" . join(',', @tables) . "}'"
 like(cutover($old, q{'move', dry_run => true}), qr/^55000: .*does not allow a cut-over\n.*alter_worker/s,
 	'the destination has to allow it');
 $new->safe_psql('postgres', qq{SELECT flo.alter_worker('move', 'postgres', $allow)});
-like(cutover($old, q{'move', reverse => 'back', dry_run => true}), qr/^check: attempt.*^check: a cut-over is possible/ms,
+like(cutover($old, q{'move', reverse => 'back', dry_run => true}),
+	qr/^check: attempt.*^check: a cut-over is possible/ms,
 	'a dry run');
 is($new->safe_psql('postgres', 'SELECT (SELECT count(*) FROM flo.sources) + (SELECT count(*) FROM flo.fences)'), '0',
 	'it has made nothing there');
@@ -61,12 +62,13 @@ stop_load($load);
 is(takes_writes($old, $_), '55000', "$_: the old server takes no writes") for @tables;
 is(takes_writes($new, $_), 'yes', "$_: the new one does") for @tables;
 is_same_table($old, $new, $_) for @tables;
-note('from the fence to a destination that is open, ms: ' . ($new->safe_psql('postgres',
-	q{SELECT extract(epoch FROM at) FROM flo.cutover_steps WHERE step = 'open'})
-	  - $old->safe_psql('postgres', q{SELECT extract(epoch FROM at) FROM flo.cutover_steps WHERE step = 'fence'})) * 1000);
+my ($fenced, $opened) = map { $_->[0]->safe_psql('postgres',
+		"SELECT extract(epoch FROM at) FROM flo.cutover_steps WHERE step = '$_->[1]'") } [ $old, 'fence' ], [ $new, 'open' ];
+note(sprintf 'from the fence to a destination that is open: %.0f ms', ($opened - $fenced) * 1000);
 
 like(cutover($old, q{'move'}), qr/^55000: .*fenced already.*unfence/s, 'what is fenced is not fenced again');
-like(error_of($old, q{SELECT flo.unfence('move')}), qr/^55000: .*force/s, 'a fence that was left is not taken down by accident');
+like(error_of($old, q{SELECT flo.unfence('move')}),
+	qr/^55000: .*force/s, 'a fence that was left is not taken down by accident');
 
 $load = start_load($new, clients => 4);
 like(cutover($new, q{'back', reverse => 'move', compare => true, timeout => '30 s'}),
@@ -80,7 +82,8 @@ is_same_table($old, $new, $_) for @tables;
 
 # --- what is wrong with a call ---------------------------------------------------
 
-$_->safe_psql('postgres', 'CREATE TABLE a (id int PRIMARY KEY, t text); CREATE TABLE b (LIKE a INCLUDING ALL)') for $old, $new;
+$_->safe_psql('postgres', 'CREATE TABLE a (id int PRIMARY KEY, t text);
+	CREATE TABLE b (LIKE a INCLUDING ALL)') for $old, $new;
 create_group($old, $new, 'a', tables => q{'{a}'}, worker_options => $allow);
 for my $case (
 	[ q{'nobody'}, qr/^42704: group "nobody" does not exist/ ],
@@ -106,17 +109,20 @@ $new->safe_psql('postgres', q{INSERT INTO flo.dead_letters (group_name, worker_n
 like(cutover($old, q{'a', reverse => 'a_back'}), qr/^55000: .*there are dead letters/, 'dead letters');
 $new->safe_psql('postgres', q{DELETE FROM flo.dead_letters});
 
-$new->safe_psql('postgres', q{INSERT INTO flo.routes (group_name, source_table, destination_table) VALUES ('a', 'public.a', 'public.b')});
+$new->safe_psql('postgres', q{INSERT INTO flo.routes (group_name, source_table, destination_table)
+	VALUES ('a', 'public.a', 'public.b')});
 like(cutover($old, q{'a', reverse => 'a_back'}), qr/^55000: .*rules or routes/, 'a route has no way back');
 $new->safe_psql('postgres', q{DELETE FROM flo.routes});
 
 $new->safe_psql('postgres', q{SELECT flo.stop_group('a')});
-like(cutover($old, q{'a', max_lag => '1 s'}), qr/^55000: .*behind by more than max_lag/, 'a worker that does not run');
+like(cutover($old, q{'a', max_lag => '1 s'}),
+	qr/^55000: .*behind by more than max_lag/, 'a worker that does not run');
 start_member($new, 'a', 'postgres');
 
 my $session = FloTest::Session->new($old);
 $session->query('BEGIN; INSERT INTO a VALUES (1)');
-like(cutover($old, q{'a', reverse => 'a_back', timeout => '2 s'}), qr/^57014: .*writers did not end/, 'a writer that does not end');
+like(cutover($old, q{'a', reverse => 'a_back', timeout => '2 s'}),
+	qr/^57014: .*writers did not end/, 'a writer that does not end');
 $session->query('COMMIT');
 $old->safe_psql('postgres', q{BEGIN; INSERT INTO a VALUES (2); PREPARE TRANSACTION 'two'});
 like(cutover($old, q{'a', timeout => '2 s'}), qr/^57014: .*writers did not end/, 'nor does one that is prepared');
@@ -124,25 +130,29 @@ $old->safe_psql('postgres', q{COMMIT PREPARED 'two'; INSERT INTO a VALUES (3)});
 wait_caught_up($old, $new, 'a');
 is_same_table($old, $new, 'a', 'everything is as it was');
 ok(wait_until($new, 'postgres', q{SELECT NOT EXISTS (SELECT FROM flo.sources WHERE group_name = 'a_back')
-		AND NOT EXISTS (SELECT FROM flo.fence_status() WHERE group_name = 'a' AND state = 'raised')}, 'the destination to undo it'),
+		AND NOT EXISTS (SELECT FROM flo.fence_status() WHERE group_name = 'a' AND state = 'raised')},
+			'the destination to undo it'),
 	'no way back is left');
 
 $new->safe_psql('postgres', q{DELETE FROM a WHERE id = 3});
-like(cutover($old, q{'a', compare => true, timeout => '20 s'}), qr/^55000: .*comparison \d+: public.a is different/, 'tables that differ');
+like(cutover($old, q{'a', compare => true, timeout => '20 s'}),
+	qr/^55000: .*comparison \d+: public.a is different/, 'tables that differ');
 is(takes_writes($old, 'a'), 'yes', 'the fence is down again');
 $new->safe_psql('postgres', q{INSERT INTO a VALUES (3)});
 
 # --- several destinations -------------------------------------------------------
 
 $new->safe_psql('postgres', 'CREATE DATABASE second');
-$new->safe_psql('second', 'CREATE EXTENSION pg_flo; CREATE TABLE a (id int PRIMARY KEY, t text); INSERT INTO a VALUES (1), (2), (3)');
+$new->safe_psql('second', 'CREATE EXTENSION pg_flo;
+	CREATE TABLE a (id int PRIMARY KEY, t text); INSERT INTO a VALUES (1), (2), (3)');
 $new->safe_psql('second', q{SELECT flo.create_worker('a', options => '{"allow_cutover": true, "start": "latest"}')});
 start_member($new, 'a', 'postgres', 'second');
 my $refused = cutover($old, q{'a'});
 like($refused, qr/^22023: .*several databases.*worker_name/s, 'only one can take over');
 my $consumer = $old->safe_psql('postgres', q{SELECT consumer FROM flo.stream_status('a') WHERE database = 'second'});
 $session->query(q{INSERT INTO a VALUES (4, 'four')});
-like(cutover($old, qq{'a', worker_name => '$consumer'}), qr/^arrive: destinations have everything.*^open: /ms, 'the one that is named');
+like(cutover($old, qq{'a', worker_name => '$consumer'}),
+	qr/^arrive: destinations have everything.*^open: /ms, 'the one that is named');
 is($new->safe_psql('second', 'SELECT count(*) FROM a'), '4', 'it has everything');
 is($new->safe_psql('postgres', 'SELECT count(*) FROM a'), '4', 'so has the other one');
 
@@ -153,7 +163,8 @@ like($said, qr/WARNING:.*take writes here again/, 'it is said that both may take
 ok(wait_until($old, 'postgres', q{SELECT state = 'released' FROM flo.cutovers WHERE group_name = 'a'},
 		'the old server to learn that the other one is open'), 'it fences itself again at once');
 is(takes_writes($old, 'a'), '55000', 'it takes no writes');
-like($old->safe_psql('postgres', q{SELECT detail FROM flo.cutover_steps WHERE group_name = 'a' ORDER BY number DESC LIMIT 1}),
+like($old->safe_psql('postgres', q{SELECT detail FROM flo.cutover_steps
+	WHERE group_name = 'a' ORDER BY number DESC LIMIT 1}),
 	qr/both sides were writable from/, 'and says since when both did');
 
 $_->safe_psql('postgres', 'CREATE TABLE c (id int PRIMARY KEY)') for $old, $new;
@@ -162,12 +173,37 @@ halt_at($new, 'cutover.said.prepared');
 my $call = FloTest::Session->new($old);
 $call->send(q{SELECT * FROM flo.cutover('c', reverse => 'c_back')});
 ok(await_halt($new, 'said.prepared'), 'the destination sleeps');
-ok(wait_until($old, 'postgres', q{SELECT state = 'fenced' FROM flo.cutovers WHERE group_name = 'c'}, 'the fence'), 'the old server is fenced');
+ok(wait_until($old, 'postgres', q{SELECT state = 'fenced' FROM flo.cutovers WHERE group_name = 'c'},
+	'the fence'), 'the old server is fenced');
 (undef, undef, $said) = $old->psql('postgres', q{SELECT flo.unfence('c')});
 like($said, qr/NOTICE:.*is being undone/, 'a person has it undone');
 kill9_member($new, 'c', 'postgres');
-ok(wait_until($old, 'postgres', q{SELECT state IN ('cancelled', 'released') FROM flo.cutovers WHERE group_name = 'c'}, 'the end'),
+ok(wait_until($old, 'postgres', q{SELECT state IN ('cancelled', 'released') FROM flo.cutovers
+	WHERE group_name = 'c'}, 'the end'),
 	'both sides come to an end');
+
+# --- as an ordinary owner -----------------------------------------------------------
+
+for my $node ($old, $new)
+{
+	$node->safe_psql('postgres', q{
+		CREATE ROLE mover LOGIN REPLICATION; CREATE ROLE other LOGIN;
+		GRANT CREATE ON DATABASE postgres TO mover;
+		GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA flo TO mover, other;
+		CREATE TABLE d (id serial PRIMARY KEY, t text); ALTER TABLE d OWNER TO mover});
+}
+$old->safe_psql('postgres', q{SET SESSION AUTHORIZATION mover; SELECT flo.create_replicator('d', tables => '{d}')});
+start_member($old, 'd', 'replicator');
+$new->safe_psql('postgres', qq{SET SESSION AUTHORIZATION mover; SELECT flo.create_worker('d', options => $allow)});
+start_member($new, 'd', 'postgres');
+like(error_of($old, q{SET SESSION AUTHORIZATION other; SELECT * FROM flo.cutover('d')}), qr/^42501: /,
+	"somebody else's group is not cut over");
+$old->safe_psql('postgres', q{INSERT INTO d (t) VALUES ('old')});
+is(error_of($old, q{SET SESSION AUTHORIZATION mover; SELECT * FROM flo.cutover('d', reverse => 'd_back')}), '',
+	'an ordinary owner cuts over');
+$new->safe_psql('postgres', q{SET SESSION AUTHORIZATION mover; INSERT INTO d (t) VALUES ('new')});
+wait_caught_up($new, $old, 'd_back');
+is_same_table($old, $new, 'd', 'and follows the new server');
 
 $old->stop('immediate');
 (undef, undef, $said) = $new->psql('postgres', q{SELECT flo.unfence('move', force => true)});

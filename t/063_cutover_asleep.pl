@@ -29,7 +29,8 @@ for my $point (qw(check.before raise.after way.after prepared.after))
 		sub {
 			my ($group) = @_;
 			ok(await_halt($new, $point), "$point: a process is there") or return;
-			ok(wait_until($old, 'postgres', "SELECT state = 'cancelled' FROM flo.cutovers WHERE group_name = '$group'",
+			ok(wait_until($old, 'postgres', "SELECT state = 'cancelled' FROM flo.cutovers
+				WHERE group_name = '$group'",
 					'the source to give up'), 'the source gives up') if $point ne 'prepared.after';
 			kill9_member($new, $group, 'postgres');
 		},

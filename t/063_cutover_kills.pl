@@ -13,7 +13,8 @@ use Test::More;
 
 my ($old, $new) = cutover_servers();
 
-for my $point (qw(begin.before begin.after triggers.after follower.after fence.before fence.after release.before release.after))
+for my $point (qw(begin.before begin.after triggers.after follower.after
+	fence.before fence.after release.before release.after))
 {
 	cutover_case("source, $point",
 		sub { halt_at($old, "cutover.$point") },

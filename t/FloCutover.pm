@@ -105,7 +105,8 @@ sub cutover_case
 	my $arguments = $param{arguments} || q{timeout => '20 s'};
 
 	append_to_file($script, "INSERT INTO $table DEFAULT VALUES;\n");
-	$_->safe_psql('postgres', "CREATE TABLE $table (id bigserial PRIMARY KEY, at timestamptz DEFAULT clock_timestamp())")
+	$_->safe_psql('postgres', "CREATE TABLE $table (id bigserial PRIMARY KEY,
+		at timestamptz DEFAULT clock_timestamp())")
 	  for $old, $new;
 	create_group($old, $new, $group, tables => "'{$table}'", worker_options => q{'{"allow_cutover": true}'});
 	my $writer = _run($old, qw(pgbench -n -c 2 -T 60 -R 200 -f), $script);
@@ -120,9 +121,10 @@ sub cutover_case
 		my $written = _count($writer);
 		ok(!_takes_writes($old, $table), "$name: the old server is closed");
 		ok(_takes_writes($new, $table), "$name: the new one is open");
-		cmp_ok($new->safe_psql('postgres', "SELECT count(*) FROM $table"), '>=', $written, "$name: it has all $written");
-		is($new->safe_psql('postgres', "INSERT INTO $table DEFAULT VALUES RETURNING id > (SELECT max(id) FROM $table)"), 't',
-			"$name: sequences are there, too");
+		cmp_ok($new->safe_psql('postgres', "SELECT count(*) FROM $table"), '>=', $written,
+			"$name: it has all $written");
+		is($new->safe_psql('postgres', "INSERT INTO $table DEFAULT VALUES
+			RETURNING id > (SELECT max(id) FROM $table)"), 't', "$name: sequences are there, too");
 		wait_caught_up($new, $old, $back);
 	}
 	else
@@ -130,7 +132,8 @@ sub cutover_case
 		$writer->{run}->signal('TERM');
 		my $written = _count($writer);
 		ok(_takes_writes($old, $table), "$name: the old server is open");
-		cmp_ok($old->safe_psql('postgres', "SELECT count(*) FROM $table"), '>=', $written, "$name: it has all $written");
+		cmp_ok($old->safe_psql('postgres', "SELECT count(*) FROM $table"), '>=', $written,
+			"$name: it has all $written");
 		is($new->safe_psql('postgres', "SELECT count(*) FROM flo.sources WHERE group_name = '$back'"), '0',
 			"$name: no way back is left there");
 		is($old->safe_psql('postgres', "SELECT count(*) FROM flo.workers WHERE group_name = '$back'"), '0',
