@@ -154,10 +154,15 @@ fits_of_type(Oid type)
 static bool
 range_fits(const FloPseudonym *pseudonym, Oid type)
 {
-	int64		low = type == INT2OID ? PG_INT16_MIN : type == INT4OID ? PG_INT32_MIN : PG_INT64_MIN;
-	int64		high = type == INT2OID ? PG_INT16_MAX : type == INT4OID ? PG_INT32_MAX : PG_INT64_MAX;
-
-	return pseudonym->min >= low && pseudonym->max <= high;
+	switch (type)
+	{
+		case INT2OID:
+			return pseudonym->min >= PG_INT16_MIN && pseudonym->max <= PG_INT16_MAX;
+		case INT4OID:
+			return pseudonym->min >= PG_INT32_MIN && pseudonym->max <= PG_INT32_MAX;
+		default:
+			return true;
+	}
 }
 
 static void

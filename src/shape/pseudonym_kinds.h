@@ -12,7 +12,8 @@
 #define FLO_PSEUDONYM_MAX_DAYS 36525
 
 #define FLO_MAKES(name) \
-	extern void flo_make_##name(const FloPseudonym *pseudonym, const FloPseudonymInput *input, StringInfo out)
+	extern void flo_make_##name(const FloPseudonym *pseudonym, \
+								const FloPseudonymInput *input, StringInfo out)
 
 /* False when the text is no whole number, or not within 64 bits */
 extern bool flo_pseudonym_parse_integer(const char *text, int len, int64 *result);

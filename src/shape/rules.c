@@ -12,6 +12,7 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "core/error_context.h"
 #include "core/roles.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -732,24 +733,13 @@ set_text(FloRule *rule, FloShapeColumns *columns, const FloRowView *view, FloVal
 	flo_value_set_text(value, scratch->data, scratch->len);
 }
 
-void
-flo_rule_transform(FloRule *rule, FloShapeColumns *columns, const FloRowView *view,
-				   FloValue *value, StringInfo scratch)
+static void
+transform(FloRule *rule, FloShapeColumns *columns, const FloRowView *view, FloValue *value,
+		  StringInfo scratch)
 {
 	bool		is_expression = rule->spec->action == FLO_ACTION_EXPRESSION;
 	FloAuthor	saved;
 
-	switch (rule->spec->action)
-	{
-		case FLO_ACTION_KEEP:
-			return;
-		case FLO_ACTION_NULL:
-		case FLO_ACTION_CONSTANT:
-			set_constant(rule->text, value);
-			return;
-		default:
-			break;
-	}
 	if (!is_expression &&
 		(value->kind == FLO_VALUE_NULL || value->kind == FLO_VALUE_UNCHANGED))
 		return;
@@ -761,6 +751,26 @@ flo_rule_transform(FloRule *rule, FloShapeColumns *columns, const FloRowView *vi
 		set_text(rule, columns, view, value, scratch);
 	if (OidIsValid(rule->author))
 		flo_author_leave(&saved);
+}
+
+void
+flo_rule_transform(FloRule *rule, FloShapeColumns *columns, const FloRowView *view,
+				   FloValue *value, StringInfo scratch)
+{
+	flo_error_context.column = rule->spec->column;
+	switch (rule->spec->action)
+	{
+		case FLO_ACTION_KEEP:
+			break;
+		case FLO_ACTION_NULL:
+		case FLO_ACTION_CONSTANT:
+			set_constant(rule->text, value);
+			break;
+		default:
+			transform(rule, columns, view, value, scratch);
+			break;
+	}
+	flo_error_context.column = NULL;
 }
 
 void

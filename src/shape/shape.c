@@ -294,9 +294,8 @@ add_rule(FloPlan *plan, FloRule *rule)
 static void
 compile_rules(FloShape *shape, FloPlan *plan, const FloRelation *relation)
 {
-	const FloRuleOffice office = {
-		shape->settings.owner, shape->settings.decoding, !shape->settings.convert_updates
-	};
+	const bool	events = !shape->settings.convert_updates;
+	const FloRuleOffice office = {shape->settings.owner, shape->settings.decoding, events};
 	ListCell   *lc;
 
 	plan->rules = palloc((list_length(shape->spec->rules) + 1) * sizeof(FloRule *));
@@ -720,14 +719,12 @@ transform_tuple(FloShape *shape, FloPlan *plan, const FloRowView *view, int oper
 		if (key_only && !column->is_key)
 			continue;
 		flo_error_context.rule = rule->spec->id;
-		flo_error_context.column = rule->spec->column;
 		flo_refuse_mixed_key(rule, view->change);
 		shape->in_rule = true;
 		flo_rule_transform(rule, &plan->columns, view, &tuple->values[column->index],
 						   &shape->scratch);
 		shape->in_rule = false;
 	}
-	flo_error_context.column = NULL;
 }
 
 static FloTuple *
