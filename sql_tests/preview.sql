@@ -3,6 +3,7 @@
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pg_flo;
 BEGIN;
+SELECT setval('flo.rules_id_seq', 1, false) \gset
 \pset format unaligned
 \pset tuples_only on
 CREATE SCHEMA elsewhere;
