@@ -682,6 +682,18 @@ keep_contents(FloSchemaEntries *e, const FloArchiveEntry *read, const FloSchemaE
 	e->contents = append_entry(e, e->contents, copy_entry(e, &contents));
 }
 
+/* Options of a user mapping are for its server, and not for all that a broker has */
+static void
+withhold_secrets(FloSchemaEntry *entry)
+{
+	char	   *options = strstr(entry->command, " OPTIONS (");
+
+	if (options == NULL)
+		return;
+	entry->command = psprintf("%.*s;\n", (int) (options - entry->command), entry->command);
+	entry->lacks = "its options may hold a password, and do not travel";
+}
+
 void
 flo_schema_entries_take(FloSchemaEntries *e, const FloArchiveEntry *read)
 {
@@ -705,8 +717,11 @@ flo_schema_entries_take(FloSchemaEntries *e, const FloArchiveEntry *read)
 						  linitial_node(RawStmt, raw_parser(read->command,
 															RAW_PARSE_DEFAULT))->stmt, &entry))
 		return;
-	entry.label = psprintf("%s %s", read->kind, read->name);
+	entry.label = strncmp(read->name, read->kind, strlen(read->kind)) == 0 ? read->name :
+		psprintf("%s %s", read->kind, read->name);
 	entry.command = command_of(e, read);
+	if (strcmp(read->kind, "USER MAPPING") == 0 && entry.rest)
+		withhold_secrets(&entry);
 	if (is_one_of(read->kind, privileges))
 	{
 		/* they add to what is there, and are never compared with it */
