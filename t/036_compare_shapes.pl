@@ -146,8 +146,8 @@ is($found, join("\n", 'eu.orders different 2 1 1', 'public.bag different 2 3 0',
 	'us.orders different 0 0 0'), 'each difference is found, and nothing else')
   or diag(src("SELECT * FROM flo.comparison_samples WHERE id = $id ORDER BY table_name, kind"));
 is(src(qq{SELECT key::text || ' ' || (source_row->>'ssn') || ' ' || (destination_row->>'ssn')
-	FROM flo.comparison_samples WHERE id = $id AND table_name = 'public.masked' AND kind = 'different'}), '{"id": "1"} X***Y1 XYZZY1',
-	'a sample shows the row as rules make it');
+	FROM flo.comparison_samples WHERE id = $id AND table_name = 'public.masked' AND kind = 'different'}),
+	'{"id": "1"} X***Y1 XYZZY1', 'a sample shows the row as rules make it');
 is(src("SELECT bool_and(length(source_row->>'v') < 1100) FROM flo.comparison_samples"
 	  . " WHERE id = $id AND table_name = 'public.large'"),
 	't', 'and of a large value the beginning');

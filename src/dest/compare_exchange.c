@@ -25,7 +25,7 @@
 
 /* Kilobytes that all sorts may have together, and one of them at least and at most */
 #define SORT_MEMORY 49152
-#define SORT_LEAST 256
+#define SORT_LEAST 64
 #define SORT_MOST 16384
 
 /* Chunks of a table that wait for one before them */

@@ -15,6 +15,9 @@
 
 #define OF_WORKER " WHERE side = 'destination' AND group_name = $1 AND worker_name = $2"
 
+/* Comparisons that are kept, as at the source */
+#define KEPT "100"
+
 /* A table of the source, told and not written down */
 typedef struct FloCompareOutcome
 {
@@ -148,6 +151,9 @@ flo_compare_note_begin(FloCompareReader *r)
 	flo_sql_begin(&sql);
 	flo_sql_run(SPI_OK_UPDATE, "UPDATE flo.comparisons SET state = 'failed', finished_at = clock_timestamp(),"
 				" detail = 'the source has ended it'" OF_WORKER " AND finished_at IS NULL AND id <> $3::bigint",
+				3, r->group, r->worker, flo_text_of_int64(r->id));
+	flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.comparisons" OF_WORKER
+				" AND finished_at IS NOT NULL AND id <= $3::bigint - " KEPT,
 				3, r->group, r->worker, flo_text_of_int64(r->id));
 	foreach(cell, r->plan->tables)
 		note_table(r, lfirst(cell));

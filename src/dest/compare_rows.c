@@ -53,7 +53,8 @@ scan_leaf(const FloCompareTable *table, Relation root, Oid leaf, Snapshot snapsh
 		table_close(rel, NoLock);
 		return;
 	}
-	map = rel == root ? NULL : convert_tuples_by_name(RelationGetDescr(rel), RelationGetDescr(root));
+	map = rel == root ? NULL :
+		convert_tuples_by_name(RelationGetDescr(rel), RelationGetDescr(root));
 	slot = table_slot_create(rel, NULL);
 	mapped = MakeSingleTupleTableSlot(RelationGetDescr(root), &TTSOpsVirtual);
 	context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo compared row",

@@ -91,7 +91,10 @@ extern void flo_compare_table_unlock(FloCompareTable *table);
 
 extern FloCompareSource *flo_compare_source(const FloCompareTable *table, uint32 relation);
 
-/* Find the table's columns in rows of the source as they are described now; false: they are not there */
+/*
+ * Find the table's columns in rows of the source as they are described now; false when
+ * one of them is not there
+ */
 extern bool flo_compare_source_bind(const FloCompareTable *table, FloCompareSource *source,
 									const FloRelation *relation);
 

@@ -223,3 +223,23 @@ flo_known_table_note(FloShapeSpec *spec, const FloRelation *relation)
 	known->newest_route = newest_route;
 	return known;
 }
+
+int
+flo_known_tables_to(const FloShapeSpec *spec, const char *schema, const char *table)
+{
+	int			count = 0;
+	ListCell   *lc;
+
+	foreach(lc, spec->known_tables)
+	{
+		const FloKnownTable *known = lfirst(lc);
+		const FloRouteSpec *route = flo_route_find(spec->routes, known->schema, known->table);
+
+		if (strcmp(schema, route != NULL && route->destination_schema != NULL ?
+				   route->destination_schema : known->schema) == 0 &&
+			strcmp(table, route != NULL && route->destination_table != NULL ?
+				   route->destination_table : known->table) == 0)
+			count++;
+	}
+	return count;
+}

@@ -35,4 +35,7 @@ extern void flo_known_table_check_route(const FloShapeSpec *spec, const FloRoute
  */
 extern FloKnownTable *flo_known_table_note(FloShapeSpec *spec, const FloRelation *relation);
 
+/* How many of the tables that are known lead to the one of this name? */
+extern int	flo_known_tables_to(const FloShapeSpec *spec, const char *schema, const char *table);
+
 #endif

@@ -500,23 +500,7 @@ flo_shape_alters(const FloShape *shape, const char *schema, const char *table)
 int
 flo_shape_known_to(const FloShape *shape, const char *schema, const char *table)
 {
-	int			count = 0;
-	ListCell   *lc;
-
-	if (shape->spec == NULL)
-		return 0;
-	foreach(lc, shape->spec->known_tables)
-	{
-		const FloKnownTable *known = lfirst(lc);
-		const FloRouteSpec *route = flo_shape_route(shape, known->schema, known->table);
-
-		if (strcmp(schema, route != NULL && route->destination_schema != NULL ?
-				   route->destination_schema : known->schema) == 0 &&
-			strcmp(table, route != NULL && route->destination_table != NULL ?
-				   route->destination_table : known->table) == 0)
-			count++;
-	}
-	return count;
+	return shape->spec != NULL ? flo_known_tables_to(shape->spec, schema, table) : 0;
 }
 
 const FloShapeSpec *
