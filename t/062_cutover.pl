@@ -63,7 +63,8 @@ is(takes_writes($old, $_), '55000', "$_: the old server takes no writes") for @t
 is(takes_writes($new, $_), 'yes', "$_: the new one does") for @tables;
 is_same_table($old, $new, $_) for @tables;
 my ($fenced, $opened) = map { $_->[0]->safe_psql('postgres',
-		"SELECT extract(epoch FROM at) FROM flo.cutover_steps WHERE step = '$_->[1]'") } [ $old, 'fence' ], [ $new, 'open' ];
+		"SELECT extract(epoch FROM at) FROM flo.cutover_steps WHERE step = '$_->[1]'") }
+  [ $old, 'fence' ], [ $new, 'open' ];
 note(sprintf 'from the fence to a destination that is open: %.0f ms', ($opened - $fenced) * 1000);
 
 like(cutover($old, q{'move'}), qr/^55000: .*fenced already.*unfence/s, 'what is fenced is not fenced again');

@@ -23,7 +23,7 @@
 #include "miscadmin.h"
 #include "monitor/members.h"
 #include "monitor/wake.h"
-#include "process/agent_cutover.h"
+#include "process/cutover_request.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
