@@ -10,8 +10,6 @@
 
 #include "core/compat.h"
 
-#include "core/compat.h"
-
 #define FLO_SECRET_MIN 16		/* bytes */
 
 typedef enum FloSecretState

@@ -8,11 +8,12 @@
 
 #include <arpa/inet.h>
 
+#include "core/compat.h"
 #include "shape/permute.h"
 #include "shape/pseudonym_kinds.h"
 #include "utils/datetime.h"
 
-static void
+pg_noreturn static void
 not_of_kind(const FloPseudonym *pseudonym, const char *what)
 {
 	ereport(ERROR,
