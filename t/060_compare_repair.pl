@@ -1,0 +1,73 @@
+# A repair finds rows by their keys whatever those are called and made of: odd names, several
+# columns, partitions in other shapes, tables whose replica identity is the whole row.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use FloTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $nats = FloTest::Nats->new('broker');
+my $source = flo_node('source', $nats);
+my $dest = flo_node('dest', $nats);
+
+sub src { return $source->safe_psql('postgres', $_[0]); }
+sub dst { return $dest->safe_psql('postgres', $_[0]); }
+
+sub compared
+{
+	my ($arguments) = @_;
+	my $id = src("SELECT flo.compare('g'$arguments)");
+
+	wait_until($source, 'postgres', "SELECT bool_and(finished_at IS NOT NULL) FROM flo.comparisons WHERE id = $id",
+		"comparison $id to be over");
+	return src("SELECT concat_ws(' ', table_name, state, missing, extra, different, detail)"
+		. " FROM flo.comparisons WHERE id = $id ORDER BY relation");
+}
+
+$_->safe_psql('postgres', q{
+	CREATE SCHEMA "o'd""d";
+	CREATE TYPE mood AS ENUM ('sad', 'ok');
+	CREATE TABLE "o'd""d"."T ""x" ("the Key" varchar(5), b mood, n numeric(10,2), at timestamptz, gone int, v text,
+		twice numeric GENERATED ALWAYS AS (n * 2) STORED, PRIMARY KEY ("the Key", b, at));
+	ALTER TABLE "o'd""d"."T ""x" DROP COLUMN gone;
+	CREATE TABLE parted (id int, k int, v text, PRIMARY KEY (id, k)) PARTITION BY LIST (k);
+	CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1);
+	CREATE TABLE parted_2 (v text, k int NOT NULL, id int NOT NULL);
+	ALTER TABLE parted ATTACH PARTITION parted_2 FOR VALUES IN (2);
+	CREATE TABLE fullid (id int PRIMARY KEY, v text);
+	ALTER TABLE fullid REPLICA IDENTITY FULL;
+}) for $source, $dest;
+create_group($source, $dest, 'g');
+src(q{
+	INSERT INTO "o'd""d"."T ""x" SELECT 'k''' || i, 'sad', i / 3.0, '2020-01-01'::timestamptz + i * interval '1 ms', 'v'
+		FROM generate_series(1, 99) i;
+	INSERT INTO parted SELECT i, i % 2 + 1, 'v' FROM generate_series(1, 100) i;
+	INSERT INTO fullid SELECT i, 'v' FROM generate_series(1, 100) i});
+wait_caught_up($source, $dest, 'g');
+dst(q{
+	DELETE FROM "o'd""d"."T ""x" WHERE n < 3;
+	UPDATE "o'd""d"."T ""x" SET v = NULL WHERE n > 30;
+	INSERT INTO "o'd""d"."T ""x" VALUES ('z''"', 'ok', 1, now(), 'x');
+	DELETE FROM parted WHERE id < 5;
+	UPDATE parted SET v = 'w' WHERE id > 95;
+	INSERT INTO parted VALUES (1000, 1, 'x'), (1001, 2, 'y');
+	DELETE FROM fullid WHERE id < 5;
+	UPDATE fullid SET v = 'w' WHERE id > 95;
+	INSERT INTO fullid VALUES (1000, 'x')});
+is(compared(', repair => true, repair_extra => true'), <<'EXPECTED' =~ s/\n$//r, 'all are repaired');
+"o'd""d"."T ""x" repaired 8 1 9
+public.parted repaired 4 2 5
+public.fullid repaired 4 1 5
+EXPECTED
+is(compared(''), <<'EXPECTED' =~ s/\n$//r, 'and the same then');
+"o'd""d"."T ""x" equal 0 0 0
+public.parted equal 0 0 0
+public.fullid equal 0 0 0
+EXPECTED
+is_same_table($source, $dest, 'fullid', 'as a look at the rows says');
+
+done_testing();
