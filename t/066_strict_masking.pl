@@ -81,7 +81,8 @@ ok(wait_until($dest, 'postgres', q{SELECT EXISTS (SELECT FROM flo.status WHERE g
 	'a copied table without rules stops before its first row');
 is(dst('SELECT count(*) FROM users'), 0, 'none of its rows is here');
 is(dst(q{SELECT string_agg(column_name || ' ' || type || ' ' || decision, ', ') FROM flo.masking_report('g')}),
-	'id integer none, email text none, phone text none, note text none', 'the report has what nobody has decided about');
+	'id integer none, email text none, phone text none, note text none',
+	'the report has what nobody has decided about');
 hidden('a copy');
 rule('users', 'id', 'keep');
 rule('users', 'email', 'mask', '{"keep_first": 0, "keep_last": 4}');
@@ -93,12 +94,13 @@ synced();
 is(dst("SELECT count(*), min(email), count(phone) FROM users WHERE email LIKE '%.com'"), '100|****************.com|0',
 	'then it is copied, masked') || diag(dst('SELECT min(email) FROM users'));
 
-is(dst(q{SELECT string_agg(concat_ws(' ', column_name, decision, action, class, rules = ARRAY[(SELECT r.id FROM flo.rules r
-		WHERE r.column_name = m.column_name)]), ', ') FROM flo.masking_report('g') m}),
+is(dst(q{SELECT string_agg(concat_ws(' ', column_name, decision, action, class, rules = ARRAY[(
+		SELECT r.id FROM flo.rules r WHERE r.column_name = m.column_name)]), ', ') FROM flo.masking_report('g') m}),
 	'id kept keep injective t, email changed mask lossy t, phone changed null lossy t, note kept keep injective t',
 	'and what has been decided');
 is(src(q{SELECT string_agg(member || ' ' || column_name || ' ' || decision, ', ') FROM flo.masking_report('g')}),
-	join(', ', map { "replicator $_ none" } qw(id email phone note)), 'at the source it is about the rules of the replicator');
+	join(', ', map { "replicator $_ none" } qw(id email phone note)),
+	'at the source it is about the rules of the replicator');
 
 # --- every way a column comes --------------------------------------------------------
 
@@ -114,7 +116,8 @@ is(dst('SELECT ssn FROM users WHERE id = 102'), 'hidden', 'ADD COLUMN: then it g
 src(q{ALTER TABLE users ADD COLUMN code text DEFAULT 'XYZ' || 'ZY'; INSERT INTO users (id) VALUES (103)});
 stops('gets a column "code" that has no rule', 'ADD COLUMN with a default');
 rule('users', 'code', 'null');
-ok(wait_until($dest, 'postgres', q{SELECT EXISTS (SELECT FROM flo.pending_ddl WHERE reason ~ 'default of column "code"')},
+ok(wait_until($dest, 'postgres', q{SELECT EXISTS (SELECT FROM flo.pending_ddl
+		WHERE reason ~ 'default of column "code"')},
 	'the statement to be held'), 'a default that a rule would change is held');
 hidden('a default');
 dst('ALTER TABLE users ADD COLUMN code text; SELECT flo.skip_ddl(id) FROM flo.pending_ddl');
@@ -152,7 +155,8 @@ dst(q{UPDATE flo.rules SET action = 'null' WHERE table_name = 'kept' AND column_
 synced();
 
 src(q{ALTER TABLE kept REPLICA IDENTITY FULL});
-dst(q{UPDATE flo.rules SET action = 'null', operations = '{INSERT,UPDATE}' WHERE table_name = 'kept' AND column_name = 'w'});
+dst(q{UPDATE flo.rules SET action = 'null', operations = '{INSERT,UPDATE}'
+	WHERE table_name = 'kept' AND column_name = 'w'});
 src(q{INSERT INTO kept VALUES (3, NULL, 'XYZZY')});
 stops('for column "w" .* does not hold for all operations', 'a rule that does not hold for old rows');
 dst(q{UPDATE flo.rules SET operations = '{INSERT,UPDATE,DELETE}' WHERE table_name = 'kept' AND column_name = 'w'});
@@ -232,10 +236,12 @@ src(q{INSERT INTO users (id, code) SELECT max(id) + 1, 'XYZZY' FROM users});
 stops("rule $bad failed on a value", 'an error of a rule');
 dst("DELETE FROM flo.rules WHERE id = $bad");
 synced();
-like(error_of($dest, "SELECT * FROM flo.peek('g')"), qr/^55000: .*cannot be shown here: masking of worker "postgres" is strict/,
+like(error_of($dest, "SELECT * FROM flo.peek('g')"),
+	qr/^55000: .*cannot be shown here: masking of worker "postgres" is strict/,
 	'what is in the stream is not shown');
 hidden('all that came');
-like(error_of($dest, q{SELECT * FROM flo.preview('g', 'nowhere', 'INSERT', '{"id": 1}')}), qr/^55000: column "id" of table "public.nowhere" has no rule/,
+like(error_of($dest, q{SELECT * FROM flo.preview('g', 'nowhere', 'INSERT', '{"id": 1}')}),
+	qr/^55000: column "id" of table "public.nowhere" has no rule/,
 	'flo.preview() says what a worker would');
 
 # --- events --------------------------------------------------------------------------
@@ -244,7 +250,8 @@ like(error_of($dest, q{SELECT * FROM flo.preview('g', 'nowhere', 'INSERT', '{"id
 src(q{CREATE TABLE typed (id int PRIMARY KEY, at timestamp, day date, yes bool, n int, deep int[], secret text);
 	ALTER TABLE typed REPLICA IDENTITY FULL});
 dst(q{INSERT INTO flo.rules (group_name, table_name, column_name, action, arguments)
-		SELECT 'g', 'typed', c, 'mask', '{"keep_first": 2, "keep_last": 0}' FROM unnest('{at,day,yes,n,deep}'::text[]) c;
+		SELECT 'g', 'typed', c, 'mask', '{"keep_first": 2, "keep_last": 0}'
+		FROM unnest('{at,day,yes,n,deep}'::text[]) c;
 	INSERT INTO flo.rules (group_name, table_name, column_name, action)
 		SELECT 'g', 'typed', c, a FROM (VALUES ('id', 'keep'), ('secret', 'null')) v (c, a);
 	INSERT INTO flo.rules (group_name, worker_name, table_name, column_name, action, arguments)
@@ -253,23 +260,28 @@ dst(q{INSERT INTO flo.rules (group_name, table_name, column_name, action, argume
 		('g', 'postgres', 'typed', 'yes', 'constant', '{"value": "false"}'),
 		('g', 'postgres', 'typed', 'n', 'constant', '{"value": 0}'),
 		('g', 'postgres', 'typed', 'deep', 'constant', '{"value": "{}"}')});
-create_event_worker($dest, 'g', 'file', 'file', { directory => $dir, masking => 'strict', start => 'latest', tables => ['typed'] });
+create_event_worker($dest, 'g', 'file', 'file',
+	{ directory => $dir, masking => 'strict', start => 'latest', tables => ['typed'] });
 src(q{BEGIN; INSERT INTO typed VALUES (1, '2024-02-29 12:00', '2024-02-29', true, 12345, '{1,2}', 'XYZZY');
 	UPDATE typed SET id = 2, secret = 'XYZZY2'; DELETE FROM typed; COMMIT;
 	COMMENT ON TABLE typed IS 'XYZZY'; ALTER TABLE typed ALTER secret SET DEFAULT 'XYZZY'});
 wait_caught_up($source, $dest, 'g', member => 'file');
 my @events = file_events($dir);
-my $masked = { id => 1, at => '20' . '*' x 17, day => '20********', yes => '*', n => '12***', deep => '{1***', secret => undef };
+my $masked = {
+	id => 1, at => '20' . '*' x 17, day => '20********', yes => '*', n => '12***', deep => '{1***', secret => undef
+};
 is_deeply($events[0]{NewTuple}, $masked, 'a timestamp, a date, a boolean, a number, an array, masked');
 is_deeply([ $events[1]{OldTuple}, $events[1]{NewTuple}, $events[2]{OldTuple} ],
 	[ $masked, { %$masked, id => 2 }, { %$masked, id => 2 } ], 'and in old rows');
 my ($ddl) = grep { $_->{Type} eq 'DDL' && $_->{Command}{tag} eq 'ALTER TABLE' } @events;
-is_deeply([ $ddl->{Command}{text}, $ddl->{Command}{tables}[0]{columns}[6]{default}, $ddl->{Command}{tables}[0]{columns}[6]{name} ],
+my $last = $ddl->{Command}{tables}[0]{columns}[6];
+is_deeply([ $ddl->{Command}{text}, $last->{default}, $last->{name} ],
 	[ '', undef, 'secret' ], 'an event of DDL has names and types, and neither its text nor a default');
 
 src(q{ALTER TABLE typed ADD extra text; INSERT INTO typed (id, extra) VALUES (3, 'XYZZY')});
 rule('typed', 'extra', 'null');
 dst(q{DELETE FROM flo.rules WHERE column_name = 'day' AND worker_name IS NULL});
-ok(wait_until($dest, 'postgres', q{SELECT last_error ~ 'column "day" of table "public.typed" has no rule' FROM flo.status
+ok(wait_until($dest, 'postgres', q{SELECT last_error ~ 'column "day" of table "public.typed" has no rule'
+	FROM flo.status
 	WHERE member = 'file'}, 'the sink to stop'), 'a sink of events stops as well');
 done_testing();

@@ -24,7 +24,8 @@ $_->safe_psql('postgres', 'CREATE DATABASE app') for values %node;
 sub at { my ($where, $sql) = @_; return $node{$where}->safe_psql('app', $sql); }
 
 at('source', q{
-	CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL, email text UNIQUE, phone text, birthday date, notes text);
+	CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL, email text UNIQUE, phone text, birthday date,
+		notes text);
 	CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer int NOT NULL REFERENCES customers,
 		total numeric, at timestamptz DEFAULT now(), status text DEFAULT 'PLUGH');
 	INSERT INTO customers SELECT i, 'XYZZY name ' || i, 'XYZZY' || i || '@example.org', '+49XYZZY' || i,
@@ -45,7 +46,10 @@ sub work
 		INSERT INTO orders (customer, total) VALUES ($id, 1);} . ($and // ''));
 }
 
-sub caught_up { return wait_caught_up($node{source}, $node{destination}, 'staging', source_db => 'app', dest_db => 'app'); }
+sub caught_up
+{
+	return wait_caught_up($node{source}, $node{destination}, 'staging', source_db => 'app', dest_db => 'app');
+}
 
 # Files with a value that was planted.  PLUGH is one that may pass: where that is found the other would be, too.
 my $kept = 0;
@@ -92,7 +96,8 @@ sub run_block
 	{
 		ok(wait_until($node{$where}, 'app', q{SELECT count(*) = 11 FROM flo.masking_report('staging')}, 'the report'),
 			'the report knows all columns before a row has come');
-		my $all = at('source', q{SELECT string_agg(concat_ws(' ', column_name, decision), ', ') FROM flo.masking_report('staging')});
+		my $all = at('source', q{SELECT string_agg(concat_ws(' ', column_name, decision), ', ')
+			FROM flo.masking_report('staging')});
 		is($all, 'id none, name changed, email changed, phone changed, birthday changed, notes changed, id none, '
 			  . 'customer none, total none, at none, status none', 'and so does the source');
 	}
@@ -100,7 +105,8 @@ sub run_block
 	my $rc = $node{$where}->psql('app', $sql, stdout => \$out, stderr => \$err, on_error_stop => 1);
 	is($rc, 0, "$where: " . (split /\n/, $sql)[0]) or diag($err);
 	is($out, 't', 'it is true') if $what eq 'true';
-	like($out, qr/^table "public.orders" gets a column "remark" that has no rule for all operations, and masking is strict/,
+	like($out,
+		qr/^table "public.orders" gets a column "remark" that has no rule for all operations, and masking is strict/,
 		'the error is that of the page') if $what eq 'until backoff';
 	like($err, qr/NOTICE:  rules \(13\) and routes \(0\) of group "staging" stay/, 'rules stay, and it says how many')
 	  if $sql =~ /drop_group/;
@@ -129,7 +135,8 @@ cmp_ok($blocks, '>=', 18, 'the page has its blocks');
 
 work();
 caught_up();
-is(at('destination', q{SELECT count(*) FROM orders}), at('source', 'SELECT count(*) FROM orders'), 'all rows are there');
+is(at('destination', q{SELECT count(*) FROM orders}), at('source', 'SELECT count(*) FROM orders'),
+	'all rows are there');
 is(at('destination', q{SELECT count(DISTINCT email) FROM customers}), at('source', 'SELECT count(*) FROM customers'),
 	'what was unique is');
 cmp_ok(scalar file_events($dir), '>', 100, 'and there are events');

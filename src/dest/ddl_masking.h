@@ -17,7 +17,10 @@
 extern char *flo_ddl_masking_refused(Node *statement, const FloDdlStatement *ddl,
 									 FloWorkerRules *rules);
 
-/* The same by what has come of it, whatever it was.  First: what its tables have here.  In a transaction; NIL unless masking is strict. */
+/*
+ * The same by what has come of it, whatever it was.  First: what its tables have
+ * here.  In a transaction; NIL unless masking is strict.
+ */
 extern List *flo_ddl_masking_before(const FloDdlStatement *ddl, FloWorkerRules *rules);
 
 extern char *flo_ddl_masking_after(const List *before, FloWorkerRules *rules);

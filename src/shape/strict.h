@@ -31,7 +31,10 @@ extern FloCover flo_strict_cover(const FloShapeSpec *spec, const char *schema, c
  */
 extern void flo_strict_check(const FloShapeSpec *spec, const FloRelation *relation);
 
-/* The same for one that a table is about to get; the number of a rule that changes its values, or 0 */
+/*
+ * The same for one that a table is about to get; the number of a rule that changes
+ * its values, or 0
+ */
 extern int64 flo_strict_require(const FloShapeSpec *spec, const char *schema, const char *table,
 								const char *column);
 
