@@ -60,8 +60,8 @@ sub as_role
 	my ($role, $node, $sql) = @_;
 	my ($out, $err);
 
-	IPC::Run::run([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-U', $role, '-d', 'app', '-p', $node->port, '-h', $node->host,
-		'-c', $sql ], '>', \$out, '2>', \$err);
+	IPC::Run::run([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-U', $role, '-d', 'app', '-p', $node->port,
+		'-h', $node->host, '-c', $sql ], '>', \$out, '2>', \$err);
 	chomp $out;
 	return ($? >> 8, $out, $err);
 }
@@ -104,7 +104,8 @@ my $definitions = q{
 	 UNION ALL SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
 	 UNION ALL SELECT relname, relkind::text, relacl::text || pg_get_userbyid(relowner) FROM pg_class
 		WHERE relnamespace = 'public'::regnamespace
-	 UNION ALL SELECT proname, prosrc, pg_get_userbyid(proowner) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+	 UNION ALL SELECT proname, prosrc, pg_get_userbyid(proowner) FROM pg_proc
+		WHERE pronamespace = 'public'::regnamespace
 	 UNION ALL SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger
 		WHERE NOT tgisinternal AND tgname !~ '^pg_flo'
 	 UNION ALL SELECT attrelid::regclass::text, attname,
@@ -124,13 +125,15 @@ sub look_after
 
 	if ($sql =~ /flo\.cutover\('\w+', .*dry_run/)
 	{
-		is(as_status("SELECT count(*) FROM flo.fence_status() WHERE state = 'raised'"), '0', 'a dry run fences nothing');
+		is($node{source}->safe_psql('app', "SELECT count(*) FROM flo.fence_status() WHERE state = 'raised'"), '0',
+			'a dry run fences nothing');
 	}
 	elsif ($sql =~ /flo\.cutover\('(\w+)', reverse/)
 	{
 		$forth = $1;
 		$application->{run}->finish;
-		like($application->{err}, qr/fenced by group "$forth"/, 'the application was told why it cannot write any more');
+		like($application->{err}, qr/fenced by group "$forth"/,
+			'the application was told why it cannot write any more');
 		note("steps: $answer");
 		same_tables('after the cut-over');
 		is($node{destination}->safe_psql('app', $definitions), $node{source}->safe_psql('app', $definitions),
@@ -160,8 +163,6 @@ sub look_after
 		same_tables('forward again');
 	}
 }
-
-sub as_status { return $node{source}->safe_psql('app', $_[0]); }
 
 sub run_on
 {

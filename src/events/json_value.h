@@ -5,23 +5,9 @@
 #ifndef FLO_JSON_VALUE_H
 #define FLO_JSON_VALUE_H
 
+#include "events/json_type.h"
 #include "lib/stringinfo.h"
 #include "wire/change.h"
-
-typedef struct FloJsonType FloJsonType;
-
-/*
- * How values of a source column are written.  Needs a transaction; the result
- * lives in "context".  Types of the source's users are looked up here by
- * their name; where there is none of that name, values become strings.
- */
-extern FloJsonType *flo_json_type(const FloColumn *column, MemoryContext context);
-
-/*
- * Can values in binary form only be written with the catalogs at hand, i.e.
- * within a transaction?
- */
-extern bool flo_json_needs_catalog(const FloJsonType *type);
 
 /*
  * Append the value, which is text or binary; text of the source is in

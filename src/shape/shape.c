@@ -652,7 +652,8 @@ decide(FloShape *shape, FloPlan *plan, const FloChange *change, int operation)
 	bool		passes;
 
 	if (operation == FLO_ON_DELETE)
-		return judge(shape, plan, &old, operation) == FLO_PASSES ? FLO_FATE_DELETE : FLO_FATE_DROPPED;
+		return judge(shape, plan, &old, operation) == FLO_PASSES ?
+			FLO_FATE_DELETE : FLO_FATE_DROPPED;
 	passes = judge(shape, plan, &new, operation) == FLO_PASSES;
 	if (operation == FLO_ON_INSERT)
 		return passes ? FLO_FATE_INSERT : FLO_FATE_DROPPED;

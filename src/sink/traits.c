@@ -42,7 +42,8 @@ fires(const Trigger *trigger)
 		TRIGGER_FIRES_ON_ORIGIN : TRIGGER_FIRES_ON_REPLICA;
 
 	return trigger->tgenabled != TRIGGER_DISABLED && trigger->tgenabled != off &&
-		(trigger->tgtype & (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)) != 0 &&
+		(trigger->tgtype &
+		 (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)) != 0 &&
 		!flo_fence_owns(trigger);
 }
 

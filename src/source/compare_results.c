@@ -31,7 +31,8 @@ static FloComparedRecord no_result;
 /* --- what people see ----------------------------------------------------- */
 
 void
-flo_comparison_show(FloCompareLeader *l, const char *worker, Oid relation, const char *state, const char *detail)
+flo_comparison_show(FloCompareLeader *l, const char *worker, Oid relation, const char *state,
+					const char *detail)
 {
 	MemoryContext old = flo_transaction_begin();
 
