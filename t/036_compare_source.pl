@@ -174,9 +174,13 @@ is(over(begin()), $equal, 'it goes on where it was');
 # as it is said a minute after a worker has stopped
 dst(q{SELECT flo.stop_group('g')});
 wait_state($dest, 'g', 'postgres', 'stopped');
-my ($key) = grep { /\.worker\./ } keys %{ $nats->api('STREAM.INFO.KV_pg_flo_state_g',
-	{ subjects_filter => '>' })->{state}{subjects} };
-my $report = $nats->api('STREAM.MSG.GET.KV_pg_flo_state_g', { last_by_subj => $key })->{message}{data};
+my ($key, $report);
+await(sub {
+		($key) = grep { /\.worker\./ } keys %{ $nats->api('STREAM.INFO.KV_pg_flo_state_g',
+			{ subjects_filter => '>' })->{state}{subjects} };
+		$report = $nats->api('STREAM.MSG.GET.KV_pg_flo_state_g', { last_by_subj => $key })->{message}{data} if $key;
+		$report;
+	}, 'the report') or die;
 $report = MIME::Base64::decode_base64($report);
 $report =~ s/"at": ?"\d+/"at": "2020/;
 $nats->publish($key, $report);

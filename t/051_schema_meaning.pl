@@ -259,8 +259,9 @@ is($dest->safe_psql('rest_source', $brought),
 	'collation app.co created, default value for column w of view app.vw created, function app.ag(integer) created, '
 	  . 'function app.f(integer) created, function app.p() created, function app.trg() created, '
 	  . 'index app.a_keyed_id_idx created, index app.mvi created, materialized view app.a_keyed created, '
-	  . 'materialized view app.mv created, sequence app.s created, trigger tr on view app.vw created, '
-	  . 'type app.dd created, type app.ir created, type app.mood created, type app.pair created, '
+	  . 'materialized view app.mv created, sequence app.s created, '
+	  . 'table app.unlogged left out, trigger tr on view app.vw created, type app.dd created, '
+	  . 'type app.ir created, type app.mood created, type app.pair created, '
 	  . 'view app.by_key created, view app.over left out, view app.vw created',
 	'a group over a schema brings what no table needs, too');
 is($dest->safe_psql('rest_source', 'SELECT n FROM app.mv'), '10', 'a materialized view with its rows');
