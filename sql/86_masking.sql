@@ -8,14 +8,20 @@ CREATE FUNCTION flo.rule_class(action text, arguments jsonb) RETURNS text
 	SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF action = 'pseudonym' THEN
+	-- what only its author and the owners of members see
+	IF arguments IS NULL AND action IN ('pseudonym', 'hash') THEN
+		RETURN 'unknown';
+	ELSIF action = 'pseudonym' THEN
 		RETURN flo.pseudonym_class(arguments->>'kind');
+	ELSIF action = 'hash' THEN
+		RETURN CASE WHEN coalesce((arguments->>'length')::int, 32) * log(2, coalesce(char_length(arguments->>'alphabet'), 16)) >= 64
+			THEN 'collision-resistant' ELSE 'lossy' END;
 	END IF;
-	RETURN CASE action WHEN 'keep' THEN 'injective' WHEN 'hash' THEN 'collision-resistant' WHEN 'expression' THEN 'unknown' ELSE 'lossy' END;
+	RETURN CASE action WHEN 'keep' THEN 'injective' WHEN 'expression' THEN 'unknown' ELSE 'lossy' END;
 END
 $$;
 COMMENT ON FUNCTION flo.rule_class(text, jsonb) IS
-'internal: whether a transform keeps different values different: injective, collision-resistant, lossy; unknown for an expression';
+'internal: whether a transform keeps different values different: injective, collision-resistant, lossy; unknown for an expression, and for a rule that the caller does not see';
 
 -- Columns as the source tells of them, else as they came
 CREATE FUNCTION flo.columns_of_group(group_name text, pieces text[],
@@ -122,4 +128,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION flo.masking_report(text) IS
-'What becomes of each column that the source of a group sends, for each member here. decision: changed, kept (by the action keep), left out (by a route), partly (its rules do not hold for all operations), none; rules that say so; class: whether different values stay different (injective, collision-resistant, lossy; unknown for an expression). What the broker cannot tell is taken from what came. Callable by pg_monitor. Error: 42704 unknown group';
+'What becomes of each column that the source of a group sends, for each member here. decision: changed, kept (by the action keep), left out (by a route), partly (its rules do not hold for all operations), none; rules that say so; class: whether different values stay different (injective, collision-resistant, lossy; unknown for an expression, and for a pseudonym or hash whose rule the caller does not see). What the broker cannot tell is taken from what came. Callable by pg_monitor. Error: 42704 unknown group';

@@ -65,6 +65,7 @@ SELECT flo.pseudonym('iban', 'DE89 3704 0044 0532 0130 00', flo.secret('main')),
 	flo.pseudonym('ip', '10.1.2.3/24'::inet, flo.secret('main')), flo.pseudonym('ip', '2001:db8::1', flo.secret('main'));
 SELECT flo.pseudonym('date', '2024-02-29', flo.secret('main'), 'ann'), flo.pseudonym('date', '2024-02-29 23:59:59.5+00', flo.secret('main'), 'ann'),
 	flo.pseudonym('date', date '2024-02-29', flo.secret('main'), 'bob'), flo.pseudonym('date', timestamp '2024-03-01 12:00', flo.secret('main'), 'bob', days => 3),
+	flo.pseudonym('date', '2024-02-29T23:59:59.5Z', flo.secret('main'), 'ann'), flo.pseudonym('date', '2024-02-29 23:59+0530', flo.secret('main'), 'ann'),
 	flo.pseudonym('date', 'infinity'::date, flo.secret('main'), 'bob'), flo.pseudonym('date', '0001-01-01 00:00:00 BC', flo.secret('main'), 'bob');
 SELECT i, flo.pseudonym('integer', i, flo.secret('main')), flo.pseudonym('bigint', i::bigint, flo.secret('main')),
 	flo.pseudonym('integer', i, flo.secret('main'), min => -2, max => 2) FROM generate_series(-2, 2) i;
@@ -127,7 +128,7 @@ SELECT bool_and(flo.decrypt(flo.encrypt(v, flo.secret('main')), flo.secret('main
 -- bad values and arguments; a message does not show the value
 SELECT k, pg_temp.try(format('SELECT flo.pseudonym(%L, %L, flo.secret(''main''), %L)', k, v, CASE k WHEN 'date' THEN 's' END))
   FROM (VALUES ('uuid', 'secret'), ('uuid', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1'), ('ip', '300.1.1.1'), ('ip', repeat('1', 100)), ('date', '31.12.2024'), ('date', '2024-13-01'),
-	('date', '2024-02-29x'), ('integer', 'secret'), ('integer', '1.5'), ('integer', '2147483648'), ('bigint', '9223372036854775808'), ('integer', '-'), ('emial', 'x')) s (k, v);
+	('date', '2024-02-29x'), ('date', '2024-02-29 Mia Weber'), ('date', '2024-02-29 10:00:00 +49 170'), ('ip', '10.1.2.3/Mia Weber'), ('ip', '10.1.2.3/33'), ('ip', '::1/'), ('integer', 'secret'), ('integer', '1.5'), ('integer', '2147483648'), ('bigint', '9223372036854775808'), ('integer', '-'), ('emial', 'x')) s (k, v);
 SELECT pg_temp.try(s) FROM unnest(ARRAY[$$SELECT flo.pseudonym('integer', 5, flo.secret('main'), min => 1, max => 4)$$,
 	$$SELECT flo.pseudonym('integer', 5, flo.secret('main'), min => 5, max => 4)$$, $$SELECT flo.pseudonym('integer', 5, flo.secret('main'), max => 3000000000)$$,
 	$$SELECT flo.pseudonym('bigint', 5, flo.secret('main'), min => -9223372036854775808)$$, $$SELECT flo.pseudonym('text', 'x', flo.secret('main'), min => 5)$$,

@@ -51,6 +51,9 @@ SELECT pg_temp.try('ch', '{}', 'hash') = pg_temp.try('plain', '{}', 'hash', more
 -- duplicates
 SELECT c, pg_temp.try(c, '{"kind": "first_name"}'), pg_temp.try(c, '{"kind": "first_name", "allow_duplicates": true}') FROM unnest('{email,name,plain}'::text[]) c;
 SELECT pg_temp.try('name', '{"length": 15}', 'hash'), pg_temp.try('name', '{"length": 16}', 'hash'), pg_temp.try('name', '{"length": 15, "allow_duplicates": true}', 'hash');
+CREATE UNIQUE INDEX by_lower ON users (tenant, lower(plain));
+SELECT pg_temp.try('plain', '{"kind": "first_name"}');
+DROP INDEX by_lower;
 SELECT pg_temp.try('email', '{"kind": "full_name"}', stage => 'replicator');
 
 -- NULL, empty

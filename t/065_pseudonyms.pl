@@ -224,5 +224,21 @@ like(error_of($source, 'SET ROLE nosy; TABLE flo.named_secrets'), qr/^42501/, 's
 like(error_of($source, q{SET ROLE nosy; SELECT flo.hash('x', 'flo.secret:main')}), qr/^42501/,
 	'nor usable by others');
 
+# who makes one that another is just making would else know that one's value
+$source->safe_psql('postgres', 'CREATE ROLE sly LOGIN; GRANT USAGE ON SCHEMA flo TO nosy, sly;
+	GRANT EXECUTE ON FUNCTION flo.set_secret(text, text, bool), flo.drop_secret(text) TO nosy, sly');
+for my $act ("flo.set_secret('twice', 'what sly knows of')", "flo.drop_secret('twice')")
+{
+	my ($first, $second) = map { FloTest::Session->new($source, 'postgres') } 1 .. 2;
+	$first->query(q{SET ROLE nosy; BEGIN; SELECT flo.set_secret('twice', replace => true)});
+	$second->send("SET ROLE sly; SELECT 'until here'; SELECT $act");
+	wait_until($source, 'postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE NOT granted}, 'the other to wait') or die;
+	$first->query('COMMIT');
+	$second->result;
+	like($second->{err}, qr/permission denied for secret "twice"/, "nor are those changed that come meanwhile: $act");
+	$_->close for $first, $second;
+}
+is(src(q{SELECT value LIKE '%sly%', owner FROM flo.named_secrets WHERE name = 'twice'}), 'f|nosy', 'it stays whose it is');
+
 $_->stop for $source, $dest;
 done_testing();

@@ -21,6 +21,7 @@
 #include "executor/tuptable.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -262,12 +263,18 @@ check_value(const char *value)
 						 FLO_SECRET_MIN)));
 }
 
-/* Throws unless the one that is there may be changed by the current user */
+/*
+ * Throws unless the one that is there may be changed by the current user.  One that
+ * somebody else is about to make is waited for, so that it is not overwritten unseen.
+ */
 static void
 check_owner(const char *name)
 {
 	const char *value;
-	FloSecretState state = flo_named_secret_find(name, GetUserId(), &value);
+	FloSecretState state;
+
+	LockRelationOid(flo_store_table("named_secrets"), ShareRowExclusiveLock);
+	state = flo_named_secret_find(name, GetUserId(), &value);
 
 	if (state == FLO_SECRET_FORBIDDEN)
 		flo_named_secret_refuse(state, name, GetUserId());

@@ -11,9 +11,13 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/sysattr.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
+#include "nodes/bitmapset.h"
+#include "nodes/nodes.h"
+#include "optimizer/optimizer.h"
 #include "shape/fitting.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -80,6 +84,20 @@ flo_fitting_is_domain(const FloShapeColumns *columns, const FloShapeColumn *colu
 
 /* --- unique indexes ------------------------------------------------------ */
 
+/* As lower(email) has "email" */
+static bool
+expressions_have(HeapTuple index, AttrNumber column)
+{
+	bool		isnull;
+	Datum		stored = SysCacheGetAttr(INDEXRELID, index, Anum_pg_index_indexprs, &isnull);
+	Bitmapset  *columns = NULL;
+
+	if (isnull)
+		return false;
+	pull_varattnos(stringToNode(TextDatumGetCString(stored)), 1, &columns);
+	return bms_is_member(column - FirstLowInvalidHeapAttributeNumber, columns);
+}
+
 static bool
 index_has_key(Oid index, AttrNumber column)
 {
@@ -92,6 +110,8 @@ index_has_key(Oid index, AttrNumber column)
 	form = (Form_pg_index) GETSTRUCT(tuple);
 	for (int i = 0; form->indisunique && i < form->indnkeyatts && !found; i++)
 		found = form->indkey.values[i] == column;
+	if (form->indisunique && !found)
+		found = expressions_have(tuple, column);
 	ReleaseSysCache(tuple);
 	return found;
 }

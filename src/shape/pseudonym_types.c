@@ -86,6 +86,20 @@ flo_make_uuid(const FloPseudonym *pseudonym, const FloPseudonymInput *input, Str
 
 /* --- addresses ----------------------------------------------------------- */
 
+/* Nothing else may stand behind an address: it stays */
+static bool
+is_netmask(const char *mask, int len, int most)
+{
+	int			bits = 0;
+
+	for (int i = 0; i < len; i++)
+		if (mask[i] < '0' || mask[i] > '9' || i == 3)
+			return false;
+		else
+			bits = bits * 10 + mask[i] - '0';
+	return len > 0 && bits <= most;
+}
+
 /* A netmask stays */
 void
 flo_make_ip(const FloPseudonym *pseudonym, const FloPseudonymInput *input, StringInfo out)
@@ -104,7 +118,8 @@ flo_make_ip(const FloPseudonym *pseudonym, const FloPseudonymInput *input, Strin
 	text[len] = '\0';
 	family = strchr(text, ':') != NULL ? AF_INET6 : AF_INET;
 	count = family == AF_INET6 ? 16 : 4;
-	if (inet_pton(family, text, address) != 1)
+	if (inet_pton(family, text, address) != 1 ||
+		(mask != NULL && !is_netmask(mask + 1, input->len - len - 1, count * 8)))
 		not_of_kind(pseudonym, "an IP address");
 	for (int i = 0; i < count; i++)
 	{
@@ -144,6 +159,42 @@ read_number(const char **at, const char *end, char next, int *number)
 	return true;
 }
 
+/* Digits, at most so many, after one of the characters "before" */
+static bool
+read_part(const char **at, const char *end, const char *before, int most)
+{
+	const char *begin = *at + 1;
+
+	if (*at == end || strchr(before, **at) == NULL)
+		return false;
+	for (*at = begin; *at < end && **at >= '0' && **at <= '9'; (*at)++)
+		if (*at - begin == most)
+			return false;
+	return *at > begin;
+}
+
+/* A time of day and its zone, as the server writes them in ISO style, or nothing */
+static bool
+is_time(const char *at, const char *end)
+{
+	if (at == end)
+		return true;
+	if (!read_part(&at, end, " T", 2) || !read_part(&at, end, ":", 2))
+		return false;
+	if (at < end && *at == ':' && !read_part(&at, end, ":", 2))
+		return false;
+	if (at < end && *at == '.' && !read_part(&at, end, ".", 9))
+		return false;
+	if (at < end && *at == 'Z')
+		return at + 1 == end;
+	if (at < end && !read_part(&at, end, "+-", 4))
+		return false;
+	while (at < end)
+		if (!read_part(&at, end, ":", 2))
+			return false;
+	return true;
+}
+
 int
 flo_pseudonym_shift(const FloPseudonym *pseudonym, const char *subject, int len)
 {
@@ -178,10 +229,12 @@ flo_make_date(const FloPseudonym *pseudonym, const FloPseudonymInput *input, Str
 	}
 	if (!read_number(&at, end, '-', &year) || !read_number(&at, end, '-', &month) ||
 		!read_number(&at, end, '\0', &day) || month < 1 || month > 12 || day < 1 || day > 31 ||
-		year < 1 || year > MAX_YEAR || (at < end && *at != ' ' && *at != 'T'))
+		year < 1 || year > MAX_YEAR)
 		not_of_kind(pseudonym, "a date as in 2024-12-31");
 	if (is_bc)
 		end -= 3;
+	if (!is_time(at, end))
+		not_of_kind(pseudonym, "a date as in 2024-12-31");
 
 	j2date(date2j(is_bc ? 1 - year : year, month, day) + shift, &year, &month, &day);
 	is_bc = year <= 0;
