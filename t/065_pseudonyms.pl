@@ -238,7 +238,8 @@ for my $act ("flo.set_secret('twice', 'what sly knows of')", "flo.drop_secret('t
 	like($second->{err}, qr/permission denied for secret "twice"/, "nor are those changed that come meanwhile: $act");
 	$_->close for $first, $second;
 }
-is(src(q{SELECT value LIKE '%sly%', owner FROM flo.named_secrets WHERE name = 'twice'}), 'f|nosy', 'it stays whose it is');
+is(src(q{SELECT value LIKE '%sly%', owner FROM flo.named_secrets WHERE name = 'twice'}),
+	'f|nosy', 'it stays whose it is');
 
 $_->stop for $source, $dest;
 done_testing();

@@ -98,6 +98,15 @@ is(dst(q{SELECT string_agg(concat_ws(' ', column_name, decision, action, class, 
 		SELECT r.id FROM flo.rules r WHERE r.column_name = m.column_name)]), ', ') FROM flo.masking_report('g') m}),
 	'id kept keep injective t, email changed mask lossy t, phone changed null lossy t, note kept keep injective t',
 	'and what has been decided');
+dst(q{SELECT flo.set_secret('main'); CREATE ROLE watcher LOGIN; GRANT pg_monitor TO watcher});
+my @hashed = (rule('users', 'phone', 'hash', '{"secret": "main", "length": 15}'),
+	rule('users', 'phone', 'pseudonym', '{"secret": "main", "kind": "text"}'));
+is(dst(q{SELECT class FROM flo.masking_report('g') WHERE column_name = 'phone'}), 'lossy', 'a short hash is lossy');
+is(dst(q{SET ROLE watcher; SELECT string_agg(concat_ws(' ', column_name, decision, action), ', ')
+	FROM flo.masking_report('g')}),
+	'id kept keep, email changed mask, phone changed null, hash, pseudonym, note kept keep',
+	'pg_monitor sees what becomes of columns');
+dst('DELETE FROM flo.rules WHERE id IN (' . join(', ', @hashed) . ')');
 is(src(q{SELECT string_agg(member || ' ' || column_name || ' ' || decision, ', ') FROM flo.masking_report('g')}),
 	join(', ', map { "replicator $_ none" } qw(id email phone note)),
 	'at the source it is about the rules of the replicator');
@@ -143,6 +152,19 @@ src(q{BEGIN; ALTER TABLE users DROP COLUMN note; ALTER TABLE users RENAME mobile
 	INSERT INTO users (id, note) VALUES (106, 'XYZZY'); COMMIT});
 stops('column "note" .* may not be the one that was meant', 'a column that is dropped, and one that takes its name');
 dst(q{UPDATE flo.rules SET action = 'null' WHERE column_name = 'note'});
+synced();
+
+# the one behind it, which looks as if that one were dropped
+src(q{CREATE TABLE later (id int PRIMARY KEY, v text, w text)});
+rule('later', 'id', 'keep');
+rule('later', 'v', 'keep');
+rule('later', 'w', 'null');
+src(q{INSERT INTO later VALUES (1, 'v', 'XYZZY')});
+synced();
+src(q{BEGIN; ALTER TABLE later DROP v; ALTER TABLE later RENAME w TO v; INSERT INTO later VALUES (2, 'XYZZY'); COMMIT});
+stops('column "v" .* may not be the one that was meant',
+	'a column that is dropped, and the next one that takes its name');
+dst(q{UPDATE flo.rules SET action = 'null' WHERE table_name = 'later' AND column_name = 'v'});
 synced();
 
 src(q{CREATE TABLE kept (id int PRIMARY KEY, v int, w text)});

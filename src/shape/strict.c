@@ -184,9 +184,25 @@ type_in_words(const char *type)
 }
 
 /*
+ * How many columns were dropped at most, which is how far one can have come forward:
+ * names at the end that are not known may be of columns that have come
+ */
+static int
+count_dropped(const FloKnownTable *known, const FloRelation *relation)
+{
+	int			old = relation->natts;
+
+	while (old > 0 && known_place(known, relation->columns[old - 1].name) < 0)
+		old--;
+	return Max(known->ncolumns - old, 0);
+}
+
+/*
  * Columns that are gone, and could be the one that is now called as the rule says: if
- * one of them was not kept, it must not begin to be.  A rule that was written since
- * knows of the table as it is, but one that still changes what is gone speaks against it.
+ * one of them was not kept, it must not begin to be.  That one was dropped and the next
+ * one has got its name looks as if the next one were dropped.  A rule that was written
+ * since knows of the table as it is, but one that still changes what is gone speaks
+ * against it.
  */
 static void
 check_renamed(const FloShapeSpec *spec, const FloKnownTable *known, const FloRelation *relation,
@@ -194,9 +210,10 @@ check_renamed(const FloShapeSpec *spec, const FloKnownTable *known, const FloRel
 {
 	FloCover	doubtful = rule->id > known->newest_rule ? FLO_COVER_CHANGED : FLO_COVER_NONE;
 	int			then = known_place(known, relation->columns[place].name);
-	int			end = then >= 0 ? then : known->ncolumns;
+	int			end = then < 0 ? known->ncolumns :
+		Max(then, place + count_dropped(known, relation) + 1);
 
-	for (int i = place; i < end; i++)
+	for (int i = place; i < Min(end, known->ncolumns); i++)
 	{
 		const FloRuleSpec *other;
 		FloCover	cover;
