@@ -115,6 +115,12 @@ $new->safe_psql('postgres', q{INSERT INTO flo.routes (group_name, source_table, 
 like(cutover($old, q{'a', reverse => 'a_back'}), qr/^55000: .*rules or routes/, 'a route has no way back');
 $new->safe_psql('postgres', q{DELETE FROM flo.routes});
 
+create_group($new, $old, 'other_way', tables => q{'{b}'});
+like(cutover($old, q{'a', reverse => 'other_way', dry_run => true}),
+	qr/^55000: .*group "other_way", does not send table public\.a\n.*flo\.add_table/s,
+	'a way back that was made by hand, of other tables');
+$_->safe_psql('postgres', q{SELECT flo.drop_group('other_way')}) for $old, $new;
+
 $new->safe_psql('postgres', q{SELECT flo.stop_group('a')});
 like(cutover($old, q{'a', max_lag => '1 s'}),
 	qr/^55000: .*behind by more than max_lag/, 'a worker that does not run');
@@ -125,6 +131,19 @@ $session->query('BEGIN; INSERT INTO a VALUES (1)');
 like(cutover($old, q{'a', reverse => 'a_back', timeout => '2 s'}),
 	qr/^57014: .*writers did not end/, 'a writer that does not end');
 $session->query('COMMIT');
+for my $force ('false', 'true')
+{
+	my $waits = FloTest::Session->new($old);
+
+	$session->query('BEGIN; INSERT INTO a VALUES (9)');
+	$waits->send(q{SELECT * FROM flo.cutover('a', timeout => '1 min')});
+	ok(wait_until($new, 'postgres', q{SELECT state = 'prepared' FROM flo.cutovers WHERE group_name = 'a'},
+			'the source to wait for its writers'), 'the source waits for a writer');
+	is(error_of($old, "SELECT flo.unfence('a', force => $force)"), '', "a person has it undone, force => $force");
+	ok(wait_until($_, 'postgres', q{SELECT state = 'cancelled' FROM flo.cutovers WHERE group_name = 'a'}, 'the end'),
+		'it is: ' . $_->name) for $old, $new;
+	$session->query('ROLLBACK');
+}
 $old->safe_psql('postgres', q{BEGIN; INSERT INTO a VALUES (2); PREPARE TRANSACTION 'two'});
 like(cutover($old, q{'a', timeout => '2 s'}), qr/^57014: .*writers did not end/, 'nor does one that is prepared');
 $old->safe_psql('postgres', q{COMMIT PREPARED 'two'; INSERT INTO a VALUES (3)});
@@ -183,6 +202,25 @@ ok(wait_until($old, 'postgres', q{SELECT state IN ('cancelled', 'released') FROM
 	WHERE group_name = 'c'}, 'the end'),
 	'both sides come to an end');
 
+# The destination opens while the transaction of who has forced this side is open
+$_->safe_psql('postgres', 'CREATE TABLE r (id int PRIMARY KEY); INSERT INTO r VALUES (1)') for $old, $new;
+create_group($old, $new, 'r', tables => q{'{r}'}, worker_options => $allow);
+halt_at($new, 'cutover.open.before');
+my $force = FloTest::Session->new($old);
+$call = FloTest::Session->new($old);
+$call->send(q{SELECT * FROM flo.cutover('r')});
+ok(await_halt($new, 'open.before'), 'the destination sleeps before it opens');
+$force->query(q{BEGIN; SELECT flo.unfence('r', force => true)});
+kill9_member($new, 'r', 'postgres');
+ok(wait_until($new, 'postgres', q{SELECT state = 'open' FROM flo.cutovers WHERE group_name = 'r'}, 'it to open'),
+	'it opens');
+wait_until($old, 'postgres', q{SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)
+		OR clock_timestamp() - changed_at > '3 s' FROM flo.cutovers WHERE group_name = 'r'}, 'the source to hear of it');
+$force->query('COMMIT');
+ok(wait_until($old, 'postgres', q{SELECT state = 'released' FROM flo.cutovers WHERE group_name = 'r'},
+		'the old server to learn of it'), 'the old server learns of it');
+is(takes_writes($old, 'r'), '55000', 'and fences itself again, whenever it was forced');
+
 # --- as an ordinary owner -----------------------------------------------------------
 
 for my $node ($old, $new)
@@ -194,12 +232,19 @@ for my $node ($old, $new)
 		CREATE TABLE d (id serial PRIMARY KEY, t text); ALTER TABLE d OWNER TO mover});
 }
 $old->safe_psql('postgres', q{SET SESSION AUTHORIZATION mover; SELECT flo.create_replicator('d', tables => '{d}')});
+$old->safe_psql('postgres', 'CREATE TABLE not_theirs (id int)');
 start_member($old, 'd', 'replicator');
 $new->safe_psql('postgres', qq{SET SESSION AUTHORIZATION mover; SELECT flo.create_worker('d', options => $allow)});
 start_member($new, 'd', 'postgres');
 like(error_of($old, q{SET SESSION AUTHORIZATION other; SELECT * FROM flo.cutover('d')}), qr/^42501: /,
 	"somebody else's group is not cut over");
 $old->safe_psql('postgres', q{INSERT INTO d (t) VALUES ('old')});
+for my $call (q{prepare_fence('d', 'source', '{d}')}, q{raise_fence('d', 'source', 'x')}, q{unfence('d')})
+{
+	like(error_of($old, "SET SESSION AUTHORIZATION other; SELECT flo.$call"), qr/^42501: /, "nor fenced: $call");
+}
+like(error_of($old, q{SET SESSION AUTHORIZATION mover; SELECT flo.prepare_fence('d', 'source', '{not_theirs}')}),
+	qr/^42501: .*must not fence table/, "nor somebody else's table");
 is(error_of($old, q{SET SESSION AUTHORIZATION mover; SELECT * FROM flo.cutover('d', reverse => 'd_back')}), '',
 	'an ordinary owner cuts over');
 $new->safe_psql('postgres', q{SET SESSION AUTHORIZATION mover; INSERT INTO d (t) VALUES ('new')});

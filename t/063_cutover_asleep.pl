@@ -48,6 +48,29 @@ cutover_case('destination asleep at open.before',
 	},
 	arguments => $short, ends => qr/^released/);
 
+# The source itself sleeps for longer than the whole may last: nobody expects it any more
+cutover_case('source asleep at begin.after',
+	sub { halt_at($old, 'cutover.begin.after') },
+	sub {
+		my ($group) = @_;
+		ok(await_halt($old, 'begin.after'), 'a process is there') or return;
+		ok(wait_until($old, 'postgres', "SELECT clock_timestamp() - changed_at > '3 s' FROM flo.cutovers
+			WHERE group_name = '$group'",
+				'the time to be over'), 'the time is over');
+		kill9_member($old, $group, 'replicator');
+	},
+	arguments => q{timeout => '2 s', max_lag => '1 min'}, ends => qr/^cancelled/);
+cutover_case('source asleep at begin.before',
+	sub { halt_at($old, 'cutover.begin.before') },
+	sub {
+		my ($group) = @_;
+		ok(await_halt($old, 'begin.before'), 'a process is there') or return;
+		$old->safe_psql('postgres', "UPDATE flo.cutovers SET changed_at = changed_at - interval '1 hour'
+			WHERE group_name = '$group'");
+		kill9_member($old, $group, 'replicator');
+	},
+	ends => qr/^cancelled/);
+
 cutover_ends();
 $_->stop('fast') for $old, $new;
 done_testing();

@@ -22,6 +22,7 @@
 #include "access/xlog.h"
 #include "api/drop.h"
 #include "conf/commit.h"
+#include "conf/cutover.h"
 #include "conf/fence.h"
 #include "conf/publication.h"
 #include "conf/store.h"
@@ -285,6 +286,7 @@ flo_drop_replicator(PG_FUNCTION_ARGS)
 	bool		force = bool_argument(fcinfo, 2, "force");
 
 	flo_conf_require_member(group, FLO_REPLICATOR_MEMBER);
+	flo_cutover_halt(group);
 	flo_fence_require_lowered(group, FLO_FENCE_SOURCE, opens);
 	flo_conf_changed();
 	flo_members_stop(list_make1(make_member(group, FLO_REPLICATOR_MEMBER, true)));
@@ -367,6 +369,7 @@ flo_drop_group(PG_FUNCTION_ARGS)
 	members = flo_store_members(group);
 	foreach(cell, members)
 		flo_conf_require_member(group, ((FloMemberSpec *) lfirst(cell))->member);
+	flo_cutover_halt(group);
 	flo_fence_require_lowered(group, FLO_FENCE_SOURCE, opens);
 	flo_fence_require_lowered(group, FLO_FENCE_DESTINATION, opens);
 	flo_conf_changed();

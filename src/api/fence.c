@@ -12,6 +12,7 @@
 #include "conf/rights.h"
 #include "core/arguments.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -74,36 +75,44 @@ flo_unfence(PG_FUNCTION_ARGS)
 {
 	char	   *group = flo_argument_text(fcinfo, 0, "group_name");
 	bool		force;
+	bool		asked;
 	bool		was_raised;
 
 	flo_argument_require(fcinfo, 1, "force");
 	force = PG_GETARG_BOOL(1);
 	flo_conf_require_group(group);
 	flo_rights_require_owner(group);
-	if (flo_fence_state(group, FLO_FENCE_SOURCE) == NULL &&
+	if (force)
+		flo_cutover_force(group);
+
+
+	/*
+	 * what has not come to its fence here is undone, also where force was
+	 * meant
+	 */
+	asked = flo_cutover_ask_cancel(group);
+	if (asked)
+	{
+		ereport(NOTICE,
+				(errmsg("the cut-over of group \"%s\" is being undone, by both sides", group),
+				 errhint("flo.cutovers shows how far that is. Should the other server be gone for good: force => true.")));
+		if (!force)
+			PG_RETURN_VOID();
+	}
+	if (!asked && flo_fence_state(group, FLO_FENCE_SOURCE) == NULL &&
 		flo_fence_state(group, FLO_FENCE_DESTINATION) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("group \"%s\" has no fence here", group),
 				 errhint("flo.fence_status() shows those that there are.")));
-
-	if (force)
-		flo_cutover_force(group);
-	else if (flo_cutover_ask_cancel(group))
-	{
-		ereport(NOTICE,
-				(errmsg("the cut-over of group \"%s\" is being undone, by both sides", group),
-				 errhint("flo.cutovers shows how far that is. Should the other server be gone for good: force => true.")));
-		PG_RETURN_VOID();
-	}
 	was_raised = take_down(group, FLO_FENCE_SOURCE, force);
 	was_raised |= take_down(group, FLO_FENCE_DESTINATION, force);
 	if (was_raised)
 		ereport(NOTICE,
 				(errmsg("the triggers of the fence stay, and let everything through"),
 				 errhint("Another call of flo.unfence() removes them.")));
-	else if (!flo_fence_uninstall(group, FLO_FENCE_SOURCE, FLO_FENCE_PATIENCE) ||
-			 !flo_fence_uninstall(group, FLO_FENCE_DESTINATION, FLO_FENCE_PATIENCE))
+	else if (!asked && (!flo_fence_uninstall(group, FLO_FENCE_SOURCE, FLO_FENCE_PATIENCE) ||
+						!flo_fence_uninstall(group, FLO_FENCE_DESTINATION, FLO_FENCE_PATIENCE)))
 		ereport(WARNING,
 				(errmsg("the triggers of the fence stay on some tables, since others use these; they let everything through")));
 	PG_RETURN_VOID();
@@ -140,6 +149,8 @@ flo_prepare_fence(PG_FUNCTION_ARGS)
 					  &values, NULL, &count);
 	for (int i = 0; i < count; i++)
 		tables = lappend_oid(tables, DatumGetObjectId(values[i]));
+	flo_rights_require_owner(group);
+	flo_fence_require_rights(tables, GetUserId());
 	flo_fence_install(group, side, tables, passing, FLO_FENCE_PATIENCE);
 	PG_RETURN_VOID();
 }
@@ -153,6 +164,7 @@ flo_raise_fence(PG_FUNCTION_ARGS)
 
 	flo_argument_require(fcinfo, 3, "attempt");
 	flo_conf_require_group(group);
+	flo_rights_require_owner(group);
 	flo_fence_raise(group, side, PG_GETARG_INT64(3), reason, FLO_FENCE_PATIENCE);
 	PG_RETURN_VOID();
 }

@@ -169,6 +169,24 @@ flo_cutover_insert(const FloCutover *c)
 	return done;
 }
 
+#define HOLD \
+	"SELECT FROM flo.cutovers" OF_MEMBER " AND attempt = $3::bigint AND state = $4 FOR NO KEY UPDATE"
+
+bool
+flo_cutover_hold(const FloCutover *c, bool wait)
+{
+	return flo_sql_do(SPI_OK_SELECT, wait ? HOLD : HOLD " SKIP LOCKED",
+					  4, c->group, c->member, flo_text_of_int64(c->attempt),
+					  flo_cutover_state_name(c->state)) > 0;
+}
+
+void
+flo_cutover_halt(const char *group)
+{
+	(void) flo_sql_do(SPI_OK_SELECT, "SELECT FROM flo.cutovers" OF_MEMBER " FOR NO KEY UPDATE",
+					  2, group, FLO_REPLICATOR_MEMBER);
+}
+
 void
 flo_cutover_set(FloCutover *c, FloCutoverState state, XLogRecPtr lsn)
 {
@@ -224,7 +242,8 @@ flo_cutover_force(const char *group)
 	flo_sql_begin(&sql);
 	(void) flo_sql_run(SPI_OK_INSERT, "WITH forced AS (UPDATE flo.cutovers SET changed_at = clock_timestamp(),"
 					   " state = CASE role WHEN 'source' THEN 'forced' ELSE 'open' END WHERE group_name = $1"
-					   " AND state IN ('checking', 'preparing', 'prepared', 'arrived', 'fenced', 'cancelling', 'released')"
+					   " AND (state IN ('prepared', 'arrived', 'fenced', 'cancelling', 'released')"
+					   " OR (role = 'destination' AND state = 'preparing'))"
 					   " RETURNING worker_name, attempt)"
 					   " INSERT INTO flo.cutover_steps (group_name, worker_name, attempt, step, detail)"
 					   " SELECT $1, f.worker_name, f.attempt, 'force', format('flo.unfence() by %s%s', session_user,"

@@ -75,6 +75,16 @@ extern bool flo_cutover_is_over(const FloCutover *cutover);
  */
 extern bool flo_cutover_insert(const FloCutover *cutover);
 
+/*
+ * Is it still as it was loaded?  It stays so to the end of the transaction: somebody
+ * may have forced, or withdrawn, it since, and what he was told stands.  Who does not
+ * wait takes a lock of somebody else's for a change.
+ */
+extern bool flo_cutover_hold(const FloCutover *cutover, bool wait);
+
+/* The source does nothing more for the group's, until the end of the transaction */
+extern void flo_cutover_halt(const char *group);
+
 /* Into another state; one of these goes into "lsn" unless it is invalid */
 extern void flo_cutover_set(FloCutover *cutover, FloCutoverState state, XLogRecPtr lsn);
 

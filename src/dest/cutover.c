@@ -83,6 +83,13 @@ find_tables(FloWorker *w, FloCutover *c, const FloCutoverMessage *message)
 	flo_cutover_save(c);
 }
 
+static bool
+may_cancel(const FloCutover *c)
+{
+	return c->state == FLO_CUTOVER_CHECKING || c->state == FLO_CUTOVER_PREPARING ||
+		c->state == FLO_CUTOVER_PREPARED || c->state == FLO_CUTOVER_ARRIVED;
+}
+
 static void
 begin(FloWorker *w, const FloCutoverMessage *message, const FloCutover *before)
 {
@@ -100,6 +107,10 @@ begin(FloWorker *w, const FloCutoverMessage *message, const FloCutover *before)
 	c.options = message->options;
 	if (!flo_cutover_insert(&c))
 		return;					/* of an attempt that is older than ours */
+
+	/* the source has given that one up by force: nobody opens by it any more */
+	if (before != NULL && may_cancel(before))
+		(void) flo_fence_lower(w->group, FLO_FENCE_DESTINATION, before->attempt);
 	if (open)
 		flo_cutover_blame(&c, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 						  psprintf("this database is open since %s, and may have rows of its own",
@@ -110,13 +121,6 @@ begin(FloWorker *w, const FloCutoverMessage *message, const FloCutover *before)
 						  "the worker takes some of the group's tables alone",
 						  "Remove its option \"tables\".");
 	find_tables(w, &c, message);
-}
-
-static bool
-may_cancel(const FloCutover *c)
-{
-	return c->state == FLO_CUTOVER_CHECKING || c->state == FLO_CUTOVER_PREPARING ||
-		c->state == FLO_CUTOVER_PREPARED || c->state == FLO_CUTOVER_ARRIVED;
 }
 
 /* Never to be opened in this attempt, also one that is not known here, or not any more */
@@ -149,7 +153,9 @@ flo_cutover_take_message(FloWorker *w, const char *content, int len)
 
 	if (!w->sink->ops->transactional || strcmp(message->consumer, w->consumer_name) != 0)
 		return;
-	c = flo_cutover_load(w->group, w->worker);
+	do
+		c = flo_cutover_load(w->group, w->worker);
+	while (c != NULL && !flo_cutover_hold(c, true));
 	same = c != NULL && (uint64) c->attempt == message->attempt;
 	switch ((FloCutoverOrder) message->order)
 	{

@@ -4,20 +4,25 @@
  */
 #include "postgres.h"
 
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
 #include "conf/fence.h"
 #include "conf/given_up.h"
 #include "conf/sql.h"
+#include "conf/tables.h"
 #include "core/attempt.h"
 #include "core/injection_point.h"
 #include "core/names.h"
 #include "core/text.h"
 #include "dest/cutover_acts.h"
+#include "utils/lsyscache.h"
 
 /* ms in which all tables have to be locked at one try: meanwhile nothing is applied */
 #define LOCK_PATIENCE 400
 
 typedef struct Act
 {
+	void		(*what) (void *arg);
 	FloWorker  *w;
 	FloCutover *c;
 	const ErrorData *why;
@@ -61,6 +66,25 @@ any(FloSqlSession *sql, const char *count, FloWorker *w)
 	return strcmp(flo_sql_text(sql, 0, 1), "0") != 0;
 }
 
+/* A table here that a replicator made by hand does not send; invalid: none.  Parts go by their whole. */
+static Oid
+left_out(const FloCutover *c)
+{
+	List	   *sent = flo_store_published(c->reverse);
+	ListCell   *cell;
+
+	foreach(cell, c->tables)
+	{
+		Oid			table = lfirst_oid(cell);
+		List	   *wholes = get_rel_relispartition(table) ? get_partition_ancestors(table) : NIL;
+
+		if (!list_member_oid(sent, table) && get_rel_relkind(table) == RELKIND_RELATION &&
+			list_length(list_difference_oid(wholes, sent)) == list_length(wholes))
+			return table;
+	}
+	return InvalidOid;
+}
+
 static void
 check(void *arg)
 {
@@ -70,6 +94,7 @@ check(void *arg)
 	FloSqlSession sql;
 	char	   *given_up;
 	FloReplicatorSpec *back;
+	Oid			missing;
 
 	if (c->problem != NULL)
 		refuse(c->problem, c->hint);
@@ -85,6 +110,11 @@ check(void *arg)
 	if (back != NULL && back->options.origin != FLO_ORIGIN_LOCAL)
 		refuse("the replicator of the way back sends on what comes from the source",
 			   "Set its option \"origin\" to \"local\".");
+	missing = back != NULL ? left_out(c) : InvalidOid;
+	if (OidIsValid(missing))
+		refuse(psprintf("the replicator of the way back, group \"%s\", does not send table %s",
+						c->reverse, flo_tables_name(missing)),
+			   "Add it there with flo.add_table(), or choose another name: a group is made then.");
 	flo_sql_begin(&sql);
 	for (int i = 0; i < lengthof(obstacles); i++)
 		if (any(&sql, obstacles[i].count, w))
@@ -234,13 +264,27 @@ flo_cutover_has_released(const char *group)
 
 /* --- from outside -------------------------------------------------------- */
 
+/* An act is of the row as it was loaded; of one that is another by now it is none */
+static void
+do_it(void *arg)
+{
+	Act		   *act = arg;
+
+	if (!flo_cutover_hold(act->c, false))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("the cut-over of group \"%s\" has gone on meanwhile", act->c->group)));
+	act->what(act);
+}
+
 static ErrorData *
 run(void (*what) (void *arg), Act *act, const char *point)
 {
 	ErrorData  *error;
 
 	flo_injection_point(psprintf("cutover.%s.before", point));
-	error = flo_attempt_transaction(what, act);
+	act->what = what;
+	error = flo_attempt_transaction(do_it, act);
 	if (error == NULL)
 		flo_injection_point(psprintf("cutover.%s.after", point));
 	return error;

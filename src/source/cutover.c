@@ -34,6 +34,9 @@
 /* ms in which a worker that runs says something */
 #define WORD_PATIENCE 4000
 
+/* ms until who has asked is told that nothing has begun, and waits no more */
+#define REQUEST_PATIENCE 20000
+
 typedef struct Machine
 {
 	MemoryContext context;		/* of the row */
@@ -46,6 +49,8 @@ typedef struct Machine
 	bool		arrived;		/* and told so */
 	bool		equal;			/* by the comparison that was asked for */
 	bool		told_open;
+	XLogRecPtr	end;			/* of the fence's transaction, that this
+								 * process has seen */
 	FloClock	fencing;		/* since when that is tried; 0 = not yet */
 	FloClock	tried;
 	FloClock	cleaned;
@@ -75,7 +80,11 @@ load(Replicator *rep)
 		return;
 	machine.since = flo_clock() - machine.row->age * 1000;
 	if (machine.row->attempt == attempt)
+	{
+		machine.row->lsn = Max(machine.row->lsn, machine.end);
 		return;
+	}
+	machine.end = InvalidXLogRecPtr;
 	machine.answered = machine.triggers = machine.follower = false;
 	machine.arrived = machine.equal = machine.told_open = false;
 	machine.fencing = 0;
@@ -221,10 +230,18 @@ start(Replicator *rep)
 {
 	FloCutover *c = machine.row;
 	FloCopyPhase phase = flo_copy_phase();
-	const FloWorkerReport *report = choose(rep);
+	const FloWorkerReport *report;
 	const FloCutoverRecord *record;
 	ErrorData  *error;
 
+	if (c->cancel_asked || flo_clock_passed(machine.since, REQUEST_PATIENCE))
+	{
+		give_up(rep, ERRCODE_QUERY_CANCELED, NULL, c->cancel_asked ?
+				"somebody has called flo.unfence()" :
+				"the replicator did not begin with it, and whoever asked for it is gone");
+		return;
+	}
+	report = choose(rep);
 	if (report == NULL)
 		return;
 	record = flo_cutover_heard(report->consumer);
@@ -401,11 +418,11 @@ try_to_fence(Replicator *rep)
 		flo_cutover_standbys_behind(PG_UINT64_MAX) == NULL;
 	error = flo_cutover_fence(rep, c);
 	machine.tried = flo_clock();
-	machine.stale = true;
+	machine.stale = error == NULL;
 	if (error == NULL)
-		return;
-	machine.stale = false;
-	give_up_if_final(rep, error, machine.fencing);
+		machine.end = c->lsn;
+	else
+		give_up_if_final(rep, error, machine.fencing);
 }
 
 static void
@@ -433,16 +450,16 @@ prepare(Replicator *rep)
 			(void) flo_cutover_checked(rep, c);
 		machine.stale = true;
 	}
-	else if (!c->dry_run && make_ready(rep) && record->state == FLO_ANSWER_PREPARED &&
-			 way_back_streams(c))
-		try_to_fence(rep);
-	else if (!machine.stale && (c->dry_run || machine.triggers) && machine.fencing == 0 &&
-			 flo_clock_passed(machine.since, c->timeout))
+	else if (machine.fencing == 0 && flo_clock_passed(machine.since, c->timeout))
 		give_up(rep, ERRCODE_QUERY_CANCELED, NULL,
 				psprintf("not prepared within timeout: %s",
 						 record->detail != NULL ? record->detail :
 						 record->state != FLO_ANSWER_PREPARED ? "the destination is not" :
+						 way_back_streams(c) ? "this side is not" :
 						 "the worker of the way back does not stream"));
+	else if (!c->dry_run && make_ready(rep) && record->state == FLO_ANSWER_PREPARED &&
+			 way_back_streams(c))
+		try_to_fence(rep);
 }
 
 /* --- fenced -------------------------------------------------------------- */

@@ -28,6 +28,7 @@
 
 typedef struct Act
 {
+	void		(*what) (void *arg);
 	Replicator *rep;
 	FloCutover *c;
 	bool		keep;
@@ -172,15 +173,6 @@ fence(void *arg)
 }
 
 static void
-note_end(void *arg)
-{
-	Act		   *act = arg;
-
-	(void) flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.cutovers SET lsn = $3::pg_lsn WHERE group_name = $1 AND worker_name = $2",
-					  3, act->c->group, act->c->member, flo_text_of_lsn(act->c->lsn));
-}
-
-static void
 compare(void *arg)
 {
 	Act		   *act = arg;
@@ -286,13 +278,27 @@ checked(void *arg)
 
 /* --- from outside -------------------------------------------------------- */
 
+/* An act is of the row as it was loaded; of one that is another by now it is none */
+static void
+do_it(void *arg)
+{
+	Act		   *act = arg;
+
+	if (!flo_cutover_hold(act->c, false))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("the cut-over of group \"%s\" has gone on meanwhile", act->c->group)));
+	act->what(act);
+}
+
 static ErrorData *
 run(void (*what) (void *arg), Act *act, const char *point)
 {
 	ErrorData  *error;
 
 	flo_injection_point(psprintf("cutover.%s.before", point));
-	error = flo_attempt_transaction(what, act);
+	act->what = what;
+	error = flo_attempt_transaction(do_it, act);
 	if (error == NULL)
 		flo_injection_point(psprintf("cutover.%s.after", point));
 	return error;
@@ -329,10 +335,9 @@ flo_cutover_fence(Replicator *rep, FloCutover *c)
 	Act			act = {.rep = rep,.c = c};
 	ErrorData  *error = run(fence, &act, "fence");
 
-	if (error != NULL)
-		return error;
-	c->lsn = XactLastCommitEnd;
-	return flo_attempt_transaction(note_end, &act);
+	if (error == NULL)
+		c->lsn = XactLastCommitEnd;
+	return error;
 }
 
 ErrorData *
