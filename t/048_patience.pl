@@ -25,7 +25,7 @@ for my $node ($source, $dest)
 }
 $dest->safe_psql('postgres', q{
 	-- sleeps: all of the transaction is to take longer than the broker waits
-	CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$;
+	CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$;
 	CREATE TRIGGER dawdle BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION dawdle();
 	ALTER TABLE t ENABLE ALWAYS TRIGGER dawdle;});
 create_group($source, $dest, 'g', tables => "'{t,quick}'", worker_options => q{'{"fire_triggers": true}'});
@@ -48,7 +48,7 @@ $source->safe_psql('postgres', q{BEGIN;
 	INSERT INTO quick SELECT i, repeat('y', 100) FROM generate_series(1, 20000) i;
 	UPDATE t SET v = 'z' WHERE id <= 10; COMMIT;});
 wait_caught_up($source, $dest, 'g');
-renewed('a statement of seven seconds in a transaction of several chunks');
+renewed('a statement of fourteen seconds in a transaction of several chunks');
 
 # --- many transactions in one chunk -----------------------------------------------------------
 

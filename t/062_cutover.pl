@@ -167,6 +167,8 @@ $new->safe_psql('second', 'CREATE EXTENSION pg_flo;
 	CREATE TABLE a (id int PRIMARY KEY, t text); INSERT INTO a VALUES (1), (2), (3)');
 $new->safe_psql('second', q{SELECT flo.create_worker('a', options => '{"allow_cutover": true, "start": "latest"}')});
 start_member($new, 'a', 'postgres', 'second');
+# the source has to have heard of it
+await(sub { cutover($old, q{'a', dry_run => true}) =~ /^22023/ }, 'the other destination to be known') or die;
 my $refused = cutover($old, q{'a'});
 like($refused, qr/^22023: .*several databases.*worker_name/s, 'only one can take over');
 my $consumer = $old->safe_psql('postgres', q{SELECT consumer FROM flo.stream_status('a') WHERE database = 'second'});
