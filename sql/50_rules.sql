@@ -19,7 +19,7 @@ CREATE FUNCTION flo.preview(
 	SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'GMT'
 	SET extra_float_digits = 3 SET bytea_output = 'hex' SET lc_monetary = 'C';
 COMMENT ON FUNCTION flo.preview(text, text, text, jsonb, jsonb, text, text) IS
-'What the rules and routes in force make of one change; no row when it is dropped. A column left out of new_row of an UPDATE counts as unchanged and not sent; old_row holds what the replica identity gives; where the source is here the rest is left out. Of a table that is not here, columns that rules and routes name are assumed, which a NOTICE tells. Without worker_name: the only worker, else what holds for every worker. Errors: 22023 bad operation or rows, 42703 unknown column, 42704 unknown group or worker, 42501 neither owner nor reader of the group, and those of the rules';
+'What the rules and routes in force make of one change; no row when it is dropped. A column left out of new_row of an UPDATE counts as unchanged and not sent; old_row holds what the replica identity gives; where the source is here the rest is left out. Of a table that is not here, columns that rules and routes name are assumed, which a NOTICE tells. Without worker_name: the only worker, else what holds for every worker. Errors: 22023 bad operation or rows, 42703 unknown column, 42704 unknown group or worker, 42501 neither owner nor reader of the group, or a secret of a rule is not the caller''s to use, and those of the rules';
 
 CREATE FUNCTION flo.import_operations(operations jsonb, missing text[]) RETURNS text[]
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE

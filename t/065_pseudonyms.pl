@@ -224,6 +224,11 @@ like(error_of($source, 'SET ROLE nosy; TABLE flo.named_secrets'), qr/^42501/, 's
 like(error_of($source, q{SET ROLE nosy; SELECT flo.hash('x', 'flo.secret:main')}), qr/^42501/,
 	'nor usable by others');
 
+$source->safe_psql('postgres', q{GRANT USAGE ON SCHEMA flo TO nosy; SELECT flo.grant_reader('g', 'nosy');
+	GRANT EXECUTE ON FUNCTION flo.preview(text, text, text, jsonb, jsonb, text, text) TO nosy});
+like(error_of($source, q{SET ROLE nosy; SELECT flo.preview('g', 'early', 'INSERT', '{"id": 1, "email": "guess"}')}),
+	qr/^42501: permission denied for secret "main"/, 'nor can a reader of the group try values by flo.preview()');
+
 # who makes one that another is just making would else know that one's value
 $source->safe_psql('postgres', 'CREATE ROLE sly LOGIN; GRANT USAGE ON SCHEMA flo TO nosy, sly;
 	GRANT EXECUTE ON FUNCTION flo.set_secret(text, text, bool), flo.drop_secret(text) TO nosy, sly');

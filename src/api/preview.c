@@ -20,6 +20,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "conf/commit.h"
+#include "conf/named_secret.h"
 #include "conf/rights.h"
 #include "conf/rule_tables.h"
 #include "conf/store.h"
@@ -700,6 +701,24 @@ return_change(ReturnSetInfo *result, const Preview *preview, const FloChange *ch
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+/* Who could make pseudonyms of values of his choice could find out what others' stand for */
+static void
+check_secrets(const Preview *preview, List *rules)
+{
+	ListCell   *lc;
+	const char *value;
+
+	foreach(lc, rules)
+	{
+		FloRuleSpec *rule = lfirst(lc);
+
+		if (rule->secret_name != NULL && strcmp(rule->schema, preview->schema) == 0 &&
+			strcmp(rule->table, preview->table) == 0 &&
+			flo_named_secret_find(rule->secret_name, GetUserId(), &value) == FLO_SECRET_FORBIDDEN)
+			flo_named_secret_refuse(FLO_SECRET_FORBIDDEN, rule->secret_name, GetUserId());
+	}
+}
+
 /*
  * Code of the rules' authors runs with what the caller gives it: he must be a
  * reader of the group or, before it has members here, have the authors' rights.
@@ -765,6 +784,8 @@ flo_preview(PG_FUNCTION_ARGS)
 				 errmsg("group \"%s\" does not exist in this database, and has no rules or routes here",
 						preview.group)));
 	check_rights(&preview, at_replicator, at_worker);
+	check_secrets(&preview, at_replicator->rules);
+	check_secrets(&preview, at_worker->rules);
 
 	preview.relation = flo_shape_local_relation(preview.schema, preview.table);
 	known = preview.relation != NULL;
