@@ -19,12 +19,12 @@ sub dst { return $dest->safe_psql('postgres', $_[0]); }
 
 sub compared
 {
-	my ($arguments) = @_;
-	my $id = src("SELECT flo.compare('g'$arguments)");
+	my ($arguments, $group, $db) = (@_, 'g', 'postgres');
+	my $id = $source->safe_psql($db, "SELECT flo.compare('$group'$arguments)");
 
-	wait_until($source, 'postgres', "SELECT bool_and(finished_at IS NOT NULL) FROM flo.comparisons WHERE id = $id",
+	wait_until($source, $db, "SELECT bool_and(finished_at IS NOT NULL) FROM flo.comparisons WHERE id = $id",
 		"comparison $id to be over");
-	return src("SELECT concat_ws(' ', table_name, state, missing, extra, different, detail)"
+	return $source->safe_psql($db, "SELECT concat_ws(' ', table_name, state, missing, extra, different, detail)"
 		. " FROM flo.comparisons WHERE id = $id ORDER BY relation");
 }
 
@@ -69,5 +69,39 @@ public.parted equal 0 0 0
 public.fullid equal 0 0 0
 EXPECTED
 is_same_table($source, $dest, 'fullid', 'as a look at the rows says');
+
+# --- what is in the way of one row or table ----------------------------------------------------
+
+# the source has another encoding than the destination
+$source->safe_psql('postgres', q{CREATE DATABASE l ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'});
+$dest->safe_psql('postgres', 'CREATE DATABASE l');
+$_->safe_psql('l', q{
+	CREATE EXTENSION pg_flo;
+	CREATE EXTENSION citext;
+	CREATE TABLE named (id citext PRIMARY KEY, v text);
+	CREATE TABLE other (id int PRIMARY KEY, v text);
+	CREATE TABLE single (id int PRIMARY KEY, e text UNIQUE);
+}) for $source, $dest;
+$dest->safe_psql('l', 'ALTER TABLE other ALTER id TYPE bigint');
+create_group($source, $dest, 'h', source_db => 'l', dest_db => 'l');
+$source->safe_psql('l', q{
+	INSERT INTO named SELECT 'Key' || i, chr(228) FROM generate_series(1, 9) i;
+	INSERT INTO other SELECT i FROM generate_series(1, 9) i;
+	INSERT INTO single SELECT i, 'e' || i FROM generate_series(1, 9) i});
+wait_caught_up($source, $dest, 'h', source_db => 'l', dest_db => 'l');
+$dest->safe_psql('l', q{
+	UPDATE named SET id = 'KEY7' WHERE id = 'key7';
+	INSERT INTO named VALUES (chr(26085), 'v'), ('x', chr(26085));
+	INSERT INTO other VALUES (5000000000);
+	DELETE FROM single WHERE id = 1;
+	INSERT INTO single VALUES (100, 'e1')});
+is(compared(', repair => true, repair_extra => true', 'h', 'l'), <<'EXPECTED' =~ s/\n$//r,
+public.named different 1 2 0
+public.other failed 0 1 0 could not repair: value "5000000000" is out of range for type integer
+public.single repaired 1 1 0
+EXPECTED
+	'a key that the source cannot have ends the repair of its table, a value that is to be unique does not');
+is($dest->safe_psql('l', "SELECT id, v = chr(228) FROM named WHERE id IN ('key7', 'x')"), 'KEY7|t',
+	'a row whose key is the same, but written otherwise, is not removed');
 
 done_testing();

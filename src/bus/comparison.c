@@ -94,7 +94,15 @@ static const FloField compared_fields[] = {
 	{FLO_FIELD(FloComparedRecord, repairs, FLO_FIELD_RECORDS, FLO_OPTIONAL), FLO_OF(repair_format)},
 	{FLO_FIELD(FloComparedRecord, repairs_cut, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 };
-const FloRecordFormat flo_compared_format = FORMAT(FloComparedRecord, compared_fields);
+
+/* Rows of a destination may have characters that the source's encoding has not */
+const FloRecordFormat flo_compared_format = {
+	.version = 1,
+	.size = sizeof(FloComparedRecord),
+	.fields = compared_fields,
+	.nfields = lengthof(compared_fields),
+	.nearest = true
+};
 
 static const FloField comparing_fields[] = {
 	{FLO_FIELD(FloComparingRecord, attempt, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_AT_LEAST(1)},

@@ -570,6 +570,29 @@ run_rounds(FloCompareLeader *l)
 	run_round(l, FLO_COMPARE_ROWS);
 }
 
+/* What keeps rows of a table from being written again does not end the comparison of others */
+static bool
+repair_table(FloCompareLeader *l, FloComparedPair *pair, const FloCompareRepair *order)
+{
+	volatile bool done = true;
+
+	PG_TRY();
+	{
+		(void) flo_compare_repair(order);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error = recover(l);
+
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(error);
+		flo_comparison_fail_pair(l, pair, psprintf("could not repair: %s", error->message));
+		done = false;
+	}
+	PG_END_TRY();
+	return done;
+}
+
 /* True when anything was written again, and what came of it is to be seen */
 static bool
 repair(FloCompareLeader *l)
@@ -598,8 +621,8 @@ repair(FloCompareLeader *l)
 				order.keys = ((FloCompareTable *) lfirst(other))->plan.keys;
 		}
 		flo_injection_point("repair.before");
-		(void) flo_compare_repair(&order);
-		pair->repaired = pair->pending = any = true;
+		if (repair_table(l, pair, &order))
+			pair->repaired = pair->pending = any = true;
 	}
 	return any;
 }

@@ -18,6 +18,7 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/pg_operator.h"
 #include "conf/message.h"
 #include "conf/store.h"
 #include "core/as_role.h"
@@ -31,6 +32,8 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
 #include "wire/compare.h"
 #include "wire/encode.h"
 
@@ -65,6 +68,31 @@ row_alias(Relation rel)
 	return alias;
 }
 
+/*
+ * " AND r.k = $1::type", as the key's index has it: by the operator of the type, wherever
+ * that is, and without a length to which another key would be cut
+ */
+static void
+append_condition(StringInfo sql, const char *alias, Form_pg_attribute att, int number)
+{
+	TypeCacheEntry *type = lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR);
+	bits16		flags = FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY;
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(type->eq_opr));
+	Form_pg_operator operator;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("type %s has no operator =", format_type_be(att->atttypid))));
+	operator = (Form_pg_operator) GETSTRUCT(tuple);
+	appendStringInfo(sql, "%s %s.%s OPERATOR(%s.%s) $%d::%s", number > 1 ? " AND" : "", alias,
+					 quote_identifier(NameStr(att->attname)),
+					 quote_identifier(get_namespace_name(operator->oprnamespace)),
+					 NameStr(operator->oprname), number,
+					 format_type_extended(att->atttypid, -1, flags));
+	ReleaseSysCache(tuple);
+}
+
 /* "SELECT r FROM s.t r WHERE r.k1 = $1::type AND ... FOR SHARE OF r" */
 static void
 prepare(Repair *r, bool extra)
@@ -73,7 +101,6 @@ prepare(Repair *r, bool extra)
 	const char *alias = row_alias(rel);
 	StringInfoData sql;
 	Oid		   *types = palloc(sizeof(Oid) * Max(r->nkeys, 1));
-	bits16		flags = FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY;
 	ListCell   *cell;
 
 	initStringInfo(&sql);
@@ -84,18 +111,14 @@ prepare(Repair *r, bool extra)
 	{
 		AttrNumber	number = get_attnum(RelationGetRelid(rel), lfirst(cell));
 		int			i = foreach_current_index(cell);
-		Form_pg_attribute att;
 
 		if (number <= 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("column \"%s\" of table \"%s\" has gone", (char *) lfirst(cell),
 							RelationGetRelationName(rel))));
-		att = TupleDescAttr(RelationGetDescr(rel), number - 1);
 		types[i] = TEXTOID;
-		appendStringInfo(&sql, "%s %s.%s = $%d::%s", i > 0 ? " AND" : "", alias,
-						 quote_identifier(lfirst(cell)), i + 1,
-						 format_type_extended(att->atttypid, att->atttypmod, flags));
+		append_condition(&sql, alias, TupleDescAttr(RelationGetDescr(rel), number - 1), i + 1);
 	}
 	if (!extra)
 		appendStringInfo(&sql, " FOR SHARE OF %s", alias);
@@ -104,7 +127,7 @@ prepare(Repair *r, bool extra)
 		elog(ERROR, "could not prepare: %s", sql.data);
 }
 
-static bool
+static void
 find(Repair *r, const FloRepairKey *key)
 {
 	Datum	   *values = palloc(sizeof(Datum) * r->nkeys);
@@ -114,7 +137,6 @@ find(Repair *r, const FloRepairKey *key)
 		values[foreach_current_index(cell)] = CStringGetTextDatum(lfirst(cell));
 	if (SPI_execute_plan(r->find, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for a row to be written again");
-	return SPI_processed > 0;
 }
 
 static void
@@ -148,23 +170,24 @@ append(Repair *r, const char *data, int len)
 		send(r);
 }
 
-/* The row that was found, as decoding would have made it */
-static void
-write_row(Repair *r, HeapTuple found, TupleDesc desc)
+/* The row that was found, as decoding would have made it; false when it is not published */
+static bool
+read_row(Repair *r, HeapTuple found, TupleDesc desc)
 {
 	HeapTupleData tuple = {0};
 	bool		isnull;
+	bool		published;
 	Datum		row = SPI_getbinval(found, desc, 1, &isnull);
 
 	if (isnull)
-		return;
+		return false;
 	tuple.t_data = DatumGetHeapTupleHeader(row);
 	tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
 	ItemPointerSetInvalid(&tuple.t_self);
 	ExecForceStoreHeapTuple(&tuple, r->reading.read, false);
-	if (flo_reading_row(&r->reader, &r->reading) == FLO_ROW_READ)
-		append(r, r->reader.message.data, r->reader.message.len);
+	published = flo_reading_row(&r->reader, &r->reading) == FLO_ROW_READ;
 	ExecClearTuple(r->reading.read);
+	return published;
 }
 
 /* A DELETE by the key, which is all that is known of the row */
@@ -204,17 +227,20 @@ write_removal(Repair *r, const FloRepairKey *key)
 static void
 repair_key(Repair *r, const FloRepairKey *key)
 {
-	bool		found;
+	bool		found = false;
 
 	if (list_length(key->values) != r->nkeys)
 		return;
-	found = find(r, key);
-	if (!key->extra)
+	find(r, key);
+	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		for (uint64 i = 0; i < SPI_processed; i++)
-			write_row(r, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		if (!read_row(r, SPI_tuptable->vals[i], SPI_tuptable->tupdesc))
+			continue;
+		found = true;
+		if (!key->extra)
+			append(r, r->reader.message.data, r->reader.message.len);
 	}
-	else if (!found)
+	if (key->extra && !found)
 		write_removal(r, key);
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -270,9 +296,13 @@ flo_compare_repair(const FloCompareRepair *order)
 {
 	int64		written = 0;
 
-	for (int i = 0; i < list_length(order->repairs);)
-		i = repair_some(order, i, false, &written);
+	/*
+	 * an extra row may have a value that is to be unique and one that is
+	 * written needs
+	 */
 	for (int i = 0; order->extra && i < list_length(order->repairs);)
 		i = repair_some(order, i, true, &written);
+	for (int i = 0; i < list_length(order->repairs);)
+		i = repair_some(order, i, false, &written);
 	return written;
 }

@@ -54,9 +54,33 @@ malformed(const Place *place, const char *what)
 
 /* --- text between encodings ---------------------------------------------- */
 
+/* Has this database's encoding that character?  It is said as an error only. */
+static bool
+has_character(pg_wchar c)
+{
+	MemoryContext context = CurrentMemoryContext;
+	unsigned char character[MAX_UNICODE_EQUIVALENT_STRING + 1];
+	volatile bool has = true;
+
+	PG_TRY();
+	{
+		pg_unicode_to_server(c, character);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		FlushErrorState();
+		has = false;
+	}
+	PG_END_TRY();
+	return has;
+}
+
 /* Characters beyond ASCII as escapes, or as '?' */
 static char *
-escape_wide(const char *text, size_t len, bool shown_only)
+escape_wide(const char *text, size_t len, bool shown_only, bool nearest)
 {
 	StringInfoData buf;
 	const unsigned char *next = (const unsigned char *) text;
@@ -74,7 +98,7 @@ escape_wide(const char *text, size_t len, bool shown_only)
 		}
 		c = utf8_to_unicode(next);
 		next += pg_utf_mblen(next);
-		if (shown_only)
+		if (shown_only || (nearest && !has_character(c)))
 			appendStringInfoChar(&buf, '?');
 		else if (c < 0x10000)
 			appendStringInfo(&buf, "\\u%04x", c);
@@ -88,7 +112,7 @@ escape_wide(const char *text, size_t len, bool shown_only)
 char *
 flo_record_ascii(const char *json)
 {
-	return escape_wide(json, strlen(json), false);
+	return escape_wide(json, strlen(json), false, false);
 }
 
 /* Fit for jsonb in this database */
@@ -99,7 +123,7 @@ take_in(const FloRecordFormat *format, const Place *place, const char *json, siz
 		malformed(place, "is not text of its encoding");
 	if (format->local || GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
 		return pnstrdup(json, len);
-	return escape_wide(json, len, format->shown_only);
+	return escape_wide(json, len, format->shown_only, format->nearest);
 }
 
 /* A text of this database as it is to travel */

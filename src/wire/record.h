@@ -77,6 +77,9 @@ struct FloRecordFormat
 	 */
 	bool		shown_only;
 
+	/* Read so, too, but written as it is */
+	bool		nearest;
+
 	/*
 	 * In the encoding of the database at hand: who moves it to another one
 	 * converts it
