@@ -282,6 +282,7 @@ dst(q{INSERT INTO flo.rules (group_name, table_name, column_name, action, argume
 		('g', 'postgres', 'typed', 'yes', 'constant', '{"value": "false"}'),
 		('g', 'postgres', 'typed', 'n', 'constant', '{"value": 0}'),
 		('g', 'postgres', 'typed', 'deep', 'constant', '{"value": "{}"}')});
+synced();    # the latest is what comes after the table itself
 create_event_worker($dest, 'g', 'file', 'file',
 	{ directory => $dir, masking => 'strict', start => 'latest', tables => ['typed'] });
 src(q{BEGIN; INSERT INTO typed VALUES (1, '2024-02-29 12:00', '2024-02-29', true, 12345, '{1,2}', 'XYZZY');
