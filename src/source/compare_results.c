@@ -139,6 +139,10 @@ take_result(FloCompareLeader *l, FloComparedPair *pair, FloComparedRecord *recor
 	MemoryContext old;
 
 	record->relation = pair->relation;
+
+	/* no more than was asked for, whatever it says */
+	record->samples = list_truncate(record->samples, l->request->samples);
+	record->repairs = list_truncate(record->repairs, FLO_MAX_REPAIRS);
 	if (record->state == FLO_COMPARED_MISSED)
 		return;					/* it stays pending: another snapshot is taken */
 	pair->pending = false;
