@@ -24,8 +24,9 @@
 #define NAP 20
 #define MAX_HOLDERS 10			/* that are named */
 
-#define QUEUE_TURN 500			/* ms in the queue at most, and out of it */
-#define QUEUE_PAUSE 200
+#define QUEUE_FIRST_TURN 50		/* ms in the queue, twice as many each time */
+#define QUEUE_TURN 500			/* at most */
+#define QUEUE_PAUSE 200			/* ms out of it */
 
 /*
  * A turn ends before who waits for us looks for a deadlock, and would be the one to
@@ -165,7 +166,7 @@ flo_lock_all(const List *wishes)
 
 typedef struct Turn
 {
-	List	   *relations;		/* sorted */
+	List	   *relations;		/* in this order */
 	LOCKMODE	mode;
 	FloClock	deadline;
 	Oid			at;				/* the one that is waited for */
@@ -192,12 +193,18 @@ take_turn(void *arg)
 	flo_as_role_leave(&as);
 }
 
+/*
+ * Applications that hold the table waited for may be waiting for those that we have.
+ * So the next turn begins with it: after a few turns they are locked in the order in
+ * which applications come to them, which all can go through to their end.
+ */
 void
 flo_lock_queue(const List *relations, LOCKMODE mode, int patience)
 {
 	int			all = LockTimeout > 0 ? Min(LockTimeout, patience) : patience;
 	FloClock	deadline = flo_clock_in(all);
-	int			length = Min(QUEUE_TURN, Max(DeadlockTimeout / 2, 1));
+	int			longest = Min(QUEUE_TURN, Max(DeadlockTimeout / 2, 1));
+	int			length = Min(QUEUE_FIRST_TURN, longest);
 	Turn		turn = {list_copy(relations), mode};
 
 	list_sort(turn.relations, list_oid_cmp);
@@ -223,6 +230,8 @@ flo_lock_queue(const List *relations, LOCKMODE mode, int patience)
 			ReThrowError(error);
 		}
 		FreeErrorData(error);
+		turn.relations = lcons_oid(turn.at, list_delete_oid(turn.relations, turn.at));
+		length = Min(2 * length, longest);
 		pause_for(QUEUE_PAUSE);
 	}
 }
