@@ -223,6 +223,10 @@ ok(wait_until($old, 'postgres', q{SELECT state = 'released' FROM flo.cutovers WH
 		'the old server to learn of it'), 'the old server learns of it');
 is(takes_writes($old, 'r'), '55000', 'and fences itself again, whenever it was forced');
 
+is(error_of($old, q{BEGIN; SELECT flo.unfence('r', force => true); SELECT flo.drop_group('r'); COMMIT}), '',
+	'in one transaction it is opened and let go of');
+is(takes_writes($old, 'r'), 'yes', 'it stays open then');
+
 # --- as an ordinary owner -----------------------------------------------------------
 
 for my $node ($old, $new)
