@@ -26,9 +26,10 @@ extern void flo_lock_all(const List *wishes);
  * What is written to all the time is never free of everybody at once: then nobody
  * gets on without waiting in the queue, and holding up who comes after him.  Locks
  * relations (OIDs), half a second at a time at most, and lets go of all in between; the
- * one that could not be had comes first then.  Gives up after "patience" ms (or lock_timeout, when that is less): 55P03.
- * An autovacuum makes room, and a deadlock is an attempt of ours that has failed,
- * not anybody else's.  Whether relations are there still the caller looks.
+ * one that could not be had comes first then.  Gives up after "patience" ms (or
+ * lock_timeout, when that is less): 55P03.  An autovacuum makes room, and a
+ * deadlock is an attempt of ours that has failed, not anybody else's.  Whether relations
+ * are there still the caller looks.
  */
 extern void flo_lock_queue(const List *relations, LOCKMODE mode, int patience);
 
