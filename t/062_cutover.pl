@@ -217,7 +217,8 @@ kill9_member($new, 'r', 'postgres');
 ok(wait_until($new, 'postgres', q{SELECT state = 'open' FROM flo.cutovers WHERE group_name = 'r'}, 'it to open'),
 	'it opens');
 wait_until($old, 'postgres', q{SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)
-		OR clock_timestamp() - changed_at > '3 s' FROM flo.cutovers WHERE group_name = 'r'}, 'the source to hear of it');
+		OR clock_timestamp() - changed_at > '3 s' FROM flo.cutovers WHERE group_name = 'r'},
+		'the source to hear of it');
 $force->query('COMMIT');
 ok(wait_until($old, 'postgres', q{SELECT state = 'released' FROM flo.cutovers WHERE group_name = 'r'},
 		'the old server to learn of it'), 'the old server learns of it');

@@ -66,7 +66,10 @@ any(FloSqlSession *sql, const char *count, FloWorker *w)
 	return strcmp(flo_sql_text(sql, 0, 1), "0") != 0;
 }
 
-/* A table here that a replicator made by hand does not send; invalid: none.  Parts go by their whole. */
+/*
+ * A table here that a replicator made by hand does not send; invalid: none.  Parts go by
+ * their whole.
+ */
 static Oid
 left_out(const FloCutover *c)
 {
