@@ -104,4 +104,17 @@ EXPECTED
 is($dest->safe_psql('l', "SELECT id, v = chr(228) FROM named WHERE id IN ('key7', 'x')"), 'KEY7|t',
 	'a row whose key is the same, but written otherwise, is not removed');
 
+# --- rows that the destination refuses ----------------------------------------------------------
+
+$dest->safe_psql('l', q{
+	UPDATE single SET e = 'other' WHERE id = 2;
+	UPDATE single SET e = 'e2' WHERE id = 3;
+	UPDATE single SET e = 'e3' WHERE id = 2;
+	DELETE FROM single WHERE id = 5});
+like(compared(', repair => true', 'h', 'l'), qr/^public.single different 0 0 2/m,
+	'what the destination refuses stays different, and the rest is repaired');
+is($dest->safe_psql('l', q{SELECT state, restarts FROM flo.status WHERE group_name = 'h'}), 'streaming|0',
+	'the stream goes on');
+like(slurp_file($dest->logfile), qr/LOG:  a repair is refused here: duplicate key value/, 'the log says why');
+
 done_testing();

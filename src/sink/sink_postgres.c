@@ -24,9 +24,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
-#include "commands/trigger.h"
+#include "core/attempt.h"
 #include "core/error_context.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -35,6 +34,7 @@
 #include "sink/relmap.h"
 #include "sink/sink.h"
 #include "sink/statement.h"
+#include "sink/traits.h"
 #include "sink/truncate.h"
 #include "storage/itemptr.h"
 #include "storage/proc.h"
@@ -709,9 +709,8 @@ put_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
 
 	update.op = FLO_OP_UPDATE;
 	update.has_old = false;
-	if (target->nkey > 0)
-		apply_insert(sink, target, change);
-	else if (target->match_by == FLO_MATCH_KEY && !update_by_key(sink, target, &update))
+	if (target->nkey > 0 ||
+		(target->match_by == FLO_MATCH_KEY && !update_by_key(sink, target, &update)))
 		apply_insert(sink, target, change);
 }
 
@@ -728,36 +727,7 @@ remove_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
 static const char *
 operation_name(FloOp op)
 {
-	switch (op)
-	{
-		case FLO_OP_INSERT:
-			return "INSERT";
-		case FLO_OP_UPDATE:
-			return "UPDATE";
-		default:
-			return "DELETE";
-	}
-}
-
-/*
- * Has it foreign keys whose other side lacks rows, or is it that of some?  While
- * copies are to come that may be any table, and of partitions it is not looked at.
- */
-static bool
-has_foreign_keys(const FloTarget *target, const FloSinkHost *host)
-{
-	Relation	rel = table_open(target->relid, NoLock);
-	bool		found = host->keys_later && target->partitioned;
-
-	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
-	{
-		Trigger    *trigger = &rel->trigdesc->triggers[i];
-
-		found |= RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE &&
-			(host->keys_later || list_member_oid(host->given_up, trigger->tgconstrrelid));
-	}
-	table_close(rel, NoLock);
-	return found;
+	return op == FLO_OP_INSERT ? "INSERT" : op == FLO_OP_UPDATE ? "UPDATE" : "DELETE";
 }
 
 /*
@@ -769,11 +739,47 @@ static void
 choose_triggers(FloPostgresSink *sink, const FloTarget *target)
 {
 	bool		later = (sink->host->keys_later || sink->host->given_up != NIL) &&
-		has_foreign_keys(target, sink->host);
+		flo_traits_foreign_keys(target, sink->host->keys_later, sink->host->given_up);
 
 	if (later)
 		sink->host->unchecked(sink->host->arg, target->relid);
 	pin_role(!later);
+}
+
+typedef struct RepairedRow
+{
+	FloPostgresSink *sink;
+	FloTarget  *target;
+	const FloChange *change;
+} RepairedRow;
+
+static void
+try_repair(void *arg)
+{
+	RepairedRow *row = arg;
+	FloAsRole	saved;
+
+	flo_target_enter(row->target, &saved);
+	if (row->change->op == FLO_OP_INSERT)
+		put_row(row->sink, row->target, row->change);
+	else
+		remove_row(row->sink, row->target, row->change);
+	flo_target_leave(&saved);
+}
+
+/* What the table refuses stays as it is, for the comparison to find: the stream goes on */
+static void
+repair_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
+{
+	RepairedRow row = {sink, target, change};
+	ErrorData  *error = flo_attempt(try_repair, &row, true);
+
+	if (error == NULL)
+		return;
+	if (!flo_error_is_about_data(error->sqlerrcode))
+		ReThrowError(error);
+	flo_convert_restore();
+	ereport(LOG, (errmsg("a repair is refused here: %s", error->message)));
 }
 
 static void
@@ -783,24 +789,18 @@ apply_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
 
 	if (sink->options.fire_triggers)
 		choose_triggers(sink, target);
-	flo_target_enter(target, &saved);
-	switch (change->op)
+	if (sink->repair)
 	{
-		case FLO_OP_INSERT:
-			if (sink->repair)
-				put_row(sink, target, change);
-			else
-				apply_insert(sink, target, change);
-			break;
-		case FLO_OP_UPDATE:
-			apply_update(sink, target, change);
-			break;
-		default:
-			if (sink->repair)
-				remove_row(sink, target, change);
-			else
-				apply_delete(sink, target, change);
+		repair_row(sink, target, change);
+		return;
 	}
+	flo_target_enter(target, &saved);
+	if (change->op == FLO_OP_INSERT)
+		apply_insert(sink, target, change);
+	else if (change->op == FLO_OP_UPDATE)
+		apply_update(sink, target, change);
+	else
+		apply_delete(sink, target, change);
 	flo_target_leave(&saved);
 }
 

@@ -240,3 +240,20 @@ flo_traits(FloTarget *target)
 	target->traits = traits;
 	return traits;
 }
+
+bool
+flo_traits_foreign_keys(const FloTarget *target, bool any, const List *referring)
+{
+	Relation	rel = table_open(target->relid, NoLock);
+	bool		found = any && target->partitioned;
+
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+		found |= RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_NONE &&
+			(any || list_member_oid(referring, trigger->tgconstrrelid));
+	}
+	table_close(rel, NoLock);
+	return found;
+}

@@ -64,4 +64,10 @@ typedef struct FloTraits
  */
 extern FloTraits *flo_traits(FloTarget *target);
 
+/*
+ * Has it foreign keys whose other side lacks rows, or is it that of some: of the
+ * tables (OIDs) "referring", or "any"?  Of partitions it is not looked at.
+ */
+extern bool flo_traits_foreign_keys(const FloTarget *target, bool any, const List *referring);
+
 #endif
