@@ -90,7 +90,9 @@ for my $point ('compare.read', 'compare.before', 'compare.after', 'compare.told'
 
 # --- in the way --------------------------------------------------------------------------------
 
-# Reading takes a while here, and here alone.  Sessions are there before it begins.
+# Reading takes a while here, and here alone.  Sessions are there before it begins.  Should it be
+# over before we come, then what it has read is right.
+my $in_time = qr/^slow (void \S|different 0 600000 0$)/m;
 dst('INSERT INTO slow SELECT i FROM generate_series(1, 600000) i');
 my $here = FloTest::Session->new($dest);
 my $there = FloTest::Session->new($source);
@@ -106,7 +108,7 @@ my $id = begin(q{table_name => 'slow'});
 reading();
 $there->query('TRUNCATE slow');
 streams('TRUNCATE does not wait for a reader');
-like(over($id), qr/^slow void \S/, 'and of the table nothing can be said');
+like(over($id), $in_time, 'and of the table nothing can be said');
 is(dst('SELECT count(*) FROM slow'), '0', 'it is empty');
 nothing_left('of one in the way');
 
@@ -116,13 +118,13 @@ reading();
 $here->send('BEGIN; LOCK TABLE slow; COMMIT');
 $there->query('INSERT INTO slow VALUES (0)');
 streams('nor for one that somebody else waits for');
-like(over($id), qr/^other equal 0 0 0\nslow void \S.*\nt (equal 0 0 0|void .*)$/, 'what had been read is compared');
+like(over($id), qr/^other equal 0 0 0\n$in_time.*\nt (equal 0 0 0|void .*)$/m, 'what had been read is compared');
 $here->result;
 
 $id = begin(q{table_name => 'slow'});
 reading();
 dst('SELECT pg_terminate_backend(' . reader() . ')');
-like(over($id), qr/^slow void \S/, 'a reader that is ended by hand');
+like(over($id), $in_time, 'a reader that is ended by hand');
 streams('disturbs nobody');
 nothing_left('of one that was ended');
 
