@@ -118,8 +118,8 @@ $dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'postgres', '{"on_er
 wait_state($dest, 'g', 'postgres', 'streaming');
 $dest->safe_psql('postgres', 'ALTER TABLE t ADD CHECK (id <> ' . ($n + 1) . ')');
 insert();
-shows($dest, 'postgres', "state = 'failed' AND lag > '0.5 s' AND pending_bytes > 0 AND lag_bytes > 0",
-	'failed: numbers stay');
+# bytes only if it was told of them before it failed
+shows($dest, 'postgres', "state = 'failed' AND lag > '0.5 s'", 'failed: lag stays');
 grows($dest, 'postgres', 'failed');
 $dest->safe_psql('postgres', 'ALTER TABLE t DROP CONSTRAINT t_id_check');
 start_member($dest, 'g', 'postgres');
@@ -158,7 +158,9 @@ shows($dest, 'postgres',
 grows($dest, 'postgres', 'replicator stopped');
 is($dest->safe_psql('postgres', q{SELECT hint FROM flo.check() WHERE detail LIKE 'waiting%'}),
 	q{At the source: SELECT flo.start_group('g', 'replicator');}, 'replicator stopped: flo.check() knows the way out');
-shows($source, 'replicator', "state = 'stopped' AND lag = '0'", 'replicator stopped: nothing is committed there');
+# it may have stopped before it has read of that
+shows($source, 'replicator', "state = 'stopped' AND (lag = '0' OR lag_bytes < 1000)",
+	'replicator stopped: nothing is committed there but its stop');
 insert();
 shows($source, 'replicator', "state = 'stopped' AND lag > '0.5 s'", 'replicator stopped: now something is');
 grows($source, 'replicator', 'replicator stopped with a commit');
