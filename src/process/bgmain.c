@@ -46,6 +46,8 @@
 PGDLLEXPORT void flo_process_main(Datum arg);
 
 #define SCAN_LOCK_TIMEOUT "5s"
+#define SCAN_DEADLOCK_TIMEOUT "100ms"	/* it is us who fail, not who drops
+										 * the extension */
 
 /* --- the scanner --------------------------------------------------------- */
 
@@ -131,6 +133,7 @@ scan_database(void)
 	List	   *members = NIL;
 
 	SetConfigOption("lock_timeout", SCAN_LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("deadlock_timeout", SCAN_DEADLOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
 
 	/* what it writes is no backlog of a group, see source/unpublished.c */
 	replorigin_session_origin = DoNotReplicateId;
