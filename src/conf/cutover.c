@@ -11,6 +11,8 @@
 #include "catalog/pg_type.h"
 #include "conf/cutover.h"
 #include "conf/sql.h"
+#include "core/attempt.h"
+#include "core/injection_point.h"
 #include "core/names.h"
 #include "core/text.h"
 #include "executor/spi.h"
@@ -178,6 +180,47 @@ flo_cutover_hold(const FloCutover *c, bool wait)
 	return flo_sql_do(SPI_OK_SELECT, wait ? HOLD : HOLD " SKIP LOCKED",
 					  4, c->group, c->member, flo_text_of_int64(c->attempt),
 					  flo_cutover_state_name(c->state)) > 0;
+}
+
+typedef struct Act
+{
+	const FloCutover *cutover;
+	bool		keep;
+	void		(*what) (void *arg);
+	void	   *arg;
+} Act;
+
+static void
+do_it(void *arg)
+{
+	Act		   *act = arg;
+
+	if (!flo_cutover_hold(act->cutover, false))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("the cut-over of group \"%s\" has gone on meanwhile",
+						act->cutover->group)));
+	act->what(act->arg);
+	if (!act->keep)
+		ereport(ERROR,
+				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+				 errmsg_internal("tried")));
+}
+
+ErrorData *
+flo_cutover_do(const FloCutover *c, const char *point, bool keep, void (*what) (void *arg),
+			   void *arg)
+{
+	Act			act = {c, keep, what, arg};
+	ErrorData  *error;
+
+	flo_injection_point(psprintf("cutover.%s.before", point));
+	error = flo_attempt_transaction(do_it, &act);
+	if (error == NULL)
+		flo_injection_point(psprintf("cutover.%s.after", point));
+	else if (!keep && error->sqlerrcode == ERRCODE_SUCCESSFUL_COMPLETION)
+		error = NULL;
+	return error;
 }
 
 void

@@ -124,6 +124,15 @@ extern List *flo_cutover_returned(const char *reverse);
  */
 extern char *flo_cutover_way_back(const char *group);
 
+/*
+ * One act of an attempt: "what", in a transaction of its own that holds the row, durable
+ * when it returns.  Unless "keep" all of it is undone again: it was to be seen whether it
+ * works.  NULL when it has, else the error; 55P03 when the row is another by now than
+ * "cutover", as which it was loaded.  Tests halt at cutover.<point>.before and .after.
+ */
+extern ErrorData *flo_cutover_do(const FloCutover *cutover, const char *point, bool keep,
+								 void (*what) (void *arg), void *arg);
+
 /* Make running members look at flo.cutovers at the commit of this transaction */
 extern void flo_cutover_changed(void);
 

@@ -10,8 +10,6 @@
 #include "conf/given_up.h"
 #include "conf/sql.h"
 #include "conf/tables.h"
-#include "core/attempt.h"
-#include "core/injection_point.h"
 #include "core/names.h"
 #include "core/text.h"
 #include "dest/cutover_acts.h"
@@ -22,11 +20,9 @@
 
 typedef struct Act
 {
-	void		(*what) (void *arg);
 	FloWorker  *w;
 	FloCutover *c;
 	const ErrorData *why;
-	bool		keep;
 } Act;
 
 /* --- checks -------------------------------------------------------------- */
@@ -173,10 +169,6 @@ make_way_back(void *arg)
 		flo_cutover_save_reverse(c, true);
 	}
 	(void) flo_cutover_call(owner, "SELECT flo.start_group($1)", 1, args);
-	if (!act->keep)
-		ereport(ERROR,
-				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
-				 errmsg_internal("tried")));
 }
 
 /* --- states -------------------------------------------------------------- */
@@ -267,30 +259,10 @@ flo_cutover_has_released(const char *group)
 
 /* --- from outside -------------------------------------------------------- */
 
-/* An act is of the row as it was loaded; of one that is another by now it is none */
-static void
-do_it(void *arg)
-{
-	Act		   *act = arg;
-
-	if (!flo_cutover_hold(act->c, false))
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("the cut-over of group \"%s\" has gone on meanwhile", act->c->group)));
-	act->what(act);
-}
-
 static ErrorData *
 run(void (*what) (void *arg), Act *act, const char *point)
 {
-	ErrorData  *error;
-
-	flo_injection_point(psprintf("cutover.%s.before", point));
-	act->what = what;
-	error = flo_attempt_transaction(do_it, act);
-	if (error == NULL)
-		flo_injection_point(psprintf("cutover.%s.after", point));
-	return error;
+	return flo_cutover_do(act->c, point, true, what, act);
 }
 
 ErrorData *
@@ -312,7 +284,7 @@ flo_cutover_raise(FloWorker *w, FloCutover *c)
 ErrorData *
 flo_cutover_make_replicator(FloWorker *w, FloCutover *c)
 {
-	Act			act = {.w = w,.c = c,.keep = true};
+	Act			act = {.w = w,.c = c};
 
 	return run(make_way_back, &act, "way");
 }
@@ -321,9 +293,8 @@ ErrorData *
 flo_cutover_try_replicator(FloWorker *w, FloCutover *c)
 {
 	Act			act = {.w = w,.c = c};
-	ErrorData  *error = run(make_way_back, &act, "try");
 
-	return error != NULL && error->sqlerrcode == ERRCODE_SUCCESSFUL_COMPLETION ? NULL : error;
+	return flo_cutover_do(c, "try", false, make_way_back, &act);
 }
 
 ErrorData *

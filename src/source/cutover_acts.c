@@ -15,7 +15,6 @@
 #include "conf/message.h"
 #include "conf/sql.h"
 #include "core/attempt.h"
-#include "core/injection_point.h"
 #include "core/names.h"
 #include "core/text.h"
 #include "core/transaction.h"
@@ -28,10 +27,8 @@
 
 typedef struct Act
 {
-	void		(*what) (void *arg);
 	Replicator *rep;
 	FloCutover *c;
-	bool		keep;
 	const FloCutoverTrouble *trouble;
 	const char *since;
 	const char *step;
@@ -144,10 +141,6 @@ make_way_back(void *arg)
 		flo_cutover_save_reverse(c, true);
 	}
 	(void) flo_cutover_call(owner, "SELECT flo.start_group($1)", 1, reverse);
-	if (!act->keep)
-		ereport(ERROR,
-				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
-				 errmsg_internal("tried")));
 }
 
 /*
@@ -278,30 +271,10 @@ checked(void *arg)
 
 /* --- from outside -------------------------------------------------------- */
 
-/* An act is of the row as it was loaded; of one that is another by now it is none */
-static void
-do_it(void *arg)
-{
-	Act		   *act = arg;
-
-	if (!flo_cutover_hold(act->c, false))
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("the cut-over of group \"%s\" has gone on meanwhile", act->c->group)));
-	act->what(act);
-}
-
 static ErrorData *
 run(void (*what) (void *arg), Act *act, const char *point)
 {
-	ErrorData  *error;
-
-	flo_injection_point(psprintf("cutover.%s.before", point));
-	act->what = what;
-	error = flo_attempt_transaction(do_it, act);
-	if (error == NULL)
-		flo_injection_point(psprintf("cutover.%s.after", point));
-	return error;
+	return flo_cutover_do(act->c, point, true, what, act);
 }
 
 ErrorData *
@@ -323,10 +296,9 @@ flo_cutover_prepare(Replicator *rep, FloCutover *c)
 ErrorData *
 flo_cutover_make_worker(Replicator *rep, FloCutover *c, bool keep)
 {
-	Act			act = {.rep = rep,.c = c,.keep = keep};
-	ErrorData  *error = run(make_way_back, &act, "follower");
+	Act			act = {.rep = rep,.c = c};
 
-	return error != NULL && error->sqlerrcode == ERRCODE_SUCCESSFUL_COMPLETION ? NULL : error;
+	return flo_cutover_do(c, "follower", keep, make_way_back, &act);
 }
 
 ErrorData *
