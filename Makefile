@@ -146,7 +146,7 @@ setup:
 	@.ci/setup.sh lint test
 
 test:
-	@+.ci/test.sh $(TESTS)
+	@+JOBS="$(JOBS)" .ci/test.sh $(TESTS)
 
 # the same, or some of it, under the address and undefined-behaviour sanitizers
 test-sanitized:
