@@ -44,7 +44,7 @@ without_key(Jsonb *options, const char *key)
 }
 
 static char *
-check_headers(const JsonbValue *value)
+check_headers(const char *option, const JsonbValue *value)
 {
 	static const char *const hint =
 		"The value is an object of strings, such as {\"Authorization\": \"Bearer ...\"}.";
@@ -55,7 +55,7 @@ check_headers(const JsonbValue *value)
 	Jsonb	   *object;
 
 	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
-		flo_conf_refuse("invalid value for option \"headers\"", hint);
+		flo_conf_refuse(psprintf("invalid value for option \"%s\"", option), hint);
 	it = JsonbIteratorInit(value->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
 	{
@@ -65,47 +65,59 @@ check_headers(const JsonbValue *value)
 			continue;
 		(void) JsonbIteratorNext(&it, &text, true);
 		if (text.type != jbvString)
-			flo_conf_refuse("invalid value for option \"headers\"", hint);
+			flo_conf_refuse(psprintf("invalid value for option \"%s\"", option), hint);
 		problem = flo_header_problem(key.val.string.val, key.val.string.len,
 									 text.val.string.val, text.val.string.len);
 		if (problem != NULL)
-			flo_conf_refuse(psprintf("invalid header in option \"headers\": %s", problem), hint);
+			flo_conf_refuse(psprintf("invalid header in option \"%s\": %s", option, problem), hint);
 	}
 	object = JsonbValueToJsonb(unconstify(JsonbValue *, value));
 	return JsonbToCString(NULL, &object->root, VARSIZE(object));
 }
 
 static char *
-check_secret(const JsonbValue *value)
+check_secret(const char *option, const JsonbValue *value)
 {
 	if (value->type != jbvString || value->val.string.len == 0 ||
 		value->val.string.len > SECRET_MAX)
-		flo_conf_refuse("invalid value for option \"secret\"",
+		flo_conf_refuse(psprintf("invalid value for option \"%s\"", option),
 						psprintf("The value is a string of 1 to %d bytes.", SECRET_MAX));
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
+/* Those of conf/options.c with the type OPTION_SECRET, and what text is kept of each */
+static const struct
+{
+	const char *key;
+	FloSinkKind sink;
+	char	   *(*check) (const char *option, const JsonbValue *value);
+}			secret_options[] =
+
+{
+	{"headers", FLO_SINK_WEBHOOK, check_headers},
+	{"secret", FLO_SINK_WEBHOOK, check_secret},
+};
+
 Jsonb *
 flo_secrets_take(Jsonb *options, FloSinkKind sink, FloSecrets *secrets)
 {
-	JsonbValue	value;
-
 	memset(secrets, 0, sizeof(FloSecrets));
-	if (sink != FLO_SINK_WEBHOOK || !JB_ROOT_IS_OBJECT(options))
+	if (!JB_ROOT_IS_OBJECT(options))
 		return options;
-	if (getKeyJsonValueFromContainer(&options->root, "headers", strlen("headers"), &value) != NULL)
+	for (int i = 0; i < lengthof(secret_options); i++)
 	{
-		secrets->headers_given = true;
+		const char *key = secret_options[i].key;
+		FloSecret  *secret = &secrets->given[secrets->count];
+		JsonbValue	value;
+
+		if (secret_options[i].sink != sink ||
+			getKeyJsonValueFromContainer(&options->root, key, strlen(key), &value) == NULL)
+			continue;
+		secret->key = key;
 		if (value.type != jbvNull)
-			secrets->headers = check_headers(&value);
-		options = without_key(options, "headers");
-	}
-	if (getKeyJsonValueFromContainer(&options->root, "secret", strlen("secret"), &value) != NULL)
-	{
-		secrets->secret_given = true;
-		if (value.type != jbvNull)
-			secrets->secret = check_secret(&value);
-		options = without_key(options, "secret");
+			secret->value = secret_options[i].check(key, &value);
+		secrets->count++;
+		options = without_key(options, key);
 	}
 	return options;
 }
@@ -155,10 +167,14 @@ check_secret_file(const char *option, const char *path, Oid role)
 	flo_files_check(path, option, true, ERRCODE_INVALID_PARAMETER_VALUE);
 }
 
+/* Will the worker have it? */
 static bool
-has_secret(const FloWorkerSpec *spec, const char *key, bool given, const char *value)
+has_secret(const FloWorkerSpec *spec, const FloSecrets *secrets, const char *key)
 {
-	return given ? value != NULL : flo_secret_read(spec->group, spec->worker, key) != NULL;
+	for (int i = 0; i < secrets->count; i++)
+		if (strcmp(secrets->given[i].key, key) == 0)
+			return secrets->given[i].value != NULL;
+	return flo_secret_read(spec->group, spec->worker, key) != NULL;
 }
 
 static void
@@ -171,11 +187,9 @@ check_webhook(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role)
 		flo_url_check(options->url);
 		flo_url_check_allowed(options->url, role);
 	}
-	if (options->headers_file != NULL &&
-		has_secret(spec, "headers", secrets->headers_given, secrets->headers))
+	if (options->headers_file != NULL && has_secret(spec, secrets, "headers"))
 		flo_conf_refuse("options \"headers\" and \"headers_file\" exclude each other", NULL);
-	if (options->secret_file != NULL &&
-		has_secret(spec, "secret", secrets->secret_given, secrets->secret))
+	if (options->secret_file != NULL && has_secret(spec, secrets, "secret"))
 		flo_conf_refuse("options \"secret\" and \"secret_file\" exclude each other", NULL);
 	check_secret_file("headers_file", options->headers_file, role);
 	check_secret_file("secret_file", options->secret_file, role);
@@ -224,13 +238,11 @@ flo_secrets_save(const char *group, const char *worker, const FloSecrets *secret
 {
 	FloSqlSession sql;
 
-	if (!secrets->headers_given && !secrets->secret_given)
+	if (secrets->count == 0)
 		return;
 	flo_sql_begin(&sql);
-	if (secrets->headers_given)
-		save_secret(group, worker, "headers", secrets->headers);
-	if (secrets->secret_given)
-		save_secret(group, worker, "secret", secrets->secret);
+	for (int i = 0; i < secrets->count; i++)
+		save_secret(group, worker, secrets->given[i].key, secrets->given[i].value);
 	flo_sql_end(&sql);
 }
 

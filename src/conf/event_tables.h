@@ -14,12 +14,16 @@
 /* --- options ------------------------------------------------------------- */
 
 /* Secrets among the options of create_worker() and alter_worker() */
+typedef struct FloSecret
+{
+	const char *key;
+	char	   *value;			/* NULL: to be removed */
+} FloSecret;
+
 typedef struct FloSecrets
 {
-	bool		headers_given;
-	char	   *headers;		/* JSON object of strings; NULL: to be removed */
-	bool		secret_given;
-	char	   *secret;			/* NULL: to be removed */
+	int			count;
+	FloSecret	given[8];
 } FloSecrets;
 
 /* Take the secrets out of the options; returns these without them.  22023 for bad ones. */
