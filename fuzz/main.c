@@ -45,6 +45,7 @@ static const struct
 	{"rule", fuzz_rule},
 	{"import", fuzz_import},
 	{"hook", fuzz_hook},
+	{"name", fuzz_name},
 };
 
 static FuzzTarget target;

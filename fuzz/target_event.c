@@ -10,7 +10,7 @@
 #include "access/xact.h"
 #include "mb/pg_wchar.h"
 #include "shape/value.h"
-#include "events/event.h"
+#include "events/event_key.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
@@ -59,6 +59,27 @@ check_event(const StringInfoData *event)
 	(void) DirectFunctionCall1(json_in, CStringGetDatum(event->data));
 }
 
+/* A key is JSON as well, and its token of bytes that any subject may have */
+static void
+check_key(FloEventWriter *writer, const FloChange *change, StringInfo out)
+{
+	FloPartitioning *partitioning = flo_partitioning_parse("key", 7);
+	bool		old = flo_event_key_is_old(change);
+	int			partition;
+
+	resetStringInfo(out);
+	flo_event_key_append(writer, out, change, old);
+	check_event(out);
+	resetStringInfo(out);
+	flo_event_key_token(writer, out, change, old, FLO_ESCAPE_NATS, '.', 200);
+	fuzz_check(out->len > 0 && out->len <= 200);
+	fuzz_check(strspn(out->data, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+					  "_-=.") == out->len);
+	partition = flo_event_partition(writer, partitioning, change, change->relation, old);
+	fuzz_check(partition >= 0 && partition < 7);
+	(void) flo_event_changes_key(change);
+}
+
 static void
 write_events(void *arg, const FloChange *change)
 {
@@ -79,6 +100,8 @@ write_events(void *arg, const FloChange *change)
 		PG_TRY();
 		{
 			check_event(&event);
+			if (change->op != FLO_OP_TRUNCATE)
+				check_key(writer, change, &event);
 		}
 		PG_CATCH();
 		{

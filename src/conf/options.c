@@ -44,8 +44,9 @@ typedef enum OptionType
 	OPTION_SECONDS,
 	OPTION_TEXT,
 	OPTION_SECRET,				/* never stored here: see event_tables.c */
-	OPTION_TABLES				/* array of table names, or one
+	OPTION_TABLES,				/* array of table names, or one
 								 * comma-separated string */
+	OPTION_COLUMNS				/* array of column names, or one of "choices" */
 } OptionType;
 
 typedef struct Option
@@ -330,6 +331,44 @@ set_tables(const Option *option, const JsonbValue *value, void *field)
 	*(char **) field = names.data;
 }
 
+/* Names of columns in quotes, so that none is taken for one of the choices */
+static void
+set_columns(const Option *option, const JsonbValue *value, void *field)
+{
+	const char *hint = psprintf("The value is an array of names of columns, or one of: %s.",
+								list_choices(option));
+	StringInfoData names;
+
+	initStringInfo(&names);
+	if (value->type == jbvBinary && JsonContainerIsArray(value->val.binary.data))
+	{
+		JsonbIterator *it = JsonbIteratorInit(value->val.binary.data);
+		JsonbIteratorToken token;
+		JsonbValue	element;
+
+		while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
+		{
+			if (token != WJB_ELEM)
+				continue;
+			if (element.type != jbvString || element.val.string.len == 0 ||
+				element.val.string.len >= NAMEDATALEN)
+				refuse_value(option, hint);
+			if (names.len > 0)
+				appendStringInfoChar(&names, ',');
+			append_quoted(&names, pnstrdup(element.val.string.val, element.val.string.len));
+		}
+	}
+	for (int i = 0; value->type == jbvString && option->choices[i] != NULL; i++)
+	{
+		if (strlen(option->choices[i]) == value->val.string.len &&
+			strncmp(option->choices[i], value->val.string.val, value->val.string.len) == 0)
+			appendStringInfoString(&names, option->choices[i]);
+	}
+	if (names.len == 0)
+		refuse_value(option, hint);
+	*(char **) field = names.data;
+}
+
 static void
 set_value(const Option *option, const JsonbValue *value, void *field)
 {
@@ -341,6 +380,11 @@ set_value(const Option *option, const JsonbValue *value, void *field)
 	if (option->type == OPTION_TABLES)
 	{
 		set_tables(option, value, field);
+		return;
+	}
+	if (option->type == OPTION_COLUMNS)
+	{
+		set_columns(option, value, field);
 		return;
 	}
 
@@ -375,6 +419,7 @@ set_value(const Option *option, const JsonbValue *value, void *field)
 			break;
 		case OPTION_SECRET:
 		case OPTION_TABLES:
+		case OPTION_COLUMNS:
 			break;
 	}
 }
@@ -393,6 +438,9 @@ set_default(const Option *option, void *field)
 		case OPTION_TEXT:
 		case OPTION_TABLES:
 			*(char **) field = NULL;
+			break;
+		case OPTION_COLUMNS:
+			*(const char **) field = option->choices[option->initial];
 			break;
 		case OPTION_SECRET:
 			break;

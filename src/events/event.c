@@ -622,3 +622,120 @@ flo_event_append(FloEventWriter *writer, StringInfo out, const FloTransaction *t
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(writer->scratch);
 }
+
+/* --- parts of events ----------------------------------------------------- */
+
+const FloValue *
+flo_event_value(const FloChange *change, bool old, int column)
+{
+	bool		has_new = change->op == FLO_OP_INSERT || change->op == FLO_OP_UPDATE;
+	bool		has_old = change->op != FLO_OP_INSERT && change->has_old &&
+		(!change->old_is_key || change->relation->columns[column].is_key);
+
+	for (int i = 0; i < 2; i++, old = !old)
+	{
+		const FloTuple *tuple = old ? &change->old : &change->new;
+
+		if ((old ? has_old : has_new) && column < tuple->natts &&
+			tuple->values[column].kind != FLO_VALUE_UNCHANGED)
+			return &tuple->values[column];
+	}
+	return NULL;
+}
+
+void
+flo_event_append_row(FloEventWriter *writer, StringInfo out, const FloChange *change,
+					 bool old, bool only_key)
+{
+	const FloRelation *relation = change->relation;
+	EventRelation *entry = find_relation(writer, relation);
+	MemoryContext context = MemoryContextSwitchTo(writer->scratch);
+	int			encoding = writer->encoding >= 0 ? writer->encoding : pg_get_client_encoding();
+	bool		opened = entry->needs_catalog && enter_transaction();
+	int			start = out->len;
+	char		separator = '{';
+
+	for (int i = 0; i < relation->natts; i++)
+	{
+		const FloValue *value = NULL;
+
+		if (!only_key || relation->columns[i].is_key)
+			value = flo_event_value(change, old, i);
+		if (value == NULL)
+			continue;
+		appendStringInfoChar(out, separator);
+		separator = ',';
+		appendStringInfoString(out, entry->keys[i]);
+		flo_json_append_value(out, entry->types[i], value, encoding);
+	}
+	appendStringInfoString(out, separator == '{' ? "{}" : "}");
+	leave_transaction(opened);
+	if (writer->converts)
+		convert_to_utf8(writer, out, start);
+	MemoryContextSwitchTo(context);
+	MemoryContextReset(writer->scratch);
+}
+
+/* In place: what flo_json_append_text() has written, from "start" on */
+static void
+unquote(StringInfo out, int start)
+{
+	static const char *const escapes = "b\bf\fn\nr\rt\t";
+	const char *end = out->data + out->len - 1;
+	char	   *to = out->data + start;
+
+	for (const char *c = to + 1; c < end; c++)
+	{
+		const char *escape;
+
+		if (*c != '\\')
+		{
+			*to++ = *c;
+			continue;
+		}
+		c++;
+		if (*c == 'u')
+		{
+			*to++ = (char) strtol(pnstrdup(c + 1, 4), NULL, 16);
+			c += 4;
+			continue;
+		}
+		escape = *c != '"' && *c != '\\' ? strchr(escapes, *c) : NULL;
+		*to++ = escape != NULL ? escape[1] : *c;
+	}
+	out->len = to - out->data;
+	out->data[out->len] = '\0';
+}
+
+void
+flo_event_append_text(FloEventWriter *writer, StringInfo out, const FloRelation *relation,
+					  int column, const FloValue *value)
+{
+	EventRelation *entry = find_relation(writer, relation);
+	FloJsonType *type = entry->types[column];
+	MemoryContext context = MemoryContextSwitchTo(writer->scratch);
+	int			encoding = writer->encoding >= 0 ? writer->encoding : pg_get_client_encoding();
+	bool		opened = flo_json_needs_catalog(type) && enter_transaction();
+	int			start = out->len;
+
+	flo_json_append_value(out, type, value, encoding);
+
+	/* a string in JSON, and what it holds, are different values of type json */
+	if (out->data[start] == '"' && type->kind != KIND_JSON && type->kind != KIND_JSONB)
+		unquote(out, start);
+	leave_transaction(opened);
+	if (writer->converts)
+		convert_to_utf8(writer, out, start);
+	MemoryContextSwitchTo(context);
+	MemoryContextReset(writer->scratch);
+}
+
+void
+flo_event_append_name(FloEventWriter *writer, StringInfo out, const char *name)
+{
+	int			start = out->len;
+
+	appendStringInfoString(out, name);
+	if (writer->converts)
+		convert_to_utf8(writer, out, start);
+}

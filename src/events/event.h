@@ -50,6 +50,24 @@ extern void flo_event_tally(FloCounters *counters, const FloChange *change);
 /* Id of the event appended last; valid until the next */
 extern const char *flo_event_id(const FloEventWriter *writer);
 
+/*
+ * Parts of events, for what is made of them: all in UTF-8 and with the values as an
+ * event shows them.  A value that was not sent is taken from the other row of the
+ * change where it is there; NULL: from neither.
+ */
+extern const FloValue *flo_event_value(const FloChange *change, bool old, int column);
+
+/* A row as a JSON object; "only_key": the columns of the replica identity */
+extern void flo_event_append_row(FloEventWriter *writer, StringInfo out, const FloChange *change,
+								 bool old, bool only_key);
+
+/* A value that is not NULL, without the quotes and escapes of JSON's strings */
+extern void flo_event_append_text(FloEventWriter *writer, StringInfo out,
+								  const FloRelation *relation, int column, const FloValue *value);
+
+/* A name, as it is */
+extern void flo_event_append_name(FloEventWriter *writer, StringInfo out, const char *name);
+
 /* Types or tables here changed: forget what is known of them */
 extern void flo_event_forget(FloEventWriter *writer);
 
