@@ -42,6 +42,7 @@
 #include "monitor/members.h"
 #include "monitor/wake.h"
 #include "replication/slot.h"
+#include "sink/sink.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -391,6 +392,15 @@ flo_create_replicator(PG_FUNCTION_ARGS)
 
 /* --- create_worker() ----------------------------------------------------- */
 
+/* Can a worker of this kind do with these options what it is to do, as this role? */
+static void
+check_options(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role)
+{
+	flo_event_tables_check(spec, secrets, role);
+	if (flo_sink_ops(spec->sink)->check != NULL)
+		flo_sink_ops(spec->sink)->check(spec);
+}
+
 static void
 warn_of_trust(const FloWorkerSpec *spec)
 {
@@ -420,7 +430,7 @@ flo_create_worker(PG_FUNCTION_ARGS)
 	flo_options_parse_worker(options, spec.sink, &spec.options);
 	spec.owner = GetUserId();
 	flo_rights_require_worker(spec.group, spec.owner);
-	flo_event_tables_check(&spec, &secrets, spec.owner);
+	check_options(&spec, &secrets, spec.owner);
 
 	flo_require_preloaded();
 
@@ -492,7 +502,7 @@ flo_alter_worker(PG_FUNCTION_ARGS)
 	flo_options_parse_worker(changes, spec->sink, &spec->options);
 	merged = merge_options(flo_store_options(group, worker), changes);
 	flo_options_parse_worker(merged, spec->sink, &spec->options);
-	flo_event_tables_check(spec, &secrets, GetUserId());
+	check_options(spec, &secrets, GetUserId());
 
 	flo_store_save_options(group, worker, merged);
 	flo_secrets_save(group, worker, &secrets);

@@ -78,6 +78,13 @@ typedef struct FloSinkOps
 	bool		transactional;
 
 	/*
+	 * When the options are set: throw if they cannot be what is wanted, for
+	 * reasons that the registry of options does not know.  NULL: there are
+	 * none.
+	 */
+	void		(*check) (const FloWorkerSpec *spec);
+
+	/*
 	 * "tally" belongs to the caller: changes, conflicts, fallbacks, ... are
 	 * open there. "state" is what was saved last, or NULL.  "host" outlives
 	 * the sink.
