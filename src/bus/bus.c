@@ -601,10 +601,11 @@ flo_bus_try_request(FloBus *bus, const char *subject, const char *header,
 	uint64		token = ++bus->requests;
 	FloClock	deadline = flo_clock_in(timeout_ms);
 	FloClock	sent = flo_clock();
+	FloBusHeader sent_header = {header, header_value};
 	int			status = 0;
 
 	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_REPLIES, token,
-											  header, header_value, data, len));
+											  &sent_header, header != NULL, data, len));
 	while (!take_reply(bus, token, reply, &status))
 	{
 		long		left = flo_clock_left(deadline);
@@ -622,7 +623,7 @@ flo_bus_try_request(FloBus *bus, const char *subject, const char *header,
 			if (is_question(subject))
 				check_status(bus,
 							 nats_functions->publish(bus->nats, subject, FLO_NATS_REPLIES, token,
-													 header, header_value, data, len));
+													 &sent_header, header != NULL, data, len));
 		}
 
 		if (left <= 0)
@@ -665,7 +666,7 @@ flo_bus_publish(FloBus *bus, const char *subject, const char *data, int len)
 	if (bus->nats != NULL)
 		check_status_unless_closed(bus,
 								   nats_functions->publish(bus->nats, subject, FLO_NATS_NOWHERE, 0,
-														   NULL, NULL, data, len));
+														   NULL, 0, data, len));
 }
 
 void
@@ -673,18 +674,42 @@ flo_bus_publish_expect(FloBus *bus, const char *subject, uint64 expected_seq,
 					   uint64 token, const char *data, int len)
 {
 	char		expected[24];
+	FloBusHeader header = {FLO_BUS_EXPECTED_SEQUENCE, expected};
 
 	snprintf(expected, sizeof(expected), UINT64_FORMAT, expected_seq);
 	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_ACKS, token,
-											  "Nats-Expected-Last-Sequence", expected,
-											  data, len));
+											  &header, 1, data, len));
 }
 
 void
 flo_bus_publish_stored(FloBus *bus, const char *subject, uint64 token, const char *data, int len)
 {
 	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_ACKS, token,
-											  NULL, NULL, data, len));
+											  NULL, 0, data, len));
+}
+
+void
+flo_bus_publish_with(FloBus *bus, const char *subject, const FloBusHeader *headers, int nheaders,
+					 uint64 token, const char *data, int len)
+{
+	check_status(bus, nats_functions->publish(bus->nats, subject,
+											  token != 0 ? FLO_NATS_ACKS : FLO_NATS_NOWHERE, token,
+											  headers, nheaders, data, len));
+}
+
+void
+flo_bus_echo(FloBus *bus, uint64 token)
+{
+	check_status(bus, nats_functions->echo(bus->nats, token));
+}
+
+/* Is a member that need not be there "true"? */
+static bool
+is_true(FloJson json, const char *key)
+{
+	FloJson		value;
+
+	return flo_json_get(json, key, &value) && value.len == 4 && memcmp(value.text, "true", 4) == 0;
 }
 
 /* {"stream":"s","seq":1} or {"error":{"code":400,"err_code":10071,"description":"..."}} */
@@ -706,7 +731,10 @@ parse_ack(FloJson json, FloBusAck *ack)
 			pfree(words);
 	}
 	else if (flo_json_get_uint64(json, "seq", &ack->seq) && ack->seq > 0)
+	{
 		ack->stored = true;
+		ack->duplicate = is_true(json, "duplicate");
+	}
 	else
 		strlcpy(ack->error, "malformed acknowledgement", sizeof(ack->error));
 }
@@ -728,6 +756,8 @@ flo_bus_next_ack(FloBus *bus, FloBusAck *ack)
 		strlcpy(ack->error, message.status == 503 ? "no stream listens on the subject" :
 				message.status_text, sizeof(ack->error));
 	}
+	else if (message.len == 0)
+		ack->echo = true;
 	else
 		parse_ack(flo_json(message.data, message.len), ack);
 	nats_functions->release(bus->nats, message.impl);
@@ -750,7 +780,7 @@ flo_bus_pull(FloBus *bus, const char *stream, const char *consumer,
 	snprintf(body, sizeof(body), "{\"batch\":%d,\"expires\":" INT64_FORMAT "}",
 			 batch, (int64) expires_ms * 1000000);
 	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_PULLS, 0,
-											  NULL, NULL, body, strlen(body)));
+											  NULL, 0, body, strlen(body)));
 }
 
 /*

@@ -122,10 +122,31 @@ extern void flo_bus_publish_expect(FloBus *bus, const char *subject, uint64 expe
 extern void flo_bus_publish_stored(FloBus *bus, const char *subject, uint64 token,
 								   const char *data, int len);
 
+/*
+ * The same with headers of one's own, none of which may hold a line's end.  Token
+ * 0: no answer is wanted, and nobody need keep it.
+ */
+typedef struct FloBusHeader
+{
+	const char *name;
+	const char *value;
+} FloBusHeader;
+
+/* The stream's last message has this sequence, else it is refused */
+#define FLO_BUS_EXPECTED_SEQUENCE "Nats-Expected-Last-Sequence"
+
+extern void flo_bus_publish_with(FloBus *bus, const char *subject, const FloBusHeader *headers,
+								 int nheaders, uint64 token, const char *data, int len);
+
+/* Answered with "echo" once the server has taken all that was published before */
+extern void flo_bus_echo(FloBus *bus, uint64 token);
+
 typedef struct FloBusAck
 {
 	uint64		token;			/* 0 with a 503: some publish found no stream */
 	bool		stored;
+	bool		duplicate;		/* it was before, under this sequence */
+	bool		echo;			/* of flo_bus_echo() */
 	uint64		seq;			/* when stored */
 	int			err_code;		/* JetStream's err_code, e.g. 10071, 10077;
 								 * 503 no responders */

@@ -11,11 +11,13 @@
 #ifndef FLO_BUS_IMPL_H
 #define FLO_BUS_IMPL_H
 
+#include "bus/bus.h"
+
 #define FLO_NATS_MODULE "$libdir/pg_flo_bus"
 #define FLO_NATS_ENTRY "flo_nats_functions"
 
 /* Raised with every change of this file: both modules must agree */
-#define FLO_NATS_ABI 4
+#define FLO_NATS_ABI 5
 
 typedef enum FloNatsStatus
 {
@@ -114,12 +116,18 @@ typedef struct FloNatsFunctions
 
 	/*
 	 * Queue a message; part of it may leave at once.  The answer arrives in
-	 * "inbox" with "token".  One header, or NULL.
+	 * "inbox" with "token".
 	 */
 	FloNatsStatus (*publish) (FloNats *nats, const char *subject,
 							  FloNatsInbox inbox, uint64 token,
-							  const char *header, const char *header_value,
+							  const FloBusHeader *headers, int nheaders,
 							  const char *data, int len);
+
+	/*
+	 * Queue an empty message for our own FLO_NATS_ACKS: when it arrives the
+	 * server has taken all that was published before
+	 */
+	FloNatsStatus (*echo) (FloNats *nats, uint64 token);
 
 	/* The next message that has arrived in an inbox */
 	FloNatsStatus (*take) (FloNats *nats, FloNatsInbox inbox, FloNatsMessage *message);

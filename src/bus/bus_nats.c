@@ -712,9 +712,18 @@ close_connection(FloNats *nats)
 
 /* --- Messages ------------------------------------------------------------ */
 
+/* The library would let a value bring headers of its own along */
+static natsStatus
+set_header(natsMsg *message, const FloBusHeader *header)
+{
+	if (strpbrk(header->name, "\r\n:") != NULL || strpbrk(header->value, "\r\n") != NULL)
+		return NATS_INVALID_ARG;
+	return natsMsgHeader_Set(message, header->name, header->value);
+}
+
 static FloNatsStatus
 publish(FloNats *nats, const char *subject, FloNatsInbox inbox, uint64 token,
-		const char *header, const char *header_value, const char *data, int len)
+		const FloBusHeader *headers, int nheaders, const char *data, int len)
 {
 	natsStatus	status;
 	char		reply[SUBJECT_SIZE];
@@ -727,13 +736,13 @@ publish(FloNats *nats, const char *subject, FloNatsInbox inbox, uint64 token,
 		inbox_subject(nats, inbox, token_text, reply);
 		reply_to = reply;
 	}
-	if (header != NULL)
+	if (nheaders > 0)
 	{
 		natsMsg    *message = NULL;
 
 		status = natsMsg_Create(&message, subject, reply_to, data, len);
-		if (status == NATS_OK)
-			status = natsMsgHeader_Set(message, header, header_value);
+		for (int i = 0; i < nheaders && status == NATS_OK; i++)
+			status = set_header(message, &headers[i]);
 		if (status == NATS_OK)
 			status = natsConnection_PublishMsg(nats->connection, message);
 		discard(nats, message);
@@ -756,6 +765,17 @@ publish(FloNats *nats, const char *subject, FloNatsInbox inbox, uint64 token,
 			flo_restore_signals(&saved);
 	}
 	return failed_status(nats, status);
+}
+
+static FloNatsStatus
+echo(FloNats *nats, uint64 token)
+{
+	char		subject[SUBJECT_SIZE];
+	char		token_text[24];
+
+	snprintf(token_text, sizeof(token_text), UINT64_FORMAT, token);
+	inbox_subject(nats, FLO_NATS_ACKS, token_text, subject);
+	return publish(nats, subject, FLO_NATS_NOWHERE, 0, NULL, 0, NULL, 0);
 }
 
 /* A message without data may be the server's: then it has a status header */
@@ -882,6 +902,7 @@ flo_nats_functions(void)
 		.error = get_error,
 		.pump = pump,
 		.publish = publish,
+		.echo = echo,
 		.take = take,
 		.release = release,
 		.watch = watch,

@@ -1,0 +1,189 @@
+
+=head1 NAME
+
+FloNatsClient - a plain NATS client, as a consumer of events would be one
+
+=head1 SYNOPSIS
+
+  my $client = FloNatsClient->new($nats->port);
+  $client->subscribe('cdc.g.public.orders.*');
+  my $message = $client->next(10);        # subject, data, headers; undef after 10 s
+  my @messages = $client->stream('ORDERS', 'cdc.>');
+
+=head1 DESCRIPTION
+
+Knows nothing of pg_flo: it speaks the protocol of lines that NATS clients
+speak.  C<stream> reads what a JetStream stream holds, in its order.
+
+=cut
+
+package FloNatsClient;
+
+use strict;
+use warnings;
+use Carp;
+use IO::Select;
+use IO::Socket::INET;
+use JSON::PP ();
+use Time::HiRes qw(time);
+
+sub new
+{
+	my ($class, $port, %login) = @_;
+	my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Proto => 'tcp', Timeout => 10)
+	  or croak "connect: $@";
+	my $self = bless { socket => $socket, buffer => '', next_sub => 1, messages => [], inbox => "_INBOX.c$$." . time() },
+	  $class;
+	my %options = (verbose => JSON::PP::false(), pedantic => JSON::PP::false(), headers => JSON::PP::true(),
+		no_responders => JSON::PP::true(), user => 'test', pass => 'test', %login);
+
+	$self->{inbox} =~ s/\.(\d+)$/-$1/;
+	$self->_send('CONNECT ' . JSON::PP::encode_json(\%options));
+	$self->flush;
+	return $self;
+}
+
+sub _send { my ($self, $text) = @_; $self->{socket}->syswrite("$text\r\n") or croak "write: $!"; }
+
+sub subscribe
+{
+	my ($self, $subject) = @_;
+	$self->_send("SUB $subject " . $self->{next_sub}++);
+	$self->flush;
+}
+
+sub publish
+{
+	my ($self, $subject, $data, $reply, %headers) = @_;
+	my $head = %headers ? join("\r\n", 'NATS/1.0', (map { "$_: $headers{$_}" } sort keys %headers), '', '') : '';
+	my $sizes = $head ne '' ? length($head) . ' ' . length("$head$data") : length $data;
+
+	$self->_send(join(' ', ($head ne '' ? 'HPUB' : 'PUB'), $subject, (defined $reply ? $reply : ()), $sizes)
+		  . "\r\n$head$data");
+}
+
+# All sent before has reached the server
+sub flush
+{
+	my ($self) = @_;
+	my $until = time() + 30;
+
+	$self->{pong} = 0;
+	$self->_send('PING');
+	while (!$self->{pong}) { $self->_read($until - time()) or croak 'no answer from nats-server'; }
+}
+
+# Take in what comes within so many seconds; false when nothing does
+sub _read
+{
+	my ($self, $timeout) = @_;
+
+	return 0 if !IO::Select->new($self->{socket})->can_read($timeout > 0 ? $timeout : 0);
+	sysread($self->{socket}, $self->{buffer}, 1 << 20, length $self->{buffer}) or croak 'nats-server hung up';
+	while ($self->{buffer} =~ /^(.*?)\r\n/)
+	{
+		my ($line, $at) = ($1, length($1) + 2);
+
+		if ($line =~ /^(MSG|HMSG) /)
+		{
+			my ($kind, $subject, undef, @rest) = split / /, $line;
+			my $size = pop @rest;
+			my $head = $kind eq 'HMSG' ? pop @rest : 0;
+			my ($reply) = @rest;
+			last if length($self->{buffer}) < $at + $size + 2;
+			my $bytes = substr($self->{buffer}, $at, $size);
+			my %headers;
+			my $status;
+			if ($kind eq 'HMSG')
+			{
+				my $block = substr($bytes, 0, $head);
+				$bytes = substr($bytes, $head);
+				($status) = $block =~ m{^NATS/1.0 +(\d+)};
+				while ($block =~ /^([^:\r\n]+): ?(.*?)\r$/mg) { $headers{$1} = $2; }
+			}
+			push @{ $self->{messages} },
+			  { subject => $subject, reply => $reply, data => $bytes, headers => \%headers, status => $status, at => time() };
+			$at += $size + 2;
+		}
+		elsif ($line eq 'PONG') { $self->{pong} = 1; }
+		elsif ($line eq 'PING') { $self->_send('PONG'); }
+		elsif ($line =~ /^-ERR/) { push @{ $self->{errors} }, $line; }
+		substr($self->{buffer}, 0, $at) = '';
+	}
+	return 1;
+}
+
+# The next message of any subscription; undef when none comes within so many seconds
+sub next
+{
+	my ($self, $timeout) = @_;
+	my $until = time() + $timeout;
+
+	until (@{ $self->{messages} }) { $self->_read($until - time()) or return; }
+	return shift @{ $self->{messages} };
+}
+
+# So many messages, or fewer when they do not come in time
+sub take
+{
+	my ($self, $count, $timeout) = @_;
+	my $until = time() + $timeout;
+	my @taken;
+
+	while (@taken < $count)
+	{
+		my $message = $self->next($until - time()) or last;
+		push @taken, $message;
+	}
+	return @taken;
+}
+
+sub request
+{
+	my ($self, $subject, $data, %headers) = @_;
+	my $inbox = "$self->{inbox}." . $self->{next_sub};
+	my @others = splice @{ $self->{messages} };
+	my $answer;
+
+	$self->_send("SUB $inbox " . $self->{next_sub}++);
+	$self->publish($subject, $data, $inbox, %headers);
+	until ($answer)
+	{
+		my $message = $self->next(30) or croak "no answer to $subject @{ $self->{errors} || [] }";
+		if ($message->{subject} eq $inbox) { $answer = $message; }
+		else { push @others, $message; }
+	}
+	unshift @{ $self->{messages} }, @others;
+	return $answer;
+}
+
+sub api
+{
+	my ($self, $subject, $request) = @_;
+	return JSON::PP::decode_json($self->request("\$JS.API.$subject", $request ? JSON::PP::encode_json($request) : '')
+		  ->{data});
+}
+
+# What a stream holds of a subject, in its order; each message has its sequence
+sub stream
+{
+	my ($self, $stream, $filter) = @_;
+	my $inbox = "$self->{inbox}.s" . $self->{next_sub};
+	my %config = (deliver_subject => $inbox, ack_policy => 'none', deliver_policy => 'all');
+	my @messages;
+
+	$config{filter_subject} = $filter if defined $filter;
+	$self->subscribe($inbox);
+	my $made = $self->api("CONSUMER.CREATE.$stream", { stream_name => $stream, config => \%config });
+	croak "stream $stream: $made->{error}{description}" if $made->{error};
+	for my $i (1 .. $made->{num_pending} || 0)
+	{
+		my $message = $self->next(30) or croak "stream $stream: message $i of $made->{num_pending} does not come";
+		($message->{seq}) = $message->{reply} =~ /^\$JS\.ACK\.[^.]+\.[^.]+\.\d+\.(\d+)\./;
+		push @messages, $message;
+	}
+	$self->api("CONSUMER.DELETE.$stream.$made->{name}");
+	return @messages;
+}
+
+1;
