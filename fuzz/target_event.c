@@ -81,6 +81,33 @@ check_key(FloEventWriter *writer, const FloChange *change, StringInfo out)
 }
 
 static void
+check_within(FloEventWriter *writer, const FloTransaction *txn, const FloChange *change, int which,
+			 StringInfo event)
+{
+	int			limit = event->len * 2 / 3;
+
+	resetStringInfo(event);
+	if (flo_event_append_within(writer, event, txn, change, which, limit))
+		fuzz_check(event->len <= limit);
+	else
+		fuzz_check(event->len == 0);
+}
+
+static void
+check_headers(FloEventWriter *writer)
+{
+	const FloEventHeader *headers;
+	int			count = flo_event_headers(writer, &headers);
+
+	fuzz_check(count <= FLO_EVENT_MAX_HEADERS);
+	for (int i = 0; i < count; i++)
+	{
+		for (const char *c = headers[i].value; *c != '\0'; c++)
+			fuzz_check(*c >= ' ' && *c < 0x7F);
+	}
+}
+
+static void
 write_events(void *arg, const FloChange *change)
 {
 	FloEventWriter *writer = arg;
@@ -91,15 +118,23 @@ write_events(void *arg, const FloChange *change)
 	};
 	MemoryContext context = CurrentMemoryContext;
 	StringInfoData event;
+	int			count = flo_event_count(writer, change);
 
 	initStringInfo(&event);
-	for (int i = 0; i < flo_event_count(change); i++)
+	for (int i = 0; i < count; i++)
 	{
 		resetStringInfo(&event);
 		flo_event_append(writer, &event, &txn, change, i);
+		fuzz_check(flo_event_is_tombstone(writer) == (event.len == 0));
+		check_headers(writer);
+		if (flo_event_is_tombstone(writer))
+			continue;
 		PG_TRY();
 		{
 			check_event(&event);
+			check_within(writer, &txn, change, i, &event);
+			if (event.len > 0)
+				check_event(&event);
 			if (change->op != FLO_OP_TRUNCATE)
 				check_key(writer, change, &event);
 		}
@@ -113,20 +148,49 @@ write_events(void *arg, const FloChange *change)
 	}
 }
 
-void
-fuzz_write_event(const FloChange *change)
+static FloEventWriter *
+create_writer(FloEventFormat format, bool binary, int encoding)
 {
-	write_events(flo_event_writer_create(CurrentMemoryContext, "fuzz", -1), change);
+	const FloEventOptions options = {
+		.group = "fuzz",
+		.database = "a b",
+		.format = format,
+		.binary = binary,
+		.tombstones = format == FLO_FORMAT_DEBEZIUM
+	};
+
+	return flo_event_writer_create(CurrentMemoryContext, &options, encoding);
 }
 
 void
+fuzz_write_event(const FloChange *change)
+{
+	write_events(create_writer(FLO_FORMAT_PG_FLO, false, -1), change);
+}
+
+/* In every format */
+void
 fuzz_event(const char *data, size_t len)
 {
-	FuzzMessages messages;
+	static const struct
+	{
+		FloEventFormat format;
+		bool		binary;
+	}			formats[] = {
+		{FLO_FORMAT_PG_FLO, false},
+		{FLO_FORMAT_CLOUDEVENTS, false},
+		{FLO_FORMAT_CLOUDEVENTS, true},
+		{FLO_FORMAT_DEBEZIUM, false}
+	};
 
-	if (fuzz_messages_open(&messages, data, len))
-		use_messages(&messages, write_events,
-					 flo_event_writer_create(CurrentMemoryContext, "fuzz", messages.encoding));
+	for (int i = 0; i < lengthof(formats); i++)
+	{
+		FuzzMessages messages;
+
+		if (fuzz_messages_open(&messages, data, len))
+			use_messages(&messages, write_events,
+						 create_writer(formats[i].format, formats[i].binary, messages.encoding));
+	}
 }
 
 static void

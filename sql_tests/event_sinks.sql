@@ -75,6 +75,26 @@ SELECT pg_temp.worker('webhook', '{"events_per_request": 0}');
 SELECT pg_temp.worker('webhook', '{"uri": "http://example.com/"}');
 SELECT pg_temp.worker('webhook', '{"url": "http://example.com/", "headers": {"Authorization": "Bearer x"}, "secret": "s", "on_error": "dead_letter"}');
 
+-- formats
+SELECT pg_temp.worker('stdout', '{"format": "xml"}');
+SELECT pg_temp.worker('stdout', '{"format": "cloudevents"}');
+SELECT pg_temp.worker('stdout', '{"format": "debezium"}');
+SELECT pg_temp.worker('stdout', '{"format": "debezium", "cloudevents_source": "/x"}');
+SELECT pg_temp.worker('stdout', '{"cloudevents_source": "/x"}');
+SELECT source, pg_temp.worker('stdout', jsonb_build_object('format', 'cloudevents', 'cloudevents_source', source))
+  FROM unnest('{https://example.com/a%20b?c=d#e,urn:example:a,a b,a%2,"a\"b","a\r\nb",é,""}'::text[]) WITH ORDINALITY s (source, n) ORDER BY n;
+SELECT pg_temp.worker('stdout', jsonb_build_object('format', 'cloudevents', 'cloudevents_source', repeat('x', 3000)));
+SELECT pg_temp.worker('stdout', '{"format": "cloudevents", "cloudevents_mode": "binary"}');
+SELECT pg_temp.worker('webhook', '{"format": "cloudevents", "cloudevents_mode": "batch"}');
+SELECT pg_temp.worker('webhook', '{"format": "debezium", "cloudevents_mode": "binary"}');
+SELECT pg_temp.worker('webhook', '{"format": "cloudevents", "cloudevents_mode": "binary", "events_per_request": 2}');
+SELECT pg_temp.worker('webhook', '{"format": "cloudevents", "cloudevents_mode": "binary"}');
+SELECT pg_temp.worker('webhook', '{"format": "cloudevents", "events_per_request": 2}');
+SELECT pg_temp.worker('webhook', '{"tombstones": true}');
+SELECT pg_temp.worker('webhook', '{"oversize": "reference"}');
+SELECT pg_temp.worker('webhook', '{"headers": {"ce-source": "x"}}');
+SELECT pg_temp.worker('webhook', '{"headers": {"FLO-type": "x", "Fl": "y"}}');
+
 -- who may
 CREATE ROLE regress_flo_events;
 GRANT EXECUTE ON FUNCTION flo.create_worker(text, text, text, jsonb) TO regress_flo_events;

@@ -70,7 +70,9 @@ pin_formats(void)
 static void
 add_events(Peek *peek, const FloChange *change)
 {
-	for (int i = 0; i < flo_event_count(change); i++)
+	int			count = flo_event_count(peek->writer, change);
+
+	for (int i = 0; i < count; i++)
 	{
 		StringInfoData event;
 		Datum		values[PEEK_COLUMNS];
@@ -151,6 +153,7 @@ take_chunk(Peek *peek, char *bytes, int size)
 	const char *data;
 	uint32		len;
 	uint32		total;
+	const FloEventOptions options = {.group = peek->group};
 
 	if (flo_chunk_parse(bytes, size, &header) != NULL)
 		return;
@@ -163,7 +166,7 @@ take_chunk(Peek *peek, char *bytes, int size)
 	{
 		peek->encoding = header.encoding;
 		flo_change_set_encoding(peek->parser, header.encoding);
-		peek->writer = flo_event_writer_create(CurrentMemoryContext, peek->group, header.encoding);
+		peek->writer = flo_event_writer_create(CurrentMemoryContext, &options, header.encoding);
 	}
 	flo_chunk_read(&reader, bytes, size);
 	if ((header.flags & FLO_CHUNK_STARTS_INSIDE) && !peek->in_transaction)

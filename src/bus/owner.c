@@ -9,6 +9,7 @@
 
 #include "access/xlog.h"
 #include "bus/owner.h"
+#include "bus/stream.h"
 #include "wire/record.h"
 
 #define OWNER_MARK ", owner {"
@@ -54,6 +55,16 @@ flo_owner_read(const char *description)
 		return NULL;
 	mark += strlen(OWNER_MARK) - 1;
 	return flo_owner_parse(flo_json(mark, strlen(mark)));
+}
+
+char *
+flo_owner_database(FloBus *bus, const char *stream)
+{
+	FloStreamInfo info;
+	FloOwner   *owner = flo_stream_info(bus, stream, &info) ? flo_owner_read(info.description) :
+		NULL;
+
+	return owner != NULL && owner->database != NULL ? owner->database : pstrdup("");
 }
 
 bool

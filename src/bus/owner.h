@@ -9,6 +9,7 @@
 #ifndef FLO_OWNER_H
 #define FLO_OWNER_H
 
+#include "bus/bus.h"
 #include "bus/json.h"
 
 typedef struct FloOwner
@@ -24,6 +25,9 @@ extern char *flo_owner_describe(const char *what, const FloOwner *owner);
 
 /* The owner in a description, NULL when none is recorded there; 08P01 when it cannot be read */
 extern FloOwner *flo_owner_read(const char *description);
+
+/* The database whose stream it is, by its name; "" when that is not recorded */
+extern char *flo_owner_database(FloBus *bus, const char *stream);
 
 extern bool flo_owner_is_same(const FloOwner *a, const FloOwner *b);
 

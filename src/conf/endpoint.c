@@ -234,6 +234,9 @@ flo_header_problem(const char *name, int name_len, const char *value, int value_
 	for (int i = 0; i < lengthof(reserved); i++)
 		if (strlen(reserved[i]) == name_len && pg_strncasecmp(reserved[i], name, name_len) == 0)
 			return "it is set by the worker itself";
+	if ((name_len >= 4 && pg_strncasecmp(name, "Flo-", 4) == 0) ||
+		(name_len >= 3 && pg_strncasecmp(name, "ce-", 3) == 0))
+		return "it begins as those of events do";
 	if (value_len > HEADER_VALUE_MAX)
 		return "its value is too long";
 	for (int i = 0; i < value_len; i++)

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <unistd.h>
 
 #include "catalog/namespace.h"
@@ -195,6 +196,42 @@ check_webhook(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role)
 	check_secret_file("secret_file", options->secret_file, role);
 }
 
+/* May it be a URI-reference?  Nothing that must be escaped in one, or in a header */
+static bool
+is_uri_reference(const char *text)
+{
+	static const char *const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		"0123456789-._~:/?#[]@!$&'()*+,;=";
+
+	for (const char *c = text; *c != '\0'; c++)
+	{
+		if (*c == '%' && isxdigit((unsigned char) c[1]) && isxdigit((unsigned char) c[2]))
+			c += 2;
+		else if (strchr(allowed, *c) == NULL)
+			return false;
+	}
+	return strlen(text) <= FLO_URL_MAX;
+}
+
+static void
+check_format(const FloWorkerOptions *options)
+{
+	bool		binary = options->cloudevents_mode == FLO_CLOUDEVENTS_BINARY;
+
+	if (options->format != FLO_FORMAT_CLOUDEVENTS &&
+		(binary || options->cloudevents_source != NULL))
+		flo_conf_refuse(psprintf("option \"%s\" is for the format \"cloudevents\"",
+								 binary ? "cloudevents_mode" : "cloudevents_source"),
+						"Set the option format, too.");
+	if (options->cloudevents_source != NULL && !is_uri_reference(options->cloudevents_source))
+		flo_conf_refuse("invalid value for option \"cloudevents_source\"",
+						psprintf("The value is a URI or the path of one, such as \"https://example.com/orders\", of at most %d bytes.",
+								 FLO_URL_MAX));
+	if (binary && options->events_per_request > 1)
+		flo_conf_refuse("cloudevents_mode \"binary\" has one event in a request",
+						"Leave out events_per_request, or choose the mode structured.");
+}
+
 void
 flo_event_tables_check(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role)
 {
@@ -205,6 +242,7 @@ flo_event_tables_check(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid
 	if (spec->sink != FLO_SINK_WEBHOOK && spec->options.on_error == FLO_ON_ERROR_DEAD_LETTER)
 		flo_conf_refuse("on_error \"dead_letter\" is for webhook workers",
 						"What keeps a file from being written is no fault of an event; choose retry or stop.");
+	check_format(&spec->options);
 }
 
 void

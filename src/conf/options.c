@@ -32,7 +32,12 @@
 #define FLO_SCOPE_POSTGRES		FLO_SCOPE_SINK(FLO_SINK_POSTGRES)
 #define FLO_SCOPE_EVENTS		(FLO_SCOPE_WORKERS & ~FLO_SCOPE_POSTGRES)
 #define FLO_SCOPE_FILE			FLO_SCOPE_SINK(FLO_SINK_FILE)
+#define FLO_SCOPE_STDOUT		FLO_SCOPE_SINK(FLO_SINK_STDOUT)
 #define FLO_SCOPE_WEBHOOK		FLO_SCOPE_SINK(FLO_SINK_WEBHOOK)
+#define FLO_SCOPE_MESSAGES		0	/* sinks that send messages, of limited
+									 * size */
+#define FLO_SCOPE_HEADERS		(FLO_SCOPE_WEBHOOK | FLO_SCOPE_MESSAGES)
+#define FLO_SCOPE_FORMATS		(FLO_SCOPE_FILE | FLO_SCOPE_STDOUT | FLO_SCOPE_HEADERS)
 
 typedef enum OptionType
 {
@@ -73,6 +78,9 @@ static const char *const on_missing_names[] = {"insert", "skip", "error", NULL};
 static const char *const copy_into_names[] = {"empty", "truncate", "merge", NULL};
 static const char *const ddl_trust_names[] = {"object", "source", NULL};
 static const char *const masking_names[] = {"rules", "strict", NULL};
+static const char *const format_names[] = {"pg_flo", "cloudevents", "debezium", NULL};
+static const char *const cloudevents_mode_names[] = {"structured", "binary", NULL};
+static const char *const oversize_names[] = {"error", "reference", NULL};
 static const char *const ddl_names[] = {"apply", "hold", "ignore", NULL};
 
 #define R(field) offsetof(FloReplicatorOptions, field)
@@ -119,6 +127,13 @@ static const Option registry[] = {
 	{"ddl_trust", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(ddl_trust), FLO_DDL_TRUST_OBJECT, 0, 0, ddl_trust_names},
 	{"lock_timeout", FLO_SCOPE_POSTGRES, OPTION_MILLISECONDS, W(lock_timeout), 10000, 0, PG_INT32_MAX},
 	{"allow_cutover", FLO_SCOPE_POSTGRES, OPTION_BOOL, W(allow_cutover), false},
+
+	/* events */
+	{"format", FLO_SCOPE_FORMATS, OPTION_CHOICE, W(format), FLO_FORMAT_PG_FLO, 0, 0, format_names},
+	{"cloudevents_source", FLO_SCOPE_FORMATS, OPTION_TEXT, W(cloudevents_source)},
+	{"cloudevents_mode", FLO_SCOPE_HEADERS, OPTION_CHOICE, W(cloudevents_mode), FLO_CLOUDEVENTS_STRUCTURED, 0, 0, cloudevents_mode_names},
+	{"tombstones", FLO_SCOPE_MESSAGES, OPTION_BOOL, W(tombstones), false},
+	{"oversize", FLO_SCOPE_MESSAGES, OPTION_CHOICE, W(oversize), FLO_OVERSIZE_ERROR, 0, 0, oversize_names},
 
 	/* file */
 	{"directory", FLO_SCOPE_FILE, OPTION_TEXT, W(directory)},

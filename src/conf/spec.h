@@ -108,6 +108,28 @@ typedef enum FloSchemaObjects
 	FLO_SCHEMA_BY_CHOICE		/* all, unless the group is a list of tables */
 } FloSchemaObjects;
 
+/* What an event looks like */
+typedef enum FloEventFormat
+{
+	FLO_FORMAT_PG_FLO,
+	FLO_FORMAT_CLOUDEVENTS,
+	FLO_FORMAT_DEBEZIUM
+} FloEventFormat;
+
+/* Where the attributes of CloudEvents are */
+typedef enum FloCloudEventsMode
+{
+	FLO_CLOUDEVENTS_STRUCTURED, /* around the data */
+	FLO_CLOUDEVENTS_BINARY		/* in headers */
+} FloCloudEventsMode;
+
+/* What is done with an event that is longer than a message may be */
+typedef enum FloOversize
+{
+	FLO_OVERSIZE_ERROR,
+	FLO_OVERSIZE_REFERENCE		/* sent without the values that do not fit */
+} FloOversize;
+
 typedef struct FloReplicatorOptions
 {
 	FloReleaseWal release_wal;
@@ -144,6 +166,13 @@ typedef struct FloWorkerOptions
 	FloDdlTrustOption ddl_trust;
 	int64		lock_timeout;	/* ms */
 	bool		allow_cutover;
+
+	/* events */
+	FloEventFormat format;
+	char	   *cloudevents_source; /* NULL = the default */
+	FloCloudEventsMode cloudevents_mode;
+	bool		tombstones;
+	FloOversize oversize;
 
 	/* file */
 	char	   *directory;

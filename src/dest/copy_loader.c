@@ -25,6 +25,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "bus/json.h"
+#include "bus/owner.h"
 #include "bus/stream.h"
 #include "catalog/heap.h"
 #include "catalog/namespace.h"
@@ -713,6 +714,7 @@ open_sink(Loader *l)
 	l->host.arg = l;
 	l->host.serve = serve;
 	l->host.checkpoint = checkpoint;
+	l->host.source_database = flo_owner_database(l->bus, l->stream);
 	l->sink = ops->open(l->spec, &l->tally, load_sink_state(l), &l->host);
 	(void) flo_transaction_begin();
 	save_sink_state(l);

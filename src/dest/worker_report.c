@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "bus/owner.h"
 #include "bus/records.h"
 #include "bus/stream.h"
 #include "core/clock.h"
@@ -250,6 +251,8 @@ flo_worker_open_sink(FloWorker *w)
 	w->host.serve = host_serve;
 	w->host.checkpoint = host_checkpoint;
 	w->host.unchecked = host_unchecked;
+	if (!ops->transactional)
+		w->host.source_database = flo_owner_database(w->bus, w->stream);
 	w->sink = ops->open(w->spec, &w->tally, flo_progress_sink_state(w->progress), &w->host);
 	if (ops->save != NULL)
 		host_checkpoint(w);

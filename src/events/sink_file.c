@@ -587,7 +587,7 @@ file_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
 	sink->max_size = spec->options.max_size;
 	sink->max_age = spec->options.max_age;
 	sink->fd = -1;
-	sink->writer = flo_event_writer_create(context, spec->group, -1);
+	sink->writer = flo_event_writer_open(context, spec, host);
 	initStringInfo(&sink->buffer);
 	if (state != NULL)
 		parse_state(sink, spec, state);
@@ -617,9 +617,10 @@ static void
 file_change(FloSink *base, const FloTransaction *txn, const FloChange *change)
 {
 	FloFileSink *sink = (FloFileSink *) base;
+	int			count = flo_event_count(sink->writer, change);
 
 	flo_event_tally(sink->counters, change);
-	for (int i = 0; i < flo_event_count(change); i++)
+	for (int i = 0; i < count; i++)
 	{
 		int			start = sink->buffer.len;
 		int			len;

@@ -57,7 +57,7 @@ stdout_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
 	sink->base.ops = &flo_sink_stdout;
 	sink->counters = &tally->open;
 	sink->host = host;
-	sink->writer = flo_event_writer_create(context, spec->group, -1);
+	sink->writer = flo_event_writer_open(context, spec, host);
 	initStringInfo(&sink->line);
 	if (fstat(STDOUT_FILENO, &st) != 0)
 		ereport(ERROR,
@@ -175,9 +175,10 @@ static void
 stdout_change(FloSink *base, const FloTransaction *txn, const FloChange *change)
 {
 	FloStdoutSink *sink = (FloStdoutSink *) base;
+	int			count = flo_event_count(sink->writer, change);
 
 	flo_event_tally(sink->counters, change);
-	for (int i = 0; i < flo_event_count(change); i++)
+	for (int i = 0; i < count; i++)
 	{
 		resetStringInfo(&sink->line);
 		flo_event_append(sink->writer, &sink->line, txn, change, i);

@@ -702,7 +702,7 @@ webhook_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
 	sink->owner = ResourceOwnerCreate(NULL, "pg_flo webhook sink");
 	sink->letters_context = AllocSetContextCreate(context, "pg_flo dead letters",
 												  ALLOCSET_DEFAULT_SIZES);
-	sink->writer = flo_event_writer_create(context, spec->group, -1);
+	sink->writer = flo_event_writer_open(context, spec, host);
 	initStringInfo(&sink->event);
 	if (state != NULL)
 		parse_state(sink, state);
@@ -786,19 +786,18 @@ webhook_change(FloSink *base, const FloTransaction *txn, const FloChange *change
 	FloPlace	place = {txn->final_lsn, txn->ordinal};
 	bool		wanted = false;
 	bool		already = txn->copy_id == NULL && !is_beyond(place, sink->done);
+	int			count = flo_event_count(sink->writer, change);
 
-	for (int i = 0; i < flo_event_count(change); i++)
+	for (int i = 0; i < count; i++)
 	{
 		const FloRelation *relation = change->op == FLO_OP_TRUNCATE ?
 			change->truncated[i].relation : change->relation;
 		List	   *urls = who_wants(sink, txn, change, relation);
 		ListCell   *lc;
 
-		if (urls == NIL)
-			continue;
-		wanted = true;
+		wanted |= urls != NIL;
 		/* by an attempt that was cut short; it counts in this one */
-		if (already)
+		if (urls == NIL || already)
 			continue;
 		resetStringInfo(&sink->event);
 		flo_event_append(sink->writer, &sink->event, txn, change, i);

@@ -71,6 +71,12 @@ typedef struct FloSinkHost
 	 * to them and from them; TRUNCATE goes by it, too.
 	 */
 	List	   *given_up;
+
+	/*
+	 * For events: the source's database, as the broker knows it; "" = it does
+	 * not
+	 */
+	const char *source_database;
 } FloSinkHost;
 
 typedef struct FloSinkOps
