@@ -176,6 +176,10 @@ lint:
 indent:
 	@.ci/indent.sh
 
+# Debian packages, made and tried in bare roots: make packages SUITES="bookworm trixie"
+packages:
+	@.ci/packages.sh $(SUITES)
+
 quickstart:
 	@+.ci/quickstart.sh start
 
@@ -185,5 +189,5 @@ quickstart-stop:
 bench:
 	@+bench/run.sh
 
-.PHONY: all setup test test-sanitized test-core torture model fuzz lint indent quickstart quickstart-stop bench install-modules uninstall-modules \
+.PHONY: all setup packages test test-sanitized test-core torture model fuzz lint indent quickstart quickstart-stop bench install-modules uninstall-modules \
 	install-documents uninstall-documents regress-inputs
