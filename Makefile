@@ -180,6 +180,11 @@ indent:
 packages:
 	@.ci/packages.sh $(SUITES)
 
+# What PGXN takes: the last commit as one file
+DISTVERSION = $(shell sed -n 's/^\t"version": "\(.*\)",/\1/p' META.json)
+dist:
+	git archive --format=zip --prefix=$(EXTENSION)-$(DISTVERSION)/ -o $(EXTENSION)-$(DISTVERSION).zip HEAD
+
 quickstart:
 	@+.ci/quickstart.sh start
 
@@ -189,5 +194,5 @@ quickstart-stop:
 bench:
 	@+bench/run.sh
 
-.PHONY: all setup packages test test-sanitized test-core torture model fuzz lint indent quickstart quickstart-stop bench install-modules uninstall-modules \
+.PHONY: all setup packages dist test test-sanitized test-core torture model fuzz lint indent quickstart quickstart-stop bench install-modules uninstall-modules \
 	install-documents uninstall-documents regress-inputs
