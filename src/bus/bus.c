@@ -408,6 +408,8 @@ flo_bus_renew(FloBus *bus, char **reason)
 	if (bus->nats != NULL)
 		nats_functions->close(bus->nats);
 	bus->nats = NULL;
+	/* by the settings of now: they may say that the broker is elsewhere */
+	flo_check_interrupts();
 	bus->nats = try_connect(bus->name, true, reason);
 	if (bus->nats == NULL)
 		return false;
