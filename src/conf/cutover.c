@@ -387,6 +387,7 @@ flo_cutover_call(Oid role, const char *statement, int nargs, const char *const *
 	}
 	flo_as_role_enter(&as, role, FLO_AS_ROLE_PLAIN);
 	flo_as_role_set("search_path", "pg_catalog, pg_temp");
+	flo_as_role_set("lock_timeout", CppAsString2(FLO_CUTOVER_LOCK_PATIENCE));
 	SPI_connect();
 	result = SPI_execute_with_args(statement, nargs, types, values, nulls, false, 0);
 	if (result != SPI_OK_SELECT)

@@ -60,6 +60,9 @@ typedef struct FloCutover
 	char	   *changed_at;		/* for people */
 } FloCutover;
 
+/* ms in which all tables have to be locked at one try: meanwhile the stream waits */
+#define FLO_CUTOVER_LOCK_PATIENCE 400
+
 extern const char *flo_cutover_state_name(FloCutoverState state);
 
 /* NULL when there was none */
@@ -136,7 +139,10 @@ extern ErrorData *flo_cutover_do(const FloCutover *cutover, const char *point, b
 /* Make running members look at flo.cutovers at the commit of this transaction */
 extern void flo_cutover_changed(void);
 
-/* A statement that calls a function, as a role, arguments are text; its result as text */
+/*
+ * A statement that calls a function, as a role, arguments are text; its result as text.
+ * Locks are waited for no longer than the patience above.
+ */
 extern char *flo_cutover_call(Oid role, const char *statement, int nargs, const char *const *args);
 
 #endif

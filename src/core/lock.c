@@ -16,6 +16,7 @@
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -32,7 +33,7 @@
  * A turn ends before who waits for us looks for a deadlock, and would be the one to
  * fail.  We look earlier: that is when the server has an autovacuum make room.
  */
-#define QUEUE_DEADLOCK "100ms"
+#define QUEUE_DEADLOCK 100		/* ms */
 
 typedef struct Wish
 {
@@ -147,22 +148,7 @@ pause_for(int ms)
 	CHECK_FOR_INTERRUPTS();
 }
 
-void
-flo_lock_all(const List *wishes)
-{
-	int			patience = LockTimeout > 0 ? Min(LockTimeout, PATIENCE) : PATIENCE;
-	FloClock	deadline = flo_clock_in(patience);
-	const Wish *lacking;
-
-	while ((lacking = try_all(wishes)) != NULL)
-	{
-		if (flo_clock() >= deadline)
-			give_up(&lacking->tag, lacking->mode, lacking->what);
-		pause_for(NAP);
-	}
-}
-
-/* --- in the queue -------------------------------------------------------- */
+/* --- waiting in the queue ------------------------------------------------ */
 
 typedef struct Turn
 {
@@ -180,7 +166,7 @@ take_turn(void *arg)
 	ListCell   *cell;
 
 	flo_as_role_enter(&as, GetUserId(), FLO_AS_ROLE_PLAIN);
-	flo_as_role_set("deadlock_timeout", QUEUE_DEADLOCK);
+	flo_as_role_set("deadlock_timeout", CppAsString2(QUEUE_DEADLOCK));
 	foreach(cell, turn->relations)
 	{
 		char		text[32];
@@ -192,6 +178,60 @@ take_turn(void *arg)
 	}
 	flo_as_role_leave(&as);
 }
+
+/* --- all at once --------------------------------------------------------- */
+
+/* One that stops when it is waited for */
+static bool
+is_autovacuum_in(const Wish *lacking)
+{
+	int			count;
+	VirtualTransactionId *holders = GetLockConflicts(&lacking->tag, lacking->mode, &count);
+	bool		found = false;
+
+	for (int i = 0; i < count && !found; i++)
+	{
+		int			pid = flo_compat_vxid_pid(holders[i]);
+		PGPROC	   *proc = pid != 0 ? BackendPidGetProc(pid) : NULL;
+
+		found = proc != NULL &&
+			(proc->statusFlags & (PROC_IS_AUTOVACUUM | PROC_VACUUM_FOR_WRAPAROUND)) == PROC_IS_AUTOVACUUM;
+	}
+	return found && lacking->tag.locktag_type == LOCKTAG_RELATION;
+}
+
+/* Wait for the table in earnest, for a moment, as the server ends an autovacuum only then */
+static void
+make_room(const Wish *lacking)
+{
+	Turn		turn = {list_make1_oid(lacking->tag.locktag_field2), lacking->mode};
+	ErrorData  *error;
+
+	turn.deadline = flo_clock_in(2 * QUEUE_DEADLOCK);
+	error = flo_attempt(take_turn, &turn, false);
+	if (error != NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		ReThrowError(error);
+}
+
+void
+flo_lock_all(const List *wishes)
+{
+	int			patience = LockTimeout > 0 ? Min(LockTimeout, PATIENCE) : PATIENCE;
+	FloClock	deadline = flo_clock_in(patience);
+	const Wish *lacking;
+
+	while ((lacking = try_all(wishes)) != NULL)
+	{
+		if (flo_clock() >= deadline)
+			give_up(&lacking->tag, lacking->mode, lacking->what);
+		if (is_autovacuum_in(lacking))
+			make_room(lacking);
+		else
+			pause_for(NAP);
+	}
+}
+
+/* --- one after the other -------------------------------------------------- */
 
 /*
  * Applications that hold the table waited for may be waiting for those that we have.

@@ -8,7 +8,7 @@
  * locks that a call needs are tried at once, again and again, with nothing held
  * and nobody behind us in between, and given up after some seconds (or
  * lock_timeout, when that is less): 55P03, with the processes that hold what is
- * lacking.  Once had they are kept to the end of the transaction.
+ * lacking.  An autovacuum makes room.  Once had they are kept to the end of the transaction.
  */
 #ifndef FLO_LOCK_H
 #define FLO_LOCK_H

@@ -144,7 +144,9 @@ void
 flo_check_interrupts(void)
 {
 	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
+
+	/* with helpers at work settings stay what they are */
+	if (ConfigReloadPending && !IsInParallelMode())
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);

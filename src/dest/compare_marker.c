@@ -35,14 +35,20 @@
 /* Processes that compare at once, of different comparisons */
 #define MOST_COMPARERS 4
 
+/* ms between two times that is written down how far one is */
+#define PROGRESS_PAUSE 2000
+
+/* of so many tables at most: the stream goes on */
+#define MOST_NOTED 100
+
 /* ms between two looks whether a comparison that waits for the source is over there */
 #define LOOK_PAUSE 5000
 
 typedef struct Comparer
 {
 	BackgroundWorkerHandle *handle;
+	dsm_segment *segment;		/* its order */
 	int64		id;
-	uint32		attempt;
 } Comparer;
 
 /* What a step asks of the broker */
@@ -205,6 +211,7 @@ create_order(FloWorker *w, const FloCompareMarker *marker, const char *plan)
 	dsm_pin_mapping(segment);
 	order = dsm_segment_address(segment);
 	pg_atomic_init_u32(&order->ready, FLO_COMPARE_ORDERED);
+	pg_atomic_init_u32(&order->progress, 0);
 	order->worker = MyProcPid;
 	order->id = marker->id;
 	order->attempt = marker->attempt;
@@ -233,14 +240,15 @@ await_ready(FloCompareOrder *order, BackgroundWorkerHandle *handle)
 }
 
 static void
-remember(FloWorker *w, const FloCompareMarker *marker, BackgroundWorkerHandle *handle)
+remember(FloWorker *w, const FloCompareMarker *marker, BackgroundWorkerHandle *handle,
+		 dsm_segment *segment)
 {
 	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(w));
 	Comparer   *comparer = palloc(sizeof(Comparer));
 
 	comparer->handle = handle;
 	comparer->id = marker->id;
-	comparer->attempt = marker->attempt;
+	comparer->segment = segment;
 	w->comparers = lappend(w->comparers, comparer);
 	MemoryContextSwitchTo(old);
 }
@@ -260,8 +268,11 @@ start_comparer(FloWorker *w, const FloCompareMarker *marker, const char *plan)
 	args.helper = FLO_HELPER_COMPARE_READER;
 	args.segment = dsm_segment_handle(segment);
 	if (!flo_process_start(&args, psprintf("pg_flo comparison %s %s", w->group, w->worker), &handle))
+	{
+		dsm_detach(segment);
 		tell(w, marker->id, marker->attempt, FLO_COMPARED_FAILED,
 			 "no background worker process is free at the destination: raise max_worker_processes");
+	}
 	else
 	{
 		flo_injection_point("compare.before");
@@ -275,9 +286,8 @@ start_comparer(FloWorker *w, const FloCompareMarker *marker, const char *plan)
 				(errmsg_internal("comparison " INT64_FORMAT ": the stream stood still for %ld ms",
 								 marker->id, flo_clock_since(since))));
 		flo_injection_point("compare.after");
-		remember(w, marker, handle);
+		remember(w, marker, handle, segment);
 	}
-	dsm_detach(segment);
 	MemoryContextSwitchTo(old);
 }
 
@@ -401,6 +411,50 @@ look_at_source(FloWorker *w)
 	w->compared = waits;
 }
 
+/* How far it is, from the process that may not write */
+static void
+note_progress(FloWorker *w, const Comparer *comparer)
+{
+	FloCompareOrder *order = dsm_segment_address(comparer->segment);
+	uint32		handle = pg_atomic_read_u32(&order->progress);
+	dsm_segment *segment = handle != 0 ? dsm_attach(handle) : NULL;
+	FloCompareProgress *progress;
+	int			noted = 0;
+
+	if (segment == NULL)
+		return;					/* it is not that far, or at its end */
+	progress = dsm_segment_address(segment);
+	for (int i = 0; i < progress->ntables && noted < MOST_NOTED; i++)
+	{
+		uint64		rows = pg_atomic_read_u64(&progress->tables[i].rows);
+
+		if (rows == progress->tables[i].noted)
+			continue;
+		flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.comparisons SET rows_read = $5::bigint" OF_WORKER
+				   " AND id = $3::bigint AND relation = $4::oid AND state = 'comparing'",
+				   5, w->group, w->worker, flo_text_of_int64(comparer->id),
+				   psprintf("%u", progress->tables[i].relation), flo_text_of_int64((int64) rows));
+		progress->tables[i].noted = rows;
+		noted++;
+	}
+	dsm_detach(segment);
+}
+
+static void
+show_progress(FloWorker *w)
+{
+	MemoryContext old;
+	ListCell   *cell;
+
+	if (w->comparers == NIL || !flo_clock_passed(w->compare_noted, PROGRESS_PAUSE))
+		return;
+	w->compare_noted = flo_clock();
+	old = flo_transaction_begin();
+	foreach(cell, w->comparers)
+		note_progress(w, lfirst(cell));
+	flo_transaction_end(old);
+}
+
 static bool
 forget_ended(FloWorker *w)
 {
@@ -414,6 +468,7 @@ forget_ended(FloWorker *w)
 		if (!flo_process_ended(comparer->handle))
 			continue;
 		w->comparers = foreach_delete_current(w->comparers, cell);
+		dsm_detach(comparer->segment);
 		pfree(comparer->handle);
 		pfree(comparer);
 		ended = true;
@@ -437,6 +492,7 @@ flo_worker_look_after_comparison(FloWorker *w)
 		void_left(w);
 		w->compared = true;
 	}
+	show_progress(w);
 	if (w->compared && (first || flo_clock_passed(w->compared_looked, LOOK_PAUSE)))
 	{
 		w->compared_looked = flo_clock();

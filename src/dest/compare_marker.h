@@ -19,6 +19,8 @@
 typedef struct FloCompareOrder
 {
 	pg_atomic_uint32 ready;		/* one of FLO_COMPARE_... */
+	pg_atomic_uint32 progress;	/* where its FloCompareProgress is; 0 =
+								 * nowhere yet */
 	pid_t		worker;
 	int64		id;
 	uint32		attempt;
@@ -27,6 +29,18 @@ typedef struct FloCompareOrder
 	size_t		plan_len;
 	char		plan[FLEXIBLE_ARRAY_MEMBER];
 } FloCompareOrder;
+
+/* How far it is, for the worker to write down: it has a snapshot, and cannot */
+typedef struct FloCompareProgress
+{
+	int			ntables;
+	struct
+	{
+		uint32		relation;	/* at the source */
+		uint64		noted;		/* the worker's: written down */
+		pg_atomic_uint64 rows;	/* read here */
+	}			tables[FLEXIBLE_ARRAY_MEMBER];
+} FloCompareProgress;
 
 /* A chunk with FLO_CHUNK_COMPARE: remember what it says, if it is for this worker */
 extern void flo_worker_read_compare_marker(FloWorker *w, const FloChunk *chunk);

@@ -45,15 +45,22 @@ waits_for_us(int pid, int depth)
 	return found;
 }
 
-/* Now and then, for the source: also what keeps the connection */
+/* Now and then, for people and for the source: also what keeps the connection */
 static void
 say_progress(FloCompareReader *r)
 {
 	FloComparingRecord record = {0};
+	ListCell   *cell;
 
 	record.attempt = r->attempt;
 	record.seq = r->seq;
-	record.rows = r->rows;
+	foreach(cell, r->units)
+	{
+		uint64		rows = (uint64) ((FloCompareUnit *) lfirst(cell))->rows;
+
+		record.rows += rows;
+		pg_atomic_write_u64(&r->progress->tables[foreach_current_index(cell)].rows, rows);
+	}
 	flo_records_put(r->bus, r->bucket, flo_comparing_key(r->id, r->consumer),
 					&flo_comparing_format, &record, false);
 	flo_bus_pump(r->bus);

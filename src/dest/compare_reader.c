@@ -93,6 +93,31 @@ add_unit(FloCompareReader *r, FloCompareTable *table)
 	}
 }
 
+/* Where the worker finds how far each table is */
+static void
+share_progress(FloCompareReader *r)
+{
+	size_t		size = offsetof(FloCompareProgress, tables) +
+		sizeof(r->progress->tables[0]) * list_length(r->units);
+	dsm_segment *segment = dsm_create(size, 0);
+	ListCell   *cell;
+
+	dsm_pin_mapping(segment);
+	r->progress = dsm_segment_address(segment);
+	r->progress->ntables = list_length(r->units);
+	foreach(cell, r->units)
+	{
+		int			i = foreach_current_index(cell);
+		const FloCompareTable *table = ((FloCompareUnit *) lfirst(cell))->table;
+
+		r->progress->tables[i].relation =
+			((FloCompareSource *) linitial(table->sources))->plan->relation;
+		r->progress->tables[i].noted = 0;
+		pg_atomic_init_u64(&r->progress->tables[i].rows, 0);
+	}
+	pg_atomic_write_u32(&r->order->progress, dsm_segment_handle(segment));
+}
+
 /* What is read with nothing locked: rules, and what is known of the tables */
 static void
 prepare(FloCompareReader *r)
@@ -116,6 +141,7 @@ prepare(FloCompareReader *r)
 	MemoryContextSwitchTo(r->context);
 	foreach(cell, flo_compare_tables(r->rules, r->plan))
 		add_unit(r, lfirst(cell));
+	share_progress(r);
 	flo_compare_note_begin(r);
 	flo_transaction_end(old);
 	MemoryContextSwitchTo(r->context);
@@ -169,8 +195,7 @@ take_row(void *arg, const FloDigestValue *values)
 	FloCompareUnit *unit = arg;
 	FloCompareReader *r = unit->reader;
 
-	unit->rows++;
-	if (r->rows++ % PROCEED_EVERY == 0)
+	if (unit->rows++ % PROCEED_EVERY == 0)
 		flo_compare_proceed(r);
 	if (unit->digest != NULL)
 		flo_digest_add(unit->digest, values);
@@ -190,25 +215,30 @@ create_digest(const FloCompareUnit *unit, uint64 seed)
 static void
 read_tables(FloCompareReader *r, Snapshot snapshot)
 {
+	int			helpers;
 	ListCell   *cell;
 
 	flo_injection_point("compare.read");
-	PushActiveSnapshot(snapshot);
 	foreach(cell, r->units)
 	{
 		FloCompareUnit *unit = lfirst(cell);
-		MemoryContext old;
 
-		if (unit->table->trouble != NULL)
-			continue;
-		if (r->plan->round == FLO_COMPARE_SUMS && unit->table->only_rows == NULL)
-		{
-			old = MemoryContextSwitchTo(r->context);
+		if (unit->table->trouble == NULL && unit->table->only_rows == NULL &&
+			r->plan->round == FLO_COMPARE_SUMS)
 			unit->digest = create_digest(unit, r->plan->seed);
-			MemoryContextSwitchTo(old);
-		}
+	}
+	PushActiveSnapshot(snapshot);
+	helpers = flo_compare_helpers_for(r);
+	if (helpers > 0)
+		flo_compare_read_together(r, snapshot, helpers);
+	foreach(cell, r->units)
+	{
+		FloCompareUnit *unit = lfirst(cell);
+
+		if (unit->table->trouble != NULL || unit->read)
+			continue;
 		if (unit->digest != NULL || r->plan->round == FLO_COMPARE_ROWS)
-			flo_compare_scan(unit->table, snapshot, take_row, unit);
+			flo_compare_scan(unit->table, snapshot, NULL, take_row, unit);
 		unit->read = true;
 		flo_compare_table_unlock(unit->table);
 	}

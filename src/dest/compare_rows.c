@@ -36,11 +36,12 @@ show_row(const FloCompareTable *table, TupleTableSlot *slot, FloDigestValue *val
 	}
 }
 
+/* Locked by who leads; a helper of his locks it, too */
 static void
 scan_leaf(const FloCompareTable *table, Relation root, Oid leaf, Snapshot snapshot,
-		  FloCompareRowTaker row, void *arg)
+		  ParallelTableScanDesc together, FloCompareRowTaker row, void *arg)
 {
-	Relation	rel = table_open(leaf, NoLock);
+	Relation	rel = table_open(leaf, AccessShareLock);
 	TupleConversionMap *map;
 	TupleTableSlot *slot;
 	TupleTableSlot *mapped;
@@ -50,7 +51,7 @@ scan_leaf(const FloCompareTable *table, Relation root, Oid leaf, Snapshot snapsh
 
 	if (rel->rd_rel->relkind != RELKIND_RELATION)
 	{
-		table_close(rel, NoLock);
+		table_close(rel, AccessShareLock);
 		return;
 	}
 	map = rel == root ? NULL :
@@ -59,7 +60,8 @@ scan_leaf(const FloCompareTable *table, Relation root, Oid leaf, Snapshot snapsh
 	mapped = MakeSingleTupleTableSlot(RelationGetDescr(root), &TTSOpsVirtual);
 	context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo compared row",
 									ALLOCSET_DEFAULT_SIZES);
-	scan = table_beginscan(rel, snapshot, 0, NULL);
+	scan = together != NULL ? table_beginscan_parallel(rel, together) :
+		table_beginscan(rel, snapshot, 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
@@ -74,22 +76,23 @@ scan_leaf(const FloCompareTable *table, Relation root, Oid leaf, Snapshot snapsh
 	ExecDropSingleTupleTableSlot(slot);
 	ExecDropSingleTupleTableSlot(mapped);
 	MemoryContextDelete(context);
-	table_close(rel, NoLock);
+	table_close(rel, AccessShareLock);
 }
 
 void
-flo_compare_scan(const FloCompareTable *table, Snapshot snapshot, FloCompareRowTaker row,
-				 void *arg)
+flo_compare_scan(const FloCompareTable *table, Snapshot snapshot,
+				 ParallelTableScanDesc *together, FloCompareRowTaker row, void *arg)
 {
-	Relation	root = table_open(table->relid, NoLock);
+	Relation	root = table_open(table->relid, AccessShareLock);
 	FloAsRole	as;
 	ListCell   *cell;
 
 	flo_compare_enter(table, &as);
 	foreach(cell, table->leaves)
-		scan_leaf(table, root, lfirst_oid(cell), snapshot, row, arg);
+		scan_leaf(table, root, lfirst_oid(cell), snapshot,
+				  together != NULL ? together[foreach_current_index(cell)] : NULL, row, arg);
 	flo_as_role_leave(&as);
-	table_close(root, NoLock);
+	table_close(root, AccessShareLock);
 }
 
 /* --- rows of the source -------------------------------------------------- */

@@ -2,9 +2,9 @@
  * compare_state.h
  *		The process that compares, for the files that run it.
  *
- * compare_reader.c takes the snapshot and reads, compare_sums.c and compare_exchange.c
- * compare with what the source says, compare_result.c tells what has come of it,
- * compare_pace.c is what all do now and then.
+ * compare_reader.c takes the snapshot and reads, compare_together.c with helpers,
+ * compare_sums.c and compare_exchange.c compare with what the source says,
+ * compare_result.c tells what has come of it, compare_pace.c is what all do now and then.
  */
 #ifndef FLO_COMPARE_STATE_H
 #define FLO_COMPARE_STATE_H
@@ -25,7 +25,7 @@ typedef struct FloCompareUnit
 {
 	struct FloCompareReader *reader;
 	FloCompareTable *table;
-	int64		rows;			/* here */
+	int64		rows;			/* here, as far as it is read */
 	bool		read;			/* all of it */
 	bool		told;			/* what came of it */
 	int64		source_rows;	/* as the source says; -1 = not said */
@@ -70,7 +70,7 @@ typedef struct FloCompareReader
 	bool		gave_way;		/* the worker needed what we had locked */
 	FloClock	looked;
 	FloClock	noted;
-	uint64		rows;
+	struct FloCompareProgress *progress;
 	uint64		seq;			/* of the compare stream, up to which all is
 								 * in */
 
@@ -97,6 +97,14 @@ extern bool flo_compare_all_said(const FloCompareTable *table, const List *said)
 #define FLO_COMPARE_PAUSE 20
 #define FLO_COMPARE_PAUSE_MAX 500
 #define FLO_COMPARE_PATIENCE 3000
+
+/* --- compare_together.c -------------------------------------------------- */
+
+/* How many helpers are worth their start, of the worker's loaders but one */
+extern int	flo_compare_helpers_for(const FloCompareReader *r);
+
+/* Read all tables that have a digest with so many helpers, or as many as are free */
+extern void flo_compare_read_together(FloCompareReader *r, Snapshot snapshot, int helpers);
 
 /* --- compare_sums.c ------------------------------------------------------ */
 

@@ -323,6 +323,17 @@ add_column(FloCompareTable *table, Form_pg_attribute att)
 	fmgr_info(function, &column->output);
 }
 
+void
+flo_compare_table_take_columns(FloCompareTable *table, const AttrNumber *numbers, int count)
+{
+	Relation	rel = table_open(table->relid, AccessShareLock);
+
+	table->columns = palloc0(Max(count, 1) * sizeof(FloCompareColumn));
+	for (int i = 0; i < count; i++)
+		add_column(table, TupleDescAttr(RelationGetDescr(rel), numbers[i] - 1));
+	table_close(rel, AccessShareLock);
+}
+
 static Form_pg_attribute
 attribute_named(TupleDesc desc, const char *name)
 {

@@ -86,6 +86,10 @@ extern List *flo_compare_tables(FloWorkerRules *rules, const FloComparePlan *pla
  */
 extern void flo_compare_table_open(FloCompareTable *table, const FloWorkerSpec *spec);
 
+/* Columns of a table that another process has opened, by their numbers */
+extern void flo_compare_table_take_columns(FloCompareTable *table, const AttrNumber *numbers,
+										   int count);
+
 /* Before it is read no longer */
 extern void flo_compare_table_unlock(FloCompareTable *table);
 

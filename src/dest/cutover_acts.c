@@ -15,9 +15,6 @@
 #include "dest/cutover_acts.h"
 #include "utils/lsyscache.h"
 
-/* ms in which all tables have to be locked at one try: meanwhile nothing is applied */
-#define LOCK_PATIENCE 400
-
 typedef struct Act
 {
 	FloWorker  *w;
@@ -134,10 +131,10 @@ raise_fence(void *arg)
 	Act		   *act = arg;
 	FloCutover *c = act->c;
 
-	flo_fence_install(c->group, FLO_FENCE_DESTINATION, c->tables, c->reverse, LOCK_PATIENCE);
+	flo_fence_install(c->group, FLO_FENCE_DESTINATION, c->tables, c->reverse, FLO_CUTOVER_LOCK_PATIENCE);
 	flo_fence_raise(c->group, FLO_FENCE_DESTINATION, c->attempt,
 					psprintf("cut-over of group \"%s\" to this database", c->group),
-					LOCK_PATIENCE);
+					FLO_CUTOVER_LOCK_PATIENCE);
 }
 
 /*

@@ -184,6 +184,7 @@ typedef struct FloWorker
 	bool		compare_left;	/* a process has left some, and the source has
 								 * not heard of it */
 	FloClock	compared_looked;
+	FloClock	compare_noted;
 
 	FloTally	tally;			/* open: of the batch */
 	FloClock	flushed;

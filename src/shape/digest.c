@@ -167,6 +167,46 @@ flo_digest_merge(FloBucketSum *into, const FloBucketSum *from, int64 nbuckets)
 		add(&into[i], from[i].rows, from[i].low, from[i].high);
 }
 
+void
+flo_digest_share(FloSharedSum *sums, int64 nbuckets)
+{
+	for (int64 i = 0; i < nbuckets; i++)
+	{
+		pg_atomic_init_u64(&sums[i].rows, 0);
+		pg_atomic_init_u64(&sums[i].low, 0);
+		pg_atomic_init_u64(&sums[i].high, 0);
+	}
+}
+
+/* What overflows one half is carried by who made it do so */
+void
+flo_digest_add_shared(FloSharedSum *into, const FloDigest *digest)
+{
+	for (int64 i = 0; i < digest->nbuckets; i++)
+	{
+		const FloBucketSum *sum = &digest->buckets[i];
+		uint64		before;
+
+		if (sum->rows == 0)
+			continue;
+		before = pg_atomic_fetch_add_u64(&into[i].low, (int64) sum->low);
+		(void) pg_atomic_fetch_add_u64(&into[i].high, (int64) (sum->high +
+															   (before + sum->low < before)));
+		(void) pg_atomic_fetch_add_u64(&into[i].rows, (int64) sum->rows);
+	}
+}
+
+void
+flo_digest_read_shared(FloSharedSum *from, FloBucketSum *buckets, int64 nbuckets)
+{
+	for (int64 i = 0; i < nbuckets; i++)
+	{
+		buckets[i].rows = pg_atomic_read_u64(&from[i].rows);
+		buckets[i].low = pg_atomic_read_u64(&from[i].low);
+		buckets[i].high = pg_atomic_read_u64(&from[i].high);
+	}
+}
+
 /* --- as text ------------------------------------------------------------- */
 
 static const char digits[] = "0123456789abcdef";

@@ -12,6 +12,8 @@
 #ifndef FLO_DIGEST_H
 #define FLO_DIGEST_H
 
+#include "port/atomics.h"
+
 /* Of a table; a power of two */
 #define FLO_MIN_BUCKETS 64
 #define FLO_MAX_BUCKETS 65536
@@ -54,6 +56,22 @@ extern void flo_digest_add(FloDigest *digest, const FloDigestValue *values);
 
 /* Add the sums of "from", of as many buckets */
 extern void flo_digest_merge(FloBucketSum *into, const FloBucketSum *from, int64 nbuckets);
+
+/*
+ * Sums in shared memory, of several processes that add up parts of a table: as sums
+ * know no order, additions of two that come at once are as good as one after the other,
+ * and need no lock.  To be read when all have added theirs.
+ */
+typedef struct FloSharedSum
+{
+	pg_atomic_uint64 rows;
+	pg_atomic_uint64 low;
+	pg_atomic_uint64 high;
+} FloSharedSum;
+
+extern void flo_digest_share(FloSharedSum *sums, int64 nbuckets);
+extern void flo_digest_add_shared(FloSharedSum *into, const FloDigest *digest);
+extern void flo_digest_read_shared(FloSharedSum *from, FloBucketSum *buckets, int64 nbuckets);
 
 /* For documents, palloc'd; "parse" is NULL for what is not of so many buckets */
 extern char *flo_digest_format(const FloBucketSum *buckets, int64 nbuckets);

@@ -4,9 +4,8 @@
  *
  * Tables are cut into ranges of pages, which the leader and its helpers take one after
  * the other.  Each adds up a range for itself and then adds that to the table's sums,
- * in dynamic shared memory: as sums know no order, additions of two that come at once
- * are as good as one after the other, and need no lock.  A helper that ends before its
- * range is done ends the attempt: nothing says how much of it was added.
+ * in dynamic shared memory.  A helper that ends before its range is done ends the
+ * attempt: nothing says how much of it was added.
  */
 #include "postgres.h"
 
@@ -28,13 +27,6 @@
 /* Pages of a range: 64 MB */
 #define RANGE_PAGES (64 * 1024 * 1024 / BLCKSZ)
 
-typedef struct SharedSum
-{
-	pg_atomic_uint64 rows;
-	pg_atomic_uint64 low;
-	pg_atomic_uint64 high;
-} SharedSum;
-
 typedef struct SharedTable
 {
 	Oid			published;
@@ -42,7 +34,7 @@ typedef struct SharedTable
 	int			natts;
 	int64		nbuckets;
 	size_t		keys;			/* where its flags are, bool[natts] */
-	size_t		sums;			/* and its sums, SharedSum[nbuckets] */
+	size_t		sums;			/* and its sums, FloSharedSum[nbuckets] */
 	pg_atomic_uint64 read;		/* rows so far, about */
 } SharedTable;
 
@@ -82,6 +74,12 @@ table_at(SharedPlan *plan, int number)
 	return (SharedTable *) ((char *) plan + plan->tables) + number;
 }
 
+static FloSharedSum *
+sums_of(SharedPlan *plan, const SharedTable *table)
+{
+	return (FloSharedSum *) ((char *) plan + table->sums);
+}
+
 static Range *
 range_at(SharedPlan *plan, int number)
 {
@@ -96,26 +94,6 @@ take_row(void *arg)
 	Summer	   *s = arg;
 
 	flo_digest_add(s->digest, s->scan.values);
-}
-
-/* What overflows one half is carried by who made it do so */
-static void
-add_to_table(SharedPlan *plan, const SharedTable *table, const FloDigest *digest)
-{
-	SharedSum  *sums = (SharedSum *) ((char *) plan + table->sums);
-
-	for (int64 i = 0; i < table->nbuckets; i++)
-	{
-		const FloBucketSum *sum = &digest->buckets[i];
-		uint64		before;
-
-		if (sum->rows == 0)
-			continue;
-		before = pg_atomic_fetch_add_u64(&sums[i].low, (int64) sum->low);
-		(void) pg_atomic_fetch_add_u64(&sums[i].high, (int64) (sum->high +
-															   (before + sum->low < before)));
-		(void) pg_atomic_fetch_add_u64(&sums[i].rows, (int64) sum->rows);
-	}
 }
 
 static void
@@ -133,7 +111,7 @@ do_range(Summer *s, const Range *range)
 	flo_compare_scan_pages(&s->scan, &range->part, table->published, table->description,
 						   range->first, range->end);
 	flo_compare_scan_close(&s->scan);
-	add_to_table(s->plan, table, s->digest);
+	flo_digest_add_shared(sums_of(s->plan, table), s->digest);
 	(void) pg_atomic_fetch_add_u32(&s->plan->done, 1);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(s->range_context);
@@ -234,7 +212,6 @@ static void
 put_table(SharedPlan *plan, int number, const FloCompareTable *table, size_t *at)
 {
 	SharedTable *shared = table_at(plan, number);
-	SharedSum  *sums;
 
 	shared->published = table->plan.relation;
 	shared->description = table->description;
@@ -242,14 +219,8 @@ put_table(SharedPlan *plan, int number, const FloCompareTable *table, size_t *at
 	shared->nbuckets = table->plan.buckets;
 	pg_atomic_init_u64(&shared->read, 0);
 	shared->sums = *at;
-	sums = (SharedSum *) ((char *) plan + *at);
-	for (int64 i = 0; i < shared->nbuckets; i++)
-	{
-		pg_atomic_init_u64(&sums[i].rows, 0);
-		pg_atomic_init_u64(&sums[i].low, 0);
-		pg_atomic_init_u64(&sums[i].high, 0);
-	}
-	*at += sizeof(SharedSum) * shared->nbuckets;
+	flo_digest_share(sums_of(plan, shared), shared->nbuckets);
+	*at += sizeof(FloSharedSum) * shared->nbuckets;
 	shared->keys = *at;
 	memcpy((char *) plan + *at, flo_compare_key_flags(&table->plan), sizeof(bool) * shared->natts);
 	*at += MAXALIGN(sizeof(bool) * shared->natts);
@@ -269,7 +240,7 @@ share(const FloCompareAttempt *a, const List *ranges)
 	{
 		const FloCompareTable *table = lfirst(cell);
 
-		size += sizeof(SharedSum) * table->plan.buckets +
+		size += sizeof(FloSharedSum) * table->plan.buckets +
 			MAXALIGN(sizeof(bool) * list_length(table->plan.columns));
 	}
 	segment = dsm_create(size, 0);
@@ -341,17 +312,12 @@ static void
 tell_sums(FloCompareAttempt *a, SharedPlan *plan, int number)
 {
 	SharedTable *shared = table_at(plan, number);
-	SharedSum  *sums = (SharedSum *) ((char *) plan + shared->sums);
 	FloBucketSum *buckets = palloc(sizeof(FloBucketSum) * shared->nbuckets);
 	FloCompareTableRecord record = {0};
 
+	flo_digest_read_shared(sums_of(plan, shared), buckets, shared->nbuckets);
 	for (int64 i = 0; i < shared->nbuckets; i++)
-	{
-		buckets[i].rows = pg_atomic_read_u64(&sums[i].rows);
-		buckets[i].low = pg_atomic_read_u64(&sums[i].low);
-		buckets[i].high = pg_atomic_read_u64(&sums[i].high);
 		record.rows += (int64) buckets[i].rows;
-	}
 	record.sums = flo_digest_format(buckets, shared->nbuckets);
 	flo_compare_table_read(a, list_nth(a->tables, number), &record);
 }

@@ -22,9 +22,6 @@
 #include "utils/lsyscache.h"
 #include "wire/cutover.h"
 
-/* ms in which all tables have to be locked at one try: meanwhile nothing is decoded */
-#define LOCK_PATIENCE 400
-
 typedef struct Act
 {
 	Replicator *rep;
@@ -104,7 +101,7 @@ prepare(void *arg)
 	Act		   *act = arg;
 
 	flo_fence_install(act->c->group, FLO_FENCE_SOURCE, flo_store_published(act->c->group),
-					  act->c->reverse, LOCK_PATIENCE);
+					  act->c->reverse, FLO_CUTOVER_LOCK_PATIENCE);
 }
 
 char *
@@ -155,7 +152,7 @@ fence(void *arg)
 	char	   *sequences;
 
 	flo_fence_raise(c->group, FLO_FENCE_SOURCE, c->attempt,
-					psprintf("cut-over of group \"%s\"", c->group), LOCK_PATIENCE);
+					psprintf("cut-over of group \"%s\"", c->group), FLO_CUTOVER_LOCK_PATIENCE);
 	c->tables = flo_store_published(c->group);
 	flo_cutover_save(c);
 	flo_cutover_set(c, FLO_CUTOVER_FENCED, GetXLogInsertRecPtr());
@@ -250,7 +247,7 @@ release(void *arg)
 	if (forced)
 		flo_fence_raise(c->group, FLO_FENCE_SOURCE, c->attempt,
 						psprintf("the destination of group \"%s\" had opened", c->group),
-						LOCK_PATIENCE);
+						FLO_CUTOVER_LOCK_PATIENCE);
 	flo_cutover_set(c, FLO_CUTOVER_RELEASED, InvalidXLogRecPtr);
 	flo_cutover_step(c, "open", "%s", forced ?
 					 psprintf("both sides were writable from %s on: the destination had opened at %s",
