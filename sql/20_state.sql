@@ -267,6 +267,7 @@ CREATE TABLE flo.comparisons (
 	rows_estimated bigint,
 	rows_read bigint,
 	side text NOT NULL CHECK (side IN ('source', 'destination')),
+	read_since timestamptz,
 	PRIMARY KEY (group_name, side, id, worker_name, relation)
 );
 COMMENT ON TABLE flo.comparisons IS 'Tables that flo.compare() compares, or has compared: at the source those of all workers, at a destination its own';
@@ -288,6 +289,43 @@ COMMENT ON COLUMN flo.comparisons.relation IS 'OID of the table at the source';
 COMMENT ON COLUMN flo.comparisons.rows_estimated IS 'rows of the table, as the source estimates; those that are to be read';
 COMMENT ON COLUMN flo.comparisons.rows_read IS 'rows that this side has read, in this round';
 COMMENT ON COLUMN flo.comparisons.side IS 'source or destination: whose word this row is';
+COMMENT ON COLUMN flo.comparisons.read_since IS 'when this side began to read its tables, in this round';
+
+CREATE VIEW flo.compare_progress AS
+	SELECT c.group_name,
+		   c.id,
+		   c.worker_name,
+		   c.side,
+		   c.tables_done,
+		   c.tables_total,
+		   c.tuples_processed,
+		   c.tuples_total,
+		   p.percent,
+		   CASE WHEN c.tables_done < c.tables_total AND p.percent > 0
+				THEN pg_catalog.date_trunc('second', (pg_catalog.clock_timestamp() - c.read_since) * ((100 - p.percent) / p.percent)::double precision)
+		   END AS eta
+	  FROM (SELECT group_name, id, worker_name, side,
+				   pg_catalog.count(finished_at) AS tables_done,
+				   pg_catalog.count(*) AS tables_total,
+				   coalesce(pg_catalog.sum(rows_read), 0)::bigint AS tuples_processed,
+				   coalesce(pg_catalog.sum(greatest(rows_read, CASE WHEN finished_at IS NULL THEN rows_estimated END)), 0)::bigint AS tuples_total,
+				   pg_catalog.min(read_since) AS read_since
+			  FROM flo.comparisons
+			 GROUP BY 1, 2, 3, 4) c,
+		   LATERAL (SELECT CASE WHEN c.tables_done = c.tables_total THEN 100.0
+								ELSE least(coalesce(trunc(100.0 * c.tuples_processed / nullif(c.tuples_total, 0), 1), 0.0), 99.9)
+						   END AS percent) p;
+COMMENT ON VIEW flo.compare_progress IS 'One row for each comparison and worker: how much of it this side has read, in this round, and the time that is left for that at the pace so far; flo.comparisons has each table';
+COMMENT ON COLUMN flo.compare_progress.group_name IS 'group';
+COMMENT ON COLUMN flo.compare_progress.id IS 'as in flo.comparisons';
+COMMENT ON COLUMN flo.compare_progress.worker_name IS 'worker; empty as long as it is not known which ones there are';
+COMMENT ON COLUMN flo.compare_progress.side IS 'source or destination: who reads, and has written this down';
+COMMENT ON COLUMN flo.compare_progress.tables_done IS 'tables of which all is said';
+COMMENT ON COLUMN flo.compare_progress.tables_total IS 'of so many';
+COMMENT ON COLUMN flo.compare_progress.tuples_processed IS 'rows that this side has read';
+COMMENT ON COLUMN flo.compare_progress.tuples_total IS 'of so many: as the source estimates, exact where they are read';
+COMMENT ON COLUMN flo.compare_progress.percent IS 'of the rows; 100 only when all tables are done';
+COMMENT ON COLUMN flo.compare_progress.eta IS 'time left to read them, at the pace so far';
 
 CREATE TABLE flo.comparison_samples (
 	id bigint NOT NULL,

@@ -61,6 +61,8 @@ is(over(begin()), "public.big equal 30000 30000 0 0 0\npublic.parts equal 10000 
 is(helped(), 2, 'with two helpers, of three loaders');
 is(dst(q{SELECT string_agg(table_name || ' ' || rows_read, ', ' ORDER BY table_name) FROM flo.comparisons}),
 	'public.big 30000, public.parts 10000, public.small 1', 'all rows are read');
+is(dst('SELECT side, tables_done, tables_total, tuples_processed, tuples_total, percent, eta FROM flo.compare_progress'),
+	'destination|3|3|40001|40001|100.0|', 'and all is done');
 dst(q{SET session_replication_role = replica;
 	DELETE FROM big WHERE id % 1000 = 0; UPDATE parts SET v = 'other' WHERE id IN (1, 5000, 9999);
 	INSERT INTO small VALUES (2, 'two')});
@@ -97,6 +99,11 @@ for my $try (1 .. 20)
 	over($id);
 }
 ok($stopped, 'a helper is stopped in the midst of a table') or die;
+ok(wait_until($dest, 'postgres', "SELECT percent BETWEEN 1 AND 99.9 AND eta IS NOT NULL AND tuples_processed > 0
+	FROM flo.compare_progress WHERE id = $id",
+		'progress'), 'meanwhile it is seen how far it is');
+ok(wait_until($source, 'postgres', "SELECT state = 'comparing' AND detail ~ 'has read \\d+ rows' FROM flo.comparisons
+	WHERE id = $id", 'progress at the source'), 'at the source, too');
 src('TRUNCATE big');
 ok(await(sub {
 			my ($pending) = slurp_file("/proc/$stopped/status") =~ /^ShdPnd:\s*([0-9a-f]+)/m;

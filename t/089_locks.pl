@@ -132,5 +132,15 @@ done(q{SELECT flo.drop_group('g', force => true)}, 'the group goes');
 is($source->safe_psql('postgres', q{SELECT relreplident FROM pg_class WHERE oid = 'other.keyless'::regclass}), 'd',
 	'and leaves tables as they were');
 
+# an autovacuum, which may take hours, makes room
+$source->append_conf('postgresql.conf', "autovacuum_naptime = '1s'\n");
+$source->reload;
+$source->safe_psql('postgres', q{CREATE TABLE large (id int PRIMARY KEY, v char(1000)) WITH (autovacuum_vacuum_cost_delay = 100,
+	autovacuum_vacuum_cost_limit = 1, autovacuum_analyze_threshold = 0);
+	INSERT INTO large SELECT i, 'v' FROM generate_series(1, 20000) i});
+wait_until($source, 'postgres', q{SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity USING (pid)
+	WHERE l.relation = 'large'::regclass AND backend_type = 'autovacuum worker')}, 'an autovacuum');
+is(error_of($source, q{SELECT flo.create_replicator('h', '{large}')}), '', 'an autovacuum makes room');
+
 $_->close for $idle, $session, $old;
 done_testing();

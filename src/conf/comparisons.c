@@ -176,9 +176,18 @@ flo_comparisons_state(const char *group, int64 id, const char *worker, Oid relat
 void
 flo_comparisons_reading(const char *group, int64 id, XLogRecPtr lsn)
 {
-	flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.comparisons SET state = '" FLO_COMPARISON_READING "', lsn = $3::pg_lsn, detail = NULL"
+	flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.comparisons SET state = '" FLO_COMPARISON_READING "', lsn = $3::pg_lsn, detail = NULL,"
+			   " read_since = clock_timestamp(), rows_read = NULL"
 			   OF_COMPARISON NOT_FINISHED " AND state = '" FLO_COMPARISON_SNAPSHOT "'",
 			   3, group, flo_text_of_int64(id), flo_text_of_lsn(lsn));
+}
+
+void
+flo_comparisons_comparing(const char *group, int64 id, const char *worker, const char *detail)
+{
+	flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.comparisons SET detail = $4" OF_COMPARISON NOT_FINISHED
+			   " AND worker_name = $3 AND state = '" FLO_COMPARISON_COMPARING "'",
+			   4, group, flo_text_of_int64(id), worker, detail);
 }
 
 static void

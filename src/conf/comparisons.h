@@ -61,6 +61,10 @@ extern void flo_comparisons_state(const char *group, int64 id, const char *worke
 /* The snapshot is there, and the source reads what is not finished */
 extern void flo_comparisons_reading(const char *group, int64 id, XLogRecPtr lsn);
 
+/* The worker's tables are compared: how far it is, for people */
+extern void flo_comparisons_comparing(const char *group, int64 id, const char *worker,
+									  const char *detail);
+
 /* So many rows a table has, about, and so many were read so far */
 extern void flo_comparisons_estimate(const char *group, int64 id, Oid relation, int64 rows);
 extern void flo_comparisons_progress(const char *group, int64 id, Oid relation, int64 rows);

@@ -133,10 +133,11 @@ note_table(FloCompareReader *r, const FloComparePlanTable *table)
 	static SPIPlanPtr insert;
 
 	flo_sql_run_kept(&insert, SPI_OK_INSERT,
-					 "INSERT INTO flo.comparisons (id, group_name, worker_name, table_name, lsn, state, relation, rows_estimated, side)"
-					 " VALUES ($1::bigint, $2, $3, $4, $5::pg_lsn, 'comparing', $6::oid, $7::bigint, 'destination')"
+					 "INSERT INTO flo.comparisons (id, group_name, worker_name, table_name, lsn, state, relation, rows_estimated, side, read_since)"
+					 " VALUES ($1::bigint, $2, $3, $4, $5::pg_lsn, 'comparing', $6::oid, $7::bigint, 'destination', clock_timestamp())"
 					 " ON CONFLICT (group_name, side, id, worker_name, relation) DO UPDATE SET"
-					 " state = 'comparing', lsn = excluded.lsn, detail = NULL, finished_at = NULL",
+					 " state = 'comparing', lsn = excluded.lsn, detail = NULL, finished_at = NULL,"
+					 " rows_read = NULL, read_since = excluded.read_since",
 					 7, flo_text_of_int64(r->id), r->group, r->worker, shown_name(table),
 					 psprintf("%X/%X", LSN_FORMAT_ARGS(r->lsn)), psprintf("%u", table->relation),
 					 flo_text_of_int64(table->rows));

@@ -51,8 +51,9 @@ typedef struct SharedTable
 	size_t		columns;		/* AttrNumber[ncolumns] */
 	size_t		in_bucket;		/* bool[ncolumns] */
 	size_t		leaves;			/* Oid[nleaves] */
-	size_t		scans;			/* size_t[nleaves]: where its ParallelTableScanDesc is;
-								 * 0 = it has no rows of its own */
+	size_t		scans;			/* size_t[nleaves]: where its
+								 * ParallelTableScanDesc is; 0 = it has no
+								 * rows of its own */
 	pg_atomic_uint64 rows;		/* read so far, about */
 
 	/* under the mutex */

@@ -59,6 +59,7 @@ typedef struct FloCompareLeader
 	uint32		attempts;		/* so far */
 	dsm_segment *segment;		/* with the workers of the marker */
 	FloClock	heard;
+	FloClock	shown;			/* how far they are */
 	uint64		purged;			/* of the compare stream */
 } FloCompareLeader;
 

@@ -251,6 +251,35 @@ purge_read(FloCompareLeader *l)
 	l->purged = floor;
 }
 
+/* How far the workers are that are still at it */
+static void
+show_reading(FloCompareLeader *l)
+{
+	ListCell   *cell;
+
+	if (!flo_clock_passed(l->shown, HEAR_INTERVAL))
+		return;
+	l->shown = flo_clock();
+	foreach(cell, l->workers)
+	{
+		FloComparedWorker *worker = lfirst(cell);
+		FloComparingRecord *record = worker->gone ? NULL :
+			flo_records_get(l->bus, l->bucket,
+							flo_comparing_key(l->request->id, worker->consumer),
+							&flo_comparing_format);
+
+		MemoryContext old;
+
+		if (record == NULL || record->attempt != l->attempts)
+			continue;
+		old = flo_transaction_begin();
+		flo_comparisons_comparing(l->group, l->request->id, worker->name,
+								  psprintf("the destination has read " UINT64_FORMAT " rows in this round",
+										   record->rows));
+		flo_transaction_end(old);
+	}
+}
+
 /* The stream with rows is full.  Under the snapshot nothing can be written down. */
 void
 flo_comparison_make_room(void *arg)
@@ -277,6 +306,8 @@ flo_comparison_await_results(FloCompareLeader *l)
 		flo_helper_check(l->args->slot, l->args->incarnation);
 		done = take_results(l);
 		purge_read(l);
+		if (!done)
+			show_reading(l);
 		flo_comparison_hear(l, SILENCE);
 
 		/* the more there is to look at, the less often */
