@@ -7,8 +7,8 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 use FloTest;
+use FloTest::Child;
 use IO::Socket::INET;
-use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -17,21 +17,16 @@ $FloTest::timeout = 60;
 
 my $nats = FloTest::Nats->new('broker');
 my $node = flo_node('node', undef, conf => "listen_addresses = '127.0.0.1'\n");
-my @listeners;
 
 # Takes connections; answers what it is told with $answer, unless that is undef
 sub listener
 {
 	my ($answer) = @_;
 	my $socket = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $@";
-	my $pid = fork();
 
-	die "fork: $!" if !defined $pid;
-	if ($pid == 0)
-	{
+	in_child(sub {
 		my @kept;
 
-		$SIG{PIPE} = 'IGNORE';
 		while (my $client = $socket->accept)
 		{
 			push @kept, $client;
@@ -40,9 +35,7 @@ sub listener
 			1 while $asked !~ /\r\n\r\n/ && sysread $client, $asked, 100, length $asked;
 			syswrite $client, $answer;
 		}
-		POSIX::_exit(0);
-	}
-	push @listeners, $pid;
+	});
 	return 'nats://127.0.0.1:' . $socket->sockport;
 }
 
@@ -142,5 +135,4 @@ like(slurp_file($node->logfile, $from), qr/replicator of group "g": recovered af
 	'a line of the log says so');
 
 $node->stop('fast');
-kill 'KILL', @listeners;
 done_testing();

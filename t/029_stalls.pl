@@ -7,8 +7,8 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 use FloTest;
+use FloTest::Child;
 use IO::Socket::INET;
-use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -21,18 +21,13 @@ sub stalled_listener
 	my ($greeting, $closes) = @_;
 	my $socket = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $@";
 	my $port = $socket->sockport;
-	my $pid = fork();
 
-	die "fork: $!" if !defined $pid;
-	if ($pid == 0)
-	{
+	in_child(sub {
 		my @kept;
 
-		$SIG{PIPE} = 'IGNORE';
 		while (my $client = $socket->accept) { syswrite $client, $greeting; push @kept, $client if !$closes; }
-		POSIX::_exit(0);
-	}
-	return { pid => $pid, url => "nats://127.0.0.1:$port" };
+	});
+	return { url => "nats://127.0.0.1:$port" };
 }
 
 my $info = '"server_id":"X","version":"2.10.0","proto":1,"host":"127.0.0.1","port":4222,'
@@ -111,5 +106,4 @@ $source->safe_psql('postgres', q{SELECT 1});
 $source->stop('fast');
 pass('a server stops fast while its members connect');
 
-kill 'KILL', $_->{pid} for values %listeners, map { $_->[0] } values %closers;
 done_testing();

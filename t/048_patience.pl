@@ -7,8 +7,8 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 use FloTest;
+use FloTest::Child;
 use IO::Socket::INET;
-use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -84,20 +84,16 @@ renewed('a broker killed while a transaction is half here');
 # --- something takes its place that accepts connections and does not go on ------------------------
 
 my $listener = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1', Proto => 'tcp') or die "listen: $@";
-my $stalled = fork() // die "fork: $!";
-if ($stalled == 0)
-{
+in_child(sub {
 	my @kept;
 
-	$SIG{PIPE} = 'IGNORE';
 	while (my $client = $listener->accept)
 	{
 		syswrite $client, q/INFO {"server_id":"X","version":"2.10.0","proto":1,"host":"127.0.0.1","port":4222,/
 		  . qq/"headers":true,"max_payload":1048576,"client_id":1,"tls_required":true}\r\n/;
 		push @kept, $client;
 	}
-	POSIX::_exit(0);
-}
+});
 $source->safe_psql('postgres', q{BEGIN;
 	INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(3001, 3100) i;
 	INSERT INTO quick SELECT i, repeat('y', 100) FROM generate_series(40001, 60000) i;
@@ -117,7 +113,6 @@ $dest->reload;
 wait_caught_up($source, $dest, 'g');
 renewed('an attempt to connect that hangs');
 is(pid_of($dest, 'g', 'postgres'), $worker, 'nor did it end by itself');
-kill 'KILL', $stalled;
 $dest->stop('fast');
 pass('a thread that hangs does not keep the server from stopping');
 

@@ -26,10 +26,10 @@ package FloHook;
 use strict;
 use warnings;
 use Carp;
+use FloTest::Child;
 use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
-use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(sleep time);
@@ -102,27 +102,16 @@ sub start
 	my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $self->{port}, Listen => 64,
 		ReuseAddr => 1)
 	  or croak "listen: $@";
-	my $pid = fork();
 
-	croak "fork: $!" if !defined $pid;
-	if ($pid == 0)
-	{
-		$SIG{TERM} = 'DEFAULT';
-		$SIG{PIPE} = 'IGNORE';
-		eval { $self->_serve($listen) };
-		print STDERR $@ if $@;
-		POSIX::_exit(1);
-	}
+	$self->{pid} = in_child(sub { $self->_serve($listen) });
 	close $listen;
-	$self->{pid} = $pid;
 }
 
 sub stop
 {
 	my ($self) = @_;
 	my $pid = delete $self->{pid} or return;
-	kill 'KILL', $pid;
-	waitpid $pid, 0;
+	end_child($pid);
 }
 
 sub _rules
