@@ -702,7 +702,8 @@ flo_bus_publish_with(FloBus *bus, const char *subject, const FloBusHeader *heade
 void
 flo_bus_echo(FloBus *bus, uint64 token)
 {
-	check_status(bus, nats_functions->echo(bus->nats, token));
+	check_status(bus, nats_functions->publish(bus->nats, NULL, FLO_NATS_ACKS, token,
+											  NULL, 0, NULL, 0));
 }
 
 /* Is a member that need not be there "true"? */

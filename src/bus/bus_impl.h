@@ -116,18 +116,12 @@ typedef struct FloNatsFunctions
 
 	/*
 	 * Queue a message; part of it may leave at once.  The answer arrives in
-	 * "inbox" with "token".
+	 * "inbox" with "token".  Without a subject the message itself does.
 	 */
 	FloNatsStatus (*publish) (FloNats *nats, const char *subject,
 							  FloNatsInbox inbox, uint64 token,
 							  const FloBusHeader *headers, int nheaders,
 							  const char *data, int len);
-
-	/*
-	 * Queue an empty message for our own FLO_NATS_ACKS: when it arrives the
-	 * server has taken all that was published before
-	 */
-	FloNatsStatus (*echo) (FloNats *nats, uint64 token);
 
 	/* The next message that has arrived in an inbox */
 	FloNatsStatus (*take) (FloNats *nats, FloNatsInbox inbox, FloNatsMessage *message);

@@ -299,11 +299,9 @@ set_tls(natsOptions *options, const FloNatsOptions *from)
 static natsStatus
 set_options(FloNats *nats, const FloNatsOptions *from)
 {
-	natsStatus	status;
-	natsOptions *options = NULL;
+	natsStatus	status = natsOptions_Create(&nats->options);
+	natsOptions *options = nats->options;
 
-	status = natsOptions_Create(&nats->options);
-	options = nats->options;
 	if (status == NATS_OK)
 		status = natsOptions_SetEventLoop(options, nats, loop_attach, loop_read,
 										  loop_write, loop_detach);
@@ -520,12 +518,11 @@ connect_thread(void *arg)
 static FloNatsStatus
 start_connecting(const FloNatsOptions *options, FloNats **result, char *error, size_t error_size)
 {
-	FloNats    *nats;
+	FloNats    *nats = (FloNats *) calloc(1, sizeof(FloNats));
 	natsStatus	status;
 	bool		started = false;
 	sigset_t	saved;
 
-	nats = (FloNats *) calloc(1, sizeof(FloNats));
 	if (nats == NULL)
 		return FLO_NATS_NO_MEMORY;
 	nats->socket = -1;
@@ -578,22 +575,20 @@ get_connecting(FloNats *nats)
 static FloNatsStatus
 finish_connecting(FloNats *nats, char *error, size_t error_size)
 {
-	natsStatus	status;
-	FloNatsStatus reason;
+	FloNatsStatus result;
 	sigset_t	saved;
 
 	pthread_join(nats->thread, NULL);
 	close(nats->done[0]);
 	close(nats->done[1]);
-	status = nats->connect_status;
-	reason = nats->reason;
-	if (status == NATS_OK)
+	if (nats->connect_status == NATS_OK)
 		return FLO_NATS_OK;
 	strlcpy(error, nats->error, error_size);
+	result = connect_status(nats->connect_status, nats->reason);
 	flo_block_signals(&saved);
 	free_nats(nats);
 	flo_restore_signals(&saved);
-	return connect_status(status, reason);
+	return result;
 }
 
 /* --- Socket I/O ---------------------------------------------------------- */
@@ -734,7 +729,10 @@ publish(FloNats *nats, const char *subject, FloNatsInbox inbox, uint64 token,
 	{
 		snprintf(token_text, sizeof(token_text), UINT64_FORMAT, token);
 		inbox_subject(nats, inbox, token_text, reply);
-		reply_to = reply;
+		if (subject == NULL)
+			subject = reply;
+		else
+			reply_to = reply;
 	}
 	if (nheaders > 0)
 	{
@@ -765,17 +763,6 @@ publish(FloNats *nats, const char *subject, FloNatsInbox inbox, uint64 token,
 			flo_restore_signals(&saved);
 	}
 	return failed_status(nats, status);
-}
-
-static FloNatsStatus
-echo(FloNats *nats, uint64 token)
-{
-	char		subject[SUBJECT_SIZE];
-	char		token_text[24];
-
-	snprintf(token_text, sizeof(token_text), UINT64_FORMAT, token);
-	inbox_subject(nats, FLO_NATS_ACKS, token_text, subject);
-	return publish(nats, subject, FLO_NATS_NOWHERE, 0, NULL, 0, NULL, 0);
 }
 
 /* A message without data may be the server's: then it has a status header */
@@ -902,7 +889,6 @@ flo_nats_functions(void)
 		.error = get_error,
 		.pump = pump,
 		.publish = publish,
-		.echo = echo,
 		.take = take,
 		.release = release,
 		.watch = watch,

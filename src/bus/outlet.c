@@ -51,7 +51,8 @@
 
 #define SERVE_INTERVAL 1000		/* ms */
 #define FULL_PAUSE 1000			/* ms */
-#define RECONNECT_PAUSE 200		/* ms */
+#define RECONNECT_FIRST 100		/* ms */
+#define RECONNECT_AGAIN 1000	/* ms */
 
 /* So many are under way while the stream is full */
 #define FULL_WINDOW 8
@@ -453,14 +454,20 @@ header_value(const char *block, const char *name)
 	return NULL;
 }
 
+/* Place of the newest message under these subjects, NULL: there is none; palloc'd */
 static char *
-place_at(FloOutlet *outlet, const char *body)
+last_place(FloOutlet *outlet, const char *stream, const char *subjects)
 {
+	StringInfoData body;
 	FloStoredMessage message;
 	char	   *headers = NULL;
 	char	   *place = NULL;
 
-	if (!flo_api_get_message(outlet->bus, outlet->stream, body, false, &message, &headers))
+	initStringInfo(&body);
+	appendStringInfoString(&body, "{\"last_by_subj\":");
+	flo_json_append_string(&body, subjects);
+	appendStringInfoChar(&body, '}');
+	if (!flo_api_get_message(outlet->bus, stream, body.data, true, &message, &headers))
 		return NULL;
 	if (headers != NULL)
 		place = header_value(headers, PLACE_HEADER);
@@ -468,14 +475,10 @@ place_at(FloOutlet *outlet, const char *body)
 	return place;
 }
 
-/*
- * Place of the newest message under our subjects, NULL: there is none; and where
- * the stream ended before we looked for it
- */
-static char *
-look(FloOutlet *outlet, uint64 *last_seq)
+/* Where the stream ends, and how large a message it takes */
+static void
+look(FloOutlet *outlet)
 {
-	StringInfoData body;
 	FloApiReply reply;
 	FloJson		part;
 
@@ -484,26 +487,30 @@ look(FloOutlet *outlet, uint64 *last_seq)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("stream \"%s\" does not exist", outlet->stream)));
 	if (!flo_json_get(reply.json, "state", &part) ||
-		!flo_json_get_uint64(part, "last_seq", last_seq))
+		!flo_json_get_uint64(part, "last_seq", &outlet->last_seq))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("JetStream's information about a stream is incomplete")));
 	outlet->max_message = 0;
 	if (flo_json_get(reply.json, "config", &part))
 		flo_json_get_int64(part, "max_msg_size", &outlet->max_message);
-	initStringInfo(&body);
-	appendStringInfoString(&body, "{\"last_by_subj\":");
-	flo_json_append_string(&body, outlet->subjects);
-	appendStringInfoChar(&body, '}');
-	return place_at(outlet, body.data);
 }
 
 /* Begin a new row behind what is stored already */
 static void
 find_place(FloOutlet *outlet)
 {
-	char	   *place = outlet->stream != NULL ? look(outlet, &outlet->last_seq) : NULL;
+	char	   *place = NULL;
 
+	/*
+	 * in this order: what is stored in between is in the way of the first
+	 * message
+	 */
+	if (outlet->stream != NULL)
+	{
+		look(outlet);
+		place = last_place(outlet, outlet->stream, outlet->subjects);
+	}
 	for (uint64 number = outlet->first; place != NULL && number < outlet->sent; number++)
 	{
 		if (strcmp(place_of(parcel_of(outlet, number)), place) != 0)
@@ -518,11 +525,9 @@ find_place(FloOutlet *outlet)
 }
 
 char *
-flo_outlet_last(FloOutlet *outlet)
+flo_outlet_last(FloOutlet *outlet, const char *stream, const char *subjects)
 {
-	uint64		last_seq;
-
-	return look(outlet, &last_seq);
+	return last_place(outlet, stream, subjects);
 }
 
 /* --- waiting ------------------------------------------------------------- */
@@ -605,30 +610,34 @@ step_pump(void *arg)
 static void
 reconnect(FloOutlet *outlet, const char *why)
 {
-	char	   *reason = pstrdup(why);
+	char		shown[256];
+	char	   *reason = NULL;
+	long		pause = RECONNECT_FIRST;
 
 	outlet->placed = false;
-	do
+	strlcpy(shown, why, sizeof(shown));
+	for (;;)
 	{
-		show_waiting(outlet, "NATS", reason);
-		pfree(reason);
+		show_waiting(outlet, "NATS", shown);
 		flo_wait_means(FLO_WAIT_NATS);
-		flo_wait(PGINVALID_SOCKET, false, RECONNECT_PAUSE);
+		flo_wait(PGINVALID_SOCKET, false, pause);
 		serve(outlet);
-	} while (!flo_bus_renew(outlet->bus, &reason));
+		if (flo_bus_renew(outlet->bus, &reason))
+			break;
+		strlcpy(shown, reason, sizeof(shown));
+		MemoryContextReset(outlet->scratch);
+		pause = RECONNECT_AGAIN;
+	}
 }
 
 static void
 run(FloOutlet *outlet, FloBusStep function, long timeout)
 {
-	MemoryContext old = MemoryContextSwitchTo(outlet->scratch);
 	Step		step = {outlet, timeout};
 	char	   *reason = NULL;
 
 	if (!flo_bus_guard(function, &step, &reason))
 		reconnect(outlet, reason);
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(outlet->scratch);
 }
 
 /* Messages are under way, and have not been answered */
@@ -648,10 +657,7 @@ see_to_trouble(FloOutlet *outlet)
 {
 	if (outlet->trouble == FULL)
 	{
-		char		what[FLO_OUTLET_TEXT_MAX];
-
-		snprintf(what, sizeof(what), "room in stream \"%s\"", outlet->stream);
-		show_waiting(outlet, what, outlet->words);
+		show_waiting(outlet, psprintf("room in stream \"%s\"", outlet->stream), outlet->words);
 		outlet->full = true;
 		outlet->window = Min(outlet->window, FULL_WINDOW);
 		flo_state_retry(FLO_RETRIED_ROOM, ERRCODE_INSUFFICIENT_RESOURCES,
@@ -666,10 +672,15 @@ see_to_trouble(FloOutlet *outlet)
 	outlet->placed = false;
 }
 
-/* One turn towards having less under way */
+/*
+ * One turn towards having less under way.  What is asked and said meanwhile is
+ * allocated in a context of its own.
+ */
 static void
 turn(FloOutlet *outlet)
 {
+	MemoryContext old = MemoryContextSwitchTo(outlet->scratch);
+
 	if (outlet->trouble != NO_TROUBLE)
 		see_to_trouble(outlet);
 	run(outlet, step_send, SERVE_INTERVAL);
@@ -678,6 +689,19 @@ turn(FloOutlet *outlet)
 	if (awaits_answers(outlet) && flo_clock_passed(outlet->heard_at, ACK_TIMEOUT))
 		reconnect(outlet, "the answer to a message is overdue");
 	serve(outlet);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(outlet->scratch);
+}
+
+/* The same without waiting for anything but a connection */
+static void
+step(FloOutlet *outlet, FloBusStep function)
+{
+	MemoryContext old = MemoryContextSwitchTo(outlet->scratch);
+
+	run(outlet, function, 0);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(outlet->scratch);
 }
 
 /* --- what the caller sees ------------------------------------------------ */
@@ -716,7 +740,7 @@ flo_outlet_size(const FloOutlet *outlet, const FloOutletMessage *message)
 	size += strlen(ID_HEADER) + strlen(message->id) + HEADER_SIZE;
 	if (outlet->stream != NULL)
 		size += strlen(PLACE_HEADER) + strlen(message->place) + HEADER_SIZE +
-			strlen(EXPECTED_ID_HEADER) + FLO_OUTLET_ID_MAX + HEADER_SIZE;
+			strlen(EXPECTED_ID_HEADER) + FLO_OUTLET_TEXT_MAX + HEADER_SIZE;
 	for (int i = 0; i < message->nheaders; i++)
 		size += strlen(message->headers[i].name) + strlen(message->headers[i].value) + HEADER_SIZE;
 	return size;
@@ -725,15 +749,18 @@ flo_outlet_size(const FloOutlet *outlet, const FloOutletMessage *message)
 int64
 flo_outlet_max_size(FloOutlet *outlet)
 {
-	int64		limit = flo_bus_max_payload(outlet->bus);
+	int64		limit;
 
+	if (!outlet->placed)
+		turn(outlet);			/* looks at the stream */
+	limit = flo_bus_max_payload(outlet->bus);
 	return outlet->max_message > 0 ? Min(limit, outlet->max_message) : limit;
 }
 
 void
 flo_outlet_pump(FloOutlet *outlet)
 {
-	run(outlet, step_pump, 0);
+	step(outlet, step_pump);
 }
 
 void
@@ -747,7 +774,7 @@ flo_outlet_add(FloOutlet *outlet, const FloOutletMessage *message)
 	fill(outlet, parcel_of(outlet, outlet->next), message);
 	outlet->next++;
 	if (outlet->trouble == NO_TROUBLE)
-		run(outlet, step_send, 0);
+		step(outlet, step_send);
 	serve(outlet);
 }
 

@@ -10,13 +10,12 @@
 #ifndef FLO_OUTLET_H
 #define FLO_OUTLET_H
 
-#include "bus/bus.h"
+#include "bus/stream.h"
 
 typedef struct FloOutlet FloOutlet;
 
-/* Longest subject and place of a message, and longest id, in bytes */
-#define FLO_OUTLET_TEXT_MAX 1024
-#define FLO_OUTLET_ID_MAX 256
+/* Longest place and id of a message, in bytes */
+#define FLO_OUTLET_TEXT_MAX 256
 
 typedef struct FloOutletConfig
 {
@@ -58,8 +57,17 @@ extern FloBus *flo_outlet_bus(FloOutlet *outlet);
 extern int64 flo_outlet_size(const FloOutlet *outlet, const FloOutletMessage *message);
 extern int64 flo_outlet_max_size(FloOutlet *outlet);
 
-/* Place of the newest message in the stream (palloc'd), NULL: there is none */
-extern char *flo_outlet_last(FloOutlet *outlet);
+/*
+ * Make the stream as the configuration says, or look whether the one there is will
+ * do: 55000.  42710 when another stream has the subjects.
+ */
+extern void flo_outlet_stream(FloBus *bus, const FloStreamConfig *config);
+
+/*
+ * Place of the newest message in a stream under some subjects (palloc'd).  NULL:
+ * there is none, or no such stream.
+ */
+extern char *flo_outlet_last(FloOutlet *outlet, const char *stream, const char *subjects);
 
 /*
  * Publish, waiting for room in the window; everything is copied.  What was added

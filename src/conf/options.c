@@ -34,8 +34,9 @@
 #define FLO_SCOPE_FILE			FLO_SCOPE_SINK(FLO_SINK_FILE)
 #define FLO_SCOPE_STDOUT		FLO_SCOPE_SINK(FLO_SINK_STDOUT)
 #define FLO_SCOPE_WEBHOOK		FLO_SCOPE_SINK(FLO_SINK_WEBHOOK)
-#define FLO_SCOPE_MESSAGES		0	/* sinks that send messages, of limited
-									 * size */
+#define FLO_SCOPE_NATS			FLO_SCOPE_SINK(FLO_SINK_NATS)
+#define FLO_SCOPE_MESSAGES		FLO_SCOPE_NATS	/* sinks that send messages,
+												 * of limited size */
 #define FLO_SCOPE_HEADERS		(FLO_SCOPE_WEBHOOK | FLO_SCOPE_MESSAGES)
 #define FLO_SCOPE_FORMATS		(FLO_SCOPE_FILE | FLO_SCOPE_STDOUT | FLO_SCOPE_HEADERS)
 
@@ -47,7 +48,7 @@ typedef enum OptionType
 	OPTION_BYTES,
 	OPTION_MILLISECONDS,
 	OPTION_SECONDS,
-	OPTION_TEXT,
+	OPTION_TEXT,				/* "choices": the default alone */
 	OPTION_SECRET,				/* never stored here: see event_tables.c */
 	OPTION_TABLES,				/* array of table names, or one
 								 * comma-separated string */
@@ -81,6 +82,8 @@ static const char *const masking_names[] = {"rules", "strict", NULL};
 static const char *const format_names[] = {"pg_flo", "cloudevents", "debezium", NULL};
 static const char *const cloudevents_mode_names[] = {"structured", "binary", NULL};
 static const char *const oversize_names[] = {"error", "reference", NULL};
+static const char *const subject_default[] = {"cdc.{group}.{schema}.{table}.{operation}"};
+static const char *const partition_by_names[] = {"key", "table", "schema", NULL};
 static const char *const ddl_names[] = {"apply", "hold", "ignore", NULL};
 
 #define R(field) offsetof(FloReplicatorOptions, field)
@@ -149,6 +152,16 @@ static const Option registry[] = {
 	{"timeout", FLO_SCOPE_WEBHOOK, OPTION_MILLISECONDS, W(timeout), 10000, 100, 3600000},
 	{"max_attempts", FLO_SCOPE_WEBHOOK, OPTION_NUMBER, W(max_attempts), 3, 1, 1000},
 	{"events_per_request", FLO_SCOPE_WEBHOOK, OPTION_NUMBER, W(events_per_request), 1, 1, 10000},
+
+	/* nats */
+	{"subject", FLO_SCOPE_NATS, OPTION_TEXT, W(subject), 0, 0, 0, subject_default},
+	{"partitions", FLO_SCOPE_NATS, OPTION_NUMBER, W(partitions), 1, 1, 1024},
+	{"partition_by", FLO_SCOPE_NATS, OPTION_COLUMNS, W(partition_by), 0, 0, 0, partition_by_names},
+	{"jetstream", FLO_SCOPE_NATS, OPTION_BOOL, W(jetstream), true},
+	{"stream", FLO_SCOPE_NATS, OPTION_TEXT, W(stream)},
+	{"stream_max_bytes", FLO_SCOPE_NATS, OPTION_BYTES, W(stream_max_bytes), 0, 0, SIZE_MAX_BYTES},
+	{"stream_max_age", FLO_SCOPE_NATS, OPTION_SECONDS, W(stream_max_age), 0, 0, PG_INT32_MAX},
+	{"stream_replicas", FLO_SCOPE_NATS, OPTION_NUMBER, W(stream_replicas), -1, 1, 5},
 };
 
 static const Option *
@@ -451,6 +464,8 @@ set_default(const Option *option, void *field)
 			*(int *) field = (int) option->initial;
 			break;
 		case OPTION_TEXT:
+			*(const char **) field = option->choices != NULL ? option->choices[0] : NULL;
+			break;
 		case OPTION_TABLES:
 			*(char **) field = NULL;
 			break;

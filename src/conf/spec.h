@@ -186,6 +186,17 @@ typedef struct FloWorkerOptions
 	int64		timeout;		/* ms */
 	int64		max_attempts;
 	int64		events_per_request;
+
+	/* nats */
+	char	   *subject;		/* template */
+	int64		partitions;
+	char	   *partition_by;
+	bool		jetstream;
+	char	   *stream;			/* NULL = the default */
+	int64		stream_max_bytes;	/* of one that is made; bytes, 0 =
+									 * unlimited */
+	int64		stream_max_age; /* likewise; s, 0 = unlimited */
+	int64		stream_replicas;	/* likewise; -1 = as the setting says */
 } FloWorkerOptions;
 
 typedef struct FloReplicatorSpec
