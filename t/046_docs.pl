@@ -47,6 +47,7 @@ $source->safe_psql('postgres', q{SELECT flo.create_replicator('users', tables =>
 start_member($source, 'users', 'replicator');
 run_examples('operations.md');
 run_examples('security.md');
+run_examples('events.md');
 
 # --- completeness --------------------------------------------------------------------------------
 
