@@ -353,6 +353,12 @@ flo_event_append_notice(FloEventWriter *writer, StringInfo out, const char *id, 
 
 /* --- events that are too long -------------------------------------------- */
 
+static Size
+raw_length(const FloTuple *tuple, int column)
+{
+	return column < tuple->natts ? tuple->values[column].len : 0;
+}
+
 /* The length of a column's values as they travelled */
 static Size
 raw_size(const FloChange *change, int column)
@@ -360,9 +366,9 @@ raw_size(const FloChange *change, int column)
 	Size		size = 0;
 
 	if (change->op != FLO_OP_DELETE)
-		size += change->new.values[column].len;
+		size += raw_length(&change->new, column);
 	if (change->op != FLO_OP_INSERT && change->has_old)
-		size += change->old.values[column].len;
+		size += raw_length(&change->old, column);
 	return size;
 }
 

@@ -126,15 +126,25 @@ extern const char *flo_event_time(char *buf, TimestampTz at);
 
 extern FloEventTable *flo_event_table(FloEventWriter *writer, const FloRelation *relation);
 
-/*
- * A row.  "only_key": the other columns were not sent.  What was not sent for
- * being unchanged is taken from "former", if that is given; else it is left
- * out, as are values that are omitted, or stands there as "unavailable", if
- * that is given.
- */
-extern void flo_event_append_tuple(FloEventWriter *writer, StringInfo out, const FloTuple *tuple,
-								   bool only_key, const FloTuple *former,
-								   const char *unavailable);
+/* A row of a change, as an object */
+typedef struct FloEventRow
+{
+	const FloChange *change;
+	FloEventTable *table;
+	bool		old;
+	bool		only_key;		/* the other columns were not sent, or are not
+								 * wanted */
+	bool		filled;			/* what was not sent is taken from the other
+								 * row, where it is there */
+	const char *unavailable;	/* stands for what is not there, or omitted;
+								 * NULL: it is left out */
+	const bool *omitted;		/* of the columns: left out; NULL: none */
+	int64	   *sizes;			/* bytes of each column are added here; NULL:
+								 * not */
+} FloEventRow;
+
+extern void flo_event_append_columns(FloEventWriter *writer, StringInfo out,
+									 const FloEventRow *row);
 
 /* ,"Omitted":[columns], unless there are none */
 extern void flo_event_append_omitted(const FloEventWriter *writer, StringInfo out);

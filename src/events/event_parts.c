@@ -186,42 +186,65 @@ flo_event_table(FloEventWriter *writer, const FloRelation *relation)
 
 /* --- rows ---------------------------------------------------------------- */
 
+const FloValue *
+flo_event_value(const FloChange *change, bool old, int column)
+{
+	bool		has_new = change->op == FLO_OP_INSERT || change->op == FLO_OP_UPDATE;
+	bool		has_old = change->op != FLO_OP_INSERT && change->has_old &&
+		(!change->old_is_key || change->relation->columns[column].is_key);
+
+	for (int i = 0; i < 2; i++, old = !old)
+	{
+		const FloTuple *tuple = old ? &change->old : &change->new;
+
+		if ((old ? has_old : has_new) && column < tuple->natts &&
+			tuple->values[column].kind != FLO_VALUE_UNCHANGED)
+			return &tuple->values[column];
+	}
+	return NULL;
+}
+
+/* The value of one row alone; NULL: it was not sent */
+static const FloValue *
+sent_value(const FloTuple *tuple, int column)
+{
+	if (column >= tuple->natts || tuple->values[column].kind == FLO_VALUE_UNCHANGED)
+		return NULL;
+	return &tuple->values[column];
+}
+
 void
-flo_event_append_tuple(FloEventWriter *writer, StringInfo out, const FloTuple *tuple,
-					   bool only_key, const FloTuple *former, const char *unavailable)
+flo_event_append_columns(FloEventWriter *writer, StringInfo out, const FloEventRow *row)
 {
 	int			encoding = writer->encoding >= 0 ? writer->encoding : pg_get_client_encoding();
-	const FloEventTable *table = writer->table;
-	bool		first = true;
+	const FloRelation *relation = row->change->relation;
+	const FloTuple *tuple = row->old ? &row->change->old : &row->change->new;
+	char		separator = '{';
 
-	appendStringInfoChar(out, '{');
-	for (int i = 0; i < tuple->natts; i++)
+	for (int i = 0; i < relation->natts; i++)
 	{
-		const FloValue *value = &tuple->values[i];
-		bool		absent;
+		const FloValue *value;
 		int			start;
 
-		if (only_key && !writer->relation->columns[i].is_key)
+		if (row->only_key && !relation->columns[i].is_key)
 			continue;
-		if (value->kind == FLO_VALUE_UNCHANGED && former != NULL)
-			value = &former->values[i];
-		absent = value->kind == FLO_VALUE_UNCHANGED ||
-			(writer->omitted != NULL && writer->omitted[i]);
-		if (absent && unavailable == NULL)
+		value = row->filled ? flo_event_value(row->change, row->old, i) : sent_value(tuple, i);
+		if (row->omitted != NULL && row->omitted[i])
+			value = NULL;
+		if (value == NULL && row->unavailable == NULL)
 			continue;
-		if (!first)
-			appendStringInfoChar(out, ',');
-		first = false;
-		appendStringInfoString(out, table->keys[i]);
+		appendStringInfoChar(out, separator);
+		separator = ',';
+		appendStringInfoString(out, row->table->keys[i]);
 		start = out->len;
-		if (absent)
-			appendStringInfoString(out, unavailable);
+		if (value != NULL)
+			flo_json_append_value(out, row->table->types[i], value, encoding);
 		else
-			flo_json_append_value(out, table->types[i], value, encoding);
-		if (writer->sizes != NULL)
-			writer->sizes[i] += out->len - start;
+			appendStringInfoString(out, row->unavailable);
+		if (row->sizes != NULL)
+			row->sizes[i] += out->len - start;
 	}
-	appendStringInfoChar(out, '}');
+	appendStringInfoString(out, separator == '{' ? "{}" : "}");
 }
 
 void
@@ -286,50 +309,22 @@ flo_event_to_utf8(FloEventWriter *writer, StringInfo out, int start)
 
 /* --- parts of events ----------------------------------------------------- */
 
-const FloValue *
-flo_event_value(const FloChange *change, bool old, int column)
-{
-	bool		has_new = change->op == FLO_OP_INSERT || change->op == FLO_OP_UPDATE;
-	bool		has_old = change->op != FLO_OP_INSERT && change->has_old &&
-		(!change->old_is_key || change->relation->columns[column].is_key);
-
-	for (int i = 0; i < 2; i++, old = !old)
-	{
-		const FloTuple *tuple = old ? &change->old : &change->new;
-
-		if ((old ? has_old : has_new) && column < tuple->natts &&
-			tuple->values[column].kind != FLO_VALUE_UNCHANGED)
-			return &tuple->values[column];
-	}
-	return NULL;
-}
-
 void
 flo_event_append_row(FloEventWriter *writer, StringInfo out, const FloChange *change,
 					 bool old, bool only_key)
 {
-	const FloRelation *relation = change->relation;
-	FloEventTable *entry = flo_event_table(writer, relation);
+	const FloEventRow row = {
+		.change = change,
+		.table = flo_event_table(writer, change->relation),
+		.old = old,
+		.only_key = only_key,
+		.filled = true
+	};
 	MemoryContext context = MemoryContextSwitchTo(writer->scratch);
-	int			encoding = writer->encoding >= 0 ? writer->encoding : pg_get_client_encoding();
-	bool		opened = entry->needs_catalog && flo_event_enter_transaction();
+	bool		opened = row.table->needs_catalog && flo_event_enter_transaction();
 	int			start = out->len;
-	char		separator = '{';
 
-	for (int i = 0; i < relation->natts; i++)
-	{
-		const FloValue *value = NULL;
-
-		if (!only_key || relation->columns[i].is_key)
-			value = flo_event_value(change, old, i);
-		if (value == NULL)
-			continue;
-		appendStringInfoChar(out, separator);
-		separator = ',';
-		appendStringInfoString(out, entry->keys[i]);
-		flo_json_append_value(out, entry->types[i], value, encoding);
-	}
-	appendStringInfoString(out, separator == '{' ? "{}" : "}");
+	flo_event_append_columns(writer, out, &row);
 	flo_event_leave_transaction(opened);
 	flo_event_to_utf8(writer, out, start);
 	MemoryContextSwitchTo(context);

@@ -128,21 +128,31 @@ static void
 append_rows(FloEventWriter *writer, StringInfo out)
 {
 	const FloChange *change = writer->change;
+	FloEventRow row = {
+		.change = change,
+		.table = writer->table,
+		.filled = true,
+		.unavailable = UNAVAILABLE,
+		.omitted = writer->omitted,
+		.sizes = writer->sizes
+	};
 	bool		has_new = (change->op == FLO_OP_INSERT || change->op == FLO_OP_UPDATE) &&
 		writer->part != FLO_EVENT_OLD_KEY;
 	bool		has_old = change->op != FLO_OP_INSERT && change->op != FLO_OP_TRUNCATE &&
 		change->has_old && writer->part != FLO_EVENT_NEW_KEY;
-	const FloTuple *former = change->op == FLO_OP_UPDATE && change->has_old ? &change->old : NULL;
 	bool		opened = writer->table->needs_catalog && flo_event_enter_transaction();
 
+	row.old = true;
+	row.only_key = change->old_is_key;
 	appendStringInfoString(out, "\"before\":");
 	if (has_old)
-		flo_event_append_tuple(writer, out, &change->old, change->old_is_key, NULL, UNAVAILABLE);
+		flo_event_append_columns(writer, out, &row);
 	else
 		appendStringInfoString(out, "null");
+	row.old = row.only_key = false;
 	appendStringInfoString(out, ",\"after\":");
 	if (has_new)
-		flo_event_append_tuple(writer, out, &change->new, false, former, UNAVAILABLE);
+		flo_event_append_columns(writer, out, &row);
 	else
 		appendStringInfoString(out, "null");
 	appendStringInfoChar(out, ',');

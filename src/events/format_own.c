@@ -102,6 +102,12 @@ static void
 append_rows(FloEventWriter *writer, StringInfo out)
 {
 	const FloChange *change = writer->change;
+	FloEventRow row = {
+		.change = change,
+		.table = writer->table,
+		.omitted = writer->omitted,
+		.sizes = writer->sizes
+	};
 	bool		has_new = change->op == FLO_OP_INSERT || change->op == FLO_OP_UPDATE;
 	bool		has_old = change->op != FLO_OP_INSERT && change->op != FLO_OP_TRUNCATE &&
 		change->has_old;
@@ -109,12 +115,14 @@ append_rows(FloEventWriter *writer, StringInfo out)
 
 	appendStringInfoString(out, "\"NewTuple\":");
 	if (has_new)
-		flo_event_append_tuple(writer, out, &change->new, false, NULL, NULL);
+		flo_event_append_columns(writer, out, &row);
 	else
 		appendStringInfoString(out, "null");
 	appendStringInfoString(out, ",\"OldTuple\":");
+	row.old = true;
+	row.only_key = change->old_is_key;
 	if (has_old)
-		flo_event_append_tuple(writer, out, &change->old, change->old_is_key, NULL, NULL);
+		flo_event_append_columns(writer, out, &row);
 	else
 		appendStringInfoString(out, "null");
 	if (has_new)
