@@ -24,6 +24,8 @@
 #define FLO_SOURCE_KEY "source"
 
 /* What "state" says of a replicator that has gone; else the state in flo.status */
+#define FLO_SOURCE_STOPPING "stopping"	/* soon: it would like to hear how far
+										 * workers are */
 #define FLO_SOURCE_STOPPED "stopped"	/* by a person */
 #define FLO_SOURCE_FAILED "failed"
 #define FLO_SOURCE_BACKOFF "backoff"

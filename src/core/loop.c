@@ -18,6 +18,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "access/xact.h"
@@ -64,11 +65,45 @@ static struct
 static volatile sig_atomic_t stop_requested = false;
 static emit_log_hook_type next_log_hook = NULL;
 
+/* Sends the second request, however long what is at work then keeps the process */
+static timer_t last_call;
+static struct itimerspec patience;
+static volatile sig_atomic_t patient = false;
+
+/* What is called here may be called by a handler: that the timer is made before */
 static void
 request_stop(SIGNAL_ARGS)
 {
+	int			save_errno = errno;
+	bool		first = !stop_requested;
+
 	stop_requested = true;
-	die(postgres_signal_arg);
+	if (first && patient && timer_settime(last_call, 0, &patience, NULL) == 0)
+		SetLatch(MyLatch);
+	else
+		die(postgres_signal_arg);
+	errno = save_errno;
+}
+
+void
+flo_stop_after(int ms)
+{
+	struct sigevent event = {0};
+
+	event.sigev_notify = SIGEV_SIGNAL;
+	event.sigev_signo = SIGTERM;
+	patience.it_value.tv_sec = ms / 1000;
+	patience.it_value.tv_nsec = ms % 1000 * 1000000L;
+	patient = timer_create(CLOCK_MONOTONIC, &event, &last_call) == 0;
+}
+
+void
+flo_stop_now(void)
+{
+	patient = false;
+	raise(SIGTERM);
+	CHECK_FOR_INTERRUPTS();
+	pg_unreachable();
 }
 
 bool

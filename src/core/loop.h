@@ -5,6 +5,7 @@
 #ifndef FLO_LOOP_H
 #define FLO_LOOP_H
 
+#include "core/compat.h"
 #include "storage/latch.h"
 
 /*
@@ -15,6 +16,14 @@ extern void flo_loop_init(void);
 
 /* Has this process been told to stop? */
 extern bool flo_stop_requested(void);
+
+/*
+ * From now on a first request only makes flo_stop_requested() true and ends a wait: who has
+ * something to bring to an end does so, and calls flo_stop_now().  A second request,
+ * or so many ms after the first, ends the process as ever.
+ */
+extern void flo_stop_after(int ms);
+pg_noreturn extern void flo_stop_now(void);
 
 /* With what a process ends that ends with "code": 0 after an orderly stop */
 extern int	flo_exit_code(int code);

@@ -41,6 +41,7 @@ int			flo_stream_max_age = 0;
 int			flo_stream_max_bytes = 0;
 int			flo_broker_sync_interval = 150;
 int			flo_heartbeat_interval = 1000;
+int			flo_restart_distance = 64;
 int			flo_table_memory = 32 * 1024;
 int			flo_rule_budget = 5000;
 int			flo_ddl_log_keep = 30 * 24 * 60;
@@ -342,6 +343,9 @@ define_processes(void)
 	define_number("pg_flo.heartbeat_interval",
 				  "Sets how often an idle group reports its position to the broker.",
 				  &flo_heartbeat_interval, 1000, 100, 60 * 1000, GUC_UNIT_MS);
+	define_number("pg_flo.restart_distance",
+				  "Sets how much WAL a replicator that starts again may have to read once more.",
+				  &flo_restart_distance, 64, 1, 1024 * 1024, GUC_UNIT_MB);
 	DefineCustomIntVariable("pg_flo.rule_budget",
 							"Sets how long the rules of a row may work on it, all together.",
 							"Past it the rule at work fails, as for any other error.",

@@ -39,6 +39,7 @@ extern int	flo_stream_max_age; /* s, 0 = unlimited */
 extern int	flo_stream_max_bytes;	/* MB, 0 = the broker's own limit */
 extern int	flo_broker_sync_interval;	/* s */
 extern int	flo_heartbeat_interval; /* ms */
+extern int	flo_restart_distance;	/* MB */
 
 /* history: minutes, 0 = for ever */
 extern int	flo_ddl_log_keep;

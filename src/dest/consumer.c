@@ -34,6 +34,18 @@ typedef struct AckSubject
 	char		subject[256];
 } AckSubject;
 
+/* Looking for a place means to look at its neighbours, too, again and again */
+#define PROBES_KEPT 64
+
+/* What is known of a stored message while searching */
+typedef struct Probe
+{
+	uint64		asked;			/* the sequence that was looked at */
+	uint64		seq;			/* the same, 0: none */
+	FloChunkHeader header;
+	XLogRecPtr	first_outside;	/* the lowest position that may begin here */
+} Probe;
+
 struct FloConsumer
 {
 	FloBus	   *bus;
@@ -58,6 +70,7 @@ struct FloConsumer
 	int			requested[2];	/* messages still to come of the older and the
 								 * newer one */
 	AckSubject	acks[ACKS_KEPT];	/* of the newest chunks, by sequence */
+	Probe	   *probes;			/* of a search, by sequence; see probe() */
 	uint64		stalled_at;		/* next, when the last look found it stored
 								 * but not delivered */
 	FloClock	losses[MAX_LOSSES]; /* newest first */
@@ -71,6 +84,7 @@ flo_consumer_open(FloBus *bus, const char *stream, const char *consumer)
 	result->bus = bus;
 	result->stream = pstrdup(stream);
 	result->name = pstrdup(consumer);
+	result->probes = palloc0(sizeof(Probe) * PROBES_KEPT);
 	return result;
 }
 
@@ -124,29 +138,40 @@ flo_consumer_at_end(const FloConsumer *c)
 
 /* --- finding the place --------------------------------------------------- */
 
-/* What is known of a stored message while searching */
-typedef struct Probe
+/* By a search what an earlier one knew may be gone, or there under the same number */
+static bool
+begin_search(FloConsumer *c, FloStreamInfo *info)
 {
-	uint64		seq;			/* 0: none */
-	FloChunkHeader header;
-	XLogRecPtr	first_outside;	/* the lowest position that may begin here */
-} Probe;
+	memset(c->probes, 0, sizeof(Probe) * PROBES_KEPT);
+	return flo_stream_info(c->bus, c->stream, info);
+}
 
-/* Epoch 0 stands for "no message" and "no chunk", both of which make nothing void */
-static uint64
-probe(FloConsumer *c, uint64 seq, Probe *p)
+static void
+look_at(FloConsumer *c, uint64 seq, Probe *p)
 {
 	FloStoredMessage message;
 
+	p->asked = seq;
 	p->seq = 0;
 	if (!flo_stream_get(c->bus, c->stream, seq, &message))
-		return 0;
+		return;
 	if (flo_chunk_parse(message.data, message.len, &p->header) == NULL)
 	{
 		p->seq = seq;
 		p->first_outside = flo_chunk_first_outside(message.data, message.len, &p->header);
 	}
 	pfree(message.data);
+}
+
+/* Epoch 0 stands for "no message" and "no chunk", both of which make nothing void */
+static uint64
+probe(FloConsumer *c, uint64 seq, Probe *p)
+{
+	Probe	   *kept = &c->probes[seq % PROBES_KEPT];
+
+	if (kept->asked != seq)
+		look_at(c, seq, kept);
+	*p = *kept;
 	return p->seq != 0 ? p->header.epoch : 0;
 }
 
@@ -324,7 +349,7 @@ flo_consumer_first(FloConsumer *c, FloChunkHeader *header)
 {
 	FloStreamInfo info;
 
-	if (!flo_stream_info(c->bus, c->stream, &info) || info.messages == 0)
+	if (!begin_search(c, &info) || info.messages == 0)
 		return false;
 	for (uint64 seq = info.first_seq; seq <= info.last_seq; seq++)
 	{
@@ -344,7 +369,7 @@ flo_consumer_first_outside(FloConsumer *c, FloChunkHeader *header, XLogRecPtr *f
 {
 	FloStreamInfo info;
 
-	if (!flo_stream_info(c->bus, c->stream, &info) || info.messages == 0)
+	if (!begin_search(c, &info) || info.messages == 0)
 		return false;
 	for (uint64 seq = info.first_seq; seq <= info.last_seq; seq++)
 	{
@@ -397,7 +422,7 @@ flo_consumer_newest(FloConsumer *c, FloChunkHeader *header)
 	FloStreamInfo info;
 	Probe		p;
 
-	if (!flo_stream_info(c->bus, c->stream, &info) || info.messages == 0)
+	if (!begin_search(c, &info) || info.messages == 0)
 		return false;
 	p = effective_at_or_below(c, &info, info.last_seq);
 	*header = p.header;
@@ -459,7 +484,7 @@ flo_consumer_attach(FloConsumer *c, XLogRecPtr position, uint64 hint)
 
 	flo_bus_pull_reset(c->bus);
 	c->requested[0] = c->requested[1] = 0;
-	if (!flo_stream_info(c->bus, c->stream, &info))
+	if (!begin_search(c, &info))
 		return false;
 	note_stream(c, &info);
 	c->position = position;
@@ -518,7 +543,7 @@ skip_hole(FloConsumer *c, uint64 seq)
 	Probe		p;
 	FloStreamInfo info;
 
-	if (flo_stream_info(c->bus, c->stream, &info) && info.first_seq > c->next)
+	if (begin_search(c, &info) && info.first_seq > c->next)
 	{
 		memset(c->epochs, 0, sizeof(c->epochs));
 		c->next = Min(info.first_seq, seq);

@@ -307,6 +307,7 @@ rest_a_while(LoopState *l)
 	FloWorker  *w = l->w;
 
 	flo_worker_run_dry(w);
+	flo_worker_take_updates(w);
 	flo_worker_advance_when_idle(w);
 	if (!w->in_transaction)
 	{
@@ -317,7 +318,7 @@ rest_a_while(LoopState *l)
 	}
 	if (!verify_place(l))
 		return true;
-	flo_worker_flush(w, false);
+	flo_worker_flush(w, flo_worker_source_stops(w));
 	flo_worker_show_source(w);
 	flo_worker_look_after_comparison(w);
 	l->pause = XLogRecPtrIsInvalid(w->unflushed_local) ? 1000 : FLO_DRY_FLUSH_INTERVAL;
@@ -438,6 +439,6 @@ flo_worker_run(void)
 		stop_after_copy(w);
 		return;
 	}
-	attach(w, 0);
+	attach(w, w->done_before != 0 ? w->done_before + 1 : 0);
 	loop(w);
 }

@@ -26,6 +26,7 @@
 #include "dest/worker_copies.h"
 #include "dest/worker_report.h"
 #include "dest/worker_rules.h"
+#include "dest/worker_source.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -257,7 +258,7 @@ flo_worker_advance_when_idle(FloWorker *w)
 {
 	if (w->in_transaction || w->batch_open ||
 		w->position <= flo_progress_position(w->progress) ||
-		!flo_clock_passed(w->advanced, IDLE_ADVANCE_INTERVAL))
+		(!flo_clock_passed(w->advanced, IDLE_ADVANCE_INTERVAL) && !flo_worker_source_stops(w)))
 		return;
 	w->advanced = flo_clock();
 	if (w->sink->ops->transactional)

@@ -56,6 +56,7 @@ flo_worker_show_state(FloWorker *w)
 	positions.oldest_pending = w->shown_pending = flo_worker_pending_since(w);
 	positions.source_seen = w->source.seen;
 	positions.pending_bytes = flo_worker_pending_bytes(w);
+	positions.seq = w->acked_seq;
 	flo_state_report(&positions);
 }
 
@@ -123,6 +124,8 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 void
 flo_worker_flush(FloWorker *w, bool force)
 {
+	bool		news;
+
 	if (!force && !flo_clock_passed(w->flushed, FLO_FLUSH_INTERVAL))
 		return;
 	w->flushed = flo_clock();
@@ -146,9 +149,9 @@ flo_worker_flush(FloWorker *w, bool force)
 	}
 	flo_worker_take_updates(w);
 	flo_worker_show_state(w);
-	if (flo_clock_passed(w->reported,
-						 w->reported_seq != w->acked_seq || w->reported_lsn != w->origin_lsn ?
-						 REPORT_INTERVAL : REPORT_AGAIN))
+	news = w->reported_seq != w->acked_seq || w->reported_lsn != w->origin_lsn;
+	if ((news && flo_worker_source_stops(w)) ||
+		flo_clock_passed(w->reported, news ? REPORT_INTERVAL : REPORT_AGAIN))
 		flo_worker_report_to_bucket(w, false);
 }
 

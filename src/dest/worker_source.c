@@ -100,6 +100,7 @@ flo_worker_remember(FloWorker *w)
 
 	(void) flo_member_look(w->group, w->worker, &before);
 	w->known = before.known_lsn;
+	w->done_before = before.seq;
 	w->source.seen = before.source_seen;
 	w->source.complete = before.oldest_pending;
 	w->source.copying = before.oldest_pending != 0 ? before.oldest_pending : GetCurrentTimestamp();
@@ -156,6 +157,12 @@ static bool
 is_in(const FloHeard *source, const char *state)
 {
 	return strcmp(source->state, state) == 0;
+}
+
+bool
+flo_worker_source_stops(const FloWorker *w)
+{
+	return is_in(&w->source, FLO_SOURCE_STOPPING);
 }
 
 /* It said so as it ended */

@@ -19,6 +19,9 @@ extern void flo_worker_listen_again(FloWorker *w);
 /* What the replicator has said since */
 extern void flo_worker_take_updates(FloWorker *w);
 
+/* It ends soon, and would like to hear before how far we are */
+extern bool flo_worker_source_stops(const FloWorker *w);
+
 /* All of a chunk was read */
 extern void flo_worker_hear_chunk(FloWorker *w, const FloChunkHeader *header);
 

@@ -130,6 +130,8 @@ typedef struct FloWorker
 	TimestampTz batch_time;
 	TimestampTz batch_oldest;	/* commit time of the first */
 	FloClock	batch_opened;
+	uint64		done_before;	/* the last message that an earlier process
+								 * was done with; 0 = not known */
 	XLogRecPtr	careful_until;	/* one transaction a batch, to single out one
 								 * that failed */
 	bool		batch_has_ddl;

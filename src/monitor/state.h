@@ -168,6 +168,8 @@ typedef struct FloPositions
 	int64		pending_bytes;	/* worker: in the stream, not applied;
 								 * replicator: packed or sent, not
 								 * acknowledged; -1 = unknown */
+	uint64		seq;			/* worker: message of the stream up to which
+								 * all is durable; 0 = as before */
 } FloPositions;
 
 /* Publish positions, and what was counted since the last call; wakes wait_for() */

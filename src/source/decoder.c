@@ -46,7 +46,7 @@
 #include "source/decoder.h"
 #include "source/portable.h"
 #include "storage/proc.h"
-#include "storage/standby.h"
+#include "storage/standbydefs.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -859,12 +859,22 @@ flo_decoder_confirm(FloDecoder *decoder, XLogRecPtr lsn, bool save)
 	}
 }
 
-void
-flo_decoder_nudge(FloDecoder *decoder)
+XLogRecPtr
+flo_decoder_newest_restart(FloDecoder *decoder)
 {
-	ReplicationSlot *slot = MyReplicationSlot;
+	return decoder->context->reorder->current_restart_decoding_lsn;
+}
 
-	if (XLogRecPtrIsInvalid(slot->candidate_restart_valid) &&
-		slot->data.restart_lsn + wal_segment_size < slot->data.confirmed_flush)
-		(void) LogStandbySnapshot();
+XLogRecPtr
+flo_decoder_possible_restart(FloDecoder *decoder)
+{
+	ReorderBufferTXN *oldest = ReorderBufferGetOldestTXN(decoder->context->reorder);
+
+	return oldest != NULL ? oldest->restart_decoding_lsn : decoder->context->reader->EndRecPtr;
+}
+
+bool
+flo_decoder_restart_pending(void)
+{
+	return !XLogRecPtrIsInvalid(MyReplicationSlot->candidate_restart_valid);
 }

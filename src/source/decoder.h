@@ -91,11 +91,14 @@ typedef enum FloAnchorResult
 extern FloAnchorResult flo_decoder_check_anchor(XLogRecPtr lsn, uint32 crc);
 
 /*
- * Everything is confirmed and the server is idle, but the slot still holds old
- * WAL: it only learns of a later restart point from a record that an idle
- * server does not write.  Write one when that is worth it.
+ * The slot's restart point moves when a record of the running transactions is decoded
+ * and what stands there is confirmed: "pending" between the two.  The newest record that
+ * was decoded; and where the point could move were one decoded now, invalid when it
+ * could not.
  */
-extern void flo_decoder_nudge(FloDecoder *decoder);
+extern XLogRecPtr flo_decoder_newest_restart(FloDecoder *decoder);
+extern XLogRecPtr flo_decoder_possible_restart(FloDecoder *decoder);
+extern bool flo_decoder_restart_pending(void);
 
 /* Release WAL below an LSN; "save" also makes that survive a crash (one fsync) */
 extern void flo_decoder_confirm(FloDecoder *decoder, XLogRecPtr lsn, bool save);

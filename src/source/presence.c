@@ -110,12 +110,15 @@ flo_presence_tell(Replicator *rep)
 {
 	FloMember	me;
 
-	if (rep->reported == rep->published &&
+	bool		stopping = rep->settling != 0;
+
+	if (rep->reported == rep->published && stopping == rep->said_stopping &&
 		!flo_clock_passed(rep->presence, FLO_SOURCE_INTERVAL(flo_heartbeat_interval)))
 		return;
 	if (flo_member_look(rep->group, FLO_REPLICATOR_MEMBER, &me) < 0)
 		return;
-	put(rep, &me, flo_state_name(me.state));
+	put(rep, &me, stopping ? FLO_SOURCE_STOPPING : flo_state_name(me.state));
 	rep->presence = flo_clock();
 	rep->reported = rep->published;
+	rep->said_stopping = stopping;
 }

@@ -43,6 +43,7 @@
 #include "source/ownership.h"
 #include "source/presence.h"
 #include "source/publisher.h"
+#include "source/release.h"
 #include "source/replicator.h"
 #include "source/replicator_config.h"
 #include "source/replicator_rules.h"
@@ -66,14 +67,14 @@
 /* ms between two rounds of letting go and of reporting */
 #define HOUSEKEEPING_INTERVAL 200
 
-/* ms between two saves of the slot to disk, each an fsync */
-#define SLOT_SAVE_INTERVAL 10000
-
 /* Bytes of WAL that are read again for long enough to say so from the start */
 #define READING_AGAIN_TOLD (16 * 1024 * 1024)
 
-/* ms between two looks whether an idle slot holds old WAL */
-#define NUDGE_INTERVAL 15000
+/* ms that an orderly stop may take, whatever is done at that moment */
+#define STOP_PATIENCE 2000
+
+/* ms between two looks while one is awaited */
+#define STOP_PAUSE 10
 
 /* --- beginning a session ------------------------------------------------- */
 
@@ -192,33 +193,6 @@ publications(const char *group)
 	return names;
 }
 
-/* Between transactions only: never inside a callback of the decoder */
-static void
-release_wal(Replicator *rep)
-{
-	XLogRecPtr	lsn = Min(flo_retention_confirmable(rep->retention, rep->spec->options.release_wal),
-						  rep->published);
-	bool		save = lsn > rep->slot_saved_lsn &&
-		flo_clock_passed(rep->slot_saved, SLOT_SAVE_INTERVAL);
-
-	if (!XLogRecPtrIsInvalid(lsn))
-	{
-		flo_injection_point("confirm.before");
-		flo_decoder_confirm(rep->decoder, lsn, save);
-		flo_injection_point("confirm.after");
-	}
-	if (save)
-	{
-		rep->slot_saved = flo_clock();
-		rep->slot_saved_lsn = lsn;
-	}
-	if (flo_clock_passed(rep->nudged, NUDGE_INTERVAL))
-	{
-		rep->nudged = flo_clock();
-		flo_decoder_nudge(rep->decoder);
-	}
-}
-
 /* Now and then; "inside" a transaction's callbacks only what is allowed there */
 static void
 housekeep(Replicator *rep, bool inside)
@@ -235,7 +209,7 @@ housekeep(Replicator *rep, bool inside)
 	flo_replicator_report(rep);
 	if (inside)
 		return;
-	release_wal(rep);
+	flo_release_wal(rep);
 	flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
 	flo_copy_record(&rep->copy.recorder);
 	if (rep->decoder != NULL)
@@ -531,18 +505,22 @@ loop(Replicator *rep)
 											   ALLOCSET_DEFAULT_SIZES);
 
 	MemoryContextSwitchTo(turn);
+	flo_stop_after(STOP_PATIENCE);
 	for (;;)
 	{
 		bool		more;
 		bool		cutting_over;
+		bool		stopping;
 
 		MemoryContextReset(turn);
 		flo_check_interrupts();
+		stopping = flo_stop_requested();
 		if (flo_state_position_wanted())
 		{
 			flush_wal();
 			wanted = true;
 		}
+		wanted |= stopping;
 		more = decode_some(rep);
 		show_reading_again(rep, more);
 		make_room(rep);
@@ -562,12 +540,14 @@ loop(Replicator *rep)
 		cutting_over = flo_cutover_drive(rep);
 		if (cutting_over)
 			rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->retention);
+		if (stopping && flo_release_settled(rep))
+			flo_stop_now();
 		if (more || flush_commit())
 			continue;
 		if (!follow_configuration(rep))
 			return;
 		flo_replicator_report(rep);
-		flo_bus_wait(rep->bus, cutting_over ? FLO_CUTOVER_PAUSE :
+		flo_bus_wait(rep->bus, stopping ? STOP_PAUSE : cutting_over ? FLO_CUTOVER_PAUSE :
 					 Min(flo_heartbeat_interval, 1000));
 	}
 }

@@ -61,6 +61,7 @@ typedef struct Replicator
 	uint64		published_seq;
 	XLogRecPtr	reported;		/* "source" key of the bucket */
 	FloClock	presence;		/* when that was written */
+	bool		said_stopping;	/* there */
 	TimestampTz caught_up;		/* when there was nothing left to publish last */
 	XLogRecPtr	caught_up_lsn;	/* up to where */
 	TransactionId caught_up_xid;	/* that none had yet */
@@ -81,7 +82,10 @@ typedef struct Replicator
 	FloClock	housekeeping;
 	FloClock	slot_saved;
 	XLogRecPtr	slot_saved_lsn;
-	FloClock	nudged;
+	XLogRecPtr	running_logged; /* a record of running transactions that was
+								 * written for the slot's sake */
+	FloClock	settling;		/* since when, before a stop; 0 = not so */
+	XLogRecPtr	settle_lsn;		/* the record that was written then */
 
 	FloCopyControl copy;
 	FloCompareControl compare;

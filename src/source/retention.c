@@ -40,6 +40,7 @@ struct FloRetention
 	XLogRecPtr	synced;			/* newest position old enough */
 
 	List	   *reports;		/* of FloWorkerReport * */
+	FloClock	heard;			/* when the last of them came */
 };
 
 FloRetention *
@@ -144,9 +145,16 @@ flo_retention_report(FloRetention *retention, const char *key, const char *value
 	{
 		forget_report(retention, report->consumer);
 		keep_report(retention, report);
+		retention->heard = flo_clock();
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(retention->reading);
+}
+
+FloClock
+flo_retention_heard(FloRetention *retention)
+{
+	return retention->heard;
 }
 
 List *

@@ -9,6 +9,7 @@
 #include "bus/records.h"
 #include "bus/stream.h"
 #include "conf/spec.h"
+#include "core/clock.h"
 
 typedef struct FloRetention FloRetention;
 
@@ -22,6 +23,9 @@ extern void flo_retention_acked(FloRetention *retention, XLogRecPtr position);
  * ours; 08P01 for one that cannot be read.
  */
 extern void flo_retention_report(FloRetention *retention, const char *key, const char *value);
+
+/* When a worker has said something last */
+extern FloClock flo_retention_heard(FloRetention *retention);
 
 /* List of FloWorkerReport *, its own */
 extern List *flo_retention_reports(FloRetention *retention);

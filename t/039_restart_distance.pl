@@ -1,0 +1,156 @@
+
+# From where WAL is read again: not far, after a stop, a shutdown or a crash of a
+# replicator that was up to date, and nothing is written in vain for it.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use FloTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $mb = 1024 * 1024;
+my $nats = FloTest::Nats->new('broker');
+my $source = flo_node('source', $nats, conf => "autovacuum = off\ncheckpoint_timeout = 1h\nmax_wal_size = 10GB\n");
+my $dest = flo_node('dest', $nats);
+my $rows = 0;
+
+sub value { return $source->safe_psql('postgres', "SELECT $_[0]"); }
+sub insert_lsn { return value('pg_current_wal_insert_lsn()'); }
+
+# How far the slot's restart point lies behind a place, bytes
+sub behind { return value("'$_[0]'::pg_lsn - restart_lsn FROM pg_replication_slots"); }
+
+# WAL that is nobody's, and a row that is the group's behind it
+sub write_wal
+{
+	my ($megabytes) = @_;
+
+	$source->safe_psql('postgres', "SELECT pg_logical_emit_message(false, 'test', repeat('x', $mb))
+		FROM generate_series(1, $megabytes)");
+	$source->safe_psql('postgres', 'INSERT INTO t VALUES (' . ++$rows . ')');
+	wait_caught_up($source, $dest, 'g');
+	return;
+}
+
+# Records of running transactions since a place
+sub records
+{
+	my ($from) = @_;
+	my ($out, $err) = run_command([ 'pg_waldump', '--path', $source->data_dir . '/pg_wal', '--rmgr', 'Standby',
+			'--start', $from, '--end', insert_lsn() ]);
+
+	return () = $out =~ /RUNNING_XACTS/g;
+}
+
+# The server's own such records come from these: they are to be ours alone
+sub writer { return value("pid FROM pg_stat_activity WHERE backend_type = 'background writer'"); }
+my $writer;
+sub hold_writer { $writer = writer(); kill 'STOP', $writer; }
+sub release_writer { kill 'CONT', $writer if $writer; undef $writer; }
+END { release_writer(); }
+
+sub set_distance
+{
+	$source->safe_psql('postgres', "ALTER SYSTEM SET pg_flo.restart_distance = '$_[0]'");
+	$source->reload;
+	return;
+}
+
+$_->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY)') for $source, $dest;
+create_group($source, $dest, 'g', tables => q{'{public.t}'});
+hold_writer();
+
+# --- a stop ------------------------------------------------------------------------
+
+write_wal(30);
+cmp_ok(behind(insert_lsn()), '>', 20 * $mb, 'nothing is written below the distance');
+my $begun = time();
+$source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+wait_state($source, 'g', 'replicator', 'stopped');
+cmp_ok(time() - $begun, '<', 5, 'a stop is quick');
+cmp_ok(behind(insert_lsn()), '<', $mb, 'and has moved the restart point');
+
+# a worker that is away costs a moment, no more
+start_member($source, 'g', 'replicator');
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+wait_state($dest, 'g', 'postgres', 'stopped');
+$source->safe_psql('postgres', "SELECT pg_logical_emit_message(false, 'test', repeat('x', $mb)) FROM generate_series(1, 9)");
+$source->safe_psql('postgres', 'INSERT INTO t VALUES (' . ++$rows . ')');
+$begun = time();
+$source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+wait_state($source, 'g', 'replicator', 'stopped');
+cmp_ok(time() - $begun, '<', 5, 'a stop is quick without a worker');
+start_member($source, 'g', 'replicator');
+start_member($dest, 'g', 'postgres');
+
+write_wal(30);
+my $end = insert_lsn();
+release_writer();
+$source->stop('fast');
+$source->start;
+cmp_ok(behind($end), '<', $mb, 'a shutdown has moved it, too');
+wait_state($source, 'g', 'replicator', 'streaming');
+hold_writer();
+
+# --- a crash -------------------------------------------------------------------------
+
+set_distance('4MB');
+write_wal(2) for 1 .. 10;
+$end = insert_lsn();
+ok(await(sub { behind($end) < 8 * $mb }, 'the restart point to follow'), 'while it runs the restart point follows');
+release_writer();
+kill9_member($source, 'g', 'replicator');
+$source->poll_query_until('postgres', 'SELECT 1', '1');
+cmp_ok(behind($end), '<', 8 * $mb, 'and is there after a crash');
+wait_state($source, 'g', 'replicator', 'streaming');
+write_wal(1);
+is_same_table($source, $dest, 't');
+hold_writer();
+
+# --- a long transaction -----------------------------------------------------------------
+
+my $session = FloTest::Session->new($source);
+$session->query('BEGIN; CREATE TEMP TABLE held (id int)');
+$session->query('INSERT INTO held VALUES (1)');
+my $from = insert_lsn();
+write_wal(2) for 1 .. 10;
+ok(await(sub { behind($from) < 8 * $mb }, 'the restart point'), 'the restart point follows to where the transaction began');
+cmp_ok(behind(insert_lsn()), '>', 15 * $mb, 'and no further');
+$from = insert_lsn();
+write_wal(2) for 1 .. 10;
+cmp_ok(records($from), '<=', 1, 'nothing is written in vain');
+$begun = time();
+$source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+wait_state($source, 'g', 'replicator', 'stopped');
+cmp_ok(time() - $begun, '<', 5, 'a stop is quick');
+cmp_ok(records($from), '<=', 1, 'nor then');
+start_member($source, 'g', 'replicator');
+$session->query('COMMIT');
+write_wal(2) for 1 .. 3;
+$end = insert_lsn();
+ok(await(sub { behind($end) < 8 * $mb }, 'the restart point'), 'it follows again when that is over');
+
+# --- nothing to do ------------------------------------------------------------------------
+
+# an idle server: what was written last is confirmed, and nothing more comes
+set_distance('1MB');
+ok( await(
+		sub {
+			my $lsn = insert_lsn();
+			my $seen = $dest->safe_psql('postgres', q{SELECT source_seen_at FROM flo.status WHERE member = 'postgres'});
+
+			wait_until($dest, 'postgres', "SELECT source_seen_at > '$seen'::timestamptz + interval '3 s'
+				FROM flo.status WHERE member = 'postgres'", 'the source to be heard');
+			return insert_lsn() eq $lsn;
+		},
+		'silence'),
+	'no WAL is written when nothing happens');
+cmp_ok(behind(insert_lsn()), '<', 3 * $mb, 'with the restart point near');
+release_writer();
+is_same_table($source, $dest, 't');
+
+done_testing();
