@@ -765,11 +765,17 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 	return pub;
 }
 
+bool
+flo_publisher_can_flush(FloPublisher *pub)
+{
+	return !chunk_is_empty(pub) && in_flight(pub) < window_size(pub);
+}
+
 void
 flo_publisher_flush(FloPublisher *pub)
 {
 	Assert(!pub->in_transaction);
-	if (!chunk_is_empty(pub) && in_flight(pub) < window_size(pub))
+	if (flo_publisher_can_flush(pub))
 		send_chunk(pub);
 }
 

@@ -109,6 +109,9 @@ extern void flo_publisher_pump(FloPublisher *publisher);
 /* Send what is packed, if anything is and the window has room.  Between transactions only. */
 extern void flo_publisher_flush(FloPublisher *publisher);
 
+/* Is there room to send at once what is packed, and is anything? */
+extern bool flo_publisher_can_flush(FloPublisher *publisher);
+
 /*
  * Nothing packed and nothing in flight: positions up to here are the
  * broker's.  Only then may a heartbeat be sent.

@@ -70,6 +70,13 @@
 /* Bytes of WAL that are read again for long enough to say so from the start */
 #define READING_AGAIN_TOLD (16 * 1024 * 1024)
 
+/*
+ * Time from one chunk that is not full to the next under a live load, in microseconds,
+ * and how many without it tell that there is one
+ */
+#define GATHER_TIME 2000
+#define GATHER_AFTER 16
+
 /* ms that an orderly stop may take, whatever is done at that moment */
 #define STOP_PATIENCE 2000
 
@@ -359,6 +366,34 @@ flush_commit(void)
 	return true;
 }
 
+/*
+ * There is nothing more to read, so what is packed leaves.  Under a live load there is
+ * more in a moment, and a chunk for each commit would cost all processes on its way,
+ * and the load, more than the commit did.  So when such chunks have followed each
+ * other for a while, the next one waits until the one before is GATHER_TIME ago.
+ * Not by the latch: each commit sets it, which is cheap as long as nobody waits there.
+ * False when that was done, and it is to be read on.
+ */
+static bool
+send_what_is_packed(Replicator *rep)
+{
+	int64		since = flo_clock() - rep->flushed;
+
+	if (!flo_publisher_can_flush(rep->publisher))
+		return true;
+	if (since >= 2 * GATHER_TIME)
+		rep->in_a_row = 0;
+	if (rep->in_a_row >= GATHER_AFTER && since < GATHER_TIME)
+	{
+		pg_usleep(GATHER_TIME - since);
+		return false;
+	}
+	rep->flushed = flo_clock();
+	rep->in_a_row++;
+	flo_publisher_flush(rep->publisher);
+	return true;
+}
+
 /* Say how far we are when there was nothing else to say it with */
 static void
 heartbeat(Replicator *rep, bool caught_up, bool *wanted)
@@ -527,7 +562,7 @@ loop(Replicator *rep)
 		flo_publisher_pump(rep->publisher);
 		follow_rules(rep);
 		if (!more)
-			flo_publisher_flush(rep->publisher);
+			more = !send_what_is_packed(rep);
 		if (!more && flo_publisher_idle(rep->publisher))
 		{
 			rep->caught_up = GetCurrentTimestamp();

@@ -75,6 +75,8 @@ typedef struct Replicator
 	uint64		half_seq;		/* the session before ended there in the midst
 								 * of a transaction, 0 = not so */
 	XLogRecPtr	half_upto;		/* which begins after this */
+	FloClock	flushed;		/* a chunk that was not full was sent */
+	int			in_a_row;		/* such chunks, each soon after the one before */
 	FloClock	last_sent;		/* a chunk or a heartbeat was acknowledged */
 	FloClock	looked;			/* at the broker */
 	bool		key_removed;	/* from the bucket: one that the source has
