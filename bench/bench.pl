@@ -18,6 +18,16 @@
 # clock_timestamp() in the INSERT until a reader at the destination, which looks
 # every half millisecond, sees the row.
 #
+# Scenarios that begin with "again_" are the same work done while both systems are
+# stopped, in tables that both publish: each then catches up over the same WAL, and
+# the clock runs from the call that starts it, processes, connections and what is
+# read once more included.
+#
+# A live load is four sessions of pgbench that commit one row after the other, as fast
+# as they can, while sender and applier are at work beside them.  Its rate is that of
+# the load, which shares the machine with them; CPU seconds are those of sender,
+# applier and nats-server until the last row is in.
+#
 # The two systems take turns, RUNS times, in changing order; medians are shown.
 # While one is measured the other is stopped.
 #
@@ -37,7 +47,9 @@ my $scale = $ENV{SCALE} || 1;
 my @systems = split ' ', $ENV{SYSTEMS} || 'native pg_flo';
 my $base = $ENV{BENCH_PORT} || 25432;
 $ENV{PGOPTIONS} = '-c client_min_messages=warning';
-my %db = (native => 'bench_native', pg_flo => 'bench_flo');
+our %db = (native => 'bench_native', pg_flo => 'bench_flo');
+# of scenarios where both systems read the same tables: at the source it is one
+my %again = (native => 'again_native', pg_flo => 'again_flo');
 
 # --- scenarios -------------------------------------------------------------------------
 
@@ -78,8 +90,14 @@ my @scenarios = (
 	[ 'large', 'large values (8 KB text)', 'rows', $large, 'TRUNCATE large',
 		"INSERT INTO large SELECT i, (SELECT string_agg(md5((i * 1000 + j)::text), '') FROM generate_series(1, 256) j)
 			FROM generate_series(1, $large) i", undef, undef ],
+	[ 'live', 'live load of one-row transactions', 'tx', size(40_000), undef, 'off', undef, undef ],
+	[ 'live_sync', 'the same, synchronous_commit', 'tx', size(20_000), undef, 'on', undef, undef ],
 	[ 'latency', 'latency at 200 tx/s', 'ms', 200 * 6, undef, undef, 2, 1.2 ],
 );
+for (grep { $_->[0] =~ /^(small|bulk_|tpcb|hot|wide)/ } @scenarios)
+{
+	push @scenarios, [ "again_$_->[0]", "$_->[1], catch-up after stop and start", @$_[ 2 .. 7 ] ];
+}
 if ($ENV{SCENARIOS})
 {
 	my %wanted = map { $_ => 1 } split ' ', $ENV{SCENARIOS};
@@ -146,19 +164,45 @@ sub run
 	system(@command) == 0 or die "failed: @command\n";
 }
 
-sub psql
+sub database { my ($side, $db) = @_; return $side eq 'source' ? $db =~ s/^again_.*/again/r : $db; }
+
+sub begin_psql
 {
 	my ($side, $db, $sql) = @_;
+	$db = database($side, $db);
 	my $pid = open(my $out, '-|') // die "fork: $!";
 	if ($pid == 0)
 	{
 		exec("$bin/psql", '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-h', $dir, '-p', $port{$side}, '-U',
 			'postgres', '-d', $db, '-c', $sql) or POSIX::_exit(127);
 	}
+	return $out;
+}
+
+sub end_psql
+{
+	my ($out, $side, $sql) = @_;
 	my @lines = <$out>;
 	close $out or die "failed at the $side: $sql\n";
 	chomp @lines;
+	return @lines;
+}
+
+sub psql
+{
+	my ($side, $db, $sql) = @_;
+	my @lines = end_psql(begin_psql($side, $db, $sql), $side, $sql);
+
 	return wantarray ? @lines : ($lines[-1] // '');
+}
+
+# At the same time
+sub psql_both
+{
+	my ($db, $sql) = @_;
+	my @out = map { begin_psql($_, $db, $sql) } qw(source dest);
+
+	end_psql($_, 'source or destination', $sql) for @out;
 }
 
 sub start_cluster
@@ -306,10 +350,10 @@ my %system = (
 		setup => sub {
 			psql('source', $db{native}, "CREATE PUBLICATION bench FOR TABLE $tables");
 			psql('dest', $db{native},
-				"CREATE SUBSCRIPTION bench CONNECTION 'host=$dir port=$port{source} user=postgres dbname=$db{native}' "
-				  . "PUBLICATION bench WITH (enabled = false, copy_data = true, create_slot = false, "
-				  . "slot_name = bench)");
-			psql('source', $db{native}, "SELECT pg_create_logical_replication_slot('bench', 'pgoutput')");
+				"CREATE SUBSCRIPTION bench CONNECTION 'host=$dir port=$port{source} user=postgres "
+				  . 'dbname=' . database('source', $db{native}) . "' PUBLICATION bench WITH (enabled = false, "
+				  . "copy_data = true, create_slot = false, slot_name = $db{native})");
+			psql('source', $db{native}, "SELECT pg_create_logical_replication_slot('$db{native}', 'pgoutput')");
 			psql('dest', $db{native}, "ALTER SUBSCRIPTION bench SET ($native_options)") if $native_options;
 		},
 		start => sub { psql('dest', $db{native}, 'ALTER SUBSCRIPTION bench ENABLE') },
@@ -337,7 +381,7 @@ my %system = (
 			psql('source', 'bench_copy', "DROP PUBLICATION $name");
 		},
 		sender => sub {
-			psql('source', $db{native}, "SELECT active_pid FROM pg_replication_slots WHERE slot_name = 'bench'") },
+			psql('source', $db{native}, "SELECT active_pid FROM pg_replication_slots WHERE slot_name = '$db{native}'") },
 		applier => sub {
 			psql('dest', $db{native}, 'SELECT pid FROM pg_stat_subscription
 			WHERE pid IS NOT NULL AND relid IS NULL LIMIT 1') },
@@ -345,15 +389,15 @@ my %system = (
 	pg_flo => {
 		setup => sub {
 			psql($_, $db{pg_flo}, 'CREATE EXTENSION pg_flo') for qw(source dest);
-			psql('source', $db{pg_flo}, "SELECT flo.create_replicator('bench', tables => '{" . ($tables =~ s/ //gr)
+			psql('source', $db{pg_flo}, "SELECT flo.create_replicator('$db{pg_flo}', tables => '{" . ($tables =~ s/ //gr)
 				  . "}')");
-			psql('dest', $db{pg_flo}, "SELECT flo.create_worker('bench', options => '$worker_options')");
+			psql('dest', $db{pg_flo}, "SELECT flo.create_worker('$db{pg_flo}', options => '$worker_options')");
 		},
 		start => sub {
-			psql($_, $db{pg_flo}, "SELECT flo.start_group('bench')") for qw(source dest);
+			psql_both($db{pg_flo}, "SELECT flo.start_group('$db{pg_flo}')");
 		},
 		stop => sub {
-			psql($_, $db{pg_flo}, "SELECT flo.stop_group('bench')") for qw(source dest);
+			psql($_, $db{pg_flo}, "SELECT flo.stop_group('$db{pg_flo}')") for qw(source dest);
 			for my $side (qw(source dest))
 			{
 				wait_for('the group to stop',
@@ -411,10 +455,18 @@ sub be_ready
 {
 	my ($db) = @_;
 	mark($db);
-	my $watch = watch($db);
+	finish_watch(watch($db));
+}
+
+# When it saw what it waited for
+sub finish_watch
+{
+	my ($watch) = @_;
 	my $out = $watch->{out};
 	my @lines = <$out>;
 	close $out or die "the destination did not catch up\n";
+	my ($end) = grep { /^\d+\.\d+$/ } @lines;
+	return $end;
 }
 
 # Whose time goes where: perf report -i results.perf.NAME.SYSTEM --sort pid,symbol
@@ -492,6 +544,41 @@ sub measure_rate
 		sender_cpu => $own[0], applier_cpu => $own[1], nats_cpu => $own[2] };
 }
 
+# Of both systems, as they catch up with the same work
+sub measure_again
+{
+	my ($scenario, @order) = @_;
+	my (undef, undef, undef, $count, $before, $work) = @$scenario;
+	my %m;
+	local %db = %again;
+
+	psql('source', $db{native}, $before);
+	mark($db{native});
+	for my $system (@order)
+	{
+		$system{$system}{start}->();
+		finish_watch(watch($db{$system}));
+	}
+	$system{$_}{stop}->() for @order;
+	psql('source', $db{native}, $work);
+	mark($db{native});
+	psql($_, $db{native}, 'CHECKPOINT') for qw(source dest);
+	for my $system (@order)
+	{
+		my $watch = watch($db{$system});
+		sleep 0.3;
+		my @cpu = cpu_of_each();
+		my $start = time();
+		$system{$system}{start}->();
+		my $seconds = finish_watch($watch) - $start;
+		@cpu = map { ($_ - shift @cpu) / $count * 1e6 } cpu_of_each();
+		$m{$system} = { rate => $count / $seconds, seconds => $seconds, cpu => $cpu[0] + $cpu[1] + $cpu[2],
+			sender_cpu => $cpu[0], applier_cpu => $cpu[1], nats_cpu => $cpu[2], sender_mb => 0, applier_mb => 0 };
+		$system{$system}{stop}->();
+	}
+	return %m;
+}
+
 my $copies = 0;
 
 sub measure_copy
@@ -546,6 +633,40 @@ sub set_up_copy
 	}
 }
 
+# Sessions that are measured beside the pipe, and a script of pgbench for them
+sub run_pgbench
+{
+	my ($db, $statement, $synchronous_commit, @options) = @_;
+
+	open my $script, '>', "$dir/load.pgbench" or die $!;
+	print $script "$statement\n";
+	close $script;
+	local $ENV{PGOPTIONS} = "-c synchronous_commit=$synchronous_commit";
+	run(join ' ', "'$bin/pgbench' -n -M prepared", @options,
+		"-f '$dir/load.pgbench' -h '$dir' -p $port{source} -U postgres $db >'$dir/pgbench.log' 2>&1");
+}
+
+sub measure_live
+{
+	my ($system, $scenario) = @_;
+	my (undef, undef, undef, $count, undef, $synchronous_commit) = @$scenario;
+	my ($s, $db) = ($system{$system}, $db{$system});
+
+	psql('source', $db, 'TRUNCATE bulk; DROP SEQUENCE IF EXISTS live_ids; CREATE SEQUENCE live_ids CACHE 100');
+	be_ready($db);
+	my @pids = ($s->{sender}->(), $s->{applier}->(), $nats_pid);
+	my @own = map { stat_of($_)->{own} } @pids;
+	my $start = time();
+	run_pgbench($db, q{INSERT INTO bulk VALUES (nextval('live_ids'), 1, 'some text of an ordinary length', now());},
+		$synchronous_commit, '-c 4 -j 2 -t ' . $count / 4);
+	my $seconds = time() - $start;
+	be_ready($db);
+	@own = map { (stat_of($_)->{own} - shift @own) / $ticks / $count * 1e6 } @pids;
+	return { rate => $count / $seconds, seconds => $seconds, cpu => $own[0] + $own[1] + $own[2],
+		sender_cpu => $own[0], applier_cpu => $own[1], nats_cpu => $own[2],
+		sender_mb => private_mb($pids[0]), applier_mb => private_mb($pids[1]) };
+}
+
 sub measure_latency
 {
 	my ($system, $scenario) = @_;
@@ -570,14 +691,10 @@ sub measure_latency
 		POSIX::_exit(0);
 	}
 	psql('source', $db, 'DROP SEQUENCE IF EXISTS latency_ids; CREATE SEQUENCE latency_ids');
-	open my $script, '>', "$dir/latency.pgbench" or die $!;
-	print $script "INSERT INTO latency VALUES (nextval('latency_ids'), 1, 'x', clock_timestamp());\n";
-	close $script;
-	# a commit that is not flushed is not sent, either: that would measure the WAL writer's sleep
-	local $ENV{PGOPTIONS} = '-c synchronous_commit=on';
 	my $cpu = cpu_seconds();
-	run("'$bin/pgbench' -n -M prepared -c 1 -R 200 -t $n -f '$dir/latency.pgbench' -h '$dir' -p $port{source} -U "
-		  . "postgres $db >'$dir/pgbench.log' 2>&1");
+	# a commit that is not flushed is not sent, either: that would measure the WAL writer's sleep
+	run_pgbench($db, q{INSERT INTO latency VALUES (nextval('latency_ids'), 1, 'x', clock_timestamp());}, 'on',
+		"-c 1 -R 200 -t $n");
 	waitpid $pid, 0;
 	$cpu = cpu_seconds() - $cpu;
 	my $row = psql('dest', $db,
@@ -721,12 +838,16 @@ chomp(my $cpus = `nproc`);
 my $versions = "PostgreSQL $version, $nats_version, $cpus cpus";
 print "# $versions; native: $native_options; pg_flo worker: $worker_options; $runs runs\n";
 
-for my $system (@systems)
+sub set_up
 {
-	psql($_, 'postgres', "CREATE DATABASE $db{$system}") for qw(source dest);
-	psql($_, $db{$system}, $schema) for qw(source dest);
-	$system{$system}{setup}->() if $system eq 'pg_flo';
-	$system{$system}{setup}->() if $system eq 'native';
+	my ($system, @sides) = @_;
+
+	for my $side (@sides)
+	{
+		psql($side, 'postgres', 'CREATE DATABASE ' . database($side, $db{$system}));
+		psql($side, $db{$system}, $schema);
+	}
+	$system{$system}{setup}->();
 	$system{$system}{start}->();
 	if ($system eq 'pg_flo')
 	{
@@ -734,33 +855,69 @@ for my $system (@systems)
 			sub {
 			psql('source', $db{$system}, "SELECT state FROM flo.status WHERE member = 'replicator'") eq 'streaming' });
 	}
-	psql('source', $db{$system}, $source_schema);
-	be_ready($db{$system});
-	psql($_, $db{$system}, 'VACUUM ANALYZE') for qw(source dest);
-	$system{$system}{stop}->();
+}
+
+# What the tables hold from the start comes through the pipe
+sub fill
+{
+	psql('source', $db{ $_[0] }, $source_schema);
+	for my $system (@_)
+	{
+		be_ready($db{$system});
+		psql($_, $db{$system}, 'VACUUM ANALYZE') for qw(source dest);
+		$system{$system}{stop}->();
+	}
+}
+
+sub note
+{
+	my ($run, $system, $scenario, $m) = @_;
+
+	push @{ $result{ $scenario->[0] }{$system} }, $m;
+	printf "# run %d, %-6s %-12s %s\n", $run, $system, $scenario->[0],
+		defined $m->{rate}
+		  ? sprintf('%9.0f %s/s, %6.2f s, %5.2f CPU s/M (sender %.2f, applier %.2f, nats %.2f), %.0f/%.0f MB',
+			$m->{rate}, $scenario->[2], $m->{seconds}, $m->{cpu}, $m->{sender_cpu}, $m->{applier_cpu},
+			$m->{nats_cpu}, $m->{sender_mb}, $m->{applier_mb})
+		  . (defined $m->{mb_rate} ? sprintf(', %.0f MB/s', $m->{mb_rate}) : '')
+		  : "p50 $m->{p50} ms, p99 $m->{p99} ms";
+}
+
+my @again = grep { $_->[0] =~ /^again_/ } @scenarios;
+my @steady = grep { $_->[0] !~ /^again_/ } @scenarios;
+
+for my $system (@steady ? @systems : ())
+{
+	set_up($system, qw(source dest));
+	fill($system);
+}
+if (@again)
+{
+	local %db = %again;
+	set_up($systems[$_], $_ == 0 ? qw(source dest) : 'dest') for 0 .. $#systems;
+	fill(@systems);
 }
 set_up_copy();
 for my $run (1 .. $runs)
 {
-	for my $system ($run % 2 ? @systems : reverse @systems)
+	my @order = $run % 2 ? @systems : reverse @systems;
+
+	for my $system (@steady ? @order : ())
 	{
 		$system{$system}{start}->();
 		be_ready($db{$system});
-		for my $scenario (@scenarios)
+		for my $scenario (@steady)
 		{
 			my $measure = $scenario->[0] eq 'latency' ? \&measure_latency : $copy{ $scenario->[0] } ? \&measure_copy
-			  : \&measure_rate;
-			my $m = $measure->($system, $scenario);
-			push @{ $result{ $scenario->[0] }{$system} }, $m;
-			printf "# run %d, %-6s %-12s %s\n", $run, $system, $scenario->[0],
-				defined $m->{rate}
-				  ? sprintf('%9.0f %s/s, %6.2f s, %5.2f CPU s/M (sender %.2f, applier %.2f, nats %.2f), %.0f/%.0f MB',
-					$m->{rate}, $scenario->[2], $m->{seconds}, $m->{cpu}, $m->{sender_cpu}, $m->{applier_cpu},
-					$m->{nats_cpu}, $m->{sender_mb}, $m->{applier_mb})
-				  . (defined $m->{mb_rate} ? sprintf(', %.0f MB/s', $m->{mb_rate}) : '')
-				  : "p50 $m->{p50} ms, p99 $m->{p99} ms";
+			  : $scenario->[0] =~ /^live/ ? \&measure_live : \&measure_rate;
+			note($run, $system, $scenario, $measure->($system, $scenario));
 		}
 		$system{$system}{stop}->();
+	}
+	for my $scenario (@again)
+	{
+		my %m = measure_again($scenario, @order);
+		note($run, $_, $scenario, $m{$_}) for @order;
 	}
 }
 write_csv();
