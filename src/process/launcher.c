@@ -59,6 +59,9 @@ typedef struct Starting
 } Starting;
 
 static Starting *starting;		/* [nentries] */
+
+/* When a member was told to stop: once more is an order to end whatever it is at */
+static FloClock *told;			/* [nentries] */
 static int	nentries;
 
 /* OIDs of databases */
@@ -258,6 +261,7 @@ start_member(int slot)
 		snprintf(name, sizeof(name), "pg_flo worker %s %s", member.group, member.member);
 
 	starting[slot].since = flo_clock();
+	told[slot] = 0;
 	if (flo_process_start(&args, name, &starting[slot].handle))
 		return;
 	starting[slot].handle = NULL;
@@ -299,7 +303,11 @@ look_after_members(void)
 				start_member(i);
 				break;
 			case FLO_LAUNCH_STOP:
-				kill(pid, SIGTERM);
+				if (flo_clock_passed(told[i], ROUND_INTERVAL))
+				{
+					told[i] = flo_clock();
+					kill(pid, SIGTERM);
+				}
 				break;
 			case FLO_LAUNCH_NONE:
 				break;
@@ -332,6 +340,7 @@ flo_launcher_main(Datum arg)
 	MemoryContextSwitchTo(context);
 	nentries = flo_launches_begin();
 	starting = palloc0(sizeof(Starting) * nentries);
+	told = palloc0(sizeof(FloClock) * nentries);
 
 	scan_all_databases();
 	for (;;)
