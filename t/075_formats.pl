@@ -8,6 +8,7 @@ use FindBin;
 use lib $FindBin::Bin;
 use FloEvents;
 use FloHook;
+use FloNatsClient;
 use FloTest;
 use JSON::PP ();
 use MIME::Base64 ();
@@ -219,6 +220,60 @@ SKIP:
 	is(members($shown[1]), members((grep { $_->{id} eq $update->{Id} } @cloud)[0]), 'and CloudEvents');
 	is(members($shown[2]), members((grep { $_->{source}{event_id} eq $update->{Id} } @debezium)[0]), 'and Debezium\'s');
 }
+
+# --- messages, with headers: NATS ----------------------------------------------------------------------------
+
+my $client = FloNatsClient->new($nats->port);
+$client->subscribe('sent.>');
+my %through = (
+	nats_own => { format => 'pg_flo', tombstones => JSON::PP::true() },
+	nats_cloud => { format => 'cloudevents', cloudevents_mode => 'binary', cloudevents_source => 'https://example.com/a%20b' },
+	nats_debezium => { format => 'debezium', tombstones => JSON::PP::true() });
+create_event_worker($dest, 'g', 'nats', $_, { subject => "sent.$_.{table}.{operation}", jetstream => JSON::PP::false(),
+	start => 'latest', oversize => 'reference', %{ $through{$_} } }) for sort keys %through;
+my ($less, $more) = ('l' x 700_000, 'm' x 800_000);
+$source->safe_psql($db, $_) for (
+	"INSERT INTO items (id, name) VALUES (7, 'seven')", 'UPDATE items SET id = 8 WHERE id = 7', 'DELETE FROM items WHERE id = 8',
+	"INSERT INTO items (id, name, photo) VALUES (9, '$less', '$more')", q{INSERT INTO whole VALUES (1, 'x'); DELETE FROM whole});
+caught_up(sort keys %through);
+my %sent;
+while (my $message = $client->next(2)) { push @{ $sent{ (split /\./, $message->{subject})[1] } }, $message; }
+
+# subject without what all have in common, and what the Id ends in
+sub told { return join(' ', map { my $m = $_; $m->{subject} =~ /^sent\.\w+\.(.*)/; my $what = $1; my ($n) = $m->{headers}{'Nats-Msg-Id'} =~ /(\.\d+)$/;
+	$what . ($n // '') . ($m->{data} eq '' ? '(empty)' : '') } @_); }
+
+is(told(@{ $sent{nats_own} }), 'items.insert items.update items.delete.2(empty) items.delete items.delete.2(empty) items.insert '
+	. 'whole.insert whole.delete', 'tombstones for keys that are no more; a table without a key has none');
+is(told(@{ $sent{nats_debezium} }),
+	'items.insert items.delete items.delete.2(empty) items.insert.3 items.delete items.delete.2(empty) items.insert '
+	  . 'whole.insert whole.delete', 'and of Debezium');
+my @binary = @{ $sent{nats_cloud} };
+is(scalar @binary, 6, 'in binary mode one message each');
+for my $message (@binary[ 0 .. 2 ])
+{
+	my %attributes = map { /^ce-(.*)/ ? ($1 => $message->{headers}{$_}) : () } keys %{ $message->{headers} };
+	my $data = $json->decode($message->{data});
+	is(attribute_problems(%attributes), '', 'attributes are headers');
+	is_deeply([ $message->{headers}{'content-type'}, @attributes{qw(id source type subject time)} ],
+		[ 'application/json', $data->{Id}, 'https://example.com/a%2520b', 'pg_flo.' . lc $data->{Type}, 'public.items',
+			$data->{CommittedAt} ], 'that say what our object does');
+	is_deeply([ @{ $message->{headers} }{qw(Flo-Type Flo-Schema Flo-Table Flo-Commit-LSN)} ],
+		[ @$data{qw(Type Schema Table CommitLSN)} ], 'and our own');
+}
+
+# --- values that do not fit ------------------------------------------------------------------------------------
+
+for my $worker (sort keys %through)
+{
+	my $tuple = $worker eq 'nats_debezium' ? 'after' : 'NewTuple';
+	my ($large) = grep { length $_->{data} > 100_000 } @{ $sent{$worker} };
+	my $event = $json->decode($large->{data});
+	is_deeply($event->{Omitted}, ['photo'], "$worker: the larger value is left out, and named");
+	is($event->{$tuple}{name}, $less, 'the other one is there');
+	is($event->{$tuple}{photo}, $tuple eq 'after' ? '__debezium_unavailable_value' : undef, 'in its place');
+}
+$dest->safe_psql('postgres', "SELECT flo.drop_worker('g', '$_')") for sort keys %through;
 # WEBHOOK
 $_->stop('fast') for $source, $dest;
 done_testing();
