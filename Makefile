@@ -3,11 +3,13 @@
 #	make, make install			 needs a PostgreSQL 15-18 server's headers, libnats and libcurl
 #	make quickstart, make test	 do all their set-up themselves, packages included
 #
-# Three shared modules come out of this.  pg_flo is preloaded by the server and
-# is mapped into every backend; pg_flo_bus holds the only code that talks to
-# the NATS library, pg_flo_http the only code that talks to libcurl.  Those are
-# loaded by the background processes that need them alone, so that neither the
-# postmaster nor an ordinary backend ever maps libnats or libcurl.
+# Three shared modules come out of this, or four.  pg_flo is preloaded by the
+# server and is mapped into every backend; pg_flo_bus holds the only code that
+# talks to the NATS library, pg_flo_http the only code that talks to libcurl, and
+# pg_flo_kafka, made only where librdkafka 2.0 or later is, the only code that
+# talks to that.  Those are loaded by the background processes that need them
+# alone, so that neither the postmaster nor an ordinary backend ever maps one of
+# these libraries.
 
 PG_CONFIG ?= pg_config
 
@@ -25,13 +27,15 @@ DATA_built = $(SCRIPT)
 DATA = $(patsubst $(HERE)%,%,$(wildcard $(HERE)sql/pg_flo--*--*.sql))
 PGFILEDESC = "pg_flo - streams changes between databases through NATS JetStream"
 
-# Each file of src/ is in pg_flo, but for those of the modules that talk to the two libraries
-ALONE = $(BUS_OBJS) $(HTTP_OBJS)
+# Each file of src/ is in pg_flo, but for those of the modules that talk to the libraries
+ALONE = $(BUS_OBJS) $(HTTP_OBJS) $(KAFKA_OBJS)
 OBJS = $(filter-out $(ALONE), $(patsubst $(HERE)%.c,%.o, $(sort $(wildcard $(HERE)src/*.c $(HERE)src/*/*.c))))
 
 BUS_OBJS = src/bus/bus_nats.o src/bus/greeting.o
 
 HTTP_OBJS = src/events/http_curl.o
+
+KAFKA_OBJS = src/events/kafka_librdkafka.o
 
 # PGXS does not track headers; the compiler writes what each object included.
 # Warnings beyond the server's own are fatal in "make lint" only, so that a
@@ -44,11 +48,12 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 SHLIB_LINK = -lpcre2-8
 BUS_LIBS = -lnats -lpthread
 HTTP_LIBS = -lcurl
+KAFKA_LIBS = -lrdkafka -lpthread
 
 # whole paths: a name alone would be looked for where the sources are
-OBJ_DIRS = $(sort $(dir $(addprefix $(CURDIR)/,$(OBJS) $(BUS_OBJS) $(HTTP_OBJS))))
-DEPS = $(OBJS:.o=.d) $(BUS_OBJS:.o=.d) $(HTTP_OBJS:.o=.d)
-EXTRA_CLEAN = $(BUS_OBJS) $(BUS_MODULE) $(HTTP_OBJS) $(HTTP_MODULE) $(DEPS) $(STAMP) $(SCRIPT).new tmp_check fuzz/build
+OBJ_DIRS = $(sort $(dir $(addprefix $(CURDIR)/,$(OBJS) $(ALONE))))
+DEPS = $(OBJS:.o=.d) $(ALONE:.o=.d)
+EXTRA_CLEAN = $(ALONE) $(BUS_MODULE) $(HTTP_MODULE) $(KAFKA_MODULE) $(DEPS) $(STAMP) $(SCRIPT).new tmp_check fuzz/build
 
 # "make installcheck": pg_regress, as whoever may run a server (not root).  It
 # starts one of its own, whose broker nobody can reach: what is installed is
@@ -73,6 +78,14 @@ include $(PGXS)
 
 BUS_MODULE = pg_flo_bus$(DLSUFFIX)
 HTTP_MODULE = pg_flo_http$(DLSUFFIX)
+KAFKA_MODULE = pg_flo_kafka$(DLSUFFIX)
+
+# The optional one: "make WITH_KAFKA=no" does without, and so does whoever has no such library
+WITH_KAFKA := $(shell printf '\043include <librdkafka/rdkafka.h>\n\043if RD_KAFKA_VERSION < 0x02000000\n\043error old\n\043endif\n' | \
+	$(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo yes || echo no)
+ifeq ($(WITH_KAFKA),yes)
+OPTIONAL_MODULES = $(KAFKA_MODULE)
+endif
 
 # Objects of one server's headers must not end up in another server's module
 STAMP = .build_for
@@ -81,12 +94,12 @@ ifneq ($(BUILD_FOR),$(shell cat $(STAMP) 2>/dev/null))
 $(shell echo '$(BUILD_FOR)' > $(STAMP))
 endif
 
-$(OBJS) $(BUS_OBJS) $(HTTP_OBJS): $(STAMP) Makefile | $(OBJ_DIRS)
+$(OBJS) $(ALONE): $(STAMP) Makefile | $(OBJ_DIRS)
 
 $(OBJ_DIRS):
 	$(MKDIR_P) $@
 
-all: $(BUS_MODULE) $(HTTP_MODULE)
+all: $(BUS_MODULE) $(HTTP_MODULE) $(OPTIONAL_MODULES)
 
 $(BUS_MODULE): $(BUS_OBJS)
 	$(CC) $(CFLAGS) $(BUS_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@ $(BUS_LIBS)
@@ -94,15 +107,17 @@ $(BUS_MODULE): $(BUS_OBJS)
 $(HTTP_MODULE): $(HTTP_OBJS)
 	$(CC) $(CFLAGS) $(HTTP_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@ $(HTTP_LIBS)
 
+$(KAFKA_MODULE): $(KAFKA_OBJS)
+	$(CC) $(CFLAGS) $(KAFKA_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@ $(KAFKA_LIBS)
+
 install: install-modules install-documents
 uninstall: uninstall-modules uninstall-documents
 
-install-modules: $(BUS_MODULE) $(HTTP_MODULE) installdirs
-	$(INSTALL_SHLIB) $(BUS_MODULE) '$(DESTDIR)$(pkglibdir)/$(BUS_MODULE)'
-	$(INSTALL_SHLIB) $(HTTP_MODULE) '$(DESTDIR)$(pkglibdir)/$(HTTP_MODULE)'
+install-modules: $(BUS_MODULE) $(HTTP_MODULE) $(OPTIONAL_MODULES) installdirs
+	$(INSTALL_SHLIB) $(BUS_MODULE) $(HTTP_MODULE) $(OPTIONAL_MODULES) '$(DESTDIR)$(pkglibdir)/'
 
 uninstall-modules:
-	rm -f '$(DESTDIR)$(pkglibdir)/$(BUS_MODULE)' '$(DESTDIR)$(pkglibdir)/$(HTTP_MODULE)'
+	cd '$(DESTDIR)$(pkglibdir)' && rm -f $(BUS_MODULE) $(HTTP_MODULE) $(KAFKA_MODULE)
 
 DOCUMENTS = '$(DESTDIR)$(docdir)/$(EXTENSION)'
 
@@ -156,6 +171,13 @@ test-sanitized:
 test-core:
 	@+SCHEDULE="$(SCHEDULE)" TRUST="$(TRUST)" WRITE="$(WRITE)" suite/run.sh
 
+# events to a real broker of Kafka, where Java can run one
+test-kafka:
+	@+.ci/kafka.sh
+
+has-kafka:
+	@[ "$(WITH_KAFKA)" = yes ]
+
 # the protocol, exhaustively
 model:
 	@doc/model/check.sh
@@ -194,5 +216,5 @@ quickstart-stop:
 bench:
 	@+bench/run.sh
 
-.PHONY: all setup packages dist test test-sanitized test-core torture model fuzz lint indent quickstart quickstart-stop bench install-modules uninstall-modules \
+.PHONY: all setup packages dist test test-sanitized test-core test-kafka has-kafka torture model fuzz lint indent quickstart quickstart-stop bench install-modules uninstall-modules \
 	install-documents uninstall-documents regress-inputs

@@ -97,7 +97,7 @@ build_and_install()
 			as_root "$MAKE" -C "$TOP" PG_CONFIG="$PG_CONFIG" install || die "make install failed"
 		fi
 	else
-		same_files pg_flo.so pg_flo_bus.so pg_flo_http.so pg_flo.control "$(install_script)"
+		same_files pg_flo.so pg_flo_bus.so pg_flo_http.so $(cd "$TOP" && ls pg_flo_kafka.so 2>/dev/null) pg_flo.control "$(install_script)"
 	fi
 }
 

@@ -28,6 +28,10 @@ check()
 }
 
 c_files=$(find src -name '*.c' | sort)
+if ! "$MAKE" -s PG_CONFIG="$PG_CONFIG" has-kafka; then
+	echo "SKIPPED src/events/kafka_librdkafka.c: there is no librdkafka 2.0 or later with its headers"
+	c_files=$(echo "$c_files" | grep -v kafka_librdkafka)
+fi
 all_files=$(find src -name '*.[ch]' | sort)
 fuzz_files=$(find fuzz -maxdepth 1 -name '*.c' | sort)
 perl_files=$(find t suite bench .ci -name '*.p[lm]' | sort)
@@ -60,6 +64,7 @@ check "rights of roles asked in core/roles.c only" only_in '(has_privs_of_role|i
 check "nats.h only in bus_nats.c"           only_in '#include.*nats\.h' 'src/bus/bus_nats\.c'
 check "pcre2.h only in shape/pattern.c"     only_in '#include.*pcre2' 'src/shape/pattern\.c'
 check "curl.h only in http_curl.c"          only_in '#include.*curl' 'src/events/http_curl\.c'
+check "rdkafka.h only in kafka_librdkafka.c" only_in '#include.*rdkafka' 'src/events/kafka_librdkafka\.c'
 check "roles are switched in as_role alone"   only_in '(SetUserIdAndSecContext|NewGUCNestLevel|AtEOXact_GUC) *\(' 'src/core/as_role\.c'
 check "shared memory in monitor/ alone"      only_in 'monitor/shmem\.h|flo_shared\b|flo_wake_slots' 'src/monitor/[a-z]+\.[ch]'
 check "no header that needs those of ICU"    only_in '#include.*utils/pg_locale\.h' 'nowhere'

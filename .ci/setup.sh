@@ -3,6 +3,7 @@
 #
 #	run		compiler, PostgreSQL server and its headers, NATS library and server
 #	test	what the TAP tests need on top; Prometheus is not installed for it (monitoring.sh)
+#	kafka	what a broker of Kafka, and reading from it, needs on top (test-kafka)
 #	core	what unpacks the server's source on top
 #	lint	clang, cppcheck and pgindent on top
 #	fuzz	clang with its sanitizers and libFuzzer on top
@@ -90,6 +91,15 @@ missing_packages()
 	if want test; then
 		have_command prove || echo perl
 		perl -MIPC::Run -e 1 2>/dev/null || echo libipc-run-perl
+	fi
+	if want test || want lint || want kafka; then
+		# optional: what is not there is not built
+		have_header librdkafka/rdkafka.h || ! apt-cache show librdkafka-dev >/dev/null 2>&1 || echo librdkafka-dev
+	fi
+	if want kafka; then
+		have_command kcat || echo kcat
+		have_command mvn || echo maven
+		have_command javac || echo default-jdk-headless
 	fi
 	if want core; then
 		have_command bzip2 || echo bzip2

@@ -1,6 +1,7 @@
 /*
  * endpoint.c
- *		What a webhook worker may be told: URLs and headers.
+ *		What workers that send events may be told: URLs and headers, and brokers
+ *		of Kafka.
  *
  * Promises: a URL that passes is understood by every client in the same way,
  * so that a prefix in pg_flo.webhook_allow cannot be got around: scheme and
@@ -177,9 +178,9 @@ is_below(const Url *prefix, const Url *url)
 	return len == 0 || prefix->path[len - 1] == '/' || strchr("/?", url->path[len]) != NULL;
 }
 
-/* The next prefix of a list, palloc'd; NULL at its end */
+/* The next one of a list, palloc'd; NULL at its end */
 static char *
-next_prefix(const char **list)
+next_of_list(const char **list)
 {
 	const char *start = *list + strspn(*list, " \t,");
 	int			len = strcspn(start, ",");
@@ -201,7 +202,7 @@ is_allowed(const char *text)
 
 	if (parse_url(text, &url) != NULL)
 		return false;
-	while ((one = next_prefix(&list)) != NULL)
+	while ((one = next_of_list(&list)) != NULL)
 		if (parse_url(one, &prefix) == NULL && is_below(&prefix, &url))
 			return true;
 	return false;
@@ -216,6 +217,77 @@ flo_url_check_allowed(const char *url, Oid role)
 				 errmsg("%s must not send events to this URL", flo_role_shown(role)),
 				 errhint("Only superusers may choose any URL; for others an administrator lists prefixes in pg_flo.webhook_allow.")));
 }
+
+/* --- brokers ------------------------------------------------------------- */
+
+#define KAFKA_PORT 9092
+
+/* Is it host[:port]?  The host points into it. */
+static bool
+parse_broker(const char *text, Url *broker)
+{
+	const char *after = text[0] == '[' ? strchr(text, ']') : text;
+	const char *colon = after != NULL ? strchr(after, ':') : NULL;
+	const char *end = colon;
+
+	broker->host = text;
+	broker->host_len = colon != NULL ? colon - text : strlen(text);
+	broker->port = colon != NULL ? parse_port(colon + 1, &end) : KAFKA_PORT;
+	return broker->port > 0 && (colon == NULL || *end == '\0') &&
+		host_is_valid(broker->host, broker->host_len);
+}
+
+void
+flo_brokers_check(const char *brokers)
+{
+	const char *list = brokers;
+	bool		valid = strlen(brokers) <= FLO_BROKERS_MAX;
+	int			count = 0;
+	Url			broker;
+	char	   *one;
+
+	for (; valid && (one = next_of_list(&list)) != NULL; count++)
+		valid = parse_broker(one, &broker);
+	if (!valid || count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\"", "brokers"),
+				 errhint("The value is a list such as \"kafka1.example.com:9092,kafka2.example.com:9092\".")));
+}
+
+static bool
+broker_is_allowed(const Url *broker)
+{
+	const char *list = flo_kafka_allow;
+	Url			allowed;
+	char	   *one;
+
+	while ((one = next_of_list(&list)) != NULL)
+		if (parse_broker(one, &allowed) && allowed.port == broker->port &&
+			allowed.host_len == broker->host_len &&
+			pg_strncasecmp(allowed.host, broker->host, broker->host_len) == 0)
+			return true;
+	return false;
+}
+
+void
+flo_brokers_check_allowed(const char *brokers, Oid role)
+{
+	const char *list = brokers;
+	Url			broker;
+	char	   *one;
+
+	if (superuser_arg(role))
+		return;
+	while ((one = next_of_list(&list)) != NULL)
+		if (!parse_broker(one, &broker) || !broker_is_allowed(&broker))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("%s must not send events to broker \"%s\"", flo_role_shown(role), one),
+					 errhint("Only superusers may choose any broker; for others an administrator lists them in pg_flo.kafka_allow.")));
+}
+
+/* --- headers ------------------------------------------------------------- */
 
 const char *
 flo_header_problem(const char *name, int name_len, const char *value, int value_len)

@@ -1,6 +1,7 @@
 /*
  * endpoint.h
- *		What a webhook worker may be told: URLs and headers.
+ *		What workers that send events may be told: URLs and headers, and brokers
+ *		of Kafka.
  */
 #ifndef FLO_ENDPOINT_H
 #define FLO_ENDPOINT_H
@@ -21,6 +22,13 @@ extern char *flo_url_shown(const char *url);
 
 /* Raise 42501 unless the role is a superuser or pg_flo.webhook_allow lists the URL */
 extern void flo_url_check_allowed(const char *url, Oid role);
+
+/* Longest list of brokers, in bytes */
+#define FLO_BROKERS_MAX 2000
+
+/* The same for a list of brokers, host:port each, and pg_flo.kafka_allow */
+extern void flo_brokers_check(const char *brokers);
+extern void flo_brokers_check_allowed(const char *brokers, Oid role);
 
 /*
  * Why a header cannot be sent, NULL when it can.  Reasons never repeat the

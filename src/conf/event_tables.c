@@ -17,6 +17,7 @@
 #include "conf/commit.h"
 #include "conf/endpoint.h"
 #include "conf/event_tables.h"
+#include "conf/sink_kinds.h"
 #include "conf/sql.h"
 #include "conf/store.h"
 #include "core/arguments.h"
@@ -97,6 +98,7 @@ static const struct
 {
 	{"headers", FLO_SINK_WEBHOOK, check_headers},
 	{"secret", FLO_SINK_WEBHOOK, check_secret},
+	{"sasl_password", FLO_SINK_KAFKA, check_secret},
 };
 
 Jsonb *
@@ -154,7 +156,7 @@ check_directory(const char *directory, Oid role)
 }
 
 static void
-check_secret_file(const char *option, const char *path, Oid role)
+check_file_option(const char *option, const char *path, bool secret, Oid role)
 {
 	if (path == NULL)
 		return;
@@ -165,7 +167,7 @@ check_secret_file(const char *option, const char *path, Oid role)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to read files on the server"),
 				 errhint("Only roles with privileges of the role pg_read_server_files may use the option \"%s\".", option)));
-	flo_files_check(path, option, true, ERRCODE_INVALID_PARAMETER_VALUE);
+	flo_files_check(path, option, secret, ERRCODE_INVALID_PARAMETER_VALUE);
 }
 
 /* Will the worker have it? */
@@ -192,8 +194,61 @@ check_webhook(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role)
 		flo_conf_refuse("options \"headers\" and \"headers_file\" exclude each other", NULL);
 	if (options->secret_file != NULL && has_secret(spec, secrets, "secret"))
 		flo_conf_refuse("options \"secret\" and \"secret_file\" exclude each other", NULL);
-	check_secret_file("headers_file", options->headers_file, role);
-	check_secret_file("secret_file", options->secret_file, role);
+	check_file_option("headers_file", options->headers_file, true, role);
+	check_file_option("secret_file", options->secret_file, true, role);
+}
+
+/* Options that say nothing unless another one has a value that they go with */
+static void
+refuse_without(const char *option, const char *value, const char *other)
+{
+	if (value != NULL)
+		flo_conf_refuse(psprintf("option \"%s\" needs a security_protocol with %s", option, other), NULL);
+}
+
+static void
+check_kafka_security(const FloWorkerSpec *spec, const FloSecrets *secrets)
+{
+	const FloWorkerOptions *options = &spec->options;
+	bool		has_password = has_secret(spec, secrets, "sasl_password");
+
+	if (!flo_security_has_tls(options->security_protocol))
+	{
+		refuse_without("ssl_ca_file", options->ssl_ca_file, "ssl");
+		refuse_without("ssl_certificate_file", options->ssl_certificate_file, "ssl");
+		refuse_without("ssl_key_file", options->ssl_key_file, "ssl");
+	}
+	if ((options->ssl_certificate_file == NULL) != (options->ssl_key_file == NULL))
+		flo_conf_refuse("options \"ssl_certificate_file\" and \"ssl_key_file\" go together", NULL);
+	if (has_password && options->sasl_password_file != NULL)
+		flo_conf_refuse("options \"sasl_password\" and \"sasl_password_file\" exclude each other", NULL);
+	if (!flo_security_has_sasl(options->security_protocol))
+	{
+		refuse_without("sasl_username", options->sasl_username, "sasl");
+		refuse_without("sasl_password", has_password ? "" : NULL, "sasl");
+		refuse_without("sasl_password_file", options->sasl_password_file, "sasl");
+	}
+	else if (options->sasl_username == NULL || (!has_password && options->sasl_password_file == NULL))
+		flo_conf_refuse("a security_protocol with sasl needs the options \"sasl_username\" and \"sasl_password\"",
+						"Instead of sasl_password, sasl_password_file names a file of the server that holds it.");
+}
+
+static void
+check_kafka(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role)
+{
+	const FloWorkerOptions *options = &spec->options;
+
+	flo_sink_require_module(spec->sink);
+	if (options->brokers == NULL)
+		flo_conf_refuse("a worker with sink \"kafka\" needs the option \"brokers\"",
+						"The value is a list such as \"kafka1.example.com:9092,kafka2.example.com:9092\".");
+	flo_brokers_check(options->brokers);
+	flo_brokers_check_allowed(options->brokers, role);
+	check_kafka_security(spec, secrets);
+	check_file_option("ssl_ca_file", options->ssl_ca_file, false, role);
+	check_file_option("ssl_certificate_file", options->ssl_certificate_file, false, role);
+	check_file_option("ssl_key_file", options->ssl_key_file, true, role);
+	check_file_option("sasl_password_file", options->sasl_password_file, true, role);
 }
 
 /* May it be a URI-reference?  Nothing that must be escaped in one, or in a header */
@@ -239,6 +294,8 @@ flo_event_tables_check(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid
 		check_directory(spec->options.directory, role);
 	else if (spec->sink == FLO_SINK_WEBHOOK)
 		check_webhook(spec, secrets, role);
+	else if (spec->sink == FLO_SINK_KAFKA)
+		check_kafka(spec, secrets, role);
 	if (spec->sink != FLO_SINK_WEBHOOK && spec->options.on_error == FLO_ON_ERROR_DEAD_LETTER)
 		flo_conf_refuse("on_error \"dead_letter\" is for webhook workers",
 						"What keeps a file from being written is no fault of an event; choose retry or stop.");

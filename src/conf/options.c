@@ -35,8 +35,9 @@
 #define FLO_SCOPE_STDOUT		FLO_SCOPE_SINK(FLO_SINK_STDOUT)
 #define FLO_SCOPE_WEBHOOK		FLO_SCOPE_SINK(FLO_SINK_WEBHOOK)
 #define FLO_SCOPE_NATS			FLO_SCOPE_SINK(FLO_SINK_NATS)
-#define FLO_SCOPE_MESSAGES		FLO_SCOPE_NATS	/* sinks that send messages,
-												 * of limited size */
+#define FLO_SCOPE_KAFKA			FLO_SCOPE_SINK(FLO_SINK_KAFKA)
+/* sinks that send messages, of limited size */
+#define FLO_SCOPE_MESSAGES		(FLO_SCOPE_NATS | FLO_SCOPE_KAFKA)
 #define FLO_SCOPE_HEADERS		(FLO_SCOPE_WEBHOOK | FLO_SCOPE_MESSAGES)
 #define FLO_SCOPE_FORMATS		(FLO_SCOPE_FILE | FLO_SCOPE_STDOUT | FLO_SCOPE_HEADERS)
 
@@ -85,6 +86,10 @@ static const char *const oversize_names[] = {"error", "reference", NULL};
 static const char *const subject_default[] = {"cdc.{group}.{schema}.{table}.{operation}"};
 static const char *const partition_by_names[] = {"key", "table", "schema", NULL};
 static const char *const ddl_names[] = {"apply", "hold", "ignore", NULL};
+static const char *const topic_default[] = {"{group}.{schema}.{table}"};
+static const char *const compression_names[] = {"none", "gzip", "snappy", "lz4", "zstd", NULL};
+static const char *const security_names[] = {"plaintext", "ssl", "sasl_plaintext", "sasl_ssl", NULL};
+static const char *const sasl_names[] = {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", NULL};
 
 #define R(field) offsetof(FloReplicatorOptions, field)
 #define W(field) offsetof(FloWorkerOptions, field)
@@ -156,12 +161,27 @@ static const Option registry[] = {
 	/* nats */
 	{"subject", FLO_SCOPE_NATS, OPTION_TEXT, W(subject), 0, 0, 0, subject_default},
 	{"partitions", FLO_SCOPE_NATS, OPTION_NUMBER, W(partitions), 1, 1, 1024},
-	{"partition_by", FLO_SCOPE_NATS, OPTION_COLUMNS, W(partition_by), 0, 0, 0, partition_by_names},
+	{"partition_by", FLO_SCOPE_MESSAGES, OPTION_COLUMNS, W(partition_by), 0, 0, 0, partition_by_names},
 	{"jetstream", FLO_SCOPE_NATS, OPTION_BOOL, W(jetstream), true},
 	{"stream", FLO_SCOPE_NATS, OPTION_TEXT, W(stream)},
 	{"stream_max_bytes", FLO_SCOPE_NATS, OPTION_BYTES, W(stream_max_bytes), 0, 0, SIZE_MAX_BYTES},
 	{"stream_max_age", FLO_SCOPE_NATS, OPTION_SECONDS, W(stream_max_age), 0, 0, PG_INT32_MAX},
 	{"stream_replicas", FLO_SCOPE_NATS, OPTION_NUMBER, W(stream_replicas), -1, 1, 5},
+	/* kafka */
+	{"brokers", FLO_SCOPE_KAFKA, OPTION_TEXT, W(brokers)},
+	{"topic", FLO_SCOPE_KAFKA, OPTION_TEXT, W(topic), 0, 0, 0, topic_default},
+	{"transactional_id", FLO_SCOPE_KAFKA, OPTION_TEXT, W(transactional_id)},
+	{"compression", FLO_SCOPE_KAFKA, OPTION_CHOICE, W(compression), FLO_COMPRESSION_NONE, 0, 0, compression_names},
+	{"max_message_bytes", FLO_SCOPE_KAFKA, OPTION_BYTES, W(max_message_bytes), 1000000, 10000, 256 * MB},
+	{"transaction_timeout", FLO_SCOPE_KAFKA, OPTION_MILLISECONDS, W(transaction_timeout), 60000, 5000, 3600000},
+	{"security_protocol", FLO_SCOPE_KAFKA, OPTION_CHOICE, W(security_protocol), FLO_SECURITY_PLAINTEXT, 0, 0, security_names},
+	{"ssl_ca_file", FLO_SCOPE_KAFKA, OPTION_TEXT, W(ssl_ca_file)},
+	{"ssl_certificate_file", FLO_SCOPE_KAFKA, OPTION_TEXT, W(ssl_certificate_file)},
+	{"ssl_key_file", FLO_SCOPE_KAFKA, OPTION_TEXT, W(ssl_key_file)},
+	{"sasl_mechanism", FLO_SCOPE_KAFKA, OPTION_CHOICE, W(sasl_mechanism), FLO_SASL_SCRAM_SHA_512, 0, 0, sasl_names},
+	{"sasl_username", FLO_SCOPE_KAFKA, OPTION_TEXT, W(sasl_username)},
+	{"sasl_password", FLO_SCOPE_KAFKA, OPTION_SECRET},
+	{"sasl_password_file", FLO_SCOPE_KAFKA, OPTION_TEXT, W(sasl_password_file)},
 };
 
 static const Option *

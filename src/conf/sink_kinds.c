@@ -1,11 +1,14 @@
 /*
  * sink_kinds.c
- *		The names that kinds of sinks have in SQL.
+ *		The names that kinds of sinks have in SQL, and what they need.
  */
 #include "postgres.h"
 
+#include <unistd.h>
+
 #include "conf/sink_kinds.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 
 static const char *const names[] = {
 #define FLO_SINK(kind, name, ops) [kind] = name,
@@ -30,6 +33,20 @@ flo_sink_find(const char *name, FloSinkKind *kind)
 		return true;
 	}
 	return false;
+}
+
+void
+flo_sink_require_module(FloSinkKind kind)
+{
+	static const char module[] = "pg_flo_kafka";
+
+	if (kind != FLO_SINK_KAFKA ||
+		access(psprintf("%s/%s%s", pkglib_path, module, DLSUFFIX), R_OK) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_FILE),
+			 errmsg("sink \"%s\" needs the module %s, which is not installed", names[kind], module),
+			 errhint("It is built and installed where librdkafka and its headers are, 2.0 or later (Debian: librdkafka-dev).")));
 }
 
 char *

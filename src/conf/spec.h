@@ -100,6 +100,45 @@ typedef enum FloDdlTrustOption
 	FLO_DDL_TRUST_SOURCE		/* of the worker's owner, whatever it does */
 } FloDdlTrustOption;
 
+/* How messages are compressed on their way to Kafka, and there */
+typedef enum FloCompression
+{
+	FLO_COMPRESSION_NONE,
+	FLO_COMPRESSION_GZIP,
+	FLO_COMPRESSION_SNAPPY,
+	FLO_COMPRESSION_LZ4,
+	FLO_COMPRESSION_ZSTD
+} FloCompression;
+
+/* What connections to Kafka are: with TLS or not, with a password or not */
+typedef enum FloSecurityProtocol
+{
+	FLO_SECURITY_PLAINTEXT,
+	FLO_SECURITY_SSL,
+	FLO_SECURITY_SASL_PLAINTEXT,
+	FLO_SECURITY_SASL_SSL
+} FloSecurityProtocol;
+
+static inline bool
+flo_security_has_tls(FloSecurityProtocol security)
+{
+	return security == FLO_SECURITY_SSL || security == FLO_SECURITY_SASL_SSL;
+}
+
+static inline bool
+flo_security_has_sasl(FloSecurityProtocol security)
+{
+	return security == FLO_SECURITY_SASL_PLAINTEXT || security == FLO_SECURITY_SASL_SSL;
+}
+
+/* How a password is shown to Kafka */
+typedef enum FloSaslMechanism
+{
+	FLO_SASL_PLAIN,
+	FLO_SASL_SCRAM_SHA_256,
+	FLO_SASL_SCRAM_SHA_512
+} FloSaslMechanism;
+
 /* Which definitions come along with sync_schema */
 typedef enum FloSchemaObjects
 {
@@ -187,16 +226,32 @@ typedef struct FloWorkerOptions
 	int64		max_attempts;
 	int64		events_per_request;
 
+	char	   *partition_by;	/* nats, kafka */
+
 	/* nats */
 	char	   *subject;		/* template */
 	int64		partitions;
-	char	   *partition_by;
 	bool		jetstream;
 	char	   *stream;			/* NULL = the default */
 	int64		stream_max_bytes;	/* of one that is made; bytes, 0 =
 									 * unlimited */
 	int64		stream_max_age; /* likewise; s, 0 = unlimited */
 	int64		stream_replicas;	/* likewise; -1 = as the setting says */
+	/* kafka */
+	char	   *brokers;
+	char	   *topic;			/* template */
+	char	   *transactional_id;	/* NULL = made of the worker's name and
+									 * place */
+	FloCompression compression;
+	int64		max_message_bytes;
+	int64		transaction_timeout;	/* ms */
+	FloSecurityProtocol security_protocol;
+	char	   *ssl_ca_file;
+	char	   *ssl_certificate_file;
+	char	   *ssl_key_file;
+	FloSaslMechanism sasl_mechanism;
+	char	   *sasl_username;
+	char	   *sasl_password_file;
 } FloWorkerOptions;
 
 typedef struct FloReplicatorSpec

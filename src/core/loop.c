@@ -41,7 +41,7 @@
 /* In the order of FloWaitFor */
 static const char *const wait_names[] = {
 	"PgFloIdle", "PgFloStream", "PgFloNats", "PgFloSpace", "PgFloApply", "PgFloDecision",
-	"PgFloHttp", "PgFloOutput", "PgFloDump", "PgFloMember", "PgFloLock"
+	"PgFloHttp", "PgFloOutput", "PgFloDump", "PgFloMember", "PgFloLock", "PgFloKafka"
 };
 
 /* flo_wait_means(); 0, what is idle, stands for nothing said */

@@ -53,7 +53,8 @@ typedef enum FloWaitFor
 								 * or the files */
 	FLO_WAIT_DUMP,				/* PgFloDump: pg_dump */
 	FLO_WAIT_MEMBER,			/* PgFloMember: the end of a process */
-	FLO_WAIT_LOCK				/* PgFloLock: locks that are tried together */
+	FLO_WAIT_LOCK,				/* PgFloLock: locks that are tried together */
+	FLO_WAIT_KAFKA				/* PgFloKafka: brokers of Kafka */
 } FloWaitFor;
 
 /* Of the next wait, where it is not idle (no socket), stream (one) or http (several) */

@@ -49,6 +49,7 @@ int			flo_dead_letters_keep = 0;
 int			flo_events_keep = 7 * 24 * 60;
 
 char	   *flo_webhook_allow;
+char	   *flo_kafka_allow;
 
 char	   *flo_schema_dump_conninfo;
 char	   *flo_pg_dump_path;
@@ -429,6 +430,10 @@ define_webhook(void)
 						"Sets the URL prefixes, separated by commas, that webhook workers of roles "
 						"other than superusers may send events to; empty means none.",
 						&flo_webhook_allow, "", 0, check_webhook_allow);
+	define_text("pg_flo.kafka_allow",
+				"Sets the brokers of Kafka, host:port each and separated by commas, that workers of roles "
+				"other than superusers may send events to; empty means none.",
+				&flo_kafka_allow, "", 0);
 }
 
 static void

@@ -49,6 +49,9 @@ extern int	flo_events_keep;
 /* webhooks */
 extern char *flo_webhook_allow;
 
+/* Kafka */
+extern char *flo_kafka_allow;
+
 /* copy of table definitions */
 extern char *flo_schema_dump_conninfo;
 extern char *flo_pg_dump_path;

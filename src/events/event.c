@@ -79,6 +79,7 @@ flo_event_writer_open(MemoryContext context, const FloWorkerSpec *spec, const Fl
 		.source = spec->options.cloudevents_source,
 		.binary = spec->options.cloudevents_mode == FLO_CLOUDEVENTS_BINARY,
 		.tombstones = spec->options.tombstones,
+		.kafka = spec->sink == FLO_SINK_KAFKA,
 	};
 
 	return flo_event_writer_create(context, &options, -1);

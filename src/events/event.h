@@ -128,6 +128,10 @@ extern const FloValue *flo_event_value(const FloChange *change, bool old, int co
 extern void flo_event_append_row(FloEventWriter *writer, StringInfo out, const FloChange *change,
 								 bool old, bool only_key);
 
+/* The same without some of the columns */
+extern void flo_event_append_row_without(FloEventWriter *writer, StringInfo out,
+										 const FloChange *change, bool old, const bool *omitted);
+
 /* A value that is not NULL, without the quotes and escapes of JSON's strings */
 extern void flo_event_append_text(FloEventWriter *writer, StringInfo out,
 								  const FloRelation *relation, int column, const FloValue *value);

@@ -10,6 +10,7 @@
 
 #include "catalog/pg_class.h"
 #include "events/event_key.h"
+#include "events/json_value.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/varlena.h"
@@ -223,13 +224,76 @@ hash_columns(FloEventWriter *writer, StringInfo text, const FloPartitioning *par
 	return hash;
 }
 
+static bool
+is_row(const FloChange *change)
+{
+	return change->op == FLO_OP_INSERT || change->op == FLO_OP_UPDATE ||
+		change->op == FLO_OP_DELETE;
+}
+
+static void
+append_columns(FloEventWriter *writer, const FloPartitioning *partitioning, StringInfo out,
+			   const FloChange *change, bool old)
+{
+	const FloRelation *relation = change->relation;
+	bool	   *omitted = palloc(sizeof(bool) * relation->natts);
+	ListCell   *lc;
+
+	memset(omitted, true, sizeof(bool) * relation->natts);
+	foreach(lc, partitioning->columns)
+	{
+		for (int i = 0; i < relation->natts; i++)
+			omitted[i] &= strcmp(relation->columns[i].name, lfirst(lc)) != 0;
+	}
+	flo_event_append_row_without(writer, out, change, old, omitted);
+	pfree(omitted);
+}
+
+static void
+append_member(FloEventWriter *writer, StringInfo out, const char *member, const char *name)
+{
+	StringInfoData utf8;
+
+	initStringInfo(&utf8);
+	flo_event_append_name(writer, &utf8, name);
+	appendStringInfo(out, "\"%s\":", member);
+	flo_json_append_text(out, utf8.data, utf8.len);
+	pfree(utf8.data);
+}
+
+bool
+flo_partitioning_append(FloEventWriter *writer, const FloPartitioning *partitioning,
+						StringInfo out, const FloChange *change, const FloRelation *relation,
+						bool old)
+{
+	if (partitioning->by == BY_TABLE || partitioning->by == BY_SCHEMA)
+	{
+		appendStringInfoChar(out, '{');
+		append_member(writer, out, "Schema", relation->schema);
+		if (partitioning->by == BY_TABLE)
+		{
+			appendStringInfoChar(out, ',');
+			append_member(writer, out, "Table", relation->name);
+		}
+		appendStringInfoChar(out, '}');
+		return true;
+	}
+	if (!is_row(change))
+		return false;
+	if (partitioning->by == BY_COLUMNS && has_columns(partitioning, relation))
+		append_columns(writer, partitioning, out, change, old);
+	else if (flo_event_has_key(relation))
+		flo_event_key_append(writer, out, change, old);
+	else
+		return false;
+	return true;
+}
+
 int
 flo_event_partition(FloEventWriter *writer, FloPartitioning *partitioning,
 					const FloChange *change, const FloRelation *relation, bool old)
 {
 	StringInfo	text = &partitioning->text;
-	bool		is_row = change->op == FLO_OP_INSERT || change->op == FLO_OP_UPDATE ||
-		change->op == FLO_OP_DELETE;
 	bool		by_columns = partitioning->by == BY_COLUMNS && has_columns(partitioning, relation);
 	bool		by_key = !by_columns && (partitioning->by == BY_KEY ||
 										 partitioning->by == BY_COLUMNS) &&
@@ -238,7 +302,7 @@ flo_event_partition(FloEventWriter *writer, FloPartitioning *partitioning,
 
 	if (partitioning->partitions == 1)
 		return 0;
-	if (!is_row && (by_columns || by_key))
+	if (!is_row(change) && (by_columns || by_key))
 		return -1;
 	if (by_columns)
 		hash = hash_columns(writer, text, partitioning, change, old);

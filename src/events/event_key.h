@@ -46,6 +46,15 @@ typedef struct FloPartitioning FloPartitioning;
 extern FloPartitioning *flo_partitioning_parse(const char *text, int partitions);
 
 /*
+ * What rows of one partition have in common, as a JSON object: {"id":1} or
+ * {"Schema":"public","Table":"orders"}.  False, and nothing appended, where the
+ * partition would be -1, and for rows of a table without a key.
+ */
+extern bool flo_partitioning_append(FloEventWriter *writer, const FloPartitioning *partitioning,
+									StringInfo out, const FloChange *change,
+									const FloRelation *relation, bool old);
+
+/*
  * The partition of a row, from 0: see doc/events.md.  -1 is every partition: a
  * TRUNCATE or a statement, unless all of the table's rows are in one.  "relation" is
  * the table in question.  Throws 55000 when a column is named that is no part of

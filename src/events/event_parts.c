@@ -309,6 +309,20 @@ flo_event_to_utf8(FloEventWriter *writer, StringInfo out, int start)
 
 /* --- parts of events ----------------------------------------------------- */
 
+static void
+append_row(FloEventWriter *writer, StringInfo out, const FloEventRow *row)
+{
+	MemoryContext context = MemoryContextSwitchTo(writer->scratch);
+	bool		opened = row->table->needs_catalog && flo_event_enter_transaction();
+	int			start = out->len;
+
+	flo_event_append_columns(writer, out, row);
+	flo_event_leave_transaction(opened);
+	flo_event_to_utf8(writer, out, start);
+	MemoryContextSwitchTo(context);
+	MemoryContextReset(writer->scratch);
+}
+
 void
 flo_event_append_row(FloEventWriter *writer, StringInfo out, const FloChange *change,
 					 bool old, bool only_key)
@@ -320,15 +334,23 @@ flo_event_append_row(FloEventWriter *writer, StringInfo out, const FloChange *ch
 		.only_key = only_key,
 		.filled = true
 	};
-	MemoryContext context = MemoryContextSwitchTo(writer->scratch);
-	bool		opened = row.table->needs_catalog && flo_event_enter_transaction();
-	int			start = out->len;
 
-	flo_event_append_columns(writer, out, &row);
-	flo_event_leave_transaction(opened);
-	flo_event_to_utf8(writer, out, start);
-	MemoryContextSwitchTo(context);
-	MemoryContextReset(writer->scratch);
+	append_row(writer, out, &row);
+}
+
+void
+flo_event_append_row_without(FloEventWriter *writer, StringInfo out, const FloChange *change,
+							 bool old, const bool *omitted)
+{
+	const FloEventRow row = {
+		.change = change,
+		.table = flo_event_table(writer, change->relation),
+		.old = old,
+		.filled = true,
+		.omitted = omitted
+	};
+
+	append_row(writer, out, &row);
 }
 
 /* In place: what flo_json_append_text() has written, from "start" on */
