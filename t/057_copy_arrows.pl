@@ -36,14 +36,6 @@ sub write_some
 		  . (($next - 100000) % 100));
 }
 
-# Who halted there: the file that says so is gone a moment before the line is in the log
-sub halted_pid
-{
-	my ($node, $point, $from) = @_;
-	return await(sub { slurp_file($node->logfile, $from) =~ /\[(\d+)\] LOG:  halted at "\Q$point\E"/ && $1 },
-		"the log of $point");
-}
-
 # The process that comes to a point is killed there, and with it its server
 sub killed_at
 {

@@ -43,7 +43,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = (
 	qw(create_group create_copy_group start_member kill9_member),
-	qw(await wait_until wait_state wait_busy wait_caught_up wait_other_pid halt_at await_halt),
+	qw(await wait_until wait_state wait_busy wait_caught_up wait_other_pid halt_at await_halt halted_pid),
 	qw(status_of pid_of helper_pid peak_memory error_of is_same_table private_memory_ok),
 	@FloTest::Cluster::EXPORT);
 
@@ -317,6 +317,22 @@ sub await_halt
 	return 1 if await(sub { !-e $file }, 'a process to come to ' . ($what || 'the point'));
 	unlink $file;
 	return 0;
+}
+
+=pod
+
+=head2 halted_pid($node, $point, $from)
+
+Who has halted there: the file that says so is gone a moment before the line is in
+the log, which is read from the byte C<$from> on.
+
+=cut
+
+sub halted_pid
+{
+	my ($node, $point, $from) = @_;
+	return await(sub { slurp_file($node->logfile, $from) =~ /\[(\d+)\] LOG:  halted at "\Q$point\E"/ && $1 },
+		"the log of $point");
 }
 
 =pod

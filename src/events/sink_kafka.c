@@ -341,6 +341,7 @@ begin_transaction(FloKafkaSink *sink)
 
 	if (sink->in_transaction)
 		return;
+	flo_injection_point("send.before");
 	if (!sink->functions->begin(sink->kafka, &failure))
 		flo_kafka_throw(&failure, &sink->spec);
 	sink->in_transaction = true;
@@ -351,11 +352,11 @@ static void
 commit_transaction(FloKafkaSink *sink)
 {
 	write_note(sink);
-	flo_injection_point("kafka.commit.before");
+	flo_injection_point("send.after");
 	run_task(sink, FLO_KAFKA_COMMIT, &sink->note);
 	sink->in_transaction = false;
 	sink->committed = sink->note.number;
-	flo_injection_point("kafka.commit.after");
+	flo_injection_point("committed.after");
 }
 
 /* --- messages ------------------------------------------------------------ */
