@@ -11,6 +11,7 @@
 #include "bus/cutover_record.h"
 #include "bus/records.h"
 #include "mb/pg_wchar.h"
+#include "wire/backfill.h"
 #include "wire/compare.h"
 #include "wire/cutover.h"
 #include "wire/sequences.h"
@@ -27,6 +28,7 @@ static const struct
 	{'c', &flo_copy_format},
 	{'t', &flo_copy_table_format},
 	{'a', &flo_attempt_format},
+	{'b', &flo_backfill_format},
 	{'x', &flo_text_format},
 	{'h', &flo_tables_format},
 	{'p', &flo_tables_piece_format},
@@ -75,6 +77,8 @@ fuzz_record(const char *data, size_t len)
 	for (int i = 0; i < lengthof(formats); i++)
 		if (formats[i].letter == letter)
 			try_format(formats[i].format, json, len);
+	if (letter == 'B')
+		(void) flo_backfill_marker_format(flo_backfill_marker_parse(json, len));
 	if (letter == 'k')
 		(void) flo_compare_marker_format(flo_compare_marker_parse(json, len));
 	if (letter == 'r')

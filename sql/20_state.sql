@@ -373,6 +373,62 @@ COMMENT ON COLUMN flo.compare_requests.repair_extra IS 'whether extra rows are r
 COMMENT ON COLUMN flo.compare_requests.samples IS 'rows of a table that are shown at most';
 COMMENT ON COLUMN flo.compare_requests.begun IS 'whether a process has begun with it: when that ends, the comparison has failed';
 
+CREATE TABLE flo.backfills (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	group_name text NOT NULL REFERENCES flo.sources ON DELETE CASCADE,
+	worker_name text NOT NULL,
+	table_name text NOT NULL,
+	condition text,
+	state text NOT NULL DEFAULT 'waiting',
+	lsn pg_lsn,
+	rows_sent bigint,
+	detail text,
+	requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	finished_at timestamptz,
+	consumer text NOT NULL,
+	relation oid NOT NULL,
+	attempt int NOT NULL DEFAULT 0,
+	chunks bigint NOT NULL DEFAULT 0,
+	bytes bigint NOT NULL DEFAULT 0
+);
+COMMENT ON TABLE flo.backfills IS 'Backfills that were asked for with flo.backfill() at this source, the newest 100 that are over included; one of a group at a time, in the order of their numbers';
+COMMENT ON COLUMN flo.backfills.id IS 'what flo.backfill() has returned';
+COMMENT ON COLUMN flo.backfills.group_name IS 'group';
+COMMENT ON COLUMN flo.backfills.worker_name IS 'worker that gets the rows';
+COMMENT ON COLUMN flo.backfills.table_name IS 'table, quoted and qualified';
+COMMENT ON COLUMN flo.backfills.condition IS 'rows that match; NULL = all';
+COMMENT ON COLUMN flo.backfills.state IS 'waiting; snapshot (one is being taken); reading; published (all rows are at the broker, the worker takes them); done; failed';
+COMMENT ON COLUMN flo.backfills.lsn IS 'the rows are as they were when all that committed before this LSN, and nothing else, was in';
+COMMENT ON COLUMN flo.backfills.rows_sent IS 'rows that match; NULL as long as they are read';
+COMMENT ON COLUMN flo.backfills.detail IS 'what it waits for, or why it ended so';
+COMMENT ON COLUMN flo.backfills.requested_at IS 'when it was asked for';
+COMMENT ON COLUMN flo.backfills.finished_at IS 'when it was over; NULL before';
+COMMENT ON COLUMN flo.backfills.consumer IS 'consumer of that worker';
+COMMENT ON COLUMN flo.backfills.relation IS 'OID of the table';
+COMMENT ON COLUMN flo.backfills.attempt IS 'number of the snapshot, among those of the group''s copies; 0 = none yet';
+COMMENT ON COLUMN flo.backfills.chunks IS 'pieces that its rows are in';
+COMMENT ON COLUMN flo.backfills.bytes IS 'size of the table, with TOAST, without indexes';
+
+CREATE TABLE flo.due_backfills (
+	group_name text NOT NULL,
+	worker_name text NOT NULL,
+	generation uuid NOT NULL,
+	attempt int NOT NULL,
+	relation oid NOT NULL,
+	over bool NOT NULL,
+	left_out text,
+	PRIMARY KEY (group_name, worker_name),
+	FOREIGN KEY (group_name, worker_name) REFERENCES flo.workers ON DELETE CASCADE
+);
+COMMENT ON TABLE flo.due_backfills IS 'The newest backfill whose place in the stream each worker has come to';
+COMMENT ON COLUMN flo.due_backfills.group_name IS 'group';
+COMMENT ON COLUMN flo.due_backfills.worker_name IS 'worker';
+COMMENT ON COLUMN flo.due_backfills.generation IS 'generation of the source''s slot';
+COMMENT ON COLUMN flo.due_backfills.attempt IS 'number of its snapshot';
+COMMENT ON COLUMN flo.due_backfills.relation IS 'OID of the table at the source';
+COMMENT ON COLUMN flo.due_backfills.over IS 'whether its rows are in, or will not come; before that the stream does not go on';
+COMMENT ON COLUMN flo.due_backfills.left_out IS 'why they are not; NULL = they are';
+
 ALTER TABLE flo.comparison_samples ENABLE ROW LEVEL SECURITY;
 CREATE POLICY owner ON flo.comparison_samples FOR SELECT USING (
 	CASE side WHEN 'source' THEN EXISTS (SELECT FROM flo.sources s WHERE s.group_name = comparison_samples.group_name AND pg_catalog.pg_has_role(s.owner::oid, 'USAGE'))

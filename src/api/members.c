@@ -450,7 +450,7 @@ flo_create_worker(PG_FUNCTION_ARGS)
 		ereport(NOTICE,
 				(errmsg("group \"%s\" was configured in another database and is adopted here",
 						spec.group)));
-	flo_store_insert_worker(&spec, without_nulls(options));
+	flo_store_insert_worker(&spec, flo_options_settle(without_nulls(options), &spec.options));
 	flo_secrets_save(spec.group, spec.worker, &secrets);
 	warn_of_trust(&spec);
 
@@ -502,6 +502,7 @@ flo_alter_worker(PG_FUNCTION_ARGS)
 	flo_options_parse_worker(changes, spec->sink, &spec->options);
 	merged = merge_options(flo_store_options(group, worker), changes);
 	flo_options_parse_worker(merged, spec->sink, &spec->options);
+	merged = flo_options_settle(merged, &spec->options);
 	check_options(spec, &secrets, GetUserId());
 
 	flo_store_save_options(group, worker, merged);

@@ -23,7 +23,8 @@ PG_FUNCTION_INFO_V1(flo_new_tables);
 static bool
 concerns_members_alone(const char *table)
 {
-	return strcmp(table, "copy_requests") == 0 || strcmp(table, "compare_requests") == 0 || strcmp(table, "chosen") == 0 ||
+	return strcmp(table, "copy_requests") == 0 || strcmp(table, "compare_requests") == 0 ||
+		strcmp(table, "backfills") == 0 || strcmp(table, "chosen") == 0 ||
 		strcmp(table, "astray") == 0 ||
 		strcmp(table, "given_up") == 0;
 }

@@ -138,6 +138,23 @@ static const FloField copy_table_fields[] = {
 };
 const FloRecordFormat flo_copy_table_format = FORMAT(FloCopyTableRecord, copy_table_fields);
 
+static const FloField backfill_fields[] = {
+	{FLO_FIELD(FloBackfillRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
+	{FLO_FIELD(FloBackfillRecord, consumer, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloBackfillRecord, attempt, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_AT_LEAST(1)},
+	{FLO_FIELD(FloBackfillRecord, lsn, FLO_FIELD_LSN, FLO_REQUIRED)},
+	{FLO_FIELD(FloBackfillRecord, relation, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_AT_LEAST(1)},
+	{FLO_FIELD(FloBackfillRecord, schema, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloBackfillRecord, table, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloBackfillRecord, published, FLO_FIELD_BOOL, FLO_REQUIRED)},
+	{FLO_FIELD(FloBackfillRecord, open, FLO_FIELD_BOOL, FLO_REQUIRED)},
+	{FLO_FIELD(FloBackfillRecord, over, FLO_FIELD_BOOL, FLO_REQUIRED)},
+	{FLO_FIELD(FloBackfillRecord, chunks, FLO_FIELD_INT64, FLO_REQUIRED), FLO_AT_LEAST(0)},
+	{FLO_FIELD(FloBackfillRecord, rows, FLO_FIELD_INT64, FLO_REQUIRED), FLO_AT_LEAST(0)},
+	{FLO_FIELD(FloBackfillRecord, bytes, FLO_FIELD_INT64, FLO_REQUIRED), FLO_AT_LEAST(0)},
+};
+const FloRecordFormat flo_backfill_format = FORMAT(FloBackfillRecord, backfill_fields);
+
 static const FloField attempt_fields[] = {
 	{FLO_FIELD(FloAttemptRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
 	{FLO_FIELD(FloAttemptRecord, attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
@@ -222,6 +239,11 @@ static const FloField report_fields[] = {
 	{FLO_FIELD(FloWorkerReport, missing_attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
 	{FLO_FIELD(FloWorkerReport, copy_attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
 	{FLO_FIELD(FloWorkerReport, compares, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloWorkerReport, backfills, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloWorkerReport, backfilled, FLO_FIELD_UINT32, FLO_OPTIONAL)},
+	{FLO_FIELD(FloWorkerReport, left_out, FLO_FIELD_TEXT, FLO_OPTIONAL), FLO_AT_MOST(1000)},
+	{FLO_FIELD(FloWorkerReport, backfilling, FLO_FIELD_UINT32, FLO_OPTIONAL)},
+	{FLO_FIELD(FloWorkerReport, backfill_seq, FLO_FIELD_UINT64, FLO_OPTIONAL)},
 	{FLO_FIELD(FloWorkerReport, at, FLO_FIELD_TIME, FLO_REQUIRED)},
 };
 static const FloRecordFormat report_format = FORMAT(FloWorkerReport, report_fields);
@@ -297,6 +319,15 @@ FloAttemptRecord *
 flo_records_attempt(FloBus *bus, const char *bucket, const char *generation)
 {
 	FloAttemptRecord *record = flo_records_get(bus, bucket, FLO_ATTEMPT_KEY, &flo_attempt_format);
+
+	return record != NULL && strcmp(record->generation, generation) == 0 ? record : NULL;
+}
+
+FloBackfillRecord *
+flo_records_backfill(FloBus *bus, const char *bucket, const char *generation)
+{
+	FloBackfillRecord *record = flo_records_get(bus, bucket, FLO_BACKFILL_KEY,
+												&flo_backfill_format);
 
 	return record != NULL && strcmp(record->generation, generation) == 0 ? record : NULL;
 }

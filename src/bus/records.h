@@ -188,6 +188,30 @@ typedef struct FloCopyTableRecord
 extern char *flo_copy_table_key(Oid relation);
 
 /*
+ * "backfill": the rows of a table that one worker is to get, the newest of these; put
+ * before its marker is in the stream
+ */
+#define FLO_BACKFILL_KEY "backfill"
+
+typedef struct FloBackfillRecord
+{
+	char		generation[FLO_UUID_BUF];
+	char	   *consumer;		/* of the worker */
+	uint32		attempt;
+	XLogRecPtr	lsn;			/* of the snapshot; 0 = not yet taken */
+	uint32		relation;
+	char	   *schema;
+	char	   *table;
+	bool		published;		/* all rows are in the stream: then how many */
+	bool		open;			/* they do not fit into it: may be taken
+								 * before that */
+	bool		over;			/* nothing comes of it any more */
+	int64		chunks;
+	int64		rows;
+	int64		bytes;
+} FloBackfillRecord;
+
+/*
  * "attempt": which snapshot's rows come now, once definitions that come along are
  * there.  A table that was asked for, by a marker of this attempt or one before,
  * and is neither published nor in this list is not asked for any more.
@@ -262,6 +286,7 @@ extern const FloRecordFormat flo_tables_piece_format;
 extern const FloRecordFormat flo_generation_format;
 extern const FloRecordFormat flo_copy_format;
 extern const FloRecordFormat flo_copy_table_format;
+extern const FloRecordFormat flo_backfill_format;
 extern const FloRecordFormat flo_attempt_format;
 extern const FloRecordFormat flo_plan_format;
 extern const FloRecordFormat flo_text_format;
@@ -280,6 +305,8 @@ extern FloCopyRecord *flo_records_copy(FloBus *bus, const char *bucket, const ch
 /* that have keys */
 extern int64 flo_records_copied_tables(FloBus *bus, const char *bucket, const char *generation);
 
+extern FloBackfillRecord *flo_records_backfill(FloBus *bus, const char *bucket,
+											   const char *generation);
 extern FloAttemptRecord *flo_records_attempt(FloBus *bus, const char *bucket,
 											 const char *generation);
 extern FloCopyTableRecord *flo_records_copy_table(FloBus *bus, const char *bucket, Oid relation,
@@ -314,6 +341,15 @@ typedef struct FloWorkerReport
 	uint32		copy_attempt;	/* of the newest marker whose tables it has */
 	bool		compares;		/* it knows markers of comparisons, and its
 								 * sink has tables */
+	bool		backfills;		/* it knows markers of backfills, and its sink
+								 * writes events */
+	uint32		backfilled;		/* attempt of the newest one that it is
+								 * through with; 0 = none */
+	char	   *left_out;		/* why it has not taken that one's rows; NULL:
+								 * it has */
+	uint32		backfilling;	/* attempt whose rows it takes now; 0 = none */
+	uint64		backfill_seq;	/* sequence of that one's stream up to which
+								 * it needs nothing */
 	TimestampTz at;
 } FloWorkerReport;
 

@@ -19,11 +19,15 @@
 
 #include "conf/options.h"
 #include "conf/sink_kinds.h"
+#include "core/text.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/numeric.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
+#include "wire/record.h"
 
 /* Whose option it is: one bit for the replicator, one for each kind of sink */
 #define FLO_SCOPE_REPLICATOR	1
@@ -50,6 +54,8 @@ typedef enum OptionType
 	OPTION_MILLISECONDS,
 	OPTION_SECONDS,
 	OPTION_TEXT,				/* "choices": the default alone */
+	OPTION_START,				/* FloStartAt: one of "choices", an LSN or a
+								 * time */
 	OPTION_SECRET,				/* never stored here: see event_tables.c */
 	OPTION_TABLES,				/* array of table names, or one
 								 * comma-separated string */
@@ -119,8 +125,8 @@ static const Option registry[] = {
 	{"batch_size", FLO_SCOPE_EVENTS, OPTION_NUMBER, W(batch_size), 10000, 1, 1000000},
 	{"on_error", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_postgres_names},
 	{"on_error", FLO_SCOPE_EVENTS, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_names},
-	{"start", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(start), FLO_START_COPY, 0, 0, start_names},
-	{"start", FLO_SCOPE_EVENTS, OPTION_CHOICE, W(start), FLO_START_EARLIEST, 0, 0, start_names},
+	{"start", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(start.kind), FLO_START_COPY, 0, 0, start_names},
+	{"start", FLO_SCOPE_EVENTS, OPTION_START, W(start), FLO_START_EARLIEST, 0, 0, start_names},
 	{"tables", FLO_SCOPE_WORKERS, OPTION_TABLES, W(tables)},
 	{"masking", FLO_SCOPE_WORKERS, OPTION_CHOICE, W(masking), FLO_MASKING_RULES, 0, 0, masking_names},
 
@@ -300,6 +306,67 @@ set_choice(const Option *option, const char *text, void *field)
 	refuse_value(option, psprintf("Valid values are: %s.", list_choices(option)));
 }
 
+/*
+ * A time in the past, as the server reads it.  What is thrown for anything else would
+ * repeat the value.
+ */
+static bool
+parse_time(const char *text, TimestampTz *time)
+{
+	MemoryContext old = CurrentMemoryContext;
+	volatile bool valid = true;
+
+	PG_TRY();
+	{
+		*time = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(text),
+														ObjectIdGetDatum(InvalidOid),
+														Int32GetDatum(-1)));
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(old);
+		FlushErrorState();
+		valid = false;
+	}
+	PG_END_TRY();
+	return valid && !TIMESTAMP_NOT_FINITE(*time);
+}
+
+static bool
+is_lsn(const char *text)
+{
+	static const char *const digits = "0123456789abcdefABCDEF";
+	size_t		high = strspn(text, digits);
+	size_t		low = text[high] == '/' ? strspn(text + high + 1, digits) : 0;
+
+	return high >= 1 && high <= 8 && low >= 1 && low <= 8 && text[high + 1 + low] == '\0';
+}
+
+static void
+set_start(const Option *option, const char *text, FloStartAt *start)
+{
+	for (int i = 0; option->choices[i] != NULL; i++)
+	{
+		if (strcmp(option->choices[i], text) == 0)
+		{
+			start->kind = i;
+			return;
+		}
+	}
+	if (is_lsn(text))
+	{
+		start->kind = FLO_START_LSN;
+		start->lsn = flo_lsn_of_text(text);
+		return;
+	}
+	start->kind = FLO_START_TIME;
+	if (!parse_time(text, &start->time))
+		refuse_value(option, psprintf("Valid values are: %s, an LSN such as 0/16C5490, a time such as 2026-01-02 03:04:05+00.",
+									  list_choices(option)));
+	if (start->time > GetCurrentTimestamp())
+		refuse_value(option, "The time lies in the future: what is committed from now on is latest.");
+}
+
 static const char *const tables_hint =
 "The value is an array of table names, such as [\"public.orders\"].";
 
@@ -465,6 +532,9 @@ set_value(const Option *option, const JsonbValue *value, void *field)
 				refuse_value(option, "The value must not be empty.");
 			*(char **) field = text;
 			break;
+		case OPTION_START:
+			set_start(option, text, field);
+			break;
 		case OPTION_SECRET:
 		case OPTION_TABLES:
 		case OPTION_COLUMNS:
@@ -481,6 +551,7 @@ set_default(const Option *option, void *field)
 			*(bool *) field = option->initial != 0;
 			break;
 		case OPTION_CHOICE:
+		case OPTION_START:		/* kind comes first */
 			*(int *) field = (int) option->initial;
 			break;
 		case OPTION_TEXT:
@@ -554,4 +625,18 @@ flo_options_parse_worker(Jsonb *options, FloSinkKind sink, FloWorkerOptions *res
 	memset(result, 0, sizeof(FloWorkerOptions));
 	parse_options(options, FLO_SCOPE_SINK(sink),
 				  psprintf("worker with sink \"%s\"", flo_sink_name(sink)), result);
+}
+
+/* A time as it was meant where it was set, whatever the time zone is where it is read */
+Jsonb *
+flo_options_settle(Jsonb *options, const FloWorkerOptions *parsed)
+{
+	char	   *settled;
+
+	if (parsed->start.kind != FLO_START_TIME)
+		return options;
+	settled = psprintf("{\"start\": \"%s\"}", flo_time_format(parsed->start.time));
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(options),
+											  DirectFunctionCall1(jsonb_in,
+																  CStringGetDatum(settled))));
 }

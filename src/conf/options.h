@@ -20,4 +20,7 @@ extern char *flo_scalar_text(const JsonbValue *value);
 extern void flo_options_parse_replicator(Jsonb *options, FloReplicatorOptions *result);
 extern void flo_options_parse_worker(Jsonb *options, FloSinkKind sink, FloWorkerOptions *result);
 
+/* What is to be stored of them: what depends on the session's settings no longer does */
+extern Jsonb *flo_options_settle(Jsonb *options, const FloWorkerOptions *parsed);
+
 #endif

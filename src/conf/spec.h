@@ -6,6 +6,7 @@
 #define FLO_SPEC_H
 
 #include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "utils/uuid.h"
 
@@ -55,8 +56,17 @@ typedef enum FloStart
 {
 	FLO_START_COPY,
 	FLO_START_EARLIEST,
-	FLO_START_LATEST
+	FLO_START_LATEST,
+	FLO_START_LSN,				/* the first commit at it or beyond */
+	FLO_START_TIME				/* the first one then or later */
 } FloStart;
+
+typedef struct FloStartAt
+{
+	FloStart	kind;
+	XLogRecPtr	lsn;
+	TimestampTz time;
+} FloStartAt;
 
 typedef enum FloOnConflict
 {
@@ -190,7 +200,7 @@ typedef struct FloWorkerOptions
 	/* every worker */
 	int64		batch_size;		/* rows in one destination transaction */
 	FloOnError	on_error;
-	FloStart	start;
+	FloStartAt	start;
 	char	   *tables;			/* NULL = all */
 	FloMasking	masking;
 

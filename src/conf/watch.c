@@ -15,7 +15,7 @@
 
 static const char *const watched_names[] = {
 	"groups", "sources", "chosen", "workers", "readers", "rules", "routes", "webhook_subscriptions", "named_secrets",
-	"dead_letters", "copy_requests", "compare_requests", "given_up"
+	"dead_letters", "copy_requests", "compare_requests", "backfills", "given_up"
 };
 
 static Oid	watched[lengthof(watched_names)];

@@ -110,6 +110,12 @@ flo_name_copy_stream(const char *group)
 }
 
 char *
+flo_name_backfill_stream(const char *group)
+{
+	return psprintf("pgflo_%s_backfill", group);
+}
+
+char *
 flo_name_compare_stream(const char *group)
 {
 	return psprintf("pgflo_%s_compare", group);

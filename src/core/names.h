@@ -33,6 +33,7 @@ extern void flo_name_check_worker(const char *name);
 extern char *flo_name_stream(const char *group);
 extern char *flo_name_subject(const char *group);
 extern char *flo_name_copy_stream(const char *group);
+extern char *flo_name_backfill_stream(const char *group);
 extern char *flo_name_compare_stream(const char *group);
 extern char *flo_name_bucket(const char *group);
 extern char *flo_name_consumer(const char *group, const char *worker,

@@ -17,6 +17,7 @@
 #include "core/settings.h"
 #include "core/transaction.h"
 #include "dest/apply.h"
+#include "dest/backfill.h"
 #include "dest/compare_marker.h"
 #include "dest/copy_sequences.h"
 #include "dest/copy_state.h"
@@ -522,12 +523,14 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 	old = MemoryContextSwitchTo(w->chunk_context);
 	flo_change_begin_chunk(w->parser);
 	/* a marker before the position is in, and may be withdrawn by now */
-	if ((header->flags & (FLO_CHUNK_MARKER | FLO_CHUNK_COMPARE)) == 0)
+	if ((header->flags & (FLO_CHUNK_MARKER | FLO_CHUNK_COMPARE | FLO_CHUNK_BACKFILL)) == 0)
 		process_records(w, chunk);
 	else if ((header->flags & FLO_CHUNK_MARKER) && header->position >= w->position)
 		read_marker(w, chunk);
 	else if (header->flags & FLO_CHUNK_COMPARE)
 		flo_worker_read_compare_marker(w, chunk);
+	else if (header->flags & FLO_CHUNK_BACKFILL)
+		flo_worker_read_backfill_marker(w, chunk);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->chunk_context);
 	if (w->rewind)

@@ -429,6 +429,74 @@ flo_consumer_newest(FloConsumer *c, FloChunkHeader *header)
 	return p.seq != 0;
 }
 
+/* --- finding a time ------------------------------------------------------ */
+
+/*
+ * The newest chunk at or below a sequence in which a transaction ends, since that one's
+ * time is its header's; seq 0 when there is none, or all of it was before "time".  What
+ * a heartbeat says is when it was sent: all commits before it are older.
+ */
+static Probe
+last_commit(FloConsumer *c, const FloStreamInfo *info, uint64 seq, TimestampTz time)
+{
+	Probe		p = effective_at_or_below(c, info, seq);
+
+	while (p.seq != 0 && ((p.header.flags & FLO_CHUNK_OUTSIDE) || p.header.upto == p.header.from))
+	{
+		uint64		back = 1;
+
+		if ((p.header.flags & FLO_CHUNK_OUTSIDE) && p.header.commit_time < time)
+			break;
+		/* in the midst of a large transaction: to where that began */
+		if (p.header.flags & FLO_CHUNK_STARTS_INSIDE)
+			back = Max(p.header.number - p.header.txn_number, 1);
+		p = effective_at_or_below(c, info, back < p.seq ? p.seq - back : 0);
+	}
+	return p;
+}
+
+bool
+flo_consumer_since(FloConsumer *c, TimestampTz time, XLogRecPtr *lsn, bool *before)
+{
+	FloStreamInfo info;
+	FloStoredMessage message;
+	Probe		newest;
+	Probe		found = {0};
+	uint64		low;
+	uint64		high;
+
+	*before = false;
+	if (!flo_stream_info(c->bus, c->stream, &info) || info.messages == 0)
+		return false;
+	newest = effective_at_or_below(c, &info, info.last_seq);
+	if (newest.seq == 0)
+		return false;
+	low = info.first_seq - 1;	/* what ends up to there was before */
+	high = info.last_seq;
+	while (low < high)
+	{
+		uint64		middle = low + (high - low + 1) / 2;
+		Probe		p = last_commit(c, &info, middle, time);
+
+		*before |= p.seq != 0 && p.header.commit_time < time;
+		if (p.seq > low && p.header.commit_time >= time)
+		{
+			found = p;
+			high = p.seq - 1;
+		}
+		else
+			low = middle;
+	}
+	*lsn = newest.header.position;
+	if (found.seq == 0 || !flo_stream_get(c->bus, c->stream, found.seq, &message))
+		return true;
+	*lsn = flo_chunk_first_since(message.data, message.len, &found.header, time, before);
+	if (XLogRecPtrIsInvalid(*lsn))
+		*lsn = found.header.upto;
+	pfree(message.data);
+	return true;
+}
+
 /* --- taking -------------------------------------------------------------- */
 
 static void

@@ -68,6 +68,14 @@ extern List *flo_consumer_marker(FloConsumer *consumer);
 extern bool flo_consumer_newest(FloConsumer *consumer, FloChunkHeader *header);
 
 /*
+ * The commit LSN of the first transaction that was committed at that time or later; of the
+ * newest position when the stream has none.  "before": the stream also has one that was
+ * committed earlier, so none is missing in between.  False when there is no stream.
+ */
+extern bool flo_consumer_since(FloConsumer *consumer, TimestampTz time, XLogRecPtr *lsn,
+							   bool *before);
+
+/*
  * The next chunk that counts: void messages and those already seen are passed
  * over.  The first one after an attach may start inside a transaction that ends
  * at or below the position; that one's rest is to be dropped.  Never waits.

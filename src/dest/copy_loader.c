@@ -88,6 +88,7 @@ typedef struct Loader
 	char	   *group;
 	char	   *worker;
 	char	   *stream;
+	char	   *subject;		/* of its messages, and what follows it */
 	char	   *consumer;
 	FloWorkerSpec *spec;
 	FloBus	   *bus;
@@ -423,8 +424,8 @@ collect_pieces(Loader *l, FloCopyKey *key, StringInfo row, uint32 total, uint16 
 		char	   *subject;
 
 		key->ordinal++;
-		subject = psprintf("%s.copy.%u-%u-%u-%u", flo_name_subject(l->group), key->relation,
-						   key->attempt, key->range, key->ordinal);
+		subject = psprintf("%s.%u-%u-%u-%u", l->subject, key->relation, key->attempt, key->range,
+						   key->ordinal);
 		while (!get_piece(l, subject, &message, &header))
 		{
 			if (flo_clock() > deadline)
@@ -658,9 +659,13 @@ copy_runs(const FloProcessArgs *args)
 static void
 take_names(Loader *l)
 {
+	FloDestCopy copy = flo_dest_copy_get(l->args->slot);
+
 	flo_helper_names(l->args->slot, &l->group, &l->worker);
-	l->generation = flo_dest_copy_get(l->args->slot).generation;
-	l->stream = flo_name_copy_stream(l->group);
+	l->generation = copy.generation;
+	l->stream = copy.backfill ? flo_name_backfill_stream(l->group) :
+		flo_name_copy_stream(l->group);
+	l->subject = psprintf("%s.%s", flo_name_subject(l->group), copy.backfill ? "backfill" : "copy");
 	l->consumer = flo_name_consumer(l->group, l->worker, GetSystemIdentifier(), MyDatabaseId);
 }
 

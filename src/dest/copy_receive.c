@@ -18,6 +18,7 @@
 #include "bus/bucket_text.h"
 #include "bus/records.h"
 #include "bus/stream.h"
+#include "conf/backfills.h"
 #include "conf/copies.h"
 #include "core/clock.h"
 #include "core/injection_point.h"
@@ -244,6 +245,30 @@ all_published(Receiver *r, const List *wanted)
 	return true;
 }
 
+/* The same for the table of a backfill, of which the source says all at once */
+static bool
+note_backfill(Receiver *r, List **wanted)
+{
+	FloBackfillRecord *record = flo_records_backfill(r->bus, r->bucket, r->what->generation);
+	FloCopiedTable *table;
+
+	*wanted = NIL;
+	if (record == NULL || !record->published || record->attempt != r->what->attempt)
+		return false;
+	table = palloc0(sizeof(FloCopiedTable));
+	table->lsn = record->lsn;
+	table->schema = record->schema;
+	table->table = record->table;
+	table->relation = record->relation;
+	table->attempt = record->attempt;
+	table->bytes = record->bytes;
+	table->chunks = record->chunks;
+	table->tuples = record->rows;
+	*wanted = list_make1(table);
+	flo_copied_published(r->spec->group, r->spec->worker, table);
+	return true;
+}
+
 /*
  * Take down what is published, and count the tables that are to be in.  False
  * while the source still reads.
@@ -254,6 +279,9 @@ note_published(Receiver *r, List **wanted)
 	ListCell   *cell;
 	bool		ended;
 	int64		found = 0;
+
+	if (r->what->backfill)
+		return note_backfill(r, wanted);
 
 	/*
 	 * Both first.  The end is told after all tables: listed before it is
@@ -454,6 +482,29 @@ note_plan(Receiver *r, uint32 attempt)
 }
 
 /*
+ * Rows of a backfill are taken when all of them are there, so that a source that has to
+ * begin again has given none of them; unless they do not fit into their stream.  False
+ * when they do not come any more.
+ */
+static bool
+admit_backfill(Receiver *r)
+{
+	FloBackfillRecord *record = flo_records_backfill(r->bus, r->bucket, r->what->generation);
+	uint32		attempt = record != NULL ? record->attempt : r->what->attempt;
+
+	flo_dest_copy_note_newest(attempt);
+	r->superseded = attempt > r->what->attempt || (record != NULL && record->over);
+	if (r->superseded || attempt < r->what->attempt || r->admitted != 0 ||
+		record == NULL || !(record->published || record->open))
+		return !r->superseded;
+	note_plan(r, attempt);
+	note_phase(r, FLO_PHASE_LOADING);
+	r->admitted = attempt;
+	flo_dest_copy_admit(r->admitted);
+	return true;
+}
+
+/*
  * Rows of a snapshot are loaded once the definitions that came with it have been
  * compared with what is here: they may not be those of the snapshot before.
  * False when the copy is to be left.
@@ -462,7 +513,11 @@ static bool
 admit_attempt(Receiver *r)
 {
 	const char *key = r->what->keys != NIL ? FLO_MARKED_SCHEMA_KEY : FLO_SCHEMA_KEY;
-	uint32		attempt = flo_copy_newest(r->bus, r->spec->group, r->what->generation);
+	uint32		attempt;
+
+	if (r->what->backfill)
+		return admit_backfill(r);
+	attempt = flo_copy_newest(r->bus, r->spec->group, r->what->generation);
 
 	flo_dest_copy_note_newest(attempt);
 	if (attempt <= r->admitted || attempt < r->what->attempt)
@@ -507,7 +562,7 @@ have_loaded(Receiver *r)
 
 	/* anew at each start: what was handed out and not loaded comes at once */
 	flo_consumer_create_shared(r->bus, r->stream, r->what->consumer, ACK_WAIT);
-	flo_dest_copy_begin(r->what->generation_id, r->what->attempt > 0);
+	flo_dest_copy_begin(r->what->generation_id, r->what->attempt > 0, r->what->backfill);
 	flo_state_set(FLO_STATE_COPYING, "loaders are starting");
 	for (;;)
 	{
@@ -666,6 +721,20 @@ note_end(Receiver *r)
 	return NULL;
 }
 
+/* In the same transaction, when a backfill's rows are in */
+static void
+end_backfill(const FloReception *what)
+{
+	FloDueBackfill due = {
+		.attempt = what->attempt,
+		.relation = ((FloCopyKey *) linitial(what->keys))->relation,
+		.over = true
+	};
+
+	strlcpy(due.generation, what->generation, sizeof(due.generation));
+	flo_due_backfill_save(what->spec->group, what->spec->worker, &due);
+}
+
 /*
  * The order of the end: foreign keys that are here are checked before others are
  * made, which are checked in doing so.  Values of sequences are no part of a
@@ -690,13 +759,15 @@ flo_copy_receive(const FloReception *what)
 	r.bus = what->bus;
 	r.spec = what->spec;
 	r.bucket = flo_name_bucket(r.spec->group);
-	r.stream = flo_name_copy_stream(r.spec->group);
+	r.stream = what->backfill ? flo_name_backfill_stream(r.spec->group) :
+		flo_name_copy_stream(r.spec->group);
 	/* a file, or an endpoint, has one writer */
 	r.nloaders = r.spec->sink == FLO_SINK_POSTGRES ? (int) r.spec->options.loaders : 1;
 	r.loaders = palloc0(sizeof(BackgroundWorkerHandle *) * r.nloaders);
 	r.round_context = AllocSetContextCreate(context, "pg_flo look", ALLOCSET_DEFAULT_SIZES);
 	note_begin(&r);
-	ask_for_given_up(&r);
+	if (!what->backfill)
+		ask_for_given_up(&r);
 	in = receive(&r) == LOADED;
 	MemoryContextSwitchTo(context);
 	if (in && r.spec->sink == FLO_SINK_POSTGRES)
@@ -719,7 +790,9 @@ flo_copy_receive(const FloReception *what)
 			flo_owed_add(r.spec->group, r.spec->worker, lfirst_oid(cell), 0, what->position,
 						 GetCurrentTimestamp());
 		}
-		foreach(cell, what->keys)
+		if (what->backfill)
+			end_backfill(what);
+		foreach(cell, what->backfill ? NIL : what->keys)
 		{
 			FloCopyKey *key = lfirst(cell);
 
@@ -728,7 +801,8 @@ flo_copy_receive(const FloReception *what)
 			flo_given_up_take(r.spec->group, r.spec->worker, key->relation);
 		}
 		flo_copied_finish(r.spec->group, r.spec->worker,
-						  what->keys != NIL ? ((FloCopyKey *) linitial(what->keys))->attempt : 0);
+						  what->keys != NIL && !what->backfill ?
+						  ((FloCopyKey *) linitial(what->keys))->attempt : 0);
 		if (complete)
 			flo_foreign_keys_checked(r.spec);
 		MemoryContextSwitchTo(context);

@@ -21,6 +21,8 @@ typedef struct FloReception
 	const pg_uuid_t *generation_id;
 	List	   *keys;			/* of FloCopyKey *: tables of a marker; NIL =
 								 * the copy that the generation begins with */
+	bool		backfill;		/* the table is the one of a backfill, in the
+								 * stream of these */
 	XLogRecPtr	position;		/* where the stream is */
 	uint32		attempt;		/* the snapshot whose rows fit where the
 								 * stream is; 0 = any */

@@ -68,12 +68,14 @@ flo_table_filter_create(MemoryContext context, const char *names)
 	return filter;
 }
 
-static bool
-is_named(const FloTableFilter *filter, const FloRelation *relation)
+bool
+flo_table_filter_names(const FloTableFilter *filter, const char *schema, const char *table)
 {
+	if (filter == NULL)
+		return true;
 	for (int i = 0; i + 1 < list_length(filter->names); i += 2)
-		if (strcmp(list_nth(filter->names, i), relation->schema) == 0 &&
-			strcmp(list_nth(filter->names, i + 1), relation->name) == 0)
+		if (strcmp(list_nth(filter->names, i), schema) == 0 &&
+			strcmp(list_nth(filter->names, i + 1), table) == 0)
 			return true;
 	return false;
 }
@@ -87,7 +89,7 @@ is_wanted(FloTableFilter *filter, const FloRelation *relation)
 	if (!found || entry->version != relation->version)
 	{
 		entry->version = relation->version;
-		entry->wanted = is_named(filter, relation);
+		entry->wanted = flo_table_filter_names(filter, relation->schema, relation->name);
 	}
 	return entry->wanted;
 }

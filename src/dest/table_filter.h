@@ -18,6 +18,10 @@ extern FloTableFilter *flo_table_filter_create(MemoryContext context, const char
  */
 extern const FloChange *flo_table_filter(FloTableFilter *filter, const FloChange *change);
 
+/* Does it take the table of that name? */
+extern bool flo_table_filter_names(const FloTableFilter *filter, const char *schema,
+								   const char *table);
+
 /* A source table that is not needed for now; the filter may be NULL */
 extern void flo_table_filter_forget(FloTableFilter *filter, uint32 relation);
 

@@ -24,6 +24,7 @@
 #include "core/settings.h"
 #include "core/transaction.h"
 #include "dest/apply.h"
+#include "dest/backfill.h"
 #include "dest/compare_marker.h"
 #include "dest/consumer.h"
 #include "dest/cutover.h"
@@ -273,6 +274,11 @@ handle_chunk(LoopState *l)
 	}
 	flo_cutover_act(w);
 	(void) ask_broker(l, step_pump);
+	if (w->backfill != NULL)
+	{
+		flo_worker_run_dry(w);
+		flo_worker_meet_backfill(w);
+	}
 }
 
 /*
@@ -412,8 +418,10 @@ enter_generation(FloWorker *w)
 	if (!flo_progress_known(w->progress))
 		flo_worker_begin(w);
 	w->no_bucket = !flo_bucket_try_create(w->bus, w->bucket, flo_stream_replicas);
+	flo_worker_load_due_backfill(w);
 	flo_worker_listen(w);
 	flo_worker_take_copy(w);
+	flo_worker_take_backfill(w);
 }
 
 /*

@@ -16,6 +16,7 @@
 #include "core/loop.h"
 #include "core/settings.h"
 #include "core/transaction.h"
+#include "dest/backfill.h"
 #include "dest/consumer.h"
 #include "dest/copy_loader.h"
 #include "dest/foreign_keys.h"
@@ -77,6 +78,7 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 {
 	MemoryContext old = MemoryContextSwitchTo(w->broker_context);
 	FloWorkerReport report = {0};
+	const FloDueBackfill *due = flo_worker_due_backfill(w);
 	char	   *key = flo_report_key(w->consumer_name);
 	char	   *value;
 
@@ -91,8 +93,19 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 	report.awaits_resync = w->awaits_resync;
 	report.missing_chunks = w->missing_chunks.relation;
 	report.missing_attempt = w->missing_chunks.attempt;
-	report.copied_seq = flo_dest_copy_floor();
-	report.copy_attempt = flo_progress_copy_attempt(w->progress);
+	report.backfills = !flo_sink_ops(w->spec->sink)->transactional;
+	if (due != NULL && due->over)
+	{
+		report.backfilled = due->attempt;
+		report.left_out = due->left_out;
+	}
+	if (due != NULL && w->backfilling)
+	{
+		report.backfilling = due->attempt;
+		report.backfill_seq = flo_dest_copy_floor();
+	}
+	else
+		report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.compares = w->spec->sink == FLO_SINK_POSTGRES;
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);

@@ -18,6 +18,7 @@
 #include "core/loop.h"
 #include "core/settings.h"
 #include "core/transaction.h"
+#include "dest/backfill.h"
 #include "dest/consumer.h"
 #include "dest/copy_receive.h"
 #include "dest/copy_state.h"
@@ -36,6 +37,7 @@
 #include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "wire/record.h"
 
 /* Looks, a second apart, until a copy that a marker asks for is believed to be gone */
 #define MARKED_PATIENCE 10
@@ -102,6 +104,47 @@ await_first(FloWorker *w, FloChunkHeader *header, XLogRecPtr *first_outside)
 }
 
 /*
+ * A place that the stream does not reach yet is none: who says that it has what comes
+ * before would have it removed.
+ */
+pg_noreturn static void
+fail_start(const char *what, const char *which, XLogRecPtr lsn)
+{
+	flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+			 "Alter the worker to another start, such as earliest, which is what the stream still holds; flo.backfill() at the source sends rows as they are now.",
+			 "the stream %s %X/%X: it does not hold what option start asks for, %s", what,
+			 LSN_FORMAT_ARGS(lsn), which);
+}
+
+/* Where the option says */
+static XLogRecPtr
+choose_start(FloWorker *w, const FloChunkHeader *first, XLogRecPtr first_outside)
+{
+	const FloStartAt *at = &w->spec->options.start;
+	FloChunkHeader newest;
+	XLogRecPtr	earliest = Max(first->generation_start, first_outside);
+	XLogRecPtr	start = earliest;
+	bool		before = false;
+
+	if (at->kind == FLO_START_EARLIEST || !flo_consumer_newest(w->consumer, &newest))
+		return earliest;
+	if (at->kind == FLO_START_LATEST)
+		return newest.position;
+	if (at->kind == FLO_START_LSN)
+	{
+		if (at->lsn < earliest)
+			fail_start("begins after", psprintf("%X/%X", LSN_FORMAT_ARGS(at->lsn)), earliest);
+		if (at->lsn > newest.position)
+			fail_start("goes up to", psprintf("%X/%X", LSN_FORMAT_ARGS(at->lsn)), newest.position);
+		return at->lsn;
+	}
+	if (flo_consumer_since(w->consumer, at->time, &start, &before) && !before &&
+		first_outside > first->generation_start)
+		fail_start("begins after", flo_time_format(at->time), earliest);
+	return Max(start, earliest);
+}
+
+/*
  * The first start of this worker: which source is it, and from where on?  Once
  * the source knows of it nothing more is purged; what was purged until then may
  * move the beginning.
@@ -124,12 +167,10 @@ flo_worker_begin(FloWorker *w)
 	{
 		await_first(w, &header, &first_outside);
 		start = header.generation_start;
-		copying = w->spec->options.start == FLO_START_COPY &&
+		copying = w->spec->options.start.kind == FLO_START_COPY &&
 			(first_outside > start || flo_worker_copy_of(w, &header) != FLO_PLACE_NONE);
-		if (w->spec->options.start == FLO_START_EARLIEST)
-			start = Max(start, first_outside);
-		if (w->spec->options.start == FLO_START_LATEST && flo_consumer_newest(w->consumer, &header))
-			start = header.position;
+		if (!copying && w->spec->options.start.kind != FLO_START_COPY)
+			start = choose_start(w, &header, first_outside);
 		if (flo_progress_known(w->progress))
 			flo_progress_follow(w->progress, &header, start, copying, InvalidXLogRecPtr);
 		else
@@ -268,7 +309,8 @@ receive(FloWorker *w, List *keys)
 	what.generation = flo_progress_generation(w->progress);
 	what.generation_id = flo_progress_generation_id(w->progress);
 	what.keys = keys;
-	what.attempt = fitting_attempt(w, keys);
+	what.backfill = w->backfilling;
+	what.attempt = w->backfilling ? w->due->attempt : fitting_attempt(w, keys);
 	what.position = w->position;
 	what.proceed = may_proceed;
 	what.trouble = source_trouble;
@@ -332,7 +374,7 @@ flo_worker_take_copy(FloWorker *w)
 		flo_worker_check_keys(w);
 		return;
 	}
-	if (w->spec->options.start != FLO_START_COPY && !has_copied(w))
+	if (w->spec->options.start.kind != FLO_START_COPY && !has_copied(w))
 		flo_worker_begin(w);
 	while (flo_progress_copying(w->progress))
 	{
@@ -497,4 +539,63 @@ flo_worker_take_marked_copy(FloWorker *w)
 	flo_worker_report_to_bucket(w, true);
 	flo_worker_look_at_copies(w);
 	return true;
+}
+
+/* --- backfills ----------------------------------------------------------- */
+
+/* Does nothing come any more of the one that is due? */
+static bool
+backfill_is_over(FloWorker *w)
+{
+	MemoryContext old = MemoryContextSwitchTo(w->chunk_context);
+	FloBackfillRecord *record = flo_records_backfill(w->bus, w->bucket,
+													 flo_progress_generation(w->progress));
+	bool		over = record != NULL && (record->over || record->attempt > w->due->attempt);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(w->chunk_context);
+	return over || flo_worker_began_anew(w);
+}
+
+/*
+ * A source that has begun again says so, and the stream comes to the marker of that
+ * snapshot.  Where the broker has lost rows, or all that was said of them, the source is
+ * asked to begin again.
+ */
+void
+flo_worker_take_backfill(FloWorker *w)
+{
+	const FloDueBackfill *due = flo_worker_due_backfill(w);
+	FloCopyKey	key = {0};
+	FloDueBackfill after;
+	bool		in;
+
+	if (due == NULL || due->over)
+		return;
+	after = *due;
+	key.relation = due->relation;
+	key.attempt = due->attempt;
+	w->backfilling = true;
+	flo_worker_report_to_bucket(w, true);
+	while (!(in = receive(w, list_make1(&key))) && !backfill_is_over(w))
+	{
+		leave_if_altered(w);
+		flo_state_set(FLO_STATE_WAITING, "for the source to read the table of a backfill again: the broker has lost rows of it");
+		w->missing_chunks = key;
+		flo_worker_report_to_bucket(w, true);
+		flo_bus_wait(w->bus, 1000);
+	}
+	if (in)
+	{
+		flo_progress_copied(w->progress);
+		flo_worker_load_due_backfill(w);
+	}
+	else
+	{
+		after.over = true;
+		after.left_out = "it began again at the source, or was ended there";
+		flo_worker_save_due_backfill(w, &after);
+	}
+	w->backfilling = false;
+	flo_worker_report_to_bucket(w, true);
 }

@@ -19,4 +19,7 @@ extern void flo_worker_take_copy(FloWorker *w);
 /* The tables of w->marker; true when the place in the stream has to be found anew */
 extern bool flo_worker_take_marked_copy(FloWorker *w);
 
+/* Have the rows of a backfill in that is due, before the sink is opened */
+extern void flo_worker_take_backfill(FloWorker *w);
+
 #endif

@@ -9,6 +9,7 @@
 #ifndef FLO_WORKER_STATE_H
 #define FLO_WORKER_STATE_H
 
+#include "conf/backfills.h"
 #include "core/clock.h"
 #include "dest/consumer.h"
 #include "dest/progress.h"
@@ -107,6 +108,10 @@ typedef struct FloWorker
 								 * read */
 	struct FloCompareMarker *compare;	/* of a comparison's that was just
 										 * read */
+	struct FloBackfillMarker *backfill; /* of a backfill's, for this worker,
+										 * that was just read */
+	FloDueBackfill *due;		/* the newest that it has met; NULL = none */
+	bool		backfilling;	/* its rows are being taken in */
 	List	   *copied;			/* of FloCopiedTable *: whose copy is later
 								 * than the position, or that are given up */
 	bool		gives_up;		/* there are such */

@@ -98,7 +98,7 @@ flo_source_copy_set_full(int slot, const char *words)
 /* --- the destination's side ---------------------------------------------- */
 
 void
-flo_dest_copy_begin(const pg_uuid_t *generation, bool exact)
+flo_dest_copy_begin(const pg_uuid_t *generation, bool exact, bool backfill)
 {
 	FloDestCopy *copy = dest_of(flo_me->slot);
 
@@ -107,6 +107,7 @@ flo_dest_copy_begin(const pg_uuid_t *generation, bool exact)
 	copy->runs = true;
 	copy->generation = *generation;
 	copy->exact = exact;
+	copy->backfill = backfill;
 	copy->later = PG_UINT64_MAX;
 	for (int i = 0; i < FLO_MAX_LOADERS; i++)
 		copy->low[i] = PG_UINT64_MAX;

@@ -88,6 +88,7 @@ typedef struct FloDestCopy
 	pg_uuid_t	generation;
 	uint32		attempt;		/* whose rows may be loaded */
 	bool		exact;			/* rows of that snapshot only */
+	bool		backfill;		/* in the stream of backfills */
 	uint32		newest;			/* that the source has begun */
 	uint64		seen;			/* highest sequence that any loader has had */
 	uint64		later;			/* lowest of rows whose snapshot the stream
@@ -96,7 +97,7 @@ typedef struct FloDestCopy
 } FloDestCopy;
 
 /* For the worker: loaders may begin; they are to end */
-extern void flo_dest_copy_begin(const pg_uuid_t *generation, bool exact);
+extern void flo_dest_copy_begin(const pg_uuid_t *generation, bool exact, bool backfill);
 extern void flo_dest_copy_end(void);
 
 /*

@@ -11,10 +11,10 @@
 #define FLO_SHMEM_H
 
 #include "monitor/backlog.h"
-#include "monitor/compare.h"
 #include "monitor/copy.h"
 #include "monitor/events.h"
 #include "monitor/members.h"
+#include "monitor/place.h"
 #include "monitor/state.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
@@ -76,7 +76,7 @@ typedef struct FloEntry
 	}			copy;
 
 	/* a replicator's: a snapshot that its comparison wants */
-	FloSourceCompare compare;
+	FloSourcePlace places[FLO_PLACE_USERS];
 
 	/* survive the reuse of the entry */
 	uint32		incarnation;	/* counts starts: a process with another

@@ -84,7 +84,7 @@ pending_bytes(const FloStreamInfo *info, const FloWorkerReport *report)
 /* ---------------------------------------------------------------------------
  * stream_status: {"group"} -> {"stream", "messages", "bytes", "max_bytes",
  * "first_lsn", "last_lsn", "workers": [{"consumer", "worker_name",
- * "system_identifier", "database", "pending_bytes", "acked_lsn", "last_seen"}]}
+ * "system_identifier", "database", "pending_bytes", "acked_lsn", "last_seen", "tables", "backfills"}]}
  *
  * Members that do not apply are left out: those of a stream that does not
  * exist, of a consumer that nobody has registered.
@@ -114,6 +114,8 @@ append_worker(StringInfo result, const FloWorkerReport *report, const FloStreamI
 	snprintf(number, sizeof(number), UINT64_FORMAT, report->system_identifier);
 	append_text(result, "system_identifier", number);
 	append_text(result, "database", report->database);
+	append_number(result, "tables", report->compares);
+	append_number(result, "backfills", report->backfills);
 	if (info != NULL)
 		append_number(result, "pending_bytes", pending_bytes(info, report));
 	if (!XLogRecPtrIsInvalid(report->lsn))
@@ -323,6 +325,7 @@ delete_streams(FloBus *bus, FloJson arguments, StringInfo result)
 	flo_stream_delete(bus, flo_name_stream(group));
 	flo_stream_delete(bus, flo_name_copy_stream(group));
 	flo_stream_delete(bus, flo_name_compare_stream(group));
+	flo_stream_delete(bus, flo_name_backfill_stream(group));
 	flo_bucket_delete(bus, flo_name_bucket(group));
 	appendStringInfoString(result, "{}");
 }

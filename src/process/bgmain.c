@@ -33,6 +33,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "replication/origin.h"
+#include "source/backfill.h"
 #include "source/compare_control.h"
 #include "source/copy.h"
 #include "source/replicator.h"
@@ -184,6 +185,9 @@ run_helper(const FloProcessArgs *args)
 			break;
 		case FLO_HELPER_COMPARER:
 			flo_comparer_run(args);
+			break;
+		case FLO_HELPER_BACKFILLER:
+			flo_backfiller_run(args);
 			break;
 		case FLO_HELPER_NONE:
 			break;

@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_proc.h"
@@ -29,6 +30,7 @@
 #include "parser/parse_collate.h"
 #include "parser/parse_expr.h"
 #include "parser/parse_node.h"
+#include "parser/parse_relation.h"
 #include "parser/parser.h"
 #include "shape/expr.h"
 #include "utils/builtins.h"
@@ -353,6 +355,56 @@ flo_expr_compile(const char *text, bool is_condition, Oid author, bool decoding,
 		expr->guarded |= !columns->items[expr->columns[i]].reader.builtin;
 	error_context_stack = callback.previous;
 	return expr;
+}
+
+/* Rows as they were before the table was read as others see it have none */
+static void
+refuse_system_columns(const char *text, Node *node)
+{
+	Bitmapset  *columns = NULL;
+	int			column = -1;
+
+	pull_varattnos(node, 1, &columns);
+	while ((column = bms_next_member(columns, column)) >= 0)
+	{
+		if (column + FirstLowInvalidHeapAttributeNumber < 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("expression \"%s\" uses a system column", text)));
+	}
+}
+
+Expr *
+flo_expr_condition(const char *text, Oid author, Relation rel, bool *guarded, bool *fixed)
+{
+	FloFunctions found = {0};
+	ErrorContextCallback callback;
+	FloAuthor	saved;
+	ParseState *pstate = make_parsestate(NULL);
+	Node	   *node;
+	Expr	   *tree;
+
+	callback.callback = report_expression;
+	callback.arg = unconstify(char *, text);
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	flo_author_enter(&saved, author, true);
+	node = parse_text(text);
+	pstate->p_sourcetext = psprintf(FLO_BEFORE_EXPRESSION "%s", text);
+	addNSItemToQuery(pstate, addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL,
+														   false, false), false, true, true);
+	node = coerce_to_boolean(pstate, transformExpr(pstate, node, EXPR_KIND_COPY_WHERE), "WHERE");
+	assign_expr_collations(pstate, node);
+	free_parsestate(pstate);
+	refuse_volatile(text, node);
+	refuse_system_columns(text, node);
+	tree = expression_planner((Expr *) node);
+	check_expression(text, tree, false, &found);
+	flo_author_leave(&saved);
+	error_context_stack = callback.previous;
+	*guarded = found.guarded;
+	*fixed = !contain_mutable_functions((Node *) tree);
+	return tree;
 }
 
 Datum

@@ -9,6 +9,7 @@
 #include "executor/executor.h"
 #include "nodes/params.h"
 #include "shape/columns.h"
+#include "utils/relcache.h"
 
 /*
  * Act as a rule's author.  "guarded": code of users may run, which must not
@@ -53,6 +54,15 @@ extern void flo_expr_check_syntax(const char *text);
  */
 extern FloExpr *flo_expr_compile(const char *text, bool is_condition, Oid author,
 								 bool decoding, FloShapeColumns *columns);
+
+/*
+ * A condition over the columns of a table that is open, as its publisher reads it: its
+ * columns stay such.  Planned, to be prepared with ExecPrepareExpr() and evaluated by who
+ * acts as the author, "guarded" or not.  "fixed": whatever the time, and whatever
+ * is in other tables, it says the same of the same row.
+ */
+extern Expr *flo_expr_condition(const char *text, Oid author, Relation rel, bool *guarded,
+								bool *fixed);
 
 /*
  * The caller acts as the author, also while it reads the values.  The result

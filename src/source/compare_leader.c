@@ -30,7 +30,6 @@
 #include "core/transaction.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "monitor/compare.h"
 #include "monitor/state.h"
 #include "replication/slot.h"
 #include "source/compare.h"
@@ -38,11 +37,10 @@
 #include "source/compare_leader.h"
 #include "source/generation.h"
 #include "source/ownership.h"
-#include "source/slots.h"
-#include "storage/dsm.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "wire/compare.h"
 
 /* Snapshots that are taken of one round before it is given up */
 #define MAX_TRIES 3
@@ -237,91 +235,19 @@ make_plan(FloCompareLeader *l, FloCompareRound round)
 					   l->generation, &flo_compare_plan_format, &a->plan);
 }
 
-/* Whom the marker is for, where the replicator finds it */
-static void
-share_workers(FloCompareLeader *l, FloSourceCompare *order)
-{
-	StringInfoData names;
-	ListCell   *cell;
-
-	initStringInfo(&names);
-	foreach(cell, l->attempt.plan.workers)
-		appendStringInfo(&names, "%s\n", (char *) lfirst(cell));
-	if (l->segment != NULL)
-		dsm_detach(l->segment);
-	l->segment = dsm_create(names.len + 1, 0);
-	dsm_pin_mapping(l->segment);
-	memcpy(dsm_segment_address(l->segment), names.data, names.len + 1);
-	order->segment = dsm_segment_handle(l->segment);
-}
-
-static FloComparePhase
-await_phase(FloCompareLeader *l, FloComparePhase leave)
-{
-	FloSourceCompare state = flo_source_compare_ordered(l->args->slot);
-
-	while (state.phase == leave)
-	{
-		flo_helper_check(l->args->slot, l->args->incarnation);
-		flo_wait_means(FLO_WAIT_MEMBER);
-		flo_wait(PGINVALID_SOCKET, false, 10);
-		state = flo_source_compare_ordered(l->args->slot);
-	}
-	return state.phase;
-}
-
-static void
-snapshot_begun(void *arg, XLogRecPtr restart, TransactionId horizon)
+/* What stands in the stream at the snapshot */
+static char *
+marker(void *arg, XLogRecPtr lsn)
 {
 	FloCompareLeader *l = arg;
-	FloSourceCompare order = flo_source_compare_ordered(l->args->slot);
+	FloCompareMarker marker = {
+		.id = l->request->id,
+		.attempt = l->attempt.plan.attempt,
+		.lsn = lsn,
+		.workers = l->attempt.plan.workers
+	};
 
-	order.phase = FLO_COMPARE_BUILDING;
-	order.restart = restart;
-	order.horizon = horizon;
-	flo_source_compare_tell(l->args->slot, &order);
-}
-
-static void
-set_phase(FloCompareLeader *l, FloComparePhase phase, XLogRecPtr lsn)
-{
-	FloSourceCompare order = flo_source_compare_ordered(l->args->slot);
-
-	order.phase = phase;
-	order.lsn = lsn;
-	flo_source_compare_tell(l->args->slot, &order);
-}
-
-/*
- * Open the transaction with the snapshot; false when the replicator was beyond it,
- * and no transaction is open
- */
-static bool
-take_snapshot(FloCompareLeader *l)
-{
-	FloSourceCompare order = {0};
-
-	order.id = l->request->id;
-	order.attempt = l->attempt.plan.attempt;
-	order.phase = FLO_COMPARE_ASKED;
-	share_workers(l, &order);
-	flo_source_compare_tell(l->args->slot, &order);
-	(void) await_phase(l, FLO_COMPARE_ASKED);
-	flo_transaction_start();
-	XactIsoLevel = XACT_REPEATABLE_READ;
-	XactReadOnly = true;
-	MemoryContextSwitchTo(l->context);
-	flo_injection_point("compare.snapshot");
-	l->attempt.lsn = flo_slot_take_snapshot(l->slot, snapshot_begun, l);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(l->context);
-	set_phase(l, FLO_COMPARE_TAKEN, l->attempt.lsn);
-	if (await_phase(l, FLO_COMPARE_TAKEN) == FLO_COMPARE_MARKED)
-		return true;
-	PopActiveSnapshot();
-	flo_transaction_commit();
-	MemoryContextSwitchTo(l->context);
-	return false;
+	return flo_compare_marker_format(&marker);
 }
 
 static void
@@ -350,7 +276,8 @@ read_snapshot(FloCompareLeader *l)
 {
 	ListCell   *cell;
 
-	if (!take_snapshot(l))
+	l->attempt.lsn = flo_place_take(&l->place);
+	if (XLogRecPtrIsInvalid(l->attempt.lsn))
 		return false;
 	flo_injection_point("compare.marked");
 	flo_compare_lock(&l->attempt);
@@ -361,7 +288,7 @@ read_snapshot(FloCompareLeader *l)
 	PopActiveSnapshot();
 	flo_transaction_commit();
 	MemoryContextSwitchTo(l->context);
-	set_phase(l, FLO_COMPARE_NONE, InvalidXLogRecPtr);
+	flo_place_set_phase(&l->place, FLO_PLACE_NONE);
 	(void) flo_transaction_begin();
 	foreach(cell, l->attempt.tables)
 	{
@@ -381,11 +308,7 @@ read_snapshot(FloCompareLeader *l)
 static void
 show_plan(void *arg, uint32 segment)
 {
-	FloCompareLeader *l = arg;
-	FloSourceCompare order = flo_source_compare_ordered(l->args->slot);
-
-	order.progress = segment;
-	flo_source_compare_tell(l->args->slot, &order);
+	flo_place_show(&((FloCompareLeader *) arg)->place, segment);
 }
 
 /* --- the process --------------------------------------------------------- */
@@ -414,7 +337,7 @@ recover(FloCompareLeader *l)
 	AbortOutOfAnyTransaction();
 	MemoryContextSwitchTo(l->context);
 	if (l->request != NULL)
-		set_phase(l, FLO_COMPARE_NONE, InvalidXLogRecPtr);
+		flo_place_set_phase(&l->place, FLO_PLACE_NONE);
 	return error;
 }
 
@@ -488,12 +411,18 @@ run_round(FloCompareLeader *l, FloCompareRound round)
 static void
 open_leader(FloCompareLeader *l)
 {
-	FloSourceCompare order = flo_source_compare_ordered(l->args->slot);
+	FloSourcePlace order = flo_source_place_ordered(l->args->slot, FLO_PLACE_COMPARISON);
 	char	   *member;
 
 	flo_helper_names(l->args->slot, &l->group, &member);
 	l->bucket = flo_name_bucket(l->group);
-	l->slot = psprintf("%s_cmp", flo_name_slot(MyDatabaseId, l->group));
+	l->place.args = l->args;
+	l->place.user = FLO_PLACE_COMPARISON;
+	l->place.slot = psprintf("%s_cmp", flo_name_slot(MyDatabaseId, l->group));
+	l->place.point = "compare.snapshot";
+	l->place.id = order.id;
+	l->place.marker = marker;
+	l->place.arg = l;
 	l->begun = flo_generation_load(l->group);
 	l->generation = flo_text_of_uuid(&l->begun->id);
 	(void) flo_transaction_begin();

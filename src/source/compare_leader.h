@@ -9,11 +9,10 @@
 #include "conf/comparisons.h"
 #include "conf/spec.h"
 #include "core/clock.h"
-#include "monitor/compare.h"
 #include "source/compare.h"
 #include "source/generation.h"
 #include "source/ownership.h"
-#include "storage/dsm.h"
+#include "source/place.h"
 
 typedef struct FloComparedWorker
 {
@@ -45,7 +44,6 @@ typedef struct FloCompareLeader
 	MemoryContext turn;			/* reset in each look */
 	char	   *group;
 	char	   *bucket;
-	char	   *slot;
 	char	   *generation;
 	FloGeneration *begun;
 	FloBus	   *bus;
@@ -57,7 +55,7 @@ typedef struct FloCompareLeader
 	List	   *pairs;			/* of FloComparedPair * */
 	FloCompareAttempt attempt;
 	uint32		attempts;		/* so far */
-	dsm_segment *segment;		/* with the workers of the marker */
+	FloPlaceTaker place;
 	FloClock	heard;
 	FloClock	shown;			/* how far they are */
 	uint64		purged;			/* of the compare stream */

@@ -58,6 +58,9 @@ typedef struct FloCopyPlan
 	char		snapshot[64];
 	FloChunkHeader identity;
 	char		group[FLO_NAME_BUF];
+	char		subject[FLO_NAME_BUF + 32]; /* of the rows */
+	int64		backfill;		/* number of the one whose rows these are; 0 =
+								 * a copy's */
 	uint32		attempt;
 	uint32		chunk_size;		/* the same for all, so that a range read
 								 * again gives the same chunks */

@@ -40,6 +40,7 @@
 #include "monitor/copy.h"
 #include "source/copy.h"
 #include "source/copy_schema_dump.h"
+#include "source/copy_team.h"
 #include "source/ownership.h"
 #include "source/reports.h"
 #include "storage/bufmgr.h"
@@ -50,19 +51,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-
-/* Pages of a range: 64 MB */
-#define RANGE_PAGES (64 * 1024 * 1024 / BLCKSZ)
-
-/* Chunks of the copy; see the publisher's for why */
-#define COPY_CHUNK_SIZE (256 * 1024)
-#define PAYLOAD_ALLOWANCE 512
-
-/* A copier that fails this often in a row ends the copy */
-#define MAX_FAILURES 10
-
-/* The lowest max_bytes of the stream that is tried where the account wants one */
-#define SMALLEST_LIMIT (4 * 1024 * 1024)
 
 #define ROUND_INTERVAL 50		/* ms */
 #define SPACE_INTERVAL 200		/* ms between two looks at the space */
@@ -84,23 +72,14 @@ typedef struct Leader
 	FloReplicatorSpec *spec;
 	FloBus	   *bus;
 	char	   *generation;
-	char	   *description;	/* of the stream, with its owner */
 	FloRetention *retention;	/* for what the workers say */
 
 	/* the plan */
 	List	   *requests;		/* of FloCopyRequest *, when the copy is of
 								 * these only */
-	List	   *ranges;			/* of FloCopyTask * */
 	List	   *tables;			/* of Table * */
-	dsm_segment *segment;
-	FloCopyPlan *plan;
+	FloCopyTeam team;
 
-	/* copiers */
-	int			ncopiers;
-	BackgroundWorkerHandle **copiers;
-	int			failures;
-	uint64		halves;			/* bytes of rows whose copier ended before
-								 * their end */
 	uint64		purged;
 	FloClock	full_at;		/* when the broker was last asked what it is
 								 * full of */
@@ -135,48 +114,15 @@ table_of(Leader *l, Oid published)
 	return table;
 }
 
-/*
- * Cut a table into ranges.  Its size is taken after the lock; the last range is
- * open, for rows that the snapshot sees beyond what the file was then.
- */
 static void
-plan_relation(Leader *l, Oid published, Oid relation, Oid filenode, const char *shape,
-			  const char *published_shape)
+plan_relation(Leader *l, const FloCopyRelation *what)
 {
 	bool		read = l->copy.marked || l->spec->mode != FLO_MODE_STREAM;	/* or locked alone */
-	Table	   *table = read ? table_of(l, published) : NULL;
-	Relation	rel;
-	BlockNumber pages;
-	double		stored;
-	double		rows;
+	Table	   *table = read ? table_of(l, what->published) : NULL;
+	uint32		ranges = flo_team_plan(&l->team, what, read, read ? table->ranges : 0);
 
-	if (published != relation)
-		relation_close(flo_copy_lock_relation(published, InvalidOid, published_shape), NoLock);
-	rel = flo_copy_lock_relation(relation, filenode, shape);
-	pages = RelationGetNumberOfBlocks(rel);
-	stored = (double) pages + flo_copy_toast_pages(rel);
-	rows = flo_copy_estimate_rows(rel, pages);
-	relation_close(rel, NoLock);
-	for (BlockNumber first = 0; read && (first == 0 || first < pages); first += RANGE_PAGES)
-	{
-		FloCopyTask *task = palloc0(sizeof(FloCopyTask));
-
-		task->relation = relation;
-		task->published = published;
-		task->filenode = filenode;
-		task->table_pages = pages;
-		task->first = first;
-		task->end = first + RANGE_PAGES < pages ? first + RANGE_PAGES : InvalidBlockNumber;
-		task->range = table->ranges++;
-		task->pages = pages > first ? Min(pages - first, RANGE_PAGES) : 0;
-		if (pages > 0)
-		{
-			task->bytes = (uint64) (stored * task->pages / pages * BLCKSZ);
-			task->rows_estimated = (uint64) (rows * task->pages / pages);
-		}
-		l->ranges = lappend(l->ranges, task);
-		l->copy.bytes += task->bytes;
-	}
+	if (read)
+		table->ranges = ranges;
 }
 
 static bool
@@ -221,149 +167,34 @@ plan_tables(Leader *l)
 		spi = MemoryContextSwitchTo(caller);
 		if (is_requested(l, oids[0]) && !already_copied(l, oids[0]) &&
 			!flo_choice_excepts(choice, oids[1]))
-			plan_relation(l, oids[0], oids[1], oids[2],
-						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 5),
-						  SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 6));
+		{
+			FloCopyRelation what = {
+				.published = oids[0],
+				.relation = oids[1],
+				.filenode = oids[2],
+				.shape = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 5),
+				.published_shape = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 6)
+			};
+
+			plan_relation(l, &what);
+		}
 		MemoryContextSwitchTo(spi);
 	}
 	SPI_finish();
 }
 
-/* Largest table first, each in the order of its pages */
-static int
-compare_work(const ListCell *a, const ListCell *b)
-{
-	const FloCopyTask *x = lfirst(a);
-	const FloCopyTask *y = lfirst(b);
-
-	if (x->table_pages != y->table_pages)
-		return x->table_pages > y->table_pages ? -1 : 1;
-	if (x->relation != y->relation)
-		return x->relation < y->relation ? -1 : 1;
-	return x->first < y->first ? -1 : (x->first > y->first ? 1 : 0);
-}
-
 static void
 share_plan(Leader *l)
 {
-	Size		size = offsetof(FloCopyPlan,
-								tasks) + sizeof(FloCopyTask) * Max(list_length(l->ranges), 1);
-	FloCopyPlan *plan;
-	ListCell   *cell;
+	FloChunkHeader identity = {
+		.generation = l->copy.generation,
+		.generation_start = l->copy.generation_start,
+		.position = l->copy.lsn
+	};
 
-	list_sort(l->ranges, compare_work);
-	l->segment = dsm_create(size, 0);
-	dsm_pin_mapping(l->segment);
-	plan = dsm_segment_address(l->segment);
-	memset(plan, 0, size);
-	SpinLockInit(&plan->mutex);
-	strlcpy(plan->snapshot, ExportSnapshot(GetActiveSnapshot()), sizeof(plan->snapshot));
-	strlcpy(plan->group, l->group, sizeof(plan->group));
-	plan->identity.system_identifier = GetSystemIdentifier();
-	plan->identity.timeline = GetWALInsertionTimeLine();
-	plan->identity.generation = l->copy.generation;
-	plan->identity.generation_start = l->copy.generation_start;
-	plan->identity.encoding = (uint16) GetDatabaseEncoding();
-	plan->identity.position = plan->identity.from = plan->identity.upto = l->copy.lsn;
-	plan->attempt = l->copy.attempt;
-	plan->chunk_size = (uint32) Min((int64) COPY_CHUNK_SIZE,
-									flo_bus_max_payload(l->bus) - PAYLOAD_ALLOWANCE);
-	flo_space_init(&plan->space);
-	plan->ntasks = list_length(l->ranges);
-	foreach(cell, l->ranges)
-		plan->tasks[foreach_current_index(cell)] = *(FloCopyTask *) lfirst(cell);
-	l->plan = plan;
-	l->copy.segment = dsm_segment_handle(l->segment);
-}
-
-/* --- copiers ------------------------------------------------------------- */
-
-static bool
-work_left(Leader *l)
-{
-	bool		left = false;
-
-	SpinLockAcquire(&l->plan->mutex);
-	for (int i = 0; i < l->plan->ntasks && !left; i++)
-		left = l->plan->tasks[i].state == FLO_TASK_FREE;
-	SpinLockRelease(&l->plan->mutex);
-	return left;
-}
-
-/* A copier has ended: what it had taken and not finished is free again */
-static void
-copier_ended(Leader *l, int number)
-{
-	bool		unfinished = false;
-	bool		shaped = false;
-	uint64		limit = (uint64) l->copy.stream_limit;
-
-	pfree(l->copiers[number]);
-	l->copiers[number] = NULL;
-	SpinLockAcquire(&l->plan->mutex);
-	for (int i = 0; i < l->plan->ntasks; i++)
-	{
-		FloCopyTask *task = &l->plan->tasks[i];
-
-		if (task->state == FLO_TASK_TAKEN && task->copier == number)
-		{
-			task->state = FLO_TASK_FREE;
-			unfinished = true;
-			shaped |= task->shaped;
-			l->halves += task->in_pieces;
-			task->in_pieces = 0;
-			task->rows = 0;
-			task->pages_done = 0;
-		}
-	}
-	SpinLockRelease(&l->plan->mutex);
-	flo_space_copier_ended(&l->plan->space, number);
-	if (shaped)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("reading a table to which rules of the replicator apply was broken off: its copy begins again"),
-				 errdetail("Rules may make something else of its rows at another time.")));
-	if (limit != 0 && l->halves > limit / 4)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("halves of large rows lie in the copy stream, and there may be no room for the whole: the copy of tables that are not finished begins again")));
-	if (unfinished && ++l->failures > MAX_FAILURES)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("copying was given up after %d failures: %s", l->failures,
-						flo_helper_last_error(l->args->slot))));
-}
-
-/* None before workers find a place in the stream: rows may fill the broker */
-static void
-look_after_copiers(Leader *l)
-{
-	int			running = 0;
-	int			refused = 0;
-
-	for (int i = 0; i < l->ncopiers; i++)
-	{
-		FloProcessArgs args = *l->args;
-
-		if (l->copiers[i] != NULL && flo_process_ended(l->copiers[i]))
-			copier_ended(l, i);
-		if (l->copiers[i] == NULL && l->copy.may_fill && work_left(l))
-		{
-			args.helper = FLO_HELPER_COPIER;
-			args.segment = dsm_segment_handle(l->segment);
-			args.number = i;
-			if (!flo_process_start(&args, psprintf("pg_flo copier %s %d", l->group, i),
-								   &l->copiers[i]))
-			{
-				l->copiers[i] = NULL;
-				refused++;
-			}
-		}
-		if (l->copiers[i] != NULL)
-			running++;
-	}
-	l->copy.copiers = running;
-	l->copy.copiers_wanted = running + refused;
+	flo_team_share(&l->team, l->group, &identity, l->copy.attempt, 0);
+	l->copy.bytes = l->team.bytes;
+	l->copy.segment = dsm_segment_handle(l->team.segment);
 }
 
 /* --- what is finished ---------------------------------------------------- */
@@ -388,10 +219,10 @@ describe_finished(Leader *l, const Table *table, FloCopyTableRecord *record)
 	bool		finished = true;
 
 	*record = table_record(l, table->published);
-	SpinLockAcquire(&l->plan->mutex);
-	for (int i = 0; i < l->plan->ntasks; i++)
+	SpinLockAcquire(&l->team.plan->mutex);
+	for (int i = 0; i < l->team.plan->ntasks; i++)
 	{
-		FloCopyTask *task = &l->plan->tasks[i];
+		FloCopyTask *task = &l->team.plan->tasks[i];
 
 		if (task->published != table->published)
 			continue;
@@ -400,7 +231,7 @@ describe_finished(Leader *l, const Table *table, FloCopyTableRecord *record)
 		record->chunks += task->chunks;
 		record->bytes += (int64) task->bytes;
 	}
-	SpinLockRelease(&l->plan->mutex);
+	SpinLockRelease(&l->team.plan->mutex);
 	if (!finished)
 		return false;
 	record->schema = get_namespace_name(get_rel_namespace(table->published));
@@ -452,11 +283,11 @@ describe_full(Leader *l, const char *words)
 static void
 show_refusal(Leader *l)
 {
-	char		words[sizeof(l->plan->space.words)];
+	char		words[sizeof(l->team.plan->space.words)];
 
 	if (!flo_clock_passed(l->full_at, 1000))
 		return;
-	if (flo_space_was_refused(&l->plan->space, words))
+	if (flo_space_was_refused(&l->team.plan->space, words))
 		describe_full(l, words);
 	else
 		l->copy.broker_full[0] = '\0';
@@ -468,20 +299,20 @@ report(Leader *l)
 	uint64		rows = 0;
 	uint64		bytes = 0;
 
-	SpinLockAcquire(&l->plan->mutex);
-	for (int i = 0; i < l->plan->ntasks; i++)
+	SpinLockAcquire(&l->team.plan->mutex);
+	for (int i = 0; i < l->team.plan->ntasks; i++)
 	{
-		FloCopyTask *task = &l->plan->tasks[i];
+		FloCopyTask *task = &l->team.plan->tasks[i];
 
 		rows += task->rows;
 		bytes += flo_copy_task_bytes_done(task);
 	}
-	SpinLockRelease(&l->plan->mutex);
+	SpinLockRelease(&l->team.plan->mutex);
 	l->copy.rows_done = rows;
 	l->copy.bytes_done = bytes;
 	l->copy.tables = list_length(l->tables);
 	show_refusal(l);
-	l->copy.full = flo_space_is_wanted(&l->plan->space, &l->copy.row_room, &l->copy.row_relation);
+	l->copy.full = flo_space_is_wanted(&l->team.plan->space, &l->copy.row_room, &l->copy.row_relation);
 	flo_source_copy_tell(l->args->slot, &l->copy);
 }
 
@@ -493,46 +324,6 @@ set_phase(Leader *l, FloCopyPhase phase)
 }
 
 /* --- the stream ---------------------------------------------------------- */
-
-static void
-make_stream(Leader *l)
-{
-	FloStreamConfig config = {0};
-	FloAccountInfo account;
-	FloStreamInfo info;
-
-	flo_account_info(l->bus, &account);
-	config.name = l->stream;
-	config.subject = psprintf("%s.copy.>", flo_name_subject(l->group));
-	config.max_bytes = l->copy.stream_limit;
-	if (account.max_stream_bytes > 0)
-		config.max_bytes = Min(config.max_bytes, account.max_stream_bytes);
-	config.replicas = (int) (l->spec->options.stream_replicas > 0 ?
-							 l->spec->options.stream_replicas : flo_stream_replicas);
-	config.description = l->description;
-	if (flo_stream_info(l->bus, l->stream, &info))
-	{
-		flo_stream_update(l->bus, &config);
-		return;
-	}
-
-	/*
-	 * the broker sets aside what a limit promises: where it has less, copiers
-	 * keep to theirs, and take what there is
-	 */
-	while (!flo_stream_try_create(l->bus, &config))
-	{
-		if (!account.wants_max_bytes)
-			config.max_bytes = 0;
-		else if (config.max_bytes > SMALLEST_LIMIT)
-			config.max_bytes /= 2;
-		if (config.max_bytes <= SMALLEST_LIMIT)
-		{
-			flo_stream_create(l->bus, &config);
-			return;
-		}
-	}
-}
 
 /* Does a worker still need what this copy publishes? */
 static bool
@@ -622,33 +413,12 @@ await_room(void *arg, int err_code, const char *words)
 
 /* --- the process --------------------------------------------------------- */
 
-/* What copiers may put into the stream; a limit that has been changed is made the stream's */
-static void
-look_at_space(Leader *l, int64 *limit)
-{
-	FloCopySpace *space = &l->plan->space;
-	uint64		before = flo_space_before_look(space);
-	FloStreamInfo info;
-
-	if (*limit != l->copy.stream_limit)
-	{
-		if (*limit >= 0)
-			make_stream(l);
-		*limit = l->copy.stream_limit;
-		/* less one chunk, for what the broker counts otherwise than we do */
-		flo_space_set_limit(space, *limit > COPY_CHUNK_SIZE ? *limit - COPY_CHUNK_SIZE : 0);
-	}
-	if (*limit > 0 && flo_stream_info(l->bus, l->stream, &info))
-		flo_space_looked(space, before, info.bytes);
-}
-
 static void
 run_copiers(Leader *l)
 {
 	MemoryContext context = CurrentMemoryContext;
 	FloClock	purged_at = 0;
 	FloClock	looked_at = 0;
-	int64		limit = -1;
 	int			finished = 0;
 
 	l->round_context = AllocSetContextCreate(context, "pg_flo round", ALLOCSET_DEFAULT_SIZES);
@@ -658,10 +428,12 @@ run_copiers(Leader *l)
 		{
 			looked_at = flo_clock();
 			MemoryContextSwitchTo(l->round_context);
-			look_at_space(l, &limit);
+			flo_team_look_at_space(&l->team, l->copy.stream_limit);
 			MemoryContextSwitchTo(context);
 		}
-		look_after_copiers(l);
+		flo_team_look_after(&l->team, l->copy.stream_limit, l->copy.may_fill);
+		l->copy.copiers = l->team.running;
+		l->copy.copiers_wanted = l->team.running + l->team.refused;
 		MemoryContextSwitchTo(l->round_context);
 		if (flo_clock_passed(purged_at, l->copy.full ? SPACE_INTERVAL : 1000))
 		{
@@ -812,7 +584,7 @@ publish_definitions(Leader *l)
 	attempt.definitions = l->spec->sync_schema && (!l->copy.marked || tables != NIL);
 	if (attempt.definitions)
 		flo_schema_publish(l->bus, l->spec, l->copy.marked ? FLO_MARKED_SCHEMA_KEY : FLO_SCHEMA_KEY,
-						   l->generation, l->copy.attempt, tables, !compared, l->plan->snapshot,
+						   l->generation, l->copy.attempt, tables, !compared, l->team.plan->snapshot,
 						   l->args);
 	if (l->copy.marked)
 		flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation,
@@ -874,7 +646,12 @@ flo_copy_leader_run(const FloProcessArgs *args)
 		return;
 	claim.group = l->group;
 	claim.owner = flo_ownership_here();
-	l->description = flo_ownership_of_copy(&claim);
+	l->team.args = args;
+	l->team.spec = l->spec;
+	l->team.bus = l->bus;
+	l->team.stream = l->stream;
+	l->team.subject = psprintf("%s.copy", flo_name_subject(l->group));
+	l->team.description = flo_ownership_of_copy(&claim);
 	l->requests = flo_store_copy_requests(l->group);
 	flo_injection_point("plan.before");
 	plan_tables(l);
@@ -882,13 +659,11 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	flo_source_copy_tell(l->args->slot, &l->copy);
 	set_phase(l, FLO_COPY_DUMPING);
 
-	make_stream(l);
-	flo_copy_publish_plan(l->bus, l->bucket, l->plan, l->generation, l->copy.marked);
+	flo_team_make_stream(&l->team, l->copy.stream_limit);
+	flo_copy_publish_plan(l->bus, l->bucket, l->team.plan, l->generation, l->copy.marked);
 	publish_definitions(l);
 	set_phase(l, FLO_COPY_RUNNING);
 
-	l->ncopiers = Max(1, Min(l->spec->copy_workers, l->plan->ntasks));
-	l->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * l->ncopiers);
 	run_copiers(l);
 	flo_injection_point("copied.after");
 	if (!l->copy.marked)

@@ -17,6 +17,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "bus/stream.h"
+#include "conf/backfills.h"
 #include "core/clock.h"
 #include "core/compat.h"
 #include "core/injection_point.h"
@@ -407,6 +408,17 @@ do_task(Copier *c, FloCopyTask *task)
 	flo_tally_hand_in();
 }
 
+/* Which rows a backfill is of, as the snapshot shows it */
+static const char *
+condition_of(int64 id, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	FloBackfill *backfill = flo_backfills_get(id);
+
+	MemoryContextSwitchTo(old);
+	return backfill != NULL ? backfill->condition : NULL;
+}
+
 void
 flo_copier_run(const FloProcessArgs *args)
 {
@@ -421,7 +433,7 @@ flo_copier_run(const FloProcessArgs *args)
 	c->args = args;
 	c->plan = dsm_segment_address(segment);
 	flo_tally_begin(&c->tally, args->slot, args->incarnation);
-	c->subject = psprintf("%s.copy", flo_name_subject(c->plan->group));
+	c->subject = c->plan->subject;
 	c->next_token = c->next_ack = 1;
 	initStringInfo(&c->chunk);
 	for (int i = 0; i < FLO_WINDOW; i++)
@@ -436,6 +448,8 @@ flo_copier_run(const FloProcessArgs *args)
 	ImportSnapshot(c->plan->snapshot);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	flo_table_reader_open(&c->reader, context, c->plan->group, "copy", false);
+	if (c->plan->backfill != 0)
+		c->reader.where = condition_of(c->plan->backfill, context);
 	while ((task = take_task(c)) != NULL)
 		do_task(c, task);
 	PopActiveSnapshot();

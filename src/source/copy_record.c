@@ -69,14 +69,13 @@ flo_copy_record_plan(FloCopyRecorder *r)
 	r->planned = true;
 }
 
-/* Each table of the plan */
-static void
-record_tables(FloCopyRecorder *r, const FloSourceCopy *state)
+void
+flo_copy_record_tables(const char *group, FloCopyPlan *plan, XLogRecPtr lsn)
 {
-	FloCopyTask **tasks = flo_copy_tasks_by_table(r->plan);
+	FloCopyTask **tasks = flo_copy_tasks_by_table(plan);
 	FloCopyProgress progress = {0};
 
-	for (int i = 0; i < r->plan->ntasks; i++)
+	for (int i = 0; i < plan->ntasks; i++)
 	{
 		const FloCopyTask *task = tasks[i];
 
@@ -84,16 +83,16 @@ record_tables(FloCopyRecorder *r, const FloSourceCopy *state)
 		{
 			memset(&progress, 0, sizeof(progress));
 			progress.relation = task->published;
-			progress.attempt = state->attempt;
-			progress.lsn = state->lsn;
+			progress.attempt = plan->attempt;
+			progress.lsn = lsn;
 			progress.finished = true;
 		}
 		progress.bytes += (int64) task->bytes;
 		progress.bytes_done += (int64) flo_copy_task_bytes_done(task);
 		progress.tuples_done += (int64) task->rows;
 		progress.finished &= task->state == FLO_TASK_DONE;
-		if (i + 1 == r->plan->ntasks || tasks[i + 1]->published != progress.relation)
-			flo_store_copy_progress(r->group, &progress);
+		if (i + 1 == plan->ntasks || tasks[i + 1]->published != progress.relation)
+			flo_store_copy_progress(group, &progress);
 	}
 }
 
@@ -112,7 +111,7 @@ record_progress(FloCopyRecorder *r, const FloSourceCopy *state)
 	r->rows = state->rows_done;
 	r->done = state->tables_done;
 	old = flo_transaction_begin();
-	record_tables(r, state);
+	flo_copy_record_tables(r->group, r->plan, state->lsn);
 	flo_transaction_end(old);
 }
 

@@ -28,6 +28,9 @@ extern void flo_copy_record_begin(FloCopyRecorder *recorder, const char *generat
 /* The leader has made its plan */
 extern void flo_copy_record_plan(FloCopyRecorder *recorder);
 
+/* In a transaction: how far each table of the plan is */
+extern void flo_copy_record_tables(const char *group, FloCopyPlan *plan, XLogRecPtr lsn);
+
 /* How far it is: once a second at most until all is published; tells in the log when all is done */
 extern void flo_copy_record(FloCopyRecorder *recorder);
 

@@ -830,9 +830,9 @@ flo_publisher_marker(FloPublisher *pub, List *keys)
 }
 
 void
-flo_publisher_compare(FloPublisher *pub, const char *marker)
+flo_publisher_place(FloPublisher *pub, uint16 flag, const char *marker)
 {
-	begin_marker(pub, FLO_CHUNK_COMPARE);
+	begin_marker(pub, flag);
 	flo_chunk_append(&pub->chunk, marker, strlen(marker));
 	end_marker(pub);
 }

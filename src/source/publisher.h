@@ -127,8 +127,8 @@ extern void flo_publisher_heartbeat(FloPublisher *publisher, XLogRecPtr position
  */
 extern void flo_publisher_marker(FloPublisher *publisher, List *keys);
 
-/* The same for the marker of a comparison, its one record */
-extern void flo_publisher_compare(FloPublisher *publisher, const char *marker);
+/* The same for the marker of a comparison or a backfill (the chunk's flag), its one record */
+extern void flo_publisher_place(FloPublisher *publisher, uint16 flag, const char *marker);
 
 /* Bytes packed or sent that are not acknowledged */
 extern int64 flo_publisher_pending_bytes(FloPublisher *publisher);

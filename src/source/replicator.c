@@ -220,7 +220,10 @@ housekeep(Replicator *rep, bool inside)
 	flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
 	flo_copy_record(&rep->copy.recorder);
 	if (rep->decoder != NULL)
+	{
 		flo_compare_look(&rep->compare);
+		flo_backfill_look(&rep->backfill, rep->retention, rep->copy.leader != NULL);
+	}
 
 	/* tables may have been asked for while the copy ran */
 	rep->changed |= flo_copy_check(&rep->copy);
@@ -328,8 +331,8 @@ follow_configuration(Replicator *rep)
 		return true;
 	rep->changed = false;
 	rep->reloads = flo_reload_count;
-	rep->compare.look = true;
-	rep->compare.looked = 0;
+	rep->compare.look = rep->backfill.look = true;
+	rep->compare.looked = rep->backfill.looked = 0;
 	if (!flo_replicator_load_spec(rep))
 		return false;
 	if (list_length(publications(rep->group)) != rep->npublications)
@@ -479,7 +482,8 @@ decode_some(Replicator *rep)
 				follow_rules(rep);
 			more = flo_decoder_step(rep->decoder);
 			flo_copy_mark_snapshot(&rep->copy, rep->publisher, flo_decoder_position(rep->decoder));
-			flo_compare_step(&rep->compare, rep->decoder, rep->publisher);
+			flo_place_step(&rep->compare.place, rep->decoder, rep->publisher);
+			flo_place_step(&rep->backfill.place, rep->decoder, rep->publisher);
 		}
 	}
 	PG_CATCH();
@@ -651,6 +655,8 @@ connect_to_broker(Replicator *rep)
 	flo_bus_when_full(rep->bus, flo_upkeep_found_no_room, rep);
 	rep->compare.group = rep->group;
 	rep->compare.bus = rep->bus;
+	rep->backfill.group = rep->group;
+	rep->backfill.place.bus = rep->bus;
 	rep->copy.group = rep->group;
 	rep->copy.recorder.group = rep->group;
 	rep->copy.slot = rep->slot;
@@ -744,6 +750,8 @@ flo_replicator_run(void)
 	}
 	open_decoder(rep);
 	flo_compare_open(&rep->compare);
+	rep->backfill.generation = rep->generation;
+	flo_backfill_open(&rep->backfill);
 	show_reading_again(rep, true);
 	if (!rep->reads_again)
 		flo_copy_show();

@@ -9,6 +9,7 @@
 #include "conf/choice.h"
 #include "conf/spec.h"
 #include "core/clock.h"
+#include "source/backfill.h"
 #include "source/compare_control.h"
 #include "source/copy_control.h"
 #include "source/ddl_filter.h"
@@ -91,6 +92,7 @@ typedef struct Replicator
 
 	FloCopyControl copy;
 	FloCompareControl compare;
+	FloBackfillControl backfill;
 	FloTally	tally;
 } Replicator;
 

@@ -109,6 +109,8 @@ forget_report(FloRetention *retention, const char *consumer)
 		pfree(report->consumer);
 		pfree(report->worker);
 		pfree(report->database);
+		if (report->left_out != NULL)
+			pfree(report->left_out);
 		pfree(report);
 	}
 }
@@ -124,6 +126,8 @@ keep_report(FloRetention *retention, const FloWorkerReport *report)
 	kept->consumer = pstrdup(report->consumer);
 	kept->worker = pstrdup(report->worker);
 	kept->database = pstrdup(report->database);
+	if (report->left_out != NULL)
+		kept->left_out = pstrdup(report->left_out);
 	retention->reports = lappend(retention->reports, kept);
 	MemoryContextSwitchTo(old);
 }

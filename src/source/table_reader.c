@@ -28,6 +28,7 @@
 #include "executor/spi.h"
 #include "nodes/makefuncs.h"
 #include "port/pg_bswap.h"
+#include "shape/expr.h"
 #include "source/portable.h"
 #include "source/table_reader.h"
 #include "storage/lmgr.h"
@@ -118,7 +119,7 @@ describe(FloTableReader *reader, FloReading *r)
 	resetStringInfo(&reader->message);
 	flo_compat_write_relation(&reader->message, r->published, r->columns);
 	flo_chunk_append(&records, reader->message.data, reader->message.len);
-	r->shaped = flo_shape_concerns(reader->shape,
+	r->ruled = flo_shape_concerns(reader->shape,
 								   flo_change_parse(reader->parser, reader->message.data,
 													reader->message.len)->relation);
 	r->description = records.data;
@@ -152,6 +153,18 @@ open_unchanged(const FloTableReader *reader, Oid relation, Oid filenode)
 	return rel;
 }
 
+/* What was asked for of the table, evaluated with the rights of the group's owner */
+static void
+prepare_where(FloTableReader *reader, FloReading *r)
+{
+	bool		fixed;
+	Expr	   *where = flo_expr_condition(reader->where, reader->owner, r->published, &r->guarded,
+										   &fixed);
+
+	r->where = ExecPrepareExpr(where, r->estate);
+	r->shaped |= !fixed;
+}
+
 void
 flo_reading_begin(FloTableReader *reader, FloReading *r, Oid relation, Oid published, Oid filenode)
 {
@@ -179,6 +192,9 @@ flo_reading_begin(FloTableReader *reader, FloReading *r, Oid relation, Oid publi
 	r->econtext = GetPerTupleExprContext(r->estate);
 	read_publication(reader, r);
 	describe(reader, r);
+	r->shaped = r->ruled;
+	if (reader->where != NULL)
+		prepare_where(reader, r);
 }
 
 void
@@ -271,6 +287,30 @@ shape_row(FloTableReader *reader)
 	return true;
 }
 
+static bool
+passes(FloReading *r, ExprState *condition, TupleTableSlot *slot)
+{
+	Datum		result;
+	bool		isnull;
+
+	r->econtext->ecxt_scantuple = slot;
+	ResetExprContext(r->econtext);
+	result = ExecEvalExprSwitchContext(condition, r->econtext, &isnull);
+	return !isnull && DatumGetBool(result);
+}
+
+static bool
+is_asked_for(FloTableReader *reader, FloReading *r, TupleTableSlot *slot)
+{
+	FloAuthor	saved;
+	bool		asked;
+
+	flo_author_enter(&saved, reader->owner, r->guarded);
+	asked = passes(r, r->where, slot);
+	flo_author_leave(&saved);
+	return asked;
+}
+
 FloRowIs
 flo_reading_row(FloTableReader *reader, FloReading *r)
 {
@@ -278,21 +318,14 @@ flo_reading_row(FloTableReader *reader, FloReading *r)
 
 	if (r->map != NULL)
 		slot = execute_attr_map_slot(r->map, r->read, r->mapped);
-	if (r->filter != NULL)
-	{
-		Datum		passes;
-		bool		isnull;
-
-		r->econtext->ecxt_scantuple = slot;
-		ResetExprContext(r->econtext);
-		passes = ExecEvalExprSwitchContext(r->filter, r->econtext, &isnull);
-		if (isnull || !DatumGetBool(passes))
-			return FLO_ROW_UNPUBLISHED;
-	}
+	if (r->filter != NULL && !passes(r, r->filter, slot))
+		return FLO_ROW_UNPUBLISHED;
+	if (r->where != NULL && !is_asked_for(reader, r, slot))
+		return FLO_ROW_UNPUBLISHED;
 	resetStringInfo(&reader->message);
 	flo_compat_write_insert(&reader->message, r->published, complete_row(r, slot),
 							r->binary, r->columns);
-	return r->shaped && !shape_row(reader) ? FLO_ROW_DROPPED : FLO_ROW_READ;
+	return r->ruled && !shape_row(reader) ? FLO_ROW_DROPPED : FLO_ROW_READ;
 }
 
 /* The rules as the snapshot shows them */
@@ -309,7 +342,7 @@ flo_table_reader_open(FloTableReader *reader, MemoryContext context, const char 
 	reader->group = group;
 	reader->purpose = purpose;
 	reader->text = text;
-	settings.owner = replicator != NULL ? replicator->owner : InvalidOid;
+	settings.owner = reader->owner = replicator != NULL ? replicator->owner : InvalidOid;
 	reader->parser = flo_change_parser_create(context);
 	reader->shape = flo_shape_create(context, &settings);
 	MemoryContextSwitchTo(rules);

@@ -24,6 +24,8 @@ typedef struct FloTableReader
 	const char *purpose;		/* "copy": what begins again when a table was
 								 * changed */
 	bool		text;			/* no value in binary form */
+	const char *where;			/* a condition; NULL = all rows */
+	Oid			owner;			/* of the group: evaluates it */
 
 	/*
 	 * rules that are executed before anything leaves, as the snapshot shows
@@ -43,6 +45,8 @@ typedef struct FloReading
 	Relation	published;		/* its columns are sent */
 	Bitmapset  *columns;		/* NULL = all */
 	ExprState  *filter;			/* NULL = all rows */
+	ExprState  *where;			/* the same */
+	bool		guarded;		/* that may run code of users */
 	EState	   *estate;
 	ExprContext *econtext;
 	AttrMap    *map;			/* from the one to the other, NULL = the same */
@@ -50,7 +54,9 @@ typedef struct FloReading
 	TupleTableSlot *mapped;
 	TupleTableSlot *row;		/* with all values in memory */
 	bool		binary;
-	bool		shaped;			/* rules concern it */
+	bool		shaped;			/* rules concern it, or the condition: read
+								 * again it may be another one */
+	bool		ruled;			/* rules do */
 	char	   *description;	/* its 'Y' and 'R' records */
 	int			description_len;
 } FloReading;
@@ -79,7 +85,7 @@ extern TableScanDesc flo_reading_scan(FloReading *r, BlockNumber first, BlockNum
 
 typedef enum FloRowIs
 {
-	FLO_ROW_UNPUBLISHED,		/* by the row filter */
+	FLO_ROW_UNPUBLISHED,		/* by the row filter, or not asked for */
 	FLO_ROW_DROPPED,			/* by a rule */
 	FLO_ROW_READ				/* it is in reader->message */
 } FloRowIs;

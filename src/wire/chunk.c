@@ -247,6 +247,38 @@ flo_chunk_first_outside(const char *data, size_t len, const FloChunkHeader *head
 	return FLO_NEVER_OUTSIDE;
 }
 
+/* BEGIN: a letter, the LSN of its commit, a time, an id */
+#define BEGIN_SIZE 21
+
+XLogRecPtr
+flo_chunk_first_since(const char *data, size_t len, const FloChunkHeader *header,
+					  TimestampTz time, bool *before)
+{
+	FloChunkReader reader;
+	const char *record;
+	uint32		here;
+	uint32		total;
+
+	if ((header->flags & FLO_CHUNK_OUTSIDE) ||
+		((header->flags & FLO_CHUNK_STARTS_FRAGMENT) && header->rest == 0))
+		return InvalidXLogRecPtr;
+	flo_chunk_read(&reader, data, len);
+	(void) flo_chunk_take_raw(&reader, header->rest, &record);
+	while (flo_chunk_next(&reader, &record, &here, &total))
+	{
+		bool		commit = here == COMMIT_SIZE && record[0] == 'C';
+		const char *lsn = record + (commit ? 2 : 1);
+		const char *at = record + (commit ? 18 : 9);
+
+		if (here != total || (!commit && !(here == BEGIN_SIZE && record[0] == 'B')))
+			continue;
+		if ((TimestampTz) get64(&at) >= time)
+			return get64(&lsn);
+		*before = true;
+	}
+	return InvalidXLogRecPtr;
+}
+
 #define COPY_KEY_SIZE 20
 
 void

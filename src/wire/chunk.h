@@ -39,10 +39,13 @@
 											 * anew: wait for them */
 #define FLO_CHUNK_COMPARE			0x0400	/* tables are compared as they are
 											 * here: one record, see compare.h */
-#define FLO_CHUNK_KNOWN_FLAGS		0x07DF
+#define FLO_CHUNK_BACKFILL			0x0800	/* rows of a table as they are here
+											 * come for one worker: one record,
+											 * see backfill.h */
+#define FLO_CHUNK_KNOWN_FLAGS		0x0FDF
 
 /* Rows of no transaction, or none */
-#define FLO_CHUNK_OUTSIDE	(FLO_CHUNK_HEARTBEAT | FLO_CHUNK_MARKER | FLO_CHUNK_COMPARE)
+#define FLO_CHUNK_OUTSIDE	(FLO_CHUNK_HEARTBEAT | FLO_CHUNK_MARKER | FLO_CHUNK_COMPARE | FLO_CHUNK_BACKFILL)
 
 typedef struct FloChunkHeader
 {
@@ -148,6 +151,14 @@ extern void flo_chunk_read(FloChunkReader *reader, const char *data, size_t len)
 #define FLO_NEVER_OUTSIDE PG_UINT64_MAX
 extern XLogRecPtr flo_chunk_first_outside(const char *data, size_t len,
 										  const FloChunkHeader *header);
+
+/*
+ * The commit LSN of the first transaction that was committed at that time or later and
+ * begins or ends here; invalid when there is none.  *before is set when an earlier one does.
+ */
+extern XLogRecPtr flo_chunk_first_since(const char *data, size_t len,
+										const FloChunkHeader *header, TimestampTz time,
+										bool *before);
 
 /*
  * The next record: true and its bytes, false at the end.  "total" is the

@@ -1,0 +1,172 @@
+
+# flo.backfill(): the rows of a table once more for one worker of events, in
+# stream order, exactly once in files whatever is killed, and nobody else waits.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use FloEvents;
+use FloTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $nats = FloTest::Nats->new('broker');
+my $source = flo_node('source', $nats);
+my $dest = flo_node('dest', $nats);
+my $root = PostgreSQL::Test::Utils::tempdir();
+my $kept = 0;
+
+mkdir "$root/$_" for qw(a b some);
+$source->safe_psql('postgres', q{
+	CREATE TABLE t (id int PRIMARY KEY, v text, n int);
+	CREATE TABLE other (id int PRIMARY KEY);
+	CREATE TABLE parted (id int PRIMARY KEY) PARTITION BY RANGE (id);
+	CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);
+	CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (10) TO (20);
+	INSERT INTO t SELECT i, repeat(md5(i::text), 46), i % 10 FROM generate_series(1, 800) i;
+	INSERT INTO parted SELECT * FROM generate_series(1, 19);
+});
+create_group($source, undef, 'g');
+create_event_worker($dest, 'g', 'file', 'a', { directory => "$root/a" });
+create_event_worker($dest, 'g', 'file', 'b', { directory => "$root/b" });
+create_event_worker($source, 'g', 'file', 'some', { directory => "$root/some", tables => ['other'] });
+
+sub backfill
+{
+	my ($table, $worker, $where) = @_;
+	$where = defined $where ? "\$where\$$where\$where\$" : 'NULL';
+	return $source->safe_psql('postgres', "SELECT flo.backfill('g', '$table', '$worker', $where)");
+}
+
+sub state_of
+{
+	my ($id) = @_;
+	return $source->safe_psql('postgres',
+		"SELECT state || coalesce(': ' || detail, '') FROM flo.backfills WHERE id = $id");
+}
+
+sub wait_done
+{
+	my ($id, $name) = @_;
+	await(sub { state_of($id) =~ /^(done|failed)/ }, "$name is over") or diag(state_of($id));
+	return state_of($id);
+}
+
+sub snapshots
+{
+	my ($dir) = @_;
+	return scalar grep { /"Snapshot":true/ } file_lines($dir);
+}
+
+# --- rows, in order with changes, to one worker alone ---------------------------------
+
+my $id = backfill('t', 'a');
+is(wait_done($id, 'the first'), 'done', 'a backfill');
+$source->safe_psql('postgres', q{UPDATE t SET v = 'after' WHERE id = 7});
+wait_caught_up($source, $dest, 'g', member => 'a');
+wait_caught_up($source, $dest, 'g', member => 'b');
+my @events = file_events("$root/a");
+are_exactly(\@events, 801, 'every row once, and the change');
+is(snapshots("$root/a"), 800, 'rows of a backfill say that they are of a snapshot');
+is(scalar(grep { $_->{Snapshot} && $_->{Type} ne 'INSERT' } @events), 0, 'and are INSERTs');
+is($events[-1]->{Type}, 'UPDATE', 'a later change comes after them');
+like($events[0]->{Id}, qr/^g-copy-\d+-\d+-\d+-\d+-\d+$/, 'their Ids are those of copied rows');
+is($source->safe_psql('postgres', "SELECT rows_sent || ' ' || (lsn = '$events[0]->{CommitLSN}') FROM flo.backfills WHERE id = $id"),
+	'800 true', 'what flo.backfills says of it');
+is($_->safe_psql('postgres', q{SELECT DISTINCT table_name || ' ' || tuples_processed || ' ' || percent FROM flo.copy_progress}),
+	'public.t 800 100.0', 'flo.copy_progress of ' . $_->name) for $source, $dest;
+is(scalar(file_events("$root/b")), 1, 'another worker gets nothing');
+is($source->safe_psql('postgres', q{SELECT phase FROM flo.copy_summary('g')}), 'complete', 'flo.copy_summary()');
+
+# --- which rows ---------------------------------------------------------------------------
+
+$source->safe_psql('postgres', q{
+	CREATE FUNCTION is_odd(i int) RETURNS bool LANGUAGE plpgsql STABLE AS $$BEGIN RETURN EXISTS (SELECT FROM public.t WHERE id = i) AND i % 2 = 1; END$$});
+for my $case ([ 't', 'n = 3', 80 ], [ 't', 'public.is_odd(id) AND n = 3', 80 ], [ 't', q{t.v = 'after'}, 1 ], [ 't', 'false', 0 ],
+	[ 'parted', undef, 19 ], [ 'parted', 'id > 10', 9 ], [ 'other', undef, 0 ])
+{
+	my ($table, $where, $count) = @$case;
+	my $before = snapshots("$root/a");
+	is(wait_done(backfill($table, 'a', $where), 'which rows'), 'done', "$table " . ($where // ''));
+	is(snapshots("$root/a") - $before, $count, "$count of them");
+}
+
+# --- what is refused ----------------------------------------------------------------------
+
+sub refused
+{
+	my ($args, $state, $words, $before) = @_;
+	my ($code, $out, $err) = $source->psql('postgres',
+		"\\set VERBOSITY verbose\n" . ($before || '') . "; SELECT flo.backfill($args)");
+	like($err, qr/\b$state: .*$words/s, "refused: $args");
+}
+
+create_copy_group($source, $dest, 'tables', tables => q{'{other}'}, before_start => 'SELECT 1', wait => 0, sync_schema => 1);
+wait_state($dest, 'tables', 'postgres', 'streaming');
+refused(q{'none', 't', 'a'}, '42704', 'none');
+refused(q{'g', 'none', 'a'}, '42P01', 'none');
+refused(q{'g', 'pg_class', 'a'}, '42704', 'not in group');
+refused(q{'g', 'parted_1', 'a'}, '42704', 'not in group');
+refused(q{'g', 't', 'none'}, '42704', 'no worker "none"');
+refused(q{NULL, 't', 'a'}, '22004', 'group_name');
+refused(q{'g', NULL, 'a'}, '22004', 'table_name');
+refused(q{'g', 't', NULL}, '22004', 'worker_name');
+refused(q{'g', 't', 'a', 'none = 1'}, '42703', 'none');
+refused(q{'g', 't', 'a', 'id = '}, '42601', 'syntax error');
+refused(q{'g', 't', 'a', ''}, '42601', '');
+refused(q{'g', 't', 'a', 'true; DROP TABLE t'}, '42601', '');
+refused(q{'g', 't', 'a', 'id'}, '42804', 'boolean');
+refused(q{'g', 't', 'a', 'id = 1 ORDER BY 1'}, '42601', 'not an SQL expression');
+refused(q{'g', 't', 'a', 'id IN (SELECT 1)'}, '0A000', 'subquery');
+refused(q{'g', 't', 'a', 'count(*) > 1'}, '42803', 'aggregate');
+refused(q{'g', 't', 'a', 'random() > 0.5'}, '0A000', 'volatile');
+refused(q{'g', 't', 'a', 'is_odd(id)'}, '42883', 'is_odd');
+refused(q{'g', 't', 'a', $$xmin = '1'$$}, '0A000', 'system column');
+refused(q{'tables', 'other', 'postgres'}, '0A000', 'writes to tables.*flo.resync');
+$source->safe_psql('postgres', q{CREATE ROLE somebody LOGIN; GRANT USAGE ON SCHEMA flo TO somebody});
+refused(q{'g', 't', 'a'}, '42501', '', 'SET ROLE somebody');
+is(wait_done(backfill('t', 'some'), 'a table that is left out'),
+	q{failed: the worker's option tables leaves the table out}, 'a worker that leaves the table out says so');
+is(wait_done(backfill('t', 'a', '1 / (id - 5) > 0'), 'an error'), 'failed: ' . (state_of($source->safe_psql('postgres', 'SELECT max(id) FROM flo.backfills')) =~ s/^failed: //r),
+	'a condition that fails');
+like(state_of($source->safe_psql('postgres', 'SELECT max(id) FROM flo.backfills')), qr/division by zero/, 'and says why');
+is(status_of($source, 'g', 'replicator', 'state'), 'streaming', 'the replicator streams on');
+
+# --- kill -9 at every arrow of either side --------------------------------------------
+
+my $n = 10000;
+
+sub killed_at
+{
+	my ($point, $node) = @_;
+	my $before = snapshots("$root/a");
+	my $rows = $source->safe_psql('postgres', 'SELECT count(*) FROM t');
+	my $log_before = -s $node->logfile;
+
+	halt_at($node, $point);
+	my $id = backfill('t', 'a');
+	await_halt($node, $point) or die;
+	$n++;
+	$source->safe_psql('postgres', "UPDATE t SET v = 'meanwhile $n' WHERE id = 9; INSERT INTO t VALUES ($n, 'new')");
+	my $pid = await(sub { slurp_file($node->logfile, $log_before) =~ /\[(\d+)\] LOG:  halted at "\Q$point\E"/ && $1 },
+		"the log of $point") or die;
+	kill('KILL', $pid) or die "kill $pid: $!";
+	$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)") or die;
+	is(wait_done($id, $point), 'done', "$point: the backfill is complete");
+	wait_caught_up($source, $dest, 'g', member => $_) for qw(a b);
+	my $after = snapshots("$root/a");
+	ok($after - $before == $rows || $after - $before == $rows + 1, "$point: each row once")
+	  or diag(($after - $before) . " of $rows rows");
+	my @events = file_events("$root/a");
+	are_exactly(\@events, scalar(@events), "$point: no event twice");
+	is_replayed($source, \@events, 'public.t', 'id', "$point: replayed they are the table");
+}
+
+killed_at($_, $source) for 'backfill.told', 'backfill.snapshot', 'backfill.marked', 'chunk.after:3', 'backfill.read',
+	'backfill.published';
+killed_at($_, $dest) for 'backfill.met', 'backfill.due', 'load.before:2', 'load.after:3', 'finish.before', 'finish.after';
+
+$_->stop('fast') for $source, $dest;
+done_testing();
