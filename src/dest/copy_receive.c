@@ -47,6 +47,9 @@
 /* Milliseconds between two times that progress is written down, at least */
 #define NOTE_INTERVAL 1000
 
+/* ms until a backfill of which the source says nothing is believed to be over */
+#define UNKNOWN_PATIENCE 10000
+
 /* Seconds after which a chunk that was not acknowledged is handed out again */
 #define ACK_WAIT 30
 
@@ -61,6 +64,8 @@ typedef struct Receiver
 	int			nloaders;
 	int			running;
 	uint32		admitted;		/* newest snapshot whose rows may be loaded */
+	FloClock	unknown_since;	/* the source says nothing of the backfill; 0 =
+								 * it does */
 	bool		superseded;		/* the source has begun a newer one for the
 								 * marker's tables */
 	FloAttemptRecord *newest;	/* what the source reads, or has read last;
@@ -430,6 +435,24 @@ is_over(Receiver *r)
 	return all;
 }
 
+/* What the source says of a backfill; notes whether anything comes of it yet */
+static FloBackfillRecord *
+look_at_backfill(Receiver *r)
+{
+	FloBackfillRecord *record = flo_records_backfill(r->bus, r->bucket, r->what->generation);
+
+	if (record != NULL && record->attempt >= r->what->attempt)
+	{
+		r->unknown_since = 0;
+		r->superseded = record->over || record->attempt > r->what->attempt;
+		return record;
+	}
+	if (r->unknown_since == 0)
+		r->unknown_since = flo_clock();
+	r->superseded = flo_clock_passed(r->unknown_since, UNKNOWN_PATIENCE);
+	return NULL;
+}
+
 /* False when there will be none, or it is to be left */
 static bool
 wait_for_stream(Receiver *r)
@@ -440,6 +463,10 @@ wait_for_stream(Receiver *r)
 	while (!flo_stream_info(r->bus, r->stream, &info))
 	{
 		if (is_over(r))
+			return false;
+		if (r->what->backfill)
+			(void) look_at_backfill(r);
+		if (r->superseded)
 			return false;
 		MemoryContextReset(r->round_context);
 		flo_state_set(FLO_STATE_WAITING, "for the copy to begin at the source");
@@ -489,17 +516,16 @@ note_plan(Receiver *r, uint32 attempt)
 static bool
 admit_backfill(Receiver *r)
 {
-	FloBackfillRecord *record = flo_records_backfill(r->bus, r->bucket, r->what->generation);
-	uint32		attempt = record != NULL ? record->attempt : r->what->attempt;
+	FloBackfillRecord *record = look_at_backfill(r);
 
-	flo_dest_copy_note_newest(attempt);
-	r->superseded = attempt > r->what->attempt || (record != NULL && record->over);
-	if (r->superseded || attempt < r->what->attempt || r->admitted != 0 ||
-		record == NULL || !(record->published || record->open))
+	if (record != NULL)
+		flo_dest_copy_note_newest(record->attempt);
+	if (r->superseded || r->admitted != 0 || record == NULL ||
+		!(record->published || record->open))
 		return !r->superseded;
-	note_plan(r, attempt);
+	note_plan(r, record->attempt);
 	note_phase(r, FLO_PHASE_LOADING);
-	r->admitted = attempt;
+	r->admitted = record->attempt;
 	flo_dest_copy_admit(r->admitted);
 	return true;
 }

@@ -550,7 +550,7 @@ backfill_is_over(FloWorker *w)
 	MemoryContext old = MemoryContextSwitchTo(w->chunk_context);
 	FloBackfillRecord *record = flo_records_backfill(w->bus, w->bucket,
 													 flo_progress_generation(w->progress));
-	bool		over = record != NULL && (record->over || record->attempt > w->due->attempt);
+	bool		over = record == NULL || record->over || record->attempt != w->due->attempt;
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->chunk_context);

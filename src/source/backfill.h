@@ -23,6 +23,7 @@ typedef struct FloBackfillControl
 	FloPlace	place;			/* and who leads it */
 	MemoryContext context;		/* reset in each look */
 	int64		id;				/* of the one at hand; 0 = none */
+	bool		copies;			/* the group copies */
 	bool		told;			/* the worker, that all rows are published */
 	bool		look;			/* somebody may have asked for one */
 	FloClock	looked;

@@ -139,7 +139,8 @@ finish(FloBackfillControl *c, const FloBackfill *b, const char *state, const cha
 
 	ForceSyncCommit();
 	(void) flo_backfills_finish(b->id, state, detail);
-	(void) flo_copies_finish(c->group, FLO_REPLICATOR_MEMBER);
+	if (!c->copies)				/* else it is one with the copy */
+		(void) flo_copies_finish(c->group, FLO_REPLICATOR_MEMBER);
 	flo_transaction_end(old);
 	ereport(LOG,
 			(errmsg("backfill " INT64_FORMAT " of group \"%s\": table %s for worker \"%s\": %s%s%s",
@@ -328,7 +329,7 @@ at_hand(FloBackfillControl *c)
 }
 
 static void
-look(FloBackfillControl *c, FloRetention *retention, bool copies)
+look(FloBackfillControl *c, FloRetention *retention)
 {
 	FloBackfill *b = next(c);
 	const FloWorkerReport *report;
@@ -361,7 +362,7 @@ look(FloBackfillControl *c, FloRetention *retention, bool copies)
 		purge_taken(c, b, report);
 		await_worker(c, b, report);
 	}
-	else if (!copies)
+	else if (!c->copies)
 		start_leader(c, b);
 }
 
@@ -380,7 +381,8 @@ flo_backfill_look(FloBackfillControl *c, FloRetention *retention, bool copies)
 		return;
 	c->looked = flo_clock();
 	old = MemoryContextSwitchTo(c->context);
-	look(c, retention, copies);
+	c->copies = copies;
+	look(c, retention);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(c->context);
 }
