@@ -91,7 +91,7 @@ is(join(' ', map { $_->{NewTuple}{id} } file_events("$root/$name")), '10', 'a ti
 
 # --- what is refused when it is set ------------------------------------------------------
 
-for my $bad ('yesteryear', '0/0', '0/G', '1/2/3', '/1', '123456789/0', '', 'infinity', '2999-01-01', '0', 'true')
+for my $bad ('yesteryear', '0/0', '0/G', '1/2/3/4', '/1', '123456789/0', '', 'infinity', '2999-01-01', '0', 'true')
 {
 	my ($code, $out, $err) = $dest->psql('postgres', "\\set VERBOSITY verbose\nSELECT flo.create_worker('g', 'file', 'bad', '{\"directory\": \"$root\", \"start\": \"$bad\"}')");
 	like($err, qr/22023: invalid value for option "start"/, "refused: $bad");

@@ -357,6 +357,8 @@ set_start(const Option *option, const char *text, FloStartAt *start)
 	{
 		start->kind = FLO_START_LSN;
 		start->lsn = flo_lsn_of_text(text);
+		if (XLogRecPtrIsInvalid(start->lsn))
+			refuse_value(option, "No transaction has the LSN 0/0: all that there is is earliest.");
 		return;
 	}
 	start->kind = FLO_START_TIME;

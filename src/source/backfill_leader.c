@@ -430,7 +430,8 @@ flo_backfiller_run(const FloProcessArgs *args)
 		ErrorData  *error = recover(l);
 		MemoryContext old;
 
-		if (l->backfill == NULL || ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_CONNECTION_EXCEPTION)
+		if (l->backfill == NULL ||
+			ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_CONNECTION_EXCEPTION)
 			ReThrowError(error);
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),

@@ -312,7 +312,8 @@ report(Leader *l)
 	l->copy.bytes_done = bytes;
 	l->copy.tables = list_length(l->tables);
 	show_refusal(l);
-	l->copy.full = flo_space_is_wanted(&l->team.plan->space, &l->copy.row_room, &l->copy.row_relation);
+	l->copy.full = flo_space_is_wanted(&l->team.plan->space, &l->copy.row_room,
+									   &l->copy.row_relation);
 	flo_source_copy_tell(l->args->slot, &l->copy);
 }
 
@@ -584,8 +585,8 @@ publish_definitions(Leader *l)
 	attempt.definitions = l->spec->sync_schema && (!l->copy.marked || tables != NIL);
 	if (attempt.definitions)
 		flo_schema_publish(l->bus, l->spec, l->copy.marked ? FLO_MARKED_SCHEMA_KEY : FLO_SCHEMA_KEY,
-						   l->generation, l->copy.attempt, tables, !compared, l->team.plan->snapshot,
-						   l->args);
+						   l->generation, l->copy.attempt, tables, !compared,
+						   l->team.plan->snapshot, l->args);
 	if (l->copy.marked)
 		flo_bucket_put_text(l->bus, l->bucket, FLO_SEQUENCES_KEY, l->generation,
 							flo_store_sequence_values(l->group));

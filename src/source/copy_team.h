@@ -69,7 +69,7 @@ extern void flo_team_share(FloCopyTeam *team, const char *group, const FloChunkH
 /* Start those that are lacking, if "start"; 40001 when they fail too often */
 extern void flo_team_look_after(FloCopyTeam *team, int64 limit, bool start);
 
-/* What copiers may put into the stream, which is made; a limit that has been changed is made its own */
+/* What copiers may put into the stream, which is made; a limit that was changed is made its */
 extern void flo_team_look_at_space(FloCopyTeam *team, int64 limit);
 
 extern void flo_team_make_stream(FloCopyTeam *team, int64 limit);
