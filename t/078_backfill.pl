@@ -13,10 +13,10 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $nats = FloTest::Nats->new('broker');
-my $source = flo_node('source', $nats);
-my $dest = flo_node('dest', $nats);
+my $conf = "pg_flo.restart_interval = '200ms'\n";
+my $source = flo_node('source', $nats, conf => $conf);
+my $dest = flo_node('dest', $nats, conf => $conf);
 my $root = PostgreSQL::Test::Utils::tempdir();
-my $kept = 0;
 
 mkdir "$root/$_" for qw(a b some);
 $source->safe_psql('postgres', q{
@@ -134,48 +134,74 @@ is(wait_done(backfill('t', 'a', '1 / (id - 5) > 0'), 'an error'), 'failed: ' . (
 like(state_of($source->safe_psql('postgres', 'SELECT max(id) FROM flo.backfills')), qr/division by zero/, 'and says why');
 is(status_of($source, 'g', 'replicator', 'state'), 'streaming', 'the replicator streams on');
 
-# --- kill -9 at every arrow of either side --------------------------------------------
+# --- everything else goes on ---------------------------------------------------------------
 
-my $n = 10000;
-
-# Each row once, no event twice, and the change that came meanwhile after its row
-sub is_exact
+# A snapshot waits for a transaction that writes, and nobody waits for the snapshot
+my $open = FloTest::Session->new($source);
+$open->query('BEGIN; INSERT INTO other VALUES (1)');
+$id = backfill('t', 'a', 'n = 4');
+await(sub { state_of($id) =~ /^snapshot/ }, 'a snapshot to be waited for');
+$source->safe_psql('postgres', q{INSERT INTO t VALUES (2001, 'while it waits', 0)});
+for my $worker (qw(a b))
 {
-	my ($before, $rows, $name) = @_;
-	my @lines = file_lines("$root/a");
-	my $sent = grep { /"Snapshot":true/ } @lines;
-	my ($last) = grep { /"NewTuple":\{"id":9,/ } reverse @lines;
-
-	ok($sent - $before == $rows || $sent - $before == $rows + 1, "$name: each row once")
-	  or diag(($sent - $before) . " of $rows rows");
-	lines_are_exactly(\@lines, scalar(@lines), $name);
-	like($last, qr/"v":"meanwhile $n"/, "$name: the last event of a row is what it is now");
+	ok(await(sub { grep { /while it waits/ } file_lines("$root/$worker") }, "the row at $worker"), "worker $worker goes on meanwhile");
 }
+like(state_of($id), qr/^snapshot: waits for write transactions/, 'the backfill waits');
+$open->query('COMMIT');
+is(wait_done($id, 'the snapshot'), 'done', 'and comes when the transaction has ended');
 
-sub killed_at
-{
-	my ($point, $node) = @_;
-	my $before = snapshots("$root/a");
-	my $rows = $source->safe_psql('postgres', 'SELECT count(*) FROM t');
-	my $log_before = -s $node->logfile;
+# A worker that is stopped is waited for; those that are asked for after it wait, too
+my $before = snapshots("$root/a");
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'a')});
+wait_state($dest, 'g', 'a', 'stopped');
+$id = backfill('t', 'a', 'n = 5');
+my $second = backfill('t', 'a', 'n = 6');
+my $third = backfill('t', 'b', 'n = 7');
+await(sub { state_of($id) eq 'published' }, 'the first to be published');
+is(state_of($second), 'waiting', 'the second waits for the first');
+is($source->safe_psql('postgres', "SELECT flo.cancel_backfill($second)"), 't', 'one is cancelled');
+is($source->safe_psql('postgres', "SELECT flo.cancel_backfill($second)"), 'f', 'but once');
+$source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+wait_state($source, 'g', 'replicator', 'stopped');
+refused(q{'g', 't', 'a'}, '55000', 'is stopped');
+$source->safe_psql('postgres', q{SELECT flo.start_group('g')});
+$dest->safe_psql('postgres', q{SELECT flo.start_group('g', 'a')});
+is(wait_done($id, 'the first'), 'done', 'a replicator and a worker that are started again go on with it');
+is(wait_done($third, 'the third'), 'done', 'those after it have their turn');
+is(state_of($second), 'failed: cancelled', 'but for the one that is cancelled');
+is(snapshots("$root/a") - $before, 80, 'the first sends its rows once');
+is(snapshots("$root/b"), 80, 'and the third');
 
-	halt_at($node, $point);
-	my $id = backfill('t', 'a');
-	await_halt($node, $point) or die;
-	$n++;
-	$source->safe_psql('postgres', "UPDATE t SET v = 'meanwhile $n' WHERE id = 9; INSERT INTO t VALUES ($n, 'new')");
-	my $pid = await(sub { slurp_file($node->logfile, $log_before) =~ /\[(\d+)\] LOG:  halted at "\Q$point\E"/ && $1 },
-		"the log of $point") or die;
-	kill('KILL', $pid) or die "kill $pid: $!";
-	$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)") or die;
-	is(wait_done($id, $point), 'done', "$point: the backfill is complete");
-	wait_caught_up($source, $dest, 'g', member => $_) for qw(a b);
-	is_exact($before, $rows, $point);
-}
+# One that is sent is cancelled: the worker goes on with the stream
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'a')});
+wait_state($dest, 'g', 'a', 'stopped');
+$id = backfill('t', 'a');
+await(sub { state_of($id) eq 'published' }, 'one to be published');
+$source->safe_psql('postgres', "SELECT flo.cancel_backfill($id)");
+await(sub { !grep { /backfill/ } $nats->streams }, 'its stream to go');
+$source->safe_psql('postgres', q{INSERT INTO t VALUES (2002, 'after it', 0)});
+$before = snapshots("$root/a");
+$dest->safe_psql('postgres', q{SELECT flo.start_group('g', 'a')});
+ok(await(sub { grep { /after it/ } file_lines("$root/a") }, 'what comes after it'), 'what is cancelled holds nobody up');
+is(snapshots("$root/a"), $before, 'nothing of it comes');
 
-killed_at($_, $source) for 'backfill.told', 'backfill.snapshot', 'backfill.marked', 'chunk.after:3', 'backfill.read',
-	'backfill.published';
-killed_at($_, $dest) for 'backfill.met', 'backfill.due', 'load.before:2', 'load.after:3', 'finish.before', 'finish.after';
+# Dropped meanwhile: the table, the worker
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'a')});
+wait_state($dest, 'g', 'a', 'stopped');
+my @queued = map { backfill($_, 'a') } qw(t parted t);
+$source->safe_psql('postgres', 'DROP TABLE parted');
+$dest->safe_psql('postgres', q{SELECT flo.start_group('g', 'a')});
+is(wait_done($queued[0], 'one'), 'done', 'a backfill before a table is dropped');
+like(wait_done($queued[1], 'of a table that is dropped'), qr/^failed: table public\.parted has been dropped/, 'a table is dropped meanwhile');
+is(wait_done($queued[2], 'the one after it'), 'done', 'the one after it has its turn');
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'b')});
+wait_state($dest, 'g', 'b', 'stopped');
+$id = backfill('t', 'b');
+await(sub { state_of($id) eq 'published' }, 'one to be published');
+$dest->safe_psql('postgres', q{SELECT flo.drop_worker('g', 'b')});
+is(wait_done($id, 'of a worker that is dropped'), 'failed: the worker has gone', 'a worker is dropped meanwhile');
+is($source->safe_psql('postgres', q{SELECT last_error IS NULL FROM flo.status WHERE member = 'replicator' AND group_name = 'g'}), 't',
+	'the replicator has met no error');
 
 $_->stop('fast') for $source, $dest;
 done_testing();

@@ -1,0 +1,124 @@
+
+# flo.backfill() with kill -9 at every arrow of either side, and of the broker: it is
+# complete, and in files each row is there once.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use FloEvents;
+use FloTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $nats = FloTest::Nats->new('broker');
+my $conf = "pg_flo.restart_interval = '200ms'\n";
+my $source = flo_node('source', $nats, conf => $conf);
+my $dest = flo_node('dest', $nats, conf => $conf);
+my $root = PostgreSQL::Test::Utils::tempdir();
+
+mkdir "$root/$_" for qw(a b);
+$source->safe_psql('postgres', q{
+	CREATE TABLE t (id int PRIMARY KEY, v text);
+	INSERT INTO t SELECT i, repeat(md5(i::text), 46) FROM generate_series(1, 800) i;
+});
+create_group($source, undef, 'g');
+create_event_worker($dest, 'g', 'file', 'a', { directory => "$root/a" });
+create_event_worker($dest, 'g', 'file', 'b', { directory => "$root/b" });
+
+sub backfill
+{
+	my ($table, $worker, $where) = @_;
+	$where = defined $where ? "\$where\$$where\$where\$" : 'NULL';
+	return $source->safe_psql('postgres', "SELECT flo.backfill('g', '$table', '$worker', $where)");
+}
+
+sub state_of
+{
+	my ($id) = @_;
+	return $source->safe_psql('postgres',
+		"SELECT state || coalesce(': ' || detail, '') FROM flo.backfills WHERE id = $id");
+}
+
+sub wait_done
+{
+	my ($id, $name) = @_;
+	await(sub { state_of($id) =~ /^(done|failed)/ }, "$name is over") or diag(state_of($id));
+	return state_of($id);
+}
+
+sub snapshots
+{
+	my ($dir) = @_;
+	return scalar grep { /"Snapshot":true/ } file_lines($dir);
+}
+
+my $n = 10000;
+
+# Each row once, no event twice, and the change that came meanwhile after its row
+sub is_exact
+{
+	my ($before, $rows, $name) = @_;
+	my @lines = file_lines("$root/a");
+	my $sent = grep { /"Snapshot":true/ } @lines;
+	my ($last) = grep { /"NewTuple":\{"id":9,/ } reverse @lines;
+
+	ok($sent - $before == $rows || $sent - $before == $rows + 1, "$name: each row once")
+	  or diag(($sent - $before) . " of $rows rows");
+	lines_are_exactly(\@lines, scalar(@lines), $name);
+	like($last, qr/"v":"meanwhile $n"/, "$name: the last event of a row is what it is now");
+}
+
+sub killed_at
+{
+	my ($point, $node) = @_;
+	my $before = snapshots("$root/a");
+	my $rows = $source->safe_psql('postgres', 'SELECT count(*) FROM t');
+	my $log_before = -s $node->logfile;
+
+	halt_at($node, $point);
+	my $id = backfill('t', 'a');
+	await_halt($node, $point) or die;
+	$n++;
+	$source->safe_psql('postgres', "UPDATE t SET v = 'meanwhile $n' WHERE id = 9; INSERT INTO t VALUES ($n, 'new')");
+	my $pid = await(sub { slurp_file($node->logfile, $log_before) =~ /\[(\d+)\] LOG:  halted at "\Q$point\E"/ && $1 },
+		"the log of $point") or die;
+	kill('KILL', $pid) or die "kill $pid: $!";
+	$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)") or die;
+	is(wait_done($id, $point), 'done', "$point: the backfill is complete");
+	wait_caught_up($source, $dest, 'g', member => $_) for qw(a b);
+	is_exact($before, $rows, $point);
+}
+
+killed_at($_, $source) for 'backfill.told', 'backfill.snapshot', 'backfill.marked', 'chunk.after:3', 'backfill.read',
+	'backfill.published';
+killed_at($_, $dest) for 'backfill.met', 'backfill.due', 'load.before:2', 'load.after:3', 'finish.before', 'finish.after';
+
+# The broker, while rows are read, and while they are taken
+for my $at ([ 'chunk.after:2', $source ], [ 'load.before:3', $dest ])
+{
+	my ($point, $node) = @$at;
+	my $before = snapshots("$root/a");
+	my $rows = $source->safe_psql('postgres', 'SELECT count(*) FROM t');
+	my $log_before = -s $node->logfile;
+
+	halt_at($node, $point);
+	my $id = backfill('t', 'a');
+	await_halt($node, $point) or die;
+	my $pid = await(sub { slurp_file($node->logfile, $log_before) =~ /\[(\d+)\] LOG:  halted at "\Q$point\E"/ && $1 },
+		"the log of $point") or die;
+	$nats->kill9;
+	kill('KILL', $pid) or die "kill $pid: $!";
+	$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)") or die;
+	$nats->start;
+	$n++;
+	$source->safe_psql('postgres', "UPDATE t SET v = 'meanwhile $n' WHERE id = 9");
+	is(wait_done($id, "broker, $point"), 'done', "broker, $point: the backfill is complete");
+	wait_caught_up($source, $dest, 'g', member => $_) for qw(a b);
+	is_exact($before, $rows, "broker, $point");
+}
+is(snapshots("$root/b"), 0, 'another worker gets nothing');
+
+$_->stop('fast') for $source, $dest;
+done_testing();
