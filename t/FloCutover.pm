@@ -28,7 +28,7 @@ my @ends;
 
 =head2 cutover_servers()
 
-A broker and two servers, which are returned.
+Two servers and their broker, which are returned.
 
 =cut
 
@@ -36,7 +36,7 @@ sub cutover_servers
 {
 	$nats = FloTest::Nats->new('broker');
 	($old, $new) = map { flo_node($_, $nats) } qw(old new);
-	return ($old, $new);
+	return ($old, $new, $nats);
 }
 
 sub _run
@@ -150,15 +150,12 @@ sub _clean
 {
 	my ($group, $back) = @_;
 
-	for my $node ($old, $new)
-	{
-		$node->psql('postgres', "SELECT flo.unfence(g, true) FROM unnest('{$group,$back}'::text[]) g"
-			  . " WHERE EXISTS (SELECT FROM flo.fence_status() f WHERE f.group_name = g)") for 1 .. 2;
-	}
+	# what was forced open fences itself again when it hears of the other side
 	for my $which ([ $new, $group ], [ $old, $back ], [ $old, $group ], [ $new, $back ])
 	{
 		my ($node, $name) = @$which;
-		$node->psql('postgres', "SELECT flo.drop_group('$name', purge_stream => true, force => true)");
+		$node->psql('postgres', "BEGIN; SELECT flo.unfence(group_name, true) FROM flo.fence_status()
+			WHERE group_name = '$name'; SELECT flo.drop_group('$name', purge_stream => true, force => true); COMMIT");
 	}
 }
 

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "core/attempt.h"
 #include "core/transaction.h"
 #include "miscadmin.h"
@@ -48,6 +49,15 @@ flo_attempt(void (*run) (void *arg), void *arg, bool keep)
 	 */
 	CheckXidAlive = decoded;
 	return error;
+}
+
+void
+flo_attempt_constraints(void)
+{
+	ConstraintsSetStmt *immediate = makeNode(ConstraintsSetStmt);
+
+	AfterTriggerSetState(immediate);
+	pfree(immediate);
 }
 
 ErrorData *

@@ -16,6 +16,12 @@
 extern ErrorData *flo_attempt(void (*run) (void *arg), void *arg, bool keep);
 
 /*
+ * For who runs in it: what deferred constraints would say at the commit, now.  They are not
+ * deferred any more in this transaction.
+ */
+extern void flo_attempt_constraints(void);
+
+/*
  * The same in a transaction of its own, between transactions: it has a snapshot, and
  * its commit is as durable as synchronous_commit = on has it.
  */

@@ -246,6 +246,8 @@ take_repair(FloWorker *w, const FloChange *message)
 			apply_change(w, change);
 	}
 	w->txn.repair = false;
+	w->batch_has_ddl = true;	/* what it has made of constraints ends with
+								 * it */
 }
 
 /* What pg_flo itself says in the stream: values of sequences, copies owed, cut-overs, rows anew */

@@ -75,6 +75,7 @@ flo_compare_choose_rows(FloCompareUnit *unit)
 	FloCompareTable *table = unit->table;
 	ListCell   *cell;
 
+	flo_compare_table_hash_keys(table);
 	unit->chooser = flo_digest_create(unit->reader->plan->seed, table->nbuckets, table->ncolumns,
 									  table->in_bucket);
 	foreach(cell, table->sources)

@@ -27,12 +27,10 @@ show_row(const FloCompareTable *table, TupleTableSlot *slot, FloDigestValue *val
 		FloCompareColumn *column = &table->columns[i];
 		int			place = column->attnum - 1;
 
-		values[i].data = NULL;
-		values[i].len = 0;
 		if (slot->tts_isnull[place])
-			continue;
-		values[i].data = OutputFunctionCall(&column->output, slot->tts_values[place]);
-		values[i].len = strlen(values[i].data);
+			values[i] = (FloDigestValue) {NULL};
+		else
+			values[i] = flo_compare_value(column, slot->tts_values[place]);
 	}
 }
 
@@ -117,8 +115,7 @@ flo_compare_convert(const FloCompareTable *table, FloCompareSource *source,
 					 errmsg("a row of table \"%s.%s\" has fewer values than its table columns",
 							source->plan->schema, source->plan->table)));
 		value = &change->new.values[source->places[i]];
-		values[i].data = NULL;
-		values[i].len = 0;
+		values[i] = (FloDigestValue) {NULL};
 		if (value->kind == FLO_VALUE_NULL)
 			continue;
 		if (value->kind == FLO_VALUE_UNCHANGED)
@@ -126,8 +123,6 @@ flo_compare_convert(const FloCompareTable *table, FloCompareSource *source,
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
 					 errmsg("a row of table \"%s.%s\" came without one of its values",
 							source->plan->schema, source->plan->table)));
-		values[i].data = OutputFunctionCall(&column->output,
-											flo_convert(&source->converters[i], value));
-		values[i].len = strlen(values[i].data);
+		values[i] = flo_compare_value(column, flo_convert(&source->converters[i], value));
 	}
 }

@@ -47,14 +47,18 @@ flo_compare_sort_begin(int kilobytes)
 	return sort;
 }
 
+/* By its text, or by what its type takes for equal */
 static uint64
-mix(uint64 state, const FloDigestValue *value)
+mix(uint64 state, const FloDigestValue *value, bool by_type)
 {
-	uint64		head = value->data == NULL ? 0 : (UINT64CONST(1) << 32) | (uint32) value->len;
+	uint64		head = value->data == NULL ? 0 :
+		(UINT64CONST(1) << 32) | (by_type ? 0 : (uint32) value->len);
 
 	state = hash_bytes_extended((const unsigned char *) &head, sizeof(head), state);
 	if (value->data == NULL)
 		return state;
+	if (by_type)
+		return hash_bytes_extended((const unsigned char *) &value->hash, sizeof(value->hash), state);
 	return hash_bytes_extended((const unsigned char *) value->data, value->len, state);
 }
 
@@ -67,8 +71,8 @@ flo_row_hash(uint64 seed, const FloDigestValue *values, const int *columns, int 
 	{
 		const FloDigestValue *value = &values[columns != NULL ? columns[i] : i];
 
-		hash.one = mix(hash.one, value);
-		hash.other = mix(hash.other, value);
+		hash.one = mix(hash.one, value, columns != NULL && value->is_hashed);
+		hash.other = mix(hash.other, value, columns != NULL && value->is_hashed);
 	}
 	return hash;
 }

@@ -14,7 +14,7 @@ typedef struct FloRowHash
 	uint64		other;
 } FloRowHash;
 
-/* Of the values named by "columns", or of all */
+/* Of the values named by "columns", as their types tell them apart; or of all, as text */
 extern FloRowHash flo_row_hash(uint64 seed, const FloDigestValue *values, const int *columns,
 							   int count);
 

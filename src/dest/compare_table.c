@@ -25,6 +25,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
+#include "utils/typcache.h"
 
 /* --- tables of the source ------------------------------------------------ */
 
@@ -318,6 +319,7 @@ add_column(FloCompareTable *table, Form_pg_attribute att)
 	column->name = pstrdup(NameStr(att->attname));
 	column->attnum = att->attnum;
 	column->typmod = att->atttypmod;
+	column->collation = att->attcollation;
 	column->type = getBaseTypeAndTypmod(att->atttypid, &column->typmod);
 	getTypeOutputInfo(column->type, &function, &varlena);
 	fmgr_info(function, &column->output);
@@ -422,6 +424,37 @@ consider_sums(FloCompareTable *table)
 	}
 }
 
+/* Values that are equal may be written in several ways, as of numeric or citext */
+void
+flo_compare_table_hash_keys(FloCompareTable *table)
+{
+	for (int i = 0; i < table->nkey && !table->keyless; i++)
+	{
+		FloCompareColumn *column = &table->columns[table->key[i]];
+		Oid			function = lookup_type_cache(column->type, TYPECACHE_HASH_EXTENDED_PROC)->hash_extended_proc;
+
+		if (!OidIsValid(function))
+			continue;
+		column->hash = palloc(sizeof(FmgrInfo));
+		fmgr_info(function, column->hash);
+	}
+}
+
+FloDigestValue
+flo_compare_value(FloCompareColumn *column, Datum value)
+{
+	FloDigestValue result = {OutputFunctionCall(&column->output, value)};
+
+	result.len = strlen(result.data);
+	if (column->hash != NULL)
+	{
+		result.is_hashed = true;
+		result.hash = DatumGetUInt64(FunctionCall2Coll(column->hash, column->collation, value,
+													   Int64GetDatum(0)));
+	}
+	return result;
+}
+
 /*
  * Buckets go by the source's key.  Rows are told apart by the primary key here, which
  * is what is written by; else by the source's; else they are compared as a whole.
@@ -447,12 +480,14 @@ choose_keys(FloCompareTable *table, Relation rel)
 	}
 	if (primary != NULL)
 		index_close(primary, NoLock);
-	if (nprimary > 0 && table->nkey == nprimary)
-		return;
-	table->nkey = 0;
-	for (int i = 0; i < table->ncolumns; i++)
-		if (nbucket == 0 || table->in_bucket[i])
-			table->key[table->nkey++] = i;
+	if (nprimary == 0 || table->nkey < nprimary)
+	{
+		table->nkey = 0;
+		for (int i = 0; i < table->ncolumns; i++)
+			if (nbucket == 0 || table->in_bucket[i])
+				table->key[table->nkey++] = i;
+	}
+	table->keyless = nprimary == 0 && nbucket == 0;
 }
 
 static void

@@ -25,6 +25,9 @@ typedef struct FloCompareColumn
 								 * are nobody's code */
 	int32		typmod;
 	FmgrInfo	output;
+	FmgrInfo   *hash;			/* of the type, where rows are told apart by
+								 * the column; NULL: by its text */
+	Oid			collation;
 } FloCompareColumn;
 
 /* A table of the source */
@@ -69,8 +72,11 @@ typedef struct FloCompareTable
 	bool	   *in_bucket;		/* columns whose values choose the bucket, as
 								 * at the source; none: all do */
 	int64		nbuckets;		/* the fewest of a source; others fold */
-	int			nkey;			/* columns that tell rows apart */
+	int			nkey;			/* columns that tell rows apart: those of the
+								 * primary key here, or of the source's key,
+								 * or all */
 	int		   *key;
+	bool		keyless;		/* all columns, as there is no key */
 	const char *only_rows;		/* why sums cannot agree; NULL = they can */
 } FloCompareTable;
 
@@ -90,6 +96,9 @@ extern void flo_compare_table_open(FloCompareTable *table, const FloWorkerSpec *
 extern void flo_compare_table_take_columns(FloCompareTable *table, const AttrNumber *numbers,
 										   int count);
 
+/* Rows are about to be told apart: keys by what their types take for equal */
+extern void flo_compare_table_hash_keys(FloCompareTable *table);
+
 /* Before it is read no longer */
 extern void flo_compare_table_unlock(FloCompareTable *table);
 
@@ -101,6 +110,9 @@ extern FloCompareSource *flo_compare_source(const FloCompareTable *table, uint32
  */
 extern bool flo_compare_source_bind(const FloCompareTable *table, FloCompareSource *source,
 									const FloRelation *relation);
+
+/* A value here as it is compared, with the role of flo_compare_enter() */
+extern FloDigestValue flo_compare_value(FloCompareColumn *column, Datum value);
 
 /* As whom values are converted; left with flo_as_role_leave() */
 extern void flo_compare_enter(const FloCompareTable *table, FloAsRole *as);

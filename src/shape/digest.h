@@ -25,11 +25,17 @@ typedef struct FloBucketSum
 	uint64		high;
 } FloBucketSum;
 
-/* A column's value as text in the database's encoding; data NULL = NULL */
+/*
+ * A column's value as text in the database's encoding; data NULL = NULL.  What keys are
+ * told apart by may be a hash of its type's, the same for values that are equal there,
+ * however they are written.
+ */
 typedef struct FloDigestValue
 {
 	const char *data;
 	int			len;
+	bool		is_hashed;
+	uint64		hash;
 } FloDigestValue;
 
 typedef struct FloDigest

@@ -384,8 +384,8 @@ report_identity_change(const FloTarget *target)
 
 /*
  * A new row whose key exists already.  False when it was not updated: it has
- * gone in the meantime, or a trigger keeps it as it is.  An identity column
- * beside the key may have another value: see update_identity().
+ * gone in the meantime, or a trigger keeps it as it is.  An identity column beside the
+ * key may have another value: see update_identity().  A repair writes the key as well.
  */
 static bool
 update_existing(FloPostgresSink *sink, FloTarget *target, const FloTuple *new)
@@ -393,10 +393,10 @@ update_existing(FloPostgresSink *sink, FloTarget *target, const FloTuple *new)
 	uint64	   *bits = clear_bits(sink, target);
 	bool		identity;
 
-	if (target->touch == NULL)
+	if (target->touch == NULL && !sink->repair)
 		return true;
 	for (int i = 0; i < target->natts; i++)
-		if (!target->columns[i].generated && !target->columns[i].in_key)
+		if (!target->columns[i].generated && (!target->columns[i].in_key || sink->repair))
 			flo_bit_set(bits, i);
 	identity = assigns_identity(target, bits);
 	if (execute_one(sink, target, flo_statement_get(target, FLO_STMT_UPDATE_KEY, false, bits), NULL,
@@ -764,6 +764,7 @@ try_repair(void *arg)
 		put_row(row->sink, row->target, row->change);
 	else
 		remove_row(row->sink, row->target, row->change);
+	flo_attempt_constraints();
 	flo_target_leave(&saved);
 }
 
@@ -880,7 +881,6 @@ postgres_change(FloSink *base, const FloTransaction *txn, const FloChange *chang
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-
 	MemoryContextSwitchTo(old_context);
 	MemoryContextReset(sink->row_context);
 	flo_error_context.operation = NULL;

@@ -552,6 +552,7 @@ repair(FloCompareLeader *l)
 		flo_injection_point("repair.before");
 		if (repair_table(l, pair, &order))
 			pair->repaired = pair->pending = any = true;
+		pair->repairs = NIL;
 	}
 	return any;
 }
@@ -572,7 +573,7 @@ compare(FloCompareLeader *l)
 	foreach(cell, l->pairs)
 		((FloComparedPair *) lfirst(cell))->pending = !((FloComparedPair *) lfirst(cell))->finished;
 	run_rounds(l);
-	if (repair(l))
+	while (repair(l))
 		run_rounds(l);
 	flo_compare_clean(l->bus, l->group);
 	(void) flo_transaction_begin();

@@ -34,7 +34,9 @@ typedef struct FloComparedPair
 	char	   *buckets;		/* of these; NULL = all */
 	bool		finished;
 	List	   *repairs;		/* of FloRepairKey *: to be written again */
+	bool		repairs_cut;	/* there are more that differ */
 	bool		repaired;		/* they were */
+	int64		left;			/* rows that differed before that */
 } FloComparedPair;
 
 typedef struct FloCompareLeader

@@ -101,16 +101,24 @@ flo_comparison_hear(FloCompareLeader *l, int longest)
 
 /* --- results ------------------------------------------------------------- */
 
-/* What is to be written again, unless it was: then it has no last word yet */
+/*
+ * What is to be written again, so many rows at a time, as long as fewer are left: it has
+ * no last word yet
+ */
 static bool
 take_repairs(FloCompareLeader *l, FloComparedPair *pair, const FloComparedRecord *record)
 {
 	MemoryContext old;
 	ListCell   *cell;
 
-	if (!l->request->repair || pair->repaired || record->state != FLO_COMPARED_DIFFERENT ||
-		record->repairs == NIL)
+	int64		left = record->missing + record->extra + record->different;
+
+	if (!l->request->repair || record->state != FLO_COMPARED_DIFFERENT ||
+		record->repairs == NIL ||
+		(pair->repaired && (!pair->repairs_cut || left >= pair->left)))
 		return false;
+	pair->left = left;
+	pair->repairs_cut = record->repairs_cut;
 	old = MemoryContextSwitchTo(l->context);
 	foreach(cell, record->repairs)
 	{
@@ -125,6 +133,12 @@ take_repairs(FloCompareLeader *l, FloComparedPair *pair, const FloComparedRecord
 		pair->repairs = lappend(pair->repairs, copy);
 	}
 	MemoryContextSwitchTo(old);
+	if (pair->repaired)
+	{
+		flo_comparison_show(l, pair->worker->name, pair->relation, FLO_COMPARISON_REPAIRING,
+							psprintf(INT64_FORMAT " rows still differ", left));
+		return true;
+	}
 	old = flo_transaction_begin();
 	flo_comparisons_result(l->group, l->request->id, pair->worker->name, record,
 						   FLO_COMPARISON_REPAIRING);

@@ -25,6 +25,7 @@
 #include "source/cutover_acts.h"
 #include "source/cutover_heard.h"
 #include "utils/memutils.h"
+#include "wire/cutover.h"
 #include "wire/record.h"
 
 /* ms until something that did not work is tried again, while it may still work */
@@ -265,6 +266,12 @@ start(Replicator *rep)
 				psprintf("At the destination: SELECT flo.alter_worker('%s', '%s', '{\"allow_cutover\": true}').",
 						 c->group, report->worker),
 				psprintf("worker \"%s\" does not allow a cut-over", report->worker));
+	else if (record->attempt >= FLO_CUTOVER_ATTEMPT_MAX || c->attempt > FLO_CUTOVER_ATTEMPT_MAX)
+		give_up(rep, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+				psprintf("The number that the broker has under \"%s\" was made by none: look who may write there.",
+						 flo_cutover_key(report->consumer)),
+				psprintf("there is no number left for an attempt with worker \"%s\"",
+						 report->worker));
 	else if (report->copying || phase == FLO_COPY_SNAPSHOT || phase == FLO_COPY_RUNNING)
 		give_up(rep, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 				"flo.copy_progress shows how far it is.",

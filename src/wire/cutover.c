@@ -27,7 +27,7 @@ static const char *const order_names[] = {
 	"check", "prepare", "fenced", "open", "cancel", "over", NULL
 };
 static const FloField message_fields[] = {
-	{FLO_FIELD(F, attempt, FLO_FIELD_UINT64, FLO_REQUIRED)},
+	{FLO_FIELD(F, attempt, FLO_FIELD_UINT64, FLO_REQUIRED), FLO_AT_MOST(FLO_CUTOVER_ATTEMPT_MAX)},
 	{FLO_FIELD(F, order, FLO_FIELD_ENUM, FLO_REQUIRED), FLO_ONE_OF(order_names)},
 	{FLO_FIELD(F, consumer, FLO_FIELD_TEXT, FLO_REQUIRED), FLO_AT_MOST(CONSUMER_MAX)},
 	{FLO_FIELD(F, reverse, FLO_FIELD_TEXT, FLO_OPTIONAL), FLO_AT_MOST(FLO_NAME_MAX)},

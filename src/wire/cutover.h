@@ -9,6 +9,9 @@
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
+/* Numbers of attempts go up one by one: one beyond this is nobody's */
+#define FLO_CUTOVER_ATTEMPT_MAX (INT64CONST(1) << 62)
+
 typedef enum FloCutoverOrder
 {
 	FLO_ORDER_CHECK,			/* could you? nothing is done */
