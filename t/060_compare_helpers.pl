@@ -53,6 +53,7 @@ dst(q{CREATE TABLE part2 (extra int, v text, id int NOT NULL); ALTER TABLE part2
 src(q{INSERT INTO big SELECT i, repeat('v', 1500) FROM generate_series(1, 30000) i;
 	INSERT INTO parts SELECT i, repeat('w', 1500) FROM generate_series(1, 10000) i;
 	INSERT INTO small VALUES (1, 'one')});
+dst('CREATE ROLE keeper; ALTER TABLE big OWNER TO keeper');
 create_copy_group($source, $dest, 'g', worker_options => q{'{"loaders": 3}'});
 wait_caught_up($source, $dest, 'g');
 

@@ -552,8 +552,11 @@ repair(FloCompareLeader *l)
 		flo_injection_point("repair.before");
 		if (repair_table(l, pair, &order))
 			pair->repaired = pair->pending = any = true;
-		pair->repairs = NIL;
 	}
+	foreach(cell, l->pairs)
+		((FloComparedPair *) lfirst(cell))->repairs = NIL;
+	MemoryContextReset(l->repairs);
+	l->repaired++;
 	return any;
 }
 
@@ -598,6 +601,7 @@ flo_comparer_run(const FloProcessArgs *args)
 	l->args = args;
 	l->context = CurrentMemoryContext;
 	l->turn = AllocSetContextCreate(l->context, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);
+	l->repairs = AllocSetContextCreate(l->context, "pg_flo repairs", ALLOCSET_DEFAULT_SIZES);
 	PG_TRY();
 	{
 		compare(l);

@@ -44,6 +44,8 @@ typedef struct FloCompareLeader
 	const FloProcessArgs *args;
 	MemoryContext context;
 	MemoryContext turn;			/* reset in each look */
+	MemoryContext repairs;		/* of the pairs; reset when they are made */
+	int			repaired;		/* so often */
 	char	   *group;
 	char	   *bucket;
 	char	   *generation;

@@ -25,6 +25,9 @@
 #define LOOK_INTERVAL 200		/* ms between two looks at results */
 #define HEAR_INTERVAL 2000		/* and at reports */
 
+/* So often rows are repaired, FLO_MAX_REPAIRS of a table at a time */
+#define MAX_REPAIRS 20
+
 /* Asked for, and there is none */
 static FloComparedRecord no_result;
 
@@ -114,12 +117,12 @@ take_repairs(FloCompareLeader *l, FloComparedPair *pair, const FloComparedRecord
 	int64		left = record->missing + record->extra + record->different;
 
 	if (!l->request->repair || record->state != FLO_COMPARED_DIFFERENT ||
-		record->repairs == NIL ||
+		record->repairs == NIL || l->repaired >= MAX_REPAIRS ||
 		(pair->repaired && (!pair->repairs_cut || left >= pair->left)))
 		return false;
 	pair->left = left;
 	pair->repairs_cut = record->repairs_cut;
-	old = MemoryContextSwitchTo(l->context);
+	old = MemoryContextSwitchTo(l->repairs);
 	foreach(cell, record->repairs)
 	{
 		const FloRepairKey *key = lfirst(cell);
@@ -176,6 +179,8 @@ take_result(FloCompareLeader *l, FloComparedPair *pair, FloComparedRecord *recor
 	if (take_repairs(l, pair, record))
 		return;
 	pair->finished = true;
+	if (pair->repaired && record->repairs_cut && record->detail == NULL)
+		record->detail = pstrdup("more rows differ than one call repairs, or they are refused at the destination");
 	if (pair->repaired && record->state == FLO_COMPARED_EQUAL)
 	{
 		flo_comparison_show(l, pair->worker->name, pair->relation, FLO_COMPARISON_REPAIRED, NULL);
