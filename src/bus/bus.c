@@ -834,6 +834,7 @@ flo_bus_next_delivery(FloBus *bus, FloBusDelivery *delivery)
 		nats_functions->release(bus->nats, message.impl);
 	}
 	memset(delivery, 0, sizeof(*delivery));
+	delivery->subject = message.subject;
 	delivery->data = message.data;
 	delivery->len = message.len;
 	delivery->ack_subject = message.reply;
@@ -848,6 +849,12 @@ flo_bus_next_delivery(FloBus *bus, FloBusDelivery *delivery)
 				 errmsg("NATS delivered a message that no consumer sent")));
 	}
 	return true;
+}
+
+const char *
+flo_bus_delivery_header(const FloBusDelivery *delivery, const char *name)
+{
+	return nats_functions->header(delivery->impl, name);
 }
 
 void

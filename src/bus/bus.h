@@ -165,6 +165,7 @@ extern void flo_bus_pull(FloBus *bus, const char *stream, const char *consumer,
 
 typedef struct FloBusDelivery
 {
+	const char *subject;		/* valid as long as the delivery */
 	char	   *data;			/* writable; one more byte behind the end is,
 								 * too */
 	int			len;
@@ -180,6 +181,9 @@ typedef struct FloBusDelivery
 
 /* The next message or status that has arrived; false when none is waiting */
 extern bool flo_bus_next_delivery(FloBus *bus, FloBusDelivery *delivery);
+
+/* One of its headers, valid as long as the delivery; NULL: it has none such */
+extern const char *flo_bus_delivery_header(const FloBusDelivery *delivery, const char *name);
 
 /* Every delivery taken must be released, in any order */
 extern void flo_bus_release(FloBus *bus, FloBusDelivery *delivery);

@@ -17,7 +17,7 @@
 #define FLO_NATS_ENTRY "flo_nats_functions"
 
 /* Raised with every change of this file: both modules must agree */
-#define FLO_NATS_ABI 5
+#define FLO_NATS_ABI 6
 
 typedef enum FloNatsStatus
 {
@@ -126,6 +126,9 @@ typedef struct FloNatsFunctions
 	/* The next message that has arrived in an inbox */
 	FloNatsStatus (*take) (FloNats *nats, FloNatsInbox inbox, FloNatsMessage *message);
 	void		(*release) (FloNats *nats, void *impl);
+
+	/* A header of a message that was taken; NULL: it has none such */
+	const char *(*header) (void *impl, const char *name);
 
 	FloNatsStatus (*watch) (FloNats *nats, const char *subject);
 

@@ -849,6 +849,16 @@ release(FloNats *nats, void *impl)
 	free(held);
 }
 
+static const char *
+header_of(void *impl, const char *name)
+{
+	const char *value = NULL;
+
+	if (natsMsgHeader_Get(((Held *) impl)->message, name, &value) != NATS_OK)
+		return NULL;
+	return value;
+}
+
 static FloNatsStatus
 watch(FloNats *nats, const char *subject)
 {
@@ -891,6 +901,7 @@ flo_nats_functions(void)
 		.publish = publish,
 		.take = take,
 		.release = release,
+		.header = header_of,
 		.watch = watch,
 		.reset_pulls = reset_pulls,
 	};

@@ -228,6 +228,10 @@ typedef struct FloWorkerOptions
 	int64		max_size;		/* bytes */
 	int64		max_age;		/* ms */
 
+	/* rows in a bucket */
+	char	   *kv_bucket;		/* NULL: events, to subjects */
+	int64		kv_history;
+
 	/* webhook */
 	char	   *url;
 	char	   *headers_file;

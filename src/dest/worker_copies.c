@@ -10,6 +10,7 @@
 #include "dest/given_up.h"
 #include "dest/owed.h"
 #include "dest/worker_copies.h"
+#include "dest/worker_rules.h"
 #include "monitor/state.h"
 #include "utils/memutils.h"
 
@@ -37,6 +38,32 @@ flo_worker_look_at_copies(FloWorker *w)
 	flo_owed_look(w);
 	w->keys_unchecked = flo_foreign_keys_are_unchecked(w->spec);
 	flo_transaction_end(old);
+}
+
+List *
+flo_worker_copies_for_sink(FloWorker *w)
+{
+	MemoryContext old = flo_transaction_begin();
+	List	   *copies = NIL;
+	ListCell   *cell;
+
+	MemoryContextSwitchTo(GetMemoryChunkContext(w));
+	foreach(cell, flo_copied_tables(w->group, w->worker))
+	{
+		FloCopiedTable *table = lfirst(cell);
+		FloSinkCopy *copy;
+		int64		mapped;
+
+		if (!table->finished || table->table[0] == '\0')
+			continue;
+		copy = palloc0(sizeof(FloSinkCopy));
+		(void) flo_worker_rules_name(w->rules, table->schema, table->table, &copy->schema,
+									 &copy->table, &mapped);
+		copy->lsn = table->lsn;
+		copies = lappend(copies, copy);
+	}
+	flo_transaction_end(old);
+	return copies;
 }
 
 void

@@ -23,6 +23,7 @@
 #include "dest/owed.h"
 #include "dest/progress.h"
 #include "dest/worker_config.h"
+#include "dest/worker_copies.h"
 #include "dest/worker_report.h"
 #include "dest/worker_source.h"
 #include "dest/worker_state.h"
@@ -268,7 +269,10 @@ flo_worker_open_sink(FloWorker *w)
 	w->host.checkpoint = host_checkpoint;
 	w->host.unchecked = host_unchecked;
 	if (!ops->transactional)
+	{
 		w->host.source_database = flo_owner_database(w->bus, w->stream);
+		w->host.copies = flo_worker_copies_for_sink(w);
+	}
 	w->sink = ops->open(w->spec, &w->tally, flo_progress_sink_state(w->progress), &w->host);
 	if (ops->save != NULL)
 		host_checkpoint(w);

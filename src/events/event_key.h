@@ -11,6 +11,9 @@
 #include "events/escape.h"
 #include "events/event.h"
 
+/* Longest tokens of a key, in subjects and buckets */
+#define FLO_EVENT_KEY_MAX 400
+
 extern bool flo_event_has_key(const FloRelation *relation);
 
 /*

@@ -40,6 +40,14 @@ typedef struct FloTransaction
 								 * one that is not to be there */
 } FloTransaction;
 
+/* A table by its name here: rows of before this snapshot, and not in it, are no more */
+typedef struct FloSinkCopy
+{
+	const char *schema;
+	const char *table;
+	XLogRecPtr	lsn;
+} FloSinkCopy;
+
 /*
  * What a sink may ask of its worker.  "serve" and "checkpoint" are for one that
  * waits for the outside world, called between database transactions only.  All
@@ -77,6 +85,11 @@ typedef struct FloSinkHost
 	 * not
 	 */
 	const char *source_database;
+
+	/*
+	 * Tables whose copy is in, of FloSinkCopy; NIL while that is being loaded
+	 */
+	List	   *copies;
 } FloSinkHost;
 
 typedef struct FloSinkOps
