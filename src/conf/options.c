@@ -89,7 +89,7 @@ static const char *const masking_names[] = {"rules", "strict", NULL};
 static const char *const format_names[] = {"pg_flo", "cloudevents", "debezium", NULL};
 static const char *const cloudevents_mode_names[] = {"structured", "binary", NULL};
 static const char *const oversize_names[] = {"error", "reference", NULL};
-static const char *const subject_default[] = {"cdc.{group}.{schema}.{table}.{operation}"};
+static const char *const subject_default[] = {FLO_DEFAULT_SUBJECT};
 static const char *const partition_by_names[] = {"key", "table", "schema", NULL};
 static const char *const ddl_names[] = {"apply", "hold", "ignore", NULL};
 static const char *const topic_default[] = {"{group}.{schema}.{table}"};
@@ -173,6 +173,9 @@ static const Option registry[] = {
 	{"stream_max_bytes", FLO_SCOPE_NATS, OPTION_BYTES, W(stream_max_bytes), 0, 0, SIZE_MAX_BYTES},
 	{"stream_max_age", FLO_SCOPE_NATS, OPTION_SECONDS, W(stream_max_age), 0, 0, PG_INT32_MAX},
 	{"stream_replicas", FLO_SCOPE_NATS, OPTION_NUMBER, W(stream_replicas), -1, 1, 5},
+	{"kv_bucket", FLO_SCOPE_NATS, OPTION_TEXT, W(kv_bucket)},
+	{"kv_history", FLO_SCOPE_NATS, OPTION_NUMBER, W(kv_history), 1, 1, 64},
+
 	/* kafka */
 	{"brokers", FLO_SCOPE_KAFKA, OPTION_TEXT, W(brokers)},
 	{"topic", FLO_SCOPE_KAFKA, OPTION_TEXT, W(topic), 0, 0, 0, topic_default},

@@ -179,6 +179,9 @@ typedef enum FloOversize
 	FLO_OVERSIZE_REFERENCE		/* sent without the values that do not fit */
 } FloOversize;
 
+/* Where events go, as a template */
+#define FLO_DEFAULT_SUBJECT "cdc.{group}.{schema}.{table}.{operation}"
+
 typedef struct FloReplicatorOptions
 {
 	FloReleaseWal release_wal;
@@ -228,10 +231,6 @@ typedef struct FloWorkerOptions
 	int64		max_size;		/* bytes */
 	int64		max_age;		/* ms */
 
-	/* rows in a bucket */
-	char	   *kv_bucket;		/* NULL: events, to subjects */
-	int64		kv_history;
-
 	/* webhook */
 	char	   *url;
 	char	   *headers_file;
@@ -251,6 +250,9 @@ typedef struct FloWorkerOptions
 									 * unlimited */
 	int64		stream_max_age; /* likewise; s, 0 = unlimited */
 	int64		stream_replicas;	/* likewise; -1 = as the setting says */
+	char	   *kv_bucket;		/* NULL: events, to subjects */
+	int64		kv_history;
+
 	/* kafka */
 	char	   *brokers;
 	char	   *topic;			/* template */

@@ -12,7 +12,7 @@
 #include "events/event.h"
 
 /* Longest tokens of a key, in subjects and buckets */
-#define FLO_EVENT_KEY_MAX 400
+#define FLO_EVENT_KEY_MAX 1024
 
 extern bool flo_event_has_key(const FloRelation *relation);
 

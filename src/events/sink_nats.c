@@ -31,13 +31,13 @@
 #include "events/event.h"
 #include "events/event_key.h"
 #include "events/nats_place.h"
+#include "events/sink_nats_kv.h"
 #include "events/template.h"
 #include "monitor/state.h"
 #include "utils/memutils.h"
 
-/* Longest template, and longest key in a subject */
+/* Longest template */
 #define SUBJECT_MAX 256
-#define KEY_MAX 1024
 
 #define STREAM_NAME_MAX 255
 
@@ -159,6 +159,11 @@ check_stream(const FloWorkerSpec *spec)
 static void
 nats_check(const FloWorkerSpec *spec)
 {
+	if (spec->options.kv_bucket != NULL)
+	{
+		flo_nats_kv_check(spec);
+		return;
+	}
 	check_subject(spec);
 	check_stream(spec);
 	(void) flo_partitioning_parse(spec->options.partition_by, (int) spec->options.partitions);
@@ -221,7 +226,7 @@ set_key(FloNatsSink *sink, const FloChange *change)
 	}
 	resetStringInfo(out);
 	flo_event_key_token(sink->writer, out, change, flo_event_is_old(sink->writer),
-						FLO_ESCAPE_NATS, '/', KEY_MAX);
+						FLO_ESCAPE_NATS, '/', FLO_EVENT_KEY_MAX);
 	sink->values.values[FLO_TOKEN_KEY] = out->data;
 }
 
@@ -530,7 +535,7 @@ open_outlet(FloNatsSink *sink, const FloWorkerSpec *spec)
 }
 
 static FloSink *
-nats_open(const FloWorkerSpec *spec, FloTally *tally, const char *state, const FloSinkHost *host)
+open_events(const FloWorkerSpec *spec, FloTally *tally, const char *state, const FloSinkHost *host)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo NATS sink",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -555,6 +560,14 @@ nats_open(const FloWorkerSpec *spec, FloTally *tally, const char *state, const F
 	sink->saved_at = flo_clock();
 	MemoryContextSwitchTo(old);
 	return &sink->base;
+}
+
+static FloSink *
+nats_open(const FloWorkerSpec *spec, FloTally *tally, const char *state, const FloSinkHost *host)
+{
+	if (spec->options.kv_bucket != NULL)
+		return flo_nats_kv_open(spec, tally, state, host);
+	return open_events(spec, tally, flo_nats_kv_is_state(state) ? NULL : state, host);
 }
 
 static void

@@ -33,6 +33,7 @@
 #include "bus/outlet.h"
 #include "bus/stream.h"
 #include "catalog/pg_class.h"
+#include "conf/commit.h"
 #include "core/compat.h"
 #include "core/error_context.h"
 #include "core/names.h"
@@ -681,7 +682,8 @@ read_state(FloKvSink *sink, const char *state)
 static void
 find_place(FloKvSink *sink)
 {
-	char	   *place = flo_outlet_last(sink->outlet);
+	char	   *place = flo_outlet_last(sink->outlet, flo_kv_stream(sink->bucket),
+										flo_kv_subject(sink->bucket, ">"));
 	uint32		high;
 	uint32		low;
 	int			end = 0;
@@ -723,7 +725,8 @@ open_bucket(FloKvSink *sink, bool known)
 						  flo_name_consumer(spec->group, spec->worker, GetSystemIdentifier(),
 											MyDatabaseId)),
 		.history = (int) spec->options.kv_history,
-		.replicas = flo_stream_replicas
+		.replicas = spec->options.stream_replicas > 0 ? (int) spec->options.stream_replicas :
+		flo_stream_replicas
 	};
 
 	sink->outlet = flo_outlet_open(GetMemoryChunkContext(sink), &outlet);
@@ -737,13 +740,39 @@ open_bucket(FloKvSink *sink, bool known)
 void
 flo_nats_kv_check(const FloWorkerSpec *spec)
 {
-	const char *problem = flo_kv_bucket_problem(spec->options.kv_bucket);
+	const FloWorkerOptions *options = &spec->options;
+	const char *problem = flo_kv_bucket_problem(options->kv_bucket);
+	const struct
+	{
+		const char *name;
+		bool		given;
+	}			others[] = {
+		{"subject", strcmp(options->subject, FLO_DEFAULT_SUBJECT) != 0},
+		{"partitions", options->partitions > 1},
+		{"jetstream", !options->jetstream},
+		{"stream", options->stream != NULL},
+		{"stream_max_bytes", options->stream_max_bytes > 0},
+		{"stream_max_age", options->stream_max_age > 0},
+		{"format", options->format != FLO_FORMAT_PG_FLO},
+		{"tombstones", options->tombstones},
+	};
 
 	if (problem != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"kv_bucket\": %s", problem),
-				 errhint("The value is the name of a key-value bucket, such as \"orders\".")));
+		flo_conf_refuse(psprintf("invalid value for option \"kv_bucket\": %s", problem),
+						"The value is the name of a key-value bucket, such as \"orders\".");
+	for (int i = 0; i < lengthof(others); i++)
+	{
+		if (others[i].given)
+			flo_conf_refuse(psprintf("options \"kv_bucket\" and \"%s\" exclude each other",
+									 others[i].name),
+							"A bucket holds rows, not events, each under its key.");
+	}
+}
+
+bool
+flo_nats_kv_is_state(const char *state)
+{
+	return state != NULL && flo_sink_state_text(flo_sink_state_parse(state), "bucket") != NULL;
 }
 
 FloSink *
