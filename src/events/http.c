@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "common/pg_prng.h"
 #include "core/loop.h"
 #include "events/http.h"
 #include "fmgr.h"
@@ -11,6 +12,11 @@
 /* Sockets waited for at a time; those beyond are looked at every POLL_SLICE ms */
 #define MAX_SOCKETS 64
 #define POLL_SLICE 50
+
+/* ms: pauses between attempts, and the most that an endpoint may ask for */
+#define FIRST_PAUSE 500
+#define LONGEST_PAUSE (60 * 1000)
+#define LONGEST_RETRY_AFTER (3600 * 1000)
 
 const FloHttpFunctions *
 flo_http_load(void)
@@ -82,6 +88,16 @@ flo_http_describe_failure(const FloHttpResult *result, char *error, size_t size)
 		len--;
 	words[len] = '\0';
 	snprintf(error, size, "HTTP %d%s%s", result->status, len > 0 ? ": " : "", words);
+}
+
+int64
+flo_http_pause(int attempts, int64 retry_after)
+{
+	int64		pause = (int64) FIRST_PAUSE << Min(attempts - 1, 10);
+
+	pause = Min(pause, LONGEST_PAUSE);
+	pause = pause / 2 + (int64) (pg_prng_double(&pg_global_prng_state) * pause / 2);
+	return Max(pause, Min(retry_after, LONGEST_RETRY_AFTER / 1000) * 1000);
 }
 
 const char *

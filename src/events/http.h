@@ -2,7 +2,7 @@
  * http.h
  *		Requests to several endpoints at once, from this process's own loop.
  *
- * libcurl does the work, in a module that only webhook workers load.  All waits
+ * libcurl does the work, in a module that only workers that need it load.  All waits
  * end when the process is told to.
  */
 #ifndef FLO_HTTP_H
@@ -21,6 +21,12 @@ extern void flo_http_wait(const FloHttpFunctions *functions, FloHttp *http, long
 
 /* What went wrong, in words that are fit to be shown; "" when nothing did */
 extern void flo_http_describe_failure(const FloHttpResult *result, char *error, size_t size);
+
+/*
+ * ms to wait before the next attempt, after so many that failed: half to the whole
+ * of a pause that doubles each time, or what the endpoint has asked for.
+ */
+extern int64 flo_http_pause(int attempts, int64 retry_after);
 
 /* What is to be done about it; NULL when nobody knows */
 extern const char *flo_http_hint(const FloHttpResult *result);

@@ -3,7 +3,7 @@
  *		The only code that knows libcurl; module pg_flo_http.
  *
  * libcurl runs in its "multi socket" mode: it tells us its sockets and when it
- * wants to be called, and does I/O only inside act() and post(), on the thread
+ * wants to be called, and does I/O only inside act() and send(), on the thread
  * of the caller.  Its resolver may start a thread for each name it looks up.
  *
  * Awkward cases:
@@ -27,8 +27,11 @@ PG_MODULE_MAGIC;
 
 #define MAX_SOCKETS 256
 
-/* An answer's body is of no interest: past this, the connection is dropped */
+/* Past this the connection is dropped, when an answer's body is of no interest */
 #define BODY_LIMIT (64 * 1024)
+
+/* Room that an answer gets first */
+#define FIRST_ROOM (16 * 1024)
 
 struct FloHttp
 {
@@ -49,8 +52,14 @@ struct FloHttpLine
 	bool		active;
 	long		timeout_ms;
 	size_t		received;
+	size_t		limit;			/* of what may be received */
 	size_t		nwords;
 	char		words[FLO_HTTP_WORDS];
+
+	/* the answer, when the line keeps it */
+	bool		keeps;
+	char	   *answer;
+	size_t		room;
 	char		error[CURL_ERROR_SIZE];
 };
 
@@ -101,6 +110,33 @@ timer_changed(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
+/* False when memory is short */
+static bool
+make_room(FloHttpLine *line, size_t len)
+{
+	size_t		room = line->room > 0 ? line->room : FIRST_ROOM;
+	char	   *answer;
+
+	if (len <= line->room)
+		return true;
+	while (room < len)
+		room *= 2;
+	answer = realloc(line->answer, room);
+	if (answer == NULL)
+		return false;
+	line->answer = answer;
+	line->room = room;
+	return true;
+}
+
+static void
+forget_answer(FloHttpLine *line)
+{
+	free(line->answer);
+	line->answer = NULL;
+	line->room = 0;
+}
+
 static size_t
 body_came(char *data, size_t size, size_t count, void *arg)
 {
@@ -111,8 +147,14 @@ body_came(char *data, size_t size, size_t count, void *arg)
 
 	memcpy(line->words + line->nwords, data, kept);
 	line->nwords += kept;
+	if (line->keeps && line->received + len <= line->limit)
+	{
+		if (!make_room(line, line->received + len))
+			return 0;
+		memcpy(line->answer + line->received, data, len);
+	}
 	line->received += len;
-	return line->received > BODY_LIMIT ? 0 : len;
+	return line->received > line->limit ? 0 : len;
 }
 
 /* --- lines --------------------------------------------------------------- */
@@ -178,7 +220,7 @@ set_options(FloHttpLine *line, const char *url, long timeout_ms)
 }
 
 static FloHttpLine *
-http_open_line(FloHttp *http, const char *url, long timeout_ms)
+http_open_line(FloHttp *http, const char *url, long timeout_ms, size_t kept)
 {
 	FloHttpLine *line;
 	sigset_t	saved;
@@ -194,6 +236,8 @@ http_open_line(FloHttp *http, const char *url, long timeout_ms)
 	{
 		line->http = http;
 		line->timeout_ms = timeout_ms;
+		line->keeps = kept > 0;
+		line->limit = kept > 0 ? kept : BODY_LIMIT;
 		set_options(line, url, timeout_ms);
 	}
 	flo_restore_signals(&saved);
@@ -225,6 +269,7 @@ http_close_line(FloHttpLine *line)
 	http_cancel(line);
 	flo_block_signals(&saved);
 	curl_easy_cleanup(line->easy);
+	forget_answer(line);
 	free(line);
 	flo_restore_signals(&saved);
 }
@@ -240,9 +285,22 @@ add_header(struct curl_slist **list, const char *header)
 	return longer != NULL;
 }
 
+/* What is sent, and where; the headers are in the list */
+static void
+set_request(FloHttpLine *line, const FloHttpRequest *request, struct curl_slist *headers)
+{
+	CURL	   *easy = line->easy;
+
+	if (request->url != NULL)
+		curl_easy_setopt(easy, CURLOPT_URL, request->url);
+	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->len);
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->len > 0 ? request->body : "");
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+}
+
 static bool
-http_post(FloHttpLine *line, const char *body, size_t len,
-		  const char *const *headers, int nheaders)
+http_send(FloHttpLine *line, const FloHttpRequest *request)
 {
 	struct curl_slist *list = NULL;
 	bool		ok;
@@ -251,15 +309,14 @@ http_post(FloHttpLine *line, const char *body, size_t len,
 	flo_block_signals(&saved);
 	/* no wait for "100 Continue" */
 	ok = add_header(&list, "Content-Type: application/json") && add_header(&list, "Expect:");
-	for (int i = 0; i < nheaders && ok; i++)
-		ok = add_header(&list, headers[i]);
+	for (int i = 0; i < request->nheaders && ok; i++)
+		ok = add_header(&list, request->headers[i]);
 	if (ok)
 	{
 		line->received = line->nwords = 0;
 		line->error[0] = '\0';
-		curl_easy_setopt(line->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) len);
-		curl_easy_setopt(line->easy, CURLOPT_POSTFIELDS, body);
-		curl_easy_setopt(line->easy, CURLOPT_HTTPHEADER, list);
+		forget_answer(line);
+		set_request(line, request, list);
 		ok = curl_multi_add_handle(line->http->multi, line->easy) == CURLM_OK;
 	}
 	if (ok)
@@ -390,8 +447,11 @@ describe_result(FloHttpLine *line, CURLcode code, FloHttpResult *result)
 	curl_easy_getinfo(line->easy, CURLINFO_RETRY_AFTER, &retry_after);
 
 	/* a body that was too long is as good as none */
-	if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && line->received > BODY_LIMIT))
+	if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && line->received > line->limit))
 	{
+		result->cut = line->received > line->limit;
+		result->body = line->answer;
+		result->len = line->keeps && !result->cut ? line->received : 0;
 		result->status = (int) status;
 		result->retry_after = retry_after;
 		memcpy(result->words, line->words, line->nwords);
@@ -430,7 +490,7 @@ static const FloHttpFunctions functions = {
 	.open = http_open,
 	.open_line = http_open_line,
 	.close_line = http_close_line,
-	.post = http_post,
+	.send = http_send,
 	.cancel = http_cancel,
 	.sockets = http_sockets,
 	.timeout = http_timeout,

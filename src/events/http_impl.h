@@ -2,8 +2,8 @@
  * http_impl.h
  *		The table of functions through which pg_flo talks to its HTTP module.
  *
- * The module is a shared library of its own, so that only webhook workers map
- * libcurl.  None of these functions throws, blocks or allocates in a memory
+ * The module is a shared library of its own, so that only workers that need it
+ * map libcurl.  None of these functions throws, blocks or allocates in a memory
  * context.
  */
 #ifndef FLO_HTTP_IMPL_H
@@ -13,7 +13,7 @@
 #define FLO_HTTP_ENTRY "flo_http_functions"
 
 /* Raised with every change of this file: both modules must agree */
-#define FLO_HTTP_ABI 2
+#define FLO_HTTP_ABI 3
 
 /* How much of an answer is kept, for error messages */
 #define FLO_HTTP_WORDS 256
@@ -30,6 +30,16 @@ typedef struct FloHttpSocket
 	bool		write;
 } FloHttpSocket;
 
+typedef struct FloHttpRequest
+{
+	const char *method;			/* NULL: POST */
+	const char *url;			/* NULL: that of the line */
+	const char *body;			/* stays as it is until the result is taken */
+	size_t		len;
+	const char *const *headers; /* copied */
+	int			nheaders;
+} FloHttpRequest;
+
 typedef struct FloHttpResult
 {
 	FloHttpLine *line;
@@ -39,6 +49,11 @@ typedef struct FloHttpResult
 								 * the same each time */
 	const char *hint;			/* for that; may be NULL */
 	char		words[FLO_HTTP_WORDS];	/* how the answer's body begins */
+
+	/* of a line that keeps answers: all of the body, until its next request */
+	const char *body;
+	size_t		len;
+	bool		cut;			/* it was longer than what is kept */
 } FloHttpResult;
 
 typedef struct FloHttpFunctions
@@ -47,15 +62,14 @@ typedef struct FloHttpFunctions
 
 	/* NULL when memory is short */
 	FloHttp    *(*open) (void);
-	FloHttpLine *(*open_line) (FloHttp *http, const char *url, long timeout_ms);
+
+
+	/* "kept": so many bytes of an answer are kept; 0: how it begins alone */
+	FloHttpLine *(*open_line) (FloHttp *http, const char *url, long timeout_ms, size_t kept);
 	void		(*close_line) (FloHttpLine *line);	/* gives up its request */
 
-	/*
-	 * Begin to POST.  The body must stay as it is until the result is taken;
-	 * headers are copied.  False when memory is short.
-	 */
-	bool		(*post) (FloHttpLine *line, const char *body, size_t len,
-						 const char *const *headers, int nheaders);
+	/* Begin a request; false when memory is short */
+	bool		(*send) (FloHttpLine *line, const FloHttpRequest *request);
 	void		(*cancel) (FloHttpLine *line);
 
 	/*

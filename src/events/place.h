@@ -20,5 +20,8 @@ flo_place_is_beyond(FloPlace a, FloPlace b)
 	return a.final_lsn != b.final_lsn ? a.final_lsn > b.final_lsn : a.ordinal > b.ordinal;
 }
 
+/* The state that a sink saves, palloc'd, and back; XX001 when it is no such text */
+extern char *flo_place_save(FloPlace place);
+extern FloPlace flo_place_parse(const char *state);
 
 #endif

@@ -22,16 +22,13 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "common/pg_prng.h"
 #include "conf/endpoint.h"
 #include "core/clock.h"
 #include "core/error_context.h"
 #include "core/loop.h"
-#include "core/text.h"
-#include "core/transaction.h"
 #include "events/event.h"
 #include "events/http.h"
-#include "events/sink_state.h"
+#include "events/letters.h"
 #include "events/webhook_body.h"
 #include "events/webhook_config.h"
 #include "miscadmin.h"
@@ -40,19 +37,11 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
-/* ms: pauses between attempts, and the most that an endpoint may ask for */
-#define FIRST_PAUSE 500
-#define LONGEST_PAUSE (60 * 1000)
-#define LONGEST_RETRY_AFTER (3600 * 1000)
-
 #define SERVE_INTERVAL 1000		/* ms */
 #define CHECKPOINT_INTERVAL 1000	/* ms */
 
 /* A request is sent when it has so many bytes, however few events those are */
 #define FULL_BODY (1024 * 1024)
-
-/* Dead letters that are gathered before they are written */
-#define MAX_LETTERS 100
 
 typedef struct Endpoint
 {
@@ -90,8 +79,6 @@ typedef struct FloWebhookSink
 	MemoryContext config_context;
 	FloHookConfig *config;
 	bool		stale;
-	bool		letters_wanted; /* somebody may have asked for one to be sent
-								 * again */
 	uint64		reloads_seen;
 
 	/* requests */
@@ -108,17 +95,10 @@ typedef struct FloWebhookSink
 	FloClock	saved_at;
 	FloClock	served_at;
 
-	List	   *letters;		/* of FloDeadLetter *, not written yet */
-	MemoryContext letters_context;
+	FloLetters	letters;
 } FloWebhookSink;
 
 /* --- places -------------------------------------------------------------- */
-
-static bool
-is_beyond(FloPlace a, FloPlace b)
-{
-	return a.final_lsn != b.final_lsn ? a.final_lsn > b.final_lsn : a.ordinal > b.ordinal;
-}
 
 /* Everything up to here has been delivered to all endpoints */
 static FloPlace
@@ -138,10 +118,10 @@ delivered(const FloWebhookSink *sink)
 			continue;
 		before = oldest->marks[0].place;
 		before.ordinal--;
-		if (is_beyond(result, before))
+		if (flo_place_is_beyond(result, before))
 			result = before;
 	}
-	return is_beyond(sink->done, result) ? sink->done : result;
+	return flo_place_is_beyond(sink->done, result) ? sink->done : result;
 }
 
 static inline bool
@@ -172,7 +152,7 @@ endpoint_create(FloWebhookSink *sink, FloHookTarget *target)
 	endpoint->sending = flo_webhook_body_create(sink->context);
 	endpoint->gathering = flo_webhook_body_create(sink->context);
 	endpoint->line = sink->functions->open_line(sink->http, target->url,
-												(long) sink->spec.options.timeout);
+												(long) sink->spec.options.timeout, 0);
 	if (endpoint->line == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -261,11 +241,12 @@ post(FloWebhookSink *sink, FloHttpLine *line, const FloWebhookBody *body)
 {
 	const FloHookConfig *config = sink->config;
 	MemoryContext old = MemoryContextSwitchTo(body->context);
-	const char **headers = palloc(sizeof(char *) * (config->nheaders + 2));
-	int			count = config->nheaders;
+	const char **headers = palloc(sizeof(char *) * (config->headers.count + 2));
+	int			count = config->headers.count;
+	FloHttpRequest request = {.body = body->text.data,.len = body->text.len,.headers = headers};
 
 	if (count > 0)
-		memcpy(headers, config->headers, sizeof(char *) * count);
+		memcpy(headers, config->headers.lines, sizeof(char *) * count);
 	if (body->count == 1)
 		headers[count++] = psprintf("Idempotency-Key: %s", body->marks[0].id);
 	else
@@ -273,7 +254,8 @@ post(FloWebhookSink *sink, FloHttpLine *line, const FloWebhookBody *body)
 									body->marks[body->count - 1].id);
 	if (config->secret != NULL)
 		headers[count++] = flo_hook_signature(config, sink->owner, body->text.data, body->text.len);
-	if (!sink->functions->post(line, body->text.data, body->text.len, headers, count))
+	request.nheaders = count;
+	if (!sink->functions->send(line, &request))
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory"),
@@ -281,56 +263,26 @@ post(FloWebhookSink *sink, FloHttpLine *line, const FloWebhookBody *body)
 	MemoryContextSwitchTo(old);
 }
 
-/* Half to the whole of a pause that doubles with each attempt */
-static int64
-pause_before_next(const FloWebhookSink *sink, int attempts, int64 retry_after)
-{
-	int64		pause = (int64) FIRST_PAUSE << Min(attempts - 1, 10);
-
-	pause = Min(pause, LONGEST_PAUSE);
-	pause = pause / 2 + (int64) (pg_prng_double(&pg_global_prng_state) * pause / 2);
-	return Max(pause, Min(retry_after * 1000, LONGEST_RETRY_AFTER));
-}
-
 /* --- dead letters -------------------------------------------------------- */
-
-static void
-write_letters(FloWebhookSink *sink)
-{
-	ListCell   *lc;
-
-	foreach(lc, sink->letters)
-		flo_dead_letter_add(sink->spec.group, sink->spec.worker, lfirst(lc));
-}
-
-static void
-forget_letters(FloWebhookSink *sink)
-{
-	sink->letters = NIL;
-	MemoryContextReset(sink->letters_context);
-}
 
 static void
 set_aside(FloWebhookSink *sink, Endpoint *endpoint)
 {
 	const FloWebhookBody *body = endpoint->sending;
-	MemoryContext old = MemoryContextSwitchTo(sink->letters_context);
 
 	for (int i = 0; i < body->count; i++)
 	{
-		FloDeadLetter *letter = palloc0(sizeof(FloDeadLetter));
+		const FloMark *mark = &body->marks[i];
+		FloDeadLetter letter = {.url = endpoint->url,.event_id = mark->id,.error = endpoint->error};
 
-		letter->url = pstrdup(endpoint->url);
-		letter->event_id = pstrdup(body->marks[i].id);
-		letter->event = pnstrdup(body->text.data + body->marks[i].offset, body->marks[i].len);
-		letter->lsn = body->marks[i].place.final_lsn;
-		letter->error = pstrdup(endpoint->error);
-		letter->attempts = endpoint->attempts;
-		letter->first_attempt = endpoint->first_attempt;
-		letter->last_attempt = endpoint->last_attempt;
-		sink->letters = lappend(sink->letters, letter);
+		letter.event = pnstrdup(body->text.data + mark->offset, mark->len);
+		letter.lsn = mark->place.final_lsn;
+		letter.attempts = endpoint->attempts;
+		letter.first_attempt = endpoint->first_attempt;
+		letter.last_attempt = endpoint->last_attempt;
+		flo_letters_add(&sink->letters, &letter);
+		pfree(letter.event);
 	}
-	MemoryContextSwitchTo(old);
 	ereport(LOG,
 			(errmsg("%d events for endpoint \"%s\" were set aside as dead letters: %s",
 					body->count, endpoint->shown, endpoint->error)));
@@ -340,7 +292,7 @@ static void
 checkpoint(FloWebhookSink *sink)
 {
 	sink->saved_at = flo_clock();
-	if (!is_beyond(delivered(sink), sink->saved) && sink->letters == NIL)
+	if (!flo_place_is_beyond(delivered(sink), sink->saved) && sink->letters.pending == NIL)
 		return;
 	sink->host->checkpoint(sink->host->arg);
 }
@@ -433,7 +385,7 @@ delivery_failed(FloWebhookSink *sink, Endpoint *endpoint, const FloHttpResult *r
 
 	if (on_error == FLO_ON_ERROR_RETRY || endpoint->attempts < sink->spec.options.max_attempts)
 	{
-		int64		pause = pause_before_next(sink, endpoint->attempts, result->retry_after);
+		int64		pause = flo_http_pause(endpoint->attempts, result->retry_after);
 
 		endpoint->next_attempt = flo_clock_in(pause);
 		note_failure(sink, endpoint, result);
@@ -564,7 +516,7 @@ drive(FloWebhookSink *sink, long timeout_ms)
 {
 	flo_http_wait(sink->functions, sink->http, next_attempt_in(sink, timeout_ms));
 	take_results(sink);
-	if (list_length(sink->letters) >= MAX_LETTERS)
+	if (list_length(sink->letters.pending) >= FLO_LETTERS_ROOM)
 		checkpoint(sink);
 	serve(sink);
 }
@@ -627,63 +579,24 @@ note_taken(FloWebhookSink *sink, const char *url)
 	}
 }
 
-/* The letter to be sent next; it may no longer be allowed to */
-static FloDeadLetter *
-next_letter(FloWebhookSink *sink)
+/* Between batches, so no request is under way */
+static void
+redrive(void *arg, const FloDeadLetter *letter, char *error, size_t size)
 {
-	MemoryContext context = flo_transaction_begin();
-	FloDeadLetter *letter;
+	FloWebhookSink *sink = arg;
 
-	MemoryContextSwitchTo(context);
-	letter = flo_dead_letter_wanted(sink->spec.group, sink->spec.worker);
-	if (letter != NULL)
-		flo_url_check_allowed(letter->url, sink->spec.owner);
-	flo_transaction_end(context);
-	return letter;
+	send_once(sink, letter, error, size);
+	if (error[0] == '\0')
+		note_taken(sink, letter->url);
 }
 
-/* Between batches, so no request is under way; false when there is no more */
 static bool
 redrive_one(FloWebhookSink *sink)
 {
-	MemoryContext old = MemoryContextSwitchTo(sink->letters_context);
-	FloDeadLetter *letter = next_letter(sink);
-	char		error[512];
-
-	if (letter != NULL)
-	{
-		send_once(sink, letter, error, sizeof(error));
-		flo_transaction_start();
-		if (error[0] == '\0')
-			flo_dead_letter_done(letter->id);
-		else
-			flo_dead_letter_failed(letter->id, error, 1);
-		flo_transaction_commit();
-		if (error[0] == '\0')
-			note_taken(sink, letter->url);
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(sink->letters_context);
-	return letter != NULL;
+	return flo_letters_redrive(&sink->letters, redrive, sink);
 }
 
 /* --- the sink ------------------------------------------------------------ */
-
-static void
-parse_state(FloWebhookSink *sink, const char *state)
-{
-	Jsonb	   *saved = flo_sink_state_parse(state);
-	char	   *lsn = flo_sink_state_text(saved, "lsn");
-	int64		ordinal;
-
-	if (!flo_lsn_try(lsn, &sink->done.final_lsn) ||
-		!flo_sink_state_int64(saved, "ordinal", &ordinal))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("the recorded state of the worker cannot be read")));
-	sink->done.ordinal = ordinal;
-	sink->seen = sink->saved = sink->done;
-}
 
 static FloSink *
 webhook_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
@@ -700,12 +613,11 @@ webhook_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
 	sink->host = host;
 	sink->context = context;
 	sink->owner = ResourceOwnerCreate(NULL, "pg_flo webhook sink");
-	sink->letters_context = AllocSetContextCreate(context, "pg_flo dead letters",
-												  ALLOCSET_DEFAULT_SIZES);
+	flo_letters_init(&sink->letters, &sink->spec, context);
 	sink->writer = flo_event_writer_open(context, spec, host);
 	initStringInfo(&sink->event);
 	if (state != NULL)
-		parse_state(sink, state);
+		sink->seen = sink->saved = sink->done = flo_place_parse(state);
 	sink->functions = flo_http_load();
 	sink->http = sink->functions->open();
 	if (sink->http == NULL)
@@ -713,7 +625,6 @@ webhook_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory"),
 				 errdetail("Failed in the HTTP library.")));
-	sink->letters_wanted = true;
 	reload(sink);
 	sink->running = true;
 	MemoryContextSwitchTo(old);
@@ -785,7 +696,7 @@ webhook_change(FloSink *base, const FloTransaction *txn, const FloChange *change
 	FloWebhookSink *sink = (FloWebhookSink *) base;
 	FloPlace	place = {txn->final_lsn, txn->ordinal};
 	bool		wanted = false;
-	bool		already = txn->copy_id == NULL && !is_beyond(place, sink->done);
+	bool		already = txn->copy_id == NULL && !flo_place_is_beyond(place, sink->done);
 	int			count = flo_event_count(sink->writer, change);
 
 	for (int i = 0; i < count; i++)
@@ -822,8 +733,8 @@ webhook_finish(FloSink *base)
 
 	deliver_all(sink);
 	/* the rows of a copy come within a transaction */
-	if (sink->letters_wanted && sink->letters == NIL && !IsTransactionState())
-		sink->letters_wanted = redrive_one(sink);
+	if (sink->letters.wanted && sink->letters.pending == NIL && !IsTransactionState())
+		sink->letters.wanted = redrive_one(sink);
 }
 
 /* Half a transaction is to come again: of it, what was delivered is passed over */
@@ -851,7 +762,7 @@ webhook_invalidate(FloSink *base)
 	FloWebhookSink *sink = (FloWebhookSink *) base;
 
 	sink->stale = true;
-	sink->letters_wanted = true;
+	sink->letters.wanted = true;
 	flo_event_forget(sink->writer);
 }
 
@@ -867,11 +778,9 @@ webhook_save(FloSink *base)
 	FloWebhookSink *sink = (FloWebhookSink *) base;
 	FloPlace	place = delivered(sink);
 
-	write_letters(sink);
-	forget_letters(sink);
+	flo_letters_write(&sink->letters);
 	sink->saved = place;
-	return psprintf("{\"lsn\": \"%X/%X\", \"ordinal\": " UINT64_FORMAT "}",
-					LSN_FORMAT_ARGS(place.final_lsn), place.ordinal);
+	return flo_place_save(place);
 }
 
 static void
@@ -881,8 +790,8 @@ webhook_idle(FloSink *base)
 
 	if (sink->stale || sink->reloads_seen != flo_reload_count)
 		reload(sink);
-	while (sink->letters_wanted)
-		sink->letters_wanted = redrive_one(sink);
+	while (sink->letters.wanted)
+		sink->letters.wanted = redrive_one(sink);
 }
 
 const FloSinkOps flo_sink_webhook = {

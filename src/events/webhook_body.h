@@ -5,16 +5,9 @@
 #ifndef FLO_WEBHOOK_BODY_H
 #define FLO_WEBHOOK_BODY_H
 
-#include "access/xlogdefs.h"
+#include "events/place.h"
 #include "lib/stringinfo.h"
 #include "wire/change.h"
-
-/* A change in the stream: all of its events, or those up to it */
-typedef struct FloPlace
-{
-	XLogRecPtr	final_lsn;
-	uint64		ordinal;
-} FloPlace;
 
 typedef struct FloMark
 {

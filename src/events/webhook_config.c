@@ -8,8 +8,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "catalog/pg_authid.h"
 #include "common/hmac.h"
 #include "common/sha2.h"
@@ -17,11 +15,7 @@
 #include "core/files.h"
 #include "core/roles.h"
 #include "core/transaction.h"
-#include "events/sink_state.h"
 #include "events/webhook_config.h"
-
-/* Largest file of headers or with a secret */
-#define FILE_LIMIT 65536
 
 static FloHookTarget *
 target_of(FloHookConfig *config, const char *url)
@@ -39,84 +33,6 @@ target_of(FloHookConfig *config, const char *url)
 	target->url = pstrdup(url);
 	config->targets = lappend(config->targets, target);
 	return target;
-}
-
-static void
-add_header(FloHookConfig *config, const char *name, const char *value)
-{
-	const char *problem = flo_header_problem(name, strlen(name), value, strlen(value));
-
-	if (problem != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("cannot send a header that is configured: %s", problem)));
-	if (config->headers == NULL)
-		config->headers = palloc(sizeof(char *));
-	else
-		config->headers = repalloc(config->headers, sizeof(char *) * (config->nheaders + 1));
-
-	/* libcurl's way to send a header without a value */
-	config->headers[config->nheaders++] = value[0] == '\0' ? psprintf("%s;", name) :
-		psprintf("%s: %s", name, value);
-}
-
-/* --- files --------------------------------------------------------------- */
-
-static char *
-trim(char *text)
-{
-	size_t		len;
-
-	while (isspace((unsigned char) *text))
-		text++;
-	len = strlen(text);
-	while (len > 0 && isspace((unsigned char) text[len - 1]))
-		text[--len] = '\0';
-	return text;
-}
-
-/* One "Name: value" in a line */
-static void
-read_headers_file(FloHookConfig *config, const char *path)
-{
-	char	   *save;
-
-	for (char *line = strtok_r(flo_files_read_secret(path, "headers file", FILE_LIMIT), "\n",
-							   &save); line != NULL;
-		 line = strtok_r(NULL, "\n", &save))
-	{
-		char	   *colon = strchr(line, ':');
-
-		if (trim(line)[0] == '\0')
-			continue;
-		if (colon == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_CONFIG_FILE_ERROR),
-					 errmsg("file \"%s\" holds a line that is no header", path),
-					 errhint("Each line is a name, a colon and a value.")));
-		*colon = '\0';
-		add_header(config, trim(line), trim(colon + 1));
-	}
-}
-
-static void
-read_headers(FloHookConfig *config, const char *text)
-{
-	Jsonb	   *object = flo_sink_state_parse(text);
-	JsonbIterator *it = JsonbIteratorInit(&object->root);
-	JsonbIteratorToken token;
-	JsonbValue	key;
-	JsonbValue	value;
-
-	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
-	{
-		if (token != WJB_KEY)
-			continue;
-		(void) JsonbIteratorNext(&it, &value, true);
-		if (value.type == jbvString)
-			add_header(config, pnstrdup(key.val.string.val, key.val.string.len),
-					   pnstrdup(value.val.string.val, value.val.string.len));
-	}
 }
 
 /* --- all of it ----------------------------------------------------------- */
@@ -177,12 +93,13 @@ flo_hook_config(const FloWorkerSpec *spec)
 	flo_transaction_end(context);
 
 	if (headers != NULL)
-		read_headers(config, headers);
+		flo_headers_parse(&config->headers, headers);
 	if (spec->options.headers_file != NULL)
-		read_headers_file(config, spec->options.headers_file);
+		flo_headers_read_file(&config->headers, spec->options.headers_file);
 	if (spec->options.secret_file != NULL)
 		config->secret =
-			trim(flo_files_read_secret(spec->options.secret_file, "secret file", FILE_LIMIT));
+			flo_headers_trim(flo_files_read_secret(spec->options.secret_file, "secret file",
+												   FLO_HEADERS_FILE_LIMIT));
 	config->secret_len = config->secret != NULL ? strlen(config->secret) : 0;
 	if (config->secret_len == 0)
 		config->secret = NULL;

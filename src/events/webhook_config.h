@@ -6,6 +6,7 @@
 #define FLO_WEBHOOK_CONFIG_H
 
 #include "conf/event_tables.h"
+#include "events/headers.h"
 #include "utils/resowner.h"
 #include "wire/change.h"
 
@@ -19,8 +20,7 @@ typedef struct FloHookTarget
 typedef struct FloHookConfig
 {
 	List	   *targets;		/* of FloHookTarget * */
-	char	  **headers;		/* "Name: value" */
-	int			nheaders;
+	FloHeaders	headers;
 	char	   *secret;			/* of the signature; NULL: none */
 	int			secret_len;
 } FloHookConfig;
