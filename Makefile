@@ -178,6 +178,10 @@ test-kafka:
 has-kafka:
 	@[ "$(WITH_KAFKA)" = yes ]
 
+# the sink search, with a real OpenSearch node; skipped where that cannot be started
+test-search:
+	@+.ci/search.sh
+
 # the protocol, exhaustively
 model:
 	@doc/model/check.sh
@@ -216,5 +220,5 @@ quickstart-stop:
 bench:
 	@+bench/run.sh
 
-.PHONY: all setup packages dist test test-sanitized test-core test-kafka has-kafka torture model fuzz lint indent quickstart quickstart-stop bench install-modules uninstall-modules \
+.PHONY: all setup packages dist test test-sanitized test-core test-search test-kafka has-kafka torture model fuzz lint indent quickstart quickstart-stop bench install-modules uninstall-modules \
 	install-documents uninstall-documents regress-inputs

@@ -114,7 +114,7 @@ COMMENT ON COLUMN flo.replicators.options IS 'options that differ from the defau
 CREATE TABLE flo.workers (
 	group_name text NOT NULL REFERENCES flo.groups,
 	worker_name text NOT NULL CHECK (worker_name ~ '^[a-z][a-z0-9_]{0,39}$' AND worker_name <> 'replicator'),
-	sink text NOT NULL CHECK (sink IN ('postgres', 'file', 'stdout', 'webhook', 'nats', 'kafka')),
+	sink text NOT NULL CHECK (sink IN ('postgres', 'file', 'stdout', 'webhook', 'nats', 'kafka', 'search')),
 	owner regrole NOT NULL,
 	started bool NOT NULL DEFAULT false,
 	options jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(options) = 'object'),
@@ -123,7 +123,7 @@ CREATE TABLE flo.workers (
 COMMENT ON TABLE flo.workers IS 'Destination sides of groups in this database; rows are shown to those with the rights of the owner, since the URL of a webhook may be a secret. flo.members shows all, without options';
 COMMENT ON COLUMN flo.workers.group_name IS 'group';
 COMMENT ON COLUMN flo.workers.worker_name IS 'name of the worker';
-COMMENT ON COLUMN flo.workers.sink IS 'where it writes: postgres, file, stdout, webhook, nats or kafka';
+COMMENT ON COLUMN flo.workers.sink IS 'where it writes: postgres, file, stdout, webhook, nats, kafka or search';
 COMMENT ON COLUMN flo.workers.owner IS 'role it belongs to: only those with its rights may change it; a number when the role was dropped. See set_owner()';
 COMMENT ON COLUMN flo.workers.started IS 'whether it is to run';
 COMMENT ON COLUMN flo.workers.options IS 'options that differ from the default; never a secret';

@@ -75,6 +75,26 @@ SELECT pg_temp.worker('webhook', '{"events_per_request": 0}');
 SELECT pg_temp.worker('webhook', '{"uri": "http://example.com/"}');
 SELECT pg_temp.worker('webhook', '{"url": "http://example.com/", "headers": {"Authorization": "Bearer x"}, "secret": "s", "on_error": "dead_letter"}');
 
+-- search
+SELECT pg_temp.worker('search', '{}');
+SELECT pg_temp.worker('search', '{"url": "http://user:pw@example.com/"}');
+SELECT pg_temp.worker('search', '{"url": "http://example.com/?x=y"}');
+SELECT pg_temp.worker('search', '{"url": "http://example.com/", "secret": "s"}');
+SELECT i, pg_temp.worker('search', jsonb_build_object('url', 'http://example.com/', 'index', i))
+FROM unnest(array['', 'all', '{schema}', 'Upper-{table}', '_{table}', 'a/{table}', '{operation}-{table}', '{table', 'a_{schema}.{table}-v1', '{table}']) i;
+SELECT a, pg_temp.worker('search', jsonb_build_object('url', 'http://example.com/', 'auth', a::json))
+FROM unnest(array['"secret"', '{}', '{"user": "u"}', '{"user": "u", "password": ""}', '{"user": "u:v", "password": "secret"}', '{"user": "u", "password": 1}',
+	'{"user": "u", "password": "secret", "api_key": "secret"}', '{"api_key": "secret\r\nX: y"}', '{"api_key": "secret", "x": "y"}',
+	'{"user": "u", "password": "sécret:"}', '{"api_key": "c2VjcmV0"}', 'null']) a;
+SELECT pg_temp.worker('search', '{"url": "http://example.com/", "mapping": "loose"}');
+SELECT pg_temp.worker('search', '{"url": "http://example.com/", "json": "text"}');
+SELECT pg_temp.worker('search', '{"url": "http://example.com/", "id": "id"}');
+SELECT pg_temp.worker('search', '{"url": "http://example.com/", "id": []}');
+SELECT pg_temp.worker('search', '{"url": "http://example.com/", "batch_bytes": "1GB"}');
+SELECT pg_temp.worker('search', '{"url": "http://example.com/", "batch_ms": "2min"}');
+SELECT pg_temp.worker('search', '{"url": "http://example.com/", "gc_deletes": "1s"}');
+SELECT pg_temp.worker('search', '{"url": "http://example.com/", "id": ["a", "B"], "mapping": "dynamic", "json": "flattened", "on_error": "dead_letter"}');
+
 -- formats
 SELECT pg_temp.worker('stdout', '{"format": "xml"}');
 SELECT pg_temp.worker('stdout', '{"format": "cloudevents"}');

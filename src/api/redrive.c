@@ -81,7 +81,8 @@ flo_redrive_group(PG_FUNCTION_ARGS)
 	{
 		FloMemberSpec *member = lfirst(lc);
 
-		if (member->is_replicator || member->sink != FLO_SINK_WEBHOOK)
+		if (member->is_replicator ||
+			(member->sink != FLO_SINK_WEBHOOK && member->sink != FLO_SINK_SEARCH))
 			continue;
 		flo_conf_require_member(group, member->member);
 		warn_if_stopped(group, member->member);

@@ -87,6 +87,39 @@ check_secret(const char *option, const JsonbValue *value)
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
+/* {"user": ..., "password": ...} or {"api_key": ...} */
+static char *
+check_auth(const char *option, const JsonbValue *value)
+{
+	static const char *const members[] = {"user", "password", "api_key"};
+	JsonbContainer *object = value->type == jbvBinary ? value->val.binary.data : NULL;
+	int			given = 0;
+	Jsonb	   *jsonb;
+
+	if (object != NULL && JsonContainerIsObject(object))
+	{
+		for (int i = 0; i < lengthof(members); i++)
+		{
+			JsonbValue	text;
+
+			if (getKeyJsonValueFromContainer(object, members[i], strlen(members[i]), &text) == NULL)
+				continue;
+			given |= 1 << i;
+			if (text.type != jbvString || text.val.string.len == 0 ||
+				text.val.string.len > SECRET_MAX ||
+				(i == 0 && memchr(text.val.string.val, ':', text.val.string.len) != NULL) ||
+				(i == 2 && flo_header_problem("A", 1, text.val.string.val,
+											  text.val.string.len) != NULL))
+				given = -1;
+		}
+	}
+	if ((given != 3 && given != 4) || JsonContainerSize(object) != (given == 3 ? 2 : 1))
+		flo_conf_refuse(psprintf("invalid value for option \"%s\"", option),
+						"The value is an object {\"user\": ..., \"password\": ...} or {\"api_key\": ...} of strings.");
+	jsonb = JsonbValueToJsonb(unconstify(JsonbValue *, value));
+	return JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb));
+}
+
 /* Those of conf/options.c with the type OPTION_SECRET, and what text is kept of each */
 static const struct
 {
@@ -99,6 +132,8 @@ static const struct
 	{"headers", FLO_SINK_WEBHOOK, check_headers},
 	{"secret", FLO_SINK_WEBHOOK, check_secret},
 	{"sasl_password", FLO_SINK_KAFKA, check_secret},
+	{"headers", FLO_SINK_SEARCH, check_headers},
+	{"auth", FLO_SINK_SEARCH, check_auth},
 };
 
 Jsonb *
@@ -180,8 +215,14 @@ has_secret(const FloWorkerSpec *spec, const FloSecrets *secrets, const char *key
 	return flo_secret_read(spec->group, spec->worker, key) != NULL;
 }
 
+static bool
+sends_over_http(FloSinkKind sink)
+{
+	return sink == FLO_SINK_WEBHOOK || sink == FLO_SINK_SEARCH;
+}
+
 static void
-check_webhook(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role)
+check_endpoint(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid role)
 {
 	const FloWorkerOptions *options = &spec->options;
 
@@ -292,12 +333,12 @@ flo_event_tables_check(const FloWorkerSpec *spec, const FloSecrets *secrets, Oid
 {
 	if (spec->sink == FLO_SINK_FILE)
 		check_directory(spec->options.directory, role);
-	else if (spec->sink == FLO_SINK_WEBHOOK)
-		check_webhook(spec, secrets, role);
+	else if (sends_over_http(spec->sink))
+		check_endpoint(spec, secrets, role);
 	else if (spec->sink == FLO_SINK_KAFKA)
 		check_kafka(spec, secrets, role);
-	if (spec->sink != FLO_SINK_WEBHOOK && spec->options.on_error == FLO_ON_ERROR_DEAD_LETTER)
-		flo_conf_refuse("on_error \"dead_letter\" is for webhook workers",
+	if (!sends_over_http(spec->sink) && spec->options.on_error == FLO_ON_ERROR_DEAD_LETTER)
+		flo_conf_refuse("on_error \"dead_letter\" is for webhook and search workers",
 						"What keeps a file from being written is no fault of an event; choose retry or stop.");
 	check_format(&spec->options);
 }

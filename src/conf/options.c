@@ -44,6 +44,8 @@
 #define FLO_SCOPE_MESSAGES		(FLO_SCOPE_NATS | FLO_SCOPE_KAFKA)
 #define FLO_SCOPE_HEADERS		(FLO_SCOPE_WEBHOOK | FLO_SCOPE_MESSAGES)
 #define FLO_SCOPE_FORMATS		(FLO_SCOPE_FILE | FLO_SCOPE_STDOUT | FLO_SCOPE_HEADERS)
+#define FLO_SCOPE_SEARCH		FLO_SCOPE_SINK(FLO_SINK_SEARCH)
+#define FLO_SCOPE_HTTP			(FLO_SCOPE_WEBHOOK | FLO_SCOPE_SEARCH)
 
 typedef enum OptionType
 {
@@ -91,6 +93,10 @@ static const char *const cloudevents_mode_names[] = {"structured", "binary", NUL
 static const char *const oversize_names[] = {"error", "reference", NULL};
 static const char *const subject_default[] = {FLO_DEFAULT_SUBJECT};
 static const char *const partition_by_names[] = {"key", "table", "schema", NULL};
+static const char *const index_default[] = {"{schema}-{table}"};
+static const char *const mapping_names[] = {"strict", "dynamic", NULL};
+static const char *const json_names[] = {"object", "flattened", NULL};
+static const char *const id_names[] = {"key", NULL};
 static const char *const ddl_names[] = {"apply", "hold", "ignore", NULL};
 static const char *const topic_default[] = {"{group}.{schema}.{table}"};
 static const char *const compression_names[] = {"none", "gzip", "snappy", "lz4", "zstd", NULL};
@@ -122,9 +128,11 @@ static const Option registry[] = {
 
 	/* every worker */
 	{"batch_size", FLO_SCOPE_POSTGRES, OPTION_NUMBER, W(batch_size), 1000, 1, 1000000},
-	{"batch_size", FLO_SCOPE_EVENTS, OPTION_NUMBER, W(batch_size), 10000, 1, 1000000},
+	{"batch_size", FLO_SCOPE_EVENTS & ~FLO_SCOPE_SEARCH, OPTION_NUMBER, W(batch_size), 10000, 1, 1000000},
+	{"batch_size", FLO_SCOPE_SEARCH, OPTION_NUMBER, W(batch_size), 100000, 1, 1000000},
 	{"on_error", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_postgres_names},
-	{"on_error", FLO_SCOPE_EVENTS, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_names},
+	{"on_error", FLO_SCOPE_EVENTS & ~FLO_SCOPE_SEARCH, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_RETRY, 0, 0, on_error_names},
+	{"on_error", FLO_SCOPE_SEARCH, OPTION_CHOICE, W(on_error), FLO_ON_ERROR_STOP, 0, 0, on_error_names},
 	{"start", FLO_SCOPE_POSTGRES, OPTION_CHOICE, W(start.kind), FLO_START_COPY, 0, 0, start_names},
 	{"start", FLO_SCOPE_EVENTS, OPTION_START, W(start), FLO_START_EARLIEST, 0, 0, start_names},
 	{"tables", FLO_SCOPE_WORKERS, OPTION_TABLES, W(tables)},
@@ -154,13 +162,14 @@ static const Option registry[] = {
 	{"max_size", FLO_SCOPE_FILE, OPTION_BYTES, W(max_size), 100 * MB, 64 * KB, SIZE_MAX_BYTES},
 	{"max_age", FLO_SCOPE_FILE, OPTION_MILLISECONDS, W(max_age), 3600000, 1000, 365 * DAY_MS},
 
-	/* webhook */
-	{"url", FLO_SCOPE_WEBHOOK, OPTION_TEXT, W(url)},
-	{"headers", FLO_SCOPE_WEBHOOK, OPTION_SECRET},
+	/* webhook, and in part search */
+	{"url", FLO_SCOPE_HTTP, OPTION_TEXT, W(url)},
+	{"headers", FLO_SCOPE_HTTP, OPTION_SECRET},
 	{"secret", FLO_SCOPE_WEBHOOK, OPTION_SECRET},
-	{"headers_file", FLO_SCOPE_WEBHOOK, OPTION_TEXT, W(headers_file)},
+	{"headers_file", FLO_SCOPE_HTTP, OPTION_TEXT, W(headers_file)},
 	{"secret_file", FLO_SCOPE_WEBHOOK, OPTION_TEXT, W(secret_file)},
 	{"timeout", FLO_SCOPE_WEBHOOK, OPTION_MILLISECONDS, W(timeout), 10000, 100, 3600000},
+	{"timeout", FLO_SCOPE_SEARCH, OPTION_MILLISECONDS, W(timeout), 60000, 100, 3600000},
 	{"max_attempts", FLO_SCOPE_WEBHOOK, OPTION_NUMBER, W(max_attempts), 3, 1, 1000},
 	{"events_per_request", FLO_SCOPE_WEBHOOK, OPTION_NUMBER, W(events_per_request), 1, 1, 10000},
 
@@ -191,6 +200,16 @@ static const Option registry[] = {
 	{"sasl_username", FLO_SCOPE_KAFKA, OPTION_TEXT, W(sasl_username)},
 	{"sasl_password", FLO_SCOPE_KAFKA, OPTION_SECRET},
 	{"sasl_password_file", FLO_SCOPE_KAFKA, OPTION_TEXT, W(sasl_password_file)},
+
+	/* search */
+	{"auth", FLO_SCOPE_SEARCH, OPTION_SECRET},
+	{"index", FLO_SCOPE_SEARCH, OPTION_TEXT, W(index), 0, 0, 0, index_default},
+	{"id", FLO_SCOPE_SEARCH, OPTION_COLUMNS, W(id), 0, 0, 0, id_names},
+	{"mapping", FLO_SCOPE_SEARCH, OPTION_CHOICE, W(mapping), FLO_SEARCH_STRICT, 0, 0, mapping_names},
+	{"json", FLO_SCOPE_SEARCH, OPTION_CHOICE, W(json), FLO_SEARCH_JSON_OBJECT, 0, 0, json_names},
+	{"batch_bytes", FLO_SCOPE_SEARCH, OPTION_BYTES, W(batch_bytes), 5 * MB, 1 * KB, 64 * MB},
+	{"batch_ms", FLO_SCOPE_SEARCH, OPTION_MILLISECONDS, W(batch_ms), 200, 0, 60000},
+	{"gc_deletes", FLO_SCOPE_SEARCH, OPTION_MILLISECONDS, W(gc_deletes), 3600000, 60000, 30 * DAY_MS},
 };
 
 static const Option *

@@ -149,6 +149,20 @@ typedef enum FloSaslMechanism
 	FLO_SASL_SCRAM_SHA_512
 } FloSaslMechanism;
 
+/* Who says of which types fields are */
+typedef enum FloSearchMapping
+{
+	FLO_SEARCH_STRICT,			/* the columns, and there are no others */
+	FLO_SEARCH_DYNAMIC			/* whoever has the index */
+} FloSearchMapping;
+
+/* What becomes of JSON in a search index */
+typedef enum FloSearchJson
+{
+	FLO_SEARCH_JSON_OBJECT,		/* it is kept and not searched */
+	FLO_SEARCH_JSON_FLATTENED	/* each value in it is a keyword */
+} FloSearchJson;
+
 /* Which definitions come along with sync_schema */
 typedef enum FloSchemaObjects
 {
@@ -268,6 +282,15 @@ typedef struct FloWorkerOptions
 	FloSaslMechanism sasl_mechanism;
 	char	   *sasl_username;
 	char	   *sasl_password_file;
+
+	/* search, beside url, headers_file and timeout */
+	char	   *index;			/* a template */
+	char	   *id;				/* "key", or quoted names of columns */
+	FloSearchMapping mapping;
+	FloSearchJson json;
+	int64		batch_bytes;
+	int64		batch_ms;
+	int64		gc_deletes;		/* ms */
 } FloWorkerOptions;
 
 typedef struct FloReplicatorSpec

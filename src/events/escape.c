@@ -27,9 +27,9 @@ typedef struct Rule
 } Rule;
 
 static const Rule rules[] = {
-	[FLO_ESCAPE_NATS] = {'=', "0123456789ABCDEF", "_-", true},
-	[FLO_ESCAPE_INDEX] = {'=', "0123456789abcdef", "_", false},
-	[FLO_ESCAPE_TOPIC] = {'-', "0123456789ABCDEF", "_", true},
+	[FLO_ESCAPE_NATS] = {'=', FLO_HEX_UPPER, "_-", true},
+	[FLO_ESCAPE_INDEX] = {'=', FLO_HEX_LOWER, "_", false},
+	[FLO_ESCAPE_TOPIC] = {'-', FLO_HEX_UPPER, "_", true},
 };
 
 /* A name of an index must not begin with an underscore */
@@ -99,20 +99,30 @@ hash_text(const char *text, int len, uint8 *digest)
 }
 
 void
+flo_escape_hash(StringInfo out, int start, const char *digits)
+{
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+
+	hash_text(out->data + start, out->len - start, digest);
+	out->len = start;
+	for (int i = 0; i < sizeof(digest); i++)
+	{
+		appendStringInfoChar(out, digits[digest[i] >> 4]);
+		appendStringInfoChar(out, digits[digest[i] & 15]);
+	}
+}
+
+void
 flo_escape_bound(StringInfo out, FloEscape escape, int start, int limit)
 {
 	const Rule *rule = &rules[escape];
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	char		mark[2] = {rule->mark, 'h'};
 
 	if (out->len - start <= limit)
 		return;
-	hash_text(out->data + start, out->len - start, digest);
-	out->len = start;
-	appendStringInfoChar(out, rule->mark);
-	appendStringInfoChar(out, 'h');
-	for (int i = 0; i < sizeof(digest); i++)
-	{
-		appendStringInfoChar(out, rule->digits[digest[i] >> 4]);
-		appendStringInfoChar(out, rule->digits[digest[i] & 15]);
-	}
+	flo_escape_hash(out, start, rule->digits);
+	enlargeStringInfo(out, sizeof(mark));
+	memmove(out->data + start + sizeof(mark), out->data + start, out->len - start + 1);
+	memcpy(out->data + start, mark, sizeof(mark));
+	out->len += sizeof(mark);
 }

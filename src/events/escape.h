@@ -35,4 +35,10 @@ extern void flo_escape_append_null(StringInfo out, FloEscape escape);
  */
 extern void flo_escape_bound(StringInfo out, FloEscape escape, int start, int limit);
 
+/* What was appended from "start" on becomes its SHA-256 in hex */
+extern void flo_escape_hash(StringInfo out, int start, const char *digits);
+
+#define FLO_HEX_LOWER "0123456789abcdef"
+#define FLO_HEX_UPPER "0123456789ABCDEF"
+
 #endif

@@ -225,19 +225,22 @@ type_of_part(const FloEventWriter *writer)
 	}
 }
 
+void
+flo_event_append_id(StringInfo out, const char *group, const FloTransaction *txn)
+{
+	if (txn->copy_id != NULL)
+		appendStringInfo(out, "%s-copy-%s-" UINT64_FORMAT, group, txn->copy_id, txn->ordinal);
+	else
+		appendStringInfo(out, "%s-%08X%08X-" UINT64_FORMAT, group,
+						 LSN_FORMAT_ARGS(txn->final_lsn), txn->ordinal);
+}
+
 /* One TRUNCATE of several tables is one change, told apart by their OIDs */
 static void
 make_id(FloEventWriter *writer, int which)
 {
-	const FloTransaction *txn = writer->txn;
-
 	resetStringInfo(&writer->id);
-	if (txn->copy_id != NULL)
-		appendStringInfo(&writer->id, "%s-copy-%s-" UINT64_FORMAT, writer->options.group,
-						 txn->copy_id, txn->ordinal);
-	else
-		appendStringInfo(&writer->id, "%s-%08X%08X-" UINT64_FORMAT, writer->options.group,
-						 LSN_FORMAT_ARGS(txn->final_lsn), txn->ordinal);
+	flo_event_append_id(&writer->id, writer->options.group, writer->txn);
 	if (writer->change->op == FLO_OP_TRUNCATE)
 		appendStringInfo(&writer->id, ".%u", writer->partition != NULL ?
 						 writer->partition->relation : writer->relation->id);

@@ -78,6 +78,9 @@ extern bool flo_event_append_within(FloEventWriter *writer, StringInfo out,
 									const FloTransaction *txn, const FloChange *change,
 									int which, Size limit);
 
+/* Append the Id of a change, without looking at it */
+extern void flo_event_append_id(StringInfo out, const char *group, const FloTransaction *txn);
+
 /*
  * An event that is no change.  "members" is JSON in the server's encoding, as in
  * an object but without its braces: "\"Partitions\":16".
@@ -131,6 +134,10 @@ extern void flo_event_append_row(FloEventWriter *writer, StringInfo out, const F
 /* The same without some of the columns */
 extern void flo_event_append_row_without(FloEventWriter *writer, StringInfo out,
 										 const FloChange *change, bool old, const bool *omitted);
+
+/* A value as JSON */
+extern void flo_event_append_json(FloEventWriter *writer, StringInfo out,
+								  const FloRelation *relation, int column, const FloValue *value);
 
 /* A value that is not NULL, without the quotes and escapes of JSON's strings */
 extern void flo_event_append_text(FloEventWriter *writer, StringInfo out,

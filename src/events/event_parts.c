@@ -384,9 +384,10 @@ unquote(StringInfo out, int start)
 	out->data[out->len] = '\0';
 }
 
-void
-flo_event_append_text(FloEventWriter *writer, StringInfo out, const FloRelation *relation,
-					  int column, const FloValue *value)
+/* "bare": of a string what it holds */
+static void
+append_value(FloEventWriter *writer, StringInfo out, const FloRelation *relation, int column,
+			 const FloValue *value, bool bare)
 {
 	FloEventTable *entry = flo_event_table(writer, relation);
 	FloJsonType *type = entry->types[column];
@@ -398,12 +399,26 @@ flo_event_append_text(FloEventWriter *writer, StringInfo out, const FloRelation 
 	flo_json_append_value(out, type, value, encoding);
 
 	/* a string in JSON, and what it holds, are different values of type json */
-	if (out->data[start] == '"' && type->kind != KIND_JSON && type->kind != KIND_JSONB)
+	if (bare && out->data[start] == '"' && type->kind != KIND_JSON && type->kind != KIND_JSONB)
 		unquote(out, start);
 	flo_event_leave_transaction(opened);
 	flo_event_to_utf8(writer, out, start);
 	MemoryContextSwitchTo(context);
 	MemoryContextReset(writer->scratch);
+}
+
+void
+flo_event_append_json(FloEventWriter *writer, StringInfo out, const FloRelation *relation,
+					  int column, const FloValue *value)
+{
+	append_value(writer, out, relation, column, value, false);
+}
+
+void
+flo_event_append_text(FloEventWriter *writer, StringInfo out, const FloRelation *relation,
+					  int column, const FloValue *value)
+{
+	append_value(writer, out, relation, column, value, true);
 }
 
 void

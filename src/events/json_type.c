@@ -207,26 +207,28 @@ describe(Oid type, MemoryContext context)
 	return result;
 }
 
+Oid
+flo_json_local_type(const FloColumn *column)
+{
+	Oid			schema;
+
+	if (column->type < FIRST_VARYING_OID)
+		return SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(column->type)) ? column->type :
+			InvalidOid;
+	/* Other OIDs mean something else here */
+	if (column->type_name == NULL)
+		return InvalidOid;
+	schema = get_namespace_oid(column->type_schema, true);
+	if (!OidIsValid(schema))
+		return InvalidOid;
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(column->type_name),
+						   ObjectIdGetDatum(schema));
+}
+
 FloJsonType *
 flo_json_type(const FloColumn *column, MemoryContext context)
 {
-	Oid			type = column->type;
-
-	/* Other OIDs mean something else here */
-	if (type >= FIRST_VARYING_OID)
-	{
-		type = InvalidOid;
-		if (column->type_name != NULL)
-		{
-			Oid			schema = get_namespace_oid(column->type_schema, true);
-
-			if (OidIsValid(schema))
-				type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-									   CStringGetDatum(column->type_name),
-									   ObjectIdGetDatum(schema));
-		}
-	}
-	return describe(type, context);
+	return describe(flo_json_local_type(column), context);
 }
 
 bool

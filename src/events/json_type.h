@@ -61,6 +61,9 @@ struct FloJsonType
  */
 extern FloJsonType *flo_json_type(const FloColumn *column, MemoryContext context);
 
+/* The type here that the column's stands for; needs a transaction.  InvalidOid: there is none */
+extern Oid	flo_json_local_type(const FloColumn *column);
+
 /*
  * Can values in binary form only be written with the catalogs at hand, i.e.
  * within a transaction?
