@@ -544,6 +544,7 @@ CREATE TABLE flo.dead_letters (
 	event_id text NOT NULL,
 	lsn pg_lsn,
 	event json NOT NULL,
+	headers text[],
 	error text,
 	attempts int NOT NULL DEFAULT 0,
 	first_attempt_at timestamptz,
@@ -561,6 +562,7 @@ COMMENT ON COLUMN flo.dead_letters.url IS 'endpoint that did not take it';
 COMMENT ON COLUMN flo.dead_letters.event_id IS 'Id of the event';
 COMMENT ON COLUMN flo.dead_letters.lsn IS 'commit LSN of the transaction';
 COMMENT ON COLUMN flo.dead_letters.event IS 'the event, exactly as it was sent';
+COMMENT ON COLUMN flo.dead_letters.headers IS 'headers of the event that went with it, "Name: value" each; NULL when it was one of several in a request';
 COMMENT ON COLUMN flo.dead_letters.error IS 'last error';
 COMMENT ON COLUMN flo.dead_letters.attempts IS 'deliveries tried';
 COMMENT ON COLUMN flo.dead_letters.first_attempt_at IS 'when it was tried first';

@@ -274,6 +274,72 @@ for my $worker (sort keys %through)
 	is($event->{$tuple}{photo}, $tuple eq 'after' ? '__debezium_unavailable_value' : undef, 'in its place');
 }
 $dest->safe_psql('postgres', "SELECT flo.drop_worker('g', '$_')") for sort keys %through;
-# WEBHOOK
+
+# --- HTTP ------------------------------------------------------------------------------------------------------
+
+my $hook = FloHook->new('one');
+
+# What the endpoint gets for these statements
+sub hooked
+{
+	my ($options, @sql) = @_;
+	$hook->forget;
+	create_event_worker($dest, 'g', 'webhook', 'hook', { url => $hook->url, start => 'latest', %$options });
+	$source->safe_psql($db, $_) for @sql;
+	caught_up('hook');
+	$dest->safe_psql('postgres', q{SELECT flo.drop_worker('g', 'hook')});
+	return $hook->requests;
+}
+
+my @rows = ("INSERT INTO items (id, name) VALUES (20, 'ö')", "UPDATE items SET id = 21 WHERE id = 20", 'DELETE FROM items WHERE id = 21');
+my @requests = hooked({ format => 'cloudevents' }, @rows);
+is(join(' | ', map { $_->{headers}{'content-type'} } @requests), join(' | ', ('application/cloudevents+json; charset=UTF-8') x 3),
+	'structured: the content type');
+is(join("\n", grep { $_ ne '' } map { cloudevent_problems($json->decode(Encode::encode_utf8($_->{body}))) } @requests), '',
+	'and CloudEvents');
+is($requests[0]{headers}{'flo-type'}, 'INSERT', 'with our headers');
+
+@requests = hooked({ format => 'cloudevents', events_per_request => 2 }, join(';', 'BEGIN', @rows, 'COMMIT'));
+is(join(' | ', map { $_->{headers}{'content-type'} } @requests),
+	join(' | ', ('application/cloudevents-batch+json; charset=UTF-8') x 2), 'batches: the content type');
+my @batched = map { @{ $json->decode(Encode::encode_utf8($_->{body})) } } @requests;
+is(join(' ', map { $_->{type} . cloudevent_problems($_) } @batched), 'pg_flo.insert pg_flo.update pg_flo.delete', 'and arrays of CloudEvents');
+is(scalar(grep { /^(flo|ce)-/ } map { keys %{ $_->{headers} } } @requests), 0, 'without headers of single ones');
+
+@requests = hooked({ format => 'debezium' }, @rows);
+is(join(' ', map { $json->decode(Encode::encode_utf8($_->{body}))->{op} . $_->{headers}{'flo-type'} } @requests),
+	'cINSERT dDELETE cINSERT dDELETE', 'Debezium\'s: one request each');
+is($requests[2]{headers}{'idempotency-key'}, "$requests[1]{headers}{'idempotency-key'}.2", 'with a key each');
+is($requests[0]{headers}{'content-type'}, 'application/json', 'as JSON');
+
+# A letter is sent again with the headers it had
+$hook->answer('500 No');
+$hook->forget;
+create_event_worker($dest, 'g', 'webhook', 'hook', { url => $hook->url, start => 'latest', format => 'cloudevents',
+	cloudevents_mode => 'binary', on_error => 'dead_letter', max_attempts => 1 });
+$source->safe_psql($db, qq{INSERT INTO "Ödd.n\tame" VALUES (5)});
+caught_up('hook');
+my ($refused) = $hook->requests;
+is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.dead_letters WHERE 'ce-type: pg_flo.insert' = ANY (headers)}), 1,
+	'a letter has its headers');
+$hook->answer('200 OK');
+$hook->forget;
+$dest->safe_psql('postgres', q{SELECT flo.redrive_group('g')});
+ok(await(sub { $dest->safe_psql('postgres', 'SELECT count(*) FROM flo.dead_letters') eq '0' }, 'the letter to be taken'), 'it is taken');
+my ($again) = $hook->requests;
+my %attributes = map { /^ce-(.*)/ ? ($1 => $again->{headers}{$_}) : () } keys %{ $again->{headers} };
+is(attribute_problems(%attributes), '', 'with attributes');
+is($again->{headers}{'flo-table'}, '%C3%96dd.n%09ame', 'names are encoded');
+is($again->{headers}{'content-type'}, 'application/json', 'binary: the content type is that of the data');
+is_deeply([ $again->{body}, $again->{headers} ], [ $refused->{body}, $refused->{headers} ], 'all is as it was the first time');
+
+# --- standard output -------------------------------------------------------------------------------------------
+
+create_event_worker($dest, 'g', 'stdout', 'out', { start => 'latest', format => 'debezium' });
+$source->safe_psql($db, $_) for @rows;
+caught_up('out');
+my @out = map { $json->decode($_) } grep { /^\{"before"/ } split /\n/, slurp_file($dest->logfile);
+is(join('', map { $_->{op} . debezium_problems($_) } @out), 'cdcd', 'standard output');
+
 $_->stop('fast') for $source, $dest;
 done_testing();

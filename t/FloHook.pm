@@ -26,6 +26,7 @@ package FloHook;
 use strict;
 use warnings;
 use Carp;
+use File::Basename qw(basename);
 use FloTest::Child;
 use IO::Select;
 use IO::Socket::INET;
@@ -39,7 +40,8 @@ my @running;
 sub new
 {
 	my ($class, $name) = @_;
-	my $base = "$PostgreSQL::Test::Utils::tmp_check/hook_$name";
+	# files run side by side in one folder
+	my $base = "$PostgreSQL::Test::Utils::tmp_check/" . basename($0, '.pl') . "_hook_$name";
 	my $self = bless {
 		port => PostgreSQL::Test::Cluster::get_free_port(),
 		log => "$base.log",

@@ -447,14 +447,15 @@ void
 flo_dead_letter_add(const char *group, const char *worker, const FloDeadLetter *letter)
 {
 	flo_sql_do(SPI_OK_INSERT, "INSERT INTO flo.dead_letters (group_name, worker_name, url, event_id, lsn, event, error,"
-			   " attempts, first_attempt_at, last_attempt_at)"
-			   " VALUES ($1, $2, $3, $4, $5::pg_lsn, $6::json, $7, $8::int, $9::timestamptz, $10::timestamptz)"
+			   " attempts, first_attempt_at, last_attempt_at, headers)"
+			   " VALUES ($1, $2, $3, $4, $5::pg_lsn, $6::json, $7, $8::int, $9::timestamptz, $10::timestamptz,"
+			   " string_to_array(rtrim($11, E'\\n'), E'\\n'))"
 			   " ON CONFLICT (group_name, worker_name, url, event_id) DO UPDATE SET error = excluded.error,"
 			   " attempts = dead_letters.attempts + excluded.attempts, last_attempt_at = excluded.last_attempt_at",
-			   10, group, worker, letter->url, letter->event_id,
+			   11, group, worker, letter->url, letter->event_id,
 			   flo_text_of_lsn(letter->lsn), recode(letter->event, true), letter->error,
 			   psprintf("%d", letter->attempts), time_as_text(letter->first_attempt),
-			   time_as_text(letter->last_attempt));
+			   time_as_text(letter->last_attempt), letter->headers);
 }
 
 FloDeadLetter *
@@ -464,7 +465,7 @@ flo_dead_letter_wanted(const char *group, const char *worker)
 	FloDeadLetter *letter = NULL;
 
 	flo_sql_begin(&sql);
-	if (flo_sql_run(SPI_OK_SELECT, "SELECT id, url, event_id, event FROM flo.dead_letters"
+	if (flo_sql_run(SPI_OK_SELECT, "SELECT id, url, event_id, event, array_to_string(headers, E'\\n') FROM flo.dead_letters"
 					" WHERE group_name = $1 AND worker_name = $2 AND redrive_requested_at IS NOT NULL"
 					" ORDER BY id LIMIT 1", 2, group, worker) > 0)
 	{
@@ -473,6 +474,7 @@ flo_dead_letter_wanted(const char *group, const char *worker)
 		letter->url = flo_sql_text(&sql, 0, 2);
 		letter->event_id = flo_sql_text(&sql, 0, 3);
 		letter->event = flo_sql_text(&sql, 0, 4);
+		letter->headers = flo_sql_text(&sql, 0, 5);
 	}
 	flo_sql_end(&sql);
 	if (letter != NULL)

@@ -65,6 +65,8 @@ typedef struct FloDeadLetter
 	char	   *url;
 	char	   *event_id;
 	char	   *event;			/* JSON text in UTF-8 */
+	char	   *headers;		/* that go with it, "Name: value" in lines;
+								 * NULL: none */
 	XLogRecPtr	lsn;
 	char	   *error;
 	int			attempts;

@@ -303,14 +303,19 @@ static bool
 http_send(FloHttpLine *line, const FloHttpRequest *request)
 {
 	struct curl_slist *list = NULL;
+	bool		typed = false;
 	bool		ok;
 	sigset_t	saved;
 
 	flo_block_signals(&saved);
 	/* no wait for "100 Continue" */
-	ok = add_header(&list, "Content-Type: application/json") && add_header(&list, "Expect:");
+	ok = add_header(&list, "Expect:");
 	for (int i = 0; i < request->nheaders && ok; i++)
+	{
+		typed |= strncasecmp(request->headers[i], "Content-Type:", strlen("Content-Type:")) == 0;
 		ok = add_header(&list, request->headers[i]);
+	}
+	ok = ok && (typed || add_header(&list, "Content-Type: application/json"));
 	if (ok)
 	{
 		line->received = line->nwords = 0;

@@ -36,7 +36,8 @@ typedef struct FloHttpRequest
 	const char *url;			/* NULL: that of the line */
 	const char *body;			/* stays as it is until the result is taken */
 	size_t		len;
-	const char *const *headers; /* copied */
+	const char *const *headers; /* copied; without a Content-Type the body is
+								 * application/json */
 	int			nheaders;
 } FloHttpRequest;
 

@@ -31,6 +31,7 @@ flo_letters_add(FloLetters *letters, const FloDeadLetter *letter)
 	copy->url = pstrdup(letter->url);
 	copy->event_id = pstrdup(letter->event_id);
 	copy->event = pstrdup(letter->event);
+	copy->headers = letter->headers != NULL ? pstrdup(letter->headers) : NULL;
 	copy->error = pstrdup(letter->error);
 	letters->pending = lappend(letters->pending, copy);
 	MemoryContextSwitchTo(old);

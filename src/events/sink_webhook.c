@@ -74,6 +74,7 @@ typedef struct FloWebhookSink
 	ResourceOwner owner;
 	FloEventWriter *writer;
 	StringInfoData event;
+	StringInfoData headers;		/* of it, in lines; for requests of one event */
 
 	/* configuration */
 	MemoryContext config_context;
@@ -241,12 +242,20 @@ post(FloWebhookSink *sink, FloHttpLine *line, const FloWebhookBody *body)
 {
 	const FloHookConfig *config = sink->config;
 	MemoryContext old = MemoryContextSwitchTo(body->context);
-	const char **headers = palloc(sizeof(char *) * (config->headers.count + 2));
+	const char *array_type = flo_event_array_type(sink->writer);
+	List	   *lines = flo_webhook_body_headers(body);
+	const char **headers = palloc(sizeof(char *) *
+								  (config->headers.count + list_length(lines) + 3));
 	int			count = config->headers.count;
 	FloHttpRequest request = {.body = body->text.data,.len = body->text.len,.headers = headers};
+	ListCell   *lc;
 
 	if (count > 0)
 		memcpy(headers, config->headers.lines, sizeof(char *) * count);
+	foreach(lc, lines)
+		headers[count++] = lfirst(lc);
+	if (body->text.data[0] == '[' && array_type != NULL)
+		headers[count++] = psprintf("Content-Type: %s", array_type);
 	if (body->count == 1)
 		headers[count++] = psprintf("Idempotency-Key: %s", body->marks[0].id);
 	else
@@ -276,6 +285,7 @@ set_aside(FloWebhookSink *sink, Endpoint *endpoint)
 		FloDeadLetter letter = {.url = endpoint->url,.event_id = mark->id,.error = endpoint->error};
 
 		letter.event = pnstrdup(body->text.data + mark->offset, mark->len);
+		letter.headers = mark->headers;
 		letter.lsn = mark->place.final_lsn;
 		letter.attempts = endpoint->attempts;
 		letter.first_attempt = endpoint->first_attempt;
@@ -551,8 +561,9 @@ send_once(FloWebhookSink *sink, const FloDeadLetter *letter, char *error, size_t
 	FloHttpResult result;
 	bool		done = false;
 
-	flo_webhook_body_add(endpoint->sending, sends_arrays(sink), letter->event,
-						 strlen(letter->event), letter->event_id, nowhere, NULL);
+	flo_webhook_body_add(endpoint->sending, sends_arrays(sink) && letter->headers == NULL,
+						 letter->event, strlen(letter->event), letter->event_id, nowhere, NULL);
+	flo_webhook_body_add_headers(endpoint->sending, letter->headers);
 	post(sink, endpoint->line, endpoint->sending);
 	while (!done)
 	{
@@ -616,6 +627,7 @@ webhook_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
 	flo_letters_init(&sink->letters, &sink->spec, context);
 	sink->writer = flo_event_writer_open(context, spec, host);
 	initStringInfo(&sink->event);
+	initStringInfo(&sink->headers);
 	if (state != NULL)
 		sink->seen = sink->saved = sink->done = flo_place_parse(state);
 	sink->functions = flo_http_load();
@@ -661,6 +673,8 @@ offer(FloWebhookSink *sink, const char *url, FloPlace place, const FloRelation *
 		{
 			flo_webhook_body_add(endpoint->gathering, sends_arrays(sink), sink->event.data,
 								 sink->event.len, flo_event_id(sink->writer), place, relation);
+			if (!sends_arrays(sink))
+				flo_webhook_body_add_headers(endpoint->gathering, sink->headers.data);
 			start_requests(sink, false);
 			return;
 		}
@@ -690,6 +704,18 @@ who_wants(const FloWebhookSink *sink, const FloTransaction *txn, const FloChange
 	return urls;
 }
 
+/* Those of the event at hand */
+static void
+note_headers(FloWebhookSink *sink)
+{
+	const FloEventHeader *headers;
+	int			count = flo_event_headers(sink->writer, &headers);
+
+	resetStringInfo(&sink->headers);
+	for (int i = 0; i < count; i++)
+		appendStringInfo(&sink->headers, "%s: %s\n", headers[i].name, headers[i].value);
+}
+
 static void
 webhook_change(FloSink *base, const FloTransaction *txn, const FloChange *change)
 {
@@ -712,6 +738,8 @@ webhook_change(FloSink *base, const FloTransaction *txn, const FloChange *change
 			continue;
 		resetStringInfo(&sink->event);
 		flo_event_append(sink->writer, &sink->event, txn, change, i);
+		if (!sends_arrays(sink))
+			note_headers(sink);
 		foreach(lc, urls)
 			offer(sink, lfirst(lc), place, relation);
 		list_free_deep(urls);

@@ -97,11 +97,41 @@ flo_webhook_body_add(FloWebhookBody *body, bool array, const char *event, int le
 	mark->offset = body->text.len;
 	mark->len = len;
 	mark->id = MemoryContextStrdup(body->context, id);
+	mark->headers = NULL;
 	mark->place = place;
 	note_table(body, mark, relation);
 	appendBinaryStringInfo(&body->text, event, len);
 	if (array)
 		appendStringInfoChar(&body->text, ']');
+}
+
+void
+flo_webhook_body_add_headers(FloWebhookBody *body, const char *headers)
+{
+	if (headers != NULL)
+		body->marks[body->count - 1].headers = MemoryContextStrdup(body->context, headers);
+}
+
+List *
+flo_webhook_body_headers(const FloWebhookBody *body)
+{
+	MemoryContext old = MemoryContextSwitchTo(body->context);
+	List	   *lines = NIL;
+
+	for (int i = 0; i < body->count; i++)
+	{
+		const char *line = body->marks[i].headers;
+
+		while (line != NULL && *line != '\0')
+		{
+			int			len = strcspn(line, "\n");
+
+			lines = lappend(lines, pnstrdup(line, len));
+			line += len + (line[len] == '\n' ? 1 : 0);
+		}
+	}
+	MemoryContextSwitchTo(old);
+	return lines;
 }
 
 const char *

@@ -14,6 +14,7 @@ typedef struct FloMark
 	int			offset;			/* of the event in the body */
 	int			len;
 	char	   *id;
+	char	   *headers;		/* "Name: value" in lines; NULL: none */
 	FloPlace	place;
 	uint32		relation;		/* the table at the source */
 	char	   *schema;
@@ -40,6 +41,12 @@ extern void flo_webhook_body_free(FloWebhookBody *body);
  */
 extern void flo_webhook_body_add(FloWebhookBody *body, bool array, const char *event, int len,
 								 const char *id, FloPlace place, const FloRelation *relation);
+
+/* Headers that go with the event added last: "Name: value" in lines, or NULL */
+extern void flo_webhook_body_add_headers(FloWebhookBody *body, const char *headers);
+
+/* All of them, one in a line; in the body's context.  List of char *. */
+extern List *flo_webhook_body_headers(const FloWebhookBody *body);
 
 /* The table of its first event, for people: " (schema.table)" or "".  Valid until the next call. */
 extern const char *flo_webhook_body_table(const FloWebhookBody *body);
