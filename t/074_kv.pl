@@ -148,4 +148,68 @@ is_same_bucket('rows', 'TRUNCATE removes the keys of its tables, and no others')
 like(seen(qr/public\.pairs\.before\.1$/), qr/PURGE$/, 'a watcher is told of each');
 is(seen(qr/public\.pairs\.after\.1$/), 'y', 'but of none that comes after it');
 
+# --- what does not fit, or has no key -------------------------------------------------------
+
+sub says
+{
+	my ($member, $words, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return ok(wait_until($dest, 'postgres',
+		"SELECT last_error ~ '$words' FROM flo.status WHERE member = '$member'", "$member to say $words"), $name);
+}
+
+$source->safe_psql('postgres', q{INSERT INTO t VALUES (5000, 'v', repeat('x', 70000), 1)});
+says('rows', 'too large for bucket "rows"', 'a row that is too large stops the worker');
+$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'rows', '{"oversize": "reference"}')});
+$source->safe_psql('postgres', q{UPDATE t SET n = 2 WHERE id = 5000});
+wait_caught_up($source, $dest, 'g');
+my @large = $client->stream('KV_rows', '$KV.rows.public.t.5000');
+is_deeply([ map { $_->{data} } @large ], [ map { qq({"id":5000,"v":"v","n":$_}) } 1, 2 ],
+	'or is kept without its largest value');
+is_deeply([ map { $_->{headers}{'Flo-Omitted'} } @large ], [ 'big', 'big' ], 'which is named');
+$source->safe_psql('postgres', q{DELETE FROM t WHERE id = 5000;
+	CREATE TABLE nokey (a int); ALTER TABLE nokey REPLICA IDENTITY FULL; INSERT INTO nokey VALUES (1)});
+says('rows', 'cannot be kept in a bucket: with REPLICA IDENTITY FULL', 'a table without a key stops the worker');
+$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'rows',
+	'{"tables": ["t", "pairs", "\"Odd Name.x\"", "by_index"]}')});
+my $long = 'long ' x 400;
+$source->safe_psql('postgres', qq{INSERT INTO pairs VALUES ('$long', 1, 'x')});
+wait_caught_up($source, $dest, 'g');
+ok((grep { /^public\.pairs\.=h[0-9A-F]{64}$/ } keys %{ keys_of('rows') }), 'a key that is too long is a hash');
+$source->safe_psql('postgres', qq{DELETE FROM pairs WHERE a = '$long'});
+wait_caught_up($source, $dest, 'g');
+is_same_bucket('rows', 'what was stopped has gone on, with nothing lost');
+
+# --- bad input ---------------------------------------------------------------------------------
+
+for my $case (
+	[ '{"kv_bucket": "a.b"}', qr/^22023.*kv_bucket/, 'a name that no bucket may have' ],
+	[ '{"kv_bucket": "pg_flo_state_g"}', qr/^22023.*kv_bucket/, 'the state of a group' ],
+	[ '{"kv_bucket": "x", "stream": "s"}', qr/^22023.*exclude/, 'a bucket and a stream' ],
+	[ '{"kv_bucket": "x", "subject": "s.{table}"}', qr/^22023.*exclude/, 'a bucket and a subject' ],
+	[ '{"kv_bucket": "x", "kv_history": 65}', qr/^22023.*kv_history/, 'too long a history' ])
+{
+	my ($options, $error, $name) = @$case;
+	like(error_of($dest, "SELECT flo.create_worker('g', 'nats', 'bad', '$options')"), $error, $name);
+}
+
+$nats->api('STREAM.CREATE.KV_filled', { name => 'KV_filled', subjects => ['$KV.filled.>'], max_msgs_per_subject => 1,
+	discard => 'new', allow_rollup_hdrs => JSON::PP::true() });
+$client->request('$KV.filled.key', 'value');
+$nats->api('STREAM.CREATE.KV_short', { name => 'KV_short', subjects => ['$KV.short.>'], max_msgs_per_subject => 1,
+	discard => 'new', allow_rollup_hdrs => JSON::PP::true(), max_age => 1000000000 });
+my %refused = (
+	another => [ { kv_bucket => 'rows', kv_history => 20 }, 'belongs to another worker', 'a bucket of another worker' ],
+	history => [ { kv_bucket => 'rows' }, 'its history is 20', 'one with another history' ],
+	filled => [ { kv_bucket => 'filled' }, 'holds keys', 'one that somebody has filled' ],
+	short => [ { kv_bucket => 'short' }, 'values go after a time', 'one that forgets' ]);
+for my $worker (sort keys %refused)
+{
+	my ($options, $words, $name) = @{ $refused{$worker} };
+	$dest->safe_psql('postgres', "SELECT flo.create_worker('g', 'nats', '$worker', '"
+		  . JSON::PP::encode_json($options) . "'); SELECT flo.start_group('g', '$worker')");
+	says($worker, $words, "$name is refused");
+	$dest->safe_psql('postgres', "SELECT flo.drop_worker('g', '$worker', force => true)");
+}
+
 done_testing();
