@@ -29,23 +29,49 @@ use Time::HiRes qw(sleep);
 
 my $json = JSON::PP->new->utf8->canonical;
 
-# Settings: further lines of server.properties
 sub new
 {
-	my ($class, $settings) = @_;
-	my $self = bless {
-		script => $ENV{FLO_KAFKA},
-		dir => PostgreSQL::Test::Utils::tempdir() . '/kafka',
-		port => PostgreSQL::Test::Cluster::get_free_port(),
-		controller => PostgreSQL::Test::Cluster::get_free_port(),
-		settings => $settings || ''
-	}, $class;
+	my ($class) = @_;
+	my $self = bless { script => $ENV{FLO_KAFKA}, dir => PostgreSQL::Test::Utils::tempdir() . '/kafka' }, $class;
 
+	$self->{$_} = PostgreSQL::Test::Cluster::get_free_port() for qw(port controller sasl tls);
+	$self->{settings} = $self->_settings;
 	$self->start;
 	return $self;
 }
 
+# One can come in the clear, with TLS, and as user flo or as stranger, who may do nothing
+sub _settings
+{
+	my ($self) = @_;
+	my $keys = PostgreSQL::Test::Utils::tempdir();
+
+	PostgreSQL::Test::Utils::run_log([
+		qw(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost),
+		'-keyout', "$keys/key.pem", '-out', "$keys/ca.pem" ]) or die 'no certificate';
+	append_to_file("$keys/both.pem", slurp_file("$keys/key.pem") . slurp_file("$keys/ca.pem"));
+	$self->{ca} = "$keys/ca.pem";
+	return <<"SETTINGS";
+log.cleaner.enable=false
+listeners=PLAINTEXT://127.0.0.1:$self->{port},CONTROLLER://127.0.0.1:$self->{controller},\\
+SASL://127.0.0.1:$self->{sasl},TLS://127.0.0.1:$self->{tls}
+advertised.listeners=PLAINTEXT://127.0.0.1:$self->{port},SASL://127.0.0.1:$self->{sasl},TLS://localhost:$self->{tls}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL
+inter.broker.listener.name=PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+user_flo="geheim" user_stranger="fremd";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:flo
+listener.name.tls.ssl.keystore.type=PEM
+listener.name.tls.ssl.keystore.location=$keys/both.pem
+SETTINGS
+}
+
 sub brokers { return "127.0.0.1:$_[0]->{port}"; }
+sub sasl_brokers { return "127.0.0.1:$_[0]->{sasl}"; }
+sub tls_brokers { return "localhost:$_[0]->{tls}"; }
+sub ca { return $_[0]->{ca}; }
 
 sub _script
 {

@@ -269,7 +269,8 @@ check_kafka_security(const FloWorkerSpec *spec, const FloSecrets *secrets)
 		refuse_without("sasl_password", has_password ? "" : NULL, "sasl");
 		refuse_without("sasl_password_file", options->sasl_password_file, "sasl");
 	}
-	else if (options->sasl_username == NULL || (!has_password && options->sasl_password_file == NULL))
+	else if (options->sasl_username == NULL ||
+			 (!has_password && options->sasl_password_file == NULL))
 		flo_conf_refuse("a security_protocol with sasl needs the options \"sasl_username\" and \"sasl_password\"",
 						"Instead of sasl_password, sasl_password_file names a file of the server that holds it.");
 }

@@ -47,6 +47,8 @@ struct FloKafka
 
 	pthread_mutex_t mutex;		/* of all that follows */
 	pthread_cond_t changed;
+	bool		looks_at_unstable;	/* brokers before 2.5 cannot wait for what
+									 * is pending */
 	bool		has_task;
 	bool		has_ended;
 	bool		closing;
@@ -269,7 +271,9 @@ take_offsets(FloKafka *kafka, rd_kafka_event_t * event, FloKafkaFailure *failure
 		choose_note(kafka, rd_kafka_group_result_partitions(groups[0]));
 	if (problem_of(code) == FLO_KAFKA_NO_PROBLEM)
 		return false;
-	if (problem_of(code) != FLO_KAFKA_DENIED)
+	if (code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE && !kafka->looks_at_unstable)
+		return kafka->looks_at_unstable = true;
+	if (problem_of(code) != FLO_KAFKA_DENIED && problem_of(code) != FLO_KAFKA_SETTING)
 		return true;
 	describe(failure, code, NULL, NULL);
 	return false;
@@ -288,7 +292,7 @@ look_for_note(FloKafka *kafka, rd_kafka_queue_t * queue, FloKafkaFailure *failur
 	char		words[256];
 
 	/* what another transaction has pending is waited for */
-	error = rd_kafka_AdminOptions_set_require_stable_offsets(options, 1);
+	error = rd_kafka_AdminOptions_set_require_stable_offsets(options, !kafka->looks_at_unstable);
 	if (error != NULL)
 		rd_kafka_error_destroy(error);
 	(void) rd_kafka_AdminOptions_set_request_timeout(options, LOOK_TIMEOUT, words, sizeof(words));
@@ -368,7 +372,8 @@ do_commit(FloKafka *kafka, FloKafkaFailure *failure)
 	one->offset = kafka->note.number;
 	one->metadata = strdup(kafka->note.text);
 	one->metadata_size = one->metadata != NULL ? strlen(kafka->note.text) : 0;
-	while (ok && (error = rd_kafka_send_offsets_to_transaction(kafka->rk, offsets, group, -1)) != NULL)
+	while (ok && (error = rd_kafka_send_offsets_to_transaction(kafka->rk, offsets, group,
+															   -1)) != NULL)
 		ok = look_at(kafka, error, failure);
 	while (ok && (error = rd_kafka_commit_transaction(kafka->rk, -1)) != NULL)
 		ok = look_at(kafka, error, failure);
@@ -475,8 +480,9 @@ configure(const FloKafkaSetting *settings, int count, const char *id, FloKafka *
 
 		if (rd_kafka_conf_set(conf, name, value, words, sizeof(words)) == RD_KAFKA_CONF_OK)
 			continue;
-		/* its words would hold the value */
-		describe(failure, RD_KAFKA_RESP_ERR__INVALID_ARG, NULL, name);
+		/* the library's words would hold the value */
+		snprintf(words, sizeof(words), "librdkafka does not take what its %s is to be", name);
+		describe(failure, RD_KAFKA_RESP_ERR__INVALID_ARG, NULL, words);
 		rd_kafka_conf_destroy(conf);
 		return NULL;
 	}

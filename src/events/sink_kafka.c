@@ -42,6 +42,7 @@
 #include "events/sink_state.h"
 #include "events/template.h"
 #include "storage/ipc.h"
+#include "utils/formatting.h"
 #include "utils/memutils.h"
 
 #define SERVE_INTERVAL 1000		/* ms */
@@ -67,7 +68,8 @@
 #define TOPIC_CHARACTERS \
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
-#define TOPIC_TOKENS (FLO_TOKEN_BIT(FLO_TOKEN_GROUP) | FLO_TOKEN_BIT(FLO_TOKEN_SCHEMA) | FLO_TOKEN_BIT(FLO_TOKEN_TABLE) | \
+#define TOPIC_TOKENS (FLO_TOKEN_BIT(FLO_TOKEN_GROUP) | FLO_TOKEN_BIT(FLO_TOKEN_DATABASE) | \
+					  FLO_TOKEN_BIT(FLO_TOKEN_SCHEMA) | FLO_TOKEN_BIT(FLO_TOKEN_TABLE) | \
 					  FLO_TOKEN_BIT(FLO_TOKEN_OPERATION))
 
 /* Of partitions: the brokers know how many there are */
@@ -92,7 +94,7 @@ typedef struct FloKafkaSink
 	StringInfoData event;
 	StringInfoData key;
 	StringInfoData topic;		/* of the table and operation that follow */
-	FloOp		topic_op;
+	const char *topic_type;
 	uint32		topic_relation;
 	uint64		topic_version;
 	uint64		reloads_seen;
@@ -165,7 +167,8 @@ serve(FloKafkaSink *sink, FloClock since)
 		return;
 	sink->served_at = flo_clock();
 	sink->functions->trouble(sink->kafka, &failure);
-	if (since != 0 && (failure.problem != FLO_KAFKA_NO_PROBLEM || flo_clock_passed(since, PATIENCE)))
+	if (since != 0 &&
+		(failure.problem != FLO_KAFKA_NO_PROBLEM || flo_clock_passed(since, PATIENCE)))
 		describe_waiting(sink, &failure);
 	sink->host->serve(sink->host->arg);
 }
@@ -361,49 +364,52 @@ commit_transaction(FloKafkaSink *sink)
 
 /* --- messages ------------------------------------------------------------ */
 
-static void
-append_name(FloKafkaSink *sink, StringInfo out, const char *name)
+static char *
+name_token(FloKafkaSink *sink, const char *name)
 {
 	StringInfoData utf8;
-	int			start = out->len;
+	StringInfoData token;
 
 	initStringInfo(&utf8);
+	initStringInfo(&token);
 	flo_event_append_name(sink->writer, &utf8, name);
-	flo_escape_append(out, FLO_ESCAPE_TOPIC, utf8.data, utf8.len);
-	flo_escape_bound(out, FLO_ESCAPE_TOPIC, start, NAME_LIMIT);
+	flo_escape_append(&token, FLO_ESCAPE_TOPIC, utf8.data, utf8.len);
+	flo_escape_bound(&token, FLO_ESCAPE_TOPIC, 0, NAME_LIMIT);
 	pfree(utf8.data);
+	return token.data;
 }
 
-/* Which topic an event of the table goes to; the same for many of them */
+/* Which topic the event at hand goes to; many in a row go to the same */
 static void
-find_topic(FloKafkaSink *sink, const FloChange *change, const FloRelation *relation)
+find_topic(FloKafkaSink *sink, const FloRelation *relation)
 {
+	const char *type = flo_event_type(sink->writer);
 	FloTemplateValues values = {0};
-	StringInfoData names[2];
+	char	   *names[4];
 
-	if (sink->topic.len > 0 && sink->topic_op == change->op &&
+	if (sink->topic.len > 0 && sink->topic_type == type &&
 		sink->topic_relation == relation->id && sink->topic_version == relation->version)
 		return;
-	for (int i = 0; i < 2; i++)
-	{
-		initStringInfo(&names[i]);
-		append_name(sink, &names[i], i == 0 ? relation->schema : relation->name);
-	}
+	names[0] = name_token(sink, sink->host->source_database);
+	names[1] = name_token(sink, relation->schema);
+	names[2] = name_token(sink, relation->name);
+	names[3] = asc_tolower(type, strlen(type));
 	values.values[FLO_TOKEN_GROUP] = sink->spec.group;
-	values.values[FLO_TOKEN_SCHEMA] = names[0].data;
-	values.values[FLO_TOKEN_TABLE] = names[1].data;
-	values.values[FLO_TOKEN_OPERATION] = flo_event_type_name(flo_event_type_of(change));
+	values.values[FLO_TOKEN_DATABASE] = names[0];
+	values.values[FLO_TOKEN_SCHEMA] = names[1];
+	values.values[FLO_TOKEN_TABLE] = names[2];
+	values.values[FLO_TOKEN_OPERATION] = names[3];
 	resetStringInfo(&sink->topic);
 	flo_template_expand(sink->template, &values, &sink->topic);
-	for (int i = 0; i < 2; i++)
-		pfree(names[i].data);
+	for (int i = 0; i < lengthof(names); i++)
+		pfree(names[i]);
 	if (sink->topic.len > FLO_KAFKA_TOPIC_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the name of a topic would have %d characters, and %d is the limit: %s",
 						sink->topic.len, FLO_KAFKA_TOPIC_MAX, sink->topic.data),
 				 errhint("Shorten the worker's option topic.")));
-	sink->topic_op = change->op;
+	sink->topic_type = type;
 	sink->topic_relation = relation->id;
 	sink->topic_version = relation->version;
 }
@@ -469,7 +475,7 @@ send_event(FloKafkaSink *sink, const FloTransaction *txn, const FloChange *chang
 	resetStringInfo(&sink->event);
 	resetStringInfo(&sink->key);
 	flo_event_append(sink->writer, &sink->event, txn, change, which);
-	find_topic(sink, change, relation);
+	find_topic(sink, relation);
 	message.topic = sink->topic.data;
 	if (!flo_partitioning_append(sink->writer, sink->partitioning, &sink->key, change, relation,
 								 flo_event_is_old(sink->writer)))
@@ -649,7 +655,7 @@ kafka_change(FloSink *base, const FloTransaction *txn, const FloChange *change)
 		strlcpy(sink->piece, txn->copy_id, sizeof(sink->piece));
 	already = is_there_already(sink, txn, place);
 	flo_event_tally(sink->counters, change);
-	if (!already && sink->in_transaction && txn->copy_id == NULL && sink->unserved == 0 &&
+	if (!already && sink->in_transaction && txn->copy_id == NULL &&
 		flo_clock_passed(sink->began, sink->spec.options.transaction_timeout / 2))
 	{
 		commit_transaction(sink);
