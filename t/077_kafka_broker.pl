@@ -193,7 +193,8 @@ insert(50101, 50200);
 wait_state($dest, 'g', 'old', 'waiting');	# for the commit
 kill 'STOP', $pid;
 $kafka->resume;
-create_event_worker($dest, 'g', 'kafka', 'new', options(topic => 'new', start => 'latest', transactional_id => 'mine'));
+create_event_worker($dest, 'g', 'kafka', 'new',
+	options(topic => 'new', start => 'latest', transactional_id => 'mine'));
 insert(50201, 50300);
 wait_caught_up($source, $dest, 'g', member => 'new');
 kill 'CONT', $pid;
