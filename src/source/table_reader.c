@@ -120,8 +120,8 @@ describe(FloTableReader *reader, FloReading *r)
 	flo_compat_write_relation(&reader->message, r->published, r->columns);
 	flo_chunk_append(&records, reader->message.data, reader->message.len);
 	r->ruled = flo_shape_concerns(reader->shape,
-								   flo_change_parse(reader->parser, reader->message.data,
-													reader->message.len)->relation);
+								  flo_change_parse(reader->parser, reader->message.data,
+												   reader->message.len)->relation);
 	r->description = records.data;
 	r->description_len = records.len;
 	r->binary = !reader->text && flo_relation_is_portable(r->published);
@@ -339,6 +339,7 @@ flo_table_reader_open(FloTableReader *reader, MemoryContext context, const char 
 	FloShapeSettings settings = {0};
 	FloShapeSpec *spec;
 
+	memset(reader, 0, sizeof(*reader));
 	reader->group = group;
 	reader->purpose = purpose;
 	reader->text = text;
