@@ -8,8 +8,9 @@
  * values have the form that the table here gives them.  By that form both sides' rows
  * are chosen, so a row is never missed on one side for being in another bucket there.
  *
- * Messages may come in another order than they were sent, and twice: chunks of a table
- * are taken by their ordinals.
+ * Messages may come in another order than they were sent, and twice: chunks of a range of a
+ * table are taken by their ordinals, and ranges as they come, as several processes read
+ * them there.
  */
 #include "postgres.h"
 
@@ -28,22 +29,31 @@
 #define SORT_LEAST 64
 #define SORT_MOST 16384
 
-/* Chunks of a table that wait for one before them */
+/* Chunks of a range that wait for one before them, and ranges of a table */
 #define MOST_HELD 64
+#define MOST_RANGES 1000000
 
 /* Looks until a message is believed to be gone */
 #define MOST_TRIES 20
+
+/* What comes of a range */
+typedef struct IncomingRange
+{
+	uint32		number;
+	uint32		next;			/* ordinal of the chunk to come */
+	List	   *held;			/* of FloStoredMessage *: later ones */
+	StringInfoData part;		/* of a row larger than a chunk */
+	uint32		part_total;		/* 0 = none */
+} IncomingRange;
 
 /* What comes of a table of the source */
 typedef struct Incoming
 {
 	FloCompareUnit *unit;
 	FloCompareSource *source;
-	uint32		next;			/* ordinal of the chunk to come */
+	List	   *ranges;			/* of IncomingRange *: the newest comes last */
+	int64		taken;			/* chunks */
 	int64		chunks;			/* so many in all; -1 = not said */
-	List	   *held;			/* of FloStoredMessage *: later ones */
-	StringInfoData part;		/* of a row larger than a chunk */
-	uint32		part_total;		/* 0 = none */
 
 	/* the key as the source has it, for a repair */
 	uint64		version;		/* of the relation that this is bound to */
@@ -270,46 +280,39 @@ take_record(Exchange *x, Incoming *in, char *data, uint32 len)
 	MemoryContextReset(x->row_context);
 }
 
-/* The memory of a large row is not kept */
-static void
-begin_buffer(Incoming *in)
-{
-	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(in));
-
-	if (in->part.data != NULL)
-		pfree(in->part.data);
-	initStringInfo(&in->part);
-	MemoryContextSwitchTo(old);
-}
-
 /* More bytes of a row that is larger than a chunk */
 static void
-take_part(Exchange *x, Incoming *in, const char *data, uint32 len)
+take_part(Exchange *x, Incoming *in, IncomingRange *range, const char *data, uint32 len)
 {
-	enlargeStringInfo(&in->part, len + 1);
-	appendBinaryStringInfo(&in->part, data, len);
-	if ((uint32) in->part.len < in->part_total)
+	enlargeStringInfo(&range->part, len + 1);
+	appendBinaryStringInfo(&range->part, data, len);
+	if ((uint32) range->part.len < range->part_total)
 		return;
-	take_record(x, in, in->part.data, in->part_total);
-	in->part_total = 0;
-	begin_buffer(in);
+	take_record(x, in, range->part.data, range->part_total);
+	range->part_total = 0;
+	pfree(range->part.data);
 }
 
 static void
-begin_part(Exchange *x, Incoming *in, const char *data, uint32 len, uint32 total)
+begin_part(Exchange *x, Incoming *in, IncomingRange *range, const char *data, uint32 len,
+		   uint32 total)
 {
+	MemoryContext old;
+
 	if (total > MaxAllocSize / 2)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a row of table \"%s.%s\" is too large to be compared",
 						in->source->plan->schema, in->source->plan->table)));
-	resetStringInfo(&in->part);
-	in->part_total = total;
-	take_part(x, in, data, len);
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(in));
+	initStringInfo(&range->part);
+	MemoryContextSwitchTo(old);
+	range->part_total = total;
+	take_part(x, in, range, data, len);
 }
 
 static void
-take_chunk(Exchange *x, Incoming *in, FloStoredMessage *message)
+take_chunk(Exchange *x, Incoming *in, IncomingRange *range, FloStoredMessage *message)
 {
 	FloChunkHeader header;
 	FloChunkReader reader;
@@ -327,24 +330,25 @@ take_chunk(Exchange *x, Incoming *in, FloStoredMessage *message)
 	flo_change_begin_chunk(x->parser);
 	flo_chunk_read(&reader, message->data, message->len);
 	(void) flo_chunk_next_copy_key(&reader, &key);
-	if (((header.flags & FLO_CHUNK_STARTS_FRAGMENT) != 0) != (in->part_total > 0))
+	if (((header.flags & FLO_CHUNK_STARTS_FRAGMENT) != 0) != (range->part_total > 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("a chunk of table \"%s.%s\" does not go on with the one before it",
 						in->source->plan->schema, in->source->plan->table)));
-	if (in->part_total > 0)
+	if (range->part_total > 0)
 	{
-		len = flo_chunk_take_raw(&reader, in->part_total - in->part.len, &data);
-		take_part(x, in, data, len);
+		len = flo_chunk_take_raw(&reader, range->part_total - range->part.len, &data);
+		take_part(x, in, range, data, len);
 	}
 	while (flo_chunk_next(&reader, &data, &len, &total))
 	{
 		if (len == total)
 			take_record(x, in, unconstify(char *, data), len);
 		else
-			begin_part(x, in, data, len, total);
+			begin_part(x, in, range, data, len, total);
 	}
-	in->next++;
+	range->next++;
+	in->taken++;
 }
 
 /* --- the stream ---------------------------------------------------------- */
@@ -364,9 +368,29 @@ incoming_of(Exchange *x, uint32 relation)
 	return NULL;
 }
 
-/* Of this round, and which table's; else NULL */
+/* Those that are read there now are among the newest */
+static IncomingRange *
+range_of(Incoming *in, uint32 number)
+{
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(in));
+	IncomingRange *range = NULL;
+
+	for (int i = list_length(in->ranges) - 1; i >= 0 && range == NULL; i--)
+		if (((IncomingRange *) list_nth(in->ranges, i))->number == number)
+			range = list_nth(in->ranges, i);
+	if (range == NULL && list_length(in->ranges) < MOST_RANGES)
+	{
+		range = palloc0(sizeof(IncomingRange));
+		range->number = number;
+		in->ranges = lappend(in->ranges, range);
+	}
+	MemoryContextSwitchTo(old);
+	return range;
+}
+
+/* Of this round, and which table's and range's; else NULL */
 static Incoming *
-recognise(Exchange *x, const FloStoredMessage *message, uint32 *ordinal)
+recognise(Exchange *x, const FloStoredMessage *message, IncomingRange **range, uint32 *ordinal)
 {
 	FloChunkHeader header;
 	FloChunkReader reader;
@@ -382,7 +406,8 @@ recognise(Exchange *x, const FloStoredMessage *message, uint32 *ordinal)
 		return NULL;
 	in = incoming_of(x, key.relation);
 	*ordinal = key.ordinal;
-	return in != NULL && key.ordinal >= in->next ? in : NULL;
+	*range = in != NULL ? range_of(in, key.range) : NULL;
+	return *range != NULL && key.ordinal >= (*range)->next ? in : NULL;
 }
 
 static uint32
@@ -398,7 +423,7 @@ ordinal_of(const FloStoredMessage *message)
 
 /* Those that waited for the one that came */
 static void
-take_held(Exchange *x, Incoming *in)
+take_held(Exchange *x, Incoming *in, IncomingRange *range)
 {
 	bool		again = true;
 
@@ -407,16 +432,16 @@ take_held(Exchange *x, Incoming *in)
 		ListCell   *cell;
 
 		again = false;
-		foreach(cell, in->held)
+		foreach(cell, range->held)
 		{
 			FloStoredMessage *message = lfirst(cell);
 
-			if (ordinal_of(message) > in->next)
+			if (ordinal_of(message) > range->next)
 				continue;
-			again = ordinal_of(message) == in->next;
-			in->held = foreach_delete_current(in->held, cell);
+			again = ordinal_of(message) == range->next;
+			range->held = foreach_delete_current(range->held, cell);
 			if (again)
-				take_chunk(x, in, message);
+				take_chunk(x, in, range, message);
 			pfree(message->data);
 			pfree(message);
 			if (again)
@@ -426,7 +451,7 @@ take_held(Exchange *x, Incoming *in)
 }
 
 static void
-hold(Incoming *in, const FloStoredMessage *message)
+hold(Incoming *in, IncomingRange *range, const FloStoredMessage *message)
 {
 	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(in));
 	FloStoredMessage *copy = palloc(sizeof(FloStoredMessage));
@@ -434,9 +459,9 @@ hold(Incoming *in, const FloStoredMessage *message)
 	*copy = *message;
 	copy->data = palloc(message->len + 1);
 	memcpy(copy->data, message->data, message->len);
-	in->held = lappend(in->held, copy);
+	range->held = lappend(range->held, copy);
 	MemoryContextSwitchTo(old);
-	if (list_length(in->held) > MOST_HELD)
+	if (list_length(range->held) > MOST_HELD)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("a chunk of table \"%s.%s\" is not in the compare stream",
@@ -471,18 +496,19 @@ take_message(Exchange *x)
 {
 	FloStoredMessage message;
 	Incoming   *in;
+	IncomingRange *range;
 	uint32		ordinal;
 
 	if (x->next == 0 || !flo_stream_get(x->r->bus, x->stream, x->next, &message))
 		return find_next(x);
 	x->tries = 0;
-	in = recognise(x, &message, &ordinal);
-	if (in != NULL && ordinal > in->next)
-		hold(in, &message);
+	in = recognise(x, &message, &range, &ordinal);
+	if (in != NULL && ordinal > range->next)
+		hold(in, range, &message);
 	else if (in != NULL)
 	{
-		take_chunk(x, in, &message);
-		take_held(x, in);
+		take_chunk(x, in, range, &message);
+		take_held(x, in, range);
 	}
 	x->r->seq = x->next++;
 	return true;
@@ -652,7 +678,7 @@ compare_complete(Exchange *x)
 		{
 			Incoming   *in = lfirst(other);
 
-			complete &= in->unit != unit || (in->chunks >= 0 && in->next >= in->chunks);
+			complete &= in->unit != unit || (in->chunks >= 0 && in->taken >= in->chunks);
 		}
 		if (complete)
 			compare(unit);
@@ -689,7 +715,6 @@ begin(FloCompareReader *r)
 			in->unit = unit;
 			in->source = lfirst(other);
 			in->chunks = -1;
-			begin_buffer(in);
 			x->incoming = lappend(x->incoming, in);
 		}
 	}

@@ -64,8 +64,8 @@ typedef struct Receiver
 	int			nloaders;
 	int			running;
 	uint32		admitted;		/* newest snapshot whose rows may be loaded */
-	FloClock	unknown_since;	/* the source says nothing of the backfill; 0 =
-								 * it does */
+	FloClock	unknown_since;	/* the source says nothing of the backfill; 0
+								 * = it does */
 	bool		superseded;		/* the source has begun a newer one for the
 								 * marker's tables */
 	FloAttemptRecord *newest;	/* what the source reads, or has read last;

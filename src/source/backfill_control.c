@@ -334,7 +334,10 @@ look(FloBackfillControl *c, FloRetention *retention)
 	FloBackfill *b = next(c);
 	const FloWorkerReport *report;
 
-	/* the one before is over: it was cancelled, has failed, or its row is gone */
+	/*
+	 * the one before is over: it was cancelled, has failed, or its row is
+	 * gone
+	 */
 	if (c->id != 0 && (b == NULL || b->id != c->id))
 	{
 		if (c->place.leader != NULL)

@@ -150,6 +150,7 @@ begin_attempt(Leader *l)
 	r->schema = get_namespace_name(get_rel_namespace(r->relation));
 	flo_transaction_end(l->context);
 	show(l, FLO_BACKFILL_SNAPSHOT, "waits for write transactions that are open as a snapshot is taken");
+
 	/*
 	 * what an attempt before has left goes, but not the stream: its sequence
 	 * rises, so nothing that the worker said of it removes what comes now

@@ -65,9 +65,8 @@ extern void flo_compare_lock(FloCompareAttempt *a);
 /* By this a table's description is known again, in another process */
 extern uint64 flo_compare_description_hash(const char *description, int len);
 
-/* Read them and tell the workers: their sums, by so many processes, or rows */
-extern void flo_compare_read_sums(FloCompareAttempt *a, int processes);
-extern void flo_compare_read_rows(FloCompareAttempt *a);
+/* Read them, by so many processes, and tell the workers: sums or rows, as the plan's round is */
+extern void flo_compare_read(FloCompareAttempt *a, int processes);
 
 /* It failed: what they read is of no use any more */
 extern void flo_compare_end_helpers(FloCompareAttempt *a);
@@ -77,7 +76,7 @@ typedef void (*FloCompareProgress) (void *arg, Oid relation, int64 rows);
 extern void flo_compare_progress(uint32 segment, FloCompareProgress tell, void *arg);
 
 /* A process that reads for the leader; returns when there is nothing left to read */
-extern void flo_compare_summer_run(const FloProcessArgs *args);
+extern void flo_compare_helper_run(const FloProcessArgs *args);
 
 /* All of a table is read */
 extern void flo_compare_table_read(FloCompareAttempt *a, FloCompareTable *table,
@@ -114,6 +113,27 @@ extern void flo_compare_scan_pages(FloCompareScan *scan, const FloComparePart *p
 								   Oid published, uint64 description, BlockNumber first,
 								   BlockNumber end);
 extern void flo_compare_scan_close(FloCompareScan *scan);
+
+/* --- sending rows -------------------------------------------------------- */
+
+typedef struct FloCompareSender FloCompareSender;
+
+/*
+ * In the current memory context.  "wait" is called while the stream is full, unless it
+ * is NULL; chunks are of the identity.
+ */
+extern FloCompareSender *flo_compare_sender_create(FloBus *bus, const char *group,
+												   const FloProcessArgs *args,
+												   const FloChunkHeader *identity,
+												   void (*wait) (void *arg), void *arg);
+
+/* A range, whose chunks the key tells apart; rows are those at hand in the scan */
+extern void flo_compare_sender_begin(FloCompareSender *s, const FloCompareScan *scan,
+									 const FloCopyKey *key);
+extern void flo_compare_sender_row(FloCompareSender *s);
+
+/* The last chunk, while the table is open; how many there were */
+extern uint32 flo_compare_sender_end(FloCompareSender *s);
 
 /* Rows of a table that one of the workers lacks, has otherwise, or has too many */
 typedef struct FloCompareRepair

@@ -281,10 +281,7 @@ read_snapshot(FloCompareLeader *l)
 		return false;
 	flo_injection_point("compare.marked");
 	flo_compare_lock(&l->attempt);
-	if (l->attempt.plan.round == FLO_COMPARE_SUMS)
-		flo_compare_read_sums(&l->attempt, l->spec->copy_workers);
-	else
-		flo_compare_read_rows(&l->attempt);
+	flo_compare_read(&l->attempt, l->spec->copy_workers);
 	PopActiveSnapshot();
 	flo_transaction_commit();
 	MemoryContextSwitchTo(l->context);
@@ -595,7 +592,7 @@ flo_comparer_run(const FloProcessArgs *args)
 
 	if (args->segment != 0)
 	{
-		flo_compare_summer_run(args);
+		flo_compare_helper_run(args);
 		return;
 	}
 	l->args = args;

@@ -2,14 +2,13 @@
  * compare_sending.c
  *		Rows of the buckets that a worker has asked for, into a stream of their own.
  *
- * In chunks like those of a copy, by one writer, one table after the other: who reads
- * them needs no order but that of the stream.
+ * In chunks like those of a copy, range by range: those of one come in their order, those
+ * of several, which several processes read, as it happens.
  */
 #include "postgres.h"
 
 #include "bus/stream.h"
 #include "core/clock.h"
-#include "core/injection_point.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "monitor/state.h"
@@ -24,31 +23,31 @@
 #define ACK_TIMEOUT 10000		/* ms */
 #define FULL_PAUSE 200			/* ms */
 
-/* Reading a table */
-typedef struct RowScan
+struct FloCompareSender
 {
-	FloCompareAttempt *attempt;
-	FloCompareScan scan;
-	const bool *wanted;			/* buckets; NULL = all */
-	FloDigest  *digest;			/* by which they are told */
+	FloBus	   *bus;
+	const FloProcessArgs *args;
+	void		(*wait) (void *arg);
+	void	   *arg;
+	FloChunkHeader identity;
+	const FloCompareScan *scan;
 	StringInfoData chunk;
 	FloCopyKey	key;
 	uint32		chunk_size;
 	char	   *subject;
 	uint64		token;			/* of the newest publish */
-} RowScan;
+};
 
 /* --- sending ------------------------------------------------------------- */
 
 /* False when the answer has not come yet */
 static bool
-take_answer(RowScan *s, bool *stored)
+take_answer(FloCompareSender *s, bool *stored)
 {
-	FloCompareAttempt *a = s->attempt;
 	FloBusAck	ack;
 
-	flo_bus_pump(a->bus);
-	while (flo_bus_next_ack(a->bus, &ack))
+	flo_bus_pump(s->bus);
+	while (flo_bus_next_ack(s->bus, &ack))
 	{
 		if (ack.token != s->token)
 			continue;
@@ -67,16 +66,15 @@ take_answer(RowScan *s, bool *stored)
  * it later, when the workers have read what is there, and nothing may overtake it.
  */
 static void
-publish(RowScan *s)
+publish(FloCompareSender *s)
 {
-	FloCompareAttempt *a = s->attempt;
 	bool		stored = false;
 
 	while (!stored)
 	{
 		FloClock	since = flo_clock();
 
-		flo_bus_publish_stored(a->bus, s->subject, ++s->token, s->chunk.data, s->chunk.len);
+		flo_bus_publish_stored(s->bus, s->subject, ++s->token, s->chunk.data, s->chunk.len);
 		while (!take_answer(s, &stored))
 		{
 			if (flo_clock_passed(since, ACK_TIMEOUT))
@@ -84,19 +82,20 @@ publish(RowScan *s)
 						(errcode(ERRCODE_CONNECTION_FAILURE),
 						 errmsg("the broker did not acknowledge a chunk of the comparison within %d s",
 								ACK_TIMEOUT / 1000)));
-			flo_helper_check(a->args->slot, a->args->incarnation);
-			flo_bus_wait(a->bus, 1000);
+			flo_helper_check(s->args->slot, s->args->incarnation);
+			flo_bus_wait(s->bus, 1000);
 		}
 		if (!stored)
 		{
-			a->wait(a->arg);
-			flo_bus_wait_for(a->bus, FLO_WAIT_SPACE, FULL_PAUSE);
+			if (s->wait != NULL)
+				s->wait(s->arg);
+			flo_bus_wait_for(s->bus, FLO_WAIT_SPACE, FULL_PAUSE);
 		}
 	}
 }
 
 static void
-start_chunk(RowScan *s)
+start_chunk(FloCompareSender *s)
 {
 	flo_chunk_reset(&s->chunk);
 	s->key.rows = 0;
@@ -104,13 +103,12 @@ start_chunk(RowScan *s)
 }
 
 static void
-send_chunk(RowScan *s, uint16 flags)
+send_chunk(FloCompareSender *s, uint16 flags)
 {
-	FloChunkHeader header = s->attempt->identity;
+	FloChunkHeader header = s->identity;
 
 	flo_chunk_set_copy_rows(&s->chunk, s->key.rows);
 	header.flags = FLO_CHUNK_COPY | flags;
-	header.position = header.from = header.upto = s->attempt->lsn;
 	flo_chunk_seal(&s->chunk, &header);
 	publish(s);
 	s->key.ordinal++;
@@ -119,11 +117,11 @@ send_chunk(RowScan *s, uint16 flags)
 
 /* A row larger than a chunk: pieces of its own, the description in the first */
 static void
-send_huge_row(RowScan *s, const char *data, uint32 left)
+send_huge_row(FloCompareSender *s, const char *data, uint32 left)
 {
 	uint16		flags = 0;
 
-	flo_chunk_append_raw(&s->chunk, s->scan.reading.description, s->scan.reading.description_len);
+	flo_chunk_append_raw(&s->chunk, s->scan->reading.description, s->scan->reading.description_len);
 	flo_chunk_append_length(&s->chunk, left);
 	s->key.rows = 1;
 	while (left > 0)
@@ -139,98 +137,58 @@ send_huge_row(RowScan *s, const char *data, uint32 left)
 	}
 }
 
-static void
-send_row(RowScan *s)
+void
+flo_compare_sender_row(FloCompareSender *s)
 {
-	const char *data = s->scan.reader.message.data;
-	uint32		len = s->scan.reader.message.len;
+	const char *data = s->scan->reader.message.data;
+	uint32		len = s->scan->reader.message.len;
 
 	if (s->key.rows > 0 && s->chunk.len + len + sizeof(uint32) > s->chunk_size)
 		send_chunk(s, 0);
 	if (s->key.rows == 0 &&
-		s->chunk.len + s->scan.reading.description_len + len + sizeof(uint32) > s->chunk_size)
+		s->chunk.len + s->scan->reading.description_len + len + sizeof(uint32) > s->chunk_size)
 	{
 		send_huge_row(s, data, len);
 		return;
 	}
 	if (s->key.rows == 0)
-		flo_chunk_append_raw(&s->chunk, s->scan.reading.description,
-							 s->scan.reading.description_len);
+		flo_chunk_append_raw(&s->chunk, s->scan->reading.description,
+							 s->scan->reading.description_len);
 	flo_chunk_append(&s->chunk, data, len);
 	s->key.rows++;
 }
 
-/* --- reading ------------------------------------------------------------- */
+/* --- ranges -------------------------------------------------------------- */
 
-static void
-take_row(void *arg)
+FloCompareSender *
+flo_compare_sender_create(FloBus *bus, const char *group, const FloProcessArgs *args,
+						  const FloChunkHeader *identity, void (*wait) (void *arg), void *arg)
 {
-	RowScan    *s = arg;
+	FloCompareSender *s = palloc0(sizeof(FloCompareSender));
 
-	if (s->wanted != NULL && !s->wanted[flo_digest_bucket(s->digest, s->scan.values)])
-		return;
-	send_row(s);
-	s->digest->rows++;
-}
-
-static void
-read_table(RowScan *s, FloCompareTable *table)
-{
-	FloCompareTableRecord record = {0};
-	ListCell   *cell;
-
-	s->wanted = table->wanted;
-	s->scan.natts = list_length(table->plan.columns);
-	s->digest = flo_digest_create(s->attempt->plan.seed, table->plan.buckets, s->scan.natts,
-								  flo_compare_key_flags(&table->plan));
-	s->scan.values = palloc0(sizeof(FloDigestValue) * Max(s->scan.natts, 1));
-	memset(&s->key, 0, sizeof(s->key));
-	s->key.relation = table->plan.relation;
-	s->key.attempt = s->attempt->plan.attempt;
-	start_chunk(s);
-	foreach(cell, table->parts)
-	{
-		flo_compare_scan_pages(&s->scan, lfirst(cell), table->plan.relation, table->description,
-							   0, InvalidBlockNumber);
-
-		/* the last chunk goes with the description of its table */
-		if (s->key.rows > 0)
-			send_chunk(s, 0);
-		flo_compare_scan_close(&s->scan);
-	}
-	record.rows = (int64) s->digest->rows;
-	record.chunks = s->key.ordinal;
-	flo_compare_table_read(s->attempt, table, &record);
+	s->bus = bus;
+	s->args = args;
+	s->identity = *identity;
+	s->wait = wait;
+	s->arg = arg;
+	s->subject = psprintf("%s.compare", flo_name_subject(group));
+	s->chunk_size = (uint32) Min((int64) CHUNK_SIZE, flo_bus_max_payload(bus) - PAYLOAD_ALLOWANCE);
+	initStringInfo(&s->chunk);
+	return s;
 }
 
 void
-flo_compare_read_rows(FloCompareAttempt *a)
+flo_compare_sender_begin(FloCompareSender *s, const FloCompareScan *scan, const FloCopyKey *key)
 {
-	MemoryContext old = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(old, "pg_flo compared tables",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext table_context = AllocSetContextCreate(context, "pg_flo compared table",
-														ALLOCSET_DEFAULT_SIZES);
-	RowScan    *s = MemoryContextAllocZero(context, sizeof(RowScan));
-	ListCell   *cell;
+	s->scan = scan;
+	s->key = *key;
+	start_chunk(s);
+}
 
-	MemoryContextSwitchTo(context);
-	s->attempt = a;
-	s->scan.row = take_row;
-	s->scan.arg = s;
-	s->subject = psprintf("%s.compare", flo_name_subject(a->group));
-	s->chunk_size = (uint32) Min((int64) CHUNK_SIZE,
-								 flo_bus_max_payload(a->bus) - PAYLOAD_ALLOWANCE);
-	initStringInfo(&s->chunk);
-	flo_compare_scan_open(&s->scan, context, a->group, a->args);
-	foreach(cell, a->tables)
-	{
-		flo_injection_point("compared.before");
-		MemoryContextSwitchTo(table_context);
-		read_table(s, lfirst(cell));
-		MemoryContextSwitchTo(context);
-		MemoryContextReset(table_context);
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
+uint32
+flo_compare_sender_end(FloCompareSender *s)
+{
+	if (s->key.rows > 0)
+		send_chunk(s, 0);
+	return s->key.ordinal;
 }

@@ -16,7 +16,8 @@
 typedef struct FloBackfillMarker
 {
 	char	   *consumer;		/* of the worker */
-	uint32		attempt;		/* number of the snapshot, among those of copies */
+	uint32		attempt;		/* number of the snapshot, among those of
+								 * copies */
 	XLogRecPtr	lsn;			/* of that */
 	uint32		relation;		/* OID at the source, as it is published */
 	char	   *schema;

@@ -39,9 +39,9 @@
 											 * anew: wait for them */
 #define FLO_CHUNK_COMPARE			0x0400	/* tables are compared as they are
 											 * here: one record, see compare.h */
-#define FLO_CHUNK_BACKFILL			0x0800	/* rows of a table as they are here
-											 * come for one worker: one record,
-											 * see backfill.h */
+#define FLO_CHUNK_BACKFILL			0x0800	/* rows of a table as they are
+											 * here come for one worker: one
+											 * record, see backfill.h */
 #define FLO_CHUNK_KNOWN_FLAGS		0x0FDF
 
 /* Rows of no transaction, or none */
