@@ -221,6 +221,15 @@ SKIP:
 	is(members($shown[2]), members((grep { $_->{source}{event_id} eq $update->{Id} } @debezium)[0]), 'and Debezium\'s');
 }
 
+# --- a backfill ------------------------------------------------------------------------------------------------
+
+my $lines = () = file_lines($dir{debezium});
+$source->safe_psql($db, q{SELECT flo.backfill('g', 'items', 'debezium', 'id = 2')});
+ok(wait_until($source, $db, q{SELECT state = 'done' FROM flo.backfills}, 'the backfill'), 'a backfill');
+my @filled = map { $json->decode($_) } (file_lines($dir{debezium}))[ $lines .. $lines ];
+is_deeply([ map { ($_->{op}, $_->{source}{snapshot}, $_->{after}{id}) } @filled ], [ 'r', 'incremental', 2 ],
+	'is incremental');
+
 # --- messages, with headers: NATS ----------------------------------------------------------------------------
 
 my $client = FloNatsClient->new($nats->port);

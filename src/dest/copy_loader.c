@@ -87,6 +87,7 @@ typedef struct Loader
 	const FloProcessArgs *args;
 	char	   *group;
 	char	   *worker;
+	bool		backfill;
 	char	   *stream;
 	char	   *subject;		/* of its messages, and what follows it */
 	char	   *consumer;
@@ -462,6 +463,7 @@ load_rows(Loader *l, FloCopyKey *key, FloChunkReader *reader, const FloChunkHead
 	uint32		total;
 
 	txn.final_lsn = Max(header->position, header->generation_start);
+	txn.backfill = l->backfill;
 	txn.copy_id = psprintf("%u-%u-%u-%u", key->relation, key->attempt, key->range, key->ordinal);
 	while (flo_chunk_next(reader, &data, &len, &total))
 	{
@@ -663,6 +665,7 @@ take_names(Loader *l)
 
 	flo_helper_names(l->args->slot, &l->group, &l->worker);
 	l->generation = copy.generation;
+	l->backfill = copy.backfill;
 	l->stream = copy.backfill ? flo_name_backfill_stream(l->group) :
 		flo_name_copy_stream(l->group);
 	l->subject = psprintf("%s.%s", flo_name_subject(l->group), copy.backfill ? "backfill" : "copy");

@@ -270,6 +270,8 @@ describe_transaction(FloEventWriter *writer, const FloTransaction *txn)
 	writer->committed[0] = '\0';
 	if (!copied)
 		flo_event_time(writer->committed, txn->commit_time);
+	snprintf(writer->commit_lsn, sizeof(writer->commit_lsn), "%X/%X",
+			 LSN_FORMAT_ARGS(txn->final_lsn));
 	writer->ops->describe_transaction(writer, &writer->place, txn);
 	writer->final_lsn = txn->final_lsn;
 	writer->copied = copied;

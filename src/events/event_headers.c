@@ -22,27 +22,26 @@ is_plain(char c)
 	return c > ' ' && c < 0x7F && c != '"' && c != '%';
 }
 
-/* In the current memory context */
 static char *
-encode(FloEventWriter *writer, const char *text)
+encode(FloEventWriter *writer, MemoryContext context, const char *text)
 {
+	MemoryContext old = MemoryContextSwitchTo(context);
 	StringInfoData utf8;
 	StringInfoData out;
 
+	initStringInfo(&out);
 	initStringInfo(&utf8);
 	appendStringInfoString(&utf8, text);
 	flo_event_to_utf8(writer, &utf8, 0);
-	if (writer->options.kafka)
-		return utf8.data;
-	initStringInfo(&out);
 	for (const char *c = utf8.data; *c != '\0'; c++)
 	{
-		if (is_plain(*c))
+		if (is_plain(*c) || writer->options.kafka)
 			appendStringInfoChar(&out, *c);
 		else
 			appendStringInfo(&out, "%%%02X", (unsigned char) *c);
 	}
 	pfree(utf8.data);
+	MemoryContextSwitchTo(old);
 	return out.data;
 }
 
@@ -60,7 +59,7 @@ add(FloEventWriter *writer, const char *name, const char *value)
 	header->value = value;
 }
 
-/* Names of a table are encoded once */
+/* Names of a table are encoded once; a statement's, each time */
 static void
 add_names(FloEventWriter *writer)
 {
@@ -69,16 +68,19 @@ add_names(FloEventWriter *writer)
 
 	if (relation == NULL)
 		return;
-	if (table != NULL && table->schema == NULL)
+	if (table == NULL)
 	{
-		MemoryContext old = MemoryContextSwitchTo(table->context);
-
-		table->schema = encode(writer, relation->schema);
-		table->name = encode(writer, relation->name);
-		MemoryContextSwitchTo(old);
+		add(writer, "Flo-Schema", encode(writer, CurrentMemoryContext, relation->schema));
+		add(writer, "Flo-Table", encode(writer, CurrentMemoryContext, relation->name));
+		return;
 	}
-	add(writer, "Flo-Schema", table != NULL ? table->schema : encode(writer, relation->schema));
-	add(writer, "Flo-Table", table != NULL ? table->name : encode(writer, relation->name));
+	if (table->schema == NULL)
+	{
+		table->schema = encode(writer, table->context, relation->schema);
+		table->name = encode(writer, table->context, relation->name);
+	}
+	add(writer, "Flo-Schema", table->schema);
+	add(writer, "Flo-Table", table->name);
 }
 
 static void
@@ -86,9 +88,11 @@ add_attributes(FloEventWriter *writer)
 {
 	const bool	kafka = writer->options.kafka;
 
+	if (writer->source_header == NULL)
+		writer->source_header = encode(writer, writer->context, writer->options.source);
 	add(writer, kafka ? "ce_specversion" : "ce-specversion", "1.0");
 	add(writer, kafka ? "ce_id" : "ce-id", writer->id.data);
-	add(writer, kafka ? "ce_source" : "ce-source", encode(writer, writer->options.source));
+	add(writer, kafka ? "ce_source" : "ce-source", writer->source_header);
 	add(writer, kafka ? "ce_type" : "ce-type", flo_cloudevents_type(writer));
 	add(writer, kafka ? "ce_subject" : "ce-subject", flo_cloudevents_subject(writer));
 	if (writer->txn == NULL)
@@ -113,7 +117,7 @@ flo_event_headers(FloEventWriter *writer, const FloEventHeader **headers)
 	add(writer, "Flo-Type", writer->type);
 	add_names(writer);
 	if (writer->txn != NULL)
-		add(writer, "Flo-Commit-LSN", psprintf("%X/%X", LSN_FORMAT_ARGS(writer->txn->final_lsn)));
+		add(writer, "Flo-Commit-LSN", writer->commit_lsn);
 	MemoryContextSwitchTo(old);
 	*headers = writer->headers;
 	return writer->nheaders;

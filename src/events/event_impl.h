@@ -58,6 +58,7 @@ struct FloEventWriter
 	XLogRecPtr	final_lsn;
 	bool		copied;
 	char		committed[FLO_EVENT_TIME_SIZE]; /* "" = not known */
+	char		commit_lsn[32];
 	StringInfoData place;		/* what all of its events say, in the format's
 								 * words */
 
@@ -84,6 +85,7 @@ struct FloEventWriter
 	MemoryContext header_context;
 	FloEventHeader headers[FLO_EVENT_MAX_HEADERS];
 	int			nheaders;
+	char	   *source_header;	/* the same for all; NULL: not asked for yet */
 
 	/* to UTF-8, when the server has another encoding */
 	bool		converts;

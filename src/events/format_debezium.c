@@ -66,7 +66,7 @@ debezium_describe_transaction(const FloEventWriter *writer, StringInfo out,
 	/* which transaction made a row that was copied, and when, is not known */
 	if (txn->copy_id != NULL)
 	{
-		append_origin(writer, out, "true", writer->emitted_at);
+		append_origin(writer, out, txn->backfill ? "incremental" : "true", writer->emitted_at);
 		appendStringInfoString(out, ",\"txId\":null");
 	}
 	else

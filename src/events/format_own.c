@@ -66,8 +66,8 @@ own_describe_table(StringInfo out, const FloRelation *relation)
 static void
 own_describe_transaction(const FloEventWriter *writer, StringInfo out, const FloTransaction *txn)
 {
-	appendStringInfo(out, "\"LSN\":\"%X/%X\",\"CommitLSN\":\"%X/%X\",",
-					 LSN_FORMAT_ARGS(txn->final_lsn), LSN_FORMAT_ARGS(txn->final_lsn));
+	appendStringInfo(out, "\"LSN\":\"%s\",\"CommitLSN\":\"%s\",", writer->commit_lsn,
+					 writer->commit_lsn);
 
 	/* which transaction made a row that was copied is not known */
 	if (txn->copy_id != NULL)

@@ -35,6 +35,7 @@ typedef struct FloTransaction
 								 * 1 */
 	const char *copy_id;		/* of a copied row: names its piece of the
 								 * copy; else NULL */
+	bool		backfill;		/* and the copy is for this worker alone */
 	bool		repair;			/* tables alone: an INSERT is how the row of
 								 * its key is to be, a DELETE names the key of
 								 * one that is not to be there */
