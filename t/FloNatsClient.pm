@@ -24,6 +24,7 @@ use warnings;
 use Carp;
 use IO::Select;
 use IO::Socket::INET;
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
 use JSON::PP ();
 use Time::HiRes qw(time);
 
@@ -32,11 +33,13 @@ sub new
 	my ($class, $port, %login) = @_;
 	my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, Proto => 'tcp', Timeout => 10)
 	  or croak "connect: $@";
-	my $self = bless { socket => $socket, buffer => '', next_sub => 1, messages => [], inbox => "_INBOX.c$$." . time() },
-	  $class;
+	my $self = bless {
+		port => $port, socket => $socket, buffer => '', next_sub => 1, messages => [], inbox => "_INBOX.c$$." . time(),
+	}, $class;
 	my %options = (verbose => JSON::PP::false(), pedantic => JSON::PP::false(), headers => JSON::PP::true(),
 		no_responders => JSON::PP::true(), user => 'test', pass => 'test', %login);
 
+	setsockopt($socket, IPPROTO_TCP, TCP_NODELAY, 1) or croak "setsockopt: $!";
 	$self->{inbox} =~ s/\.(\d+)$/-$1/;
 	$self->_send('CONNECT ' . JSON::PP::encode_json(\%options));
 	$self->flush;
@@ -80,37 +83,41 @@ sub _read
 
 	return 0 if !IO::Select->new($self->{socket})->can_read($timeout > 0 ? $timeout : 0);
 	sysread($self->{socket}, $self->{buffer}, 1 << 20, length $self->{buffer}) or croak 'nats-server hung up';
-	while ($self->{buffer} =~ /^(.*?)\r\n/)
+	my $from = 0;
+	while ((my $end = index($self->{buffer}, "\r\n", $from)) >= 0)
 	{
-		my ($line, $at) = ($1, length($1) + 2);
+		my $line = substr($self->{buffer}, $from, $end - $from);
+		my $at = $end + 2;
 
-		if ($line =~ /^(MSG|HMSG) /)
+		if ($line =~ /^H?MSG /)
 		{
-			my ($kind, $subject, undef, @rest) = split / /, $line;
+			my (undef, $subject, undef, @rest) = split / /, $line;
 			my $size = pop @rest;
-			my $head = $kind eq 'HMSG' ? pop @rest : 0;
-			my ($reply) = @rest;
+			my $head = $line =~ /^H/ ? pop @rest : 0;
+
 			last if length($self->{buffer}) < $at + $size + 2;
-			my $bytes = substr($self->{buffer}, $at, $size);
-			my %headers;
-			my $status;
-			if ($kind eq 'HMSG')
-			{
-				my $block = substr($bytes, 0, $head);
-				$bytes = substr($bytes, $head);
-				($status) = $block =~ m{^NATS/1.0 +(\d+)};
-				while ($block =~ /^([^:\r\n]+): ?(.*?)\r$/mg) { $headers{$1} = $2; }
-			}
 			push @{ $self->{messages} },
-			  { subject => $subject, reply => $reply, data => $bytes, headers => \%headers, status => $status, at => time() };
+			  $self->_message($subject, $rest[0], substr($self->{buffer}, $at, $head),
+				substr($self->{buffer}, $at + $head, $size - $head));
 			$at += $size + 2;
 		}
 		elsif ($line eq 'PONG') { $self->{pong} = 1; }
 		elsif ($line eq 'PING') { $self->_send('PONG'); }
 		elsif ($line =~ /^-ERR/) { push @{ $self->{errors} }, $line; }
-		substr($self->{buffer}, 0, $at) = '';
+		$from = $at;
 	}
+	substr($self->{buffer}, 0, $from) = '';
 	return 1;
+}
+
+sub _message
+{
+	my ($self, $subject, $reply, $block, $data) = @_;
+	my %headers;
+	my ($status) = $block =~ m{^NATS/1.0 +(\d+)};
+
+	while ($block =~ /^([^:\r\n]+): ?(.*?)\r$/mg) { $headers{$1} = $2; }
+	return { subject => $subject, reply => $reply, data => $data, headers => \%headers, status => $status, at => time() };
 }
 
 # The next message of any subscription; undef when none comes within so many seconds
@@ -164,15 +171,18 @@ sub api
 		  ->{data});
 }
 
-# What a stream holds of a subject, in its order; each message has its sequence
+# What a stream holds of a subject, in its order; each message has its sequence.  From
+# that one on, if it is given.
 sub stream
 {
-	my ($self, $stream, $filter) = @_;
+	my ($other, $stream, $filter, $from) = @_;
+	my $self = FloNatsClient->new($other->{port});
 	my $inbox = "$self->{inbox}.s" . $self->{next_sub};
 	my %config = (deliver_subject => $inbox, ack_policy => 'none', deliver_policy => 'all');
 	my @messages;
 
 	$config{filter_subject} = $filter if defined $filter;
+	@config{qw(deliver_policy opt_start_seq)} = ('by_start_sequence', $from + 0) if defined $from;
 	$self->subscribe($inbox);
 	my $made = $self->api("CONSUMER.CREATE.$stream", { stream_name => $stream, config => \%config });
 	croak "stream $stream: $made->{error}{description}" if $made->{error};

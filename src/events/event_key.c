@@ -2,9 +2,10 @@
  * event_key.c
  *		The key of a changed row, and the partition that follows from it.
  *
- * A partition is the FNV-1a hash, of 64 bits, of texts with a zero byte behind
- * each, modulo the number of partitions: anybody can compute it, and it stays what
- * it is from version to version.
+ * A partition is a hash of texts with a zero byte behind each, modulo the number of
+ * partitions: FNV-1a of 64 bits, then the last step of MurmurHash3, without which
+ * keys that differ at their end alone would leave partitions out.  Anybody can
+ * compute it, and it stays what it is from version to version.
  */
 #include "postgres.h"
 
@@ -152,6 +153,15 @@ hash_on(uint64 hash, const StringInfoData *text)
 	for (int i = 0; i <= text->len; i++)
 		hash = (hash ^ (unsigned char) text->data[i]) * FNV_PRIME;
 	return hash;
+}
+
+/* So that each bit of the result depends on each of the hash */
+static uint64
+mix(uint64 hash)
+{
+	hash = (hash ^ (hash >> 33)) * UINT64CONST(0xff51afd7ed558ccd);
+	hash = (hash ^ (hash >> 33)) * UINT64CONST(0xc4ceb9fe1a85ec53);
+	return hash ^ (hash >> 33);
 }
 
 static uint64
@@ -317,5 +327,5 @@ flo_event_partition(FloEventWriter *writer, FloPartitioning *partitioning,
 				hash = hash_value(writer, text, hash, change, old, i);
 		}
 	}
-	return (int) (hash % partitioning->partitions);
+	return (int) (mix(hash) % partitioning->partitions);
 }

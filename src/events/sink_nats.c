@@ -120,12 +120,18 @@ check_subject(const FloWorkerSpec *spec)
 		refuse_subject(psprintf("it is longer than %d bytes", SUBJECT_MAX));
 	if (strpbrk(spec->options.subject, "*>") != NULL)
 		refuse_subject("it has a wildcard of NATS");
+	/* what shares a part with a token is not among the subjects */
+	for (const char *c = spec->options.subject; *c != '\0' && problem == NULL; c++)
+		if (*c <= ' ' || *c > '~')
+			problem = flo_subject_problem(" ");
 	if (problem != NULL)
 		refuse_subject(problem);
+	if (subjects[0] == '*')
+		refuse_subject("it begins with a token, so it could be any subject");
 	if (subjects[0] == '$' || subjects[0] == '_' ||
 		flo_subject_overlaps(subjects, psprintf("%s.>", flo_nats_inbox_prefix)))
 		refuse_subject("it begins with what NATS keeps for itself");
-	if (subjects[0] == '*' || flo_subject_overlaps(subjects, "pgflo.>"))
+	if (flo_subject_overlaps(subjects, "pgflo.>"))
 		refuse_subject("it could be one of those of pg_flo's own streams");
 	if (spec->options.partitions > 1 && !flo_template_uses(template, FLO_TOKEN_PARTITION))
 		flo_conf_refuse("option \"partitions\" needs a subject with the token {partition}",
