@@ -54,7 +54,6 @@ SELECT pg_temp.worker('{"stream_max_bytes": "1GB", "stream_max_age": "1d", "stre
 
 -- others
 SELECT pg_temp.worker('{"oversize": "cut"}');
-SELECT pg_temp.worker('{"on_error": "dead_letter"}');
 SELECT pg_temp.worker('{"url": "http://example.com/"}');
 
 -- what was accepted is what is checked again
