@@ -91,6 +91,7 @@ for my $case ([ 't', 'n = 3', 80 ], [ 't', 'public.is_odd(id) AND n = 3', 80 ], 
 	my $before = snapshots("$root/a");
 	is(wait_done(backfill($table, 'a', $where), 'which rows'), 'done', "$table " . ($where // ''));
 	is(snapshots("$root/a") - $before, $count, "$count of them");
+	is($source->safe_psql('postgres', 'SELECT rows_sent FROM flo.backfills ORDER BY id DESC LIMIT 1'), $count, 'rows_sent');
 }
 
 # --- what is refused ----------------------------------------------------------------------

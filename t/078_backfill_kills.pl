@@ -70,9 +70,19 @@ sub is_exact
 	like($last, qr/"v":"meanwhile $n"/, "$name: the last event of a row is what it is now");
 }
 
+# The worker is at the place, and has had the time to take rows that it should not take yet
+sub await_loader
+{
+	await(sub { helper_pid($dest, 'loader g') ne '' }, 'a loader') or die;
+	my $seen = q{SELECT last_seen FROM flo.stream_status('g') WHERE worker_name = 'a'};
+	my $first = $source->safe_psql('postgres', $seen);
+	wait_until($source, 'postgres', "SELECT ($seen) > '$first'", 'the worker to report') or die;
+	is($dest->safe_psql('postgres', 'SELECT count(*) FROM flo.copied_chunks'), '0', 'nothing is taken before all is there');
+}
+
 sub killed_at
 {
-	my ($point, $node) = @_;
+	my ($point, $node, $loads) = @_;
 	my $before = snapshots("$root/a");
 	my $rows = $source->safe_psql('postgres', 'SELECT count(*) FROM t');
 	my $log_before = -s $node->logfile;
@@ -80,6 +90,7 @@ sub killed_at
 	halt_at($node, $point);
 	my $id = backfill('t', 'a');
 	await_halt($node, $point) or die;
+	await_loader() if $loads;
 	$n++;
 	$source->safe_psql('postgres', "UPDATE t SET v = 'meanwhile $n' WHERE id = 9; INSERT INTO t VALUES ($n, 'new')");
 	my $pid = await(sub { slurp_file($node->logfile, $log_before) =~ /\[(\d+)\] LOG:  halted at "\Q$point\E"/ && $1 },
@@ -91,8 +102,8 @@ sub killed_at
 	is_exact($before, $rows, $point);
 }
 
-killed_at($_, $source) for 'backfill.told', 'backfill.snapshot', 'backfill.marked', 'chunk.after:3', 'backfill.read',
-	'backfill.published';
+killed_at($_, $source) for 'backfill.told', 'backfill.snapshot', 'backfill.marked', 'backfill.published';
+killed_at($_, $source, 1) for 'chunk.after:3', 'backfill.read';
 killed_at($_, $dest) for 'backfill.met', 'backfill.due', 'load.before:2', 'load.after:3', 'finish.before', 'finish.after';
 
 # The broker, while rows are read, and while they are taken

@@ -146,6 +146,7 @@ static const FloField backfill_fields[] = {
 	{FLO_FIELD(FloBackfillRecord, relation, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_AT_LEAST(1)},
 	{FLO_FIELD(FloBackfillRecord, schema, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloBackfillRecord, table, FLO_FIELD_TEXT, FLO_REQUIRED)},
+	{FLO_FIELD(FloBackfillRecord, partial, FLO_FIELD_BOOL, FLO_REQUIRED)},
 	{FLO_FIELD(FloBackfillRecord, published, FLO_FIELD_BOOL, FLO_REQUIRED)},
 	{FLO_FIELD(FloBackfillRecord, open, FLO_FIELD_BOOL, FLO_REQUIRED)},
 	{FLO_FIELD(FloBackfillRecord, over, FLO_FIELD_BOOL, FLO_REQUIRED)},

@@ -202,7 +202,8 @@ typedef struct FloBackfillRecord
 	uint32		relation;
 	char	   *schema;
 	char	   *table;
-	bool		published;		/* all rows are in the stream: then how many */
+	bool		partial;		/* not all rows of the table */
+	bool		published;		/* they are in the stream: then how many */
 	bool		open;			/* they do not fit into it: may be taken
 								 * before that */
 	bool		over;			/* nothing comes of it any more */

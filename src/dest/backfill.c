@@ -46,6 +46,8 @@ flo_worker_save_due_backfill(FloWorker *w, const FloDueBackfill *due)
 
 	ForceSyncCommit();
 	flo_due_backfill_save(w->group, w->worker, due);
+	if (due->left_out != NULL)
+		flo_copied_break_off(w->group, w->worker, due->relation, due->attempt);
 	flo_transaction_end(old);
 	flo_worker_load_due_backfill(w);
 }

@@ -261,7 +261,8 @@ note_backfill(Receiver *r, List **wanted)
 	if (record == NULL || !record->published || record->attempt != r->what->attempt)
 		return false;
 	table = palloc0(sizeof(FloCopiedTable));
-	table->lsn = record->lsn;
+	/* of a part of the table nothing follows for the rest */
+	table->lsn = record->partial ? InvalidXLogRecPtr : record->lsn;
 	table->schema = record->schema;
 	table->table = record->table;
 	table->relation = record->relation;

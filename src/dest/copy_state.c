@@ -241,6 +241,20 @@ flo_copied_finish(const char *group, const char *worker, uint32 marker)
 }
 
 void
+flo_copied_break_off(const char *group, const char *worker, uint32 relation, uint32 attempt)
+{
+	FloSqlSession sql;
+
+	flo_sql_begin(&sql);
+	if (flo_sql_run(SPI_OK_UPDATE, "UPDATE flo.copied_tables SET lsn = NULL, chunks = NULL WHERE group_name = $1"
+					" AND worker_name = $2 AND relation = $3::oid AND attempt = $4::int", 4, group,
+					worker, psprintf("%u", relation), psprintf("%u", attempt)) > 0)
+		flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.copied_chunks WHERE group_name = $1 AND worker_name = $2"
+					" AND relation = $3::oid", 3, group, worker, psprintf("%u", relation));
+	flo_sql_end(&sql);
+}
+
+void
 flo_copied_forget(const char *group, const char *worker)
 {
 	FloSqlSession sql;

@@ -108,6 +108,10 @@ extern List *flo_copied_tables(const char *group, const char *worker);
  */
 extern void flo_copied_finish(const char *group, const char *worker, uint32 marker);
 
+/* The rest of a backfill of the table does not come: it is not to be taken for a copy of it */
+extern void flo_copied_break_off(const char *group, const char *worker, uint32 relation,
+								 uint32 attempt);
+
 /*
  * A new generation begins: of the copies before only that they were is
  * remembered, for what is in the tables is theirs

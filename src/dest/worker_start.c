@@ -585,11 +585,9 @@ flo_worker_take_backfill(FloWorker *w)
 		flo_worker_report_to_bucket(w, true);
 		flo_bus_wait(w->bus, 1000);
 	}
+	flo_progress_copied(w->progress);
 	if (in)
-	{
-		flo_progress_copied(w->progress);
 		flo_worker_load_due_backfill(w);
-	}
 	else
 	{
 		after.over = true;

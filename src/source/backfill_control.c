@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "bus/bucket_text.h"
 #include "bus/records.h"
 #include "bus/stream.h"
 #include "conf/copies.h"
@@ -88,6 +89,7 @@ put_record(FloBackfillControl *c, const FloBackfill *b, bool over)
 		.attempt = b->attempt,
 		.lsn = b->lsn,
 		.relation = b->relation,
+		.partial = b->condition != NULL,
 		.published = !over,
 		.over = over,
 		.chunks = b->chunks,
@@ -124,6 +126,8 @@ clear_away(FloBackfillControl *c, const FloBackfill *b)
 	if (b != NULL && b->attempt > 0)
 		put_record(c, b, true);
 	flo_stream_delete(c->place.bus, flo_name_backfill_stream(c->group));
+	if (!c->copies)
+		flo_bucket_remove_text(c->place.bus, flo_name_bucket(c->group), FLO_MARKED_PLAN_KEY);
 	flo_source_place_order(FLO_PLACE_BACKFILL, 0);
 	forget_plan(c);
 	c->id = 0;

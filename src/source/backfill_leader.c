@@ -33,6 +33,7 @@
 #include "source/copy_team.h"
 #include "source/generation.h"
 #include "source/ownership.h"
+#include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -139,6 +140,7 @@ begin_attempt(Leader *l)
 	memset(r, 0, sizeof(*r));
 	strlcpy(r->generation, flo_text_of_uuid(&l->generation->id), sizeof(r->generation));
 	r->consumer = l->backfill->consumer;
+	r->partial = l->backfill->condition != NULL;
 	r->attempt = flo_store_next_copy_attempt(l->group);
 	r->relation = l->backfill->relation;
 	name = get_rel_name(r->relation);
@@ -347,6 +349,19 @@ end_copiers(Leader *l)
 	l->team.size = 0;
 }
 
+/* Who reads for a process that is ended does not go on, whatever a condition does */
+static void
+end_at_exit(int code, Datum arg)
+{
+	Leader	   *l = (Leader *) DatumGetPointer(arg);
+
+	for (int i = 0; i < l->team.size; i++)
+	{
+		if (l->team.copiers[i] != NULL)
+			TerminateBackgroundWorker(l->team.copiers[i]);
+	}
+}
+
 /* Nothing of it is kept: no transaction, no slot, no process, no order */
 static ErrorData *
 recover(Leader *l)
@@ -421,6 +436,7 @@ flo_backfiller_run(const FloProcessArgs *args)
 
 	l->args = args;
 	l->context = CurrentMemoryContext;
+	before_shmem_exit(end_at_exit, PointerGetDatum(l));
 	l->round = AllocSetContextCreate(l->context, "pg_flo round", ALLOCSET_DEFAULT_SIZES);
 	PG_TRY();
 	{

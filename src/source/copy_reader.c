@@ -285,20 +285,22 @@ send_row(Copier *c, FloReading *r)
 
 /* --- reading ------------------------------------------------------------- */
 
-static void
+/* False when the row does not go */
+static bool
 copy_row(Copier *c, FloReading *r)
 {
 	switch (flo_reading_row(&c->reader, r))
 	{
 		case FLO_ROW_READ:
 			send_row(c, r);
-			break;
+			return true;
 		case FLO_ROW_DROPPED:
 			c->tally.open.filtered++;
 			break;
 		case FLO_ROW_UNPUBLISHED:
 			break;
 	}
+	return false;
 }
 
 /* For flo.copy_progress, now and then */
@@ -320,21 +322,23 @@ scan_range(Copier *c, const FloCopyTask *task, FloReading *r)
 	uint32		ordinal = 0;
 	TableScanDesc scan = flo_reading_scan(r, task->first, task->end);
 	uint64		rows = 0;
+	uint64		seen = 0;
 
 	while (table_scan_getnextslot_tidrange(scan, ForwardScanDirection, r->read))
 	{
 		MemoryContext old = MemoryContextSwitchTo(c->row_context);
 
-		copy_row(c, r);
+		/* of a table that is copied all rows count, of a backfill those that go */
+		rows += copy_row(c, r) || c->plan->backfill == 0;
+		seen++;
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(c->row_context);
-		rows++;
 		if (c->key.ordinal != ordinal)
 		{
 			ordinal = c->key.ordinal;
 			show_progress(c, r, rows);
 		}
-		if ((rows & 0x3ff) == 0)
+		if ((seen & 0x3ff) == 0)
 		{
 			flo_check_interrupts();
 			flo_helper_check(c->args->slot, c->args->incarnation);
