@@ -36,6 +36,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #define FLO_BEFORE_EXPRESSION "SELECT "
@@ -357,20 +358,36 @@ flo_expr_compile(const char *text, bool is_condition, Oid author, bool decoding,
 	return expr;
 }
 
-/* Rows as they were before the table was read as others see it have none */
 static void
-refuse_system_columns(const char *text, Node *node)
+refuse_column(const char *text, const char *kind)
 {
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("expression \"%s\" uses a %s column", text, kind)));
+}
+
+/* What is not stored with the row, as it is read here */
+static void
+refuse_columns(const char *text, Node *node, Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
 	Bitmapset  *columns = NULL;
 	int			column = -1;
+	bool		whole;
 
 	pull_varattnos(node, 1, &columns);
+	whole = bms_is_member(-FirstLowInvalidHeapAttributeNumber, columns);
 	while ((column = bms_next_member(columns, column)) >= 0)
 	{
 		if (column + FirstLowInvalidHeapAttributeNumber < 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("expression \"%s\" uses a system column", text)));
+			refuse_column(text, "system");
+	}
+	for (int i = 0; i < desc->natts; i++)
+	{
+		/* from 18 on */
+		if (TupleDescAttr(desc, i)->attgenerated == 'v' &&
+			(whole || bms_is_member(i + 1 - FirstLowInvalidHeapAttributeNumber, columns)))
+			refuse_column(text, "virtual generated");
 	}
 }
 
@@ -397,7 +414,7 @@ flo_expr_condition(const char *text, Oid author, Relation rel, bool *guarded, bo
 	assign_expr_collations(pstate, node);
 	free_parsestate(pstate);
 	refuse_volatile(text, node);
-	refuse_system_columns(text, node);
+	refuse_columns(text, node, rel);
 	tree = expression_planner((Expr *) node);
 	check_expression(text, tree, false, &found);
 	flo_author_leave(&saved);

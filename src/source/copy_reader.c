@@ -328,7 +328,10 @@ scan_range(Copier *c, const FloCopyTask *task, FloReading *r)
 	{
 		MemoryContext old = MemoryContextSwitchTo(c->row_context);
 
-		/* of a table that is copied all rows count, of a backfill those that go */
+		/*
+		 * of a table that is copied all rows count, of a backfill those that
+		 * go
+		 */
 		rows += copy_row(c, r) || c->plan->backfill == 0;
 		seen++;
 		MemoryContextSwitchTo(old);
