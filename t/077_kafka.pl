@@ -140,6 +140,21 @@ $dest->safe_psql('postgres', q{SELECT flo.start_group('g', 'k')});
 goes_on('not authorized, once');
 like(status_of($dest, 'g', 'k', 'last_error'), qr/authorization/i, 'was an error');
 
+# A topic that is not there
+order('topic gone 3');
+$dest->safe_psql('postgres', qq{SELECT flo.create_worker('g', 'kafka', 'gone',
+	'{"brokers": "$brokers", "topic": "gone", "start": "latest"}'); SELECT flo.start_group('g', 'gone')});
+wait_state($dest, 'g', 'gone', 'streaming');
+goes_on('others do not mind');
+wait_until($dest, 'postgres', q{SELECT last_error IS NOT NULL FROM flo.status WHERE member = 'gone'}, 'an error');
+like(status_of($dest, 'g', 'gone', q{concat_ws(' / ', (SELECT max(sqlstate) FROM flo.events e
+		WHERE e.member = status.member), last_error, last_hint)}),
+	qr{^42704 / .*topic "gone".* / Create it}, 'a topic that is not there');
+order('topic gone 0');
+wait_caught_up($source, $dest, 'g', member => 'gone');
+is(status_of($dest, 'g', 'gone', 'inserts'), 100, 'nothing was lost by it');
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'gone')});
+
 # A broker that is away
 order('down');
 $source->safe_psql('postgres', "INSERT INTO t SELECT i, 'x' FROM generate_series($rows + 1, $rows + 100) i");

@@ -224,7 +224,8 @@ sub fails_with
 	}
 	wait_until($dest, 'postgres', "SELECT last_error IS NOT NULL FROM flo.status WHERE member = '$worker'",
 		"$name: an error");
-	like(status($worker, q{concat_ws(' / ', last_sqlstate, last_error, last_hint)}), $pattern, $name);
+	like(status($worker, q{concat_ws(' / ', (SELECT max(sqlstate) FROM flo.events e
+		WHERE e.member = status.member), last_error, last_hint)}), $pattern, $name);
 }
 
 $kafka->create_topic('small', 1, 'max.message.bytes=20000');

@@ -4,8 +4,9 @@
  *
  * Prints where it listens, then obeys lines on standard input: "errors KEY N
  * CODE" (the next N answers to requests of that key of Kafka's protocol are this
- * error), "down", "up", "slow MS".  Ends with its input.  It keeps no aborts and
- * fences nobody, so it says nothing of exactly once.
+ * error), "topic NAME CODE" (so does whatever is about that topic), "down", "up".
+ * Ends with its input.  It keeps no aborts and fences nobody, so it says nothing of
+ * exactly once.
  */
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
@@ -34,8 +35,8 @@ main(void)
 			while (count-- > 0)
 				rd_kafka_mock_push_request_errors(cluster, (int16_t) key, 1,
 												  (rd_kafka_resp_err_t) code);
-		else if (sscanf(line, "slow %d", &count) == 1)
-			rd_kafka_mock_broker_set_rtt(cluster, 1, count);
+		else if (sscanf(line, "topic %255s %d", words, &code) == 2)
+			rd_kafka_mock_topic_set_error(cluster, words, (rd_kafka_resp_err_t) code);
 		else if (strcmp(line, "down\n") == 0)
 			rd_kafka_mock_broker_set_down(cluster, 1);
 		else if (strcmp(line, "up\n") == 0)

@@ -115,7 +115,10 @@ problem_of(rd_kafka_resp_err_t code)
 	}
 }
 
-/* What the library adds says how long it took, which nobody could know again */
+/*
+ * Of what the library says, how long it took is left out, by which nobody could know
+ * the same failure again; and what a broker has said, it repeats: ASCII only.
+ */
 static void
 describe(FloKafkaFailure *failure, rd_kafka_resp_err_t code, const char *topic, const char *words)
 {
@@ -130,6 +133,9 @@ describe(FloKafkaFailure *failure, rd_kafka_resp_err_t code, const char *topic, 
 	end = strstr(failure->words, " (after ");
 	if (end != NULL)
 		*end = '\0';
+	for (char *c = failure->words; *c != '\0'; c++)
+		if (*c < ' ' || *c > '~')
+			*c = ' ';
 }
 
 static bool
@@ -714,16 +720,15 @@ kafka_serve(FloKafka *kafka, FloKafkaFailure *failure)
 	return !lost;
 }
 
-/* A transaction that has failed takes no more: what the reports say is why */
+/*
+ * Starts no thread.  A transaction that has failed takes no more: what the reports
+ * say is why.
+ */
 static FloKafkaSent
 kafka_send(FloKafka *kafka, const FloKafkaMessage *message, FloKafkaFailure *failure)
 {
-	sigset_t	saved;
-	rd_kafka_resp_err_t code;
+	rd_kafka_resp_err_t code = produce(kafka, message);
 
-	flo_block_signals(&saved);
-	code = produce(kafka, message);
-	flo_restore_signals(&saved);
 	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
 		return FLO_KAFKA_SENT;
 	if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)

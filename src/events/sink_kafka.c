@@ -78,8 +78,9 @@
 /* Random word of a worker, as hex */
 #define WORD_BYTES 8
 
-/* Pieces of a copy that a note can name */
+/* Pieces of a copy that a note can name, and what their names are made of */
 #define MAX_PIECES 64
+#define PIECE_CHARACTERS "0123456789-"
 
 typedef struct FloKafkaSink
 {
@@ -265,7 +266,11 @@ read_note(FloKafkaSink *sink, char *text)
 	old = MemoryContextSwitchTo(sink->context);
 	sink->pieces = NIL;
 	for (; one != NULL; one = strtok_r(NULL, " ", &save))
+	{
+		if (strspn(one, PIECE_CHARACTERS) != strlen(one))
+			refuse_note();
 		sink->pieces = lappend(sink->pieces, pstrdup(one));
+	}
 	MemoryContextSwitchTo(old);
 }
 
