@@ -58,7 +58,7 @@ $source->safe_psql('postgres', q{
 	INSERT INTO t VALUES (3);
 });
 
-$source->safe_psql('postgres', q{SELECT flo.create_replicator('g', mode => 'copy_and_stream', track_ddl => true);
+$source->safe_psql('postgres', q{SELECT flo.create_replicator('g', mode => 'copy_and_stream', track_ddl => true, options => '{"keyless_tables": "insert_only"}');
 	SELECT flo.start_group('g')});
 create_event_worker($dest, 'g', 'search', 'search',
 	{ url => $search->url, index => "$prefix-{table}", start => 'copy', batch_bytes => '64kB' });
@@ -75,7 +75,7 @@ is($search->found(index_of('t'), $_->[0]), $_->[1], "found by $_->[2]") for (
 	[ { range => { n => { gt => 1 } } }, '1', 'a numeric' ],
 	[ { range => { tz => { lt => '2026-01-02T01:04:06Z', gt => '2026-01-02T01:04:04Z' } } }, '1', 'a time' ],
 	[ { term => { i => '10.0.0.0/8' } }, '1', 'an address within a network' ],
-	[ { term => { ia => 2 } }, '1', 'an element of an array' ],
+	[ { term => { ia => 3 } }, '2', 'an element of an array' ],
 	[ { match => { 'p.b' => 'x' } }, '1', 'a field of a composite type' ],
 	[ { term => { whole => 12 } }, '1', 'a numeric without fractions' ]);
 is($search->ask('GET', '/' . index_of('t') . '/_settings')->{ index_of('t') }{settings}{index}{gc_deletes}, '3600000ms',
@@ -108,7 +108,7 @@ $source->safe_psql('postgres', q{
 	INSERT INTO toasted SELECT i, 'x', i FROM generate_series(1, 10) i;
 });
 is_same('toasted', 'TRUNCATE, and rows after it');
-is_same('composed', 'TRUNCATE of another table');
+is_same('composed', 'TRUNCATE of another table', 'a::text');
 
 # --- crashes: the newest of each row, whatever comes again -----------------------------------------
 

@@ -98,6 +98,7 @@ flo_bulk_begin_item(FloBulk *bulk, FloSearchTable *table, bool is_delete, FloBul
 	bulk->ids[bit / 8] |= 1 << bit % 8;
 	item->table = table;
 	item->is_delete = is_delete;
+	item->version = version;
 	item->offset = text->len;
 	appendStringInfoString(text, is_delete ? "{\"delete\":{\"_index\":\"" :
 						   "{\"index\":{\"_index\":\"");

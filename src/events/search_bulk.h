@@ -23,8 +23,11 @@ typedef struct FloBulkItem
 	int			id_offset;		/* of the _id within its lines, with its
 								 * quotes */
 	int			id_len;
+	int64		version;
 	List	   *missing;		/* of char *: fields whose values are those of
 								 * the document so far */
+	char	   *former;			/* that is the one with this _id, a JSON
+								 * string; NULL: its own */
 	char	   *error;			/* of the answer at hand */
 } FloBulkItem;
 

@@ -331,12 +331,33 @@ take_answer(SearchSink *sink)
 
 /* --- values that were not sent ------------------------------------------- */
 
+/* Its own document and, when its row had another key before, that one's */
 static void
 append_lookup(StringInfo body, const FloBulk *bulk, const FloBulkItem *item)
 {
 	appendStringInfo(body, "%s{\"_index\":\"%s\",\"_id\":%.*s}", body->len > 0 ? "," : "",
 					 item->table->index, item->id_len,
 					 bulk->text.data + item->offset + item->id_offset);
+	if (item->former != NULL)
+		appendStringInfo(body, ",{\"_index\":\"%s\",\"_id\":%s}", item->table->index,
+						 item->former);
+}
+
+/*
+ * The document that has the values.  After a restart the change may be there already,
+ * and the former document be gone or another row's.
+ */
+static FloJsonPart
+former_document(const FloBulkItem *item, FloJsonScan *scan, bool *ok)
+{
+	FloJsonPart own;
+	FloJsonPart former;
+
+	*ok = flo_json_next(scan, NULL, &own);
+	if (!*ok || item->former == NULL)
+		return own;
+	*ok = flo_json_next(scan, NULL, &former);
+	return flo_json_number(flo_json_find(own, "_version"), -1) >= item->version ? own : former;
 }
 
 /* The members of the document so far that the item lacks */
@@ -362,7 +383,6 @@ look_up(SearchSink *sink, const int *numbers, int count)
 	FloBulk    *bulk = sink->sending;
 	FloSearchAnswer answer;
 	FloJsonScan scan;
-	FloJsonPart document;
 	StringInfoData text;
 
 	initStringInfo(&text);
@@ -381,10 +401,14 @@ look_up(SearchSink *sink, const int *numbers, int count)
 	scan = flo_json_scan(flo_json_find(answer.body, "docs"));
 	for (int i = 0; i < count; i++)
 	{
-		if (!flo_json_next(&scan, NULL, &document))
+		const FloBulkItem *item = &bulk->items[numbers[i]];
+		bool		ok;
+		FloJsonPart document = former_document(item, &scan, &ok);
+
+		if (!ok)
 			flo_search_refused(sink->client, &answer, "give all documents");
 		resetStringInfo(&text);
-		append_found(&text, &bulk->items[numbers[i]], flo_json_find(document, "_source"));
+		append_found(&text, item, flo_json_find(document, "_source"));
 		if (text.len > 0)
 			flo_bulk_complete(bulk, numbers[i], text.data, text.len);
 		bulk->items[numbers[i]].missing = NIL;
@@ -562,9 +586,10 @@ add_delete(SearchSink *sink, FloSearchTable *table, const FloTransaction *txn, F
 	start_request(sink, false);
 }
 
+/* "former" is the _id that the row had before, if that was another */
 static void
 add_document(SearchSink *sink, FloSearchTable *table, const FloTransaction *txn,
-			 const FloChange *change, FloBulkId id)
+			 const FloChange *change, FloBulkId id, const FloBulkId *former)
 {
 	StringInfoData document;
 	List	   *missing = NIL;
@@ -574,6 +599,8 @@ add_document(SearchSink *sink, FloSearchTable *table, const FloTransaction *txn,
 	initStringInfo(&document);
 	flo_search_append_document(table, sink->writer, &document, change, &missing);
 	make_place(sink, table, id, missing != NIL);
+	if (former != NULL)
+		make_place(sink, table, *former, missing != NIL);
 	item = flo_bulk_begin_item(sink->gathering, table, false, id, flo_search_version(txn));
 	appendBinaryStringInfo(&sink->gathering->text, document.data, document.len);
 	foreach(lc, missing)
@@ -582,6 +609,14 @@ add_document(SearchSink *sink, FloSearchTable *table, const FloTransaction *txn,
 
 		item->missing = lappend(item->missing, lfirst(lc));
 		MemoryContextSwitchTo(old);
+	}
+	if (missing != NIL && former != NULL)
+	{
+		StringInfoData quoted;
+
+		initStringInfo(&quoted);
+		flo_json_append_text(&quoted, former->text, former->len);
+		item->former = MemoryContextStrdup(sink->gathering->context, quoted.data);
 	}
 	flo_bulk_end_item(sink->gathering, txn);
 	start_request(sink, false);
@@ -606,6 +641,7 @@ change_row(SearchSink *sink, const FloTransaction *txn, const FloChange *change)
 	FloSearchTable *table = find_table(sink, change->relation);
 	FloBulkId	id;
 	FloBulkId	old;
+	bool		moved = false;
 
 	if (change->op == FLO_OP_DELETE)
 	{
@@ -616,10 +652,12 @@ change_row(SearchSink *sink, const FloTransaction *txn, const FloChange *change)
 	if (change->op == FLO_OP_UPDATE && change->has_old)
 	{
 		old = id_of(sink, table, change, true);
-		if (old.len != id.len || memcmp(old.text, id.text, id.len) != 0)
-			add_delete(sink, table, txn, old);
+		moved = old.len != id.len || memcmp(old.text, id.text, id.len) != 0;
 	}
-	add_document(sink, table, txn, change, id);
+	/* in this order: values of the former document may be needed */
+	add_document(sink, table, txn, change, id, moved ? &old : NULL);
+	if (moved)
+		add_delete(sink, table, txn, old);
 }
 
 /* --- TRUNCATE ------------------------------------------------------------ */
