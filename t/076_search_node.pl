@@ -25,6 +25,15 @@ my $prefix = "t$$";
 sub caught_up { return wait_caught_up($source, $dest, 'g', @_); }
 sub index_of { return "$prefix-$_[0]"; }
 
+# Change options, and wait until they are in force
+sub alter
+{
+	my ($options) = @_;
+	my $pid = status_of($dest, 'g', 'search', 'pid');
+	$dest->safe_psql('postgres', "SELECT flo.alter_worker('g', 'search', '$options')");
+	wait_other_pid($dest, 'g', 'search', $pid) if $pid ne '';
+}
+
 # One test: a table's documents are its rows; fields are called otherwise than these columns
 sub is_same
 {
@@ -197,8 +206,8 @@ is_same('wide', 'which option id names', 'a::text');
 
 # An index that is there is used as it is; a document that does not fit is set aside
 $search->ask('PUT', '/' . index_of('picky'), { mappings => { dynamic => 'strict', properties => { id => { type => 'long' }, v => { type => 'integer' } } } });
+alter('{"tables": ["picky"], "id": null}');
 $source->safe_psql('postgres', q{CREATE TABLE picky (id int PRIMARY KEY, v text, w text); INSERT INTO picky VALUES (1, '1'), (2, 'two'), (3, '3')});
-$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'search', '{"tables": ["picky"], "id": null}')});
 wait_state($dest, 'g', 'search', 'failed');
 like(status_of($dest, 'g', 'search', 'last_error'), qr/refuses a document of index "$prefix-picky": 400 mapper_parsing_exception/,
 	'a document that is refused stops the worker');
@@ -209,23 +218,27 @@ caught_up();
 is($search->found(index_of('picky'), { match_all => {} }), '1 3 4', 'or is set aside');
 is($dest->safe_psql('postgres', q{SELECT string_agg(event->'document'->>'v', ' ' ORDER BY id) FROM flo.dead_letters WHERE error ~ 'For input string'}), 'two four', 'as a dead letter');
 $dest->safe_psql('postgres', q{SELECT flo.redrive_group('g')});
-ok(wait_until($dest, 'postgres', q{SELECT count(*) = 1 AND bool_and(attempts = 2) FROM flo.dead_letters}, 'the letters to be sent again'),
-	'letters are sent again: one is refused again, one is older than its document');
+ok(wait_until($dest, 'postgres', q{SELECT count(*) = 2 AND bool_and(attempts = 2) FROM flo.dead_letters}, 'the letters to be sent again'),
+	'letters are sent again, and refused again');
 $search->ask('DELETE', '/' . index_of('picky'));
-$dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'search'); SELECT flo.start_group('g', 'search'); SELECT flo.redrive_group('g')});
-$source->safe_psql('postgres', q{UPDATE picky SET w = 'w' WHERE id IN (1, 3)});
-caught_up();
-is($search->count(index_of('picky')), 2, 'an index that is gone is made again');
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'search')});
+wait_state($dest, 'g', 'search', 'stopped');
+start_member($dest, 'g', 'search');
+$source->safe_psql('postgres', q{UPDATE picky SET w = 'w'});
+is_same('picky', 'an index that is gone is made again');
+$dest->safe_psql('postgres', q{SELECT flo.redrive_group('g')});
+ok(wait_until($dest, 'postgres', q{SELECT NOT EXISTS (SELECT FROM flo.dead_letters)}, 'the letters to be taken'), 'and takes the letters');
+is_same('picky', 'but nothing of them: there are newer documents');
 
 # --- other ways to map ------------------------------------------------------------------------------------
 
+alter('{"tables": ["deep"], "json": "flattened"}');
 $source->safe_psql('postgres', q{CREATE TABLE deep (id int PRIMARY KEY, j jsonb);
 	INSERT INTO deep VALUES (1, '{"a": {"b": "needle"}}'), (2, '{"a": {"b": "hay"}}')});
-$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'search', '{"tables": ["deep"], "json": "flattened"}')});
 is_same('deep', 'JSON, flattened');
 is($search->found(index_of('deep'), { term => { 'j.a.b' => 'needle' } }), '1', 'is searched');
+alter('{"tables": ["free"], "mapping": "dynamic"}');
 $source->safe_psql('postgres', q{CREATE TABLE free (id int PRIMARY KEY, v text, j jsonb); INSERT INTO free VALUES (1, 'x', '{"a": 1}')});
-$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'search', '{"tables": ["free"], "mapping": "dynamic"}')});
 is_same('free', 'mapping dynamic');
 is($search->found(index_of('free'), { term => { 'j.a' => 1 } }), '1', 'what the service makes of it');
 
