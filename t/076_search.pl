@@ -73,10 +73,10 @@ my @versions = map { $_ =~ /"version":(\d+)/ ? $1 : () } split /\n/, join '', ma
 is_deeply(\@versions, [ sort { $a <=> $b } @versions ], 'versions grow');
 unlike($dest->safe_psql('postgres', 'SELECT options FROM flo.workers'), qr/sesame/, 'the password is not among the options');
 unlike(slurp_file($dest->logfile), qr/bWU6c2VzYW1l/, 'nor in the log');
-alter('{"auth": {"api_key": "a2V5"}}');
+$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'search', '{"auth": {"api_key": "a2V5"}}')});
 insert(1);
 caught_up();
-is(($search->bulks)[-1]{headers}{authorization}, 'ApiKey a2V5', 'an API key');
+is(($search->bulks)[-1]{headers}{authorization}, 'ApiKey a2V5', 'an API key, without a restart');
 
 # --- what is tried again -------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ is(scalar keys %{ $search->documents('public-t') }, $rows, 'nothing is missing')
 
 alter('{"batch_bytes": "100kB", "on_error": null}');
 $search->answer(bulk => '503 Busy');
-insert(20000, 'x' x 200);
+insert(3000, 'x' x 200);
 ok(wait_until($dest, 'postgres', q{SELECT state = 'waiting' FROM flo.status WHERE member = 'search'}, 'the service to fail'), 'a backlog');
 $search->answer;
 caught_up();
