@@ -63,7 +63,7 @@ $source->safe_psql($db, $_) for (
 	'UPDATE items SET id = 30 WHERE id = 3',
 	"BEGIN; UPDATE items SET price = 2 WHERE id = 1; UPDATE items SET name = NULL WHERE id = 2; COMMIT",
 	'DELETE FROM items WHERE id = 1',
-	qq{INSERT INTO "Ödd.n\tame" VALUES (1)},
+	qq{INSERT INTO "Ödd.n\tame" SELECT generate_series(1, 11)},
 	"INSERT INTO whole VALUES (1, '$big'); UPDATE whole SET a = 2; DELETE FROM whole",
 	"INSERT INTO parted VALUES (1, 'a'), (2, 'b'); UPDATE parted SET p = 'b' WHERE id = 1",
 	'TRUNCATE parted_b',
@@ -76,7 +76,7 @@ my %own = map { ($_->{Id} => $_) } @own;
 my $count = @own;
 
 is(join(' ', map { $_->{Type} } grep { !$_->{Snapshot} } @own),
-	'INSERT UPDATE UPDATE UPDATE UPDATE DELETE INSERT INSERT UPDATE DELETE INSERT INSERT DELETE INSERT '
+	'INSERT UPDATE UPDATE UPDATE UPDATE DELETE ' . 'INSERT ' x 11 . 'INSERT UPDATE DELETE INSERT INSERT DELETE INSERT '
 	  . 'TRUNCATE TRUNCATE TRUNCATE DDL', 'what happened');
 is_deeply([ map { $_->{NewTuple}{id} } grep { $_->{Snapshot} } @own ], [ 1, 2 ], 'copied rows are marked');
 
@@ -326,7 +326,7 @@ $hook->answer('500 No');
 $hook->forget;
 create_event_worker($dest, 'g', 'webhook', 'hook', { url => $hook->url, start => 'latest', format => 'cloudevents',
 	cloudevents_mode => 'binary', on_error => 'dead_letter', max_attempts => 1 });
-$source->safe_psql($db, qq{INSERT INTO "Ödd.n\tame" VALUES (5)});
+$source->safe_psql($db, qq{INSERT INTO "Ödd.n\tame" VALUES (50)});
 caught_up('hook');
 my ($refused) = $hook->requests;
 is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.dead_letters WHERE 'ce-type: pg_flo.insert' = ANY (headers)}), 1,
