@@ -106,7 +106,8 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 		report.backfill_seq = flo_dest_copy_floor();
 	}
 	else
-		report.copy_attempt = flo_progress_copy_attempt(w->progress);
+		report.copied_seq = flo_dest_copy_floor();
+	report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.compares = w->spec->sink == FLO_SINK_POSTGRES;
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
