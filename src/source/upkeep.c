@@ -193,6 +193,8 @@ await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr
 	{
 		MemoryContext old = MemoryContextSwitchTo(rep->full_context);
 
+		if (flo_stop_requested())
+			flo_stop_now();
 		restore_limits(rep);
 		show_full(rep, words, inside, upto);
 		if (!counted)
