@@ -552,17 +552,18 @@ sub measure_again
 	my %m;
 	local %db = %again;
 
-	psql('source', $db{native}, $before);
-	mark($db{native});
+	my $db = $db{ $order[0] };
+	psql('source', $db, $before);
+	mark($db);
 	for my $system (@order)
 	{
 		$system{$system}{start}->();
 		finish_watch(watch($db{$system}));
 	}
 	$system{$_}{stop}->() for @order;
-	psql('source', $db{native}, $work);
-	mark($db{native});
-	psql($_, $db{native}, 'CHECKPOINT') for qw(source dest);
+	psql('source', $db, $work);
+	mark($db);
+	psql($_, $db, 'CHECKPOINT') for qw(source dest);
 	for my $system (@order)
 	{
 		my $watch = watch($db{$system});

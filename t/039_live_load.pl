@@ -1,0 +1,47 @@
+
+# A live load of small transactions: those of a moment travel together, each whole and
+# in order, and a lone one waits for nothing.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use FloChunk;
+use FloTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $nats = FloTest::Nats->new('broker');
+my $source = flo_node('source', $nats);
+my $dest = flo_node('dest', $nats);
+my $transactions = 12000;
+my $stream = 'pgflo_g_stream';
+
+$_->safe_psql('postgres', 'CREATE TABLE t (id bigint PRIMARY KEY, v text)') for $source, $dest;
+create_group($source, $dest, 'g', tables => q{'{public.t}'});
+# a position of its own for each, so that nothing is gathered that did not have to be
+my $before = $nats->last_seq($stream);
+for my $i (1 .. 20)
+{
+	$source->safe_psql('postgres', "INSERT INTO t VALUES (-$i, 'alone')");
+	wait_caught_up($source, $dest, 'g');
+}
+cmp_ok($nats->last_seq($stream) - $before, '>=', 20, 'lone transactions travel alone');
+
+for my $commit ('off', 'on')
+{
+	$before = $nats->last_seq($stream);
+	my $first = $source->safe_psql('postgres', 'SELECT GREATEST(max(id), 0) FROM t');
+	$source->safe_psql('postgres', "SET synchronous_commit = $commit;
+		DO \$\$ BEGIN FOR i IN 1 .. $transactions LOOP
+			INSERT INTO t VALUES ($first + i, 'some text'); COMMIT;
+		END LOOP; END \$\$");
+	wait_caught_up($source, $dest, 'g');
+	my $messages = $nats->last_seq($stream) - $before;
+	note("synchronous_commit $commit: $messages messages of $transactions transactions");
+	cmp_ok($messages, '<', $transactions / 5, "synchronous_commit $commit: far fewer messages than transactions");
+	is_same_table($source, $dest, 't');
+}
+
+done_testing();
