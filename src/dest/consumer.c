@@ -238,6 +238,19 @@ first_that(FloConsumer *c, const FloStreamInfo *info, Probe last,
 {
 	uint64		low = info->first_seq - 1;	/* untrue there, or nothing counts */
 
+	/* mostly it is near: what is looked at are whole messages */
+	for (uint64 step = 1; last.seq > low + step; step *= 2)
+	{
+		uint64		before = last.seq - step;
+		Probe		m = effective_at_or_below(c, info, before);
+
+		if (m.seq == 0 || !test(c, &m))
+		{
+			low = before;
+			break;
+		}
+		last = m;
+	}
 	while (last.seq - low > 1)
 	{
 		uint64		middle = low + (last.seq - low) / 2;
@@ -286,21 +299,21 @@ flo_consumer_fail_gap(XLogRecPtr position, XLogRecPtr from)
 static uint64
 locate(FloConsumer *c, const FloStreamInfo *info, uint64 hint)
 {
-	Probe		newest = effective_at_or_below(c, info, info->last_seq);
-	Probe		p = newest;
+	Probe		newest;
+	Probe		p;
 	XLogRecPtr	goes_on;
 
-	if (newest.seq == 0)
-		return info->last_seq + 1;	/* nothing here counts */
-	if (!is_ours(c, &newest.header))
-		return newest.seq;		/* the worker decides whether it may follow */
 	if (hint >= info->first_seq && hint <= info->last_seq)
 	{
 		p = effective_at_or_below(c, info, hint);
 		if (may_begin_at(c, &p) && is_ours(c, &p.header))
 			return p.seq;
-		p = newest;
 	}
+	p = newest = effective_at_or_below(c, info, info->last_seq);
+	if (newest.seq == 0)
+		return info->last_seq + 1;	/* nothing here counts */
+	if (!is_ours(c, &newest.header))
+		return newest.seq;		/* the worker decides whether it may follow */
 
 	/* We have all of it, and where its last transaction began may be purged */
 	if (newest.header.upto <= c->position && !(newest.header.flags & FLO_CHUNK_ENDS_INSIDE))
