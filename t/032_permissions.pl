@@ -81,6 +81,16 @@ is($dest->safe_psql('postgres', q{SELECT source_seen_at IS NOT NULL AND lag < '1
 	'the source is heard');
 my $consumer = $dest->safe_psql('postgres', q{SELECT consumer FROM flo.stream_status('users')});
 
+$dest->safe_psql('postgres', q{SELECT flo.create_worker('users', 'nats', 'rows', '{"kv_bucket": "users_rows"}');
+	SELECT flo.start_group('users', 'rows')});
+$source->safe_psql('postgres', q{INSERT INTO t (v) VALUES ('a row'); TRUNCATE later});
+wait_caught_up($source, $dest, 'users', member => 'rows');
+is(status_of($dest, 'users', 'rows', 'last_error'), '', 'rows in a bucket');
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('users', 'rows')});
+wait_state($dest, 'users', 'rows', 'stopped');
+$dest->safe_psql('postgres', q{SELECT flo.drop_worker('users', 'rows')});
+$nats->api('STREAM.DELETE.KV_users_rows');		# it stays, as rows in tables do
+
 # --- and no more than that --------------------------------------------------------------------
 
 # Lines sent to the broker as a user; what it says against them

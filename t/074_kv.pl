@@ -180,6 +180,16 @@ $source->safe_psql('postgres', qq{DELETE FROM pairs WHERE a = '$long'});
 wait_caught_up($source, $dest, 'g');
 is_same_bucket('rows', 'what was stopped has gone on, with nothing lost');
 
+# What somebody else has written stays until the row comes again
+$client->request('$KV.rows.public.t.5', '{"id":5}');
+$client->request('$KV.rows.public.t.6', '', 'KV-Operation' => 'DEL');
+$source->safe_psql('postgres', q{UPDATE t SET v = 'z' WHERE id = 7; SELECT flo.backfill('g', 't', 'rows', 'id < 10');
+	UPDATE t SET v = 'zz' WHERE id = 7});
+ok(wait_until($source, 'postgres', q{SELECT bool_and(state = 'done') FROM flo.backfills}, 'a backfill'), 'a backfill');
+wait_caught_up($source, $dest, 'g');
+is_same_bucket('rows', 'brings rows that somebody has changed in the bucket');
+like(seen(qr/public\.t\.7$/), qr/^z zz? zz$/, 'in order with changes');
+
 # --- bad input ---------------------------------------------------------------------------------
 
 for my $case (

@@ -722,6 +722,7 @@ open_sink(Loader *l)
 	l->host.arg = l;
 	l->host.serve = serve;
 	l->host.checkpoint = checkpoint;
+	l->host.copying = !l->backfill;
 	l->host.source_database = flo_owner_database(l->bus, l->stream);
 	l->sink = ops->open(l->spec, &l->tally, load_sink_state(l), &l->host);
 	(void) flo_transaction_begin();

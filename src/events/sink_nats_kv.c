@@ -4,8 +4,8 @@
  *
  * Promises: a key is there if and only if its row is, and holds it as it is; who
  * watches the bucket sees every change of a row, in their order.  A change is one
- * message for its key, an UPDATE of the key itself one for each of the two; a TRUNCATE one for each key
- * that is there.
+ * message for its key, an UPDATE of the key itself one for each of the two, a
+ * TRUNCATE one for each key that is there.
  *
  * Each message has its place (commit LSN, number of the change, number of the
  * message in it), and they are stored one behind the other.  So the newest one in
@@ -34,6 +34,7 @@
 #include "bus/stream.h"
 #include "catalog/pg_class.h"
 #include "conf/commit.h"
+#include "core/clock.h"
 #include "core/compat.h"
 #include "core/error_context.h"
 #include "core/names.h"
@@ -61,6 +62,8 @@ typedef struct Place
 	uint64		n;				/* of the message in the change */
 } Place;
 
+#define SERVE_INTERVAL 1000		/* ms */
+
 typedef struct FloKvSink
 {
 	FloSink		base;
@@ -71,9 +74,10 @@ typedef struct FloKvSink
 	FloEventWriter *writer;
 	FloOutlet  *outlet;
 	char	   *bucket;
+	FloClock	served_at;
 
 	char		life[LIFE_SIZE + 1];
-	XLogRecPtr	swept;			/* snapshot that was swept for last */
+	bool		unswept;		/* a copy is loaded: what is not in it has to go */
 	Place		done;			/* up to here it is published, or will be */
 	Place		added;
 	char		run[LIFE_SIZE + 1]; /* of this process, for what has no place */
@@ -458,6 +462,16 @@ write_row(FloKvSink *sink, const FloTransaction *txn, const FloChange *change)
 /* Is this key to go, at which LSN? */
 typedef bool (*KeyFilter) (void *arg, const FloKvKey *key);
 
+/* Where the outlet has nothing to do, it does not see to that */
+static void
+serve(FloKvSink *sink)
+{
+	if (!flo_clock_passed(sink->served_at, SERVE_INTERVAL))
+		return;
+	sink->served_at = flo_clock();
+	sink->host->serve(sink->host->arg);
+}
+
 /* Those that are there and wanted, each with a message of its own */
 static void
 remove_keys(FloKvSink *sink, const char *filter, KeyFilter is_wanted, void *arg, Message *message)
@@ -483,6 +497,7 @@ remove_keys(FloKvSink *sink, const char *filter, KeyFilter is_wanted, void *arg,
 			send(sink, message);
 		}
 		MemoryContextReset(context);
+		serve(sink);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -600,11 +615,9 @@ sweep(FloKvSink *sink)
 		tables = lappend(tables, swept);
 		txn.final_lsn = Max(txn.final_lsn, copy->lsn);
 	}
-	if (txn.final_lsn <= sink->swept)
-		return;
 	remove_keys(sink, ">", is_stale, tables, &message);
 	flo_outlet_drain(sink->outlet);
-	sink->swept = txn.final_lsn;
+	sink->unswept = false;
 }
 
 /* --- the sink ------------------------------------------------------------ */
@@ -648,8 +661,8 @@ kv_save(FloSink *base)
 {
 	FloKvSink  *sink = (FloKvSink *) base;
 
-	return psprintf("{\"bucket\": \"%s\", \"life\": \"%s\", \"swept\": \"%X/%X\"}", sink->bucket,
-					sink->life, LSN_FORMAT_ARGS(sink->swept));
+	return psprintf("{\"bucket\": \"%s\", \"life\": \"%s\", \"unswept\": %d}", sink->bucket, sink->life,
+					sink->unswept);
 }
 
 static void
@@ -665,15 +678,16 @@ read_state(FloKvSink *sink, const char *state)
 	Jsonb	   *saved = flo_sink_state_parse(state);
 	char	   *bucket = flo_sink_state_text(saved, "bucket");
 	char	   *life = flo_sink_state_text(saved, "life");
-	char	   *swept = flo_sink_state_text(saved, "swept");
+	int64		unswept;
 
 	if (bucket == NULL || strcmp(bucket, sink->bucket) != 0)
 		return false;
-	if (life == NULL || strlen(life) != LIFE_SIZE || swept == NULL ||
-		!flo_lsn_try(swept, &sink->swept))
+	if (life == NULL || strlen(life) != LIFE_SIZE ||
+		!flo_sink_state_int64(saved, "unswept", &unswept))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("the recorded state of the worker cannot be read")));
+	sink->unswept = unswept != 0;
 	strlcpy(sink->life, life, sizeof(sink->life));
 	return true;
 }
@@ -800,7 +814,10 @@ flo_nats_kv_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
 	open_bucket(sink, known);
 	find_place(sink);
 	MemoryContextSwitchTo(sink->scratch);
-	sweep(sink);
+	if (host->copying)
+		sink->unswept = true;
+	else if (sink->unswept)
+		sweep(sink);
 	MemoryContextReset(sink->scratch);
 	MemoryContextSwitchTo(old);
 	return &sink->base;

@@ -88,8 +88,10 @@ typedef struct FloSinkHost
 	const char *source_database;
 
 	/*
-	 * Tables whose copy is in, of FloSinkCopy; NIL while that is being loaded
+	 * The copy that the group began with is being loaded; and its tables, of
+	 * FloSinkCopy, when it is in
 	 */
+	bool		copying;
 	List	   *copies;
 } FloSinkHost;
 
