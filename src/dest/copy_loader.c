@@ -723,7 +723,7 @@ open_sink(Loader *l)
 	l->host.serve = serve;
 	l->host.checkpoint = checkpoint;
 	l->host.copying = !l->backfill;
-	l->host.source_database = flo_owner_database(l->bus, l->stream);
+	l->host.source_database = flo_owner_database(l->bus, flo_name_stream(l->group));
 	l->sink = ops->open(l->spec, &l->tally, load_sink_state(l), &l->host);
 	(void) flo_transaction_begin();
 	save_sink_state(l);
