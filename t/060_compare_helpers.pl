@@ -61,7 +61,8 @@ is(over(begin()), "public.big equal 45000 45000 0 0 0\npublic.parts equal 10000 
 is(helped(), 2, 'with two helpers, of three loaders');
 is(dst(q{SELECT string_agg(table_name || ' ' || rows_read, ', ' ORDER BY table_name) FROM flo.comparisons}),
 	'public.big 45000, public.parts 10000, public.small 1', 'all rows are read');
-is(dst('SELECT side, tables_done, tables_total, tuples_processed, tuples_total, percent, eta FROM flo.compare_progress'),
+is(dst('SELECT side, tables_done, tables_total, tuples_processed, tuples_total, percent, eta
+	FROM flo.compare_progress'),
 	'destination|3|3|55001|55001|100.0|', 'and all is done');
 dst(q{SET session_replication_role = replica;
 	DELETE FROM big WHERE id % 1000 = 0; UPDATE parts SET v = 'other' WHERE id IN (1, 5000, 9999);
@@ -96,7 +97,8 @@ for my $try (1 .. 20)
 			kill('STOP', $pid);
 			return $stopped = $pid;
 		}, 'a helper to read');
-	last if $stopped && dst("SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $stopped AND relation = 'big'::regclass)") eq 't';
+	last if $stopped && dst("SELECT EXISTS (SELECT FROM pg_locks
+		WHERE pid = $stopped AND relation = 'big'::regclass)") eq 't';
 	kill('CONT', $stopped) if $stopped;
 	$stopped = undef;
 	over($id);

@@ -128,7 +128,8 @@ $source->safe_psql('l', q{INSERT INTO parent VALUES (1), (2); INSERT INTO child 
 	INSERT INTO many SELECT i FROM generate_series(1, 25000) i});
 wait_caught_up($source, $dest, 'd', source_db => 'l', dest_db => 'l');
 $dest->safe_psql('l', q{SET session_replication_role = replica;
-	DELETE FROM parent WHERE id = 1; DELETE FROM child; DELETE FROM many WHERE id <= 24000; UPDATE many SET id = id + 0.00});
+	DELETE FROM parent WHERE id = 1; DELETE FROM child; DELETE FROM many WHERE id <= 24000;
+	UPDATE many SET id = id + 0.00});
 is(compared(q{, 'child', repair => true}, 'd', 'l'), 'public.child different 1 0 0',
 	'a row that nothing refers to is refused at the end of a transaction alone');
 is($dest->safe_psql('l', q{SELECT state, restarts FROM flo.status WHERE group_name = 'd'}), 'streaming|0',

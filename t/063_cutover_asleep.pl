@@ -14,13 +14,6 @@ use Test::More;
 my ($old, $new) = cutover_servers();
 my $short = q{timeout => '2 s', max_lag => '2 s'};
 
-sub await_state
-{
-	my ($node, $group, $state) = @_;
-	return ok(wait_until($node, 'postgres', "SELECT state = '$state' FROM flo.cutovers WHERE group_name = '$group'",
-			"$group to be $state"), "$group is $state");
-}
-
 # The destination does not answer: dead from here on, until the source has given up
 for my $point (qw(check.before raise.after way.after prepared.after))
 {
@@ -43,7 +36,7 @@ cutover_case('destination asleep at open.before',
 	sub {
 		my ($group) = @_;
 		ok(await_halt($new, 'open.before'), 'a process is there') or return;
-		await_state($old, $group, 'cancelling');
+		await_cutover($old, $group, 'cancelling');
 		kill9_member($new, $group, 'postgres');
 	},
 	arguments => $short, ends => qr/^released/);

@@ -13,13 +13,6 @@ use Test::More;
 
 my ($old, $new, $nats) = cutover_servers();
 
-sub await_state
-{
-	my ($node, $group, $states) = @_;
-	return ok(wait_until($node, 'postgres', "SELECT state ~ '^($states)\$' FROM flo.cutovers WHERE group_name = '$group'",
-			"$group to be $states"), "$group is $states");
-}
-
 # While both sides wait for a writer
 my $session = FloTest::Session->new($old);
 cutover_case('broker killed, prepared',
@@ -28,7 +21,7 @@ cutover_case('broker killed, prepared',
 		my ($group) = @_;
 		my $table = $group =~ s/^g/t/r;
 
-		await_state($new, $group, 'prepared') or return;
+		await_cutover($new, $group, 'prepared') or return;
 		$nats->kill9;
 		$session->query("BEGIN; INSERT INTO $table DEFAULT VALUES; COMMIT") for 1 .. 3;
 		$nats->start;
@@ -61,7 +54,7 @@ cutover_case('broker gone, fenced',
 		my ($group) = @_;
 
 		ok(await_halt($new, 'said.prepared'), 'the destination sleeps') or return;
-		await_state($old, $group, 'fenced') or return;
+		await_cutover($old, $group, 'fenced') or return;
 		$nats->kill9;
 		kill9_member($new, $group, 'postgres');
 		ok(wait_until($old, 'postgres', "SELECT clock_timestamp() - changed_at > '3 s' FROM flo.cutovers

@@ -14,13 +14,6 @@ use Test::More;
 
 my ($old, $new) = cutover_servers();
 
-sub await_state
-{
-	my ($node, $group, $states) = @_;
-	return ok(wait_until($node, 'postgres', "SELECT state ~ '^($states)\$' FROM flo.cutovers WHERE group_name = '$group'",
-			"$group to be $states"), $node->name . ": $group is $states");
-}
-
 # A writer that has not ended, for the source to wait for
 my $session = FloTest::Session->new($old);
 sub write_on
@@ -35,12 +28,13 @@ cutover_case('the call is cancelled',
 	sub {
 		my ($group) = @_;
 
-		await_state($new, $group, 'prepared');
+		await_cutover($new, $group, 'prepared');
 		is($old->safe_psql('postgres', "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
 			WHERE query LIKE '%flo.cutover(%' AND pid <> pg_backend_pid() AND backend_type = 'client backend'"), '1',
 			'the call is cancelled');
 		ok(wait_until($old, 'postgres', "SELECT count(*) = 0 FROM pg_stat_activity
-			WHERE query LIKE '%flo.cutover(%' AND pid <> pg_backend_pid() AND state = 'active'", 'it to end'), 'it ends');
+			WHERE query LIKE '%flo.cutover(%' AND pid <> pg_backend_pid() AND state = 'active'",
+			'it to end'), 'it ends');
 		$session->query('COMMIT');
 	},
 	arguments => q{timeout => '30 s'}, ends => qr/^released/);
@@ -50,11 +44,11 @@ cutover_case('the session is ended',
 	sub {
 		my ($group) = @_;
 
-		await_state($new, $group, 'prepared');
+		await_cutover($new, $group, 'prepared');
 		$old->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 			WHERE query LIKE '%flo.cutover(%' AND pid <> pg_backend_pid() AND backend_type = 'client backend'");
 		$old->safe_psql('postgres', "SELECT flo.unfence('$group')");
-		await_state($old, $group, 'cancelled');
+		await_cutover($old, $group, 'cancelled');
 		$session->query('COMMIT');
 	},
 	arguments => q{timeout => '30 s'}, ends => qr/^cancelled/);
@@ -64,7 +58,7 @@ cutover_case('the source is stopped',
 	sub {
 		my ($group) = @_;
 
-		await_state($new, $group, 'prepared');
+		await_cutover($new, $group, 'prepared');
 		$old->safe_psql('postgres', "SELECT flo.stop_group('$group')");
 		wait_state($old, $group, 'replicator', 'stopped');
 		$session->query('COMMIT');
@@ -78,11 +72,11 @@ cutover_case('the destination is stopped',
 	sub {
 		my ($group) = @_;
 
-		await_state($new, $group, 'prepared');
+		await_cutover($new, $group, 'prepared');
 		$new->safe_psql('postgres', "SELECT flo.stop_group('$group')");
 		wait_state($new, $group, 'postgres', 'stopped');
 		$session->query('COMMIT');
-		await_state($old, $group, 'cancelling');
+		await_cutover($old, $group, 'cancelling');
 		like(error_of($old, 'INSERT INTO ' . $group =~ s/^g/t/r . ' DEFAULT VALUES'), qr/^55000/,
 			'the source stays fenced until the destination has a word');
 		start_member($new, $group, 'postgres');
@@ -112,7 +106,8 @@ $new->safe_psql('postgres', q{ALTER TABLE s ADD n int;
 	SELECT flo.skip_ddl(id) FROM flo.pending_ddl});
 wait_caught_up($old, $new, 's');
 like($old->safe_psql('postgres', q{SELECT string_agg(detail, ' ') FROM flo.cutover('s', reverse => 's_back')}),
-	qr/workers that send events are left as they are: "events".* has opened/, 'a worker that sends events stays behind');
+	qr/workers that send events are left as they are: "events".* has opened/,
+	'a worker that sends events stays behind');
 $new->safe_psql('postgres', 'INSERT INTO s VALUES (2, 2)');
 wait_caught_up($new, $old, 's_back');
 is_same_table($old, $new, 's', 'and the group is cut over');

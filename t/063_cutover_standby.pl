@@ -7,6 +7,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use FloCutover qw(await_cutover);
 use FloTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -47,15 +48,6 @@ sub takes_writes
 	return $error eq '' ? 'yes' : substr($error, 0, 5);
 }
 
-sub await_cutover
-{
-	my ($node, $group, $states, $name) = @_;
-
-	ok(wait_until($node, 'postgres', "SELECT state ~ '^($states)\$' FROM flo.cutovers WHERE group_name = '$group'", $name),
-		$name)
-	  or diag($node->safe_psql('postgres', 'SELECT * FROM flo.cutovers'));
-}
-
 # A group with a table of its name, and some rows
 sub group
 {
@@ -84,10 +76,10 @@ my $standby = standby_of($old);
 # a standby that does not get the fence
 receiver($standby, 'STOP');
 my $call = cutover('late', q{timeout => '4 s'});
-await_cutover($new, 'late', 'arrived', 'the destination has everything');
+await_cutover($new, 'late', 'arrived');
 is(takes_writes($new, 'late'), '55000', 'but it is not open while the standby does not have the fence');
-await_cutover($old, 'late', 'cancelled', 'the source gives up');
-await_cutover($new, 'late', 'cancelled', 'so does the destination');
+await_cutover($old, 'late', 'cancelled');
+await_cutover($new, 'late', 'cancelled');
 like($old->safe_psql('postgres', q{SELECT problem FROM flo.cutovers WHERE group_name = 'late'}),
 	qr/standbys do not have the fence/, 'and it says why');
 is(takes_writes($old, 'late'), 'yes', 'the source takes writes');
@@ -96,7 +88,7 @@ $old->wait_for_catchup($standby);
 
 # one that is done
 $call = cutover('released', q{timeout => '30 s'});
-await_cutover($old, 'released', 'released', 'a cut-over with a standby');
+await_cutover($old, 'released', 'released');
 $new->safe_psql('postgres', 'INSERT INTO released VALUES (1000)');
 wait_caught_up($new, $old, 'released_back');
 
@@ -104,7 +96,7 @@ wait_caught_up($new, $old, 'released_back');
 halt_at($old, 'cutover.tell.before');
 $call = cutover('fenced', q{timeout => '60 s'});
 ok(await_halt($old, 'tell.before'), 'the source sleeps before it says so');
-await_cutover($new, 'fenced', 'arrived', 'the destination has the end of the source');
+await_cutover($new, 'fenced', 'arrived');
 $old->wait_for_catchup($standby);
 $old->stop('immediate');
 $standby->promote;
@@ -131,7 +123,10 @@ $standby->stop('immediate');
 # The primary sleeps at each of its steps, is gone, and its standby goes on; one that has all of it
 # and one that has nothing since the cut-over began
 $old = flo_node('old_again', $nats);
-for my $case ([ 'prepared', 'said.prepared', '' ], [ 'arrived', 'said.arrived', '' ], [ 'behind', 'said.arrived', 'STOP' ],
+for my $case (
+	[ 'prepared', 'said.prepared', '' ],
+	[ 'arrived', 'said.arrived', '' ],
+	[ 'behind', 'said.arrived', 'STOP' ],
 	[ 'opened', 'said.open', '' ])
 {
 	my ($group, $point, $signal) = @$case;
@@ -142,16 +137,16 @@ for my $case ([ 'prepared', 'said.prepared', '' ], [ 'arrived', 'said.arrived', 
 	halt_at($new, "cutover.$point");
 	$call = cutover($group, q{timeout => '60 s'});
 	ok(await_halt($new, $point), "$group: the destination sleeps");
-	await_cutover($old, $group, 'fenced', "$group: the source is fenced");
+	await_cutover($old, $group, 'fenced');
 	$new->wait_for_catchup($standby) if !$signal;
 	$new->stop('immediate');
 	receiver($standby, 'CONT') if $signal;
 	$standby->promote;
 	$new = $standby;
-	await_cutover($old, $group, 'released|cancelled', "$group: the source comes to an end with the standby");
+	await_cutover($old, $group, 'released|cancelled');
 	my $state = $old->safe_psql('postgres', "SELECT state FROM flo.cutovers WHERE group_name = '$group'");
 	note("$group: $state");
-	await_cutover($new, $group, $state eq 'released' ? 'open' : 'cancelled', "$group: the standby, too");
+	await_cutover($new, $group, $state eq 'released' ? 'open' : 'cancelled');
 	is(takes_writes($old, $group), $state eq 'released' ? '55000' : 'yes', "$group: the source is closed, or open");
 	is(takes_writes($new, $group), 'yes', "$group: the standby takes writes");
 	is_same_table($old, $new, $group, "$group: both have everything");

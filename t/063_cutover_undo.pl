@@ -14,13 +14,6 @@ use Test::More;
 my ($old, $new) = cutover_servers();
 my $short = q{timeout => '2 s', max_lag => '2 s'};
 
-sub await_state
-{
-	my ($node, $group, $state) = @_;
-	return ok(wait_until($node, 'postgres', "SELECT state = '$state' FROM flo.cutovers WHERE group_name = '$group'",
-			"$group to be $state"), "$group is $state");
-}
-
 # The source is fenced, and asks for the end of it while the destination sleeps; it dies
 # while it asks, and while it takes back
 for my $point (qw(cancel.before cancel.after back.before back.after clean.before clean.after))
@@ -35,7 +28,7 @@ for my $point (qw(cancel.before cancel.after back.before back.after clean.before
 			ok(await_halt($new, 'said.prepared'), 'the destination sleeps') or return;
 			if ($point !~ /^cancel/)
 			{
-				await_state($old, $group, 'cancelling');
+				await_cutover($old, $group, 'cancelling');
 				kill9_member($new, $group, 'postgres');
 			}
 			ok(await_halt($old, $point), "$point: a process is there") or return;

@@ -135,7 +135,8 @@ is($source->safe_psql('postgres', q{SELECT relreplident FROM pg_class WHERE oid 
 # an autovacuum, which may take hours, makes room
 $source->append_conf('postgresql.conf', "autovacuum_naptime = '1s'\n");
 $source->reload;
-$source->safe_psql('postgres', q{CREATE TABLE large (id int PRIMARY KEY, v char(1000)) WITH (autovacuum_vacuum_cost_delay = 100,
+$source->safe_psql('postgres', q{CREATE TABLE large (id int PRIMARY KEY, v char(1000))
+	WITH (autovacuum_vacuum_cost_delay = 100,
 	autovacuum_vacuum_cost_limit = 1, autovacuum_analyze_threshold = 0);
 	INSERT INTO large SELECT i, 'v' FROM generate_series(1, 20000) i});
 wait_until($source, 'postgres', q{SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity USING (pid)

@@ -20,7 +20,7 @@ use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(cutover_servers cutover_case cutover_ends);
+our @EXPORT = qw(cutover_servers cutover_case cutover_ends await_cutover);
 
 my ($nats, $old, $new);
 my $number = 0;
@@ -37,6 +37,22 @@ sub cutover_servers
 	$nats = FloTest::Nats->new('broker');
 	($old, $new) = map { flo_node($_, $nats) } qw(old new);
 	return ($old, $new, $nats);
+}
+
+=head2 await_cutover($node, $group, $states)
+
+A test: the node's row of flo.cutovers comes to be in one of the states (C<a|b>).
+
+=cut
+
+sub await_cutover
+{
+	my ($node, $group, $states) = @_;
+	my $name = $node->name . ": $group to be $states";
+
+	return ok(wait_until($node, 'postgres', "SELECT state ~ '^($states)\$' FROM flo.cutovers
+		WHERE group_name = '$group'", $name), $name)
+	  || diag($node->safe_psql('postgres', 'SELECT * FROM flo.cutovers')) && 0;
 }
 
 sub _run

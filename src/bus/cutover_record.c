@@ -11,6 +11,8 @@
 /* Errors are shown to people at the other side: more of them tells nobody more */
 #define TEXT_MAX 2000
 
+#define ATTEMPT FLO_AT_MOST(FLO_CUTOVER_ATTEMPT_MAX)
+
 static const char *const answer_names[] = {
 	"none", "preparing", "prepared", "arrived", "checked", "cancelled", "open", NULL
 };
@@ -18,7 +20,7 @@ static const FloField record_fields[] = {
 	{FLO_FIELD(FloCutoverRecord, worker, FLO_FIELD_TEXT, FLO_REQUIRED), FLO_AT_MOST(FLO_NAME_MAX)},
 	{FLO_FIELD(FloCutoverRecord, tables, FLO_FIELD_BOOL, FLO_REQUIRED)},
 	{FLO_FIELD(FloCutoverRecord, allowed, FLO_FIELD_BOOL, FLO_REQUIRED)},
-	{FLO_FIELD(FloCutoverRecord, attempt, FLO_FIELD_UINT64, FLO_REQUIRED), FLO_AT_MOST(FLO_CUTOVER_ATTEMPT_MAX)},
+	{FLO_FIELD(FloCutoverRecord, attempt, FLO_FIELD_UINT64, FLO_REQUIRED), ATTEMPT},
 	{FLO_FIELD(FloCutoverRecord, state, FLO_FIELD_ENUM, FLO_REQUIRED), FLO_ONE_OF(answer_names)},
 	{FLO_FIELD(FloCutoverRecord, sqlstate, FLO_FIELD_TEXT, FLO_OPTIONAL), FLO_AT_MOST(5)},
 	{FLO_FIELD(FloCutoverRecord, problem, FLO_FIELD_TEXT, FLO_OPTIONAL), FLO_AT_MOST(TEXT_MAX)},

@@ -194,8 +194,8 @@ is_autovacuum_in(const Wish *lacking)
 		int			pid = flo_compat_vxid_pid(holders[i]);
 		PGPROC	   *proc = pid != 0 ? BackendPidGetProc(pid) : NULL;
 
-		found = proc != NULL &&
-			(proc->statusFlags & (PROC_IS_AUTOVACUUM | PROC_VACUUM_FOR_WRAPAROUND)) == PROC_IS_AUTOVACUUM;
+		found = proc != NULL && (proc->statusFlags & PROC_IS_AUTOVACUUM) &&
+			!(proc->statusFlags & PROC_VACUUM_FOR_WRAPAROUND);
 	}
 	return found && lacking->tag.locktag_type == LOCKTAG_RELATION;
 }

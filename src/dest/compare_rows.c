@@ -16,6 +16,8 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+static const FloDigestValue no_value;	/* NULL */
+
 /* --- rows here ----------------------------------------------------------- */
 
 static void
@@ -28,7 +30,7 @@ show_row(const FloCompareTable *table, TupleTableSlot *slot, FloDigestValue *val
 		int			place = column->attnum - 1;
 
 		if (slot->tts_isnull[place])
-			values[i] = (FloDigestValue) {NULL};
+			values[i] = no_value;
 		else
 			values[i] = flo_compare_value(column, slot->tts_values[place]);
 	}
@@ -115,7 +117,7 @@ flo_compare_convert(const FloCompareTable *table, FloCompareSource *source,
 					 errmsg("a row of table \"%s.%s\" has fewer values than its table columns",
 							source->plan->schema, source->plan->table)));
 		value = &change->new.values[source->places[i]];
-		values[i] = (FloDigestValue) {NULL};
+		values[i] = no_value;
 		if (value->kind == FLO_VALUE_NULL)
 			continue;
 		if (value->kind == FLO_VALUE_UNCHANGED)

@@ -58,7 +58,8 @@ mix(uint64 state, const FloDigestValue *value, bool by_type)
 	if (value->data == NULL)
 		return state;
 	if (by_type)
-		return hash_bytes_extended((const unsigned char *) &value->hash, sizeof(value->hash), state);
+		return hash_bytes_extended((const unsigned char *) &value->hash, sizeof(value->hash),
+								   state);
 	return hash_bytes_extended((const unsigned char *) value->data, value->len, state);
 }
 

@@ -431,12 +431,12 @@ flo_compare_table_hash_keys(FloCompareTable *table)
 	for (int i = 0; i < table->nkey && !table->keyless; i++)
 	{
 		FloCompareColumn *column = &table->columns[table->key[i]];
-		Oid			function = lookup_type_cache(column->type, TYPECACHE_HASH_EXTENDED_PROC)->hash_extended_proc;
+		TypeCacheEntry *type = lookup_type_cache(column->type, TYPECACHE_HASH_EXTENDED_PROC);
 
-		if (!OidIsValid(function))
+		if (!OidIsValid(type->hash_extended_proc))
 			continue;
 		column->hash = palloc(sizeof(FmgrInfo));
-		fmgr_info(function, column->hash);
+		fmgr_info(type->hash_extended_proc, column->hash);
 	}
 }
 

@@ -131,7 +131,8 @@ raise_fence(void *arg)
 	Act		   *act = arg;
 	FloCutover *c = act->c;
 
-	flo_fence_install(c->group, FLO_FENCE_DESTINATION, c->tables, c->reverse, FLO_CUTOVER_LOCK_PATIENCE);
+	flo_fence_install(c->group, FLO_FENCE_DESTINATION, c->tables, c->reverse,
+					  FLO_CUTOVER_LOCK_PATIENCE);
 	flo_fence_raise(c->group, FLO_FENCE_DESTINATION, c->attempt,
 					psprintf("cut-over of group \"%s\" to this database", c->group),
 					FLO_CUTOVER_LOCK_PATIENCE);
