@@ -77,7 +77,8 @@ sub await_loader
 	my $seen = q{SELECT last_seen FROM flo.stream_status('g') WHERE worker_name = 'a'};
 	my $first = $source->safe_psql('postgres', $seen);
 	wait_until($source, 'postgres', "SELECT ($seen) > '$first'", 'the worker to report') or die;
-	is($dest->safe_psql('postgres', 'SELECT count(*) FROM flo.copied_chunks'), '0', 'nothing is taken before all is there');
+	is($dest->safe_psql('postgres', 'SELECT count(*) FROM flo.copied_chunks'), '0',
+		'nothing is taken before all is there');
 }
 
 sub killed_at
@@ -93,8 +94,7 @@ sub killed_at
 	await_loader() if $loads;
 	$n++;
 	$source->safe_psql('postgres', "UPDATE t SET v = 'meanwhile $n' WHERE id = 9; INSERT INTO t VALUES ($n, 'new')");
-	my $pid = await(sub { slurp_file($node->logfile, $log_before) =~ /\[(\d+)\] LOG:  halted at "\Q$point\E"/ && $1 },
-		"the log of $point") or die;
+	my $pid = halted_pid($node, $point, $log_before) or die;
 	kill('KILL', $pid) or die "kill $pid: $!";
 	$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)") or die;
 	is(wait_done($id, $point), 'done', "$point: the backfill is complete");
@@ -104,7 +104,8 @@ sub killed_at
 
 killed_at($_, $source) for 'backfill.told', 'backfill.snapshot', 'backfill.marked', 'backfill.published';
 killed_at($_, $source, 1) for 'chunk.after:3', 'backfill.read';
-killed_at($_, $dest) for 'backfill.met', 'backfill.due', 'load.before:2', 'load.after:3', 'finish.before', 'finish.after';
+killed_at($_, $dest)
+  for 'backfill.met', 'backfill.due', 'load.before:2', 'load.after:3', 'finish.before', 'finish.after';
 
 # The broker, while rows are read, and while they are taken
 for my $at ([ 'chunk.after:2', $source ], [ 'load.before:3', $dest ])
@@ -117,8 +118,7 @@ for my $at ([ 'chunk.after:2', $source ], [ 'load.before:3', $dest ])
 	halt_at($node, $point);
 	my $id = backfill('t', 'a');
 	await_halt($node, $point) or die;
-	my $pid = await(sub { slurp_file($node->logfile, $log_before) =~ /\[(\d+)\] LOG:  halted at "\Q$point\E"/ && $1 },
-		"the log of $point") or die;
+	my $pid = halted_pid($node, $point, $log_before) or die;
 	$nats->kill9;
 	kill('KILL', $pid);			# unless it has noticed and is gone
 	$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)") or die;
