@@ -11,6 +11,9 @@
  *   everything that can start one.
  * - A task may hang as long as the broker does.  The process can end meanwhile:
  *   close() waits for so long as it is told and then leaves the threads alone.
+ * - The library dereferences a null pointer when a producer asks for a group's
+ *   offsets and the group's coordinator is not ready (seen with 2.0.2): a consumer
+ *   asks, which lives for that alone and joins nothing.
  * - Callbacks of the library come on whichever thread serves it, so what they
  *   note is locked.
  */
@@ -40,6 +43,7 @@ PG_MODULE_MAGIC;
 struct FloKafka
 {
 	rd_kafka_t *rk;
+	rd_kafka_conf_t *reader_conf;	/* until there was a reader */
 	char	   *id;
 	char	   *owner;
 	pthread_t	thread;
@@ -286,12 +290,13 @@ take_offsets(FloKafka *kafka, rd_kafka_event_t * event, FloKafkaFailure *failure
 }
 
 static bool
-look_for_note(FloKafka *kafka, rd_kafka_queue_t * queue, FloKafkaFailure *failure)
+look_for_note(FloKafka *kafka, rd_kafka_t *reader, rd_kafka_queue_t * queue,
+			  FloKafkaFailure *failure)
 {
 	rd_kafka_ListConsumerGroupOffsets_t *request =
 		rd_kafka_ListConsumerGroupOffsets_new(kafka->id, NULL);
 	rd_kafka_AdminOptions_t *options =
-		rd_kafka_AdminOptions_new(kafka->rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+		rd_kafka_AdminOptions_new(reader, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
 	rd_kafka_event_t *event = NULL;
 	rd_kafka_error_t *error;
 	bool		again;
@@ -302,11 +307,12 @@ look_for_note(FloKafka *kafka, rd_kafka_queue_t * queue, FloKafkaFailure *failur
 	if (error != NULL)
 		rd_kafka_error_destroy(error);
 	(void) rd_kafka_AdminOptions_set_request_timeout(options, LOOK_TIMEOUT, words, sizeof(words));
-	rd_kafka_ListConsumerGroupOffsets(kafka->rk, &request, 1, options, queue);
+	rd_kafka_ListConsumerGroupOffsets(reader, &request, 1, options, queue);
 	while (event == NULL && !is_closing(kafka))
 	{
 		event = rd_kafka_queue_poll(queue, SLICE);
 		rd_kafka_poll(kafka->rk, 0);
+		rd_kafka_poll(reader, 0);
 	}
 	again = take_offsets(kafka, event, failure);
 	if (event != NULL)
@@ -320,7 +326,9 @@ static void
 do_connect(FloKafka *kafka, FloKafkaFailure *failure)
 {
 	rd_kafka_queue_t *queue;
+	rd_kafka_t *reader;
 	rd_kafka_error_t *error;
+	char		words[256];
 
 	while ((error = rd_kafka_init_transactions(kafka->rk, SLICE)) != NULL)
 	{
@@ -330,10 +338,18 @@ do_connect(FloKafka *kafka, FloKafkaFailure *failure)
 		if (!again || is_refused(kafka, failure))
 			return;
 	}
-	queue = rd_kafka_queue_new(kafka->rk);
-	while (look_for_note(kafka, queue, failure) && !is_closing(kafka))
+	reader = rd_kafka_new(RD_KAFKA_CONSUMER, kafka->reader_conf, words, sizeof(words));
+	if (reader == NULL)
+	{
+		describe(failure, RD_KAFKA_RESP_ERR__INVALID_ARG, NULL, words);
+		return;
+	}
+	kafka->reader_conf = NULL;
+	queue = rd_kafka_queue_new(reader);
+	while (look_for_note(kafka, reader, queue, failure) && !is_closing(kafka))
 		usleep(SLICE * 1000);
 	rd_kafka_queue_destroy(queue);
+	rd_kafka_destroy_flags(reader, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
 }
 
 /* Until all messages are taken; false when one was not */
@@ -473,7 +489,7 @@ run_tasks(void *arg)
 /* --- opening and closing ------------------------------------------------- */
 
 static rd_kafka_conf_t *
-configure(const FloKafkaSetting *settings, int count, const char *id, FloKafka *kafka,
+configure(const FloKafkaSetting *settings, int count, const char *id_name, FloKafka *kafka,
 		  FloKafkaFailure *failure)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -481,8 +497,8 @@ configure(const FloKafkaSetting *settings, int count, const char *id, FloKafka *
 
 	for (int i = -1; i < count; i++)
 	{
-		const char *name = i < 0 ? "transactional.id" : settings[i].name;
-		const char *value = i < 0 ? id : settings[i].value;
+		const char *name = i < 0 ? id_name : settings[i].name;
+		const char *value = i < 0 ? kafka->id : settings[i].value;
 
 		if (rd_kafka_conf_set(conf, name, value, words, sizeof(words)) == RD_KAFKA_CONF_OK)
 			continue;
@@ -505,6 +521,8 @@ free_all(FloKafka *kafka)
 	for (int i = 0; i < 2; i++)
 		if (kafka->wake[i] >= 0)
 			close(kafka->wake[i]);
+	if (kafka->reader_conf != NULL)
+		rd_kafka_conf_destroy(kafka->reader_conf);
 	free(kafka->id);
 	free(kafka->owner);
 	free(kafka);
@@ -514,11 +532,17 @@ static bool
 open_library(FloKafka *kafka, const FloKafkaSetting *settings, int count,
 			 FloKafkaFailure *failure)
 {
-	rd_kafka_conf_t *conf = configure(settings, count, kafka->id, kafka, failure);
+	rd_kafka_conf_t *conf = configure(settings, count, "transactional.id", kafka, failure);
 	char		words[256];
 
 	if (conf == NULL)
 		return false;
+	kafka->reader_conf = configure(settings, count, "group.id", kafka, failure);
+	if (kafka->reader_conf == NULL)
+	{
+		rd_kafka_conf_destroy(conf);
+		return false;
+	}
 	kafka->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, words, sizeof(words));
 	if (kafka->rk == NULL)
 	{
