@@ -34,6 +34,8 @@
 #include "events/search_client.h"
 #include "events/search_ddl.h"
 #include "events/search_index.h"
+#include "events/search_letter.h"
+#include "events/search_lookup.h"
 #include "events/search_mapping.h"
 #include "events/search_table.h"
 #include "miscadmin.h"
@@ -46,9 +48,6 @@
 
 /* A request under way is looked after each time so many bytes were gathered */
 #define LOOK_INTERVAL (64 * 1024)
-
-/* Documents that are read at a time, for values that were not sent */
-#define LOOKUP_SIZE 16
 
 /* What an answer says of documents that are done would be long otherwise */
 #define BULK_PATH "/_bulk?filter_path=errors,items.*.status,items.*.error.type," \
@@ -160,36 +159,6 @@ name_item(const FloBulkItem *item)
 
 /* --- documents that are refused ------------------------------------------ */
 
-/* The Id of the change; what is deleted by it in passing has the _id behind it */
-static char *
-letter_id(const SearchSink *sink, const FloBulkItem *item)
-{
-	FloTransaction txn = {.final_lsn = item->place.final_lsn,.ordinal = item->place.ordinal};
-	StringInfoData id;
-
-	txn.copy_id = item->copy_id;
-	initStringInfo(&id);
-	flo_event_append_id(&id, sink->spec.group, &txn);
-	if (item->is_delete)
-		appendStringInfo(&id, "-%.*s", item->id_len,
-						 sink->sending->text.data + item->offset + item->id_offset);
-	return id.data;
-}
-
-/* {"action": {"index": {...}}, "document": {...}}: what was sent */
-static char *
-letter_event(const SearchSink *sink, const FloBulkItem *item)
-{
-	const char *start = sink->sending->text.data + item->offset;
-	const char *end = start + item->len;
-	const char *line = memchr(start, '\n', item->len);
-
-	if (item->is_delete)
-		return psprintf("{\"action\":%.*s}", (int) (line - start), start);
-	return psprintf("{\"action\":%.*s,\"document\":%.*s}", (int) (line - start), start,
-					(int) (end - line - 2), line + 1);
-}
-
 static void
 set_aside(SearchSink *sink)
 {
@@ -203,8 +172,8 @@ set_aside(SearchSink *sink)
 
 		if (!item->refused)
 			continue;
-		letter.event_id = letter_id(sink, item);
-		letter.event = letter_event(sink, item);
+		letter.event_id = flo_search_letter_id(sink->spec.group, sink->sending, item);
+		letter.event = flo_search_letter_event(sink->sending, item);
 		letter.lsn = item->place.final_lsn;
 		letter.first_attempt = sink->first_attempt;
 		letter.last_attempt = GetCurrentTimestamp();
@@ -329,107 +298,6 @@ take_answer(SearchSink *sink)
 		sink->limit = 0;
 }
 
-/* --- values that were not sent ------------------------------------------- */
-
-/* Its own document and, when its row had another key before, that one's */
-static void
-append_lookup(StringInfo body, const FloBulk *bulk, const FloBulkItem *item)
-{
-	appendStringInfo(body, "%s{\"_index\":\"%s\",\"_id\":%.*s}", body->len > 0 ? "," : "",
-					 item->table->index, item->id_len,
-					 bulk->text.data + item->offset + item->id_offset);
-	if (item->former != NULL)
-		appendStringInfo(body, ",{\"_index\":\"%s\",\"_id\":%s}", item->table->index,
-						 item->former);
-}
-
-/*
- * The document that has the values.  After a restart the change may be there already,
- * and the former document be gone or another row's.
- */
-static FloJsonPart
-former_document(const FloBulkItem *item, FloJsonScan *scan, bool *ok)
-{
-	FloJsonPart own;
-	FloJsonPart former;
-
-	*ok = flo_json_next(scan, NULL, &own);
-	if (!*ok || item->former == NULL)
-		return own;
-	*ok = flo_json_next(scan, NULL, &former);
-	return flo_json_number(flo_json_find(own, "_version"), -1) >= item->version ? own : former;
-}
-
-/* The members of the document so far that the item lacks */
-static void
-append_found(StringInfo members, const FloBulkItem *item, FloJsonPart document)
-{
-	ListCell   *lc;
-
-	foreach(lc, item->missing)
-	{
-		const char *field = lfirst(lc);
-		FloJsonPart value = flo_json_find(document, pnstrdup(field + 1, strlen(field) - 2));
-
-		if (value.data != NULL)
-			appendStringInfo(members, ",%s:%.*s", field, value.len, value.data);
-	}
-}
-
-/* A document that is not there has nothing that could be kept */
-static void
-look_up(SearchSink *sink, const int *numbers, int count)
-{
-	FloBulk    *bulk = sink->sending;
-	FloSearchAnswer answer;
-	FloJsonScan scan;
-	StringInfoData text;
-
-	initStringInfo(&text);
-	for (int i = 0; i < count; i++)
-		append_lookup(&text, bulk, &bulk->items[numbers[i]]);
-	answer = flo_search_ask(sink->client, "POST", "/_mget",
-							psprintf("{\"docs\":[%s]}", text.data));
-	if (answer.cut && count > 1)
-	{
-		for (int i = 0; i < count; i++)
-			look_up(sink, &numbers[i], 1);
-		return;
-	}
-	if (answer.status != 200 || answer.cut)
-		flo_search_refused(sink->client, &answer, "give documents");
-	scan = flo_json_scan(flo_json_find(answer.body, "docs"));
-	for (int i = 0; i < count; i++)
-	{
-		const FloBulkItem *item = &bulk->items[numbers[i]];
-		bool		ok;
-		FloJsonPart document = former_document(item, &scan, &ok);
-
-		if (!ok)
-			flo_search_refused(sink->client, &answer, "give all documents");
-		resetStringInfo(&text);
-		append_found(&text, item, flo_json_find(document, "_source"));
-		if (text.len > 0)
-			flo_bulk_complete(bulk, numbers[i], text.data, text.len);
-		bulk->items[numbers[i]].missing = NIL;
-	}
-}
-
-/* Of this item and others behind it, so that few requests do */
-static void
-complete_from(SearchSink *sink, int first, int limit)
-{
-	int			numbers[LOOKUP_SIZE];
-	int			count = 0;
-
-	for (int i = first; i < limit && count < LOOKUP_SIZE; i++)
-	{
-		if (sink->sending->items[i].missing != NIL)
-			numbers[count++] = i;
-	}
-	look_up(sink, numbers, count);
-}
-
 /* --- driving ------------------------------------------------------------- */
 
 static bool
@@ -455,7 +323,7 @@ make_request(SearchSink *sink)
 		if (!bulk->items[count].table->prepared)
 			flo_search_prepare(sink->client, bulk->items[count].table);
 		if (bulk->items[count].missing != NIL)
-			complete_from(sink, count, limit);
+			flo_search_look_up(sink->client, bulk, count, limit);
 		len += bulk->items[count++].len;
 	}
 	bulk->sent = count;
@@ -914,30 +782,6 @@ search_save(FloSink *base)
 
 /* --- letters sent again -------------------------------------------------- */
 
-/* The lines of a letter; a document that is there must not be replaced by one as old */
-static bool
-append_letter(StringInfo out, const char *event)
-{
-	static const char *const gte = "\"version_type\":\"external_gte\"";
-	FloJsonPart letter = flo_json_part(event, strlen(event));
-	FloJsonPart action = flo_json_find(letter, "action");
-	FloJsonPart document = flo_json_find(letter, "document");
-	char	   *line;
-	char	   *type;
-
-	if (action.data == NULL)
-		return false;
-	line = pnstrdup(action.data, action.len);
-	type = strstr(line, gte);
-	if (type == NULL)
-		return false;
-	*type = '\0';
-	appendStringInfo(out, "%s\"version_type\":\"external\"%s\n", line, type + strlen(gte));
-	if (document.data != NULL)
-		appendStringInfo(out, "%.*s\n", document.len, document.data);
-	return true;
-}
-
 static void
 send_letter(void *arg, const FloDeadLetter *letter, char *error, size_t size)
 {
@@ -951,7 +795,7 @@ send_letter(void *arg, const FloDeadLetter *letter, char *error, size_t size)
 	StringInfoData body;
 
 	initStringInfo(&body);
-	if (!append_letter(&body, letter->event))
+	if (!flo_search_letter_lines(&body, letter->event))
 	{
 		snprintf(error, size, "it is not what was sent");
 		return;
