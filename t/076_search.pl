@@ -30,7 +30,8 @@ sub status { return status_of($dest, 'g', 'search', $_[0]); }
 sub insert
 {
 	my ($n, $v) = @_;
-	$source->safe_psql('postgres', "INSERT INTO t SELECT i, '" . ($v || 'v') . "' FROM generate_series($rows + 1, $rows + $n) i");
+	$source->safe_psql('postgres', "INSERT INTO t SELECT i, '" . ($v || 'v') . "' FROM generate_series($rows + 1,
+		$rows + $n) i");
 	$rows += $n;
 }
 
@@ -71,7 +72,8 @@ is_deeply(JSON::PP::decode_json($made->{body})->{mappings},
 	'the index is made');
 my @versions = map { $_ =~ /"version":(\d+)/ ? $1 : () } split /\n/, join '', map { $_->{body} } $search->bulks;
 is_deeply(\@versions, [ sort { $a <=> $b } @versions ], 'versions grow');
-unlike($dest->safe_psql('postgres', 'SELECT options FROM flo.workers'), qr/sesame/, 'the password is not among the options');
+unlike($dest->safe_psql('postgres', 'SELECT options FROM flo.workers'), qr/sesame/,
+	'the password is not among the options');
 unlike(slurp_file($dest->logfile), qr/bWU6c2VzYW1l/, 'nor in the log');
 $dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'search', '{"auth": {"api_key": "a2V5"}}')});
 insert(1);
@@ -82,19 +84,24 @@ is(($search->bulks)[-1]{headers}{authorization}, 'ApiKey a2V5', 'an API key, wit
 
 for my $case (
 	[ 'busy', { bulk => '503 Busy' }, qr/HTTP 503/ ],
-	[ 'too many requests', { bulk => '429 Too Many', body => '{"error":{"type":"rejected_execution_exception"}}' }, qr/HTTP 429.*rejected_execution/ ],
+	[ 'too many requests', { bulk => '429 Too Many', body => '{"error":{"type":"rejected_execution_exception"}}' },
+		qr/HTTP 429.*rejected_execution/ ],
 	[ 'a wrong password', { bulk => '401 Unauthorized' }, qr/HTTP 401/ ],
 	[ 'one that has no right', { item => { match => '.', status => 403 } }, qr/403 some_exception: because of 403/ ],
-	[ 'items that are rejected', { item => { match => '"v":"odd"', status => 429 } }, qr/429 some_exception: because of 429/ ],
+	[ 'items that are rejected', { item => { match => '"v":"odd"', status => 429 } },
+		qr/429 some_exception: because of 429/ ],
 	[ 'an answer that is none', { garbage => '<html>' }, qr/its answer is not one to a request _bulk/ ],
-	[ 'an answer about others', { garbage => '{"errors":true,"items":[{"index":{"status":201}}]}' }, qr/its answer is not one/ ],
-	[ 'an answer that does not end', { garbage => '{"errors":true,"items":[{"index":{"status":' . '[' x 100000 }, qr/its answer is not one/ ])
+	[ 'an answer about others', { garbage => '{"errors":true,"items":[{"index":{"status":201}}]}' },
+		qr/its answer is not one/ ],
+	[ 'an answer that does not end', { garbage => '{"errors":true,"items":[{"index":{"status":' . '[' x 100000 },
+		qr/its answer is not one/ ])
 {
 	my ($what, $rules, $error) = @$case;
 	$search->answer(%$rules);
 	insert(3);
 	insert(3, 'odd');
-	ok(wait_until($dest, 'postgres', q{SELECT state = 'waiting' AND detail ~ 'search service .*; attempt [2-9]' FROM flo.status WHERE member = 'search'},
+	ok(wait_until($dest, 'postgres',
+		q{SELECT state = 'waiting' AND detail ~ 'search service .*; attempt [2-9]' FROM flo.status WHERE member = 'search'},
 		"$what to be tried again"), "$what: is tried again");
 	like(status('last_error'), $error, "$what: last_error");
 	$search->answer;
@@ -110,7 +117,8 @@ caught_up();
 cmp_ok(time() - $start, '>', 2.5, 'Retry-After is waited for');
 $search->stop;
 insert(1);
-ok(wait_until($dest, 'postgres', q{SELECT detail ~ 'connection refused' FROM flo.status WHERE member = 'search'}, 'no connection'),
+ok(wait_until($dest, 'postgres', q{SELECT detail ~ 'connection refused' FROM flo.status WHERE member = 'search'},
+	'no connection'),
 	'a service that is not there');
 $start = time();
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'search')});
@@ -124,21 +132,25 @@ $search->answer(largest => 2000);
 start_member($dest, 'g', 'search');
 insert(200);
 caught_up();
-is(scalar keys %{ $search->documents('public-t') }, scalar $source->safe_psql('postgres', 'SELECT count(*) FROM t'), 'a request that is too long is divided');
+is(scalar keys %{ $search->documents('public-t') }, scalar $source->safe_psql('postgres', 'SELECT count(*) FROM t'),
+	'a request that is too long is divided');
 cmp_ok((sort { $b <=> $a } map { length $_->{body} } ($search->bulks)[-1, -2])[0], '<=', 2000, 'until it is not');
 $search->answer(spoils => 'rotten');
 insert(50);
 insert(1, 'rotten');
 insert(50);
 wait_state($dest, 'g', 'search', 'failed');
-like(status('last_error'), qr/refuses a document of index "public-t": HTTP 400/, 'of one that is refused, the document is found that spoils it');
+like(status('last_error'), qr/refuses a document of index "public-t": HTTP 400/,
+	'of one that is refused, the document is found that spoils it');
 alter('{"on_error": "dead_letter"}');
 start_member($dest, 'g', 'search');
 caught_up();
-is($dest->safe_psql('postgres', q{SELECT string_agg(event->'document'->>'v', ' ') FROM flo.dead_letters}), 'rotten', 'and set aside alone');
+is($dest->safe_psql('postgres', q{SELECT string_agg(event->'document'->>'v', ' ') FROM flo.dead_letters}), 'rotten',
+	'and set aside alone');
 $search->answer;
 $dest->safe_psql('postgres', 'SELECT flo.redrive(id) FROM flo.dead_letters');
-ok(wait_until($dest, 'postgres', 'SELECT NOT EXISTS (SELECT FROM flo.dead_letters)', 'the letter to be taken'), 'until it is taken');
+ok(wait_until($dest, 'postgres', 'SELECT NOT EXISTS (SELECT FROM flo.dead_letters)', 'the letter to be taken'),
+	'until it is taken');
 is(scalar keys %{ $search->documents('public-t') }, $rows, 'nothing is missing');
 
 # --- memory --------------------------------------------------------------------------------------------
@@ -146,10 +158,12 @@ is(scalar keys %{ $search->documents('public-t') }, $rows, 'nothing is missing')
 alter('{"batch_bytes": "100kB", "on_error": null}');
 $search->answer(bulk => '503 Busy');
 insert(3000, 'x' x 200);
-ok(wait_until($dest, 'postgres', q{SELECT state = 'waiting' FROM flo.status WHERE member = 'search'}, 'the service to fail'), 'a backlog');
+ok(wait_until($dest, 'postgres', q{SELECT state = 'waiting' FROM flo.status WHERE member = 'search'},
+	'the service to fail'), 'a backlog');
 $search->answer;
 caught_up();
-cmp_ok((sort { $b <=> $a } map { length $_->{body} } $search->bulks)[0], '<', 110 * 1024, 'no request is longer than batch_bytes and a row');
+cmp_ok((sort { $b <=> $a } map { length $_->{body} } $search->bulks)[0], '<', 110 * 1024,
+	'no request is longer than batch_bytes and a row');
 is(scalar keys %{ $search->documents('public-t') }, $rows, 'all of it arrives');
 
 done_testing();

@@ -47,7 +47,8 @@ sub is_same
 		'SELECT ' . ($id || 'id::text') . " AS id, $doc AS doc FROM $table of_row", $name);
 }
 
-$_->safe_psql('postgres', q{CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (a int, b text)}) for $source, $dest;
+$_->safe_psql('postgres', q{CREATE TYPE mood AS ENUM ('sad', 'ok');
+	CREATE TYPE pair AS (a int, b text)}) for $source, $dest;
 $source->safe_psql('postgres', q{
 	CREATE TABLE t (id int PRIMARY KEY, n numeric, f8 float8, f4 float4, b bool, big bigint, s smallint, t text,
 		m mood, p pair, ps pair[], j json, jb jsonb, ia int[], ta text[], ts timestamp, tz timestamptz, d date, ti time, iv interval,
@@ -58,16 +59,21 @@ $source->safe_psql('postgres', q{
 	INSERT INTO toasted SELECT i, repeat(md5(i::text), 200), i FROM generate_series(1, 50) i;
 	INSERT INTO composed SELECT i, 'b,%' || i, 'v' FROM generate_series(1, 100) i;
 	INSERT INTO t VALUES
-		(1, 12345678901234567890.1234567890, 1.5, 2.5, true, 9223372036854775807, 7, 'é " \ ' || chr(10), 'ok', (1, 'x'), '{"(2,y)"}',
-			'{"a": 1, "b": [1, 2]}', '5', '{1,2}', '{a,b}', '2026-01-02 03:04:05.678901', '2026-01-02 03:04:05+02', '2026-01-02',
-			'03:04', '1 day', '\xdeadbeef', '00000000-0000-0000-0000-000000000001', '[1,5)', '10.0.0.1', '<a/>', 7, '{5}', 12, 1, 'i', 2),
+		(1, 12345678901234567890.1234567890, 1.5, 2.5, true, 9223372036854775807, 7, 'é " \ ' || chr(10), 'ok', (1,
+			'x'), '{"(2,y)"}',
+			'{"a": 1, "b": [1, 2]}', '5', '{1,2}', '{a,b}', '2026-01-02 03:04:05.678901', '2026-01-02 03:04:05+02',
+				'2026-01-02',
+			'03:04', '1 day', '\xdeadbeef', '00000000-0000-0000-0000-000000000001', '[1,5)', '10.0.0.1', '<a/>', 7,
+				'{5}', 12, 1, 'i', 2),
 		(2, 'NaN', 'Infinity', 'NaN', NULL, NULL, NULL, repeat('long ', 20000), NULL, NULL, NULL, 'null',
-			jsonb_build_object('k', repeat('x', 100000)), '{{1,2},{3,4}}', NULL, 'infinity', '-infinity', '0044-03-15 BC', NULL, NULL,
+			jsonb_build_object('k', repeat('x', 100000)), '{{1,2},{3,4}}', NULL, 'infinity', '-infinity',
+				'0044-03-15 BC', NULL, NULL,
 			decode(repeat('00ff', 50000), 'hex'), NULL, NULL, '10.0.0.0/8', NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 	INSERT INTO t VALUES (3);
 });
 
-$source->safe_psql('postgres', q{SELECT flo.create_replicator('g', mode => 'copy_and_stream', track_ddl => true, options => '{"keyless_tables": "insert_only"}');
+$source->safe_psql('postgres',
+	q{SELECT flo.create_replicator('g', mode => 'copy_and_stream', track_ddl => true, options => '{"keyless_tables": "insert_only"}');
 	SELECT flo.start_group('g')});
 create_event_worker($dest, 'g', 'search', 'search',
 	{ url => $search->url, index => "$prefix-{table}", start => 'copy', batch_bytes => '64kB' });
@@ -113,7 +119,8 @@ is_same('composed', 'a long key is a hash',
 	q{CASE WHEN length(a || ',' || b) > 512 THEN encode(sha256(convert_to(a || ',' || b, 'UTF8')), 'hex')
 		ELSE a || ',' || replace(replace(b, '%', '%25'), ',', '%2C') END});
 $source->safe_psql('postgres', q{
-	BEGIN; INSERT INTO toasted VALUES (1000, 'before', 1); TRUNCATE toasted, composed; INSERT INTO toasted VALUES (1001, 'after', 1); COMMIT;
+	BEGIN; INSERT INTO toasted VALUES (1000, 'before', 1); TRUNCATE toasted, composed;
+		INSERT INTO toasted VALUES (1001, 'after', 1); COMMIT;
 	INSERT INTO toasted SELECT i, 'x', i FROM generate_series(1, 10) i;
 });
 is_same('toasted', 'TRUNCATE, and rows after it');
@@ -150,7 +157,8 @@ $load->finish;
 is_same('acts', 'after three crashes');
 
 # Changes that come once more, in a worker of its own: nothing goes back
-$dest->safe_psql('postgres', qq{SELECT flo.create_worker('g', 'search', 'late', '{"url": "@{[ $search->url ]}", "index": "$prefix-{table}", "tables": ["acts"]}')});
+$dest->safe_psql('postgres', qq{SELECT flo.create_worker('g', 'search', 'late',
+	'{"url": "@{[ $search->url ]}", "index": "$prefix-{table}", "tables": ["acts"]}')});
 start_member($dest, 'g', 'late');
 is_same('acts', 'two workers, one of which comes late');
 cmp_ok(status_of($dest, 'g', 'late', 'conflicts'), '>=', 0, 'what is older is refused there');
@@ -189,36 +197,49 @@ is($search->found(index_of('tale'), { match_all => {} }), '1 3 4 5', 'which has 
 $source->safe_psql('postgres', 'CREATE TABLE told (id int PRIMARY KEY)');
 $source->safe_psql('postgres', 'INSERT INTO told VALUES (1)');
 wait_state($dest, 'g', 'search', 'failed');
-like(status_of($dest, 'g', 'search', 'last_error'), qr/index "$prefix-told" holds documents of another table, "public.tale" of group "g"/,
+like(status_of($dest, 'g', 'search', 'last_error'),
+	qr/index "$prefix-told" holds documents of another table, "public.tale" of group "g"/,
 	'a table whose index is another\'s');
-$source->safe_psql('postgres', q{CREATE TABLE keyless (a int); CREATE TABLE wide (a int, b text); ALTER TABLE wide REPLICA IDENTITY FULL;
+$source->safe_psql('postgres', q{CREATE TABLE keyless (a int); CREATE TABLE wide (a int, b text);
+	ALTER TABLE wide REPLICA IDENTITY FULL;
 	INSERT INTO keyless VALUES (1)});
-$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'search', '{"tables": ["keyless"]}'); SELECT flo.start_group('g', 'search')});
+$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'search', '{"tables": ["keyless"]}');
+	SELECT flo.start_group('g', 'search')});
 wait_state($dest, 'g', 'search', 'failed');
-like(status_of($dest, 'g', 'search', 'last_error'), qr/table "public.keyless" cannot be searched: it has no primary key/, 'a table without a key');
+like(status_of($dest, 'g', 'search', 'last_error'),
+	qr/table "public.keyless" cannot be searched: it has no primary key/, 'a table without a key');
 $source->safe_psql('postgres', q{INSERT INTO wide VALUES (1, 'x')});
-$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'search', '{"tables": ["wide"]}'); SELECT flo.start_group('g', 'search')});
+$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'search', '{"tables": ["wide"]}');
+	SELECT flo.start_group('g', 'search')});
 wait_state($dest, 'g', 'search', 'failed');
-like(status_of($dest, 'g', 'search', 'last_error'), qr/table "public.wide" cannot be searched: its replica identity is FULL/, 'nor one without columns for it');
+like(status_of($dest, 'g', 'search', 'last_error'),
+	qr/table "public.wide" cannot be searched: its replica identity is FULL/, 'nor one without columns for it');
 $source->safe_psql('postgres', q{INSERT INTO wide VALUES (2, 'y'); UPDATE wide SET a = 3 WHERE a = 2});
-$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'search', '{"id": ["a"]}'); SELECT flo.start_group('g', 'search')});
+$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'search', '{"id": ["a"]}'); SELECT flo.start_group('g',
+	'search')});
 is_same('wide', 'which option id names', 'a::text');
 
 # An index that is there is used as it is; a document that does not fit is set aside
-$search->ask('PUT', '/' . index_of('picky'), { mappings => { dynamic => 'strict', properties => { id => { type => 'long' }, v => { type => 'integer' } } } });
+$search->ask('PUT', '/' . index_of('picky'),
+	{ mappings => { dynamic => 'strict', properties => { id => { type => 'long' }, v => { type => 'integer' } } } });
 alter('{"tables": ["picky"], "id": null}');
-$source->safe_psql('postgres', q{CREATE TABLE picky (id int PRIMARY KEY, v text, w text); INSERT INTO picky VALUES (1, '1'), (2, 'two'), (3, '3')});
+$source->safe_psql('postgres', q{CREATE TABLE picky (id int PRIMARY KEY, v text, w text);
+	INSERT INTO picky VALUES (1, '1'), (2, 'two'), (3, '3')});
 wait_state($dest, 'g', 'search', 'failed');
-like(status_of($dest, 'g', 'search', 'last_error'), qr/refuses a document of index "$prefix-picky": 400 mapper_parsing_exception/,
+like(status_of($dest, 'g', 'search', 'last_error'),
+	qr/refuses a document of index "$prefix-picky": 400 mapper_parsing_exception/,
 	'a document that is refused stops the worker');
 is($search->found(index_of('picky'), { match_all => {} }), '1 3', 'those beside it are there');
-$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'search', '{"on_error": "dead_letter"}'); SELECT flo.start_group('g', 'search')});
+$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'search', '{"on_error": "dead_letter"}');
+	SELECT flo.start_group('g', 'search')});
 $source->safe_psql('postgres', q{INSERT INTO picky VALUES (4, 'four'); UPDATE picky SET v = '44' WHERE id = 4});
 caught_up();
 is($search->found(index_of('picky'), { match_all => {} }), '1 3 4', 'or is set aside');
-is($dest->safe_psql('postgres', q{SELECT string_agg(event->'document'->>'v', ' ' ORDER BY id) FROM flo.dead_letters WHERE error ~ 'For input string'}), 'two four', 'as a dead letter');
+is($dest->safe_psql('postgres', q{SELECT string_agg(event->'document'->>'v',
+	' ' ORDER BY id) FROM flo.dead_letters WHERE error ~ 'For input string'}), 'two four', 'as a dead letter');
 $dest->safe_psql('postgres', q{SELECT flo.redrive_group('g')});
-ok(wait_until($dest, 'postgres', q{SELECT count(*) = 2 AND bool_and(attempts = 2) FROM flo.dead_letters}, 'the letters to be sent again'),
+ok(wait_until($dest, 'postgres', q{SELECT count(*) = 2 AND bool_and(attempts = 2) FROM flo.dead_letters},
+	'the letters to be sent again'),
 	'letters are sent again, and refused again');
 $search->ask('DELETE', '/' . index_of('picky'));
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'search')});
@@ -227,7 +248,8 @@ start_member($dest, 'g', 'search');
 $source->safe_psql('postgres', q{UPDATE picky SET w = 'w'});
 is_same('picky', 'an index that is gone is made again');
 $dest->safe_psql('postgres', q{SELECT flo.redrive_group('g')});
-ok(wait_until($dest, 'postgres', q{SELECT NOT EXISTS (SELECT FROM flo.dead_letters)}, 'the letters to be taken'), 'and takes the letters');
+ok(wait_until($dest, 'postgres', q{SELECT NOT EXISTS (SELECT FROM flo.dead_letters)}, 'the letters to be taken'),
+	'and takes the letters');
 is_same('picky', 'but nothing of them: there are newer documents');
 
 # --- other ways to map ------------------------------------------------------------------------------------
@@ -238,7 +260,8 @@ $source->safe_psql('postgres', q{CREATE TABLE deep (id int PRIMARY KEY, j jsonb)
 is_same('deep', 'JSON, flattened');
 is($search->found(index_of('deep'), { term => { 'j.a.b' => 'needle' } }), '1', 'is searched');
 alter('{"tables": ["free"], "mapping": "dynamic"}');
-$source->safe_psql('postgres', q{CREATE TABLE free (id int PRIMARY KEY, v text, j jsonb); INSERT INTO free VALUES (1, 'x', '{"a": 1}')});
+$source->safe_psql('postgres', q{CREATE TABLE free (id int PRIMARY KEY, v text, j jsonb); INSERT INTO free VALUES (1,
+	'x', '{"a": 1}')});
 is_same('free', 'mapping dynamic');
 is($search->found(index_of('free'), { term => { 'j.a' => 1 } }), '1', 'what the service makes of it');
 

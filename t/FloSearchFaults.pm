@@ -89,7 +89,8 @@ sub documents
 sub start
 {
 	my ($self) = @_;
-	my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $self->{port}, Listen => 64, ReuseAddr => 1)
+	my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $self->{port}, Listen => 64,
+		ReuseAddr => 1)
 	  or croak "listen: $@";
 	my $pid = fork();
 
@@ -156,7 +157,8 @@ sub _serve
 				my ($method, $path) = split / /, $line;
 				print { $self->{log} } $json->encode({ method => $method, path => $path, headers => \%headers, body => $body }) . "\n";
 				my ($status, $answer, @headers) = $self->_answer($method, $path, $body);
-				print $socket join("\r\n", "HTTP/1.1 $status", 'Content-Length: ' . length $answer, @headers, '', $answer);
+				print $socket join("\r\n", "HTTP/1.1 $status", 'Content-Length: ' . length $answer, @headers, '',
+					$answer);
 			}
 		}
 	}
@@ -168,7 +170,8 @@ sub _rules
 	my ($self) = @_;
 	my $rules = $json->decode(slurp_file("$self->{base}.rules"));
 
-	($self->{used}, $self->{known}) = (0, $rules->{said}) if !defined $self->{known} || $self->{known} != $rules->{said};
+	($self->{used}, $self->{known}) = (0, $rules->{said}) if !defined $self->{known} ||
+		$self->{known} != $rules->{said};
 	return {} if defined $rules->{times} && $self->{used} >= $rules->{times};
 	return $rules;
 }
@@ -185,7 +188,8 @@ sub _answer
 	}
 	if ($path =~ m{^/([^/]+)/_mapping$} && $method eq 'GET')
 	{
-		return ('404 Not Found', '{"error":{"type":"index_not_found_exception"},"status":404}') if !$self->{mappings}{$1};
+		return ('404 Not Found',
+			'{"error":{"type":"index_not_found_exception"},"status":404}') if !$self->{mappings}{$1};
 		return ('200 OK', $json->encode({ $1 => { mappings => $self->{mappings}{$1} } }));
 	}
 	return ('200 OK', '{"acknowledged":true}');
@@ -205,7 +209,8 @@ sub _bulk
 			defined $rules->{'Retry-After'} ? "Retry-After: $rules->{'Retry-After'}" : ());
 	}
 	return ('413 Too Large', '') if $rules->{largest} && length $body > $rules->{largest};
-	return ('400 Bad', '{"error":{"type":"illegal_argument_exception"}}') if $rules->{spoils} && $body =~ /$rules->{spoils}/;
+	return ('400 Bad', '{"error":{"type":"illegal_argument_exception"}}') if $rules->{spoils} &&
+		$body =~ /$rules->{spoils}/;
 	while (defined(my $line = shift @lines))
 	{
 		my ($act, $what) = %{ $json->decode($line) };
@@ -218,7 +223,8 @@ sub _bulk
 			$status = $rules->{item}{status};
 			$self->{used}++;
 		}
-		elsif (defined $$known && ($what->{version_type} eq 'external' ? $$known >= $what->{version} : $$known > $what->{version}))
+		elsif (defined $$known &&
+			($what->{version_type} eq 'external' ? $$known >= $what->{version} : $$known > $what->{version}))
 		{
 			$status = 409;
 		}

@@ -236,7 +236,8 @@ judge(FloBulk *bulk, FloBulkItem *item, FloJsonPart result, FloBulkOutcome *outc
 		pfree(item->error);
 	item->error = describe_error(bulk->context, status, error);
 	outcome->no_index |= no_index;
-	if (no_index || status < 400 || status == 401 || status == 403 || status == 429 || status >= 500)
+	if (no_index || status < 400 || status == 401 || status == 403 || status == 429 ||
+		status >= 500)
 	{
 		if (outcome->again == 0)
 			strlcpy(outcome->error, item->error, sizeof(outcome->error));

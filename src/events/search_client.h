@@ -69,7 +69,8 @@ pg_noreturn extern void flo_search_refused(FloSearchClient *client, const FloSea
 										   const char *what);
 
 /* Send documents; the body stays as it is until answered */
-extern void flo_search_post(FloSearchClient *client, const char *path, const char *body, size_t len);
+extern void flo_search_post(FloSearchClient *client, const char *path, const char *body,
+							size_t len);
 extern void flo_search_give_up(FloSearchClient *client);
 
 /* Let everything proceed for up to so long, and see to what is to be done once a second */

@@ -309,7 +309,8 @@ flo_search_rename_field(FloSearchClient *client, const char *name, const char *o
 
 	if (!read_index(client, name, &index) || !belongs_to(&index, client->spec->group, owner))
 		return;
-	if (flo_json_find(index.properties, pnstrdup(new_field + 1, strlen(new_field) - 2)).data != NULL)
+	property = flo_json_find(index.properties, pnstrdup(new_field + 1, strlen(new_field) - 2));
+	if (property.data != NULL)
 		return;
 	property = flo_json_find(index.properties, pnstrdup(field + 1, strlen(field) - 2));
 	if (property.data == NULL)

@@ -20,7 +20,7 @@ extern void flo_search_prepare(FloSearchClient *client, FloSearchTable *table);
 /* What the service calls the type for JSON whose values are keywords */
 extern const char *flo_search_flattened(FloSearchClient *client);
 
-/* An index under a second name; nothing, when it is not the former owner's or there is such a one */
+/* An index under a second name; not when it is not the former owner's, or that name is taken */
 extern void flo_search_rename_index(FloSearchClient *client, const char *index, const char *owner,
 									const char *new_index, const char *new_owner);
 
