@@ -4,6 +4,7 @@
 #	run		compiler, PostgreSQL server and its headers, NATS library and server
 #	test	what the TAP tests need on top; Prometheus is not installed for it (monitoring.sh)
 #	kafka	what a broker of Kafka, and reading from it, needs on top (test-kafka)
+#	search	what a search service needs on top (test-search)
 #	core	what unpacks the server's source on top
 #	lint	clang, cppcheck and pgindent on top
 #	fuzz	clang with its sanitizers and libFuzzer on top
@@ -98,6 +99,8 @@ missing_packages()
 	fi
 	if want kafka; then
 		have_command kcat || echo kcat
+	fi
+	if want kafka || want search; then
 		have_command mvn || echo maven
 		have_command javac || echo default-jdk-headless
 	fi

@@ -22,11 +22,12 @@
 #define ERROR_MAX 400
 
 FloBulk *
-flo_bulk_create(MemoryContext context)
+flo_bulk_create(MemoryContext context, bool discreet)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	FloBulk    *bulk = palloc0(sizeof(FloBulk));
 
+	bulk->discreet = discreet;
 	initStringInfo(&bulk->text);
 	bulk->ids = palloc0(ID_BITS / 8);
 	bulk->context = AllocSetContextCreate(context, "pg_flo bulk items", ALLOCSET_DEFAULT_SIZES);
@@ -193,23 +194,24 @@ flo_bulk_drop_refused(FloBulk *bulk)
 
 /* --- answers ------------------------------------------------------------- */
 
-/* "type: reason (cause)", ASCII: bytes of a stranger */
+/* "400 type: reason; cause", ASCII: bytes of a stranger.  Reasons can hold values. */
 static char *
-describe_error(MemoryContext context, int64 status, FloJsonPart error)
+describe_error(const FloBulk *bulk, int64 status, FloJsonPart error)
 {
 	char	   *cause = flo_json_content(flo_json_find(flo_json_find(error, "caused_by"),
 													   "reason"));
-	char	   *text = psprintf(INT64_FORMAT " %s: %s%s%s", status,
-								flo_json_content(flo_json_find(error, "type")),
-								flo_json_content(flo_json_find(error, "reason")),
-								cause[0] != '\0' ? "; " : "", cause);
+	char	   *type = flo_json_content(flo_json_find(error, "type"));
+	char	   *text = bulk->discreet ? psprintf(INT64_FORMAT " %s", status, type) :
+		psprintf(INT64_FORMAT " %s: %s%s%s", status, type,
+				 flo_json_content(flo_json_find(error, "reason")), cause[0] != '\0' ? "; " : "",
+				 cause);
 
 	if (strlen(text) > ERROR_MAX)
 		text[ERROR_MAX] = '\0';
 	for (char *c = text; *c != '\0'; c++)
 		if (*c < ' ' || *c > '~')
 			*c = '?';
-	return MemoryContextStrdup(context, text);
+	return MemoryContextStrdup(bulk->context, text);
 }
 
 /*
@@ -234,7 +236,7 @@ judge(FloBulk *bulk, FloBulkItem *item, FloJsonPart result, FloBulkOutcome *outc
 	}
 	if (item->error != NULL)
 		pfree(item->error);
-	item->error = describe_error(bulk->context, status, error);
+	item->error = describe_error(bulk, status, error);
 	outcome->no_index |= no_index;
 	if (no_index || status < 400 || status == 401 || status == 403 || status == 429 ||
 		status >= 500)

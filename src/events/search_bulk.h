@@ -33,6 +33,7 @@ typedef struct FloBulkItem
 
 typedef struct FloBulk
 {
+	bool		discreet;		/* errors must not show values */
 	MemoryContext context;		/* of what belongs to items */
 	StringInfoData text;
 	FloBulkItem *items;
@@ -43,7 +44,7 @@ typedef struct FloBulk
 	uint8	   *ids;			/* bits of hashes of the _ids in it */
 } FloBulk;
 
-extern FloBulk *flo_bulk_create(MemoryContext context);
+extern FloBulk *flo_bulk_create(MemoryContext context, bool discreet);
 extern void flo_bulk_clear(FloBulk *bulk);
 
 /*

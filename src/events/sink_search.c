@@ -157,6 +157,13 @@ name_item(const FloBulkItem *item)
 	flo_error_context_source(item->table->relation, item->table->schema, item->table->table);
 }
 
+/* With masking strict, errors show no value */
+static bool
+is_discreet(const SearchSink *sink)
+{
+	return sink->spec.options.masking == FLO_MASKING_STRICT;
+}
+
 /* --- documents that are refused ------------------------------------------ */
 
 static void
@@ -246,7 +253,10 @@ divide(SearchSink *sink, const FloHttpResult *result)
 		sink->limit = bulk->sent / 2;
 		return;
 	}
-	flo_http_describe_failure(result, error, sizeof(error));
+	if (is_discreet(sink))
+		snprintf(error, sizeof(error), "HTTP %d", result->status);
+	else
+		flo_http_describe_failure(result, error, sizeof(error));
 	if (bulk->items[0].error != NULL)
 		pfree(bulk->items[0].error);
 	bulk->items[0].error = MemoryContextStrdup(bulk->context, error[0] != '\0' ? error :
@@ -428,7 +438,8 @@ find_table(SearchSink *sink, const FloRelation *relation)
 		MemoryContext old;
 
 		/* items refer to it */
-		deliver_all(sink);
+		if (found)
+			deliver_all(sink);
 		table->version = 0;
 		MemoryContextReset(table->context);
 		if (sink->flattened == NULL && sink->spec.options.json == FLO_SEARCH_JSON_FLATTENED)
@@ -655,8 +666,8 @@ search_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
 	control.hcxt = context;
 	sink->tables = hash_create("pg_flo search tables", 64, &control,
 							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	sink->sending = flo_bulk_create(context);
-	sink->gathering = flo_bulk_create(context);
+	sink->sending = flo_bulk_create(context, is_discreet(sink));
+	sink->gathering = flo_bulk_create(context, is_discreet(sink));
 	if (state != NULL)
 		sink->seen = sink->saved = sink->done = flo_place_parse(state);
 	sink->client = flo_search_client_open(context, &sink->spec, host);
@@ -786,7 +797,7 @@ static void
 send_letter(void *arg, const FloDeadLetter *letter, char *error, size_t size)
 {
 	SearchSink *sink = arg;
-	FloBulk    *bulk = flo_bulk_create(CurrentMemoryContext);
+	FloBulk    *bulk = flo_bulk_create(CurrentMemoryContext, is_discreet(sink));
 	FloSearchTable nothing = {.index = ""};
 	FloTransaction txn = {0};
 	FloBulkOutcome outcome;
