@@ -111,6 +111,23 @@ write_wal(1);
 is_same_table($source, $dest, 't');
 hold_writer();
 
+# --- always a transaction open, but never the same one ----------------------------------
+
+my @sessions = map { FloTest::Session->new($source) } 1, 2;
+my $open = q{BEGIN; SELECT pg_logical_emit_message(true, 'test', 'x')};
+write_wal(2) for 1 .. 6;	# the last record has none open
+$sessions[0]->query($open);
+for my $i (1 .. 12)
+{
+	write_wal(2);
+	$sessions[ $i % 2 ]->query($open);
+	$sessions[ 1 - $i % 2 ]->query('COMMIT');
+}
+$end = insert_lsn();
+ok(await(sub { behind($end) < 12 * $mb }, 'the restart point to follow'), 'it follows transactions that overlap');
+$sessions[0]->query('COMMIT');
+$_->close for @sessions;
+
 # --- a long transaction -----------------------------------------------------------------
 
 my $session = FloTest::Session->new($source);

@@ -70,11 +70,12 @@ record_helps(Replicator *rep, uint64 bytes)
 static bool
 record_is_due(Replicator *rep, XLogRecPtr confirmed)
 {
-	XLogRecPtr	newest = Max(flo_decoder_newest_restart(rep->decoder), rep->running_logged);
+	XLogRecPtr	newest = flo_decoder_newest_restart(rep->decoder);
 
 	return confirmed > flo_decoder_slot_restart() + restart_distance() &&
 		!flo_decoder_restart_pending() &&
-		flo_decoder_position(rep->decoder) >= newest + restart_distance() / 2 &&
+		flo_decoder_position(rep->decoder) >=
+		Max(newest, rep->running_logged) + restart_distance() / 2 &&
 		(record_helps(rep, 0) || flo_decoder_possible_restart(rep->decoder) >= newest);
 }
 
