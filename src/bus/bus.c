@@ -706,15 +706,6 @@ flo_bus_echo(FloBus *bus, uint64 token)
 											  NULL, 0, NULL, 0));
 }
 
-/* Is a member that need not be there "true"? */
-static bool
-is_true(FloJson json, const char *key)
-{
-	FloJson		value;
-
-	return flo_json_get(json, key, &value) && value.len == 4 && memcmp(value.text, "true", 4) == 0;
-}
-
 /* {"stream":"s","seq":1} or {"error":{"code":400,"err_code":10071,"description":"..."}} */
 static void
 parse_ack(FloJson json, FloBusAck *ack)
@@ -736,7 +727,7 @@ parse_ack(FloJson json, FloBusAck *ack)
 	else if (flo_json_get_uint64(json, "seq", &ack->seq) && ack->seq > 0)
 	{
 		ack->stored = true;
-		ack->duplicate = is_true(json, "duplicate");
+		ack->duplicate = flo_json_is_true(json, "duplicate");
 	}
 	else
 		strlcpy(ack->error, "malformed acknowledgement", sizeof(ack->error));

@@ -441,20 +441,10 @@ make_connection(FloNats *nats)
 static bool
 was_sent_away(natsStatus status)
 {
-	switch (status)
-	{
-		case NATS_CONNECTION_CLOSED:
-		case NATS_IO_ERROR:
-		case NATS_PROTOCOL_ERROR:	/* nothing instead of PONG, of older
-									 * libraries */
-		case NATS_SSL_ERROR:
-		case NATS_TIMEOUT:
-		case NATS_ADDRESS_MISSING:
-		case NATS_NO_SERVER:	/* one of several may have done so */
-			return true;
-		default:
-			return false;
-	}
+	/* without PONG it is a protocol error to older libraries; of several servers one may do so */
+	return status == NATS_CONNECTION_CLOSED || status == NATS_IO_ERROR ||
+		status == NATS_PROTOCOL_ERROR || status == NATS_SSL_ERROR || status == NATS_TIMEOUT ||
+		status == NATS_ADDRESS_MISSING || status == NATS_NO_SERVER;
 }
 
 /* Where the library's words do not lead to the cause */
@@ -854,9 +844,7 @@ header_of(void *impl, const char *name)
 {
 	const char *value = NULL;
 
-	if (natsMsgHeader_Get(((Held *) impl)->message, name, &value) != NATS_OK)
-		return NULL;
-	return value;
+	return natsMsgHeader_Get(((Held *) impl)->message, name, &value) == NATS_OK ? value : NULL;
 }
 
 static FloNatsStatus

@@ -196,6 +196,15 @@ flo_json_get_uint64(FloJson object, const char *key, uint64 *value)
 }
 
 bool
+flo_json_is_true(FloJson object, const char *key)
+{
+	FloJson		value;
+
+	return flo_json_get(object, key, &value) && value.len == 4 &&
+		memcmp(value.text, "true", 4) == 0;
+}
+
+bool
 flo_json_get_int64(FloJson object, const char *key, int64 *value)
 {
 	FloJson		span;

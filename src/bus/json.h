@@ -26,6 +26,9 @@ extern bool flo_json_get(FloJson object, const char *key, FloJson *value);
 extern bool flo_json_get_int64(FloJson object, const char *key, int64 *value);
 extern bool flo_json_get_uint64(FloJson object, const char *key, uint64 *value);
 
+/* Is the value of a key, which need not be there, true? */
+extern bool flo_json_is_true(FloJson object, const char *key);
+
 /*
  * A string's characters, palloc'd; NULL when it is not a string.  Characters
  * that the database's encoding may not have become '?'.

@@ -92,14 +92,6 @@ make_bucket(FloBus *bus, const FloKvConfig *config)
 }
 
 static bool
-is_true(FloJson config, const char *key)
-{
-	FloJson		value;
-
-	return flo_json_get(config, key, &value) && value.len == 4 && memcmp(value.text, "true", 4) == 0;
-}
-
-static bool
 is_string(FloJson config, const char *key, const char *text)
 {
 	FloJson		value;
@@ -143,7 +135,7 @@ why_unfit(FloJson config, const FloKvConfig *wanted)
 		return "it holds what another stream does";
 	if (!has_our_subjects(config, wanted->bucket))
 		return psprintf("its subjects are not \"$KV.%s.>\" alone", wanted->bucket);
-	if (is_true(config, "sealed"))
+	if (flo_json_is_true(config, "sealed"))
 		return "it is sealed";
 	if (!is_string(config, "retention", "limits"))
 		return "its values go when they are read";
@@ -152,7 +144,7 @@ why_unfit(FloJson config, const FloKvConfig *wanted)
 	if (!is_string(config, "discard", "new") &&
 		(limit_of(config, "max_bytes") > 0 || limit_of(config, "max_msgs") > 0))
 		return "old values make room for new ones";
-	if (!is_true(config, "allow_rollup_hdrs"))
+	if (!flo_json_is_true(config, "allow_rollup_hdrs"))
 		return "it does not allow keys to be purged";
 	if (limit_of(config, "max_msgs_per_subject") != wanted->history)
 		return psprintf("its history is " INT64_FORMAT ", and kv_history is %d",
