@@ -157,6 +157,16 @@ ok(wait_until($dest, 'postgres', q{SELECT state = 'streaming' FROM flo.status WH
 	'a resync');
 wait_caught_up($source, $dest, 'users');
 is_same_table($source, $dest, 't', 'with all rows');
+$dest->safe_psql('postgres', q{SELECT flo.create_worker('users', 'nats', options => '{"start": "latest"}');
+	SELECT flo.create_worker('users', 'nats', 'core', '{"start": "latest", "jetstream": false}');
+	SELECT flo.start_group('users')});
+wait_state($dest, 'users', $_, 'streaming') for qw(nats core);
+$source->safe_psql('postgres', q{INSERT INTO t (v) VALUES ('as a message')});
+wait_caught_up($source, $dest, 'users');
+is($nats->last_seq('cdc_users'), 1, 'events as messages, into a stream');
+is(status_of($dest, 'users', 'core', 'inserts || coalesce(last_error, $$$$)'), '1', 'and to whoever listens');
+$dest->safe_psql('postgres', qq{SELECT flo.drop_worker('users', '$_')}) for qw(nats core);
+$nats->api('STREAM.DELETE.cdc_users');
 $dest->safe_psql('postgres', q{SELECT flo.drop_worker('users', 'postgres')});
 ok(!grep({ $_ eq $consumer } @{ $nats->api('CONSUMER.NAMES.pgflo_users_stream', {})->{consumers} || [] }),
 	'the worker is dropped with its consumer');
