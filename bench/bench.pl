@@ -381,7 +381,8 @@ my %system = (
 			psql('source', 'bench_copy', "DROP PUBLICATION $name");
 		},
 		sender => sub {
-			psql('source', $db{native}, "SELECT active_pid FROM pg_replication_slots WHERE slot_name = '$db{native}'") },
+			psql('source', $db{native},
+				"SELECT active_pid FROM pg_replication_slots WHERE slot_name = '$db{native}'") },
 		applier => sub {
 			psql('dest', $db{native}, 'SELECT pid FROM pg_stat_subscription
 			WHERE pid IS NOT NULL AND relid IS NULL LIMIT 1') },
@@ -389,8 +390,8 @@ my %system = (
 	pg_flo => {
 		setup => sub {
 			psql($_, $db{pg_flo}, 'CREATE EXTENSION pg_flo') for qw(source dest);
-			psql('source', $db{pg_flo}, "SELECT flo.create_replicator('$db{pg_flo}', tables => '{" . ($tables =~ s/ //gr)
-				  . "}')");
+			psql('source', $db{pg_flo},
+				"SELECT flo.create_replicator('$db{pg_flo}', tables => '{" . ($tables =~ s/ //gr) . "}')");
 			psql('dest', $db{pg_flo}, "SELECT flo.create_worker('$db{pg_flo}', options => '$worker_options')");
 		},
 		start => sub {

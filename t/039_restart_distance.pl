@@ -78,7 +78,8 @@ cmp_ok(behind(insert_lsn()), '<', $mb, 'and has moved the restart point');
 start_member($source, 'g', 'replicator');
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
 wait_state($dest, 'g', 'postgres', 'stopped');
-$source->safe_psql('postgres', "SELECT pg_logical_emit_message(false, 'test', repeat('x', $mb)) FROM generate_series(1, 9)");
+$source->safe_psql('postgres', "SELECT pg_logical_emit_message(false, 'test', repeat('x', $mb))
+	FROM generate_series(1, 9)");
 $source->safe_psql('postgres', 'INSERT INTO t VALUES (' . ++$rows . ')');
 $begun = time();
 $source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
@@ -135,7 +136,7 @@ $session->query('BEGIN; CREATE TEMP TABLE held (id int)');
 $session->query('INSERT INTO held VALUES (1)');
 my $from = insert_lsn();
 write_wal(2) for 1 .. 10;
-ok(await(sub { behind($from) < 8 * $mb }, 'the restart point'), 'the restart point follows to where the transaction began');
+ok(await(sub { behind($from) < 8 * $mb }, 'the restart point'), 'it follows to where the transaction began');
 cmp_ok(behind(insert_lsn()), '>', 15 * $mb, 'and no further');
 $from = insert_lsn();
 write_wal(2) for 1 .. 10;
