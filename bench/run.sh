@@ -1,7 +1,7 @@
 #!/bin/bash
 # make bench: build, install, and run bench.pl as the user that servers run as.
 #
-#	make bench						everything, in under ten minutes
+#	make bench						everything, in a quarter of an hour
 #	make bench SCENARIOS="bulk_insert latency" RUNS=5 SCALE=2
 #
 # What it measures and what the variables mean: bench.pl.  The results are
