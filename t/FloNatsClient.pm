@@ -117,7 +117,9 @@ sub _message
 	my ($status) = $block =~ m{^NATS/1.0 +(\d+)};
 
 	while ($block =~ /^([^:\r\n]+): ?(.*?)\r$/mg) { $headers{$1} = $2; }
-	return { subject => $subject, reply => $reply, data => $data, headers => \%headers, status => $status, at => time() };
+	return {
+		subject => $subject, reply => $reply, data => $data, headers => \%headers, status => $status, at => time(),
+	};
 }
 
 # The next message of any subscription; undef when none comes within so many seconds

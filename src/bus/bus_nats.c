@@ -441,7 +441,7 @@ make_connection(FloNats *nats)
 static bool
 was_sent_away(natsStatus status)
 {
-	/* without PONG it is a protocol error to older libraries; of several servers one may do so */
+	/* of one among several servers, or without PONG to older libraries */
 	return status == NATS_CONNECTION_CLOSED || status == NATS_IO_ERROR ||
 		status == NATS_PROTOCOL_ERROR || status == NATS_SSL_ERROR || status == NATS_TIMEOUT ||
 		status == NATS_ADDRESS_MISSING || status == NATS_NO_SERVER;
