@@ -91,7 +91,8 @@ sub attribute_problems
 	my @problems = map { "no $_" } grep { !defined $a{$_} || $a{$_} eq '' } qw(id source specversion type);
 
 	push @problems, "name $_" for grep { !/^[a-z0-9]{1,20}$/ } keys %a;
-	push @problems, "value of $_" for grep { ref $a{$_} || !defined $a{$_} || $a{$_} =~ /[\x00-\x1f\x7f-\x9f]/ } keys %a;
+	push @problems, "value of $_" for
+	  grep { ref $a{$_} || !defined $a{$_} || $a{$_} =~ /[\x00-\x1f\x7f-\x9f]/ } keys %a;
 	push @problems, 'specversion' if $a{specversion} ne '1.0';
 	push @problems, 'time' if exists $a{time} && $a{time} !~ $rfc3339;
 	push @problems, 'source' if $a{source} !~ m{^[\w/:?#\[\]\@!\$&'()*+,;=.~%-]+$}a;
@@ -136,7 +137,8 @@ sub debezium_problems
 	my @problems;
 
 	push @problems, "op $op" if $op !~ /^[crudtm]$/;
-	push @problems, "no $_" for grep { !exists $e->{$_} } qw(source op ts_ms transaction), $op eq 'm' ? 'message' : qw(before after);
+	push @problems, "no $_" for grep { !exists $e->{$_} } qw(source op ts_ms transaction),
+	  $op eq 'm' ? 'message' : qw(before after);
 	push @problems, "source without $_" for grep { !exists $s->{$_} }
 	  qw(version connector name ts_ms snapshot db sequence schema table txId lsn xmin);
 	push @problems, 'before' if $op =~ /[crt]/ && defined $e->{before};
@@ -151,8 +153,8 @@ sub debezium_problems
 	return join(', ', @problems);
 }
 
-sub ops { my ($table) = @_; return join('', map { $_->{op} } grep { $_->{source}{table} eq $table } @{ $events{debezium} }); }
 sub of { my ($table) = @_; return grep { $_->{source}{table} eq $table } @{ $events{debezium} }; }
+sub ops { my ($table) = @_; return join('', map { $_->{op} } of($table)); }
 
 my @debezium = @{ $events{debezium} };
 is(join("\n", grep { $_ ne '' } map { debezium_problems($_) } @debezium), '', 'each is one of Debezium\'s');
@@ -165,7 +167,8 @@ is_deeply($items[0]{after},
 		doc => { k => 1 }, photo => 'p' }, 'values are as in our own format');
 is_deeply($items[3]{before}, undef, 'nothing is known of the row before an update');
 is($items[3]{after}{photo}, '__debezium_unavailable_value', 'what was not sent is unavailable');
-is_deeply([ $items[4]{before}, @{ $items[5]{after} }{qw(id photo)} ], [ { id => 3 }, 30, '__debezium_unavailable_value' ],
+is_deeply([ $items[4]{before}, @{ $items[5]{after} }{qw(id photo)} ],
+	[ { id => 3 }, 30, '__debezium_unavailable_value' ],
 	'a key that changes: delete and create');
 is($items[5]{source}{event_id}, "$items[4]{source}{event_id}.2", 'with an Id each');
 ok($own{ $items[4]{source}{event_id} }, 'the first of them that of our own');
@@ -203,12 +206,19 @@ for my $e (grep { $_->{op} ne 'm' } @items)
 	$rows{ $new{id} } = \%new;
 }
 is(join(' ', map { "$_=" . ($rows{$_}{name} // 'null') } sort keys %rows),
-	$source->safe_psql($db, q{SELECT string_agg(id || '=' || coalesce(name, 'null'), ' ' ORDER BY id::text) FROM items}),
+	$source->safe_psql($db, q{SELECT string_agg(id || '=' || coalesce(name, 'null'), ' ' ORDER BY id::text)
+		FROM items}),
 	'replayed they are the table');
 
 # --- what the documentation shows ---------------------------------------------------------------------------
 
-sub members { my ($o) = @_; return ref $o eq 'HASH' ? join(' ', map { "$_" . ($_ =~ /^(source|ReplicationKey)$/ ? '(' . members($o->{$_}) . ')' : '') } sort keys %$o) : ''; }
+# Names of its members, and of theirs where they are always the same
+sub members
+{
+	my ($o) = @_;
+	return join(' ', map { /^(source|ReplicationKey)$/ && ref $o->{$_} ? "$_(" . members($o->{$_}) . ')' : $_ }
+		sort keys %$o);
+}
 
 my $doc = "$FindBin::Bin/../doc/events.md";
 SKIP:
@@ -236,23 +246,33 @@ my $client = FloNatsClient->new($nats->port);
 $client->subscribe('sent.>');
 my %through = (
 	nats_own => { format => 'pg_flo', tombstones => JSON::PP::true() },
-	nats_cloud => { format => 'cloudevents', cloudevents_mode => 'binary', cloudevents_source => 'https://example.com/a%20b' },
+	nats_cloud => { format => 'cloudevents', cloudevents_mode => 'binary',
+		cloudevents_source => 'https://example.com/a%20b' },
 	nats_debezium => { format => 'debezium', tombstones => JSON::PP::true() });
 create_event_worker($dest, 'g', 'nats', $_, { subject => "sent.$_.{table}.{operation}", jetstream => JSON::PP::false(),
 	start => 'latest', oversize => 'reference', %{ $through{$_} } }) for sort keys %through;
 my ($less, $more) = ('l' x 700_000, 'm' x 800_000);
 $source->safe_psql($db, $_) for (
-	"INSERT INTO items (id, name) VALUES (7, 'seven')", 'UPDATE items SET id = 8 WHERE id = 7', 'DELETE FROM items WHERE id = 8',
-	"INSERT INTO items (id, name, photo) VALUES (9, '$less', '$more')", q{INSERT INTO whole VALUES (1, 'x'); DELETE FROM whole});
+	"INSERT INTO items (id, name) VALUES (7, 'seven')", 'UPDATE items SET id = 8 WHERE id = 7',
+	'DELETE FROM items WHERE id = 8',
+	"INSERT INTO items (id, name, photo) VALUES (9, '$less', '$more')",
+	q{INSERT INTO whole VALUES (1, 'x'); DELETE FROM whole});
 caught_up(sort keys %through);
 my %sent;
 while (my $message = $client->next(2)) { push @{ $sent{ (split /\./, $message->{subject})[1] } }, $message; }
 
 # subject without what all have in common, and what the Id ends in
-sub told { return join(' ', map { my $m = $_; $m->{subject} =~ /^sent\.\w+\.(.*)/; my $what = $1; my ($n) = $m->{headers}{'Nats-Msg-Id'} =~ /(\.\d+)$/;
-	$what . ($n // '') . ($m->{data} eq '' ? '(empty)' : '') } @_); }
+sub told_of
+{
+	my ($message) = @_;
+	my ($what) = $message->{subject} =~ /^sent\.\w+\.(.*)/;
+	my ($n) = $message->{headers}{'Nats-Msg-Id'} =~ /(\.\d+)$/;
+	return $what . ($n // '') . ($message->{data} eq '' ? '(empty)' : '');
+}
+sub told { return join(' ', map { told_of($_) } @_); }
 
-is(told(@{ $sent{nats_own} }), 'items.insert items.update items.delete.2(empty) items.delete items.delete.2(empty) items.insert '
+is(told(@{ $sent{nats_own} }),
+	'items.insert items.update items.delete.2(empty) items.delete items.delete.2(empty) items.insert '
 	. 'whole.insert whole.delete', 'tombstones for keys that are no more; a table without a key has none');
 is(told(@{ $sent{nats_debezium} }),
 	'items.insert items.delete items.delete.2(empty) items.insert.3 items.delete items.delete.2(empty) items.insert '
@@ -300,23 +320,27 @@ sub hooked
 	return $hook->requests;
 }
 
-my @rows = ("INSERT INTO items (id, name) VALUES (20, 'ö')", "UPDATE items SET id = 21 WHERE id = 20", 'DELETE FROM items WHERE id = 21');
+my @rows = ("INSERT INTO items (id, name) VALUES (20, 'ö')", 'UPDATE items SET id = 21 WHERE id = 20',
+	'DELETE FROM items WHERE id = 21');
+
+sub body { my ($request) = @_; return $json->decode(Encode::encode_utf8($request->{body})); }
+sub content_types { return join(' ', map { $_->{headers}{'content-type'} =~ s/; charset=UTF-8$//r } @_); }
 my @requests = hooked({ format => 'cloudevents' }, @rows);
-is(join(' | ', map { $_->{headers}{'content-type'} } @requests), join(' | ', ('application/cloudevents+json; charset=UTF-8') x 3),
+is(content_types(@requests), join(' ', ('application/cloudevents+json') x 3),
 	'structured: the content type');
-is(join("\n", grep { $_ ne '' } map { cloudevent_problems($json->decode(Encode::encode_utf8($_->{body}))) } @requests), '',
+is(join("\n", grep { $_ ne '' } map { cloudevent_problems(body($_)) } @requests), '',
 	'and CloudEvents');
 is($requests[0]{headers}{'flo-type'}, 'INSERT', 'with our headers');
 
 @requests = hooked({ format => 'cloudevents', events_per_request => 2 }, join(';', 'BEGIN', @rows, 'COMMIT'));
-is(join(' | ', map { $_->{headers}{'content-type'} } @requests),
-	join(' | ', ('application/cloudevents-batch+json; charset=UTF-8') x 2), 'batches: the content type');
-my @batched = map { @{ $json->decode(Encode::encode_utf8($_->{body})) } } @requests;
-is(join(' ', map { $_->{type} . cloudevent_problems($_) } @batched), 'pg_flo.insert pg_flo.update pg_flo.delete', 'and arrays of CloudEvents');
+is(content_types(@requests), join(' ', ('application/cloudevents-batch+json') x 2), 'batches: the content type');
+my @batched = map { @{ body($_) } } @requests;
+is(join(' ', map { $_->{type} . cloudevent_problems($_) } @batched),
+	'pg_flo.insert pg_flo.update pg_flo.delete', 'and arrays of CloudEvents');
 is(scalar(grep { /^(flo|ce)-/ } map { keys %{ $_->{headers} } } @requests), 0, 'without headers of single ones');
 
 @requests = hooked({ format => 'debezium' }, @rows);
-is(join(' ', map { $json->decode(Encode::encode_utf8($_->{body}))->{op} . $_->{headers}{'flo-type'} } @requests),
+is(join(' ', map { body($_)->{op} . $_->{headers}{'flo-type'} } @requests),
 	'cINSERT dDELETE cINSERT dDELETE', 'Debezium\'s: one request each');
 is($requests[2]{headers}{'idempotency-key'}, "$requests[1]{headers}{'idempotency-key'}.2", 'with a key each');
 is($requests[0]{headers}{'content-type'}, 'application/json', 'as JSON');
@@ -329,18 +353,20 @@ create_event_worker($dest, 'g', 'webhook', 'hook', { url => $hook->url, start =>
 $source->safe_psql($db, qq{INSERT INTO "Ödd.n\tame" VALUES (50)});
 caught_up('hook');
 my ($refused) = $hook->requests;
-is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.dead_letters WHERE 'ce-type: pg_flo.insert' = ANY (headers)}), 1,
+is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.dead_letters
+	WHERE 'ce-type: pg_flo.insert' = ANY (headers)}), 1,
 	'a letter has its headers');
 $hook->answer('200 OK');
 $hook->forget;
 $dest->safe_psql('postgres', q{SELECT flo.redrive_group('g')});
-ok(await(sub { $dest->safe_psql('postgres', 'SELECT count(*) FROM flo.dead_letters') eq '0' }, 'the letter to be taken'), 'it is taken');
+ok(wait_until($dest, 'postgres', 'SELECT count(*) = 0 FROM flo.dead_letters', 'the letter to be taken'), 'it is taken');
 my ($again) = $hook->requests;
 my %attributes = map { /^ce-(.*)/ ? ($1 => $again->{headers}{$_}) : () } keys %{ $again->{headers} };
 is(attribute_problems(%attributes), '', 'with attributes');
 is($again->{headers}{'flo-table'}, '%C3%96dd.n%09ame', 'names are encoded');
 is($again->{headers}{'content-type'}, 'application/json', 'binary: the content type is that of the data');
-is_deeply([ $again->{body}, $again->{headers} ], [ $refused->{body}, $refused->{headers} ], 'all is as it was the first time');
+is_deeply([ $again->{body}, $again->{headers} ], [ $refused->{body}, $refused->{headers} ],
+	'all is as it was the first time');
 
 # --- standard output -------------------------------------------------------------------------------------------
 
