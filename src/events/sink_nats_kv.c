@@ -77,7 +77,8 @@ typedef struct FloKvSink
 	FloClock	served_at;
 
 	char		life[LIFE_SIZE + 1];
-	bool		unswept;		/* a copy is loaded: what is not in it has to go */
+	bool		unswept;		/* a copy is loaded: what is not in it has to
+								 * go */
 	Place		done;			/* up to here it is published, or will be */
 	Place		added;
 	char		run[LIFE_SIZE + 1]; /* of this process, for what has no place */
