@@ -34,11 +34,11 @@
 #define SLOT_SAVE_INTERVAL 10000
 
 /*
- * ms that an orderly stop may take for it; the second where no worker has said a word
- * for so long that none will now
+ * ms that an orderly stop may take for it; the second where a transaction holds the
+ * slot, or no worker has said a word for so long that none will now
  */
 #define SETTLE_TIME 1000
-#define SETTLE_TIME_ALONE 100
+#define SETTLE_TIME_SHORT 100
 #define WORKERS_SILENT 10000
 
 /* Bytes that are read again in a moment: not worth a record, nor a pause, at a stop */
@@ -116,7 +116,7 @@ is_out_of_time(Replicator *rep)
 	FloClock	heard = flo_retention_heard(rep->retention);
 	bool		alone = heard == 0 || flo_clock_passed(heard, WORKERS_SILENT);
 
-	return flo_clock_passed(rep->settling, alone ? SETTLE_TIME_ALONE : SETTLE_TIME);
+	return flo_clock_passed(rep->settling, alone ? SETTLE_TIME_SHORT : SETTLE_TIME);
 }
 
 static bool
@@ -137,10 +137,12 @@ has_settled(Replicator *rep)
 	if (flo_decoder_restart_pending())
 		return false;			/* until that is confirmed, another one would
 								 * be passed over */
-	if (!XLogRecPtrIsInvalid(rep->settle_lsn))
-		return read >= rep->settle_lsn;
+	if (read < rep->settle_lsn)
+		return false;
+
+	/* what is open may be over in a moment, as the scanner's with this news */
 	if (!record_helps(rep, SETTLED_DISTANCE))
-		return true;
+		return flo_clock_passed(rep->settling, SETTLE_TIME_SHORT);
 	rep->settle_lsn = LogStandbySnapshot();
 	XLogFlush(rep->settle_lsn);
 	return false;
