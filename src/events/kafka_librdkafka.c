@@ -290,7 +290,7 @@ take_offsets(FloKafka *kafka, rd_kafka_event_t * event, FloKafkaFailure *failure
 }
 
 static bool
-look_for_note(FloKafka *kafka, rd_kafka_t *reader, rd_kafka_queue_t * queue,
+look_for_note(FloKafka *kafka, rd_kafka_t * reader, rd_kafka_queue_t * queue,
 			  FloKafkaFailure *failure)
 {
 	rd_kafka_ListConsumerGroupOffsets_t *request =
