@@ -21,13 +21,6 @@
 #include "utils/memutils.h"
 #include "wire/backfill.h"
 
-const FloDueBackfill *
-flo_worker_due_backfill(const FloWorker *w)
-{
-	return w->due != NULL &&
-		strcmp(w->due->generation, flo_progress_generation(w->progress)) == 0 ? w->due : NULL;
-}
-
 void
 flo_worker_load_due_backfill(FloWorker *w)
 {

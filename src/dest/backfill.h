@@ -17,9 +17,6 @@ extern void flo_worker_read_backfill_marker(FloWorker *w, const FloChunk *chunk)
  */
 extern void flo_worker_meet_backfill(FloWorker *w);
 
-/* The newest of this generation that the worker has met, NULL when there is none */
-extern const FloDueBackfill *flo_worker_due_backfill(const FloWorker *w);
-
 /* As it is written down; "save" with what has come of it */
 extern void flo_worker_load_due_backfill(FloWorker *w);
 extern void flo_worker_save_due_backfill(FloWorker *w, const FloDueBackfill *due);

@@ -16,7 +16,6 @@
 #include "core/loop.h"
 #include "core/settings.h"
 #include "core/transaction.h"
-#include "dest/backfill.h"
 #include "dest/consumer.h"
 #include "dest/copy_loader.h"
 #include "dest/foreign_keys.h"
@@ -67,6 +66,13 @@ flo_worker_show_pending(FloWorker *w)
 {
 	w->shown_pending = flo_worker_pending_since(w);
 	flo_state_pending(w->shown_pending, w->source.seen, flo_worker_pending_bytes(w));
+}
+
+const FloDueBackfill *
+flo_worker_due_backfill(const FloWorker *w)
+{
+	return w->due != NULL &&
+		strcmp(w->due->generation, flo_progress_generation(w->progress)) == 0 ? w->due : NULL;
 }
 
 /*

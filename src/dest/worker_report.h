@@ -16,6 +16,9 @@ extern void flo_worker_show_pending(FloWorker *w);
 /* Now and then: nothing is taken, so nothing else tells how much comes in meanwhile */
 extern void flo_worker_look_at_stream(FloWorker *w);
 
+/* The newest backfill of this generation that the worker has met, NULL when there is none */
+extern const FloDueBackfill *flo_worker_due_backfill(const FloWorker *w);
+
 /* Tell the replicator what need not be kept for us; only what is durable counts */
 extern void flo_worker_report_to_bucket(FloWorker *w, bool wait);
 
