@@ -38,7 +38,7 @@ sub await_phase
 		"$member: $phase");
 }
 
-sub halted_pid
+sub newest_halted_pid
 {
 	my ($node, $point) = @_;
 	return await(sub { slurp_file($node->logfile) =~ /.*\[(\d+)\] LOG:  halted at "\Q$point\E"/s && $1 },
@@ -97,7 +97,7 @@ $writer->close;
 
 await_halt($source, 'the plan') or die;
 await_phase($source, 'replicator', 'planning');
-$source->safe_psql('postgres', 'SELECT pg_terminate_backend(' . halted_pid($source, 'plan.before') . ')');
+$source->safe_psql('postgres', 'SELECT pg_terminate_backend(' . newest_halted_pid($source, 'plan.before') . ')');
 
 await_phase($source, 'replicator', 'dumping schema');
 is(summary($source, 'replicator', "tables_done, tables_total, rows_done, rows_total, bytes_done,
@@ -137,7 +137,7 @@ like(progress($dest, 'phase'), qr/loading|loaded/, 'tables are loaded');
 summary($dest, 'postgres', 'phase');
 $dest->append_conf('postgresql.conf', "pg_flo.stop_at = ''\n");
 $dest->reload;
-$dest->safe_psql('postgres', 'SELECT pg_terminate_backend(' . halted_pid($dest, 'load.after:2') . ')');
+$dest->safe_psql('postgres', 'SELECT pg_terminate_backend(' . newest_halted_pid($dest, 'load.after:2') . ')');
 
 await_phase($dest, 'postgres', 'building indexes');
 ok(wait_until($dest, 'postgres',

@@ -52,7 +52,8 @@ sub rows_of
 	my ($schema, $name) = ('public', $table =~ s/^"|"$//gr);
 	my %rows;
 
-	for my $row (split /\x1e/, $source->safe_psql('postgres', qq{SELECT string_agg(to_json(t)::text, E'\\x1e') FROM $table t}))
+	for my $row (split /\x1e/, $source->safe_psql('postgres',
+		qq{SELECT string_agg(to_json(t)::text, E'\\x1e') FROM $table t}))
 	{
 		my $object = $json->decode($row);
 		my $key = join '.', map { token($_) } $schema, $name, map { $object->{$_} } @columns;

@@ -101,7 +101,8 @@ for my $case (
 	insert(3);
 	insert(3, 'odd');
 	ok(wait_until($dest, 'postgres',
-		q{SELECT state = 'waiting' AND detail ~ 'search service .*; attempt [2-9]' FROM flo.status WHERE member = 'search'},
+		q{SELECT state = 'waiting' AND detail ~ 'search service .*; attempt [2-9]' FROM flo.status }
+		  . q{WHERE member = 'search'},
 		"$what to be tried again"), "$what: is tried again");
 	like(status('last_error'), $error, "$what: last_error");
 	$search->answer;

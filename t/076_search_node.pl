@@ -51,8 +51,9 @@ $_->safe_psql('postgres', q{CREATE TYPE mood AS ENUM ('sad', 'ok');
 	CREATE TYPE pair AS (a int, b text)}) for $source, $dest;
 $source->safe_psql('postgres', q{
 	CREATE TABLE t (id int PRIMARY KEY, n numeric, f8 float8, f4 float4, b bool, big bigint, s smallint, t text,
-		m mood, p pair, ps pair[], j json, jb jsonb, ia int[], ta text[], ts timestamp, tz timestamptz, d date, ti time, iv interval,
-		by bytea, u uuid, r int4range, i inet, x xml, o oid, ja jsonb[], whole numeric(10, 0), "a.b" int, _id text, "=" int);
+		m mood, p pair, ps pair[], j json, jb jsonb, ia int[], ta text[], ts timestamp, tz timestamptz, d date, ti time,
+		iv interval, by bytea, u uuid, r int4range, i inet, x xml, o oid, ja jsonb[], whole numeric(10, 0),
+		"a.b" int, _id text, "=" int);
 	CREATE TABLE composed (a int, b text, v text, PRIMARY KEY (a, b));
 	CREATE TABLE toasted (id int PRIMARY KEY, big text, small int);
 	ALTER TABLE toasted ALTER big SET STORAGE EXTERNAL;
@@ -73,7 +74,8 @@ $source->safe_psql('postgres', q{
 });
 
 $source->safe_psql('postgres',
-	q{SELECT flo.create_replicator('g', mode => 'copy_and_stream', track_ddl => true, options => '{"keyless_tables": "insert_only"}');
+	q{SELECT flo.create_replicator('g', mode => 'copy_and_stream', track_ddl => true,
+		options => '{"keyless_tables": "insert_only"}');
 	SELECT flo.start_group('g')});
 create_event_worker($dest, 'g', 'search', 'search',
 	{ url => $search->url, index => "$prefix-{table}", start => 'copy', batch_bytes => '64kB' });
@@ -149,7 +151,8 @@ my $load = IPC::Run::start([ 'pgbench', '-n', '-c', 2, '-T', 600, '-R', 100, '-f
 for (1 .. 3)
 {
 	my $before = status_of($dest, 'g', 'search', 'inserts');
-	wait_until($dest, 'postgres', "SELECT coalesce(inserts > $before + 100, false) FROM flo.status WHERE member = 'search'", 'some more rows');
+	wait_until($dest, 'postgres',
+		"SELECT coalesce(inserts > $before + 100, false) FROM flo.status WHERE member = 'search'", 'some more rows');
 	wait_other_pid($dest, 'g', 'search', kill9_member($dest, 'g', 'search'));
 }
 $load->signal('TERM');

@@ -199,7 +199,8 @@ insert(50201, 50300);
 wait_caught_up($source, $dest, 'g', member => 'new');
 kill 'CONT', $pid;
 wait_state($dest, 'g', 'old', 'failed');
-like(status('old', 'last_error'), qr/another producer has taken over the transactional id "mine"/, 'who is fenced fails');
+like(status('old', 'last_error'), qr/another producer has taken over the transactional id "mine"/,
+	'who is fenced fails');
 is(scalar($kafka->events('old')), 100, 'what it had in hand is not there');
 is(scalar($kafka->events('new')), 100, 'and the other one goes on');
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'new')});

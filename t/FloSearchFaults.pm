@@ -155,7 +155,8 @@ sub _serve
 				my $body = substr($buffer{$socket}, $start, $len);
 				substr($buffer{$socket}, 0, $start + $len) = '';
 				my ($method, $path) = split / /, $line;
-				print { $self->{log} } $json->encode({ method => $method, path => $path, headers => \%headers, body => $body }) . "\n";
+				print { $self->{log} } $json->encode({ method => $method, path => $path, headers => \%headers,
+						body => $body }) . "\n";
 				my ($status, $answer, @headers) = $self->_answer($method, $path, $body);
 				print $socket join("\r\n", "HTTP/1.1 $status", 'Content-Length: ' . length $answer, @headers, '',
 					$answer);
@@ -231,11 +232,13 @@ sub _bulk
 		else
 		{
 			$$known = $what->{version};
-			print { $self->{acts} } $json->encode({ index => $what->{_index}, id => $what->{_id}, doc => defined $source ? $json->decode($source) : undef }) . "\n";
+			print { $self->{acts} } $json->encode({ index => $what->{_index}, id => $what->{_id},
+					doc => defined $source ? $json->decode($source) : undef }) . "\n";
 		}
 		$errors ||= $status > 299;
 		push @items, { $act => { status => $status, $status > 299 ? (error => {
-			type => $status == 409 ? 'version_conflict_engine_exception' : 'some_exception', reason => "because of $status" }) : () } };
+			type => $status == 409 ? 'version_conflict_engine_exception' : 'some_exception',
+			reason => "because of $status" }) : () } };
 	}
 	return ('200 OK', $json->encode({ errors => $errors ? JSON::PP::true : JSON::PP::false, items => \@items }));
 }

@@ -141,7 +141,8 @@ const FloRecordFormat flo_copy_table_format = FORMAT(FloCopyTableRecord, copy_ta
 static const FloField backfill_fields[] = {
 	{FLO_FIELD(FloBackfillRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
 	{FLO_FIELD(FloBackfillRecord, consumer, FLO_FIELD_TEXT, FLO_REQUIRED)},
-	{FLO_FIELD(FloBackfillRecord, attempt, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_IN(1, PG_INT32_MAX)},
+	{FLO_FIELD(FloBackfillRecord, attempt, FLO_FIELD_UINT32, FLO_REQUIRED),
+	FLO_IN(1, PG_INT32_MAX)},
 	{FLO_FIELD(FloBackfillRecord, lsn, FLO_FIELD_LSN, FLO_REQUIRED)},
 	{FLO_FIELD(FloBackfillRecord, relation, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_AT_LEAST(1)},
 	{FLO_FIELD(FloBackfillRecord, schema, FLO_FIELD_TEXT, FLO_REQUIRED)},

@@ -8,7 +8,8 @@
 
 static const FloField marker_fields[] = {
 	{FLO_FIELD(FloBackfillMarker, consumer, FLO_FIELD_TEXT, FLO_REQUIRED)},
-	{FLO_FIELD(FloBackfillMarker, attempt, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_IN(1, PG_INT32_MAX)},
+	{FLO_FIELD(FloBackfillMarker, attempt, FLO_FIELD_UINT32, FLO_REQUIRED),
+	FLO_IN(1, PG_INT32_MAX)},
 	{FLO_FIELD(FloBackfillMarker, lsn, FLO_FIELD_LSN, FLO_REQUIRED)},
 	{FLO_FIELD(FloBackfillMarker, relation, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_AT_LEAST(1)},
 	{FLO_FIELD(FloBackfillMarker, schema, FLO_FIELD_TEXT, FLO_REQUIRED)},
