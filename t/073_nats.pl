@@ -16,7 +16,11 @@ use Test::More;
 
 $FloTest::timeout = 60;
 
-my $nats = FloTest::Nats->new('broker');
+# who does not say his name must not publish everything
+my $nats = FloTest::Nats->new('broker', conf => q{
+	authorization { users = [ { user: test, password: test },
+		{ user: all, password: all, permissions: { publish: { deny: "forbidden.>" } } } ] }
+	no_auth_user: all});
 my $source = flo_node('source', $nats);
 my $dest = flo_node('dest', $nats);
 my $client = FloNatsClient->new($nats->port);
@@ -206,6 +210,16 @@ caught_up('core');
 is(scalar @heard, 5000, 'without JetStream: who listens has them');
 is_deeply([ map { /"id":(\d+)/ } map { $_->{data} } @heard ], [ 1 .. 5000 ], 'in order');
 is(grep({ exists $_->{headers}{'Flo-Place'} } @heard), 0, 'without what only a stream needs');
+drop('core');
+
+$listener->subscribe('allowed.*');
+create_event_worker($dest, 'g', 'nats', 'core',
+	{ jetstream => JSON::PP::false(), subject => 'forbidden.{table}', start => 'latest' });
+$source->safe_psql('postgres', q{UPDATE orders SET v = 'forbidden' WHERE id = 1});
+failed_like('core', qr/Permissions Violation for Publish to "forbidden\.orders"/, 'a subject that is forbidden');
+alter('core', '{"subject": "allowed.{table}"}');
+caught_up('core');
+is(scalar $listener->take(1, 5), 1, 'what was refused there is not passed over');
 drop('core');
 
 # --- events that are too large -------------------------------------------------------------------------------

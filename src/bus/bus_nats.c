@@ -98,6 +98,7 @@ struct FloNats
 	int			ndiscarded;
 	int			discarded_bytes;
 	uint32		errors_seen;	/* of errors_reported */
+	bool		forbidden;		/* we said that a subject is: reports may be late */
 	char		error[512];
 };
 
@@ -649,13 +650,14 @@ pump(FloNats *nats)
 		return closed_status(nats);
 
 	errors = pg_atomic_read_u32(&errors_reported);
-	if (errors != nats->errors_seen)
+	if (errors != nats->errors_seen || !nats->forbidden)
 	{
 		const char *text = NULL;
 
 		nats->errors_seen = errors;
 		if (natsConnection_GetLastError(nats->connection, &text) == NATS_NOT_PERMITTED)
 		{
+			nats->forbidden = true;
 			strlcpy(nats->error, text, sizeof(nats->error));
 			return FLO_NATS_FORBIDDEN;
 		}
