@@ -104,6 +104,9 @@ $dest->safe_psql('postgres', "SELECT flo.stop_group('g', 'kv')");
 wait_state($dest, 'g', 'kv', 'stopped');
 $dest->safe_psql('postgres', "SELECT flo.drop_worker('g', 'kv')");
 $source->safe_psql('postgres', 'DELETE FROM k WHERE id > 1000; UPDATE k SET v = -1 WHERE id <= 10');
+# of a source whose LSNs were higher
+FloNatsClient->new($nats->port)->request('$KV.k.public.k.99999', '{"v":0}', 'Flo-Commit-LSN' => 'FFFF/0',
+	'Flo-Place' => '0123456789abcdef FFFF/0 1 0');
 $dest->safe_psql('postgres', q{SELECT flo.create_worker('g', 'nats', 'kv',
 	'{"kv_bucket": "k", "kv_history": 64, "start": "copy"}'); SELECT flo.start_group('g', 'kv')});
 wait_state($dest, 'g', 'kv', 'waiting');
@@ -116,6 +119,7 @@ change();
 wait_caught_up($source, $dest, 'g');
 my $found = histories()->{k};
 is(scalar(grep { $found->{$_}[-1] eq 'DEL' } 1001 .. $keys), $keys - 1000, 'rows that are not in the copy are removed');
+is($found->{99999}[-1], 'DEL', 'those of another source, too, whatever their LSNs are');
 is(scalar(grep { $found->{$_}[-1] eq ($_ <= 10 ? 0 : $version) } 1 .. 1000), 1000, 'all others are as they are');
 is(scalar(grep { "@{ $found->{$_} }[-2 .. -1]" ne ($_ <= 10 ? '-1 0' : $version - 1 . " $version") } 1 .. 1000), 0,
 	'and what came after the copy comes after it');

@@ -98,7 +98,7 @@ struct FloNats
 	int			ndiscarded;
 	int			discarded_bytes;
 	uint32		errors_seen;	/* of errors_reported */
-	bool		forbidden;		/* we said that a subject is: reports may be late */
+	bool		forbidden;		/* and we said so: reports may be late */
 	char		error[512];
 };
 

@@ -233,6 +233,7 @@ static void
 read_key(const FloKvWalk *walk, const FloBusDelivery *delivery, FloKvKey *key)
 {
 	const char *lsn = flo_bus_delivery_header(delivery, "Flo-Commit-LSN");
+	const char *place = flo_bus_delivery_header(delivery, "Flo-Place");
 
 	if (strlen(delivery->subject) <= walk->prefix)
 		ereport(ERROR,
@@ -243,6 +244,7 @@ read_key(const FloKvWalk *walk, const FloBusDelivery *delivery, FloKvKey *key)
 	key->removed = flo_bus_delivery_header(delivery, "KV-Operation") != NULL;
 	if (lsn == NULL || !flo_lsn_try(lsn, &key->lsn))
 		key->lsn = InvalidXLogRecPtr;
+	key->place = pstrdup(place != NULL ? place : "");
 }
 
 int

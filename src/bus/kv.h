@@ -49,6 +49,7 @@ typedef struct FloKvKey
 	bool		removed;
 	XLogRecPtr	lsn;			/* header Flo-Commit-LSN; invalid: there is
 								 * none */
+	char	   *place;			/* header Flo-Place; "": there is none */
 } FloKvKey;
 
 extern FloKvWalk *flo_kv_walk(FloBus *bus, const char *bucket, const char *filter);

@@ -18,8 +18,9 @@
  * What the source does not send, since it was not changed (values stored out of
  * line), is taken from the key's value in the bucket.
  *
- * After a copy, keys whose newest message is older than the snapshot are those of
- * rows that were not in it: they are removed when the worker opens the bucket.
+ * After a copy, keys whose newest message is older than the snapshot, or of another
+ * life, are those of rows that were not in it: they are removed when the worker
+ * opens the bucket.
  *
  * Awkward cases: where a key is put and another removed, the new one comes first,
  * since the old one's value may still be asked for when it all comes again.  The
@@ -577,14 +578,22 @@ typedef struct Swept
 	XLogRecPtr	lsn;
 } Swept;
 
+typedef struct Sweep
+{
+	const char *life;			/* what is of another one is of before,
+								 * whatever its LSN */
+	List	   *tables;			/* of Swept */
+} Sweep;
+
 static bool
 is_stale(void *arg, const FloKvKey *key)
 {
+	const Sweep *sweep = arg;
 	ListCell   *lc;
 	XLogRecPtr	lsn = InvalidXLogRecPtr;
 
 	/* rows of several tables may be in one here */
-	foreach(lc, (List *) arg)
+	foreach(lc, sweep->tables)
 	{
 		const Swept *swept = lfirst(lc);
 
@@ -592,7 +601,8 @@ is_stale(void *arg, const FloKvKey *key)
 			(XLogRecPtrIsInvalid(lsn) || swept->lsn < lsn))
 			lsn = swept->lsn;
 	}
-	return key->lsn < lsn;
+	return key->lsn < lsn ||
+		(!XLogRecPtrIsInvalid(lsn) && strncmp(key->place, sweep->life, LIFE_SIZE) != 0);
 }
 
 static void
@@ -600,7 +610,7 @@ sweep(FloKvSink *sink)
 {
 	FloTransaction txn = {.copy_id = ""};
 	Message		message = {&txn, "DELETE", NULL, 0, "DEL"};
-	List	   *tables = NIL;
+	Sweep		all = {sink->life, NIL};
 	ListCell   *lc;
 
 	foreach(lc, sink->host->copies)
@@ -613,10 +623,10 @@ sweep(FloKvSink *sink)
 		append_prefix(sink, &prefix, copy->schema, copy->table);
 		swept->prefix = prefix.data;
 		swept->lsn = copy->lsn;
-		tables = lappend(tables, swept);
+		all.tables = lappend(all.tables, swept);
 		txn.final_lsn = Max(txn.final_lsn, copy->lsn);
 	}
-	remove_keys(sink, ">", is_stale, tables, &message);
+	remove_keys(sink, ">", is_stale, &all, &message);
 	flo_outlet_drain(sink->outlet);
 	sink->unswept = false;
 }
