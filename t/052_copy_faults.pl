@@ -192,5 +192,58 @@ rewritten_later('later CLUSTER', 'CLUSTER r USING r_pkey');
 rewritten_later('later TRUNCATE', 'TRUNCATE r');
 rewritten_later('later DROP', 'DROP TABLE r', tables => ['wide']);
 
+# --- who comes late -------------------------------------------------------------------------
+
+# A copier that has the plan, and its connection only when the leader has gone with the
+# snapshot: that is no error, there is nothing for it to do.
+{
+	my $leader = q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'pg_flo copy leader%' AND wait_event_type = 'Lock'};
+	my ($open, $copies, $databases) = map { FloTest::Session->new($source) } 1 .. 3;
+
+	$_->safe_psql('postgres', 'CREATE TABLE few (id int PRIMARY KEY)') for $source, $dest;
+	$source->safe_psql('postgres', q{INSERT INTO few SELECT generate_series(1, 10);
+		SELECT flo.create_replicator('late', tables => '{few}', mode => 'copy_and_stream')});
+	$dest->safe_psql('postgres', q{SELECT flo.create_worker('late'); SELECT flo.start_group('late')});
+
+	# the leader is to wait once it has begun, and then what begins after it
+	$open->query('BEGIN; SELECT pg_current_xact_id()');
+	$source->safe_psql('postgres', q{SELECT flo.start_group('late')});
+	wait_until($source, 'postgres', q{SELECT detail ~ 'open when the slot' FROM flo.status}, 'the slot to wait') or die;
+	$copies->query('BEGIN; LOCK TABLE flo.copies IN SHARE MODE');
+	$open->query('ROLLBACK');
+	wait_until($source, 'postgres', "SELECT EXISTS ($leader)", 'the leader') or die;
+	my $pid = $source->safe_psql('postgres', $leader);
+	my $from = -s $source->logfile;
+	my $copier;
+	$databases->query('BEGIN; LOCK TABLE pg_database');
+	$copies->query('ROLLBACK');
+	ok( await(
+			sub {
+				my $pids = $databases->query(q{SELECT string_agg(pid::text, ' ') FROM pg_locks
+					WHERE NOT granted AND relation = 'pg_database'::regclass});
+				($copier) = grep { slurp_file("/proc/$_/cmdline") =~ /copier/ } split ' ', $pids;
+				return $copier;
+			},
+			'a copier'),
+		'a copier begins');
+	$nats->pause;
+	$databases->query('ROLLBACK');
+	await(
+		sub {
+			$databases->query("SELECT wait_event_type FROM pg_stat_activity
+				WHERE pid = $copier AND query LIKE 'pg_flo copier%'") =~ /Extension/;
+		},
+		'the copier to connect');
+	kill 'TERM', $pid;
+	await(sub { !kill(0, $pid) }, 'the end of the leader');
+	$nats->resume;
+	ok(await(sub { !kill(0, $copier) }, 'the end of the copier'), 'it ends when its leader has gone');
+	wait_state($dest, 'late', 'postgres', 'streaming');
+	wait_caught_up($source, $dest, 'late');
+	unlike(slurp_file($source->logfile, $from), qr/snapshot identifier|import the requested/, 'without an error');
+	is_same_table($source, $dest, 'few', 'of the next attempt');
+	$_->close for $open, $copies, $databases;
+}
+
 $_->stop('fast') for $source, $dest;
 done_testing();

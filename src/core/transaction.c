@@ -71,6 +71,43 @@ flo_transaction_begin(void)
 	return caller;
 }
 
+/* What the server says of a snapshot whose transaction has ended, by version and moment */
+static bool
+is_gone(int sqlerrcode)
+{
+	return sqlerrcode == ERRCODE_INVALID_PARAMETER_VALUE ||
+		sqlerrcode == ERRCODE_UNDEFINED_OBJECT ||
+		sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+}
+
+bool
+flo_transaction_start_at(const char *snapshot)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool there = true;
+
+	flo_transaction_start();
+	XactIsoLevel = XACT_REPEATABLE_READ;
+	XactReadOnly = true;
+	PG_TRY();
+	{
+		ImportSnapshot(snapshot);
+	}
+	PG_CATCH();
+	{
+		if (!is_gone(geterrcode()))
+			PG_RE_THROW();
+		there = false;
+		FlushErrorState();
+		AbortCurrentTransaction();
+	}
+	PG_END_TRY();
+	if (there)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContextSwitchTo(caller);
+	return there;
+}
+
 void
 flo_transaction_end(MemoryContext caller)
 {

@@ -36,4 +36,11 @@ extern MemoryContext flo_transaction_begin(void);
 /* Commit it and go on in that memory context */
 extern void flo_transaction_end(MemoryContext caller);
 
+/*
+ * One that reads with a snapshot that another process has exported, and writes
+ * nothing; false when that one's transaction has ended meanwhile.  It has the
+ * snapshot, and the memory context is the same as before.
+ */
+extern bool flo_transaction_start_at(const char *snapshot);
+
 #endif

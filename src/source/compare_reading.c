@@ -205,7 +205,6 @@ take_range(Reader *r)
 void
 flo_compare_helper_run(const FloProcessArgs *args)
 {
-	MemoryContext context = CurrentMemoryContext;
 	FloBus	   *bus = NULL;
 	Reader	   *r;
 	dsm_segment *segment = dsm_attach(args->segment);
@@ -217,12 +216,8 @@ flo_compare_helper_run(const FloProcessArgs *args)
 	plan = dsm_segment_address(segment);
 	if (plan->round == FLO_COMPARE_ROWS)
 		bus = flo_bus_connect(psprintf("pg_flo comparer %s %d", plan->group, args->number));
-	flo_transaction_start();
-	XactIsoLevel = XACT_REPEATABLE_READ;
-	XactReadOnly = true;
-	ImportSnapshot(plan->snapshot);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(context);
+	if (!flo_transaction_start_at(plan->snapshot))
+		return;					/* the leader is gone, or has all it wants */
 	r = create_reader(plan, args, bus, NULL);
 	while (take_range(r))
 		;

@@ -636,12 +636,8 @@ flo_copy_leader_run(const FloProcessArgs *args)
 		return;
 	}
 	note_planning(l);
-	flo_transaction_start();
-	XactIsoLevel = XACT_REPEATABLE_READ;
-	XactReadOnly = true;
-	ImportSnapshot(l->copy.snapshot);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(context);
+	if (!flo_transaction_start_at(l->copy.snapshot))
+		return;					/* the replicator is gone */
 	l->spec = flo_store_replicator(l->group);
 	if (l->spec == NULL)
 		return;

@@ -15,7 +15,6 @@
 #include "postgres.h"
 
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "bus/stream.h"
 #include "conf/backfills.h"
 #include "core/clock.h"
@@ -449,11 +448,8 @@ flo_copier_run(const FloProcessArgs *args)
 										   ALLOCSET_DEFAULT_SIZES);
 	c->bus = flo_bus_connect(psprintf("pg_flo copier %s %d", c->plan->group, args->number));
 
-	flo_transaction_start();
-	XactIsoLevel = XACT_REPEATABLE_READ;
-	XactReadOnly = true;
-	ImportSnapshot(c->plan->snapshot);
-	PushActiveSnapshot(GetTransactionSnapshot());
+	if (!flo_transaction_start_at(c->plan->snapshot))
+		return;					/* the leader is gone, or needs no more copiers */
 	flo_table_reader_open(&c->reader, context, c->plan->group, "copy", false);
 	if (c->plan->backfill != 0)
 		c->reader.where = condition_of(c->plan->backfill, context);
