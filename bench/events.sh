@@ -133,7 +133,7 @@ latency()
 {
 	dest_sql "SELECT flo.create_worker('b', 'nats', 'w', '$2')" >/dev/null
 	dest_sql "SELECT flo.start_group('b', 'w')" >/dev/null
-	[ "$(dest_sql "SELECT flo.wait_for('b', '$lsn', '10 min', 'w')")" = t ]
+	[ "$(dest_sql "SELECT flo.wait_for('b', '$(source_sql "SELECT pg_current_wal_lsn()")', '10 min', 'w')")" = t ]
 	perl -I"$here/../t" -MFloNatsClient -MTime::HiRes=time -e '
 		my ($name, $port, $file) = @ARGV;
 		my $client = FloNatsClient->new($port);
