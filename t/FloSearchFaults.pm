@@ -219,7 +219,7 @@ sub _bulk
 		my $known = \$self->{versions}{ $what->{_index} }{ $what->{_id} };
 		my $status = 200;
 
-		if ($rules->{item} && "$line\n" . ($source // '') =~ /$rules->{item}{match}/)
+		if ($rules->{item} && ("$line\n" . ($source // '')) =~ /$rules->{item}{match}/)
 		{
 			$status = $rules->{item}{status};
 			$self->{used}++;

@@ -253,6 +253,44 @@ judge(FloBulk *bulk, FloBulkItem *item, FloJsonPart result, FloBulkOutcome *outc
 	return false;
 }
 
+/* Has a later change of the same version been taken for this document? */
+static bool
+is_superseded(const FloBulk *bulk, const bool *done, int number)
+{
+	const FloBulkItem *item = &bulk->items[number];
+	const char *id = bulk->text.data + item->offset + item->id_offset;
+
+	for (int i = number + 1; i < bulk->sent && bulk->items[i].version == item->version; i++)
+	{
+		const FloBulkItem *later = &bulk->items[i];
+
+		if (done[i] && later->table == item->table && later->id_len == item->id_len &&
+			memcmp(bulk->text.data + later->offset + later->id_offset, id, item->id_len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Changes of one transaction can have one version: the service would take the earlier of
+ * them after the later one.  Nobody is to see what it was in between, so it is done.
+ */
+static void
+drop_superseded(const FloBulk *bulk, bool *done, FloBulkOutcome *outcome)
+{
+	for (int i = 0; i < bulk->sent; i++)
+	{
+		if (done[i] || bulk->items[i].copy_id != NULL || !is_superseded(bulk, done, i))
+			continue;
+		done[i] = true;
+		outcome->done++;
+		if (bulk->items[i].refused)
+			outcome->refused--;
+		else
+			outcome->again--;
+	}
+}
+
 bool
 flo_bulk_take_answer(FloBulk *bulk, FloJsonPart answer, FloBulkOutcome *outcome)
 {
@@ -283,6 +321,8 @@ flo_bulk_take_answer(FloBulk *bulk, FloJsonPart answer, FloBulkOutcome *outcome)
 		pfree(done);
 		return false;
 	}
+	if (outcome->done > 0)
+		drop_superseded(bulk, done, outcome);
 	keep(bulk, done, false);
 	pfree(done);
 	return true;
