@@ -11,6 +11,9 @@
 #include "events/headers.h"
 #include "events/sink_state.h"
 
+/* Of fewer characters, a value says nothing, or stands in a text by chance */
+#define SHORTEST_SECRET 4
+
 void
 flo_headers_add(FloHeaders *headers, const char *name, const char *value)
 {
@@ -28,6 +31,31 @@ flo_headers_add(FloHeaders *headers, const char *name, const char *value)
 	/* libcurl's way to send a header without a value */
 	headers->lines[headers->count++] = value[0] == '\0' ? psprintf("%s;", name) :
 		psprintf("%s: %s", name, value);
+}
+
+/* At the text's end its beginning will do: the rest may have been cut off */
+static void
+hide(char *text, const char *secret)
+{
+	size_t		len = strlen(secret);
+
+	for (size_t left = strlen(text); left >= SHORTEST_SECRET; left--, text++)
+	{
+		if (len >= SHORTEST_SECRET && strncmp(text, secret, Min(len, left)) == 0)
+			memset(text, '*', Min(len, left));
+	}
+}
+
+void
+flo_headers_hide(const FloHeaders *headers, char *text)
+{
+	for (int i = 0; i < headers->count; i++)
+	{
+		const char *space = strrchr(headers->lines[i], ' ');
+
+		if (space != NULL)
+			hide(text, space + 1);
+	}
 }
 
 char *

@@ -21,6 +21,12 @@ extern void flo_headers_add(FloHeaders *headers, const char *name, const char *v
 extern void flo_headers_parse(FloHeaders *headers, const char *text);
 extern void flo_headers_read_file(FloHeaders *headers, const char *path);
 
+/*
+ * In place: asterisks for the values that stand in a text, of which an endpoint may
+ * repeat what it got.  Of "Basic ..." and the like the last word is the value.
+ */
+extern void flo_headers_hide(const FloHeaders *headers, char *text);
+
 /* In place, without space at both ends */
 extern char *flo_headers_trim(char *text);
 

@@ -68,7 +68,8 @@ flo_http_wait(const FloHttpFunctions *functions, FloHttp *http, long timeout_ms)
 }
 
 void
-flo_http_describe_failure(const FloHttpResult *result, char *error, size_t size)
+flo_http_describe_failure(const FloHttpResult *result, const FloHeaders *headers, char *error,
+						  size_t size)
 {
 	char		words[FLO_HTTP_WORDS];
 	int			len = 0;
@@ -87,6 +88,7 @@ flo_http_describe_failure(const FloHttpResult *result, char *error, size_t size)
 	while (len > 0 && words[len - 1] == ' ')
 		len--;
 	words[len] = '\0';
+	flo_headers_hide(headers, words);
 	snprintf(error, size, "HTTP %d%s%s", result->status, len > 0 ? ": " : "", words);
 }
 

@@ -8,6 +8,7 @@
 #ifndef FLO_HTTP_H
 #define FLO_HTTP_H
 
+#include "events/headers.h"
 #include "events/http_impl.h"
 
 /* Load the module; 55000 when it is of another version, 58P01 when it is missing */
@@ -19,8 +20,12 @@ extern const FloHttpFunctions *flo_http_load(void);
  */
 extern void flo_http_wait(const FloHttpFunctions *functions, FloHttp *http, long timeout_ms);
 
-/* What went wrong, in words that are fit to be shown; "" when nothing did */
-extern void flo_http_describe_failure(const FloHttpResult *result, char *error, size_t size);
+/*
+ * What went wrong, in words that are fit to be shown, without the headers that are
+ * configured; "" when nothing did
+ */
+extern void flo_http_describe_failure(const FloHttpResult *result, const FloHeaders *headers,
+									  char *error, size_t size);
 
 /*
  * ms to wait before the next attempt, after so many that failed: half to the whole

@@ -196,7 +196,7 @@ flo_bulk_drop_refused(FloBulk *bulk)
 
 /* "400 type: reason; cause", ASCII: bytes of a stranger.  Reasons can hold values. */
 static char *
-describe_error(const FloBulk *bulk, int64 status, FloJsonPart error)
+describe_error(const FloBulk *bulk, int64 status, FloJsonPart error, const FloHeaders *headers)
 {
 	char	   *cause = flo_json_content(flo_json_find(flo_json_find(error, "caused_by"),
 													   "reason"));
@@ -211,6 +211,7 @@ describe_error(const FloBulk *bulk, int64 status, FloJsonPart error)
 	for (char *c = text; *c != '\0'; c++)
 		if (*c < ' ' || *c > '~')
 			*c = '?';
+	flo_headers_hide(headers, text);
 	return MemoryContextStrdup(bulk->context, text);
 }
 
@@ -219,7 +220,8 @@ describe_error(const FloBulk *bulk, int64 status, FloJsonPart error)
  * deletion of what is not there.
  */
 static bool
-judge(FloBulk *bulk, FloBulkItem *item, FloJsonPart result, FloBulkOutcome *outcome)
+judge(FloBulk *bulk, FloBulkItem *item, FloJsonPart result, const FloHeaders *headers,
+	  FloBulkOutcome *outcome)
 {
 	int64		status = flo_json_number(flo_json_find(result, "status"), 0);
 	FloJsonPart error = flo_json_find(result, "error");
@@ -236,7 +238,7 @@ judge(FloBulk *bulk, FloBulkItem *item, FloJsonPart result, FloBulkOutcome *outc
 	}
 	if (item->error != NULL)
 		pfree(item->error);
-	item->error = describe_error(bulk, status, error);
+	item->error = describe_error(bulk, status, error, headers);
 	outcome->no_index |= no_index;
 	if (no_index || status < 400 || status == 401 || status == 403 || status == 429 ||
 		status >= 500)
@@ -292,7 +294,8 @@ drop_superseded(const FloBulk *bulk, bool *done, FloBulkOutcome *outcome)
 }
 
 bool
-flo_bulk_take_answer(FloBulk *bulk, FloJsonPart answer, FloBulkOutcome *outcome)
+flo_bulk_take_answer(FloBulk *bulk, FloJsonPart answer, const FloHeaders *headers,
+					 FloBulkOutcome *outcome)
 {
 	FloJsonScan scan = flo_json_scan(flo_json_find(answer, "items"));
 	FloJsonPart errors = flo_json_find(answer, "errors");
@@ -311,7 +314,7 @@ flo_bulk_take_answer(FloBulk *bulk, FloJsonPart answer, FloBulkOutcome *outcome)
 
 		if (!flo_json_next(&one, NULL, &result))
 			break;
-		done[i] = judge(bulk, &bulk->items[i], result, outcome);
+		done[i] = judge(bulk, &bulk->items[i], result, headers, outcome);
 		outcome->done += done[i];
 		i++;
 	}

@@ -7,6 +7,7 @@
 #define FLO_SEARCH_BULK_H
 
 #include "core/clock.h"
+#include "events/headers.h"
 #include "events/json_scan.h"
 #include "events/place.h"
 #include "events/search_table.h"
@@ -83,7 +84,8 @@ typedef struct FloBulkOutcome
 	bool		no_index;		/* one of these because its index is gone */
 } FloBulkOutcome;
 
-extern bool flo_bulk_take_answer(FloBulk *bulk, FloJsonPart answer, FloBulkOutcome *outcome);
+extern bool flo_bulk_take_answer(FloBulk *bulk, FloJsonPart answer, const FloHeaders *headers,
+								 FloBulkOutcome *outcome);
 
 /* Take away those that are refused */
 extern void flo_bulk_drop_refused(FloBulk *bulk);

@@ -315,7 +315,8 @@ flo_search_ask(FloSearchClient *client, const char *method, const char *path, co
 		/* the caller knows what a 404 says of an index */
 		if (!flo_search_may_pass(&result) || result.status == 404)
 			break;
-		flo_http_describe_failure(&result, answer.error, sizeof(answer.error));
+		flo_http_describe_failure(&result, &client->headers, answer.error,
+								  sizeof(answer.error));
 		flo_search_failed(client, answer.error, flo_search_hint(&result), result.retry_after);
 		while (flo_clock_left(client->next_attempt) > 0)
 		{
@@ -327,7 +328,7 @@ flo_search_ask(FloSearchClient *client, const char *method, const char *path, co
 		}
 	}
 	flo_search_succeeded(client);
-	flo_http_describe_failure(&result, answer.error, sizeof(answer.error));
+	flo_http_describe_failure(&result, &client->headers, answer.error, sizeof(answer.error));
 	answer.status = result.status;
 	answer.cut = result.cut;
 	answer.body = flo_json_part(result.body, (int) result.len);

@@ -256,11 +256,10 @@ divide(SearchSink *sink, const FloHttpResult *result)
 	if (is_discreet(sink))
 		snprintf(error, sizeof(error), "HTTP %d", result->status);
 	else
-		flo_http_describe_failure(result, error, sizeof(error));
+		flo_http_describe_failure(result, &sink->client->headers, error, sizeof(error));
 	if (bulk->items[0].error != NULL)
 		pfree(bulk->items[0].error);
-	bulk->items[0].error = MemoryContextStrdup(bulk->context, error[0] != '\0' ? error :
-											   "its answer is too long");
+	bulk->items[0].error = MemoryContextStrdup(bulk->context, error);
 	bulk->items[0].refused = true;
 	refused(sink);
 }
@@ -276,17 +275,17 @@ take_answer(SearchSink *sink)
 	client->answered = false;
 	if (flo_search_may_pass(result))
 	{
-		flo_http_describe_failure(result, error, sizeof(error));
+		flo_http_describe_failure(result, &sink->client->headers, error, sizeof(error));
 		flo_search_failed(client, error, flo_search_hint(result), result->retry_after);
 		return;
 	}
-	if (result->status > 299 || result->cut)
+	if (result->status > 299 || (result->cut && sink->sending->sent > 1))
 	{
 		divide(sink, result);
 		return;
 	}
 	if (!flo_bulk_take_answer(sink->sending, flo_json_part(result->body, (int) result->len),
-							  &outcome))
+							  &client->headers, &outcome))
 	{
 		flo_search_failed(client, "its answer is not one to a request _bulk",
 						  "Check the URL: it has to be that of OpenSearch or Elasticsearch itself.",
@@ -818,7 +817,7 @@ send_letter(void *arg, const FloDeadLetter *letter, char *error, size_t size)
 	bulk->sent = 1;
 	if (answer.status != 200)
 		snprintf(error, size, "%s", answer.error);
-	else if (!flo_bulk_take_answer(bulk, answer.body, &outcome))
+	else if (!flo_bulk_take_answer(bulk, answer.body, &sink->client->headers, &outcome))
 		snprintf(error, size, "its answer is not one to a request _bulk");
 	else if (bulk->count > 0)
 		snprintf(error, size, "%s", bulk->items[0].error);

@@ -446,7 +446,8 @@ take_results(FloWebhookSink *sink)
 		endpoint->in_flight = false;
 		endpoint->attempts++;
 		endpoint->last_attempt = GetCurrentTimestamp();
-		flo_http_describe_failure(&result, endpoint->error, sizeof(endpoint->error));
+		flo_http_describe_failure(&result, &sink->config->headers, endpoint->error,
+								  sizeof(endpoint->error));
 		if (endpoint->error[0] != '\0')
 		{
 			delivery_failed(sink, endpoint, &result);
@@ -573,7 +574,7 @@ send_once(FloWebhookSink *sink, const FloDeadLetter *letter, char *error, size_t
 		if (!done)
 			serve(sink);
 	}
-	flo_http_describe_failure(&result, error, size);
+	flo_http_describe_failure(&result, &sink->config->headers, error, size);
 	endpoint_free(sink, endpoint);
 }
 
