@@ -408,6 +408,10 @@ COMMENT ON COLUMN flo.backfills.relation IS 'OID of the table';
 COMMENT ON COLUMN flo.backfills.attempt IS 'number of the snapshot, among those of the group''s copies; 0 = none yet';
 COMMENT ON COLUMN flo.backfills.chunks IS 'pieces that its rows are in';
 COMMENT ON COLUMN flo.backfills.bytes IS 'size of the table, with TOAST, without indexes';
+ALTER TABLE flo.backfills ENABLE ROW LEVEL SECURITY;
+CREATE POLICY owner ON flo.backfills FOR SELECT USING (
+	EXISTS (SELECT FROM flo.sources s WHERE s.group_name = backfills.group_name AND pg_catalog.pg_has_role(s.owner::oid, 'USAGE')));
+COMMENT ON POLICY owner ON flo.backfills IS 'backfills are shown to the owner of the replicator: conditions and errors have values in them';
 
 CREATE TABLE flo.due_backfills (
 	group_name text NOT NULL,

@@ -99,6 +99,22 @@ for my $case (
 		$count, 'rows_sent');
 }
 
+# Code that a type of somebody's brings along, wherever values of it go, changes no setting of the process
+$source->safe_psql('postgres', q{
+	CREATE TYPE mood AS ENUM ('a', 'b');
+	CREATE TABLE moods (id int PRIMARY KEY, x mood);
+	INSERT INTO moods VALUES (1, 'a'), (2, 'b');
+	CREATE FUNCTION mood_json(mood) RETURNS json LANGUAGE plpgsql STABLE AS $$
+	DECLARE before text := current_setting('search_path');
+	BEGIN PERFORM set_config('search_path', 'public', false); RETURN to_json(before); END$$;
+	CREATE CAST (mood AS json) WITH FUNCTION mood_json(mood)});
+for my $where ('to_json(x)', q{to_json('a'::public.mood)})
+{
+	wait_done(backfill('moods', 'a', "($where)::text <> '\"public\"'"), $where);
+	is($source->safe_psql('postgres', 'SELECT rows_sent FROM flo.backfills ORDER BY id DESC LIMIT 1'), '2',
+		"$where changes nothing");
+}
+
 # --- what is refused ----------------------------------------------------------------------
 
 sub refused
@@ -137,6 +153,8 @@ is(wait_done(backfill('t', 'some'), 'a table that is left out'),
 	q{failed: the worker's option tables leaves the table out}, 'a worker that leaves the table out says so');
 like(wait_done(backfill('t', 'a', '1 / (id - 5) > 0'), 'an error'), qr/^failed: .*division by zero/,
 	'a condition that fails says why');
+is($source->safe_psql('postgres', 'SET ROLE somebody; SELECT count(*) FROM flo.backfills'), '0',
+	'conditions and errors, which have values in them, are not shown to everybody');
 is(status_of($source, 'g', 'replicator', 'state'), 'streaming', 'the replicator streams on');
 
 # --- everything else goes on ---------------------------------------------------------------

@@ -252,9 +252,17 @@ look_at_node(Node *node, void *arg)
 	if (node == NULL)
 		return false;
 	(void) check_functions_in_node(node, look_at_function, arg);
-	/* a type of users may bring functions of theirs along */
+
+	/*
+	 * a type of users may bring functions of theirs along, wherever a value
+	 * of it goes
+	 */
 	switch (nodeTag(node))
 	{
+		case T_Var:
+		case T_Const:
+			found->guarded |= exprType(node) >= FirstNormalObjectId;
+			break;
 		case T_CoerceToDomain:
 		case T_ArrayCoerceExpr:
 			found->guarded = true;
