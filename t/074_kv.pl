@@ -198,6 +198,7 @@ for my $case (
 	[ '{"kv_bucket": "pg_flo_state_g"}', qr/^22023.*kv_bucket/, 'the state of a group' ],
 	[ '{"kv_bucket": "x", "stream": "s"}', qr/^22023.*exclude/, 'a bucket and a stream' ],
 	[ '{"kv_bucket": "x", "subject": "s.{table}"}', qr/^22023.*exclude/, 'a bucket and a subject' ],
+	[ '{"kv_bucket": "x", "partition_by": "table"}', qr/^22023.*exclude/, 'a bucket and partitions' ],
 	[ '{"kv_bucket": "x", "kv_history": 65}', qr/^22023.*kv_history/, 'too long a history' ])
 {
 	my ($options, $error, $name) = @$case;

@@ -180,7 +180,7 @@ sub stream
 	my ($other, $stream, $filter, $from) = @_;
 	my $self = FloNatsClient->new($other->{port});
 	my $inbox = "$self->{inbox}.s" . $self->{next_sub};
-	my %config = (deliver_subject => $inbox, ack_policy => 'none', deliver_policy => 'all');
+	my %config = (ack_policy => 'none', deliver_policy => 'all');
 	my @messages;
 
 	$config{filter_subject} = $filter if defined $filter;
@@ -190,6 +190,8 @@ sub stream
 	croak "stream $stream: $made->{error}{description}" if $made->{error};
 	for my $i (1 .. $made->{num_pending} || 0)
 	{
+		# in portions: a server hangs up on who does not keep up
+		$self->publish("\$JS.API.CONSUMER.MSG.NEXT.$stream.$made->{name}", '{"batch":5000}', $inbox) if $i % 5000 == 1;
 		my $message = $self->next(30) or croak "stream $stream: message $i of $made->{num_pending} does not come";
 		($message->{seq}) = $message->{reply} =~ /^\$JS\.ACK\.[^.]+\.[^.]+\.\d+\.(\d+)\./;
 		push @messages, $message;

@@ -531,7 +531,7 @@ truncate_tables(FloKvSink *sink, const FloTransaction *txn, const FloChange *cha
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("a partition of table \"%s.%s\" was truncated alone: which keys of bucket \"%s\" were in it is not known",
 							relation->schema, relation->name, sink->bucket),
-					 errhint("Pass over the transaction with flo.skip() and begin the bucket anew with flo.resync() at the source; publish_via_partition_root = false gives partitions keys of their own.")));
+					 errhint("Pass over the transaction with flo.skip(), make the worker anew and call flo.resync() at the source; publish_via_partition_root = false gives partitions keys of their own.")));
 		remove_keys(sink, psprintf("%s>", prefix_of(sink, relation)), any_key, NULL, &message);
 	}
 }
@@ -774,6 +774,7 @@ flo_nats_kv_check(const FloWorkerSpec *spec)
 	}			others[] = {
 		{"subject", strcmp(options->subject, FLO_DEFAULT_SUBJECT) != 0},
 		{"partitions", options->partitions > 1},
+		{"partition_by", strcmp(options->partition_by, "key") != 0},
 		{"jetstream", !options->jetstream},
 		{"stream", options->stream != NULL},
 		{"stream_max_bytes", options->stream_max_bytes > 0},
