@@ -179,6 +179,15 @@ $client->api('STREAM.DELETE.FULL');
 $source->safe_psql('postgres', q{DELETE FROM orders});
 caught_up('full');
 is(scalar $client->stream('FULL'), 250, 'a stream that is deleted is made again, and nothing is missing in it');
+$client->api('STREAM.DELETE.FULL');
+$client->api('STREAM.CREATE.FULL', { name => 'FULL', subjects => ['full.>'], storage => 'file' });
+$source->safe_psql('postgres', q{INSERT INTO orders VALUES (1, 1, 'v')});
+caught_up('full');
+is(scalar $client->stream('FULL'), 1, 'one that is another all of a sudden has what comes');
+ok(await(sub { slurp_file($dest->logfile) =~
+		/WARNING:  stream "FULL" has lost messages.*\n.*It ended at sequence 250, and ends at 0 now/ }, 'a warning'),
+	'and the log says that it has lost the rest');
+$source->safe_psql('postgres', 'DELETE FROM orders');
 drop('full');
 
 # --- others publish to the same stream -----------------------------------------------------------------

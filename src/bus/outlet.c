@@ -479,6 +479,7 @@ last_place(FloOutlet *outlet, const char *stream, const char *subjects)
 static void
 look(FloOutlet *outlet)
 {
+	uint64		known = outlet->last_seq;
 	FloApiReply reply;
 	FloJson		part;
 
@@ -491,6 +492,13 @@ look(FloOutlet *outlet)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("JetStream's information about a stream is incomplete")));
+	if (outlet->last_seq < known)
+		ereport(WARNING,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stream \"%s\" has lost messages that it had acknowledged", outlet->stream),
+				 errdetail("It ended at sequence " UINT64_FORMAT ", and ends at " UINT64_FORMAT " now.",
+						   known, outlet->last_seq),
+				 errhint("What was recorded as sent is not sent again: flo.backfill() at the source brings rows.")));
 	outlet->max_message = 0;
 	if (flo_json_get(reply.json, "config", &part))
 		flo_json_get_int64(part, "max_msg_size", &outlet->max_message);
