@@ -49,7 +49,9 @@ SELECT pg_temp.worker('stdout', '{"tables": ["t", "S.\"T\""]}');
 SELECT url, pg_temp.worker('webhook', jsonb_build_object('url', url))
   FROM unnest('{ftp://example.com/,file:///etc/passwd,example.com,http://,https://user:pw@example.com/,http://example.com:0/,
 	http://example.com:99999/,http://example.com:/,http://exa mple.com/,"http://example.com/\\r\\nHost: x",http://example.com/#f,
-	http://example.com/a/../b,http://example.com/%2E%2e,"http://example.com\\\\@evil",http://[::1]:8080/x,https://example.com,
+	http://example.com/a/../b,http://example.com/%2E%2e,
+	http://example.com/a/..%2Fb,http://example.com/a%5c../b,http://example.com/a/..;/b,http://example.com/a..b/...%2F,
+	"http://example.com\\\\@evil",http://[::1]:8080/x,https://example.com,
 	HTTPS://Example.com:8443/hook?x=1}'::text[]) WITH ORDINALITY u (url, n) ORDER BY n;
 SELECT pg_temp.worker('webhook', jsonb_build_object('url', 'http://example.com/' || repeat('x', 3000)));
 SELECT pg_temp.worker('webhook', jsonb_build_object('url', E'http://example.com/\r\nX: y'));

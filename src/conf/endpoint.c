@@ -50,7 +50,18 @@ host_is_valid(const char *host, int len)
 	return len > 0 && host[0] != '.' && host[0] != '-';
 }
 
-/* Is one of the path's segments "." or "..", perhaps percent-encoded? */
+/* Length of what separates two segments of a path, for whoever decodes it first */
+static int
+separator_at(const char *at)
+{
+	return *at == '/' ? 1 :
+		pg_strncasecmp(at, "%2f", 3) == 0 || pg_strncasecmp(at, "%5c", 3) == 0 ? 3 : 0;
+}
+
+/*
+ * Is one of the path's segments "." or "..", perhaps percent-encoded?  Some servers leave
+ * out what follows a semicolon.
+ */
 static bool
 has_dot_segment(const char *path)
 {
@@ -60,16 +71,16 @@ has_dot_segment(const char *path)
 	{
 		int			dots = 0;
 
-		if (*at == '/')
-			at++;
+		at += separator_at(at);
 		while (*at == '.' || pg_strncasecmp(at, "%2e", 3) == 0)
 		{
 			at += *at == '.' ? 1 : 3;
 			dots++;
 		}
-		if ((dots == 1 || dots == 2) && (*at == '\0' || *at == '/' || *at == '?'))
+		if ((dots == 1 || dots == 2) &&
+			(*at == '\0' || *at == '?' || *at == ';' || separator_at(at) > 0))
 			return true;
-		while (*at != '\0' && *at != '/' && *at != '?')
+		while (*at != '\0' && *at != '?' && separator_at(at) == 0)
 			at++;
 	}
 	return false;

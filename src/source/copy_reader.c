@@ -449,7 +449,8 @@ flo_copier_run(const FloProcessArgs *args)
 	c->bus = flo_bus_connect(psprintf("pg_flo copier %s %d", c->plan->group, args->number));
 
 	if (!flo_transaction_start_at(c->plan->snapshot))
-		return;					/* the leader is gone, or needs no more copiers */
+		return;					/* the leader is gone, or needs no more
+								 * copiers */
 	flo_table_reader_open(&c->reader, context, c->plan->group, "copy", false);
 	if (c->plan->backfill != 0)
 		c->reader.where = condition_of(c->plan->backfill, context);
