@@ -196,6 +196,21 @@ is(state_of($second), 'failed: cancelled', 'but for the one that is cancelled');
 is(snapshots("$root/a") - $before, 80, 'the first sends its rows once');
 is(snapshots("$root/b"), 80, 'and the third');
 
+# A copy goes first, and does not wait for a worker that waits for rows of a backfill
+mkdir "$root/f";
+create_event_worker($dest, 'tables', 'file', 'f', { directory => "$root/f" });
+my $log_before = -s $source->logfile;
+halt_at($source, 'backfill.read');
+$id = $source->safe_psql('postgres', q{SELECT flo.backfill('tables', 'other', 'f')});
+await_halt($source, 'backfill.read') or die;
+wait_until($dest, 'postgres', q{SELECT EXISTS (SELECT FROM flo.due_backfills WHERE worker_name = 'f' AND NOT over)},
+	'the worker to wait for the rows') or die;
+$source->safe_psql('postgres', q{SELECT flo.add_table('tables', 't')});
+kill('TERM', halted_pid($source, 'backfill.read', $log_before));
+is(wait_done($id, 'one that was put off'), 'done', 'a backfill goes on after a copy that was asked for meanwhile');
+is($dest->safe_psql('postgres', 'SELECT count(*) FROM t'),
+	$source->safe_psql('postgres', 'SELECT count(*) FROM t'), 'and the copy is there');
+
 # One that is sent is cancelled: the worker goes on with the stream
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'a')});
 wait_state($dest, 'g', 'a', 'stopped');

@@ -30,6 +30,8 @@ typedef struct FloBackfillControl
 	FloClock	gone;			/* when the worker was not there first; 0 = it
 								 * is */
 	uint64		purged;			/* of the stream */
+	uint32		put_off;		/* newest snapshot that the worker is told to
+								 * pass; 0 = none */
 	uint32		shown;			/* segment of the plan that is read; 0 = not
 								 * known */
 	dsm_segment *segment;		/* attached; NULL = none */

@@ -257,6 +257,18 @@ purge_taken(FloBackfillControl *c, const FloBackfill *b, const FloWorkerReport *
 	flo_stream_purge_below(c->place.bus, flo_name_backfill_stream(c->group), c->purged + 1);
 }
 
+/*
+ * A copy goes first, and waits for the worker, which may wait at the place of a
+ * snapshot of which no rows come any more: there is another place later.
+ */
+static void
+tell_put_off(FloBackfillControl *c, const FloBackfill *b)
+{
+	if (b->attempt > c->put_off)
+		put_record(c, b, true);
+	c->put_off = Max(c->put_off, b->attempt);
+}
+
 /* Also of one that was read before anybody looked */
 static void
 show_published(FloBackfillControl *c, const FloBackfill *b)
@@ -371,6 +383,8 @@ look(FloBackfillControl *c, FloRetention *retention)
 	}
 	else if (!c->copies)
 		start_leader(c, b);
+	else
+		tell_put_off(c, b);
 }
 
 void
