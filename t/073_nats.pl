@@ -203,7 +203,7 @@ $source->safe_psql('postgres', q{INSERT INTO orders SELECT i, i, 'v' FROM genera
 	caught_up('shared');
 	is_deeply([ map { /"id":(\d+)/ } map { $_->{data} } $client->stream('SHARED', 'shared.>') ], [ 1 .. 20000 ],
 		'in a stream that others write to, too: all, once, in order');
-	cmp_ok($theirs, '>', 100, "with $theirs of theirs between");
+	cmp_ok($theirs, '>=', 50, "with $theirs of theirs between");
 }
 drop('shared');
 

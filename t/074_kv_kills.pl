@@ -99,6 +99,25 @@ is_deeply([ map { join ' ', @{ $gone->{$_} } } 6, 7, 8, 700 ], [ 'PURGE', 'PURGE
 	'what is put after a TRUNCATE stays');
 is(scalar(grep { $_ ne '7' && "@{ $gone->{$_} }" ne 'PURGE' } keys %$gone), 0, 'and all before it is purged, once');
 
+# Somebody else's message is the newest one as the worker dies, so it all comes again
+my $config = $nats->api('STREAM.INFO.KV_k')->{config};
+ok(!$nats->api('STREAM.UPDATE.KV_k', { %$config, duplicate_window => 100_000_000 })->{error}, 'Ids are soon forgotten');
+$source->safe_psql('postgres', q{
+	CREATE TABLE wide (id int PRIMARY KEY, v int, big text);
+	ALTER TABLE wide ALTER big SET STORAGE EXTERNAL;
+	INSERT INTO wide SELECT i, i, repeat('b', 3000) FROM generate_series(1, 5) i});
+wait_caught_up($source, $dest, 'g');
+halt_at($dest, 'commit.before');
+$source->safe_psql('postgres', 'UPDATE wide SET id = id + 10');
+ok(await_halt($dest, 'the commit'), 'keys are changed');
+FloNatsClient->new($nats->port)->request('$KV.k.somebody', '{}');
+kill9_member($dest, 'g', 'kv');
+wait_caught_up($source, $dest, 'g');
+my @wide = grep { !$_->{headers}{'KV-Operation'} } FloNatsClient->new($nats->port)->stream('KV_k', '$KV.k.public.wide.*');
+cmp_ok(scalar @wide, '>', 10, 'they come twice');
+is(scalar(grep { length(JSON::PP::decode_json($_->{data})->{big} // '') != 3000 } @wide), 0,
+	'and what is not sent with them is still there');
+
 # A worker made anew, with the bucket there is: what is not in its copy goes
 $dest->safe_psql('postgres', "SELECT flo.stop_group('g', 'kv')");
 wait_state($dest, 'g', 'kv', 'stopped');

@@ -370,8 +370,11 @@ answered(FloOutlet *outlet, uint64 number, const FloBusAck *ack)
 
 	if (outlet->trouble != NO_TROUBLE)
 	{
-		/* once one is refused, those behind it are */
-		if (ack->stored)
+		/*
+		 * once one is refused, those behind it are, unless they are there
+		 * already
+		 */
+		if (ack->stored && !ack->duplicate)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
 					 errmsg("stream \"%s\" stored a message after it had refused the one before",

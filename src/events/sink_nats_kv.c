@@ -290,20 +290,16 @@ append_member(StringInfo row, FloJson name, FloJson value)
 	appendStringInfoChar(row, '}');
 }
 
-/*
- * Values that were not sent, from what the key holds.  Bit set of the columns for
- * which there is none.
- */
+/* Values that were not sent, from what a key holds; the columns that are missing still */
 static Bitmapset *
-complete_row(FloKvSink *sink, const FloChange *change, const char *key, Bitmapset *missing,
-			 StringInfo row)
+complete_row_from(FloKvSink *sink, const FloRelation *relation, const char *key,
+				  Bitmapset *missing, StringInfo row)
 {
 	FloStoredMessage former;
 	FloJson		name;
 	FloJson		value;
 	int			cursor = 0;
 
-	flo_outlet_drain(sink->outlet);
 	if (!flo_stream_get_last(flo_outlet_bus(sink->outlet), flo_kv_stream(sink->bucket),
 							 flo_kv_subject(sink->bucket, key), &former))
 		return missing;
@@ -311,13 +307,25 @@ complete_row(FloKvSink *sink, const FloChange *change, const char *key, Bitmapse
 	{
 		for (int i = -1; (i = bms_next_member(missing, i)) >= 0;)
 		{
-			if (!is_same(name, name_in_row(sink, &change->relation->columns[i])))
+			if (!is_same(name, name_in_row(sink, &relation->columns[i])))
 				continue;
 			append_member(row, name, value);
 			missing = bms_del_member(missing, i);
 			break;
 		}
 	}
+	return missing;
+}
+
+/* From the key that the row had; which is removed, where the change has been made before */
+static Bitmapset *
+complete_row(FloKvSink *sink, const FloRelation *relation, const char *former_key,
+			 const char *key, Bitmapset *missing, StringInfo row)
+{
+	flo_outlet_drain(sink->outlet);
+	missing = complete_row_from(sink, relation, former_key, missing, row);
+	if (!bms_is_empty(missing) && strcmp(former_key, key) != 0)
+		missing = complete_row_from(sink, relation, key, missing, row);
 	return missing;
 }
 
@@ -432,7 +440,7 @@ put_row(FloKvSink *sink, const FloTransaction *txn, const FloChange *change, con
 			missing = bms_add_member(missing, i);
 	}
 	if (missing != NULL)
-		missing = complete_row(sink, change, former_key, missing, &row);
+		missing = complete_row(sink, relation, former_key, key, missing, &row);
 	fit_row(sink, relation, &message, missing);
 	send(sink, &message);
 }
