@@ -113,7 +113,8 @@ ok(await_halt($dest, 'the commit'), 'keys are changed');
 FloNatsClient->new($nats->port)->request('$KV.k.somebody', '{}');
 kill9_member($dest, 'g', 'kv');
 wait_caught_up($source, $dest, 'g');
-my @wide = grep { !$_->{headers}{'KV-Operation'} } FloNatsClient->new($nats->port)->stream('KV_k', '$KV.k.public.wide.*');
+my @wide = grep { !$_->{headers}{'KV-Operation'} }
+  FloNatsClient->new($nats->port)->stream('KV_k', '$KV.k.public.wide.*');
 cmp_ok(scalar @wide, '>', 10, 'they come twice');
 is(scalar(grep { length(JSON::PP::decode_json($_->{data})->{big} // '') != 3000 } @wide), 0,
 	'and what is not sent with them is still there');
