@@ -242,5 +242,22 @@ await(sub { state_of($id) eq 'published' }, 'one to be published');
 $dest->safe_psql('postgres', q{SELECT flo.drop_worker('g', 'b')});
 is(wait_done($id, 'of a worker that is dropped'), 'failed: the worker has gone', 'a worker is dropped meanwhile');
 
+# One that is created again may begin after the place of the rows: nobody waits for that
+mkdir "$root/c";
+create_event_worker($dest, 'g', 'file', 'c', { directory => "$root/c" });
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'c')});
+wait_state($dest, 'g', 'c', 'stopped');
+$id = backfill('t', 'c');
+await(sub { state_of($id) eq 'published' }, 'one to be published');
+$source->safe_psql('postgres', q{INSERT INTO t VALUES (2003, 'after the place', 0)});
+wait_caught_up($source, $dest, 'g', member => 'a');
+$dest->safe_psql('postgres', q{SELECT flo.drop_worker('g', 'c')});
+create_event_worker($dest, 'g', 'file', 'c', { directory => "$root/c", start => 'latest' });
+$source->safe_psql('postgres', q{INSERT INTO t VALUES (2004, 'after its beginning', 0)});
+like(wait_done($id, 'of a worker that is created again'), qr/^failed: the worker was dropped and created again/,
+	'a worker is created again meanwhile');
+$id = backfill('t', 'c');
+is(wait_done($id, 'the next one'), 'done', 'and gets the rows when they are asked for');
+
 $_->stop('fast') for $source, $dest;
 done_testing();

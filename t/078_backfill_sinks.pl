@@ -1,11 +1,13 @@
 
 # flo.backfill() into NATS: messages on subjects, and a bucket with a key for each row,
-# of which a backfill of some rows leaves the others alone.
+# of which a backfill of some rows leaves the others alone; and to an endpoint that
+# refuses the rows, until the backfill is cancelled.
 
 use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use FloHook;
 use FloNatsClient;
 use FloTest;
 use PostgreSQL::Test::Cluster;
@@ -61,6 +63,18 @@ is(backfilled('subjects', 'NULL'), 'done||51', 'messages');
 my @messages = grep { $_->{data} =~ /"Snapshot":true/ } $client->stream('CDC');
 is(scalar(@messages), 51, 'each once');
 is(status_of($source, 'g', $_, 'last_error'), '', "no error of $_") for qw(kv subjects);
+
+# An endpoint that refuses them: what is cancelled holds the worker up no longer
+my $hook = FloHook->new('hook');
+$source->safe_psql('postgres', "SELECT flo.create_worker('g', 'webhook', 'hook', '{\"url\": \"" . $hook->url . "\"}');
+	SELECT flo.start_group('g', 'hook')");
+wait_state($source, 'g', 'hook', 'streaming');
+$hook->answer('503 Busy');
+my $id = $source->safe_psql('postgres', q{SELECT flo.backfill('g', 't', 'hook')});
+wait_until($source, 'postgres', q{SELECT state IN ('copying', 'waiting') AND retries > 0 FROM flo.status WHERE member = 'hook'},
+	'the endpoint to refuse a row') or die;
+$source->safe_psql('postgres', "SELECT flo.cancel_backfill($id)");
+ok(wait_state($source, 'g', 'hook', 'streaming'), 'a worker goes on when a backfill is cancelled that its endpoint refuses');
 
 $source->stop('fast');
 done_testing();

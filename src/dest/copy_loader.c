@@ -685,13 +685,15 @@ load_sink_state(Loader *l)
 	return row != NULL ? row->sink_state : NULL;
 }
 
-/* For such a sink while it waits */
+/* For such a sink while it waits, which it may do for ever with rows of a copy that is left */
 static void
 serve(void *arg)
 {
 	Loader	   *l = arg;
 
 	flo_helper_check(l->args->slot, l->args->incarnation);
+	if (!copy_runs(l->args))
+		proc_exit(0);
 	flo_bus_pump(l->bus);
 }
 

@@ -319,6 +319,9 @@ await_worker(FloBackfillControl *c, const FloBackfill *b, const FloWorkerReport 
 	if (report->backfilled >= b->attempt)
 		finish(c, b, report->left_out != NULL ? FLO_BACKFILL_FAILED : FLO_BACKFILL_DONE,
 			   report->left_out);
+	else if (report->lsn > b->lsn && report->backfilling != b->attempt)
+		finish(c, b, FLO_BACKFILL_FAILED,
+			   "the worker was dropped and created again, and began after the place of these rows");
 	else if (report->missing_chunks == b->relation && report->missing_attempt == b->attempt)
 	{
 		old = flo_transaction_begin();
