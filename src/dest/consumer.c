@@ -479,7 +479,7 @@ flo_consumer_since(FloConsumer *c, TimestampTz time, XLogRecPtr *lsn, bool *befo
 	uint64		high;
 
 	*before = false;
-	if (!flo_stream_info(c->bus, c->stream, &info) || info.messages == 0)
+	if (!begin_search(c, &info) || info.messages == 0)
 		return false;
 	newest = effective_at_or_below(c, &info, info.last_seq);
 	if (newest.seq == 0)
