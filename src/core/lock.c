@@ -179,6 +179,14 @@ take_turn(void *arg)
 	flo_as_role_leave(&as);
 }
 
+/* The turn is over: others have what is waited for, or wait for what we have */
+static bool
+is_without_lock(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
+}
+
 /* --- all at once --------------------------------------------------------- */
 
 /* One that stops when it is waited for */
@@ -209,7 +217,7 @@ make_room(const Wish *lacking)
 
 	turn.deadline = flo_clock_in(2 * QUEUE_DEADLOCK);
 	error = flo_attempt(take_turn, &turn, false);
-	if (error != NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+	if (error != NULL && !is_without_lock(error))
 		ReThrowError(error);
 }
 
@@ -257,8 +265,7 @@ flo_lock_queue(const List *relations, LOCKMODE mode, int patience)
 		error = flo_attempt(take_turn, &turn, true);
 		if (error == NULL)
 			return;
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
-			error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
+		if (!is_without_lock(error))
 			ReThrowError(error);
 		if (flo_clock() >= deadline)
 		{
