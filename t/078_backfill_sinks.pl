@@ -71,10 +71,12 @@ $source->safe_psql('postgres', "SELECT flo.create_worker('g', 'webhook', 'hook',
 wait_state($source, 'g', 'hook', 'streaming');
 $hook->answer('503 Busy');
 my $id = $source->safe_psql('postgres', q{SELECT flo.backfill('g', 't', 'hook')});
-wait_until($source, 'postgres', q{SELECT state IN ('copying', 'waiting') AND retries > 0 FROM flo.status WHERE member = 'hook'},
+wait_until($source, 'postgres',
+	q{SELECT state IN ('copying', 'waiting') AND retries > 0 FROM flo.status WHERE member = 'hook'},
 	'the endpoint to refuse a row') or die;
 $source->safe_psql('postgres', "SELECT flo.cancel_backfill($id)");
-ok(wait_state($source, 'g', 'hook', 'streaming'), 'a worker goes on when a backfill is cancelled that its endpoint refuses');
+ok(wait_state($source, 'g', 'hook', 'streaming'),
+	'a worker goes on when a backfill is cancelled that its endpoint refuses');
 
 $source->stop('fast');
 done_testing();
