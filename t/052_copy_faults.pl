@@ -197,7 +197,8 @@ rewritten_later('later DROP', 'DROP TABLE r', tables => ['wide']);
 # A copier that has the plan, and its connection only when the leader has gone with the
 # snapshot: that is no error, there is nothing for it to do.
 {
-	my $leader = q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'pg_flo copy leader%' AND wait_event_type = 'Lock'};
+	my $leader = q{SELECT pid FROM pg_stat_activity }
+	  . q{WHERE query LIKE 'pg_flo copy leader%' AND wait_event_type = 'Lock'};
 	my ($open, $copies, $databases) = map { FloTest::Session->new($source) } 1 .. 3;
 
 	$_->safe_psql('postgres', 'CREATE TABLE few (id int PRIMARY KEY)') for $source, $dest;

@@ -54,6 +54,42 @@ is($dest->safe_psql('postgres',
 is($source->safe_psql('postgres', q{SELECT string_agg(worker_name, ' ' ORDER BY worker_name)
 	FROM flo.stream_status('g')}), 'file one postgres two', 'stream_status, too');
 
+# What the source had decided to purge before it knew of a worker goes while that one starts
+$source->safe_psql('postgres', 'CREATE DATABASE other');
+$source->safe_psql('other', q{CREATE EXTENSION pg_flo; CREATE TABLE p (id int PRIMARY KEY);
+	SELECT flo.create_replicator('p')});
+start_member($source, 'p', 'replicator', 'other');
+$dest->safe_psql('postgres', q{SELECT flo.create_worker('p', 'webhook', 'keeper', '{"url": "http://127.0.0.1:1/"}');
+	SELECT flo.start_group('p')});
+wait_state($dest, 'p', 'keeper', 'streaming');
+for my $id (1 .. 12)
+{
+	my $before = $nats->last_seq('pgflo_p_stream');
+	$source->safe_psql('other', "INSERT INTO p VALUES ($id)");
+	await(sub { $nats->last_seq('pgflo_p_stream') > $before }, 'a chunk');
+}
+my $late = FloHook->new('late');
+$dest->safe_psql('postgres', "SELECT flo.create_worker('p', 'webhook', 'late', '{\"secret\": \"s\", \"url\": \""
+	  . $late->url . "\"}')");
+my ($starting, $lock) = map { FloTest::Session->new($dest) } 1 .. 2;
+my $waiting = q{SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'flo.secrets'::regclass};
+$starting->query(q{BEGIN; SELECT flo.start_group('p', 'late'); LOCK TABLE flo.secrets});
+$lock->send('BEGIN; LOCK TABLE flo.secrets');
+wait_until($dest, 'postgres', $waiting, 'a lock that the worker meets');
+$starting->query('COMMIT');
+$starting->close;
+$lock->result;
+wait_until($dest, 'postgres', $waiting, 'the worker to begin');
+$nats->api('STREAM.PURGE.pgflo_p_stream', { keep => 6 });
+$lock->query('COMMIT');
+$lock->close;
+$source->safe_psql('other', 'INSERT INTO p VALUES (100)');
+ok(await(sub { grep { $_->{NewTuple}{id} == 100 } $late->events }, 'the newest event'),
+	'a worker begins with what is left when the stream is purged meanwhile');
+is(status_of($dest, 'p', 'late', 'state'), 'streaming', 'and is no failure');
+$dest->safe_psql('postgres', "SELECT flo.drop_worker('p', '$_')") for qw(keeper late);
+$source->safe_psql('other', q{SELECT flo.drop_group('p', purge_stream => true)});
+
 # One is stopped, one fails: the others go on, and the stream keeps what they need
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'one')});
 wait_state($dest, 'g', 'one', 'stopped');

@@ -158,7 +158,8 @@ is(scalar keys %{ $search->documents('public-t') }, $rows, 'nothing is missing')
 # Changes beyond the 4095th of a transaction have one version
 $search->answer(item => { match => '"v":"first"', status => 429 });
 $source->safe_psql('postgres', "BEGIN; INSERT INTO t SELECT i, 'v' FROM generate_series($rows + 1, $rows + 4200) i;
-	UPDATE t SET v = 'first' WHERE id <= 3; UPDATE t SET v = 'second' WHERE id = 1; DELETE FROM t WHERE id = 2; COMMIT");
+	UPDATE t SET v = 'first' WHERE id <= 3; UPDATE t SET v = 'second' WHERE id = 1;
+	DELETE FROM t WHERE id = 2; COMMIT");
 $rows += 4200;
 ok(wait_until($dest, 'postgres', q{SELECT state = 'waiting' FROM flo.status WHERE member = 'search'},
 	'a row to be tried again'), 'documents of a large transaction are tried again');

@@ -434,11 +434,13 @@ void
 flo_worker_run(void)
 {
 	FloWorker  *w = create_worker();
+	bool		first;
 
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	if (!load_configuration(w))
 		return;
 	connect_to_broker(w);
+	first = !flo_progress_known(w->progress);
 	enter_generation(w);
 	w->rules = flo_worker_rules_open(w->spec, flo_progress_generation(w->progress));
 	flo_worker_open_sink(w);
@@ -447,6 +449,8 @@ flo_worker_run(void)
 		stop_after_copy(w);
 		return;
 	}
+	if (first)
+		flo_worker_begin_late(w);
 	attach(w, w->done_before != 0 ? w->done_before + 1 : 0);
 	loop(w);
 }

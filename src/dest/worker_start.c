@@ -183,6 +183,22 @@ flo_worker_begin(FloWorker *w)
 			 first_outside > start);
 }
 
+/*
+ * Right before the first chunk is taken, once more: what the source had decided to
+ * purge before it knew of this worker may have gone since
+ */
+void
+flo_worker_begin_late(FloWorker *w)
+{
+	FloChunkHeader header;
+	XLogRecPtr	first_outside;
+
+	if (w->spec->options.start.kind != FLO_START_COPY && !flo_progress_copying(w->progress) &&
+		flo_consumer_first_outside(w->consumer, &header, &first_outside) &&
+		first_outside > w->position)
+		flo_worker_begin(w);
+}
+
 /* --- waiting ------------------------------------------------------------- */
 
 /* With other options the launcher starts this worker again */

@@ -9,6 +9,7 @@
 
 /* The first start: find the source and the position, and make the worker known */
 extern void flo_worker_begin(FloWorker *w);
+extern void flo_worker_begin_late(FloWorker *w);
 
 /*
  * Take in the copy that the generation begins with, unless that is done.  May
