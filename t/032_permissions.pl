@@ -162,7 +162,7 @@ wait_caught_up($source, $dest, 'users');
 is_same_table($source, $dest, 't', 'with all rows');
 $dest->safe_psql('postgres', q{SELECT flo.create_worker('users', 'nats', options => '{"start": "latest"}');
 	SELECT flo.create_worker('users', 'nats', 'core',
-		'{"start": "latest", "jetstream": false, "subject": "cdc.live.{table}"}');
+		'{"start": "latest", "jetstream": false, "subject": "cdc.users.{table}"}');
 	SELECT flo.start_group('users')});
 wait_state($dest, 'users', $_, 'streaming') for qw(nats core);
 $source->safe_psql('postgres', q{INSERT INTO t (v) VALUES ('as a message')});

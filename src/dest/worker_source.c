@@ -162,7 +162,8 @@ is_in(const FloHeard *source, const char *state)
 bool
 flo_worker_source_stops(const FloWorker *w)
 {
-	return is_in(&w->source, FLO_SOURCE_STOPPING);
+	return is_in(&w->source, FLO_SOURCE_STOPPING) || is_in(&w->source, FLO_SOURCE_STOPPED) ||
+		is_in(&w->source, FLO_SOURCE_SHUT_DOWN);
 }
 
 /* It said so as it ended */

@@ -19,7 +19,7 @@ extern void flo_worker_listen_again(FloWorker *w);
 /* What the replicator has said since */
 extern void flo_worker_take_updates(FloWorker *w);
 
-/* It ends soon, and would like to hear before how far we are */
+/* It ends soon and would like to hear before how far we are, or it has ended by itself */
 extern bool flo_worker_source_stops(const FloWorker *w);
 
 /* All of a chunk was read */
