@@ -30,6 +30,7 @@ BEGIN
 	INSERT INTO flo.copy_requests (group_name, relation, add) VALUES ('refs', 1, false);
 	INSERT INTO flo.compare_requests (group_name, repair, repair_extra, samples) VALUES ('refs', false, false, 1);
 	INSERT INTO flo.comparisons (id, group_name, worker_name, table_name, state, relation, side) VALUES (1, 'refs', '', 't', 'equal', 1, 'source');
+	INSERT INTO flo.backfills (group_name, worker_name, table_name, consumer, relation) VALUES ('refs', 'one', 't', 'c', 1);
 	INSERT INTO flo.comparison_samples VALUES (1, 'refs', '', 't', 1, 'extra', '{}', NULL, NULL, 1, 'source');
 	INSERT INTO flo.group_objects VALUES (1, 'pg_class'::regclass, 'refs', 'refer');
 	INSERT INTO flo.copied_tables (group_name, worker_name, relation, schema_name, table_name, attempt) VALUES ('refs', 'replicator', 1, 'public', 't', 1);
@@ -63,6 +64,7 @@ BEGIN
 		INSERT INTO flo.ddl_log (group_name, worker_name, tag, command, outcome) VALUES ('refs', worker, 'X', 'X', 'applied');
 		INSERT INTO flo.cutovers (group_name, worker_name, role, attempt, state) VALUES ('refs', worker, 'destination', 1, 'cancelled');
 		INSERT INTO flo.cutover_steps (group_name, worker_name, attempt, step) VALUES ('refs', worker, 1, 'undo');
+		INSERT INTO flo.due_backfills VALUES ('refs', worker, gen_random_uuid(), 1, 1, true);
 		INSERT INTO flo.secrets VALUES ('refs', worker, 'secret', 'secret');
 	END LOOP;
 END
