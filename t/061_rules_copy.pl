@@ -134,6 +134,8 @@ is(dst("SELECT $sum FROM customers t"),
 is(dst('SELECT count(*) FROM flo.shaped_tables'), 4, 'what it remembers of the tables');
 
 # a table that a route sends to one which has rows of its own: neither's copy empties the other's
+dst(q{SELECT flo.stop_group('g')});
+wait_state($dest, 'g', 'postgres', 'stopped');
 $_->safe_psql('postgres', 'CREATE TABLE own (id int PRIMARY KEY); CREATE TABLE routed (id int PRIMARY KEY)')
   for $source, $dest;
 src('INSERT INTO own VALUES (1), (2); INSERT INTO routed VALUES (3), (4)');

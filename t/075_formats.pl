@@ -49,7 +49,12 @@ $dest->safe_psql('postgres', "SELECT flo.create_worker('g', 'file', '$_', '"
 	. JSON::PP::encode_json({ directory => $dir{$_}, format => $_, start => 'copy' }) . "')") for sort keys %dir;
 $dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
 wait_state($dest, 'g', $_, 'waiting') for sort keys %dir;
+# the copy is kept for workers that are known while it is there, so it waits for all three
+halt_at($source, 'chunk.after');
 $source->safe_psql($db, q{SELECT flo.start_group('g')});
+await_halt($source, 'a chunk of the copy') or die;
+wait_state($dest, 'g', $_, 'copying') for sort keys %dir;
+$source->safe_psql($db, 'SELECT pg_terminate_backend(' . halted_pid($source, 'chunk.after') . ')');
 wait_state($dest, 'g', $_, 'streaming') for sort keys %dir;
 
 sub caught_up { wait_caught_up($source, $dest, 'g', source_db => $db, member => $_) for @_ ? @_ : sort keys %dir; }
