@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use FloBackfill;
 use FloEvents;
 use FloTest;
 use PostgreSQL::Test::Cluster;
@@ -33,37 +34,10 @@ create_event_worker($dest, 'g', 'file', 'a', { directory => "$root/a" });
 create_event_worker($dest, 'g', 'file', 'b', { directory => "$root/b" });
 create_event_worker($source, 'g', 'file', 'some', { directory => "$root/some", tables => ['other'] });
 
-sub backfill
-{
-	my ($table, $worker, $where) = @_;
-	$where = defined $where ? "\$where\$$where\$where\$" : 'NULL';
-	return $source->safe_psql('postgres', "SELECT flo.backfill('g', '$table', '$worker', $where)");
-}
-
-sub state_of
-{
-	my ($id) = @_;
-	return $source->safe_psql('postgres',
-		"SELECT state || coalesce(': ' || detail, '') FROM flo.backfills WHERE id = $id");
-}
-
-sub wait_done
-{
-	my ($id, $name) = @_;
-	await(sub { state_of($id) =~ /^(done|failed)/ }, "$name is over") or diag(state_of($id));
-	return state_of($id);
-}
-
-sub snapshots
-{
-	my ($dir) = @_;
-	return scalar grep { /"Snapshot":true/ } file_lines($dir);
-}
-
 # --- rows, in order with changes, to one worker alone ---------------------------------
 
-my $id = backfill('t', 'a');
-is(wait_done($id, 'the first'), 'done', 'a backfill');
+my $id = backfill($source, 't', 'a');
+is(wait_done($source, $id, 'the first'), 'done', 'a backfill');
 $source->safe_psql('postgres', q{UPDATE t SET v = 'after' WHERE id = 7});
 wait_caught_up($source, $dest, 'g', member => 'a');
 wait_caught_up($source, $dest, 'g', member => 'b');
@@ -93,7 +67,7 @@ for my $case (
 {
 	my ($table, $where, $count) = @$case;
 	my $before = snapshots("$root/a");
-	is(wait_done(backfill($table, 'a', $where), 'which rows'), 'done', "$table " . ($where // ''));
+	is(wait_done($source, backfill($source, $table, 'a', $where), 'which rows'), 'done', "$table " . ($where // ''));
 	is(snapshots("$root/a") - $before, $count, "$count of them");
 	is($source->safe_psql('postgres', 'SELECT rows_sent FROM flo.backfills ORDER BY id DESC LIMIT 1'),
 		$count, 'rows_sent');
@@ -110,7 +84,7 @@ $source->safe_psql('postgres', q{
 	CREATE CAST (mood AS json) WITH FUNCTION mood_json(mood)});
 for my $where ('to_json(x)', q{to_json('a'::public.mood)})
 {
-	wait_done(backfill('moods', 'a', "($where)::text <> '\"public\"'"), $where);
+	wait_done($source, backfill($source, 'moods', 'a', "($where)::text <> '\"public\"'"), $where);
 	is($source->safe_psql('postgres', 'SELECT rows_sent FROM flo.backfills ORDER BY id DESC LIMIT 1'), '2',
 		"$where changes nothing");
 }
@@ -149,9 +123,9 @@ refused(q{'g', 't', 'a', $$xmin = '1'$$}, '0A000', 'system column');
 refused(q{'tables', 'other', 'postgres'}, '0A000', 'writes to tables.*flo.resync');
 $source->safe_psql('postgres', q{CREATE ROLE somebody LOGIN; GRANT USAGE ON SCHEMA flo TO somebody});
 refused(q{'g', 't', 'a'}, '42501', '', 'SET ROLE somebody');
-is(wait_done(backfill('t', 'some'), 'a table that is left out'),
+is(wait_done($source, backfill($source, 't', 'some'), 'a table that is left out'),
 	q{failed: the worker's option tables leaves the table out}, 'a worker that leaves the table out says so');
-like(wait_done(backfill('t', 'a', '1 / (id - 5) > 0'), 'an error'), qr/^failed: .*division by zero/,
+like(wait_done($source, backfill($source, 't', 'a', '1 / (id - 5) > 0'), 'an error'), qr/^failed: .*division by zero/,
 	'a condition that fails says why');
 is($source->safe_psql('postgres', 'SET ROLE somebody; SELECT count(*) FROM flo.backfills'), '0',
 	'conditions and errors, which have values in them, are not shown to everybody');
@@ -162,27 +136,27 @@ is(status_of($source, 'g', 'replicator', 'state'), 'streaming', 'the replicator 
 # A snapshot waits for a transaction that writes, and nobody waits for the snapshot
 my $open = FloTest::Session->new($source);
 $open->query('BEGIN; INSERT INTO other VALUES (1)');
-$id = backfill('t', 'a', 'n = 4');
-await(sub { state_of($id) =~ /^snapshot/ }, 'a snapshot to be waited for');
+$id = backfill($source, 't', 'a', 'n = 4');
+await(sub { state_of($source, $id) =~ /^snapshot/ }, 'a snapshot to be waited for');
 $source->safe_psql('postgres', q{INSERT INTO t VALUES (2001, 'while it waits', 0)});
 for my $worker (qw(a b))
 {
 	ok(await(sub { grep { /while it waits/ } file_lines("$root/$worker") }, "the row at $worker"),
 		"worker $worker goes on meanwhile");
 }
-like(state_of($id), qr/^snapshot: waits for write transactions/, 'the backfill waits');
+like(state_of($source, $id), qr/^snapshot: waits for write transactions/, 'the backfill waits');
 $open->query('COMMIT');
-is(wait_done($id, 'the snapshot'), 'done', 'and comes when the transaction has ended');
+is(wait_done($source, $id, 'the snapshot'), 'done', 'and comes when the transaction has ended');
 
 # A worker that is stopped is waited for; those that are asked for after it wait, too
 my $before = snapshots("$root/a");
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'a')});
 wait_state($dest, 'g', 'a', 'stopped');
-$id = backfill('t', 'a', 'n = 5');
-my $second = backfill('t', 'a', 'n = 6');
-my $third = backfill('t', 'b', 'n = 7');
-await(sub { state_of($id) eq 'published' }, 'the first to be published');
-is(state_of($second), 'waiting', 'the second waits for the first');
+$id = backfill($source, 't', 'a', 'n = 5');
+my $second = backfill($source, 't', 'a', 'n = 6');
+my $third = backfill($source, 't', 'b', 'n = 7');
+await(sub { state_of($source, $id) eq 'published' }, 'the first to be published');
+is(state_of($source, $second), 'waiting', 'the second waits for the first');
 is($source->safe_psql('postgres', "SELECT flo.cancel_backfill($second)"), 't', 'one is cancelled');
 is($source->safe_psql('postgres', "SELECT flo.cancel_backfill($second)"), 'f', 'but once');
 $source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
@@ -190,9 +164,9 @@ wait_state($source, 'g', 'replicator', 'stopped');
 refused(q{'g', 't', 'a'}, '55000', 'is stopped');
 $source->safe_psql('postgres', q{SELECT flo.start_group('g')});
 $dest->safe_psql('postgres', q{SELECT flo.start_group('g', 'a')});
-is(wait_done($id, 'the first'), 'done', 'a replicator and a worker that are started again go on with it');
-is(wait_done($third, 'the third'), 'done', 'those after it have their turn');
-is(state_of($second), 'failed: cancelled', 'but for the one that is cancelled');
+is(wait_done($source, $id, 'the first'), 'done', 'a replicator and a worker that are started again go on with it');
+is(wait_done($source, $third, 'the third'), 'done', 'those after it have their turn');
+is(state_of($source, $second), 'failed: cancelled', 'but for the one that is cancelled');
 is(snapshots("$root/a") - $before, 80, 'the first sends its rows once');
 is(snapshots("$root/b"), 80, 'and the third');
 
@@ -207,15 +181,16 @@ wait_until($dest, 'postgres', q{SELECT EXISTS (SELECT FROM flo.due_backfills WHE
 	'the worker to wait for the rows') or die;
 $source->safe_psql('postgres', q{SELECT flo.add_table('tables', 't')});
 kill('TERM', halted_pid($source, 'backfill.read', $log_before));
-is(wait_done($id, 'one that was put off'), 'done', 'a backfill goes on after a copy that was asked for meanwhile');
+is(wait_done($source, $id, 'one that was put off'), 'done',
+	'a backfill goes on after a copy that was asked for meanwhile');
 is($dest->safe_psql('postgres', 'SELECT count(*) FROM t'),
 	$source->safe_psql('postgres', 'SELECT count(*) FROM t'), 'and the copy is there');
 
 # One that is sent is cancelled: the worker goes on with the stream
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'a')});
 wait_state($dest, 'g', 'a', 'stopped');
-$id = backfill('t', 'a');
-await(sub { state_of($id) eq 'published' }, 'one to be published');
+$id = backfill($source, 't', 'a');
+await(sub { state_of($source, $id) eq 'published' }, 'one to be published');
 $source->safe_psql('postgres', "SELECT flo.cancel_backfill($id)");
 await(sub { !grep { /backfill/ } $nats->streams }, 'its stream to go');
 $source->safe_psql('postgres', q{INSERT INTO t VALUES (2002, 'after it', 0)});
@@ -228,36 +203,38 @@ is(snapshots("$root/a"), $before, 'nothing of it comes');
 # Dropped meanwhile: the table, the worker
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'a')});
 wait_state($dest, 'g', 'a', 'stopped');
-my @queued = map { backfill($_, 'a') } qw(t parted t);
+my @queued = map { backfill($source, $_, 'a') } qw(t parted t);
 $source->safe_psql('postgres', 'DROP TABLE parted');
 $dest->safe_psql('postgres', q{SELECT flo.start_group('g', 'a')});
-is(wait_done($queued[0], 'one'), 'done', 'a backfill before a table is dropped');
-like(wait_done($queued[1], 'of a table that is dropped'),
+is(wait_done($source, $queued[0], 'one'), 'done', 'a backfill before a table is dropped');
+like(wait_done($source, $queued[1], 'of a table that is dropped'),
 	qr/^failed: table public\.parted has been dropped/, 'a table is dropped meanwhile');
-is(wait_done($queued[2], 'the one after it'), 'done', 'the one after it has its turn');
+is(wait_done($source, $queued[2], 'the one after it'), 'done', 'the one after it has its turn');
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'b')});
 wait_state($dest, 'g', 'b', 'stopped');
-$id = backfill('t', 'b');
-await(sub { state_of($id) eq 'published' }, 'one to be published');
+$id = backfill($source, 't', 'b');
+await(sub { state_of($source, $id) eq 'published' }, 'one to be published');
 $dest->safe_psql('postgres', q{SELECT flo.drop_worker('g', 'b')});
-is(wait_done($id, 'of a worker that is dropped'), 'failed: the worker has gone', 'a worker is dropped meanwhile');
+is(wait_done($source, $id, 'of a worker that is dropped'), 'failed: the worker has gone',
+	'a worker is dropped meanwhile');
 
 # One that is created again may begin after the place of the rows: nobody waits for that
 mkdir "$root/c";
 create_event_worker($dest, 'g', 'file', 'c', { directory => "$root/c" });
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'c')});
 wait_state($dest, 'g', 'c', 'stopped');
-$id = backfill('t', 'c');
-await(sub { state_of($id) eq 'published' }, 'one to be published');
+$id = backfill($source, 't', 'c');
+await(sub { state_of($source, $id) eq 'published' }, 'one to be published');
 $source->safe_psql('postgres', q{INSERT INTO t VALUES (2003, 'after the place', 0)});
 wait_caught_up($source, $dest, 'g', member => 'a');
 $dest->safe_psql('postgres', q{SELECT flo.drop_worker('g', 'c')});
 create_event_worker($dest, 'g', 'file', 'c', { directory => "$root/c", start => 'latest' });
 $source->safe_psql('postgres', q{INSERT INTO t VALUES (2004, 'after its beginning', 0)});
-like(wait_done($id, 'of a worker that is created again'), qr/^failed: the worker was dropped and created again/,
+like(wait_done($source, $id,
+	'of a worker that is created again'), qr/^failed: the worker was dropped and created again/,
 	'a worker is created again meanwhile');
-$id = backfill('t', 'c');
-is(wait_done($id, 'the next one'), 'done', 'and gets the rows when they are asked for');
+$id = backfill($source, 't', 'c');
+is(wait_done($source, $id, 'the next one'), 'done', 'and gets the rows when they are asked for');
 
 $_->stop('fast') for $source, $dest;
 done_testing();

@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use FloBackfill;
 use FloEvents;
 use FloTest;
 use PostgreSQL::Test::Cluster;
@@ -26,33 +27,6 @@ $source->safe_psql('postgres', q{
 create_group($source, undef, 'g');
 create_event_worker($dest, 'g', 'file', 'a', { directory => "$root/a" });
 create_event_worker($dest, 'g', 'file', 'b', { directory => "$root/b" });
-
-sub backfill
-{
-	my ($table, $worker, $where) = @_;
-	$where = defined $where ? "\$where\$$where\$where\$" : 'NULL';
-	return $source->safe_psql('postgres', "SELECT flo.backfill('g', '$table', '$worker', $where)");
-}
-
-sub state_of
-{
-	my ($id) = @_;
-	return $source->safe_psql('postgres',
-		"SELECT state || coalesce(': ' || detail, '') FROM flo.backfills WHERE id = $id");
-}
-
-sub wait_done
-{
-	my ($id, $name) = @_;
-	await(sub { state_of($id) =~ /^(done|failed)/ }, "$name is over") or diag(state_of($id));
-	return state_of($id);
-}
-
-sub snapshots
-{
-	my ($dir) = @_;
-	return scalar grep { /"Snapshot":true/ } file_lines($dir);
-}
 
 my $n = 10000;
 
@@ -89,7 +63,7 @@ sub killed_at
 	my $log_before = -s $node->logfile;
 
 	halt_at($node, $point);
-	my $id = backfill('t', 'a');
+	my $id = backfill($source, 't', 'a');
 	await_halt($node, $point) or die;
 	await_loader() if $loads;
 	$n++;
@@ -97,7 +71,7 @@ sub killed_at
 	my $pid = halted_pid($node, $point, $log_before) or die;
 	kill('KILL', $pid) or die "kill $pid: $!";
 	$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)") or die;
-	is(wait_done($id, $point), 'done', "$point: the backfill is complete");
+	is(wait_done($source, $id, $point), 'done', "$point: the backfill is complete");
 	wait_caught_up($source, $dest, 'g', member => $_) for qw(a b);
 	is_exact($before, $rows, $point);
 }
@@ -116,7 +90,7 @@ for my $at ([ 'chunk.after:2', $source ], [ 'load.before:3', $dest ])
 	my $log_before = -s $node->logfile;
 
 	halt_at($node, $point);
-	my $id = backfill('t', 'a');
+	my $id = backfill($source, 't', 'a');
 	await_halt($node, $point) or die;
 	my $pid = halted_pid($node, $point, $log_before) or die;
 	$nats->kill9;
@@ -125,7 +99,7 @@ for my $at ([ 'chunk.after:2', $source ], [ 'load.before:3', $dest ])
 	$nats->start;
 	$n++;
 	$source->safe_psql('postgres', "UPDATE t SET v = 'meanwhile $n' WHERE id = 9");
-	is(wait_done($id, "broker, $point"), 'done', "broker, $point: the backfill is complete");
+	is(wait_done($source, $id, "broker, $point"), 'done', "broker, $point: the backfill is complete");
 	wait_caught_up($source, $dest, 'g', member => $_) for qw(a b);
 	is_exact($before, $rows, "broker, $point");
 }

@@ -14,17 +14,13 @@
 #include "access/xact.h"
 #include "bus/records.h"
 #include "bus/stream.h"
-#include "catalog/pg_type.h"
 #include "conf/backfills.h"
-#include "conf/choice.h"
-#include "conf/publication.h"
 #include "conf/store.h"
 #include "core/injection_point.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/text.h"
 #include "core/transaction.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "monitor/copy.h"
 #include "monitor/state.h"
@@ -164,41 +160,31 @@ begin_attempt(Leader *l)
 
 /* --- the plan ------------------------------------------------------------ */
 
+typedef struct Planning
+{
+	Leader	   *leader;
+	uint32		range;			/* number of the next */
+} Planning;
+
+static void
+plan_relation(void *arg, const FloCopyRelation *what)
+{
+	Planning   *p = arg;
+
+	if (what->published == p->leader->backfill->relation)
+		p->range = flo_team_plan(&p->leader->team, what, true, p->range);
+}
+
 /* The table, or its partitions, as the snapshot sees it in the publications */
 static void
 plan_table(Leader *l)
 {
-	FloTableChoice *choice = flo_store_table_choice(l->group);
-	Oid			types[1] = {TEXTARRAYOID};
-	Datum		values[1];
-	uint32		range = 0;
+	MemoryContext caller = MemoryContextSwitchTo(l->context);
+	Planning	planning = {.leader = l};
 
-	values[0] = flo_array_of_texts(flo_publication_names(l->group));
-	SPI_connect();
-	if (SPI_execute_with_args(flo_copy_tables_query, 1, types, values, NULL, true,
-							  0) != SPI_OK_SELECT)
-		elog(ERROR, "could not list the tables of the group");
-	for (uint64 i = 0; choice != NULL && i < SPI_processed; i++)
-	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
-		MemoryContext spi;
-		FloCopyRelation what;
-
-		what.published = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
-		what.relation = DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull));
-		what.filenode = DatumGetObjectId(SPI_getbinval(row, desc, 3, &isnull));
-		what.shape = SPI_getvalue(row, desc, 5);
-		what.published_shape = SPI_getvalue(row, desc, 6);
-		spi = MemoryContextSwitchTo(l->context);
-		if (what.published == l->backfill->relation &&
-			!flo_choice_excepts(choice, what.relation))
-			range = flo_team_plan(&l->team, &what, true, range);
-		MemoryContextSwitchTo(spi);
-	}
-	SPI_finish();
-	if (range == 0)
+	flo_copy_each_relation(l->group, plan_relation, &planning);
+	MemoryContextSwitchTo(caller);
+	if (planning.range == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table %s has left the group", l->backfill->table)));

@@ -8,12 +8,6 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
-#include "conf/choice.h"
-#include "conf/publication.h"
-#include "conf/store.h"
-#include "core/text.h"
-#include "executor/spi.h"
 #include "nodes/bitmapset.h"
 #include "source/compare.h"
 #include "source/copy.h"
@@ -35,55 +29,6 @@ table_of(List *tables, Oid published)
 	return NULL;
 }
 
-/* One row of flo_copy_tables_query */
-typedef struct Listed
-{
-	Oid			published;
-	Oid			relation;
-	Oid			filenode;
-	const char *shape;
-	const char *published_shape;
-} Listed;
-
-typedef void (*ForListed) (void *arg, const Listed *listed);
-
-/* All leaves that the group publishes, as the active snapshot shows them */
-static void
-for_listed(const char *group, ForListed action, void *arg)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	FloTableChoice *choice = flo_store_table_choice(group);
-	Oid			types[1] = {TEXTARRAYOID};
-	Datum		values[1];
-
-	if (choice == NULL)
-		return;
-	values[0] = flo_array_of_texts(flo_publication_names(group));
-	SPI_connect();
-	if (SPI_execute_with_args(flo_copy_tables_query, 1, types, values, NULL, true,
-							  0) != SPI_OK_SELECT)
-		elog(ERROR, "could not list the tables of the group");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
-		MemoryContext spi;
-		Listed		listed;
-
-		listed.published = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
-		listed.relation = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
-		listed.filenode = DatumGetObjectId(SPI_getbinval(tuple, desc, 3, &isnull));
-		listed.shape = SPI_getvalue(tuple, desc, 5);
-		listed.published_shape = SPI_getvalue(tuple, desc, 6);
-		spi = MemoryContextSwitchTo(caller);
-		if (!flo_choice_excepts(choice, listed.relation))
-			action(arg, &listed);
-		MemoryContextSwitchTo(spi);
-	}
-	SPI_finish();
-}
-
 /* --- before -------------------------------------------------------------- */
 
 typedef struct Describing
@@ -93,7 +38,7 @@ typedef struct Describing
 } Describing;
 
 static void
-note_part(void *arg, const Listed *listed)
+note_part(void *arg, const FloCopyRelation *listed)
 {
 	Describing *d = arg;
 	FloCompareTable *table = table_of(d->tables, listed->published);
@@ -212,7 +157,7 @@ flo_compare_describe(const char *group, MemoryContext context, const List *table
 
 	flo_table_reader_open(&reader, old, group, "comparison", true);
 	MemoryContextSwitchTo(context);
-	for_listed(group, note_part, &describing);
+	flo_copy_each_relation(group, note_part, &describing);
 	foreach(cell, describing.tables)
 		describe(&reader, lfirst(cell));
 	MemoryContextSwitchTo(old);
@@ -229,7 +174,7 @@ typedef struct Locking
 
 /* A part that was attached or made since then is none of the plan's, and counts */
 static void
-lock_part(void *arg, const Listed *listed)
+lock_part(void *arg, const FloCopyRelation *listed)
 {
 	Locking    *l = arg;
 	FloCompareTable *table = table_of(l->attempt->tables, listed->published);
@@ -262,7 +207,7 @@ flo_compare_lock(FloCompareAttempt *a)
 	int			parts = 0;
 	ListCell   *cell;
 
-	for_listed(a->group, lock_part, &locking);
+	flo_copy_each_relation(a->group, lock_part, &locking);
 	foreach(cell, a->tables)
 		parts += list_length(((FloCompareTable *) lfirst(cell))->parts);
 	if (locking.parts != parts)

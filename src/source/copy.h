@@ -70,14 +70,27 @@ typedef struct FloCopyPlan
 	FloCopyTask tasks[FLEXIBLE_ARRAY_MEMBER];
 } FloCopyPlan;
 
+/* A relation with rows of the group's, as the snapshot sees it */
+typedef struct FloCopyRelation
+{
+	Oid			published;		/* as what its rows are sent: itself, or a
+								 * parent of it */
+	Oid			relation;
+	Oid			filenode;
+	const char *shape;			/* name and columns, of both */
+	const char *published_shape;
+} FloCopyRelation;
+
+typedef void (*FloCopyRelationAction) (void *arg, const FloCopyRelation *relation);
+
 /*
- * What the snapshot sees in the group's publications ($1, their names), partition
- * trees down to their leaves: OID it is published as, OID, file, pages, and the
- * shapes of both.  The view pg_publication_tables shows what they list now: a
- * table dropped since would be passed over, and of one that joined since some
- * changes would neither be in the snapshot nor in the stream.
+ * For each that the active snapshot sees in the group's publications, partition trees
+ * down to their leaves, and that is not excepted: the largest first, in the caller's
+ * memory context.  The view pg_publication_tables shows what they list now: a table
+ * dropped since would be passed over, and of one that joined since some changes would
+ * neither be in the snapshot nor in the stream.  A group that is gone has none.
  */
-extern const char *const flo_copy_tables_query;
+extern void flo_copy_each_relation(const char *group, FloCopyRelationAction action, void *arg);
 
 /*
  * Lock a table for the length of the copy.  It must still be the one that the

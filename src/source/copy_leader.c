@@ -22,10 +22,7 @@
 #include "bus/bucket_text.h"
 #include "bus/records.h"
 #include "bus/stream.h"
-#include "catalog/pg_type.h"
-#include "conf/choice.h"
 #include "conf/copies.h"
-#include "conf/publication.h"
 #include "conf/store.h"
 #include "core/clock.h"
 #include "core/injection_point.h"
@@ -34,7 +31,6 @@
 #include "core/settings.h"
 #include "core/text.h"
 #include "core/transaction.h"
-#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/copy.h"
@@ -114,17 +110,6 @@ table_of(Leader *l, Oid published)
 	return table;
 }
 
-static void
-plan_relation(Leader *l, const FloCopyRelation *what)
-{
-	bool		read = l->copy.marked || l->spec->mode != FLO_MODE_STREAM;	/* or locked alone */
-	Table	   *table = read ? table_of(l, what->published) : NULL;
-	uint32		ranges = flo_team_plan(&l->team, what, read, read ? table->ranges : 0);
-
-	if (read)
-		table->ranges = ranges;
-}
-
 static bool
 is_requested(Leader *l, Oid published)
 {
@@ -141,46 +126,19 @@ is_requested(Leader *l, Oid published)
 }
 
 static void
-plan_tables(Leader *l)
+plan_relation(void *arg, const FloCopyRelation *what)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	FloTableChoice *choice = flo_store_table_choice(l->group);
-	Oid			types[1] = {TEXTARRAYOID};
-	Datum		values[1];
+	Leader	   *l = arg;
+	bool		read = l->copy.marked || l->spec->mode != FLO_MODE_STREAM;	/* or locked alone */
+	Table	   *table;
+	uint32		ranges;
 
-	if (choice == NULL)
+	if (!is_requested(l, what->published) || already_copied(l, what->published))
 		return;
-	values[0] = flo_array_of_texts(flo_publication_names(l->group));
-	SPI_connect();
-	if (SPI_execute_with_args(flo_copy_tables_query, 1, types, values, NULL, true,
-							  0) != SPI_OK_SELECT)
-		elog(ERROR, "could not list the tables of the group");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-		Oid			oids[3];
-		MemoryContext spi;
-
-		for (int k = 0; k < 3; k++)
-			oids[k] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
-													 k + 1, &isnull));
-		spi = MemoryContextSwitchTo(caller);
-		if (is_requested(l, oids[0]) && !already_copied(l, oids[0]) &&
-			!flo_choice_excepts(choice, oids[1]))
-		{
-			FloCopyRelation what = {
-				.published = oids[0],
-				.relation = oids[1],
-				.filenode = oids[2],
-				.shape = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 5),
-				.published_shape = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 6)
-			};
-
-			plan_relation(l, &what);
-		}
-		MemoryContextSwitchTo(spi);
-	}
-	SPI_finish();
+	table = read ? table_of(l, what->published) : NULL;
+	ranges = flo_team_plan(&l->team, what, read, read ? table->ranges : 0);
+	if (read)
+		table->ranges = ranges;
 }
 
 static void
@@ -651,7 +609,7 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->team.description = flo_ownership_of_copy(&claim);
 	l->requests = flo_store_copy_requests(l->group);
 	flo_injection_point("plan.before");
-	plan_tables(l);
+	flo_copy_each_relation(l->group, plan_relation, l);
 	share_plan(l);
 	flo_source_copy_tell(l->args->slot, &l->copy);
 	set_phase(l, FLO_COPY_DUMPING);

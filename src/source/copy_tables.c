@@ -9,6 +9,12 @@
 #include "bus/bucket_text.h"
 #include "bus/records.h"
 #include "bus/stream.h"
+#include "catalog/pg_type.h"
+#include "conf/choice.h"
+#include "conf/publication.h"
+#include "conf/store.h"
+#include "core/text.h"
+#include "executor/spi.h"
 #include "source/copy.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -68,7 +74,8 @@ flo_copy_lock_relation(Oid relation, Oid filenode, const char *shape)
 	return rel;
 }
 
-const char *const flo_copy_tables_query =
+/* OID it is published as, OID, file, and the shapes of both */
+static const char *const relations_query =
 "WITH RECURSIVE publications AS ("
 " SELECT oid, pubviaroot FROM pg_catalog.pg_publication"
 " WHERE pubname = ANY ($1::pg_catalog.text[]::pg_catalog.name[])),"
@@ -90,6 +97,41 @@ const char *const flo_copy_tables_query =
 " WHERE c.relkind = 'r' AND NOT (t.pubviaroot AND EXISTS ("
 " SELECT FROM tree above WHERE above.oid = t.root AND above.root <> t.root AND above.pubviaroot))"
 " ORDER BY c.relpages DESC, t.oid";
+
+void
+flo_copy_each_relation(const char *group, FloCopyRelationAction action, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	FloTableChoice *choice = flo_store_table_choice(group);
+	Oid			types[1] = {TEXTARRAYOID};
+	Datum		values[1];
+
+	if (choice == NULL)
+		return;
+	values[0] = flo_array_of_texts(flo_publication_names(group));
+	SPI_connect();
+	if (SPI_execute_with_args(relations_query, 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not list the tables of the group");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+		MemoryContext spi;
+		FloCopyRelation what;
+
+		what.published = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
+		what.relation = DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull));
+		what.filenode = DatumGetObjectId(SPI_getbinval(row, desc, 3, &isnull));
+		what.shape = SPI_getvalue(row, desc, 5);
+		what.published_shape = SPI_getvalue(row, desc, 6);
+		spi = MemoryContextSwitchTo(caller);
+		if (!flo_choice_excepts(choice, what.relation))
+			action(arg, &what);
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+}
 
 /* --- how much there is --------------------------------------------------- */
 

@@ -45,17 +45,8 @@ typedef struct FloCopyTeam
 /*
  * Lock a table and cut it into ranges, the first of which has this number; returns that
  * of the next.  With "read" false it is locked alone.  As flo_copy_lock_relation() of what
- * flo_copy_tables_query says.
+ * flo_copy_each_relation() says.
  */
-typedef struct FloCopyRelation
-{
-	Oid			published;
-	Oid			relation;
-	Oid			filenode;
-	const char *shape;
-	const char *published_shape;
-} FloCopyRelation;
-
 extern uint32 flo_team_plan(FloCopyTeam *team, const FloCopyRelation *what, bool read,
 							uint32 range);
 
