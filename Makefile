@@ -161,7 +161,7 @@ setup:
 	@.ci/setup.sh lint test
 
 test:
-	@+JOBS="$(JOBS)" .ci/test.sh $(TESTS)
+	@+JOBS="$(JOBS)" AGAIN="$(AGAIN)" .ci/test.sh $(TESTS)
 
 # the same, or some of it, under the address and undefined-behaviour sanitizers
 test-sanitized:

@@ -1,28 +1,55 @@
 #!/usr/bin/perl
 # Run TAP files and leave the number of passed and failed tests in a file, which
-# prove itself tells nobody: tap.pl [--lib=DIR]... [--jobs=N] --counts=FILE TEST...
+# prove itself tells nobody: tap.pl [--lib=DIR]... [--jobs=N] [--again] --counts=FILE TEST...
 #
 # A file that dies, exits badly or runs fewer tests than planned counts as one
-# failed test on top of those it reported.
+# failed test on top of those it reported.  With --again files that failed run once
+# more, alone, and that counts; those that pass then are named as unsteady.
 use strict;
 use warnings;
 use Getopt::Long;
 use TAP::Harness;
 
-my (@lib, $counts);
+my (@lib, $counts, $again);
 my $jobs = 1;
-GetOptions('lib=s' => \@lib, 'jobs=i' => \$jobs, 'counts=s' => \$counts) or exit 2;
+GetOptions('lib=s' => \@lib, 'jobs=i' => \$jobs, 'again' => \$again, 'counts=s' => \$counts) or exit 2;
 
-my $harness = TAP::Harness->new({ lib => \@lib, jobs => $jobs, timer => 1, failures => 1 });
-my $aggregate = $harness->runtests(@ARGV);
-my ($passed, $failed) = (scalar $aggregate->passed, scalar $aggregate->failed);
+my ($passed, $failed) = (0, 0);
+my @unsteady;
+my @bad = run($jobs, $again, @ARGV);
 
-for my $parser ($aggregate->parsers)
+if ($again && @bad)
 {
-	$failed++ if $parser->has_problems && !$parser->failed;
+	print "# once more, alone: @bad\n";
+	my @still = run(1, 0, @bad);
+	my %still = map { $_ => 1 } @still;
+	@unsteady = grep { !$still{$_} } @bad;
+	@bad = @still;
 }
+print "# unsteady, to be looked at: $_\n" for @unsteady;
 
 open my $out, '>', $counts or die "$counts: $!";
 print $out "$passed $failed\n";
 close $out or die "$counts: $!";
-exit($failed ? 1 : 0);
+exit(@bad ? 1 : 0);
+
+# Those that failed; what passed and failed is added up, of those that will run again nothing
+sub run
+{
+	my ($at_a_time, $will_run_again, @files) = @_;
+	my $harness = TAP::Harness->new({ lib => \@lib, jobs => $at_a_time, timer => 1, failures => 1 });
+	my $aggregate = $harness->runtests(@files);
+	my @failed;
+
+	for my $file ($aggregate->descriptions)
+	{
+		my ($parser) = $aggregate->parsers($file);
+		my $is_bad = $parser->failed || $parser->has_problems;
+
+		push @failed, $file if $is_bad;
+		next if $is_bad && $will_run_again;
+		$passed += $parser->passed;
+		$failed += $parser->failed || ($is_bad ? 1 : 0);
+	}
+	return @failed;
+}

@@ -4,6 +4,7 @@
 #	make test						everything
 #	make test TESTS="001_stream"	some of it, by names from sql_tests/ and t/
 #	make test JOBS=1				one TAP file at a time; else as many as there are CPUs
+#	make test AGAIN=1				TAP files that failed run once more, alone; those that pass then are named
 #
 # Ends with "N passed, M failed", which counts every pg_regress script and every
 # TAP test, and with exit status 1 when M is not 0.  Run by root, the servers run
@@ -91,7 +92,7 @@ fi
 if [ -n "$tap" ]; then
 	say "TAP"
 	# shellcheck disable=SC2086
-	run_in_work perl tap.pl --jobs="${JOBS:-$(nproc)}" --lib="$work/t" --lib="$pgxs_src/test/perl" --counts="$work/counts" $tap
+	run_in_work perl tap.pl ${AGAIN:+--again} --jobs="${JOBS:-$(nproc)}" --lib="$work/t" --lib="$pgxs_src/test/perl" --counts="$work/counts" $tap
 	if [ -s "$work/counts" ]; then
 		read -r ok bad <"$work/counts"
 	else

@@ -197,6 +197,10 @@ choose(Replicator *rep)
 		}
 		if (!is_meant(machine.row, report))
 			continue;
+
+		/* one that has just been made may turn out to send events */
+		if (record == NULL && !flo_clock_passed(machine.since, WORD_PATIENCE))
+			return NULL;
 		if (chosen != NULL)
 		{
 			give_up(rep, ERRCODE_INVALID_PARAMETER_VALUE,
