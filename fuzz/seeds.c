@@ -7,7 +7,7 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "wire/chunk.h"
+#include "wire/piece.h"
 
 #include "fuzz.h"
 
@@ -51,6 +51,11 @@ flo_fuzz_seeds(PG_FUNCTION_ARGS)
 		.ordinal = 3,
 		.rows = 4
 	};
+	const FloPieceKey piece = {
+		.xid = 700,
+		.ordinal = 2
+	};
+	const char	commit[FLO_COMMIT_SIZE] = {'C'};
 	StringInfoData chunk;
 
 	initStringInfo(&chunk);
@@ -69,5 +74,16 @@ flo_fuzz_seeds(PG_FUNCTION_ARGS)
 	flo_chunk_append(&chunk, "a row", 5);
 	flo_chunk_set_copy_rows(&chunk, 1);
 	write_seed(dir, "copy", &chunk, FLO_CHUNK_COPY);
+
+	flo_chunk_reset(&chunk);
+	flo_chunk_append_piece_key(&chunk, &piece);
+	flo_chunk_append_subtransaction(&chunk, 701);
+	flo_chunk_append(&chunk, "a row", 5);
+	write_seed(dir, "piece", &chunk, FLO_CHUNK_PIECE);
+
+	flo_chunk_reset(&chunk);
+	flo_chunk_append_void(&chunk, piece.xid, 701);
+	flo_chunk_append_piece_commit(&chunk, piece.xid, commit, 2);
+	write_seed(dir, "pieces", &chunk, 0);
 	PG_RETURN_VOID();
 }

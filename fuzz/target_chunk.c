@@ -9,7 +9,7 @@
 
 #include "port/pg_bswap.h"
 #include "port/pg_crc32c.h"
-#include "wire/chunk.h"
+#include "wire/piece.h"
 
 #include "fuzz.h"
 
@@ -66,6 +66,8 @@ fuzz_chunk(const char *data, size_t len)
 	FloChunkHeader header;
 	FloChunkReader reader;
 	FloCopyKey	key;
+	FloPieceKey piece_key;
+	bool		before = false;
 	const char *piece;
 	uint32		taken;
 
@@ -84,6 +86,12 @@ fuzz_chunk(const char *data, size_t len)
 	flo_chunk_read(&reader, chunk, len);
 	if (flo_chunk_next_copy_key(&reader, &key))
 		read_records(&reader);
+
+	flo_chunk_read(&reader, chunk, len);
+	if (flo_chunk_next_piece_key(&reader, &piece_key))
+		read_records(&reader);
+	(void) flo_chunk_first_outside(chunk, len, &header);
+	(void) flo_chunk_first_since(chunk, len, &header, header.commit_time, &before);
 
 	/* the rest of a record from an earlier chunk comes first */
 	flo_chunk_read(&reader, chunk, len);

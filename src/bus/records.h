@@ -344,6 +344,8 @@ typedef struct FloWorkerReport
 								 * sink has tables */
 	bool		backfills;		/* it knows markers of backfills, and its sink
 								 * writes events */
+	bool		pieces;			/* it reads transactions that travel before
+								 * their commit */
 	uint32		backfilled;		/* attempt of the newest one that it is
 								 * through with; 0 = none */
 	char	   *left_out;		/* why it has not taken that one's rows; NULL:

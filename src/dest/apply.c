@@ -304,6 +304,11 @@ process_message(FloWorker *w, char *data, uint32 len, const FloChunk *chunk)
 			else
 				take_message(w, change);
 			break;
+		case FLO_OP_SUBTRANSACTION:
+		case FLO_OP_VOID:
+		case FLO_OP_PIECE_COMMIT:
+			violated(w, chunk, "this version does not read pieces");
+			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
 		case FLO_OP_TYPE:

@@ -843,16 +843,12 @@ apply_change(FloPostgresSink *sink, const FloChange *change)
 			flo_truncate(sink->map, change, sink->host->given_up);
 			sink->counters->truncates++;
 			break;
-		case FLO_OP_BEGIN:
-		case FLO_OP_COMMIT:
-		case FLO_OP_ORIGIN:
-		case FLO_OP_RELATION:
-		case FLO_OP_TYPE:
-			break;
 		case FLO_OP_MESSAGE:
 			/* DDL is about to be run: what was gathered comes before it */
 			if (sink->batch != NULL)
 				flo_batch_flush(sink->batch);
+			break;
+		default:
 			break;
 	}
 }

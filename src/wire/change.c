@@ -642,6 +642,27 @@ parse_commit(FloChange *change, FloCursor *cursor)
 	change->commit_time = (TimestampTz) take_uint64(cursor);
 }
 
+static TransactionId
+take_xid(FloCursor *cursor)
+{
+	TransactionId xid = take_uint32(cursor);
+
+	if (!TransactionIdIsNormal(xid))
+		malformed(cursor, "there is no such transaction");
+	return xid;
+}
+
+/* A transaction that travelled in pieces has come to its end */
+static void
+parse_piece_commit(FloChange *change, FloCursor *cursor)
+{
+	change->xid = take_xid(cursor);
+	parse_commit(change, cursor);
+	change->npieces = take_uint32(cursor);
+	if (change->npieces == 0)
+		malformed(cursor, "it has no pieces");
+}
+
 /*
  * Every parser has to take all of its bytes: what is left over is an error, as pieces
  * of a record that were put together wrongly would look like.  Nothing is kept of a
@@ -692,6 +713,16 @@ flo_change_parse(FloChangeParser *parser, char *data, uint32 len)
 			break;
 		case FLO_OP_MESSAGE:
 			parse_message(parser, &cursor);
+			break;
+		case FLO_OP_SUBTRANSACTION:
+			change->subxid = take_xid(&cursor);
+			break;
+		case FLO_OP_VOID:
+			change->xid = take_xid(&cursor);
+			change->subxid = take_xid(&cursor);
+			break;
+		case FLO_OP_PIECE_COMMIT:
+			parse_piece_commit(change, &cursor);
 			break;
 		default:
 			malformed(&cursor, "unknown type");

@@ -26,8 +26,16 @@ typedef enum FloOp
 	FLO_OP_UPDATE = 'U',
 	FLO_OP_DELETE = 'D',
 	FLO_OP_TRUNCATE = 'T',
-	FLO_OP_MESSAGE = 'M'
+	FLO_OP_MESSAGE = 'M',
+
+	/* of transactions that travel before their commit, see piece.h */
+	FLO_OP_SUBTRANSACTION = 's',
+	FLO_OP_VOID = 'A',
+	FLO_OP_PIECE_COMMIT = 'c'
 } FloOp;
+
+/* First record of a piece, and nowhere else */
+#define FLO_PIECE_KEY_LETTER 'S'
 
 #define FLO_VALUE_NULL		'n'
 #define FLO_VALUE_UNCHANGED	'u' /* unchanged TOAST value, not sent */
@@ -88,11 +96,17 @@ typedef struct FloChange
 {
 	FloOp		op;
 
-	/* BEGIN: final_lsn, time, xid.  COMMIT: final_lsn, end_lsn, time. */
+	/*
+	 * BEGIN: final_lsn, time, xid.  COMMIT: final_lsn, end_lsn, time.
+	 * PIECE_COMMIT: all of these, and the number of pieces.  VOID: xid and
+	 * subxid, SUBTRANSACTION: subxid.
+	 */
 	XLogRecPtr	final_lsn;		/* start of the commit record */
 	XLogRecPtr	end_lsn;		/* end of the commit record */
 	TimestampTz commit_time;
 	TransactionId xid;
+	TransactionId subxid;
+	uint32		npieces;
 
 	/* INSERT, UPDATE, DELETE */
 	const FloRelation *relation;

@@ -250,6 +250,37 @@ flo_chunk_first_outside(const char *data, size_t len, const FloChunkHeader *head
 /* BEGIN: a letter, the LSN of its commit, a time, an id */
 #define BEGIN_SIZE 21
 
+/* The end of a transaction of pieces: a letter, an id, what COMMIT has, a number */
+#define PIECE_COMMIT_SIZE 34
+
+/* The LSN and the time of a commit that a record tells of; NULL when it does not */
+static const char *
+commit_told(const char *record, uint32 len, TimestampTz *time)
+{
+	const char *lsn;
+	const char *at;
+
+	if (len == BEGIN_SIZE && record[0] == 'B')
+	{
+		lsn = record + 1;
+		at = record + 9;
+	}
+	else if (len == COMMIT_SIZE && record[0] == 'C')
+	{
+		lsn = record + 2;
+		at = record + 18;
+	}
+	else if (len == PIECE_COMMIT_SIZE && record[0] == 'c')
+	{
+		lsn = record + 6;
+		at = record + 22;
+	}
+	else
+		return NULL;
+	*time = (TimestampTz) get64(&at);
+	return lsn;
+}
+
 XLogRecPtr
 flo_chunk_first_since(const char *data, size_t len, const FloChunkHeader *header,
 					  TimestampTz time, bool *before)
@@ -259,20 +290,19 @@ flo_chunk_first_since(const char *data, size_t len, const FloChunkHeader *header
 	uint32		here;
 	uint32		total;
 
-	if ((header->flags & FLO_CHUNK_OUTSIDE) ||
+	if ((header->flags & (FLO_CHUNK_OUTSIDE | FLO_CHUNK_PIECE)) ||
 		((header->flags & FLO_CHUNK_STARTS_FRAGMENT) && header->rest == 0))
 		return InvalidXLogRecPtr;
 	flo_chunk_read(&reader, data, len);
 	(void) flo_chunk_take_raw(&reader, header->rest, &record);
 	while (flo_chunk_next(&reader, &record, &here, &total))
 	{
-		bool		commit = here == COMMIT_SIZE && record[0] == 'C';
-		const char *lsn = record + (commit ? 2 : 1);
-		const char *at = record + (commit ? 18 : 9);
+		TimestampTz told;
+		const char *lsn = here == total ? commit_told(record, here, &told) : NULL;
 
-		if (here != total || (!commit && !(here == BEGIN_SIZE && record[0] == 'B')))
+		if (lsn == NULL)
 			continue;
-		if ((TimestampTz) get64(&at) >= time)
+		if (told >= time)
 			return get64(&lsn);
 		*before = true;
 	}

@@ -30,6 +30,9 @@
 #define FLO_CHUNK_ENDS_FRAGMENT		0x0008	/* last record goes on in the next
 											 * chunk */
 #define FLO_CHUNK_HEARTBEAT			0x0010	/* no records: only a position */
+#define FLO_CHUNK_PIECE				0x0020	/* rows of a transaction that is
+											 * still running; begins with a
+											 * FloPieceKey, see piece.h */
 #define FLO_CHUNK_COPY				0x0040	/* rows of a table copy; begins
 											 * with a FloCopyKey */
 #define FLO_CHUNK_COPIED			0x0080	/* the generation begins with a
@@ -42,7 +45,7 @@
 #define FLO_CHUNK_BACKFILL			0x0800	/* rows of a table as they are
 											 * here come for one worker: one
 											 * record, see backfill.h */
-#define FLO_CHUNK_KNOWN_FLAGS		0x0FDF
+#define FLO_CHUNK_KNOWN_FLAGS		0x0FFF
 
 /* Rows of no transaction, or none */
 #define FLO_CHUNK_OUTSIDE \
@@ -60,8 +63,9 @@ typedef struct FloChunkHeader
 	/* place in the stream */
 	uint64		epoch;			/* number of the publishing session */
 	uint64		number;			/* of the chunk in its epoch, from 1 */
-	uint64		txn_number;		/* number of the chunk where the transaction
-								 * open at the start began; else = number */
+	uint64		txn_number;		/* number of the chunk where the oldest
+								 * transaction open at the start began, or its
+								 * first piece is; else = number */
 	uint16		flags;
 	uint32		rest;			/* bytes of a record begun earlier that are
 								 * still to come, at the start; 0 = not told */
