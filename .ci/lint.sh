@@ -102,7 +102,7 @@ scripts_parse()
 	local f
 	for f in .ci/*.sh .ci/run bench/*.sh fuzz/*.sh; do bash -n "$f" || echo "$f"; done
 	for f in $perl_files; do
-		perl -I t -I suite -I "$(pg_perl_lib)" -c "$f" 2>&1 | grep -v 'syntax OK$'
+		perl -I t -I suite -I bench -I "$(pg_perl_lib)" -c "$f" 2>&1 | grep -v 'syntax OK$'
 	done
 	return 0
 }
