@@ -76,6 +76,7 @@ typedef struct Option
 	const char *const *choices;
 } Option;
 
+static const char *const large_names[] = {"early", "at_commit", NULL};
 static const char *const release_wal_names[] = {"published", "applied", NULL};
 static const char *const keyless_names[] = {"refuse", "full", "insert_only", "skip", NULL};
 static const char *const origin_names[] = {"local", "any", NULL};
@@ -125,6 +126,8 @@ static const Option registry[] = {
 	{"schema_owner", FLO_SCOPE_REPLICATOR, OPTION_BOOL, R(schema_owner), false},
 	{"schema_privileges", FLO_SCOPE_REPLICATOR, OPTION_BOOL, R(schema_privileges), false},
 	{"schema_objects", FLO_SCOPE_REPLICATOR, OPTION_CHOICE, R(schema_objects), FLO_SCHEMA_BY_CHOICE, 0, 0, schema_objects_names},
+	{"large_transactions", FLO_SCOPE_REPLICATOR, OPTION_CHOICE, R(large_transactions), FLO_LARGE_AT_COMMIT, 0, 0, large_names},
+	{"large_transaction_size", FLO_SCOPE_REPLICATOR, OPTION_BYTES, R(large_transaction_size), 8 * MB, 0, SIZE_MAX_BYTES},
 
 	/* every worker */
 	{"batch_size", FLO_SCOPE_POSTGRES, OPTION_NUMBER, W(batch_size), 1000, 1, 1000000},

@@ -196,6 +196,12 @@ typedef enum FloOversize
 /* Where events go, as a template */
 #define FLO_DEFAULT_SUBJECT "cdc.{group}.{schema}.{table}.{operation}"
 
+typedef enum FloLargeTransactions
+{
+	FLO_LARGE_EARLY,			/* published while they run */
+	FLO_LARGE_AT_COMMIT
+} FloLargeTransactions;
+
 typedef struct FloReplicatorOptions
 {
 	FloReleaseWal release_wal;
@@ -210,6 +216,8 @@ typedef struct FloReplicatorOptions
 	bool		schema_owner;
 	bool		schema_privileges;
 	FloSchemaObjects schema_objects;
+	FloLargeTransactions large_transactions;
+	int64		large_transaction_size; /* bytes: what is large */
 } FloReplicatorOptions;
 
 typedef struct FloWorkerOptions

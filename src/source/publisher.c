@@ -2,21 +2,14 @@
  * publisher.c
  *		Packs logical replication messages into chunks and publishes them.
  *
- * Promise: the stream holds the messages of this session in order and without
- * a hole.  Every publish names the sequence the stream must end at, so the
- * broker itself refuses whatever would leave one.  The first FLO_WINDOW
- * chunks of a session go one at a time; from then on no late publish of an
- * older session can fit any more, and up to FLO_WINDOW are in flight.
- *
  * Every chunk can be read on its own: before the first change of a relation
  * in a chunk its description is put there, from the copy kept of what
  * pgoutput sent once.
  *
- * What is in flight is kept.  A broker that is full refuses a chunk and, as they
- * name their place, all behind it (where it would not, they are sent one by one).
- * When each has been answered nothing of them can still be stored, so the same
- * chunks are sent again, in the same session, until there is room.  After any
- * other refusal the session is over.
+ * A transaction may travel before its commit, in pieces: chunks of its own, with the
+ * descriptions that it was given, between those of what has committed.  It keeps
+ * the stream from being purged, so before anything is packed there is a look whether
+ * one keeps too much of it, and is to be withdrawn: a record that its pieces are void.
  *
  * Awkward: a row may be larger than a message of the broker, so a record may
  * be split over chunks; and a transaction may be larger than memory, so this
@@ -24,17 +17,16 @@
  */
 #include "postgres.h"
 
-#include "core/clock.h"
+#include "access/transam.h"
 #include "core/error_context.h"
-#include "core/injection_point.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "source/publisher.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "wire/change.h"
+#include "wire/piece.h"
 
 /* Chunks are sent when they reach this many bytes; larger ones gain nothing */
 #define CHUNK_TARGET (256 * 1024)
@@ -45,56 +37,20 @@
 /* A broker that takes less than this in one message is of no use */
 #define SMALLEST_PAYLOAD (16 * 1024)
 
-/* Longest wait for the broker's answer to a publish, in ms */
-#define ACK_TIMEOUT 10000
-
-/* JetStream's err_code that is part of the protocol */
-#define ERR_WRONG_LAST_SEQUENCE 10071
-
-typedef struct InFlight
-{
-	XLogRecPtr	position;
-	TimestampTz commit_time;	/* of the oldest transaction in it; 0 for a
-								 * heartbeat */
-	FloClock	sent;
-	StringInfoData chunk;		/* sealed */
-	bool		inside;			/* it starts in the midst of a transaction */
-	XLogRecPtr	upto;			/* that begins after this */
-	FloCounters counters;		/* of the transactions that end in it */
-	uint64		number;			/* of the chunk */
-} InFlight;
-
-typedef struct RelationEntry
-{
-	uint32		id;
-	uint64		chunk;			/* number of the last chunk that holds the
-								 * description */
-	char	   *block;			/* length-prefixed records: its types, then
-								 * itself */
-	int			len;
-	uint64		age;			/* larger is newer */
-
-	/* what a transaction's own description replaced while it is replayed */
-	bool		replaced;
-	char	   *before;			/* NULL: there was none */
-	int			before_len;
-	uint64		before_age;
-	bool		shown;			/* the shaper knows the block */
-} RelationEntry;
-
 struct FloPublisher
 {
-	FloBus	   *bus;
-	char	   *subject;
+	FloWindow  *window;
 	uint32		limit;			/* size of a chunk, in bytes */
 	FloPublisherHost host;
 
 	/* the chunk being packed */
 	StringInfoData chunk;
+	int			empty;			/* its size with nothing packed */
 	uint16		flags;			/* in every chunk of the session */
 	FloChunkHeader header;		/* of that chunk; upto, position and flags as
 								 * far as known */
 	TimestampTz oldest;			/* commit time of its first transaction */
+	int64		published;		/* bytes of those that were sent */
 
 	/* the transaction being packed */
 	bool		in_transaction;
@@ -103,250 +59,100 @@ struct FloPublisher
 	XLogRecPtr	upto;			/* last commit packed */
 	XLogRecPtr	position;		/* newest position published; never goes back */
 
-	/* the window */
-	uint64		first_free;		/* sequence from which on pipelining is safe */
-	uint64		next_seq;		/* sequence the next chunk will get */
-	uint64		next_ack;		/* sequence the next answer is about */
-	InFlight	flights[FLO_WINDOW];	/* of sequences next_ack .. next_seq -
-										 * 1, by sequence */
+	/* those that travel before their commit */
+	dlist_head	early;			/* of FloEarly: that have pieces in the stream */
+	FloEarly   *piece;			/* of which the chunk being packed is one */
+	TransactionId subxid;		/* of the message at hand */
+	FloEarlyLimits limits;
 
-	/* relations */
+	/* descriptions */
 	MemoryContext tables;		/* for what is kept of tables, here and by the
 								 * shaper */
-	MemoryContext described;	/* within it: all relations */
-	HTAB	   *relations;
+	FloDescriptions *own;		/* of what is published in order */
+	FloDescriptions *described; /* that hold now */
+	uint64		turn;			/* counts when others held */
+	uint64		round;			/* counts that, and chunks */
+	uint64		age;			/* of the newest description */
 	FloRoom    *room;			/* for descriptions */
 	StringInfoData types;		/* type records waiting for their relation */
-	RelationEntry *last_relation;	/* of the change before */
 
 	/* who looks at rows */
 	const FloPublisherShaper *shaper;
 	void	   *shaper_arg;
-	uint64		age;			/* of the newest description */
-	uint64		replayed_age;	/* of the one being replayed; 0: none is */
-	bool		any_replaced;
 
-	/*
-	 * A transaction counts when the broker has the chunk that it ends in:
-	 * what another session sends again is counted there.
-	 */
 	FloTally   *tally;			/* open: of the transaction being packed */
 	FloCounters packed;			/* of those that end in the chunk being packed */
-	FloCommits	commits;		/* of those that the broker does not have,
-								 * under the number of the chunk they end in */
+	FloCommits	commits;		/* of those that the broker does not have */
 };
-
-/* --- the window ---------------------------------------------------------- */
-
-static int
-in_flight(FloPublisher *pub)
-{
-	return (int) (pub->next_seq - pub->next_ack);
-}
-
-static int
-window_size(FloPublisher *pub)
-{
-	return pub->next_ack >= pub->first_free ? FLO_WINDOW : 1;
-}
-
-static InFlight *
-flight_of(FloPublisher *pub, uint64 seq)
-{
-	return &pub->flights[seq % FLO_WINDOW];
-}
-
-static void
-refused(FloPublisher *pub, const FloBusAck *ack)
-{
-	if (ack->err_code == ERR_WRONG_LAST_SEQUENCE)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("the broker refused a chunk: %s", ack->error),
-				 errdetail("The stream ends elsewhere than this publishing session expected; a new session finds its place again.")));
-	ereport(ERROR,
-			(errcode(ERRCODE_CONNECTION_FAILURE),
-			 errmsg("the broker refused a chunk: %s", ack->error)));
-}
-
-static void
-check_overdue(FloClock sent)
-{
-	if (flo_clock_passed(sent, ACK_TIMEOUT))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("the broker did not acknowledge a chunk within %d s", ACK_TIMEOUT / 1000)));
-}
-
-/* Hand a chunk of the window to the connection, for the first time or again */
-static void
-send_flight(FloPublisher *pub, uint64 seq)
-{
-	InFlight   *flight = flight_of(pub, seq);
-
-	flight->sent = flo_clock();
-	flo_bus_publish_expect(pub->bus, pub->subject, seq - 1, seq, flight->chunk.data,
-						   flight->chunk.len);
-}
-
-static void
-await_answer(FloPublisher *pub, uint64 seq, FloBusAck *ack)
-{
-	while (!flo_bus_next_ack(pub->bus, ack))
-	{
-		check_overdue(flight_of(pub, seq)->sent);
-		flo_bus_wait(pub->bus, 1000);
-	}
-	if (ack->token != seq)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("the broker answered to sequence " UINT64_FORMAT " where " UINT64_FORMAT " was due",
-						ack->token, seq)));
-}
-
-/* A batch at the source are the changes of the transactions that end in a chunk */
-static void
-count_stored(FloPublisher *pub, InFlight *flight)
-{
-	FloCounters *c = &flight->counters;
-
-	if (c->transactions > 0)
-		flo_histogram_add(&pub->tally->histograms, FLO_HISTOGRAM_BATCH,
-						  c->inserts + c->updates + c->deletes + c->truncates, 1);
-	flo_commits_durable(&pub->commits, flight->number, &pub->tally->histograms);
-	flo_counters_move(&pub->tally->done, c);
-}
-
-static void
-stored(FloPublisher *pub, const FloBusAck *ack)
-{
-	uint64		seq = pub->next_ack;
-
-	if (in_flight(pub) == 0 || ack->token != seq || ack->seq != seq)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("the broker acknowledged sequence " UINT64_FORMAT " where " UINT64_FORMAT " was due",
-						ack->seq, seq)));
-	flo_injection_point("acknowledge.before");
-	pub->next_ack++;
-	count_stored(pub, flight_of(pub, seq));
-	pub->host.acked(pub->host.arg, flight_of(pub, seq)->position, seq);
-	flo_injection_point("acknowledge.after");
-}
-
-/* The only chunk in flight is to get another sequence */
-static void
-move_window(FloPublisher *pub, uint64 seq)
-{
-	InFlight	flight = *flight_of(pub, pub->next_ack);
-
-	if (seq == pub->next_ack)
-		return;
-	if (in_flight(pub) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("the stream ends before sequence " UINT64_FORMAT " instead of " UINT64_FORMAT, seq, pub->next_ack),
-				 errdetail("A new session finds its place again.")));
-	*flight_of(pub, pub->next_ack) = *flight_of(pub, seq);
-	*flight_of(pub, seq) = flight;
-	pub->next_ack = seq;
-	pub->next_seq = seq + 1;
-}
-
-/*
- * The oldest chunk in flight was refused since the broker is full.  Once those
- * behind it have been answered too, none of them can still be stored: the oldest
- * is sent until there is room, and when it is in, the others.
- */
-static void
-outwait_full_broker(FloPublisher *pub, FloBusAck *refusal)
-{
-	uint64		seq = pub->next_ack;
-	FloBusAck	ack;
-
-	for (uint64 behind = seq + 1; behind < pub->next_seq; behind++)
-	{
-		await_answer(pub, behind, &ack);
-		if (ack.stored)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROTOCOL_VIOLATION),
-					 errmsg("the broker stored sequence " UINT64_FORMAT " after it had refused the one before", behind)));
-	}
-	ack = *refusal;
-	while (!ack.stored)
-	{
-		InFlight   *flight;
-
-		if (!flo_bus_is_full(ack.err_code))
-			refused(pub, &ack);
-		flight = flight_of(pub, seq);
-		seq = pub->host.full(pub->host.arg, &ack, flight->chunk.len, flight->inside,
-							 flight->upto) + 1;
-		move_window(pub, seq);
-		send_flight(pub, seq);
-		await_answer(pub, seq, &ack);
-	}
-	for (uint64 behind = seq + 1; behind < pub->next_seq; behind++)
-		send_flight(pub, behind);
-	stored(pub, &ack);
-}
-
-void
-flo_publisher_pump(FloPublisher *pub)
-{
-	FloBusAck	ack;
-
-	flo_bus_pump(pub->bus);
-	while (flo_bus_next_ack(pub->bus, &ack))
-	{
-		if (ack.stored)
-			stored(pub, &ack);
-		else if (flo_bus_is_full(ack.err_code) && ack.token == pub->next_ack && in_flight(pub) > 0)
-			outwait_full_broker(pub, &ack);
-		else
-			refused(pub, &ack);
-	}
-	if (in_flight(pub) > 0)
-		check_overdue(flight_of(pub, pub->next_ack)->sent);
-}
-
-static void
-wait_for_room(FloPublisher *pub)
-{
-	flo_publisher_pump(pub);
-	while (in_flight(pub) >= window_size(pub))
-	{
-		flo_bus_wait(pub->bus, 1000);
-		flo_publisher_pump(pub);
-	}
-}
 
 /* --- chunks -------------------------------------------------------------- */
 
 static bool
 chunk_is_empty(FloPublisher *pub)
 {
-	return pub->chunk.len == FLO_CHUNK_HEADER_SIZE;
+	return pub->chunk.len == pub->empty;
+}
+
+/* The number of the chunk in which what is open at this one's start began */
+static uint64
+oldest_open(FloPublisher *pub)
+{
+	uint64		number = pub->in_transaction ? pub->txn_number : pub->header.number;
+
+	if (!dlist_is_empty(&pub->early))
+		number = Min(number, dlist_head_element(FloEarly, node, &pub->early)->first);
+	return number;
+}
+
+/* An empty chunk: a piece or not */
+static void
+begin_chunk(FloPublisher *pub)
+{
+	flo_chunk_reset(&pub->chunk);
+	pub->header.from = pub->upto;
+	pub->header.flags = pub->flags | (pub->in_transaction ? FLO_CHUNK_STARTS_INSIDE : 0);
+	pub->header.txn_number = oldest_open(pub);
+	pub->header.rest = 0;
+	pub->oldest = pub->in_transaction ? pub->txn_time : 0;
+	if (pub->piece != NULL)
+	{
+		FloPieceKey key = {pub->piece->xid, pub->piece->npieces + 1};
+
+		pub->header.flags |= FLO_CHUNK_PIECE;
+		flo_chunk_append_piece_key(&pub->chunk, &key);
+		pub->piece->subxid = pub->piece->xid;
+	}
+	pub->empty = pub->chunk.len;
 }
 
 static void
 start_chunk(FloPublisher *pub)
 {
-	flo_chunk_reset(&pub->chunk);
 	pub->header.number++;
-	pub->header.from = pub->upto;
-	pub->header.flags = pub->flags | (pub->in_transaction ? FLO_CHUNK_STARTS_INSIDE : 0);
-	pub->header.txn_number = pub->in_transaction ? pub->txn_number : pub->header.number;
-	pub->header.rest = 0;
-	pub->oldest = pub->in_transaction ? pub->txn_time : 0;
+	pub->round++;
+	begin_chunk(pub);
+}
+
+static void
+count_piece(FloPublisher *pub)
+{
+	FloEarly   *early = pub->piece;
+
+	if (early->npieces++ == 0)
+	{
+		early->first = pub->header.number;
+		early->since = flo_clock();
+		early->before = pub->published;
+		dlist_push_tail(&pub->early, &early->node);
+	}
+	early->bytes += pub->chunk.len;
 }
 
 /* Seal and publish the chunk as it is; there must be room in the window */
 static void
 send_chunk(FloPublisher *pub)
 {
-	InFlight   *flight = flight_of(pub, pub->next_seq);
-	StringInfoData free_buffer;
+	FloFlight	flight = {0};
 
 	if (pub->in_transaction)
 		pub->header.flags |= FLO_CHUNK_ENDS_INSIDE;
@@ -356,27 +162,25 @@ send_chunk(FloPublisher *pub)
 	pub->host.anchor(pub->host.arg, &pub->header.anchor_lsn, &pub->header.anchor_crc);
 	flo_chunk_seal(&pub->chunk, &pub->header);
 
-	flight->position = pub->position;
-	flight->commit_time = pub->oldest;
-	flight->inside = (pub->header.flags & FLO_CHUNK_STARTS_INSIDE) != 0;
-	flight->upto = pub->header.from;
-	flo_counters_move(&flight->counters, &pub->packed);
-	flight->number = pub->header.number;
-	free_buffer = flight->chunk;
-	flight->chunk = pub->chunk;
-	pub->chunk = free_buffer;
-	flo_injection_point("publish.before");
-	send_flight(pub, pub->next_seq);
-	flo_injection_point("publish.after");
-	pub->next_seq++;
-	pub->tally->done.bytes += flight->chunk.len;
+	flight.position = pub->position;
+	flight.commit_time = pub->oldest;
+	flight.inside = (pub->header.flags & FLO_CHUNK_STARTS_INSIDE) != 0;
+	flight.upto = pub->header.from;
+	flo_counters_move(&flight.counters, &pub->packed);
+	flight.number = pub->header.number;
+	flight.chunk = pub->chunk;
+	if (pub->piece != NULL)
+		count_piece(pub);
+	pub->published += pub->chunk.len;
+	flo_window_send(pub->window, &flight);
+	pub->chunk = flight.chunk;
 	start_chunk(pub);
 }
 
 static void
 send_when_room(FloPublisher *pub)
 {
-	wait_for_room(pub);
+	flo_window_await_room(pub->window);
 	send_chunk(pub);
 }
 
@@ -425,46 +229,23 @@ get_id(const char *data)
 
 /* Keep a relation's description, with the types that came before it */
 static void
-remember_relation(FloPublisher *pub, const char *data, uint32 len)
+remember_relation(FloPublisher *pub, uint64 age, const char *data, uint32 len)
 {
 	uint32		id = get_id(data + 1);
-	bool		found;
-	RelationEntry *entry = hash_search(pub->relations, &id, HASH_ENTER, &found);
 
 	flo_room_note(pub->room, id);
-	if (!found)
-		memset((char *) entry + sizeof(id), 0, sizeof(RelationEntry) - sizeof(id));
-	if (pub->replayed_age != 0 && !entry->replaced)
-	{
-		entry->replaced = pub->any_replaced = true;
-		entry->before = entry->block;
-		entry->before_len = entry->len;
-		entry->before_age = entry->age;
-	}
-	else if (entry->block != NULL)
-		pfree(entry->block);
-	entry->age = pub->replayed_age != 0 ? pub->replayed_age : ++pub->age;
 	flo_chunk_append(&pub->types, data, len);
-	entry->block = MemoryContextAlloc(pub->described, pub->types.len);
-	memcpy(entry->block, pub->types.data, pub->types.len);
-	entry->len = pub->types.len;
-	entry->chunk = 0;
-	entry->shown = false;
+	flo_descriptions_keep(pub->described, id, age, pub->types.data, pub->types.len);
 	resetStringInfo(&pub->types);
 }
 
+/* From now on these hold: nobody has been shown them yet */
 static void
-create_relations(FloPublisher *pub)
+describe_by(FloPublisher *pub, FloDescriptions *set)
 {
-	HASHCTL		control = {0};
-
-	pub->described = AllocSetContextCreate(pub->tables, "pg_flo published tables",
-										   ALLOCSET_DEFAULT_SIZES);
-	control.keysize = sizeof(uint32);
-	control.entrysize = sizeof(RelationEntry);
-	control.hcxt = pub->described;
-	pub->relations = hash_create("pg_flo relation descriptions", 64, &control,
-								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	pub->described = set;
+	pub->turn++;
+	pub->round++;
 }
 
 MemoryContext
@@ -483,9 +264,9 @@ void
 flo_publisher_forget(FloPublisher *pub)
 {
 	Assert(!pub->in_transaction);
-	pub->last_relation = NULL;
-	MemoryContextDelete(pub->described);
-	create_relations(pub);
+	flo_descriptions_drop(pub->own);
+	pub->own = flo_descriptions_create(pub->tables);
+	describe_by(pub, pub->own);
 }
 
 uint64
@@ -494,56 +275,15 @@ flo_publisher_next_age(FloPublisher *pub)
 	return ++pub->age;
 }
 
-void
-flo_publisher_replay(FloPublisher *pub, uint64 age, const char *data, uint32 len)
-{
-	pub->replayed_age = age;
-	flo_publisher_append(pub, data, len);
-	pub->replayed_age = 0;
-}
-
-void
-flo_publisher_end_replay(FloPublisher *pub)
-{
-	HASH_SEQ_STATUS scan;
-	RelationEntry *entry;
-
-	if (!pub->any_replaced)
-		return;
-	pub->any_replaced = false;
-	hash_seq_init(&scan, pub->relations);
-	while ((entry = hash_seq_search(&scan)) != NULL)
-	{
-		if (!entry->replaced)
-			continue;
-		entry->replaced = false;
-		if (entry->before == NULL)
-			continue;
-		if (entry->before_age > entry->age)
-		{
-			pfree(entry->block);
-			entry->block = entry->before;
-			entry->len = entry->before_len;
-			entry->age = entry->before_age;
-			entry->chunk = 0;
-			entry->shown = false;
-		}
-		else
-			pfree(entry->before);
-		entry->before = NULL;
-	}
-}
-
-static RelationEntry *
+static FloDescription *
 find_relation(FloPublisher *pub, const char *id_bytes)
 {
 	uint32		id = get_id(id_bytes);
+	FloDescription *found = flo_descriptions_find(pub->described, id);
 
-	if (pub->last_relation == NULL || pub->last_relation->id != id)
-		pub->last_relation = hash_search(pub->relations, &id, HASH_FIND, NULL);
-	if (pub->last_relation == NULL)
+	if (found == NULL)
 		elog(ERROR, "change of relation %u before its description", id);
-	return pub->last_relation;
+	return found;
 }
 
 /*
@@ -551,12 +291,12 @@ find_relation(FloPublisher *pub, const char *id_bytes)
  * had to be split over chunks are in none of them for who begins to read there.
  */
 static void
-describe_relation(FloPublisher *pub, RelationEntry *entry)
+describe_relation(FloPublisher *pub, FloDescription *entry)
 {
-	uint64		chunk = pub->header.number;
+	uint64		round = pub->round;
 	int			at = 0;
 
-	if (entry->chunk == chunk)
+	if (entry->written == round)
 		return;
 	while (at < entry->len)
 	{
@@ -565,14 +305,28 @@ describe_relation(FloPublisher *pub, RelationEntry *entry)
 		put_record(pub, entry->block + at + sizeof(uint32), len);
 		at += sizeof(uint32) + len;
 	}
-	entry->chunk = pub->header.number == chunk ? chunk : 0;
+	entry->written = pub->round == round ? round : 0;
 }
 
 /*
- * Append a change of some relations, each described in this chunk first.  A
- * chunk that has content and cannot take it all is sent before, so that the
- * descriptions stand in the chunk where the change begins.
+ * What comes next takes so many bytes.  A chunk that has content and cannot take it
+ * all is sent before.
  */
+static void
+make_room(FloPublisher *pub, Size needed)
+{
+	if (pub->piece != NULL)
+		needed += FLO_SUBTRANSACTION_RECORD_SIZE;
+	if (!chunk_is_empty(pub) && pub->chunk.len + needed > pub->limit)
+		send_when_room(pub);
+	if (pub->piece != NULL && pub->piece->subxid != pub->subxid)
+	{
+		flo_chunk_append_subtransaction(&pub->chunk, pub->subxid);
+		pub->piece->subxid = pub->subxid;
+	}
+}
+
+/* Append a change of some relations, each described before it in the chunk where it begins */
 static void
 append_change(FloPublisher *pub, const char *data, uint32 len,
 			  const char *ids, uint32 nids)
@@ -581,13 +335,12 @@ append_change(FloPublisher *pub, const char *data, uint32 len,
 
 	for (uint32 i = 0; i < nids; i++)
 	{
-		RelationEntry *entry = find_relation(pub, ids + i * sizeof(uint32));
+		FloDescription *entry = find_relation(pub, ids + i * sizeof(uint32));
 
-		if (entry->chunk != pub->header.number)
+		if (entry->written != pub->round)
 			needed += entry->len;
 	}
-	if (!chunk_is_empty(pub) && pub->chunk.len + needed > pub->limit)
-		send_when_room(pub);
+	make_room(pub, needed);
 	for (uint32 i = 0; i < nids; i++)
 		describe_relation(pub, find_relation(pub, ids + i * sizeof(uint32)));
 	put_record(pub, data, len);
@@ -607,8 +360,7 @@ get64(const char *data)
 static void
 append_plain(FloPublisher *pub, const char *data, uint32 len)
 {
-	if (!chunk_is_empty(pub) && pub->chunk.len + len + sizeof(uint32) > pub->limit)
-		send_when_room(pub);
+	make_room(pub, (Size) len + sizeof(uint32));
 	put_record(pub, data, len);
 }
 
@@ -626,15 +378,21 @@ append_begin(FloPublisher *pub, const char *data, uint32 len)
 
 /* COMMIT: flags, commit LSN, end LSN, commit time */
 static void
+note_commit(FloPublisher *pub, const char *commit)
+{
+	pub->in_transaction = false;
+	pub->upto = get64(commit + 10);
+	pub->header.commit_time = (TimestampTz) get64(commit + 18);
+	pub->packed.transactions++;
+	flo_commits_note(&pub->commits, pub->header.commit_time, pub->header.number);
+}
+
+static void
 append_commit(FloPublisher *pub, const char *data, uint32 len)
 {
 	append_plain(pub, data, len);
-	pub->in_transaction = false;
-	pub->upto = get64(data + 10);
-	pub->header.commit_time = (TimestampTz) get64(data + 18);
-	pub->tally->open.transactions++;
 	flo_counters_move(&pub->packed, &pub->tally->open);
-	flo_commits_note(&pub->commits, pub->header.commit_time, pub->header.number);
+	note_commit(pub, data);
 }
 
 void
@@ -648,19 +406,19 @@ flo_publisher_set_shaper(FloPublisher *pub, const FloPublisherShaper *shaper, vo
 static bool
 shape(FloPublisher *pub, const char **data, uint32 *len)
 {
-	RelationEntry *entry;
+	FloDescription *entry;
 
 	if (pub->shaper == NULL || !pub->shaper->concerns(pub->shaper_arg))
 		return true;
 	entry = find_relation(pub, *data + 1);
-	for (int at = 0; at < entry->len && !entry->shown;)
+	for (int at = 0; at < entry->len && entry->shown != pub->turn;)
 	{
 		uint32		record_len = get_id(entry->block + at);
 
 		pub->shaper->describe(pub->shaper_arg, entry->block + at + sizeof(uint32), record_len);
 		at += sizeof(uint32) + record_len;
 	}
-	entry->shown = true;
+	entry->shown = pub->turn;
 	return pub->shaper->row(pub->shaper_arg, entry->id, data, len);
 }
 
@@ -669,31 +427,31 @@ shape(FloPublisher *pub, const char **data, uint32 *len)
  * along, nor begin a chunk.  Descriptions are only kept; they are written in each
  * chunk before the first row that needs them there.
  */
-void
-flo_publisher_append(FloPublisher *pub, const char *data, uint32 len)
+static void
+append_message(FloPublisher *pub, FloCounters *counters, uint64 age, const char *data, uint32 len)
 {
 	if ((data[0] == FLO_OP_INSERT || data[0] == FLO_OP_UPDATE || data[0] == FLO_OP_DELETE) &&
 		!shape(pub, &data, &len))
 	{
-		pub->tally->open.filtered++;
+		counters->filtered++;
 		return;
 	}
 	switch (data[0])
 	{
 		case FLO_OP_INSERT:
-			pub->tally->open.inserts++;
+			counters->inserts++;
 			append_change(pub, data, len, data + 1, 1);
 			break;
 		case FLO_OP_UPDATE:
-			pub->tally->open.updates++;
+			counters->updates++;
 			append_change(pub, data, len, data + 1, 1);
 			break;
 		case FLO_OP_DELETE:
-			pub->tally->open.deletes++;
+			counters->deletes++;
 			append_change(pub, data, len, data + 1, 1);
 			break;
 		case FLO_OP_TRUNCATE:
-			pub->tally->open.truncates++;
+			counters->truncates++;
 			append_change(pub, data, len, data + 6, get_id(data + 1));
 			break;
 		case FLO_OP_BEGIN:
@@ -706,7 +464,7 @@ flo_publisher_append(FloPublisher *pub, const char *data, uint32 len)
 			flo_chunk_append(&pub->types, data, len);
 			break;
 		case FLO_OP_RELATION:
-			remember_relation(pub, data, len);
+			remember_relation(pub, age, data, len);
 			break;
 		case FLO_OP_MESSAGE:
 			append_plain(pub, data, len);
@@ -716,6 +474,148 @@ flo_publisher_append(FloPublisher *pub, const char *data, uint32 len)
 			/* origins are no business of a destination */
 			break;
 	}
+}
+
+/* Before so many bytes are packed */
+static void
+withdraw_what_keeps_too_much(FloPublisher *pub, uint32 len)
+{
+	int64		packed = (int64) pub->chunk.len + len;
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &pub->early)
+	{
+		FloEarly   *early = dlist_container(FloEarly, node, iter.cur);
+
+		if (flo_early_keeps_too_much(early, pub->published + packed,
+									 early == pub->piece ? packed : 0, &pub->limits))
+			flo_publisher_withdraw(pub, early);
+	}
+}
+
+void
+flo_publisher_append(FloPublisher *pub, const char *data, uint32 len)
+{
+	flo_publisher_append_aged(pub, 0, data, len);
+}
+
+void
+flo_publisher_append_aged(FloPublisher *pub, uint64 age, const char *data, uint32 len)
+{
+	if (!dlist_is_empty(&pub->early))
+		withdraw_what_keeps_too_much(pub, len);
+	append_message(pub, &pub->tally->open, age != 0 ? age : ++pub->age, data, len);
+}
+
+void
+flo_publisher_begin_whole(FloPublisher *pub)
+{
+	describe_by(pub, flo_descriptions_create(pub->tables));
+}
+
+void
+flo_publisher_end_whole(FloPublisher *pub)
+{
+	flo_descriptions_take_over(pub->own, pub->described);
+	describe_by(pub, pub->own);
+}
+
+/* --- before the commit --------------------------------------------------- */
+
+void
+flo_publisher_set_limits(FloPublisher *pub, const FloEarlyLimits *limits)
+{
+	pub->limits = *limits;
+}
+
+void
+flo_publisher_begin_piece(FloPublisher *pub, FloEarly *early)
+{
+	Assert(!pub->in_transaction && pub->piece == NULL && !early->withdrawn);
+	if (!chunk_is_empty(pub))
+		send_when_room(pub);
+	pub->piece = early;
+	describe_by(pub, early->descriptions);
+	begin_chunk(pub);
+}
+
+void
+flo_publisher_end_piece(FloPublisher *pub)
+{
+	if (pub->piece == NULL)
+		return;
+	if (!chunk_is_empty(pub))
+		send_when_room(pub);
+	pub->piece = NULL;
+	describe_by(pub, pub->own);
+	begin_chunk(pub);
+}
+
+void
+flo_publisher_append_piece(FloPublisher *pub, TransactionId subxid, uint64 age, const char *data,
+						   uint32 len)
+{
+	if (!dlist_is_empty(&pub->early))
+		withdraw_what_keeps_too_much(pub, len);
+	if (pub->piece == NULL)
+		return;
+	pub->subxid = TransactionIdIsValid(subxid) ? subxid : pub->piece->xid;
+	append_message(pub, flo_early_counters(pub->piece, pub->subxid), age, data, len);
+}
+
+static void
+append_void(FloPublisher *pub, TransactionId xid, TransactionId subxid)
+{
+	make_room(pub, FLO_VOID_RECORD_SIZE);
+	flo_chunk_append_void(&pub->chunk, xid, subxid);
+}
+
+/* It has no pieces in the stream any more */
+static void
+end_early(FloEarly *early)
+{
+	if (early->npieces > 0)
+		dlist_delete(&early->node);
+	early->npieces = 0;
+}
+
+void
+flo_publisher_withdraw(FloPublisher *pub, FloEarly *early)
+{
+	FloEarly   *piece = pub->piece;
+
+	flo_publisher_end_piece(pub);
+	if (early->npieces > 0)
+		append_void(pub, early->xid, early->xid);
+	end_early(early);
+	early->withdrawn = true;
+	if (piece != NULL && piece != early)
+		flo_publisher_begin_piece(pub, piece);
+}
+
+void
+flo_publisher_abort_part(FloPublisher *pub, FloEarly *early, TransactionId subxid)
+{
+	if (flo_early_forget(early, subxid) && early->npieces > 0)
+		append_void(pub, early->xid, subxid);
+}
+
+bool
+flo_publisher_commit_early(FloPublisher *pub, FloEarly *early, const char *commit)
+{
+	if (early->npieces == 0)
+		return false;
+	make_room(pub, FLO_PIECE_COMMIT_RECORD_SIZE);
+	flo_chunk_append_piece_commit(&pub->chunk, early->xid, commit, early->npieces);
+	flo_early_count(early, &pub->packed);
+	note_commit(pub, commit);
+	if (pub->oldest == 0)
+		pub->oldest = pub->header.commit_time;
+	end_early(early);
+	flo_descriptions_take_over(pub->own, early->descriptions);
+	early->descriptions = NULL;
+	describe_by(pub, pub->own);
+	return true;
 }
 
 /* --- the session --------------------------------------------------------- */
@@ -732,8 +632,6 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 				 errmsg("max_payload of nats-server is " INT64_FORMAT " bytes, less than the %d that pg_flo needs",
 						flo_bus_max_payload(bus), SMALLEST_PAYLOAD),
 				 errhint("Raise max_payload in the configuration of nats-server.")));
-	pub->bus = bus;
-	pub->subject = pstrdup(subject);
 	pub->limit = (uint32) Min((int64) CHUNK_TARGET, flo_bus_max_payload(bus) - HEADER_ALLOWANCE);
 	pub->host = *host;
 	pub->tally = tally;
@@ -746,29 +644,32 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 	pub->upto = session->from;
 	pub->position = session->start;
 
-	pub->next_seq = pub->next_ack = session->last_seq + 1;
-	pub->first_free = session->one_by_one ? PG_UINT64_MAX : session->last_seq + 1 + FLO_WINDOW;
+	pub->window = flo_window_create(bus, subject, session->last_seq, session->one_by_one,
+									pub->limit, host, tally, &pub->commits);
 
+	dlist_init(&pub->early);
 	pub->tables = AllocSetContextCreate(CurrentMemoryContext, "pg_flo tables",
 										ALLOCSET_DEFAULT_SIZES);
-	create_relations(pub);
+	pub->own = flo_descriptions_create(pub->tables);
+	describe_by(pub, pub->own);
 	pub->room = flo_room_create(pub->tables);
 	initStringInfo(&pub->types);
 	initStringInfo(&pub->chunk);
 	enlargeStringInfo(&pub->chunk, pub->limit + 1);
-	for (int i = 0; i < FLO_WINDOW; i++)
-	{
-		initStringInfo(&pub->flights[i].chunk);
-		enlargeStringInfo(&pub->flights[i].chunk, pub->limit + 1);
-	}
 	start_chunk(pub);
 	return pub;
+}
+
+void
+flo_publisher_pump(FloPublisher *pub)
+{
+	flo_window_pump(pub->window);
 }
 
 bool
 flo_publisher_can_flush(FloPublisher *pub)
 {
-	return !chunk_is_empty(pub) && in_flight(pub) < window_size(pub);
+	return !chunk_is_empty(pub) && flo_window_has_room(pub->window);
 }
 
 void
@@ -782,7 +683,7 @@ flo_publisher_flush(FloPublisher *pub)
 bool
 flo_publisher_idle(FloPublisher *pub)
 {
-	return chunk_is_empty(pub) && in_flight(pub) == 0 && !pub->in_transaction;
+	return chunk_is_empty(pub) && flo_window_in_flight(pub->window) == 0 && !pub->in_transaction;
 }
 
 void
@@ -802,7 +703,7 @@ begin_marker(FloPublisher *pub, uint16 flag)
 	Assert(!pub->in_transaction);
 	if (!chunk_is_empty(pub))
 		send_when_room(pub);
-	wait_for_room(pub);
+	flo_window_await_room(pub->window);
 	pub->header.flags = pub->flags | flag;
 	pub->header.commit_time = GetCurrentTimestamp();
 }
@@ -811,11 +712,7 @@ static void
 end_marker(FloPublisher *pub)
 {
 	send_chunk(pub);
-	while (in_flight(pub) > 0)
-	{
-		flo_bus_wait(pub->bus, 1000);
-		flo_publisher_pump(pub);
-	}
+	flo_window_await_all(pub->window);
 }
 
 void
@@ -840,18 +737,13 @@ flo_publisher_place(FloPublisher *pub, uint16 flag, const char *marker)
 int64
 flo_publisher_pending_bytes(FloPublisher *pub)
 {
-	int64		bytes = pub->chunk.len - FLO_CHUNK_HEADER_SIZE;
-
-	for (uint64 seq = pub->next_ack; seq < pub->next_seq; seq++)
-		bytes += flight_of(pub, seq)->chunk.len;
-	return bytes;
+	return pub->chunk.len - pub->empty + flo_window_bytes(pub->window);
 }
 
 TimestampTz
 flo_publisher_oldest(FloPublisher *pub)
 {
-	for (uint64 seq = pub->next_ack; seq < pub->next_seq; seq++)
-		if (flight_of(pub, seq)->commit_time != 0)
-			return flight_of(pub, seq)->commit_time;
-	return pub->oldest;
+	TimestampTz oldest = flo_window_oldest(pub->window);
+
+	return oldest != 0 ? oldest : pub->oldest;
 }

@@ -6,11 +6,10 @@
 #ifndef FLO_PUBLISHER_H
 #define FLO_PUBLISHER_H
 
-#include "bus/bus.h"
 #include "core/memory.h"
-#include "monitor/tally.h"
 #include "nodes/pg_list.h"
-#include "wire/chunk.h"
+#include "source/early.h"
+#include "source/window.h"
 
 typedef struct FloPublisher FloPublisher;
 
@@ -28,27 +27,6 @@ typedef struct FloSession
 	bool		one_by_one;		/* what follows a refused chunk might be
 								 * stored: never more than one in flight */
 } FloSession;
-
-/* Whom the publisher serves */
-typedef struct FloPublisherHost
-{
-	/* Called for every chunk the broker has acknowledged, in order */
-	void		(*acked) (void *arg, XLogRecPtr position, uint64 seq);
-
-	/* Asked for the last WAL record read, when a chunk is sealed */
-	bool		(*anchor) (void *arg, XLogRecPtr *lsn, uint32 *crc);
-
-	/*
-	 * The broker has no room for the next chunk, of "size" bytes: wait a
-	 * while, and have it make some.  Returns the sequence at which the stream
-	 * ends now, which a message that was refused late may have moved.
-	 * "inside": what it goes on with is a transaction that begins after
-	 * "upto".
-	 */
-	uint64		(*full) (void *arg, const FloBusAck *refusal, int size, bool inside,
-						 XLogRecPtr upto);
-	void	   *arg;
-} FloPublisherHost;
 
 /*
  * "identity" gives the header's fields about the origin of the data; what is
@@ -78,14 +56,33 @@ extern MemoryContext flo_publisher_tables(const FloPublisher *publisher);
 extern void flo_publisher_forget(FloPublisher *publisher);
 
 /*
- * Descriptions of tables kept with a transaction in progress hold for its
- * changes only, if a newer one has come since.  A description gets its age when
- * it is read from the plugin; it is appended by flo_publisher_replay(), and
- * what it replaced comes back with flo_publisher_end_replay() if it is newer.
+ * A large transaction that is read again has descriptions of its own, which hold
+ * between "begin" and "end", and after that for all unless they have newer ones.  A
+ * description gets its age when it is read from the plugin; 0: it is the newest.
  */
 extern uint64 flo_publisher_next_age(FloPublisher *publisher);
-extern void flo_publisher_replay(FloPublisher *publisher, uint64 age, const char *data, uint32 len);
-extern void flo_publisher_end_replay(FloPublisher *publisher);
+extern void flo_publisher_begin_whole(FloPublisher *publisher);
+extern void flo_publisher_append_aged(FloPublisher *publisher, uint64 age, const char *data,
+									  uint32 len);
+extern void flo_publisher_end_whole(FloPublisher *publisher);
+
+/*
+ * A transaction that is still running, in pieces: what is appended between "begin" and
+ * "end" is published, each message under its subtransaction.  The publisher itself may
+ * withdraw it, at any message of whatever transaction; then, and when it is withdrawn
+ * from here, it has to come whole.  That holds, too, when its commit answers that nothing
+ * of it was published.  "commit" is the COMMIT message that it would have had.
+ */
+extern void flo_publisher_set_limits(FloPublisher *publisher, const FloEarlyLimits *limits);
+extern void flo_publisher_begin_piece(FloPublisher *publisher, FloEarly *early);
+extern void flo_publisher_append_piece(FloPublisher *publisher, TransactionId subxid, uint64 age,
+									   const char *data, uint32 len);
+extern void flo_publisher_end_piece(FloPublisher *publisher);
+extern void flo_publisher_withdraw(FloPublisher *publisher, FloEarly *early);
+extern void flo_publisher_abort_part(FloPublisher *publisher, FloEarly *early,
+									 TransactionId subxid);
+extern bool flo_publisher_commit_early(FloPublisher *publisher, FloEarly *early,
+									   const char *commit);
 
 /*
  * Who looks at rows before they are packed, if anybody does at the moment.  He

@@ -172,6 +172,7 @@ begin_session(Replicator *rep)
 		flo_stream_create(rep->bus, &config);
 	flo_account_info(rep->bus, &account);
 	rep->session.one_by_one = account.refuses_late;
+	rep->account_bytes = Max(account.max_bytes, 0);
 	rep->recorded_epoch = rep->session.epoch;
 
 	/*
@@ -200,6 +201,13 @@ publications(const char *group)
 	return names;
 }
 
+/* A worker that does not read pieces may have come */
+static bool
+may_travel_early(void *arg)
+{
+	return flo_retention_all_read_pieces(((Replicator *) arg)->retention);
+}
+
 /* Now and then; "inside" a transaction's callbacks only what is allowed there */
 static void
 housekeep(Replicator *rep, bool inside)
@@ -216,6 +224,8 @@ housekeep(Replicator *rep, bool inside)
 	flo_replicator_report(rep);
 	if (inside)
 		return;
+	if (rep->spool != NULL && !may_travel_early(rep))
+		flo_spool_withdraw(rep->spool);
 	flo_release_wal(rep);
 	flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
 	flo_copy_record(&rep->copy.recorder);
@@ -265,7 +275,7 @@ last_record(void *arg, XLogRecPtr *lsn, uint32 *crc)
 }
 
 /*
- * Large transactions are published at their commit, where the reorder buffer has
+ * Large transactions may be published at their commit, where the reorder buffer has
  * no transaction open; rules need one.
  */
 static void
@@ -342,6 +352,7 @@ follow_configuration(Replicator *rep)
 		return false;
 	flo_decoder_set_origin(rep->decoder, rep->spec->options.origin);
 	flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
+	flo_replicator_limit_early(rep);
 	config = flo_replicator_stream_config(rep);
 	flo_stream_update(rep->bus, &config);
 	return true;
@@ -454,15 +465,20 @@ fail_unpublished(Replicator *rep)
 /*
  * Rules hold for what is committed after them, so there is a look for news before
  * each record: a transaction has more than one, and the news of a rule was here
- * before the first of a later transaction was written.
+ * before the first of a later transaction was written.  What has travelled before its
+ * commit comes again, as they want it now.
  */
 static void
 follow_rules(Replicator *rep)
 {
 	bool		changed = rep->rules_changed;
+	bool		filtered;
 
 	rep->rules_changed = false;
+	filtered = !flo_replicator_rules_is_empty(rep->rules);
 	flo_replicator_rules_follow(rep->rules, changed, rep->spec->owner);
+	if (changed && (filtered || !flo_replicator_rules_is_empty(rep->rules)))
+		flo_spool_withdraw(rep->spool);
 }
 
 /* False when there is nothing more to read now */
@@ -703,7 +719,8 @@ open_publisher(Replicator *rep)
 
 	rep->publisher = flo_publisher_open(rep->bus, flo_name_subject(rep->group), &rep->identity,
 										&rep->session, &host, &rep->tally);
-	rep->spool = flo_spool_create(rep->publisher);
+	rep->spool = flo_spool_create(rep->publisher, may_travel_early, rep);
+	flo_replicator_limit_early(rep);
 	rep->rules = flo_replicator_rules_open(rep->group, rep->spec->owner, rep->publisher);
 	if (decodes(rep))
 		flo_copy_requested(&rep->copy, rep->publisher, rep->spec, rep->session.first);

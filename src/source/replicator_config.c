@@ -66,6 +66,28 @@ flo_replicator_stream_config(Replicator *rep)
 	return config;
 }
 
+/*
+ * What travels before its commit keeps the stream from being purged, and is lost when it
+ * is older than the stream's limit: it may take a part of that.
+ */
+#define EARLY_PART 4
+
+void
+flo_replicator_limit_early(Replicator *rep)
+{
+	const FloReplicatorOptions *options = &rep->spec->options;
+	FloStreamConfig config = flo_replicator_stream_config(rep);
+	bool		early = options->large_transactions == FLO_LARGE_EARLY;
+	FloEarlyLimits limits;
+
+	limits.bytes = (config.max_bytes > 0 ? config.max_bytes : rep->account_bytes) / EARLY_PART;
+	limits.age = (int) Min(config.max_age * 1000 / EARLY_PART, PG_INT32_MAX);
+	flo_publisher_set_limits(rep->publisher, &limits);
+	flo_spool_set_threshold(rep->spool, early ? options->large_transaction_size : FLO_AT_COMMIT);
+	if (!early)
+		flo_spool_withdraw(rep->spool);
+}
+
 /* Something is waited for that a new process looks at anew */
 void
 flo_replicator_begin_anew(void)

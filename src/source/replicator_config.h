@@ -15,6 +15,7 @@ extern bool flo_replicator_notice_configuration(Replicator *rep);
 
 /* What the stream is to be */
 extern FloStreamConfig flo_replicator_stream_config(Replicator *rep);
+extern void flo_replicator_limit_early(Replicator *rep);
 
 /* Something is waited for that a new process looks at anew */
 pg_noreturn extern void flo_replicator_begin_anew(void);

@@ -56,6 +56,7 @@ typedef struct Replicator
 	FloRetention *retention;
 	FloSession	session;
 	int			npublications;
+	int64		account_bytes;	/* limit of the account; 0 = none known */
 
 	/* progress */
 	XLogRecPtr	published;		/* position of the newest acknowledged chunk */

@@ -212,6 +212,17 @@ flo_retention_all_have(FloRetention *retention, XLogRecPtr lsn)
 	return !XLogRecPtrIsInvalid(applied) && applied >= lsn;
 }
 
+bool
+flo_retention_all_read_pieces(FloRetention *retention)
+{
+	ListCell   *cell;
+
+	foreach(cell, retention->reports)
+		if (!((FloWorkerReport *) lfirst(cell))->pieces)
+		return false;
+	return retention->reports != NIL;
+}
+
 XLogRecPtr
 flo_retention_confirmable(FloRetention *retention, FloReleaseWal release)
 {

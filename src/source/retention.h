@@ -30,6 +30,9 @@ extern FloClock flo_retention_heard(FloRetention *retention);
 /* List of FloWorkerReport *, its own */
 extern List *flo_retention_reports(FloRetention *retention);
 
+/* Does every registered worker, and at least one, read transactions that travel early? */
+extern bool flo_retention_all_read_pieces(FloRetention *retention);
+
 /* Has every registered worker, and at least one, made this durable? */
 extern bool flo_retention_all_have(FloRetention *retention, XLogRecPtr lsn);
 

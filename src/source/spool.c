@@ -5,21 +5,28 @@
  * The reorder buffer keeps a transaction until its commit is read.  What does
  * not fit into its memory it either writes to disk change by change, two
  * system calls for each, or hands to the plugin at once ("streaming").  The
- * latter is several times as fast, so that is what we ask for; but what is
- * published is always a whole transaction that has committed.  So the pieces of
+ * latter is several times as fast, so that is what we ask for.  The pieces of
  * a transaction in progress are kept here, in a temporary file of its own, as
- * the messages they will be published as, and are read again at its commit.
+ * the messages they will be published as.
+ *
+ * It may travel before its commit: from a size on its pieces are published as they
+ * come, so that at its commit nothing but that is left.  The file is written all the
+ * same, since it may be withdrawn at any time.  Then, and when it does not travel
+ * early, the file is read at its commit, and the transaction published whole.
  *
  * Subtransactions that are rolled back after they were streamed are remembered
- * and left out on reading.  Not so descriptions of tables in them: they do no
- * harm, as a newer one follows where there is another to be used.
+ * and left out on reading; where they were published, that says so.  Not so
+ * descriptions of tables in them: they do no harm, as a newer one follows where there
+ * is another to be used.
  *
  * Messages between pieces belong to other transactions, smaller ones that are
  * streamed by nobody, and go straight on.
  */
 #include "postgres.h"
 
+#include "core/compat.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "port/pg_bswap.h"
 #include "source/spool.h"
 #include "storage/buffile.h"
@@ -45,7 +52,7 @@
 typedef struct SpoolRecord
 {
 	uint64		age;			/* of a description, see
-								 * flo_publisher_replay() */
+								 * flo_publisher_append_aged() */
 	TransactionId xid;			/* the subtransaction */
 	uint32		len;
 } SpoolRecord;
@@ -54,8 +61,12 @@ typedef struct SpoolRecord
 typedef struct Spooled
 {
 	TransactionId xid;			/* hash key */
-	BufFile    *file;			/* NULL: none of it is left */
+	BufFile    *file;
 	uint64		changes;
+	int64		bytes;			/* of the file */
+	bool		whole;			/* it was not to travel early when it was
+								 * large enough */
+	FloEarly   *early;			/* NULL: it does not */
 	int			naborted;
 	int			aborted_room;
 	TransactionId *aborted;		/* subtransactions, in no order */
@@ -65,19 +76,25 @@ struct FloSpool
 {
 	FloPublisher *publisher;
 	MemoryContext context;
+	int64		threshold;		/* bytes from which on they travel early */
+	FloSpoolMay may;			/* asked whether one may */
+	void	   *arg;
 	HTAB	   *transactions;
 	Spooled    *current;		/* whose piece is being streamed */
 	StringInfoData buffer;
 };
 
 FloSpool *
-flo_spool_create(FloPublisher *publisher)
+flo_spool_create(FloPublisher *publisher, FloSpoolMay may, void *arg)
 {
 	FloSpool   *spool = palloc0(sizeof(FloSpool));
 	HASHCTL		control = {0};
 
 	spool->publisher = publisher;
 	spool->context = CurrentMemoryContext;
+	spool->threshold = FLO_AT_COMMIT;
+	spool->may = may;
+	spool->arg = arg;
 	control.keysize = sizeof(TransactionId);
 	control.entrysize = sizeof(Spooled);
 	control.hcxt = CurrentMemoryContext;
@@ -100,6 +117,82 @@ get_xid(const char *data, uint32 len, uint32 at)
 	return pg_ntoh32(value);
 }
 
+/* --- reading ------------------------------------------------------------- */
+
+static int
+compare_xids(const void *a, const void *b)
+{
+	TransactionId x = *(const TransactionId *) a;
+	TransactionId y = *(const TransactionId *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+static bool
+was_aborted(const Spooled *txn, TransactionId xid)
+{
+	return txn->naborted > 0 &&
+		bsearch(&xid, txn->aborted, txn->naborted, sizeof(TransactionId), compare_xids) != NULL;
+}
+
+pg_noreturn static void
+seek_failed(const Spooled *txn)
+{
+	ereport(ERROR,
+			(errcode_for_file_access(),
+			 errmsg("could not find a place in the temporary file of transaction %u", txn->xid)));
+}
+
+static bool
+read_exactly(Spooled *txn, void *into, size_t len, bool may_end)
+{
+	size_t		count = BufFileRead(txn->file, into, len);
+
+	if (count == len)
+		return true;
+	if (count != 0 || !may_end)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read the temporary file of transaction %u: read only %zu of %zu bytes",
+						txn->xid, count, len)));
+	return false;
+}
+
+/* Publish what is in the file: as pieces, until it is withdrawn, or the whole that has committed */
+static void
+read_messages(FloSpool *spool, Spooled *txn, bool early)
+{
+	SpoolRecord record;
+
+	if (txn->naborted > 0)
+		qsort(txn->aborted, txn->naborted, sizeof(TransactionId), compare_xids);
+	if (BufFileSeek(txn->file, 0, 0, SEEK_SET) != 0)
+		seek_failed(txn);
+	while (!(early && txn->early->withdrawn) && read_exactly(txn, &record, sizeof(record), true))
+	{
+		CHECK_FOR_INTERRUPTS();
+		resetStringInfo(&spool->buffer);
+		enlargeStringInfo(&spool->buffer, record.len);
+		read_exactly(txn, spool->buffer.data, record.len, false);
+		if (record.age == 0 && was_aborted(txn, record.xid))
+			continue;
+		if (early)
+			flo_publisher_append_piece(spool->publisher, record.xid, record.age,
+									   spool->buffer.data, record.len);
+		else
+			flo_publisher_append_aged(spool->publisher, record.age, spool->buffer.data,
+									  record.len);
+	}
+	if (spool->buffer.maxlen > KEPT_BUFFER)
+	{
+		MemoryContext old_context = MemoryContextSwitchTo(spool->context);
+
+		pfree(spool->buffer.data);
+		initStringInfo(&spool->buffer);
+		MemoryContextSwitchTo(old_context);
+	}
+}
+
 /* --- writing ------------------------------------------------------------- */
 
 /* The file outlives the transaction that the reorder buffer has open around this */
@@ -117,6 +210,35 @@ create_file(FloSpool *spool)
 	return file;
 }
 
+static bool
+travels_early(const Spooled *txn)
+{
+	return txn->early != NULL && !txn->early->withdrawn;
+}
+
+/*
+ * It is large enough to travel early: what there is of it leaves now.  Looked at once:
+ * the more there is of it, the longer others would wait for that.
+ */
+static void
+begin_early(FloSpool *spool, Spooled *txn)
+{
+	int			file;
+	off_t		end;
+
+	if (!spool->may(spool->arg))
+	{
+		txn->whole = true;
+		return;
+	}
+	txn->early = flo_early_create(flo_publisher_tables(spool->publisher), txn->xid);
+	flo_publisher_begin_piece(spool->publisher, txn->early);
+	BufFileTell(txn->file, &file, &end);
+	read_messages(spool, txn, true);
+	if (BufFileSeek(txn->file, file, end, SEEK_SET) != 0)
+		seek_failed(txn);
+}
+
 static void
 begin_piece(FloSpool *spool, TransactionId xid)
 {
@@ -129,6 +251,22 @@ begin_piece(FloSpool *spool, TransactionId xid)
 		txn->file = create_file(spool);
 	}
 	spool->current = txn;
+	if (txn->early == NULL && !txn->whole && txn->bytes >= spool->threshold)
+		begin_early(spool, txn);
+	else if (travels_early(txn))
+	{
+		if (spool->may(spool->arg))
+			flo_publisher_begin_piece(spool->publisher, txn->early);
+		else
+			flo_publisher_withdraw(spool->publisher, txn->early);
+	}
+}
+
+static void
+end_piece(FloSpool *spool)
+{
+	flo_publisher_end_piece(spool->publisher);
+	spool->current = NULL;
 }
 
 static void
@@ -159,6 +297,9 @@ write_message(FloSpool *spool, TransactionId xid, const char *data, uint32 len)
 	record.len = len;
 	BufFileWrite(txn->file, &record, sizeof(record));
 	BufFileWrite(txn->file, unconstify(char *, data), len);
+	txn->bytes += sizeof(record) + len;
+	if (travels_early(txn))
+		flo_publisher_append_piece(spool->publisher, xid, record.age, data, len);
 }
 
 static void
@@ -169,6 +310,8 @@ forget(FloSpool *spool, Spooled *txn)
 	BufFileClose(txn->file);
 	if (txn->aborted != NULL)
 		pfree(txn->aborted);
+	if (txn->early != NULL)
+		flo_early_drop(txn->early);
 	hash_search(spool->transactions, &xid, HASH_REMOVE, NULL);
 }
 
@@ -181,9 +324,13 @@ abort_transaction(FloSpool *spool, TransactionId xid, TransactionId sub)
 		return;
 	if (sub == xid)
 	{
+		if (travels_early(txn))
+			flo_publisher_withdraw(spool->publisher, txn->early);
 		forget(spool, txn);
 		return;
 	}
+	if (travels_early(txn))
+		flo_publisher_abort_part(spool->publisher, txn->early, sub);
 	if (txn->naborted == txn->aborted_room)
 	{
 		int			room = Max(txn->aborted_room * 2, 16);
@@ -197,69 +344,7 @@ abort_transaction(FloSpool *spool, TransactionId xid, TransactionId sub)
 	txn->aborted[txn->naborted++] = sub;
 }
 
-/* --- reading ------------------------------------------------------------- */
-
-static int
-compare_xids(const void *a, const void *b)
-{
-	TransactionId x = *(const TransactionId *) a;
-	TransactionId y = *(const TransactionId *) b;
-
-	return x < y ? -1 : x > y;
-}
-
-static bool
-was_aborted(const Spooled *txn, TransactionId xid)
-{
-	return txn->naborted > 0 &&
-		bsearch(&xid, txn->aborted, txn->naborted, sizeof(TransactionId), compare_xids) != NULL;
-}
-
-static bool
-read_exactly(Spooled *txn, void *into, size_t len, bool may_end)
-{
-	size_t		count = BufFileRead(txn->file, into, len);
-
-	if (count == len)
-		return true;
-	if (count != 0 || !may_end)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read the temporary file of transaction %u: read only %zu of %zu bytes",
-						txn->xid, count, len)));
-	return false;
-}
-
-static void
-read_messages(FloSpool *spool, Spooled *txn)
-{
-	SpoolRecord record;
-
-	if (BufFileSeek(txn->file, 0, 0, SEEK_SET) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not rewind the temporary file of transaction %u", txn->xid)));
-	while (read_exactly(txn, &record, sizeof(record), true))
-	{
-		CHECK_FOR_INTERRUPTS();
-		resetStringInfo(&spool->buffer);
-		enlargeStringInfo(&spool->buffer, record.len);
-		read_exactly(txn, spool->buffer.data, record.len, false);
-		if (record.age != 0)
-			flo_publisher_replay(spool->publisher, record.age, spool->buffer.data, record.len);
-		else if (!was_aborted(txn, record.xid))
-			flo_publisher_append(spool->publisher, spool->buffer.data, record.len);
-	}
-	flo_publisher_end_replay(spool->publisher);
-	if (spool->buffer.maxlen > KEPT_BUFFER)
-	{
-		MemoryContext old_context = MemoryContextSwitchTo(spool->context);
-
-		pfree(spool->buffer.data);
-		initStringInfo(&spool->buffer);
-		MemoryContextSwitchTo(old_context);
-	}
-}
+/* --- the commit ---------------------------------------------------------- */
 
 /*
  * The message holds, after the type and the xid, just what COMMIT holds: flags,
@@ -284,12 +369,13 @@ commit_transaction(FloSpool *spool, const char *data, uint32 len)
 	memcpy(begin + 9, commit + 18, 8);
 	memcpy(begin + 17, data + 1, 4);
 
-	if (txn->naborted > 0)
-		qsort(txn->aborted, txn->naborted, sizeof(TransactionId), compare_xids);
-	if (txn->changes > 0)
+	if (txn->changes > 0 && !(travels_early(txn) &&
+							  flo_publisher_commit_early(spool->publisher, txn->early, commit)))
 	{
 		flo_publisher_append(spool->publisher, begin, sizeof(begin));
-		read_messages(spool, txn);
+		flo_publisher_begin_whole(spool->publisher);
+		read_messages(spool, txn, false);
+		flo_publisher_end_whole(spool->publisher);
 		flo_publisher_append(spool->publisher, commit, sizeof(commit));
 	}
 	forget(spool, txn);
@@ -306,7 +392,7 @@ flo_spool_message(FloSpool *spool, TransactionId xid, const char *data, uint32 l
 			begin_piece(spool, get_xid(data, len, 1));
 			break;
 		case STREAM_STOP:
-			spool->current = NULL;
+			end_piece(spool);
 			break;
 		case STREAM_COMMIT:
 			commit_transaction(spool, data, len);
@@ -320,6 +406,30 @@ flo_spool_message(FloSpool *spool, TransactionId xid, const char *data, uint32 l
 			else
 				flo_publisher_append(spool->publisher, data, len);
 	}
+}
+
+void
+flo_spool_set_threshold(FloSpool *spool, int64 threshold)
+{
+	spool->threshold = threshold;
+}
+
+/* The table is not gone through while anything is sent: there may be transactions then */
+void
+flo_spool_withdraw(FloSpool *spool)
+{
+	HASH_SEQ_STATUS scan;
+	Spooled    *txn;
+	List	   *early = NIL;
+	ListCell   *cell;
+
+	hash_seq_init(&scan, spool->transactions);
+	while ((txn = hash_seq_search(&scan)) != NULL)
+		if (travels_early(txn))
+			early = lappend(early, txn->early);
+	foreach(cell, early)
+		flo_publisher_withdraw(spool->publisher, lfirst(cell));
+	list_free(early);
 }
 
 bool
