@@ -93,15 +93,25 @@ chunk_is_empty(FloPublisher *pub)
 	return pub->chunk.len == pub->empty;
 }
 
-/* The number of the chunk in which what is open at this one's start began */
-static uint64
-oldest_open(FloPublisher *pub)
+/* What is open at the start of the chunk, and in which chunk the oldest of that began */
+static void
+note_open(FloPublisher *pub)
 {
-	uint64		number = pub->in_transaction ? pub->txn_number : pub->header.number;
+	FloChunkHeader *header = &pub->header;
 
+	header->flags = pub->flags;
+	header->txn_number = header->number;
+	if (pub->in_transaction)
+	{
+		header->flags |= FLO_CHUNK_STARTS_INSIDE;
+		header->txn_number = pub->txn_number;
+	}
 	if (!dlist_is_empty(&pub->early))
-		number = Min(number, dlist_head_element(FloEarly, node, &pub->early)->first);
-	return number;
+	{
+		header->flags |= FLO_CHUNK_OVER_PIECES;
+		header->txn_number = Min(header->txn_number,
+								 dlist_head_element(FloEarly, node, &pub->early)->first);
+	}
 }
 
 /* An empty chunk: a piece or not */
@@ -110,8 +120,7 @@ begin_chunk(FloPublisher *pub)
 {
 	flo_chunk_reset(&pub->chunk);
 	pub->header.from = pub->upto;
-	pub->header.flags = pub->flags | (pub->in_transaction ? FLO_CHUNK_STARTS_INSIDE : 0);
-	pub->header.txn_number = oldest_open(pub);
+	note_open(pub);
 	pub->header.rest = 0;
 	pub->oldest = pub->in_transaction ? pub->txn_time : 0;
 	if (pub->piece != NULL)
@@ -690,7 +699,7 @@ void
 flo_publisher_heartbeat(FloPublisher *pub, XLogRecPtr position)
 {
 	Assert(flo_publisher_idle(pub));
-	pub->header.flags = pub->flags | FLO_CHUNK_HEARTBEAT;
+	pub->header.flags |= FLO_CHUNK_HEARTBEAT;
 	pub->header.commit_time = GetCurrentTimestamp();
 	pub->position = Max(pub->position, position);
 	send_chunk(pub);
@@ -704,7 +713,7 @@ begin_marker(FloPublisher *pub, uint16 flag)
 	if (!chunk_is_empty(pub))
 		send_when_room(pub);
 	flo_window_await_room(pub->window);
-	pub->header.flags = pub->flags | flag;
+	pub->header.flags |= flag;
 	pub->header.commit_time = GetCurrentTimestamp();
 }
 
