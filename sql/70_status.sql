@@ -34,7 +34,8 @@ CREATE FUNCTION flo.member_stats(
 	OUT recovered_at timestamptz,
 	OUT source_seen_at timestamptz,
 	OUT pending_bytes bigint,
-	OUT state_since timestamptz
+	OUT state_since timestamptz,
+	OUT open_bytes bigint
 ) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'flo_member_stats' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 8
 	SET search_path = pg_catalog, pg_temp;
@@ -117,7 +118,8 @@ CREATE VIEW flo.status AS
 		   (SELECT count(*) FROM flo.dead_letters l WHERE l.group_name = m.group_name AND l.worker_name = m.member) AS dead_letters,
 		   s.last_hint,
 		   s.recovered_at,
-		   s.state_since
+		   s.state_since,
+		   CASE WHEN s.pid IS NOT NULL THEN s.open_bytes ELSE 0 END AS open_bytes
 	  FROM (SELECT u.group_name, u.member, u.sink, u.started, r.mode, r.options ->> 'origin' AS origin,
 				   g.system_identifier = (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c)
 				   AND g.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) AS here,
@@ -180,6 +182,7 @@ COMMENT ON COLUMN flo.status.dead_letters IS 'rows of flo.dead_letters';
 COMMENT ON COLUMN flo.status.last_hint IS 'what the newest error says is to be done';
 COMMENT ON COLUMN flo.status.recovered_at IS 'when it got on after an error; last_error without a later recovered_at means now';
 COMMENT ON COLUMN flo.status.state_since IS 'since when it is in that state';
+COMMENT ON COLUMN flo.status.open_bytes IS 'bytes of large transactions that are still running at the source: replicator: published; worker: kept in temporary files until they commit';
 
 CREATE FUNCTION flo.unsaved_events(
 	OUT number bigint,

@@ -60,20 +60,31 @@ sub bytes
 
 sub is_heartbeat { return $_[0]->{flags} & 0x10; }
 
+# Each with its length
+sub split_records
+{
+	my ($in, @out) = ($_[0]->{records});
+	while (length $in)
+	{
+		my $len = 4 + unpack 'N', $in;
+		push @out, substr($in, 0, $len);
+		$in = length $in > $len ? substr($in, $len) : '';
+	}
+	return @out;
+}
+
 # Give the only transaction of the chunk another place in the WAL
 sub move_to
 {
 	my ($self, $from, $lsn) = @_;
-	my ($in, $out) = ($self->{records}, '');
+	my $out = '';
 
-	while (length $in)
+	for my $raw ($self->split_records)
 	{
-		my $len = unpack 'N', $in;
-		my $record = substr($in, 4, $len);
-		$in = substr($in, 4 + $len);
+		my $record = substr($raw, 4);
 		substr($record, 1, 8) = pack('Q>', $lsn) if $record =~ /^B/;
 		substr($record, 2, 16) = pack('Q> Q>', $lsn, $lsn + 8) if $record =~ /^C/;
-		$out .= pack('N', $len) . $record;
+		$out .= pack('N', length $record) . $record;
 	}
 	@$self{qw(records from upto position)} = ($out, $from, $lsn + 8, $lsn + 8);
 	return $self;

@@ -16,6 +16,7 @@
 #include "conf/store.h"
 #include "core/as_role.h"
 #include "core/names.h"
+#include "dest/pieces.h"
 #include "events/event.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -50,6 +51,7 @@ typedef struct Peek
 	List	   *pending;		/* of HeapTuple: its events */
 	StringInfoData fragment;
 	uint32		fragment_total; /* 0: none */
+	FloPieces  *pieces;			/* of transactions whose end is to come */
 
 	List	   *events;			/* of HeapTuple */
 } Peek;
@@ -93,6 +95,32 @@ add_events(Peek *peek, const FloChange *change)
 }
 
 static void
+begin_transaction(Peek *peek, const FloChange *begin)
+{
+	memset(&peek->txn, 0, sizeof(peek->txn));
+	peek->txn.final_lsn = begin->final_lsn;
+	peek->txn.commit_time = begin->commit_time;
+	peek->txn.xid = begin->xid;
+	peek->in_transaction = true;
+	peek->pending = NIL;
+}
+
+static void
+end_transaction(Peek *peek)
+{
+	if (peek->in_transaction)
+		peek->events = list_concat(peek->events, peek->pending);
+	peek->in_transaction = false;
+	peek->pending = NIL;
+	/* newer ones push out what is too old */
+	if (list_length(peek->events) > peek->max_events)
+		peek->events = list_delete_first_n(peek->events,
+										   list_length(peek->events) - peek->max_events);
+}
+
+static void take_pieces(Peek *peek, const FloChange *commit);
+
+static void
 take_message(Peek *peek, char *data, uint32 len)
 {
 	const FloChange *change = flo_change_parse(peek->parser, data, len);
@@ -100,22 +128,16 @@ take_message(Peek *peek, char *data, uint32 len)
 	switch (change->op)
 	{
 		case FLO_OP_BEGIN:
-			memset(&peek->txn, 0, sizeof(peek->txn));
-			peek->txn.final_lsn = change->final_lsn;
-			peek->txn.commit_time = change->commit_time;
-			peek->txn.xid = change->xid;
-			peek->in_transaction = true;
-			peek->pending = NIL;
+			begin_transaction(peek, change);
 			break;
 		case FLO_OP_COMMIT:
-			if (peek->in_transaction)
-				peek->events = list_concat(peek->events, peek->pending);
-			peek->in_transaction = false;
-			peek->pending = NIL;
-			/* newer ones push out what is too old */
-			if (list_length(peek->events) > peek->max_events)
-				peek->events = list_delete_first_n(peek->events,
-												   list_length(peek->events) - peek->max_events);
+			end_transaction(peek);
+			break;
+		case FLO_OP_VOID:
+			flo_pieces_void(peek->pieces, change->xid, change->subxid);
+			break;
+		case FLO_OP_PIECE_COMMIT:
+			take_pieces(peek, change);
 			break;
 		case FLO_OP_INSERT:
 		case FLO_OP_UPDATE:
@@ -128,6 +150,42 @@ take_message(Peek *peek, char *data, uint32 len)
 		default:
 			break;
 	}
+}
+
+/* A transaction that travelled in pieces, when all of them were fetched */
+static void
+take_pieces(Peek *peek, const FloChange *commit)
+{
+	TransactionId xid = commit->xid;
+	char	   *data;
+	uint32		len;
+
+	if (peek->in_transaction || !flo_pieces_open(peek->pieces, xid, commit->npieces))
+		return;
+	begin_transaction(peek, commit);
+	while (flo_pieces_read_block(peek->pieces))
+	{
+		while ((data = flo_pieces_next(peek->pieces, &len)) != NULL)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (len > 0 && strchr("IUDTRY", data[0]) != NULL)
+				take_message(peek, data, len);
+		}
+	}
+	end_transaction(peek);
+	flo_pieces_forget(peek->pieces, xid);
+}
+
+static void
+take_piece(Peek *peek, char *bytes, int size, const FloChunkHeader *header)
+{
+	FloChunk	chunk = {0};
+
+	chunk.header = *header;
+	chunk.seq = peek->seq;
+	chunk.data = bytes;
+	chunk.len = size;
+	(void) flo_pieces_take(peek->pieces, &chunk);
 }
 
 static void
@@ -167,6 +225,12 @@ take_chunk(Peek *peek, char *bytes, int size)
 		peek->encoding = header.encoding;
 		flo_change_set_encoding(peek->parser, header.encoding);
 		peek->writer = flo_event_writer_create(CurrentMemoryContext, &options, header.encoding);
+	}
+	flo_pieces_follow_session(peek->pieces, header.epoch);
+	if (header.flags & FLO_CHUNK_PIECE)
+	{
+		take_piece(peek, bytes, size, &header);
+		return;
 	}
 	flo_chunk_read(&reader, bytes, size);
 	if ((header.flags & FLO_CHUNK_STARTS_INSIDE) && !peek->in_transaction)
@@ -274,6 +338,7 @@ flo_peek(PG_FUNCTION_ARGS)
 
 	peek.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	peek.parser = flo_change_parser_create(CurrentMemoryContext);
+	peek.pieces = flo_pieces_create(CurrentMemoryContext, false);
 	peek.group = group;
 	initStringInfo(&peek.fragment);
 	flo_as_role_enter(&as, GetUserId(), FLO_AS_ROLE_PLAIN);

@@ -23,7 +23,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
-#define STATS_COLUMNS 30
+#define STATS_COLUMNS 31
 
 PG_FUNCTION_INFO_V1(flo_member_stats);
 PG_FUNCTION_INFO_V1(flo_unsaved_events);
@@ -119,6 +119,7 @@ fill_row(Row *row, const FloMember *member, bool show_errors)
 	add_time(row, member->source_seen);
 	add_column(row, Int64GetDatum(member->pending_bytes), member->pending_bytes < 0);
 	add_time(row, member->state_at);
+	add_count(row, member->open_bytes);
 }
 
 Datum

@@ -25,6 +25,7 @@
 #include "dest/encoding.h"
 #include "dest/given_up.h"
 #include "dest/owed.h"
+#include "dest/pieces.h"
 #include "dest/progress.h"
 #include "dest/worker_batch.h"
 #include "dest/worker_config.h"
@@ -264,6 +265,8 @@ take_message(FloWorker *w, const FloChange *message)
 		take_repair(w, message);
 }
 
+static void take_pieces(FloWorker *w, const FloChange *commit, const FloChunk *chunk);
+
 static void
 process_message(FloWorker *w, char *data, uint32 len, const FloChunk *chunk)
 {
@@ -304,16 +307,101 @@ process_message(FloWorker *w, char *data, uint32 len, const FloChunk *chunk)
 			else
 				take_message(w, change);
 			break;
-		case FLO_OP_SUBTRANSACTION:
 		case FLO_OP_VOID:
+			flo_pieces_void(w->pieces, change->xid, change->subxid);
+			break;
 		case FLO_OP_PIECE_COMMIT:
-			violated(w, chunk, "this version does not read pieces");
+			if (w->in_transaction)
+				violated(w, chunk, "the pieces of a transaction end within another");
+			take_pieces(w, change, chunk);
+			break;
+		case FLO_OP_SUBTRANSACTION:
+			violated(w, chunk, "a subtransaction stands outside a piece");
 			break;
 		case FLO_OP_ORIGIN:
 		case FLO_OP_RELATION:
 		case FLO_OP_TYPE:
 			break;
 	}
+}
+
+/* --- transactions that came in pieces ------------------------------------ */
+
+/*
+ * What is needed to apply the transaction is not at hand.  Pieces lie behind the place
+ * where we began to read; so if going back to them does not help they are gone.
+ */
+static void
+miss_pieces(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
+{
+	if (w->pieces_missed == chunk->seq)
+		flo_fail(ERRCODE_DATA_CORRUPTED,
+				 "The stream no longer holds what this worker needs: it was purged, expired or lost by the broker. Start over with flo.resync() at the source.",
+				 "gap: transaction %u of the source, which committed at %X/%X, travelled in %u pieces, and not all of them are in the stream",
+				 commit->xid, LSN_FORMAT_ARGS(commit->final_lsn), commit->npieces);
+	w->pieces_missed = chunk->seq;
+	w->rewind = true;
+}
+
+/* What a piece holds is rows, what describes them, and messages */
+static void
+process_piece_record(FloWorker *w, char *data, uint32 len, const FloChunk *chunk)
+{
+	if (len == 0 || strchr("BCOAc", data[0]) != NULL)
+		violated(w, chunk, "a piece of the transaction that ends here holds what no piece may hold");
+	process_message(w, data, len, chunk);
+}
+
+/* Like chunks, one block after the other; the broker and the source hear of us in between */
+static void
+process_pieces(FloWorker *w, const FloChunk *chunk)
+{
+	MemoryContext block = AllocSetContextCreate(w->chunk_context, "pg_flo block of pieces",
+												ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(block);
+	char	   *data;
+	uint32		len;
+
+	while (!w->rewind && flo_pieces_read_block(w->pieces))
+	{
+		flo_change_begin_chunk(w->parser);
+		while (!w->rewind && (data = flo_pieces_next(w->pieces, &len)) != NULL)
+			process_piece_record(w, data, len, chunk);
+		MemoryContextSwitchTo(block);
+		MemoryContextReset(block);
+		if (flo_worker_serve(w))
+			flo_worker_flush(w, false);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(block);
+}
+
+/*
+ * The end of a transaction that travelled before it: here it stands, whole.  What was
+ * complete before is committed first, as this one is large.
+ */
+static void
+take_pieces(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
+{
+	FloChange	begin = *commit;
+	FloChange	end = *commit;
+	bool		needed = commit->final_lsn >= w->position;
+
+	if (needed && !flo_pieces_open(w->pieces, commit->xid, commit->npieces))
+	{
+		miss_pieces(w, commit, chunk);
+		return;
+	}
+	if (needed && w->batch_open)
+		flo_worker_commit_batch(w);
+	begin_transaction(w, &begin, chunk);
+	if (needed)
+		process_pieces(w, chunk);
+	if (w->rewind)
+		return;
+	flo_injection_point("pieces.applied");
+	flo_pieces_forget(w->pieces, end.xid);
+	end_transaction(w, &end, chunk);
 }
 
 /* --- chunks -------------------------------------------------------------- */
@@ -457,6 +545,19 @@ process_records(FloWorker *w, FloChunk *chunk)
 		check_end(w, chunk, &reader);
 }
 
+/* What committed before it need not wait while others like it come */
+static void
+take_piece(FloWorker *w, const FloChunk *chunk)
+{
+	const char *how = flo_pieces_take(w->pieces, chunk);
+
+	if (how != NULL)
+		violated(w, chunk, how);
+	if (w->batch_open)
+		flo_worker_commit_batch(w);
+	flo_injection_point("pieces.kept");
+}
+
 /*
  * The source has begun anew and given up what lies between: go on with it.
  * False when the chunk is of the generation followed so far; fails for good
@@ -519,6 +620,7 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 		return false;
 	}
 	w->known = Max(w->known, header->position);
+	flo_pieces_follow_session(w->pieces, header->epoch);
 	if (!continues(w, header))
 		flo_worker_drop_half(w);
 	w->place = chunk->seq;
@@ -530,7 +632,9 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 	old = MemoryContextSwitchTo(w->chunk_context);
 	flo_change_begin_chunk(w->parser);
 	/* a marker before the position is in, and may be withdrawn by now */
-	if ((header->flags & (FLO_CHUNK_MARKER | FLO_CHUNK_COMPARE | FLO_CHUNK_BACKFILL)) == 0)
+	if (header->flags & FLO_CHUNK_PIECE)
+		take_piece(w, chunk);
+	else if ((header->flags & (FLO_CHUNK_MARKER | FLO_CHUNK_COMPARE | FLO_CHUNK_BACKFILL)) == 0)
 		process_records(w, chunk);
 	else if ((header->flags & FLO_CHUNK_MARKER) && header->position >= w->position)
 		read_marker(w, chunk);

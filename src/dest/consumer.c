@@ -58,6 +58,7 @@ struct FloConsumer
 	XLogRecPtr	position;		/* at the last attach */
 	uint64		start;			/* below it, messages only tell their epoch */
 	bool		entered;		/* a chunk to begin with has come */
+	XLogRecPtr	sought;			/* of a search: a commit's end */
 	uint64		epochs[FLO_WINDOW]; /* of the messages before next, by
 									 * sequence; 0 = not known */
 
@@ -283,6 +284,45 @@ transaction_start(FloConsumer *c, const FloStreamInfo *info, Probe p)
 	return p;
 }
 
+/*
+ * The chunk of that number in the session of a probe, going back from there.  Void
+ * messages may lie in between, so it takes more than one step.  Seq 0: it is gone.
+ */
+static Probe
+back_to_number(FloConsumer *c, const FloStreamInfo *info, Probe p, uint64 number)
+{
+	uint64		epoch = p.header.epoch;
+
+	while (p.seq != 0 && p.header.epoch == epoch && p.header.number > number)
+	{
+		uint64		back = p.header.number - number;
+
+		p = effective_at_or_below(c, info, back < p.seq ? p.seq - back : 0);
+	}
+	if (p.seq != 0 && p.header.epoch != epoch)
+		p.seq = 0;
+	return p;
+}
+
+/*
+ * Nobody goes on at a chunk, or behind the last one, without the pieces of what is open
+ * there.  Those that are gone were not needed, or the end of their transaction shows
+ * that they were.
+ */
+static uint64
+oldest_piece(FloConsumer *c, const FloStreamInfo *info, uint64 start)
+{
+	Probe		p = effective_at_or_below(c, info, Min(start, info->last_seq));
+	Probe		oldest;
+
+	if (p.seq == 0 || !is_ours(c, &p.header))
+		return start;
+	if (!(p.header.flags & FLO_CHUNK_OVER_PIECES))
+		return p.seq < start && (p.header.flags & FLO_CHUNK_PIECE) ? p.seq : start;
+	oldest = back_to_number(c, info, p, p.header.txn_number);
+	return Min(start, Max(oldest.seq, info->first_seq));
+}
+
 void
 flo_consumer_fail_gap(XLogRecPtr position, XLogRecPtr from)
 {
@@ -377,6 +417,14 @@ flo_consumer_first(FloConsumer *c, FloChunkHeader *header)
 	return false;
 }
 
+/* Are the pieces there of all that is open at the chunk's start? */
+static bool
+has_pieces(FloConsumer *c, const FloStreamInfo *info, Probe p)
+{
+	return !(p.header.flags & FLO_CHUNK_OVER_PIECES) ||
+		back_to_number(c, info, p, p.header.txn_number).seq != 0;
+}
+
 bool
 flo_consumer_first_outside(FloConsumer *c, FloChunkHeader *header, XLogRecPtr *first_outside)
 {
@@ -388,7 +436,7 @@ flo_consumer_first_outside(FloConsumer *c, FloChunkHeader *header, XLogRecPtr *f
 	{
 		Probe		p = effective_at_or_below(c, &info, seq);
 
-		if (p.seq != 0 && p.first_outside != FLO_NEVER_OUTSIDE)
+		if (p.seq != 0 && p.first_outside != FLO_NEVER_OUTSIDE && has_pieces(c, &info, p))
 		{
 			*header = p.header;
 			*first_outside = p.first_outside;
@@ -444,6 +492,23 @@ flo_consumer_newest(FloConsumer *c, FloChunkHeader *header)
 
 /* --- finding a time ------------------------------------------------------ */
 
+static bool
+is_at_or_after(FloConsumer *c, const Probe *p)
+{
+	return p->header.upto >= c->sought;
+}
+
+/* From a piece, of which there may be very many, to the chunk that the last commit before it ends in */
+static Probe
+before_pieces(FloConsumer *c, const FloStreamInfo *info, Probe p)
+{
+	Probe		found;
+
+	c->sought = p.header.upto;
+	found = first_that(c, info, p, is_at_or_after);
+	return found.seq < p.seq ? found : effective_at_or_below(c, info, p.seq - 1);
+}
+
 /*
  * The newest chunk at or below a sequence in which a transaction ends, since that one's
  * time is its header's; seq 0 when there is none, or all of it was before "time".  What
@@ -460,6 +525,11 @@ last_commit(FloConsumer *c, const FloStreamInfo *info, uint64 seq, TimestampTz t
 
 		if ((p.header.flags & FLO_CHUNK_OUTSIDE) && p.header.commit_time < time)
 			break;
+		if (p.header.flags & FLO_CHUNK_PIECE)
+		{
+			p = before_pieces(c, info, p);
+			continue;
+		}
 		/* in the midst of a large transaction: to where that began */
 		if (p.header.flags & FLO_CHUNK_STARTS_INSIDE)
 			back = Max(p.header.number - p.header.txn_number, 1);
@@ -572,7 +642,10 @@ flo_consumer_attach(FloConsumer *c, XLogRecPtr position, uint64 hint)
 	c->entered = false;
 	c->start = info.last_seq + 1;
 	if (info.messages > 0)
+	{
 		c->start = earliest_unseen(c, &info, locate(c, &info, hint));
+		c->start = oldest_piece(c, &info, c->start);
+	}
 	c->stalled_at = 0;
 
 	/* the messages before it are read too, for their epochs */

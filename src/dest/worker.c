@@ -29,6 +29,7 @@
 #include "dest/consumer.h"
 #include "dest/cutover.h"
 #include "dest/owed.h"
+#include "dest/pieces.h"
 #include "dest/progress.h"
 #include "dest/worker.h"
 #include "dest/worker_batch.h"
@@ -108,6 +109,9 @@ attach(FloWorker *w, uint64 hint)
 		flo_state_set(FLO_STATE_WAITING, "for stream \"%s\", which does not exist", w->stream);
 		flo_bus_wait(w->bus, 1000);
 	}
+
+	/* it begins with those that are open there */
+	flo_pieces_forget_all(w->pieces);
 
 	/*
 	 * in a stream that went back, what was acknowledged before is to come
@@ -382,6 +386,7 @@ create_worker(void)
 	w->broker_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo broker",
 											  ALLOCSET_SMALL_SIZES);
 	w->parser = flo_change_parser_create(CurrentMemoryContext);
+	w->pieces = flo_pieces_create(CurrentMemoryContext, true);
 	flo_tally_begin(&w->tally, flo_me->slot, flo_me->incarnation);
 	initStringInfo(&w->fragment);
 	flo_worker_remember(w);

@@ -19,6 +19,7 @@
 #include "dest/consumer.h"
 #include "dest/copy_state.h"
 #include "dest/given_up.h"
+#include "dest/pieces.h"
 #include "dest/progress.h"
 #include "dest/table_filter.h"
 #include "dest/worker_batch.h"
@@ -56,12 +57,16 @@ flo_worker_batch_is_full(FloWorker *w)
 /*
  * The sequence up to which nothing is needed once all batches so far are
  * durable: a worker that begins again does so in the chunk behind it.  That is
- * the one where the first transaction begins that is in none of them.
+ * the one where the first transaction begins that is in none of them, or the oldest
+ * piece that is kept.
  */
 uint64
 flo_worker_done_seq(const FloWorker *w)
 {
-	return (w->in_transaction ? w->began : w->place) - 1;
+	uint64		first = w->in_transaction ? w->began : w->place;
+	uint64		piece = flo_pieces_first(w->pieces);
+
+	return (piece != 0 ? Min(first, piece) : first) - 1;
 }
 
 /* Between batches, now and then: history that is kept no longer */

@@ -20,6 +20,7 @@
 #include "dest/copy_loader.h"
 #include "dest/foreign_keys.h"
 #include "dest/owed.h"
+#include "dest/pieces.h"
 #include "dest/progress.h"
 #include "dest/worker_config.h"
 #include "dest/worker_copies.h"
@@ -57,6 +58,7 @@ flo_worker_show_state(FloWorker *w)
 	positions.oldest_pending = w->shown_pending = flo_worker_pending_since(w);
 	positions.source_seen = w->source.seen;
 	positions.pending_bytes = flo_worker_pending_bytes(w);
+	positions.open_bytes = flo_pieces_bytes(w->pieces);
 	positions.seq = w->acked_seq;
 	flo_state_report(&positions);
 }
@@ -115,6 +117,7 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 		report.copied_seq = flo_dest_copy_floor();
 	report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.compares = w->spec->sink == FLO_SINK_POSTGRES;
+	report.pieces = true;
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
 	flo_injection_point("report.before");
@@ -229,24 +232,34 @@ flo_worker_look_at_stream(FloWorker *w)
 }
 
 /*
- * For the sink, while it waits.  The connection to the broker wants to be
- * served, or it is lost; when it is, the sink need not know, since the loop
- * renews it.  A new configuration may be what ends the wait: the launcher
- * starts this worker again with it.
+ * The connection to the broker wants to be served, or it is lost; when it is, who is
+ * busy need not know, since the loop renews it.
  */
-static void
-host_serve(void *arg)
+bool
+flo_worker_serve(FloWorker *w)
 {
-	FloWorker  *w = arg;
 	char	   *reason = NULL;
+	bool		connected;
 
 	flo_check_interrupts();
-	if (!flo_bus_guard(pump_bus, w->bus, &reason))
+	connected = flo_bus_guard(pump_bus, w->bus, &reason);
+	if (!connected)
 		pfree(reason);
 	flo_worker_look_at_stream(w);
 	flo_worker_take_updates(w);
 	flo_worker_show_state(w);
-	if (!flo_worker_follow_configuration(w))
+	return connected;
+}
+
+/*
+ * For the sink, while it waits.  A new configuration may be what ends the wait: the
+ * launcher starts this worker again with it.
+ */
+static void
+host_serve(void *arg)
+{
+	(void) flo_worker_serve(arg);
+	if (!flo_worker_follow_configuration(arg))
 		proc_exit(0);
 }
 

@@ -28,6 +28,9 @@ extern void flo_worker_flush(FloWorker *w, bool force);
 /* A sink that writes elsewhere has everything up to here: durable when this returns */
 extern void flo_worker_record_position(FloWorker *w, XLogRecPtr position);
 
+/* In the midst of long work: the broker is served, news are shown.  False when it is away. */
+extern bool flo_worker_serve(FloWorker *w);
+
 /* Open the sink, with what it may ask of its worker */
 extern void flo_worker_open_sink(FloWorker *w);
 

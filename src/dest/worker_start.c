@@ -95,6 +95,8 @@ await_first(FloWorker *w, FloChunkHeader *header, XLogRecPtr *first_outside)
 	while (!flo_consumer_first_outside(w->consumer, header, first_outside))
 	{
 		flo_state_set(FLO_STATE_WAITING,
+					  flo_consumer_first(w->consumer, header) ?
+					  "for stream \"%s\": the end of a transaction of which it holds only a part" :
 					  "for stream \"%s\": the group's replicator has published nothing yet",
 					  w->stream);
 		flo_worker_show_pending(w);

@@ -96,6 +96,11 @@ typedef struct FloWorker
 	uint64		number;
 	int			encoding;
 
+	/* transactions that are still running at the source */
+	struct FloPieces *pieces;
+	uint64		pieces_missed;	/* sequence of the last chunk that ends one of
+								 * which pieces were not at hand */
+
 	/* the transaction being read */
 	bool		in_transaction;
 	uint64		began;			/* sequence of the chunk where that was, or

@@ -56,6 +56,7 @@ typedef struct FloMember
 	TimestampTz oldest_pending;
 	TimestampTz source_seen;
 	int64		pending_bytes;
+	int64		open_bytes;
 	uint64		seq;
 
 	/* counters; written by the process */

@@ -438,6 +438,7 @@ flo_state_report(const FloPositions *positions)
 	m->next_xid = positions->next_xid;
 	m->oldest_pending = positions->oldest_pending;
 	m->pending_bytes = positions->pending_bytes;
+	m->open_bytes = positions->open_bytes;
 	if (positions->seq != 0)
 		m->seq = positions->seq;
 	if (positions->source_seen != 0)

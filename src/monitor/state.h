@@ -168,6 +168,9 @@ typedef struct FloPositions
 	int64		pending_bytes;	/* worker: in the stream, not applied;
 								 * replicator: packed or sent, not
 								 * acknowledged; -1 = unknown */
+	int64		open_bytes;		/* of pieces of transactions that are still
+								 * running: replicator: published; worker:
+								 * kept */
 	uint64		seq;			/* worker: message of the stream up to which
 								 * all is durable; 0 = as before */
 } FloPositions;

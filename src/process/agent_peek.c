@@ -6,17 +6,21 @@
  * transactions that are whole, within bounds: a stream of
  * heartbeats only, or a transaction larger than the bounds, is not followed
  * for ever.  Void messages are passed over, so FLO_WINDOW messages more are
- * looked at for their epochs.
+ * looked at for their epochs.  Pieces are wanted of a transaction whose end was met, and
+ * count when the first of them is there.
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "bus/stream.h"
 #include "common/base64.h"
 #include "core/clock.h"
 #include "core/names.h"
 #include "process/agent.h"
+#include "port/pg_bswap.h"
 #include "process/agent_peek.h"
-#include "wire/chunk.h"
+#include "wire/change.h"
+#include "wire/piece.h"
 
 #define MAX_BYTES (16 * 1024 * 1024)
 #define MAX_TIME 5000			/* ms */
@@ -31,9 +35,31 @@ typedef struct Found
 	int			head;			/* events of the transaction that it starts
 								 * inside */
 	int			events;			/* the others */
+	FloPieceKey piece;			/* of which transaction; xid 0: it is no piece */
+	List	   *ended;			/* of Ended *: whose pieces end here */
 	char	   *data;
 	int			len;
 } Found;
+
+/* A transaction of pieces whose end was met */
+typedef struct Ended
+{
+	uint64		epoch;
+	TransactionId xid;
+	int			events;			/* in pieces that were met */
+} Ended;
+
+static void
+note_end(Found *found, const char *record, const FloChunkHeader *header)
+{
+	Ended	   *ended = palloc0(sizeof(Ended));
+	uint32		xid;
+
+	memcpy(&xid, record + 1, sizeof(xid));
+	ended->xid = pg_ntoh32(xid);
+	ended->epoch = header->epoch;
+	found->ended = lappend(found->ended, ended);
+}
 
 static void
 count_events(Found *found, const char *data, int len, const FloChunkHeader *header)
@@ -45,13 +71,17 @@ count_events(Found *found, const char *data, int len, const FloChunkHeader *head
 	uint32		total;
 
 	flo_chunk_read(&reader, data, len);
+	if ((header->flags & FLO_CHUNK_PIECE) && !flo_chunk_next_piece_key(&reader, &found->piece))
+		return;
 	(void) flo_chunk_take_raw(&reader, header->rest, &record);
 	while (flo_chunk_next(&reader, &record, &record_len, &total))
 	{
 		if (record_len == 0)
 			continue;
-		if (record[0] == 'C')
+		if (record[0] == FLO_OP_COMMIT)
 			inside = false;
+		else if (record[0] == FLO_OP_PIECE_COMMIT && record_len > sizeof(uint32))
+			note_end(found, record, header);
 		else if (strchr("IUDT", record[0]) == NULL)
 			continue;
 		else if (inside)
@@ -103,6 +133,26 @@ is_void(const List *messages, int index)
 	return false;
 }
 
+/* Events that a piece adds: those of its transaction, when all of it was met; it is left out when none will be */
+static int
+count_piece(Found *found, List *ended)
+{
+	ListCell   *cell;
+
+	foreach(cell, ended)
+	{
+		Ended	   *one = lfirst(cell);
+
+		if (one->xid != found->piece.xid || one->epoch != found->epoch)
+			continue;
+		one->events += found->events;
+		return found->piece.ordinal == 1 ? one->events : 0;
+	}
+	pfree(found->data);
+	found->data = NULL;
+	return 0;
+}
+
 /* Messages from the newest backwards, enough of them */
 static List *
 read_newest(FloBus *bus, const char *stream, const FloStreamInfo *info, int max_events)
@@ -113,19 +163,24 @@ read_newest(FloBus *bus, const char *stream, const FloStreamInfo *info, int max_
 	int			events = 0;
 	int			begun_earlier = 0;	/* of a transaction without its begin */
 	int			more = -1;		/* messages to be read for their epochs */
+	List	   *ended = NIL;
 
 	for (uint64 seq = info->last_seq; seq >= info->first_seq && seq > 0; seq--)
 	{
 		Found	   *found = read_message(bus, stream, seq);
 
 		messages = lappend(messages, found);
-		bytes += found->len;
-		if (found->enterable)
+		ended = list_concat(ended, found->ended);
+		if (TransactionIdIsValid(found->piece.xid))
+			events += count_piece(found, ended);
+		else if (found->enterable)
 		{
 			events += found->events + begun_earlier;
 			begun_earlier = 0;
 		}
 		begun_earlier += found->head;
+		if (found->data != NULL)
+			bytes += found->len;
 		if (more < 0 && events >= max_events && found->enterable)
 			more = FLO_WINDOW;
 		if (more-- == 0 || bytes > MAX_BYTES || flo_clock() > deadline)
