@@ -23,6 +23,7 @@ package FloPieces;
 use strict;
 use warnings;
 use FloChunk;
+use FloNatsClient;
 
 use constant { INSIDE => 1, ENDS_INSIDE => 2, FRAGMENT => 4, ENDS_FRAGMENT => 8, HEARTBEAT => 0x10, PIECE => 0x20,
 	OVER_PIECES => 0x1000, WINDOW => 4 };
@@ -32,21 +33,23 @@ sub new
 	my ($class, $nats, $group) = @_;
 	return bless {
 		nats => $nats, stream => "pgflo_${group}_stream", next => 1, epochs => [], epoch => 0, transactions => [],
-		held => {}, broken => [], table => {}, withdrawn => {}, voided => 0, pieces => 0, seen => {},
+		held => {}, broken => [], table => {}, ended => {}, withdrawn => {}, voided => 0, pieces => 0, seen => {},
 	}, $class;
 }
 
 sub _broken { my ($self, $what) = @_; push @{ $self->{broken} }, "message " . ($self->{next} - 1) . ": $what"; }
 
+# What has come since; at the end the last row that was committed
 sub read
 {
 	my ($self) = @_;
 	my $last = $self->{nats}->last_seq($self->{stream});
 
-	while ($self->{next} <= $last)
+	return $self if $last < $self->{next};
+	for my $message (FloNatsClient->new($self->{nats}->port)->stream($self->{stream}, undef, $self->{next}))
 	{
-		my $bytes = $self->{nats}->message($self->{stream}, $self->{next}++) // next;
-		my $chunk = FloChunk->parse($bytes) or next;
+		$self->{next} = $message->{seq} + 1;
+		my $chunk = FloChunk->parse($message->{data}) or next;
 		my $void = grep { $_ > $chunk->{epoch} } @{ $self->{epochs} };
 
 		push @{ $self->{epochs} }, $chunk->{epoch};
@@ -174,7 +177,7 @@ sub _commit
 	$self->_broken('a commit out of its order') if $end <= $self->{end};
 	@$txn{qw(lsn end seq)} = ($lsn, $end, $self->{next} - 1);
 	$self->{end} = $end;
-	push @{ $self->{transactions} }, $txn if !grep { $_->{end} == $end } @{ $self->{transactions} };
+	push @{ $self->{transactions} }, $txn if !$self->{ended}{$end}++;
 }
 
 # Rule 42: a table is described where its rows are
@@ -213,12 +216,13 @@ sub _records
 			$self->{seen} = {};
 		}
 	}
-	while (length $in)
+	my $at = 0;
+	while ($at < length $in)
 	{
-		my $len = unpack 'N', $in;
-		my $record = substr $in, 4, $len;
+		my $len = unpack 'N', substr $in, $at, 4;
+		my $record = substr $in, $at + 4, $len;
 
-		$in = 4 + $len <= length $in ? substr $in, 4 + $len : '';
+		$at += 4 + $len;
 		if (length $record < $len)
 		{
 			$self->{fragment} = $record;

@@ -749,6 +749,17 @@ flo_publisher_pending_bytes(FloPublisher *pub)
 	return pub->chunk.len - pub->empty + flo_window_bytes(pub->window);
 }
 
+int64
+flo_publisher_open_bytes(FloPublisher *pub)
+{
+	int64		bytes = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &pub->early)
+		bytes += dlist_container(FloEarly, node, iter.cur)->bytes;
+	return bytes;
+}
+
 TimestampTz
 flo_publisher_oldest(FloPublisher *pub)
 {

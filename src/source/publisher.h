@@ -130,6 +130,9 @@ extern void flo_publisher_place(FloPublisher *publisher, uint16 flag, const char
 /* Bytes packed or sent that are not acknowledged */
 extern int64 flo_publisher_pending_bytes(FloPublisher *publisher);
 
+/* Bytes of pieces of transactions that are still running */
+extern int64 flo_publisher_open_bytes(FloPublisher *publisher);
+
 /* Commit time of the oldest transaction not acknowledged, 0 when none */
 extern TimestampTz flo_publisher_oldest(FloPublisher *publisher);
 

@@ -115,6 +115,7 @@ flo_replicator_report(Replicator *rep)
 		(positions.oldest_pending == 0 || rep->copy.since < positions.oldest_pending))
 		positions.oldest_pending = rep->copy.since;
 	positions.source_seen = rep->caught_up;
+	positions.open_bytes = flo_publisher_open_bytes(rep->publisher);
 	positions.pending_bytes = flo_publisher_pending_bytes(rep->publisher);
 	flo_state_report(&positions);
 }

@@ -45,8 +45,8 @@
 #define FLO_CHUNK_BACKFILL			0x0800	/* rows of a table as they are
 											 * here come for one worker: one
 											 * record, see backfill.h */
-#define FLO_CHUNK_OVER_PIECES		0x1000	/* pieces of a transaction that is open
-											 * at its start lie before it */
+#define FLO_CHUNK_OVER_PIECES		0x1000	/* pieces of a transaction that is
+											 * open at its start lie before it */
 #define FLO_CHUNK_KNOWN_FLAGS		0x1FFF
 
 /* Rows of no transaction, or none */
