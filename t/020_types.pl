@@ -14,7 +14,7 @@ use Test::More;
 
 my $nats = FloTest::Nats->new('broker', conf => 'max_payload: 1048576');
 my $conf = "pg_flo.restart_interval = '300ms'\nmax_locks_per_transaction = 512\n";
-my $source = flo_node('source', $nats, conf => $conf);
+my $source = flo_node('source', $nats, conf => "${conf}pg_flo.row_writer = check\n");
 my $dest = flo_node('dest', $nats, conf => $conf);
 
 # Whatever has an OID of its own gets another one at the destination

@@ -16,7 +16,7 @@ my $rows = $ENV{FLO_BIG_ROWS} || 300_000;
 
 my $nats = FloTest::Nats->new('broker');
 my $conf = "pg_flo.restart_interval = '300ms'\nmax_locks_per_transaction = 512\nmax_wal_size = 4GB\n";
-my $source = flo_node('source', $nats, conf => $conf);
+my $source = flo_node('source', $nats, conf => "${conf}pg_flo.row_writer = check\n");
 my $dest = flo_node('dest', $nats, conf => $conf);
 my $m = FloMatrix->new($source, $dest, 'g');
 

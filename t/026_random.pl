@@ -19,7 +19,7 @@ note("FLO_SEED=$seed");
 
 my $nats = FloTest::Nats->new('broker');
 my $source = flo_node('source', $nats,
-	conf => "pg_flo.restart_interval = '300ms'\nlogical_decoding_work_mem = '64kB'\n");
+	conf => "pg_flo.restart_interval = '300ms'\nlogical_decoding_work_mem = '64kB'\npg_flo.row_writer = check\n");
 my $dest = flo_node('dest', $nats, conf => "pg_flo.restart_interval = '300ms'\n");
 my $m = FloMatrix->new($source, $dest, 'g');
 

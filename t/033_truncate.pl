@@ -15,7 +15,7 @@ use Test::More;
 
 my $nats = FloTest::Nats->new('broker');
 my $conf = "pg_flo.restart_interval = '300ms'\nlogical_decoding_work_mem = '64kB'\n";
-my $source = flo_node('source', $nats, conf => $conf);
+my $source = flo_node('source', $nats, conf => "${conf}pg_flo.row_writer = check\n");
 my $dest = flo_node('dest', $nats, conf => $conf);
 my $dir = PostgreSQL::Test::Utils::tempdir() . '/events';
 mkdir $dir;

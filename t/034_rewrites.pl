@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $nats = FloTest::Nats->new('broker');
-my $source = flo_node('source', $nats);
+my $source = flo_node('source', $nats, conf => "pg_flo.row_writer = check\n");
 my $dest = flo_node('dest', $nats);
 $FloTest::timeout = 40;
 my %has = map { $_ => 1 } split /\n/, `locale -a`;

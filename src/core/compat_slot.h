@@ -12,7 +12,9 @@
 #include "replication/logicalproto.h"
 #include "replication/message.h"
 #include "replication/origin.h"
+#include "replication/reorderbuffer.h"
 #include "replication/slot.h"
+#include "utils/inval.h"
 #include "utils/rel.h"
 
 /* A transactional decoding message */
@@ -102,6 +104,36 @@ flo_compat_write_insert(StringInfo out, Relation relation, TupleTableSlot *row,
 							PUBLISH_GENCOLS_NONE);
 #else
 	logicalrep_write_insert(out, InvalidTransactionId, relation, row, binary, columns);
+#endif
+}
+
+/* The rows of a change that is decoded; NULL when there is none */
+static inline HeapTuple
+flo_compat_old_row(ReorderBufferChange *change)
+{
+#if PG_VERSION_NUM >= 170000
+	return change->data.tp.oldtuple;
+#else
+	return change->data.tp.oldtuple != NULL ? &change->data.tp.oldtuple->tuple : NULL;
+#endif
+}
+
+static inline HeapTuple
+flo_compat_new_row(ReorderBufferChange *change)
+{
+#if PG_VERSION_NUM >= 170000
+	return change->data.tp.newtuple;
+#else
+	return change->data.tp.newtuple != NULL ? &change->data.tp.newtuple->tuple : NULL;
+#endif
+}
+
+/* Called with what pgoutput is told besides: what it sent of tables is no longer valid */
+static inline void
+flo_compat_register_relsync(void (*callback) (Datum arg, Oid relation))
+{
+#if PG_VERSION_NUM >= 180000
+	CacheRegisterRelSyncCallback(callback, (Datum) 0);
 #endif
 }
 

@@ -43,6 +43,7 @@ int			flo_broker_sync_interval = 150;
 int			flo_heartbeat_interval = 1000;
 int			flo_restart_distance = 64;
 int			flo_table_memory = 32 * 1024;
+int			flo_row_writer = FLO_ROW_WRITER_ON;
 int			flo_rule_budget = 5000;
 int			flo_ddl_log_keep = 30 * 24 * 60;
 int			flo_dead_letters_keep = 0;
@@ -448,6 +449,25 @@ define_schema_dump(void)
 				&flo_pg_dump_path, "", GUC_SUPERUSER_ONLY);
 }
 
+static void
+define_tests(void)
+{
+	static const struct config_enum_entry modes[] = {
+		{"on", FLO_ROW_WRITER_ON, false},
+		{"off", FLO_ROW_WRITER_OFF, false},
+		{"check", FLO_ROW_WRITER_CHECK, false},
+		{NULL, 0, false}
+	};
+
+	flo_injection_point_define();
+	DefineCustomEnumVariable("pg_flo.row_writer",
+							 "Says whether rows are written without pgoutput where they can be, for tests of pg_flo.",
+							 "With \"check\" they are written twice and compared.",
+							 &flo_row_writer, FLO_ROW_WRITER_ON, modes, PGC_SIGHUP,
+							 GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
+							 NULL, NULL, NULL);
+}
+
 /* Define all parameters.  Called once per process, from _PG_init. */
 void
 flo_settings_define(void)
@@ -458,7 +478,7 @@ flo_settings_define(void)
 	define_history();
 	define_webhook();
 	define_schema_dump();
-	flo_injection_point_define();
+	define_tests();
 
 	/* Loaded late, pg_flo.max_workers is unknown here but may well be set */
 	if (process_shared_preload_libraries_in_progress)

@@ -30,6 +30,16 @@ extern char *flo_nats_inbox_prefix;
 /* processes' memory */
 extern int	flo_table_memory;	/* kB, of what a process remembers of tables */
 
+/* who writes rows at the source; for tests, not shown */
+typedef enum FloRowWriterMode
+{
+	FLO_ROW_WRITER_OFF,			/* pgoutput */
+	FLO_ROW_WRITER_ON,			/* row_writer.c what it can */
+	FLO_ROW_WRITER_CHECK		/* both, and they are compared */
+} FloRowWriterMode;
+
+extern int	flo_row_writer;
+
 /* rules */
 extern int	flo_rule_budget;	/* ms, of all rules of one row */
 

@@ -35,6 +35,7 @@
 #include "core/compat_slot.h"
 #include "core/injection_point.h"
 #include "core/names.h"
+#include "core/settings.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
 #include "monitor/state.h"
@@ -44,19 +45,14 @@
 #include "replication/logical.h"
 #include "replication/pgoutput.h"
 #include "source/decoder.h"
-#include "source/portable.h"
+#include "source/row_tables.h"
 #include "storage/proc.h"
 #include "storage/standbydefs.h"
 #include "utils/builtins.h"
-#include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 #include "wire/change.h"
-
-typedef struct BinaryEntry BinaryEntry;
 
 struct FloDecoder
 {
@@ -87,21 +83,22 @@ struct FloDecoder
 	LogicalDecodeStreamCommitCB stream_commit;
 	LogicalDecodeStreamAbortCB stream_abort;
 
+	bool		begun;			/* the BEGIN of the transaction is out */
+
 	/* a piece of a transaction in progress is being streamed */
 	bool		streaming;
+	uint64		npieces;		/* how many of them there were */
 	TransactionId message_xid;	/* that wrote the message at hand; invalid: as
 								 * pgoutput says */
 	TransactionId xid;			/* of the message's subtransaction; invalid
 								 * outside of pieces */
 
-	/* relation OID -> what is known of its rows */
-	HTAB	   *binary;			/* of BinaryEntry */
-	Oid			last_relation;
-	BinaryEntry *last_entry;
-	Relation	current;		/* of the change being decoded */
+	/* of the change being decoded, NULL: none */
+	Relation	current;
+	FloRowTable *table;
+	StringInfoData written;		/* by row_writer.c, to be compared */
+
 	FloTableChoice *choice;		/* of the group's tables */
-	uint64		changed;		/* how often a table, perhaps the root of
-								 * another, has changed */
 	List	   *told;			/* OIDs of tables that are left out, and said
 								 * to be */
 	XLogRecPtr	dry_at;			/* end of the WAL as it was found to hold no
@@ -114,16 +111,6 @@ struct FloDecoder
 	char		truncate_flags;
 	StringInfoData truncated_ids;	/* as in the message */
 	StringInfoData truncated_parts; /* likewise: for each a text and a zero */
-};
-
-struct BinaryEntry
-{
-	Oid			relation;
-	bool		binary;
-	bool		strays;			/* changes do not say which row they are of */
-	uint64		judged;			/* decoder->changed when that was looked at */
-	Oid			judged_as;		/* as which table it is published */
-	bool		left_out;		/* of the group, though its root may be in it */
 };
 
 /* The callbacks of pgoutput carry no argument of ours */
@@ -194,15 +181,16 @@ only_inserts(FloDecoder *decoder, Oid published)
 static bool
 strays(FloDecoder *decoder, const char *data)
 {
-	BinaryEntry *entry = decoder->last_entry;
+	FloRowTable *table = decoder->table;
 	uint32		id;
+	uint64		changes = flo_row_tables_changes();
 	Relation	published;
 	bool		result;
 
 	memcpy(&id, data + 1, sizeof(id));
 	id = pg_ntoh32(id);
-	if (entry != NULL && entry->judged == decoder->changed && entry->judged_as == id)
-		return entry->strays;
+	if (table->judged == changes && table->judged_as == id)
+		return table->strays;
 	published = RelationIdGetRelation(id);
 	if (!RelationIsValid(published))
 		return false;
@@ -210,12 +198,9 @@ strays(FloDecoder *decoder, const char *data)
 	if (result)
 		tell_left_out(decoder, published);
 	RelationClose(published);
-	if (entry != NULL)
-	{
-		entry->judged = decoder->changed;
-		entry->judged_as = id;
-		entry->strays = result;
-	}
+	table->judged = changes;
+	table->judged_as = id;
+	table->strays = result;
 	return result;
 }
 
@@ -308,6 +293,29 @@ take_xid(FloDecoder *decoder, StringInfo message)
 	return sizeof(xid);
 }
 
+/* The same number for all transactions that are sent whole */
+static inline uint64
+piece(const FloDecoder *decoder)
+{
+	return decoder->streaming ? decoder->npieces : 0;
+}
+
+/* What row_writer.c has written, for tests, is to be the same */
+static void
+compare_row(FloDecoder *decoder, const char *data, int len)
+{
+	if (decoder->written.len == 0)
+		return;
+	for (int i = 0; i < Max(len, decoder->written.len); i++)
+		if (i >= len || i >= decoder->written.len || data[i] != decoder->written.data[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("a row of table \"%s\" was written otherwise than by pgoutput from byte %d on, of %d and %d",
+							RelationGetRelationName(decoder->current), i, decoder->written.len,
+							len)));
+	resetStringInfo(&decoder->written);
+}
+
 static void
 emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bool last)
 {
@@ -316,47 +324,70 @@ emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, b
 	char	   *data = context->out->data + skip;
 	int			len = context->out->len - skip;
 
-	if (decoder->current != NULL && len > 5 && strchr("IUD", data[0]) != NULL &&
-		strays(decoder, data))
-		return;
+	if (decoder->current != NULL && len > 5 && strchr("IUD", data[0]) != NULL)
+	{
+		if (strays(decoder, data))
+			return;
+		compare_row(decoder, data, len);
+		flo_row_table_note(decoder->table, decoder->current,
+						   ((PGOutputData *) context->output_plugin_private)->publications,
+						   piece(decoder), data);
+	}
+	if (data[0] == FLO_OP_BEGIN)
+		decoder->begun = true;
 	if (data[0] == FLO_OP_TRUNCATE)
 		take_truncate(decoder, data);
 	else
 		decoder->emit(decoder->arg, decoder->xid, data, len);
 }
 
+/* What pgoutput would send, without it */
 static void
-choose_format(FloDecoder *decoder, LogicalDecodingContext *context, Relation relation)
+write_row(FloDecoder *decoder, LogicalDecodingContext *context, Relation relation,
+		  ReorderBufferChange *change)
 {
-	Oid			id = RelationGetRelid(relation);
+	StringInfo	out = context->out;
 
-	if (id != decoder->last_relation)
-	{
-		bool		found;
-		BinaryEntry *entry = hash_search(decoder->binary, &id, HASH_ENTER, &found);
+	resetStringInfo(out);
+	flo_row_writer_change(decoder->table->writer, relation, change, out);
+	decoder->xid = decoder->streaming ? change->txn->xid : InvalidTransactionId;
+	decoder->emit(decoder->arg, decoder->xid, out->data, out->len);
+}
 
-		if (!found)
-		{
-			entry->binary = flo_relation_is_portable(relation);
-			entry->judged = 0;
-			entry->left_out = decoder->choice != NULL && flo_choice_excepts(decoder->choice, id);
-		}
-		decoder->last_relation = id;
-		decoder->last_entry = entry;
-	}
-	((PGOutputData *) context->output_plugin_private)->binary = decoder->last_entry->binary;
+/* For tests: with it, and both are to be the same */
+static void
+begin_comparison(FloDecoder *decoder, Relation relation, ReorderBufferChange *change)
+{
+	resetStringInfo(&decoder->written);
+	flo_row_writer_change(decoder->table->writer, relation, change, &decoder->written);
 }
 
 static void
 change_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn,
 			   Relation relation, ReorderBufferChange *change)
 {
-	choose_format(decoder_here, context, relation);
-	if (decoder_here->last_entry->left_out)
+	FloDecoder *decoder = decoder_here;
+	FloRowTable *table = flo_row_table(relation, decoder->choice);
+	bool		writes = (decoder->streaming || decoder->begun) &&
+		flo_row_table_writes(table, change, piece(decoder));
+
+	if (table->left_out)
 		return;
-	decoder_here->current = relation;
-	decoder_here->change(context, txn, relation, change);
-	decoder_here->current = NULL;
+	decoder->table = table;
+	if (writes && likely(flo_row_writer == FLO_ROW_WRITER_ON))
+	{
+		write_row(decoder, context, relation, change);
+		return;
+	}
+	if (writes)
+		begin_comparison(decoder, relation, change);
+	((PGOutputData *) context->output_plugin_private)->binary = table->binary;
+	decoder->current = relation;
+	decoder->change(context, txn, relation, change);
+	decoder->current = NULL;
+	if (decoder->written.len > 0)
+		elog(ERROR, "a row of table \"%s\" was written that pgoutput does not send",
+			 RelationGetRelationName(relation));
 }
 
 /*
@@ -451,6 +482,7 @@ begin_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 {
 	if (txn->origin_id == DoNotReplicateId)
 		txn->origin_id = InvalidRepOriginId;
+	decoder_here->begun = false;
 	decoder_here->begin(context, txn);
 }
 
@@ -514,6 +546,7 @@ stream_start_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 		txn->origin_id = InvalidRepOriginId;
 	decoder_here->stream_start(context, txn);
 	decoder_here->streaming = true;
+	decoder_here->npieces++;
 }
 
 static void
@@ -534,40 +567,6 @@ static bool
 origin_filter(LogicalDecodingContext *context, RepOriginId origin)
 {
 	return decoder_here->origin == FLO_ORIGIN_LOCAL && origin != InvalidRepOriginId;
-}
-
-static void
-relation_changed(Datum arg, Oid relation)
-{
-	FloDecoder *decoder = decoder_here;
-	HASH_SEQ_STATUS scan;
-	BinaryEntry *entry;
-
-	if (decoder == NULL)
-		return;
-	decoder->changed++;
-	decoder->last_relation = InvalidOid;
-	decoder->last_entry = NULL;
-	if (OidIsValid(relation))
-	{
-		hash_search(decoder->binary, &relation, HASH_REMOVE, NULL);
-		return;
-	}
-	hash_seq_init(&scan, decoder->binary);
-	while ((entry = hash_seq_search(&scan)) != NULL)
-		hash_search(decoder->binary, &entry->relation, HASH_REMOVE, NULL);
-}
-
-/*
- * A schema got another name, and with it all its tables, of which the server says
- * nothing.  Before version 16 the plugin goes on to send their rows under the name
- * that it has told of, which may be another schema's by now.
- */
-static void
-schemas_changed(Datum arg, int cache, uint32 hash)
-{
-	relation_changed((Datum) 0, InvalidOid);
-	CallSyscacheCallbacks(PUBLICATIONRELMAP, 0);
 }
 
 /* The options of pgoutput, as a subscriber would send them */
@@ -652,25 +651,18 @@ flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 				 FloDecoderMessage message, void *arg)
 {
 	FloDecoder *decoder = palloc0(sizeof(FloDecoder));
-	HASHCTL		control = {0};
 
 	Assert(decoder_here == NULL);
 	decoder->own = own;
-	decoder->changed = 1;
 	decoder->emit = emit;
 	decoder->message = message;
 	decoder->arg = arg;
 	decoder->origin = origin;
 	initStringInfo(&decoder->truncated_ids);
 	initStringInfo(&decoder->truncated_parts);
-	control.keysize = sizeof(Oid);
-	control.entrysize = sizeof(BinaryEntry);
-	control.hcxt = CurrentMemoryContext;
-	decoder->binary = hash_create("pg_flo row formats", 64, &control,
-								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	initStringInfo(&decoder->written);
+	flo_row_tables_init();
 	decoder_here = decoder;
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, schemas_changed, (Datum) 0);
 
 	flo_compat_slot_acquire(slot);
 	decoder->options = plugin_options(publications);
@@ -683,7 +675,7 @@ void
 flo_decoder_set_choice(FloDecoder *decoder, FloTableChoice *choice)
 {
 	decoder->choice = choice;
-	relation_changed((Datum) 0, InvalidOid);
+	flo_row_tables_changed();
 }
 
 Size
@@ -691,7 +683,7 @@ flo_decoder_table_memory(FloDecoder *decoder)
 {
 	PGOutputData *plugin = decoder->context->output_plugin_private;
 
-	return MemoryContextMemAllocated(plugin->cachectx, true);
+	return MemoryContextMemAllocated(plugin->cachectx, true) + flo_row_tables_memory();
 }
 
 /*
@@ -707,7 +699,7 @@ flo_decoder_forget(FloDecoder *decoder)
 	decoder->start = flo_decoder_position(decoder);
 	FreeDecodingContext(decoder->context);
 	decoder->dry_at = InvalidXLogRecPtr;
-	relation_changed((Datum) 0, InvalidOid);
+	flo_row_tables_forget();
 	begin_decoding(decoder);
 	MemoryContextSwitchTo(old);
 }
