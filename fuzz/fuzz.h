@@ -28,6 +28,7 @@ extern void fuzz_rule(const char *data, size_t len);
 extern void fuzz_import(const char *data, size_t len);
 extern void fuzz_hook(const char *data, size_t len);
 extern void fuzz_name(const char *data, size_t len);
+extern void fuzz_convert(const char *data, size_t len);
 
 /* Ends the process as a crash, which makes the input a find */
 extern void fuzz_fail(const char *what) pg_attribute_noreturn();

@@ -46,6 +46,7 @@ static const struct
 	{"import", fuzz_import},
 	{"hook", fuzz_hook},
 	{"name", fuzz_name},
+	{"convert", fuzz_convert},
 };
 
 static FuzzTarget target;

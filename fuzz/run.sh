@@ -12,7 +12,7 @@ set -u
 . "$(dirname "$0")/../.ci/sanitizers.sh"
 
 FUZZ=$TOP/fuzz
-TARGETS="chunk change event value message ddl broker record rule import hook name"
+TARGETS="chunk change event value message ddl broker record rule import hook name convert"
 
 # Rows on their way are one kind of input for three targets
 seeds_of() { case $1 in change | event | value) echo messages ;; *) echo "$1" ;; esac; }

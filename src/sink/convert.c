@@ -22,8 +22,10 @@
 #include "port/pg_bswap.h"
 #include "sink/convert.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 /* The byte replaced right now; "at" is NULL when there is none */
 static struct
@@ -70,23 +72,71 @@ flo_converter_init(FloConverter *converter, Oid source_type, Oid type, int32 typ
 static FloBinaryPath
 direct_path(const FloConverter *converter)
 {
+	bool		plain = converter->typmod < 0;
+
 	switch (converter->type)
 	{
+		case BOOLOID:
+			return FLO_BINARY_BOOL;
 		case INT2OID:
-			return FLO_BINARY_INT2;
+			return FLO_BINARY_16;
 		case INT4OID:
-			return FLO_BINARY_INT4;
+		case OIDOID:
+		case FLOAT4OID:
+		case XIDOID:
+		case CIDOID:
+			return FLO_BINARY_32;
 		case INT8OID:
-			return FLO_BINARY_INT8;
+		case FLOAT8OID:
+		case MONEYOID:
+		case PG_LSNOID:
+		case XID8OID:
+			return FLO_BINARY_64;
+		case DATEOID:
+			return FLO_BINARY_DATE;
+		case TIMEOID:
+			return plain ? FLO_BINARY_TIME : FLO_BINARY_DIRECT;
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
-			return converter->typmod < 0 ? FLO_BINARY_TIMESTAMP : FLO_BINARY_DIRECT;
+			return plain ? FLO_BINARY_TIMESTAMP : FLO_BINARY_DIRECT;
+		case UUIDOID:
+			return FLO_BINARY_UUID;
+		case BYTEAOID:
+			return FLO_BINARY_BYTES;
 		case TEXTOID:
 			return FLO_BINARY_TEXT;
 		case VARCHAROID:
-			return converter->typmod < 0 ? FLO_BINARY_TEXT : FLO_BINARY_DIRECT;
+			return plain ? FLO_BINARY_TEXT : FLO_BINARY_VARCHAR;
+		case BPCHAROID:
+			return plain ? FLO_BINARY_TEXT : FLO_BINARY_CHAR;
 		default:
 			return FLO_BINARY_DIRECT;
+	}
+}
+
+static uint32
+length_on_path(const FloConverter *converter)
+{
+	switch (converter->binary_path)
+	{
+		case FLO_BINARY_BOOL:
+			return 1;
+		case FLO_BINARY_16:
+			return 2;
+		case FLO_BINARY_32:
+		case FLO_BINARY_DATE:
+			return 4;
+		case FLO_BINARY_64:
+		case FLO_BINARY_TIME:
+		case FLO_BINARY_TIMESTAMP:
+			return 8;
+		case FLO_BINARY_UUID:
+			return UUID_LEN;
+		case FLO_BINARY_VARCHAR:
+		case FLO_BINARY_CHAR:
+			return Max(converter->typmod - VARHDRSZ, 0);
+		default:
+			return 0;
 	}
 }
 
@@ -119,6 +169,7 @@ prepare_binary(FloConverter *converter)
 	}
 	else
 		converter->binary_path = direct_path(converter);
+	converter->length = length_on_path(converter);
 }
 
 static void
@@ -150,57 +201,83 @@ receive_value(FloConverter *converter, const FloValue *value, int32 typmod)
 	return result;
 }
 
-static Datum
-receive_int(const FloConverter *converter, const FloValue *value)
+static inline uint32
+get32(const char *data)
 {
-	uint16		two;
-	uint32		four;
-	uint64		eight;
+	uint32		value;
 
-	if (value->len == 4 && converter->binary_path == FLO_BINARY_INT4)
-	{
-		memcpy(&four, value->data, 4);
-		return Int32GetDatum((int32) pg_ntoh32(four));
-	}
-	if (value->len == 8 && converter->binary_path == FLO_BINARY_INT8)
-	{
-		memcpy(&eight, value->data, 8);
-		return Int64GetDatum((int64) pg_ntoh64(eight));
-	}
-	if (value->len != 2 || converter->binary_path != FLO_BINARY_INT2)
-		report_length(converter);
-	memcpy(&two, value->data, 2);
-	return Int16GetDatum((int16) pg_ntoh16(two));
+	memcpy(&value, data, sizeof(value));
+	return pg_ntoh32(value);
+}
+
+static inline uint64
+get64(const char *data)
+{
+	uint64		value;
+
+	memcpy(&value, data, sizeof(value));
+	return pg_ntoh64(value);
 }
 
 /*
- * The receive function takes every value apart to see whether it could be
- * printed, which is so for all in the range.  The rest it may decide.
+ * Values of a fixed length.  Receive functions take dates and times apart to see
+ * whether they could be printed, which is so for all in the range; the rest, infinite
+ * ones among them, they may decide.
  */
-static Datum
-receive_timestamp(FloConverter *converter, const FloValue *value)
+static inline Datum
+receive_fixed(FloConverter *converter, const FloValue *value)
 {
-	uint64		bits;
-	Timestamp	result;
+	uint16		two;
+	pg_uuid_t  *uuid;
 
-	if (value->len != sizeof(bits))
+	if (unlikely(value->len != converter->length))
 		report_length(converter);
-	memcpy(&bits, value->data, sizeof(bits));
-	result = (Timestamp) pg_ntoh64(bits);
-	if (unlikely(!IS_VALID_TIMESTAMP(result)))
-		return receive_value(converter, value, converter->typmod);
-	return TimestampGetDatum(result);
+	switch (converter->binary_path)
+	{
+		case FLO_BINARY_BOOL:
+			return BoolGetDatum(value->data[0] != 0);
+		case FLO_BINARY_16:
+			memcpy(&two, value->data, sizeof(two));
+			return Int16GetDatum((int16) pg_ntoh16(two));
+		case FLO_BINARY_32:
+			return Int32GetDatum((int32) get32(value->data));
+		case FLO_BINARY_64:
+			return Int64GetDatum((int64) get64(value->data));
+		case FLO_BINARY_DATE:
+			if (likely(IS_VALID_DATE((DateADT) get32(value->data))))
+				return Int32GetDatum((int32) get32(value->data));
+			break;
+		case FLO_BINARY_TIME:
+			if (likely(get64(value->data) <= USECS_PER_DAY))
+				return Int64GetDatum((int64) get64(value->data));
+			break;
+		case FLO_BINARY_TIMESTAMP:
+			if (likely(IS_VALID_TIMESTAMP((Timestamp) get64(value->data))))
+				return Int64GetDatum((int64) get64(value->data));
+			break;
+		default:
+			uuid = palloc(sizeof(pg_uuid_t));
+			memcpy(uuid, value->data, UUID_LEN);
+			return UUIDPGetDatum(uuid);
+	}
+	return receive_value(converter, value, converter->typmod);
 }
 
-/* As textrecv() does it: verified, and in the server's encoding */
+/*
+ * As textrecv() does it: verified, and in the server's encoding.  What has to be cut,
+ * filled up or refused, the function for the type sees to.
+ */
 static Datum
-receive_text(const FloValue *value)
+receive_text(FloConverter *converter, const FloValue *value)
 {
 	char	   *text = pg_client_to_server(value->data, value->len);
+	uint32		len = likely(text == value->data) ? value->len : strlen(text);
 
-	if (likely(text == value->data))
-		return PointerGetDatum(cstring_to_text_with_len(value->data, value->len));
-	return PointerGetDatum(cstring_to_text(text));
+	if ((converter->binary_path == FLO_BINARY_VARCHAR && len > converter->length) ||
+		(converter->binary_path == FLO_BINARY_CHAR &&
+		 pg_mbstrlen_with_len(text, len) != converter->length))
+		return receive_value(converter, value, converter->typmod);
+	return PointerGetDatum(cstring_to_text_with_len(text, len));
 }
 
 static Datum
@@ -213,19 +290,18 @@ convert_binary(FloConverter *converter, const FloValue *value)
 		prepare_binary(converter);
 	switch (converter->binary_path)
 	{
-		case FLO_BINARY_INT2:
-		case FLO_BINARY_INT4:
-		case FLO_BINARY_INT8:
-			return receive_int(converter, value);
-		case FLO_BINARY_TIMESTAMP:
-			return receive_timestamp(converter, value);
 		case FLO_BINARY_TEXT:
-			return receive_text(value);
+		case FLO_BINARY_VARCHAR:
+		case FLO_BINARY_CHAR:
+			return receive_text(converter, value);
+		case FLO_BINARY_BYTES:
+			return PointerGetDatum(cstring_to_text_with_len(value->data, value->len));
 		case FLO_BINARY_DIRECT:
 			return receive_value(converter, value, converter->typmod);
-		case FLO_BINARY_UNKNOWN:
 		case FLO_BINARY_VIA_TEXT:
 			break;
+		default:
+			return receive_fixed(converter, value);
 	}
 
 	received = receive_value(converter, value, -1);

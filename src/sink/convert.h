@@ -11,16 +11,27 @@
 /* A value converted before: FloValue.data is the Datum */
 #define FLO_VALUE_DATUM 'd'
 
-/* How the binary form of the source's type becomes a value of ours */
+/*
+ * How the binary form of the source's type becomes a value of ours: when the types
+ * are one, mostly without its receive function, but refused as that would
+ */
 typedef enum FloBinaryPath
 {
 	FLO_BINARY_UNKNOWN,			/* no binary value was seen yet */
-	FLO_BINARY_DIRECT,			/* the types are one: receive function */
-	FLO_BINARY_INT2,			/* the same, done here without the function */
-	FLO_BINARY_INT4,
-	FLO_BINARY_INT8,
+	FLO_BINARY_BOOL,
+	FLO_BINARY_16,				/* all numbers of so many bits are values */
+	FLO_BINARY_32,
+	FLO_BINARY_64,
+	FLO_BINARY_DATE,			/* those in the range; of others the function
+								 * decides */
+	FLO_BINARY_TIME,
 	FLO_BINARY_TIMESTAMP,
+	FLO_BINARY_UUID,
+	FLO_BINARY_BYTES,
 	FLO_BINARY_TEXT,
+	FLO_BINARY_VARCHAR,			/* text of so many bytes */
+	FLO_BINARY_CHAR,			/* text of exactly so many characters */
+	FLO_BINARY_DIRECT,			/* receive function */
 	FLO_BINARY_VIA_TEXT			/* source's receive and output, then our input */
 } FloBinaryPath;
 
@@ -36,6 +47,7 @@ typedef struct FloConverter
 	Oid			input_param;
 
 	FloBinaryPath binary_path;
+	uint32		length;			/* what the path says that values have */
 	FmgrInfo	receive;		/* of source_type */
 	Oid			receive_param;
 	FmgrInfo	output;			/* of source_type, for FLO_BINARY_VIA_TEXT */
