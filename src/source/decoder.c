@@ -333,21 +333,34 @@ emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, b
 						   ((PGOutputData *) context->output_plugin_private)->publications,
 						   piece(decoder), data);
 	}
-	if (data[0] == FLO_OP_BEGIN)
-		decoder->begun = true;
+	/* write_row() may have sent it already */
+	if (data[0] == FLO_OP_BEGIN && decoder->begun)
+		return;
+	if (data[0] == FLO_OP_BEGIN || data[0] == FLO_OP_COMMIT)
+		decoder->begun = data[0] == FLO_OP_BEGIN;
 	if (data[0] == FLO_OP_TRUNCATE)
 		take_truncate(decoder, data);
 	else
 		decoder->emit(decoder->arg, decoder->xid, data, len);
 }
 
-/* What pgoutput would send, without it */
+/*
+ * What pgoutput would send, without it.  A BEGIN that it does not know of comes out of
+ * it once more when it has something to send, and the COMMIT does not.
+ */
 static void
-write_row(FloDecoder *decoder, LogicalDecodingContext *context, Relation relation,
-		  ReorderBufferChange *change)
+write_row(FloDecoder *decoder, LogicalDecodingContext *context, ReorderBufferTXN *txn,
+		  Relation relation, ReorderBufferChange *change)
 {
 	StringInfo	out = context->out;
 
+	if (!decoder->streaming && !decoder->begun)
+	{
+		resetStringInfo(out);
+		logicalrep_write_begin(out, txn);
+		decoder->begun = true;
+		decoder->emit(decoder->arg, InvalidTransactionId, out->data, out->len);
+	}
 	resetStringInfo(out);
 	flo_row_writer_change(decoder->table->writer, relation, change, out);
 	decoder->xid = decoder->streaming ? change->txn->xid : InvalidTransactionId;
@@ -368,15 +381,14 @@ change_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn,
 {
 	FloDecoder *decoder = decoder_here;
 	FloRowTable *table = flo_row_table(relation, decoder->choice);
-	bool		writes = (decoder->streaming || decoder->begun) &&
-		flo_row_table_writes(table, change, piece(decoder));
+	bool		writes = flo_row_table_writes(table, change, piece(decoder));
 
 	if (table->left_out)
 		return;
 	decoder->table = table;
 	if (writes && likely(flo_row_writer == FLO_ROW_WRITER_ON))
 	{
-		write_row(decoder, context, relation, change);
+		write_row(decoder, context, txn, relation, change);
 		return;
 	}
 	if (writes)
@@ -521,8 +533,18 @@ message_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecP
 static void
 commit_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecPtr lsn)
 {
-	flo_own_messages_forget(decoder_here->own, txn);
-	decoder_here->commit(context, txn, lsn);
+	FloDecoder *decoder = decoder_here;
+
+	flo_own_messages_forget(decoder->own, txn);
+	decoder->commit(context, txn, lsn);
+	if (!decoder->begun)
+		return;
+
+	/* pgoutput takes it for empty: all of it was written here */
+	resetStringInfo(context->out);
+	logicalrep_write_commit(context->out, txn, lsn);
+	decoder->begun = false;
+	decoder->emit(decoder->arg, InvalidTransactionId, context->out->data, context->out->len);
 }
 
 static void
