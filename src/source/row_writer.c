@@ -194,7 +194,8 @@ travels(Form_pg_attribute att, const Bitmapset *columns, bool generated)
 {
 	if (att->attisdropped || (columns != NULL && !bms_is_member(att->attnum, columns)))
 		return false;
-	return att->attgenerated == '\0' || (generated && att->attgenerated == ATTRIBUTE_GENERATED_STORED);
+	return att->attgenerated == '\0' ||
+		(generated && att->attgenerated == ATTRIBUTE_GENERATED_STORED);
 }
 
 FloRowWriter *
