@@ -31,7 +31,7 @@ PGFILEDESC = "pg_flo - streams changes between databases through NATS JetStream"
 ALONE = $(BUS_OBJS) $(HTTP_OBJS) $(KAFKA_OBJS)
 OBJS = $(filter-out $(ALONE), $(patsubst $(HERE)%.c,%.o, $(sort $(wildcard $(HERE)src/*.c $(HERE)src/*/*.c))))
 
-BUS_OBJS = src/bus/bus_nats.o src/bus/greeting.o
+BUS_OBJS = src/bus/bus_nats.o src/bus/nats_options.o src/bus/greeting.o
 
 HTTP_OBJS = src/events/http_curl.o
 

@@ -61,7 +61,7 @@ no_leftovers()
 check "includes point down"                 includes_point_down
 check "PG_VERSION_NUM only in core/compat*.h" only_in 'PG_VERSION_NUM' 'src/core/compat(_[a-z]+)?\.h'
 check "rights of roles asked in core/roles.c only" only_in '(has_privs_of_role|is_member_of_role|member_can_set_role|flo_compat_can_set_role) *\(' 'src/core/(roles.c|compat_acl.h)'
-check "nats.h only in bus_nats.c"           only_in '#include.*nats\.h' 'src/bus/bus_nats\.c'
+check "nats.h only in its module"           only_in '#include.*nats\.h' 'src/bus/(bus_nats|nats_options)\.[ch]'
 check "pcre2.h only in shape/pattern.c"     only_in '#include.*pcre2' 'src/shape/pattern\.c'
 check "curl.h only in http_curl.c"          only_in '#include.*curl' 'src/events/http_curl\.c'
 check "rdkafka.h only in kafka_librdkafka.c" only_in '#include.*rdkafka' 'src/events/kafka_librdkafka\.c'

@@ -2,8 +2,8 @@
  * bus.c
  *		A connection to NATS, driven from this process's own event loop.
  *
- * The work is done by the module pg_flo_bus (bus_nats.c), which is loaded by
- * the first connection of a process.  Here is what needs PostgreSQL: waiting,
+ * The work is done by the module pg_flo_bus (bus_nats.c), which the first attempt
+ * to connect loads (attempt.c).  Here is what needs PostgreSQL: waiting,
  * memory contexts, errors.  Every failure of the module becomes an error in
  * raise_status(), every word of the broker passes flo_bus_clean_words() first, so that
  * no password from a URL or a setting can reach a log.
@@ -13,30 +13,15 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-#include <poll.h>
-#include <unistd.h>
-
+#include "bus/attempt.h"
 #include "bus/bus.h"
 #include "bus/bus_impl.h"
 #include "bus/failure.h"
 #include "bus/json.h"
 #include "core/clock.h"
-#include "core/compat.h"
-#include "core/files.h"
 #include "core/loop.h"
-#include "core/settings.h"
-#include "fmgr.h"
 #include "monitor/state.h"
-#include "storage/fd.h"
-#include "storage/ipc.h"
 #include "utils/memutils.h"
-
-/* How long one server may take to answer a connection attempt, ms */
-#define CONNECT_TIMEOUT 1000
-
-/* How long an attempt may take in all, ms */
-#define CONNECT_DEADLINE 10000
 
 /* Pause between two attempts of a process that has nothing to do without, ms */
 #define CONNECT_RETRY_INTERVAL 1000
@@ -47,20 +32,18 @@
  */
 #define ASK_AGAIN 1000
 
-/* Longest password that is read from a file */
-#define PASSWORD_MAX 1024
-
 struct FloBus
 {
 	FloNats    *nats;			/* NULL: lost, and not renewed yet */
 	char	   *name;
+	char	   *settings;		/* by which it was made: see
+								 * flo_bus_is_outdated() */
+	uint64		reloads;		/* when that was looked at */
 	char	   *watched;		/* subject, NULL = none */
 	uint64		requests;		/* token of the last request */
 	FloBusFull	when_full;		/* NULL = who is refused does not wait */
 	void	   *full_arg;
 };
-
-static const FloNatsFunctions *nats_functions = NULL;
 
 /* ---------------------------------------------------------------------------
  * Errors
@@ -122,7 +105,7 @@ static void
 check_status(FloBus *bus, FloNatsStatus status)
 {
 	if (status != FLO_NATS_OK)
-		raise_status(status, nats_functions->error(bus->nats));
+		raise_status(status, flo_bus_module->error(bus->nats));
 }
 
 /* The same where the next pump is early enough to notice that the connection is gone */
@@ -138,211 +121,33 @@ check_status_unless_closed(FloBus *bus, FloNatsStatus status)
  * ---------------------------------------------------------------------------
  */
 
+/* The connection is by the settings of now */
 static void
-load_module(void)
+note_settings(FloBus *bus)
 {
-	FloNatsEntry entry;
-	const FloNatsFunctions *functions;
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
-	if (nats_functions != NULL)
-		return;
-	entry = (FloNatsEntry) load_external_function(FLO_NATS_MODULE, FLO_NATS_ENTRY, true, NULL);
-	functions = entry();
-	if (functions->abi != FLO_NATS_ABI)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the libraries pg_flo and pg_flo_bus are of different versions"),
-				 errhint("Restart the server after an upgrade of pg_flo.")));
-	nats_functions = functions;
+	if (bus->settings != NULL)
+		pfree(bus->settings);
+	bus->settings = flo_bus_settings();
+	bus->reloads = flo_reload_count;
+	MemoryContextSwitchTo(old);
 }
 
-static bool
-is_set(const char *setting)
+bool
+flo_bus_is_outdated(FloBus *bus)
 {
-	return setting != NULL && setting[0] != '\0';
-}
+	char	   *settings;
+	bool		same;
 
-/* The password of pg_flo.nats_password_file, palloc'd */
-static char *
-read_password_file(void)
-{
-	char	   *password = flo_files_read_secret(flo_nats_password_file, "password file",
-												 PASSWORD_MAX);
-	size_t		len = strlen(password);
-	size_t		blanks = 0;
-
-	while (len > 0 && isspace((unsigned char) password[len - 1]))
-		password[--len] = '\0';
-	while (isspace((unsigned char) password[blanks]))
-		blanks++;
-	memmove(password, password + blanks, len - blanks + 1);
-	/* or the end of it would stay behind */
-	explicit_bzero(password + len - blanks, blanks);
-	return password;
-}
-
-/* What the library opens by name is looked at before, and called by name when it is not there */
-static void
-check_files(void)
-{
-	if (is_set(flo_nats_credentials_file))
-		flo_files_check(flo_nats_credentials_file, "NATS credentials file", true, 0);
-	if (is_set(flo_nats_tls_ca_file))
-		flo_files_check(flo_nats_tls_ca_file, "NATS CA file", false, 0);
-	if (is_set(flo_nats_tls_cert_file))
-		flo_files_check(flo_nats_tls_cert_file, "NATS certificate file",
-						!is_set(flo_nats_tls_key_file), 0);
-	if (is_set(flo_nats_tls_key_file))
-		flo_files_check(flo_nats_tls_key_file, "NATS key file", true, 0);
-}
-
-/*
- * A name look-up or a TLS handshake may never end, and nothing ends its thread but
- * the end of the process.  So an attempt that takes too long is an error, which a
- * process does not outlive; or one who has something to lose leaves it alone and
- * makes another, a few times.
- */
-#define HANGING_MAX 3
-
-static int	threads_at_work = 0;
-static FloNats *hanging[HANGING_MAX];
-static int	nhanging = 0;
-
-/*
- * What is to be done at exit has been done.  What the libraries would do then is
- * left out when their thread is still at work: it would pull the ground away
- * from under it, and a crash is one of the whole server.
- */
-static void
-leave_threads(int code, Datum arg)
-{
-	if (threads_at_work > 0)
-		_exit(flo_exit_code(code));
-}
-
-/* Attempts that were left alone and are over by now; nobody needs what they bring any more */
-static void
-reap_hanging(void)
-{
-	char		words[512];
-	int			kept = 0;
-
-	for (int i = 0; i < nhanging; i++)
-	{
-		struct pollfd over = {
-			.fd = nats_functions->connecting(hanging[i]),
-			.events = POLLIN
-		};
-
-		if (poll(&over, 1, 0) <= 0)
-			hanging[kept++] = hanging[i];
-		else
-		{
-			threads_at_work--;
-			if (nats_functions->connected(hanging[i], words, sizeof(words)) == FLO_NATS_OK)
-				nats_functions->close(hanging[i]);
-		}
-	}
-	nhanging = kept;
-}
-
-/* Wait until the attempt is over, "patient" ones no longer than until it takes too long */
-static FloNatsStatus
-finish_connecting(FloNats *nats, bool patient, char *words, size_t words_size)
-{
-	static bool registered = false;
-	FloClock	begun = flo_clock();
-	pgsocket	over = nats_functions->connecting(nats);
-
-	if (!registered)
-		on_proc_exit(leave_threads, 0);
-	registered = true;
-	threads_at_work++;
-	flo_wait_means(FLO_WAIT_NATS);
-	while ((flo_wait(over, false, CONNECT_TIMEOUT / 2) & WL_SOCKET_READABLE) == 0)
-	{
-		if (flo_clock_passed(begun, CONNECT_DEADLINE))
-		{
-			if (patient && nhanging < HANGING_MAX)
-			{
-				hanging[nhanging++] = nats;
-				flo_wait_forget();
-				snprintf(words, words_size, "no end of the attempt within %d s",
-						 CONNECT_DEADLINE / 1000);
-				return FLO_NATS_NO_ANSWER;
-			}
-			ereport(ERROR,
-					(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
-					 errmsg("could not connect to NATS at \"%s\" within %d s", flo_nats_url,
-							CONNECT_DEADLINE / 1000),
-					 errhint("Look for a name server that does not answer, or something that accepts connections and does not go on with TLS.")));
-		}
-		if (flo_me != NULL && flo_clock_passed(begun, CONNECT_TIMEOUT / 2))
-			flo_state_set(FLO_STATE_WAITING, "for NATS: connecting to \"%s\"", flo_nats_url);
-		flo_wait_means(FLO_WAIT_NATS);
-	}
-	threads_at_work--;
-	flo_wait_forget();
-	return nats_functions->connected(nats, words, words_size);
-}
-
-/*
- * Files are looked at before the library opens them: it would wait for a FIFO, and
- * read a secret that others can change.  The password is read here, so it is wiped
- * whatever happens, also out of the words of an error.
- */
-static FloNatsStatus
-connect_as_configured(const char *name, bool patient, FloNats **nats, char *words,
-					  size_t words_size)
-{
-	FloNatsOptions options = {0};
-	volatile FloNatsStatus status;
-	char	   *volatile password = NULL;
-
-	load_module();
-	reap_hanging();
-	check_files();
-	options.name = name;
-	options.urls = flo_nats_url;
-	options.user = flo_nats_user;
-	options.password = flo_nats_password;
-	if (is_set(flo_nats_password_file))
-		options.password = password = read_password_file();
-	options.token = flo_nats_token;
-	options.credentials_file = flo_nats_credentials_file;
-	/* the library knows the scheme, and does nothing about it */
-	options.tls = flo_nats_tls || (is_set(flo_nats_url) && strstr(flo_nats_url, "tls://") != NULL);
-	options.tls_ca_file = flo_nats_tls_ca_file;
-	options.tls_cert_file = flo_nats_tls_cert_file;
-	options.tls_key_file = flo_nats_tls_key_file;
-	options.inbox_prefix = flo_nats_inbox_prefix;
-	options.timeout_ms = CONNECT_TIMEOUT;
-
-	words[0] = '\0';
-	/* the library would connect to this machine */
-	if (!is_set(flo_nats_url))
-	{
-		strlcpy(words, "pg_flo.nats_url is empty", words_size);
-		status = FLO_NATS_UNREACHABLE;
-	}
-	else
-		status = nats_functions->connect(&options, nats, words, words_size);
-	PG_TRY();
-	{
-		if (status == FLO_NATS_OK)
-			status = finish_connecting(*nats, patient, words, words_size);
-	}
-	PG_FINALLY();
-	{
-		if (password != NULL)
-		{
-			flo_bus_blot(words, password);
-			explicit_bzero(password, strlen(password));
-			pfree(password);
-		}
-	}
-	PG_END_TRY();
-	return status;
+	if (bus->reloads == flo_reload_count)
+		return false;
+	settings = flo_bus_settings();
+	same = strcmp(settings, bus->settings) == 0;
+	pfree(settings);
+	if (same)
+		bus->reloads = flo_reload_count;
+	return !same;
 }
 
 static FloBus *
@@ -352,6 +157,7 @@ wrap_connection(FloNats *nats, const char *name)
 
 	bus->nats = nats;
 	bus->name = MemoryContextStrdup(TopMemoryContext, name);
+	note_settings(bus);
 	flo_wait_forget();
 	return bus;
 }
@@ -366,7 +172,7 @@ try_connect(const char *name, bool patient, char **reason)
 	FloNats    *nats = NULL;
 	char		words[512];
 	FloFailure	failure = {0};
-	FloNatsStatus status = connect_as_configured(name, patient, &nats, words, sizeof(words));
+	FloNatsStatus status = flo_bus_attempt(name, patient, &nats, words, sizeof(words));
 
 	if (status == FLO_NATS_OK)
 	{
@@ -406,15 +212,16 @@ flo_bus_renew(FloBus *bus, char **reason)
 {
 	flo_wait_forget();
 	if (bus->nats != NULL)
-		nats_functions->close(bus->nats);
+		flo_bus_module->close(bus->nats);
 	bus->nats = NULL;
 	/* by the settings of now: they may say that the broker is elsewhere */
 	flo_check_interrupts();
 	bus->nats = try_connect(bus->name, true, reason);
 	if (bus->nats == NULL)
 		return false;
+	note_settings(bus);
 	if (bus->watched != NULL)
-		check_status(bus, nats_functions->watch(bus->nats, bus->watched));
+		check_status(bus, flo_bus_module->watch(bus->nats, bus->watched));
 	return true;
 }
 
@@ -471,7 +278,7 @@ flo_bus_connect(const char *name)
 {
 	FloNats    *nats = NULL;
 	char		words[512];
-	FloNatsStatus status = connect_as_configured(name, false, &nats, words, sizeof(words));
+	FloNatsStatus status = flo_bus_attempt(name, false, &nats, words, sizeof(words));
 
 	if (status != FLO_NATS_OK)
 		raise_status(status, words);
@@ -483,10 +290,11 @@ flo_bus_close(FloBus *bus)
 {
 	flo_wait_forget();
 	if (bus->nats != NULL)
-		nats_functions->close(bus->nats);
+		flo_bus_module->close(bus->nats);
 	if (bus->watched != NULL)
 		pfree(bus->watched);
 	pfree(bus->name);
+	pfree(bus->settings);
 	pfree(bus);
 }
 
@@ -527,7 +335,7 @@ flo_bus_wait_while_full(FloBus *bus, int err_code, const char *words)
 int64
 flo_bus_max_payload(FloBus *bus)
 {
-	return nats_functions->max_payload(bus->nats);
+	return flo_bus_module->max_payload(bus->nats);
 }
 
 /* ---------------------------------------------------------------------------
@@ -538,13 +346,13 @@ flo_bus_max_payload(FloBus *bus)
 void
 flo_bus_pump(FloBus *bus)
 {
-	check_status(bus, nats_functions->pump(bus->nats));
+	check_status(bus, flo_bus_module->pump(bus->nats));
 }
 
 void
 flo_bus_wait(FloBus *bus, long timeout_ms)
 {
-	flo_wait(nats_functions->socket(bus->nats), nats_functions->want_write(bus->nats),
+	flo_wait(flo_bus_module->socket(bus->nats), flo_bus_module->want_write(bus->nats),
 			 timeout_ms);
 	flo_bus_pump(bus);
 }
@@ -568,7 +376,7 @@ take_reply(FloBus *bus, uint64 token, FloBusReply *reply, int *status)
 	FloNatsMessage message;
 	FloNatsStatus taken;
 
-	while ((taken = nats_functions->take(bus->nats, FLO_NATS_REPLIES, &message)) == FLO_NATS_OK)
+	while ((taken = flo_bus_module->take(bus->nats, FLO_NATS_REPLIES, &message)) == FLO_NATS_OK)
 	{
 		bool		ours = message.token == token || message.status == 503;
 
@@ -578,7 +386,7 @@ take_reply(FloBus *bus, uint64 token, FloBusReply *reply, int *status)
 			reply->len = message.len;
 			*status = message.status;
 		}
-		nats_functions->release(bus->nats, message.impl);
+		flo_bus_module->release(bus->nats, message.impl);
 		if (ours)
 			return true;
 	}
@@ -587,12 +395,19 @@ take_reply(FloBus *bus, uint64 token, FloBusReply *reply, int *status)
 	return false;
 }
 
-/* Does the request change nothing? */
+/* Is it the same whether the request is carried out once or twice? */
 static bool
-is_question(const char *subject)
+can_be_repeated(const char *subject)
 {
-	return strncmp(subject, "$JS.API.STREAM.INFO.", 20) == 0 ||
-		strncmp(subject, "$JS.API.STREAM.MSG.GET.", 23) == 0;
+	static const char *const calls[] = {
+		"$JS.API.STREAM.INFO.", "$JS.API.STREAM.MSG.GET.", "$JS.API.STREAM.PURGE.",
+		"$JS.API.CONSUMER.DELETE.", "$JS.API.CONSUMER.DURABLE.CREATE."
+	};
+
+	for (int i = 0; i < lengthof(calls); i++)
+		if (strncmp(subject, calls[i], strlen(calls[i])) == 0)
+			return true;
+	return false;
 }
 
 bool
@@ -606,7 +421,7 @@ flo_bus_try_request(FloBus *bus, const char *subject, const char *header,
 	FloBusHeader sent_header = {header, header_value};
 	int			status = 0;
 
-	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_REPLIES, token,
+	check_status(bus, flo_bus_module->publish(bus->nats, subject, FLO_NATS_REPLIES, token,
 											  &sent_header, header != NULL, data, len));
 	while (!take_reply(bus, token, reply, &status))
 	{
@@ -622,9 +437,9 @@ flo_bus_try_request(FloBus *bus, const char *subject, const char *header,
 			 * the same answer twice is no harm, and one to a question of
 			 * before is passed over
 			 */
-			if (is_question(subject))
+			if (can_be_repeated(subject))
 				check_status(bus,
-							 nats_functions->publish(bus->nats, subject, FLO_NATS_REPLIES, token,
+							 flo_bus_module->publish(bus->nats, subject, FLO_NATS_REPLIES, token,
 													 &sent_header, header != NULL, data, len));
 		}
 
@@ -667,7 +482,7 @@ flo_bus_publish(FloBus *bus, const char *subject, const char *data, int len)
 {
 	if (bus->nats != NULL)
 		check_status_unless_closed(bus,
-								   nats_functions->publish(bus->nats, subject, FLO_NATS_NOWHERE, 0,
+								   flo_bus_module->publish(bus->nats, subject, FLO_NATS_NOWHERE, 0,
 														   NULL, 0, data, len));
 }
 
@@ -679,14 +494,14 @@ flo_bus_publish_expect(FloBus *bus, const char *subject, uint64 expected_seq,
 	FloBusHeader header = {FLO_BUS_EXPECTED_SEQUENCE, expected};
 
 	snprintf(expected, sizeof(expected), UINT64_FORMAT, expected_seq);
-	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_ACKS, token,
+	check_status(bus, flo_bus_module->publish(bus->nats, subject, FLO_NATS_ACKS, token,
 											  &header, 1, data, len));
 }
 
 void
 flo_bus_publish_stored(FloBus *bus, const char *subject, uint64 token, const char *data, int len)
 {
-	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_ACKS, token,
+	check_status(bus, flo_bus_module->publish(bus->nats, subject, FLO_NATS_ACKS, token,
 											  NULL, 0, data, len));
 }
 
@@ -694,7 +509,7 @@ void
 flo_bus_publish_with(FloBus *bus, const char *subject, const FloBusHeader *headers, int nheaders,
 					 uint64 token, const char *data, int len)
 {
-	check_status(bus, nats_functions->publish(bus->nats, subject,
+	check_status(bus, flo_bus_module->publish(bus->nats, subject,
 											  token != 0 ? FLO_NATS_ACKS : FLO_NATS_NOWHERE, token,
 											  headers, nheaders, data, len));
 }
@@ -702,7 +517,7 @@ flo_bus_publish_with(FloBus *bus, const char *subject, const FloBusHeader *heade
 void
 flo_bus_echo(FloBus *bus, uint64 token)
 {
-	check_status(bus, nats_functions->publish(bus->nats, NULL, FLO_NATS_ACKS, token,
+	check_status(bus, flo_bus_module->publish(bus->nats, NULL, FLO_NATS_ACKS, token,
 											  NULL, 0, NULL, 0));
 }
 
@@ -737,7 +552,7 @@ bool
 flo_bus_next_ack(FloBus *bus, FloBusAck *ack)
 {
 	FloNatsMessage message;
-	FloNatsStatus taken = nats_functions->take(bus->nats, FLO_NATS_ACKS, &message);
+	FloNatsStatus taken = flo_bus_module->take(bus->nats, FLO_NATS_ACKS, &message);
 
 	if (taken == FLO_NATS_NONE)
 		return false;
@@ -754,7 +569,7 @@ flo_bus_next_ack(FloBus *bus, FloBusAck *ack)
 		ack->echo = true;
 	else
 		parse_ack(flo_json(message.data, message.len), ack);
-	nats_functions->release(bus->nats, message.impl);
+	flo_bus_module->release(bus->nats, message.impl);
 	return true;
 }
 
@@ -773,7 +588,7 @@ flo_bus_pull(FloBus *bus, const char *stream, const char *consumer,
 	snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream, consumer);
 	snprintf(body, sizeof(body), "{\"batch\":%d,\"expires\":" INT64_FORMAT "}",
 			 batch, (int64) expires_ms * 1000000);
-	check_status(bus, nats_functions->publish(bus->nats, subject, FLO_NATS_PULLS, 0,
+	check_status(bus, flo_bus_module->publish(bus->nats, subject, FLO_NATS_PULLS, 0,
 											  NULL, 0, body, strlen(body)));
 }
 
@@ -814,7 +629,7 @@ flo_bus_next_delivery(FloBus *bus, FloBusDelivery *delivery)
 
 	for (;;)
 	{
-		FloNatsStatus taken = nats_functions->take(bus->nats, FLO_NATS_PULLS, &message);
+		FloNatsStatus taken = flo_bus_module->take(bus->nats, FLO_NATS_PULLS, &message);
 
 		if (taken == FLO_NATS_NONE)
 			return false;
@@ -822,7 +637,7 @@ flo_bus_next_delivery(FloBus *bus, FloBusDelivery *delivery)
 		if (message.status != 100)
 			break;
 		/* A sign of life is no news */
-		nats_functions->release(bus->nats, message.impl);
+		flo_bus_module->release(bus->nats, message.impl);
 	}
 	memset(delivery, 0, sizeof(*delivery));
 	delivery->subject = message.subject;
@@ -834,7 +649,7 @@ flo_bus_next_delivery(FloBus *bus, FloBusDelivery *delivery)
 	delivery->impl = message.impl;
 	if (message.status == 0 && !parse_ack_subject(message.reply, delivery))
 	{
-		nats_functions->release(bus->nats, message.impl);
+		flo_bus_module->release(bus->nats, message.impl);
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("NATS delivered a message that no consumer sent")));
@@ -845,20 +660,20 @@ flo_bus_next_delivery(FloBus *bus, FloBusDelivery *delivery)
 const char *
 flo_bus_delivery_header(const FloBusDelivery *delivery, const char *name)
 {
-	return nats_functions->header(delivery->impl, name);
+	return flo_bus_module->header(delivery->impl, name);
 }
 
 void
 flo_bus_release(FloBus *bus, FloBusDelivery *delivery)
 {
-	nats_functions->release(bus->nats, delivery->impl);
+	flo_bus_module->release(bus->nats, delivery->impl);
 	delivery->impl = NULL;
 }
 
 void
 flo_bus_pull_reset(FloBus *bus)
 {
-	check_status(bus, nats_functions->reset_pulls(bus->nats));
+	check_status(bus, flo_bus_module->reset_pulls(bus->nats));
 }
 
 /* ---------------------------------------------------------------------------
@@ -869,7 +684,7 @@ flo_bus_pull_reset(FloBus *bus)
 void
 flo_bus_watch(FloBus *bus, const char *subject)
 {
-	check_status(bus, nats_functions->watch(bus->nats, subject));
+	check_status(bus, flo_bus_module->watch(bus->nats, subject));
 	if (bus->watched != NULL)
 		pfree(bus->watched);
 	bus->watched = MemoryContextStrdup(TopMemoryContext, subject);
@@ -883,7 +698,7 @@ flo_bus_next_update(FloBus *bus, FloBusUpdate *update)
 
 	if (bus->nats == NULL)
 		return false;
-	taken = nats_functions->take(bus->nats, FLO_NATS_UPDATES, &message);
+	taken = flo_bus_module->take(bus->nats, FLO_NATS_UPDATES, &message);
 	if (taken != FLO_NATS_OK)
 	{
 		if (taken != FLO_NATS_NONE)
@@ -893,6 +708,6 @@ flo_bus_next_update(FloBus *bus, FloBusUpdate *update)
 	update->subject = pstrdup(message.subject);
 	update->data = pnstrdup(message.data, message.len);
 	update->len = message.len;
-	nats_functions->release(bus->nats, message.impl);
+	flo_bus_module->release(bus->nats, message.impl);
 	return true;
 }

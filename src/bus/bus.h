@@ -40,6 +40,12 @@ extern void flo_bus_close(FloBus *bus);
 extern bool flo_bus_renew(FloBus *bus, char **reason);
 
 /*
+ * Do the settings of now lead elsewhere, or as somebody else, than those it was made
+ * with?  Files count by their names.
+ */
+extern bool flo_bus_is_outdated(FloBus *bus);
+
+/*
  * Run a step that does nothing but talk to the broker, in the midst of work
  * that can do without: false, with the words of the error (palloc'd), when it
  * threw 08xxx other than 08P01.  Nothing is rolled back, so the step must leave nothing behind.

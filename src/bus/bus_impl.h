@@ -17,7 +17,7 @@
 #define FLO_NATS_ENTRY "flo_nats_functions"
 
 /* Raised with every change of this file: both modules must agree */
-#define FLO_NATS_ABI 6
+#define FLO_NATS_ABI 7
 
 typedef enum FloNatsStatus
 {
@@ -51,6 +51,8 @@ typedef struct FloNatsOptions
 	const char *password;
 	const char *token;
 	const char *credentials_file;
+	const char *nkey;
+	const char *nkey_file;
 	bool		tls;
 	const char *tls_ca_file;
 	const char *tls_cert_file;

@@ -1,6 +1,6 @@
 /*
  * bus_nats.c
- *		The only code that knows the NATS client library; module pg_flo_bus.
+ *		A connection, as the NATS client library has it; module pg_flo_bus.
  *
  * The library runs in its external event loop mode: it tells us the socket and
  * whether it wants to write, and does I/O only inside pump() and publish(), on
@@ -32,6 +32,7 @@
 
 #include "bus/bus_impl.h"
 #include "bus/greeting.h"
+#include "bus/nats_options.h"
 #include "core/settings.h"
 #include "core/signals.h"
 #include "fmgr.h"
@@ -40,14 +41,8 @@
 
 PG_MODULE_MAGIC;
 
-/* One read takes at most this much; also when the library starts to write */
-#define IO_BUFFER_SIZE (512 * 1024)
-
 /* Reads in one pump(), so that a flood cannot fill memory while we look away */
 #define READS_PER_PUMP 8
-
-/* Longest stall within a TLS record, ms */
-#define WRITE_DEADLINE 10000
 
 /* How long close() tries to get rid of queued bytes, ms */
 #define CLOSE_FLUSH_TIME 100
@@ -251,88 +246,16 @@ failed_status(FloNats *nats, natsStatus status)
 
 /* --- Connecting ---------------------------------------------------------- */
 
-static bool
-is_set(const char *value)
-{
-	return value != NULL && value[0] != '\0';
-}
-
 static natsStatus
-set_servers(natsOptions *options, const char *urls)
-{
-	natsStatus	status;
-	char	   *copy = strdup(urls);
-	const char **servers;
-	char	   *save = NULL;
-	int			n = 0;
-
-	if (copy == NULL)
-		return NATS_NO_MEMORY;
-	servers = (const char **) malloc(sizeof(char *) * (strlen(urls) + 1));
-	if (servers == NULL)
-	{
-		free(copy);
-		return NATS_NO_MEMORY;
-	}
-	for (char *one = strtok_r(copy, FLO_NATS_URL_SEPARATORS, &save); one != NULL;
-		 one = strtok_r(NULL, FLO_NATS_URL_SEPARATORS, &save))
-		servers[n++] = one;
-	status = n > 0 ? natsOptions_SetServers(options, servers, n) : NATS_OK;
-	free(servers);
-	free(copy);
-	return status;
-}
-
-static natsStatus
-set_tls(natsOptions *options, const FloNatsOptions *from)
-{
-	natsStatus	status = natsOptions_SetSecure(options, true);
-
-	if (status == NATS_OK && is_set(from->tls_ca_file))
-		status = natsOptions_LoadCATrustedCertificates(options, from->tls_ca_file);
-	if (status == NATS_OK && is_set(from->tls_cert_file))
-		status = natsOptions_LoadCertificatesChain(options, from->tls_cert_file,
-												   is_set(from->tls_key_file) ?
-												   from->tls_key_file : from->tls_cert_file);
-	return status;
-}
-
-static natsStatus
-set_options(FloNats *nats, const FloNatsOptions *from)
+set_callbacks(FloNats *nats)
 {
 	natsStatus	status = natsOptions_Create(&nats->options);
-	natsOptions *options = nats->options;
 
 	if (status == NATS_OK)
-		status = natsOptions_SetEventLoop(options, nats, loop_attach, loop_read,
+		status = natsOptions_SetEventLoop(nats->options, nats, loop_attach, loop_read,
 										  loop_write, loop_detach);
 	if (status == NATS_OK)
-		status = natsOptions_SetErrorHandler(options, report_error, NULL);
-	if (status == NATS_OK)
-		status = natsOptions_SetAllowReconnect(options, false);
-	if (status == NATS_OK)
-		status = natsOptions_SetSendAsap(options, true);
-	if (status == NATS_OK)
-		status = natsOptions_SetPingInterval(options, 0);
-	if (status == NATS_OK)
-		status = natsOptions_SetIOBufSize(options, IO_BUFFER_SIZE);
-	if (status == NATS_OK)
-		status = natsOptions_SetTimeout(options, from->timeout_ms);
-	if (status == NATS_OK)
-		status = natsOptions_SetWriteDeadline(options, WRITE_DEADLINE);
-	if (status == NATS_OK)
-		status = natsOptions_SetName(options, from->name);
-	if (status == NATS_OK)
-		status = set_servers(options, from->urls);
-	if (status == NATS_OK && is_set(from->user))
-		status = natsOptions_SetUserInfo(options, from->user,
-										 from->password ? from->password : "");
-	if (status == NATS_OK && is_set(from->token))
-		status = natsOptions_SetToken(options, from->token);
-	if (status == NATS_OK && is_set(from->credentials_file))
-		status = natsOptions_SetUserCredentialsFromFiles(options, from->credentials_file, NULL);
-	if (status == NATS_OK && from->tls)
-		status = set_tls(options, from);
+		status = natsOptions_SetErrorHandler(nats->options, report_error, NULL);
 	return status;
 }
 
@@ -532,7 +455,9 @@ start_connecting(const FloNatsOptions *options, FloNats **result, char *error, s
 	flo_block_signals(&saved);
 	status = nats_Open(-1);
 	if (status == NATS_OK)
-		status = set_options(nats, options);
+		status = set_callbacks(nats);
+	if (status == NATS_OK)
+		status = flo_nats_set_options(nats->options, options);
 	if (status != NATS_OK)
 		describe_status(status, error, error_size);
 	else if (pipe(nats->done) != 0)

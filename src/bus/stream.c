@@ -18,6 +18,8 @@
 #include "bus/stream.h"
 #include "bus/stream_impl.h"
 #include "common/base64.h"
+#include "core/clock.h"
+#include "monitor/state.h"
 
 #define NANOSECONDS INT64CONST(1000000000)
 
@@ -49,19 +51,46 @@ flo_api_reply(const FloBusReply *raw)
 	return reply;
 }
 
+/*
+ * JetStream is "temporarily unavailable": too few servers of a cluster are there.  One
+ * who is about to begin waits for that, but not for ever, since it may be the server
+ * we are at that is cut off.
+ */
+#define NO_LEADER 10008
+#define ASK_AGAIN 1000			/* ms */
+
+/* A question is answered by whoever has it; a consumer by the one that will lead it */
+static int
+patience(const char *call)
+{
+	return strncmp(call, "CONSUMER.", 9) == 0 ? FLO_STREAM_CHANGE_TIMEOUT :
+		FLO_STREAM_REQUEST_TIMEOUT;
+}
+
 FloApiReply
 flo_api_call(FloBus *bus, const char *body, const char *subject_format,...)
 {
 	char		subject[FLO_BUS_SUBJECT_SIZE] = "$JS.API.";
 	FloBusReply raw;
+	FloApiReply reply;
+	FloClock	begun = flo_clock();
 	va_list		args;
 
 	va_start(args, subject_format);
 	vsnprintf(subject + 8, sizeof(subject) - 8, subject_format, args);
 	va_end(args);
 
-	raw = flo_bus_request(bus, subject, body, strlen(body), FLO_STREAM_REQUEST_TIMEOUT);
-	return flo_api_reply(&raw);
+	for (;;)
+	{
+		raw = flo_bus_request(bus, subject, body, strlen(body), patience(subject + 8));
+		reply = flo_api_reply(&raw);
+		if (reply.err_code != NO_LEADER || !flo_state_is_waiting() ||
+			flo_clock_passed(begun, FLO_STREAM_CHANGE_TIMEOUT))
+			return reply;
+		if (flo_state_is_starting())
+			flo_state_set(FLO_STATE_WAITING, "for JetStream to answer on \"%s\": %s", subject, reply.words);
+		flo_bus_wait_for(bus, FLO_WAIT_NATS, ASK_AGAIN);
+	}
 }
 
 /* Refused for want of room, and waited a turn: ask again */

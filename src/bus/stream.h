@@ -17,6 +17,9 @@
 
 #define FLO_STREAM_REQUEST_TIMEOUT 5000 /* ms */
 
+/* What a server of a cluster answers that has been elected first, which takes up to nine seconds */
+#define FLO_STREAM_CHANGE_TIMEOUT 12000
+
 typedef struct FloStreamConfig
 {
 	const char *name;

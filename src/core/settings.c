@@ -30,6 +30,8 @@ char	   *flo_nats_password = "";
 char	   *flo_nats_password_file;
 char	   *flo_nats_token = "";
 char	   *flo_nats_credentials_file;
+char	   *flo_nats_nkey;
+char	   *flo_nats_nkey_file;
 bool		flo_nats_tls = false;
 char	   *flo_nats_tls_ca_file;
 char	   *flo_nats_tls_cert_file;
@@ -377,6 +379,10 @@ define_broker(void)
 							   check_secret, assign_token, show_token);
 	define_text("pg_flo.nats_credentials_file", "Sets the NATS credentials file (JWT and seed).",
 				&flo_nats_credentials_file, "", GUC_SUPERUSER_ONLY);
+	define_text("pg_flo.nats_nkey", "Sets the public NKey (U...) of the NATS user.",
+				&flo_nats_nkey, "", GUC_SUPERUSER_ONLY);
+	define_text("pg_flo.nats_nkey_file", "Sets the file that holds the seed of pg_flo.nats_nkey.",
+				&flo_nats_nkey_file, "", GUC_SUPERUSER_ONLY);
 
 	DefineCustomBoolVariable("pg_flo.nats_tls", "Requires TLS for connections to NATS.", NULL,
 							 &flo_nats_tls, false, PGC_SIGHUP, 0, NULL, NULL, NULL);

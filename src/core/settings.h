@@ -18,6 +18,8 @@ extern char *flo_nats_password;
 extern char *flo_nats_password_file;
 extern char *flo_nats_token;
 extern char *flo_nats_credentials_file;
+extern char *flo_nats_nkey;
+extern char *flo_nats_nkey_file;
 extern bool flo_nats_tls;
 extern char *flo_nats_tls_ca_file;
 extern char *flo_nats_tls_cert_file;

@@ -74,7 +74,7 @@ flo_worker_follow_configuration(FloWorker *w)
 	flo_worker_notice_configuration(w);
 	if (w->rules_stale)
 		flo_worker_load_rules(w);
-	if (w->begins_again)
+	if (w->begins_again || flo_bus_is_outdated(w->bus))
 		return false;
 	if (!w->options_stale)
 		return true;

@@ -24,10 +24,14 @@
 
 /* --- is it news? --------------------------------------------------------- */
 
-/* What is waited for, without what changes while one waits */
+/* Which error, or what is waited for, without what changes while one waits */
 static uint32
-subject(const FloMember *m)
+subject(const FloEntry *e)
 {
+	const FloMember *m = &e->member;
+
+	if (m->state == FLO_STATE_BACKOFF)
+		return e->error_hash;
 	if (m->state != FLO_STATE_WAITING)
 		return 0;
 	return hash_bytes((const unsigned char *) m->detail, strcspn(m->detail, "0123456789:;"));
@@ -40,32 +44,41 @@ flo_entry_is_round(int errors)
 	return errors > 0 && (errors & (errors - 1)) == 0;
 }
 
+/* Was that told so often of late that it is told again when it lasts only? */
+bool
+flo_entry_told_often(const FloEntry *e, FloMemberState state, uint32 what)
+{
+	int			times = 0;
+
+	for (int i = 0; i < FLO_TOLD; i++)
+	{
+		const FloTold *t = &e->told[i];
+
+		if (t->state == state && t->subject == what && !flo_clock_passed(t->at, QUIET))
+			times++;
+	}
+	return times >= OFTEN;
+}
+
 static bool
 is_news(FloEntry *e)
 {
 	const FloMember *m = &e->member;
-	uint32		what = subject(m);
-	int			times = 0;
+	uint32		what = subject(e);
 
 	e->untold = false;
 	/* somebody has asked for it, and looks for it in the log */
 	if (m->state == FLO_STATE_STOPPED)
 		return true;
 	if (m->state == FLO_STATE_BACKOFF)
-		return flo_entry_is_round(e->same_errors);
+		return flo_entry_is_round(e->same_errors) &&
+			(e->same_errors > 1 || !flo_entry_told_often(e, m->state, what));
 	if (e->pauses > 0 && (m->state == FLO_STATE_STARTING || m->state == FLO_STATE_COPYING ||
 						  m->state == FLO_STATE_STREAMING))
 		return false;
 	if (e->told[0].state == m->state && e->told[0].subject == what)
 		return false;
-	for (int i = 1; i < FLO_TOLD; i++)
-	{
-		const FloTold *t = &e->told[i];
-
-		if (t->state == m->state && t->subject == what && !flo_clock_passed(t->at, QUIET))
-			times++;
-	}
-	e->untold = times >= OFTEN;
+	e->untold = flo_entry_told_often(e, m->state, what);
 	return !e->untold;
 }
 
@@ -74,7 +87,7 @@ remember(FloEntry *e)
 {
 	memmove(&e->told[1], &e->told[0], sizeof(FloTold) * (FLO_TOLD - 1));
 	e->told[0].state = e->member.state;
-	e->told[0].subject = subject(&e->member);
+	e->told[0].subject = subject(e);
 	e->told[0].at = flo_clock();
 }
 

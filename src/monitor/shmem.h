@@ -179,6 +179,9 @@ extern void flo_entry_count_failure(FloEntry *e);
 /* Is a run of so many errors told of? */
 extern bool flo_entry_is_round(int errors);
 
+/* Was that told so often of late that it is told again when it lasts only? "what": of what state it is */
+extern bool flo_entry_told_often(const FloEntry *e, FloMemberState state, uint32 what);
+
 /* At server start, before anybody else looks: what an orderly stop has kept */
 extern void flo_saved_load(FloShared *memory);
 

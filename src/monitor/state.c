@@ -109,6 +109,7 @@ recover(FloEntry *e, FloEvent *event)
 	FloMember  *m = &e->member;
 	int			errors = e->failures + e->retrying;
 	bool		left = e->failures > 0;
+	uint32		error = e->error_hash;
 	TimestampTz since = e->failures > 0 ? e->failing_since : e->retrying_since;
 
 	event->number = 0;
@@ -119,9 +120,17 @@ recover(FloEntry *e, FloEvent *event)
 	if (errors == 0)
 		return;
 	m->recovered_at = GetCurrentTimestamp();
-	/* a broker that is just so full goes to and fro */
-	if (!left && !flo_clock_passed(e->recovery_told, RECOVERY_QUIET))
+
+	/*
+	 * a broker that is just so full goes to and fro, a network that breaks
+	 * again and again
+	 */
+	if ((!left || flo_entry_told_often(e, FLO_STATE_BACKOFF, error)) &&
+		!flo_clock_passed(e->recovery_told, RECOVERY_QUIET))
+	{
+		e->untold = true;
 		return;
+	}
 	e->recovery_told = flo_clock();
 	flo_entry_tell(e, false, event, "recovered after %d %s in %.3g s", errors,
 				   errors == 1 ? "retry" : "retries", (m->recovered_at - since) / 1e6);
@@ -254,6 +263,13 @@ flo_state_is_starting(void)
 	return flo_me != NULL && my_member()->state == FLO_STATE_STARTING;
 }
 
+bool
+flo_state_is_waiting(void)
+{
+	return flo_state_is_starting() ||
+		(flo_me != NULL && my_member()->state == FLO_STATE_WAITING);
+}
+
 void
 flo_state_rest(void)
 {
@@ -268,11 +284,14 @@ bool
 flo_state_knows(const FloFailure *failure)
 {
 	bool		known = false;
+	uint32		hash;
 
 	if (flo_me == NULL)
 		return false;
 	flo_lock_shared();
-	known = my_entry()->same_errors > 0 && my_entry()->error_hash == hash_failure(failure);
+	hash = hash_failure(failure);
+	known = (my_entry()->same_errors > 0 && my_entry()->error_hash == hash) ||
+		flo_entry_told_often(my_entry(), FLO_STATE_BACKOFF, hash);
 	flo_unlock();
 	return known;
 }

@@ -85,6 +85,9 @@ extern void flo_state_set(FloMemberState state, const char *detail,...) pg_attri
 /* Has nothing been set yet?  False in a process that is no member. */
 extern bool flo_state_is_starting(void);
 
+/* The same, or does it wait for something, and so has time? */
+extern bool flo_state_is_waiting(void);
+
 /*
  * Record that only a person can help (state "failed", the message as detail)
  * and throw.  "hint" may be NULL.

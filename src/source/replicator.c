@@ -345,6 +345,13 @@ follow_configuration(Replicator *rep)
 	rep->compare.looked = rep->backfill.looked = 0;
 	if (!flo_replicator_load_spec(rep))
 		return false;
+
+	/*
+	 * a copy would have to be read again; it ends at the broker where it has
+	 * begun
+	 */
+	if (rep->copy.leader == NULL && flo_bus_is_outdated(rep->bus))
+		return false;
 	if (list_length(publications(rep->group)) != rep->npublications)
 		return false;			/* the decoder has to be opened anew */
 	/* a snapshot can only be taken before decoding */

@@ -45,7 +45,13 @@ my @running;
 A server, started.  Parameters: C<jetstream>, false for one without;
 C<room>, its max_file_store as NATS writes sizes, default C<20GB>; C<conf>,
 further lines of its configuration file; C<port>, default a free one;
-C<start>, false not to start it.  The store is empty.
+C<start>, false not to start it; C<server>, another nats-server than that of the
+system, which is FLO_NATS_SERVER if that is set.  The store is empty.
+
+=head2 cluster($name, $count, %param)
+
+So many servers of one cluster, called C<$name>1 and so on, all of them started
+before one is waited for; returns them.  JetStream is theirs together.
 
 =cut
 
@@ -61,6 +67,8 @@ sub new
 		log => "$PostgreSQL::Test::Utils::log_path/${test}_nats_$name.log",
 		jetstream => !defined $param{jetstream} || $param{jetstream},
 		room => $param{room} || '20GB',
+		server => $param{server} || $ENV{FLO_NATS_SERVER} || 'nats-server',
+		fixed => $param{fixed} || '',
 	}, $class;
 
 	File::Path::remove_tree($dir);
@@ -69,6 +77,24 @@ sub new
 	push @running, $self;
 	$self->start if !defined $param{start} || $param{start};
 	return $self;
+}
+
+sub cluster
+{
+	my ($class, $name, $count, %param) = @_;
+	my @routes = map { PostgreSQL::Test::Cluster::get_free_port() } 1 .. $count;
+	my $routes = join ', ', map { "\"nats://127.0.0.1:$_\"" } @routes;
+	my @servers;
+
+	for my $i (1 .. $count)
+	{
+		my $fixed = "server_name: $name$i\ncluster { name: $name, listen: \"127.0.0.1:$routes[$i - 1]\", "
+		  . "no_advertise: true, routes: [ $routes ] }";
+		push @servers, $class->new("$name$i", %param, fixed => $fixed, start => 0);
+	}
+	$_->_run for @servers;
+	$_->_await_greeting for @servers;
+	return @servers;
 }
 
 =pod
@@ -99,6 +125,7 @@ sub configure
 	open my $conf, '>', "$self->{dir}/nats.conf" or croak "$self->{dir}/nats.conf: $!";
 	print $conf qq{listen: "127.0.0.1:$self->{port}"\nlog_file: "$self->{log}"\n};
 	print $conf qq{jetstream { store_dir: "$self->{dir}/store", max_file_store: $room }\n} if $self->{jetstream};
+	print $conf "$self->{fixed}\n" if $self->{fixed};
 	print $conf "$lines\n" if $lines;
 	close $conf;
 }
@@ -128,7 +155,9 @@ connects.  Croaks when it ends meanwhile, and at the time-out.
 
 =cut
 
-sub start
+sub start { my ($self) = @_; $self->_run; $self->_await_greeting; }
+
+sub _run
 {
 	my ($self) = @_;
 	my $pid = fork();
@@ -140,10 +169,17 @@ sub start
 		open STDIN, '<', '/dev/null';
 		open STDOUT, '>>', "$self->{dir}/output";
 		open STDERR, '>&', \*STDOUT;
-		exec 'nats-server', '-c', "$self->{dir}/nats.conf" or POSIX::_exit(127);
+		exec $self->{server}, '-c', "$self->{dir}/nats.conf" or POSIX::_exit(127);
 	}
 	$self->{pid} = $pid;
+}
+
+sub _await_greeting
+{
+	my ($self) = @_;
+	my $pid = $self->{pid};
 	my $until = time() + $PostgreSQL::Test::Utils::timeout_default;
+
 	while (time() < $until)
 	{
 		croak "nats-server $self->{name} ended: see $self->{dir}/output and $self->{log}"
@@ -175,6 +211,32 @@ when it does not run.  restart() is stop() and start().
 sub stop { $_[0]->_end('TERM'); }
 sub kill9 { $_[0]->_end('KILL'); }
 sub restart { my ($self) = @_; $self->stop; $self->start; }
+
+=pod
+
+=head2 reload()
+
+Has it read its configuration file again, by SIGHUP; returns when its log says that
+it has.
+
+=cut
+
+sub reload
+{
+	my ($self) = @_;
+	my $from = -s $self->{log};
+	my $until = time() + $PostgreSQL::Test::Utils::timeout_default;
+
+	my $said;
+
+	kill 'HUP', $self->{pid};
+	until (($said) = slurp_file($self->{log}, $from) =~ /(Reloaded server configuration|reload\w* .*(?:fail|error).*)/i)
+	{
+		croak "nats-server $self->{name} does not reload" if time() > $until;
+		sleep 0.02;		# sleeps: between two looks
+	}
+	croak "nats-server $self->{name}: $said" if $said !~ /^Reloaded/;
+}
 
 =pod
 
@@ -330,6 +392,24 @@ sub api
 	my ($self, $subject, $request) = @_;
 	my $answer = $self->request("\$JS.API.$subject", $request ? JSON::PP::encode_json($request) : '');
 	return $answer eq '' ? { error => { description => 'no answer' } } : JSON::PP::decode_json($answer);
+}
+
+=pod
+
+=head2 stream_leader($stream)
+
+The name of the server of a cluster that leads a stream whose servers all have
+what it has, undef while there is none such.
+
+=cut
+
+sub stream_leader
+{
+	my ($self, $stream) = @_;
+	my $cluster = eval { $self->api("STREAM.INFO.$stream")->{cluster} } or return;
+
+	return if !$cluster->{leader} || grep { !$_->{current} || $_->{offline} } @{ $cluster->{replicas} || [] };
+	return $cluster->{leader};
 }
 
 =pod
