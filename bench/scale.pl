@@ -254,6 +254,7 @@ sub workers
 }
 
 start_servers(<<CONF);
+fsync = off
 max_worker_processes = 220
 max_replication_slots = 100
 max_wal_senders = 10

@@ -287,6 +287,23 @@ table_argument(FunctionCallInfo fcinfo, const char *group, FloTableChoice **entr
 	return PG_GETARG_OID(1);
 }
 
+/* The entries without those that are, or are called like, the table: those are removed */
+static List *
+choose_no_more(const char *group, const char *kind, List *entries, Oid relation)
+{
+	List	   *rest = NIL;
+	ListCell   *lc;
+
+	foreach(lc, entries)
+	{
+		if (flo_choice_is(lfirst(lc), relation))
+			flo_store_remove_chosen(group, kind, lfirst(lc));
+		else
+			rest = lappend(rest, lfirst(lc));
+	}
+	return rest;
+}
+
 Datum
 flo_add_table(PG_FUNCTION_ARGS)
 {
@@ -321,11 +338,10 @@ flo_add_table(PG_FUNCTION_ARGS)
 		flo_publication_add_table(group, relation, &flo_store_replicator(group)->options);
 
 	/* a group over schemas or everything may cover it without its being named */
-	entries->except_tables = flo_choice_without(entries->except_tables, relation);
+	entries->except_tables = choose_no_more(group, "except", entries->except_tables, relation);
 	flo_choice_look_up(entries, &choice);
 	if (!flo_tables_cover(&choice, relation))
-		entries->tables = lappend(entries->tables, flo_choice_entry(relation));
-	flo_store_save_table_choice(entries);
+		flo_store_add_chosen(group, "table", flo_choice_entry(relation));
 	flo_store_note_first_tables(group, list_make1_oid(relation), false);
 	flo_newtables_identified(group);
 
@@ -363,11 +379,10 @@ flo_remove_table(PG_FUNCTION_ARGS)
 	 * the choice first, or undoing the replica identity would let the table
 	 * join again
 	 */
-	entries->tables = flo_choice_without(entries->tables, relation);
+	entries->tables = choose_no_more(group, "table", entries->tables, relation);
 	flo_choice_look_up(entries, &choice);
 	if (flo_tables_cover(&choice, relation))
-		entries->except_tables = lappend(entries->except_tables, flo_choice_entry(relation));
-	flo_store_save_table_choice(entries);
+		flo_store_add_chosen(group, "except", flo_choice_entry(relation));
 	if (member)
 		flo_publication_remove_table(group, relation);
 

@@ -86,20 +86,20 @@ wanted_limit(FloBus *bus, const FloStreamConfig *config)
 }
 
 /* One that a worker has made, or an earlier version, is nobody's so far */
-static void
-record_owner(FloBus *bus, const char *bucket, const FloStreamConfig *config,
-			 const FloStreamInfo *info)
+void
+flo_bucket_update(FloBus *bus, const char *bucket, const FloStreamConfig *config,
+				  const FloStreamInfo *there)
 {
 	FloStreamConfig owned = {0};
 
 	owned.name = bucket_stream(bucket);
 	owned.subject = flo_bucket_subject(bucket);
 	owned.per_subject = 1;
-	owned.max_bytes = info->max_bytes;
-	owned.max_age = info->max_age;
-	owned.replicas = info->replicas;
+	owned.max_bytes = there->max_bytes;
+	owned.max_age = there->max_age;
+	owned.replicas = there->replicas;
 	owned.description = config->description;
-	flo_stream_update(bus, &owned);
+	flo_stream_update(bus, &owned, there);
 }
 
 void
@@ -112,7 +112,7 @@ flo_bucket_create(FloBus *bus, const char *bucket, const FloStreamConfig *config
 	{
 		if (flo_bucket_info(bus, bucket, &info))
 		{
-			record_owner(bus, bucket, config, &info);
+			flo_bucket_update(bus, bucket, config, &info);
 			return;
 		}
 		reply = ask_for_bucket(bus, bucket, config->replicas, wanted_limit(bus, config),

@@ -297,13 +297,13 @@ flo_records_copy(FloBus *bus, const char *bucket, const char *generation)
 	return record != NULL && strcmp(record->generation, generation) == 0 ? record : NULL;
 }
 
-int64
+List *
 flo_records_copied_tables(FloBus *bus, const char *bucket, const char *generation)
 {
 	MemoryContext aside = AllocSetContextCreate(CurrentMemoryContext, "pg_flo copied tables",
 												ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(aside);
-	int64		count = 0;
+	List	   *relations = NIL;
 	ListCell   *cell;
 
 	foreach(cell, flo_bucket_keys(bus, bucket, FLO_COPY_TABLE_PREFIX))
@@ -311,11 +311,14 @@ flo_records_copied_tables(FloBus *bus, const char *bucket, const char *generatio
 		FloCopyTableRecord *record = flo_records_get(bus, bucket, lfirst(cell),
 													 &flo_copy_table_format);
 
-		count += record != NULL && strcmp(record->generation, generation) == 0;
+		MemoryContextSwitchTo(old);
+		if (record != NULL && strcmp(record->generation, generation) == 0)
+			relations = lappend_oid(relations, record->relation);
+		MemoryContextSwitchTo(aside);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(aside);
-	return count;
+	return relations;
 }
 
 FloAttemptRecord *

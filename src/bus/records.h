@@ -303,8 +303,8 @@ extern void flo_records_put(FloBus *bus, const char *bucket, const char *key,
 /* Those that a copy writes; NULL also when they are of another generation */
 extern FloCopyRecord *flo_records_copy(FloBus *bus, const char *bucket, const char *generation);
 
-/* that have keys */
-extern int64 flo_records_copied_tables(FloBus *bus, const char *bucket, const char *generation);
+/* OIDs of those that have keys */
+extern List *flo_records_copied_tables(FloBus *bus, const char *bucket, const char *generation);
 
 extern FloBackfillRecord *flo_records_backfill(FloBus *bus, const char *bucket,
 											   const char *generation);

@@ -178,12 +178,11 @@ get_limit(FloJson config, const char *key)
 static void
 read_stream_info(FloJson json, FloStreamInfo *info)
 {
-	FloJson		config;
 	FloJson		state;
 	int64		replicas;
 
 	memset(info, 0, sizeof(*info));
-	if (!flo_json_get(json, "config", &config) || !flo_json_get(json, "state", &state) ||
+	if (!flo_json_get(json, "config", &info->config) || !flo_json_get(json, "state", &state) ||
 		!flo_json_get_uint64(state, "messages", &info->messages) ||
 		!flo_json_get_uint64(state, "bytes", &info->bytes) ||
 		!flo_json_get_uint64(state, "first_seq", &info->first_seq) ||
@@ -193,12 +192,12 @@ read_stream_info(FloJson json, FloStreamInfo *info)
 				 errmsg("JetStream's information about a stream is incomplete")));
 	if (info->messages == 0)
 		info->first_seq = info->last_seq + 1;
-	info->max_bytes = get_limit(config, "max_bytes");
-	info->max_age = get_limit(config, "max_age");
+	info->max_bytes = get_limit(info->config, "max_bytes");
+	info->max_age = get_limit(info->config, "max_age");
 	if (info->max_age > 0)
 		info->max_age = (info->max_age + NANOSECONDS - 1) / NANOSECONDS;
-	info->replicas = flo_json_get_int64(config, "num_replicas", &replicas) ? (int) replicas : 1;
-	info->description = flo_json_get_string(config, "description");
+	info->replicas = flo_json_get_int64(info->config, "num_replicas", &replicas) ? (int) replicas : 1;
+	info->description = flo_json_get_string(info->config, "description");
 	if (info->description == NULL)
 		info->description = pstrdup("");
 }
@@ -383,28 +382,23 @@ is_as_wanted(FloJson wanted, FloJson current)
 }
 
 void
-flo_stream_update(FloBus *bus, const FloStreamConfig *config)
+flo_stream_update(FloBus *bus, const FloStreamConfig *config, const FloStreamInfo *there)
 {
 	FloApiReply reply;
 	StringInfoData body;
 	char	   *wanted = wanted_members(config);
 	FloJson		ours = flo_json(wanted, strlen(wanted));
-	FloJson		current;
 	FloJson		key;
 	FloJson		value;
 	int			cursor = 0;
 
-	if (!flo_api_stream_info(bus, config->name, "", &reply))
-		flo_api_raise(&reply, "change stream \"%s\"", config->name);
-	if (!flo_json_get(reply.json, "config", &current))
-		current = flo_json("{}", 2);
-	if (is_as_wanted(ours, current))
+	if (is_as_wanted(ours, there->config))
 		return;
 
 	/* All that the server reported, with our members replaced */
 	initStringInfo(&body);
 	appendBinaryStringInfo(&body, wanted, ours.len - 1);
-	while (flo_json_next_member(current, &cursor, &key, &value))
+	while (flo_json_next_member(there->config, &cursor, &key, &value))
 	{
 		FloJson		replaced;
 

@@ -12,6 +12,7 @@
 
 #include "access/xlogdefs.h"
 #include "bus/bus.h"
+#include "bus/json.h"
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
@@ -41,6 +42,7 @@ typedef struct FloStreamInfo
 	int64		max_age;		/* s, 0 = unlimited */
 	int			replicas;
 	char	   *description;
+	FloJson		config;			/* all of it */
 } FloStreamInfo;
 
 /*
@@ -77,9 +79,11 @@ extern bool flo_stream_try_create(FloBus *bus, const FloStreamConfig *config);
 
 /*
  * Make an existing stream what config says, and what one is created with, where that
- * was changed by hand; a WARNING when the broker has no room for what its limits promise.
+ * was changed by hand, as "there" shows; a WARNING when the broker has no room for what
+ * its limits promise.
  */
-extern void flo_stream_update(FloBus *bus, const FloStreamConfig *config);
+extern void flo_stream_update(FloBus *bus, const FloStreamConfig *config,
+							  const FloStreamInfo *there);
 
 extern void flo_stream_delete(FloBus *bus, const char *stream); /* absent: no error */
 
@@ -135,6 +139,10 @@ extern bool flo_bucket_info(FloBus *bus, const char *bucket, FloStreamInfo *info
  * that exists gets the description.
  */
 extern void flo_bucket_create(FloBus *bus, const char *bucket, const FloStreamConfig *config);
+
+/* The same of one that exists, as "there" shows */
+extern void flo_bucket_update(FloBus *bus, const char *bucket, const FloStreamConfig *config,
+							  const FloStreamInfo *there);
 
 /* For a worker, which can do without: false when the broker does not take it now */
 extern bool flo_bucket_try_create(FloBus *bus, const char *bucket, int replicas);

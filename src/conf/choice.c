@@ -20,6 +20,9 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
+/* Of more relations than this it is cheaper to look at every entry once */
+#define MANY_RELATIONS 32
+
 /* --- entries ------------------------------------------------------------- */
 
 /* No privileges are asked for: these are the group's names, not the session's */
@@ -39,6 +42,15 @@ is_there(int cache, const FloChosen *entry)
 		SearchSysCacheExists1(cache, ObjectIdGetDatum(entry->object));
 }
 
+/* Each once: a group may have thousands of tables */
+static List *
+each_once(List *oids)
+{
+	list_sort(oids, list_oid_cmp);
+	list_deduplicate_oid(oids);
+	return oids;
+}
+
 static List *
 tables_of(const List *entries)
 {
@@ -55,9 +67,9 @@ tables_of(const List *entries)
 		else if (!entry->former)
 			relation = table_called(entry->name);
 		if (OidIsValid(relation))
-			oids = list_append_unique_oid(oids, relation);
+			oids = lappend_oid(oids, relation);
 	}
-	return oids;
+	return each_once(oids);
 }
 
 /* What is replicated already stays so, whatever it is called now */
@@ -74,9 +86,9 @@ exceptions_of(const FloTableChoice *choice)
 		Oid			relation = there ? entry->object : table_called(entry->name);
 
 		if (OidIsValid(relation) && (there || !flo_publication_has_table(choice->group, relation)))
-			oids = list_append_unique_oid(oids, relation);
+			oids = lappend_oid(oids, relation);
 	}
-	return oids;
+	return each_once(oids);
 }
 
 static List *
@@ -95,9 +107,56 @@ schemas_of(const List *entries)
 		else if (!entry->former)
 			schema = get_namespace_oid(entry->name, true);
 		if (OidIsValid(schema))
-			oids = list_append_unique_oid(oids, schema);
+			oids = lappend_oid(oids, schema);
 	}
-	return oids;
+	return each_once(oids);
+}
+
+/* Another version may have quoted a word that this one does not */
+static bool
+same_but_for_quotes(const char *a, const char *b)
+{
+	for (;;)
+	{
+		a += *a == '"';
+		b += *b == '"';
+		if (*a == '"' || *b == '"')
+			continue;
+		if (*a != *b)
+			return false;
+		if (*a == '\0')
+			return true;
+		a++;
+		b++;
+	}
+}
+
+List *
+flo_choice_about(List *entries, const List *relations)
+{
+	List	   *names = NIL;
+	List	   *found = NIL;
+	ListCell   *lc;
+	ListCell   *name;
+
+	if (list_length(relations) > MANY_RELATIONS)
+		return entries;
+	foreach(lc, relations)
+	{
+		if (get_rel_name(lfirst_oid(lc)) != NULL)
+			names = lappend(names, flo_tables_name(lfirst_oid(lc)));
+	}
+	foreach(lc, entries)
+	{
+		const FloChosen *entry = lfirst(lc);
+		bool		about = list_member_oid(relations, entry->object);
+
+		foreach(name, names)
+			about = about || same_but_for_quotes(lfirst(name), entry->name);
+		if (about)
+			found = lappend(found, lfirst(lc));
+	}
+	return found;
 }
 
 Oid
@@ -119,6 +178,15 @@ flo_choice_look_up(const FloTableChoice *choice, FloTableOids *oids)
 {
 	oids->all = choice->all;
 	oids->tables = tables_of(choice->tables);
+	oids->schemas = schemas_of(choice->schemas);
+	oids->except_tables = exceptions_of(choice);
+}
+
+void
+flo_choice_look_up_about(const FloTableChoice *choice, const List *relations, FloTableOids *oids)
+{
+	oids->all = choice->all;
+	oids->tables = tables_of(flo_choice_about(choice->tables, relations));
 	oids->schemas = schemas_of(choice->schemas);
 	oids->except_tables = exceptions_of(choice);
 }
@@ -196,21 +264,11 @@ flo_choice_copy(const FloTableChoice *choice)
 	return copy;
 }
 
-List *
-flo_choice_without(List *entries, Oid relation)
+bool
+flo_choice_is(const FloChosen *entry, Oid relation)
 {
-	const char *name = flo_tables_name(relation);
-	ListCell   *lc;
-
-	foreach(lc, entries)
-	{
-		const FloChosen *entry = lfirst(lc);
-
-		if (entry->object == relation ||
-			(!is_there(RELOID, entry) && strcmp(entry->name, name) == 0))
-			entries = foreach_delete_current(entries, lc);
-	}
-	return entries;
+	return entry->object == relation ||
+		(!is_there(RELOID, entry) && strcmp(entry->name, flo_tables_name(relation)) == 0);
 }
 
 bool

@@ -30,6 +30,19 @@ typedef struct FloTableOids
 /* What the entries stand for now; what is not there is left out */
 extern void flo_choice_look_up(const FloTableChoice *choice, FloTableOids *oids);
 
+/*
+ * The same where only these relations matter, with all partitioned tables above them:
+ * of the tables listed, no others need be found
+ */
+extern void flo_choice_look_up_about(const FloTableChoice *choice, const List *relations,
+									 FloTableOids *oids);
+
+/*
+ * The entries that are, or are called like, one of these relations, so that a statement
+ * need not look at thousands of others; perhaps more.  For entries of tables.
+ */
+extern List *flo_choice_about(List *entries, const List *relations);
+
 /* Do definitions that no table needs come along? */
 extern bool flo_schema_takes_all(const FloReplicatorOptions *options, const FloTableOids *covered);
 
@@ -41,8 +54,8 @@ extern FloTableChoice *flo_choice_make(const char *group, const FloTableOids *oi
 extern FloTableChoice *flo_choice_copy(const FloTableChoice *choice);
 extern FloChosen *flo_choice_entry(Oid relation);
 
-/* The entries without those that are, or are called like, the table */
-extern List *flo_choice_without(List *entries, Oid relation);
+/* Is the entry the table, or called like it? */
+extern bool flo_choice_is(const FloChosen *entry, Oid relation);
 
 /* Is the table, or a partitioned table above it, left out? */
 extern bool flo_choice_excepts(const FloTableChoice *choice, Oid relation);

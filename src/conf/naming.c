@@ -126,13 +126,14 @@ renew_entry(const Entries *list, const FloChosen *entry)
 	flo_store_add_chosen(list->group, list->kind, &next);
 }
 
+/* Those "about" what has changed */
 static void
-follow(const char *group, const char *kind, List *entries)
+follow(const char *group, const char *kind, List *entries, const List *about)
 {
 	Entries		list = {group, kind, entries};
 	ListCell   *lc;
 
-	foreach(lc, entries)
+	foreach(lc, about)
 	{
 		const FloChosen *entry = lfirst(lc);
 		const char *name = name_now(&list, entry->object);
@@ -155,25 +156,33 @@ flo_naming_follow_exceptions(const List *replicators)
 
 		if (!replicator->ours || replicator->choice->except_tables == NIL)
 			continue;
-		follow(replicator->choice->group, "except", replicator->choice->except_tables);
+		follow(replicator->choice->group, "except", replicator->choice->except_tables,
+			   replicator->choice->except_tables);
 		CommandCounterIncrement();
 	}
 }
 
 void
-flo_naming_follow(const List *replicators)
+flo_naming_follow(const List *replicators, const List *relations, bool schemas)
 {
 	ListCell   *lc;
 
 	foreach(lc, replicators)
 	{
 		const FloTableChoice *choice = ((FloKnownReplicator *) lfirst(lc))->choice;
+		List	   *tables = choice->tables;
+		List	   *except = choice->except_tables;
 
 		/* elsewhere names are all there is */
 		if (!((FloKnownReplicator *) lfirst(lc))->ours)
 			continue;
-		follow(choice->group, "table", choice->tables);
-		follow(choice->group, "schema", choice->schemas);
-		follow(choice->group, "except", choice->except_tables);
+		if (!schemas)
+		{
+			tables = flo_choice_about(tables, relations);
+			except = flo_choice_about(except, relations);
+		}
+		follow(choice->group, "table", choice->tables, tables);
+		follow(choice->group, "schema", choice->schemas, choice->schemas);
+		follow(choice->group, "except", choice->except_tables, except);
 	}
 }

@@ -160,6 +160,13 @@ may_join(Oid relation)
 		get_rel_persistence(relation) == RELPERSISTENCE_PERMANENT;
 }
 
+static List *
+with_ancestors(Oid relation)
+{
+	return get_rel_relispartition(relation) ?
+		lappend_oid(get_partition_ancestors(relation), relation) : list_make1_oid(relation);
+}
+
 static void
 look(const FloKnownReplicator *replicator, Oid relation, bool quiet)
 {
@@ -168,7 +175,7 @@ look(const FloKnownReplicator *replicator, Oid relation, bool quiet)
 		replicator->spec, &choice, replicator->astray, replicator->requested, quiet
 	};
 
-	flo_choice_look_up(replicator->choice, &choice);
+	flo_choice_look_up_about(replicator->choice, with_ancestors(relation), &choice);
 	flo_join_look(&join, relation);
 }
 
@@ -307,9 +314,7 @@ tables_of(const List *relations)
 			continue;
 		if (kind == RELKIND_PARTITIONED_INDEX)
 			forget_keys(relation);
-		tables = lappend_oid(tables, relation);
-		if (get_rel_relispartition(relation))
-			tables = list_concat(tables, get_partition_ancestors(relation));
+		tables = list_concat(tables, with_ancestors(relation));
 		if (get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE)
 			tables = append_leaving(tables, relation);
 	}
@@ -332,7 +337,7 @@ look_at_all(const List *relations, bool quiet)
 		FloTableOids choice;
 		FloJoin		join = {replicator->spec, &choice, replicator->astray, replicator->requested};
 
-		flo_choice_look_up(replicator->choice, &choice);
+		flo_choice_look_up_about(replicator->choice, tables, &choice);
 		foreach(lc, tables)
 		{
 			/* the statement is about the table itself */
@@ -387,7 +392,7 @@ at_transaction_end(XactEvent event, void *arg)
 	if ((relations == NIL && !schemas) || flo_known_replicators() == NIL)
 		return;
 	CommandCounterIncrement();
-	flo_naming_follow(flo_known_replicators());
+	flo_naming_follow(flo_known_replicators(), relations, schemas);
 	look_at_all(relations, true);
 }
 

@@ -28,6 +28,7 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -335,6 +336,31 @@ flo_store_worker(const char *group, const char *worker)
 	return spec;
 }
 
+/* All in one statement: a group may list thousands of tables */
+static void
+insert_chosen(const char *group, const char *kind, const List *entries)
+{
+	StringInfoData rows;
+	ListCell   *lc;
+
+	if (entries == NIL)
+		return;
+	initStringInfo(&rows);
+	foreach(lc, entries)
+	{
+		const FloChosen *entry = lfirst(lc);
+
+		appendStringInfo(&rows, "%c[%u,", rows.len == 0 ? '[' : ',', entry->object);
+		escape_json(&rows, entry->name);
+		appendStringInfo(&rows, ",%s]", entry->former ? "true" : "false");
+	}
+	appendStringInfoChar(&rows, ']');
+	flo_sql_do(SPI_OK_INSERT, "INSERT INTO flo.chosen (group_name, kind, object, name, former)"
+			   " SELECT $1, $2, (e ->> 0)::oid, e ->> 1, (e ->> 2)::bool"
+			   " FROM jsonb_array_elements($3::jsonb) WITH ORDINALITY r (e, place) ORDER BY place"
+			   " ON CONFLICT DO NOTHING", 3, group, kind, rows.data);
+}
+
 void
 flo_store_insert_replicator(const FloReplicatorSpec *spec, const FloTableChoice *choice,
 							Jsonb *options)
@@ -347,7 +373,9 @@ flo_store_insert_replicator(const FloReplicatorSpec *spec, const FloTableChoice 
 			   psprintf("%u", spec->owner),
 			   JsonbToCString(NULL, &options->root, VARSIZE(options)), choice->all ? "t" : "f");
 
-	flo_store_save_table_choice(choice);
+	insert_chosen(spec->group, "table", choice->tables);
+	insert_chosen(spec->group, "schema", choice->schemas);
+	insert_chosen(spec->group, "except", choice->except_tables);
 }
 
 void
@@ -499,45 +527,10 @@ flo_store_first_tables(const char *group)
 	return relations;
 }
 
-static void
-insert_chosen(const char *group, const char *kind, const FloChosen *chosen)
-{
-	flo_sql_run(SPI_OK_INSERT, "INSERT INTO flo.chosen (group_name, kind, object, name, former)"
-				" VALUES ($1, $2, $3::oid, $4, $5::bool) ON CONFLICT DO NOTHING",
-				5, group, kind, psprintf("%u", chosen->object), chosen->name,
-				chosen->former ? "t" : "f");
-}
-
-static void
-insert_all_chosen(const char *group, const char *kind, const List *chosen)
-{
-	ListCell   *lc;
-
-	foreach(lc, chosen)
-		insert_chosen(group, kind, lfirst(lc));
-}
-
-void
-flo_store_save_table_choice(const FloTableChoice *choice)
-{
-	FloSqlSession sql;
-
-	flo_sql_begin(&sql);
-	flo_sql_run(SPI_OK_DELETE, "DELETE FROM flo.chosen WHERE group_name = $1", 1, choice->group);
-	insert_all_chosen(choice->group, "table", choice->tables);
-	insert_all_chosen(choice->group, "schema", choice->schemas);
-	insert_all_chosen(choice->group, "except", choice->except_tables);
-	flo_sql_end(&sql);
-}
-
 void
 flo_store_add_chosen(const char *group, const char *kind, const FloChosen *chosen)
 {
-	FloSqlSession sql;
-
-	flo_sql_begin(&sql);
-	insert_chosen(group, kind, chosen);
-	flo_sql_end(&sql);
+	insert_chosen(group, kind, list_make1(unconstify(FloChosen *, chosen)));
 }
 
 #define THIS_ONE " WHERE group_name = $1 AND kind = $2 AND object = $3::oid AND name = $4"
@@ -554,6 +547,13 @@ void
 flo_store_retire_chosen(const char *group, const char *kind, const FloChosen *chosen)
 {
 	flo_sql_do(SPI_OK_UPDATE, "UPDATE flo.chosen SET former = true" THIS_ONE,
+			   4, group, kind, psprintf("%u", chosen->object), chosen->name);
+}
+
+void
+flo_store_remove_chosen(const char *group, const char *kind, const FloChosen *chosen)
+{
+	flo_sql_do(SPI_OK_DELETE, "DELETE FROM flo.chosen" THIS_ONE,
 			   4, group, kind, psprintf("%u", chosen->object), chosen->name);
 }
 

@@ -56,7 +56,27 @@ typedef struct Table
 	Oid			published;
 	uint32		ranges;
 	bool		announced;		/* its key is in the bucket */
+
+	/* sums of its ranges, of those that were published */
+	bool		finished;
+	uint64		rows;
+	uint64		chunks;
+	uint64		bytes;
 } Table;
+
+/* What is known of a relation, found by its OID: a copy may be of thousands */
+typedef struct Entry
+{
+	uint32		id;
+	char		status;
+	bool		requested;
+	bool		copied;			/* by an earlier attempt of this generation */
+	Table	   *table;			/* NULL = not planned */
+} Entry;
+
+#define FLO_BY_ID entries
+#define FLO_BY_ID_ENTRY Entry
+#include "core/byid.h"
 
 typedef struct Leader
 {
@@ -74,6 +94,8 @@ typedef struct Leader
 	List	   *requests;		/* of FloCopyRequest *, when the copy is of
 								 * these only */
 	List	   *tables;			/* of Table * */
+	entries_hash *entries;
+	Table	  **task_tables;	/* of the tasks */
 	FloCopyTeam team;
 
 	uint64		purged;
@@ -85,44 +107,49 @@ typedef struct Leader
 
 /* --- planning ------------------------------------------------------------ */
 
-/* Was the table finished by an earlier attempt of this generation? */
-static bool
-already_copied(Leader *l, Oid published)
+static Entry *
+entry_of(Leader *l, Oid relation)
 {
-	return !l->copy.marked &&
-		flo_records_copy_table(l->bus, l->bucket, published, l->generation) != NULL;
+	bool		found;
+	Entry	   *entry = entries_insert(l->entries, relation, &found);
+
+	if (!found)
+	{
+		entry->requested = entry->copied = false;
+		entry->table = NULL;
+	}
+	return entry;
+}
+
+/* Tables that are to be copied alone, and those that need not be */
+static void
+note_relations(Leader *l)
+{
+	ListCell   *cell;
+
+	l->entries = entries_create(CurrentMemoryContext, 256, NULL);
+	if (l->copy.marked)
+	{
+		foreach(cell, l->requests)
+			entry_of(l, ((FloCopyRequest *) lfirst(cell))->relation)->requested = true;
+	}
+	else
+	{
+		foreach(cell, flo_records_copied_tables(l->bus, l->bucket, l->generation))
+			entry_of(l, lfirst_oid(cell))->copied = true;
+	}
 }
 
 static Table *
-table_of(Leader *l, Oid published)
+table_of(Leader *l, Entry *entry)
 {
-	ListCell   *cell;
-	Table	   *table;
-
-	foreach(cell, l->tables)
+	if (entry->table == NULL)
 	{
-		if (((Table *) lfirst(cell))->published == published)
-			return lfirst(cell);
+		entry->table = palloc0(sizeof(Table));
+		entry->table->published = entry->id;
+		l->tables = lappend(l->tables, entry->table);
 	}
-	table = palloc0(sizeof(Table));
-	table->published = published;
-	l->tables = lappend(l->tables, table);
-	return table;
-}
-
-static bool
-is_requested(Leader *l, Oid published)
-{
-	ListCell   *cell;
-
-	if (!l->copy.marked)
-		return true;
-	foreach(cell, l->requests)
-	{
-		if (((FloCopyRequest *) lfirst(cell))->relation == published)
-			return true;
-	}
-	return false;
+	return entry->table;
 }
 
 static void
@@ -130,12 +157,13 @@ plan_relation(void *arg, const FloCopyRelation *what)
 {
 	Leader	   *l = arg;
 	bool		read = l->copy.marked || l->spec->mode != FLO_MODE_STREAM;	/* or locked alone */
+	Entry	   *entry = entry_of(l, what->published);
 	Table	   *table;
 	uint32		ranges;
 
-	if (!is_requested(l, what->published) || already_copied(l, what->published))
+	if (l->copy.marked ? !entry->requested : entry->copied)
 		return;
-	table = read ? table_of(l, what->published) : NULL;
+	table = read ? table_of(l, entry) : NULL;
 	ranges = flo_team_plan(&l->team, what, read, read ? table->ranges : 0);
 	if (read)
 		table->ranges = ranges;
@@ -151,6 +179,9 @@ share_plan(Leader *l)
 	};
 
 	flo_team_share(&l->team, l->group, &identity, l->copy.attempt, 0);
+	l->task_tables = palloc(sizeof(Table *) * Max(l->team.plan->ntasks, 1));
+	for (int i = 0; i < l->team.plan->ntasks; i++)
+		l->task_tables[i] = entry_of(l, l->team.plan->tasks[i].published)->table;
 	l->copy.bytes = l->team.bytes;
 	l->copy.segment = dsm_segment_handle(l->team.segment);
 }
@@ -170,52 +201,68 @@ table_record(Leader *l, Oid relation)
 	return record;
 }
 
-/* Is all of a table published?  Then that is told. */
-static bool
-describe_finished(Leader *l, const Table *table, FloCopyTableRecord *record)
-{
-	bool		finished = true;
-
-	*record = table_record(l, table->published);
-	SpinLockAcquire(&l->team.plan->mutex);
-	for (int i = 0; i < l->team.plan->ntasks; i++)
-	{
-		FloCopyTask *task = &l->team.plan->tasks[i];
-
-		if (task->published != table->published)
-			continue;
-		finished &= task->state == FLO_TASK_DONE;
-		record->rows += task->rows;
-		record->chunks += task->chunks;
-		record->bytes += (int64) task->bytes;
-	}
-	SpinLockRelease(&l->team.plan->mutex);
-	if (!finished)
-		return false;
-	record->schema = get_namespace_name(get_rel_namespace(table->published));
-	record->table = get_rel_name(table->published);
-	return true;
-}
-
-/* The last of the tables that a marker named ends the copy for a worker */
+/* How far all tables are */
 static void
-announce_finished(Leader *l)
+sum_up(Leader *l)
 {
 	ListCell   *cell;
 
+	foreach(cell, l->tables)
+	{
+		Table	   *table = lfirst(cell);
+
+		table->finished = true;
+		table->rows = table->chunks = table->bytes = 0;
+	}
+	SpinLockAcquire(&l->team.plan->mutex);
+	for (int i = 0; i < l->team.plan->ntasks; i++)
+	{
+		const FloCopyTask *task = &l->team.plan->tasks[i];
+		Table	   *table = l->task_tables[i];
+
+		table->finished &= task->state == FLO_TASK_DONE;
+		table->rows += task->rows;
+		table->chunks += task->chunks;
+		table->bytes += task->bytes;
+	}
+	SpinLockRelease(&l->team.plan->mutex);
+}
+
+/* All of a table is published */
+static void
+announce(Leader *l, Table *table)
+{
+	FloCopyTableRecord record = table_record(l, table->published);
+
+	record.rows = (int64) table->rows;
+	record.chunks = (int64) table->chunks;
+	record.bytes = (int64) table->bytes;
+	record.schema = get_namespace_name(get_rel_namespace(table->published));
+	record.table = get_rel_name(table->published);
+	flo_records_put(l->bus, l->bucket, flo_copy_table_key(table->published),
+					&flo_copy_table_format, &record, true);
+	table->announced = true;
+}
+
+/* The last of the tables that a marker named ends the copy for a worker: sequences are there before */
+static void
+announce_finished(Leader *l)
+{
+	bool		sequences = !l->copy.marked;
+	ListCell   *cell;
+
+	sum_up(l);
 	l->copy.tables_done = 0;
 	foreach(cell, l->tables)
 	{
 		Table	   *table = lfirst(cell);
-		FloCopyTableRecord record;
 
-		if (!table->announced && describe_finished(l, table, &record))
+		if (!table->announced && table->finished)
 		{
-			if (l->copy.marked)
+			if (!sequences)
 				flo_copy_publish_sequences(l->bus, l->group, l->generation);
-			flo_records_put(l->bus, l->bucket, flo_copy_table_key(table->published),
-							&flo_copy_table_format, &record, true);
-			table->announced = true;
+			sequences = true;
+			announce(l, table);
 		}
 		l->copy.tables_done += table->announced;
 	}
@@ -473,12 +520,8 @@ announce_gone(Leader *l)
 	foreach(cell, l->requests)
 	{
 		Oid			relation = ((FloCopyRequest *) lfirst(cell))->relation;
-		bool		planned = false;
-		ListCell   *other;
 
-		foreach(other, l->tables)
-			planned |= ((Table *) lfirst(other))->published == relation;
-		if (!planned)
+		if (entry_of(l, relation)->table == NULL)
 		{
 			FloCopyTableRecord record = table_record(l, relation);
 
@@ -497,7 +540,7 @@ finish_copy(Leader *l)
 	};
 
 	strlcpy(done.generation, l->generation, sizeof(done.generation));
-	done.tables = flo_records_copied_tables(l->bus, l->bucket, l->generation);
+	done.tables = list_length(flo_records_copied_tables(l->bus, l->bucket, l->generation));
 	if (l->copy.marked)
 		announce_gone(l);
 	else if (done.tables < list_length(l->tables))
@@ -608,6 +651,7 @@ flo_copy_leader_run(const FloProcessArgs *args)
 	l->team.subject = psprintf("%s.copy", flo_name_subject(l->group));
 	l->team.description = flo_ownership_of_copy(&claim);
 	l->requests = flo_store_copy_requests(l->group);
+	note_relations(l);
 	flo_injection_point("plan.before");
 	flo_copy_each_relation(l->group, plan_relation, l);
 	share_plan(l);

@@ -238,7 +238,7 @@ flo_team_make_stream(FloCopyTeam *t, int64 limit)
 	config.description = t->description;
 	if (flo_stream_info(t->bus, t->stream, &info))
 	{
-		flo_stream_update(t->bus, &config);
+		flo_stream_update(t->bus, &config, &info);
 		return;
 	}
 

@@ -146,7 +146,7 @@ begin_session(Replicator *rep)
 	 */
 	flo_reports_load(rep->bus, rep->bucket, rep->retention);
 	if (there)
-		flo_stream_update(rep->bus, &config);
+		flo_stream_update(rep->bus, &config, &info);
 	if (earlier)
 		flo_generation_empty_stream(rep->bus, rep->stream, &info, &end);
 
@@ -335,8 +335,6 @@ forget_statements(void *arg, TransactionId xid)
 static bool
 follow_configuration(Replicator *rep)
 {
-	FloStreamConfig config;
-
 	if (!rep->changed && rep->reloads == flo_reload_count)
 		return true;
 	rep->changed = false;
@@ -360,8 +358,7 @@ follow_configuration(Replicator *rep)
 	flo_decoder_set_origin(rep->decoder, rep->spec->options.origin);
 	flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
 	flo_replicator_limit_early(rep);
-	config = flo_replicator_stream_config(rep);
-	flo_stream_update(rep->bus, &config);
+	flo_upkeep_restore_limits(rep);
 	return true;
 }
 

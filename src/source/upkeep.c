@@ -113,15 +113,14 @@ purge_half(Replicator *rep)
 	return true;
 }
 
-/* Those that the stream should have: somebody may have set others by hand */
-static void
-restore_limits(Replicator *rep)
+void
+flo_upkeep_restore_limits(Replicator *rep)
 {
 	FloStreamConfig config = flo_replicator_stream_config(rep);
 	FloStreamInfo info;
 
 	if (flo_stream_info(rep->bus, rep->stream, &info))
-		flo_stream_update(rep->bus, &config);
+		flo_stream_update(rep->bus, &config, &info);
 }
 
 /* A limit may have been raised: false when that can only be seen to by a new process */
@@ -135,7 +134,7 @@ follow_limits(Replicator *rep, bool *changed)
 	rep->reloads = flo_reload_count;
 	if (rep->decoder == NULL || IsTransactionState() || !flo_replicator_load_spec(rep))
 		return false;
-	restore_limits(rep);
+	flo_upkeep_restore_limits(rep);
 	flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
 	return true;
 }
@@ -195,7 +194,7 @@ await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr
 
 		if (flo_stop_requested())
 			flo_stop_now();
-		restore_limits(rep);
+		flo_upkeep_restore_limits(rep);
 		show_full(rep, words, inside, upto);
 		if (!counted)
 			flo_state_retry(FLO_RETRIED_ROOM, ERRCODE_INSUFFICIENT_RESOURCES,
@@ -267,12 +266,13 @@ look_at_bucket(Replicator *rep)
 		!flo_generation_is_announced(&rep->copy))
 		stream_has_changed(psprintf("state bucket \"%s\" has lost what was in it", rep->bucket));
 	config.description = flo_ownership_of_bucket(&rep->claim);
-	flo_bucket_create(rep->bus, rep->bucket, &config);
+	flo_bucket_update(rep->bus, rep->bucket, &config, &info);
 }
 
 void
 flo_upkeep_look(Replicator *rep)
 {
+	FloStreamConfig config;
 	FloStreamInfo info;
 
 	if (!flo_clock_passed(rep->looked, LOOK_INTERVAL))
@@ -281,7 +281,8 @@ flo_upkeep_look(Replicator *rep)
 	look_at_bucket(rep);
 	if (!flo_stream_info(rep->bus, rep->stream, &info))
 		stream_has_changed(psprintf("stream \"%s\" does not exist any more", rep->stream));
-	restore_limits(rep);
+	config = flo_replicator_stream_config(rep);
+	flo_stream_update(rep->bus, &config, &info);
 	if (!flo_publisher_idle(rep->publisher))
 		return;
 	if (info.last_seq != rep->published_seq)

@@ -10,6 +10,9 @@
 /* Remove what no worker needs any more */
 extern void flo_upkeep_purge(Replicator *rep);
 
+/* Those that the stream should have: the configuration, or somebody by hand, has changed them */
+extern void flo_upkeep_restore_limits(Replicator *rep);
+
 /*
  * Now and then, when nothing is under way: are stream and state bucket still what
  * they were?  Throws 40001 when only a new session can go on.
