@@ -73,21 +73,28 @@ COMMENT ON COLUMN flo.checked_letters.letters IS 'number of letters';
 COMMENT ON COLUMN flo.checked_letters.oldest IS 'when the first of them was set aside';
 
 -- unlike to_regclass() it needs no right to the schema
+-- in plpgsql, which keeps its plans: it is asked for each of thousands of tables
 CREATE FUNCTION flo.table_called(schema_name text, table_name text) RETURNS oid
-	LANGUAGE sql STABLE PARALLEL SAFE
+	LANGUAGE plpgsql STABLE PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	 WHERE n.nspname = schema_name AND c.relname = table_name
-	   AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+BEGIN
+	RETURN (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			 WHERE n.nspname = table_called.schema_name AND c.relname = table_called.table_name
+			   AND c.relkind IN ('r', 'p', 'v', 'm', 'f'));
+END
 $$;
 COMMENT ON FUNCTION flo.table_called(text, text) IS 'internal: OID of a table, or of what else has rows, by its name; NULL when there is none';
 
 CREATE FUNCTION flo.table_called(name text) RETURNS oid
-	LANGUAGE sql STABLE PARALLEL SAFE
+	LANGUAGE plpgsql STABLE PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT flo.table_called(p.names[1], p.names[2]) FROM (SELECT parse_ident(name) AS names) p
+DECLARE
+	names text[] := parse_ident(table_called.name);
+BEGIN
+	RETURN flo.table_called(names[1], names[2]);
+END
 $$;
 COMMENT ON FUNCTION flo.table_called(text) IS 'internal: the same by its name as flo.tables shows it';
 

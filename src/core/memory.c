@@ -12,8 +12,8 @@
  * It costs too much when the tables in use alone need more: forgotten, they are
  * learned again at once, and so for ever.  That shows by their OIDs, which are
  * remembered over the forgetting: when most of what was learned since had been
- * known before, nothing is forgotten, and more memory is granted.  Once tables
- * come and go again, the setting holds again.
+ * known before, nothing is forgotten, and more memory is granted, up to eight times
+ * as much.  Once tables come and go again, the setting holds again.
  *
  * The server's caches forget tables that are dropped, but none that live.
  */
@@ -28,17 +28,17 @@
 /* Tables learned between two looks at how much memory they take */
 #define LOOK_EVERY 32
 
-/* Tables learned from one forgetting to the next that make it "at once" */
-#define AT_ONCE (4 * LOOK_EVERY)
+/* Tables that are kept in mind at most: half a megabyte of OIDs */
+#define MAX_IN_MIND 16384
 
-/* Tables that are kept in mind at most when forgettings follow one another */
-#define MAX_IN_MIND 4096
+/* What is granted at most, in terms of the setting */
+#define MOST_GRANTED 8
 
 struct FloRoom
 {
 	MemoryContext mine;
 	HTAB	   *known;			/* OIDs learned since the last forgetting */
-	HTAB	   *forgotten;		/* by it; NULL = none yet */
+	HTAB	   *forgotten;		/* by it, and before; NULL = none yet */
 	uint32		learned;		/* since then */
 	uint32		again;			/* of these, such as had been known */
 	uint32		looked;			/* "learned" at the last look */
@@ -94,6 +94,7 @@ flo_room_is_short(const FloRoom *room, Size others)
 bool
 flo_room_is_needed(FloRoom *room, Size others)
 {
+	Size		most = (Size) flo_table_memory * 1024 * MOST_GRANTED;
 	Size		use;
 
 	if (room->learned - room->looked < LOOK_EVERY)
@@ -102,16 +103,15 @@ flo_room_is_needed(FloRoom *room, Size others)
 	use = taken(room, others);
 	if (use <= Max((Size) flo_table_memory * 1024, room->granted))
 		return false;
-	if (room->again < room->learned / 2)
+	if (room->again < room->learned / 2 || use > most)
 		return true;
-	room->granted = use + use / 2;
+	room->granted = Min(use + use / 2, most);
 	return false;
 }
 
 /*
- * When the memory is short again at once, each forgetting has seen a few tables
- * only: those of several are kept in mind, or tables in turn would never be
- * taken for such as had been known.
+ * Those of several forgettings: of tables in turn, each has seen others than the one
+ * before, and they would never be taken for such as had been known.
  */
 static void
 keep_in_mind(FloRoom *room)
@@ -119,8 +119,7 @@ keep_in_mind(FloRoom *room)
 	HASH_SEQ_STATUS scan;
 	uint32	   *table;
 
-	if (room->forgotten == NULL || room->learned > AT_ONCE ||
-		hash_get_num_entries(room->forgotten) > MAX_IN_MIND)
+	if (room->forgotten == NULL || hash_get_num_entries(room->forgotten) > MAX_IN_MIND)
 	{
 		if (room->forgotten != NULL)
 			hash_destroy(room->forgotten);
