@@ -346,15 +346,16 @@ flo_bus_max_payload(FloBus *bus)
 void
 flo_bus_pump(FloBus *bus)
 {
-	check_status(bus, flo_bus_module->pump(bus->nats));
+	check_status(bus, flo_bus_module->pump(bus->nats, false));
 }
 
 void
 flo_bus_wait(FloBus *bus, long timeout_ms)
 {
-	flo_wait(flo_bus_module->socket(bus->nats), flo_bus_module->want_write(bus->nats),
-			 timeout_ms);
-	flo_bus_pump(bus);
+	int			fired = flo_wait(flo_bus_module->socket(bus->nats),
+								 flo_bus_module->want_write(bus->nats), timeout_ms);
+
+	check_status(bus, flo_bus_module->pump(bus->nats, (fired & WL_SOCKET_READABLE) != 0));
 }
 
 void

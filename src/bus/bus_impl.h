@@ -113,8 +113,11 @@ typedef struct FloNatsFunctions
 	/* What the last status other than OK was about */
 	const char *(*error) (FloNats *nats);
 
-	/* All socket I/O that is possible now, within a bound */
-	FloNatsStatus (*pump) (FloNats *nats);
+	/*
+	 * All socket I/O that is possible now, within a bound; only one read,
+	 * without asking first, where the socket is known to be readable.
+	 */
+	FloNatsStatus (*pump) (FloNats *nats, bool readable);
 
 	/*
 	 * Queue a message; part of it may leave at once.  The answer arrives in

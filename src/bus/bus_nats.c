@@ -537,29 +537,25 @@ get_error(FloNats *nats)
 static short
 poll_socket(FloNats *nats, int timeout_ms)
 {
-	struct pollfd pfd;
+	struct pollfd pfd = {nats->socket, POLLIN | (nats->want_write ? POLLOUT : 0), 0};
 
-	if (nats->socket < 0)
-		return 0;
-	pfd.fd = nats->socket;
-	pfd.events = POLLIN | (nats->want_write ? POLLOUT : 0);
-	pfd.revents = 0;
-	if (poll(&pfd, 1, timeout_ms) <= 0)
+	if (nats->socket < 0 || poll(&pfd, 1, timeout_ms) <= 0)
 		return 0;
 	return pfd.revents;
 }
 
 static FloNatsStatus
-pump(FloNats *nats)
+pump(FloNats *nats, bool readable)
 {
 	sigset_t	saved;
 	uint32		errors;
 
 	if (nats->tls)
 		flo_block_most_signals(&saved);
-	for (int i = 0; i < READS_PER_PUMP; i++)
+	readable &= !nats->want_write;
+	for (int i = 0; i < (readable ? 1 : READS_PER_PUMP); i++)
 	{
-		short		ready = poll_socket(nats, 0);
+		short		ready = readable ? POLLIN : poll_socket(nats, 0);
 
 		if (ready == 0)
 			break;
@@ -709,15 +705,18 @@ take(FloNats *nats, FloNatsInbox inbox, FloNatsMessage *result)
 {
 	natsMsg    *message = NULL;
 	natsStatus	status;
+	int			pending = 0;
 	Held	   *held;
 	static char nothing[2];
 
 	memset(result, 0, sizeof(*result));
 	if (nats->subscriptions[inbox] == NULL)
 		return FLO_NATS_NONE;
-	status = natsSubscription_NextMsg(&message, nats->subscriptions[inbox], 0);
-	if (status == NATS_TIMEOUT)
+	/* the library would compose words about there being nothing */
+	if (natsSubscription_GetPending(nats->subscriptions[inbox], &pending, NULL) == NATS_OK &&
+		pending == 0)
 		return FLO_NATS_NONE;
+	status = natsSubscription_NextMsg(&message, nats->subscriptions[inbox], 0);
 	if (status == NATS_NO_RESPONDERS)
 	{
 		/* The library swallows this message, and the token with it */

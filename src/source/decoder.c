@@ -732,6 +732,26 @@ flo_decoder_set_origin(FloDecoder *decoder, FloOriginFilter origin)
 	decoder->origin = origin;
 }
 
+/*
+ * Is it known that there is no more WAL to read?  Trying in vain would cost the reader
+ * its page and its open file.  Mostly the last record that was read ends where WAL did,
+ * as that was flushed for it.
+ */
+static bool
+is_dry(FloDecoder *decoder)
+{
+	XLogRecPtr	read = decoder->context->reader->EndRecPtr;
+
+	if (XLogRecPtrIsInvalid(decoder->dry_at) && read == read_limit)
+		decoder->dry_at = read;
+	if (XLogRecPtrIsInvalid(decoder->dry_at))
+		return false;
+	if (GetFlushRecPtr(NULL) == decoder->dry_at)
+		return true;
+	decoder->dry_at = InvalidXLogRecPtr;
+	return false;
+}
+
 bool
 flo_decoder_step(FloDecoder *decoder)
 {
@@ -740,13 +760,8 @@ flo_decoder_step(FloDecoder *decoder)
 	XLogRecord *record;
 	MemoryContext old;
 
-	/* trying in vain would cost the reader its page */
-	if (!XLogRecPtrIsInvalid(decoder->dry_at))
-	{
-		if (GetFlushRecPtr(NULL) == decoder->dry_at)
-			return false;
-		decoder->dry_at = InvalidXLogRecPtr;
-	}
+	if (is_dry(decoder))
+		return false;
 
 	/* the reader's buffers grow in the current context and must live on */
 	old = MemoryContextSwitchTo(decoder->context->context);
