@@ -225,8 +225,8 @@ flo_worker_drop_half(FloWorker *w)
 }
 
 /*
- * The stream has run dry between transactions: everything read is committed,
- * and flushed and told unless that was done a moment ago; then it is the next
+ * The stream has run dry between transactions: everything read is committed, and
+ * flushed and told when nothing has come for a moment; until then it is the next
  * call's.  What heartbeats say is durable by then, too.
  */
 void
@@ -249,7 +249,7 @@ flo_worker_run_dry(FloWorker *w)
 	if (!XLogRecPtrIsInvalid(w->unflushed_local))
 	{
 		w->unflushed_seq = Max(w->unflushed_seq, done);
-		flo_worker_flush(w, flo_clock_passed(w->flushed, FLO_DRY_FLUSH_INTERVAL));
+		flo_worker_flush(w, flo_clock_passed(Max(w->flushed, w->heard), FLO_DRY_FLUSH_INTERVAL));
 	}
 	if (XLogRecPtrIsInvalid(w->unflushed_local))
 		w->durable = Max(w->durable, w->position);

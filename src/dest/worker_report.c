@@ -141,6 +141,18 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 	w->reported_seq = report.seq;
 }
 
+/* Is it time for another round?  A commit that others have flushed costs no waiting */
+static bool
+flush_is_due(const FloWorker *w)
+{
+	if (!flo_clock_passed(w->flushed, FLO_DRY_FLUSH_INTERVAL))
+		return false;
+	if (XLogRecPtrIsInvalid(w->unflushed_local))
+		return flo_clock_passed(w->flushed, FLO_FLUSH_INTERVAL);
+	return GetFlushRecPtr(NULL) >= w->unflushed_local || flo_state_awaited() ||
+		flo_clock_passed(w->flushed, FLO_FLUSH_PATIENCE);
+}
+
 /*
  * Take note of commits that have reached the disk, with "force" of all of
  * them.  Everything told to the outside happens here, after the flush.
@@ -150,7 +162,7 @@ flo_worker_flush(FloWorker *w, bool force)
 {
 	bool		news;
 
-	if (!force && !flo_clock_passed(w->flushed, FLO_FLUSH_INTERVAL))
+	if (!force && !flush_is_due(w))
 		return;
 	w->flushed = flo_clock();
 	if (!XLogRecPtrIsInvalid(w->unflushed_local))

@@ -19,13 +19,19 @@
 #include "monitor/state.h"
 #include "sink/sink.h"
 
-/* ms between two flushes of commits, acknowledgements and reports under load */
+/*
+ * ms between two rounds of acknowledgements and reports under load, and the longest
+ * time that a sink which writes elsewhere takes in before it waits for the disk
+ */
 #define FLO_FLUSH_INTERVAL 100
 
 /*
- * The same when the stream has run dry: the next transaction shall not find us
- * waiting for the disk
+ * ms for which commits here are left to the server's WAL writer, as long as more come: the
+ * next transaction shall not find us waiting for the disk
  */
+#define FLO_FLUSH_PATIENCE 250
+
+/* The same when nothing has come for so long, or somebody waits; never more often */
 #define FLO_DRY_FLUSH_INTERVAL 20
 
 /* What a worker has heard of its source, and whether it hears it still: see worker_source.c */

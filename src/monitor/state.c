@@ -16,6 +16,8 @@
 #include "monitor/shmem.h"
 #include "monitor/wake.h"
 #include "storage/ipc.h"
+#include "storage/proclist.h"
+#include "storage/spin.h"
 #include "utils/timestamp.h"
 
 const FloSelf *flo_me = NULL;
@@ -491,6 +493,18 @@ flo_state_decodes(void)
 {
 	if (pg_atomic_exchange_u32(&flo_wake_slots[self.slot].database, MyDatabaseId) == InvalidOid)
 		pg_atomic_fetch_add_u32(flo_replicators, 1);
+}
+
+bool
+flo_state_awaited(void)
+{
+	ConditionVariable *progress = &my_entry()->progress;
+	bool		awaited;
+
+	SpinLockAcquire(&progress->mutex);
+	awaited = !proclist_is_empty(&progress->wakeup);
+	SpinLockRelease(&progress->mutex);
+	return awaited;
 }
 
 bool

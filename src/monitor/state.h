@@ -185,6 +185,9 @@ extern void flo_state_report(const FloPositions *positions);
 extern void flo_state_pending(TimestampTz oldest_pending, TimestampTz source_seen,
 							  int64 pending_bytes);
 
+/* Does a session wait for this process to get on?  One may begin to at any time. */
+extern bool flo_state_awaited(void);
+
 /* --- what commits tell a replicator -------------------------------------- */
 
 /* This process decodes its database: have it woken by commits until it exits */
