@@ -388,28 +388,24 @@ flush_commit(void)
  * There is nothing more to read, so what is packed leaves.  Under a live load there is
  * more in a moment, and a chunk for each commit would cost all processes on its way,
  * and the load, more than the commit did.  So when such chunks have followed each
- * other for a while, the next one waits until the one before is GATHER_TIME ago.
- * Not by the latch: each commit sets it, which is cheap as long as nobody waits there.
+ * other for a while, nothing is read for GATHER_TIME after each.  Not by the latch:
+ * each commit sets it, which is cheap as long as nobody waits there.
  * False when that was done, and it is to be read on.
  */
 static bool
 send_what_is_packed(Replicator *rep)
 {
-	int64		since = flo_clock() - rep->flushed;
+	FloClock	now = flo_clock();
 
 	if (!flo_publisher_can_flush(rep->publisher))
 		return true;
-	if (since >= 2 * GATHER_TIME)
-		rep->in_a_row = 0;
-	if (rep->in_a_row >= GATHER_AFTER && since < GATHER_TIME)
-	{
-		pg_usleep(GATHER_TIME - since);
-		return false;
-	}
-	rep->flushed = flo_clock();
-	rep->in_a_row++;
+	rep->in_a_row = now - rep->flushed < 2 * GATHER_TIME ? rep->in_a_row + 1 : 0;
+	rep->flushed = now;
 	flo_publisher_flush(rep->publisher);
-	return true;
+	if (rep->in_a_row < GATHER_AFTER)
+		return true;
+	pg_usleep(GATHER_TIME);
+	return false;
 }
 
 /* Say how far we are when there was nothing else to say it with */
