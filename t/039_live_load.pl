@@ -1,6 +1,6 @@
 
 # A live load of small transactions: those of a moment travel together, each whole and
-# in order, and a lone one waits for nothing.
+# in order, and a lone one waits for nothing.  Wherever WAL ends, what comes after it is read.
 
 use strict;
 use warnings;
@@ -47,5 +47,15 @@ for my $commit ('off', 'on')
 	cmp_ok($messages, '<', $ms / 2 + 200, "synchronous_commit $commit: transactions travel together");
 	is_same_table($source, $dest, 't');
 }
+
+# Commits that end at every place of a page, at its end too, most of them looked at alone
+$source->safe_psql('postgres', q{SET synchronous_commit = on;
+	DO $$ BEGIN FOR i IN 1 .. 1100 LOOP
+		PERFORM pg_logical_emit_message(true, 'nobody', repeat('x', 8 * (i % 1024)));
+		INSERT INTO t VALUES (1000000 + i, 'some text'); COMMIT;
+		IF i % 300 = 0 THEN PERFORM pg_switch_wal(); END IF;
+	END LOOP; END $$});
+wait_caught_up($source, $dest, 'g');
+is_same_table($source, $dest, 't');
 
 done_testing();

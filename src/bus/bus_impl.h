@@ -17,7 +17,7 @@
 #define FLO_NATS_ENTRY "flo_nats_functions"
 
 /* Raised with every change of this file: both modules must agree */
-#define FLO_NATS_ABI 7
+#define FLO_NATS_ABI 8
 
 typedef enum FloNatsStatus
 {

@@ -666,7 +666,7 @@ static void
 connect_to_broker(Replicator *rep)
 {
 	rep->bus = flo_bus_await(psprintf("pg_flo replicator %s", rep->group));
-	rep->begun = rep->looked = flo_clock();
+	rep->begun = rep->looked = rep->slot_saved = flo_clock();
 	rep->reloads = flo_reload_count;
 	flo_bus_when_full(rep->bus, flo_upkeep_found_no_room, rep);
 	rep->compare.group = rep->group;
