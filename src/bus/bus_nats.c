@@ -553,9 +553,9 @@ pump(FloNats *nats, bool readable)
 	if (nats->tls)
 		flo_block_most_signals(&saved);
 	readable &= !nats->want_write;
-	for (int i = 0; i < (readable ? 1 : READS_PER_PUMP); i++)
+	for (int i = 0; i < READS_PER_PUMP; i++)
 	{
-		short		ready = readable ? POLLIN : poll_socket(nats, 0);
+		short		ready = readable && i == 0 ? POLLIN : poll_socket(nats, 0);
 
 		if (ready == 0)
 			break;

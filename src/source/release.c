@@ -122,7 +122,7 @@ is_out_of_time(Replicator *rep)
 static bool
 up_to_date(Replicator *rep)
 {
-	return !TimestampDifferenceExceeds(rep->caught_up, GetCurrentTimestamp(), UP_TO_DATE);
+	return !TimestampDifferenceExceeds(rep->caught_up.at, GetCurrentTimestamp(), UP_TO_DATE);
 }
 
 /* Nothing left to be gained: the slot has moved, or cannot */

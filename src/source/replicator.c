@@ -384,6 +384,19 @@ flush_commit(void)
 	return true;
 }
 
+/* All that has committed is read: with what is published until now, nothing is left */
+static FloCaughtUp
+place_here(Replicator *rep)
+{
+	FloCaughtUp here = {
+		.at = GetCurrentTimestamp(),
+		.lsn = flo_decoder_position(rep->decoder),
+		.xid = XidFromFullTransactionId(ReadNextFullTransactionId())
+	};
+
+	return here;
+}
+
 /*
  * There is nothing more to read, so what is packed leaves.  Under a live load there is
  * more in a moment, and a chunk for each commit would cost all processes on its way,
@@ -396,6 +409,7 @@ static bool
 send_what_is_packed(Replicator *rep)
 {
 	FloClock	now = flo_clock();
+	FloCaughtUp here;
 
 	if (!flo_publisher_can_flush(rep->publisher))
 		return true;
@@ -404,7 +418,11 @@ send_what_is_packed(Replicator *rep)
 	flo_publisher_flush(rep->publisher);
 	if (rep->in_a_row < GATHER_AFTER)
 		return true;
+	here = place_here(rep);
 	pg_usleep(GATHER_TIME);
+	flo_publisher_pump(rep->publisher);
+	if (flo_publisher_idle(rep->publisher))
+		rep->caught_up = here;
 	return false;
 }
 
@@ -584,11 +602,7 @@ loop(Replicator *rep)
 		if (!more)
 			more = !send_what_is_packed(rep);
 		if (!more && flo_publisher_idle(rep->publisher))
-		{
-			rep->caught_up = GetCurrentTimestamp();
-			rep->caught_up_lsn = flo_decoder_position(rep->decoder);
-			rep->caught_up_xid = XidFromFullTransactionId(ReadNextFullTransactionId());
-		}
+			rep->caught_up = place_here(rep);
 		heartbeat(rep, !more, &wanted);
 		flo_upkeep_look(rep);
 		housekeep(rep, false);

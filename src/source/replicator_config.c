@@ -107,14 +107,14 @@ flo_replicator_report(Replicator *rep)
 	if (rep->decoder != NULL)
 		positions.received = Max(positions.received, flo_decoder_position(rep->decoder));
 	positions.durable = rep->published;
-	positions.known = Max(rep->published, rep->caught_up_lsn);
-	positions.next_xid = rep->published > rep->caught_up_lsn ? InvalidTransactionId :
-		rep->caught_up_xid;
+	positions.known = Max(rep->published, rep->caught_up.lsn);
+	positions.next_xid = rep->published > rep->caught_up.lsn ? InvalidTransactionId :
+		rep->caught_up.xid;
 	positions.oldest_pending = flo_publisher_oldest(rep->publisher);
 	if ((phase == FLO_COPY_SNAPSHOT || phase == FLO_COPY_RUNNING) &&
 		(positions.oldest_pending == 0 || rep->copy.since < positions.oldest_pending))
 		positions.oldest_pending = rep->copy.since;
-	positions.source_seen = rep->caught_up;
+	positions.source_seen = rep->caught_up.at;
 	positions.open_bytes = flo_publisher_open_bytes(rep->publisher);
 	positions.pending_bytes = flo_publisher_pending_bytes(rep->publisher);
 	flo_state_report(&positions);

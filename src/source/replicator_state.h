@@ -24,6 +24,14 @@
 #include "source/session.h"
 #include "source/spool.h"
 
+/* When there was nothing left to publish last */
+typedef struct FloCaughtUp
+{
+	TimestampTz at;
+	XLogRecPtr	lsn;			/* up to where */
+	TransactionId xid;			/* that none had yet */
+} FloCaughtUp;
+
 typedef struct Replicator
 {
 	/* names and configuration */
@@ -64,9 +72,7 @@ typedef struct Replicator
 	XLogRecPtr	reported;		/* "source" key of the bucket */
 	FloClock	presence;		/* when that was written */
 	bool		said_stopping;	/* there */
-	TimestampTz caught_up;		/* when there was nothing left to publish last */
-	XLogRecPtr	caught_up_lsn;	/* up to where */
-	TransactionId caught_up_xid;	/* that none had yet */
+	FloCaughtUp caught_up;
 	bool		reads_again;	/* WAL before what is new */
 	FloClock	reading_shown;
 	uint64		purged;
