@@ -381,7 +381,7 @@ CREATE VIEW flo.copy_work AS
 			 ON y.group_name = k.group_name AND y.worker_name = k.worker_name AND y.schema_name = n.schema_name AND y.table_name = n.table_name
 			AND p.relation IS NOT NULL
 	  LEFT JOIN flo.index_builds() b
-			 ON b.relation = CASE WHEN r.phase LIKE 'building%' AND p.relation IS NOT NULL
+			 ON b.relation = CASE WHEN r.phase ~ '^(loading|building)' AND p.relation IS NOT NULL
 								  THEN pg_catalog.to_regclass(pg_catalog.format('%I.%I', n.schema_name, n.table_name))::oid END
 	  CROSS JOIN LATERAL (
 			SELECT k.worker_name = 'replicator' AS source,

@@ -200,6 +200,7 @@ $source->safe_psql('postgres', qq{CREATE TABLE p$_ (id int PRIMARY KEY, v int, r
 	INSERT INTO p$_ SELECT i, i, i FROM generate_series(1, 1000) i}) for 1 .. 3;
 $source->safe_psql('postgres', q{ALTER TABLE p2 ADD FOREIGN KEY (r) REFERENCES p1;
 	ALTER TABLE p1 ADD FOREIGN KEY (r) REFERENCES p3});
+my $log_before = -s $dest->logfile;
 halt_at($dest, 'build.before');
 create_copy_group($source, $dest, 'p', tables => q{'{p1, p2, p3}'}, sync_schema => 1, wait => 0,
 	worker_options => q{'{"loaders": 3}'});
@@ -209,9 +210,9 @@ ok(wait_until($dest, 'postgres', q{SELECT count(DISTINCT tablename) = 2 AND coun
 	'indexes of other tables are built while one takes its time');
 is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_constraint
 	WHERE contype = 'f' AND conrelid IN ('p1'::regclass, 'p2'::regclass)}), '0', 'foreign keys come after all');
-ok(wait_until($dest, 'postgres', q{SELECT detail ~ '^building indexes: 2 left of 6, 1 processes' FROM flo.status
+ok(wait_until($dest, 'postgres', q{SELECT detail ~ '^building indexes: 2 left of \d, \d processes' FROM flo.status
 	WHERE group_name = 'p'}, 'the detail'), 'detail says how far it is');
-$dest->safe_psql('postgres', 'SELECT pg_terminate_backend(' . helper_pid($dest, 'builder p') . ')');
+$dest->safe_psql('postgres', 'SELECT pg_terminate_backend(' . halted_pid($dest, 'build.before', $log_before) . ')');
 wait_state($dest, 'p', 'postgres', 'streaming');
 is($dest->safe_psql('postgres', q{SELECT (SELECT count(*) FROM pg_indexes WHERE tablename ~ '^p[123]$'),
 	(SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid IN ('p1'::regclass, 'p2'::regclass))}), '6|2',

@@ -19,6 +19,8 @@
 #	copy		From the statement that starts it until the last table is in, of tables in
 #				a database of their own; memory is that of the largest process at either
 #				side, CPU that of all processes of a side.
+#	schema		As a copy, with definitions into a database without any.  In place of native
+#				stands pgcopydb, from its start to its end, its own CPU included.
 #	live		Four sessions of pgbench commit one row after the other, as fast as they
 #				can, while sender and applier are at work beside them.  Its rate is that of
 #				the load, which shares the machine with them; CPU is that of sender, applier
@@ -285,6 +287,38 @@ sub measure_copy
 	$s->{uncopy}->($group);
 	return ($s->{name} => { rate($count, $end - $start), %used, mb_rate => $bytes / 1e6 / ($end - $start),
 			sender_mb => $top[0], applier_mb => $top[1] });
+}
+
+# What there is at the source is made once for each system
+sub measure_schema
+{
+	my ($scenario, $s) = @_;
+	my $count = $scenario->{count};
+	my $db = "bench_schema_$s->{name}";
+	my $name = 'schema' . ++$copies;
+
+	if (!psql('source', 'postgres', "SELECT count(*) FROM pg_database WHERE datname = '$db'"))
+	{
+		psql('source', 'postgres', "CREATE DATABASE $db");
+		psql('source', $db, $scenario->{work});
+		psql('source', $db, 'VACUUM ANALYZE');
+	}
+	psql('dest', 'postgres', "CREATE DATABASE $db");
+	my $start_clone = $s->{clone}->($db, $name);
+	psql($_, $db, 'CHECKPOINT') for qw(source dest);
+	my @cpu = cpu_of_each();
+	my @before = POSIX::times();
+	my $start = time();
+	my $end = $start_clone->() ? finish_watch(watch($db, "($s->{copied}) = 1")) : time();
+	my @after = POSIX::times();
+	my %used = all_used_since($count, @cpu);
+	my $own = 1e6 * ($after[3] + $after[4] - $before[3] - $before[4]) / POSIX::sysconf(&POSIX::_SC_CLK_TCK) / $count;
+	die "$scenario->{name} by $s->{name}: rows or key are missing\n"
+	  if psql('dest', $db, "SELECT count(*) + (SELECT count(*) FROM pg_index WHERE indrelid = 'cloned'::regclass)
+		FROM cloned") != $count + 1;
+	$s->{unclone}->($db, $name);
+	psql('dest', 'postgres', "DROP DATABASE $db");
+	return ($s->{name} => { rate($count, $end - $start), %used, cpu => $used{cpu} + $own });
 }
 
 sub measure_live

@@ -3,6 +3,7 @@
 #	name, title, unit	what it is called, and what is counted
 #	count				how many of them
 #	kind				who measures it: a function measure_KIND of Measure.pm
+#	needs				a program without which it is left out
 #	before, work		SQL at the source, before and while the clock runs
 #	figures				what is shown of it (default: its rate), each with
 #						floor and goal, as ratios to PostgreSQL's own
@@ -106,6 +107,10 @@ sub original
 my @scenarios = (
 	copy('copy_one', 'initial copy, one table', rate(1.2, 1.5), size(4_000_000)),
 	copy('copy_twenty', 'initial copy, twenty tables', rate(1.3, 1.8), map { size(10_000 * $_) } 1 .. 20),
+	{ name => 'copy_schema', title => 'copy with definitions, beside pgcopydb', unit => 'rows', kind => 'schema',
+		count => size(1_000_000), figures => rate(1, 1.5), needs => 'pgcopydb', work => "CREATE TABLE cloned $four_columns;
+			INSERT INTO cloned SELECT i, i % 1000, md5(i::text) || 'abcdefgh', now()
+			FROM generate_series(1, " . size(1_000_000) . ') i' },
 	{ name => 'bulk_insert', title => 'bulk insert, one transaction', unit => 'rows', count => $bulk, again => 1,
 		figures => rate(4, 6), before => 'TRUNCATE bulk', work => fill_bulk($bulk) },
 	{ name => 'bulk_update', title => 'bulk update, one transaction', unit => 'rows', count => $bulk, again => 1,
@@ -164,14 +169,24 @@ for my $s (@scenarios)
 	}
 }
 
+sub is_possible
+{
+	my ($scenario) = @_;
+	my $program = $scenario->{needs};
+
+	return 1 if !$program || grep { -x "$_/$program" } split /:/, $ENV{PATH};
+	print "# $scenario->{name} is left out: $program is not installed\n";
+	return 0;
+}
+
 # Those that are named; all, if none is
 sub scenarios
 {
-	my %wanted = map { $_ => 1 } @_ or return @scenarios;
-	my @found = grep { delete $wanted{ $_->{name} } } @scenarios;
+	my %wanted = map { $_ => 1 } @_;
+	my @found = @_ ? grep { delete $wanted{ $_->{name} } } @scenarios : @scenarios;
 
 	die "no scenario is called " . join(', ', sort keys %wanted) . "\n" if %wanted;
-	return @found;
+	return grep { is_possible($_) } @found;
 }
 
 1;

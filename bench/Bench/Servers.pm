@@ -10,7 +10,8 @@ use POSIX ();
 use Time::HiRes qw(sleep);
 
 our @EXPORT = qw(start_servers stop_servers use_build psql psql_all wait_for psql_command run_pgbench
-  cpu_of_each cpu_seconds cpu_microseconds children_of nats_pid private_mb connection fork_off);
+  cpu_of_each cpu_seconds cpu_microseconds children_of nats_pid private_mb connection fork_off
+  pgcopydb);
 
 my $dir = $ENV{WORK};
 # where the programs of a build are
@@ -41,6 +42,16 @@ sub psql_command
 	my ($side, $db, @statements) = @_;
 	return ("$bin{head}/psql", qw(-X -q -A -t -v ON_ERROR_STOP=1 -d), connection($side, $db),
 		map { ('-c', $_) } @statements);
+}
+
+# As many processes as pg_flo has; it does not analyze what it has copied, either
+sub pgcopydb
+{
+	my ($db) = @_;
+	local $ENV{PATH} = "$bin{head}:$ENV{PATH}";
+	run('pgcopydb clone --table-jobs 4 --index-jobs 4 --skip-vacuum --restart '
+		  . "--dir '$dir/pgcopydb' --source '" . connection('source', $db) . "' --target '" . connection('dest', $db)
+		  . "' >'$dir/pgcopydb.log' 2>&1");
 }
 
 sub begin_psql

@@ -6,6 +6,9 @@
 #	sender, applier				the processes that do it
 #	copy($name, $list), uncopy	an initial copy of tables; copy returns what starts it,
 #	copied						a query says how many tables are there
+#	clone($db, $name)			of all tables of a database with their definitions to one that
+#	unclone						is empty; returns what starts it, and, if copied is to be
+#								looked at, returns at once
 package Bench::Systems;
 use strict;
 use warnings;
@@ -105,7 +108,9 @@ sub native
 				});
 			psql('dest', $s->{copy_db}, "DROP SUBSCRIPTION $name");
 			psql('source', $s->{copy_db}, "DROP PUBLICATION $name");
-		});
+		},
+		clone => sub { my ($db) = @_; return sub { pgcopydb($db); return 0; }; },
+		unclone => sub { });
 }
 
 sub pg_flo
@@ -139,6 +144,18 @@ sub pg_flo
 			return sub { psql($_, $s->{copy_db}, "SELECT flo.start_group('$name')") for @sides };
 		},
 		copied => 'SELECT count(*) FROM flo.copied_tables WHERE finished_at IS NOT NULL',
+		clone => sub {
+			my ($db, $name) = @_;
+			psql($_, $db, 'CREATE EXTENSION IF NOT EXISTS pg_flo') for @sides;
+			$create->({ map { $_ => $db } @sides }, $name, ", mode => 'copy', sync_schema => true", 'cloned');
+			return sub { psql($_, $db, "SELECT flo.start_group('$name')") for @sides; return 1; };
+		},
+		unclone => sub {
+			my ($db, $name) = @_;
+			for my $side (@sides) { wait_for('the copy to end', sub { nobody_runs($side, $db) }); }
+			psql('dest', $db, "SELECT flo.drop_group('$name')");
+			psql('source', $db, "SELECT flo.drop_group('$name', purge_stream => true)");
+		},
 		uncopy => sub {
 			my ($name) = @_;
 			for my $side (@sides) { wait_for('the copy to end', sub { nobody_runs($side, $s->{copy_db}) }); }

@@ -35,6 +35,7 @@ typedef struct FloProcessArgs
 	uint32		segment;		/* dynamic shared memory for a helper, 0 =
 								 * none */
 	int			number;			/* of the helper among its like, from 0 */
+	bool		early;			/* a builder, while rows are loaded */
 } FloProcessArgs;
 
 /*

@@ -72,12 +72,19 @@
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
-#define PULL_BATCH 4
+/*
+ * One at a time: several loaders that have a share of a table each would be far
+ * apart in its indexes
+ */
+#define PULL_BATCH 1
 #define PULL_EXPIRES 1000		/* ms; for so long a loader without work may
 								 * hold up the purge */
 
 /* Commits between two flushes */
 #define FLUSH_EVERY 8
+
+/* ms that a loader waits for those with earlier rows before it makes index entries */
+#define TURN_TIMEOUT 100
 
 /* How long the pieces of a large row may be under way, ms */
 #define PIECE_TIMEOUT 60000
@@ -109,10 +116,13 @@ typedef struct Loader
 	bool		checks_keys;	/* in the end: the worker is one that fires
 								 * triggers */
 	bool		prepared;
+	bool		takes_turns;	/* those with earlier rows do not wait for
+								 * this one */
 	bool		outdated;		/* it gets the rows of a later snapshot */
 
 	/* the open request */
 	int			expected;		/* messages still to come */
+	FloClock	requested;
 	uint64		bound;			/* none of them has a lower sequence */
 
 	/* loaded, not acknowledged */
@@ -278,6 +288,14 @@ before_request(Loader *l)
 		l->bound = flo_dest_copy_get(l->args->slot).seen + 1;
 	l->expected = PULL_BATCH;
 	show_low(l);
+}
+
+static void
+request(Loader *l)
+{
+	before_request(l);
+	flo_bus_pull(l->bus, l->stream, l->consumer, PULL_BATCH, PULL_EXPIRES);
+	l->requested = flo_clock();
 }
 
 /* --- loading ------------------------------------------------------------- */
@@ -616,11 +634,12 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	flo_change_make_room(l->parser, forget_table, l);
 
 	flo_injection_point("load.before");
+	flo_dest_copy_queue(l->args->slot, l->args->number, key.relation, l->current);
 	(void) flo_transaction_begin();
 	replorigin_session_origin = DoNotReplicateId;
 	MemoryContextSwitchTo(l->turn);
 	current = flo_copied_current(l->group, l->worker, key.relation, key.attempt, &finished);
-	l->prepared = current == key.attempt;
+	l->prepared = l->takes_turns = current == key.attempt;
 	l->outdated = false;
 
 	/*
@@ -636,8 +655,10 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 		l->sink->ops->begin(l->sink);
 		load_rows(l, &key, &reader, &header);
 		l->sink->ops->finish(l->sink);
+		flo_dest_copy_leave(l->args->slot, l->args->number);
 		save_sink_state(l);
 	}
+	flo_dest_copy_leave(l->args->slot, l->args->number);
 	PopActiveSnapshot();
 	flo_transaction_close();
 	flo_tally_commit(&l->tally);
@@ -703,6 +724,16 @@ checkpoint(void *arg)
 {
 }
 
+/* Who begins a table has the others wait for its commit, also those with earlier rows */
+static void
+await_turn(void *arg)
+{
+	Loader	   *l = arg;
+
+	if (l->takes_turns)
+		flo_dest_copy_await_turn(l->args->slot, l->args->number, TURN_TIMEOUT);
+}
+
 /*
  * Rows go into empty tables, where nothing can be in conflict, or are merged;
  * see above for triggers
@@ -716,12 +747,13 @@ open_sink(Loader *l)
 	l->spec->options.fire_triggers = false;
 	if (l->spec->options.copy_into != FLO_COPY_MERGE)
 		l->spec->options.on_conflict = FLO_CONFLICT_ERROR;
+	l->host.arg = l;
 	if (ops->transactional)
 	{
+		l->host.await_turn = await_turn;
 		l->sink = ops->open(l->spec, &l->tally, NULL, &l->host);
 		return;
 	}
-	l->host.arg = l;
 	l->host.serve = serve;
 	l->host.checkpoint = checkpoint;
 	l->host.copying = !l->backfill;
@@ -752,6 +784,8 @@ load_deliveries(Loader *l)
 			l->last_seen = Max(l->last_seen, delivery.stream_seq);
 			l->in_hand = Min(l->in_hand, delivery.stream_seq);
 			l->current = delivery.stream_seq;
+			if (l->expected <= 0)
+				request(l);		/* the next one comes meanwhile */
 			load_chunk(l, &delivery);
 			l->tally.done.bytes += delivery.len;
 			remember_ack(l, delivery.ack_subject);
@@ -770,7 +804,6 @@ void
 flo_loader_run(const FloProcessArgs *args)
 {
 	Loader	   *l = palloc0(sizeof(Loader));
-	FloClock	requested = 0;
 
 	l->args = args;
 	l->encoding = -1;
@@ -790,14 +823,8 @@ flo_loader_run(const FloProcessArgs *args)
 	while (copy_runs(args))
 	{
 		flo_helper_check(args->slot, args->incarnation);
-		if (l->expected <= 0 ||
-			flo_clock_passed(requested, PULL_EXPIRES + 1000))
-		{
-			before_request(l);
-			flo_bus_pull(l->bus, l->stream, l->consumer, PULL_BATCH, PULL_EXPIRES);
-			l->expected = PULL_BATCH;
-			requested = flo_clock();
-		}
+		if (l->expected <= 0 || flo_clock_passed(l->requested, PULL_EXPIRES + 1000))
+			request(l);
 		flo_bus_pump(l->bus);
 		if (load_deliveries(l))
 			continue;

@@ -29,6 +29,7 @@
 #include "dest/copy_loader.h"
 #include "dest/copy_receive.h"
 #include "dest/copy_schema_apply.h"
+#include "dest/copy_schema_build.h"
 #include "dest/copy_sequences.h"
 #include "dest/copy_state.h"
 #include "dest/foreign_keys.h"
@@ -63,6 +64,8 @@ typedef struct Receiver
 	BackgroundWorkerHandle **loaders;
 	int			nloaders;
 	int			running;
+	FloBuilders *builders;
+	int			complete;		/* tables that were in at the last look */
 	uint32		admitted;		/* newest snapshot whose rows may be loaded */
 	FloClock	unknown_since;	/* the source says nothing of the backfill; 0
 								 * = it does */
@@ -371,6 +374,17 @@ look_for_losses(Receiver *r, List *wanted, List *tables)
 	}
 }
 
+/* Indexes that came along, of tables that are in */
+static void
+build_early(Receiver *r, int complete)
+{
+	if (r->spec->sink != FLO_SINK_POSTGRES || r->what->backfill)
+		return;
+	if (complete > r->complete || r->builders->begun)
+		flo_schema_build_early(r->spec, r->builders);
+	r->complete = complete;
+}
+
 /* One look at how far it is; true when everything is in */
 static bool
 look_at_progress(Receiver *r)
@@ -402,6 +416,7 @@ look_at_progress(Receiver *r)
 	flo_transaction_end(r->round_context);
 	if (all && complete >= list_length(wanted))
 		return true;
+	build_early(r, complete);
 	if (all)
 		look_for_losses(r, wanted, tables);
 	else
@@ -719,6 +734,8 @@ complete_tables(Receiver *r, bool *complete)
 		note_phase(r, FLO_PHASE_KEYS);
 		flo_foreign_keys_check(r->spec);
 	}
+	note_phase(r, FLO_PHASE_INDEXES);
+	flo_schema_build(r->spec, r->builders);
 	in = flo_schema_create_after(r->what, *complete);
 	/* both may take longer than the broker waits for a sign of life */
 	flo_bus_refresh(r->bus);
@@ -791,6 +808,7 @@ flo_copy_receive(const FloReception *what)
 	/* a file, or an endpoint, has one writer */
 	r.nloaders = r.spec->sink == FLO_SINK_POSTGRES ? (int) r.spec->options.loaders : 1;
 	r.loaders = palloc0(sizeof(BackgroundWorkerHandle *) * r.nloaders);
+	r.builders = palloc0(sizeof(FloBuilders));
 	r.round_context = AllocSetContextCreate(context, "pg_flo look", ALLOCSET_DEFAULT_SIZES);
 	note_begin(&r);
 	if (!what->backfill)

@@ -33,6 +33,7 @@
 #include "core/transaction.h"
 #include "dest/copy_definitions.h"
 #include "dest/copy_schema_apply.h"
+#include "dest/copy_schema_object.h"
 #include "dest/ddl_apply.h"
 #include "dest/ddl_known.h"
 #include "dest/ddl_present.h"
@@ -53,30 +54,15 @@
 #include "utils/timestamp.h"
 
 #define BEFORE "before"
-#define AFTER "after"
 
 /* The tag of a definition in flo.pending_ddl and flo.ddl_log */
 #define SYNC_TAG "sync_schema"
 
-/* An object that is not there yet */
-typedef struct Object
-{
-	char	   *ordinal;		/* a number */
-	char	   *table;			/* an OID, "0" for what is no index or
-								 * constraint */
-	char	   *name;
-	char	   *command;
-	bool		has_address;
-	bool		rest;			/* no table needs it */
-	bool		optional;		/* no row needs it */
-	bool		unchecked;		/* a foreign key that rows violate */
-} Object;
-
 /* --- creating ------------------------------------------------------------ */
 
-/* The objects of a section that are still to be done, and fit a condition, as a List of Object * */
-static List *
-objects_to_do(const FloWorkerSpec *spec, const char *section, const char *which)
+List *
+flo_schema_objects(const FloWorkerSpec *spec, const char *section, const char *which,
+				   const char *order)
 {
 	FloSqlSession sql;
 	List	   *objects = NIL;
@@ -85,11 +71,11 @@ objects_to_do(const FloWorkerSpec *spec, const char *section, const char *which)
 	flo_sql_begin(&sql);
 	rows = flo_sql_run(SPI_OK_SELECT, psprintf("SELECT ordinal, object, command, address_type IS NOT NULL, coalesce(of_table, 0), rest, optional"
 											   " FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2"
-											   " AND section = $3 AND action IS NULL AND %s ORDER BY ordinal", which),
+											   " AND section = $3 AND action IS NULL AND %s ORDER BY %s", which, order),
 					   3, spec->group, spec->worker, section);
 	for (uint64 i = 0; i < rows; i++)
 	{
-		Object	   *object = MemoryContextAllocZero(sql.caller, sizeof(Object));
+		FloSchemaObject *object = MemoryContextAllocZero(sql.caller, sizeof(FloSchemaObject));
 		MemoryContext spi;
 
 		object->ordinal = flo_sql_text(&sql, i, 1);
@@ -109,7 +95,7 @@ objects_to_do(const FloWorkerSpec *spec, const char *section, const char *which)
 
 /* Does it exist here, as the source has it?  Throws when it differs. */
 static bool
-exists_alike(const FloWorkerSpec *spec, const Object *object)
+exists_alike(const FloWorkerSpec *spec, const FloSchemaObject *object)
 {
 	FloSqlSession sql;
 	bool		exists;
@@ -158,7 +144,7 @@ exists_alike(const FloWorkerSpec *spec, const Object *object)
 
 /* What became of the object that this one belongs to; NULL when it belongs to none */
 static char *
-action_of_whole(const FloWorkerSpec *spec, const Object *object)
+action_of_whole(const FloWorkerSpec *spec, const FloSchemaObject *object)
 {
 	FloSqlSession sql;
 	char	   *action = NULL;
@@ -174,7 +160,7 @@ action_of_whole(const FloWorkerSpec *spec, const Object *object)
 
 /* Where flo.pending_ddl keeps it: 0/0 is no transaction of the stream */
 static FloDdlPlace
-place_of(const FloWorkerSpec *spec, const Object *object)
+place_of(const FloWorkerSpec *spec, const FloSchemaObject *object)
 {
 	FloDdlPlace place = {
 		spec->group, spec->worker, InvalidXLogRecPtr, atoi(object->ordinal), GetCurrentTimestamp()
@@ -188,7 +174,7 @@ place_of(const FloWorkerSpec *spec, const Object *object)
  * decide on it; then nothing was done.
  */
 static char *
-run_statement(const FloWorkerSpec *spec, const Object *object, RawStmt *statement, bool released,
+run_statement(const FloWorkerSpec *spec, const FloSchemaObject *object, RawStmt *statement, bool released,
 			  bool try)
 {
 	bool		bounded = spec->options.ddl_trust == FLO_DDL_TRUST_OBJECT && !released;
@@ -263,7 +249,7 @@ is_attached(Node *node, const char *command)
  * setting that is for one command only lasts for that.
  */
 static char *
-run_command(const FloWorkerSpec *spec, const Object *object, bool released, bool try)
+run_command(const FloWorkerSpec *spec, const FloSchemaObject *object, bool released, bool try)
 {
 	FloAsRole	settings;
 	char	   *reason = NULL;
@@ -293,7 +279,7 @@ run_command(const FloWorkerSpec *spec, const Object *object, bool released, bool
 
 /* "error" may be NULL */
 static void
-note_done(const FloWorkerSpec *spec, const Object *object, const char *action, const char *error)
+note_done(const FloWorkerSpec *spec, const FloSchemaObject *object, const char *action, const char *error)
 {
 	flo_sql_do(SPI_OK_UPDATE,
 			   "UPDATE flo.copied_objects SET action = $4, done_at = clock_timestamp(), error = $5"
@@ -306,7 +292,7 @@ note_done(const FloWorkerSpec *spec, const Object *object, const char *action, c
  * has to be given up then.
  */
 static char *
-create_object(const FloWorkerSpec *spec, const Object *object)
+create_object(const FloWorkerSpec *spec, const FloSchemaObject *object)
 {
 	char	   *whole = object->has_address ? NULL : action_of_whole(spec, object);
 	bool		kept = whole != NULL && strcmp(whole, "created") != 0;
@@ -367,7 +353,7 @@ is_about_object(int sqlstate)
  * *error, what went wrong with this object.
  */
 static char *
-try_object(const FloWorkerSpec *spec, const Object *object, ErrorData **error)
+try_object(const FloWorkerSpec *spec, const FloSchemaObject *object, ErrorData **error)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -404,7 +390,7 @@ try_object(const FloWorkerSpec *spec, const Object *object, ErrorData **error)
 }
 
 static void
-leave_out(const FloWorkerSpec *spec, const Object *object, const char *why)
+leave_out(const FloWorkerSpec *spec, const FloSchemaObject *object, const char *why)
 {
 	FloDdlPlace place = place_of(spec, object);
 
@@ -416,13 +402,8 @@ leave_out(const FloWorkerSpec *spec, const Object *object, const char *why)
 				 psprintf("%s: %s", object->name, why));
 }
 
-/*
- * In a transaction, which has to be given up when this returns why a person has
- * to decide.  What no table needs is done without, and what no row needs when it
- * cannot be made; in *error what went wrong with anything else.
- */
-static char *
-create_or_leave_out(const FloWorkerSpec *spec, Object *object, ErrorData **error)
+char *
+flo_schema_create(const FloWorkerSpec *spec, FloSchemaObject *object, ErrorData **error)
 {
 	char	   *reason = try_object(spec, object, error);
 
@@ -437,14 +418,14 @@ create_or_leave_out(const FloWorkerSpec *spec, Object *object, ErrorData **error
 
 /* The same, for what is not checked against rows: most is made without a subtransaction */
 static char *
-create_plainly(const FloWorkerSpec *spec, Object *object)
+create_plainly(const FloWorkerSpec *spec, FloSchemaObject *object)
 {
 	ErrorData  *error;
 	char	   *reason;
 
 	if (!object->rest && !object->optional)
 		return create_object(spec, object);
-	reason = create_or_leave_out(spec, object, &error);
+	reason = flo_schema_create(spec, object, &error);
 	if (error != NULL)
 		ReThrowError(error);
 	return reason;
@@ -456,11 +437,11 @@ create_plainly(const FloWorkerSpec *spec, Object *object)
  * after.
  */
 static char *
-create_after(const FloWorkerSpec *spec, Object *object)
+create_after(const FloWorkerSpec *spec, FloSchemaObject *object)
 {
 	FloDdlPlace place = place_of(spec, object);
 	ErrorData  *error;
-	char	   *reason = create_or_leave_out(spec, object, &error);
+	char	   *reason = flo_schema_create(spec, object, &error);
 
 	if (error == NULL)
 		return reason;
@@ -489,7 +470,7 @@ create_after(const FloWorkerSpec *spec, Object *object)
 
 /* A privilege can be judged before there is what it is about */
 static bool
-is_grant(const Object *object)
+is_grant(const FloSchemaObject *object)
 {
 	List	   *statements = raw_parser(object->command, RAW_PARSE_DEFAULT);
 
@@ -514,7 +495,7 @@ hold_objects(const FloWorkerSpec *spec, List *objects, int first, const char *re
 	ForceSyncCommit();
 	for_each_from(cell, objects, first)
 	{
-		Object	   *object = lfirst(cell);
+		FloSchemaObject *object = lfirst(cell);
 		FloDdlPlace place = place_of(spec, object);
 		int64		id;
 
@@ -603,7 +584,7 @@ flo_schema_create_before(const FloReception *what, const char *key, uint32 attem
 		MemoryContextReset(context);
 		(void) flo_transaction_begin();
 		MemoryContextSwitchTo(context);
-		objects = objects_to_do(what->spec, BEFORE, "true");
+		objects = flo_schema_objects(what->spec, BEFORE, "true", "ordinal");
 		for (int i = 0; i < list_length(objects) && reason == NULL; i++)
 		{
 			flo_check_interrupts();
@@ -628,8 +609,6 @@ flo_schema_create_before(const FloReception *what, const char *key, uint32 attem
 
 /* --- after the rows ------------------------------------------------------ */
 
-#define OF_TABLES "of_table IS NOT NULL AND NOT rest"
-
 static List *
 objects_after(const FloWorkerSpec *spec, const char *which)
 {
@@ -638,132 +617,9 @@ objects_after(const FloWorkerSpec *spec, const char *which)
 
 	(void) flo_transaction_begin();
 	MemoryContextSwitchTo(context);
-	objects = objects_to_do(spec, AFTER, which);
+	objects = flo_schema_objects(spec, FLO_SCHEMA_AFTER, which, "ordinal");
 	flo_transaction_end(context);
 	return objects;
-}
-
-/*
- * Is the object still to be done, and nobody at another of its table?  Building
- * two indexes of a table at once would be possible, but a primary key needs it
- * alone.  The lock is held to the end of the transaction.
- */
-static bool
-claim(const FloWorkerSpec *spec, const Object *object)
-{
-	FloSqlSession sql;
-	bool		claimed;
-
-	flo_sql_begin(&sql);
-	flo_sql_run(SPI_OK_SELECT,
-				"SELECT pg_try_advisory_xact_lock(hashtext($1 || '/' || $2), $3::oid::int)",
-				3, spec->group, spec->worker, object->table);
-	claimed = flo_sql_true(0, 1) &&
-		flo_sql_run(SPI_OK_SELECT,
-					"SELECT FROM flo.copied_objects WHERE group_name = $1 AND worker_name = $2"
-					" AND ordinal = $3::int AND action IS NULL", 3, spec->group, spec->worker,
-					object->ordinal) == 1;
-	flo_sql_end(&sql);
-	return claimed;
-}
-
-/* Builds what others are not at; true when it did something */
-static bool
-build_some(const FloWorkerSpec *spec, List *objects)
-{
-	MemoryContext context = CurrentMemoryContext;
-	bool		any = false;
-	ListCell   *cell;
-
-	foreach(cell, objects)
-	{
-		flo_check_interrupts();
-		(void) flo_transaction_begin();
-		MemoryContextSwitchTo(context);
-		if (claim(spec, lfirst(cell)))
-		{
-			flo_injection_point("build.before");
-			if (create_plainly(spec, lfirst(cell)) != NULL)
-			{
-				/* the worker itself comes upon it, and waits */
-				AbortCurrentTransaction();
-				MemoryContextSwitchTo(context);
-				flo_error_context_clear();
-				continue;
-			}
-			any = true;
-		}
-		flo_transaction_end(context);
-	}
-	return any;
-}
-
-void
-flo_schema_builder_run(const FloProcessArgs *args)
-{
-	FloWorkerSpec *spec;
-	char	   *group;
-	char	   *worker;
-
-	flo_helper_names(args->slot, &group, &worker);
-	spec = flo_my_spec(group, worker);
-	if (spec == NULL)
-		return;
-	while (build_some(spec, objects_after(spec, OF_TABLES)))
-		flo_helper_check(args->slot, args->incarnation);
-}
-
-static int
-tables_of(List *objects)
-{
-	List	   *tables = NIL;
-	ListCell   *cell;
-
-	foreach(cell, objects)
-		tables = list_append_unique_oid(tables,
-										(Oid) strtoul(((Object *) lfirst(cell))->table, NULL, 10));
-	return list_length(tables);
-}
-
-/*
- * Helpers build indexes while there are tables for more than one process; the
- * rest is the worker's own, also when the server has no process free.
- */
-static void
-build_together(const FloWorkerSpec *spec)
-{
-	List	   *objects = objects_after(spec, OF_TABLES);
-	int			wanted = Min((int) spec->options.loaders, tables_of(objects));
-	BackgroundWorkerHandle **builders = palloc0(sizeof(BackgroundWorkerHandle *) * Max(wanted, 1));
-	int			running = 0;
-
-	for (int i = 0; i < wanted && wanted > 1; i++)
-	{
-		FloProcessArgs args = {0};
-
-		args.database = MyDatabaseId;
-		args.slot = flo_me->slot;
-		args.incarnation = flo_me->incarnation;
-		args.helper = FLO_HELPER_BUILDER;
-		args.number = i;
-		if (!flo_process_start(&args, psprintf("pg_flo builder %s %s %d", spec->group, spec->worker,
-											   i), &builders[i]))
-			builders[i] = NULL;
-	}
-	do
-	{
-		running = 0;
-		for (int i = 0; i < wanted; i++)
-			running += builders[i] != NULL && !flo_process_ended(builders[i]);
-		if (running > 0)
-		{
-			flo_state_set(FLO_STATE_COPYING, "building indexes: %d left of %d, %d processes",
-						  list_length(objects_after(spec, OF_TABLES)), list_length(objects),
-						  running);
-			flo_wait_means(FLO_WAIT_APPLY);
-			(void) flo_wait(PGINVALID_SOCKET, false, 500);
-		}
-	} while (running > 0);
 }
 
 /* Each in a transaction of its own; false when one of them needs a decision first */
@@ -810,8 +666,6 @@ flo_schema_create_after(const FloReception *what, bool complete)
 	bool		go_on = true;
 
 	MemoryContextSwitchTo(context);
-	note_phase(what->spec, FLO_PHASE_INDEXES);
-	build_together(what->spec);
 	note_phase(what->spec, FLO_PHASE_CONSTRAINTS);
 	while (go_on &&
 		   !create_rest(what, objects_after(what->spec, complete ? "true" :

@@ -5,7 +5,6 @@
 #ifndef FLO_COPY_SCHEMA_APPLY_H
 #define FLO_COPY_SCHEMA_APPLY_H
 
-#include "core/process.h"
 #include "dest/copy_receive.h"
 
 /*
@@ -17,13 +16,10 @@
 extern bool flo_schema_create_before(const FloReception *what, const char *key, uint32 attempt);
 
 /*
- * All rows are in: indexes, constraints, triggers; each in a transaction of its
- * own, those of different tables by several processes.  Unless the rows of all
- * tables are, foreign keys are left for another call.
+ * All rows are in: what indexes builders have left (copy_schema_build.h), constraints,
+ * triggers; each in a transaction of its own.  Unless the rows of all tables are,
+ * foreign keys are left for another call.
  */
 extern bool flo_schema_create_after(const FloReception *what, bool complete);
-
-/* Entry point of such a process; returns when no table is left */
-extern void flo_schema_builder_run(const FloProcessArgs *args);
 
 #endif

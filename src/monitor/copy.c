@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include "core/clock.h"
+#include "core/loop.h"
 #include "monitor/copy.h"
 #include "monitor/shmem.h"
 
@@ -21,6 +23,12 @@ static FloDestCopy *
 dest_of(int slot)
 {
 	return &flo_shared->entries[slot].copy.dest;
+}
+
+static FloTurns *
+turns_of(int slot)
+{
+	return &flo_shared->entries[slot].turns;
 }
 
 /* --- the source's side --------------------------------------------------- */
@@ -111,6 +119,7 @@ flo_dest_copy_begin(const pg_uuid_t *generation, bool exact, bool backfill)
 	copy->later = PG_UINT64_MAX;
 	for (int i = 0; i < FLO_MAX_LOADERS; i++)
 		copy->low[i] = PG_UINT64_MAX;
+	memset(turns_of(flo_me->slot), 0, sizeof(FloTurns));
 	flo_unlock();
 }
 
@@ -197,4 +206,57 @@ flo_dest_copy_hold(int slot, uint32 attempt, uint64 sequence)
 	if (copy->attempt < attempt)
 		copy->later = Min(copy->later, sequence);
 	flo_unlock();
+}
+
+/* --- turns --------------------------------------------------------------- */
+
+static void
+set_turn(int slot, int number, uint32 relation, uint64 sequence)
+{
+	FloTurns   *turns = turns_of(slot);
+
+	flo_lock_exclusive();
+	turns->at[number].relation = relation;
+	turns->at[number].sequence = sequence;
+	flo_unlock();
+}
+
+void
+flo_dest_copy_queue(int slot, int number, uint32 relation, uint64 sequence)
+{
+	set_turn(slot, number, relation, sequence);
+}
+
+void
+flo_dest_copy_leave(int slot, int number)
+{
+	if (turns_of(slot)->at[number].relation == 0)
+		return;					/* nobody else writes it */
+	set_turn(slot, number, 0, 0);
+	ConditionVariableBroadcast(&flo_shared->entries[slot].turn);
+}
+
+static bool
+is_first(int slot, int number)
+{
+	FloTurns   *turns = turns_of(slot);
+	bool		first = true;
+
+	flo_lock_shared();
+	for (int i = 0; i < FLO_MAX_LOADERS && first; i++)
+		first = turns->at[i].relation != turns->at[number].relation ||
+			turns->at[i].sequence >= turns->at[number].sequence;
+	flo_unlock();
+	return first;
+}
+
+void
+flo_dest_copy_await_turn(int slot, int number, long ms)
+{
+	FloClock	deadline = flo_clock_in(ms);
+
+	while (!is_first(slot, number) && flo_clock() < deadline)
+		(void) ConditionVariableTimedSleep(&flo_shared->entries[slot].turn, ms,
+										   flo_wait_event(FLO_WAIT_APPLY));
+	ConditionVariableCancelSleep();
 }

@@ -96,6 +96,19 @@ typedef struct FloDestCopy
 	uint64		low[FLO_MAX_LOADERS];
 } FloDestCopy;
 
+/*
+ * Whose turn it is to make index entries: of the chunks of one table that loaders
+ * have in hand, the one that comes first in the stream
+ */
+typedef struct FloTurns
+{
+	struct
+	{
+		uint32		relation;	/* of the source; 0 = none */
+		uint64		sequence;
+	}			at[FLO_MAX_LOADERS];
+} FloTurns;
+
 /* For the worker: loaders may begin; they are to end */
 extern void flo_dest_copy_begin(const pg_uuid_t *generation, bool exact, bool backfill);
 extern void flo_dest_copy_end(void);
@@ -121,6 +134,15 @@ extern FloDestCopy flo_dest_copy_get(int slot);
  * of it is not durable at least
  */
 extern void flo_dest_copy_show(int slot, uint32 incarnation, int number, uint64 seen, uint64 low);
+
+/*
+ * Loader "number" has a chunk of that table in hand; its index entries are made,
+ * or will not be.  In between it waits for its turn, for so many milliseconds at
+ * most: nothing but the order of the entries depends on it.
+ */
+extern void flo_dest_copy_queue(int slot, int number, uint32 relation, uint64 sequence);
+extern void flo_dest_copy_leave(int slot, int number);
+extern void flo_dest_copy_await_turn(int slot, int number, long ms);
 
 /* Rows of that attempt, from that sequence on, wait */
 extern void flo_dest_copy_hold(int slot, uint32 attempt, uint64 sequence);

@@ -72,7 +72,10 @@ startup_shared_memory(void)
 		flo_shared->nentries = flo_max_workers;
 		flo_shared->launcher_procno = -1;
 		for (int i = 0; i < flo_shared->nentries; i++)
+		{
 			ConditionVariableInit(&flo_shared->entries[i].progress);
+			ConditionVariableInit(&flo_shared->entries[i].turn);
+		}
 	}
 	wake = ShmemInitStruct("pg_flo wake-ups", wake_size(), &found);
 	flo_replicators = (pg_atomic_uint32 *) wake;

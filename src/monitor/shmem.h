@@ -75,6 +75,8 @@ typedef struct FloEntry
 		FloDestCopy dest;
 	}			copy;
 
+	FloTurns	turns;			/* of a worker's loaders */
+
 	/* a replicator's: a snapshot that its comparison wants */
 	FloSourcePlace places[FLO_PLACE_USERS];
 
@@ -83,6 +85,7 @@ typedef struct FloEntry
 								 * number is a ghost and leaves */
 	ConditionVariable progress; /* wait_for(): durable_lsn moved or the state
 								 * changed */
+	ConditionVariable turn;		/* a loader has made its index entries */
 } FloEntry;
 
 typedef struct FloShared

@@ -23,7 +23,7 @@
 #include "core/transaction.h"
 #include "dest/compare_reader.h"
 #include "dest/copy_loader.h"
-#include "dest/copy_schema_apply.h"
+#include "dest/copy_schema_build.h"
 #include "dest/progress.h"
 #include "dest/worker.h"
 #include "miscadmin.h"

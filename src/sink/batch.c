@@ -51,6 +51,7 @@ struct FloBatch
 	MemoryContext context;
 	MemoryContext work;			/* of the set being written */
 	FloCounters *counters;
+	const FloSinkHost *host;
 	FloApplyOne apply;
 	void	   *arg;
 
@@ -78,7 +79,8 @@ keep_memory(void)
 }
 
 FloBatch *
-flo_batch_create(MemoryContext context, FloCounters *counters, FloApplyOne apply, void *arg)
+flo_batch_create(MemoryContext context, FloCounters *counters, const FloSinkHost *host,
+				 FloApplyOne apply, void *arg)
 {
 	FloBatch   *batch = MemoryContextAllocZero(context, sizeof(FloBatch));
 
@@ -86,6 +88,7 @@ flo_batch_create(MemoryContext context, FloCounters *counters, FloApplyOne apply
 	batch->context = context;
 	batch->work = AllocSetContextCreate(context, "pg_flo set", ALLOCSET_DEFAULT_SIZES);
 	batch->counters = counters;
+	batch->host = host;
 	batch->apply = apply;
 	batch->arg = arg;
 	return batch;
@@ -156,14 +159,14 @@ apply_strictly(FloBatch *batch, FloGather *gather)
 /* --- as a set ------------------------------------------------------------ */
 
 static bool
-write_as_user(FloGather *gather)
+write_as_user(FloBatch *batch, FloGather *gather)
 {
 	FloAsRole	saved;
 	bool		done;
 
 	flo_target_enter(gather->target, &saved);
 	if (flo_direct_possible(gather))
-		done = flo_direct_write(gather);
+		done = flo_direct_write(gather, batch->host);
 	else
 		done = flo_setwise_write(gather);
 	flo_target_leave(&saved);
@@ -182,7 +185,7 @@ write_set(FloBatch *batch, FloGather *gather)
 	MemoryContextSwitchTo(batch->work);
 	PG_TRY();
 	{
-		done = write_as_user(gather);
+		done = write_as_user(batch, gather);
 		if (done)
 			ReleaseCurrentSubTransaction();
 		else

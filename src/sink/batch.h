@@ -7,15 +7,16 @@
 
 #include "monitor/state.h"
 #include "sink/relmap.h"
+#include "sink/sink.h"
 
 typedef struct FloBatch FloBatch;
 
 /* Applies one change, as the current user and in the current memory context */
 typedef void (*FloApplyOne) (void *arg, FloTarget *target, const FloChange *change);
 
-/* "counters" and "arg" must live as long as the batch, which lives in "context" */
+/* "counters", "host" and "arg" must live as long as the batch, which lives in "context" */
 extern FloBatch *flo_batch_create(MemoryContext context, FloCounters *counters,
-								  FloApplyOne apply, void *arg);
+								  const FloSinkHost *host, FloApplyOne apply, void *arg);
 
 /*
  * Take a change of a target just opened.  False when it cannot be gathered:

@@ -29,6 +29,12 @@
 /* Rows given to the table access method at a time */
 #define FLO_ROWS_AT_ONCE 500
 
+/*
+ * So many sets in a row whose entries did not go to the end of an index, and a
+ * turn is waited for at each of so many only
+ */
+#define FLO_SCATTERED 32
+
 typedef struct FloDirect
 {
 	FloGather  *gather;
@@ -49,6 +55,9 @@ typedef struct FloDirect
 	/* inserting */
 	int			nslots;
 	TupleTableSlot **slots;
+	TupleTableSlot *entered;	/* a row as its index entries are made of it */
+	ItemPointerData *places;	/* of the rows written, in order */
+	int			nplaces;
 } FloDirect;
 
 bool
@@ -62,6 +71,18 @@ flo_direct_possible(const FloGather *gather)
 		if (gather->nets[i].kind == FLO_NET_INSERT || gather->nets[i].kind == FLO_NET_REPLACE)
 			return false;
 	return true;
+}
+
+static bool
+is_deleted(const FloNet *net)
+{
+	return net->kind == FLO_NET_DELETE || net->kind == FLO_NET_REPLACE;
+}
+
+static bool
+is_inserted(const FloNet *net)
+{
+	return net->kind == FLO_NET_INSERT || net->kind == FLO_NET_REPLACE;
 }
 
 static void
@@ -237,6 +258,11 @@ begin_insert(FloDirect *direct)
 	ops = table_slot_callbacks(direct->rel);
 	for (int i = 0; i < direct->nslots; i++)
 		direct->slots[i] = MakeTupleTableSlot(desc, ops);
+	if (direct->info->ri_NumIndices > 0)
+	{
+		direct->entered = MakeTupleTableSlot(desc, &TTSOpsVirtual);
+		direct->places = palloc(direct->gather->nnets * sizeof(ItemPointerData));
+	}
 	MemoryContextSwitchTo(old_context);
 }
 
@@ -258,8 +284,6 @@ fill_inserted(FloDirect *direct, TupleTableSlot *slot, FloRow row)
 	}
 	ExecStoreVirtualTuple(slot);
 	slot->tts_tableOid = RelationGetRelid(direct->rel);
-	check_row(direct, slot);
-	ResetPerTupleExprContext(direct->estate);
 }
 
 /* The first "count" slots */
@@ -274,28 +298,66 @@ insert_slots(FloDirect *direct, int count)
 	table_multi_insert(direct->rel, direct->slots, count, direct->cid, 0, NULL);
 	MemoryContextSwitchTo(old_context);
 	ResetPerTupleExprContext(direct->estate);
-	if (direct->info->ri_NumIndices == 0)
+	for (int i = 0; i < count && direct->places != NULL; i++)
+		direct->places[direct->nplaces++] = direct->slots[i]->tts_tid;
+}
+
+/* --- index entries ------------------------------------------------------- */
+
+/*
+ * Did the last entry of one of the indexes go to its end?  A btree says so by
+ * keeping in mind where that was.
+ */
+static bool
+appends(FloDirect *direct)
+{
+	for (int i = 0; i < direct->info->ri_NumIndices; i++)
+		if (RelationGetTargetBlock(direct->info->ri_IndexRelationDescs[i]) != InvalidBlockNumber)
+			return true;
+	return false;
+}
+
+/*
+ * Where keys grow in the order of the rows, as they mostly do, the index stays
+ * dense, and no page has to be looked for, when each process that writes new rows
+ * waits for those that have earlier ones.  Where they do not, it would wait for
+ * nothing; this is tried again now and then.
+ */
+static void
+await_turn(FloDirect *direct, const FloSinkHost *host)
+{
+	const FloTraits *traits = direct->gather->traits;
+
+	if (host->await_turn != NULL &&
+		(traits->scattered < FLO_SCATTERED || traits->scattered % FLO_SCATTERED == 0))
+		host->await_turn(host->arg);
+}
+
+static void
+write_entries(FloDirect *direct, const FloSinkHost *host)
+{
+	FloGather  *gather = direct->gather;
+	int			next = 0;
+
+	if (direct->nplaces == 0)
 		return;
-	for (int i = 0; i < count; i++)
+	await_turn(direct, host);
+	for (int i = 0; i < gather->nnets; i++)
 	{
-		flo_compat_insert_index_tuples(direct->info, direct->slots[i], direct->estate);
+		if (!is_inserted(&gather->nets[i]))
+			continue;
+		fill_inserted(direct, direct->entered, gather->nets[i].row);
+		direct->entered->tts_tid = direct->places[next++];
+		flo_compat_insert_index_tuples(direct->info, direct->entered, direct->estate);
 		ResetPerTupleExprContext(direct->estate);
+		if (next % FLO_ROWS_AT_ONCE == 0)
+			CHECK_FOR_INTERRUPTS();
 	}
+	ExecDropSingleTupleTableSlot(direct->entered);
+	gather->traits->scattered = appends(direct) ? 0 : gather->traits->scattered + 1;
 }
 
 /* --- sets ---------------------------------------------------------------- */
-
-static bool
-is_deleted(const FloNet *net)
-{
-	return net->kind == FLO_NET_DELETE || net->kind == FLO_NET_REPLACE;
-}
-
-static bool
-is_inserted(const FloNet *net)
-{
-	return net->kind == FLO_NET_INSERT || net->kind == FLO_NET_REPLACE;
-}
 
 /* Rows that come and go within the set must not be there */
 static bool
@@ -347,7 +409,7 @@ write_updates(FloDirect *direct)
 }
 
 static void
-write_inserts(FloDirect *direct)
+write_inserts(FloDirect *direct, const FloSinkHost *host)
 {
 	FloGather  *gather = direct->gather;
 	int			count = 0;
@@ -360,6 +422,8 @@ write_inserts(FloDirect *direct)
 			continue;
 		begin_insert(direct);
 		fill_inserted(direct, direct->slots[count], net->row);
+		check_row(direct, direct->slots[count]);
+		ResetPerTupleExprContext(direct->estate);
 		if (++count < direct->nslots)
 			continue;
 		CHECK_FOR_INTERRUPTS();
@@ -369,17 +433,18 @@ write_inserts(FloDirect *direct)
 	insert_slots(direct, count);
 	for (int i = 0; i < direct->nslots; i++)
 		ExecDropSingleTupleTableSlot(direct->slots[i]);
+	write_entries(direct, host);
 }
 
 bool
-flo_direct_write(FloGather *gather)
+flo_direct_write(FloGather *gather, const FloSinkHost *host)
 {
 	FloDirect	direct = {0};
 
 	begin(&direct, gather);
 	if (!write_deletes(&direct) || !write_updates(&direct))
 		return false;
-	write_inserts(&direct);
+	write_inserts(&direct, host);
 	finish(&direct);
 	return true;
 }

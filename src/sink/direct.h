@@ -6,6 +6,7 @@
 #define FLO_DIRECT_H
 
 #include "sink/gather.h"
+#include "sink/sink.h"
 
 /* Can the gathered changes be written this way? */
 extern bool flo_direct_possible(const FloGather *gather);
@@ -16,6 +17,6 @@ extern bool flo_direct_possible(const FloGather *gather);
  * meantime, or there when it should not be: then, or after an error, what was
  * written must be undone.
  */
-extern bool flo_direct_write(FloGather *gather);
+extern bool flo_direct_write(FloGather *gather, const FloSinkHost *host);
 
 #endif

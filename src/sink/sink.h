@@ -82,6 +82,12 @@ typedef struct FloSinkHost
 	List	   *given_up;
 
 	/*
+	 * For tables: called before the index entries of a set of new rows are made,
+	 * which several processes may do in an order.  NULL: there is none.
+	 */
+	void		(*await_turn) (void *arg);
+
+	/*
 	 * For events: the source's database, as the broker knows it; "" = it does
 	 * not
 	 */

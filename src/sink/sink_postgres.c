@@ -128,7 +128,7 @@ postgres_open(const FloWorkerSpec *spec, FloTally *tally, const char *state,
 	sink->map = flo_relmap_create(context, spec->owner, spec->options.run_as_owner);
 	if (!sink->options.fire_triggers)
 	{
-		sink->batch = flo_batch_create(context, sink->counters, apply_gathered, sink);
+		sink->batch = flo_batch_create(context, sink->counters, host, apply_gathered, sink);
 		flo_relmap_on_rebuild(sink->map, flo_batch_flush_target, sink->batch);
 	}
 	pin_settings(sink);

@@ -51,11 +51,13 @@ typedef struct FloTraits
 	bool		user_code;		/* reading values can run code of users */
 	Oid			key_index;
 
-	/* how it went so far, see batch.c */
+	/* how it went so far, see batch.c and direct.c */
 	int			strict_turns;	/* sets not to be tried */
 	int			last_strict_turns;
 	uint64		strict_batch;	/* the batch that these are counted in: */
 	int			strict_changes;
+	uint32		scattered;		/* sets of new rows in a row whose entries did
+								 * not go to the end of any index */
 } FloTraits;
 
 /*

@@ -47,6 +47,7 @@ typedef struct FloCopyTask
 	uint64		rows;			/* so far */
 	BlockNumber pages_done;		/* so far */
 	bool		shaped;			/* rules of the replicator apply */
+	bool		cold;			/* its pages come from the disk */
 	uint64		in_pieces;		/* bytes of a row that is being published in
 								 * pieces; 0 = none is */
 } FloCopyTask;
@@ -66,6 +67,8 @@ typedef struct FloCopyPlan
 								 * again gives the same chunks */
 	bool		binary;
 	FloCopySpace space;
+	int			spread;			/* copiers that may be at a relation that is
+								 * slow to read */
 	int			ntasks;
 	FloCopyTask tasks[FLEXIBLE_ARRAY_MEMBER];
 } FloCopyPlan;

@@ -98,6 +98,7 @@ typedef struct Leader
 	Table	  **task_tables;	/* of the tasks */
 	FloCopyTeam team;
 
+	uint64		loaded;			/* by everybody; PG_UINT64_MAX = nobody loads */
 	uint64		purged;
 	FloClock	full_at;		/* when the broker was last asked what it is
 								 * full of */
@@ -390,6 +391,7 @@ purge_loaded(Leader *l)
 			check_lacking(l, report);
 		floor = Min(floor, report->copied_seq);
 	}
+	l->loaded = floor;
 	if (pending > 0 && floor > l->purged)
 	{
 		flo_stream_purge_below(l->bus, l->stream, floor + 1);
@@ -444,6 +446,8 @@ run_copiers(Leader *l)
 		if (flo_clock_passed(purged_at, l->copy.full ? SPACE_INTERVAL : 1000))
 		{
 			(void) purge_loaded(l);
+			if (flo_clock_passed(purged_at, 1000))
+				flo_team_widen(&l->team, l->loaded);
 			purged_at = flo_clock();
 		}
 		announce_finished(l);

@@ -14,6 +14,8 @@
  */
 #include "postgres.h"
 
+#include <sys/resource.h>
+
 #include "access/tableam.h"
 #include "bus/stream.h"
 #include "conf/backfills.h"
@@ -30,9 +32,11 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#define DISK_BLOCK 512			/* of getrusage() */
 #define ACK_TIMEOUT 10000		/* ms */
 #define FULL_PAUSE 200			/* ms until a chunk that found no space is
 								 * sent again */
+#define IDLE_PAUSE 50			/* ms between two looks for a range to read */
 #define ROOM_PAUSE 50			/* ms between two looks whether there is room */
 
 typedef struct Sent
@@ -64,6 +68,7 @@ typedef struct Copier
 	 */
 	uint64		room;
 	FloCopyTask *task;			/* the range being read */
+	long		blocks_read;	/* of the disk, by this process so far */
 
 	/* in flight: kept until acknowledged */
 	Sent		sent[FLO_WINDOW];
@@ -302,14 +307,28 @@ copy_row(Copier *c, FloReading *r)
 	return false;
 }
 
+/* Has what was read since the last look come from the disk, most of it? */
+static bool
+reads_disk(Copier *c)
+{
+	struct rusage usage;
+	long		before = c->blocks_read;
+
+	getrusage(RUSAGE_SELF, &usage);
+	c->blocks_read = usage.ru_inblock;
+	return c->blocks_read - before > (long) c->plan->chunk_size / 2 / DISK_BLOCK;
+}
+
 /* For flo.copy_progress, now and then */
 static void
 show_progress(Copier *c, FloReading *r, uint64 rows)
 {
 	FloCopyTask *task = c->task;
 	BlockNumber block = ItemPointerGetBlockNumber(&r->read->tts_tid);
+	bool		cold = reads_disk(c);
 
 	SpinLockAcquire(&c->plan->mutex);
+	task->cold |= cold;
 	task->rows = rows;
 	task->pages_done = Min(block - task->first, task->pages);
 	SpinLockRelease(&c->plan->mutex);
@@ -352,22 +371,66 @@ scan_range(Copier *c, const FloCopyTask *task, FloReading *r)
 
 /* --- tasks --------------------------------------------------------------- */
 
+/*
+ * The first range that is free and of a relation where nobody is at work: its indexes at
+ * the destinations stay dense when rows come in their order, and one copier reads more
+ * from memory than the broker takes.  Where rules or the disk make that slow, there may
+ * be others.  Ranges of a relation follow each other.  *left: there are free ones at all.
+ */
+static FloCopyTask *
+find_task(FloCopyPlan *plan, bool *left)
+{
+	Oid			relation = InvalidOid;
+	FloCopyTask *first = NULL;
+	int			readers = 0;
+	int			allowed = 1;
+
+	*left = false;
+	for (int i = 0; i < plan->ntasks; i++)
+	{
+		FloCopyTask *task = &plan->tasks[i];
+
+		if (task->relation != relation)
+		{
+			if (first != NULL && readers < allowed)
+				break;
+			relation = task->relation;
+			first = NULL;
+			readers = 0;
+			allowed = 1;
+		}
+		if (task->shaped || task->cold || plan->backfill != 0)
+			allowed = plan->spread;
+		readers += task->state == FLO_TASK_TAKEN;
+		if (task->state == FLO_TASK_FREE && first == NULL)
+			first = task;
+		*left |= task->state == FLO_TASK_FREE;
+	}
+	return first != NULL && readers < allowed ? first : NULL;
+}
+
+/* NULL when there is nothing left to read */
 static FloCopyTask *
 take_task(Copier *c)
 {
-	FloCopyTask *task = NULL;
-
-	SpinLockAcquire(&c->plan->mutex);
-	for (int i = 0; i < c->plan->ntasks && task == NULL; i++)
-		if (c->plan->tasks[i].state == FLO_TASK_FREE)
-			task = &c->plan->tasks[i];
-	if (task != NULL)
+	for (;;)
 	{
-		task->state = FLO_TASK_TAKEN;
-		task->copier = c->args->number;
+		FloCopyTask *task;
+		bool		left;
+
+		SpinLockAcquire(&c->plan->mutex);
+		task = find_task(c->plan, &left);
+		if (task != NULL)
+		{
+			task->state = FLO_TASK_TAKEN;
+			task->copier = c->args->number;
+		}
+		SpinLockRelease(&c->plan->mutex);
+		if (task != NULL || !left)
+			return task;
+		flo_helper_check(c->args->slot, c->args->incarnation);
+		flo_bus_wait_for(c->bus, FLO_WAIT_IDLE, IDLE_PAUSE);
 	}
-	SpinLockRelease(&c->plan->mutex);
-	return task;
 }
 
 static void

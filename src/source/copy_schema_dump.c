@@ -55,7 +55,7 @@
 /* What decides how definitions are written; see flo_pin_session_settings() */
 #define DUMP_SETTINGS \
 	"-c standard_conforming_strings=on -c bytea_output=hex -c lc_monetary=C -c xmloption=content" \
-	" -c array_nulls=on -c TimeZone=GMT -c role=none -c default_transaction_deferrable=off"
+	" -c array_nulls=on -c TimeZone=GMT -c role=none -c default_transaction_deferrable=off -c jit=off"
 
 typedef struct Dump
 {

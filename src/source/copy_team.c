@@ -125,6 +125,8 @@ flo_team_share(FloCopyTeam *t, const char *group, const FloChunkHeader *identity
 		plan->tasks[foreach_current_index(cell)] = *(FloCopyTask *) lfirst(cell);
 	t->plan = plan;
 	t->size = Max(1, Min(t->spec->copy_workers, plan->ntasks));
+	/* rows of a backfill go to no index, and most may be left out */
+	plan->spread = backfill != 0 ? t->size : 1;
 	t->copiers = palloc0(sizeof(BackgroundWorkerHandle *) * t->size);
 	t->limit = -1;
 }
@@ -277,4 +279,22 @@ flo_team_look_at_space(FloCopyTeam *t, int64 limit)
 	}
 	if (limit > 0 && flo_stream_info(t->bus, t->stream, &info))
 		flo_space_looked(space, before, info.bytes);
+}
+
+/* When everything that was in the stream a while ago is loaded, loaders wait for copiers */
+void
+flo_team_widen(FloCopyTeam *t, uint64 loaded)
+{
+	FloStreamInfo info;
+
+	if (t->plan->spread >= t->size || !flo_stream_info(t->bus, t->stream, &info))
+		return;
+	if (t->stored_before > 0 && loaded >= t->stored_before && loaded != PG_UINT64_MAX)
+	{
+		SpinLockAcquire(&t->plan->mutex);
+		t->plan->spread++;
+		SpinLockRelease(&t->plan->mutex);
+	}
+	t->stored_before = t->stored;
+	t->stored = info.last_seq;
 }

@@ -38,6 +38,10 @@ typedef struct FloCopyTeam
 	uint64		halves;			/* bytes of rows whose copier ended before
 								 * their end */
 
+	/* last sequence of the stream at the last look, and at the one before */
+	uint64		stored;
+	uint64		stored_before;
+
 	/* the stream's limit, as it was last made */
 	int64		limit;			/* -1 = not yet */
 } FloCopyTeam;
@@ -62,6 +66,12 @@ extern void flo_team_look_after(FloCopyTeam *team, int64 limit, bool start);
 
 /* What copiers may put into the stream, which is made; a limit that was changed is made its */
 extern void flo_team_look_at_space(FloCopyTeam *team, int64 limit);
+
+/*
+ * A look, once a second, whether more copiers should be at slow relations; "loaded" is the
+ * sequence up to which everybody has loaded the stream, PG_UINT64_MAX = nobody loads
+ */
+extern void flo_team_widen(FloCopyTeam *team, uint64 loaded);
 
 extern void flo_team_make_stream(FloCopyTeam *team, int64 limit);
 
