@@ -95,18 +95,6 @@ flo_compat_write_relation(StringInfo out, Relation relation, Bitmapset *columns)
 #endif
 }
 
-static inline void
-flo_compat_write_insert(StringInfo out, Relation relation, TupleTableSlot *row,
-						bool binary, Bitmapset *columns)
-{
-#if PG_VERSION_NUM >= 180000
-	logicalrep_write_insert(out, InvalidTransactionId, relation, row, binary, columns,
-							PUBLISH_GENCOLS_NONE);
-#else
-	logicalrep_write_insert(out, InvalidTransactionId, relation, row, binary, columns);
-#endif
-}
-
 /* The rows of a change that is decoded; NULL when there is none */
 static inline HeapTuple
 flo_compat_old_row(ReorderBufferChange *change)

@@ -82,8 +82,8 @@ typedef struct FloSinkHost
 	List	   *given_up;
 
 	/*
-	 * For tables: called before the index entries of a set of new rows are made,
-	 * which several processes may do in an order.  NULL: there is none.
+	 * For tables: called before the index entries of a set of new rows are
+	 * made, which several processes may do in an order.  NULL: there is none.
 	 */
 	void		(*await_turn) (void *arg);
 

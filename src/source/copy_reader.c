@@ -193,6 +193,7 @@ static void
 send_chunk(Copier *c, uint16 flags)
 {
 	FloChunkHeader header = c->plan->identity;
+	StringInfoData free_chunk;
 	Sent	   *sent;
 
 	if (c->room == 0)
@@ -205,8 +206,9 @@ send_chunk(Copier *c, uint16 flags)
 	header.flags = FLO_CHUNK_COPY | flags;
 	flo_chunk_seal(&c->chunk, &header);
 
-	resetStringInfo(&sent->chunk);
-	appendBinaryStringInfo(&sent->chunk, c->chunk.data, c->chunk.len);
+	free_chunk = sent->chunk;
+	sent->chunk = c->chunk;
+	c->chunk = free_chunk;
 	if (flags & (FLO_CHUNK_STARTS_FRAGMENT | FLO_CHUNK_ENDS_FRAGMENT))
 		snprintf(sent->subject, sizeof(sent->subject), "%s.%u-%u-%u-%u", c->subject,
 				 c->key.relation, c->key.attempt, c->key.range, c->key.ordinal);

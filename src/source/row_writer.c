@@ -511,6 +511,15 @@ put_row(FloRowWriter *writer, Relation relation, HeapTuple tuple, char kind, Str
 	put_tuple(writer, out, writer->values, writer->isnull);
 }
 
+static void
+put_head(FloRowWriter *writer, char op, Relation relation, StringInfo out)
+{
+	char	   *to = make_room(writer, out, 0);
+
+	to = put32(put8(to, op), RelationGetRelid(relation));
+	out->len = to - out->data;
+}
+
 void
 flo_row_writer_change(FloRowWriter *writer, Relation relation, ReorderBufferChange *change,
 					  StringInfo out)
@@ -518,17 +527,28 @@ flo_row_writer_change(FloRowWriter *writer, Relation relation, ReorderBufferChan
 	HeapTuple	old_row = flo_compat_old_row(change);
 	HeapTuple	new_row = flo_compat_new_row(change);
 	MemoryContext old = MemoryContextSwitchTo(writer->scratch);
-	char	   *to = make_room(writer, out, 0);
 	char		op = change->action == REORDER_BUFFER_CHANGE_INSERT ? FLO_OP_INSERT :
 		change->action == REORDER_BUFFER_CHANGE_UPDATE ? FLO_OP_UPDATE : FLO_OP_DELETE;
 
-	to = put32(put8(to, op), RelationGetRelid(relation));
-	out->len = to - out->data;
+	put_head(writer, op, relation, out);
 	if (op != FLO_OP_INSERT && old_row != NULL)
 		put_row(writer, relation, old_row,
 				relation->rd_rel->relreplident == REPLICA_IDENTITY_FULL ? 'O' : 'K', out);
 	if (op != FLO_OP_DELETE)
 		put_row(writer, relation, new_row, 'N', out);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(writer->scratch);
+}
+
+void
+flo_row_writer_insert(FloRowWriter *writer, Relation relation, const Datum *values,
+					  const bool *isnull, StringInfo out)
+{
+	MemoryContext old = MemoryContextSwitchTo(writer->scratch);
+
+	put_head(writer, FLO_OP_INSERT, relation, out);
+	appendStringInfoCharMacro(out, 'N');
+	put_tuple(writer, out, values, isnull);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(writer->scratch);
 }

@@ -35,4 +35,8 @@ extern bool flo_row_writer_uses_user_types(const FloRowWriter *writer);
 extern void flo_row_writer_change(FloRowWriter *writer, Relation relation,
 								  ReorderBufferChange *change, StringInfo out);
 
+/* The same for a row that was taken apart; what is stored out of line counts as unchanged */
+extern void flo_row_writer_insert(FloRowWriter *writer, Relation relation, const Datum *values,
+								  const bool *isnull, StringInfo out);
+
 #endif

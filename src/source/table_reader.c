@@ -124,7 +124,8 @@ describe(FloTableReader *reader, FloReading *r)
 												   reader->message.len)->relation);
 	r->description = records.data;
 	r->description_len = records.len;
-	r->binary = !reader->text && flo_relation_is_portable(r->published);
+	r->writer = flo_row_writer_create(desc, r->columns, false,
+									  !reader->text && flo_relation_is_portable(r->published));
 }
 
 static void
@@ -187,7 +188,6 @@ flo_reading_begin(FloTableReader *reader, FloReading *r, Oid relation, Oid publi
 	}
 	r->read = table_slot_create(r->relation, NULL);
 	r->mapped = MakeSingleTupleTableSlot(RelationGetDescr(r->published), &TTSOpsVirtual);
-	r->row = MakeSingleTupleTableSlot(RelationGetDescr(r->published), &TTSOpsVirtual);
 	r->estate = CreateExecutorState();
 	r->econtext = GetPerTupleExprContext(r->estate);
 	read_publication(reader, r);
@@ -202,7 +202,7 @@ flo_reading_end(FloReading *r)
 {
 	ExecDropSingleTupleTableSlot(r->read);
 	ExecDropSingleTupleTableSlot(r->mapped);
-	ExecDropSingleTupleTableSlot(r->row);
+	flo_row_writer_free(r->writer);
 	if (r->published != r->relation)
 		table_close(r->published, NoLock);
 	relation_close(r->relation, NoLock);
@@ -244,27 +244,23 @@ flo_reading_scan(FloReading *r, BlockNumber first, BlockNumber end)
 	return table_beginscan_tidrange(r->relation, GetActiveSnapshot(), &low, &high);
 }
 
-/* The row with all its values in memory: what is out of line would travel as "unchanged" */
-static TupleTableSlot *
-complete_row(FloReading *r, TupleTableSlot *from)
+/* With all its values in memory: what is out of line would travel as "unchanged" */
+static void
+complete_row(FloReading *r, TupleTableSlot *row)
 {
 	TupleDesc	desc = RelationGetDescr(r->published);
 
-	slot_getallattrs(from);
-	ExecClearTuple(r->row);
-	memcpy(r->row->tts_values, from->tts_values, sizeof(Datum) * desc->natts);
-	memcpy(r->row->tts_isnull, from->tts_isnull, sizeof(bool) * desc->natts);
+	slot_getallattrs(row);
 	for (int i = 0; i < desc->natts; i++)
 	{
 		struct varlena *value;
 
-		if (r->row->tts_isnull[i] || TupleDescAttr(desc, i)->attlen != -1)
+		if (row->tts_isnull[i] || TupleDescAttr(desc, i)->attlen != -1)
 			continue;
-		value = (struct varlena *) DatumGetPointer(r->row->tts_values[i]);
+		value = (struct varlena *) DatumGetPointer(row->tts_values[i]);
 		if (VARATT_IS_EXTERNAL(value))
-			r->row->tts_values[i] = PointerGetDatum(detoast_external_attr(value));
+			row->tts_values[i] = PointerGetDatum(detoast_external_attr(value));
 	}
-	return ExecStoreVirtualTuple(r->row);
 }
 
 /* What rules make of the row in the message; false when it is dropped */
@@ -323,8 +319,9 @@ flo_reading_row(FloTableReader *reader, FloReading *r)
 	if (r->where != NULL && !is_asked_for(reader, r, slot))
 		return FLO_ROW_UNPUBLISHED;
 	resetStringInfo(&reader->message);
-	flo_compat_write_insert(&reader->message, r->published, complete_row(r, slot),
-							r->binary, r->columns);
+	complete_row(r, slot);
+	flo_row_writer_insert(r->writer, r->published, slot->tts_values, slot->tts_isnull,
+						  &reader->message);
 	return r->ruled && !shape_row(reader) ? FLO_ROW_DROPPED : FLO_ROW_READ;
 }
 

@@ -13,6 +13,7 @@
 #include "monitor/tally.h"
 #include "nodes/execnodes.h"
 #include "shape/shape.h"
+#include "source/row_writer.h"
 #include "storage/block.h"
 #include "utils/relcache.h"
 #include "wire/change.h"
@@ -52,8 +53,7 @@ typedef struct FloReading
 	AttrMap    *map;			/* from the one to the other, NULL = the same */
 	TupleTableSlot *read;
 	TupleTableSlot *mapped;
-	TupleTableSlot *row;		/* with all values in memory */
-	bool		binary;
+	FloRowWriter *writer;
 	bool		shaped;			/* rules concern it, or the condition: read
 								 * again it may be another one */
 	bool		ruled;			/* rules do */
