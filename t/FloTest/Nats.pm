@@ -53,6 +53,10 @@ system, which is FLO_NATS_SERVER if that is set.  The store is empty.
 So many servers of one cluster, called C<$name>1 and so on, all of them started
 before one is waited for; returns them.  JetStream is theirs together.
 
+=head2 start_all(@servers)
+
+start() for several: none of a cluster may be waited for before a majority runs.
+
 =cut
 
 sub new
@@ -92,9 +96,16 @@ sub cluster
 		  . "no_advertise: true, routes: [ $routes ] }";
 		push @servers, $class->new("$name$i", %param, fixed => $fixed, start => 0);
 	}
+	$class->start_all(@servers);
+	return @servers;
+}
+
+sub start_all
+{
+	my ($class, @servers) = @_;
+
 	$_->_run for @servers;
 	$_->_await_greeting for @servers;
-	return @servers;
 }
 
 =pod
