@@ -52,11 +52,20 @@ sub same
 	is($dest->safe_psql('postgres', 'SELECT sum(balance) FROM accounts'), '100000', "$name: the sum is what it was");
 	$load = transfer_load($source, rate => 200);
 }
+# What was published up to now is in the broker alone
+sub let_go
+{
+	my $lsn = $source->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
+
+	ok(wait_until($source, 'postgres', "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots", 'the slot'),
+		'the WAL is released');
+}
 # As doc/operations.md says it: the source first, then each worker when it has everything
 sub move_to
 {
 	my ($nats) = @_;
 
+	let_go();
 	set($source, 'nats_url', $nats->url);
 	shows($source, 'replicator', '^waiting for workers to report: the broker holds nothing of this group',
 		'the replicator waits at the other broker');
@@ -84,7 +93,8 @@ same('back again');
 $nats[1]->api("STREAM.DELETE.$_") for $stream, 'KV_pg_flo_state_g';
 my $lock = FloTest::Session->new($dest);
 $lock->query('BEGIN; LOCK TABLE moves');
-ok(wait_until($source, 'postgres', q{SELECT pending_messages > 3 FROM flo.stream_status('g')}, 'a backlog'), 'a worker that is behind');
+ok(wait_until($source, 'postgres', q{SELECT pending_bytes > 50000 FROM flo.stream_status('g')}, 'a backlog'), 'a worker that is behind');
+let_go();
 set($_, 'nats_url', $nats[1]->url) for $source, $dest;
 $lock->query('COMMIT');
 shows($source, 'replicator', '^failed gap: the stream ends at', 'led away too early: says what is lost');

@@ -107,6 +107,7 @@ attach(FloWorker *w, uint64 hint)
 	while (!flo_consumer_attach(w->consumer, w->position, hint))
 	{
 		flo_state_set(FLO_STATE_WAITING, "for stream \"%s\", which does not exist", w->stream);
+		flo_worker_leave_if_altered(w);
 		flo_bus_wait(w->bus, 1000);
 	}
 

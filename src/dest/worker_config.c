@@ -15,6 +15,7 @@
 #include "dest/worker_state.h"
 #include "miscadmin.h"
 #include "sink/sink.h"
+#include "storage/ipc.h"
 #include "utils/memutils.h"
 
 FloWorkerSpec *
@@ -102,4 +103,21 @@ flo_worker_is_unaltered(FloWorker *w)
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(aside);
 	return same;
+}
+
+void
+flo_worker_leave_if_altered(FloWorker *w)
+{
+	flo_worker_notice_configuration(w);
+	if (!flo_bus_is_outdated(w->bus))
+	{
+		if (!w->options_stale)
+			return;
+		if (flo_worker_is_unaltered(w))
+		{
+			w->options_stale = w->sink != NULL; /* the loop tells it */
+			return;
+		}
+	}
+	proc_exit(0);
 }

@@ -28,4 +28,10 @@ extern bool flo_worker_follow_configuration(FloWorker *w);
 /* Is it what it was when this process began? */
 extern bool flo_worker_is_unaltered(FloWorker *w);
 
+/*
+ * For who waits, outside a transaction, for what may never come as things are: with
+ * other options, or another broker, the launcher starts this worker again.
+ */
+extern void flo_worker_leave_if_altered(FloWorker *w);
+
 #endif

@@ -34,7 +34,6 @@
 #include "dest/worker_start.h"
 #include "dest/worker_state.h"
 #include "monitor/state.h"
-#include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "wire/record.h"
@@ -100,6 +99,7 @@ await_first(FloWorker *w, FloChunkHeader *header, XLogRecPtr *first_outside)
 					  "for stream \"%s\": the group's replicator has published nothing yet",
 					  w->stream);
 		flo_worker_show_pending(w);
+		flo_worker_leave_if_altered(w);
 		flo_bus_wait(w->bus, pause);
 		pause = Min(pause * 2, 1000);
 	}
@@ -203,18 +203,6 @@ flo_worker_begin_late(FloWorker *w)
 
 /* --- waiting ------------------------------------------------------------- */
 
-/* With other options the launcher starts this worker again */
-static void
-leave_if_altered(FloWorker *w)
-{
-	flo_worker_notice_configuration(w);
-	if (!w->options_stale)
-		return;
-	if (!flo_worker_is_unaltered(w))
-		proc_exit(0);
-	w->options_stale = w->sink != NULL; /* the loop tells it */
-}
-
 /* While a copy is taken in; false when the source has begun anew meanwhile */
 static bool
 may_proceed(void *arg, const FloCopyKey *missing_chunks)
@@ -223,7 +211,7 @@ may_proceed(void *arg, const FloCopyKey *missing_chunks)
 
 	w->missing_chunks.relation = missing_chunks != NULL ? missing_chunks->relation : 0;
 	w->missing_chunks.attempt = missing_chunks != NULL ? missing_chunks->attempt : 0;
-	leave_if_altered(w);
+	flo_worker_leave_if_altered(w);
 	flo_worker_take_updates(w);
 	flo_worker_look_at_stream(w);
 	flo_worker_show_pending(w);
@@ -241,7 +229,7 @@ source_trouble(void *arg)
 static void
 await_resync(FloWorker *w, const char *what, const char *why)
 {
-	leave_if_altered(w);
+	flo_worker_leave_if_altered(w);
 	flo_state_set(FLO_STATE_WAITING, "needs %s: %s", what, why);
 	if (!w->awaits_resync)
 		ereport(LOG,
@@ -406,7 +394,7 @@ flo_worker_take_copy(FloWorker *w)
 			await_resync(w, remedy(w), gone);
 		else if (place == FLO_PLACE_UNKNOWN)
 		{
-			leave_if_altered(w);
+			flo_worker_leave_if_altered(w);
 			flo_state_set(FLO_STATE_WAITING,
 						  "for stream \"%s\": the group's replicator has published nothing yet",
 						  w->stream);
@@ -597,7 +585,7 @@ flo_worker_take_backfill(FloWorker *w)
 	flo_worker_report_to_bucket(w, true);
 	while (!(in = receive(w, list_make1(&key))) && !backfill_is_over(w))
 	{
-		leave_if_altered(w);
+		flo_worker_leave_if_altered(w);
 		flo_state_set(FLO_STATE_WAITING, "for the source to read the table of a backfill again: the broker has lost rows of it");
 		w->missing_chunks = key;
 		flo_worker_report_to_bucket(w, true);
