@@ -23,7 +23,7 @@ my $load;
 
 transfer_tables($source, $dest);
 $_->safe_psql('postgres', 'INSERT INTO accounts SELECT i, 1000 FROM generate_series(1, 100) i') for $source, $dest;
-create_group($source, $dest, 'g');
+create_group($source, $dest, 'g', worker_options => q{'{"on_error": "stop"}'});
 
 # The server that leads the stream, when all of them have everything again
 sub leader

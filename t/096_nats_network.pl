@@ -24,7 +24,8 @@ my %from;
 
 transfer_tables($source, $dest);
 $_->safe_psql('postgres', 'INSERT INTO accounts SELECT i, 1000 FROM generate_series(1, 100) i') for $source, $dest;
-create_group($source, $dest, 'g');
+# a broker that is away is no error of a row
+create_group($source, $dest, 'g', worker_options => q{'{"on_error": "stop"}'});
 my $load = transfer_load($source, rate => 50);
 
 sub network

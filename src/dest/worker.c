@@ -18,6 +18,7 @@
 #include "conf/store.h"
 #include "conf/watch.h"
 #include "core/clock.h"
+#include "core/error_context.h"
 #include "core/injection_point.h"
 #include "core/loop.h"
 #include "core/names.h"
@@ -102,6 +103,7 @@ attach(FloWorker *w, uint64 hint)
 	flo_worker_drop_half(w);
 	if (w->batch_open)
 		flo_worker_commit_batch(w);
+	flo_error_context_clear();
 	keep_position(w);
 	flo_consumer_set_generation(w->consumer, flo_progress_generation_id(w->progress));
 	while (!flo_consumer_attach(w->consumer, w->position, hint))
@@ -211,13 +213,15 @@ renew_connection(LoopState *l, const char *reason)
 		flo_worker_show_pending(w);
 		if (flo_bus_renew(w->bus, &why) && flo_bus_guard(step_resume, l, &why))
 			break;
-		if (w->in_transaction &&
-			flo_clock_passed(lost_at, RECONNECT_PATIENCE))
+		if (w->in_transaction && flo_clock_passed(lost_at, RECONNECT_PATIENCE))
+		{
+			flo_error_context_clear();	/* the transaction is not to blame */
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
 					 errmsg("NATS has been away for %d s in the middle of a transaction: %s",
 							RECONNECT_PATIENCE / 1000, why),
 					 errdetail("It is undone, and applied again from its begin when NATS is back.")));
+		}
 		strlcpy(shown, why, sizeof(shown));
 		MemoryContextReset(w->chunk_context);
 		flo_wait_means(FLO_WAIT_NATS);
