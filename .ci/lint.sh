@@ -76,7 +76,8 @@ else
 	check "files are as make indent leaves them" indented
 fi
 check "files and functions are short"       sizes
-check "SQL functions stand in api alone"     only_in 'PG_FUNCTION_INFO_V1' 'src/api/[a-z_]+\.c'
+check "SQL functions stand in api alone"     only_in '(PG_FUNCTION_INFO_V1|FLO_FUNCTION)\(' 'src/api/([a-z_]+\.c|function\.h)'
+check "and know their version"               only_in 'PG_FUNCTION_INFO_V1' 'src/api/triggers\.c'
 check "no leftovers"                        no_leftovers
 
 # Each part of the install script says in its head what it is, and is short
@@ -85,9 +86,8 @@ sql_parts()
 	local f
 	for f in sql/*.sql; do
 		case $f in
-			sql/[0-9][0-9]_*.sql) [ "$(head -2 "$f")" = "/*
+			sql/[0-9][0-9]_*.sql | sql/upgrade_*_head.sql | sql/upgrade_*_tail.sql) [ "$(head -2 "$f")" = "/*
  * $(basename "$f")" ] || echo "$f does not begin with a head of its name" ;;
-			sql/pg_flo--*--*.sql) ;;
 			*) echo "$f is neither a part of the install script nor an upgrade" ;;
 		esac
 		[ "$(wc -l <"$f")" -le 900 ] || echo "$f: $(wc -l <"$f") lines"

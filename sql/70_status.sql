@@ -37,7 +37,7 @@ CREATE FUNCTION flo.member_stats(
 	OUT state_since timestamptz,
 	OUT open_bytes bigint
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_member_stats' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 8
+	AS 'MODULE_PATHNAME', 'flo_member_figures' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 8
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.member_stats() IS
 'What shared memory knows of this database''s members; use the view flo.status. Error texts are shown to the member''s owner and to members of pg_read_all_stats';

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "conf/commit.h"
 #include "conf/sql.h"
 #include "core/arguments.h"
@@ -21,7 +22,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-PG_FUNCTION_INFO_V1(flo_adopt);
+FLO_FUNCTION(flo_adopt);
 
 /* The object's owner: one whose rights both the caller and a worker's owner have */
 #define IS_ALLOWED \

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "api/function.h"
 #include "api/stream.h"
 #include "conf/backfills.h"
 #include "conf/commit.h"
@@ -21,8 +22,8 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
-PG_FUNCTION_INFO_V1(flo_backfill);
-PG_FUNCTION_INFO_V1(flo_cancel_backfill);
+FLO_FUNCTION(flo_backfill);
+FLO_FUNCTION(flo_cancel_backfill);
 
 /* As it will be compiled by who reads, with the same rights */
 static void

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "api/function.h"
 #include "conf/commit.h"
 #include "conf/options.h"
 #include "conf/rights.h"
@@ -32,11 +33,11 @@
 #define STATUS_COLUMNS 13
 #define CHECK_COLUMNS 4
 
-PG_FUNCTION_INFO_V1(flo_stream_status);
-PG_FUNCTION_INFO_V1(flo_drop_consumer);
-PG_FUNCTION_INFO_V1(flo_check_broker);
-PG_FUNCTION_INFO_V1(flo_plan_broker);
-PG_FUNCTION_INFO_V1(flo_sync_sequences);
+FLO_FUNCTION(flo_stream_status);
+FLO_FUNCTION(flo_drop_consumer);
+FLO_FUNCTION(flo_check_broker);
+FLO_FUNCTION(flo_plan_broker);
+FLO_FUNCTION(flo_sync_sequences);
 
 /* --- rows made from JSON members ----------------------------------------- */
 

@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "catalog/pg_class.h"
 #include "conf/commit.h"
 #include "conf/rule_tables.h"
@@ -22,7 +23,7 @@
 
 #define TARGET_COLUMNS 7
 
-PG_FUNCTION_INFO_V1(flo_worker_targets);
+FLO_FUNCTION(flo_worker_targets);
 
 /* Source column to destination column, as flo.routes has it */
 static Datum

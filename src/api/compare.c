@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "api/stream.h"
 #include "conf/commit.h"
 #include "conf/comparisons.h"
@@ -17,7 +18,7 @@
 #define DEFAULT_SAMPLES 100
 #define MOST_SAMPLES 10000
 
-PG_FUNCTION_INFO_V1(flo_compare);
+FLO_FUNCTION(flo_compare);
 
 Datum
 flo_compare(PG_FUNCTION_ARGS)

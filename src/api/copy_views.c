@@ -8,11 +8,12 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "conf/sql.h"
 #include "fmgr.h"
 #include "funcapi.h"
 
-PG_FUNCTION_INFO_V1(flo_index_builds);
+FLO_FUNCTION(flo_index_builds);
 
 Datum
 flo_index_builds(PG_FUNCTION_ARGS)

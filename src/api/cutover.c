@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "api/function.h"
 #include "conf/commit.h"
 #include "conf/cutover.h"
 #include "conf/fence.h"
@@ -29,7 +30,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-PG_FUNCTION_INFO_V1(flo_cutover);
+FLO_FUNCTION(flo_cutover);
 
 /* ms between two looks */
 #define NAP 20

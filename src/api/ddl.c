@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "conf/commit.h"
 #include "conf/sql.h"
 #include "core/text.h"
@@ -13,9 +14,9 @@
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
 
-PG_FUNCTION_INFO_V1(flo_release_ddl);
-PG_FUNCTION_INFO_V1(flo_skip_ddl);
-PG_FUNCTION_INFO_V1(flo_statement_classes);
+FLO_FUNCTION(flo_release_ddl);
+FLO_FUNCTION(flo_skip_ddl);
+FLO_FUNCTION(flo_statement_classes);
 
 static void
 decide(FunctionCallInfo fcinfo, const char *decision)

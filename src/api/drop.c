@@ -21,6 +21,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "api/drop.h"
+#include "api/function.h"
 #include "conf/commit.h"
 #include "conf/cutover.h"
 #include "conf/fence.h"
@@ -51,9 +52,9 @@
 static const char opens[] =
 "Without it its tables would take writes here, whether or not another server does.";
 
-PG_FUNCTION_INFO_V1(flo_drop_replicator);
-PG_FUNCTION_INFO_V1(flo_drop_worker);
-PG_FUNCTION_INFO_V1(flo_drop_group);
+FLO_FUNCTION(flo_drop_replicator);
+FLO_FUNCTION(flo_drop_worker);
+FLO_FUNCTION(flo_drop_group);
 
 /* --- arguments ----------------------------------------------------------- */
 

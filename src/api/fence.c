@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "conf/commit.h"
@@ -17,10 +18,10 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
-PG_FUNCTION_INFO_V1(flo_fence);
-PG_FUNCTION_INFO_V1(flo_unfence);
-PG_FUNCTION_INFO_V1(flo_prepare_fence);
-PG_FUNCTION_INFO_V1(flo_raise_fence);
+FLO_FUNCTION(flo_fence);
+FLO_FUNCTION(flo_unfence);
+FLO_FUNCTION(flo_prepare_fence);
+FLO_FUNCTION(flo_raise_fence);
 
 /* Before a row is written, or a table emptied */
 Datum

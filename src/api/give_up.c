@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "catalog/namespace.h"
 #include "conf/commit.h"
 #include "conf/given_up.h"
@@ -28,7 +29,7 @@
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
 
-PG_FUNCTION_INFO_V1(flo_give_up);
+FLO_FUNCTION(flo_give_up);
 
 /* At the source */
 typedef struct SourceName

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "core/arguments.h"
 #include "core/text.h"
 #include "fmgr.h"
@@ -16,8 +17,8 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
-PG_FUNCTION_INFO_V1(flo_json_set);
-PG_FUNCTION_INFO_V1(flo_json_mask);
+FLO_FUNCTION(flo_json_set);
+FLO_FUNCTION(flo_json_mask);
 
 typedef struct Edit
 {

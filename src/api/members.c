@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "api/function.h"
 #include "api/members.h"
 #include "api/tables.h"
 #include "catalog/namespace.h"
@@ -52,12 +53,12 @@
 
 #define MAX_COPY_WORKERS 64
 
-PG_FUNCTION_INFO_V1(flo_create_replicator);
-PG_FUNCTION_INFO_V1(flo_create_worker);
-PG_FUNCTION_INFO_V1(flo_alter_replicator);
-PG_FUNCTION_INFO_V1(flo_alter_worker);
-PG_FUNCTION_INFO_V1(flo_start_group);
-PG_FUNCTION_INFO_V1(flo_stop_group);
+FLO_FUNCTION(flo_create_replicator);
+FLO_FUNCTION(flo_create_worker);
+FLO_FUNCTION(flo_alter_replicator);
+FLO_FUNCTION(flo_alter_worker);
+FLO_FUNCTION(flo_start_group);
+FLO_FUNCTION(flo_stop_group);
 
 /* --- arguments ----------------------------------------------------------- */
 

@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "api/function.h"
 #include "catalog/pg_type.h"
 #include "core/names.h"
 #include "fmgr.h"
@@ -21,9 +22,9 @@
 
 #define HISTOGRAM_COLUMNS 10
 
-PG_FUNCTION_INFO_V1(flo_histograms);
-PG_FUNCTION_INFO_V1(flo_rate_of);
-PG_FUNCTION_INFO_V1(flo_one_line);
+FLO_FUNCTION(flo_histograms);
+FLO_FUNCTION(flo_rate_of);
+FLO_FUNCTION(flo_one_line);
 
 /* --- histograms ---------------------------------------------------------- */
 

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "api/function.h"
 #include "common/base64.h"
 #include "conf/commit.h"
 #include "conf/rights.h"
@@ -33,7 +34,7 @@
 #define MAX_EVENTS 1000
 #define PEEK_COLUMNS 4
 
-PG_FUNCTION_INFO_V1(flo_peek);
+FLO_FUNCTION(flo_peek);
 
 typedef struct Peek
 {

@@ -11,6 +11,7 @@
 
 #include <unistd.h>
 
+#include "api/function.h"
 #include "api/members.h"
 #include "api/tables.h"
 #include "commands/dbcommands.h"
@@ -28,8 +29,8 @@
 #define PLAN_COLUMNS 4
 #define TABLE_COLUMNS 5
 
-PG_FUNCTION_INFO_V1(flo_plan_problems);
-PG_FUNCTION_INFO_V1(flo_planned_tables);
+FLO_FUNCTION(flo_plan_problems);
+FLO_FUNCTION(flo_planned_tables);
 
 typedef struct Inquiry
 {

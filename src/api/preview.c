@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "api/function.h"
 #include "api/preview_columns.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -43,7 +44,7 @@
 
 #define PREVIEW_COLUMNS 5
 
-PG_FUNCTION_INFO_V1(flo_preview);
+FLO_FUNCTION(flo_preview);
 
 typedef struct Preview
 {

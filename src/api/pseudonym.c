@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "catalog/pg_type.h"
 #include "conf/named_secret.h"
 #include "core/arguments.h"
@@ -24,15 +25,15 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-PG_FUNCTION_INFO_V1(flo_secret);
-PG_FUNCTION_INFO_V1(flo_set_secret);
-PG_FUNCTION_INFO_V1(flo_drop_secret);
-PG_FUNCTION_INFO_V1(flo_pseudonym);
-PG_FUNCTION_INFO_V1(flo_pseudonym_any);
-PG_FUNCTION_INFO_V1(flo_hash_text);
-PG_FUNCTION_INFO_V1(flo_encrypt);
-PG_FUNCTION_INFO_V1(flo_decrypt);
-PG_FUNCTION_INFO_V1(flo_kind_of_pseudonym);
+FLO_FUNCTION(flo_secret);
+FLO_FUNCTION(flo_set_secret);
+FLO_FUNCTION(flo_drop_secret);
+FLO_FUNCTION(flo_pseudonym);
+FLO_FUNCTION(flo_pseudonym_any);
+FLO_FUNCTION(flo_hash_text);
+FLO_FUNCTION(flo_encrypt);
+FLO_FUNCTION(flo_decrypt);
+FLO_FUNCTION(flo_kind_of_pseudonym);
 
 /* --- secrets ------------------------------------------------------------- */
 

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "api/drop.h"
+#include "api/function.h"
 #include "api/tables.h"
 #include "conf/commit.h"
 #include "conf/publication.h"
@@ -22,8 +23,8 @@
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 
-PG_FUNCTION_INFO_V1(flo_skip);
-PG_FUNCTION_INFO_V1(flo_resync);
+FLO_FUNCTION(flo_skip);
+FLO_FUNCTION(flo_resync);
 
 /* Did the worker fail at this transaction, and has not got past it since? */
 static bool

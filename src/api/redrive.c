@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "catalog/namespace.h"
 #include "conf/commit.h"
 #include "conf/sql.h"
@@ -15,8 +16,8 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
-PG_FUNCTION_INFO_V1(flo_redrive);
-PG_FUNCTION_INFO_V1(flo_redrive_group);
+FLO_FUNCTION(flo_redrive);
+FLO_FUNCTION(flo_redrive_group);
 
 /* Workers look after their letters when this table changes, as if it were configuration */
 static void

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "catalog/pg_class.h"
 #include "conf/choice.h"
 #include "conf/commit.h"
@@ -21,9 +22,9 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-PG_FUNCTION_INFO_V1(flo_set_owner);
-PG_FUNCTION_INFO_V1(flo_grant_reader);
-PG_FUNCTION_INFO_V1(flo_revoke_reader);
+FLO_FUNCTION(flo_set_owner);
+FLO_FUNCTION(flo_grant_reader);
+FLO_FUNCTION(flo_revoke_reader);
 
 /* The arguments of both functions: the group's replicator is here and the caller's */
 static char *

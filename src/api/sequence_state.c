@@ -10,6 +10,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "api/function.h"
 #include "catalog/pg_class.h"
 #include "commands/sequence.h"
 #include "fmgr.h"
@@ -17,7 +18,7 @@
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 
-PG_FUNCTION_INFO_V1(flo_sequence_state);
+FLO_FUNCTION(flo_sequence_state);
 
 Datum
 flo_sequence_state(PG_FUNCTION_ARGS)

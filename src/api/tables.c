@@ -10,6 +10,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "api/function.h"
 #include "api/tables.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
@@ -41,12 +42,12 @@
 
 #define COLUMNS 3
 
-PG_FUNCTION_INFO_V1(flo_covered_tables);
-PG_FUNCTION_INFO_V1(flo_left_out_tables);
-PG_FUNCTION_INFO_V1(flo_key_is_sent);
-PG_FUNCTION_INFO_V1(flo_add_table);
-PG_FUNCTION_INFO_V1(flo_remove_table);
-PG_FUNCTION_INFO_V1(flo_table_schema);
+FLO_FUNCTION(flo_covered_tables);
+FLO_FUNCTION(flo_left_out_tables);
+FLO_FUNCTION(flo_key_is_sent);
+FLO_FUNCTION(flo_add_table);
+FLO_FUNCTION(flo_remove_table);
+FLO_FUNCTION(flo_table_schema);
 
 /* Who only looks does so while others work: it waits for nobody */
 bool

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
@@ -16,7 +17,7 @@
 #include "utils/inval.h"
 #include "utils/rel.h"
 
-PG_FUNCTION_INFO_V1(flo_config_changed);
+FLO_FUNCTION(flo_config_changed);
 PG_FUNCTION_INFO_V1(flo_guard_drop);
 PG_FUNCTION_INFO_V1(flo_new_tables);
 

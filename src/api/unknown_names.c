@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "catalog/pg_type.h"
 #include "core/text.h"
 #include "fmgr.h"
@@ -17,7 +18,7 @@
 /* So many letters may be wrong, and half of those of the last part of a name */
 #define MOST_DIFFERENCES 2
 
-PG_FUNCTION_INFO_V1(flo_closest_name);
+FLO_FUNCTION(flo_closest_name);
 
 Datum
 flo_closest_name(PG_FUNCTION_ARGS)

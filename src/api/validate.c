@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "api/function.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "conf/commit.h"
@@ -41,9 +42,9 @@
 #include "utils/numeric.h"
 #include "utils/rel.h"
 
-PG_FUNCTION_INFO_V1(flo_validate_row);
-PG_FUNCTION_INFO_V1(flo_validate_table);
-PG_FUNCTION_INFO_V1(flo_rule_problem);
+FLO_FUNCTION(flo_validate_row);
+FLO_FUNCTION(flo_validate_table);
+FLO_FUNCTION(flo_rule_problem);
 
 typedef enum ArgumentType
 {

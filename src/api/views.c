@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "api/function.h"
 #include "catalog/pg_authid.h"
 #include "core/names.h"
 #include "core/roles.h"
@@ -25,12 +26,13 @@
 
 #define STATS_COLUMNS 31
 
-PG_FUNCTION_INFO_V1(flo_member_stats);
-PG_FUNCTION_INFO_V1(flo_unsaved_events);
-PG_FUNCTION_INFO_V1(flo_origin_position);
-PG_FUNCTION_INFO_V1(flo_unpublished_since_sql);
-PG_FUNCTION_INFO_V1(flo_is_preloaded);
-PG_FUNCTION_INFO_V1(flo_launcher_problem);
+FLO_FUNCTION(flo_member_stats);
+FLO_FUNCTION(flo_member_figures);
+FLO_FUNCTION(flo_unsaved_events);
+FLO_FUNCTION(flo_origin_position);
+FLO_FUNCTION(flo_unpublished_since_sql);
+FLO_FUNCTION(flo_is_preloaded);
+FLO_FUNCTION(flo_launcher_problem);
 
 /* Next column of the row being made; a pointer that is NULL makes it NULL */
 typedef struct Row
@@ -122,8 +124,17 @@ fill_row(Row *row, const FloMember *member, bool show_errors)
 	add_count(row, member->open_bytes);
 }
 
+/* As 0.1 declares it, with fewer columns; who calls that is told to update it */
 Datum
 flo_member_stats(PG_FUNCTION_ARGS)
+{
+	flo_store_require_version();
+	elog(ERROR, "flo.member_stats() is declared as in another version");
+	return (Datum) 0;
+}
+
+Datum
+flo_member_figures(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	bool		all_errors = flo_role_has_rights_of(GetUserId(), ROLE_PG_READ_ALL_STATS);

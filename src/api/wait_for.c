@@ -17,6 +17,7 @@
 #include <math.h>
 
 #include "access/xlog.h"
+#include "api/function.h"
 #include "conf/commit.h"
 #include "conf/given_up.h"
 #include "conf/store.h"
@@ -40,8 +41,8 @@
 #define LONGEST_NAP 1000		/* ms between two looks; news wakes us earlier */
 #define NAP_WITHOUT_ENTRY 100
 
-PG_FUNCTION_INFO_V1(flo_wait_for);
-PG_FUNCTION_INFO_V1(flo_reset_stats);
+FLO_FUNCTION(flo_wait_for);
+FLO_FUNCTION(flo_reset_stats);
 
 typedef struct Target
 {

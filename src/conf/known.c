@@ -96,6 +96,19 @@ forget(void)
 	known = NIL;
 }
 
+/*
+ * Where the extension is still that of another library, nothing is known of what
+ * is replicated: statements that concern it must not get lost.
+ */
+static void
+refuse_other_version(void)
+{
+	Oid			former = flo_store_table("groups");
+
+	if (OidIsValid(former) && flo_store_other_version() != NULL && flo_store_has_rows(former))
+		flo_store_require_version();
+}
+
 static void
 load(void)
 {
@@ -108,7 +121,10 @@ load(void)
 	astray = flo_store_table("astray");
 	requests = flo_store_table("copy_requests");
 	if (!OidIsValid(replicators))
+	{
+		refuse_other_version();
 		return;
+	}
 	context = AllocSetContextCreate(CurTransactionContext, "pg_flo replicators",
 									ALLOCSET_SMALL_SIZES);
 	caller = MemoryContextSwitchTo(context);

@@ -16,10 +16,13 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "conf/sql.h"
+#include "core/names.h"
 #include "core/text.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -37,29 +40,86 @@ flo_store_extension_exists(void)
 	return OidIsValid(get_extension_oid(EXTENSION_NAME, true));
 }
 
+/* Its owner, and its version, palloc'd; InvalidOid where it is not installed */
 static Oid
-extension_owner(void)
+read_extension(char **version)
 {
 	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	Oid			owner = InvalidOid;
+	bool		isnull;
 
 	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
 				CStringGetDatum(EXTENSION_NAME));
 	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
+	{
 		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+		*version = TextDatumGetCString(heap_getattr(tuple, Anum_pg_extension_extversion,
+													RelationGetDescr(rel), &isnull));
+	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	return owner;
+}
+
+char *
+flo_store_other_version(void)
+{
+	char	   *version;
+
+	return OidIsValid(read_extension(&version)) && strcmp(version, FLO_VERSION) != 0 ? version : NULL;
+}
+
+/* Of two versions "major.minor": is the first one later? */
+static bool
+is_later(const char *version, const char *than)
+{
+	int			parts[2] = {0, 0};
+	int			than_parts[2] = {0, 0};
+
+	(void) sscanf(version, "%d.%d", &parts[0], &parts[1]);
+	(void) sscanf(than, "%d.%d", &than_parts[0], &than_parts[1]);
+	return parts[0] > than_parts[0] || (parts[0] == than_parts[0] && parts[1] > than_parts[1]);
+}
+
+int
+flo_store_version_problem(const char *version)
+{
+	errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
+	errmsg("extension pg_flo of database \"%s\" has version %s, and this server runs pg_flo %s",
+		   get_database_name(MyDatabaseId), version, FLO_VERSION);
+	if (is_later(version, FLO_VERSION))
+		return errhint("Install pg_flo %s on this server and restart it.", version);
+	return errhint("Run ALTER EXTENSION pg_flo UPDATE in this database; what is started goes on by itself then.");
+}
+
+void
+flo_store_require_version(void)
+{
+	char	   *version = flo_store_other_version();
+
+	if (version != NULL)
+		ereport(ERROR, flo_store_version_problem(version));
+}
+
+static Oid
+extension_owner(void)
+{
+	char	   *version;
+	Oid			owner = read_extension(&version);
 
 	if (!OidIsValid(owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("extension \"%s\" is not installed in this database", EXTENSION_NAME),
 				 errhint("Run CREATE EXTENSION %s.", EXTENSION_NAME)));
+	if (strcmp(version, FLO_VERSION) != 0)
+		ereport(ERROR, flo_store_version_problem(version));
+	pfree(version);
 
 	return owner;
 }

@@ -19,6 +19,18 @@
 extern bool flo_store_extension_exists(void);
 
 /*
+ * The version of the extension in this database, palloc'd, when this library is not
+ * of that one; else, and where there is none, NULL.  Everything that reads tables
+ * of schema flo is refused then (55000).
+ */
+extern char *flo_store_other_version(void);
+
+/* For ereport(): that it is so, and what to do */
+extern int	flo_store_version_problem(const char *version);
+
+extern void flo_store_require_version(void);
+
+/*
  * List of FloMemberSpec *, started or not: members whose configuration belongs
  * to this very database
  */

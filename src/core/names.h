@@ -9,6 +9,9 @@
 #ifndef FLO_NAMES_H
 #define FLO_NAMES_H
 
+/* As in pg_flo.control: the version of the extension that this library works with */
+#define FLO_VERSION "0.2"
+
 /* Longest group or worker name, without the terminating zero */
 #define FLO_NAME_MAX 40
 #define FLO_NAME_BUF (FLO_NAME_MAX + 1)

@@ -120,10 +120,24 @@ write_events(void)
 	newest = events[count - 1].number;
 	context = flo_transaction_begin();
 	MemoryContextSwitchTo(context);
-	if (flo_store_extension_exists())
+	if (flo_store_extension_exists() && flo_store_other_version() == NULL)
 		flo_store_write_events(newest);
 	flo_transaction_end(context);
 	flo_events_saved(MyDatabaseId, newest);
+}
+
+/*
+ * Has the database an extension of this library's version?  One of another is left
+ * alone until it is updated, which makes its members known.
+ */
+static bool
+is_usable(void)
+{
+	char	   *version = flo_store_other_version();
+
+	if (version != NULL)
+		ereport(WARNING, flo_store_version_problem(version));
+	return version == NULL && flo_store_extension_exists();
 }
 
 /* Others wait for their turn, so a lock that somebody holds is not waited for for long */
@@ -140,7 +154,7 @@ scan_database(void)
 	replorigin_session_origin = DoNotReplicateId;
 	context = flo_transaction_begin();
 	MemoryContextSwitchTo(context);
-	if (flo_store_extension_exists())
+	if (is_usable())
 		members = flo_store_members_here();
 	flo_transaction_end(context);
 	note_members(members);
