@@ -199,7 +199,7 @@ my $report = q({"version": 1, "worker": "w", "system_identifier": "1", "database
 	  . q("copied_seq": 0, "copying": false, "awaits_resync": false, "missing_chunks": 0, "missing_attempt": 0, )
 	  . q("copy_attempt": 0, "at": "2026-01-31T12:00:00Z"});
 my @documents = (
-	[ 'worker.forged', 'not JSON', 'not JSON' ], [ 'worker.forged', '{"lsn":"0/0","seq":0}', 'version' ],
+	[ 'worker.forged', 'not JSON', 'not JSON' ], [ 'worker.forged', '{"lsn":"0/0","seq":0}', '"worker" is missing' ],
 	[ 'worker.forged', $report =~ s/"0\/1"/"x"/r, '"lsn" is not an LSN' ],
 	[ 'worker.forged', $report =~ s/"seq": 0/"seq": -1/r, '"seq" is not between' ],
 	[ 'worker.forged', $report =~ s/"awaits_resync": false/"awaits_resync": "false"/r, '"awaits_resync" is not true' ],

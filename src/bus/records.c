@@ -13,6 +13,16 @@
 	{.version = 1, .size = sizeof(of), .fields = record_fields, \
 	 .nfields = lengthof(record_fields), .shown_only = true}
 
+/* What 0.1 writes, too, without a version */
+#define FORMAT_SINCE_0_1(of, record_fields, what_it_means) \
+	{.version = 1, .size = sizeof(of), .fields = record_fields, \
+	 .nfields = lengthof(record_fields), .shown_only = true, .unversioned = what_it_means}
+
+static void
+nothing_more(void *record)
+{
+}
+
 static const FloField source_fields[] = {
 	{FLO_FIELD(FloSourceRecord, lsn, FLO_FIELD_LSN, FLO_REQUIRED)},
 	{FLO_FIELD(FloSourceRecord, system_identifier, FLO_FIELD_SYSTEM, FLO_REQUIRED)},
@@ -24,7 +34,7 @@ static const FloField source_fields[] = {
 	{FLO_FIELD(FloSourceRecord, detail, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloSourceRecord, interval, FLO_FIELD_INT64, FLO_OPTIONAL), FLO_IN(0, PG_INT32_MAX)},
 };
-const FloRecordFormat flo_source_format = FORMAT(FloSourceRecord, source_fields);
+const FloRecordFormat flo_source_format = FORMAT_SINCE_0_1(FloSourceRecord, source_fields, nothing_more);
 
 static const FloField tracked_fields[] = {
 	{FLO_FIELD(FloTrackedRecord, all, FLO_FIELD_BOOL, FLO_REQUIRED)},
@@ -114,7 +124,7 @@ static const FloField generation_fields[] = {
 	{FLO_FIELD(FloGenerationRecord, given_up, FLO_FIELD_LSN, FLO_REQUIRED)},
 	{FLO_FIELD(FloGenerationRecord, start, FLO_FIELD_LSN, FLO_REQUIRED)},
 };
-const FloRecordFormat flo_generation_format = FORMAT(FloGenerationRecord, generation_fields);
+const FloRecordFormat flo_generation_format = FORMAT_SINCE_0_1(FloGenerationRecord, generation_fields, nothing_more);
 
 static const FloField copy_fields[] = {
 	{FLO_FIELD(FloCopyRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
@@ -123,7 +133,7 @@ static const FloField copy_fields[] = {
 	{FLO_FIELD(FloCopyRecord, tables, FLO_FIELD_INT64, FLO_REQUIRED), FLO_AT_LEAST(0)},
 	{FLO_FIELD(FloCopyRecord, again, FLO_FIELD_OIDS, FLO_OPTIONAL)},
 };
-const FloRecordFormat flo_copy_format = FORMAT(FloCopyRecord, copy_fields);
+const FloRecordFormat flo_copy_format = FORMAT_SINCE_0_1(FloCopyRecord, copy_fields, nothing_more);
 
 static const FloField copy_table_fields[] = {
 	{FLO_FIELD(FloCopyTableRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
@@ -136,7 +146,7 @@ static const FloField copy_table_fields[] = {
 	{FLO_FIELD(FloCopyTableRecord, schema, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloCopyTableRecord, table, FLO_FIELD_TEXT, FLO_REQUIRED)},
 };
-const FloRecordFormat flo_copy_table_format = FORMAT(FloCopyTableRecord, copy_table_fields);
+const FloRecordFormat flo_copy_table_format = FORMAT_SINCE_0_1(FloCopyTableRecord, copy_table_fields, nothing_more);
 
 static const FloField backfill_fields[] = {
 	{FLO_FIELD(FloBackfillRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
@@ -157,6 +167,13 @@ static const FloField backfill_fields[] = {
 };
 const FloRecordFormat flo_backfill_format = FORMAT(FloBackfillRecord, backfill_fields);
 
+/* It does not say which */
+static void
+all_tables(void *record)
+{
+	((FloAttemptRecord *) record)->all = true;
+}
+
 static const FloField attempt_fields[] = {
 	{FLO_FIELD(FloAttemptRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
 	{FLO_FIELD(FloAttemptRecord, attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
@@ -164,7 +181,7 @@ static const FloField attempt_fields[] = {
 	{FLO_FIELD(FloAttemptRecord, all, FLO_FIELD_BOOL, FLO_REQUIRED)},
 	{FLO_FIELD(FloAttemptRecord, tables, FLO_FIELD_OIDS, FLO_OPTIONAL)},
 };
-const FloRecordFormat flo_attempt_format = FORMAT(FloAttemptRecord, attempt_fields);
+const FloRecordFormat flo_attempt_format = FORMAT_SINCE_0_1(FloAttemptRecord, attempt_fields, all_tables);
 
 static const FloField planned_fields[] = {
 	{FLO_FIELD(FloPlannedTable, relation, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_AT_LEAST(1)},
@@ -189,7 +206,7 @@ static const FloField text_fields[] = {
 	{FLO_FIELD(FloTextRecord, generation, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloTextRecord, pieces, FLO_FIELD_INT64, FLO_REQUIRED), FLO_IN(1, PG_INT32_MAX)},
 };
-const FloRecordFormat flo_text_format = FORMAT(FloTextRecord, text_fields);
+const FloRecordFormat flo_text_format = FORMAT_SINCE_0_1(FloTextRecord, text_fields, nothing_more);
 
 static const char *const section_names[] = {"before", "after", NULL};
 static const FloField definition_fields[] = {
@@ -227,6 +244,12 @@ static const FloRecordFormat definitions_format = {
 	.nfields = lengthof(definitions_fields)
 };
 
+static void
+of_former_worker(void *record)
+{
+	((FloWorkerReport *) record)->former = true;
+}
+
 static const FloField report_fields[] = {
 	{FLO_FIELD(FloWorkerReport, worker, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloWorkerReport, system_identifier, FLO_FIELD_SYSTEM, FLO_REQUIRED)},
@@ -236,9 +259,9 @@ static const FloField report_fields[] = {
 	{FLO_FIELD(FloWorkerReport, seq, FLO_FIELD_UINT64, FLO_REQUIRED)},
 	{FLO_FIELD(FloWorkerReport, copied_seq, FLO_FIELD_UINT64, FLO_REQUIRED)},
 	{FLO_FIELD(FloWorkerReport, copying, FLO_FIELD_BOOL, FLO_REQUIRED)},
-	{FLO_FIELD(FloWorkerReport, awaits_resync, FLO_FIELD_BOOL, FLO_REQUIRED)},
-	{FLO_FIELD(FloWorkerReport, missing_chunks, FLO_FIELD_UINT32, FLO_REQUIRED)},
-	{FLO_FIELD(FloWorkerReport, missing_attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
+	{FLO_FIELD(FloWorkerReport, awaits_resync, FLO_FIELD_BOOL, FLO_REQUIRED), FLO_FORMERLY("waits")},
+	{FLO_FIELD(FloWorkerReport, missing_chunks, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_FORMERLY("lacking")},
+	{FLO_FIELD(FloWorkerReport, missing_attempt, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_FORMERLY("lacking_attempt")},
 	{FLO_FIELD(FloWorkerReport, copy_attempt, FLO_FIELD_UINT32, FLO_REQUIRED)},
 	{FLO_FIELD(FloWorkerReport, compares, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloWorkerReport, backfills, FLO_FIELD_BOOL, FLO_OPTIONAL)},
@@ -249,7 +272,7 @@ static const FloField report_fields[] = {
 	{FLO_FIELD(FloWorkerReport, backfill_seq, FLO_FIELD_UINT64, FLO_OPTIONAL)},
 	{FLO_FIELD(FloWorkerReport, at, FLO_FIELD_TIME, FLO_REQUIRED)},
 };
-static const FloRecordFormat report_format = FORMAT(FloWorkerReport, report_fields);
+static const FloRecordFormat report_format = FORMAT_SINCE_0_1(FloWorkerReport, report_fields, of_former_worker);
 
 void *
 flo_records_get(FloBus *bus, const char *bucket, const char *key, const FloRecordFormat *format)
@@ -358,7 +381,13 @@ flo_report_key(const char *consumer)
 char *
 flo_report_format(const FloWorkerReport *report)
 {
-	return flo_record_write(&report_format, report);
+	char	   *json = flo_record_write(&report_format, report);
+	char	   *copying = strstr(json, "\"copying\": true");
+
+	/* a source with 0.1 looks for it without a space between */
+	if (copying != NULL)
+		memcpy(copying, " \"copying\":true", strlen("\"copying\": true"));
+	return json;
 }
 
 /*

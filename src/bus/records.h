@@ -354,6 +354,7 @@ typedef struct FloWorkerReport
 	uint64		backfill_seq;	/* sequence of that one's stream up to which
 								 * it needs nothing */
 	TimestampTz at;
+	bool		former;			/* not written: it is of pg_flo 0.1 */
 } FloWorkerReport;
 
 extern char *flo_report_key(const char *consumer);

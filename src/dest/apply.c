@@ -263,6 +263,11 @@ take_message(FloWorker *w, const FloChange *message)
 		flo_sequences_set(w->spec, w->rules, w->tables, message->content, message->content_len);
 	else if (strcmp(message->prefix, FLO_REPAIR_PREFIX) == 0)
 		take_repair(w, message);
+	else if (w->sink->ops->transactional && strcmp(message->prefix, FLO_MESSAGE_PREFIX) == 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("values of sequences from a source with pg_flo 0.1 are not set"),
+				 errhint("Call flo.sync_sequences() again when the source is upgraded.")));
 }
 
 static void take_pieces(FloWorker *w, const FloChange *commit, const FloChunk *chunk);

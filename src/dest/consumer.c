@@ -721,6 +721,12 @@ examine(FloConsumer *c, FloBusDelivery *delivery, FloChunk *chunk)
 
 	c->epochs[delivery->stream_seq % FLO_WINDOW] = reason == NULL ? chunk->header.epoch : 0;
 	c->next = delivery->stream_seq + 1;
+	if (reason == flo_chunk_is_newer)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("message " UINT64_FORMAT " of stream \"%s\" cannot be read: %s",
+						delivery->stream_seq, c->stream, reason),
+				 errhint("Upgrade pg_flo here to the version of the source.")));
 	if (reason != NULL)
 		ereport(WARNING,
 				(errmsg("message " UINT64_FORMAT " of stream \"%s\" is passed over: %s",

@@ -100,6 +100,8 @@ choose_rights(const FloDdlStatement *ddl, Node *statement, Oid owner, FloDdlMode
 {
 	char	   *reason;
 
+	if (ddl->xid != 0 && !(mode & FLO_DDL_DECIDED))
+		return pstrdup("a source with pg_flo 0.1 does not say what it is about: look whether it may run here");
 	if (!(mode & FLO_DDL_TRUSTED))
 	{
 		reason = flo_ddl_rights(statement, owner, ddl->search_path, rights);

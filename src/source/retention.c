@@ -132,6 +132,36 @@ keep_report(FloRetention *retention, const FloWorkerReport *report)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * A worker with pg_flo 0.1 passes over what is published here, and may count it as
+ * done: it has nothing, so everything is kept, until it is upgraded.
+ */
+static void
+wait_for_upgrade(FloRetention *retention, FloWorkerReport *report)
+{
+	bool		known = false;
+	ListCell   *cell;
+
+	foreach(cell, retention->reports)
+	{
+		const FloWorkerReport *before = lfirst(cell);
+
+		known |= before->former && strcmp(before->consumer, report->consumer) == 0;
+	}
+	if (!known)
+		ereport(WARNING,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("worker \"%s\" of database \"%s\" runs pg_flo 0.1 and cannot read what this source publishes",
+						report->worker, report->database),
+				 errdetail("Nothing is removed from the stream until it can."),
+				 errhint("Upgrade pg_flo at that destination; flo.drop_consumer('...', '%s') if it is no more.",
+						 report->consumer)));
+	report->lsn = InvalidXLogRecPtr;
+	report->seq = 0;
+	report->copied_seq = 0;
+	report->generation[0] = '\0';
+}
+
 void
 flo_retention_report(FloRetention *retention, const char *key, const char *value)
 {
@@ -147,6 +177,8 @@ flo_retention_report(FloRetention *retention, const char *key, const char *value
 	}
 	else if ((report = flo_report_read(key, value)) != NULL)
 	{
+		if (report->former)
+			wait_for_upgrade(retention, report);
 		forget_report(retention, report->consumer);
 		keep_report(retention, report);
 		retention->heard = flo_clock();

@@ -589,6 +589,11 @@ parse_truncate(FloChangeParser *parser, FloCursor *cursor)
 
 	if (count > (cursor->end - cursor->next) / sizeof(uint32))
 		malformed(cursor, "it ends too early");
+	if (flags & FLO_TRUNCATE_PARTITION_OF_0_1)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a partition was truncated at a source with pg_flo 0.1, which does not say which rows were in it"),
+				 errhint("Truncate it here by hand, and pass over the transaction with flo.skip().")));
 	if (flags & ~(FLO_TRUNCATE_CASCADE | FLO_TRUNCATE_RESTART | FLO_TRUNCATE_PARTS))
 		malformed(cursor, "unknown flags");
 	if (count > parser->truncated_room)

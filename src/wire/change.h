@@ -131,6 +131,7 @@ typedef struct FloChange
 #define FLO_TRUNCATE_CASCADE	0x01
 #define FLO_TRUNCATE_RESTART	0x02
 #define FLO_TRUNCATE_PARTS		0x20
+#define FLO_TRUNCATE_PARTITION_OF_0_1	0x40
 
 typedef struct FloChangeParser FloChangeParser;
 

@@ -10,7 +10,9 @@
 
 static const char chunk_magic[4] = {'P', 'F', 'L', 'O'};
 
-#define CHUNK_VERSION 1
+#define CHUNK_VERSION 2
+
+const char *const flo_chunk_is_newer = "it is of a newer version of pg_flo";
 
 /* The checksum is the header's last field and covers all bytes around it */
 #define CRC_OFFSET (FLO_CHUNK_HEADER_SIZE - (int) sizeof(uint32))
@@ -154,13 +156,14 @@ flo_chunk_parse(const char *data, size_t len, FloChunkHeader *header)
 	if (memcmp(at, chunk_magic, sizeof(chunk_magic)) != 0)
 		return "not a pg_flo chunk";
 	at += sizeof(chunk_magic);
-	if (get16(&at) != CHUNK_VERSION)
-		return "chunk version of a newer pg_flo";
+	header->version = get16(&at);
+	if (header->version < FLO_CHUNK_OF_0_1 || header->version > CHUNK_VERSION)
+		return flo_chunk_is_newer;
 	if (get32(&crc_at) != chunk_crc(data, len))
 		return "bad checksum";
 	header->flags = get16(&at);
 	if (header->flags & ~FLO_CHUNK_KNOWN_FLAGS)
-		return "chunk flags of a newer pg_flo";
+		return flo_chunk_is_newer;
 	header->system_identifier = get64(&at);
 	header->timeline = get32(&at);
 	memcpy(header->generation.data, at, UUID_LEN);

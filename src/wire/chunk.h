@@ -53,8 +53,13 @@
 #define FLO_CHUNK_OUTSIDE \
 	(FLO_CHUNK_HEARTBEAT | FLO_CHUNK_MARKER | FLO_CHUNK_COMPARE | FLO_CHUNK_BACKFILL)
 
+/* The version of the format that 0.1 writes.  It says less of statements, see ddl.h. */
+#define FLO_CHUNK_OF_0_1 1
+
 typedef struct FloChunkHeader
 {
+	uint16		version;		/* read, not written: that is ours */
+
 	/* origin of the data */
 	uint64		system_identifier;
 	TimeLineID	timeline;
@@ -141,6 +146,9 @@ extern void flo_chunk_set_copy_rows(StringInfo buf, uint32 rows);
  * reason ("bad checksum", ...).  Never throws.
  */
 extern const char *flo_chunk_parse(const char *data, size_t len, FloChunkHeader *header);
+
+/* The reason (this pointer) of a chunk that an older reader must not pass over */
+extern const char *const flo_chunk_is_newer;
 
 typedef struct FloChunkReader
 {

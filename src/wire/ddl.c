@@ -55,7 +55,7 @@ static const FloField object_fields[] = {
 	{FLO_FIELD(FloDdlObject, attached, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, left_out_of, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, listed_in, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
-	{FLO_FIELD(FloDdlObject, position, FLO_FIELD_INT64, FLO_REQUIRED), FLO_IN(-1, PG_INT32_MAX)},
+	{FLO_FIELD(FloDdlObject, position, FLO_FIELD_INT64, FLO_OPTIONAL), FLO_IN(-1, PG_INT32_MAX), FLO_OTHERWISE(-1)},
 };
 static const FloRecordFormat object_format = PART(FloDdlObject, object_fields);
 
@@ -102,6 +102,7 @@ static const FloField statement_fields[] = {
 	SETTING("lc_monetary", 11),
 	SETTING("timezone_abbreviations", 12),
 	{FLO_FIELD(FloDdlStatement, locale, FLO_FIELD_TEXT, FLO_OPTIONAL)},
+	{FLO_FIELD(FloDdlStatement, xid, FLO_FIELD_UINT32, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, concurrent, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, about_owner, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlStatement, about_privileges, FLO_FIELD_BOOL, FLO_OPTIONAL)},

@@ -131,6 +131,8 @@ typedef struct FloDdlStatement
 											 * NULL = as it is */
 	char	   *locale;			/* what the database's own collation orders
 								 * by; NULL: cannot be named */
+	uint32		xid;			/* 0.1 says it, and nothing of much that
+								 * follows */
 	bool		concurrent;		/* cannot run in a transaction block */
 	bool		about_owner;	/* nothing but ownership */
 	bool		about_privileges;	/* nothing but privileges */

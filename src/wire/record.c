@@ -32,6 +32,7 @@ typedef struct Place
 	const char *list;			/* the array, NULL outside of any */
 	int			index;			/* in it */
 	const char *field;
+	bool		unversioned;	/* the document is of 0.1 */
 } Place;
 
 pg_noreturn static void
@@ -395,6 +396,9 @@ list_of(const Place *outer, const JsonbValue *value, const FloField *field)
 	Place		place = {outer->key, field->name, 0, "element"};
 	List	   *list = NIL;
 
+	/* it knew one */
+	if (outer->unversioned && field->type == FLO_FIELD_UUIDS && value->type == jbvString)
+		return list_make1(uuid_of(outer, value));
 	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
 		malformed(outer, "is not an array");
 	for (; place.index < JsonContainerSize(value->val.binary.data); place.index++)
@@ -474,6 +478,23 @@ read_field(const FloField *field, const Place *place, JsonbValue *value, void *r
 	}
 }
 
+/* Of a document of 0.1: a number that it does not tell is zero; who and what, it does tell */
+static bool
+is_known_without(const FloField *field)
+{
+	switch (field->type)
+	{
+		case FLO_FIELD_INT64:
+		case FLO_FIELD_UINT64:
+		case FLO_FIELD_UINT32:
+		case FLO_FIELD_BOOL:
+		case FLO_FIELD_LSN:
+			return true;
+		default:
+			return false;
+	}
+}
+
 static void
 read_fields(const FloRecordFormat *format, const Place *outer, JsonbContainer *object, void *record)
 {
@@ -483,12 +504,13 @@ read_fields(const FloRecordFormat *format, const Place *outer, JsonbContainer *o
 		Place		place = *outer;
 		JsonbValue	value;
 
-		place.field = field->name;
-		if (getKeyJsonValueFromContainer(object, field->name, strlen(field->name),
-										 &value) != NULL &&
+		place.field = outer->unversioned && field->formerly != NULL ? field->formerly : field->name;
+		if (getKeyJsonValueFromContainer(object, place.field, strlen(place.field), &value) != NULL &&
 			value.type != jbvNull)
 			read_field(field, &place, &value, record);
-		else if (field->required)
+		else if (field->otherwise != 0)
+			AT(record, field, int64) = field->otherwise;
+		else if (field->required && !(outer->unversioned && is_known_without(field)))
 			malformed(&place, "is missing");
 	}
 }
@@ -521,14 +543,19 @@ parse(const Place *place, const char *json)
 }
 
 static void
-check_version(const FloRecordFormat *format, const Place *outer, JsonbContainer *object)
+check_version(const FloRecordFormat *format, Place *outer, JsonbContainer *object)
 {
 	Place		place = *outer;
 	JsonbValue	value;
 
 	place.field = "version";
 	if (getKeyJsonValueFromContainer(object, "version", strlen("version"), &value) == NULL)
-		malformed(&place, "is missing");
+	{
+		if (format->unversioned == NULL)
+			malformed(&place, "is missing");
+		outer->unversioned = true;
+		return;
+	}
 	if (number_of(&place, &value, 1, PG_INT32_MAX) != format->version)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -554,6 +581,8 @@ flo_record_read(const FloRecordFormat *format, const char *key, const char *json
 	check_version(format, &place, &document->root);
 	MemoryContextSwitchTo(caller);
 	read_fields(format, &place, &document->root, record);
+	if (place.unversioned)
+		format->unversioned(record);
 	MemoryContextDelete(scratch);
 	return record;
 }
@@ -582,7 +611,7 @@ is_absent(const FloField *field, const void *record)
 		case FLO_FIELD_TIME:
 		case FLO_FIELD_INT64:
 		case FLO_FIELD_UINT64:
-			return AT(record, field, uint64) == 0 && !field->required;
+			return AT(record, field, int64) == field->otherwise && !field->required;
 		case FLO_FIELD_UINT32:
 			return AT(record, field, uint32) == 0 && !field->required;
 		case FLO_FIELD_BOOL:

@@ -61,6 +61,9 @@ typedef struct FloField
 	int64		min;			/* of numbers; with "max" 0: any */
 	int64		max;
 	const char *const *names;	/* of an enum, ended by NULL */
+	const char *formerly;		/* how 0.1 called it, if otherwise */
+	int64		otherwise;		/* of an optional int64: what it is when it is
+								 * not there */
 	const FloRecordFormat *of;
 } FloField;
 
@@ -85,6 +88,12 @@ struct FloRecordFormat
 	 * converts it
 	 */
 	bool		local;
+
+	/*
+	 * Documents of 0.1 have no version.  They are read if this is set: numbers
+	 * that they lack are zero, and called with the struct it says what that means.
+	 */
+	void		(*unversioned) (void *record);
 };
 
 #define FLO_REQUIRED true
@@ -102,6 +111,8 @@ struct FloRecordFormat
 #define FLO_AT_MOST(bytes) .max = (bytes)
 #define FLO_ONE_OF(words) .names = (words)
 #define FLO_OF(format) .of = &(format)
+#define FLO_OTHERWISE(value) .otherwise = (value)
+#define FLO_FORMERLY(name) .formerly = (name)
 
 /*
  * The document as a struct, in the current memory context.  Needs no
