@@ -22,9 +22,10 @@ EXTENSION = pg_flo
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(HERE)pg_flo.control)
 SCRIPT = pg_flo--$(EXTVERSION).sql
 SQL_PARTS = $(sort $(wildcard $(HERE)sql/[0-9]*.sql))
-DATA_built = $(SCRIPT)
-# from one version to the next
-DATA = $(patsubst $(HERE)%,%,$(wildcard $(HERE)sql/pg_flo--*--*.sql))
+# The one that ALTER EXTENSION runs is made of the same parts, so that it ends with the same
+UPGRADE = pg_flo--0.1--$(EXTVERSION).sql
+UPGRADE_PARTS = $(HERE)sql/upgrade_0.1_head.sql $(filter-out %/00_schema.sql,$(SQL_PARTS)) $(HERE)sql/upgrade_0.1_tail.sql
+DATA_built = $(SCRIPT) $(UPGRADE)
 PGFILEDESC = "pg_flo - streams changes between databases through NATS JetStream"
 
 # Each file of src/ is in pg_flo, but for those of the modules that talk to the libraries
@@ -53,7 +54,7 @@ KAFKA_LIBS = -lrdkafka -lpthread
 # whole paths: a name alone would be looked for where the sources are
 OBJ_DIRS = $(sort $(dir $(addprefix $(CURDIR)/,$(OBJS) $(ALONE))))
 DEPS = $(OBJS:.o=.d) $(ALONE:.o=.d)
-EXTRA_CLEAN = $(ALONE) $(BUS_MODULE) $(HTTP_MODULE) $(KAFKA_MODULE) $(DEPS) $(STAMP) $(SCRIPT).new tmp_check fuzz/build
+EXTRA_CLEAN = $(ALONE) $(BUS_MODULE) $(HTTP_MODULE) $(KAFKA_MODULE) $(DEPS) $(STAMP) $(SCRIPT).new $(UPGRADE).new tmp_check fuzz/build
 
 # "make installcheck": pg_regress, as whoever may run a server (not root).  It
 # starts one of its own, whose broker nobody can reach: what is installed is
@@ -152,6 +153,10 @@ endif
 # The folder is a prerequisite, too: a part may have gone
 $(SCRIPT): $(SQL_PARTS) $(HERE)sql Makefile
 	{ echo '-- $@: made of the parts in sql/ by make; edit those' && cat $(SQL_PARTS); } >$@.new
+	mv $@.new $@
+
+$(UPGRADE): $(UPGRADE_PARTS) $(HERE)sql Makefile
+	{ echo '-- $@: made of the parts in sql/ by make; edit those' && cat $(UPGRADE_PARTS); } >$@.new
 	mv $@.new $@
 
 # These bring their own set-up and call this makefile again when it is done.

@@ -66,9 +66,6 @@ pg_pkglibdir() { "$PG_CONFIG" --pkglibdir; }
 # PostgreSQL::Test::Cluster and friends, as installed by the server's -dev package
 pg_perl_lib() { echo "$(dirname "$("$PG_CONFIG" --pgxs)")/../test/perl"; }
 
-# The script that CREATE EXTENSION runs, which make joins of the parts in sql/
-install_script() { sed -n "s/^default_version = '\(.*\)'/pg_flo--\1.sql/p" "$TOP/pg_flo.control"; }
-
 # Are these files of the checkout the installed ones?
 same_files()
 {
@@ -97,7 +94,7 @@ build_and_install()
 			as_root "$MAKE" -C "$TOP" PG_CONFIG="$PG_CONFIG" install || die "make install failed"
 		fi
 	else
-		same_files pg_flo.so pg_flo_bus.so pg_flo_http.so $(cd "$TOP" && ls pg_flo_kafka.so 2>/dev/null) pg_flo.control "$(install_script)"
+		same_files pg_flo.so pg_flo_bus.so pg_flo_http.so $(cd "$TOP" && ls pg_flo_kafka.so 2>/dev/null) pg_flo.control $(cd "$TOP" && ls pg_flo--*.sql)
 	fi
 }
 

@@ -1,6 +1,7 @@
 /*
  * 00_schema.sql
- *		The schema, which is pg_flo's own.
+ *		The schema, which is pg_flo's own.  The only part that an upgrade from
+ *		0.1, which has the schema, leaves out: see upgrade_0.1_head.sql.
  */
 
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
@@ -21,5 +22,3 @@ END
 $$;
 
 CREATE SCHEMA flo;
-GRANT USAGE ON SCHEMA flo TO PUBLIC;
-COMMENT ON SCHEMA flo IS 'pg_flo: groups that stream changes between databases through NATS JetStream';

@@ -4,6 +4,9 @@
  *		rules are written in, and the views that show them by name.
  */
 
+GRANT USAGE ON SCHEMA flo TO PUBLIC;
+COMMENT ON SCHEMA flo IS 'pg_flo: groups that stream changes between databases through NATS JetStream';
+
 ---------------------------------------------------------------------------
 -- Written by functions only
 ---------------------------------------------------------------------------

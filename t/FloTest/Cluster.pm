@@ -38,7 +38,8 @@ our @EXPORT = qw(flo_node pgbench_tables transfer_tables start_load transfer_loa
 A running cluster with pg_flo preloaded, wal_level logical and the URL of
 C<$nats>, if there is one, set.  Parameters: C<conf>, lines added to
 postgresql.conf; C<extension>, false to leave database postgres without the
-extension; C<start>, false to only initialise.  Unlike PostgreSQL's tests, the
+extension; C<start>, false to only initialise; C<initdb>, more arguments of that; C<install_path>, of a server with another
+version of pg_flo (see C<run_with>).  Unlike PostgreSQL's tests, the
 server comes back by itself when a process is killed: that is what happens to
 users.  Dies when it does not start.
 
@@ -47,9 +48,9 @@ users.  Dies when it does not start.
 sub flo_node
 {
 	my ($name, $nats, %param) = @_;
-	my $node = FloTest::Cluster->new($name);
+	my $node = FloTest::Cluster->new($name, install_path => $param{install_path});
 
-	$node->init(allows_streaming => 'logical', extra => [ '--encoding=UTF8', '--locale=C' ]);
+	$node->init(allows_streaming => 'logical', extra => [ '--encoding=UTF8', '--locale=C', @{ $param{initdb} || [] } ]);
 	$node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'pg_flo'
 restart_after_crash = on
@@ -66,6 +67,25 @@ CONF
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION pg_flo') if !defined $param{extension} || $param{extension};
 	return $node;
+}
+
+=pod
+
+=head2 $node->run_with($install_path)
+
+Stops the server and starts it with the programs and libraries that are there;
+undef: those that are tested.
+
+=cut
+
+sub run_with
+{
+	my ($self, $install_path) = @_;
+
+	$self->stop;
+	$self->{_install_path} = $install_path;
+	$self->start;
+	return;
 }
 
 =pod

@@ -1,0 +1,104 @@
+
+=head1 NAME
+
+FloUpgrade - servers with pg_flo 0.1, and what is compared after an upgrade
+
+=head1 DESCRIPTION
+
+C<.ci/former.sh> makes such a server where the history of this repository is, and
+C<make test> says in C<FLO_FORMER> where it lies.  Who uses this module skips all
+of a test where there is none.
+
+=cut
+
+package FloUpgrade;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use FloTest;
+use Test::More;
+
+our @EXPORT = qw(former_node $former upgrade objects_of);
+
+our $former = $ENV{FLO_FORMER};
+plan skip_all => 'no server with pg_flo 0.1 (FLO_FORMER), see .ci/former.sh' if !$former;
+
+=pod
+
+=head2 former_node($name, $nats, %param)
+
+As flo_node(), with pg_flo 0.1.
+
+=cut
+
+sub former_node
+{
+	my ($name, $nats, %param) = @_;
+	return flo_node($name, $nats, %param, install_path => $former);
+}
+
+=pod
+
+=head2 upgrade($node, $db)
+
+The steps of doc/upgrade.md: the server is started with what is tested, then the
+extension of the database (default postgres) is updated.
+
+=cut
+
+sub upgrade
+{
+	my ($node, $db) = @_;
+	$node->run_with(undef);
+	$node->safe_psql($db || 'postgres', 'ALTER EXTENSION pg_flo UPDATE');
+	return;
+}
+
+=pod
+
+=head2 objects_of($node, $db)
+
+All that the extension consists of, one line each, sorted: what it is, with its
+privileges, those that it was born with and its comment; triggers; what pg_dump
+saves; and what it depends on.
+
+=cut
+
+sub objects_of
+{
+	my ($node, $db) = @_;
+	return $node->safe_psql($db, <<'SQL');
+WITH part AS (
+	SELECT d.classid, d.objid, i.type, i.identity
+	  FROM pg_depend d, pg_identify_object(d.classid, d.objid, d.objsubid) i
+	 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+	   AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_flo')),
+acl (classid, objid, now) AS (
+	SELECT 'pg_class'::regclass::oid, oid, relacl FROM pg_class
+	UNION ALL SELECT 'pg_proc'::regclass, oid, proacl FROM pg_proc
+	UNION ALL SELECT 'pg_namespace'::regclass, oid, nspacl FROM pg_namespace)
+SELECT concat_ws(' ', p.type, p.identity,
+		'now', (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM acl, unnest(acl.now) a WHERE acl.classid = p.classid AND acl.objid = p.objid),
+		'initially', (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM pg_init_privs i, unnest(i.initprivs) a
+					   WHERE i.classoid = p.classid AND i.objoid = p.objid),
+		obj_description(p.objid, p.classid::regclass::name)) FROM part p
+UNION ALL
+SELECT concat_ws(' ', 'column', a.attrelid::regclass, a.attname, a.attacl, col_description(a.attrelid, a.attnum))
+  FROM part p JOIN pg_attribute a ON a.attrelid = p.objid AND a.attnum > 0 WHERE p.classid = 'pg_class'::regclass
+UNION ALL
+SELECT concat_ws(' ', t.tgenabled, pg_get_triggerdef(t.oid)) FROM part p JOIN pg_trigger t ON t.tgrelid = p.objid AND NOT t.tgisinternal
+UNION ALL
+SELECT concat_ws(' ', 'event trigger', evtname, evtevent, evtenabled, evttags::text) FROM pg_event_trigger
+UNION ALL
+SELECT concat_ws(' ', extnamespace::regnamespace, extversion, (SELECT array_agg(c::regclass) FROM unnest(extconfig) c), extcondition::text)
+  FROM pg_extension WHERE extname = 'pg_flo'
+UNION ALL
+SELECT concat_ws(' ', 'needs', i.type, i.identity, d.deptype)
+  FROM pg_depend d, pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) i
+ WHERE d.classid = 'pg_extension'::regclass AND d.objid = (SELECT oid FROM pg_extension WHERE extname = 'pg_flo')
+ORDER BY 1
+SQL
+}
+
+1;
