@@ -6,8 +6,8 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
-use FloChunk;
 use FloEvents;
+use FloForge;
 use FloTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -28,79 +28,7 @@ wait_caught_up($source, $dest, 'g');
 $source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
 wait_state($source, 'g', 'replicator', 'stopped');
 
-# --- forging ----------------------------------------------------------------------------------
-
-my ($end, $description, $relation);
-for (my $seq = $nats->last_seq($stream); $seq > 0; $seq--)
-{
-	my $chunk = FloChunk->parse($nats->message($stream, $seq) // last) or next;
-	$end //= $chunk;
-	next if $chunk->is_heartbeat;
-	($description) = grep { /^....R/s } $chunk->split_records;
-	last;
-}
-$relation = substr($description, 5, 4);
-my %piece_of;		# xid => [number of its first piece, of its pieces]
-
-sub record { return pack('N', length $_[0]) . $_[0]; }
-sub rows { return join('', $description, map { record("I${relation}N" . pack('n', 2) . join('', map { 't' . record($_) } $_, "row $_")) } @_); }
-sub sub_of { return record('s' . pack('N', $_[0])); }
-sub void { return record('A' . pack('N N', @_)); }
-
-# A message after the newest one.  What is open at its start stands in its header.
-sub publish
-{
-	my ($flags, $records, %more) = @_;
-	my @open = sort { $a <=> $b } map { $_->[0] } values %piece_of;
-
-	$end->{number}++;
-	@$end{qw(flags records rest)} = ($flags, $records, 0);
-	$end->{from} = $end->{upto};
-	$end->{txn_number} = $open[0] // $end->{number};
-	$end->{flags} |= 0x1000 if @open;
-	@$end{ keys %more } = values %more;
-	return $nats->publish('pgflo.g', $end->bytes)->{seq};
-}
-
-sub piece
-{
-	my ($xid, $body, %more) = @_;
-	my $ordinal = ($piece_of{$xid} ? $piece_of{$xid}[1] : 0) + 1;
-	my $seq = publish(0x20, record('S' . pack('N N', $xid, $ordinal)) . $body, %more);
-
-	$piece_of{$xid}[0] //= $end->{number};
-	$piece_of{$xid}[1]++;
-	return $seq;
-}
-
-# LSNs of a commit to come
-sub next_commit
-{
-	my $lsn = $end->{position} + 64;
-	return ($lsn, $lsn + 48);
-}
-
-sub whole
-{
-	my ($xid, $body, %more) = @_;
-	my ($lsn, $after) = next_commit();
-
-	return publish(0, record('B' . pack('Q> Q> N', $lsn, $end->{commit_time}, $xid)) . $body
-		. record('C' . pack('C Q> Q> Q>', 0, $lsn, $after, $end->{commit_time})),
-		upto => $after, position => $after, %more);
-}
-
-sub pieces_end
-{
-	my ($xid, %more) = @_;
-	my ($lsn, $after) = next_commit();
-	my $body = record('c' . pack('N C Q> Q> Q> N', $xid, 0, $lsn, $after, $end->{commit_time},
-		$more{pieces} // $piece_of{$xid}[1]));
-	delete $more{pieces};
-	my $seq = publish(0, ($more{before} // '') . $body, upto => $after, position => $after);
-	delete $piece_of{$xid};
-	return $seq;
-}
+forge_after($nats, 'g');
 
 # Has the worker read the newest message?
 sub is_read
@@ -318,7 +246,7 @@ like(status_of($dest, 'g', 'postgres', 'detail'), qr{^gap: transaction 70 of the
 my @events = file_events($files);
 are_exactly(\@events, scalar @events, 'events');
 my %order;
-push @{ $order{ $_->{Lsn} } }, $_->{NewTuple}{id} for @events;
+push @{ $order{ $_->{CommitLSN} } }, $_->{NewTuple}{id} for @events;
 is(scalar(grep { join(' ', @$_) ne join(' ', sort { $a <=> $b } @$_) } values %order), 0, 'events of a transaction stand together');
 
 $nats->stop;

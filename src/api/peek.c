@@ -23,6 +23,7 @@
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "process/agent.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -339,14 +340,19 @@ flo_peek(PG_FUNCTION_ARGS)
 
 	peek.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	peek.parser = flo_change_parser_create(CurrentMemoryContext);
-	peek.pieces = flo_pieces_create(CurrentMemoryContext, false);
+	peek.pieces = flo_pieces_create(CurrentMemoryContext);
 	peek.group = group;
 	initStringInfo(&peek.fragment);
 	flo_as_role_enter(&as, GetUserId(), FLO_AS_ROLE_PLAIN);
 	pin_formats();
-	take_answer(&peek, flo_agent_call("peek",
-									  psprintf("{\"group\":\"%s\",\"max_events\":%d}", group,
-											   peek.max_events), NULL));
+	PG_ENSURE_ERROR_CLEANUP(flo_pieces_remove_files, PointerGetDatum(peek.pieces));
+	{
+		take_answer(&peek, flo_agent_call("peek",
+										  psprintf("{\"group\":\"%s\",\"max_events\":%d}", group,
+												   peek.max_events), NULL));
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(flo_pieces_remove_files, PointerGetDatum(peek.pieces));
+	flo_pieces_forget_all(peek.pieces);
 	flo_as_role_leave(&as);
 
 	for (int i = 0; i < list_length(peek.events); i++)

@@ -17,7 +17,9 @@
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
@@ -281,4 +283,48 @@ flo_lock_queue(const List *relations, LOCKMODE mode, int patience)
 		length = Min(2 * length, longest);
 		pause_for(QUEUE_PAUSE);
 	}
+}
+
+/* --- who waits for us ---------------------------------------------------- */
+
+/* So many others may stand between us and one who waits */
+#define LONGEST_QUEUE 8
+
+static bool
+waits_for_us(int pid, int depth)
+{
+	PGPROC	   *proc = BackendPidGetProc(pid);
+	ArrayType  *blockers;
+	int32	   *pids;
+	bool		found = false;
+
+	if (proc == NULL || proc->waitLock == NULL || depth > LONGEST_QUEUE)
+		return false;
+	blockers = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(pid)));
+	pids = (int32 *) ARR_DATA_PTR(blockers);
+	for (int i = 0; i < ArrayGetNItems(ARR_NDIM(blockers), ARR_DIMS(blockers)) && !found; i++)
+		found = pids[i] == MyProcPid || waits_for_us(pids[i], depth + 1);
+	pfree(blockers);
+	return found;
+}
+
+bool
+flo_lock_waits_for_us(int pid)
+{
+	return waits_for_us(pid, 0);
+}
+
+/* Looked at without a lock: who has begun to wait just now is seen at the next look */
+bool
+flo_lock_anybody_waits(void)
+{
+	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
+	{
+		const PGPROC *proc = &ProcGlobal->allProcs[i];
+		int			pid = proc->pid;
+
+		if (pid != 0 && pid != MyProcPid && proc->waitLock != NULL && waits_for_us(pid, 0))
+			return true;
+	}
+	return false;
 }

@@ -33,4 +33,8 @@ extern void flo_lock_all(const List *wishes);
  */
 extern void flo_lock_queue(const List *relations, LOCKMODE mode, int patience);
 
+/* Does that process wait for a lock of ours, or for somebody who does?  And does anybody? */
+extern bool flo_lock_waits_for_us(int pid);
+extern bool flo_lock_anybody_waits(void);
+
 #endif

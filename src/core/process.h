@@ -18,6 +18,8 @@ typedef enum FloHelper
 	FLO_HELPER_BUILDER,			/* of a worker: builds indexes after a copy */
 	FLO_HELPER_COMPARE_READER,	/* of a worker: compares its tables with the
 								 * source's */
+	FLO_HELPER_AHEAD,			/* of a worker: applies a large transaction
+								 * while it is still running at the source */
 	FLO_HELPER_COMPARER,		/* of a replicator: leads a comparison, or
 								 * reads for the one that does */
 	FLO_HELPER_BACKFILLER		/* of a replicator: leads a backfill */

@@ -10,12 +10,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "conf/store.h"
 #include "core/clock.h"
 #include "core/error_context.h"
 #include "core/injection_point.h"
 #include "core/settings.h"
 #include "core/transaction.h"
+#include "dest/ahead.h"
 #include "dest/apply.h"
 #include "dest/backfill.h"
 #include "dest/compare_marker.h"
@@ -132,15 +134,22 @@ skip_transaction(FloWorker *w, const FloChange *commit)
 }
 
 static void
+check_commit(const FloWorker *w, const FloChange *commit, const FloChunk *chunk)
+{
+	if (commit->end_lsn <= commit->final_lsn || commit->end_lsn <= w->last_end)
+		violated(w, chunk, "a transaction does not end where it said that it would");
+	if (commit->end_lsn > chunk->header.upto)
+		violated(w, chunk, "its commits are not those that its header names");
+}
+
+static void
 end_transaction(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
 {
 	if (!w->in_transaction)
 		violated(w, chunk, "a transaction ends that has not begun");
-	if (commit->end_lsn <= commit->final_lsn || commit->end_lsn <= w->last_end ||
-		(!XLogRecPtrIsInvalid(w->txn.final_lsn) && commit->final_lsn != w->txn.final_lsn))
+	if (!XLogRecPtrIsInvalid(w->txn.final_lsn) && commit->final_lsn != w->txn.final_lsn)
 		violated(w, chunk, "a transaction does not end where it said that it would");
-	if (commit->end_lsn > chunk->header.upto)
-		violated(w, chunk, "its commits are not those that its header names");
+	check_commit(w, commit, chunk);
 	w->last_end = commit->end_lsn;
 	w->in_transaction = false;
 	if (w->skipped && commit->end_lsn > w->position)
@@ -313,6 +322,7 @@ process_message(FloWorker *w, char *data, uint32 len, const FloChunk *chunk)
 				take_message(w, change);
 			break;
 		case FLO_OP_VOID:
+			flo_ahead_leave(w, change->xid);
 			flo_pieces_void(w->pieces, change->xid, change->subxid);
 			break;
 		case FLO_OP_PIECE_COMMIT:
@@ -381,6 +391,21 @@ process_pieces(FloWorker *w, const FloChunk *chunk)
 	MemoryContextDelete(block);
 }
 
+/* A helper has committed it, on disk */
+static void
+end_ahead(FloWorker *w, const FloChange *commit)
+{
+	flo_pieces_forget(w->pieces, commit->xid);
+	w->last_end = w->position = commit->end_lsn;
+	w->batches++;
+	flo_commits_note(&w->commits, commit->commit_time, w->batches);
+	w->tally.open.transactions++;
+	flo_tally_commit(&w->tally);
+	w->unflushed_local = GetFlushRecPtr(NULL);
+	w->unflushed_seq = flo_worker_done_seq(w);
+	flo_worker_flush(w, true);
+}
+
 /*
  * The end of a transaction that travelled before it: here it stands, whole.  What was
  * complete before is committed first, as this one is large.
@@ -399,12 +424,22 @@ take_pieces(FloWorker *w, const FloChange *commit, const FloChunk *chunk)
 	}
 	if (needed && w->batch_open)
 		flo_worker_commit_batch(w);
+	if (needed && w->ahead != NULL)
+	{
+		check_commit(w, &end, chunk);
+		if (flo_ahead_commit(w, &end))
+		{
+			end_ahead(w, &end);
+			return;
+		}
+	}
 	begin_transaction(w, &begin, chunk);
 	if (needed)
 		process_pieces(w, chunk);
 	if (w->rewind)
 		return;
 	flo_injection_point("pieces.applied");
+	flo_ahead_leave(w, end.xid);
 	flo_pieces_forget(w->pieces, end.xid);
 	end_transaction(w, &end, chunk);
 }
@@ -561,6 +596,7 @@ take_piece(FloWorker *w, const FloChunk *chunk)
 	if (w->batch_open)
 		flo_worker_commit_batch(w);
 	flo_injection_point("pieces.kept");
+	flo_ahead_hand_over(w, flo_pieces_last(w->pieces));
 }
 
 /*
@@ -625,7 +661,8 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 		return false;
 	}
 	w->known = Max(w->known, header->position);
-	flo_pieces_follow_session(w->pieces, header->epoch);
+	if (flo_pieces_follow_session(w->pieces, header->epoch))
+		flo_ahead_leave(w, 0);
 	if (!continues(w, header))
 		flo_worker_drop_half(w);
 	w->place = chunk->seq;

@@ -8,42 +8,14 @@
 #include "bus/bucket_text.h"
 #include "bus/records.h"
 #include "bus/stream.h"
+#include "core/lock.h"
 #include "core/loop.h"
 #include "dest/compare_state.h"
 #include "miscadmin.h"
 #include "monitor/state.h"
-#include "storage/proc.h"
-#include "storage/procarray.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 
 /* ms between two looks whether the worker waits for us */
 #define LOOK_PAUSE 100
-
-/* So many others may stand between us and a worker that waits */
-#define LONGEST_QUEUE 8
-
-/* --- in the way ---------------------------------------------------------- */
-
-/* Does that process wait for us, or for somebody who does? */
-static bool
-waits_for_us(int pid, int depth)
-{
-	PGPROC	   *proc = BackendPidGetProc(pid);
-	ArrayType  *blockers;
-	int32	   *pids;
-	bool		found = false;
-
-	if (proc == NULL || proc->waitLock == NULL || depth > LONGEST_QUEUE)
-		return false;
-	blockers = DatumGetArrayTypeP(DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(pid)));
-	pids = (int32 *) ARR_DATA_PTR(blockers);
-	for (int i = 0; i < ArrayGetNItems(ARR_NDIM(blockers), ARR_DIMS(blockers)) && !found; i++)
-		found = pids[i] == MyProcPid || waits_for_us(pids[i], depth + 1);
-	pfree(blockers);
-	return found;
-}
 
 /* Now and then, for people and for the source: also what keeps the connection */
 static void
@@ -79,7 +51,7 @@ flo_compare_proceed(FloCompareReader *r)
 		r->noted = flo_clock();
 		say_progress(r);
 	}
-	if (!waits_for_us(r->order->worker, 0))
+	if (!flo_lock_waits_for_us(r->order->worker))
 		return;
 	r->gave_way = true;
 	ereport(ERROR,

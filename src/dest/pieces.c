@@ -15,17 +15,20 @@
  */
 #include "postgres.h"
 
+#include <unistd.h>
+
+#include "common/file_utils.h"
 #include "dest/pieces.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "port/pg_bswap.h"
-#include "storage/buffile.h"
+#include "storage/fd.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "wire/change.h"
 #include "wire/piece.h"
 
-/* Transactions kept at a time; each has a buffer of a page and an open file */
+/* Transactions kept at a time; each has an open file */
 #define MAX_KEPT 16384
 
 /* What is read at a time, at least; and more than this is not kept */
@@ -35,7 +38,9 @@
 typedef struct Kept
 {
 	TransactionId xid;			/* at the source; hash key */
-	BufFile    *file;
+	File		file;			/* -1: none yet */
+	uint32		number;			/* of that file */
+	uint64		size;			/* bytes in it */
 	uint64		first;			/* sequence of its first piece */
 	uint32		npieces;
 	bool		splits;			/* the last one ends within a record */
@@ -48,28 +53,114 @@ typedef struct Kept
 struct FloPieces
 {
 	MemoryContext context;
-	bool		lasting;		/* files outlive transactions */
+	uint32		set;			/* of this process: part of the files' names */
+	uint32		files;			/* made so far */
 	HTAB	   *kept;
 	uint64		epoch;			/* the session that all of them are of */
 	int64		bytes;
+	TransactionId last;			/* whose piece came last */
 
 	/* the one that is being read */
 	Kept	   *reading;
 	bool		skips;			/* its subtransaction is void */
-	char	   *block;
-	Size		room;			/* of the block, but for a byte behind its end */
-	Size		filled;
-	Size		at;
+	FloPieceReader reader;
 };
 
+static uint32 last_set = 0;
+
+/* --- files --------------------------------------------------------------- */
+
+/* Of a name that the server removes when it starts, should this process not */
+static void
+name_file(const FloPieces *pieces, const Kept *kept, char *path)
+{
+	snprintf(path, MAXPGPATH, "base/" PG_TEMP_FILES_DIR "/" PG_TEMP_FILE_PREFIX "%d.flo%u.%u",
+			 MyProcPid, pieces->set, kept->number);
+}
+
+static File
+create_file(FloPieces *pieces, Kept *kept)
+{
+	const int	flags = O_RDWR | O_CREAT | O_TRUNC | PG_BINARY;
+	char		path[MAXPGPATH];
+	File		file;
+
+	kept->number = ++pieces->files;
+	name_file(pieces, kept, path);
+	file = PathNameOpenFile(path, flags);
+	if (file < 0 && errno == ENOENT)
+	{
+		(void) MakePGDirectory("base/" PG_TEMP_FILES_DIR);
+		file = PathNameOpenFile(path, flags);
+	}
+	if (file < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", path)));
+	return file;
+}
+
+static void
+remove_file(FloPieces *pieces, Kept *kept)
+{
+	char		path[MAXPGPATH];
+
+	if (kept->file < 0)
+		return;
+	FileClose(kept->file);
+	name_file(pieces, kept, path);
+	(void) unlink(path);
+}
+
+static void
+remove_files(FloPieces *pieces)
+{
+	HASH_SEQ_STATUS scan;
+	Kept	   *kept;
+
+	hash_seq_init(&scan, pieces->kept);
+	while ((kept = hash_seq_search(&scan)) != NULL)
+	{
+		remove_file(pieces, kept);
+		kept->file = -1;
+	}
+}
+
+void
+flo_pieces_remove_files(int code, Datum pieces)
+{
+	remove_files((FloPieces *) DatumGetPointer(pieces));
+}
+
+static void
+write_file(Kept *kept, const char *data, size_t len)
+{
+	int			done;
+
+	if (len == 0)
+		return;
+	errno = 0;
+	done = FileWrite(kept->file, unconstify(char *, data), len, kept->size,
+					 WAIT_EVENT_BUFFILE_WRITE);
+	if (done != (int) len)
+	{
+		if (errno == 0)
+			errno = ENOSPC;
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not write to file \"%s\": %m", FilePathName(kept->file))));
+	}
+	kept->size += len;
+}
+
 FloPieces *
-flo_pieces_create(MemoryContext context, bool lasting)
+flo_pieces_create(MemoryContext context)
 {
 	FloPieces  *pieces = MemoryContextAllocZero(context, sizeof(FloPieces));
 	HASHCTL		control = {0};
 
 	pieces->context = context;
-	pieces->lasting = lasting;
+	pieces->set = ++last_set;
 	control.keysize = sizeof(TransactionId);
 	control.entrysize = sizeof(Kept);
 	control.hcxt = context;
@@ -94,21 +185,6 @@ describe_work(void *arg)
 
 /* --- keeping ------------------------------------------------------------- */
 
-static BufFile *
-create_file(FloPieces *pieces)
-{
-	MemoryContext old_context = MemoryContextSwitchTo(pieces->context);
-	ResourceOwner old_owner = CurrentResourceOwner;
-	BufFile    *file;
-
-	if (pieces->lasting)
-		CurrentResourceOwner = NULL;
-	file = BufFileCreateTemp(pieces->lasting);
-	CurrentResourceOwner = old_owner;
-	MemoryContextSwitchTo(old_context);
-	return file;
-}
-
 static Kept *
 begin(FloPieces *pieces, TransactionId xid, uint64 seq)
 {
@@ -122,6 +198,7 @@ begin(FloPieces *pieces, TransactionId xid, uint64 seq)
 	kept = hash_search(pieces->kept, &xid, HASH_ENTER, NULL);
 	memset((char *) kept + sizeof(xid), 0, sizeof(Kept) - sizeof(xid));
 	kept->first = seq;
+	kept->file = -1;
 	return kept;
 }
 
@@ -130,8 +207,7 @@ forget(FloPieces *pieces, Kept *kept)
 {
 	TransactionId xid = kept->xid;
 
-	if (kept->file != NULL)
-		BufFileClose(kept->file);
+	remove_file(pieces, kept);
 	if (kept->voids != NULL)
 		pfree(kept->voids);
 	pieces->bytes -= kept->bytes;
@@ -159,13 +235,20 @@ flo_pieces_forget_all(FloPieces *pieces)
 		forget(pieces, kept);
 }
 
-void
+bool
 flo_pieces_follow_session(FloPieces *pieces, uint64 epoch)
 {
 	if (epoch == pieces->epoch)
-		return;
+		return false;
 	flo_pieces_forget_all(pieces);
 	pieces->epoch = epoch;
+	return true;
+}
+
+TransactionId
+flo_pieces_last(const FloPieces *pieces)
+{
+	return pieces->last;
 }
 
 void
@@ -211,18 +294,17 @@ write_piece(FloPieces *pieces, Kept *kept, FloChunkReader *reader, uint32 rest)
 	uint32		len = flo_chunk_take_raw(reader, rest, &data);
 
 	error_context_stack = &callback;
-	if (kept->file == NULL)
-		kept->file = create_file(pieces);
-	if (len > 0)
-		BufFileWrite(kept->file, unconstify(char *, data), len);
+	if (kept->file < 0)
+		kept->file = create_file(pieces, kept);
+	write_file(kept, data, len);
 	if (reader->next < reader->end)
 	{
 		memcpy(begins, &number, sizeof(number));
 		begins[sizeof(number)] = FLO_OP_SUBTRANSACTION;
 		number = pg_hton32(kept->xid);
 		memcpy(begins + sizeof(number) + 1, &number, sizeof(number));
-		BufFileWrite(kept->file, begins, sizeof(begins));
-		BufFileWrite(kept->file, unconstify(char *, reader->next), reader->end - reader->next);
+		write_file(kept, begins, sizeof(begins));
+		write_file(kept, reader->next, reader->end - reader->next);
 	}
 	error_context_stack = callback.previous;
 }
@@ -243,6 +325,7 @@ flo_pieces_take(FloPieces *pieces, const FloChunk *chunk)
 		(header->flags & (FLO_CHUNK_STARTS_INSIDE | FLO_CHUNK_ENDS_INSIDE)))
 		return "a piece says that it has commits";
 	kept = find(pieces, key.xid);
+	pieces->last = key.xid;
 	if (key.ordinal == 1)
 	{
 		if (kept != NULL)
@@ -298,25 +381,6 @@ compare_xids(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-bool
-flo_pieces_open(FloPieces *pieces, TransactionId xid, uint32 npieces)
-{
-	Kept	   *kept = find(pieces, xid);
-
-	if (kept == NULL || kept->npieces != npieces || kept->splits)
-		return false;
-	if (kept->nvoid > 0)
-		qsort(kept->voids, kept->nvoid, sizeof(TransactionId), compare_xids);
-	if (BufFileSeek(kept->file, 0, 0, SEEK_SET) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not rewind the temporary file of transaction %u of the source: %m", xid)));
-	pieces->reading = kept;
-	pieces->filled = pieces->at = 0;
-	pieces->skips = false;
-	return true;
-}
-
 static uint32
 get32(const char *data)
 {
@@ -328,9 +392,9 @@ get32(const char *data)
 
 /* Room for a block, and for the record that it begins with; that of a huge row is not kept */
 static void
-make_room(FloPieces *pieces, Size left)
+make_room(FloPieceReader *r, Size left)
 {
-	char	   *rest = pieces->block + pieces->at;
+	char	   *rest = r->block + r->at;
 	Size		needed = BLOCK_SIZE;
 	char	   *block;
 
@@ -341,36 +405,87 @@ make_room(FloPieces *pieces, Size left)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("a record of %zu bytes is larger than this server can take",
 						needed - sizeof(uint32))));
-	if (pieces->room >= needed && pieces->room <= Max(needed, KEPT_BLOCK))
+	if (r->room >= needed && r->room <= Max(needed, KEPT_BLOCK))
 	{
-		memmove(pieces->block, rest, left);
+		memmove(r->block, rest, left);
 		return;
 	}
-	block = MemoryContextAlloc(pieces->context, needed + 1);
+	block = MemoryContextAlloc(r->context, needed + 1);
 	if (left > 0)
 		memcpy(block, rest, left);
-	if (pieces->block != NULL)
-		pfree(pieces->block);
-	pieces->block = block;
-	pieces->room = needed;
+	if (r->block != NULL)
+		pfree(r->block);
+	r->block = block;
+	r->room = needed;
+}
+
+bool
+flo_piece_reader_fill(FloPieceReader *r, uint64 limit)
+{
+	Size		left = r->filled - r->at;
+	Size		wanted;
+	int			came;
+
+	if (r->offset >= limit)
+		return false;
+	make_room(r, left);
+	wanted = Min(limit - r->offset, r->room - left);
+	came = FileRead(r->file, r->block + left, wanted, r->offset, WAIT_EVENT_BUFFILE_READ);
+	if (came != (int) wanted)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read file \"%s\": read only %d of %zu bytes",
+						FilePathName(r->file), came, wanted)));
+	r->at = 0;
+	r->filled = left + came;
+	r->offset += came;
+	return true;
+}
+
+char *
+flo_piece_reader_next(FloPieceReader *r, uint32 *len)
+{
+	char	   *record = r->block + r->at + sizeof(uint32);
+	Size		left = r->filled - r->at;
+
+	if (left < sizeof(uint32) || left - sizeof(uint32) < get32(r->block + r->at))
+		return NULL;
+	*len = get32(r->block + r->at);
+	r->at += sizeof(uint32) + *len;
+	return record;
+}
+
+bool
+flo_pieces_open(FloPieces *pieces, TransactionId xid, uint32 npieces)
+{
+	Kept	   *kept = find(pieces, xid);
+
+	if (kept == NULL || kept->npieces != npieces || kept->splits)
+		return false;
+	if (kept->nvoid > 0)
+		qsort(kept->voids, kept->nvoid, sizeof(TransactionId), compare_xids);
+	pieces->reading = kept;
+	pieces->reader.context = pieces->context;
+	pieces->reader.file = kept->file;
+	pieces->reader.offset = 0;
+	pieces->reader.filled = pieces->reader.at = 0;
+	pieces->skips = false;
+	return true;
 }
 
 bool
 flo_pieces_read_block(FloPieces *pieces)
 {
-	Size		left = pieces->filled - pieces->at;
-	Size		came;
+	FloPieceReader *r = &pieces->reader;
 
-	make_room(pieces, left);
-	came = BufFileRead(pieces->reading->file, pieces->block + left, pieces->room - left);
-	pieces->at = 0;
-	pieces->filled = left + came;
-	if (came == 0 && left > 0)
+	if (flo_piece_reader_fill(r, pieces->reading->size))
+		return true;
+	if (r->at < r->filled)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("the pieces of transaction %u of the source end within a record",
 						pieces->reading->xid)));
-	return came > 0;
+	return false;
 }
 
 static bool
@@ -383,18 +498,27 @@ is_void(const Kept *kept, TransactionId xid)
 char *
 flo_pieces_next(FloPieces *pieces, uint32 *len)
 {
-	for (;;)
-	{
-		char	   *record = pieces->block + pieces->at + sizeof(uint32);
-		Size		left = pieces->filled - pieces->at;
+	char	   *record;
 
-		if (left < sizeof(uint32) || left - sizeof(uint32) < get32(pieces->block + pieces->at))
-			return NULL;
-		*len = get32(pieces->block + pieces->at);
-		pieces->at += sizeof(uint32) + *len;
+	while ((record = flo_piece_reader_next(&pieces->reader, len)) != NULL)
+	{
 		if (*len == 1 + sizeof(uint32) && record[0] == FLO_OP_SUBTRANSACTION)
 			pieces->skips = is_void(pieces->reading, get32(record + 1));
-		else if (!pieces->skips || *len == 0 || record[0] == FLO_OP_RELATION || record[0] == FLO_OP_TYPE)
-			return record;
+		else if (!pieces->skips || *len == 0 || record[0] == FLO_OP_RELATION ||
+				 record[0] == FLO_OP_TYPE)
+			break;
 	}
+	return record;
+}
+
+bool
+flo_pieces_file(const FloPieces *pieces, TransactionId xid, char *path, uint64 *size)
+{
+	Kept	   *kept = find(pieces, xid);
+
+	if (kept == NULL || kept->file < 0 || kept->nvoid > 0)
+		return false;
+	name_file(pieces, kept, path);
+	*size = kept->size;
+	return true;
 }

@@ -9,8 +9,28 @@
 
 typedef struct FloPieces FloPieces;
 
-/* "lasting": files outlive the transactions of this process; else they go with the one at hand */
-extern FloPieces *flo_pieces_create(MemoryContext context, bool lasting);
+/* Reads a file of pieces, a block of records at a time */
+typedef struct FloPieceReader
+{
+	MemoryContext context;		/* where the block is */
+	int			file;			/* File */
+	uint64		offset;			/* up to where it was read */
+	char	   *block;
+	Size		room;			/* of the block, but for a byte behind its end */
+	Size		filled;
+	Size		at;
+} FloPieceReader;
+
+/* As much as fits into a block, of what there is up to "limit"; false when there is no more */
+extern bool flo_piece_reader_fill(FloPieceReader *reader, uint64 limit);
+
+/* The next whole record of the block: writable, with one more byte behind it; NULL: none */
+extern char *flo_piece_reader_next(FloPieceReader *reader, uint32 *len);
+
+extern FloPieces *flo_pieces_create(MemoryContext context);
+
+/* However this ends the files have to go: as before_shmem_exit() and PG_ENSURE_ERROR_CLEANUP() want it */
+extern void flo_pieces_remove_files(int code, Datum pieces);
 
 /*
  * Keep a piece.  NULL, or how it breaks the protocol.  One that does not go on where
@@ -19,8 +39,11 @@ extern FloPieces *flo_pieces_create(MemoryContext context, bool lasting);
  */
 extern const char *flo_pieces_take(FloPieces *pieces, const FloChunk *chunk);
 
-/* A chunk of this session has come: pieces of others are void */
-extern void flo_pieces_follow_session(FloPieces *pieces, uint64 epoch);
+/* Of which transaction was the piece that came last? */
+extern TransactionId flo_pieces_last(const FloPieces *pieces);
+
+/* A chunk of this session has come: pieces of others are void.  True when it is a new one. */
+extern bool flo_pieces_follow_session(FloPieces *pieces, uint64 epoch);
 
 /* That subtransaction's rows are void; with subxid = xid, all of the transaction's pieces */
 extern void flo_pieces_void(FloPieces *pieces, TransactionId xid, TransactionId subxid);
@@ -43,5 +66,8 @@ extern bool flo_pieces_open(FloPieces *pieces, TransactionId xid, uint32 npieces
  */
 extern bool flo_pieces_read_block(FloPieces *pieces);
 extern char *flo_pieces_next(FloPieces *pieces, uint32 *len);
+
+/* Its file and how far that is written; false when it has none, or void subtransactions */
+extern bool flo_pieces_file(const FloPieces *pieces, TransactionId xid, char *path, uint64 *size);
 
 #endif

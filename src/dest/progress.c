@@ -41,6 +41,7 @@ struct FloProgress
 	char	   *worker;
 	RepOriginId origin;
 	bool		by_row;			/* no origin: the row says it */
+	bool		held;			/* the origin is ours to move */
 	bool		known;
 	FloProgressRow row;
 	char	   *generation;
@@ -76,10 +77,42 @@ hold_origin(FloProgress *progress)
 	flo_transaction_start();
 	flo_compat_origin_setup(progress->origin);
 	flo_transaction_commit();
+	progress->held = true;
 
 	/* what a crash could still undo must not be built on */
 	recorded = replorigin_get_progress(progress->origin, true);
 	progress->position = Max(recorded, progress->row.start_lsn);
+}
+
+XLogRecPtr
+flo_progress_let_go(FloProgress *progress)
+{
+	XLogRecPtr	position = replorigin_session_get_progress(false);
+
+	replorigin_session_reset();
+	progress->held = false;
+	return position;
+}
+
+void
+flo_progress_take_up(FloProgress *progress)
+{
+	hold_origin(progress);
+}
+
+XLogRecPtr
+flo_progress_hold_beside(FloProgress *progress)
+{
+	flo_compat_origin_setup(progress->origin);
+	progress->held = true;
+	return replorigin_session_get_progress(false);
+}
+
+void
+flo_progress_release(FloProgress *progress)
+{
+	if (progress->held)
+		(void) flo_progress_let_go(progress);
 }
 
 static void
@@ -129,6 +162,18 @@ flo_progress_open(const char *group, const char *worker, bool by_row)
 				 origin);
 	if (progress->known)
 		hold_position(progress);
+	return progress;
+}
+
+FloProgress *
+flo_progress_open_beside(const char *group, const char *worker)
+{
+	FloProgress *progress = palloc0(sizeof(FloProgress));
+	MemoryContext context = flo_transaction_begin();
+
+	progress->origin = replorigin_by_name(flo_name_origin(MyDatabaseId, group, worker), false);
+	flo_transaction_end(context);
+	before_shmem_exit(disarm_at_exit, (Datum) 0);
 	return progress;
 }
 

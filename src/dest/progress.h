@@ -98,4 +98,21 @@ extern void flo_progress_mark(const FloProgress *progress);
 /* Before every abort, and first thing in every error path: nothing later may move the origin */
 extern void flo_progress_disarm(void);
 
+/*
+ * Two processes, one position.  The worker lets its origin go, which returns where it is,
+ * and takes it up again; in between a helper may hold it, and commit.  Who does not
+ * hold it neither commits nor says where it is.
+ */
+extern XLogRecPtr flo_progress_let_go(FloProgress *progress);
+extern void flo_progress_take_up(FloProgress *progress);
+
+/* A helper's: it holds nothing yet */
+extern FloProgress *flo_progress_open_beside(const char *group, const char *worker);
+
+/* Within a transaction; throws when somebody else holds it.  The position that is there. */
+extern XLogRecPtr flo_progress_hold_beside(FloProgress *progress);
+
+/* In the error path: if it is held */
+extern void flo_progress_release(FloProgress *progress);
+
 #endif

@@ -24,6 +24,7 @@
 #include "core/names.h"
 #include "core/settings.h"
 #include "core/transaction.h"
+#include "dest/ahead.h"
 #include "dest/apply.h"
 #include "dest/backfill.h"
 #include "dest/compare_marker.h"
@@ -41,6 +42,7 @@
 #include "dest/worker_state.h"
 #include "miscadmin.h"
 #include "monitor/state.h"
+#include "storage/ipc.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -114,6 +116,7 @@ attach(FloWorker *w, uint64 hint)
 	}
 
 	/* it begins with those that are open there */
+	flo_ahead_leave(w, 0);
 	flo_pieces_forget_all(w->pieces);
 
 	/*
@@ -272,6 +275,7 @@ handle_chunk(LoopState *l)
 	if (w->marker != NIL)
 	{
 		flo_worker_run_dry(w);
+		flo_ahead_leave(w, 0);	/* it may have locked what is to be copied */
 		if (flo_worker_take_marked_copy(w))
 			find_place(l, w->place - 1);
 	}
@@ -391,7 +395,8 @@ create_worker(void)
 	w->broker_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo broker",
 											  ALLOCSET_SMALL_SIZES);
 	w->parser = flo_change_parser_create(CurrentMemoryContext);
-	w->pieces = flo_pieces_create(CurrentMemoryContext, true);
+	w->pieces = flo_pieces_create(CurrentMemoryContext);
+	before_shmem_exit(flo_pieces_remove_files, PointerGetDatum(w->pieces));
 	flo_tally_begin(&w->tally, flo_me->slot, flo_me->incarnation);
 	initStringInfo(&w->fragment);
 	flo_worker_remember(w);

@@ -104,6 +104,7 @@ typedef struct FloWorker
 
 	/* transactions that are still running at the source */
 	struct FloPieces *pieces;
+	struct FloAhead *ahead;		/* a helper that applies one of them; NULL */
 	uint64		pieces_missed;	/* sequence of the last chunk that ends one of
 								 * which pieces were not at hand */
 

@@ -21,6 +21,7 @@
 #include "core/process.h"
 #include "core/settings.h"
 #include "core/transaction.h"
+#include "dest/ahead_process.h"
 #include "dest/compare_reader.h"
 #include "dest/copy_loader.h"
 #include "dest/copy_schema_build.h"
@@ -196,6 +197,9 @@ run_helper(const FloProcessArgs *args)
 			break;
 		case FLO_HELPER_COMPARE_READER:
 			flo_compare_reader_run(args);
+			break;
+		case FLO_HELPER_AHEAD:
+			flo_ahead_run(args);
 			break;
 		case FLO_HELPER_COMPARER:
 			flo_comparer_run(args);
