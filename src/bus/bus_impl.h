@@ -114,8 +114,8 @@ typedef struct FloNatsFunctions
 	const char *(*error) (FloNats *nats);
 
 	/*
-	 * All socket I/O that is possible now, within a bound.  Where the socket is
-	 * known to be readable that is not asked first.
+	 * All socket I/O that is possible now, within a bound.  Where the socket
+	 * is known to be readable that is not asked first.
 	 */
 	FloNatsStatus (*pump) (FloNats *nats, bool readable);
 

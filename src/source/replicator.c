@@ -411,8 +411,16 @@ send_what_is_packed(Replicator *rep)
 	FloClock	now = flo_clock();
 	FloCaughtUp here;
 
+	/*
+	 * what is packed does not wait for answers to be taken, unless they open
+	 * the window
+	 */
 	if (!flo_publisher_can_flush(rep->publisher))
-		return true;
+	{
+		flo_publisher_pump(rep->publisher);
+		if (!flo_publisher_can_flush(rep->publisher))
+			return true;
+	}
 	rep->in_a_row = now - rep->flushed < 2 * GATHER_TIME ? rep->in_a_row + 1 : 0;
 	rep->flushed = now;
 	flo_publisher_flush(rep->publisher);
@@ -565,10 +573,10 @@ show_reading_again(Replicator *rep, bool more)
 /*
  * What is here happens between transactions, none is half decoded: only here is WAL
  * confirmed, a heartbeat sent, the configuration followed.  Answers of the broker are
- * taken each time round, so that the window never waits for us.  A chunk that is not
- * full leaves when there is nothing more to read, and only then is waited: a commit
- * that did not wait for the disk is flushed first, as nobody else may do that for a
- * while.
+ * taken while there is more to read, and before the window is found to be full, so that
+ * it never waits for us.  A chunk that is not full leaves when there is nothing more to
+ * read, and only then is waited: a commit that did not wait for the disk is flushed
+ * first, as nobody else may do that for a while.
  */
 static void
 loop(Replicator *rep)
@@ -597,9 +605,10 @@ loop(Replicator *rep)
 		more = decode_some(rep);
 		show_reading_again(rep, more);
 		make_room(rep);
-		flo_publisher_pump(rep->publisher);
 		follow_rules(rep);
-		if (!more)
+		if (more)
+			flo_publisher_pump(rep->publisher);
+		else
 			more = !send_what_is_packed(rep);
 		if (!more && flo_publisher_idle(rep->publisher))
 			rep->caught_up = place_here(rep);
