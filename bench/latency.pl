@@ -123,12 +123,14 @@ for my $name (split /,/, $wanted{systems})
 	$s->{start}->();
 	my ($expected, $done) = measure_system($s);
 	$s->{stop}->();
-	$text .= sprintf "%s, %d transactions\n\n| us, each from the one before; first from the end of the flush | p50 | p90 | p99 |\n"
-	  . "| --- | ---: | ---: | ---: |\n", $name, scalar @$done;
+	$text .= "$name, " . @$done . " transactions\n\n"
+	  . "| us, each from the one before; first from the end of the flush | p50 | p90 | p99 |\n"
+	  . "| --- | ---: | ---: | ---: |\n";
 	for my $i (0 .. $#$expected)
 	{
 		my @times = map { $_->[$i] } @$done;
-		$text .= sprintf "| %s | %.0f | %.0f | %.0f |\n", $expected->[$i][0], map { percentile($_, @times) } 0.5, 0.9, 0.99;
+		$text .= sprintf "| %s | %.0f | %.0f | %.0f |\n", $expected->[$i][0],
+		  map { percentile($_, @times) } 0.5, 0.9, 0.99;
 	}
 	my @sums = map { my $sum = 0; $sum += $_ for @$_; $sum } @$done;
 	$text .= sprintf "| all | %.0f | %.0f | %.0f |\n\n", map { percentile($_, @sums) } 0.5, 0.9, 0.99;

@@ -46,6 +46,7 @@
 #include "replication/pgoutput.h"
 #include "source/decoder.h"
 #include "source/row_tables.h"
+#include "source/wal.h"
 #include "storage/proc.h"
 #include "storage/standbydefs.h"
 #include "utils/builtins.h"
@@ -115,30 +116,6 @@ struct FloDecoder
 
 /* The callbacks of pgoutput carry no argument of ours */
 static FloDecoder *decoder_here = NULL;
-
-/* How far there was WAL when a page was last asked for */
-static XLogRecPtr read_limit;
-
-/* Non-blocking: -1 when the WAL asked for is not flushed yet */
-static int
-read_page(XLogReaderState *state, XLogRecPtr page, int wanted, XLogRecPtr record, char *into)
-{
-	TimeLineID	current;
-	XLogRecPtr	limit = GetFlushRecPtr(&current);
-	WALReadError error;
-	int			count;
-
-	XLogReadDetermineTimeline(state, page, wanted, current);
-	if (state->currTLI != current)
-		limit = state->currTLIValidUntil;
-	read_limit = limit;
-	if (page + wanted > limit)
-		return -1;
-	count = (int) Min((XLogRecPtr) XLOG_BLCKSZ, limit - page);
-	if (!WALRead(state, into, page, count, state->currTLI, &error))
-		WALReadRaiseError(&error);
-	return count;
-}
 
 static void
 prepare_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bool last)
@@ -658,7 +635,7 @@ static void
 begin_decoding(FloDecoder *decoder)
 {
 	decoder->context = CreateDecodingContext(decoder->start, decoder->options, false,
-											 XL_ROUTINE(.page_read = read_page,
+											 XL_ROUTINE(.page_read = flo_wal_page,
 														.segment_open = wal_segment_open,
 														.segment_close = wal_segment_close),
 											 prepare_write, emit_write, NULL);
@@ -742,7 +719,7 @@ is_dry(FloDecoder *decoder)
 {
 	XLogRecPtr	read = decoder->context->reader->EndRecPtr;
 
-	if (XLogRecPtrIsInvalid(decoder->dry_at) && read == read_limit)
+	if (XLogRecPtrIsInvalid(decoder->dry_at) && read == flo_wal_end())
 		decoder->dry_at = read;
 	if (XLogRecPtrIsInvalid(decoder->dry_at))
 		return false;
@@ -767,7 +744,7 @@ flo_decoder_step(FloDecoder *decoder)
 	old = MemoryContextSwitchTo(decoder->context->context);
 	record = XLogReadRecord(reader, &error);
 	if (record == NULL)
-		decoder->dry_at = read_limit;
+		decoder->dry_at = flo_wal_end();
 	if (error != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
@@ -831,49 +808,6 @@ flo_decoder_anchor(FloDecoder *decoder, XLogRecPtr *lsn, uint32 *crc)
 	*lsn = decoder->record_lsn;
 	*crc = decoder->record_crc;
 	return !XLogRecPtrIsInvalid(decoder->record_lsn);
-}
-
-/* Like read_page, but WAL that is no longer there is an answer, not an error */
-static int
-read_page_if_there(XLogReaderState *state, XLogRecPtr page, int wanted,
-				   XLogRecPtr record, char *into)
-{
-	XLogSegNo	segment;
-
-	XLByteToSeg(page, segment, wal_segment_size);
-	if (segment <= XLogGetLastRemovedSegno())
-		return -1;
-	return read_page(state, page, wanted, record, into);
-}
-
-FloAnchorResult
-flo_decoder_check_anchor(XLogRecPtr lsn, uint32 crc)
-{
-	XLogReaderState *reader;
-	XLogRecord *record;
-	char	   *error = NULL;
-	FloAnchorResult result;
-	XLogSegNo	segment;
-
-	XLByteToSeg(lsn, segment, wal_segment_size);
-	if (segment <= XLogGetLastRemovedSegno())
-		return FLO_ANCHOR_GONE;
-	reader = XLogReaderAllocate(wal_segment_size, NULL,
-								XL_ROUTINE(.page_read = read_page_if_there,
-										   .segment_open = wal_segment_open,
-										   .segment_close = wal_segment_close), NULL);
-	if (reader == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
-	XLogBeginRead(reader, lsn);
-	record = XLogReadRecord(reader, &error);
-	if (record == NULL)
-		result = FLO_ANCHOR_DIFFERS;
-	else
-		result = record->xl_crc == crc ? FLO_ANCHOR_MATCHES : FLO_ANCHOR_DIFFERS;
-	XLogReaderFree(reader);
-	return result;
 }
 
 void

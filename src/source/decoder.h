@@ -79,18 +79,6 @@ extern XLogRecPtr flo_decoder_position(FloDecoder *decoder);
 extern bool flo_decoder_anchor(FloDecoder *decoder, XLogRecPtr *lsn, uint32 *crc);
 
 /*
- * Does the WAL of this server hold, at an LSN, a record with this checksum?
- */
-typedef enum FloAnchorResult
-{
-	FLO_ANCHOR_MATCHES,
-	FLO_ANCHOR_DIFFERS,
-	FLO_ANCHOR_GONE				/* that WAL was removed: nothing can be said */
-} FloAnchorResult;
-
-extern FloAnchorResult flo_decoder_check_anchor(XLogRecPtr lsn, uint32 crc);
-
-/*
  * The slot's restart point moves when a record of the running transactions is decoded
  * and what stands there is confirmed: "pending" between the two.  The newest record that
  * was decoded; and where the point could move were one decoded now, invalid when it

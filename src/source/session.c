@@ -14,9 +14,9 @@
 #include "access/xlog.h"
 #include "core/text.h"
 #include "monitor/state.h"
-#include "source/decoder.h"
 #include "source/session.h"
 #include "source/slots.h"
+#include "source/wal.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
@@ -141,7 +141,7 @@ dispute_history(const FloChunkHeader *newest, const FloChunkHeader *identity)
 							   LSN_FORMAT_ARGS(resume), newest->timeline);
 	}
 	if (!XLogRecPtrIsInvalid(newest->anchor_lsn) &&
-		flo_decoder_check_anchor(newest->anchor_lsn, newest->anchor_crc) == FLO_ANCHOR_DIFFERS)
+		flo_wal_check_anchor(newest->anchor_lsn, newest->anchor_crc) == FLO_ANCHOR_DIFFERS)
 		return flo_dispute(false, hint,
 						   "history diverged at %X/%X: the WAL there is not what was published",
 						   LSN_FORMAT_ARGS(newest->anchor_lsn));
