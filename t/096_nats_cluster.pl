@@ -89,8 +89,9 @@ for my $side ([ $source, 'replicator' ], [ $dest, 'postgres' ])
 {
 	my ($node, $member) = @$side;
 
-	ok(wait_until($node, 'postgres', q{SELECT state ~ 'waiting|backoff' AND concat_ws(' ', detail, last_error) ~ 'NATS|JetStream'
-			FROM flo.status}, 'the state without a majority'), "no majority: the $member says it");
+	ok(wait_until($node, 'postgres', q{SELECT state ~ 'waiting|backoff'
+			AND concat_ws(' ', detail, last_error) ~ 'NATS|JetStream' FROM flo.status}, 'the state without a majority'),
+		"no majority: the $member says it");
 	my $begun = time();
 	$node->safe_psql('postgres', q{SELECT flo.stop_group('g')});
 	wait_state($node, 'g', $member, 'stopped');
@@ -101,7 +102,8 @@ my %from = map { $_->name => -s $_->logfile } $source, $dest;
 ok(await(sub { time() > $until }, 'twenty seconds'), 'no majority for 20 s');
 for my $node ($source, $dest)
 {
-	my @lines = grep { / (LOG|ERROR): / && /NATS|JetStream/ } split /\n/, slurp_file($node->logfile, $from{ $node->name });
+	my @lines = grep { / (LOG|ERROR): / && /NATS|JetStream/ }
+	  split /\n/, slurp_file($node->logfile, $from{ $node->name });
 	cmp_ok(scalar(@lines), '<=', 14, 'no majority: no flood of words by the ' . $node->name) or diag(join "\n", @lines);
 }
 ok($source->safe_psql('postgres', 'SELECT retained_wal_bytes > 0 FROM flo.status') eq 't', 'the source keeps the WAL');

@@ -50,7 +50,8 @@ sub refused
 	for my $side (qw(source dest))
 	{
 		ok(wait_until($node{$side}, 'postgres',
-			"SELECT state ~ 'waiting|backoff' AND concat_ws(' ', detail, last_error) ~ '$pattern' FROM flo.status", $pattern),
+			"SELECT state ~ 'waiting|backoff' AND concat_ws(' ', detail, last_error) ~ '$pattern' FROM flo.status",
+			$pattern),
 			"$name: the $side says it")
 		  or diag(status_of($node{$side}, 'g', $member{$side}, "concat_ws(' | ', state, detail, last_error)"));
 	}
@@ -170,7 +171,9 @@ sub expired
 
 	for my $side (sort keys %node)
 	{
-		ok(await(sub { (() = slurp_file($node{$side}->logfile, $from{$side}) =~ /NATS: User Authentication Expired$/mg) >= $times },
+		my $log = $node{$side}->logfile;
+
+		ok(await(sub { (() = slurp_file($log, $from{$side}) =~ /NATS: User Authentication Expired$/mg) >= $times },
 			'the end of the credentials'), "$name: the $side");
 	}
 }
@@ -204,7 +207,8 @@ for my $side (sort keys %node)
 {
 	my $log = slurp_file($node{$side}->logfile);
 	my $views = $node{$side}->safe_psql('postgres',
-		q{SELECT jsonb_agg(to_jsonb(s))::text || (SELECT jsonb_agg(to_jsonb(e)) FROM flo.events e)::text FROM flo.status s});
+		q{SELECT jsonb_agg(to_jsonb(s))::text || (SELECT jsonb_agg(to_jsonb(e)) FROM flo.events e)::text
+			FROM flo.status s});
 	my @shown = grep { my $secret = $_; index("$log$views", $secret) >= 0 } @secrets;
 	is("@shown", '', "no secret in log and views of the $side");
 }

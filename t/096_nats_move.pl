@@ -30,8 +30,8 @@ sub set
 sub shows
 {
 	my ($node, $member, $pattern, $name) = @_;
-	ok(wait_until($node, 'postgres', "SELECT concat_ws(' ', state, detail) ~ '$pattern' FROM flo.status", "$member to show $pattern"),
-		$name);
+	ok(wait_until($node, 'postgres', "SELECT concat_ws(' ', state, detail) ~ '$pattern' FROM flo.status",
+			"$member to show $pattern"), $name);
 }
 sub moves { return $_[0]->safe_psql('postgres', 'SELECT coalesce(max(id), 0) FROM moves'); }
 sub arrives
@@ -70,7 +70,8 @@ sub move_to
 	shows($source, 'replicator', '^waiting for workers to report: the broker holds nothing of this group',
 		'the replicator waits at the other broker');
 	my $published = status_of($source, 'g', 'replicator', 'durable_lsn');
-	is($dest->safe_psql('postgres', "SELECT flo.wait_for('g', '$published')"), 't', 'the worker has all of the old one');
+	is($dest->safe_psql('postgres', "SELECT flo.wait_for('g', '$published')"), 't',
+		'the worker has all of the old one');
 	set($dest, 'nats_url', $nats->url);
 	arrives('another broker');
 }
@@ -93,7 +94,8 @@ same('back again');
 $nats[1]->api("STREAM.DELETE.$_") for $stream, 'KV_pg_flo_state_g';
 my $lock = FloTest::Session->new($dest);
 $lock->query('BEGIN; LOCK TABLE moves');
-ok(wait_until($source, 'postgres', q{SELECT pending_bytes > 50000 FROM flo.stream_status('g')}, 'a backlog'), 'a worker that is behind');
+ok(wait_until($source, 'postgres', q{SELECT pending_bytes > 50000 FROM flo.stream_status('g')}, 'a backlog'),
+	'a worker that is behind');
 let_go();
 set($_, 'nats_url', $nats[1]->url) for $source, $dest;
 $lock->query('COMMIT');

@@ -97,8 +97,8 @@ for my $fault (qw(stall stall_up stall_down drip refuse))
 	network($fault);
 	for my $side (@sides)
 	{
-		ok(wait_until($node{$side}, 'postgres', q{SELECT state ~ 'waiting|backoff' AND concat_ws(' ', detail, last_error) ~ 'NATS'
-				AND (state = 'waiting' OR last_error_at > coalesce(recovered_at, '-infinity'))
+		ok(wait_until($node{$side}, 'postgres', q{SELECT state ~ 'waiting|backoff'
+				AND concat_ws(' ', detail, last_error) ~ 'NATS' AND (state = 'waiting' OR last_error_at > coalesce(recovered_at, '-infinity'))
 				AND NOT flo.healthy('g', '1 s') AND (SELECT state !~ 'streaming' FROM flo.overview) FROM flo.status},
 			"$fault to be seen"), "$fault: the $side says it, in all views");
 		stops($side, $fault);
@@ -111,7 +111,8 @@ for my $fault (qw(stall stall_up stall_down drip refuse))
 # A connection that breaks every second, and another one that is had at once
 my $restarts = value('source', 'restarts');
 network('choke');
-ok(wait_until($source, 'postgres', "SELECT restarts >= $restarts + 7 FROM flo.status", 'breaks'), 'a connection that breaks again and again');
+ok(wait_until($source, 'postgres', "SELECT restarts >= $restarts + 7 FROM flo.status", 'breaks'),
+	'a connection that breaks again and again');
 for my $side (@sides)
 {
 	my @lost = grep { /lost the connection/ } lines($side);

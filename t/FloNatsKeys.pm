@@ -75,7 +75,8 @@ sub authority
 	my ($self, $name) = @_;
 	my $dir = $self->{dir};
 
-	$self->_openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=$name -keyout $name.key -out $name.crt");
+	$self->_openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=$name "
+		  . "-keyout $name.key -out $name.crt");
 	$self->_write("$name.cnf", <<"CONF");
 [ca]
 default_ca = d
@@ -101,9 +102,10 @@ sub certificate
 	  map { strftime('%Y%m%d%H%M%SZ', gmtime(time() + $_)) } $param{from} // -3600, $param{to} // 86400;
 
 	$self->_write('names', 'subjectAltName=' . ($param{names} || 'IP:127.0.0.1,DNS:localhost') . "\n");
-	$self->_openssl("req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=$name -keyout $name.key -out $name.csr");
-	$self->_openssl("ca -batch -notext -config $authority.cnf -in $name.csr -out $name.crt -startdate $from -enddate $to "
-		  . '-extfile names');
+	$self->_openssl("req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=$name -keyout $name.key "
+		  . "-out $name.csr");
+	$self->_openssl("ca -batch -notext -config $authority.cnf -in $name.csr -out $name.crt -startdate $from "
+		  . "-enddate $to -extfile names");
 	chmod 0600, "$self->{dir}/$name.key";
 }
 
