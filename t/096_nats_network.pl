@@ -98,7 +98,8 @@ for my $fault (qw(stall stall_up stall_down drip refuse))
 	for my $side (@sides)
 	{
 		ok(wait_until($node{$side}, 'postgres', q{SELECT state ~ 'waiting|backoff'
-				AND concat_ws(' ', detail, last_error) ~ 'NATS' AND (state = 'waiting' OR last_error_at > coalesce(recovered_at, '-infinity'))
+				AND concat_ws(' ', detail, last_error) ~ 'NATS'
+				AND (state = 'waiting' OR last_error_at > coalesce(recovered_at, '-infinity'))
 				AND NOT flo.healthy('g', '1 s') AND (SELECT state !~ 'streaming' FROM flo.overview) FROM flo.status},
 			"$fault to be seen"), "$fault: the $side says it, in all views");
 		stops($side, $fault);
