@@ -44,6 +44,31 @@ check fails "a backlog entered only outside of transactions (rule 20)" -DPURGE -
 check fails "acknowledging half a transaction (rule 27)" -DPURGE -DEND2=4 -DW=1 -DLOSSES=0 -DACK_HALF
 check fails "acknowledging before the flush (rule 27)" -DPURGE -DACK_UNFLUSHED
 
+model=open.pml
+check holds "pieces: a connection or the source lost, a worker's crash" -DW=1 -DWITHDRAWS=0
+check holds "pieces: a withdrawal" -DW=1 -DLOSSES=0
+check holds "pieces: two losses" -DW=1 -DLOSSES=2 -DCRASHES=0 -DWITHDRAWS=0
+check holds "pieces: the transaction is rolled back" -DW=1 -DABORTS -DWITHDRAWS=0
+check holds "pieces: the broker forgets its newest message" -DW=1 -DFORGETS=1 -DWITHDRAWS=0 -DCRASHES=0 -DLOSSES=0
+check holds "pieces: a small stream, with a budget" -DW=1 -DLONG -DLIMIT=7 -DBUDGET=3 -DWITHDRAWS=0 -DCRASHES=0
+check fails "a piece moves the position (rule 41)" -DW=1 -DPIECE_MOVES -DWITHDRAWS=0
+check fails "no way back to pieces (rule 43)" -DW=1 -DNO_BACK -DWITHDRAWS=0
+check fails "pieces of two sessions together (rule 44)" -DW=1 -DAPPEND -DWITHDRAWS=0
+check fails "pieces of a dead transaction kept (rule 44)" -DW=1 -DLONG -DLIMIT=7 -DBUDGET=3 -DWITHDRAWS=0 -DCRASHES=0 -DKEEP_OLD
+check fails "pieces not counted (rule 44)" -DW=1 -DNO_COUNT -DNO_BACK -DWITHDRAWS=0
+check fails "pieces not held (rule 45)" -DW=1 -DNO_HOLD -DWITHDRAWS=0
+check fails "pieces held until the commit only (rule 45)" -DW=1 -DHOLD_TO_COMMIT
+check fails "no budget (rule 46)" -DW=1 -DLONG -DLIMIT=7 -DNO_BUDGET -DWITHDRAWS=0 -DCRASHES=0 -DLOSSES=0
+
+model=helper.pml
+check holds "a helper applies before the commit"
+check fails "no file behind the helper (rule 50)" -DNO_SPOOL
+check fails "pieces handed over with a batch open (rule 51)" -DOPEN_BATCH
+check fails "a commit without the origin (rule 52)" -DNO_ORIGIN
+check fails "a position read before the origin is held (rule 52)" -DREAD_FIRST
+check fails "the helper does not look at the position (rule 52)" -DNO_CHECK
+check fails "a helper in the way that stays (rule 53)" -DNO_GIVE_UP
+
 model=compare.pml
 check holds "a comparison at a marker"
 check fails "a batch open at the marker (rule 60)" -DOPEN_BATCH

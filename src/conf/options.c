@@ -126,7 +126,7 @@ static const Option registry[] = {
 	{"schema_owner", FLO_SCOPE_REPLICATOR, OPTION_BOOL, R(schema_owner), false},
 	{"schema_privileges", FLO_SCOPE_REPLICATOR, OPTION_BOOL, R(schema_privileges), false},
 	{"schema_objects", FLO_SCOPE_REPLICATOR, OPTION_CHOICE, R(schema_objects), FLO_SCHEMA_BY_CHOICE, 0, 0, schema_objects_names},
-	{"large_transactions", FLO_SCOPE_REPLICATOR, OPTION_CHOICE, R(large_transactions), FLO_LARGE_AT_COMMIT, 0, 0, large_names},
+	{"large_transactions", FLO_SCOPE_REPLICATOR, OPTION_CHOICE, R(large_transactions), FLO_LARGE_EARLY, 0, 0, large_names},
 	{"large_transaction_size", FLO_SCOPE_REPLICATOR, OPTION_BYTES, R(large_transaction_size), 8 * MB, 0, SIZE_MAX_BYTES},
 
 	/* every worker */
