@@ -222,9 +222,11 @@ is_deeply(withdrawn_by('a rule', 6200001, sub {
 
 sql(q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": "600MB"}')});
 is_deeply(withdrawn_by('a stream with a limit', 6300001, sub {
+	sql(q{SELECT flo.alter_replicator('g', '{"large_transaction_size": "1TB"}')});
 	sql("INSERT INTO u SELECT g + 1000000, repeat('x', 1000000) FROM generate_series(1, 150) g");
 }), [ rows('t', 6300001, 6310000) ], '... all of it');
-sql(q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": null, "stream_max_age": "8s"}')});
+ok($reader->{voided_inside}, '... among the rows of another that travels whole');
+sql(q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": null, "stream_max_age": "8s", "large_transaction_size": "0"}')});
 is_deeply(withdrawn_by('a stream that forgets', 6400001, sub { }), [ rows('t', 6400001, 6410000) ], '... all of it');
 
 # --- from a size on ---------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ sub new
 	my ($class, $nats, $group) = @_;
 	return bless {
 		nats => $nats, stream => "pgflo_${group}_stream", next => 1, epochs => [], epoch => 0, transactions => [],
-		held => {}, broken => [], table => {}, ended => {}, withdrawn => {}, voided => 0, pieces => 0, seen => {},
+		held => {}, broken => [], table => {}, ended => {}, withdrawn => {}, pieces => 0, seen => {},
 	}, $class;
 }
 
@@ -152,7 +152,7 @@ sub _record
 		my ($xid, $sub) = unpack 'x N N', $record;
 		my $x = $self->{held}{$xid} or return $self->_broken('void, and there is nothing of it');
 
-		$self->{voided}++;
+		$self->{voided_inside}++ if $self->{inside};
 		if ($sub != $xid) { $x->{void}{$sub} = 1; return; }
 		delete $self->{held}{$xid};
 		$self->{withdrawn}{$xid} = 1;

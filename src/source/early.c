@@ -5,7 +5,7 @@
  * A transaction that is open keeps its pieces in the stream, and all that was
  * published since the first of them, whatever the workers have applied.  One that is
  * idle would keep it for ever, or fill a stream with a limit, so there is a measure
- * of that.
+ * of that, as of what has to be remembered of its subtransactions.
  */
 #include "postgres.h"
 
@@ -14,6 +14,9 @@
 
 /* Bytes of others that an open transaction may keep in the stream */
 #define MAX_KEPT (INT64CONST(1024) * 1024 * 1024)
+
+/* Subtransactions of one that are remembered: some 7 MB, here and as much there */
+#define MAX_PARTS 65536
 
 FloEarly *
 flo_early_create(MemoryContext parent, TransactionId xid)
@@ -79,6 +82,7 @@ flo_early_keeps_too_much(const FloEarly *early, int64 published, int64 own,
 	int64		kept = published - early->before;
 
 	return kept - early->bytes - own > MAX_KEPT ||
+		hash_get_num_entries(early->parts) > MAX_PARTS ||
 		(limits->bytes > 0 && kept > limits->bytes) ||
 		(limits->age > 0 && flo_clock_passed(early->since, limits->age));
 }
