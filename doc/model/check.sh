@@ -47,7 +47,7 @@ check fails "acknowledging before the flush (rule 27)" -DPURGE -DACK_UNFLUSHED
 model=open.pml
 check holds "pieces: a connection or the source lost, a worker's crash" -DW=1 -DWITHDRAWS=0
 check holds "pieces: a withdrawal" -DW=1 -DLOSSES=0
-check holds "pieces: the transaction is rolled back" -DW=1 -DABORTS -DCRASHES=0
+check holds "pieces: the transaction is rolled back" -DW=1 -DABORTS -DCRASHES=0 -DWITHDRAWS=0
 check holds "pieces: the broker forgets its newest message" -DW=1 -DFORGETS=1 -DWITHDRAWS=0 -DCRASHES=0 -DLOSSES=0
 check holds "pieces: a small stream, with a budget" -DW=1 -DLONG -DLIMIT=7 -DBUDGET=3 -DWITHDRAWS=0 -DCRASHES=0
 check fails "a piece moves the position (rule 41)" -DW=1 -DPIECE_MOVES -DWITHDRAWS=0
