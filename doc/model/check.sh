@@ -51,12 +51,12 @@ check holds "pieces: the transaction is rolled back" -DW=1 -DABORTS -DCRASHES=0 
 check holds "pieces: the broker forgets its newest message" -DW=1 -DFORGETS=1 -DWITHDRAWS=0 -DCRASHES=0 -DLOSSES=0
 check holds "pieces: a small stream, with a budget" -DW=1 -DLONG -DLIMIT=7 -DBUDGET=3 -DWITHDRAWS=0 -DCRASHES=0
 check fails "a piece moves the position (rule 41)" -DW=1 -DPIECE_MOVES -DWITHDRAWS=0
-check fails "no way back to pieces (rule 43)" -DW=1 -DNO_BACK -DWITHDRAWS=0
+check fails "no way back to pieces (rule 43)" -DW=1 -DNO_BACK -DWITHDRAWS=0 -DLOSSES=0
 check fails "pieces of two sessions together (rule 44)" -DW=1 -DAPPEND -DWITHDRAWS=0
 check fails "pieces of a dead transaction kept (rule 44)" -DW=1 -DLONG -DLIMIT=7 -DBUDGET=3 -DWITHDRAWS=0 -DCRASHES=0 -DKEEP_OLD
-check fails "pieces not counted (rule 44)" -DW=1 -DNO_COUNT -DNO_BACK -DWITHDRAWS=0
-check fails "pieces not held (rule 45)" -DW=1 -DNO_HOLD -DWITHDRAWS=0
-check fails "pieces held until the commit only (rule 45)" -DW=1 -DHOLD_TO_COMMIT
+check fails "pieces not counted (rule 44)" -DW=1 -DNO_COUNT -DNO_BACK -DWITHDRAWS=0 -DLOSSES=0
+check fails "pieces not held (rule 45)" -DW=1 -DNO_HOLD -DWITHDRAWS=0 -DLOSSES=0
+check fails "pieces held until the commit only (rule 45)" -DW=1 -DHOLD_TO_COMMIT -DWITHDRAWS=0 -DLOSSES=0
 check fails "no budget (rule 46)" -DW=1 -DLONG -DLIMIT=7 -DNO_BUDGET -DWITHDRAWS=0 -DCRASHES=0 -DLOSSES=0
 
 model=helper.pml
