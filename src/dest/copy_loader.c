@@ -84,7 +84,7 @@
 #define FLUSH_EVERY 8
 
 /* ms that a loader waits for those with earlier rows before it makes index entries */
-#define TURN_TIMEOUT 100
+#define TURN_TIMEOUT 500
 
 /* How long the pieces of a large row may be under way, ms */
 #define PIECE_TIMEOUT 60000
@@ -132,6 +132,8 @@ typedef struct Loader
 								 * none */
 	uint64		last_seen;		/* highest sequence ever had */
 	uint64		current;		/* of the chunk at hand */
+	bool		has_next;		/* and the one that comes after it is here */
+	FloBusDelivery next;
 } Loader;
 
 /* --- emptying ------------------------------------------------------------ */
@@ -432,6 +434,9 @@ collect_pieces(Loader *l, FloCopyKey *key, StringInfo row, uint32 total, uint16 
 {
 	FloClock	deadline = flo_clock_in(PIECE_TIMEOUT);
 
+	/* it may take its time, for which nobody waits */
+	flo_dest_copy_leave(l->args->slot, l->args->number);
+	l->takes_turns = false;
 	while (flags & FLO_CHUNK_ENDS_FRAGMENT)
 	{
 		FloStoredMessage message;
@@ -585,6 +590,50 @@ await_admission(Loader *l, uint32 attempt)
 	}
 }
 
+/* Is it a chunk of this copy? */
+static bool
+read_head(Loader *l, const FloBusDelivery *delivery, FloChunkHeader *header,
+		  FloChunkReader *reader, FloCopyKey *key)
+{
+	/* if a damaged one mattered, the count will not come right */
+	if (flo_chunk_parse(delivery->data, delivery->len, header) != NULL ||
+		!(header->flags & FLO_CHUNK_COPY))
+		return false;
+	if (memcmp(&header->generation, &l->generation, sizeof(pg_uuid_t)) != 0)
+		return false;			/* of a copy that was given up */
+	flo_chunk_read(reader, delivery->data, delivery->len);
+	return flo_chunk_next_copy_key(reader, key);
+}
+
+static bool
+take_delivery(Loader *l, FloBusDelivery *delivery)
+{
+	if (!l->has_next)
+		return flo_bus_next_delivery(l->bus, delivery);
+	*delivery = l->next;
+	l->has_next = false;
+	return true;
+}
+
+/*
+ * This one has made its index entries.  Whoever has the next rows goes on; the chunk
+ * that was handed to this one meanwhile may be among them.
+ */
+static void
+pass_turn(Loader *l)
+{
+	FloChunkHeader header;
+	FloChunkReader reader;
+	FloCopyKey	key;
+
+	if (!l->has_next)
+		l->has_next = flo_bus_next_delivery(l->bus, &l->next);
+	if (l->has_next && l->next.status == 0 && read_head(l, &l->next, &header, &reader, &key))
+		flo_dest_copy_queue(l->args->slot, l->args->number, key.relation, l->next.stream_seq);
+	else
+		flo_dest_copy_leave(l->args->slot, l->args->number);
+}
+
 static void
 forget_table(void *arg, uint32 relation)
 {
@@ -609,18 +658,11 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	FloChunkHeader header;
 	FloChunkReader reader;
 	FloCopyKey	key;
-	const char *reason = flo_chunk_parse(delivery->data, delivery->len, &header);
 	uint32		current;
 	bool		finished;
 	bool		claimed;
 
-	/* if it mattered, the count will not come right */
-	if (reason != NULL || !(header.flags & FLO_CHUNK_COPY))
-		return;
-	if (memcmp(&header.generation, &l->generation, sizeof(pg_uuid_t)) != 0)
-		return;					/* of a copy that was given up */
-	flo_chunk_read(&reader, delivery->data, delivery->len);
-	if (!flo_chunk_next_copy_key(&reader, &key))
+	if (!read_head(l, delivery, &header, &reader, &key))
 		return;
 	if (!await_admission(l, key.attempt))
 		return;
@@ -655,10 +697,9 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 		l->sink->ops->begin(l->sink);
 		load_rows(l, &key, &reader, &header);
 		l->sink->ops->finish(l->sink);
-		flo_dest_copy_leave(l->args->slot, l->args->number);
+		pass_turn(l);
 		save_sink_state(l);
 	}
-	flo_dest_copy_leave(l->args->slot, l->args->number);
 	PopActiveSnapshot();
 	flo_transaction_close();
 	flo_tally_commit(&l->tally);
@@ -771,7 +812,7 @@ load_deliveries(Loader *l)
 	FloBusDelivery delivery;
 	bool		any = false;
 
-	while (flo_bus_next_delivery(l->bus, &delivery))
+	while (take_delivery(l, &delivery))
 	{
 		if (delivery.status != 0)
 			l->expected = 0;
@@ -787,6 +828,7 @@ load_deliveries(Loader *l)
 			if (l->expected <= 0)
 				request(l);		/* the next one comes meanwhile */
 			load_chunk(l, &delivery);
+			pass_turn(l);
 			l->tally.done.bytes += delivery.len;
 			remember_ack(l, delivery.ack_subject);
 			MemoryContextSwitchTo(old);

@@ -174,8 +174,8 @@ place_of(const FloWorkerSpec *spec, const FloSchemaObject *object)
  * decide on it; then nothing was done.
  */
 static char *
-run_statement(const FloWorkerSpec *spec, const FloSchemaObject *object, RawStmt *statement, bool released,
-			  bool try)
+run_statement(const FloWorkerSpec *spec, const FloSchemaObject *object, RawStmt *statement,
+			  bool released, bool try)
 {
 	bool		bounded = spec->options.ddl_trust == FLO_DDL_TRUST_OBJECT && !released;
 	FloDdlRights rights;
@@ -279,7 +279,8 @@ run_command(const FloWorkerSpec *spec, const FloSchemaObject *object, bool relea
 
 /* "error" may be NULL */
 static void
-note_done(const FloWorkerSpec *spec, const FloSchemaObject *object, const char *action, const char *error)
+note_done(const FloWorkerSpec *spec, const FloSchemaObject *object, const char *action,
+		  const char *error)
 {
 	flo_sql_do(SPI_OK_UPDATE,
 			   "UPDATE flo.copied_objects SET action = $4, done_at = clock_timestamp(), error = $5"

@@ -219,6 +219,7 @@ set_turn(int slot, int number, uint32 relation, uint64 sequence)
 	turns->at[number].relation = relation;
 	turns->at[number].sequence = sequence;
 	flo_unlock();
+	ConditionVariableBroadcast(&flo_shared->entries[slot].turn);
 }
 
 void
@@ -230,10 +231,9 @@ flo_dest_copy_queue(int slot, int number, uint32 relation, uint64 sequence)
 void
 flo_dest_copy_leave(int slot, int number)
 {
-	if (turns_of(slot)->at[number].relation == 0)
-		return;					/* nobody else writes it */
-	set_turn(slot, number, 0, 0);
-	ConditionVariableBroadcast(&flo_shared->entries[slot].turn);
+	/* nobody else writes it */
+	if (turns_of(slot)->at[number].relation != 0)
+		set_turn(slot, number, 0, 0);
 }
 
 static bool
