@@ -34,7 +34,9 @@ lacking()
 		sed -n 's/^[[:space:]]*\([^ ]*\) => not found$/\1/p' | sort -u
 }
 for round in 1 2 3; do
-	for library in $(lacking); do
+	missing=$(lacking)
+	[ -n "$missing" ] || break
+	for library in $missing; do
 		cp -L "$(ldconfig -p | sed -n "s|.*$library .*=> ||p" | head -1)" "$work/root$libraries/"
 	done
 done
@@ -42,5 +44,5 @@ done
 mkdir "$work/root/root/pg_flo"
 (cd "$TOP" && tar --exclude=./.git --exclude=./tmp_check --exclude='*.[od]' --exclude='*.so' --exclude=./.build_for -cf - .) |
 	tar -x --no-same-owner -C "$work/root/root/pg_flo"
-chroot "$work/root" sh -c "cd /root/pg_flo && FLO_NO_SETUP=1 MAKEFLAGS='-s -j$(nproc)' \
-	FLO_TEST_ENV='FLO_UPGRADE_FROM=$older LD_LIBRARY_PATH=$libraries' .ci/test.sh 095_pg_upgrade"
+chroot "$work/root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin FLO_NO_SETUP=1 MAKEFLAGS="-s -j$(nproc)" \
+	FLO_TEST_ENV="FLO_UPGRADE_FROM=$older LD_LIBRARY_PATH=$libraries" /root/pg_flo/.ci/test.sh 095_pg_upgrade

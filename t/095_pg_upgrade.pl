@@ -35,7 +35,8 @@ sub write_and_compare
 	$written += 1000;
 	wait_caught_up($source, $dest, 'g');
 	is_same_table($source, $dest, 'accounts', "$what: rows");
-	is($dest->safe_psql('postgres', q{SELECT count(*), count(DISTINCT id), min(note), max(note) FROM moves}), "$written|$written|y|y",
+	is($dest->safe_psql('postgres', q{SELECT count(*), count(DISTINCT id), min(note), max(note) FROM moves}),
+		"$written|$written|y|y",
 		"$what: each once, and the rule holds");
 }
 
@@ -55,7 +56,8 @@ sub pg_upgraded
 
 	$old->stop;
 	chdir $PostgreSQL::Test::Utils::tmp_check;
-	$new->command_ok([ 'pg_upgrade', '--no-sync', '-d', $old->data_dir, '-D', $new->data_dir, '-b', "$from/bin", '-B', $bin,
+	$new->command_ok([ 'pg_upgrade', '--no-sync', '-d', $old->data_dir, '-D', $new->data_dir, '-b', "$from/bin",
+		'-B', $bin,
 			'-s', $new->host, '-p', $old->port, '-P', $new->port ], 'pg_upgrade of ' . $old->name);
 	$new->start;
 	return $new;
@@ -76,9 +78,11 @@ $dest->safe_psql('postgres', q{SELECT flo.create_worker('left', 'file', options 
 prepare();
 $dest = pg_upgraded($dest);
 is($dest->safe_psql('postgres', 'SELECT extversion FROM pg_extension WHERE extname = $$pg_flo$$'),
-	$source->safe_psql('postgres', 'SELECT extversion FROM pg_extension WHERE extname = $$pg_flo$$'), 'the extension has come along');
+	$source->safe_psql('postgres', 'SELECT extversion FROM pg_extension WHERE extname = $$pg_flo$$'),
+		'the extension has come along');
 is($dest->safe_psql('postgres', q{SELECT count(*) FROM flo.rules WHERE group_name = 'g'}), 1, 'rules, too');
-is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pg_flo worker%'}), 0,
+is($dest->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity
+	WHERE application_name LIKE 'pg_flo worker%'}), 0,
 	'a group that was not dropped is left alone');
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('left', force => true)});
 make_again();
@@ -88,6 +92,7 @@ prepare();
 $source = pg_upgraded($source);
 make_again();
 write_and_compare('a source that was upgraded');
-cmp_ok($_->safe_psql('postgres', 'SHOW server_version_num') / 10000, '>', $version, $_->name . ' is newer') for $source, $dest;
+cmp_ok($_->safe_psql('postgres', 'SHOW server_version_num') / 10000, '>', $version,
+	$_->name . ' is newer') for $source, $dest;
 
 done_testing();

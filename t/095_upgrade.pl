@@ -12,35 +12,40 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+skip_without_former();
 my $nats = FloTest::Nats->new('broker');
 my $source = former_node('source', $nats);
 my $dest = former_node('dest', $nats);
 
+sub src { return $source->safe_psql('postgres', $_[0]) }
+sub dst { return $dest->safe_psql('postgres', $_[0]) }
 sub caught_up { return wait_caught_up($source, $dest, shift, member => 'postgres') }
 
 transfer_tables($source, $dest);
-$source->safe_psql('postgres', q{INSERT INTO accounts SELECT i, 1000 FROM generate_series(1, 100) i;
+src(q{INSERT INTO accounts SELECT i, 1000 FROM generate_series(1, 100) i;
 	CREATE SCHEMA shop; CREATE TABLE shop."Odd" (id int PRIMARY KEY, v text, secret text);
 	INSERT INTO shop."Odd" SELECT i, 'v' || i, 's' || i FROM generate_series(1, 5000) i;
 	CREATE TABLE stopped (id int PRIMARY KEY)});
-$dest->safe_psql('postgres', q{CREATE SCHEMA shop; CREATE TABLE masked (id int PRIMARY KEY, v text, secret text)});
+dst(q{CREATE SCHEMA shop; CREATE TABLE masked (id int PRIMARY KEY, v text, secret text)});
 
 # --- what 0.1 has -----------------------------------------------------------------
 
-$source->safe_psql('postgres', q{
+src(q{
 	CREATE ROLE keeper LOGIN REPLICATION; CREATE ROLE gone LOGIN REPLICATION;
 	GRANT EXECUTE ON FUNCTION flo.start_group(text, text), flo.drop_group(text, bool, bool) TO keeper;
 	GRANT SELECT ON flo.status TO keeper WITH GRANT OPTION;
 	GRANT INSERT, UPDATE ON flo.rules TO keeper; GRANT SELECT (group_name) ON flo.secrets TO keeper;
 	REVOKE SELECT ON flo.tables FROM PUBLIC});
-$dest->safe_psql('postgres', q{CREATE ROLE keeper LOGIN});
+dst(q{CREATE ROLE keeper LOGIN});
 
-$source->safe_psql('postgres', q{
-	SELECT flo.create_replicator('bank', tables => '{accounts,moves}', mode => 'copy_and_stream', options => '{"release_wal": "applied"}');
-	SELECT flo.create_replicator('shop', schemas => '{shop}', mode => 'copy_and_stream', sync_schema => true, track_ddl => true);
+src(q{
+	SELECT flo.create_replicator('bank', tables => '{accounts,moves}', mode => 'copy_and_stream',
+		options => '{"release_wal": "applied"}');
+	SELECT flo.create_replicator('shop', schemas => '{shop}', mode => 'copy_and_stream', sync_schema => true,
+		track_ddl => true);
 	SELECT flo.create_replicator('idle', tables => '{stopped}', except_tables => NULL);
 	SELECT flo.create_replicator('all', except_tables => '{stopped}')});
-$dest->safe_psql('postgres', q{
+dst(q{
 	SELECT flo.create_worker('bank'), flo.create_worker('shop');
 	SELECT flo.create_worker('bank', 'webhook', options => '{"url": "http://127.0.0.1:9/", "secret": "not told"}');
 	INSERT INTO flo.routes (group_name, source_schema, source_table, destination_schema, destination_table)
@@ -48,19 +53,20 @@ $dest->safe_psql('postgres', q{
 	INSERT INTO flo.rules (group_name, schema_name, table_name, column_name, action, arguments)
 		VALUES ('shop', 'shop', 'Odd', 'secret', 'mask', '{}');
 	INSERT INTO flo.webhook_subscriptions (group_name, url) VALUES ('bank', 'http://127.0.0.1:9/more')});
-$source->safe_psql('postgres', "SELECT flo.start_group('bank'), flo.start_group('shop')");
-$dest->safe_psql('postgres', "SELECT flo.start_group('bank', 'postgres'), flo.start_group('shop')");
+src("SELECT flo.start_group('bank'), flo.start_group('shop')");
+dst("SELECT flo.start_group('bank', 'postgres'), flo.start_group('shop')");
 wait_state($source, $_, 'replicator', 'streaming') for 'bank', 'shop';
 wait_state($dest, $_, 'postgres', 'streaming') for 'bank', 'shop';
 
 my $load = transfer_load($source, rate => 200);
 caught_up($_) for 'bank', 'shop';
-is($dest->safe_psql('postgres', 'SELECT count(*) FROM masked'), 5000, '0.1 copies, and streams');
+is(dst('SELECT count(*) FROM masked'), 5000, '0.1 copies, and streams');
 
 # what takes more than a test to come by
-$source->safe_psql('postgres', q{UPDATE flo.replicators SET owner = 'gone' WHERE group_name = 'idle'; DROP ROLE gone});
-$dest->safe_psql('postgres', q{
-	INSERT INTO flo.dead_letters (group_name, worker_name, url, event_id, lsn, event, error) VALUES ('bank', 'webhook', 'u', 'e', '0/1', '{"a": 1}', 'x');
+src(q{UPDATE flo.replicators SET owner = 'gone' WHERE group_name = 'idle'; DROP ROLE gone});
+dst(q{
+	INSERT INTO flo.dead_letters (group_name, worker_name, url, event_id, lsn, event, error) VALUES ('bank',
+		'webhook', 'u', 'e', '0/1', '{"a": 1}', 'x');
 	INSERT INTO flo.pending_ddl (group_name, worker_name, lsn, committed_at, tag, command, reason, ordinal)
 		VALUES ('bank', 'postgres', '0/1', now(), 'T', 'c', 'r', 1);
 	INSERT INTO flo.ddl_log (group_name, tag, command, outcome) VALUES ('bank', 'T', 'c', 'applied');
@@ -69,20 +75,25 @@ $dest->safe_psql('postgres', q{
 # Tables whose rows are the same afterwards, and how their rows are read in both
 my %same = (
 	groups => '*', workers => 'group_name, worker_name, sink, owner::text, started, options', routes => '*',
-	rules => 'id, group_name, worker_name, stage, schema_name, table_name, column_name, action, arguments, operations, author::text',
+	rules => 'id, group_name, worker_name, stage, schema_name, table_name, column_name, action, arguments,
+		operations, author::text',
 	webhook_subscriptions => 'id, group_name, worker_name, url, schema_name, table_name, operations, enabled',
-	replicators => q{group_name, tables, schemas, except_tables, mode, copy_workers, sync_schema, track_ddl, started, options, }
+	replicators => q{group_name, tables, schemas, except_tables, mode, copy_workers, sync_schema, track_ddl,
+		started, options, }
 	  . q{CASE owner::text WHEN '4294967295' THEN 'gone' ELSE owner::text END AS owner},
 	full_identities => '*', copied_chunks => '*',
 	generations => 'group_name, generation, start_lsn, given_up, resync, copy_attempt, created_at',
-	progress => 'group_name, worker_name, system_identifier, generation, generation_start, start_lsn, skip_lsn, copying, copy_attempt',
+	progress => 'group_name, worker_name, system_identifier, generation, generation_start, start_lsn, skip_lsn,
+		copying, copy_attempt',
 	shaped_tables => 'group_name, worker_name, source, relation, schema_name, table_name, columns',
-	copied_tables => 'group_name, worker_name, relation, schema_name, table_name, attempt, lsn, chunks, tuples, bytes, finished_at',
+	copied_tables => 'group_name, worker_name, relation, schema_name, table_name, attempt, lsn, chunks, tuples,
+		bytes, finished_at',
 	copied_objects => 'group_name, worker_name, ordinal, object, command, action, done_at',
 	dead_letters => 'id, group_name, worker_name, url, event_id, lsn, event::text, error, created_at',
 	pending_ddl => 'id, group_name, worker_name, lsn, tag, command, reason, ordinal, decision',
 	ddl_log => 'id, group_name, tag, command, outcome, executed_at',
-	secrets => q{group_name, worker_name, key, value FROM (SELECT * FROM flo.secrets WHERE key NOT IN ('ddl', 'sign')) });
+	secrets => q{group_name, worker_name, key, value FROM (SELECT * FROM flo.secrets WHERE key NOT IN ('ddl',
+		'sign')) });
 
 sub rows_of
 {
@@ -96,9 +107,10 @@ sub rows_of
 # --- the script wants the library ---------------------------------------------------
 
 my ($code, $out, $err) = $dest->psql('postgres', "ALTER EXTENSION pg_flo UPDATE TO '0.2'");
-like($err, qr/still runs the library of an earlier version of pg_flo/, 'before the server was restarted the update is refused');
+like($err, qr/still runs the library of an earlier version of pg_flo/,
+	'before the server was restarted the update is refused');
 like($err, qr/HINT:  Restart the server/, 'with what to do');
-is($dest->safe_psql('postgres', q{SELECT extversion, count(state) FROM pg_extension, flo.status WHERE extname = 'pg_flo' GROUP BY 1}),
+is(dst(q{SELECT extversion, count(state) FROM pg_extension, flo.status WHERE extname = 'pg_flo' GROUP BY 1}),
 	'0.1|3', 'and nothing has happened');
 
 # --- the destination first ----------------------------------------------------------
@@ -108,80 +120,88 @@ sub waits_for_update
 	my ($node) = @_;
 	my $log = -s $node->logfile;
 	my $name = $node->name;
+	my $told = qr/extension pg_flo of database "postgres" has version 0\.1/;
 
 	$node->run_with(undef);
 	for my $statement ('SELECT * FROM flo.status', 'CREATE TABLE made (i int)', "SELECT flo.start_group('bank')",
-		"SELECT flo.drop_group('bank')", "INSERT INTO flo.rules (group_name, table_name, action) VALUES ('a', 'b', 'mask')", 'SELECT * FROM flo.check()')
+		"SELECT flo.drop_group('bank')", "INSERT INTO flo.rules (group_name, table_name, action) VALUES ('a', 'b',
+			'mask')", 'SELECT * FROM flo.check()')
 	{
 		my ($failed, $rows, $error) = $node->psql('postgres', $statement);
-		like($error, qr/extension pg_flo of database "postgres" has version 0\.1, and this server runs pg_flo 0\.2\nHINT:  Run ALTER EXTENSION pg_flo UPDATE/,
+		like($error, qr/$told, and this server runs pg_flo 0\.2\nHINT:  Run ALTER EXTENSION pg_flo UPDATE/,
 			"$name: $statement");
 	}
-	ok(await(sub { slurp_file($node->logfile, $log) =~ /WARNING:  extension pg_flo of database "postgres" has version 0\.1/ }, 'the log'),
-		"$name: the log says it");
-	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^pg_flo (worker|replicator)'}), 0,
+	is_logged($node, $log, qr/WARNING:  $told/, "$name: the log says it");
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity
+		WHERE application_name ~ '^pg_flo (worker|replicator)'}), 0,
 		"$name: nothing is started");
 	unlike(slurp_file($node->logfile, $log), qr/terminated by signal|server process/, "$name: nothing has crashed");
 }
 
 my $before = rows_of($dest);
 waits_for_update($dest);
-is($dest->safe_psql('postgres', 'CREATE DATABASE other; SELECT 1'), 1, 'other statements run');
-$dest->safe_psql('postgres', 'ALTER EXTENSION pg_flo UPDATE');
+is(dst('CREATE DATABASE other; SELECT 1'), 1, 'other statements run');
+dst('ALTER EXTENSION pg_flo UPDATE');
 is(rows_of($dest), $before, 'rows of the destination are kept');
-is($dest->safe_psql('postgres', q{SELECT value FROM flo.secrets WHERE worker_name = 'webhook'}), 'not told', 'secrets, too');
+is(dst(q{SELECT value FROM flo.secrets WHERE worker_name = 'webhook'}), 'not told', 'secrets, too');
 wait_state($dest, $_, 'postgres', 'streaming') for 'bank', 'shop';
 is(status_of($dest, 'bank', 'webhook', 'state'), 'stopped', 'what ran goes on by itself, what did not does not');
 caught_up($_) for 'bank', 'shop';
 
 # --- a source with 0.1, a worker with 0.2 -------------------------------------------
 
-$source->safe_psql('postgres', q{INSERT INTO shop."Odd" SELECT i, repeat('w', 3000), 'abc' FROM generate_series(5001, 8000) i;
+src(q{INSERT INTO shop."Odd" SELECT i, repeat('w', 3000), 'abc' FROM generate_series(5001, 8000) i;
 	UPDATE shop."Odd" SET v = 'u' WHERE id % 7 = 0; DELETE FROM shop."Odd" WHERE id % 11 = 0});
 caught_up('shop');
-is($dest->safe_psql('postgres', q{SELECT count(*), sum(length(v)), max(secret) FILTER (WHERE id = 7999) FROM masked}),
-	$source->safe_psql('postgres', q{SELECT count(*), sum(length(v)), 'a*c' FROM shop."Odd"}), 'worker first: rows, rules and routes');
-$source->safe_psql('postgres', 'ALTER TABLE shop."Odd" ADD more int DEFAULT 5; INSERT INTO shop."Odd" VALUES (9001, \'x\', \'abc\', 6)');
-wait_until($dest, 'postgres', q{SELECT EXISTS (SELECT FROM flo.pending_ddl WHERE group_name = 'shop')}, 'a held statement');
-like($dest->safe_psql('postgres', q{SELECT command, reason FROM flo.pending_ddl WHERE group_name = 'shop'}),
+is(dst(q{SELECT count(*), sum(length(v)), max(secret) FILTER (WHERE id = 7999) FROM masked}),
+	src(q{SELECT count(*), sum(length(v)), 'a*c' FROM shop."Odd"}), 'worker first: rows, rules and routes');
+src('ALTER TABLE shop."Odd" ADD more int DEFAULT 5; INSERT INTO shop."Odd" VALUES (9001, \'x\', \'abc\', 6)');
+wait_until($dest, 'postgres', q{SELECT EXISTS (SELECT FROM flo.pending_ddl WHERE group_name = 'shop')},
+	'a held statement');
+like(dst(q{SELECT command, reason FROM flo.pending_ddl WHERE group_name = 'shop'}),
 	qr/^ALTER TABLE shop."Odd" ADD more.*a source with pg_flo 0\.1 does not say/, 'DDL waits for a person');
-$dest->safe_psql('postgres', q{SELECT flo.release_ddl(id) FROM flo.pending_ddl WHERE group_name = 'shop'});
+dst(q{SELECT flo.release_ddl(id) FROM flo.pending_ddl WHERE group_name = 'shop'});
 caught_up('shop');
-is($dest->safe_psql('postgres', 'SELECT count(*), sum(more) FROM masked'), $source->safe_psql('postgres', 'SELECT count(*), sum(more) FROM shop."Odd"'),
+is(dst('SELECT count(*), sum(more) FROM masked'), src('SELECT count(*), sum(more) FROM shop."Odd"'),
 	'and goes on');
-$source->safe_psql('postgres', 'TRUNCATE shop."Odd"');
+src('TRUNCATE shop."Odd"');
 caught_up('shop');
-is($dest->safe_psql('postgres', 'SELECT count(*) FROM masked'), 0, 'TRUNCATE');
+is(dst('SELECT count(*) FROM masked'), 0, 'TRUNCATE');
 
 # --- the source ---------------------------------------------------------------------
 
 $before = rows_of($source);
 waits_for_update($source);
-$source->safe_psql('postgres', 'ALTER EXTENSION pg_flo UPDATE');
+src('ALTER EXTENSION pg_flo UPDATE');
 is(rows_of($source), $before, 'rows of the source are kept');
-is($source->safe_psql('postgres', q{SELECT group_name, kind, object::regclass::text, name FROM flo.chosen WHERE kind <> 'schema' ORDER BY group_name, place}),
-	join("\n", 'all|except|stopped|public.stopped', 'bank|table|accounts|public.accounts', 'bank|table|moves|public.moves', 'idle|table|stopped|public.stopped'),
+is(src(q{SELECT group_name, kind, object::regclass::text, name FROM flo.chosen
+	WHERE kind <> 'schema' ORDER BY group_name, place}),
+	join("\n", 'all|except|stopped|public.stopped', 'bank|table|accounts|public.accounts',
+		'bank|table|moves|public.moves', 'idle|table|stopped|public.stopped'),
 	'tables are known as what they are');
 wait_state($source, $_, 'replicator', 'streaming') for 'bank', 'shop';
-$source->safe_psql('postgres', q{ALTER TABLE shop."Odd" ADD again int; INSERT INTO shop."Odd" VALUES (1, 'a', 'abc', 1, 2);
+src(q{ALTER TABLE shop."Odd" ADD again int; INSERT INTO shop."Odd" VALUES (1, 'a', 'abc', 1, 2);
 	CREATE TABLE shop.late (id int PRIMARY KEY); INSERT INTO shop.late VALUES (3)});
 caught_up('shop');
-is($dest->safe_psql('postgres', 'SELECT id, secret, again, (SELECT id FROM shop.late) FROM masked'), '1|a*c|2|3', 'DDL of 0.2 is applied');
+is(dst('SELECT id, secret, again, (SELECT id FROM shop.late) FROM masked'), '1|a*c|2|3', 'DDL of 0.2 is applied');
 
 stop_load($load);
 caught_up($_) for 'bank', 'shop';
 is_same_table($source, $dest, $_) for 'accounts', 'moves';
-is($source->safe_psql('postgres', 'SELECT count(*) > 50 FROM moves'), 't', 'all the time there was something to move');
-is($dest->safe_psql('postgres', 'SELECT count(*) FROM (SELECT FROM moves GROUP BY id HAVING count(*) > 1) d'), 0, 'nothing twice');
+is(src('SELECT count(*) > 50 FROM moves'), 't', 'all the time there was something to move');
+is(dst('SELECT count(*) FROM (SELECT FROM moves GROUP BY id HAVING count(*) > 1) d'), 0, 'nothing twice');
 
 # --- what was granted ----------------------------------------------------------------
 
-is($source->safe_psql('postgres', q{SELECT string_agg(p::text, ' ') FROM unnest(ARRAY[
+is(src(q{SELECT string_agg(p::text, ' ') FROM unnest(ARRAY[
 		has_function_privilege('keeper', 'flo.start_group(text, text)', 'EXECUTE'),
 		has_function_privilege('keeper', 'flo.drop_group(text, bool, bool, bool)', 'EXECUTE'),
-		has_table_privilege('keeper', 'flo.status', 'SELECT WITH GRANT OPTION'), has_table_privilege('keeper', 'flo.rules', 'INSERT'),
-		has_column_privilege('keeper', 'flo.secrets', 'group_name', 'SELECT'), NOT has_column_privilege('keeper', 'flo.secrets', 'value', 'SELECT'),
-		NOT has_table_privilege('keeper', 'flo.tables', 'SELECT'), NOT has_function_privilege('keeper', 'flo.stop_group(text, text)', 'EXECUTE')]) p}),
+		has_table_privilege('keeper', 'flo.status', 'SELECT WITH GRANT OPTION'), has_table_privilege('keeper',
+			'flo.rules', 'INSERT'),
+		has_column_privilege('keeper', 'flo.secrets', 'group_name', 'SELECT'), NOT has_column_privilege('keeper',
+			'flo.secrets', 'value', 'SELECT'),
+		NOT has_table_privilege('keeper', 'flo.tables', 'SELECT'), NOT has_function_privilege('keeper',
+			'flo.stop_group(text, text)', 'EXECUTE')]) p}),
 	join(' ', ('true') x 8), 'privileges that somebody granted or revoked are there again');
 my ($dump) = run_command([ 'pg_dump', '-s', '-p', $source->port, '-h', $source->host, 'postgres' ]);
 like($dump, qr/GRANT ALL ON FUNCTION flo\.start_group\(.*\) TO keeper/, 'and pg_dump saves them');
@@ -198,7 +218,7 @@ is_deeply(\@upgraded, \@new, 'are what an upgraded one has');
 sub dump_of
 {
 	my ($db) = @_;
-	$dest->safe_psql('postgres', q{SELECT flo.stop_group(group_name) FROM flo.groups}) if $db eq 'postgres';
+	dst(q{SELECT flo.stop_group(group_name) FROM flo.groups}) if $db eq 'postgres';
 	$dest->safe_psql($db, q{DO $$ DECLARE i record; BEGIN
 		FOR i IN SELECT o.type, o.identity FROM pg_depend d, pg_identify_object(d.classid, d.objid, d.objsubid) o
 				  WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND o.type <> 'type'
@@ -220,7 +240,7 @@ for my $statement ('SELECT * FROM flo.status', q{SELECT flo.set_owner('bank', 'r
 	($code, $out, $err) = $source->psql('postgres', $statement);
 	like($err, qr/could not find function "flo_\w+" in file ".*pg_flo/, "an older library: $statement");
 }
-is($source->safe_psql('postgres', 'SELECT count(*) FROM accounts'), 100, 'it lives');
+is(src('SELECT count(*) FROM accounts'), 100, 'it lives');
 unlike(slurp_file($source->logfile, $log), qr/terminated by signal/, 'and nothing has crashed');
 $source->run_with(undef);
 wait_state($source, $_, 'replicator', 'streaming') for 'bank', 'shop';

@@ -14,6 +14,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+skip_without_former();
 my $nats = FloTest::Nats->new('broker');
 my $source = former_node('source', $nats);
 my $former = former_node('former', $nats);
@@ -22,7 +23,8 @@ my $dest = flo_node('dest', $nats);
 transfer_tables($source, $former, $dest);
 $source->safe_psql('postgres', 'INSERT INTO accounts SELECT i, 1000 FROM generate_series(1, 100) i');
 create_copy_group($source, $former, 'g', tables => q{'{accounts,moves}'});
-$dest->safe_psql('postgres', q{SELECT flo.create_worker('g', options => '{"start": "earliest"}'); SELECT flo.start_group('g')});
+$dest->safe_psql('postgres', q{SELECT flo.create_worker('g',
+	options => '{"start": "earliest"}'); SELECT flo.start_group('g')});
 wait_state($_, 'g', 'postgres', 'streaming') for $former, $dest;
 my $load = transfer_load($source, rate => 100);
 wait_caught_up($source, $_, 'g') for $former;
@@ -33,16 +35,17 @@ my $log = -s $source->logfile;
 my $before = -s $former->logfile;
 upgrade($source);
 wait_state($source, 'g', 'replicator', 'streaming');
-ok(await(sub { slurp_file($source->logfile, $log) =~ /WARNING:  worker "postgres" of database "postgres" runs pg_flo 0\.1 and cannot read/ }, 'the log'),
+is_logged($source, $log, qr/WARNING:  worker "postgres" of database "postgres" runs pg_flo 0\.1 and cannot read/,
 	'the source says which worker is to be upgraded');
 like(slurp_file($source->logfile, $log), qr/HINT:  Upgrade pg_flo at that destination/, 'and how');
-ok(await(sub { slurp_file($former->logfile, $before) =~ /is passed over: chunk version of a newer pg_flo/ }, 'the log'), 'so does the worker');
+is_logged($former, $before, qr/is passed over: chunk version of a newer pg_flo/, 'so does the worker');
 
 my $rows = $former->safe_psql('postgres', 'SELECT count(*) FROM moves');
 my $lsn = $source->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
 wait_until($dest, 'postgres', "SELECT flo.wait_for('g', '$lsn', '10 s')", 'another worker');
 is($former->safe_psql('postgres', 'SELECT count(*) FROM moves'), $rows, 'it takes nothing that it cannot read');
-is($source->safe_psql('postgres', q{SELECT restart_lsn IS NOT NULL AND invalid FROM (SELECT restart_lsn, wal_status = 'lost' AS invalid FROM pg_replication_slots) s}),
+is($source->safe_psql('postgres', q{SELECT restart_lsn IS NOT NULL AND invalid FROM (SELECT restart_lsn,
+	wal_status = 'lost' AS invalid FROM pg_replication_slots) s}),
 	'f', 'and nothing is lost');
 
 # --- the worker then -------------------------------------------------------------------
@@ -52,7 +55,8 @@ wait_state($former, 'g', 'postgres', 'streaming');
 stop_load($load);
 wait_caught_up($source, $_, 'g') for $former, $dest;
 is_same_table($source, $former, $_) for 'accounts', 'moves';
-is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.stream_status('g') WHERE acked_lsn IS NULL}), 0, 'and is a worker like others');
+is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.stream_status('g') WHERE acked_lsn IS NULL}), 0,
+	'and is a worker like others');
 
 # --- what is newer than 0.2 --------------------------------------------------------------
 
@@ -61,7 +65,8 @@ my $chunk = FloChunk->parse($nats->message($stream, $nats->last_seq($stream)));
 $chunk->{version} = 3;
 $nats->publish('pgflo.g', $chunk->bytes);
 my $newer = $nats->last_seq($stream);
-ok(wait_until($former, 'postgres', q{SELECT EXISTS (SELECT FROM flo.status WHERE last_error ~ 'cannot be read: it is of a newer version of pg_flo')},
+ok(wait_until($former, 'postgres', q{SELECT EXISTS (SELECT FROM flo.status
+	WHERE last_error ~ 'cannot be read: it is of a newer version of pg_flo')},
 		'an error'), 'a later version stops a worker');
 like(status_of($former, 'g', 'postgres', 'last_hint'), qr/Upgrade pg_flo here/, 'with what to do');
 $nats->api("STREAM.MSG.DELETE.$stream", { seq => $newer });

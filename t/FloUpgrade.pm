@@ -6,8 +6,8 @@ FloUpgrade - servers with pg_flo 0.1, and what is compared after an upgrade
 =head1 DESCRIPTION
 
 C<.ci/former.sh> makes such a server where the history of this repository is, and
-C<make test> says in C<FLO_FORMER> where it lies.  Who uses this module skips all
-of a test where there is none.
+C<make test> says in C<FLO_FORMER>, here C<$former>, where it lies.
+skip_without_former() skips all of a test where there is none.
 
 =cut
 
@@ -17,12 +17,18 @@ use strict;
 use warnings;
 use Exporter 'import';
 use FloTest;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(former_node $former upgrade objects_of);
+our @EXPORT = qw(skip_without_former former_node $former upgrade is_logged objects_of);
 
 our $former = $ENV{FLO_FORMER};
-plan skip_all => 'no server with pg_flo 0.1 (FLO_FORMER), see .ci/former.sh' if !$former;
+
+sub skip_without_former
+{
+	plan skip_all => 'no server with pg_flo 0.1 (FLO_FORMER), see .ci/former.sh' if !$former;
+	return;
+}
 
 =pod
 
@@ -57,6 +63,20 @@ sub upgrade
 
 =pod
 
+=head2 is_logged($node, $since, $pattern, $name)
+
+One test: the server's log says so behind that byte, or will soon.
+
+=cut
+
+sub is_logged
+{
+	my ($node, $since, $pattern, $name) = @_;
+	return ok(await(sub { slurp_file($node->logfile, $since) =~ $pattern }, "a line like $pattern"), $name);
+}
+
+=pod
+
 =head2 objects_of($node, $db)
 
 All that the extension consists of, one line each, sorted: what it is, with its
@@ -79,7 +99,8 @@ acl (classid, objid, now) AS (
 	UNION ALL SELECT 'pg_proc'::regclass, oid, proacl FROM pg_proc
 	UNION ALL SELECT 'pg_namespace'::regclass, oid, nspacl FROM pg_namespace)
 SELECT concat_ws(' ', p.type, p.identity,
-		'now', (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM acl, unnest(acl.now) a WHERE acl.classid = p.classid AND acl.objid = p.objid),
+		'now', (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM acl, unnest(acl.now) a
+			WHERE acl.classid = p.classid AND acl.objid = p.objid),
 		'initially', (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM pg_init_privs i, unnest(i.initprivs) a
 					   WHERE i.classoid = p.classid AND i.objoid = p.objid),
 		obj_description(p.objid, p.classid::regclass::name)) FROM part p
@@ -87,11 +108,13 @@ UNION ALL
 SELECT concat_ws(' ', 'column', a.attrelid::regclass, a.attname, a.attacl, col_description(a.attrelid, a.attnum))
   FROM part p JOIN pg_attribute a ON a.attrelid = p.objid AND a.attnum > 0 WHERE p.classid = 'pg_class'::regclass
 UNION ALL
-SELECT concat_ws(' ', t.tgenabled, pg_get_triggerdef(t.oid)) FROM part p JOIN pg_trigger t ON t.tgrelid = p.objid AND NOT t.tgisinternal
+SELECT concat_ws(' ', t.tgenabled, pg_get_triggerdef(t.oid)) FROM part p JOIN pg_trigger t ON t.tgrelid = p.objid
+	AND NOT t.tgisinternal
 UNION ALL
 SELECT concat_ws(' ', 'event trigger', evtname, evtevent, evtenabled, evttags::text) FROM pg_event_trigger
 UNION ALL
-SELECT concat_ws(' ', extnamespace::regnamespace, extversion, (SELECT array_agg(c::regclass) FROM unnest(extconfig) c), extcondition::text)
+SELECT concat_ws(' ', extnamespace::regnamespace, extversion, (SELECT array_agg(c::regclass)
+	FROM unnest(extconfig) c), extcondition::text)
   FROM pg_extension WHERE extname = 'pg_flo'
 UNION ALL
 SELECT concat_ws(' ', 'needs', i.type, i.identity, d.deptype)

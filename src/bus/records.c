@@ -14,7 +14,7 @@
 	 .nfields = lengthof(record_fields), .shown_only = true}
 
 /* What 0.1 writes, too, without a version */
-#define FORMAT_SINCE_0_1(of, record_fields, what_it_means) \
+#define SINCE_0_1(of, record_fields, what_it_means) \
 	{.version = 1, .size = sizeof(of), .fields = record_fields, \
 	 .nfields = lengthof(record_fields), .shown_only = true, .unversioned = what_it_means}
 
@@ -34,7 +34,7 @@ static const FloField source_fields[] = {
 	{FLO_FIELD(FloSourceRecord, detail, FLO_FIELD_TEXT, FLO_OPTIONAL)},
 	{FLO_FIELD(FloSourceRecord, interval, FLO_FIELD_INT64, FLO_OPTIONAL), FLO_IN(0, PG_INT32_MAX)},
 };
-const FloRecordFormat flo_source_format = FORMAT_SINCE_0_1(FloSourceRecord, source_fields, nothing_more);
+const FloRecordFormat flo_source_format = SINCE_0_1(FloSourceRecord, source_fields, nothing_more);
 
 static const FloField tracked_fields[] = {
 	{FLO_FIELD(FloTrackedRecord, all, FLO_FIELD_BOOL, FLO_REQUIRED)},
@@ -124,7 +124,8 @@ static const FloField generation_fields[] = {
 	{FLO_FIELD(FloGenerationRecord, given_up, FLO_FIELD_LSN, FLO_REQUIRED)},
 	{FLO_FIELD(FloGenerationRecord, start, FLO_FIELD_LSN, FLO_REQUIRED)},
 };
-const FloRecordFormat flo_generation_format = FORMAT_SINCE_0_1(FloGenerationRecord, generation_fields, nothing_more);
+const FloRecordFormat flo_generation_format =
+SINCE_0_1(FloGenerationRecord, generation_fields, nothing_more);
 
 static const FloField copy_fields[] = {
 	{FLO_FIELD(FloCopyRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
@@ -133,7 +134,7 @@ static const FloField copy_fields[] = {
 	{FLO_FIELD(FloCopyRecord, tables, FLO_FIELD_INT64, FLO_REQUIRED), FLO_AT_LEAST(0)},
 	{FLO_FIELD(FloCopyRecord, again, FLO_FIELD_OIDS, FLO_OPTIONAL)},
 };
-const FloRecordFormat flo_copy_format = FORMAT_SINCE_0_1(FloCopyRecord, copy_fields, nothing_more);
+const FloRecordFormat flo_copy_format = SINCE_0_1(FloCopyRecord, copy_fields, nothing_more);
 
 static const FloField copy_table_fields[] = {
 	{FLO_FIELD(FloCopyTableRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
@@ -146,7 +147,8 @@ static const FloField copy_table_fields[] = {
 	{FLO_FIELD(FloCopyTableRecord, schema, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloCopyTableRecord, table, FLO_FIELD_TEXT, FLO_REQUIRED)},
 };
-const FloRecordFormat flo_copy_table_format = FORMAT_SINCE_0_1(FloCopyTableRecord, copy_table_fields, nothing_more);
+const FloRecordFormat flo_copy_table_format =
+SINCE_0_1(FloCopyTableRecord, copy_table_fields, nothing_more);
 
 static const FloField backfill_fields[] = {
 	{FLO_FIELD(FloBackfillRecord, generation, FLO_FIELD_UUID, FLO_REQUIRED)},
@@ -181,7 +183,7 @@ static const FloField attempt_fields[] = {
 	{FLO_FIELD(FloAttemptRecord, all, FLO_FIELD_BOOL, FLO_REQUIRED)},
 	{FLO_FIELD(FloAttemptRecord, tables, FLO_FIELD_OIDS, FLO_OPTIONAL)},
 };
-const FloRecordFormat flo_attempt_format = FORMAT_SINCE_0_1(FloAttemptRecord, attempt_fields, all_tables);
+const FloRecordFormat flo_attempt_format = SINCE_0_1(FloAttemptRecord, attempt_fields, all_tables);
 
 static const FloField planned_fields[] = {
 	{FLO_FIELD(FloPlannedTable, relation, FLO_FIELD_UINT32, FLO_REQUIRED), FLO_AT_LEAST(1)},
@@ -206,7 +208,7 @@ static const FloField text_fields[] = {
 	{FLO_FIELD(FloTextRecord, generation, FLO_FIELD_TEXT, FLO_REQUIRED)},
 	{FLO_FIELD(FloTextRecord, pieces, FLO_FIELD_INT64, FLO_REQUIRED), FLO_IN(1, PG_INT32_MAX)},
 };
-const FloRecordFormat flo_text_format = FORMAT_SINCE_0_1(FloTextRecord, text_fields, nothing_more);
+const FloRecordFormat flo_text_format = SINCE_0_1(FloTextRecord, text_fields, nothing_more);
 
 static const char *const section_names[] = {"before", "after", NULL};
 static const FloField definition_fields[] = {
@@ -272,7 +274,8 @@ static const FloField report_fields[] = {
 	{FLO_FIELD(FloWorkerReport, backfill_seq, FLO_FIELD_UINT64, FLO_OPTIONAL)},
 	{FLO_FIELD(FloWorkerReport, at, FLO_FIELD_TIME, FLO_REQUIRED)},
 };
-static const FloRecordFormat report_format = FORMAT_SINCE_0_1(FloWorkerReport, report_fields, of_former_worker);
+static const FloRecordFormat report_format =
+SINCE_0_1(FloWorkerReport, report_fields, of_former_worker);
 
 void *
 flo_records_get(FloBus *bus, const char *bucket, const char *key, const FloRecordFormat *format)

@@ -71,7 +71,9 @@ flo_store_other_version(void)
 {
 	char	   *version;
 
-	return OidIsValid(read_extension(&version)) && strcmp(version, FLO_VERSION) != 0 ? version : NULL;
+	if (!OidIsValid(read_extension(&version)) || strcmp(version, FLO_VERSION) == 0)
+		return NULL;
+	return version;
 }
 
 /* Of two versions "major.minor": is the first one later? */

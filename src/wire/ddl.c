@@ -55,7 +55,8 @@ static const FloField object_fields[] = {
 	{FLO_FIELD(FloDdlObject, attached, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, left_out_of, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
 	{FLO_FIELD(FloDdlObject, listed_in, FLO_FIELD_TEXTS, FLO_OPTIONAL)},
-	{FLO_FIELD(FloDdlObject, position, FLO_FIELD_INT64, FLO_OPTIONAL), FLO_IN(-1, PG_INT32_MAX), FLO_OTHERWISE(-1)},
+	{FLO_FIELD(FloDdlObject, position, FLO_FIELD_INT64, FLO_OPTIONAL), FLO_IN(-1, PG_INT32_MAX),
+	FLO_OTHERWISE(-1)},
 };
 static const FloRecordFormat object_format = PART(FloDdlObject, object_fields);
 

@@ -504,8 +504,11 @@ read_fields(const FloRecordFormat *format, const Place *outer, JsonbContainer *o
 		Place		place = *outer;
 		JsonbValue	value;
 
-		place.field = outer->unversioned && field->formerly != NULL ? field->formerly : field->name;
-		if (getKeyJsonValueFromContainer(object, place.field, strlen(place.field), &value) != NULL &&
+		place.field = field->name;
+		if (outer->unversioned && field->formerly != NULL)
+			place.field = field->formerly;
+		if (getKeyJsonValueFromContainer(object, place.field, strlen(place.field),
+										 &value) != NULL &&
 			value.type != jbvNull)
 			read_field(field, &place, &value, record);
 		else if (field->otherwise != 0)

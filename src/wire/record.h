@@ -90,8 +90,8 @@ struct FloRecordFormat
 	bool		local;
 
 	/*
-	 * Documents of 0.1 have no version.  They are read if this is set: numbers
-	 * that they lack are zero, and called with the struct it says what that means.
+	 * Documents of 0.1 have no version.  They are read if this is set, a
+	 * number that they lack as zero; called, it says what that means.
 	 */
 	void		(*unversioned) (void *record);
 };
