@@ -31,7 +31,8 @@ $_->safe_psql('postgres', q{
 	CREATE SCHEMA elsewhere;
 	CREATE TABLE elsewhere.person (id int PRIMARY KEY, name text, filler text);
 }) for $source, $dest;
-$source->safe_psql('postgres', q{SELECT flo.create_replicator('g', tables => '{a,b,grows,small,person}', track_ddl => true,
+$source->safe_psql('postgres', q{SELECT flo.create_replicator('g',
+	tables => '{a,b,grows,small,person}', track_ddl => true,
 	options => '{"large_transactions": "early", "large_transaction_size": "0"}')});
 start_member($source, 'g', 'replicator');
 $dest->safe_psql('postgres', q{SELECT flo.create_worker('g', options => '{"ddl": "apply"}');
@@ -41,7 +42,13 @@ start_member($dest, 'g', 'postgres');
 create_event_worker($dest, 'g', 'file', 'events', { directory => $files, tables => [ 'b', 'small' ] });
 
 my $step = 0;
-sub small { $step++; $source->safe_psql('postgres', "INSERT INTO small VALUES ($step, 'step')"); wait_caught_up($source, $dest, 'g'); }
+
+sub small
+{
+	$step++;
+	$source->safe_psql('postgres', "INSERT INTO small VALUES ($step, 'step')");
+	wait_caught_up($source, $dest, 'g');
+}
 
 # All that the session has written so far has travelled, and is kept
 sub travelled
@@ -65,7 +72,9 @@ $x->query_safe("INSERT INTO a SELECT g, $filler, 1 FROM generate_series(1, 30000
 my $y = session();
 $y->query_safe("INSERT INTO b SELECT g, $filler FROM generate_series(1, 30000) g");
 travelled(4_000_000);
-$x->query_safe($_) for 'SAVEPOINT s', "UPDATE a SET v = 'undone ' || v", 'ROLLBACK TO s', 'SAVEPOINT k', 'UPDATE a SET w = 2 WHERE id % 3 = 0', 'RELEASE k';
+$x->query_safe($_)
+  for 'SAVEPOINT s', "UPDATE a SET v = 'undone ' || v", 'ROLLBACK TO s', 'SAVEPOINT k',
+  'UPDATE a SET w = 2 WHERE id % 3 = 0', 'RELEASE k';
 small();
 $y->query_safe('COMMIT');
 $x->query_safe('COMMIT');
@@ -79,12 +88,14 @@ $x->query_safe("UPDATE a SET v = v || 'undone'; UPDATE a SET v = v || 'again'");
 travelled(1_000_000);
 $x->query_safe('ROLLBACK');
 small();
-ok(wait_until($dest, 'postgres', 'SELECT bool_and(open_bytes = 0) FROM flo.status', 'the end'), 'what is rolled back is not kept');
+ok(wait_until($dest, 'postgres', 'SELECT bool_and(open_bytes = 0) FROM flo.status', 'the end'),
+	'what is rolled back is not kept');
 
 # Statements within, a table masked and routed
 $x = session();
 $x->query_safe($_) for "INSERT INTO grows SELECT g, $filler FROM generate_series(1, 30000) g",
-	'ALTER TABLE grows ADD COLUMN n int DEFAULT 7', "INSERT INTO grows SELECT g, $filler, g FROM generate_series(30001, 45000) g",
+	'ALTER TABLE grows ADD COLUMN n int DEFAULT 7',
+	"INSERT INTO grows SELECT g, $filler, g FROM generate_series(30001, 45000) g",
 	"INSERT INTO person SELECT g, 'name', $filler FROM generate_series(1, 30000) g";
 travelled(1_000_000);
 is($dest->safe_psql('postgres', 'SELECT count(*) FROM grows'), 0, 'nothing is there before the commit');
@@ -92,7 +103,8 @@ $x->query_safe('UPDATE grows SET n = n + 1 WHERE id > 40000');
 $x->query_safe('COMMIT');
 $x->quit;
 all_same('statements within');
-is($dest->safe_psql('postgres', 'SELECT count(*), count(name), (SELECT count(*) FROM person) FROM elsewhere.person'), '30000|0|0',
+is($dest->safe_psql('postgres', 'SELECT count(*), count(name), (SELECT count(*) FROM person) FROM elsewhere.person'),
+	'30000|0|0',
 	'rules and routes hold');
 
 # Workers, broker and replicator that die while it is open, and at its end
@@ -106,7 +118,8 @@ for my $what (sort keys %death)
 	$x = session();
 	$y = session();
 	$id += 100000;
-	$_->query_safe("INSERT INTO a SELECT g, $filler, 3 FROM generate_series($id, $id + 19999) g; UPDATE a SET w = w + 1 WHERE id BETWEEN $id AND $id + 9999") for $x;
+	$x->query_safe("INSERT INTO a SELECT g, $filler, 3 FROM generate_series($id, $id + 19999) g;
+		UPDATE a SET w = w + 1 WHERE id BETWEEN $id AND $id + 9999");
 	$y->query_safe("INSERT INTO b SELECT g, $filler FROM generate_series($id, $id + 29999) g");
 	travelled(1_000_000);
 	$death{$what}->();
@@ -153,7 +166,8 @@ for my $line (file_lines($files))
 	$last = $lsn;
 }
 is(scalar(grep { $_ > 1 } values %ids), 0, 'no event is there twice');
-is($there{$_}, $source->safe_psql('postgres', "SELECT count(*) FROM $_"), "events make as many rows: $_") for qw(b small);
+is($there{$_}, $source->safe_psql('postgres', "SELECT count(*) FROM $_"), "events make as many rows: $_")
+  for qw(b small);
 is($torn, 0, 'events of a transaction stand together');
 
 $_->stop for $source, $dest;

@@ -26,23 +26,17 @@ $source->safe_psql('postgres', q{INSERT INTO t VALUES (0, 'real')});
 wait_caught_up($source, $dest, 'g');
 $source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
 wait_state($source, 'g', 'replicator', 'stopped');
-forge_after($nats, 'g');
+forge_after($nats, 'g', $dest);
 
 # A helper is worth its start from 1 MB on
 sub large { my ($from) = @_; return join('', $description, map { row($from + $_, 'x' x 1000) } 0 .. 599); }
-sub ids_are
-{
-	my ($from, $to, $ids, $name) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	ok(wait_until($dest, 'postgres', "SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), '') = '$ids' FROM t WHERE id BETWEEN $from AND $to",
-		$name), $name);
-}
 sub helper { return helper_pid($dest, 'g', 'ahead'); }
 my $log = 0;
 sub said { my ($what) = @_; return await(sub { slurp_file($dest->logfile, $log) =~ /$what/ }, $what); }
 sub await_helper
 {
-	my $query = q{SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pg_flo ahead%' AND backend_xid IS NOT NULL};
+	my $query = q{SELECT pid FROM pg_stat_activity
+		WHERE application_name LIKE 'pg_flo ahead%' AND backend_xid IS NOT NULL};
 	return await(sub { $dest->safe_psql('postgres', $query) }, 'a helper with rows in hand');
 }
 
@@ -82,8 +76,12 @@ for my $point (qw(ahead.row ahead.before ahead.commit.before ahead.commit.after 
 	ids_are($case + 100, $case + 100, $case + 100, 'others go on');
 	pieces_end($xid) if $point ne 'ahead.row';
 	# who has not heard of the point yet does not halt, and the case is another one
-	my $pid = await(sub { slurp_file($dest->logfile, $log) =~ /\[(\d+)\] LOG:  halted at "/ && $1 || slurp_file($dest->logfile, $log) =~ /was applied ahead/ && -1 }, $point);
-	if ($pid > 0) { kill 'KILL', $pid } else { unlink $halt }
+	my $pid = await(sub {
+		my $text = slurp_file($dest->logfile, $log);
+		return $text =~ /\[(\d+)\] LOG:  halted at "/ ? $1 : $text =~ /was applied ahead/ ? -1 : 0;
+	}, $point);
+	if ($pid > 0) { kill 'KILL', $pid; }
+	else { unlink $halt; }
 	pieces_end($xid) if $point eq 'ahead.row';
 	ids_are($from, $from + 9999, $all->($from), "killed at $point");
 	whole($xid + 2000, rows($case + 200));
@@ -94,14 +92,16 @@ for my $point (qw(ahead.row ahead.before ahead.commit.before ahead.commit.after 
 $xid++; $from += 10000;
 my $pid = open_one($xid, $from);
 kill 'TERM', $pid;
-ok(wait_until($dest, 'postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)", 'its end'), 'a helper ends');
+ok(wait_until($dest, 'postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)", 'its end'),
+	'a helper ends');
 piece($xid, rows($from + 5000));
 pieces_end($xid);
 ids_are($from, $from + 9999, $all->($from) . ' ' . ($from + 5000), '... and it is applied from the file');
 $xid++; $from += 10000;
 open_one($xid, $from);
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
-ok(wait_until($dest, 'postgres', q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'pg_flo ahead%')}, 'its end'),
+ok(wait_until($dest, 'postgres',
+	q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'pg_flo ahead%')}, 'its end'),
 	'a helper ends with its worker');
 $dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
 pieces_end($xid);
@@ -136,7 +136,8 @@ $dest->safe_psql('postgres', q{INSERT INTO flo.rules (group_name, table_name, co
 	VALUES ('g', 't', 'v', 'constant', '{"value": "ruled"}')});
 pieces_end($xid);
 ids_are($from, $from + 9999, $all->($from), 'rules that have changed');
-is($dest->safe_psql('postgres', "SELECT count(*) FROM t WHERE id BETWEEN $from AND $from + 9999 AND v <> 'ruled'"), 0, '... hold for all of it');
+is($dest->safe_psql('postgres', "SELECT count(*) FROM t WHERE id BETWEEN $from AND $from + 9999 AND v <> 'ruled'"),
+	0, '... hold for all of it');
 $dest->safe_psql('postgres', q{DELETE FROM flo.rules});
 
 # An error is the worker's, and names the commit

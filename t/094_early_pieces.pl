@@ -28,7 +28,7 @@ wait_caught_up($source, $dest, 'g');
 $source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
 wait_state($source, 'g', 'replicator', 'stopped');
 
-forge_after($nats, 'g');
+forge_after($nats, 'g', $dest);
 
 # Has the worker read the newest message?
 sub is_read
@@ -38,12 +38,6 @@ sub is_read
 	return wait_until($dest, 'postgres', $held, 'the pieces to be read');
 }
 sub has { return $dest->safe_psql('postgres', "SELECT count(*) FROM t WHERE id BETWEEN $_[0] AND $_[1]"); }
-sub ids_are
-{
-	my ($from, $to, $ids, $name) = @_;
-	ok(wait_until($dest, 'postgres', "SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), '') = '$ids' FROM t WHERE id BETWEEN $from AND $to",
-		$name), $name);
-}
 sub applied { my ($id) = @_; whole(1000 + $id, rows($id)); ids_are($id, $id, $id, "row $id"); }
 
 # --- interleaved ------------------------------------------------------------------------------
@@ -88,17 +82,20 @@ delete $piece_of{24};
 
 # --- what the worker says ------------------------------------------------------------------------
 
-my $consumer = $dest->safe_psql('postgres', q{SELECT consumer FROM flo.stream_status('g') WHERE worker_name = 'postgres'});
+my $consumer = $dest->safe_psql('postgres',
+	q{SELECT consumer FROM flo.stream_status('g') WHERE worker_name = 'postgres'});
 sub reported
 {
-	my $answer = $nats->api('STREAM.MSG.GET.KV_pg_flo_state_g', { last_by_subj => "\$KV.pg_flo_state_g.worker.$consumer" });
+	my $answer = $nats->api('STREAM.MSG.GET.KV_pg_flo_state_g',
+		{ last_by_subj => "\$KV.pg_flo_state_g.worker.$consumer" });
 	return JSON::PP::decode_json(MIME::Base64::decode_base64($answer->{message}{data}));
 }
 my $first = piece(30, rows(400 .. 404));
 applied(4);
 piece(30, rows(405 .. 409));
 applied(5);
-ok(await(sub { reported()->{lsn} eq $dest->safe_psql('postgres', q{SELECT flo.origin_position('g', 'postgres')}) }, 'the report'),
+my $origin = q{SELECT flo.origin_position('g', 'postgres')};
+ok(await(sub { reported()->{lsn} eq $dest->safe_psql('postgres', $origin) }, 'the report'),
 	'the position goes on with other transactions while one is open');
 is(reported()->{pieces}, JSON::PP::true(), 'a worker says that it reads pieces');
 ok(await(sub { reported()->{seq} == $first - 1 }, 'what is reported'),
@@ -115,7 +112,8 @@ is($dest->safe_psql('postgres', q{SELECT string_agg(events #>> '{NewTuple,id}', 
 
 # At each of these a worker dies: nothing is lost, nothing is there twice
 my ($case, $other) = (0, 10000);
-for my $point (qw(pieces.kept pieces.applied commit.before commit.after flush.before flush.after ack.after report.before))
+for my $point (qw(pieces.kept pieces.applied commit.before commit.after flush.before flush.after ack.after),
+	'report.before')
 {
 	my $from = 1000 + 100 * $case++;
 	my $xid = 100 + $case;
@@ -185,7 +183,8 @@ applied(90);
 is_read();
 piece(43, rows(711));
 $nats->api("STREAM.PURGE.$stream", { seq => $seq + 1 });
-$dest->safe_psql('late', q{SELECT flo.create_worker('g', options => '{"start": "earliest"}'); SELECT flo.start_group('g')});
+$dest->safe_psql('late', q{SELECT flo.create_worker('g', options => '{"start": "earliest"}');
+	SELECT flo.start_group('g')});
 ok(wait_until($dest, 'late', q{SELECT state = 'waiting' AND detail ~ 'the end of a transaction' FROM flo.status},
 	'waiting'), 'one for whom pieces are missing waits');
 pieces_end(43);
@@ -201,7 +200,8 @@ sub refused
 {
 	my ($name, $pattern, $seq) = @_;
 	wait_state($dest, 'g', $_, 'backoff') for qw(postgres events);
-	like(status_of($dest, 'g', 'postgres', 'last_error'), qr/^message $seq of stream "$stream" breaks the protocol: $pattern/,
+	like(status_of($dest, 'g', 'postgres', 'last_error'),
+		qr/^message $seq of stream "$stream" breaks the protocol: $pattern/,
 		$name);
 	$nats->api("STREAM.MSG.DELETE.$stream", { seq => $seq });
 	%piece_of = ();
@@ -212,11 +212,13 @@ sub again { my ($saved) = @_; @$end{ keys %$saved } = values %$saved; }
 
 my %saved = %$end;
 for my $case ([ 'no key', qr/a piece does not say/, sub { publish(0x20, rows(800)) } ],
-	[ 'commits', qr/a piece says that it has commits/, sub { piece(60, rows(800), upto => $end->{upto} + 8, position => $end->{upto} + 8) } ],
+	[ 'commits', qr/a piece says that it has commits/,
+		sub { piece(60, rows(800), upto => $end->{upto} + 8, position => $end->{upto} + 8) } ],
 	[ 'inside', qr/a piece says that it has commits/, sub { piece(60, rows(800), flags => 0x22) } ],
 	[ 'rest of nothing', qr/a piece does not begin where/, sub { piece(60, rows(800), flags => 0x24, rest => 5) } ],
 	[ 'subtransaction outside', qr/a subtransaction stands outside a piece/, sub { whole(60, sub_of(61)) } ],
-	[ 'end within another', qr/the pieces of a transaction end within another/, sub { whole(60, record('c' . pack('N C Q> Q> Q> N', 61, 0, 1, 2, 0, 1))) } ],)
+	[ 'end within another', qr/the pieces of a transaction end within another/,
+		sub { whole(60, record('c' . pack('N C Q> Q> Q> N', 61, 0, 1, 2, 0, 1))) } ],)
 {
 	my ($name, $pattern, $publish) = @$case;
 	refused($name, $pattern, $publish->());
@@ -239,7 +241,8 @@ $nats->api("STREAM.MSG.DELETE.$stream", { seq => $seq });
 pieces_end(70);
 $dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
 wait_state($dest, 'g', $_, 'failed') for qw(postgres events);
-like(status_of($dest, 'g', 'postgres', 'detail'), qr{^gap: transaction 70 of the source, which committed at [0-9A-F]+/[0-9A-F]+, travelled in 2 pieces},
+like(status_of($dest, 'g', 'postgres', 'detail'),
+	qr{^gap: transaction 70 of the source, which committed at [0-9A-F]+/[0-9A-F]+, travelled in 2 pieces},
 	'a piece that is lost is a gap');
 
 # Event files have the same, whole and in order
@@ -247,7 +250,8 @@ my @events = file_events($files);
 are_exactly(\@events, scalar @events, 'events');
 my %order;
 push @{ $order{ $_->{CommitLSN} } }, $_->{NewTuple}{id} for @events;
-is(scalar(grep { join(' ', @$_) ne join(' ', sort { $a <=> $b } @$_) } values %order), 0, 'events of a transaction stand together');
+is(scalar(grep { join(' ', @$_) ne join(' ', sort { $a <=> $b } @$_) } values %order), 0,
+	'events of a transaction stand together');
 
 $nats->stop;
 $_->stop for $source, $dest;

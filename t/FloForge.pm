@@ -5,7 +5,7 @@ FloForge - forges a stream, transactions in pieces included
 
 =head1 SYNOPSIS
 
-  forge_after($nats, 'g');		# the replicator has been stopped; the stream has a row of public.t (id, v)
+  forge_after($nats, 'g', $dest);		# the replicator was stopped; the stream has a row of public.t (id, v)
   piece(10, rows(1 .. 5));
   whole(11, rows(6));
   pieces_end(10);
@@ -23,17 +23,21 @@ use strict;
 use warnings;
 use Exporter 'import';
 use FloChunk;
+use FloTest;
+use Test::More;
 
-our @EXPORT = qw(forge_after record row rows sub_of void publish piece next_commit whole pieces_end $end %piece_of $relation $description);
+our @EXPORT = (
+	qw(forge_after record row rows sub_of void publish piece next_commit whole pieces_end ids_are),
+	qw($end %piece_of $relation $description));
 
 our ($end, $description, $relation);
 our %piece_of;		# xid => [number of its first piece, of its pieces]
-my ($nats, $subject);
+my ($nats, $subject, $dest);
 
 sub forge_after
 {
-	my ($broker, $group) = @_;
-	($nats, $subject) = ($broker, "pgflo.$group");
+	my ($broker, $group, $node) = @_;
+	($nats, $subject, $dest) = ($broker, "pgflo.$group", $node);
 	for (my $seq = $nats->last_seq("pgflo_${group}_stream"); $seq > 0; $seq--)
 	{
 		my $chunk = FloChunk->parse($nats->message("pgflo_${group}_stream", $seq) // last) or next;
@@ -104,6 +108,17 @@ sub pieces_end
 	my $seq = publish(0, ($more{before} // '') . $body, upto => $after, position => $after);
 	delete $piece_of{$xid};
 	return $seq;
+}
+
+# Waits until the rows of t whose id lies between two are these
+sub ids_are
+{
+	my ($from, $to, $ids, $name) = @_;
+	my $query = "SELECT coalesce(string_agg(id::text, ' ' ORDER BY id), '') = '$ids' FROM t
+		WHERE id BETWEEN $from AND $to";
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return ok(wait_until($dest, 'postgres', $query, $name), $name);
 }
 
 1;

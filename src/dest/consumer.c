@@ -498,7 +498,7 @@ is_at_or_after(FloConsumer *c, const Probe *p)
 	return p->header.upto >= c->sought;
 }
 
-/* From a piece, of which there may be very many, to the chunk that the last commit before it ends in */
+/* From a piece, of which there may be very many, to where the last commit before it ends */
 static Probe
 before_pieces(FloConsumer *c, const FloStreamInfo *info, Probe p)
 {

@@ -29,7 +29,7 @@ extern char *flo_piece_reader_next(FloPieceReader *reader, uint32 *len);
 
 extern FloPieces *flo_pieces_create(MemoryContext context);
 
-/* However this ends the files have to go: as before_shmem_exit() and PG_ENSURE_ERROR_CLEANUP() want it */
+/* The files go however this ends: for before_shmem_exit() and PG_ENSURE_ERROR_CLEANUP() */
 extern void flo_pieces_remove_files(int code, Datum pieces);
 
 /*

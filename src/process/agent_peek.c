@@ -133,7 +133,10 @@ is_void(const List *messages, int index)
 	return false;
 }
 
-/* Events that a piece adds: those of its transaction, when all of it was met; it is left out when none will be */
+/*
+ * Events that a piece adds: those of its transaction, when all of it was met; it is left
+ * out when none will be
+ */
 static int
 count_piece(Found *found, List *ended)
 {
