@@ -172,6 +172,10 @@ test:
 test-sanitized:
 	@+.ci/sanitized.sh $(TESTS)
 
+# all of it, or TESTS, with other releases of the server, in bare roots: make test-versions VERSIONS="16 17 18"
+test-versions:
+	@+TESTS="$(TESTS)" JOBS="$(JOBS)" AGAIN="$(AGAIN)" .ci/versions.sh $(VERSIONS)
+
 # PostgreSQL's own regression suite as a source: make test-core, or SCHEDULE=short of it
 test-core:
 	@+SCHEDULE="$(SCHEDULE)" TRUST="$(TRUST)" WRITE="$(WRITE)" suite/run.sh
@@ -225,5 +229,5 @@ quickstart-stop:
 bench:
 	@+bench/run.sh
 
-.PHONY: all setup packages dist test test-sanitized test-core test-search test-kafka has-kafka torture model fuzz lint indent quickstart quickstart-stop bench install-modules uninstall-modules \
+.PHONY: all setup packages dist test test-sanitized test-versions test-core test-search test-kafka has-kafka torture model fuzz lint indent quickstart quickstart-stop bench install-modules uninstall-modules \
 	install-documents uninstall-documents regress-inputs

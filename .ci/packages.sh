@@ -6,56 +6,17 @@
 # dpkg-buildpackage runs and lintian looks at the result; in the second, which has no
 # compiler, the packages are installed and debian/tests/smoke is run.
 #
-#	FLO_ROOTS	where the roots are kept (default /var/cache/pg_flo-roots)
-#	FLO_MIRROR	where debootstrap takes packages from
+#	FLO_ROOTS	where the roots are kept, and more: roots.sh
 set -eu
 . "$(dirname "$0")/common.sh"
-roots=${FLO_ROOTS:-/var/cache/pg_flo-roots}
-mirror=${FLO_MIRROR:-http://deb.debian.org/debian}
+. "$(dirname "$0")/roots.sh"
 out=$TOP/tmp_packages
 
-[ "$(id -u)" = 0 ] || die "packages are made in roots of their own: run this as root"
-command -v debootstrap >/dev/null || die "debootstrap is missing"
+need_roots
 [ $# -gt 0 ] || set -- "$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)"
 
-bare_root()			# SUITE
-{
-	local script=
-	[ -e "$roots/$1.ok" ] && return 0
-	mkdir -p "$roots"
-	rm -rf "${roots:?}/$1"
-	[ -e "/usr/share/debootstrap/scripts/$1" ] || script=/usr/share/debootstrap/scripts/sid
-	# shellcheck disable=SC2086
-	debootstrap --variant=minbase "$1" "$roots/$1" "$mirror" $script >"$roots/$1.log" 2>&1 ||
-		die "debootstrap $1 failed: $roots/$1.log"
-	touch "$roots/$1.ok"
-}
-
-inside()			# ROOT COMMAND...
-{
-	local root=$1
-	shift
-	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive HOME=/root \
-		chroot "$root" "$@" </dev/null
-}
-
-# A copy of a bare root with some packages; its /proc is taken away again at the end
-mounted=
-new_root()			# SUITE ROOT
-{
-	rm -rf "$2"
-	cp -a "$roots/$1" "$2"
-	mount -t proc proc "$2/proc"
-	mounted="$mounted $2/proc"
-	# no server is started by being installed
-	printf '#!/bin/sh\nexit 101\n' >"$2/usr/sbin/policy-rc.d"
-	chmod 755 "$2/usr/sbin/policy-rc.d"
-	inside "$2" apt-get -qq update
-}
-
 work=$(mktemp -d /var/tmp/pg_flo_packages.XXXXXX)
-# shellcheck disable=SC2086
-trap 'for m in $mounted; do umount "$m"; done; rm -rf "$work"' EXIT
+trap 'unmount_all; rm -rf "$work"' EXIT
 
 version=$(sed -nE '1s/.*\((.*)-[^-]*\).*/\1/p' "$TOP/debian/changelog")
 for suite in "$@"; do
