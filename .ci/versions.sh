@@ -69,7 +69,7 @@ for version in "$@"; do
 	inside "$root" sh -c 'cd /pg_flo && FLO_NO_SETUP=1 make test COPT="-O1 -Werror" TESTS="$1" JOBS="$2" AGAIN="$3"' sh \
 		"${TESTS:-}" "${JOBS:-}" "${AGAIN:-}" 2>&1 | tee "$log"
 	[ "${PIPESTATUS[0]}" = 0 ] || failed=1
-	server=$(inside "$root" sh -c 'pg_config --version'), $(inside "$root" nats-server --version)
+	server="$(inside "$root" pg_config --version), $(inside "$root" nats-server --version)"
 	summary="$summary$server: $(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -1)
 "
 	unmount_all
