@@ -20,7 +20,9 @@ have() { [ -x "$CACHE/$1" ] || command -v "$1" >/dev/null; }
 
 missing()
 {
-	have promtool && have prometheus || echo prometheus
+	have prometheus || echo prometheus
+	# in a package of its own since Debian 13
+	have promtool || { apt-cache show promtool >/dev/null 2>&1 && echo promtool || echo prometheus; }
 	have prometheus-postgres-exporter || echo prometheus-postgres-exporter
 	have prometheus-sql-exporter || echo prometheus-sql-exporter
 }
