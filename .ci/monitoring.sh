@@ -36,7 +36,7 @@ case ${1:-} in
 	*) die "usage: .ci/monitoring.sh [--path]" ;;
 esac
 
-packages=$(echo $(missing))
+packages=$(echo $(missing | sort -u))
 [ -n "$packages" ] || exit 0
 command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
 	die "missing here, by the names of their Debian packages: $packages"
