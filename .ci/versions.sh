@@ -61,7 +61,7 @@ for version in "$@"; do
 	say "PostgreSQL $version, in a root of $suite"
 	root=$roots/$suite.tests
 	if ! ready_root "$suite"; then
-		tail -20 "$root.log"
+		[ ! -e "$root.log" ] || tail -20 "$root.log"
 		die "no root of $suite: $root.log"
 	fi
 	log=$roots/$suite.tests.out
