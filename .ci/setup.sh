@@ -1,11 +1,12 @@
 #!/bin/bash
-# Install what pg_flo needs and this machine lacks: setup.sh [run] [test] [core] [lint] [fuzz]
+# Install what pg_flo needs and this machine lacks: setup.sh [run] [test] [core] [lint] [fuzz] [roots]
 #
 #	run		compiler, PostgreSQL server and its headers, NATS library and server
 #	test	what the TAP tests need on top; Prometheus is not installed for it (monitoring.sh)
 #	kafka	what a broker of Kafka, and reading from it, needs on top (test-kafka)
 #	search	what a search service needs on top (test-search)
 #	core	what unpacks the server's source on top
+#	roots	what makes roots of other releases (test-versions)
 #	lint	clang, cppcheck and pgindent on top
 #	fuzz	clang with its sanitizers and libFuzzer on top
 #
@@ -103,6 +104,9 @@ missing_packages()
 	if want kafka || want search; then
 		have_command mvn || echo maven
 		have_command javac || echo default-jdk-headless
+	fi
+	if want roots; then
+		have_command debootstrap || echo debootstrap
 	fi
 	if want core; then
 		have_command bzip2 || echo bzip2

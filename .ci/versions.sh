@@ -9,13 +9,15 @@
 # and is kept, too.  The checkout's files are copied in, built there with warnings as errors and
 # tested by "make test".  Ends with a line for each version.
 #
+# Ends with status 75 where no such root can be made: no right to, or no archive.
+#
 #	FLO_ROOTS	where the roots are kept (roots.sh)
 #	TESTS		names as for make test; all without it.  JOBS and AGAIN likewise
 set -u
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/roots.sh"
 
-need_roots
+(need_roots) || exit 75
 [ $# -gt 0 ] || set -- 16 17 18
 trap unmount_all EXIT
 
@@ -62,7 +64,8 @@ for version in "$@"; do
 	root=$roots/$suite.tests
 	if ! ready_root "$suite"; then
 		[ ! -e "$root.log" ] || tail -20 "$root.log"
-		die "no root of $suite: $root.log"
+		echo "pg_flo: no root of $suite: $root.log" >&2
+		exit 75
 	fi
 	log=$roots/$suite.tests.out
 	# shellcheck disable=SC2016

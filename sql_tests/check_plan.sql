@@ -1,5 +1,6 @@
 -- flo.check_plan: what a replicator would meet, before there is one
 -- needs wal_level = logical and pg_flo in shared_preload_libraries
+-- expected/check_plan_1.out is of 18 and later, which send generated columns
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pg_flo;
 RESET client_min_messages;
