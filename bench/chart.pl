@@ -84,6 +84,7 @@ SVG
 text(12, 26, "pg_flo beside PostgreSQL's own logical replication", 'head');
 text(12, 46, 'times as fast, the same work between the same servers in the same run; dashed: equally fast',
 	'quiet');
+text($all - 12, $top - 6, "pg_flo : PostgreSQL's own", 'quiet', 'end');
 my $every = $most > 12 ? 2 : 1;
 for (my $n = 0; $n <= $most; $n += $every)
 {

@@ -13,7 +13,10 @@
  */
 extern void flo_naming_follow_exceptions(const List *replicators);
 
-/* At the end of a transaction that has changed these relations, perhaps schemas; of FloKnownReplicator * */
+/*
+ * At the end of a transaction that has changed these relations, perhaps schemas; of
+ * FloKnownReplicator *
+ */
 extern void flo_naming_follow(const List *replicators, const List *relations, bool schemas);
 
 #endif

@@ -229,7 +229,10 @@ extern FloTableChoice *flo_store_table_choice(const char *group);
 extern void flo_store_note_first_tables(const char *group, const List *relations, bool anew);
 extern List *flo_store_first_tables(const char *group); /* of FloChosen * */
 
-/* One entry: added, or (as it was read) called otherwise, out of use, or removed; kind as in flo.chosen */
+/*
+ * One entry: added, or (as it was read) called otherwise, out of use, or removed; kind
+ * as in flo.chosen
+ */
 extern void flo_store_add_chosen(const char *group, const char *kind, const FloChosen *chosen);
 extern void flo_store_rename_chosen(const char *group, const char *kind, const FloChosen *chosen,
 									const char *name);

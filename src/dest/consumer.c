@@ -854,6 +854,12 @@ flo_consumer_verify(FloConsumer *c)
 	return !stalled;
 }
 
+bool
+flo_consumer_waits(const FloConsumer *c)
+{
+	return c->stalled_at != 0;
+}
+
 void
 flo_consumer_ack(FloConsumer *c, uint64 seq)
 {

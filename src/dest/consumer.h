@@ -89,6 +89,9 @@ extern void flo_consumer_release(FloConsumer *consumer, FloChunk *chunk);
  */
 extern bool flo_consumer_verify(FloConsumer *consumer);
 
+/* Did that find something stored which has not come yet? */
+extern bool flo_consumer_waits(const FloConsumer *consumer);
+
 /*
  * How many bytes the stream holds behind a sequence: messages, which the broker
  * counts with every one that it delivers, by what one has on average

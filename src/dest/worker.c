@@ -143,7 +143,16 @@ typedef struct LoopState
 	FloTake		took;
 	long		pause;			/* ms */
 	bool		placed;			/* the place in the stream is known */
+	int			silent;			/* looks at the stream in a row since anything
+								 * came */
 } LoopState;
+
+/*
+ * ms of silence after which is looked whether the stream is still there: soon at first,
+ * and then as seldom as a replicator looks; a quiet group costs the broker little
+ */
+#define FIRST_LOOK 1000
+#define LATER_LOOK 5000
 
 static void
 step_take(void *arg)
@@ -266,6 +275,7 @@ handle_chunk(LoopState *l)
 	FloWorker  *w = l->w;
 
 	flo_injection_point("fetch.after");
+	l->silent = 0;
 	l->placed = flo_worker_process_chunk(w, &l->chunk);
 	flo_consumer_release(w->consumer, &l->chunk);
 	if (!l->placed)
@@ -313,10 +323,17 @@ has_time(LoopState *l)
 static bool
 verify_place(LoopState *l)
 {
-	if (!flo_clock_passed(l->w->heard, Max(flo_heartbeat_interval, 1000)))
+	int			pause = l->silent == 0 ? FIRST_LOOK : LATER_LOOK;
+
+	if (!flo_clock_passed(l->w->heard, Max(flo_heartbeat_interval, pause)))
 		return true;
 	l->w->heard = flo_clock();
-	return ask_broker(l, step_verify) && l->placed;
+	l->silent++;
+	if (!ask_broker(l, step_verify) || !l->placed)
+		return false;
+	if (flo_consumer_waits(l->w->consumer))
+		l->silent = 0;
+	return true;
 }
 
 /* False when this process is to end, to be started with another configuration */

@@ -136,7 +136,8 @@ copy_published(FloCopyControl *c)
 
 	FloCopyRecord *end = flo_records_copy(c->bus, c->bucket, id);
 
-	return end != NULL && list_length(flo_records_copied_tables(c->bus, c->bucket, id)) >= end->tables;
+	return end != NULL &&
+		list_length(flo_records_copied_tables(c->bus, c->bucket, id)) >= end->tables;
 }
 
 static uint32

@@ -245,7 +245,10 @@ announce(Leader *l, Table *table)
 	table->announced = true;
 }
 
-/* The last of the tables that a marker named ends the copy for a worker: sequences are there before */
+/*
+ * The last of the tables that a marker named ends the copy for a worker: sequences are
+ * there before
+ */
 static void
 announce_finished(Leader *l)
 {
