@@ -57,7 +57,7 @@ failed=0
 # the tests of upgrades have another server, with pg_flo 0.1; without its source they skip
 former=
 case $tap in
-	*t/095_*) former=$(.ci/former.sh "$work") || say "tests of upgrades are SKIPPED, see above" ;;
+	*t/095_upgrade*) former=$(.ci/former.sh "$work") || say "tests of upgrades are SKIPPED, see above" ;;
 esac
 
 run_in_work()
