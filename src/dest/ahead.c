@@ -38,6 +38,7 @@
 typedef struct FloAhead
 {
 	TransactionId xid;
+	uint32		rules_loads;	/* of the worker when it was started */
 	BackgroundWorkerHandle *handle; /* NULL: there is none any more */
 	dsm_segment *segment;
 } FloAhead;
@@ -67,6 +68,7 @@ start_helper(FloWorker *w, TransactionId xid, const char *path)
 	FloAheadOrder *order;
 
 	ahead->xid = xid;
+	ahead->rules_loads = w->rules_loads;
 	ahead->segment = dsm_create(sizeof(FloAheadOrder), 0);
 	dsm_pin_mapping(ahead->segment);
 	order = order_of(ahead);
@@ -108,31 +110,6 @@ wake(FloAheadOrder *order)
 		SetLatch(latch);
 }
 
-void
-flo_ahead_hand_over(FloWorker *w, TransactionId xid)
-{
-	char		path[MAXPGPATH];
-	uint64		size;
-
-	if (w->ahead != NULL && w->ahead->xid != xid)
-		return;
-	if (!is_plain(w) || !flo_pieces_file(w->pieces, xid, path, &size))
-	{
-		if (w->ahead != NULL && w->ahead->handle != NULL)
-		{
-			TerminateBackgroundWorker(w->ahead->handle);
-			w->ahead->handle = NULL;
-		}
-		return;
-	}
-	if (w->ahead == NULL && size >= WORTH_HELPER)
-		start_helper(w, xid, path);
-	if (w->ahead == NULL || !is_at_work(w->ahead))
-		return;
-	pg_atomic_write_u64(&order_of(w->ahead)->written, size);
-	wake(order_of(w->ahead));
-}
-
 /* It ends with what it has done undone, also while it waits for a lock */
 void
 flo_ahead_leave(FloWorker *w, TransactionId xid)
@@ -149,6 +126,33 @@ flo_ahead_leave(FloWorker *w, TransactionId xid)
 	}
 	dsm_detach(ahead->segment);
 	pfree(ahead);
+}
+
+void
+flo_ahead_hand_over(FloWorker *w, TransactionId xid)
+{
+	char		path[MAXPGPATH];
+	uint64		size;
+
+	if (w->ahead != NULL && w->ahead->xid != xid)
+		return;
+	if (w->ahead != NULL && w->ahead->rules_loads != w->rules_loads)
+		flo_ahead_leave(w, xid);	/* another one has the rules there are now */
+	if (!is_plain(w) || !flo_pieces_file(w->pieces, xid, path, &size))
+	{
+		if (w->ahead != NULL && w->ahead->handle != NULL)
+		{
+			TerminateBackgroundWorker(w->ahead->handle);
+			w->ahead->handle = NULL;
+		}
+		return;
+	}
+	if (w->ahead == NULL && size >= WORTH_HELPER)
+		start_helper(w, xid, path);
+	if (w->ahead == NULL || !is_at_work(w->ahead))
+		return;
+	pg_atomic_write_u64(&order_of(w->ahead)->written, size);
+	wake(order_of(w->ahead));
 }
 
 /* Does it wait for a lock? */
@@ -198,7 +202,7 @@ flo_ahead_commit(FloWorker *w, const FloChange *commit)
 
 	if (w->ahead == NULL || w->ahead->xid != commit->xid || w->batch_open)
 		return false;
-	if (!is_at_work(w->ahead) || !is_plain(w) ||
+	if (!is_at_work(w->ahead) || !is_plain(w) || w->ahead->rules_loads != w->rules_loads ||
 		commit->final_lsn == flo_progress_skip(w->progress) ||
 		!flo_pieces_file(w->pieces, commit->xid, path, &size))
 	{

@@ -9,7 +9,6 @@
 #include "conf/store.h"
 #include "conf/watch.h"
 #include "core/transaction.h"
-#include "dest/ahead.h"
 #include "dest/worker_config.h"
 #include "dest/worker_copies.h"
 #include "dest/worker_rules.h"
@@ -59,7 +58,7 @@ void
 flo_worker_load_rules(FloWorker *w)
 {
 	w->rules_stale = false;
-	flo_ahead_leave(w, 0);
+	w->rules_loads++;
 	flo_worker_rules_load(w->rules);
 	flo_worker_look_at_copies(w);
 	if (w->sink != NULL)

@@ -88,6 +88,7 @@ typedef struct FloWorker
 
 	/* changed configuration that is not in force yet */
 	bool		rules_stale;
+	uint32		rules_loads;	/* counts how often they were put in force */
 	bool		options_stale;
 
 	/* place */
