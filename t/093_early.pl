@@ -123,8 +123,8 @@ ok($of->{early}, 'its commit stands in the stream, without its rows');
 is_deeply([ sort @{ $of->{rows} } ],
 	[ sort(rows('t', 200001, 208000), rows('u', 50001, 58000), rows('t', 250001, 258000), rows('u', 100001, 100004)) ],
 	'... and its pieces hold them all, but those that were rolled back');
-ok(wait_until($source, 'postgres', "SELECT inserts = $before + 1 + 8000 * 3 + 4 FROM flo.status WHERE member = 'replicator'",
-	'the counters'), '... which count now');
+ok(wait_until($source, 'postgres',
+	"SELECT inserts = $before + 1 + 8000 * 3 + 4 FROM flo.status WHERE member = 'replicator'", 'the counters'), '... which count now');
 sound('one');
 
 # --- several at a time, one rolled back, small ones between ---------------------------------------
@@ -143,7 +143,8 @@ ok(!held($xids[1]), 'what is rolled back is void');
 $sessions[$_]->query_safe('COMMIT') for 2, 0;
 $_->quit for @sessions;
 published();
-is_deeply(of_xid($xids[$_])->{rows}, [ rows('t', ($_ + 1) * 1000000 + 4000, ($_ + 1) * 1000000 + 15999) ], "all of number $_") for 0, 2;
+is_deeply(of_xid($xids[$_])->{rows}, [ rows('t', ($_ + 1) * 1000000 + 4000, ($_ + 1) * 1000000 + 15999) ],
+	"all of number $_") for 0, 2;
 ok(!@{ of_xid($xids[1])->{rows} }, 'nothing of the other');
 sound('several');
 
@@ -199,7 +200,8 @@ sub withdrawn_by
 	return of_xid($xid)->{rows};
 }
 
-is_deeply(withdrawn_by('an old worker', 6000001, sub { register('new') }), [ rows('t', 6000001, 6010000) ], '... all of it');
+is_deeply(withdrawn_by('an old worker', 6000001, sub { register('new') }), [ rows('t', 6000001, 6010000) ],
+	'... all of it');
 register('new', pieces => JSON::PP::true());
 is_deeply(withdrawn_by('the option', 6100001, sub {
 	sql(q{SELECT flo.alter_replicator('g', '{"large_transactions": "at_commit"}')});
@@ -226,7 +228,8 @@ is_deeply(withdrawn_by('a stream with a limit', 6300001, sub {
 	sql("INSERT INTO u SELECT g + 1000000, repeat('x', 1000000) FROM generate_series(1, 150) g");
 }), [ rows('t', 6300001, 6310000) ], '... all of it');
 ok($reader->{voided_inside}, '... among the rows of another that travels whole');
-sql(q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": null, "stream_max_age": "8s", "large_transaction_size": "0"}')});
+sql(q{SELECT flo.alter_replicator('g',
+	'{"stream_max_bytes": null, "stream_max_age": "8s", "large_transaction_size": "0"}')});
 is_deeply(withdrawn_by('a stream that forgets', 6400001, sub { }), [ rows('t', 6400001, 6410000) ], '... all of it');
 
 # --- from a size on ---------------------------------------------------------------------------------

@@ -34,7 +34,9 @@ sub work
 		IPC::Run::start([ 'psql', '-qX', '-p', $source->port, '-h', $source->host, '-d', 'postgres', '-c', $_ ],
 			'>', \my $out, '2>', \my $err)
 	} "BEGIN; " . $rows->($first) . "SAVEPOINT s; UPDATE t SET v = v || 'x' WHERE id BETWEEN $first AND $first + 6999;
-		ROLLBACK TO s;" . $rows->($first + 10000) . $rows->($first + 20000) . "DELETE FROM t WHERE id < $first + 1000 AND id >= $first; COMMIT",
+		ROLLBACK TO s;" . $rows->($first + 10000) . $rows->($first + 20000)
+		  . "DELETE FROM t WHERE id BETWEEN $first AND $first + 999; COMMIT",
+	  # sleeps: so that small ones stand between the pieces
 	  'BEGIN; ' . $rows->($second) . 'ROLLBACK',
 	  "DO \$\$ BEGIN FOR i IN 1 .. 60 LOOP $small 1 + i % 10; COMMIT; PERFORM pg_sleep(0.01); END LOOP; END \$\$";
 	return @session;
@@ -49,14 +51,9 @@ sub crash_at
 	my @sessions = work();
 	ok(await_halt($source, $point), "$point: a process is there") or return;
 	my $pid = pid_of($source, 'g', 'replicator');
-	if ($how eq 'session') { $_->finish for @sessions; }
+	if ($how eq 'committed') { $_->finish for @sessions; }
 	if ($how eq 'broker') { $nats->kill9; $nats->start; }
-	if ($how eq 'session')
-	{
-		# its connections alone: transactions go on
-		kill 'KILL', $pid;
-	}
-	elsif ($how eq 'stop') { $source->stop('immediate'); $source->start; }
+	if ($how eq 'stop') { $source->stop('immediate'); $source->start; }
 	else { kill9_member($source, 'g', 'replicator'); }
 	$_->finish for @sessions;
 	wait_until($source, 'postgres', 'SELECT true', 'the source') or die;
@@ -67,12 +64,28 @@ sub crash_at
 }
 
 # With a piece in hand, in flight, or stored; between pieces; at the commit
-crash_at($_, 'kill') for qw(publish.before:3 publish.after:5 acknowledge.before:4 acknowledge.after:9 decode.after:9000);
-crash_at($_, 'session') for qw(publish.before:60 publish.after:70);
+crash_at($_, 'kill')
+  for qw(publish.before:3 publish.after:5 acknowledge.before:4 acknowledge.after:9 decode.after:9000);
+crash_at($_, 'committed') for qw(publish.before:60 publish.after:70);
 crash_at($_, 'stop') for qw(publish.after:12);
 crash_at($_, 'broker') for qw(publish.after:8 acknowledge.before:20);
 
-# Undisturbed, and once more with a destination that begins anew in its midst
+# The transactions live on: their session at the broker ends, and sends them again
+for my $how ('its process', 'its broker')
+{
+	my @sessions = work();
+	my $pid = pid_of($source, 'g', 'replicator');
+
+	ok(wait_until($source, 'postgres', "SELECT open_bytes > 0 FROM flo.status WHERE member = 'replicator'", 'pieces'),
+		"$how: pieces are in the stream");
+	if ($how eq 'its process') { $source->safe_psql('postgres', "SELECT pg_terminate_backend($pid)"); }
+	else { $nats->kill9; $nats->start; }
+	$_->finish for @sessions;
+	wait_caught_up($source, $dest, 'g');
+	is_same_table($source, $dest, $_, "$how ends: $_") for qw(t small);
+}
+
+# Undisturbed
 $_->finish for work();
 wait_caught_up($source, $dest, 'g');
 is_same_table($source, $dest, $_, "undisturbed: $_") for qw(t small);

@@ -164,8 +164,8 @@ sub _record
 
 		$self->_broken('a commit within a transaction') if $self->{inside};
 		$self->_broken("a commit of $pieces pieces") if $pieces != $x->{pieces} || $flags != 0;
-		$self->_commit({ xid => $xid, early => 1, rows => [ map { $_->[1] } grep { !$x->{void}{ $_->[0] } } @{ $x->{rows} } ] },
-			$lsn, $end);
+		my @rows = map { $_->[1] } grep { !$x->{void}{ $_->[0] } } @{ $x->{rows} };
+		$self->_commit({ xid => $xid, early => 1, rows => \@rows }, $lsn, $end);
 		$self->{seen} = {};
 	}
 	else { push @{ $self->{inside}{rows} }, $self->_row($record); }

@@ -236,7 +236,8 @@ flo_window_pump(FloWindow *window)
 	{
 		if (ack.stored)
 			stored(window, &ack);
-		else if (flo_bus_is_full(ack.err_code) && ack.token == window->next_ack && flo_window_in_flight(window) > 0)
+		else if (flo_bus_is_full(ack.err_code) && ack.token == window->next_ack &&
+				 flo_window_in_flight(window) > 0)
 			outwait_full_broker(window, &ack);
 		else
 			refused(&ack);
