@@ -124,7 +124,8 @@ is_deeply([ sort @{ $of->{rows} } ],
 	[ sort(rows('t', 200001, 208000), rows('u', 50001, 58000), rows('t', 250001, 258000), rows('u', 100001, 100004)) ],
 	'... and its pieces hold them all, but those that were rolled back');
 ok(wait_until($source, 'postgres',
-	"SELECT inserts = $before + 1 + 8000 * 3 + 4 FROM flo.status WHERE member = 'replicator'", 'the counters'), '... which count now');
+	"SELECT inserts = $before + 1 + 8000 * 3 + 4 FROM flo.status WHERE member = 'replicator'", 'the counters'),
+	'... which count now');
 sound('one');
 
 # --- several at a time, one rolled back, small ones between ---------------------------------------

@@ -73,14 +73,19 @@ crash_at($_, 'broker') for qw(publish.after:8 acknowledge.before:20);
 # The transactions live on: their session at the broker ends, and sends them again
 for my $how ('its process', 'its broker')
 {
-	my @sessions = work();
+	my $first = $from += 100000;
+	my $session = $source->background_psql('postgres', on_error_stop => 1);
+	my $rows = sub { "INSERT INTO t SELECT g, repeat(md5(g::text), 50) FROM generate_series($_[0], $_[0] + 9999) g" };
 	my $pid = pid_of($source, 'g', 'replicator');
 
+	$session->query_safe('BEGIN; ' . $rows->($first));
 	ok(wait_until($source, 'postgres', "SELECT open_bytes > 0 FROM flo.status WHERE member = 'replicator'", 'pieces'),
 		"$how: pieces are in the stream");
 	if ($how eq 'its process') { $source->safe_psql('postgres', "SELECT pg_terminate_backend($pid)"); }
 	else { $nats->kill9; $nats->start; }
-	$_->finish for @sessions;
+	$session->query_safe($rows->($first + 20000));
+	$session->query_safe('COMMIT');
+	$session->quit;
 	wait_caught_up($source, $dest, 'g');
 	is_same_table($source, $dest, $_, "$how ends: $_") for qw(t small);
 }
