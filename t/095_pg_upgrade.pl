@@ -74,7 +74,7 @@ sub make_again
 write_and_compare('before');
 my $version = $dest->safe_psql('postgres', 'SHOW server_version_num') / 10000;
 
-$dest->safe_psql('postgres', q{SELECT flo.create_worker('left', 'file', options => '{"directory": "/nowhere"}')});
+$dest->safe_psql('postgres', q{SELECT flo.create_worker('left', 'stdout')});
 prepare();
 $dest = pg_upgraded($dest);
 is($dest->safe_psql('postgres', 'SELECT extversion FROM pg_extension WHERE extname = $$pg_flo$$'),
