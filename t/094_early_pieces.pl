@@ -128,7 +128,8 @@ for my $point (qw(pieces.kept pieces.applied commit.before commit.after flush.be
 	# both workers come to it again and again, until one has heard of it
 	await(sub { piece(++$other, rows($other)); pieces_end($other); !-e $halt }, $point);
 	# one that has not heard of the new point yet may halt at the one before
-	my $pid = await(sub { slurp_file($dest->logfile, $log) =~ /\[(\d+)\] LOG:  halted at "/ && $1 }, $point) or die $point;
+	my $pid = await(sub { slurp_file($dest->logfile, $log) =~ /\[(\d+)\] LOG:  halted at "/ && $1 }, $point)
+	  or die $point;
 	kill 'KILL', $pid;
 	pieces_end($xid) if $point eq 'pieces.kept';
 	ids_are($from, $from + 99, join(' ', $from .. $from + 9), "killed at $point");

@@ -93,7 +93,8 @@ is($source->safe_psql('many', 'SELECT count(*) FROM flo.tables'), $tables, 'all 
 
 my $written = q{SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_all_tables
 	WHERE relid = 'flo.chosen'::regclass};
-is(figure('many', "BEGIN; SELECT flo.add_table('many', 't0', false); $written; COMMIT"), 1, 'add_table() writes one row');
+is(figure('many', "BEGIN; SELECT flo.add_table('many', 't0', false); $written; COMMIT"),
+	1, 'add_table() writes one row');
 is(figure('many', "BEGIN; SELECT flo.remove_table('many', 't0'); $written; COMMIT"), 1, 'remove_table() too');
 
 # A session that knows nothing yet: what it reads of pg_class to its end, and other sessions at most

@@ -108,7 +108,8 @@ my @scenarios = (
 	copy('copy_one', 'initial copy, one table', rate(1.2, 1.5), size(4_000_000)),
 	copy('copy_twenty', 'initial copy, twenty tables', rate(1.3, 1.8), map { size(10_000 * $_) } 1 .. 20),
 	{ name => 'copy_schema', title => 'copy with definitions, beside pgcopydb', unit => 'rows', kind => 'schema',
-		count => size(1_000_000), figures => rate(1, 1.5), needs => 'pgcopydb', work => "CREATE TABLE cloned $four_columns;
+		count => size(1_000_000), figures => rate(1, 1.5), needs => 'pgcopydb',
+		work => "CREATE TABLE cloned $four_columns;
 			INSERT INTO cloned SELECT i, i % 1000, md5(i::text) || 'abcdefgh', now()
 			FROM generate_series(1, " . size(1_000_000) . ') i' },
 	{ name => 'bulk_insert', title => 'bulk insert, one transaction', unit => 'rows', count => $bulk, again => 1,

@@ -38,10 +38,10 @@ our @EXPORT = qw(flo_node pgbench_tables transfer_tables start_load transfer_loa
 A running cluster with pg_flo preloaded, wal_level logical and the URL of
 C<$nats>, if there is one, set.  Parameters: C<conf>, lines added to
 postgresql.conf; C<extension>, false to leave database postgres without the
-extension; C<start>, false to only initialise; C<initdb>, more arguments of that; C<install_path>, of a server with another
-version of pg_flo (see C<run_with>).  Unlike PostgreSQL's tests, the
-server comes back by itself when a process is killed: that is what happens to
-users.  Dies when it does not start.
+extension; C<start>, false to only initialise; C<initdb>, more arguments of that;
+C<install_path>, of a server with another version of pg_flo (see C<run_with>).  Unlike
+PostgreSQL's tests, the server comes back by itself when a process is killed: that is
+what happens to users.  Dies when it does not start.
 
 =cut
 
