@@ -124,8 +124,8 @@ DOCUMENTS = '$(DESTDIR)$(docdir)/$(EXTENSION)'
 
 install-documents:
 	$(MKDIR_P) $(DOCUMENTS)/doc $(DOCUMENTS)/contrib/monitoring
-	$(INSTALL_DATA) $(addprefix $(HERE),README.md LICENSE CHANGELOG.md) $(DOCUMENTS)/
-	$(INSTALL_DATA) $(wildcard $(HERE)doc/*.md $(HERE)doc/*.conf) $(DOCUMENTS)/doc/
+	$(INSTALL_DATA) $(addprefix $(HERE),README.md LICENSE CHANGELOG.md SECURITY.md) $(DOCUMENTS)/
+	$(INSTALL_DATA) $(wildcard $(addprefix $(HERE)doc/,*.md *.conf *.svg *.csv)) $(DOCUMENTS)/doc/
 	$(INSTALL_DATA) $(wildcard $(HERE)contrib/monitoring/*) $(DOCUMENTS)/contrib/monitoring/
 
 uninstall-documents:

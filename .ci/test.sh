@@ -44,7 +44,7 @@ work=$(server_tmpdir pg_flo_test) || exit 1
 mkdir -p "$work/regress"
 cp -R sql_tests "$work/regress/sql"
 cp -R expected "$work/regress/expected"
-cp -R t doc contrib .ci/tap.pl "$work/"
+cp -R t doc contrib README.md .ci/tap.pl "$work/"
 chmod -R u+rwX,go+rX "$work"
 [ "$(id -u)" = 0 ] && chown -R "$(server_user)" "$work"
 
