@@ -4,7 +4,8 @@
 #
 # A block that begins with ```sql says where: source, destination or both, and
 # "superuser" where one is needed.  Those of three guides are run by tests of their
-# own.  What is indented wants a situation that other tests make.
+# own.  What is indented wants a situation that other tests make.  What all of them
+# name is there.
 
 use strict;
 use warnings;
@@ -80,7 +81,7 @@ sub filled_in
 
 my %is_run = map { $_ => 'by another test' } qw(doc/migration.md doc/major-upgrade.md doc/masking-guide.md);
 my %block_of = map { $_ => [ slurp_file("$doc/../$_") =~ /^```sql *([^\n]*)\n(.*?)^```/msg ] }
-  'README.md', map { s{.*/}{doc/}r } glob "$doc/*.md";
+  'README.md', 'contrib/monitoring/README.md', map { s{.*/}{doc/}r } glob "$doc/*.md";
 
 sub run_examples
 {
@@ -130,7 +131,8 @@ is(as_owner($dest, q{SELECT count(*) FROM flo.status WHERE state = 'streaming'})
 as_owner($source, q{INSERT INTO orders VALUES (2, 1, 20)});
 wait_caught_up($source, $dest, 'users', source_db => 'app', dest_db => 'app');
 is(as_owner($dest, 'SELECT id FROM orders'), '2', 'and to a row');
-run_examples("doc/$_") for qw(check.md operations.md security.md rules.md masking.md);
+run_examples($_) for 'contrib/monitoring/README.md',
+  map { "doc/$_" } qw(check.md operations.md security.md rules.md masking.md ddl.md fence.md upgrade.md);
 
 # its events; a directory wants a right of its own
 $dest->safe_psql('postgres', 'GRANT pg_write_server_files TO app_owner');
@@ -196,6 +198,33 @@ for my $sink ('replicator', split /, /, $sinks)
 	my @missing = grep { index($text, "`$_`") < 0 } split /, /, $options;
 	is(join(', ', @missing), '', "sql.md names every option of $sink");
 }
+
+# --- names ----------------------------------------------------------------------------------------
+
+# Functions and their arguments, columns and settings that the documents speak of
+my %is_there = map { $_ => 1 } split /\n/, $source->safe_psql('app', q{
+	SELECT proname || '(' FROM pg_proc WHERE pronamespace = 'flo'::regnamespace
+	UNION SELECT proname || '(' || unnest(proargnames) FROM pg_proc WHERE pronamespace = 'flo'::regnamespace
+	UNION SELECT relname || '.' || attname FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+		WHERE relnamespace = 'flo'::regnamespace
+	UNION SELECT name FROM pg_settings WHERE name LIKE 'pg\_flo.%'
+	-- these are shown nowhere
+	UNION SELECT name FROM unnest('{pg_flo.nats_password,pg_flo.nats_token}'::text[]) name
+		WHERE current_setting(name, true) IS NOT NULL});
+my @unknown;
+for my $page (sort keys %block_of)
+{
+	my $words = slurp_file("$doc/../$page");
+	while ($words =~ /(?<![\w.])flo\.(\w+\()((?:[^()]|\([^()]*\))*)/g)
+	{
+		my ($function, $arguments) = ($1, $2);
+		push @unknown, "$page: flo.$_" for grep { !$is_there{$_} } $function,
+		  map { $function . $_ } $arguments =~ /(\w+) =>/g;
+	}
+	push @unknown, map { "$page: $_" } grep { !$is_there{$_} } $words =~ /\bflo\.((?:status|tables|workers)\.\w+)/g,
+	  $words =~ /`(pg_flo\.\w+)`/g;
+}
+is(join("\n", @unknown), '', 'what the documents name is there');
 
 $_->stop('fast') for $source, $dest;
 done_testing();
