@@ -30,8 +30,9 @@ prepare()
 	trap 'rm -rf "$WORK"' EXIT
 	pg_config=$(private_server "$WORK/server")
 	BIN=$("$pg_config" --bindir)
-	"$MAKE" -s -C "$TOP" "$(install_script)" || die "the install script is not made"
-	install -m 644 -D -t "$("$pg_config" --sharedir)/extension" "$TOP/pg_flo.control" "$TOP/$(install_script)"
+	script=$(sed -n "s/^default_version = '\(.*\)'/pg_flo--\1.sql/p" "$TOP/pg_flo.control")
+	"$MAKE" -s -C "$TOP" "$script" || die "the install script is not made"
+	install -m 644 -D -t "$("$pg_config" --sharedir)/extension" "$TOP/pg_flo.control" "$TOP/$script"
 	install -m 755 -D -t "$("$pg_config" --pkglibdir)" "$FUZZ/build/pg_flo.so"
 	sanitizer_early "$WORK/early.so"
 	as_server "$BIN/initdb" -D "$WORK/template" -U postgres --encoding=UTF8 --locale=C -A trust --no-sync >"$WORK/initdb.log" 2>&1 ||
