@@ -21,7 +21,7 @@ plan skip_all => 'no doc/' if !-d $doc;
 
 my $nats = FloTest::Nats->new('broker');
 my $conf = q{pg_flo.webhook_allow = 'https://crm.example.com/,https://a.example.com/,https://b.example.com/,}
-  . q{https://broker.example.com/,https://search.example.com:9200'
+  . q{https://broker.example.com/,https://search.example.com:9200/'
 	pg_flo.kafka_allow = 'kafka1.example.com:9092,kafka2.example.com:9092,kafka1.example.com:9093'
 };
 my $source = flo_node('source', $nats, extension => 0, conf => $conf);

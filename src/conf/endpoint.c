@@ -179,14 +179,15 @@ static bool
 is_below(const Url *prefix, const Url *url)
 {
 	size_t		len = strlen(prefix->path);
+	const char *path = url->path[0] == '\0' ? "/" : url->path; /* the same place */
 
 	if (prefix->secure != url->secure || prefix->port != url->port ||
 		prefix->host_len != url->host_len ||
 		pg_strncasecmp(prefix->host, url->host, url->host_len) != 0)
 		return false;
-	if (strncmp(prefix->path, url->path, len) != 0)
+	if (strncmp(prefix->path, path, len) != 0)
 		return false;
-	return len == 0 || prefix->path[len - 1] == '/' || strchr("/?", url->path[len]) != NULL;
+	return len == 0 || prefix->path[len - 1] == '/' || strchr("/?", path[len]) != NULL;
 }
 
 /* The next one of a list, palloc'd; NULL at its end */
