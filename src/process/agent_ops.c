@@ -205,13 +205,18 @@ flag_argument(FloJson arguments, const char *key)
 	return flo_json_get_int64(arguments, key, &value) && value != 0;
 }
 
-/* 55006 unless the streams of the group are the caller's */
+/*
+ * 55006 unless the streams of the group are the caller's, and no copy of it lives
+ * when its own replicator is "stopped"
+ */
 static void
-require_ownership(FloBus *bus, FloJson arguments, const char *hint)
+require_ownership(FloBus *bus, FloJson arguments, bool stopped, const char *hint)
 {
 	FloClaim	claim = claim_argument(arguments);
 	FloDispute *dispute = flo_ownership_dispute(bus, &claim);
 
+	if (dispute == NULL && stopped)
+		dispute = flo_ownership_living_copy(bus, claim.group);
 	if (dispute != NULL && !dispute->removable)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
@@ -238,7 +243,7 @@ drop_consumer(FloBus *bus, FloJson arguments, StringInfo result)
 	bool		deleted;
 
 	if (!flag_argument(arguments, "own"))
-		require_ownership(bus, arguments, "Call flo.drop_consumer() at the source of the group.");
+		require_ownership(bus, arguments, false, "Call flo.drop_consumer() at the source of the group.");
 	value = flo_bucket_get(bus, bucket, key);
 	deleted = flo_consumer_delete(bus, flo_name_stream(group), consumer);
 	if (value == NULL && !deleted)
@@ -321,7 +326,7 @@ delete_streams(FloBus *bus, FloJson arguments, StringInfo result)
 	char	   *group = text_argument(arguments, "group");
 
 	if (!flag_argument(arguments, "force"))
-		require_ownership(bus, arguments, "Remove it there. With force => true it goes all the same, and who uses it fails.");
+		require_ownership(bus, arguments, true, "Remove it there. With force => true it goes all the same, and who uses it fails.");
 	flo_stream_delete(bus, flo_name_stream(group));
 	flo_stream_delete(bus, flo_name_copy_stream(group));
 	flo_stream_delete(bus, flo_name_compare_stream(group));

@@ -8,7 +8,8 @@
  * which life of the slot it is from, and what is older than the record has
  * nothing else.  And a copy of this database, made of its files, is the same to
  * both of these until it publishes, or the other one does: it shows by a
- * session that was not begun here, or by WAL that is not what is here.
+ * session that was not begun here, or by WAL that is not what is here; and as long
+ * as neither has shown, one that publishes says now and then that it lives.
  *
  * flo.resync() leads out of the latter, so what it has marked is not asked for it.
  * Nor is a standby, which removes nothing.
@@ -19,12 +20,18 @@
 #include "bus/records.h"
 #include "commands/dbcommands.h"
 #include "conf/store.h"
+#include "core/clock.h"
 #include "core/names.h"
 #include "core/text.h"
 #include "miscadmin.h"
 #include "source/ownership.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+
+/* ms until who lives has said so again, at most, and between two looks */
+#define LONGEST_SILENCE 6000
+#define SILENCE_SLACK 500
+#define SILENCE_NAP 100
 
 static const char *const hint_elsewhere =
 "Use another group name, or another NATS account. What is there can be removed in that database.";
@@ -151,6 +158,36 @@ flo_ownership_dispute(FloBus *bus, const FloClaim *claim)
 	}
 	if (flo_bucket_info(bus, flo_name_bucket(claim->group), &info))
 		return recorded_dispute(claim, "state bucket", &info, &recorded);
+	return NULL;
+}
+
+static bool
+is_one_of(const char *state, const char *one, const char *other)
+{
+	return state != NULL && (strcmp(state, one) == 0 || strcmp(state, other) == 0);
+}
+
+FloDispute *
+flo_ownership_living_copy(FloBus *bus, const char *group)
+{
+	char	   *bucket = flo_name_bucket(group);
+	FloSourceRecord *before = flo_records_get(bus, bucket, FLO_SOURCE_KEY, &flo_source_format);
+	FloSourceRecord *now = before;
+	FloClock	deadline;
+
+	if (before == NULL)
+		return NULL;
+	deadline = flo_clock_in(Min(before->interval, LONGEST_SILENCE) + SILENCE_SLACK);
+	while (now != NULL && !is_one_of(now->state, FLO_SOURCE_STOPPED, FLO_SOURCE_SHUT_DOWN) &&
+		   flo_clock() < deadline)
+	{
+		/* an error may be our own replicator's last word */
+		if (now->at != before->at &&
+			!is_one_of(now->state, FLO_SOURCE_FAILED, FLO_SOURCE_BACKOFF))
+			return flo_dispute(false, NULL, "another copy of this database publishes to the stream");
+		flo_bus_wait(bus, SILENCE_NAP);
+		now = flo_records_get(bus, bucket, FLO_SOURCE_KEY, &flo_source_format);
+	}
 	return NULL;
 }
 

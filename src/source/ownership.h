@@ -30,6 +30,13 @@ extern FloOwner flo_ownership_here(void);
  */
 extern FloDispute *flo_ownership_dispute(FloBus *bus, const FloClaim *claim);
 
+/*
+ * NULL, or that another copy of this database publishes, which shows by what it
+ * says of itself: for a caller that has stopped its own replicator.  Takes as long
+ * as such a one may be silent, unless the last one has said that it ends.
+ */
+extern FloDispute *flo_ownership_living_copy(FloBus *bus, const char *group);
+
 /* Descriptions that record this database as the owner */
 extern char *flo_ownership_of_stream(const FloClaim *claim);
 extern char *flo_ownership_of_copy(const FloClaim *claim);
