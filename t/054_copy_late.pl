@@ -183,6 +183,20 @@ for my $db (qw(four five))
 $dest->safe_psql('postgres', q{SELECT flo.drop_group('m')});
 $source->safe_psql('postgres', q{SELECT flo.drop_group('m', purge_stream => true)});
 
+# --- one that takes no copy is heard of first ------------------------------------------------------
+
+$_->safe_psql('postgres', 'TRUNCATE t, nokey') for $source, $dest;
+insert();
+create_copy_group($source, undef, 'e', tables => q{'{t, nokey}'});
+$dir = PostgreSQL::Test::Utils::tempdir();
+$dest->safe_psql('postgres', qq{SELECT flo.create_worker('e', sink => 'file', options => '{"directory": "$dir"}')});
+start_member($dest, 'e', 'file');
+wait_until($source, 'postgres', q{SELECT detail ~ 'all tables are published' FROM flo.status}, 'the copy') or die;
+late('events', 'e');
+same('events', 'e', 'the copy stays for the one that is just starting');
+$dest->safe_psql($_, q{SELECT flo.drop_group('e')}) for qw(events postgres);
+$source->safe_psql('postgres', q{SELECT flo.drop_group('e', purge_stream => true)});
+
 # --- in the middle of a copy that others take in -------------------------------------------------
 
 $_->safe_psql('postgres', 'TRUNCATE t, nokey') for $source, $dest;

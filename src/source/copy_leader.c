@@ -50,6 +50,7 @@
 
 #define ROUND_INTERVAL 50		/* ms */
 #define SPACE_INTERVAL 200		/* ms between two looks at the space */
+#define NEWCOMER_PATIENCE 10000 /* ms for a worker that takes the copy to come */
 
 typedef struct Table
 {
@@ -100,6 +101,7 @@ typedef struct Leader
 
 	uint64		loaded;			/* by everybody; PG_UINT64_MAX = nobody loads */
 	uint64		purged;
+	bool		taken;			/* somebody loads it, or has loaded it */
 	FloClock	full_at;		/* when the broker was last asked what it is
 								 * full of */
 	MemoryContext full_context; /* reset in each turn of waiting for it */
@@ -390,6 +392,7 @@ purge_loaded(Leader *l)
 		if (!is_pending(l, report))
 			continue;
 		pending++;
+		l->taken = true;
 		if (l->copy.phase == FLO_COPY_PUBLISHED || report->missing_attempt < l->copy.attempt)
 			check_lacking(l, report);
 		floor = Min(floor, report->copied_seq);
@@ -477,9 +480,29 @@ take_order(Leader *l)
 	l->bucket = flo_name_bucket(l->group);
 }
 
+/*
+ * Workers of events take no copy, and are heard of early: the one that takes it may
+ * just be starting.  One that has tables counts: another leader may have seen it load.
+ */
+static bool
+has_taker(Leader *l)
+{
+	ListCell   *cell;
+
+	if (l->taken || l->copy.marked)
+		return true;
+	foreach(cell, flo_retention_reports(l->retention))
+	{
+		if (((FloWorkerReport *) lfirst(cell))->compares)
+			return true;
+	}
+	return false;
+}
+
 static void
 await_workers(Leader *l)
 {
+	FloClock	published = flo_clock();
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext round_context = AllocSetContextCreate(context, "pg_flo round",
 														ALLOCSET_DEFAULT_SIZES);
@@ -489,7 +512,8 @@ await_workers(Leader *l)
 	{
 		MemoryContextSwitchTo(round_context);
 		flo_helper_check(l->args->slot, l->args->incarnation);
-		done = purge_loaded(l);
+		done = purge_loaded(l) &&
+			(has_taker(l) || flo_clock_passed(published, NEWCOMER_PATIENCE));
 		if (!done)
 			flo_bus_wait_for(l->bus, FLO_WAIT_APPLY, 1000);
 		MemoryContextSwitchTo(context);
