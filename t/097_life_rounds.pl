@@ -1,0 +1,127 @@
+
+# Many lives of a group, one after the other, in one life of the servers: made,
+# started, used, stopped, dropped.  No slot, origin, stream, consumer, process or
+# file is left, and no memory grows.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use FloTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $rounds = $ENV{FLO_LIFE_ROUNDS} || 25;
+$FloTest::timeout = 20;
+my $nats = FloTest::Nats->new('broker');
+my $source = flo_node('source', $nats);
+my $dest = flo_node('dest', $nats);
+my $directory = PostgreSQL::Test::Utils::tempdir();
+
+$_->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE keyless (a int)')
+  for $source, $dest;
+my %session = map { $_->name => FloTest::Session->new($_, 'postgres', timeout => 600) } $source, $dest;
+
+# What is there between two lives
+my $left = <<'SQL';
+SELECT 'slot ' || slot_name FROM pg_replication_slots
+UNION ALL SELECT 'origin ' || roname FROM pg_replication_origin
+UNION ALL SELECT 'publication ' || pubname FROM pg_publication
+UNION ALL SELECT 'tracking' FROM pg_event_trigger WHERE evtname = 'pg_flo_track_ddl' AND evtenabled <> 'D'
+UNION ALL SELECT 'identity of ' || relname FROM pg_class WHERE relreplident = 'f'
+UNION ALL SELECT 'process ' || query FROM pg_stat_activity WHERE backend_type = 'pg_flo'
+UNION ALL SELECT 'member ' || member FROM flo.status
+UNION ALL SELECT d || f FROM unnest('{pg_replslot/,pg_dynshmem/,pg_stat/}'::text[]) d, pg_ls_dir(d) f
+UNION ALL SELECT 'temporary ' || f FROM pg_ls_dir('base/pgsql_tmp', true, false) f
+ORDER BY 1
+SQL
+
+sub round
+{
+	my ($n) = @_;
+
+	$session{source}->query(qq{INSERT INTO t VALUES ($n, 'before'); SELECT flo.create_replicator('g',
+		mode => 'copy_and_stream', track_ddl => true, options => '{"keyless_tables": "full"}');
+		SELECT flo.start_group('g')});
+	$session{dest}->query(qq{TRUNCATE t, keyless; SELECT flo.create_worker('g');
+		SELECT flo.create_worker('g', sink => 'file', options => '{"directory": "$directory"}');
+		SELECT flo.start_group('g')});
+	my $lsn = $session{source}->query("INSERT INTO t VALUES (-$n, 'after'); INSERT INTO keyless VALUES ($n);
+		SELECT pg_current_wal_insert_lsn()");
+	# a third of the groups are dropped while they copy, or run
+	if ($n % 3 > 0)
+	{
+		await(sub { $session{dest}->query("SELECT flo.wait_for('g', '$lsn', '5 s')") eq 't' }, "round $n") or die;
+	}
+	if ($n % 3 == 1)
+	{
+		$session{$_}->query(q{SELECT flo.stop_group('g')}) for qw(source dest);
+	}
+	$session{dest}->query(q{SELECT flo.drop_group('g')});
+	$session{source}->query(q{SELECT flo.drop_group('g', purge_stream => true)});
+	for my $side (qw(source dest))
+	{
+		my $held;
+		await(sub { ($held = $session{$side}->query($left)) eq '' }, "nothing to be left of round $n at the $side")
+		  or die $held;
+	}
+	return;
+}
+
+# Private memory of the processes that outlive a group, in kB
+sub memory
+{
+	my %kb;
+
+	for my $node ($source, $dest)
+	{
+		my $pids = $node->safe_psql('postgres', q{SELECT pid || ' launcher' FROM pg_stat_activity
+			WHERE backend_type = 'pg_flo launcher'});
+		for (split(/\n/, $pids), $session{ $node->name }->query('SELECT pg_backend_pid()') . ' session',
+			(split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0] . ' postmaster')
+		{
+			my ($pid, $who) = split / /;
+			my $text = -r "/proc/$pid/status" ? slurp_file("/proc/$pid/status") : '';
+			$kb{ $node->name . " $who" } = $text =~ /^RssAnon:\s+(\d+) kB/m ? $1 : 0;
+		}
+	}
+	return \%kb;
+}
+
+sub files
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres', q{SELECT count(*) FROM pg_ls_dir('.') d, pg_ls_dir(d) f
+		WHERE (pg_stat_file(d)).isdir AND d NOT IN ('pg_wal', 'pg_xact', 'pg_subtrans', 'base')});
+}
+
+# what caches hold is there after some rounds
+my $start = time();
+round($_) for 1 .. 10;
+my $memory = memory();
+my %files = map { $_->name => files($_) } $source, $dest;
+my $open = $source->safe_psql('postgres', 'SELECT count(*) FROM pg_class');
+round($_) for 11 .. 10 + $rounds;
+note sprintf '%d rounds in %.1f s', 10 + $rounds, time() - $start;
+
+is($session{$_->name}->query($left), '', $_->name . ' holds nothing of them') for $source, $dest;
+is_deeply([ $nats->streams ], [], 'nor does the broker');
+is(files($_), $files{ $_->name }, 'no file is left: ' . $_->name) for $source, $dest;
+is($source->safe_psql('postgres', 'SELECT count(*) FROM pg_class'), $open, 'nor a relation');
+my $now = memory();
+for my $who (sort keys %$now)
+{
+	note "$who: $memory->{$who} kB, then $now->{$who} kB";
+	cmp_ok($now->{$who} - $memory->{$who}, '<=', 512, "memory does not grow: $who");
+}
+is($session{$_}{err} =~ s/^NOTICE.*\n|^HINT.*\n|^psql:.*NOTICE.*\n//mgr, '', "no error: $_") for qw(source dest);
+$session{$_}->close for qw(source dest);
+
+my @broken = grep { /FATAL|PANIC|exit code [^01]|terminated by signal/ && !/logical replication launcher/ }
+  map { split /\n/, slurp_file($_->logfile) } $source, $dest;
+is_deeply(\@broken, [], 'no process ends otherwise than it should');
+
+$_->stop('fast') for $source, $dest;
+done_testing();
