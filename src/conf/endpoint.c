@@ -179,7 +179,7 @@ static bool
 is_below(const Url *prefix, const Url *url)
 {
 	size_t		len = strlen(prefix->path);
-	const char *path = url->path[0] == '\0' ? "/" : url->path; /* the same place */
+	const char *path = url->path[0] == '\0' ? "/" : url->path;	/* the same place */
 
 	if (prefix->secure != url->secure || prefix->port != url->port ||
 		prefix->host_len != url->host_len ||
