@@ -21,7 +21,11 @@ $dest->append_conf('postgresql.conf', "log_min_messages = debug1\n");
 $dest->reload;
 $source->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, v text)');
 $dest->safe_psql('postgres', 'CREATE TABLE t (id int, v text)');	# doubles would show
-create_group($source, $dest, 'g', tables => q{'{public.t}'});
+create_group($source, $dest, 'g', tables => q{'{public.t}'}, worker_options => q{'{"lock_timeout": "0"}'});
+# a copy that is in holds no helper back
+$source->safe_psql('postgres', q{SELECT flo.resync('g', 't')});
+wait_until($dest, 'postgres', q{SELECT phase = 'complete' FROM flo.copy_progress}, 'the copy is in') or die;
+wait_until($source, 'postgres', q{SELECT phase = 'published' FROM flo.copy_progress}, 'it is over') or die;
 $source->safe_psql('postgres', q{INSERT INTO t VALUES (0, 'real')});
 wait_caught_up($source, $dest, 'g');
 $source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
@@ -122,6 +126,23 @@ $pid = open_one($xid, $from);
 $dest->safe_psql('postgres', "ALTER TABLE t ADD COLUMN w int; ALTER TABLE t DROP COLUMN w");
 pieces_end($xid);
 ids_are($from, $from + 9999, $all->($from), 'it gives way to whoever else waits');
+
+# Also while it waits itself, for one who stays
+my $insert = 'BEGIN; INSERT INTO t VALUES';
+my $first = FloTest::Session->new($dest);
+my $second = FloTest::Session->new($dest);
+$xid++; $from += 10000;
+open_one($xid, $from);
+$first->query("$insert (@{[ $from + 2000 ]})");
+piece($xid, rows($from + 2000));
+ok(wait_until($dest, 'postgres', q{SELECT EXISTS (SELECT FROM pg_stat_activity
+	WHERE application_name LIKE 'pg_flo ahead%' AND wait_event_type = 'Lock')}, 'a lock'), 'a helper waits for a lock');
+$second->query("$insert ($from); ROLLBACK");
+pass('it gives way to who waits for it meanwhile');
+$first->query('ROLLBACK');
+$_->close for $first, $second;
+pieces_end($xid);
+ids_are($from, $from + 9999, join(' ', sort { $a <=> $b } split(/ /, $all->($from)), $from + 2000), '... and nothing is lost');
 
 $xid++; $from += 10000;
 open_one($xid, $from);

@@ -24,12 +24,11 @@
 #include "dest/pieces.h"
 #include "dest/progress.h"
 #include "dest/worker_config.h"
+#include "dest/worker_copies.h"
 #include "dest/worker_report.h"
 #include "miscadmin.h"
 #include "monitor/state.h"
 #include "storage/dsm.h"
-#include "storage/proc.h"
-#include "storage/procarray.h"
 #include "utils/memutils.h"
 
 /* A helper is worth its start from so many bytes on */
@@ -54,8 +53,8 @@ static bool
 is_plain(FloWorker *w)
 {
 	flo_worker_notice_configuration(w);
-	return w->sink->ops->transactional && !w->spec->options.fire_triggers && w->copied == NIL &&
-		!w->gives_up && !w->rules_stale && !w->options_stale && !w->leave &&
+	return w->sink->ops->transactional && !w->spec->options.fire_triggers &&
+		!flo_worker_awaits_copies(w) && !w->rules_stale && !w->options_stale && !w->leave &&
 		flo_progress_position(w->progress) >= w->careful_until;
 }
 
@@ -155,39 +154,14 @@ flo_ahead_hand_over(FloWorker *w, TransactionId xid)
 	wake(order_of(w->ahead));
 }
 
-/* Does it wait for a lock? */
-static bool
-is_held_up(const FloAhead *ahead)
-{
-	pid_t		pid;
-	PGPROC	   *proc;
-
-	if (GetBackgroundWorkerPid(ahead->handle, &pid) != BGWH_STARTED)
-		return false;
-	proc = BackendPidGetProc(pid);
-	return proc != NULL && proc->waitLock != NULL;
-}
-
-/*
- * Nothing is committed here meanwhile: we do not hold the origin.  One that others hold up
- * is told to leave, so that it is the worker who waits for them, as people can see.
- */
+/* Nothing is committed here meanwhile: we do not hold the origin */
 static void
 await_helper(FloWorker *w)
 {
-	bool		before = false;
-
 	while (is_at_work(w->ahead))
 	{
 		flo_wait_means(FLO_WAIT_APPLY);
-		if (flo_wait(PGINVALID_SOCKET, false, 1000) & WL_TIMEOUT)
-		{
-			bool		now = is_held_up(w->ahead);
-
-			if (now && before)
-				TerminateBackgroundWorker(w->ahead->handle);
-			before = now;
-		}
+		(void) flo_wait(PGINVALID_SOCKET, false, 1000);
 		(void) flo_worker_serve(w);
 	}
 }

@@ -6,8 +6,8 @@
  * and the same sink, in one transaction, and commits when and where it is told; see
  * ahead.c.  It gives up, and leaves nothing, at whatever is more than rows: statements,
  * messages, TRUNCATE, whose lock others would feel for long, rows in conflict; at any
- * error; and when anybody waits for a lock of its, the worker above all: at the source the
- * transaction may stand open for long.
+ * error; when it waits for a lock itself, or anybody waits for one of its, the worker above
+ * all: at the source the transaction may stand open for long.
  */
 #include "postgres.h"
 
@@ -38,6 +38,12 @@
 
 /* It is this process that fails when others and it wait for each other */
 #define DEADLOCK_TIMEOUT "100ms"
+
+/*
+ * Whoever waits for a lock does not see who waits for him; and at the commit it is the
+ * worker that should wait for others, as people can see
+ */
+#define LOCK_TIMEOUT 1000		/* ms */
 
 typedef struct Ahead
 {
@@ -275,6 +281,8 @@ flo_ahead_run(const FloProcessArgs *args)
 	a->spec = flo_my_spec(group, worker);
 	if (a->spec == NULL)
 		return;
+	if (a->spec->options.lock_timeout == 0 || a->spec->options.lock_timeout > LOCK_TIMEOUT)
+		a->spec->options.lock_timeout = LOCK_TIMEOUT;
 	flo_tally_begin(&a->tally, args->slot, args->incarnation);
 	a->progress = flo_progress_open_beside(group, worker);
 	a->parser = flo_change_parser_create(CurrentMemoryContext);

@@ -40,6 +40,21 @@ flo_worker_look_at_copies(FloWorker *w)
 	flo_transaction_end(old);
 }
 
+bool
+flo_worker_awaits_copies(const FloWorker *w)
+{
+	ListCell   *cell;
+
+	foreach(cell, w->copied)
+	{
+		const FloCopiedTable *table = lfirst(cell);
+
+		if (table->lsn > w->position || table->expected > 0 || table->given_up != NULL)
+			return true;
+	}
+	return false;
+}
+
 List *
 flo_worker_copies_for_sink(FloWorker *w)
 {

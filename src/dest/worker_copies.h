@@ -10,6 +10,9 @@
 /* Take in again, as recorded, what of the stream is in copies, and what of copies is owed */
 extern void flo_worker_look_at_copies(FloWorker *w);
 
+/* Is anything of the stream left out here for copies that are still to come? */
+extern bool flo_worker_awaits_copies(const FloWorker *w);
+
 /* Copies that are in, for a sink that writes elsewhere: List of FloSinkCopy *, for good */
 extern List *flo_worker_copies_for_sink(FloWorker *w);
 
