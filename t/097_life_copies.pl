@@ -210,5 +210,26 @@ for my $what (sort keys %side)
 	undisturbed("clone of a started $what, dropped");
 }
 
+# --- a database that was dropped, and made again ---------------------------------------------------
+
+$dest->safe_psql('app', q{SELECT flo.drop_group('g')});
+$source->safe_psql('app', q{SELECT flo.stop_group('g')});
+wait_state($source, 'g', 'replicator', 'stopped', 'app');
+is(error_of($source, 'DROP DATABASE app'), '', 'a source whose group rests can be dropped');
+is($source->safe_psql('postgres', 'SELECT count(*) FROM pg_replication_slots'), '0', 'with its slot');
+$source->safe_psql('postgres', 'CREATE DATABASE app');
+$source->safe_psql('app', q{CREATE EXTENSION pg_flo; CREATE TABLE t (id int PRIMARY KEY);
+	SELECT flo.create_replicator('g'); SELECT flo.start_group('g')});
+wait_state($source, 'g', 'replicator', 'failed', 'app');
+like(status_of($source, 'g', 'replicator', 'detail', 'app'),
+	qr/another database of this cluster that was called "app"/,
+	'what it has left at the broker is not taken for that of the new one');
+like(status_of($source, 'g', 'replicator', 'last_hint', 'app'), qr/If that database was dropped, .*force => true/,
+	'and the hint says what to do');
+my $purge = q{SELECT flo.drop_group('g', purge_stream => true%s)};
+like(error_of($source, sprintf($purge, ''), 'app'), qr/^55006/, 'it is not removed in passing');
+is(error_of($source, sprintf($purge, ', force => true'), 'app'), '', 'but with force');
+is_deeply([ $nats->streams ], [], 'all of it');
+
 $_->stop('fast') for $source, $dest, $elsewhere;
 done_testing();

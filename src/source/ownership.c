@@ -36,6 +36,9 @@
 static const char *const hint_elsewhere =
 "Use another group name, or another NATS account. What is there can be removed in that database.";
 
+static const char *const hint_dropped =
+"If that database was dropped, flo.drop_replicator(..., purge_stream => true, force => true) removes what it has left; else it has another name now.";
+
 FloOwner
 flo_ownership_here(void)
 {
@@ -79,6 +82,10 @@ recorded_dispute(const FloClaim *claim, const char *what, const FloStreamInfo *i
 	*recorded = owner != NULL;
 	if (owner == NULL || flo_owner_is_same(owner, &claim->owner))
 		return NULL;
+	if (owner->system_identifier == claim->owner.system_identifier &&
+		strcmp(owner->database, claim->owner.database) == 0)
+		return flo_dispute(false, hint_dropped, "the %s is owned by another source: another database of this cluster that was called \"%s\"",
+						   what, owner->database);
 	return flo_dispute(false, hint_elsewhere, "the %s is owned by another source: %s", what,
 					   flo_owner_shown(owner));
 }
