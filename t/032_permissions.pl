@@ -50,6 +50,16 @@ $source->safe_psql('postgres', q{INSERT INTO t (v) VALUES ('streamed'); ALTER TA
 	UPDATE t SET w = 1 WHERE id < 10});
 wait_caught_up($source, $dest, 'users');
 is_same_table($source, $dest, 't', 'a copy with its schema, the stream and DDL');
+$source->safe_psql('postgres', q{SELECT flo.alter_replicator('users', '{"large_transaction_size": "1MB"}')});
+wait_state($source, 'users', 'replicator', 'streaming');
+my $large = $source->background_psql('postgres');
+$large->query_safe(q{BEGIN; INSERT INTO t (v) SELECT repeat('y', 100) FROM generate_series(1, 150000)});
+ok(wait_until($_, 'postgres', 'SELECT max(open_bytes) > 0 FROM flo.status', 'pieces'),
+	'a large transaction is out before its commit, at the ' . $_->name) for $source, $dest;
+$large->query_safe('COMMIT');
+$large->quit;
+wait_caught_up($source, $dest, 'users');
+is_same_table($source, $dest, 't', 'a large transaction');
 $source->safe_psql('postgres', q{SELECT flo.add_table('users', 'later')});
 ok(wait_until($dest, 'postgres', 'SELECT count(*) = 100 FROM later', 'the table'), 'a table added with its rows');
 my $lsn = $source->safe_psql('postgres', q{SELECT flo.sync_sequences('users')});
