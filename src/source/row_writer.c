@@ -192,8 +192,10 @@ prepare_column(FloRowWriter *writer, FloColumnWriter *column, Form_pg_attribute 
 static bool
 travels(Form_pg_attribute att, const Bitmapset *columns, bool generated)
 {
-	if (att->attisdropped || (columns != NULL && !bms_is_member(att->attnum, columns)))
+	if (att->attisdropped)
 		return false;
+	if (columns != NULL)
+		return bms_is_member(att->attnum, columns);
 	return att->attgenerated == '\0' ||
 		(generated && att->attgenerated == ATTRIBUTE_GENERATED_STORED);
 }

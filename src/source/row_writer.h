@@ -15,8 +15,8 @@ typedef struct FloRowWriter FloRowWriter;
 
 /*
  * For rows of this shape, in binary or as text; "columns" as a publication lists
- * them, NULL for all that travel, "generated": stored generated columns do.  In a
- * context of its own below the current one.
+ * them, generated ones among them since 18; NULL for all that travel, "generated":
+ * stored generated columns do.  In a context of its own below the current one.
  */
 extern FloRowWriter *flo_row_writer_create(TupleDesc desc, const Bitmapset *columns,
 										   bool generated, bool binary);

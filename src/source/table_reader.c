@@ -107,9 +107,9 @@ describe(FloTableReader *reader, FloReading *r)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (att->attisdropped || att->attgenerated || att->atttypid < FirstGenbkiObjectId)
+		if (att->attisdropped || att->atttypid < FirstGenbkiObjectId)
 			continue;
-		if (r->columns != NULL && !bms_is_member(att->attnum, r->columns))
+		if (r->columns != NULL ? !bms_is_member(att->attnum, r->columns) : att->attgenerated)
 			continue;
 		resetStringInfo(&reader->message);
 		logicalrep_write_typ(&reader->message, InvalidTransactionId, att->atttypid);
