@@ -92,7 +92,12 @@ insert($source, 10, 'held');
 wait_caught_up($source, $dest, 'g', dest_db => 'late');
 $dest->safe_psql('late', q{SELECT flo.stop_group('g')});
 wait_state($dest, 'g', 'postgres', 'stopped', 'late');
+my $directory = PostgreSQL::Test::Utils::tempdir();
+$dest->safe_psql('postgres',
+	qq{SELECT flo.create_worker('g', sink => 'file', options => '{"directory": "$directory", "start": "latest"}')});
+start_member($dest, 'g', 'file');
 $dest->backup('early');
+my $first = $last + 1;
 insert($source, 100, 'kept') for 1 .. 3;
 wait_caught_up($source, $dest, 'g');
 my $point = $dest->safe_psql('postgres', q{SELECT pg_create_restore_point('point')});
@@ -118,6 +123,11 @@ my $back = at_point('back');
 wait_state($back, 'g', 'postgres', 'streaming');
 wait_caught_up($source, $back, 'g');
 is_same_table($source, $back, 't', 'a destination restored to an earlier point finds its place in the stream');
+my %written;
+$written{$_}++ for map { /"Type":"INSERT".*"NewTuple":\{"id":(\d+)/ ? $1 : () } map { split /\n/, slurp_file($_) }
+  glob("$directory/*.jsonl");
+is_deeply([ sort { $a <=> $b } keys %written ], [ $first .. $last ], 'so does its file, which has every event');
+is_deeply([ grep { $written{$_} > 1 } keys %written ], [], 'once');
 $back->safe_psql('late', q{SELECT flo.start_group('g')});
 wait_state($back, 'g', 'postgres', 'streaming', 'late');
 wait_caught_up($source, $back, 'g', dest_db => 'late');
