@@ -36,12 +36,12 @@ bindir=$(pg_bindir)
 sanitizer_early "$work/early.so"
 mv "$bindir/postgres" "$bindir/postgres_itself"
 cat >"$bindir/postgres" <<-SCRIPT
-	#!/bin/sh
+	#!/bin/bash
 	LD_PRELOAD="$(sanitizer_runtime) $work/early.so"
 	ASAN_OPTIONS="$SANITIZER_ASAN:log_path=$work/reports/report"
 	UBSAN_OPTIONS="$SANITIZER_UBSAN:log_path=$work/reports/report"
 	export LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS
-	exec "$bindir/postgres_itself" "\$@"
+	exec -a "$bindir/postgres" "$bindir/postgres_itself" "\$@"
 SCRIPT
 chmod 755 "$bindir/postgres"
 
