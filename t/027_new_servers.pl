@@ -227,6 +227,31 @@ SKIP:
 		'FULL with virtual columns is refused');
 }
 
+# --- values that are computed, and sent ----------------------------------------------------------
+
+SKIP:
+{
+	skip 'stored generated columns are sent since 18', 2 if $version < 18;
+
+	$_->safe_psql('postgres', 'CREATE DATABASE computing') for $source, $dest;
+	$_->safe_psql('computing', 'CREATE EXTENSION pg_flo') for $source, $dest;
+	$source->safe_psql('computing', q{CREATE TABLE t (id int PRIMARY KEY, v text,
+			g text GENERATED ALWAYS AS (upper(v)) STORED, h text GENERATED ALWAYS AS (v || '!') STORED);
+		INSERT INTO t VALUES (1, 'a');
+		SELECT flo.create_replicator('c', tables => '{t}', mode => 'copy_and_stream');
+		INSERT INTO flo.rules (group_name, stage, table_name, column_name, action) VALUES
+			('c', 'replicator', 't', 'v', 'null'), ('c', 'replicator', 't', 'g', 'null');
+		SELECT flo.start_group('c')});
+	$dest->safe_psql('computing', q{CREATE TABLE t (id int PRIMARY KEY, v text, g text, h text);
+		SELECT flo.create_worker('c'); SELECT flo.start_group('c')});
+	wait_state($dest, 'c', 'postgres', 'streaming', 'computing');
+	$source->safe_psql('computing', q{INSERT INTO t VALUES (2, 'a')});
+	ok(wait_until($dest, 'computing', 'SELECT count(*) = 2 FROM t', 'both rows'), 'both come');
+	is($dest->safe_psql('computing', q{SELECT string_agg(concat_ws('|', id, v, g, h), ',' ORDER BY id) FROM t}),
+		'1|a!,2|a!', 'stored generated columns are copied as they are streamed, and rules hold for them');
+	$_->safe_psql('computing', q{SELECT flo.drop_group('c')}) for $dest, $source;
+}
+
 # --- servers that lose slots nobody uses ----------------------------------------------------------
 
 SKIP:

@@ -82,14 +82,15 @@ flo_compat_origin_setup(RepOriginId node)
 }
 
 /*
- * Logical replication messages of a relation and a row, with these columns (by
- * number) only; stored generated ones stay out
+ * The logical replication message of a relation, with these columns (by number), or
+ * all, stored generated ones among them or not
  */
 static inline void
-flo_compat_write_relation(StringInfo out, Relation relation, Bitmapset *columns)
+flo_compat_write_relation(StringInfo out, Relation relation, Bitmapset *columns, bool generated)
 {
 #if PG_VERSION_NUM >= 180000
-	logicalrep_write_rel(out, InvalidTransactionId, relation, columns, PUBLISH_GENCOLS_NONE);
+	logicalrep_write_rel(out, InvalidTransactionId, relation, columns,
+						 generated ? PUBLISH_GENCOLS_STORED : PUBLISH_GENCOLS_NONE);
 #else
 	logicalrep_write_rel(out, InvalidTransactionId, relation, columns);
 #endif

@@ -14,6 +14,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "core/compat_table.h"
 #include "nodes/bitmapset.h"
 #include "shape/shape.h"
 #include "utils/lsyscache.h"
@@ -56,8 +57,10 @@ describe(Relation rel, const char *schema)
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		FloColumn  *column = &relation->columns[relation->natts];
 
-		/* generated columns are not sent */
-		if (att->attisdropped || att->attgenerated != '\0')
+		/* generated columns are not sent, but for stored ones since 18 */
+		if (att->attisdropped ||
+			(att->attgenerated != '\0' &&
+			 !(FLO_SENDS_GENERATED && att->attgenerated == ATTRIBUTE_GENERATED_STORED)))
 			continue;
 		column->name = pstrdup(NameStr(att->attname));
 		column->is_key = relation->identity == REPLICA_IDENTITY_FULL ||

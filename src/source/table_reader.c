@@ -21,6 +21,7 @@
 #include "conf/store.h"
 #include "core/compat.h"
 #include "core/compat_slot.h"
+#include "core/compat_table.h"
 #include "core/error_context.h"
 #include "core/names.h"
 #include "core/text.h"
@@ -99,6 +100,9 @@ describe(FloTableReader *reader, FloReading *r)
 	StringInfoData records;
 	TupleDesc	desc;
 
+	/* what is compared is as it was written, without what is computed of it */
+	bool		generated = FLO_SENDS_GENERATED && !reader->text;
+
 	flo_change_begin_chunk(reader->parser);
 	flo_change_make_room(reader->parser, forget_table, reader);
 	desc = RelationGetDescr(r->published);
@@ -109,7 +113,8 @@ describe(FloTableReader *reader, FloReading *r)
 
 		if (att->attisdropped || att->atttypid < FirstGenbkiObjectId)
 			continue;
-		if (r->columns != NULL ? !bms_is_member(att->attnum, r->columns) : att->attgenerated)
+		if (r->columns != NULL ? !bms_is_member(att->attnum, r->columns) :
+			att->attgenerated && !(generated && att->attgenerated == ATTRIBUTE_GENERATED_STORED))
 			continue;
 		resetStringInfo(&reader->message);
 		logicalrep_write_typ(&reader->message, InvalidTransactionId, att->atttypid);
@@ -117,14 +122,14 @@ describe(FloTableReader *reader, FloReading *r)
 		(void) flo_change_parse(reader->parser, reader->message.data, reader->message.len);
 	}
 	resetStringInfo(&reader->message);
-	flo_compat_write_relation(&reader->message, r->published, r->columns);
+	flo_compat_write_relation(&reader->message, r->published, r->columns, generated);
 	flo_chunk_append(&records, reader->message.data, reader->message.len);
 	r->ruled = flo_shape_concerns(reader->shape,
 								  flo_change_parse(reader->parser, reader->message.data,
 												   reader->message.len)->relation);
 	r->description = records.data;
 	r->description_len = records.len;
-	r->writer = flo_row_writer_create(desc, r->columns, false,
+	r->writer = flo_row_writer_create(desc, r->columns, generated,
 									  !reader->text && flo_relation_is_portable(r->published));
 }
 
