@@ -135,6 +135,7 @@ is($back->safe_psql('late', 'SELECT count(*) FROM t') > 600 ? 1 : 0, 1, 'so does
 insert($source, 10, 'all have this');
 wait_caught_up($source, $back, 'g', dest_db => $_) for qw(postgres late);
 is_same_table($source, $back, 't', 'and follows');
+$back->safe_psql('late', q{SELECT flo.drop_group('g')});
 $back->stop('fast');
 
 # nobody needs it any more, and it is removed
@@ -143,7 +144,6 @@ my $gone = at_point('gone');
 wait_state($gone, 'g', 'postgres', 'failed');
 like(status_of($gone, 'g', 'postgres', 'detail'), qr/^gap/, 'what the stream does not hold any more is missed');
 $source->safe_psql('postgres', q{SELECT flo.resync('g')});
-$gone->safe_psql('late', q{SELECT flo.drop_group('g')});
 $gone->safe_psql('postgres', q{SELECT flo.start_group('g')});
 wait_until($source, 'postgres', q{SELECT count(*) = 0 FROM flo.copy_requests}, 'the copy') or die;
 wait_state($gone, 'g', 'postgres', 'streaming');
