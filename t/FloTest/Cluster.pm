@@ -196,12 +196,13 @@ SQL
 sub _start_load
 {
 	my ($node, $kind, $options, %param) = @_;
-	my $stop = "$PostgreSQL::Test::Utils::tmp_check/" . $node->name . ".stop_$kind";
-	my $log = "$PostgreSQL::Test::Utils::log_path/" . $node->name . "_$kind.log";
+	# names of this test alone: others run beside it, whose clusters may be called the same
+	my $stop = $node->basedir . "/stop_$kind";
+	my $log = $node->logfile =~ s/\.log$/_$kind.log/r;
 	my $rate = $param{rate} ? "-R $param{rate}" : '';
 	my $server = "-h '" . $node->host . "' -p " . $node->port;
 	my $script = <<"SHELL";
-while [ ! -e '$stop' ]; do
+while [ ! -e '$stop' ] && kill -0 $$ 2>/dev/null; do
 	pgbench -n -c $param{clients} -T 2 $rate $options $server postgres || sleep 0.2	# sleeps: the server restarts
 done
 SHELL
