@@ -21,6 +21,11 @@ my @bad = run($jobs, $again, @ARGV);
 if ($again && @bad)
 {
 	print "# once more, alone: @bad\n";
+
+	# in other folders: those of the first time are looked at
+	mkdir($ENV{TESTDIR} .= '/again') or die "$ENV{TESTDIR}: $!";
+	$ENV{TESTDATADIR} = "$ENV{TESTDIR}/tmp_check";
+	$ENV{TESTLOGDIR} = "$ENV{TESTDATADIR}/log";
 	my @still = run(1, 0, @bad);
 	my %still = map { $_ => 1 } @still;
 	@unsteady = grep { !$still{$_} } @bad;

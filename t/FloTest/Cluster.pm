@@ -252,12 +252,12 @@ use PostgreSQL::Test::Utils;
 sub new
 {
 	my ($class, $node, $db, %param) = @_;
-	my $self = bless { in => '', out => '', err => '', n => 0 }, $class;
+	my $self = bless { in => '', out => '', err => '', said => '', n => 0, seen => 0 }, $class;
 	my $timeout = $param{timeout} || $PostgreSQL::Test::Utils::timeout_default;
 
 	$self->{run} = IPC::Run::start(
 		[ 'psql', '-XAtq', '-p', $node->port, '-h', $node->host, '-d', $db || 'postgres' ],
-		'<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{err}, IPC::Run::timeout($timeout));
+		'<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{said}, IPC::Run::timeout($timeout));
 	return $self;
 }
 
@@ -280,15 +280,32 @@ sub query { my ($self, $sql) = @_; $self->send($sql); return $self->result; }
 sub send
 {
 	my ($self, $sql) = @_;
-	$self->{in} .= "$sql;\n\\echo end-" . ++$self->{n} . "\n";
+	my $end = 'end-' . ++$self->{n};
+
+	$self->{in} .= "$sql;\n\\echo $end\n\\warn $end\n";
 	$self->{run}->pump_nb;
+}
+
+# Whole lines of what psql has complained of go to "err"; of which statement it has told all
+sub _listen
+{
+	my ($self) = @_;
+
+	while ($self->{said} =~ s/\A(.*\n)//)
+	{
+		my $line = $1;
+
+		if ($line =~ /\Aend-(\d+)\n\z/) { $self->{seen} = $1; }
+		else { $self->{err} .= $line; }
+	}
+	return $self->{seen};
 }
 
 sub ended
 {
 	my ($self) = @_;
 	$self->{run}->pump_nb;
-	return $self->{out} =~ /\Qend-$self->{n}\E\n/;
+	return $self->{out} =~ /\Qend-$self->{n}\E\n/ && $self->_listen >= $self->{n};
 }
 
 sub result
@@ -296,7 +313,11 @@ sub result
 	my ($self) = @_;
 	my $end = "end-$self->{n}\n";
 
-	while ($self->{out} !~ /\Q$end\E/) { $self->{run}->pump or croak "psql ended: $self->{err}"; }
+	# what went wrong comes another way than what came out, and may be later
+	while ($self->{out} !~ /\Q$end\E/ || $self->_listen < $self->{n})
+	{
+		$self->{run}->pump or croak "psql ended: $self->{err}";
+	}
 	my $out = $self->{out};
 	$self->{out} = '';
 	$out =~ s/\Q$end\E//;
