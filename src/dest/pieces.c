@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/file_utils.h"
+#include "core/xids.h"
 #include "dest/pieces.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -45,9 +46,7 @@ typedef struct Kept
 	uint32		npieces;
 	bool		splits;			/* the last one ends within a record */
 	int64		bytes;
-	int			nvoid;
-	int			void_room;
-	TransactionId *voids;		/* subtransactions; in order when it is read */
+	FloXids		voids;			/* subtransactions */
 } Kept;
 
 struct FloPieces
@@ -208,8 +207,7 @@ forget(FloPieces *pieces, Kept *kept)
 	TransactionId xid = kept->xid;
 
 	remove_file(pieces, kept);
-	if (kept->voids != NULL)
-		pfree(kept->voids);
+	flo_xids_free(&kept->voids);
 	pieces->bytes -= kept->bytes;
 	pieces->reading = NULL;
 	hash_search(pieces->kept, &xid, HASH_REMOVE, NULL);
@@ -263,17 +261,7 @@ flo_pieces_void(FloPieces *pieces, TransactionId xid, TransactionId subxid)
 		forget(pieces, kept);
 		return;
 	}
-	if (kept->nvoid == kept->void_room)
-	{
-		int			room = Max(kept->void_room * 2, 16);
-
-		if (kept->voids == NULL)
-			kept->voids = MemoryContextAlloc(pieces->context, room * sizeof(TransactionId));
-		else
-			kept->voids = repalloc_huge(kept->voids, room * sizeof(TransactionId));
-		kept->void_room = room;
-	}
-	kept->voids[kept->nvoid++] = subxid;
+	flo_xids_add(&kept->voids, pieces->context, subxid);
 }
 
 /*
@@ -372,15 +360,6 @@ flo_pieces_bytes(const FloPieces *pieces)
 
 /* --- reading ------------------------------------------------------------- */
 
-static int
-compare_xids(const void *a, const void *b)
-{
-	TransactionId x = *(const TransactionId *) a;
-	TransactionId y = *(const TransactionId *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 static uint32
 get32(const char *data)
 {
@@ -462,8 +441,7 @@ flo_pieces_open(FloPieces *pieces, TransactionId xid, uint32 npieces)
 
 	if (kept == NULL || kept->npieces != npieces || kept->splits)
 		return false;
-	if (kept->nvoid > 0)
-		qsort(kept->voids, kept->nvoid, sizeof(TransactionId), compare_xids);
+	flo_xids_sort(&kept->voids);
 	pieces->reading = kept;
 	pieces->reader.context = pieces->context;
 	pieces->reader.file = kept->file;
@@ -488,13 +466,6 @@ flo_pieces_read_block(FloPieces *pieces)
 	return false;
 }
 
-static bool
-is_void(const Kept *kept, TransactionId xid)
-{
-	return kept->nvoid > 0 &&
-		bsearch(&xid, kept->voids, kept->nvoid, sizeof(TransactionId), compare_xids) != NULL;
-}
-
 char *
 flo_pieces_next(FloPieces *pieces, uint32 *len)
 {
@@ -503,7 +474,7 @@ flo_pieces_next(FloPieces *pieces, uint32 *len)
 	while ((record = flo_piece_reader_next(&pieces->reader, len)) != NULL)
 	{
 		if (*len == 1 + sizeof(uint32) && record[0] == FLO_OP_SUBTRANSACTION)
-			pieces->skips = is_void(pieces->reading, get32(record + 1));
+			pieces->skips = flo_xids_has(&pieces->reading->voids, get32(record + 1));
 		else if (!pieces->skips || *len == 0 || record[0] == FLO_OP_RELATION ||
 				 record[0] == FLO_OP_TYPE)
 			break;
@@ -516,7 +487,7 @@ flo_pieces_file(const FloPieces *pieces, TransactionId xid, char *path, uint64 *
 {
 	Kept	   *kept = find(pieces, xid);
 
-	if (kept == NULL || kept->file < 0 || kept->nvoid > 0)
+	if (kept == NULL || kept->file < 0 || kept->voids.count > 0)
 		return false;
 	name_file(pieces, kept, path);
 	*size = kept->size;

@@ -25,6 +25,7 @@
 #include "postgres.h"
 
 #include "core/compat.h"
+#include "core/xids.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "port/pg_bswap.h"
@@ -67,9 +68,7 @@ typedef struct Spooled
 	bool		whole;			/* it was not to travel early when it was
 								 * large enough */
 	FloEarly   *early;			/* NULL: it does not */
-	int			naborted;
-	int			aborted_room;
-	TransactionId *aborted;		/* subtransactions, in no order */
+	FloXids		aborted;		/* subtransactions */
 } Spooled;
 
 struct FloSpool
@@ -119,22 +118,6 @@ get_xid(const char *data, uint32 len, uint32 at)
 
 /* --- reading ------------------------------------------------------------- */
 
-static int
-compare_xids(const void *a, const void *b)
-{
-	TransactionId x = *(const TransactionId *) a;
-	TransactionId y = *(const TransactionId *) b;
-
-	return x < y ? -1 : x > y;
-}
-
-static bool
-was_aborted(const Spooled *txn, TransactionId xid)
-{
-	return txn->naborted > 0 &&
-		bsearch(&xid, txn->aborted, txn->naborted, sizeof(TransactionId), compare_xids) != NULL;
-}
-
 pg_noreturn static void
 seek_failed(const Spooled *txn)
 {
@@ -164,8 +147,7 @@ read_messages(FloSpool *spool, Spooled *txn, bool early)
 {
 	SpoolRecord record;
 
-	if (txn->naborted > 0)
-		qsort(txn->aborted, txn->naborted, sizeof(TransactionId), compare_xids);
+	flo_xids_sort(&txn->aborted);
 	if (BufFileSeek(txn->file, 0, 0, SEEK_SET) != 0)
 		seek_failed(txn);
 	while (!(early && txn->early->withdrawn) && read_exactly(txn, &record, sizeof(record), true))
@@ -174,7 +156,7 @@ read_messages(FloSpool *spool, Spooled *txn, bool early)
 		resetStringInfo(&spool->buffer);
 		enlargeStringInfo(&spool->buffer, record.len);
 		read_exactly(txn, spool->buffer.data, record.len, false);
-		if (record.age == 0 && was_aborted(txn, record.xid))
+		if (record.age == 0 && flo_xids_has(&txn->aborted, record.xid))
 			continue;
 		if (early)
 			flo_publisher_append_piece(spool->publisher, record.xid, record.age,
@@ -308,8 +290,7 @@ forget(FloSpool *spool, Spooled *txn)
 	TransactionId xid = txn->xid;
 
 	BufFileClose(txn->file);
-	if (txn->aborted != NULL)
-		pfree(txn->aborted);
+	flo_xids_free(&txn->aborted);
 	if (txn->early != NULL)
 		flo_early_drop(txn->early);
 	hash_search(spool->transactions, &xid, HASH_REMOVE, NULL);
@@ -331,17 +312,7 @@ abort_transaction(FloSpool *spool, TransactionId xid, TransactionId sub)
 	}
 	if (travels_early(txn))
 		flo_publisher_abort_part(spool->publisher, txn->early, sub);
-	if (txn->naborted == txn->aborted_room)
-	{
-		int			room = Max(txn->aborted_room * 2, 16);
-
-		if (txn->aborted == NULL)
-			txn->aborted = MemoryContextAlloc(spool->context, room * sizeof(TransactionId));
-		else
-			txn->aborted = repalloc_huge(txn->aborted, room * sizeof(TransactionId));
-		txn->aborted_room = room;
-	}
-	txn->aborted[txn->naborted++] = sub;
+	flo_xids_add(&txn->aborted, spool->context, sub);
 }
 
 /* --- the commit ---------------------------------------------------------- */
