@@ -25,25 +25,36 @@ transfer_tables($source, $dest);
 $_->safe_psql('postgres', 'INSERT INTO accounts SELECT i, 1000 FROM generate_series(1, 100) i') for $source, $dest;
 create_group($source, $dest, 'g', worker_options => q{'{"on_error": "stop"}'});
 
-# The server that leads the stream, when all of them have everything again
+# The server that leads the stream, when all of them have everything again.  One of 2.9
+# can be catching up for ever, until somebody starts it again: whoever operates it would.
 sub leader
 {
 	my ($one) = grep { $_->{pid} } @nats;
+	my $since = time();
 	my $leader;
 
-	await(sub { $leader = $one->stream_leader($stream) and $one->stream_leader($bucket) }, 'the cluster to be whole')
-	  or die 'the cluster does not become whole';
+	await(
+		sub {
+			return 1 if $leader = $one->stream_leader($stream) and $one->stream_leader($bucket);
+			return 0 if time() < $since + 30;
+			$since = time();
+			for my $name (map { $one->stream_laggards($_) } $stream, $bucket)
+			{
+				note("$name is started again, as it does not catch up");
+				$nats{$name}->restart;
+			}
+			return 0;
+		},
+		'the cluster to be whole') or die 'the cluster does not become whole';
 	return $leader;
 }
 sub arrives
 {
 	my ($name) = @_;
-	my $moves = $source->safe_psql('postgres', 'SELECT coalesce(max(id), 0) + 20 FROM moves');
 	my $begun = time();
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	ok(wait_until($dest, 'postgres', "SELECT EXISTS (SELECT FROM moves WHERE id >= $moves)", "rows after $name"),
-		"$name: rows arrive");
+	moves_arrive($source, $dest, $name);
 	note(sprintf '%s: after %.1f s', $name, time() - $begun);
 }
 sub same

@@ -34,14 +34,6 @@ sub shows
 			"$member to show $pattern"), $name);
 }
 sub moves { return $_[0]->safe_psql('postgres', 'SELECT coalesce(max(id), 0) FROM moves'); }
-sub arrives
-{
-	my ($name) = @_;
-	my $moves = moves($source) + 20;
-
-	ok(wait_until($dest, 'postgres', "SELECT EXISTS (SELECT FROM moves WHERE id >= $moves)", "rows after $name"),
-		"$name: rows arrive");
-}
 sub same
 {
 	my ($name) = @_;
@@ -73,9 +65,9 @@ sub move_to
 	is($dest->safe_psql('postgres', "SELECT flo.wait_for('g', '$published')"), 't',
 		'the worker has all of the old one');
 	set($dest, 'nats_url', $nats->url);
-	arrives('another broker');
+	moves_arrive($source, $dest, 'another broker');
 }
-arrives('at first');
+moves_arrive($source, $dest, 'at first');
 
 # --- another broker -----------------------------------------------------------------------------
 
@@ -102,22 +94,22 @@ $lock->query('COMMIT');
 shows($source, 'replicator', '^failed gap: the stream ends at', 'led away too early: says what is lost');
 set($_, 'nats_url', $nats[0]->url) for $source, $dest;
 $source->safe_psql('postgres', q{SELECT flo.start_group('g')});
-arrives('led back');
+moves_arrive($source, $dest, 'led back');
 same('led back: nothing was lost');
 
 # --- a broker restored from a backup ----------------------------------------------------------------
 
 # All that is not there any more is still in the source's WAL, or in the destination
 set($source, 'broker_sync_interval', '1h');
-arrives('before the backup');
+moves_arrive($source, $dest, 'before the backup');
 $nats[0]->save_store;
-arrives('after the backup');
+moves_arrive($source, $dest, 'after the backup');
 $lock->query('BEGIN; LOCK TABLE moves');
 my $behind = moves($source);
 ok(wait_until($source, 'postgres', "SELECT max(id) > $behind + 100 FROM moves", 'more load'), 'what no worker has');
 $nats[0]->restore_store;
 $lock->query('COMMIT');
-arrives('restored');
+moves_arrive($source, $dest, 'restored');
 same('restored, with the WAL of since then');
 
 $_->stop('fast') for $source, $dest;

@@ -34,15 +34,6 @@ sub network
 	%from = map { $_ => -s $node{$_}->logfile } @sides;
 	$proxy{$_}->does($does) for @sides;
 }
-sub arrives
-{
-	my ($name) = @_;
-	my $moves = $source->safe_psql('postgres', 'SELECT coalesce(max(id), 0) + 20 FROM moves');
-
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	ok(wait_until($dest, 'postgres', "SELECT EXISTS (SELECT FROM moves WHERE id >= $moves)", "rows after $name"),
-		"$name: rows arrive");
-}
 # Lines of the log about the connection, since the network does what it does
 sub lines
 {
@@ -63,17 +54,17 @@ sub stops
 	cmp_ok($took, '<', 8, sprintf('%s: the %s stops at once (%.1f s)', $name, $side, $took));
 	$node{$side}->safe_psql('postgres', q{SELECT flo.start_group('g')});
 }
-arrives('at first');
+moves_arrive($source, $dest, 'at first');
 
 # --- what is slow, or over in a moment -----------------------------------------------------
 
 network('delay');
-arrives('a slow network');
+moves_arrive($source, $dest, 'a slow network');
 is(join(' ', map { lines($_) } @sides), '', 'of which nobody complains');
 for my $fault (qw(cut half_close))
 {
 	network($fault);
-	arrives($fault);
+	moves_arrive($source, $dest, $fault);
 	for my $side (@sides)
 	{
 		ok(await(sub { (lines($side))[0] }, "words of the $side"), "$fault: the $side says it");
@@ -85,10 +76,10 @@ for my $fault (qw(cut half_close))
 $nats->configure('max_payload: 32768');
 $nats->reload;
 $source->safe_psql('postgres', q{INSERT INTO moves (a, amount, note) VALUES (1, 0, repeat('x', 200000))});
-arrives('max_payload lowered while connected');
+moves_arrive($source, $dest, 'max_payload lowered while connected');
 $nats->configure('');
 $nats->reload;
-arrives('and raised');
+moves_arrive($source, $dest, 'and raised');
 
 # --- what lasts ------------------------------------------------------------------------------
 
@@ -106,7 +97,7 @@ for my $fault (qw(stall stall_up stall_down drip refuse))
 		cmp_ok(scalar(lines($side)), '<=', 8, "$fault: no flood of words") or diag(join "\n", lines($side));
 	}
 	network('pass');
-	arrives($fault);
+	moves_arrive($source, $dest, $fault);
 }
 
 # A connection that breaks every second, and another one that is had at once
@@ -120,7 +111,7 @@ for my $side (@sides)
 	cmp_ok(scalar(@lost), '<=', 9, "is told of four times by the $side") or diag(join "\n", @lost);
 }
 network('pass');
-arrives('a connection that breaks again and again');
+moves_arrive($source, $dest, 'a connection that breaks again and again');
 
 stop_load($load);
 wait_caught_up($source, $dest, 'g');

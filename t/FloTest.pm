@@ -44,7 +44,7 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = (
 	qw(create_group create_copy_group start_member kill9_member),
 	qw(await wait_until wait_state wait_busy wait_caught_up wait_other_pid halt_at await_halt halted_pid),
-	qw(status_of pid_of helper_pid peak_memory error_of is_same_table private_memory_ok),
+	qw(status_of pid_of helper_pid peak_memory error_of is_same_table moves_arrive private_memory_ok),
 	@FloTest::Cluster::EXPORT);
 
 our $timeout = $PostgreSQL::Test::Utils::timeout_default;
@@ -481,6 +481,24 @@ sub _show_difference
 			  . ($times > 1 ? " ($times times)" : ''));
 		last if ++$shown >= 10;
 	}
+}
+
+=pod
+
+=head2 moves_arrive($source, $dest, $name)
+
+A test: what a transfer load (transfer_load) does from now on comes to $dest.
+
+=cut
+
+sub moves_arrive
+{
+	my ($source, $dest, $name) = @_;
+	my $moves = $source->safe_psql('postgres', 'SELECT coalesce(max(id), 0) + 20 FROM moves');
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	ok(wait_until($dest, 'postgres', "SELECT EXISTS (SELECT FROM moves WHERE id >= $moves)", "rows after $name"),
+		"$name: rows arrive");
 }
 
 =pod

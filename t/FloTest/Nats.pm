@@ -407,10 +407,11 @@ sub api
 
 =pod
 
-=head2 stream_leader($stream)
+=head2 stream_leader($stream), stream_laggards($stream)
 
 The name of the server of a cluster that leads a stream whose servers all have
-what it has, undef while there is none such.
+what it has, undef while there is none such; the names of those that have not, or
+are away, as far as the leader knows.
 
 =cut
 
@@ -419,9 +420,19 @@ sub stream_leader
 	my ($self, $stream) = @_;
 	my $cluster = eval { $self->api("STREAM.INFO.$stream")->{cluster} } or return;
 
-	return if !$cluster->{leader} || grep { !$_->{current} || $_->{offline} } @{ $cluster->{replicas} || [] };
+	return if !$cluster->{leader} || _laggards($cluster);
 	return $cluster->{leader};
 }
+
+sub stream_laggards
+{
+	my ($self, $stream) = @_;
+	my $cluster = eval { $self->api("STREAM.INFO.$stream")->{cluster} } or return;
+
+	return map { $_->{name} } _laggards($cluster);
+}
+
+sub _laggards { return grep { !$_->{current} || $_->{offline} } @{ $_[0]->{replicas} || [] }; }
 
 =pod
 
