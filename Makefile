@@ -195,10 +195,14 @@ test-search:
 model:
 	@doc/model/check.sh
 
-# random kills for a while: make torture SECONDS=600
+# random kills for a while: make torture SECONDS=600, or until there were so many: make torture KILLS=1000
 SECONDS = 60
 torture:
-	@+FLO_TEST_ENV="FLO_TORTURE_SECONDS=$(SECONDS) FLO_TORTURE_SEED=$(SEED)" .ci/test.sh 049_torture
+	@+FLO_TEST_ENV="FLO_TORTURE_SECONDS=$(SECONDS) FLO_TORTURE_KILLS=$(KILLS) FLO_TORTURE_SEED=$(SEED) FLO_TORTURE_SUMMARY=$(SUMMARY)" .ci/test.sh 049_torture
+
+# machines that lose power, as root: make power SECONDS=600
+power:
+	@+SECONDS_TO_RUN=$(SECONDS) SEED=$(SEED) .ci/power.sh
 
 # libFuzzer in a server, every target for a while: make fuzz SECONDS=900
 fuzz:
@@ -229,5 +233,5 @@ quickstart-stop:
 bench:
 	@+bench/run.sh
 
-.PHONY: all setup packages dist test test-sanitized test-versions test-core test-search test-kafka has-kafka torture model fuzz lint indent quickstart quickstart-stop bench install-modules uninstall-modules \
+.PHONY: all setup packages dist test test-sanitized test-versions test-core test-search test-kafka has-kafka torture power model fuzz lint indent quickstart quickstart-stop bench install-modules uninstall-modules \
 	install-documents uninstall-documents regress-inputs

@@ -1,108 +1,47 @@
 
-# Promise 2 at random: replicator, worker and nats-server are killed, both
-# clusters stopped at once without warning, and the network is stuck, in any
-# order and at any moment, under a load of transfers.  All the while nobody at
-# the destination may see a transaction in parts; in the end both sides are the
-# same.  FLO_TORTURE_SECONDS says for how long, FLO_TORTURE_SEED repeats an order
-# of faults (not their timing).
+# Promise 2 at random: every kind of process of both sides, whole servers and the broker are
+# killed or stopped, the network fails, standbys take the place of servers, under a load of
+# transfers, large transactions, DDL, changes of rules and tables, and copies.  All the while
+# nobody at the destination may see a transaction in parts; at the end of each round both sides
+# are the same.
+#
+# FLO_TORTURE_SECONDS says for how long, FLO_TORTURE_KILLS until how many kills, whatever comes
+# last; FLO_TORTURE_SEED repeats the plan (not its timing).  FLO_TORTURE_SUMMARY names a file.
 
 use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 use FloTest;
+use FloTorture;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 
-my $seconds = $ENV{FLO_TORTURE_SECONDS} || 30;
+my $seconds = $ENV{FLO_TORTURE_SECONDS} || 20;
+my $kills = $ENV{FLO_TORTURE_KILLS} || 0;
 my $seed = $ENV{FLO_TORTURE_SEED} || int(rand(1_000_000));
-srand($seed);
-note("seed $seed, $seconds s");
+note("seed $seed, $seconds s, $kills kills");
 
-my $nats = FloTest::Nats->new('broker');
-my $conf = "pg_flo.broker_sync_interval = '2s'\n";
-my $source = flo_node('source', $nats, conf => $conf);
-my $dest = flo_node('dest', $nats, conf => $conf);
-my %count;
-my ($looks, $torn) = (0, 0);
+my $torture = FloTorture->new(seed => $seed);
+my $begun = time();
 
-transfer_tables($source, $dest);
-create_group($source, $dest, 'g');
-$source->safe_psql('postgres', 'INSERT INTO accounts SELECT i, 1000 FROM generate_series(1, 100) i');
-wait_caught_up($source, $dest, 'g');
-
-# What a reader at the destination sees; nothing while its server is down
-# The answer, '' when the server is away or goes away before it has read the query
-sub ask
+is_deeply([ $torture->planned(3) ], [ $torture->planned(3) ], 'a seed repeats its plan');
+for (my $round = 1; time() < $begun + $seconds || $torture->kills < $kills; $round++)
 {
-	my ($node, $query) = @_;
-	my ($out, $err) = ('', '');
-	my $rc = eval { $node->psql('postgres', $query, stdout => \$out, stderr => \$err, timeout => $FloTest::timeout) };
-
-	die $@ if $@ ne '' && $@ !~ /Broken pipe/;
-	return defined $rc && $rc == 0 && defined $out ? $out : '';
+	last if !$torture->round($round);
+	note(join "\n", $torture->summary) if $round % 10 == 0;
 }
+my @summary = ($torture->summary, sprintf('in %.0f s', time() - $begun));
+diag(join "\n", @summary) if $ENV{FLO_TORTURE_SECONDS};
+append_to_file($ENV{FLO_TORTURE_SUMMARY}, join("\n", @summary) . "\n") if $ENV{FLO_TORTURE_SUMMARY};
 
-sub look
-{
-	my $out = ask($dest, 'SELECT sum(balance) FROM accounts');
-	return if $out eq '';
-	$looks++;
-	$torn++ if $out ne '100000';
-}
+cmp_ok($torture->kills, '>', 0, "seed $seed: kills survived");
+cmp_ok($torture->{looks}, '>', 0, 'looks at the destination');
+is($torture->{torn}, 0, 'no transaction was seen in parts');
+private_memory_ok($torture->{source}, 'g', 'replicator', 64);
+private_memory_ok($torture->{dest}, 'g', 'postgres', 64);
 
-sub kill_member
-{
-	my ($node, $member) = @_;
-	my $pid = ask($node, "SELECT pid FROM flo.status WHERE member = '$member'");
-	return 0 if $pid !~ /^\d+$/;
-	return kill 'KILL', $pid;
-}
-
-my %faults = (
-	'kill of the replicator' => sub { kill_member($source, 'replicator') },
-	'kill of the worker' => sub { kill_member($dest, 'postgres') },
-	'kill of nats-server' => sub { $nats->kill9; sleep rand(2); $nats->start; 1 },	# sleeps: a while
-	'a stuck network' => sub { $nats->pause; sleep rand(3); $nats->resume; 1 },	# sleeps: a while
-	'immediate stop of the source' => sub { $source->stop('immediate'); $source->start; 1 },
-	'immediate stop of the destination' => sub { $dest->stop('immediate'); $dest->start; 1 },
-	'a large transaction' => sub {
-		ask($source, q{INSERT INTO moves (a, amount, note) SELECT i, 0, repeat('y', 300)
-			FROM generate_series(1, 5000) i});
-		1;
-	});
-
-my $load = transfer_load($source, clients => 3, rate => 400);
-my $end = time() + $seconds;
-while (time() < $end)
-{
-	my $name = (sort keys %faults)[ int(rand(keys %faults)) ];
-
-	$count{$name}++ if $faults{$name}->();
-	for (1 .. 1 + int(rand(4)))
-	{
-		look();
-		sleep rand(0.4);	# sleeps: the moment of the next fault is a random one
-	}
-}
-stop_load($load);
-wait_until($_, 'postgres', 'SELECT true', $_->name) for $source, $dest;
-wait_caught_up($source, $dest, 'g');
-look();
-
-note("$_: $count{$_}") for sort keys %count;
-my $kills = 0;
-$kills += $count{$_} for grep { !/large/ } keys %count;
-cmp_ok($kills, '>', $seconds / 10, "faults survived: $kills in $seconds s (seed $seed)");
-cmp_ok($looks, '>', 0, "looks at the destination: $looks");
-is($torn, 0, 'no transaction was seen in parts');
-is_same_table($source, $dest, $_, "after the torture: $_") for qw(accounts moves);
-wait_state($source, 'g', 'replicator', 'streaming');
-wait_state($dest, 'g', 'postgres', 'streaming');
-private_memory_ok($source, 'g', 'replicator', 64);
-private_memory_ok($dest, 'g', 'postgres', 64);
-
-$_->stop('fast') for $source, $dest;
+$torture->{$_}->stop('fast') for qw(source dest);
 done_testing();

@@ -90,6 +90,55 @@ sub run_with
 
 =pod
 
+=head2 $node->processes()
+
+The ids of all its processes, the postmaster's first.
+
+=head2 $node->kill_all($signal), $node->start_again()
+
+A signal, default KILL, to all of them, at once; and its start after that, when the last of
+them is gone.
+
+=cut
+
+sub processes
+{
+	my ($self) = @_;
+	my ($postmaster) = PostgreSQL::Test::Utils::slurp_file($self->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my @children;
+
+	for my $stat (glob '/proc/[0-9]*/stat')
+	{
+		open my $file, '<', $stat or next;
+		my ($pid, $parent) = (<$file> // '') =~ /^(\d+) \(.*\) \S (\d+)/ or next;
+		push @children, $pid if $parent == $postmaster;
+	}
+	return ($postmaster, @children);
+}
+
+sub kill_all
+{
+	my ($self, $signal) = @_;
+
+	kill $signal || 'KILL', $self->processes;
+	return;
+}
+
+sub start_again
+{
+	my ($self) = @_;
+	my $until = time() + $PostgreSQL::Test::Utils::timeout_default;
+
+	do
+	{
+		die $self->name . ' does not start' if time() > $until;
+		$self->{_pid} = undef;
+	} until $self->start(fail_ok => 1);
+	return;
+}
+
+=pod
+
 =head2 $node->poll_query_until(...)
 
 As of any cluster.  A server that restarts after a kill may turn psql away

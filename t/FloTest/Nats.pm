@@ -263,11 +263,12 @@ sub resume { kill 'CONT', $_[0]->{pid}; }
 
 =pod
 
-=head2 forget(), save_store(), restore_store()
+=head2 forget(), save_store(), copy_store(), restore_store()
 
 forget() empties the store of a server that does not run.  save_store() stops
-the server, keeps a copy of its store and starts it; restore_store() kills it
-and starts it with that copy.
+the server, keeps a copy of its store and starts it; copy_store() keeps one as a
+kill at this moment would leave it, and the server goes on; restore_store() kills
+it and starts it with that copy.
 
 =cut
 
@@ -278,9 +279,27 @@ sub save_store
 	my ($self) = @_;
 
 	$self->stop;
+	$self->_keep_store;
+	$self->start;
+}
+
+sub copy_store
+{
+	my ($self) = @_;
+
+	$self->pause;
+	# each of its threads
+	sleep 0.001 until !grep { slurp_file("$_/stat") !~ /\) [Tt] / } glob "/proc/$self->{pid}/task/*";	# sleeps: a look
+	$self->_keep_store;
+	$self->resume;
+}
+
+sub _keep_store
+{
+	my ($self) = @_;
+
 	File::Path::remove_tree("$self->{dir}/saved");
 	system('cp', '-R', "$self->{dir}/store", "$self->{dir}/saved") == 0 or croak 'cp';
-	$self->start;
 }
 
 sub restore_store
