@@ -215,7 +215,7 @@ lint:
 indent:
 	@.ci/indent.sh
 
-# Debian packages, made and tried in bare roots: make packages SUITES="bookworm trixie"
+# all that is shipped, made and tried in bare roots: make packages SUITES="bookworm trixie"
 packages:
 	@.ci/packages.sh $(SUITES)
 

@@ -117,6 +117,16 @@ private_server()
 	echo "$root$(pg_bindir)/pg_config"
 }
 
+# The source of pg_flo 0.1, of which upgrades are tried: it is in the history of a clone only
+former_source()		# FOLDER
+{
+	local commit=fe77c9dc6ec09df2abddbeeaca4cbb99d6ad9172
+	git -C "$TOP" -c safe.directory="$TOP" cat-file -e "$commit^{commit}" 2>/dev/null || return 1
+	rm -rf "$1"
+	mkdir -p "$1"
+	git -C "$TOP" -c safe.directory="$TOP" archive "$commit" | tar -x -C "$1"
+}
+
 # An apt of one's own: private_apt FOLDER SOURCES_LINE... makes its configuration, for
 # which nothing is installed and only those archives exist; own_apt FOLDER
 # COMMAND... is apt-get with it, in FOLDER/download.  Nothing of the machine changes.

@@ -124,6 +124,7 @@ check "scripts parse"                       scripts_parse
 check "no line of a script is too wide"      width_of_perl
 check "tests replace nobody's functions"    replaces_nothing
 check "links of documents lead somewhere"    perl .ci/links.pl
+check "all files name one version"          perl .ci/meta.pl
 check "tests wait for states"               perl .ci/sleeps.pl t/*.pl t/*.pm t/*/*.pm suite/*.p[lm] sql_tests/*.sql
 
 # --- compilers ----------------------------------------------------------------------
