@@ -13,7 +13,9 @@ FloNatsClient - a plain NATS client, as a consumer of events would be one
 =head1 DESCRIPTION
 
 Knows nothing of pg_flo: it speaks the protocol of lines that NATS clients
-speak.  C<stream> reads what a JetStream stream holds, in its order.
+speak.  C<stream> reads what a JetStream stream holds, in its order; C<backup> takes a
+stream with its consumers out of the broker and C<restore> puts it there again, as the
+commands C<nats stream backup> and C<nats stream restore> do.
 
 =cut
 
@@ -198,6 +200,44 @@ sub stream
 	}
 	$self->api("CONSUMER.DELETE.$stream.$made->{name}");
 	return @messages;
+}
+
+# All of a stream, for restore(); what changes it meanwhile may be in it or not
+sub backup
+{
+	my ($other, $stream) = @_;
+	my $self = FloNatsClient->new($other->{port});
+	my $inbox = "$self->{inbox}.b";
+	my @pieces;
+
+	$self->subscribe($inbox);
+	my $said = $self->api("STREAM.SNAPSHOT.$stream", { deliver_subject => $inbox });
+	croak "backup of $stream: $said->{error}{description}" if $said->{error};
+	while (1)
+	{
+		my $message = $self->next(30) or croak "backup of $stream: no end";
+		last if $message->{data} eq '';
+		push @pieces, $message->{data};
+		$self->publish($message->{reply}, '');
+	}
+	return { stream => $stream, config => $said->{config}, state => $said->{state}, pieces => \@pieces };
+}
+
+# Of a stream that is not there
+sub restore
+{
+	my ($self, $backup) = @_;
+	my $stream = $backup->{stream};
+	my $said = $self->api("STREAM.RESTORE.$stream", { config => $backup->{config}, state => $backup->{state} });
+
+	for my $piece (@{ $backup->{pieces} }, '')
+	{
+		croak "restore of $stream: $said->{error}{description}" if $said->{error};
+		my $answer = $self->request($said->{deliver_subject}, $piece)->{data};
+		$said = { %$said, %{ JSON::PP::decode_json($answer) } } if $answer =~ /^\{/;
+	}
+	croak "restore of $stream: $said->{error}{description}" if $said->{error};
+	return;
 }
 
 1;

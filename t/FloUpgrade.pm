@@ -16,11 +16,12 @@ package FloUpgrade;
 use strict;
 use warnings;
 use Exporter 'import';
+use File::Basename qw(basename);
 use FloTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(skip_without_former former_node $former upgrade is_logged objects_of);
+our @EXPORT = qw(skip_without_former former_node former_copy install_over $former upgrade is_logged objects_of);
 
 our $former = $ENV{FLO_FORMER};
 
@@ -42,6 +43,42 @@ sub former_node
 {
 	my ($name, $nats, %param) = @_;
 	return flo_node($name, $nats, %param, install_path => $former);
+}
+
+=pod
+
+=head2 former_copy(), install_over($install_path)
+
+A copy of the server with pg_flo 0.1, for C<install_path>; the files of what is
+tested in the place of its own, as a package manager puts them there under a server
+that runs.
+
+=cut
+
+sub former_copy
+{
+	# the programs, their libraries and what they share lie below a folder of this name
+	my ($root, $path) = $former =~ m{^(.*?/former)(/.*)$} or die $former;
+	my $copy = "$PostgreSQL::Test::Utils::tmp_check/" . basename($0, '.pl');
+
+	system('cp', '-a', $root, $copy) == 0 or die 'cp';
+	return $copy . $path;
+}
+
+sub install_over
+{
+	my ($path) = @_;
+	for my $folder (qw(pkglibdir sharedir))
+	{
+		my ($from) = run_command([ 'pg_config', "--$folder" ]);
+		my ($to) = run_command([ "$path/bin/pg_config", "--$folder" ]);
+		for my $file (map { glob "$_/pg_flo*" } $folder eq 'sharedir' ? "$from/extension" : $from)
+		{
+			my $there = $to . substr $file, length $from;
+			system('cp', $file, "$there.new") == 0 && rename("$there.new", $there) or die "$there: $!";
+		}
+	}
+	return;
 }
 
 =pod

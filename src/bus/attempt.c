@@ -33,6 +33,10 @@
 /* Longest password that is read from a file */
 #define PASSWORD_MAX 1024
 
+/* Of credentials, which have the user's permissions in them; and how long a seed is there */
+#define SEED_FILE_MAX (256 * 1024)
+#define SEED_LENGTH 58
+
 const FloNatsFunctions *flo_bus_module = NULL;
 
 static void
@@ -78,14 +82,40 @@ read_password_file(void)
 	return password;
 }
 
+/*
+ * Of one that is cut, as while it is written, the library says no more than "invalid
+ * checksum".  The seed is at the end of either kind.
+ */
+static void
+check_seed(const char *path, const char *what)
+{
+	char	   *text = flo_files_read_secret(path, what, SEED_FILE_MAX);
+	bool		whole = false;
+
+	for (char *word = text; *word != '\0';)
+	{
+		size_t		len = strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567");
+
+		whole |= *word == 'S' && len == SEED_LENGTH;
+		word += Max(len, 1);
+	}
+	explicit_bzero(text, strlen(text));
+	pfree(text);
+	if (!whole)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("could not use %s \"%s\": it holds no whole seed", what, path),
+				 errhint("Who exchanges it while pg_flo runs writes another file and renames that.")));
+}
+
 /* What the library opens by name is looked at before, and called by name when it is not there */
 static void
 check_files(void)
 {
 	if (is_set(flo_nats_credentials_file))
-		flo_files_check(flo_nats_credentials_file, "NATS credentials file", true, 0);
+		check_seed(flo_nats_credentials_file, "NATS credentials file");
 	if (is_set(flo_nats_nkey_file))
-		flo_files_check(flo_nats_nkey_file, "NATS NKey file", true, 0);
+		check_seed(flo_nats_nkey_file, "NATS NKey file");
 	if (is_set(flo_nats_tls_ca_file))
 		flo_files_check(flo_nats_tls_ca_file, "NATS CA file", false, 0);
 	if (is_set(flo_nats_tls_cert_file))

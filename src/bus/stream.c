@@ -186,7 +186,8 @@ read_stream_info(FloJson json, FloStreamInfo *info)
 		!flo_json_get_uint64(state, "messages", &info->messages) ||
 		!flo_json_get_uint64(state, "bytes", &info->bytes) ||
 		!flo_json_get_uint64(state, "first_seq", &info->first_seq) ||
-		!flo_json_get_uint64(state, "last_seq", &info->last_seq))
+		!flo_json_get_uint64(state, "last_seq", &info->last_seq) ||
+		!flo_json_get_uint64(state, "consumer_count", &info->consumers))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("JetStream's information about a stream is incomplete")));

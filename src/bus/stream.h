@@ -38,6 +38,7 @@ typedef struct FloStreamInfo
 	uint64		bytes;
 	uint64		first_seq;		/* last_seq + 1 when empty */
 	uint64		last_seq;
+	uint64		consumers;
 	int64		max_bytes;		/* 0 = unlimited */
 	int64		max_age;		/* s, 0 = unlimited */
 	int			replicas;

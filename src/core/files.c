@@ -163,6 +163,12 @@ flo_files_read_secret(const char *path, const char *what, size_t limit)
 				 errmsg("%s \"%s\" is too large", what, path)));
 	}
 	text[len] = '\0';
+
+	/* being written at this moment, perhaps: not the same as no secret at all */
+	if (strspn(text, " \t\r\n") == strlen(text))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("%s \"%s\" is empty", what, path)));
 	return text;
 }
 

@@ -29,7 +29,8 @@ extern int	flo_files_open_own(int directory, const char *name, int flags, char *
  * The text of a file that holds a secret, with its end cut off like any other
  * string; palloc'd.  The file must be a regular one, and neither readable nor
  * writable by others, as with the server's TLS key (a group may read what
- * belongs to root).  A link may lead to it: whoever names a file may name any.
+ * belongs to root), and hold more than blanks.  A link may lead to it: whoever
+ * names a file may name any.
  * "what" begins the message ("password file").  Throws.
  */
 extern char *flo_files_read_secret(const char *path, const char *what, size_t limit);

@@ -327,7 +327,7 @@ void
 flo_consumer_fail_gap(XLogRecPtr position, XLogRecPtr from)
 {
 	flo_fail(ERRCODE_DATA_CORRUPTED,
-			 "The stream no longer holds what this worker needs: it was purged, expired or lost by the broker. Start over with flo.resync() at the source.",
+			 "The stream no longer holds what this worker needs: it was purged, expired or lost by the broker. Restore a newer backup of the broker, then flo.start_group(); else start over with flo.resync() at the source.",
 			 "gap: this worker has everything up to %X/%X, the stream goes on after %X/%X",
 			 LSN_FORMAT_ARGS(position), LSN_FORMAT_ARGS(from));
 }

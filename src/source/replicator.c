@@ -156,7 +156,7 @@ begin_session(Replicator *rep)
 	 */
 	flo_generation_announce(&rep->copy, rep->spec);
 	rep->published_seq = info.last_seq;
-	if (!flo_reports_await(rep->bus, rep->bucket, rep->retention, end.found,
+	if (!flo_reports_await(rep->bus, rep->bucket, rep->retention, &info, end.found,
 						   end.found ? end.newest.position : rep->identity.generation_start,
 						   confirmed_flush))
 		flo_replicator_begin_anew();	/* it may be the wrong broker */

@@ -91,10 +91,11 @@ flo_reports_forget_stale(FloBus *bus, const char *bucket, FloRetention *retentio
 }
 
 bool
-flo_reports_await(FloBus *bus, const char *bucket, FloRetention *retention, bool found,
-				  XLogRecPtr published, XLogRecPtr confirmed_flush)
+flo_reports_await(FloBus *bus, const char *bucket, FloRetention *retention,
+				  const FloStreamInfo *info, bool found, XLogRecPtr published,
+				  XLogRecPtr confirmed_flush)
 {
-	bool		is_new = !found && flo_retention_reports(retention) == NIL;
+	bool		is_new = flo_retention_reports(retention) == NIL && (!found || info->consumers > 0);
 	uint64		reloads = flo_reload_count;
 	FloClock	heard = 0;
 
@@ -109,7 +110,7 @@ flo_reports_await(FloBus *bus, const char *bucket, FloRetention *retention, bool
 		patient = heard == 0 || !flo_clock_passed(heard, REPORTS_TIMEOUT);
 		if (all ? !is_new || !patient : !patient || (!any && !is_new))
 			break;
-		if (is_new && !any)
+		if (is_new && !any && !found)
 			flo_state_set(FLO_STATE_WAITING, "for workers to report: the broker holds nothing of this group, and transactions up to %X/%X are gone from this server",
 						  LSN_FORMAT_ARGS(confirmed_flush));
 		else

@@ -29,11 +29,13 @@ extern void flo_reports_forget_stale(FloBus *bus, const char *bucket, FloRetenti
  * The stream ends before what the slot has let go of.  That is no loss when the
  * workers have it; those that run say so within seconds.  A broker that holds
  * nothing of the group, no report either, is a new one, or it was emptied: then
- * workers have to be led there first, and the last of them is to be heard.
+ * workers have to be led there first, and the last of them is to be heard.  So it is
+ * where the stream was restored without the bucket, which consumers give away.
  * "found": the stream holds a chunk.  False when the settings changed meanwhile.
  */
-extern bool flo_reports_await(FloBus *bus, const char *bucket, FloRetention *retention, bool found,
-							  XLogRecPtr published, XLogRecPtr confirmed_flush);
+extern bool flo_reports_await(FloBus *bus, const char *bucket, FloRetention *retention,
+							  const FloStreamInfo *info, bool found, XLogRecPtr published,
+							  XLogRecPtr confirmed_flush);
 
 /* Has a stream met its own limit, or nearly so? */
 extern bool flo_reports_stream_is_full(const FloStreamInfo *info);

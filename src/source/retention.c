@@ -244,6 +244,22 @@ flo_retention_all_have(FloRetention *retention, XLogRecPtr lsn)
 	return !XLogRecPtrIsInvalid(applied) && applied >= lsn;
 }
 
+const FloWorkerReport *
+flo_retention_lacks(FloRetention *retention, XLogRecPtr lsn)
+{
+	ListCell   *cell;
+
+	foreach(cell, retention->reports)
+	{
+		FloWorkerReport *report = lfirst(cell);
+
+		if (!is_waiting(retention, report) &&
+			(report->lsn < lsn || strcmp(report->generation, retention->generation) != 0))
+			return report;
+	}
+	return NULL;
+}
+
 bool
 flo_retention_all_read_pieces(FloRetention *retention)
 {

@@ -36,6 +36,9 @@ extern bool flo_retention_all_read_pieces(FloRetention *retention);
 /* Has every registered worker, and at least one, made this durable? */
 extern bool flo_retention_all_have(FloRetention *retention, XLogRecPtr lsn);
 
+/* One that has not, as far as is known; NULL when none has registered, or all have it */
+extern const FloWorkerReport *flo_retention_lacks(FloRetention *retention, XLogRecPtr lsn);
+
 /*
  * The position below which WAL is not needed any more: acknowledged at least
  * broker_sync_interval ago, or applied by every worker; with

@@ -218,6 +218,19 @@ flo_session_check_slot(const char *name)
 	return slot.confirmed_flush;
 }
 
+static void
+fail_gap(FloRetention *retention, XLogRecPtr published, XLogRecPtr confirmed_flush)
+{
+	const FloWorkerReport *lacks = flo_retention_lacks(retention, confirmed_flush);
+
+	flo_fail(ERRCODE_DATA_CORRUPTED,
+			 "Restore a newer backup of the broker, or flo.drop_consumer() a worker that is no more (flo.stream_status() has its name), then flo.start_group(). Otherwise flo.resync() starts a new generation.",
+			 "gap: the stream ends at %X/%X, transactions up to %X/%X are lost, and %s",
+			 LSN_FORMAT_ARGS(published), LSN_FORMAT_ARGS(confirmed_flush),
+			 lacks == NULL ? "no worker has registered yet" :
+			 psprintf("worker \"%s\" of database \"%s\" lacks them", lacks->worker, lacks->database));
+}
+
 void
 flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
 				  const FloChunkHeader *identity, uint64 recorded_epoch,
@@ -235,10 +248,7 @@ flo_session_begin(const FloStreamInfo *info, const FloStreamEnd *end,
 	if (published < confirmed_flush)
 	{
 		if (!flo_retention_all_have(retention, confirmed_flush))
-			flo_fail(ERRCODE_DATA_CORRUPTED,
-					 "The broker has lost data it had acknowledged, and the source has released the WAL: flo.resync() starts a new generation.",
-					 "gap: the stream ends at %X/%X, transactions up to %X/%X are lost",
-					 LSN_FORMAT_ARGS(published), LSN_FORMAT_ARGS(confirmed_flush));
+			fail_gap(retention, published, confirmed_flush);
 		published = from = confirmed_flush;
 	}
 	session->first = !end->found;
