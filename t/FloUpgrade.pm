@@ -55,28 +55,28 @@ that runs.
 
 =cut
 
+my %root;
+
+# In a folder of that name the server's files have the paths that they have on this machine
 sub former_copy
 {
-	# the programs, their libraries and what they share lie below a folder of this name
 	my ($root, $path) = $former =~ m{^(.*?/former)(/.*)$} or die $former;
 	my $copy = "$PostgreSQL::Test::Utils::tmp_check/" . basename($0, '.pl');
 
 	system('cp', '-a', $root, $copy) == 0 or die 'cp';
-	return $copy . $path;
+	$root{"$copy$path"} = $copy;
+	return "$copy$path";
 }
 
 sub install_over
 {
 	my ($path) = @_;
-	for my $folder (qw(pkglibdir sharedir))
+	my ($modules, $shared) = map { (run_command([ 'pg_config', $_ ]))[0] } qw(--pkglibdir --sharedir);
+
+	for my $file (glob "$modules/pg_flo*.so $shared/extension/pg_flo*")
 	{
-		my ($from) = run_command([ 'pg_config', "--$folder" ]);
-		my ($to) = run_command([ "$path/bin/pg_config", "--$folder" ]);
-		for my $file (map { glob "$_/pg_flo*" } $folder eq 'sharedir' ? "$from/extension" : $from)
-		{
-			my $there = $to . substr $file, length $from;
-			system('cp', $file, "$there.new") == 0 && rename("$there.new", $there) or die "$there: $!";
-		}
+		my $there = $root{$path} . $file;
+		system('cp', $file, "$there.new") == 0 && rename("$there.new", $there) or die "$there: $!";
 	}
 	return;
 }

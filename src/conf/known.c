@@ -98,12 +98,13 @@ forget(void)
 
 /*
  * Where the extension is still that of another library, nothing is known of what
- * is replicated: statements that concern it must not get lost.
+ * is replicated: statements that concern it must not get lost.  Where nothing leaves
+ * the database, none does.
  */
 static void
 refuse_other_version(void)
 {
-	Oid			former = flo_store_table("groups");
+	Oid			former = flo_store_table("replicators");
 
 	if (OidIsValid(former) && flo_store_other_version() != NULL && flo_store_has_rows(former))
 		flo_store_require_version();

@@ -378,6 +378,23 @@ changed_relations(bool *schemas)
 	return relations;
 }
 
+/* Is there, after the statement, one that a group could have? */
+static bool
+any_is_table(const List *relations)
+{
+	const ListCell *lc;
+
+	foreach(lc, relations)
+	{
+		char		kind = get_rel_relkind(lfirst_oid(lc));
+
+		if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) &&
+			get_rel_persistence(lfirst_oid(lc)) != RELPERSISTENCE_TEMP)
+			return true;
+	}
+	return false;
+}
+
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
@@ -389,7 +406,17 @@ at_transaction_end(XactEvent event, void *arg)
 		XactReadOnly || flo_compat_is_autovacuum())
 		return;
 	relations = changed_relations(&schemas);
-	if ((relations == NIL && !schemas) || flo_known_replicators() == NIL)
+	if (relations == NIL && !schemas)
+		return;
+
+	/*
+	 * with an extension of another version this would be refused: a view that
+	 * is in the way of its update has to be dropped, and temporary tables are
+	 * nobody's business
+	 */
+	if (!OidIsValid(flo_store_table("sources")) && !schemas && !any_is_table(relations))
+		return;
+	if (flo_known_replicators() == NIL)
 		return;
 	CommandCounterIncrement();
 	flo_naming_follow(flo_known_replicators(), relations, schemas);
