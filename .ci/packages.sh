@@ -60,7 +60,7 @@ building_root()		# SUITE
 	fi
 	rm -rf "$build/one" "$build/other" "$build/former" "$build/rpm"
 	unpack "$build/one"
-	unpack "$build/other/folder of another name"
+	unpack "$build/other/longer/folder"
 	install_in "$build" install build-essential dpkg-dev lintian rpm unzip
 	install_in "$build" build-dep "/one/pg-flo-$version"
 	touch "$build.ok"
@@ -78,7 +78,7 @@ same_packages()
 {
 	local package
 	for package in "$build"/one/*.deb; do
-		cmp "$package" "$build/other/folder of another name/$(basename "$package")" || die "a package depends on where it was made"
+		cmp "$package" "$build/other/longer/folder/$(basename "$package")" || die "a package depends on where it was made"
 	done
 }
 
@@ -120,7 +120,7 @@ for suite in "$@"; do
 	mkdir -p "$out/$suite"
 	cp "$build"/one/*.deb "$build"/one/*.dsc "$build"/one/*.tar.* "$build"/one/*.buildinfo "$build"/one/*.changes "$out/$suite/"
 	if [ "$suite" = "$1" ]; then
-		build_packages "/other/folder of another name" TZ=Asia/Tokyo LC_ALL=C LANGUAGE=de USER=somebody
+		build_packages "/other/longer/folder" TZ=Asia/Tokyo LC_ALL=C LANGUAGE=de USER=somebody
 		same_packages
 		rpm_packages
 	fi
