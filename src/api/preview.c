@@ -451,6 +451,7 @@ make_tuple(const Preview *preview, Jsonb *row, char missing, bool key_only, bool
 
 	tuple->natts = relation->natts;
 	tuple->values = palloc0((relation->natts + 1) * sizeof(FloValue));
+	tuple->compressed = NULL;
 	*datums = palloc0((relation->natts + 1) * sizeof(Datum));
 	for (int i = 0; i < relation->natts; i++)
 	{

@@ -268,6 +268,8 @@ static const FloField report_fields[] = {
 	{FLO_FIELD(FloWorkerReport, compares, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloWorkerReport, backfills, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloWorkerReport, pieces, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloWorkerReport, pglz, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloWorkerReport, lz4, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloWorkerReport, backfilled, FLO_FIELD_UINT32, FLO_OPTIONAL)},
 	{FLO_FIELD(FloWorkerReport, left_out, FLO_FIELD_TEXT, FLO_OPTIONAL), FLO_AT_MOST(1000)},
 	{FLO_FIELD(FloWorkerReport, backfilling, FLO_FIELD_UINT32, FLO_OPTIONAL)},

@@ -346,6 +346,8 @@ typedef struct FloWorkerReport
 								 * writes events */
 	bool		pieces;			/* it reads transactions that travel before
 								 * their commit */
+	bool		pglz;			/* it reads values compressed so, */
+	bool		lz4;			/* or so */
 	uint32		backfilled;		/* attempt of the newest one that it is
 								 * through with; 0 = none */
 	char	   *left_out;		/* why it has not taken that one's rows; NULL:

@@ -32,6 +32,7 @@
 #include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "wire/compressed.h"
 
 /* ms between two reports to the state bucket */
 #define REPORT_INTERVAL 500
@@ -118,6 +119,8 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 	report.copy_attempt = flo_progress_copy_attempt(w->progress);
 	report.compares = w->spec->sink == FLO_SINK_POSTGRES;
 	report.pieces = true;
+	report.pglz = FLO_METHODS_HERE & FLO_METHOD_PGLZ;
+	report.lz4 = FLO_METHODS_HERE & FLO_METHOD_LZ4;
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
 	flo_injection_point("report.before");

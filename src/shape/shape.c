@@ -682,6 +682,7 @@ copy_tuple(FloShape *shape, const FloTuple *from, FloTuple *to, int *room)
 		*room = from->natts;
 	}
 	to->natts = from->natts;
+	to->compressed = from->compressed;
 	memcpy(to->values, from->values, from->natts * sizeof(FloValue));
 	return to;
 }

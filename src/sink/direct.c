@@ -436,15 +436,74 @@ write_inserts(FloDirect *direct, const FloSinkHost *host)
 	write_entries(direct, host);
 }
 
+static bool
+write_all(FloDirect *direct, const FloSinkHost *host)
+{
+	if (!write_deletes(direct) || !write_updates(direct))
+		return false;
+	write_inserts(direct, host);
+	return true;
+}
+
+/* --- storage ------------------------------------------------------------- */
+
+static bool
+any_is_vain(const FloGather *gather)
+{
+	for (int i = 0; gather->vain != NULL && i < gather->target->natts; i++)
+		if (flo_gather_is_vain(gather, i))
+			return true;
+	return false;
+}
+
+static void
+set_storage(const FloGather *gather, TupleDesc desc, char from, char to)
+{
+	for (int i = 0; i < gather->target->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, gather->target->columns[i].attnum - 1);
+
+		if (flo_gather_is_vain(gather, i) && att->attstorage == from)
+			att->attstorage = to;
+	}
+}
+
+/*
+ * What the source's server could not make smaller, this one could not either, and would
+ * take long to find out.  It goes by what this process knows of the table: meanwhile that
+ * is that such columns are not to be compressed.
+ */
+static bool
+write_uncompressed(FloDirect *direct, const FloSinkHost *host)
+{
+	const FloGather *gather = direct->gather;
+	TupleDesc	desc = RelationGetDescr(direct->rel);
+	volatile bool done = false;
+
+	PinTupleDesc(desc);
+	set_storage(gather, desc, TYPSTORAGE_EXTENDED, TYPSTORAGE_EXTERNAL);
+	PG_TRY();
+	{
+		done = write_all(direct, host);
+	}
+	PG_FINALLY();
+	{
+		set_storage(gather, desc, TYPSTORAGE_EXTERNAL, TYPSTORAGE_EXTENDED);
+	}
+	PG_END_TRY();
+	ReleaseTupleDesc(desc);
+	return done;
+}
+
 bool
 flo_direct_write(FloGather *gather, const FloSinkHost *host)
 {
 	FloDirect	direct = {0};
+	bool		done;
 
 	begin(&direct, gather);
-	if (!write_deletes(&direct) || !write_updates(&direct))
-		return false;
-	write_inserts(&direct, host);
-	finish(&direct);
-	return true;
+	done = any_is_vain(gather) ? write_uncompressed(&direct, host) : write_all(&direct, host);
+	if (done)
+		finish(&direct);
+	return done;
 }

@@ -13,16 +13,22 @@
  */
 #include "postgres.h"
 
+#include "access/toast_compression.h"
 #include "catalog/pg_class.h"
 #include "common/hashfn.h"
 #include "core/compat.h"
 #include "core/error_context.h"
 #include "port/pg_bitutils.h"
 #include "sink/gather.h"
+#include "utils/datum.h"
 #include "utils/memutils.h"
+#include "wire/compressed.h"
 
 #define FLO_FIRST_ROOM	64
 #define FLO_FREE_SLOT	(-1)
+
+/* Values from so many bytes on are looked at for how they are stored */
+#define FLO_LONG_VALUE	512
 
 /* A slot may also stand for the key a moved row gets */
 #define FLO_MOVED_SLOT(net)		(-(net) - 2)
@@ -58,6 +64,7 @@ flo_gather_reset(FloGather *gather)
 	gather->nets = NULL;
 	gather->slots = NULL;
 	gather->run_bits = NULL;
+	gather->vain = gather->worthwhile = NULL;
 }
 
 /* --- keys ---------------------------------------------------------------- */
@@ -244,9 +251,52 @@ alloc_row(FloGather *gather)
 							  gather->target->natts * (sizeof(Datum) + 1));
 }
 
-static inline void
-read_value(FloTargetColumn *column, const FloValue *value, Datum *datum, char *kind)
+static void
+note_long(FloGather *gather, int column, bool vain)
 {
+	Size		size = gather->target->nwords * sizeof(uint64);
+
+	if (gather->vain == NULL)
+	{
+		gather->vain = MemoryContextAllocZero(gather->context, size);
+		gather->worthwhile = MemoryContextAllocZero(gather->context, size);
+	}
+	flo_bit_set(vain ? gather->vain : gather->worthwhile, column);
+}
+
+/*
+ * In the form that it came in, when that is how the column keeps it: then it need not
+ * be compressed.  What the type's function has made of it is compared, which has judged
+ * the value, and converted it to this encoding; keys are compared by their bytes here.
+ * What stays plain is noted.
+ */
+static Datum
+keep_form(FloGather *gather, int at, const FloTuple *tuple, const FloValue *value, Datum made)
+{
+	const FloTargetColumn *column = &gather->target->columns[at];
+	const FloCompressed *form = flo_compressed_form(tuple, value);
+	struct varlena *plain = (struct varlena *) DatumGetPointer(made);
+	char		method = CompressionMethodIsValid(column->compression) ? column->compression :
+		default_toast_compression;
+	bool		same = form != NULL && form->method == method &&
+		VARSIZE_ANY_EXHDR(plain) == value->len;
+
+	if (!same || form->datum == NULL || column->matched || column->in_key ||
+		memcmp(VARDATA_ANY(plain), value->data, value->len) != 0)
+	{
+		note_long(gather, at, same && form->datum == NULL);
+		return made;
+	}
+	pfree(plain);
+	return datumCopy(PointerGetDatum(form->datum), false, -1);
+}
+
+static inline void
+read_value(FloGather *gather, int at, const FloTuple *tuple, Datum *datum, char *kind)
+{
+	FloTargetColumn *column = &gather->target->columns[at];
+	const FloValue *value = &tuple->values[at];
+
 	switch (value->kind)
 	{
 		case FLO_VALUE_NULL:
@@ -260,6 +310,8 @@ read_value(FloTargetColumn *column, const FloValue *value, Datum *datum, char *k
 		default:
 			flo_error_context.column = column->name;
 			*datum = flo_convert(&column->converter, value);
+			if (unlikely(value->len >= FLO_LONG_VALUE) && column->compressed)
+				*datum = keep_form(gather, at, tuple, value, *datum);
 			*kind = FLO_ROW_VALUE;
 	}
 }
@@ -280,7 +332,7 @@ read_new(FloGather *gather, const FloTuple *tuple, FloLogged *logged)
 			kinds[i] = FLO_ROW_NULL;
 			continue;
 		}
-		read_value(&target->columns[i], &tuple->values[i], &row[i], &kinds[i]);
+		read_value(gather, i, tuple, &row[i], &kinds[i]);
 		if (unlikely(kinds[i] == FLO_ROW_UNCHANGED))
 			logged->partial = true;
 	}
@@ -305,7 +357,7 @@ read_old(FloGather *gather, const FloChange *change, FloLogged *logged)
 		if (column->matched ||
 			(complete && !column->generated &&
 			 flo_row_kinds(logged->new, target->natts)[i] == FLO_ROW_UNCHANGED))
-			read_value(column, &change->old.values[i], &row[i], &kinds[i]);
+			read_value(gather, i, &change->old, &row[i], &kinds[i]);
 	}
 	logged->old = row;
 	logged->old_is_key = change->old_is_key;

@@ -84,6 +84,13 @@ typedef struct FloGather
 	uint32		mask;
 	int		   *slots;
 
+	/*
+	 * Columns with long values that the source's server could not make
+	 * smaller, and with such as may be made so; NULL while there are none
+	 */
+	uint64	   *vain;
+	uint64	   *worthwhile;
+
 	/* a run: all changes are of one kind, and are written in order */
 	bool		run;
 	char		run_op;
@@ -102,6 +109,14 @@ typedef enum FloFit
 extern FloGather *flo_gather_create(MemoryContext parent);
 extern void flo_gather_begin(FloGather *gather, FloTarget *target, FloTraits *traits);
 extern FloFit flo_gather_add(FloGather *gather, const FloChange *change, XLogRecPtr commit_lsn);
+
+/* Is it in vain to compress what was gathered for this column? */
+static inline bool
+flo_gather_is_vain(const FloGather *gather, int column)
+{
+	return gather->vain != NULL && flo_bit_get(gather->vain, column) &&
+		!flo_bit_get(gather->worthwhile, column);
+}
 
 /* Forget everything that was gathered */
 extern void flo_gather_reset(FloGather *gather);

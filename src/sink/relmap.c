@@ -32,6 +32,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
 #include "core/error_context.h"
 #include "core/roles.h"
 #include "lib/stringinfo.h"
@@ -348,6 +349,26 @@ report_missing_columns(const FloTarget *target, const FloRelation *relation, Tup
 			 errhint("Add it to the destination table, or leave it out at the source with a column list of the publication.")));
 }
 
+/*
+ * Types whose binary form, as text, is what is kept of them, functions that judge it are
+ * the server's, and storage that the server may compress
+ */
+static bool
+may_be_compressed(Form_pg_attribute att)
+{
+	switch (att->atttypid)
+	{
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case BYTEAOID:
+		case JSONOID:
+			return att->attstorage == TYPSTORAGE_EXTENDED || att->attstorage == TYPSTORAGE_MAIN;
+		default:
+			return false;
+	}
+}
+
 static void
 map_columns(FloTarget *target, const FloRelation *relation, TupleDesc desc)
 {
@@ -376,6 +397,8 @@ map_columns(FloTarget *target, const FloRelation *relation, TupleDesc desc)
 		column->typmod = att->atttypmod;
 		column->typlen = att->attlen;
 		column->typbyval = att->attbyval;
+		column->compressed = !target->partitioned && may_be_compressed(att);
+		column->compression = att->attcompression;
 		column->generated = (att->attgenerated != '\0');
 		column->identity_always = (att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS);
 		flo_error_context.column = column->name;

@@ -38,6 +38,8 @@ typedef struct FloTargetColumn
 	int32		typmod;
 	int16		typlen;
 	bool		typbyval;
+	bool		compressed;		/* the server may keep it so */
+	char		compression;	/* by which method, as in pg_attribute */
 	bool		generated;		/* computed here: compared, never written */
 	bool		identity_always;	/* INSERT overrides it, UPDATE cannot
 									 * assign it */

@@ -65,6 +65,8 @@ typedef struct FloCopyPlan
 	uint32		attempt;
 	uint32		chunk_size;		/* the same for all, so that a range read
 								 * again gives the same chunks */
+	int			methods;		/* how values may be compressed
+								 * (compressed.h); likewise the same for all */
 	bool		binary;
 	FloCopySpace space;
 	int			spread;			/* copiers that may be at a relation that is

@@ -181,6 +181,7 @@ share_plan(Leader *l)
 		.position = l->copy.lsn
 	};
 
+	l->team.methods = flo_retention_methods(l->retention);
 	flo_team_share(&l->team, l->group, &identity, l->copy.attempt, 0);
 	l->task_tables = palloc(sizeof(Table *) * Max(l->team.plan->ntasks, 1));
 	for (int i = 0; i < l->team.plan->ntasks; i++)

@@ -517,6 +517,7 @@ flo_copier_run(const FloProcessArgs *args)
 		return;					/* the leader is gone, or needs no more
 								 * copiers */
 	flo_table_reader_open(&c->reader, context, c->plan->group, "copy", false);
+	c->reader.methods = c->plan->methods;
 	if (c->plan->backfill != 0)
 		c->reader.where = condition_of(c->plan->backfill, context);
 	while ((task = take_task(c)) != NULL)

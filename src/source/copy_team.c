@@ -117,6 +117,7 @@ flo_team_share(FloCopyTeam *t, const char *group, const FloChunkHeader *identity
 	plan->identity.from = plan->identity.upto = identity->position;
 	plan->attempt = attempt;
 	plan->backfill = backfill;
+	plan->methods = t->methods;
 	plan->chunk_size = (uint32) Min((int64) COPY_CHUNK_SIZE,
 									flo_bus_max_payload(t->bus) - PAYLOAD_ALLOWANCE);
 	flo_space_init(&plan->space);

@@ -22,6 +22,7 @@ typedef struct FloCopyTeam
 	const char *stream;			/* their rows go there */
 	const char *subject;		/* under this, and what follows it */
 	const char *description;	/* of the stream, with its owner */
+	int			methods;		/* how values may be compressed */
 
 	/* the plan */
 	List	   *ranges;			/* of FloCopyTask * */

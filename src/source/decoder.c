@@ -96,8 +96,11 @@ struct FloDecoder
 
 	/* of the change being decoded, NULL: none */
 	Relation	current;
+	ReorderBufferChange *row;
 	FloRowTable *table;
 	StringInfoData written;		/* by row_writer.c, to be compared */
+	StringInfoData compressed;	/* and as it is sent instead of pgoutput's */
+	int			methods;		/* of compression, see row_writer.h */
 
 	FloTableChoice *choice;		/* of the group's tables */
 	List	   *told;			/* OIDs of tables that are left out, and said
@@ -293,6 +296,22 @@ compare_row(FloDecoder *decoder, const char *data, int len)
 	resetStringInfo(&decoder->written);
 }
 
+/*
+ * pgoutput has sent a row, and shown how the table's rows are sent.  With values as they
+ * are compressed, which it does not know of, it is written here all the same.
+ */
+static bool
+write_compressed(FloDecoder *decoder)
+{
+	if (decoder->methods == 0 ||
+		!flo_row_table_writes(decoder->table, decoder->row, piece(decoder)))
+		return false;
+	resetStringInfo(&decoder->compressed);
+	flo_row_writer_change(decoder->table->writer, decoder->current, decoder->row,
+						  decoder->methods, &decoder->compressed);
+	return true;
+}
+
 static void
 emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bool last)
 {
@@ -309,6 +328,11 @@ emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, b
 		flo_row_table_note(decoder->table, decoder->current,
 						   ((PGOutputData *) context->output_plugin_private)->publications,
 						   piece(decoder), data);
+		if (write_compressed(decoder))
+		{
+			data = decoder->compressed.data;
+			len = decoder->compressed.len;
+		}
 	}
 	/* write_row() may have sent it already */
 	if (data[0] == FLO_OP_BEGIN && decoder->begun)
@@ -339,7 +363,7 @@ write_row(FloDecoder *decoder, LogicalDecodingContext *context, ReorderBufferTXN
 		decoder->emit(decoder->arg, InvalidTransactionId, out->data, out->len);
 	}
 	resetStringInfo(out);
-	flo_row_writer_change(decoder->table->writer, relation, change, out);
+	flo_row_writer_change(decoder->table->writer, relation, change, decoder->methods, out);
 	decoder->xid = decoder->streaming ? change->txn->xid : InvalidTransactionId;
 	decoder->emit(decoder->arg, decoder->xid, out->data, out->len);
 }
@@ -349,7 +373,7 @@ static void
 begin_comparison(FloDecoder *decoder, Relation relation, ReorderBufferChange *change)
 {
 	resetStringInfo(&decoder->written);
-	flo_row_writer_change(decoder->table->writer, relation, change, &decoder->written);
+	flo_row_writer_change(decoder->table->writer, relation, change, 0, &decoder->written);
 }
 
 static void
@@ -372,6 +396,7 @@ change_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn,
 		begin_comparison(decoder, relation, change);
 	((PGOutputData *) context->output_plugin_private)->binary = table->binary;
 	decoder->current = relation;
+	decoder->row = change;
 	decoder->change(context, txn, relation, change);
 	decoder->current = NULL;
 	if (decoder->written.len > 0)
@@ -660,6 +685,7 @@ flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 	initStringInfo(&decoder->truncated_ids);
 	initStringInfo(&decoder->truncated_parts);
 	initStringInfo(&decoder->written);
+	initStringInfo(&decoder->compressed);
 	flo_row_tables_init();
 	decoder_here = decoder;
 
@@ -675,6 +701,12 @@ flo_decoder_set_choice(FloDecoder *decoder, FloTableChoice *choice)
 {
 	decoder->choice = choice;
 	flo_row_tables_changed();
+}
+
+void
+flo_decoder_set_methods(FloDecoder *decoder, int methods)
+{
+	decoder->methods = methods;
 }
 
 Size

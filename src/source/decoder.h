@@ -48,6 +48,9 @@ extern void flo_decoder_set_origin(FloDecoder *decoder, FloOriginFilter origin);
  */
 extern void flo_decoder_set_choice(FloDecoder *decoder, FloTableChoice *choice);
 
+/* How values may be compressed as they travel (compressed.h); at any time, at first in no way */
+extern void flo_decoder_set_methods(FloDecoder *decoder, int methods);
+
 /*
  * Read one WAL record and decode it.  False when all flushed WAL has been
  * read.  On return no transaction is half emitted.

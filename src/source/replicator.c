@@ -218,6 +218,8 @@ housekeep(Replicator *rep, bool inside)
 	if (rep->opened)
 		flo_source_copy_may_fill();
 	rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->retention);
+	if (rep->decoder != NULL)
+		flo_decoder_set_methods(rep->decoder, flo_retention_methods(rep->retention));
 	flo_upkeep_purge(rep);
 	flo_presence_tell(rep);
 	flo_ddl_filter_announce(rep->ddl_filter, rep->bus, rep->bucket);

@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 #include "utils/uuid.h"
 #include "wire/chunk.h"
+#include "wire/compressed.h"
 
 /* Acknowledgements remembered; older and newer ones in between are merged */
 #define MAX_SAMPLES 256
@@ -269,6 +270,21 @@ flo_retention_all_read_pieces(FloRetention *retention)
 		if (!((FloWorkerReport *) lfirst(cell))->pieces)
 		return false;
 	return retention->reports != NIL;
+}
+
+int
+flo_retention_methods(FloRetention *retention)
+{
+	int			methods = retention->reports != NIL ? FLO_METHOD_PGLZ | FLO_METHOD_LZ4 : 0;
+	ListCell   *cell;
+
+	foreach(cell, retention->reports)
+	{
+		const FloWorkerReport *report = lfirst(cell);
+
+		methods &= (report->pglz ? FLO_METHOD_PGLZ : 0) | (report->lz4 ? FLO_METHOD_LZ4 : 0);
+	}
+	return methods;
 }
 
 XLogRecPtr

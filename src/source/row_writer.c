@@ -2,7 +2,8 @@
  * row_writer.c
  *		Rows as messages of the logical replication protocol.
  *
- * The bytes are those that pgoutput writes.  It looks up each column's type for
+ * The bytes are those that pgoutput writes, but for values that may travel as they
+ * are compressed (compressed.h).  It looks up each column's type for
  * each row and calls the type's function, which takes memory for its result;
  * here that is looked up once for a table, and the values that most columns have
  * go straight into the message.  What is done so depends on the function that
@@ -18,6 +19,7 @@
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
+#include "access/toast_compression.h"
 #include "access/transam.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
@@ -33,6 +35,7 @@
 #include "utils/syscache.h"
 #include "utils/uuid.h"
 #include "wire/change.h"
+#include "wire/compressed.h"
 
 /* The longest value that is written without asking for room, with what stands before it */
 #define FIXED_ROOM (1 + sizeof(uint32) + MAXINT8LEN + 1)
@@ -70,6 +73,7 @@ typedef struct FloColumnWriter
 	int			at;				/* in a row */
 	FloColumnWay way;
 	bool		varlena;
+	char		compression;	/* by which method the server tries; 0: none */
 	char		kind;			/* FLO_VALUE_* */
 	Oid			function;
 	bool		prepared;		/* the next is */
@@ -84,6 +88,13 @@ struct FloRowWriter
 	FloColumnWriter *columns;
 	Size		room;			/* for a row whose values are all fixed */
 	bool		user_types;
+
+	/*
+	 * of the row at hand: how values may be compressed, and how large they
+	 * are
+	 */
+	int			methods;
+	Size		expanded;
 
 	/* a row that was taken apart */
 	Datum	   *values;
@@ -156,6 +167,15 @@ text_way(Oid function)
 	}
 }
 
+static char
+compression(Form_pg_attribute att)
+{
+	if (att->attstorage != TYPSTORAGE_EXTENDED && att->attstorage != TYPSTORAGE_MAIN)
+		return InvalidCompressionMethod;
+	return CompressionMethodIsValid(att->attcompression) ? att->attcompression :
+		default_toast_compression;
+}
+
 static void
 prepare_column(FloRowWriter *writer, FloColumnWriter *column, Form_pg_attribute att, bool binary)
 {
@@ -167,6 +187,7 @@ prepare_column(FloRowWriter *writer, FloColumnWriter *column, Form_pg_attribute 
 	type = (Form_pg_type) GETSTRUCT(tuple);
 	column->at = att->attnum - 1;
 	column->varlena = att->attlen == -1;
+	column->compression = compression(att);
 	if (binary && OidIsValid(type->typsend))
 	{
 		column->kind = FLO_VALUE_BINARY;
@@ -296,25 +317,59 @@ put_bytes(const FloRowWriter *writer, StringInfo out, const char *data, Size len
 }
 
 /*
+ * As it is compressed; or plain, and marked, when the server keeps it elsewhere and has
+ * not compressed it, as it will have tried.  Text of another encoding than the message's
+ * would have to be expanded by a reader anyway.  The kind of the value was written already.
+ */
+static bool
+put_compressed(FloRowWriter *writer, const FloColumnWriter *column, StringInfo out,
+			   const struct varlena *stored, bool elsewhere)
+{
+	bool		vain = elsewhere && VARATT_IS_4B_U(stored) && writer->methods != 0 &&
+		column->compression != InvalidCompressionMethod;
+
+	if (column->way == WAY_TEXT && pg_get_client_encoding() != GetDatabaseEncoding())
+		return false;
+	if (vain)
+	{
+		out->len--;
+		flo_compressed_put_plain(out, column->kind, column->compression, VARDATA(stored),
+								 VARSIZE(stored) - VARHDRSZ);
+		return true;
+	}
+	if (!flo_compressed_travels(stored, writer->methods) ||
+		writer->expanded + flo_compressed_plain_len(stored) > FLO_EXPANDED_MAX)
+		return false;
+	writer->expanded += flo_compressed_plain_len(stored);
+	out->len--;
+	flo_compressed_put(out, column->kind, stored);
+	return true;
+}
+
+/*
  * Text or bytes.  What is kept in one piece, or was put together in memory from
  * the pieces that WAL had, is copied from where it is.
  */
 static void
-put_varlena(const FloRowWriter *writer, StringInfo out, Datum value, bool is_text)
+put_varlena(FloRowWriter *writer, const FloColumnWriter *column, StringInfo out, Datum value)
 {
+	bool		is_text = column->way == WAY_TEXT;
 	struct varlena *stored = (struct varlena *) DatumGetPointer(value);
 	struct varlena *plain = stored;
 	char	   *data;
 	char	   *sent;
 	Size		len;
+	bool		elsewhere = VARATT_IS_EXTERNAL_INDIRECT(plain);
 
-	if (VARATT_IS_EXTERNAL_INDIRECT(plain))
+	if (elsewhere)
 	{
 		struct varatt_indirect pointer;
 
 		VARATT_EXTERNAL_GET_POINTER(pointer, plain);
 		plain = stored = pointer.pointer;
 	}
+	if (put_compressed(writer, column, out, stored, elsewhere))
+		return;
 	plain = pg_detoast_datum_packed(plain);
 	data = VARDATA_ANY(plain);
 	len = VARSIZE_ANY_EXHDR(plain);
@@ -410,15 +465,13 @@ put_by_function(const FloRowWriter *writer, FloColumnWriter *column, StringInfo 
 
 /* What has no fixed length, and is not short */
 static void
-put_long(const FloRowWriter *writer, FloColumnWriter *column, StringInfo out, Datum value)
+put_long(FloRowWriter *writer, FloColumnWriter *column, StringInfo out, Datum value)
 {
 	switch (column->way)
 	{
 		case WAY_TEXT:
-			put_varlena(writer, out, value, true);
-			break;
 		case WAY_BYTES:
-			put_varlena(writer, out, value, false);
+			put_varlena(writer, column, out, value);
 			break;
 		case WAY_NUMERIC:
 			if (put_numeric(writer, out, value))
@@ -514,17 +567,19 @@ put_row(FloRowWriter *writer, Relation relation, HeapTuple tuple, char kind, Str
 }
 
 static void
-put_head(FloRowWriter *writer, char op, Relation relation, StringInfo out)
+put_head(FloRowWriter *writer, char op, Relation relation, int methods, StringInfo out)
 {
 	char	   *to = make_room(writer, out, 0);
 
+	writer->methods = methods;
+	writer->expanded = 0;
 	to = put32(put8(to, op), RelationGetRelid(relation));
 	out->len = to - out->data;
 }
 
 void
 flo_row_writer_change(FloRowWriter *writer, Relation relation, ReorderBufferChange *change,
-					  StringInfo out)
+					  int methods, StringInfo out)
 {
 	HeapTuple	old_row = flo_compat_old_row(change);
 	HeapTuple	new_row = flo_compat_new_row(change);
@@ -532,7 +587,7 @@ flo_row_writer_change(FloRowWriter *writer, Relation relation, ReorderBufferChan
 	char		op = change->action == REORDER_BUFFER_CHANGE_INSERT ? FLO_OP_INSERT :
 		change->action == REORDER_BUFFER_CHANGE_UPDATE ? FLO_OP_UPDATE : FLO_OP_DELETE;
 
-	put_head(writer, op, relation, out);
+	put_head(writer, op, relation, methods, out);
 	if (op != FLO_OP_INSERT && old_row != NULL)
 		put_row(writer, relation, old_row,
 				relation->rd_rel->relreplident == REPLICA_IDENTITY_FULL ? 'O' : 'K', out);
@@ -544,11 +599,11 @@ flo_row_writer_change(FloRowWriter *writer, Relation relation, ReorderBufferChan
 
 void
 flo_row_writer_insert(FloRowWriter *writer, Relation relation, const Datum *values,
-					  const bool *isnull, StringInfo out)
+					  const bool *isnull, int methods, StringInfo out)
 {
 	MemoryContext old = MemoryContextSwitchTo(writer->scratch);
 
-	put_head(writer, FLO_OP_INSERT, relation, out);
+	put_head(writer, FLO_OP_INSERT, relation, methods, out);
 	appendStringInfoCharMacro(out, 'N');
 	put_tuple(writer, out, values, isnull);
 	MemoryContextSwitchTo(old);

@@ -30,13 +30,15 @@ extern bool flo_row_writer_uses_user_types(const FloRowWriter *writer);
 
 /*
  * Append the message of an INSERT, UPDATE or DELETE to "out".  The writer must be
- * of the relation as it is now.  As pgoutput does, in the reorder buffer's transaction.
+ * of the relation as it is now.  As pgoutput does, in the reorder buffer's transaction;
+ * but text and bytes that the server has compressed by one of "methods" (compressed.h)
+ * stay so, and with any of these what it has tried to compress is marked.
  */
 extern void flo_row_writer_change(FloRowWriter *writer, Relation relation,
-								  ReorderBufferChange *change, StringInfo out);
+								  ReorderBufferChange *change, int methods, StringInfo out);
 
 /* The same for a row that was taken apart; what is stored out of line counts as unchanged */
 extern void flo_row_writer_insert(FloRowWriter *writer, Relation relation, const Datum *values,
-								  const bool *isnull, StringInfo out);
+								  const bool *isnull, int methods, StringInfo out);
 
 #endif

@@ -249,6 +249,19 @@ flo_reading_scan(FloReading *r, BlockNumber first, BlockNumber end)
 	return table_beginscan_tidrange(r->relation, GetActiveSnapshot(), &low, &high);
 }
 
+/* A value that is kept out of line, in memory, and seen to be so, as decoding shows it */
+static Datum
+fetch(struct varlena *value)
+{
+	struct varatt_indirect pointer;
+	struct varlena *fetched = palloc(INDIRECT_POINTER_SIZE);
+
+	pointer.pointer = detoast_external_attr(value);
+	SET_VARTAG_EXTERNAL(fetched, VARTAG_INDIRECT);
+	memcpy(VARDATA_EXTERNAL(fetched), &pointer, sizeof(pointer));
+	return PointerGetDatum(fetched);
+}
+
 /* With all its values in memory: what is out of line would travel as "unchanged" */
 static void
 complete_row(FloReading *r, TupleTableSlot *row)
@@ -264,7 +277,7 @@ complete_row(FloReading *r, TupleTableSlot *row)
 			continue;
 		value = (struct varlena *) DatumGetPointer(row->tts_values[i]);
 		if (VARATT_IS_EXTERNAL(value))
-			row->tts_values[i] = PointerGetDatum(detoast_external_attr(value));
+			row->tts_values[i] = fetch(value);
 	}
 }
 
@@ -326,7 +339,7 @@ flo_reading_row(FloTableReader *reader, FloReading *r)
 	resetStringInfo(&reader->message);
 	complete_row(r, slot);
 	flo_row_writer_insert(r->writer, r->published, slot->tts_values, slot->tts_isnull,
-						  &reader->message);
+						  reader->methods, &reader->message);
 	return r->ruled && !shape_row(reader) ? FLO_ROW_DROPPED : FLO_ROW_READ;
 }
 

@@ -25,6 +25,7 @@ typedef struct FloTableReader
 	const char *purpose;		/* "copy": what begins again when a table was
 								 * changed */
 	bool		text;			/* no value in binary form */
+	int			methods;		/* how values may be compressed (compressed.h) */
 	const char *where;			/* a condition; NULL = all rows */
 	Oid			owner;			/* of the group: evaluates it */
 

@@ -4,7 +4,8 @@
  *
  * Turns one message of pgoutput into a FloChange without copying: values
  * point into the message, and the arrays that hold them belong to the parser
- * and only ever grow, so that a row costs no allocation.  Every length is
+ * and only ever grow, so that a row costs no allocation.  Values that come
+ * compressed are expanded, once, for everybody.  Every length is
  * checked against what is left of the message before it is used, since the
  * bytes come from the network; whatever does not fit is an error 08P01.
  *
@@ -34,6 +35,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "wire/change.h"
+#include "wire/compressed.h"
 
 /* Bits in the messages */
 #define FLO_COLUMN_IS_KEY		0x01
@@ -85,6 +87,8 @@ struct FloChangeParser
 	int			old_room;
 	int			new_room;
 	int			truncated_room;
+	MemoryContext expanded_context; /* of values that came compressed */
+	uint64		expanded;		/* their bytes */
 	MemoryContext truncated_context;	/* of the parts of the last TRUNCATE */
 };
 
@@ -206,6 +210,8 @@ flo_change_parser_create(MemoryContext context)
 	parser->encoding = GetDatabaseEncoding();
 	parser->relations = flo_relations_create(context, 64, NULL);
 	parser->room = flo_room_create(context);
+	parser->expanded_context = AllocSetContextCreate(context, "pg_flo expanded values",
+													 ALLOCSET_SMALL_SIZES);
 	create_types(parser);
 	return parser;
 }
@@ -214,6 +220,16 @@ void
 flo_change_begin_chunk(FloChangeParser *parser)
 {
 	parser->chunk++;
+}
+
+/* The values of the message before */
+static inline void
+forget_expanded(FloChangeParser *parser)
+{
+	if (likely(parser->expanded == 0))
+		return;
+	MemoryContextReset(parser->expanded_context);
+	parser->expanded = 0;
 }
 
 /* Types went, or are others: relations are read anew when they are described again */
@@ -267,6 +283,8 @@ flo_change_forget(FloChangeParser *parser, FloChangeForgotten forgotten, void *a
 void
 flo_change_make_room(FloChangeParser *parser, FloChangeForgotten forgotten, void *arg)
 {
+	/* what is measured is tables */
+	forget_expanded(parser);
 	if (!flo_room_is_needed(parser->room, 0))
 		return;
 	forget_relations(parser, KEPT_CHUNKS, forgotten, arg);
@@ -465,6 +483,39 @@ grow_values(FloChangeParser *parser, FloTuple *tuple, int *room, int natts)
 	*room = new_room;
 }
 
+/*
+ * A value as the source's server has compressed it, or as it is when that gains nothing:
+ * from here on it is of the kind that it names
+ */
+static void
+parse_compressed(FloChangeParser *parser, FloCursor *cursor, FloTuple *tuple, FloValue *value)
+{
+	char		kind = (char) take_byte(cursor);
+	char		letter = (char) take_byte(cursor);
+	uint32		plain_len = take_uint32(cursor);
+	uint32		len = take_uint32(cursor);
+	FloCompressed *compressed;
+	MemoryContext old;
+
+	need(cursor, len);
+	if (kind != FLO_VALUE_TEXT && kind != FLO_VALUE_BINARY)
+		malformed(cursor, "unknown kind of compressed value");
+	parser->expanded += plain_len > len ? plain_len : 1;
+	if (parser->expanded > FLO_EXPANDED_MAX)
+		malformed(cursor, "its compressed values are too large");
+	old = MemoryContextSwitchTo(parser->expanded_context);
+	compressed = flo_compressed_read(letter, cursor->next, len, plain_len);
+	MemoryContextSwitchTo(old);
+	if (compressed == NULL)
+		malformed(cursor, "a compressed value cannot be expanded");
+	cursor->next += len;
+	compressed->next = tuple->compressed;
+	tuple->compressed = compressed;
+	value->kind = kind;
+	value->len = plain_len;
+	value->data = compressed->plain;
+}
+
 static void
 parse_tuple(FloChangeParser *parser, FloCursor *cursor, const FloRelation *relation,
 			FloTuple *tuple, int *room)
@@ -480,6 +531,7 @@ parse_tuple(FloChangeParser *parser, FloCursor *cursor, const FloRelation *relat
 		grow_values(parser, tuple, room, natts);
 
 	tuple->natts = natts;
+	tuple->compressed = NULL;
 	for (value = tuple->values, end = value + natts; value < end; value++)
 	{
 		value->kind = (char) take_byte(cursor);
@@ -496,6 +548,9 @@ parse_tuple(FloChangeParser *parser, FloCursor *cursor, const FloRelation *relat
 				need(cursor, value->len);
 				value->data = cursor->next;
 				cursor->next += value->len;
+				break;
+			case FLO_VALUE_COMPRESSED:
+				parse_compressed(parser, cursor, tuple, value);
 				break;
 			default:
 				malformed(cursor, "unknown kind of value");
@@ -679,6 +734,7 @@ flo_change_parse(FloChangeParser *parser, char *data, uint32 len)
 	FloChange  *change = &parser->change;
 	FloCursor	cursor;
 
+	forget_expanded(parser);
 	cursor.next = data;
 	cursor.end = data + len;
 	cursor.op = '?';

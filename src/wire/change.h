@@ -4,8 +4,8 @@
  *
  * The bytes are those of PostgreSQL's "Logical Replication Message Formats",
  * protocol version 2 without streaming.  Pointers in the result point into
- * the message; the arrays belong to the parser and are reused by the next
- * call.  A value's byte after the end (data[len]) may be overwritten by the
+ * the message, those of values that came compressed to memory of the parser's;
+ * that and the arrays are reused by the next call.  A value's byte after the end (data[len]) may be overwritten by the
  * reader and must be restored: that lets text go to input functions in place.
  */
 #ifndef FLO_CHANGE_H
@@ -41,6 +41,8 @@ typedef enum FloOp
 #define FLO_VALUE_UNCHANGED	'u' /* unchanged TOAST value, not sent */
 #define FLO_VALUE_TEXT		't'
 #define FLO_VALUE_BINARY	'b'
+#define FLO_VALUE_COMPRESSED	'z' /* on the wire alone: text or binary, see
+									 * compressed.h */
 
 typedef struct FloValue
 {
@@ -53,6 +55,7 @@ typedef struct FloTuple
 {
 	int			natts;
 	FloValue   *values;
+	struct FloCompressed *compressed;	/* the form that some of them came in */
 } FloTuple;
 
 typedef struct FloColumn

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "libpq/pqformat.h"
+#include "wire/compressed.h"
 #include "wire/encode.h"
 
 static void
@@ -19,7 +20,16 @@ put_tuple(StringInfo buf, char mark, const FloTuple *tuple)
 	for (int i = 0; i < tuple->natts; i++)
 	{
 		const FloValue *value = &tuple->values[i];
+		const FloCompressed *compressed = flo_compressed_form(tuple, value);
 
+		if (compressed != NULL)
+		{
+			if (compressed->datum != NULL)
+				flo_compressed_put(buf, value->kind, compressed->datum);
+			else
+				flo_compressed_put_plain(buf, value->kind, compressed->method, value->data, value->len);
+			continue;
+		}
 		pq_sendbyte(buf, value->kind);
 		if (value->kind != FLO_VALUE_TEXT && value->kind != FLO_VALUE_BINARY)
 			continue;
