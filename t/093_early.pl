@@ -128,6 +128,31 @@ ok(wait_until($source, 'postgres',
 	'... which count now');
 sound('one');
 
+# --- 42: what is described before a commit of pieces is described anew behind it ---------------------
+
+# nothing of it is left for its commit, so that this is in one chunk with a row before it and one behind
+$session = session();
+$xid = xid($session);
+fill($session, 't', 300001, 304000);
+$session->query_safe('SAVEPOINT a');
+fill($session, 't', 320001, 328000);
+published();
+$session->query_safe('ROLLBACK TO a');
+published();
+ok(held($xid), 'pieces');
+my $pid = pid_of($source, 'g', 'replicator');
+kill 'STOP', $pid;
+sql("INSERT INTO u VALUES (310001, 'before'); INSERT INTO t VALUES (310001, 'before')");
+$session->query_safe('COMMIT');
+$session->quit;
+sql("INSERT INTO u VALUES (310002, 'behind'); INSERT INTO t VALUES (310002, 'behind')");
+kill 'CONT', $pid;
+published();
+my ($first) = grep { $_->{rows}[0] && $_->{rows}[0] eq 't I 310001' } @{ $reader->{transactions} };
+my ($behind) = grep { $_->{rows}[0] && $_->{rows}[0] eq 't I 310002' } @{ $reader->{transactions} };
+is("$first->{seq} $behind->{seq}", join(' ', (of_xid($xid)->{seq}) x 2), 'they are in one chunk');
+sound('described anew');
+
 # --- several at a time, one rolled back, small ones between ---------------------------------------
 
 my @sessions = map { session() } 1 .. 3;
@@ -156,7 +181,7 @@ $xid = xid($session);
 fill($session, 't', 5000001, 5008000);
 published();
 ok(held($xid), 'published');
-my $pid = pid_of($source, 'g', 'replicator');
+$pid = pid_of($source, 'g', 'replicator');
 sql("SELECT pg_terminate_backend($pid)");
 wait_other_pid($source, 'g', 'replicator', $pid);
 fill($session, 't', 5008001, 5016000);
