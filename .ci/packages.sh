@@ -15,6 +15,7 @@
 # debian/tests/smoke does.  Packages, and a summary of them, are in tmp_packages/.
 #
 #	FLO_ROOTS	where the roots are kept, and more: roots.sh
+#	DEB_BUILD_OPTIONS	noopt for a quick look
 set -eu
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/roots.sh"
@@ -70,8 +71,9 @@ build_packages()	# FOLDER WORDS_OF_ENVIRONMENT...
 {
 	local folder="$1/pg-flo-$version"
 	shift
-	quietly "dpkg-buildpackage failed in $folder" inside "$build" env "$@" sh -c 'cd "$0" && pg_buildext updatecontrol &&
-		DEB_BUILD_OPTIONS="parallel='"$jobs"' nocheck" MAKEFLAGS=-j'"$jobs"' dpkg-buildpackage -us -uc' "$folder"
+	quietly "dpkg-buildpackage failed in $folder" inside "$build" \
+		env "$@" DEB_BUILD_OPTIONS="parallel=$jobs nocheck ${DEB_BUILD_OPTIONS:-}" MAKEFLAGS="-j$jobs" \
+		sh -c 'cd "$0" && pg_buildext updatecontrol && dpkg-buildpackage -us -uc' "$folder"
 }
 
 same_packages()
@@ -82,11 +84,11 @@ same_packages()
 	done
 }
 
-# pg_flo 0.1 had no packages: its files, with what those of today depend on
+# pg_flo 0.1 had no packages: its files, made in haste, with what those of today depend on
 former_package()	# PACKAGE
 {
 	local root=/former/root
-	quietly "pg_flo 0.1 could not be built" inside "$build" sh -c "cd /former && make -s -j$jobs COPT=-w all && make -s COPT=-w DESTDIR=$root install"
+	quietly "pg_flo 0.1 could not be built" inside "$build" sh -c "cd /former && make -s -j$jobs COPT='-w -O0' install DESTDIR=$root"
 	mkdir "$build$root/DEBIAN"
 	dpkg-deb -f "$1" Package Architecture Maintainer Depends Description >"$build$root/DEBIAN/control"
 	echo "Version: 0.1-1" >>"$build$root/DEBIAN/control"
@@ -149,4 +151,13 @@ for suite in "$@"; do
 	inside "$build" sh -c "apt-get -qq -y purge 'postgresql-*-pg-flo'" >/dev/null 2>&1
 	unmount_all
 done
-(cd "$out" && find . -name '*.deb' -o -name '*.rpm' -o -name '*.zip' | sort | xargs ls -l)
+
+# --- what is in them ---------------------------------------------------------------
+
+for package in "$out"/*/*.deb; do
+	case $package in *-dbgsym_*) continue ;; esac
+	echo "$(stat -c %s "$package") bytes: ${package#"$out"/}, $(dpkg-deb -f "$package" Installed-Size) kB installed"
+	dpkg-deb -c "$package" | awk '$3 > 0 { print "  " $3 " " substr($6, 2) }'
+done >"$out/summary"
+ls -l "$out"/*.rpm "$out"/*.zip >>"$out/summary"
+grep -v '^  ' "$out/summary"
