@@ -48,7 +48,10 @@ SELECT pg_temp.rule('eq', '{"value": "angry"}', 'm');
 SELECT pg_temp.rule('eq', '{"value": "{}"}', 'j');
 SELECT pg_temp.rule('contains', '{"value": "1"}', 'n');
 SELECT pg_temp.rule('gt', '{"value": 1}', 'no_such_column');
-SELECT pg_temp.rule('gt', '{"value": 1}', 'twice');
+-- values of stored generated columns are sent since 18
+SELECT r LIKE CASE WHEN current_setting('server_version_num')::int >= 180000 THEN 'accepted'
+	ELSE '428C9 | column "twice" of table "public.t" is generated, and its values are not sent | It is made of other columns where the row is written: %' END
+  FROM pg_temp.rule('gt', '{"value": 1}', 'twice') r;
 
 -- expressions
 SELECT e, pg_temp.rule('expression', jsonb_build_object('expression', e))
