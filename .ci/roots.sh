@@ -1,7 +1,7 @@
 # Bare roots of other releases, made by debootstrap and kept; sourced after common.sh.
 #
 #	FLO_ROOTS	where they are kept (default /var/cache/pg_flo-roots)
-#	FLO_MIRROR	where debootstrap takes Debian's packages from
+#	FLO_MIRROR	where Debian's packages are taken from
 #	FLO_UBUNTU	the same for Ubuntu's
 
 roots=${FLO_ROOTS:-/var/cache/pg_flo-roots}
@@ -12,20 +12,26 @@ need_roots()
 	command -v debootstrap >/dev/null || die "debootstrap is missing"
 }
 
-# "noble" is Ubuntu's, where Debian lacks a server version; all others are Debian's
+debian=${FLO_MIRROR:-http://deb.debian.org/debian}
+
+# "noble" is Ubuntu's, where Debian lacks a server version; all others are Debian's.
+# "experimental" is sid, to which new_root adds the server that is not released yet.
 bare_root()			# SUITE
 {
-	local script='' mirror=${FLO_MIRROR:-http://deb.debian.org/debian} components=main
+	local script='' mirror=$debian components=main suite=$1
 	[ -e "$roots/$1.ok" ] && return 0
 	mkdir -p "$roots"
 	rm -rf "${roots:?}/$1"
-	if [ "$1" = noble ]; then
-		mirror=${FLO_UBUNTU:-http://archive.ubuntu.com/ubuntu}
-		components=main,universe
-	fi
-	[ -e "/usr/share/debootstrap/scripts/$1" ] || script=/usr/share/debootstrap/scripts/$([ "$1" = noble ] && echo gutsy || echo sid)
+	case $1 in
+		noble)
+			mirror=${FLO_UBUNTU:-http://archive.ubuntu.com/ubuntu}
+			components=main,universe
+			;;
+		experimental) suite=sid ;;
+	esac
+	[ -e "/usr/share/debootstrap/scripts/$suite" ] || script=/usr/share/debootstrap/scripts/$([ "$1" = noble ] && echo gutsy || echo sid)
 	# shellcheck disable=SC2086
-	debootstrap --variant=minbase --components="$components" "$1" "$roots/$1" "$mirror" $script >"$roots/$1.log" 2>&1 ||
+	debootstrap --variant=minbase --components="$components" "$suite" "$roots/$1" "$mirror" $script >"$roots/$1.log" 2>&1 ||
 		die "debootstrap $1 failed: $roots/$1.log"
 	touch "$roots/$1.ok"
 }
@@ -70,5 +76,10 @@ new_root()			# SUITE ROOT
 	echo force-unsafe-io >"$2/etc/dpkg/dpkg.cfg.d/pg-flo"
 	# a mirror that stands still will do; what it has is signed all the same
 	echo 'Acquire::Check-Valid-Until "false";' >"$2/etc/apt/apt.conf.d/90pg-flo"
+	if [ "$1" = experimental ]; then
+		# of its packages the server's alone, with the libpq that goes with it
+		echo "deb $debian experimental main" >"$2/etc/apt/sources.list.d/experimental.list"
+		printf 'Package: src:postgresql-*\nPin: release a=experimental\nPin-Priority: 900\n' >"$2/etc/apt/preferences.d/experimental"
+	fi
 	inside "$2" apt-get -qq update
 }

@@ -17,7 +17,8 @@ set -u
 . "$(dirname "$0")/common.sh"
 
 MIN_MAJOR=15
-MAX_MAJOR=18
+MAX_MAJOR=18	# of those that are installed; later ones are tried before their release
+TRIED_MAJOR=19
 MIN_NATS_SERVER=2.9
 MIN_NATS_C=3.4.1
 
@@ -158,7 +159,7 @@ fi
 
 have_pgxs || die "\"$PG_CONFIG --pgxs\" names no existing file even now: set PG_CONFIG"
 major=$(pg_major)
-[ "$major" -ge $MIN_MAJOR ] && [ "$major" -le $MAX_MAJOR ] ||
+[ "$major" -ge $MIN_MAJOR ] && [ "$major" -le $TRIED_MAJOR ] ||
 	die "PostgreSQL $major is not supported (only $MIN_MAJOR to $MAX_MAJOR): set PG_CONFIG"
 
 # at_least WANTED FOUND, both with dots

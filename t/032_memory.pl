@@ -18,6 +18,8 @@ my $source = flo_node('source', $nats, conf => $conf);
 my $dest = flo_node('dest', $nats, conf => $conf);
 my $directory = PostgreSQL::Test::Utils::tempdir();
 my @members = ([ $source, 'replicator' ], [ $dest, 'postgres' ], [ $dest, 'file' ]);
+# a process is promised to take 10 MB at most (doc/operations.md); since 18 it knows a table by more bytes
+my $most = 9500000;
 
 # Bytes in all memory contexts of a member, and those used of the topmost one
 sub memory
@@ -115,7 +117,7 @@ my @whole = rounds(301, 400);
 for my $i (0 .. 2)
 {
 	cmp_ok($whole[$i][0] - $half[$i][0], '<', 3000000, "400 tables take no more than 200 do: $members[$i][1]");
-	cmp_ok($whole[$i][0], '<', 9000000, 'and little');
+	cmp_ok($whole[$i][0], '<', $most, 'and little');
 }
 like(substr(slurp_file($source->logfile), $log), qr/starting logical decoding for slot/,
 	'the plugin was given another life');
@@ -147,7 +149,7 @@ is($dest->safe_psql('postgres', "SELECT md5(string_agg(t::text, ',' ORDER BY n, 
 for my $i (0 .. 2)
 {
 	my ($total) = memory(@{ $members[$i] });
-	cmp_ok($total, '<', 9000000, "within the memory for it: $members[$i][1]");
+	cmp_ok($total, '<', $most, "within the memory for it: $members[$i][1]");
 }
 is(scalar(grep { $_->{Type} eq 'INSERT' && $_->{Table} =~ /^live/ } file_events($directory)), 240,
 	'each of their rows was one event');
@@ -168,9 +170,9 @@ cmp_ok((memory(@{ $members[0] }))[0], '>', 4000000, 'although they take more tha
 $source->safe_psql("postgres", "ALTER TYPE s.temper RENAME TO mood");
 for my $more (1 .. 4)
 {
-	last if !grep { $_->[0] >= 9000000 } rounds($more * 200 + 201, $more * 200 + 400);
+	last if !grep { $_->[0] >= $most } rounds($more * 200 + 201, $more * 200 + 400);
 }
-cmp_ok((memory(@{ $members[$_] }))[0], '<', 9000000,
+cmp_ok((memory(@{ $members[$_] }))[0], '<', $most,
 	"when tables come and go again, memory is given back: $members[$_][1]") for 0 .. 2;
 is_deeply([ map { pid_of($_->[0], 'g', $_->[1]) } @members ], \@pids, 'all of it in one life of each process');
 $session->close;

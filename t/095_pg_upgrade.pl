@@ -1,7 +1,7 @@
 
 # pg_upgrade of a destination, then of its source, as doc/upgrade.md has it.  Needs the
-# server that is tested and an older one with the same pg_flo: FLO_UPGRADE_FROM is
-# the latter's folder, such as /usr/lib/postgresql/15 (see .ci/pg_upgrade.sh).
+# server that is tested and an older one with the same pg_flo: FLO_OLDER is
+# the latter's folder, such as /usr/lib/postgresql/15 (.ci/versions.sh has one).
 
 use strict;
 use warnings;
@@ -12,8 +12,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $from = $ENV{FLO_UPGRADE_FROM};
-plan skip_all => 'no older server with pg_flo (FLO_UPGRADE_FROM), see .ci/pg_upgrade.sh' if !$from;
+my $from = $ENV{FLO_OLDER};
+plan skip_all => 'no older server with pg_flo (FLO_OLDER), as make test-versions has it' if !$from;
 
 my $nats = FloTest::Nats->new('broker');
 my %older = (install_path => $from, initdb => ['--data-checksums']);

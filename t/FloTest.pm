@@ -82,7 +82,7 @@ sub create_group
 
 The same for a group that copies first; both sides are started, and then waited
 for until they stream.  Further parameters: C<mode>, default copy_and_stream;
-C<sync_schema>, C<copy_workers> (default 2); C<before_start>, SQL for the source
+C<sync_schema>, C<track_ddl>, C<copy_workers> (default 2); C<before_start>, SQL for the source
 before its group is started; C<wait>, false not to wait.
 
 =cut
@@ -96,6 +96,7 @@ sub create_copy_group
 		'tables => ' . ($param{tables} || 'NULL'),
 		"mode => '" . ($param{mode} || 'copy_and_stream') . "'",
 		'sync_schema => ' . ($param{sync_schema} ? 'true' : 'false'),
+		'track_ddl => ' . ($param{track_ddl} ? 'true' : 'false'),
 		'copy_workers => ' . ($param{copy_workers} || 2),
 		'options => ' . ($param{options} || "'{}'"));
 

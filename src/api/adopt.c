@@ -21,6 +21,7 @@
 #include "postmaster/bgworker.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
 
 FLO_FUNCTION(flo_adopt);
 

@@ -26,6 +26,7 @@
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 /* A worker that has reported within this time is taken for alive, ms */
 #define RECENTLY (120 * 1000)

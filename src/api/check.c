@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
+#include "utils/tuplestore.h"
 
 #define TARGET_COLUMNS 7
 

@@ -12,6 +12,7 @@
 #include "conf/sql.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "utils/tuplestore.h"
 
 FLO_FUNCTION(flo_index_builds);
 

@@ -29,6 +29,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 FLO_FUNCTION(flo_cutover);
 

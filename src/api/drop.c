@@ -29,6 +29,7 @@
 #include "conf/store.h"
 #include "core/arguments.h"
 #include "core/clock.h"
+#include "core/compat_slot.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "core/text.h"
@@ -174,10 +175,10 @@ remove_at_broker(const char *operation, const char *arguments, bool force, const
 static XLogRecPtr
 position_of(const char *group, const char *worker, const FloProgressRow *row)
 {
-	RepOriginId origin = replorigin_by_name(flo_name_origin(MyDatabaseId, group, worker), true);
+	ReplOriginId origin = replorigin_by_name(flo_name_origin(MyDatabaseId, group, worker), true);
 	XLogRecPtr	lsn = row != NULL ? Max(row->lsn, row->start_lsn) : InvalidXLogRecPtr;
 
-	return origin == InvalidRepOriginId ? lsn : Max(lsn, replorigin_get_progress(origin, false));
+	return origin == InvalidReplOriginId ? lsn : Max(lsn, replorigin_get_progress(origin, false));
 }
 
 static void

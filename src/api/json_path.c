@@ -9,6 +9,7 @@
 
 #include "api/function.h"
 #include "core/arguments.h"
+#include "core/compat_name.h"
 #include "core/text.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -26,8 +27,7 @@ typedef struct Edit
 	int			depth;
 	Jsonb	   *value;			/* what is set; NULL: masked */
 	const char *mask;			/* a character */
-	JsonbParseState *state;
-	JsonbValue *result;
+	FloJsonb	result;
 } Edit;
 
 #define NOT_ON_PATH (-1)
@@ -37,7 +37,7 @@ static void copy(Edit *edit, JsonbContainer *container, int at);
 static void
 push(Edit *edit, JsonbIteratorToken token, JsonbValue *value)
 {
-	edit->result = pushJsonbValue(&edit->state, token, value);
+	flo_compat_push_jsonb(&edit->result, token, value);
 }
 
 /* Each character of a string, and what says as little in the place of all else */
@@ -186,7 +186,7 @@ edit_document(FunctionCallInfo fcinfo, Edit *edit)
 	if (JB_ROOT_IS_SCALAR(document))
 		PG_RETURN_JSONB_P(document);
 	copy(edit, &document->root, 0);
-	PG_RETURN_JSONB_P(JsonbValueToJsonb(edit->result));
+	PG_RETURN_JSONB_P(JsonbValueToJsonb(edit->result.result));
 }
 
 Datum

@@ -30,6 +30,7 @@
 #include "utils/guc.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 #include "wire/chunk.h"
 
 #define MAX_EVENTS 1000

@@ -25,6 +25,8 @@
 #include "miscadmin.h"
 #include "source/dump_program.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/tuplestore.h"
 
 #define PLAN_COLUMNS 4
 #define TABLE_COLUMNS 5

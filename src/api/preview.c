@@ -26,6 +26,7 @@
 #include "conf/rule_tables.h"
 #include "conf/store.h"
 #include "core/arguments.h"
+#include "core/compat_name.h"
 #include "core/names.h"
 #include "core/roles.h"
 #include "funcapi.h"
@@ -41,6 +42,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
 
 #define PREVIEW_COLUMNS 5
 
@@ -592,10 +594,9 @@ static Datum
 tuple_to_json(const Preview *preview, const FloRelation *relation, const FloTuple *tuple,
 			  bool key_only)
 {
-	JsonbParseState *state = NULL;
-	JsonbValue *result;
+	FloJsonb	row = {0};
 
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	flo_compat_push_jsonb(&row, WJB_BEGIN_OBJECT, NULL);
 	for (int i = 0; i < tuple->natts; i++)
 	{
 		const FloColumn *column = &relation->columns[i];
@@ -611,17 +612,17 @@ tuple_to_json(const Preview *preview, const FloRelation *relation, const FloTupl
 		json.type = jbvString;
 		json.val.string.val = column->name;
 		json.val.string.len = strlen(column->name);
-		(void) pushJsonbValue(&state, WJB_KEY, &json);
+		flo_compat_push_jsonb(&row, WJB_KEY, &json);
 		if (value->kind == FLO_VALUE_NULL)
 			json.type = jbvNull;
 		else if (find_datum(preview, source, value, &datum))
 			set_json(&json, datum_to_json(datum, column->type));
 		else
 			set_changed(&json, column, value);
-		(void) pushJsonbValue(&state, WJB_VALUE, &json);
+		flo_compat_push_jsonb(&row, WJB_VALUE, &json);
 	}
-	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-	return JsonbPGetDatum(JsonbValueToJsonb(result));
+	flo_compat_push_jsonb(&row, WJB_END_OBJECT, NULL);
+	return JsonbPGetDatum(JsonbValueToJsonb(row.result));
 }
 
 /* --- what is not known --------------------------------------------------- */

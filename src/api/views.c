@@ -10,6 +10,7 @@
 
 #include "api/function.h"
 #include "catalog/pg_authid.h"
+#include "core/compat_slot.h"
 #include "core/names.h"
 #include "core/roles.h"
 #include "fmgr.h"
@@ -23,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #define STATS_COLUMNS 31
 
@@ -203,14 +205,14 @@ flo_origin_position(PG_FUNCTION_ARGS)
 {
 	char	   *group = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *worker = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	RepOriginId origin;
+	ReplOriginId origin;
 	XLogRecPtr	lsn;
 
 	if (!flo_name_is_valid(group) || !flo_name_is_valid(worker))
 		PG_RETURN_NULL();
 
 	origin = replorigin_by_name(flo_name_origin(MyDatabaseId, group, worker), true);
-	if (origin == InvalidRepOriginId)
+	if (origin == InvalidReplOriginId)
 		PG_RETURN_NULL();
 
 	lsn = replorigin_get_progress(origin, false);

@@ -23,6 +23,7 @@
 #include "conf/store.h"
 #include "core/arguments.h"
 #include "core/clock.h"
+#include "core/compat_slot.h"
 #include "core/loop.h"
 #include "core/names.h"
 #include "fmgr.h"
@@ -76,7 +77,7 @@ slot_position(const char *group)
 static XLogRecPtr
 stored_position(const Target *target)
 {
-	RepOriginId origin =
+	ReplOriginId origin =
 		replorigin_by_name(flo_name_origin(MyDatabaseId, target->group, target->member),
 						   true);
 	FloProgressRow *row = flo_store_progress(target->group, target->member);
@@ -85,7 +86,7 @@ stored_position(const Target *target)
 
 	if (row == NULL || row->copying)
 		return InvalidXLogRecPtr;
-	position = origin != InvalidRepOriginId ? replorigin_get_progress(origin, true) : row->lsn;
+	position = origin != InvalidReplOriginId ? replorigin_get_progress(origin, true) : row->lsn;
 	return Min(position, flo_store_owed_since(target->group, target->member, &at));
 }
 

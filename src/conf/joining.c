@@ -31,6 +31,7 @@
 #include "conf/publication.h"
 #include "conf/tables.h"
 #include "core/compat_acl.h"
+#include "core/compat_statement.h"
 #include "core/names.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -75,7 +76,7 @@ join_publication(const FloJoin *join, const char *name, Oid relation)
 		return false;
 
 	info.relation = table_open(relation, NoLock);
-	(void) publication_add_relation(publication, &info, true);
+	flo_compat_publish(publication, &info);
 	table_close(info.relation, NoLock);
 	CommandCounterIncrement();
 	flo_fence_cover(join->replicator->group, FLO_FENCE_SOURCE, relation);

@@ -21,6 +21,7 @@
 #include "conf/message.h"
 #include "conf/sql.h"
 #include "core/compat_slot.h"
+#include "core/compat_table.h"
 #include "executor/tuptable.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -51,7 +52,7 @@ static char *
 find_key(Relation secrets, Snapshot snapshot, const char *group)
 {
 	TupleTableSlot *slot = table_slot_create(secrets, NULL);
-	TableScanDesc scan = table_beginscan(secrets, snapshot, 0, NULL);
+	TableScanDesc scan = flo_compat_table_beginscan(secrets, snapshot);
 	char	   *key = NULL;
 
 	while (key == NULL && table_scan_getnextslot(scan, ForwardScanDirection, slot))

@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "conf/named_secret.h"
 #include "conf/sql.h"
+#include "core/compat_table.h"
 #include "core/roles.h"
 #include "core/text.h"
 #include "executor/tuptable.h"
@@ -130,7 +131,7 @@ read_secret(Known *secret)
 	/* parallel workers have what their leader has */
 	snapshot = RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
 	slot = table_slot_create(table, NULL);
-	scan = table_beginscan(table, snapshot, 0, NULL);
+	scan = flo_compat_table_beginscan(table, snapshot);
 	secret->stale = false;
 	forget_value(secret);
 	while (secret->value == NULL && table_scan_getnextslot(scan, ForwardScanDirection, slot))

@@ -36,6 +36,7 @@
 #include "conf/publication.h"
 #include "conf/store.h"
 #include "conf/tables.h"
+#include "core/compat_statement.h"
 #include "core/compat_table.h"
 #include "core/lock.h"
 #include "core/names.h"
@@ -338,7 +339,7 @@ refuse_changed_identities(const char *name, bool via_root)
 
 	if (!OidIsValid(publication))
 		return;
-	foreach(lc, GetPublicationRelations(publication, PUBLICATION_PART_ROOT))
+	foreach(lc, flo_compat_published(publication))
 	{
 		if (!flo_tables_have_identity(lfirst_oid(lc), via_root))
 			keyless = lappend_oid(keyless, lfirst_oid(lc));

@@ -201,7 +201,7 @@ static uint64
 query(const char *sql, int nargs, const char *const *args, bool read_only)
 {
 	Oid			types[11];
-	Datum		values[11];
+	Datum		values[11] = {0};
 	char		nulls[11] = {0};
 	int			result;
 

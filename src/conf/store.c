@@ -22,6 +22,7 @@
 #include "conf/sink_kinds.h"
 #include "conf/sql.h"
 #include "conf/store.h"
+#include "core/compat_table.h"
 #include "core/names.h"
 #include "core/text.h"
 #include "executor/spi.h"
@@ -85,7 +86,7 @@ flo_store_has_rows(Oid relation)
 {
 	Relation	rel = table_open(relation, AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = flo_compat_table_beginscan(rel, snapshot);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	bool		found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
 

@@ -3,7 +3,7 @@
  *		What every file may need of newer versions of PostgreSQL.
  *
  * This file and compat_*.h are the only ones that know versions: wrappers with
- * the newest signature for what changed between 15 and 18, by what they wrap.
+ * the newest signature for what changed between 15 and 19, by what they wrap.
  */
 #ifndef FLO_COMPAT_H
 #define FLO_COMPAT_H
@@ -19,6 +19,10 @@
 /* Before the declaration, as newer versions want it */
 #ifndef pg_noreturn
 #define pg_noreturn pg_attribute_noreturn()
+#endif
+
+#ifndef pg_fallthrough
+#define pg_fallthrough __attribute__((fallthrough))
 #endif
 
 #endif

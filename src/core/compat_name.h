@@ -1,6 +1,6 @@
 /*
  * compat_name.h
- *		Names, collations and JSON.
+ *		Names, collations, values as text and JSON.
  *
  * See compat.h.
  */
@@ -8,15 +8,23 @@
 #define FLO_COMPAT_NAME_H
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_database.h"
 #include "common/jsonapi.h"
 #include "core/compat.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/nodes.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/pg_lsn.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
+
+#if PG_VERSION_NUM >= 190000
+#include "nodes/miscnodes.h"
+#endif
 
 /* Is the text, which is in the server's encoding, JSON as far as its syntax goes? */
 static inline bool
@@ -35,6 +43,69 @@ flo_compat_is_json(const char *text, int len)
 	pfree(lex);
 #endif
 	return result;
+}
+
+/* An LSN as people write it; false, and an invalid one, when it is none */
+static inline bool
+flo_compat_parse_lsn(const char *text, XLogRecPtr *lsn)
+{
+#if PG_VERSION_NUM >= 190000
+	ErrorSaveContext escontext = {T_ErrorSaveContext};
+
+	*lsn = pg_lsn_in_safe(text, (Node *) &escontext);
+	return !escontext.error_occurred;
+#else
+	bool		bad = false;
+
+	*lsn = pg_lsn_in_internal(text, &bad);
+	return !bad;
+#endif
+}
+
+/* A value of jsonb in the making, begun as {0}; its result is there at the end */
+#if PG_VERSION_NUM >= 190000
+typedef JsonbInState FloJsonb;
+#else
+typedef struct FloJsonb
+{
+	JsonbValue *result;
+	JsonbParseState *state;
+} FloJsonb;
+#endif
+
+static inline void
+flo_compat_push_jsonb(FloJsonb *json, JsonbIteratorToken token, JsonbValue *value)
+{
+#if PG_VERSION_NUM >= 190000
+	pushJsonbValue(json, token, value);
+#else
+	json->result = pushJsonbValue(&json->state, token, value);
+#endif
+}
+
+/* Functions and operators of a name, whatever their arguments */
+static inline FuncCandidateList
+flo_compat_functions_named(List *names)
+{
+#if PG_VERSION_NUM >= 190000
+	int			found;
+
+	return FuncnameGetCandidates(names, -1, NIL, false, false, false, true, &found);
+#else
+	return FuncnameGetCandidates(names, -1, NIL, false, false, false, true);
+#endif
+}
+
+static inline FuncCandidateList
+flo_compat_operators_named(List *names)
+{
+#if PG_VERSION_NUM >= 190000
+	int			found;
+
+	return OpernameGetCandidates(names, '\0', true, &found);
+#else
+	return OpernameGetCandidates(names, '\0', true);
+#endif
 }
 
 /* A qualified name as people write it, in its parts */

@@ -18,6 +18,13 @@
 #include "utils/guc.h"
 #include "utils/wait_event.h"
 
+/* What a handler of signals is told, to pass it on */
+#if PG_VERSION_NUM >= 190000
+#define FLO_SIGNAL_ARGUMENTS postgres_signal_arg, pg_siginfo
+#else
+#define FLO_SIGNAL_ARGUMENTS postgres_signal_arg
+#endif
+
 /* The number by which another process's PGPROC is found again */
 static inline int
 flo_compat_my_procno(void)

@@ -7,8 +7,10 @@
 #ifndef FLO_COMPAT_SLOT_H
 #define FLO_COMPAT_SLOT_H
 
+#include "access/xlogreader.h"
 #include "core/compat.h"
 #include "executor/tuptable.h"
+#include "replication/logical.h"
 #include "replication/logicalproto.h"
 #include "replication/message.h"
 #include "replication/origin.h"
@@ -16,6 +18,43 @@
 #include "replication/slot.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
+
+#if PG_VERSION_NUM >= 190000
+#include "replication/logicalctl.h"
+#endif
+
+/* Origins, by the names of 19 */
+#if PG_VERSION_NUM < 190000
+typedef RepOriginId ReplOriginId;
+#define InvalidReplOriginId InvalidRepOriginId
+#endif
+
+/* From whom, and from where there, what this transaction writes has come */
+static inline void
+flo_compat_xact_origin_set(ReplOriginId origin, XLogRecPtr lsn, TimestampTz at)
+{
+#if PG_VERSION_NUM >= 190000
+	replorigin_xact_state = (ReplOriginXactState)
+	{
+		origin, lsn, at
+	};
+#else
+	replorigin_session_origin = origin;
+	replorigin_session_origin_lsn = lsn;
+	replorigin_session_origin_timestamp = at;
+#endif
+}
+
+/* From whom alone */
+static inline void
+flo_compat_xact_origin(ReplOriginId origin)
+{
+#if PG_VERSION_NUM >= 190000
+	replorigin_xact_state.origin = origin;
+#else
+	replorigin_session_origin = origin;
+#endif
+}
 
 /* A transactional decoding message */
 static inline XLogRecPtr
@@ -32,10 +71,42 @@ flo_compat_log_message(const char *prefix, const char *message, size_t size)
 static inline void
 flo_compat_slot_create(const char *name, ReplicationSlotPersistency persistency)
 {
-#if PG_VERSION_NUM >= 170000
+#if PG_VERSION_NUM >= 190000
+	ReplicationSlotCreate(name, true, persistency, false, false, false, false);
+#elif PG_VERSION_NUM >= 170000
 	ReplicationSlotCreate(name, true, persistency, false, false, false);
 #else
 	ReplicationSlotCreate(name, true, persistency, false);
+#endif
+}
+
+/* Can slots be made here?  An error if not. */
+static inline void
+flo_compat_check_decoding(void)
+{
+#if PG_VERSION_NUM >= 190000
+	CheckLogicalDecodingRequirements(false);
+#else
+	CheckLogicalDecodingRequirements();
+#endif
+}
+
+/*
+ * The context in which the slot at hand, which was made just now, finds where it
+ * begins.  Since 19 the first slot of a server makes it write what decoding needs.
+ */
+static inline LogicalDecodingContext *
+flo_compat_begin_decoding(bool need_snapshot, XLogReaderRoutine *routine,
+						  LogicalOutputPluginWriterPrepareWrite prepare,
+						  LogicalOutputPluginWriterWrite write)
+{
+#if PG_VERSION_NUM >= 190000
+	EnsureLogicalDecodingEnabled();
+	return CreateInitDecodingContext("pgoutput", NIL, need_snapshot, false, InvalidXLogRecPtr,
+									 routine, prepare, write, NULL);
+#else
+	return CreateInitDecodingContext("pgoutput", NIL, need_snapshot, InvalidXLogRecPtr,
+									 routine, prepare, write, NULL);
 #endif
 }
 
@@ -72,7 +143,7 @@ flo_compat_slot_idle_too_long(const ReplicationSlot *slot)
 }
 
 static inline void
-flo_compat_origin_setup(RepOriginId node)
+flo_compat_origin_setup(ReplOriginId node)
 {
 #if PG_VERSION_NUM >= 160000
 	replorigin_session_setup(node, 0);
@@ -93,6 +164,17 @@ flo_compat_write_relation(StringInfo out, Relation relation, Bitmapset *columns,
 						 generated ? PUBLISH_GENCOLS_STORED : PUBLISH_GENCOLS_NONE);
 #else
 	logicalrep_write_rel(out, InvalidTransactionId, relation, columns);
+#endif
+}
+
+static inline XLogRecPtr
+flo_compat_find_next_record(XLogReaderState *reader, XLogRecPtr from, char **error)
+{
+#if PG_VERSION_NUM >= 190000
+	return XLogFindNextRecord(reader, from, error);
+#else
+	*error = NULL;
+	return XLogFindNextRecord(reader, from);
 #endif
 }
 

@@ -133,10 +133,74 @@ flo_compat_tuplesort_getdatum(Tuplesortstate *state, Datum *value, bool *isnull)
 #endif
 }
 
+static inline TableScanDesc
+flo_compat_table_beginscan(Relation rel, Snapshot snapshot)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan(rel, snapshot, 0, NULL, SO_NONE);
+#else
+	return table_beginscan(rel, snapshot, 0, NULL);
+#endif
+}
+
+static inline TableScanDesc
+flo_compat_table_beginscan_parallel(Relation rel, ParallelTableScanDesc together)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan_parallel(rel, together, SO_NONE);
+#else
+	return table_beginscan_parallel(rel, together);
+#endif
+}
+
+static inline TableScanDesc
+flo_compat_table_beginscan_range(Relation rel, Snapshot snapshot, ItemPointer low,
+								 ItemPointer high)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_beginscan_tidrange(rel, snapshot, low, high, SO_NONE);
+#else
+	return table_beginscan_tidrange(rel, snapshot, low, high);
+#endif
+}
+
+/* All columns of a description have been made known: since 19 it cannot be used before */
+static inline void
+flo_compat_desc_is_whole(TupleDesc desc)
+{
+#if PG_VERSION_NUM >= 190000
+	TupleDescFinalize(desc);
+#endif
+}
+
+static inline TupleTableSlot *
+flo_compat_make_slot(TupleDesc desc, const TupleTableSlotOps *ops)
+{
+#if PG_VERSION_NUM >= 190000
+	return MakeTupleTableSlot(desc, ops, 0);
+#else
+	return MakeTupleTableSlot(desc, ops);
+#endif
+}
+
+static inline TM_Result
+flo_compat_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot)
+{
+	TM_FailureData failure;
+
+#if PG_VERSION_NUM >= 190000
+	return table_tuple_delete(rel, tid, cid, 0, snapshot, InvalidSnapshot, true, &failure);
+#else
+	return table_tuple_delete(rel, tid, cid, snapshot, InvalidSnapshot, true, &failure, false);
+#endif
+}
+
 static inline IndexScanDesc
 flo_compat_index_beginscan(Relation rel, Relation index, Snapshot snapshot, int nkeys)
 {
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+	return index_beginscan(rel, index, snapshot, NULL, nkeys, 0, SO_NONE);
+#elif PG_VERSION_NUM >= 180000
 	return index_beginscan(rel, index, snapshot, NULL, nkeys, 0);
 #else
 	return index_beginscan(rel, index, snapshot, nkeys, 0);
@@ -147,7 +211,9 @@ flo_compat_index_beginscan(Relation rel, Relation index, Snapshot snapshot, int 
 static inline void
 flo_compat_insert_index_tuples(ResultRelInfo *info, TupleTableSlot *slot, EState *estate)
 {
-#if PG_VERSION_NUM >= 160000
+#if PG_VERSION_NUM >= 190000
+	ExecInsertIndexTuples(info, estate, 0, slot, NIL, NULL);
+#elif PG_VERSION_NUM >= 160000
 	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL, false);
 #else
 	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL);
@@ -162,7 +228,17 @@ flo_compat_tuple_update(ResultRelInfo *info, ItemPointer tid, TupleTableSlot *sl
 	TM_FailureData failure;
 	LockTupleMode lock_mode;
 	TM_Result	result;
-#if PG_VERSION_NUM >= 160000
+#if PG_VERSION_NUM >= 190000
+	TU_UpdateIndexes update_indexes;
+
+	result = table_tuple_update(info->ri_RelationDesc, tid, slot, cid, 0, snapshot,
+								InvalidSnapshot, true, &failure, &lock_mode, &update_indexes);
+	if (result == TM_Ok && info->ri_NumIndices > 0 && update_indexes != TU_None)
+		ExecInsertIndexTuples(info, estate,
+							  EIIT_IS_UPDATE |
+							  (update_indexes == TU_Summarizing ? EIIT_ONLY_SUMMARIZING : 0),
+							  slot, NIL, NULL);
+#elif PG_VERSION_NUM >= 160000
 	TU_UpdateIndexes update_indexes;
 
 	result = table_tuple_update(info->ri_RelationDesc, tid, slot, cid, snapshot,

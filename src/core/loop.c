@@ -81,7 +81,7 @@ request_stop(SIGNAL_ARGS)
 	if (first && patient && timer_settime(last_call, 0, &patience, NULL) == 0)
 		SetLatch(MyLatch);
 	else
-		die(postgres_signal_arg);
+		die(FLO_SIGNAL_ARGUMENTS);
 	errno = save_errno;
 }
 

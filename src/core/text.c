@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "core/compat_name.h"
 #include "core/text.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -45,10 +46,7 @@ flo_lsn_of_text(const char *text)
 bool
 flo_lsn_try(const char *text, XLogRecPtr *lsn)
 {
-	bool		bad = text == NULL;
-
-	*lsn = bad ? InvalidXLogRecPtr : pg_lsn_in_internal(text, &bad);
-	return !bad;
+	return text != NULL && flo_compat_parse_lsn(text, lsn);
 }
 
 char *

@@ -13,6 +13,7 @@
 
 #include "access/xact.h"
 #include "conf/given_up.h"
+#include "core/compat_slot.h"
 #include "core/injection_point.h"
 #include "core/names.h"
 #include "core/transaction.h"
@@ -380,7 +381,7 @@ flo_compare_reader_run(const FloProcessArgs *args)
 	r->generation = pstrdup(r->order->generation);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	/* what it writes is nobody's to send on */
-	replorigin_session_origin = DoNotReplicateId;
+	flo_compat_xact_origin(DoNotReplicateId);
 	flo_helper_names(args->slot, &r->group, &r->worker);
 	r->consumer = flo_name_consumer(r->group, r->worker, GetSystemIdentifier(), MyDatabaseId);
 	r->bucket = flo_name_bucket(r->group);

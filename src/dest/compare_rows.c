@@ -12,6 +12,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/tupconvert.h"
+#include "core/compat_table.h"
 #include "dest/compare_rows.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -60,8 +61,8 @@ scan_leaf(const FloCompareTable *table, Relation root, Oid leaf, Snapshot snapsh
 	mapped = MakeSingleTupleTableSlot(RelationGetDescr(root), &TTSOpsVirtual);
 	context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo compared row",
 									ALLOCSET_DEFAULT_SIZES);
-	scan = together != NULL ? table_beginscan_parallel(rel, together) :
-		table_beginscan(rel, snapshot, 0, NULL);
+	scan = together != NULL ? flo_compat_table_beginscan_parallel(rel, together) :
+		flo_compat_table_beginscan(rel, snapshot);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);

@@ -37,6 +37,7 @@
 #include "conf/watch.h"
 #include "core/as_role.h"
 #include "core/clock.h"
+#include "core/compat_slot.h"
 #include "core/error_context.h"
 #include "core/injection_point.h"
 #include "core/loop.h"
@@ -678,7 +679,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	flo_injection_point("load.before");
 	flo_dest_copy_queue(l->args->slot, l->args->number, key.relation, l->current);
 	(void) flo_transaction_begin();
-	replorigin_session_origin = DoNotReplicateId;
+	flo_compat_xact_origin(DoNotReplicateId);
 	MemoryContextSwitchTo(l->turn);
 	current = flo_copied_current(l->group, l->worker, key.relation, key.attempt, &finished);
 	l->prepared = l->takes_turns = current == key.attempt;
@@ -705,7 +706,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	flo_tally_commit(&l->tally);
 	if (claimed)
 		flo_helper_progress(l->args->slot, l->args->incarnation);
-	replorigin_session_origin = InvalidRepOriginId;
+	flo_compat_xact_origin(InvalidReplOriginId);
 	flo_statistics_report();
 	l->unflushed = XactLastCommitEnd;
 	flo_injection_point("load.after");

@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
+#include "core/compat_name.h"
 #include "dest/ddl_masking.h"
 #include "nodes/parsenodes.h"
 #include "utils/syscache.h"
@@ -155,8 +156,7 @@ static Jsonb *
 without_expressions(Jsonb *tables)
 {
 	JsonbIterator *it = JsonbIteratorInit(&tables->root);
-	JsonbParseState *state = NULL;
-	JsonbValue *result = NULL;
+	FloJsonb	copy = {0};
 	JsonbIteratorToken token;
 	JsonbValue	value;
 
@@ -168,16 +168,16 @@ without_expressions(Jsonb *tables)
 		for (int i = 0; token == WJB_KEY && i < lengthof(hidden); i++)
 			hide |= value.val.string.len == strlen(hidden[i]) &&
 				memcmp(value.val.string.val, hidden[i], value.val.string.len) == 0;
-		result = pushJsonbValue(&state, token,
-								token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM ?
-								&value : NULL);
+		flo_compat_push_jsonb(&copy, token,
+							  token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM ?
+							  &value : NULL);
 		if (!hide)
 			continue;
 		(void) JsonbIteratorNext(&it, &value, true);
 		value.type = jbvNull;
-		result = pushJsonbValue(&state, WJB_VALUE, &value);
+		flo_compat_push_jsonb(&copy, WJB_VALUE, &value);
 	}
-	return JsonbValueToJsonb(result);
+	return JsonbValueToJsonb(copy.result);
 }
 
 char *

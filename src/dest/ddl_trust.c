@@ -345,8 +345,7 @@ check_candidates(FloDdlTrust *trust, FuncCandidateList candidates, bool operator
 static FuncCandidateList
 candidates_of(List *names, bool operators)
 {
-	return operators ? OpernameGetCandidates(names, '\0', true) :
-		FuncnameGetCandidates(names, -1, NIL, false, false, false, true);
+	return operators ? flo_compat_operators_named(names) : flo_compat_functions_named(names);
 }
 
 static void

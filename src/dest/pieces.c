@@ -26,6 +26,7 @@
 #include "storage/fd.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/wait_event.h"
 #include "wire/change.h"
 #include "wire/piece.h"
 

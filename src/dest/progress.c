@@ -39,7 +39,7 @@ struct FloProgress
 {
 	char	   *group;
 	char	   *worker;
-	RepOriginId origin;
+	ReplOriginId origin;
 	bool		by_row;			/* no origin: the row says it */
 	bool		held;			/* the origin is ours to move */
 	bool		known;
@@ -51,9 +51,7 @@ struct FloProgress
 void
 flo_progress_disarm(void)
 {
-	replorigin_session_origin = InvalidRepOriginId;
-	replorigin_session_origin_lsn = InvalidXLogRecPtr;
-	replorigin_session_origin_timestamp = 0;
+	flo_compat_xact_origin_set(InvalidReplOriginId, InvalidXLogRecPtr, 0);
 }
 
 /* A FATAL error does not come by the error path; the server aborts the transaction after this */
@@ -66,7 +64,7 @@ disarm_at_exit(int code, Datum arg)
 void
 flo_progress_mark(const FloProgress *progress)
 {
-	replorigin_session_origin = progress->origin;
+	flo_compat_xact_origin(progress->origin);
 }
 
 static void
@@ -155,7 +153,7 @@ flo_progress_open(const char *group, const char *worker, bool by_row)
 	flo_transaction_end(context);
 
 	before_shmem_exit(disarm_at_exit, (Datum) 0);
-	if (!by_row && progress->known && progress->origin == InvalidRepOriginId)
+	if (!by_row && progress->known && progress->origin == InvalidReplOriginId)
 		flo_fail(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 				 "Drop the worker and create it again with a fresh copy of the data.",
 				 "replication origin \"%s\" of this worker is lost, and with it the position",
@@ -204,7 +202,7 @@ begin(FloProgress *progress, const FloChunkHeader *source, XLogRecPtr start, boo
 	else
 	{
 		/* An origin without a row is the remains of a worker that is no more */
-		if (progress->origin != InvalidRepOriginId)
+		if (progress->origin != InvalidReplOriginId)
 			replorigin_drop_by_name(origin, true, false);
 		flo_injection_point("origin.after");
 		progress->origin = replorigin_create(origin);
@@ -386,9 +384,7 @@ flo_progress_commit(FloProgress *progress, XLogRecPtr position, TimestampTz comm
 	 */
 	AfterTriggerFireDeferred();
 
-	replorigin_session_origin = progress->origin;
-	replorigin_session_origin_lsn = position;
-	replorigin_session_origin_timestamp = commit_time;
+	flo_compat_xact_origin_set(progress->origin, position, commit_time);
 	flo_transaction_close();
 	flo_progress_disarm();
 	flo_statistics_report();

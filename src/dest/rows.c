@@ -9,6 +9,7 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "core/compat_table.h"
 #include "dest/rows.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -36,7 +37,7 @@ flo_table_has_rows(Oid relation)
 
 		if (!found && rel->rd_rel->relkind == RELKIND_RELATION)
 		{
-			TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+			TableScanDesc scan = flo_compat_table_beginscan(rel, GetActiveSnapshot());
 			TupleTableSlot *slot = table_slot_create(rel, NULL);
 
 			found = table_scan_getnextslot(scan, ForwardScanDirection, slot);

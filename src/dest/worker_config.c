@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "sink/sink.h"
 #include "storage/ipc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 FloWorkerSpec *

@@ -15,6 +15,7 @@
 #include "commands/dbcommands.h"
 #include "conf/store.h"
 #include "conf/watch.h"
+#include "core/compat_slot.h"
 #include "core/error_context.h"
 #include "core/loop.h"
 #include "core/names.h"
@@ -42,6 +43,7 @@
 #include "storage/lwlock.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/ps_status.h"
 
@@ -152,7 +154,7 @@ scan_database(void)
 	SetConfigOption("deadlock_timeout", SCAN_DEADLOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
 
 	/* what it writes is no backlog of a group, see source/unpublished.c */
-	replorigin_session_origin = DoNotReplicateId;
+	flo_compat_xact_origin(DoNotReplicateId);
 	context = flo_transaction_begin();
 	MemoryContextSwitchTo(context);
 	if (is_usable())

@@ -12,6 +12,7 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "core/compat.h"
 #include "core/error_context.h"
 #include "core/roles.h"
 #include "mb/pg_wchar.h"

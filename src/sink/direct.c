@@ -180,11 +180,9 @@ check_row(FloDirect *direct, TupleTableSlot *slot)
 static bool
 delete_row(FloDirect *direct, const FloNet *net)
 {
-	TM_FailureData failure;
-
 	return find(direct, net->key) &&
-		table_tuple_delete(direct->rel, &direct->found->tts_tid, direct->cid,
-						   direct->snapshot, InvalidSnapshot, true, &failure, false) == TM_Ok;
+		flo_compat_tuple_delete(direct->rel, &direct->found->tts_tid, direct->cid,
+								direct->snapshot) == TM_Ok;
 }
 
 /*
@@ -257,10 +255,10 @@ begin_insert(FloDirect *direct)
 	desc = CreateTupleDescCopyConstr(direct->rel->rd_att);
 	ops = table_slot_callbacks(direct->rel);
 	for (int i = 0; i < direct->nslots; i++)
-		direct->slots[i] = MakeTupleTableSlot(desc, ops);
+		direct->slots[i] = flo_compat_make_slot(desc, ops);
 	if (direct->info->ri_NumIndices > 0)
 	{
-		direct->entered = MakeTupleTableSlot(desc, &TTSOpsVirtual);
+		direct->entered = flo_compat_make_slot(desc, &TTSOpsVirtual);
 		direct->places = palloc(direct->gather->nnets * sizeof(ItemPointerData));
 	}
 	MemoryContextSwitchTo(old_context);

@@ -16,6 +16,7 @@
 
 #include "access/htup_details.h"
 #include "access/tupdesc.h"
+#include "core/compat_table.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "sink/setwise.h"
@@ -105,6 +106,7 @@ describe_rows(const FloTarget *target, FloSetKind kind, const uint64 *bits)
 		TupleDescInitEntry(desc, ++at, name, target->columns[i].type,
 						   target->columns[i].typmod, 0);
 	}
+	flo_compat_desc_is_whole(desc);
 	return desc;
 }
 

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "core/compat_statement.h"
 #include "nodes/parsenodes.h"
 #include "source/ddl_classes.h"
 
@@ -17,7 +18,8 @@
 #define WITH_ROWS "as rows"
 #define NOT_REPLICATED "not replicated"
 
-#define CLASS(name, commands, fate, remark) {T_##name, #name, commands, fate, remark}
+#define ROW(name, commands, fate, remark) {T_##name, #name, commands, fate, remark}
+#define CLASS(name, commands, fate, remark) ROW(name, commands, fate, remark)
 
 #define ELSEWHERE "belongs to the cluster"
 #define LOCAL "is about what is on the disk"
@@ -55,8 +57,8 @@ static const FloDdlClass classes[] = {
 	CLASS(AlterDomainStmt, "ALTER DOMAIN", CARRIED, ""),
 	CLASS(ViewStmt, "CREATE VIEW", CARRIED, "held where it would be a superuser's"),
 	CLASS(RefreshMatViewStmt, "REFRESH MATERIALIZED VIEW", CARRIED, "the same"),
-	CLASS(ClusterStmt, "CLUSTER", CARRIED,
-		  "as ALTER TABLE ... CLUSTER ON; not of partitioned tables, nor without an index"),
+	CLASS(FLO_CLUSTER_STATEMENT, "CLUSTER, REPACK", CARRIED,
+		  "CLUSTER as ALTER TABLE ... CLUSTER ON; not of partitioned tables, nor without an index"),
 	CLASS(DefineStmt, "CREATE AGGREGATE, OPERATOR, COLLATION, TYPE", HELD,
 		  "collations are carried; TEXT SEARCH is not replicated"),
 	CLASS(AlterTypeStmt, "ALTER TYPE ... SET (...)", HELD, ""),
@@ -145,6 +147,7 @@ static const FloDdlClass classes[] = {
 	CLASS(NotifyStmt, "NOTIFY", NOT_REPLICATED, SESSION),
 	CLASS(ListenStmt, "LISTEN", NOT_REPLICATED, SESSION),
 	CLASS(UnlistenStmt, "UNLISTEN", NOT_REPLICATED, SESSION),
+	FLO_STATEMENTS_SINCE_19(CLASS)
 };
 
 bool

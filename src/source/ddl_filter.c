@@ -38,6 +38,7 @@
 #include "conf/definition.h"
 #include "conf/publication.h"
 #include "core/attempt.h"
+#include "core/compat_statement.h"
 #include "miscadmin.h"
 #include "source/ddl_filter.h"
 #include "storage/proc.h"
@@ -157,7 +158,7 @@ is_listed(const List *names, const char *name)
 static bool
 is_in_publications(FloDdlFilter *filter, Oid relation)
 {
-	List	   *publications = GetRelationPublications(relation);
+	List	   *publications = flo_compat_publications_of(relation);
 	ListCell   *cell;
 
 	foreach(cell, publications)

@@ -25,6 +25,7 @@
 #include "commands/defrem.h"
 #include "conf/partition.h"
 #include "core/as_role.h"
+#include "core/compat_statement.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -761,17 +762,17 @@ describe_other(FloDdlStatement *ddl, Node *node)
 
 /* Nothing moves elsewhere, but the index is marked */
 static void
-describe_cluster(FloDdlStatement *ddl, ClusterStmt *statement)
+describe_cluster(FloDdlStatement *ddl, FloClusterStmt *statement)
 {
+	RangeVar   *table = flo_compat_clustered(statement);
 	FloDdlObject *object;
 
-	if (statement->relation == NULL || statement->indexname == NULL)
+	if (table == NULL || statement->indexname == NULL)
 		return;
 	/* the server marks those of the partitions */
-	if (get_rel_relkind(RangeVarGetRelid(statement->relation, NoLock, true)) ==
-		RELKIND_PARTITIONED_TABLE)
+	if (get_rel_relkind(RangeVarGetRelid(table, NoLock, true)) == RELKIND_PARTITIONED_TABLE)
 		return;
-	object = flo_ddl_add_relation(ddl, statement->relation);
+	object = flo_ddl_add_relation(ddl, table);
 	if (object != NULL)
 		ddl->replay = psprintf("ALTER TABLE %s CLUSTER ON %s",
 							   quote_qualified_identifier(object->schema, object->name),
@@ -878,8 +879,8 @@ flo_ddl_describe(Node *node, FloDdlStatement *ddl)
 		case T_CreateStatsStmt:
 			describe_statistics(ddl, (CreateStatsStmt *) node);
 			break;
-		case T_ClusterStmt:
-			describe_cluster(ddl, (ClusterStmt *) node);
+		case T_FloClusterStmt:
+			describe_cluster(ddl, (FloClusterStmt *) node);
 			break;
 		case T_GrantStmt:
 			describe_grant(ddl, (GrantStmt *) node);

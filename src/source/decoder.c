@@ -495,7 +495,7 @@ static void
 begin_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 {
 	if (txn->origin_id == DoNotReplicateId)
-		txn->origin_id = InvalidRepOriginId;
+		txn->origin_id = InvalidReplOriginId;
 	decoder_here->begun = false;
 	decoder_here->begin(context, txn);
 }
@@ -567,7 +567,7 @@ static void
 stream_start_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 {
 	if (txn->origin_id == DoNotReplicateId)
-		txn->origin_id = InvalidRepOriginId;
+		txn->origin_id = InvalidReplOriginId;
 	decoder_here->stream_start(context, txn);
 	decoder_here->streaming = true;
 	decoder_here->npieces++;
@@ -588,9 +588,9 @@ stream_stop_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 
 /* Runs outside any transaction: no catalog access */
 static bool
-origin_filter(LogicalDecodingContext *context, RepOriginId origin)
+origin_filter(LogicalDecodingContext *context, ReplOriginId origin)
 {
-	return decoder_here->origin == FLO_ORIGIN_LOCAL && origin != InvalidRepOriginId;
+	return decoder_here->origin == FLO_ORIGIN_LOCAL && origin != InvalidReplOriginId;
 }
 
 /* The options of pgoutput, as a subscriber would send them */

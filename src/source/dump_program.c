@@ -11,6 +11,7 @@
 #include "postmaster/postmaster.h"
 #include "source/dump_program.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 
 static void
 append_quoted(StringInfo conninfo, const char *key, const char *value)

@@ -27,6 +27,7 @@
 #include "source/ownership.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 
 /* ms until who lives has said so again, at most, and between two looks */
 #define LONGEST_SILENCE 6000

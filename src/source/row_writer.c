@@ -24,6 +24,7 @@
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "core/compat.h"
 #include "core/compat_slot.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -476,7 +477,7 @@ put_long(FloRowWriter *writer, FloColumnWriter *column, StringInfo out, Datum va
 		case WAY_NUMERIC:
 			if (put_numeric(writer, out, value))
 				break;
-			/* FALLTHROUGH */
+			pg_fallthrough;
 		default:
 			put_by_function(writer, column, out, value);
 	}

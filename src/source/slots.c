@@ -27,13 +27,13 @@ no_output(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, bo
 static LogicalDecodingContext *
 begin_slot(const char *slot, bool need_snapshot)
 {
-	CheckLogicalDecodingRequirements();
+	flo_compat_check_decoding();
 	flo_compat_slot_create(slot, RS_EPHEMERAL);
-	return CreateInitDecodingContext("pgoutput", NIL, need_snapshot, InvalidXLogRecPtr,
+	return flo_compat_begin_decoding(need_snapshot,
 									 XL_ROUTINE(.page_read = read_local_xlog_page,
 												.segment_open = wal_segment_open,
 												.segment_close = wal_segment_close),
-									 no_output, no_output, NULL);
+									 no_output, no_output);
 }
 
 static LogicalDecodingContext *

@@ -246,7 +246,7 @@ flo_reading_scan(FloReading *r, BlockNumber first, BlockNumber end)
 		ItemPointerSet(&high, InvalidBlockNumber - 1, MaxOffsetNumber);
 	else
 		ItemPointerSet(&high, end - 1, MaxOffsetNumber);
-	return table_beginscan_tidrange(r->relation, GetActiveSnapshot(), &low, &high);
+	return flo_compat_table_beginscan_range(r->relation, GetActiveSnapshot(), &low, &high);
 }
 
 /* A value that is kept out of line, in memory, and seen to be so, as decoding shows it */

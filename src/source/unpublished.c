@@ -21,6 +21,7 @@
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
 #include "core/clock.h"
+#include "core/compat_slot.h"
 #include "core/names.h"
 #include "miscadmin.h"
 #include "monitor/backlog.h"
@@ -160,7 +161,7 @@ is_commit(XLogReaderState *reader, const FloBacklog *backlog, TransactionId next
 
 	if (XLogRecGetRmid(reader) != RM_XACT_ID ||
 		(kind != XLOG_XACT_COMMIT && kind != XLOG_XACT_COMMIT_PREPARED) ||
-		(backlog->only_local && XLogRecGetOrigin(reader) != InvalidRepOriginId))
+		(backlog->only_local && XLogRecGetOrigin(reader) != InvalidReplOriginId))
 		return false;
 	ParseCommitRecord(XLogRecGetInfo(reader), (xl_xact_commit *) XLogRecGetData(reader), &commit);
 	if (commit.dbId != MyDatabaseId ||
@@ -175,9 +176,9 @@ static Answer
 read_records(XLogReaderState *reader, FloBacklog *backlog, TransactionId next_xid)
 {
 	FloClock	began = flo_clock();
-	XLogRecPtr	begin = XLogFindNextRecord(reader, backlog->upto);
 	const bool *gone = reader->private_data;
 	char	   *error;
+	XLogRecPtr	begin = flo_compat_find_next_record(reader, backlog->upto, &error);
 
 	if (XLogRecPtrIsInvalid(begin))
 		return *gone ? UNKNOWN : NOTHING;
