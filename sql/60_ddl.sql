@@ -103,8 +103,9 @@ COMMENT ON FUNCTION flo.adopt(text, regnamespace[], regclass[], regtype[], regpr
 -- Definitions of tables and what they need (sync_schema)
 ---------------------------------------------------------------------------
 
+-- few rows: what asks for all that is needed makes tables as large as it expects the result, and 19 knows no bound
 CREATE FUNCTION flo.object_needs(class oid, object oid) RETURNS TABLE (needed_class oid, needed_object oid)
-	LANGUAGE sql STABLE PARALLEL SAFE
+	LANGUAGE sql STABLE PARALLEL SAFE ROWS 3
 	SET search_path = pg_catalog, pg_temp
 AS $$
 	-- what it depends on; a sequence does not need the table that owns it
