@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "core/process.h"
 #include "miscadmin.h"
 
@@ -31,4 +33,14 @@ flo_process_ended(BackgroundWorkerHandle *handle)
 	pid_t		pid;
 
 	return GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED;
+}
+
+/* Who is connected to a database has the server's own handler, which sets the latch */
+void
+flo_process_wake(BackgroundWorkerHandle *handle)
+{
+	pid_t		pid;
+
+	if (GetBackgroundWorkerPid(handle, &pid) == BGWH_STARTED)
+		kill(pid, SIGUSR1);
 }

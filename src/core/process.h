@@ -49,4 +49,7 @@ extern bool flo_process_start(const FloProcessArgs *args, const char *name,
 
 extern bool flo_process_ended(BackgroundWorkerHandle *handle);
 
+/* End its wait, if it waits */
+extern void flo_process_wake(BackgroundWorkerHandle *handle);
+
 #endif

@@ -705,7 +705,10 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	flo_transaction_close();
 	flo_tally_commit(&l->tally);
 	if (claimed)
+	{
 		flo_helper_progress(l->args->slot, l->args->incarnation);
+		flo_dest_copy_count(l->args->slot, l->args->incarnation);
+	}
 	flo_compat_xact_origin(InvalidReplOriginId);
 	flo_statistics_report();
 	l->unflushed = XactLastCommitEnd;

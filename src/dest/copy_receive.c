@@ -66,6 +66,7 @@ typedef struct Receiver
 	int			running;
 	FloBuilders *builders;
 	int			complete;		/* tables that were in at the last look */
+	bool		look_again;		/* at once: something has come since */
 	uint32		admitted;		/* newest snapshot whose rows may be loaded */
 	FloClock	unknown_since;	/* the source says nothing of the backfill; 0
 								 * = it does */
@@ -144,6 +145,7 @@ end_loaders(Receiver *r)
 			continue;
 		while (!flo_process_ended(r->loaders[i]))
 		{
+			flo_process_wake(r->loaders[i]);
 			flo_wait_means(FLO_WAIT_APPLY);
 			(void) flo_wait(PGINVALID_SOCKET, false, 10);
 		}
@@ -320,22 +322,15 @@ note_published(Receiver *r, List **wanted)
 	return ended && r->lost == 0 && all_published(r, *wanted);
 }
 
-static bool
-is_loaded(const FloCopiedTable *wanted, List *tables)
+/* So many of its chunks are still to be loaded; none of a table that is gone */
+static int64
+chunks_left(const FloCopiedTable *wanted, List *tables)
 {
-	ListCell   *cell;
+	const FloCopiedTable *table = flo_copied_find(tables, wanted->relation);
 
-	if (wanted->chunks == 0)
-		return true;			/* the table is gone */
-	foreach(cell, tables)
-	{
-		FloCopiedTable *table = lfirst(cell);
-
-		if (table->relation == wanted->relation)
-			return table->attempt == wanted->attempt &&
-				(table->finished || table->loaded >= wanted->chunks);
-	}
-	return false;
+	if (table == NULL || table->attempt != wanted->attempt)
+		return wanted->chunks;
+	return table->finished ? 0 : Max(wanted->chunks - table->loaded, 0);
 }
 
 /*
@@ -361,7 +356,7 @@ look_for_losses(Receiver *r, List *wanted, List *tables)
 	{
 		FloCopiedTable *table = lfirst(cell);
 
-		if (is_loaded(table, tables))
+		if (chunks_left(table, tables) == 0)
 			continue;
 		r->missing_chunks = MemoryContextAllocZero(GetMemoryChunkContext(r->loaders),
 												   sizeof(FloCopyKey));
@@ -385,10 +380,15 @@ build_early(Receiver *r, int complete)
 	r->complete = complete;
 }
 
-/* One look at how far it is; true when everything is in */
+/*
+ * One look at how far it is; true when everything is in.  When all is published it is
+ * known how many chunks are to come, and whoever loads the last of them wakes us.
+ */
 static bool
 look_at_progress(Receiver *r)
 {
+	uint64		loaded = flo_dest_copy_loaded();
+	int64		left = 0;
 	List	   *wanted;
 	List	   *tables;
 	bool		all;
@@ -410,12 +410,18 @@ look_at_progress(Receiver *r)
 	}
 	tables = flo_copied_tables(r->spec->group, r->spec->worker);
 	foreach(cell, wanted)
-		complete += is_loaded(lfirst(cell), tables);
+	{
+		int64		chunks = chunks_left(lfirst(cell), tables);
+
+		left += chunks;
+		complete += chunks == 0;
+	}
 	foreach(cell, tables)
 		rows += ((FloCopiedTable *) lfirst(cell))->loaded_tuples;
 	flo_transaction_end(r->round_context);
-	if (all && complete >= list_length(wanted))
+	if (all && left == 0)
 		return true;
+	r->look_again = !flo_dest_copy_await(all ? loaded + left : PG_UINT64_MAX);
 	build_early(r, complete);
 	if (all)
 		look_for_losses(r, wanted, tables);
@@ -609,6 +615,7 @@ have_loaded(Receiver *r)
 	for (;;)
 	{
 		FloClock	began = flo_clock();
+		uint64		words = r->what->words(r->what->arg);
 		long		took;
 		bool		admitted = admit_attempt(r);
 
@@ -629,6 +636,8 @@ have_loaded(Receiver *r)
 			end_loaders(r);
 			return go_on ? VANISHED : LEFT;
 		}
+		if (r->look_again || r->what->words(r->what->arg) != words)
+			continue;
 		took = flo_clock_since(began);
 		flo_bus_wait_for(r->bus, FLO_WAIT_APPLY, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
 	}

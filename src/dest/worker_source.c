@@ -128,6 +128,7 @@ flo_worker_take_updates(FloWorker *w)
 										   update.len));
 			w->source.heard = flo_clock();
 			w->source.live = true;
+			w->source.words++;
 		}
 	}
 	MemoryContextSwitchTo(old);

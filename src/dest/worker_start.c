@@ -219,6 +219,15 @@ may_proceed(void *arg, const FloCopyKey *missing_chunks)
 	return !flo_worker_began_anew(w);
 }
 
+static uint64
+source_words(void *arg)
+{
+	FloWorker  *w = arg;
+
+	flo_worker_take_updates(w);
+	return w->source.words;
+}
+
 static char *
 source_trouble(void *arg)
 {
@@ -319,6 +328,7 @@ receive(FloWorker *w, List *keys)
 	what.attempt = w->backfilling ? w->due->attempt : fitting_attempt(w, keys);
 	what.position = w->position;
 	what.proceed = may_proceed;
+	what.words = source_words;
 	what.trouble = source_trouble;
 	what.arg = w;
 	in = flo_copy_receive(&what);

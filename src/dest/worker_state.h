@@ -41,6 +41,7 @@ typedef struct FloHeard
 								 * replicator */
 	FloClock	heard;			/* when that came, or we began to listen */
 	bool		live;			/* one has come since */
+	uint64		words;			/* of the replicator, that have come */
 	int			interval;		/* ms between two of them at most; 0 = not
 								 * told */
 	TimestampTz complete;		/* as of then nothing was missing here */

@@ -47,6 +47,13 @@ flo_source_copy_get(void)
 	return flo_source_copy_ordered(flo_me->slot);
 }
 
+/* Looked at all the time; it is read and written as a whole */
+FloCopyPhase
+flo_source_copy_phase(void)
+{
+	return *(volatile FloCopyPhase *) &source_of(flo_me->slot)->phase;
+}
+
 void
 flo_source_copy_set_limit(int64 bytes)
 {
@@ -116,7 +123,7 @@ flo_dest_copy_begin(const pg_uuid_t *generation, bool exact, bool backfill)
 	copy->generation = *generation;
 	copy->exact = exact;
 	copy->backfill = backfill;
-	copy->later = PG_UINT64_MAX;
+	copy->later = copy->awaited = PG_UINT64_MAX;
 	for (int i = 0; i < FLO_MAX_LOADERS; i++)
 		copy->low[i] = PG_UINT64_MAX;
 	memset(turns_of(flo_me->slot), 0, sizeof(FloTurns));
@@ -170,6 +177,39 @@ uint64
 flo_dest_copy_later(void)
 {
 	return flo_dest_copy_get(flo_me->slot).later;
+}
+
+uint64
+flo_dest_copy_loaded(void)
+{
+	return flo_dest_copy_get(flo_me->slot).loaded;
+}
+
+bool
+flo_dest_copy_await(uint64 chunks)
+{
+	FloDestCopy *copy = dest_of(flo_me->slot);
+	bool		to_come;
+
+	flo_lock_exclusive();
+	copy->awaited = chunks;
+	to_come = copy->loaded < chunks;
+	flo_unlock();
+	return to_come;
+}
+
+void
+flo_dest_copy_count(int slot, uint32 incarnation)
+{
+	FloDestCopy *copy = dest_of(slot);
+	bool		enough = false;
+
+	flo_lock_exclusive();
+	if (flo_shared->entries[slot].incarnation == incarnation)
+		enough = ++copy->loaded >= copy->awaited;
+	flo_unlock();
+	if (enough)
+		flo_entry_wake(slot);
 }
 
 FloDestCopy

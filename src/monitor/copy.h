@@ -61,6 +61,7 @@ typedef struct FloSourceCopy
 /* For the replicator: order a copy; look at it; another limit; copiers may begin */
 extern void flo_source_copy_order(const FloSourceCopy *order);
 extern FloSourceCopy flo_source_copy_get(void);
+extern FloCopyPhase flo_source_copy_phase(void);
 extern void flo_source_copy_set_limit(int64 bytes);
 extern void flo_source_copy_may_fill(void);
 
@@ -93,6 +94,9 @@ typedef struct FloDestCopy
 	uint64		seen;			/* highest sequence that any loader has had */
 	uint64		later;			/* lowest of rows whose snapshot the stream
 								 * has not reached; PG_UINT64_MAX = none */
+	uint64		loaded;			/* chunks, since the loaders began */
+	uint64		awaited;		/* the worker is woken when there are so many;
+								 * PG_UINT64_MAX = it does not know */
 	uint64		low[FLO_MAX_LOADERS];
 } FloDestCopy;
 
@@ -125,6 +129,16 @@ extern uint64 flo_dest_copy_floor(void);
 
 /* Lowest sequence of rows held for later; PG_UINT64_MAX = none */
 extern uint64 flo_dest_copy_later(void);
+
+/*
+ * How many chunks were loaded so far, and at how many the worker wants to be woken.
+ * False when there are that many by now, or more.
+ */
+extern uint64 flo_dest_copy_loaded(void);
+extern bool flo_dest_copy_await(uint64 chunks);
+
+/* For a loader: it has loaded one */
+extern void flo_dest_copy_count(int slot, uint32 incarnation);
 
 /* For loaders, of the member in the entry: where the copy is */
 extern FloDestCopy flo_dest_copy_get(int slot);

@@ -33,7 +33,7 @@
 FloCopyPhase
 flo_copy_phase(void)
 {
-	return flo_source_copy_get().phase;
+	return flo_source_copy_phase();
 }
 
 /* The requests that a copy has fulfilled */
@@ -400,6 +400,14 @@ flo_copy_begin(FloCopyControl *c, const char *snapshot)
 {
 	start_leader(c, snapshot, 1, c->generation->start, false);
 	hand_over_snapshot(c);
+}
+
+void
+flo_copy_may_fill(FloCopyControl *c)
+{
+	flo_source_copy_may_fill();
+	if (c->leader != NULL)
+		flo_process_wake(c->leader);
 }
 
 bool

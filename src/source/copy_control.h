@@ -63,6 +63,9 @@ extern void flo_copy_requested(FloCopyControl *control, FloPublisher *publisher,
 extern void flo_copy_mark_snapshot(FloCopyControl *control, FloPublisher *publisher,
 								   XLogRecPtr position);
 
+/* The stream has what comes before it: copiers may begin */
+extern void flo_copy_may_fill(FloCopyControl *control);
+
 /* Does somebody want that, and no copy runs? */
 extern bool flo_copy_wanted(FloCopyControl *control);
 

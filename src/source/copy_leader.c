@@ -446,6 +446,7 @@ run_copiers(Leader *l)
 			flo_team_look_at_space(&l->team, l->copy.stream_limit);
 			MemoryContextSwitchTo(context);
 		}
+		l->copy.may_fill |= flo_source_copy_ordered(l->args->slot).may_fill;
 		flo_team_look_after(&l->team, l->copy.stream_limit, l->copy.may_fill);
 		l->copy.copiers = l->team.running;
 		l->copy.copiers_wanted = l->team.running + l->team.refused;

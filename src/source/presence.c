@@ -109,10 +109,11 @@ void
 flo_presence_tell(Replicator *rep)
 {
 	FloMember	me;
-
 	bool		stopping = rep->settling != 0;
+	FloCopyPhase phase = flo_copy_phase();
 
 	if (rep->reported == rep->published && stopping == rep->said_stopping &&
+		phase == rep->said_phase &&
 		!flo_clock_passed(rep->presence, FLO_SOURCE_INTERVAL(flo_heartbeat_interval)))
 		return;
 	if (flo_member_look(rep->group, FLO_REPLICATOR_MEMBER, &me) < 0)
@@ -121,4 +122,5 @@ flo_presence_tell(Replicator *rep)
 	rep->presence = flo_clock();
 	rep->reported = rep->published;
 	rep->said_stopping = stopping;
+	rep->said_phase = phase;
 }

@@ -208,11 +208,18 @@ may_travel_early(void *arg)
 	return flo_retention_all_read_pieces(((Replicator *) arg)->retention);
 }
 
+/* Workers wait for word of it */
+static bool
+copy_went_on(Replicator *rep)
+{
+	return rep->copy.leader != NULL && flo_copy_phase() != rep->said_phase;
+}
+
 /* Now and then; "inside" a transaction's callbacks only what is allowed there */
 static void
 housekeep(Replicator *rep, bool inside)
 {
-	if (!flo_clock_passed(rep->housekeeping, HOUSEKEEPING_INTERVAL))
+	if (!flo_clock_passed(rep->housekeeping, HOUSEKEEPING_INTERVAL) && !copy_went_on(rep))
 		return;
 	rep->housekeeping = flo_clock();
 	if (rep->opened)
@@ -253,7 +260,7 @@ chunk_acknowledged(void *arg, XLogRecPtr position, uint64 seq)
 	rep->published_seq = seq;
 	rep->last_sent = flo_clock();
 	if (!rep->opened)
-		flo_source_copy_may_fill();
+		flo_copy_may_fill(&rep->copy);
 	rep->opened = true;
 	flo_retention_acked(rep->retention, position);
 	if (rep->full)
