@@ -33,7 +33,7 @@ typedef struct FloReception
 	 */
 	bool		(*proceed) (void *arg, const FloCopyKey *missing_chunks);
 
-	/* Hear what the source says, and count it: more than before is reason to look */
+	/* Hear the source, and count its words: more are reason to look */
 	uint64		(*words) (void *arg);
 
 	/* What is wrong at the source, palloc'd; NULL when nothing is known to be */
