@@ -43,6 +43,19 @@ $m->case('keys change hands',
 		q{DELETE FROM t WHERE id = 5; INSERT INTO t VALUES (5, 'again'); DELETE FROM t WHERE id = 5;
 			INSERT INTO t VALUES (5, 'and again'); UPDATE t SET id = 6, a = 'six' WHERE id = 6},
 	]);
+$m->case('rows that lie behind one another',
+	ddl => 'CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE u (a text, b bigint, v int, PRIMARY KEY (b, a))',
+	tables => [qw(t u)],
+	steps => [
+		q{INSERT INTO t SELECT i, 0 FROM generate_series(1, 900) i;
+			INSERT INTO u SELECT (i % 2)::text, i / 2, 0 FROM generate_series(1, 900) i},
+		q{UPDATE t SET v = v + 1; UPDATE u SET v = v + 1},
+		q{UPDATE t SET v = 2 WHERE id % 2 = 0; UPDATE u SET v = 2 WHERE a = '1'},
+		q{BEGIN; UPDATE t SET v = 3 WHERE id BETWEEN 100 AND 200; UPDATE t SET v = v + 10; DELETE FROM t WHERE id > 800; COMMIT},
+		q{DELETE FROM t WHERE id % 3 = 0; DELETE FROM u WHERE b % 3 = 0 AND a = '0'},
+		q{INSERT INTO t SELECT i, 5 FROM generate_series(3, 900, 6) i; UPDATE t SET id = id + 1000 WHERE id % 5 = 0},
+		q{BEGIN; DELETE FROM t WHERE id < 400; DELETE FROM u WHERE b >= 100; COMMIT},
+	]);
 $m->case('using index',
 	ddl => q{CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL, b text NOT NULL, v text);
 		CREATE UNIQUE INDEX i ON t (b, a); ALTER TABLE t REPLICA IDENTITY USING INDEX i;
