@@ -88,8 +88,21 @@ cmp_ok(time() - $begun, '<', 5, 'a stop is quick without a worker');
 start_member($source, 'g', 'replicator');
 start_member($dest, 'g', 'postgres');
 
-write_wal(30);
+# one that stops says what it has
+$source->safe_psql('postgres', 'INSERT INTO t VALUES (' . ++$rows . ')');
 my $end = insert_lsn();
+wait_until($dest, 'postgres', "SELECT count(*) = $rows FROM t", 'the row');
+for my $member ([ $dest, 'postgres' ], [ $source, 'replicator' ])
+{
+	$member->[0]->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+	wait_state($member->[0], 'g', $member->[1], 'stopped');
+}
+is(value("confirmed_flush_lsn >= '$end' FROM pg_replication_slots"), 't', 'a worker that stops says how far it is');
+start_member($source, 'g', 'replicator');
+start_member($dest, 'g', 'postgres');
+
+write_wal(30);
+$end = insert_lsn();
 release_writer();
 $source->stop('fast');
 $source->start;

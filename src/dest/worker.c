@@ -48,6 +48,12 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+/* ms that an orderly stop may take; of these for the source's; and between two looks at it */
+#define STOP_PATIENCE 1500
+#define SETTLE_TIME 1000
+#define STOP_PAUSE 20
+#define STOP_MOMENT 100			/* for the news that it stops, too */
+
 /* --- the end of a copy --------------------------------------------------- */
 
 /* Does the generation end with its copy? */
@@ -145,6 +151,7 @@ typedef struct LoopState
 	bool		placed;			/* the place in the stream is known */
 	int			silent;			/* looks at the stream in a row since anything
 								 * came */
+	FloClock	stopping;		/* since when */
 } LoopState;
 
 /*
@@ -258,6 +265,32 @@ ask_broker(LoopState *l, FloBusStep step)
 	return false;
 }
 
+/* --- the end ------------------------------------------------------------- */
+
+static void
+say_last_word(void *worker)
+{
+	flo_worker_flush(worker, true);
+	flo_worker_report_to_bucket(worker, true);
+}
+
+/*
+ * A source that stops in the same moment wants to know what is durable here, to let go of
+ * its WAL: it is followed to its end.  What has not been committed then comes again.
+ */
+static void
+stop_in_order(LoopState *l)
+{
+	char	   *reason = NULL;
+
+	if (l->stopping == 0)
+		l->stopping = flo_clock();
+	if (!flo_clock_passed(l->stopping, flo_worker_source_settles(l->w) ? SETTLE_TIME : STOP_MOMENT))
+		return;
+	(void) flo_bus_guard(say_last_word, l->w, &reason);
+	flo_stop_now();
+}
+
 /* --- the loop ------------------------------------------------------------ */
 
 static void
@@ -360,6 +393,8 @@ rest_a_while(LoopState *l)
 	l->pause = XLogRecPtrIsInvalid(w->unflushed_local) ? 1000 : FLO_DRY_FLUSH_INTERVAL;
 	if (flo_cutover_act(w))
 		l->pause = Min(l->pause, FLO_CUTOVER_PAUSE);
+	if (flo_stop_requested())
+		l->pause = STOP_PAUSE;
 	(void) ask_broker(l, step_wait);
 	return true;
 }
@@ -373,9 +408,12 @@ loop(FloWorker *w)
 		.placed = true
 	};
 
+	flo_stop_after(STOP_PATIENCE);
 	while (!w->leave)
 	{
 		flo_check_interrupts();
+		if (flo_stop_requested())
+			stop_in_order(&l);
 		flo_injection_point("fetch.before");
 		if (!l.placed)
 			find_place(&l, 0);

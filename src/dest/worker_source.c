@@ -167,6 +167,12 @@ flo_worker_source_stops(const FloWorker *w)
 		is_in(&w->source, FLO_SOURCE_SHUT_DOWN);
 }
 
+bool
+flo_worker_source_settles(const FloWorker *w)
+{
+	return is_in(&w->source, FLO_SOURCE_STOPPING);
+}
+
 /* It said so as it ended */
 static bool
 has_gone(const FloHeard *source)

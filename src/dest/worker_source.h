@@ -22,6 +22,9 @@ extern void flo_worker_take_updates(FloWorker *w);
 /* It ends soon and would like to hear before how far we are, or it has ended by itself */
 extern bool flo_worker_source_stops(const FloWorker *w);
 
+/* Is it about to stop, and waits for what is durable here? */
+extern bool flo_worker_source_settles(const FloWorker *w);
+
 /* All of a chunk was read */
 extern void flo_worker_hear_chunk(FloWorker *w, const FloChunkHeader *header);
 
