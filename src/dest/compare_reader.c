@@ -138,6 +138,8 @@ prepare(FloCompareReader *r)
 	}
 	r->plan->tables = taken;
 	r->rules = flo_worker_rules_open(r->spec, r->generation);
+	/* there is no transaction that could, in the midst of a snapshot; the worker does */
+	flo_worker_rules_only_read(r->rules);
 	old = flo_transaction_begin();
 	MemoryContextSwitchTo(r->context);
 	foreach(cell, flo_compare_tables(r->rules, r->plan))

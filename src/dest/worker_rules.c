@@ -22,6 +22,7 @@ struct FloWorkerRules
 	char	   *source;
 	FloShape   *shape;
 	bool		strict;
+	bool		only_read;
 };
 
 void
@@ -56,6 +57,12 @@ flo_worker_rules_open(const FloWorkerSpec *spec, const char *source)
 }
 
 void
+flo_worker_rules_only_read(FloWorkerRules *rules)
+{
+	rules->only_read = true;
+}
+
+void
 flo_worker_rules_forget(FloWorkerRules *rules, uint32 relation)
 {
 	flo_shape_forget(rules->shape, relation);
@@ -66,7 +73,7 @@ keep_news(FloWorkerRules *rules)
 {
 	List	   *news = flo_shape_take_news(rules->shape);
 
-	if (news != NIL)
+	if (news != NIL && !rules->only_read)
 		flo_rule_tables_keep_known(rules->group, rules->worker, rules->source, news);
 }
 

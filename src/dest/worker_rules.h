@@ -17,6 +17,9 @@ typedef struct FloWorkerRules FloWorkerRules;
  */
 extern FloWorkerRules *flo_worker_rules_open(const FloWorkerSpec *spec, const char *source);
 
+/* From now on nothing is written of what they learn of tables */
+extern void flo_worker_rules_only_read(FloWorkerRules *rules);
+
 /* Between transactions: put in force what is there now */
 extern void flo_worker_rules_load(FloWorkerRules *rules);
 
