@@ -34,7 +34,7 @@ sub fault
 	my $group = 'g' . ++$n;
 	my $load = start_load($source, clients => 2, rate => 300);
 
-	create_copy_group($source, $dest, $group, wait => 0, options => q{'{"copy_stream_max_bytes": "32MB"}'},
+	create_copy_group($source, $dest, $group, wait => 0, options => q{'{"copy_stream_max_bytes": "64MB"}'},
 		worker_options => q{'{"loaders": 2}'});
 	wait_until($dest, 'postgres', 'SELECT count(*) > 20 FROM flo.copied_chunks', "$name: the middle of the copy");
 	my $early = $dest->safe_psql('postgres', 'SELECT count(*) FROM flo.copied_chunks');
