@@ -96,13 +96,13 @@ sub held
 	return \%held;
 }
 
-# Rows of pg_flo's own tables, but for what happened, which is kept for a while
+# Rows of pg_flo's own tables
 sub rows
 {
 	my ($node) = @_;
 	my $tables = $node->safe_psql('postgres', q{SELECT string_agg(format('SELECT %L, count(*) FROM %s', c.oid::regclass,
 		c.oid::regclass), ' UNION ALL ' ORDER BY relname) FROM pg_class c WHERE relnamespace = 'flo'::regnamespace
-		AND relkind = 'r' AND relname NOT IN ('event_log', 'ddl_log')});
+		AND relkind = 'r'});
 	return $node->safe_psql('postgres', "SELECT * FROM ($tables) r (t, n) WHERE n > 0");
 }
 
@@ -115,11 +115,11 @@ sub files
 		FROM unnest('{pg_logical/snapshots/,pg_logical/mappings/}'::text[]) d, pg_ls_dir(d) f});
 }
 
-# what caches hold is there after some rounds
+my %rows = map { $_->name => rows($_) } $source, $dest;
 my $start = time();
+# what caches hold is there after some rounds
 round($_) for 1 .. 10;
 my $before = held();
-my %rows = map { $_->name => rows($_) } $source, $dest;
 my $relations = $source->safe_psql('postgres', 'SELECT count(*) FROM pg_class');
 round($_) for 11 .. $rounds;
 note sprintf '%d rounds in %.1f s', $rounds, time() - $start;
