@@ -16,7 +16,11 @@ sub text
 sub want($$) { my ($true, $what) = @_; push @wrong, $what if !$true; return; }
 sub string { my ($value, $what) = @_; want(defined $value && !ref $value && $value ne '', "$what: no text"); }
 sub url { my ($value, $what) = @_; want(($value || '') =~ m{^[a-z]+://[^/?#]+}, "$what: no URL"); }
-sub version { my ($value, $what) = @_; want(($value || '') =~ /^\d+\.\d+\.\d+(?:-[a-z][-0-9a-z]*)?$/i, "$what: no version"); }
+sub version
+{
+	my ($value, $what) = @_;
+	want(($value || '') =~ /^\d+\.\d+\.\d+(?:-[a-z][-0-9a-z]*)?$/i, "$what: no version");
+}
 sub known
 {
 	my ($map, $where, @keys) = @_;
@@ -35,7 +39,8 @@ want($meta->{name} =~ m{^[^\s/\\]{2,}$}, 'name');
 version($meta->{version}, 'version');
 want(ref $meta->{maintainer} eq 'ARRAY', 'maintainer: no list');
 string($_, 'maintainer') for @{ $meta->{maintainer} };
-want($meta->{license} =~ /^(apache_[12]_[01]|artistic_[12]|bsd|[al]?gpl_[123]|mit|mozilla_1_[01]|postgresql|perl_5)$/, 'license');
+want($meta->{license} =~ /^(apache_[12]_[01]|artistic_[12]|bsd|[al]?gpl_[123]|mit|mozilla_1_[01]|postgresql|perl_5)$/,
+	'license');
 want($meta->{release_status} =~ /^(un)?stable$|^testing$/, 'release_status');
 want(length $_ <= 256 && m{^[^/\\[:cntrl:]]+$}, "tag $_") for @{ $meta->{tags} };
 
@@ -59,7 +64,8 @@ my $resources = $meta->{resources};
 known($resources, 'resources', qw(homepage bugtracker repository));
 known($resources->{bugtracker}, 'bugtracker', qw(web mailto));
 known($resources->{repository}, 'repository', qw(url web type));
-url($_, 'resources') for $resources->{homepage}, $resources->{bugtracker}{web}, @{ $resources->{repository} }{qw(url web)};
+url($_, 'resources')
+  for $resources->{homepage}, $resources->{bugtracker}{web}, @{ $resources->{repository} }{qw(url web)};
 
 # --- the version ---------------------------------------------------------------------
 

@@ -37,8 +37,9 @@ sub has
 	  or diag(eval { dst('SELECT * FROM flo.status', $db) });
 }
 
-$source->safe_psql('postgres', q{CREATE TABLE t (id int PRIMARY KEY); SELECT flo.create_replicator('g', track_ddl => true);
-	CREATE VIEW mine AS SELECT group_name FROM flo.groups; SELECT flo.start_group('g')});
+$source->safe_psql('postgres', q{CREATE TABLE t (id int PRIMARY KEY);
+	SELECT flo.create_replicator('g', track_ddl => true); CREATE VIEW mine AS SELECT group_name FROM flo.groups;
+	SELECT flo.start_group('g')});
 wait_state($source, 'g', 'replicator', 'streaming');
 dst('CREATE DATABASE two');
 dst('CREATE DATABASE three');
@@ -70,7 +71,8 @@ has('two', 'the other goes on');
 $dest->restart;
 my $behind = qr/extension pg_flo of database "\w+" has version 0\.1, and this server runs pg_flo 0\.2/;
 is_refused('TABLE flo.status', $behind, "restarted: $_ says what it lacks", $_) for qw(postgres two);
-is_refused('ALTER EXTENSION pg_flo UPDATE', qr/mine depends on/, 'what somebody has built on pg_flo is in the way, and named');
+is_refused('ALTER EXTENSION pg_flo UPDATE', qr/mine depends on/,
+	'what somebody has built on pg_flo is in the way, and named');
 dst('DROP VIEW mine');
 dst('BEGIN; ALTER EXTENSION pg_flo UPDATE; ROLLBACK');
 is_refused('TABLE flo.status', $behind, 'taken back: as before');

@@ -24,7 +24,7 @@ sub shows
 {
 	my ($node, $member, $pattern, $name) = @_;
 	ok(wait_until($node, 'postgres',
-		"SELECT concat_ws(' ', state, detail) ~ '$pattern' FROM flo.status WHERE group_name = 'g' AND member = '$member'",
+		"SELECT concat_ws(' ', state, detail) ~ '$pattern' FROM flo.status WHERE member = '$member'",
 			"$member to show $pattern"), $name)
 	  or diag(status_of($node, 'g', $member, "concat_ws(' | ', state, detail, last_error)"));
 }
@@ -99,7 +99,8 @@ my @newer = backup($stream, $bucket);
 restored(@first);
 shows($source, 'replicator', '^failed gap: the stream ends at', 'an old backup: what is lost is said');
 like(status_of($source, 'g', 'replicator', "concat_ws(' ', detail, last_hint)"),
-	qr/worker "postgres" of database "postgres" lacks them Restore a newer backup.*flo\.resync/, 'to whom, and what to do');
+	qr/worker "postgres" of database "postgres" lacks them Restore a newer backup.*flo\.resync/,
+	'to whom, and what to do');
 restored(@newer);
 same('a newer one is the way out');
 

@@ -29,8 +29,9 @@ my $n = 0;
 sub users
 {
 	my ($limits, $permissions, @more) = @_;
+	my @users = ('{ user: test, password: test }', $permissions || '{ user: a, password: "of both" }', @more);
 	return 'accounts { A { jetstream: { ' . ($limits || 'max_file: 1GB, max_mem: 1MB') . ' }, users: [ '
-	  . join(', ', '{ user: test, password: test }', $permissions || '{ user: a, password: "of both" }', @more) . ' ] } }';
+	  . join(', ', @users) . ' ] } }';
 }
 sub broker { $nats->configure(users(@_)); $nats->reload; }
 sub set
@@ -79,7 +80,8 @@ insert();
 says('source', '[Pp]ermission', 'it may not publish any more');
 broker();
 arrives('it may again');
-broker('', '{ user: a, password: "of both", permissions: { publish: { deny: [ "$JS.ACK.>", "$JS.API.CONSUMER.>" ] } } }');
+broker('', '{ user: a, password: "of both", permissions: { publish: { '
+	  . 'deny: [ "$JS.ACK.>", "$JS.API.CONSUMER.>" ] } } }');
 insert();
 says('dest', '[Pp]ermission', 'it may not read any more');
 broker();
