@@ -130,10 +130,12 @@ is(files($_), '', 'no file is left: ' . $_->name) for $source, $dest;
 is($source->safe_psql('postgres', 'SELECT count(*) FROM pg_class'), $relations, 'nor a relation');
 is(rows($_), $rows{ $_->name }, 'nor rows of pg_flo: ' . $_->name) for $source, $dest;
 my $now = held();
+# a session keeps files of tables open that it has come by; what is left of each round is more
+my %grows = (kB => 512, files => 12, segments => 2);
 for my $what (sort keys %$now)
 {
 	note "$what: $before->{$what}, then $now->{$what}";
-	cmp_ok($now->{$what} - $before->{$what}, '<=', $what =~ /^kB/ ? 512 : 2, "does not grow: $what");
+	cmp_ok($now->{$what} - $before->{$what}, '<=', $grows{ $what =~ s/ .*//r }, "does not grow: $what");
 }
 is($session{$_}{err} =~ s/^NOTICE.*\n|^HINT.*\n|^psql:.*NOTICE.*\n//mgr, '', "no error: $_") for qw(source dest);
 $session{$_}->close for qw(source dest);
