@@ -52,7 +52,13 @@ dst(q{
 		VALUES ('shop', 'shop', 'Odd', 'public', 'masked');
 	INSERT INTO flo.rules (group_name, schema_name, table_name, column_name, action, arguments)
 		VALUES ('shop', 'shop', 'Odd', 'secret', 'mask', '{}');
-	INSERT INTO flo.webhook_subscriptions (group_name, url) VALUES ('bank', 'http://127.0.0.1:9/more')});
+	INSERT INTO flo.webhook_subscriptions (group_name, url) VALUES ('bank', 'http://127.0.0.1:9/more');
+	INSERT INTO flo.rules (group_name, worker_name, schema_name, table_name, column_name, action, arguments, operations,
+			position, enabled) VALUES ('bank', 'webhook', 'public', 'moves', 'a', 'gt', '{"value": 5}', '{INSERT}', 7, false);
+	INSERT INTO flo.routes (group_name, worker_name, source_table, destination_table, operations, enabled)
+		VALUES ('bank', 'webhook', 'moves', 'moved', '{INSERT,DELETE}', false);
+	INSERT INTO flo.webhook_subscriptions (group_name, worker_name, url, schema_name, table_name, operations, enabled)
+		VALUES ('bank', 'webhook', 'http://127.0.0.1:9/', 'public', 'moves', '{DELETE}', false)});
 src("SELECT flo.start_group('bank'), flo.start_group('shop')");
 dst("SELECT flo.start_group('bank', 'postgres'), flo.start_group('shop')");
 wait_state($source, $_, 'replicator', 'streaming') for 'bank', 'shop';
@@ -72,36 +78,32 @@ dst(q{
 	INSERT INTO flo.ddl_log (group_name, tag, command, outcome) VALUES ('bank', 'T', 'c', 'applied');
 	UPDATE flo.progress SET lsn = '0/7', sink_state = '{"file": 1}' WHERE worker_name = 'webhook'});
 
-# Tables whose rows are the same afterwards, and how their rows are read in both
-my %same = (
-	groups => '*', workers => 'group_name, worker_name, sink, owner::text, started, options', routes => '*',
-	rules => 'id, group_name, worker_name, stage, schema_name, table_name, column_name, action, arguments,
-		operations, author::text',
-	webhook_subscriptions => 'id, group_name, worker_name, url, schema_name, table_name, operations, enabled',
-	replicators => q{group_name, tables, schemas, except_tables, mode, copy_workers, sync_schema, track_ddl,
-		started, options, }
-	  . q{CASE owner::text WHEN '4294967295' THEN 'gone' ELSE owner::text END AS owner},
-	full_identities => '*', copied_chunks => '*',
-	generations => 'group_name, generation, start_lsn, given_up, resync, copy_attempt, created_at',
-	progress => 'group_name, worker_name, system_identifier, generation, generation_start, start_lsn, skip_lsn,
-		copying, copy_attempt',
-	shaped_tables => 'group_name, worker_name, source, relation, schema_name, table_name, columns',
-	copied_tables => 'group_name, worker_name, relation, schema_name, table_name, attempt, lsn, chunks, tuples,
-		bytes, finished_at',
-	copied_objects => 'group_name, worker_name, ordinal, object, command, action, done_at',
-	dead_letters => 'id, group_name, worker_name, url, event_id, lsn, event::text, error, created_at',
-	pending_ddl => 'id, group_name, worker_name, lsn, tag, command, reason, ordinal, decision',
-	ddl_log => 'id, group_name, tag, command, outcome, executed_at',
-	secrets => q{group_name, worker_name, key, value FROM (SELECT * FROM flo.secrets WHERE key NOT IN ('ddl',
-		'sign')) });
+# Every column that both versions have, but for those that change while members run, or mean another thing in 0.2
+my @kept = qw(groups workers routes rules webhook_subscriptions replicators full_identities generations progress
+	shaped_tables copied_tables copied_chunks copied_objects dead_letters pending_ddl ddl_log secrets);
+my %differs = (
+	progress => [qw(lsn updated_at)], generations => [qw(follows epoch)],
+	copied_tables => [qw(expected)], secrets => []);
+my %of_0_1;
 
 sub rows_of
 {
 	my ($node) = @_;
-	return join "\n", map {
-		my $from = $same{$_} =~ /FROM/ ? '' : " FROM flo.$_";
-		"$_:\n" . $node->safe_psql('postgres', "SELECT to_jsonb(x) FROM (SELECT $same{$_}$from AS t) x ORDER BY 1")
-	} sort keys %same;
+	my @rows;
+
+	for my $table (@kept)
+	{
+		# as 0.1 has them, which is asked first
+		my $columns = $of_0_1{$table} ||= $node->safe_psql('postgres', "SELECT array_agg(attname) FROM pg_attribute
+			WHERE attrelid = 'flo.$table'::regclass AND attnum > 0 AND NOT attisdropped
+			AND attname <> ALL ('{" . join(',', @{ $differs{$table} || [] }) . "}')");
+		# a role that is gone had a name, and has a number; keys that 0.1 signs with are no group's
+		push @rows, "$table:\n" . $node->safe_psql('postgres', "SELECT replace(kept::text, '4294967295', 'gone')
+			FROM flo.$table t, to_jsonb(t) whole, LATERAL (SELECT jsonb_object_agg(k, v) AS kept FROM jsonb_each(whole) e (k, v)
+				WHERE k = ANY ('$columns')) x
+			WHERE whole->>'key' IS DISTINCT FROM 'ddl' AND whole->>'key' IS DISTINCT FROM 'sign' ORDER BY 1");
+	}
+	return join "\n", @rows, $node->safe_psql('postgres', q{SELECT lsn FROM flo.progress WHERE worker_name = 'webhook'});
 }
 
 # --- the script wants the library ---------------------------------------------------

@@ -10,6 +10,8 @@ use lib $FindBin::Bin;
 use FloChunk;
 use FloTest;
 use FloUpgrade;
+use JSON::PP ();
+use MIME::Base64 ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -29,6 +31,14 @@ wait_state($_, 'g', 'postgres', 'streaming') for $former, $dest;
 my $load = transfer_load($source, rate => 100);
 wait_caught_up($source, $_, 'g') for $former;
 
+sub report_at
+{
+	my ($subject) = @_;
+	my $message = $nats->api('STREAM.MSG.GET.KV_pg_flo_state_g', { last_by_subj => $subject })->{message};
+
+	return JSON::PP::decode_json(MIME::Base64::decode_base64($message->{data}));
+}
+
 # --- the source is upgraded first ----------------------------------------------------
 
 my $log = -s $source->logfile;
@@ -44,6 +54,21 @@ my $rows = $former->safe_psql('postgres', 'SELECT count(*) FROM moves');
 my $lsn = $source->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
 wait_until($dest, 'postgres', "SELECT flo.wait_for('g', '$lsn', '10 s')", 'another worker');
 is($former->safe_psql('postgres', 'SELECT count(*) FROM moves'), $rows, 'it takes nothing that it cannot read');
+
+# Others have done with what it lacks, and it may say that it has, too: nothing of that is removed
+my $stream = 'pgflo_g_stream';
+my $lacks = $nats->last_seq($stream);
+ok(wait_until($source, 'postgres', q{SELECT now() - backend_start > interval '7 s' FROM flo.status
+	JOIN pg_stat_activity USING (pid)}, 'the time after which a source removes things'), 'the source runs for a while');
+my $id = $former->safe_psql('postgres', 'SELECT system_identifier FROM pg_control_system()');
+my ($subject) = grep { /\.worker\./ && report_at($_)->{system_identifier} eq $id }
+  keys %{ $nats->api('STREAM.INFO.KV_pg_flo_state_g', { subjects_filter => '>' })->{state}{subjects} };
+my $report = report_at($subject);
+@$report{qw(lsn seq)} = ($source->safe_psql('postgres', 'SELECT pg_current_wal_lsn()'), $lacks);
+$nats->publish($subject, JSON::PP::encode_json($report));
+$lsn = $source->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
+wait_until($dest, 'postgres', "SELECT flo.wait_for('g', '$lsn', '10 s')", 'another worker');
+cmp_ok($nats->api("STREAM.INFO.$stream")->{state}{first_seq}, '<', $lacks - 10, 'all that it lacks is in the stream');
 is($source->safe_psql('postgres', q{SELECT restart_lsn IS NOT NULL AND invalid FROM (SELECT restart_lsn,
 	wal_status = 'lost' AS invalid FROM pg_replication_slots) s}),
 	'f', 'and nothing is lost');
@@ -60,7 +85,6 @@ is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.stream_status('g') 
 
 # --- what is newer than 0.2 --------------------------------------------------------------
 
-my $stream = 'pgflo_g_stream';
 my $chunk = FloChunk->parse($nats->message($stream, $nats->last_seq($stream)));
 $chunk->{version} = 3;
 $nats->publish('pgflo.g', $chunk->bytes);
