@@ -96,12 +96,14 @@ $lock = FloTest::Session->new($dest);
 $lock->query('BEGIN; LOCK TABLE moves');
 forgets(1, sub {
 		my $lsn = $source->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
-		ok(wait_until($source, 'postgres', "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots", 'the slot'),
+		ok(wait_until($source, 'postgres',
+				"SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots", 'the slot'),
 			'the WAL of what is forgotten is released');
 	});
 $lock->query('COMMIT');
 wait_state($source, 'g', 'replicator', 'failed');
-like(status_of($source, 'g', 'replicator', 'detail'), qr{^gap: the stream ends at \S+/\S+, transactions up to \S+ are lost},
+like(status_of($source, 'g', 'replicator', 'detail'),
+	qr{^gap: the stream ends at \S+/\S+, transactions up to \S+ are lost},
 	'what no worker has is lost: it is said, and which');
 is($dest->safe_psql('postgres', 'SELECT sum(balance) FROM accounts'), '100000', 'nothing is there in parts');
 $source->safe_psql('postgres', q{SELECT flo.resync('g')});

@@ -96,9 +96,9 @@ sub large
 	my $end = rand() < 0.7 ? 'COMMIT' : 'ROLLBACK';
 
 	# sleeps: it is open for a while
-	return IPC::Run::start([ 'psql', '-qX', '-p', $source->port, '-h', $source->host, '-d', 'postgres', '-c',
-			"BEGIN; INSERT INTO big SELECT $from + g, repeat(md5(g::text), 20) FROM generate_series(1, 3000) g;
-			SELECT pg_sleep(0.5); UPDATE big SET v = v || 'x' WHERE id BETWEEN $from AND $from + 500; $end" ],
+	my $sql = "BEGIN; INSERT INTO big SELECT $from + g, repeat(md5(g::text), 20) FROM generate_series(1, 3000) g;
+		SELECT pg_sleep(0.5); UPDATE big SET v = v || 'x' WHERE id BETWEEN $from AND $from + 500; $end";
+	return IPC::Run::start([ 'psql', '-qX', '-p', $source->port, '-h', $source->host, '-d', 'postgres', '-c', $sql ],
 		'>', \my $out, '2>', \my $err);
 }
 
@@ -126,7 +126,8 @@ for (my $round = 1; time() < $begun + $seconds; $round++)
 	wait_caught_up($source, $dest, 'g');
 	my @same = map { is_same_table($source, $dest, $_, "round $round: $_") } qw(accounts moves big);
 	my @moves = split /\n/, $source->safe_psql('postgres', 'SELECT id FROM moves ORDER BY 1');
-	my @told = sort { $a <=> $b } map { /"Type":"INSERT".*"NewTuple":\{"id":(\d+)/ ? $1 : () } file_lines("$dir/dest/events");
+	my @told = sort { $a <=> $b }
+	  map { /"Type":"INSERT".*"NewTuple":\{"id":(\d+)/ ? $1 : () } file_lines("$dir/dest/events");
 	push @same, is("@told" eq "@moves", 1, "round $round: each event is there once (" . @told . ')');
 	is($_->safe_psql('postgres', q{SELECT string_agg(detail, ' ') FROM flo.status WHERE state = 'failed'}),
 		'', "round $round: nothing has failed at " . $_->name)

@@ -54,7 +54,8 @@ dst(q{
 		VALUES ('shop', 'shop', 'Odd', 'secret', 'mask', '{}');
 	INSERT INTO flo.webhook_subscriptions (group_name, url) VALUES ('bank', 'http://127.0.0.1:9/more');
 	INSERT INTO flo.rules (group_name, worker_name, schema_name, table_name, column_name, action, arguments, operations,
-			position, enabled) VALUES ('bank', 'webhook', 'public', 'moves', 'a', 'gt', '{"value": 5}', '{INSERT}', 7, false);
+			position, enabled)
+		VALUES ('bank', 'webhook', 'public', 'moves', 'a', 'gt', '{"value": 5}', '{INSERT}', 7, false);
 	INSERT INTO flo.routes (group_name, worker_name, source_table, destination_table, operations, enabled)
 		VALUES ('bank', 'webhook', 'moves', 'moved', '{INSERT,DELETE}', false);
 	INSERT INTO flo.webhook_subscriptions (group_name, worker_name, url, schema_name, table_name, operations, enabled)
@@ -99,11 +100,12 @@ sub rows_of
 			AND attname <> ALL ('{" . join(',', @{ $differs{$table} || [] }) . "}')");
 		# a role that is gone had a name, and has a number; keys that 0.1 signs with are no group's
 		push @rows, "$table:\n" . $node->safe_psql('postgres', "SELECT replace(kept::text, '4294967295', 'gone')
-			FROM flo.$table t, to_jsonb(t) whole, LATERAL (SELECT jsonb_object_agg(k, v) AS kept FROM jsonb_each(whole) e (k, v)
-				WHERE k = ANY ('$columns')) x
+			FROM flo.$table t, to_jsonb(t) whole, LATERAL (SELECT jsonb_object_agg(k, v) AS kept
+				FROM jsonb_each(whole) e (k, v) WHERE k = ANY ('$columns')) x
 			WHERE whole->>'key' IS DISTINCT FROM 'ddl' AND whole->>'key' IS DISTINCT FROM 'sign' ORDER BY 1");
 	}
-	return join "\n", @rows, $node->safe_psql('postgres', q{SELECT lsn FROM flo.progress WHERE worker_name = 'webhook'});
+	return join "\n", @rows,
+	  $node->safe_psql('postgres', q{SELECT lsn FROM flo.progress WHERE worker_name = 'webhook'});
 }
 
 # --- the script wants the library ---------------------------------------------------

@@ -101,12 +101,16 @@ sub _make_groups
 CREATE TABLE people (id int PRIMARY KEY, email text NOT NULL, phone text NOT NULL, touched int NOT NULL DEFAULT 0);
 CREATE TABLE big (id bigint PRIMARY KEY, v text);
 CREATE SCHEMA side;
-DO $$ BEGIN FOR i IN 1 .. 6 LOOP EXECUTE format('CREATE TABLE side.t%s (id int PRIMARY KEY, v int, w text)', i); END LOOP; END $$;
+DO $$ BEGIN FOR i IN 1 .. 6 LOOP
+	EXECUTE format('CREATE TABLE side.t%s (id int PRIMARY KEY, v int, w text)', i); END LOOP; END $$;
 SQL
 	$source->safe_psql('postgres', <<'SQL');
 INSERT INTO accounts SELECT i, 1000 FROM generate_series(1, 100) i;
-INSERT INTO people SELECT i, format('person%s@example.com', 1000 + i), format('+49 30 %s', 100000 + i) FROM generate_series(1, 200) i;
-DO $$ BEGIN FOR i IN 1 .. 6 LOOP EXECUTE format('INSERT INTO side.t%s SELECT j, 0, md5(j::text) FROM generate_series(1, 1000) j', i); END LOOP; END $$;
+INSERT INTO people SELECT i, format('person%s@example.com', 1000 + i), format('+49 30 %s', 100000 + i)
+	FROM generate_series(1, 200) i;
+DO $$ BEGIN FOR i IN 1 .. 6 LOOP
+	EXECUTE format('INSERT INTO side.t%s SELECT j, 0, md5(j::text) FROM generate_series(1, 1000) j', i);
+	END LOOP; END $$;
 INSERT INTO flo.rules (group_name, stage, table_name, column_name, action, arguments)
 	VALUES ('g', 'replicator', 'people', 'phone', 'mask', '{"keep_first": 1, "keep_last": 1}');
 SQL
@@ -565,11 +569,13 @@ sub large_transaction
 	my $nap = sprintf '%.2f', $event->{y} * 1.5;
 	my $rows = "INSERT INTO big SELECT $from + g, repeat(md5(g::text), 20) FROM generate_series";
 
+	# sleeps: it is open for a while
+	my $sql = "BEGIN; $rows(1, 2000) g; SELECT pg_sleep($nap); SAVEPOINT s; $rows(10001, 11000) g;
+		UPDATE big SET v = v || 'x' WHERE id BETWEEN $from AND $from + 500; ROLLBACK TO s; $rows(20001, 22000) g;
+		DELETE FROM big WHERE id BETWEEN $from AND $from + 100; $end";
+
 	push @{ $self->{sessions} }, IPC::Run::start(
-		[ 'psql', '-qX', '-p', $node->port, '-h', $node->host, '-d', 'postgres', '-c',
-			"BEGIN; $rows(1, 2000) g; SAVEPOINT s; $rows(10001, 11000) g; UPDATE big SET v = v || 'x'
-			WHERE id BETWEEN $from AND $from + 500; ROLLBACK TO s; $rows(20001, 22000) g; SELECT pg_sleep($nap);
-			DELETE FROM big WHERE id BETWEEN $from AND $from + 100; $end" ],
+		[ 'psql', '-qX', '-p', $node->port, '-h', $node->host, '-d', 'postgres', '-c', $sql ],
 		'>', \my $out, '2>', \my $err);
 	return "large transaction ($end)";
 }
@@ -618,9 +624,8 @@ sub rule
 	my ($first, $last) = @{ $masks[ int($event->{x} * @masks) ] };
 	my $column = $event->{side} eq 'source' ? 'phone' : 'email';
 
-	$self->insist($self->{ $event->{side} }, "UPDATE flo.rules
-		SET arguments = '{\"keep_first\": $first, \"keep_last\": $last}' WHERE column_name = '$column' RETURNING 'done'")
-	  =~ /done/ or return '';
+	$self->insist($self->{ $event->{side} }, "UPDATE flo.rules SET arguments = jsonb_build_object('keep_first', $first,
+		'keep_last', $last) WHERE column_name = '$column' RETURNING 'done'") =~ /done/ or return '';
 	return "rule changed, $event->{side}";
 }
 
