@@ -101,7 +101,7 @@ rpm_packages()
 	local archive pgmajor
 	archive=$TOP/pg_flo-$version.0.zip
 	quietly "make dist failed" "$MAKE" -s -C "$TOP" dist
-	pgmajor=$(inside "$build" pg_buildext supported-versions | head -1)
+	pgmajor=$(inside "$build" sh -c "cd /one/pg-flo-$version && pg_buildext supported-versions" | head -1)
 	mkdir -p "$build/rpm/SOURCES"
 	mv "$archive" "$build/rpm/SOURCES/"
 	cp "$TOP/contrib/rpm/pg_flo.spec" "$build/rpm/"
