@@ -133,6 +133,21 @@ for my $node ($source, $dest)
 		'and waits for what is ours');
 }
 
+# What is decoded is no transaction of this server's that was rolled back
+my $replicated = "SELECT total_txns FROM pg_stat_replication_slots WHERE slot_name LIKE 'pgflo%'";
+my $rolled_back = q{SELECT xact_rollback FROM pg_stat_database WHERE datname = 'postgres'};
+my @before = map { $source->safe_psql('postgres', $_) } $replicated, $rolled_back;
+$source->safe_psql('postgres',
+	q{DO $$ BEGIN FOR i IN 1 .. 300 LOOP INSERT INTO t VALUES (30000 + i, 'y'); COMMIT; END LOOP; END $$});
+wait_caught_up($source, $dest, 'g');
+ok(wait_until($source, 'postgres', "SELECT ($replicated) >= $before[0] + 300", 'the slot to count them'),
+	'the slot counts the transactions that were decoded');
+$source->safe_psql('postgres', q{SELECT flo.stop_group('g', 'replicator')});
+wait_state($source, 'g', 'replicator', 'stopped');
+start_member($source, 'g', 'replicator');
+cmp_ok($source->safe_psql('postgres', $rolled_back) - $before[1], '<', 100,
+	'none of which is one more that was rolled back');
+
 # --- commands that wait for every process -------------------------------------------------------
 
 # DROP DATABASE has all processes let go of files; here of processes that wait for the broker

@@ -51,9 +51,9 @@ is($local, 2, 'while what is written here is local');
 
 # A deferred trigger runs when the commit has begun and the origin is to move with it
 $dest->safe_psql('postgres', q{
-	-- sleeps: until it is ended
-	CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF EXISTS (SELECT FROM pg_class
-		WHERE relname = 'slowly') THEN PERFORM pg_sleep(600); END IF; RETURN NULL; END$$;
+	-- sleeps: until it is ended, or the next process of the worker has no reason to
+	CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN WHILE EXISTS (SELECT FROM pg_class
+		WHERE relname = 'slowly') LOOP PERFORM pg_sleep(1); END LOOP; RETURN NULL; END$$;
 	CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow();
 	ALTER TABLE t ENABLE ALWAYS TRIGGER slow});
 my $id = 20000;

@@ -43,7 +43,7 @@ for my $commit ('off', 'on')
 	my $messages = $nats->last_seq($stream) - $before;
 	my $ms = 1000 * (time() - $begun);
 	note("synchronous_commit $commit: $messages messages of $transactions transactions in $ms ms");
-	# two milliseconds from one to the next, but for those that tell that there is a load
+	# some milliseconds from one to the next, but for those that tell that there is a load
 	cmp_ok($messages, '<', $ms / 2 + 200, "synchronous_commit $commit: transactions travel together");
 	is_same_table($source, $dest, 't');
 }

@@ -41,12 +41,18 @@ our @EXPORT = qw(measure be_ready);
 
 my $ready = 0;
 my $copies = 0;
+# what a measurement that fails would wait for, for ever: processes that are stopped, and psqls
+my (%stopped, %watching);
+
+sub let_go { kill 'CONT', keys %stopped; kill 'TERM', keys %watching; }
 
 sub measure
 {
 	my ($scenario, @systems) = @_;
 	my $function = __PACKAGE__->can("measure_$scenario->{kind}") or die "no kind $scenario->{kind}\n";
 
+	# before anything is left: to leave a psql is to wait for its end
+	local $SIG{__DIE__} = \&let_go;
 	return $function->($scenario, @systems);
 }
 
@@ -62,6 +68,7 @@ sub watch
 	my $pid = open(my $out, '-|', psql_command('dest', $db, "SET statement_timeout = '10min'",
 			"DO \$\$ BEGIN WHILE NOT ($condition) LOOP COMMIT; PERFORM pg_sleep(0.005); END LOOP; END \$\$",
 			'SELECT extract(epoch FROM clock_timestamp())')) or die "psql: $!\n";
+	$watching{$pid} = 1;
 	return { pid => $pid, out => $out };
 }
 
@@ -77,6 +84,7 @@ sub finish_watch
 	my ($watch) = @_;
 	my $out = $watch->{out};
 	my @lines = <$out>;
+	delete $watching{ $watch->{pid} };
 	close $out or die "the destination did not catch up\n";
 	my ($end) = grep { /^\d+\.\d+$/ } @lines;
 	return $end;
@@ -160,6 +168,7 @@ sub measure_rate
 	my @pids = pids_of($s);
 
 	kill 'STOP', $pids[0] or die "cannot stop process $pids[0]: $!\n";
+	$stopped{ $pids[0] } = 1;
 	my $ok = eval { at($s, 'source', $scenario->{work}); mark($s); 1 };
 	my $error = $@;
 	my $watch = watch_mark($s) if $ok;
@@ -169,6 +178,7 @@ sub measure_rate
 	my @own = remember(@pids);
 	my $start = time();
 	kill 'CONT', $pids[0];
+	delete $stopped{ $pids[0] };
 	die $error if !$ok;
 
 	my ($end, @top) = sample_until($watch, 0.02, sub { return ([ $pids[0] ], [ $pids[1] ]) });
@@ -277,7 +287,7 @@ sub measure_copy
 	sleep 0.3;
 	my @cpu = cpu_of_each();
 	my $start = time();
-	eval { $start_copy->(); 1 } or do { kill 'TERM', $watch->{pid}; die $@ };
+	$start_copy->();
 	my ($end, @top) = sample_until($watch, 0.2, sub { return map { [ children_of($_) ] } qw(source dest) });
 	sleep 0.2;    # processes that end just now would be missed
 	my %used = all_used_since($count, @cpu);

@@ -18,6 +18,11 @@
 #include "replication/slot.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
+#if PG_VERSION_NUM >= 160000
+#include "utils/relfilenumbermap.h"
+#else
+#include "utils/relfilenodemap.h"
+#endif
 
 #if PG_VERSION_NUM >= 190000
 #include "replication/logicalctl.h"
@@ -175,6 +180,39 @@ flo_compat_find_next_record(XLogReaderState *reader, XLogRecPtr from, char **err
 #else
 	*error = NULL;
 	return XLogFindNextRecord(reader, from);
+#endif
+}
+
+/* The table that a change is of, by the snapshot of the past; invalid: none */
+static inline Oid
+flo_compat_changed_relation(const ReorderBufferChange *change)
+{
+#if PG_VERSION_NUM >= 160000
+	return RelidByRelfilenumber(change->data.tp.rlocator.spcOid,
+								change->data.tp.rlocator.relNumber);
+#else
+	return RelidByRelfilenode(change->data.tp.relnode.spcNode, change->data.tp.relnode.relNode);
+#endif
+}
+
+static inline void
+flo_compat_set_commit_time(ReorderBufferTXN *txn, TimestampTz at)
+{
+#if PG_VERSION_NUM >= 190000
+	txn->commit_time = at;
+#else
+	txn->xact_time.commit_time = at;
+#endif
+}
+
+/* What is special about a transaction that is decoded: not, that it has rows */
+static inline uint32
+flo_compat_transaction_flags(const ReorderBufferTXN *txn)
+{
+#ifdef RBTXN_HAS_STREAMABLE_CHANGE
+	return txn->txn_flags & ~RBTXN_HAS_STREAMABLE_CHANGE;
+#else
+	return txn->txn_flags;
 #endif
 }
 

@@ -14,9 +14,10 @@
  * WAL is read without blocking: at the end of what is flushed a step returns
  * false and the caller waits for its latch, which committing backends set.
  *
- * Awkward: nothing here may run inside a transaction of ours; the reorder
- * buffer opens and aborts its own.  After an error in a callback the context
- * cannot be used again, so errors leave the process.
+ * Awkward: steps follow one another within one transaction, since the reorder
+ * buffer opens and aborts one of its own for each that it replays where there
+ * is none (see also replay.c); flo_decoder_rest() ends it.  After an error in a
+ * callback the context cannot be used again, so errors leave the process.
  */
 #include "postgres.h"
 
@@ -45,6 +46,7 @@
 #include "replication/logical.h"
 #include "replication/pgoutput.h"
 #include "source/decoder.h"
+#include "source/replay.h"
 #include "source/row_tables.h"
 #include "source/wal.h"
 #include "storage/proc.h"
@@ -67,6 +69,8 @@ struct FloDecoder
 	List	   *options;		/* of the plugin */
 	XLogRecPtr	start;			/* all below was read, by this context or one
 								 * before */
+
+	MemoryContext replaying;	/* for a transaction */
 
 	/* last record read */
 	XLogRecPtr	record_lsn;
@@ -586,11 +590,13 @@ stream_stop_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 	decoder_here->stream_stop(context, txn);
 }
 
-/* Runs outside any transaction: no catalog access */
+/* Of a commit that is all the server asks before it replays the transaction: see replay.c */
 static bool
 origin_filter(LogicalDecodingContext *context, ReplOriginId origin)
 {
-	return decoder_here->origin == FLO_ORIGIN_LOCAL && origin != InvalidReplOriginId;
+	if (origin != InvalidReplOriginId)
+		return decoder_here->origin == FLO_ORIGIN_LOCAL;
+	return flo_replay_commit(context, decoder_here->replaying);
 }
 
 /* The options of pgoutput, as a subscriber would send them */
@@ -682,6 +688,8 @@ flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 	decoder->message = message;
 	decoder->arg = arg;
 	decoder->origin = origin;
+	decoder->replaying = AllocSetContextCreate(CurrentMemoryContext, "pg_flo replay",
+											   ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&decoder->truncated_ids);
 	initStringInfo(&decoder->truncated_parts);
 	initStringInfo(&decoder->written);
@@ -761,6 +769,12 @@ is_dry(FloDecoder *decoder)
 	return false;
 }
 
+void
+flo_decoder_rest(FloDecoder *decoder)
+{
+	flo_replay_rest(decoder->context);
+}
+
 bool
 flo_decoder_step(FloDecoder *decoder)
 {
@@ -771,6 +785,7 @@ flo_decoder_step(FloDecoder *decoder)
 
 	if (is_dry(decoder))
 		return false;
+	flo_replay_begin();
 
 	/* the reader's buffers grow in the current context and must live on */
 	old = MemoryContextSwitchTo(decoder->context->context);

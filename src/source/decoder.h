@@ -53,9 +53,11 @@ extern void flo_decoder_set_methods(FloDecoder *decoder, int methods);
 
 /*
  * Read one WAL record and decode it.  False when all flushed WAL has been
- * read.  On return no transaction is half emitted.
+ * read.  On return no transaction is half emitted; one of this process is open
+ * until the decoder rests.
  */
 extern bool flo_decoder_step(FloDecoder *decoder);
+extern void flo_decoder_rest(FloDecoder *decoder);
 
 /* Bytes that the plugin keeps of tables, and its way to forget them all; between steps only */
 extern Size flo_decoder_table_memory(FloDecoder *decoder);

@@ -28,8 +28,13 @@
 #include "wire/change.h"
 #include "wire/piece.h"
 
-/* Chunks are sent when they reach this many bytes; larger ones gain nothing */
-#define CHUNK_TARGET (256 * 1024)
+/*
+ * Chunks are sent when they reach this many bytes: that of a larger one costs the broker
+ * more, as the memory for it is found anew each time.  While the window is full they grow
+ * up to the limit, so that a distant broker has as much on its way to it.
+ */
+#define CHUNK_TARGET (60 * 1024)
+#define CHUNK_LIMIT (256 * 1024)
 
 /* Room in max_payload for the NATS headers */
 #define HEADER_ALLOWANCE 512
@@ -317,6 +322,13 @@ describe_relation(FloPublisher *pub, FloDescription *entry)
 	entry->written = pub->round == round ? round : 0;
 }
 
+static bool
+chunk_is_full(const FloPublisher *pub, Size needed)
+{
+	return pub->chunk.len + needed > pub->limit ||
+		(pub->chunk.len + needed > CHUNK_TARGET && flo_window_has_room(pub->window));
+}
+
 /*
  * What comes next takes so many bytes.  A chunk that has content and cannot take it
  * all is sent before.
@@ -326,7 +338,7 @@ make_room(FloPublisher *pub, Size needed)
 {
 	if (pub->piece != NULL)
 		needed += FLO_SUBTRANSACTION_RECORD_SIZE;
-	if (!chunk_is_empty(pub) && pub->chunk.len + needed > pub->limit)
+	if (!chunk_is_empty(pub) && chunk_is_full(pub, needed))
 		send_when_room(pub);
 	if (pub->piece != NULL && pub->piece->subxid != pub->subxid)
 	{
@@ -641,7 +653,7 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 				 errmsg("max_payload of nats-server is " INT64_FORMAT " bytes, less than the %d that pg_flo needs",
 						flo_bus_max_payload(bus), SMALLEST_PAYLOAD),
 				 errhint("Raise max_payload in the configuration of nats-server.")));
-	pub->limit = (uint32) Min((int64) CHUNK_TARGET, flo_bus_max_payload(bus) - HEADER_ALLOWANCE);
+	pub->limit = (uint32) Min((int64) CHUNK_LIMIT, flo_bus_max_payload(bus) - HEADER_ALLOWANCE);
 	pub->host = *host;
 	pub->tally = tally;
 

@@ -71,11 +71,13 @@
 #define READING_AGAIN_TOLD (16 * 1024 * 1024)
 
 /*
- * Time from one chunk that is not full to the next under a live load, in microseconds,
- * and how many without it tell that there is one
+ * Under a live load nothing is read for so long after a chunk that is not full, in
+ * microseconds; that there is one tell so many chunks of which each came so soon after
+ * the one before, or half as soon after such a pause
  */
-#define GATHER_TIME 2000
+#define GATHER_TIME 4000
 #define GATHER_AFTER 16
+#define FOLLOWS_WITHIN 4000
 
 /* ms that an orderly stop may take, whatever is done at that moment */
 #define STOP_PATIENCE 2000
@@ -430,13 +432,14 @@ send_what_is_packed(Replicator *rep)
 		if (!flo_publisher_can_flush(rep->publisher))
 			return true;
 	}
-	rep->in_a_row = now - rep->flushed < 2 * GATHER_TIME ? rep->in_a_row + 1 : 0;
+	rep->in_a_row = now - rep->flushed < FOLLOWS_WITHIN ? rep->in_a_row + 1 : 0;
 	rep->flushed = now;
 	flo_publisher_flush(rep->publisher);
 	if (rep->in_a_row < GATHER_AFTER)
 		return true;
 	here = place_here(rep);
 	pg_usleep(GATHER_TIME);
+	rep->flushed = flo_clock() - FOLLOWS_WITHIN / 2;
 	flo_publisher_pump(rep->publisher);
 	if (flo_publisher_idle(rep->publisher))
 		rep->caught_up = here;
@@ -530,12 +533,16 @@ decode_some(Replicator *rep)
 		{
 			(void) flo_replicator_notice_configuration(rep);
 			if (rep->rules_changed)
+			{
+				flo_decoder_rest(rep->decoder);
 				follow_rules(rep);
+			}
 			more = flo_decoder_step(rep->decoder);
 			flo_copy_mark_snapshot(&rep->copy, rep->publisher, flo_decoder_position(rep->decoder));
 			flo_place_step(&rep->compare.place, rep->decoder, rep->publisher);
 			flo_place_step(&rep->backfill.place, rep->decoder, rep->publisher);
 		}
+		flo_decoder_rest(rep->decoder);
 	}
 	PG_CATCH();
 	{

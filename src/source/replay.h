@@ -1,0 +1,20 @@
+/*
+ * replay.h
+ *		Handing out plain transactions, in the place of the reorder buffer.
+ */
+#ifndef FLO_REPLAY_H
+#define FLO_REPLAY_H
+
+#include "replication/logical.h"
+
+/*
+ * Is the record at hand the commit of such a transaction?  Then it has been handed out,
+ * and the reorder buffer is to forget it.  Within a transaction; "mine" is reset.
+ */
+extern bool flo_replay_commit(LogicalDecodingContext *context, MemoryContext mine);
+
+/* The transaction that is open from before a record is decoded until the decoder rests */
+extern void flo_replay_begin(void);
+extern void flo_replay_rest(LogicalDecodingContext *context);
+
+#endif
