@@ -171,6 +171,8 @@ flo_worker_commit_batch(FloWorker *w)
 	w->unflushed_seq = flo_worker_done_seq(w);
 	if (w->unflushed_oldest == 0)
 		w->unflushed_oldest = w->batch_oldest;
+	if (w->earlier.later == 0)
+		w->earlier.later = w->batch_oldest;
 	w->batch_open = false;
 	w->entered = false;
 	w->batch_oldest = 0;
@@ -249,7 +251,7 @@ flo_worker_run_dry(FloWorker *w)
 	if (!XLogRecPtrIsInvalid(w->unflushed_local))
 	{
 		w->unflushed_seq = Max(w->unflushed_seq, done);
-		flo_worker_flush(w, flo_clock_passed(Max(w->flushed, w->heard), FLO_DRY_FLUSH_INTERVAL));
+		flo_worker_flush(w, flo_clock_passed(Max(w->flushed, w->heard), FLO_QUIET_FLUSH_INTERVAL));
 	}
 	if (XLogRecPtrIsInvalid(w->unflushed_local))
 		w->durable = Max(w->durable, w->position);

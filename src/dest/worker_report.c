@@ -144,6 +144,19 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 	w->reported_seq = report.seq;
 }
 
+static bool
+on_disk(XLogRecPtr commit)
+{
+	return GetFlushRecPtr(NULL) >= commit;
+}
+
+/* Is it time to wait for the disk?  Not as long as the WAL writer sees to it */
+static bool
+wait_is_due(const FloWorker *w)
+{
+	return flo_state_awaited() || flo_clock_passed(w->flushed, FLO_FLUSH_PATIENCE);
+}
+
 /* Is it time for another round?  A commit that others have flushed costs no waiting */
 static bool
 flush_is_due(const FloWorker *w)
@@ -152,8 +165,62 @@ flush_is_due(const FloWorker *w)
 		return false;
 	if (XLogRecPtrIsInvalid(w->unflushed_local))
 		return flo_clock_passed(w->flushed, FLO_FLUSH_INTERVAL);
-	return GetFlushRecPtr(NULL) >= w->unflushed_local || flo_state_awaited() ||
-		flo_clock_passed(w->flushed, FLO_FLUSH_PATIENCE);
+	return on_disk(w->earlier.local) || wait_is_due(w);
+}
+
+static FloCommitted
+committed_now(const FloWorker *w)
+{
+	FloCommitted now = {
+		.local = w->unflushed_local,
+		.position = flo_progress_position(w->progress),
+		.seq = w->unflushed_seq,
+		.batches = w->batches - w->batch_open
+	};
+
+	return now;
+}
+
+/* Commits of this server are on its disk, and may be told */
+static void
+note_durable(FloWorker *w, const FloCommitted *c)
+{
+	flo_commits_durable(&w->commits, c->batches, &w->tally.histograms);
+	w->origin_lsn = c->position;
+	w->durable = Max(w->durable, w->origin_lsn);
+	if (c->seq <= w->acked_seq)
+		return;
+	w->acked_seq = c->seq;
+	flo_injection_point("ack.before");
+	flo_consumer_ack(w->consumer, w->acked_seq);
+	flo_injection_point("ack.after");
+}
+
+/*
+ * While more and more is committed the newest is never on disk.  So what was there at an
+ * earlier look is told when that is, and the rest becomes what is looked at next.
+ */
+static void
+note_earlier(FloWorker *w)
+{
+	FloCommitted earlier = w->earlier;
+
+	w->earlier = committed_now(w);
+	w->unflushed_oldest = earlier.later;
+	note_durable(w, &earlier);
+}
+
+static void
+flush_all(FloWorker *w)
+{
+	FloCommitted now = committed_now(w);
+
+	flo_injection_point("flush.before");
+	XLogFlush(w->unflushed_local);
+	flo_injection_point("flush.after");
+	w->unflushed_local = w->earlier.local = InvalidXLogRecPtr;
+	w->unflushed_oldest = 0;
+	note_durable(w, &now);
 }
 
 /*
@@ -165,27 +232,18 @@ flo_worker_flush(FloWorker *w, bool force)
 {
 	bool		news;
 
+	if (XLogRecPtrIsInvalid(w->earlier.local))
+		w->earlier = committed_now(w);
 	if (!force && !flush_is_due(w))
 		return;
-	w->flushed = flo_clock();
 	if (!XLogRecPtrIsInvalid(w->unflushed_local))
 	{
-		flo_injection_point("flush.before");
-		XLogFlush(w->unflushed_local);
-		flo_injection_point("flush.after");
-		w->unflushed_local = InvalidXLogRecPtr;
-		w->unflushed_oldest = 0;
-		flo_commits_durable(&w->commits, w->batches - w->batch_open, &w->tally.histograms);
-		w->origin_lsn = flo_progress_position(w->progress);
-		w->durable = Max(w->durable, w->origin_lsn);
-		if (w->unflushed_seq > w->acked_seq)
-		{
-			w->acked_seq = w->unflushed_seq;
-			flo_injection_point("ack.before");
-			flo_consumer_ack(w->consumer, w->acked_seq);
-			flo_injection_point("ack.after");
-		}
+		if (force || on_disk(w->unflushed_local) || wait_is_due(w))
+			flush_all(w);
+		else
+			note_earlier(w);
 	}
+	w->flushed = flo_clock();
 	flo_worker_take_updates(w);
 	flo_worker_show_state(w);
 	news = w->reported_seq != w->acked_seq || w->reported_lsn != w->origin_lsn;
@@ -216,7 +274,7 @@ host_checkpoint(void *arg)
 	FloWorker  *w = arg;
 
 	flo_worker_record_position(w, flo_progress_position(w->progress));
-	w->unflushed_local = InvalidXLogRecPtr;
+	w->unflushed_local = w->earlier.local = InvalidXLogRecPtr;
 }
 
 static void

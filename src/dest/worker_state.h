@@ -26,13 +26,25 @@
 #define FLO_FLUSH_INTERVAL 100
 
 /*
- * ms for which commits here are left to the server's WAL writer, as long as more come: the
- * next transaction shall not find us waiting for the disk
+ * ms for which commits here are left to the server's WAL writer, as long as more come and
+ * it does not get on: the next transaction shall not find us waiting for the disk
  */
-#define FLO_FLUSH_PATIENCE 250
+#define FLO_FLUSH_PATIENCE 1000
 
-/* The same when nothing has come for so long, or somebody waits; never more often */
+/* The same when somebody waits, never more often; or when nothing has come for so long */
 #define FLO_DRY_FLUSH_INTERVAL 20
+#define FLO_QUIET_FLUSH_INTERVAL 40
+
+/* What was committed at some moment, to be told when it is on disk */
+typedef struct FloCommitted
+{
+	XLogRecPtr	local;			/* end of the newest commit record; invalid =
+								 * nothing */
+	XLogRecPtr	position;		/* that it holds */
+	uint64		seq;			/* nothing up to here is needed then */
+	uint64		batches;
+	TimestampTz later;			/* the oldest transaction after it; 0 = none */
+} FloCommitted;
 
 /* What a worker has heard of its source, and whether it hears it still: see worker_source.c */
 typedef struct FloHeard
@@ -174,6 +186,7 @@ typedef struct FloWorker
 									 * invalid = all flushed */
 	uint64		unflushed_seq;	/* nothing up to here is needed then */
 	TimestampTz unflushed_oldest;
+	FloCommitted earlier;		/* part of it: as it was at an earlier look */
 
 	FloCommits	commits;		/* under the number of their batch */
 
