@@ -122,7 +122,7 @@ SKIP:
 	skip 'both know virtual columns, or none does', 2 if $new_version < 18 || $old_version >= 18;
 	$newer->safe_psql('down', 'CREATE TABLE app.virtual (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id + 1) VIRTUAL);
 		INSERT INTO app.virtual VALUES (1)');
-	ok(wait_until($older, 'down', q{SELECT last_error ~ 'syntax error at or near "virtual"' FROM flo.status
+	ok(wait_until($older, 'down', q{SELECT last_error ~* 'syntax error at or near "virtual"' FROM flo.status
 		WHERE member = 'postgres' AND group_name = 'down'}, 'the error'), 'a virtual column is an error there, in its own words')
 	  or diag(status_of($older, 'down', 'postgres', 'state || coalesce(last_error, detail)', 'down'));
 	$older->safe_psql('down', q{CREATE TABLE app.virtual (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id + 1) STORED);

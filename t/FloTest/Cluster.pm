@@ -51,6 +51,8 @@ sub flo_node
 	my $node = FloTest::Cluster->new($name, install_path => $param{install_path});
 
 	$node->init(allows_streaming => 'logical', extra => [ '--encoding=UTF8', '--locale=C', @{ $param{initdb} || [] } ]);
+	# what the tests of a newer server write for an older one, too, which does not know it
+	$node->adjust_conf('postgresql.conf', 'autovacuum_worker_slots', undef) if $node->pg_version < 18;
 	$node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'pg_flo'
 restart_after_crash = on
