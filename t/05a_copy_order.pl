@@ -53,14 +53,14 @@ $source->safe_psql('postgres', qq{CREATE TABLE b$_ (id int PRIMARY KEY, v int, w
 my $built = q{SELECT string_agg(tablename, ',' ORDER BY tablename) FROM
 	(SELECT DISTINCT tablename::text FROM pg_indexes WHERE tablename ~ '^b[123]$') t};
 
-# a loader stands still with a chunk of the smallest table, which comes last
+# a loader stands still with a chunk of one of the tables, mostly the smallest, which comes last
 halt_at($dest, 'load.before:3');
 my $log_before = -s $dest->logfile;
 create_copy_group($source, $dest, 'b', tables => q{'{b1, b2, b3}'}, sync_schema => 1, wait => 0, copy_workers => 1,
 	worker_options => q{'{"loaders": 2}'});
 await_halt($dest, 'a chunk') or die;
 my $halted = halted_pid($dest, 'load.before:3', $log_before);
-ok(wait_until($dest, 'postgres', "SELECT ($built) = 'b2,b3'", 'indexes of two tables'),
+ok(wait_until($dest, 'postgres', "SELECT ($built) ~ '^b.,b.\$'", 'indexes of two tables'),
 	'indexes of tables that are in are built while another is loaded');
 is($dest->safe_psql('postgres', q{SELECT detail ~ 'tables complete' FROM flo.status}), 't',
 	'the copy is still loading');
