@@ -74,8 +74,12 @@ $source->safe_psql('postgres', q{
 	CREATE COLLATION s.co0 (LOCALE = 'C')});
 arrives('what the examples need arrived');
 
+# By their names in the grammar of 19, too, which has one more
+my $cluster = $word{RepackStmt} ? 'RepackStmt' : 'ClusterStmt';
+my @newer = $word{WaitStmt} ? ([ WaitStmt => q{WAIT FOR LSN '0/1' WITH (MODE 'primary_flush')} ]) : ();
+
 # Class, statement, and what has to be there for it
-my @examples = (
+my @examples = (@newer,
 	[ CreateStmt => 'CREATE TABLE s.n (id int PRIMARY KEY)' ],
 	[ CreateTableAsStmt => 'CREATE TABLE s.cta AS SELECT 1 AS id' ],
 	[ CreateTableAsStmt => 'CREATE MATERIALIZED VIEW s.m2 AS SELECT id FROM s.t' ],
@@ -96,7 +100,7 @@ my @examples = (
 	[ CreateEnumStmt => q{CREATE TYPE s._c AS ENUM ('a')} ], [ CreateDomainStmt => 'CREATE DOMAIN s._e3 AS int' ],
 	[ CompositeTypeStmt => 'CREATE TYPE s._d2 AS (a int)' ], [ CreateStmt => 'CREATE TABLE s._u (id int PRIMARY KEY)' ],
 	[ AlterDomainStmt => 'ALTER DOMAIN s.d SET DEFAULT 5' ], [ ViewStmt => 'CREATE VIEW s.v2 AS SELECT id FROM s.t' ],
-	[ RefreshMatViewStmt => 'REFRESH MATERIALIZED VIEW s.m' ], [ ClusterStmt => 'CLUSTER s.t USING t_pkey' ],
+	[ RefreshMatViewStmt => 'REFRESH MATERIALIZED VIEW s.m' ], [ $cluster => 'CLUSTER s.t USING t_pkey' ],
 	[ DropStmt => 'DROP VIEW s.v' ],
 	[ AlterOwnerStmt => 'ALTER TYPE s.e OWNER TO joe' ],
 	[ DefineStmt => 'CREATE AGGREGATE s.ag (int) (SFUNC = int4pl, STYPE = int)' ],
