@@ -146,8 +146,9 @@ src(q{ALTER TABLE vain ALTER v SET STORAGE EXTENDED; UPDATE vain SET v = hard(id
 	UPDATE whole SET v = long(length(k), 310) WHERE right(k, 1) = '2'; UPDATE whole SET k = k || 'x';
 	UPDATE checked SET w = v; UPDATE vain SET b = NULL WHERE id < 5; UPDATE parts SET v = long(id + 9, 200)});
 same('updates');
-src(q{DELETE FROM keys WHERE right(k, 1) > '5'; DELETE FROM whole WHERE right(k, 2) > '5x'; DELETE FROM types WHERE id < 9;
-	DELETE FROM ways WHERE id < 9; DELETE FROM checked WHERE id < 9; DELETE FROM parts WHERE id < 9});
+src(q{DELETE FROM keys WHERE right(k, 1) > '5'; DELETE FROM whole WHERE right(k, 2) > '5x';
+	DELETE FROM types WHERE id < 9; DELETE FROM ways WHERE id < 9; DELETE FROM checked WHERE id < 9;
+	DELETE FROM parts WHERE id < 9});
 same('deletes');
 
 # Rows that are there already, and triggers that fire
@@ -220,7 +221,8 @@ src(q{INSERT INTO e SELECT i, repeat('abc' || chr(233), 5000), convert_to(repeat
 	FROM generate_series(1, 20) i}, 'latin');
 wait_caught_up($source, $dest, 'latin', source_db => 'latin', dest_db => 'latin');
 is(dst('SELECT DISTINCT md5(v), md5(b) FROM e', 'latin'),
-	src(q{SELECT DISTINCT md5(convert_to(v, 'UTF8')), md5(b) FROM e}, 'latin'), 'text of another encoding is converted');
+	src(q{SELECT DISTINCT md5(convert_to(v, 'UTF8')), md5(b) FROM e}, 'latin'),
+	'text of another encoding is converted');
 
 # --- who does not read them ------------------------------------------------------------------
 

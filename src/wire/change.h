@@ -5,8 +5,9 @@
  * The bytes are those of PostgreSQL's "Logical Replication Message Formats",
  * protocol version 2 without streaming.  Pointers in the result point into
  * the message, those of values that came compressed to memory of the parser's;
- * that and the arrays are reused by the next call.  A value's byte after the end (data[len]) may be overwritten by the
- * reader and must be restored: that lets text go to input functions in place.
+ * that and the arrays are reused by the next call.  A value's byte after the
+ * end (data[len]) may be overwritten by the reader and must be restored: that
+ * lets text go to input functions in place.
  */
 #ifndef FLO_CHANGE_H
 #define FLO_CHANGE_H

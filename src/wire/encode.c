@@ -27,7 +27,8 @@ put_tuple(StringInfo buf, char mark, const FloTuple *tuple)
 			if (compressed->datum != NULL)
 				flo_compressed_put(buf, value->kind, compressed->datum);
 			else
-				flo_compressed_put_plain(buf, value->kind, compressed->method, value->data, value->len);
+				flo_compressed_put_plain(buf, value->kind, compressed->method, value->data,
+										 value->len);
 			continue;
 		}
 		pq_sendbyte(buf, value->kind);
