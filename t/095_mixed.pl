@@ -104,7 +104,8 @@ for my $way ([ 'up', $older, $newer, $old_version, $new_version ],
 	$source->safe_psql($db, $schema);
 	$source->safe_psql($db, $rows);
 	$source->safe_psql($db, qq{INSERT INTO flo.rules (group_name, stage, schema_name, table_name, column_name, action,
-			arguments) VALUES ('$db', 'replicator', 'app', 'people', 'email', 'regex', '{"pattern": "@.*", "replace": "\@masked"}')});
+			arguments)
+		VALUES ('$db', 'replicator', 'app', 'people', 'email', 'regex', '{"pattern": "@.*", "replace": "\@masked"}')});
 	$dest->safe_psql($db, qq{INSERT INTO flo.rules (group_name, schema_name, table_name, column_name, action, arguments)
 		VALUES ('$db', 'app', 'people', 'phone', 'mask', '{}')});
 	create_copy_group($source, $dest, $db, sync_schema => 1, track_ddl => 1, source_db => $db, dest_db => $db,
@@ -113,7 +114,8 @@ for my $way ([ 'up', $older, $newer, $old_version, $new_version ],
 	$source->safe_psql($db, $_) for @changes;
 	arrived($source, $dest, $db, [ @tables, 'renamed', 'parted_high' ], "$what, streamed");
 	is($dest->safe_psql($db, q{SELECT count(*), min(regexp_replace(email, '^\w+', '')),
-		max(regexp_replace(email, '^\w+', '')), min(phone), max(phone) FROM app.people}), '100|@masked|@masked|0********9|0********9', "$what: rules of both sides");
+		max(regexp_replace(email, '^\w+', '')), min(phone), max(phone) FROM app.people}),
+		'100|@masked|@masked|0********9|0********9', "$what: rules of both sides");
 
 	my $id = $source->safe_psql($db, "SELECT flo.compare('$db')");
 	wait_until($source, $db, "SELECT bool_and(finished_at IS NOT NULL) FROM flo.comparisons WHERE id = $id",
@@ -128,13 +130,15 @@ for my $way ([ 'up', $older, $newer, $old_version, $new_version ],
 SKIP:
 {
 	skip 'both know virtual columns, or none does', 2 if $new_version < 18 || $old_version >= 18;
-	$newer->safe_psql('down', 'CREATE TABLE app.virtual (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id + 1) VIRTUAL);
+	$newer->safe_psql('down', 'CREATE TABLE app.virtual (id int PRIMARY KEY,
+			v int GENERATED ALWAYS AS (id + 1) VIRTUAL);
 		INSERT INTO app.virtual VALUES (1)');
 	ok(wait_until($older, 'down', q{SELECT last_error ~* 'syntax error at or near "virtual"' FROM flo.status
 		WHERE member = 'postgres' AND group_name = 'down'}, 'the error'),
 		'a virtual column is an error there, in its own words')
 	  or diag(status_of($older, 'down', 'postgres', 'state || coalesce(last_error, detail)', 'down'));
-	$older->safe_psql('down', q{CREATE TABLE app.virtual (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id + 1) STORED);
+	$older->safe_psql('down', q{CREATE TABLE app.virtual (id int PRIMARY KEY,
+			v int GENERATED ALWAYS AS (id + 1) STORED);
 		SELECT flo.skip_ddl(id) FROM flo.pending_ddl});
 	arrived($newer, $older, 'down', ['virtual'], 'made by hand, and passed over');
 }
