@@ -530,9 +530,9 @@ sub broker_forgets
 
 	$self->{nats}->copy_store;
 	sleep $event->{x} * FORGETS;		# sleeps: this is what is lost
-	$self->{nats}->restore_store;
 	# by a machine that was too busy it would be more than it may forget
-	croak 'the copy took too long' if time() - $begun > SYNC_INTERVAL;
+	return '' if time() - $begun > SYNC_INTERVAL - 2;
+	$self->{nats}->restore_store;
 	return 'broker that forgets its last seconds';
 }
 
