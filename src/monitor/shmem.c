@@ -186,7 +186,7 @@ flo_entry_obtain(Oid database, const char *group, const char *member, bool is_re
 		return -1;
 	e = &flo_shared->entries[slot];
 	memset(e, 0, offsetof(FloEntry, incarnation));
-	e->incarnation++;
+	e->began = ++e->incarnation;
 	e->in_use = true;
 	e->member.database = database;
 	e->member.is_replicator = is_replicator;
