@@ -21,17 +21,17 @@ BEGIN
 END
 $$;
 
+CREATE SCHEMA flo;
+
 -- Files that are newer than the library which the server has loaded: of pg_flo 0.1,
 -- since from 0.2 on every function compares them
 DO $$
 BEGIN
-	CREATE FUNCTION pg_temp.of_this_library() RETURNS trigger AS 'MODULE_PATHNAME', 'flo_fence' LANGUAGE C;
-	DROP FUNCTION pg_temp.of_this_library();
+	CREATE FUNCTION flo.of_this_library() RETURNS trigger AS 'MODULE_PATHNAME', 'flo_fence' LANGUAGE C;
+	DROP FUNCTION flo.of_this_library();
 EXCEPTION WHEN undefined_function THEN
 	RAISE EXCEPTION 'this server still runs the library of an earlier version of pg_flo'
 		USING ERRCODE = 'object_not_in_prerequisite_state',
 			  HINT = 'Restart the server, then create the extension again.';
 END
 $$;
-
-CREATE SCHEMA flo;

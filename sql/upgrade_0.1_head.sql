@@ -17,8 +17,8 @@
 DO $$
 BEGIN
 	-- a function of 0.2 alone
-	CREATE FUNCTION pg_temp.of_this_library() RETURNS trigger AS 'MODULE_PATHNAME', 'flo_fence' LANGUAGE C;
-	DROP FUNCTION pg_temp.of_this_library();
+	CREATE FUNCTION flo.of_this_library() RETURNS trigger AS 'MODULE_PATHNAME', 'flo_fence' LANGUAGE C;
+	DROP FUNCTION flo.of_this_library();
 EXCEPTION WHEN undefined_function THEN
 	RAISE EXCEPTION 'this server still runs the library of an earlier version of pg_flo'
 		USING ERRCODE = 'object_not_in_prerequisite_state',
