@@ -60,8 +60,9 @@ sub write_mb
 		UPDATE t SET v = left(v, 100) WHERE id % 50 = i % 50 AND length(v) > 100; COMMIT; END LOOP; END \$\$");
 }
 
-$_->safe_psql('postgres', 'CREATE TABLE t (id bigserial PRIMARY KEY, v text); CREATE TABLE hidden (v text PRIMARY KEY)')
-  for $source, $dest;
+# values that travel at their length
+$_->safe_psql('postgres', 'CREATE TABLE t (id bigserial PRIMARY KEY, v text); CREATE TABLE hidden (v text PRIMARY KEY);
+	ALTER TABLE t ALTER v SET STORAGE EXTERNAL') for $source, $dest;
 create_group($source, $dest, 'g', worker_options => q{'{"lock_timeout": "1h"}'});
 my $stream = 'pgflo_g_stream';
 
