@@ -138,7 +138,11 @@ prepare(FloCompareReader *r)
 	}
 	r->plan->tables = taken;
 	r->rules = flo_worker_rules_open(r->spec, r->generation);
-	/* there is no transaction that could, in the midst of a snapshot; the worker does */
+
+	/*
+	 * no transaction that writes is open in the midst of a snapshot; the
+	 * worker does it
+	 */
 	flo_worker_rules_only_read(r->rules);
 	old = flo_transaction_begin();
 	MemoryContextSwitchTo(r->context);

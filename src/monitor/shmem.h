@@ -42,7 +42,7 @@ typedef struct FloEntry
 	bool		in_use;
 	FloMember	member;
 	FloBacklog	backlog;		/* of a replicator */
-	uint32		began;			/* with this incarnation: it is another member's before */
+	uint32		began;			/* the first incarnation of this member */
 
 	/* wanted and running; written by the launcher unless noted */
 	pid_t		held_by;		/* backend that is dropping it: do not start */

@@ -52,7 +52,8 @@ flo_tally_hand_in(void)
 		return;
 	e = &flo_shared->entries[mine.slot];
 	flo_lock_exclusive();
-	/* a helper may end when its member has begun again: what it has committed counts */
+
+	/* the member may have begun again before its helper ends */
 	if (e->in_use && mine.incarnation >= e->began)
 	{
 		flo_counters_move(&e->member.counters, &mine.tally->done);
