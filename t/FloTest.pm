@@ -96,7 +96,7 @@ sub create_copy_group
 		'tables => ' . ($param{tables} || 'NULL'),
 		"mode => '" . ($param{mode} || 'copy_and_stream') . "'",
 		'sync_schema => ' . ($param{sync_schema} ? 'true' : 'false'),
-		'track_ddl => ' . ($param{track_ddl} ? 'true' : 'false'),
+		$param{track_ddl} ? 'track_ddl => true' : (),
 		'copy_workers => ' . ($param{copy_workers} || 2),
 		'options => ' . ($param{options} || "'{}'"));
 
