@@ -25,6 +25,7 @@
 #include "source/replay.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 /* Larger ones do not notice */
@@ -122,14 +123,31 @@ hand_out(ReorderBuffer *buffer, ReorderBufferTXN *txn, Relation *tables)
 	buffer->totalBytes += txn->total_size;
 }
 
+/*
+ * As an abort does it, which pgoutput counts on: from version 18 on it leaves tables open.
+ * One that stayed so would be looked up anew as it is now when it has changed, not as it
+ * was, and rows of the past be read by that.
+ */
+static void
+let_go(ResourceOwner owner)
+{
+	ResourceOwnerRelease(owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
+	ResourceOwnerRelease(owner, RESOURCE_RELEASE_LOCKS, false, false);
+	ResourceOwnerRelease(owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
+	ResourceOwnerDelete(owner);
+}
+
 /* What is allocated on the way goes with "mine" */
 static bool
 replay(ReorderBuffer *buffer, ReorderBufferTXN *txn, MemoryContext mine)
 {
 	MemoryContext old = MemoryContextSwitchTo(mine);
+	ResourceOwner old_owner = CurrentResourceOwner;
+	ResourceOwner owner = ResourceOwnerCreate(old_owner, "pg_flo replay");
 	Relation	tables[MOST_CHANGES];
 	volatile bool plain = false;
 
+	CurrentResourceOwner = owner;
 	SetupHistoricSnapshot(txn->base_snapshot, NULL);
 	PG_TRY();
 	{
@@ -140,10 +158,13 @@ replay(ReorderBuffer *buffer, ReorderBufferTXN *txn, MemoryContext mine)
 	PG_CATCH();
 	{
 		TeardownHistoricSnapshot(true);
+		CurrentResourceOwner = old_owner;	/* the rest goes with it */
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	TeardownHistoricSnapshot(false);
+	CurrentResourceOwner = old_owner;
+	let_go(owner);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(mine);
 	return plain;
