@@ -111,6 +111,23 @@ wait_until($source, 'postgres', 'SELECT count(*) = 0 FROM flo.copy_requests', 't
 wait_state($source, 'g', 'replicator', 'streaming');
 same('after a resync');
 
+# --- by a broker whose newest chunk is of WAL that a server has removed before it was started -----
+
+stop_load($load);
+wait_caught_up($source, $dest, 'g');
+$nats->copy_store;
+$source->safe_psql('postgres', "INSERT INTO moves (a, amount) VALUES (1, 0); SELECT pg_switch_wal();") for 1 .. 3;
+$source->safe_psql('postgres', "UPDATE accounts SET balance = balance");
+wait_caught_up($source, $dest, 'g');
+my $kept = $source->safe_psql('postgres', 'SELECT pg_walfile_name(restart_lsn) FROM pg_replication_slots');
+# an orderly stop lets go of WAL, the checkpoint of the next one removes it
+$source->restart for 1 .. 3;
+ok(!-e $source->data_dir . "/pg_wal/$kept", 'WAL is removed that the broker knows the newest of');
+$nats->restore_store;
+$load = transfer_load($source, rate => 150);
+moves_arrive($source, $dest, 'an old broker, a server that has been started anew');
+same('an old broker, a server that has been started anew');
+
 stop_load($load);
 $_->stop('fast') for $source, $dest;
 done_testing();

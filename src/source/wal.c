@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <unistd.h>
+
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "access/xlogreader.h"
@@ -39,15 +41,26 @@ flo_wal_end(void)
 	return read_limit;
 }
 
-/* Like flo_wal_page, but WAL that is no longer there is an answer, not an error */
+/*
+ * Like flo_wal_page, but WAL that is no longer there is an answer, not an error.  What
+ * the server says that it has removed is what it has since it was started, so the file
+ * is looked for.
+ */
 static int
 read_page_if_there(XLogReaderState *state, XLogRecPtr page, int wanted,
 				   XLogRecPtr record, char *into)
 {
+	TimeLineID	current;
+	XLogRecPtr	limit = GetFlushRecPtr(&current);
+	bool	   *gone = state->private_data;
+	char		path[MAXPGPATH];
 	XLogSegNo	segment;
 
+	XLogReadDetermineTimeline(state, page, wanted, current);
 	XLByteToSeg(page, segment, wal_segment_size);
-	if (segment <= XLogGetLastRemovedSegno())
+	XLogFilePath(path, state->currTLI, segment, wal_segment_size);
+	*gone = page + wanted <= limit && access(path, F_OK) != 0;
+	if (*gone)
 		return -1;
 	return flo_wal_page(state, page, wanted, record, into);
 }
@@ -59,15 +72,12 @@ flo_wal_check_anchor(XLogRecPtr lsn, uint32 crc)
 	XLogRecord *record;
 	char	   *error = NULL;
 	FloAnchorResult result;
-	XLogSegNo	segment;
+	bool		gone = false;
 
-	XLByteToSeg(lsn, segment, wal_segment_size);
-	if (segment <= XLogGetLastRemovedSegno())
-		return FLO_ANCHOR_GONE;
 	reader = XLogReaderAllocate(wal_segment_size, NULL,
 								XL_ROUTINE(.page_read = read_page_if_there,
 										   .segment_open = wal_segment_open,
-										   .segment_close = wal_segment_close), NULL);
+										   .segment_close = wal_segment_close), &gone);
 	if (reader == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -75,7 +85,7 @@ flo_wal_check_anchor(XLogRecPtr lsn, uint32 crc)
 	XLogBeginRead(reader, lsn);
 	record = XLogReadRecord(reader, &error);
 	if (record == NULL)
-		result = FLO_ANCHOR_DIFFERS;
+		result = gone ? FLO_ANCHOR_GONE : FLO_ANCHOR_DIFFERS;
 	else
 		result = record->xl_crc == crc ? FLO_ANCHOR_MATCHES : FLO_ANCHOR_DIFFERS;
 	XLogReaderFree(reader);
