@@ -176,6 +176,22 @@ probe(FloConsumer *c, uint64 seq, Probe *p)
 	return p->seq != 0 ? p->header.epoch : 0;
 }
 
+/* Is there a chunk that counts at a sequence? */
+static bool
+counts_at(FloConsumer *c, const FloStreamInfo *info, uint64 seq, Probe *p)
+{
+	uint64		epoch = probe(c, seq, p);
+	bool		is_void = epoch == 0;
+
+	for (int back = 1; back <= FLO_WINDOW && !is_void && seq >= info->first_seq + back; back++)
+	{
+		Probe		before;
+
+		is_void = probe(c, seq - back, &before) > epoch;
+	}
+	return !is_void;
+}
+
 /* The newest chunk that counts at or below a sequence */
 static Probe
 effective_at_or_below(FloConsumer *c, const FloStreamInfo *info, uint64 seq)
@@ -184,16 +200,7 @@ effective_at_or_below(FloConsumer *c, const FloStreamInfo *info, uint64 seq)
 
 	for (; seq >= info->first_seq && seq > 0; seq--)
 	{
-		uint64		epoch = probe(c, seq, &result);
-		bool		is_void = epoch == 0;
-
-		for (int back = 1; back <= FLO_WINDOW && !is_void && seq >= info->first_seq + back; back++)
-		{
-			Probe		before;
-
-			is_void = probe(c, seq - back, &before) > epoch;
-		}
-		if (!is_void)
+		if (counts_at(c, info, seq, &result))
 			return result;
 	}
 	result.seq = 0;
@@ -406,9 +413,9 @@ flo_consumer_first(FloConsumer *c, FloChunkHeader *header)
 		return false;
 	for (uint64 seq = info.first_seq; seq <= info.last_seq; seq++)
 	{
-		Probe		p = effective_at_or_below(c, &info, seq);
+		Probe		p;
 
-		if (p.seq != 0)
+		if (counts_at(c, &info, seq, &p))
 		{
 			*header = p.header;
 			return true;
@@ -434,9 +441,10 @@ flo_consumer_first_outside(FloConsumer *c, FloChunkHeader *header, XLogRecPtr *f
 		return false;
 	for (uint64 seq = info.first_seq; seq <= info.last_seq; seq++)
 	{
-		Probe		p = effective_at_or_below(c, &info, seq);
+		Probe		p;
 
-		if (p.seq != 0 && p.first_outside != FLO_NEVER_OUTSIDE && has_pieces(c, &info, p))
+		if (counts_at(c, &info, seq, &p) && p.first_outside != FLO_NEVER_OUTSIDE &&
+			has_pieces(c, &info, p))
 		{
 			*header = p.header;
 			*first_outside = p.first_outside;
@@ -834,7 +842,8 @@ flo_consumer_release(FloConsumer *c, FloChunk *chunk)
 
 /*
  * Messages that the stream has and that do not come mean that the broker's
- * consumer is gone; one look may meet a message on its way, so it takes two.
+ * consumer is gone; one look may meet a message on its way, so it takes two.  The
+ * newest may be missing in the stream, as a broker leaves it that has lost them.
  */
 bool
 flo_consumer_verify(FloConsumer *c)
@@ -848,6 +857,8 @@ flo_consumer_verify(FloConsumer *c)
 	note_stream(c, &info);
 	waiting = c->next <= info.last_seq;
 	stalled = waiting && c->stalled_at == c->next;
+	if (stalled && skip_hole(c, info.last_seq + 1))
+		waiting = stalled = false;	/* they are gone */
 	c->stalled_at = waiting ? c->next : 0;
 	if (stalled)
 		count_loss(c);
