@@ -58,8 +58,19 @@ sub is_owed_meanwhile
 
 # A copy whose reading, or whose end, is held up
 my $held;
-sub hold { my ($point, $name) = @_; halt_at($source, $point); $held = $name; }
-sub held { await_halt($source, $held) or die; $held = helper_pid($source, $held); }
+sub hold
+{
+	my ($point, $name) = @_;
+	$held = { point => $point, name => $name, from => -s $source->logfile };
+	halt_at($source, $point);
+	return;
+}
+sub held
+{
+	await_halt($source, $held->{name}) or die;
+	$held = halted_pid($source, @$held{qw(point from)}) or die;
+	return;
+}
 sub go_on { kill('TERM', $held); }
 
 create_group($source, $dest, 'g', tables => q{'{public.t}'});
