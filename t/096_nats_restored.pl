@@ -123,6 +123,8 @@ let_go();
 restored(@before);
 same('a worker that is not in the backup');
 other_has('goes on');
+wait_until($source, 'postgres', q{SELECT EXISTS (SELECT FROM flo.stream_status('g') WHERE database = 'two')},
+	'the other worker to have said so') or die;
 my @both = backup($stream, $bucket);
 $dest->safe_psql('two', q{SELECT flo.drop_group('g')});
 same('without it');
