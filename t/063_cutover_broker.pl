@@ -21,7 +21,7 @@ cutover_case('broker killed, prepared',
 		my ($group) = @_;
 		my $table = $group =~ s/^g/t/r;
 
-		await_cutover($new, $group, 'prepared') or return;
+		await_cutover($new, $group, 'prepared|arrived|open') or return;
 		$nats->kill9;
 		$session->query("BEGIN; INSERT INTO $table DEFAULT VALUES; COMMIT") for 1 .. 3;
 		$nats->start;
