@@ -122,6 +122,7 @@ like(cutover($old, q{'a', reverse => 'other_way', dry_run => true}),
 $_->safe_psql('postgres', q{SELECT flo.drop_group('other_way')}) for $old, $new;
 
 $new->safe_psql('postgres', q{SELECT flo.stop_group('a')});
+wait_state($new, 'a', 'postgres', 'stopped');
 like(cutover($old, q{'a', max_lag => '1 s'}),
 	qr/^55000: .*behind by more than max_lag/, 'a worker that does not run');
 start_member($new, 'a', 'postgres');

@@ -185,7 +185,7 @@ flo_ownership_living_copy(FloBus *bus, const char *group)
 
 	if (before == NULL)
 		return NULL;
-	deadline = flo_clock_in(Min(before->interval, LONGEST_SILENCE) + SILENCE_SLACK);
+	deadline = flo_clock_in(Min(2 * before->interval, LONGEST_SILENCE) + SILENCE_SLACK);
 	while (now != NULL && !is_one_of(now->state, FLO_SOURCE_STOPPED, FLO_SOURCE_SHUT_DOWN) &&
 		   flo_clock() < deadline)
 	{
