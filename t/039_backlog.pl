@@ -15,7 +15,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $restarts = 10;
+my $restarts = $ENV{FLO_RESTARTS} || 5;
 
 # Small messages: a backlog of a few megabytes has hundreds
 my $nats = FloTest::Nats->new('broker', conf => 'max_payload: 20000');
