@@ -106,8 +106,24 @@ $source->safe_psql('postgres', q{INSERT INTO moves (a, amount, note) SELECT i, 0
 shows($source, 'replicator', 'failed .*needs more than stream_max_bytes',
 	'F10, rule 31: a transaction larger than the stream');
 private_memory_ok($source, 'g', 'replicator', 64, 'memory while the stream is full');
+my $large = pid_of($source, 'g', 'replicator');
 $source->safe_psql('postgres', q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": "64MB"}')});
 same('F10: goes on when the limit is raised');
+is(pid_of($source, 'g', 'replicator'), $large, 'F10: the process that has read it, which nobody reads again');
+
+# What a rule has looked up is of no use to the one that waits
+$source->safe_psql('postgres', q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": "4MB"}');
+	CREATE FUNCTION as_it_is(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN $1; END';
+	INSERT INTO flo.rules (group_name, stage, table_name, column_name, action, arguments)
+		VALUES ('g', 'replicator', 'moves', 'note', 'expression', '{"expression": "public.as_it_is(note)"}')});
+$source->safe_psql('postgres', q{INSERT INTO moves (a, amount, note)
+	SELECT 1, 0, string_agg(md5(i::text), '') FROM generate_series(1, 500000) i});
+shows($source, 'replicator', 'failed .*needs more than stream_max_bytes', 'a row larger than the stream, with a rule');
+is($source->safe_psql('postgres', 'SELECT backend_xmin FROM pg_stat_activity WHERE pid = '
+	  . pid_of($source, 'g', 'replicator')), '', 'it keeps nothing from being vacuumed');
+$source->safe_psql('postgres', q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": "64MB"}')});
+same('a row larger than the stream: goes on, too');
+$source->safe_psql('postgres', 'DELETE FROM flo.rules');
 $source->safe_psql('postgres', q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": null}')});
 
 # --- the server's limits --------------------------------------------------------------------------

@@ -36,6 +36,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/pidfile.h"
+#include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
 /* In the order of FloWaitFor */
@@ -217,7 +218,8 @@ next_event(FloWaitFor usual)
 /*
  * About to wait.  Within a transaction nothing changes: waiting for more of one
  * is work, and a process that is woken would have to take in invalidations where
- * nobody expects them.
+ * nobody expects them.  What was looked up in catalogs just now keeps vacuum from
+ * nothing, though.
  */
 static void
 before_wait(void)
@@ -225,7 +227,10 @@ before_wait(void)
 	MemoryContext old = CurrentMemoryContext;
 
 	if (IsTransactionOrTransactionBlock())
+	{
+		InvalidateCatalogSnapshotConditionally();
 		return;
+	}
 	if (catchupInterruptPending)
 	{
 		ProcessCatchupInterrupt();

@@ -553,10 +553,15 @@ commit_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecPt
 	decoder->emit(decoder->arg, InvalidTransactionId, context->out->data, context->out->len);
 }
 
+/*
+ * Nothing of the past is looked up any more.  What was kept of it is published now, which
+ * may take long, and what that waits for may need a transaction of its own.
+ */
 static void
 stream_commit_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLogRecPtr lsn)
 {
 	flo_own_messages_forget(decoder_here->own, txn);
+	flo_decoder_rest(decoder_here);
 	decoder_here->stream_commit(context, txn, lsn);
 }
 
