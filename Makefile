@@ -83,7 +83,7 @@ KAFKA_MODULE = pg_flo_kafka$(DLSUFFIX)
 
 # The optional one: "make WITH_KAFKA=no" does without, and so does whoever has no such library
 WITH_KAFKA := $(shell printf '\043include <librdkafka/rdkafka.h>\n\043if RD_KAFKA_VERSION < 0x02000000\n\043error old\n\043endif\n' | \
-	$(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo yes || echo no)
+	$(CC) $(filter-out -MMD -MP,$(CPPFLAGS)) -E -x c - >/dev/null 2>&1 && echo yes || echo no)
 ifeq ($(WITH_KAFKA),yes)
 OPTIONAL_MODULES = $(KAFKA_MODULE)
 endif
@@ -195,10 +195,11 @@ test-search:
 model:
 	@doc/model/check.sh
 
-# random kills for a while: make torture SECONDS=600, or until there were so many: make torture KILLS=1000
+# random kills for a while: make torture SECONDS=600, or until there were so many: make torture KILLS=1000;
+# SUMMARY=FILE gets what has happened
 SECONDS = 60
 torture:
-	@+FLO_TEST_ENV="FLO_TORTURE_SECONDS=$(SECONDS) FLO_TORTURE_KILLS=$(KILLS) FLO_TORTURE_SEED=$(SEED) FLO_TORTURE_SUMMARY=$(SUMMARY)" .ci/test.sh 049_torture
+	@+SUMMARY="$(SUMMARY)" FLO_TEST_ENV="FLO_TORTURE_SECONDS=$(SECONDS) FLO_TORTURE_KILLS=$(KILLS) FLO_TORTURE_SEED=$(SEED)" .ci/test.sh 049_torture
 
 # machines that lose power, as root: make power SECONDS=600
 power:

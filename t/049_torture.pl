@@ -6,7 +6,7 @@
 # are the same.
 #
 # FLO_TORTURE_SECONDS says for how long, FLO_TORTURE_KILLS until how many kills, whatever comes
-# last; FLO_TORTURE_SEED repeats the plan (not its timing).  FLO_TORTURE_SUMMARY names a file.
+# last; FLO_TORTURE_SEED repeats the plan (not its timing).
 
 use strict;
 use warnings;
@@ -36,7 +36,7 @@ for (my $round = 1; time() < $begun + $seconds || $torture->kills < $kills; $rou
 }
 my @summary = ($torture->summary, sprintf('in %.0f s', time() - $begun));
 diag(join "\n", @summary) if $ENV{FLO_TORTURE_SECONDS};
-append_to_file($ENV{FLO_TORTURE_SUMMARY}, join("\n", @summary) . "\n") if $ENV{FLO_TORTURE_SUMMARY};
+append_to_file("$ENV{TESTDIR}/summary", join("\n", @summary) . "\n");
 
 cmp_ok($torture->kills, '>', 0, "seed $seed: kills survived");
 cmp_ok($torture->{looks}, '>', 0, 'looks at the destination');
