@@ -13,16 +13,9 @@
 # when something failed.
 set -u
 . "$(dirname "$0")/common.sh"
-[ -n "${FLO_NO_SETUP:-}" ] || "$(dirname "$0")/setup.sh" test || exit 1
-
 cd "$TOP" || exit 1
 # before anything runs for an hour
 [ -z "${SUMMARY:-}" ] || : >>"$SUMMARY" || exit 1
-log=$(build_and_install 2>&1) || {
-	echo "$log"
-	exit 1
-}
-say "built and installed for $("$PG_CONFIG" --version)"
 
 # --- which tests -----------------------------------------------------------------
 
@@ -40,6 +33,15 @@ else
 		fi
 	done
 fi
+
+# --- what they run with ----------------------------------------------------------
+
+[ -n "${FLO_NO_SETUP:-}" ] || .ci/setup.sh test || exit 1
+log=$(build_and_install 2>&1) || {
+	echo "$log"
+	exit 1
+}
+say "built and installed for $("$PG_CONFIG" --version)"
 
 # --- the folder they run in ----------------------------------------------------------
 
