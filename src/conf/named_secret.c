@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "conf/named_secret.h"
 #include "conf/sql.h"
+#include "core/caches.h"
 #include "core/compat_table.h"
 #include "core/roles.h"
 #include "core/text.h"
@@ -56,7 +57,7 @@ relation_changed(Datum arg, Oid relation)
 {
 	ListCell   *lc;
 
-	if (OidIsValid(relation) && relation != watched)
+	if ((OidIsValid(relation) && relation != watched) || flo_caches_forgotten())
 		return;
 	version++;
 	foreach(lc, known)
@@ -66,7 +67,8 @@ relation_changed(Datum arg, Oid relation)
 static void
 roles_changed(Datum arg, int cache, uint32 hash)
 {
-	version++;
+	if (!flo_caches_forgotten())
+		version++;
 }
 
 static void

@@ -10,6 +10,7 @@
 
 #include "catalog/namespace.h"
 #include "conf/watch.h"
+#include "core/caches.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
@@ -26,6 +27,8 @@ static bool cutovers_changed = true;
 static void
 relation_changed(Datum arg, Oid relation)
 {
+	if (flo_caches_forgotten())
+		return;
 	if (!OidIsValid(relation))
 		changed = true;
 	if (!OidIsValid(relation) || relation == cutovers)

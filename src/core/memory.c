@@ -19,10 +19,10 @@
  */
 #include "postgres.h"
 
+#include "core/caches.h"
 #include "core/memory.h"
 #include "core/settings.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 
 /* Tables learned between two looks at how much memory they take */
@@ -140,5 +140,5 @@ flo_room_made(FloRoom *room, Size others)
 	room->learned = room->again = room->looked = 0;
 	room->granted = 0;
 	if (flo_room_is_short(room, others))
-		InvalidateSystemCaches();
+		flo_caches_forget();
 }

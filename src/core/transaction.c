@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "core/caches.h"
 #include "core/clock.h"
 #include "core/transaction.h"
 #include "pgstat.h"
@@ -20,11 +21,24 @@
 /* ms between two times that statistics are handed in by force */
 #define STATISTICS_INTERVAL 1000
 
-void
-flo_transaction_start(void)
+static bool
+start(FloTimes times)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	return flo_caches_turn_to(times);
+}
+
+void
+flo_transaction_start(void)
+{
+	(void) start(FLO_NOW);
+}
+
+bool
+flo_transaction_start_decoding(void)
+{
+	return start(FLO_PAST);
 }
 
 void

@@ -14,7 +14,15 @@
 extern void flo_transaction_start(void);
 extern void flo_transaction_commit(void);
 
-/* The same without the statistics, for who has to do something at once after the commit; then */
+/*
+ * The same for decoding WAL: catalogs are looked up as they were there.  True when
+ * nothing is known of them, since others were looked up before.
+ */
+extern bool flo_transaction_start_decoding(void);
+
+/*
+ * A commit without the statistics, for who has to do something at once after it; then
+ */
 extern void flo_transaction_close(void);
 
 /* Tell the statistics, at most once a second */

@@ -32,6 +32,7 @@ typedef struct FloShapeColumns
 	int			count;
 	int			room;
 	FloShapeColumn *items;
+	List	   *functions;		/* Oid: that expressions call, of users */
 } FloShapeColumns;
 
 /*

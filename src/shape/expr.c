@@ -52,6 +52,7 @@ typedef struct FloFunctions
 {
 	bool		guarded;
 	bool		reads;			/* some function of a user may read tables */
+	List	   *functions;		/* Oid: of users */
 } FloFunctions;
 
 void
@@ -238,6 +239,7 @@ look_at_function(Oid function, void *arg)
 	if (function >= FirstNormalObjectId)
 	{
 		found->guarded = true;
+		found->functions = list_append_unique_oid(found->functions, function);
 		if (func_volatile(function) != PROVOLATILE_IMMUTABLE)
 			found->reads = true;
 	}
@@ -355,6 +357,7 @@ flo_expr_compile(const char *text, bool is_condition, Oid author, bool decoding,
 	flo_author_enter(&saved, author, true);
 	tree = analyse(text, is_condition, &scope);
 	check_expression(text, tree, decoding, &found);
+	columns->functions = list_concat_unique_oid(columns->functions, found.functions);
 	expr = prepare(tree, &scope);
 	flo_author_leave(&saved);
 

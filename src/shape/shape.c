@@ -19,6 +19,7 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "core/caches.h"
 #include "core/error_context.h"
 #include "core/settings.h"
 #include "shape/budget.h"
@@ -78,6 +79,7 @@ struct FloShape
 	FloShapeSpec *spec;
 	bool		empty;
 	flo_plans_hash *plans;
+	List	   *functions;		/* Oid: that expressions call, of users */
 	List	   *news;			/* of FloKnownTable *, to be kept */
 	uint64		refreshed;		/* count of changes of our catalogs at the
 								 * last refresh */
@@ -106,7 +108,8 @@ static uint64 catalogs_changed = 1;
 static void
 catalog_changed(Datum arg, int cache, uint32 hash)
 {
-	catalogs_changed++;
+	if (!flo_caches_forgotten())
+		catalogs_changed++;
 }
 
 static int
@@ -166,6 +169,7 @@ flo_shape_load(FloShape *shape, FloShapeSpec *spec, MemoryContext context)
 	shape->spec = spec;
 	shape->empty = spec->rules == NIL && spec->routes == NIL && !shape->settings.strict;
 	shape->plans = flo_plans_create(context, 16, NULL);
+	shape->functions = NIL;
 	shape->news = NIL;
 	shape->refreshed = 0;
 	shape->last_relation = NULL;
@@ -339,6 +343,8 @@ compile_plan(FloShape *shape, const FloRelation *relation)
 	plan->columns.local = local_table(relation, route);
 	compile_rules(shape, plan, relation);
 	plan->columns.relation = NULL;
+	MemoryContextSwitchTo(shape->spec_context);
+	shape->functions = list_concat_unique_oid(shape->functions, plan->columns.functions);
 	MemoryContextSwitchTo(old);
 	MemoryContextSetParent(context, shape->spec_context);
 	return plan;
@@ -603,6 +609,15 @@ flo_shape_refresh(FloShape *shape)
 	}
 	end_reporting(shape, &callback);
 	shape->refreshed = catalogs;
+}
+
+void
+flo_shape_look_up(const FloShape *shape)
+{
+	ListCell   *lc;
+
+	foreach(lc, shape->functions)
+		(void) SearchSysCacheExists1(PROCOID, ObjectIdGetDatum(lfirst_oid(lc)));
 }
 
 /* --- filters ------------------------------------------------------------- */

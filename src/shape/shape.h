@@ -65,6 +65,13 @@ extern void flo_shape_refresh(FloShape *shape);
 extern bool flo_shape_is_stale(const FloShape *shape);
 
 /*
+ * Have the server's caches hold the functions that rules call as they are now.  Rows
+ * that are decoded next may be from before such a function was made, where it would
+ * not be found.
+ */
+extern void flo_shape_look_up(const FloShape *shape);
+
+/*
  * What becomes of a change: itself, another, or NULL when it is dropped.  The
  * result is valid until the next call.  Needs a transaction when rules or
  * routes name the table.  Throws where rules fail closed, with flo_error_context.rule

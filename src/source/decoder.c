@@ -63,6 +63,7 @@ struct FloDecoder
 	FloOwnMessages *own;
 	FloDecoderEmit emit;
 	FloDecoderMessage message;
+	FloDecoderAfresh afresh;
 	void	   *arg;
 	FloOriginFilter origin;
 
@@ -683,7 +684,7 @@ begin_decoding(FloDecoder *decoder)
 FloDecoder *
 flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 				 FloOriginFilter origin, FloOwnMessages *own, FloDecoderEmit emit,
-				 FloDecoderMessage message, void *arg)
+				 FloDecoderMessage message, FloDecoderAfresh afresh, void *arg)
 {
 	FloDecoder *decoder = palloc0(sizeof(FloDecoder));
 
@@ -691,6 +692,7 @@ flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 	decoder->own = own;
 	decoder->emit = emit;
 	decoder->message = message;
+	decoder->afresh = afresh;
 	decoder->arg = arg;
 	decoder->origin = origin;
 	decoder->replaying = AllocSetContextCreate(CurrentMemoryContext, "pg_flo replay",
@@ -790,7 +792,8 @@ flo_decoder_step(FloDecoder *decoder)
 
 	if (is_dry(decoder))
 		return false;
-	flo_replay_begin();
+	if (flo_replay_begin())
+		decoder->afresh(decoder->arg);
 
 	/* the reader's buffers grow in the current context and must live on */
 	old = MemoryContextSwitchTo(decoder->context->context);

@@ -28,6 +28,12 @@ typedef void (*FloDecoderEmit) (void *arg, TransactionId xid, const char *data, 
  */
 typedef char *(*FloDecoderMessage) (void *arg, const FloMessage *message, const char **prefix);
 
+/*
+ * The server's caches have been emptied: what is needed as it is now, while all else
+ * is looked up as it was, is looked up at once.
+ */
+typedef void (*FloDecoderAfresh) (void *arg);
+
 typedef struct FloDecoder FloDecoder;
 
 /*
@@ -37,7 +43,8 @@ typedef struct FloDecoder FloDecoder;
  */
 extern FloDecoder *flo_decoder_open(const char *slot, XLogRecPtr start, List *publications,
 									FloOriginFilter origin, FloOwnMessages *own,
-									FloDecoderEmit emit, FloDecoderMessage message, void *arg);
+									FloDecoderEmit emit, FloDecoderMessage message,
+									FloDecoderAfresh afresh, void *arg);
 
 /* Change what is sent on; in force for transactions decoded from now on */
 extern void flo_decoder_set_origin(FloDecoder *decoder, FloOriginFilter origin);

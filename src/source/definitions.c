@@ -28,6 +28,7 @@
 #include "conf/choice.h"
 #include "conf/sql.h"
 #include "core/attempt.h"
+#include "core/caches.h"
 #include "core/clock.h"
 #include "core/names.h"
 #include "core/text.h"
@@ -101,7 +102,7 @@ static struct
 static void
 relation_changed(Datum arg, Oid relation)
 {
-	if (changed.all)
+	if (changed.all || flo_caches_forgotten())
 		return;
 	for (int i = 0; i < changed.count; i++)
 		if (changed.relations[i] == relation)

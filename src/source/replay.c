@@ -188,15 +188,17 @@ flo_replay_commit(LogicalDecodingContext *context, MemoryContext mine)
 	return replay(buffer, txn, mine);
 }
 
-void
+bool
 flo_replay_begin(void)
 {
 	MemoryContext old = CurrentMemoryContext;
+	bool		afresh;
 
 	if (IsTransactionState())
-		return;
-	flo_transaction_start();
+		return false;
+	afresh = flo_transaction_start_decoding();
 	MemoryContextSwitchTo(old);
+	return afresh;
 }
 
 void

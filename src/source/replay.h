@@ -13,8 +13,11 @@
  */
 extern bool flo_replay_commit(LogicalDecodingContext *context, MemoryContext mine);
 
-/* The transaction that is open from before a record is decoded until the decoder rests */
-extern void flo_replay_begin(void);
+/*
+ * The transaction that is open from before a record is decoded until the decoder rests.
+ * True when the server's caches have been emptied for it.
+ */
+extern bool flo_replay_begin(void);
 extern void flo_replay_rest(LogicalDecodingContext *context);
 
 #endif

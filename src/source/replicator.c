@@ -334,6 +334,12 @@ take_message(void *arg, const FloMessage *message, const char **prefix)
 }
 
 static void
+look_up_afresh(void *arg)
+{
+	flo_replicator_rules_look_up(((Replicator *) arg)->rules);
+}
+
+static void
 forget_statements(void *arg, TransactionId xid)
 {
 	flo_ddl_filter_forget(((Replicator *) arg)->ddl_filter, xid);
@@ -776,7 +782,7 @@ open_decoder(Replicator *rep)
 		fail_unpublished(rep);
 	rep->decoder = flo_decoder_open(rep->slot, rep->session.start, names,
 									rep->spec->options.origin, rep->own_messages,
-									emit, take_message, rep);
+									emit, take_message, look_up_afresh, rep);
 	flo_decoder_set_choice(rep->decoder, rep->choice);
 }
 

@@ -135,6 +135,12 @@ flo_replicator_rules_forget(FloReplicatorRules *out)
 	flo_change_forget(out->parser, forget_table, out);
 }
 
+void
+flo_replicator_rules_look_up(const FloReplicatorRules *out)
+{
+	flo_shape_look_up(out->shape);
+}
+
 bool
 flo_replicator_rules_is_empty(const FloReplicatorRules *out)
 {

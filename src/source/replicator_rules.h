@@ -22,6 +22,9 @@ extern bool flo_replicator_rules_is_empty(const FloReplicatorRules *rules);
  */
 extern void flo_replicator_rules_follow(FloReplicatorRules *rules, bool changed, Oid owner);
 
+/* Before WAL is decoded: look up what rules call as it is now */
+extern void flo_replicator_rules_look_up(const FloReplicatorRules *rules);
+
 /* Forget all tables: each is described again before its next row */
 extern void flo_replicator_rules_forget(FloReplicatorRules *rules);
 
