@@ -213,6 +213,16 @@ ok(wait_caught_up($source, $dest, 'g'), 'and it goes on by itself when there is 
 are_exactly([ file_events($dir) ], 100, 'with what is missing');
 are_exactly([ file_events("$dir.away"), file_events($dir) ], $before + 100, 'and together there is all');
 
+# Rows that are larger than the memory that is kept for them
+my $writer = pid_of($dest, 'g', 'file');
+for my $n (1 .. 3)
+{
+	$source->safe_psql('postgres', "INSERT INTO toasted VALUES (-$n, repeat('x', 3000000), 1)");
+	wait_caught_up($source, $dest, 'g');
+}
+is(join(' ', map { length $_->{NewTuple}{big} } (file_events($dir))[ -3 .. -1 ]), '3000000 3000000 3000000', 'large rows');
+is(pid_of($dest, 'g', 'file'), $writer, 'and the process that writes them lives');
+
 $dest->safe_psql('postgres', q{SELECT flo.drop_worker('g', 'file')});
 
 # --- kills under load ---------------------------------------------------------------------------

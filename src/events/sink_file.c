@@ -413,14 +413,14 @@ flush_buffer(FloFileSink *sink)
 	}
 	sink->length += done;
 	sink->unsynced |= done > 0;
-	resetStringInfo(&sink->buffer);
 
-	/* do not keep the memory of a huge row */
+	/* do not keep the memory of a huge row; a new buffer would not be the sink's */
 	if (sink->buffer.maxlen > 8 * BUFFER_SIZE)
 	{
-		pfree(sink->buffer.data);
-		initStringInfo(&sink->buffer);
+		sink->buffer.data = repalloc(sink->buffer.data, BUFFER_SIZE);
+		sink->buffer.maxlen = BUFFER_SIZE;
 	}
+	resetStringInfo(&sink->buffer);
 }
 
 /*
