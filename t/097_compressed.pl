@@ -190,6 +190,13 @@ my @rows = map { JSON::PP::decode_json($_)->{NewTuple} } @told[0, -1];
 is(join(' ', map { "$_->{id} " . length($_->{t}) . ' ' . length($_->{jb}) } @rows), '1 8000 9600 120 8000 9600',
 	'hold the values');
 is($rows[1]{t}, src('SELECT t FROM types WHERE id = 120'), 'as they are');
+dst(q{SELECT flo.drop_worker('g', 'events')});
+
+# As much as may be expanded of a message, and beside it what is not
+src(q{INSERT INTO vain VALUES (1000, hard(1, 100), NULL, repeat('w', 64 * 1024 * 1024))});
+synced();
+is_same_table($source, $dest, 'vain', 'a row of 64 MB, and more');
+src('DELETE FROM vain WHERE id = 1000');
 
 # --- a copy -----------------------------------------------------------------------------------
 
@@ -257,7 +264,6 @@ is_same_table($source, $dest, 't', 'they are the same');
 
 src(q{SELECT flo.stop_group('g')});
 wait_state($source, 'g', 'replicator', 'stopped');
-dst(q{SELECT flo.drop_worker('g', 'events')});
 forge_after($nats, 'g', $dest);
 
 # As pglz has it, but with shorter runs than the server makes

@@ -226,7 +226,7 @@ flo_change_begin_chunk(FloChangeParser *parser)
 static inline void
 forget_expanded(FloChangeParser *parser)
 {
-	if (likely(parser->expanded == 0))
+	if (likely(parser->expanded_context->isReset))
 		return;
 	MemoryContextReset(parser->expanded_context);
 	parser->expanded = 0;
@@ -500,7 +500,7 @@ parse_compressed(FloChangeParser *parser, FloCursor *cursor, FloTuple *tuple, Fl
 	need(cursor, len);
 	if (kind != FLO_VALUE_TEXT && kind != FLO_VALUE_BINARY)
 		malformed(cursor, "unknown kind of compressed value");
-	parser->expanded += plain_len > len ? plain_len : 1;
+	parser->expanded += plain_len > len ? plain_len : 0;
 	if (parser->expanded > FLO_EXPANDED_MAX)
 		malformed(cursor, "its compressed values are too large");
 	old = MemoryContextSwitchTo(parser->expanded_context);
