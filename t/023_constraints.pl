@@ -49,18 +49,20 @@ $m->case('foreign keys', ddl => $fk, tables => [qw(p c d)], steps => [@fk]);
 my $unique = q{CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE, v int);
 	CREATE TABLE d (id int PRIMARY KEY, u int UNIQUE DEFERRABLE INITIALLY DEFERRED);
 	CREATE TABLE k (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, n int NOT NULL UNIQUE, v int);
-	ALTER TABLE k REPLICA IDENTITY USING INDEX k_n_key};
+	ALTER TABLE k REPLICA IDENTITY USING INDEX k_n_key;
+	CREATE TABLE f (id int PRIMARY KEY DEFERRABLE, v text); ALTER TABLE f REPLICA IDENTITY FULL};
 my @unique = (
 	q{INSERT INTO t SELECT i, i, 0 FROM generate_series(1, 10) i;
 		INSERT INTO d SELECT i, i FROM generate_series(1, 10) i;
-		INSERT INTO k SELECT i, i, 0 FROM generate_series(1, 10) i},
+		INSERT INTO k SELECT i, i, 0 FROM generate_series(1, 10) i;
+		INSERT INTO f SELECT i, i FROM generate_series(1, 10) i; UPDATE f SET id = 11 - id},
 	q{BEGIN; UPDATE t SET u = NULL WHERE id = 1; UPDATE t SET u = 1 WHERE id = 2; UPDATE t SET u = 2 WHERE id = 1;
 		COMMIT},
 	q{UPDATE t SET u = -3 WHERE id = 3; UPDATE t SET u = 3 WHERE id = 4; UPDATE t SET u = 4 WHERE id = 3},
 	q{BEGIN; DELETE FROM t WHERE id = 5; INSERT INTO t VALUES (50, 5, 0); UPDATE t SET u = 60 WHERE id = 6;
 		INSERT INTO t VALUES (61, 6, 0); COMMIT},
 	q{DELETE FROM t WHERE id = 7; INSERT INTO t VALUES (70, 7, 0); UPDATE t SET id = 7 WHERE id = 70});
-$m->case('unique, swapped', ddl => $unique, tables => [qw(t d k)], steps => [@unique]);
+$m->case('unique, swapped', ddl => $unique, tables => [qw(t d k f)], steps => [@unique]);
 $m->case('exclusion and partial unique',
 	ddl => q{CREATE TABLE t (id int PRIMARY KEY, r int4range, EXCLUDE USING gist (r WITH &&));
 		CREATE TABLE u (id int PRIMARY KEY, a int, b bool); CREATE UNIQUE INDEX ON u (a) WHERE b;
@@ -212,7 +214,7 @@ for my $policy (qw(insert skip error))
 	my $c = matrix_of('fire', '{"fire_triggers": true}');
 	# cascades at the destination find their rows gone or changed when the source's own arrive
 	$c->case('fire_triggers, foreign keys', ddl => $fk, tables => [qw(p c d)], steps => [@fk]);
-	$c->case('fire_triggers, unique', ddl => $unique, tables => [qw(t d k)], steps => [@unique]);
+	$c->case('fire_triggers, unique', ddl => $unique, tables => [qw(t d k f)], steps => [@unique]);
 	$c->case('fire_triggers', ddl => 'CREATE TABLE t (id int PRIMARY KEY, v text)',
 		dest => q{CREATE TABLE seen (what text);
 			CREATE FUNCTION a() RETURNS trigger LANGUAGE plpgsql

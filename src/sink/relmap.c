@@ -477,7 +477,8 @@ map_key(FloTarget *target, Relation rel)
 
 /*
  * How rows are found for UPDATE and DELETE.  With replica identity FULL all
- * columns of the old row are known, so the destination's key serves best.
+ * columns of the old row are known, so the destination's key serves best, but for
+ * one that several rows may have until a transaction ends.
  */
 static void
 choose_match(FloTarget *target, const FloRelation *relation)
@@ -488,7 +489,8 @@ choose_match(FloTarget *target, const FloRelation *relation)
 	{
 		for (int i = 0; i < target->nkey; i++)
 			target->match[target->nmatch++] = target->key[i];
-		target->match_by = (target->nmatch > 0) ? FLO_MATCH_KEY : FLO_MATCH_ROW;
+		target->match_by = target->nmatch > 0 && !target->key_deferrable ?
+			FLO_MATCH_KEY : FLO_MATCH_ROW;
 	}
 	else
 	{

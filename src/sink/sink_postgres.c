@@ -718,7 +718,7 @@ put_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
 static void
 remove_row(FloPostgresSink *sink, FloTarget *target, const FloChange *change)
 {
-	if (target->match_by == FLO_MATCH_KEY &&
+	if (target->nmatch > 0 &&
 		execute_one(sink, target, flo_statement_get(target, FLO_STMT_DELETE, true, NULL),
 					&change->old, NULL))
 		sink->counters->deletes++;
