@@ -288,4 +288,35 @@ for my $sync (0, 1)
 	$source->safe_psql('postgres', q{SELECT flo.drop_group('g', purge_stream => true)});
 }
 
+# --- before any definition has come ------------------------------------------------------------
+
+# The copy fails where definitions are read, and begins again from a snapshot after these
+# statements, of tables, and with a type, that the destination has never seen
+$source->append_conf('postgresql.conf', "pg_flo.pg_dump_path = '/nowhere'");
+$source->reload;
+$source->safe_psql('postgres', q{
+	CREATE SCHEMA fresh;
+	CREATE TYPE fresh.kind AS ENUM ('x', 'y');
+	CREATE TABLE fresh.small (id int PRIMARY KEY, k fresh.kind);
+	INSERT INTO fresh.small SELECT i, 'x' FROM generate_series(1, 100) i;
+	SELECT flo.create_replicator('g', schemas => '{fresh}', mode => 'copy_and_stream', sync_schema => true,
+		track_ddl => true);
+	SELECT flo.start_group('g')});
+$dest->safe_psql('postgres', q{SELECT flo.create_worker('g'); SELECT flo.start_group('g')});
+ok(wait_until($source, 'postgres', q{SELECT last_error ~ '/nowhere' FROM flo.status WHERE group_name = 'g'},
+	'pg_dump to fail'), 'definitions cannot be read');
+$source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+wait_state($source, 'g', 'replicator', 'stopped');
+$source->safe_psql('postgres', $_) for
+  q{ALTER TABLE fresh.small ADD w int DEFAULT 3},
+  q{UPDATE fresh.small SET w = id, k = 'y' WHERE id % 2 = 0},
+  q{CREATE TABLE fresh.wide (id int PRIMARY KEY, k fresh.kind)},
+  q{INSERT INTO fresh.wide VALUES (1, 'x')};
+$source->append_conf('postgresql.conf', "pg_flo.pg_dump_path = ''");
+$source->reload;
+$source->safe_psql('postgres', q{SELECT flo.start_group('g')});
+wait_state($dest, 'g', 'postgres', 'streaming');
+settled();
+same($_, 'definitions that come late') for qw(fresh.small fresh.wide);
+
 done_testing();

@@ -185,7 +185,8 @@ is_in_copy(FloWorker *w, const FloDdlStatement *ddl)
  * How to apply a statement.  Rows that are still to be copied make all checks
  * at the destination meaningless: what the source has checked is taken over.
  * What we had copied before into a table that is copied afresh goes, lest rows
- * that the source had changed by this time object to the statement.
+ * that the source had changed by this time object to the statement.  It need not
+ * be here: the copy before may have been cut short ahead of its definition.
  */
 static FloDdlMode
 mode_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
@@ -212,7 +213,7 @@ mode_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
 		((FloDdlObject *) lfirst(cell))->awaited = true;
 		((FloDdlObject *) lfirst(cell))->again = table->again;
 		mode &= ~FLO_DDL_CHECKED;
-		mode |= table->again ? FLO_DDL_EMPTY : table->coming ? FLO_DDL_COMING : 0;
+		mode |= table->again ? FLO_DDL_EMPTY | FLO_DDL_COMING : table->coming ? FLO_DDL_COMING : 0;
 	}
 	return mode;
 }

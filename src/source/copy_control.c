@@ -228,9 +228,20 @@ request_unfinished(FloCopyControl *c)
 }
 
 /*
+ * Has a worker anything of the copy that the generation begins with?  Its definitions
+ * are told before the first row, and none may be taken before both.
+ */
+static bool
+is_told_of(FloCopyControl *c, const FloStreamInfo *info)
+{
+	return info->last_seq > 0 ||
+		flo_records_attempt(c->bus, c->bucket, flo_text_of_uuid(&c->generation->id)) != NULL;
+}
+
+/*
  * After a crash: tables that were not finished are copied again, from a new
- * snapshot whose LSN is exact because it comes with a slot.  If the crash came
- * before the copy stream was made, no worker has anything yet.
+ * snapshot whose LSN is exact because it comes with a slot.  If no worker has
+ * anything yet it is the first snapshot there is.
  */
 void
 flo_copy_resume(FloCopyControl *c, bool marked)
@@ -240,7 +251,7 @@ flo_copy_resume(FloCopyControl *c, bool marked)
 
 	if (!c->generation->copied && !copy_published(c))
 	{
-		if (!marked || !begun)
+		if (!marked || !begun || !is_told_of(c, &info))
 		{
 			(void) copy_from_new_snapshot(c, marked ? 1 : next_attempt(c), false);
 			return;
