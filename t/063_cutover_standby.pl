@@ -137,7 +137,7 @@ for my $case (
 	halt_at($new, "cutover.$point");
 	$call = cutover($group, q{timeout => '60 s'});
 	ok(await_halt($new, $point), "$group: the destination sleeps");
-	await_cutover($old, $group, 'fenced');
+	await_cutover($old, $group, 'fenced|released');
 	$new->wait_for_catchup($standby) if !$signal;
 	$new->stop('immediate');
 	receiver($standby, 'CONT') if $signal;

@@ -331,35 +331,26 @@ is_same_table($source, $dest, 'typed', 'nothing is lost');
 
 # --- locks ----------------------------------------------------------------------------------------
 
-my ($in, $out, $err) = ('', '', '');
-my $holder = IPC::Run::start([ 'psql', '-XAtq', '-h', $dest->host, '-p', $dest->port, 'postgres' ], '<', \$in, '>',
-	\$out, '2>', \$err, IPC::Run::timeout(120));
-$in = "BEGIN; LOCK TABLE typed IN ACCESS SHARE MODE; SELECT 'pid ' || pg_backend_pid();\n";
-$holder->pump until $out =~ /pid (\d+)/;
-my $pid = $1;
+my $holder = FloTest::Session->new($dest);
+my $pid = $holder->query('BEGIN; LOCK TABLE typed IN ACCESS SHARE MODE; SELECT pg_backend_pid()');
 $source->safe_psql('postgres', q{ALTER TABLE typed ADD locked int; INSERT INTO typed (id) VALUES (40)});
 wait_for_dest("SELECT detail ~ 'lock held by pid $pid' FROM flo.status WHERE group_name = 'g'",
 	'flo.status names who holds the lock');
 wait_error("lock held by pid $pid.*ADD locked", 'and so does the error at lock_timeout');
-$in = "COMMIT;\n\\q\n";
-$holder->finish;
+$holder->query('COMMIT');
 wait_caught_up($source, $dest, 'g');
 is_same_table($source, $dest, 'typed', 'it goes on when the lock is free');
 
 # --- outside a transaction ------------------------------------------------------------------------
 
 # An old snapshot keeps CREATE INDEX CONCURRENTLY from ending; the worker is killed there
-($in, $out) = ('', '');
-$holder = IPC::Run::start([ 'psql', '-XAtq', '-h', $dest->host, '-p', $dest->port, 'postgres' ], '<', \$in, '>', \$out,
-	'2>', \$err, IPC::Run::timeout(120));
-$in = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 'pid ' || count(*) FROM a;\n";
-$holder->pump until $out =~ /pid (\d+)/;
+$holder->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM a');
 $source->safe_psql('postgres', q{INSERT INTO typed (id) VALUES (50); CREATE INDEX CONCURRENTLY cut ON typed (late);
 	INSERT INTO typed (id) VALUES (51)});
 wait_for_dest(q{SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass('cut')}, 'an index is being built');
 is($dest->safe_psql('postgres', 'SELECT max(id) FROM typed'), '50', 'what is before it is committed');
 kill9_member($dest, 'g', 'postgres');
-$holder->kill_kill;
+$holder->close;
 wait_caught_up($source, $dest, 'g');
 is($dest->safe_psql('postgres', q{SELECT count(*), bool_and(indisvalid) FROM pg_index
 	WHERE indexrelid::regclass::text ~ '^cut'}), '1|t', 'it is built anew after a crash');

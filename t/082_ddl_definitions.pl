@@ -9,7 +9,6 @@ use FindBin;
 use lib $FindBin::Bin;
 use FloEvents;
 use FloTest;
-use IPC::Run ();
 use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -44,30 +43,6 @@ run(q{CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE big (id int PRIMARY KEY,
 	SELECT flo.create_replicator('g', track_ddl => true)});
 start_member($source, 'g', 'replicator');
 create_event_worker($dest, 'g', 'file', 'events', { directory => $dir });
-
-# a session that stays
-sub session
-{
-	my %s = (in => '', out => '', err => '');
-	$s{run} = IPC::Run::start([ 'psql', '-XAtq', '-d', $source->connstr('postgres') ], '<', \$s{in}, '>', \$s{out},
-		'2>', \$s{err}, IPC::Run::timeout($FloTest::timeout));
-	return \%s;
-}
-
-sub say_to
-{
-	my ($s, $sql) = @_;
-	$s->{out} = '';
-	$s->{in} .= "$sql\n\\echo said\n";
-	$s->{run}->pump until $s->{out} =~ /said/;
-}
-
-sub leave
-{
-	my ($s) = @_;
-	$s->{in} .= "\\q\n";
-	$s->{run}->finish;
-}
 
 # --- what the catalogs said at that point ---------------------------------------------------
 
@@ -131,30 +106,30 @@ is($compared, $expected, 'all were compared');
 # --- nobody waits ------------------------------------------------------------------------------
 
 # The default is of a type that the transaction itself has made: nobody else can have a lock on it before the end
-my $writer = session();
-say_to($writer, "BEGIN; CREATE TYPE own AS (a int); CREATE TABLE of_own (id int PRIMARY KEY, c own DEFAULT ROW(1)::own);
+my $writer = FloTest::Session->new($source);
+$writer->query("BEGIN; CREATE TYPE own AS (a int); CREATE TABLE of_own (id int PRIMARY KEY, c own DEFAULT ROW(1)::own);
 	$many $many");
 run('INSERT INTO t VALUES (1)');
 caught_up();
 is(scalar(grep { $_->{Table} eq 't' } events()), 1, 'others go on while a transaction that makes a type is open');
-say_to($writer, 'COMMIT;');
+$writer->query('COMMIT;');
 caught_up();
 is(scalar(grep { $_->{Type} eq 'DDL' && $_->{Table} eq 'of_own' } events()), 1,
 	'its statement is told, with a definition or not');
 
 # Rolled back while its definitions are read, which somebody delays
 my $pid = pid_of($source, 'g', 'replicator');
-my $locker = session();
-say_to($writer, 'BEGIN; ' . join(' ', map { "ALTER TABLE w ALTER v SET DEFAULT $_;" } 1 .. 300));
-say_to($locker, 'BEGIN; ALTER TYPE comp RENAME ATTRIBUTE a TO z;');
+my $locker = FloTest::Session->new($source);
+$writer->query('BEGIN; ' . join(' ', map { "ALTER TABLE w ALTER v SET DEFAULT $_;" } 1 .. 300));
+$locker->query('BEGIN; ALTER TYPE comp RENAME ATTRIBUTE a TO z;');
 my $from = -s $source->logfile;
-say_to($writer, "$many $many");
+$writer->query("$many $many");
 my $left_out = qr/an event of DDL tells no definition of table \d+: canceling statement due to lock timeout/;
 my $seen = await(sub { slurp_file($source->logfile, $from) =~ $left_out }, 'a definition to be left out');
 ok($seen, 'a definition that would wait for a lock is left out');
-say_to($writer, 'ROLLBACK;');
-say_to($locker, 'ROLLBACK;');
-leave($_) for $writer, $locker;
+$writer->query('ROLLBACK;');
+$locker->query('ROLLBACK;');
+$_->close for $writer, $locker;
 run('INSERT INTO t VALUES (2)');
 caught_up();
 is(pid_of($source, 'g', 'replicator'), $pid, 'a transaction that is rolled back meanwhile ends no process');

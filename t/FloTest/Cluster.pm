@@ -73,6 +73,23 @@ CONF
 
 =pod
 
+=head2 $node->background_psql($db, %param)
+
+PostgreSQL's own, whose time-out is that of a query here, not of the session.
+
+=cut
+
+sub background_psql
+{
+	my ($self, @arguments) = @_;
+	my $session = $self->SUPER::background_psql(@arguments);
+
+	$session->set_query_timer_restart;
+	return $session;
+}
+
+=pod
+
 =head2 $node->run_with($install_path)
 
 Stops the server and starts it with the programs and libraries that are there;
@@ -287,8 +304,8 @@ settings, statements that wait.
 
 =head2 FloTest::Session->new($node, $db, %param)
 
-Connected to C<$db>, default postgres.  Parameter C<timeout>: seconds after
-which everything on it dies, default the time-out of PostgreSQL's own tests.
+Connected to C<$db>, default postgres.  Parameter C<timeout>: seconds that
+a statement may take before everything dies, default the time-out of PostgreSQL's own tests.
 
 =cut
 
@@ -304,11 +321,12 @@ sub new
 {
 	my ($class, $node, $db, %param) = @_;
 	my $self = bless { in => '', out => '', err => '', said => '', n => 0, seen => 0 }, $class;
-	my $timeout = $param{timeout} || $PostgreSQL::Test::Utils::timeout_default;
+	# of a statement, not of the session, which may stay for as long as the test
+	my $timer = $self->{timer} = IPC::Run::timeout($param{timeout} || $PostgreSQL::Test::Utils::timeout_default);
 
 	$self->{run} = IPC::Run::start(
 		[ 'psql', '-XAtq', '-p', $node->port, '-h', $node->host, '-d', $db || 'postgres' ],
-		'<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{said}, IPC::Run::timeout($timeout));
+		'<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{said}, $timer);
 	return $self;
 }
 
@@ -333,6 +351,7 @@ sub send
 	my ($self, $sql) = @_;
 	my $end = 'end-' . ++$self->{n};
 
+	$self->{timer}->start;
 	$self->{in} .= "$sql;\n\\echo $end\n\\warn $end\n";
 	$self->{run}->pump_nb;
 }
