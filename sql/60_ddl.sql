@@ -149,10 +149,7 @@ CREATE FUNCTION flo.needed_objects(
 	SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH RECURSIVE published AS (
-		SELECT DISTINCT c.oid FROM pg_publication_tables p
-		  JOIN pg_namespace n ON n.nspname = p.schemaname
-		  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
-		 WHERE p.pubname IN ('pgflo_' || needed_objects.group_name, 'pgflo_' || needed_objects.group_name || '_insert')),
+		SELECT DISTINCT p.relation AS oid FROM flo.published_tables(needed_objects.group_name) p),
 	whole AS (
 		SELECT p.oid, tables IS NULL OR p.oid = ANY (tables) AS asked FROM published p
 		UNION

@@ -8,11 +8,33 @@ CREATE FUNCTION flo.published_tables(group_name text, OUT relation oid, OUT colu
 	RETURNS SETOF record LANGUAGE sql STABLE PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT c.oid, p.attnames
-	  FROM pg_publication_tables p
-	  JOIN pg_namespace n ON n.nspname = p.schemaname
-	  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
-	 WHERE p.pubname IN ('pgflo_' || published_tables.group_name, 'pgflo_' || published_tables.group_name || '_insert')
+	-- as pg_publication_tables says, which takes a lock of each table and so waits for whoever changes one
+	WITH RECURSIVE publication AS (
+		-- pubgencols came with 18
+		SELECT p.oid, p.pubviaroot, to_jsonb(p) ->> 'pubgencols' = 's' AS generated FROM pg_publication p
+		 WHERE p.pubname IN ('pgflo_' || published_tables.group_name, 'pgflo_' || published_tables.group_name || '_insert')),
+	tree (publication, top, relation) AS (
+		(SELECT p.oid, r.prrelid, r.prrelid FROM publication p JOIN pg_publication_rel r ON r.prpubid = p.oid
+		UNION
+		SELECT p.oid, c.oid, c.oid FROM publication p JOIN pg_publication_namespace n ON n.pnpubid = p.oid
+		  JOIN pg_class c ON c.relnamespace = n.pnnspid AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p')
+		UNION ALL
+		SELECT t.publication, t.top, i.inhrelid FROM tree t JOIN pg_class c ON c.oid = t.relation AND c.relkind = 'p'
+		  JOIN pg_inherits i ON i.inhparent = t.relation AND NOT i.inhdetachpending),
+	part AS (
+		SELECT t.publication, t.relation FROM tree t WHERE t.relation <> t.top),
+	travels AS (
+		SELECT DISTINCT p.oid AS publication, p.generated, t.relation
+		  FROM publication p JOIN tree t ON t.publication = p.oid JOIN pg_class c ON c.oid = t.relation
+		 WHERE CASE WHEN p.pubviaroot
+					THEN t.relation = t.top AND (t.publication, t.relation) NOT IN (SELECT o.publication, o.relation FROM part o)
+					ELSE c.relkind <> 'p' END)
+	SELECT t.relation,
+		   (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
+			 WHERE a.attrelid = t.relation AND a.attnum > 0 AND NOT a.attisdropped
+			   AND CASE WHEN r.prattrs IS NULL THEN a.attgenerated = '' OR t.generated AND a.attgenerated = 's'
+						ELSE a.attnum = ANY (r.prattrs) END)
+	  FROM travels t LEFT JOIN pg_publication_rel r ON r.prpubid = t.publication AND r.prrelid = t.relation
 $$;
 COMMENT ON FUNCTION flo.published_tables(text) IS
 'internal: the tables of a group as they travel, partitions as their root unless they are published for themselves, and the columns of each that may be sent';

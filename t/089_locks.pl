@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::Bin;
 use FloTest;
+use MIME::Base64 ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -131,6 +132,29 @@ $idle->query('COMMIT');
 done(q{SELECT flo.drop_group('g', force => true)}, 'the group goes');
 is($source->safe_psql('postgres', q{SELECT relreplident FROM pg_class WHERE oid = 'other.keyless'::regclass}), 'd',
 	'and leaves tables as they were');
+
+# --- a replicator ------------------------------------------------------------------------------
+
+# It does not queue behind who changes a table, who waits for one that reads
+$source->safe_psql('postgres', q{CREATE SCHEMA r; CREATE TABLE r.changed (id int PRIMARY KEY);
+	SELECT flo.create_replicator('r', schemas => '{r}')});
+start_member($source, 'r', 'replicator');
+$idle->query('BEGIN; SELECT * FROM r.changed');
+$session->send('ALTER TABLE r.changed ADD w int');
+wait_until($source, 'postgres', q{SELECT EXISTS (SELECT FROM pg_locks
+	WHERE relation = 'r.changed'::regclass AND NOT granted)}, 'the change to wait') or die;
+$source->safe_psql('postgres', 'CREATE TABLE r.told (id int PRIMARY KEY)');
+my $definitions = sub {
+	my $answer = $nats->api('STREAM.MSG.GET.KV_pg_flo_state_r', { last_by_subj => '$KV.pg_flo_state_r.tables.0' });
+	return MIME::Base64::decode_base64($answer->{message}{data} // '');
+};
+ok(await(sub { $definitions->() =~ /"told"/ }, 'its definition'), 'a replicator tells of tables while one is locked');
+is($source->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity
+	WHERE wait_event_type = 'Lock' AND backend_type ~ 'pg_flo'}), '0', 'and waits for nothing');
+unlike($definitions->(), qr/"w"/, 'the change still waits');
+$idle->query('COMMIT');
+$session->result;
+done(q{SELECT flo.drop_group('r', force => true)}, 'the group goes');
 
 # an autovacuum, which may take hours, makes room
 $source->append_conf('postgresql.conf', "autovacuum_naptime = '1s'\n");

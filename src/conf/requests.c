@@ -14,14 +14,7 @@
 #include "conf/message.h"
 #include "conf/sql.h"
 #include "conf/store.h"
-#include "core/names.h"
 #include "wire/copies.h"
-
-#define PUBLISHED \
-	" FROM pg_publication_tables p" \
-	" JOIN pg_namespace n ON n.nspname = p.schemaname" \
-	" JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename" \
-	" WHERE p.pubname IN ($2, $3)"
 
 /* What a message says of requests: the columns of notices() */
 #define SAID \
@@ -96,10 +89,10 @@ flo_store_request_copy_of_all(const char *group)
 	flo_sql_begin(&sql);
 	copies = notices(&sql, flo_sql_run(SPI_OK_INSERT_RETURNING,
 									   "INSERT INTO flo.copy_requests (group_name, relation, add)"
-									   " SELECT DISTINCT $1, c.oid, false" PUBLISHED " ON CONFLICT (group_name, relation)"
+									   " SELECT DISTINCT $1, p.relation, false FROM flo.published_tables($1) p"
+									   " ON CONFLICT (group_name, relation)"
 									   " DO UPDATE SET requested_at = now(), number = DEFAULT RETURNING " SAID,
-									   3, group, flo_name_publication(group),
-									   flo_name_insert_publication(group)),
+									   1, group),
 					 FLO_COPIES_FROM_MARKER);
 	flo_sql_end(&sql);
 	say(group, true, copies);
@@ -171,11 +164,9 @@ flo_store_lock_copy_requests(const char *group)
 bool
 flo_store_copy_of_all_requested(const char *group)
 {
-	return flo_sql_do(SPI_OK_SELECT, "SELECT" PUBLISHED
-					  " AND NOT EXISTS (SELECT FROM flo.copy_requests r"
-					  " WHERE r.group_name = $1 AND r.relation = c.oid) LIMIT 1",
-					  3, group, flo_name_publication(group),
-					  flo_name_insert_publication(group)) == 0;
+	return flo_sql_do(SPI_OK_SELECT, "SELECT FROM flo.published_tables($1) p"
+					  " WHERE NOT EXISTS (SELECT FROM flo.copy_requests r"
+					  " WHERE r.group_name = $1 AND r.relation = p.relation) LIMIT 1", 1, group) == 0;
 }
 
 List *
@@ -186,8 +177,7 @@ flo_store_published(const char *group)
 	uint64		rows;
 
 	flo_sql_begin(&sql);
-	rows = flo_sql_run(SPI_OK_SELECT, "SELECT DISTINCT c.oid" PUBLISHED " AND $1 IS NOT NULL",
-					   3, group, flo_name_publication(group), flo_name_insert_publication(group));
+	rows = flo_sql_run(SPI_OK_SELECT, "SELECT DISTINCT relation FROM flo.published_tables($1)", 1, group);
 	for (uint64 i = 0; i < rows; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(sql.caller);
