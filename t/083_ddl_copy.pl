@@ -291,7 +291,8 @@ for my $sync (0, 1)
 # --- before any definition has come ------------------------------------------------------------
 
 # The copy fails where definitions are read, and begins again from a snapshot after these
-# statements, of tables, and with a type, that the destination has never seen
+# statements, of tables, and with a type, that the destination has never seen, nor will it one
+# that is gone by then
 $source->append_conf('postgresql.conf', "pg_flo.pg_dump_path = '/nowhere'");
 $source->reload;
 $source->safe_psql('postgres', q{
@@ -299,6 +300,7 @@ $source->safe_psql('postgres', q{
 	CREATE TYPE fresh.kind AS ENUM ('x', 'y');
 	CREATE TABLE fresh.small (id int PRIMARY KEY, k fresh.kind);
 	INSERT INTO fresh.small SELECT i, 'x' FROM generate_series(1, 100) i;
+	CREATE TABLE fresh.brief (id int PRIMARY KEY);
 	SELECT flo.create_replicator('g', schemas => '{fresh}', mode => 'copy_and_stream', sync_schema => true,
 		track_ddl => true);
 	SELECT flo.start_group('g')});
@@ -311,7 +313,13 @@ $source->safe_psql('postgres', $_) for
   q{ALTER TABLE fresh.small ADD w int DEFAULT 3},
   q{UPDATE fresh.small SET w = id, k = 'y' WHERE id % 2 = 0},
   q{CREATE TABLE fresh.wide (id int PRIMARY KEY, k fresh.kind)},
-  q{INSERT INTO fresh.wide VALUES (1, 'x')};
+  q{INSERT INTO fresh.wide VALUES (1, 'x')},
+  q{INSERT INTO fresh.brief VALUES (1)},
+  q{ALTER TABLE fresh.brief ADD v int},
+  q{INSERT INTO fresh.brief VALUES (2, 2)},
+  q{TRUNCATE fresh.brief, fresh.wide},
+  q{INSERT INTO fresh.wide VALUES (2, 'y')},
+  q{DROP TABLE fresh.brief};
 $source->append_conf('postgresql.conf', "pg_flo.pg_dump_path = ''");
 $source->reload;
 $source->safe_psql('postgres', q{SELECT flo.start_group('g')});

@@ -335,29 +335,31 @@ flo_copied_expected(const List *copied)
 
 /* Is a change in the copy of its table already, or will it be? */
 static bool
-is_copied(const List *copied, XLogRecPtr final_lsn, const FloRelation *relation)
+is_copied(const List *copied, XLogRecPtr before, XLogRecPtr final_lsn,
+		  const FloRelation *relation)
 {
 	FloCopiedTable *table = flo_copied_find_described(copied, relation);
 
-	return table != NULL &&
+	return table == NULL ? final_lsn < before :
 		(table->given_up != NULL || table->expected > 0 || final_lsn < table->lsn);
 }
 
 const FloChange *
-flo_copied_leave_out(const List *copied, XLogRecPtr final_lsn, const FloChange *change)
+flo_copied_leave_out(const List *copied, XLogRecPtr before, XLogRecPtr final_lsn,
+					 const FloChange *change)
 {
 	FloChange  *rest;
 
 	if (copied == NIL)
 		return change;
 	if (change->op != FLO_OP_TRUNCATE)
-		return is_copied(copied, final_lsn, change->relation) ? NULL : change;
+		return is_copied(copied, before, final_lsn, change->relation) ? NULL : change;
 	rest = palloc(sizeof(FloChange));
 	*rest = *change;
 	rest->truncated = palloc(sizeof(FloTruncated) * Max(change->ntruncated, 1));
 	rest->ntruncated = 0;
 	for (int i = 0; i < change->ntruncated; i++)
-		if (!is_copied(copied, final_lsn, change->truncated[i].relation))
+		if (!is_copied(copied, before, final_lsn, change->truncated[i].relation))
 			rest->truncated[rest->ntruncated++] = change->truncated[i];
 	return rest->ntruncated > 0 ? rest : NULL;
 }

@@ -121,11 +121,12 @@ extern void flo_copied_forget(const char *group, const char *worker);
 /*
  * The change without what the copy has already, and without tables that are
  * given up; NULL when that is all of it.  "copied" lists tables (FloCopiedTable)
- * that are, or whose snapshot is later than where the stream is.  Needs no
+ * that are, or whose snapshot is later than where the stream is; "before" is that of
+ * all tables there were then, where others had gone.  Needs no
  * transaction; allocates in the current memory context.
  */
-extern const FloChange *flo_copied_leave_out(const List *copied, XLogRecPtr final_lsn,
-											 const FloChange *change);
+extern const FloChange *flo_copied_leave_out(const List *copied, XLogRecPtr before,
+											 XLogRecPtr final_lsn, const FloChange *change);
 
 /*
  * In the open transaction: a worker begins with another generation.  What was

@@ -654,7 +654,7 @@ flo_ddl_apply(const FloDdlPlace *place, const FloDdlStatement *ddl, Oid owner,
 	if (flo_ddl_drop_tablespaces(statement->stmt, &note))
 		outcome = "ignored";
 	else if ((mode & FLO_DDL_COMING) && !is_here(statement->stmt))
-		appendStringInfoString(&note, "not run: the table comes with its copy");
+		appendStringInfoString(&note, "not run: the table comes with its copy, if it is still there by then");
 	else
 	{
 		if (!ddl->with_owner)

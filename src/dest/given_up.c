@@ -110,7 +110,8 @@ pass_over(FloWorker *w, const FloRelation *relation)
 const FloChange *
 flo_given_up_leave_out(FloWorker *w, const FloChange *change)
 {
-	const FloChange *rest = flo_copied_leave_out(w->copied, w->txn.final_lsn, change);
+	const FloChange *rest = flo_copied_leave_out(w->copied, w->copied_before, w->txn.final_lsn,
+												 change);
 
 	if (rest == change || !w->gives_up)
 		return rest;

@@ -14,6 +14,9 @@
 #include "monitor/state.h"
 #include "utils/memutils.h"
 
+/* That of the copy a generation begins with; those of markers have others */
+#define FIRST_ATTEMPT 1
+
 /*
  * Tables whose snapshot is later than where the stream is now, or still to
  * come in it, or that are given up
@@ -27,12 +30,15 @@ flo_worker_look_at_copies(FloWorker *w)
 	MemoryContextReset(w->copied_context);
 	MemoryContextSwitchTo(w->copied_context);
 	w->copied = NIL;
+	w->copied_before = InvalidXLogRecPtr;
 	foreach(cell, flo_copied_tables(w->group, w->worker))
 	{
 		FloCopiedTable *table = lfirst(cell);
 
 		if (table->lsn > w->position || table->expected > 0)
 			w->copied = lappend(w->copied, table);
+		if (table->attempt == FIRST_ATTEMPT && flo_sink_ops(w->spec->sink)->transactional)
+			w->copied_before = Max(w->copied_before, table->lsn);
 	}
 	flo_given_up_list(w);
 	flo_owed_look(w);

@@ -186,7 +186,8 @@ is_in_copy(FloWorker *w, const FloDdlStatement *ddl)
  * at the destination meaningless: what the source has checked is taken over.
  * What we had copied before into a table that is copied afresh goes, lest rows
  * that the source had changed by this time object to the statement.  It need not
- * be here: the copy before may have been cut short ahead of its definition.
+ * be here: the copy before may have been cut short ahead of its definition.  Nor need
+ * one that had gone when the snapshot was taken.
  */
 static FloDdlMode
 mode_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
@@ -208,6 +209,8 @@ mode_of(FloWorker *w, const FloDdlStatement *ddl, FloDdlDecision decision)
 			mode &= ~FLO_DDL_CHECKED;
 			continue;
 		}
+		if (table == NULL && w->txn.final_lsn < w->copied_before)
+			mode |= FLO_DDL_COMING;
 		if (table == NULL || table->expected == 0)
 			continue;
 		((FloDdlObject *) lfirst(cell))->awaited = true;

@@ -140,6 +140,8 @@ typedef struct FloWorker
 	bool		backfilling;	/* its rows are being taken in */
 	List	   *copied;			/* of FloCopiedTable *: whose copy is later
 								 * than the position, or that are given up */
+	XLogRecPtr	copied_before;	/* snapshot of the copy that the generation
+								 * began with, while it is later than that */
 	bool		gives_up;		/* there are such */
 	int64		last_given_up;	/* number of the newest entry seen */
 	bool		begins_again;	/* the sink may have rows in hand of one that
