@@ -414,7 +414,10 @@ flush_buffer(FloFileSink *sink)
 	sink->length += done;
 	sink->unsynced |= done > 0;
 
-	/* do not keep the memory of a huge row; a new buffer would not be the sink's */
+	/*
+	 * do not keep the memory of a huge row; a new buffer would not be the
+	 * sink's
+	 */
 	if (sink->buffer.maxlen > 8 * BUFFER_SIZE)
 	{
 		sink->buffer.data = repalloc(sink->buffer.data, BUFFER_SIZE);
