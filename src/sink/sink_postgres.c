@@ -221,7 +221,7 @@ report_not_sent(const FloTarget *target, const FloTargetColumn *column, bool by_
 			 errdetail("It is stored out of line and unchanged, and the row it belongs to is missing here.") :
 			 errdetail("It is needed to find the row."),
 			 by_new ?
-			 errhint("Copy the table again, or set the worker's option on_missing to skip.") :
+			 errhint("Give the table up with flo.give_up() and copy it again with flo.resync(), or set the worker's option on_missing to skip.") :
 			 errhint("Check the table's replica identity at the source.")));
 }
 
