@@ -250,6 +250,14 @@ my @large = events_of($client->stream('LARGE'));
 is_deeply([ map { $_->{NewTuple}{id} } @large ], [ 1 .. 3 ], 'as a reference it comes, and all behind it');
 is_deeply([ $large[1]{Omitted}, $large[1]{NewTuple}{a}, exists $large[1]{NewTuple}{b} ? 1 : 0 ], [ ['b'], 'x', 0 ],
 	'without the value, which is named');
+my $writer = pid_of($dest, 'g', 'large');
+for my $id (4 .. 6)
+{
+	$source->safe_psql('postgres', "INSERT INTO large VALUES ($id, 'x', repeat(md5('y'), 200))");
+	caught_up('large');
+}
+is_deeply([ map { $_->{NewTuple}{id} } events_of($client->stream('LARGE')) ], [ 1 .. 6 ], 'some kB come one by one');
+is(pid_of($dest, 'g', 'large'), $writer, 'from one and the same process');
 drop('large');
 
 # --- a copy -------------------------------------------------------------------------------------------------------

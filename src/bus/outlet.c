@@ -213,10 +213,12 @@ let_go(FloOutlet *outlet, Parcel *parcel)
 {
 	strlcpy(outlet->stored, place_of(parcel), sizeof(outlet->stored));
 	outlet->bytes -= parcel->text.len;
+
+	/* not the memory of a huge one, but its Id, which the next one names */
 	if (parcel->text.maxlen > KEPT_BUFFER)
 	{
-		pfree(parcel->text.data);
-		parcel->text.data = NULL;
+		parcel->text.data = repalloc(parcel->text.data, parcel->headers);
+		parcel->text.maxlen = parcel->headers;
 	}
 	outlet->first++;
 }
