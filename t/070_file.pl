@@ -220,7 +220,8 @@ for my $n (1 .. 3)
 	$source->safe_psql('postgres', "INSERT INTO toasted VALUES (-$n, repeat('x', 3000000), 1)");
 	wait_caught_up($source, $dest, 'g');
 }
-is(join(' ', map { length $_->{NewTuple}{big} } (file_events($dir))[ -3 .. -1 ]), '3000000 3000000 3000000', 'large rows');
+is(join(' ', map { length $_->{NewTuple}{big} } (file_events($dir))[ -3 .. -1 ]),
+	'3000000 3000000 3000000', 'large rows');
 is(pid_of($dest, 'g', 'file'), $writer, 'and the process that writes them lives');
 
 $dest->safe_psql('postgres', q{SELECT flo.drop_worker('g', 'file')});
