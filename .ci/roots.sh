@@ -75,7 +75,7 @@ new_root()			# SUITE ROOT
 	mkdir -p "$2/etc/dpkg/dpkg.cfg.d"
 	echo force-unsafe-io >"$2/etc/dpkg/dpkg.cfg.d/pg-flo"
 	# a mirror that stands still will do; what it has is signed all the same
-	echo 'Acquire::Check-Valid-Until "false";' >"$2/etc/apt/apt.conf.d/90pg-flo"
+	printf '%s\n' 'Acquire::Check-Valid-Until "false";' 'Dpkg::Use-Pty "false";' >"$2/etc/apt/apt.conf.d/90pg-flo"
 	if [ "$1" = experimental ]; then
 		# of its packages the server's alone, with the libpq that goes with it
 		echo "deb $debian experimental main" >"$2/etc/apt/sources.list.d/experimental.list"
