@@ -215,6 +215,19 @@ my @sizes = map { $_->safe_psql('postgres', q{SELECT concat_ws(' ', sum(pg_colum
 	$source, $dest;
 is($sizes[1], $sizes[0], 'and as large as at the source');
 
+# --- tables whose description is larger than a chunk is to be ------------------------------------
+
+my @wide = map { sprintf 'c%04d_%s', $_, 'x' x 52 } 1 .. 1500;
+$_->safe_psql('postgres', 'CREATE TABLE wide (id int PRIMARY KEY, ' . join(', ', map { "$_ int" } @wide) . ')')
+	for $source, $dest;
+src('INSERT INTO wide (id) SELECT generate_series(1, 300)');
+synced();
+my $before = sent();
+src("UPDATE wide SET $wide[0] = id");
+synced();
+cmp_ok(sent() - $before, '<', 3_000_000, 'a chunk holds many rows of a table with many columns');
+is_same_table($source, $dest, 'wide');
+
 # --- encodings -------------------------------------------------------------------------------
 
 src(q{CREATE DATABASE latin ENCODING LATIN1 LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0});

@@ -29,8 +29,8 @@
 #include "wire/piece.h"
 
 /*
- * Chunks are sent when they reach this many bytes: that of a larger one costs the broker
- * more, as the memory for it is found anew each time.  While the window is full they grow
+ * Chunks are sent when they reach this many bytes, descriptions not counted: that of a
+ * larger one costs the broker more, as the memory for it is found anew each time.  While the window is full they grow
  * up to the limit, so that a distant broker has as much on its way to it.
  */
 #define CHUNK_TARGET (60 * 1024)
@@ -51,6 +51,7 @@ struct FloPublisher
 	/* the chunk being packed */
 	StringInfoData chunk;
 	int			empty;			/* its size with nothing packed */
+	int			described_len;	/* of it, descriptions */
 	uint16		flags;			/* in every chunk of the session */
 	FloChunkHeader header;		/* of that chunk; upto, position and flags as
 								 * far as known */
@@ -124,6 +125,7 @@ static void
 begin_chunk(FloPublisher *pub)
 {
 	flo_chunk_reset(&pub->chunk);
+	pub->described_len = 0;
 	pub->header.from = pub->upto;
 	note_open(pub);
 	pub->header.rest = 0;
@@ -320,13 +322,16 @@ describe_relation(FloPublisher *pub, FloDescription *entry)
 		at += sizeof(uint32) + len;
 	}
 	entry->written = pub->round == round ? round : 0;
+	if (pub->round == round)
+		pub->described_len += entry->len;
 }
 
 static bool
 chunk_is_full(const FloPublisher *pub, Size needed)
 {
 	return pub->chunk.len + needed > pub->limit ||
-		(pub->chunk.len + needed > CHUNK_TARGET && flo_window_has_room(pub->window));
+		(pub->chunk.len - pub->described_len + needed > CHUNK_TARGET &&
+		 flo_window_has_room(pub->window));
 }
 
 /*
