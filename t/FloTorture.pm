@@ -189,14 +189,15 @@ sub round
 {
 	my ($self, $round) = @_;
 	my @plan = $self->planned($round);
-	my $load = transfer_load($self->{source}, clients => 2, rate => 150);
 
+	# what is told from here on is this round's
+	($self->{events_from}) = reverse event_files($self->{events});
+	$self->{told} = () = file_lines($self->{events}, $self->{events_from});
+	my $load = transfer_load($self->{source}, clients => 2, rate => 150);
 	$self->{begun} = time();
 	$self->{sessions} = [];
 	$self->{done} = ["round $round"];
 	$self->{anew} = 0;
-	($self->{events_from}) = reverse event_files($self->{events});
-	$self->{told} = () = file_lines($self->{events}, $self->{events_from});
 	for my $event (@plan)
 	{
 		my ($fault, $side) = @$event{qw(fault side)};
