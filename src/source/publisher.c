@@ -30,8 +30,9 @@
 
 /*
  * Chunks are sent when they reach this many bytes, descriptions not counted: that of a
- * larger one costs the broker more, as the memory for it is found anew each time.  While the window is full they grow
- * up to the limit, so that a distant broker has as much on its way to it.
+ * larger one costs the broker more, as the memory for it is found anew each time.  While
+ * the window is full they grow up to the limit, so that a distant broker has as much on
+ * its way to it.
  */
 #define CHUNK_TARGET (60 * 1024)
 #define CHUNK_LIMIT (256 * 1024)
