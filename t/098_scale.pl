@@ -19,6 +19,8 @@ max_replication_slots = 24
 pg_flo.max_workers = 20
 max_locks_per_transaction = 256
 CONF
+# of a destination this counts its workers, from 18 on
+$conf .= "max_active_replication_origins = 24\n" if PostgreSQL::Test::Cluster->new('probe')->pg_version >= 18;
 my $source = flo_node('source', $nats, conf => $conf);
 my $dest = flo_node('dest', $nats, conf => $conf);
 my @names = map { "g$_" } 1 .. $groups;
