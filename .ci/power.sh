@@ -81,5 +81,5 @@ exec 3<>"$dir/requests" 4<>"$dir/answers"
 serve <&3 &
 server=$!
 
-FLO_TEST_ENV="FLO_POWER=$dir FLO_POWER_SECONDS=${SECONDS_TO_RUN:-120} FLO_POWER_SEED=${SEED:-}" \
+FLO_TEST_ENV="FLO_FILE_SECONDS=0 FLO_POWER=$dir FLO_POWER_SECONDS=${SECONDS_TO_RUN:-120} FLO_POWER_SEED=${SEED:-}" \
 	"$TOP/.ci/test.sh" 04b_power_devices

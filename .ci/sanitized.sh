@@ -49,6 +49,7 @@ chmod 755 "$bindir/postgres"
 
 [ $# -gt 0 ] || set -- $(cd "$TOP/sql_tests" && ls -- *.sql) $TAP
 export PG_CONFIG FLO_NO_SETUP=1 PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-600}
+export FLO_TEST_ENV="FLO_FILE_SECONDS=3600"
 export COPT="-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
 MAKEFLAGS="-s -j$(nproc)" "$work/tree/.ci/test.sh" "$@"
 status=$?

@@ -5,8 +5,13 @@
 # A file that dies, exits badly or runs fewer tests than planned counts as one
 # failed test on top of those it reported.  With --again files that failed run once
 # more, alone, and that counts; those that pass then are named as unsteady.
+#
+# No file holds the others up: FloTest says where one is after FLO_FILE_SECONDS (0: let
+# it) and ends it, this ends what has not ended a minute later, and what a file leaves
+# running does not have the pipe that this reads from.
 use strict;
 use warnings;
+use File::Basename;
 use Getopt::Long;
 use TAP::Harness;
 
@@ -14,6 +19,8 @@ my (@lib, $counts, $again);
 my $jobs = 1;
 GetOptions('lib=s' => \@lib, 'jobs=i' => \$jobs, 'again' => \$again, 'counts=s' => \$counts) or exit 2;
 
+my $seconds = $ENV{FLO_FILE_SECONDS} //= 600;
+my $limit = $seconds && $seconds + 60;
 my ($passed, $failed) = (0, 0);
 my @unsteady;
 my @bad = run($jobs, $again, @ARGV);
@@ -42,7 +49,7 @@ exit(@bad ? 1 : 0);
 sub run
 {
 	my ($at_a_time, $will_run_again, @files) = @_;
-	my $harness = TAP::Harness->new({ lib => \@lib, jobs => $at_a_time, timer => 1, failures => 1 });
+	my $harness = TAP::Harness->new({ exec => \&command, jobs => $at_a_time, timer => 1, failures => 1 });
 	my $aggregate = $harness->runtests(@files);
 	my @failed;
 
@@ -57,4 +64,15 @@ sub run
 		$failed += $parser->failed || ($is_bad ? 1 : 0);
 	}
 	return @failed;
+}
+
+# What runs a file
+sub command
+{
+	my (undef, $file) = @_;
+	my $output = "$ENV{TESTDIR}/" . basename($file);
+
+	return [
+		'sh', '-c', 'out=$0; "$@" >"$out.out" 2>"$out.err" </dev/null; status=$?; cat "$out.err" >&2; cat "$out.out"; exit $status',
+		$output, 'timeout', '--kill-after=10', $limit, $^X, (map { "-I$_" } @lib), $file ];
 }
