@@ -127,6 +127,20 @@ like(cutover($old, q{'a', max_lag => '1 s'}),
 	qr/^55000: .*behind by more than max_lag/, 'a worker that does not run');
 start_member($new, 'a', 'postgres');
 
+# it follows its source for a moment when it is told to, and meanwhile reads what it is asked
+my $asked = FloTest::Session->new($old, undef, timeout => 60);
+my $stops = pid_of($new, 'a', 'postgres');
+kill 'STOP', $stops;
+$new->safe_psql('postgres', q{SELECT flo.stop_group('a')});
+$asked->send(q{SELECT * FROM flo.cutover('a', max_lag => '4 s')});
+wait_until($old, 'postgres', q{SELECT state = 'preparing' FROM flo.cutovers WHERE group_name = 'a'}, 'the question');
+kill 'CONT', $stops;
+$asked->result;
+like($asked->{err}, qr/behind by more than max_lag/, 'a worker that is about to stop');
+is(takes_writes($old, 'a'), 'yes', 'and nothing is fenced');
+$asked->close;
+start_member($new, 'a', 'postgres');
+
 my $session = FloTest::Session->new($old);
 $session->query('BEGIN; INSERT INTO a VALUES (1)');
 like(cutover($old, q{'a', reverse => 'a_back', timeout => '2 s'}),

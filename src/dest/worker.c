@@ -303,9 +303,9 @@ find_place(LoopState *l, uint64 hint)
 
 /* Who is about to stop says nothing of what it could do: true when more is to be done soon */
 static bool
-act_in_cutover(LoopState *l)
+act_in_cutover(FloWorker *w)
 {
-	return l->stopping == 0 && flo_cutover_act(l->w);
+	return !flo_stop_requested() && flo_cutover_act(w);
 }
 
 /* A chunk has come; the place is lost when it does not link to what was read before */
@@ -335,7 +335,7 @@ handle_chunk(LoopState *l)
 		flo_worker_run_dry(w);
 		flo_worker_compare(w);
 	}
-	(void) act_in_cutover(l);
+	(void) act_in_cutover(w);
 	(void) ask_broker(l, step_pump);
 	if (w->backfill != NULL)
 	{
@@ -398,7 +398,7 @@ rest_a_while(LoopState *l)
 	flo_worker_show_source(w);
 	flo_worker_look_after_comparison(w);
 	l->pause = XLogRecPtrIsInvalid(w->unflushed_local) ? 1000 : FLO_DRY_FLUSH_INTERVAL;
-	if (act_in_cutover(l))
+	if (act_in_cutover(w))
 		l->pause = Min(l->pause, FLO_CUTOVER_PAUSE);
 	if (flo_stop_requested())
 		l->pause = STOP_PAUSE;
