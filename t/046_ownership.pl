@@ -148,6 +148,9 @@ untouched('a copy of a destination');
 
 # --- the owner, and who is told to ----------------------------------------------------------------
 
+# a worker that goes on makes itself a bucket whenever there is none
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+wait_state($dest, 'g', 'postgres', 'stopped');
 is(error_of($source, q{SELECT flo.drop_replicator('g')}), '', 'dropped without its stream');
 $source->safe_psql('postgres', q{SELECT flo.create_replicator('g'); SELECT flo.start_group('g')});
 wait_state($source, 'g', 'replicator', 'failed');

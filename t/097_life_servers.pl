@@ -59,13 +59,39 @@ sub undisturbed
 
 # --- a base backup of the source, started beside it ----------------------------------------------
 
-# nothing is written meanwhile: neither WAL nor what was published tells the two apart
+sub set_heartbeat
+{
+	$source->append_conf('postgresql.conf', "pg_flo.heartbeat_interval = '$_[0]'");
+	$source->reload;
+	return;
+}
+
+# As long as nothing is written, by the server itself neither, neither WAL nor what was
+# published tells the two apart; something may be: then there is another clone
 my $purge = q{SELECT flo.drop_group('g', purge_stream => true)};
-my $clone = clone_of($source, 'clone');
-wait_state($clone, 'g', 'replicator', 'failed');
-like(status_of($clone, 'g', 'replicator', 'detail'), qr/^lost slot/, 'a clone of the source has no slot, and fails');
-like(error_of($clone, $purge), qr/^55006: .*another copy of this database publishes/,
+my ($clone, @said);
+for my $n (1 .. 5)
+{
+	$source->safe_psql('postgres', 'VACUUM');
+	my $writer = $source->safe_psql('postgres',
+		q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'background writer'});
+	kill 'STOP', $writer;
+	$clone = clone_of($source, "clone$n");
+	wait_state($clone, 'g', 'replicator', 'failed');
+	like(status_of($clone, 'g', 'replicator', 'detail'), qr/^lost slot|^history diverged/, 'a clone of the source fails');
+	@said = error_of($clone, $purge);
+	# from then on it is heard so seldom that nobody knows whether it lives
+	set_heartbeat('20 s');
+	await(sub { ($said[1] = error_of($clone, $purge)) !~ /another copy of this database publishes/ }, 'the setting to be told');
+	set_heartbeat('1 s');
+	kill 'CONT', $writer;
+	last if "@said" !~ /history diverged/;
+	$clone->stop('fast');
+}
+like($said[0], qr/^55006: .*another copy of this database publishes/,
 	'the stream of the one that publishes is not removed there');
+like($said[1], qr/^55006: .*may publish to the stream, which would say so only every 40 s/,
+	'nor of one that would not be heard');
 undisturbed('a clone of the source');
 like(error_of($clone, $purge), qr/^55006: .*history diverged/, 'nor when the two have parted');
 is(error_of($clone, q{SELECT flo.drop_group('g')}), '', 'without the stream its group can be dropped');

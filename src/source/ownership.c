@@ -29,7 +29,10 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 
-/* ms until who lives has said so again, at most, and between two looks */
+/*
+ * ms for which is waited at most for who lives to say so again, and between two looks.
+ * Who may be silent for longer is not known to be dead.
+ */
 #define LONGEST_SILENCE 6000
 #define SILENCE_SLACK 500
 #define SILENCE_NAP 100
@@ -196,6 +199,10 @@ flo_ownership_living_copy(FloBus *bus, const char *group)
 		flo_bus_wait(bus, SILENCE_NAP);
 		now = flo_records_get(bus, bucket, FLO_SOURCE_KEY, &flo_source_format);
 	}
+	if (flo_clock() >= deadline && 2 * before->interval > LONGEST_SILENCE)
+		return flo_dispute(false, NULL,
+						   "another copy of this database may publish to the stream, which would say so only every " INT64_FORMAT " s",
+						   before->interval / 1000);
 	return NULL;
 }
 

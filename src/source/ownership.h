@@ -32,8 +32,9 @@ extern FloDispute *flo_ownership_dispute(FloBus *bus, const FloClaim *claim);
 
 /*
  * NULL, or that another copy of this database publishes, which shows by what it
- * says of itself: for a caller that has stopped its own replicator.  Takes as long
- * as such a one may be silent, unless the last one has said that it ends.
+ * says of itself, or may do so: for a caller that has stopped its own replicator.
+ * Takes as long as such a one may be silent, 6.5 s at most, unless the last one has
+ * said that it ends.
  */
 extern FloDispute *flo_ownership_living_copy(FloBus *bus, const char *group);
 

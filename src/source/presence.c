@@ -110,11 +110,12 @@ flo_presence_tell(Replicator *rep)
 {
 	FloMember	me;
 	bool		stopping = rep->settling != 0;
+	int64		interval = FLO_SOURCE_INTERVAL(flo_heartbeat_interval);
 	FloCopyPhase phase = flo_copy_phase();
 
 	if (rep->reported == rep->published && stopping == rep->said_stopping &&
-		phase == rep->said_phase &&
-		!flo_clock_passed(rep->presence, FLO_SOURCE_INTERVAL(flo_heartbeat_interval)))
+		phase == rep->said_phase && interval == rep->said_interval &&
+		!flo_clock_passed(rep->presence, interval))
 		return;
 	if (flo_member_look(rep->group, FLO_REPLICATOR_MEMBER, &me) < 0)
 		return;
@@ -122,5 +123,6 @@ flo_presence_tell(Replicator *rep)
 	rep->presence = flo_clock();
 	rep->reported = rep->published;
 	rep->said_stopping = stopping;
+	rep->said_interval = interval;
 	rep->said_phase = phase;
 }

@@ -72,6 +72,7 @@ typedef struct Replicator
 	XLogRecPtr	reported;		/* "source" key of the bucket */
 	FloClock	presence;		/* when that was written */
 	bool		said_stopping;	/* there */
+	int64		said_interval;	/* ms within which it is written again */
 	FloCopyPhase said_phase;	/* how far the copy was then */
 	FloCaughtUp caught_up;
 	bool		reads_again;	/* WAL before what is new */
