@@ -195,6 +195,19 @@ flo_compat_changed_relation(const ReorderBufferChange *change)
 #endif
 }
 
+/* The file that a change names, in the database of the slot */
+static inline void
+flo_compat_changed_file(const ReorderBufferChange *change, Oid *space, Oid *number)
+{
+#if PG_VERSION_NUM >= 160000
+	*space = change->data.tp.rlocator.spcOid;
+	*number = change->data.tp.rlocator.relNumber;
+#else
+	*space = change->data.tp.relnode.spcNode;
+	*number = change->data.tp.relnode.relNode;
+#endif
+}
+
 static inline void
 flo_compat_set_commit_time(ReorderBufferTXN *txn, TimestampTz at)
 {

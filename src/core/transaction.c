@@ -14,6 +14,8 @@
 #include "core/clock.h"
 #include "core/transaction.h"
 #include "pgstat.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -54,6 +56,15 @@ flo_transaction_commit(void)
 {
 	flo_transaction_close();
 	flo_statistics_report();
+}
+
+void
+flo_transaction_be_seen(void)
+{
+	LWLockAcquire(ProcArrayLock, LW_EXCLUSIVE);
+	MyProc->statusFlags &= ~PROC_IN_LOGICAL_DECODING;
+	ProcGlobal->statusFlags[MyProc->pgxactoff] = MyProc->statusFlags;
+	LWLockRelease(ProcArrayLock);
 }
 
 void

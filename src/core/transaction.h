@@ -25,6 +25,13 @@ extern bool flo_transaction_start_decoding(void);
  */
 extern void flo_transaction_close(void);
 
+/*
+ * Snapshots of others leave out the transactions of a process that is marked as
+ * decoding, as such a one is not supposed to have any.  This one has: what it wrote
+ * would count as aborted for whoever looks before its commit, and stay so.
+ */
+extern void flo_transaction_be_seen(void);
+
 /* Tell the statistics, at most once a second */
 extern void flo_statistics_report(void);
 

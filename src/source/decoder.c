@@ -37,6 +37,7 @@
 #include "core/injection_point.h"
 #include "core/names.h"
 #include "core/settings.h"
+#include "core/transaction.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
 #include "monitor/state.h"
@@ -49,7 +50,6 @@
 #include "source/replay.h"
 #include "source/row_tables.h"
 #include "source/wal.h"
-#include "storage/proc.h"
 #include "storage/standbydefs.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -73,7 +73,8 @@ struct FloDecoder
 
 	MemoryContext replaying;	/* for a transaction */
 
-	/* last record read */
+	/* last record decoded */
+	XLogRecPtr	decoded;		/* its end */
 	XLogRecPtr	record_lsn;
 	uint32		record_crc;
 
@@ -586,10 +587,7 @@ stream_start_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 static void
 stream_stop_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 {
-	/*
-	 * also after the transaction was found to be aborted in the middle of a
-	 * change
-	 */
+	/* also after one was found to be aborted in the middle of a change */
 	decoder_here->streaming = false;
 	decoder_here->current = NULL;
 	decoder_here->truncated = NULL;
@@ -600,9 +598,12 @@ stream_stop_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 static bool
 origin_filter(LogicalDecodingContext *context, ReplOriginId origin)
 {
+	FloDecoder *decoder = decoder_here;
+	FloReplayTo to = {decoder->emit, decoder->arg, decoder->methods};
+
 	if (origin != InvalidReplOriginId)
-		return decoder_here->origin == FLO_ORIGIN_LOCAL;
-	return flo_replay_commit(context, decoder_here->replaying);
+		return decoder->origin == FLO_ORIGIN_LOCAL;
+	return flo_replay_commit(context, decoder->replaying, &to);
 }
 
 /* The options of pgoutput, as a subscriber would send them */
@@ -654,20 +655,6 @@ wrap_callbacks(FloDecoder *decoder)
 }
 
 /* A context that emits what commits from decoder->start on, given the slot */
-/*
- * Snapshots of others leave out the transactions of a process that is marked as
- * decoding, as such a one is not supposed to have any.  This one has: what it wrote
- * would count as aborted for whoever looks before its commit, and stay so.
- */
-static void
-be_seen(void)
-{
-	LWLockAcquire(ProcArrayLock, LW_EXCLUSIVE);
-	MyProc->statusFlags &= ~PROC_IN_LOGICAL_DECODING;
-	ProcGlobal->statusFlags[MyProc->pgxactoff] = MyProc->statusFlags;
-	LWLockRelease(ProcArrayLock);
-}
-
 static void
 begin_decoding(FloDecoder *decoder)
 {
@@ -676,7 +663,7 @@ begin_decoding(FloDecoder *decoder)
 														.segment_open = wal_segment_open,
 														.segment_close = wal_segment_close),
 											 prepare_write, emit_write, NULL);
-	be_seen();
+	flo_transaction_be_seen();
 	wrap_callbacks(decoder);
 	XLogBeginRead(decoder->context->reader, MyReplicationSlot->data.restart_lsn);
 }
@@ -783,7 +770,7 @@ flo_decoder_rest(FloDecoder *decoder)
 }
 
 bool
-flo_decoder_step(FloDecoder *decoder)
+flo_decoder_read(FloDecoder *decoder)
 {
 	XLogReaderState *reader = decoder->context->reader;
 	char	   *error = NULL;
@@ -792,8 +779,6 @@ flo_decoder_step(FloDecoder *decoder)
 
 	if (is_dry(decoder))
 		return false;
-	if (flo_replay_begin())
-		decoder->afresh(decoder->arg);
 
 	/* the reader's buffers grow in the current context and must live on */
 	old = MemoryContextSwitchTo(decoder->context->context);
@@ -805,19 +790,35 @@ flo_decoder_step(FloDecoder *decoder)
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("could not read WAL at %X/%X: %s",
 						LSN_FORMAT_ARGS(reader->EndRecPtr), error)));
-	if (record != NULL)
-	{
-		if (reader->EndRecPtr > decoder->start)
-		{
-			decoder->record_lsn = reader->ReadRecPtr;
-			decoder->record_crc = record->xl_crc;
-		}
-		flo_injection_point("decode.before");
-		LogicalDecodingProcessRecord(decoder->context, reader);
-		flo_injection_point("decode.after");
-	}
 	MemoryContextSwitchTo(old);
 	return record != NULL;
+}
+
+bool
+flo_decoder_ends_transaction(FloDecoder *decoder)
+{
+	return XLogRecGetRmid(decoder->context->reader) == RM_XACT_ID;
+}
+
+void
+flo_decoder_decode(FloDecoder *decoder)
+{
+	XLogReaderState *reader = decoder->context->reader;
+	MemoryContext old;
+
+	if (flo_replay_begin())
+		decoder->afresh(decoder->arg);
+	old = MemoryContextSwitchTo(decoder->context->context);
+	decoder->decoded = reader->EndRecPtr;
+	if (reader->EndRecPtr > decoder->start)
+	{
+		decoder->record_lsn = reader->ReadRecPtr;
+		decoder->record_crc = reader->record->header.xl_crc;
+	}
+	flo_injection_point("decode.before");
+	LogicalDecodingProcessRecord(decoder->context, reader);
+	flo_injection_point("decode.after");
+	MemoryContextSwitchTo(old);
 }
 
 bool
@@ -840,7 +841,7 @@ flo_decoder_running(FloDecoder *decoder, XLogRecPtr *lsn, TransactionId *oldest,
 XLogRecPtr
 flo_decoder_position(FloDecoder *decoder)
 {
-	return Max(decoder->context->reader->EndRecPtr, decoder->start);
+	return Max(decoder->decoded, decoder->start);
 }
 
 uint64

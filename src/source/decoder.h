@@ -59,11 +59,13 @@ extern void flo_decoder_set_choice(FloDecoder *decoder, FloTableChoice *choice);
 extern void flo_decoder_set_methods(FloDecoder *decoder, int methods);
 
 /*
- * Read one WAL record and decode it.  False when all flushed WAL has been
- * read.  On return no transaction is half emitted; one of this process is open
- * until the decoder rests.
+ * Read one WAL record, false when all flushed WAL has been read; is it of the end of a
+ * transaction, as it may be; decode it, before the next one is read.  After that no
+ * transaction is half emitted; one of this process is open until the decoder rests.
  */
-extern bool flo_decoder_step(FloDecoder *decoder);
+extern bool flo_decoder_read(FloDecoder *decoder);
+extern bool flo_decoder_ends_transaction(FloDecoder *decoder);
+extern void flo_decoder_decode(FloDecoder *decoder);
 extern void flo_decoder_rest(FloDecoder *decoder);
 
 /* Bytes that the plugin keeps of tables, and its way to forget them all; between steps only */
@@ -84,10 +86,10 @@ extern XLogRecPtr flo_decoder_slot_restart(void);
 extern bool flo_decoder_running(FloDecoder *decoder, XLogRecPtr *lsn, TransactionId *oldest,
 								TransactionId *next);
 
-/* End of the last record read: everything that committed below it was emitted */
+/* End of the last record decoded: everything that committed below it was emitted */
 extern XLogRecPtr flo_decoder_position(FloDecoder *decoder);
 
-/* The last record read, start and checksum; false before the first */
+/* The last record decoded, start and checksum; false before the first */
 extern bool flo_decoder_anchor(FloDecoder *decoder, XLogRecPtr *lsn, uint32 *crc);
 
 /*

@@ -125,13 +125,15 @@ marker_of(const FloSourcePlace *place)
 void
 flo_place_step(FloPlace *p, FloDecoder *decoder, FloPublisher *publisher)
 {
-	FloPlacePhase phase = flo_source_place_phase(p->user);
+	FloPlacePhase phase;
 	FloSourcePlace place;
 	XLogRecPtr	position;
 	char	   *marker;
 
-	if (phase == FLO_PLACE_NONE || phase == FLO_PLACE_MARKED || phase == FLO_PLACE_MISSED ||
-		p->leader == NULL)
+	if (p->leader == NULL)
+		return;
+	phase = flo_source_place_phase(p->user);
+	if (phase == FLO_PLACE_NONE || phase == FLO_PLACE_MARKED || phase == FLO_PLACE_MISSED)
 		return;
 	if (phase == FLO_PLACE_ASKED)
 	{

@@ -9,6 +9,9 @@
  * nothing but a snapshot of the past, and is handed out here, within the transaction that
  * is open, through the reorder buffer's own callbacks.  All others go the usual way.
  *
+ * When it is known of each of its rows that pgoutput would have it written by us (see
+ * row_tables.c), then neither pgoutput nor what leads there is called.
+ *
  * That is decided at the commit's record, where the server asks at last whether a filter
  * leaves the transaction out.  When it is told so, it forgets what it has of it.
  */
@@ -19,14 +22,18 @@
 #include "access/xlogreader.h"
 #include "catalog/catalog.h"
 #include "core/compat_slot.h"
+#include "core/settings.h"
 #include "core/transaction.h"
+#include "port/pg_bswap.h"
 #include "replication/logical.h"
 #include "replication/reorderbuffer.h"
 #include "source/replay.h"
+#include "source/row_tables.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
+#include "wire/change.h"
 
 /* Larger ones do not notice */
 #define MOST_CHANGES 128
@@ -83,6 +90,8 @@ open_table(const ReorderBufferChange *change)
 	return NULL;
 }
 
+/* --- by pgoutput --------------------------------------------------------- */
+
 /* The tables of all changes, in their order; false, and none open, when one is no such table */
 static bool
 open_tables(ReorderBufferTXN *txn, Relation *tables)
@@ -105,7 +114,7 @@ open_tables(ReorderBufferTXN *txn, Relation *tables)
 }
 
 static void
-hand_out(ReorderBuffer *buffer, ReorderBufferTXN *txn, Relation *tables)
+hand_out(ReorderBuffer *buffer, ReorderBufferTXN *txn, Relation *tables, uint64 changes)
 {
 	int			count = 0;
 	dlist_iter	iter;
@@ -113,14 +122,14 @@ hand_out(ReorderBuffer *buffer, ReorderBufferTXN *txn, Relation *tables)
 	buffer->begin(buffer, txn);
 	dlist_foreach(iter, &txn->changes)
 	{
-		buffer->apply_change(buffer, txn, tables[count],
-							 dlist_container(ReorderBufferChange, node, iter.cur));
+		ReorderBufferChange *change = dlist_container(ReorderBufferChange, node, iter.cur);
+
+		buffer->apply_change(buffer, txn, tables[count], change);
+		flo_row_table_keep(change, tables[count], changes);
 		RelationClose(tables[count]);
 		count++;
 	}
 	buffer->commit(buffer, txn, txn->final_lsn);
-	buffer->totalTxns++;
-	buffer->totalBytes += txn->total_size;
 }
 
 /*
@@ -137,46 +146,166 @@ let_go(ResourceOwner owner)
 	ResourceOwnerDelete(owner);
 }
 
-/* What is allocated on the way goes with "mine" */
+/* Within a snapshot of the past */
 static bool
-replay(ReorderBuffer *buffer, ReorderBufferTXN *txn, MemoryContext mine)
+by_pgoutput(ReorderBuffer *buffer, ReorderBufferTXN *txn)
 {
-	MemoryContext old = MemoryContextSwitchTo(mine);
-	ResourceOwner old_owner = CurrentResourceOwner;
-	ResourceOwner owner = ResourceOwnerCreate(old_owner, "pg_flo replay");
+	ResourceOwner old = CurrentResourceOwner;
+	ResourceOwner owner = ResourceOwnerCreate(old, "pg_flo replay");
 	Relation	tables[MOST_CHANGES];
-	volatile bool plain = false;
+	uint64		changes = flo_row_tables_changes();
+	bool		plain;
 
 	CurrentResourceOwner = owner;
+	plain = open_tables(txn, tables);
+	if (plain)
+		hand_out(buffer, txn, tables, changes);
+	CurrentResourceOwner = old;
+	let_go(owner);
+	return plain;
+}
+
+/* --- without it ---------------------------------------------------------- */
+
+/*
+ * All rows are of tables that are known, of which pgoutput has shown how it sends such
+ * rows: they are sent so.  What was found once holds for the whole transaction, as all of
+ * it has one snapshot.
+ */
+typedef struct KnownRows
+{
+	int			count;
+	FloRowTable *tables[MOST_CHANGES];
+	Relation	relations[MOST_CHANGES];
+} KnownRows;
+
+static bool
+find_known(const ReorderBufferTXN *txn, KnownRows *rows)
+{
+	dlist_iter	iter;
+
+	rows->count = 0;
+	if (flo_row_writer != FLO_ROW_WRITER_ON)
+		return false;
+	dlist_foreach(iter, &unconstify(ReorderBufferTXN *, txn)->changes)
+	{
+		ReorderBufferChange *change = dlist_container(ReorderBufferChange, node, iter.cur);
+		FloRowTable *table = flo_row_table_of(change, &rows->relations[rows->count]);
+
+		if (table == NULL || table->left_out || !flo_row_table_writes(table, change, 0))
+			return false;
+		rows->tables[rows->count++] = table;
+	}
+	return rows->count > 0;
+}
+
+/* Rows of a table mostly follow one another */
+static bool
+is_next(const KnownRows *rows, int i)
+{
+	return i == 0 || rows->relations[i] != rows->relations[i - 1];
+}
+
+static char *
+put64(char *to, uint64 value)
+{
+	value = pg_hton64(value);
+	memcpy(to, &value, sizeof(value));
+	return to + sizeof(value);
+}
+
+static void
+emit_begin(const ReorderBufferTXN *txn, TimestampTz at, const FloReplayTo *to)
+{
+	char		begin[1 + 8 + 8 + 4] = {FLO_OP_BEGIN};
+	uint32		xid = pg_hton32(txn->xid);
+
+	memcpy(put64(put64(begin + 1, txn->final_lsn), (uint64) at), &xid, sizeof(xid));
+	to->emit(to->arg, InvalidTransactionId, begin, sizeof(begin));
+}
+
+static void
+emit_commit(const ReorderBufferTXN *txn, TimestampTz at, const FloReplayTo *to)
+{
+	char		commit[1 + 1 + 8 + 8 + 8] = {FLO_OP_COMMIT};
+
+	put64(put64(put64(commit + 2, txn->final_lsn), txn->end_lsn), (uint64) at);
+	to->emit(to->arg, InvalidTransactionId, commit, sizeof(commit));
+}
+
+/* Within a snapshot of the past; an error releases what is held, with the transaction */
+static void
+by_ourselves(LogicalDecodingContext *context, ReorderBufferTXN *txn, const KnownRows *rows,
+			 TimestampTz at, const FloReplayTo *to)
+{
+	StringInfo	out = context->out;
+	int			i = 0;
+	dlist_iter	iter;
+
+	for (int j = 0; j < rows->count; j++)
+		if (is_next(rows, j))
+			RelationIncrementReferenceCount(rows->relations[j]);
+	emit_begin(txn, at, to);
+	dlist_foreach(iter, &txn->changes)
+	{
+		resetStringInfo(out);
+		flo_row_writer_change(rows->tables[i]->writer, rows->relations[i],
+							  dlist_container(ReorderBufferChange, node, iter.cur),
+							  to->methods, out);
+		to->emit(to->arg, InvalidTransactionId, out->data, out->len);
+		i++;
+	}
+	emit_commit(txn, at, to);
+	for (int j = 0; j < rows->count; j++)
+		if (is_next(rows, j))
+			RelationClose(rows->relations[j]);
+}
+
+/* --- either way ---------------------------------------------------------- */
+
+/* What is allocated on the way goes with "mine" */
+static bool
+replay(LogicalDecodingContext *context, ReorderBufferTXN *txn, MemoryContext mine,
+	   TimestampTz at, const FloReplayTo *to)
+{
+	ReorderBuffer *buffer = context->reorder;
+	MemoryContext old = MemoryContextSwitchTo(mine);
+	ResourceOwner owner = CurrentResourceOwner;
+	KnownRows	rows;
+	volatile bool plain = true;
+
 	SetupHistoricSnapshot(txn->base_snapshot, NULL);
 	PG_TRY();
 	{
-		plain = open_tables(txn, tables);
-		if (plain)
-			hand_out(buffer, txn, tables);
+		if (find_known(txn, &rows))
+			by_ourselves(context, txn, &rows, at, to);
+		else
+			plain = by_pgoutput(buffer, txn);
 	}
 	PG_CATCH();
 	{
 		TeardownHistoricSnapshot(true);
-		CurrentResourceOwner = old_owner;	/* the rest goes with it */
+		CurrentResourceOwner = owner;	/* the rest goes with it */
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	TeardownHistoricSnapshot(false);
-	CurrentResourceOwner = old_owner;
-	let_go(owner);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(mine);
+	if (plain)
+	{
+		buffer->totalTxns++;
+		buffer->totalBytes += txn->total_size;
+	}
 	return plain;
 }
 
 bool
-flo_replay_commit(LogicalDecodingContext *context, MemoryContext mine)
+flo_replay_commit(LogicalDecodingContext *context, MemoryContext mine, const FloReplayTo *to)
 {
-	ReorderBuffer *buffer = context->reorder;
 	XLogReaderState *record = context->reader;
 	xl_xact_parsed_commit commit;
-	ReorderBufferTXN *txn = transaction_of(buffer, record, &commit);
+	ReorderBufferTXN *txn = transaction_of(context->reorder, record, &commit);
 
 	if (txn == NULL || !is_plain(txn))
 		return false;
@@ -185,7 +314,7 @@ flo_replay_commit(LogicalDecodingContext *context, MemoryContext mine)
 	flo_compat_set_commit_time(txn, commit.xact_time);
 	txn->origin_id = InvalidReplOriginId;
 	txn->origin_lsn = InvalidXLogRecPtr;
-	return replay(buffer, txn, mine);
+	return replay(context, txn, mine, commit.xact_time, to);
 }
 
 bool

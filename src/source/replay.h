@@ -7,11 +7,20 @@
 
 #include "replication/logical.h"
 
+/* Who takes messages of transactions that pgoutput was not asked about */
+typedef struct FloReplayTo
+{
+	void		(*emit) (void *arg, TransactionId xid, const char *data, uint32 len);
+	void	   *arg;
+	int			methods;		/* of compression, see row_writer.h */
+} FloReplayTo;
+
 /*
  * Is the record at hand the commit of such a transaction?  Then it has been handed out,
  * and the reorder buffer is to forget it.  Within a transaction; "mine" is reset.
  */
-extern bool flo_replay_commit(LogicalDecodingContext *context, MemoryContext mine);
+extern bool flo_replay_commit(LogicalDecodingContext *context, MemoryContext mine,
+							  const FloReplayTo *to);
 
 /*
  * The transaction that is open from before a record is decoded until the decoder rests.

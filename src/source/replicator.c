@@ -506,12 +506,7 @@ fail_unpublished(Replicator *rep)
 			 flo_name_publication(rep->group));
 }
 
-/*
- * Rules hold for what is committed after them, so there is a look for news before
- * each record: a transaction has more than one, and the news of a rule was here
- * before the first of a later transaction was written.  What has travelled before its
- * commit comes again, as they want it now.
- */
+/* What has travelled before its commit comes again, as rules want it now */
 static void
 follow_rules(Replicator *rep)
 {
@@ -525,6 +520,39 @@ follow_rules(Replicator *rep)
 		flo_spool_withdraw(rep->spool);
 }
 
+/*
+ * Rules hold for what is committed after them, so there is a look for news when the end
+ * of a transaction has been read, before it is decoded: the news of a rule was here
+ * before that was written.
+ */
+static void
+look_for_news(Replicator *rep)
+{
+	(void) flo_replicator_notice_configuration(rep);
+	if (!rep->rules_changed)
+		return;
+	flo_decoder_rest(rep->decoder);
+	follow_rules(rep);
+}
+
+/* False when there is nothing more to read now */
+static bool
+decode_one(Replicator *rep)
+{
+	bool		more = flo_decoder_read(rep->decoder);
+
+	if (more)
+	{
+		if (flo_decoder_ends_transaction(rep->decoder))
+			look_for_news(rep);
+		flo_decoder_decode(rep->decoder);
+	}
+	flo_copy_mark_snapshot(&rep->copy, rep->publisher, flo_decoder_position(rep->decoder));
+	flo_place_step(&rep->compare.place, rep->decoder, rep->publisher);
+	flo_place_step(&rep->backfill.place, rep->decoder, rep->publisher);
+	return more;
+}
+
 /* False when there is nothing more to read now */
 static bool
 decode_some(Replicator *rep)
@@ -535,19 +563,9 @@ decode_some(Replicator *rep)
 
 	PG_TRY();
 	{
+		look_for_news(rep);
 		for (int i = 0; i < STEPS_PER_TURN && more; i++)
-		{
-			(void) flo_replicator_notice_configuration(rep);
-			if (rep->rules_changed)
-			{
-				flo_decoder_rest(rep->decoder);
-				follow_rules(rep);
-			}
-			more = flo_decoder_step(rep->decoder);
-			flo_copy_mark_snapshot(&rep->copy, rep->publisher, flo_decoder_position(rep->decoder));
-			flo_place_step(&rep->compare.place, rep->decoder, rep->publisher);
-			flo_place_step(&rep->backfill.place, rep->decoder, rep->publisher);
-		}
+			more = decode_one(rep);
 		flo_decoder_rest(rep->decoder);
 	}
 	PG_CATCH();

@@ -51,15 +51,31 @@ typedef struct RowTableEntry
 /* Where the count of columns stands in a message, and the kind of the first row */
 #define COUNT_AT	6
 
+/* A table by the file its rows are in */
+typedef struct FileOfTable
+{
+	uint64		looked;			/* the table's, when it was kept; 0: never */
+	Oid			space;
+	Oid			number;
+	FloRowTable *table;
+	Relation	relation;
+} FileOfTable;
+
+/* Where a file may stand in the array, the newer one first */
+#define FILE_BITS	9
+#define FILE_WAYS	2
+
 /* The callbacks carry no argument of ours */
 static struct
 {
 	MemoryContext context;
 	row_tables_hash *tables;
 	FloRowTable *last;
+	FileOfTable *files;
 	uint64		changes;		/* of anything */
 	uint64		all_changes;	/* of what may concern any table */
 	uint64		type_changes;	/* of types and functions */
+	uint64		looked;			/* how often a table was looked at */
 }			known;
 
 /* --- changes ------------------------------------------------------------- */
@@ -120,6 +136,8 @@ begin(MemoryContext parent)
 {
 	known.context = AllocSetContextCreate(parent, "pg_flo row formats", ALLOCSET_DEFAULT_SIZES);
 	known.tables = row_tables_create(known.context, 64, NULL);
+	known.files = MemoryContextAllocZero(known.context,
+										 (FILE_WAYS << FILE_BITS) * sizeof(FileOfTable));
 	known.last = NULL;
 	flo_row_tables_changed();
 }
@@ -171,6 +189,7 @@ look_at(FloRowTable *table, Relation relation, const FloTableChoice *choice)
 	if (writer != NULL)
 		flo_row_writer_free(writer);
 	table->relation = RelationGetRelid(relation);
+	table->looked = ++known.looked;
 
 	/* before looking, which may notice the next change */
 	table->all_changes = known.all_changes;
@@ -199,6 +218,63 @@ flo_row_table(Relation relation, const FloTableChoice *choice)
 	if (unlikely(!is_current(known.last)))
 		look_at(known.last, relation, choice);
 	return known.last;
+}
+
+/* --- files --------------------------------------------------------------- */
+
+/*
+ * The server finds the table of a file, and what it has of the table, in two caches of its
+ * own, which lose that only when it hears that the table has changed, or all may have; and
+ * we are told so as well, before anybody looks again.  So nothing is found here that would
+ * not be found there, as of the same time.  Nobody holds the table meanwhile: one that was held would
+ * not be lost but be looked up anew, as it is now where that was heard between two
+ * transactions that are decoded.
+ */
+static inline FileOfTable *
+files_at(Oid number)
+{
+	return &known.files[((uint32) number * 0x9E3779B1U >> (32 - FILE_BITS)) * FILE_WAYS];
+}
+
+FloRowTable *
+flo_row_table_of(const ReorderBufferChange *change, Relation *relation)
+{
+	Oid			space;
+	Oid			number;
+	FileOfTable *file;
+
+	flo_compat_changed_file(change, &space, &number);
+	file = files_at(number);
+	for (int i = 0; i < FILE_WAYS; i++, file++)
+	{
+		if (file->number != number || file->space != space)
+			continue;
+		if (file->looked != file->table->looked || !is_current(file->table))
+			return NULL;
+		*relation = file->relation;
+		return file->table;
+	}
+	return NULL;
+}
+
+void
+flo_row_table_keep(const ReorderBufferChange *change, Relation relation, uint64 changes)
+{
+#ifndef RELCACHE_FORCE_RELEASE	/* where the server loses what nobody holds */
+	RowTableEntry *entry = row_tables_lookup(known.tables, RelationGetRelid(relation));
+	FileOfTable file = {.relation = relation};
+	FileOfTable *at;
+
+	if (entry == NULL || changes != known.changes)
+		return;
+	file.table = entry->table;
+	file.looked = entry->table->looked;
+	flo_compat_changed_file(change, &file.space, &file.number);
+	at = files_at(file.number);
+	if (at->number != file.number || at->space != file.space)
+		memmove(at + 1, at, (FILE_WAYS - 1) * sizeof(*at));
+	*at = file;
+#endif
 }
 
 /* --- writing rows here --------------------------------------------------- */

@@ -31,6 +31,8 @@ typedef struct FloRowTable
 
 	/* life */
 	bool		changed;		/* as all of this may have */
+	uint64		looked;			/* a number for each time that it was looked
+								 * at */
 	uint64		all_changes;	/* those of everything when it was looked at */
 	uint64		type_changes;
 } FloRowTable;
@@ -51,6 +53,16 @@ extern void flo_row_table_note(FloRowTable *table, Relation relation, List *publ
 /* May the change be written by table->writer?  "piece" as above. */
 extern bool flo_row_table_writes(const FloRowTable *table, const ReorderBufferChange *change,
 								 uint64 piece);
+
+/*
+ * By the file that a change names, while nothing has changed since it was kept there: its
+ * table, and what the server has of that, which the caller holds before anything is looked
+ * up.  NULL: it is to be asked for in the usual way.  What is kept was looked up after
+ * "changes" was asked for, of flo_row_tables_changes().
+ */
+extern FloRowTable *flo_row_table_of(const ReorderBufferChange *change, Relation *relation);
+extern void flo_row_table_keep(const ReorderBufferChange *change, Relation relation,
+							   uint64 changes);
 
 /* How often anything has changed, perhaps the root of a table */
 extern uint64 flo_row_tables_changes(void);

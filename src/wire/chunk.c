@@ -112,8 +112,16 @@ flo_chunk_append_raw(StringInfo buf, const char *data, uint32 len)
 void
 flo_chunk_append(StringInfo buf, const char *data, uint32 len)
 {
-	flo_chunk_append_length(buf, len);
-	flo_chunk_append_raw(buf, data, len);
+	uint32		wire_len = pg_hton32(len);
+	char	   *to;
+
+	if (unlikely((Size) (buf->maxlen - buf->len) <= sizeof(wire_len) + len))
+		enlargeStringInfo(buf, sizeof(wire_len) + len);
+	to = buf->data + buf->len;
+	memcpy(to, &wire_len, sizeof(wire_len));
+	memcpy(to + sizeof(wire_len), data, len);
+	buf->len += sizeof(wire_len) + len;
+	buf->data[buf->len] = '\0';
 }
 
 void
