@@ -49,6 +49,7 @@
 #include "dest/copy_sequences.h"
 #include "dest/copy_state.h"
 #include "dest/ddl_known.h"
+#include "dest/ddl_targets.h"
 #include "dest/encoding.h"
 #include "dest/foreign_keys.h"
 #include "dest/rows.h"
@@ -62,6 +63,7 @@
 #include "monitor/state.h"
 #include "nodes/makefuncs.h"
 #include "replication/origin.h"
+#include "sink/relmap.h"
 #include "sink/sink.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
@@ -139,19 +141,31 @@ typedef struct Loader
 
 /* --- emptying ------------------------------------------------------------ */
 
+/* As whom rows are put there, and taken away: whether one comes of the copy or none */
+static Oid
+writer_of(Loader *l, const FloRelation *relation, Oid relid)
+{
+	Oid			owner = flo_ddl_relation_owner(relid);
+	Oid			role = flo_target_role(l->spec->owner, l->spec->options.run_as_owner, owner);
+
+	if (!OidIsValid(role))
+		flo_target_refuse(l->spec->owner, owner, relation->schema, relation->name);
+	return role;
+}
+
 /*
  * Other tables refer to it, so it cannot be truncated.  Their rows need not be
  * in order before the copy is in: the loader's role makes no triggers fire but
- * those that are meant for it, which run as the table's owner.
+ * those that are meant for it, which run as who writes to the table.
  */
 static void
-delete_rows(Oid relation)
+delete_rows(Oid relation, Oid role)
 {
 	Relation	rel = table_open(relation, RowExclusiveLock);
 	FloAsRole	as;
 	int			result;
 
-	flo_as_role_enter(&as, rel->rd_rel->relowner, FLO_AS_ROLE_RESTRICTED);
+	flo_as_role_enter(&as, role, FLO_AS_ROLE_RESTRICTED);
 	SPI_connect();
 	result = SPI_execute(psprintf("DELETE FROM %s%s",
 								  rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
@@ -172,7 +186,7 @@ empty_table(Loader *l, const FloRelation *relation, Oid relid)
 
 	if (heap_truncate_find_FKs(list_make1_oid(relid)) != NIL)
 	{
-		delete_rows(relid);
+		delete_rows(relid, writer_of(l, relation, relid));
 		return;
 	}
 
@@ -248,6 +262,9 @@ prepare_table(Loader *l, const FloRelation *relation, const FloCopyKey *key, boo
 				 errmsg("table \"%s.%s\" is not empty, so rows are not copied into it",
 						relation->schema, relation->name),
 				 errhint("Empty it, or set the worker's option copy_into to truncate or merge.")));
+
+	/* before it is locked, too */
+	(void) writer_of(l, relation, relid);
 
 	/*
 	 * another loader may just be at a table that goes by this name at the

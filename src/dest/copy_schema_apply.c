@@ -191,7 +191,7 @@ run_statement(const FloWorkerSpec *spec, const FloSchemaObject *object, RawStmt 
 	if (reason != NULL && !released)
 		return reason;
 	if (reason != NULL || spec->options.ddl_trust == FLO_DDL_TRUST_SOURCE)
-		flo_ddl_full_rights(spec->owner, NULL, &rights);
+		flo_ddl_full_rights(statement->stmt, spec->owner, NULL, &rights);
 	if (try)
 		return NULL;
 	flo_ddl_take_rights(&as, &rights);

@@ -108,7 +108,7 @@ choose_rights(const FloDdlStatement *ddl, Node *statement, Oid owner, FloDdlMode
 		if (reason == NULL || !(mode & FLO_DDL_DECIDED))
 			return reason;
 	}
-	flo_ddl_full_rights(owner, ddl->search_path, rights);
+	flo_ddl_full_rights(statement, owner, ddl->search_path, rights);
 	return NULL;
 }
 

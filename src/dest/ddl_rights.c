@@ -726,13 +726,30 @@ flo_ddl_rights(Node *statement, Oid worker_owner, const char *search_path, FloDd
 	return psprintf("%s (the worker's option ddl_trust is object)", trust.reason);
 }
 
+/*
+ * Does it name a role as which code is to run, or make a temporary table?  A security-
+ * restricted operation may not; nor does it run anybody's code here that the server
+ * would not restrict.
+ */
+static bool
+needs_freedom(Node *statement)
+{
+	return IsA(statement, CreateFunctionStmt) || IsA(statement, AlterFunctionStmt) ||
+		(IsA(statement, RefreshMatViewStmt) && ((RefreshMatViewStmt *) statement)->concurrent);
+}
+
+/*
+ * What it calls may be anybody's, and could put off what it is after until the worker
+ * commits as itself: a cursor that is to last, a deferred trigger.
+ */
 void
-flo_ddl_full_rights(Oid worker_owner, const char *search_path, FloDdlRights *rights)
+flo_ddl_full_rights(Node *statement, Oid worker_owner, const char *search_path,
+					FloDdlRights *rights)
 {
 	rights->role = worker_owner;
 	rights->sequences = NIL;
 	rights->search_path = pstrdup(search_path != NULL ? search_path : "");
-	rights->restricted = false;
+	rights->restricted = !superuser_arg(worker_owner) && !needs_freedom(statement);
 }
 
 void

@@ -29,7 +29,8 @@ extern char *flo_ddl_rights(Node *statement, Oid worker_owner, const char *searc
 							FloDdlRights *rights);
 
 /* Those of a statement that is run as it is: the worker's owner's, with the source's search_path */
-extern void flo_ddl_full_rights(Oid worker_owner, const char *search_path, FloDdlRights *rights);
+extern void flo_ddl_full_rights(Node *statement, Oid worker_owner, const char *search_path,
+								FloDdlRights *rights);
 
 /* Take them; flo_as_role_leave() gives them back */
 extern void flo_ddl_take_rights(FloAsRole *as, const FloDdlRights *rights);

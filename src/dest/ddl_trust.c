@@ -39,6 +39,7 @@
 #include "conf/tables.h"
 #include "core/compat_acl.h"
 #include "core/compat_name.h"
+#include "core/harmless.h"
 #include "dest/ddl_targets.h"
 #include "dest/ddl_trust.h"
 #include "miscadmin.h"
@@ -52,25 +53,7 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
-/*
- * Built-in functions that are not immutable, or not in all their forms, and
- * neither run text as SQL nor read what the role may read and others not.
- * Chosen from all of pg_proc; what else is stable there looks into the server
- * (current_setting, table_to_xml, pg_*), and ts_rewrite(tsquery, text) runs SQL.
- */
-static const char *const harmless[] = {
-	"age", "array_to_json", "array_to_string", "clock_timestamp", "concat", "concat_ws",
-	"current_database", "current_schema", "date", "date_part", "date_trunc", "extract", "format",
-	"gen_random_uuid", "json_build_array", "json_build_object", "json_to_tsvector",
-	"jsonb_build_array", "jsonb_build_object", "jsonb_to_tsvector", "length", "make_timestamptz",
-	"money", "now", "numeric", "overlaps", "phraseto_tsquery", "plainto_tsquery", "quote_literal",
-	"quote_nullable", "random", "row_to_json", "statement_timestamp", "time", "timeofday",
-	"timestamp", "timestamptz", "timetz", "timezone", "to_char", "to_date", "to_json", "to_jsonb",
-	"to_number", "to_timestamp", "to_tsquery", "to_tsvector", "transaction_timestamp", "uuidv4",
-	"uuidv7", "websearch_to_tsquery"
-};
-
-/* The same of contrib's, which are C functions of a superuser */
+/* Harmless ones that are not immutable, of contrib: C functions of a superuser */
 static const char *const harmless_extensions[] = {
 	"gen_random_uuid", "unaccent", "uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4"
 };
@@ -318,8 +301,7 @@ function_is_harmless(const FloDdlTrust *trust, Oid function, bool stable_too)
 	calm = form->provolatile == PROVOLATILE_IMMUTABLE ||
 		(stable_too && form->provolatile == PROVOLATILE_STABLE);
 	if (function < FirstNormalObjectId)
-		result = calm || (form->pronamespace == PG_CATALOG_NAMESPACE &&
-						  is_listed(NameStr(form->proname), harmless, lengthof(harmless)));
+		result = calm || flo_function_is_harmless(function);
 	else
 		result = flo_ddl_role_is_trusted(trust, form->proowner) &&
 			(calm || (form->prolang == ClanguageId && superuser_arg(form->proowner) &&

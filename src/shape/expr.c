@@ -8,10 +8,11 @@
  *
  * An expression runs with the rights of the rule's author.  Most consist of
  * the server's own functions, which need no more care than that; where code of
- * users may run (their functions, operators, casts, types, domains), the
- * settings it changes are undone, it cannot write, and it cannot become
- * anybody else.  Functions that say they are volatile are refused, and so is
- * what an expression alone cannot do: subqueries, aggregates, sets.
+ * users may run (their functions, operators, casts, types, domains, and what a
+ * function of the server's finds by a name), the settings it changes are undone, and
+ * it can neither write, nor put anything off, nor become anybody else.  Functions that
+ * say they are volatile are refused, and so is what an expression alone cannot do:
+ * subqueries, aggregates, sets.
  *
  * Names are looked up in pg_catalog only; the caller pins search_path.
  */
@@ -22,6 +23,7 @@
 #include "access/xact.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "core/harmless.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
@@ -236,9 +238,9 @@ look_at_function(Oid function, void *arg)
 {
 	FloFunctions *found = arg;
 
+	found->guarded |= !flo_function_is_harmless(function);
 	if (function >= FirstNormalObjectId)
 	{
-		found->guarded = true;
 		found->functions = list_append_unique_oid(found->functions, function);
 		if (func_volatile(function) != PROVOLATILE_IMMUTABLE)
 			found->reads = true;

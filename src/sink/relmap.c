@@ -157,6 +157,31 @@ map_is_gone(void *arg)
 		current_map = NULL;
 }
 
+Oid
+flo_target_role(Oid worker_owner, bool as_worker, Oid owner)
+{
+	if (as_worker)
+		return worker_owner;
+	return flo_role_can_become(worker_owner, owner) ? owner : InvalidOid;
+}
+
+void
+flo_target_refuse(Oid worker_owner, Oid owner, const char *schema, const char *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("%s must not apply changes to table \"%s.%s\" as its owner \"%s\"",
+					flo_role_shown(worker_owner), schema, table, GetUserNameFromId(owner, true)),
+			 errhint("Grant role \"%s\" to %s, or set the worker's option run_as_owner and grant it the table's privileges.",
+					 GetUserNameFromId(owner, true), flo_role_shown(worker_owner))));
+}
+
+Oid
+flo_relmap_role(const FloRelmap *map, Oid owner)
+{
+	return flo_target_role(map->worker_owner, map->as_worker, owner);
+}
+
 FloRelmap *
 flo_relmap_create(MemoryContext context, Oid worker_owner, bool as_worker)
 {
@@ -601,16 +626,8 @@ describe_target(FloRelmap *map, FloTarget *target, const FloRelation *relation)
 static void
 check_roles(FloRelmap *map, FloTarget *target)
 {
-	if (!map->as_worker && !flo_role_can_become(map->worker_owner, target->run_as))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("%s must not apply changes to table \"%s.%s\" as its owner \"%s\"",
-						flo_role_shown(map->worker_owner),
-						target->schema, target->table,
-						GetUserNameFromId(target->run_as, true)),
-				 errhint("Grant role \"%s\" to %s, or set the worker's option run_as_owner and grant it the table's privileges.",
-						 GetUserNameFromId(target->run_as, true),
-						 flo_role_shown(map->worker_owner))));
+	if (!OidIsValid(flo_relmap_role(map, target->owner)))
+		flo_target_refuse(map->worker_owner, target->owner, target->schema, target->table);
 
 	/*
 	 * Policies are not applied to replicated rows: refuse rather than ignore

@@ -6,6 +6,7 @@
 #define FLO_RELMAP_H
 
 #include "core/as_role.h"
+#include "core/compat.h"
 #include "nodes/parsenodes.h"
 #include "sink/convert.h"
 #include "utils/palloc.h"
@@ -121,6 +122,14 @@ typedef struct FloTarget
 } FloTarget;
 
 /*
+ * As whom tables of this owner are written to, whatever is done to them; 0 = the
+ * worker's owner may not become him, which the second says.
+ */
+extern Oid	flo_target_role(Oid worker_owner, bool as_worker, Oid owner);
+pg_noreturn extern void flo_target_refuse(Oid worker_owner, Oid owner, const char *schema,
+										  const char *table);
+
+/*
  * Rows are applied as the destination table's owner when "as_worker" is
  * false, else as "worker_owner".  Lives in "context"; there is at most one map
  * per process.
@@ -133,6 +142,9 @@ extern FloRelmap *flo_relmap_create(MemoryContext context, Oid worker_owner, boo
  */
 extern void flo_relmap_on_rebuild(FloRelmap *map, void (*function) (void *arg, FloTarget *target),
 								  void *arg);
+
+/* flo_target_role() of the map's worker */
+extern Oid	flo_relmap_role(const FloRelmap *map, Oid owner);
 
 /* A new transaction begins: no locks are held */
 extern void flo_relmap_begin(FloRelmap *map);

@@ -142,10 +142,10 @@ lock_table(const FloTarget *target, const FloTruncated *truncated)
 /*
  * Tables that are given up and refer to them: the source has emptied those in the
  * same statement, and what is in them here is of no use any more.  In a step of one
- * user, his.
+ * user, his.  One that is nothing to the worker's owner stays, and is in the way.
  */
 static void
-add_given_up(FloTruncateStep *step, Oid user, List *given_up)
+add_given_up(FloRelmap *map, FloTruncateStep *step, Oid user, List *given_up)
 {
 	int			before;
 
@@ -157,15 +157,15 @@ add_given_up(FloTruncateStep *step, Oid user, List *given_up)
 		foreach(cell, heap_truncate_find_FKs(step->relids))
 		{
 			Relation	rel;
-			Oid			owner;
+			Oid			role;
 
 			if (!list_member_oid(given_up, lfirst_oid(cell)))
 				continue;
 			rel = table_open(lfirst_oid(cell), AccessExclusiveLock);
-			owner = rel->rd_rel->relowner;
+			role = flo_relmap_role(map, rel->rd_rel->relowner);
 			table_close(rel, NoLock);
-			if (!OidIsValid(user) || user == owner)
-				add_relation(step, lfirst_oid(cell), owner);
+			if (OidIsValid(role) && (!OidIsValid(user) || user == role))
+				add_relation(step, lfirst_oid(cell), role);
 		}
 	} while (list_length(step->relids) > before);
 }
@@ -196,7 +196,7 @@ gather(FloRelmap *map, const FloChange *change, Oid user, List *given_up, FloTru
 			add_relation(step, lfirst_oid(lc), target->run_as);
 	}
 	if (given_up != NIL && step->relids != NIL)
-		add_given_up(step, user, given_up);
+		add_given_up(map, step, user, given_up);
 
 	/* An error from here on is about all of them: name the first */
 	if (change->ntruncated > 0)
