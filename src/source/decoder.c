@@ -73,8 +73,8 @@ struct FloDecoder
 
 	MemoryContext replaying;	/* for a transaction */
 
-	/* last record decoded */
-	XLogRecPtr	decoded;		/* its end */
+	/* end of the last record decoded; the last that was begun with */
+	XLogRecPtr	decoded;
 	XLogRecPtr	record_lsn;
 	uint32		record_crc;
 
@@ -340,9 +340,8 @@ emit_write(LogicalDecodingContext *context, XLogRecPtr lsn, TransactionId xid, b
 			len = decoder->compressed.len;
 		}
 	}
-	/* write_row() may have sent it already */
 	if (data[0] == FLO_OP_BEGIN && decoder->begun)
-		return;
+		return;					/* write_row() has sent it */
 	if (data[0] == FLO_OP_BEGIN || data[0] == FLO_OP_COMMIT)
 		decoder->begun = data[0] == FLO_OP_BEGIN;
 	if (data[0] == FLO_OP_TRUNCATE)
@@ -665,6 +664,7 @@ begin_decoding(FloDecoder *decoder)
 											 prepare_write, emit_write, NULL);
 	flo_transaction_be_seen();
 	wrap_callbacks(decoder);
+	flo_replay_open(decoder->context);
 	XLogBeginRead(decoder->context->reader, MyReplicationSlot->data.restart_lsn);
 }
 
@@ -809,7 +809,6 @@ flo_decoder_decode(FloDecoder *decoder)
 	if (flo_replay_begin())
 		decoder->afresh(decoder->arg);
 	old = MemoryContextSwitchTo(decoder->context->context);
-	decoder->decoded = reader->EndRecPtr;
 	if (reader->EndRecPtr > decoder->start)
 	{
 		decoder->record_lsn = reader->ReadRecPtr;
@@ -818,6 +817,7 @@ flo_decoder_decode(FloDecoder *decoder)
 	flo_injection_point("decode.before");
 	LogicalDecodingProcessRecord(decoder->context, reader);
 	flo_injection_point("decode.after");
+	decoder->decoded = reader->EndRecPtr;
 	MemoryContextSwitchTo(old);
 }
 

@@ -89,7 +89,7 @@ extern bool flo_decoder_running(FloDecoder *decoder, XLogRecPtr *lsn, Transactio
 /* End of the last record decoded: everything that committed below it was emitted */
 extern XLogRecPtr flo_decoder_position(FloDecoder *decoder);
 
-/* The last record decoded, start and checksum; false before the first */
+/* The last record that is or was decoded, start and checksum; false before the first */
 extern bool flo_decoder_anchor(FloDecoder *decoder, XLogRecPtr *lsn, uint32 *crc);
 
 /*

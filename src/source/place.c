@@ -123,16 +123,13 @@ marker_of(const FloSourcePlace *place)
 }
 
 void
-flo_place_step(FloPlace *p, FloDecoder *decoder, FloPublisher *publisher)
+flo_place_look(FloPlace *p, FloDecoder *decoder, FloPublisher *publisher)
 {
-	FloPlacePhase phase;
+	FloPlacePhase phase = flo_source_place_phase(p->user);
 	FloSourcePlace place;
 	XLogRecPtr	position;
 	char	   *marker;
 
-	if (p->leader == NULL)
-		return;
-	phase = flo_source_place_phase(p->user);
 	if (phase == FLO_PLACE_NONE || phase == FLO_PLACE_MARKED || phase == FLO_PLACE_MISSED)
 		return;
 	if (phase == FLO_PLACE_ASKED)

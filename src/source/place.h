@@ -36,7 +36,14 @@ typedef struct FloPlace
  * Between transactions, after each record: nothing is decoded beyond a snapshot before
  * its marker
  */
-extern void flo_place_step(FloPlace *place, FloDecoder *decoder, FloPublisher *publisher);
+extern void flo_place_look(FloPlace *place, FloDecoder *decoder, FloPublisher *publisher);
+
+static inline void
+flo_place_step(FloPlace *place, FloDecoder *decoder, FloPublisher *publisher)
+{
+	if (unlikely(place->leader != NULL))
+		flo_place_look(place, decoder, publisher);
+}
 
 /* The leader must not go on, and keep a slot, when the process has gone that it is for */
 extern void flo_place_end_leader(int code, Datum place);

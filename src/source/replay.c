@@ -38,20 +38,25 @@
 /* Larger ones do not notice */
 #define MOST_CHANGES 128
 
+/* What a commit may say that makes its transaction another one */
+#define NOT_PLAIN (XACT_XINFO_HAS_SUBXACTS | XACT_XINFO_HAS_INVALS | XACT_XINFO_HAS_ORIGIN)
+
 /* That of a commit which says nothing but when it was; NULL: another one, or it is not at hand */
 static ReorderBufferTXN *
-transaction_of(ReorderBuffer *buffer, XLogReaderState *record, xl_xact_parsed_commit *commit)
+transaction_of(ReorderBuffer *buffer, XLogReaderState *record, TimestampTz *at)
 {
-	TransactionId xid = XLogRecGetXid(record);
+	const char *commit = XLogRecGetData(record);
+	uint32		told = 0;
 
 	if (XLogRecGetRmid(record) != RM_XACT_ID ||
 		(XLogRecGetInfo(record) & XLOG_XACT_OPMASK) != XLOG_XACT_COMMIT)
 		return NULL;
-	ParseCommitRecord(XLogRecGetInfo(record), (xl_xact_commit *) XLogRecGetData(record), commit);
-	if (commit->nsubxacts > 0 || commit->nmsgs > 0 || (commit->xinfo & XACT_XINFO_HAS_ORIGIN))
-		return NULL;
+	*at = ((const xl_xact_commit *) commit)->xact_time;
+	if (XLogRecGetInfo(record) & XLOG_XACT_HAS_INFO)
+		told = ((const xl_xact_xinfo *) (commit + MinSizeOfXactCommit))->xinfo;
 	/* the last that the server has looked up */
-	return buffer->by_txn_last_xid == xid ? buffer->by_txn_last_txn : NULL;
+	return (told & NOT_PLAIN) == 0 && buffer->by_txn_last_xid == XLogRecGetXid(record) ?
+		buffer->by_txn_last_txn : NULL;
 }
 
 static bool
@@ -304,17 +309,29 @@ bool
 flo_replay_commit(LogicalDecodingContext *context, MemoryContext mine, const FloReplayTo *to)
 {
 	XLogReaderState *record = context->reader;
-	xl_xact_parsed_commit commit;
-	ReorderBufferTXN *txn = transaction_of(context->reorder, record, &commit);
+	TimestampTz at;
+	ReorderBufferTXN *txn = transaction_of(context->reorder, record, &at);
 
 	if (txn == NULL || !is_plain(txn))
 		return false;
 	txn->final_lsn = record->ReadRecPtr;
 	txn->end_lsn = record->EndRecPtr;
-	flo_compat_set_commit_time(txn, commit.xact_time);
+	flo_compat_set_commit_time(txn, at);
 	txn->origin_id = InvalidReplOriginId;
 	txn->origin_lsn = InvalidXLogRecPtr;
-	return replay(context, txn, mine, commit.xact_time, to);
+	return replay(context, txn, mine, at, to);
+}
+
+/*
+ * The reorder buffer keeps transactions and changes in blocks of a kilobyte or eight, and
+ * before version 16 the last block is given back when it has become empty and made anew
+ * for the next one: with small transactions that is each time.  It does not become empty.
+ */
+void
+flo_replay_open(LogicalDecodingContext *context)
+{
+	(void) MemoryContextAlloc(context->reorder->change_context, sizeof(ReorderBufferChange));
+	(void) MemoryContextAlloc(context->reorder->txn_context, sizeof(ReorderBufferTXN));
 }
 
 bool

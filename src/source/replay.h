@@ -15,6 +15,9 @@ typedef struct FloReplayTo
 	int			methods;		/* of compression, see row_writer.h */
 } FloReplayTo;
 
+/* Once for a context */
+extern void flo_replay_open(LogicalDecodingContext *context);
+
 /*
  * Is the record at hand the commit of such a transaction?  Then it has been handed out,
  * and the reorder buffer is to forget it.  Within a transaction; "mine" is reset.

@@ -103,7 +103,8 @@ flo_replicator_report(Replicator *rep)
 	FloPositions positions = {0};
 	FloCopyPhase phase = flo_copy_phase();
 
-	positions.received = rep->session.start;
+	/* a part of what is being decoded may be published */
+	positions.received = Max(rep->session.start, rep->published);
 	if (rep->decoder != NULL)
 		positions.received = Max(positions.received, flo_decoder_position(rep->decoder));
 	positions.durable = rep->published;
