@@ -10,6 +10,7 @@ use FloTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 my $nats = FloTest::Nats->new('broker');
 my $source = flo_node('source', $nats);
@@ -94,6 +95,22 @@ wait_caught_up($source, $dest, 'g');
 my $rows = 'SELECT id, left(v, 2), later1, later2, later3 FROM changing ORDER BY id';
 is($dest->safe_psql('postgres', $rows), $source->safe_psql('postgres', $rows), 'rows as they were');
 is($dest->safe_psql('postgres', 'SELECT DISTINCT v FROM changing'), 'xx', 'and rules apply');
+
+# A rule that comes while it reads on, in the midst of what it does between two waits: the
+# broker takes no more, and it stands in a transaction with the next ones read already
+$source->safe_psql('postgres', q{CREATE TABLE ruled (id int PRIMARY KEY, v text);
+	ALTER TABLE ruled ALTER v SET STORAGE PLAIN; INSERT INTO ruled VALUES (0, 'plain')});
+wait_caught_up($source, $dest, 'g');
+$nats->pause;
+$source->safe_psql('postgres', join(";\n", map { "INSERT INTO ruled VALUES ($_, repeat('y', 7500))" } 1 .. 80));
+usleep(500_000);
+$source->safe_psql('postgres', q{INSERT INTO flo.rules (group_name, stage, table_name, column_name, action, arguments)
+	VALUES ('g', 'replicator', 'ruled', 'v', 'expression', '{"expression": "left(v, 2)"}')});
+$source->safe_psql('postgres', q{INSERT INTO ruled VALUES (100, 'secret')});
+$nats->resume;
+wait_caught_up($source, $dest, 'g');
+is($dest->safe_psql('postgres', 'SELECT v FROM ruled WHERE id = 100'), 'se', 'a rule holds for the next commit');
+is($dest->safe_psql('postgres', 'SELECT count(*) FROM ruled WHERE id BETWEEN 1 AND 80'), 80, 'and all rows are there');
 
 # pgoutput of version 18 leaves tables open that it has looked at
 unlike(slurp_file($source->logfile), qr/not closed|reference leak/, 'nothing is left open');

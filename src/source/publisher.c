@@ -40,6 +40,9 @@
 /* Room in max_payload for the NATS headers */
 #define HEADER_ALLOWANCE 512
 
+/* Bytes between two looks at what open transactions keep */
+#define LOOK_AFTER 4096
+
 /* A broker that takes less than this in one message is of no use */
 #define SMALLEST_PAYLOAD (16 * 1024)
 
@@ -71,6 +74,8 @@ struct FloPublisher
 	FloEarly   *piece;			/* of which the chunk being packed is one */
 	TransactionId subxid;		/* of the message at hand */
 	FloEarlyLimits limits;
+	int64		looked;			/* bytes published and packed when these were
+								 * last held against them */
 
 	/* descriptions */
 	MemoryContext tables;		/* for what is kept of tables, here and by the
@@ -503,13 +508,19 @@ append_message(FloPublisher *pub, FloCounters *counters, uint64 age, const char 
 	}
 }
 
-/* Before so many bytes are packed */
+/*
+ * Before so many bytes are packed.  Not for each row of many, as that asks for the time:
+ * each chunk begins with a look.
+ */
 static void
 withdraw_what_keeps_too_much(FloPublisher *pub, uint32 len)
 {
 	int64		packed = (int64) pub->chunk.len + len;
 	dlist_mutable_iter iter;
 
+	if (!chunk_is_empty(pub) && pub->published + packed - pub->looked < LOOK_AFTER)
+		return;
+	pub->looked = pub->published + packed;
 	dlist_foreach_modify(iter, &pub->early)
 	{
 		FloEarly   *early = dlist_container(FloEarly, node, iter.cur);
