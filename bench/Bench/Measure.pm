@@ -137,7 +137,8 @@ sub all_used_since
 
 sub rate { my ($count, $seconds) = @_; return (rate => $count / $seconds, seconds => $seconds); }
 
-# Whose time goes where: perf report -i results.perf.NAME.SYSTEM --sort pid,symbol
+# Whose time goes where, that of processes started meanwhile, too:
+# perf report -i results.perf.NAME.SYSTEM --sort pid,symbol
 sub record_profile
 {
 	my ($file, @pids) = @_;
@@ -145,7 +146,8 @@ sub record_profile
 	my $pid = fork_off(
 		sub {
 			open STDERR, '>', "$ENV{WORK}/perf.log";
-			exec('perf', qw(record -F 999 -g -o), "$ENV{WORK}/results.perf.$file", '-p', join(',', @pids))
+			exec('perf', qw(record -F 999 -g -o), "$ENV{WORK}/results.perf.$file", '-p',
+				join(',', @pids, map { postmaster($_) } qw(source dest)))
 			  or POSIX::_exit(127);
 		});
 	sleep 1;

@@ -10,7 +10,7 @@ use POSIX ();
 use Time::HiRes qw(sleep);
 
 our @EXPORT = qw(start_servers stop_servers use_build psql psql_all wait_for psql_command run_pgbench
-  cpu_of_each cpu_seconds cpu_microseconds children_of nats_pid private_mb connection fork_off
+  cpu_of_each cpu_seconds cpu_microseconds children_of postmaster nats_pid private_mb connection fork_off
   pgcopydb);
 
 my $dir = $ENV{WORK};
