@@ -220,41 +220,70 @@ flo_compat_insert_index_tuples(ResultRelInfo *info, TupleTableSlot *slot, EState
 #endif
 }
 
-/* A new version of the row at "tid", in the indexes as well */
+/* Which indexes get entries of a new version of a row */
+typedef enum FloIndexUpdate
+{
+	FLO_INDEXES_NONE,
+	FLO_INDEXES_SUMMARIZING,	/* such as BRIN; since 16 */
+	FLO_INDEXES_ALL
+} FloIndexUpdate;
+
+static inline bool
+flo_compat_summarizes(const IndexInfo *info)
+{
+#if PG_VERSION_NUM >= 160000
+	return info->ii_Summarizing;
+#else
+	return false;
+#endif
+}
+
+/* A new version of the row at "tid" */
 static inline TM_Result
-flo_compat_tuple_update(ResultRelInfo *info, ItemPointer tid, TupleTableSlot *slot,
-						EState *estate, CommandId cid, Snapshot snapshot)
+flo_compat_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, CommandId cid,
+						Snapshot snapshot, FloIndexUpdate *which)
 {
 	TM_FailureData failure;
 	LockTupleMode lock_mode;
 	TM_Result	result;
-#if PG_VERSION_NUM >= 190000
-	TU_UpdateIndexes update_indexes;
-
-	result = table_tuple_update(info->ri_RelationDesc, tid, slot, cid, 0, snapshot,
-								InvalidSnapshot, true, &failure, &lock_mode, &update_indexes);
-	if (result == TM_Ok && info->ri_NumIndices > 0 && update_indexes != TU_None)
-		ExecInsertIndexTuples(info, estate,
-							  EIIT_IS_UPDATE |
-							  (update_indexes == TU_Summarizing ? EIIT_ONLY_SUMMARIZING : 0),
-							  slot, NIL, NULL);
-#elif PG_VERSION_NUM >= 160000
-	TU_UpdateIndexes update_indexes;
-
-	result = table_tuple_update(info->ri_RelationDesc, tid, slot, cid, snapshot,
-								InvalidSnapshot, true, &failure, &lock_mode, &update_indexes);
-	if (result == TM_Ok && info->ri_NumIndices > 0 && update_indexes != TU_None)
-		ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL,
-							  update_indexes == TU_Summarizing);
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes update_indexes = TU_None;
 #else
-	bool		update_indexes;
+	bool		update_indexes = false;
+#endif
 
-	result = table_tuple_update(info->ri_RelationDesc, tid, slot, cid, snapshot,
-								InvalidSnapshot, true, &failure, &lock_mode, &update_indexes);
-	if (result == TM_Ok && info->ri_NumIndices > 0 && update_indexes)
-		ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL);
+#if PG_VERSION_NUM >= 190000
+	result = table_tuple_update(rel, tid, slot, cid, 0, snapshot, InvalidSnapshot, true,
+								&failure, &lock_mode, &update_indexes);
+#else
+	result = table_tuple_update(rel, tid, slot, cid, snapshot, InvalidSnapshot, true,
+								&failure, &lock_mode, &update_indexes);
+#endif
+#if PG_VERSION_NUM >= 160000
+	*which = update_indexes == TU_None ? FLO_INDEXES_NONE :
+		update_indexes == TU_Summarizing ? FLO_INDEXES_SUMMARIZING : FLO_INDEXES_ALL;
+#else
+	*which = update_indexes ? FLO_INDEXES_ALL : FLO_INDEXES_NONE;
 #endif
 	return result;
+}
+
+/* Its index entries, without deferred checks */
+static inline void
+flo_compat_update_index_tuples(ResultRelInfo *info, TupleTableSlot *slot, EState *estate,
+							   FloIndexUpdate which)
+{
+#if PG_VERSION_NUM >= 190000
+	ExecInsertIndexTuples(info, estate,
+						  EIIT_IS_UPDATE |
+						  (which == FLO_INDEXES_SUMMARIZING ? EIIT_ONLY_SUMMARIZING : 0),
+						  slot, NIL, NULL);
+#elif PG_VERSION_NUM >= 160000
+	ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL,
+						  which == FLO_INDEXES_SUMMARIZING);
+#else
+	ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL);
+#endif
 }
 
 #endif

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -22,6 +23,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "sink/direct.h"
+#include "sink/entries.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -39,6 +41,12 @@
  */
 #define FLO_SCATTERED 32
 
+/*
+ * So many rows after one another that had not been changed before, and an index page
+ * that is full by now is full of versions of this transaction, if of any
+ */
+#define FLO_FIRST_CHANGES 400
+
 typedef struct FloDirect
 {
 	FloGather  *gather;
@@ -46,6 +54,7 @@ typedef struct FloDirect
 	Relation	rel;
 	EState	   *estate;
 	ResultRelInfo *info;
+	FloEntries	entries;
 	CommandId	cid;
 	Snapshot	snapshot;
 
@@ -56,6 +65,7 @@ typedef struct FloDirect
 	TupleTableSlot *found;
 	bool		in_order;		/* the next one may lie behind it */
 	int			out_of_order;	/* times in a row that it did not */
+	int			first_changes;	/* in a row, in order */
 	TupleTableSlot *changed;
 
 	/* inserting */
@@ -105,6 +115,7 @@ begin(FloDirect *direct, FloGather *gather)
 	direct->info = makeNode(ResultRelInfo);
 	InitResultRelInfo(direct->info, direct->rel, 1, NULL, 0);
 	ExecOpenIndices(direct->info, false);
+	flo_entries_begin(&direct->entries, direct->info, direct->estate);
 	direct->cid = GetCurrentCommandId(true);
 	direct->estate->es_output_cid = direct->cid;
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -277,16 +288,37 @@ fill_changed(FloDirect *direct, const FloNet *net)
 	return true;
 }
 
+/*
+ * An index page that is full of versions of rows is emptied of those that nobody sees any
+ * more.  To look for them is in vain, and costs, where all are this transaction's.
+ */
+static bool
+may_be_repeated(FloDirect *direct)
+{
+	TupleTableSlot *slot = direct->found;
+
+	if (direct->in_order && TTS_IS_BUFFERTUPLE(slot) &&
+		(((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data->t_infomask & HEAP_UPDATED) == 0)
+		direct->first_changes++;
+	else
+		direct->first_changes = 0;
+	return direct->first_changes < FLO_FIRST_CHANGES;
+}
+
 static bool
 update_row(FloDirect *direct, const FloNet *net)
 {
+	FloIndexUpdate which;
 	TM_Result	result;
 
 	if (!find(direct, net->key) || !fill_changed(direct, net))
 		return false;
 	check_row(direct, direct->changed);
-	result = flo_compat_tuple_update(direct->info, &direct->found->tts_tid, direct->changed,
-									 direct->estate, direct->cid, direct->snapshot);
+	result = flo_compat_tuple_update(direct->rel, &direct->found->tts_tid, direct->changed,
+									 direct->cid, direct->snapshot, &which);
+	if (result == TM_Ok)
+		flo_entries_update(&direct->entries, direct->found, direct->changed, which,
+						   may_be_repeated(direct));
 	ResetPerTupleExprContext(direct->estate);
 	return result == TM_Ok;
 }
@@ -398,7 +430,7 @@ write_entries(FloDirect *direct, const FloSinkHost *host)
 			continue;
 		fill_inserted(direct, direct->entered, gather->nets[i].row);
 		direct->entered->tts_tid = direct->places[next++];
-		flo_compat_insert_index_tuples(direct->info, direct->entered, direct->estate);
+		flo_entries_insert(&direct->entries, direct->entered);
 		ResetPerTupleExprContext(direct->estate);
 		if (next % FLO_ROWS_AT_ONCE == 0)
 			CHECK_FOR_INTERRUPTS();
