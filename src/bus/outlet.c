@@ -39,6 +39,13 @@
 #define WINDOW 2048
 #define WINDOW_BYTES (8 * 1024 * 1024)
 
+/*
+ * nats-server takes a record of more than 32 MB in its files for a broken one.  Newer
+ * ones refuse such a message; older ones store it, and after a crash have lost it, and
+ * all behind it.  That is with the subject.
+ */
+#define STORED_MAX (32 * 1024 * 1024 - 64 * 1024)
+
 /* A larger buffer is given back when its message is stored */
 #define KEPT_BUFFER 2048
 
@@ -767,6 +774,8 @@ flo_outlet_max_size(FloOutlet *outlet)
 	if (!outlet->placed)
 		turn(outlet);			/* looks at the stream */
 	limit = flo_bus_max_payload(outlet->bus);
+	if (outlet->stream != NULL)
+		limit = Min(limit, STORED_MAX);
 	return outlet->max_message > 0 ? Min(limit, outlet->max_message) : limit;
 }
 
