@@ -24,6 +24,7 @@
 #include "miscadmin.h"
 #include "sink/direct.h"
 #include "sink/entries.h"
+#include "storage/bufmgr.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -63,6 +64,9 @@ typedef struct FloDirect
 	IndexScanDesc scan;
 	ScanKeyData key[INDEX_MAX_KEYS];
 	TupleTableSlot *found;
+	Size		room;			/* that another version of the last one takes */
+	bool		unpruned;		/* the last one's page was left as it is */
+	bool		prune;			/* no more of that in this set */
 	bool		in_order;		/* the next one may lie behind it */
 	int			out_of_order;	/* times in a row that it did not */
 	int			first_changes;	/* in a row, in order */
@@ -168,6 +172,7 @@ begin_scan(FloDirect *direct)
 											  traits->nkey);
 	direct->found = table_slot_create(direct->rel, &direct->estate->es_tupleTable);
 	direct->changed = table_slot_create(direct->rel, &direct->estate->es_tupleTable);
+	direct->prune = direct->rel->rd_rel->relam != HEAP_TABLE_AM_OID;
 	direct->in_order = direct->rel->rd_rel->relam == HEAP_TABLE_AM_OID &&
 		direct->index->rd_index->indisunique && direct->index->rd_index->indimmediate;
 	MemoryContextSwitchTo(old_context);
@@ -215,6 +220,46 @@ find_behind(FloDirect *direct)
 	return false;
 }
 
+/*
+ * To fetch a row by the index prunes its page wherever less than a tenth of it is free: where
+ * rows change at random, that is each time, and a third of all they cost.  A page that has room
+ * for another version is left as it is, as long as what is written does find room there.
+ */
+static bool
+find_unpruned(FloDirect *direct, ItemPointer tid)
+{
+	ItemPointerData at = *tid;
+	Buffer		buffer;
+	bool		roomy;
+
+	if (direct->prune || direct->room == 0)
+		return false;
+	buffer = ReadBuffer(direct->rel, ItemPointerGetBlockNumber(&at));
+	/* without a lock, as the server looks to decide the same */
+	roomy = PageGetHeapFreeSpace(BufferGetPage(buffer)) >= direct->room;
+	ReleaseBuffer(buffer);
+
+	/* versions that follow on the page are found by the index only */
+	return roomy &&
+		table_tuple_fetch_row_version(direct->rel, &at, direct->snapshot, direct->found) &&
+		has_key(direct);
+}
+
+static bool
+find_by_index(FloDirect *direct)
+{
+	ItemPointer tid;
+
+	index_rescan(direct->scan, direct->key, direct->gather->traits->nkey, NULL, 0);
+	while ((tid = index_getnext_tid(direct->scan, ForwardScanDirection)) != NULL)
+	{
+		direct->unpruned = find_unpruned(direct, tid);
+		if (direct->unpruned || index_fetch_heap(direct->scan, direct->found))
+			return true;
+	}
+	return false;
+}
+
 /* The row goes to direct->found */
 static bool
 find(FloDirect *direct, FloRow key)
@@ -223,10 +268,14 @@ find(FloDirect *direct, FloRow key)
 
 	for (int i = 0; i < traits->nkey; i++)
 		direct->key[i].sk_argument = key[traits->key[i].column];
+	direct->unpruned = false;
 	if (find_behind(direct))
 		return true;
-	index_rescan(direct->scan, direct->key, traits->nkey, NULL, 0);
-	return index_getnext_slot(direct->scan, ForwardScanDirection, direct->found);
+	if (!find_by_index(direct))
+		return false;
+	if (TTS_IS_BUFFERTUPLE(direct->found))
+		direct->room = MAXALIGN(((BufferHeapTupleTableSlot *) direct->found)->base.tuple->t_len);
+	return true;
 }
 
 /* --- writing rows -------------------------------------------------------- */
@@ -306,6 +355,13 @@ may_be_repeated(FloDirect *direct)
 }
 
 static bool
+is_on_same_page(FloDirect *direct)
+{
+	return ItemPointerGetBlockNumber(&direct->changed->tts_tid) ==
+		ItemPointerGetBlockNumber(&direct->found->tts_tid);
+}
+
+static bool
 update_row(FloDirect *direct, const FloNet *net)
 {
 	FloIndexUpdate which;
@@ -317,8 +373,11 @@ update_row(FloDirect *direct, const FloNet *net)
 	result = flo_compat_tuple_update(direct->rel, &direct->found->tts_tid, direct->changed,
 									 direct->cid, direct->snapshot, &which);
 	if (result == TM_Ok)
+	{
 		flo_entries_update(&direct->entries, direct->found, direct->changed, which,
 						   may_be_repeated(direct));
+		direct->prune |= direct->unpruned && !is_on_same_page(direct);
+	}
 	ResetPerTupleExprContext(direct->estate);
 	return result == TM_Ok;
 }
