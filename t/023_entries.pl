@@ -44,8 +44,8 @@ sub is_whole
 		my ($result, $out, $error) = $dest->psql('postgres', "SELECT bt_index_check('$index', true)");
 		is($error, '', "$what: $index is whole");
 	}
-	my ($result, $out, $error) = $dest->psql('postgres',
-		q{SET enable_seqscan = off; SELECT count(*) FROM generate_series(1, 5000) i JOIN t ON t.id = i AND t.u = 'u' || i});
+	my ($result, $out, $error) = $dest->psql('postgres', q{SET enable_seqscan = off;
+		SELECT count(*) FROM generate_series(1, 5000) i JOIN t ON t.id = i AND t.u = 'u' || i});
 	is($out, $dest->safe_psql('postgres', 'SELECT count(*) FROM t'), "$what: each row is found");
 	for my $row (q{1, 'x'}, q{-1, 'u1'})
 	{
