@@ -103,6 +103,7 @@ $source->safe_psql('postgres', q{CREATE TABLE ruled (id int PRIMARY KEY, v text)
 wait_caught_up($source, $dest, 'g');
 $nats->pause;
 $source->safe_psql('postgres', join(";\n", map { "INSERT INTO ruled VALUES ($_, repeat('y', 7500))" } 1 .. 80));
+# sleeps: until it stands there; a shorter time would only prove less
 usleep(500_000);
 $source->safe_psql('postgres', q{INSERT INTO flo.rules (group_name, stage, table_name, column_name, action, arguments)
 	VALUES ('g', 'replicator', 'ruled', 'v', 'expression', '{"expression": "left(v, 2)"}')});

@@ -226,9 +226,9 @@ flo_row_table(Relation relation, const FloTableChoice *choice)
  * The server finds the table of a file, and what it has of the table, in two caches of its
  * own, which lose that only when it hears that the table has changed, or all may have; and
  * we are told so as well, before anybody looks again.  So nothing is found here that would
- * not be found there, as of the same time.  Nobody holds the table meanwhile: one that was held would
- * not be lost but be looked up anew, as it is now where that was heard between two
- * transactions that are decoded.
+ * not be found there, as of the same time.  Nobody holds the table meanwhile: one that was
+ * held would not be lost but be looked up anew, as it is now where that was heard between
+ * two transactions that are decoded.
  */
 static inline FileOfTable *
 files_at(Oid number)

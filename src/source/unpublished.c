@@ -274,7 +274,7 @@ flo_unpublished_since(const char *group, bool only_local)
 		return 0;
 
 	flo_slot_info(flo_name_slot(MyDatabaseId, group), &slot);
-	/* nothing of what was decoded is pending; of a large transaction that is much of WAL */
+	/* nothing of what was decoded is pending, which may be much */
 	position = Max(Max(member.durable_lsn, member.known_lsn),
 				   Max(member.received_lsn, slot.confirmed_flush));
 	if (XLogRecPtrIsInvalid(position) || position >= GetFlushRecPtr(NULL))
