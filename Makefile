@@ -46,7 +46,7 @@ PG_CPPFLAGS = -I$(srcdir)/src -MMD -MP
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-cast-function-type \
 	-ffile-prefix-map=$(CURDIR)=.
-SHLIB_LINK = -lpcre2-8
+SHLIB_LINK = -lpcre2-8 -llz4
 BUS_LIBS = -lnats -lpthread
 HTTP_LIBS = -lcurl
 KAFKA_LIBS = -lrdkafka -lpthread

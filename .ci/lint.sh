@@ -63,6 +63,7 @@ check "PG_VERSION_NUM only in core/compat*.h" only_in 'PG_VERSION_NUM' 'src/core
 check "rights of roles asked in core/roles.c only" only_in '(has_privs_of_role|is_member_of_role|member_can_set_role|flo_compat_can_set_role) *\(' 'src/core/(roles.c|compat_acl.h)'
 check "nats.h only in its module"           only_in '#include.*nats\.h' 'src/bus/(bus_nats|nats_options)\.[ch]'
 check "pcre2.h only in shape/pattern.c"     only_in '#include.*pcre2' 'src/shape/pattern\.c'
+check "lz4.h only in wire/squeeze.c"        only_in '#include.*lz4\.h' 'src/wire/squeeze\.c'
 check "curl.h only in http_curl.c"          only_in '#include.*curl' 'src/events/http_curl\.c'
 check "rdkafka.h only in kafka_librdkafka.c" only_in '#include.*rdkafka' 'src/events/kafka_librdkafka\.c'
 check "roles are switched in as_role alone"   only_in '(SetUserIdAndSecContext|NewGUCNestLevel|AtEOXact_GUC) *\(' 'src/core/as_role\.c'

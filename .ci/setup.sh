@@ -89,6 +89,7 @@ missing_packages()
 	have_header nats.h || have_header nats/nats.h || echo libnats-dev
 	have_header curl/curl.h || echo libcurl4-openssl-dev
 	have_header pcre2.h || echo libpcre2-dev
+	have_header lz4.h || echo liblz4-dev
 	have_command nats-server || [ -x /usr/sbin/nats-server ] || echo nats-server
 
 	if want test; then

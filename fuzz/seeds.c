@@ -8,6 +8,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "wire/piece.h"
+#include "wire/squeeze.h"
 
 #include "fuzz.h"
 
@@ -56,9 +57,12 @@ flo_fuzz_seeds(PG_FUNCTION_ARGS)
 		.ordinal = 2
 	};
 	const char	commit[FLO_COMMIT_SIZE] = {'C'};
+	FloSqueezer squeezer = {.on = true};
 	StringInfoData chunk;
+	StringInfoData squeezed;
 
 	initStringInfo(&chunk);
+	initStringInfo(&squeezed);
 	flo_chunk_reset(&chunk);
 	write_seed(dir, "heartbeat", &chunk, FLO_CHUNK_HEARTBEAT);
 
@@ -85,5 +89,12 @@ flo_fuzz_seeds(PG_FUNCTION_ARGS)
 	flo_chunk_append_void(&chunk, piece.xid, 701);
 	flo_chunk_append_piece_commit(&chunk, piece.xid, commit, 2);
 	write_seed(dir, "pieces", &chunk, 0);
+
+	flo_chunk_reset(&chunk);
+	for (int i = 0; i < 1000; i++)
+		flo_chunk_append(&chunk, "a row", 5);
+	if (!flo_chunk_squeeze(&squeezer, &chunk, &squeezed))
+		elog(ERROR, "rows alike are not compressed");
+	write_seed(dir, "squeezed", &squeezed, FLO_CHUNK_COMPRESSED);
 	PG_RETURN_VOID();
 }

@@ -1,6 +1,6 @@
 /*
  * target_chunk.c
- *		A chunk: header, records, pieces of records, key of a copy.
+ *		A chunk: header, records, compressed or not, pieces of records, key of a copy.
  *
  * The checksum is made right first: an attacker can compute it, the fuzzer
  * cannot.
@@ -10,6 +10,7 @@
 #include "port/pg_bswap.h"
 #include "port/pg_crc32c.h"
 #include "wire/piece.h"
+#include "wire/squeeze.h"
 
 #include "fuzz.h"
 
@@ -61,26 +62,15 @@ check_round_trip(const FloChunkHeader *header, const char *chunk, size_t len)
 	fuzz_check(memcmp(header, &again, sizeof(again)) == 0);
 }
 
-void
-fuzz_chunk(const char *data, size_t len)
+static void
+read_all(char *chunk, size_t len, const FloChunkHeader *header)
 {
-	char	   *chunk = fuzz_copy(data, len);
-	FloChunkHeader header;
 	FloChunkReader reader;
 	FloCopyKey	key;
 	FloPieceKey piece_key;
 	bool		before = false;
 	const char *piece;
 	uint32		taken;
-
-	memset(&header, 0, sizeof(header));
-	(void) flo_chunk_parse(chunk, len, &header);
-	if (len < FLO_CHUNK_HEADER_SIZE)
-		return;
-	mend_checksum(chunk, len);
-	if (flo_chunk_parse(chunk, len, &header) != NULL)
-		return;
-	check_round_trip(&header, chunk, len);
 
 	flo_chunk_read(&reader, chunk, len);
 	read_records(&reader);
@@ -92,12 +82,69 @@ fuzz_chunk(const char *data, size_t len)
 	flo_chunk_read(&reader, chunk, len);
 	if (flo_chunk_next_piece_key(&reader, &piece_key))
 		read_records(&reader);
-	(void) flo_chunk_first_outside(chunk, len, &header);
-	(void) flo_chunk_first_since(chunk, len, &header, header.commit_time, &before);
+	(void) flo_chunk_first_outside(chunk, len, header);
+	(void) flo_chunk_first_since(chunk, len, header, header->commit_time, &before);
 
 	/* the rest of a record from an earlier chunk comes first */
 	flo_chunk_read(&reader, chunk, len);
-	taken = flo_chunk_take_raw(&reader, (uint8) data[len - 1], &piece);
+	taken = flo_chunk_take_raw(&reader, (uint8) chunk[len - 1], &piece);
 	fuzz_touch(piece, taken);
 	read_records(&reader);
+}
+
+/* Records as they are, compressed and expanded again, are the same */
+static void
+check_squeezing(const char *chunk, size_t len, const FloChunkHeader *header)
+{
+	FloSqueezer squeezer = {.on = true};
+	StringInfoData plain;
+	StringInfoData squeezed;
+	FloChunkHeader with = *header;
+	FloChunkHeader again;
+	char	   *data;
+	int			opened;
+
+	initStringInfo(&plain);
+	initStringInfo(&squeezed);
+	flo_chunk_reset(&plain);
+	for (int i = 0; i < 20; i++)
+		flo_chunk_append_raw(&plain, chunk + FLO_CHUNK_HEADER_SIZE, len - FLO_CHUNK_HEADER_SIZE);
+	if (!flo_chunk_squeeze(&squeezer, &plain, &squeezed))
+		return;
+	with.flags |= FLO_CHUNK_COMPRESSED;
+	flo_chunk_seal(&squeezed, &with);
+	fuzz_check(squeezed.len < plain.len);
+	data = squeezed.data;
+	opened = squeezed.len;
+	fuzz_check(flo_chunk_open_own(&data, &opened, &again) == NULL);
+	fuzz_check(opened == plain.len && !(again.flags & FLO_CHUNK_COMPRESSED));
+	fuzz_check(memcmp(data + FLO_CHUNK_HEADER_SIZE, plain.data + FLO_CHUNK_HEADER_SIZE,
+					  opened - FLO_CHUNK_HEADER_SIZE) == 0);
+}
+
+void
+fuzz_chunk(const char *data, size_t len)
+{
+	char	   *chunk = fuzz_copy(data, len);
+	FloChunkHeader header;
+	StringInfoData room;
+	int			opened = (int) len;
+
+	memset(&header, 0, sizeof(header));
+	(void) flo_chunk_parse(chunk, len, &header);
+	if (len < FLO_CHUNK_HEADER_SIZE)
+		return;
+	mend_checksum(chunk, len);
+	if (flo_chunk_parse(chunk, len, &header) != NULL)
+		return;
+	check_round_trip(&header, chunk, len);
+	check_squeezing(chunk, len, &header);
+	initStringInfo(&room);
+	if (flo_chunk_open(&chunk, &opened, &header, &room) == NULL)
+	{
+		fuzz_check(!(header.flags & FLO_CHUNK_COMPRESSED));
+		if (chunk == room.data)
+			chunk[opened] = 'x';	/* as readers may */
+		read_all(fuzz_copy(chunk, opened), opened, &header);
+	}
 }

@@ -86,7 +86,8 @@ same('state bucket deleted by hand');
 
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
 wait_state($dest, 'g', 'postgres', 'stopped');
-$source->safe_psql('postgres', q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": "4MB"}')});
+$source->safe_psql('postgres', q{SELECT flo.alter_replicator('g',
+	'{"stream_max_bytes": "4MB", "compression": "none"}')});
 for (1 .. 12)
 {
 	$source->safe_psql('postgres', q{INSERT INTO moves (a, amount, note) SELECT i, 0, repeat(md5(i::text), 10)

@@ -69,7 +69,7 @@ dst('ALTER TABLE ways ' . join(', ', @{ $alter{dest} }));
 dst(q{CREATE TABLE t2 (v text); ALTER TABLE types ALTER f TYPE text; ALTER TABLE domains ALTER d TYPE text});
 my @tables = qw(vain ways types domains keys whole checked parts part);
 
-src(q{SELECT flo.create_replicator('g');
+src(q{SELECT flo.create_replicator('g', options => '{"compression": "none"}');
 	INSERT INTO flo.rules (group_name, stage, table_name, column_name, action) VALUES ('g', 'replicator', 'ruled',
 		'a', 'mask')});
 dst(q{INSERT INTO flo.rules (group_name, table_name, column_name, action) VALUES ('g', 'ruled', 'b', 'mask')});

@@ -9,6 +9,9 @@ FloChunk - reads and forges pg_flo's messages, as src/wire/README.md describes t
   $chunk->{epoch}--;
   $nats->publish('pgflo.g', $chunk->bytes);
 
+Records that came compressed are plain in the object, and are so in its C<bytes>, too;
+C<squeezed> tells.
+
 =cut
 
 package FloChunk;
@@ -41,6 +44,42 @@ sub crc
 	return $crc ^ 0xFFFFFFFF;
 }
 
+# A block of LZ4
+sub expand
+{
+	my ($in) = @_;
+	my ($at, $out) = (0, '');
+	my $length = sub {
+		my ($n) = @_;
+		my $more = $n == 15 ? 255 : 0;
+		while ($more == 255)
+		{
+			$more = ord substr($in, $at++, 1);
+			$n += $more;
+		}
+		return $n;
+	};
+	while ($at < length $in)
+	{
+		my $token = ord substr($in, $at++, 1);
+		my $literals = $length->($token >> 4);
+		$out .= substr($in, $at, $literals);
+		$at += $literals;
+		last if $at >= length $in;
+		my $back = unpack 'v', substr($in, $at, 2);
+		$at += 2;
+		my $match = $length->($token & 15) + 4;
+		my $from = length($out) - $back;
+		if ($back >= $match) { $out .= substr($out, $from, $match); }
+		else
+		{
+			my $unit = substr($out, $from, $back);
+			$out .= substr($unit x ($match / $back + 1), 0, $match);
+		}
+	}
+	return $out;
+}
+
 sub parse
 {
 	my ($class, $bytes) = @_;
@@ -48,6 +87,12 @@ sub parse
 	my %chunk;
 	@chunk{@fields} = unpack $layout, substr($bytes, 0, $size);
 	$chunk{records} = substr($bytes, $size);
+	$chunk{squeezed} = ($chunk{flags} & 0x2000) != 0;
+	if ($chunk{squeezed})
+	{
+		$chunk{flags} &= ~0x2000;
+		$chunk{records} = expand(substr($chunk{records}, 4));
+	}
 	return bless \%chunk, $class;
 }
 

@@ -13,7 +13,8 @@ FloForge - forges a stream, transactions in pieces included
 =head1 DESCRIPTION
 
 Messages follow the newest one; what of pieces is open at the start of each stands in
-its header.  Functions return sequences, or records.  C<%more> are fields of the header.
+its header.  Functions return sequences, or records.  C<%more> are fields of the header, or
+C<squeeze>: what makes compressed records of plain ones.
 
 =cut
 
@@ -66,7 +67,9 @@ sub publish
 	$end->{from} = $end->{upto};
 	$end->{txn_number} = $open[0] // $end->{number};
 	$end->{flags} |= 0x1000 if @open;
+	my $squeeze = delete $more{squeeze};
 	@$end{ keys %more } = values %more;
+	@$end{qw(flags records)} = ($end->{flags} | 0x2000, $squeeze->($records)) if $squeeze;
 	return $nats->publish($subject, $end->bytes)->{seq};
 }
 

@@ -31,7 +31,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
-#include "wire/chunk.h"
+#include "wire/squeeze.h"
 
 #define MAX_EVENTS 1000
 #define PEEK_COLUMNS 4
@@ -52,6 +52,7 @@ typedef struct Peek
 	bool		in_transaction;
 	FloTransaction txn;
 	List	   *pending;		/* of HeapTuple: its events */
+	StringInfoData plain;		/* of the chunk at hand, if it came compressed */
 	StringInfoData fragment;
 	uint32		fragment_total; /* 0: none */
 	FloPieces  *pieces;			/* of transactions whose end is to come */
@@ -216,7 +217,8 @@ take_chunk(Peek *peek, char *bytes, int size)
 	uint32		total;
 	const FloEventOptions options = {.group = peek->group};
 
-	if (flo_chunk_parse(bytes, size, &header) != NULL)
+	resetStringInfo(&peek->plain);
+	if (flo_chunk_open(&bytes, &size, &header, &peek->plain) != NULL)
 		return;
 	if (!(header.flags & FLO_CHUNK_STARTS_INSIDE))
 	{
@@ -344,6 +346,7 @@ flo_peek(PG_FUNCTION_ARGS)
 	peek.pieces = flo_pieces_create(CurrentMemoryContext);
 	peek.group = group;
 	initStringInfo(&peek.fragment);
+	initStringInfo(&peek.plain);
 	flo_as_role_enter(&as, GetUserId(), FLO_AS_ROLE_PLAIN);
 	pin_formats();
 	PG_ENSURE_ERROR_CLEANUP(flo_pieces_remove_files, PointerGetDatum(peek.pieces));

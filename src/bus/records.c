@@ -270,6 +270,7 @@ static const FloField report_fields[] = {
 	{FLO_FIELD(FloWorkerReport, pieces, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloWorkerReport, pglz, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloWorkerReport, lz4, FLO_FIELD_BOOL, FLO_OPTIONAL)},
+	{FLO_FIELD(FloWorkerReport, lz4_chunks, FLO_FIELD_BOOL, FLO_OPTIONAL)},
 	{FLO_FIELD(FloWorkerReport, backfilled, FLO_FIELD_UINT32, FLO_OPTIONAL)},
 	{FLO_FIELD(FloWorkerReport, left_out, FLO_FIELD_TEXT, FLO_OPTIONAL), FLO_AT_MOST(1000)},
 	{FLO_FIELD(FloWorkerReport, backfilling, FLO_FIELD_UINT32, FLO_OPTIONAL)},

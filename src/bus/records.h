@@ -348,6 +348,7 @@ typedef struct FloWorkerReport
 								 * their commit */
 	bool		pglz;			/* it reads values compressed so, */
 	bool		lz4;			/* or so */
+	bool		lz4_chunks;		/* and chunks whose records are compressed */
 	uint32		backfilled;		/* attempt of the newest one that it is
 								 * through with; 0 = none */
 	char	   *left_out;		/* why it has not taken that one's rows; NULL:

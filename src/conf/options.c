@@ -77,6 +77,7 @@ typedef struct Option
 } Option;
 
 static const char *const large_names[] = {"early", "at_commit", NULL};
+static const char *const chunk_compression_names[] = {"lz4", "none", NULL};
 static const char *const release_wal_names[] = {"published", "applied", NULL};
 static const char *const keyless_names[] = {"refuse", "full", "insert_only", "skip", NULL};
 static const char *const origin_names[] = {"local", "any", NULL};
@@ -128,6 +129,7 @@ static const Option registry[] = {
 	{"schema_objects", FLO_SCOPE_REPLICATOR, OPTION_CHOICE, R(schema_objects), FLO_SCHEMA_BY_CHOICE, 0, 0, schema_objects_names},
 	{"large_transactions", FLO_SCOPE_REPLICATOR, OPTION_CHOICE, R(large_transactions), FLO_LARGE_EARLY, 0, 0, large_names},
 	{"large_transaction_size", FLO_SCOPE_REPLICATOR, OPTION_BYTES, R(large_transaction_size), 8 * MB, 0, SIZE_MAX_BYTES},
+	{"compression", FLO_SCOPE_REPLICATOR, OPTION_CHOICE, R(compression), FLO_CHUNKS_LZ4, 0, 0, chunk_compression_names},
 
 	/* every worker */
 	{"batch_size", FLO_SCOPE_POSTGRES, OPTION_NUMBER, W(batch_size), 1000, 1, 1000000},

@@ -202,6 +202,13 @@ typedef enum FloLargeTransactions
 	FLO_LARGE_AT_COMMIT
 } FloLargeTransactions;
 
+/* How chunks of rows travel, to workers that all read it */
+typedef enum FloChunkCompression
+{
+	FLO_CHUNKS_LZ4,
+	FLO_CHUNKS_PLAIN
+} FloChunkCompression;
+
 typedef struct FloReplicatorOptions
 {
 	FloReleaseWal release_wal;
@@ -218,6 +225,7 @@ typedef struct FloReplicatorOptions
 	FloSchemaObjects schema_objects;
 	FloLargeTransactions large_transactions;
 	int64		large_transaction_size; /* bytes: what is large */
+	FloChunkCompression compression;
 } FloReplicatorOptions;
 
 typedef struct FloWorkerOptions

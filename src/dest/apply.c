@@ -696,6 +696,6 @@ flo_worker_process_chunk(FloWorker *w, FloChunk *chunk)
 	w->number = header->number;
 	w->position = Max(w->position, header->position);
 	flo_worker_hear_chunk(w, header);
-	w->tally.done.bytes += chunk->len;
+	w->tally.done.bytes += chunk->delivery.len;
 	return true;
 }

@@ -398,7 +398,7 @@ recognise(Exchange *x, const FloStoredMessage *message, IncomingRange **range, u
 	Incoming   *in;
 
 	if (flo_chunk_parse(message->data, message->len, &header) != NULL ||
-		!(header.flags & FLO_CHUNK_COPY) ||
+		!(header.flags & FLO_CHUNK_COPY) || (header.flags & FLO_CHUNK_COMPRESSED) ||
 		strcmp(flo_text_of_uuid(&header.generation), x->r->generation) != 0)
 		return NULL;
 	flo_chunk_read(&reader, message->data, message->len);

@@ -17,6 +17,7 @@
 #include "core/clock.h"
 #include "dest/consumer.h"
 #include "monitor/state.h"
+#include "wire/squeeze.h"
 
 /* Messages asked for at a time; two requests are kept open */
 #define PULL_BATCH 16
@@ -71,6 +72,8 @@ struct FloConsumer
 	int			requested[2];	/* messages still to come of the older and the
 								 * newer one */
 	AckSubject	acks[ACKS_KEPT];	/* of the newest chunks, by sequence */
+	StringInfoData plain;		/* of the chunk that was handed out, if it
+								 * came compressed */
 	Probe	   *probes;			/* of a search, by sequence; see probe() */
 	uint64		stalled_at;		/* next, when the last look found it stored
 								 * but not delivered */
@@ -85,6 +88,7 @@ flo_consumer_open(FloBus *bus, const char *stream, const char *consumer)
 	result->bus = bus;
 	result->stream = pstrdup(stream);
 	result->name = pstrdup(consumer);
+	initStringInfo(&result->plain);
 	result->probes = palloc0(sizeof(Probe) * PROBES_KEPT);
 	return result;
 }
@@ -156,7 +160,7 @@ look_at(FloConsumer *c, uint64 seq, Probe *p)
 	p->seq = 0;
 	if (!flo_stream_get(c->bus, c->stream, seq, &message))
 		return;
-	if (flo_chunk_parse(message.data, message.len, &p->header) == NULL)
+	if (flo_chunk_open_own(&message.data, &message.len, &p->header) == NULL)
 	{
 		p->seq = seq;
 		p->first_outside = flo_chunk_first_outside(message.data, message.len, &p->header);
@@ -472,7 +476,7 @@ flo_consumer_marker(FloConsumer *c)
 
 		if (!flo_stream_get(c->bus, c->stream, seq, &message))
 			continue;
-		found = flo_chunk_parse(message.data, message.len, &header) == NULL &&
+		found = flo_chunk_open_own(&message.data, &message.len, &header) == NULL &&
 			(header.flags & FLO_CHUNK_MARKER);
 		if (found)
 		{
@@ -581,7 +585,10 @@ flo_consumer_since(FloConsumer *c, TimestampTz time, XLogRecPtr *lsn, bool *befo
 	*lsn = newest.header.position;
 	if (found.seq == 0 || !flo_stream_get(c->bus, c->stream, found.seq, &message))
 		return true;
-	*lsn = flo_chunk_first_since(message.data, message.len, &found.header, time, before);
+	if (flo_chunk_open_own(&message.data, &message.len, &found.header) == NULL)
+		*lsn = flo_chunk_first_since(message.data, message.len, &found.header, time, before);
+	else
+		*lsn = InvalidXLogRecPtr;
 	if (XLogRecPtrIsInvalid(*lsn))
 		*lsn = found.header.upto;
 	pfree(message.data);
@@ -724,8 +731,14 @@ skip_hole(FloConsumer *c, uint64 seq)
 static bool
 examine(FloConsumer *c, FloBusDelivery *delivery, FloChunk *chunk)
 {
-	const char *reason = flo_chunk_parse(delivery->data, delivery->len, &chunk->header);
-	bool		counts = reason == NULL && !seen_later_epoch(c, chunk->header.epoch);
+	const char *reason;
+	bool		counts;
+
+	chunk->seq = delivery->stream_seq;
+	chunk->data = delivery->data;
+	chunk->len = delivery->len;
+	reason = flo_chunk_open(&chunk->data, &chunk->len, &chunk->header, &c->plain);
+	counts = reason == NULL && !seen_later_epoch(c, chunk->header.epoch);
 
 	c->epochs[delivery->stream_seq % FLO_WINDOW] = reason == NULL ? chunk->header.epoch : 0;
 	c->next = delivery->stream_seq + 1;
@@ -748,7 +761,7 @@ examine(FloConsumer *c, FloBusDelivery *delivery, FloChunk *chunk)
 	 */
 	if (!c->entered && is_ours(c, &chunk->header) &&
 		(chunk->header.flags & FLO_CHUNK_STARTS_INSIDE) &&
-		flo_chunk_first_outside(delivery->data, delivery->len, &chunk->header) > c->position)
+		flo_chunk_first_outside(chunk->data, chunk->len, &chunk->header) > c->position)
 		return false;
 	c->entered = true;
 	return true;
@@ -825,9 +838,6 @@ flo_consumer_take(FloConsumer *c, FloChunk *chunk)
 			flo_bus_release(c->bus, delivery);
 			continue;
 		}
-		chunk->seq = delivery->stream_seq;
-		chunk->data = delivery->data;
-		chunk->len = delivery->len;
 		return FLO_TAKE_CHUNK;
 	}
 	request_more(c);

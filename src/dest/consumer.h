@@ -15,8 +15,8 @@ typedef struct FloChunk
 {
 	FloChunkHeader header;
 	uint64		seq;
-	char	   *data;			/* writable, header included; one more byte
-								 * behind the end, too */
+	char	   *data;			/* plain; writable, header included; one more
+								 * byte behind the end, too */
 	int			len;
 	FloBusDelivery delivery;
 } FloChunk;

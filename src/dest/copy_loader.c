@@ -74,6 +74,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
+#include "wire/squeeze.h"
 
 /*
  * One at a time: several loaders that have a share of a table each would be far
@@ -114,6 +115,8 @@ typedef struct Loader
 	pg_uuid_t	generation;		/* chunks of others are not for us */
 	int			encoding;
 	MemoryContext turn;
+	StringInfoData plain;		/* of the chunk at hand, if it came compressed */
+	StringInfoData next_plain;	/* and of the next one */
 
 	/* the table of the chunk at hand */
 	bool		checks_keys;	/* in the end: the worker is one that fires
@@ -426,7 +429,7 @@ get_piece(Loader *l, const char *subject, FloStoredMessage *message, FloChunkHea
 {
 	if (!flo_stream_get_last(l->bus, l->stream, subject, message))
 		return false;
-	if (flo_chunk_parse(message->data, message->len, header) != NULL)
+	if (flo_chunk_open_own(&message->data, &message->len, header) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("a piece of a large row is damaged: %s", subject)));
@@ -610,16 +613,19 @@ await_admission(Loader *l, uint32 attempt)
 
 /* Is it a chunk of this copy? */
 static bool
-read_head(Loader *l, const FloBusDelivery *delivery, FloChunkHeader *header,
+read_head(Loader *l, const FloBusDelivery *delivery, StringInfo room, FloChunkHeader *header,
 		  FloChunkReader *reader, FloCopyKey *key)
 {
+	char	   *data = delivery->data;
+	int			len = delivery->len;
+
 	/* if a damaged one mattered, the count will not come right */
-	if (flo_chunk_parse(delivery->data, delivery->len, header) != NULL ||
+	if (flo_chunk_open(&data, &len, header, room) != NULL ||
 		!(header->flags & FLO_CHUNK_COPY))
 		return false;
 	if (memcmp(&header->generation, &l->generation, sizeof(pg_uuid_t)) != 0)
 		return false;			/* of a copy that was given up */
-	flo_chunk_read(reader, delivery->data, delivery->len);
+	flo_chunk_read(reader, data, len);
 	return flo_chunk_next_copy_key(reader, key);
 }
 
@@ -646,7 +652,8 @@ pass_turn(Loader *l)
 
 	if (!l->has_next)
 		l->has_next = flo_bus_next_delivery(l->bus, &l->next);
-	if (l->has_next && l->next.status == 0 && read_head(l, &l->next, &header, &reader, &key))
+	if (l->has_next && l->next.status == 0 &&
+		read_head(l, &l->next, &l->next_plain, &header, &reader, &key))
 		flo_dest_copy_queue(l->args->slot, l->args->number, key.relation, l->next.stream_seq);
 	else
 		flo_dest_copy_leave(l->args->slot, l->args->number);
@@ -680,7 +687,7 @@ load_chunk(Loader *l, FloBusDelivery *delivery)
 	bool		finished;
 	bool		claimed;
 
-	if (!read_head(l, delivery, &header, &reader, &key))
+	if (!read_head(l, delivery, &l->plain, &header, &reader, &key))
 		return;
 	if (!await_admission(l, key.attempt))
 		return;
@@ -871,6 +878,8 @@ flo_loader_run(const FloProcessArgs *args)
 	l->args = args;
 	l->encoding = -1;
 	l->in_hand = PG_UINT64_MAX;
+	initStringInfo(&l->plain);
+	initStringInfo(&l->next_plain);
 	flo_tally_begin(&l->tally, args->slot, args->incarnation);
 	take_names(l);
 	l->turn = AllocSetContextCreate(CurrentMemoryContext, "pg_flo turn", ALLOCSET_DEFAULT_SIZES);

@@ -121,6 +121,7 @@ flo_worker_report_to_bucket(FloWorker *w, bool wait)
 	report.pieces = true;
 	report.pglz = FLO_METHODS_HERE & FLO_METHOD_PGLZ;
 	report.lz4 = FLO_METHODS_HERE & FLO_METHOD_LZ4;
+	report.lz4_chunks = true;
 	report.at = GetCurrentTimestamp();
 	value = flo_report_format(&report);
 	flo_injection_point("report.before");

@@ -19,7 +19,7 @@
 #include "source/ownership.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
-#include "wire/chunk.h"
+#include "wire/squeeze.h"
 
 /* A server that takes less in one message is of no use; chunks are up to 256 KB */
 #define SMALLEST_PAYLOAD 65536
@@ -98,7 +98,7 @@ append_first_lsn(FloBus *bus, const char *stream, const FloStreamInfo *info, Str
 	FloChunkHeader header;
 
 	if (info->messages > 0 && flo_stream_get(bus, stream, info->first_seq, &message) &&
-		flo_chunk_parse(message.data, message.len, &header) == NULL)
+		flo_chunk_open_own(&message.data, &message.len, &header) == NULL)
 		append_lsn(result, "first_lsn", header.from);
 }
 

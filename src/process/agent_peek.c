@@ -21,6 +21,7 @@
 #include "process/agent_peek.h"
 #include "wire/change.h"
 #include "wire/piece.h"
+#include "wire/squeeze.h"
 
 #define MAX_BYTES (16 * 1024 * 1024)
 #define MAX_TIME 5000			/* ms */
@@ -37,7 +38,7 @@ typedef struct Found
 	int			events;			/* the others */
 	FloPieceKey piece;			/* of which transaction; xid 0: it is no piece */
 	List	   *ended;			/* of Ended *: whose pieces end here */
-	char	   *data;
+	char	   *data;			/* as it is stored */
 	int			len;
 } Found;
 
@@ -97,25 +98,29 @@ read_message(FloBus *bus, const char *stream, uint64 seq)
 	Found	   *found = palloc0(sizeof(Found));
 	FloStoredMessage message;
 	FloChunkHeader header;
+	StringInfoData room;
 
 	found->seq = seq;
 	if (!flo_stream_get(bus, stream, seq, &message))
 		return found;
-	if (flo_chunk_parse(message.data, message.len, &header) != NULL)
+	found->data = message.data;
+	found->len = message.len;
+	initStringInfo(&room);
+	if (flo_chunk_open(&message.data, &message.len, &header, &room) != NULL)
 	{
-		pfree(message.data);
+		pfree(found->data);
+		found->data = NULL;
+		pfree(room.data);
 		return found;
 	}
 	found->epoch = header.epoch;
 	found->flags = header.flags;
-	found->data = message.data;
-	found->len = message.len;
-
 	found->enterable = flo_chunk_first_outside(message.data, message.len,
 											   &header) != FLO_NEVER_OUTSIDE;
 	if (!(header.flags & FLO_CHUNK_OUTSIDE) &&
 		(!(header.flags & FLO_CHUNK_STARTS_FRAGMENT) || header.rest != 0))
 		count_events(found, message.data, message.len, &header);
+	pfree(room.data);
 	return found;
 }
 

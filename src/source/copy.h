@@ -67,6 +67,7 @@ typedef struct FloCopyPlan
 								 * again gives the same chunks */
 	int			methods;		/* how values may be compressed
 								 * (compressed.h); likewise the same for all */
+	bool		squeeze;		/* chunks are compressed */
 	bool		binary;
 	FloCopySpace space;
 	int			spread;			/* copiers that may be at a relation that is

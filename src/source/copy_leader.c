@@ -182,6 +182,7 @@ share_plan(Leader *l)
 	};
 
 	l->team.methods = flo_retention_methods(l->retention);
+	l->team.squeeze = flo_retention_all_expand_chunks(l->retention);
 	flo_team_share(&l->team, l->group, &identity, l->copy.attempt, 0);
 	l->task_tables = palloc(sizeof(Table *) * Max(l->team.plan->ntasks, 1));
 	for (int i = 0; i < l->team.plan->ntasks; i++)

@@ -31,6 +31,7 @@
 #include "storage/dsm.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "wire/squeeze.h"
 
 #define DISK_BLOCK 512			/* of getrusage() */
 #define ACK_TIMEOUT 10000		/* ms */
@@ -42,7 +43,7 @@
 typedef struct Sent
 {
 	StringInfoData chunk;
-	uint64		room;			/* that it takes in the stream */
+	uint64		room;			/* that it takes in the stream, at most */
 	char		subject[128];
 	bool		pending;
 } Sent;
@@ -60,6 +61,8 @@ typedef struct Copier
 
 	/* the chunk being packed */
 	StringInfoData chunk;
+	FloSqueezer squeezer;
+	StringInfoData squeezed;	/* its memory, unless it is in flight */
 	FloCopyKey	key;
 
 	/*
@@ -193,6 +196,7 @@ static void
 send_chunk(Copier *c, uint16 flags)
 {
 	FloChunkHeader header = c->plan->identity;
+	StringInfo	chunk = &c->chunk;
 	StringInfoData free_chunk;
 	Sent	   *sent;
 
@@ -204,11 +208,16 @@ send_chunk(Copier *c, uint16 flags)
 	c->room -= Min(c->room, sent->room);
 	flo_chunk_set_copy_rows(&c->chunk, c->key.rows);
 	header.flags = FLO_CHUNK_COPY | flags;
-	flo_chunk_seal(&c->chunk, &header);
+	if (flo_chunk_squeeze(&c->squeezer, chunk, &c->squeezed))
+	{
+		chunk = &c->squeezed;
+		header.flags |= FLO_CHUNK_COMPRESSED;
+	}
+	flo_chunk_seal(chunk, &header);
 
 	free_chunk = sent->chunk;
-	sent->chunk = c->chunk;
-	c->chunk = free_chunk;
+	sent->chunk = *chunk;
+	*chunk = free_chunk;
 	if (flags & (FLO_CHUNK_STARTS_FRAGMENT | FLO_CHUNK_ENDS_FRAGMENT))
 		snprintf(sent->subject, sizeof(sent->subject), "%s.%u-%u-%u-%u", c->subject,
 				 c->key.relation, c->key.attempt, c->key.range, c->key.ordinal);
@@ -507,6 +516,8 @@ flo_copier_run(const FloProcessArgs *args)
 	c->subject = c->plan->subject;
 	c->next_token = c->next_ack = 1;
 	initStringInfo(&c->chunk);
+	c->squeezer.on = c->plan->squeeze;
+	initStringInfo(&c->squeezed);
 	for (int i = 0; i < FLO_WINDOW; i++)
 		initStringInfo(&c->sent[i].chunk);
 	c->row_context = AllocSetContextCreate(CurrentMemoryContext, "pg_flo copied row",

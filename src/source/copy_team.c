@@ -118,6 +118,7 @@ flo_team_share(FloCopyTeam *t, const char *group, const FloChunkHeader *identity
 	plan->attempt = attempt;
 	plan->backfill = backfill;
 	plan->methods = t->methods;
+	plan->squeeze = t->squeeze && t->spec->options.compression == FLO_CHUNKS_LZ4;
 	plan->chunk_size = (uint32) Min((int64) COPY_CHUNK_SIZE,
 									flo_bus_max_payload(t->bus) - PAYLOAD_ALLOWANCE);
 	flo_space_init(&plan->space);

@@ -23,6 +23,7 @@ typedef struct FloCopyTeam
 	const char *subject;		/* under this, and what follows it */
 	const char *description;	/* of the stream, with its owner */
 	int			methods;		/* how values may be compressed */
+	bool		squeeze;		/* may chunks be? */
 
 	/* the plan */
 	List	   *ranges;			/* of FloCopyTask * */

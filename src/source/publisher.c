@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 #include "wire/change.h"
 #include "wire/piece.h"
+#include "wire/squeeze.h"
 
 /*
  * Chunks are sent when they reach this many bytes, descriptions not counted: that of a
@@ -54,13 +55,15 @@ struct FloPublisher
 
 	/* the chunk being packed */
 	StringInfoData chunk;
+	FloSqueezer squeezer;
+	StringInfoData squeezed;	/* its memory, unless it is in flight */
 	int			empty;			/* its size with nothing packed */
 	int			described_len;	/* of it, descriptions */
 	uint16		flags;			/* in every chunk of the session */
 	FloChunkHeader header;		/* of that chunk; upto, position and flags as
 								 * far as known */
 	TimestampTz oldest;			/* commit time of its first transaction */
-	int64		published;		/* bytes of those that were sent */
+	int64		published;		/* bytes of those that were sent, as they were */
 
 	/* the transaction being packed */
 	bool		in_transaction;
@@ -156,7 +159,7 @@ start_chunk(FloPublisher *pub)
 }
 
 static void
-count_piece(FloPublisher *pub)
+count_piece(FloPublisher *pub, int bytes)
 {
 	FloEarly   *early = pub->piece;
 
@@ -167,7 +170,7 @@ count_piece(FloPublisher *pub)
 		early->before = pub->published;
 		dlist_push_tail(&pub->early, &early->node);
 	}
-	early->bytes += pub->chunk.len;
+	early->bytes += bytes;
 }
 
 /* Seal and publish the chunk as it is; there must be room in the window */
@@ -175,6 +178,7 @@ static void
 send_chunk(FloPublisher *pub)
 {
 	FloFlight	flight = {0};
+	StringInfo	chunk = &pub->chunk;
 
 	if (pub->in_transaction)
 		pub->header.flags |= FLO_CHUNK_ENDS_INSIDE;
@@ -182,7 +186,13 @@ send_chunk(FloPublisher *pub)
 	pub->header.upto = pub->upto;
 	pub->header.position = pub->position;
 	pub->host.anchor(pub->host.arg, &pub->header.anchor_lsn, &pub->header.anchor_crc);
-	flo_chunk_seal(&pub->chunk, &pub->header);
+	if (!(pub->header.flags & FLO_CHUNK_OUTSIDE) &&
+		flo_chunk_squeeze(&pub->squeezer, chunk, &pub->squeezed))
+	{
+		chunk = &pub->squeezed;
+		pub->header.flags |= FLO_CHUNK_COMPRESSED;
+	}
+	flo_chunk_seal(chunk, &pub->header);
 
 	flight.position = pub->position;
 	flight.commit_time = pub->oldest;
@@ -190,12 +200,12 @@ send_chunk(FloPublisher *pub)
 	flight.upto = pub->header.from;
 	flo_counters_move(&flight.counters, &pub->packed);
 	flight.number = pub->header.number;
-	flight.chunk = pub->chunk;
+	flight.chunk = *chunk;
 	if (pub->piece != NULL)
-		count_piece(pub);
-	pub->published += pub->chunk.len;
+		count_piece(pub, chunk->len);
+	pub->published += chunk->len;
 	flo_window_send(pub->window, &flight);
-	pub->chunk = flight.chunk;
+	*chunk = flight.chunk;
 	start_chunk(pub);
 }
 
@@ -567,6 +577,12 @@ flo_publisher_set_limits(FloPublisher *pub, const FloEarlyLimits *limits)
 }
 
 void
+flo_publisher_set_squeeze(FloPublisher *pub, bool on)
+{
+	pub->squeezer.on = on;
+}
+
+void
 flo_publisher_begin_piece(FloPublisher *pub, FloEarly *early)
 {
 	Assert(!pub->in_transaction && pub->piece == NULL && !early->withdrawn);
@@ -694,6 +710,8 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 	initStringInfo(&pub->types);
 	initStringInfo(&pub->chunk);
 	enlargeStringInfo(&pub->chunk, pub->limit + 1);
+	initStringInfo(&pub->squeezed);
+	enlargeStringInfo(&pub->squeezed, pub->limit + 1);
 	start_chunk(pub);
 	return pub;
 }

@@ -100,6 +100,9 @@ typedef struct FloPublisherShaper
 extern void flo_publisher_set_shaper(FloPublisher *publisher, const FloPublisherShaper *shaper,
 									 void *arg);
 
+/* May chunks be compressed, as all that read them can expand it?  At any time, at first not. */
+extern void flo_publisher_set_squeeze(FloPublisher *publisher, bool on);
+
 /* Take the broker's answers that have arrived; throws as above */
 extern void flo_publisher_pump(FloPublisher *publisher);
 

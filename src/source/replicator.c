@@ -229,6 +229,10 @@ housekeep(Replicator *rep, bool inside)
 	rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->retention);
 	if (rep->decoder != NULL)
 		flo_decoder_set_methods(rep->decoder, flo_retention_methods(rep->retention));
+	if (rep->publisher != NULL)
+		flo_publisher_set_squeeze(rep->publisher,
+								  rep->spec->options.compression == FLO_CHUNKS_LZ4 &&
+								  flo_retention_all_expand_chunks(rep->retention));
 	flo_upkeep_purge(rep);
 	flo_presence_tell(rep);
 	flo_ddl_filter_announce(rep->ddl_filter, rep->bus, rep->bucket);

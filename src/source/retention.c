@@ -272,6 +272,17 @@ flo_retention_all_read_pieces(FloRetention *retention)
 	return retention->reports != NIL;
 }
 
+bool
+flo_retention_all_expand_chunks(FloRetention *retention)
+{
+	ListCell   *cell;
+
+	foreach(cell, retention->reports)
+		if (!((FloWorkerReport *) lfirst(cell))->lz4_chunks)
+		return false;
+	return retention->reports != NIL;
+}
+
 int
 flo_retention_methods(FloRetention *retention)
 {

@@ -33,6 +33,9 @@ extern List *flo_retention_reports(FloRetention *retention);
 /* Does every registered worker, and at least one, read transactions that travel early? */
 extern bool flo_retention_all_read_pieces(FloRetention *retention);
 
+/* And chunks that are compressed? */
+extern bool flo_retention_all_expand_chunks(FloRetention *retention);
+
 /* What every registered worker can expand (compressed.h); 0 when there is none */
 extern int	flo_retention_methods(FloRetention *retention);
 

@@ -19,6 +19,7 @@
 #include "source/wal.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
+#include "wire/squeeze.h"
 
 void
 flo_session_read_end(FloBus *bus, const char *stream, const FloStreamInfo *info,
@@ -36,7 +37,7 @@ flo_session_read_end(FloBus *bus, const char *stream, const FloStreamInfo *info,
 
 		if (!flo_stream_get(bus, stream, seq, &message))
 			continue;
-		reason = flo_chunk_parse(message.data, message.len, &headers[count]);
+		reason = flo_chunk_open_own(&message.data, &message.len, &headers[count]);
 		if (reason == NULL)
 			count++;
 		else

@@ -47,7 +47,8 @@
 											 * record, see backfill.h */
 #define FLO_CHUNK_OVER_PIECES		0x1000	/* pieces of a transaction that is
 											 * open at its start lie before it */
-#define FLO_CHUNK_KNOWN_FLAGS		0x1FFF
+#define FLO_CHUNK_COMPRESSED		0x2000	/* its records are, see squeeze.h */
+#define FLO_CHUNK_KNOWN_FLAGS		0x3FFF
 
 /* Rows of no transaction, or none */
 #define FLO_CHUNK_OUTSIDE \
@@ -142,8 +143,9 @@ extern void flo_chunk_append_copy_key(StringInfo buf, const FloCopyKey *key);
 extern void flo_chunk_set_copy_rows(StringInfo buf, uint32 rows);
 
 /*
- * Reading.  Returns NULL when the bytes are a well-formed chunk, else a short
- * reason ("bad checksum", ...).  Never throws.
+ * The header.  Returns NULL when the bytes are a well-formed chunk, else a short
+ * reason ("bad checksum", ...).  Never throws.  Whether compressed records can be
+ * expanded only flo_chunk_open() tells, which all readers of records need.
  */
 extern const char *flo_chunk_parse(const char *data, size_t len, FloChunkHeader *header);
 
