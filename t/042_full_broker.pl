@@ -147,6 +147,24 @@ $lock->query('COMMIT');
 same("the account's limit");
 is(restarts(), $before, 'without a restart');
 
+# --- events in such an account -------------------------------------------------------------------
+
+# each once, whatever was refused before and behind it
+drop_both();
+as_user('pgflo', '1GB', users('max_mem: 1M, max_file: 4MB, max_streams: 10, max_consumers: 20'));
+create_group($source, undef, 'g');
+$dest->safe_psql('postgres', q{SELECT flo.create_worker('g', sink => 'nats'); SELECT flo.start_group('g')});
+my $last = $source->safe_psql('postgres', q{DO $$ BEGIN FOR i IN 1 .. 60 LOOP
+	INSERT INTO t (v) SELECT repeat(md5(r::text), 40) FROM generate_series(1, 100) r; COMMIT; END LOOP; END $$;
+	SELECT pg_current_wal_insert_lsn()});
+shows($dest, 'nats', '^waiting for room in stream', 'events wait for room');
+my $taken = 0;
+my $purge = sub { $taken += $nats->api('STREAM.PURGE.cdc_g')->{purged} // 0; };
+ok(await(sub { $purge->(); $dest->safe_psql('postgres', "SELECT flo.wait_for('g', '$last', '1 s', 'nats')") eq 't' },
+		'events to get on'), 'and get on as others take them');
+$purge->();
+is($taken, 6000, 'each once');
+
 # --- a copy ------------------------------------------------------------------------------------
 
 drop_both();

@@ -250,13 +250,23 @@ last_of_subject(FloOutlet *outlet, const char *subject)
 	return message.seq;
 }
 
+/*
+ * Others write there as well, or the server counts what it has refused: then the message is
+ * to be the next one of its subject, wherever in the stream that is.
+ */
+static bool
+goes_by_subject(const FloOutlet *outlet, uint64 number)
+{
+	return outlet->window == 1 && (outlet->window_max > 1 || number == outlet->row_first);
+}
+
 /* What has to be so for the message to be stored */
 static FloBusHeader
 condition(FloOutlet *outlet, uint64 number, char *buf, size_t size)
 {
 	FloBusHeader header = {FLO_BUS_EXPECTED_SEQUENCE, buf};
 
-	if (outlet->window == 1 && outlet->window_max > 1)
+	if (goes_by_subject(outlet, number))
 	{
 		header.name = EXPECTED_SUBJECT_HEADER;
 		snprintf(buf, size, UINT64_FORMAT,
@@ -374,7 +384,6 @@ refused(FloOutlet *outlet, const Parcel *parcel, const FloBusAck *ack)
 static void
 answered(FloOutlet *outlet, uint64 number, const FloBusAck *ack)
 {
-	bool		alone = outlet->window == 1 && outlet->window_max > 1;
 	Parcel	   *parcel = parcel_of(outlet, number);
 
 	if (outlet->trouble != NO_TROUBLE)
@@ -399,7 +408,7 @@ answered(FloOutlet *outlet, uint64 number, const FloBusAck *ack)
 		refused(outlet, parcel, ack);
 	else if (ack->duplicate && ack->seq != outlet->last_seq + 1)
 		doubt(outlet, parcel);
-	else if (!alone && ack->seq != outlet->last_seq + 1)
+	else if (!goes_by_subject(outlet, number) && ack->seq != outlet->last_seq + 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("stream \"%s\" stored a message as " UINT64_FORMAT " where " UINT64_FORMAT " was due",
@@ -730,7 +739,7 @@ FloOutlet *
 flo_outlet_open(MemoryContext context, const FloOutletConfig *config)
 {
 	FloOutlet  *outlet = MemoryContextAllocZero(context, sizeof(FloOutlet));
-	FloAccountInfo account = {0};
+	bool		alone;
 
 	outlet->context = context;
 	outlet->scratch = AllocSetContextCreate(context, "pg_flo outlet", ALLOCSET_SMALL_SIZES);
@@ -739,9 +748,8 @@ flo_outlet_open(MemoryContext context, const FloOutletConfig *config)
 	outlet->serve = config->serve;
 	outlet->arg = config->arg;
 	outlet->bus = flo_bus_connect(config->name);
-	if (outlet->stream != NULL)
-		flo_account_info(outlet->bus, &account);
-	outlet->window = outlet->window_max = account.refuses_late ? 1 : WINDOW;
+	alone = outlet->stream != NULL && flo_stream_counts_refused(outlet->bus, outlet->stream);
+	outlet->window = outlet->window_max = alone ? 1 : WINDOW;
 	outlet->served_at = flo_clock();
 	return outlet;
 }

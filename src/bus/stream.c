@@ -215,7 +215,7 @@ flo_account_info(FloBus *bus, FloAccountInfo *account)
 		return;
 	flo_json_get_int64(reply.json, "storage", &account->bytes);
 	flo_json_get_int64(reply.json, "streams", &account->streams);
-	account->refuses_late = flo_json_get(reply.json, "tiers", &limits);
+	account->limited = flo_json_get(reply.json, "tiers", &limits);
 	if (!flo_json_get(reply.json, "limits", &limits))
 		return;
 	account->max_bytes = get_limit(limits, "max_storage");
@@ -223,10 +223,37 @@ flo_account_info(FloBus *bus, FloAccountInfo *account)
 	account->max_stream_bytes = get_limit(limits, "storage_max_stream_bytes");
 	account->wants_max_bytes = flo_json_get(limits, "max_bytes_required", &required) &&
 		required.len == 4;		/* true */
+	account->limited |= account->max_bytes > 0;
+}
 
-	/* later servers tell what is reserved */
-	account->refuses_late = (account->refuses_late || account->max_bytes > 0) &&
-		!flo_json_get(reply.json, "reserved_storage", &limits);
+/* From 2.11 on they tell their version with a stream's configuration */
+static bool
+counts_what_is_stored(FloJson config)
+{
+	FloJson		metadata;
+	char	   *version;
+	int			major,
+				minor,
+				patch;
+
+	if (!flo_json_get(config, "metadata", &metadata) ||
+		(version = flo_json_get_string(metadata, "_nats.ver")) == NULL ||
+		sscanf(version, "%d.%d.%d", &major, &minor, &patch) != 3)
+		return false;
+	if (major != 2)
+		return major > 2;
+	return minor > 12 || (minor == 12 && patch >= 4) || (minor == 11 && patch >= 12);
+}
+
+bool
+flo_stream_counts_refused(FloBus *bus, const char *stream)
+{
+	FloAccountInfo account;
+	FloStreamInfo info;
+
+	flo_account_info(bus, &account);
+	return account.limited &&
+		!(flo_stream_info(bus, stream, &info) && counts_what_is_stored(info.config));
 }
 
 bool

@@ -59,15 +59,17 @@ typedef struct FloAccountInfo
 	int64		max_stream_bytes;	/* likewise, of one stream */
 	bool		wants_max_bytes;	/* a stream must have a limit */
 
-	/*
-	 * nats-server 2.9 looks at the account's limit when it has stored a
-	 * message, and removes it again: it has taken a sequence, and what was
-	 * sent behind it may find its place there.
-	 */
-	bool		refuses_late;
+	bool		limited;		/* there may be limits that are not told here */
 } FloAccountInfo;
 
 extern void flo_account_info(FloBus *bus, FloAccountInfo *account);
+
+/*
+ * Would what is sent behind a message that is refused for the account's limit be taken as
+ * if that were stored?  nats-server up to 2.10.10 stores it first, and removes it again;
+ * 2.10.11 to 2.11.11 and 2.12.0 to 2.12.3 count it all the same.  Then one goes at a time.
+ */
+extern bool flo_stream_counts_refused(FloBus *bus, const char *stream);
 
 /* false when there is no such stream */
 extern bool flo_stream_info(FloBus *bus, const char *stream, FloStreamInfo *info);

@@ -173,7 +173,7 @@ begin_session(Replicator *rep)
 	if (!there)
 		flo_stream_create(rep->bus, &config);
 	flo_account_info(rep->bus, &account);
-	rep->session.one_by_one = account.refuses_late;
+	rep->session.one_by_one = flo_stream_counts_refused(rep->bus, rep->stream);
 	rep->account_bytes = Max(account.max_bytes, 0);
 	rep->recorded_epoch = rep->session.epoch;
 
@@ -781,6 +781,7 @@ open_publisher(Replicator *rep)
 		.acked = chunk_acknowledged,
 		.anchor = last_record,
 		.full = flo_upkeep_chunk_found_no_room,
+		.end = flo_upkeep_end_of_stream,
 		.arg = rep
 	};
 

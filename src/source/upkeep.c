@@ -233,6 +233,15 @@ flo_upkeep_chunk_found_no_room(void *arg, const FloBusAck *refusal, int size, bo
 	return info.last_seq;
 }
 
+uint64
+flo_upkeep_end_of_stream(void *arg)
+{
+	Replicator *rep = arg;
+	FloStreamInfo info;
+
+	return flo_stream_info(rep->bus, rep->stream, &info) ? info.last_seq : 0;
+}
+
 /* For whatever else is to be stored */
 void
 flo_upkeep_found_no_room(void *arg, int err_code, const char *words)

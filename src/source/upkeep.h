@@ -22,6 +22,7 @@ extern void flo_upkeep_look(Replicator *rep);
 /* The broker is full: for the publisher (FloPublisherHost), and for the bus (flo_bus_when_full) */
 extern uint64 flo_upkeep_chunk_found_no_room(void *arg, const FloBusAck *refusal, int size,
 											 bool inside, XLogRecPtr upto);
+extern uint64 flo_upkeep_end_of_stream(void *arg);
 extern void flo_upkeep_found_no_room(void *arg, int err_code, const char *words);
 
 #endif

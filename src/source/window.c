@@ -11,8 +11,10 @@
  * What is in flight is kept.  A broker that is full refuses a chunk and, as they
  * name their place, all behind it (where it would not, they are sent one by one).
  * When each has been answered nothing of them can still be stored, so the same
- * chunks are sent again, in the same session, until there is room.  After any
- * other refusal the session is over.
+ * chunks are sent again, in the same session, until there is room.  Some servers count
+ * what they refused (flo_stream_counts_refused()): what such a one says it has counted is
+ * named then, if the stream still ends where we know it to.  After any other refusal the
+ * session is over.
  */
 #include "postgres.h"
 
@@ -33,6 +35,10 @@ struct FloWindow
 	uint64		first_free;		/* sequence from which on pipelining is safe */
 	uint64		next_seq;		/* sequence the next chunk will get */
 	uint64		next_ack;		/* sequence the next answer is about */
+	uint64		ahead;			/* so many more than are there the server has
+								 * counted */
+	uint64		recounted;		/* sequence for which that was found, since it
+								 * was last refused for another reason */
 	FloFlight	flights[FLO_WINDOW];	/* of sequences next_ack .. next_seq -
 										 * 1, by sequence */
 
@@ -104,6 +110,23 @@ refused(const FloBusAck *ack)
 			 errmsg("the broker refused a chunk: %s", ack->error)));
 }
 
+/* Only the server's count stands against the only chunk that is under way */
+static bool
+is_counted_otherwise(FloWindow *window, uint64 seq, const FloBusAck *ack)
+{
+	unsigned long long counted;
+
+	if (ack->err_code != ERR_WRONG_LAST_SEQUENCE || window_size(window) > 1 ||
+		window->recounted == seq ||
+		sscanf(ack->error, "wrong last sequence: %llu", &counted) != 1 ||
+		counted < seq - 1 || counted == seq - 1 + window->ahead ||
+		window->host.end(window->host.arg) != seq - 1)
+		return false;
+	window->ahead = counted - (seq - 1);
+	window->recounted = seq;
+	return true;
+}
+
 static void
 check_overdue(FloClock sent)
 {
@@ -120,8 +143,8 @@ send_flight(FloWindow *window, uint64 seq)
 	FloFlight  *flight = flight_of(window, seq);
 
 	flight->sent = flo_clock();
-	flo_bus_publish_expect(window->bus, window->subject, seq - 1, seq, flight->chunk.data,
-						   flight->chunk.len);
+	flo_bus_publish_expect(window->bus, window->subject, seq - 1 + window->ahead, seq,
+						   flight->chunk.data, flight->chunk.len);
 }
 
 static void
@@ -210,14 +233,17 @@ outwait_full_broker(FloWindow *window, FloBusAck *refusal)
 	ack = *refusal;
 	while (!ack.stored)
 	{
-		FloFlight  *flight;
+		FloFlight  *flight = flight_of(window, seq);
 
-		if (!flo_bus_is_full(ack.err_code))
+		if (flo_bus_is_full(ack.err_code))
+		{
+			seq = window->host.full(window->host.arg, &ack, flight->chunk.len, flight->inside,
+									flight->upto) + 1;
+			move_window(window, seq);
+			window->recounted = 0;
+		}
+		else if (!is_counted_otherwise(window, seq, &ack))
 			refused(&ack);
-		flight = flight_of(window, seq);
-		seq = window->host.full(window->host.arg, &ack, flight->chunk.len, flight->inside,
-								flight->upto) + 1;
-		move_window(window, seq);
 		send_flight(window, seq);
 		await_answer(window, seq, &ack);
 	}
@@ -239,6 +265,9 @@ flo_window_pump(FloWindow *window)
 		else if (flo_bus_is_full(ack.err_code) && ack.token == window->next_ack &&
 				 flo_window_in_flight(window) > 0)
 			outwait_full_broker(window, &ack);
+		else if (ack.token == window->next_ack && flo_window_in_flight(window) == 1 &&
+				 is_counted_otherwise(window, window->next_ack, &ack))
+			send_flight(window, window->next_ack);
 		else
 			refused(&ack);
 	}

@@ -28,6 +28,9 @@ typedef struct FloPublisherHost
 	 */
 	uint64		(*full) (void *arg, const FloBusAck *refusal, int size, bool inside,
 						 XLogRecPtr upto);
+
+	/* The sequence at which the stream ends now; 0: it is gone */
+	uint64		(*end) (void *arg);
 	void	   *arg;
 } FloPublisherHost;
 
