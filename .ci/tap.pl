@@ -72,7 +72,9 @@ sub command
 	my (undef, $file) = @_;
 	my $output = "$ENV{TESTDIR}/" . basename($file);
 
+	my $script = 'out=$0; "$@" >"$out.out" 2>"$out.err" </dev/null; status=$?;'
+	  . ' cat "$out.err" >&2; cat "$out.out"; exit $status';
+
 	return [
-		'sh', '-c', 'out=$0; "$@" >"$out.out" 2>"$out.err" </dev/null; status=$?; cat "$out.err" >&2; cat "$out.out"; exit $status',
-		$output, 'timeout', '--kill-after=10', $limit, $^X, (map { "-I$_" } @lib), $file ];
+		'sh', '-c', $script, $output, 'timeout', '--kill-after=10', $limit, $^X, (map { "-I$_" } @lib), $file ];
 }

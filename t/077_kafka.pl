@@ -146,7 +146,8 @@ $dest->safe_psql('postgres', qq{SELECT flo.create_worker('g', 'kafka', 'gone',
 	'{"brokers": "$brokers", "topic": "gone", "start": "latest"}'); SELECT flo.start_group('g', 'gone')});
 wait_state($dest, 'g', 'gone', 'streaming');
 goes_on('others do not mind');
-wait_until($dest, 'postgres', q{SELECT last_error IS NOT NULL FROM flo.status WHERE member = 'gone'}, 'an error');
+wait_until($dest, 'postgres', q{SELECT last_error IS NOT NULL AND EXISTS (SELECT FROM flo.events e
+	WHERE e.member = s.member AND sqlstate IS NOT NULL) FROM flo.status s WHERE member = 'gone'}, 'an error');
 like(status_of($dest, 'g', 'gone', q{concat_ws(' / ', (SELECT max(sqlstate) FROM flo.events e
 		WHERE e.member = status.member), last_error, last_hint)}),
 	qr{^42704 / .*topic "gone".* / Create it}, 'a topic that is not there');

@@ -50,7 +50,11 @@ our @EXPORT = (
 our $timeout = $PostgreSQL::Test::Utils::timeout_default;
 
 # No file waits for ever: it says where it is, and its servers are stopped as after any error
-$SIG{ALRM} = sub { my $where = Carp::longmess("this file has run for $ENV{FLO_FILE_SECONDS} s"); diag $where; die $where; };
+$SIG{ALRM} = sub {
+	my $where = Carp::longmess("this file has run for $ENV{FLO_FILE_SECONDS} s");
+	diag $where;
+	die $where;
+};
 alarm($ENV{FLO_FILE_SECONDS} || 0);
 
 =pod

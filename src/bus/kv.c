@@ -247,6 +247,19 @@ read_key(const FloKvWalk *walk, const FloBusDelivery *delivery, FloKvKey *key)
 	key->place = pstrdup(place != NULL ? place : "");
 }
 
+/* A pull has ended before all had come: it was too slow, or they have been removed meanwhile */
+static bool
+more_to_come(const FloKvWalk *walk)
+{
+	FloApiReply reply = flo_api_call(walk->bus, "", "CONSUMER.INFO.%s.%s", walk->stream,
+									 walk->consumer);
+	int64		pending;
+
+	if (!reply.ok)
+		flo_api_raise(&reply, "read the keys of stream \"%s\"", walk->stream);
+	return !flo_json_get_int64(reply.json, "num_pending", &pending) || pending > 0;
+}
+
 int
 flo_kv_walk_next(FloKvWalk *walk, FloKvKey **keys)
 {
@@ -254,24 +267,26 @@ flo_kv_walk_next(FloKvWalk *walk, FloKvKey **keys)
 	FloClock	deadline = flo_clock_in(WALK_PATIENCE);
 	FloBusDelivery delivery;
 	int			count = 0;
-	bool		over = false;
+	bool		ended = false;
 
 	*keys = palloc(sizeof(FloKvKey) * WALK_BATCH);
 	if (wanted > 0)
 		flo_bus_pull(walk->bus, walk->stream, walk->consumer, wanted, WALK_EXPIRES);
-	while (count < wanted && !over)
+	while (count < wanted)
 	{
 		while (flo_bus_next_delivery(walk->bus, &delivery))
 		{
-			/* fewer than there were: they have been removed meanwhile */
 			if (delivery.status != 0)
-				over = true;
+				ended = true;
 			else if (count < wanted)
 				read_key(walk, &delivery, &(*keys)[count++]);
 			flo_bus_release(walk->bus, &delivery);
 		}
-		if (count == wanted || over)
+		if (count == wanted || (ended && !more_to_come(walk)))
 			break;
+		if (ended)
+			flo_bus_pull(walk->bus, walk->stream, walk->consumer, wanted - count, WALK_EXPIRES);
+		ended = false;
 		if (flo_clock_left(deadline) <= 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE),

@@ -20,14 +20,12 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "bus/json.h"
 #include "bus/owner.h"
 #include "bus/stream.h"
-#include "catalog/heap.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -35,7 +33,6 @@
 #include "conf/store.h"
 #include "conf/tables.h"
 #include "conf/watch.h"
-#include "core/as_role.h"
 #include "core/clock.h"
 #include "core/compat_slot.h"
 #include "core/error_context.h"
@@ -44,26 +41,24 @@
 #include "core/names.h"
 #include "core/text.h"
 #include "core/transaction.h"
+#include "dest/copy_empty.h"
 #include "dest/copy_loader.h"
 #include "dest/copy_schema_apply.h"
 #include "dest/copy_sequences.h"
 #include "dest/copy_state.h"
 #include "dest/ddl_known.h"
-#include "dest/ddl_targets.h"
 #include "dest/encoding.h"
 #include "dest/foreign_keys.h"
 #include "dest/rows.h"
 #include "dest/table_filter.h"
 #include "dest/worker_config.h"
 #include "dest/worker_rules.h"
-#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "monitor/copy.h"
 #include "monitor/state.h"
 #include "nodes/makefuncs.h"
 #include "replication/origin.h"
-#include "sink/relmap.h"
 #include "sink/sink.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
@@ -71,7 +66,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
 #include "wire/squeeze.h"
@@ -142,63 +136,7 @@ typedef struct Loader
 	FloBusDelivery next;
 } Loader;
 
-/* --- emptying ------------------------------------------------------------ */
-
-/* As whom rows are put there, and taken away: whether one comes of the copy or none */
-static Oid
-writer_of(Loader *l, const FloRelation *relation, Oid relid)
-{
-	Oid			owner = flo_ddl_relation_owner(relid);
-	Oid			role = flo_target_role(l->spec->owner, l->spec->options.run_as_owner, owner);
-
-	if (!OidIsValid(role))
-		flo_target_refuse(l->spec->owner, owner, relation->schema, relation->name);
-	return role;
-}
-
-/*
- * Other tables refer to it, so it cannot be truncated.  Their rows need not be
- * in order before the copy is in: the loader's role makes no triggers fire but
- * those that are meant for it, which run as who writes to the table.
- */
-static void
-delete_rows(Oid relation, Oid role)
-{
-	Relation	rel = table_open(relation, RowExclusiveLock);
-	FloAsRole	as;
-	int			result;
-
-	flo_as_role_enter(&as, role, FLO_AS_ROLE_RESTRICTED);
-	SPI_connect();
-	result = SPI_execute(psprintf("DELETE FROM %s%s",
-								  rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
-								  flo_tables_name(relation)), false, 0);
-	if (result != SPI_OK_DELETE)
-		elog(ERROR, "could not empty a table: %s", SPI_result_code_string(result));
-	SPI_finish();
-	flo_as_role_leave(&as);
-	table_close(rel, NoLock);
-}
-
-static void
-empty_table(Loader *l, const FloRelation *relation, Oid relid)
-{
-	FloChange	truncate = {0};
-	FloTransaction txn = {0};
-	FloTruncated whole = {relation, NULL};
-
-	if (heap_truncate_find_FKs(list_make1_oid(relid)) != NIL)
-	{
-		delete_rows(relid, writer_of(l, relation, relid));
-		return;
-	}
-
-	truncate.op = FLO_OP_TRUNCATE;
-	truncate.ntruncated = 1;
-	truncate.truncated = &whole;
-	l->sink->ops->change(l->sink, &txn, &truncate);
-	CommandCounterIncrement();
-}
+/* --- the first chunk of a table ------------------------------------------ */
 
 /* Are there rows in it of other tables, which come from the same snapshot? */
 static bool
@@ -267,7 +205,7 @@ prepare_table(Loader *l, const FloRelation *relation, const FloCopyKey *key, boo
 				 errhint("Empty it, or set the worker's option copy_into to truncate or merge.")));
 
 	/* before it is locked, too */
-	(void) writer_of(l, relation, relid);
+	(void) flo_copy_writer(l->spec, relation, relid);
 
 	/*
 	 * another loader may just be at a table that goes by this name at the
@@ -280,7 +218,7 @@ prepare_table(Loader *l, const FloRelation *relation, const FloCopyKey *key, boo
 		if (flo_worker_rules_shares_target(l->rules, at_source))
 			return;
 	}
-	empty_table(l, relation, relid);
+	flo_copy_empty_table(l->spec, l->sink, relation, relid);
 }
 
 /* --- what need not be kept ----------------------------------------------- */
