@@ -32,9 +32,11 @@ insert(3, 33);
 my $lsn = src('SELECT pg_current_wal_lsn()');
 for my $worker (sort keys %worker)
 {
-	wait_until($dest, 'postgres', "SELECT durable_lsn >= '$lsn' OR last_error IS NOT NULL FROM flo.status WHERE member = '$worker'",
+	wait_until($dest, 'postgres',
+		"SELECT durable_lsn >= '$lsn' OR last_error IS NOT NULL FROM flo.status WHERE member = '$worker'",
 		"the end of $worker");
-	like(status_of($dest, 'g', $worker, 'last_error'), qr/too large for .*34\d{6} bytes.*33\d{6}/, "$worker: it is refused");
+	like(status_of($dest, 'g', $worker, 'last_error'), qr/too large for .*34\d{6} bytes.*33\d{6}/,
+		"$worker: it is refused");
 	$dest->safe_psql('postgres', qq{SELECT flo.alter_worker('g', '$worker', '{"oversize": "reference"}');
 		SELECT flo.start_group('g', '$worker')});
 }

@@ -78,11 +78,13 @@ for my $n (1 .. 5)
 	kill 'STOP', $writer;
 	$clone = clone_of($source, "clone$n");
 	wait_state($clone, 'g', 'replicator', 'failed');
-	like(status_of($clone, 'g', 'replicator', 'detail'), qr/^lost slot|^history diverged/, 'a clone of the source fails');
+	like(status_of($clone, 'g', 'replicator', 'detail'), qr/^lost slot|^history diverged/,
+		'a clone of the source fails');
 	@said = error_of($clone, $purge);
 	# from then on it is heard so seldom that nobody knows whether it lives
 	set_heartbeat('20 s');
-	await(sub { ($said[1] = error_of($clone, $purge)) !~ /another copy of this database publishes/ }, 'the setting to be told');
+	await(sub { ($said[1] = error_of($clone, $purge)) !~ /another copy of this database publishes/ },
+		'the setting to be told');
 	set_heartbeat('1 s');
 	kill 'CONT', $writer;
 	last if "@said" !~ /history diverged/;
