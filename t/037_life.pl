@@ -210,12 +210,17 @@ wait_until($dest, 'gone', q{SELECT count(*) > 1 FROM flo.events}, 'something to 
 # of a group that is gone before, and of its last moment
 $dest->safe_psql('gone', q{SELECT flo.drop_group('move', force => true)});
 $dest->safe_psql('postgres', 'DROP DATABASE gone WITH (FORCE)');
-$from = length log_of($dest);
-$dest->safe_psql('postgres', q{SELECT flo.stop_group('brought')});
-# the next round of writing down is about what is there
-wait_until($dest, 'postgres',
-	q{SELECT EXISTS (SELECT FROM flo.event_log WHERE group_name = 'brought' AND state = 'stopped')},
-	'the next events to be written down');
+# the next round of writing down is about what is there; a process of the one before may still be coming
+for my $state ('stopped', 'streaming')
+{
+	my $call = $state eq 'stopped' ? 'stop_group' : 'start_group';
+
+	$from = length log_of($dest);
+	my $since = $dest->safe_psql('postgres', "SELECT clock_timestamp() FROM flo.$call('brought')");
+	wait_until($dest, 'postgres', "SELECT EXISTS (SELECT FROM flo.event_log
+			WHERE group_name = 'brought' AND state = '$state' AND at >= '$since')",
+		'the next events to be written down');
+}
 unlike(substr(log_of($dest), $from), qr/database \d+ does not exist/, 'nobody looks for it any more');
 
 note($_) for map { s/^\S+ //r } lines_with($dest, qr/of group|FATAL|ERROR|exit code/);

@@ -797,7 +797,8 @@ void
 flo_outlet_add(FloOutlet *outlet, const FloOutletMessage *message)
 {
 	Assert(message->nheaders <= HEADERS_MAX);
-	while (outlet->next - outlet->first >= WINDOW ||
+	/* the one before the first is named by it, and stays */
+	while (outlet->next - outlet->first >= WINDOW - 1 ||
 		   (outlet->next > outlet->first && outlet->bytes >= WINDOW_BYTES))
 		turn(outlet);
 	show_progress(outlet);
