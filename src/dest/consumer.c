@@ -17,6 +17,7 @@
 #include "core/clock.h"
 #include "dest/consumer.h"
 #include "monitor/state.h"
+#include "utils/memutils.h"
 #include "wire/squeeze.h"
 
 /* Messages asked for at a time; two requests are kept open */
@@ -84,11 +85,15 @@ FloConsumer *
 flo_consumer_open(FloBus *bus, const char *stream, const char *consumer)
 {
 	FloConsumer *result = palloc0(sizeof(FloConsumer));
+	MemoryContext old;
 
 	result->bus = bus;
 	result->stream = pstrdup(stream);
 	result->name = pstrdup(consumer);
+	old = MemoryContextSwitchTo(AllocSetContextCreate(CurrentMemoryContext, "pg_flo expanded chunk",
+													  ALLOCSET_SMALL_SIZES));
 	initStringInfo(&result->plain);
+	MemoryContextSwitchTo(old);
 	result->probes = palloc0(sizeof(Probe) * PROBES_KEPT);
 	return result;
 }
