@@ -60,10 +60,11 @@ sub write_mb
 		UPDATE t SET v = left(v, 100) WHERE id % 50 = i % 50 AND length(v) > 100; COMMIT; END LOOP; END \$\$");
 }
 
-# values that travel at their length
+# values that travel at their length, and lie at the broker with that
+my $plain = q{'{"compression": "none"}'};
 $_->safe_psql('postgres', 'CREATE TABLE t (id bigserial PRIMARY KEY, v text); CREATE TABLE hidden (v text PRIMARY KEY);
 	ALTER TABLE t ALTER v SET STORAGE EXTERNAL') for $source, $dest;
-create_group($source, $dest, 'g', worker_options => q{'{"lock_timeout": "1h"}'});
+create_group($source, $dest, 'g', options => $plain, worker_options => q{'{"lock_timeout": "1h"}'});
 my $stream = 'pgflo_g_stream';
 
 # --- the server's limit ------------------------------------------------------------------------
@@ -137,7 +138,7 @@ same('a destination that is gone');
 
 drop_both();
 as_user('pgflo', '1GB', users('max_mem: 1M, max_file: 4MB, max_streams: 10, max_consumers: 20'));
-create_group($source, $dest, 'g', worker_options => q{'{"lock_timeout": "1h"}'});
+create_group($source, $dest, 'g', options => $plain, worker_options => q{'{"lock_timeout": "1h"}'});
 $lock->query('BEGIN; LOCK TABLE t');
 write_mb(8);
 shows($source, 'replicator', '^waiting broker full: .* of 4096 kB that the account may keep, slowest consumer postgres',
@@ -152,7 +153,7 @@ is(restarts(), $before, 'without a restart');
 # each once, whatever was refused before and behind it
 drop_both();
 as_user('pgflo', '1GB', users('max_mem: 1M, max_file: 4MB, max_streams: 10, max_consumers: 20'));
-create_group($source, undef, 'g');
+create_group($source, undef, 'g', options => $plain);
 $dest->safe_psql('postgres', q{SELECT flo.create_worker('g', sink => 'nats'); SELECT flo.start_group('g')});
 my $last = $source->safe_psql('postgres', q{DO $$ BEGIN FOR i IN 1 .. 60 LOOP
 	INSERT INTO t (v) SELECT repeat(md5(r::text), 40) FROM generate_series(1, 100) r; COMMIT; END LOOP; END $$;
@@ -171,7 +172,7 @@ drop_both();
 as_user('', '4MB');
 write_mb(8);
 $lock->query('BEGIN; LOCK TABLE t');
-create_copy_group($source, $dest, 'g', wait => 0, worker_options => q{'{"lock_timeout": "1h"}'});
+create_copy_group($source, $dest, 'g', wait => 0, options => $plain, worker_options => q{'{"lock_timeout": "1h"}'});
 shows($source, 'replicator', 'broker full: .* of ', 'a copy that does not fit waits');
 write_mb(2);
 $lock->query('COMMIT');
@@ -182,7 +183,7 @@ is($nats->api("STREAM.INFO.pgflo_g_copy")->{error}{err_code}, 10059, 'its stream
 
 drop_both();
 as_user('pgflo', '1GB', users('max_mem: 1M, max_file: 100MB, max_streams: 1, max_consumers: 20'));
-$source->safe_psql('postgres', q{SELECT flo.create_replicator('g'); SELECT flo.start_group('g')});
+$source->safe_psql('postgres', "SELECT flo.create_replicator('g', options => $plain); SELECT flo.start_group('g')");
 shows($source, 'replicator', '^waiting broker full: 1 of 1 streams that the account may have',
 	'an account that may have no stream more');
 $nats->set_room('1GB', users('max_mem: 1M, max_file: 100MB, max_streams: 5, max_consumers: 20'));
