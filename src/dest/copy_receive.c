@@ -334,6 +334,26 @@ chunks_left(const FloCopiedTable *wanted, List *tables)
 }
 
 /*
+ * Is it written down of all of them what they are made of, and as of when?  Not of one whose
+ * last chunk has come since, with a new attempt.
+ */
+static bool
+all_noted(List *wanted, List *tables)
+{
+	ListCell   *cell;
+
+	foreach(cell, wanted)
+	{
+		const FloCopiedTable *one = lfirst(cell);
+		const FloCopiedTable *table = flo_copied_find(tables, one->relation);
+
+		if (one->chunks > 0 && !table->finished && table->chunks != one->chunks)
+			return false;
+	}
+	return true;
+}
+
+/*
  * Is there nothing left that a loader could be handed?  Rows of a later snapshot
  * come after those of the one before.  Then what is missing will not come.  The
  * tables have to be looked at once more after that is seen: the last chunk may
@@ -420,7 +440,10 @@ look_at_progress(Receiver *r)
 		rows += ((FloCopiedTable *) lfirst(cell))->loaded_tuples;
 	flo_transaction_end(r->round_context);
 	if (all && left == 0)
-		return true;
+	{
+		r->look_again = !all_noted(wanted, tables);
+		return !r->look_again;
+	}
 	r->look_again = !flo_dest_copy_await(all ? loaded + left : PG_UINT64_MAX);
 	build_early(r, complete);
 	if (all)
