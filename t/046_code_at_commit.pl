@@ -95,12 +95,20 @@ for my $function (qw(hold defer))
 	for my $what (sort keys %statements)
 	{
 		alice($source, $statements{$what});
-		settled("$what with $function()", src('SELECT pg_current_wal_lsn()'));
+		my $lsn = src('SELECT pg_current_wal_lsn()');
+		settled("$what with $function()", $lsn);
 		alice($dest, q{SELECT flo.release_ddl(id) FROM flo.pending_ddl});
-		ok(wait_until($dest, 'postgres', q{SELECT last_error ~ 'within security-restricted operation' FROM flo.status},
-			'the error'), "$what with $function() is refused");
+		ok(wait_until($dest, 'postgres', qq{SELECT last_error ~ 'within security-restricted operation'
+			AND strpos(last_error, '$statements{$what}') > 0 FROM flo.status}, 'the error'),
+			"$what with $function() is refused");
 		unharmed("$what with $function()");
-		alice($dest, q{SELECT flo.skip_ddl(id) FROM flo.pending_ddl});
+		# it may be held anew
+		ok(await(
+				sub {
+					alice($dest, q{SELECT flo.skip_ddl(id) FROM flo.pending_ddl});
+					return dst("SELECT durable_lsn >= '$lsn' FROM flo.status WHERE member = 'postgres'") eq 't';
+				},
+				'the worker to go on'), 'and passed over');
 	}
 }
 
