@@ -166,8 +166,9 @@ my @copied;
 ok(await(sub {
 	my $info = eval { $nats->api('STREAM.INFO.pgflo_g_copy') };
 	return 0 if !$info || !$info->{state} || $info->{state}{messages} < 20;
+	# tables come side by side, and one of them does not become smaller
 	@copied = chunks_since(0, 'pgflo_g_copy');
-	return 1;
+	return squeezed(@copied) =~ /yes/;
 }, 'a copy'), 'a copy is at the broker');
 like(squeezed(@copied), qr/yes/, 'chunks of a copy travel compressed');
 dst(q{TRUNCATE easy, hard, huge; SELECT flo.start_group('g')});
