@@ -739,6 +739,7 @@ FloOutlet *
 flo_outlet_open(MemoryContext context, const FloOutletConfig *config)
 {
 	FloOutlet  *outlet = MemoryContextAllocZero(context, sizeof(FloOutlet));
+	FloAccountInfo account = {0};
 	bool		alone;
 
 	outlet->context = context;
@@ -748,7 +749,9 @@ flo_outlet_open(MemoryContext context, const FloOutletConfig *config)
 	outlet->serve = config->serve;
 	outlet->arg = config->arg;
 	outlet->bus = flo_bus_connect(config->name);
-	alone = outlet->stream != NULL && flo_stream_counts_refused(outlet->bus, outlet->stream);
+	if (outlet->stream != NULL)
+		flo_account_info(outlet->bus, &account);
+	alone = flo_stream_counts_refused(outlet->bus, &account, outlet->stream);
 	outlet->window = outlet->window_max = alone ? 1 : WINDOW;
 	outlet->served_at = flo_clock();
 	return outlet;

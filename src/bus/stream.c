@@ -246,13 +246,11 @@ counts_what_is_stored(FloJson config)
 }
 
 bool
-flo_stream_counts_refused(FloBus *bus, const char *stream)
+flo_stream_counts_refused(FloBus *bus, const FloAccountInfo *account, const char *stream)
 {
-	FloAccountInfo account;
 	FloStreamInfo info;
 
-	flo_account_info(bus, &account);
-	return account.limited &&
+	return account->limited &&
 		!(flo_stream_info(bus, stream, &info) && counts_what_is_stored(info.config));
 }
 

@@ -69,7 +69,8 @@ extern void flo_account_info(FloBus *bus, FloAccountInfo *account);
  * if that were stored?  nats-server up to 2.10.10 stores it first, and removes it again;
  * 2.10.11 to 2.11.11 and 2.12.0 to 2.12.3 count it all the same.  Then one goes at a time.
  */
-extern bool flo_stream_counts_refused(FloBus *bus, const char *stream);
+extern bool flo_stream_counts_refused(FloBus *bus, const FloAccountInfo *account,
+									  const char *stream);
 
 /* false when there is no such stream */
 extern bool flo_stream_info(FloBus *bus, const char *stream, FloStreamInfo *info);

@@ -173,7 +173,7 @@ begin_session(Replicator *rep)
 	if (!there)
 		flo_stream_create(rep->bus, &config);
 	flo_account_info(rep->bus, &account);
-	rep->session.one_by_one = flo_stream_counts_refused(rep->bus, rep->stream);
+	rep->session.one_by_one = flo_stream_counts_refused(rep->bus, &account, rep->stream);
 	rep->account_bytes = Max(account.max_bytes, 0);
 	rep->recorded_epoch = rep->session.epoch;
 
