@@ -16,6 +16,7 @@
 #include "core/names.h"
 #include "core/text.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 
@@ -367,6 +368,10 @@ flo_cutover_changed(void)
 	CacheInvalidateRelcacheByRelid(flo_store_table("cutovers"));
 }
 
+/*
+ * Commands have event triggers, and what those do may put off code of the role's until
+ * this process commits as itself: a cursor that is to last, a deferred trigger.
+ */
 char *
 flo_cutover_call(Oid role, const char *statement, int nargs, const char *const *args)
 {
@@ -385,7 +390,8 @@ flo_cutover_call(Oid role, const char *statement, int nargs, const char *const *
 		values[i] = args[i] != NULL ? CStringGetTextDatum(args[i]) : (Datum) 0;
 		nulls[i] = args[i] != NULL ? ' ' : 'n';
 	}
-	flo_as_role_enter(&as, role, FLO_AS_ROLE_PLAIN);
+	flo_as_role_enter(&as, role,
+					  superuser_arg(role) ? FLO_AS_ROLE_PLAIN : FLO_AS_ROLE_RESTRICTED);
 	flo_as_role_set("search_path", "pg_catalog, pg_temp");
 	flo_as_role_set("lock_timeout", CppAsString2(FLO_CUTOVER_LOCK_PATIENCE));
 	SPI_connect();
