@@ -13,11 +13,13 @@
  *
  * Awkward: dropping calls everybody back who wants to know of changes.  Who takes that
  * as a reason to look at something has to ask whether it is one, or looking would
- * follow upon looking for ever.
+ * follow upon looking for ever.  News that arrives while all is dropped looks like that
+ * to whoever asks, so it is counted, and all is dropped once more for it.
  */
 #include "postgres.h"
 
 #include "core/caches.h"
+#include "storage/sinval.h"
 #include "utils/inval.h"
 
 static FloTimes held = FLO_NOW;
@@ -26,6 +28,8 @@ static bool forgetting = false;
 void
 flo_caches_forget(void)
 {
+	uint64		heard = SharedInvalidMessageCounter;
+
 	forgetting = true;
 	PG_TRY();
 	{
@@ -36,6 +40,8 @@ flo_caches_forget(void)
 		forgetting = false;
 	}
 	PG_END_TRY();
+	if (SharedInvalidMessageCounter != heard)
+		InvalidateSystemCaches();
 	held = FLO_NO_TIME;
 }
 
