@@ -189,36 +189,56 @@ is_published(FloDdlFilter *filter, Oid relation)
 }
 
 /*
- * A table of the group's with a column of this type, 0 = there is none.
- * Tables depend on the types they use.
+ * Tables that use the type, and types: arrays of it, domains over it, composites with it.
+ * Nothing is looked up meanwhile: while a transaction in progress is decoded, the end of
+ * a scan of catalogs makes the server refuse to go on with one that it was within.
  */
-static Oid
-published_user_of(FloDdlFilter *filter, Oid type, int depth)
+static void
+find_users(Oid type, List **tables, List **types)
 {
 	Relation	depend = table_open(DependRelationId, AccessShareLock);
 	ScanKeyData key[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	Oid			used = InvalidOid;
 
 	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(TypeRelationId));
 	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(type));
 	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, key);
-	while (!OidIsValid(used) && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
 
 		if (form->classid == RelationRelationId)
-			used = is_published(filter, form->objid) ? form->objid : InvalidOid;
-
-		/* arrays of it, domains over it, composites with it */
-		else if (form->classid == TypeRelationId && depth < 8)
-			used = published_user_of(filter, form->objid, depth + 1);
+			*tables = lappend_oid(*tables, form->objid);
+		else if (form->classid == TypeRelationId)
+			*types = lappend_oid(*types, form->objid);
 	}
 	systable_endscan(scan);
 	table_close(depend, AccessShareLock);
+}
+
+/* A table of the group's with a column of this type, 0 = there is none */
+static Oid
+published_user_of(FloDdlFilter *filter, Oid type, int depth)
+{
+	List	   *tables = NIL;
+	List	   *types = NIL;
+	Oid			used = InvalidOid;
+	ListCell   *cell;
+
+	find_users(type, &tables, &types);
+	foreach(cell, tables)
+	{
+		if (is_published(filter, lfirst_oid(cell)))
+			return lfirst_oid(cell);
+	}
+	foreach(cell, types)
+	{
+		if (depth < 8 && !OidIsValid(used))
+			used = published_user_of(filter, lfirst_oid(cell), depth + 1);
+	}
 	return used;
 }
 

@@ -576,6 +576,7 @@ stream_abort_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn, XLo
 static void
 stream_start_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 {
+	flo_replay_begin_piece(txn);
 	if (txn->origin_id == DoNotReplicateId)
 		txn->origin_id = InvalidReplOriginId;
 	decoder_here->stream_start(context, txn);

@@ -29,6 +29,7 @@
 #include "replication/reorderbuffer.h"
 #include "source/replay.h"
 #include "source/row_tables.h"
+#include "storage/sinval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
@@ -332,6 +333,19 @@ flo_replay_open(LogicalDecodingContext *context)
 {
 	(void) MemoryContextAlloc(context->reorder->change_context, sizeof(ReorderBufferChange));
 	(void) MemoryContextAlloc(context->reorder->txn_context, sizeof(ReorderBufferTXN));
+}
+
+/*
+ * When it has changed catalogs, the server drops what was looked up for it at the end of
+ * each piece, so that nobody else sees that, but not at the beginning of the next what
+ * others have looked up since and it must not see.  A table that it has changed nobody
+ * else uses, but its schema, its types, and the publication.
+ */
+void
+flo_replay_begin_piece(ReorderBufferTXN *txn)
+{
+	for (uint32 i = 0; i < txn->ninvalidations; i++)
+		LocalExecuteInvalidationMessage(&txn->invalidations[i]);
 }
 
 bool

@@ -25,6 +25,9 @@ extern void flo_replay_open(LogicalDecodingContext *context);
 extern bool flo_replay_commit(LogicalDecodingContext *context, MemoryContext mine,
 							  const FloReplayTo *to);
 
+/* Before the first change of a piece of a transaction in progress, within its snapshot */
+extern void flo_replay_begin_piece(ReorderBufferTXN *txn);
+
 /*
  * The transaction that is open from before a record is decoded until the decoder rests.
  * True when the server's caches have been emptied for it.
