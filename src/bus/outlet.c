@@ -57,6 +57,7 @@
 #define ACK_TIMEOUT 10000
 
 #define SERVE_INTERVAL 1000		/* ms */
+#define ACCOUNT_INTERVAL 2000	/* ms between two looks at the account's limit */
 #define FULL_PAUSE 1000			/* ms */
 #define RECONNECT_FIRST 100		/* ms */
 #define RECONNECT_AGAIN 1000	/* ms */
@@ -135,12 +136,15 @@ struct FloOutlet
 	uint32		row;
 	uint64		row_first;		/* number of its first message */
 	uint64		last_seq;		/* which expects this */
+	bool		by_subject;		/* the only one under way goes by its subject */
 	Trouble		trouble;
+	uint64		unanswered;		/* of the row */
 	char		words[160];		/* the broker's */
 	uint64		echoed;			/* without a stream: the last message to
 								 * ourselves stands behind this one */
 
 	/* How many may be under way */
+	FloClock	account_looked;
 	int			window;
 	int			window_max;
 	int			unbroken;		/* stored since it was last changed */
@@ -266,7 +270,8 @@ condition(FloOutlet *outlet, uint64 number, char *buf, size_t size)
 {
 	FloBusHeader header = {FLO_BUS_EXPECTED_SEQUENCE, buf};
 
-	if (goes_by_subject(outlet, number))
+	outlet->by_subject = goes_by_subject(outlet, number);
+	if (outlet->by_subject)
 	{
 		header.name = EXPECTED_SUBJECT_HEADER;
 		snprintf(buf, size, UINT64_FORMAT,
@@ -314,6 +319,7 @@ send(FloOutlet *outlet, uint64 number)
 		outlet->heard_at = flo_clock();
 	/* whatever the connection says, it may have left */
 	outlet->sent++;
+	outlet->unanswered++;
 	outlet->pumped++;
 	flo_injection_point("send.before");
 	flo_bus_publish_with(outlet->bus, subject_of(parcel), headers, nheaders,
@@ -389,14 +395,12 @@ answered(FloOutlet *outlet, uint64 number, const FloBusAck *ack)
 	if (outlet->trouble != NO_TROUBLE)
 	{
 		/*
-		 * once one is refused, those behind it are, unless they are there
-		 * already
+		 * Once one is refused, those behind it are, unless they are there
+		 * already; or the account was given a limit just now.  What is stored
+		 * all the same would stand for those before it.
 		 */
 		if (ack->stored && !ack->duplicate)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROTOCOL_VIOLATION),
-					 errmsg("stream \"%s\" stored a message after it had refused the one before",
-							outlet->stream)));
+			flo_stream_remove(outlet->bus, outlet->stream, ack->seq);
 		return;
 	}
 	if (number != outlet->first)
@@ -408,7 +412,7 @@ answered(FloOutlet *outlet, uint64 number, const FloBusAck *ack)
 		refused(outlet, parcel, ack);
 	else if (ack->duplicate && ack->seq != outlet->last_seq + 1)
 		doubt(outlet, parcel);
-	else if (!goes_by_subject(outlet, number) && ack->seq != outlet->last_seq + 1)
+	else if (!outlet->by_subject && ack->seq != outlet->last_seq + 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("stream \"%s\" stored a message as " UINT64_FORMAT " where " UINT64_FORMAT " was due",
@@ -443,6 +447,7 @@ take_answers(FloOutlet *outlet)
 		if (ack.token >> 32 != outlet->row)
 			continue;
 		outlet->heard_at = flo_clock();
+		outlet->unanswered -= ack.echo ? 0 : 1;
 		if (ack.echo)
 			take_echo(outlet, number);
 		else if (number >= outlet->first && number < outlet->sent)
@@ -496,6 +501,19 @@ last_place(FloOutlet *outlet, const char *stream, const char *subjects)
 	return place;
 }
 
+/* The account may be given a limit at any time, or the server be another one */
+static void
+mind_account(FloOutlet *outlet)
+{
+	FloAccountInfo account;
+
+	outlet->account_looked = flo_clock();
+	flo_account_info(outlet->bus, &account);
+	outlet->window_max =
+		flo_stream_counts_refused(outlet->bus, &account, outlet->stream) ? 1 : WINDOW;
+	outlet->window = Min(outlet->window, outlet->window_max);
+}
+
 /* Where the stream ends, and how large a message it takes */
 static void
 look(FloOutlet *outlet)
@@ -537,6 +555,7 @@ find_place(FloOutlet *outlet)
 	 */
 	if (outlet->stream != NULL)
 	{
+		mind_account(outlet);
 		look(outlet);
 		place = last_place(outlet, outlet->stream, outlet->subjects);
 	}
@@ -550,6 +569,7 @@ find_place(FloOutlet *outlet)
 	outlet->row++;
 	outlet->row_first = outlet->sent = outlet->echoed = outlet->first;
 	outlet->trouble = NO_TROUBLE;
+	outlet->unanswered = 0;
 	outlet->placed = true;
 }
 
@@ -599,6 +619,8 @@ step_send(void *arg)
 
 	if (!outlet->placed)
 		find_place(outlet);
+	else if (outlet->stream != NULL && flo_clock_passed(outlet->account_looked, ACCOUNT_INTERVAL))
+		mind_account(outlet);
 	while (outlet->trouble == NO_TROUBLE && outlet->sent < outlet->next &&
 		   outlet->sent - outlet->first < outlet->window)
 	{
@@ -676,10 +698,18 @@ awaits_answers(const FloOutlet *outlet)
 	return outlet->placed && outlet->sent > outlet->first;
 }
 
+/* Behind one for which there was no room others may find some, see answered() */
+static bool
+awaits_refusals(const FloOutlet *outlet)
+{
+	return outlet->trouble == FULL && outlet->unanswered > 0 &&
+		!flo_clock_passed(outlet->heard_at, ACK_TIMEOUT);
+}
+
 /*
- * Something was refused, and what was sent behind it will be: their answers need
- * not be waited for, since none of it can be stored any more unless all before it
- * is.  Look at the stream, and send again.
+ * Something was refused, and what was sent behind it will be: but for want of room, their
+ * answers need not be waited for, since none of it can be stored any more unless all
+ * before it is.  Look at the stream, and send again.
  */
 static void
 see_to_trouble(FloOutlet *outlet)
@@ -710,7 +740,9 @@ turn(FloOutlet *outlet)
 {
 	MemoryContext old = MemoryContextSwitchTo(outlet->scratch);
 
-	if (outlet->trouble != NO_TROUBLE)
+	if (awaits_refusals(outlet))
+		run(outlet, step_wait, SERVE_INTERVAL);
+	else if (outlet->trouble != NO_TROUBLE)
 		see_to_trouble(outlet);
 	run(outlet, step_send, SERVE_INTERVAL);
 	if (awaits_answers(outlet) && outlet->trouble == NO_TROUBLE)
@@ -739,8 +771,6 @@ FloOutlet *
 flo_outlet_open(MemoryContext context, const FloOutletConfig *config)
 {
 	FloOutlet  *outlet = MemoryContextAllocZero(context, sizeof(FloOutlet));
-	FloAccountInfo account = {0};
-	bool		alone;
 
 	outlet->context = context;
 	outlet->scratch = AllocSetContextCreate(context, "pg_flo outlet", ALLOCSET_SMALL_SIZES);
@@ -749,10 +779,7 @@ flo_outlet_open(MemoryContext context, const FloOutletConfig *config)
 	outlet->serve = config->serve;
 	outlet->arg = config->arg;
 	outlet->bus = flo_bus_connect(config->name);
-	if (outlet->stream != NULL)
-		flo_account_info(outlet->bus, &account);
-	alone = flo_stream_counts_refused(outlet->bus, &account, outlet->stream);
-	outlet->window = outlet->window_max = alone ? 1 : WINDOW;
+	outlet->window = outlet->window_max = WINDOW;
 	outlet->served_at = flo_clock();
 	return outlet;
 }

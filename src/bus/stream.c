@@ -475,6 +475,18 @@ flo_stream_purge_below(FloBus *bus, const char *stream, uint64 seq)
 		flo_api_raise(&reply, "purge stream \"%s\"", stream);
 }
 
+void
+flo_stream_remove(FloBus *bus, const char *stream, uint64 seq)
+{
+	char		body[64];
+	FloApiReply reply;
+
+	snprintf(body, sizeof(body), "{\"seq\":" UINT64_FORMAT ",\"no_erase\":true}", seq);
+	reply = flo_api_call(bus, body, "STREAM.MSG.DELETE.%s", stream);
+	if (!reply.ok)
+		flo_api_raise(&reply, "remove message " UINT64_FORMAT " of stream \"%s\"", seq, stream);
+}
+
 /* ---------------------------------------------------------------------------
  * Stored messages
  * ---------------------------------------------------------------------------

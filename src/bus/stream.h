@@ -94,6 +94,9 @@ extern void flo_stream_delete(FloBus *bus, const char *stream); /* absent: no er
 /* Remove all messages with a lower sequence */
 extern void flo_stream_purge_below(FloBus *bus, const char *stream, uint64 seq);
 
+/* Remove one message */
+extern void flo_stream_remove(FloBus *bus, const char *stream, uint64 seq);
+
 typedef struct FloStoredMessage
 {
 	uint64		seq;

@@ -45,6 +45,9 @@
 #include "wire/ddl.h"
 #include "wire/message.h"
 
+/* ms that a chunk which does not link has to go away */
+#define UNLINKED_PAUSE 200
+
 /* --- messages ------------------------------------------------------------ */
 
 /* Nothing that a replicator has written */
@@ -504,7 +507,7 @@ links(const FloWorker *w, const FloChunk *chunk)
 
 /*
  * One that does not link makes us look for the place anew.  If we come to it
- * again it never will.
+ * again it never will; the source may just be removing it, see window.c.
  */
 static void
 note_unlinked(FloWorker *w, const FloChunk *chunk)
@@ -514,6 +517,8 @@ note_unlinked(FloWorker *w, const FloChunk *chunk)
 	if (w->unlinked != chunk->seq)
 	{
 		w->unlinked = chunk->seq;
+		for (FloClock until = flo_clock_in(UNLINKED_PAUSE); !flo_clock_passed(until, 0);)
+			(void) flo_wait(PGINVALID_SOCKET, false, UNLINKED_PAUSE);
 		return;
 	}
 	if (header->from > w->position)

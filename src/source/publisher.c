@@ -583,6 +583,12 @@ flo_publisher_set_squeeze(FloPublisher *pub, bool on)
 }
 
 void
+flo_publisher_set_one_by_one(FloPublisher *pub, bool one_by_one)
+{
+	flo_window_set_one_by_one(pub->window, one_by_one);
+}
+
+void
 flo_publisher_begin_piece(FloPublisher *pub, FloEarly *early)
 {
 	Assert(!pub->in_transaction && pub->piece == NULL && !early->withdrawn);

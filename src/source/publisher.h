@@ -103,6 +103,9 @@ extern void flo_publisher_set_shaper(FloPublisher *publisher, const FloPublisher
 /* May chunks be compressed, as all that read them can expand it?  At any time, at first not. */
 extern void flo_publisher_set_squeeze(FloPublisher *publisher, bool on);
 
+/* May what is behind a refused chunk be stored?  Then one is in flight; at any time. */
+extern void flo_publisher_set_one_by_one(FloPublisher *publisher, bool one_by_one);
+
 /* Take the broker's answers that have arrived; throws as above */
 extern void flo_publisher_pump(FloPublisher *publisher);
 

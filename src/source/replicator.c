@@ -134,7 +134,6 @@ begin_session(Replicator *rep)
 	FloStreamConfig config = flo_replicator_stream_config(rep);
 	FloStreamInfo info = {0};
 	FloStreamEnd end = {0};
-	FloAccountInfo account;
 	bool		there = flo_stream_info(rep->bus, rep->stream, &info);
 	bool		earlier;
 
@@ -172,9 +171,7 @@ begin_session(Replicator *rep)
 	}
 	if (!there)
 		flo_stream_create(rep->bus, &config);
-	flo_account_info(rep->bus, &account);
-	rep->session.one_by_one = flo_stream_counts_refused(rep->bus, &account, rep->stream);
-	rep->account_bytes = Max(account.max_bytes, 0);
+	flo_upkeep_mind_account(rep);
 	rep->recorded_epoch = rep->session.epoch;
 
 	/*
@@ -233,6 +230,7 @@ housekeep(Replicator *rep, bool inside)
 		flo_publisher_set_squeeze(rep->publisher,
 								  rep->spec->options.compression == FLO_CHUNKS_LZ4 &&
 								  flo_retention_all_expand_chunks(rep->retention));
+	flo_upkeep_look_at_account(rep);
 	flo_upkeep_purge(rep);
 	flo_presence_tell(rep);
 	flo_ddl_filter_announce(rep->ddl_filter, rep->bus, rep->bucket);
@@ -782,6 +780,7 @@ open_publisher(Replicator *rep)
 		.anchor = last_record,
 		.full = flo_upkeep_chunk_found_no_room,
 		.end = flo_upkeep_end_of_stream,
+		.remove = flo_upkeep_remove_from_stream,
 		.arg = rep
 	};
 

@@ -65,6 +65,7 @@ typedef struct Replicator
 	FloSession	session;
 	int			npublications;
 	int64		account_bytes;	/* limit of the account; 0 = none known */
+	FloClock	account_looked;
 
 	/* progress */
 	XLogRecPtr	published;		/* position of the newest acknowledged chunk */

@@ -48,8 +48,37 @@
  */
 #define LOOK_INTERVAL 5000
 
+/* ms between two looks at the account's limit */
+#define ACCOUNT_INTERVAL 2000
+
 /* What the broker adds to a message, and more than that */
 #define MESSAGE_OVERHEAD 512
+
+void
+flo_upkeep_mind_account(Replicator *rep)
+{
+	FloAccountInfo account;
+
+	rep->account_looked = flo_clock();
+	flo_account_info(rep->bus, &account);
+	rep->session.one_by_one = flo_stream_counts_refused(rep->bus, &account, rep->stream);
+	rep->account_bytes = Max(account.max_bytes, 0);
+	if (rep->publisher != NULL)
+		flo_publisher_set_one_by_one(rep->publisher, rep->session.one_by_one);
+}
+
+void
+flo_upkeep_look_at_account(Replicator *rep)
+{
+	MemoryContext old;
+
+	if (!flo_clock_passed(rep->account_looked, ACCOUNT_INTERVAL))
+		return;
+	old = MemoryContextSwitchTo(rep->full_context);
+	flo_upkeep_mind_account(rep);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(rep->full_context);
+}
 
 void
 flo_upkeep_purge(Replicator *rep)
@@ -203,6 +232,8 @@ await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr
 		counted = true;
 		again = (make_room_at_broker(rep) || flo_clock_passed(since, pause)) &&
 			!still_full(rep, size);
+		if (again)
+			flo_upkeep_mind_account(rep);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(rep->full_context);
 	}
@@ -240,6 +271,14 @@ flo_upkeep_end_of_stream(void *arg)
 	FloStreamInfo info;
 
 	return flo_stream_info(rep->bus, rep->stream, &info) ? info.last_seq : 0;
+}
+
+void
+flo_upkeep_remove_from_stream(void *arg, uint64 seq)
+{
+	Replicator *rep = arg;
+
+	flo_stream_remove(rep->bus, rep->stream, seq);
 }
 
 /* For whatever else is to be stored */

@@ -7,6 +7,13 @@
 
 #include "source/replicator_state.h"
 
+/*
+ * What the account may keep decides how much is under way.  It may be given a limit at any
+ * time, so it is looked at now and then, too.
+ */
+extern void flo_upkeep_mind_account(Replicator *rep);
+extern void flo_upkeep_look_at_account(Replicator *rep);
+
 /* Remove what no worker needs any more */
 extern void flo_upkeep_purge(Replicator *rep);
 
@@ -23,6 +30,7 @@ extern void flo_upkeep_look(Replicator *rep);
 extern uint64 flo_upkeep_chunk_found_no_room(void *arg, const FloBusAck *refusal, int size,
 											 bool inside, XLogRecPtr upto);
 extern uint64 flo_upkeep_end_of_stream(void *arg);
+extern void flo_upkeep_remove_from_stream(void *arg, uint64 seq);
 extern void flo_upkeep_found_no_room(void *arg, int err_code, const char *words);
 
 #endif

@@ -33,6 +33,7 @@ struct FloWindow
 	char	   *subject;
 	FloPublisherHost host;
 	uint64		first_free;		/* sequence from which on pipelining is safe */
+	bool		one_by_one;		/* it is not */
 	uint64		next_seq;		/* sequence the next chunk will get */
 	uint64		next_ack;		/* sequence the next answer is about */
 	uint64		ahead;			/* so many more than are there the server has
@@ -62,7 +63,8 @@ flo_window_create(FloBus *bus, const char *subject, uint64 last_seq, bool one_by
 	window->subject = pstrdup(subject);
 	window->host = *host;
 	window->next_seq = window->next_ack = last_seq + 1;
-	window->first_free = one_by_one ? PG_UINT64_MAX : last_seq + 1 + FLO_WINDOW;
+	window->first_free = last_seq + 1 + FLO_WINDOW;
+	window->one_by_one = one_by_one;
 	window->tally = tally;
 	window->commits = commits;
 	for (int i = 0; i < FLO_WINDOW; i++)
@@ -79,10 +81,16 @@ flo_window_in_flight(const FloWindow *window)
 	return (int) (window->next_seq - window->next_ack);
 }
 
+void
+flo_window_set_one_by_one(FloWindow *window, bool one_by_one)
+{
+	window->one_by_one = one_by_one;
+}
+
 static int
 window_size(const FloWindow *window)
 {
-	return window->next_ack >= window->first_free ? FLO_WINDOW : 1;
+	return !window->one_by_one && window->next_ack >= window->first_free ? FLO_WINDOW : 1;
 }
 
 bool
@@ -212,44 +220,73 @@ move_window(FloWindow *window, uint64 seq)
 }
 
 /*
- * The oldest chunk in flight was refused since the broker is full.  Once those
- * behind it have been answered too, none of them can still be stored: the oldest
- * is sent until there is room, and when it is in, the others.
+ * What is behind a refused chunk is answered.  If any of it is stored all the same, the stream
+ * has a hole before it, which the next session would take for nothing: it is removed.
  */
 static void
-outwait_full_broker(FloWindow *window, FloBusAck *refusal)
+await_answers_behind(FloWindow *window, uint64 seq)
 {
-	uint64		seq = window->next_ack;
+	uint64		torn = 0;
 	FloBusAck	ack;
 
 	for (uint64 behind = seq + 1; behind < window->next_seq; behind++)
 	{
 		await_answer(window, behind, &ack);
-		if (ack.stored)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROTOCOL_VIOLATION),
-					 errmsg("the broker stored sequence " UINT64_FORMAT " after it had refused the one before", behind)));
+		if (!ack.stored)
+			continue;
+		window->host.remove(window->host.arg, ack.seq);
+		torn = behind;
 	}
-	ack = *refusal;
-	while (!ack.stored)
+	if (torn != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the broker stored sequence " UINT64_FORMAT " after it had refused the one before",
+						torn)));
+}
+
+/* The oldest chunk, which was refused, is sent until there is room */
+static void
+persist(FloWindow *window, FloBusAck *ack)
+{
+	uint64		seq = window->next_ack;
+
+	while (!ack->stored)
 	{
 		FloFlight  *flight = flight_of(window, seq);
 
-		if (flo_bus_is_full(ack.err_code))
+		if (flo_bus_is_full(ack->err_code))
 		{
-			seq = window->host.full(window->host.arg, &ack, flight->chunk.len, flight->inside,
+			seq = window->host.full(window->host.arg, ack, flight->chunk.len, flight->inside,
 									flight->upto) + 1;
 			move_window(window, seq);
 			window->recounted = 0;
 		}
-		else if (!is_counted_otherwise(window, seq, &ack))
-			refused(&ack);
+		else if (!is_counted_otherwise(window, seq, ack))
+			refused(ack);
 		send_flight(window, seq);
-		await_answer(window, seq, &ack);
+		await_answer(window, seq, ack);
 	}
-	for (uint64 behind = seq + 1; behind < window->next_seq; behind++)
+	stored(window, ack);
+}
+
+/*
+ * The oldest chunk in flight was refused since the broker is full.  Once those
+ * behind it have been answered too, none of them can still be stored: the oldest
+ * is sent until there is room, and when it is in, the others.
+ */
+static void
+outwait_full_broker(FloWindow *window, FloBusAck *ack)
+{
+	await_answers_behind(window, window->next_ack);
+	persist(window, ack);
+	while (flo_window_in_flight(window) > 0 && window_size(window) == 1)
+	{
+		send_flight(window, window->next_ack);
+		await_answer(window, window->next_ack, ack);
+		persist(window, ack);
+	}
+	for (uint64 behind = window->next_ack; behind < window->next_seq; behind++)
 		send_flight(window, behind);
-	stored(window, &ack);
 }
 
 void

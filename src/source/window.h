@@ -31,6 +31,9 @@ typedef struct FloPublisherHost
 
 	/* The sequence at which the stream ends now; 0: it is gone */
 	uint64		(*end) (void *arg);
+
+	/* This message must not stay in the stream */
+	void		(*remove) (void *arg, uint64 seq);
 	void	   *arg;
 } FloPublisherHost;
 
@@ -56,6 +59,9 @@ typedef struct FloWindow FloWindow;
 extern FloWindow *flo_window_create(FloBus *bus, const char *subject, uint64 last_seq,
 									bool one_by_one, uint32 limit, const FloPublisherHost *host,
 									FloTally *tally, FloCommits *commits);
+
+/* From now on, or no more; what is in flight is */
+extern void flo_window_set_one_by_one(FloWindow *window, bool one_by_one);
 
 /* How many are not acknowledged, and may another one be sent? */
 extern int	flo_window_in_flight(const FloWindow *window);
