@@ -85,6 +85,38 @@ sub becomes
 	}, $what), $what);
 }
 
+# --- what is forged -------------------------------------------------------------------------
+
+# As it can be without any match, and with one that overlaps itself
+sub long_length { my ($n) = @_; return $n < 15 ? '' : chr(255) x int(($n - 15) / 255) . chr(($n - 15) % 255); }
+sub token { my ($n, $m) = @_; return chr(($n < 15 ? $n : 15) << 4 | ($m < 15 ? $m : 15)); }
+sub literals { my ($in) = @_; return token(length $in, 0) . long_length(length $in) . $in; }
+sub matched
+{
+	my ($unit, $times) = @_;
+	my ($n, $m) = (length $unit, length($unit) * ($times - 1) - 4);
+	return token($n, $m) . long_length($n) . $unit . pack('v', $n) . long_length($m);
+}
+sub plain { my ($in) = @_; return pack('N', length $in) . literals($in); }
+my @forged = (
+	[ 'without a length', sub { '' }, 'are cut off' ],
+	[ 'with half of a length', sub { "\0\0" }, 'are cut off' ],
+	[ 'with nothing behind the length', sub { pack 'N', 100 }, 'are cut off' ],
+	[ 'of no length', sub { pack('N', 0) . literals($_[0]) }, 'claim to be too long' ],
+	[ 'very long', sub { pack('N', 0xFFFFFFFF) . literals($_[0]) }, 'claim to be too long' ],
+	[ 'too long',
+		sub { pack('N', 1024 * 1024 + 1) . matched('x', 1024 * 1024 + 1 - 5) . literals('yyyyy') },
+		'claim to be too long' ],
+	[ 'shorter than it says', sub { pack('N', length($_[0]) + 1) . literals($_[0]) }, 'cannot be expanded' ],
+	[ 'longer than it says', sub { pack('N', length($_[0]) - 1) . literals($_[0]) }, 'cannot be expanded' ],
+	[ 'much longer',
+		sub { pack('N', length $_[0]) . matched('x', 1_000_000) . literals('yyyyyyyyyyyy') }, 'cannot be expanded' ],
+	[ 'cut', sub { substr plain($_[0]), 0, -3 }, 'cannot be expanded' ],
+	[ 'from before its beginning',
+		sub { pack('N', 100) . token(4, 4) . 'abcd' . pack('v', 9) . literals('x' x 88) }, 'cannot be expanded' ],
+	[ 'of noise',
+		sub { pack('N', 60000) . join '', map { chr(($_ * 7919 ^ $_ >> 3) & 255) } 1 .. 3000 }, 'cannot be expanded' ]);
+
 # --- the stream -----------------------------------------------------------------------------
 
 becomes(1, 'chunks travel compressed when all workers read them');
@@ -162,15 +194,32 @@ dst(q{SELECT flo.drop_worker('g', 'events')});
 dst(q{SELECT flo.stop_group('g')});
 wait_state($dest, 'g', 'postgres', 'stopped');
 src("SELECT flo.resync('g', '$_')") for qw(easy hard huge);
-my @copied;
+my (@copied, %kinds);
 ok(await(sub {
 	my $info = eval { $nats->api('STREAM.INFO.pgflo_g_copy') };
 	return 0 if !$info || !$info->{state} || $info->{state}{messages} < 20;
 	# tables come side by side, and one of them does not become smaller
 	@copied = chunks_since(0, 'pgflo_g_copy');
-	return squeezed(@copied) =~ /yes/;
+	$kinds{ $_->{flags} & 0xC } //= $_ for @copied;
+	return squeezed(@copied) =~ /yes/ && keys %kinds == 4;
 }, 'a copy'), 'a copy is at the broker');
 like(squeezed(@copied), qr/yes/, 'chunks of a copy travel compressed');
+
+# among them what is forged; and whole ones and all pieces of a row as another compressor would
+# have made them
+for my $kind (sort keys %kinds)
+{
+	for my $squeeze (\&plain, map({ $_->[1] } @forged), \&plain)
+	{
+		my $chunk = bless {%{ $kinds{$kind} }}, 'FloChunk';
+		my $piece = join('-', (unpack 'N5', $chunk->{records})[ 1 .. 4 ]);
+
+		# the rest of a row is found by its subject: what is last there counts
+		@$chunk{qw(flags records)} = ($chunk->{flags} | 0x2000, $squeeze->($chunk->{records}));
+		$nats->publish($kind & 4 ? "pgflo.g.copy.$piece" : 'pgflo.g.copy.1', $chunk->bytes);
+	}
+}
+my $log_before = -s $dest->logfile;
 dst(q{TRUNCATE easy, hard, huge; SELECT flo.start_group('g')});
 for (qw(easy hard huge))
 {
@@ -178,6 +227,7 @@ for (qw(easy hard huge))
 		"$_ is copied");
 }
 same('a copy');
+unlike(substr(slurp_file($dest->logfile), $log_before), qr/ERROR|PANIC|terminated by signal/, 'nothing objects');
 
 # --- the option -----------------------------------------------------------------------------------
 
@@ -211,40 +261,12 @@ src(q{SELECT flo.stop_group('g')});
 wait_state($source, 'g', 'replicator', 'stopped');
 forge_after($nats, 'g', $dest);
 
-# As it can be without any match, and with one that overlaps itself
-sub long_length { my ($n) = @_; return $n < 15 ? '' : chr(255) x int(($n - 15) / 255) . chr(($n - 15) % 255); }
-sub token { my ($n, $m) = @_; return chr(($n < 15 ? $n : 15) << 4 | ($m < 15 ? $m : 15)); }
-sub literals { my ($in) = @_; return token(length $in, 0) . long_length(length $in) . $in; }
-sub matched
-{
-	my ($unit, $times) = @_;
-	my ($n, $m) = (length $unit, length($unit) * ($times - 1) - 4);
-	return token($n, $m) . long_length($n) . $unit . pack('v', $n) . long_length($m);
-}
-sub plain { my ($in) = @_; return pack('N', length $in) . literals($in); }
 my $n = 1_000_000;
 my $pid = pid_of($dest, 'g', 'postgres');
 
 whole($n, $description . row(++$n, 'literals'), squeeze => \&plain);
 ids_are($n, $n, $n, 'what another compressor has made');
-for my $case (
-	[ 'without a length', sub { '' }, 'are cut off' ],
-	[ 'with half of a length', sub { "\0\0" }, 'are cut off' ],
-	[ 'with nothing behind the length', sub { pack 'N', 100 }, 'are cut off' ],
-	[ 'of no length', sub { pack('N', 0) . literals($_[0]) }, 'claim to be too long' ],
-	[ 'very long', sub { pack('N', 0xFFFFFFFF) . literals($_[0]) }, 'claim to be too long' ],
-	[ 'too long',
-		sub { pack('N', 1024 * 1024 + 1) . matched('x', 1024 * 1024 + 1 - 5) . literals('yyyyy') },
-		'claim to be too long' ],
-	[ 'shorter than it says', sub { pack('N', length($_[0]) + 1) . literals($_[0]) }, 'cannot be expanded' ],
-	[ 'longer than it says', sub { pack('N', length($_[0]) - 1) . literals($_[0]) }, 'cannot be expanded' ],
-	[ 'much longer',
-		sub { pack('N', length $_[0]) . matched('x', 1_000_000) . literals('yyyyyyyyyyyy') }, 'cannot be expanded' ],
-	[ 'cut', sub { substr plain($_[0]), 0, -3 }, 'cannot be expanded' ],
-	[ 'from before its beginning',
-		sub { pack('N', 100) . token(4, 4) . 'abcd' . pack('v', 9) . literals('x' x 88) }, 'cannot be expanded' ],
-	[ 'of noise',
-		sub { pack('N', 60000) . join '', map { chr(($_ * 7919 ^ $_ >> 3) & 255) } 1 .. 3000 }, 'cannot be expanded' ])
+for my $case (@forged)
 {
 	my ($name, $squeeze, $error) = @$case;
 	my $log = -s $dest->logfile;
