@@ -67,6 +67,14 @@ sub unharmed
 	dst('ALTER ROLE alice NOSUPERUSER; TRUNCATE marker');
 }
 
+# Of what is held, if it is still held at that moment
+sub decide
+{
+	my ($what) = @_;
+	$dest->psql('postgres', "SET SESSION AUTHORIZATION alice; SELECT flo.${what}_ddl(id) FROM flo.pending_ddl");
+	return;
+}
+
 # What the worker says of it: it goes on, or fails and says why
 sub settled
 {
@@ -97,7 +105,7 @@ for my $function (qw(hold defer))
 		alice($source, $statements{$what});
 		my $lsn = src('SELECT pg_current_wal_lsn()');
 		settled("$what with $function()", $lsn);
-		alice($dest, q{SELECT flo.release_ddl(id) FROM flo.pending_ddl});
+		decide('release');
 		ok(wait_until($dest, 'postgres', qq{SELECT last_error ~ 'within security-restricted operation'
 			AND strpos(last_error, '$statements{$what}') > 0 FROM flo.status}, 'the error'),
 			"$what with $function() is refused");
@@ -105,12 +113,55 @@ for my $function (qw(hold defer))
 		# it may be held anew
 		ok(await(
 				sub {
-					alice($dest, q{SELECT flo.skip_ddl(id) FROM flo.pending_ddl});
+					decide('skip');
 					return dst("SELECT durable_lsn >= '$lsn' FROM flo.status WHERE member = 'postgres'") eq 't';
 				},
 				'the worker to go on'), 'and passed over');
 	}
 }
+
+# --- code of a role that an administrator's event trigger calls for that role's own commands ------
+
+dst(q{CREATE FUNCTION event() RETURNS event_trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		IF current_user = 'alice' THEN EXECUTE 'SELECT ' || current_setting('flo_test.event'); END IF;
+	END $$;
+	CREATE EVENT TRIGGER event ON ddl_command_end EXECUTE FUNCTION event();
+	ALTER EVENT TRIGGER event ENABLE ALWAYS});
+for my $function (qw(hold defer))
+{
+	dst("ALTER DATABASE postgres SET flo_test.event = 'hers.$function()'");
+	my $pid = pid_of($dest, 'g', 'postgres');
+	dst("SELECT pg_terminate_backend($pid)");
+	wait_other_pid($dest, 'g', 'postgres', $pid);
+	my %statements = (
+		'a function' => "CREATE FUNCTION hers.made_$function() RETURNS int LANGUAGE sql AS 'SELECT 2'",
+		'a function as a role' =>
+		  "CREATE FUNCTION hers.made_as_$function() RETURNS int LANGUAGE sql SET role = alice AS 'SELECT 2'",
+		'an altered function' => "ALTER FUNCTION hers.$function() COST 7",
+		'an index' => "CREATE INDEX CONCURRENTLY made_$function ON hers.altered (id)");
+	for my $what (sort keys %statements)
+	{
+		alice($source, $statements{$what});
+		my $lsn = src('SELECT pg_current_wal_lsn()');
+		settled("$what with $function()", $lsn);
+		decide('release');
+		ok(wait_until($dest, 'postgres', "SELECT coalesce(durable_lsn >= '$lsn', false) OR last_error IS NOT NULL
+			FROM flo.status WHERE member = 'postgres'", $what), "$what with $function() was tried");
+		# the last one's trigger has no snapshot to run SQL with
+		like(dst('SELECT last_error FROM flo.status'),
+			qr/leaves a deferred trigger or a cursor|security-restricted|without an outer snapshot/,
+			"$what with $function() is refused");
+		unharmed("$what with $function() in an event trigger");
+		ok(await(
+				sub {
+					decide('skip');
+					return dst("SELECT durable_lsn >= '$lsn' FROM flo.status WHERE member = 'postgres'") eq 't';
+				},
+				'the worker to go on'), 'and the worker goes on');
+	}
+}
+dst('DROP EVENT TRIGGER event');
 
 # --- rules ---------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/index.h"
@@ -30,8 +31,10 @@
 #include "catalog/pg_rewrite.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "conf/choice.h"
 #include "conf/fence.h"
+#include "conf/sql.h"
 #include "conf/tables.h"
 #include "core/as_role.h"
 #include "dest/ddl_known.h"
@@ -39,6 +42,7 @@
 #include "dest/ddl_reach.h"
 #include "dest/ddl_refers.h"
 #include "dest/ddl_targets.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/dest.h"
@@ -435,9 +439,57 @@ allow_role_of_function(Node *statement)
 		flo_as_role_allow_naming();
 }
 
+/* Does the statement run with somebody's rights, and so that code of his could put something off? */
+static bool
+may_put_off(void)
+{
+	return !InSecurityRestrictedOperation() && !superuser();
+}
+
+/* Tables with triggers of users' that wait for the commit */
+static List *
+put_off(void)
+{
+	FloSqlSession sql;
+	List	   *tables = NIL;
+	uint64		rows;
+
+	flo_sql_begin(&sql);
+	rows = flo_sql_run(SPI_OK_SELECT, "SELECT DISTINCT tgrelid FROM pg_trigger WHERE tgdeferrable AND tgfoid >= $1::oid",
+					   1, psprintf("%u", FirstNormalObjectId));
+	for (uint64 i = 0; i < rows; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(sql.caller);
+
+		if (AfterTriggerPendingOnRel(flo_sql_oid(i, 1)))
+			tables = lappend_oid(tables, flo_sql_oid(i, 1));
+		MemoryContextSwitchTo(old);
+	}
+	flo_sql_end(&sql);
+	return tables;
+}
+
+/*
+ * Some statements cannot run as a security-restricted operation, and call nobody's code but
+ * event triggers, which may call anybody's.  What that leaves would run at the commit, as
+ * this process.
+ */
+static void
+refuse_put_off(List *before)
+{
+	if (list_difference_oid(put_off(), before) != NIL ||
+		flo_sql_do(SPI_OK_SELECT, "SELECT FROM pg_cursors WHERE is_holdable", 0) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("code that an event trigger calls leaves a deferred trigger or a cursor WITH HOLD"),
+				 errdetail("It would run at the commit with the rights of another role.")));
+}
+
 void
 flo_ddl_run(RawStmt *statement, const char *text, ProcessUtilityContext context)
 {
+	bool		watched = may_put_off();
+	List	   *before = watched ? put_off() : NIL;
 	List	   *queries = pg_analyze_and_rewrite_fixedparams(statement, text, NULL, 0, NULL);
 	List	   *plans = pg_plan_queries(queries, text, CURSOR_OPT_PARALLEL_OK, NULL);
 	ListCell   *cell;
@@ -458,6 +510,8 @@ flo_ddl_run(RawStmt *statement, const char *text, ProcessUtilityContext context)
 			CommandCounterIncrement();
 	}
 	PortalContext = NULL;
+	if (watched)
+		refuse_put_off(before);
 }
 
 /* Sequences of the tables that it changes: they are the group's also when it lets go of them */
