@@ -439,7 +439,7 @@ allow_role_of_function(Node *statement)
 		flo_as_role_allow_naming();
 }
 
-/* Does the statement run with somebody's rights, and so that code of his could put something off? */
+/* Could code of whose rights the statement has put something off? */
 static bool
 may_put_off(void)
 {
