@@ -8,6 +8,7 @@ use FindBin;
 use lib $FindBin::Bin;
 use FloHook;
 use FloTest;
+use FloTest::Child;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -192,6 +193,31 @@ start_member($dest, 'g', 'postgres');
 stops_ok('start again');
 stop_by('drop_worker', $dest, $worker, q{SELECT flo.drop_worker('g', 'postgres')});
 stop_by('drop_group', $source, $replicator, q{SELECT flo.drop_group('g')});
+
+# who holds the slot when it is to be dropped, as a process does that is about to end, is waited for
+$source->safe_psql('postgres', q{SELECT flo.create_replicator('held'); SELECT flo.start_group('held')});
+wait_state($source, 'held', 'replicator', 'streaming');
+$source->safe_psql('postgres', q{SELECT flo.stop_group('held')});
+wait_state($source, 'held', 'replicator', 'stopped');
+my $slot = $source->safe_psql('postgres', q{SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ 'held'});
+my $held = sub {
+	return $source->safe_psql('postgres',
+		"SELECT count(active_pid) FROM pg_replication_slots WHERE slot_name = '$slot'"); };
+my $holder = in_child(sub {
+	exec 'pg_recvlogical', '-d', $source->connstr('postgres'), '--slot', $slot, '--start', '-f', '/dev/null',
+	  '--no-loop',
+	  '-o', 'proto_version=1', '-o', 'publication_names=pgflo_held'; });
+await(sub { $held->() == 1 }, 'the slot to be held') or die;
+my $dropper = $source->background_psql('postgres');
+$dropper->query_until(qr/begun/, "\\echo begun\nSELECT flo.drop_group('held');\n");
+wait_until($source, 'postgres', q{SELECT count(*) > 0 FROM pg_stat_activity WHERE query ~ '^SELECT flo.drop_group'
+	AND wait_event_type = 'Extension' AND clock_timestamp() - query_start > interval '0.2 s'},
+	'the drop to wait') or die;
+is($held->(), 1, 'a drop waits for who holds the slot');
+end_child($holder);
+ok(wait_until($source, 'postgres', "SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name = '$slot'",
+	'the slot to go'), '... and goes on');
+$dropper->quit;
 
 # a database of its own; DROP DATABASE ends its members
 $_->safe_psql('postgres', 'CREATE DATABASE d') for $source, $dest;

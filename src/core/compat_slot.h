@@ -34,6 +34,17 @@ typedef RepOriginId ReplOriginId;
 #define InvalidReplOriginId InvalidRepOriginId
 #endif
 
+/* Has a process acquired it?  With its lock held. */
+static inline bool
+flo_compat_slot_is_held(const ReplicationSlot *slot)
+{
+#if PG_VERSION_NUM >= 190000
+	return slot->active_proc != INVALID_PROC_NUMBER;
+#else
+	return slot->active_pid != 0;
+#endif
+}
+
 /* From whom, and from where there, what this transaction writes has come */
 static inline void
 flo_compat_xact_origin_set(ReplOriginId origin, XLogRecPtr lsn, TimestampTz at)

@@ -6,7 +6,9 @@
 
 #include "access/xact.h"
 #include "access/xlogutils.h"
+#include "core/clock.h"
 #include "core/compat_slot.h"
+#include "core/loop.h"
 #include "miscadmin.h"
 #include "replication/logical.h"
 #include "replication/slot.h"
@@ -16,6 +18,10 @@
 #include "storage/spin.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+
+/* ms that a slot may be held when it is to be dropped, and between two looks */
+#define RELEASE_PATIENCE 5000
+#define RELEASE_PAUSE 10
 
 /* Nothing is decoded while a slot is made */
 static void
@@ -120,9 +126,31 @@ flo_slot_info(const char *slot, FloSlotInfo *info)
 	SpinLockRelease(&found->mutex);
 }
 
+static bool
+is_held(const char *slot)
+{
+	ReplicationSlot *found = SearchNamedReplicationSlot(slot, true);
+	bool		held = false;
+
+	if (found == NULL)
+		return false;
+	SpinLockAcquire(&found->mutex);
+	held = flo_compat_slot_is_held(found);
+	SpinLockRelease(&found->mutex);
+	return held;
+}
+
+/* Who is known to have ended may let go of it a moment later */
 void
 flo_slot_drop(const char *slot)
 {
+	FloClock	deadline = flo_clock_in(RELEASE_PATIENCE);
+
+	while (is_held(slot) && flo_clock() < deadline)
+	{
+		flo_wait_means(FLO_WAIT_MEMBER);
+		(void) flo_wait(PGINVALID_SOCKET, false, RELEASE_PAUSE);
+	}
 	if (SearchNamedReplicationSlot(slot, true) != NULL)
 		ReplicationSlotDrop(slot, true);
 }
