@@ -48,6 +48,7 @@ my %scripts = (
 	change => qq{\\set i random(1, $rows)
 		UPDATE t SET w = w + 1 WHERE id = :i;
 	},
+	# sleeps: so that rows are locked when the worker comes
 	lock => qq{\\set i random(1, $rows)
 		BEGIN;
 		SELECT id FROM t WHERE id = :i FOR NO KEY UPDATE;
@@ -132,11 +133,12 @@ for my $index (split /\n/, dst(q{SELECT indexrelid::regclass FROM pg_index JOIN 
 	is($error, '', "$index is whole");
 }
 is(dst("SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off;
-	SELECT (SELECT count(*) FROM (SELECT FROM t GROUP BY id HAVING count(*) > 1) x), (SELECT count(*) FROM (SELECT FROM t
+	SELECT (SELECT count(*) FROM (SELECT FROM t GROUP BY id HAVING count(*) > 1) x),
+		(SELECT count(*) FROM (SELECT FROM t
 	GROUP BY u HAVING count(*) > 1) x), (SELECT count(*) FROM (SELECT FROM t GROUP BY n HAVING count(*) > 1) x),
 	(SELECT count(*) FROM (SELECT FROM t GROUP BY h HAVING count(*) > 1) x)"), '0|0|0|0', 'no key is there twice');
 is(dst('SELECT sum(w) > 0 FROM t'), 't', 'rows were changed here, too');
-note('fallbacks: ', status_of($dest, 'g', 'postgres', 'fallbacks'), ' restarts: ', status_of($dest, 'g', 'postgres', 'restarts'));
+note("$_: ", status_of($dest, 'g', 'postgres', $_)) for qw(fallbacks restarts);
 
 $_->stop for $source, $dest;
 $nats->stop;

@@ -185,7 +185,8 @@ sub restart_again_and_again
 		await_streaming("$name, restart $n");
 	}
 	is($in_backlog, $restarts, "$name: $restarts restarts in a backlog");
-	cmp_ok(stream_state()->{first_seq}, '>=', $first + 3 * $restarts, "$name: purging was in force");
+	# a broker that was killed may have what was purged a moment before
+	cmp_ok($place, '>=', $first + 3 * $restarts, "$name: purging was in force");
 }
 
 sub compare

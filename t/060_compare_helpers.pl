@@ -131,9 +131,14 @@ like(over($id), qr/^public.big (void|equal 45000 45000 0 0 0)/, 'one that was en
 is(over(begin()), "public.big equal 45000 45000 0 0 0\npublic.parts equal 10000 10000 0 0 0\n"
 	  . 'public.small equal 1 1 0 0 0', 'another comparison goes well');
 
-# Who may not log in
-dst('ALTER ROLE CURRENT_USER NOLOGIN');
-$id = begin();
-like(over($id), qr/^public.big equal 45000 45000 0 0 0\n/, 'the superuser need not be able to log in')
-  or diag(src("SELECT * FROM flo.comparisons WHERE id = $id"));
+# Who may not log in; before 16.5 no process of any parallel query starts for such a role
+SKIP:
+{
+	my $version = dst('SHOW server_version_num');
+	skip 'parallel workers of this server need a role that may log in', 1 if $version >= 160000 && $version < 160005;
+	dst('ALTER ROLE CURRENT_USER NOLOGIN');
+	$id = begin();
+	like(over($id), qr/^public.big equal 45000 45000 0 0 0\n/, 'the superuser need not be able to log in')
+	  or diag(src("SELECT * FROM flo.comparisons WHERE id = $id"));
+}
 done_testing();

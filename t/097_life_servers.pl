@@ -184,6 +184,8 @@ $dest = $gone;
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $source->backup('for_standby');
 $standby->init_from_backup($source, 'for_standby', has_streaming => 1);
+# what pg_rewind takes along is to be there when the other one comes
+$standby->append_conf('postgresql.conf', "wal_keep_size = 512MB\n");
 $standby->start;
 $source->wait_for_catchup($standby);
 $standby->promote;
