@@ -48,6 +48,28 @@ flo_copies_phase(const char *group, const char *member, const char *phase)
 			   4, group, member, phase, rows ? "t" : "f");
 }
 
+uint64
+flo_copies_planned_bytes(const char *group, const char *member, uint32 relation, bool *alone)
+{
+	static SPIPlanPtr look;
+	FloSqlSession sql;
+	uint64		bytes = 0;
+
+	*alone = false;
+	flo_sql_begin(&sql);
+	if (flo_sql_run_kept(&look, SPI_OK_SELECT, "SELECT coalesce(bytes, 0), NOT EXISTS (SELECT FROM pg_catalog.pg_attribute"
+						 " WHERE attrelid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', schema_name, table_name))"
+						 " AND atttypid >= 16384 AND NOT attisdropped) FROM flo.planned_tables" OF_MEMBER
+						 " AND relation = $3::oid", 3, group, member,
+						 psprintf("%u", relation)) == 1)
+	{
+		bytes = strtou64(flo_sql_text(&sql, 0, 1), NULL, 10);
+		*alone = flo_sql_true(0, 2);
+	}
+	flo_sql_end(&sql);
+	return bytes;
+}
+
 void
 flo_copies_plan(const char *group, const char *member, uint32 attempt, const List *tables)
 {

@@ -43,6 +43,13 @@ extern void flo_copies_phase(const char *group, const char *member, const char *
 extern void flo_copies_plan(const char *group, const char *member, uint32 attempt,
 							const List *tables);
 
+/*
+ * Bytes of such a table, as it was planned; 0 = nothing is known of it.  *alone: the
+ * table of that name here has columns of types that the server came with only.
+ */
+extern uint64 flo_copies_planned_bytes(const char *group, const char *member, uint32 relation,
+									   bool *alone);
+
 /* How many of the foreign keys that are here already have been checked */
 extern void flo_copies_keys(const char *group, const char *member, int checked, int all);
 

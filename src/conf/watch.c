@@ -60,6 +60,12 @@ flo_watch_changed(void)
 }
 
 bool
+flo_watch_pending(void)
+{
+	return changed;
+}
+
+bool
 flo_watch_cutovers_changed(void)
 {
 	bool		result = cutovers_changed;

@@ -14,6 +14,9 @@ extern void flo_watch_init(void);
  */
 extern bool flo_watch_changed(void);
 
+/* Is it known that one has, of which flo_watch_changed() will tell?  Takes in nothing. */
+extern bool flo_watch_pending(void);
+
 /* The same of flo.cutovers, true at the first call; takes in nothing by itself */
 extern bool flo_watch_cutovers_changed(void);
 

@@ -9,6 +9,7 @@
 
 #include "access/genam.h"
 #include "access/tableam.h"
+#include "catalog/index.h"
 #include "catalog/pg_constraint.h"
 #include "commands/tablecmds.h"
 #include "core/compat.h"
@@ -41,6 +42,19 @@ flo_compat_enforced_alike(Form_pg_constraint form, const Constraint *constraint)
 	return form->conenforced == constraint->is_enforced;
 #else
 	return true;
+#endif
+}
+
+/* Make all indexes of a table anew, which is locked, in this transaction */
+static inline void
+flo_compat_reindex(Oid relation)
+{
+	ReindexParams params = {0};
+
+#if PG_VERSION_NUM >= 170000
+	(void) reindex_relation(NULL, relation, REINDEX_REL_CHECK_CONSTRAINTS, &params);
+#else
+	(void) reindex_relation(relation, REINDEX_REL_CHECK_CONSTRAINTS, &params);
 #endif
 }
 

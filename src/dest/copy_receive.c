@@ -153,6 +153,7 @@ end_loaders(Receiver *r)
 		r->loaders[i] = NULL;
 	}
 	r->running = 0;
+	flo_dest_copy_close();
 }
 
 /* --- what is published, and what is in ----------------------------------- */

@@ -203,6 +203,12 @@ flo_worker_rules_source_column(FloWorkerRules *rules, const char *schema, const 
 }
 
 bool
+flo_worker_rules_are_none(const FloWorkerRules *rules)
+{
+	return flo_shape_is_empty(rules->shape);
+}
+
+bool
 flo_worker_rules_is_strict(const FloWorkerRules *rules)
 {
 	return rules->strict;

@@ -64,6 +64,9 @@ extern int	flo_worker_rules_known_to(const FloWorkerRules *rules, const char *sc
 extern const char *flo_worker_rules_source_column(FloWorkerRules *rules, const char *schema,
 												  const char *table, const char *column);
 
+/* Are there no rules and no routes? */
+extern bool flo_worker_rules_are_none(const FloWorkerRules *rules);
+
 /* Must every column be decided about? */
 extern bool flo_worker_rules_is_strict(const FloWorkerRules *rules);
 

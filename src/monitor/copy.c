@@ -9,9 +9,11 @@
 #include "postgres.h"
 
 #include "core/clock.h"
+#include "core/compat_process.h"
 #include "core/loop.h"
 #include "monitor/copy.h"
 #include "monitor/shmem.h"
+#include "utils/memutils.h"
 
 static FloSourceCopy *
 source_of(int slot)
@@ -23,6 +25,12 @@ static FloDestCopy *
 dest_of(int slot)
 {
 	return &flo_shared->entries[slot].copy.dest;
+}
+
+static FloOwners *
+owners_of(int slot)
+{
+	return &flo_shared->entries[slot].owners;
 }
 
 static FloTurns *
@@ -112,11 +120,25 @@ flo_source_copy_set_full(int slot, const char *words)
 
 /* --- the destination's side ---------------------------------------------- */
 
+/* Chunks that loaders hand over take no more */
+#define AREA_LIMIT (16 * 1024 * 1024)
+
+static dsa_area *area;			/* of these, for the worker and each loader */
+
 void
 flo_dest_copy_begin(const pg_uuid_t *generation, bool exact, bool backfill)
 {
 	FloDestCopy *copy = dest_of(flo_me->slot);
+	FloOwners  *owners = owners_of(flo_me->slot);
+	MemoryContext old;
 
+	/* one that ended in an error has left it */
+	flo_dest_copy_close();
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	area = dsa_create(LWTRANCHE_PARALLEL_QUERY_DSA);
+	MemoryContextSwitchTo(old);
+	dsa_pin_mapping(area);
+	dsa_set_size_limit(area, AREA_LIMIT);
 	flo_lock_exclusive();
 	memset(copy, 0, sizeof(*copy));
 	copy->runs = true;
@@ -127,6 +149,8 @@ flo_dest_copy_begin(const pg_uuid_t *generation, bool exact, bool backfill)
 	for (int i = 0; i < FLO_MAX_LOADERS; i++)
 		copy->low[i] = PG_UINT64_MAX;
 	memset(turns_of(flo_me->slot), 0, sizeof(FloTurns));
+	memset(owners, 0, sizeof(*owners));
+	owners->area = dsa_get_handle(area);
 	flo_unlock();
 }
 
@@ -136,6 +160,14 @@ flo_dest_copy_end(void)
 	flo_lock_exclusive();
 	dest_of(flo_me->slot)->runs = false;
 	flo_unlock();
+}
+
+void
+flo_dest_copy_close(void)
+{
+	if (area != NULL)
+		dsa_detach(area);
+	area = NULL;
 }
 
 void
@@ -163,12 +195,18 @@ uint64
 flo_dest_copy_floor(void)
 {
 	const FloDestCopy *copy = dest_of(flo_me->slot);
+	FloOwners  *owners = owners_of(flo_me->slot);
 	uint64		floor;
 
 	flo_lock_shared();
 	floor = copy->runs ? copy->seen : 0;
 	for (int i = 0; i < FLO_MAX_LOADERS; i++)
+	{
 		floor = Min(floor, copy->low[i] - 1);
+		for (int j = 0; j < FLO_HANDED; j++)
+			if (owners->at[i].handed[j].sequence != 0)
+				floor = Min(floor, owners->at[i].handed[j].sequence - 1);
+	}
 	flo_unlock();
 	return floor;
 }
@@ -199,14 +237,17 @@ flo_dest_copy_await(uint64 chunks)
 }
 
 void
-flo_dest_copy_count(int slot, uint32 incarnation)
+flo_dest_copy_count(int slot, uint32 incarnation, uint64 chunks)
 {
 	FloDestCopy *copy = dest_of(slot);
 	bool		enough = false;
 
 	flo_lock_exclusive();
 	if (flo_shared->entries[slot].incarnation == incarnation)
-		enough = ++copy->loaded >= copy->awaited;
+	{
+		copy->loaded += chunks;
+		enough = copy->loaded >= copy->awaited;
+	}
 	flo_unlock();
 	if (enough)
 		flo_entry_wake(slot);
@@ -299,4 +340,282 @@ flo_dest_copy_await_turn(int slot, int number, long ms)
 		(void) ConditionVariableTimedSleep(&flo_shared->entries[slot].turn, ms,
 										   flo_wait_event(FLO_WAIT_APPLY));
 	ConditionVariableCancelSleep();
+}
+
+/* --- tables of one loader ------------------------------------------------ */
+
+/* What is there now is not for a ghost, nor its area.  Under the lock. */
+static FloOwners *
+living(int slot, uint32 incarnation)
+{
+	return flo_shared->entries[slot].incarnation == incarnation ? owners_of(slot) : NULL;
+}
+
+void
+flo_dest_copy_join(int slot, uint32 incarnation, int number)
+{
+	FloOwners  *owners;
+	MemoryContext old;
+	dsa_handle	handle;
+	bool		runs;
+
+	flo_lock_shared();
+	runs = living(slot, incarnation) != NULL && dest_of(slot)->runs;
+	handle = owners_of(slot)->area;
+	flo_unlock();
+	if (!runs)
+		return;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	area = dsa_attach(handle);
+	MemoryContextSwitchTo(old);
+	dsa_pin_mapping(area);
+	flo_lock_exclusive();
+	owners = living(slot, incarnation);
+	if (owners != NULL)
+		owners->at[number].procno = flo_compat_my_procno() + 1;
+	flo_unlock();
+}
+
+/* How many tables it has; *place: of this one among them, or else a free one, -1 = none */
+static int
+count_tables(const FloOwners *owners, int number, uint32 relation, int *place, bool *has)
+{
+	int			count = 0;
+
+	*place = -1;
+	*has = false;
+	for (int i = 0; i < FLO_OWN_TABLES && !*has; i++)
+	{
+		uint32		table = owners->at[number].tables[i];
+
+		count += table != 0;
+		*has = table == relation && table != 0;
+		if (*has || (table == 0 && *place < 0))
+			*place = i;
+	}
+	return count;
+}
+
+/* The one that has it, or else that is to have it; -1 = all have enough */
+static int
+find_owner(const FloOwners *owners, int number, uint32 relation, int *place, bool *owned)
+{
+	int			best = -1;
+	int			fewest = FLO_OWN_TABLES;
+
+	*owned = false;
+	for (int i = 0; i < FLO_MAX_LOADERS && !*owned; i++)
+	{
+		int			at;
+		int			count = count_tables(owners, i, relation, &at, owned);
+
+		if (owners->at[i].procno == 0 || at < 0)
+			continue;
+		if (*owned || count < fewest || (count == fewest && i == number))
+		{
+			best = i;
+			fewest = count;
+			*place = at;
+		}
+	}
+	return best;
+}
+
+static bool
+hand_over(FloOwners *owners, int owner, const FloHanded *chunk)
+{
+	for (int i = 0; i < FLO_HANDED && DsaPointerIsValid(chunk->data); i++)
+	{
+		if (owners->at[owner].handed[i].sequence != 0)
+			continue;
+		owners->at[owner].handed[i] = *chunk;
+		return true;
+	}
+	return false;
+}
+
+/* Whose is it?  With "chunk", if it is another's, that is handed over. */
+static FloOwned
+own(int slot, uint32 incarnation, int number, uint32 relation, bool take, const FloHanded *chunk)
+{
+	FloOwners  *owners;
+	FloOwned	result = FLO_OWNED_FULL;
+	int			place = 0;
+	bool		owned = false;
+	int			owner = -1;
+	int			procno = 0;
+
+	flo_lock_exclusive();
+	owners = living(slot, incarnation);
+	if (owners != NULL)
+		owner = find_owner(owners, number, relation, &place, &owned);
+	if (owner < 0 || (!owned && !take))
+		result = FLO_OWNED_NOT;
+	else if (owner == number)
+		result = FLO_OWNED_HERE;
+	else if (chunk != NULL && hand_over(owners, owner, chunk))
+	{
+		result = FLO_OWNED_HANDED;
+		procno = owners->at[owner].procno;
+	}
+	if (result == FLO_OWNED_HERE || result == FLO_OWNED_HANDED)
+		owners->at[owner].tables[place] = relation;
+	flo_unlock();
+	flo_procno_wake(procno - 1);
+	return result;
+}
+
+static FloHanded
+copy_chunk(uint64 sequence, const char *data, uint32 len)
+{
+	FloHanded	chunk = {.sequence = sequence,.len = len};
+
+	chunk.data = dsa_allocate_extended(area, (Size) len + 1, DSA_ALLOC_NO_OOM);
+	if (DsaPointerIsValid(chunk.data))
+		memcpy(dsa_get_address(area, chunk.data), data, len);
+	return chunk;
+}
+
+static void
+drop_chunk(const FloHanded *chunk)
+{
+	if (DsaPointerIsValid(chunk->data))
+		dsa_free(area, chunk->data);
+}
+
+FloOwned
+flo_dest_copy_own(int slot, uint32 incarnation, int number, uint32 relation, bool take,
+				  uint64 sequence, const char *data, uint32 len)
+{
+	FloOwned	owned = own(slot, incarnation, number, relation, take, NULL);
+	FloHanded	chunk;
+
+	if (owned != FLO_OWNED_FULL || flo_dest_copy_is_full(slot, relation))
+		return owned;
+	chunk = copy_chunk(sequence, data, len);
+	owned = own(slot, incarnation, number, relation, take, &chunk);
+	if (owned != FLO_OWNED_HANDED)
+		drop_chunk(&chunk);
+	return owned;
+}
+
+/* Hands it to one that has none, if there is one */
+static FloOwned
+give(int slot, uint32 incarnation, const FloHanded *chunk)
+{
+	FloOwned	result = FLO_OWNED_NOT;
+	FloOwners  *owners;
+	int			procno = 0;
+
+	flo_lock_exclusive();
+	owners = living(slot, incarnation);
+	for (int i = 0; owners != NULL && i < FLO_MAX_LOADERS && procno == 0; i++)
+	{
+		int			place;
+		bool		has;
+
+		if (owners->at[i].procno == 0 || count_tables(owners, i, 0, &place, &has) > 0)
+			continue;
+		result = FLO_OWNED_FULL;
+		if (chunk != NULL && hand_over(owners, i, chunk))
+			procno = owners->at[i].procno;
+	}
+	flo_unlock();
+	flo_procno_wake(procno - 1);
+	return procno != 0 ? FLO_OWNED_HANDED : result;
+}
+
+FloOwned
+flo_dest_copy_give(int slot, uint32 incarnation, uint64 sequence, const char *data, uint32 len)
+{
+	FloOwned	given = give(slot, incarnation, NULL);
+	FloHanded	chunk;
+
+	if (given == FLO_OWNED_NOT)
+		return given;
+	chunk = copy_chunk(sequence, data, len);
+	given = give(slot, incarnation, &chunk);
+	if (given != FLO_OWNED_HANDED)
+		drop_chunk(&chunk);
+	return given;
+}
+
+/* Of one that is nobody's it is not known */
+bool
+flo_dest_copy_is_full(int slot, uint32 relation)
+{
+	FloOwners  *owners = owners_of(slot);
+	bool		full = false;
+
+	flo_lock_shared();
+	for (int i = 0; i < FLO_MAX_LOADERS && !full; i++)
+	{
+		int			place;
+
+		(void) count_tables(owners, i, relation, &place, &full);
+		for (int j = 0; j < FLO_HANDED && full; j++)
+			full = owners->at[i].handed[j].sequence != 0;
+	}
+	flo_unlock();
+	return full;
+}
+
+void
+flo_dest_copy_disown(int slot, uint32 incarnation, int number, uint32 relation)
+{
+	FloOwners  *owners;
+
+	flo_lock_exclusive();
+	owners = living(slot, incarnation);
+	for (int i = 0; owners != NULL && i < FLO_OWN_TABLES; i++)
+		if (owners->at[number].tables[i] == relation)
+			owners->at[number].tables[i] = 0;
+	flo_unlock();
+}
+
+bool
+flo_dest_copy_handed(int slot, uint32 incarnation, int number, uint64 *sequence, char **data,
+					 int *len)
+{
+	FloOwners  *owners;
+	FloHanded	first = {.sequence = PG_UINT64_MAX};
+
+	flo_lock_shared();
+	owners = living(slot, incarnation);
+	for (int i = 0; owners != NULL && i < FLO_HANDED; i++)
+	{
+		const FloHanded *handed = &owners->at[number].handed[i];
+
+		if (handed->sequence > *sequence && handed->sequence < first.sequence)
+			first = *handed;
+	}
+	flo_unlock();
+	if (first.sequence == PG_UINT64_MAX)
+		return false;
+	*sequence = first.sequence;
+	*data = dsa_get_address(area, first.data);
+	*len = (int) first.len;
+	return true;
+}
+
+void
+flo_dest_copy_took(int slot, uint32 incarnation, int number, uint64 sequence)
+{
+	FloOwners  *owners;
+	dsa_pointer data = InvalidDsaPointer;
+
+	flo_lock_exclusive();
+	owners = living(slot, incarnation);
+	for (int i = 0; owners != NULL && i < FLO_HANDED; i++)
+	{
+		FloHanded  *handed = &owners->at[number].handed[i];
+
+		if (handed->sequence != sequence)
+			continue;
+		data = handed->data;
+		handed->sequence = 0;
+	}
+	flo_unlock();
+	if (DsaPointerIsValid(data))
+		dsa_free(area, data);
 }

@@ -7,6 +7,7 @@
 #define FLO_MONITOR_COPY_H
 
 #include "access/xlogdefs.h"
+#include "utils/dsa.h"
 #include "utils/uuid.h"
 
 typedef enum FloCopyPhase
@@ -113,9 +114,44 @@ typedef struct FloTurns
 	}			at[FLO_MAX_LOADERS];
 } FloTurns;
 
+/*
+ * Tables that a loader has to itself until it has filled them, and chunks of these that
+ * others were handed
+ */
+#define FLO_OWN_TABLES 8
+#define FLO_HANDED 4
+typedef struct FloHanded
+{
+	uint64		sequence;		/* of the copy stream; 0 = none */
+	dsa_pointer data;			/* the message, and one byte more */
+	uint32		len;
+} FloHanded;
+
+typedef struct FloOwners
+{
+	dsa_handle	area;			/* of these chunks */
+	struct
+	{
+		int			procno;		/* + 1; 0 = it is not at work */
+		uint32		tables[FLO_OWN_TABLES]; /* of the source; 0 = none */
+		FloHanded	handed[FLO_HANDED];
+	}			at[FLO_MAX_LOADERS];
+} FloOwners;
+
+typedef enum FloOwned
+{
+	FLO_OWNED_NOT,				/* by nobody */
+	FLO_OWNED_HERE,				/* by the loader that asks */
+	FLO_OWNED_HANDED,			/* by another one, which has the chunk now */
+	FLO_OWNED_FULL				/* by another one, which has no room for it */
+} FloOwned;
+
 /* For the worker: loaders may begin; they are to end */
 extern void flo_dest_copy_begin(const pg_uuid_t *generation, bool exact, bool backfill);
 extern void flo_dest_copy_end(void);
+
+/* None of them is at work any more */
+extern void flo_dest_copy_close(void);
 
 /*
  * A later snapshot was begun at the source; rows of one may be loaded, and
@@ -137,8 +173,8 @@ extern uint64 flo_dest_copy_later(void);
 extern uint64 flo_dest_copy_loaded(void);
 extern bool flo_dest_copy_await(uint64 chunks);
 
-/* For a loader: it has loaded one */
-extern void flo_dest_copy_count(int slot, uint32 incarnation);
+/* For a loader: it has loaded so many */
+extern void flo_dest_copy_count(int slot, uint32 incarnation, uint64 chunks);
 
 /* For loaders, of the member in the entry: where the copy is */
 extern FloDestCopy flo_dest_copy_get(int slot);
@@ -157,6 +193,30 @@ extern void flo_dest_copy_show(int slot, uint32 incarnation, int number, uint64 
 extern void flo_dest_copy_queue(int slot, int number, uint32 relation, uint64 sequence);
 extern void flo_dest_copy_leave(int slot, int number);
 extern void flo_dest_copy_await_turn(int slot, int number, long ms);
+
+/* For loader "number": it is at work, and may be handed chunks */
+extern void flo_dest_copy_join(int slot, uint32 incarnation, int number);
+
+/*
+ * Whose is a table of which it has a chunk in hand?  With "take", one that is nobody's is
+ * given to the loader with the fewest, and has the chunk; so has, in any case, who owns it.
+ */
+extern FloOwned flo_dest_copy_own(int slot, uint32 incarnation, int number, uint32 relation,
+								  bool take, uint64 sequence, const char *data, uint32 len);
+
+/* Hand a chunk to any loader that has no tables of its own; FLO_OWNED_NOT: there is none */
+extern FloOwned flo_dest_copy_give(int slot, uint32 incarnation, uint64 sequence,
+								   const char *data, uint32 len);
+extern bool flo_dest_copy_is_full(int slot, uint32 relation);
+extern void flo_dest_copy_disown(int slot, uint32 incarnation, int number, uint32 relation);
+
+/*
+ * The first chunk that it was handed and that comes after *sequence, with a byte to write
+ * to behind it; false = none.  It stays until it is loaded.
+ */
+extern bool flo_dest_copy_handed(int slot, uint32 incarnation, int number, uint64 *sequence,
+								 char **data, int *len);
+extern void flo_dest_copy_took(int slot, uint32 incarnation, int number, uint64 sequence);
 
 /* Rows of that attempt, from that sequence on, wait */
 extern void flo_dest_copy_hold(int slot, uint32 attempt, uint64 sequence);

@@ -209,8 +209,8 @@ flo_entry_put_text(char *to, Size size, const char *text)
 
 /* --- wake-ups ------------------------------------------------------------ */
 
-static void
-wake_procno(int procno)
+void
+flo_procno_wake(int procno)
 {
 	if (procno >= 0 && procno < ProcGlobal->allProcCount)
 		SetLatch(&ProcGlobal->allProcs[procno].procLatch);
@@ -219,11 +219,11 @@ wake_procno(int procno)
 void
 flo_entry_wake(int slot)
 {
-	wake_procno((int) pg_atomic_read_u32(&flo_wake_slots[slot].procno) - 1);
+	flo_procno_wake((int) pg_atomic_read_u32(&flo_wake_slots[slot].procno) - 1);
 }
 
 void
 flo_wake_launcher(void)
 {
-	wake_procno(flo_shared->launcher_procno);
+	flo_procno_wake(flo_shared->launcher_procno);
 }

@@ -77,6 +77,7 @@ typedef struct FloEntry
 	}			copy;
 
 	FloTurns	turns;			/* of a worker's loaders */
+	FloOwners	owners;
 
 	/* a replicator's: a snapshot that its comparison wants */
 	FloSourcePlace places[FLO_PLACE_USERS];
@@ -191,6 +192,9 @@ extern void flo_saved_load(FloShared *memory);
 
 /* The process of this entry is to look up; without the lock */
 extern void flo_entry_wake(int slot);
+
+/* The process that this is the number of; -1 = none */
+extern void flo_procno_wake(int procno);
 
 /* The text cut at a character where it does not fit */
 extern void flo_entry_put_text(char *to, Size size, const char *text);

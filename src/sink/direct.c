@@ -22,6 +22,7 @@
 #include "core/compat_table.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "sink/bulk.h"
 #include "sink/direct.h"
 #include "sink/entries.h"
 #include "storage/bufmgr.h"
@@ -118,7 +119,8 @@ begin(FloDirect *direct, FloGather *gather)
 	flo_compat_init_range_table(direct->estate, direct->rel);
 	direct->info = makeNode(ResultRelInfo);
 	InitResultRelInfo(direct->info, direct->rel, 1, NULL, 0);
-	ExecOpenIndices(direct->info, false);
+	if (!flo_bulk_has(gather->target->relid))
+		ExecOpenIndices(direct->info, false);
 	flo_entries_begin(&direct->entries, direct->info, direct->estate);
 	direct->cid = GetCurrentCommandId(true);
 	direct->estate->es_output_cid = direct->cid;

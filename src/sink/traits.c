@@ -35,8 +35,8 @@
 #include "utils/typcache.h"
 
 /* Those of a fence let everything through that comes from here */
-static bool
-fires(const Trigger *trigger)
+bool
+flo_trigger_fires(const Trigger *trigger)
 {
 	char		off = (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA) ?
 		TRIGGER_FIRES_ON_ORIGIN : TRIGGER_FIRES_ON_REPLICA;
@@ -84,7 +84,7 @@ inspect(FloTraits *traits, Relation rel, bool is_leaf)
 	if (rel->trigdesc != NULL)
 	{
 		for (int i = 0; i < rel->trigdesc->numtriggers; i++)
-			traits->fires |= fires(&rel->trigdesc->triggers[i]);
+			traits->fires |= flo_trigger_fires(&rel->trigdesc->triggers[i]);
 	}
 	if (rel->rd_rules != NULL && rel->rd_rules->numLocks > 0)
 		traits->fires = true;

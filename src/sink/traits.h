@@ -7,6 +7,7 @@
 
 #include "fmgr.h"
 #include "sink/relmap.h"
+#include "utils/reltrigger.h"
 
 /* How two values of a key column are told apart */
 typedef enum FloKeyCompare
@@ -59,6 +60,9 @@ typedef struct FloTraits
 	uint32		scattered;		/* sets of new rows in a row whose entries did
 								 * not go to the end of any index */
 } FloTraits;
+
+/* Does it for rows that are written here? */
+extern bool flo_trigger_fires(const Trigger *trigger);
 
 /*
  * The target's traits, which are worked out once and live as long as it does.
