@@ -48,10 +48,10 @@ my %scripts = (
 	change => qq{\\set i random(1, $rows)
 		UPDATE t SET w = w + 1 WHERE id = :i;
 	},
-	# sleeps: so that rows are locked when the worker comes
 	lock => qq{\\set i random(1, $rows)
 		BEGIN;
 		SELECT id FROM t WHERE id = :i FOR NO KEY UPDATE;
+		-- sleeps: so that the row is locked when the worker comes
 		SELECT pg_sleep(0.002);
 		ROLLBACK;
 	});

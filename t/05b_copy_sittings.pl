@@ -56,7 +56,8 @@ sub indexes_ok
 	for my $table (@tables)
 	{
 		is($dest->psql('postgres', "SELECT bt_index_check(indexrelid, true)
-			FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = c.relam AND amname = 'btree' WHERE indrelid = '$table'::regclass",
+			FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = c.relam AND amname = 'btree'
+			WHERE indrelid = '$table'::regclass",
 				stdout => \$out, stderr => \$err), 0, "$name: indexes of $table") or diag $err;
 		is($dest->safe_psql('postgres', "SELECT bool_and(indisvalid AND indisready AND indislive) FROM pg_index
 			WHERE indrelid = '$table'::regclass"), 't', "$name: all of $table are valid");
