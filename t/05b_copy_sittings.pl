@@ -84,7 +84,7 @@ my %before = map { $_ => file_of("${_}_pkey") } @all;
 my $reader = $dest->background_psql('postgres');
 $reader->query_safe('BEGIN; SELECT count(*) FROM read');
 create_copy_group($source, $dest, 'which', tables => list(@all), copy_workers => 4);
-is($reader->query_safe('SELECT count(*) FROM read'), '40000', 'a table that somebody reads is filled meanwhile');
+like($reader->query_safe('SELECT count(*) FROM read'), qr/^40000$/, 'a table that somebody reads is filled meanwhile');
 $reader->query_safe('COMMIT');
 $reader->quit;
 is_same_table($source, $dest, $_, "which: $_") for @all;

@@ -4,7 +4,7 @@
  *
  * A trigger on the configuration tables sends a relation cache invalidation
  * with the transaction that changed them, so the news arrives at its commit
- * and not when it rolls back.
+ * and not when it rolls back.  So do those of publications.
  */
 #include "postgres.h"
 
@@ -13,6 +13,7 @@
 #include "core/caches.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 static const char *const watched_names[] = {
 	"groups", "sources", "chosen", "workers", "readers", "rules", "routes", "webhook_subscriptions", "named_secrets",
@@ -37,6 +38,13 @@ relation_changed(Datum arg, Oid relation)
 		changed = relation == watched[i];
 }
 
+/* Later servers pass over one that is missing, without a word to who decodes */
+static void
+publication_changed(Datum arg, int cache, uint32 hash)
+{
+	changed |= !flo_caches_forgotten();
+}
+
 void
 flo_watch_init(void)
 {
@@ -46,6 +54,7 @@ flo_watch_init(void)
 		watched[i] = get_relname_relid(watched_names[i], schema);
 	cutovers = get_relname_relid("cutovers", schema);
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(PUBLICATIONOID, publication_changed, (Datum) 0);
 }
 
 bool
