@@ -50,7 +50,7 @@ sub published
 	}, "step $steps in the stream");
 }
 
-sub xid { return $_[0]->query_safe('SELECT pg_current_xact_id()::xid'); }
+sub xid { return $_[0]->query_safe('SELECT pg_current_xact_id()::xid') =~ s/\s+$//r; }
 sub session { my $s = $source->background_psql('postgres', on_error_stop => 1); $s->query_safe('BEGIN'); return $s; }
 sub rows { return map { "$_[0] I $_" } $_[1] .. $_[2]; }
 sub held { return $reader->{held}{ $_[0] }; }
