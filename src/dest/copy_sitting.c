@@ -3,7 +3,7 @@
  *		Several chunks in one transaction, for the sake of the indexes.
  *
  * Half of what a copied row costs are its index entries, made one by one; an index
- * that is built over rows that are there costs a fifth of that.  So a table that is
+ * that is built over rows that are there costs much less.  So a table that is
  * empty here, and of a size that is worth it and can be loaded again, is filled from
  * its first chunk to its last in one transaction, which builds its indexes in the end
  * (sink/bulk.c).  That is a sitting.  Some more such tables may join in; chunks of

@@ -35,8 +35,8 @@
 #include "utils/typcache.h"
 
 /* Those of a fence let everything through that comes from here */
-bool
-flo_trigger_fires(const Trigger *trigger)
+static bool
+fires(const Trigger *trigger)
 {
 	char		off = (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA) ?
 		TRIGGER_FIRES_ON_ORIGIN : TRIGGER_FIRES_ON_REPLICA;
@@ -45,6 +45,16 @@ flo_trigger_fires(const Trigger *trigger)
 		(trigger->tgtype &
 		 (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)) != 0 &&
 		!flo_fence_owns(trigger);
+}
+
+bool
+flo_triggers_fire(Relation rel)
+{
+	bool		any = false;
+
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+		any |= fires(&rel->trigdesc->triggers[i]);
+	return any;
 }
 
 static void
@@ -81,11 +91,7 @@ inspect(FloTraits *traits, Relation rel, bool is_leaf)
 {
 	TupleConstr *constr = RelationGetDescr(rel)->constr;
 
-	if (rel->trigdesc != NULL)
-	{
-		for (int i = 0; i < rel->trigdesc->numtriggers; i++)
-			traits->fires |= flo_trigger_fires(&rel->trigdesc->triggers[i]);
-	}
+	traits->fires |= flo_triggers_fire(rel);
 	if (rel->rd_rules != NULL && rel->rd_rules->numLocks > 0)
 		traits->fires = true;
 	if (constr != NULL && (constr->num_check > 0 || constr->has_generated_stored))

@@ -7,7 +7,7 @@
 
 #include "fmgr.h"
 #include "sink/relmap.h"
-#include "utils/reltrigger.h"
+#include "utils/relcache.h"
 
 /* How two values of a key column are told apart */
 typedef enum FloKeyCompare
@@ -61,8 +61,8 @@ typedef struct FloTraits
 								 * not go to the end of any index */
 } FloTraits;
 
-/* Does it for rows that are written here? */
-extern bool flo_trigger_fires(const Trigger *trigger);
+/* Does any trigger of the table fire for rows that are written here? */
+extern bool flo_triggers_fire(Relation rel);
 
 /*
  * The target's traits, which are worked out once and live as long as it does.

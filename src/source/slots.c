@@ -119,6 +119,7 @@ flo_slot_info(const char *slot, FloSlotInfo *info)
 		return;
 	SpinLockAcquire(&found->mutex);
 	info->exists = true;
+	info->held = flo_compat_slot_is_held(found);
 	info->invalidated = flo_compat_slot_invalidated(found);
 	info->idle_too_long = flo_compat_slot_idle_too_long(found);
 	info->restart_lsn = found->data.restart_lsn;
@@ -126,31 +127,21 @@ flo_slot_info(const char *slot, FloSlotInfo *info)
 	SpinLockRelease(&found->mutex);
 }
 
-static bool
-is_held(const char *slot)
-{
-	ReplicationSlot *found = SearchNamedReplicationSlot(slot, true);
-	bool		held = false;
-
-	if (found == NULL)
-		return false;
-	SpinLockAcquire(&found->mutex);
-	held = flo_compat_slot_is_held(found);
-	SpinLockRelease(&found->mutex);
-	return held;
-}
-
 /* Who is known to have ended may let go of it a moment later */
 void
 flo_slot_drop(const char *slot)
 {
 	FloClock	deadline = flo_clock_in(RELEASE_PATIENCE);
+	FloSlotInfo info;
 
-	while (is_held(slot) && flo_clock() < deadline)
+	for (;;)
 	{
+		flo_slot_info(slot, &info);
+		if (!info.held || flo_clock() >= deadline)
+			break;
 		flo_wait_means(FLO_WAIT_MEMBER);
 		(void) flo_wait(PGINVALID_SOCKET, false, RELEASE_PAUSE);
 	}
-	if (SearchNamedReplicationSlot(slot, true) != NULL)
+	if (info.exists)
 		ReplicationSlotDrop(slot, true);
 }

@@ -38,6 +38,7 @@ extern void flo_slot_drop(const char *slot);
 typedef struct FloSlotInfo
 {
 	bool		exists;
+	bool		held;			/* by a process */
 	bool		invalidated;	/* the server has removed what it needs */
 	bool		idle_too_long;	/* invalidated for that */
 	XLogRecPtr	restart_lsn;
