@@ -150,21 +150,50 @@ is(restarts(), $before, 'without a restart');
 
 # --- events in such an account -------------------------------------------------------------------
 
-# each once, whatever was refused before and behind it
+sub taken_events
+{
+	my $taken = 0;
+	my $purge = sub { $taken += $nats->api('STREAM.PURGE.cdc_g')->{purged} // 0; };
+	my $last = $source->safe_psql('postgres', 'SELECT pg_current_wal_insert_lsn()');
+
+	shows($dest, 'nats', '^waiting for (room in stream|the replicator, which waits: broker full)',
+		'events fill the account');
+	ok(await(sub { $purge->();
+				$dest->safe_psql('postgres', "SELECT flo.wait_for('g', '$last', '1 s', 'nats')") eq 't' },
+			'events to get on'), 'and get on as others take them');
+	$purge->();
+	return $taken;
+}
+# each once, whatever was refused before and behind it; a stream that fills the account, before
+# its worker has begun or while it waits, leaves events their room
+for my $late (0, 1)
+{
+	drop_both();
+	as_user('pgflo', '1GB', users('max_mem: 1M, max_file: 4MB, max_streams: 10, max_consumers: 20'));
+	create_group($source, undef, 'g', options => $plain);
+	$dest->safe_psql('postgres', q{SELECT flo.create_worker('g', sink => 'nats', options => '{"start": "earliest"}')});
+	$dest->safe_psql('postgres', q{SELECT flo.start_group('g')}) if !$late;
+	wait_state($dest, 'g', 'nats', 'streaming') if !$late;
+	# rows that have a chunk each: where it finds no room, its event finds none either
+	$source->safe_psql('postgres', q{DO $$ BEGIN
+		FOR i IN 1 .. 30 LOOP INSERT INTO t (v) SELECT repeat(md5(i::text), 7500); COMMIT; END LOOP;
+		FOR i IN 1 .. 30 LOOP
+			INSERT INTO t (v) SELECT repeat(md5(r::text), 40) FROM generate_series(1, 100) r; COMMIT;
+		END LOOP; END $$});
+	shows($source, 'replicator', '^waiting broker full: .* of 4096 kB', 'the account is full');
+	$dest->safe_psql('postgres', q{SELECT flo.start_group('g')}) if $late;
+	is(taken_events(), 3030, 'each once');
+}
+
+# copied rows as events: the copy's stream leaves them their room as well
 drop_both();
 as_user('pgflo', '1GB', users('max_mem: 1M, max_file: 4MB, max_streams: 10, max_consumers: 20'));
-create_group($source, undef, 'g', options => $plain);
-$dest->safe_psql('postgres', q{SELECT flo.create_worker('g', sink => 'nats'); SELECT flo.start_group('g')});
-my $last = $source->safe_psql('postgres', q{DO $$ BEGIN FOR i IN 1 .. 60 LOOP
-	INSERT INTO t (v) SELECT repeat(md5(r::text), 40) FROM generate_series(1, 100) r; COMMIT; END LOOP; END $$;
-	SELECT pg_current_wal_insert_lsn()});
-shows($dest, 'nats', '^waiting for room in stream', 'events wait for room');
-my $taken = 0;
-my $purge = sub { $taken += $nats->api('STREAM.PURGE.cdc_g')->{purged} // 0; };
-ok(await(sub { $purge->(); $dest->safe_psql('postgres', "SELECT flo.wait_for('g', '$last', '1 s', 'nats')") eq 't' },
-		'events to get on'), 'and get on as others take them');
-$purge->();
-is($taken, 6000, 'each once');
+write_mb(8);
+my $rows = $source->safe_psql('postgres', 'SELECT count(*) FROM t');
+create_copy_group($source, undef, 'g', wait => 0, options => $plain);
+$dest->safe_psql('postgres', q{SELECT flo.create_worker('g', sink => 'nats', options => '{"start": "copy"}');
+	SELECT flo.start_group('g')});
+is(taken_events(), $rows, 'copied rows, each once');
 
 # --- a copy ------------------------------------------------------------------------------------
 

@@ -23,6 +23,9 @@
 
 #define NANOSECONDS INT64CONST(1000000000)
 
+/* Of an account's room, that which streams of the pipe leave to others */
+#define OTHERS_PART 8
+
 /* ---------------------------------------------------------------------------
  * Calling the API
  * ---------------------------------------------------------------------------
@@ -224,6 +227,19 @@ flo_account_info(FloBus *bus, FloAccountInfo *account)
 	account->wants_max_bytes = flo_json_get(limits, "max_bytes_required", &required) &&
 		required.len == 4;		/* true */
 	account->limited |= account->max_bytes > 0;
+}
+
+int64
+flo_account_room(const FloAccountInfo *account, const FloStreamInfo *info)
+{
+	int			replicas = Max(info->replicas, 1);
+	int64		left = account->max_bytes - account->bytes;
+	int64		part = account->max_bytes / OTHERS_PART;
+	int64		stored = (int64) info->bytes * replicas;
+
+	if (account->max_bytes <= 0)
+		return PG_INT64_MAX;
+	return Max(0, Min(left, Max(left - part, part - stored))) / replicas;
 }
 
 /* From 2.11 on they tell their version with a stream's configuration */

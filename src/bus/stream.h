@@ -21,6 +21,9 @@
 /* What a server of a cluster answers that has been elected first, which takes up to nine seconds */
 #define FLO_STREAM_CHANGE_TIMEOUT 12000
 
+/* What the broker adds to a message, and more than that */
+#define FLO_MESSAGE_OVERHEAD 512
+
 typedef struct FloStreamConfig
 {
 	const char *name;
@@ -63,6 +66,13 @@ typedef struct FloAccountInfo
 } FloAccountInfo;
 
 extern void flo_account_info(FloBus *bus, FloAccountInfo *account);
+
+/*
+ * Bytes that may be added to a stream of the pipe such that others get on: what lets it be
+ * removed again may have to be stored in the same account first, as events are.  It leaves an
+ * eighth of the account, and takes an eighth whatever others have.  PG_INT64_MAX: no limit.
+ */
+extern int64 flo_account_room(const FloAccountInfo *account, const FloStreamInfo *info);
 
 /*
  * Would what is sent behind a message that is refused for the account's limit be taken as

@@ -12,7 +12,8 @@
  *
  * What is taken is counted exactly.  The bytes at the broker are what the last
  * look found, plus at most all that was promised since and had not arrived
- * before that look.
+ * before that look.  In an account with a limit they leave room to others; only
+ * what has the stream for itself is tried whatever there is.
  */
 #include "postgres.h"
 
@@ -22,17 +23,20 @@ void
 flo_space_init(FloCopySpace *space)
 {
 	memset(space, 0, sizeof(*space));
+	space->room = PG_UINT64_MAX;
 	SpinLockInit(&space->mutex);
 }
 
 bool
 flo_space_take(FloCopySpace *space, int copier, uint64 bytes, Oid relation)
 {
+	uint64		coming;
 	bool		taken;
 
 	SpinLockAcquire(&space->mutex);
-	taken = space->limit == 0 ||
-		space->stored + (space->promised - space->arrived_then) + bytes <= space->limit;
+	coming = space->promised - space->arrived_then;
+	taken = (space->limit == 0 || space->stored + coming + bytes <= space->limit) &&
+		(coming + bytes <= space->room || space->stored + coming == 0);
 	if (taken)
 	{
 		space->promised += bytes;
@@ -41,7 +45,7 @@ flo_space_take(FloCopySpace *space, int copier, uint64 bytes, Oid relation)
 	else
 	{
 		space->wanted = true;
-		if (bytes > space->limit && bytes > space->largest)
+		if (space->limit > 0 && bytes > space->limit && bytes > space->largest)
 		{
 			space->largest = bytes;
 			space->relation = relation;
@@ -117,10 +121,11 @@ flo_space_before_look(FloCopySpace *space)
 }
 
 void
-flo_space_looked(FloCopySpace *space, uint64 arrived_before, uint64 stored)
+flo_space_looked(FloCopySpace *space, uint64 arrived_before, uint64 stored, uint64 room)
 {
 	SpinLockAcquire(&space->mutex);
 	space->stored = stored;
+	space->room = room;
 	space->arrived_then = arrived_before;
 	SpinLockRelease(&space->mutex);
 }

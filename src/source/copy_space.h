@@ -11,9 +11,6 @@
 /* More copiers than this are not started: see the argument copy_workers */
 #define FLO_MAX_COPIERS 64
 
-/* What the broker adds to a message, and more than that */
-#define FLO_MESSAGE_OVERHEAD 256
-
 /* In the plan, which is shared memory; all of it guarded by the mutex */
 typedef struct FloCopySpace
 {
@@ -33,6 +30,7 @@ typedef struct FloCopySpace
 
 	/* the leader's last look at the broker */
 	uint64		stored;			/* bytes there */
+	uint64		room;			/* and how many more the account has for it */
 	uint64		arrived_then;	/* "arrived" just before it */
 } FloCopySpace;
 
@@ -60,7 +58,8 @@ extern void flo_space_set_limit(FloCopySpace *space, uint64 limit);
 
 /* Around a look at the broker: what it finds includes all that had arrived before */
 extern uint64 flo_space_before_look(FloCopySpace *space);
-extern void flo_space_looked(FloCopySpace *space, uint64 arrived_before, uint64 stored);
+extern void flo_space_looked(FloCopySpace *space, uint64 arrived_before, uint64 stored,
+							 uint64 room);
 
 /*
  * Has the broker refused a chunk since this was asked last?  "words": its own,

@@ -269,6 +269,7 @@ flo_team_look_at_space(FloCopyTeam *t, int64 limit)
 {
 	FloCopySpace *space = &t->plan->space;
 	uint64		before = flo_space_before_look(space);
+	FloAccountInfo account;
 	FloStreamInfo info;
 
 	if (t->limit != limit)
@@ -279,8 +280,9 @@ flo_team_look_at_space(FloCopyTeam *t, int64 limit)
 		/* less one chunk, for what the broker counts otherwise than we do */
 		flo_space_set_limit(space, limit > COPY_CHUNK_SIZE ? limit - COPY_CHUNK_SIZE : 0);
 	}
-	if (limit > 0 && flo_stream_info(t->bus, t->stream, &info))
-		flo_space_looked(space, before, info.bytes);
+	flo_account_info(t->bus, &account);
+	if (flo_stream_info(t->bus, t->stream, &info))
+		flo_space_looked(space, before, info.bytes, flo_account_room(&account, &info));
 }
 
 /* When everything that was in the stream a while ago is loaded, loaders wait for copiers */

@@ -589,6 +589,12 @@ flo_publisher_set_one_by_one(FloPublisher *pub, bool one_by_one)
 }
 
 void
+flo_publisher_set_allowed(FloPublisher *pub, int64 bytes)
+{
+	flo_window_set_allowed(pub->window, bytes);
+}
+
+void
 flo_publisher_begin_piece(FloPublisher *pub, FloEarly *early)
 {
 	Assert(!pub->in_transaction && pub->piece == NULL && !early->withdrawn);
@@ -706,6 +712,7 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 
 	pub->window = flo_window_create(bus, subject, session->last_seq, session->one_by_one,
 									pub->limit, host, tally, &pub->commits);
+	flo_window_set_allowed(pub->window, session->allowed);
 
 	dlist_init(&pub->early);
 	pub->tables = AllocSetContextCreate(CurrentMemoryContext, "pg_flo tables",

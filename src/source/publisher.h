@@ -26,6 +26,7 @@ typedef struct FloSession
 	uint64		last_seq;		/* of the stream at session start */
 	bool		one_by_one;		/* what follows a refused chunk might be
 								 * stored: never more than one in flight */
+	int64		allowed;		/* bytes that the account leaves the stream */
 } FloSession;
 
 /*
@@ -105,6 +106,9 @@ extern void flo_publisher_set_squeeze(FloPublisher *publisher, bool on);
 
 /* May what is behind a refused chunk be stored?  Then one is in flight; at any time. */
 extern void flo_publisher_set_one_by_one(FloPublisher *publisher, bool one_by_one);
+
+/* Bytes to be sent from now on before the host is to wait for room; at any time, at first all */
+extern void flo_publisher_set_allowed(FloPublisher *publisher, int64 bytes);
 
 /* Take the broker's answers that have arrived; throws as above */
 extern void flo_publisher_pump(FloPublisher *publisher);

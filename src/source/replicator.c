@@ -779,6 +779,7 @@ open_publisher(Replicator *rep)
 		.acked = chunk_acknowledged,
 		.anchor = last_record,
 		.full = flo_upkeep_chunk_found_no_room,
+		.await_room = flo_upkeep_chunk_awaits_room,
 		.end = flo_upkeep_end_of_stream,
 		.remove = flo_upkeep_remove_from_stream,
 		.arg = rep

@@ -51,20 +51,34 @@
 /* ms between two looks at the account's limit */
 #define ACCOUNT_INTERVAL 2000
 
-/* What the broker adds to a message, and more than that */
-#define MESSAGE_OVERHEAD 512
+/* Answers what a chunk may add to the stream */
+static int64
+mind_account(Replicator *rep, FloAccountInfo *account)
+{
+	FloStreamInfo info = {0};
+	int64		room;
+
+	rep->account_looked = flo_clock();
+	flo_account_info(rep->bus, account);
+	rep->session.one_by_one = flo_stream_counts_refused(rep->bus, account, rep->stream);
+	rep->account_bytes = Max(account->max_bytes, 0);
+	if (account->max_bytes > 0)
+		(void) flo_stream_info(rep->bus, rep->stream, &info);
+	room = rep->session.allowed = flo_account_room(account, &info);
+	if (rep->publisher != NULL)
+	{
+		flo_publisher_set_one_by_one(rep->publisher, rep->session.one_by_one);
+		flo_publisher_set_allowed(rep->publisher, room);
+	}
+	return room;
+}
 
 void
 flo_upkeep_mind_account(Replicator *rep)
 {
 	FloAccountInfo account;
 
-	rep->account_looked = flo_clock();
-	flo_account_info(rep->bus, &account);
-	rep->session.one_by_one = flo_stream_counts_refused(rep->bus, &account, rep->stream);
-	rep->account_bytes = Max(account.max_bytes, 0);
-	if (rep->publisher != NULL)
-		flo_publisher_set_one_by_one(rep->publisher, rep->session.one_by_one);
+	(void) mind_account(rep, &account);
 }
 
 void
@@ -168,14 +182,19 @@ follow_limits(Replicator *rep, bool *changed)
 	return true;
 }
 
-/* Is it of no use to try again?  Only an account's limit is known. */
+/*
+ * Is it of no use to try again?  Only an account's limit is known.  "size" of a chunk, or 0
+ * of something else, which may have what others are left.
+ */
 static bool
 still_full(Replicator *rep, int size)
 {
 	FloAccountInfo account;
+	int64		room = mind_account(rep, &account);
 
-	flo_account_info(rep->bus, &account);
-	return account.max_bytes > 0 && account.bytes + size + MESSAGE_OVERHEAD > account.max_bytes;
+	if (size > 0)
+		return room < size + FLO_MESSAGE_OVERHEAD;
+	return account.max_bytes > 0 && account.bytes + FLO_MESSAGE_OVERHEAD > account.max_bytes;
 }
 
 /* One second at most; true when something has changed, so that another try may be worth it */
@@ -232,8 +251,6 @@ await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr
 		counted = true;
 		again = (make_room_at_broker(rep) || flo_clock_passed(since, pause)) &&
 			!still_full(rep, size);
-		if (again)
-			flo_upkeep_mind_account(rep);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(rep->full_context);
 	}
@@ -262,6 +279,19 @@ flo_upkeep_chunk_found_no_room(void *arg, const FloBusAck *refusal, int size, bo
 					 errdetail("A new session finds its place again.")));
 	rep->published_seq = info.last_seq;
 	return info.last_seq;
+}
+
+void
+flo_upkeep_chunk_awaits_room(void *arg, int size, bool inside, XLogRecPtr upto)
+{
+	Replicator *rep = arg;
+	MemoryContext old = MemoryContextSwitchTo(rep->full_context);
+	bool		full = still_full(rep, size);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(rep->full_context);
+	if (full)
+		await_room(rep, "the rest is for others, such as events", size, inside, upto);
 }
 
 uint64

@@ -29,6 +29,7 @@ extern void flo_upkeep_look(Replicator *rep);
 /* The broker is full: for the publisher (FloPublisherHost), and for the bus (flo_bus_when_full) */
 extern uint64 flo_upkeep_chunk_found_no_room(void *arg, const FloBusAck *refusal, int size,
 											 bool inside, XLogRecPtr upto);
+extern void flo_upkeep_chunk_awaits_room(void *arg, int size, bool inside, XLogRecPtr upto);
 extern uint64 flo_upkeep_end_of_stream(void *arg);
 extern void flo_upkeep_remove_from_stream(void *arg, uint64 seq);
 extern void flo_upkeep_found_no_room(void *arg, int err_code, const char *words);

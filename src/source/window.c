@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "bus/stream.h"
 #include "core/injection_point.h"
 #include "source/window.h"
 
@@ -34,6 +35,7 @@ struct FloWindow
 	FloPublisherHost host;
 	uint64		first_free;		/* sequence from which on pipelining is safe */
 	bool		one_by_one;		/* it is not */
+	int64		allowed;		/* bytes to be stored until the host is asked */
 	uint64		next_seq;		/* sequence the next chunk will get */
 	uint64		next_ack;		/* sequence the next answer is about */
 	uint64		ahead;			/* so many more than are there the server has
@@ -65,6 +67,7 @@ flo_window_create(FloBus *bus, const char *subject, uint64 last_seq, bool one_by
 	window->next_seq = window->next_ack = last_seq + 1;
 	window->first_free = last_seq + 1 + FLO_WINDOW;
 	window->one_by_one = one_by_one;
+	window->allowed = PG_INT64_MAX;
 	window->tally = tally;
 	window->commits = commits;
 	for (int i = 0; i < FLO_WINDOW; i++)
@@ -85,6 +88,12 @@ void
 flo_window_set_one_by_one(FloWindow *window, bool one_by_one)
 {
 	window->one_by_one = one_by_one;
+}
+
+void
+flo_window_set_allowed(FloWindow *window, int64 bytes)
+{
+	window->allowed = bytes;
 }
 
 static int
@@ -333,12 +342,28 @@ flo_window_await_all(FloWindow *window)
 	}
 }
 
+static void
+keep_to_allowed(FloWindow *window, const FloFlight *flight)
+{
+	int			size = flight->chunk.len;
+
+	if (window->allowed < size + FLO_MESSAGE_OVERHEAD)
+	{
+		flo_window_await_all(window);
+		window->host.await_room(window->host.arg, size, flight->inside, flight->upto);
+	}
+	window->allowed -= size + FLO_MESSAGE_OVERHEAD;
+}
+
 void
 flo_window_send(FloWindow *window, FloFlight *flight)
 {
-	FloFlight  *place = flight_of(window, window->next_seq);
-	StringInfoData free_buffer = place->chunk;
+	FloFlight  *place;
+	StringInfoData free_buffer;
 
+	keep_to_allowed(window, flight);
+	place = flight_of(window, window->next_seq);
+	free_buffer = place->chunk;
 	*place = *flight;
 	flight->chunk = free_buffer;
 	flo_injection_point("publish.before");

@@ -29,6 +29,12 @@ typedef struct FloPublisherHost
 	uint64		(*full) (void *arg, const FloBusAck *refusal, int size, bool inside,
 						 XLogRecPtr upto);
 
+	/*
+	 * Likewise before it is sent, and nothing is under way: that much is
+	 * more than may be stored as yet.
+	 */
+	void		(*await_room) (void *arg, int size, bool inside, XLogRecPtr upto);
+
 	/* The sequence at which the stream ends now; 0: it is gone */
 	uint64		(*end) (void *arg);
 
@@ -62,6 +68,9 @@ extern FloWindow *flo_window_create(FloBus *bus, const char *subject, uint64 las
 
 /* From now on, or no more; what is in flight is */
 extern void flo_window_set_one_by_one(FloWindow *window, bool one_by_one);
+
+/* Bytes that may be stored from now on before the host is asked; at first any number */
+extern void flo_window_set_allowed(FloWindow *window, int64 bytes);
 
 /* How many are not acknowledged, and may another one be sent? */
 extern int	flo_window_in_flight(const FloWindow *window);
