@@ -30,8 +30,8 @@ typedef struct FloPublisherHost
 						 XLogRecPtr upto);
 
 	/*
-	 * Likewise before it is sent, and nothing is under way: that much is
-	 * more than may be stored as yet.
+	 * Likewise before it is sent, and nothing is under way: that much is more
+	 * than may be stored as yet.
 	 */
 	void		(*await_room) (void *arg, int size, bool inside, XLogRecPtr upto);
 
