@@ -26,6 +26,9 @@
 /* Of an account's room, that which streams of the pipe leave to others */
 #define OTHERS_PART 8
 
+/* Bytes that any stream of the pipe may hold: two chunks, however long rows are */
+#define SMALLEST_ROOM (512 * 1024)
+
 /* ---------------------------------------------------------------------------
  * Calling the API
  * ---------------------------------------------------------------------------
@@ -236,10 +239,11 @@ flo_account_room(const FloAccountInfo *account, const FloStreamInfo *info)
 	int64		left = account->max_bytes - account->bytes;
 	int64		part = account->max_bytes / OTHERS_PART;
 	int64		stored = (int64) info->bytes * replicas;
+	int64		own = Max(part / OTHERS_PART, SMALLEST_ROOM * replicas) - stored;
 
 	if (account->max_bytes <= 0)
 		return PG_INT64_MAX;
-	return Max(0, Min(left, Max(left - part, part - stored))) / replicas;
+	return Max(0, Min(left, Max(left - part, own))) / replicas;
 }
 
 /* From 2.11 on they tell their version with a stream's configuration */

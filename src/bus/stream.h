@@ -70,7 +70,8 @@ extern void flo_account_info(FloBus *bus, FloAccountInfo *account);
 /*
  * Bytes that may be added to a stream of the pipe such that others get on: what lets it be
  * removed again may have to be stored in the same account first, as events are.  It leaves an
- * eighth of the account, and takes an eighth whatever others have.  PG_INT64_MAX: no limit.
+ * eighth of the account; an eighth of that it takes whatever others have, or it might never get
+ * on.  PG_INT64_MAX: no limit.
  */
 extern int64 flo_account_room(const FloAccountInfo *account, const FloStreamInfo *info);
 
