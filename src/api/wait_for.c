@@ -25,6 +25,7 @@
 #include "core/clock.h"
 #include "core/compat_slot.h"
 #include "core/loop.h"
+#include "core/lsn.h"
 #include "core/names.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -242,7 +243,7 @@ flo_wait_for(PG_FUNCTION_ARGS)
 				 errhint("Commit first, then wait.")));
 
 	if (have_lsn)
-		lsn = PG_GETARG_LSN(1);
+		lsn = flo_lsn_of_end(PG_GETARG_LSN(1));
 	else
 	{
 		/*

@@ -14,9 +14,9 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
 #include "conf/cutover.h"
 #include "conf/watch.h"
+#include "core/lsn.h"
 #include "core/names.h"
 #include "core/transaction.h"
 #include "monitor/copy.h"
@@ -92,7 +92,7 @@ load(Replicator *rep)
 
 	/* this process may not have seen where the fence's transaction ended */
 	if (machine.row->state == FLO_CUTOVER_FENCED)
-		machine.row->lsn = Max(machine.row->lsn, GetXLogInsertRecPtr());
+		machine.row->lsn = Max(machine.row->lsn, flo_lsn_of_written());
 }
 
 /* What the destination says of this very attempt; NULL: nothing yet */

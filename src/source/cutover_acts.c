@@ -15,6 +15,7 @@
 #include "conf/message.h"
 #include "conf/sql.h"
 #include "core/attempt.h"
+#include "core/lsn.h"
 #include "core/names.h"
 #include "core/text.h"
 #include "core/transaction.h"
@@ -85,7 +86,7 @@ begin(void *arg)
 
 	c->tables = flo_store_published(c->group);
 	flo_cutover_save(c);
-	flo_cutover_set(c, FLO_CUTOVER_PREPARING, GetXLogInsertRecPtr());
+	flo_cutover_set(c, FLO_CUTOVER_PREPARING, flo_lsn_of_written());
 	flo_cutover_step(c, "check", "attempt " INT64_FORMAT ": %d tables, to worker \"%s\"",
 					 c->attempt, list_length(c->tables), c->consumer);
 	message.order = c->dry_run ? FLO_ORDER_CHECK : FLO_ORDER_PREPARE;
@@ -155,7 +156,7 @@ fence(void *arg)
 					psprintf("cut-over of group \"%s\"", c->group), FLO_CUTOVER_LOCK_PATIENCE);
 	c->tables = flo_store_published(c->group);
 	flo_cutover_save(c);
-	flo_cutover_set(c, FLO_CUTOVER_FENCED, GetXLogInsertRecPtr());
+	flo_cutover_set(c, FLO_CUTOVER_FENCED, flo_lsn_of_written());
 	flo_cutover_step(c, "fence", "%d tables take no writes any more", list_length(c->tables));
 	sequences = flo_store_sequence_values(c->group);
 	flo_message_write(FLO_MESSAGE_SEQUENCES, list_make1(c->group), sequences, strlen(sequences));

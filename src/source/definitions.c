@@ -21,7 +21,6 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
 #include "bus/records.h"
 #include "bus/stream.h"
 #include "common/hashfn.h"
@@ -30,6 +29,7 @@
 #include "core/attempt.h"
 #include "core/caches.h"
 #include "core/clock.h"
+#include "core/lsn.h"
 #include "core/names.h"
 #include "core/text.h"
 #include "core/transaction.h"
@@ -529,7 +529,7 @@ read_all(void *arg)
 	if (look->spec->sync_schema)
 		read_roles(look);
 	/* who has read up to here has read of all that was seen */
-	look->lsn = GetXLogInsertRecPtr();
+	look->lsn = flo_lsn_of_written();
 }
 
 static bool
