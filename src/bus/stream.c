@@ -233,17 +233,25 @@ flo_account_info(FloBus *bus, FloAccountInfo *account)
 }
 
 int64
-flo_account_room(const FloAccountInfo *account, const FloStreamInfo *info)
+flo_account_left_to_others(const FloAccountInfo *account)
+{
+	return account->max_bytes / OTHERS_PART;
+}
+
+int64
+flo_account_room(const FloAccountInfo *account, const FloStreamInfo *info, bool alone)
 {
 	int			replicas = Max(info->replicas, 1);
 	int64		left = account->max_bytes - account->bytes;
-	int64		part = account->max_bytes / OTHERS_PART;
+	int64		part = flo_account_left_to_others(account);
 	int64		stored = (int64) info->bytes * replicas;
 	int64		own = Max(part / OTHERS_PART, SMALLEST_ROOM * replicas) - stored;
 
 	if (account->max_bytes <= 0)
 		return PG_INT64_MAX;
-	return Max(0, Min(left, Max(left - part, own))) / replicas;
+	if (alone)
+		own = left;
+	return Max(0, Max(left - part, Min(own, left - part / 2))) / replicas;
 }
 
 /* From 2.11 on they tell their version with a stream's configuration */

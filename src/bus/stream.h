@@ -70,10 +70,15 @@ extern void flo_account_info(FloBus *bus, FloAccountInfo *account);
 /*
  * Bytes that may be added to a stream of the pipe such that others get on: what lets it be
  * removed again may have to be stored in the same account first, as events are.  It leaves an
- * eighth of the account; an eighth of that it takes whatever others have, or it might never get
- * on.  PG_INT64_MAX: no limit.
+ * eighth of the account; of that it takes up to a half, so that it gets on whatever others
+ * have: an eighth of it, or any of that half when "alone", where nothing has to be stored for
+ * what it holds.  PG_INT64_MAX: no limit.
  */
-extern int64 flo_account_room(const FloAccountInfo *account, const FloStreamInfo *info);
+extern int64 flo_account_room(const FloAccountInfo *account, const FloStreamInfo *info,
+							  bool alone);
+
+/* That eighth */
+extern int64 flo_account_left_to_others(const FloAccountInfo *account);
 
 /*
  * Would what is sent behind a message that is refused for the account's limit be taken as

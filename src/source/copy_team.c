@@ -282,7 +282,7 @@ flo_team_look_at_space(FloCopyTeam *t, int64 limit)
 	}
 	flo_account_info(t->bus, &account);
 	if (flo_stream_info(t->bus, t->stream, &info))
-		flo_space_looked(space, before, info.bytes, flo_account_room(&account, &info));
+		flo_space_looked(space, before, info.bytes, flo_account_room(&account, &info, false));
 }
 
 /* When everything that was in the stream a while ago is loaded, loaders wait for copiers */

@@ -273,6 +273,17 @@ flo_retention_all_read_pieces(FloRetention *retention)
 }
 
 bool
+flo_retention_all_have_tables(FloRetention *retention)
+{
+	ListCell   *cell;
+
+	foreach(cell, retention->reports)
+		if (!((FloWorkerReport *) lfirst(cell))->compares)
+		return false;
+	return retention->reports != NIL;
+}
+
+bool
 flo_retention_all_expand_chunks(FloRetention *retention)
 {
 	ListCell   *cell;

@@ -31,6 +31,7 @@ extern FloClock flo_retention_heard(FloRetention *retention);
 extern List *flo_retention_reports(FloRetention *retention);
 
 /* Does every registered worker, and at least one, read transactions that travel early? */
+extern bool flo_retention_all_have_tables(FloRetention *retention);
 extern bool flo_retention_all_read_pieces(FloRetention *retention);
 
 /* And chunks that are compressed? */

@@ -51,34 +51,40 @@
 /* ms between two looks at the account's limit */
 #define ACCOUNT_INTERVAL 2000
 
-/* Answers what a chunk may add to the stream */
-static int64
-mind_account(Replicator *rep, FloAccountInfo *account)
+/*
+ * Others may be about to take of the same room: of what there is, or of what is left to others,
+ * no more than this part is taken without another look.
+ */
+#define UNSEEN_PART 4
+
+static void
+mind_account(Replicator *rep, FloAccountInfo *account, FloStreamInfo *info)
 {
-	FloStreamInfo info = {0};
 	int64		room;
 
+	memset(info, 0, sizeof(*info));
 	rep->account_looked = flo_clock();
 	flo_account_info(rep->bus, account);
 	rep->session.one_by_one = flo_stream_counts_refused(rep->bus, account, rep->stream);
 	rep->account_bytes = Max(account->max_bytes, 0);
 	if (account->max_bytes > 0)
-		(void) flo_stream_info(rep->bus, rep->stream, &info);
-	room = rep->session.allowed = flo_account_room(account, &info);
+		(void) flo_stream_info(rep->bus, rep->stream, info);
+	room = flo_account_room(account, info, false);
+	rep->session.allowed = Min(room, Max(room, flo_account_left_to_others(account)) / UNSEEN_PART);
 	if (rep->publisher != NULL)
 	{
 		flo_publisher_set_one_by_one(rep->publisher, rep->session.one_by_one);
-		flo_publisher_set_allowed(rep->publisher, room);
+		flo_publisher_set_allowed(rep->publisher, rep->session.allowed);
 	}
-	return room;
 }
 
 void
 flo_upkeep_mind_account(Replicator *rep)
 {
 	FloAccountInfo account;
+	FloStreamInfo info;
 
-	(void) mind_account(rep, &account);
+	mind_account(rep, &account, &info);
 }
 
 void
@@ -110,6 +116,17 @@ flo_upkeep_purge(Replicator *rep)
 /* --- a full broker ------------------------------------------------------- */
 
 /*
+ * Workers have all that has committed up to there, and it is removed: what the stream still
+ * holds is kept for other reasons than what they have to store.
+ */
+static bool
+nothing_is_awaited(Replicator *rep, XLogRecPtr upto)
+{
+	return flo_retention_all_have(rep->retention, upto) &&
+		flo_retention_purgeable(rep->retention, rep->published_seq) <= rep->purged;
+}
+
+/*
  * Does a transaction fill the stream by itself, and not what only waits to be
  * removed?  Then only a higher limit helps.
  */
@@ -118,8 +135,7 @@ is_too_large(Replicator *rep, bool inside, XLogRecPtr upto, int64 *limit)
 {
 	FloStreamInfo info;
 
-	if (!inside || !flo_retention_all_have(rep->retention, upto) ||
-		flo_retention_purgeable(rep->retention, rep->published_seq) > rep->purged ||
+	if (!inside || !nothing_is_awaited(rep, upto) ||
 		!flo_stream_info(rep->bus, rep->stream, &info) || !flo_reports_stream_is_full(&info))
 		return false;
 	*limit = info.max_bytes;
@@ -184,17 +200,21 @@ follow_limits(Replicator *rep, bool *changed)
 
 /*
  * Is it of no use to try again?  Only an account's limit is known.  "size" of a chunk, or 0
- * of something else, which may have what others are left.
+ * of something else, which may have what others are left.  So may a chunk that only sinks with
+ * tables wait for: they store nothing there.
  */
 static bool
-still_full(Replicator *rep, int size)
+still_full(Replicator *rep, int size, XLogRecPtr upto)
 {
 	FloAccountInfo account;
-	int64		room = mind_account(rep, &account);
+	FloStreamInfo info;
 
-	if (size > 0)
-		return room < size + FLO_MESSAGE_OVERHEAD;
-	return account.max_bytes > 0 && account.bytes + FLO_MESSAGE_OVERHEAD > account.max_bytes;
+	mind_account(rep, &account, &info);
+	if (size > 0 && !(nothing_is_awaited(rep, upto) &&
+					  flo_retention_all_have_tables(rep->retention)))
+		return flo_account_room(&account, &info, nothing_is_awaited(rep, upto)) <
+			size + FLO_MESSAGE_OVERHEAD;
+	return account.max_bytes > 0 && account.bytes + size + FLO_MESSAGE_OVERHEAD > account.max_bytes;
 }
 
 /* One second at most; true when something has changed, so that another try may be worth it */
@@ -250,7 +270,7 @@ await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr
 							psprintf("the broker has no room: %s", words));
 		counted = true;
 		again = (make_room_at_broker(rep) || flo_clock_passed(since, pause)) &&
-			!still_full(rep, size);
+			!still_full(rep, size, upto);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(rep->full_context);
 	}
@@ -286,7 +306,7 @@ flo_upkeep_chunk_awaits_room(void *arg, int size, bool inside, XLogRecPtr upto)
 {
 	Replicator *rep = arg;
 	MemoryContext old = MemoryContextSwitchTo(rep->full_context);
-	bool		full = still_full(rep, size);
+	bool		full = still_full(rep, size, upto);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(rep->full_context);

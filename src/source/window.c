@@ -90,10 +90,11 @@ flo_window_set_one_by_one(FloWindow *window, bool one_by_one)
 	window->one_by_one = one_by_one;
 }
 
+/* What is under way may not be there yet */
 void
 flo_window_set_allowed(FloWindow *window, int64 bytes)
 {
-	window->allowed = bytes;
+	window->allowed = bytes - flo_window_bytes(window);
 }
 
 static int
