@@ -14,7 +14,7 @@ use Test::More;
 sub account
 {
 	my ($size) = @_;
-	return "accounts { A { jetstream: { max_mem: 1M, max_file: $size, max_streams: 20, max_consumers: 20 }, "
+	return "accounts { A { jetstream: { max_mem: 1M, max_file: $size, max_streams: 6, max_consumers: 20 }, "
 	  . 'users: [ { user: test, password: test }, { user: pgflo, password: pgflo } ] } }';
 }
 my $nats = FloTest::Nats->new('broker', room => '1GB', conf => account('4MB'));
@@ -42,7 +42,11 @@ same('a transaction that fits beside what is left to events, which nobody waits 
 
 $nats->api('STREAM.CREATE.app', { name => 'app', subjects => ['app.>'], retention => 'limits', storage => 'file',
 	discard => 'new', max_consumers => -1, max_msgs => -1, max_bytes => -1, max_age => 0, num_replicas => 1 });
-$source->safe_psql('postgres', 'INSERT INTO t (v) VALUES (1)') and wait_caught_up($source, $dest, 'g') for 1 .. 10;
+for (1 .. 10)
+{
+	$source->safe_psql('postgres', 'INSERT INTO t (v) VALUES (1)');
+	wait_caught_up($source, $dest, 'g');
+}
 ok(await(sub { $nats->api('INFO')->{storage} < 1_000_000 }, 'the stream to be emptied'), 'what is applied is removed');
 $nats->publish('app.x', 'x' x (100 * 1024 - 40)) for 1 .. 24;
 $source->safe_psql('postgres', q{DO $$ BEGIN
@@ -65,6 +69,8 @@ $source->safe_psql('postgres', q{DO $$ BEGIN
 	FOR i IN 1 .. 320 LOOP INSERT INTO t (v) SELECT repeat(md5(i::text), 1500) FROM generate_series(1, 2); COMMIT; END LOOP; END $$});
 ok(wait_until($source, 'postgres', q{SELECT count(*) = 3 FROM flo.status WHERE detail ~ '^broker full'}, 'all to wait'),
 	'three groups fill an account');
+is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.status WHERE detail ~ ' of 32 MB'}), 3,
+	'and say for what, not for streams, which are used up as well');
 cmp_ok($nats->api('INFO')->{storage}, '<', 30 * 1024 * 1024, 'and leave others what each is to leave');
 
 $_->stop('fast') for $source, $dest;

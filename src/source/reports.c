@@ -133,7 +133,7 @@ flo_reports_stream_is_full(const FloStreamInfo *info)
 
 char *
 flo_reports_describe_full(FloBus *bus, const char *stream, FloRetention *retention,
-						  const char *words)
+						  const char *words, bool chunk)
 {
 	const char *slowest = flo_retention_slowest(retention);
 	FloStreamInfo info;
@@ -143,7 +143,7 @@ flo_reports_describe_full(FloBus *bus, const char *stream, FloRetention *retenti
 		return psprintf("stream full: %s of %s, %s", flo_text_of_size(info.bytes),
 						flo_text_of_size(info.max_bytes), slowest);
 	flo_account_info(bus, &account);
-	if (account.max_streams > 0 && account.streams >= account.max_streams)
+	if (!chunk && account.max_streams > 0 && account.streams >= account.max_streams)
 		return psprintf("broker full: " INT64_FORMAT " of " INT64_FORMAT " streams that the account may have (%s)",
 						account.streams, account.max_streams, words);
 	if (account.max_bytes > 0)

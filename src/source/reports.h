@@ -42,9 +42,9 @@ extern bool flo_reports_stream_is_full(const FloStreamInfo *info);
 
 /*
  * For flo.status: whose limit has a full broker met, and which worker holds what
- * is there?  "words" are the broker's.
+ * is there?  "words" are the broker's.  A "chunk" needs no stream more.
  */
 extern char *flo_reports_describe_full(FloBus *bus, const char *stream, FloRetention *retention,
-									   const char *words);
+									   const char *words, bool chunk);
 
 #endif

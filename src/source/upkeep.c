@@ -143,7 +143,7 @@ is_too_large(Replicator *rep, bool inside, XLogRecPtr upto, int64 *limit)
 }
 
 static void
-show_full(Replicator *rep, const char *words, bool inside, XLogRecPtr upto)
+show_full(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr upto)
 {
 	int64		limit;
 
@@ -153,7 +153,7 @@ show_full(Replicator *rep, const char *words, bool inside, XLogRecPtr upto)
 					  LSN_FORMAT_ARGS(upto), flo_text_of_size(limit));
 	else
 		flo_state_set(FLO_STATE_WAITING, "%s",
-					  flo_reports_describe_full(rep->bus, rep->stream, rep->retention, words));
+					  flo_reports_describe_full(rep->bus, rep->stream, rep->retention, words, size > 0));
 }
 
 /*
@@ -263,7 +263,7 @@ await_room(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr
 		if (flo_stop_requested())
 			flo_stop_now();
 		flo_upkeep_restore_limits(rep);
-		show_full(rep, words, inside, upto);
+		show_full(rep, words, size, inside, upto);
 		if (!counted)
 			flo_state_retry(FLO_RETRIED_ROOM, ERRCODE_INSUFFICIENT_RESOURCES,
 							"See to the slowest consumer, or raise the limit that detail names.",
