@@ -23,6 +23,9 @@
 
 #define NANOSECONDS INT64CONST(1000000000)
 
+/* Bytes that may be on their way into a stream */
+#define UNDER_WAY (5 * 256 * 1024)
+
 /* Of an account's room, that which streams of the pipe leave to others */
 #define OTHERS_PART 8
 
@@ -435,12 +438,30 @@ is_as_wanted(FloJson wanted, FloJson current)
 	return true;
 }
 
+/*
+ * nats-server removes the oldest messages of a stream that is given less room than it takes,
+ * also of one that refuses new ones when it is full: a limit falls with what is there.
+ */
+static FloStreamConfig
+keep_what_is_there(const FloStreamConfig *config, const FloStreamInfo *there)
+{
+	FloStreamConfig result = *config;
+
+	if (config->max_bytes <= 0)
+		return result;
+	result.max_bytes = Max(config->max_bytes, (int64) there->bytes + UNDER_WAY);
+	if (there->max_bytes > 0)
+		result.max_bytes = Min(result.max_bytes, Max(there->max_bytes, config->max_bytes));
+	return result;
+}
+
 void
 flo_stream_update(FloBus *bus, const FloStreamConfig *config, const FloStreamInfo *there)
 {
+	FloStreamConfig kept = keep_what_is_there(config, there);
 	FloApiReply reply;
 	StringInfoData body;
-	char	   *wanted = wanted_members(config);
+	char	   *wanted = wanted_members(&kept);
 	FloJson		ours = flo_json(wanted, strlen(wanted));
 	FloJson		key;
 	FloJson		value;

@@ -100,7 +100,8 @@ extern bool flo_stream_try_create(FloBus *bus, const FloStreamConfig *config);
 /*
  * Make an existing stream what config says, and what one is created with, where that
  * was changed by hand, as "there" shows; a WARNING when the broker has no room for what
- * its limits promise.
+ * its limits promise.  max_bytes falls no further than to what the stream holds and what
+ * may be on its way: ask again later.
  */
 extern void flo_stream_update(FloBus *bus, const FloStreamConfig *config,
 							  const FloStreamInfo *there);

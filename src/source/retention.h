@@ -31,8 +31,10 @@ extern FloClock flo_retention_heard(FloRetention *retention);
 extern List *flo_retention_reports(FloRetention *retention);
 
 /* Does every registered worker, and at least one, read transactions that travel early? */
-extern bool flo_retention_all_have_tables(FloRetention *retention);
 extern bool flo_retention_all_read_pieces(FloRetention *retention);
+
+/* Do all of them write rows to tables, so that they store nothing at the broker? */
+extern bool flo_retention_all_have_tables(FloRetention *retention);
 
 /* And chunks that are compressed? */
 extern bool flo_retention_all_expand_chunks(FloRetention *retention);
