@@ -23,8 +23,8 @@ my $source = flo_node('source', $nats, conf => $conf);
 my $dest = flo_node('dest', $nats, conf => $conf);
 my $plain = q{'{"compression": "none"}'};
 
-$_->safe_psql('postgres', 'CREATE TABLE t (id bigserial PRIMARY KEY, v text); ALTER TABLE t ALTER v SET STORAGE EXTERNAL')
-  for $source, $dest;
+$_->safe_psql('postgres', 'CREATE TABLE t (id bigserial PRIMARY KEY, v text);
+	ALTER TABLE t ALTER v SET STORAGE EXTERNAL') for $source, $dest;
 sub same
 {
 	my ($name) = @_;
@@ -66,7 +66,9 @@ for my $group (qw(a b c))
 	create_group($source, undef, $group, options => $plain);
 }
 $source->safe_psql('postgres', q{DO $$ BEGIN
-	FOR i IN 1 .. 320 LOOP INSERT INTO t (v) SELECT repeat(md5(i::text), 1500) FROM generate_series(1, 2); COMMIT; END LOOP; END $$});
+	FOR i IN 1 .. 320 LOOP
+		INSERT INTO t (v) SELECT repeat(md5(i::text), 1500) FROM generate_series(1, 2); COMMIT;
+	END LOOP; END $$});
 ok(wait_until($source, 'postgres', q{SELECT count(*) = 3 FROM flo.status WHERE detail ~ '^broker full'}, 'all to wait'),
 	'three groups fill an account');
 is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.status WHERE detail ~ ' of 32 MB'}), 3,

@@ -15,8 +15,8 @@ my $source = flo_node('source', $nats);
 my $dest = flo_node('dest', $nats);
 my $mb = 1024 * 1024;
 
-$_->safe_psql('postgres', 'CREATE TABLE t (id bigserial PRIMARY KEY, v text); ALTER TABLE t ALTER v SET STORAGE EXTERNAL')
-  for $source, $dest;
+$_->safe_psql('postgres', 'CREATE TABLE t (id bigserial PRIMARY KEY, v text);
+	ALTER TABLE t ALTER v SET STORAGE EXTERNAL') for $source, $dest;
 sub info { return $nats->api("STREAM.INFO.$_[0]"); }
 sub alter { $source->safe_psql('postgres', qq{SELECT flo.alter_replicator('g', '{"$_[0]": "$_[1]"}')}); }
 

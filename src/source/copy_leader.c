@@ -285,7 +285,8 @@ describe_full(Leader *l, const char *words)
 	l->full_at = flo_clock();
 	if (flo_stream_info(l->bus, l->stream, &info) && flo_reports_stream_is_full(&info))
 		return;
-	strlcpy(l->copy.broker_full, flo_reports_describe_full(l->bus, l->stream, l->retention, words, false),
+	strlcpy(l->copy.broker_full, flo_reports_describe_full(l->bus, l->stream, l->retention, words,
+														   false),
 			sizeof(l->copy.broker_full));
 }
 

@@ -242,7 +242,7 @@ flo_team_make_stream(FloCopyTeam *t, int64 limit)
 	config.description = t->description;
 	if (flo_stream_info(t->bus, t->stream, &info))
 	{
-		/* copiers keep to a lower limit, and it has what they have sent before */
+		/* copiers keep to a lower one themselves, and it has what they sent */
 		config.max_bytes = info.max_bytes > 0 ? Max(config.max_bytes, info.max_bytes) : 0;
 		flo_stream_update(t->bus, &config, &info);
 		return;

@@ -153,7 +153,8 @@ show_full(Replicator *rep, const char *words, int size, bool inside, XLogRecPtr 
 					  LSN_FORMAT_ARGS(upto), flo_text_of_size(limit));
 	else
 		flo_state_set(FLO_STATE_WAITING, "%s",
-					  flo_reports_describe_full(rep->bus, rep->stream, rep->retention, words, size > 0));
+					  flo_reports_describe_full(rep->bus, rep->stream, rep->retention, words,
+												size > 0));
 }
 
 /*
