@@ -211,6 +211,29 @@ published();
 ok(!held($xid) && !@{ of_xid($xid)->{rows} }, 'it went with its server');
 sound('a crash');
 
+# Options, and what workers say, hold for what is read later: does it travel early, "early" or not?
+my $trial = 0;
+sub travels
+{
+	my ($early) = @_;
+
+	return await(
+		sub {
+			my $session = session();
+			my $xid = xid($session);
+
+			fill($session, 'u', $trial * 10000 + 2000001, $trial * 10000 + 2008000);
+			$trial++;
+			published();
+			my $held = held($xid) ? 1 : 0;
+			$session->query_safe('ROLLBACK');
+			$session->quit;
+			published();
+			return $held == $early;
+		},
+		'what was said to be heard');
+}
+
 # --- 47: a worker that does not read pieces comes; the option is another -------------------------
 
 sub withdrawn_by
@@ -237,10 +260,12 @@ sub withdrawn_by
 is_deeply(withdrawn_by('an old worker', 6000001, sub { register('new') }), [ rows('t', 6000001, 6010000) ],
 	'... all of it');
 register('new', pieces => JSON::PP::true());
+travels(1);
 is_deeply(withdrawn_by('the option', 6100001, sub {
 	sql(q{SELECT flo.alter_replicator('g', '{"large_transactions": "at_commit"}')});
 }), [ rows('t', 6100001, 6110000) ], '... all of it');
 sql("SELECT flo.alter_replicator('g', '$early')");
+travels(1);
 
 # --- rules hold for what commits after them -------------------------------------------------------
 
@@ -257,18 +282,22 @@ is_deeply(withdrawn_by('a rule', 6200001, sub {
 # --- 46: one that is idle does not hold a stream with a limit ---------------------------------------
 
 sql(q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": "600MB"}')});
+travels(1);
 is_deeply(withdrawn_by('a stream with a limit', 6300001, sub {
 	sql(q{SELECT flo.alter_replicator('g', '{"large_transaction_size": "1TB"}')});
+	travels(0);
 	sql("INSERT INTO u SELECT g + 1000000, repeat('x', 1000000) FROM generate_series(1, 150) g");
 }), [ rows('t', 6300001, 6310000) ], '... all of it');
 ok($reader->{voided_inside}, '... among the rows of another that travels whole');
 sql(q{SELECT flo.alter_replicator('g',
 	'{"stream_max_bytes": null, "stream_max_age": "8s", "large_transaction_size": "0"}')});
+travels(1);
 is_deeply(withdrawn_by('a stream that forgets', 6400001, sub { }), [ rows('t', 6400001, 6410000) ], '... all of it');
 
 # --- from a size on ---------------------------------------------------------------------------------
 
 sql(q{SELECT flo.alter_replicator('g', '{"stream_max_age": null, "large_transaction_size": "12MB"}')});
+travels(0);
 $session = session();
 $xid = xid($session);
 fill($session, 't', 7000001, 7006000);
