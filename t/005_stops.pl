@@ -219,6 +219,21 @@ ok(wait_until($source, 'postgres', "SELECT count(*) = 0 FROM pg_replication_slot
 	'the slot to go'), '... and goes on');
 $dropper->quit;
 
+# what has happened is written once a minute, also while a group is being dropped
+$source->safe_psql('postgres', q{SELECT flo.create_replicator('gone'); SELECT flo.start_group('gone')});
+wait_state($source, 'gone', 'replicator', 'streaming');
+$source->safe_psql('postgres', q{SELECT flo.stop_group('gone')});
+wait_state($source, 'gone', 'replicator', 'stopped');
+my $marked = -s $source->logfile;
+my $drop = FloTest::Session->new($source);
+$drop->query(q{BEGIN; SELECT flo.drop_group('gone')});
+ok(wait_until($source, 'postgres', q{SELECT EXISTS (SELECT FROM pg_stat_activity
+	WHERE backend_type ~ '^pg_flo' AND wait_event_type = 'Lock')}, 'events to be written'), 'events wait for the drop');
+$drop->query('COMMIT');
+ok(wait_until($source, 'postgres', q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+	WHERE backend_type ~ '^pg_flo' AND wait_event_type = 'Lock')}, 'them to be written'), '... which ends');
+unlike(slurp_file($source->logfile, $marked), qr/ERROR/, '... without an error');
+
 # a database of its own; DROP DATABASE ends its members
 $_->safe_psql('postgres', 'CREATE DATABASE d') for $source, $dest;
 $_->safe_psql('d', 'CREATE EXTENSION pg_flo; CREATE TABLE t (id int PRIMARY KEY)') for $source, $dest;

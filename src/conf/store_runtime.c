@@ -491,8 +491,8 @@ flo_store_prune_history(const char *group)
 }
 
 /*
- * Of groups that there are; an event that is there already was written by a scanner
- * that could not say so any more
+ * Of groups that there are, and that nobody is about to drop; an event that is there
+ * already was written by a scanner that could not say so any more
  */
 void
 flo_store_write_events(int64 newest)
@@ -504,7 +504,7 @@ flo_store_write_events(int64 newest)
 	{
 		(void) flo_sql_run(SPI_OK_INSERT,
 						   "INSERT INTO flo.event_log SELECT u.* FROM flo.unsaved_events() u JOIN flo.groups g USING (group_name)"
-						   " WHERE u.number <= $1::bigint ON CONFLICT DO NOTHING",
+						   " WHERE u.number <= $1::bigint FOR KEY SHARE OF g ON CONFLICT DO NOTHING",
 						   1, psprintf(INT64_FORMAT, newest));
 		if (flo_events_keep > 0)
 			(void) flo_sql_run(SPI_OK_DELETE,
