@@ -52,8 +52,8 @@
 #define ACCOUNT_INTERVAL 2000
 
 /*
- * Others may be about to take of the same room: of what there is, or of what is left to others,
- * no more than this part is taken without another look.
+ * Others may be about to take of the same room: no more than this part of what is left to
+ * others is taken without another look.
  */
 #define UNSEEN_PART 4
 
@@ -70,7 +70,8 @@ mind_account(Replicator *rep, FloAccountInfo *account, FloStreamInfo *info)
 	if (account->max_bytes > 0)
 		(void) flo_stream_info(rep->bus, rep->stream, info);
 	room = flo_account_room(account, info, false);
-	rep->session.allowed = Min(room, Max(room, flo_account_left_to_others(account)) / UNSEEN_PART);
+	rep->session.allowed = account->max_bytes <= 0 ? room :
+		Min(room, flo_account_left_to_others(account) / UNSEEN_PART);
 	if (rep->publisher != NULL)
 	{
 		flo_publisher_set_one_by_one(rep->publisher, rep->session.one_by_one);
