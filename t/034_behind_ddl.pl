@@ -24,7 +24,7 @@ create_copy_group($source, $dest, 'g', sync_schema => 1, track_ddl => 1,
 for my $round (1 .. 2)
 {
 	my $pid = pid_of($source, 'g', 'replicator');
-	kill('STOP', $pid) or die "kill $pid: $!";
+	pause_process($pid);
 	for my $i (1 .. 6)
 	{
 		my $type = $i % 2 ? 'bigint' : 'int';
@@ -85,7 +85,7 @@ while_stopped(sub {
 	change_between_rows(1);
 });
 my $pid = pid_of($source, 'g', 'replicator');
-kill('STOP', $pid) or die "kill $pid: $!";
+pause_process($pid);
 change_between_rows(2, rule_with_function('short'));
 kill('CONT', $pid) or die "kill $pid: $!";
 wait_caught_up($source, $dest, 'g');

@@ -121,7 +121,7 @@ same('followed');
 for my $round (1 .. 2)
 {
 	my $pid = pid_of($source, 'g', 'replicator');
-	kill('STOP', $pid) or die "kill $pid: $!";
+	pause_process($pid);
 	churn();
 	kill('CONT', $pid) or die "kill $pid: $!";
 	same("behind, $round");

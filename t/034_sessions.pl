@@ -364,7 +364,7 @@ for my $round (1 .. $ENV{FLO_ROUNDS} || 2)
 {
 	my $pid = pid_of($source, 'g', 'replicator');
 	my $behind = $round % 2 == 0;
-	kill('STOP', $pid) or die "kill $pid: $!" if $behind;
+	pause_process($pid) if $behind;
 	churn($ENV{FLO_STEPS} || 500);
 	kill('CONT', $pid) or die "kill $pid: $!" if $behind;
 	last if !same(($behind ? 'behind' : 'followed') . ", $round");

@@ -49,7 +49,7 @@ sub records
 # The server's own such records come from these: they are to be ours alone
 sub writer { return value("pid FROM pg_stat_activity WHERE backend_type = 'background writer'"); }
 my $writer;
-sub hold_writer { $writer = writer(); kill 'STOP', $writer; }
+sub hold_writer { $writer = writer(); pause_process($writer); }
 sub release_writer { kill 'CONT', $writer if $writer; undef $writer; }
 END { release_writer(); }
 

@@ -249,7 +249,7 @@ sub worker_refuses
 
 	# it stands still meanwhile: a heartbeat that is refused would have it begin a session after the forged message
 	my $replicator = pid_of($source, 'g', 'replicator');
-	kill 'STOP', $replicator or die "no replicator: $!";
+	pause_process($replicator);
 	my ($end, $row) = ((newest(0))[0], (newest(1))[0]);
 	my $held = status_of($dest, 'g', 'postgres', 'durable_lsn');
 	my ($b, $c) = map { my ($type) = $_; my $in = $row->{records}; my $found;

@@ -277,7 +277,7 @@ synced();
 for my $n (0 .. $#soon)
 {
 	# both are there when they look again, or while they look
-	kill 'STOP', @members if $n % 2 == 0;
+	pause_process(@members) if $n % 2 == 0;
 	if ($n < 4) { src("$insert_rule ('g', 'replicator', '$soon[$n]', 'v', 'mask')"); }
 	else { dst("$insert_rule ('g', 'worker', '$soon[$n]', 'v', 'mask')"); }
 	src("INSERT INTO $soon[$n] VALUES (1, 'secret')");

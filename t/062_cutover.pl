@@ -130,7 +130,7 @@ start_member($new, 'a', 'postgres');
 # it follows its source for a moment when it is told to, and meanwhile reads what it is asked
 my $asked = FloTest::Session->new($old, undef, timeout => 60);
 my $stops = pid_of($new, 'a', 'postgres');
-kill 'STOP', $stops;
+pause_process($stops);
 $new->safe_psql('postgres', q{SELECT flo.stop_group('a')});
 $asked->send(q{SELECT * FROM flo.cutover('a', max_lag => '4 s')});
 wait_until($old, 'postgres', q{SELECT state = 'preparing' FROM flo.cutovers WHERE group_name = 'a'}, 'the question');

@@ -149,7 +149,7 @@ $session->query_safe('ROLLBACK TO a');
 published();
 ok(held($xid), 'pieces');
 my $pid = pid_of($source, 'g', 'replicator');
-kill 'STOP', $pid;
+pause_process($pid);
 sql("INSERT INTO u VALUES (310001, 'before'); INSERT INTO t VALUES (310001, 'before')");
 $session->query_safe('COMMIT');
 $session->quit;

@@ -75,7 +75,7 @@ for my $n (1 .. 5)
 	$source->safe_psql('postgres', 'VACUUM');
 	my $writer = $source->safe_psql('postgres',
 		q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'background writer'});
-	kill 'STOP', $writer;
+	pause_process($writer);
 	$clone = clone_of($source, "clone$n");
 	wait_state($clone, 'g', 'replicator', 'failed');
 	like(status_of($clone, 'g', 'replicator', 'detail'), qr/^lost slot|^history diverged/,

@@ -44,7 +44,7 @@ use Time::HiRes qw(sleep time);
 our @EXPORT = (
 	qw(create_group create_copy_group start_member kill9_member),
 	qw(await wait_until wait_state wait_busy wait_caught_up wait_other_pid halt_at await_halt halted_pid),
-	qw(status_of pid_of helper_pid peak_memory error_of is_same_table moves_arrive private_memory_ok),
+	qw(status_of pid_of pause_process helper_pid peak_memory error_of is_same_table moves_arrive private_memory_ok),
 	@FloTest::Cluster::EXPORT);
 
 our $timeout = $PostgreSQL::Test::Utils::timeout_default;
@@ -375,6 +375,26 @@ sub pid_of
 	_wait_member($node, $group, $member, 'pid IS NOT NULL', $db, 'to have a process')
 	  || croak "$group/$member has no process";
 	return status_of($node, $group, $member, 'pid', $db);
+}
+
+=pod
+
+=head2 pause_process(@pids)
+
+Stops processes of servers (SIGSTOP) while they wait for news: one that holds a lock of its
+server's shared memory would keep all others.
+
+=cut
+
+sub pause_process
+{
+	for my $pid (@_)
+	{
+		await(sub { ! -r "/proc/$pid/wchan" || slurp_file("/proc/$pid/wchan") =~ /poll/ }, "process $pid to wait")
+		  || croak "process $pid never waits";
+		kill('STOP', $pid) or croak "kill $pid: $!";
+	}
+	return;
 }
 
 =pod
