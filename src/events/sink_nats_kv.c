@@ -482,9 +482,14 @@ serve(FloKvSink *sink)
 	sink->host->serve(sink->host->arg);
 }
 
-/* Those that are there and wanted, each with a message of its own */
+/*
+ * Those that are there and wanted, each with a message of its own.  It is numbered by where
+ * the key stands in the bucket: a process before this one, of which some may arrive yet, has
+ * given the same key the same number, and no other one.
+ */
 static void
-remove_keys(FloKvSink *sink, const char *filter, KeyFilter is_wanted, void *arg, Message *message)
+remove_keys(FloKvSink *sink, const char *filter, KeyFilter is_wanted, void *arg,
+			const Message *message)
 {
 	MemoryContext context = AllocSetContextCreate(sink->scratch, "pg_flo keys",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -500,11 +505,13 @@ remove_keys(FloKvSink *sink, const char *filter, KeyFilter is_wanted, void *arg,
 	{
 		for (int i = 0; i < count; i++)
 		{
+			Message		one = *message;
+
 			if (keys[i].removed || !is_wanted(arg, &keys[i]))
 				continue;
-			message->key = keys[i].key;
-			message->n++;
-			send(sink, message);
+			one.key = keys[i].key;
+			one.n += keys[i].seq;
+			send(sink, &one);
 		}
 		MemoryContextReset(context);
 		serve(sink);
@@ -519,17 +526,15 @@ any_key(void *arg, const FloKvKey *key)
 	return true;
 }
 
-/*
- * The keys are looked up, so when the change comes again those that are left have
- * the next numbers.
- */
+/* Of the numbers of a TRUNCATE's messages those that one of its tables has */
+#define NUMBERS_OF_TABLE (UINT64CONST(1) << 48)
+
+/* Keys come by their numbers, so those that are removed already are passed over */
 static void
 truncate_tables(FloKvSink *sink, const FloTransaction *txn, const FloChange *change)
 {
 	Message		message = {txn, "TRUNCATE", NULL, 0, "PURGE"};
 
-	if (sink->done.lsn == txn->final_lsn && sink->done.ordinal == txn->ordinal)
-		message.n = sink->done.n;
 	for (int i = 0; i < change->ntruncated; i++)
 	{
 		const FloRelation *relation = change->truncated[i].relation;
@@ -540,6 +545,7 @@ truncate_tables(FloKvSink *sink, const FloTransaction *txn, const FloChange *cha
 					 errmsg("a partition of table \"%s.%s\" was truncated alone: which keys of bucket \"%s\" were in it is not known",
 							relation->schema, relation->name, sink->bucket),
 					 errhint("Pass over the transaction with flo.skip(), make the worker anew and call flo.resync() at the source; publish_via_partition_root = false gives partitions keys of their own.")));
+		message.n = i * NUMBERS_OF_TABLE;
 		remove_keys(sink, psprintf("%s>", prefix_of(sink, relation)), any_key, NULL, &message);
 	}
 }
