@@ -44,6 +44,12 @@ sub leave_room
 	$nats->configure(accounts($bytes ? used() + $bytes : 0));
 	$nats->reload;
 }
+# What everybody has done with would make room as it goes
+sub trimmed
+{
+	await(sub { $nats->api('STREAM.INFO.pgflo_g_stream')->{state}{bytes} < 50_000 }, 'the stream to be trimmed')
+	  or die;
+}
 # Both sides have asked what the account may keep since then
 sub noticed
 {
@@ -118,6 +124,7 @@ for (1 .. 6)
 	wait_caught_up($source, $dest, 'g');
 }
 my $restarts = status_of($source, 'g', 'replicator', 'restarts') . status_of($dest, 'g', 'postgres', 'restarts');
+trimmed();
 leave_room(150_000);
 noticed();
 src("INSERT INTO t SELECT i, noise(i, 100) FROM generate_series(1, 100) i");
@@ -141,6 +148,7 @@ for (1 .. 6)
 }
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
 wait_state($dest, 'g', 'postgres', 'stopped');
+trimmed();
 leave_room(150_000);
 $nats->pause;
 src("INSERT INTO t VALUES (9000000 + $_, noise($_, " . ($_ == 1 ? 6000 : 10) . '))') for 1 .. 3;
