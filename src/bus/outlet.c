@@ -506,11 +506,13 @@ static void
 mind_account(FloOutlet *outlet)
 {
 	FloAccountInfo account;
+	FloStreamInfo info = {0};
 
 	outlet->account_looked = flo_clock();
 	flo_account_info(outlet->bus, &account);
-	outlet->window_max =
-		flo_stream_counts_refused(outlet->bus, &account, outlet->stream) ? 1 : WINDOW;
+	if (account.limited)
+		(void) flo_stream_info(outlet->bus, outlet->stream, &info);
+	outlet->window_max = flo_stream_counts_refused(&account, &info) ? 1 : WINDOW;
 	outlet->window = Min(outlet->window, outlet->window_max);
 }
 

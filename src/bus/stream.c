@@ -277,12 +277,9 @@ counts_what_is_stored(FloJson config)
 }
 
 bool
-flo_stream_counts_refused(FloBus *bus, const FloAccountInfo *account, const char *stream)
+flo_stream_counts_refused(const FloAccountInfo *account, const FloStreamInfo *info)
 {
-	FloStreamInfo info;
-
-	return account->limited &&
-		!(flo_stream_info(bus, stream, &info) && counts_what_is_stored(info.config));
+	return account->limited && !counts_what_is_stored(info->config);
 }
 
 bool
@@ -290,6 +287,7 @@ flo_stream_info(FloBus *bus, const char *stream, FloStreamInfo *info)
 {
 	FloApiReply reply;
 
+	memset(info, 0, sizeof(*info));
 	if (!flo_api_stream_info(bus, stream, "", &reply))
 		return false;
 	read_stream_info(reply.json, info);

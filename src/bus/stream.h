@@ -85,10 +85,9 @@ extern int64 flo_account_left_to_others(const FloAccountInfo *account);
  * if that were stored?  nats-server up to 2.10.10 stores it first, and removes it again;
  * 2.10.11 to 2.11.11 and 2.12.0 to 2.12.3 count it all the same.  Then one goes at a time.
  */
-extern bool flo_stream_counts_refused(FloBus *bus, const FloAccountInfo *account,
-									  const char *stream);
+extern bool flo_stream_counts_refused(const FloAccountInfo *account, const FloStreamInfo *info);
 
-/* false when there is no such stream */
+/* false, and nothing but zeros, when there is no such stream */
 extern bool flo_stream_info(FloBus *bus, const char *stream, FloStreamInfo *info);
 
 /* Create (file storage, limits retention, discard new, direct reads allowed) */

@@ -65,10 +65,10 @@ mind_account(Replicator *rep, FloAccountInfo *account, FloStreamInfo *info)
 	memset(info, 0, sizeof(*info));
 	rep->account_looked = flo_clock();
 	flo_account_info(rep->bus, account);
-	rep->session.one_by_one = flo_stream_counts_refused(rep->bus, account, rep->stream);
-	rep->account_bytes = Max(account->max_bytes, 0);
-	if (account->max_bytes > 0)
+	if (account->limited)
 		(void) flo_stream_info(rep->bus, rep->stream, info);
+	rep->session.one_by_one = flo_stream_counts_refused(account, info);
+	rep->account_bytes = Max(account->max_bytes, 0);
 	room = flo_account_room(account, info, false);
 	rep->session.allowed = account->max_bytes <= 0 ? room :
 		Min(room, flo_account_left_to_others(account) / UNSEEN_PART);
