@@ -53,7 +53,7 @@ sub histories
 	my $client = FloNatsClient->new($nats->port);
 	for my $message ($client->stream('KV_k'))
 	{
-		my ($id) = $message->{subject} =~ /^\$KV\.k\.public\.(?:k|gone)\.(\d+)$/;
+		my ($id) = $message->{subject} =~ /^\$KV\.k\.public\.(?:k|gone|few|many)\.(\d+)$/;
 		my ($table) = $message->{subject} =~ /^\$KV\.k\.public\.(\w+)/;
 		push @{ $values{$table}{$id} },
 		  $message->{headers}{'KV-Operation'} // JSON::PP::decode_json($message->{data})->{v};
@@ -120,6 +120,21 @@ my @wide = grep { !$_->{headers}{'KV-Operation'} }
 cmp_ok(scalar @wide, '>', 10, 'they come twice');
 is(scalar(grep { length(JSON::PP::decode_json($_->{data})->{big} // '') != 3000 } @wide), 0,
 	'and what is not sent with them is still there');
+
+# A TRUNCATE that goes on with fewer of its tables: what is left of the others is not for this worker any more
+$source->safe_psql('postgres', q{
+	CREATE TABLE few (id int PRIMARY KEY, v int); CREATE TABLE many (LIKE few INCLUDING ALL);
+	INSERT INTO few SELECT i, 0 FROM generate_series(1, 50) i;
+	INSERT INTO many SELECT i, 0 FROM generate_series(1, 700) i});
+wait_caught_up($source, $dest, 'g');
+halt_at($dest, 'send.after:300');
+$source->safe_psql('postgres', 'TRUNCATE few, many');
+ok(await_halt($dest, 'the midst of the second table'), 'in the midst of the second table of a TRUNCATE');
+$dest->safe_psql('postgres', q{SELECT flo.alter_worker('g', 'kv', '{"tables": ["public.many"]}')});
+kill9_member($dest, 'g', 'kv');
+wait_caught_up($source, $dest, 'g');
+my $many = histories()->{many};
+is(scalar(grep { "@{ $many->{$_} }" ne 'PURGE' } keys %$many), 0, 'all of it is purged');
 
 # A worker made anew, with the bucket there is: what is not in its copy goes
 $dest->safe_psql('postgres', "SELECT flo.stop_group('g', 'kv')");

@@ -110,6 +110,9 @@ flo_api_was_full(FloBus *bus, const FloApiReply *reply)
 		flo_bus_wait_while_full(bus, reply->err_code, reply->words);
 }
 
+/* The account takes only streams with a lower max_bytes */
+#define STREAM_TOO_LARGE 10122
+
 static int
 error_class(const FloApiReply *reply, const char **hint)
 {
@@ -125,7 +128,7 @@ error_class(const FloApiReply *reply, const char **hint)
 		case 10113:				/* account wants a maximum */
 			*hint = "The NATS account requires pg_flo.stream_max_bytes to be set, at the source.";
 			return ERRCODE_CONNECTION_EXCEPTION;
-		case 10122:				/* account wants a lower one */
+		case STREAM_TOO_LARGE:
 			*hint = "The NATS account takes only streams with a lower pg_flo.stream_max_bytes.";
 			return ERRCODE_CONNECTION_EXCEPTION;
 	}
@@ -453,6 +456,23 @@ keep_what_is_there(const FloStreamConfig *config, const FloStreamInfo *there)
 	return result;
 }
 
+#define WARNING_INTERVAL 60000	/* ms */
+
+/* It is tried again and again, and said now and then */
+static void
+warn_of_limits(const char *stream, const FloApiReply *reply)
+{
+	static FloClock warned = 0;
+
+	if (!flo_clock_passed(warned, WARNING_INTERVAL))
+		return;
+	warned = flo_clock();
+	ereport(WARNING,
+			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+			 errmsg("stream \"%s\" keeps its limits: %s", stream, reply->words),
+			 errdetail("JetStream answered with error %d.", reply->err_code)));
+}
+
 void
 flo_stream_update(FloBus *bus, const FloStreamConfig *config, const FloStreamInfo *there)
 {
@@ -480,19 +500,10 @@ flo_stream_update(FloBus *bus, const FloStreamConfig *config, const FloStreamInf
 	}
 	appendStringInfoChar(&body, '}');
 	reply = flo_api_call(bus, body.data, "STREAM.UPDATE.%s", config->name);
-	if (!reply.ok && flo_bus_is_full(reply.err_code))
-	{
-		/*
-		 * what the stream holds can be had, and let go of, under its old
-		 * limits
-		 */
-		ereport(WARNING,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("stream \"%s\" keeps its limits: %s", config->name, reply.words),
-				 errdetail("JetStream answered with error %d.", reply.err_code)));
-		return;
-	}
-	if (!reply.ok)
+	/* what the stream holds can be had, and let go of, under its old limits */
+	if (!reply.ok && (flo_bus_is_full(reply.err_code) || reply.err_code == STREAM_TOO_LARGE))
+		warn_of_limits(config->name, &reply);
+	else if (!reply.ok)
 		flo_api_raise(&reply, "change stream \"%s\"", config->name);
 }
 

@@ -159,24 +159,31 @@ make_message(FloKvSink *sink, const Message *message, const char *id, const char
 	return result;
 }
 
-/* A message of the stream, unless it is published already */
+static Place
+place_of(const Message *message)
+{
+	return (Place)
+	{
+		message->txn->final_lsn, message->txn->ordinal, message->n
+	};
+}
+
+/* A message of the stream */
 static void
 publish(FloKvSink *sink, const Message *message)
 {
-	const FloTransaction *txn = message->txn;
-	Place		place = {txn->final_lsn, txn->ordinal, message->n};
+	Place		place = place_of(message);
 	FloOutletMessage out;
 	char	   *id;
 
-	if (!is_beyond(place, sink->done))
-		return;
 	id = psprintf("%s-%08X%08X-" UINT64_FORMAT "." UINT64_FORMAT, sink->spec->group,
 				  LSN_FORMAT_ARGS(place.lsn), place.ordinal, place.n);
 	out = make_message(sink, message, id,
 					   psprintf("%s %X/%X " UINT64_FORMAT " " UINT64_FORMAT, sink->life,
 								LSN_FORMAT_ARGS(place.lsn), place.ordinal, place.n));
 	flo_outlet_add(sink->outlet, &out);
-	sink->added = place;
+	if (is_beyond(place, sink->added))
+		sink->added = place;
 }
 
 /* One that has no place in the stream; it may come again as another one */
@@ -190,12 +197,13 @@ publish_loose(FloKvSink *sink, const Message *message)
 	flo_outlet_add(sink->outlet, &out);
 }
 
+/* Unless it is published already */
 static void
 send(FloKvSink *sink, const Message *message)
 {
 	if (message->txn->copy_id != NULL)
 		publish_loose(sink, message);
-	else
+	else if (is_beyond(place_of(message), sink->done))
 		publish(sink, message);
 }
 
@@ -483,9 +491,9 @@ serve(FloKvSink *sink)
 }
 
 /*
- * Those that are there and wanted, each with a message of its own.  It is numbered by where
- * the key stands in the bucket: a process before this one, of which some may arrive yet, has
- * given the same key the same number, and no other one.
+ * Those that are there and wanted, each with a message of its own, whatever has been published
+ * of this change.  It is numbered by where the key stands in the bucket: a process before this
+ * one, of which some may arrive yet, has given the same key the same number, and no other one.
  */
 static void
 remove_keys(FloKvSink *sink, const char *filter, KeyFilter is_wanted, void *arg,
@@ -510,8 +518,11 @@ remove_keys(FloKvSink *sink, const char *filter, KeyFilter is_wanted, void *arg,
 			if (keys[i].removed || !is_wanted(arg, &keys[i]))
 				continue;
 			one.key = keys[i].key;
-			one.n += keys[i].seq;
-			send(sink, &one);
+			one.n = keys[i].seq;
+			if (one.txn->copy_id != NULL)
+				publish_loose(sink, &one);
+			else
+				publish(sink, &one);
 		}
 		MemoryContextReset(context);
 		serve(sink);
@@ -526,10 +537,6 @@ any_key(void *arg, const FloKvKey *key)
 	return true;
 }
 
-/* Of the numbers of a TRUNCATE's messages those that one of its tables has */
-#define NUMBERS_OF_TABLE (UINT64CONST(1) << 48)
-
-/* Keys come by their numbers, so those that are removed already are passed over */
 static void
 truncate_tables(FloKvSink *sink, const FloTransaction *txn, const FloChange *change)
 {
@@ -545,7 +552,6 @@ truncate_tables(FloKvSink *sink, const FloTransaction *txn, const FloChange *cha
 					 errmsg("a partition of table \"%s.%s\" was truncated alone: which keys of bucket \"%s\" were in it is not known",
 							relation->schema, relation->name, sink->bucket),
 					 errhint("Pass over the transaction with flo.skip(), make the worker anew and call flo.resync() at the source; publish_via_partition_root = false gives partitions keys of their own.")));
-		message.n = i * NUMBERS_OF_TABLE;
 		remove_keys(sink, psprintf("%s>", prefix_of(sink, relation)), any_key, NULL, &message);
 	}
 }
