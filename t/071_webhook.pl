@@ -12,6 +12,7 @@ use FloHook;
 use FloTest;
 use IO::Socket::INET;
 use JSON::PP ();
+use List::Util qw(min);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -101,7 +102,12 @@ ok(wait_until($dest, 'postgres', q{SELECT detail ~ 'attempt 3' FROM flo.status W
 is_deeply([ map { $_->{headers}{'idempotency-key'} } @requests ],
 	[ ($requests[0]{headers}{'idempotency-key'}) x @requests ],
 	'the same event each time, no other before it');
-cmp_ok($requests[2]{at} - $requests[1]{at}, '>', ($requests[1]{at} - $requests[0]{at}) * 0.9, 'pauses grow');
+# a busy machine makes any of them longer
+ok(await(sub {
+			@requests = $hook->requests;
+			my @pauses = map { $requests[$_]{at} - $requests[ $_ - 1 ]{at} } 1 .. $#requests;
+			return $pauses[-1] > 2.2 * min(@pauses);
+		}, 'a longer pause'), 'pauses grow');
 cmp_ok(status('retries'), '>=', 3, 'each attempt counts');
 like(status("concat_ws('|', last_error, last_hint, recovered_at IS NULL OR recovered_at < last_error_at)"),
 	qr/^endpoint "[^"]*" did not take an event: HTTP 503: try later\|Look into the log of the endpoint\.\|t$/,
@@ -127,10 +133,11 @@ is(status("last_error ~ 'HTTP 503' AND recovered_at > last_error_at AND retries 
 sub failure_like
 {
 	my ($worker, $url, $error, $hint) = @_;
+	my $timeout = $error =~ /no answer/ ? '1s' : '30s';
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	$dest->safe_psql('postgres', "SELECT flo.create_worker('g', 'webhook', '$worker', '"
-		  . JSON::PP::encode_json({ url => $url, timeout => '1s' }) . "'); SELECT flo.start_group('g', '$worker')");
+		  . JSON::PP::encode_json({ url => $url, timeout => $timeout }) . "'); SELECT flo.start_group('g', '$worker')");
 	insert(1);
 	ok(wait_until($dest, 'postgres', "SELECT coalesce(retries > 1 AND state = 'waiting', false)
 		FROM flo.status WHERE member = '$worker'", 'two attempts'),
@@ -206,7 +213,7 @@ await(sub { $hook->count > $asked }, 'another request') or die;
 my $start = time();
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'webhook')});
 wait_state($dest, 'g', 'webhook', 'stopped');
-cmp_ok(time() - $start, '<', 3, 'a worker that waits for an answer ends at once');
+cmp_ok(time() - $start, '<', 8, 'a worker that waits for an answer ends at once');
 $hook->answer('200 OK');
 start_member($dest, 'g', 'webhook');
 caught_up();
@@ -221,7 +228,7 @@ for my $url ('http://10.255.255.1/x', 'http://no-such-host.invalid/x')
 	$start = time();
 	$dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'webhook')});
 	wait_state($dest, 'g', 'webhook', 'stopped');
-	cmp_ok(time() - $start, '<', 3, "so does one that waits for $url");
+	cmp_ok(time() - $start, '<', 8, "so does one that waits for $url");
 	next if $url =~ /invalid/;
 	$dest->safe_psql('postgres', q{SELECT flo.start_group('g', 'webhook')});
 	wait_state($dest, 'g', 'webhook', 'streaming|waiting');
