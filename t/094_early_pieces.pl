@@ -121,8 +121,8 @@ for my $point (qw(pieces.kept pieces.applied commit.before commit.after flush.be
 	piece($xid, rows($from .. $from + 4));
 	applied(10 + $case);
 	is_read();
-	my $halt = halt_at($dest, $point);
 	my $log = -s $dest->logfile;
+	my $halt = halt_at($dest, $point);
 	piece($xid, rows($from + 5 .. $from + 9));
 	pieces_end($xid) if $point ne 'pieces.kept';
 	# both workers come to it again and again, until one has heard of it
@@ -200,7 +200,9 @@ $dest->safe_psql('late', q{SELECT flo.drop_group('g')});
 sub refused
 {
 	my ($name, $pattern, $seq) = @_;
-	wait_state($dest, 'g', $_, 'backoff') for qw(postgres events);
+	# it is in backoff because of the one before until it is started
+	wait_until($dest, 'postgres', "SELECT bool_and(state = 'backoff' AND last_error ~ '^message $seq of')
+		FROM flo.status", "the error of message $seq");
 	like(status_of($dest, 'g', 'postgres', 'last_error'),
 		qr/^message $seq of stream "$stream" breaks the protocol: $pattern/,
 		$name);
