@@ -99,6 +99,9 @@ same('rule 8: a new session goes on where the stream ends');
 ($chunk) = newest(1);
 cmp_ok($chunk->{epoch}, '>', $old->{epoch}, 'rule 3: a new connection is a new session');
 
+# what is counted is handed in a moment after the position
+sub counted { wait_until($dest, 'postgres', "SELECT sum(inserts) >= $_[0] FROM flo.status", 'rows to be counted'); }
+counted($id);
 my $conflicts = $dest->safe_psql('postgres', 'SELECT sum(inserts) FROM flo.status');
 my $log = -s $source->logfile;
 my $position = status_of($dest, 'g', 'postgres', 'received_lsn');
@@ -108,6 +111,7 @@ insert();
 same('rule 6: its successor is refused, and sent again in a new session');
 like(log_since($source, $log), qr/the broker refused a chunk: wrong last sequence/,
 	'rule 6: the refusal ends the session');
+counted($conflicts + 1);
 is($dest->safe_psql('postgres', 'SELECT sum(inserts) FROM flo.status'), $conflicts + 1,
 	'rule 5: the late message is void: its row is not applied');
 wait_state($dest, 'g', 'postgres', 'streaming');
