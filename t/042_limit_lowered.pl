@@ -35,7 +35,9 @@ alter('stream_max_bytes', '2MB');
 ok(await(sub { info('pgflo_g_stream')->{config}{max_bytes} < 16 * $mb }, 'the limit to be lowered'),
 	'a limit is lowered while the stream holds more');
 my $after = info('pgflo_g_stream')->{state};
-is("$after->{first_seq} $after->{bytes}", "$before->{first_seq} $before->{bytes}", 'and nothing is removed');
+# a heartbeat may have come
+is($after->{first_seq}, $before->{first_seq}, 'and nothing is removed');
+cmp_ok($after->{bytes}, '>=', $before->{bytes}, '... not a byte');
 $dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
 wait_caught_up($source, $dest, 'g');
 is_same_table($source, $dest, 't', 'the rows');
