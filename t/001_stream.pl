@@ -265,7 +265,7 @@ like(error_of($dest, q{SELECT flo.wait_for('g', '0/1', '-1 s')}), qr/^22023/, 'w
 	my $start = time();
 	is($dest->safe_psql('postgres', "SELECT flo.wait_for('g', '$lsn', '20 s')"), 't',
 		'an idle group reaches the current LSN');
-	cmp_ok(time() - $start, '<', 5, 'within seconds');
+	cmp_ok(time() - $start, '<', 10, 'within seconds');
 	ok(wait_until($source, 'postgres', "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots",
 		'the slot to follow'),
 		'and does not keep WAL');
