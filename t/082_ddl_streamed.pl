@@ -188,11 +188,14 @@ is(join(' ', map { $_->{Command}{tables}[0]{columns}[2]{generated} } told_of('AL
 $dest->safe_psql('postgres', q{SELECT flo.stop_group('g', 'postgres')});
 wait_state($dest, 'g', 'postgres', 'stopped');
 $source->safe_psql('postgres', q{ALTER SYSTEM SET max_stack_depth = '150kB'; SELECT pg_reload_conf()});
+# the replicator has heard of that before the statement, and hears of no more until it has read it
+$source->safe_psql('postgres', 'INSERT INTO other VALUES (3, 3)');
+wait_caught_up($source, $dest, 'g', member => 'events');
 $source->safe_psql('postgres', q{SET max_stack_depth = '6MB';
 	SELECT 'ALTER TABLE other ADD deep int DEFAULT ' || repeat('1 + ', 3000) || '1' \gexec});
-$source->safe_psql('postgres', 'ALTER SYSTEM RESET max_stack_depth; SELECT pg_reload_conf()');
-$source->safe_psql('postgres', 'INSERT INTO other VALUES (2, 2)');
+$source->safe_psql('postgres', q{SET max_stack_depth = '6MB'; INSERT INTO other VALUES (2, 2)});
 ok(wait_caught_up($source, $dest, 'g', member => 'events'), 'a default too deep to be written down');
+$source->safe_psql('postgres', 'ALTER SYSTEM RESET max_stack_depth; SELECT pg_reload_conf()');
 is(join(' ', map { scalar @{ $_->{Command}{tables} } } told_of('ALTER TABLE other ADD deep')), '0',
 	'is told without the definition');
 
