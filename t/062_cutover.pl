@@ -56,7 +56,7 @@ is($old->safe_psql('postgres', 'SELECT (SELECT count(*) FROM flo.workers) + (SEL
 	'nor here');
 
 my $load = start_load($old, clients => 4);
-my $steps = cutover($old, q{'move', reverse => 'back'});
+my $steps = cutover($old, q{'move', reverse => 'back', max_lag => '1 min'});
 like($steps, qr/^check: .*^fence: 4 tables.*^open: /ms, 'cut over under load');
 stop_load($load);
 is(takes_writes($old, $_), '55000', "$_: the old server takes no writes") for @tables;
@@ -72,7 +72,7 @@ like(error_of($old, q{SELECT flo.unfence('move')}),
 	qr/^55000: .*force/s, 'a fence that was left is not taken down by accident');
 
 $load = start_load($new, clients => 4);
-like(cutover($new, q{'back', reverse => 'move', compare => true, timeout => '30 s'}),
+like(cutover($new, q{'back', reverse => 'move', compare => true, max_lag => '1 min', timeout => '1 min'}),
 	qr/^fence: .*^compare: 4 tables are equal.*^open: /ms, 'and back, compared');
 stop_load($load);
 is(takes_writes($new, $_), '55000', "$_: the new server takes no writes") for @tables;
@@ -143,7 +143,8 @@ start_member($new, 'a', 'postgres');
 
 my $session = FloTest::Session->new($old);
 $session->query('BEGIN; INSERT INTO a VALUES (1)');
-like(cutover($old, q{'a', reverse => 'a_back', timeout => '2 s'}),
+# all else is prepared within that
+like(cutover($old, q{'a', reverse => 'a_back', timeout => '10 s'}),
 	qr/^57014: .*writers did not end/, 'a writer that does not end');
 $session->query('COMMIT');
 for my $force ('false', 'true')
@@ -160,7 +161,7 @@ for my $force ('false', 'true')
 	$session->query('ROLLBACK');
 }
 $old->safe_psql('postgres', q{BEGIN; INSERT INTO a VALUES (2); PREPARE TRANSACTION 'two'});
-like(cutover($old, q{'a', timeout => '2 s'}), qr/^57014: .*writers did not end/, 'nor does one that is prepared');
+like(cutover($old, q{'a', timeout => '5 s'}), qr/^57014: .*writers did not end/, 'nor does one that is prepared');
 $old->safe_psql('postgres', q{COMMIT PREPARED 'two'; INSERT INTO a VALUES (3)});
 wait_caught_up($old, $new, 'a');
 is_same_table($old, $new, 'a', 'everything is as it was');

@@ -12,7 +12,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my ($old, $new) = cutover_servers();
-my $short = q{timeout => '2 s', max_lag => '2 s'};
+# as long as both sides may take to come to each step on a busy machine
+my $short = q{timeout => '6 s', max_lag => '6 s'};
 
 # The destination does not answer: dead from here on, until the source has given up
 for my $point (qw(check.before raise.after way.after prepared.after))

@@ -26,7 +26,7 @@ cutover_case('broker killed, prepared',
 		$session->query("BEGIN; INSERT INTO $table DEFAULT VALUES; COMMIT") for 1 .. 3;
 		$nats->start;
 	},
-	arguments => q{timeout => '30 s'}, ends => qr/^released/);
+	arguments => q{timeout => '1 min'}, ends => qr/^released/);
 
 # With the process that is at it, before or after what it does
 for my $case ([ $old, 'begin.after' ], [ $new, 'way.after' ], [ $new, 'prepared.after' ], [ $old, 'fence.after' ],
@@ -44,10 +44,10 @@ for my $case ([ $old, 'begin.after' ], [ $new, 'way.after' ], [ $new, 'prepared.
 			kill9_member($node, $group, $node == $old ? 'replicator' : 'postgres');
 			$nats->start;
 		},
-		arguments => q{timeout => '40 s'}, ends => qr/^released/);
+		arguments => q{timeout => '1 min'}, ends => qr/^released/);
 }
 
-# For longer than all may take: the source neither opens nor gives up without a word
+# For longer than all may take, the steps before it included: the source neither opens nor gives up without a word
 cutover_case('broker gone, fenced',
 	sub { halt_at($new, 'cutover.said.prepared') },
 	sub {
@@ -57,13 +57,13 @@ cutover_case('broker gone, fenced',
 		await_cutover($old, $group, 'fenced') or return;
 		$nats->kill9;
 		kill9_member($new, $group, 'postgres');
-		ok(wait_until($old, 'postgres', "SELECT clock_timestamp() - changed_at > '3 s' FROM flo.cutovers
+		ok(wait_until($old, 'postgres', "SELECT clock_timestamp() - changed_at > '7 s' FROM flo.cutovers
 			WHERE group_name = '$group'", 'the time to be over'), 'the time is over');
 		like(error_of($old, 'INSERT INTO ' . $group =~ s/^g/t/r . ' DEFAULT VALUES'), qr/^55000/,
 			'the source stays fenced');
 		$nats->start;
 	},
-	arguments => q{timeout => '2 s'}, ends => qr/^(cancelled|released)/);
+	arguments => q{timeout => '6 s'}, ends => qr/^(cancelled|released)/);
 
 cutover_ends();
 $_->stop('fast') for $old, $new;

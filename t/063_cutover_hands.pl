@@ -81,7 +81,8 @@ cutover_case('the destination is stopped',
 			'the source stays fenced until the destination has a word');
 		start_member($new, $group, 'postgres');
 	},
-	arguments => q{timeout => '3 s'}, ends => qr/^(cancelled|released)/);
+	# the source is fenced within that: the destination stops first, and the writer ends
+	arguments => q{timeout => '10 s'}, ends => qr/^(cancelled|released)/);
 
 # --- held statements, events --------------------------------------------------------------
 

@@ -75,7 +75,7 @@ my $standby = standby_of($old);
 
 # a standby that does not get the fence
 receiver($standby, 'STOP');
-my $call = cutover('late', q{timeout => '4 s'});
+my $call = cutover('late', q{timeout => '10 s'});
 await_cutover($new, 'late', 'arrived');
 is(takes_writes($new, 'late'), '55000', 'but it is not open while the standby does not have the fence');
 await_cutover($old, 'late', 'cancelled');

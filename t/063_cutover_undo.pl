@@ -12,7 +12,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my ($old, $new) = cutover_servers();
-my $short = q{timeout => '2 s', max_lag => '2 s'};
+# as long as both sides may take to come to the fence on a busy machine
+my $short = q{timeout => '6 s', max_lag => '6 s'};
 
 # The source is fenced, and asks for the end of it while the destination sleeps; it dies
 # while it asks, and while it takes back

@@ -118,8 +118,10 @@ sub cutover_case
 	my $n = ++$number;
 	my ($group, $back, $table) = ("g$n", "b$n", "t$n");
 	my $script = PostgreSQL::Test::Utils::tempdir() . "/write$n.sql";
-	my $arguments = $param{arguments} || q{timeout => '20 s'};
+	my $arguments = $param{arguments} || q{timeout => '1 min'};
 
+	# who is killed is not back at once
+	$arguments .= q{, max_lag => '1 min'} if $arguments !~ /max_lag/;
 	append_to_file($script, "INSERT INTO $table DEFAULT VALUES;\n");
 	$_->safe_psql('postgres', "CREATE TABLE $table (id bigserial PRIMARY KEY,
 		at timestamptz DEFAULT clock_timestamp())")
