@@ -25,7 +25,8 @@ my $lz4 = $source->psql('postgres', 'CREATE TABLE lz4 (v text COMPRESSION lz4); 
 
 sub src { return $source->safe_psql($_[1] || 'postgres', $_[0]); }
 sub dst { return $dest->safe_psql($_[1] || 'postgres', $_[0]); }
-sub sent { return status_of($source, 'g', 'replicator', 'bytes'); }
+# what is counted is handed in with what is published, which a worker may have before
+sub sent { wait_caught_up($source, $source, 'g'); return status_of($source, 'g', 'replicator', 'bytes'); }
 sub synced { wait_caught_up($source, $dest, 'g', @_); }
 
 # --- what is stored, and how -----------------------------------------------------------------

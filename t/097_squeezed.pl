@@ -26,7 +26,8 @@ my $stream = 'pgflo_g_stream';
 sub src { return $source->safe_psql('postgres', $_[0]); }
 sub dst { return $dest->safe_psql('postgres', $_[0]); }
 sub synced { wait_caught_up($source, $dest, 'g'); }
-sub sent { return status_of($source, 'g', 'replicator', 'bytes'); }
+# what is counted is handed in with what is published, which a worker may have before
+sub sent { wait_caught_up($source, $source, 'g'); return status_of($source, 'g', 'replicator', 'bytes'); }
 
 # Those with records that the stream has got since
 sub chunks_since
