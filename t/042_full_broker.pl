@@ -206,7 +206,8 @@ shows($source, 'replicator', 'broker full: .* of ', 'a copy that does not fit wa
 write_mb(2);
 $lock->query('COMMIT');
 same('a copy');
-is($nats->api("STREAM.INFO.pgflo_g_copy")->{error}{err_code}, 10059, 'its stream is gone');
+ok(await(sub { ($nats->api("STREAM.INFO.pgflo_g_copy")->{error}{err_code} // 0) == 10059 }, 'its stream to go'),
+	'its stream is gone');
 
 # --- no stream more ------------------------------------------------------------------------------
 
