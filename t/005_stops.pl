@@ -151,6 +151,7 @@ start_member($source, 'g', 'replicator');
 start_member($dest, 'g', 'postgres');
 $nats->stop;
 wait_state($source, 'g', 'replicator', 'waiting');
+wait_state($dest, 'g', 'postgres', 'waiting');
 $read[$_] = -s ($source, $dest)[$_]->logfile for 0, 1;
 stop_by('stopped without a broker', $source, $replicator, q{SELECT flo.stop_group('g')});
 stop_by('stopped without a broker', $dest, $worker, q{SELECT flo.stop_group('g')});
