@@ -127,10 +127,10 @@ for my $node ($source, $dest)
 	ok(wait_until($node, 'postgres', q{SELECT bool_and(a.state = 'idle' AND a.xact_start IS NULL AND a.query <> '')
 		FROM pg_stat_activity a JOIN flo.status s USING (pid)},
 			'idle'), 'a member with nothing to do is idle in pg_stat_activity: ' . $node->name);
-	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity a JOIN flo.status s USING (pid)
+	# now and then it writes down how far it is, and for a moment waits for that
+	ok(wait_until($node, 'postgres', q{SELECT count(*) = 0 FROM pg_stat_activity a JOIN flo.status s USING (pid)
 		WHERE wait_event_type <> 'Extension'
-		OR wait_event NOT IN ('Extension', 'PgFloIdle', 'PgFloStream')}), '0',
-		'and waits for what is ours');
+		OR wait_event NOT IN ('Extension', 'PgFloIdle', 'PgFloStream')}, 'what is ours'), 'and waits for what is ours');
 }
 
 # What is decoded is no transaction of this server's that was rolled back
