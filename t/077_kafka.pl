@@ -115,6 +115,8 @@ sub goes_on
 	$source->safe_psql('postgres', "INSERT INTO t SELECT i, 'x' FROM generate_series($rows + 1, $rows + 100) i");
 	$rows += 100;
 	wait_caught_up($source, $dest, 'g', member => 'k');
+	# what is counted is handed in a moment after the position
+	wait_until($dest, 'postgres', "SELECT inserts >= $rows FROM flo.status WHERE member = 'k'", 'the counter');
 	is(status_of($dest, 'g', 'k', 'inserts'), $rows, $name);
 }
 goes_on('events are sent');
