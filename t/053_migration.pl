@@ -51,7 +51,7 @@ sub begin
 		$node->safe_psql('postgres', $_) for 'DROP DATABASE IF EXISTS app', 'CREATE DATABASE app OWNER app_owner';
 	}
 	$node{source}->safe_psql('app', $tables, extra_params => [ '-U', 'app_owner' ]);
-	$application = start_application($node{source}, '-T', 180);
+	$application = start_application($node{source}, '-T', 450);
 }
 
 # One session of an ordinary role, as a person types it
