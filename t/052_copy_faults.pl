@@ -222,7 +222,7 @@ rewritten_later('later DROP', 'DROP TABLE r', tables => ['wide']);
 			sub {
 				my $pids = $databases->query(q{SELECT string_agg(pid::text, ' ') FROM pg_locks
 					WHERE NOT granted AND relation = 'pg_database'::regclass});
-				($copier) = grep { slurp_file("/proc/$_/cmdline") =~ /copier/ } split ' ', $pids;
+				($copier) = grep { (eval { slurp_file("/proc/$_/cmdline") } // '') =~ /copier/ } split ' ', $pids;
 				return $copier;
 			},
 			'a copier'),
