@@ -78,6 +78,9 @@ fault('immediate restart of the source', qr/^[23]$/, sub { $source->stop('immedi
 # The snapshot is exported while no process can be started, so that everything
 # in between happens before the leader of the copy holds its locks.
 my $dest_alter = '';
+# should something fail meanwhile, the server can be stopped, and what failed is told
+my $stopped;
+END { kill 'CONT', $stopped if $stopped; }
 
 sub rewritten
 {
@@ -101,6 +104,7 @@ sub rewritten
 		'the slot to be made'),
 		"$name: the slot waits for a transaction");
 	my $postmaster = (split /\n/, slurp_file($source->data_dir . '/postmaster.pid'))[0];
+	$stopped = $postmaster;
 	kill 'STOP', $postmaster;
 	$writer->query('COMMIT');
 	$writer->close;
@@ -109,6 +113,7 @@ sub rewritten
 	$rewriter->query($_) for ref $sql ? @$sql : $sql;
 	$rewriter->close;
 	kill 'CONT', $postmaster;
+	undef $stopped;
 	wait_state($dest, $group, 'postgres', 'streaming');
 	wait_state($source, $group, 'replicator', 'streaming');
 	wait_caught_up($source, $dest, $group);
