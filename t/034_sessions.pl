@@ -15,6 +15,12 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep);
 
+# Before, pgoutput may go on with a type, a table or a publication as they were when another
+# transaction has read them that began before they were altered.
+my %mended = (15 => 13, 16 => 9, 17 => 5);
+my ($major, $minor) = PostgreSQL::Test::Cluster->new('probe')->pg_version =~ /^(\d+)\.(\d+)/;
+plan skip_all => "pgoutput is no measure before $major.$mended{$major}" if $minor < ($mended{$major} // 0);
+
 my $seed = $ENV{FLO_SEED} || time ^ $$;
 srand($seed);
 note("FLO_SEED=$seed");
