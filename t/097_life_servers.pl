@@ -85,6 +85,9 @@ for my $n (1 .. 5)
 	set_heartbeat('20 s');
 	await(sub { ($said[1] = error_of($clone, $purge)) !~ /another copy of this database publishes/ },
 		'the setting to be told');
+	# the clone's replicator begins again as its group stays after all, and has a word as well
+	wait_state($clone, 'g', 'replicator', 'failed');
+	$said[2] = error_of($clone, $purge);
 	set_heartbeat('1 s');
 	kill 'CONT', $writer;
 	last if "@said" !~ /history diverged/;
@@ -94,6 +97,7 @@ like($said[0], qr/^55006: .*another copy of this database publishes/,
 	'the stream of the one that publishes is not removed there');
 like($said[1], qr/^55006: .*may publish to the stream, which would say so only every 40 s/,
 	'nor of one that would not be heard');
+like($said[2], qr/^55006/, 'also when the clone has said how often it would be');
 undisturbed('a clone of the source');
 like(error_of($clone, $purge), qr/^55006: .*history diverged/, 'nor when the two have parted');
 is(error_of($clone, q{SELECT flo.drop_group('g')}), '', 'without the stream its group can be dropped');

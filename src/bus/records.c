@@ -288,6 +288,29 @@ flo_records_get(FloBus *bus, const char *bucket, const char *key, const FloRecor
 	return value != NULL ? flo_record_read(format, key, value, strlen(value)) : NULL;
 }
 
+void *
+flo_records_get_readable(FloBus *bus, const char *bucket, const char *key,
+						 const FloRecordFormat *format)
+{
+	MemoryContext context = CurrentMemoryContext;
+	void	   *volatile record = NULL;
+
+	PG_TRY();
+	{
+		record = flo_records_get(bus, bucket, key, format);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_PROTOCOL_VIOLATION &&
+			geterrcode() != ERRCODE_FEATURE_NOT_SUPPORTED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return record;
+}
+
 void
 flo_records_put(FloBus *bus, const char *bucket, const char *key, const FloRecordFormat *format,
 				const void *record, bool wait)

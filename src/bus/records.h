@@ -296,6 +296,10 @@ extern const FloRecordFormat flo_text_format;
 extern void *flo_records_get(FloBus *bus, const char *bucket, const char *key,
 							 const FloRecordFormat *format);
 
+/* NULL also when what is there cannot be read, as what we have not written */
+extern void *flo_records_get_readable(FloBus *bus, const char *bucket, const char *key,
+									  const FloRecordFormat *format);
+
 /* Stored for certain when "wait", else fire and forget */
 extern void flo_records_put(FloBus *bus, const char *bucket, const char *key,
 							const FloRecordFormat *format, const void *record, bool wait);

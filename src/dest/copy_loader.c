@@ -286,7 +286,8 @@ flo_loader_run(const FloProcessArgs *args)
 		l->tables = flo_table_filter_create(CurrentMemoryContext, l->spec->options.tables);
 	l->bus = flo_bus_connect(psprintf("pg_flo loader %s %s %d", l->group, l->worker, args->number));
 	open_sink(l);
-	flo_dest_copy_join(args->slot, args->incarnation, args->number);
+	if (!flo_dest_copy_join(args->slot, args->incarnation, args->number))
+		return;
 	while (copy_runs(args))
 	{
 		flo_helper_check(args->slot, args->incarnation);

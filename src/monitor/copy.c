@@ -351,11 +351,32 @@ living(int slot, uint32 incarnation)
 	return flo_shared->entries[slot].incarnation == incarnation ? owners_of(slot) : NULL;
 }
 
-void
+/* false when the worker that made it has ended meanwhile */
+static bool
+attach_area(dsa_handle handle)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	PG_TRY();
+	{
+		area = dsa_attach(handle);
+		dsa_pin_mapping(area);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	return area != NULL;
+}
+
+bool
 flo_dest_copy_join(int slot, uint32 incarnation, int number)
 {
 	FloOwners  *owners;
-	MemoryContext old;
 	dsa_handle	handle;
 	bool		runs;
 
@@ -363,17 +384,14 @@ flo_dest_copy_join(int slot, uint32 incarnation, int number)
 	runs = living(slot, incarnation) != NULL && dest_of(slot)->runs;
 	handle = owners_of(slot)->area;
 	flo_unlock();
-	if (!runs)
-		return;
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	area = dsa_attach(handle);
-	MemoryContextSwitchTo(old);
-	dsa_pin_mapping(area);
+	if (!runs || !attach_area(handle))
+		return false;
 	flo_lock_exclusive();
 	owners = living(slot, incarnation);
 	if (owners != NULL)
 		owners->at[number].procno = flo_compat_my_procno() + 1;
 	flo_unlock();
+	return owners != NULL;
 }
 
 /* How many tables it has; *place: of this one among them, or else a free one, -1 = none */

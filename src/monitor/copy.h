@@ -194,8 +194,8 @@ extern void flo_dest_copy_queue(int slot, int number, uint32 relation, uint64 se
 extern void flo_dest_copy_leave(int slot, int number);
 extern void flo_dest_copy_await_turn(int slot, int number, long ms);
 
-/* For loader "number": it is at work, and may be handed chunks */
-extern void flo_dest_copy_join(int slot, uint32 incarnation, int number);
+/* For loader "number": it is at work, and may be handed chunks; false when the copy has ended */
+extern bool flo_dest_copy_join(int slot, uint32 incarnation, int number);
 
 /*
  * Whose is a table of which it has a chunk in hand?  With "take", one that is nobody's is

@@ -249,24 +249,12 @@ flo_generation_empty_stream(FloBus *bus, const char *stream, FloStreamInfo *info
 bool
 flo_generation_is_announced(const FloCopyControl *copy)
 {
-	MemoryContext context = CurrentMemoryContext;
-	FloGenerationRecord *volatile said = NULL;
+	FloGenerationRecord *said;
 
 	if (copy->generation->follows == NIL)
 		return true;
-	PG_TRY();
-	{
-		said = flo_records_get(copy->bus, copy->bucket, FLO_GENERATION_KEY, &flo_generation_format);
-	}
-	PG_CATCH();
-	{
-		if (geterrcode() != ERRCODE_PROTOCOL_VIOLATION &&
-			geterrcode() != ERRCODE_FEATURE_NOT_SUPPORTED)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-	}
-	PG_END_TRY();
+	said = flo_records_get_readable(copy->bus, copy->bucket, FLO_GENERATION_KEY,
+									&flo_generation_format);
 	return said != NULL && strcmp(said->generation, flo_text_of_uuid(&copy->generation->id)) == 0;
 }
 

@@ -47,6 +47,13 @@ put(Replicator *rep, const FloMember *me, const char *state)
 	record.state = pstrdup(state);
 	record.detail = me->detail[0] != '\0' ? pstrdup(me->detail) : NULL;
 	record.interval = FLO_SOURCE_INTERVAL(flo_heartbeat_interval);
+
+	/*
+	 * without a session this may be a copy of the database that publishes,
+	 * which is still to be awaited for as long as it said
+	 */
+	if (rep->session.epoch == 0)
+		record.interval = Max(record.interval, rep->found_interval);
 	flo_records_put(rep->bus, rep->bucket, FLO_SOURCE_KEY, &flo_source_format, &record, false);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(mine);
@@ -102,6 +109,10 @@ say_farewell(int code, Datum arg)
 void
 flo_presence_begin(Replicator *rep)
 {
+	const FloSourceRecord *found = flo_records_get_readable(rep->bus, rep->bucket, FLO_SOURCE_KEY,
+															&flo_source_format);
+
+	rep->found_interval = found != NULL ? found->interval : 0;
 	before_shmem_exit(say_farewell, PointerGetDatum(rep));
 }
 

@@ -74,6 +74,7 @@ typedef struct Replicator
 	FloClock	presence;		/* when that was written */
 	bool		said_stopping;	/* there */
 	int64		said_interval;	/* ms within which it is written again */
+	int64		found_interval; /* there, when this process began */
 	FloCopyPhase said_phase;	/* how far the copy was then */
 	FloCaughtUp caught_up;
 	bool		reads_again;	/* WAL before what is new */
