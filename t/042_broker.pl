@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use FloNatsClient;
 use FloTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -176,6 +177,23 @@ is(status_of($source, 'g', 'replicator', 'state'), 'streaming', 'the first goes 
 load_a_bit();
 same('a second replicator');
 is($dest->safe_psql('postgres', 'SELECT sum(balance) FROM accounts'), '100000', 'the sum is what it was');
+
+# --- the consumer's leader changes ----------------------------------------------------------------
+
+my $watcher = FloNatsClient->new($nats->port);
+my $logged = -s $dest->logfile;
+$watcher->subscribe("\$JS.API.CONSUMER.MSG.NEXT.$stream.$consumer");
+$watcher->flush;
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+start_member($dest, 'g', 'postgres');
+for my $round (1 .. 8)
+{
+	my $pull = $watcher->next(60) or die "nothing is asked for, $round";
+	$watcher->publish($pull->{reply}, '', undef, Status => 409, Description => 'Leadership Change');
+	$watcher->flush;
+}
+same('a consumer whose leader changes again and again');
+unlike(slurp_file($dest->logfile, $logged), qr/another worker uses/, 'that is not taken for another worker');
 
 # --- somebody else takes the consumer (rule 40) ---------------------------------------------------
 

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "core/clock.h"
+#include "core/loop.h"
 #include "dest/consumer.h"
 #include "monitor/state.h"
 #include "utils/memutils.h"
@@ -24,8 +25,9 @@
 #define PULL_BATCH 16
 #define PULL_EXPIRES 30000		/* ms */
 
-/* The place lost to the broker more often than this within a minute: somebody else uses our name */
+/* Taken by another, or lost by the broker, more often than this within a minute: not once more */
 #define MAX_LOSSES 5
+#define LOSS_PAUSE 1000			/* ms */
 
 /* Acknowledging is for the broker's book-keeping: one that is forgotten is made up by the next */
 #define ACKS_KEPT 256
@@ -78,7 +80,8 @@ struct FloConsumer
 	Probe	   *probes;			/* of a search, by sequence; see probe() */
 	uint64		stalled_at;		/* next, when the last look found it stored
 								 * but not delivered */
-	FloClock	losses[MAX_LOSSES]; /* newest first */
+	FloClock	taken[MAX_LOSSES];	/* the consumer was, newest first */
+	FloClock	lost[MAX_LOSSES];	/* its place was */
 };
 
 FloConsumer *
@@ -630,21 +633,44 @@ message_came(FloConsumer *c)
 		older_request_ended(c);
 }
 
-/*
- * The broker has taken the place in the stream from us.  Two workers of one
- * name would take it from each other for ever.
- */
-static void
-count_loss(FloConsumer *c)
+static bool
+is_too_often(FloClock *times)
 {
-	FloClock	oldest = c->losses[MAX_LOSSES - 1];
+	FloClock	oldest = times[MAX_LOSSES - 1];
 
 	if (oldest != 0 && !flo_clock_passed(oldest, 60 * 1000))
+		return true;
+	memmove(&times[1], &times[0], sizeof(FloClock) * (MAX_LOSSES - 1));
+	times[0] = flo_clock();
+	return false;
+}
+
+/* Two workers of one name would make it anew, each for itself, for ever */
+static void
+count_taken(FloConsumer *c)
+{
+	if (is_too_often(c->taken))
 		flo_fail(ERRCODE_OBJECT_IN_USE,
 				 "A copy of this database is running too? Set pg_flo.enabled to off in the copy, or drop its worker.",
 				 "another worker uses consumer \"%s\" of stream \"%s\"", c->name, c->stream);
-	memmove(&c->losses[1], &c->losses[0], sizeof(FloClock) * (MAX_LOSSES - 1));
-	c->losses[0] = flo_clock();
+}
+
+/*
+ * The broker has lost the place in the stream, as a cluster of it does that changes leaders:
+ * another of its servers may have more luck
+ */
+static void
+count_lost(FloConsumer *c)
+{
+	if (!is_too_often(c->lost))
+		return;
+	flo_wait_means(FLO_WAIT_NATS);
+	flo_wait(PGINVALID_SOCKET, false, LOSS_PAUSE);
+	ereport(ERROR,
+			(errcode(ERRCODE_CONNECTION_EXCEPTION),
+			 errmsg("consumer \"%s\" of stream \"%s\" loses its place again and again", c->name,
+					c->stream),
+			 errhint("Look into the log of nats-server.")));
 }
 
 bool
@@ -682,6 +708,7 @@ flo_consumer_resume(FloConsumer *c)
 {
 	FloStreamInfo info;
 
+	flo_bus_pull_reset(c->bus);
 	c->requested[0] = c->requested[1] = 0;
 	c->stalled_at = 0;
 	if (!flo_stream_info(c->bus, c->stream, &info) || c->next > info.last_seq + 1)
@@ -783,7 +810,7 @@ remember_ack(FloConsumer *c, const FloBusDelivery *delivery)
 		ack->seq = 0;
 }
 
-/* A status instead of a message: false when the consumer is gone */
+/* A status instead of a message: false when the consumer is gone, or its leader */
 static bool
 take_status(FloConsumer *c, const FloBusDelivery *delivery)
 {
@@ -792,9 +819,13 @@ take_status(FloConsumer *c, const FloBusDelivery *delivery)
 		older_request_ended(c);
 		return true;
 	}
-	if (delivery->status == 409 || delivery->status == 503)
-		return false;
-	return true;
+	if (delivery->status != 409 && delivery->status != 503)
+		return true;
+	if (delivery->status == 409 && strcmp(delivery->status_text, "Consumer Deleted") == 0)
+		count_taken(c);
+	else
+		count_lost(c);
+	return false;
 }
 
 /*
@@ -816,10 +847,7 @@ flo_consumer_take(FloConsumer *c, FloChunk *chunk)
 			usable = take_status(c, delivery);
 			flo_bus_release(c->bus, delivery);
 			if (!usable)
-			{
-				count_loss(c);
 				return FLO_TAKE_LOST;
-			}
 			request_more(c);
 			continue;
 		}
@@ -834,7 +862,7 @@ flo_consumer_take(FloConsumer *c, FloChunk *chunk)
 		if (delivery->stream_seq > c->next && !skip_hole(c, delivery->stream_seq))
 		{
 			flo_bus_release(c->bus, delivery);
-			count_loss(c);
+			count_lost(c);
 			return FLO_TAKE_LOST;
 		}
 		remember_ack(c, delivery);
@@ -876,7 +904,7 @@ flo_consumer_verify(FloConsumer *c)
 		waiting = stalled = false;	/* they are gone */
 	c->stalled_at = waiting ? c->next : 0;
 	if (stalled)
-		count_loss(c);
+		count_lost(c);
 	return !stalled;
 }
 
