@@ -27,7 +27,6 @@
 
 /* Taken by another, or lost by the broker, more often than this within a minute: not once more */
 #define MAX_LOSSES 5
-#define LOSS_PAUSE 1000			/* ms */
 
 /* Acknowledging is for the broker's book-keeping: one that is forgotten is made up by the next */
 #define ACKS_KEPT 256
@@ -655,17 +654,14 @@ count_taken(FloConsumer *c)
 				 "another worker uses consumer \"%s\" of stream \"%s\"", c->name, c->stream);
 }
 
-/*
- * The broker has lost the place in the stream, as a cluster of it does that changes leaders:
- * another of its servers may have more luck
- */
+/* The broker has lost the place, as clusters do that change leaders: try another of its servers */
 static void
 count_lost(FloConsumer *c)
 {
 	if (!is_too_often(c->lost))
 		return;
 	flo_wait_means(FLO_WAIT_NATS);
-	flo_wait(PGINVALID_SOCKET, false, LOSS_PAUSE);
+	flo_wait(PGINVALID_SOCKET, false, 1000);
 	ereport(ERROR,
 			(errcode(ERRCODE_CONNECTION_EXCEPTION),
 			 errmsg("consumer \"%s\" of stream \"%s\" loses its place again and again", c->name,
