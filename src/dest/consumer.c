@@ -15,8 +15,8 @@
 #include "postgres.h"
 
 #include "core/clock.h"
-#include "core/loop.h"
 #include "dest/consumer.h"
+#include "dest/losses.h"
 #include "monitor/state.h"
 #include "utils/memutils.h"
 #include "wire/squeeze.h"
@@ -24,9 +24,6 @@
 /* Messages asked for at a time; two requests are kept open */
 #define PULL_BATCH 16
 #define PULL_EXPIRES 30000		/* ms */
-
-/* Taken by another, or lost by the broker, more often than this within a minute: not once more */
-#define MAX_LOSSES 5
 
 /* Acknowledging is for the broker's book-keeping: one that is forgotten is made up by the next */
 #define ACKS_KEPT 256
@@ -79,8 +76,7 @@ struct FloConsumer
 	Probe	   *probes;			/* of a search, by sequence; see probe() */
 	uint64		stalled_at;		/* next, when the last look found it stored
 								 * but not delivered */
-	FloClock	taken[MAX_LOSSES];	/* the consumer was, newest first */
-	FloClock	lost[MAX_LOSSES];	/* its place was */
+	FloLosses	losses;
 };
 
 FloConsumer *
@@ -632,43 +628,6 @@ message_came(FloConsumer *c)
 		older_request_ended(c);
 }
 
-static bool
-is_too_often(FloClock *times)
-{
-	FloClock	oldest = times[MAX_LOSSES - 1];
-
-	if (oldest != 0 && !flo_clock_passed(oldest, 60 * 1000))
-		return true;
-	memmove(&times[1], &times[0], sizeof(FloClock) * (MAX_LOSSES - 1));
-	times[0] = flo_clock();
-	return false;
-}
-
-/* Two workers of one name would make it anew, each for itself, for ever */
-static void
-count_taken(FloConsumer *c)
-{
-	if (is_too_often(c->taken))
-		flo_fail(ERRCODE_OBJECT_IN_USE,
-				 "A copy of this database is running too? Set pg_flo.enabled to off in the copy, or drop its worker.",
-				 "another worker uses consumer \"%s\" of stream \"%s\"", c->name, c->stream);
-}
-
-/* The broker has lost the place, as clusters do that change leaders: try another of its servers */
-static void
-count_lost(FloConsumer *c)
-{
-	if (!is_too_often(c->lost))
-		return;
-	flo_wait_means(FLO_WAIT_NATS);
-	flo_wait(PGINVALID_SOCKET, false, 1000);
-	ereport(ERROR,
-			(errcode(ERRCODE_CONNECTION_EXCEPTION),
-			 errmsg("consumer \"%s\" of stream \"%s\" loses its place again and again", c->name,
-					c->stream),
-			 errhint("Look into the log of nats-server.")));
-}
-
 bool
 flo_consumer_attach(FloConsumer *c, XLogRecPtr position, uint64 hint)
 {
@@ -818,9 +777,9 @@ take_status(FloConsumer *c, const FloBusDelivery *delivery)
 	if (delivery->status != 409 && delivery->status != 503)
 		return true;
 	if (delivery->status == 409 && strcmp(delivery->status_text, "Consumer Deleted") == 0)
-		count_taken(c);
+		flo_losses_taken(&c->losses, c->name, c->stream);
 	else
-		count_lost(c);
+		flo_losses_lost(&c->losses, c->name, c->stream);
 	return false;
 }
 
@@ -858,7 +817,7 @@ flo_consumer_take(FloConsumer *c, FloChunk *chunk)
 		if (delivery->stream_seq > c->next && !skip_hole(c, delivery->stream_seq))
 		{
 			flo_bus_release(c->bus, delivery);
-			count_lost(c);
+			flo_losses_lost(&c->losses, c->name, c->stream);
 			return FLO_TAKE_LOST;
 		}
 		remember_ack(c, delivery);
@@ -900,7 +859,7 @@ flo_consumer_verify(FloConsumer *c)
 		waiting = stalled = false;	/* they are gone */
 	c->stalled_at = waiting ? c->next : 0;
 	if (stalled)
-		count_lost(c);
+		flo_losses_lost(&c->losses, c->name, c->stream);
 	return !stalled;
 }
 
