@@ -159,20 +159,20 @@ make_message(FloKvSink *sink, const Message *message, const char *id, const char
 	return result;
 }
 
-static Place
-place_of(const Message *message)
+/* Is it still to be published?  Copied rows always are. */
+static bool
+is_due(const FloKvSink *sink, const FloTransaction *txn, uint64 n)
 {
-	return (Place)
-	{
-		message->txn->final_lsn, message->txn->ordinal, message->n
-	};
+	Place		place = {txn->final_lsn, txn->ordinal, n};
+
+	return txn->copy_id != NULL || is_beyond(place, sink->done);
 }
 
 /* A message of the stream */
 static void
-publish(FloKvSink *sink, const Message *message)
+publish_placed(FloKvSink *sink, const Message *message)
 {
-	Place		place = place_of(message);
+	Place		place = {message->txn->final_lsn, message->txn->ordinal, message->n};
 	FloOutletMessage out;
 	char	   *id;
 
@@ -197,13 +197,20 @@ publish_loose(FloKvSink *sink, const Message *message)
 	flo_outlet_add(sink->outlet, &out);
 }
 
+static void
+publish(FloKvSink *sink, const Message *message)
+{
+	if (message->txn->copy_id != NULL)
+		publish_loose(sink, message);
+	else
+		publish_placed(sink, message);
+}
+
 /* Unless it is published already */
 static void
 send(FloKvSink *sink, const Message *message)
 {
-	if (message->txn->copy_id != NULL)
-		publish_loose(sink, message);
-	else if (is_beyond(place_of(message), sink->done))
+	if (is_due(sink, message->txn, message->n))
 		publish(sink, message);
 }
 
@@ -462,9 +469,8 @@ write_row(FloKvSink *sink, const FloTransaction *txn, const FloChange *change)
 	bool		has_old = change->op == FLO_OP_DELETE || flo_event_changes_key(change);
 	char	   *new_key = has_new ? key_of(sink, change, false) : NULL;
 	char	   *old_key = has_old ? key_of(sink, change, true) : new_key;
-	Place		place = {txn->final_lsn, txn->ordinal, 0};
 
-	if (has_new && (txn->copy_id != NULL || is_beyond(place, sink->done)))
+	if (has_new && is_due(sink, txn, 0))
 		put_row(sink, txn, change, old_key, new_key);
 	/* keys that differ may be written alike */
 	if (has_old && (new_key == NULL || strcmp(old_key, new_key) != 0))
@@ -519,10 +525,7 @@ remove_keys(FloKvSink *sink, const char *filter, KeyFilter is_wanted, void *arg,
 				continue;
 			one.key = keys[i].key;
 			one.n = keys[i].seq;
-			if (one.txn->copy_id != NULL)
-				publish_loose(sink, &one);
-			else
-				publish(sink, &one);
+			publish(sink, &one);
 		}
 		MemoryContextReset(context);
 		serve(sink);
