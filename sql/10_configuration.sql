@@ -91,6 +91,11 @@ COMMENT ON COLUMN flo.chosen_names.kind IS 'table, schema or except';
 COMMENT ON COLUMN flo.chosen_names.place IS 'order';
 COMMENT ON COLUMN flo.chosen_names.name IS 'of a table quoted and schema-qualified';
 
+CREATE FUNCTION flo.of_this_library() RETURNS bool
+	AS 'MODULE_PATHNAME', 'flo_of_this_library_v2' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION flo.of_this_library() IS
+'internal: true, and an error where the server has loaded the library of another version, which reads the view of replicators to see what to start, and so starts nothing';
+
 CREATE VIEW flo.replicators AS
 	SELECT s.group_name,
 		   CASE WHEN NOT s.every_table THEN
@@ -100,7 +105,8 @@ CREATE VIEW flo.replicators AS
 		   (SELECT pg_catalog.array_agg(c.name ORDER BY c.place) FROM flo.chosen_names c WHERE c.group_name = s.group_name AND c.kind = 'schema') AS schemas,
 		   (SELECT pg_catalog.array_agg(c.name ORDER BY c.place) FROM flo.chosen_names c WHERE c.group_name = s.group_name AND c.kind = 'except') AS except_tables,
 		   s.mode, s.copy_workers, s.sync_schema, s.track_ddl, s.owner, s.started, s.options
-	  FROM flo.sources s;
+	  FROM flo.sources s
+	 WHERE flo.of_this_library();
 COMMENT ON VIEW flo.replicators IS 'Source sides of groups: what is published from this database';
 COMMENT ON COLUMN flo.replicators.group_name IS 'group';
 COMMENT ON COLUMN flo.replicators.tables IS 'tables named one by one, quoted and schema-qualified, as they are called now';

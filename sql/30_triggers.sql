@@ -5,19 +5,19 @@
  */
 
 CREATE FUNCTION flo.config_changed() RETURNS trigger
-	AS 'MODULE_PATHNAME', 'flo_config_changed' LANGUAGE C
+	AS 'MODULE_PATHNAME', 'flo_config_changed_v2' LANGUAGE C
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.config_changed() IS 'internal: tells the launcher and running members, at commit, that the configuration changed';
 
 CREATE FUNCTION flo.validate_row() RETURNS trigger
-	AS 'MODULE_PATHNAME', 'flo_validate_row' LANGUAGE C
+	AS 'MODULE_PATHNAME', 'flo_validate_row_v2' LANGUAGE C
 	SET search_path = pg_catalog, pg_temp
 	-- values of rules mean what they mean to pg_flo's processes
 	SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'GMT' SET lc_monetary = 'C';
 COMMENT ON FUNCTION flo.validate_row() IS 'internal: checks a row of rules, routes or webhook_subscriptions (22023)';
 
 CREATE FUNCTION flo.validate_table() RETURNS trigger
-	AS 'MODULE_PATHNAME', 'flo_validate_table' LANGUAGE C
+	AS 'MODULE_PATHNAME', 'flo_validate_table_v2' LANGUAGE C
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.validate_table() IS 'internal: checks what rows of rules or routes must not be together (22023, 0A000)';
 
@@ -77,7 +77,7 @@ ALTER TABLE flo.webhook_subscriptions ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE flo.webhook_subscriptions ENABLE ALWAYS TRIGGER validate_row;
 
 CREATE FUNCTION flo.new_tables() RETURNS event_trigger
-	AS 'MODULE_PATHNAME', 'flo_new_tables' LANGUAGE C
+	AS 'MODULE_PATHNAME', 'flo_new_tables_v2' LANGUAGE C
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.new_tables() IS 'internal: lets new tables join the groups that cover them';
 
@@ -88,7 +88,7 @@ COMMENT ON EVENT TRIGGER pg_flo_new_tables IS 'pg_flo: new tables join the group
 ALTER EVENT TRIGGER pg_flo_new_tables ENABLE ALWAYS;
 
 CREATE FUNCTION flo.guard_drop() RETURNS event_trigger
-	AS 'MODULE_PATHNAME', 'flo_guard_drop' LANGUAGE C
+	AS 'MODULE_PATHNAME', 'flo_guard_drop_v2' LANGUAGE C
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.guard_drop() IS 'internal: keeps DROP EXTENSION from leaving groups behind, also in a server that has not preloaded pg_flo';
 

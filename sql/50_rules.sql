@@ -14,7 +14,7 @@ CREATE FUNCTION flo.preview(
 	schema_name text DEFAULT 'public',
 	worker_name text DEFAULT NULL
 ) RETURNS TABLE (destination_schema text, destination_table text, operation text, new_row jsonb, old_row jsonb)
-	AS 'MODULE_PATHNAME', 'flo_preview' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_preview_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
 	SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET TimeZone = 'GMT'
 	SET extra_float_digits = 3 SET bytea_output = 'hex' SET lc_monetary = 'C';
@@ -151,6 +151,6 @@ COMMENT ON FUNCTION flo.import_routes(text, jsonb) IS
 'Adds the routes of a parsed routing.yaml of the original tool to flo.routes; returns how many. Errors: 22023 not such a file, and those of flo.routes';
 
 CREATE FUNCTION flo.rule_problem(id bigint) RETURNS text
-	AS 'MODULE_PATHNAME', 'flo_rule_problem' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
+	AS 'MODULE_PATHNAME', 'flo_rule_problem_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.rule_problem(bigint) IS 'internal: why a rule cannot work, as far as can be seen from here; NULL when nothing is known against it';

@@ -6,25 +6,25 @@
  */
 
 CREATE FUNCTION flo.statement_classes() RETURNS TABLE (name text, commands text, fate text, remark text)
-	AS 'MODULE_PATHNAME', 'flo_statement_classes' LANGUAGE C IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'flo_statement_classes_v2' LANGUAGE C IMMUTABLE PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.statement_classes() IS
 'The statements that the server knows, and what becomes of them with track_ddl: carried; held (for a person, with ddl_trust = object); as rows; not replicated. name: node of the parse tree';
 
 CREATE FUNCTION flo.release_ddl(id bigint) RETURNS void
-	AS 'MODULE_PATHNAME', 'flo_release_ddl' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_release_ddl_v2' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.release_ddl(bigint) IS
 'Lets the worker run a statement of flo.pending_ddl as it is, with the rights of the worker''s owner where it cannot with less, once this commits. Errors: 42704 no such statement, 42501 not the worker''s owner';
 
 CREATE FUNCTION flo.skip_ddl(id bigint) RETURNS void
-	AS 'MODULE_PATHNAME', 'flo_skip_ddl' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_skip_ddl_v2' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.skip_ddl(bigint) IS
 'Lets the worker pass a statement of flo.pending_ddl without running it, once this commits. Errors: 42704 no such statement, 42501 not the worker''s owner';
 
 CREATE FUNCTION flo.table_schema(table_name regclass) RETURNS jsonb
-	AS 'MODULE_PATHNAME', 'flo_table_schema' LANGUAGE C STABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'flo_table_schema_v2' LANGUAGE C STABLE STRICT PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.table_schema(regclass) IS
 'The definition of a table as JSON: columns with attnum, type, nullability, default; unique keys; replica identity';
@@ -94,7 +94,7 @@ CREATE FUNCTION flo.adopt(
 	OUT type text,
 	OUT object text
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_adopt' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_adopt_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.adopt(text, regnamespace[], regclass[], regtype[], regprocedure[], text) IS
 'At a destination: says that objects which were prepared by hand are what the source has under these names, so that its DDL need not be held: schemas and all in them but tables, as far as it belongs to roles whose rights the caller and a worker''s owner have, and what is named. With may = refer they may only be referred to; with nothing they are none of the group''s. Of what is not named, only that is taken of which nothing was known, or less than change. Returns what has changed. Errors: 42704 no worker with a postgres sink here, 42501 not the worker''s owner, or of another role, 22023 of the system, part of another object or an extension''s, 55000 called by a member''s own process';

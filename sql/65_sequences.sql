@@ -4,7 +4,7 @@
  */
 
 CREATE FUNCTION flo.sequence_state(sequence oid, OUT last_value bigint, OUT is_called bool) RETURNS record
-	AS 'MODULE_PATHNAME', 'flo_sequence_state' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_sequence_state_v2' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.sequence_state(oid) IS
 'internal: what SELECT * FROM a sequence gives, by its OID; NULLs when the OID is no sequence''s';
@@ -49,7 +49,7 @@ COMMENT ON FUNCTION flo.sequence_values(text) IS
 'internal: the sequences that the group''s tables own or use in defaults, where they are, and which tables these are';
 
 CREATE FUNCTION flo.sync_sequences(group_name text) RETURNS pg_lsn
-	AS 'MODULE_PATHNAME', 'flo_sync_sequences' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_sync_sequences_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.sync_sequences(text) IS
 'Sends the present values of the sequences that the group''s tables own or use to the destinations, in order with the rows; returns the LSN to wait_for() there. Values never go back at a destination. The message is sent even when the calling transaction rolls back. Errors: 42704 unknown group, 55000 mode copy, 42501 privilege';

@@ -27,7 +27,7 @@ COMMENT ON COLUMN flo.fences.passing IS 'groups whose workers write past it, bes
 
 -- called for each row, so without settings of its own: it looks nothing up by a search_path
 CREATE FUNCTION flo.fence() RETURNS trigger
-	AS 'MODULE_PATHNAME', 'flo_fence' LANGUAGE C;
+	AS 'MODULE_PATHNAME', 'flo_fence_v2' LANGUAGE C;
 COMMENT ON FUNCTION flo.fence() IS 'internal: refuses writes to tables whose fence is raised (55000)';
 
 CREATE FUNCTION flo.fence_status(
@@ -58,19 +58,19 @@ COMMENT ON FUNCTION flo.fence_status() IS
 'the fences of this database: raised (only workers of the group write to its tables; everybody else gets 55000) or prepared (the triggers are there and let everything through). tables: how many there are; uncovered: those whose trigger is gone or disabled, which raising the fence makes again';
 
 CREATE FUNCTION flo.unfence(group_name text, force bool DEFAULT false) RETURNS void
-	AS 'MODULE_PATHNAME', 'flo_unfence' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_unfence_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.unfence(text, bool) IS
 'take down the fence of a group in this database, so that its tables take writes again; of one that is not raised, remove its triggers. force: also the fence of a cut-over, whatever the other server does. Errors: 42704 unknown group, 42501 not its owner, 55000 no fence, or the fence of a cut-over without force';
 
 CREATE FUNCTION flo.prepare_fence(group_name text, side text, tables regclass[], passing text DEFAULT NULL) RETURNS void
-	AS 'MODULE_PATHNAME', 'flo_prepare_fence' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_prepare_fence_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.prepare_fence(text, text, regclass[], text) IS
 'internal: make the triggers of a fence, or add tables to it; passing: one more group whose workers pass. What flo.cutover() does by itself';
 
 CREATE FUNCTION flo.raise_fence(group_name text, side text, reason text, attempt bigint DEFAULT 0) RETURNS void
-	AS 'MODULE_PATHNAME', 'flo_raise_fence' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_raise_fence_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.raise_fence(text, text, text, bigint) IS
 'internal: raise a fence that is prepared; attempt: number of the cut-over, 0 = none. What flo.cutover() does by itself';

@@ -84,7 +84,7 @@ COMMENT ON POLICY owner ON flo.cutover_steps IS 'steps are shown to owners of me
 CREATE FUNCTION flo.cutover(group_name text, reverse text DEFAULT NULL, max_lag interval DEFAULT '5 s', compare bool DEFAULT false,
 	timeout interval DEFAULT '1 min', dry_run bool DEFAULT false, worker_name text DEFAULT NULL)
 	RETURNS TABLE (step text, at timestamptz, detail text)
-	AS 'MODULE_PATHNAME', 'flo_cutover' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_cutover_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.cutover(text, text, interval, bool, interval, bool, text) IS
 'Makes a destination the primary: called at the source, fences the group''s tables here, waits until the destination has everything and has opened, and with reverse makes the group of that name, by which this side follows from then on (not named: the one that brought rows the other way before, if there is one). Each step is told as it happens; what fails before the destination is open is undone. It goes on when the session ends. Errors: 42704 unknown group, 42501 not the owner, 22023 bad value, 25001 in a transaction that has written, 55000 not possible now, 57014 undone after timeout';

@@ -37,30 +37,30 @@ CREATE FUNCTION flo.member_stats(
 	OUT state_since timestamptz,
 	OUT open_bytes bigint
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_member_figures' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 8
+	AS 'MODULE_PATHNAME', 'flo_member_figures_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 8
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.member_stats() IS
 'What shared memory knows of this database''s members; use the view flo.status. Error texts are shown to the member''s owner and to members of pg_read_all_stats';
 
 CREATE FUNCTION flo.origin_position(group_name text, worker_name text) RETURNS pg_lsn
-	AS 'MODULE_PATHNAME', 'flo_origin_position' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
+	AS 'MODULE_PATHNAME', 'flo_origin_position_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.origin_position(text, text) IS
 'How far the replication origin of a worker of this database is; NULL when it has none';
 
 CREATE FUNCTION flo.unpublished_since(group_name text, only_local bool) RETURNS timestamptz
-	AS 'MODULE_PATHNAME', 'flo_unpublished_since_sql' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
+	AS 'MODULE_PATHNAME', 'flo_unpublished_since_sql_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.unpublished_since(text, bool) IS
 'internal: commit time of the oldest transaction of this database that a replicator has not published, from WAL when it cannot tell; NULL when there is none. Reads 16 MB of WAL at most, and goes on where it was at the next call';
 
 CREATE FUNCTION flo.is_preloaded() RETURNS bool
-	AS 'MODULE_PATHNAME', 'flo_is_preloaded' LANGUAGE C STABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'flo_is_preloaded_v2' LANGUAGE C STABLE PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.is_preloaded() IS 'Whether pg_flo is in shared_preload_libraries';
 
 CREATE FUNCTION flo.launcher_problem() RETURNS text
-	AS 'MODULE_PATHNAME', 'flo_launcher_problem' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_launcher_problem_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.launcher_problem() IS 'Why the launcher cannot start what is wanted; NULL when nothing is wrong';
 
@@ -196,7 +196,7 @@ CREATE FUNCTION flo.unsaved_events(
 	OUT hint text,
 	OUT lsn pg_lsn
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_unsaved_events' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20
+	AS 'MODULE_PATHNAME', 'flo_unsaved_events_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 20
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.unsaved_events() IS
 'internal: what has happened to this database''s members and is not in flo.event_log yet; errors are shown to the member''s owner and to members of pg_read_all_stats';
@@ -233,13 +233,13 @@ CREATE FUNCTION flo.left_out_tables(
 	OUT relation regclass,
 	OUT reason text
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_left_out_tables' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT ROWS 10
+	AS 'MODULE_PATHNAME', 'flo_left_out_tables_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT ROWS 10
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.left_out_tables(text) IS
 'internal: tables that a group would have, or was told to leave out, and why it does not have them; waits for no lock';
 
 CREATE FUNCTION flo.key_is_sent(index oid) RETURNS bool
-	AS 'MODULE_PATHNAME', 'flo_key_is_sent' LANGUAGE C STABLE PARALLEL SAFE STRICT
+	AS 'MODULE_PATHNAME', 'flo_key_is_sent_v2' LANGUAGE C STABLE PARALLEL SAFE STRICT
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.key_is_sent(oid) IS
 'internal: whether the source sends all columns of an index; before version 18 it does not send generated ones';
@@ -309,7 +309,7 @@ CREATE FUNCTION flo.index_builds(
 	OUT tuples_done bigint,
 	OUT tuples_total bigint
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_index_builds' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10
+	AS 'MODULE_PATHNAME', 'flo_index_builds_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.index_builds() IS
 'internal: what pg_stat_progress_create_index says of indexes that processes of pg_flo are building in this database';
@@ -550,7 +550,7 @@ CREATE FUNCTION flo.stream_status(
 	OUT acked_lsn pg_lsn,
 	OUT last_seen timestamptz
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_stream_status' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_stream_status_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.stream_status(text) IS
 'The group''s stream and who holds it: one row per registered worker (one without worker when there is none). Errors: 42704 unknown group, 42501 neither owner nor reader of the group nor pg_monitor, 08xxx broker';
@@ -563,7 +563,7 @@ CREATE FUNCTION flo.peek(
 	OUT committed_at timestamptz,
 	OUT event jsonb
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_peek' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_peek_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.peek(text, int) IS
 'The newest events in the group''s stream as event sinks write them, oldest first, consuming nothing: number of the message, LSN of the commit record, its time, and the event. Errors: 42704 unknown group, 42501 neither owner nor reader of the group, 22023 max_events not between 1 and 1000, 08xxx broker';
@@ -574,13 +574,13 @@ CREATE FUNCTION flo.wait_for(
 	timeout interval DEFAULT '30 s',
 	member text DEFAULT NULL
 ) RETURNS boolean
-	AS 'MODULE_PATHNAME', 'flo_wait_for' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_wait_for_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.wait_for(text, pg_lsn, interval, text) IS
 'Waits until the group has got as far as lsn; false at the timeout. Source: published and acknowledged (lsn NULL: the current LSN). Destination: every row committed below is durable in the sink of one worker, or of all workers here, tables being added or copied afresh included. In a database with both sides and no member named, an lsn of NULL means the replicator and any other lsn all workers. Errors: 42704 unknown group or member, 22004 lsn missing, 22023 negative timeout, 55000 started in this very transaction';
 
 CREATE FUNCTION flo.reset_stats(group_name text DEFAULT NULL) RETURNS void
-	AS 'MODULE_PATHNAME', 'flo_reset_stats' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_reset_stats_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.reset_stats(text) IS
 'Sets the counters of the group (NULL: of every group of this database) in flo.status to zero. Errors: 42704 unknown group';

@@ -9,7 +9,7 @@
  */
 
 CREATE FUNCTION flo.closest_name(name text, names text[]) RETURNS text
-	AS 'MODULE_PATHNAME', 'flo_closest_name' LANGUAGE C IMMUTABLE PARALLEL SAFE STRICT
+	AS 'MODULE_PATHNAME', 'flo_closest_name_v2' LANGUAGE C IMMUTABLE PARALLEL SAFE STRICT
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.closest_name(text, text[]) IS 'internal: the one of the names that differs least; NULL when none is close';
 

@@ -15,19 +15,19 @@ CREATE FUNCTION flo.histograms(
 	OUT commit_to_durable_seconds_sum float8,
 	OUT commit_to_durable_seconds_count bigint
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_histograms' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_histograms_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.histograms() IS
 'Of each member of this database, since stats_reset: how many changes its batches hold (worker: a transaction here; replicator: a chunk), and how long it took from a commit at the source until it was durable (worker: in the sink; replicator: at the broker), by both servers'' clocks. Upper bounds, how many lie at or below each, sum and number of all. The bounds do not change';
 
 CREATE FUNCTION flo.rate_of(group_name text, member text, count bigint, since timestamptz) RETURNS float8
-	AS 'MODULE_PATHNAME', 'flo_rate_of' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
+	AS 'MODULE_PATHNAME', 'flo_rate_of_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.rate_of(text, text, bigint, timestamptz) IS
 'internal: by how much a count of a member has risen a second since this session''s statement before; NULL at the first, and when it has begun anew';
 
 CREATE FUNCTION flo.one_line(text text, width int) RETURNS text
-	AS 'MODULE_PATHNAME', 'flo_one_line' LANGUAGE C STABLE PARALLEL SAFE STRICT
+	AS 'MODULE_PATHNAME', 'flo_one_line_v2' LANGUAGE C STABLE PARALLEL SAFE STRICT
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.one_line(text, int) IS
 'internal: the text as one line of at most so many columns of a terminal';

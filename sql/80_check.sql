@@ -128,14 +128,14 @@ CREATE FUNCTION flo.covered_tables(
 	OUT has_identity bool,
 	OUT published bool
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_covered_tables' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
+	AS 'MODULE_PATHNAME', 'flo_covered_tables_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.covered_tables(text) IS
 'internal: the tables that the choice in flo.replicators covers now, partitions through their root';
 
 CREATE FUNCTION flo.check_broker(group_name text, OUT item text, OUT status text, OUT detail text, OUT hint text)
 	RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_check_broker' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_check_broker_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.check_broker(text) IS 'internal: the part of flo.check() that asks NATS; rows of status tracked, published and tables are what it finds there for other parts';
 

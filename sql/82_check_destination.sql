@@ -16,7 +16,7 @@ CREATE FUNCTION flo.worker_targets(
 	OUT truncates bool,
 	OUT routed bool
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_worker_targets' LANGUAGE C STABLE PARALLEL UNSAFE STRICT
+	AS 'MODULE_PATHNAME', 'flo_worker_targets_v2' LANGUAGE C STABLE PARALLEL UNSAFE STRICT
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.worker_targets(text, text[], text[]) IS
 'internal: which of these tables of the source the group''s workers here take, and where they put their changes';

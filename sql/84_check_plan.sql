@@ -16,7 +16,7 @@ CREATE FUNCTION flo.plan_problems(
 	except_tables regclass[],
 	OUT item text, OUT status text, OUT detail text, OUT hint text
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_plan_problems' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_plan_problems_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.plan_problems(text, regclass[], text[], text, int, bool, bool, jsonb, regclass[]) IS
 'internal: what flo.create_replicator() would refuse, one question at a time';
@@ -33,14 +33,14 @@ CREATE FUNCTION flo.planned_tables(
 	except_tables regclass[],
 	OUT relation oid, OUT has_identity bool, OUT lack text, OUT owned bool, OUT locked bool
 ) RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_planned_tables' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'flo_planned_tables_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.planned_tables(text, regclass[], text[], text, int, bool, bool, jsonb, regclass[]) IS
 'internal: the tables that a replicator with these arguments would cover';
 
 CREATE FUNCTION flo.plan_broker(copy_bytes bigint, options jsonb, OUT item text, OUT status text, OUT detail text, OUT hint text)
 	RETURNS SETOF record
-	AS 'MODULE_PATHNAME', 'flo_plan_broker' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
+	AS 'MODULE_PATHNAME', 'flo_plan_broker_v2' LANGUAGE C VOLATILE PARALLEL UNSAFE STRICT
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION flo.plan_broker(bigint, jsonb) IS 'internal: the part of flo.check_plan() that asks NATS';
 

@@ -6,7 +6,7 @@
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA flo FROM PUBLIC;
 -- the views and policies call these with the rights of whoever looks
-GRANT EXECUTE ON FUNCTION flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem(), flo.unpublished_since(text, bool),
+GRANT EXECUTE ON FUNCTION flo.of_this_library(), flo.member_stats(), flo.origin_position(text, text), flo.is_preloaded(), flo.launcher_problem(), flo.unpublished_since(text, bool),
 	flo.unsaved_events(), flo.health_of(flo.status), flo.rate_of(text, text, bigint, timestamptz), flo.one_line(text, int),
 	flo.short_interval(interval), flo.short_rate(float8),
 	flo.owns_member(text), flo.left_out_tables(text), flo.key_is_sent(oid),

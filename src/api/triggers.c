@@ -18,8 +18,8 @@
 #include "utils/rel.h"
 
 FLO_FUNCTION(flo_config_changed);
-PG_FUNCTION_INFO_V1(flo_guard_drop);
-PG_FUNCTION_INFO_V1(flo_new_tables);
+FLO_EVENT_TRIGGER(flo_guard_drop);
+FLO_EVENT_TRIGGER(flo_new_tables);
 
 static bool
 concerns_members_alone(const char *table)
