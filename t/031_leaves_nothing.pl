@@ -254,11 +254,34 @@ for my $node ($source, $dest)
 {
 	$node->safe_psql('renamed', q{SELECT flo.stop_group('d')});
 	wait_until($node, 'renamed', q{SELECT bool_and(state = 'stopped') FROM flo.status}, 'a stop');
-	$node->safe_psql('postgres', 'DROP DATABASE renamed');
+	$node == $source ? $node->safe_psql('postgres', 'DROP DATABASE renamed') : drop_slowly('renamed');
 	ok(wait_until($node, 'postgres',
 		q{SELECT (SELECT count(*) FROM pg_replication_origin WHERE roname LIKE 'pgflo%') + (SELECT count(*)
 		FROM pg_replication_slots) = 0},
 			'slots and origins to go'), 'with its database go slot and origin: ' . $node->name);
+}
+
+# Its commit waits for a standby, while what to start is read once more
+sub drop_slowly
+{
+	my ($db) = @_;
+	my $session = FloTest::Session->new($dest);
+
+	wait_until($dest, $db, 'SELECT count(*) = 0 FROM flo.unsaved_events()', 'events to be saved') or die;
+	$dest->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'\nlog_min_messages = debug1\n");
+	$dest->reload;
+	# by the process that makes it known to the others
+	$dest->safe_psql('postgres', 'CHECKPOINT');
+	$session->send("DROP DATABASE $db");
+	wait_until($dest, 'postgres', q{SELECT count(*) = 1 FROM pg_stat_activity
+		WHERE wait_event = 'SyncRep' AND query LIKE 'DROP DATABASE%'}, 'a commit that waits') or die;
+	my $size = -s $dest->logfile;
+	$dest->safe_psql('postgres', 'SET synchronous_commit = local; UPDATE flo.routes SET enabled = enabled');
+	$dest->wait_for_log(qr/background worker "pg_flo" \(PID \d+\) exited with exit code 0/, $size);
+	$dest->append_conf('postgresql.conf', "synchronous_standby_names = ''\n");
+	$dest->reload;
+	$session->result;
+	is($session->{err}, '', 'a database that is dropped slowly');
 }
 
 done_testing();

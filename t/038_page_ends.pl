@@ -49,7 +49,7 @@ for my $round (1 .. 3)
 	my $reached;
 
 	$source->safe_psql('postgres', "INSERT INTO t VALUES ($round)");
-	for (1 .. 5) { last if defined($reached = page_is_reached()); }
+	for (1 .. 20) { last if defined($reached = page_is_reached()); }
 	is($reached, 't t', 'worker and replicator reach the end of a page');
 }
 is_same_table($source, $dest, 't', 'the rows');

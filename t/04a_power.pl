@@ -117,10 +117,10 @@ same('after a resync');
 stop_load($load);
 wait_caught_up($source, $dest, 'g');
 $nats->copy_store;
+my $kept = $source->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_insert_lsn())');
 $source->safe_psql('postgres', "INSERT INTO moves (a, amount) VALUES (1, 0); SELECT pg_switch_wal();") for 1 .. 3;
 $source->safe_psql('postgres', "UPDATE accounts SET balance = balance");
 wait_caught_up($source, $dest, 'g');
-my $kept = $source->safe_psql('postgres', 'SELECT pg_walfile_name(restart_lsn) FROM pg_replication_slots');
 # an orderly stop lets go of WAL, the checkpoint of the next one removes it
 $source->restart for 1 .. 3;
 ok(!-e $source->data_dir . "/pg_wal/$kept", 'WAL is removed that the broker knows the newest of');

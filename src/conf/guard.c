@@ -24,6 +24,7 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "commands/dbcommands.h"
+#include "conf/commit.h"
 #include "conf/guard.h"
 #include "conf/store.h"
 #include "core/clock.h"
@@ -84,9 +85,12 @@ release_members(Oid database, bool dropped)
 
 	/*
 	 * what the dropped one has left in the cluster is removed by whoever
-	 * reads another
+	 * reads another, once it is gone: at the commit of this command
 	 */
-	flo_members_changed(dropped ? MyDatabaseId : database);
+	if (dropped)
+		flo_conf_changed();
+	else
+		flo_members_changed(database);
 }
 
 static void
