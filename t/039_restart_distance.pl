@@ -195,7 +195,38 @@ ok( await(
 		'silence'),
 	'no WAL is written when nothing happens');
 cmp_ok(behind(insert_lsn()), '<', 3 * $mb, 'with the restart point near');
-release_writer();
-is_same_table($source, $dest, 't');
+# --- a place that a former process has found, and not confirmed -------------------------------
 
+$source->safe_psql('postgres', q{SELECT flo.alter_replicator('g', '{"release_wal": "applied"}')});
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+wait_state($dest, 'g', 'postgres', 'stopped');
+for ("SELECT pg_logical_emit_message(false, 'test', repeat('x', 100)) FROM generate_series(1, 200000)", 'CHECKPOINT')
+{
+	$source->safe_psql('postgres', $_);
+	$source->safe_psql('postgres', 'INSERT INTO t VALUES (' . ++$rows . ')');
+}
+wait_caught_up($source, $source, 'g');
+$source->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+wait_state($source, 'g', 'replicator', 'stopped');
+$dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
+wait_until($dest, 'postgres', "SELECT count(*) = $rows FROM t", 'the rows');
+$dest->safe_psql('postgres', q{SELECT flo.stop_group('g')});
+wait_state($dest, 'g', 'postgres', 'stopped');
+my $kept = value('restart_lsn FROM pg_replication_slots');
+# with a copy to look after it confirms before it has read all
+$source->safe_psql('postgres', q{SELECT flo.resync('g', 't')});
+halt_at($source, 'confirm.after');
+$source->safe_psql('postgres', q{SELECT flo.start_group('g')});
+await_halt($source);
+cmp_ok(behind(insert_lsn()), '>', 20 * $mb, 'it is read again from further back');
+is(value("confirmed_flush_lsn > '$kept'::pg_lsn + 20 * $mb FROM pg_replication_slots"), 't', 'and all is confirmed');
+is(value('restart_lsn FROM pg_replication_slots'), $kept, 'and WAL is kept until it is read');
+release_writer();
+$source->append_conf('postgresql.conf', "pg_flo.stop_at = ''\n");
+$source->stop('immediate');
+$source->start;
+$dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
+wait_state($source, 'g', 'replicator', 'streaming');
+wait_caught_up($source, $dest, 'g');
+is_same_table($source, $dest, 't');
 done_testing();

@@ -92,12 +92,18 @@ flo_room_is_short(const FloRoom *room, Size others)
 }
 
 bool
+flo_room_is_due(const FloRoom *room)
+{
+	return room->learned - room->looked >= LOOK_EVERY;
+}
+
+bool
 flo_room_is_needed(FloRoom *room, Size others)
 {
 	Size		most = (Size) flo_table_memory * 1024 * MOST_GRANTED;
 	Size		use;
 
-	if (room->learned - room->looked < LOOK_EVERY)
+	if (!flo_room_is_due(room))
 		return false;
 	room->looked = room->learned;
 	use = taken(room, others);

@@ -15,9 +15,12 @@ extern FloRoom *flo_room_create(MemoryContext mine);
 /* A table was learned, by its OID at the source */
 extern void flo_room_note(FloRoom *room, uint32 table);
 
+/* Have so many tables been learned since the last look that another one is due? */
+extern bool flo_room_is_due(const FloRoom *room);
+
 /*
- * Shall tables be forgotten?  Looks once for a number of tables that were learned:
- * do the server's own caches (relations, types, plans), what lies in "mine" and
+ * Shall tables be forgotten?  Looks once for a number of tables that were learned,
+ * when that is due: do the server's own caches (relations, types, plans), what lies in "mine" and
  * below it and "others" (in bytes) take more than pg_flo.table_memory?  Not when
  * the tables learned lately are mostly such as had been forgotten before: they
  * would come again.  Then what they take is granted, and half as much again.

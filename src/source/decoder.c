@@ -49,6 +49,7 @@
 #include "source/decoder.h"
 #include "source/replay.h"
 #include "source/row_tables.h"
+#include "source/slots.h"
 #include "source/wal.h"
 #include "storage/standbydefs.h"
 #include "utils/builtins.h"
@@ -658,6 +659,7 @@ wrap_callbacks(FloDecoder *decoder)
 static void
 begin_decoding(FloDecoder *decoder)
 {
+	flo_slot_forget_pending();
 	decoder->context = CreateDecodingContext(decoder->start, decoder->options, false,
 											 XL_ROUTINE(.page_read = flo_wal_page,
 														.segment_open = wal_segment_open,
@@ -853,12 +855,6 @@ flo_decoder_left_again(FloDecoder *decoder)
 	return read < decoder->start ? decoder->start - read : 0;
 }
 
-XLogRecPtr
-flo_decoder_slot_restart(void)
-{
-	return MyReplicationSlot->data.restart_lsn;
-}
-
 bool
 flo_decoder_anchor(FloDecoder *decoder, XLogRecPtr *lsn, uint32 *crc)
 {
@@ -891,10 +887,4 @@ flo_decoder_possible_restart(FloDecoder *decoder)
 	ReorderBufferTXN *oldest = ReorderBufferGetOldestTXN(decoder->context->reorder);
 
 	return oldest != NULL ? oldest->restart_decoding_lsn : decoder->context->reader->EndRecPtr;
-}
-
-bool
-flo_decoder_restart_pending(void)
-{
-	return !XLogRecPtrIsInvalid(MyReplicationSlot->candidate_restart_valid);
 }

@@ -72,12 +72,8 @@ extern void flo_decoder_rest(FloDecoder *decoder);
 extern Size flo_decoder_table_memory(FloDecoder *decoder);
 extern void flo_decoder_forget(FloDecoder *decoder);
 
-/*
- * Bytes of WAL still to be read that were read before and emit nothing, 0 = none;
- * and where the slot has that begin
- */
+/* Bytes of WAL still to be read that were read before and emit nothing, 0 = none */
 extern uint64 flo_decoder_left_again(FloDecoder *decoder);
-extern XLogRecPtr flo_decoder_slot_restart(void);
 
 /*
  * The last record read tells which transactions run: where it stands, the oldest of
@@ -93,14 +89,12 @@ extern XLogRecPtr flo_decoder_position(FloDecoder *decoder);
 extern bool flo_decoder_anchor(FloDecoder *decoder, XLogRecPtr *lsn, uint32 *crc);
 
 /*
- * The slot's restart point moves when a record of the running transactions is decoded
- * and what stands there is confirmed: "pending" between the two.  The newest record that
- * was decoded; and where the point could move were one decoded now, invalid when it
- * could not.
+ * The newest record of the running transactions that was decoded, by which the slot's
+ * restart point moves (slots.h); and where it could move were one decoded now, invalid
+ * when it could not.
  */
 extern XLogRecPtr flo_decoder_newest_restart(FloDecoder *decoder);
 extern XLogRecPtr flo_decoder_possible_restart(FloDecoder *decoder);
-extern bool flo_decoder_restart_pending(void);
 
 /* Release WAL below an LSN; "save" also makes that survive a crash (one fsync) */
 extern void flo_decoder_confirm(FloDecoder *decoder, XLogRecPtr lsn, bool save);

@@ -27,6 +27,7 @@
 #include "source/presence.h"
 #include "source/release.h"
 #include "source/reports.h"
+#include "source/slots.h"
 #include "storage/standby.h"
 #include "utils/timestamp.h"
 
@@ -57,7 +58,7 @@ restart_distance(void)
 static bool
 record_helps(Replicator *rep, uint64 bytes)
 {
-	XLogRecPtr	restart = flo_decoder_slot_restart();
+	XLogRecPtr	restart = flo_slot_restart();
 	XLogRecPtr	possible = flo_decoder_possible_restart(rep->decoder);
 
 	return possible > restart && possible - restart > bytes;
@@ -72,8 +73,8 @@ record_is_due(Replicator *rep, XLogRecPtr confirmed)
 {
 	XLogRecPtr	newest = flo_decoder_newest_restart(rep->decoder);
 
-	return confirmed > flo_decoder_slot_restart() + restart_distance() &&
-		!flo_decoder_restart_pending() &&
+	return confirmed > flo_slot_restart() + restart_distance() &&
+		!flo_slot_restart_pending() &&
 		flo_decoder_position(rep->decoder) >=
 		Max(newest, rep->running_logged) + restart_distance() / 2 &&
 		(record_helps(rep, 0) || flo_decoder_possible_restart(rep->decoder) >= newest);
@@ -131,10 +132,10 @@ has_settled(Replicator *rep)
 {
 	XLogRecPtr	read = flo_decoder_position(rep->decoder);
 
-	if (read <= flo_decoder_slot_restart() + SETTLED_DISTANCE || !up_to_date(rep) ||
+	if (read <= flo_slot_restart() + SETTLED_DISTANCE || !up_to_date(rep) ||
 		is_out_of_time(rep))
 		return true;
-	if (flo_decoder_restart_pending())
+	if (flo_slot_restart_pending())
 		return false;			/* until that is confirmed, another one would
 								 * be passed over */
 	if (read < rep->settle_lsn)

@@ -486,7 +486,8 @@ make_room(Replicator *rep)
 {
 	FloRoom    *room = flo_publisher_room(rep->publisher);
 
-	if (!flo_spool_is_empty(rep->spool) ||
+	/* what the decoder has takes a walk through all of its tables to tell */
+	if (!flo_spool_is_empty(rep->spool) || !flo_room_is_due(room) ||
 		!flo_room_is_needed(room, flo_decoder_table_memory(rep->decoder)))
 		return;
 	flo_replicator_rules_forget(rep->rules);
@@ -609,7 +610,7 @@ show_reading_again(Replicator *rep, bool more)
 		return;
 	rep->reading_shown = flo_clock();
 	flo_state_set(FLO_STATE_WAITING, "reading WAL again from %X/%X, " UINT64_FORMAT " MB to go",
-				  LSN_FORMAT_ARGS(flo_decoder_slot_restart()), left / (1024 * 1024) + 1);
+				  LSN_FORMAT_ARGS(flo_slot_restart()), left / (1024 * 1024) + 1);
 }
 
 /*

@@ -109,6 +109,31 @@ flo_slot_snapshot_end(void)
 	MemoryContextSwitchTo(old);
 }
 
+/* --- the slot that is held ----------------------------------------------- */
+
+XLogRecPtr
+flo_slot_restart(void)
+{
+	return MyReplicationSlot->data.restart_lsn;
+}
+
+bool
+flo_slot_restart_pending(void)
+{
+	return !XLogRecPtrIsInvalid(MyReplicationSlot->candidate_restart_valid);
+}
+
+void
+flo_slot_forget_pending(void)
+{
+	SpinLockAcquire(&MyReplicationSlot->mutex);
+	MyReplicationSlot->candidate_restart_lsn = InvalidXLogRecPtr;
+	MyReplicationSlot->candidate_restart_valid = InvalidXLogRecPtr;
+	SpinLockRelease(&MyReplicationSlot->mutex);
+}
+
+/* --- any slot ------------------------------------------------------------ */
+
 void
 flo_slot_info(const char *slot, FloSlotInfo *info)
 {

@@ -32,6 +32,21 @@ extern void flo_slot_snapshot_end(void);
 typedef void (*FloSlotBegun) (void *arg, XLogRecPtr restart, TransactionId horizon);
 extern XLogRecPtr flo_slot_take_snapshot(const char *slot, FloSlotBegun begun, void *arg);
 
+/*
+ * Of the slot that this process holds: from where WAL is kept and read.  That moves when a
+ * record of the running transactions is decoded and what stands there is confirmed: it is
+ * pending between the two.
+ */
+extern XLogRecPtr flo_slot_restart(void);
+extern bool flo_slot_restart_pending(void);
+
+/*
+ * For a context that begins to read.  What is pending by one before it, of this process or
+ * another, lies ahead of where this one begins: were it confirmed now, WAL that is to be
+ * read could go.
+ */
+extern void flo_slot_forget_pending(void);
+
 /* Drop a slot; absent is no error */
 extern void flo_slot_drop(const char *slot);
 
