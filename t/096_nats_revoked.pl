@@ -23,7 +23,7 @@ my $conf = "pg_flo.nats_user = 'a'\npg_flo.nats_password_file = '$dir/password'\
 my %node = map { $_ => flo_node($_, $nats, conf => $conf) } qw(source dest);
 my ($source, $dest) = @node{qw(source dest)};
 my %member = (source => 'replicator', dest => 'postgres');
-my $n = 0;
+my ($n, %since) = (0);
 
 # Users of one account: a, who has a password, and who else is given; with permissions
 sub users
@@ -52,15 +52,17 @@ sub arrives
 	insert();
 	wait_caught_up($source, $dest, 'g');
 	is_same_table($source, $dest, 't', "$name: the same rows");
+	# what is wrong after this is newer
+	$since{$_} = status_of($node{$_}, 'g', $member{$_}, q{coalesce(last_error_at, '-infinity')}) for keys %node;
 }
 sub says
 {
 	my ($side, $pattern, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	ok(wait_until($node{$side}, 'postgres',
-		"SELECT state <> 'streaming' AND concat_ws(' ', detail, last_error) ~ '$pattern' FROM flo.status", $pattern),
-		"$name: the $side says it")
+	ok(wait_until($node{$side}, 'postgres', "SELECT state = 'waiting' AND detail ~ '$pattern'
+			OR state <> 'streaming' AND last_error ~ '$pattern' AND last_error_at > '$since{$side}' FROM flo.status",
+			$pattern), "$name: the $side says it")
 	  or diag(status_of($node{$side}, 'g', $member{$side}, "concat_ws(' | ', state, detail, last_error, last_hint)"));
 }
 
