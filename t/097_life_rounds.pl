@@ -32,7 +32,8 @@ UNION ALL SELECT 'origin ' || roname FROM pg_replication_origin
 UNION ALL SELECT 'publication ' || pubname FROM pg_publication
 UNION ALL SELECT 'tracking' FROM pg_event_trigger WHERE evtname = 'pg_flo_track_ddl' AND evtenabled <> 'D'
 UNION ALL SELECT 'identity of ' || relname FROM pg_class WHERE relreplident = 'f'
-UNION ALL SELECT 'process ' || query FROM pg_stat_activity WHERE backend_type = 'pg_flo'
+UNION ALL SELECT 'process ' || query FROM pg_stat_activity WHERE backend_type ~ '^pg_flo'
+	AND backend_type <> 'pg_flo launcher'
 UNION ALL SELECT 'member ' || member FROM flo.status
 UNION ALL SELECT d || f FROM unnest('{pg_replslot/,pg_dynshmem/,pg_stat/}'::text[]) d, pg_ls_dir(d) f
 UNION ALL SELECT 'temporary ' || f FROM pg_ls_dir('base/pgsql_tmp', true, false) f
@@ -85,11 +86,15 @@ sub held
 			(split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0] . ' postmaster')
 		{
 			my ($pid, $who) = split / /;
-			my $text = -r "/proc/$pid/status" ? slurp_file("/proc/$pid/status") : '';
-			my $maps = -r "/proc/$pid/maps" ? slurp_file("/proc/$pid/maps") : '';
 			my $name = $node->name . " $who";
-			$held{"kB of the $name"} = $text =~ /^RssAnon:\s+(\d+) kB/m ? $1 : 0;
-			$held{"files of the $name"} = scalar(my @files = glob("/proc/$pid/fd/*"));
+			my ($kb) = slurp_file("/proc/$pid/status") =~ /^RssAnon:\s+(\d+) kB/m;
+			my $maps = slurp_file("/proc/$pid/maps");
+			my @files = glob("/proc/$pid/fd/*");
+
+			# nothing that cannot be seen is taken for none
+			defined $kb && @files && $maps =~ /\[stack\]/ or die "/proc/$pid does not show what the $name holds";
+			$held{"kB of the $name"} = $kb;
+			$held{"files of the $name"} = scalar @files;
 			$held{"segments of the $name"} = scalar(my @segments = $maps =~ m{/dev/shm/PostgreSQL}g);
 		}
 	}
