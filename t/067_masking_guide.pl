@@ -1,6 +1,7 @@
 
-# doc/masking-guide.md, block by block, with values planted in the source that must
-# be in no byte that has left it: not at the broker, the destination, in logs or events.
+# doc/masking-guide.md, block by block and as the ordinary owner of the databases, with
+# values planted in the source that must be in no byte that has left it: not at the
+# broker, the destination, in logs or events.
 
 use strict;
 use warnings;
@@ -20,8 +21,12 @@ my $nats = FloTest::Nats->new('broker');
 my %node = map { $_ => flo_node($_, $nats, extension => 0) } qw(source destination);
 my $dir = PostgreSQL::Test::Utils::tempdir() . '/events';
 mkdir $dir;
-$_->safe_psql('postgres', 'CREATE DATABASE app') for values %node;
-sub at { my ($where, $sql) = @_; return $node{$where}->safe_psql('app', $sql); }
+for my $node (values %node)
+{
+	$node->safe_psql('postgres', $_) for 'CREATE ROLE app_owner LOGIN', 'CREATE DATABASE app OWNER app_owner';
+}
+my @owner = (extra_params => [ '-U', 'app_owner' ]);
+sub at { my ($where, $sql) = @_; return $node{$where}->safe_psql('app', $sql, @owner); }
 
 at('source', q{
 	CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL, email text UNIQUE, phone text, birthday date,
@@ -102,7 +107,8 @@ sub run_block
 			  . 'customer none, total none, at none, status none', 'and so does the source');
 	}
 	my ($out, $err) = ('', '');
-	my $rc = $node{$where}->psql('app', $sql, stdout => \$out, stderr => \$err, on_error_stop => 1);
+	my $rc = $node{$where}->psql('app', $sql, stdout => \$out, stderr => \$err, on_error_stop => 1,
+		$what eq 'as a superuser' ? () : @owner);
 	is($rc, 0, "$where: " . (split /\n/, $sql)[0]) or diag($err);
 	is($out, 't', 'it is true') if $what eq 'true';
 	like($out,
@@ -123,15 +129,18 @@ my $blocks = 0;
 my $text = slurp_file($doc);
 while ($text =~ /^```sql\n-- (\w+)(?:, ([^\n]+))?\n(.*?)^```$/msg)
 {
+	my ($where, $what, $sql) = ($1, $2, $3);
 	$blocks++;
-	run_block($1, $2, $3);
+	run_block($_, $what, $sql) for $where eq 'both' ? qw(source destination) : $where;
 	look_at_broker();
-	next if $blocks != 6;
+	next if $where ne 'destination' || $sql !~ /'keep' FROM flo.masking_report/;
 
-	# the same stream as events
-	create_event_worker($node{destination}, 'staging', 'file', 'file', { directory => $dir }, 'app');
+	# the same stream as events; a directory wants a right of its own
+	$node{destination}->safe_psql('app', 'GRANT pg_write_server_files TO app_owner');
+	at('destination', qq{SELECT flo.create_worker('staging', 'file', options => '{"directory": "$dir"}')});
+	start_member($node{destination}, 'staging', 'file', 'app');
 }
-cmp_ok($blocks, '>=', 18, 'the page has its blocks');
+cmp_ok($blocks, '>=', 19, 'the page has its blocks');
 
 work();
 caught_up();
@@ -143,7 +152,7 @@ cmp_ok(scalar file_events($dir), '>', 100, 'and there are events');
 
 # --- every byte ----------------------------------------------------------------------
 
-at('destination', 'CHECKPOINT');
+$node{destination}->safe_psql('app', 'CHECKPOINT');
 look_at_broker();
 my @here = found_in($node{source}->data_dir);
 cmp_ok(scalar @here, '>', 0, 'the search finds what is at the source');
