@@ -4,8 +4,8 @@
 #
 # A block that begins with ```sql says where: source, destination or both, and
 # "superuser" where one is needed.  Those of three guides are run by tests of their
-# own.  What is indented wants a situation that other tests make.  What all of them
-# name is there.
+# own.  No statement stands in a block that does not say what it is; what other
+# languages have is not run.  What all of them name is there.
 
 use strict;
 use warnings;
@@ -80,8 +80,21 @@ sub filled_in
 }
 
 my %is_run = map { $_ => 'by another test' } qw(doc/migration.md doc/major-upgrade.md doc/masking-guide.md);
-my %block_of = map { $_ => [ slurp_file("$doc/../$_") =~ /^```sql *([^\n]*)\n(.*?)^```/msg ] }
-  'README.md', 'contrib/monitoring/README.md', map { s{.*/}{doc/}r } glob "$doc/*.md";
+my %block_of;
+for my $page ('README.md', 'contrib/monitoring/README.md', map { s{.*/}{doc/}r } glob "$doc/*.md")
+{
+	my $words = slurp_file("$doc/../$page");
+	$block_of{$page} = [];
+	while ($words =~ /^( *)```(\w*) *([^\n]*)\n(.*?)^\1```$/msg)
+	{
+		my ($language, $where, $sql) = ($2, $3, $4);
+		push @{ $block_of{$page} }, $where, $sql if $language eq 'sql';
+		fail("$page has a block without a language:\n$sql")
+		  if $language eq '' && $sql =~ /^ *(SELECT|INSERT|UPDATE|DELETE|TABLE|CREATE|ALTER|DROP|GRANT)\b.*;/m;
+		fail("$page has a block that its test does not find:\n$sql")
+		  if $language eq 'sql' && $is_run{$page} && $sql !~ /^-- (source|destination|both)\b/;
+	}
+}
 
 sub run_examples
 {
@@ -96,6 +109,7 @@ sub run_examples
 		$side or fail("$page says where example $n is to be run") or next;
 		await(sub { as_owner($source, q{SELECT count(*) FROM flo.comparisons WHERE finished_at IS NULL}) == 0 },
 			'the end of a comparison') if $sql =~ /repair/;
+		wait_state($source, 'back', 'postgres', 'streaming', 'app') if $sql =~ /flo\.cutover\('back'/;
 		for my $node ($side eq 'both' ? ($source, $dest) : $node{$side})
 		{
 			my ($rc, $err) = session($node, $superuser ? undef : 'app_owner', filled_in($sql));
@@ -164,6 +178,18 @@ run_examples('doc/copy.md');
 drop_group('users');
 as_owner($dest, $tables);
 run_examples('doc/sql.md');
+
+# there and back, between tables that are the same
+as_owner($dest, 'TRUNCATE users, orders');
+as_owner($source, q{SELECT flo.create_replicator('move', tables => '{users,orders}', mode => 'copy_and_stream');
+	SELECT flo.start_group('move')});
+as_owner($dest, q{SELECT flo.create_worker('move', options => '{"allow_cutover": true}');
+	SELECT flo.start_group('move')});
+wait_state($dest, 'move', 'postgres', 'streaming', 'app');
+run_examples('doc/cutover.md');
+as_owner($source, 'INSERT INTO orders VALUES (9, 1, 20)');
+wait_caught_up($source, $dest, 'move', source_db => 'app', dest_db => 'app');
+is_same_table($source, $dest, 'orders', 'doc/cutover.md leads over, back, and on', 'app');
 
 for my $page (sort keys %block_of)
 {
