@@ -147,6 +147,16 @@ $session->query('BEGIN; INSERT INTO a VALUES (1)');
 like(cutover($old, q{'a', reverse => 'a_back', timeout => '10 s'}),
 	qr/^57014: .*writers did not end/, 'a writer that does not end');
 $session->query('COMMIT');
+
+# one that is there before anything of a fence is
+$_->safe_psql('postgres', 'CREATE TABLE w (id int PRIMARY KEY)') for $old, $new;
+create_group($old, $new, 'w', tables => q{'{w}'}, worker_options => $allow);
+$session->query('BEGIN; INSERT INTO w VALUES (1)');
+like(cutover($old, "'w', reverse => $_, timeout => '5 s'"),
+	qr/^57014: .*writers did not end within timeout: table public\.w/, "the same of a group that has had no fence: $_")
+  for 'NULL', q{'w_back'};
+$session->query('COMMIT');
+$_->safe_psql('postgres', q{SELECT flo.drop_group('w'); DROP TABLE w}) for $old, $new;
 for my $force ('false', 'true')
 {
 	my $waits = FloTest::Session->new($old);

@@ -416,6 +416,21 @@ make_ready(Replicator *rep)
 }
 
 static void
+give_up_unprepared(Replicator *rep, const FloCutoverRecord *record)
+{
+	/* a last try, which says what stands in the way at this side when it gives up */
+	machine.tried = 0;
+	if (!machine.row->dry_run && !make_ready(rep))
+		return;
+	give_up(rep, ERRCODE_QUERY_CANCELED, NULL,
+			psprintf("not prepared within timeout: %s",
+					 record->detail != NULL ? record->detail :
+					 record->state != FLO_ANSWER_PREPARED ? "the destination is not" :
+					 way_back_streams(machine.row) ? "this side is not" :
+					 "the worker of the way back does not stream"));
+}
+
+static void
 try_to_fence(Replicator *rep)
 {
 	FloCutover *c = machine.row;
@@ -462,12 +477,7 @@ prepare(Replicator *rep)
 		machine.stale = true;
 	}
 	else if (machine.fencing == 0 && flo_clock_passed(machine.since, c->timeout))
-		give_up(rep, ERRCODE_QUERY_CANCELED, NULL,
-				psprintf("not prepared within timeout: %s",
-						 record->detail != NULL ? record->detail :
-						 record->state != FLO_ANSWER_PREPARED ? "the destination is not" :
-						 way_back_streams(c) ? "this side is not" :
-						 "the worker of the way back does not stream"));
+		give_up_unprepared(rep, record);
 	else if (!c->dry_run && make_ready(rep) && record->state == FLO_ANSWER_PREPARED &&
 			 way_back_streams(c))
 		try_to_fence(rep);
