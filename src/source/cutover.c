@@ -418,7 +418,7 @@ make_ready(Replicator *rep)
 static void
 give_up_unprepared(Replicator *rep, const FloCutoverRecord *record)
 {
-	/* a last try, which says what stands in the way at this side when it gives up */
+	/* a last try, which says what stands in the way at this side */
 	machine.tried = 0;
 	if (!machine.row->dry_run && !make_ready(rep))
 		return;
