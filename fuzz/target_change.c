@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "core/compat.h"
 #include "mb/pg_wchar.h"
 #include "wire/change.h"
 #include "wire/compressed.h"
