@@ -541,6 +541,14 @@ withdraw_what_keeps_too_much(FloPublisher *pub, uint32 len)
 	}
 }
 
+/* One row of what has no piece in the stream yet may be more than all its pieces may keep */
+static bool
+begins_too_large(const FloPublisher *pub, uint32 len)
+{
+	return pub->piece->npieces == 0 && pub->limits.bytes > 0 &&
+		(int64) pub->chunk.len + len > pub->limits.bytes;
+}
+
 void
 flo_publisher_append(FloPublisher *pub, const char *data, uint32 len)
 {
@@ -623,6 +631,8 @@ flo_publisher_append_piece(FloPublisher *pub, TransactionId subxid, uint64 age, 
 {
 	if (!dlist_is_empty(&pub->early))
 		withdraw_what_keeps_too_much(pub, len);
+	if (pub->piece != NULL && begins_too_large(pub, len))
+		flo_publisher_withdraw(pub, pub->piece);
 	if (pub->piece == NULL)
 		return;
 	pub->subxid = TransactionIdIsValid(subxid) ? subxid : pub->piece->xid;

@@ -233,9 +233,7 @@ begin_piece(FloSpool *spool, TransactionId xid)
 		txn->file = create_file(spool);
 	}
 	spool->current = txn;
-	if (txn->early == NULL && !txn->whole && txn->bytes >= spool->threshold)
-		begin_early(spool, txn);
-	else if (travels_early(txn))
+	if (travels_early(txn))
 	{
 		if (spool->may(spool->arg))
 			flo_publisher_begin_piece(spool->publisher, txn->early);
@@ -282,6 +280,8 @@ write_message(FloSpool *spool, TransactionId xid, const char *data, uint32 len)
 	txn->bytes += sizeof(record) + len;
 	if (travels_early(txn))
 		flo_publisher_append_piece(spool->publisher, xid, record.age, data, len);
+	else if (txn->early == NULL && !txn->whole && txn->bytes >= spool->threshold)
+		begin_early(spool, txn);
 }
 
 static void
