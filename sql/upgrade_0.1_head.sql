@@ -17,7 +17,7 @@
 DO $$
 BEGIN
 	-- a function of 0.2 alone
-	CREATE FUNCTION flo.of_this_library() RETURNS trigger AS 'MODULE_PATHNAME', 'flo_fence' LANGUAGE C;
+	CREATE FUNCTION flo.of_this_library() RETURNS bool AS 'MODULE_PATHNAME', 'flo_of_this_library_v2' LANGUAGE C;
 	DROP FUNCTION flo.of_this_library();
 EXCEPTION WHEN undefined_function THEN
 	RAISE EXCEPTION 'this server still runs the library of an earlier version of pg_flo'

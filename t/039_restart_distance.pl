@@ -195,6 +195,7 @@ ok( await(
 		'silence'),
 	'no WAL is written when nothing happens');
 cmp_ok(behind(insert_lsn()), '<', 3 * $mb, 'with the restart point near');
+
 # --- a place that a former process has found, and not confirmed -------------------------------
 
 $source->safe_psql('postgres', q{SELECT flo.alter_replicator('g', '{"release_wal": "applied"}')});
@@ -229,4 +230,5 @@ $dest->safe_psql('postgres', q{SELECT flo.start_group('g')});
 wait_state($source, 'g', 'replicator', 'streaming');
 wait_caught_up($source, $dest, 'g');
 is_same_table($source, $dest, 't');
+
 done_testing();

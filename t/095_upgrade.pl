@@ -197,7 +197,6 @@ is(dst('SELECT count(*) FROM (SELECT FROM moves GROUP BY id HAVING count(*) > 1)
 
 # --- an older library over the new script -----------------------------------------------
 
-
 is(dst(q{SELECT string_agg(prosrc, ' ') FROM pg_proc p JOIN pg_language l ON l.oid = prolang
 	WHERE lanname = 'c' AND pronamespace = 'flo'::regnamespace AND prosrc !~ '_v2$'}),
 	'', 'no function has a name of 0.1');
@@ -210,10 +209,9 @@ for my $server ($source, $dest)
 for my $statement ('SELECT * FROM flo.status', q{SELECT flo.set_owner('bank', 'replicator', 'keeper')},
 	q{SELECT flo.start_group('bank')}, q{SELECT flo.stop_group('bank')}, q{SELECT flo.resync('bank')},
 	q{SELECT flo.drop_group('bank', force => true)}, q{SELECT flo.skip('bank', 'postgres', '0/1')},
-	q{SELECT flo.add_table('bank', 'public.stopped')},
-	q{SELECT flo.create_replicator('more')}, q{SELECT flo.create_worker('more')},
-	q{SELECT flo.sync_sequences('bank')},
-	'SELECT * FROM flo.replicators', q{SELECT flo.check_broker('bank')}, 'DELETE FROM flo.rules',
+	q{SELECT flo.add_table('bank', 'public.stopped')}, q{SELECT flo.create_replicator('more')},
+	q{SELECT flo.create_worker('more')}, q{SELECT flo.sync_sequences('bank')}, 'SELECT * FROM flo.replicators',
+	q{SELECT flo.check_broker('bank')}, 'DELETE FROM flo.rules',
 	'CREATE TABLE fresh (id int PRIMARY KEY)', 'ALTER TABLE accounts ADD COLUMN later int',
 	'DROP EXTENSION pg_flo CASCADE')
 {

@@ -19,11 +19,11 @@ extern void flo_room_note(FloRoom *room, uint32 table);
 extern bool flo_room_is_due(const FloRoom *room);
 
 /*
- * Shall tables be forgotten?  Looks once for a number of tables that were learned,
- * when that is due: do the server's own caches (relations, types, plans), what lies in "mine" and
- * below it and "others" (in bytes) take more than pg_flo.table_memory?  Not when
- * the tables learned lately are mostly such as had been forgotten before: they
- * would come again.  Then what they take is granted, and half as much again.
+ * Shall tables be forgotten?  Looks when that is due: do the server's own caches
+ * (relations, types, plans), what lies in "mine" and below it and "others" (in
+ * bytes) take more than pg_flo.table_memory?  Not when the tables learned lately
+ * are mostly such as had been forgotten before: they would come again.  Then what
+ * they take is granted, and half as much again.
  */
 extern bool flo_room_is_needed(FloRoom *room, Size others);
 
