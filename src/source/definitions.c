@@ -16,8 +16,10 @@
  * Most relations of a database that change are none of the group's: temporary
  * tables, indexes, what VACUUM has counted.  Those are told apart first.
  *
- * Nothing depends on it.  A look that takes long is not repeated for long, a
- * broker without room is left alone, and no error of a name is one of the group.
+ * Nothing depends on it.  A look takes tens of milliseconds, so it waits while there
+ * is something to decode, for seconds at most; one that takes long is not repeated
+ * for long, a broker without room is left alone, and no error of a name is one of the
+ * group.
  */
 #include "postgres.h"
 
@@ -53,6 +55,9 @@
 /* What goes with a value to the broker, and more than that */
 #define MESSAGE_OVERHEAD 1024
 
+/* ms that a look waits while there is something else to do */
+#define BUSY_PAUSE 10000
+
 /* ms between two looks, and how many times as long as the last one took */
 #define LOOK_INTERVAL 1000
 #define LOOK_SHARE 50
@@ -67,6 +72,7 @@ struct FloDefinitions
 	int			pieces;			/* 0 = none were written by this process */
 	uint64	   *hashes;			/* of their texts, 0 = not known */
 	uint64		head;			/* of what goes before */
+	FloClock	waits;			/* since when a look waits; 0 = none does */
 	FloClock	looked;
 	int			pause;			/* ms */
 };
@@ -548,16 +554,29 @@ look_at(Look *look)
 	return error == NULL && (look->which == NIL || write_all(look));
 }
 
+/* Is something to be looked at, and is it time? */
+static bool
+is_due(FloDefinitions *definitions, bool busy)
+{
+	if ((!changed.all && !changed.removed && changed.count == 0) ||
+		(definitions->pause > 0 && !flo_clock_passed(definitions->looked, definitions->pause)))
+		return false;
+	if (definitions->waits == 0)
+		definitions->waits = flo_clock();
+	return !busy || flo_clock_passed(definitions->waits, BUSY_PAUSE);
+}
+
 void
-flo_definitions_publish(FloDefinitions *definitions, FloBus *bus, const FloReplicatorSpec *spec)
+flo_definitions_publish(FloDefinitions *definitions, FloBus *bus, const FloReplicatorSpec *spec,
+						bool busy)
 {
 	Look		look = {0};
 	FloClock	begun;
 	MemoryContext old;
 
-	if ((!changed.all && !changed.removed && changed.count == 0) ||
-		(definitions->pause > 0 && !flo_clock_passed(definitions->looked, definitions->pause)))
+	if (!is_due(definitions, busy))
 		return;
+	definitions->waits = 0;
 	begun = flo_clock();
 	if (changed.removed)
 		forget_written(definitions);

@@ -22,9 +22,10 @@ extern void flo_definitions_removed(const char *key);
 
 /*
  * Put what has changed into the bucket, if something has and it was not looked at a
- * moment ago.  Not in a transaction.  What the broker has no room for is tried again.
+ * moment ago; who is "busy" does so after some seconds only.  Not in a transaction.
+ * What the broker has no room for is tried again.
  */
 extern void flo_definitions_publish(FloDefinitions *definitions, FloBus *bus,
-									const FloReplicatorSpec *spec);
+									const FloReplicatorSpec *spec, bool busy);
 
 #endif

@@ -240,7 +240,6 @@ housekeep(Replicator *rep, bool inside)
 	if (rep->spool != NULL && !may_travel_early(rep))
 		flo_spool_withdraw(rep->spool);
 	flo_release_wal(rep);
-	flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
 	flo_copy_record(&rep->copy.recorder);
 	if (rep->decoder != NULL)
 	{
@@ -658,6 +657,7 @@ loop(Replicator *rep)
 		heartbeat(rep, !more, &wanted);
 		flo_upkeep_look(rep);
 		housekeep(rep, false);
+		flo_definitions_publish(rep->definitions, rep->bus, rep->spec, more);
 		cutting_over = flo_cutover_drive(rep);
 		if (cutting_over)
 			rep->key_removed |= flo_reports_take(rep->bus, rep->bucket, rep->retention);
@@ -687,7 +687,7 @@ wait_for_copy(Replicator *rep)
 		(void) flo_copy_check(&rep->copy);
 		flo_publisher_pump(rep->publisher);
 		housekeep(rep, true);
-		flo_definitions_publish(rep->definitions, rep->bus, rep->spec);
+		flo_definitions_publish(rep->definitions, rep->bus, rep->spec, false);
 		flo_copy_record(&rep->copy.recorder);
 		flo_copy_show();
 		if (flo_replicator_notice_configuration(rep) && !flo_replicator_load_spec(rep))
