@@ -12,7 +12,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $nats = FloTest::Nats->new('broker');
-my $source = flo_node('source', $nats, conf => "wal_log_hints = on\nhot_standby = on\n");
+# what pg_rewind reads at either side is to be there when that comes
+my $source = flo_node('source', $nats, conf => "wal_log_hints = on\nhot_standby = on\n"
+	  . "wal_keep_size = 512MB\n");
 my $dest = flo_node('dest', $nats, start => 0);
 $dest->enable_archiving;
 $dest->start;
@@ -188,8 +190,6 @@ $dest = $gone;
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $source->backup('for_standby');
 $standby->init_from_backup($source, 'for_standby', has_streaming => 1);
-# what pg_rewind takes along is to be there when the other one comes
-$standby->append_conf('postgresql.conf', "wal_keep_size = 512MB\n");
 $standby->start;
 $source->wait_for_catchup($standby);
 $standby->promote;
