@@ -123,11 +123,13 @@ $dest->safe_psql($db, q{
 	CREATE OPERATOR trap.=== (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.imm2);
 	CREATE TABLE trap.parent (id int PRIMARY KEY);
 	CREATE TABLE trap.bobs (id int NOT NULL, PRIMARY KEY (id));
+	CREATE TEXT SEARCH CONFIGURATION trap.plain (COPY = pg_catalog.simple);
 });
 $source->safe_psql($db, q{
 	CREATE OPERATOR public.=== (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq);
 	CREATE TABLE trap.bobs (id int NOT NULL, PRIMARY KEY (id));
 	ALTER TABLE trap.bobs OWNER TO mallory;
+	CREATE TEXT SEARCH CONFIGURATION public.plain (COPY = pg_catalog.simple);
 });
 $dest->safe_psql($db, q{CREATE OPERATOR public.=== (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)});
 
@@ -275,6 +277,16 @@ my @attacks = (
 		qr/function "calm" may be one of schema "trap"/ ],
 	[ 'captured operator', q{SET search_path = trap, public; ALTER TABLE mt ADD CHECK (id === 1 OR true)},
 		qr/operator "===" may be one of schema "trap"/ ],
+	[ 'captured relation', q{SET search_path = trap, public; ALTER TABLE mt ADD CHECK (id <> 'bobs'::regclass::oid::int)},
+		qr/relation "bobs" may be one of schema "trap"/ ],
+	[ 'relation that the statement makes', q{SET search_path = trap, public;
+		CREATE TABLE public.own (id int PRIMARY KEY, CHECK (tableoid = 'own'::regclass))},
+		qr/name "own" may be one of schema "trap"/, q{DROP TABLE own} ],
+	[ 'captured configuration', q{SET search_path = trap, public;
+		CREATE INDEX mt_i5 ON mt USING gin (to_tsvector('plain'::regconfig, v))},
+		qr/name "plain" may be one of schema "trap"/ ],
+	[ 'type as a constant', q{SET search_path = trap, public; ALTER TABLE mt ADD CHECK (id <> 'mood'::regtype::oid::int)},
+		qr/name "mood" may be one of schema "trap"/ ],
 );
 # what is altered has to be here: else it is passed over
 $dest->safe_psql($db, 'CREATE POLICY po ON mt');
@@ -313,6 +325,8 @@ for my $sql (
 	q{CREATE INDEX CONCURRENTLY people_doc ON people USING gin (doc jsonb_path_ops)},
 	q{CREATE STATISTICS people_s ON n, (lower(name)) FROM people},
 	q{ALTER TABLE people ALTER n TYPE bigint USING n * 2 + 1, ALTER price TYPE numeric(10,2)},
+	q{SET search_path = trap, public; CREATE INDEX ON people USING gin (to_tsvector('english'::regconfig, name));
+		ALTER TABLE people ADD CHECK (tableoid = 'people'::regclass)},
 	q{COMMENT ON COLUMN people.n IS 'a number'},
 	q{ALTER TABLE people RENAME n TO nn; ALTER TABLE people DROP COLUMN a},
 	q{CREATE TYPE size AS ENUM ('s', 'l'); ALTER TYPE size ADD VALUE 'm'},

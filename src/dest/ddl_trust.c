@@ -363,12 +363,35 @@ check_operator_named(FloDdlTrust *trust, char *name)
 	check_called(trust, list_make1(makeString(name)), true);
 }
 
+static char *
+text_constant(Node *node)
+{
+	return node != NULL && IsA(node, A_Const) && !((A_Const *) node)->isnull &&
+		IsA(&((A_Const *) node)->val, String) ? strVal(&((A_Const *) node)->val) : NULL;
+}
+
+/* A constant that is a relation's name, which names its schema from here on; NULL where it is none */
+static RangeVar *
+check_relation_constant(FloDdlTrust *trust, Node *node)
+{
+	const char *text = text_constant(node);
+	RangeVar   *relation;
+
+	if (text == NULL)
+		return NULL;
+	relation = makeRangeVarFromNameList(flo_compat_qualified_names(text));
+	flo_ddl_check_relation(trust, relation, false);
+	if (relation->schemaname != NULL)
+		((A_Const *) node)->val.sval.sval =
+			quote_qualified_identifier(relation->schemaname, relation->relname);
+	return relation;
+}
+
 /* The sequence of nextval('...'), which must be a constant; its owner has to be trusted */
 static void
 check_nextval(FloDdlTrust *trust, FuncCall *call)
 {
 	Node	   *argument = list_length(call->args) == 1 ? linitial(call->args) : NULL;
-	List	   *names;
 	RangeVar   *sequence;
 
 	/*
@@ -378,19 +401,52 @@ check_nextval(FloDdlTrust *trust, FuncCall *call)
 	if (argument != NULL && IsA(argument, TypeCast) &&
 		strcmp(strVal(llast(((TypeCast *) argument)->typeName->names)), "regclass") == 0)
 		argument = ((TypeCast *) argument)->arg;
-	if (argument == NULL || !IsA(argument, A_Const) || ((A_Const *) argument)->isnull ||
-		!IsA(&((A_Const *) argument)->val, String))
-	{
+	sequence = check_relation_constant(trust, argument);
+	if (sequence == NULL)
 		flo_ddl_distrust(trust, "it calls nextval() for a sequence that is no constant");
+	else
+		trust->sequences = flo_ddl_add_relation_target(trust->sequences, sequence);
+}
+
+/*
+ * 'name'::regclass and its like are looked up where the statement runs, so along the trusted
+ * part of the path.  What a relation or a text search configuration of that name is, is
+ * known, unless the statement makes it; all others, which are rare, may be in the rest.
+ */
+static bool
+may_be_in(const FloDdlSchema *schema, const char *type, const char *text)
+{
+	if (strcmp(type, "regconfig") != 0)
+		return true;
+	return OidIsValid(get_ts_config_oid(list_concat(list_make1(makeString(schema->name)),
+													flo_compat_qualified_names(text)), true));
+}
+
+static void
+check_name_constant(FloDdlTrust *trust, TypeCast *cast)
+{
+	static const char *const types[] = {
+		"regclass", "regcollation", "regconfig", "regdictionary", "regoper", "regoperator", "regproc",
+		"regprocedure", "regtype"
+	};
+	const char *type = strVal(llast(cast->typeName->names));
+	const char *text = text_constant(cast->arg);
+	ListCell   *cell;
+
+	/* an OID, none, or with a schema */
+	if (text == NULL || !is_listed(type, types, lengthof(types)) ||
+		strspn(text, "0123456789-") == strlen(text) || strchr(text, '.') != NULL)
 		return;
+	if (strcmp(type, "regclass") == 0 &&
+		check_relation_constant(trust, cast->arg)->schemaname != NULL)
+		return;
+	foreach(cell, trust->schemas)
+	{
+		FloDdlSchema *schema = lfirst(cell);
+
+		if (!schema->trusted && may_be_in(schema, type, text))
+			distrust_schema(trust, "name", text, schema);
 	}
-	names = flo_compat_qualified_names(strVal(&((A_Const *) argument)->val));
-	sequence = makeRangeVarFromNameList(names);
-	flo_ddl_check_relation(trust, sequence, false);
-	trust->sequences = flo_ddl_add_relation_target(trust->sequences, sequence);
-	if (sequence->schemaname != NULL)
-		((A_Const *) argument)->val.sval.sval =
-			quote_qualified_identifier(sequence->schemaname, sequence->relname);
 }
 
 /* A function, or a type whose name is written like one's */
@@ -645,6 +701,9 @@ check_node(Node *node, void *context)
 			break;
 		case T_FuncCall:
 			check_call(trust, (FuncCall *) node);
+			break;
+		case T_TypeCast:
+			check_name_constant(trust, (TypeCast *) node);
 			break;
 		case T_TypeName:
 			flo_ddl_check_type(trust, (TypeName *) node);
