@@ -89,9 +89,9 @@ sub set_up_copy
 				for my $rows (@{ $scenario->{rows} })
 				{
 					my $table = "$scenario->{name}_" . ++$i;
-					psql($side, $db, "CREATE TABLE $table $four_columns");
-					psql($side, $db, "INSERT INTO $table SELECT i, i % 1000, md5(i::text) || 'abcdefgh', now()
-						FROM generate_series(1, $rows) i") if $side eq 'source';
+					psql($side, $db, "CREATE TABLE $table $scenario->{columns}");
+					psql($side, $db, "INSERT INTO $table SELECT $scenario->{values} FROM generate_series(1, $rows) i")
+					  if $side eq 'source';
 				}
 			}
 			psql($side, $db, 'VACUUM ANALYZE');

@@ -277,7 +277,8 @@ my @attacks = (
 		qr/function "calm" may be one of schema "trap"/ ],
 	[ 'captured operator', q{SET search_path = trap, public; ALTER TABLE mt ADD CHECK (id === 1 OR true)},
 		qr/operator "===" may be one of schema "trap"/ ],
-	[ 'captured relation', q{SET search_path = trap, public; ALTER TABLE mt ADD CHECK (id <> 'bobs'::regclass::oid::int)},
+	[ 'captured relation',
+		q{SET search_path = trap, public; ALTER TABLE mt ADD CHECK (id <> 'bobs'::regclass::oid::int)},
 		qr/relation "bobs" may be one of schema "trap"/ ],
 	[ 'relation that the statement makes', q{SET search_path = trap, public;
 		CREATE TABLE public.own (id int PRIMARY KEY, CHECK (tableoid = 'own'::regclass))},
@@ -285,7 +286,8 @@ my @attacks = (
 	[ 'captured configuration', q{SET search_path = trap, public;
 		CREATE INDEX mt_i5 ON mt USING gin (to_tsvector('plain'::regconfig, v))},
 		qr/name "plain" may be one of schema "trap"/ ],
-	[ 'type as a constant', q{SET search_path = trap, public; ALTER TABLE mt ADD CHECK (id <> 'mood'::regtype::oid::int)},
+	[ 'type as a constant',
+		q{SET search_path = trap, public; ALTER TABLE mt ADD CHECK (id <> 'mood'::regtype::oid::int)},
 		qr/name "mood" may be one of schema "trap"/ ],
 );
 # what is altered has to be here: else it is passed over

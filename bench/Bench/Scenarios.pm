@@ -14,7 +14,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 
-our @EXPORT = qw(scenarios $schema $source_schema @published $four_columns);
+our @EXPORT = qw(scenarios $schema $source_schema @published);
 
 my $scale = $ENV{SCALE} || 1;
 
@@ -22,9 +22,14 @@ sub size { return int($_[0] * $scale); }
 
 # --- the tables ------------------------------------------------------------------------
 
-our $four_columns = '(id bigint PRIMARY KEY, a int, b text, c timestamptz)';
+my $four_columns = '(id bigint PRIMARY KEY, a int, b text, c timestamptz)';
 my $wide_columns = join ', ', map { "c$_ " . (qw(int bigint text timestamptz))[$_ % 4] } 1 .. 39;
 my $wide_values = join ', ', map { (qw(i i i::text now()))[$_ % 4] } 1 .. 39;
+
+# Of tables that are copied: their columns, and a row of number i
+my %narrow = (columns => $four_columns, values => "i, i % 1000, md5(i::text) || 'abcdefgh', now()");
+my %kilobyte = (columns => "(id bigint PRIMARY KEY, $wide_columns)",
+	values => join ', ', 'i', map { ('i', 'i', 'repeat(md5(i::text), 2)', 'now()')[$_ % 4] } 1 .. 39);
 
 # "benchmark" is the table of the throughput benchmark that came with the pg_flo which was a program of its own
 our $schema = <<SQL;
@@ -87,11 +92,11 @@ sub rate { my ($floor, $goal) = @_; return [ { key => 'rate', floor => $floor, g
 # Tables of a database of their own; rows of each
 sub copy
 {
-	my ($name, $title, $figures, @rows) = @_;
+	my ($name, $title, $figures, $what, @rows) = @_;
 	my $count = 0;
 	$count += $_ for @rows;
 	return { name => $name, title => $title, unit => 'rows', count => $count, kind => 'copy', rows => \@rows,
-		figures => $figures };
+		figures => $figures, %$what };
 }
 
 # What the pg_flo that was a program of its own measured with, from the statement until the last row is there
@@ -105,8 +110,9 @@ sub original
 }
 
 my @scenarios = (
-	copy('copy_one', 'initial copy, one table', rate(1.2, 1.5), size(4_000_000)),
-	copy('copy_twenty', 'initial copy, twenty tables', rate(1.3, 1.8), map { size(10_000 * $_) } 1 .. 20),
+	copy('copy_one', 'initial copy, one table', rate(1.2, 1.5), \%narrow, size(4_000_000)),
+	copy('copy_twenty', 'initial copy, twenty tables', rate(1.3, 1.8), \%narrow, map { size(10_000 * $_) } 1 .. 20),
+	copy('copy_wide', 'initial copy, rows of 40 columns and 1 kB', rate(), \%kilobyte, size(200_000)),
 	{ name => 'copy_schema', title => 'copy with definitions, beside pgcopydb', unit => 'rows', kind => 'schema',
 		count => size(1_000_000), figures => rate(1, 1.5), needs => 'pgcopydb',
 		work => "CREATE TABLE cloned $four_columns;

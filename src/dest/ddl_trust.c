@@ -370,7 +370,7 @@ text_constant(Node *node)
 		IsA(&((A_Const *) node)->val, String) ? strVal(&((A_Const *) node)->val) : NULL;
 }
 
-/* A constant that is a relation's name, which names its schema from here on; NULL where it is none */
+/* A constant that names a relation, with its schema from here on; NULL where it does not */
 static RangeVar *
 check_relation_constant(FloDdlTrust *trust, Node *node)
 {
