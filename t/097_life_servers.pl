@@ -117,7 +117,7 @@ is($source->safe_psql('postgres', q{SELECT count(*) FROM flo.stream_status('g')}
 
 # --- the destination at an earlier point in time -----------------------------------------------
 
-# another worker holds the stream, as broker_sync_interval or one that is late would
+# another worker holds the stream, as one that is late would
 $dest->safe_psql('postgres', 'CREATE DATABASE late');
 $dest->safe_psql('late', q{CREATE EXTENSION pg_flo; CREATE TABLE t (id int PRIMARY KEY, v text);
 	SELECT flo.create_worker('g', options => '{"start": "latest"}')});

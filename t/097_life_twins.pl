@@ -201,5 +201,19 @@ wait_state($dest, 'g', 'postgres', 'streaming');
 same($dest, 'alone: flo.resync() is the way out');
 dropped($twin);
 
+# --- one that has what the original has, and does not reach the broker ---------------------------
+
+my $apart = twin_of_dest('apart', \&base_backup);
+my $there = at_broker();
+my $pid = pid_of($dest, 'g', 'postgres');
+$apart->append_conf('postgresql.conf', "pg_flo.enabled = off\npg_flo.nats_url = 'nats://127.0.0.1:1'\n");
+$apart->start;
+is(error_of($apart, q{SELECT flo.drop_group('g', force => true)}), '', 'apart: its group is dropped');
+is_deeply(at_broker(), $there, 'apart: what is at the broker stays');
+insert('apart is gone');
+same($dest, 'apart: the living group goes on');
+is(pid_of($dest, 'g', 'postgres'), $pid, 'apart: undisturbed');
+$apart->stop('fast');
+
 $_->stop('fast') for $source, $dest;
 done_testing();

@@ -69,9 +69,15 @@ mind_account(Replicator *rep, FloAccountInfo *account, FloStreamInfo *info)
 		(void) flo_stream_info(rep->bus, rep->stream, info);
 	rep->session.one_by_one = flo_stream_counts_refused(account, info);
 	rep->account_bytes = Max(account->max_bytes, 0);
+
+	/*
+	 * of what is under way in a cluster the account hears later than the
+	 * stream
+	 */
+	account->bytes = Max(account->bytes, (int64) info->bytes * Max(info->replicas, 1));
 	room = flo_account_room(account, info, false);
 	rep->session.allowed = account->max_bytes <= 0 ? room :
-		Min(room, flo_account_left_to_others(account) / UNSEEN_PART);
+		Min(room, flo_account_left_to_others(account) / UNSEEN_PART / Max(info->replicas, 1));
 	if (rep->publisher != NULL)
 	{
 		flo_publisher_set_one_by_one(rep->publisher, rep->session.one_by_one);
