@@ -23,11 +23,12 @@ sub size { return int($_[0] * $scale); }
 # --- the tables ------------------------------------------------------------------------
 
 my $four_columns = '(id bigint PRIMARY KEY, a int, b text, c timestamptz)';
+my $four_values = "i, i % 1000, md5(i::text) || 'abcdefgh', now()";
 my $wide_columns = join ', ', map { "c$_ " . (qw(int bigint text timestamptz))[$_ % 4] } 1 .. 39;
 my $wide_values = join ', ', map { (qw(i i i::text now()))[$_ % 4] } 1 .. 39;
 
 # Of tables that are copied: their columns, and a row of number i
-my %narrow = (columns => $four_columns, values => "i, i % 1000, md5(i::text) || 'abcdefgh', now()");
+my %narrow = (columns => $four_columns, values => $four_values);
 my %kilobyte = (columns => "(id bigint PRIMARY KEY, $wide_columns)",
 	values => join ', ', 'i', map { ('i', 'i', 'repeat(md5(i::text), 2)', 'now()')[$_ % 4] } 1 .. 39);
 
@@ -74,7 +75,7 @@ SQL
 sub fill_bulk
 {
 	my ($rows) = @_;
-	return "INSERT INTO bulk SELECT i, i % 1000, md5(i::text) || 'abcdefgh', now() FROM generate_series(1, $rows) i";
+	return "INSERT INTO bulk SELECT $four_values FROM generate_series(1, $rows) i";
 }
 
 # --- the scenarios ---------------------------------------------------------------------
@@ -116,7 +117,7 @@ my @scenarios = (
 	{ name => 'copy_schema', title => 'copy with definitions, beside pgcopydb', unit => 'rows', kind => 'schema',
 		count => size(1_000_000), figures => rate(1, 1.5), needs => 'pgcopydb',
 		work => "CREATE TABLE cloned $four_columns;
-			INSERT INTO cloned SELECT i, i % 1000, md5(i::text) || 'abcdefgh', now()
+			INSERT INTO cloned SELECT $four_values
 			FROM generate_series(1, " . size(1_000_000) . ') i' },
 	{ name => 'bulk_insert', title => 'bulk insert, one transaction', unit => 'rows', count => $bulk, again => 1,
 		figures => rate(4, 6), before => 'TRUNCATE bulk', work => fill_bulk($bulk) },
