@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use FloLife;
 use FloTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::RecursiveCopy;
@@ -20,30 +21,11 @@ $source->safe_psql('postgres', 'CREATE EXTENSION pg_flo');
 my $dest = flo_node('dest', $nats);
 my $last = 0;
 
-# A row that is taken twice is seen: no key is in its way
-sub insert
-{
-	my ($words) = @_;
+sub insert { $last = live_on($source, $last, @_); return; }
 
-	$source->safe_psql('postgres', "INSERT INTO t SELECT i, '$words' FROM generate_series($last + 1, $last + 100) i;
-		INSERT INTO keyless SELECT id, v FROM t WHERE id > $last;
-		UPDATE t SET n = n + 1 WHERE id % 10 = 0; DELETE FROM t WHERE id = $last + 7");
-	$last += 100;
-	return;
-}
+sub same { my ($name) = @_; return lives_same($source, $dest, $name); }
 
-sub same
-{
-	my ($name) = @_;
-
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	wait_caught_up($source, $dest, 'g');
-	is_same_table($source, $dest, $_, "$name: $_") for qw(t keyless);
-	return;
-}
-
-$_->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, v text, n int DEFAULT 0);
-	CREATE TABLE keyless (a int, v text)') for $source, $dest;
+make_life($source, $dest);
 insert('copied');
 create_copy_group($source, $dest, 'g', options => q{'{"keyless_tables": "insert_only"}'});
 

@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use FloLife;
 use FloTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -17,23 +18,9 @@ my $first = flo_node('first', $nats, conf => "wal_log_hints = on\nhot_standby = 
 my $directory = PostgreSQL::Test::Utils::tempdir();
 my $last = 0;
 
-# A row that is taken twice is seen: no key is in its way
-sub insert
-{
-	my ($words, $transactions) = @_;
+sub insert { $last = live_on($source, $last, @_); return; }
 
-	for (1 .. $transactions || 1)
-	{
-		$source->safe_psql('postgres', "INSERT INTO t SELECT i, '$words' FROM generate_series($last + 1, $last + 100) i;
-			INSERT INTO keyless SELECT id, v FROM t WHERE id > $last;
-			UPDATE t SET n = n + 1 WHERE id % 10 = 0; DELETE FROM t WHERE id = $last + 7");
-		$last += 100;
-	}
-	return;
-}
-
-$_->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, v text, n int DEFAULT 0);
-	CREATE TABLE keyless (a int, v text)') for $source, $first;
+make_life($source, $first);
 insert('copied', 5);
 create_copy_group($source, $first, 'g', options => q{'{"keyless_tables": "insert_only"}'});
 $first->safe_psql('postgres', qq{SELECT flo.create_worker('g', sink => 'file',

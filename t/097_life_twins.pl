@@ -7,6 +7,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use FloLife;
 use FloTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -17,33 +18,11 @@ my $source = flo_node('source', $nats);
 my $dest = flo_node('dest', $nats);
 my $last = 0;
 
-# A row that is taken twice is seen: no key is in its way
-sub insert
-{
-	my ($words, $transactions) = @_;
+sub insert { $last = live_on($source, $last, @_); return; }
 
-	for (1 .. $transactions || 1)
-	{
-		$source->safe_psql('postgres', "INSERT INTO t SELECT i, '$words' FROM generate_series($last + 1, $last + 100) i;
-			INSERT INTO keyless SELECT id, v FROM t WHERE id > $last;
-			UPDATE t SET n = n + 1 WHERE id % 10 = 0; DELETE FROM t WHERE id = $last + 7");
-		$last += 100;
-	}
-	return;
-}
+sub same { my ($node, $name) = @_; return lives_same($source, $node, $name); }
 
-sub same
-{
-	my ($node, $name) = @_;
-
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	wait_caught_up($source, $node, 'g');
-	is_same_table($source, $node, $_, "$name: $_") for qw(t keyless);
-	return;
-}
-
-$_->safe_psql('postgres', 'CREATE TABLE t (id int PRIMARY KEY, v text, n int DEFAULT 0);
-	CREATE TABLE keyless (a int, v text)') for $source, $dest;
+make_life($source, $dest);
 insert('copied');
 create_copy_group($source, $dest, 'g', options => q{'{"keyless_tables": "insert_only"}'});
 insert('streamed');
