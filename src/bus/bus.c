@@ -41,6 +41,8 @@ struct FloBus
 	uint64		reloads;		/* when that was looked at */
 	char	   *watched;		/* subject, NULL = none */
 	uint64		requests;		/* token of the last request */
+	bool		overheard;		/* a wait for something else has taken in
+								 * messages */
 	FloBusFull	when_full;		/* NULL = who is refused does not wait */
 	void	   *full_arg;
 };
@@ -349,13 +351,32 @@ flo_bus_pump(FloBus *bus)
 	check_status(bus, flo_bus_module->pump(bus->nats, false));
 }
 
-void
-flo_bus_wait(FloBus *bus, long timeout_ms)
+static void
+wait_and_pump(FloBus *bus, long timeout_ms)
 {
 	int			fired = flo_wait(flo_bus_module->socket(bus->nats),
 								 flo_bus_module->want_write(bus->nats), timeout_ms);
 
 	check_status(bus, flo_bus_module->pump(bus->nats, (fired & WL_SOCKET_READABLE) != 0));
+}
+
+void
+flo_bus_wait(FloBus *bus, long timeout_ms)
+{
+	int			before = flo_bus_module->pending(bus->nats);
+
+	wait_and_pump(bus, timeout_ms);
+	bus->overheard |= flo_bus_module->pending(bus->nats) > before;
+}
+
+void
+flo_bus_rest(FloBus *bus, long timeout_ms)
+{
+	bool		missed = flo_wait_take_woken() || bus->overheard;
+
+	bus->overheard = false;
+	wait_and_pump(bus, missed ? 0 : timeout_ms);
+	(void) flo_wait_take_woken();
 }
 
 void

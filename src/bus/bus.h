@@ -82,7 +82,13 @@ extern void flo_bus_pump(FloBus *bus);
  */
 extern void flo_bus_wait(FloBus *bus, long timeout_ms);
 
-/* The same where it is not the stream that is waited for */
+/*
+ * The same at the end of a turn of a loop that looks at everything: does not wait when
+ * something within the turn has waited, for an answer, and taken in what the loop waits for.
+ */
+extern void flo_bus_rest(FloBus *bus, long timeout_ms);
+
+/* As flo_bus_wait() where it is not the stream that is waited for */
 extern void flo_bus_wait_for(FloBus *bus, FloWaitFor what, long timeout_ms);
 
 /*

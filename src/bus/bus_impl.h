@@ -17,7 +17,7 @@
 #define FLO_NATS_ENTRY "flo_nats_functions"
 
 /* Raised with every change of this file: both modules must agree */
-#define FLO_NATS_ABI 8
+#define FLO_NATS_ABI 9
 
 typedef enum FloNatsStatus
 {
@@ -131,6 +131,12 @@ typedef struct FloNatsFunctions
 	/* The next message that has arrived in an inbox */
 	FloNatsStatus (*take) (FloNats *nats, FloNatsInbox inbox, FloNatsMessage *message);
 	void		(*release) (FloNats *nats, void *impl);
+
+	/*
+	 * How many messages have arrived, answers to requests excepted, that were
+	 * not taken
+	 */
+	int			(*pending) (FloNats *nats);
 
 	/* A header of a message that was taken; NULL: it has none such */
 	const char *(*header) (void *impl, const char *name);

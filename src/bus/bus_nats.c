@@ -700,21 +700,36 @@ token_of(const char *subject)
 	return dot != NULL ? strtoull(dot + 1, NULL, 10) : 0;
 }
 
+static int
+count_pending(FloNats *nats, FloNatsInbox inbox)
+{
+	natsSubscription *subscription = nats->subscriptions[inbox];
+	int			count = 0;
+
+	if (subscription == NULL ||
+		natsSubscription_GetPending(subscription, &count, NULL) != NATS_OK)
+		return 0;
+	return count;
+}
+
+static int
+pending(FloNats *nats)
+{
+	return count_pending(nats, FLO_NATS_ACKS) + count_pending(nats, FLO_NATS_PULLS) +
+		count_pending(nats, FLO_NATS_UPDATES);
+}
+
 static FloNatsStatus
 take(FloNats *nats, FloNatsInbox inbox, FloNatsMessage *result)
 {
 	natsMsg    *message = NULL;
 	natsStatus	status;
-	int			pending = 0;
 	Held	   *held;
 	static char nothing[2];
 
 	memset(result, 0, sizeof(*result));
-	if (nats->subscriptions[inbox] == NULL)
-		return FLO_NATS_NONE;
 	/* the library would compose words about there being nothing */
-	if (natsSubscription_GetPending(nats->subscriptions[inbox], &pending, NULL) == NATS_OK &&
-		pending == 0)
+	if (count_pending(nats, inbox) == 0)
 		return FLO_NATS_NONE;
 	status = natsSubscription_NextMsg(&message, nats->subscriptions[inbox], 0);
 	if (status == NATS_NO_RESPONDERS)
@@ -815,6 +830,7 @@ flo_nats_functions(void)
 		.publish = publish,
 		.take = take,
 		.release = release,
+		.pending = pending,
 		.header = header_of,
 		.watch = watch,
 		.reset_pulls = reset_pulls,

@@ -9,6 +9,9 @@
  * out of the log, and the exit code becomes 0, about which the postmaster is
  * silent.  SIGHUP sets a flag that is served at the next wait.
  *
+ * A process that waits for an answer in the midst of a turn takes the news of its latch
+ * along, of which the end of the turn has to hear: flo_wait_take_woken().
+ *
  * A wait outside of a transaction is what waiting for the next command is to a
  * backend, and does what is done there: statistics are handed in, invalidation
  * messages that hold up the others' queue are taken in, and pg_stat_activity
@@ -49,6 +52,9 @@ static const char *const wait_names[] = {
 static FloWaitFor next_wait = FLO_WAIT_IDLE;
 
 uint64		flo_reload_count = 0;
+
+/* The latch was set, and has been reset since it was asked */
+static bool woken = false;
 
 /* Kept from one wait to the next, since nearly all are for the same socket */
 static struct
@@ -247,6 +253,22 @@ after_wait(void)
 		pgstat_report_activity(STATE_RUNNING, NULL);
 }
 
+static void
+reset_latch(void)
+{
+	ResetLatch(MyLatch);
+	woken = true;
+}
+
+bool
+flo_wait_take_woken(void)
+{
+	bool		taken = woken;
+
+	woken = false;
+	return taken;
+}
+
 void
 flo_wait_forget(void)
 {
@@ -301,7 +323,7 @@ flo_wait(pgsocket sock, bool want_write, long timeout_ms)
 	}
 	after_wait();
 	if (fired & WL_LATCH_SET)
-		ResetLatch(MyLatch);
+		reset_latch();
 	flo_check_interrupts();
 	return fired;
 }
@@ -351,7 +373,7 @@ flo_wait_sockets(FloWaitSocket *sockets, int count, long timeout_ms)
 		fired |= events[i].events;
 	pfree(events);
 	if (fired & WL_LATCH_SET)
-		ResetLatch(MyLatch);
+		reset_latch();
 	if (n == 0)
 		fired = WL_TIMEOUT;
 	flo_check_interrupts();

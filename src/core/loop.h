@@ -36,6 +36,12 @@ extern int	flo_exit_code(int code);
  */
 extern int	flo_wait(pgsocket sock, bool want_write, long timeout_ms);
 
+/*
+ * Has a wait been ended by the latch since this was asked?  Then what somebody set it for
+ * may not have been looked at yet.
+ */
+extern bool flo_wait_take_woken(void);
+
 /* What is waited for: wait events of pg_stat_activity, from 17 on by these names */
 typedef enum FloWaitFor
 {

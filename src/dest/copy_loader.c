@@ -259,7 +259,7 @@ rest(FloLoader *l)
 	end_sitting(l, true);
 	if (!l->sitting.open)
 		flo_hand_acknowledge(l);
-	flo_bus_wait(l->bus, l->sitting.open || l->waits_for != 0 ? SHORT_REST : REST);
+	flo_bus_rest(l->bus, l->sitting.open || l->waits_for != 0 ? SHORT_REST : REST);
 }
 
 void

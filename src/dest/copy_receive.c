@@ -518,7 +518,7 @@ wait_for_stream(Receiver *r)
 		flo_state_set(FLO_STATE_WAITING, "for the copy to begin at the source");
 		if (!r->what->proceed(r->what->arg, NULL))
 			return false;
-		flo_bus_wait(r->bus, pause);
+		flo_bus_rest(r->bus, pause);
 		pause = Min(pause * 2, 1000);
 	}
 	return true;
@@ -663,7 +663,8 @@ have_loaded(Receiver *r)
 		if (r->look_again || r->what->words(r->what->arg) != words)
 			continue;
 		took = flo_clock_since(began);
-		flo_bus_wait_for(r->bus, FLO_WAIT_APPLY, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
+		flo_wait_means(FLO_WAIT_APPLY);
+		flo_bus_rest(r->bus, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
 	}
 	flo_dest_copy_end();
 	end_loaders(r);

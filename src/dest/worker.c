@@ -180,7 +180,7 @@ step_wait(void *arg)
 {
 	LoopState  *l = arg;
 
-	flo_bus_wait(l->w->bus, l->pause);
+	flo_bus_rest(l->w->bus, l->pause);
 }
 
 static void

@@ -276,7 +276,7 @@ read_table(Leader *l)
 			open_when_full(l);
 		}
 		flo_helper_check(l->args->slot, l->args->incarnation);
-		flo_bus_wait(l->bus, ROUND_INTERVAL);
+		flo_bus_rest(l->bus, ROUND_INTERVAL);
 		MemoryContextSwitchTo(l->context);
 		MemoryContextReset(l->round);
 	}

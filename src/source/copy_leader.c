@@ -465,7 +465,7 @@ run_copiers(Leader *l)
 		report(l);
 		flo_helper_check(l->args->slot, l->args->incarnation);
 		if (finished < list_length(l->tables))
-			flo_bus_wait(l->bus, ROUND_INTERVAL);
+			flo_bus_rest(l->bus, ROUND_INTERVAL);
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(l->round_context);
 	}

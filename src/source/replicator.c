@@ -668,7 +668,7 @@ loop(Replicator *rep)
 		if (!follow_configuration(rep))
 			return;
 		flo_replicator_report(rep);
-		flo_bus_wait(rep->bus, stopping ? STOP_PAUSE : cutting_over ? FLO_CUTOVER_PAUSE :
+		flo_bus_rest(rep->bus, stopping ? STOP_PAUSE : cutting_over ? FLO_CUTOVER_PAUSE :
 					 Min(flo_heartbeat_interval, 1000));
 	}
 }
@@ -693,7 +693,7 @@ wait_for_copy(Replicator *rep)
 		if (flo_replicator_notice_configuration(rep) && !flo_replicator_load_spec(rep))
 			return;
 		flo_copy_set_limit(&rep->copy, rep->spec->options.copy_stream_max_bytes);
-		flo_bus_wait(rep->bus, 200);
+		flo_bus_rest(rep->bus, 200);
 	}
 	flo_copy_record(&rep->copy.recorder);
 	old = flo_transaction_begin();
