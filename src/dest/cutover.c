@@ -325,6 +325,16 @@ prepare(FloWorker *w)
 	(void) act(w, flo_cutover_set_prepared);
 }
 
+static void
+load_and_say(FloWorker *w)
+{
+	if (w->batch_open)
+		flo_worker_commit_batch(w);
+	load(w);
+	say(w);
+}
+
+/* What has been done is said at once: the source goes on with that, and this process may end */
 bool
 flo_cutover_act(FloWorker *w)
 {
@@ -333,12 +343,7 @@ flo_cutover_act(FloWorker *w)
 	if (w->in_transaction)
 		return false;
 	if (flo_watch_cutovers_changed() || machine.stale)
-	{
-		if (w->batch_open)
-			flo_worker_commit_batch(w);
-		load(w);
-		say(w);
-	}
+		load_and_say(w);
 	c = machine.row;
 	if (c != NULL && c->cancel_asked && may_cancel(c))
 		(void) act(w, flo_cutover_undo);
@@ -372,7 +377,9 @@ flo_cutover_act(FloWorker *w)
 				break;
 		}
 	}
-	if (flo_clock_passed(machine.said, SAY_AGAIN))
+	if (machine.stale)
+		load_and_say(w);
+	else if (flo_clock_passed(machine.said, SAY_AGAIN))
 		say(w);
-	return machine.stale || (c != NULL && !flo_cutover_is_over(c));
+	return machine.row != NULL && !flo_cutover_is_over(machine.row);
 }
