@@ -81,9 +81,9 @@ sub fill_bulk
 # --- the scenarios ---------------------------------------------------------------------
 
 my $bulk = size(1_000_000);
-my $small = size(150_000);
-my $tpcb = size(40_000);
-my $hot = size(400_000);
+my $small = size(600_000);
+my $tpcb = size(160_000);
+my $hot = size(1_200_000);
 my $wide = size(150_000);
 my $large = size(15_000);
 my $open = size(2_000_000);
