@@ -18,6 +18,7 @@ my $tables = q{CREATE TABLE t (id int PRIMARY KEY, u text UNIQUE, n int, v text)
 	CREATE UNIQUE INDEX t_n ON t (n, id DESC) INCLUDE (v);
 	CREATE TABLE parts (id int PRIMARY KEY, u int, v text);
 	CREATE TABLE dense (id int PRIMARY KEY, u text UNIQUE, v text);
+	CREATE TABLE loose (id int PRIMARY KEY, v int) WITH (fillfactor = 40);
 	CREATE TABLE z (id int PRIMARY KEY, v int)};
 my $dest_only = q{CREATE EXTENSION amcheck; CREATE INDEX t_v ON t (v); CREATE INDEX t_u_brin ON t USING brin (n);
 	CREATE INDEX t_hash ON t USING hash (u);
@@ -29,6 +30,7 @@ create_group($source, $dest, 'g');
 $source->safe_psql('postgres', q{INSERT INTO z VALUES (1, 0);
 	INSERT INTO t SELECT i, 'u' || i, CASE WHEN i % 3 > 0 THEN i END, 'v' FROM generate_series(1, 5000) i;
 	INSERT INTO dense SELECT i, 'u' || i, repeat('v', 50) FROM generate_series(1, 1000) i;
+	INSERT INTO loose SELECT i, 0 FROM generate_series(1, 1000) i;
 	INSERT INTO parts SELECT i, i, 'v' FROM generate_series(1, 500) i});
 
 # --- indexes are whole, and keep rows apart ----------------------------------------------------
@@ -38,8 +40,8 @@ sub is_whole
 	my ($what) = @_;
 
 	wait_caught_up($source, $dest, 'g');
-	is_same_table($source, $dest, $_, "$what: $_") for qw(t parts dense);
-	for my $index (qw(t_pkey t_u_key t_n t_v parts_pkey parts_some parts_expr dense_pkey dense_u_key))
+	is_same_table($source, $dest, $_, "$what: $_") for qw(t parts dense loose);
+	for my $index (qw(t_pkey t_u_key t_n t_v parts_pkey parts_some parts_expr dense_pkey dense_u_key loose_pkey))
 	{
 		my ($result, $out, $error) = $dest->psql('postgres', "SELECT bt_index_check('$index', true)");
 		is($error, '', "$what: $index is whole");
@@ -72,6 +74,25 @@ for my $update (@updates)
 	is_whole($name);
 	# its pages have room now
 	$dest->safe_psql('postgres', 'VACUUM t, parts');
+}
+
+# Rows of pages with room, found one by one: behind their index entry are other versions, before
+# it are entries of what was deleted
+sub scattered
+{
+	my ($sql) = @_;
+	return "DO \$\$ BEGIN FOR i IN 0 .. 999 LOOP $sql; END LOOP; END \$\$";
+}
+
+my $key = '1 + i * 37 % 1000';
+for my $round (1 .. 4)
+{
+	$source->safe_psql('postgres', scattered("UPDATE loose SET v = v + i WHERE id = $key"));
+	is_whole("versions on their page, $round");
+	$source->safe_psql('postgres', scattered("DELETE FROM loose WHERE id = $key AND i % 3 = 0"));
+	is_whole("fewer rows, $round");
+	$source->safe_psql('postgres', scattered("INSERT INTO loose SELECT $key, i WHERE i % 3 = 0"));
+	is_whole("the same keys again, $round");
 }
 is(status_of($dest, 'g', 'postgres', 'fallbacks'), 0, 'all of it was written as sets');
 

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/relscan.h"
 #include "access/table.h"
@@ -226,40 +227,50 @@ find_behind(FloDirect *direct)
  * To fetch a row by the index prunes its page wherever less than a tenth of it is free: where
  * rows change at random, that is each time, and a third of all they cost.  A page that has room
  * for another version is left as it is, as long as what is written does find room there.
+ * Returns whether it did so; "found" is whether there is a version to be seen.
  */
 static bool
-find_unpruned(FloDirect *direct, ItemPointer tid)
+look_unpruned(FloDirect *direct, ItemPointer tid, bool *found)
 {
+	BufferHeapTupleTableSlot *slot = (BufferHeapTupleTableSlot *) direct->found;
+	HeapTuple	tuple = &slot->base.tupdata;
 	ItemPointerData at = *tid;
 	Buffer		buffer;
-	bool		roomy;
 
 	if (direct->prune || direct->room == 0)
 		return false;
 	buffer = ReadBuffer(direct->rel, ItemPointerGetBlockNumber(&at));
 	/* without a lock, as the server looks to decide the same */
-	roomy = PageGetHeapFreeSpace(BufferGetPage(buffer)) >= direct->room;
-	ReleaseBuffer(buffer);
-
-	/* versions that follow on the page are found by the index only */
-	return roomy &&
-		table_tuple_fetch_row_version(direct->rel, &at, direct->snapshot, direct->found) &&
-		has_key(direct);
+	if (PageGetHeapFreeSpace(BufferGetPage(buffer)) < direct->room)
+	{
+		ReleaseBuffer(buffer);
+		return false;
+	}
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	*found = heap_hot_search_buffer(&at, direct->rel, buffer, direct->snapshot, tuple,
+									&direct->scan->kill_prior_tuple, true);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	if (*found)
+		ExecStorePinnedBufferHeapTuple(tuple, direct->found, buffer);
+	else
+		ReleaseBuffer(buffer);
+	return true;
 }
 
 static bool
 find_by_index(FloDirect *direct)
 {
 	ItemPointer tid;
+	bool		found = false;
 
 	index_rescan(direct->scan, direct->key, direct->gather->traits->nkey, NULL, 0);
-	while ((tid = index_getnext_tid(direct->scan, ForwardScanDirection)) != NULL)
+	while (!found && (tid = index_getnext_tid(direct->scan, ForwardScanDirection)) != NULL)
 	{
-		direct->unpruned = find_unpruned(direct, tid);
-		if (direct->unpruned || index_fetch_heap(direct->scan, direct->found))
-			return true;
+		direct->unpruned = look_unpruned(direct, tid, &found);
+		if (!direct->unpruned)
+			found = index_fetch_heap(direct->scan, direct->found);
 	}
-	return false;
+	return found;
 }
 
 /* The row goes to direct->found */
