@@ -348,7 +348,10 @@ flo_bus_max_payload(FloBus *bus)
 void
 flo_bus_pump(FloBus *bus)
 {
+	int			before = flo_bus_module->pending(bus->nats);
+
 	check_status(bus, flo_bus_module->pump(bus->nats, false));
+	bus->overheard |= flo_bus_module->pending(bus->nats) > before;
 }
 
 static void
@@ -372,7 +375,8 @@ flo_bus_wait(FloBus *bus, long timeout_ms)
 void
 flo_bus_rest(FloBus *bus, long timeout_ms)
 {
-	bool		missed = flo_wait_take_woken() || bus->overheard;
+	bool		missed = flo_wait_take_woken() ||
+		(bus->overheard && flo_bus_module->pending(bus->nats) > 0);
 
 	bus->overheard = false;
 	wait_and_pump(bus, missed ? 0 : timeout_ms);

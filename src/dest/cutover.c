@@ -274,8 +274,11 @@ load(FloWorker *w)
 static bool
 act(FloWorker *w, ErrorData *(*what) (FloWorker *w, FloCutover *c))
 {
-	ErrorData  *error = what(w, machine.row);
+	ErrorData  *error;
 
+	if (w->batch_open)
+		flo_worker_commit_batch(w);
+	error = what(w, machine.row);
 	machine.stale = true;
 	if (error == NULL)
 		return true;
@@ -353,13 +356,9 @@ flo_cutover_act(FloWorker *w)
 		{
 			case FLO_CUTOVER_CHECKING:
 			case FLO_CUTOVER_PREPARING:
-				if (w->batch_open)
-					flo_worker_commit_batch(w);
 				prepare(w);
 				break;
 			case FLO_CUTOVER_ARRIVED:
-				if (w->batch_open)
-					flo_worker_commit_batch(w);
 				if (c->opens)
 					(void) act(w, flo_cutover_open);
 				break;
@@ -367,8 +366,6 @@ flo_cutover_act(FloWorker *w)
 				if (c->reverse_made && c->cancel_asked &&
 					flo_clock_passed(machine.cleaned, CLEAN_UP_AGAIN))
 				{
-					if (w->batch_open)
-						flo_worker_commit_batch(w);
 					machine.cleaned = flo_clock();
 					(void) act(w, flo_cutover_drop_replicator);
 				}
