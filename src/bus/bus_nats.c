@@ -700,23 +700,27 @@ token_of(const char *subject)
 	return dot != NULL ? strtoull(dot + 1, NULL, 10) : 0;
 }
 
+/* -1 when the library does not say: taking one will say why */
 static int
 count_pending(FloNats *nats, FloNatsInbox inbox)
 {
 	natsSubscription *subscription = nats->subscriptions[inbox];
 	int			count = 0;
 
-	if (subscription == NULL ||
+	if (subscription != NULL &&
 		natsSubscription_GetPending(subscription, &count, NULL) != NATS_OK)
-		return 0;
+		return -1;
 	return count;
 }
 
 static int
 pending(FloNats *nats)
 {
-	return count_pending(nats, FLO_NATS_ACKS) + count_pending(nats, FLO_NATS_PULLS) +
-		count_pending(nats, FLO_NATS_UPDATES);
+	int			count = 0;
+
+	for (FloNatsInbox inbox = FLO_NATS_ACKS; inbox < INBOX_COUNT; inbox++)
+		count += Max(count_pending(nats, inbox), 0);
+	return count;
 }
 
 static FloNatsStatus
