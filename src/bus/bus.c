@@ -345,31 +345,28 @@ flo_bus_max_payload(FloBus *bus)
  * ---------------------------------------------------------------------------
  */
 
-void
-flo_bus_pump(FloBus *bus)
+static void
+pump(FloBus *bus, bool readable)
 {
 	int			before = flo_bus_module->pending(bus->nats);
 
-	check_status(bus, flo_bus_module->pump(bus->nats, false));
+	check_status(bus, flo_bus_module->pump(bus->nats, readable));
 	bus->overheard |= flo_bus_module->pending(bus->nats) > before;
 }
 
-static void
-wait_and_pump(FloBus *bus, long timeout_ms)
+void
+flo_bus_pump(FloBus *bus)
 {
-	int			fired = flo_wait(flo_bus_module->socket(bus->nats),
-								 flo_bus_module->want_write(bus->nats), timeout_ms);
-
-	check_status(bus, flo_bus_module->pump(bus->nats, (fired & WL_SOCKET_READABLE) != 0));
+	pump(bus, false);
 }
 
 void
 flo_bus_wait(FloBus *bus, long timeout_ms)
 {
-	int			before = flo_bus_module->pending(bus->nats);
+	int			fired = flo_wait(flo_bus_module->socket(bus->nats),
+								 flo_bus_module->want_write(bus->nats), timeout_ms);
 
-	wait_and_pump(bus, timeout_ms);
-	bus->overheard |= flo_bus_module->pending(bus->nats) > before;
+	pump(bus, (fired & WL_SOCKET_READABLE) != 0);
 }
 
 void
@@ -378,9 +375,16 @@ flo_bus_rest(FloBus *bus, long timeout_ms)
 	bool		missed = flo_wait_take_woken() ||
 		(bus->overheard && flo_bus_module->pending(bus->nats) > 0);
 
+	flo_bus_wait(bus, missed ? 0 : timeout_ms);
 	bus->overheard = false;
-	wait_and_pump(bus, missed ? 0 : timeout_ms);
 	(void) flo_wait_take_woken();
+}
+
+void
+flo_bus_rest_for(FloBus *bus, FloWaitFor what, long timeout_ms)
+{
+	flo_wait_means(what);
+	flo_bus_rest(bus, timeout_ms);
 }
 
 void

@@ -88,8 +88,9 @@ extern void flo_bus_wait(FloBus *bus, long timeout_ms);
  */
 extern void flo_bus_rest(FloBus *bus, long timeout_ms);
 
-/* As flo_bus_wait() where it is not the stream that is waited for */
+/* The same two where it is not the stream that is waited for */
 extern void flo_bus_wait_for(FloBus *bus, FloWaitFor what, long timeout_ms);
+extern void flo_bus_rest_for(FloBus *bus, FloWaitFor what, long timeout_ms);
 
 /*
  * Request and reply, e.g. a JetStream API call.  Waits up to timeout_ms for the

@@ -663,8 +663,7 @@ have_loaded(Receiver *r)
 		if (r->look_again || r->what->words(r->what->arg) != words)
 			continue;
 		took = flo_clock_since(began);
-		flo_wait_means(FLO_WAIT_APPLY);
-		flo_bus_rest(r->bus, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
+		flo_bus_rest_for(r->bus, FLO_WAIT_APPLY, Min(LOOK_PAUSE + 20 * took, LOOK_PAUSE_MAX));
 	}
 	flo_dest_copy_end();
 	end_loaders(r);

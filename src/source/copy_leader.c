@@ -519,10 +519,7 @@ await_workers(Leader *l)
 		done = purge_loaded(l) &&
 			(has_taker(l) || flo_clock_passed(published, NEWCOMER_PATIENCE));
 		if (!done)
-		{
-			flo_wait_means(FLO_WAIT_APPLY);
-			flo_bus_rest(l->bus, 1000);
-		}
+			flo_bus_rest_for(l->bus, FLO_WAIT_APPLY, 1000);
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(round_context);
 	}
