@@ -144,6 +144,44 @@ src(rows_of('hard', 4000) . rows_of('easy', 300)) for 1 .. 3;
 src('BEGIN;' . join('', map { rows_of('hard', 100) . rows_of('easy', 200) . rows_of('hard', 1) } 1 .. 30) . 'COMMIT');
 same('mixed');
 becomes(1, 'and others are compressed behind it');
+
+# what becomes small is packed until it is worth a message, as far as the stream has room for it
+sub longest
+{
+	my ($before, $n) = (newest(), @_);
+	my ($from, $to) = ($id + 1, $id += $n);
+	src("INSERT INTO t SELECT i, repeat('alike ', 20) FROM generate_series($from, $to) i");
+	src(rows_of('hard', 4000));
+	synced();
+	my @chunks = chunks_since($before);
+	my ($plain) = sort { $b <=> $a } map { length $_->{records} } grep { $_->{squeezed} } @chunks;
+	my ($any) = sort { $b <=> $a } map { length $_->{records} } @chunks;
+	return ($plain, $any);
+}
+my ($plain, $any) = longest(20000);
+cmp_ok($plain, '>', 300 * 1024, 'rows alike travel in large chunks');
+cmp_ok($any, '<=', 512 * 1024, 'none is larger than that, noise behind them included');
+same('large chunks');
+
+# Soon after a change of the configuration, so many times in a row
+sub soon
+{
+	my ($times, $test, $what) = @_;
+	my $passed = 0;
+	for (1 .. 30)
+	{
+		($plain, $any) = longest(10000);
+		$passed = $test->() ? $passed + 1 : 0;
+		return pass($what) if $passed == $times;
+	}
+	return fail($what) || diag("$plain, $any");
+}
+src(q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": "200MB"}')});
+soon(4, sub { $any <= 256 * 1024 }, 'a stream that is to hold little gets smaller ones');
+soon(1, sub { $plain > 200 * 1024 }, 'which are packed as full as that');
+src(q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": null}')});
+soon(1, sub { $plain > 300 * 1024 }, 'and large ones without that');
+same('smaller ones');
 src(rows_of('huge', 3));
 same('rows that are larger than a chunk');
 src(q{UPDATE easy SET a = a || '!' WHERE id % 3 = 0; DELETE FROM easy WHERE id % 5 = 0;

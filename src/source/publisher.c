@@ -30,13 +30,21 @@
 #include "wire/squeeze.h"
 
 /*
- * Chunks are sent when they reach this many bytes, descriptions not counted: that of a
- * larger one costs the broker more, as the memory for it is found anew each time.  While
- * the window is full they grow up to the limit, so that a distant broker has as much on
- * its way to it.
+ * Bytes that travel, descriptions not counted, from which on a chunk is sent: a message
+ * costs the processes on its way much whatever it holds, but for a larger one the broker
+ * finds its memory anew each time.  While the window is full chunks grow up to the limit,
+ * so that a distant broker has as much on its way to it.
  */
 #define CHUNK_TARGET (60 * 1024)
 #define CHUNK_LIMIT (256 * 1024)
+
+/*
+ * Before they are compressed they have no more than this, and travel with so many if one
+ * does not become as small as the one before.  Where early transactions may keep less than
+ * ROOMY it could be more than there is ever room for: there the limit is that of all bytes.
+ */
+#define CHUNK_LARGEST (512 * 1024)
+#define ROOMY (64 * 1024 * 1024)
 
 /* Room in max_payload for the NATS headers */
 #define HEADER_ALLOWANCE 512
@@ -50,7 +58,7 @@
 struct FloPublisher
 {
 	FloWindow  *window;
-	uint32		limit;			/* size of a chunk, in bytes */
+	uint32		largest;		/* size of any chunk, in bytes */
 	FloPublisherHost host;
 
 	/* the chunk being packed */
@@ -58,6 +66,8 @@ struct FloPublisher
 	FloSqueezer squeezer;
 	StringInfoData squeezed;	/* its memory, unless it is in flight */
 	int			empty;			/* its size with nothing packed */
+	uint32		target;			/* its size to be sent at when there is room */
+	uint32		limit;			/* and at most */
 	int			described_len;	/* of it, descriptions */
 	uint16		flags;			/* in every chunk of the session */
 	FloChunkHeader header;		/* of that chunk; upto, position and flags as
@@ -173,6 +183,18 @@ count_piece(FloPublisher *pub, int bytes)
 	early->bytes += bytes;
 }
 
+/* The next chunk will become as small as one of so many bytes did, of which so many travel */
+static void
+expect_size(FloPublisher *pub, int64 bytes, int travel)
+{
+	int64		largest = pub->largest;
+
+	if (pub->limits.bytes > 0 && pub->limits.bytes < ROOMY)
+		largest = Min(largest, CHUNK_LIMIT);
+	pub->target = (uint32) Min(CHUNK_TARGET * bytes / travel, largest);
+	pub->limit = (uint32) Min(CHUNK_LIMIT * bytes / travel, largest);
+}
+
 /* Seal and publish the chunk as it is; there must be room in the window */
 static void
 send_chunk(FloPublisher *pub)
@@ -193,6 +215,7 @@ send_chunk(FloPublisher *pub)
 		pub->header.flags |= FLO_CHUNK_COMPRESSED;
 	}
 	flo_chunk_seal(chunk, &pub->header);
+	expect_size(pub, pub->chunk.len, chunk->len);
 
 	flight.position = pub->position;
 	flight.commit_time = pub->oldest;
@@ -346,7 +369,7 @@ static bool
 chunk_is_full(const FloPublisher *pub, Size needed)
 {
 	return pub->chunk.len + needed > pub->limit ||
-		(pub->chunk.len - pub->described_len + needed > CHUNK_TARGET &&
+		(pub->chunk.len - pub->described_len + needed > pub->target &&
 		 flo_window_has_room(pub->window));
 }
 
@@ -708,7 +731,8 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 				 errmsg("max_payload of nats-server is " INT64_FORMAT " bytes, less than the %d that pg_flo needs",
 						flo_bus_max_payload(bus), SMALLEST_PAYLOAD),
 				 errhint("Raise max_payload in the configuration of nats-server.")));
-	pub->limit = (uint32) Min((int64) CHUNK_LIMIT, flo_bus_max_payload(bus) - HEADER_ALLOWANCE);
+	pub->largest = (uint32) Min((int64) CHUNK_LARGEST, flo_bus_max_payload(bus) - HEADER_ALLOWANCE);
+	expect_size(pub, 1, 1);
 	pub->host = *host;
 	pub->tally = tally;
 
@@ -721,7 +745,7 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 	pub->position = session->start;
 
 	pub->window = flo_window_create(bus, subject, session->last_seq, session->one_by_one,
-									pub->limit, host, tally, &pub->commits);
+									pub->largest, host, tally, &pub->commits);
 	flo_window_set_allowed(pub->window, session->allowed);
 
 	dlist_init(&pub->early);
@@ -732,9 +756,9 @@ flo_publisher_open(FloBus *bus, const char *subject, const FloChunkHeader *ident
 	pub->room = flo_room_create(pub->tables);
 	initStringInfo(&pub->types);
 	initStringInfo(&pub->chunk);
-	enlargeStringInfo(&pub->chunk, pub->limit + 1);
+	enlargeStringInfo(&pub->chunk, pub->largest + 1);
 	initStringInfo(&pub->squeezed);
-	enlargeStringInfo(&pub->squeezed, pub->limit + 1);
+	enlargeStringInfo(&pub->squeezed, pub->largest + 1);
 	start_chunk(pub);
 	return pub;
 }

@@ -73,16 +73,26 @@ flo_replicator_stream_config(Replicator *rep)
 #define EARLY_PART 4
 
 void
+flo_replicator_tell_room(Replicator *rep)
+{
+	FloStreamConfig config = flo_replicator_stream_config(rep);
+	int64		room = config.max_bytes > 0 ? config.max_bytes : PG_INT64_MAX;
+	FloEarlyLimits limits;
+
+	if (rep->account_bytes > 0)
+		room = Min(room, rep->account_bytes);
+	limits.bytes = room < PG_INT64_MAX ? room / EARLY_PART : 0;
+	limits.age = (int) Min(config.max_age * 1000 / EARLY_PART, PG_INT32_MAX);
+	flo_publisher_set_limits(rep->publisher, &limits);
+}
+
+void
 flo_replicator_limit_early(Replicator *rep)
 {
 	const FloReplicatorOptions *options = &rep->spec->options;
-	FloStreamConfig config = flo_replicator_stream_config(rep);
 	bool		early = options->large_transactions == FLO_LARGE_EARLY;
-	FloEarlyLimits limits;
 
-	limits.bytes = (config.max_bytes > 0 ? config.max_bytes : rep->account_bytes) / EARLY_PART;
-	limits.age = (int) Min(config.max_age * 1000 / EARLY_PART, PG_INT32_MAX);
-	flo_publisher_set_limits(rep->publisher, &limits);
+	flo_replicator_tell_room(rep);
 	flo_spool_set_threshold(rep->spool, early ? options->large_transaction_size : FLO_AT_COMMIT);
 	if (!early)
 		flo_spool_withdraw(rep->spool);

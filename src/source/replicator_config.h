@@ -17,6 +17,9 @@ extern bool flo_replicator_notice_configuration(Replicator *rep);
 extern FloStreamConfig flo_replicator_stream_config(Replicator *rep);
 extern void flo_replicator_limit_early(Replicator *rep);
 
+/* Just how much room stream and account have, to the publisher */
+extern void flo_replicator_tell_room(Replicator *rep);
+
 /* Something is waited for that a new process looks at anew */
 pg_noreturn extern void flo_replicator_begin_anew(void);
 

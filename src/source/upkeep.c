@@ -82,6 +82,7 @@ mind_account(Replicator *rep, FloAccountInfo *account, FloStreamInfo *info)
 	{
 		flo_publisher_set_one_by_one(rep->publisher, rep->session.one_by_one);
 		flo_publisher_set_allowed(rep->publisher, rep->session.allowed);
+		flo_replicator_tell_room(rep);
 	}
 }
 
