@@ -90,6 +90,31 @@ for my $how ('its process', 'its broker')
 	is_same_table($source, $dest, $_, "$how ends: $_") for qw(t small);
 }
 
+# What is read again goes to disk at the source, and from there into pieces: the server forgets
+# to tell that such a subtransaction is rolled back
+{
+	my $first = $from += 100000;
+	my $session = $source->background_psql('postgres', on_error_stop => 1);
+	my $rows = sub { "INSERT INTO t SELECT g, repeat(md5(g::text), 50) FROM generate_series($_[0], $_[0] + 9999) g" };
+
+	$session->query_safe("BEGIN; INSERT INTO t VALUES ($first, 'first')");
+	$session->query_safe('SAVEPOINT outer_one; ' . $rows->($first + 10000));
+	$source->safe_psql('postgres', 'UPDATE small SET v = v + 1');
+	wait_caught_up($source, $dest, 'g');
+	my $pid = pid_of($source, 'g', 'replicator');
+	$source->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+	wait_other_pid($source, 'g', 'replicator', $pid);
+	$source->safe_psql('postgres', 'UPDATE small SET v = v + 1');
+	wait_caught_up($source, $dest, 'g');
+	$session->query_safe('SAVEPOINT inner_one; ' . $rows->($first + 20000));
+	ok(wait_until($source, 'postgres', "SELECT open_bytes > 0 FROM flo.status WHERE member = 'replicator'", 'pieces'),
+		'read again: pieces are in the stream');
+	$session->query_safe("ROLLBACK TO outer_one; INSERT INTO t VALUES ($first + 1, 'last'); COMMIT");
+	$session->quit;
+	wait_caught_up($source, $dest, 'g');
+	is_same_table($source, $dest, $_, "read again: $_") for qw(t small);
+}
+
 # Undisturbed
 $_->finish for work();
 wait_caught_up($source, $dest, 'g');

@@ -24,7 +24,7 @@
 #define NANOSECONDS INT64CONST(1000000000)
 
 /* Bytes that may be on their way into a stream */
-#define UNDER_WAY (5 * 256 * 1024)
+#define UNDER_WAY (6 * 256 * 1024)
 
 /* Of an account's room, that which streams of the pipe leave to others */
 #define OTHERS_PART 8

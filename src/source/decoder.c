@@ -592,6 +592,7 @@ stream_stop_wrapper(LogicalDecodingContext *context, ReorderBufferTXN *txn)
 	decoder_here->streaming = false;
 	decoder_here->current = NULL;
 	decoder_here->truncated = NULL;
+	flo_replay_end_piece(txn);
 	decoder_here->stream_stop(context, txn);
 }
 

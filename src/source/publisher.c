@@ -32,18 +32,20 @@
 /*
  * Bytes that travel, descriptions not counted, from which on a chunk is sent: a message
  * costs the processes on its way much whatever it holds, but for a larger one the broker
- * finds its memory anew each time.  While the window is full chunks grow up to the limit,
- * so that a distant broker has as much on its way to it.
+ * finds its memory anew each time.  While the window is full chunks grow up to the limit
+ * of plain bytes, so that a distant broker has as much on its way to it: no more, as what
+ * the broker is asked waits behind it on a slow line.
  */
 #define CHUNK_TARGET (60 * 1024)
 #define CHUNK_LIMIT (256 * 1024)
 
 /*
- * Before they are compressed they have no more than this, and travel with so many if one
- * does not become as small as the one before.  Where early transactions may keep less than
- * ROOMY it could be more than there is ever room for: there the limit is that of all bytes.
+ * Plain bytes of a chunk that is expected to travel as the target, at most, what fits into
+ * a buffer of 512 kB with a byte behind it.  It travels with so many if it does not become
+ * as small as the one before.  Where early transactions may keep less than ROOMY that could
+ * be more than there is ever room for: there the limit is that of all chunks.
  */
-#define CHUNK_LARGEST (512 * 1024)
+#define CHUNK_LARGEST (512 * 1024 - 2)
 #define ROOMY (64 * 1024 * 1024)
 
 /* Room in max_payload for the NATS headers */
@@ -69,6 +71,7 @@ struct FloPublisher
 	uint32		target;			/* its size to be sent at when there is room */
 	uint32		limit;			/* and at most */
 	int			described_len;	/* of it, descriptions */
+	FloClock	sent;			/* the one before was */
 	uint16		flags;			/* in every chunk of the session */
 	FloChunkHeader header;		/* of that chunk; upto, position and flags as
 								 * far as known */
@@ -192,7 +195,7 @@ expect_size(FloPublisher *pub, int64 bytes, int travel)
 	if (pub->limits.bytes > 0 && pub->limits.bytes < ROOMY)
 		largest = Min(largest, CHUNK_LIMIT);
 	pub->target = (uint32) Min(CHUNK_TARGET * bytes / travel, largest);
-	pub->limit = (uint32) Min(CHUNK_LIMIT * bytes / travel, largest);
+	pub->limit = Max(pub->target, Min(CHUNK_LIMIT, pub->largest));
 }
 
 /* Seal and publish the chunk as it is; there must be room in the window */
@@ -216,6 +219,7 @@ send_chunk(FloPublisher *pub)
 	}
 	flo_chunk_seal(chunk, &pub->header);
 	expect_size(pub, pub->chunk.len, chunk->len);
+	pub->sent = flo_clock();
 
 	flight.position = pub->position;
 	flight.commit_time = pub->oldest;
@@ -781,6 +785,13 @@ flo_publisher_flush(FloPublisher *pub)
 	Assert(!pub->in_transaction);
 	if (flo_publisher_can_flush(pub))
 		send_chunk(pub);
+}
+
+void
+flo_publisher_flush_after(FloPublisher *pub, int ms)
+{
+	if (!pub->in_transaction && flo_clock_passed(pub->sent, ms))
+		flo_publisher_flush(pub);
 }
 
 bool

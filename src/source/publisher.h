@@ -116,6 +116,9 @@ extern void flo_publisher_pump(FloPublisher *publisher);
 /* Send what is packed, if anything is and the window has room.  Between transactions only. */
 extern void flo_publisher_flush(FloPublisher *publisher);
 
+/* The same when no chunk has been sent for so long */
+extern void flo_publisher_flush_after(FloPublisher *publisher, int ms);
+
 /* Is there room to send at once what is packed, and is anything? */
 extern bool flo_publisher_can_flush(FloPublisher *publisher);
 

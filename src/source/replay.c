@@ -348,6 +348,20 @@ flo_replay_begin_piece(ReorderBufferTXN *txn)
 		LocalExecuteInvalidationMessage(&txn->invalidations[i]);
 }
 
+/*
+ * The server tells that a subtransaction is rolled back if it has marked it as streamed,
+ * which it fails to do where all of its changes had gone to disk before they were, as they
+ * do while what was published is read again.
+ */
+void
+flo_replay_end_piece(ReorderBufferTXN *txn)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &txn->subtxns)
+		dlist_container(ReorderBufferTXN, node, iter.cur)->txn_flags |= RBTXN_IS_STREAMED;
+}
+
 bool
 flo_replay_begin(void)
 {

@@ -28,6 +28,9 @@ extern bool flo_replay_commit(LogicalDecodingContext *context, MemoryContext min
 /* Before the first change of a piece of a transaction in progress, within its snapshot */
 extern void flo_replay_begin_piece(ReorderBufferTXN *txn);
 
+/* After the last one: from now on rolled back subtransactions of it are told of */
+extern void flo_replay_end_piece(ReorderBufferTXN *txn);
+
 /*
  * The transaction that is open from before a record is decoded until the decoder rests.
  * True when the server's caches have been emptied for it.

@@ -79,6 +79,9 @@
 #define GATHER_AFTER 16
 #define FOLLOWS_WITHIN 4000
 
+/* ms that what has committed waits for company, at most, while there is more to read */
+#define COMPANY_TIME 50
+
 /* ms that an orderly stop may take, whatever is done at that moment */
 #define STOP_PATIENCE 2000
 
@@ -649,7 +652,10 @@ loop(Replicator *rep)
 		make_room(rep);
 		follow_rules(rep);
 		if (more)
+		{
 			flo_publisher_pump(rep->publisher);
+			flo_publisher_flush_after(rep->publisher, COMPANY_TIME);
+		}
 		else
 			more = !send_what_is_packed(rep);
 		if (!more && flo_publisher_idle(rep->publisher))
