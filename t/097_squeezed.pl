@@ -182,6 +182,20 @@ soon(1, sub { $plain > 200 * 1024 }, 'which are packed as full as that');
 src(q{SELECT flo.alter_replicator('g', '{"stream_max_bytes": null}')});
 soon(1, sub { $plain > 300 * 1024 }, 'and large ones without that');
 same('smaller ones');
+
+# while much is read that is not the group's, what has committed does not wait for more of its kind
+src('CREATE TABLE other (id int, v text)');
+my $replicator = pid_of($source, 'g', 'replicator');
+kill 'STOP', $replicator;
+src(q{DO $$ BEGIN FOR i IN 1 .. 200 LOOP
+	INSERT INTO t VALUES (-i, 'alone');
+	INSERT INTO other SELECT j, repeat(md5(j::text), 6) FROM generate_series(1, 5000) j;
+	COMMIT; END LOOP; END $$});
+$before = newest();
+kill 'CONT', $replicator;
+synced();
+cmp_ok(scalar(chunks_since($before)), '>', 1, 'what has committed leaves while others are read');
+same('among others');
 src(rows_of('huge', 3));
 same('rows that are larger than a chunk');
 src(q{UPDATE easy SET a = a || '!' WHERE id % 3 = 0; DELETE FROM easy WHERE id % 5 = 0;
